@@ -1,0 +1,182 @@
+/**
+ * How runs fail. Each error is tagged and schema-backed, says in its message what went wrong and what to do next, and
+ * carries what was spent. It imports `RunEvent` for the shape of that bill and nothing else of ours.
+ */
+import * as AiError from "effect/ai/AiError"
+import * as Response from "effect/ai/Response"
+import * as Schema from "effect/Schema"
+import { Spent } from "./RunEvent.ts"
+
+const Path = Schema.Array(Schema.String)
+const at = (path: ReadonlyArray<string>): string => `"${path.join(" > ")}"`
+
+/** A definition that could never run: a duplicate tool name, a schema without a JSON form, an empty router. Thrown where it is defined. */
+export class InvalidDefinition extends Schema.TaggedError<InvalidDefinition>()("InvalidDefinition", {
+  /** What is defined wrongly, such as `agent "judge"`. */
+  subject: Schema.String,
+  problem: Schema.String,
+  /** What to do about it. */
+  remedy: Schema.String
+}) {
+  override get message(): string {
+    return `${this.subject}: ${this.problem}. ${this.remedy}`
+  }
+}
+
+/** The input is no conversation a model can be sent: an unknown part, a result without its call. */
+export class InvalidTranscript extends Schema.TaggedError<InvalidTranscript>()("InvalidTranscript", {
+  path: Path,
+  problem: Schema.String
+}) {
+  override get message(): string {
+    return `${at(this.path)} was given an invalid transcript: ${this.problem}. Give it a text, a Prompt, or the transcript of an earlier result as it was.`
+  }
+}
+
+/** A model call failed, and retries did not help. `reason` is the provider's error. */
+export class ModelError extends Schema.TaggedError<ModelError>()("ModelError", {
+  path: Path,
+  step: Schema.Int,
+  /** How often the call was made. */
+  attempts: Schema.Int,
+  reason: AiError.AiError,
+  spent: Spent
+}) {
+  override get message(): string {
+    const tries = this.attempts > 1 ? ` (tried ${this.attempts} times)` : ""
+    return `${at(this.path)} step ${this.step}: the model call failed${tries}: ${this.reason.message}. ${remedy(this.reason)}`
+  }
+  /** True when the same request may succeed later. */
+  get isRetryable(): boolean {
+    return this.reason.isRetryable
+  }
+}
+
+const remedy = (error: AiError.AiError): string => {
+  switch (error.reason._tag) {
+    case "AuthenticationError":
+      return "Check the API key (OPENAI_API_KEY for OpenAi.layer) and that it may use this model"
+    case "QuotaExhaustedError":
+      return "Raise the account's quota or use another key"
+    case "RateLimitError":
+      return "Lower the concurrency or wait before the next run"
+    case "NetworkError":
+      return "Check that the server is up and the base URL is right (OPENAI_BASE_URL for OpenAi.layer)"
+    case "InvalidRequestError":
+      return "Check the model's name, its options and the length of the conversation"
+    case "InternalProviderError":
+      return "The fault is the provider's: try again later"
+    default:
+      return "See `reason` for what the provider said"
+  }
+}
+
+/** The run took `maxSteps` steps and the model still asked for tools. */
+export class MaxStepsExceeded extends Schema.TaggedError<MaxStepsExceeded>()("MaxStepsExceeded", {
+  path: Path,
+  maxSteps: Schema.Int,
+  spent: Spent
+}) {
+  override get message(): string {
+    return `${at(this.path)} did not finish in ${this.maxSteps} steps. Raise maxSteps, or set onMaxSteps: "answer" to have it answer with what it has.`
+  }
+}
+
+/** The answer did not fit the output schema, also after the repair rounds. */
+export class InvalidOutput extends Schema.TaggedError<InvalidOutput>()("InvalidOutput", {
+  path: Path,
+  /** The last answer as the model gave it. */
+  text: Schema.String,
+  finishReason: Response.FinishReason,
+  /** Why it does not fit. */
+  issue: Schema.String,
+  /** How many answers were tried. */
+  attempts: Schema.Int,
+  spent: Spent
+}) {
+  override get message(): string {
+    const cut = this.finishReason === "length" ? " The answer was cut off at the token limit: raise it." : ""
+    return `${at(this.path)} gave an answer that does not fit its output schema (${this.attempts} tried): ${this.issue}.${cut} See \`text\` for the answer; simplify the schema or raise outputRepairs.`
+  }
+}
+
+/** The answer was cut off at the model's token limit. `spent.text` and `text` hold what came. */
+export class OutputTruncated extends Schema.TaggedError<OutputTruncated>()("OutputTruncated", {
+  path: Path,
+  text: Schema.String,
+  spent: Spent
+}) {
+  override get message(): string {
+    return `${at(this.path)} was cut off at the model's token limit after ${this.text.length} characters. Raise the limit, or set onLength: "accept" to take the partial answer.`
+  }
+}
+
+/** The model refused, or a content filter stopped it. `text` is what it said. */
+export class ModelRefused extends Schema.TaggedError<ModelRefused>()("ModelRefused", {
+  path: Path,
+  text: Schema.String,
+  spent: Spent
+}) {
+  override get message(): string {
+    return `${at(this.path)}: the model refused to answer${this.text === "" ? "" : `: ${this.text}`}. Change the input or the instructions.`
+  }
+}
+
+/** The model gave neither text nor a tool call, also when asked once more. */
+export class EmptyTurn extends Schema.TaggedError<EmptyTurn>()("EmptyTurn", {
+  path: Path,
+  step: Schema.Int,
+  finishReason: Response.FinishReason,
+  spent: Spent
+}) {
+  override get message(): string {
+    return `${at(this.path)} step ${this.step}: the model gave neither text nor a tool call, twice (finish reason "${this.finishReason}"). Check the instructions and the model.`
+  }
+}
+
+/** One failed tool call of a {@link ToolError}. */
+export const ToolFailure = Schema.Struct({
+  tool: Schema.String,
+  toolCallId: Schema.String,
+  /** The tool's failure, encoded by its failure schema. */
+  failure: Schema.Json,
+  /** What was thrown or failed with. */
+  cause: Schema.Defect()
+})
+/** One failed tool call of a {@link ToolError}. */
+export type ToolFailure = typeof ToolFailure.Type
+
+/** A tool with `failureMode: "error"` failed. Its siblings were interrupted; every failure is listed. */
+export class ToolError extends Schema.TaggedError<ToolError>()("ToolError", {
+  path: Path,
+  step: Schema.Int,
+  /** Every failure of the step, the first one first, those of interrupted siblings included. */
+  failures: Schema.NonEmptyArray(ToolFailure),
+  /** The ids of the calls of the same step that were interrupted or never started. */
+  interrupted: Schema.Array(Schema.String),
+  spent: Spent
+}) {
+  override get message(): string {
+    const failed = this.failures.map((f) => `"${f.tool}" (${f.toolCallId}): ${describe(f)}`).join("; ")
+    const others = this.interrupted.length === 0 ? "" : ` Interrupted: ${this.interrupted.join(", ")}.`
+    return `${at(this.path)} step ${this.step}: a tool failed: ${failed}.${others} Give the tool failureMode: "return" if the model should see the failure and go on.`
+  }
+}
+
+const describe = (failure: ToolFailure): string =>
+  failure.cause instanceof Error
+    ? failure.cause.message
+    : typeof failure.failure === "string"
+      ? failure.failure
+      : JSON.stringify(failure.failure)
+
+/** The run took longer than `Runner.withTimeout` allows. Everything it had started was interrupted. */
+export class RunTimedOut extends Schema.TaggedError<RunTimedOut>()("RunTimedOut", {
+  path: Path,
+  durationMs: Schema.Finite,
+  spent: Spent
+}) {
+  override get message(): string {
+    return `${at(this.path)} did not end within ${this.durationMs} ms and was interrupted. Raise the timeout or give it less to do.`
+  }
+}

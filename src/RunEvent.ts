@@ -1,0 +1,201 @@
+/**
+ * What a run tells while it runs. Every event is plain JSON with a schema, so it can be logged, stored and sent as it
+ * is. This module defines the events and reads them; it emits none (see `Runner` and the agent loop).
+ *
+ * The order of the events of one run (those with one `runId`) is a grammar, checked in our tests:
+ *
+ * ```text
+ * run      := RunStarted attempt ( RunRetried attempt )* terminal
+ * terminal := RunCompleted | RunFailed | RunInterrupted
+ * attempt  := step*
+ * step     := StepStarted model ( StepRetried model )* ToolCalled* tools* OutputRejected? StepCompleted
+ * model    := ( ReasoningDelta | TextDelta )*
+ * tools    := ToolProgress* ( ToolCompleted | ToolFailed )     one for each ToolCalled, in the order they end
+ * ```
+ *
+ * A run that fails or is interrupted stops anywhere in that order and goes to its terminal event at once. Events of
+ * nested runs (with a longer `path`) stand between `RunStarted` and the terminal event of the run that started them.
+ * `seq` grows by one from event to event over the whole tree of one root run.
+ */
+import * as Effect from "effect/Effect"
+import * as Response from "effect/ai/Response"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+
+/** The version of the event format. It changes when a reader of the old format would misread the new. */
+export const version = 1
+
+const base = {
+  /** Format version. */
+  v: Schema.Literal(version),
+  /** Counts the events of the root run from 0, nested runs included. */
+  seq: Schema.Int,
+  /** The run that emitted the event. */
+  runId: Schema.String,
+  /** The names of the runners from the root to the one that emitted the event. */
+  path: Schema.Array(Schema.String),
+  /** When, in milliseconds since the epoch, by Effect's `Clock`. */
+  at: Schema.Finite
+}
+const inStep = {
+  ...base,
+  /** The step the event belongs to, counted from 1. */
+  step: Schema.Int
+}
+const ofTool = { ...inStep, toolCallId: Schema.String, tool: Schema.String }
+
+/** What became of one tool call. `unknown`: it had begun and could not be waited for, so its effects may have happened. */
+export const ToolCallStatus = Schema.Literals(["completed", "failed", "interrupted", "not-started", "unknown"])
+/** What became of one tool call. */
+export type ToolCallStatus = typeof ToolCallStatus.Type
+
+/** One tool call of a run, and what became of it. */
+export const ToolCallReport = Schema.Struct({
+  step: Schema.Int,
+  toolCallId: Schema.String,
+  tool: Schema.String,
+  status: ToolCallStatus
+})
+/** One tool call of a run, and what became of it. */
+export type ToolCallReport = typeof ToolCallReport.Type
+
+/** What a run had spent and done when it ended: usage over its whole tree, steps, partial text, tool calls. */
+export const Spent = Schema.Struct({
+  /** Summed over the run and every run nested in it. */
+  usage: Response.Usage,
+  /** Steps begun, nested runs included. */
+  steps: Schema.Int,
+  /** Text of the step that was under way or last done. */
+  text: Schema.String,
+  /** Every tool call of this run (not of nested runs), in the order asked. */
+  toolCalls: Schema.Array(ToolCallReport)
+})
+/** What a run had spent and done when it ended. */
+export type Spent = typeof Spent.Type
+
+/** A run began. */
+export const RunStarted = Schema.TaggedStruct("RunStarted", {
+  ...base,
+  /** The run that started this one; absent for a root run. */
+  parentId: Schema.optionalKey(Schema.String)
+})
+/** The run begins again (`Runner.withRetry`); everything since event `discardFrom` is void. */
+export const RunRetried = Schema.TaggedStruct("RunRetried", {
+  ...base,
+  attempt: Schema.Int,
+  discardFrom: Schema.Int,
+  reason: Schema.String
+})
+/** A step began: one model call and the tool calls it asks for. */
+export const StepStarted = Schema.TaggedStruct("StepStarted", inStep)
+/** The step's model call failed and is made again; drop every delta since event `discardFrom`. */
+export const StepRetried = Schema.TaggedStruct("StepRetried", {
+  ...inStep,
+  /** The attempt that now begins; the first was 1. */
+  attempt: Schema.Int,
+  discardFrom: Schema.Int,
+  reason: Schema.String
+})
+/** A piece of the answer. */
+export const TextDelta = Schema.TaggedStruct("TextDelta", { ...inStep, delta: Schema.String })
+/** A piece of the model's reasoning, which is never part of the answer. */
+export const ReasoningDelta = Schema.TaggedStruct("ReasoningDelta", { ...inStep, delta: Schema.String })
+/** The model asked for a tool. */
+export const ToolCalled = Schema.TaggedStruct("ToolCalled", { ...ofTool, params: Schema.Json })
+/** A preliminary result of a running tool. */
+export const ToolProgress = Schema.TaggedStruct("ToolProgress", { ...ofTool, result: Schema.Json })
+/** A tool call ended well. */
+export const ToolCompleted = Schema.TaggedStruct("ToolCompleted", {
+  ...ofTool,
+  result: Schema.Json,
+  durationMs: Schema.Finite
+})
+/** A tool call failed; `result` is what the model is told. */
+export const ToolFailed = Schema.TaggedStruct("ToolFailed", {
+  ...ofTool,
+  result: Schema.Json,
+  durationMs: Schema.Finite
+})
+/** The answer did not fit the output schema; the model is asked to mend it. */
+export const OutputRejected = Schema.TaggedStruct("OutputRejected", { ...inStep, issue: Schema.String })
+/** A step ended. `usage` is this step's own. */
+export const StepCompleted = Schema.TaggedStruct("StepCompleted", {
+  ...inStep,
+  finishReason: Response.FinishReason,
+  usage: Response.Usage
+})
+/** The run succeeded. `output` is the result, encoded as JSON. */
+export const RunCompleted = Schema.TaggedStruct("RunCompleted", {
+  ...base,
+  output: Schema.Json,
+  spent: Spent,
+  durationMs: Schema.Finite
+})
+/** The run failed. `error` is its error, encoded as JSON: at least `_tag` and `message`. */
+export const RunFailed = Schema.TaggedStruct("RunFailed", {
+  ...base,
+  error: Schema.Json,
+  message: Schema.String,
+  spent: Spent,
+  durationMs: Schema.Finite
+})
+/** The run was interrupted. `spent.toolCalls` says what had happened, what never started, and what is unknown. */
+export const RunInterrupted = Schema.TaggedStruct("RunInterrupted", {
+  ...base,
+  spent: Spent,
+  durationMs: Schema.Finite
+})
+
+/** The schema of every event. Encode with it before a wire or a store; decode what comes back. */
+export const RunEvent = Schema.Union([
+  RunStarted,
+  RunRetried,
+  StepStarted,
+  StepRetried,
+  TextDelta,
+  ReasoningDelta,
+  ToolCalled,
+  ToolProgress,
+  ToolCompleted,
+  ToolFailed,
+  OutputRejected,
+  StepCompleted,
+  RunCompleted,
+  RunFailed,
+  RunInterrupted
+]).annotate({ identifier: "RunEvent" })
+/** Any event of a run. */
+export type RunEvent = typeof RunEvent.Type
+/** An event as JSON. */
+export type Encoded = typeof RunEvent.Encoded
+
+/** True for the one event that ends a run. */
+export const isTerminal = (event: RunEvent): event is Extract<RunEvent, { readonly spent: Spent }> =>
+  event._tag === "RunCompleted" || event._tag === "RunFailed" || event._tag === "RunInterrupted"
+
+const encodeEvent = Schema.encodeEffect(RunEvent)
+/** Encodes an event as one line of JSON (NDJSON, without the newline). It cannot fail for an event we emitted. */
+export const toJsonLine = (event: RunEvent): Effect.Effect<string> =>
+  Effect.map(Effect.orDie(encodeEvent(event)), (encoded) => JSON.stringify(encoded))
+
+/** Decodes one line of NDJSON. Fails with `SchemaError` for anything but an event of this {@link version}. */
+export const fromJsonLine: (line: string) => Effect.Effect<RunEvent, Schema.SchemaError> = Schema.decodeEffect(
+  Schema.fromJsonString(RunEvent)
+)
+
+/**
+ * The text of the root runner as it comes: the deltas of runs whose path has one name.
+ *
+ * @example
+ * import { Stream } from "effect"
+ * import type { Agent } from "troupe"
+ * import { RunEvent } from "troupe"
+ *
+ * declare const events: Stream.Stream<RunEvent.RunEvent, Agent.Error>
+ * const text: Stream.Stream<string, Agent.Error> = RunEvent.text(events)
+ */
+export const text = <E, R>(events: Stream.Stream<RunEvent, E, R>): Stream.Stream<string, E, R> =>
+  events.pipe(
+    Stream.filter((event) => event._tag === "TextDelta" && event.path.length === 1),
+    Stream.map((event) => (event._tag === "TextDelta" ? event.delta : ""))
+  )

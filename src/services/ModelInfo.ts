@@ -1,0 +1,52 @@
+/**
+ * What a model Layer and the agent loop tell each other beyond `effect/ai`: who answers, whether structured output is
+ * native, which retries it wants. A port: no I/O, imports nothing of ours.
+ */
+import * as Context from "effect/Context"
+import type * as AiError from "effect/ai/AiError"
+import type * as LanguageModel from "effect/ai/LanguageModel"
+import type * as JsonSchema from "effect/JsonSchema"
+import type * as Schedule from "effect/Schedule"
+
+/** What a model says of itself. */
+export interface ModelInfo {
+  /** `gen_ai.provider.name` of the OpenTelemetry GenAI conventions, such as `openai`. */
+  readonly provider: string
+  /** The model that requests are sent for. */
+  readonly model: string
+  /** True when the Layer reads {@link OutputFormat} and asks the model for output in that shape itself. */
+  readonly structuredOutput: boolean
+  /** The host and port that requests go to, for spans. */
+  readonly server?: { readonly address: string; readonly port: number | undefined } | undefined
+  /** The Layer's retry policy, which the agent loop takes over so that only one place retries. */
+  readonly retry?: Schedule.Schedule<unknown, AiError.AiError> | undefined
+}
+
+const key: unique symbol = Symbol.for("troupe/ModelInfo") as never
+
+/** Attaches `info` to a model. Middleware that copies the service with a spread keeps it. */
+export const attach = (model: LanguageModel.LanguageModel, info: ModelInfo): LanguageModel.LanguageModel =>
+  Object.assign({ ...model }, { [key]: info })
+
+/** What `model` says of itself; `undefined` for a model that is not ours. */
+export const get = (model: LanguageModel.LanguageModel): ModelInfo | undefined =>
+  (model as { readonly [key]?: ModelInfo })[key]
+
+/** The shape that the answer of one model call must have. The root is always a JSON object. */
+export interface OutputFormat {
+  /** A name for the shape, of letters, digits, `_` and `-`, at most 64 characters. */
+  readonly name: string
+  readonly description: string | undefined
+  readonly jsonSchema: JsonSchema.JsonSchema
+}
+
+/** Set by the agent loop around each call of a model whose `structuredOutput` is true. */
+export const OutputFormat: Context.Reference<OutputFormat | undefined> = Context.Reference<OutputFormat | undefined>(
+  "troupe/OutputFormat",
+  { defaultValue: () => undefined }
+)
+
+/** True while the agent loop calls a model: it retries whole steps, so the Layer must not retry on its own. */
+export const CallerRetries: Context.Reference<boolean> = Context.Reference<boolean>("troupe/CallerRetries", {
+  defaultValue: () => false
+})

@@ -1,0 +1,398 @@
+/**
+ * The interface that every agent and every workflow has, and its combinators. `run`, `result` and `stream` are three
+ * views of one body. It may touch events, errors and the run's bookkeeping; it knows no agent, workflow or layer.
+ */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import { dual } from "effect/Function"
+import * as Layer from "effect/Layer"
+import type * as Prompt from "effect/ai/Prompt"
+import type * as Response from "effect/ai/Response"
+import { type Pipeable, pipeArguments } from "effect/Pipeable"
+import * as Predicate from "effect/Predicate"
+import * as Queue from "effect/Queue"
+import type * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import { encoder, toJson } from "./internal/json.ts"
+import { CurrentState, type Options, RunState } from "./internal/RunState.ts"
+import { RunTimedOut } from "./RunError.ts"
+import type { RunEvent } from "./RunEvent.ts"
+import { current as currentRun, CurrentRun, type RunInfo } from "./services/CurrentRun.ts"
+
+const TypeId = "~troupe/Runner"
+
+/**
+ * Something that turns an input into an output by running agents: an agent, a workflow, or a function made into one.
+ *
+ * - `run` succeeds with the plain output, so that runners compose.
+ * - `result` adds the bill and the transcript.
+ * - `stream` tells what happens as it happens; its last event carries the result, and when the run fails the stream
+ *   fails with the same typed error after a `RunFailed`. A slow consumer slows the run; ending the stream interrupts it.
+ *
+ * Interrupting any of the three interrupts everything the run has started, and waits for its finalizers.
+ */
+export interface Runner<in Input, out Output, out Error, out Services> extends Pipeable {
+  readonly [TypeId]: typeof TypeId
+  readonly name: string
+  /** What it is good for: guides routers, and is the tool's description in {@link asTool}. */
+  readonly description: string | undefined
+  readonly run: (input: Input) => Effect.Effect<Output, Error, Services>
+  readonly result: (input: Input) => Effect.Effect<Result<Output>, Error, Services>
+  readonly stream: (input: Input) => Stream.Stream<RunEvent, Error, Services>
+  /** @internal */
+  readonly definition: Definition<Input, Output, Error, Services>
+}
+
+/** Any runner. */
+export type Any = Runner<never, unknown, unknown, unknown>
+/** The input that runner `R` takes. */
+export type Input<R> = R extends Runner<infer I, infer _A, infer _E, infer _R> ? I : never
+/** The output that runner `R` gives. */
+export type Output<R> = R extends Runner<infer _I, infer A, infer _E, infer _R> ? A : never
+/** The errors that runner `R` can fail with. */
+export type Error<R> = R extends Runner<infer _I, infer _A, infer E, infer _R> ? E : never
+/** The services that runner `R` needs. */
+export type Services<R> = R extends Runner<infer _I, infer _A, infer _E, infer S> ? S : never
+
+/** An output with its bill and its transcript. */
+export interface Result<out Output> {
+  readonly output: Output
+  /** Summed over the run and every run nested in it. */
+  readonly usage: Response.Usage
+  /** Steps taken, nested runs included. */
+  readonly steps: number
+  /**
+   * The conversation: the input, every answer, tool call and tool result; without the agent's own instructions, so that
+   * it can be given to the next run as it is. For a workflow, those of its members in the order they began.
+   */
+  readonly transcript: Prompt.Prompt
+  readonly duration: Duration.Duration
+  /** Why the last model call ended; `undefined` for a run without a model call of its own. */
+  readonly finishReason: Response.FinishReason | undefined
+}
+
+/** @internal */
+export interface Definition<in Input, out Output, out Error, out Services> {
+  readonly body: (input: Input, state: RunState) => Effect.Effect<Output, Error, Services>
+  readonly encode: (output: unknown) => Schema.Json
+  readonly observers: ReadonlyArray<(event: RunEvent) => Effect.Effect<void>>
+}
+
+/** True for a runner. */
+export const isRunner = (u: unknown): u is Any => Predicate.hasProperty(u, TypeId)
+
+/** How many events wait for a slow consumer of `stream` before the run waits too. Default 64. */
+export const StreamBuffer: Context.Reference<number> = Context.Reference<number>("troupe/StreamBuffer", {
+  defaultValue: () => 64
+})
+
+/** The run that the current fiber works for, for code inside of tools; none outside of a run. */
+export const current: Effect.Effect<import("effect/Option").Option<RunInfo>> = currentRun
+
+const execute = <I, A, E, R>(
+  name: string,
+  definition: Definition<I, A, E, R>,
+  input: I,
+  options: Options,
+  onState?: (state: RunState) => void
+): Effect.Effect<A, E, R> =>
+  Effect.withFiber((fiber) => {
+    const parent = fiber.getRef(CurrentState)
+    const { observers } = definition
+    const sinks = observers.length === 0 ? options.sinks : [...observers, ...(options.sinks ?? [])]
+    const state = new RunState(fiber, name, parent, { ...options, sinks })
+    onState?.(state)
+    const body = definition
+      .body(input, state)
+      .pipe(Effect.provideContext(Context.make(CurrentState, state).pipe(Context.add(CurrentRun, state.info))))
+    if (state.silent) return body
+    return Effect.uninterruptibleMask((restore) =>
+      Effect.andThen(
+        state.emit({
+          _tag: "RunStarted",
+          ...(parent === undefined ? {} : { parentId: parent.info.runId })
+        }),
+        Effect.onExit(restore(body), (exit) => emitTerminal(state, definition.encode, exit))
+      )
+    )
+  })
+
+const emitTerminal = <A, E>(
+  state: RunState,
+  encode: (output: unknown) => Schema.Json,
+  exit: Exit.Exit<A, E>
+): Effect.Effect<void> =>
+  Effect.flatMap(Clock.currentTimeMillis, (now) => {
+    const bill = { spent: state.spent(), durationMs: now - state.startedAt }
+    if (Exit.isSuccess(exit)) return state.emit({ _tag: "RunCompleted", output: encode(exit.value), ...bill })
+    if (Cause.hasInterruptsOnly(exit.cause)) return state.emit({ _tag: "RunInterrupted", ...bill })
+    const error = Cause.squash(exit.cause)
+    const message = Predicate.hasProperty(error, "message") ? String(error.message) : String(error)
+    return state.emit({ _tag: "RunFailed", error: encodeError(error, message), message, ...bill })
+  })
+
+const encodeError = (error: unknown, message: string): Schema.Json => {
+  const schema = Predicate.hasProperty(error, "constructor") && Schema.isSchema(error.constructor) ? error.constructor : undefined
+  const json = schema === undefined ? toJson(error) : encoder(schema)(error)
+  return Predicate.isObject(json) && !Array.isArray(json)
+    ? { ...(json as { readonly [key: string]: Schema.Json }), message }
+    : { _tag: "Error", message, value: json }
+}
+
+/** @internal */
+export const fromDefinition = <I, A, E, R>(
+  name: string,
+  description: string | undefined,
+  definition: Definition<I, A, E, R>
+): Runner<I, A, E, R> => ({
+  [TypeId]: TypeId,
+  name,
+  description,
+  definition,
+  run: (input) => execute(name, definition, input, {}),
+  result: (input) => Effect.suspend(() => resultOf(name, definition, input)),
+  stream: (input) => streamOf(name, definition, input),
+  pipe() {
+    // oxlint-disable-next-line prefer-rest-params -- Pipeable's own protocol
+    return pipeArguments(this, arguments)
+  }
+})
+
+const resultOf = <I, A, E, R>(name: string, definition: Definition<I, A, E, R>, input: I) => {
+  let state: RunState | undefined
+  return execute(name, definition, input, { recording: true }, (made) => {
+    state = made
+  }).pipe(
+    Effect.flatMap((output) =>
+      Effect.map(Clock.currentTimeMillis, (now): Result<A> => ({
+        output,
+        usage: state!.usage,
+        steps: state!.steps,
+        transcript: state!.conversation(),
+        duration: Duration.millis(now - state!.startedAt),
+        finishReason: state!.finishReason
+      }))
+    )
+  )
+}
+
+const streamOf = <I, A, E, R>(name: string, definition: Definition<I, A, E, R>, input: I): Stream.Stream<RunEvent, E, R> =>
+  Stream.unwrap(
+    Effect.gen(function* () {
+      const queue = yield* Queue.bounded<RunEvent, E | Cause.Done>(yield* StreamBuffer)
+      yield* execute(name, definition, input, {
+        sinks: [(event) => Effect.asVoid(Queue.offer(queue, event))],
+        streaming: true
+      }).pipe(
+        Effect.onExit((exit) => (Exit.isSuccess(exit) ? Queue.end(queue) : Queue.failCause(queue, exit.cause))),
+        Effect.forkScoped
+      )
+      // Registered last, so it runs first: a run that is being interrupted must not wait for a consumer that is gone.
+      yield* Effect.addFinalizer(() => Queue.shutdown(queue))
+      return Stream.fromQueue(queue)
+    })
+  )
+
+/**
+ * Makes a runner of a function. Runs of other runners inside of it are nested: their events carry the longer path,
+ * their usage is summed into this run's, and they are interrupted with it.
+ *
+ * - `output`: the schema that encodes the output for `RunCompleted`; without one its own JSON shape is taken.
+ *
+ * @example
+ * import { Effect } from "effect"
+ * import { Runner } from "troupe"
+ *
+ * const shout = Runner.make("shout", { run: (text: string) => Effect.succeed(text.toUpperCase()) })
+ */
+export const make = <I, A, E = never, R = never>(
+  name: string,
+  options: {
+    readonly description?: string | undefined
+    readonly output?: Schema.Schema<A> | undefined
+    readonly run: (input: I) => Effect.Effect<A, E, R>
+  }
+): Runner<I, A, E, R> =>
+  fromDefinition(name, options.description, {
+    body: (input) => Effect.suspend(() => options.run(input)),
+    encode: options.output === undefined ? toJson : encoder(options.output as Schema.Top),
+    observers: []
+  })
+
+const modify = <I, A, E, R, I2, A2, E2, R2>(
+  self: Runner<I, A, E, R>,
+  body: (input: I2, state: RunState, inner: (input: I) => Effect.Effect<A, E, R>) => Effect.Effect<A2, E2, R2>,
+  encode: (output: unknown) => Schema.Json
+): Runner<I2, A2, E2, R2> =>
+  fromDefinition<I2, A2, E2, R2>(self.name, self.description, {
+    body: (input, state) => body(input, state, (inner) => self.definition.body(inner, state)),
+    encode,
+    observers: self.definition.observers
+  })
+
+/** Changes the output by a function. It is the same run, with the same name. */
+export const map: {
+  <A, B>(f: (output: A) => B): <I, E, R>(self: Runner<I, A, E, R>) => Runner<I, B, E, R>
+  <I, A, E, R, B>(self: Runner<I, A, E, R>, f: (output: A) => B): Runner<I, B, E, R>
+} = dual(2, <I, A, E, R, B>(self: Runner<I, A, E, R>, f: (output: A) => B) =>
+  modify(self, (input: I, _state, inner) => Effect.map(inner(input), f), toJson)
+)
+
+/** Changes the output by an Effect, whose errors and services join the runner's. It is the same run. */
+export const mapEffect: {
+  <A, B, E2, R2>(
+    f: (output: A) => Effect.Effect<B, E2, R2>
+  ): <I, E, R>(self: Runner<I, A, E, R>) => Runner<I, B, E | E2, R | R2>
+  <I, A, E, R, B, E2, R2>(
+    self: Runner<I, A, E, R>,
+    f: (output: A) => Effect.Effect<B, E2, R2>
+  ): Runner<I, B, E | E2, R | R2>
+} = dual(
+  2,
+  <I, A, E, R, B, E2, R2>(self: Runner<I, A, E, R>, f: (output: A) => Effect.Effect<B, E2, R2>) =>
+    modify(self, (input: I, _state, inner) => Effect.flatMap(inner(input), f), toJson)
+)
+
+/** Changes the input by a function before the runner gets it. It is the same run. */
+export const mapInput: {
+  <I, I2>(f: (input: I2) => I): <A, E, R>(self: Runner<I, A, E, R>) => Runner<I2, A, E, R>
+  <I, A, E, R, I2>(self: Runner<I, A, E, R>, f: (input: I2) => I): Runner<I2, A, E, R>
+} = dual(2, <I, A, E, R, I2>(self: Runner<I, A, E, R>, f: (input: I2) => I) =>
+  modify(self, (input: I2, _state, inner) => Effect.suspend(() => inner(f(input))), self.definition.encode)
+)
+
+/**
+ * Fails with `RunTimedOut` when the run takes longer than `duration`. Everything the run has started is interrupted,
+ * and its finalizers have run, before the error is seen.
+ */
+export const withTimeout: {
+  (duration: Duration.Input): <I, A, E, R>(self: Runner<I, A, E, R>) => Runner<I, A, E | RunTimedOut, R>
+  <I, A, E, R>(self: Runner<I, A, E, R>, duration: Duration.Input): Runner<I, A, E | RunTimedOut, R>
+} = dual(2, <I, A, E, R>(self: Runner<I, A, E, R>, duration: Duration.Input) =>
+  modify(
+    self,
+    (input: I, state, inner) =>
+      Effect.timeoutOrElse(inner(input), {
+        duration,
+        orElse: () =>
+          Effect.fail(
+            new RunTimedOut({
+              path: state.info.path,
+              durationMs: Duration.toMillis(duration),
+              spent: state.spent()
+            })
+          )
+      }),
+    self.definition.encode
+  )
+)
+
+/** How {@link withRetry} retries. */
+export interface RetryOptions<in E> {
+  /** How many more attempts at most; unset: as the schedule says, or 1 without a schedule. */
+  readonly times?: number | undefined
+  /** When the next attempt begins; unset: at once. */
+  readonly schedule?: Schedule.Schedule<unknown, E> | undefined
+  /** Which errors are worth another attempt; unset: all. */
+  readonly while?: ((error: E) => boolean) | undefined
+}
+
+/**
+ * Runs the whole runner again when it fails, by a `Schedule`. It stays one run: a `RunRetried` event says which events
+ * are void, and what failed attempts spent stays on the bill. An agent already retries its model calls step by step,
+ * so this is for failures that a fresh start may avoid.
+ */
+export const withRetry: {
+  <E>(options: RetryOptions<E>): <I, A, R>(self: Runner<I, A, E, R>) => Runner<I, A, E, R>
+  <I, A, E, R>(self: Runner<I, A, E, R>, options: RetryOptions<E>): Runner<I, A, E, R>
+} = dual(2, <I, A, E, R>(self: Runner<I, A, E, R>, options: RetryOptions<E>) =>
+  modify(
+    self,
+    (input: I, state, inner) =>
+      Effect.suspend(() => {
+        let attempt = 0
+        let last: E | undefined
+        const once = Effect.suspend(() => {
+          attempt++
+          if (attempt === 1) return inner(input)
+          return Effect.andThen(
+            state.emit({
+              _tag: "RunRetried",
+              attempt,
+              discardFrom: state.startSeq + 1,
+              reason: Predicate.hasProperty(last, "message") ? String(last.message) : String(last)
+            }),
+            inner(input)
+          )
+        }).pipe(
+          Effect.tapError((error) =>
+            Effect.sync(() => {
+              last = error
+            })
+          )
+        )
+        return Effect.retry(once, {
+          times: options.times ?? (options.schedule === undefined ? 1 : undefined),
+          schedule: options.schedule as Schedule.Schedule<unknown, E> | undefined,
+          while: options.while
+        }) as Effect.Effect<A, E, R>
+      }),
+    self.definition.encode
+  )
+)
+
+/** The same runner under another name, which shows in paths, spans and graphs. */
+export const named: {
+  (name: string): <I, A, E, R>(self: Runner<I, A, E, R>) => Runner<I, A, E, R>
+  <I, A, E, R>(self: Runner<I, A, E, R>, name: string): Runner<I, A, E, R>
+} = dual(2, <I, A, E, R>(self: Runner<I, A, E, R>, name: string) =>
+  fromDefinition(name, self.description, self.definition)
+)
+
+/** The same runner with a description, which guides routers and models that have it as a tool. */
+export const described: {
+  (description: string): <I, A, E, R>(self: Runner<I, A, E, R>) => Runner<I, A, E, R>
+  <I, A, E, R>(self: Runner<I, A, E, R>, description: string): Runner<I, A, E, R>
+} = dual(2, <I, A, E, R>(self: Runner<I, A, E, R>, description: string) =>
+  fromDefinition(self.name, description, self.definition)
+)
+
+/**
+ * Gives the runner services of its own: its own model, its own tool handlers, whatever is provided around it. The Layer
+ * is built for each run and released when the run ends; use `Agent.Service` to build it once.
+ */
+export const provide: {
+  <ROut, LE, RIn>(
+    layer: Layer.Layer<ROut, LE, RIn>
+  ): <I, A, E, R>(self: Runner<I, A, E, R>) => Runner<I, A, E | LE, Exclude<R, ROut> | RIn>
+  <I, A, E, R, ROut, LE, RIn>(
+    self: Runner<I, A, E, R>,
+    layer: Layer.Layer<ROut, LE, RIn>
+  ): Runner<I, A, E | LE, Exclude<R, ROut> | RIn>
+} = dual(2, <I, A, E, R, ROut, LE, RIn>(self: Runner<I, A, E, R>, layer: Layer.Layer<ROut, LE, RIn>) =>
+  modify(
+    self,
+    (input: I, _state, inner): Effect.Effect<A, E | LE, Exclude<R, ROut> | RIn> =>
+      Effect.provide(inner(input), layer),
+    self.definition.encode
+  )
+)
+
+/**
+ * Calls `f` with every event of the runner and of the runs nested in it, whichever of `run`, `result` and `stream` is
+ * used, the terminal event included. The run waits for `f`; a slow `f` slows it.
+ */
+export const onEvent: {
+  (f: (event: RunEvent) => Effect.Effect<void>): <I, A, E, R>(self: Runner<I, A, E, R>) => Runner<I, A, E, R>
+  <I, A, E, R>(self: Runner<I, A, E, R>, f: (event: RunEvent) => Effect.Effect<void>): Runner<I, A, E, R>
+} = dual(2, <I, A, E, R>(self: Runner<I, A, E, R>, f: (event: RunEvent) => Effect.Effect<void>) =>
+  fromDefinition(self.name, self.description, {
+    ...self.definition,
+    observers: [...self.definition.observers, f]
+  })
+)

@@ -1,0 +1,51 @@
+/** Makes JSON of any value, for events and tool results that have no schema. Never throws. Imports nothing of ours. */
+import * as Schema from "effect/Schema"
+
+/** What `value` looks like as JSON: class instances by their fields, errors by tag and message, cycles cut. */
+export const toJson = (value: unknown): Schema.Json => convert(value, [])
+
+const convert = (value: unknown, above: ReadonlyArray<object>): Schema.Json => {
+  switch (typeof value) {
+    case "string":
+    case "boolean":
+      return value
+    case "number":
+      return Number.isFinite(value) ? value : String(value)
+    case "bigint":
+    case "symbol":
+      return String(value)
+    case "undefined":
+    case "function":
+      return null
+    default:
+      return value === null ? null : convertObject(value as object, above)
+  }
+}
+
+const convertObject = (value: object, above: ReadonlyArray<object>): Schema.Json => {
+  if (above.includes(value)) return "[circular]"
+  if (above.length > 64) return "[too deep]"
+  const inside = [...above, value]
+  try {
+    if (Array.isArray(value)) return value.map((item) => convert(item, inside))
+    if (value instanceof Date) return Number.isNaN(value.getTime()) ? null : value.toISOString()
+    if (value instanceof Uint8Array) return Buffer.from(value).toString("base64")
+    if (value instanceof Map) return convert([...value.entries()], inside)
+    if (value instanceof Set) return convert([...value.values()], inside)
+    if ("toJSON" in value && typeof value.toJSON === "function") return convert(value.toJSON(), inside)
+    const entries = Object.entries(value).filter(([, item]) => item !== undefined && typeof item !== "function")
+    const fields = Object.fromEntries(entries.map(([key, item]) => [key, convert(item, inside)]))
+    return value instanceof Error ? { name: value.name, message: value.message, ...fields } : fields
+  } catch {
+    return String(value)
+  }
+}
+
+/** An encoder for values of `schema`; where the schema cannot encode a value, the value's own shape is taken. */
+export const encoder = (schema: Schema.Top): ((value: unknown) => Schema.Json) => {
+  const encode = Schema.encodeUnknownOption(schema as Schema.Codec<unknown, unknown>)
+  return (value) => {
+    const encoded = encode(value)
+    return toJson(encoded._tag === "Some" ? encoded.value : value)
+  }
+}

@@ -1,0 +1,42 @@
+/**
+ * The run that the current fiber works for. A port that the agent loop fills and tools read: no globals, no I/O.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+
+/** What a tool, a middleware or any code inside a run can know of it. */
+export interface RunInfo {
+  /** The run's own id. */
+  readonly runId: string
+  /** The id of the run at the root of the tree; the same as `runId` for a root. */
+  readonly rootId: string
+  /** The names of the runners from the root to this one. */
+  readonly path: ReadonlyArray<string>
+  /** The conversation the run belongs to; the root run's id unless {@link ConversationId} says otherwise. */
+  readonly conversationId: string
+  /** The step under way, counted from 1; `undefined` outside of an agent's step. */
+  readonly step: number | undefined
+  /** The tool call under way. */
+  readonly toolCallId: string | undefined
+  /**
+   * The same for every attempt at one tool call and different for every other: hand it to systems that must not act
+   * twice. `undefined` outside of a tool call.
+   */
+  readonly idempotencyKey: string | undefined
+}
+
+/** Holds the {@link RunInfo} of the current fiber. Read it through {@link current}. */
+export const CurrentRun: Context.Reference<RunInfo | undefined> = Context.Reference<RunInfo | undefined>(
+  "troupe/CurrentRun",
+  { defaultValue: () => undefined }
+)
+
+/** The id that spans and sessions use for the conversation (`gen_ai.conversation.id`). Unset: the root run's id. */
+export const ConversationId: Context.Reference<string | undefined> = Context.Reference<string | undefined>(
+  "troupe/ConversationId",
+  { defaultValue: () => undefined }
+)
+
+/** The run that the current fiber works for; none outside of a run. */
+export const current: Effect.Effect<Option.Option<RunInfo>> = Effect.map(CurrentRun, Option.fromUndefinedOr)

@@ -8,6 +8,7 @@ import * as Schema from "effect/Schema"
 import * as Tool from "effect/ai/Tool"
 import * as Predicate from "effect/Predicate"
 import { toJson } from "./internal/json.ts"
+import { assertPlain, codec, jsonSchema } from "./internal/jsonForm.ts"
 import { InvalidDefinition } from "./RunError.ts"
 import { CurrentRun, type RunInfo } from "./services/CurrentRun.ts"
 
@@ -54,7 +55,8 @@ export type Services<T> = T extends AgentTool<infer _Name, infer R> ? R : never
 /** True for a tool with its handler. */
 export const isAgentTool = (u: unknown): u is Any => Predicate.hasProperty(u, TypeId)
 
-type Awaited1<Out> = Out extends Effect.Effect<infer A, infer _E, infer _R> ? A : Out extends PromiseLike<infer A> ? A : Out
+type Awaited1<Out> =
+  Out extends Effect.Effect<infer A, infer _E, infer _R> ? A : Out extends PromiseLike<infer A> ? A : Out
 type ServicesOf<Out> =
   Out extends Effect.Effect<infer _A, infer _E, infer R>
     ? R
@@ -64,7 +66,11 @@ type ServicesOf<Out> =
         : never
       : never
 /** What a function may give for a tool whose result is `A`. */
-export type Returns<A> = A | PromiseLike<A> | Effect.Effect<A, unknown, unknown> | Generator<Effect.Effect<unknown, unknown, unknown>, A, never>
+export type Returns<A> =
+  | A
+  | PromiseLike<A>
+  | Effect.Effect<A, unknown, unknown>
+  | Generator<Effect.Effect<unknown, unknown, unknown>, A, never>
 
 /** What {@link fromFunction} takes. */
 export interface FromFunctionOptions<
@@ -118,10 +124,7 @@ export const fromFunction = <
   Success extends Schema.Top = typeof Schema.Unknown
 >(
   options: FromFunctionOptions<Name, Parameters, Success, Out>
-): AgentTool<
-  Name,
-  ServicesOf<Out> | Parameters["DecodingServices"] | Success["EncodingServices"]
-> => {
+): AgentTool<Name, ServicesOf<Out> | Parameters["DecodingServices"] | Success["EncodingServices"]> => {
   const kind = options.kind ?? kindOf(options.execute)
   const tool = define(
     options.name,
@@ -130,13 +133,19 @@ export const fromFunction = <
     (options.success ?? Schema.Unknown) as Schema.Top,
     options.failureMode ?? "return"
   )
-  return make(options.name, kind, tool, options.timeout, (params, context) =>
-    // The inferred services are those of `Out`; a generator is what `Effect.gen` takes.
-    call(kind, options.execute as (params: unknown, context: ToolContext) => unknown, params, context) as Effect.Effect<
-      Awaited1<Out>,
-      unknown,
-      ServicesOf<Out>
-    >
+  return make(
+    options.name,
+    kind,
+    tool,
+    options.timeout,
+    (params, context) =>
+      // The inferred services are those of `Out`; a generator is what `Effect.gen` takes.
+      call(
+        kind,
+        options.execute as (params: unknown, context: ToolContext) => unknown,
+        params,
+        context
+      ) as Effect.Effect<Awaited1<Out>, unknown, ServicesOf<Out>>
   )
 }
 
@@ -150,10 +159,14 @@ export const define = (
   success: Schema.Top,
   failureMode: "return" | "error"
 ): Tool.Any => {
+  const subject = `tool "${name}"`
   const tool = Tool.make(name, {
     description,
-    parameters: parameters as Schema.Struct<Schema.Struct.Fields>,
-    success,
+    // The schema of no fields admits any object and array; effect/ai's own says "an object without fields".
+    parameters: (parameters === NoParameters
+      ? Tool.EmptyParams
+      : codec(subject, parameters)) as Schema.Struct<Schema.Struct.Fields>,
+    success: codec(subject, success),
     failure: Schema.Unknown,
     failureMode
   }) as Tool.Any
@@ -193,29 +206,22 @@ export const validate = (tool: Tool.Any): void => {
       remedy: "Use 1 to 64 letters, digits, underscores or hyphens"
     })
   }
-  if (!Tool.isProviderDefined(tool)) {
-    const schema = jsonSchema(subject, tool)
-    if (schema["type"] !== "object" && !("$ref" in schema)) {
+  if (!Tool.isProviderDefined(tool) && Schema.isSchema(tool.parametersSchema)) {
+    assertPlain(subject, tool.parametersSchema)
+    if (!isObjectSchema(jsonSchema(subject, tool.parametersSchema))) {
       throw new InvalidDefinition({
         subject,
-        problem: `its parameters are not an object (JSON schema type ${JSON.stringify(schema["type"])})`,
-        remedy: "Make them a Schema.Struct"
+        problem: "its parameters are not an object with fields",
+        remedy: "Make them a Schema.Struct with fields, or leave them out for a tool without parameters"
       })
     }
   }
   validated.add(tool)
 }
 
-const jsonSchema = (subject: string, tool: Tool.Any): { readonly [key: string]: unknown } => {
-  try {
-    return Tool.getJsonSchema(tool) as { readonly [key: string]: unknown }
-  } catch (cause) {
-    throw new InvalidDefinition({
-      subject,
-      problem: `its parameters have no JSON form: ${cause instanceof Error ? cause.message : String(cause)}`,
-      remedy: "Use schemas that encode to JSON, such as Schema.DateFromString instead of Schema.Date"
-    })
-  }
+const isObjectSchema = (schema: { readonly [key: string]: unknown }): boolean => {
+  if (typeof schema["$ref"] === "string") return true
+  return schema["type"] === "object"
 }
 
 const AsyncFunction = (async () => {}).constructor
@@ -239,9 +245,9 @@ const call = (
       }
     }
     if (kind === "effect") {
-      return Effect.gen(() => execute(params, context) as Generator<Effect.Effect<unknown, unknown, unknown>, unknown, never>).pipe(
-        Effect.onInterrupt(() => Effect.sync(() => controller?.abort()))
-      )
+      return Effect.gen(
+        () => execute(params, context) as Generator<Effect.Effect<unknown, unknown, unknown>, unknown, never>
+      ).pipe(Effect.onInterrupt(() => Effect.sync(() => controller?.abort())))
     }
     let out: unknown
     try {

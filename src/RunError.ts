@@ -3,6 +3,7 @@
  * carries what was spent. It imports `RunEvent` for the shape of that bill and nothing else of ours.
  */
 import * as AiError from "effect/ai/AiError"
+import * as Prompt from "effect/ai/Prompt"
 import * as Response from "effect/ai/Response"
 import * as Schema from "effect/Schema"
 import { Spent } from "./RunEvent.ts"
@@ -40,7 +41,9 @@ export class ModelError extends Schema.TaggedError<ModelError>()("ModelError", {
   /** How often the call was made. */
   attempts: Schema.Int,
   reason: AiError.AiError,
-  spent: Spent
+  spent: Spent,
+  /** The conversation up to the failure: give it to the next run to go on from there. */
+  transcript: Prompt.Prompt
 }) {
   override get message(): string {
     const tries = this.attempts > 1 ? ` (tried ${this.attempts} times)` : ""
@@ -75,7 +78,9 @@ const remedy = (error: AiError.AiError): string => {
 export class MaxStepsExceeded extends Schema.TaggedError<MaxStepsExceeded>()("MaxStepsExceeded", {
   path: Path,
   maxSteps: Schema.Int,
-  spent: Spent
+  spent: Spent,
+  /** The conversation up to the failure: give it to the next run to go on from there. */
+  transcript: Prompt.Prompt
 }) {
   override get message(): string {
     return `${at(this.path)} did not finish in ${this.maxSteps} steps. Raise maxSteps, or set onMaxSteps: "answer" to have it answer with what it has.`
@@ -92,7 +97,9 @@ export class InvalidOutput extends Schema.TaggedError<InvalidOutput>()("InvalidO
   issue: Schema.String,
   /** How many answers were tried. */
   attempts: Schema.Int,
-  spent: Spent
+  spent: Spent,
+  /** The conversation up to the failure: give it to the next run to go on from there. */
+  transcript: Prompt.Prompt
 }) {
   override get message(): string {
     const cut = this.finishReason === "length" ? " The answer was cut off at the token limit: raise it." : ""
@@ -104,7 +111,9 @@ export class InvalidOutput extends Schema.TaggedError<InvalidOutput>()("InvalidO
 export class OutputTruncated extends Schema.TaggedError<OutputTruncated>()("OutputTruncated", {
   path: Path,
   text: Schema.String,
-  spent: Spent
+  spent: Spent,
+  /** The conversation up to the failure: give it to the next run to go on from there. */
+  transcript: Prompt.Prompt
 }) {
   override get message(): string {
     return `${at(this.path)} was cut off at the model's token limit after ${this.text.length} characters. Raise the limit, or set onLength: "accept" to take the partial answer.`
@@ -115,7 +124,9 @@ export class OutputTruncated extends Schema.TaggedError<OutputTruncated>()("Outp
 export class ModelRefused extends Schema.TaggedError<ModelRefused>()("ModelRefused", {
   path: Path,
   text: Schema.String,
-  spent: Spent
+  spent: Spent,
+  /** The conversation up to the failure: give it to the next run to go on from there. */
+  transcript: Prompt.Prompt
 }) {
   override get message(): string {
     return `${at(this.path)}: the model refused to answer${this.text === "" ? "" : `: ${this.text}`}. Change the input or the instructions.`
@@ -127,7 +138,9 @@ export class EmptyTurn extends Schema.TaggedError<EmptyTurn>()("EmptyTurn", {
   path: Path,
   step: Schema.Int,
   finishReason: Response.FinishReason,
-  spent: Spent
+  spent: Spent,
+  /** The conversation up to the failure: give it to the next run to go on from there. */
+  transcript: Prompt.Prompt
 }) {
   override get message(): string {
     return `${at(this.path)} step ${this.step}: the model gave neither text nor a tool call, twice (finish reason "${this.finishReason}"). Check the instructions and the model.`
@@ -154,7 +167,9 @@ export class ToolError extends Schema.TaggedError<ToolError>()("ToolError", {
   failures: Schema.NonEmptyArray(ToolFailure),
   /** The ids of the calls of the same step that were interrupted or never started. */
   interrupted: Schema.Array(Schema.String),
-  spent: Spent
+  spent: Spent,
+  /** The conversation up to the failure: give it to the next run to go on from there. */
+  transcript: Prompt.Prompt
 }) {
   override get message(): string {
     const failed = this.failures.map((f) => `"${f.tool}" (${f.toolCallId}): ${describe(f)}`).join("; ")

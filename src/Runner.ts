@@ -9,18 +9,20 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { dual } from "effect/Function"
-import * as Layer from "effect/Layer"
+import type * as Layer from "effect/Layer"
 import type * as Prompt from "effect/ai/Prompt"
 import type * as Response from "effect/ai/Response"
+import type * as Option from "effect/Option"
 import { type Pipeable, pipeArguments } from "effect/Pipeable"
 import * as Predicate from "effect/Predicate"
 import * as Queue from "effect/Queue"
 import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import * as AgentTool from "./AgentTool.ts"
 import { encoder, toJson } from "./internal/json.ts"
 import { CurrentState, type Options, RunState } from "./internal/RunState.ts"
-import { RunTimedOut } from "./RunError.ts"
+import { InvalidDefinition, RunTimedOut } from "./RunError.ts"
 import type { RunEvent } from "./RunEvent.ts"
 import { current as currentRun, CurrentRun, type RunInfo } from "./services/CurrentRun.ts"
 
@@ -92,7 +94,7 @@ export const StreamBuffer: Context.Reference<number> = Context.Reference<number>
 })
 
 /** The run that the current fiber works for, for code inside of tools; none outside of a run. */
-export const current: Effect.Effect<import("effect/Option").Option<RunInfo>> = currentRun
+export const current: Effect.Effect<Option.Option<RunInfo>> = currentRun
 
 const execute = <I, A, E, R>(
   name: string,
@@ -137,11 +139,13 @@ const emitTerminal = <A, E>(
   })
 
 const encodeError = (error: unknown, message: string): Schema.Json => {
-  const schema = Predicate.hasProperty(error, "constructor") && Schema.isSchema(error.constructor) ? error.constructor : undefined
+  const schema =
+    Predicate.hasProperty(error, "constructor") && Schema.isSchema(error.constructor) ? error.constructor : undefined
   const json = schema === undefined ? toJson(error) : encoder(schema)(error)
-  return Predicate.isObject(json) && !Array.isArray(json)
-    ? { ...(json as { readonly [key: string]: Schema.Json }), message }
-    : { _tag: "Error", message, value: json }
+  if (!Predicate.isObject(json) || Array.isArray(json)) return { _tag: "Error", message, value: json }
+  // The bill stands in the event itself, and the conversation was told event by event.
+  const { spent: _spent, transcript: _transcript, ...fields } = json as { readonly [key: string]: Schema.Json }
+  return { ...fields, message }
 }
 
 /** @internal */
@@ -181,7 +185,11 @@ const resultOf = <I, A, E, R>(name: string, definition: Definition<I, A, E, R>, 
   )
 }
 
-const streamOf = <I, A, E, R>(name: string, definition: Definition<I, A, E, R>, input: I): Stream.Stream<RunEvent, E, R> =>
+const streamOf = <I, A, E, R>(
+  name: string,
+  definition: Definition<I, A, E, R>,
+  input: I
+): Stream.Stream<RunEvent, E, R> =>
   Stream.unwrap(
     Effect.gen(function* () {
       const queue = yield* Queue.bounded<RunEvent, E | Cause.Done>(yield* StreamBuffer)
@@ -252,10 +260,8 @@ export const mapEffect: {
     self: Runner<I, A, E, R>,
     f: (output: A) => Effect.Effect<B, E2, R2>
   ): Runner<I, B, E | E2, R | R2>
-} = dual(
-  2,
-  <I, A, E, R, B, E2, R2>(self: Runner<I, A, E, R>, f: (output: A) => Effect.Effect<B, E2, R2>) =>
-    modify(self, (input: I, _state, inner) => Effect.flatMap(inner(input), f), toJson)
+} = dual(2, <I, A, E, R, B, E2, R2>(self: Runner<I, A, E, R>, f: (output: A) => Effect.Effect<B, E2, R2>) =>
+  modify(self, (input: I, _state, inner) => Effect.flatMap(inner(input), f), toJson)
 )
 
 /** Changes the input by a function before the runner gets it. It is the same run. */
@@ -377,8 +383,7 @@ export const provide: {
 } = dual(2, <I, A, E, R, ROut, LE, RIn>(self: Runner<I, A, E, R>, layer: Layer.Layer<ROut, LE, RIn>) =>
   modify(
     self,
-    (input: I, _state, inner): Effect.Effect<A, E | LE, Exclude<R, ROut> | RIn> =>
-      Effect.provide(inner(input), layer),
+    (input: I, _state, inner): Effect.Effect<A, E | LE, Exclude<R, ROut> | RIn> => Effect.provide(inner(input), layer),
     self.definition.encode
   )
 )
@@ -396,3 +401,67 @@ export const onEvent: {
     observers: [...self.definition.observers, f]
   })
 )
+
+/** How {@link asTool} shows a runner to a model. */
+export interface AsToolOptions<Name extends string, Parameters extends Schema.Top, Input> {
+  /** The tool's name; the runner's by default, with what providers refuse replaced by `_`. */
+  readonly name?: Name | undefined
+  /** The tool's description; the runner's by default. */
+  readonly description?: string | undefined
+  /** What the model fills in, and how it becomes the runner's input. Default: a text, `{ input: string }`. */
+  readonly parameters?: Parameters | undefined
+  readonly input?: ((params: Parameters["Type"]) => Input) | undefined
+  /** What a failed run does: the model sees it (`"return"`, default), or the calling run fails too (`"error"`). */
+  readonly failureMode?: "return" | "error" | undefined
+  /** How long one run may take; then it is interrupted and counts as a failed call. */
+  readonly timeout?: Duration.Input | undefined
+}
+
+/**
+ * Makes a tool of any runner, for another agent. Its runs are nested in the calling run: events carry both names,
+ * usage is summed, and interrupting the caller interrupts them. The model gets the output as JSON.
+ *
+ * Throws `InvalidDefinition` when there is no description: it is all that the model knows of the tool.
+ *
+ * @example
+ * import { Agent, Runner } from "troupe"
+ *
+ * const researcher = Agent.make("researcher", { description: "Finds facts", instructions: "You research." })
+ * const writer = Agent.make("writer", { instructions: "You write.", tools: [Runner.asTool(researcher)] })
+ */
+export const asTool: {
+  <A, E, R>(self: Runner<string, A, E, R>): AgentTool.AgentTool<string, R>
+  <I, A, E, R, const Name extends string = string, Parameters extends Schema.Top = typeof TextInput>(
+    self: Runner<I, A, E, R>,
+    options: AsToolOptions<Name, Parameters, I> &
+      (string extends I ? unknown : { readonly input: (params: Parameters["Type"]) => I })
+  ): AgentTool.AgentTool<Name, R | Parameters["DecodingServices"]>
+} = <I, A, E, R>(
+  self: Runner<I, A, E, R>,
+  options: AsToolOptions<string, Schema.Top, I> = {}
+): AgentTool.AgentTool<string, R> => {
+  const name = options.name ?? self.name.replace(/[^a-zA-Z0-9_-]/g, "_").slice(0, 64)
+  const description = options.description ?? self.description
+  if (description === undefined || description.trim() === "") {
+    throw new InvalidDefinition({
+      subject: `runner "${self.name}" as a tool`,
+      problem: "it has no description",
+      remedy: "Describe it where it is made, or give asTool a description"
+    })
+  }
+  const tool = AgentTool.define(
+    name,
+    description,
+    options.parameters ?? TextInput,
+    Schema.Unknown,
+    options.failureMode ?? "return"
+  )
+  const toInput = options.input ?? ((params: { readonly input: string }) => params.input as I)
+  return AgentTool.make(name, "effect", tool, options.timeout, (params) =>
+    Effect.map(self.run(toInput(params as { readonly input: string })), self.definition.encode)
+  )
+}
+
+const TextInput = Schema.Struct({
+  input: Schema.String.annotate({ description: "The task, with everything needed to do it" })
+})

@@ -172,7 +172,10 @@ export class RunState {
 
 const makeId = (fiber: Fiber.Fiber<unknown, unknown>): string => {
   const random = fiber.getRef(Random.Random)
-  const part = () => Math.floor(random.nextDoubleUnsafe() * 2 ** 52).toString(36).padStart(11, "0")
+  const part = () =>
+    Math.floor(random.nextDoubleUnsafe() * 2 ** 52)
+      .toString(36)
+      .padStart(11, "0")
   return `run_${part()}${part()}`
 }
 

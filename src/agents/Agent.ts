@@ -1,0 +1,301 @@
+/**
+ * Agents: a model, instructions and tools, run in a loop until there is an answer. This file is the definition: options,
+ * types and checks. The loop is in `loop.ts`; no layer is touched.
+ */
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as AiError from "effect/ai/AiError"
+import type * as LanguageModel from "effect/ai/LanguageModel"
+import type * as Prompt from "effect/ai/Prompt"
+import type * as Tool from "effect/ai/Tool"
+import type * as Toolkit from "effect/ai/Toolkit"
+import * as Layer from "effect/Layer"
+import type * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import * as AgentTool from "../AgentTool.ts"
+import { encoder, toJson } from "../internal/json.ts"
+import type { RunState } from "../internal/RunState.ts"
+import type * as RunError from "../RunError.ts"
+import { InvalidDefinition } from "../RunError.ts"
+import * as Runner from "../Runner.ts"
+import * as Loop from "./loop.ts"
+import { makeSpec } from "./output.ts"
+
+/** Everything that the run of an agent can fail with. Instructions and `stopWhen` can add errors of their own. */
+export type Error =
+  | RunError.ModelError
+  | RunError.MaxStepsExceeded
+  | RunError.InvalidOutput
+  | RunError.OutputTruncated
+  | RunError.ModelRefused
+  | RunError.EmptyTurn
+  | RunError.ToolError
+  | RunError.InvalidTranscript
+
+/**
+ * An agent: a runner whose input is a text, messages with images and files, or the transcript of an earlier result.
+ */
+export type Agent<A, E, R> = Runner.Runner<Prompt.RawInput, A, E, R>
+
+/** What `stopWhen` and a `toolChoice` function can look at. */
+export type StepInfo = Loop.StepInfo
+
+/** What the model may or must call. */
+export type ToolChoice<Name extends string = string> = LanguageModel.ToolChoice<Name>
+
+type AnyTools = Record<string, Tool.Any>
+
+/** How an agent is defined. */
+export interface Options<
+  Tools extends AnyTools,
+  Direct extends ReadonlyArray<AgentTool.Any>,
+  Output extends Schema.Top,
+  EI,
+  RI
+> {
+  /** What it is good for: guides routers, and models that have the agent as a tool. */
+  readonly description?: string | undefined
+  /** The system message: a text, or made of the input, as a text or an Effect. It is not part of transcripts. */
+  readonly instructions?: string | ((input: Prompt.RawInput) => string | Effect.Effect<string, EI, RI>) | undefined
+  /** Tools of `effect/ai`, whose handlers arrive by Layer. */
+  readonly toolkit?: Toolkit.Toolkit<Tools> | Toolkit.WithHandler<Tools> | undefined
+  /** Tools that carry their handlers: `AgentTool.fromFunction`, `Runner.asTool`. */
+  readonly tools?: Direct | undefined
+  /**
+   * The shape of the answer; none: text. Asked of the model natively where its Layer can, otherwise in words. A
+   * `<think>` prefix, a code fence or text around the JSON is no failure.
+   */
+  readonly output?: Output | undefined
+  /** How often the model is asked to mend an answer that does not fit `output`, before `InvalidOutput`. Default 1. */
+  readonly outputRepairs?: number | undefined
+  /** How many steps (one model call and its tool calls) a run may take. Default 16. */
+  readonly maxSteps?: number | undefined
+  /** At `maxSteps`: fail with `MaxStepsExceeded` (default), or ask once more for an answer without tools. */
+  readonly onMaxSteps?: "fail" | "answer" | undefined
+  /** An answer cut off at the model's token limit: fail with `OutputTruncated` (default), or accept what came. */
+  readonly onLength?: "fail" | "accept" | undefined
+  /**
+   * Asked after each step that called tools; true ends the run. A text agent then gives the text of that step, a typed
+   * one is asked for its answer without tools.
+   */
+  readonly stopWhen?: ((info: StepInfo) => boolean | Effect.Effect<boolean, EI, RI>) | undefined
+  /** Default `"auto"`. A choice that forces a tool holds for the first step only; a function is asked at each step. */
+  readonly toolChoice?: ToolChoice | ((info: StepInfo) => ToolChoice) | undefined
+  /** How many tool calls of one step run at once. Default 8. */
+  readonly toolConcurrency?: number | "unbounded" | undefined
+  /** How long one tool call may take. Default: no limit. */
+  readonly toolTimeout?: Duration.Input | undefined
+  /**
+   * When a model call that failed in passing (rate limit, server error, lost connection) is made again. A tool that has
+   * completed never runs again. Default: the model Layer's own policy, else two more tries with backoff.
+   */
+  readonly retry?: Schedule.Schedule<unknown, AiError.AiError> | "none" | undefined
+}
+
+/** The services that an agent with these options needs. */
+export type Services<
+  Tools extends AnyTools,
+  Direct extends ReadonlyArray<AgentTool.Any>,
+  Output extends Schema.Top,
+  RI
+> =
+  | LanguageModel.LanguageModel
+  | Tool.HandlersFor<Tools>
+  | Tool.HandlerServices<Tools[keyof Tools]>
+  | AgentTool.Services<Direct[number]>
+  | Output["DecodingServices"]
+  | RI
+
+/**
+ * Makes an agent. Throws `InvalidDefinition` for tools that share a name, a name that providers refuse, a schema without
+ * a JSON form, or a limit below 1.
+ *
+ * Interrupting a run interrupts its model request on the wire and every tool under way, and waits for their finalizers.
+ *
+ * The loop is that of ReAct (Yao et al., 2022, "ReAct: Synergizing Reasoning and Acting in Language Models").
+ *
+ * @example
+ * import { Effect, Schema } from "effect"
+ * import { Agent, AgentTool, Offline } from "troupe"
+ *
+ * const add = AgentTool.fromFunction({
+ *   name: "add",
+ *   description: "Add two numbers",
+ *   parameters: Schema.Struct({ a: Schema.Finite, b: Schema.Finite }),
+ *   execute: ({ a, b }) => a + b
+ * })
+ * const calculator = Agent.make("calculator", { instructions: "You do arithmetic.", tools: [add] })
+ * const answer = calculator.run("What is 2 + 40?").pipe(Effect.provide(Offline.layer))
+ */
+export const make = <
+  Tools extends AnyTools = {},
+  const Direct extends ReadonlyArray<AgentTool.Any> = readonly [],
+  Output extends Schema.Top = typeof Schema.String,
+  EI = never,
+  RI = never
+>(
+  name: string,
+  options: Options<Tools, Direct, Output, EI, RI>
+): Agent<Output["Type"], Error | EI, Services<Tools, Direct, Output, RI>> => {
+  const plan = makePlan(name, options as unknown as AnyOptions)
+  return Runner.fromDefinition(name, options.description, {
+    // The plan holds the options with their types erased; this is where they come back.
+    body: (input: Prompt.RawInput, state: RunState) =>
+      Loop.run(plan, input, state) as Effect.Effect<Output["Type"], Error | EI, Services<Tools, Direct, Output, RI>>,
+    encode: options.output === undefined ? toJson : encoder(options.output),
+    observers: []
+  })
+}
+
+type AnyOptions = Options<AnyTools, ReadonlyArray<AgentTool.Any>, Schema.Top, unknown, unknown>
+
+const makePlan = (name: string, options: AnyOptions): Loop.Plan => {
+  const subject = `agent "${name}"`
+  const problem = (what: string, remedy: string) => new InvalidDefinition({ subject, problem: what, remedy })
+  if (name.trim() === "") throw problem("it has no name", "Give it one: it shows in events, spans and errors")
+  const byName = new Map<string, Tool.Any | AgentTool.Any>()
+  const add = (tool: Tool.Any, entry: Tool.Any | AgentTool.Any) => {
+    AgentTool.validate(tool)
+    if (byName.has(tool.name)) {
+      throw problem(`it has two tools named "${tool.name}"`, "Rename one of them")
+    }
+    byName.set(tool.name, entry)
+  }
+  for (const tool of Object.values(options.toolkit?.tools ?? {})) add(tool, tool)
+  for (const entry of options.tools ?? []) add(entry.tool, entry)
+  const maxSteps = options.maxSteps ?? 16
+  if (!(maxSteps >= 1)) throw problem(`maxSteps is ${maxSteps}`, "Use 1 or more")
+  const concurrency = options.toolConcurrency ?? 8
+  if (concurrency !== "unbounded" && !(concurrency >= 1)) {
+    throw problem(`toolConcurrency is ${concurrency}`, 'Use 1 or more, or "unbounded"')
+  }
+  const outputRepairs = options.outputRepairs ?? 1
+  if (!(outputRepairs >= 0)) throw problem(`outputRepairs is ${outputRepairs}`, "Use 0 or more")
+  return {
+    name,
+    description: options.description,
+    instructions: instructionsOf(options.instructions),
+    toolkit: options.toolkit,
+    byName,
+    shown: byName.size === 0 ? undefined : shown(byName),
+    toolChoice: checkedChoice(options.toolChoice ?? "auto", byName, problem),
+    toolConcurrency: concurrency === "unbounded" ? Number.POSITIVE_INFINITY : concurrency,
+    toolTimeout: options.toolTimeout === undefined ? undefined : Duration.fromInputUnsafe(options.toolTimeout),
+    maxSteps,
+    onMaxSteps: options.onMaxSteps ?? "fail",
+    onLength: options.onLength ?? "fail",
+    stopWhen: options.stopWhen,
+    output:
+      options.output === undefined || options.output === Schema.String
+        ? undefined
+        : makeSpec(subject, name, options.output),
+    outputRepairs,
+    retry: options.retry
+  }
+}
+
+const instructionsOf = (instructions: AnyOptions["instructions"]): Loop.Plan["instructions"] => {
+  if (typeof instructions !== "function") {
+    const fixed = Effect.succeed(instructions ?? "")
+    return () => fixed
+  }
+  return (input) =>
+    Effect.suspend(() => {
+      const made = instructions(input)
+      return typeof made === "string" ? Effect.succeed(made) : made
+    })
+}
+
+/** effect/ai's side of the tools: it shows them to the model and is told to run none. */
+const shown = (
+  byName: ReadonlyMap<string, Tool.Any | AgentTool.Any>
+): Toolkit.WithHandler<Record<string, Tool.Any>> => ({
+  tools: Object.fromEntries(
+    [...byName].map(([key, entry]) => [key, AgentTool.isAgentTool(entry) ? entry.tool : entry])
+  ),
+  handle: () => Effect.die(new globalThis.Error("tools are run by the agent loop"))
+})
+
+const checkedChoice = (
+  choice: ToolChoice | ((info: StepInfo) => ToolChoice),
+  byName: ReadonlyMap<string, unknown>,
+  problem: (what: string, remedy: string) => InvalidDefinition
+): ToolChoice | ((info: StepInfo) => ToolChoice) => {
+  if (typeof choice === "function") return choice
+  const named = typeof choice === "string" ? [] : "tool" in choice ? [choice.tool] : choice.oneOf
+  const missing = named.find((tool) => !byName.has(tool))
+  if (missing !== undefined) throw problem(`toolChoice names "${missing}", which it does not have`, "Add the tool")
+  if (choice === "required" && byName.size === 0) throw problem("toolChoice is required and it has no tools", "Add one")
+  return choice
+}
+
+/**
+ * Services that belong to whoever runs the agent, not to the place where its Layer was built: the bookkeeping of the
+ * run, tracer and span, clock, scheduler, loggers, scope.
+ */
+const ambient = /^(troupe\/|effect\/(References|Logger|Tracer|Scheduler|Scope|Layer|Clock|Random|Console)(\/|$))/
+
+const withoutAmbient = <R>(context: Context.Context<R>): Context.Context<R> =>
+  Context.makeUnsafe(new Map([...context.mapUnsafe].filter(([key]) => !ambient.test(key))))
+
+/** The class that {@link Service} makes: a Context key, a Layer, and a runner in one. */
+export interface ServiceClass<in out Self, Id extends string, A, E, R>
+  extends Context.ServiceClass<Self, Id, Agent<A, E, never>>, Omit<Agent<A, E, Self>, "pipe" | "name"> {
+  readonly layer: Layer.Layer<Self, never, R>
+}
+
+/**
+ * Makes an agent a service, so that each has its own model and tools: its `layer` takes the model and the handlers from
+ * the context it is built in, and whoever runs the agent needs only the agent. The class is itself a runner.
+ *
+ * @example
+ * import { Effect, Layer } from "effect"
+ * import { Agent, Offline } from "troupe"
+ *
+ * class Researcher extends Agent.Service<Researcher>()("app/Researcher", { instructions: "You research." }) {}
+ *
+ * const program = Researcher.run("What is an effect?").pipe(
+ *   Effect.provide(Researcher.layer.pipe(Layer.provide(Offline.layer)))
+ * )
+ */
+export const Service =
+  <Self>() =>
+  <
+    const Id extends string,
+    Tools extends AnyTools = {},
+    const Direct extends ReadonlyArray<AgentTool.Any> = readonly [],
+    Output extends Schema.Top = typeof Schema.String,
+    EI = never,
+    RI = never
+  >(
+    id: Id,
+    options: Options<Tools, Direct, Output, EI, RI>
+  ): ServiceClass<Self, Id, Output["Type"], Error | EI, Services<Tools, Direct, Output, RI>> => {
+    type A = Output["Type"]
+    type E = Error | EI
+    type R = Services<Tools, Direct, Output, RI>
+    const name = id.slice(id.lastIndexOf("/") + 1)
+    const agent = make(name, options)
+    const Key = Context.Service<Self, Agent<A, E, never>>()(id)
+    const layer: Layer.Layer<Self, never, R> = Layer.effect(
+      Key,
+      Effect.map(Effect.context<R>(), (context) => {
+        const own = withoutAmbient(context)
+        return Runner.fromDefinition<Prompt.RawInput, A, E, never>(name, options.description, {
+          ...agent.definition,
+          body: (input, state) =>
+            Effect.updateContext<A, E, R, never>(
+              agent.definition.body(input, state),
+              (current) => Context.merge(current, own) as Context.Context<R>
+            )
+        })
+      })
+    )
+    const runner = Runner.fromDefinition<Prompt.RawInput, A, E, Self>(name, options.description, {
+      ...agent.definition,
+      body: (input, state) => Effect.flatMap(Key, (service) => service.definition.body(input, state))
+    })
+    const { pipe: _pipe, name: _name, ...members } = runner
+    return Object.assign(Key, members, { layer }) as never
+  }

@@ -1,0 +1,357 @@
+/**
+ * Runs the tool calls of one step: the one way in which a tool is ever called. Internal to the agents; it touches tools,
+ * the run's bookkeeping and the errors.
+ */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as AiError from "effect/ai/AiError"
+import type * as Prompt from "effect/ai/Prompt"
+import type * as Tool from "effect/ai/Tool"
+import * as Toolkit from "effect/ai/Toolkit"
+import * as Exit from "effect/Exit"
+import * as Predicate from "effect/Predicate"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import * as Tracer from "effect/Tracer"
+import { type Any as AgentTool, failureToJson } from "../AgentTool.ts"
+import { toJson } from "../internal/json.ts"
+import type { RunState } from "../internal/RunState.ts"
+import * as Spans from "../internal/telemetry.ts"
+import { ToolError, type ToolFailure } from "../RunError.ts"
+import { CurrentRun, type RunInfo } from "../services/CurrentRun.ts"
+import { CaptureContent } from "../services/Telemetry.ts"
+import type { Call } from "./Collector.ts"
+import * as Transcript from "./transcript.ts"
+
+/** The tools of an agent in one run, handlers resolved. */
+export interface Tools {
+  readonly byName: ReadonlyMap<string, Tool.Any | AgentTool>
+  readonly toolkit: Toolkit.WithHandler<Record<string, Tool.Any>> | undefined
+  readonly concurrency: number
+  readonly timeout: Duration.Duration | undefined
+}
+
+/** What became of one call, for the model and for `stopWhen`. */
+export interface Outcome {
+  readonly call: Call
+  readonly result: Schema.Json
+  readonly isFailure: boolean
+  readonly part: Prompt.ToolResultPart
+}
+
+/** A failure that a tool reports, as opposed to a result. */
+class Failure {
+  readonly cause: unknown
+  /** What the model is told. */
+  readonly result: Schema.Json
+  /** The failure is the model's to mend, whatever the tool's failure mode. */
+  readonly always: boolean
+  constructor(cause: unknown, result: Schema.Json, always: boolean) {
+    this.cause = cause
+    this.result = result
+    this.always = always
+  }
+}
+
+interface Value {
+  readonly result: Schema.Json
+  readonly modelOutput: ReadonlyArray<Prompt.ToolModelOutputPart> | undefined
+}
+
+/**
+ * Runs the calls at once, at most `tools.concurrency` at a time, and gives their outcomes in the order asked. Each
+ * outcome is recorded when it is there. Fails with `ToolError` when a tool with `failureMode: "error"` fails; then its
+ * siblings have been interrupted, their finalizers have run, and what failed meanwhile is listed too.
+ */
+export const executeAll = (
+  calls: ReadonlyArray<Call>,
+  tools: Tools,
+  state: RunState,
+  step: number,
+  transcript: () => Prompt.Prompt
+): Effect.Effect<ReadonlyArray<Outcome>, ToolError> =>
+  Effect.suspend(() => {
+    const reports = calls.map((call) => {
+      const report = { step, toolCallId: call.id, tool: call.name, status: "not-started" as ToolStatus }
+      state.toolCalls.push(report)
+      return report
+    })
+    const failures: Array<ToolFailure> = []
+    const settled = Effect.forEach(
+      calls,
+      (call, index) => executeOne(call, tools, state, step, reports[index]!, failures),
+      { concurrency: tools.concurrency }
+    )
+    const asked = state.silent
+      ? Effect.void
+      : Effect.forEach(
+          calls,
+          (call) => state.emit({ _tag: "ToolCalled", ...of(call, step), params: toJson(call.params) }),
+          {
+            discard: true
+          }
+        )
+    return Effect.andThen(asked, settled).pipe(
+      Effect.catchIf(
+        (error): error is Failure => error instanceof Failure,
+        () =>
+          Effect.fail(
+            new ToolError({
+              path: state.info.path,
+              step,
+              failures: failures as [ToolFailure, ...Array<ToolFailure>],
+              interrupted: reports
+                .filter((report) => report.status !== "completed" && report.status !== "failed")
+                .map((report) => report.toolCallId),
+              spent: state.spent(),
+              transcript: transcript()
+            })
+          )
+      )
+    )
+  })
+
+type ToolStatus = "completed" | "failed" | "interrupted" | "not-started" | "unknown"
+type Report = { status: ToolStatus }
+
+const of = (call: Call, step: number) => ({ step, toolCallId: call.id, tool: call.name })
+
+const executeOne = (
+  call: Call,
+  tools: Tools,
+  state: RunState,
+  step: number,
+  report: Report,
+  failures: Array<ToolFailure>
+): Effect.Effect<Outcome, Failure> =>
+  Effect.gen(function* () {
+    const entry = tools.byName.get(call.name)
+    const tool = entry === undefined ? undefined : "kind" in entry ? entry.tool : entry
+    // A promise goes on after it was told to stop, so what it did by then cannot be known.
+    report.status = entry !== undefined && "kind" in entry && entry.kind === "promise" ? "unknown" : "interrupted"
+    const startedAt = yield* Clock.currentTimeMillis
+    const info: RunInfo & { readonly step: number; readonly toolCallId: string; readonly idempotencyKey: string } = {
+      ...state.info,
+      step,
+      toolCallId: call.id,
+      idempotencyKey: `${state.info.runId}/${step}/${call.id}`
+    }
+    const settled = yield* run(call, entry, tools, state, info).pipe(
+      Effect.provideService(CurrentRun, info),
+      (effect) => traced(call, tool, effect),
+      Effect.onError((cause) =>
+        Effect.sync(() => {
+          // A sibling that fails while it is being interrupted is reported as well.
+          if (!Cause.hasInterrupts(cause)) return
+          for (const reason of cause.reasons) {
+            if (Cause.isFailReason(reason)) failures.push(failureOf(call, reason.error))
+            if (Cause.isDieReason(reason)) failures.push(failureOf(call, crashed(reason.defect)))
+          }
+        })
+      ),
+      Effect.exit
+    )
+    if (Exit.isFailure(settled) && Cause.hasInterrupts(settled.cause)) return yield* Effect.failCause(settled.cause)
+    const durationMs = (yield* Clock.currentTimeMillis) - startedAt
+    if (Exit.isSuccess(settled)) {
+      report.status = "completed"
+      const { result, modelOutput } = settled.value
+      yield* state.emit({ _tag: "ToolCompleted", ...of(call, step), result, durationMs })
+      return { call, result, isFailure: false, part: Transcript.result(call, result, false, modelOutput) }
+    }
+    report.status = "failed"
+    const failure = toFailure(Cause.squash(settled.cause))
+    const fatal = tool?.failureMode === "error" && !failure.always
+    if (fatal) failures.push(failureOf(call, failure))
+    yield* state.emit({ _tag: "ToolFailed", ...of(call, step), result: failure.result, durationMs })
+    if (fatal) return yield* Effect.fail(failure)
+    return { call, result: failure.result, isFailure: true, part: Transcript.result(call, failure.result, true) }
+  })
+
+const toFailure = (error: unknown): Failure => (error instanceof Failure ? error : crashed(error))
+
+const crashed = (defect: unknown): Failure => {
+  const told = failureToJson(defect)
+  return new Failure(defect, { error: "the tool crashed", cause: told }, false)
+}
+
+const failureOf = (call: Call, failure: Failure): ToolFailure => ({
+  tool: call.name,
+  toolCallId: call.id,
+  failure: failure.result,
+  cause: failure.cause
+})
+
+const run = (
+  call: Call,
+  entry: Tool.Any | AgentTool | undefined,
+  tools: Tools,
+  state: RunState,
+  info: RunInfo & { readonly step: number; readonly toolCallId: string; readonly idempotencyKey: string }
+): Effect.Effect<Value, Failure> => {
+  if (entry === undefined) {
+    const names = [...tools.byName.keys()].join(", ")
+    return Effect.fail(
+      new Failure(undefined, { error: `there is no tool "${call.name}"; the tools are: ${names || "none"}` }, true)
+    )
+  }
+  const progress = (result: unknown) =>
+    state.silent ? Effect.void : state.emit({ _tag: "ToolProgress", ...of(call, info.step), result: toJson(result) })
+  const isDirect = "kind" in entry
+  const effect = isDirect
+    ? runDirect(entry, call, { ...info, progress })
+    : runToolkit(entry, call, tools.toolkit!, progress)
+  const timeout = (isDirect ? entry.timeout : undefined) ?? tools.timeout
+  if (timeout === undefined) return effect
+  return Effect.timeoutOrElse(effect, {
+    duration: timeout,
+    orElse: () => {
+      const message = `the tool did not answer within ${Duration.format(timeout)}`
+      return Effect.fail(new Failure(new Cause.TimeoutError(message), { error: message }, false))
+    }
+  })
+}
+
+const badArguments = (cause: unknown, detail: string): Failure =>
+  new Failure(
+    cause,
+    { error: `the arguments do not fit the tool's parameters; mend them and call again: ${detail}` },
+    true
+  )
+
+interface Codecs {
+  readonly decode: (params: unknown) => Effect.Effect<unknown, Schema.SchemaError>
+  readonly encode: (result: unknown) => Effect.Effect<unknown, Schema.SchemaError>
+}
+const codecs = new WeakMap<Tool.Any, Codecs>()
+const codecsOf = (tool: Tool.Any): Codecs => {
+  let found = codecs.get(tool)
+  if (found === undefined) {
+    // The services that schemas need are part of the agent's requirements, so they are in the fiber's context.
+    found = {
+      decode: Schema.decodeUnknownEffect(tool.parametersSchema) as Codecs["decode"],
+      encode: Schema.encodeUnknownEffect(tool.successSchema) as Codecs["encode"]
+    }
+    codecs.set(tool, found)
+  }
+  return found
+}
+
+const runDirect = (
+  entry: AgentTool,
+  call: Call,
+  context: Parameters<AgentTool["execute"]>[1]
+): Effect.Effect<Value, Failure> => {
+  const { decode, encode } = codecsOf(entry.tool)
+  return decode(call.params).pipe(
+    Effect.mapError((error) => badArguments(error, error.message)),
+    Effect.flatMap((params) =>
+      Effect.mapError(
+        entry.execute(params, context) as Effect.Effect<unknown, unknown>,
+        (error) => new Failure(error, failureToJson(error), false)
+      )
+    ),
+    Effect.flatMap((result) =>
+      Effect.mapError(encode(result), (error) => {
+        const told = `the tool gave a result that does not fit its success schema: ${error.message}`
+        return new Failure(error, { error: told }, false)
+      })
+    ),
+    Effect.map((encoded): Value => ({ result: toJson(encoded), modelOutput: undefined }))
+  )
+}
+
+/** What one final or preliminary answer of a toolkit's handler looks like. */
+interface Handled {
+  readonly result: unknown
+  readonly encodedResult: unknown
+  readonly modelOutput?: ReadonlyArray<Prompt.ToolModelOutputPart>
+  readonly isFailure: boolean
+  readonly failureOrigin?: Tool.FailureOrigin
+  readonly preliminary: boolean
+}
+
+const runToolkit = (
+  tool: Tool.Any,
+  call: Call,
+  toolkit: Toolkit.WithHandler<Record<string, Tool.Any>>,
+  progress: (result: unknown) => Effect.Effect<void>
+): Effect.Effect<Value, Failure> =>
+  Effect.gen(function* () {
+    const span = yield* Effect.serviceOption(Tracer.ParentSpan)
+    const handled = Stream.unwrap(toolkit.handle(call.name, call.params as never, call.id)) as Stream.Stream<
+      Handled,
+      unknown
+    >
+    let last: Handled | undefined
+    const drain = Stream.runForEach(handled, (one) => {
+      if (one.preliminary) return progress(one.encodedResult)
+      last = one
+      return Effect.void
+    })
+    yield* (
+      span._tag === "Some" && span.value._tag === "Span"
+        ? Effect.provideService(drain, Tracer.ParentSpan, Spans.withoutArguments(span.value))
+        : drain
+    ).pipe(
+      Effect.catchCause((cause) => {
+        const found = Cause.findFail(cause)
+        if (found._tag === "Failure") return Effect.failCause(cause as Cause.Cause<never>)
+        const reason = found.success
+        const origin = reason.annotations.has(Toolkit.FailureOrigin.key)
+          ? (reason.annotations.get(Toolkit.FailureOrigin.key) as Tool.FailureOrigin)
+          : undefined
+        return Effect.fail(describe(tool, reason.error, origin))
+      })
+    )
+    if (last === undefined) return yield* Effect.fail(crashed(new Error("its handler ended without a result")))
+    if (last.isFailure) return yield* Effect.fail(describe(tool, last.result, last.failureOrigin))
+    return { result: toJson(last.encodedResult), modelOutput: last.modelOutput }
+  })
+
+const describe = (tool: Tool.Any, error: unknown, origin: Tool.FailureOrigin | undefined): Failure => {
+  const reason = AiError.isAiError(error) ? error.reason : undefined
+  if (origin === "parameters" || reason?._tag === "ToolParameterValidationError") {
+    return badArguments(
+      error,
+      reason !== undefined && "description" in reason ? String(reason.description) : String(error)
+    )
+  }
+  if (AiError.isAiError(error)) return new Failure(error, { error: error.reason.message }, false)
+  const encoded = Schema.encodeUnknownOption(tool.failureSchema as Schema.Codec<unknown, unknown>)(error)
+  const json = encoded._tag === "Some" ? toJson(encoded.value) : failureToJson(error)
+  // An Error's own fields leave out its message, which is what the model can act on.
+  const told = error instanceof Error && !Predicate.hasProperty(json, "message") ? failureToJson(error) : json
+  return new Failure(error, told, false)
+}
+
+const traced = <A>(
+  call: Call,
+  tool: Tool.Any | undefined,
+  effect: Effect.Effect<A, Failure>
+): Effect.Effect<A, Failure> =>
+  Spans.span(
+    `execute_tool ${call.name}`,
+    "internal",
+    {
+      "gen_ai.operation.name": "execute_tool",
+      "gen_ai.tool.name": call.name,
+      "gen_ai.tool.type": "function",
+      "gen_ai.tool.call.id": call.id,
+      "gen_ai.tool.description": tool?.description
+    },
+    (span) =>
+      Effect.flatMap(CaptureContent, (capture) => {
+        const failed = Effect.mapError(effect, (failure) => {
+          span.attribute("error.type", Spans.errorType(failure.cause))
+          return failure
+        })
+        if (!capture) return failed
+        span.attribute("gen_ai.tool.call.arguments", JSON.stringify(toJson(call.params)))
+        return Effect.tap(failed, (value) =>
+          Effect.sync(() => span.attribute("gen_ai.tool.call.result", JSON.stringify(toJson(value))))
+        )
+      })
+  )

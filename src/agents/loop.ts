@@ -1,0 +1,348 @@
+/**
+ * The agent loop: a step is one model call and the tool calls it asks for; the loop ends when a step asks for none.
+ * `run`, `result` and `stream` all come here. Internal to the agents.
+ */
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as AiError from "effect/ai/AiError"
+import type * as LanguageModel from "effect/ai/LanguageModel"
+import * as Prompt from "effect/ai/Prompt"
+import type * as Response from "effect/ai/Response"
+import type * as Tool from "effect/ai/Tool"
+import type * as Toolkit from "effect/ai/Toolkit"
+import type * as Schedule from "effect/Schedule"
+import type * as Schema from "effect/Schema"
+import type { Any as AgentTool } from "../AgentTool.ts"
+import type { RunState } from "../internal/RunState.ts"
+import * as Spans from "../internal/telemetry.ts"
+import * as RunError from "../RunError.ts"
+import { CaptureContent } from "../services/Telemetry.ts"
+import type { Turn } from "./Collector.ts"
+import { executeAll, type Outcome, type Tools } from "./executeTool.ts"
+import * as ModelCall from "./modelCall.ts"
+import type { OutputSpec } from "./output.ts"
+import * as Transcript from "./transcript.ts"
+
+/** What `stopWhen` and `toolChoice` can look at. */
+export interface StepInfo {
+  /** The step that has just ended, or that begins; counted from 1. */
+  readonly step: number
+  /** The text of the step that has just ended. */
+  readonly text: string
+  /** The tool calls of the step that has just ended, in the order asked. */
+  readonly toolCalls: ReadonlyArray<{
+    readonly id: string
+    readonly tool: string
+    readonly params: unknown
+    readonly result: Schema.Json
+    readonly isFailure: boolean
+  }>
+  /** Summed over the run so far. */
+  readonly usage: Response.Usage
+  readonly transcript: Prompt.Prompt
+}
+
+/** Everything an agent's definition says, checked and made ready. */
+export interface Plan {
+  readonly name: string
+  readonly description: string | undefined
+  readonly instructions: (input: Prompt.RawInput) => Effect.Effect<string, unknown, unknown>
+  readonly toolkit:
+    | Toolkit.Toolkit<Record<string, Tool.Any>>
+    | Toolkit.WithHandler<Record<string, Tool.Any>>
+    | undefined
+  readonly byName: ReadonlyMap<string, Tool.Any | AgentTool>
+  /** All tools as the model's side of effect/ai takes them. */
+  readonly shown: Toolkit.WithHandler<Record<string, Tool.Any>> | undefined
+  readonly toolChoice: LanguageModel.ToolChoice<string> | ((info: StepInfo) => LanguageModel.ToolChoice<string>)
+  readonly toolConcurrency: number
+  readonly toolTimeout: Duration.Duration | undefined
+  readonly maxSteps: number
+  readonly onMaxSteps: "fail" | "answer"
+  readonly onLength: "fail" | "accept"
+  readonly stopWhen: ((info: StepInfo) => boolean | Effect.Effect<boolean, unknown, unknown>) | undefined
+  readonly output: OutputSpec | undefined
+  readonly outputRepairs: number
+  readonly retry: Schedule.Schedule<unknown, AiError.AiError> | "none" | undefined
+}
+
+/** What a finished step leads to. */
+type Next = { readonly done: false } | { readonly done: true; readonly output: unknown }
+const goOn: Next = { done: false }
+
+/** Runs the loop for one input. Its errors and services are those of the plan. */
+export const run = (
+  plan: Plan,
+  input: Prompt.RawInput,
+  state: RunState
+): Effect.Effect<unknown, unknown, LanguageModel.LanguageModel> =>
+  Effect.flatMap(ModelCall.callee, (callee) =>
+    Spans.span(
+      `invoke_agent ${plan.name}`,
+      "internal",
+      {
+        "gen_ai.operation.name": "invoke_agent",
+        "gen_ai.agent.name": plan.name,
+        "gen_ai.agent.id": state.info.runId,
+        "gen_ai.agent.description": plan.description,
+        "gen_ai.conversation.id": state.info.conversationId,
+        "gen_ai.provider.name": callee.provider,
+        "gen_ai.request.model": callee.modelName,
+        "gen_ai.output.type": plan.output === undefined ? "text" : "json"
+      },
+      (span) =>
+        new Loop(plan, state, callee)
+          .run(input)
+          .pipe(Effect.ensuring(Effect.sync(() => Spans.annotate(span, Spans.usageAttributes(state.usage)))))
+    )
+  ) as Effect.Effect<unknown, unknown, LanguageModel.LanguageModel>
+
+class Loop {
+  readonly #plan: Plan
+  readonly #state: RunState
+  readonly #callee: ModelCall.Callee
+  #system: Prompt.SystemMessage | undefined
+  #messages: Array<Prompt.Message> = []
+  #tools: Tools | undefined
+  #step = 0
+  #repairs = 0
+  #truncatedCalls = 0
+  #nudged = false
+  #last: Omit<StepInfo, "usage" | "transcript"> = { step: 0, text: "", toolCalls: [] }
+
+  constructor(plan: Plan, state: RunState, callee: ModelCall.Callee) {
+    this.#plan = plan
+    this.#state = state
+    this.#callee = callee
+  }
+
+  run(input: Prompt.RawInput): Effect.Effect<unknown, unknown, unknown> {
+    const self = this
+    return Effect.gen(function* () {
+      const plan = self.#plan
+      self.#messages = yield* Transcript.normalise(input, self.#state.info.path)
+      yield* self.#prepare(input)
+      // Repair rounds come on top: they do no work of their own.
+      while (self.#step < plan.maxSteps + self.#repairs) {
+        const next = yield* self.#takeStep(self.#toolChoice())
+        if (next.done) return next.output
+        if (self.#last.toolCalls.length > 0 && (yield* self.#shouldStop())) {
+          // A typed answer has to be given by the model; a plain one is the text of the step that stopped.
+          return plan.output === undefined ? self.#last.text : yield* self.#finalAnswer()
+        }
+      }
+      if (plan.onMaxSteps === "answer") return yield* self.#finalAnswer()
+      return yield* Effect.fail(new RunError.MaxStepsExceeded({ ...self.#failure(), maxSteps: plan.maxSteps }))
+    }).pipe(Effect.ensuring(Effect.sync(() => this.#record())))
+  }
+
+  #prepare(input: Prompt.RawInput): Effect.Effect<void, unknown, unknown> {
+    const plan = this.#plan
+    return Effect.gen({ self: this }, function* () {
+      const instructions = yield* plan.instructions(input)
+      const { output } = plan
+      const shape =
+        output !== undefined && ModelCall.needsInstruction(this.#callee, output, plan.shown !== undefined)
+          ? output.instruction
+          : ""
+      const system = [instructions, shape].filter((text) => text !== "").join("\n\n")
+      this.#system = system === "" ? undefined : Prompt.systemMessage({ content: system })
+      if (yield* CaptureContent) {
+        yield* Effect.annotateCurrentSpan(
+          "gen_ai.system_instructions",
+          JSON.stringify([{ type: "text", content: system }])
+        )
+      }
+      const toolkit = plan.toolkit
+      this.#tools = {
+        byName: plan.byName,
+        toolkit: toolkit === undefined ? undefined : Effect.isEffect(toolkit) ? yield* toolkit : toolkit,
+        concurrency: plan.toolConcurrency,
+        timeout: plan.toolTimeout
+      }
+    })
+  }
+
+  #takeStep(toolChoice: LanguageModel.ToolChoice<string>): Effect.Effect<Next, unknown, unknown> {
+    return Effect.gen({ self: this }, function* () {
+      const step = ++this.#step
+      const state = this.#state
+      state.addStep()
+      yield* state.emit({ _tag: "StepStarted", step })
+      const turn = yield* this.#callModel(step, toolChoice)
+      this.#messages.push(...Prompt.fromResponseParts(turn.content).content)
+      const next = yield* this.#follow(turn, step)
+      yield* state.emit({ _tag: "StepCompleted", step, finishReason: turn.finishReason, usage: turn.usage })
+      return next
+    })
+  }
+
+  #callModel(step: number, toolChoice: LanguageModel.ToolChoice<string>): Effect.Effect<Turn, RunError.ModelError> {
+    const state = this.#state
+    const plan = this.#plan
+    const messages = this.#system === undefined ? this.#messages : [this.#system, ...this.#messages]
+    return ModelCall.call(
+      this.#callee,
+      {
+        step,
+        prompt: Prompt.fromMessages(messages),
+        toolkit: plan.shown,
+        toolChoice,
+        output: plan.output,
+        retry: plan.retry
+      },
+      state
+    ).pipe(
+      Effect.mapError(
+        ({ error, attempts }) => new RunError.ModelError({ ...this.#failure(), step, attempts, reason: error })
+      ),
+      Effect.tap((turn) =>
+        Effect.sync(() => {
+          state.text = turn.text
+          state.finishReason = turn.finishReason
+          state.addUsage(turn.usage)
+        })
+      )
+    )
+  }
+
+  /** What an answer leads to, by its finish reason, its calls and its text. */
+  #follow(turn: Turn, step: number): Effect.Effect<Next, unknown, unknown> {
+    const { finishReason, calls, text } = turn
+    this.#last = { step, text, toolCalls: [] }
+    if (finishReason === "content-filter") {
+      return Effect.fail(new RunError.ModelRefused({ ...this.#failure(), text }))
+    }
+    if (calls.length > 0) {
+      return finishReason === "length" ? this.#refuseCutCalls(turn, step) : this.#runTools(turn, step)
+    }
+    if (finishReason === "pause") return Effect.succeed(goOn)
+    if (text.trim() === "" && !turn.hasFiles) return this.#nudge(turn, step)
+    if (this.#plan.output !== undefined) return this.#decode(this.#plan.output, turn, step)
+    if (finishReason === "length" && this.#plan.onLength === "fail") {
+      return Effect.fail(new RunError.OutputTruncated({ ...this.#failure(), text }))
+    }
+    return Effect.succeed({ done: true, output: text })
+  }
+
+  #runTools(turn: Turn, step: number): Effect.Effect<Next, RunError.ToolError> {
+    return Effect.map(
+      executeAll(turn.calls, this.#tools!, this.#state, step, () => this.#transcript()),
+      (outcomes) => this.#answer(outcomes, turn, step)
+    )
+  }
+
+  #answer(outcomes: ReadonlyArray<Outcome>, turn: Turn, step: number): Next {
+    this.#messages.push(Prompt.toolMessage({ content: outcomes.map((outcome) => outcome.part) }))
+    this.#last = {
+      step,
+      text: turn.text,
+      toolCalls: outcomes.map(({ call, result, isFailure }) => ({
+        id: call.id,
+        tool: call.name,
+        params: call.params,
+        result,
+        isFailure
+      }))
+    }
+    return goOn
+  }
+
+  /** Calls of an answer that was cut off are not run: their arguments may be incomplete. */
+  #refuseCutCalls(turn: Turn, step: number): Effect.Effect<Next, RunError.OutputTruncated> {
+    if (++this.#truncatedCalls > 1) {
+      return Effect.fail(new RunError.OutputTruncated({ ...this.#failure(), text: turn.text }))
+    }
+    const error = "not executed: the answer was cut off at the token limit, so the arguments may be incomplete"
+    const results = turn.calls.map((call) => {
+      this.#state.toolCalls.push({ step, toolCallId: call.id, tool: call.name, status: "not-started" })
+      return Transcript.result(call, { error }, true)
+    })
+    this.#messages.push(Prompt.toolMessage({ content: results }))
+    return Effect.succeed(goOn)
+  }
+
+  #nudge(turn: Turn, step: number): Effect.Effect<Next, RunError.EmptyTurn> {
+    if (this.#nudged) {
+      return Effect.fail(new RunError.EmptyTurn({ ...this.#failure(), step, finishReason: turn.finishReason }))
+    }
+    this.#nudged = true
+    this.#messages.push(Transcript.userText("You gave no answer and called no tool. Go on."))
+    return Effect.succeed(goOn)
+  }
+
+  #decode(output: OutputSpec, turn: Turn, step: number): Effect.Effect<Next, unknown, unknown> {
+    return output.decode(turn.text).pipe(
+      Effect.map((value): Next => ({ done: true, output: value })),
+      Effect.catch((issue) => {
+        if (this.#repairs >= this.#plan.outputRepairs) {
+          return Effect.fail(
+            new RunError.InvalidOutput({
+              ...this.#failure(),
+              text: turn.text,
+              finishReason: turn.finishReason,
+              issue,
+              attempts: this.#repairs + 1
+            })
+          )
+        }
+        this.#repairs++
+        const cut = turn.finishReason === "length" ? " It was cut off at the token limit: be shorter." : ""
+        this.#messages.push(
+          Transcript.userText(
+            `Your answer does not fit the required output: ${issue}.${cut} Answer again. ${output.instruction}`
+          )
+        )
+        return Effect.as(this.#state.emit({ _tag: "OutputRejected", step, issue }), goOn)
+      })
+    )
+  }
+
+  /** Asks for the answer without tools: the steps are used up, or `stopWhen` stopped a typed agent. */
+  #finalAnswer(): Effect.Effect<unknown, unknown, unknown> {
+    return Effect.gen({ self: this }, function* () {
+      this.#messages.push(Transcript.userText("You cannot call tools any more. Answer now with what you have."))
+      // One call, and as many as it takes to mend a typed answer.
+      for (let extra = 0; extra <= this.#plan.outputRepairs + 1; extra++) {
+        const next = yield* this.#takeStep("none")
+        if (next.done) return next.output
+        if (this.#last.toolCalls.length > 0) break
+      }
+      return yield* Effect.fail(new RunError.MaxStepsExceeded({ ...this.#failure(), maxSteps: this.#plan.maxSteps }))
+    })
+  }
+
+  #shouldStop(): Effect.Effect<boolean, unknown, unknown> {
+    const { stopWhen } = this.#plan
+    if (stopWhen === undefined) return Effect.succeed(false)
+    return Effect.suspend(() => {
+      const stop = stopWhen(this.#info())
+      return typeof stop === "boolean" ? Effect.succeed(stop) : stop
+    })
+  }
+
+  #toolChoice(): LanguageModel.ToolChoice<string> {
+    const { toolChoice } = this.#plan
+    if (typeof toolChoice === "function") return toolChoice({ ...this.#info(), step: this.#step + 1 })
+    // A choice that forces a tool holds for the first step: forced for ever, the agent could never answer.
+    const forces =
+      typeof toolChoice === "object" ? !("mode" in toolChoice && toolChoice.mode === "auto") : toolChoice === "required"
+    return forces && this.#step > 0 ? "auto" : toolChoice
+  }
+
+  #info(): StepInfo {
+    return { ...this.#last, usage: this.#state.usage, transcript: this.#transcript() }
+  }
+
+  #transcript(): Prompt.Prompt {
+    return Prompt.fromMessages([...this.#messages])
+  }
+
+  #failure() {
+    return { path: this.#state.info.path, spent: this.#state.spent(), transcript: this.#transcript() }
+  }
+
+  #record(): void {
+    if (this.#state.recording) this.#state.transcript = this.#transcript()
+  }
+}

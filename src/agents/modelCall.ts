@@ -1,0 +1,273 @@
+/**
+ * One step's model call: whole or streamed, retried, traced. Internal to the agents; it touches the model's port and the
+ * run's bookkeeping.
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as AiError from "effect/ai/AiError"
+import * as LanguageModel from "effect/ai/LanguageModel"
+import * as Model from "effect/ai/Model"
+import * as Prompt from "effect/ai/Prompt"
+import type * as Response from "effect/ai/Response"
+import * as AiTelemetry from "effect/ai/Telemetry"
+import type * as Tool from "effect/ai/Tool"
+import type * as Toolkit from "effect/ai/Toolkit"
+import type * as Schedule from "effect/Schedule"
+import type * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import { toJson } from "../internal/json.ts"
+import * as ModelRetry from "../internal/modelRetry.ts"
+import type { RunState } from "../internal/RunState.ts"
+import * as Spans from "../internal/telemetry.ts"
+import * as ModelInfo from "../services/ModelInfo.ts"
+import { CaptureContent } from "../services/Telemetry.ts"
+import type { OutputSpec } from "./output.ts"
+import { Collector, type Turn } from "./Collector.ts"
+
+/** What one step asks of the model. */
+export interface Request {
+  readonly step: number
+  readonly prompt: Prompt.Prompt
+  /** The tools the model may call; `undefined` for none. Its handlers are never called by the model's side. */
+  readonly toolkit: Toolkit.WithHandler<Record<string, Tool.Any>> | undefined
+  readonly toolChoice: LanguageModel.ToolChoice<string>
+  readonly output: OutputSpec | undefined
+  readonly retry: Schedule.Schedule<unknown, AiError.AiError> | "none" | undefined
+}
+
+/** A model and what is known of it, looked up once a run. */
+export interface Callee {
+  readonly model: LanguageModel.LanguageModel
+  readonly info: ModelInfo.ModelInfo | undefined
+  readonly provider: string | undefined
+  readonly modelName: string | undefined
+}
+
+/** The model in the context. */
+export const callee: Effect.Effect<Callee, never, LanguageModel.LanguageModel> = Effect.gen(function* () {
+  const model = yield* LanguageModel.LanguageModel
+  const info = ModelInfo.get(model)
+  const context = yield* Effect.context<never>()
+  return {
+    model,
+    info,
+    provider: info?.provider ?? Context.getOrUndefined(context, Model.ProviderName),
+    modelName: info?.model ?? Context.getOrUndefined(context, Model.ModelName)
+  }
+})
+
+/** A model call that failed for good, and how often it was made. */
+export interface Failed {
+  readonly error: AiError.AiError
+  readonly attempts: number
+}
+
+/** True when the schema has to stand in the instructions, because the model's Layer cannot ask for it otherwise. */
+export const needsInstruction = (self: Callee, output: OutputSpec | undefined, hasTools: boolean): boolean =>
+  output !== undefined && self.info?.structuredOutput !== true && hasTools
+
+/**
+ * Calls the model, and again when the failure is one that sending again may mend. Text of a failed attempt is void: a
+ * `StepRetried` event says from where.
+ */
+export const call = (self: Callee, request: Request, state: RunState): Effect.Effect<Turn, Failed> =>
+  Effect.suspend(() => {
+    const discardFrom = state.tree.seq
+    let attempts = 0
+    let last: AiError.AiError | undefined
+    const once = Effect.suspend(() => {
+      attempts++
+      state.text = ""
+      const attempt = traced(self, request, state)
+      if (last === undefined) return attempt
+      const retried = state.emit({
+        _tag: "StepRetried",
+        step: request.step,
+        attempt: attempts,
+        discardFrom,
+        reason: last.message
+      })
+      return Effect.andThen(retried, attempt)
+    }).pipe(
+      Effect.tapError((error) =>
+        Effect.sync(() => {
+          last = error
+        })
+      )
+    )
+    const schedule = request.retry ?? self.info?.retry ?? ModelRetry.defaultSchedule
+    const retried = schedule === "none" ? once : Effect.retry(once, ModelRetry.policy(schedule))
+    return Effect.mapError(retried, (error): Failed => ({ error, attempts }))
+  })
+
+const traced = (self: Callee, request: Request, state: RunState): Effect.Effect<Turn, AiError.AiError> => {
+  const attributes = {
+    "gen_ai.operation.name": "chat",
+    "gen_ai.provider.name": self.provider,
+    "gen_ai.request.model": self.modelName,
+    "server.address": self.info?.server?.address,
+    "server.port": self.info?.server?.port
+  }
+  const name = self.modelName === undefined ? "chat" : `chat ${self.modelName}`
+  const all = {
+    ...attributes,
+    "gen_ai.conversation.id": state.info.conversationId,
+    "gen_ai.output.type": request.output === undefined ? "text" : "json"
+  }
+  return Spans.span(name, "client", all, (span) =>
+    Effect.gen(function* () {
+      const capture = yield* CaptureContent
+      const started = yield* Clock.currentTimeMillis
+      if (capture) span.attribute("gen_ai.input.messages", Spans.messages(request.prompt.content))
+      const done = (turn: Turn | undefined, error: string | undefined) =>
+        Effect.flatMap(Clock.currentTimeMillis, (now) =>
+          Spans.recordOperation(strings({ ...attributes, "error.type": error }), (now - started) / 1000, turn?.usage)
+        )
+      const turn = yield* Spans.adoptModelSpan(span, made(self, request, state)).pipe(
+        Effect.provideService(ModelInfo.CallerRetries, true),
+        Effect.tapError((error) => done(undefined, Spans.errorType(error)))
+      )
+      Spans.annotate(span, {
+        "gen_ai.response.id": turn.responseId,
+        "gen_ai.response.model": turn.responseModel,
+        "gen_ai.response.finish_reasons": [turn.finishReason],
+        ...Spans.usageAttributes(turn.usage)
+      })
+      if (capture) {
+        span.attribute("gen_ai.output.messages", Spans.messages(Prompt.fromResponseParts(turn.content).content))
+      }
+      yield* done(turn, undefined)
+      return turn
+    })
+  )
+}
+
+const strings = (attributes: Readonly<Record<string, string | number | undefined>>): Record<string, string> =>
+  Object.fromEntries(
+    Object.entries(attributes).flatMap(([key, value]) => (value === undefined ? [] : [[key, String(value)]]))
+  )
+
+const made = (self: Callee, request: Request, state: RunState): Effect.Effect<Turn, AiError.AiError> => {
+  const collector = new Collector()
+  const { output } = request
+  const native = self.info?.structuredOutput === true
+  const calling =
+    output !== undefined && !native && request.toolkit === undefined
+      ? generateObject(self, request, output, collector, state)
+      : state.streaming
+        ? stream(self, request, collector, state)
+        : generate(self, request, collector, state)
+  const asked =
+    output !== undefined && native ? Effect.provideService(calling, ModelInfo.OutputFormat, output.format) : calling
+  return Effect.flatMap(asked, () => {
+    const turn = collector.turn()
+    if (turn.finishReason !== "error") return Effect.succeed(turn)
+    return Effect.fail(
+      AiError.make({
+        module: "Agent",
+        method: "step",
+        reason: new AiError.InternalProviderError({ description: "the provider ended the answer with an error" })
+      })
+    )
+  })
+}
+
+// effect/ai resolves the types of a response from literal options; ours are made at run time and read part by part.
+const options = (request: Request) =>
+  ({
+    prompt: request.prompt,
+    toolChoice: request.toolkit === undefined ? undefined : request.toolChoice,
+    toolkit: request.toolkit,
+    disableToolCallResolution: true,
+    toolCallValidation: "deferred"
+  }) as unknown as { readonly prompt: Prompt.Prompt }
+
+const generate = (
+  self: Callee,
+  request: Request,
+  collector: Collector,
+  state: RunState
+): Effect.Effect<void, AiError.AiError> =>
+  Effect.flatMap(self.model.generateText(options(request)), (response) =>
+    told(response.content, request.step, collector, state)
+  )
+
+/** Collects the parts of a whole answer, and tells them as one delta each. */
+const told = (parts: ReadonlyArray<Response.AnyPart>, step: number, collector: Collector, state: RunState) => {
+  for (const part of parts) collector.push(part)
+  state.text = collector.text
+  if (state.silent) return Effect.void
+  return Effect.forEach(
+    parts,
+    (part) => {
+      if (part.type === "text") return state.emit({ _tag: "TextDelta", step, delta: part.text })
+      if (part.type === "reasoning") return state.emit({ _tag: "ReasoningDelta", step, delta: part.text })
+      return Effect.void
+    },
+    { discard: true }
+  )
+}
+
+const stream = (self: Callee, request: Request, collector: Collector, state: RunState) => {
+  const { step } = request
+  const parts: Stream.Stream<Response.AnyPart, AiError.AiError> = self.model.streamText(options(request))
+  return Stream.runForEach(parts, (part): Effect.Effect<void, AiError.AiError> => {
+    if (part.type === "error") {
+      return Effect.fail(
+        AiError.make({
+          module: "Agent",
+          method: "step",
+          reason: new AiError.InternalProviderError({
+            description: `the provider reported an error in the stream: ${JSON.stringify(toJson(part.error))}`
+          })
+        })
+      )
+    }
+    collector.push(part)
+    if (part.type === "text-delta") {
+      state.text += part.delta
+      return state.emit({ _tag: "TextDelta", step, delta: part.delta })
+    }
+    if (part.type === "reasoning-delta") return state.emit({ _tag: "ReasoningDelta", step, delta: part.delta })
+    if (part.type === "text") {
+      state.text += part.text
+      return state.emit({ _tag: "TextDelta", step, delta: part.text })
+    }
+    return part.type === "reasoning" ? state.emit({ _tag: "ReasoningDelta", step, delta: part.text }) : Effect.void
+  })
+}
+
+/**
+ * The native structured output of a provider that is not ours. An answer that does not decode is read by us, which
+ * forgives more; its usage is known through effect/ai's span hook, which sees every response.
+ */
+const generateObject = (
+  self: Callee,
+  request: Request,
+  output: OutputSpec,
+  collector: Collector,
+  state: RunState
+): Effect.Effect<void, AiError.AiError> =>
+  Effect.withFiber((fiber) => {
+    const outer = Context.getOrUndefined(fiber.context, AiTelemetry.CurrentSpanTransformer)
+    let parts: ReadonlyArray<Response.AnyPart> = []
+    return self.model
+      .generateObject({
+        prompt: request.prompt,
+        schema: output.objectSchema as Schema.Encoder<Record<string, unknown>, unknown>,
+        objectName: output.format.name
+      })
+      .pipe(
+        Effect.provideService(AiTelemetry.CurrentSpanTransformer, (told) => {
+          parts = told.response
+          outer?.(told)
+        }),
+        Effect.asVoid,
+        Effect.catchIf(
+          (error) => parts.length > 0 && error.reason._tag === "StructuredOutputError",
+          () => Effect.void
+        ),
+        Effect.andThen(Effect.suspend(() => told(parts, request.step, collector, state)))
+      ) as Effect.Effect<void, AiError.AiError>
+  })

@@ -1,0 +1,100 @@
+/** The JSON form of schemas, checked when something is defined with them. Imports only `RunError`. */
+import * as LanguageModel from "effect/ai/LanguageModel"
+import type * as JsonSchema from "effect/JsonSchema"
+import * as Schema from "effect/Schema"
+import type * as SchemaAST from "effect/SchemaAST"
+import { InvalidDefinition } from "../RunError.ts"
+
+/** The codec between the values of `schema` and JSON: dates as ISO strings, bigints as strings, and so on. */
+export const codec = (subject: string, schema: Schema.Top): Schema.Top => {
+  const lost = findWithoutJson(Schema.toEncoded(schema).ast, "coded", "", new Set())
+  if (lost !== undefined) throw noJsonForm(subject, lost)
+  return Schema.toCodecJson(schema) as Schema.Top
+}
+
+/** Throws `InvalidDefinition` when the encoded side of `schema` is not JSON as it stands. */
+export const assertPlain = (subject: string, schema: Schema.Top): void => {
+  const lost = findWithoutJson(Schema.toEncoded(schema).ast, "plain", "", new Set())
+  if (lost !== undefined) throw noJsonForm(subject, lost)
+}
+
+/** The JSON schema of `schema`, with its definitions inside. Throws `InvalidDefinition` when there is none. */
+export const jsonSchema = (subject: string, schema: Schema.Top): JsonSchema.JsonSchema => {
+  try {
+    return LanguageModel.defaultCodecTransformer(schema).jsonSchema
+  } catch (cause) {
+    throw noJsonForm(subject, cause instanceof Error ? cause.message : String(cause))
+  }
+}
+
+const noJsonForm = (subject: string, what: string): InvalidDefinition =>
+  new InvalidDefinition({
+    subject,
+    problem: `its schema has no JSON form: ${what}`,
+    remedy: "Use schemas that encode to JSON, such as Schema.DateFromString for a date"
+  })
+
+/** `coded`: a declaration that knows its own JSON codec will do. `plain`: only what is JSON already. */
+type Mode = "coded" | "plain"
+
+const findWithoutJson = (
+  ast: SchemaAST.AST,
+  mode: Mode,
+  path: string,
+  seen: Set<SchemaAST.AST>
+): string | undefined => {
+  if (seen.has(ast)) return undefined
+  seen.add(ast)
+  const at = path === "" ? "" : ` at ${path}`
+  const inside = (inner: SchemaAST.AST, key: string) =>
+    findWithoutJson(inner, mode, path === "" ? key : `${path}.${key}`, seen)
+  switch (ast._tag) {
+    case "Symbol":
+    case "UniqueSymbol":
+    case "ObjectKeyword":
+    case "Never":
+    case "Void":
+      return `${ast._tag}${at}`
+    case "BigInt":
+      return mode === "plain" ? `BigInt${at}` : undefined
+    case "Declaration":
+      return isJson(ast, mode) ? undefined : `${nameOf(ast)}${at}`
+    case "Suspend":
+      return findWithoutJson(ast.thunk(), mode, path, seen)
+    case "Union":
+      return firstOf(
+        ast.types.filter((type) => type._tag !== "Undefined"),
+        (type) => findWithoutJson(type, mode, path, seen)
+      )
+    case "Arrays":
+      return firstOf([...ast.elements, ...ast.rest], (type) => inside(type, "[]"))
+    case "Objects":
+      return (
+        firstOf(ast.propertySignatures, (property) => inside(property.type, String(property.name))) ??
+        firstOf(ast.indexSignatures, (signature) => inside(signature.type, "*"))
+      )
+    default:
+      return undefined
+  }
+}
+
+const firstOf = <A>(items: ReadonlyArray<A>, f: (item: A) => string | undefined): string | undefined => {
+  for (const item of items) {
+    const found = f(item)
+    if (found !== undefined) return found
+  }
+  return undefined
+}
+
+const isJson = (ast: SchemaAST.Declaration, mode: Mode): boolean => {
+  const annotations = ast.annotations as
+    | { readonly representation?: { readonly id?: string }; readonly toCodecJson?: unknown; readonly toCodec?: unknown }
+    | undefined
+  if (annotations?.representation?.id === "effect/schema/Json") return true
+  return mode === "coded" && (annotations?.toCodecJson !== undefined || annotations?.toCodec !== undefined)
+}
+
+const nameOf = (ast: SchemaAST.Declaration): string => {
+  const annotations = ast.annotations as { readonly expected?: unknown; readonly identifier?: unknown } | undefined
+  return String(annotations?.identifier ?? annotations?.expected ?? "a value without a codec")
+}

@@ -1,0 +1,48 @@
+/**
+ * When a failed model call is made again. Shared by the agent loop and the model Layers, of which only one retries. It
+ * touches `effect/ai`'s errors only.
+ */
+import type * as AiError from "effect/ai/AiError"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
+
+/** The longest `retry-after` that is waited for. A longer one is the caller's to decide on. */
+export const maxRetryAfter = Duration.seconds(60)
+
+/** Twice more, after about 0.5 s and 1 s; never more than 8 s apart. */
+export const defaultSchedule: Schedule.Schedule<unknown, AiError.AiError> = Schedule.max([
+  Schedule.min([Schedule.exponential("500 millis", 2).pipe(Schedule.jittered), Schedule.spaced("8 seconds")]),
+  Schedule.recurs(2)
+])
+
+/** True when sending the same request again may succeed. Bad output is not of that kind: the model must be told. */
+export const isTransient = (error: AiError.AiError): boolean => {
+  switch (error.reason._tag) {
+    case "RateLimitError":
+    case "InternalProviderError":
+      return true
+    case "NetworkError":
+      return error.reason.isRetryable
+    default:
+      return false
+  }
+}
+
+/** What `Effect.retry` needs to follow `schedule`, wait at least as long as the server says, and give up when that is too long. */
+export const policy = (
+  schedule: Schedule.Schedule<unknown, AiError.AiError>
+): {
+  readonly schedule: Schedule.Schedule<unknown, AiError.AiError>
+  readonly while: (error: AiError.AiError) => boolean
+} => ({
+  schedule: schedule.pipe(
+    Schedule.setInputType<AiError.AiError>(),
+    Schedule.modifyDelay(({ duration, input }) =>
+      Effect.succeed(Duration.max(duration, input.retryAfter ?? Duration.zero))
+    )
+  ),
+  while: (error) =>
+    isTransient(error) &&
+    (error.retryAfter === undefined || Duration.isLessThanOrEqualTo(error.retryAfter, maxRetryAfter))
+})

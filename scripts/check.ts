@@ -1,0 +1,26 @@
+/**
+ * `npm run check`: everything that can be said of the project without running it. The types of the source, the tests,
+ * the examples and the documentation's snippets; the linter, with the layering and the circles; the format.
+ */
+import { report, run } from "./support.ts"
+import { write } from "./snippets.ts"
+
+/** Runs every check, at once, and prints a line for each. Returns how many failed. */
+export const check = async (): Promise<number> => {
+  const snippets = write()
+  const stages: ReadonlyArray<readonly [name: string, command: string, args: ReadonlyArray<string>]> = [
+    [`types, with ${snippets} snippets of the documentation`, "tsc", ["-p", "."]],
+    ["lint", "oxlint", ["--deny-warnings"]],
+    ["format", "oxfmt", ["--check", "."]]
+  ]
+  const outcomes = stages.map(([name, command, args]) => ({ name, outcome: run(command, args) }))
+  let failed = 0
+  for (const { name, outcome } of outcomes) {
+    const done = await outcome
+    report(name, done)
+    if (!done.ok) failed++
+  }
+  return failed
+}
+
+if (import.meta.main) process.exitCode = (await check()) === 0 ? 0 : 1

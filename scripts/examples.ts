@@ -1,0 +1,46 @@
+/**
+ * `npm run examples`: runs every program of examples/ as a reader would, without a key and without a network. Each must
+ * end well within 30 seconds. `node scripts/examples.ts NAME` runs only those whose name contains NAME.
+ */
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { env, report, root, run } from "./support.ts"
+
+const timeoutMs = 30_000
+
+/** Runs the examples two at a time and prints a line for each. */
+export const examples = async (filter = ""): Promise<{ readonly passed: number; readonly failed: number }> => {
+  const waiting = fs
+    .readdirSync(path.join(root, "examples"))
+    .filter((file) => file.endsWith(".ts") && file.includes(filter))
+    .toSorted()
+  const offline: NodeJS.ProcessEnv = {
+    ...env,
+    NO_COLOR: "1",
+    // A key or a server of the reader's must not change what the examples do, and none may be reached by accident.
+    HTTP_PROXY: "http://127.0.0.1:9",
+    HTTPS_PROXY: "http://127.0.0.1:9"
+  }
+  for (const name of Object.keys(offline)) if (/^(OPENAI|ANTHROPIC|TROUPE)_/.test(name)) delete offline[name]
+  let passed = 0
+  let failed = 0
+  const worker = async () => {
+    for (let file = waiting.shift(); file !== undefined; file = waiting.shift()) {
+      const outcome = await run("node", ["--conditions=troupe-source", path.join("examples", file)], {
+        timeoutMs,
+        env: offline
+      })
+      report(`examples/${file}`, outcome)
+      if (outcome.ok) passed++
+      else failed++
+    }
+  }
+  await Promise.all([worker(), worker()])
+  return { passed, failed }
+}
+
+if (import.meta.main) {
+  const { passed, failed } = await examples(process.argv[2])
+  console.log(`${passed} passed, ${failed} failed`)
+  process.exitCode = failed === 0 && passed > 0 ? 0 : 1
+}

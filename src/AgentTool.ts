@@ -11,6 +11,7 @@ import { toJson } from "./internal/json.ts"
 import { assertPlain, codec, jsonSchema } from "./internal/jsonForm.ts"
 import { InvalidDefinition } from "./RunError.ts"
 import { CurrentRun, type RunInfo } from "./services/CurrentRun.ts"
+import { isSync } from "./services/SyncBridge.ts"
 
 const TypeId = "~troupe/AgentTool"
 
@@ -22,6 +23,11 @@ const TypeId = "~troupe/AgentTool"
  * - `effect`: a generator function, run as by `Effect.gen`.
  */
 export type Kind = "sync" | "promise" | "effect"
+
+/** @internal What `execute` fails with where a promise cannot be waited for; the loop makes an `AsyncToolError` of it. */
+export class CannotWait {
+  readonly _tag = "CannotWait"
+}
 
 /** What the function is told besides its parameters: the run it works for, and a signal. */
 export interface ToolContext extends RunInfo {
@@ -236,7 +242,9 @@ const call = (
   params: unknown,
   base: Omit<ToolContext, "signal">
 ): Effect.Effect<unknown, unknown, unknown> =>
-  Effect.suspend(() => {
+  Effect.flatMap(isSync, (sync) => {
+    // Not even called: what it would have begun could be neither waited for nor stopped.
+    if (sync && kind === "promise") return Effect.fail(new CannotWait())
     let controller: AbortController | undefined
     const context: ToolContext = {
       ...base,
@@ -260,7 +268,12 @@ const call = (
         Effect.sync(() => controller?.abort())
       )
     }
-    return Predicate.isPromiseLike(out) ? awaitPromise(out, () => controller?.abort()) : Effect.succeed(out)
+    if (!Predicate.isPromiseLike(out)) return Effect.succeed(out)
+    if (!sync) return awaitPromise(out, () => controller?.abort())
+    controller?.abort()
+    // Whatever becomes of it is nobody's to hear: a rejection must not end the process.
+    out.then(undefined, () => {})
+    return Effect.fail(new CannotWait())
   })
 
 /**

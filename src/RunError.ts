@@ -195,3 +195,50 @@ export class RunTimedOut extends Schema.TaggedError<RunTimedOut>()("RunTimedOut"
     return `${at(this.path)} did not end within ${this.durationMs} ms and was interrupted. Raise the timeout or give it less to do.`
   }
 }
+
+/** A tool that needs the event loop was called under `Effect.runSync`, where a promise cannot be waited for. */
+export class AsyncToolError extends Schema.TaggedError<AsyncToolError>()("AsyncToolError", {
+  path: Path,
+  step: Schema.Int,
+  tool: Schema.String,
+  toolCallId: Schema.String,
+  spent: Spent,
+  /** The conversation up to the failure: give it to the next run to go on from there. */
+  transcript: Prompt.Prompt
+}) {
+  override get message(): string {
+    return `${at(this.path)} step ${this.step}: tool "${this.tool}" (${this.toolCallId}) waits for a promise, which Effect.runSync cannot do. Run the program with Effect.runPromise, or make the tool an Effect that does its I/O through SyncEdge.layerHttpClient and SyncEdge.layerFileSystem.`
+  }
+}
+
+/** An agent that needs the network was run by `Effect.runSync` without `SyncEdge.layer`. */
+export class MissingSyncEdge extends Schema.TaggedError<MissingSyncEdge>()("MissingSyncEdge", {
+  path: Path,
+  model: Schema.String
+}) {
+  override get message(): string {
+    return `${at(this.path)} was run by Effect.runSync, and its model ${this.model} needs the network. Provide SyncEdge.layer, or run the program with Effect.runPromise.`
+  }
+}
+
+/** `Effect.runSync` was about to block a thread that others need. */
+export class NestedSyncEdge extends Schema.TaggedError<NestedSyncEdge>()("NestedSyncEdge", {
+  /** `fiber`: it was called inside of a running fiber. `server`: the process is serving connections. */
+  situation: Schema.Literals(["fiber", "server"])
+}) {
+  override get message(): string {
+    const where = this.situation === "fiber" ? "inside of a running fiber" : "in a process that is serving connections"
+    const instead = this.situation === "fiber" ? "Use yield* instead" : "Use Effect.runPromise instead"
+    return `Effect.runSync was called ${where}, and would block everything else in this thread. ${instead}, or insist with SyncEdge.layerWith({ nested: "allow" }).`
+  }
+}
+
+/** Nothing can make progress under `Effect.runSync`: what is waited for comes from outside of Effect. */
+export class StuckSyncEdge extends Schema.TaggedError<StuckSyncEdge>()("StuckSyncEdge", {
+  /** The fibers that wait, by run, tool call and span. */
+  awaited: Schema.Array(Schema.String)
+}) {
+  override get message(): string {
+    return `Effect.runSync cannot go on: ${this.awaited.join(", ") || "a fiber"} waits for a promise, a callback or an event that only Node's event loop can bring, or for a signal that nobody gives. Run the program with Effect.runPromise, or do its I/O through SyncEdge.layerHttpClient and SyncEdge.layerFileSystem.`
+  }
+}

@@ -25,6 +25,7 @@ import { CurrentState, type Options, RunState } from "./internal/RunState.ts"
 import { InvalidDefinition, RunTimedOut } from "./RunError.ts"
 import type { RunEvent } from "./RunEvent.ts"
 import { current as currentRun, CurrentRun, type RunInfo } from "./services/CurrentRun.ts"
+import { SyncBridge } from "./services/SyncBridge.ts"
 
 const TypeId = "~troupe/Runner"
 
@@ -104,6 +105,7 @@ const execute = <I, A, E, R>(
   onState?: (state: RunState) => void
 ): Effect.Effect<A, E, R> =>
   Effect.withFiber((fiber) => {
+    fiber.getRef(SyncBridge)?.enter(fiber)
     const parent = fiber.getRef(CurrentState)
     const { observers } = definition
     const sinks = observers.length === 0 ? options.sinks : [...observers, ...(options.sinks ?? [])]
@@ -193,6 +195,9 @@ const streamOf = <I, A, E, R>(
   Stream.unwrap(
     Effect.gen(function* () {
       const queue = yield* Queue.bounded<RunEvent, E | Cause.Done>(yield* StreamBuffer)
+      // The run gets a fiber of its own, which is no child of the consumer's.
+      const bridge = yield* SyncBridge
+      if (bridge !== undefined) bridge.enter(yield* Effect.withFiber(Effect.succeed))
       yield* execute(name, definition, input, {
         sinks: [(event) => Effect.asVoid(Queue.offer(queue, event))],
         streaming: true

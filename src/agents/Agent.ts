@@ -32,6 +32,10 @@ export type Error =
   | RunError.EmptyTurn
   | RunError.ToolError
   | RunError.InvalidTranscript
+  | RunError.AsyncToolError
+  | RunError.MissingSyncEdge
+  | RunError.NestedSyncEdge
+  | RunError.StuckSyncEdge
 
 /**
  * An agent: a runner whose input is a text, messages with images and files, or the transcript of an earlier result.

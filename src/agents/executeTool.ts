@@ -15,11 +15,11 @@ import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
-import { type Any as AgentTool, failureToJson } from "../AgentTool.ts"
+import { type Any as AgentTool, CannotWait, failureToJson } from "../AgentTool.ts"
 import { toJson } from "../internal/json.ts"
 import type { RunState } from "../internal/RunState.ts"
 import * as Spans from "../internal/telemetry.ts"
-import { ToolError, type ToolFailure } from "../RunError.ts"
+import { AsyncToolError, StuckSyncEdge, ToolError, type ToolFailure } from "../RunError.ts"
 import { CurrentRun, type RunInfo } from "../services/CurrentRun.ts"
 import { CaptureContent } from "../services/Telemetry.ts"
 import type { Call } from "./Collector.ts"
@@ -48,6 +48,8 @@ class Failure {
   readonly result: Schema.Json
   /** The failure is the model's to mend, whatever the tool's failure mode. */
   readonly always: boolean
+  /** The call waits for what cannot come on the sync edge: fatal, whatever the tool's failure mode. */
+  waiting: Call | undefined = undefined
   constructor(cause: unknown, result: Schema.Json, always: boolean) {
     this.cause = cause
     this.result = result
@@ -71,7 +73,7 @@ export const executeAll = (
   state: RunState,
   step: number,
   transcript: () => Prompt.Prompt
-): Effect.Effect<ReadonlyArray<Outcome>, ToolError> =>
+): Effect.Effect<ReadonlyArray<Outcome>, ToolError | AsyncToolError> =>
   Effect.suspend(() => {
     const reports = calls.map((call) => {
       const report = { step, toolCallId: call.id, tool: call.name, status: "not-started" as ToolStatus }
@@ -96,8 +98,22 @@ export const executeAll = (
     return Effect.andThen(asked, settled).pipe(
       Effect.catchIf(
         (error): error is Failure => error instanceof Failure,
-        () =>
-          Effect.fail(
+        (failure): Effect.Effect<never, ToolError | AsyncToolError> => {
+          const { path } = state.info
+          if (failure.waiting !== undefined) {
+            const { id, name } = failure.waiting
+            return Effect.fail(
+              new AsyncToolError({
+                path,
+                step,
+                tool: name,
+                toolCallId: id,
+                spent: state.spent(),
+                transcript: transcript()
+              })
+            )
+          }
+          return Effect.fail(
             new ToolError({
               path: state.info.path,
               step,
@@ -109,6 +125,7 @@ export const executeAll = (
               transcript: transcript()
             })
           )
+        }
       )
     )
   })
@@ -163,7 +180,8 @@ const executeOne = (
     }
     report.status = "failed"
     const failure = toFailure(Cause.squash(settled.cause))
-    const fatal = tool?.failureMode === "error" && !failure.always
+    if (failure.cause instanceof CannotWait || failure.cause instanceof StuckSyncEdge) failure.waiting = call
+    const fatal = failure.waiting !== undefined || (tool?.failureMode === "error" && !failure.always)
     if (fatal) failures.push(failureOf(call, failure))
     yield* state.emit({ _tag: "ToolFailed", ...of(call, step), result: failure.result, durationMs })
     if (fatal) return yield* Effect.fail(failure)

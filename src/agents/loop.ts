@@ -3,6 +3,7 @@
  * `run`, `result` and `stream` all come here. Internal to the agents.
  */
 import type * as Duration from "effect/Duration"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type * as AiError from "effect/ai/AiError"
 import type * as LanguageModel from "effect/ai/LanguageModel"
@@ -10,12 +11,14 @@ import * as Prompt from "effect/ai/Prompt"
 import type * as Response from "effect/ai/Response"
 import type * as Tool from "effect/ai/Tool"
 import type * as Toolkit from "effect/ai/Toolkit"
+import * as Scheduler from "effect/Scheduler"
 import type * as Schedule from "effect/Schedule"
 import type * as Schema from "effect/Schema"
 import type { Any as AgentTool } from "../AgentTool.ts"
 import type { RunState } from "../internal/RunState.ts"
 import * as Spans from "../internal/telemetry.ts"
 import * as RunError from "../RunError.ts"
+import { SyncBridge } from "../services/SyncBridge.ts"
 import { CaptureContent } from "../services/Telemetry.ts"
 import type { Turn } from "./Collector.ts"
 import { executeAll, type Outcome, type Tools } from "./executeTool.ts"
@@ -93,9 +96,22 @@ export const run = (
       (span) =>
         new Loop(plan, state, callee)
           .run(input)
-          .pipe(Effect.ensuring(Effect.sync(() => Spans.annotate(span, Spans.usageAttributes(state.usage)))))
+          .pipe(
+            Effect.ensuring(Effect.sync(() => Spans.annotate(span, Spans.usageAttributes(state.usage)))),
+            Effect.catchCause(asEdgeError)
+          )
     )
   ) as Effect.Effect<unknown, unknown, LanguageModel.LanguageModel>
+
+/** What the sync edge refuses reaches waiting fibers as a defect; for an agent it is an expected failure. */
+const asEdgeError = (cause: Cause.Cause<unknown>): Effect.Effect<never, unknown> => {
+  const refused = cause.reasons.find(
+    (reason) =>
+      Cause.isDieReason(reason) &&
+      (reason.defect instanceof RunError.NestedSyncEdge || reason.defect instanceof RunError.StuckSyncEdge)
+  )
+  return refused !== undefined && Cause.isDieReason(refused) ? Effect.fail(refused.defect) : Effect.failCause(cause)
+}
 
 class Loop {
   readonly #plan: Plan
@@ -120,6 +136,7 @@ class Loop {
     const self = this
     return Effect.gen(function* () {
       const plan = self.#plan
+      yield* self.#assertEdge()
       self.#messages = yield* Transcript.normalise(input, self.#state.info.path)
       yield* self.#prepare(input)
       // Repair rounds come on top: they do no work of their own.
@@ -134,6 +151,15 @@ class Loop {
       if (plan.onMaxSteps === "answer") return yield* self.#finalAnswer()
       return yield* Effect.fail(new RunError.MaxStepsExceeded({ ...self.#failure(), maxSteps: plan.maxSteps }))
     }).pipe(Effect.ensuring(Effect.sync(() => this.#record())))
+  }
+
+  #assertEdge(): Effect.Effect<void, RunError.MissingSyncEdge> {
+    return Effect.withFiber((fiber) => {
+      const { info } = this.#callee
+      if (info?.network !== true || fiber.getRef(SyncBridge) !== undefined) return Effect.void
+      if (fiber.getRef(Scheduler.Scheduler).executionMode === "async") return Effect.void
+      return Effect.fail(new RunError.MissingSyncEdge({ path: this.#state.info.path, model: info.model }))
+    })
   }
 
   #prepare(input: Prompt.RawInput): Effect.Effect<void, unknown, unknown> {
@@ -225,7 +251,7 @@ class Loop {
     return Effect.succeed({ done: true, output: text })
   }
 
-  #runTools(turn: Turn, step: number): Effect.Effect<Next, RunError.ToolError> {
+  #runTools(turn: Turn, step: number): Effect.Effect<Next, RunError.ToolError | RunError.AsyncToolError> {
     return Effect.map(
       executeAll(turn.calls, this.#tools!, this.#state, step, () => this.#transcript()),
       (outcomes) => this.#answer(outcomes, turn, step)

@@ -52,7 +52,6 @@ const findWithoutJson = (
     case "Symbol":
     case "UniqueSymbol":
     case "ObjectKeyword":
-    case "Never":
     case "Void":
       return `${ast._tag}${at}`
     case "BigInt":

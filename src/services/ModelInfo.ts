@@ -16,6 +16,8 @@ export interface ModelInfo {
   readonly model: string
   /** True when the Layer reads {@link OutputFormat} and asks the model for output in that shape itself. */
   readonly structuredOutput: boolean
+  /** True when answering takes the network, which `Effect.runSync` can wait for only with `SyncEdge.layer`. */
+  readonly network?: boolean | undefined
   /** The host and port that requests go to, for spans. */
   readonly server?: { readonly address: string; readonly port: number | undefined } | undefined
   /** The Layer's retry policy, which the agent loop takes over so that only one place retries. */

@@ -1,0 +1,81 @@
+/**
+ * The sync edge: with this Layer provided, `Effect.runSync` runs the same program as `Effect.runPromise`, with real
+ * concurrency. The Layer swaps the scheduler and the clock for a loop that can block; I/O is done by one shared thread.
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as HttpClient from "effect/http/HttpClient"
+import * as Layer from "effect/Layer"
+import * as Scheduler from "effect/Scheduler"
+import { SyncBridge } from "../services/SyncBridge.ts"
+import * as Bridge from "./sync/bridge.ts"
+import { EventLoop } from "./sync/EventLoop.ts"
+import * as SyncHttpClient from "./sync/httpClient.ts"
+import * as IoWorker from "./sync/IoWorker.ts"
+
+/** How the sync edge treats places where blocking the thread would harm. */
+export interface Options {
+  /**
+   * `runSync` inside of a running fiber, or in a process that is serving connections: `"refuse"` with `NestedSyncEdge`
+   * (default) or `"allow"`, which blocks whatever else the thread does.
+   */
+  readonly nested?: "refuse" | "allow" | undefined
+}
+
+/**
+ * The sync edge with options. See {@link layer}.
+ *
+ * @example
+ * import { Effect } from "effect"
+ * import { Agent, Offline, SyncEdge } from "troupe"
+ *
+ * const agent = Agent.make("agent", { instructions: "Be brief." })
+ * const answer = Effect.runSync(
+ *   agent.run("Hello").pipe(Effect.provide(Offline.layer), Effect.provide(SyncEdge.layerWith({ nested: "allow" })))
+ * )
+ */
+export const layerWith = (options: Options): Layer.Layer<never> =>
+  Layer.effectContext(
+    Effect.withFiber((fiber) => {
+      // Under runPromise the program needs none of this.
+      if (fiber.getRef(Scheduler.Scheduler).executionMode === "async") return Effect.succeed(Context.empty())
+      const loop = new EventLoop(options.nested === "allow")
+      loop.adopt(fiber)
+      return Effect.as(
+        Effect.acquireRelease(Effect.sync(IoWorker.acquire), () => Effect.sync(IoWorker.release)),
+        Context.make(Scheduler.Scheduler, loop).pipe(
+          Context.add(Scheduler.MaxOpsBeforeYield, loop.opLimit),
+          Context.add(Clock.Clock, loop.clock(fiber.getRef(Clock.Clock))),
+          Context.add(
+            SyncBridge,
+            Bridge.make((waiting) => loop.adopt(waiting))
+          )
+        ) as Context.Context<never>
+      )
+    })
+  )
+
+/**
+ * Lets `Effect.runSync`, `Effect.runSyncExit` and `ManagedRuntime.runSync` run agents: concurrent requests overlap;
+ * timers, timeouts, retries, streams, interruption with abort on the wire, finalizers and typed errors are as under
+ * `runPromise`. Provide it around everything else. Under `runPromise` it does nothing.
+ *
+ * It refuses what it cannot do, never hangs: a tool that waits for a bare promise fails with `AsyncToolError`; a
+ * program that nothing can move fails with `StuckSyncEdge`; blocking a running fiber or a server with `NestedSyncEdge`.
+ * Agents fail with these as typed errors; in other Effects they are defects. `Effect.runSync` itself blocks the thread:
+ * signal handlers wait, and SIGINT ends a process that has none.
+ *
+ * @example
+ * import { Effect } from "effect"
+ * import { Agent, Offline, SyncEdge } from "troupe"
+ *
+ * const agent = Agent.make("agent", { instructions: "Be brief." })
+ * const answer: string = Effect.runSync(
+ *   agent.run("Hello").pipe(Effect.provide(Offline.layer), Effect.provide(SyncEdge.layer))
+ * )
+ */
+export const layer: Layer.Layer<never> = layerWith({})
+
+/** An `HttpClient` that works on the sync edge, for tools and providers on `effect/http`. */
+export const layerHttpClient: Layer.Layer<HttpClient.HttpClient> = SyncHttpClient.layer

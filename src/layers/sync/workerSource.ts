@@ -1,0 +1,55 @@
+/**
+ * The program of the I/O thread, as text: it needs nothing but Node, so it is found from sources, a build, a packed
+ * install and any bundle alike. It speaks with `IoWorker.ts` and touches nothing else.
+ *
+ * In: fetch { id, method, url, headers, body }, credit { id, n }, abort { id }.
+ * Out: head { id, status, url, headers }, chunk { id, data }, end { id }, failed { id, message, code }.
+ * Each message out raises word 0 of the shared memory and wakes whoever waits for it. Word 1 is the heartbeat, word 2
+ * is set when the thread ends.
+ */
+export const workerSource: string = `"use strict"
+const { workerData } = require("node:worker_threads")
+const { memory, port } = workerData
+const words = new Int32Array(memory)
+const wake = () => { Atomics.add(words, 0, 1); Atomics.notify(words, 0) }
+const post = (message, transfer) => { port.postMessage(message, transfer); wake() }
+process.on("exit", () => { Atomics.store(words, 2, 1); wake() })
+setInterval(() => { Atomics.add(words, 1, 1) }, 200)
+const jobs = new Map()
+const describe = (error) => {
+  let message = error && error.message ? String(error.message) : String(error)
+  let code = error && error.code
+  for (let cause = error && error.cause, depth = 0; cause && depth < 4; cause = cause.cause, depth++) {
+    if (cause.code && !code) code = cause.code
+    if (cause.message && !message.includes(cause.message)) message += ": " + cause.message
+    if (Array.isArray(cause.errors) && cause.errors[0]) { code = code || cause.errors[0].code; message += ": " + cause.errors[0].message }
+  }
+  return { message, code: code === undefined ? undefined : String(code) }
+}
+const run = async (m) => {
+  const job = { abort: new AbortController(), credit: m.credit, resume: undefined }
+  jobs.set(m.id, job)
+  try {
+    const response = await fetch(m.url, { method: m.method, headers: m.headers, body: m.body, signal: job.abort.signal })
+    post({ type: "head", id: m.id, status: response.status, url: response.url, headers: [...response.headers] })
+    if (response.body !== null) {
+      for await (const chunk of response.body) {
+        post({ type: "chunk", id: m.id, data: chunk })
+        if (--job.credit <= 0) await new Promise((resolve) => { job.resume = resolve })
+      }
+    }
+    post({ type: "end", id: m.id })
+  } catch (error) {
+    if (!job.abort.signal.aborted) post({ type: "failed", id: m.id, ...describe(error) })
+  } finally {
+    jobs.delete(m.id)
+  }
+}
+port.on("message", (m) => {
+  const job = jobs.get(m.id)
+  if (m.type === "fetch") run(m)
+  else if (m.type === "abort") { if (job) { job.abort.abort(); if (job.resume) job.resume() } }
+  else if (m.type === "credit") { if (job) { job.credit += m.n; if (job.credit > 0 && job.resume) { const resume = job.resume; job.resume = undefined; resume() } } }
+  else if (m.type === "crash") process.exit(7)
+})
+`

@@ -1,0 +1,53 @@
+/**
+ * The way to the network on the sync edge: a port that `SyncEdge.layer` fills and the network Layers read. No I/O here.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import * as Scheduler from "effect/Scheduler"
+import type * as Scope from "effect/Scope"
+import type * as Stream from "effect/Stream"
+
+/** A request as the platform's `fetch` takes it. */
+export interface BridgeRequest {
+  readonly method: string
+  readonly url: string
+  readonly headers: Readonly<Record<string, string>>
+  readonly body?: string | Uint8Array | undefined
+}
+
+/** The head of a response, and its body as it comes. */
+export interface BridgeResponse {
+  readonly status: number
+  readonly url: string
+  readonly headers: ReadonlyArray<readonly [string, string]>
+  /** Ends with a {@link BridgeFailure} when the connection is lost in the middle. */
+  readonly body: Stream.Stream<Uint8Array, BridgeFailure>
+}
+
+/** A request that got no response, or lost it: refused, reset, unknown host, a worker that died. */
+export interface BridgeFailure {
+  readonly _tag: "BridgeFailure"
+  readonly message: string
+  /** The system's code, such as `ECONNREFUSED`; `EWORKER` when the worker thread died. */
+  readonly code: string | undefined
+}
+
+/** Network I/O that a blocked thread can wait for. */
+export interface SyncBridge {
+  /** Sends a request. Interruption, or closing the scope before the body has ended, aborts it on the wire. */
+  readonly fetch: (request: BridgeRequest) => Effect.Effect<BridgeResponse, BridgeFailure, Scope.Scope>
+  /** Tells the edge of a fiber, so that whoever runs it waits for it. */
+  readonly enter: (fiber: Fiber.Fiber<unknown, unknown>) => void
+}
+
+/** Set inside of `SyncEdge.layer`; `undefined` on the async edge. */
+export const SyncBridge: Context.Reference<SyncBridge | undefined> = Context.Reference<SyncBridge | undefined>(
+  "troupe/SyncBridge",
+  { defaultValue: () => undefined }
+)
+
+/** True where a promise cannot be waited for: under `Effect.runSync`, with or without `SyncEdge.layer`. */
+export const isSync: Effect.Effect<boolean> = Effect.withFiber((fiber) =>
+  Effect.succeed(fiber.getRef(Scheduler.Scheduler).executionMode === "sync")
+)

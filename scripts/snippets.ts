@@ -58,7 +58,7 @@ export const ofSource = (text: string): ReadonlyArray<Snippet> => {
           close()
         } else if (open !== undefined) {
           // A fence inside of an example is allowed and means nothing.
-          open.code.push(/^```/.test(line) ? "" : line)
+          open.code.push(line.startsWith("```") ? "" : line)
         }
       })
     close()

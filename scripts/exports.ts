@@ -1,0 +1,29 @@
+/**
+ * `npm run exports`: writes the `exports` of package.json from src/index.ts, one entry for each namespace. Run it after
+ * adding a public module; tests/architecture/exports.test.ts fails until it is done.
+ */
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { root } from "./support.ts"
+
+const entry = (module: string) => ({
+  "troupe-source": `./src/${module}.ts`,
+  types: `./dist/${module}.d.ts`,
+  default: `./dist/${module}.js`
+})
+
+const index = fs.readFileSync(path.join(root, "src/index.ts"), "utf8")
+const modules = Array.from(index.matchAll(/^export \* as (\w+) from "\.\/(.*)\.ts"$/gm), ([, name, module]) => [
+  `./${name}`,
+  entry(module!)
+]).toSorted(([a], [b]) => (a! < b! ? -1 : 1))
+
+const file = path.join(root, "package.json")
+const manifest = JSON.parse(fs.readFileSync(file, "utf8")) as Record<string, unknown>
+manifest["exports"] = {
+  ".": entry("index"),
+  ...Object.fromEntries(modules),
+  "./package.json": "./package.json"
+}
+fs.writeFileSync(file, `${JSON.stringify(manifest, null, 2)}\n`)
+console.log(`${modules.length} modules are exported`)

@@ -1,0 +1,126 @@
+/** The linter's rules about imports, tried on imports that break them: a rule that catches nothing looks like a clean project. */
+import { execFile } from "node:child_process"
+import * as fs from "node:fs"
+import * as os from "node:os"
+import * as path from "node:path"
+import { afterAll, beforeAll, describe, expect, it } from "vitest"
+
+const root = path.resolve(import.meta.dirname, "../..")
+
+interface Plant {
+  /** What is wrong, or right, with it. */
+  readonly name: string
+  readonly file: string
+  readonly code: string
+  /** Part of what the linter says; none: it says nothing. */
+  readonly refused?: RegExp
+}
+
+const use = (from: string) => `import * as X from "${from}"\nexport const x = X\n`
+const plant = (name: string, file: string, from: string, refused?: RegExp): Plant => ({
+  name,
+  file,
+  code: use(from),
+  ...(refused === undefined ? {} : { refused })
+})
+
+const plants: ReadonlyArray<Plant> = [
+  plant("an agent imports a layer", "src/agents/a1.ts", "../layers/l.ts", /agents import services/),
+  plant(
+    "an agent imports what is inside of a layer",
+    "src/agents/a2.ts",
+    "../layers/inner/l.ts",
+    /agents import services/
+  ),
+  plant("an agent imports a workflow", "src/agents/a3.ts", "../workflows/w.ts", /agents import services/),
+  plant("an agent imports a service", "src/agents/a4.ts", "../services/s.ts"),
+  plant("an agent imports the core", "src/agents/a5.ts", "../core.ts"),
+  plant("an agent imports the public face", "src/agents/a6.ts", "../index.ts", /public face/),
+  {
+    name: "an agent imports a layer's types only",
+    file: "src/agents/a7.ts",
+    code: `import type * as X from "../layers/l.ts"\nexport type Y = keyof typeof X\n`,
+    refused: /agents import services/
+  },
+  {
+    name: "an agent re-exports a layer",
+    file: "src/agents/a8.ts",
+    code: `export * from "../layers/l.ts"\n`,
+    refused: /agents import services/
+  },
+  plant("a layer imports an agent", "src/layers/l1.ts", "../agents/a.ts", /layers implement services/),
+  plant("an inner file of a layer imports an agent", "src/layers/inner/l2.ts", "../../agents/a.ts", /layers implement/),
+  plant("a layer imports a workflow", "src/layers/l3.ts", "../workflows/w.ts", /layers implement services/),
+  plant("a layer imports a layer", "src/layers/l4.ts", "./inner/l.ts"),
+  plant("a layer does I/O", "src/layers/l5.ts", "node:fs"),
+  plant("a service imports a layer", "src/services/s1.ts", "../layers/l.ts", /services are ports/),
+  plant("a service imports an agent", "src/services/s2.ts", "../agents/a.ts", /services are ports/),
+  plant("a service does I/O", "src/services/s3.ts", "node:fs", /services do no I\/O/),
+  plant("a workflow imports a layer", "src/workflows/w1.ts", "../layers/l.ts", /workflows never import layers/),
+  plant("a workflow imports an agent", "src/workflows/w2.ts", "../agents/a.ts"),
+  plant("the core imports an agent", "src/core1.ts", "./agents/a.ts", /the core/),
+  plant("src/internal imports a layer", "src/internal/i1.ts", "../layers/l.ts", /the core/),
+  plant("the command line imports a layer", "src/bin.ts", "./layers/l.ts"),
+  ...["core2", "services/s4", "agents/a9", "layers/l6", "workflows/w3", "internal/i2"].flatMap((module) => [
+    plant(`${module} imports Effect's barrel`, `src/${module}.ts`, "effect", /Import by subpath/),
+    plant(`${module} imports a barrel inside of Effect`, `src/${module}-ai.ts`, "effect/ai", /Import by subpath/),
+    plant(`${module} imports Effect by subpath`, `src/${module}-sub.ts`, "effect/ai/LanguageModel"),
+    plant(`${module} imports the package by name`, `src/${module}-self.ts`, "troupe/Agent", /relative path/)
+  ]),
+  plant("a test imports Effect's barrel and a layer", "tests/t.test.ts", "effect"),
+  {
+    name: "two files import each other",
+    file: "src/agents/circle.ts",
+    code: use("./circle2.ts"),
+    refused: /Dependency cycle/
+  },
+  { name: "and the other one", file: "src/agents/circle2.ts", code: use("./circle.ts"), refused: /Dependency cycle/ },
+  {
+    name: "three files in a circle",
+    file: "src/layers/ring1.ts",
+    code: use("./ring2.ts"),
+    refused: /Dependency cycle/
+  },
+  { name: "the second of three", file: "src/layers/ring2.ts", code: use("./ring3.ts"), refused: /Dependency cycle/ },
+  { name: "the third of three", file: "src/layers/ring3.ts", code: use("./ring1.ts"), refused: /Dependency cycle/ }
+]
+
+/** What the plants import. */
+const ground = ["core", "agents/a", "layers/l", "layers/inner/l", "services/s", "workflows/w", "index"]
+
+let directory: string
+const said = new Map<string, string>()
+
+beforeAll(async () => {
+  directory = fs.mkdtempSync(path.join(os.tmpdir(), "troupe-arrows-"))
+  const put = (file: string, text: string) => {
+    fs.mkdirSync(path.dirname(path.join(directory, file)), { recursive: true })
+    fs.writeFileSync(path.join(directory, file), text)
+  }
+  fs.copyFileSync(path.join(root, ".oxlintrc.json"), path.join(directory, ".oxlintrc.json"))
+  for (const module of ground) put(`src/${module}.ts`, "export const nothing = 0\n")
+  for (const { file, code } of plants) put(file, code)
+  const output = await new Promise<string>((resolve) => {
+    const oxlint = path.join(root, "node_modules/.bin/oxlint")
+    execFile(oxlint, ["--format=json"], { cwd: directory }, (_error, stdout) => resolve(stdout))
+  })
+  const { diagnostics } = JSON.parse(output) as {
+    readonly diagnostics: ReadonlyArray<{ readonly filename: string; readonly message: string; readonly help?: string }>
+  }
+  for (const { filename, message, help } of diagnostics) {
+    said.set(filename, `${said.get(filename) ?? ""}${message} ${help ?? ""}\n`)
+  }
+})
+afterAll(() => fs.rmSync(directory, { recursive: true, force: true }))
+
+describe("refused", () => {
+  for (const { name, file, refused } of plants) {
+    if (refused !== undefined) it(name, () => expect(said.get(file)).toMatch(refused))
+  }
+})
+
+describe("allowed", () => {
+  for (const { name, file, refused } of plants) {
+    if (refused === undefined) it(name, () => expect(said.get(file)).toBeUndefined())
+  }
+})

@@ -1,0 +1,66 @@
+/** The public face is written down three times: as files, in src/index.ts and in package.json. They must agree. */
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { expect, it } from "vitest"
+
+const root = path.resolve(import.meta.dirname, "../..")
+const manifest = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8")) as {
+  readonly exports: Record<string, unknown>
+}
+
+/** Files with the place and the name of a public module that are closed on purpose. */
+const closed = new Set(["agents/Collector", "services/SyncBridge"])
+
+const entry = (module: string) => ({
+  "troupe-source": `./src/${module}.ts`,
+  types: `./dist/${module}.d.ts`,
+  default: `./dist/${module}.js`
+})
+
+/** What src/index.ts exports: the name, and the module's path without extension. */
+const index = (): ReadonlyArray<readonly [name: string, module: string]> =>
+  fs
+    .readFileSync(path.join(root, "src/index.ts"), "utf8")
+    .replaceAll(/\/\*[\s\S]*?\*\/|\/\/.*/g, "")
+    .split("\n")
+    .filter((line) => line.trim() !== "")
+    .map((line) => {
+      const match = /^export \* as (\w+) from "\.\/([\w/]+)\.ts"$/.exec(line)
+      expect(match, `src/index.ts has only lines like export * as X from "./X.ts", not: ${line}`).not.toBeNull()
+      return [match![1]!, match![2]!] as const
+    })
+
+it("src/index.ts names every namespace after its module", () => {
+  for (const [name, module] of index()) expect(path.basename(module)).toBe(name)
+})
+
+it("every module of src/index.ts has an entry in the exports of package.json, and no other has", () => {
+  const expected = Object.fromEntries([
+    [".", entry("index")],
+    ...index().map(([name, module]) => [`./${name}`, entry(module)]),
+    ["./package.json", "./package.json"]
+  ])
+  expect(manifest.exports, "run `npm run exports`").toEqual(expected)
+})
+
+// Public modules are PascalCase and stand in src or directly in one of its four directories.
+it("every file with the place and the name of a public module is public, or is listed as closed", () => {
+  const isPublic = new Set(index().map(([, module]) => module))
+  const modules = fs
+    .readdirSync(path.join(root, "src"), { recursive: true, encoding: "utf8" })
+    .filter((file) => /^((services|layers|agents|workflows)\/)?[A-Z]\w*\.ts$/.test(file))
+    .map((file) => file.slice(0, -3))
+  expect(modules.filter((module) => !isPublic.has(module) && !closed.has(module))).toEqual([])
+  expect([...closed].filter((module) => !modules.includes(module))).toEqual([])
+})
+
+it("an import of this package by name reaches the source, at the root and at a subpath", async () => {
+  const face = await import("troupe")
+  expect(Object.keys(face).toSorted()).toEqual(
+    index()
+      .map(([name]) => name)
+      .toSorted()
+  )
+  expect(import.meta.resolve("troupe/RunEvent")).toMatch(/src\/RunEvent\.ts$/)
+  expect((await import("troupe/RunEvent")).RunEvent).toBe(face.RunEvent.RunEvent)
+})

@@ -28,6 +28,7 @@ const barrel = /^node_modules\/effect\/dist\/((\w|-)+\/)?index\.js$/
 
 it.for(["Agent", "AgentTool", "Runner", "RunEvent", "RunError"])(
   "importing troupe/%s loads no SDK, no layer and no barrel",
+  { timeout: 30_000 },
   async (module) => {
     const files = await loaded(`troupe/${module}`)
     expect(files).toContainEqual(expect.stringMatching(new RegExp(`^src/(agents/)?${module}\\.ts$`)))
@@ -41,8 +42,7 @@ it.for(["Agent", "AgentTool", "Runner", "RunEvent", "RunError"])(
     ).toEqual([])
     expect(files.filter((file) => /^src\/(layers|workflows|index|bin)/.test(file))).toEqual([])
     expect(files.filter((file) => barrel.test(file))).toEqual([])
-  },
-  30_000
+  }
 )
 
 it("the check sees a barrel and a dependency when they are loaded", async () => {

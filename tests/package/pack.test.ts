@@ -1,0 +1,145 @@
+/**
+ * The package as a user gets it: built, packed, installed in an empty project, and used from there. Installing asks the
+ * npm cache first and then the registry.
+ */
+import { execFile } from "node:child_process"
+import * as fs from "node:fs"
+import * as module from "node:module"
+import * as os from "node:os"
+import * as path from "node:path"
+import { promisify } from "node:util"
+import { publint } from "publint"
+import { formatMessage } from "publint/utils"
+import { afterAll, beforeAll, expect, it } from "vitest"
+
+const root = path.resolve(import.meta.dirname, "../..")
+const manifest = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8")) as {
+  readonly name: string
+  readonly exports: Record<string, unknown>
+  readonly devDependencies: Record<string, string>
+}
+const tools = path.join(root, "node_modules/.bin")
+
+/** Runs a command; gives what it wrote. A failure's message holds what it wrote to both streams. */
+const run = async (cwd: string, command: string, args: ReadonlyArray<string>): Promise<string> => {
+  const env: NodeJS.ProcessEnv = {
+    ...process.env,
+    PATH: `${tools}${path.delimiter}${process.env["PATH"]}`,
+    NO_COLOR: "1"
+  }
+  // What npm tells its scripts would tell an npm inside of them about this project.
+  for (const name of Object.keys(env)) if (/^(npm_|INIT_CWD$|NODE_OPTIONS$|VITEST)/.test(name)) delete env[name]
+  try {
+    return (await promisify(execFile)(command, args, { cwd, env, maxBuffer: 16_000_000 })).stdout
+  } catch (error) {
+    const { stdout, stderr } = error as { readonly stdout?: string; readonly stderr?: string }
+    throw new Error(`${command} ${args.join(" ")} failed\n${stdout ?? ""}${stderr ?? String(error)}`, { cause: error })
+  }
+}
+
+let directory: string
+let stage: string
+let project: string
+
+beforeAll(async () => {
+  directory = fs.mkdtempSync(path.join(os.tmpdir(), "troupe-pack-"))
+  stage = path.join(directory, "stage")
+  project = path.join(directory, "project")
+  fs.mkdirSync(stage)
+  fs.mkdirSync(project)
+  // Built in a copy, so that a dist/ in the project is neither used nor touched.
+  for (const file of ["package.json", "README.md", "LICENSE", "CHANGELOG.md", "src", "scripts", "tsconfig.json"]) {
+    fs.cpSync(path.join(root, file), path.join(stage, file), { recursive: true })
+  }
+  fs.copyFileSync(path.join(root, "tsconfig.build.json"), path.join(stage, "tsconfig.build.json"))
+  fs.symlinkSync(path.join(root, "node_modules"), path.join(stage, "node_modules"))
+  await run(stage, "npm", ["pack", "--pack-destination", directory])
+  const tarball = fs.readdirSync(directory).find((file) => file.endsWith(".tgz"))!
+  fs.writeFileSync(
+    path.join(project, "package.json"),
+    JSON.stringify({ name: "project", private: true, type: "module" })
+  )
+  const types = `@types/node@${manifest.devDependencies["@types/node"]}`
+  await run(project, "npm", ["install", "--prefer-offline", "--no-audit", "--no-fund", path.join("..", tarball), types])
+  fs.copyFileSync(path.join(import.meta.dirname, "consumer/program.ts"), path.join(project, "program.ts"))
+}, 240_000)
+afterAll(() => fs.rmSync(directory, { recursive: true, force: true }))
+
+const expected = { answer: "42, twice", same: "42, twice", length: 9, steps: 2, last: "RunCompleted", oneModule: true }
+
+it("publint finds nothing to say about it", async () => {
+  const { messages } = await publint({ pkgDir: path.join(project, "node_modules/troupe"), pack: false, strict: true })
+  expect(messages.map((message) => formatMessage(message, manifest, { color: false }))).toEqual([])
+}, 60_000)
+
+it("holds the licence, the sources that its maps point to, and nothing of the project's own", () => {
+  const files = fs.readdirSync(path.join(project, "node_modules/troupe"), { recursive: true, encoding: "utf8" })
+  expect(files).toContain("LICENSE")
+  expect(files.filter((file) => /^(tests|scripts|docs|examples|\.)/.test(file))).toEqual([])
+  const maps = files.filter((file) => file.endsWith(".map"))
+  expect(maps.length).toBeGreaterThan(10)
+  for (const map of maps) {
+    const file = path.join(project, "node_modules/troupe", map)
+    const { sources } = JSON.parse(fs.readFileSync(file, "utf8")) as { readonly sources: ReadonlyArray<string> }
+    for (const source of sources) expect(fs.existsSync(path.resolve(path.dirname(file), source)), map).toBe(true)
+  }
+})
+
+it("compiles in a strict TypeScript project, its declarations included", async () => {
+  const options = {
+    strict: true,
+    exactOptionalPropertyTypes: true,
+    noUncheckedIndexedAccess: true,
+    target: "ES2023",
+    lib: ["ES2023", "DOM", "DOM.Iterable", "DOM.AsyncIterable", "ESNext.Disposable"],
+    types: ["node"],
+    module: "NodeNext",
+    outDir: "out",
+    skipLibCheck: false
+  }
+  fs.writeFileSync(
+    path.join(project, "tsconfig.json"),
+    JSON.stringify({ compilerOptions: options, files: ["program.ts"] })
+  )
+  const said = await run(project, "tsc", ["--pretty", "false"]).catch((error: Error) => error.message)
+  expect(fs.existsSync(path.join(project, "out/program.js")), said).toBe(true)
+  // Declarations of others are theirs to mend; ours, and the program, must have no error.
+  const errors = said.split("\n").filter((line) => /: error TS/.test(line))
+  expect(errors.filter((line) => !/node_modules\/(?!troupe\/)/.test(line))).toEqual([])
+}, 60_000)
+
+it("runs an agent from TypeScript", async () => {
+  expect(JSON.parse(await run(project, "node", ["program.ts"]))).toEqual(expected)
+}, 30_000)
+
+it("runs an agent from JavaScript", async () => {
+  const source = fs.readFileSync(path.join(project, "program.ts"), "utf8")
+  fs.writeFileSync(path.join(project, "program.js"), module.stripTypeScriptTypes(source))
+  expect(JSON.parse(await run(project, "node", ["program.js"]))).toEqual(expected)
+}, 30_000)
+
+it("every public module can be imported by its subpath", async () => {
+  const subpaths = Object.keys(manifest.exports).filter((name) => name !== "./package.json")
+  const program = `
+    for (const name of ${JSON.stringify(subpaths)}) {
+      const loaded = await import("troupe" + name.slice(1))
+      if (Object.keys(loaded).length === 0) throw new Error(name + " is empty")
+    }
+    console.log("all")`
+  expect(await run(project, "node", ["--input-type=module", "--eval", program])).toBe("all\n")
+}, 30_000)
+
+it.for(["internal/json", "internal/json.js", "dist/Runner.js", "src/Runner.ts", "agents/loop", "bin"])(
+  "refuses to give out troupe/%s",
+  { timeout: 30_000 },
+  async (subpath) => {
+    const program = `import("troupe/${subpath}").catch((error) => console.log(error.code))`
+    expect(await run(project, "node", ["--eval", program])).toBe("ERR_PACKAGE_PATH_NOT_EXPORTED\n")
+  }
+)
+
+it("has a command line that says how to use it", async () => {
+  const said = await run(project, "npx", ["--no-install", "troupe", "--help"])
+  expect(said).toMatch(/review/)
+  expect(said).toMatch(/run/)
+}, 30_000)

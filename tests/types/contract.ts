@@ -1,0 +1,145 @@
+/**
+ * The public face as the design promises it, for the compiler only: nothing here runs. A line that stops compiling is a
+ * promise broken; the `satisfies` and `Equal` lines pin types that inference could silently widen.
+ */
+import { Context, Effect, Layer, type Schedule, Schema, Stream } from "effect"
+import { LanguageModel, Prompt, Tool, Toolkit } from "effect/ai"
+import { Agent, AgentTool, type RunError, type RunEvent, Runner, SyncEdge } from "troupe"
+
+type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
+const proven = <_Proof extends true>() => {}
+declare const write: (text: string) => Effect.Effect<void>
+
+// -- an agent
+const Add = Tool.make("add", {
+  description: "Add two numbers",
+  parameters: Schema.Struct({ a: Schema.Finite, b: Schema.Finite }),
+  success: Schema.Finite
+})
+const Math_ = Toolkit.make(Add)
+const MathTools = Math_.toLayer({ add: ({ a, b }) => Effect.succeed(a + b) })
+
+const calculator = Agent.make("calculator", {
+  description: "Does arithmetic",
+  instructions: "You do arithmetic with the tools you have.",
+  toolkit: Math_,
+  maxSteps: 8
+})
+calculator satisfies Runner.Runner<
+  Prompt.RawInput,
+  string,
+  Agent.Error,
+  LanguageModel.LanguageModel | Tool.HandlersFor<{ readonly add: typeof Add }>
+>
+proven<Equal<Runner.Output<typeof calculator>, string>>()
+proven<Equal<Runner.Error<typeof calculator>, Agent.Error>>()
+proven<Equal<Runner.Input<typeof calculator>, Prompt.RawInput>>()
+
+declare const Model: Layer.Layer<LanguageModel.LanguageModel>
+const Live = Layer.mergeAll(Model, MathTools)
+
+export const text: string = await Effect.runPromise(calculator.run("What is 2 + 40?").pipe(Effect.provide(Live)))
+export const same: string = Effect.runSync(
+  calculator.run("What is 2 + 40?").pipe(Effect.provide(Live), Effect.provide(SyncEdge.layer))
+)
+
+export const billed = Effect.gen(function* () {
+  const { output, usage, steps, transcript, duration } = yield* calculator.result("What is 2 + 40?")
+  return [output satisfies string, usage.outputTokens.total, steps satisfies number, transcript, duration] as const
+})
+// A transcript is an input.
+export const again = Effect.flatMap(calculator.result("?"), ({ transcript }) => calculator.run(transcript))
+// So are images and files.
+export const seen = calculator.run([
+  {
+    role: "user",
+    content: [
+      { type: "text", text: "What is this?" },
+      { type: "file", mediaType: "image/png", data: new Uint8Array() }
+    ]
+  }
+])
+
+export const watched: Effect.Effect<void, Agent.Error, Runner.Services<typeof calculator>> = calculator
+  .stream("What is 2 + 40?")
+  .pipe(Stream.runForEach((event) => (event._tag === "TextDelta" ? write(event.delta) : Effect.void)))
+calculator.stream("?") satisfies Stream.Stream<RunEvent.RunEvent, Agent.Error, Runner.Services<typeof calculator>>
+
+// @ts-expect-error -- without the tools' handlers it does not run
+Effect.runPromise(calculator.run("?").pipe(Effect.provide(Model)))
+// @ts-expect-error -- nor without a model
+Effect.runPromise(calculator.run("?").pipe(Effect.provide(MathTools)))
+// @ts-expect-error -- a misspelt option is no option
+Agent.make("calculator", { instruction: "You do arithmetic." })
+
+// -- typed output
+class Verdict extends Schema.Class<Verdict>("Verdict")({ score: Schema.Int, reason: Schema.String }) {}
+const judge = Agent.make("judge", { instructions: "Judge the text.", output: Verdict })
+judge satisfies Runner.Runner<Prompt.RawInput, Verdict, Agent.Error, LanguageModel.LanguageModel>
+proven<Equal<Runner.Output<typeof judge>, Verdict>>()
+proven<Equal<Runner.Services<typeof judge>, LanguageModel.LanguageModel>>()
+
+// -- an agent as a service
+class Researcher extends Agent.Service<Researcher>()("app/Researcher", {
+  instructions: "You research.",
+  toolkit: Math_
+}) {}
+Researcher.layer satisfies Layer.Layer<
+  Researcher,
+  never,
+  LanguageModel.LanguageModel | Tool.HandlersFor<{ readonly add: typeof Add }>
+>
+Researcher.run("...") satisfies Effect.Effect<string, Agent.Error, Researcher>
+Researcher satisfies Runner.Runner<Prompt.RawInput, string, Agent.Error, Researcher>
+proven<Equal<Effect.Services<ReturnType<typeof Researcher.run>>, Researcher>>()
+// @ts-expect-error -- a service needs its layer
+Effect.runPromise(Researcher.run("..."))
+
+// -- tools made of functions: sync, promise, Effect; what an Effect needs, the agent needs
+class Clock_ extends Context.Service<Clock_, { readonly now: Effect.Effect<string> }>()("app/Clock") {}
+const upper = AgentTool.fromFunction({
+  name: "upper",
+  description: "Upper-cases a text",
+  parameters: Schema.Struct({ text: Schema.String }),
+  execute: ({ text }) => text.toUpperCase()
+})
+const fetched = AgentTool.fromFunction({
+  name: "fetched",
+  description: "Fetches a page",
+  parameters: Schema.Struct({ url: Schema.String }),
+  success: Schema.String,
+  execute: async ({ url }, { signal }) => (await fetch(url, { signal })).text()
+})
+const now = AgentTool.fromFunction({
+  name: "now",
+  description: "Tells the time",
+  execute: () => Effect.flatMap(Clock_, (clock) => clock.now)
+})
+const direct = Agent.make("direct", { tools: [upper, fetched, now] })
+proven<Equal<Runner.Services<typeof direct>, LanguageModel.LanguageModel | Clock_>>()
+AgentTool.fromFunction({
+  name: "wrong",
+  description: "Takes what it did not declare",
+  parameters: Schema.Struct({ text: Schema.String }),
+  // @ts-expect-error -- its parameters have no such field
+  execute: ({ texts }) => texts
+})
+
+// -- combinators: the result is again a runner
+declare const daily: Schedule.Schedule<number>
+const measured = calculator.pipe(
+  Runner.map((output) => output.length),
+  Runner.mapInput((n: number) => `What is ${n}?`),
+  Runner.withTimeout("10 seconds"),
+  Runner.withRetry({ times: 2, schedule: daily, while: (error) => error._tag === "RunTimedOut" }),
+  Runner.named("measured"),
+  Runner.provide(Live)
+)
+measured satisfies Runner.Runner<number, number, Agent.Error | RunError.RunTimedOut, never>
+proven<Equal<Runner.Output<typeof measured>, number>>()
+proven<Equal<Runner.Services<typeof measured>, never>>()
+proven<Equal<Runner.Input<typeof measured>, number>>()
+
+// -- any runner is a tool for another agent, which then needs what the runner needs
+const chief = Agent.make("chief", { tools: [Runner.asTool(Researcher), Runner.asTool(judge)] })
+proven<Equal<Runner.Services<typeof chief>, LanguageModel.LanguageModel | Researcher>>()

@@ -1,8 +1,7 @@
 /** What a user's TypeScript project could hold. It is compiled and run in an empty project that has the packed package. */
 import { Effect, Layer, Schema, Stream } from "effect"
-import { LanguageModel, Tool, Toolkit } from "effect/ai"
-import type { Response } from "effect/ai"
-import { Agent, AgentTool, type RunEvent, Runner, SyncEdge } from "troupe"
+import { Tool, Toolkit } from "effect/ai"
+import { Agent, AgentTool, type RunEvent, Runner, SyncEdge, TestModel } from "troupe"
 import * as AgentFromSubpath from "troupe/Agent"
 
 const Add = Tool.make("add", {
@@ -19,45 +18,10 @@ const half = AgentTool.fromFunction({
   execute: ({ n }) => n / 2
 })
 
-const finish = (reason: Response.FinishReason): Response.PartEncoded => ({
-  type: "finish",
-  reason,
-  usage: {
-    inputTokens: { uncached: undefined, total: 1, cacheRead: undefined, cacheWrite: undefined },
-    outputTokens: { total: 1, text: undefined, reasoning: undefined }
-  },
-  response: undefined
-})
-const turns: ReadonlyArray<ReadonlyArray<Response.PartEncoded>> = [
-  [
-    { type: "tool-call", id: "1", name: "add", params: { a: 2, b: 40 } },
-    { type: "tool-call", id: "2", name: "half", params: { n: 84 } },
-    finish("tool-calls")
-  ],
-  [{ type: "text", text: "42, twice" }, finish("stop")]
-]
-const Model = Layer.effect(
-  LanguageModel.LanguageModel,
-  Effect.suspend(() => {
-    let turn = 0
-    const next = () => [...turns[turn++ % turns.length]!]
-    return LanguageModel.make({
-      generateText: () => Effect.sync(next),
-      streamText: () =>
-        Stream.fromIterable(
-          next().flatMap((part): ReadonlyArray<Response.StreamPartEncoded> =>
-            part.type === "text"
-              ? [
-                  { type: "text-start", id: "t" },
-                  { type: "text-delta", id: "t", delta: part.text },
-                  { type: "text-end", id: "t" }
-                ]
-              : [part as Response.StreamPartEncoded]
-          )
-        )
-    })
-  })
-)
+const Model = TestModel.layer([
+  TestModel.toolCalls({ name: "add", params: { a: 2, b: 40 } }, { name: "half", params: { n: 84 } }),
+  "42, twice"
+])
 
 const calculator = Agent.make("calculator", { instructions: "You do arithmetic.", toolkit: kit, tools: [half] })
 const live = Layer.mergeAll(Model, KitLive)

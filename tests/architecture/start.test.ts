@@ -21,7 +21,7 @@ const loaded = async (specifier: string): Promise<ReadonlyArray<string>> => {
     { cwd: root, maxBuffer: 16_000_000 }
   )
   const urls = JSON.parse(stdout) as ReadonlyArray<string>
-  return urls.map((url) => url.replace(`file://${root}/`, ""))
+  return urls.map((url) => url.replace(/^.*\/node_modules\//, "node_modules/").replace(`file://${root}/`, ""))
 }
 
 const barrel = /^node_modules\/effect\/dist\/((\w|-)+\/)?index\.js$/

@@ -3,7 +3,7 @@
  * promise broken; the `satisfies` and `Equal` lines pin types that inference could silently widen.
  */
 import { Context, Effect, Layer, type Schedule, Schema, Stream } from "effect"
-import { LanguageModel, Prompt, Tool, Toolkit } from "effect/ai"
+import { type LanguageModel, type Prompt, Tool, Toolkit } from "effect/ai"
 import { Agent, AgentTool, type RunError, type RunEvent, Runner, SyncEdge } from "troupe"
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false

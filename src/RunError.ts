@@ -47,12 +47,19 @@ export class ModelError extends Schema.TaggedError<ModelError>()("ModelError", {
 }) {
   override get message(): string {
     const tries = this.attempts > 1 ? ` (tried ${this.attempts} times)` : ""
-    return `${at(this.path)} step ${this.step}: the model call failed${tries}: ${this.reason.message}. ${remedy(this.reason)}`
+    return `${at(this.path)} step ${this.step}: the model call failed${tries}: ${oneLine(this.reason)}. ${remedy(this.reason)}.`
   }
   /** True when the same request may succeed later. */
   get isRetryable(): boolean {
     return this.reason.isRetryable
   }
+}
+
+/** What went wrong in one line: effect/ai's own message adds advice on further lines. */
+const oneLine = ({ reason }: AiError.AiError): string => {
+  const detail = "description" in reason && typeof reason.description === "string" ? reason.description : reason.message
+  const first = (detail.split("\n").find((line) => line.trim() !== "") ?? "").trim().replace(/\.+$/, "")
+  return first === "" ? reason._tag : `${first} (${reason._tag})`
 }
 
 const remedy = (error: AiError.AiError): string => {

@@ -21,7 +21,7 @@ export interface ModelInfo {
   /** The host and port that requests go to, for spans. */
   readonly server?: { readonly address: string; readonly port: number | undefined } | undefined
   /** The Layer's retry policy, which the agent loop takes over so that only one place retries. */
-  readonly retry?: Schedule.Schedule<unknown, AiError.AiError> | undefined
+  readonly retry?: Schedule.Schedule<unknown, AiError.AiError> | "none" | undefined
 }
 
 const key: unique symbol = Symbol.for("troupe/ModelInfo") as never

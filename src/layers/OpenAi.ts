@@ -1,0 +1,311 @@
+/**
+ * OpenAI and every server that speaks its language (vLLM, Ollama, LM Studio, llama-server) as a `LanguageModel`. This
+ * file wires requests, answers, options, retries and spans together; the parts are in `openai/`.
+ */
+import * as Clock from "effect/Clock"
+import * as Config from "effect/Config"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import { dual } from "effect/Function"
+import type * as AiError from "effect/ai/AiError"
+import * as LanguageModel from "effect/ai/LanguageModel"
+import * as AiTelemetry from "effect/ai/Telemetry"
+import type * as Response from "effect/ai/Response"
+import * as Layer from "effect/Layer"
+import * as Random from "effect/Random"
+import type * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
+import * as Stream from "effect/Stream"
+import * as ModelRetry from "../internal/modelRetry.ts"
+import * as ModelInfo from "../services/ModelInfo.ts"
+import { SyncBridge } from "../services/SyncBridge.ts"
+import * as Chat from "./openai/chat.ts"
+import { contextLengthPrefix, type Problem, toAiError } from "./openai/errors.ts"
+import { type CallOptions, CurrentOptions, merge } from "./openai/options.ts"
+import * as Responses from "./openai/responses.ts"
+import { bridged, type Connection, sdk, type Transport } from "./openai/transport.ts"
+import type { Fields } from "./openai/wire.ts"
+
+export type { CallOptions, ChatOptions, ResponsesOptions } from "./openai/options.ts"
+
+/** How a model is reached. */
+export interface Options {
+  /** The model's name as the server knows it, such as `gpt-4.1-mini`. */
+  readonly model: string
+  /** Default: `OPENAI_API_KEY` from Config. A server that is not OpenAI's own needs none. */
+  readonly apiKey?: Redacted.Redacted | undefined
+  /** Default: `OPENAI_BASE_URL` from Config, else `https://api.openai.com/v1`. */
+  readonly baseUrl?: string | undefined
+  /** Which API: `"auto"` (default) takes Responses at OpenAI itself and Chat Completions everywhere else. */
+  readonly api?: "auto" | "responses" | "chat" | undefined
+  /** The provider's name in spans. Default `openai`. */
+  readonly provider?: string | undefined
+  /**
+   * How long an answer may take; of a stream, how long its first event and each further one may take. Then the request
+   * is aborted and counts as a lost connection. Default 10 minutes.
+   */
+  readonly timeout?: Duration.Input | undefined
+  /** When a request that failed in passing is made again. Default: twice more, with backoff and `retry-after`. */
+  readonly retry?: Schedule.Schedule<unknown, AiError.AiError> | "none" | undefined
+  readonly organization?: string | undefined
+  readonly project?: string | undefined
+  /** Further headers of every request. */
+  readonly headers?: Readonly<Record<string, string>> | undefined
+  /** Options of every call; {@link withOptions} sets those of one. */
+  readonly options?: CallOptions | undefined
+}
+
+/**
+ * A model by the `openai` SDK, which is loaded when the first request is made. Under `Effect.runSync` with
+ * `SyncEdge.layer` the same requests go through the edge's I/O thread.
+ *
+ * Fails with `ConfigError` when OpenAI itself is asked and there is no key. Calls fail with `AiError`: rate limits,
+ * server errors and lost connections are retryable; a wrong key, an unknown model, a refused request, a used-up quota
+ * and an unreadable answer are not. Interrupting a call aborts its request on the wire.
+ *
+ * @example
+ * import { Effect } from "effect"
+ * import { Agent, OpenAi } from "troupe"
+ *
+ * const agent = Agent.make("agent", { instructions: "Be brief." })
+ * const program = agent.run("Hello").pipe(Effect.provide(OpenAi.layer({ model: "gpt-4.1-mini" })))
+ */
+export const layer = (options: Options): Layer.Layer<LanguageModel.LanguageModel, Config.ConfigError> =>
+  Layer.effect(LanguageModel.LanguageModel, make(options))
+
+/**
+ * Like {@link layer}, with every option from Config.
+ *
+ * @example
+ * import { Config } from "effect"
+ * import { OpenAi } from "troupe"
+ *
+ * const Model = OpenAi.layerConfig({
+ *   model: Config.String("MODEL").pipe(Config.withDefault("gpt-4.1-mini")),
+ *   apiKey: Config.Redacted("MY_KEY")
+ * })
+ */
+export const layerConfig = (
+  options: Config.Wrap<Options>
+): Layer.Layer<LanguageModel.LanguageModel, Config.ConfigError> =>
+  Layer.unwrap(Effect.map(Config.unwrap(options), layer))
+
+/**
+ * Sets request options for the calls made inside of an Effect; they win over those of the Layer.
+ *
+ * @example
+ * import { Agent, OpenAi } from "troupe"
+ *
+ * const agent = Agent.make("agent", { instructions: "Be brief." })
+ * const precise = agent.run("Hello").pipe(OpenAi.withOptions({ temperature: 0, maxOutputTokens: 200 }))
+ */
+export const withOptions: {
+  (options: CallOptions): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  <A, E, R>(self: Effect.Effect<A, E, R>, options: CallOptions): Effect.Effect<A, E, R>
+} = dual(2, <A, E, R>(self: Effect.Effect<A, E, R>, options: CallOptions) =>
+  Effect.flatMap(CurrentOptions, (outer) => Effect.provideService(self, CurrentOptions, merge(outer, options)))
+)
+
+/** {@link withOptions} for a Stream. */
+export const withStreamOptions: {
+  (options: CallOptions): <A, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<A, E, R>
+  <A, E, R>(self: Stream.Stream<A, E, R>, options: CallOptions): Stream.Stream<A, E, R>
+} = dual(2, <A, E, R>(self: Stream.Stream<A, E, R>, options: CallOptions) =>
+  Stream.unwrap(
+    Effect.map(CurrentOptions, (outer) => Stream.provideService(self, CurrentOptions, merge(outer, options)))
+  )
+)
+
+/** True when the conversation was too long for the model: shorten it and try again. */
+export const isContextLengthExceeded = (error: AiError.AiError): boolean =>
+  error.reason._tag === "InvalidRequestError" && error.reason.description?.startsWith(contextLengthPrefix) === true
+
+const openaiUrl = "https://api.openai.com/v1"
+
+const make = (options: Options): Effect.Effect<LanguageModel.LanguageModel, Config.ConfigError> =>
+  Effect.gen(function* () {
+    const baseUrl = options.baseUrl ?? (yield* Config.String("OPENAI_BASE_URL").pipe(Config.withDefault(openaiUrl)))
+    const isOpenAi = hostOf(baseUrl)?.hostname === "api.openai.com"
+    const key = Config.Redacted("OPENAI_API_KEY")
+    const connection: Connection = {
+      baseUrl,
+      apiKey: options.apiKey ?? (isOpenAi ? yield* key : yield* Config.withDefault(key, undefined)),
+      organization: options.organization,
+      project: options.project,
+      headers: options.headers ?? {},
+      timeout: Duration.fromInputUnsafe(options.timeout ?? "10 minutes")
+    }
+    const api = options.api === undefined || options.api === "auto" ? (isOpenAi ? "responses" : "chat") : options.api
+    const provider = new Provider(options, connection, api, !isOpenAi)
+    const model = yield* LanguageModel.make({
+      generateText: (request) => provider.generate(request),
+      streamText: (request) => provider.stream(request)
+    })
+    return ModelInfo.attach(model, {
+      provider: provider.name,
+      model: options.model,
+      structuredOutput: true,
+      network: true,
+      server: provider.server,
+      retry: options.retry
+    })
+  })
+
+const hostOf = (url: string): URL | undefined => (URL.canParse(url) ? new URL(url) : undefined)
+
+interface Call {
+  readonly path: string
+  readonly body: Fields
+  readonly transport: Transport
+}
+
+/** Calls without an id get one; `Random` makes it, so that tests can repeat it. */
+const idMaker = Effect.map(Random.Random, (random) => () => {
+  const digits = Math.floor(random.nextDoubleUnsafe() * 2 ** 52).toString(36)
+  return `call_${digits.padStart(11, "0")}`
+})
+
+class Provider {
+  readonly name: string
+  readonly server: { readonly address: string; readonly port: number | undefined } | undefined
+  readonly #options: Options
+  readonly #connection: Connection
+  readonly #api: "responses" | "chat"
+  readonly #compatible: boolean
+  readonly #sdk: Transport
+  readonly #url: string
+
+  constructor(options: Options, connection: Connection, api: "responses" | "chat", compatible: boolean) {
+    const host = hostOf(connection.baseUrl)
+    this.name = options.provider ?? "openai"
+    const port = host === undefined ? undefined : Number(host.port || (host.protocol === "http:" ? 80 : 443))
+    this.server = host === undefined ? undefined : { address: host.hostname, port }
+    this.#options = options
+    this.#connection = connection
+    this.#api = api
+    this.#compatible = compatible
+    this.#sdk = sdk(connection)
+    // Shown in errors: no path, and no credentials that somebody put into the address.
+    this.#url = host === undefined ? connection.baseUrl : `${host.protocol}//${host.host}`
+  }
+
+  generate(request: LanguageModel.ProviderOptions): Effect.Effect<Array<Response.PartEncoded>, AiError.AiError> {
+    return this.#retrying(
+      Effect.gen({ self: this }, function* () {
+        const { path, body, transport } = yield* this.#prepare(request)
+        const answer = yield* transport.whole(path, body)
+        const decode = this.#api === "chat" ? Chat.decode : Responses.decode
+        const parts = decode(answer, yield* idMaker)
+        if (Chat.isProblem(parts)) return yield* Effect.fail(parts)
+        this.#annotate(request, parts)
+        return parts
+      }).pipe(Effect.catch((problem) => this.#fail(problem, "generateText")))
+    )
+  }
+
+  stream(request: LanguageModel.ProviderOptions): Stream.Stream<Response.StreamPartEncoded, AiError.AiError> {
+    let began = false
+    const once = Stream.unwrap(
+      Effect.gen({ self: this }, function* () {
+        const { path, body, transport } = yield* this.#prepare(request)
+        const newId = yield* idMaker
+        const decoder = this.#api === "chat" ? new Chat.StreamDecoder(newId) : new Responses.StreamDecoder(newId)
+        const asked = this.#api === "chat" ? { ...body, stream_options: { include_usage: true } } : body
+        const read = (parts: ReadonlyArray<Response.StreamPartEncoded> | Problem) => {
+          if (Chat.isProblem(parts)) return Effect.fail(parts)
+          if (parts.length > 0) began = true
+          this.#annotate(request, parts)
+          return Effect.succeed(parts)
+        }
+        return transport.events(path, asked).pipe(
+          Stream.mapEffect((event) => read(decoder.push(event))),
+          Stream.concat(Stream.fromEffect(Effect.suspend(() => read(decoder.end())))),
+          Stream.flattenIterable
+        )
+      })
+    ).pipe(Stream.catch((problem) => Stream.fromEffect(this.#fail(problem, "streamText"))))
+    // What has been told cannot be taken back, so a stream is asked for again only before it has begun.
+    return Stream.unwrap(
+      Effect.map(this.#policy(), (policy) => {
+        if (policy === undefined) return once
+        const again = Schedule.while(policy.schedule, ({ input }) => !began && policy.while(input))
+        return Stream.retry(once, again)
+      })
+    )
+  }
+
+  #prepare(request: LanguageModel.ProviderOptions): Effect.Effect<Call> {
+    return Effect.withFiber((fiber) => {
+      const options = merge(this.#options.options ?? {}, fiber.getRef(CurrentOptions))
+      const format = formatOf(request) ?? fiber.getRef(ModelInfo.OutputFormat)
+      const bridge = fiber.getRef(SyncBridge)
+      const { model } = this.#options
+      AiTelemetry.addGenAIAnnotations(request.span, {
+        provider: { name: this.name },
+        operation: { name: "chat" },
+        request: {
+          model: options.model ?? model,
+          temperature: options.temperature,
+          topP: options.topP,
+          maxTokens: options.maxOutputTokens,
+          seed: options.seed,
+          stopSequences: typeof options.stop === "string" ? [options.stop] : options.stop
+        }
+      })
+      return Effect.sync((): Call => ({
+        path: this.#api === "chat" ? "/chat/completions" : "/responses",
+        body:
+          this.#api === "chat"
+            ? Chat.encode(request, model, options, format, this.#compatible)
+            : Responses.encode(request, model, options, format),
+        transport: bridge === undefined ? this.#sdk : bridged(this.#connection, bridge)
+      }))
+    })
+  }
+
+  #annotate(
+    request: LanguageModel.ProviderOptions,
+    parts: ReadonlyArray<Response.PartEncoded | Response.StreamPartEncoded>
+  ): void {
+    for (const part of parts) {
+      if (part.type === "response-metadata") {
+        AiTelemetry.addGenAIAnnotations(request.span, { response: { id: part.id, model: part.modelId } })
+      } else if (part.type === "finish") {
+        AiTelemetry.addGenAIAnnotations(request.span, {
+          response: { finishReasons: [part.reason] },
+          usage: { inputTokens: part.usage.inputTokens.total, outputTokens: part.usage.outputTokens.total }
+        })
+      }
+    }
+  }
+
+  #fail(problem: Problem, method: string): Effect.Effect<never, AiError.AiError> {
+    return Effect.flatMap(Clock.currentTimeMillis, (now) =>
+      Effect.fail(toAiError(problem, { method, url: this.#url }, now))
+    )
+  }
+
+  /** The retry policy, unless whoever calls retries: two loops would multiply. */
+  #policy(): Effect.Effect<ReturnType<typeof ModelRetry.policy> | undefined> {
+    return Effect.map(ModelInfo.CallerRetries, (callerRetries) => {
+      const retry = this.#options.retry ?? ModelRetry.defaultSchedule
+      return callerRetries || retry === "none" ? undefined : ModelRetry.policy(retry)
+    })
+  }
+
+  #retrying<A>(effect: Effect.Effect<A, AiError.AiError>): Effect.Effect<A, AiError.AiError> {
+    return Effect.flatMap(this.#policy(), (policy) => (policy === undefined ? effect : Effect.retry(effect, policy)))
+  }
+}
+
+/** The shape that `generateObject` asks for. */
+const formatOf = (request: LanguageModel.ProviderOptions): ModelInfo.OutputFormat | undefined => {
+  const { responseFormat } = request
+  if (responseFormat.type !== "json") return undefined
+  const { jsonSchema } = LanguageModel.defaultCodecTransformer(responseFormat.schema)
+  return {
+    name: responseFormat.objectName.replace(/[^a-zA-Z0-9_-]/g, "_").slice(0, 64),
+    description: undefined,
+    jsonSchema
+  }
+}

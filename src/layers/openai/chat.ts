@@ -1,0 +1,327 @@
+/** The Chat Completions API: requests made of prompts, parts made of answers. Pure; it does no I/O. */
+import type * as LanguageModel from "effect/ai/LanguageModel"
+import type * as Prompt from "effect/ai/Prompt"
+import type * as Response from "effect/ai/Response"
+import * as Tool from "effect/ai/Tool"
+import * as Predicate from "effect/Predicate"
+import type { OutputFormat } from "../../services/ModelInfo.ts"
+import { malformed, ofErrorObject, type Problem } from "./errors.ts"
+import * as Files from "./files.ts"
+import { type CallOptions, chatFields } from "./options.ts"
+import * as Schemas from "./schema.ts"
+import { argumentsText, type Fields, finish, isFields, list, number, parseArguments, resultText, text } from "./wire.ts"
+
+// -- requests ---------------------------------------------------------------------------------------------------------
+
+/** The body of a request. */
+export const encode = (
+  request: LanguageModel.ProviderOptions,
+  model: string,
+  options: CallOptions,
+  format: OutputFormat | undefined,
+  compatible: boolean
+): Fields => ({
+  model: options.model ?? model,
+  messages: request.prompt.content.flatMap(encodeMessage),
+  ...(request.tools.length === 0
+    ? {}
+    : { tools: request.tools.map(encodeTool), tool_choice: encodeChoice(request.toolChoice) }),
+  ...(format === undefined ? {} : { response_format: { type: "json_schema", json_schema: encodeFormat(format) } }),
+  ...chatFields(options, compatible)
+})
+
+const encodeFormat = (format: OutputFormat) => {
+  const { schema, strictable } = Schemas.ofOutput(format.jsonSchema)
+  return {
+    name: format.name,
+    ...(format.description === undefined ? {} : { description: format.description }),
+    schema,
+    strict: strictable
+  }
+}
+
+const encodeTool = (tool: Tool.Any) => {
+  const strict = Tool.getStrictMode(tool)
+  return {
+    type: "function",
+    function: {
+      name: tool.name as string,
+      description: Tool.getDescription(tool),
+      parameters: Schemas.ofTool(tool).schema,
+      ...(strict === undefined ? {} : { strict })
+    }
+  }
+}
+
+const encodeChoice = (choice: LanguageModel.ToolChoice<string>) =>
+  typeof choice === "string"
+    ? choice
+    : "tool" in choice
+      ? { type: "function", function: { name: choice.tool } }
+      : (choice.mode ?? "auto")
+
+const encodeMessage = (message: Prompt.Message): ReadonlyArray<Fields> => {
+  switch (message.role) {
+    case "system":
+      return [{ role: "system", content: message.content }]
+    case "user":
+      return [{ role: "user", content: encodeUser(message.content) }]
+    case "assistant":
+      return encodeAssistant(message.content)
+    case "tool":
+      return encodeResults(message.content)
+  }
+}
+
+const encodeUser = (content: ReadonlyArray<Prompt.UserMessagePart>): string | ReadonlyArray<Fields> => {
+  const only = content[0]
+  // A plain string is what every compatible server understands.
+  if (content.length === 1 && only?.type === "text") return only.text
+  return content.map((part) => (part.type === "text" ? { type: "text", text: part.text } : encodeFile(part)))
+}
+
+const encodeFile = (part: Prompt.FilePart): Fields => {
+  const file = Files.read(part)
+  if (file.mediaType.startsWith("image/") && file.url !== undefined) {
+    return { type: "image_url", image_url: { url: file.url, detail: file.detail } }
+  }
+  if (file.text !== undefined) return { type: "text", text: `${file.name}:\n${file.text}` }
+  if (file.mediaType.startsWith("audio/") && file.base64 !== undefined) {
+    const format = /wav/.test(file.mediaType) ? "wav" : "mp3"
+    return { type: "input_audio", input_audio: { data: file.base64, format } }
+  }
+  return {
+    type: "file",
+    file: file.fileId === undefined ? { filename: file.name, file_data: file.url } : { file_id: file.fileId }
+  }
+}
+
+const encodeAssistant = (content: ReadonlyArray<Prompt.AssistantMessagePart>): ReadonlyArray<Fields> => {
+  const said = content.flatMap((part) => (part.type === "text" ? [part.text] : [])).join("")
+  const calls = content.flatMap((part) =>
+    part.type === "tool-call" && !part.providerExecuted
+      ? [{ id: part.id, type: "function", function: { name: part.name, arguments: argumentsText(part.params) } }]
+      : []
+  )
+  // Reasoning alone says nothing that this API takes back.
+  if (said === "" && calls.length === 0) return []
+  return [
+    { role: "assistant", content: said === "" ? null : said, ...(calls.length === 0 ? {} : { tool_calls: calls }) }
+  ]
+}
+
+const encodeResults = (content: ReadonlyArray<Prompt.ToolMessagePart>): ReadonlyArray<Fields> => {
+  const results: Array<Fields> = []
+  const images: Array<Fields> = []
+  for (const part of content) {
+    if (part.type !== "tool-result") continue
+    results.push({ role: "tool", tool_call_id: part.id, content: resultText(part) })
+    for (const output of part.modelOutput ?? []) if (output.type === "file") images.push(encodeFile(output))
+  }
+  // This API takes no files in results, so they follow in a message of their own.
+  return images.length === 0
+    ? results
+    : [...results, { role: "user", content: [{ type: "text", text: "Files of the tool results above:" }, ...images] }]
+}
+
+// -- answers ----------------------------------------------------------------------------------------------------------
+
+const finishReasons: Readonly<Record<string, Response.FinishReason>> = {
+  stop: "stop",
+  length: "length",
+  tool_calls: "tool-calls",
+  function_call: "tool-calls",
+  content_filter: "content-filter"
+}
+
+const finishOf = (reason: unknown, calls: number, refused: boolean): Response.FinishReason => {
+  if (refused) return "content-filter"
+  const known = typeof reason === "string" ? (finishReasons[reason] ?? "other") : "unknown"
+  // Some compatible servers say "stop" when they call tools.
+  return known === "stop" && calls > 0 ? "tool-calls" : known
+}
+
+const usageOf = (usage: unknown) => {
+  const input = isFields(usage) ? usage["prompt_tokens_details"] : undefined
+  const output = isFields(usage) ? usage["completion_tokens_details"] : undefined
+  return {
+    input: number(usage, "prompt_tokens"),
+    cached: number(input, "cached_tokens"),
+    cacheWrite: number(input, "cache_write_tokens"),
+    output: number(usage, "completion_tokens"),
+    reasoning: number(output, "reasoning_tokens")
+  }
+}
+
+const reasoningOf = (message: Fields): string => text(message, "reasoning_content") ?? text(message, "reasoning") ?? ""
+
+/** The parts of a whole answer. `newId` names calls that the server left without an id. */
+export const decode = (answer: unknown, newId: () => string): Array<Response.PartEncoded> | Problem => {
+  if (!isFields(answer)) return malformed("the server's answer is not an object")
+  if (isFields(answer["error"])) return ofErrorObject(answer["error"])
+  const choice = list(answer, "choices")[0]
+  const message = isFields(choice) ? choice["message"] : undefined
+  if (!isFields(choice) || !isFields(message)) return malformed('the server\'s answer has no "choices[0].message"')
+  const parts: Array<Response.PartEncoded> = [metadataOf(answer)]
+  const reasoning = reasoningOf(message)
+  if (reasoning !== "") parts.push({ type: "reasoning", text: reasoning })
+  const said = contentText(message["content"])
+  if (said !== "") parts.push({ type: "text", text: said })
+  const refusal = text(message, "refusal")
+  if (refusal !== undefined) parts.push({ type: "text", text: refusal })
+  const calls = list(message, "tool_calls")
+  for (const call of calls) {
+    const fn = isFields(call) ? call["function"] : undefined
+    if (!isFields(call) || !isFields(fn)) return malformed("a tool call of the server's answer has no function")
+    parts.push({
+      type: "tool-call",
+      id: text(call, "id") ?? newId(),
+      name: text(fn, "name") ?? "",
+      params: parseArguments(fn["arguments"])
+    })
+  }
+  parts.push(finish(finishOf(choice["finish_reason"], calls.length, refusal !== undefined), usageOf(answer["usage"])))
+  return parts
+}
+
+const metadataOf = (answer: Fields): Response.ResponseMetadataPartEncoded => ({
+  type: "response-metadata",
+  id: text(answer, "id"),
+  modelId: text(answer, "model")
+})
+
+const contentText = (content: unknown): string => {
+  if (typeof content === "string") return content
+  if (!Array.isArray(content)) return ""
+  return content.map((part) => (isFields(part) ? (text(part, "text") ?? "") : "")).join("")
+}
+
+interface OpenCall {
+  id: string
+  name: string
+  arguments: string
+  announced: boolean
+}
+
+/** Reads a stream of chunks, in order; `end` gives what is left when the stream is over. */
+export class StreamDecoder {
+  readonly #newId: () => string
+  readonly #calls = new Map<number, OpenCall>()
+  #metadata = false
+  #open: "text" | "reasoning" | undefined
+  #block = 0
+  #reason: unknown = undefined
+  #refused = false
+  #usage: unknown = undefined
+
+  constructor(newId: () => string) {
+    this.#newId = newId
+  }
+
+  push(chunk: unknown): ReadonlyArray<Response.StreamPartEncoded> | Problem {
+    if (!isFields(chunk)) return malformed("the server sent a chunk that is not an object")
+    if (isFields(chunk["error"])) return ofErrorObject(chunk["error"])
+    if (!Array.isArray(chunk["choices"])) {
+      return isFields(chunk["usage"]) ? this.#noteUsage(chunk) : malformed('the server sent a chunk without "choices"')
+    }
+    const out: Array<Response.StreamPartEncoded> = []
+    if (!this.#metadata) {
+      this.#metadata = true
+      out.push(metadataOf(chunk))
+    }
+    if (isFields(chunk["usage"])) this.#usage = chunk["usage"]
+    for (const choice of chunk["choices"]) {
+      if (!isFields(choice)) return malformed("the server sent a choice that is not an object")
+      if (typeof choice["index"] === "number" && choice["index"] !== 0) continue
+      const problem = this.#delta(choice["delta"], out)
+      if (problem !== undefined) return problem
+      if (choice["finish_reason"] !== null && choice["finish_reason"] !== undefined)
+        this.#reason = choice["finish_reason"]
+    }
+    return out
+  }
+
+  #noteUsage(chunk: Fields): ReadonlyArray<Response.StreamPartEncoded> {
+    this.#usage = chunk["usage"]
+    return []
+  }
+
+  #delta(delta: unknown, out: Array<Response.StreamPartEncoded>): Problem | undefined {
+    if (delta === null || delta === undefined) return undefined
+    if (!isFields(delta)) return malformed("the server sent a delta that is not an object")
+    const reasoning = reasoningOf(delta)
+    if (reasoning !== "") this.#say("reasoning", reasoning, out)
+    const said = contentText(delta["content"])
+    if (said !== "") this.#say("text", said, out)
+    const refusal = text(delta, "refusal")
+    if (refusal !== undefined) {
+      this.#refused = true
+      this.#say("text", refusal, out)
+    }
+    for (const call of list(delta, "tool_calls")) {
+      if (!isFields(call)) return malformed("the server sent a tool call that is not an object")
+      this.#call(call, out)
+    }
+    return undefined
+  }
+
+  #say(type: "text" | "reasoning", delta: string, out: Array<Response.StreamPartEncoded>): void {
+    if (this.#open !== type) {
+      this.#close(out)
+      this.#open = type
+      out.push({ type: `${type}-start`, id: String(++this.#block) })
+    }
+    out.push({ type: `${type}-delta`, id: String(this.#block), delta })
+  }
+
+  #close(out: Array<Response.StreamPartEncoded>): void {
+    if (this.#open !== undefined) out.push({ type: `${this.#open}-end`, id: String(this.#block) })
+    this.#open = undefined
+  }
+
+  #call(fragment: Fields, out: Array<Response.StreamPartEncoded>): void {
+    const fn = isFields(fragment["function"]) ? fragment["function"] : {}
+    const id = text(fragment, "id")
+    const index = this.#indexOf(fragment["index"], id)
+    let call = this.#calls.get(index)
+    if (call === undefined) {
+      call = { id: id ?? this.#newId(), name: "", arguments: "", announced: false }
+      this.#calls.set(index, call)
+    }
+    if (call.name === "") call.name = text(fn, "name") ?? ""
+    if (!call.announced && call.name !== "") {
+      call.announced = true
+      out.push({ type: "tool-params-start", id: call.id, name: call.name })
+    }
+    const piece = fn["arguments"]
+    const delta = typeof piece === "string" ? piece : piece === undefined || piece === null ? "" : JSON.stringify(piece)
+    if (delta === "") return
+    call.arguments += delta
+    if (call.announced) out.push({ type: "tool-params-delta", id: call.id, delta })
+  }
+
+  /** Servers without indexes send each call whole, or go on with the last one. */
+  #indexOf(index: unknown, id: string | undefined): number {
+    if (typeof index === "number") return index
+    if (id === undefined) return Math.max(0, this.#calls.size - 1)
+    for (const [at, call] of this.#calls) if (call.id === id) return at
+    return this.#calls.size
+  }
+
+  end(): ReadonlyArray<Response.StreamPartEncoded> | Problem {
+    if (this.#reason === undefined) {
+      return { kind: "network", message: "the stream ended before the answer was finished", code: undefined }
+    }
+    const out: Array<Response.StreamPartEncoded> = []
+    this.#close(out)
+    for (const call of this.#calls.values()) {
+      if (call.announced) out.push({ type: "tool-params-end", id: call.id })
+      out.push({ type: "tool-call", id: call.id, name: call.name, params: parseArguments(call.arguments) })
+    }
+    out.push(finish(finishOf(this.#reason, this.#calls.size, this.#refused), usageOf(this.#usage)))
+    return out
+  }
+}
+
+/** True for what went wrong instead of what was read. */
+export const isProblem = (u: unknown): u is Problem => Predicate.hasProperty(u, "kind") && !Array.isArray(u)

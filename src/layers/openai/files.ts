@@ -1,0 +1,52 @@
+/** Files of a prompt as the APIs take them. It touches `effect/ai`'s prompts only. */
+import type * as Prompt from "effect/ai/Prompt"
+import * as Predicate from "effect/Predicate"
+
+/** A file by where its bytes are. */
+export interface FileRef {
+  readonly mediaType: string
+  readonly name: string
+  /** An `https:` or `data:` URL; `undefined` for a file known to the provider by id. */
+  readonly url: string | undefined
+  readonly base64: string | undefined
+  readonly fileId: string | undefined
+  /** The content of a text file that came as bytes. */
+  readonly text: string | undefined
+  /** How closely an image is looked at. */
+  readonly detail: "auto" | "low" | "high"
+}
+
+const isText = (mediaType: string): boolean =>
+  mediaType.startsWith("text/") || mediaType === "application/json" || mediaType === "application/xml"
+
+/** Reads a file part: bytes, base64, a data URL or a link; `options.openai` may hold `fileId` and `imageDetail`. */
+export const read = (part: Prompt.FilePart): FileRef => {
+  const own: unknown = part.options["openai"]
+  const option = (key: string): unknown => (Predicate.hasProperty(own, key) ? own[key] : undefined)
+  const fileId = option("fileId")
+  const detail = option("imageDetail")
+  const mediaType = part.mediaType === "image/*" ? "image/jpeg" : part.mediaType
+  const { url, base64 } = locate(part.data, mediaType)
+  return {
+    mediaType,
+    name: part.fileName ?? `file.${(mediaType.split("/")[1] ?? "bin").split(/[+;]/)[0]}`,
+    url,
+    base64,
+    fileId: typeof fileId === "string" ? fileId : undefined,
+    text: isText(mediaType) && base64 !== undefined ? Buffer.from(base64, "base64").toString("utf8") : undefined,
+    detail: detail === "low" || detail === "high" ? detail : "auto"
+  }
+}
+
+const locate = (
+  data: Prompt.FilePart["data"],
+  mediaType: string
+): { readonly url: string | undefined; readonly base64: string | undefined } => {
+  if (data instanceof Uint8Array) return inline(Buffer.from(data).toString("base64"), mediaType)
+  const text = data instanceof URL ? data.href : data
+  if (/^https?:\/\//i.test(text)) return { url: text, base64: undefined }
+  const match = /^data:[^,]*;base64,(.*)$/s.exec(text)
+  return match === null ? inline(text, mediaType) : { url: text, base64: match[1] }
+}
+
+const inline = (base64: string, mediaType: string) => ({ url: `data:${mediaType};base64,${base64}`, base64 })

@@ -1,0 +1,108 @@
+/** Request options: typed, per Layer and per call. It touches the SDK's types only. */
+import * as Context from "effect/Context"
+import type { ChatCompletionCreateParams } from "openai/resources/chat/completions"
+import type { ResponseCreateParams } from "openai/resources/responses/responses"
+import type * as Schema from "effect/Schema"
+
+type Owned = "messages" | "input" | "instructions" | "tools" | "tool_choice" | "stream" | "stream_options" | "model"
+
+/** Options of the Chat Completions API as the SDK types them, without what the agent decides. */
+export type ChatOptions = Partial<
+  Omit<ChatCompletionCreateParams, Owned | "response_format" | "functions" | "function_call">
+>
+
+/** Options of the Responses API as the SDK types them, without what the agent decides. */
+export type ResponsesOptions = Partial<Omit<ResponseCreateParams, Owned>>
+
+/** Options that both APIs have, in one spelling, and the groups for what only one has. */
+export interface CallOptions {
+  /** Another model for these calls. */
+  readonly model?: string | undefined
+  /** 0 to 2. */
+  readonly temperature?: number | undefined
+  /** 0 to 1. */
+  readonly topP?: number | undefined
+  /** The most tokens an answer may have, reasoning included. */
+  readonly maxOutputTokens?: number | undefined
+  /** How much a reasoning model thinks. */
+  readonly reasoningEffort?: "none" | "minimal" | "low" | "medium" | "high" | "xhigh" | undefined
+  readonly verbosity?: "low" | "medium" | "high" | undefined
+  /** Whether the model may ask for several tools in one answer. */
+  readonly parallelToolCalls?: boolean | undefined
+  readonly serviceTier?: "auto" | "default" | "flex" | "scale" | "priority" | undefined
+  readonly metadata?: Readonly<Record<string, string>> | undefined
+  /** Chat Completions only. */
+  readonly seed?: number | undefined
+  /** Chat Completions only: texts at which the answer ends. */
+  readonly stop?: string | ReadonlyArray<string> | undefined
+  /** Everything else of Chat Completions; wins over the options above. */
+  readonly chat?: ChatOptions | undefined
+  /** Everything else of Responses; wins over the options above. */
+  readonly responses?: ResponsesOptions | undefined
+  /** Keys of other vendors, put into the body as they are; win over everything. */
+  readonly body?: { readonly [key: string]: Schema.Json } | undefined
+}
+
+/** The options of the current call; they win over the Layer's. */
+export const CurrentOptions: Context.Reference<CallOptions> = Context.Reference<CallOptions>(
+  "troupe/OpenAi/CallOptions",
+  {
+    defaultValue: () => ({})
+  }
+)
+
+/** The options of the Layer under those of the call. */
+export const merge = (layer: CallOptions, call: CallOptions): CallOptions => ({
+  ...layer,
+  ...call,
+  chat: { ...layer.chat, ...call.chat },
+  responses: { ...layer.responses, ...call.responses },
+  body: { ...layer.body, ...call.body }
+})
+
+const defined = (fields: Record<string, unknown>): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined))
+
+/** The options as fields of a Chat Completions body. `compatible`: a server that is not OpenAI's own. */
+export const chatFields = (options: CallOptions, compatible: boolean): Record<string, unknown> =>
+  defined({
+    temperature: options.temperature,
+    top_p: options.topP,
+    // OpenAI has renamed it; compatible servers know the old name.
+    [compatible ? "max_tokens" : "max_completion_tokens"]: options.maxOutputTokens,
+    reasoning_effort: options.reasoningEffort,
+    verbosity: options.verbosity,
+    parallel_tool_calls: options.parallelToolCalls,
+    service_tier: options.serviceTier,
+    metadata: options.metadata,
+    seed: options.seed,
+    stop: options.stop,
+    ...options.chat,
+    ...options.body
+  })
+
+/** The options as fields of a Responses body. */
+export const responsesFields = (options: CallOptions): Record<string, unknown> => {
+  const { reasoning, text, ...rest } = options.responses ?? {}
+  return defined({
+    temperature: options.temperature,
+    top_p: options.topP,
+    max_output_tokens: options.maxOutputTokens,
+    reasoning:
+      options.reasoningEffort === undefined && reasoning === undefined
+        ? undefined
+        : { ...(options.reasoningEffort === undefined ? {} : { effort: options.reasoningEffort }), ...reasoning },
+    text:
+      options.verbosity === undefined && text === undefined
+        ? undefined
+        : { ...(options.verbosity === undefined ? {} : { verbosity: options.verbosity }), ...text },
+    parallel_tool_calls: options.parallelToolCalls,
+    service_tier: options.serviceTier,
+    metadata: options.metadata,
+    // Nothing is kept at the provider; reasoning travels with the conversation, encrypted.
+    store: false,
+    include: ["reasoning.encrypted_content"],
+    ...rest,
+    ...options.body
+  })
+}

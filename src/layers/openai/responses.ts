@@ -1,0 +1,357 @@
+/** The Responses API: requests made of prompts, parts made of answers. Pure; it does no I/O. */
+import type * as LanguageModel from "effect/ai/LanguageModel"
+import type * as Prompt from "effect/ai/Prompt"
+import type * as Response from "effect/ai/Response"
+import * as Tool from "effect/ai/Tool"
+import type { OutputFormat } from "../../services/ModelInfo.ts"
+import { malformed, ofErrorObject, type Problem } from "./errors.ts"
+import * as Files from "./files.ts"
+import { type CallOptions, responsesFields } from "./options.ts"
+import * as Schemas from "./schema.ts"
+import { argumentsText, type Fields, finish, isFields, list, number, parseArguments, resultText, text } from "./wire.ts"
+
+// -- requests ---------------------------------------------------------------------------------------------------------
+
+/** The body of a request. */
+export const encode = (
+  request: LanguageModel.ProviderOptions,
+  model: string,
+  options: CallOptions,
+  format: OutputFormat | undefined
+): Fields => {
+  const fields = responsesFields(options)
+  return {
+    model: options.model ?? model,
+    input: request.prompt.content.flatMap(encodeMessage),
+    ...(request.tools.length === 0
+      ? {}
+      : { tools: request.tools.map(encodeTool), tool_choice: encodeChoice(request.toolChoice) }),
+    ...fields,
+    ...(format === undefined
+      ? {}
+      : { text: { ...(isFields(fields["text"]) ? fields["text"] : {}), format: encodeFormat(format) } })
+  }
+}
+
+const encodeFormat = (format: OutputFormat) => {
+  const { schema, strictable } = Schemas.ofOutput(format.jsonSchema)
+  return {
+    type: "json_schema",
+    name: format.name,
+    ...(format.description === undefined ? {} : { description: format.description }),
+    schema,
+    strict: strictable
+  }
+}
+
+const encodeTool = (tool: Tool.Any): Fields => {
+  const { schema, strictable } = Schemas.ofTool(tool)
+  return {
+    type: "function",
+    name: tool.name as string,
+    description: Tool.getDescription(tool),
+    parameters: schema,
+    // This API holds tools to their schema unless told otherwise, and refuses schemas that it cannot.
+    strict: Tool.getStrictMode(tool) ?? strictable
+  }
+}
+
+const encodeChoice = (choice: LanguageModel.ToolChoice<string>) =>
+  typeof choice === "string"
+    ? choice
+    : "tool" in choice
+      ? { type: "function", name: choice.tool }
+      : (choice.mode ?? "auto")
+
+const encodeMessage = (message: Prompt.Message): ReadonlyArray<Fields> => {
+  switch (message.role) {
+    case "system":
+      return [{ role: "system", content: message.content }]
+    case "user":
+      return [{ role: "user", content: message.content.map(encodeUserPart) }]
+    case "assistant":
+      return encodeAssistant(message.content)
+    case "tool":
+      return message.content.flatMap((part) =>
+        part.type === "tool-result"
+          ? [{ type: "function_call_output", call_id: part.id, output: encodeOutput(part) }]
+          : []
+      )
+  }
+}
+
+const encodeUserPart = (part: Prompt.UserMessagePart): Fields =>
+  part.type === "text" ? { type: "input_text", text: part.text } : encodeFile(part)
+
+const encodeFile = (part: Prompt.FilePart): Fields => {
+  const file = Files.read(part)
+  if (file.mediaType.startsWith("image/")) {
+    return file.fileId === undefined
+      ? { type: "input_image", image_url: file.url, detail: file.detail }
+      : { type: "input_image", file_id: file.fileId, detail: file.detail }
+  }
+  if (file.fileId !== undefined) return { type: "input_file", file_id: file.fileId }
+  if (file.text !== undefined) return { type: "input_text", text: `${file.name}:\n${file.text}` }
+  return file.base64 === undefined
+    ? { type: "input_file", file_url: file.url }
+    : { type: "input_file", filename: file.name, file_data: file.url }
+}
+
+const encodeOutput = (part: Prompt.ToolResultPart): string | ReadonlyArray<Fields> =>
+  part.modelOutput?.some((output) => output.type === "file") === true
+    ? part.modelOutput.map((output) => encodeUserPart(output))
+    : resultText(part)
+
+const openaiOf = (options: unknown): Fields => {
+  const own = isFields(options) ? options["openai"] : undefined
+  return isFields(own) ? own : {}
+}
+
+const encodeAssistant = (content: ReadonlyArray<Prompt.AssistantMessagePart>): ReadonlyArray<Fields> => {
+  const items: Array<Fields> = []
+  const reasoning = new Map<string, { summary: Array<Fields> }>()
+  for (const part of content) {
+    if (part.type === "text" && part.text !== "") items.push({ role: "assistant", content: part.text })
+    if (part.type === "tool-call" && !part.providerExecuted) {
+      items.push({ type: "function_call", call_id: part.id, name: part.name, arguments: argumentsText(part.params) })
+    }
+    if (part.type === "reasoning") {
+      const { itemId, encryptedContent } = openaiOf(part.options)
+      // Reasoning can be given back only as the provider encrypted it.
+      if (typeof itemId !== "string" || typeof encryptedContent !== "string") continue
+      let item = reasoning.get(itemId)
+      if (item === undefined) {
+        item = { summary: [] }
+        reasoning.set(itemId, item)
+        items.push({ type: "reasoning", id: itemId, encrypted_content: encryptedContent, summary: item.summary })
+      }
+      if (part.text !== "") item.summary.push({ type: "summary_text", text: part.text })
+    }
+  }
+  return items
+}
+
+// -- answers ----------------------------------------------------------------------------------------------------------
+
+const usageOf = (usage: unknown) => ({
+  input: number(usage, "input_tokens"),
+  cached: number(isFields(usage) ? usage["input_tokens_details"] : undefined, "cached_tokens"),
+  cacheWrite: number(isFields(usage) ? usage["input_tokens_details"] : undefined, "cache_write_tokens"),
+  output: number(usage, "output_tokens"),
+  reasoning: number(isFields(usage) ? usage["output_tokens_details"] : undefined, "reasoning_tokens")
+})
+
+const finishOf = (response: Fields, calls: number, refused: boolean): Response.FinishReason => {
+  if (refused) return "content-filter"
+  if (response["status"] === "incomplete") {
+    const details = response["incomplete_details"]
+    const reason = isFields(details) ? details["reason"] : undefined
+    return reason === "max_output_tokens" ? "length" : reason === "content_filter" ? "content-filter" : "other"
+  }
+  return calls > 0 ? "tool-calls" : "stop"
+}
+
+const metadataOf = (response: Fields): Response.ResponseMetadataPartEncoded => ({
+  type: "response-metadata",
+  id: text(response, "id"),
+  modelId: text(response, "model")
+})
+
+const reasoningMetadata = (item: Fields) => ({
+  openai: {
+    itemId: text(item, "id") ?? null,
+    encryptedContent: text(item, "encrypted_content") ?? null
+  }
+})
+
+const reasoningTexts = (item: Fields): ReadonlyArray<string> =>
+  [...list(item, "summary"), ...list(item, "content")].flatMap((one) =>
+    isFields(one) ? [text(one, "text") ?? ""] : []
+  )
+
+const failureOf = (response: Fields): Problem | undefined => {
+  if (isFields(response["error"])) return ofErrorObject(response["error"])
+  return response["status"] === "failed" ? ofErrorObject({ message: "the provider failed to answer" }) : undefined
+}
+
+const callOf = (item: Fields, newId: () => string): Response.ToolCallPartEncoded => ({
+  type: "tool-call",
+  id: text(item, "call_id") ?? text(item, "id") ?? newId(),
+  name: text(item, "name") ?? "",
+  params: parseArguments(item["arguments"])
+})
+
+/** The parts of a whole answer. `newId` names calls that the server left without an id. */
+export const decode = (answer: unknown, newId: () => string): Array<Response.PartEncoded> | Problem => {
+  if (!isFields(answer)) return malformed("the server's answer is not an object")
+  const failure = failureOf(answer)
+  if (failure !== undefined) return failure
+  if (!Array.isArray(answer["output"])) return malformed('the server\'s answer has no "output"')
+  const parts: Array<Response.PartEncoded> = [metadataOf(answer)]
+  let calls = 0
+  let refused = false
+  for (const item of answer["output"]) {
+    if (!isFields(item)) return malformed("an item of the server's answer is not an object")
+    if (item["type"] === "reasoning") {
+      const texts = reasoningTexts(item)
+      const metadata = reasoningMetadata(item)
+      for (const one of texts.length === 0 ? [""] : texts) parts.push({ type: "reasoning", text: one, metadata })
+    } else if (item["type"] === "message") {
+      for (const content of list(item, "content")) {
+        if (!isFields(content)) continue
+        if (content["type"] === "refusal") refused = true
+        const said = text(content, "text") ?? text(content, "refusal")
+        if (said !== undefined) parts.push({ type: "text", text: said })
+      }
+    } else if (item["type"] === "function_call") {
+      calls++
+      parts.push(callOf(item, newId))
+    }
+  }
+  parts.push(finish(finishOf(answer, calls, refused), usageOf(answer["usage"])))
+  return parts
+}
+
+/** Reads a stream of events, in order; `end` gives what is left when the stream is over. */
+export class StreamDecoder {
+  readonly #newId: () => string
+  readonly #open = new Map<string, "text" | "reasoning">()
+  readonly #calls = new Map<string, string>()
+  readonly #reasoned = new Set<string>()
+  #callCount = 0
+  #refused = false
+  #metadata = false
+  #finish: Response.FinishPartEncoded | undefined
+
+  constructor(newId: () => string) {
+    this.#newId = newId
+  }
+
+  push(event: unknown): ReadonlyArray<Response.StreamPartEncoded> | Problem {
+    if (!isFields(event) || typeof event["type"] !== "string")
+      return malformed('the server sent an event without a "type"')
+    const out: Array<Response.StreamPartEncoded> = []
+    switch (event["type"]) {
+      case "response.created":
+      case "response.in_progress":
+        this.#begin(event["response"], out)
+        return out
+      case "response.output_text.delta":
+      case "response.refusal.delta":
+        if (event["type"] === "response.refusal.delta") this.#refused = true
+        return this.#delta("text", `${String(event["item_id"])}:${String(event["content_index"])}`, event["delta"], out)
+      case "response.reasoning_summary_text.delta":
+      case "response.reasoning_text.delta": {
+        const item = String(event["item_id"])
+        this.#reasoned.add(item)
+        const index = event["summary_index"] ?? event["content_index"]
+        return this.#delta("reasoning", `${item}:${String(index)}`, event["delta"], out)
+      }
+      case "response.output_item.added":
+        return this.#added(event["item"], out)
+      case "response.function_call_arguments.delta": {
+        const id = this.#calls.get(String(event["item_id"]))
+        if (id !== undefined && typeof event["delta"] === "string") {
+          out.push({ type: "tool-params-delta", id, delta: event["delta"] })
+        }
+        return out
+      }
+      case "response.output_item.done":
+        return this.#done(event["item"], out)
+      case "response.completed":
+      case "response.incomplete":
+        return this.#complete(event["response"], out)
+      case "response.failed":
+        return (
+          (isFields(event["response"]) ? failureOf(event["response"]) : undefined) ?? malformed("the response failed")
+        )
+      case "error":
+        return ofErrorObject(isFields(event["error"]) ? event["error"] : event)
+      default:
+        return out
+    }
+  }
+
+  #begin(response: unknown, out: Array<Response.StreamPartEncoded>): void {
+    if (this.#metadata || !isFields(response)) return
+    this.#metadata = true
+    out.push(metadataOf(response))
+  }
+
+  #delta(
+    type: "text" | "reasoning",
+    id: string,
+    delta: unknown,
+    out: Array<Response.StreamPartEncoded>
+  ): ReadonlyArray<Response.StreamPartEncoded> | Problem {
+    if (typeof delta !== "string") return malformed("the server sent a delta that is not a text")
+    if (!this.#open.has(id)) {
+      this.#open.set(id, type)
+      out.push({ type: `${type}-start`, id })
+    }
+    out.push({ type: `${type}-delta`, id, delta })
+    return out
+  }
+
+  #added(item: unknown, out: Array<Response.StreamPartEncoded>): ReadonlyArray<Response.StreamPartEncoded> | Problem {
+    if (!isFields(item)) return malformed("the server sent an item that is not an object")
+    if (item["type"] !== "function_call") return out
+    const id = text(item, "call_id") ?? text(item, "id") ?? this.#newId()
+    this.#calls.set(text(item, "id") ?? id, id)
+    out.push({ type: "tool-params-start", id, name: text(item, "name") ?? "" })
+    return out
+  }
+
+  #done(item: unknown, out: Array<Response.StreamPartEncoded>): ReadonlyArray<Response.StreamPartEncoded> | Problem {
+    if (!isFields(item)) return malformed("the server sent an item that is not an object")
+    const itemId = text(item, "id") ?? ""
+    const isReasoning = item["type"] === "reasoning"
+    if (isReasoning && !this.#reasoned.has(itemId)) {
+      // Reasoning without a summary still has to go back with the conversation.
+      const id = `${itemId}:0`
+      const said = reasoningTexts(item).join("\n\n")
+      this.#open.set(id, "reasoning")
+      out.push({ type: "reasoning-start", id })
+      if (said !== "") out.push({ type: "reasoning-delta", id, delta: said })
+    }
+    for (const [id, type] of this.#open) {
+      if (!id.startsWith(`${itemId}:`)) continue
+      this.#open.delete(id)
+      out.push(
+        type === "reasoning"
+          ? { type: "reasoning-end", id, metadata: reasoningMetadata(item) }
+          : { type: "text-end", id }
+      )
+    }
+    if (item["type"] === "function_call") {
+      this.#callCount++
+      const call = callOf(item, this.#newId)
+      const id = this.#calls.get(itemId) ?? call.id
+      if (this.#calls.has(itemId)) out.push({ type: "tool-params-end", id })
+      out.push({ ...call, id })
+    }
+    return out
+  }
+
+  #complete(
+    response: unknown,
+    out: Array<Response.StreamPartEncoded>
+  ): ReadonlyArray<Response.StreamPartEncoded> | Problem {
+    if (!isFields(response)) return malformed("the server ended the answer without a response")
+    const failure = failureOf(response)
+    if (failure !== undefined) return failure
+    this.#begin(response, out)
+    this.#finish = finish(finishOf(response, this.#callCount, this.#refused), usageOf(response["usage"]))
+    return out
+  }
+
+  end(): ReadonlyArray<Response.StreamPartEncoded> | Problem {
+    if (this.#finish === undefined) {
+      return { kind: "network", message: "the stream ended before the answer was finished", code: undefined }
+    }
+    const out: Array<Response.StreamPartEncoded> = []
+    for (const [id, type] of this.#open) out.push({ type: `${type}-end`, id })
+    out.push(this.#finish)
+    return out
+  }
+}

@@ -1,0 +1,113 @@
+/** JSON schemas as OpenAI takes them, made once for each tool. It touches `effect/ai`'s tools only. */
+import * as Tool from "effect/ai/Tool"
+import * as Predicate from "effect/Predicate"
+
+type Json = Readonly<Record<string, unknown>>
+
+/** A schema ready to send, and whether it is in the subset that OpenAI can hold a model to strictly. */
+export interface Prepared {
+  readonly schema: Json
+  readonly strictable: boolean
+}
+
+const prepared = new WeakMap<Tool.Any, Prepared>()
+
+/** The parameters of a tool. */
+export const ofTool = (tool: Tool.Any): Prepared => {
+  let found = prepared.get(tool)
+  if (found === undefined) {
+    found = prepare(Tool.getJsonSchema(tool) as Json)
+    prepared.set(tool, found)
+  }
+  return found
+}
+
+const schemas = new WeakMap<object, Prepared>()
+
+/** A schema of an answer. */
+export const ofOutput = (schema: Json): Prepared => {
+  let found = schemas.get(schema)
+  if (found === undefined) {
+    found = prepare(schema)
+    schemas.set(schema, found)
+  }
+  return found
+}
+
+const prepare = (schema: Json): Prepared => {
+  const closed = close(inlineRoot(schema)) as Json
+  return { schema: closed, strictable: closed["type"] === "object" && isStrictable(closed) }
+}
+
+/** Servers want the root to be an object itself, not a reference to one. */
+const inlineRoot = (schema: Json): Json => {
+  const ref = schema["$ref"]
+  const defs = schema["$defs"]
+  if (typeof ref !== "string" || !Predicate.isObject(defs)) return schema
+  const name = decodeURIComponent(ref.slice(ref.lastIndexOf("/") + 1))
+  const target = (defs as Record<string, Json>)[name]
+  return target === undefined ? schema : { ...target, $defs: defs }
+}
+
+/** Effect's structs say nothing of further fields; a model should not invent any. */
+const close = (node: unknown): unknown => {
+  if (Array.isArray(node)) return node.map(close)
+  if (!Predicate.isObject(node)) return node
+  const out: Record<string, unknown> = {}
+  for (const [key, value] of Object.entries(node)) {
+    out[key] = key === "properties" || key === "$defs" ? mapValues(value, close) : keyword(key, value)
+  }
+  const open = out["additionalProperties"] === undefined || out["additionalProperties"] === true
+  if (out["type"] === "object" && Predicate.isObject(out["properties"]) && open) out["additionalProperties"] = false
+  return out
+}
+
+const keyword = (key: string, value: unknown): unknown =>
+  key === "enum" || key === "const" || key === "default" || key === "examples" ? value : close(value)
+
+const mapValues = (value: unknown, f: (value: unknown) => unknown): unknown =>
+  Predicate.isObject(value) ? Object.fromEntries(Object.entries(value).map(([key, one]) => [key, f(one)])) : value
+
+const strictKeywords = new Set([
+  "type",
+  "properties",
+  "required",
+  "additionalProperties",
+  "items",
+  "enum",
+  "const",
+  "anyOf",
+  "$ref",
+  "$defs",
+  "description",
+  "title",
+  "pattern",
+  "format",
+  "minimum",
+  "maximum",
+  "exclusiveMinimum",
+  "exclusiveMaximum",
+  "multipleOf",
+  "minItems",
+  "maxItems",
+  "$schema"
+])
+
+const isStrictable = (node: unknown): boolean => {
+  if (Array.isArray(node)) return node.every(isStrictable)
+  if (!Predicate.isObject(node)) return true
+  const schema = node as Json
+  if (!Object.keys(schema).every((key) => strictKeywords.has(key))) return false
+  // A schema that allows anything cannot be held to.
+  if (!("type" in schema || "anyOf" in schema || "$ref" in schema || "enum" in schema || "const" in schema))
+    return false
+  if (schema["type"] === "object") {
+    if (schema["additionalProperties"] !== false) return false
+    const required = new Set(Array.isArray(schema["required"]) ? schema["required"] : [])
+    if (!Object.keys((schema["properties"] as object | undefined) ?? {}).every((key) => required.has(key))) return false
+  }
+  const inside = [schema["items"], schema["anyOf"], ...values(schema["properties"]), ...values(schema["$defs"])]
+  return inside.every((one) => one === undefined || isStrictable(one))
+}
+
+const values = (value: unknown): ReadonlyArray<unknown> => (Predicate.isObject(value) ? Object.values(value) : [])

@@ -1,0 +1,90 @@
+/** Small readers and writers that both APIs share. Pure. */
+import type * as Prompt from "effect/ai/Prompt"
+import type * as Response from "effect/ai/Response"
+import * as Tool from "effect/ai/Tool"
+
+/** A JSON object whose fields are not known yet. */
+export type Fields = { readonly [key: string]: unknown }
+
+export const isFields = (u: unknown): u is Fields => typeof u === "object" && u !== null && !Array.isArray(u)
+
+/** A field that is a text with something in it. */
+export const text = (fields: Fields, key: string): string | undefined => {
+  const value = fields[key]
+  return typeof value === "string" && value !== "" ? value : undefined
+}
+
+/** A field that is a list; anything else is an empty one. */
+export const list = (fields: Fields, key: string): ReadonlyArray<unknown> => {
+  const value = fields[key]
+  return Array.isArray(value) ? value : []
+}
+
+/** A field that counts something. */
+export const number = (fields: unknown, key: string): number | undefined => {
+  const value = isFields(fields) ? fields[key] : undefined
+  return typeof value === "number" && Number.isFinite(value) ? Math.round(value) : undefined
+}
+
+/** Tokens as the server counted them. */
+export interface Counts {
+  readonly input: number | undefined
+  readonly cached: number | undefined
+  readonly cacheWrite: number | undefined
+  readonly output: number | undefined
+  readonly reasoning: number | undefined
+}
+
+const less = (total: number | undefined, ...parts: ReadonlyArray<number | undefined>): number | undefined =>
+  total === undefined
+    ? undefined
+    : Math.max(
+        0,
+        parts.reduce<number>((left, part) => left - (part ?? 0), total)
+      )
+
+/** The part that ends an answer. */
+export const finish = (reason: Response.FinishReason, counts: Counts): Response.FinishPartEncoded => ({
+  type: "finish",
+  reason,
+  usage: {
+    inputTokens: {
+      uncached: less(counts.input, counts.cached, counts.cacheWrite),
+      total: counts.input,
+      cacheRead: counts.cached,
+      cacheWrite: counts.cacheWrite
+    },
+    outputTokens: {
+      total: counts.output,
+      text: less(counts.output, counts.reasoning),
+      reasoning: counts.reasoning
+    }
+  }
+})
+
+/**
+ * The arguments of a call. What is not JSON, or tries to set a prototype, is passed on as the text it is: validation
+ * then tells the model, and the rest of the answer is not lost.
+ */
+export const parseArguments = (value: unknown): unknown => {
+  if (value === undefined || value === null || value === "") return {}
+  if (typeof value !== "string") return value
+  try {
+    return Tool.unsafeSecureJsonParse(value)
+  } catch {
+    return value
+  }
+}
+
+/** The arguments of an earlier call, for the model to see again. Servers want them to be JSON. */
+export const argumentsText = (params: unknown): string =>
+  typeof params === "string" ? JSON.stringify({ invalid_json: params }) : JSON.stringify(params ?? {})
+
+/** The result of a call as text. */
+export const resultText = (part: Prompt.ToolResultPart): string => {
+  if (part.modelOutput !== undefined) {
+    const said = part.modelOutput.flatMap((output) => (output.type === "text" ? [output.text] : []))
+    if (said.length > 0) return said.join("\n")
+  }
+  return typeof part.result === "string" ? part.result : (JSON.stringify(part.result) ?? "null")
+}

@@ -17,10 +17,13 @@ export const examples = async (filter = ""): Promise<{ readonly passed: number; 
   const offline: NodeJS.ProcessEnv = {
     ...env,
     NO_COLOR: "1",
-    // A key or a server of the reader's must not change what the examples do, and none may be reached by accident.
+    // No server but one on this machine can be reached: requests to others go to a proxy that is not there.
+    NODE_USE_ENV_PROXY: "1",
     HTTP_PROXY: "http://127.0.0.1:9",
-    HTTPS_PROXY: "http://127.0.0.1:9"
+    HTTPS_PROXY: "http://127.0.0.1:9",
+    NO_PROXY: "localhost,127.0.0.1,::1"
   }
+  // A key or a server of the reader's must not change what the examples do.
   for (const name of Object.keys(offline)) if (/^(OPENAI|ANTHROPIC|TROUPE)_/.test(name)) delete offline[name]
   let passed = 0
   let failed = 0

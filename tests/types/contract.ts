@@ -4,7 +4,7 @@
  */
 import { Context, Effect, Layer, type Schedule, Schema, Stream } from "effect"
 import { type LanguageModel, type Prompt, Tool, Toolkit } from "effect/ai"
-import { Agent, AgentTool, type RunError, type RunEvent, Runner, SyncEdge } from "troupe"
+import { Agent, AgentTool, OpenAi, type RunError, type RunEvent, Runner, SyncEdge } from "troupe"
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
 const proven = <_Proof extends true>() => {}
@@ -35,7 +35,7 @@ proven<Equal<Runner.Output<typeof calculator>, string>>()
 proven<Equal<Runner.Error<typeof calculator>, Agent.Error>>()
 proven<Equal<Runner.Input<typeof calculator>, Prompt.RawInput>>()
 
-declare const Model: Layer.Layer<LanguageModel.LanguageModel>
+const Model = OpenAi.layer({ model: "gpt-4.1-mini" })
 const Live = Layer.mergeAll(Model, MathTools)
 
 export const text: string = await Effect.runPromise(calculator.run("What is 2 + 40?").pipe(Effect.provide(Live)))

@@ -319,7 +319,7 @@ export interface RetryOptions<in E> {
  * so this is for failures that a fresh start may avoid.
  */
 export const withRetry: {
-  <E>(options: RetryOptions<E>): <I, A, R>(self: Runner<I, A, E, R>) => Runner<I, A, E, R>
+  <E>(options: RetryOptions<NoInfer<E>>): <I, A, R>(self: Runner<I, A, E, R>) => Runner<I, A, E, R>
   <I, A, E, R>(self: Runner<I, A, E, R>, options: RetryOptions<E>): Runner<I, A, E, R>
 } = dual(2, <I, A, E, R>(self: Runner<I, A, E, R>, options: RetryOptions<E>) =>
   modify(

@@ -2,7 +2,7 @@
  * The public face as the design promises it, for the compiler only: nothing here runs. A line that stops compiling is a
  * promise broken; the `satisfies` and `Equal` lines pin types that inference could silently widen.
  */
-import { Context, Effect, Layer, type Schedule, Schema, Stream } from "effect"
+import { type Config, Context, Effect, Layer, type Schedule, Schema, Stream } from "effect"
 import { type LanguageModel, type Prompt, Tool, Toolkit } from "effect/ai"
 import { Agent, AgentTool, OpenAi, type RunError, type RunEvent, Runner, SyncEdge } from "troupe"
 
@@ -135,7 +135,7 @@ const measured = calculator.pipe(
   Runner.named("measured"),
   Runner.provide(Live)
 )
-measured satisfies Runner.Runner<number, number, Agent.Error | RunError.RunTimedOut, never>
+measured satisfies Runner.Runner<number, number, Agent.Error | RunError.RunTimedOut | Config.ConfigError, never>
 proven<Equal<Runner.Output<typeof measured>, number>>()
 proven<Equal<Runner.Services<typeof measured>, never>>()
 proven<Equal<Runner.Input<typeof measured>, number>>()

@@ -1,0 +1,32 @@
+/** The Vercel AI SDK. */
+import { createOpenAI } from "@ai-sdk/openai"
+import { generateText, isStepCount, streamText, tool } from "ai"
+import { z } from "zod"
+import { baseURL, type Peer, sum } from "../peer.ts"
+
+const provider = createOpenAI({ apiKey: "none", baseURL })
+const add = tool({
+  description: "Add two numbers",
+  inputSchema: z.object({ a: z.number(), b: z.number() }),
+  execute: async ({ a, b }) => sum(a, b)
+})
+
+export const peer: Peer = {
+  single: async (prompt) => (await generateText({ model: provider.chat("text"), prompt, maxRetries: 0 })).text,
+  tools: async (prompt, rounds) =>
+    (
+      await generateText({
+        model: provider.chat(`tools-${rounds}`),
+        prompt,
+        tools: { add },
+        stopWhen: isStepCount(rounds + 2),
+        maxRetries: 0
+      })
+    ).text,
+  stream: async (prompt, tokens) => {
+    let count = 0
+    const result = streamText({ model: provider.chat(`stream-${tokens}`), prompt, maxRetries: 0 })
+    for await (const _ of result.textStream) count++
+    return count
+  }
+}

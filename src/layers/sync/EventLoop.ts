@@ -123,6 +123,7 @@ export class EventLoop implements Scheduler.Scheduler {
   }
 
   #extend(fiber: FiberInternals): void {
+    this.#takeOver(fiber.cache.scheduler)
     // A root that only forks would never make a dispatcher, and then `runSync` has none to flush.
     const dispatcher = fiber.currentDispatcher as Scheduler.SchedulerDispatcher & { [adopted]?: EventLoop }
     if (dispatcher === this.#dispatcher || dispatcher[adopted] === this) return
@@ -130,6 +131,16 @@ export class EventLoop implements Scheduler.Scheduler {
     const flush = dispatcher.flush.bind(dispatcher)
     this.#foreign.push({ dispatcher, flush })
     dispatcher.flush = () => this.#drive(fiber)
+  }
+
+  /** The scheduler that one `runSync` makes for itself: what it hands out from now on is ours. */
+  #takeOver(scheduler: Scheduler.Scheduler & { [adopted]?: EventLoop }): void {
+    if (scheduler === this || scheduler.executionMode !== "sync" || scheduler[adopted] === this) return
+    Object.assign(scheduler, {
+      [adopted]: this,
+      makeDispatcher: () => this.#dispatcher,
+      shouldYield: (fiber: AnyFiber) => this.shouldYield(fiber)
+    })
   }
 
   #push(task: () => void, priority: number): void {

@@ -17,7 +17,8 @@ import { read } from "./offline/conversation.ts"
 import { load } from "./offline/libraries.ts"
 import { fillOutput } from "./offline/output.ts"
 import { parts, type Reply, streamParts, weigh } from "./offline/parts.ts"
-import { type Choice, offered, plan } from "./offline/tools.ts"
+import { offered } from "./offline/relevance.ts"
+import { type Choice, plan } from "./offline/tools.ts"
 import { toSchema } from "./offline/schema.ts"
 
 /** `gen_ai.provider.name` of this model. */
@@ -54,8 +55,8 @@ const toolsOf = (
   if (choice === "none" || tools.length === 0) return undefined
   if (choice === "auto" || choice === "required") return { tools, choice }
   if ("tool" in choice) return { tools, choice: { tool: String(choice.tool) } }
-  const names = choice.oneOf.map(String)
-  return { tools: tools.filter((tool) => names.includes(tool.name)), choice: choice.mode ?? "auto" }
+  const names = new Set(choice.oneOf.map(String))
+  return { tools: tools.filter((tool) => names.has(tool.name)), choice: choice.mode ?? "auto" }
 }
 
 const reply = (method: string, options: LanguageModel.ProviderOptions): Effect.Effect<Reply, AiError.AiError> =>

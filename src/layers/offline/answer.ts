@@ -31,7 +31,7 @@ const intents: ReadonlyArray<readonly [Intent, RegExp]> = [
 /** What a text of instructions asks for. */
 export const intentOf = (text: string): Intent =>
   intents.find(([, pattern]) => pattern.test(text))?.[0] ??
-  (/[?？]\s*["'”)]*\s*$/m.test(text) || /^\s*(?:what|who|when|where|why|which|how)\b/i.test(text) ? "question" : "none")
+  (/[?？][\s"'”)]*$/m.test(text) || /^\s*(?:what|who|when|where|why|which|how)\b/i.test(text) ? "question" : "none")
 
 const small: { readonly [word: string]: number } = {
   a: 1,
@@ -111,7 +111,7 @@ const abilities =
 
 /** What is said when nothing can be done with the text. */
 const nothing = (text: string): string => {
-  const shown = clip(text, 60)
+  const shown = clip(text.slice(0, 1_000).replace(/[\p{Cc}\p{Cs}\uFFFD]+/gu, " "), 60)
   return shown === ""
     ? `There is no text to work on, and the offline rules engine is no language model; ${abilities}.`
     : `The offline rules engine has no rule that answers "${shown.replaceAll('"', "'")}" and is no language model; ${abilities}.`

@@ -59,7 +59,7 @@ export const composeText = (property: Property, schema: Schema, source: Source):
     case "keyword":
       return keywords(source.text, 1)[0]
     case "title": {
-      const heading = /^\s*#{1,6}\s+(.+)$/m.exec(source.text.slice(0, 20_000))?.[1]
+      const heading = /^[ \t]{0,3}#{1,6}[ \t]+(\S.*)$/m.exec(source.text.slice(0, 20_000))?.[1]
       const first = sentences(source.text.slice(0, 5_000))[0]?.text ?? ""
       return labelledLine(source.text, property.name) ?? heading ?? clip(first, Math.min(max, 80))
     }
@@ -162,8 +162,13 @@ export const clauses = (text: string): Array<string> =>
 
 /** The scale a rating is on: the schema's bounds, or one that is written, such as `1 to 5` or `out of 10`. */
 const range = (property: Property, schema: Schema, source: Source): readonly [low: number, high: number] => {
-  const low = num(schema, "minimum") ?? num(schema, "exclusiveMinimum")
-  const high = num(schema, "maximum") ?? num(schema, "exclusiveMaximum")
+  // The bounds of what a number can hold are no scale.
+  const bound = (key: string) => {
+    const value = num(schema, key)
+    return value === undefined || Math.abs(value) >= 1e9 ? undefined : value
+  }
+  const low = bound("minimum") ?? bound("exclusiveMinimum")
+  const high = bound("maximum") ?? bound("exclusiveMaximum")
   if (low !== undefined && high !== undefined) return [low, high]
   for (const text of [property.description, source.instructions, source.task]) {
     const out = /\b(?:out of|\/)\s*(\d{1,4})\b/i.exec(text) ?? /\bscale of\s+(\d{1,4})\b(?!\s*(?:to|-|–))/i.exec(text)
@@ -191,22 +196,37 @@ export const quality = (source: Source): number => {
   return (0.75 * clean + 0.25 * readable) * (0.5 + 0.5 * substance)
 }
 
-/** A number that can be measured: a count, a rating, a confidence. */
-export const measure = (property: Property, schema: Schema, source: Source): number | undefined => {
+/** A number that can be measured; `certain` when no number of the text is a better answer. */
+export interface Measured {
+  readonly value: number
+  readonly certain: boolean
+}
+
+const certain = (value: number): Measured => ({ value, certain: true })
+
+/** A count, a rating or a confidence, where the property's name asks for one. */
+export const measure = (property: Property, schema: Schema, source: Source): Measured | undefined => {
   const name = identifierWords(property.name).join(" ")
-  if (/\bwords?\b/.test(name)) return words(source.text).length
-  if (/\bsentences?\b/.test(name)) return sentences(source.text).length
-  if (/\bcharacters?|length|chars\b/.test(name)) return source.text.length
-  if (/\blines?\b/.test(name)) return source.findings()[0]?.line ?? lines(source.text).length
-  if (/\bparagraphs?\b/.test(name)) return source.text.split(/\n\s*\n/).filter((part) => part.trim() !== "").length
+  if (/\bwords?\b/.test(name)) return certain(words(source.text).length)
+  if (/\bsentences?\b/.test(name)) return certain(sentences(source.text).length)
+  if (/\b(?:characters?|chars|length)\b/.test(name))
+    return { value: source.text.length, certain: !name.endsWith("length") }
+  if (/\blines?\b/.test(name))
+    return { value: source.findings()[0]?.line ?? lines(source.text).length, certain: /count|number/.test(name) }
+  if (/\bparagraphs?\b/.test(name))
+    return certain(source.text.split(/\n\s*\n/).filter((part) => part.trim() !== "").length)
   const rated =
-    /score|rating|grade|rank|quality|stars?|mark|level|priority|severity|polarity|sentiment|confidence|probability|likelihood|certainty|relevance|importance|readability|clarity/.test(
+    /\b(?:score|rating|grade|rank|quality|stars?|marks?|level|priority|severity|polarity|sentiment|confidence|probability|likelihood|certainty|relevance|importance|readability|clarity)\b/.test(
       name
     )
-  if (!rated)
-    return /count|number of|total|how many/.test(`${name} ${property.description.toLowerCase()}`)
-      ? enumeration(source.text).length
-      : undefined
+  if (!rated) {
+    const counts = /count|number of|total|how many/.test(`${name} ${property.description.toLowerCase()}`)
+    return counts ? { value: enumeration(source.text).length, certain: false } : undefined
+  }
+  return certain(rate(name, property, schema, source))
+}
+
+const rate = (name: string, property: Property, schema: Schema, source: Source): number => {
   const [low, high] = range(property, schema, source)
   const scaled = (value: number) => {
     const exact = low + (high - low) * Math.min(1, Math.max(0, value))

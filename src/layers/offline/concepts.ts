@@ -11,6 +11,7 @@ search find lookup google query seek look locate
 weather forecast temperature rain sunny climate snow humidity windy cloudy
 translate translation translator
 email mail message notify send
+sms text message
 book reserve reservation booking
 schedule appointment meeting calendar event
 delete remove erase drop

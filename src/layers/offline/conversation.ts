@@ -103,7 +103,8 @@ export const read = (prompt: Prompt.Prompt): Conversation => {
     left -= text.length
     return { ...file, text }
   })
-  const { task, document } = readFiles.length > 0 ? { task: message, document: undefined } : split(message)
+  const { task, document } =
+    readFiles.length > 0 ? { task: message.slice(0, 20_000), document: undefined } : split(message)
   const documents = [...readFiles, ...(document === undefined ? [] : [document])]
   return {
     instructions: instructions.join("\n\n").slice(0, 100_000),
@@ -133,7 +134,7 @@ export const asks = (text: string): boolean => {
   const trimmed = text.trim()
   return (
     trimmed.length <= 600 &&
-    (/[?？][\s"'”)]*$/.test(trimmed) || imperative.test(trimmed) || (/:$/.test(trimmed) && trimmed.length < 300))
+    (/[?？][\s"'”)]*$/.test(trimmed) || imperative.test(trimmed) || (/[:：]$/.test(trimmed) && trimmed.length < 300))
   )
 }
 
@@ -151,7 +152,7 @@ export const split = (message: string): { readonly task: string; readonly docume
       }
     }
   }
-  const fence = /^(```+|~~~+|""")[^\n]*\n/m.exec(message)
+  const fence = /^(`{3,8}|~{3,8}|""")[^\n]*\n/m.exec(message)
   if (fence !== null && asks(message.slice(0, fence.index).trim())) {
     const start = fence.index + fence[0].length
     const close = message.lastIndexOf(`\n${fence[1]}`)

@@ -89,7 +89,7 @@ export const facts = (text: string, now: number): Facts => {
       return lazy("phones", () =>
         matches(
           source,
-          /(?<![\w.])(?:\+\d{1,3}[ .-]?)?(?:\(\d{1,4}\)[ .-]?)?\d{2,4}(?:[ .-]\d{2,4}){1,4}(?![\w])/g
+          /(?<![\w.])(?:\+\d{1,3}[ .-]?)?(?:\(\d{1,4}\)[ .-]?)?\d{2,6}(?:[ .-]\d{2,6}){1,4}(?![\w])/g
         ).filter((fact) => fact.text.replace(/\D/g, "").length >= 7 && !/^\d{4}-\d{2}-\d{2}$/.test(fact.text))
       )
     }
@@ -114,7 +114,7 @@ const outside = <A extends Fact>(items: ReadonlyArray<A>, taken: ReadonlyArray<F
   items.filter((item) => !taken.some((other) => overlaps(item, other)))
 
 const digits =
-  /(?<![\p{L}\p{N}_.])(?:([-−–+])\s?)?([$€£¥₹]\s?)?(\d{1,3}(?:[,'’\u00a0\u202f ]\d{3})+(?:\.\d+)?|\d{1,3}(?:\.\d{3}){2,}(?:,\d+)?|\d+(?:[.,]\d+)?(?:[eE][-+]?\d{1,3})?|\.\d+)(?:(?=[kKmMbB]\b)([kKmMbB]))?(\s?%|\s?‰|°\s?[CFK]?|(?:[ -]?(?:€|£|\$)))?(?:[ -]?(\p{L}[\p{L}²³/]*))?/gu
+  /(?<![\p{L}\p{N}_.])(?:([-−–+])\s?)?([$€£¥₹]\s?)?(\d{1,3}(?:[,'’\u00a0\u202f]\d{3})+(?:\.\d+)?|\d{1,3}(?:\.\d{3}){2,}(?:,\d+)?|\d+(?:[.,]\d+)?(?:[eE][-+]?\d{1,3})?|\.\d+)(?:(?=[kKmMbB]\b)([kKmMbB]))?(\s?%|\s?‰|°\s?[CFK]?|(?:[ -]?(?:€|£|\$)))?(?:[ -]?(\p{L}[\p{L}²³/]*))?/gu
 
 const scale: { readonly [letter: string]: number } = { k: 1e3, m: 1e6, b: 1e9 }
 const multiplier: { readonly [word: string]: number } = {
@@ -151,7 +151,7 @@ const findNumbers = (text: string, taken: ReadonlyArray<Fact>): Array<NumberFact
     const previous = before.trimEnd().slice(-1)
     // A sign after an operand is an operator, and a dash after a word or digit is a range.
     const spaced =
-      /(?:^|[\s(\[{,;:=])$/.test(text.slice(Math.max(0, match.index - 1), match.index)) &&
+      /(?:^|[\s([{,;:=])$/.test(text.slice(Math.max(0, match.index - 1), match.index)) &&
       sign !== undefined &&
       /^\S/.test(whole.slice(sign.length))
     const signed =
@@ -224,7 +224,13 @@ const findPaths = (text: string): Array<Fact> =>
     /(?<![\p{L}\p{N}_:/.@-])(?:[A-Za-z]:\\|~\/|\.{1,2}\/|\/)?(?:[\p{L}\p{N}_@.-]{1,100}[/\\]){0,20}[\p{L}\p{N}_@-][\p{L}\p{N}_@.-]{0,100}/gu,
     /[.]+$/
   ).filter(
-    ({ text: path }) =>
+    ({ text: path, start }) =>
+      (/[/\\]/.test(path) &&
+        /\b(?:in|at|from|of|to|under|inside|path|file|dir|directory|folder|open|read|delete|list)\s+["'`]?$/i.test(
+          text.slice(Math.max(0, start - 14), start)
+        ) &&
+        !/^(?:and|his|he|she|either)\//i.test(path) &&
+        !/^\d/.test(path)) ||
       (/[/\\]/.test(path) && !/^\d+[/\\]\d+([/\\]\d+)?$/.test(path) && !/^[^./~\\]+\/[^./\\]+$/.test(path)) ||
       (/^[\p{L}\p{N}_@-][\p{L}\p{N}_@.-]*\.(?:[a-z][a-z0-9]{0,4})$/u.test(path) &&
         !/^(?:e\.g|i\.e|[a-z]\.[a-z])$/i.test(path)) ||

@@ -2,24 +2,17 @@
  * Fills a JSON schema from a text. `find` gives what the text says, or nothing; `force` always gives a value of the
  * right shape. Pure; recursion ends at 12 levels.
  */
+import { fitNumber, force, type Found, found, maxDepth, propertyOf, record } from "./force.ts"
 import { best, matching, mentioned } from "./classify.ts"
 import { enumeration } from "./facts.ts"
 import { isWritten, pickNumber } from "./numbers.ts"
-import { candidates, labelled, pickString } from "./slots.ts"
+import { candidates, labelled, labelledFact, pickString } from "./slots.ts"
 import { free, type Property, roleOf, type Source, take } from "./source.ts"
 import { choices, num, resolve, type Schema, str, strings, toSchema, typeOf, variants } from "./schema.ts"
 import { fitString } from "./strings.ts"
 import { composeItems, composeText, measure, truth } from "./compose.ts"
 import { identifierWords, sentences, stem, words } from "./text.ts"
 import { facts as factsOf } from "./facts.ts"
-
-/** A value found; a wrapper, because `null` and `undefined` are told apart. */
-export interface Found {
-  readonly value: unknown
-}
-const found = (value: unknown): Found => ({ value })
-
-const maxDepth = 12
 
 /** What the text says for `schema`; `undefined` when it says nothing. */
 export const find = (
@@ -57,10 +50,10 @@ export const find = (
   switch (typeOf(schema)) {
     case "number":
     case "integer": {
-      const value = pickNumber(property, schema, source, strict)
+      const measured = source.mode === "output" ? measure(property, schema, source) : undefined
+      const value = pickNumber(property, schema, source, strict || measured?.certain === true)
       if (value !== undefined) return found(value)
-      const measured = strict || source.mode === "arguments" ? undefined : measure(property, schema, source)
-      return measured === undefined ? undefined : found(fitNumber(measured, schema))
+      return strict || measured === undefined ? undefined : found(fitNumber(measured.value, schema))
     }
     case "boolean": {
       if (strict) return undefined
@@ -75,8 +68,11 @@ export const find = (
       return strict ? undefined : findObject(schema, property, source, depth)
     default: {
       if (strict) {
-        if (roleOf(property, str(schema, "format")) !== "none" && source.mode === "arguments") return undefined
-        const value = labelled(property, source)
+        const role = roleOf(property, str(schema, "format"))
+        if (role !== "none" && source.mode === "arguments") return undefined
+        const value = typedRole.test(role)
+          ? labelledFact(role, str(schema, "format"), property, source)
+          : labelled(property, source)
         const fitted = value === undefined ? undefined : fitString(value, schema)
         return fitted === undefined ? undefined : found(fitted)
       }
@@ -94,6 +90,8 @@ export const find = (
     }
   }
 }
+
+const typedRole = /^(?:date|time|email|url|phone|currency)$/
 
 const specificity = (schema: Schema): number => {
   const type = typeOf(schema)
@@ -117,6 +115,10 @@ const flag = (property: Property, source: Source): boolean | undefined => {
   const wanted = identifierWords(property.name)
     .filter((word) => word.length > 2 && !/^(?:is|has|should|enable|enabled|include|use|with|allow|flag)$/.test(word))
     .map(stem)
+  if (/^(?:is[ _-]?)?(?:on|enabled?|active|state|power)$/i.test(property.name)) {
+    if (/\b(?:off|disable|deactivate|stop)\b/i.test(source.text)) return false
+    if (/\b(?:on|enable|activate|start)\b/i.test(source.text)) return true
+  }
   if (wanted.length === 0) return undefined
   const list = words(source.text.slice(0, 10_000))
   for (const [i, word] of list.entries()) {
@@ -133,25 +135,6 @@ const flag = (property: Property, source: Source): boolean | undefined => {
   }
   return undefined
 }
-
-const propertyOf = (
-  name: string,
-  schema: Schema,
-  required: boolean,
-  siblings: ReadonlyArray<string>,
-  source: Source
-): Property => ({
-  name,
-  description: [str(schema, "title"), str(schema, "description") ?? str(resolve(schema, source.root), "description")]
-    .filter((text) => text !== undefined)
-    .join(". "),
-  required,
-  siblings: siblings.filter((other) => other !== name)
-})
-
-/** An object whose own properties may have any name, `__proto__` included. */
-const record = (entries: Iterable<readonly [string, unknown]>): { readonly [key: string]: unknown } =>
-  Object.fromEntries(entries)
 
 const findObject = (schema: Schema, property: Property, source: Source, depth: number): Found | undefined => {
   const properties = Object.entries(toSchema(schema["properties"]))
@@ -198,13 +181,7 @@ const findObject = (schema: Schema, property: Property, source: Source, depth: n
 
 /** What a required property is when the text does not name it: its default, or off for a switch. */
 const byDefault = (schema: Schema): Found | undefined =>
-  "default" in schema
-    ? found(schema["default"])
-    : typeOf(schema) === "boolean"
-      ? found(false)
-      : typeOf(schema) === "array" && (num(schema, "minItems") ?? 0) === 0
-        ? undefined
-        : undefined
+  "default" in schema ? found(schema["default"]) : typeOf(schema) === "boolean" ? found(false) : undefined
 
 /** `key: value` lines. */
 const pairs = (text: string): ReadonlyArray<readonly [string, string]> =>
@@ -340,176 +317,4 @@ const objects = (items: Schema, property: Property, source: Source, depth: numbe
       )
   }
   return out
-}
-
-/** The number nearest to `value` that the schema takes. */
-export const fitNumber = (value: number, schema: Schema): number => {
-  const integer = typeOf(schema) === "integer"
-  const step = num(schema, "multipleOf")
-  let low = num(schema, "minimum") ?? -Infinity
-  let high = num(schema, "maximum") ?? Infinity
-  const above = num(schema, "exclusiveMinimum")
-  const below = num(schema, "exclusiveMaximum")
-  const gap = integer
-    ? 1
-    : Number.isFinite(high) && above !== undefined
-      ? Math.max((high - above) / 1_000, Number.EPSILON)
-      : 0.001
-  if (above !== undefined)
-    low = Math.max(
-      low,
-      integer ? Math.floor(above) + 1 : above + Math.min(gap, below === undefined ? gap : (below - above) / 3)
-    )
-  if (below !== undefined)
-    high = Math.min(
-      high,
-      integer ? Math.ceil(below) - 1 : below - Math.min(gap, above === undefined ? gap : (below - above) / 3)
-    )
-  let out = Math.min(high, Math.max(low, Number.isFinite(value) ? value : 0))
-  if (step !== undefined && step > 0) {
-    out = Math.round(out / step) * step
-    if (out < low) out = Math.ceil(low / step) * step
-    if (out > high) out = Math.floor(high / step) * step
-    out = Number(out.toPrecision(12))
-  }
-  if (integer) {
-    out = Math.round(out)
-    if (out < low) out = Math.ceil(low)
-    if (out > high) out = Math.floor(high)
-  }
-  return Object.is(out, -0) ? 0 : out
-}
-
-/** A value of the schema's shape: `start` where it fits, completed by what is least surprising. */
-export const force = (input: Schema, property: Property, source: Source, depth: number, start?: Found): unknown => {
-  const schema = resolve(input, source.root)
-  const listed = choices(schema, source.root)
-  if (listed !== undefined && listed.length > 0) {
-    if (start !== undefined && listed.some((choice) => JSON.stringify(choice.value) === JSON.stringify(start.value)))
-      return start.value
-    return best(listed, source.text, property.name, source.instructions)?.value
-  }
-  if (start === undefined && "default" in schema) return schema["default"]
-  const branches = variants(schema, source.root)
-  if (branches.length > 1) {
-    const matchesStart =
-      start === undefined
-        ? undefined
-        : branches.find(
-            (branch) =>
-              jsonType(start.value) === typeOf(branch) ||
-              (typeOf(branch) === "integer" && Number.isInteger(start.value))
-          )
-    const flat = branches.find(
-      (branch) => depth > maxDepth / 2 && typeOf(branch) !== "object" && typeOf(branch) !== "array"
-    )
-    const nothing = branches.find((branch) => typeOf(branch) === "null")
-    return force(
-      matchesStart ?? (start === undefined ? nothing : undefined) ?? flat ?? branches[0] ?? {},
-      property,
-      source,
-      depth + 1,
-      start
-    )
-  }
-  switch (typeOf(schema)) {
-    case "number":
-    case "integer":
-      return fitNumber(typeof start?.value === "number" ? start.value : 0, schema)
-    case "boolean":
-      return typeof start?.value === "boolean" ? start.value : false
-    case "null":
-      return null
-    case "array":
-      return forceArray(schema, property, source, depth, Array.isArray(start?.value) ? start.value : [])
-    case "object":
-      return forceObject(schema, source, depth, toSchema(start?.value))
-    case "string":
-    case undefined: {
-      if (typeOf(schema) === undefined && start !== undefined) return start.value
-      const value = typeof start?.value === "string" ? start.value : ""
-      return fitString(value, schema, source.mode === "output" ? source.text.slice(0, 2_000) : "") ?? value
-    }
-    default:
-      return null
-  }
-}
-
-const jsonType = (value: unknown): string => (value === null ? "null" : Array.isArray(value) ? "array" : typeof value)
-
-const forceArray = (
-  schema: Schema,
-  property: Property,
-  source: Source,
-  depth: number,
-  start: ReadonlyArray<unknown>
-): unknown => {
-  const tuple = Array.isArray(schema["prefixItems"]) ? schema["prefixItems"] : []
-  const items = toSchema(schema["items"])
-  const min = num(schema, "minItems") ?? 0
-  const max = num(schema, "maxItems") ?? Infinity
-  const itemAt = (i: number) => (i < tuple.length ? toSchema(tuple[i]) : items)
-  let out = start.slice(0, max).map((value, i) => force(itemAt(i), property, source, depth + 1, found(value)))
-  if (schema["items"] === false) out = out.slice(0, tuple.length)
-  const unique = schema["uniqueItems"] === true
-  if (unique) {
-    const seen = new Set<string>()
-    out = out.filter((value) => !seen.has(JSON.stringify(value)) && seen.add(JSON.stringify(value)))
-  }
-  const wanted = Math.max(min, Math.min(tuple.length, max))
-  const contains = "contains" in schema ? toSchema(schema["contains"]) : undefined
-  if (contains !== undefined && out.length < Math.max(wanted, 1)) out.push(force(contains, property, source, depth + 1))
-  for (let i = out.length, tries = 0; out.length < wanted && tries < wanted * 4 + 20 && depth < maxDepth * 4; tries++) {
-    const piece = sentences(source.text.slice(0, 4_000))[i]?.text
-    const seed =
-      typeOf(resolve(itemAt(out.length), source.root)) === "string"
-        ? found(tries > 20 || piece === undefined ? `item ${tries + 1}` : piece)
-        : unique
-          ? found(tries)
-          : undefined
-    const listed = choices(resolve(itemAt(out.length), source.root), source.root)
-    const value =
-      unique && listed !== undefined
-        ? listed[tries % listed.length]?.value
-        : force(itemAt(out.length), property, source, depth + 1, seed)
-    i++
-    if (unique && out.some((other) => JSON.stringify(other) === JSON.stringify(value))) continue
-    out.push(value)
-  }
-  return out
-}
-
-const forceObject = (schema: Schema, source: Source, depth: number, start: Schema): unknown => {
-  const properties = toSchema(schema["properties"])
-  const names = Object.keys(properties)
-  const required = new Set(strings(schema["required"]))
-  const dependent = toSchema(schema["dependentRequired"])
-  const out = new Map<string, unknown>()
-  const own = (name: string): Schema => {
-    if (Object.hasOwn(properties, name) || name in properties) return toSchema(properties[name])
-    for (const [pattern, value] of Object.entries(toSchema(schema["patternProperties"])))
-      if (new RegExp(pattern, "u").test(name)) return toSchema(value)
-    return schema["additionalProperties"] === undefined
-      ? {}
-      : toSchema(schema["additionalProperties"] === true ? {} : schema["additionalProperties"])
-  }
-  const add = (name: string) => {
-    if (out.has(name)) return
-    const value = Object.hasOwn(start, name) ? found(start[name]) : undefined
-    out.set(
-      name,
-      force(own(name), propertyOf(name, own(name), required.has(name), names, source), source, depth + 1, value)
-    )
-    for (const other of strings(dependent[name])) add(other)
-  }
-  for (const name of names) if (required.has(name) || (Object.hasOwn(start, name) && depth <= maxDepth)) add(name)
-  for (const name of required) add(name)
-  if (schema["additionalProperties"] !== false)
-    for (const name of Object.keys(start)) if (!names.includes(name)) add(name)
-  const min = num(schema, "minProperties") ?? 0
-  for (const name of names) if (out.size < min) add(name)
-  for (let i = 1; out.size < min && schema["additionalProperties"] !== false && i < 100; i++) add(`item${i}`)
-  const max = num(schema, "maxProperties") ?? Infinity
-  for (const name of [...out.keys()].toReversed()) if (out.size > max && !required.has(name)) out.delete(name)
-  return record(out)
 }

@@ -9,9 +9,7 @@ export interface Report {
 /** The reports inside a text: values of a JSON object or list, or sections under headings; empty when there are fewer than two. */
 export const reportsIn = (text: string): ReadonlyArray<Report> => {
   const trimmed = text.trim()
-  const json = /^[[{]/.test(trimmed)
-    ? trimmed
-    : /```(?:json)?\n([[{][\s\S]*?)\n```/.exec(trimmed.slice(0, 500_000))?.[1]
+  const json = /^[[{]/.test(trimmed) ? trimmed : fenced(trimmed)
   if (json !== undefined) {
     try {
       const value: unknown = JSON.parse(json)
@@ -29,9 +27,7 @@ export const reportsIn = (text: string): ReadonlyArray<Report> => {
       // It only looks like JSON.
     }
   }
-  const tagged = [...text.matchAll(/<([a-zA-Z][\w-]{0,40})(?:\s+name="([^"\n]{1,80})")?>\n?([\s\S]*?)<\/\1>/g)].map(
-    (match) => ({ name: match[2] ?? match[1] ?? "", text: match[3] ?? "" })
-  )
+  const tagged = elements(text)
   if (tagged.length > 1) return tagged
   for (const pattern of [
     /^(#{1,3})\s+(.{1,80}?)\s*:?\s*$/,
@@ -43,7 +39,7 @@ export const reportsIn = (text: string): ReadonlyArray<Report> => {
     const out: Array<{ name: string; body: Array<string> }> = []
     let level: number | undefined
     for (const { text: line } of lines(text)) {
-      const match = pattern.exec(line)
+      const match = line.length > 200 ? null : pattern.exec(line)
       if (match !== null && (level === undefined || match[1]?.length === level)) {
         level = match[1]?.length ?? 0
         out.push({ name: (match[2] ?? "").trim(), body: [] })
@@ -52,10 +48,43 @@ export const reportsIn = (text: string): ReadonlyArray<Report> => {
     const filled = out.filter((item) => item.body.some((line) => line.trim() !== ""))
     if (filled.length > 1) return filled.map((item) => ({ name: item.name, text: item.body.join("\n") }))
   }
-  const inline = [...text.matchAll(/^\s*(?:[-*]\s+)?["'*]*([\p{L}][\p{L}\p{N} _-]{0,40}?)["'*]*\s*:\s+(\S.*)$/gmu)]
+  const inline = [
+    ...text.matchAll(
+      /^[ \t]{0,8}(?:[-*][ \t]+)?["'*]{0,3}([\p{L}][\p{L}\p{N} _-]{0,40}?)["'*]{0,3}[ \t]{0,3}:[ \t]+(\S.*)$/gmu
+    )
+  ]
   if (inline.length > 1 && inline.length >= lines(trimmed).filter((line) => line.text.trim() !== "").length * 0.6)
     return inline.slice(0, 200).map((match) => ({ name: match[1] ?? "", text: match[2] ?? "" }))
   return []
+}
+
+/** The JSON of the first fenced block. */
+const fenced = (text: string): string | undefined => {
+  const open = /```(?:json)?\n(?=[[{])/.exec(text)
+  if (open === null) return undefined
+  const start = open.index + open[0].length
+  const end = text.indexOf("\n```", start)
+  return end === -1 ? undefined : text.slice(start, end)
+}
+
+/** The elements of a text such as `<style>...</style><security>...</security>`, found from left to right. */
+const elements = (text: string): ReadonlyArray<Report> => {
+  const out: Array<Report> = []
+  const opening = /<([a-zA-Z][\w-]{0,40})(?:\s+name="([^"\n]{1,80})")?>/g
+  const closed = new Map<string, number>()
+  for (let match = opening.exec(text); match !== null && out.length < 200; match = opening.exec(text)) {
+    const tag = match[1] ?? ""
+    const start = match.index + match[0].length
+    // What is known to be the last end of a tag is not searched for again.
+    const last = closed.get(tag) ?? text.lastIndexOf(`</${tag}>`)
+    closed.set(tag, last)
+    if (closed.size > 100) break
+    if (last < start) continue
+    const end = text.indexOf(`</${tag}>`, start)
+    out.push({ name: match[2] ?? tag, text: text.slice(start, end) })
+    opening.lastIndex = end
+  }
+  return out
 }
 
 const flatten = (value: unknown): string => {
@@ -96,6 +125,7 @@ export const merge = (reports: ReadonlyArray<Report>): string => {
   const out: Array<Item> = []
   const byKey = new Map<string, Item>()
   let total = 0
+  let budget = 100_000
   let cut = 0
   for (const report of reports) {
     for (const text of itemsOf(report)) {
@@ -103,7 +133,8 @@ export const merge = (reports: ReadonlyArray<Report>): string => {
       const stems = new Set(keyStems(text))
       const key = [...stems].toSorted().join(" ") || text
       // Comparing all pairs is quadratic, so only the first remarks are compared by likeness.
-      const same = byKey.get(key) ?? out.slice(0, 300).find((item) => likeness(item.stems, stems) >= 0.75)
+      const same =
+        byKey.get(key) ?? out.slice(0, 300).find((item) => budget-- > 0 && likeness(item.stems, stems) >= 0.75)
       if (same !== undefined) {
         same.from.add(report.name)
         continue

@@ -110,8 +110,7 @@ export const pickNumber = (property: Property, schema: Schema, source: Source, s
     return only === undefined ? undefined : adjust(take(only, source) ?? only)
   }
   const dated = source.facts.dates.filter((date) => isWritten(date.text))
-  const plain = fitting.filter((fact) => !dated.some((date) => overlaps(fact, date)))
-  const chosen = plain[0]
+  const chosen = fitting.find((fact) => !dated.some((date) => overlaps(fact, date)))
   // An optional number is left out when no word names it, unless nothing else could take it.
   if (chosen === undefined || (!property.required && property.siblings.length > 0)) return undefined
   take(chosen, source)

@@ -2,7 +2,8 @@
 import { answer, material } from "./answer.ts"
 import type { Conversation } from "./conversation.ts"
 import { facts } from "./facts.ts"
-import { type Found, find, force } from "./fill.ts"
+import { find } from "./fill.ts"
+import { force, type Found } from "./force.ts"
 import { validator } from "./libraries.ts"
 import { prepare as rank, type Ranked } from "./rank.ts"
 import { aspectsOf, type Finding, prepare, review } from "./review.ts"
@@ -33,6 +34,7 @@ export const fillOutput = (schema: Schema, conversation: Conversation, now: numb
     task: conversation.task,
     instructions: conversation.instructions,
     toolStems: new Set<string>(),
+    knownStems: new Set<string>(),
     ranked: once<Ranked>(() => rank(text)),
     findings: once<ReadonlyArray<Finding>>(() => review(prepare(text), aspectsOf(about))),
     answer: once(() => answer(conversation))

@@ -85,7 +85,7 @@ export const parts = (reply: Reply, inputTokens: number, seed: string): Array<Re
 ]
 
 /** Words with the white space that follows them. */
-export const chunks = (text: string): Array<string> => text.match(/\s*\S{1,200}\s*/g) ?? (text === "" ? [] : [text])
+export const chunks = (text: string): Array<string> => text.match(/\S{1,200}\s{0,200}|\s{1,200}/g) ?? []
 
 /** The reply as it streams. */
 export const streamParts = (reply: Reply, inputTokens: number, seed: string): Array<Response.StreamPartEncoded> => {

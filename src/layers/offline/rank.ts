@@ -25,20 +25,23 @@ export const central = (ranked: Ranked, count: number, about = ""): ReadonlyArra
   const wanted = new Set(keyStems(about))
   const total = Math.max(1, ranked.sentences.length)
   const seen = new Set<string>()
+  const opening = ranked.sentences.findIndex(
+    (sentence, i) => (ranked.stems[i]?.length ?? 0) >= 4 || /[.!?]$/.test(sentence.text)
+  )
   const scores = ranked.sentences.map((sentence, i) => {
     const own = ranked.stems[i] ?? []
     if (own.length === 0) return 0
     let sum = 0
     for (const item of new Set(own)) {
       const often = ranked.frequency.get(item) ?? 0
-      if (often > 1 || total < 4) sum += Math.log(1 + often)
+      sum += Math.log(1 + often) * (often > 1 || total < 4 ? 1 : 0.45)
       if (wanted.has(item)) sum += 2 * ranked.weight(item)
     }
     const length = own.length
-    const shape = length < 3 ? 0.4 : length > 45 ? 0.6 : 1
-    const place = i === 0 ? 1.35 : i < total * 0.1 ? 1.15 : i >= total * 0.95 ? 1.08 : 1
+    const shape = length < 3 ? 0.3 : length < 5 ? 0.7 : length > 45 ? 0.6 : 1
+    const place = i === opening ? 1.5 : i < total * 0.1 ? 1.15 : i >= total * 0.95 ? 1.08 : 1
     const question = /[?？]$/.test(sentence.text) ? 0.7 : 1
-    return (sum / Math.sqrt(length + 2)) * shape * place * question
+    return (sum / Math.sqrt(length + 4)) * shape * place * question
   })
   const order = scores.map((score, i) => ({ score, i })).toSorted((a, b) => b.score - a.score || a.i - b.i)
   const chosen: Array<number> = []
@@ -76,7 +79,7 @@ export const answering = (
   const wanted = new Map<string, number>()
   for (const item of keyStems(question)) wanted.set(item, 1)
   if (wanted.size === 0) for (const word of words(question)) wanted.set(word, 1)
-  for (const item of [...wanted.keys()]) for (const near of concept(item)) if (!wanted.has(near)) wanted.set(near, 0.6)
+  for (const item of keyStems(question)) for (const near of concept(item)) if (!wanted.has(near)) wanted.set(near, 0.6)
   const kind = asked.find(([pattern]) => pattern.test(question))?.[1]
   const out: Array<{ index: number; score: number }> = []
   ranked.sentences.forEach((sentence, index) => {

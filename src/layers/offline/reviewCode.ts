@@ -68,8 +68,10 @@ export const codeChecks: ReadonlyArray<Check> = [
         const text = line.text.slice(0, 2_000)
         const next = document.lines[i + 1]?.text ?? ""
         if (
-          /catch\s*(?:\([^)]{0,100}\))?\s*\{\s*\}|\.catch\(\s*\(\s*\w*\s*\)\s*=>\s*\{\s*\}\s*\)/.test(text) ||
-          (/catch\s*(?:\([^)]{0,100}\))?\s*\{\s*$/.test(text) && /^\s*\}/.test(next)) ||
+          /catch {0,4}(?:\([^)]{0,100}\))? {0,4}\{ {0,4}\}|\.catch\( {0,2}\( {0,2}\w{0,40} {0,2}\) {0,2}=> {0,2}\{ {0,2}\} {0,2}\)/.test(
+            text
+          ) ||
+          (/catch {0,4}(?:\([^)]{0,100}\))? {0,4}\{ {0,4}$/.test(text) && /^\s*\}/.test(next)) ||
           (/^\s*except\b[^:]{0,100}:\s*(?:pass)?\s*$/.test(text) &&
             (/pass\s*$/.test(text) || /^\s*pass\s*$/.test(next)))
         ) {

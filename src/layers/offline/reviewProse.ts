@@ -234,7 +234,8 @@ export const proseChecks: ReadonlyArray<Check> = [
           .slice(0, 5_000)
           .matchAll(/(?<![\p{L}\p{N}_`/#.-])\p{Lu}{2,6}(?![\p{L}\p{N}_`/.-]\p{L}|[\p{L}\p{N}_`])/gu)) {
           const acronym = match[0]
-          if (seen.has(acronym) || knownAcronyms.has(acronym) || /^[IVXLCDM]+$/.test(acronym)) continue
+          if (seen.size > 100 || seen.has(acronym) || knownAcronyms.has(acronym) || /^[IVXLCDM]+$/.test(acronym))
+            continue
           seen.add(acronym)
           const defined =
             document.text.includes(`(${acronym})`) ||

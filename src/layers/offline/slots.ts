@@ -2,6 +2,7 @@
 import { type Fact, startsSentence } from "./facts.ts"
 import { type Property, type Role, roleOf, type Source, free, take } from "./source.ts"
 import { num, type Schema, str } from "./schema.ts"
+import { currencyFacts, languages } from "./vocabulary.ts"
 import { clip, identifierWords, stem, stopWords, words } from "./text.ts"
 
 const escape = (text: string): string => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")
@@ -49,6 +50,22 @@ export const labelled = (property: Property, source: Source): string | undefined
   return undefined
 }
 
+/** The fact of a role that stands behind the property's label. */
+export const labelledFact = (
+  role: Role,
+  format: string | undefined,
+  property: Property,
+  source: Source
+): string | undefined => {
+  const trial: Source = { ...source, used: [] }
+  if (labelled(property, trial) === undefined) return undefined
+  const span = trial.used[0]
+  const fact = candidates(role, format, source, property).find(
+    (item) => span !== undefined && item.start < span.end && span.start < item.end
+  )
+  return take(fact, source)?.text
+}
+
 /** What stands after one of the words, up to the next preposition or mark. */
 export const after = (text: string, lead: string): Fact | undefined => {
   const pattern = new RegExp(
@@ -70,52 +87,6 @@ export const after = (text: string, lead: string): Fact | undefined => {
   }
   return undefined
 }
-
-const currencies: { readonly [mark: string]: string } = {
-  $: "USD",
-  "€": "EUR",
-  "£": "GBP",
-  "¥": "JPY",
-  "₹": "INR",
-  dollar: "USD",
-  dollars: "USD",
-  euro: "EUR",
-  euros: "EUR",
-  pound: "GBP",
-  pounds: "GBP",
-  yen: "JPY",
-  rupee: "INR",
-  rupees: "INR",
-  franc: "CHF",
-  francs: "CHF",
-  real: "BRL",
-  reais: "BRL",
-  yuan: "CNY",
-  won: "KRW",
-  krona: "SEK",
-  krone: "NOK",
-  peso: "MXN",
-  pesos: "MXN"
-}
-const codePattern =
-  /\b(?:USD|EUR|GBP|JPY|INR|CHF|BRL|CNY|KRW|SEK|NOK|DKK|MXN|CAD|AUD|NZD|SGD|HKD|ZAR|PLN|CZK|HUF|TRY|ILS|THB|AED|BTC|ETH)\b/gi
-
-/** The currencies named, as ISO 4217 codes, in order. */
-const currencyFacts = (text: string): Array<Fact> => {
-  const found = [...text.matchAll(codePattern)].map((match) => ({
-    text: match[0].toUpperCase(),
-    start: match.index,
-    end: match.index + match[0].length
-  }))
-  for (const match of text.matchAll(/[$€£¥₹]|\b[a-z]+\b/gi)) {
-    const code = Object.hasOwn(currencies, match[0].toLowerCase()) ? currencies[match[0].toLowerCase()] : undefined
-    if (code !== undefined) found.push({ text: code, start: match.index, end: match.index + match[0].length })
-  }
-  return found.toSorted((a, b) => a.start - b.start)
-}
-
-const languages =
-  /\b(?:english|french|german|spanish|portuguese|italian|dutch|swedish|norwegian|danish|finnish|polish|czech|russian|ukrainian|turkish|greek|arabic|hebrew|hindi|bengali|chinese|mandarin|cantonese|japanese|korean|vietnamese|thai|indonesian|malay|latin|romanian|hungarian|bulgarian|serbian|croatian|catalan|irish|welsh|persian|urdu|swahili)\b/gi
 
 const plain = (text: string, pattern: RegExp): Array<Fact> =>
   [...text.matchAll(pattern)].map((match) => ({
@@ -173,6 +144,7 @@ export const candidates = (
     case "place": {
       const other = facts.names.filter(
         (fact) =>
+          !facts.dates.some((date) => date.start <= fact.start && fact.end <= date.end) &&
           !facts.people.some((person) => person.text.includes(fact.text)) &&
           (!startsSentence(text, fact.start) || text.trim() === fact.text)
       )
@@ -280,18 +252,22 @@ export const pickString = (property: Property, schema: Schema, source: Source): 
     const lead = role === "from" ? "from" : "to|into|in"
     const money = currencyFacts(facts.text)
     if (money.length > 1 || (money.length === 1 && property.siblings.some((name) => /amount|currency/i.test(name)))) {
-      const found = take(free(money, source)[0], source)
+      const found = take(
+        money.find((fact) => !source.used.some((other) => other.start === fact.start && other.end === fact.end)),
+        source
+      )
       if (found !== undefined) return found.text
-    }
-    if (role === "from") {
-      const unit = facts.numbers.find(
-        (fact) => fact.unit !== undefined && !/^(?:to|from|in|into|and|or|by|at|on)$/i.test(fact.unit)
-      )?.unit
-      if (unit !== undefined) return unit
     }
     if (role === "to" && facts.emails.length > 0) return take(free(facts.emails, source)[0], source)?.text
     const found = after(facts.text, lead)
     if (found !== undefined) return take(found, source)?.text
+    const unit = facts.numbers.find(
+      (fact) =>
+        fact.unit !== undefined &&
+        !/^(?:to|from|in|into|and|or|by|at|on|for)$/i.test(fact.unit) &&
+        !facts.dates.some((date) => date.start <= fact.start && fact.start < date.end)
+    )?.unit
+    if (role === "from" && unit !== undefined) return unit
     return role === "from" ? take(free(facts.names, source)[0], source)?.text : undefined
   }
   const list = candidates(role, format, source, property)
@@ -340,11 +316,20 @@ export const pickString = (property: Property, schema: Schema, source: Source): 
   )
   if (name !== undefined) return name.text
   if (!property.required) return undefined
-  const rest = subject(text, source)
-  const telling = words(rest).filter(
-    (word) => !stopWords.has(word) && !source.toolStems.has(stem(word)) && !/^\d+$/.test(word)
-  )
-  return telling.length === 0 ? undefined : clip(rest, 2_000)
+  const runs = remaining(subject(text, source), source)
+  return runs[0] === undefined ? undefined : clip(runs[0], 2_000)
+}
+
+/** The runs of words that neither the tool's own words nor small words break. */
+const remaining = (text: string, source: Source): ReadonlyArray<string> => {
+  const runs: Array<Array<string>> = [[]]
+  for (const word of text.slice(0, 4_000).split(/[\s,;]+/)) {
+    const [bare] = words(word)
+    const small = bare === undefined || stopWords.has(bare) || source.knownStems.has(stem(bare)) || /^\d+$/.test(bare)
+    if (!small) runs.at(-1)?.push(word.replace(/^[^\p{L}\p{N}]+|[^\p{L}\p{N}]+$/gu, ""))
+    else if (runs.at(-1)?.length !== 0) runs.push([])
+  }
+  return runs.filter((run) => run.length > 0).map((run) => run.join(" "))
 }
 
 const bareAnswer = (text: string): string | undefined => {

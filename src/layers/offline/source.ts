@@ -19,6 +19,8 @@ export interface Source {
   readonly instructions: string
   /** The stems of the tool's name, which a query does not repeat. */
   readonly toolStems: ReadonlySet<string>
+  /** The stems of all that is said of the tool. */
+  readonly knownStems: ReadonlySet<string>
   /** Numbers that tools have given, taken before those of the text. */
   readonly given: Array<number>
   /** Facts already taken. */

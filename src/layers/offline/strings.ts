@@ -261,7 +261,7 @@ const generate = (source: string, extra: number, pick: number): string | undefin
     if (char === "p" || char === "P") {
       const name = /^\{([^}]*)\}/.exec(source.slice(at))
       at += name?.[0].length ?? 0
-      return /^(?:N|Nd|Number)/.test(name?.[1] ?? "") ? "0" : /^Lu/.test(name?.[1] ?? "") ? "A" : "a"
+      return /^(?:N|Nd|Number)/.test(name?.[1] ?? "") ? "0" : (name?.[1] ?? "").startsWith("Lu") ? "A" : "a"
     }
     if (char === "u" || char === "x") {
       const hex = (char === "u" ? /^(?:\{([0-9a-f]+)\}|([0-9a-f]{4}))/i : /^([0-9a-f]{2})/i).exec(source.slice(at))

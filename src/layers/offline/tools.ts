@@ -2,28 +2,20 @@
  * Chooses the tools that a request asks for and fills in their arguments. Pure and deterministic: the same transcript
  * gives the same calls, which is how it knows what has been done.
  */
-import * as Tool from "effect/ai/Tool"
 import { isDeepStrictEqual } from "node:util"
-import { concept, operatorWords } from "./concepts.ts"
+import { operatorWords } from "./concepts.ts"
 import { clauses } from "./compose.ts"
 import type { Conversation } from "./conversation.ts"
 import { type Fact, facts as factsOf } from "./facts.ts"
-import { find, force } from "./fill.ts"
+import { find } from "./fill.ts"
+import { force } from "./force.ts"
 import { validator } from "./libraries.ts"
 import { prepare } from "./rank.ts"
 import { candidates } from "./slots.ts"
 import { roleOf, type Source } from "./source.ts"
 import { choices, resolve, type Schema, str, strings, toSchema, typeOf } from "./schema.ts"
-import { identifierWords, inverseFrequency, keyStems, stem, stopWords } from "./text.ts"
-
-export interface Offered {
-  readonly name: string
-  readonly description: string
-  readonly schema: Schema
-  readonly nameStems: ReadonlyArray<string>
-  readonly descriptionStems: ReadonlyArray<string>
-  readonly parameterStems: ReadonlyArray<string>
-}
+import { type Offered, relevance, takesQuery } from "./relevance.ts"
+import { inverseFrequency, keyStems, stem } from "./text.ts"
 
 export interface Planned {
   readonly name: string
@@ -33,68 +25,6 @@ export interface Planned {
 /** What is asked of the tools. */
 export type Choice = "auto" | "required" | { readonly tool: string }
 
-/** The parts of a tool that are matched with a request. */
-export const offered = (tool: Tool.Any): Offered => {
-  const schema = toSchema(Tool.getJsonSchema(tool))
-  const properties = Object.entries(toSchema(resolve(schema, schema)["properties"]))
-  const description = Tool.getDescription(tool) ?? str(schema, "description") ?? ""
-  return {
-    name: tool.name,
-    description,
-    schema,
-    nameStems: identifierWords(tool.name)
-      .filter((word) => !stopWords.has(word))
-      .map(stem),
-    descriptionStems: [...new Set(keyStems(description))],
-    parameterStems: [
-      ...new Set(
-        properties
-          .flatMap(([name, value]) => [
-            ...identifierWords(name),
-            ...keyStems(str(toSchema(value), "description") ?? "")
-          ])
-          .filter((word) => word.length > 2 && !stopWords.has(word))
-          .map(stem)
-      )
-    ]
-  }
-}
-
-/** Words of a tool's name that many names have. */
-const common = new Set(
-  "get set tool run do make handle call use fetch tool data info number text value ask".split(" ").map(stem)
-)
-
-const relevance = (tool: Offered, stems: ReadonlySet<string>, weight: (stem: string) => number): number => {
-  let named = 0
-  let described = 0
-  let hits = 0
-  let synonyms = 0
-  const near = (item: string) => [...concept(item)].some((other) => stems.has(other))
-  for (const item of new Set(tool.nameStems)) {
-    const scale = common.has(item) ? 0.4 : 1
-    if (stems.has(item)) named += 2 * scale * weight(item)
-    else if (near(item)) {
-      named += 1.2 * scale * weight(item)
-      synonyms++
-    }
-  }
-  for (const item of tool.descriptionStems) {
-    if (tool.nameStems.includes(item)) continue
-    if (stems.has(item)) {
-      described += weight(item)
-      hits++
-    } else if (near(item)) described += 0.35 * weight(item)
-  }
-  for (const item of tool.parameterStems) if (stems.has(item)) described += 0.5 * weight(item)
-  // One shared word of the description is chance, unless it is nearly all that the description says.
-  if (named === 0 && hits < 2 && !(hits === 1 && tool.descriptionStems.length <= 3)) return 0
-  void synonyms
-  return named + described
-}
-
-const looksUp =
-  /\b(?:search|lookup|look up|retriev\w*|knowledge|find information|query|browse|wiki\w*|answers? (?:questions?|anything))\b/i
 const question = /[?？]\s*$|^(?:what|who|when|where|why|which|how|find|search|look up|tell me about)\b/i
 
 const sourceOf = (
@@ -111,6 +41,7 @@ const sourceOf = (
   task: text,
   instructions: conversation.instructions,
   toolStems: new Set(tool.nameStems),
+  knownStems: new Set([...tool.nameStems, ...tool.descriptionStems, ...tool.parameterStems]),
   given: [...given],
   used: [],
   ranked: () => prepare(text),
@@ -205,6 +136,9 @@ interface Step {
   readonly calls: ReadonlyArray<Planned>
 }
 
+/** The stem of the word that commands: the first with meaning. */
+const verbOf = (clause: string): string | undefined => keyStems(clause.slice(0, 200))[0]
+
 const choose = (
   clause: string,
   tools: ReadonlyArray<Offered>,
@@ -212,11 +146,10 @@ const choose = (
 ): ReadonlyArray<Offered> => {
   const stems = new Set([...keyStems(clause), ...operatorWords(clause)])
   const scored = tools
-    .map((tool) => ({ tool, score: relevance(tool, stems, weight) }))
+    .map((tool) => ({ tool, score: relevance(tool, stems, weight, verbOf(clause)) }))
     .filter(({ score }) => score > 0.35)
     .toSorted((a, b) => b.score - a.score)
-  if (scored.length === 0 && question.test(clause.trim()))
-    return tools.filter((tool) => looksUp.test(`${identifierWords(tool.name).join(" ")} ${tool.description}`))
+  if (scored.length === 0 && question.test(clause.trim())) return tools.filter(takesQuery)
   return scored.map(({ tool }) => tool)
 }
 
@@ -381,7 +314,7 @@ const forcedBest = (
   const stems = new Set([...keyStems(text), ...operatorWords(text)])
   const scored = tools.map((tool) => ({
     tool,
-    score: relevance(tool, stems, weight),
+    score: relevance(tool, stems, weight, verbOf(text)),
     fits: fillArguments(tool, text, conversation, now) !== undefined
   }))
   const best = scored.toSorted((a, b) => Number(b.fits) - Number(a.fits) || b.score - a.score)[0]

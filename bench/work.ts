@@ -26,17 +26,17 @@ const measure = async (warm: number, times: number, units: number, once: () => P
 
 const workloads: Record<string, () => Promise<object>> = {
   single: () =>
-    measure(300, 700, 1, async () => {
+    measure(1000, 2000, 1, async () => {
       const text = await peer.single("Hello")
       check(text === "Hello there.", text)
     }),
   tools: () =>
-    measure(30, 70, rounds, async () => {
+    measure(80, 160, rounds, async () => {
       const text = await peer.tools("Add", rounds)
       check(text === "sum 1,2,3,4,5,6,7,8,9,10", text)
     }),
   stream: () =>
-    measure(8, 12, tokens, async () => {
+    measure(8, 16, tokens, async () => {
       const count = await peer.stream("Go on", tokens)
       check(count === tokens, count)
     }),

@@ -158,16 +158,7 @@ const makePlan = (name: string, options: AnyOptions): Loop.Plan => {
   const subject = `agent "${name}"`
   const problem = (what: string, remedy: string) => new InvalidDefinition({ subject, problem: what, remedy })
   if (name.trim() === "") throw problem("it has no name", "Give it one: it shows in events, spans and errors")
-  const byName = new Map<string, Tool.Any | AgentTool.Any>()
-  const add = (tool: Tool.Any, entry: Tool.Any | AgentTool.Any) => {
-    AgentTool.validate(tool)
-    if (byName.has(tool.name)) {
-      throw problem(`it has two tools named "${tool.name}"`, "Rename one of them")
-    }
-    byName.set(tool.name, entry)
-  }
-  for (const tool of Object.values(options.toolkit?.tools ?? {})) add(tool, tool)
-  for (const entry of options.tools ?? []) add(entry.tool, entry)
+  const { byName, shown } = toolsOf(options, problem)
   const maxSteps = options.maxSteps ?? 16
   if (!(maxSteps >= 1)) throw problem(`maxSteps is ${maxSteps}`, "Use 1 or more")
   const concurrency = options.toolConcurrency ?? 8
@@ -182,7 +173,7 @@ const makePlan = (name: string, options: AnyOptions): Loop.Plan => {
     instructions: instructionsOf(options.instructions),
     toolkit: options.toolkit,
     byName,
-    shown: byName.size === 0 ? undefined : shown(byName),
+    shown,
     toolChoice: checkedChoice(options.toolChoice ?? "auto", byName, problem),
     toolConcurrency: concurrency === "unbounded" ? Number.POSITIVE_INFINITY : concurrency,
     toolTimeout: options.toolTimeout === undefined ? undefined : Duration.fromInputUnsafe(options.toolTimeout),
@@ -211,10 +202,50 @@ const instructionsOf = (instructions: AnyOptions["instructions"]): Loop.Plan["in
     })
 }
 
+type ToolsByName = ReadonlyMap<string, Tool.Any | AgentTool.Any>
+type Problem = (what: string, remedy: string) => InvalidDefinition
+
+interface ToolSet {
+  readonly byName: ToolsByName
+  readonly shown: Toolkit.WithHandler<Record<string, Tool.Any>> | undefined
+}
+
+const noTools: ToolSet = { byName: new Map(), shown: undefined }
+const toolSets = new WeakMap<object, ToolSet>()
+
+/** The tools of a definition. Agents that share a toolkit share what is made of it. */
+const toolsOf = (options: AnyOptions, problem: Problem): ToolSet => {
+  const { toolkit, tools } = options
+  if (tools === undefined || tools.length === 0) {
+    if (toolkit === undefined) return noTools
+    let found = toolSets.get(toolkit)
+    if (found === undefined) {
+      found = makeToolSet(toolkit, [], problem)
+      toolSets.set(toolkit, found)
+    }
+    return found
+  }
+  return makeToolSet(toolkit, tools, problem)
+}
+
+const makeToolSet = (
+  toolkit: AnyOptions["toolkit"],
+  tools: ReadonlyArray<AgentTool.Any>,
+  problem: Problem
+): ToolSet => {
+  const byName = new Map<string, Tool.Any | AgentTool.Any>()
+  const add = (tool: Tool.Any, entry: Tool.Any | AgentTool.Any) => {
+    AgentTool.validate(tool)
+    if (byName.has(tool.name)) throw problem(`it has two tools named "${tool.name}"`, "Rename one of them")
+    byName.set(tool.name, entry)
+  }
+  for (const tool of Object.values(toolkit?.tools ?? {})) add(tool, tool)
+  for (const entry of tools) add(entry.tool, entry)
+  return { byName, shown: byName.size === 0 ? undefined : show(byName) }
+}
+
 /** effect/ai's side of the tools: it shows them to the model and is told to run none. */
-const shown = (
-  byName: ReadonlyMap<string, Tool.Any | AgentTool.Any>
-): Toolkit.WithHandler<Record<string, Tool.Any>> => ({
+const show = (byName: ToolsByName): Toolkit.WithHandler<Record<string, Tool.Any>> => ({
   tools: Object.fromEntries(
     [...byName].map(([key, entry]) => [key, AgentTool.isAgentTool(entry) ? entry.tool : entry])
   ),

@@ -3,6 +3,15 @@
  * to the agents; it touches `effect/ai` only.
  */
 import * as Response from "effect/ai/Response"
+import * as Schema from "effect/Schema"
+
+/** A part as effect/ai decodes it, or as a provider of ours emits it: well-formed, with fields left out. */
+export type AnyPart = Response.AnyPart | Response.PartEncoded | Response.StreamPartEncoded
+
+const decodePart = Schema.decodeUnknownSync(Response.Part()) as (part: unknown) => Response.AnyPart
+
+/** Parts with bytes, links and results are few, so the schema may do them. */
+const whole = (part: AnyPart): Response.AnyPart => (Response.isPart(part) ? part : decodePart(part))
 
 /** A tool call as the model asked for it; its parameters are not validated yet. */
 export interface Call {
@@ -33,26 +42,29 @@ interface Block {
 
 const noUsage = new Response.Usage({ inputTokens: {}, outputTokens: {} } as never, { disableChecks: true })
 
+const usageOf = (usage: Response.Usage | typeof Response.Usage.Encoded): Response.Usage =>
+  usage instanceof Response.Usage ? usage : new Response.Usage(usage as Response.Usage, { disableChecks: true })
+
 export class Collector {
   readonly #parts: Array<Response.AnyPart | Block> = []
   readonly #open = new Map<string, Block>()
   readonly #calls: Array<Call> = []
   #files = false
-  #finish: Response.FinishPart | undefined
-  #metadata: Response.ResponseMetadataPart | undefined
+  #finish: { readonly reason: Response.FinishReason; readonly usage: Response.Usage } | undefined
+  #metadata: { readonly id?: string | undefined; readonly modelId?: string | undefined } | undefined
 
-  push(part: Response.AnyPart): void {
+  push(part: AnyPart): void {
     switch (part.type) {
       case "text-start":
       case "reasoning-start":
-        this.#block(part.type === "text-start" ? "text" : "reasoning", part.id).metadata = part.metadata
+        this.#block(part.type === "text-start" ? "text" : "reasoning", part.id).metadata = part.metadata ?? {}
         return
       case "text-delta":
       case "reasoning-delta": {
         // A delta that no start announced is part of the answer all the same.
         const block = this.#block(part.type === "text-delta" ? "text" : "reasoning", part.id)
         block.text += part.delta
-        block.metadata = { ...block.metadata, ...part.metadata }
+        if (part.metadata !== undefined) block.metadata = { ...block.metadata, ...part.metadata }
         return
       }
       case "text-end":
@@ -68,29 +80,36 @@ export class Collector {
       case "tool-params-end":
         return
       case "finish":
-        this.#finish = part
+        this.#finish = { reason: part.reason, usage: usageOf(part.usage) }
         return
       case "response-metadata":
         this.#metadata = part
         return
+      case "text":
+      case "reasoning":
+        this.#parts.push({ type: part.type, text: part.text, metadata: part.metadata ?? {} })
+        return
       case "tool-call":
-        this.#parts.push(part.providerExecuted ? part : this.#call(part))
+        this.#parts.push(part.providerExecuted === true ? whole(part) : this.#call(part))
         return
       case "file":
         this.#files = true
-        this.#parts.push(part)
+        this.#parts.push(whole(part))
+        return
+      case "error":
         return
       default:
-        this.#parts.push(part)
+        this.#parts.push(whole(part))
     }
   }
 
   /** Some servers give two calls of one answer the same id; each call needs a result of its own. */
-  #call(part: Response.ToolCallPart<string, unknown>): Response.AnyPart {
+  #call(part: Response.ToolCallPartEncoded | Response.ToolCallPart<string, unknown>): Response.AnyPart {
     let id = part.id
     for (let n = 2; this.#calls.some((call) => call.id === id); n++) id = `${part.id}_${n}`
-    this.#calls.push({ id, name: part.name, params: part.params })
-    return id === part.id ? part : Response.makePart("tool-call", { ...part, id })
+    const { name, params } = part
+    this.#calls.push({ id, name, params })
+    return Response.makePart("tool-call", { id, name, params, providerExecuted: false, metadata: part.metadata ?? {} })
   }
 
   #block(type: Block["type"], id: string): Block {

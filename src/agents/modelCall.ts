@@ -10,12 +10,14 @@ import * as LanguageModel from "effect/ai/LanguageModel"
 import * as Model from "effect/ai/Model"
 import * as Prompt from "effect/ai/Prompt"
 import type * as Response from "effect/ai/Response"
+import { ResponseIdTracker } from "effect/ai/ResponseIdTracker"
 import * as AiTelemetry from "effect/ai/Telemetry"
 import type * as Tool from "effect/ai/Tool"
 import type * as Toolkit from "effect/ai/Toolkit"
 import type * as Schedule from "effect/Schedule"
 import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import type * as Tracer from "effect/Tracer"
 import { toJson } from "../internal/json.ts"
 import * as ModelRetry from "../internal/modelRetry.ts"
 import type { RunState } from "../internal/RunState.ts"
@@ -23,7 +25,7 @@ import * as Spans from "../internal/telemetry.ts"
 import * as ModelInfo from "../services/ModelInfo.ts"
 import { CaptureContent } from "../services/Telemetry.ts"
 import type { OutputSpec } from "./output.ts"
-import { Collector, type Turn } from "./Collector.ts"
+import { type AnyPart, Collector, type Turn } from "./Collector.ts"
 
 /** What one step asks of the model. */
 export interface Request {
@@ -40,6 +42,7 @@ export interface Request {
 export interface Callee {
   readonly model: LanguageModel.LanguageModel
   readonly info: ModelInfo.ModelInfo | undefined
+  readonly direct: ModelInfo.Direct | undefined
   readonly provider: string | undefined
   readonly modelName: string | undefined
 }
@@ -52,6 +55,7 @@ export const callee: Effect.Effect<Callee, never, LanguageModel.LanguageModel> =
   return {
     model,
     info,
+    direct: ModelInfo.direct(model),
     provider: info?.provider ?? Context.getOrUndefined(context, Model.ProviderName),
     modelName: info?.model ?? Context.getOrUndefined(context, Model.ModelName)
   }
@@ -124,7 +128,7 @@ const traced = (self: Callee, request: Request, state: RunState): Effect.Effect<
         Effect.flatMap(Clock.currentTimeMillis, (now) =>
           Spans.recordOperation(strings({ ...attributes, "error.type": error }), (now - started) / 1000, turn?.usage)
         )
-      const turn = yield* Spans.adoptModelSpan(span, made(self, request, state)).pipe(
+      const turn = yield* made(self, request, state, span).pipe(
         Effect.provideService(ModelInfo.CallerRetries, true),
         Effect.tapError((error) => done(undefined, Spans.errorType(error)))
       )
@@ -148,16 +152,31 @@ const strings = (attributes: Readonly<Record<string, string | number | undefined
     Object.entries(attributes).flatMap(([key, value]) => (value === undefined ? [] : [[key, String(value)]]))
   )
 
-const made = (self: Callee, request: Request, state: RunState): Effect.Effect<Turn, AiError.AiError> => {
+const made = (
+  self: Callee,
+  request: Request,
+  state: RunState,
+  span: Tracer.Span
+): Effect.Effect<Turn, AiError.AiError> => {
   const collector = new Collector()
   const { output } = request
   const native = self.info?.structuredOutput === true
+  const wrapped = (effect: Effect.Effect<void, AiError.AiError>) => Spans.adoptModelSpan(span, effect)
   const calling =
     output !== undefined && !native && request.toolkit === undefined
-      ? generateObject(self, request, output, collector, state)
-      : state.streaming
-        ? stream(self, request, collector, state)
-        : generate(self, request, collector, state)
+      ? wrapped(generateObject(self, request, output, collector, state))
+      : Effect.withFiber((fiber) => {
+          const direct = canCallDirectly(fiber.context) ? self.direct : undefined
+          if (direct !== undefined) {
+            const asked = providerRequest(request, span)
+            return state.streaming
+              ? readStream(direct.streamText(asked), request.step, collector, state)
+              : Effect.flatMap(direct.generateText(asked), (parts) => told(parts, request.step, collector, state))
+          }
+          return wrapped(
+            state.streaming ? stream(self, request, collector, state) : generate(self, request, collector, state)
+          )
+        })
   const asked =
     output !== undefined && native ? Effect.provideService(calling, ModelInfo.OutputFormat, output.format) : calling
   return Effect.flatMap(asked, () => {
@@ -171,6 +190,28 @@ const made = (self: Callee, request: Request, state: RunState): Effect.Effect<Tu
       })
     )
   })
+}
+
+/** effect/ai's own hooks into a call are its wrapper's to serve. */
+const canCallDirectly = (context: Context.Context<never>): boolean =>
+  Context.getOrUndefined(context, AiTelemetry.CurrentSpanTransformer) === undefined &&
+  Context.getOrUndefined(context, ResponseIdTracker) === undefined
+
+/** What effect/ai's wrapper would give the provider. */
+const providerRequest = (request: Request, span: Tracer.Span): LanguageModel.ProviderOptions => {
+  const { toolkit, toolChoice } = request
+  const all = toolkit === undefined ? [] : Object.values(toolkit.tools)
+  const allowed = typeof toolChoice === "object" && "oneOf" in toolChoice ? toolChoice.oneOf : undefined
+  return {
+    prompt: request.prompt,
+    tools: allowed === undefined ? all : all.filter((tool) => allowed.includes(tool.name as string)),
+    toolChoice: toolkit === undefined ? "none" : toolChoice,
+    responseFormat: { type: "text" },
+    span,
+    previousResponseId: undefined,
+    incrementalPrompt: undefined,
+    toolCallValidation: "deferred"
+  }
 }
 
 // effect/ai resolves the types of a response from literal options; ours are made at run time and read part by part.
@@ -194,7 +235,7 @@ const generate = (
   )
 
 /** Collects the parts of a whole answer, and tells them as one delta each. */
-const told = (parts: ReadonlyArray<Response.AnyPart>, step: number, collector: Collector, state: RunState) => {
+const told = (parts: ReadonlyArray<AnyPart>, step: number, collector: Collector, state: RunState) => {
   for (const part of parts) collector.push(part)
   state.text = collector.text
   if (state.silent) return Effect.void
@@ -212,7 +253,16 @@ const told = (parts: ReadonlyArray<Response.AnyPart>, step: number, collector: C
 const stream = (self: Callee, request: Request, collector: Collector, state: RunState) => {
   const { step } = request
   const parts: Stream.Stream<Response.AnyPart, AiError.AiError> = self.model.streamText(options(request))
-  return Stream.runForEach(parts, (part): Effect.Effect<void, AiError.AiError> => {
+  return readStream(parts, step, collector, state)
+}
+
+const readStream = (
+  parts: Stream.Stream<AnyPart, AiError.AiError>,
+  step: number,
+  collector: Collector,
+  state: RunState
+): Effect.Effect<void, AiError.AiError> =>
+  Stream.runForEach(parts, (part): Effect.Effect<void, AiError.AiError> => {
     if (part.type === "error") {
       return Effect.fail(
         AiError.make({
@@ -236,7 +286,6 @@ const stream = (self: Callee, request: Request, collector: Collector, state: Run
     }
     return part.type === "reasoning" ? state.emit({ _tag: "ReasoningDelta", step, delta: part.text }) : Effect.void
   })
-}
 
 /**
  * The native structured output of a provider that is not ours. An answer that does not decode is read by us, which

@@ -161,6 +161,31 @@ const operationDuration = Metric.histogram("gen_ai.client.operation.duration", {
   boundaries: [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92]
 })
 
+interface Instruments {
+  readonly duration: Metric.Histogram<number>
+  readonly input: Metric.Histogram<number>
+  readonly output: Metric.Histogram<number>
+}
+
+// Few combinations of attributes ever occur, and making a metric of each call's own costs more than the call's span.
+const instruments = new Map<string, Instruments>()
+const maxInstruments = 1000
+
+const instrumentsOf = (attributes: Readonly<Record<string, string>>): Instruments => {
+  const id = Object.values(attributes).join("\n")
+  let found = instruments.get(id)
+  if (found === undefined) {
+    const tokens = (type: string) => Metric.withAttributes(tokenUsage, { ...attributes, "gen_ai.token.type": type })
+    found = {
+      duration: Metric.withAttributes(operationDuration, attributes),
+      input: tokens("input"),
+      output: tokens("output")
+    }
+    if (instruments.size < maxInstruments) instruments.set(id, found)
+  }
+  return found
+}
+
 /** Counts one model call in the conventional metrics. */
 export const recordOperation = (
   attributes: Readonly<Record<string, string>>,
@@ -169,14 +194,9 @@ export const recordOperation = (
 ): Effect.Effect<void> =>
   Effect.withFiber((fiber) => {
     const context = fiber.context as Context.Context<never>
-    Metric.withAttributes(operationDuration, attributes).updateUnsafe(seconds, context)
-    const count = (type: string, tokens: number | undefined) => {
-      if (tokens === undefined) return
-      Metric.withAttributes(tokenUsage, { ...attributes, "gen_ai.token.type": type }).updateUnsafe(tokens, context)
-    }
-    if (usage !== undefined) {
-      count("input", usage.inputTokens.total)
-      count("output", usage.outputTokens.total)
-    }
+    const { duration, input, output } = instrumentsOf(attributes)
+    duration.updateUnsafe(seconds, context)
+    if (usage?.inputTokens.total !== undefined) input.updateUnsafe(usage.inputTokens.total, context)
+    if (usage?.outputTokens.total !== undefined) output.updateUnsafe(usage.outputTokens.total, context)
     return Effect.void
   })

@@ -137,18 +137,23 @@ const make = (options: Options): Effect.Effect<LanguageModel.LanguageModel, Conf
     }
     const api = options.api === undefined || options.api === "auto" ? (isOpenAi ? "responses" : "chat") : options.api
     const provider = new Provider(options, connection, api, !isOpenAi)
-    const model = yield* LanguageModel.make({
+    const direct: ModelInfo.Direct = {
       generateText: (request) => provider.generate(request),
       streamText: (request) => provider.stream(request)
+    }
+    const model = yield* LanguageModel.make({
+      generateText: (request) => provider.generate(request),
+      streamText: direct.streamText
     })
-    return ModelInfo.attach(model, {
+    const info: ModelInfo.ModelInfo = {
       provider: provider.name,
       model: options.model,
       structuredOutput: true,
       network: true,
       server: provider.server,
       retry: options.retry
-    })
+    }
+    return ModelInfo.attach(model, info, direct)
   })
 
 const hostOf = (url: string): URL | undefined => (URL.canParse(url) ? new URL(url) : undefined)
@@ -157,7 +162,12 @@ interface Call {
   readonly path: string
   readonly body: Fields
   readonly transport: Transport
+  /** Nobody above us retries and traces: it is not the agent loop that calls. */
+  readonly alone: boolean
 }
+
+const hasOptions = ({ chat: _chat, responses: _responses, body: _body, ...own }: CallOptions): boolean =>
+  Object.keys(own).length > 0
 
 /** Calls without an id get one; `Random` makes it, so that tests can repeat it. */
 const idMaker = Effect.map(Random.Random, (random) => () => {
@@ -192,12 +202,12 @@ class Provider {
   generate(request: LanguageModel.ProviderOptions): Effect.Effect<Array<Response.PartEncoded>, AiError.AiError> {
     return this.#retrying(
       Effect.gen({ self: this }, function* () {
-        const { path, body, transport } = yield* this.#prepare(request)
+        const { path, body, transport, alone } = yield* this.#prepare(request)
         const answer = yield* transport.whole(path, body)
         const decode = this.#api === "chat" ? Chat.decode : Responses.decode
         const parts = decode(answer, yield* idMaker)
         if (Chat.isProblem(parts)) return yield* Effect.fail(parts)
-        this.#annotate(request, parts)
+        if (alone) this.#annotate(request, parts)
         return parts
       }).pipe(Effect.catch((problem) => this.#fail(problem, "generateText")))
     )
@@ -207,14 +217,14 @@ class Provider {
     let began = false
     const once = Stream.unwrap(
       Effect.gen({ self: this }, function* () {
-        const { path, body, transport } = yield* this.#prepare(request)
+        const { path, body, transport, alone } = yield* this.#prepare(request)
         const newId = yield* idMaker
         const decoder = this.#api === "chat" ? new Chat.StreamDecoder(newId) : new Responses.StreamDecoder(newId)
         const asked = this.#api === "chat" ? { ...body, stream_options: { include_usage: true } } : body
         const read = (parts: ReadonlyArray<Response.StreamPartEncoded> | Problem) => {
           if (Chat.isProblem(parts)) return Effect.fail(parts)
           if (parts.length > 0) began = true
-          this.#annotate(request, parts)
+          if (alone) this.#annotate(request, parts)
           return Effect.succeed(parts)
         }
         return transport.events(path, asked).pipe(
@@ -240,29 +250,37 @@ class Provider {
       const format = formatOf(request) ?? fiber.getRef(ModelInfo.OutputFormat)
       const bridge = fiber.getRef(SyncBridge)
       const { model } = this.#options
-      AiTelemetry.addGenAIAnnotations(request.span, {
-        provider: { name: this.name },
-        operation: { name: "chat" },
-        request: {
-          model: options.model ?? model,
-          temperature: options.temperature,
-          topP: options.topP,
-          maxTokens: options.maxOutputTokens,
-          seed: options.seed,
-          stopSequences: typeof options.stop === "string" ? [options.stop] : options.stop
-        }
-      })
+      const alone = !fiber.getRef(ModelInfo.CallerRetries)
+      if (alone || hasOptions(options)) this.#describe(request, options)
       return Effect.sync((): Call => ({
         path: this.#api === "chat" ? "/chat/completions" : "/responses",
         body:
           this.#api === "chat"
             ? Chat.encode(request, model, options, format, this.#compatible)
             : Responses.encode(request, model, options, format),
-        transport: bridge === undefined ? this.#sdk : bridged(this.#connection, bridge)
+        transport: bridge === undefined ? this.#sdk : bridged(this.#connection, bridge),
+        alone
       }))
     })
   }
 
+  #describe(request: LanguageModel.ProviderOptions, options: CallOptions): void {
+    const { stop } = options
+    AiTelemetry.addGenAIAnnotations(request.span, {
+      provider: { name: this.name },
+      operation: { name: "chat" },
+      request: {
+        model: options.model ?? this.#options.model,
+        temperature: options.temperature,
+        topP: options.topP,
+        maxTokens: options.maxOutputTokens,
+        seed: options.seed,
+        stopSequences: typeof stop === "string" ? [stop] : stop
+      }
+    })
+  }
+
+  /** What the answer says of itself, for whoever calls the model alone; the agent loop writes it on its own spans. */
   #annotate(
     request: LanguageModel.ProviderOptions,
     parts: ReadonlyArray<Response.PartEncoded | Response.StreamPartEncoded>

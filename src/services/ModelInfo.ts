@@ -5,8 +5,11 @@
 import * as Context from "effect/Context"
 import type * as AiError from "effect/ai/AiError"
 import type * as LanguageModel from "effect/ai/LanguageModel"
+import type * as Response from "effect/ai/Response"
+import type * as Effect from "effect/Effect"
 import type * as JsonSchema from "effect/JsonSchema"
 import type * as Schedule from "effect/Schedule"
+import type * as Stream from "effect/Stream"
 
 /** What a model says of itself. */
 export interface ModelInfo {
@@ -24,15 +27,49 @@ export interface ModelInfo {
   readonly retry?: Schedule.Schedule<unknown, AiError.AiError> | "none" | undefined
 }
 
+/**
+ * A provider as effect/ai's `LanguageModel.make` takes it, for the agent loop to call without the work of decoding parts
+ * by schema that are known to be well-formed.
+ */
+export interface Direct {
+  readonly generateText: (
+    request: LanguageModel.ProviderOptions
+  ) => Effect.Effect<ReadonlyArray<Response.PartEncoded>, AiError.AiError>
+  readonly streamText: (
+    request: LanguageModel.ProviderOptions
+  ) => Stream.Stream<Response.StreamPartEncoded, AiError.AiError>
+}
+
+interface Attached {
+  readonly info: ModelInfo
+  readonly direct: Direct | undefined
+  readonly generateText: unknown
+  readonly streamText: unknown
+}
+
 const key: unique symbol = Symbol.for("troupe/ModelInfo") as never
 
+const attached = (model: LanguageModel.LanguageModel): Attached | undefined =>
+  (model as { readonly [key]?: Attached })[key]
+
 /** Attaches `info` to a model. Middleware that copies the service with a spread keeps it. */
-export const attach = (model: LanguageModel.LanguageModel, info: ModelInfo): LanguageModel.LanguageModel =>
-  Object.assign({ ...model }, { [key]: info })
+export const attach = (
+  model: LanguageModel.LanguageModel,
+  info: ModelInfo,
+  direct?: Direct
+): LanguageModel.LanguageModel => {
+  const own: Attached = { info, direct, generateText: model.generateText, streamText: model.streamText }
+  return Object.assign({ ...model }, { [key]: own })
+}
 
 /** What `model` says of itself; `undefined` for a model that is not ours. */
-export const get = (model: LanguageModel.LanguageModel): ModelInfo | undefined =>
-  (model as { readonly [key]?: ModelInfo })[key]
+export const get = (model: LanguageModel.LanguageModel): ModelInfo | undefined => attached(model)?.info
+
+/** The provider itself, unless somebody has wrapped the model: then every call must go through the wrapper. */
+export const direct = (model: LanguageModel.LanguageModel): Direct | undefined => {
+  const own = attached(model)
+  return own?.generateText === model.generateText && own?.streamText === model.streamText ? own?.direct : undefined
+}
 
 /** The shape that the answer of one model call must have. The root is always a JSON object. */
 export interface OutputFormat {

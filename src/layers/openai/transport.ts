@@ -48,12 +48,25 @@ const withTimeout =
 
 /** The part of the SDK's client that is used. */
 interface Client {
-  post(path: string, options: { body: object; stream?: boolean; signal: AbortSignal }): Promise<unknown>
+  post(
+    path: string,
+    options: { body: object; stream?: boolean; signal: AbortSignal; timeout?: number }
+  ): Promise<unknown>
 }
+
+/** The longest that Node's timers can wait. */
+const longest = 2 ** 31 - 1
+
+/** The SDK's own time-out, by its name: its classes are not loaded until it is needed. */
+const isTimeout = (error: unknown): boolean =>
+  Predicate.hasProperty(error, "constructor") &&
+  Predicate.hasProperty(error.constructor, "name") &&
+  error.constructor.name === "APIConnectionTimeoutError"
 
 /** Requests through the SDK, which is loaded when the first one is made. */
 export const sdk = (connection: Connection): Transport => {
   let loading: Promise<Client> | undefined
+  const limit = Math.min(Duration.toMillis(connection.timeout), longest)
   const client = (): Promise<Client> =>
     (loading ??= import("openai").then(
       ({ default: OpenAI }) =>
@@ -66,16 +79,15 @@ export const sdk = (connection: Connection): Transport => {
           defaultHeaders: connection.headers,
           maxRetries: 0,
           logLevel: "off",
-          // Ours is the only clock: the SDK's would not be interrupted with the run.
-          timeout: 2 ** 31 - 1
+          timeout: longest
         })
     ))
   return {
     whole: (path, body) =>
       Effect.tryPromise({
-        try: async (signal) => (await client()).post(path, { body, signal }),
-        catch: problemOf
-      }).pipe(withTimeout(connection)),
+        try: async (signal) => (await client()).post(path, { body, signal, timeout: limit }),
+        catch: (error) => (isTimeout(error) ? timedOut(connection.timeout) : problemOf(error))
+      }),
     events: (path, body) =>
       Stream.unwrap(
         Effect.gen(function* () {

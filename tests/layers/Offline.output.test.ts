@@ -59,6 +59,18 @@ describe("structured output", () => {
     }).pipe(Effect.provide(quiet))
   )
 
+  it.effect("takes the items of an enumeration inside a sentence", () =>
+    Effect.gen(function* () {
+      const schema = Schema.Struct({ values: Schema.Array(Schema.String) })
+      expect(yield* object(schema, "Lisbon, Porto and Faro are in Portugal.")).toEqual({
+        values: ["Lisbon", "Porto", "Faro"]
+      })
+      expect(yield* object(schema, "- tea\n- coffee with milk\n- water")).toEqual({
+        values: ["tea", "coffee with milk", "water"]
+      })
+    }).pipe(Effect.provide(quiet))
+  )
+
   it.effect("rates worse writing lower, within the scale that is written", () =>
     Effect.gen(function* () {
       const Judgement = Schema.Struct({ score: Schema.Int, reason: Schema.String })

@@ -343,7 +343,13 @@ export const enumeration = (text: string): Array<string> => {
     if (match !== undefined) {
       const parts = match
         .split(/\s*,\s*(?:(?:and|or|y|e|et|und|&)\s+)?|\s+(?:and|or|&)\s+/iu)
-        .map((part) => part.trim())
+        // The sentence may go on after the last item.
+        .map((part, at, all) =>
+          (at > 0 && at === all.length - 1
+            ? (part.split(/\s+(?:is|are|was|were|has|have|had|can|will|do|does)\s/i)[0] ?? part)
+            : part
+          ).trim()
+        )
         .filter((part) => part !== "")
       if (parts.length > 1) return parts
     }

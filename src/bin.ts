@@ -1,0 +1,106 @@
+#!/usr/bin/env node
+/**
+ * The command line. This file declares the commands and turns their ends into exit codes; what a command does is loaded
+ * when it is called, so that `--help` is fast.
+ */
+import { readFileSync } from "node:fs"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as NodeServices from "@effect/platform-node/NodeServices"
+import * as Cause from "effect/Cause"
+import * as Argument from "effect/cli/Argument"
+import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Predicate from "effect/Predicate"
+import { CliFailure } from "./cli/failure.ts"
+import { err, harmless, quietPipes } from "./cli/terminal.ts"
+
+const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
+  readonly version: string
+}
+
+const model = Flag.String("model").pipe(
+  Flag.withDescription("openai:NAME or offline; by default OpenAI when OPENAI_API_KEY or OPENAI_BASE_URL is set"),
+  Flag.optional
+)
+const json = Flag.Boolean("json").pipe(
+  Flag.withDescription("Write every event as a line of JSON"),
+  Flag.withDefault(false)
+)
+
+const run = Command.make(
+  "run",
+  {
+    agent: Flag.String("agent").pipe(
+      Flag.withDescription("A file that exports an agent as default; none: the built-in assistant"),
+      Flag.optional
+    ),
+    model,
+    json,
+    question: Argument.String("question").pipe(
+      Argument.withDescription("The question; - or nothing reads standard input"),
+      Argument.optional
+    )
+  },
+  (input) =>
+    Effect.flatMap(
+      Effect.promise(() => import("./cli/run.ts")),
+      (command) => command.run(input)
+    )
+).pipe(Command.withDescription("Ask an agent"))
+
+const review = Command.make(
+  "review",
+  {
+    model,
+    json,
+    reviewers: Flag.String("reviewers").pipe(
+      Flag.withDescription("Which reviewers, separated by commas; by default all of them"),
+      Flag.optional
+    ),
+    concurrency: Flag.Int("concurrency").pipe(
+      Flag.withDescription("How many reviews run at once"),
+      Flag.withDefault(8)
+    ),
+    files: Argument.String("file").pipe(Argument.withDescription("The text files to review"), Argument.atLeast(1))
+  },
+  (input) =>
+    Effect.flatMap(
+      Effect.promise(() => import("./cli/review.ts")),
+      (command) => command.run(input)
+    )
+).pipe(Command.withDescription("Let several reviewers look at files, and merge one report"))
+
+const troupe = Command.make("troupe").pipe(
+  Command.withDescription("Agents that start together, stop together, and say what went wrong"),
+  Command.withSubcommands([run, review])
+)
+
+let signal: "SIGINT" | "SIGTERM" = "SIGINT"
+process.once("SIGTERM", () => {
+  signal = "SIGTERM"
+})
+quietPipes()
+
+const main = Command.runWith(troupe, { version })(process.argv.slice(2)).pipe(
+  Effect.tapCause((cause) => {
+    if (Cause.hasInterruptsOnly(cause)) return err("troupe: interrupted\n")
+    const error = Cause.squash(cause)
+    // effect/cli has already said what is wrong with the usage.
+    if (Predicate.hasProperty(error, "_tag") && error._tag === "ShowHelp") return Effect.void
+    const message = Predicate.hasProperty(error, "message") ? String(error.message) : String(error)
+    return err(`troupe: ${harmless(message).replace(/\s*\n\s*/g, " ")}\n`)
+  }),
+  Effect.provide(NodeServices.layer)
+)
+
+const codeOf = (exit: Exit.Exit<unknown, unknown>): number => {
+  if (Exit.isSuccess(exit)) return 0
+  if (Cause.hasInterruptsOnly(exit.cause)) return signal === "SIGTERM" ? 143 : 130
+  const error = Cause.squash(exit.cause)
+  if (error instanceof CliFailure) return error.code
+  return Predicate.hasProperty(error, "_tag") && String(error._tag) === "ShowHelp" ? 2 : 1
+}
+
+NodeRuntime.runMain(main, { disableErrorReporting: true, teardown: (exit, onExit) => onExit(codeOf(exit)) })

@@ -1,0 +1,127 @@
+/** Runs a runner for the command line: events to NDJSON, or text to standard output with progress on standard error. */
+import type * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import type * as LanguageModel from "effect/ai/LanguageModel"
+import type * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
+import { type RunEvent, toJsonLine } from "../RunEvent.ts"
+import * as Runner from "../Runner.ts"
+import { type CliFailure, failed, ofCause } from "./failure.ts"
+import { Progress } from "./progress.ts"
+import { err, harmless, out } from "./terminal.ts"
+
+/** How a run is shown. */
+export interface Show {
+  readonly json: boolean
+  /** Whether text is written as it comes, or the whole output at the end. */
+  readonly live: boolean
+}
+
+/** Runs to the end. Fails with one line for the person; an interruption interrupts the run and everything it has begun. */
+export const execute = <I, E, LE>(
+  runner: Runner.Runner<I, string, E, LanguageModel.LanguageModel>,
+  input: I,
+  model: Layer.Layer<LanguageModel.LanguageModel, LE>,
+  show: Show
+): Effect.Effect<void, CliFailure> => {
+  const shown = show.json ? asJson() : show.live ? asLiveText() : asReport()
+  return Effect.gen(function* () {
+    const display = show.json ? silent : yield* progress(shown.busy)
+    // The terminal event of an interrupted run reaches an observer, and no consumer of its stream.
+    const observed = Runner.onEvent(runner, (event) => Effect.andThen(display(event), shown.take(event)))
+    yield* Stream.runDrain(observed.stream(input)).pipe(
+      Effect.provide(model),
+      Effect.catchCause((cause) => {
+        const failure = ofCause(cause)
+        return failure === undefined ? Effect.failCause(cause as Cause.Cause<never>) : Effect.fail(failure)
+      })
+    )
+  }).pipe(Effect.scoped, Effect.andThen(shown.end))
+}
+
+interface Shown {
+  readonly take: (event: RunEvent) => Effect.Effect<void>
+  readonly end: Effect.Effect<void>
+  /** True while standard output is in the middle of a line, where a display would spoil it. */
+  readonly busy: () => boolean
+}
+
+const asJson = (): Shown => ({
+  take: (event) => Effect.flatMap(toJsonLine(event), (line) => out(`${line}\n`)),
+  end: Effect.void,
+  busy: () => false
+})
+
+const asLiveText = (): Shown => {
+  let text = ""
+  return {
+    take: (event) => {
+      if (event._tag === "TextDelta" && event.path.length === 1) {
+        const delta = harmless(event.delta)
+        text += delta
+        return out(delta)
+      }
+      // What was written cannot be taken back, so a new attempt begins on a line of its own.
+      if (event._tag === "StepRetried" && text !== "") return out("\n")
+      if (event._tag === "RunCompleted" && event.path.length === 1 && text === "" && typeof event.output === "string") {
+        text = harmless(event.output)
+        return out(text)
+      }
+      return Effect.void
+    },
+    end: Effect.suspend(() => (text.endsWith("\n") ? Effect.void : out("\n"))),
+    busy: () => text !== ""
+  }
+}
+
+const asReport = (): Shown => ({
+  take: (event) =>
+    event._tag === "RunCompleted" && event.path.length === 1 && typeof event.output === "string"
+      ? out(`${harmless(event.output).trimEnd()}\n`)
+      : Effect.void,
+  end: Effect.void,
+  busy: () => false
+})
+
+type Display = (event: RunEvent) => Effect.Effect<void>
+const silent: Display = () => Effect.void
+const redrawEvery = "100 millis"
+
+/** A live region on a terminal, plain lines elsewhere. It is gone before anything is written below it. */
+const progress = (busy: () => boolean) =>
+  Effect.gen(function* () {
+    const state = new Progress()
+    const { stderr } = process
+    if (stderr.isTTY !== true || process.env["TERM"] === "dumb") {
+      return (event: RunEvent) => {
+        const line = state.push(event)
+        return line === undefined ? Effect.void : err(`${line}\n`)
+      }
+    }
+    let drawn = 0
+    const erase = () => {
+      const text = drawn === 0 ? "" : `\x1b[${drawn}A\x1b[0J`
+      drawn = 0
+      return text
+    }
+    const draw = Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      if (busy()) return Effect.void
+      const before = erase()
+      const lines = state.render(now, (stderr.columns ?? 80) - 1, Math.min(12, (stderr.rows ?? 24) - 1))
+      drawn = lines.length
+      return err(`${before}${lines.join("\n")}\n`)
+    })
+    const clear = Effect.suspend(() => (drawn === 0 ? Effect.void : err(erase())))
+    yield* Effect.forkScoped(Effect.forever(Effect.andThen(draw, Effect.sleep(redrawEvery))))
+    yield* Effect.addFinalizer(() => clear)
+    return (event: RunEvent) => {
+      state.push(event)
+      const writes = event.path.length === 1 && (event._tag === "TextDelta" || event._tag === "RunCompleted")
+      return writes ? clear : Effect.void
+    }
+  })
+
+/** @internal For commands that prepare something before the run. */
+export const orFailed = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, CliFailure, R> =>
+  Effect.mapError(effect, failed)

@@ -1,0 +1,112 @@
+/** `troupe run`: one question to one agent, from a file or the built-in one. */
+import { pathToFileURL } from "node:url"
+import * as DateTime from "effect/DateTime"
+import * as Effect from "effect/Effect"
+import type * as LanguageModel from "effect/ai/LanguageModel"
+import type * as FileSystem from "effect/FileSystem"
+import * as Option from "effect/Option"
+import * as Path from "effect/Path"
+import * as Predicate from "effect/Predicate"
+import * as Schema from "effect/Schema"
+import type * as Stdio from "effect/Stdio"
+import * as Agent from "../agents/Agent.ts"
+import * as AgentTool from "../AgentTool.ts"
+import * as Runner from "../Runner.ts"
+import { execute } from "./execute.ts"
+import { badInput, type CliFailure } from "./failure.ts"
+import { readStdin, readText } from "./files.ts"
+import { choose } from "./model.ts"
+
+/** What the person typed. */
+export interface Input {
+  readonly agent: Option.Option<string>
+  readonly model: Option.Option<string>
+  readonly json: boolean
+  readonly question: Option.Option<string>
+}
+
+type Asked = Runner.Runner<string, string, unknown, LanguageModel.LanguageModel>
+
+/** Runs the command. */
+export const run = (input: Input): Effect.Effect<void, CliFailure, FileSystem.FileSystem | Path.Path | Stdio.Stdio> =>
+  Effect.gen(function* () {
+    const question = yield* questionOf(input.question)
+    const agent: Asked = Option.isSome(input.agent)
+      ? yield* load(input.agent.value)
+      : Runner.mapInput(assistant, (text: string) => text)
+    yield* execute(agent, question, yield* choose(input.model), { json: input.json, live: true })
+  })
+
+const questionOf = (typed: Option.Option<string>): Effect.Effect<string, CliFailure, Stdio.Stdio> =>
+  Effect.gen(function* () {
+    const fromStdin = Option.isNone(typed) ? process.stdin.isTTY !== true : typed.value === "-"
+    const question = fromStdin ? yield* readStdin : Option.getOrElse(typed, () => "")
+    if (question.trim() === "") {
+      return yield* badInput('the question is empty. Ask something: troupe run "What is 2 + 40?"')
+    }
+    return question
+  })
+
+/** The runner that a file exports: as `default`, or as `agent`. */
+const load = (file: string): Effect.Effect<Asked, CliFailure, FileSystem.FileSystem | Path.Path> =>
+  Effect.gen(function* () {
+    const path = yield* Path.Path
+    yield* readText(file)
+    const url = pathToFileURL(path.resolve(file)).href
+    const module = yield* Effect.tryPromise({
+      try: () => import(url) as Promise<unknown>,
+      catch: (cause) => {
+        const why = (cause instanceof Error ? cause.message : String(cause)).split("\n")[0]
+        return badInput(`${file} cannot be loaded: ${why}`)
+      }
+    })
+    const found = ["default", "agent"].flatMap((name) =>
+      Predicate.hasProperty(module, name) && Runner.isRunner(module[name]) ? [module[name]] : []
+    )[0]
+    if (found === undefined) {
+      return yield* badInput(
+        `${file} exports no agent. Export a runner as default or as "agent": export default Agent.make(...)`
+      )
+    }
+    // A file cannot promise its types; what is missing shows as the run's error. Any output can be written as text.
+    return Runner.map(found as Runner.Runner<string, unknown, unknown, LanguageModel.LanguageModel>, (output) =>
+      typeof output === "string" ? output : JSON.stringify(output, null, 2)
+    )
+  })
+
+const numbers = Schema.Struct({ a: Schema.Finite, b: Schema.Finite })
+const arithmetic = (name: string, description: string, f: (a: number, b: number) => number) =>
+  AgentTool.fromFunction({
+    name,
+    description,
+    parameters: numbers,
+    success: Schema.Finite,
+    execute: ({ a, b }) => f(a, b)
+  })
+
+/** The built-in agent: answers, with what little help anybody can use. */
+export const assistant = Agent.make("assistant", {
+  description: "Answers questions, calculates, tells the time",
+  instructions: "You are a helpful assistant. Answer briefly and to the point. Use your tools where they help.",
+  tools: [
+    arithmetic("add", "Add two numbers: a + b, a plus b, the sum of a and b", (a, b) => a + b),
+    arithmetic(
+      "subtract",
+      "Subtract the number b from the number a: a - b, a minus b, the difference",
+      (a, b) => a - b
+    ),
+    arithmetic("multiply", "Multiply two numbers: a * b, a times b, the product of a and b", (a, b) => a * b),
+    AgentTool.fromFunction({
+      name: "divide",
+      description: "Divide the number a by the number b: a / b, a divided by b, the quotient",
+      parameters: numbers,
+      success: Schema.Finite,
+      execute: ({ a, b }) => (b === 0 ? Effect.fail("b is 0: nothing can be divided by it") : a / b)
+    }),
+    AgentTool.fromFunction({
+      name: "current_time",
+      description: "Tell the current date and time, in UTC",
+      execute: () => Effect.map(DateTime.now, DateTime.formatIso)
+    })
+  ]
+})

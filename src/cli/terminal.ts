@@ -1,0 +1,34 @@
+/** Writing to the terminal: whole texts to the standard streams, nothing that could steer the terminal. */
+import * as Effect from "effect/Effect"
+
+/* oxlint-disable no-control-regex -- control characters are what this file is about */
+const sequences = /\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[PX^_][^\x1b]*\x1b\\|\x1b[ -/]*[0-~]/g
+const controls = /[\x00-\x08\x0b-\x1f\x7f-\x9f]/g
+/* oxlint-enable no-control-regex */
+
+/** A text without escape sequences and control characters; line breaks and tabs stay. */
+export const harmless = (text: string): string =>
+  text.replace(/\r\n?/g, "\n").replace(sequences, "").replace(controls, "")
+
+/** Writes and waits until the stream has taken it. A reader that is gone, as in `| head`, ends the program quietly. */
+const write = (stream: NodeJS.WriteStream, text: string): Effect.Effect<void> =>
+  Effect.callback((resume) => {
+    stream.write(text, (error) => {
+      resume(error === null || error === undefined ? Effect.void : Effect.interrupt)
+    })
+  })
+
+/** To standard output. */
+export const out = (text: string): Effect.Effect<void> => write(process.stdout, text)
+
+/** To standard error. */
+export const err = (text: string): Effect.Effect<void> => write(process.stderr, text)
+
+/** A reader that is gone must not end the process with a stack trace. */
+export const quietPipes = (): void => {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on("error", (error: NodeJS.ErrnoException) => {
+      if (error.code !== "EPIPE") throw error
+    })
+  }
+}

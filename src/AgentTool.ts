@@ -61,8 +61,6 @@ export type Services<T> = T extends AgentTool<infer _Name, infer R> ? R : never
 /** True for a tool with its handler. */
 export const isAgentTool = (u: unknown): u is Any => Predicate.hasProperty(u, TypeId)
 
-type Awaited1<Out> =
-  Out extends Effect.Effect<infer A, infer _E, infer _R> ? A : Out extends PromiseLike<infer A> ? A : Out
 type ServicesOf<Out> =
   Out extends Effect.Effect<infer _A, infer _E, infer R>
     ? R
@@ -139,20 +137,13 @@ export const fromFunction = <
     (options.success ?? Schema.Unknown) as Schema.Top,
     options.failureMode ?? "return"
   )
-  return make(
-    options.name,
-    kind,
-    tool,
-    options.timeout,
-    (params, context) =>
-      // The inferred services are those of `Out`; a generator is what `Effect.gen` takes.
-      call(
-        kind,
-        options.execute as (params: unknown, context: ToolContext) => unknown,
-        params,
-        context
-      ) as Effect.Effect<Awaited1<Out>, unknown, ServicesOf<Out>>
-  )
+  const plain = options.success === undefined
+  return make(options.name, kind, tool, options.timeout, (params, context) => {
+    const execute = options.execute as (params: unknown, context: ToolContext) => unknown
+    // The inferred services are those of `Out`; a generator is what `Effect.gen` takes.
+    const given = call(kind, execute, params, context) as Effect.Effect<unknown, unknown, ServicesOf<Out>>
+    return plain ? Effect.map(given, toJson) : given
+  })
 }
 
 const NoParameters = Schema.Struct({})

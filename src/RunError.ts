@@ -55,8 +55,8 @@ export class ModelError extends Schema.TaggedError<ModelError>()("ModelError", {
   }
 }
 
-/** What went wrong in one line: effect/ai's own message adds advice on further lines. */
-const oneLine = ({ reason }: AiError.AiError): string => {
+/** @internal What went wrong in one line: effect/ai's own message adds advice on further lines. */
+export const oneLine = ({ reason }: AiError.AiError): string => {
   const detail = "description" in reason && typeof reason.description === "string" ? reason.description : reason.message
   const first = (detail.split("\n").find((line) => line.trim() !== "") ?? "").trim().replace(/\.+$/, "")
   return first === "" ? reason._tag : `${first} (${reason._tag})`

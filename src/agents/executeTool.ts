@@ -48,8 +48,6 @@ class Failure {
   readonly result: Schema.Json
   /** The failure is the model's to mend, whatever the tool's failure mode. */
   readonly always: boolean
-  /** The call waits for what cannot come on the sync edge: fatal, whatever the tool's failure mode. */
-  waiting: Call | undefined = undefined
   constructor(cause: unknown, result: Schema.Json, always: boolean) {
     this.cause = cause
     this.result = result
@@ -96,37 +94,27 @@ export const executeAll = (
           }
         )
     return Effect.andThen(asked, settled).pipe(
-      Effect.catchIf(
-        (error): error is Failure => error instanceof Failure,
-        (failure): Effect.Effect<never, ToolError | AsyncToolError> => {
-          const { path } = state.info
-          if (failure.waiting !== undefined) {
-            const { id, name } = failure.waiting
-            return Effect.fail(
-              new AsyncToolError({
-                path,
-                step,
-                tool: name,
-                toolCallId: id,
-                spent: state.spent(),
-                transcript: transcript()
-              })
-            )
-          }
-          return Effect.fail(
-            new ToolError({
-              path: state.info.path,
-              step,
-              failures: failures as [ToolFailure, ...Array<ToolFailure>],
-              interrupted: reports
-                .filter((report) => report.status !== "completed" && report.status !== "failed")
-                .map((report) => report.toolCallId),
-              spent: state.spent(),
-              transcript: transcript()
-            })
-          )
+      // Effect makes defects of failures that meet a defect, so what has failed is known by our own list.
+      Effect.catchCause((cause): Effect.Effect<never, ToolError | AsyncToolError> => {
+        const [first, ...others] = failures
+        if (first === undefined || Cause.hasInterruptsOnly(cause)) return Effect.failCause(cause as Cause.Cause<never>)
+        const { path } = state.info
+        const common = { path, step, spent: state.spent(), transcript: transcript() }
+        const waiting = failures.find(({ cause }) => cause instanceof CannotWait || cause instanceof StuckSyncEdge)
+        if (waiting !== undefined) {
+          const { tool, toolCallId } = waiting
+          return Effect.fail(new AsyncToolError({ ...common, tool, toolCallId }))
         }
-      )
+        return Effect.fail(
+          new ToolError({
+            ...common,
+            failures: [first, ...others],
+            interrupted: reports
+              .filter((report) => report.status !== "completed" && report.status !== "failed")
+              .map((report) => report.toolCallId)
+          })
+        )
+      })
     )
   })
 
@@ -164,7 +152,7 @@ const executeOne = (
           if (!Cause.hasInterrupts(cause)) return
           for (const reason of cause.reasons) {
             if (Cause.isFailReason(reason)) failures.push(failureOf(call, reason.error))
-            if (Cause.isDieReason(reason)) failures.push(failureOf(call, crashed(reason.defect)))
+            if (Cause.isDieReason(reason)) failures.push(failureOf(call, toFailure(reason.defect)))
           }
         })
       ),
@@ -180,8 +168,9 @@ const executeOne = (
     }
     report.status = "failed"
     const failure = toFailure(Cause.squash(settled.cause))
-    if (failure.cause instanceof CannotWait || failure.cause instanceof StuckSyncEdge) failure.waiting = call
-    const fatal = failure.waiting !== undefined || (tool?.failureMode === "error" && !failure.always)
+    // What cannot come on the sync edge is fatal whatever the tool's failure mode: the model cannot mend it.
+    const waits = failure.cause instanceof CannotWait || failure.cause instanceof StuckSyncEdge
+    const fatal = waits || (tool?.failureMode === "error" && !failure.always)
     if (fatal) failures.push(failureOf(call, failure))
     yield* state.emit({ _tag: "ToolFailed", ...of(call, step), result: failure.result, durationMs })
     if (fatal) return yield* Effect.fail(failure)

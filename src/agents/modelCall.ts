@@ -20,6 +20,7 @@ import * as Stream from "effect/Stream"
 import type * as Tracer from "effect/Tracer"
 import { toJson } from "../internal/json.ts"
 import * as ModelRetry from "../internal/modelRetry.ts"
+import { oneLine } from "../RunError.ts"
 import type { RunState } from "../internal/RunState.ts"
 import * as Spans from "../internal/telemetry.ts"
 import * as ModelInfo from "../services/ModelInfo.ts"
@@ -90,7 +91,7 @@ export const call = (self: Callee, request: Request, state: RunState): Effect.Ef
         step: request.step,
         attempt: attempts,
         discardFrom,
-        reason: last.message
+        reason: oneLine(last)
       })
       return Effect.andThen(retried, attempt)
     }).pipe(

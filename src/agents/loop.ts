@@ -206,7 +206,8 @@ class Loop {
   #callModel(step: number, toolChoice: LanguageModel.ToolChoice<string>): Effect.Effect<Turn, RunError.ModelError> {
     const state = this.#state
     const plan = this.#plan
-    const messages = this.#system === undefined ? this.#messages : [this.#system, ...this.#messages]
+    // A prompt keeps the array it is made of, and ours goes on growing.
+    const messages = this.#system === undefined ? [...this.#messages] : [this.#system, ...this.#messages]
     return ModelCall.call(
       this.#callee,
       {

@@ -1,0 +1,39 @@
+/** The OpenAI server of `openAiServer.ts` in a child process, for tests of both edges. */
+import { fork } from "node:child_process"
+import { fileURLToPath } from "node:url"
+import { Effect } from "effect"
+import type { Reply, Seen } from "./openAiServer.ts"
+
+/** Scripts the server anew and gives its address; `seen` tells what it has got since. */
+export interface ChildServer {
+  readonly script: (...replies: ReadonlyArray<Reply>) => Effect.Effect<string>
+  readonly seen: Effect.Effect<ReadonlyArray<Seen>>
+}
+
+/** Starts the child; it ends with the scope. */
+export const start = Effect.acquireRelease(
+  Effect.sync(() =>
+    fork(fileURLToPath(new URL("./openAiServer.ts", import.meta.url)), {
+      execArgv: [],
+      stdio: ["ignore", "inherit", "inherit", "ipc"]
+    })
+  ),
+  (child) =>
+    Effect.sync(() => {
+      child.kill("SIGKILL")
+    })
+).pipe(
+  Effect.map((child): ChildServer => {
+    const ask = <A>(message: object) =>
+      Effect.callback<A>((resume) => {
+        const hear = (answer: unknown) => resume(Effect.succeed(answer as A))
+        child.once("message", hear)
+        child.send(message)
+        return Effect.sync(() => child.off("message", hear))
+      })
+    return {
+      script: (...script) => Effect.map(ask<{ readonly url: string }>({ script }), ({ url }) => url),
+      seen: Effect.map(ask<{ readonly seen: ReadonlyArray<Seen> }>({ ask: true }), ({ seen }) => seen)
+    }
+  })
+)

@@ -32,9 +32,7 @@ const scripts: Record<string, () => Promise<string>> = {
       import("../dist/layers/SyncEdge.js")
     ])
     const model = OpenAi.layer({ model: "text", baseUrl: baseURL, apiKey: Redacted.make("none") })
-    return Effect.runSync(
-      Agent.make("agent", {}).run("Hi").pipe(Effect.provide(model), Effect.provide(SyncEdge.layer))
-    )
+    return Effect.runSync(Agent.make("agent", {}).run("Hi").pipe(Effect.provide(model), Effect.provide(SyncEdge.layer)))
   }
 }
 

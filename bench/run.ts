@@ -55,7 +55,13 @@ row("tool round of ten, CPU us", "tools", "cpuUs", 0)
 row("streamed token, CPU us", "stream", "cpuUs", 1)
 row("cold start of a one-agent script, wall ms", "cold", "wallMs", 0)
 say("")
-say(`Construct an agent with a shared toolkit: ${figure("construct", "us").toFixed(2)} us, ${figure("construct", "bytes").toFixed(0)} bytes.`)
-say(`Three requests of 300, 200 and 300 ms on the sync edge: ${figure("together troupe-sync", "ofSlowest").toFixed(2)} of the slowest.`)
-say(`Sync edge to async edge, CPU: single ${(figure("single troupe-sync", "cpuUs") / figure("single troupe", "cpuUs")).toFixed(2)}, tools ${(figure("tools troupe-sync", "cpuUs") / figure("tools troupe", "cpuUs")).toFixed(2)}, streamed token ${(figure("stream troupe-sync", "cpuUs") / figure("stream troupe", "cpuUs")).toFixed(2)}.`)
+say(
+  `Construct an agent with a shared toolkit: ${figure("construct", "us").toFixed(2)} us, ${figure("construct", "bytes").toFixed(0)} bytes.`
+)
+say(
+  `Three requests of 300, 200 and 300 ms on the sync edge: ${figure("together troupe-sync", "ofSlowest").toFixed(2)} of the slowest.`
+)
+say(
+  `Sync edge to async edge, CPU: single ${(figure("single troupe-sync", "cpuUs") / figure("single troupe", "cpuUs")).toFixed(2)}, tools ${(figure("tools troupe-sync", "cpuUs") / figure("tools troupe", "cpuUs")).toFixed(2)}, streamed token ${(figure("stream troupe-sync", "cpuUs") / figure("stream troupe", "cpuUs")).toFixed(2)}.`
+)
 writeFileSync("results/latest.md", `${lines.join("\n")}\n`)

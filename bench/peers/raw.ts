@@ -21,7 +21,10 @@ const tools = [
 
 export const peer: Peer = {
   single: async (prompt) => {
-    const answer = await client.chat.completions.create({ model: "text", messages: [{ role: "user", content: prompt }] })
+    const answer = await client.chat.completions.create({
+      model: "text",
+      messages: [{ role: "user", content: prompt }]
+    })
     return answer.choices[0]!.message.content!
   },
   tools: async (prompt, rounds) => {

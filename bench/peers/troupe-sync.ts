@@ -13,7 +13,10 @@ import { baseURL, type Peer, sum } from "../peer.ts"
 
 const runtime = (model: string) =>
   ManagedRuntime.make(
-    Layer.provideMerge(OpenAi.layer({ model, baseUrl: baseURL, apiKey: Redacted.make("none"), retry: "none" }), SyncEdge.layer)
+    Layer.provideMerge(
+      OpenAi.layer({ model, baseUrl: baseURL, apiKey: Redacted.make("none"), retry: "none" }),
+      SyncEdge.layer
+    )
   )
 const runtimes = new Map<string, ReturnType<typeof runtime>>()
 const of = (model: string) => {
@@ -45,9 +48,13 @@ export const peer: Peer = {
   },
   together: async (waits) => {
     const agents = waits.map((ms) =>
-      talker.run("go").pipe(
-        Effect.provide(OpenAi.layer({ model: `wait-${ms}`, baseUrl: baseURL, apiKey: Redacted.make("none"), retry: "none" }))
-      )
+      talker
+        .run("go")
+        .pipe(
+          Effect.provide(
+            OpenAi.layer({ model: `wait-${ms}`, baseUrl: baseURL, apiKey: Redacted.make("none"), retry: "none" })
+          )
+        )
     )
     return of("text").runSync(Effect.all(agents, { concurrency: "unbounded" }))
   }

@@ -359,13 +359,13 @@ export const serve = (script: ReadonlyArray<Reply>) =>
 // In a process of its own: the script comes as a message, and what was seen is told when asked.
 if (process.send !== undefined && process.argv[1]?.endsWith("openAiServer.ts") === true) {
   let server: Awaited<ReturnType<typeof serve>> | undefined
-  process.on("message", (message: { readonly script?: ReadonlyArray<Reply>; readonly ask?: true }) => {
-    if (message.script !== undefined) {
-      server?.close()
-      void serve(message.script).then((made) => {
-        server = made
-        process.send!({ url: made.url })
-      })
-    } else process.send!({ seen: server?.seen ?? [] })
+  process.on("message", async (message: { readonly script?: ReadonlyArray<Reply>; readonly ask?: true }) => {
+    if (message.script === undefined) {
+      process.send!({ seen: server?.seen ?? [] })
+      return
+    }
+    server?.close()
+    server = await serve(message.script)
+    process.send!({ url: server.url })
   })
 }

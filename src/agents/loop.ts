@@ -86,7 +86,6 @@ export const run = (
       {
         "gen_ai.operation.name": "invoke_agent",
         "gen_ai.agent.name": plan.name,
-        "gen_ai.agent.id": state.info.runId,
         "gen_ai.agent.description": plan.description,
         "gen_ai.conversation.id": state.info.conversationId,
         "gen_ai.provider.name": callee.provider,

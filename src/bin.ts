@@ -84,7 +84,8 @@ process.once("SIGTERM", () => {
 quietPipes()
 
 const main = Command.runWith(troupe, { version })(process.argv.slice(2)).pipe(
-  Effect.tapCause((cause) => {
+  // As a finalizer: an interrupted program has to say so too.
+  Effect.onError((cause) => {
     if (Cause.hasInterruptsOnly(cause)) return err("troupe: interrupted\n")
     const error = Cause.squash(cause)
     // effect/cli has already said what is wrong with the usage.

@@ -9,7 +9,7 @@ import { type RunEvent, toJsonLine } from "../RunEvent.ts"
 import * as Runner from "../Runner.ts"
 import { type CliFailure, failed, ofCause } from "./failure.ts"
 import { Progress } from "./progress.ts"
-import { err, harmless, out } from "./terminal.ts"
+import { err, harmless, harmlessPieces, out } from "./terminal.ts"
 
 /** How a run is shown. */
 export interface Show {
@@ -55,10 +55,11 @@ const asJson = (): Shown => ({
 
 const asLiveText = (): Shown => {
   let text = ""
+  const clean = harmlessPieces()
   return {
     take: (event) => {
       if (event._tag === "TextDelta" && event.path.length === 1) {
-        const delta = harmless(event.delta)
+        const delta = clean(event.delta)
         text += delta
         return out(delta)
       }

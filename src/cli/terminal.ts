@@ -4,11 +4,36 @@ import * as Effect from "effect/Effect"
 /* oxlint-disable no-control-regex -- control characters are what this file is about */
 const sequences = /\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[PX^_][^\x1b]*\x1b\\|\x1b[ -/]*[0-~]/g
 const controls = /[\x00-\x08\x0b-\x1f\x7f-\x9f]/g
-/* oxlint-enable no-control-regex */
 
 /** A text without escape sequences and control characters; line breaks and tabs stay. */
 export const harmless = (text: string): string =>
   text.replace(/\r\n?/g, "\n").replace(sequences, "").replace(controls, "")
+
+const longestHeld = 4096
+
+/** Where an escape sequence begins that is not complete yet; -1 when there is none. */
+const openSequence = (text: string): number => {
+  const at = text.lastIndexOf("\x1b")
+  if (at < 0) return -1
+  const rest = text.slice(at)
+  const kind = rest[1]
+  if (kind === undefined) return at
+  if (kind === "[") return /^\x1b\[[0-?]*[ -/]*[@-~]/.test(rest) ? -1 : at
+  return "]PX^_".includes(kind) && !/[\x07\x9c]/.test(rest) ? at : -1
+}
+
+/** {@link harmless} for a text that comes in pieces: a sequence may be spread over several of them. */
+export const harmlessPieces = (): ((piece: string) => string) => {
+  let held = ""
+  return (piece) => {
+    const text = held + piece
+    const at = openSequence(text)
+    held = at >= 0 && text.length - at <= longestHeld ? text.slice(at) : ""
+    return harmless(held === "" ? text : text.slice(0, at))
+  }
+}
+
+/* oxlint-enable no-control-regex */
 
 /** Writes and waits until the stream has taken it. A reader that is gone, as in `| head`, ends the program quietly. */
 const write = (stream: NodeJS.WriteStream, text: string): Effect.Effect<void> =>

@@ -1,0 +1,267 @@
+import { spawn } from "node:child_process"
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { createServer, type Server } from "node:http"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { Effect } from "effect"
+import { RunEvent } from "troupe"
+import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import { serve } from "../support/openAiServer.ts"
+import { checkGrammar } from "../support/grammar.ts"
+
+const root = fileURLToPath(new URL("../..", import.meta.url))
+const bin = join(root, "src/bin.ts")
+
+interface Ended {
+  readonly code: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** Runs the command as a person would, with no model configured unless `env` says otherwise. */
+const troupe = (
+  args: ReadonlyArray<string>,
+  options: {
+    readonly env?: Record<string, string>
+    readonly stdin?: string
+    readonly onStart?: (kill: (signal: NodeJS.Signals) => void) => void
+  } = {}
+): Promise<Ended> =>
+  new Promise((resolve) => {
+    const { OPENAI_API_KEY: _key, OPENAI_BASE_URL: _url, TROUPE_MODEL: _model, ...env } = process.env
+    const child = spawn(process.execPath, [bin, ...args], { cwd: root, env: { ...env, ...options.env } })
+    let stdout = ""
+    let stderr = ""
+    child.stdout.on("data", (chunk) => (stdout += chunk))
+    child.stderr.on("data", (chunk) => (stderr += chunk))
+    child.stdin.end(options.stdin ?? "")
+    options.onStart?.((signal) => child.kill(signal))
+    child.on("close", (code) => resolve({ code, stdout, stderr }))
+  })
+
+const eventsOf = (stdout: string) =>
+  stdout
+    .trimEnd()
+    .split("\n")
+    .map((line) => Effect.runSync(RunEvent.fromJsonLine(line)))
+
+/** One line for the person, no stack trace. */
+const assertRefused = (ended: Ended, code: number, words: string): void => {
+  const lines = ended.stderr
+    .split("\n")
+    .filter((line) => line.startsWith("troupe: ") && !line.includes("offline rules engine"))
+  assert.strictEqual(lines.length, 1, ended.stderr)
+  assert.include(lines[0], words)
+  assert.notMatch(ended.stderr, /\n\s+at /)
+  assert.strictEqual(ended.code, code)
+}
+
+let folder = ""
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "troupe-cli-"))
+})
+afterAll(() => rmSync(folder, { recursive: true }))
+const file = (name: string, content: string | Uint8Array): string => {
+  const path = join(folder, name)
+  writeFileSync(path, content)
+  return path
+}
+
+describe("troupe run", () => {
+  it("answers offline, and says that it is no model", async () => {
+    const { code, stderr, stdout } = await troupe(["run", "What is 2 + 40?"])
+    assert.include(stdout, "42")
+    assert.strictEqual(stderr.split("offline rules engine").length, 2)
+    assert.strictEqual(code, 0)
+  })
+
+  it("reads the question from standard input", async () => {
+    const { code, stdout } = await troupe(["run", "--model", "offline"], { stdin: "What is 3 times 4?\n" })
+    assert.include(stdout, "12")
+    assert.strictEqual(code, 0)
+  })
+
+  it("writes every event as a line of JSON, and nothing else", async () => {
+    const { code, stdout } = await troupe(["run", "--json", "What is 2 + 40?"])
+    const events = eventsOf(stdout)
+    checkGrammar(events)
+    assert.strictEqual(events.at(-1)?._tag, "RunCompleted")
+    assert.strictEqual(code, 0)
+  })
+
+  it("runs an agent from a file", async () => {
+    const path = file(
+      "agent.ts",
+      `import { Agent } from ${JSON.stringify(join(root, "src/index.ts"))}
+export default Agent.make("mine", { instructions: "Summarise in one sentence." })`
+    )
+    const { code, stdout, stderr } = await troupe([
+      "run",
+      "--json",
+      "--agent",
+      path,
+      "Rome is old. It was not built in a day."
+    ])
+    assert.strictEqual(code, 0, stderr)
+    assert.deepStrictEqual(eventsOf(stdout)[0]?.path, ["mine"])
+  })
+
+  it("asks the server of OPENAI_BASE_URL, and lets no escape sequence through", async () => {
+    const server = await serve([{ text: "red \u001B[31malert\u001B[0m \u001B]0;title\u0007end" }])
+    const { code, stdout } = await troupe(["run", "hello"], {
+      env: { OPENAI_BASE_URL: server.url, TROUPE_MODEL: "tiny" }
+    })
+    server.close()
+    assert.strictEqual(stdout, "red alert end\n")
+    assert.strictEqual(server.seen[0]?.body["model"], "tiny")
+    assert.strictEqual(code, 0)
+  })
+
+  it("refuses what it cannot use, in one line", async () => {
+    const [empty, model, missing, notAgent, syntax, noFile] = await Promise.all([
+      troupe(["run", ""]),
+      troupe(["run", "--model", "gpt", "hi"]),
+      troupe(["run", "--model", "openai:m", "hi"]),
+      troupe(["run", "--agent", file("other.ts", "export const x = 1"), "hi"]),
+      troupe(["run", "--agent", file("broken.ts", "export const = ("), "hi"]),
+      troupe(["run", "--agent", join(folder, "none.ts"), "hi"])
+    ])
+    assertRefused(empty, 2, "question is empty")
+    assertRefused(model, 2, 'unknown model "gpt"')
+    assertRefused(missing, 1, "OPENAI_API_KEY is not set")
+    assertRefused(notAgent, 2, "exports no agent")
+    assertRefused(syntax, 2, "cannot be loaded")
+    assertRefused(noFile, 2, "there is no file")
+  })
+
+  it("says what is wrong with the server or the key", async () => {
+    const closed = await new Promise<string>((resolve) => {
+      const server: Server = createServer().listen(0, "127.0.0.1", () => {
+        const { port } = server.address() as { readonly port: number }
+        server.close(() => resolve(`http://127.0.0.1:${port}/v1`))
+      })
+    })
+    const denying = await serve([
+      { status: 401, body: { error: { message: "Incorrect API key provided: sk-wrong-key." } } }
+    ])
+    const [refused, denied] = await Promise.all([
+      troupe(["run", "hi"], { env: { OPENAI_BASE_URL: closed } }),
+      troupe(["run", "hi"], { env: { OPENAI_BASE_URL: denying.url, OPENAI_API_KEY: "sk-wrong-key" } })
+    ])
+    denying.close()
+    assertRefused(refused, 1, "ECONNREFUSED")
+    assertRefused(denied, 1, "Check the API key")
+    assert.notInclude(denied.stderr, "sk-wrong-key")
+  })
+
+  it.each(["SIGINT", "SIGTERM"] as const)("ends at once on %s, and the request with it", async (signal) => {
+    const server = await serve([{ text: "never to be finished", paceMs: 200 }])
+    const ended = await troupe(["run", "--json", "hi"], {
+      env: { OPENAI_BASE_URL: server.url },
+      onStart: (kill) => {
+        const poll = setInterval(() => {
+          if (server.seen.length === 0) return
+          clearInterval(poll)
+          setTimeout(() => kill(signal), 50)
+        }, 10)
+      }
+    })
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    server.close()
+    assert.strictEqual(ended.code, signal === "SIGINT" ? 130 : 143)
+    assert.include(ended.stderr, "interrupted")
+    assert.strictEqual(server.seen[0]?.aborted, true)
+    assert.strictEqual(eventsOf(ended.stdout).at(-1)?._tag, "RunInterrupted")
+  })
+})
+
+describe("troupe review", () => {
+  it("reviews the project's own README with every reviewer", async () => {
+    const { code, stderr, stdout } = await troupe(["review", "README.md"])
+    for (const name of ["correctness", "clarity", "style", "security"]) {
+      assert.include(stdout, `## ${name}`)
+      assert.include(stderr, `${name} README.md: done`)
+    }
+    assert.isTrue(stdout.startsWith("# Review of README.md\n"))
+    assert.strictEqual(code, 0)
+  })
+
+  it("reviews several files, with the reviewers that were asked for, as events", async () => {
+    const args = [
+      "review",
+      "--json",
+      "--reviewers",
+      "style,clarity",
+      file("a.md", "# A\n\nTODO: write."),
+      file("b.md", "# B\n\nIt is is done.")
+    ]
+    const { code, stdout } = await troupe(args)
+    const events = eventsOf(stdout)
+    checkGrammar(events)
+    assert.strictEqual(events.filter((event) => event._tag === "RunStarted").length, 1 + 4 + 1)
+    const last = events.at(-1)
+    assert.include(last?._tag === "RunCompleted" ? String(last.output) : "", "### style")
+    assert.strictEqual(code, 0)
+  })
+
+  it("refuses what it cannot read, in one line", async () => {
+    const [missing, folderItself, binary, latin, empty, large, reviewer] = await Promise.all([
+      troupe(["review", join(folder, "none.md")]),
+      troupe(["review", folder]),
+      troupe(["review", file("binary.md", new Uint8Array([104, 0, 105]))]),
+      troupe(["review", file("latin.md", new Uint8Array([104, 228, 105]))]),
+      troupe(["review", file("empty.md", " \n")]),
+      troupe(["review", file("large.md", "x".repeat(1024 * 1024 + 1))]),
+      troupe(["review", "--reviewers", "boss", "README.md"])
+    ])
+    assertRefused(missing, 2, "there is no file")
+    assertRefused(folderItself, 2, "is a directory")
+    assertRefused(binary, 2, "is not a text file")
+    assertRefused(latin, 2, "is not a text file")
+    assertRefused(empty, 2, "is empty")
+    assertRefused(large, 2, "the limit is")
+    assertRefused(reviewer, 2, 'unknown reviewer "boss"')
+  })
+
+  it("stops every review when one fails", async () => {
+    const server = await serve([{ status: 400, delayMs: 100, body: { error: { message: "no" } } }])
+    const { code, stderr } = await troupe(["review", "README.md", "CHANGELOG.md"], {
+      env: { OPENAI_BASE_URL: server.url }
+    })
+    server.close()
+    assert.strictEqual(code, 1)
+    assert.include(stderr, "failed after")
+    assert.notInclude(stderr, "editor: started")
+  })
+})
+
+describe("troupe", () => {
+  it("tells its version, and how to use it", async () => {
+    const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { readonly version: string }
+    const [told, help, unknown] = await Promise.all([
+      troupe(["--version"]),
+      troupe(["--help"]),
+      troupe(["run", "--bogus"])
+    ])
+    assert.include(told.stdout, version)
+    assert.include(help.stdout, "review")
+    assert.strictEqual(unknown.code, 2)
+    assert.include(unknown.stdout + unknown.stderr, "--bogus")
+  })
+
+  it("ends quietly when nobody reads on", async () => {
+    const ended = await new Promise<Ended>((resolve) => {
+      const child = spawn("sh", ["-c", `"${process.execPath}" "${bin}" review README.md --model offline | head -1`], {
+        cwd: root
+      })
+      let stdout = ""
+      let stderr = ""
+      child.stdout.on("data", (chunk) => (stdout += chunk))
+      child.stderr.on("data", (chunk) => (stderr += chunk))
+      child.on("close", (code) => resolve({ code, stdout, stderr }))
+    })
+    assert.strictEqual(ended.stdout, "# Review of README.md\n")
+    assert.notMatch(ended.stderr, /EPIPE|\n\s+at /)
+  })
+})

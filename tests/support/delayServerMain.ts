@@ -1,0 +1,30 @@
+/** A child process: `/ok/MS` answers after MS, `/hang` never, `/reset` breaks off, `/big/N` sends N bytes. Counts aborts. */
+import { createServer } from "node:http"
+
+let aborted = 0
+const server = createServer((req, res) => {
+  const [, kind, value] = (req.url ?? "").split("/")
+  res.on("close", () => {
+    if (!res.writableEnded) aborted++
+  })
+  if (kind === "hang") return
+  if (kind === "aborted") {
+    res.end(String(aborted))
+    return
+  }
+  if (kind === "reset") {
+    res.writeHead(200, { "content-length": "100" })
+    res.write("partial")
+    setTimeout(() => res.destroy(), 10)
+    return
+  }
+  if (kind === "big") {
+    res.end(Buffer.alloc(Number(value), "x"))
+    return
+  }
+  setTimeout(() => {
+    res.statusCode = kind === "ok" ? 200 : Number(kind)
+    res.end(`${kind}${value}`)
+  }, Number(value))
+})
+server.listen(0, "127.0.0.1", () => process.send?.((server.address() as { readonly port: number }).port))

@@ -5,12 +5,14 @@
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import type * as FileSystem from "effect/FileSystem"
 import type * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import * as Scheduler from "effect/Scheduler"
 import { SyncBridge } from "../services/SyncBridge.ts"
 import * as Bridge from "./sync/bridge.ts"
 import { EventLoop } from "./sync/EventLoop.ts"
+import * as SyncFileSystem from "./sync/fileSystem.ts"
 import * as SyncHttpClient from "./sync/httpClient.ts"
 import * as IoWorker from "./sync/IoWorker.ts"
 
@@ -79,3 +81,6 @@ export const layer: Layer.Layer<never> = layerWith({})
 
 /** An `HttpClient` that works on the sync edge, for tools and providers on `effect/http`. */
 export const layerHttpClient: Layer.Layer<HttpClient.HttpClient> = SyncHttpClient.layer
+
+/** A `FileSystem` that works on the sync edge. Each operation runs in place and blocks until it is done. */
+export const layerFileSystem: Layer.Layer<FileSystem.FileSystem> = SyncFileSystem.layer

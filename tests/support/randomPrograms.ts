@@ -1,0 +1,97 @@
+/**
+ * A child process that runs random programs under `runSync` and under `runPromise` and compares their ends. It prints
+ * the number of the program it is at, so that whoever kills it for hanging knows which one hung.
+ */
+import { Cause, Deferred, Effect, Exit, Fiber, Queue, Semaphore } from "effect"
+import { SyncEdge } from "troupe"
+
+const [, , from, count] = process.argv
+
+/** A small generator of our own: the same numbers for the same program, whatever runs it. */
+const randomOf = (seed: number) => {
+  let state = seed * 2654435761 + 1
+  return (n: number): number => {
+    state ^= state << 13
+    state ^= state >>> 17
+    state ^= state << 5
+    return (state >>> 0) % n
+  }
+}
+
+type Program = Effect.Effect<number, string>
+
+/** `promises`: whether waits that only the event loop can end may occur. */
+const build = (pick: (n: number) => number, depth: number, promises: boolean): Program => {
+  const sub = () => build(pick, depth - 1, promises)
+  const ms = () => pick(4)
+  const leaves: ReadonlyArray<() => Program> = [
+    () => Effect.succeed(pick(10)),
+    () => Effect.as(Effect.sleep(ms()), pick(10)),
+    () => Effect.as(Effect.yieldNow, pick(10)),
+    () => Effect.fail(`fail${pick(3)}`),
+    () => Effect.die(`die${pick(3)}`),
+    ...(promises
+      ? [
+          () => Effect.promise(() => Promise.resolve(1)),
+          () => Effect.never,
+          () => Effect.flatMap(Deferred.make<number>(), Deferred.await)
+        ]
+      : [])
+  ]
+  if (depth === 0) return leaves[pick(leaves.length)]!()
+  const nodes: ReadonlyArray<() => Program> = [
+    () => Effect.map(Effect.all([sub(), sub()], { concurrency: 2 }), ([a, b]) => a + b),
+    () => Effect.map(Effect.forEach([1, 2, 3], sub, { concurrency: pick(3) + 1 }), (all) => all.length),
+    () => Effect.flatMap(Effect.forkChild(sub()), Fiber.join),
+    () => Effect.flatMap(Effect.forkDetach(sub()), Fiber.join),
+    () => Effect.scoped(Effect.flatMap(Effect.forkScoped(sub()), Fiber.join)),
+    () => Effect.catch(sub(), () => sub()),
+    () => Effect.map(Effect.exit(sub()), (exit) => (Exit.isSuccess(exit) ? exit.value : -1)),
+    () => Effect.ensuring(sub(), Effect.sleep(ms())),
+    () =>
+      Effect.acquireUseRelease(
+        sub(),
+        () => sub(),
+        () => Effect.sleep(ms())
+      ),
+    () => Effect.uninterruptible(sub()),
+    () => Effect.timeoutOrElse(sub(), { duration: 500, orElse: () => Effect.succeed(99) }),
+    () => Effect.flatMap(sub(), () => sub()),
+    () =>
+      Effect.gen(function* () {
+        const queue = yield* Queue.bounded<number>(1)
+        yield* Effect.forkChild(Effect.forEach([1, 2, 3], (n) => Queue.offer(queue, n)))
+        const one = yield* sub()
+        return one + (yield* Queue.take(queue)) + (yield* Queue.take(queue))
+      }),
+    () =>
+      Effect.gen(function* () {
+        const semaphore = yield* Semaphore.make(1)
+        const both = yield* Effect.all([semaphore.withPermits(1)(sub()), semaphore.withPermits(1)(sub())], {
+          concurrency: 2
+        })
+        return both[0] - both[1]
+      })
+  ]
+  return nodes[pick(nodes.length)]!()
+}
+
+/** What can be compared: values and kinds of failure; which of several that fail at once comes first is no promise. */
+const shape = (exit: Exit.Exit<number, string>): string => {
+  if (Exit.isSuccess(exit)) return `value ${exit.value}`
+  return Cause.hasInterruptsOnly(exit.cause) ? "interrupted" : "failed"
+}
+
+for (let seed = Number(from); seed < Number(from) + Number(count); seed++) {
+  process.stdout.write(`${seed}\n`)
+  const promises = seed % 4 === 0
+  const program = () => Effect.suspend(() => build(randomOf(seed), 1 + (seed % 4), promises))
+  const sync = Effect.runSyncExit(program().pipe(Effect.provide(SyncEdge.layer)))
+  if (promises) continue
+  const other = await Effect.runPromiseExit(program())
+  if (shape(sync) !== shape(other)) {
+    process.stderr.write(`program ${seed}: runSync ${shape(sync)}, runPromise ${shape(other)}\n`)
+    process.exit(1)
+  }
+}
+process.exit(0)

@@ -237,6 +237,12 @@ export const make = <I, A, E = never, R = never>(
     observers: []
   })
 
+/** @internal The same runner, its output encoded as another one's is, whose output it gives. */
+export const encodedLike = <I, A, E, R>(self: Runner<I, A, E, R>, other: unknown): Runner<I, A, E, R> =>
+  isRunner(other)
+    ? fromDefinition(self.name, self.description, { ...self.definition, encode: other.definition.encode })
+    : self
+
 const modify = <I, A, E, R, I2, A2, E2, R2>(
   self: Runner<I, A, E, R>,
   body: (input: I2, state: RunState, inner: (input: I) => Effect.Effect<A, E, R>) => Effect.Effect<A2, E2, R2>,

@@ -1,0 +1,125 @@
+/** Evaluator and optimizer: drafts are judged and revised until one is accepted. It touches `Runner` only. */
+import * as Effect from "effect/Effect"
+import * as Prompt from "effect/ai/Prompt"
+import * as Predicate from "effect/Predicate"
+import * as Schema from "effect/Schema"
+import { toJson } from "../internal/json.ts"
+import { InvalidDefinition } from "../RunError.ts"
+import * as Runner from "../Runner.ts"
+
+/** No draft was accepted in `maxRounds` rounds, and `onExhausted` is `"fail"`. */
+export class NotAccepted extends Schema.TaggedError<NotAccepted>()("NotAccepted", {
+  name: Schema.String,
+  rounds: Schema.Int,
+  /** The best draft, as JSON. */
+  best: Schema.Json,
+  verdict: Schema.Json
+}) {
+  override get message(): string {
+    return `"${this.name}" accepted no draft in ${this.rounds} rounds; the verdict on the best was ${JSON.stringify(this.verdict)}. Raise maxRounds, ease accept, or take the best with onExhausted: "best".`
+  }
+}
+
+/** One round: a draft and what the evaluator said of it. */
+export interface Round<out Draft, out Verdict> {
+  readonly draft: Draft
+  readonly verdict: Verdict
+}
+
+/** How drafts are made, judged and accepted. */
+export interface Options<I, Draft, E1, R1, Verdict, E2, R2> {
+  readonly description?: string | undefined
+  readonly generator: Runner.Runner<I, Draft, E1, R1>
+  /** Judges every draft: a runner, or a function. */
+  readonly evaluator: Runner.Runner<Draft, Verdict, E2, R2> | ((draft: Draft) => Effect.Effect<Verdict, E2, R2>)
+  readonly accept: (verdict: Verdict) => boolean
+  /** Default 3. */
+  readonly maxRounds?: number | undefined
+  /** No draft accepted: give the best one (default), or fail with `NotAccepted`. */
+  readonly onExhausted?: "best" | "fail" | undefined
+  /** How good a verdict is; the highest is the best. Default: its `score` when it has one, else the last round's. */
+  readonly score?: ((verdict: Verdict) => number) | undefined
+  /**
+   * The generator's input for the next round. Default, for a generator that takes a conversation: the input, then each
+   * draft with the verdict on it.
+   */
+  readonly revise?: ((input: I, rounds: ReadonlyArray<Round<Draft, Verdict>>) => I) | undefined
+}
+
+/**
+ * Makes the loop of generator and evaluator. Every draft is judged, the last one too. Each is a nested run, so every
+ * round is in the events.
+ *
+ * @example
+ * import { Schema } from "effect"
+ * import { Agent, EvaluatorOptimizer } from "troupe"
+ *
+ * const writer = Agent.make("writer", { instructions: "Write a slogan." })
+ * const judge = Agent.make("judge", { instructions: "Judge the slogan.", output: Schema.Struct({ score: Schema.Int }) })
+ * const refined = EvaluatorOptimizer.make("refined", {
+ *   generator: writer,
+ *   evaluator: judge,
+ *   accept: (verdict) => verdict.score >= 8
+ * })
+ */
+export const make = <I, Draft, E1, R1, Verdict, E2, R2>(
+  name: string,
+  options: Options<I, Draft, E1, R1, Verdict, E2, R2> &
+    (string extends I ? unknown : { readonly revise: (input: I, rounds: ReadonlyArray<Round<Draft, Verdict>>) => I })
+): Runner.Runner<I, Draft, E1 | E2 | NotAccepted, R1 | R2> => {
+  const maxRounds = options.maxRounds ?? 3
+  if (!(maxRounds >= 1)) {
+    throw new InvalidDefinition({
+      subject: `evaluator-optimizer "${name}"`,
+      problem: `maxRounds is ${maxRounds}`,
+      remedy: "Use 1 or more"
+    })
+  }
+  // Without `revise` the types have made sure that the generator takes a conversation.
+  const revise = options.revise ?? (conversation as unknown as NonNullable<typeof options.revise>)
+  const { evaluator } = options
+  const judge = (draft: Draft) => (Runner.isRunner(evaluator) ? evaluator.run(draft) : evaluator(draft))
+  const runner = Runner.make(name, {
+    description: options.description,
+    run: (input: I) =>
+      Effect.gen(function* () {
+        const rounds: Array<Round<Draft, Verdict>> = []
+        while (rounds.length < maxRounds) {
+          const draft = yield* options.generator.run(rounds.length === 0 ? input : revise(input, rounds))
+          const verdict = yield* judge(draft)
+          if (options.accept(verdict)) return draft
+          rounds.push({ draft, verdict })
+        }
+        const best = bestOf(rounds, options.score ?? scoreOf)
+        if (options.onExhausted !== "fail") return best.draft
+        return yield* Effect.fail(
+          new NotAccepted({ name, rounds: maxRounds, best: toJson(best.draft), verdict: toJson(best.verdict) })
+        )
+      })
+  })
+  return Runner.encodedLike(runner, options.generator)
+}
+
+const scoreOf = (verdict: unknown): number =>
+  Predicate.hasProperty(verdict, "score") && typeof verdict.score === "number" ? verdict.score : 0
+
+const bestOf = <D, V>(rounds: ReadonlyArray<Round<D, V>>, score: (verdict: V) => number): Round<D, V> =>
+  // Of equals the later one: it knew more.
+  rounds.reduce((best, round) => (score(round.verdict) >= score(best.verdict) ? round : best))
+
+const conversation = (input: Prompt.RawInput, rounds: ReadonlyArray<Round<unknown, unknown>>): Prompt.Prompt =>
+  rounds.reduce<Prompt.Prompt>(
+    (prompt, { draft, verdict }) =>
+      Prompt.concat(
+        prompt,
+        Prompt.fromMessages([
+          Prompt.assistantMessage({ content: [Prompt.textPart({ text: plain(draft) })] }),
+          Prompt.userMessage({
+            content: [Prompt.textPart({ text: `Feedback on this draft: ${plain(verdict)}\nRevise it.` })]
+          })
+        ])
+      ),
+    Prompt.make(input)
+  )
+
+const plain = (value: unknown): string => (typeof value === "string" ? value : JSON.stringify(toJson(value)))

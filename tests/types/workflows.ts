@@ -1,0 +1,79 @@
+/** The design's workflows, as types. Checked by the compiler; it runs nothing. */
+import { Effect, type Result, Schema } from "effect"
+import type { LanguageModel } from "effect/ai"
+import { Agent, Chain, EvaluatorOptimizer, Parallel, Router, Runner } from "troupe"
+
+type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
+const proven = <_Proof extends true>(): void => {}
+
+class Verdict extends Schema.Class<Verdict>("Verdict")({ score: Schema.Int, reason: Schema.String }) {}
+const researcher = Agent.make("researcher", { instructions: "You research.", description: "Researches" })
+const writer = Agent.make("writer", { instructions: "You write." })
+const judge = Agent.make("judge", { instructions: "Judge the text.", output: Verdict })
+const count = Runner.make("count", { run: (text: string) => Effect.succeed(text.length) })
+const failing = Runner.make("failing", { run: (_text: string) => Effect.fail("no" as const) })
+
+const pipeline = Chain.make("pipeline", [researcher, writer, judge])
+proven<Equal<Runner.Output<typeof pipeline>, Verdict>>()
+proven<Equal<Runner.Error<typeof pipeline>, Agent.Error>>()
+proven<Equal<Runner.Services<typeof pipeline>, LanguageModel.LanguageModel>>()
+Chain.make("mixed", [
+  researcher,
+  (text: string) => Effect.succeed(text.length),
+  (n: number) => Effect.succeed(n > 3)
+]) satisfies Runner.Runner<string, boolean, Agent.Error, LanguageModel.LanguageModel>
+// @ts-expect-error a number is no text
+Chain.make("mismatch", [count, writer])
+
+const desk = Router.make("desk", { routes: { billing: researcher, technical: writer }, fallback: "technical" })
+proven<Equal<Runner.Output<typeof desk>, string>>()
+proven<Equal<Runner.Error<typeof desk>, Agent.Error | Router.RouteNotFound>>()
+const byRule = Router.make("byRule", {
+  routes: { count, failing },
+  classify: (input: string) => Effect.succeed(input === "" ? "count" : "failing")
+})
+proven<Equal<Runner.Output<typeof byRule>, number>>()
+proven<Equal<Runner.Error<typeof byRule>, "no" | Router.RouteNotFound>>()
+proven<Equal<Runner.Services<typeof byRule>, never>>()
+// @ts-expect-error no such route
+Router.make("wrong", { routes: { count }, fallback: "other" })
+
+const panel = Parallel.make("panel", { researcher, count, failing })
+proven<
+  Equal<Runner.Output<typeof panel>, { readonly researcher: string; readonly count: number; readonly failing: never }>
+>()
+proven<Equal<Runner.Error<typeof panel>, Parallel.ParallelError<Agent.Error | "no">>>()
+const input: Runner.Input<typeof panel> = "a text"
+panel.run(input)
+// @ts-expect-error the branches take texts
+panel.run(3)
+const majority = Parallel.make("majority", { a: count, b: count, c: count }, { mode: Parallel.quorum(2) })
+proven<Equal<Runner.Output<typeof majority>, Partial<{ readonly a: number; readonly b: number; readonly c: number }>>>()
+const first = Parallel.make("first", { count, researcher }, { mode: Parallel.race })
+proven<Equal<Runner.Output<typeof first>, string | number>>()
+const settled = Parallel.make("settled", { count, failing }, { mode: Parallel.settle })
+proven<
+  Equal<
+    Runner.Output<typeof settled>,
+    { readonly count: Result.Result<number, never>; readonly failing: Result.Result<never, "no"> }
+  >
+>()
+proven<Equal<Runner.Error<typeof settled>, never>>()
+
+const refined = EvaluatorOptimizer.make("refined", {
+  generator: writer,
+  evaluator: judge,
+  accept: (verdict) => verdict.score >= 8,
+  maxRounds: 4
+})
+proven<Equal<Runner.Output<typeof refined>, string>>()
+proven<Equal<Runner.Error<typeof refined>, Agent.Error | EvaluatorOptimizer.NotAccepted>>()
+// @ts-expect-error a generator that takes no conversation has to say how its input is revised
+EvaluatorOptimizer.make("numbers", {
+  generator: Runner.make("n", { run: (n: number) => Effect.succeed(n) }),
+  evaluator: (n: number) => Effect.succeed(n),
+  accept: (n) => n > 3
+})
+
+Agent.make("caller", { tools: [Runner.asTool(Runner.described(desk, "The desk"))] })
+Chain.make("nested", [Runner.map(panel, ({ researcher: text }) => text), desk, refined])

@@ -4,7 +4,7 @@
  */
 import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import type * as AiError from "effect/ai/AiError"
@@ -20,10 +20,12 @@ import * as ModelRetry from "../internal/modelRetry.ts"
 import * as ModelInfo from "../services/ModelInfo.ts"
 import { SyncBridge } from "../services/SyncBridge.ts"
 import * as Chat from "./openai/chat.ts"
-import { contextLengthPrefix, type Problem, toAiError } from "./openai/errors.ts"
+import { type Connected, connect } from "./openai/connect.ts"
+import { contextLengthPrefix, ofEncoding, type Problem, toAiError } from "./openai/errors.ts"
 import { type CallOptions, CurrentOptions, merge } from "./openai/options.ts"
 import * as Responses from "./openai/responses.ts"
-import { bridged, type Connection, sdk, type Transport } from "./openai/transport.ts"
+import * as Events from "./openai/sse.ts"
+import { bridged, sdk, type Transport } from "./openai/transport.ts"
 import type { Fields } from "./openai/wire.ts"
 
 export type { CallOptions, ChatOptions, ResponsesOptions } from "./openai/options.ts"
@@ -34,15 +36,15 @@ export interface Options {
   readonly model: string
   /** Default: `OPENAI_API_KEY` from Config. A server that is not OpenAI's own needs none. */
   readonly apiKey?: Redacted.Redacted | undefined
-  /** Default: `OPENAI_BASE_URL` from Config, else `https://api.openai.com/v1`. */
+  /** Default: `OPENAI_BASE_URL` from Config, else `https://api.openai.com/v1`. An empty variable is an absent one. */
   readonly baseUrl?: string | undefined
   /** Which API: `"auto"` (default) takes Responses at OpenAI itself and Chat Completions everywhere else. */
   readonly api?: "auto" | "responses" | "chat" | undefined
   /** The provider's name in spans. Default `openai`. */
   readonly provider?: string | undefined
   /**
-   * How long an answer may take; of a stream, how long its first event and each further one may take. Then the request
-   * is aborted and counts as a lost connection. Default 10 minutes.
+   * How long an answer may take; of a stream, how long the server may be silent. A slow consumer does not count. Then the
+   * request is aborted and counts as a lost connection. Default 10 minutes.
    */
   readonly timeout?: Duration.Input | undefined
   /** When a request that failed in passing is made again. Default: twice more, with backoff and `retry-after`. */
@@ -59,7 +61,8 @@ export interface Options {
  * A model by the `openai` SDK, which is loaded when the first request is made. Under `Effect.runSync` with
  * `SyncEdge.layer` the same requests go through the edge's I/O thread.
  *
- * Fails with `ConfigError` when OpenAI itself is asked and there is no key. Calls fail with `AiError`: rate limits,
+ * Fails with `ConfigError` when OpenAI itself is asked and there is no key, and for an address, key or header that no
+ * request can be made with. Calls fail with `AiError`: rate limits,
  * server errors and lost connections are retryable; a wrong key, an unknown model, a refused request, a used-up quota
  * and an unreadable answer are not. Interrupting a call aborts its request on the wire.
  *
@@ -73,8 +76,11 @@ export interface Options {
 export const layer = (options: Options): Layer.Layer<LanguageModel.LanguageModel, Config.ConfigError> =>
   Layer.effect(LanguageModel.LanguageModel, make(options))
 
+/** {@link Options}, each a value or a Config of one. */
+export type ConfigOptions = { readonly [K in keyof Options]: Options[K] | Config.Config<Options[K]> }
+
 /**
- * Like {@link layer}, with every option from Config.
+ * Like {@link layer}, with options from Config.
  *
  * @example
  * import { Config } from "effect"
@@ -82,13 +88,19 @@ export const layer = (options: Options): Layer.Layer<LanguageModel.LanguageModel
  *
  * const Model = OpenAi.layerConfig({
  *   model: Config.String("MODEL").pipe(Config.withDefault("gpt-4.1-mini")),
- *   apiKey: Config.Redacted("MY_KEY")
+ *   apiKey: Config.Redacted("MY_KEY"),
+ *   timeout: "1 minute"
  * })
  */
-export const layerConfig = (
-  options: Config.Wrap<Options>
-): Layer.Layer<LanguageModel.LanguageModel, Config.ConfigError> =>
-  Layer.unwrap(Effect.map(Config.unwrap(options), layer))
+export const layerConfig = (options: ConfigOptions): Layer.Layer<LanguageModel.LanguageModel, Config.ConfigError> =>
+  Layer.unwrap(
+    Effect.gen(function* () {
+      const values: Record<string, unknown> = {}
+      for (const [key, value] of Object.entries(options)) values[key] = Config.isConfig(value) ? yield* value : value
+      // Each value is of its key's own type: `ConfigOptions` says so.
+      return layer(values as unknown as Options)
+    })
+  )
 
 /**
  * Sets request options for the calls made inside of an Effect; they win over those of the Layer.
@@ -120,23 +132,9 @@ export const withStreamOptions: {
 export const isContextLengthExceeded = (error: AiError.AiError): boolean =>
   error.reason._tag === "InvalidRequestError" && error.reason.description?.startsWith(contextLengthPrefix) === true
 
-const openaiUrl = "https://api.openai.com/v1"
-
 const make = (options: Options): Effect.Effect<LanguageModel.LanguageModel, Config.ConfigError> =>
   Effect.gen(function* () {
-    const baseUrl = options.baseUrl ?? (yield* Config.String("OPENAI_BASE_URL").pipe(Config.withDefault(openaiUrl)))
-    const isOpenAi = hostOf(baseUrl)?.hostname === "api.openai.com"
-    const key = Config.Redacted("OPENAI_API_KEY")
-    const connection: Connection = {
-      baseUrl,
-      apiKey: options.apiKey ?? (isOpenAi ? yield* key : yield* Config.withDefault(key, undefined)),
-      organization: options.organization,
-      project: options.project,
-      headers: options.headers ?? {},
-      timeout: Duration.fromInputUnsafe(options.timeout ?? "10 minutes")
-    }
-    const api = options.api === undefined || options.api === "auto" ? (isOpenAi ? "responses" : "chat") : options.api
-    const provider = new Provider(options, connection, api, !isOpenAi)
+    const provider = new Provider(options, yield* connect(options))
     const direct: ModelInfo.Direct = {
       generateText: (request) => provider.generate(request),
       streamText: (request) => provider.stream(request)
@@ -155,8 +153,6 @@ const make = (options: Options): Effect.Effect<LanguageModel.LanguageModel, Conf
     }
     return ModelInfo.attach(model, info, direct)
   })
-
-const hostOf = (url: string): URL | undefined => (URL.canParse(url) ? new URL(url) : undefined)
 
 interface Call {
   readonly path: string
@@ -177,26 +173,20 @@ const idMaker = Effect.map(Random.Random, (random) => () => {
 
 class Provider {
   readonly name: string
-  readonly server: { readonly address: string; readonly port: number | undefined } | undefined
+  readonly server: { readonly address: string; readonly port: number }
   readonly #options: Options
-  readonly #connection: Connection
+  readonly #at: Connected
   readonly #api: "responses" | "chat"
-  readonly #compatible: boolean
   readonly #sdk: Transport
-  readonly #url: string
 
-  constructor(options: Options, connection: Connection, api: "responses" | "chat", compatible: boolean) {
-    const host = hostOf(connection.baseUrl)
+  constructor(options: Options, at: Connected) {
+    const { api = "auto" } = options
     this.name = options.provider ?? "openai"
-    const port = host === undefined ? undefined : Number(host.port || (host.protocol === "http:" ? 80 : 443))
-    this.server = host === undefined ? undefined : { address: host.hostname, port }
+    this.server = at.server
     this.#options = options
-    this.#connection = connection
-    this.#api = api
-    this.#compatible = compatible
-    this.#sdk = sdk(connection)
-    // Shown in errors: no path, and no credentials that somebody put into the address.
-    this.#url = host === undefined ? connection.baseUrl : `${host.protocol}//${host.host}`
+    this.#at = at
+    this.#api = api === "auto" ? (at.isOpenAi ? "responses" : "chat") : api
+    this.#sdk = sdk(at.connection)
   }
 
   generate(request: LanguageModel.ProviderOptions): Effect.Effect<Array<Response.PartEncoded>, AiError.AiError> {
@@ -206,7 +196,7 @@ class Provider {
         const answer = yield* transport.whole(path, body)
         const decode = this.#api === "chat" ? Chat.decode : Responses.decode
         const parts = decode(answer, yield* idMaker)
-        if (Chat.isProblem(parts)) return yield* Effect.fail(parts)
+        if (Events.isProblem(parts)) return yield* Effect.fail(parts)
         if (alone) this.#annotate(request, parts)
         return parts
       }).pipe(Effect.catch((problem) => this.#fail(problem, "generateText")))
@@ -214,37 +204,39 @@ class Provider {
   }
 
   stream(request: LanguageModel.ProviderOptions): Stream.Stream<Response.StreamPartEncoded, AiError.AiError> {
-    let began = false
     const once = Stream.unwrap(
       Effect.gen({ self: this }, function* () {
         const { path, body, transport, alone } = yield* this.#prepare(request)
         const newId = yield* idMaker
-        const decoder = this.#api === "chat" ? new Chat.StreamDecoder(newId) : new Responses.StreamDecoder(newId)
-        const asked = this.#api === "chat" ? { ...body, stream_options: { include_usage: true } } : body
-        const read = (parts: ReadonlyArray<Response.StreamPartEncoded> | Problem) => {
-          if (Chat.isProblem(parts)) return Effect.fail(parts)
-          if (parts.length > 0) began = true
-          if (alone) this.#annotate(request, parts)
-          return Effect.succeed(parts)
-        }
-        return transport.events(path, asked).pipe(
-          Stream.mapEffect((event) => read(decoder.push(event))),
-          Stream.concat(Stream.fromEffect(Effect.suspend(() => read(decoder.end())))),
-          Stream.flattenIterable
-        )
+        const isChat = this.#api === "chat"
+        const decoder: Events.Decoder<Response.StreamPartEncoded> = isChat
+          ? new Chat.StreamDecoder(newId)
+          : new Responses.StreamDecoder(newId)
+        const asked = isChat ? { ...body, stream_options: { include_usage: true } } : body
+        const parts = Events.parts(transport.events(path, asked), decoder)
+        if (!alone) return parts
+        return Stream.mapArray(parts, (some) => {
+          this.#annotate(request, some)
+          return some
+        })
       })
     ).pipe(Stream.catch((problem) => Stream.fromEffect(this.#fail(problem, "streamText"))))
     // What has been told cannot be taken back, so a stream is asked for again only before it has begun.
     return Stream.unwrap(
       Effect.map(this.#policy(), (policy) => {
         if (policy === undefined) return once
+        let began = false
         const again = Schedule.while(policy.schedule, ({ input }) => !began && policy.while(input))
-        return Stream.retry(once, again)
+        const noted = Stream.mapArray(once, (some) => {
+          began = true
+          return some
+        })
+        return Stream.retry(noted, again)
       })
     )
   }
 
-  #prepare(request: LanguageModel.ProviderOptions): Effect.Effect<Call> {
+  #prepare(request: LanguageModel.ProviderOptions): Effect.Effect<Call, Problem> {
     return Effect.withFiber((fiber) => {
       const options = merge(this.#options.options ?? {}, fiber.getRef(CurrentOptions))
       const format = formatOf(request) ?? fiber.getRef(ModelInfo.OutputFormat)
@@ -252,15 +244,18 @@ class Provider {
       const { model } = this.#options
       const alone = !fiber.getRef(ModelInfo.CallerRetries)
       if (alone || hasOptions(options)) this.#describe(request, options)
-      return Effect.sync((): Call => ({
-        path: this.#api === "chat" ? "/chat/completions" : "/responses",
-        body:
-          this.#api === "chat"
-            ? Chat.encode(request, model, options, format, this.#compatible)
-            : Responses.encode(request, model, options, format),
-        transport: bridge === undefined ? this.#sdk : bridged(this.#connection, bridge),
-        alone
-      }))
+      return Effect.try({
+        try: (): Call => ({
+          path: this.#api === "chat" ? "/chat/completions" : "/responses",
+          body:
+            this.#api === "chat"
+              ? Chat.encode(request, model, options, format, !this.#at.isOpenAi)
+              : Responses.encode(request, model, options, format),
+          transport: bridge === undefined ? this.#sdk : bridged(this.#at.connection, bridge),
+          alone
+        }),
+        catch: ofEncoding
+      })
     })
   }
 
@@ -299,7 +294,7 @@ class Provider {
 
   #fail(problem: Problem, method: string): Effect.Effect<never, AiError.AiError> {
     return Effect.flatMap(Clock.currentTimeMillis, (now) =>
-      Effect.fail(toAiError(problem, { method, url: this.#url }, now))
+      Effect.fail(toAiError(problem, { method, url: this.#at.shown, secrets: this.#at.secrets }, now))
     )
   }
 

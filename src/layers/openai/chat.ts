@@ -3,12 +3,12 @@ import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Prompt from "effect/ai/Prompt"
 import type * as Response from "effect/ai/Response"
 import * as Tool from "effect/ai/Tool"
-import * as Predicate from "effect/Predicate"
 import type { OutputFormat } from "../../services/ModelInfo.ts"
-import { malformed, ofErrorObject, type Problem } from "./errors.ts"
+import { errorIn, malformed, type Problem, Unsupported } from "./errors.ts"
 import * as Files from "./files.ts"
 import { type CallOptions, chatFields } from "./options.ts"
 import * as Schemas from "./schema.ts"
+import { parseJson } from "./sse.ts"
 import { argumentsText, type Fields, finish, isFields, list, number, parseArguments, resultText, text } from "./wire.ts"
 
 // -- requests ---------------------------------------------------------------------------------------------------------
@@ -41,6 +41,11 @@ const encodeFormat = (format: OutputFormat) => {
 }
 
 const encodeTool = (tool: Tool.Any) => {
+  if (Tool.isProviderDefined(tool)) {
+    throw new Unsupported(
+      `the tool "${tool.name}" is run by the provider, which Chat Completions does not do: use \`api: "responses"\` or a tool of your own`
+    )
+  }
   const strict = Tool.getStrictMode(tool)
   return {
     type: "function",
@@ -82,18 +87,20 @@ const encodeUser = (content: ReadonlyArray<Prompt.UserMessagePart>): string | Re
 
 const encodeFile = (part: Prompt.FilePart): Fields => {
   const file = Files.read(part)
-  if (file.mediaType.startsWith("image/") && file.url !== undefined) {
+  if (file.fileId !== undefined) return { type: "file", file: { file_id: file.fileId } }
+  if (file.mediaType.startsWith("image/")) {
     return { type: "image_url", image_url: { url: file.url, detail: file.detail } }
   }
   if (file.text !== undefined) return { type: "text", text: `${file.name}:\n${file.text}` }
-  if (file.mediaType.startsWith("audio/") && file.base64 !== undefined) {
-    const format = /wav/.test(file.mediaType) ? "wav" : "mp3"
-    return { type: "input_audio", input_audio: { data: file.base64, format } }
+  if (file.base64 === undefined) {
+    throw new Unsupported(
+      `Chat Completions takes no ${file.mediaType} by its address: give its bytes, or use \`api: "responses"\``
+    )
   }
-  return {
-    type: "file",
-    file: file.fileId === undefined ? { filename: file.name, file_data: file.url } : { file_id: file.fileId }
+  if (file.mediaType.startsWith("audio/")) {
+    return { type: "input_audio", input_audio: { data: file.base64, format: Files.audioFormat(file.mediaType) } }
   }
+  return { type: "file", file: { filename: file.name, file_data: file.url } }
 }
 
 const encodeAssistant = (content: ReadonlyArray<Prompt.AssistantMessagePart>): ReadonlyArray<Fields> => {
@@ -131,7 +138,8 @@ const finishReasons: Readonly<Record<string, Response.FinishReason>> = {
   length: "length",
   tool_calls: "tool-calls",
   function_call: "tool-calls",
-  content_filter: "content-filter"
+  content_filter: "content-filter",
+  error: "error"
 }
 
 const finishOf = (reason: unknown, calls: number, refused: boolean): Response.FinishReason => {
@@ -158,10 +166,13 @@ const reasoningOf = (message: Fields): string => text(message, "reasoning_conten
 /** The parts of a whole answer. `newId` names calls that the server left without an id. */
 export const decode = (answer: unknown, newId: () => string): Array<Response.PartEncoded> | Problem => {
   if (!isFields(answer)) return malformed("the server's answer is not an object")
-  if (isFields(answer["error"])) return ofErrorObject(answer["error"])
+  const failure = errorIn(answer)
+  if (failure !== undefined) return failure
   const choice = list(answer, "choices")[0]
   const message = isFields(choice) ? choice["message"] : undefined
   if (!isFields(choice) || !isFields(message)) return malformed('the server\'s answer has no "choices[0].message"')
+  const broken = errorIn(choice)
+  if (broken !== undefined) return broken
   const parts: Array<Response.PartEncoded> = [metadataOf(answer)]
   const reasoning = reasoningOf(message)
   if (reasoning !== "") parts.push({ type: "reasoning", text: reasoning })
@@ -197,7 +208,9 @@ const contentText = (content: unknown): string => {
 }
 
 interface OpenCall {
-  id: string
+  readonly id: string
+  /** The id that the server gave it, which may come late. */
+  serverId: string | undefined
   name: string
   arguments: string
   announced: boolean
@@ -206,13 +219,16 @@ interface OpenCall {
 /** Reads a stream of chunks, in order; `end` gives what is left when the stream is over. */
 export class StreamDecoder {
   readonly #newId: () => string
-  readonly #calls = new Map<number, OpenCall>()
+  readonly #calls: Array<OpenCall> = []
+  readonly #byIndex = new Map<number, OpenCall>()
   #metadata = false
   #open: "text" | "reasoning" | undefined
   #block = 0
   #reason: unknown = undefined
   #refused = false
   #usage: unknown = undefined
+  /** The usage comes after the finish, so only `[DONE]` or the end of the body ends an answer. */
+  readonly finished = false
 
   constructor(newId: () => string) {
     this.#newId = newId
@@ -220,12 +236,14 @@ export class StreamDecoder {
 
   push(chunk: unknown): ReadonlyArray<Response.StreamPartEncoded> | Problem {
     if (!isFields(chunk)) return malformed("the server sent a chunk that is not an object")
-    if (isFields(chunk["error"])) return ofErrorObject(chunk["error"])
+    const failure = errorIn(chunk)
+    if (failure !== undefined) return failure
     if (!Array.isArray(chunk["choices"])) {
       return isFields(chunk["usage"]) ? this.#noteUsage(chunk) : malformed('the server sent a chunk without "choices"')
     }
     const out: Array<Response.StreamPartEncoded> = []
-    if (!this.#metadata) {
+    // A first chunk may hold nothing but the verdicts of a filter.
+    if (!this.#metadata && (chunk["choices"].length > 0 || text(chunk, "id") !== undefined)) {
       this.#metadata = true
       out.push(metadataOf(chunk))
     }
@@ -233,7 +251,7 @@ export class StreamDecoder {
     for (const choice of chunk["choices"]) {
       if (!isFields(choice)) return malformed("the server sent a choice that is not an object")
       if (typeof choice["index"] === "number" && choice["index"] !== 0) continue
-      const problem = this.#delta(choice["delta"], out)
+      const problem = errorIn(choice) ?? this.#delta(choice["delta"], out)
       if (problem !== undefined) return problem
       if (choice["finish_reason"] !== null && choice["finish_reason"] !== undefined)
         this.#reason = choice["finish_reason"]
@@ -282,30 +300,33 @@ export class StreamDecoder {
   #call(fragment: Fields, out: Array<Response.StreamPartEncoded>): void {
     const fn = isFields(fragment["function"]) ? fragment["function"] : {}
     const id = text(fragment, "id")
-    const index = this.#indexOf(fragment["index"], id)
-    let call = this.#calls.get(index)
-    if (call === undefined) {
-      call = { id: id ?? this.#newId(), name: "", arguments: "", announced: false }
-      this.#calls.set(index, call)
+    const name = text(fn, "name")
+    const piece = fn["arguments"]
+    const delta = typeof piece === "string" ? piece : piece === undefined || piece === null ? "" : JSON.stringify(piece)
+    const index = typeof fragment["index"] === "number" ? fragment["index"] : undefined
+    let call = this.#current(index, id, name)
+    if (call === undefined || startsAnother(call, id, name, delta)) {
+      call = { id: id ?? this.#newId(), serverId: id, name: "", arguments: "", announced: false }
+      this.#calls.push(call)
+      if (index !== undefined) this.#byIndex.set(index, call)
     }
-    if (call.name === "") call.name = text(fn, "name") ?? ""
+    call.serverId ??= id
+    if (call.name === "") call.name = name ?? ""
     if (!call.announced && call.name !== "") {
       call.announced = true
       out.push({ type: "tool-params-start", id: call.id, name: call.name })
+      if (call.arguments !== "") out.push({ type: "tool-params-delta", id: call.id, delta: call.arguments })
     }
-    const piece = fn["arguments"]
-    const delta = typeof piece === "string" ? piece : piece === undefined || piece === null ? "" : JSON.stringify(piece)
     if (delta === "") return
     call.arguments += delta
     if (call.announced) out.push({ type: "tool-params-delta", id: call.id, delta })
   }
 
-  /** Servers without indexes send each call whole, or go on with the last one. */
-  #indexOf(index: unknown, id: string | undefined): number {
-    if (typeof index === "number") return index
-    if (id === undefined) return Math.max(0, this.#calls.size - 1)
-    for (const [at, call] of this.#calls) if (call.id === id) return at
-    return this.#calls.size
+  /** The call that a fragment goes on with. Without an index it is the one of that id, else the last. */
+  #current(index: number | undefined, id: string | undefined, name: string | undefined): OpenCall | undefined {
+    if (index !== undefined) return this.#byIndex.get(index)
+    const known = id === undefined ? undefined : this.#calls.find((call) => call.serverId === id)
+    return known ?? (id === undefined || name === undefined ? this.#calls.at(-1) : undefined)
   }
 
   end(): ReadonlyArray<Response.StreamPartEncoded> | Problem {
@@ -314,14 +335,18 @@ export class StreamDecoder {
     }
     const out: Array<Response.StreamPartEncoded> = []
     this.#close(out)
-    for (const call of this.#calls.values()) {
+    for (const call of this.#calls) {
       if (call.announced) out.push({ type: "tool-params-end", id: call.id })
       out.push({ type: "tool-call", id: call.id, name: call.name, params: parseArguments(call.arguments) })
     }
-    out.push(finish(finishOf(this.#reason, this.#calls.size, this.#refused), usageOf(this.#usage)))
+    out.push(finish(finishOf(this.#reason, this.#calls.length, this.#refused), usageOf(this.#usage)))
     return out
   }
 }
 
-/** True for what went wrong instead of what was read. */
-export const isProblem = (u: unknown): u is Problem => Predicate.hasProperty(u, "kind") && !Array.isArray(u)
+/** Some servers give every call the same index, or none: another id is another call, and so is a name after complete arguments. */
+const startsAnother = (call: OpenCall, id: string | undefined, name: string | undefined, delta: string): boolean => {
+  if (name === undefined || call.name === "") return false
+  if (id !== undefined && call.serverId !== undefined) return id !== call.serverId
+  return id === undefined && delta !== "" && call.arguments !== "" && parseJson(call.arguments) !== undefined
+}

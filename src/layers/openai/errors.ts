@@ -15,31 +15,55 @@ export type Problem =
       readonly code: string | undefined
       readonly type: string | undefined
       readonly header: (name: string) => string | null | undefined
+      /** True when the error came inside of an answer that had begun well: its status is only guessed. */
+      readonly inAnswer: boolean
     }
   | { readonly kind: "network"; readonly message: string; readonly code: string | undefined }
   | { readonly kind: "timeout"; readonly message: string }
   | { readonly kind: "malformed"; readonly message: string }
+  | { readonly kind: "unsupported"; readonly message: string }
 
 /** Where the request went, for messages: no path, no query, no credentials. */
 export interface Target {
   readonly method: string
   readonly url: string
+  /** What no message may hold, such as the key. */
+  readonly secrets: ReadonlyArray<string>
 }
+
+/** Thrown by the encoders for what an API cannot be asked. It never leaves this Layer. */
+export class Unsupported extends Error {}
+
+/** The problem behind a request that could not be written down. */
+export const ofEncoding = (error: unknown): Problem => ({
+  kind: "unsupported",
+  message:
+    error instanceof Unsupported
+      ? error.message
+      : `the request cannot be written as JSON: ${error instanceof Error ? error.message : String(error)}`
+})
 
 /** How a description of a context overflow begins, whatever the server's own words are. */
 export const contextLengthPrefix = "context length exceeded"
 
-const overflow =
-  /context.?(length|window|size)|maximum context|too many tokens|prompt is too long|exceed.{0,40}context/i
+const overflow = /context.?(length|window|size)|maximum context|prompt is too long/i
+/** These words mean it only in a refusal: servers written in Go say "context" of deadlines. */
+const looseOverflow = /too many tokens|exceed.{0,40}context/i
 
 /** The error of a failed request, with the right retryability. `now` is for `retry-after` dates, in milliseconds. */
 export const toAiError = (problem: Problem, target: Target, now: number): AiError.AiError =>
-  AiError.make({ module: "OpenAi", method: target.method, reason: reasonOf(problem, target, now) })
+  AiError.make({
+    module: "OpenAi",
+    method: target.method,
+    reason: reasonOf({ ...problem, message: withoutSecrets(problem.message, target.secrets) }, target, now)
+  })
 
 const reasonOf = (problem: Problem, target: Target, now: number): AiError.AiErrorReason => {
   switch (problem.kind) {
     case "malformed":
       return new AiError.InvalidResponseError({ description: problem.message })
+    case "unsupported":
+      return new AiError.InvalidUserInputError({ description: problem.message })
     case "timeout":
     case "network":
       return new AiError.NetworkError({
@@ -55,35 +79,49 @@ const reasonOf = (problem: Problem, target: Target, now: number): AiError.AiErro
 
 const ofStatus = (problem: Extract<Problem, { kind: "status" }>, now: number): AiError.AiErrorReason => {
   const { status, code } = problem
-  const description = problem.message === "" ? `HTTP ${status}` : problem.message
+  const description =
+    problem.message === "" ? (problem.inAnswer ? "no reason given" : `HTTP ${status}`) : problem.message
+  const said = problem.inAnswer ? `the server reported an error: ${description}` : `HTTP ${status}: ${description}`
   if (code === "insufficient_quota" || problem.type === "insufficient_quota" || status === 402) {
-    return new AiError.QuotaExhaustedError({ metadata: { openai: { description } } as never })
+    return new AiError.QuotaExhaustedError({ metadata: metadataOf(description) })
   }
-  if (code === "context_length_exceeded" || (status === 400 && overflow.test(description))) {
+  if (code === "context_length_exceeded" || isOverflow(status, description)) {
     return new AiError.InvalidRequestError({ description: `${contextLengthPrefix}: ${description}` })
   }
   switch (status) {
     case 401:
-      return new AiError.AuthenticationError({ kind: "InvalidKey", description: withoutKeys(description) })
+      return new AiError.AuthenticationError({ kind: "InvalidKey", description })
     case 403:
-      return new AiError.AuthenticationError({ kind: "InsufficientPermissions", description: withoutKeys(description) })
+      return new AiError.AuthenticationError({ kind: "InsufficientPermissions", description })
     case 408:
     case 409:
-      return new AiError.InternalProviderError({ description: `HTTP ${status}: ${description}` })
+      return new AiError.InternalProviderError({ description: said })
     case 429: {
       const retryAfter = retryAfterOf(problem.header, now)
-      return new AiError.RateLimitError(retryAfter === undefined ? {} : { retryAfter })
+      const metadata = metadataOf(description)
+      return new AiError.RateLimitError(retryAfter === undefined ? { metadata } : { metadata, retryAfter })
     }
     default:
-      if (status >= 500) return new AiError.InternalProviderError({ description: `HTTP ${status}: ${description}` })
-      if (status >= 400) return new AiError.InvalidRequestError({ description: `HTTP ${status}: ${description}` })
-      return new AiError.InvalidResponseError({ description: `HTTP ${status}: ${description}` })
+      if (status >= 500) return new AiError.InternalProviderError({ description: said })
+      if (status >= 400) return new AiError.InvalidRequestError({ description: said })
+      return new AiError.InvalidResponseError({ description: said })
   }
 }
 
-/** Servers repeat a part of a wrong key in their message; none of it is for logs. */
-const withoutKeys = (message: string): string =>
-  message.replace(/\bsk-[^\s.,;"']+|\bBearer\s+[^\s,;"']+/g, "[redacted]")
+/** These errors have no description of their own. Metadata is typed by what programs declare of providers. */
+const metadataOf = (description: string) => ({ openai: { description } }) as never
+
+const isOverflow = (status: number, description: string): boolean => {
+  if (status === 400 || status === 413 || status === 422)
+    return overflow.test(description) || looseOverflow.test(description)
+  return status >= 500 && overflow.test(description)
+}
+
+/** Servers repeat keys, whole or in part, in their messages, and so does `fetch`; none of it is for logs. */
+const withoutSecrets = (message: string, secrets: ReadonlyArray<string>): string =>
+  secrets
+    .reduce((safe, secret) => safe.replaceAll(secret, "[redacted]"), message)
+    .replace(/\bsk-[^\s.,;"']{6,}|\bBearer\s+[^\s,;"']+/g, "[redacted]")
 
 const retryAfterOf = (
   header: (name: string) => string | null | undefined,
@@ -110,17 +148,34 @@ export const ofBody = (
     const value = Predicate.hasProperty(error, name) ? error[name] : undefined
     return typeof value === "string" || typeof value === "number" ? String(value) : undefined
   }
-  const message = field("message") ?? (typeof error === "string" ? error : "")
-  return { kind: "status", status, message: message.slice(0, 2000), code: field("code"), type: field("type"), header }
+  const message = field("message") ?? field("detail") ?? (typeof error === "string" ? error : "")
+  return {
+    kind: "status",
+    status,
+    message: message.slice(0, 2000),
+    code: field("code"),
+    type: field("type"),
+    header,
+    inAnswer: false
+  }
 }
+
+const noHeaders = () => undefined
 
 /** An error that the server puts into a stream or a 200 answer: its status is in the code, or it is the server's fault. */
 export const ofErrorObject = (error: unknown): Problem => {
-  const problem = ofBody(500, { error }, () => undefined)
+  const problem = { ...ofBody(500, { error }, noHeaders), inAnswer: true }
   const status = Number(problem.code)
   if (Number.isInteger(status) && status >= 400 && status < 600) return { ...problem, status }
   if (problem.code === "rate_limit_exceeded") return { ...problem, status: 429 }
   return problem.type === "invalid_request_error" ? { ...problem, status: 400 } : problem
+}
+
+/** The error in an answer, a chunk or a choice that should have been good: an object, a text, or the whole of it. */
+export const errorIn = (fields: { readonly [key: string]: unknown }): Problem | undefined => {
+  const { error } = fields
+  if (error !== undefined && error !== null) return ofErrorObject(error)
+  return fields["object"] === "error" ? ofErrorObject(fields) : undefined
 }
 
 /** A failure to read an answer. */

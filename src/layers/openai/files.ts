@@ -38,15 +38,27 @@ export const read = (part: Prompt.FilePart): FileRef => {
   }
 }
 
+/** Audio by the name that the API has for its format. */
+export const audioFormat = (mediaType: string): string => {
+  const format = (mediaType.split("/")[1] ?? "").replace(/;.*$/, "").replace(/^x-/, "")
+  return format === "mpeg" ? "mp3" : format === "wave" || format === "vnd.wave" ? "wav" : format
+}
+
 const locate = (
   data: Prompt.FilePart["data"],
   mediaType: string
 ): { readonly url: string | undefined; readonly base64: string | undefined } => {
-  if (data instanceof Uint8Array) return inline(Buffer.from(data).toString("base64"), mediaType)
+  if (data instanceof Uint8Array) {
+    return inline(Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString("base64"), mediaType)
+  }
   const text = data instanceof URL ? data.href : data
   if (/^https?:\/\//i.test(text)) return { url: text, base64: undefined }
-  const match = /^data:[^,]*;base64,(.*)$/s.exec(text)
-  return match === null ? inline(text, mediaType) : { url: text, base64: match[1] }
+  const match = /^data:([^,]*),(.*)$/s.exec(text)
+  if (match === null) return inline(text, mediaType)
+  const [, head = "", body = ""] = match
+  return /;base64$/i.test(head)
+    ? { url: text, base64: body }
+    : inline(Buffer.from(decodeURIComponent(body)).toString("base64"), mediaType)
 }
 
 const inline = (base64: string, mediaType: string) => ({ url: `data:${mediaType};base64,${base64}`, base64 })

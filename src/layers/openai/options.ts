@@ -37,7 +37,10 @@ export interface CallOptions {
   readonly stop?: string | ReadonlyArray<string> | undefined
   /** Everything else of Chat Completions; wins over the options above. */
   readonly chat?: ChatOptions | undefined
-  /** Everything else of Responses; wins over the options above. */
+  /**
+   * Everything else of Responses; wins over the options above. By default nothing is stored at the provider, and models
+   * that reason, by their name or because `reasoningEffort` is set, give their reasoning encrypted, to be sent back.
+   */
   readonly responses?: ResponsesOptions | undefined
   /** Keys of other vendors, put into the body as they are; win over everything. */
   readonly body?: { readonly [key: string]: Schema.Json } | undefined
@@ -81,9 +84,14 @@ export const chatFields = (options: CallOptions, compatible: boolean): Record<st
     ...options.body
   })
 
+/** Models that reason, by OpenAI's names for them. Others refuse to be asked for encrypted reasoning. */
+const isReasoningModel = (model: string): boolean =>
+  /^(ft:|openai\/)?(o\d|gpt-([5-9]|\d\d)(?!-chat)|codex|computer-use)/i.test(model)
+
 /** The options as fields of a Responses body. */
-export const responsesFields = (options: CallOptions): Record<string, unknown> => {
+export const responsesFields = (options: CallOptions, model: string): Record<string, unknown> => {
   const { reasoning, text, ...rest } = options.responses ?? {}
+  const reasons = isReasoningModel(model) || options.reasoningEffort !== undefined || reasoning !== undefined
   return defined({
     temperature: options.temperature,
     top_p: options.topP,
@@ -101,7 +109,7 @@ export const responsesFields = (options: CallOptions): Record<string, unknown> =
     metadata: options.metadata,
     // Nothing is kept at the provider; reasoning travels with the conversation, encrypted.
     store: false,
-    include: ["reasoning.encrypted_content"],
+    include: reasons ? ["reasoning.encrypted_content"] : undefined,
     ...rest,
     ...options.body
   })

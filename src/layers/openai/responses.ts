@@ -4,7 +4,7 @@ import type * as Prompt from "effect/ai/Prompt"
 import type * as Response from "effect/ai/Response"
 import * as Tool from "effect/ai/Tool"
 import type { OutputFormat } from "../../services/ModelInfo.ts"
-import { malformed, ofErrorObject, type Problem } from "./errors.ts"
+import { errorIn, malformed, ofErrorObject, type Problem, Unsupported } from "./errors.ts"
 import * as Files from "./files.ts"
 import { type CallOptions, responsesFields } from "./options.ts"
 import * as Schemas from "./schema.ts"
@@ -19,13 +19,13 @@ export const encode = (
   options: CallOptions,
   format: OutputFormat | undefined
 ): Fields => {
-  const fields = responsesFields(options)
+  const fields = responsesFields(options, options.model ?? model)
   return {
     model: options.model ?? model,
     input: request.prompt.content.flatMap(encodeMessage),
     ...(request.tools.length === 0
       ? {}
-      : { tools: request.tools.map(encodeTool), tool_choice: encodeChoice(request.toolChoice) }),
+      : { tools: request.tools.map(encodeTool), tool_choice: encodeChoice(request.toolChoice, request.tools) }),
     ...fields,
     ...(format === undefined
       ? {}
@@ -45,6 +45,12 @@ const encodeFormat = (format: OutputFormat) => {
 }
 
 const encodeTool = (tool: Tool.Any): Fields => {
+  if (Tool.isProviderDefined(tool)) {
+    if (tool.requiresHandler) {
+      throw new Unsupported(`the provider's tool "${tool.name}" needs a handler here, which is not supported yet`)
+    }
+    return { ...(isFields(tool.args) ? tool.args : {}), type: tool.providerName }
+  }
   const { schema, strictable } = Schemas.ofTool(tool)
   return {
     type: "function",
@@ -56,12 +62,14 @@ const encodeTool = (tool: Tool.Any): Fields => {
   }
 }
 
-const encodeChoice = (choice: LanguageModel.ToolChoice<string>) =>
-  typeof choice === "string"
-    ? choice
-    : "tool" in choice
-      ? { type: "function", name: choice.tool }
-      : (choice.mode ?? "auto")
+const encodeChoice = (choice: LanguageModel.ToolChoice<string>, tools: ReadonlyArray<Tool.Any>) => {
+  if (typeof choice === "string") return choice
+  if (!("tool" in choice)) return choice.mode ?? "auto"
+  const tool = tools.find(({ name }) => name === choice.tool)
+  return tool !== undefined && Tool.isProviderDefined(tool)
+    ? { type: tool.providerName }
+    : { type: "function", name: choice.tool }
+}
 
 const encodeMessage = (message: Prompt.Message): ReadonlyArray<Fields> => {
   switch (message.role) {
@@ -92,6 +100,9 @@ const encodeFile = (part: Prompt.FilePart): Fields => {
   }
   if (file.fileId !== undefined) return { type: "input_file", file_id: file.fileId }
   if (file.text !== undefined) return { type: "input_text", text: `${file.name}:\n${file.text}` }
+  if (file.mediaType.startsWith("audio/")) {
+    throw new Unsupported('the Responses API takes no audio: use `api: "chat"` with a model that hears')
+  }
   return file.base64 === undefined
     ? { type: "input_file", file_url: file.url }
     : { type: "input_file", filename: file.name, file_data: file.url }
@@ -128,6 +139,8 @@ const encodeAssistant = (content: ReadonlyArray<Prompt.AssistantMessagePart>): R
       if (part.text !== "") item.summary.push({ type: "summary_text", text: part.text })
     }
   }
+  // Reasoning is refused without what came of it, as when an answer was cut off.
+  while (items.at(-1)?.["type"] === "reasoning") items.pop()
   return items
 }
 
@@ -170,9 +183,28 @@ const reasoningTexts = (item: Fields): ReadonlyArray<string> =>
   )
 
 const failureOf = (response: Fields): Problem | undefined => {
-  if (isFields(response["error"])) return ofErrorObject(response["error"])
+  const failure = errorIn(response)
+  if (failure !== undefined) return failure
   return response["status"] === "failed" ? ofErrorObject({ message: "the provider failed to answer" }) : undefined
 }
+
+/** What a message cites, and what the provider's own tools have drawn. */
+const extrasOf = (item: Fields, newId: () => string): ReadonlyArray<Source | Response.FilePartEncoded> => {
+  if (item["type"] === "image_generation_call") {
+    const data = text(item, "result")
+    return data === undefined
+      ? []
+      : [{ type: "file", mediaType: `image/${text(item, "output_format") ?? "png"}`, data }]
+  }
+  const annotations = list(item, "content").flatMap((one) => (isFields(one) ? list(one, "annotations") : []))
+  return annotations.flatMap((one): ReadonlyArray<Source> => {
+    const url = isFields(one) && one["type"] === "url_citation" ? text(one, "url") : undefined
+    if (!isFields(one) || url === undefined || !URL.canParse(url)) return []
+    return [{ type: "source", sourceType: "url", id: newId(), url, title: text(one, "title") ?? url }]
+  })
+}
+
+type Source = Response.UrlSourcePartEncoded
 
 const callOf = (item: Fields, newId: () => string): Response.ToolCallPartEncoded => ({
   type: "tool-call",
@@ -207,6 +239,7 @@ export const decode = (answer: unknown, newId: () => string): Array<Response.Par
       calls++
       parts.push(callOf(item, newId))
     }
+    parts.push(...extrasOf(item, newId))
   }
   parts.push(finish(finishOf(answer, calls, refused), usageOf(answer["usage"])))
   return parts
@@ -227,7 +260,15 @@ export class StreamDecoder {
     this.#newId = newId
   }
 
+  get finished(): boolean {
+    return this.#finish !== undefined
+  }
+
   push(event: unknown): ReadonlyArray<Response.StreamPartEncoded> | Problem {
+    if (isFields(event) && event["type"] === undefined) {
+      const failure = errorIn(event)
+      if (failure !== undefined) return failure
+    }
     if (!isFields(event) || typeof event["type"] !== "string")
       return malformed('the server sent an event without a "type"')
     const out: Array<Response.StreamPartEncoded> = []
@@ -330,6 +371,7 @@ export class StreamDecoder {
       if (this.#calls.has(itemId)) out.push({ type: "tool-params-end", id })
       out.push({ ...call, id })
     }
+    out.push(...extrasOf(item, this.#newId))
     return out
   }
 

@@ -16,7 +16,10 @@ const prepared = new WeakMap<Tool.Any, Prepared>()
 export const ofTool = (tool: Tool.Any): Prepared => {
   let found = prepared.get(tool)
   if (found === undefined) {
-    found = prepare(Tool.getJsonSchema(tool) as Json)
+    const schema = Tool.getJsonSchema(tool) as Json
+    // A schema that came as JSON, from an MCP server say, means what it says.
+    const isOwn = Tool.isDynamic(tool) && tool.jsonSchema !== undefined
+    found = isOwn ? { schema, strictable: schema["type"] === "object" && isStrictable(schema) } : prepare(schema)
     prepared.set(tool, found)
   }
   return found
@@ -49,7 +52,7 @@ const inlineRoot = (schema: Json): Json => {
   return target === undefined ? schema : { ...target, $defs: defs }
 }
 
-/** Effect's structs say nothing of further fields; a model should not invent any. */
+/** Effect's structs let further fields pass; a model should not invent any. Those with index signatures do want them. */
 const close = (node: unknown): unknown => {
   if (Array.isArray(node)) return node.map(close)
   if (!Predicate.isObject(node)) return node
@@ -58,7 +61,8 @@ const close = (node: unknown): unknown => {
     out[key] = key === "properties" || key === "$defs" ? mapValues(value, close) : keyword(key, value)
   }
   const open = out["additionalProperties"] === undefined || out["additionalProperties"] === true
-  if (out["type"] === "object" && Predicate.isObject(out["properties"]) && open) out["additionalProperties"] = false
+  const isStruct = out["type"] === "object" && Predicate.isObject(out["properties"]) && !("allOf" in out)
+  if (isStruct && open) out["additionalProperties"] = false
   return out
 }
 
@@ -93,15 +97,28 @@ const strictKeywords = new Set([
   "$schema"
 ])
 
+const strictFormats = new Set<unknown>([
+  "date-time",
+  "time",
+  "date",
+  "duration",
+  "email",
+  "hostname",
+  "ipv4",
+  "ipv6",
+  "uuid"
+])
+
 const isStrictable = (node: unknown): boolean => {
   if (Array.isArray(node)) return node.every(isStrictable)
   if (!Predicate.isObject(node)) return true
   const schema = node as Json
   if (!Object.keys(schema).every((key) => strictKeywords.has(key))) return false
-  // A schema that allows anything cannot be held to.
-  if (!("type" in schema || "anyOf" in schema || "$ref" in schema || "enum" in schema || "const" in schema))
-    return false
-  if (schema["type"] === "object") {
+  // A schema that allows anything cannot be held to, and a bare `enum` or `const` is refused.
+  if (!("type" in schema || "anyOf" in schema || "$ref" in schema)) return false
+  if ("format" in schema && !strictFormats.has(schema["format"])) return false
+  const { type } = schema
+  if (type === "object" || (Array.isArray(type) && type.includes("object"))) {
     if (schema["additionalProperties"] !== false) return false
     const required = new Set(Array.isArray(schema["required"]) ? schema["required"] : [])
     if (!Object.keys((schema["properties"] as object | undefined) ?? {}).every((key) => required.has(key))) return false

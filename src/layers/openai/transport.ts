@@ -2,16 +2,17 @@
  * How requests travel: by the `openai` SDK where promises can be awaited, by the sync edge's bridge where they cannot.
  * Both give the same bodies and the same problems.
  */
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Sse from "effect/encoding/Sse"
 import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { SyncBridge } from "../../services/SyncBridge.ts"
-import { malformed, ofBody, type Problem } from "./errors.ts"
+import type { BridgeFailure, BridgeResponse, SyncBridge } from "../../services/SyncBridge.ts"
+import { malformed, ofBody, ofErrorObject, type Problem } from "./errors.ts"
+import * as Events from "./sse.ts"
 
 /** The two ways to ask: for a whole answer, and for its events. */
 export interface Transport {
@@ -50,8 +51,14 @@ const withTimeout =
 interface Client {
   post(
     path: string,
-    options: { body: object; stream?: boolean; signal: AbortSignal; timeout?: number }
-  ): Promise<unknown>
+    options: {
+      body: object
+      stream?: boolean
+      signal: AbortSignal
+      timeout?: number
+      headers?: Record<string, string>
+    }
+  ): Promise<unknown> & { asResponse(): Promise<Response> }
 }
 
 /** The longest that Node's timers can wait. */
@@ -67,16 +74,18 @@ const isTimeout = (error: unknown): boolean =>
 export const sdk = (connection: Connection): Transport => {
   let loading: Promise<Client> | undefined
   const limit = Math.min(Duration.toMillis(connection.timeout), longest)
+  const { apiKey, headers } = connection
   const client = (): Promise<Client> =>
     (loading ??= import("openai").then(
       ({ default: OpenAI }) =>
         new OpenAI({
-          // The SDK insists on a key; servers that need none ignore it.
-          apiKey: connection.apiKey === undefined ? "none" : Redacted.value(connection.apiKey),
+          // The SDK insists on a key; a server that needs none is sent none.
+          apiKey: apiKey === undefined ? "none" : Redacted.value(apiKey),
+          adminAPIKey: null,
           baseURL: connection.baseUrl,
           organization: connection.organization ?? null,
           project: connection.project ?? null,
-          defaultHeaders: connection.headers,
+          defaultHeaders: apiKey === undefined ? { authorization: null, ...headers } : headers,
           maxRetries: 0,
           logLevel: "off",
           timeout: longest
@@ -96,43 +105,54 @@ export const sdk = (connection: Connection): Transport => {
             (self) => Effect.sync(() => self.abort())
           )
           const watch = yield* watchdog(connection.timeout, controller)
-          const { signal } = controller
-          const chunks = yield* Effect.tryPromise({
-            try: async () =>
-              (await (
-                await client()
-              ).post(path, {
-                body: { ...body, stream: true },
-                stream: true,
-                signal
-              })) as AsyncIterable<unknown>,
-            catch: (error) => watch.explain() ?? problemOf(error)
+          const wait = <A>(promise: () => Promise<A>): Effect.Effect<A, Problem> =>
+            Effect.suspend(() => {
+              watch.waiting()
+              return Effect.tryPromise({ try: promise, catch: (error) => watch.explain() ?? problemOf(error) })
+            })
+          const response = yield* wait(async () => {
+            const { signal } = controller
+            const accept = { accept: "text/event-stream" }
+            return (await client())
+              .post(path, { body: { ...body, stream: true }, stream: true, signal, headers: accept })
+              .asResponse()
           })
-          return Stream.map(
-            Stream.fromAsyncIterable(chunks, (error) => watch.explain() ?? problemOf(error)),
-            (chunk) => {
-              watch.beat()
-              return chunk
-            }
-          )
+          const type = response.headers.get("content-type")
+          if (Events.isOtherType(type)) {
+            return yield* Effect.fail(Events.otherType(type ?? "", yield* wait(() => response.text())))
+          }
+          const reader = response.body?.getReader()
+          if (reader === undefined) return Stream.empty
+          const read = wait(() => reader.read() as Promise<{ readonly done: boolean; readonly value?: Uint8Array }>)
+          const pull = Effect.flatMap(read, ({ done, value }) => {
+            watch.heard()
+            return done || value === undefined ? Cause.done() : Effect.succeed([value] as const)
+          })
+          return Events.events(Stream.fromPull(Effect.succeed(pull)))
         })
       )
   }
 }
 
-/** Aborts a stream that is silent for longer than `timeout`. */
+/** Aborts a request whose server is silent for longer than `timeout`. A slow consumer is nobody's silence. */
 const watchdog = (
   timeout: Duration.Duration,
   controller: AbortController
-): Effect.Effect<{ readonly beat: () => void; readonly explain: () => Problem | undefined }, never, Scope.Scope> =>
+): Effect.Effect<
+  { readonly waiting: () => void; readonly heard: () => void; readonly explain: () => Problem | undefined },
+  never,
+  Scope.Scope
+> =>
   Effect.gen(function* () {
     const clock = yield* Clock.Clock
     const limit = Duration.toMillis(timeout)
-    let heardAt = clock.currentTimeMillisUnsafe()
+    let since: number | undefined
     let expired = false
     if (Duration.isFinite(timeout)) {
       yield* Effect.gen(function* () {
-        for (let left = limit; left > 0; left = heardAt + limit - clock.currentTimeMillisUnsafe()) {
+        while (true) {
+          const left = since === undefined ? limit : since + limit - clock.currentTimeMillisUnsafe()
+          if (left <= 0) break
           yield* Effect.sleep(left)
         }
         expired = true
@@ -140,8 +160,11 @@ const watchdog = (
       }).pipe(Effect.forkScoped)
     }
     return {
-      beat: () => {
-        heardAt = clock.currentTimeMillisUnsafe()
+      waiting: () => {
+        since = clock.currentTimeMillisUnsafe()
+      },
+      heard: () => {
+        since = undefined
       },
       explain: () => (expired ? timedOut(timeout) : undefined)
     }
@@ -152,23 +175,24 @@ const problemOf = (error: unknown): Problem => {
   if (Predicate.hasProperty(error, "status") && typeof error.status === "number") {
     const headers = "headers" in error ? (error.headers as { get?: (name: string) => string | null }) : undefined
     const header = (name: string) => headers?.get?.(name)
-    const own = {
-      error: { ...pick(error), ...("error" in error && Predicate.isObject(error.error) ? error.error : {}) }
-    }
-    return ofBody(error.status, own, header)
+    // The SDK keeps the `error` of a body, and of any other body only its text, in the message.
+    const body =
+      "error" in error && error.error !== undefined && error.error !== null
+        ? { error: error.error }
+        : Events.parseJson(messageOf(error))
+    return ofBody(error.status, Predicate.isObject(body) ? body : messageOf(error), header)
   }
   if (error instanceof SyntaxError) return malformed(`the server sent something that is not JSON: ${error.message}`)
-  // An error in the middle of a stream has no status.
-  if (Predicate.hasProperty(error, "error") && Predicate.isObject(error.error))
-    return ofBody(500, error, () => undefined)
+  // An error in a good answer has no status.
+  if (Predicate.hasProperty(error, "error") && error.error !== undefined && error.error !== null)
+    return ofErrorObject(error.error)
   return { kind: "network", ...describe(error) }
 }
 
-const pick = (error: object) => ({
-  message: "message" in error ? String(error.message).replace(/^\d{3} /, "") : "",
-  ...("code" in error && error.code !== null ? { code: error.code } : {}),
-  ...("type" in error && error.type !== undefined ? { type: error.type } : {})
-})
+const messageOf = (error: object): string => {
+  const message = "message" in error ? String(error.message).replace(/^\d{3} /, "") : ""
+  return message === "status code (no body)" ? "" : message
+}
 
 /** The message and system code of a connection error: the cause says more than the error that wraps it. */
 const describe = (error: unknown): { readonly message: string; readonly code: string | undefined } => {
@@ -209,22 +233,16 @@ export const bridged = (connection: Connection, bridge: SyncBridge): Transport =
         },
         body: JSON.stringify(body)
       }),
-      (failure): Problem => ({ kind: "network", message: failure.message, code: failure.code })
+      lost
     )
-  type Response = Effect.Success<ReturnType<typeof send>>
-  const read = (response: Response): Effect.Effect<string, Problem> =>
-    response.body.pipe(
-      Stream.decodeText,
-      Stream.mkString,
-      Effect.mapError((failure): Problem => ({ kind: "network", message: failure.message, code: failure.code }))
-    )
-  const checked = (response: Response): Effect.Effect<Response, Problem> =>
+  const read = (response: BridgeResponse): Effect.Effect<string, Problem> =>
+    response.body.pipe(Stream.decodeText, Stream.mkString, Effect.mapError(lost))
+  const checked = (response: BridgeResponse): Effect.Effect<BridgeResponse, Problem> =>
     response.status < 400
       ? Effect.succeed(response)
-      : Effect.flatMap(read(response), (text) => {
-          const header = (name: string) => response.headers.find(([key]) => key === name)?.[1]
-          return Effect.fail(ofBody(response.status, parsed(text) ?? text, header))
-        })
+      : Effect.flatMap(read(response), (text) =>
+          Effect.fail(ofBody(response.status, Events.parseJson(text) ?? text, (name) => headerOf(response, name)))
+        )
   return {
     whole: (path, body) =>
       Effect.scoped(
@@ -232,7 +250,7 @@ export const bridged = (connection: Connection, bridge: SyncBridge): Transport =
           Effect.flatMap(checked),
           Effect.flatMap(read),
           Effect.flatMap((text) => {
-            const json = parsed(text)
+            const json = Events.parseJson(text)
             return json === undefined
               ? Effect.fail(malformed(`the server sent something that is not JSON: ${text.slice(0, 200)}`))
               : Effect.succeed(json)
@@ -243,53 +261,28 @@ export const bridged = (connection: Connection, bridge: SyncBridge): Transport =
       Stream.unwrap(
         send(path, { ...body, stream: true }, "text/event-stream").pipe(
           Effect.flatMap(checked),
+          Effect.flatMap((response) => {
+            const type = headerOf(response, "content-type")
+            return Events.isOtherType(type)
+              ? Effect.flatMap(read(response), (text) => Effect.fail(Events.otherType(type ?? "", text)))
+              : Effect.succeed(response)
+          }),
           withTimeout(connection),
-          Effect.map((response) => sseEvents(response.body, connection.timeout))
+          Effect.map((response) => {
+            const bytes: Stream.Stream<Uint8Array, Problem> = Stream.mapError(response.body, lost)
+            const { timeout } = connection
+            return Events.events(
+              Duration.isFinite(timeout)
+                ? Stream.timeoutOrElse(bytes, { duration: timeout, orElse: () => Stream.fail(timedOut(timeout)) })
+                : bytes
+            )
+          })
         )
       )
   }
 }
 
-const parsed = (text: string): unknown => {
-  try {
-    return JSON.parse(text) as unknown
-  } catch {
-    return undefined
-  }
-}
+const lost = (failure: BridgeFailure): Problem => ({ kind: "network", message: failure.message, code: failure.code })
 
-const sseEvents = (
-  body: Stream.Stream<Uint8Array, { readonly message: string; readonly code: string | undefined }>,
-  timeout: Duration.Duration
-): Stream.Stream<unknown, Problem> =>
-  Stream.suspend(() => {
-    let events: Array<string> = []
-    const parser = Sse.makeParser((event) => {
-      if (event._tag === "Event") events.push(event.data)
-    })
-    const bytes = Duration.isFinite(timeout)
-      ? Stream.timeoutOrElse(body, { duration: timeout, orElse: () => Stream.fail(timedOut(timeout)) })
-      : body
-    return bytes.pipe(
-      Stream.mapError((failure): Problem =>
-        "kind" in failure ? failure : { kind: "network", message: failure.message, code: failure.code }
-      ),
-      Stream.decodeText,
-      Stream.mapEffect((text) => {
-        parser.feed(text)
-        const batch = events
-        events = []
-        const out: Array<unknown> = []
-        for (const data of batch) {
-          if (data.startsWith("[DONE]")) continue
-          const json = parsed(data)
-          if (json === undefined) {
-            return Effect.fail(malformed(`the server sent an event that is not JSON: ${data.slice(0, 200)}`))
-          }
-          out.push(json)
-        }
-        return Effect.succeed(out)
-      }),
-      Stream.flattenIterable
-    )
-  })
+const headerOf = (response: BridgeResponse, name: string): string | undefined =>
+  response.headers.find(([key]) => key === name)?.[1]

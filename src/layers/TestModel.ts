@@ -14,19 +14,20 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as ModelInfo from "../services/ModelInfo.ts"
+import { answer, type Answer, Ids, streamed } from "./testmodel/answer.ts"
 
-/** One model call as it was made. */
+/** One model call as it was made, as far as it has gone when it is read. */
 export interface Call {
-  /** Counted from 0, over all calls of the Layer. */
+  /** Counted from 0, over all calls of the Layer, in the order they began. */
   readonly index: number
   readonly prompt: Prompt.Prompt
   /** The names of the tools offered. */
   readonly tools: ReadonlyArray<string>
   readonly toolChoice: LanguageModel.ToolChoice<string>
   /** The shape asked for, by the agent loop or by `generateObject`. */
-  readonly output: { readonly name: string } | undefined
+  readonly output: ModelInfo.OutputFormat | undefined
   readonly streamed: boolean
-  /** True once the call was interrupted before it had answered. */
+  /** True once the call was interrupted, or its stream dropped, before it had answered or failed. */
   readonly interrupted: boolean
 }
 
@@ -37,34 +38,72 @@ export interface ToolCall {
   readonly id?: string | undefined
 }
 
-/** What the model does in one call. A bare string is a text answer. */
+/** A part of an answer as providers emit it, whole. A tool call may leave its id out, as in {@link ToolCall}. */
+export type Part =
+  | Response.TextPartEncoded
+  | Response.ReasoningPartEncoded
+  | (Omit<Response.ToolCallPartEncoded, "id"> & { readonly id?: string | undefined })
+  | Response.ToolResultPartEncoded
+  | Response.FilePartEncoded
+  | Response.DocumentSourcePartEncoded
+  | Response.UrlSourcePartEncoded
+  | Response.ResponseMetadataPartEncoded
+
+/**
+ * What the model does in one call. A bare string is a text answer.
+ *
+ * The parts come in the order `reasoning`, `text`, `parts`, `toolCalls`, then the finish; where another order matters, or
+ * a second text, write them all as `parts`.
+ *
+ * @example
+ * import { TestModel } from "troupe"
+ *
+ * const script: TestModel.Script = [
+ *   { reasoning: "I should look.", ...TestModel.toolCall("look", { at: "the map" }) },
+ *   { text: ["Turn ", "left", "."], chunkDelay: "50 millis", usage: { outputTokens: { total: 3 } } },
+ *   {
+ *     parts: [
+ *       { type: "text", text: "Before" },
+ *       { type: "tool-call", name: "look", params: {} },
+ *       { type: "text", text: "after" }
+ *     ]
+ *   },
+ *   { text: "never told to the end", chunk: 1, after: 3, hang: true }
+ * ]
+ */
 export interface Turn {
-  readonly text?: string | undefined
-  readonly reasoning?: string | undefined
+  /** A list is streamed as these deltas; unstreamed it is one text. */
+  readonly text?: string | ReadonlyArray<string> | undefined
+  /** As `text`. */
+  readonly reasoning?: string | ReadonlyArray<string> | undefined
   readonly toolCalls?: ReadonlyArray<ToolCall> | undefined
-  /** Further parts, such as files and sources, as providers emit them. */
-  readonly parts?:
-    | ReadonlyArray<Response.FilePartEncoded | Response.UrlSourcePartEncoded | Response.ToolResultPartEncoded>
-    | undefined
+  /** Any parts, in their order. */
+  readonly parts?: ReadonlyArray<Part> | undefined
   /** Default: `tool-calls` with tool calls, else `stop`. */
   readonly finishReason?: Response.FinishReason | undefined
   /** Default: 10 tokens in, 5 out. */
   readonly usage?: Partial<typeof Response.Usage.Encoded> | undefined
   /** How long the answer takes to begin, by Effect's clock. */
   readonly delay?: Duration.Input | undefined
-  /** The size of text and reasoning deltas in characters when streamed; default: the whole at once. */
+  /** The size of text and reasoning deltas in characters when streamed, at least 1; default: the whole at once. */
   readonly chunk?: number | undefined
   /** How long each delta takes, by Effect's clock. */
   readonly chunkDelay?: Duration.Input | undefined
   /** Fails with this error: at once, or after `after` deltas of a stream. */
-  readonly fail?: AiError.AiErrorReason | undefined
-  /** Never answers, or stops after `after` deltas of a stream and never goes on. */
+  readonly fail?: AiError.AiErrorReason | AiError.AiError | undefined
+  /** Never answers, or stops after `after` deltas of a stream and never goes on. For tests of interruption. */
   readonly hang?: boolean | undefined
-  /** How many deltas of a stream come before `fail` or `hang`. Default 0. */
+  /**
+   * How many deltas of a stream come before `fail` or `hang`. Default 0: nothing comes. With as many as there are or more,
+   * everything but the finish comes. A call that is not streamed gives nothing in either case.
+   */
   readonly after?: number | undefined
 }
 
-/** Turns in the order of the calls, or a function of the call. */
+/**
+ * Turns in the order of the calls, or a function of the call. The function form suits agents that share a model and call
+ * it in an order of their own: it can tell them apart by the prompt or the tools.
+ */
 export type Script =
   | ReadonlyArray<string | Turn>
   | ((call: Call) => string | Turn | Effect.Effect<string | Turn, AiError.AiError>)
@@ -82,7 +121,8 @@ export class UnusedTurns extends Schema.TaggedError<UnusedTurns>()("UnusedTurns"
   turns: Schema.Array(Schema.Json)
 }) {
   override get message(): string {
-    return `TestModel: ${this.turns.length} turn(s) of the script were never used: ${JSON.stringify(this.turns)}. Remove them, or find out why the agent stopped early.`
+    const turns = this.turns.map((turn) => JSON.stringify(turn).slice(0, 200)).join(", ")
+    return `TestModel: ${this.turns.length} turn(s) of the script were never used: ${turns}. Remove them, or find out why the agent stopped early.`
   }
 }
 
@@ -97,6 +137,9 @@ export class UnexpectedCall extends Schema.TaggedError<UnexpectedCall>()("Unexpe
   }
 }
 
+/** How a script and the calls can disagree. */
+export type TestModelError = UnexpectedCall | UnusedTurns
+
 /** What the model has recorded. */
 export class TestModel extends Context.Service<
   TestModel,
@@ -105,14 +148,21 @@ export class TestModel extends Context.Service<
     readonly calls: Effect.Effect<ReadonlyArray<Call>>
     /** Turns not used yet; 0 for a function. */
     readonly remaining: Effect.Effect<number>
+    /** Fails when there was a call too many, or turns are left: what the Layer's release dies with, to be asked sooner. */
+    readonly verify: Effect.Effect<void, TestModelError>
   }
 >()("troupe/TestModel") {}
 
 /**
  * A model that follows a script.
  *
- * When the Layer is released it dies with `UnexpectedCall` if there was a call too many, and with `UnusedTurns` if turns
- * are left and the test succeeded otherwise. Delays use Effect's clock, so `TestClock` drives them.
+ * A call beyond the script fails with an `AiError` (`InvalidRequestError`, which is not retried), and whatever is made of
+ * that, the Layer's release dies with `UnexpectedCall`. It dies with `UnusedTurns` if turns of a list are left, unless the
+ * effect that it was provided to failed or was interrupted, which would explain them. So a test needs no assertion for
+ * either.
+ *
+ * Turns and ids of tool calls are given out in the order in which calls begin. Delays use Effect's clock, so `TestClock`
+ * drives them. Interrupting a call, or dropping its stream, ends it at once.
  *
  * @example
  * import { Effect } from "effect"
@@ -137,12 +187,19 @@ export const layer = (script: Script, options: Options = {}): Layer.Layer<Langua
       const info = { provider: "troupe-test", model: "test", structuredOutput: options.structuredOutput ?? true }
       return Context.make(LanguageModel.LanguageModel, ModelInfo.attach(model, info)).pipe(
         Context.add(TestModel, {
-          calls: Effect.sync(() => [...state.calls]),
-          remaining: Effect.sync(() => state.remaining)
+          calls: Effect.sync(() => state.calls.map((call) => ({ ...call }))),
+          remaining: Effect.sync(() => state.remaining),
+          verify: Effect.suspend(() => {
+            const problem = state.unexpected ?? state.unused
+            return problem === undefined ? Effect.void : Effect.fail(problem)
+          })
         })
       )
     })
   )
+
+/** A turn that answers with a text, as a bare string does; a list is streamed as these deltas. */
+export const text = (text: string | ReadonlyArray<string>): Turn => ({ text })
 
 /** A turn that answers with a value as JSON. */
 export const json = (value: unknown): Turn => ({ text: JSON.stringify(value) })
@@ -154,15 +211,15 @@ export const toolCall = (name: string, params: unknown, id?: string): Turn => ({
 export const toolCalls = (...calls: ReadonlyArray<ToolCall>): Turn => ({ toolCalls: calls })
 
 /** A turn that fails. */
-export const fail = (reason: AiError.AiErrorReason): Turn => ({ fail: reason })
+export const fail = (error: AiError.AiErrorReason | AiError.AiError): Turn => ({ fail: error })
 
 type Mutable<A> = { -readonly [K in keyof A]: A[K] }
 
 class State {
   readonly #script: Script
   readonly calls: Array<Mutable<Call>> = []
-  #unexpected: UnexpectedCall | undefined
-  #ids = 0
+  unexpected: UnexpectedCall | undefined
+  readonly #ids = new Ids()
 
   constructor(script: Script) {
     this.#script = script
@@ -172,142 +229,149 @@ class State {
     return typeof this.#script === "function" ? 0 : Math.max(0, this.#script.length - this.calls.length)
   }
 
+  get unused(): UnusedTurns | undefined {
+    if (typeof this.#script === "function" || this.remaining === 0) return undefined
+    return new UnusedTurns({ turns: this.#script.slice(this.calls.length).map(toJson) })
+  }
+
   generate(request: LanguageModel.ProviderOptions): Effect.Effect<Array<Response.PartEncoded>, AiError.AiError> {
-    return this.#answer(request, false, (turn) =>
+    return Effect.flatMap(this.#begin(request, false), (call) =>
       Effect.gen({ self: this }, function* () {
+        const { finish, pieces, turn } = yield* this.#next(call)
         if (turn.delay !== undefined) yield* Effect.sleep(turn.delay)
-        if (turn.fail !== undefined) return yield* failWith(turn.fail)
+        if (turn.fail !== undefined) return yield* failWith(turn.fail, "generateText")
         if (turn.hang === true) return yield* Effect.never
-        return [
-          ...(turn.reasoning === undefined ? [] : [{ type: "reasoning" as const, text: turn.reasoning }]),
-          ...(turn.text === undefined ? [] : [{ type: "text" as const, text: turn.text }]),
-          ...this.#rest(turn)
-        ]
-      })
-    )
-  }
-
-  stream(request: LanguageModel.ProviderOptions): Stream.Stream<Response.StreamPartEncoded, AiError.AiError> {
-    return Stream.unwrap(
-      this.#answer(request, true, (turn) => Effect.succeed(this.#deltas(turn, () => this.#interrupted(request))))
-    )
-  }
-
-  #deltas(turn: Turn, interrupted: () => void): Stream.Stream<Response.StreamPartEncoded, AiError.AiError> {
-    const stops = turn.fail !== undefined ? failWith(turn.fail) : turn.hang === true ? Effect.never : undefined
-    const all: Array<Response.StreamPartEncoded> = [
-      ...block("reasoning", turn.reasoning, turn.chunk),
-      ...block("text", turn.text, turn.chunk)
-    ]
-    const isDelta = (part: Response.StreamPartEncoded) => part.type.endsWith("-delta")
-    let deltas = 0
-    const cut = all.findIndex((part) => isDelta(part) && deltas++ >= (turn.after ?? 0))
-    const shown = stops === undefined ? [...all, ...this.#rest(turn)] : cut < 0 ? all : all.slice(0, cut)
-    return Stream.fromIterable(shown).pipe(
-      Stream.rechunk(1),
-      Stream.mapEffect((part) =>
-        turn.chunkDelay === undefined || !isDelta(part)
-          ? Effect.succeed(part)
-          : Effect.as(Effect.sleep(turn.chunkDelay), part)
-      ),
-      Stream.concat(stops === undefined ? Stream.empty : Stream.fromEffect(stops)),
-      (stream) => (turn.delay === undefined ? stream : Stream.unwrap(Effect.as(Effect.sleep(turn.delay), stream))),
-      Stream.onExit((exit) =>
-        Effect.sync(() => {
-          if (Exit.hasInterrupts(exit)) interrupted()
-        })
-      )
-    )
-  }
-
-  #rest(turn: Turn): Array<Response.PartEncoded & Response.StreamPartEncoded> {
-    const calls = (turn.toolCalls ?? []).map((call) => ({
-      type: "tool-call" as const,
-      id: call.id ?? `call_${++this.#ids}`,
-      name: call.name,
-      params: call.params
-    }))
-    const reason = turn.finishReason ?? (calls.length > 0 ? "tool-calls" : "stop")
-    const usage = {
-      inputTokens: { total: 10, ...turn.usage?.inputTokens },
-      outputTokens: { total: 5, ...turn.usage?.outputTokens }
-    }
-    return [...(turn.parts ?? []), ...calls, { type: "finish", reason, usage }]
-  }
-
-  #interrupted(request: LanguageModel.ProviderOptions): void {
-    const call = this.calls.findLast((one) => one.prompt === request.prompt)
-    if (call !== undefined) call.interrupted = true
-  }
-
-  #answer<A>(
-    request: LanguageModel.ProviderOptions,
-    streamed: boolean,
-    use: (turn: Turn) => Effect.Effect<A, AiError.AiError>
-  ): Effect.Effect<A, AiError.AiError> {
-    return Effect.flatMap(ModelInfo.OutputFormat, (format) => {
-      const output = request.responseFormat.type === "json" ? { name: request.responseFormat.objectName } : format
-      const call: Mutable<Call> = {
-        index: this.calls.length,
-        prompt: request.prompt,
-        tools: request.tools.map((tool) => tool.name as string),
-        toolChoice: request.toolChoice as LanguageModel.ToolChoice<string>,
-        output: output === undefined ? undefined : { name: output.name },
-        streamed,
-        interrupted: false
-      }
-      this.calls.push(call)
-      return Effect.flatMap(this.#next(call), (turn) => use(typeof turn === "string" ? { text: turn } : turn)).pipe(
+        return [...pieces.map((piece) => piece.part), finish]
+      }).pipe(
         Effect.onInterrupt(() =>
           Effect.sync(() => {
             call.interrupted = true
           })
         )
       )
-    })
+    )
   }
 
-  #next(call: Call): Effect.Effect<string | Turn, AiError.AiError> {
-    if (typeof this.#script === "function") {
-      const turn = this.#script(call)
-      return Effect.isEffect(turn) ? turn : Effect.succeed(turn)
-    }
-    const turn = this.#script[call.index]
-    if (turn !== undefined) return Effect.succeed(turn)
-    const last = call.prompt.content.at(-1)
-    this.#unexpected ??= new UnexpectedCall({
-      call: call.index,
-      turns: this.#script.length,
-      last: last === undefined ? "nothing" : JSON.stringify({ role: last.role, content: last.content }).slice(0, 500)
-    })
-    return failWith(new AiError.InvalidRequestError({ description: this.#unexpected.message }))
+  stream(request: LanguageModel.ProviderOptions): Stream.Stream<Response.StreamPartEncoded, AiError.AiError> {
+    return Stream.unwrap(
+      Effect.map(this.#begin(request, true), (call) => {
+        let answered = false
+        return Stream.unwrap(Effect.map(this.#next(call), stream)).pipe(
+          Stream.map((part) => {
+            if (part.type === "finish") answered = true
+            return part
+          }),
+          // A consumer that stops early ends the stream with success.
+          Stream.onExit((exit) =>
+            Effect.sync(() => {
+              if (Exit.isSuccess(exit) ? !answered : Exit.hasInterrupts(exit)) call.interrupted = true
+            })
+          )
+        )
+      })
+    )
   }
 
   verify(exit: Exit.Exit<unknown, unknown>, unused: "die" | "ignore"): Effect.Effect<void> {
     return Effect.suspend(() => {
-      if (this.#unexpected !== undefined) return Effect.die(this.#unexpected)
+      if (this.unexpected !== undefined) return Effect.die(this.unexpected)
       // A test that failed already says why; its unused turns would only hide that.
-      if (Exit.isFailure(exit) || unused === "ignore" || typeof this.#script === "function") return Effect.void
-      const left = this.#script.slice(this.calls.length)
-      if (left.length === 0) return Effect.void
-      return Effect.die(new UnusedTurns({ turns: left.map((turn) => JSON.parse(JSON.stringify(turn)) as Schema.Json) }))
+      if (Exit.isFailure(exit) || unused === "ignore") return Effect.void
+      const left = this.unused
+      return left === undefined ? Effect.void : Effect.die(left)
     })
+  }
+
+  #begin(request: LanguageModel.ProviderOptions, streamed: boolean): Effect.Effect<Mutable<Call>, AiError.AiError> {
+    return Effect.flatMap(ModelInfo.OutputFormat, (format) =>
+      Effect.map(outputOf(request, format), (output) => {
+        const call: Mutable<Call> = {
+          index: this.calls.length,
+          prompt: request.prompt,
+          tools: request.tools.map((tool) => tool.name as string),
+          toolChoice: request.toolChoice as LanguageModel.ToolChoice<string>,
+          output,
+          streamed,
+          interrupted: false
+        }
+        this.calls.push(call)
+        return call
+      })
+    )
+  }
+
+  #next(call: Call): Effect.Effect<Answer, AiError.AiError> {
+    if (typeof this.#script === "function") {
+      const turn = this.#script(call)
+      return Effect.isEffect(turn)
+        ? Effect.map(turn, (turn) => answer(turn, this.#ids))
+        : Effect.succeed(answer(turn, this.#ids))
+    }
+    const turn = this.#script[call.index]
+    if (turn !== undefined) return Effect.succeed(answer(turn, this.#ids))
+    const last = call.prompt.content.at(-1)
+    const unexpected = new UnexpectedCall({
+      call: call.index,
+      turns: this.#script.length,
+      last:
+        last === undefined
+          ? "nothing"
+          : JSON.stringify(toJson({ role: last.role, content: last.content })).slice(0, 500)
+    })
+    this.unexpected ??= unexpected
+    return failWith(
+      new AiError.InvalidRequestError({ description: unexpected.message }),
+      call.streamed ? "streamText" : "generateText"
+    )
   }
 }
 
-const failWith = (reason: AiError.AiErrorReason): Effect.Effect<never, AiError.AiError> =>
-  Effect.fail(AiError.make({ module: "TestModel", method: "call", reason }))
+const outputOf = (
+  { responseFormat }: LanguageModel.ProviderOptions,
+  format: ModelInfo.OutputFormat | undefined
+): Effect.Effect<ModelInfo.OutputFormat | undefined, AiError.AiError> => {
+  if (responseFormat.type !== "json") return Effect.succeed(format)
+  const { objectName: name, schema } = responseFormat
+  return Effect.try({
+    // The request's schema is typed as `Top`, which the transformer narrows to a codec without services.
+    try: () => ({
+      name,
+      description: undefined,
+      jsonSchema: LanguageModel.defaultCodecTransformer(schema as never).jsonSchema
+    }),
+    catch: (error) => makeError(new AiError.UnsupportedSchemaError({ description: String(error) }), "generateObject")
+  })
+}
 
-const block = (
-  type: "text" | "reasoning",
-  text: string | undefined,
-  size: number | undefined
-): Array<Response.StreamPartEncoded> => {
-  if (text === undefined) return []
-  const id = type
-  const deltas: Array<Response.StreamPartEncoded> = []
-  const step = size ?? Math.max(1, text.length)
-  for (let at = 0; at < text.length; at += step)
-    deltas.push({ type: `${type}-delta`, id, delta: text.slice(at, at + step) })
-  return [{ type: `${type}-start`, id }, ...deltas, { type: `${type}-end`, id }]
+const makeError = (reason: AiError.AiErrorReason, method: string): AiError.AiError =>
+  AiError.make({ module: "TestModel", method, reason })
+
+const failWith = (
+  error: AiError.AiErrorReason | AiError.AiError,
+  method: string
+): Effect.Effect<never, AiError.AiError> => Effect.fail(AiError.isAiError(error) ? error : makeError(error, method))
+
+const stream = (answer: Answer): Stream.Stream<Response.StreamPartEncoded, AiError.AiError> => {
+  const { chunkDelay, delay, fail, hang } = answer.turn
+  const stops = fail !== undefined ? failWith(fail, "streamText") : hang === true ? Effect.never : undefined
+  const parts = Stream.fromIterable(streamed(answer, stops !== undefined)).pipe(
+    Stream.rechunk(1),
+    Stream.mapEffect((part) =>
+      chunkDelay === undefined || !part.type.endsWith("-delta")
+        ? Effect.succeed(part)
+        : Effect.as(Effect.sleep(chunkDelay), part)
+    ),
+    Stream.concat(stops === undefined ? Stream.empty : Stream.fromEffect(stops))
+  )
+  return delay === undefined ? parts : Stream.unwrap(Effect.as(Effect.sleep(delay), parts))
+}
+
+/** For messages: whatever JSON makes of it. */
+const toJson = (value: unknown): Schema.Json => {
+  try {
+    const text = JSON.stringify(value, (_, inner: unknown) => (typeof inner === "bigint" ? `${inner}n` : inner))
+    return JSON.parse(text) as Schema.Json
+  } catch (error) {
+    return `(not JSON: ${error instanceof Error ? error.message.split("\n")[0]! : "unknown"})`
+  }
 }

@@ -1,6 +1,6 @@
 /** Runs everything, several times in turn, and prints medians and ratios to the raw SDK. `npm run bench` */
 import { execFileSync, fork } from "node:child_process"
-import { existsSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, writeFileSync } from "node:fs"
 import { cpus } from "node:os"
 
 const repeats = Number(process.env["BENCH_REPEATS"] ?? 5)
@@ -64,4 +64,5 @@ say(
 say(
   `Sync edge to async edge, CPU: single ${(figure("single troupe-sync", "cpuUs") / figure("single troupe", "cpuUs")).toFixed(2)}, tools ${(figure("tools troupe-sync", "cpuUs") / figure("tools troupe", "cpuUs")).toFixed(2)}, streamed token ${(figure("stream troupe-sync", "cpuUs") / figure("stream troupe", "cpuUs")).toFixed(2)}.`
 )
+mkdirSync("results", { recursive: true })
 writeFileSync("results/latest.md", `${lines.join("\n")}\n`)

@@ -4,6 +4,7 @@
  */
 import * as Response from "effect/ai/Response"
 import * as Schema from "effect/Schema"
+import { makeUsage } from "../internal/usage.ts"
 
 /** A part as effect/ai decodes it, or as a provider of ours emits it: well-formed, with fields left out. */
 export type AnyPart = Response.AnyPart | Response.PartEncoded | Response.StreamPartEncoded
@@ -40,10 +41,10 @@ interface Block {
   metadata: Response.ProviderMetadata
 }
 
-const noUsage = new Response.Usage({ inputTokens: {}, outputTokens: {} } as never, { disableChecks: true })
+const noUsage = makeUsage({ inputTokens: {}, outputTokens: {} })
 
 const usageOf = (usage: Response.Usage | typeof Response.Usage.Encoded): Response.Usage =>
-  usage instanceof Response.Usage ? usage : new Response.Usage(usage as Response.Usage, { disableChecks: true })
+  usage instanceof Response.Usage ? usage : makeUsage(usage)
 
 export class Collector {
   readonly #parts: Array<Response.AnyPart | Block> = []

@@ -7,11 +7,12 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Prompt from "effect/ai/Prompt"
-import * as Response from "effect/ai/Response"
+import type * as Response from "effect/ai/Response"
 import * as Random from "effect/Random"
 import type { RunEvent, Spent, ToolCallReport, ToolCallStatus } from "../RunEvent.ts"
 import { version } from "../RunEvent.ts"
 import { ConversationId, type RunInfo } from "../services/CurrentRun.ts"
+import { makeUsage } from "./usage.ts"
 
 /** Takes events; it may wait, and then the run waits with it. */
 export type Sink = (event: RunEvent) => Effect.Effect<void>
@@ -144,13 +145,10 @@ export class RunState {
 
   get usage(): Response.Usage {
     const { input, cacheRead, cacheWrite, output, reasoning } = this.#totals
-    return new Response.Usage(
-      {
-        inputTokens: { uncached: minus(input, cacheRead, cacheWrite), total: input, cacheRead, cacheWrite },
-        outputTokens: { total: output, text: minus(output, reasoning, undefined), reasoning }
-      },
-      { disableChecks: true }
-    )
+    return makeUsage({
+      inputTokens: { uncached: minus(input, cacheRead, cacheWrite), total: input, cacheRead, cacheWrite },
+      outputTokens: { total: output, text: minus(output, reasoning, undefined), reasoning }
+    })
   }
 
   /** What was spent so far. Tool calls still marked as running count as `interrupted`. */

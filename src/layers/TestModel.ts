@@ -369,7 +369,10 @@ const stream = (answer: Answer): Stream.Stream<Response.StreamPartEncoded, AiErr
 /** For messages: whatever JSON makes of it. */
 const toJson = (value: unknown): Schema.Json => {
   try {
-    const text = JSON.stringify(value, (_, inner: unknown) => (typeof inner === "bigint" ? `${inner}n` : inner))
+    const text = JSON.stringify(value, (key, inner: unknown) =>
+      // Effect's type marks say nothing to a reader.
+      key.startsWith("~") ? undefined : typeof inner === "bigint" ? `${inner}n` : inner
+    )
     return JSON.parse(text) as Schema.Json
   } catch (error) {
     return `(not JSON: ${error instanceof Error ? error.message.split("\n")[0]! : "unknown"})`

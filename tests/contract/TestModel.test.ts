@@ -1,13 +1,41 @@
-import { Effect } from "effect"
+import { Context, Effect, Layer } from "effect"
 import { TestModel } from "troupe"
-import { type Scenario, script, suite } from "./model.ts"
+import { suite } from "./model.ts"
+import { type Request, respond, text } from "./responder.ts"
 
-const turns: Record<Scenario, string | TestModel.Turn> = {
-  text: { text: script.text, chunk: 7 },
-  tool: TestModel.toolCall(script.tool.name, script.tool.params),
-  tools: TestModel.toolCall(script.tool.name, script.tool.params),
-  "after a tool": "It is 42.",
-  object: TestModel.json(script.object)
+const choiceOf = (choice: TestModel.Call["toolChoice"]): Request["choice"] => {
+  if (typeof choice === "string") return choice === "required" ? { force: undefined } : choice
+  if ("tool" in choice) return { force: choice.tool }
+  return choice.mode === "required" ? { force: undefined } : "auto"
 }
 
-suite("TestModel", (scenario) => Effect.succeed(TestModel.layer(() => turns[scenario])))
+const read = (call: TestModel.Call): Request => {
+  const messages = call.prompt.content
+  const user = messages.findLast((message) => message.role === "user")
+  const last = messages.at(-1)
+  const result = last?.role === "tool" ? last.content.find((part) => part.type === "tool-result") : undefined
+  return {
+    said: user?.content.map((part) => (part.type === "text" ? part.text : "")).join("") ?? "",
+    result: result === undefined ? undefined : { value: result.result },
+    tools: call.tools,
+    choice: choiceOf(call.toolChoice),
+    json: call.output !== undefined
+  }
+}
+
+const script = (call: TestModel.Call): TestModel.Turn => {
+  const answer = respond(read(call))
+  return "text" in answer ? { text: answer.text, chunk: 7 } : TestModel.toolCall(answer.name, answer.params)
+}
+
+suite("TestModel", () => Effect.succeed(TestModel.layer(script)), {
+  readsTheRequest: true,
+  endless: Effect.map(Layer.build(TestModel.layer(() => ({ text, chunk: 3, after: 2, hang: true }))), (built) => ({
+    layer: Layer.succeedContext(built),
+    // None of them ever answers, so those that were not interrupted are still running.
+    running: Effect.map(
+      Context.get(built, TestModel.TestModel).calls,
+      (calls) => calls.filter((c) => !c.interrupted).length
+    )
+  }))
+})

@@ -1,31 +1,56 @@
 /** The contract that every model Layer of ours keeps, as the agent loop uses it. `suite(name, layerFor)` runs it. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, type Layer, Schema, type Scope, Stream } from "effect"
-import { LanguageModel, Prompt, type Response, Tool, Toolkit } from "effect/ai"
+import { Effect, Fiber, type Layer, Schema, type Scope, Stream } from "effect"
+import { LanguageModel, Prompt, Tool, Toolkit } from "effect/ai"
 import { ModelInfo } from "troupe"
+import { type AnyPart, assertFinish, assertStream, kept, textOf, until } from "./checks.ts"
+import * as responder from "./responder.ts"
 
 /** What a scripted model has to be ready for. */
 export type Scenario = "text" | "tool" | "tools" | "after a tool" | "object"
 
 /** The tool of the contract, and the answers a scripted model gives. */
 export const script = {
-  text: "The capital of France is Paris, and that of Italy is Rome.",
+  text: responder.text,
   tool: { name: "add", params: { a: 2, b: 40 } },
-  object: { city: "Paris", population: 2100000 }
+  object: responder.object
 } as const
+
+/** What a model can show beyond the scenarios. Without one of these, the behaviours that need it are not looked at. */
+export interface Capabilities {
+  /** True when a call of `add` has the numbers of the question, so that answers to several questions can be told apart. */
+  readonly readsTheRequest?: boolean | undefined
+  /** A model whose whole answers never come and whose streams begin and never end; `running` counts its open requests. */
+  readonly endless?:
+    | Effect.Effect<
+        {
+          readonly layer: Layer.Layer<LanguageModel.LanguageModel, unknown>
+          readonly running: Effect.Effect<number>
+        },
+        never,
+        Scope.Scope
+      >
+    | undefined
+}
 
 const Add = Tool.make("add", {
   description: "Add two numbers: a + b",
   parameters: Schema.Struct({ a: Schema.Finite, b: Schema.Finite }),
   success: Schema.Finite
 })
-const kit = Toolkit.make(Add)
+const Weather = Tool.make("get_weather", {
+  description: "Get the weather forecast for a city",
+  parameters: Schema.Struct({ city: Schema.String }),
+  success: Schema.String
+})
+const kit = Toolkit.make(Add, Weather)
 // Handlers are never called: the loop resolves tools itself, as here.
 const toolkit = {
   tools: kit.tools,
   handle: () => Effect.die("the model must not run tools")
 } as unknown as Toolkit.WithHandler<{
   readonly add: typeof Add
+  readonly get_weather: typeof Weather
 }>
 const City = Schema.Struct({ city: Schema.String, population: Schema.Finite })
 const question = "What is 2 + 40? Use the tool."
@@ -38,38 +63,13 @@ const format: ModelInfo.OutputFormat = {
   jsonSchema: LanguageModel.defaultCodecTransformer(City).jsonSchema
 }
 
-type AnyPart = Response.AnyPart
-
-/** Well-formed: metadata first if at all, each delta inside of its block, one finish, last, with whole numbers. */
-const assertStream = (parts: ReadonlyArray<AnyPart>): void => {
-  const open = new Set<string>()
-  parts.forEach((part, index) => {
-    if (part.type.endsWith("-start")) open.add(`${part.type.slice(0, -6)} ${(part as { readonly id: string }).id}`)
-    if (part.type.endsWith("-delta"))
-      assert.isTrue(open.has(`${part.type.slice(0, -6)} ${(part as { readonly id: string }).id}`))
-    if (part.type.endsWith("-end"))
-      assert.isTrue(open.delete(`${part.type.slice(0, -4)} ${(part as { readonly id: string }).id}`))
-    if (part.type === "finish") assert.strictEqual(index, parts.length - 1)
-  })
-  assert.deepStrictEqual([...open], [])
-  assertFinish(parts)
-}
-
-const assertFinish = (parts: ReadonlyArray<AnyPart>): Response.FinishPart => {
-  const finishes = parts.filter((part) => part.type === "finish")
-  assert.strictEqual(finishes.length, 1)
-  assert.isTrue(Number.isInteger(finishes[0]!.usage.inputTokens.total))
-  assert.isTrue(Number.isInteger(finishes[0]!.usage.outputTokens.total))
-  return finishes[0]!
-}
-
-const textOf = (parts: ReadonlyArray<AnyPart>): string =>
-  parts.map((part) => (part.type === "text" ? part.text : part.type === "text-delta" ? part.delta : "")).join("")
-
 /** Runs the contract. `layerFor` gives a model that is ready for a scenario; one that answers by itself ignores it. */
 export const suite = (
   name: string,
-  layerFor: (scenario: Scenario) => Effect.Effect<Layer.Layer<LanguageModel.LanguageModel, unknown>, never, Scope.Scope>
+  layerFor: (
+    scenario: Scenario
+  ) => Effect.Effect<Layer.Layer<LanguageModel.LanguageModel, unknown>, never, Scope.Scope>,
+  capabilities: Capabilities = {}
 ): void => {
   const on = <A, E>(scenario: Scenario, effect: Effect.Effect<A, E, LanguageModel.LanguageModel>) =>
     Effect.flatMap(layerFor(scenario), (model) => Effect.provide(effect, model))
@@ -86,24 +86,26 @@ export const suite = (
       )
     )
 
-    it.live("a stream is well-formed, and adds up to a message", () =>
-      on(
-        "text",
-        Effect.gen(function* () {
-          const parts = yield* Stream.runCollect(
-            LanguageModel.streamText({ prompt: `Summarise: ${document}`, ...deferred })
-          )
-          assertStream(parts)
-          assert.isAbove(textOf(parts).trim().length, 0)
-          const prompt = Prompt.fromResponseParts(parts)
-          assert.strictEqual(prompt.content[0]?.role, "assistant")
-          const encoded = yield* Schema.encodeEffect(Prompt.Prompt)(prompt)
-          yield* Schema.decodeEffect(Prompt.Prompt)(JSON.parse(JSON.stringify(encoded)))
-        })
-      )
+    it.live("a stream is well-formed, says the same, and adds up to the same message", () =>
+      Effect.gen(function* () {
+        const options = { prompt: `Summarise: ${document}`, ...deferred }
+        const whole = yield* on("text", LanguageModel.generateText(options))
+        const parts = yield* on("text", Stream.runCollect(LanguageModel.streamText(options)))
+        assertStream(parts)
+        assert.strictEqual(assertFinish(parts).reason, "stop")
+        assert.isAbove(textOf(parts).trim().length, 0)
+        assert.strictEqual(textOf(parts), whole.text)
+        assert.deepStrictEqual(yield* kept(parts), yield* kept(whole.content))
+      })
     )
 
-    for (const toolChoice of ["required", { tool: "add" }, "auto"] as const) {
+    for (const toolChoice of [
+      "required",
+      { tool: "add" },
+      { mode: "required", oneOf: ["add"] },
+      { oneOf: ["add"] },
+      "auto"
+    ] as const) {
       it.live(`a tool is called with arguments that fit, toolChoice ${JSON.stringify(toolChoice)}`, () =>
         Effect.gen(function* () {
           const options = { prompt: question, toolkit, toolChoice, ...deferred }
@@ -114,27 +116,33 @@ export const suite = (
             const calls = parts.filter((part) => part.type === "tool-call")
             assert.isAbove(calls.length, 0)
             assert.strictEqual(new Set(calls.map((call) => call.id)).size, calls.length)
-            for (const call of calls) yield* Schema.decodeUnknownEffect(Add.parametersSchema)(call.params)
+            for (const call of calls) {
+              assert.isAbove(call.id.length, 0)
+              assert.strictEqual(call.name, "add")
+              yield* Schema.decodeUnknownEffect(Add.parametersSchema)(call.params)
+            }
             assert.deepStrictEqual(calls[0]!.params, { a: 2, b: 40 })
             assert.strictEqual(assertFinish(parts).reason, "tool-calls")
           }
+          assert.deepStrictEqual(yield* kept(streamed), yield* kept(whole.content))
         })
       )
     }
 
     it.live("toolChoice none calls no tool", () =>
-      on(
-        "text",
-        Effect.gen(function* () {
-          const response = yield* LanguageModel.generateText({
-            prompt: question,
-            toolkit,
-            toolChoice: "none",
-            ...deferred
-          })
-          assert.strictEqual(response.toolCalls.length, 0)
-        })
-      )
+      Effect.gen(function* () {
+        const options = { prompt: question, toolkit, toolChoice: "none", ...deferred } as const
+        const whole = yield* on("text", LanguageModel.generateText(options))
+        const streamed = yield* on("text", Stream.runCollect(LanguageModel.streamText(options)))
+        assertStream(streamed)
+        for (const parts of [whole.content, streamed] as ReadonlyArray<ReadonlyArray<AnyPart>>) {
+          assert.deepStrictEqual(
+            parts.filter((part) => part.type === "tool-call"),
+            []
+          )
+          assert.strictEqual(assertFinish(parts).reason, "stop")
+        }
+      })
     )
 
     const afterTool = Prompt.make([
@@ -152,15 +160,43 @@ export const suite = (
         content: [{ type: "tool-result", id: "c1", name: "add", isFailure: false, result: 42, providerExecuted: false }]
       }
     ])
-    it.live("after a tool's result it answers in text", () =>
-      on(
-        "after a tool",
-        Effect.gen(function* () {
-          const response = yield* LanguageModel.generateText({ prompt: afterTool, toolkit, ...deferred })
-          assert.strictEqual(response.toolCalls.length, 0)
-          assert.include(response.text, "42")
-        })
-      )
+    it.live("after a tool's result it answers in text, whole and streamed", () =>
+      Effect.gen(function* () {
+        const options = { prompt: afterTool, toolkit, ...deferred }
+        const whole = yield* on("after a tool", LanguageModel.generateText(options))
+        const streamed = yield* on("after a tool", Stream.runCollect(LanguageModel.streamText(options)))
+        assertStream(streamed)
+        assert.strictEqual(whole.toolCalls.length, 0)
+        assert.include(whole.text, "42")
+        assert.strictEqual(textOf(streamed), whole.text)
+      })
+    )
+
+    it.live("its own answer goes back into the conversation, with results in the order of its calls", () =>
+      Effect.gen(function* () {
+        const options = { prompt: question, toolkit, toolChoice: "required", ...deferred } as const
+        const parts = yield* on("tool", Stream.runCollect(LanguageModel.streamText(options)))
+        const results = parts.flatMap((part) =>
+          part.type === "tool-call"
+            ? [
+                Prompt.toolResultPart({
+                  id: part.id,
+                  name: part.name,
+                  isFailure: false,
+                  result: 42,
+                  providerExecuted: false
+                })
+              ]
+            : []
+        )
+        const prompt = Prompt.fromMessages([
+          ...Prompt.make(question).content,
+          ...Prompt.fromResponseParts(parts).content,
+          Prompt.toolMessage({ content: results })
+        ])
+        const { text } = yield* on("after a tool", LanguageModel.generateText({ prompt, toolkit, ...deferred }))
+        assert.include(text, "42")
+      })
     )
 
     it.live("generateObject gives a value that decodes", () =>
@@ -190,57 +226,164 @@ export const suite = (
     it.live("images, files and odd characters in the conversation are accepted", () =>
       on(
         "text",
-        LanguageModel.generateText({
-          prompt: [
-            { role: "system", content: "Look." },
-            {
-              role: "user",
-              content: [
-                { type: "text", text: "Look \u0000 \u{1F3AD} \u202E at this" },
-                { type: "file", mediaType: "image/png", data: new Uint8Array([137, 80]) },
-                { type: "file", mediaType: "text/plain", fileName: "a.txt", data: new TextEncoder().encode(document) }
-              ]
-            }
-          ],
-          ...deferred
+        Effect.gen(function* () {
+          const { text } = yield* LanguageModel.generateText({
+            prompt: [
+              { role: "system", content: "Look." },
+              {
+                role: "user",
+                content: [
+                  { type: "text", text: "Look \u0000 \u{1F3AD} \u202E at this" },
+                  { type: "file", mediaType: "image/png", data: new Uint8Array([137, 80]) },
+                  { type: "file", mediaType: "text/plain", fileName: "a.txt", data: new TextEncoder().encode(document) }
+                ]
+              }
+            ],
+            ...deferred
+          })
+          assert.isAbove(text.trim().length, 0)
         })
       )
     )
 
-    it.live("a stream that is dropped after its first part ends at once", () =>
+    it.live(
+      "a long conversation is accepted: several calls at once, one failed, reasoning, an answer, a question",
+      () =>
+        on(
+          "text",
+          Effect.gen(function* () {
+            const call = (id: string) =>
+              ({ type: "tool-call", id, name: "add", params: { a: 1, b: 1 }, providerExecuted: false }) as const
+            const { text } = yield* LanguageModel.generateText({
+              prompt: [
+                { role: "system", content: "You do arithmetic." },
+                { role: "user", content: [{ type: "text", text: "Add." }] },
+                {
+                  role: "assistant",
+                  content: [
+                    { type: "reasoning", text: "Twice." },
+                    { type: "text", text: "I add." },
+                    call("c1"),
+                    call("c2")
+                  ]
+                },
+                {
+                  role: "tool",
+                  content: [
+                    {
+                      type: "tool-result",
+                      id: "c1",
+                      name: "add",
+                      isFailure: false,
+                      result: 2,
+                      providerExecuted: false
+                    },
+                    {
+                      type: "tool-result",
+                      id: "c2",
+                      name: "add",
+                      isFailure: true,
+                      result: { error: "overflow" },
+                      providerExecuted: false
+                    }
+                  ]
+                },
+                { role: "assistant", content: [{ type: "text", text: "The first is 2, the second failed." }] },
+                { role: "user", content: [{ type: "text", text: `Summarise: ${document}` }] }
+              ],
+              ...deferred
+            })
+            assert.isAbove(text.trim().length, 0)
+          })
+        )
+    )
+
+    it.live("a stream that is dropped after its first part ends at once, and the next call is answered", () =>
       on(
         "text",
         Effect.gen(function* () {
-          const first = yield* LanguageModel.streamText({ prompt: document, ...deferred }).pipe(
-            Stream.take(1),
-            Stream.runCollect
-          )
+          const stream = LanguageModel.streamText({ prompt: `Summarise: ${document}`, ...deferred })
+          const first = yield* Stream.runCollect(Stream.take(stream, 1))
           assert.strictEqual(first.length, 1)
+          assertStream(yield* Stream.runCollect(stream))
         })
       )
     )
 
-    it.live("calls at the same time do not mix", () =>
+    it.live("calls at the same time, whole and streamed, do not mix", () =>
       on(
         "tools",
         Effect.gen(function* () {
-          const sums = [3, 5, 7, 9]
-          const responses = yield* Effect.forEach(
-            sums,
-            (n) =>
-              LanguageModel.generateText({
-                prompt: `What is ${n} + 40? Use the tool.`,
-                toolkit,
-                toolChoice: "required",
-                ...deferred
-              }),
+          const answers = yield* Effect.forEach(
+            [3, 5, 7, 9, 11, 13],
+            (a, index) => {
+              const prompt = `What is ${a} + 40? Use the tool.`
+              const options = { prompt, toolkit, toolChoice: "required", ...deferred } as const
+              return Effect.map(
+                index % 2 === 0
+                  ? Effect.map(LanguageModel.generateText(options), ({ content }): ReadonlyArray<AnyPart> => content)
+                  : Stream.runCollect(LanguageModel.streamText(options)),
+                (parts) => ({
+                  a,
+                  calls: parts.filter((part) => part.type === "tool-call"),
+                  finish: assertFinish(parts)
+                })
+              )
+            },
             { concurrency: "unbounded" }
           )
-          const ids = responses.flatMap((response) => response.toolCalls.map((call) => call.id))
-          assert.strictEqual(ids.length, sums.length)
+          for (const { a, calls, finish } of answers) {
+            assert.strictEqual(calls.length, 1)
+            assert.strictEqual(finish.reason, "tool-calls")
+            const params = yield* Schema.decodeUnknownEffect(Add.parametersSchema)(calls[0]!.params)
+            if (capabilities.readsTheRequest === true) assert.deepStrictEqual(params, { a, b: 40 })
+          }
         })
       )
     )
+
+    const { endless } = capabilities
+    if (endless !== undefined) {
+      it.live("a call that is interrupted before it answers ends at once, and leaves nothing running", () =>
+        Effect.gen(function* () {
+          const { layer, running } = yield* endless
+          yield* Effect.gen(function* () {
+            const fibers = yield* Effect.forEach(["one", "two"], (prompt) =>
+              Effect.forkChild(LanguageModel.generateText({ prompt, ...deferred }))
+            )
+            yield* until(running, 2)
+            yield* Effect.timeout(Fiber.interrupt(fibers[0]!), "1 second")
+            yield* until(running, 1)
+            assert.isUndefined(fibers[1]!.pollUnsafe())
+            yield* Effect.timeout(Fiber.interrupt(fibers[1]!), "1 second")
+            yield* until(running, 0)
+          }).pipe(Effect.provide(layer))
+        })
+      )
+
+      it.live("a stream that is dropped, or interrupted in mid-text, ends at once, and leaves nothing running", () =>
+        Effect.gen(function* () {
+          const { layer, running } = yield* endless
+          yield* Effect.gen(function* () {
+            const stream = LanguageModel.streamText({ prompt: "go", ...deferred })
+            const text = Stream.filter(stream, (part) => part.type === "text-delta")
+            const first = yield* Effect.timeout(Stream.runCollect(Stream.take(text, 1)), "2 seconds")
+            assert.strictEqual(first.length, 1)
+            yield* until(running, 0)
+
+            let seen = 0
+            const fiber = yield* Effect.forkChild(Stream.runForEach(text, () => Effect.sync(() => seen++)))
+            yield* until(
+              Effect.sync(() => Math.min(seen, 1)),
+              1
+            )
+            yield* until(running, 1)
+            yield* Effect.timeout(Fiber.interrupt(fiber), "1 second")
+            yield* until(running, 0)
+          }).pipe(Effect.provide(layer))
+        })
+      )
+    }
 
     it.live("it says who it is", () =>
       on(

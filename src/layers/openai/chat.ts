@@ -27,7 +27,7 @@ export const encode = (
     ? {}
     : { tools: request.tools.map(encodeTool), tool_choice: encodeChoice(request.toolChoice) }),
   ...(format === undefined ? {} : { response_format: { type: "json_schema", json_schema: encodeFormat(format) } }),
-  ...chatFields(options, compatible)
+  ...chatFields(options, compatible, request.tools.length > 0)
 })
 
 const encodeFormat = (format: OutputFormat) => {

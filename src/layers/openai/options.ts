@@ -67,7 +67,7 @@ const defined = (fields: Record<string, unknown>): Record<string, unknown> =>
   Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined))
 
 /** The options as fields of a Chat Completions body. `compatible`: a server that is not OpenAI's own. */
-export const chatFields = (options: CallOptions, compatible: boolean): Record<string, unknown> =>
+export const chatFields = (options: CallOptions, compatible: boolean, hasTools: boolean): Record<string, unknown> =>
   defined({
     temperature: options.temperature,
     top_p: options.topP,
@@ -75,7 +75,8 @@ export const chatFields = (options: CallOptions, compatible: boolean): Record<st
     [compatible ? "max_tokens" : "max_completion_tokens"]: options.maxOutputTokens,
     reasoning_effort: options.reasoningEffort,
     verbosity: options.verbosity,
-    parallel_tool_calls: options.parallelToolCalls,
+    // Refused without tools.
+    parallel_tool_calls: hasTools ? options.parallelToolCalls : undefined,
     service_tier: options.serviceTier,
     metadata: options.metadata,
     seed: options.seed,

@@ -19,7 +19,7 @@ export const ofTool = (tool: Tool.Any): Prepared => {
     const schema = Tool.getJsonSchema(tool) as Json
     // A schema that came as JSON, from an MCP server say, means what it says.
     const isOwn = Tool.isDynamic(tool) && tool.jsonSchema !== undefined
-    found = isOwn ? { schema, strictable: schema["type"] === "object" && isStrictable(schema) } : prepare(schema)
+    found = isOwn ? asIs(schema) : prepare(schema)
     prepared.set(tool, found)
   }
   return found
@@ -37,9 +37,13 @@ export const ofOutput = (schema: Json): Prepared => {
   return found
 }
 
-const prepare = (schema: Json): Prepared => {
-  const closed = close(inlineRoot(schema)) as Json
-  return { schema: closed, strictable: closed["type"] === "object" && isStrictable(closed) }
+const prepare = (schema: Json): Prepared => asIs(close(inlineRoot(schema)) as Json)
+
+const asIs = (schema: Json): Prepared => {
+  if (schema["type"] !== "object") return { schema, strictable: false }
+  // An object without fields is refused unless it says so.
+  const whole = "properties" in schema ? schema : { ...schema, properties: {} }
+  return { schema: whole, strictable: isStrictable(whole) }
 }
 
 /** Servers want the root to be an object itself, not a reference to one. */

@@ -76,9 +76,13 @@ export const parseArguments = (value: unknown): unknown => {
   }
 }
 
-/** The arguments of an earlier call, for the model to see again. Servers want them to be JSON. */
-export const argumentsText = (params: unknown): string =>
-  typeof params === "string" ? JSON.stringify({ invalid_json: params }) : JSON.stringify(params ?? {})
+/** The arguments of an earlier call, for the model to see again. Servers want them to be a JSON object. */
+export const argumentsText = (params: unknown): string => {
+  if (params === undefined || params === null) return "{}"
+  return JSON.stringify(
+    isFields(params) ? params : { [typeof params === "string" ? "invalid_json" : "invalid"]: params }
+  )
+}
 
 /** The result of a call as text. */
 export const resultText = (part: Prompt.ToolResultPart): string => {

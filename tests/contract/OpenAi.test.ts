@@ -1,26 +1,72 @@
 import { Effect, Redacted } from "effect"
 import { OpenAi } from "troupe"
-import { type Reply, serve } from "../support/openAiServer.ts"
-import { type Scenario, script, suite } from "./model.ts"
+import * as Server from "../support/openAiServer.ts"
+import { suite } from "./model.ts"
+import { type Request, respond, text } from "./responder.ts"
 
-const call = { name: script.tool.name, args: JSON.stringify(script.tool.params) }
-const replies: Record<Scenario, Reply> = {
-  text: { text: script.text },
-  tool: { calls: [call] },
-  tools: { calls: [call] },
-  "after a tool": { text: "It is 42." },
-  object: { text: JSON.stringify(script.object) }
+type Body = Server.Seen["body"]
+
+const choiceOf = (choice: any): Request["choice"] => {
+  if (choice === undefined) return "auto"
+  if (typeof choice === "string") return choice === "required" ? { force: undefined } : (choice as "auto" | "none")
+  return { force: choice.function?.name ?? choice.name }
+}
+
+const saidIn = (content: any): string =>
+  typeof content === "string" ? content : content.map((part: { readonly text?: string }) => part.text ?? "").join("")
+
+const json = (text: string): unknown => {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
+  }
+}
+
+const read: Record<"chat" | "responses", (body: Body) => Request> = {
+  chat: (body) => {
+    const last = body["messages"].at(-1)
+    return {
+      said: saidIn(body["messages"].findLast((message: any) => message.role === "user").content),
+      result: last.role === "tool" ? { value: json(last.content) } : undefined,
+      tools: (body["tools"] ?? []).map((tool: any) => tool.function.name),
+      choice: choiceOf(body["tool_choice"]),
+      json: body["response_format"]?.type === "json_schema"
+    }
+  },
+  responses: (body) => {
+    const last = body["input"].at(-1)
+    return {
+      said: saidIn(body["input"].findLast((item: any) => item.role === "user").content),
+      result: last.type === "function_call_output" ? { value: json(last.output) } : undefined,
+      tools: (body["tools"] ?? []).map((tool: any) => tool.name),
+      choice: choiceOf(body["tool_choice"]),
+      json: body["text"]?.format?.type === "json_schema"
+    }
+  }
 }
 
 for (const api of ["chat", "responses"] as const) {
-  suite(`OpenAi by ${api}`, (scenario) =>
-    Effect.acquireRelease(
-      Effect.promise(() => serve([replies[scenario]])),
-      (server) => Effect.sync(() => server.close())
-    ).pipe(
-      Effect.map(({ url }) =>
-        OpenAi.layer({ model: "m", baseUrl: url, api, apiKey: Redacted.make("k"), retry: "none" })
-      )
+  const reply = ({ body }: Server.Seen): Server.Reply => {
+    const answer = respond(read[api](body))
+    // Pieces end in the middle of events, and of characters.
+    return "text" in answer
+      ? Server.text(answer.text, { split: 97 })
+      : Server.toolCalls([{ name: answer.name, args: answer.params }], { split: 97 })
+  }
+  const on = (script: Server.Script) =>
+    Effect.map(Server.make(script), (server) => ({
+      server,
+      layer: OpenAi.layer({ model: "m", baseUrl: server.url, api, apiKey: Redacted.make("k"), retry: "none" })
+    }))
+  suite(`OpenAi by ${api}`, () => Effect.map(on(reply), ({ layer }) => layer), {
+    readsTheRequest: true,
+    endless: Effect.map(
+      on(({ body }) => (body["stream"] === true ? Server.text(text, { hangAfter: 6 }) : { hang: true })),
+      ({ layer, server }) => ({
+        layer,
+        running: Effect.sync(() => server.requests.length - server.aborted())
+      })
     )
-  )
+  })
 }

@@ -85,10 +85,12 @@ for (const [edge, runExit] of Object.entries(edges)) {
   }
   describe(`by ${edge}`, () => {
     it("requests overlap", async () => {
+      await run(get("/peak"))
       const paths = ["/ok/200", "/ok/150", "/ok/200"]
-      const [texts, ms] = await run(timed(Effect.forEach(paths, get, { concurrency: "unbounded" })))
+      const texts = await run(Effect.forEach(paths, get, { concurrency: "unbounded" }))
       assert.deepStrictEqual(texts, ["ok200", "ok150", "ok200"])
-      assert.isBelow(ms, 550 * 0.75)
+      // The server tells, so that a busy machine does not matter.
+      assert.strictEqual(await run(get("/peak")), "3")
     })
 
     it("timers, timeouts and schedules keep time", async () => {

@@ -1,7 +1,10 @@
-/** A child process: `/ok/MS` answers after MS, `/hang` never, `/reset` breaks off, `/big/N` sends N bytes. Counts aborts. */
+/** A child process: `/ok/MS` answers after MS, `/hang` never, `/reset` breaks off, `/big/N` sends N bytes. Counts aborts,
+ * and how many `/ok` requests were open at once (`/peak`, which begins to count anew). */
 import { createServer } from "node:http"
 
 let aborted = 0
+let open = 0
+let peak = 0
 const server = createServer((req, res) => {
   const [, kind, value] = (req.url ?? "").split("/")
   res.on("close", () => {
@@ -11,6 +14,15 @@ const server = createServer((req, res) => {
   if (kind === "aborted") {
     res.end(String(aborted))
     return
+  }
+  if (kind === "peak") {
+    res.end(String(peak))
+    peak = 0
+    return
+  }
+  if (kind === "ok") {
+    peak = Math.max(peak, ++open)
+    res.on("close", () => open--)
   }
   if (kind === "reset") {
     res.writeHead(200, { "content-length": "100" })

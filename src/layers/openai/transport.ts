@@ -94,7 +94,11 @@ export const sdk = (connection: Connection): Transport => {
   return {
     whole: (path, body) =>
       Effect.tryPromise({
-        try: async (signal) => (await client()).post(path, { body, signal, timeout: limit }),
+        try: async (signal) => {
+          const answer = await (await client()).post(path, { body, signal, timeout: limit })
+          // The SDK leaves a body that is not called JSON as the text it is.
+          return typeof answer === "string" ? (JSON.parse(answer) as unknown) : answer
+        },
         catch: (error) => (isTimeout(error) ? timedOut(connection.timeout) : problemOf(error))
       }),
     events: (path, body) =>

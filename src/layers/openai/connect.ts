@@ -80,7 +80,8 @@ export const connect = (place: Place): Effect.Effect<Connected, Config.ConfigErr
         apiKey: key === undefined ? undefined : Redacted.make(key),
         organization: place.organization,
         project: place.project,
-        headers,
+        // In one spelling, or a caller's own authorization would be added to ours where headers are merged by name.
+        headers: Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value])),
         timeout: Duration.fromInputUnsafe(place.timeout ?? "10 minutes")
       },
       isOpenAi,

@@ -39,6 +39,8 @@ export interface Reply {
   readonly noFinish?: boolean | undefined
   /** Writes the answer in pieces of so many bytes. */
   readonly split?: number | undefined
+  /** Compresses the answer. */
+  readonly gzip?: boolean | undefined
   /** Milliseconds between the events of a stream. */
   readonly paceMs?: number | undefined
 }

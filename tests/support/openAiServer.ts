@@ -5,6 +5,7 @@
  */
 import { EventEmitter } from "node:events"
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
+import { gzipSync } from "node:zlib"
 import { Effect, type Scope } from "effect"
 import { chatAnswer, chatEvents, type Reply, response, responseEvents } from "./openAiAnswers.ts"
 import { problemWith } from "./openAiRules.ts"
@@ -25,7 +26,7 @@ export interface Seen {
 export type Script = ReadonlyArray<Reply> | ((request: Seen, index: number) => Reply | Promise<Reply>)
 
 const send = async (res: ServerResponse, text: string, reply: Reply): Promise<void> => {
-  const bytes = Buffer.from(text)
+  const bytes = reply.gzip === true ? gzipSync(text) : Buffer.from(text)
   const size = reply.split ?? bytes.length
   let sent = 0
   for (let at = 0; at < bytes.length; at += Math.max(1, size)) {
@@ -83,7 +84,9 @@ const respond = async (seen: Seen, reply: Reply, res: ServerResponse): Promise<v
     )
     return
   }
-  res.writeHead(200, { "content-type": streams ? "text/event-stream" : "application/json", ...reply.headers })
+  const type = streams ? "text/event-stream" : "application/json"
+  const encoding = reply.gzip === true ? { "content-encoding": "gzip" } : {}
+  res.writeHead(200, { "content-type": type, ...encoding, ...reply.headers })
   if (reply.raw !== undefined) await send(res, reply.raw, reply)
   else if (reply.body !== undefined) await send(res, JSON.stringify(reply.body), reply)
   else if (streams) {

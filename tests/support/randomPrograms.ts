@@ -25,14 +25,15 @@ type Program = Effect.Effect<number, string>
  * busy machine would have it fire under one edge and not under the other.
  */
 const build = (pick: (n: number) => number, depth: number, promises: boolean): Program => {
-  const sub = () => build(pick, depth - 1, promises)
-  const ms = () => pick(4)
+  // Everything is chosen while the program is built: chosen while it runs, it would depend on the order of its fibers.
+  const ms = pick(4)
+  const value = pick(10)
   const leaves: ReadonlyArray<() => Program> = [
-    () => Effect.succeed(pick(10)),
-    () => Effect.as(Effect.sleep(ms()), pick(10)),
-    () => Effect.as(Effect.yieldNow, pick(10)),
-    () => Effect.fail(`fail${pick(3)}`),
-    () => Effect.die(`die${pick(3)}`),
+    () => Effect.succeed(value),
+    () => Effect.as(Effect.sleep(ms), value),
+    () => Effect.as(Effect.yieldNow, value),
+    () => Effect.fail(`fail${ms}`),
+    () => Effect.die(`die${ms}`),
     ...(promises
       ? [
           () => Effect.promise(() => Promise.resolve(1)),
@@ -42,36 +43,38 @@ const build = (pick: (n: number) => number, depth: number, promises: boolean): P
       : [])
   ]
   if (depth === 0) return leaves[pick(leaves.length)]!()
+  const [one, two, three] = [0, 0, 0].map(() => build(pick, depth - 1, promises)) as [Program, Program, Program]
+  const width = pick(3) + 1
   const nodes: ReadonlyArray<() => Program> = [
-    () => Effect.map(Effect.all([sub(), sub()], { concurrency: 2 }), ([a, b]) => a + b),
-    () => Effect.map(Effect.forEach([1, 2, 3], sub, { concurrency: pick(3) + 1 }), (all) => all.length),
-    () => Effect.flatMap(Effect.forkChild(sub()), Fiber.join),
-    () => Effect.flatMap(Effect.forkDetach(sub()), Fiber.join),
-    () => Effect.scoped(Effect.flatMap(Effect.forkScoped(sub()), Fiber.join)),
+    () => Effect.map(Effect.all([one, two], { concurrency: 2 }), ([a, b]) => a + b),
+    () => Effect.map(Effect.all([one, two, three], { concurrency: width }), (all) => all.length),
+    () => Effect.flatMap(Effect.forkChild(one), Fiber.join),
+    () => Effect.flatMap(Effect.forkDetach(one), Fiber.join),
+    () => Effect.scoped(Effect.flatMap(Effect.forkScoped(one), Fiber.join)),
     // Of a failure and a defect at nearly the same time either may come first, so both are caught.
-    () => Effect.catchCause(sub(), () => sub()),
-    () => Effect.map(Effect.exit(sub()), (exit) => (Exit.isSuccess(exit) ? exit.value : -1)),
-    () => Effect.ensuring(sub(), Effect.sleep(ms())),
+    () => Effect.catchCause(one, () => two),
+    () => Effect.map(Effect.exit(one), (exit) => (Exit.isSuccess(exit) ? exit.value : -1)),
+    () => Effect.ensuring(one, Effect.sleep(ms)),
     () =>
       Effect.acquireUseRelease(
-        sub(),
-        () => sub(),
-        () => Effect.sleep(ms())
+        one,
+        () => two,
+        () => Effect.sleep(ms)
       ),
-    () => Effect.uninterruptible(sub()),
-    () => Effect.timeoutOrElse(sub(), { duration: promises ? 20 : 60_000, orElse: () => Effect.succeed(99) }),
-    () => Effect.flatMap(sub(), () => sub()),
+    () => Effect.uninterruptible(one),
+    () => Effect.timeoutOrElse(one, { duration: promises ? 20 : 60_000, orElse: () => Effect.succeed(99) }),
+    () => Effect.flatMap(one, () => two),
     () =>
       Effect.gen(function* () {
         const queue = yield* Queue.bounded<number>(1)
         yield* Effect.forkChild(Effect.forEach([1, 2, 3], (n) => Queue.offer(queue, n)))
-        const one = yield* sub()
-        return one + (yield* Queue.take(queue)) + (yield* Queue.take(queue))
+        const first = yield* one
+        return first + (yield* Queue.take(queue)) + (yield* Queue.take(queue))
       }),
     () =>
       Effect.gen(function* () {
         const semaphore = yield* Semaphore.make(1)
-        const both = yield* Effect.all([semaphore.withPermits(1)(sub()), semaphore.withPermits(1)(sub())], {
+        const both = yield* Effect.all([semaphore.withPermits(1)(one), semaphore.withPermits(1)(two)], {
           concurrency: 2
         })
         return both[0] - both[1]

@@ -142,9 +142,9 @@ const finishReasons: Readonly<Record<string, Response.FinishReason>> = {
   error: "error"
 }
 
-const finishOf = (reason: unknown, calls: number, refused: boolean): Response.FinishReason => {
+const finishOf = (reason: string | undefined, calls: number, refused: boolean): Response.FinishReason => {
   if (refused) return "content-filter"
-  const known = typeof reason === "string" ? (finishReasons[reason] ?? "other") : "unknown"
+  const known = reason === undefined ? "unknown" : (finishReasons[reason] ?? "other")
   // Some compatible servers say "stop" when they call tools.
   return known === "stop" && calls > 0 ? "tool-calls" : known
 }
@@ -191,7 +191,9 @@ export const decode = (answer: unknown, newId: () => string): Array<Response.Par
       params: parseArguments(fn["arguments"])
     })
   }
-  parts.push(finish(finishOf(choice["finish_reason"], calls.length, refusal !== undefined), usageOf(answer["usage"])))
+  parts.push(
+    finish(finishOf(text(choice, "finish_reason"), calls.length, refusal !== undefined), usageOf(answer["usage"]))
+  )
   return parts
 }
 
@@ -224,7 +226,7 @@ export class StreamDecoder {
   #metadata = false
   #open: "text" | "reasoning" | undefined
   #block = 0
-  #reason: unknown = undefined
+  #reason: string | undefined
   #refused = false
   #usage: unknown = undefined
   /** The usage comes after the finish, so only `[DONE]` or the end of the body ends an answer. */
@@ -253,8 +255,8 @@ export class StreamDecoder {
       if (typeof choice["index"] === "number" && choice["index"] !== 0) continue
       const problem = errorIn(choice) ?? this.#delta(choice["delta"], out)
       if (problem !== undefined) return problem
-      if (choice["finish_reason"] !== null && choice["finish_reason"] !== undefined)
-        this.#reason = choice["finish_reason"]
+      // Some servers send an empty reason with each chunk.
+      this.#reason = text(choice, "finish_reason") ?? this.#reason
     }
     return out
   }

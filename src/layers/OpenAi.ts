@@ -212,7 +212,7 @@ class Provider {
         const decoder: Events.Decoder<Response.StreamPartEncoded> = isChat
           ? new Chat.StreamDecoder(newId)
           : new Responses.StreamDecoder(newId)
-        const asked = isChat ? { ...body, stream_options: { include_usage: true } } : body
+        const asked = isChat ? { stream_options: { include_usage: true }, ...body } : body
         const parts = Events.parts(transport.events(path, asked), decoder)
         if (!alone) return parts
         return Stream.mapArray(parts, (some) => {

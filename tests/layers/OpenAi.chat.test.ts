@@ -1,0 +1,264 @@
+/** What becomes of the answers of Chat Completions, part by part. */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Redacted, Stream } from "effect"
+import { type AiError, LanguageModel, Prompt, type Response } from "effect/ai"
+import { ModelInfo, OpenAi } from "troupe"
+import * as Server from "../support/openAiServer.ts"
+import { chunk } from "../support/openAiServer.ts"
+
+type Part = Response.PartEncoded | Response.StreamPartEncoded
+
+const request: LanguageModel.ProviderOptions = {
+  prompt: Prompt.make("go"),
+  tools: [],
+  toolChoice: "none",
+  responseFormat: { type: "text" },
+  span: { attribute: () => {} } as never,
+  previousResponseId: undefined,
+  incrementalPrompt: undefined,
+  toolCallValidation: "deferred"
+}
+
+const provider = (reply: Server.Reply) =>
+  Effect.gen(function* () {
+    const server = yield* Server.make([reply])
+    const model = OpenAi.layer({
+      model: "m",
+      baseUrl: server.url,
+      api: "chat",
+      apiKey: Redacted.make("k"),
+      retry: "none"
+    })
+    return yield* Effect.provide(
+      Effect.map(LanguageModel.LanguageModel, (self) => ModelInfo.direct(self)!),
+      model
+    )
+  })
+const streamed = (...events: ReadonlyArray<unknown>) =>
+  Effect.scoped(
+    Effect.flatMap(provider({ events }), (self): Effect.Effect<ReadonlyArray<Part>, AiError.AiError> =>
+      Stream.runCollect(self.streamText(request))
+    )
+  )
+const whole = (message: object, more: object = {}) =>
+  Effect.scoped(
+    Effect.flatMap(
+      provider({ body: { id: "c", choices: [{ index: 0, finish_reason: "stop", message, ...more }] } }),
+      (self): Effect.Effect<ReadonlyArray<Part>, AiError.AiError> => self.generateText(request)
+    )
+  )
+
+/** A part in a few words. */
+const brief = (part: Part): string => {
+  const { id, type } = part as { readonly type: string; readonly id?: string }
+  const said = (part as { readonly delta?: string }).delta ?? (part as { readonly text?: string }).text
+  const rest =
+    part.type === "tool-call"
+      ? `${part.name} ${JSON.stringify(part.params)}`
+      : part.type === "finish"
+        ? part.reason
+        : said
+  return [type, id, rest].filter((one) => one !== undefined).join(" ")
+}
+const briefly = (parts: ReadonlyArray<Part>) => parts.map(brief)
+const usage = (parts: ReadonlyArray<Part>) => {
+  const last = parts.at(-1)
+  return last?.type === "finish" ? [last.usage.inputTokens.total, last.usage.outputTokens.total] : assert.fail()
+}
+const calling = (index: number, fields: object, name: string | undefined, args: unknown) =>
+  chunk({ tool_calls: [{ index, ...fields, type: "function", function: { name, arguments: args } }] })
+
+describe("Chat Completions", () => {
+  it.live("streams reasoning, text and calls as blocks of their own", () =>
+    Effect.gen(function* () {
+      const parts = yield* streamed(
+        chunk({ role: "assistant", content: "" }),
+        chunk({ reasoning_content: "let " }),
+        chunk({ reasoning_content: "me" }),
+        chunk({ content: "Hel" }),
+        chunk({ content: "lo" }),
+        chunk({ reasoning_content: "more" }),
+        calling(0, { id: "x" }, "add", ""),
+        calling(0, {}, undefined, '{"a":'),
+        calling(0, {}, undefined, "1}"),
+        chunk({}, "tool_calls"),
+        { id: "c", choices: [], usage: { prompt_tokens: 3, completion_tokens: 4 } }
+      )
+      assert.deepStrictEqual(briefly(parts), [
+        "response-metadata chat_1",
+        "reasoning-start 1",
+        "reasoning-delta 1 let ",
+        "reasoning-delta 1 me",
+        "reasoning-end 1",
+        "text-start 2",
+        "text-delta 2 Hel",
+        "text-delta 2 lo",
+        "text-end 2",
+        "reasoning-start 3",
+        "reasoning-delta 3 more",
+        "tool-params-start x",
+        'tool-params-delta x {"a":',
+        "tool-params-delta x 1}",
+        "reasoning-end 3",
+        "tool-params-end x",
+        'tool-call x add {"a":1}',
+        "finish tool-calls"
+      ])
+      assert.deepStrictEqual(usage(parts), [3, 4])
+    })
+  )
+
+  it.live("gives broken arguments as the text they are, and none as an empty object", () =>
+    Effect.gen(function* () {
+      const args = ['{"a":', '{"__proto__":{"a":1}}', '{"constructor":{"prototype":{}}}', "", undefined, null, { a: 2 }]
+      const params = ['{"a":', '{"__proto__":{"a":1}}', '{"constructor":{"prototype":{}}}', {}, {}, {}, { a: 2 }]
+      const ids = args.map((_, n) => `c${n}`)
+      const asked = yield* whole({
+        content: null,
+        tool_calls: args.map((one, n) => ({ id: ids[n], type: "function", function: { name: "add", arguments: one } }))
+      })
+      const told = yield* streamed(...args.map((one, n) => calling(n, { id: ids[n] }, "add", one)), chunk({}, "stop"))
+      for (const parts of [asked, told]) {
+        assert.deepStrictEqual(
+          parts.flatMap((part) => (part.type === "tool-call" ? [part.params] : [])),
+          params
+        )
+        assert.strictEqual(brief(parts.at(-1)!), "finish tool-calls")
+      }
+    })
+  )
+
+  it.live("names calls that have no id, each anew", () =>
+    Effect.gen(function* () {
+      const asked = yield* whole({
+        tool_calls: [1, 2, 3].map((a) => ({ function: { name: "add", arguments: `{"a":${a}}` } }))
+      })
+      const told = yield* streamed(
+        calling(0, {}, "add", '{"a":1}'),
+        calling(1, { id: null }, "add", '{"a":2}'),
+        calling(2, { id: "" }, "add", '{"a":3}'),
+        chunk({}, "tool_calls")
+      )
+      for (const parts of [asked, told]) {
+        const ids = parts.flatMap((part) => (part.type === "tool-call" ? [part.id] : []))
+        assert.strictEqual(new Set(ids).size, 3)
+        for (const id of ids) assert.match(id, /^call_\w{11,}$/)
+      }
+    })
+  )
+
+  it.live("finds the end of an answer in the chunk of its last words, with its usage, or one chunk later", () =>
+    Effect.gen(function* () {
+      const counted = { usage: { prompt_tokens: 1, completion_tokens: 2 } }
+      const last = { choices: [{ index: 0, delta: { content: "b" }, finish_reason: "stop" }] }
+      for (const events of [
+        [chunk({ content: "a" }), { ...last, ...counted }],
+        [chunk({ content: "a" }), last, { choices: [], ...counted }],
+        [chunk({ content: "a" }), last, { choices: null, ...counted }],
+        [{ ...(chunk({ content: "a" }) as object), usage: { prompt_tokens: 1, completion_tokens: 1 } }, last, counted],
+        [chunk({ content: "a" }), last, chunk({}), { choices: [], ...counted }]
+      ]) {
+        const parts = yield* streamed(...events)
+        assert.deepStrictEqual(
+          [
+            parts.map((part) => (part.type === "text-delta" ? part.delta : "")).join(""),
+            brief(parts.at(-1)!),
+            usage(parts)
+          ],
+          ["ab", "finish stop", [1, 2]]
+        )
+      }
+    })
+  )
+
+  it.live("does without usage", () =>
+    Effect.gen(function* () {
+      for (const parts of [
+        yield* streamed(chunk({ content: "a" }), chunk({}, "stop")),
+        yield* streamed({ ...(chunk({ content: "a" }, "stop") as object), usage: null }),
+        yield* whole({ content: "a" })
+      ]) {
+        assert.deepStrictEqual(usage(parts), [undefined, undefined])
+      }
+    })
+  )
+
+  it.live("does not take an empty finish reason for an end", () =>
+    Effect.gen(function* () {
+      const parts = yield* streamed(chunk({ content: "a" }, ""), chunk({ content: "b" }, ""), chunk({}, "length"))
+      assert.strictEqual(brief(parts.at(-1)!), "finish length")
+      const error = yield* Effect.flip(streamed(chunk({ content: "a" }, ""), chunk({ content: "b" }, "")))
+      if (error._tag !== "AiError") return assert.fail(error.message)
+      assert.deepStrictEqual([error.reason._tag, error.isRetryable], ["NetworkError", true])
+      const asked = yield* whole({ content: "a" }, { finish_reason: "" })
+      assert.strictEqual(brief(asked.at(-1)!), "finish unknown")
+    })
+  )
+
+  it.live("reads one choice of several, and nothing twice", () =>
+    Effect.gen(function* () {
+      const other = { choices: [{ index: 1, delta: { content: "other" }, finish_reason: "length" }] }
+      const both = chunk({ reasoning: "hm", reasoning_content: "hm", reasoning_details: [{ text: "hm" }] })
+      const parts = yield* streamed(
+        chunk({ content: "" }),
+        both,
+        other,
+        chunk({ content: "mine" }),
+        other,
+        chunk({}, "stop")
+      )
+      assert.deepStrictEqual(
+        parts.flatMap((part) => (part.type.endsWith("-delta") ? [brief(part)] : [])),
+        ["reasoning-delta 1 hm", "text-delta 2 mine"]
+      )
+      assert.strictEqual(brief(parts.at(-1)!), "finish stop")
+    })
+  )
+
+  it.live("takes content in pieces, and nulls where there is nothing", () =>
+    Effect.gen(function* () {
+      const content = [
+        { type: "thinking", thinking: [{ type: "text", text: "hidden" }] },
+        { type: "text", text: "a" },
+        { type: "text", text: "b" }
+      ]
+      const empty = { tool_calls: null, refusal: null, reasoning_content: null, audio: null, annotations: [] }
+      const asked = yield* whole({ role: "assistant", content, ...empty })
+      assert.deepStrictEqual(briefly(asked), ["response-metadata c", "text ab", "finish stop"])
+      const told = yield* streamed(chunk({ content, ...empty }), chunk({ content: null, tool_calls: [] }, "stop"))
+      assert.deepStrictEqual(briefly(told).slice(1), ["text-start 1", "text-delta 1 ab", "text-end 1", "finish stop"])
+    })
+  )
+
+  it.live("lets a request leave out what a server does not know", () =>
+    Effect.gen(function* () {
+      const server = yield* Server.make([Server.text("ok")])
+      const model = OpenAi.layer({
+        model: "m",
+        baseUrl: server.url,
+        apiKey: Redacted.make("k"),
+        retry: "none",
+        options: { body: { stream_options: null } }
+      })
+      yield* Effect.provide(Stream.runDrain(LanguageModel.streamText({ prompt: "go" })), model)
+      assert.isNull(server.requests[0]!.body["stream_options"])
+      assert.isTrue(server.requests[0]!.body["stream"])
+    })
+  )
+
+  it.live("sets options around a stream as around an effect, the inner ones over the outer", () =>
+    Effect.gen(function* () {
+      const server = yield* Server.make([Server.text("ok")])
+      const model = OpenAi.layer({ model: "m", baseUrl: server.url, apiKey: Redacted.make("k"), retry: "none" })
+      yield* LanguageModel.streamText({ prompt: "go" }).pipe(
+        OpenAi.withStreamOptions({ temperature: 0.2, chat: { top_logprobs: 2 } }),
+        OpenAi.withStreamOptions({ temperature: 0.7, seed: 5, chat: { logprobs: true } }),
+        Stream.runDrain,
+        OpenAi.withOptions({ seed: 6, stop: ["x"] }),
+        Effect.provide(model)
+      )
+      const { logprobs, seed, stop, temperature, top_logprobs } = server.requests[0]!.body
+      assert.deepStrictEqual([temperature, seed, stop, logprobs, top_logprobs], [0.2, 5, ["x"], true, 2])
+    })
+  )
+})

@@ -11,7 +11,7 @@ export default defineConfig({
     // Processes, not threads: tests block with Atomics.wait, take signals and watch the event loop.
     pool: "forks",
     maxWorkers: 2,
-    testTimeout: 10_000,
+    testTimeout: 30_000,
     hookTimeout: 20_000,
     allowOnly: false
   }

@@ -6,9 +6,12 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { Effect } from "effect"
 import { RunEvent } from "troupe"
-import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import { afterAll, assert, beforeAll, describe, it, vi } from "vitest"
 import { serve } from "../support/openAiServer.ts"
 import { checkGrammar } from "../support/grammar.ts"
+
+// Each test starts processes, which take their time on a busy machine.
+vi.setConfig({ testTimeout: 60_000 })
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
 const bin = join(root, "src/bin.ts")

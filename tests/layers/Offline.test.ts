@@ -120,9 +120,11 @@ describe("hostile input", () => {
           const text = unit.repeat(Math.ceil(size / unit.length)).slice(0, size)
           let best = Infinity
           for (let i = 0; i < 2; i++) {
-            const start = performance.now()
+            // The thread's own time: what else the machine does must not count.
+            const start = process.threadCpuUsage()
             for (const system of tasks) yield* say(withSystem(system === "" ? "You help." : system, text))
-            best = Math.min(best, performance.now() - start)
+            const { system: kernel, user } = process.threadCpuUsage(start)
+            best = Math.min(best, (user + kernel) / 1000)
           }
           return best
         })

@@ -24,6 +24,7 @@ import { type Connected, connect } from "./openai/connect.ts"
 import { contextLengthPrefix, ofEncoding, type Problem, toAiError } from "./openai/errors.ts"
 import { type CallOptions, CurrentOptions, merge } from "./openai/options.ts"
 import * as Responses from "./openai/responses.ts"
+import { StreamDecoder as ResponsesStreamDecoder } from "./openai/responsesStream.ts"
 import * as Events from "./openai/sse.ts"
 import { bridged, sdk, type Transport } from "./openai/transport.ts"
 import type { Fields } from "./openai/wire.ts"
@@ -211,7 +212,7 @@ class Provider {
         const isChat = this.#api === "chat"
         const decoder: Events.Decoder<Response.StreamPartEncoded> = isChat
           ? new Chat.StreamDecoder(newId)
-          : new Responses.StreamDecoder(newId)
+          : new ResponsesStreamDecoder(newId)
         const asked = isChat ? { stream_options: { include_usage: true }, ...body } : body
         const parts = Events.parts(transport.events(path, asked), decoder)
         if (!alone) return parts

@@ -1,4 +1,4 @@
-/** The Responses API: requests made of prompts, parts made of answers. Pure; it does no I/O. */
+/** The Responses API: requests made of prompts, parts made of whole answers. Pure; it does no I/O. */
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Prompt from "effect/ai/Prompt"
 import type * as Response from "effect/ai/Response"
@@ -146,7 +146,7 @@ const encodeAssistant = (content: ReadonlyArray<Prompt.AssistantMessagePart>): R
 
 // -- answers ----------------------------------------------------------------------------------------------------------
 
-const usageOf = (usage: unknown) => ({
+export const usageOf = (usage: unknown) => ({
   input: number(usage, "input_tokens"),
   cached: number(isFields(usage) ? usage["input_tokens_details"] : undefined, "cached_tokens"),
   cacheWrite: number(isFields(usage) ? usage["input_tokens_details"] : undefined, "cache_write_tokens"),
@@ -154,7 +154,7 @@ const usageOf = (usage: unknown) => ({
   reasoning: number(isFields(usage) ? usage["output_tokens_details"] : undefined, "reasoning_tokens")
 })
 
-const finishOf = (response: Fields, calls: number, refused: boolean): Response.FinishReason => {
+export const finishOf = (response: Fields, calls: number, refused: boolean): Response.FinishReason => {
   if (refused) return "content-filter"
   if (response["status"] === "incomplete") {
     const details = response["incomplete_details"]
@@ -164,32 +164,32 @@ const finishOf = (response: Fields, calls: number, refused: boolean): Response.F
   return calls > 0 ? "tool-calls" : "stop"
 }
 
-const metadataOf = (response: Fields): Response.ResponseMetadataPartEncoded => ({
+export const metadataOf = (response: Fields): Response.ResponseMetadataPartEncoded => ({
   type: "response-metadata",
   id: text(response, "id"),
   modelId: text(response, "model")
 })
 
-const reasoningMetadata = (item: Fields) => ({
+export const reasoningMetadata = (item: Fields) => ({
   openai: {
     itemId: text(item, "id") ?? null,
     encryptedContent: text(item, "encrypted_content") ?? null
   }
 })
 
-const reasoningTexts = (item: Fields): ReadonlyArray<string> =>
+export const reasoningTexts = (item: Fields): ReadonlyArray<string> =>
   [...list(item, "summary"), ...list(item, "content")].flatMap((one) =>
     isFields(one) ? [text(one, "text") ?? ""] : []
   )
 
-const failureOf = (response: Fields): Problem | undefined => {
+export const failureOf = (response: Fields): Problem | undefined => {
   const failure = errorIn(response)
   if (failure !== undefined) return failure
   return response["status"] === "failed" ? ofErrorObject({ message: "the provider failed to answer" }) : undefined
 }
 
 /** What a message cites, and what the provider's own tools have drawn. */
-const extrasOf = (item: Fields, newId: () => string): ReadonlyArray<Source | Response.FilePartEncoded> => {
+export const extrasOf = (item: Fields, newId: () => string): ReadonlyArray<Source | Response.FilePartEncoded> => {
   if (item["type"] === "image_generation_call") {
     const data = text(item, "result")
     return data === undefined
@@ -206,12 +206,25 @@ const extrasOf = (item: Fields, newId: () => string): ReadonlyArray<Source | Res
 
 type Source = Response.UrlSourcePartEncoded
 
-const callOf = (item: Fields, newId: () => string): Response.ToolCallPartEncoded => ({
+export const callOf = (item: Fields, newId: () => string): Response.ToolCallPartEncoded => ({
   type: "tool-call",
   id: text(item, "call_id") ?? text(item, "id") ?? newId(),
   name: text(item, "name") ?? "",
   params: parseArguments(item["arguments"])
 })
+
+/** What a message says, refusals included; nothing for other items. */
+export const textsOf = (item: Fields): ReadonlyArray<string> =>
+  item["type"] !== "message"
+    ? []
+    : list(item, "content").flatMap((one) => {
+        const said = isFields(one) ? (text(one, "text") ?? text(one, "refusal")) : undefined
+        return said === undefined ? [] : [said]
+      })
+
+/** True for a message that refuses to answer. */
+export const isRefusal = (item: Fields): boolean =>
+  item["type"] === "message" && list(item, "content").some((one) => isFields(one) && one["type"] === "refusal")
 
 /** The parts of a whole answer. `newId` names calls that the server left without an id. */
 export const decode = (answer: unknown, newId: () => string): Array<Response.PartEncoded> | Problem => {
@@ -229,12 +242,8 @@ export const decode = (answer: unknown, newId: () => string): Array<Response.Par
       const metadata = reasoningMetadata(item)
       for (const one of texts.length === 0 ? [""] : texts) parts.push({ type: "reasoning", text: one, metadata })
     } else if (item["type"] === "message") {
-      for (const content of list(item, "content")) {
-        if (!isFields(content)) continue
-        if (content["type"] === "refusal") refused = true
-        const said = text(content, "text") ?? text(content, "refusal")
-        if (said !== undefined) parts.push({ type: "text", text: said })
-      }
+      if (isRefusal(item)) refused = true
+      for (const said of textsOf(item)) parts.push({ type: "text", text: said })
     } else if (item["type"] === "function_call") {
       calls++
       parts.push(callOf(item, newId))
@@ -243,157 +252,4 @@ export const decode = (answer: unknown, newId: () => string): Array<Response.Par
   }
   parts.push(finish(finishOf(answer, calls, refused), usageOf(answer["usage"])))
   return parts
-}
-
-/** Reads a stream of events, in order; `end` gives what is left when the stream is over. */
-export class StreamDecoder {
-  readonly #newId: () => string
-  readonly #open = new Map<string, "text" | "reasoning">()
-  readonly #calls = new Map<string, string>()
-  readonly #reasoned = new Set<string>()
-  #callCount = 0
-  #refused = false
-  #metadata = false
-  #finish: Response.FinishPartEncoded | undefined
-
-  constructor(newId: () => string) {
-    this.#newId = newId
-  }
-
-  get finished(): boolean {
-    return this.#finish !== undefined
-  }
-
-  push(event: unknown): ReadonlyArray<Response.StreamPartEncoded> | Problem {
-    if (isFields(event) && event["type"] === undefined) {
-      const failure = errorIn(event)
-      if (failure !== undefined) return failure
-    }
-    if (!isFields(event) || typeof event["type"] !== "string")
-      return malformed('the server sent an event without a "type"')
-    const out: Array<Response.StreamPartEncoded> = []
-    switch (event["type"]) {
-      case "response.created":
-      case "response.in_progress":
-        this.#begin(event["response"], out)
-        return out
-      case "response.output_text.delta":
-      case "response.refusal.delta":
-        if (event["type"] === "response.refusal.delta") this.#refused = true
-        return this.#delta("text", `${String(event["item_id"])}:${String(event["content_index"])}`, event["delta"], out)
-      case "response.reasoning_summary_text.delta":
-      case "response.reasoning_text.delta": {
-        const item = String(event["item_id"])
-        this.#reasoned.add(item)
-        const index = event["summary_index"] ?? event["content_index"]
-        return this.#delta("reasoning", `${item}:${String(index)}`, event["delta"], out)
-      }
-      case "response.output_item.added":
-        return this.#added(event["item"], out)
-      case "response.function_call_arguments.delta": {
-        const id = this.#calls.get(String(event["item_id"]))
-        if (id !== undefined && typeof event["delta"] === "string") {
-          out.push({ type: "tool-params-delta", id, delta: event["delta"] })
-        }
-        return out
-      }
-      case "response.output_item.done":
-        return this.#done(event["item"], out)
-      case "response.completed":
-      case "response.incomplete":
-        return this.#complete(event["response"], out)
-      case "response.failed":
-        return (
-          (isFields(event["response"]) ? failureOf(event["response"]) : undefined) ?? malformed("the response failed")
-        )
-      case "error":
-        return ofErrorObject(isFields(event["error"]) ? event["error"] : event)
-      default:
-        return out
-    }
-  }
-
-  #begin(response: unknown, out: Array<Response.StreamPartEncoded>): void {
-    if (this.#metadata || !isFields(response)) return
-    this.#metadata = true
-    out.push(metadataOf(response))
-  }
-
-  #delta(
-    type: "text" | "reasoning",
-    id: string,
-    delta: unknown,
-    out: Array<Response.StreamPartEncoded>
-  ): ReadonlyArray<Response.StreamPartEncoded> | Problem {
-    if (typeof delta !== "string") return malformed("the server sent a delta that is not a text")
-    if (!this.#open.has(id)) {
-      this.#open.set(id, type)
-      out.push({ type: `${type}-start`, id })
-    }
-    out.push({ type: `${type}-delta`, id, delta })
-    return out
-  }
-
-  #added(item: unknown, out: Array<Response.StreamPartEncoded>): ReadonlyArray<Response.StreamPartEncoded> | Problem {
-    if (!isFields(item)) return malformed("the server sent an item that is not an object")
-    if (item["type"] !== "function_call") return out
-    const id = text(item, "call_id") ?? text(item, "id") ?? this.#newId()
-    this.#calls.set(text(item, "id") ?? id, id)
-    out.push({ type: "tool-params-start", id, name: text(item, "name") ?? "" })
-    return out
-  }
-
-  #done(item: unknown, out: Array<Response.StreamPartEncoded>): ReadonlyArray<Response.StreamPartEncoded> | Problem {
-    if (!isFields(item)) return malformed("the server sent an item that is not an object")
-    const itemId = text(item, "id") ?? ""
-    const isReasoning = item["type"] === "reasoning"
-    if (isReasoning && !this.#reasoned.has(itemId)) {
-      // Reasoning without a summary still has to go back with the conversation.
-      const id = `${itemId}:0`
-      const said = reasoningTexts(item).join("\n\n")
-      this.#open.set(id, "reasoning")
-      out.push({ type: "reasoning-start", id })
-      if (said !== "") out.push({ type: "reasoning-delta", id, delta: said })
-    }
-    for (const [id, type] of this.#open) {
-      if (!id.startsWith(`${itemId}:`)) continue
-      this.#open.delete(id)
-      out.push(
-        type === "reasoning"
-          ? { type: "reasoning-end", id, metadata: reasoningMetadata(item) }
-          : { type: "text-end", id }
-      )
-    }
-    if (item["type"] === "function_call") {
-      this.#callCount++
-      const call = callOf(item, this.#newId)
-      const id = this.#calls.get(itemId) ?? call.id
-      if (this.#calls.has(itemId)) out.push({ type: "tool-params-end", id })
-      out.push({ ...call, id })
-    }
-    out.push(...extrasOf(item, this.#newId))
-    return out
-  }
-
-  #complete(
-    response: unknown,
-    out: Array<Response.StreamPartEncoded>
-  ): ReadonlyArray<Response.StreamPartEncoded> | Problem {
-    if (!isFields(response)) return malformed("the server ended the answer without a response")
-    const failure = failureOf(response)
-    if (failure !== undefined) return failure
-    this.#begin(response, out)
-    this.#finish = finish(finishOf(response, this.#callCount, this.#refused), usageOf(response["usage"]))
-    return out
-  }
-
-  end(): ReadonlyArray<Response.StreamPartEncoded> | Problem {
-    if (this.#finish === undefined) {
-      return { kind: "network", message: "the stream ended before the answer was finished", code: undefined }
-    }
-    const out: Array<Response.StreamPartEncoded> = []
-    for (const [id, type] of this.#open) out.push({ type: `${type}-end`, id })
-    out.push(this.#finish)
-    return out
-  }
 }

@@ -21,15 +21,18 @@ export const readText = (name: string): Effect.Effect<TextFile, CliFailure, File
     const info = yield* fs.stat(name)
     if (info.type === "Directory") return yield* badInput(`${name} is a directory. Name the files in it.`)
     if (info.type !== "File") return yield* badInput(`${name} is not a regular file.`)
+    if (info.size > maxBytes) return yield* tooLarge(name, info.size)
     const bytes = yield* fs.readFile(name)
-    if (bytes.byteLength > maxBytes) {
-      return yield* badInput(`${name} has ${bytes.byteLength} bytes; the limit is ${maxBytes}. Split it.`)
-    }
+    // It may have grown, and some files do not tell their size.
+    if (bytes.byteLength > maxBytes) return yield* tooLarge(name, bytes.byteLength)
     const text = decode(bytes)
     if (text === undefined) return yield* badInput(`${name} is not a text file (UTF-8).`)
     if (text.trim() === "") return yield* badInput(`${name} is empty.`)
     return { name, text }
   }).pipe(Effect.catchTag("PlatformError", (error) => Effect.fail(ofPlatform(name, error))))
+
+const tooLarge = (name: string, size: number | bigint): CliFailure =>
+  badInput(`${name} has ${size} bytes; the limit is ${maxBytes}. Split it.`)
 
 const decode = (bytes: Uint8Array): string | undefined => {
   if (bytes.includes(0)) return undefined

@@ -126,7 +126,7 @@ export const run = (input: Input): Effect.Effect<void, CliFailure, FileSystem.Fi
 const chooseReviewers = (typed: Option.Option<string>): Effect.Effect<ReadonlyArray<Name>, CliFailure> => {
   if (Option.isNone(typed)) return Effect.succeed(names)
   const asked = typed.value.split(",").map((name) => name.trim())
-  const unknown = asked.find((name) => !(name in reviewers))
+  const unknown = asked.find((name) => !Object.hasOwn(reviewers, name))
   return unknown === undefined
     ? Effect.succeed(names.filter((name) => asked.includes(name)))
     : Effect.fail(badInput(`unknown reviewer "${unknown}". There are: ${names.join(", ")}.`))

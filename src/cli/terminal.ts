@@ -11,23 +11,15 @@ export const harmless = (text: string): string =>
 
 const longestHeld = 4096
 
-/** Where an escape sequence begins that is not complete yet; -1 when there is none. */
-const openSequence = (text: string): number => {
-  const at = text.lastIndexOf("\x1b")
-  if (at < 0) return -1
-  const rest = text.slice(at)
-  const kind = rest[1]
-  if (kind === undefined) return at
-  if (kind === "[") return /^\x1b\[[0-?]*[ -/]*[@-~]/.test(rest) ? -1 : at
-  return "]PX^_".includes(kind) && !/[\x07\x9c]/.test(rest) ? at : -1
-}
+/** What a next piece may complete, at the end of a text: an escape sequence, or a line break of two characters. */
+const open = /(?:\r|\x1b(?:[ -/]*|\[[0-?]*[ -/]*|[\]PX^_][^\x07\x9c\x1b]*\x1b?))$/
 
 /** {@link harmless} for a text that comes in pieces: a sequence may be spread over several of them. */
 export const harmlessPieces = (): ((piece: string) => string) => {
   let held = ""
   return (piece) => {
     const text = held + piece
-    const at = openSequence(text)
+    const at = text.search(open)
     held = at >= 0 && text.length - at <= longestHeld ? text.slice(at) : ""
     return harmless(held === "" ? text : text.slice(0, at))
   }

@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process"
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs"
 import { createServer, type Server } from "node:http"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -122,8 +122,9 @@ export default Agent.make("mine", { instructions: "Summarise in one sentence." }
   })
 
   it("refuses what it cannot use, in one line", async () => {
-    const [empty, model, missing, notAgent, syntax, noFile] = await Promise.all([
+    const [empty, nothing, model, missing, notAgent, syntax, noFile] = await Promise.all([
       troupe(["run", ""]),
+      troupe(["run"], { stdin: " \n" }),
       troupe(["run", "--model", "gpt", "hi"]),
       troupe(["run", "--model", "openai:m", "hi"]),
       troupe(["run", "--agent", file("other.ts", "export const x = 1"), "hi"]),
@@ -131,6 +132,7 @@ export default Agent.make("mine", { instructions: "Summarise in one sentence." }
       troupe(["run", "--agent", join(folder, "none.ts"), "hi"])
     ])
     assertRefused(empty, 2, "question is empty")
+    assertRefused(nothing, 2, "question is empty")
     assertRefused(model, 2, 'unknown model "gpt"')
     assertRefused(missing, 1, "OPENAI_API_KEY is not set")
     assertRefused(notAgent, 2, "exports no agent")
@@ -179,6 +181,31 @@ export default Agent.make("mine", { instructions: "Summarise in one sentence." }
   })
 })
 
+describe("troupe run on a server that never answers", () => {
+  it("ends promptly on Ctrl-C, and writes no half answer", async () => {
+    const server = await serve([{ hang: true }])
+    let interruptedAt = 0
+    const ended = await troupe(["run", "hi"], {
+      env: { OPENAI_BASE_URL: server.url },
+      onStart: (kill) => {
+        const poll = setInterval(() => {
+          if (server.seen.length === 0) return
+          clearInterval(poll)
+          interruptedAt = performance.now()
+          kill("SIGINT")
+        }, 5)
+      }
+    })
+    const took = performance.now() - interruptedAt
+    await vi.waitFor(() => assert.strictEqual(server.seen[0]?.aborted, true))
+    server.close()
+    assert.isBelow(took, 5000)
+    assert.strictEqual(ended.code, 130)
+    assert.strictEqual(ended.stdout, "")
+    assert.strictEqual(ended.stderr.split("troupe: interrupted\n").length, 2, ended.stderr)
+  })
+})
+
 describe("troupe review", () => {
   it("reviews the project's own README with every reviewer", async () => {
     const { code, stderr, stdout } = await troupe(["review", "README.md"])
@@ -187,6 +214,7 @@ describe("troupe review", () => {
       assert.include(stderr, `${name} README.md: done`)
     }
     assert.isTrue(stdout.startsWith("# Review of README.md\n"))
+    assert.strictEqual(stderr.split("offline rules engine").length, 2)
     assert.strictEqual(code, 0)
   })
 
@@ -208,15 +236,30 @@ describe("troupe review", () => {
     assert.strictEqual(code, 0)
   })
 
+  it("reports on several files one after the other, by the one reviewer that was asked for", async () => {
+    const names = [file("c.md", "# C\n\nIt is is done."), file("d.md", "# D\n\nFine.")]
+    const { code, stdout } = await troupe(["review", "--reviewers", "style", ...names])
+    // What the editor merged stands above them, with headings of its own.
+    const headings = stdout.split("\n").filter((line) => /^(?:### |## \/)/.test(line))
+    assert.deepStrictEqual(headings, [`## ${names[0]}`, "### style", `## ${names[1]}`, "### style"])
+    assert.isTrue(stdout.startsWith("# Review of 2 files\n"))
+    assert.strictEqual(code, 0)
+  })
+
   it("refuses what it cannot read, in one line", async () => {
-    const [missing, folderItself, binary, latin, empty, large, reviewer] = await Promise.all([
+    // Sparse: more than Node reads at once, so it has to be refused by its size alone.
+    const huge = file("huge.md", "x")
+    truncateSync(huge, 3 * 1024 ** 3)
+    const [missing, folderItself, binary, latin, empty, large, tooHuge, reviewer, inherited] = await Promise.all([
       troupe(["review", join(folder, "none.md")]),
       troupe(["review", folder]),
       troupe(["review", file("binary.md", new Uint8Array([104, 0, 105]))]),
       troupe(["review", file("latin.md", new Uint8Array([104, 228, 105]))]),
       troupe(["review", file("empty.md", " \n")]),
       troupe(["review", file("large.md", "x".repeat(1024 * 1024 + 1))]),
-      troupe(["review", "--reviewers", "boss", "README.md"])
+      troupe(["review", huge]),
+      troupe(["review", "--reviewers", "boss", "README.md"]),
+      troupe(["review", "--reviewers", "constructor", "README.md"])
     ])
     assertRefused(missing, 2, "there is no file")
     assertRefused(folderItself, 2, "is a directory")
@@ -224,7 +267,9 @@ describe("troupe review", () => {
     assertRefused(latin, 2, "is not a text file")
     assertRefused(empty, 2, "is empty")
     assertRefused(large, 2, "the limit is")
+    assertRefused(tooHuge, 2, "the limit is")
     assertRefused(reviewer, 2, 'unknown reviewer "boss"')
+    assertRefused(inherited, 2, 'unknown reviewer "constructor"')
   })
 
   it("stops every review when one fails", async () => {
@@ -247,7 +292,8 @@ describe("troupe", () => {
       troupe(["--help"]),
       troupe(["run", "--bogus"])
     ])
-    assert.include(told.stdout, version)
+    assert.strictEqual(told.stdout, `troupe v${version}\n`)
+    assert.strictEqual(told.code, 0)
     assert.include(help.stdout, "review")
     assert.strictEqual(unknown.code, 2)
     assert.include(unknown.stdout + unknown.stderr, "--bogus")

@@ -58,4 +58,13 @@ describe("text for a terminal", () => {
       assert.strictEqual(pieces.map(clean).join(""), "one two three four")
     }
   })
+
+  it("reads pieces as it reads the whole, wherever they are cut", () => {
+    const text = "one\r\ntwo \u001B]0;title\u001B\\three \u001B(Bfour \u001BPdata\u001B\\five\r\nsix"
+    assert.strictEqual(harmless(text), "one\ntwo three four five\nsix")
+    for (let at = 1; at < text.length; at++) {
+      const clean = harmlessPieces()
+      assert.strictEqual(clean(text.slice(0, at)) + clean(text.slice(at)), harmless(text), `cut at ${at}`)
+    }
+  })
 })

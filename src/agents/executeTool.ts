@@ -70,7 +70,7 @@ export const executeAll = (
   tools: Tools,
   state: RunState,
   step: number,
-  transcript: () => Prompt.Prompt
+  transcript: (results: ReadonlyArray<Prompt.ToolResultPart>) => Prompt.Prompt
 ): Effect.Effect<ReadonlyArray<Outcome>, ToolError | AsyncToolError> =>
   Effect.suspend(() => {
     const reports = calls.map((call) => {
@@ -79,9 +79,10 @@ export const executeAll = (
       return report
     })
     const failures: Array<ToolFailure> = []
+    const results = new Map<Call, Prompt.ToolResultPart>()
     const settled = Effect.forEach(
       calls,
-      (call, index) => executeOne(call, tools, state, step, reports[index]!, failures),
+      (call, index) => executeOne(call, tools, state, step, reports[index]!, failures, results),
       { concurrency: tools.concurrency }
     )
     const asked = state.silent
@@ -99,7 +100,10 @@ export const executeAll = (
         const [first, ...others] = failures
         if (first === undefined || Cause.hasInterruptsOnly(cause)) return Effect.failCause(cause as Cause.Cause<never>)
         const { path } = state.info
-        const common = { path, step, spent: state.spent(), transcript: transcript() }
+        const known = calls.map(
+          (call, index) => results.get(call) ?? Transcript.withoutResult(call, reports[index]!.status !== "not-started")
+        )
+        const common = { path, step, spent: state.spent(), transcript: transcript(known) }
         const waiting = failures.find(({ cause }) => cause instanceof CannotWait || cause instanceof StuckSyncEdge)
         if (waiting !== undefined) {
           const { tool, toolCallId } = waiting
@@ -129,7 +133,8 @@ const executeOne = (
   state: RunState,
   step: number,
   report: Report,
-  failures: Array<ToolFailure>
+  failures: Array<ToolFailure>,
+  results: Map<Call, Prompt.ToolResultPart>
 ): Effect.Effect<Outcome, Failure> =>
   Effect.gen(function* () {
     const entry = tools.byName.get(call.name)
@@ -143,39 +148,53 @@ const executeOne = (
       toolCallId: call.id,
       idempotencyKey: `${state.info.runId}/${step}/${call.id}`
     }
-    const settled = yield* run(call, entry, tools, state, info).pipe(
+    let ended = false
+    const late: Array<ToolFailure> = []
+    const settled = yield* run(call, entry, tools, state, info, () => ended).pipe(
       Effect.provideService(CurrentRun, info),
       (effect) => traced(call, tool, effect),
-      Effect.onError((cause) =>
+      Effect.onExit((exit) =>
         Effect.sync(() => {
+          ended = true
           // A sibling that fails while it is being interrupted is reported as well.
-          if (!Cause.hasInterrupts(cause)) return
-          for (const reason of cause.reasons) {
-            if (Cause.isFailReason(reason)) failures.push(failureOf(call, reason.error))
-            if (Cause.isDieReason(reason)) failures.push(failureOf(call, toFailure(reason.defect)))
+          if (Exit.isSuccess(exit) || !Cause.hasInterrupts(exit.cause)) return
+          for (const reason of exit.cause.reasons) {
+            if (Cause.isFailReason(reason)) late.push(failureOf(call, reason.error))
+            if (Cause.isDieReason(reason)) late.push(failureOf(call, toFailure(reason.defect)))
           }
+          failures.push(...late)
         })
       ),
       Effect.exit
     )
-    if (Exit.isFailure(settled) && Cause.hasInterrupts(settled.cause)) return yield* Effect.failCause(settled.cause)
+    // Whoever is interrupted does not come here: a tool that was interrupted from within has failed like any other.
+    if (late.length > 0) failures.splice(0, failures.length, ...failures.filter((failure) => !late.includes(failure)))
     const durationMs = (yield* Clock.currentTimeMillis) - startedAt
     if (Exit.isSuccess(settled)) {
       report.status = "completed"
       const { result, modelOutput } = settled.value
+      const part = Transcript.result(call, result, false, modelOutput)
+      results.set(call, part)
       yield* state.emit({ _tag: "ToolCompleted", ...of(call, step), result, durationMs })
-      return { call, result, isFailure: false, part: Transcript.result(call, result, false, modelOutput) }
+      return { call, result, isFailure: false, part }
     }
     report.status = "failed"
-    const failure = toFailure(Cause.squash(settled.cause))
+    const failure = Cause.hasInterruptsOnly(settled.cause) ? brokenOff() : toFailure(Cause.squash(settled.cause))
+    const part = Transcript.result(call, failure.result, true)
+    results.set(call, part)
     // What cannot come on the sync edge is fatal whatever the tool's failure mode: the model cannot mend it.
     const waits = failure.cause instanceof CannotWait || failure.cause instanceof StuckSyncEdge
     const fatal = waits || (tool?.failureMode === "error" && !failure.always)
     if (fatal) failures.push(failureOf(call, failure))
     yield* state.emit({ _tag: "ToolFailed", ...of(call, step), result: failure.result, durationMs })
     if (fatal) return yield* Effect.fail(failure)
-    return { call, result: failure.result, isFailure: true, part: Transcript.result(call, failure.result, true) }
+    return { call, result: failure.result, isFailure: true, part }
   })
+
+const brokenOff = (): Failure => {
+  const error = "the tool was interrupted from within"
+  return new Failure(new Error(error), { error }, false)
+}
 
 const toFailure = (error: unknown): Failure => (error instanceof Failure ? error : crashed(error))
 
@@ -196,7 +215,8 @@ const run = (
   entry: Tool.Any | AgentTool | undefined,
   tools: Tools,
   state: RunState,
-  info: RunInfo & { readonly step: number; readonly toolCallId: string; readonly idempotencyKey: string }
+  info: RunInfo & { readonly step: number; readonly toolCallId: string; readonly idempotencyKey: string },
+  ended: () => boolean
 ): Effect.Effect<Value, Failure> => {
   if (entry === undefined) {
     const names = [...tools.byName.keys()].join(", ")
@@ -205,7 +225,11 @@ const run = (
     )
   }
   const progress = (result: unknown) =>
-    state.silent ? Effect.void : state.emit({ _tag: "ToolProgress", ...of(call, info.step), result: toJson(result) })
+    Effect.suspend(() =>
+      state.silent || ended()
+        ? Effect.void
+        : state.emit({ _tag: "ToolProgress", ...of(call, info.step), result: toJson(result) })
+    )
   const isDirect = "kind" in entry
   const effect = isDirect
     ? runDirect(entry, call, { ...info, progress })
@@ -358,7 +382,7 @@ const traced = <A>(
         if (!capture) return failed
         span.attribute("gen_ai.tool.call.arguments", JSON.stringify(toJson(call.params)))
         return Effect.tap(failed, (value) =>
-          Effect.sync(() => span.attribute("gen_ai.tool.call.result", JSON.stringify(toJson(value))))
+          Effect.sync(() => span.attribute("gen_ai.tool.call.result", JSON.stringify(value.result)))
         )
       })
   )

@@ -172,7 +172,7 @@ class Loop {
           : ""
       const system = [instructions, shape].filter((text) => text !== "").join("\n\n")
       this.#system = system === "" ? undefined : Prompt.systemMessage({ content: system })
-      if (yield* CaptureContent) {
+      if (system !== "" && (yield* CaptureContent)) {
         yield* Effect.annotateCurrentSpan(
           "gen_ai.system_instructions",
           JSON.stringify([{ type: "text", content: system }])
@@ -253,7 +253,11 @@ class Loop {
 
   #runTools(turn: Turn, step: number): Effect.Effect<Next, RunError.ToolError | RunError.AsyncToolError> {
     return Effect.map(
-      executeAll(turn.calls, this.#tools!, this.#state, step, () => this.#transcript()),
+      executeAll(turn.calls, this.#tools!, this.#state, step, (results) => {
+        // What is known of a step that fails is not lost to whoever goes on from there.
+        this.#messages.push(Prompt.toolMessage({ content: results }))
+        return this.#transcript()
+      }),
       (outcomes) => this.#answer(outcomes, turn, step)
     )
   }

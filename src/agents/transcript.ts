@@ -9,6 +9,9 @@ import { InvalidTranscript } from "../RunError.ts"
 /** What the model is told of a call whose outcome nobody recorded. */
 const lost = { error: "interrupted before its result was recorded; it may or may not have happened" }
 
+/** What the model is told of a call that was never made. */
+const neverBegun = { error: "not executed: the run had ended before" }
+
 /**
  * The messages of an input. A call without a result gets one that says it was interrupted, and results are put in the
  * order of their calls. Fails with `InvalidTranscript` for a result without a call, two results for one call, or
@@ -76,6 +79,12 @@ const settle = (
   const content = calls.map((call) => results.get(call.id) ?? result(call, lost, true))
   return [Prompt.toolMessage({ content: [...content, ...others] })]
 }
+
+/** The result of a call that has none: its run ended while it was under way, or before it began. */
+export const withoutResult = (
+  call: { readonly id: string; readonly name: string },
+  begun: boolean
+): Prompt.ToolResultPart => result(call, begun ? lost : neverBegun, true)
 
 /** The result of a call, for the model. */
 export const result = (

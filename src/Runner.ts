@@ -9,6 +9,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { dual } from "effect/Function"
+import * as Latch from "effect/Latch"
 import type * as Layer from "effect/Layer"
 import type * as Prompt from "effect/ai/Prompt"
 import type * as Response from "effect/ai/Response"
@@ -107,9 +108,7 @@ const execute = <I, A, E, R>(
   Effect.withFiber((fiber) => {
     fiber.getRef(SyncBridge)?.enter(fiber)
     const parent = fiber.getRef(CurrentState)
-    const { observers } = definition
-    const sinks = observers.length === 0 ? options.sinks : [...observers, ...(options.sinks ?? [])]
-    const state = new RunState(fiber, name, parent, { ...options, sinks })
+    const state = new RunState(fiber, name, parent, { ...options, observers: definition.observers })
     onState?.(state)
     const body = definition
       .body(input, state)
@@ -194,20 +193,41 @@ const streamOf = <I, A, E, R>(
 ): Stream.Stream<RunEvent, E, R> =>
   Stream.unwrap(
     Effect.gen(function* () {
-      const queue = yield* Queue.bounded<RunEvent, E | Cause.Done>(yield* StreamBuffer)
+      const buffer = yield* StreamBuffer
+      // Unbounded, so that an event has its place in the order once it has its number; the run then waits for room.
+      const queue = yield* Queue.unbounded<RunEvent, E | Cause.Done>()
+      const taken = Latch.makeUnsafe(true)
+      let gone = false
       // The run gets a fiber of its own, which is no child of the consumer's.
       const bridge = yield* SyncBridge
       if (bridge !== undefined) bridge.enter(yield* Effect.withFiber(Effect.succeed))
       yield* execute(name, definition, input, {
-        sinks: [(event) => Effect.asVoid(Queue.offer(queue, event))],
-        streaming: true
+        outlet: {
+          push: (event) => {
+            Queue.offerUnsafe(queue, event)
+          },
+          room: Effect.suspend(() => {
+            if (gone || Queue.sizeUnsafe(queue) <= buffer) return Effect.void
+            taken.closeUnsafe()
+            return taken.await
+          })
+        }
       }).pipe(
         Effect.onExit((exit) => (Exit.isSuccess(exit) ? Queue.end(queue) : Queue.failCause(queue, exit.cause))),
         Effect.forkScoped
       )
       // Registered last, so it runs first: a run that is being interrupted must not wait for a consumer that is gone.
-      yield* Effect.addFinalizer(() => Queue.shutdown(queue))
-      return Stream.fromQueue(queue)
+      yield* Effect.addFinalizer(() =>
+        Effect.suspend(() => {
+          gone = true
+          taken.openUnsafe()
+          return Queue.shutdown(queue)
+        })
+      )
+      return Stream.mapArray(Stream.fromQueue(queue), (events) => {
+        taken.openUnsafe()
+        return events
+      })
     })
   )
 
@@ -401,7 +421,8 @@ export const provide: {
 
 /**
  * Calls `f` with every event of the runner and of the runs nested in it, whichever of `run`, `result` and `stream` is
- * used, the terminal event included. The run waits for `f`; a slow `f` slows it.
+ * used, the terminal event included. The run waits for `f`; a slow `f` slows it, and interruption waits for it too. Runs
+ * that `f` starts are runs of their own. Where runs or tools work at once, calls of `f` can overlap.
  */
 export const onEvent: {
   (f: (event: RunEvent) => Effect.Effect<void>): <I, A, E, R>(self: Runner<I, A, E, R>) => Runner<I, A, E, R>
@@ -409,7 +430,16 @@ export const onEvent: {
 } = dual(2, <I, A, E, R>(self: Runner<I, A, E, R>, f: (event: RunEvent) => Effect.Effect<void>) =>
   fromDefinition(self.name, self.description, {
     ...self.definition,
-    observers: [...self.definition.observers, f]
+    // What an observer runs is no part of the run that it observes.
+    observers: [
+      ...self.definition.observers,
+      (event) =>
+        Effect.provideService(
+          Effect.suspend(() => f(event)),
+          CurrentState,
+          undefined
+        )
+    ]
   })
 )
 

@@ -10,12 +10,32 @@ import * as Prompt from "effect/ai/Prompt"
 import type * as Response from "effect/ai/Response"
 import * as Random from "effect/Random"
 import type { RunEvent, Spent, ToolCallReport, ToolCallStatus } from "../RunEvent.ts"
-import { version } from "../RunEvent.ts"
+import { isTerminal, version } from "../RunEvent.ts"
 import { ConversationId, type RunInfo } from "../services/CurrentRun.ts"
 import { makeUsage } from "./usage.ts"
 
-/** Takes events; it may wait, and then the run waits with it. */
-export type Sink = (event: RunEvent) => Effect.Effect<void>
+/** Is told events; it may take its time, and then the run waits with it. */
+export type Observer = (event: RunEvent) => Effect.Effect<void>
+
+/** Takes events where they cannot be late: `push` at once and in order, then the run waits for `room`. */
+export interface Outlet {
+  readonly push: (event: RunEvent) => void
+  readonly room: Effect.Effect<void>
+}
+
+/** Where the events of a run go. */
+interface Sinks {
+  readonly observers: ReadonlyArray<Observer>
+  readonly outlets: ReadonlyArray<Outlet>
+}
+
+const joined = (above: Sinks, own: Sinks): Sinks => {
+  if (own.observers.length === 0 && own.outlets.length === 0) return above
+  return {
+    observers: [...above.observers, ...own.observers],
+    outlets: [...above.outlets, ...own.outlets]
+  }
+}
 
 type Common = "v" | "seq" | "runId" | "path" | "at"
 type Distribute<E> = E extends unknown ? Omit<E, Common> : never
@@ -46,11 +66,13 @@ const plus = (a: number | undefined, b: number | undefined): number | undefined 
 const minus = (a: number | undefined, b: number | undefined, c: number | undefined): number | undefined =>
   a === undefined ? undefined : Math.max(0, a - (b ?? 0) - (c ?? 0))
 
+const none: ReadonlyArray<never> = []
+
 /** What `Runner` asks for when it begins a run. */
 export interface Options {
-  readonly sinks?: ReadonlyArray<Sink> | undefined
-  /** Whether agents of this tree stream their model calls. */
-  readonly streaming?: boolean | undefined
+  readonly observers?: ReadonlyArray<Observer> | undefined
+  /** Where the events of a `stream` go; agents of its tree stream their model calls. */
+  readonly outlet?: Outlet | undefined
   /** Whether transcripts are kept for `result`. */
   readonly recording?: boolean | undefined
 }
@@ -58,7 +80,10 @@ export interface Options {
 export class RunState {
   readonly info: RunInfo
   readonly parent: RunState | undefined
-  readonly sinks: ReadonlyArray<Sink>
+  readonly #own: Sinks
+  readonly #sinks: Sinks
+  /** True when nobody listens, so that events need not be made. */
+  readonly silent: boolean
   readonly streaming: boolean
   readonly recording: boolean
   readonly startedAt: number
@@ -70,6 +95,7 @@ export class RunState {
   steps = 0
   /** The `seq` of this run's `RunStarted`. */
   startSeq = 0
+  #ended = false
   finishReason: Response.FinishReason | undefined = undefined
   /** Set by an agent when it records; otherwise the transcripts of nested runs, in the order they began. */
   transcript: Prompt.Prompt | undefined = undefined
@@ -95,22 +121,23 @@ export class RunState {
       idempotencyKey: undefined
     }
     this.parent = parent
-    const own = options.sinks ?? []
-    this.sinks = parent === undefined ? own : own.length === 0 ? parent.sinks : [...parent.sinks, ...own]
-    this.streaming = options.streaming === true || parent?.streaming === true
+    const { observers = none, outlet } = options
+    this.#own = { observers, outlets: outlet === undefined ? none : [outlet] }
+    this.#sinks = parent === undefined ? this.#own : joined(parent.#sinks, this.#own)
+    this.silent = this.#sinks.observers.length === 0 && this.#sinks.outlets.length === 0
+    this.streaming = outlet !== undefined || parent?.streaming === true
     this.recording = options.recording === true || parent?.recording === true
     this.startedAt = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
     this.tree = parent?.tree ?? { seq: 0 }
     if (this.recording) parent?.children.push(this)
   }
 
-  /** True when nobody listens, so that events need not be made. */
-  get silent(): boolean {
-    return this.sinks.length === 0
-  }
-
+  /**
+   * Tells an event. What has its number is delivered, whatever interrupts the fiber meanwhile: only the waiting for a
+   * slow stream can be interrupted.
+   */
   emit(draft: Draft): Effect.Effect<void> {
-    if (this.sinks.length === 0) return Effect.void
+    if (this.silent) return Effect.void
     return Effect.withFiber((fiber) => {
       const event = {
         ...draft,
@@ -121,9 +148,29 @@ export class RunState {
         at: fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
       } as RunEvent
       if (event._tag === "RunStarted") this.startSeq = event.seq
-      if (this.sinks.length === 1) return this.sinks[0]!(event)
-      return Effect.forEach(this.sinks, (sink) => sink(event), { discard: true })
+      const { observers, outlets } = this.#listening()
+      if (isTerminal(event)) this.#ended = true
+      for (const outlet of outlets) outlet.push(event)
+      const room =
+        outlets.length === 1 ? outlets[0]!.room : Effect.forEach(outlets, (outlet) => outlet.room, { discard: true })
+      if (observers.length === 0) return room
+      return Effect.andThen(
+        Effect.uninterruptible(Effect.forEach(observers, (observer) => observer(event), { discard: true })),
+        room
+      )
     })
+  }
+
+  /** A run that was detached from one that has ended is heard by those only who listen to it alone. */
+  #listening(): Sinks {
+    let detached = this.#ended
+    for (let above = this.parent; above !== undefined && !detached; above = above.parent) detached = above.#ended
+    return detached ? this.#whileDetached() : this.#sinks
+  }
+
+  #whileDetached(): Sinks {
+    if (this.#ended) return { observers: none, outlets: none }
+    return this.parent === undefined ? this.#own : joined(this.parent.#whileDetached(), this.#own)
   }
 
   /** Counts a step in this run and every run above it. */

@@ -147,6 +147,39 @@ describe("Chat Completions", () => {
     })
   )
 
+  it.live("tells calls apart that a server gives one id", () =>
+    Effect.gen(function* () {
+      const asked = yield* whole({
+        tool_calls: [1, 2].map((a) => ({ id: "add", function: { name: "add", arguments: `{"a":${a}}` } }))
+      })
+      const told = yield* streamed(
+        calling(0, { id: "add" }, "add", '{"a":1}'),
+        calling(1, { id: "add" }, "add", '{"a":'),
+        calling(1, { id: "add" }, undefined, "2}"),
+        chunk({}, "tool_calls")
+      )
+      for (const parts of [asked, told]) {
+        const calls = parts.filter((part) => part.type === "tool-call")
+        assert.deepStrictEqual(
+          calls.map((call) => call.params),
+          [{ a: 1 }, { a: 2 }]
+        )
+        assert.strictEqual(calls[0]!.id, "add")
+        assert.notStrictEqual(calls[1]!.id, "add")
+      }
+    })
+  )
+
+  it.live("does not count what cannot be counted", () =>
+    Effect.gen(function* () {
+      for (const count of [-1, null, "3"]) {
+        const counted = { prompt_tokens: count, completion_tokens: count }
+        const parts = yield* streamed({ ...(chunk({ content: "a" }, "stop") as object), usage: counted })
+        assert.deepStrictEqual(usage(parts), [undefined, undefined])
+      }
+    })
+  )
+
   it.live("finds the end of an answer in the chunk of its last words, with its usage, or one chunk later", () =>
     Effect.gen(function* () {
       const counted = { usage: { prompt_tokens: 1, completion_tokens: 2 } }

@@ -258,6 +258,54 @@ describe("Responses", () => {
     })
   )
 
+  it.live("finds a call's end by its place or its call's id, and ends those that nobody ends", () =>
+    Effect.gen(function* () {
+      const { id: _id, ...nameless } = fn(0, '{"a":1}')
+      const whole = { ...nameless, arguments: undefined }
+      const begun = [added(0, { ...nameless, arguments: "" }), args(0, "", '{"a":'), args(0, "", "1}")]
+      const named = [added(0, fn(0, "")), args(0, "fc_0", '{"a":1}')]
+      for (const events of [
+        [...begun, done(0, nameless)],
+        [...begun, done(0, whole)],
+        [...named, done(0, { ...fn(0, '{"a":1}'), id: "another" })],
+        [...named, { type: "response.output_item.done", item: nameless }],
+        named
+      ]) {
+        const parts = yield* streamed(...events, completed())
+        assertStream([...parts] as never)
+        const said = briefly(parts.filter((part) => part.type !== "response-metadata"))
+        assert.deepStrictEqual(said.slice(-3), [
+          "tool-params-end call_0",
+          'tool-call call_0 add {"a":1}',
+          "finish tool-calls"
+        ])
+      }
+    })
+  )
+
+  it.live("tells calls apart that a server gives one id", () =>
+    Effect.gen(function* () {
+      const items = [1, 2].map((a) => ({ ...fn(a, `{"a":${a}}`), call_id: "add" }))
+      for (const parts of [
+        yield* whole(items),
+        yield* streamed(...items.map((item, n) => done(n, item)), completed()),
+        yield* streamed(
+          ...items.map((item, n) => added(n, { ...item, arguments: "" })),
+          ...items.map((item, n) => done(n, item)),
+          completed()
+        )
+      ]) {
+        const calls = parts.filter((part) => part.type === "tool-call")
+        assert.deepStrictEqual(
+          calls.map((call) => call.params),
+          [{ a: 1 }, { a: 2 }]
+        )
+        assert.strictEqual(calls[0]!.id, "add")
+        assert.notStrictEqual(calls[1]!.id, "add")
+      }
+    })
+  )
+
   it.live("names calls that have no id, each anew, and calls an item's parts by one name", () =>
     Effect.gen(function* () {
       const items = [1, 2].map((a) => ({ type: "function_call", name: "add", arguments: `{"a":${a}}` }))

@@ -9,7 +9,18 @@ import * as Files from "./files.ts"
 import { type CallOptions, chatFields } from "./options.ts"
 import * as Schemas from "./schema.ts"
 import { parseJson } from "./sse.ts"
-import { argumentsText, type Fields, finish, isFields, list, number, parseArguments, resultText, text } from "./wire.ts"
+import {
+  argumentsText,
+  callIds,
+  type Fields,
+  finish,
+  isFields,
+  list,
+  number,
+  parseArguments,
+  resultText,
+  text
+} from "./wire.ts"
 
 // -- requests ---------------------------------------------------------------------------------------------------------
 
@@ -180,13 +191,14 @@ export const decode = (answer: unknown, newId: () => string): Array<Response.Par
   if (said !== "") parts.push({ type: "text", text: said })
   const refusal = text(message, "refusal")
   if (refusal !== undefined) parts.push({ type: "text", text: refusal })
+  const idOf = callIds(newId)
   const calls = list(message, "tool_calls")
   for (const call of calls) {
     const fn = isFields(call) ? call["function"] : undefined
     if (!isFields(call) || !isFields(fn)) return malformed("a tool call of the server's answer has no function")
     parts.push({
       type: "tool-call",
-      id: text(call, "id") ?? newId(),
+      id: idOf(text(call, "id")),
       name: text(fn, "name") ?? "",
       params: parseArguments(fn["arguments"])
     })
@@ -220,7 +232,7 @@ interface OpenCall {
 
 /** Reads a stream of chunks, in order; `end` gives what is left when the stream is over. */
 export class StreamDecoder {
-  readonly #newId: () => string
+  readonly #idOf: (given: string | undefined) => string
   readonly #calls: Array<OpenCall> = []
   readonly #byIndex = new Map<number, OpenCall>()
   #metadata = false
@@ -233,7 +245,7 @@ export class StreamDecoder {
   readonly finished = false
 
   constructor(newId: () => string) {
-    this.#newId = newId
+    this.#idOf = callIds(newId)
   }
 
   push(chunk: unknown): ReadonlyArray<Response.StreamPartEncoded> | Problem {
@@ -308,7 +320,7 @@ export class StreamDecoder {
     const index = typeof fragment["index"] === "number" ? fragment["index"] : undefined
     let call = this.#current(index, id, name)
     if (call === undefined || startsAnother(call, id, name, delta)) {
-      call = { id: id ?? this.#newId(), serverId: id, name: "", arguments: "", announced: false }
+      call = { id: this.#idOf(id), serverId: id, name: "", arguments: "", announced: false }
       this.#calls.push(call)
       if (index !== undefined) this.#byIndex.set(index, call)
     }

@@ -8,7 +8,18 @@ import { errorIn, malformed, ofErrorObject, type Problem, Unsupported } from "./
 import * as Files from "./files.ts"
 import { type CallOptions, responsesFields } from "./options.ts"
 import * as Schemas from "./schema.ts"
-import { argumentsText, type Fields, finish, isFields, list, number, parseArguments, resultText, text } from "./wire.ts"
+import {
+  argumentsText,
+  callIds,
+  type Fields,
+  finish,
+  isFields,
+  list,
+  number,
+  parseArguments,
+  resultText,
+  text
+} from "./wire.ts"
 
 // -- requests ---------------------------------------------------------------------------------------------------------
 
@@ -206,12 +217,15 @@ export const extrasOf = (item: Fields, newId: () => string): ReadonlyArray<Sourc
 
 type Source = Response.UrlSourcePartEncoded
 
-export const callOf = (item: Fields, newId: () => string): Response.ToolCallPartEncoded => ({
+export const callOf = (item: Fields, idOf: (given: string | undefined) => string): Response.ToolCallPartEncoded => ({
   type: "tool-call",
-  id: text(item, "call_id") ?? text(item, "id") ?? newId(),
+  id: idOf(givenId(item)),
   name: text(item, "name") ?? "",
   params: parseArguments(item["arguments"])
 })
+
+/** The id that results refer to a call by. */
+export const givenId = (item: Fields): string | undefined => text(item, "call_id") ?? text(item, "id")
 
 /** What a message says, refusals included; nothing for other items. */
 export const textsOf = (item: Fields): ReadonlyArray<string> =>
@@ -233,6 +247,7 @@ export const decode = (answer: unknown, newId: () => string): Array<Response.Par
   if (failure !== undefined) return failure
   if (!Array.isArray(answer["output"])) return malformed('the server\'s answer has no "output"')
   const parts: Array<Response.PartEncoded> = [metadataOf(answer)]
+  const idOf = callIds(newId)
   let calls = 0
   let refused = false
   for (const item of answer["output"]) {
@@ -246,7 +261,7 @@ export const decode = (answer: unknown, newId: () => string): Array<Response.Par
       for (const said of textsOf(item)) parts.push({ type: "text", text: said })
     } else if (item["type"] === "function_call") {
       calls++
-      parts.push(callOf(item, newId))
+      parts.push(callOf(item, idOf))
     }
     parts.push(...extrasOf(item, newId))
   }

@@ -6,6 +6,7 @@ import {
   extrasOf,
   failureOf,
   finishOf,
+  givenId,
   isRefusal,
   metadataOf,
   reasoningMetadata,
@@ -14,13 +15,24 @@ import {
   usageOf
 } from "./responses.ts"
 import { isProblem } from "./sse.ts"
-import { type Fields, finish, isFields, list, text } from "./wire.ts"
+import { callIds, type Fields, finish, isFields, list, text } from "./wire.ts"
+
+/** A call that has been announced and is not yet whole. */
+interface OpenCall {
+  readonly item: unknown
+  readonly place: unknown
+  readonly given: string | undefined
+  readonly id: string
+  readonly name: string
+  arguments: string
+}
 
 /** Reads a stream of events, in order; `end` gives what is left when the stream is over. */
 export class StreamDecoder {
   readonly #newId: () => string
+  readonly #idOf: (given: string | undefined) => string
   readonly #open = new Map<string, "text" | "reasoning">()
-  readonly #calls = new Map<string, string>()
+  readonly #calls: Array<OpenCall> = []
   /** The items that something was told of, by place and by id: not every server keeps to its ids. */
   readonly #told = new Set<unknown>()
   #items = 0
@@ -31,6 +43,7 @@ export class StreamDecoder {
 
   constructor(newId: () => string) {
     this.#newId = newId
+    this.#idOf = callIds(newId)
   }
 
   get finished(): boolean {
@@ -59,11 +72,12 @@ export class StreamDecoder {
       case "response.reasoning_text.delta":
         return this.#delta("reasoning", event, event["summary_index"] ?? event["content_index"], out)
       case "response.output_item.added":
-        return this.#added(event["item"], out)
+        return this.#added(event["item"], event["output_index"], out)
       case "response.function_call_arguments.delta": {
-        const id = this.#calls.get(String(event["item_id"]))
-        if (id !== undefined && typeof event["delta"] === "string") {
-          out.push({ type: "tool-params-delta", id, delta: event["delta"] })
+        const call = this.#find(event["item_id"], event["output_index"])
+        if (call !== undefined && typeof event["delta"] === "string") {
+          call.arguments += event["delta"]
+          out.push({ type: "tool-params-delta", id: call.id, delta: event["delta"] })
         }
         return out
       }
@@ -122,13 +136,36 @@ export class StreamDecoder {
     })
   }
 
-  #added(item: unknown, out: Array<Response.StreamPartEncoded>): ReadonlyArray<Response.StreamPartEncoded> | Problem {
+  #added(
+    item: unknown,
+    place: unknown,
+    out: Array<Response.StreamPartEncoded>
+  ): ReadonlyArray<Response.StreamPartEncoded> | Problem {
     if (!isFields(item)) return malformed("the server sent an item that is not an object")
-    if (item["type"] !== "function_call") return out
-    const id = text(item, "call_id") ?? text(item, "id") ?? this.#newId()
-    this.#calls.set(text(item, "id") ?? id, id)
-    out.push({ type: "tool-params-start", id, name: text(item, "name") ?? "" })
+    if (item["type"] !== "function_call" || this.#find(item["id"], place) !== undefined) return out
+    const given = givenId(item)
+    const name = text(item, "name") ?? ""
+    const call: OpenCall = { item: item["id"], place, given, id: this.#idOf(given), name, arguments: "" }
+    this.#calls.push(call)
+    out.push({ type: "tool-params-start", id: call.id, name })
     return out
+  }
+
+  /** The open call of an item, by its id, its place, or the id that results refer to it by. */
+  #find(item: unknown, place: unknown, given?: string): OpenCall | undefined {
+    const by = (is: (call: OpenCall) => boolean) => this.#calls.find(is)
+    return (
+      (typeof item === "string" && item !== "" ? by((call) => call.item === item) : undefined) ??
+      (typeof place === "number" ? by((call) => call.place === place) : undefined) ??
+      (given === undefined ? undefined : by((call) => call.given === given))
+    )
+  }
+
+  #finishCall(call: OpenCall, out: Array<Response.StreamPartEncoded>, item: Fields): void {
+    this.#calls.splice(this.#calls.indexOf(call), 1)
+    out.push({ type: "tool-params-end", id: call.id })
+    const whole = { ...item, arguments: item["arguments"] ?? call.arguments, name: text(item, "name") ?? call.name }
+    out.push(callOf(whole, () => call.id))
   }
 
   #done(
@@ -151,10 +188,9 @@ export class StreamDecoder {
     }
     if (item["type"] === "function_call") {
       this.#callCount++
-      const call = callOf(item, this.#newId)
-      const id = this.#calls.get(itemId) ?? call.id
-      if (this.#calls.has(itemId)) out.push({ type: "tool-params-end", id })
-      out.push({ ...call, id })
+      const open = this.#find(item["id"], place, givenId(item))
+      if (open === undefined) out.push(callOf(item, this.#idOf))
+      else this.#finishCall(open, out, item)
     }
     out.push(...extrasOf(item, this.#newId))
     return out
@@ -174,6 +210,10 @@ export class StreamDecoder {
         const made = this.#done(item, undefined, out)
         if (isProblem(made)) return made
       }
+    }
+    while (this.#calls[0] !== undefined) {
+      this.#callCount++
+      this.#finishCall(this.#calls[0], out, {})
     }
     this.#finish = finish(finishOf(response, this.#callCount, this.#refused), usageOf(response["usage"]))
     return out

@@ -23,7 +23,20 @@ export const list = (fields: Fields, key: string): ReadonlyArray<unknown> => {
 /** A field that counts something. */
 export const number = (fields: unknown, key: string): number | undefined => {
   const value = isFields(fields) ? fields[key] : undefined
-  return typeof value === "number" && Number.isFinite(value) ? Math.round(value) : undefined
+  // Some servers say -1 for what they have not counted.
+  if (typeof value !== "number" || value < 0) return undefined
+  const whole = Math.round(value)
+  return Number.isSafeInteger(whole) ? whole : undefined
+}
+
+/** Gives each call of an answer an id of its own: servers leave ids out, or give two calls the same. */
+export const callIds = (newId: () => string): ((given: string | undefined) => string) => {
+  const used = new Set<string>()
+  return (given) => {
+    const id = given === undefined || used.has(given) ? newId() : given
+    used.add(id)
+    return id
+  }
 }
 
 /** Tokens as the server counted them. */

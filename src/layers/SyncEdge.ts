@@ -40,20 +40,29 @@ export interface Options {
 export const layerWith = (options: Options): Layer.Layer<never> =>
   Layer.effectContext(
     Effect.withFiber((fiber) => {
-      // Under runPromise the program needs none of this.
-      if (fiber.getRef(Scheduler.Scheduler).executionMode === "async") return Effect.succeed(Context.empty())
-      const loop = new EventLoop(options.nested === "allow")
+      // Under runPromise the program needs none of this, and on the edge it has it already.
+      if (fiber.getRef(Scheduler.Scheduler).executionMode === "async" || fiber.getRef(SyncBridge) !== undefined) {
+        return Effect.succeed(Context.empty())
+      }
+      const loop = new EventLoop(options.nested === "allow", fiber.getRef(Scheduler.MaxOpsBeforeYield))
       loop.adopt(fiber)
-      return Effect.as(
-        Effect.acquireRelease(Effect.sync(IoWorker.acquire), () => Effect.sync(IoWorker.release)),
-        Context.make(Scheduler.Scheduler, loop).pipe(
-          Context.add(Scheduler.MaxOpsBeforeYield, loop.opLimit),
-          Context.add(Clock.Clock, loop.clock(fiber.getRef(Clock.Clock))),
-          Context.add(
-            SyncBridge,
-            Bridge.make((waiting) => loop.adopt(waiting))
-          )
-        ) as Context.Context<never>
+      const acquire = Effect.sync(() => {
+        IoWorker.acquire()
+        return Bridge.make(loop)
+      })
+      const release = (bridge: Bridge.Bridge) =>
+        Effect.sync(() => {
+          bridge.close()
+          IoWorker.release()
+        })
+      return Effect.map(
+        Effect.acquireRelease(acquire, release),
+        (bridge) =>
+          Context.make(Scheduler.Scheduler, loop).pipe(
+            Context.add(Scheduler.MaxOpsBeforeYield, loop.opLimit),
+            Context.add(Clock.Clock, loop.clock(fiber.getRef(Clock.Clock))),
+            Context.add(SyncBridge, bridge)
+          ) as Context.Context<never>
       )
     })
   )

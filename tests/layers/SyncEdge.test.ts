@@ -374,7 +374,7 @@ describe("the I/O thread", () => {
       import { SyncEdge } from "troupe"
       import * as IoWorker from "./src/layers/sync/IoWorker.ts"
       const get = (path) => HttpClient.get(process.env.BASE + path).pipe(Effect.flatMap((r) => r.text), Effect.provide(SyncEdge.layerHttpClient))
-      const crash = Effect.sleep(20).pipe(Effect.andThen(Effect.sync(() => IoWorker.peek().crash())))
+      const crash = Effect.sleep(20).pipe(Effect.andThen(Effect.sync(() => IoWorker.peek().tell("crash"))))
       const program = Effect.all([Effect.flip(get("/hang")), crash], { concurrency: 2 })
       const [error] = Effect.runSync(program.pipe(Effect.provide(SyncEdge.layer)))
       console.log(error._tag, error.message.includes("I/O thread"))

@@ -2,20 +2,22 @@
  * The event loop that `Effect.runSync` drives on the sync edge: a scheduler and a clock whose waiting is done here. It
  * touches Effect's fibers and the I/O thread.
  *
- * `runSync` starts a root fiber and then flushes that fiber's dispatcher. Ours runs every task; when none is left and
- * I/O or a timer is pending it blocks in `Atomics.wait` until a message or the next timer is due, and goes on. When
- * nobody flushes (under `runPromise`, or for fibers that outlive the run) the same tasks, timers and messages are served
- * by Node's own event loop.
+ * `runSync` starts a root fiber and then flushes that fiber's dispatcher. Ours runs a batch of tasks, then timers that
+ * are due and messages that have come, and so on; when there is none of them it blocks in `Atomics.wait` until a message
+ * comes or the next timer is due. When nobody flushes (under `runPromise`, or for fibers that outlive the run) the same
+ * tasks, timers and messages are served by Node's own event loop.
  */
 import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import type * as Scheduler from "effect/Scheduler"
+import * as Scheduler from "effect/Scheduler"
 import { NestedSyncEdge, StuckSyncEdge } from "../../RunError.ts"
 import { CurrentRun } from "../../services/CurrentRun.ts"
 import * as IoWorker from "./IoWorker.ts"
+import { Tasks } from "./Tasks.ts"
+import { Timers } from "./Timers.ts"
 
 type AnyFiber = Fiber.Fiber<unknown, unknown>
 
@@ -29,65 +31,69 @@ interface FiberInternals extends AnyFiber {
   evaluate(effect: Effect.Effect<unknown, unknown>): void
 }
 
-interface Timer {
-  readonly at: number
-  readonly order: number
-  readonly run: () => void
-}
-
-interface Foreign {
-  readonly dispatcher: Scheduler.SchedulerDispatcher
-  readonly flush: () => void
-}
-
-/** How long a wait for the I/O thread lasts before its heartbeat is looked at. */
-const lifeCheckMs = 1000
 const mainWord = new Int32Array(new SharedArrayBuffer(4))
 const adopted = Symbol("troupe/EventLoop")
-/** Effect's own default of `MaxOpsBeforeYield`. */
-const maxOps = 2048
+/** The longest that Node's timers can wait. */
+const longest = 2 ** 31 - 1
+/** How many fibers a refusal names. */
+const maxNamed = 8
+/** How often a run that nothing can move, and that catches being told so, is told again: then it is interrupted. */
+const maxRounds = 100
+
+/** What a fiber in the region schedules with. All share the loop's tasks; each knows whose end its flush waits for. */
+class Dispatcher implements Scheduler.SchedulerDispatcher {
+  readonly loop: EventLoop
+  owner: FiberInternals | undefined
+  constructor(loop: EventLoop, owner: FiberInternals | undefined) {
+    this.loop = loop
+    this.owner = owner
+  }
+  scheduleTask(task: () => void, priority: number): void {
+    this.loop.schedule(task, priority)
+  }
+  flush(): void {
+    this.loop.drive(this.owner)
+  }
+}
 
 export class EventLoop implements Scheduler.Scheduler {
   readonly executionMode = "sync" as const
   readonly #allowNested: boolean
-  readonly #tasks: Array<[priority: number, tasks: Array<() => void>]> = []
-  readonly #timers: Array<Timer> = []
+  readonly #maxOps: number
+  readonly #tasks = new Tasks()
+  readonly #timers = new Timers()
   readonly #live = new Set<FiberInternals>()
-  readonly #foreign: Array<Foreign> = []
-  readonly #dispatcher: Scheduler.SchedulerDispatcher
-  #timerCount = 0
-  #root: FiberInternals | undefined
-  #flushing = false
-  #checked = false
+  /** Flushes of dispatchers that are not ours, of fibers that have entered the region. */
+  readonly #foreign: Array<() => void> = []
+  #depth = 0
+  #expected = 0
   #immediate: NodeJS.Immediate | undefined
   #timeout: NodeJS.Timeout | undefined
 
-  constructor(allowNested: boolean) {
+  /** `maxOps`: how many operations a fiber may do before it lets others have their turn. */
+  constructor(allowNested: boolean, maxOps: number) {
     this.#allowNested = allowNested
-    this.#dispatcher = {
-      scheduleTask: (task, priority) => {
-        this.#push(task, priority)
-        if (!this.#flushing) this.#arm()
-      },
-      flush: () => this.#drive(this.#root)
-    }
+    // It may be the number of an outer edge, see `opLimit`.
+    this.#maxOps = maxOps.valueOf()
   }
 
   // -- the scheduler's side ---------------------------------------------------------------------------------------
 
   makeDispatcher(): Scheduler.SchedulerDispatcher {
-    return this.#dispatcher
+    return new Dispatcher(this, Fiber.getCurrent() as FiberInternals | undefined)
+  }
+
+  schedule(task: () => void, priority: number): void {
+    this.#tasks.push(task, priority)
+    if (this.#depth === 0) this.#arm()
   }
 
   /** Asked at every operation of every fiber in the region: this is where a fiber becomes known. */
   shouldYield(fiber: AnyFiber): boolean {
-    const internals = fiber as FiberInternals
-    if (internals._dispatcher !== this.#dispatcher) {
-      if (!this.#live.has(internals)) this.adopt(internals)
-      // Entering the region gives a fiber a new scheduler, and takes the dispatcher it had.
-      else if (internals._dispatcher === undefined) this.#extend(internals)
-    }
-    return fiber.currentOpCount >= maxOps
+    const dispatcher = (fiber as FiberInternals)._dispatcher as Dispatcher | undefined
+    if (dispatcher?.loop !== this || dispatcher.owner !== fiber) this.adopt(fiber)
+    const limit = fiber.cache.maxOpsBeforeYield
+    return fiber.currentOpCount >= (limit === this.opLimit ? this.#maxOps : limit)
   }
 
   /**
@@ -99,7 +105,7 @@ export class EventLoop implements Scheduler.Scheduler {
     valueOf: () => {
       const fiber = Fiber.getCurrent()
       if (fiber !== undefined) this.adopt(fiber)
-      return maxOps
+      return this.#maxOps
     }
   } as unknown as number
 
@@ -109,50 +115,42 @@ export class EventLoop implements Scheduler.Scheduler {
    */
   adopt(fiber: AnyFiber): void {
     const internals = fiber as FiberInternals
-    if (this.#live.has(internals)) return
-    this.#live.add(internals)
-    internals.addObserver(() => this.#live.delete(internals))
-    if (!this.#flushing && (this.#root === undefined || this.#root._exit !== undefined)) {
-      let top = internals
-      while (top._parent !== undefined) top = top._parent
-      this.#root = top
-      this.#checked = false
-      if (top !== internals) this.#extend(top)
+    if (!this.#live.has(internals)) {
+      this.#live.add(internals)
+      internals.addObserver(() => this.#live.delete(internals))
+      // A fiber forked outside of the region is waited for there, by whoever flushes the fiber that forked it.
+      if (internals._parent !== undefined && !this.#live.has(internals._parent)) this.adopt(internals._parent)
     }
-    this.#extend(internals)
-  }
-
-  #extend(fiber: FiberInternals): void {
-    this.#takeOver(fiber.cache.scheduler)
+    const { scheduler } = internals.cache
+    if (scheduler !== this) this.#takeOver(scheduler)
     // A root that only forks would never make a dispatcher, and then `runSync` has none to flush.
-    const dispatcher = fiber.currentDispatcher as Scheduler.SchedulerDispatcher & { [adopted]?: EventLoop }
-    if (dispatcher === this.#dispatcher || dispatcher[adopted] === this) return
+    const dispatcher = internals.currentDispatcher as (Dispatcher | Scheduler.SchedulerDispatcher) & {
+      [adopted]?: EventLoop
+    }
+    if (dispatcher instanceof Dispatcher && dispatcher.loop === this) {
+      dispatcher.owner = internals
+      return
+    }
+    if (dispatcher[adopted] === this) return
     dispatcher[adopted] = this
-    const flush = dispatcher.flush.bind(dispatcher)
-    this.#foreign.push({ dispatcher, flush })
-    dispatcher.flush = () => this.#drive(fiber)
+    this.#foreign.push(dispatcher.flush.bind(dispatcher))
+    dispatcher.flush = () => this.drive(internals)
+    // Its flush may have begun already; then it comes to this last.
+    dispatcher.scheduleTask(() => this.#depth > 0 || this.drive(internals), Number.MAX_SAFE_INTEGER)
   }
 
   /** The scheduler that one `runSync` makes for itself: what it hands out from now on is ours. */
-  #takeOver(scheduler: Scheduler.Scheduler & { [adopted]?: EventLoop }): void {
-    if (scheduler === this || scheduler.executionMode !== "sync" || scheduler[adopted] === this) return
+  #takeOver(scheduler: Scheduler.Scheduler): void {
+    if (!(scheduler instanceof Scheduler.MixedScheduler) || scheduler.executionMode !== "sync") return
+    if ((scheduler as { [adopted]?: EventLoop })[adopted] === this) return
     Object.assign(scheduler, {
       [adopted]: this,
-      makeDispatcher: () => this.#dispatcher,
+      makeDispatcher: () => this.makeDispatcher(),
       shouldYield: (fiber: AnyFiber) => this.shouldYield(fiber)
     })
   }
 
-  #push(task: () => void, priority: number): void {
-    const buckets = this.#tasks
-    let index = buckets.length
-    while (index > 0 && buckets[index - 1]![0] > priority) index--
-    const bucket = buckets[index - 1]
-    if (bucket !== undefined && bucket[0] === priority) bucket[1].push(task)
-    else buckets.splice(index, 0, [priority, [task]])
-  }
-
-  // -- time -------------------------------------------------------------------------------------------------------
+  // -- what is waited for -----------------------------------------------------------------------------------------
 
   /** A clock that tells `base`'s time and sleeps in this loop. */
   clock(base: Clock.Clock): Clock.Clock {
@@ -171,124 +169,100 @@ export class EventLoop implements Scheduler.Scheduler {
 
   #sleep(ms: number): Effect.Effect<void> {
     return Effect.callback<void>((resume) => {
-      const timer = { at: performance.now() + ms, order: this.#timerCount++, run: () => resume(Effect.void) }
-      this.#addTimer(timer)
-      return Effect.sync(() => this.#removeTimer(timer))
+      const timer = this.#timers.add(ms, () => resume(Effect.void))
+      if (this.#depth === 0) this.#arm()
+      return Effect.sync(() => {
+        this.#timers.remove(timer)
+        if (this.#timers.isEmpty) this.#clear()
+      })
     })
   }
 
-  #addTimer(timer: Timer): void {
-    const timers = this.#timers
-    let low = 0
-    let high = timers.length
-    while (low < high) {
-      const middle = (low + high) >> 1
-      const other = timers[middle]!
-      if (other.at < timer.at || (other.at === timer.at && other.order < timer.order)) low = middle + 1
-      else high = middle
-    }
-    timers.splice(low, 0, timer)
-    if (!this.#flushing) this.#arm()
-  }
-
-  #removeTimer(timer: Timer): void {
-    const index = this.#timers.indexOf(timer)
-    if (index >= 0) this.#timers.splice(index, 1)
+  /** Counts fibers that begin (1) and end (-1) to wait for a message of the I/O thread. */
+  expect(change: 1 | -1): void {
+    this.#expected += change
   }
 
   // -- the loop ---------------------------------------------------------------------------------------------------
 
   /** Runs until `root` is done. Never blocks when nothing can come. */
-  #drive(root: FiberInternals | undefined): void {
-    if (this.#flushing) return
-    this.#flushing = true
+  drive(root: FiberInternals | undefined): void {
+    // A fiber that flushes for itself, or our own flush of a dispatcher that leads back here.
+    if (root?._running === true) return this.#tasks.run()
+    if (this.#depth > 0 && Fiber.getCurrent() === undefined) return
+    if (this.#immediate !== undefined) clearImmediate(this.#immediate)
+    this.#immediate = undefined
+    this.#depth++
+    let mayBlock = this.#allowNested
+    let rounds = 0
     try {
       while (true) {
-        this.#runTasks()
+        this.#tasks.run()
+        for (const flush of this.#foreign) flush()
         if (root?._exit !== undefined) break
-        const seen = this.#seen()
-        if (this.#deliver()) continue
-        if (this.#waiting()) {
-          const refusal = this.#refusal()
-          if (refusal === undefined) this.#block(seen)
-          else if (!this.#fail(refusal)) break
-        } else if (!this.#fail(this.#stuck())) break
+        if (this.#deliver()) {
+          rounds = 0
+        } else if (this.#tasks.isEmpty) {
+          const refusal = this.#waiting() ? (mayBlock ? undefined : refusalNow()) : this.#stuck(root)
+          if (refusal === undefined) {
+            mayBlock = true
+            this.#block()
+          } else if (!this.#fail(root, refusal)) break
+          else if (++rounds === maxRounds) root?.interruptUnsafe()
+          else if (rounds > 2 * maxRounds) break
+        }
       }
     } finally {
-      this.#flushing = false
-      this.#foreign.length = 0
-      if (this.#tasks.length > 0 || this.#timers.length > 0) this.#arm()
-    }
-  }
-
-  #runTasks(): void {
-    let ran = true
-    while (ran) {
-      ran = this.#tasks.length > 0
-      for (const [, tasks] of this.#tasks.splice(0)) for (const task of tasks) task()
-      for (const foreign of this.#foreign) foreign.flush()
+      if (--this.#depth === 0) {
+        this.#foreign.length = 0
+        if (!this.#tasks.isEmpty || !this.#timers.isEmpty) this.#arm()
+      }
     }
   }
 
   /** Runs what is due: timers and messages. True when there was something. */
   #deliver(): boolean {
-    let progressed = false
-    const now = performance.now()
-    while (this.#timers.length > 0 && this.#timers[0]!.at <= now) {
-      this.#timers.shift()!.run()
-      progressed = true
-    }
-    return (IoWorker.peek()?.receive() ?? false) || progressed
+    const timed = this.#timers.runDue()
+    return (IoWorker.peek()?.poll() ?? false) || timed
   }
 
   #waiting(): boolean {
-    return this.#timers.length > 0 || (IoWorker.peek()?.pending ?? 0) > 0
+    return !this.#timers.isEmpty || this.#expected > 0
   }
 
-  #seen(): number {
-    const worker = IoWorker.peek()
-    return worker === undefined ? 0 : Atomics.load(worker.words, 0)
+  #block(): void {
+    const worker = this.#expected > 0 ? IoWorker.peek() : undefined
+    if (worker === undefined) Atomics.wait(mainWord, 0, 0, this.#timers.wait)
+    else worker.wait(this.#timers.wait)
   }
 
-  #block(seen: number): void {
-    const worker = IoWorker.peek()
-    const due =
-      this.#timers.length > 0 ? Math.max(0, this.#timers[0]!.at - performance.now()) : Number.POSITIVE_INFINITY
-    if (worker === undefined || worker.pending === 0) Atomics.wait(mainWord, 0, 0, due)
-    else Atomics.wait(worker.words, 0, seen, Math.min(due, lifeCheckMs))
+  #stuck(root: FiberInternals | undefined): StuckSyncEdge {
+    const leaves = this.#leaves(root)
+    const awaited = leaves.slice(0, maxNamed).map(nameOf)
+    if (leaves.length > maxNamed) awaited.push(`${leaves.length - maxNamed} more`)
+    return new StuckSyncEdge({ awaited })
   }
 
-  /** Looked at once a run, before it first blocks. */
-  #refusal(): NestedSyncEdge | undefined {
-    if (this.#checked || this.#allowNested) return undefined
-    if (Fiber.getCurrent() !== undefined) return new NestedSyncEdge({ situation: "fiber" })
-    const resources = process.getActiveResourcesInfo()
-    if (resources.includes("TCPServerWrap") || resources.includes("PipeServerWrap")) {
-      return new NestedSyncEdge({ situation: "server" })
-    }
-    this.#checked = true
-    return undefined
-  }
-
-  #stuck(): StuckSyncEdge {
-    return new StuckSyncEdge({ awaited: this.#leaves().map(nameOf) })
-  }
-
-  /** Fibers that wait for something which is no fiber of theirs; those inside of a tool call before all others. */
-  #leaves(): ReadonlyArray<FiberInternals> {
+  /**
+   * Fibers of the run of `root` that wait for something which is no fiber of theirs; those inside of a tool call before
+   * all others. Older fibers belong to other runs.
+   */
+  #leaves(root: FiberInternals | undefined): ReadonlyArray<FiberInternals> {
+    const since = root?.id ?? 0
     const leaves = [...this.#live].filter(
       (fiber) =>
+        fiber.id >= since &&
         fiber._exit === undefined &&
         !fiber._running &&
-        ![...(fiber._children ?? [])].some((child) => child._exit === undefined)
+        ![...(fiber._children ?? [])].some((child) => child._exit === undefined && this.#live.has(child))
     )
     const inTools = leaves.filter((fiber) => fiber.getRef(CurrentRun)?.toolCallId !== undefined)
     return inTools.length > 0 ? inTools : leaves
   }
 
   /** Ends waits that can never end with `defect`. False when there is none to end. */
-  #fail(defect: NestedSyncEdge | StuckSyncEdge): boolean {
-    const leaves = this.#leaves()
+  #fail(root: FiberInternals | undefined, defect: NestedSyncEdge | StuckSyncEdge): boolean {
+    const leaves = this.#leaves(root)
     for (const fiber of leaves) fiber.evaluate(Exit.die(defect))
     return leaves.length > 0
   }
@@ -299,29 +273,48 @@ export class EventLoop implements Scheduler.Scheduler {
     if (this.#immediate !== undefined) return
     this.#immediate = setImmediate(() => {
       this.#immediate = undefined
-      this.#pump()
+      if (this.#depth === 0) this.#pump()
     })
   }
 
   /** Serves the same tasks and timers from Node's event loop; the I/O thread's messages come by themselves. */
   #pump(): void {
-    if (this.#flushing) return
-    for (const [, tasks] of this.#tasks.splice(0)) for (const task of tasks) task()
+    this.#tasks.run()
     this.#deliver()
-    clearTimeout(this.#timeout)
-    if (this.#tasks.length > 0) this.#arm()
-    else if (this.#timers.length > 0) {
-      this.#timeout = setTimeout(() => this.#pump(), Math.max(1, this.#timers[0]!.at - performance.now()))
+    this.#clear()
+    if (!this.#tasks.isEmpty) this.#arm()
+    else if (!this.#timers.isEmpty) {
+      this.#timeout = setTimeout(() => this.#pump(), Math.min(longest, Math.max(1, this.#timers.wait)))
     }
   }
+
+  /** A timeout that nobody waits for any more would keep the process alive. */
+  #clear(): void {
+    if (this.#timeout !== undefined) clearTimeout(this.#timeout)
+    this.#timeout = undefined
+  }
+}
+
+/** Looked at once a run, before it first blocks. */
+const refusalNow = (): NestedSyncEdge | undefined => {
+  if (Fiber.getCurrent() !== undefined) return new NestedSyncEdge({ situation: "fiber" })
+  const resources = process.getActiveResourcesInfo()
+  return resources.includes("TCPServerWrap") || resources.includes("PipeServerWrap")
+    ? new NestedSyncEdge({ situation: "server" })
+    : undefined
 }
 
 const nameOf = (fiber: AnyFiber): string => {
   const run = fiber.getRef(CurrentRun)
-  const span = fiber.cache.span
+  const { span, stackFrame } = fiber.cache
   const where =
     run === undefined ? "" : ` of ${run.path.join(" > ")}${run.step === undefined ? "" : ` step ${run.step}`}`
   const what = run?.toolCallId === undefined ? "" : ` in tool call ${run.toolCallId}`
-  const named = span !== undefined && span._tag === "Span" ? ` (span "${span.name}")` : ""
+  const named =
+    span !== undefined && span._tag === "Span"
+      ? ` (span "${span.name}")`
+      : stackFrame !== undefined
+        ? ` (in ${stackFrame.name})`
+        : ""
   return `fiber ${fiber.id}${where}${what}${named}`
 }

@@ -9,36 +9,48 @@ import { workerSource } from "./workerSource.ts"
 export type Message =
   | {
       readonly type: "head"
-      readonly id: number
       readonly status: number
       readonly url: string
       readonly headers: ReadonlyArray<readonly [string, string]>
     }
-  | { readonly type: "chunk"; readonly id: number; readonly data: Uint8Array }
-  | { readonly type: "end"; readonly id: number }
-  | { readonly type: "failed"; readonly id: number; readonly message: string; readonly code: string | undefined }
+  | { readonly type: "chunk"; readonly data: Uint8Array }
+  | { readonly type: "end" }
+  | { readonly type: "failed"; readonly message: string; readonly code: string | undefined }
+
+/** Hears what becomes of one request. */
+export type Handler = (message: Message) => void
+type Posted = Message & { readonly id: number }
 
 /** How many chunks of a body may be on their way before the thread waits for the reader. */
 export const window = 32
 
-/** A thread that has not moved its heartbeat for so long, while a request waits, counts as dead. */
-const deadAfterMs = 15_000
+/** How long a wait for the thread lasts before its heartbeat is looked at. */
+const lifeCheckMs = 1000
+/** A thread whose heartbeat has not moved in so many looks, while somebody waits for it, counts as dead. */
+const deadAfterLooks = 15
+/** A thread nobody waits for counts as dead when its heartbeat has not moved for so long: it moves every 200 ms. */
+const deadAfterMs = 3000
 /** How long an unused thread is kept for the next run. */
 const idleMs = 30_000
+
+/** Flags of the main program that say how to connect; others, such as a loader, mean nothing to the thread. */
+const networkFlags = /^--(use-env-proxy|dns-result-order=|(no-)?network-family-autoselection|max-http-header-size=)/
 
 class IoWorker {
   readonly #worker: Worker
   readonly #port: MessagePort
-  readonly words: Int32Array
-  readonly #handlers = new Map<number, (message: Message) => void>()
+  readonly #words: Int32Array
+  readonly #handlers = new Map<number, Handler>()
   #nextId = 0
+  #waits = 0
+  #heard = 0
   #beat = 0
-  #beatAt = 0
-  #dead = false
+  #beatAt = performance.now()
+  #looks = 0
 
   constructor() {
     const memory = new SharedArrayBuffer(12)
-    this.words = new Int32Array(memory)
+    this.#words = new Int32Array(memory)
     const { port1, port2 } = new MessageChannel()
     this.#port = port1
     this.#worker = new Worker(workerSource, {
@@ -46,35 +58,32 @@ class IoWorker {
       name: "troupe-io",
       workerData: { memory, port: port2 },
       transferList: [port2],
-      // Flags such as --conditions or a loader are the main program's, and mean nothing here.
-      execArgv: []
+      execArgv: process.execArgv.filter((flag) => networkFlags.test(flag))
     })
     this.#worker.unref()
-    this.#port.on("message", (message: Message) => this.#dispatch(message))
+    this.#port.on("message", (message: Posted) => this.#dispatch(message))
     this.#port.unref()
     this.#worker.on("error", () => this.#die())
     this.#worker.on("exit", () => this.#die())
   }
 
+  /** How many requests are open: answered or not, read or not. */
   get pending(): number {
     return this.#handlers.size
   }
 
-  get dead(): boolean {
-    return this.#dead
+  /** True when the thread has ended, or seems to, and nobody has told. */
+  get gone(): boolean {
+    if (Atomics.load(this.#words, 2) === 1) return true
+    return this.#handlers.size === 0 && !this.#beats() && performance.now() - this.#beatAt > deadAfterMs
   }
 
   /** Sends a request; `handler` hears what becomes of it until {@link close}. */
   open(
     request: { readonly method: string; readonly url: string; readonly headers: object; readonly body: unknown },
-    handler: (message: Message) => void
+    handler: Handler
   ): number {
     const id = this.#nextId++
-    if (this.#handlers.size === 0) {
-      this.#beatAt = performance.now()
-      // Where the event loop delivers instead of a blocked thread, it must stay alive for the answer.
-      this.#port.ref()
-    }
     this.#handlers.set(id, handler)
     this.#port.postMessage({ type: "fetch", id, credit: window, ...request })
     return id
@@ -84,59 +93,77 @@ class IoWorker {
     this.#port.postMessage({ type: "credit", id, n })
   }
 
-  /** Forgets a request; aborts it on the wire when it is still under way. */
-  close(id: number, abort: boolean): void {
-    if (!this.#handlers.delete(id)) return
-    if (abort) this.#port.postMessage({ type: "abort", id })
-    if (this.#handlers.size === 0) this.#port.unref()
+  /** Counts fibers that begin (1) and end (-1) to wait for a message. Only they keep the process alive. */
+  expect(change: 1 | -1): void {
+    this.#waits += change
+    if (this.#waits === 0) this.#port.unref()
+    else if (this.#waits === 1 && change === 1) {
+      this.#looks = 0
+      // Where the event loop delivers instead of a blocked thread, it must stay alive for the answer.
+      this.#port.ref()
+    }
+  }
+
+  /** Forgets a request, and aborts it on the wire when it is still under way. */
+  close(id: number): void {
+    if (this.#handlers.delete(id)) this.#port.postMessage({ type: "abort", id })
   }
 
   /** Delivers what has come without waiting for the event loop. True when there was something. */
-  receive(): boolean {
+  poll(): boolean {
+    const word = Atomics.load(this.#words, 0)
+    if (word === this.#heard) return false
+    this.#heard = word
     let progressed = false
     for (let got = receiveMessageOnPort(this.#port); got !== undefined; got = receiveMessageOnPort(this.#port)) {
-      this.#dispatch(got.message as Message)
+      this.#dispatch(got.message as Posted)
       progressed = true
     }
-    return this.#checkLife() || progressed
+    return progressed
   }
 
+  /** Blocks until there is a message to {@link poll}, for `ms` at most; a dead thread fails its requests. */
+  wait(ms: number): void {
+    if (Atomics.wait(this.#words, 0, this.#heard, Math.min(ms, lifeCheckMs)) !== "timed-out") return
+    if (Atomics.load(this.#words, 2) === 1) this.#die()
+    else if (this.#beats()) this.#looks = 0
+    // Looks are counted and not time, as all of the process may have been halted. A short wait is no look.
+    else if (ms >= lifeCheckMs && ++this.#looks >= deadAfterLooks) this.#die()
+  }
+
+  /** Ends the thread. Requests that are still open fail. */
   stop(): void {
-    this.#dead = true
+    this.#die()
     this.#port.close()
-    void this.#worker.terminate()
   }
 
-  /** @internal For tests: the thread ends as by a crash. */
-  crash(): void {
-    this.#port.postMessage({ type: "crash" })
+  /** @internal For tests: makes the thread do something, such as `"crash"` or `"block"`. */
+  tell(type: string): void {
+    this.#port.postMessage({ type })
   }
 
-  #dispatch(message: Message): void {
-    this.#handlers.get(message.id)?.(message)
+  #dispatch(message: Posted): void {
+    const handler = this.#handlers.get(message.id)
+    if (message.type === "end" || message.type === "failed") this.#handlers.delete(message.id)
+    handler?.(message)
   }
 
-  #checkLife(): boolean {
-    if (this.#handlers.size === 0) return false
-    if (Atomics.load(this.words, 2) === 1) return this.#die()
-    const beat = Atomics.load(this.words, 1)
-    const now = performance.now()
-    if (beat !== this.#beat) {
-      this.#beat = beat
-      this.#beatAt = now
-    }
-    return now - this.#beatAt > deadAfterMs && this.#die()
+  #beats(): boolean {
+    const beat = Atomics.load(this.#words, 1)
+    if (beat === this.#beat) return false
+    this.#beat = beat
+    this.#beatAt = performance.now()
+    return true
   }
 
-  #die(): true {
-    this.#dead = true
+  #die(): void {
     if (current === this) current = undefined
     const message =
       "the I/O thread of the sync edge ended while the request was under way; it is started anew for the next one"
-    for (const [id, handler] of this.#handlers) handler({ type: "failed", id, message, code: "EWORKER" })
+    const handlers = [...this.#handlers.values()]
     this.#handlers.clear()
+    for (const handler of handlers) handler({ type: "failed", message, code: "EWORKER" })
     void this.#worker.terminate()
-    return true
   }
 }
 
@@ -155,19 +182,28 @@ export const acquire = (): void => {
 /** Counts one user less. A thread without users never keeps the process alive, and ends after a while. */
 export const release = (): void => {
   users--
+  endWhenIdle()
+}
+
+const endWhenIdle = (): void => {
   if (users > 0 || current === undefined || idle !== undefined) return
   idle = setTimeout(() => {
     idle = undefined
-    if (users === 0 && current?.pending === 0) {
-      current.stop()
-      current = undefined
-    }
+    if (users > 0) return
+    if (current?.pending === 0) current.stop()
+    else endWhenIdle()
   }, idleMs)
   idle.unref()
 }
 
 /** The thread, started when it is first asked for and after a crash. */
-export const get = (): IoWorker => (current ??= new IoWorker())
+export const get = (): IoWorker => {
+  if (current?.gone === true) current.stop()
+  current ??= new IoWorker()
+  // Requests outside of the edge count nobody.
+  endWhenIdle()
+  return current
+}
 
 /** The thread if it runs. */
 export const peek = (): IoWorker | undefined => current

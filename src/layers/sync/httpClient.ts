@@ -1,5 +1,6 @@
 /** An `HttpClient` whose I/O is done by the I/O thread. It touches `effect/http` and the bridge. */
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientError from "effect/http/HttpClientError"
 import type * as HttpClientRequest from "effect/http/HttpClientRequest"
@@ -14,17 +15,19 @@ import { unattached } from "./bridge.ts"
 /** The client that `SyncEdge.layerHttpClient` provides. */
 export const layer: Layer.Layer<HttpClient.HttpClient> = Layer.succeed(
   HttpClient.HttpClient,
-  HttpClient.make((request, url) =>
+  HttpClient.make((request, url, signal) =>
     Effect.gen(function* () {
       const body = yield* bodyOf(request)
       const bridge = (yield* SyncBridge) ?? unattached
-      // The response outlives this Effect: its connection is let go when its body has ended or its reader is done.
+      // The response outlives this Effect: its connection is let go when its body has ended, or its reader is done or
+      // gone. `effect/http` fires the signal for a response that nobody can read any more.
       const scope = yield* Scope.make()
+      signal.addEventListener("abort", () => Effect.runSync(Scope.close(scope, Exit.void)), { once: true })
       const response = yield* bridge
         .fetch({ method: request.method, url: url.toString(), headers: request.headers, body })
         .pipe(
           Scope.provide(scope),
-          Effect.onError((cause) => Scope.close(scope, { _tag: "Failure", cause } as never)),
+          Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause))),
           Effect.mapError(
             (failure) =>
               new HttpClientError.HttpClientError({
@@ -32,7 +35,7 @@ export const layer: Layer.Layer<HttpClient.HttpClient> = Layer.succeed(
               })
           )
         )
-      return toResponse(request, response, Scope.close(scope, Effect.void as never))
+      return toResponse(request, response, Scope.close(scope, Exit.void))
     })
   )
 )

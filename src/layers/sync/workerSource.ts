@@ -2,7 +2,7 @@
  * The program of the I/O thread, as text: it needs nothing but Node, so it is found from sources, a build, a packed
  * install and any bundle alike. It speaks with `IoWorker.ts` and touches nothing else.
  *
- * In: fetch { id, method, url, headers, body }, credit { id, n }, abort { id }.
+ * In: fetch { id, method, url, headers, body, credit }, credit { id, n }, abort { id }; for tests crash {}, block {}.
  * Out: head { id, status, url, headers }, chunk { id, data }, end { id }, failed { id, message, code }.
  * Each message out raises word 0 of the shared memory and wakes whoever waits for it. Word 1 is the heartbeat, word 2
  * is set when the thread ends.
@@ -24,13 +24,23 @@ const describe = (error) => {
     if (cause.message && !message.includes(cause.message)) message += ": " + cause.message
     if (Array.isArray(cause.errors) && cause.errors[0]) { code = code || cause.errors[0].code; message += ": " + cause.errors[0].message }
   }
+  // The address may hold a password.
+  message = message.replace(/\\/\\/[^/\\s@]*@/g, "//")
   return { message, code: code === undefined ? undefined : String(code) }
+}
+// fetch itself would show the value that it refuses, and that may be a key.
+const headersOf = (given) => {
+  const headers = new Headers()
+  for (const [name, value] of Object.entries(given)) {
+    try { headers.append(name, value) } catch { throw new TypeError("HTTP cannot carry the header " + JSON.stringify(name) + " or its value") }
+  }
+  return headers
 }
 const run = async (m) => {
   const job = { abort: new AbortController(), credit: m.credit, resume: undefined }
   jobs.set(m.id, job)
   try {
-    const response = await fetch(m.url, { method: m.method, headers: m.headers, body: m.body, signal: job.abort.signal })
+    const response = await fetch(m.url, { method: m.method, headers: headersOf(m.headers), body: m.body, signal: job.abort.signal })
     post({ type: "head", id: m.id, status: response.status, url: response.url, headers: [...response.headers] })
     if (response.body !== null) {
       for await (const chunk of response.body) {
@@ -51,5 +61,6 @@ port.on("message", (m) => {
   else if (m.type === "abort") { if (job) { job.abort.abort(); if (job.resume) job.resume() } }
   else if (m.type === "credit") { if (job) { job.credit += m.n; if (job.credit > 0 && job.resume) { const resume = job.resume; job.resume = undefined; resume() } } }
   else if (m.type === "crash") process.exit(7)
+  else if (m.type === "block") Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)
 })
 `

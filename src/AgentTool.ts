@@ -49,8 +49,15 @@ export interface AgentTool<out Name extends string, out Services> {
   readonly tool: Tool.Any
   /** How long one call may take. `undefined`: the agent's `toolTimeout`. */
   readonly timeout: Duration.Duration | undefined
-  /** @internal Runs the function on decoded parameters; fails with what it threw or failed with. */
-  readonly execute: (params: unknown, context: Omit<ToolContext, "signal">) => Effect.Effect<unknown, unknown, Services>
+  /**
+   * @internal Runs the function on decoded parameters; fails with what it threw or failed with. Tells `onPromise` when
+   * a promise is under way, which goes on whatever happens to the run.
+   */
+  readonly execute: (
+    params: unknown,
+    context: Omit<ToolContext, "signal">,
+    onPromise: () => void
+  ) => Effect.Effect<unknown, unknown, Services>
 }
 
 /** Any tool with its handler. */
@@ -138,10 +145,10 @@ export const fromFunction = <
     options.failureMode ?? "return"
   )
   const plain = options.success === undefined
-  return make(options.name, kind, tool, options.timeout, (params, context) => {
+  return make(options.name, kind, tool, options.timeout, (params, context, onPromise) => {
     const execute = options.execute as (params: unknown, context: ToolContext) => unknown
     // The inferred services are those of `Out`; a generator is what `Effect.gen` takes.
-    const given = call(kind, execute, params, context) as Effect.Effect<unknown, unknown, ServicesOf<Out>>
+    const given = call(kind, execute, params, context, onPromise) as Effect.Effect<unknown, unknown, ServicesOf<Out>>
     return plain ? Effect.map(given, toJson) : given
   })
 }
@@ -203,9 +210,16 @@ export const validate = (tool: Tool.Any): void => {
       remedy: "Use 1 to 64 letters, digits, underscores or hyphens"
     })
   }
+  if (tool.needsApproval !== undefined && tool.needsApproval !== false) {
+    throw new InvalidDefinition({
+      subject,
+      problem: "it needs approval, which agents cannot ask for",
+      remedy: "Ask in its handler and leave needsApproval out; it never runs unasked"
+    })
+  }
   if (!Tool.isProviderDefined(tool) && Schema.isSchema(tool.parametersSchema)) {
     assertPlain(subject, tool.parametersSchema)
-    if (!isObjectSchema(jsonSchema(subject, tool.parametersSchema))) {
+    if (!isObjectSchema(parametersOf(subject, tool))) {
       throw new InvalidDefinition({
         subject,
         problem: "its parameters are not an object with fields",
@@ -215,6 +229,12 @@ export const validate = (tool: Tool.Any): void => {
   }
   validated.add(tool)
 }
+
+/** A dynamic tool can bring a JSON schema of its own. */
+const parametersOf = (subject: string, tool: Tool.Any): { readonly [key: string]: unknown } =>
+  Tool.isDynamic(tool) && tool.jsonSchema !== undefined
+    ? (tool.jsonSchema as { readonly [key: string]: unknown })
+    : jsonSchema(subject, tool.parametersSchema)
 
 const isObjectSchema = (schema: { readonly [key: string]: unknown }): boolean => {
   if (typeof schema["$ref"] === "string") return true
@@ -231,7 +251,8 @@ const call = (
   kind: Kind,
   execute: (params: unknown, context: ToolContext) => unknown,
   params: unknown,
-  base: Omit<ToolContext, "signal">
+  base: Omit<ToolContext, "signal">,
+  onPromise: () => void
 ): Effect.Effect<unknown, unknown, unknown> =>
   Effect.flatMap(isSync, (sync) => {
     // Not even called: what it would have begun could be neither waited for nor stopped.
@@ -260,6 +281,7 @@ const call = (
       )
     }
     if (!Predicate.isPromiseLike(out)) return Effect.succeed(out)
+    onPromise()
     if (!sync) return awaitPromise(out, () => controller?.abort())
     controller?.abort()
     // Whatever becomes of it is nobody's to hear: a rejection must not end the process.

@@ -131,9 +131,13 @@ export class Collector {
   }
 
   turn(): Turn {
-    const content = this.#parts.map((part): Response.AnyPart =>
-      Response.isPart(part) ? part : Response.makePart(part.type, { text: part.text, metadata: part.metadata })
-    )
+    const content = this.#parts.flatMap((part): ReadonlyArray<Response.AnyPart> => {
+      if (Response.isPart(part)) return [part]
+      const { metadata, text, type } = part
+      // Providers refuse an empty text in a later request, unless they have put something of theirs on it.
+      if (text === "" && Object.keys(metadata).length === 0) return []
+      return [Response.makePart(type, { text, metadata })]
+    })
     return {
       content,
       text: this.text,

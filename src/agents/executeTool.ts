@@ -139,8 +139,7 @@ const executeOne = (
   Effect.gen(function* () {
     const entry = tools.byName.get(call.name)
     const tool = entry === undefined ? undefined : "kind" in entry ? entry.tool : entry
-    // A promise goes on after it was told to stop, so what it did by then cannot be known.
-    report.status = entry !== undefined && "kind" in entry && entry.kind === "promise" ? "unknown" : "interrupted"
+    report.status = "interrupted"
     const startedAt = yield* Clock.currentTimeMillis
     const info: RunInfo & { readonly step: number; readonly toolCallId: string; readonly idempotencyKey: string } = {
       ...state.info,
@@ -150,7 +149,11 @@ const executeOne = (
     }
     let ended = false
     const late: Array<ToolFailure> = []
-    const settled = yield* run(call, entry, tools, state, info, () => ended).pipe(
+    // A promise goes on after it was told to stop, so what it did by then cannot be known.
+    const onPromise = () => {
+      report.status = "unknown"
+    }
+    const settled = yield* run(call, entry, tools, state, info, onPromise, () => ended).pipe(
       Effect.provideService(CurrentRun, info),
       (effect) => traced(call, tool, effect),
       Effect.onExit((exit) =>
@@ -216,6 +219,7 @@ const run = (
   tools: Tools,
   state: RunState,
   info: RunInfo & { readonly step: number; readonly toolCallId: string; readonly idempotencyKey: string },
+  onPromise: () => void,
   ended: () => boolean
 ): Effect.Effect<Value, Failure> => {
   if (entry === undefined) {
@@ -232,7 +236,7 @@ const run = (
     )
   const isDirect = "kind" in entry
   const effect = isDirect
-    ? runDirect(entry, call, { ...info, progress })
+    ? runDirect(entry, call, { ...info, progress }, onPromise)
     : runToolkit(entry, call, tools.toolkit!, progress)
   const timeout = (isDirect ? entry.timeout : undefined) ?? tools.timeout
   if (timeout === undefined) return effect
@@ -273,14 +277,15 @@ const codecsOf = (tool: Tool.Any): Codecs => {
 const runDirect = (
   entry: AgentTool,
   call: Call,
-  context: Parameters<AgentTool["execute"]>[1]
+  context: Parameters<AgentTool["execute"]>[1],
+  onPromise: () => void
 ): Effect.Effect<Value, Failure> => {
   const { decode, encode } = codecsOf(entry.tool)
   return decode(call.params).pipe(
     Effect.mapError((error) => badArguments(error, error.message)),
     Effect.flatMap((params) =>
       Effect.mapError(
-        entry.execute(params, context) as Effect.Effect<unknown, unknown>,
+        entry.execute(params, context, onPromise) as Effect.Effect<unknown, unknown>,
         (error) => new Failure(error, failureToJson(error), false)
       )
     ),
@@ -358,11 +363,11 @@ const describe = (tool: Tool.Any, error: unknown, origin: Tool.FailureOrigin | u
   return new Failure(error, told, false)
 }
 
-const traced = <A>(
+const traced = (
   call: Call,
   tool: Tool.Any | undefined,
-  effect: Effect.Effect<A, Failure>
-): Effect.Effect<A, Failure> =>
+  effect: Effect.Effect<Value, Failure>
+): Effect.Effect<Value, Failure> =>
   Spans.span(
     `execute_tool ${call.name}`,
     "internal",

@@ -123,6 +123,8 @@ class Loop {
   #repairs = 0
   #truncatedCalls = 0
   #nudged = false
+  /** Set when only the answer is wanted any more. */
+  #closed = false
   #last: Omit<StepInfo, "usage" | "transcript"> = { step: 0, text: "", toolCalls: [] }
 
   constructor(plan: Plan, state: RunState, callee: ModelCall.Callee) {
@@ -237,10 +239,14 @@ class Loop {
     const { finishReason, calls, text } = turn
     this.#last = { step, text, toolCalls: [] }
     if (finishReason === "content-filter") {
+      if (calls.length > 0) this.#refuseCalls(turn, step, "the model's answer was stopped")
       return Effect.fail(new RunError.ModelRefused({ ...this.#failure(), text }))
     }
     if (calls.length > 0) {
-      return finishReason === "length" ? this.#refuseCutCalls(turn, step) : this.#runTools(turn, step)
+      if (finishReason === "length") return this.#refuseCutCalls(turn, step)
+      if (!this.#closed) return this.#runTools(turn, step)
+      this.#refuseCalls(turn, step, "tools cannot be called any more; answer with what you have")
+      return Effect.succeed(goOn)
     }
     if (finishReason === "pause") return Effect.succeed(goOn)
     if (text.trim() === "" && !turn.hasFiles) return this.#nudge(turn, step)
@@ -280,16 +286,20 @@ class Loop {
 
   /** Calls of an answer that was cut off are not run: their arguments may be incomplete. */
   #refuseCutCalls(turn: Turn, step: number): Effect.Effect<Next, RunError.OutputTruncated> {
+    this.#refuseCalls(turn, step, "the answer was cut off at the token limit, so the arguments may be incomplete")
     if (++this.#truncatedCalls > 1) {
       return Effect.fail(new RunError.OutputTruncated({ ...this.#failure(), text: turn.text }))
     }
-    const error = "not executed: the answer was cut off at the token limit, so the arguments may be incomplete"
+    return Effect.succeed(goOn)
+  }
+
+  /** Answers calls that are not made, so that the transcript stays valid and the bill complete. */
+  #refuseCalls(turn: Turn, step: number, why: string): void {
     const results = turn.calls.map((call) => {
       this.#state.toolCalls.push({ step, toolCallId: call.id, tool: call.name, status: "not-started" })
-      return Transcript.result(call, { error }, true)
+      return Transcript.result(call, { error: `not executed: ${why}` }, true)
     })
     this.#messages.push(Prompt.toolMessage({ content: results }))
-    return Effect.succeed(goOn)
   }
 
   #nudge(turn: Turn, step: number): Effect.Effect<Next, RunError.EmptyTurn> {
@@ -331,12 +341,12 @@ class Loop {
   /** Asks for the answer without tools: the steps are used up, or `stopWhen` stopped a typed agent. */
   #finalAnswer(): Effect.Effect<unknown, unknown, unknown> {
     return Effect.gen({ self: this }, function* () {
+      this.#closed = true
       this.#messages.push(Transcript.userText("You cannot call tools any more. Answer now with what you have."))
-      // One call, and as many as it takes to mend a typed answer.
+      // One call, and as many as it takes to mend a typed answer; one more for a model that goes on calling tools.
       for (let extra = 0; extra <= this.#plan.outputRepairs + 1; extra++) {
         const next = yield* this.#takeStep("none")
         if (next.done) return next.output
-        if (this.#last.toolCalls.length > 0) break
       }
       return yield* Effect.fail(new RunError.MaxStepsExceeded({ ...this.#failure(), maxSteps: this.#plan.maxSteps }))
     })

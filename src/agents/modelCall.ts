@@ -140,7 +140,8 @@ const traced = (self: Callee, request: Request, state: RunState): Effect.Effect<
         ...Spans.usageAttributes(turn.usage)
       })
       if (capture) {
-        span.attribute("gen_ai.output.messages", Spans.messages(Prompt.fromResponseParts(turn.content).content))
+        const answer = Prompt.fromResponseParts(turn.content).content
+        span.attribute("gen_ai.output.messages", Spans.messages(answer, turn.finishReason))
       }
       yield* done(turn, undefined)
       return turn

@@ -45,10 +45,12 @@ export const makeSpec = (subject: string, name: string, schema: Schema.Top): Out
     wrapped,
     instruction: `Answer with only a JSON value that fits this JSON schema, without any other text:\n${JSON.stringify(format.jsonSchema)}`,
     decode: (text) => {
-      const json = findJson(text)
-      if (Result.isSuccess(json)) return decodeJson(json.success)
+      const found = findJson(text)
+      const tries = Result.isSuccess(found) ? found.success.map(decodeJson) : [Effect.fail(found.failure)]
       // A bare label or sentence is a fine answer where a string is asked for.
-      return wrapped ? Effect.mapError(read(stripThinking(text).trim()), () => json.failure) : Effect.fail(json.failure)
+      if (wrapped) tries.push(read(stripThinking(text).trim()))
+      // The first one is what the model most likely meant, so its issue is what the model is told.
+      return Effect.catch(Effect.firstSuccessOf(tries), () => tries[0]!)
     }
   }
 }
@@ -62,37 +64,44 @@ const formatName = (schema: Schema.Top, fallback: string): string =>
 /** Some models put their reasoning before the answer, in a tag that the server did not take out. */
 const stripThinking = (text: string): string => {
   const opened = /^\s*<(think|thinking|reasoning)>/i.exec(text)
-  if (opened !== null) {
-    const close = text.toLowerCase().indexOf(`</${opened[1]!.toLowerCase()}>`)
-    return close < 0 ? "" : text.slice(close + opened[1]!.length + 3)
-  }
   // The opening tag can be part of the prompt's template, so that only the closing one arrives.
-  const lone = text.toLowerCase().indexOf("</think>")
-  return lone < 0 ? text : text.slice(lone + "</think>".length)
+  const close = new RegExp(`</${opened?.[1] ?? "think"}>`, "i").exec(text)
+  if (close !== null) return text.slice(close.index + close[0].length)
+  return opened === null ? text : ""
 }
 
-/** The JSON value in an answer: the whole of it, what stands in a code fence, or the first object or array in it. */
-const findJson = (text: string): Result.Result<unknown, string> => {
+/** The JSON values in an answer, likeliest first: the whole of it, what stands in code fences, what stands in the text. */
+const findJson = (text: string): Result.Result<ReadonlyArray<unknown>, string> => {
+  const untouched = parse(text.trim())
+  if (Result.isSuccess(untouched)) return Result.succeed([untouched.success])
   const body = stripThinking(text)
     .replace(/^\uFEFF/, "")
     .trim()
   if (body === "") return Result.fail("the answer is empty")
   const whole = parse(body)
-  if (Result.isSuccess(whole)) return whole
-  const fence = /```[a-zA-Z0-9]*\s*\n?([\s\S]*?)```/.exec(body)
-  if (fence !== null) {
-    const fenced = parse(fence[1]!.trim())
-    if (Result.isSuccess(fenced)) return fenced
+  if (Result.isSuccess(whole)) return Result.succeed([whole.success])
+  const fenced = [...body.matchAll(/```[a-zA-Z0-9]*\s*\n?([\s\S]*?)```/g)].map((fence) => fence[1]!.trim())
+  const found = [...fenced, ...embedded(body)].flatMap((candidate) => {
+    const parsed = parse(candidate)
+    return Result.isSuccess(parsed) ? [parsed.success] : []
+  })
+  return found.length > 0 ? Result.succeed(found) : Result.fail(whole.failure)
+}
+
+/** What stands in brackets, outermost ones only, in the order of the text. */
+const embedded = (text: string): ReadonlyArray<string> => {
+  const found: Array<string> = []
+  for (let at = next(text, 0); at >= 0;) {
+    const end = closing(text, at)
+    if (end > at) found.push(text.slice(at, end))
+    at = next(text, Math.max(end, at + 1))
   }
-  const start = body.search(/[{[]/)
-  if (start >= 0) {
-    const end = closing(body, start)
-    if (end > start) {
-      const embedded = parse(body.slice(start, end))
-      if (Result.isSuccess(embedded)) return embedded
-    }
-  }
-  return whole
+  return found
+}
+
+const next = (text: string, from: number): number => {
+  const at = text.slice(from).search(/[{[]/)
+  return at < 0 ? -1 : from + at
 }
 
 const parse = (text: string): Result.Result<unknown, string> =>

@@ -32,7 +32,9 @@ export const span = <A, E, R>(
     return Effect.onExit(Effect.provideService(use(self), Tracer.ParentSpan, self), (exit) =>
       Effect.map(Clock.currentTimeNanos, (now) => {
         if (Exit.isFailure(exit) && !Cause.hasInterruptsOnly(exit.cause)) {
-          const type = errorType(Cause.squash(exit.cause))
+          // What is run in the span may know the kind better than its failure tells.
+          const known = self.attributes.get("error.type")
+          const type = typeof known === "string" ? known : errorType(Cause.squash(exit.cause))
           self.attribute("error.type", type)
           self.end(now, Exit.fail(new SpanFailure(type)))
         } else {
@@ -95,7 +97,11 @@ const delegate = (self: Tracer.Span, overrides: Partial<Pick<Tracer.Span, "end" 
 export const adoptModelSpan = <A, E, R>(self: Tracer.Span, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.withFiber((fiber) => {
     const tracer = fiber.getRef(Tracer.Tracer)
-    const adopted = delegate(self, { end: () => {} })
+    const adopted = delegate(self, {
+      end: () => {},
+      // Its own attribute knows only the method that was called, not the shape that our port asks for.
+      attribute: (key, value) => (key === "gen_ai.output.type" ? undefined : self.attribute(key, value))
+    })
     return Effect.provideService(effect, Tracer.Tracer, {
       ...(tracer.context === undefined ? {} : { context: tracer.context }),
       span: (options) => (options.name.startsWith("LanguageModel.") ? adopted : tracer.span(options))
@@ -122,17 +128,24 @@ export const annotate = (self: Tracer.Span, attributes: Attributes): void => {
   for (const [key, value] of Object.entries(attributes)) if (value !== undefined) self.attribute(key, value)
 }
 
-/** Messages in the shape of `gen_ai.input.messages` and `gen_ai.output.messages`: role, and parts by type. */
-export const messages = (content: ReadonlyArray<Prompt.Message>): string =>
+/**
+ * Messages in the shape of `gen_ai.input.messages` and `gen_ai.output.messages`: role, and parts by type. Those of an
+ * answer have to say why it ended.
+ */
+export const messages = (content: ReadonlyArray<Prompt.Message>, finishReason?: Response.FinishReason): string =>
   JSON.stringify(
     content.map((message) => ({
       role: message.role,
       parts:
         typeof message.content === "string"
           ? [{ type: "text", content: message.content }]
-          : message.content.map((part) => messagePart(part))
+          : message.content.map((part) => messagePart(part)),
+      finish_reason: finishReason === undefined ? undefined : conventionalReason(finishReason)
     }))
   )
+
+const conventionalReason = (reason: Response.FinishReason): string =>
+  reason === "tool-calls" ? "tool_call" : reason === "content-filter" ? "content_filter" : reason
 
 const messagePart = (part: Prompt.Part): unknown => {
   switch (part.type) {
@@ -172,7 +185,7 @@ const instruments = new Map<string, Instruments>()
 const maxInstruments = 1000
 
 const instrumentsOf = (attributes: Readonly<Record<string, string>>): Instruments => {
-  const id = Object.values(attributes).join("\n")
+  const id = Object.entries(attributes).join("\n")
   let found = instruments.get(id)
   if (found === undefined) {
     const tokens = (type: string) => Metric.withAttributes(tokenUsage, { ...attributes, "gen_ai.token.type": type })

@@ -233,6 +233,7 @@ describe("steps", () => {
       assert.strictEqual(error._tag, "OutputTruncated")
       assert.strictEqual(ran, 0)
       assert.deepStrictEqual(error._tag === "OutputTruncated" ? error.spent.toolCalls.map((call) => call.status) : [], [
+        "not-started",
         "not-started"
       ])
     }).pipe(

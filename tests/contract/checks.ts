@@ -5,8 +5,8 @@ import { Prompt, type Response } from "effect/ai"
 
 export type AnyPart = Response.AnyPart
 
-/** Well-formed: metadata first if at all, each delta inside of its block, one finish, last, with whole numbers. */
-export const assertStream = (parts: ReadonlyArray<AnyPart>): void => {
+/** Each delta inside of its block, each block ended, one finish at most, last. */
+export const assertBlocks = (parts: ReadonlyArray<AnyPart>): void => {
   const open = new Set<string>()
   parts.forEach((part, index) => {
     if (part.type.endsWith("-start")) open.add(`${part.type.slice(0, -6)} ${(part as { readonly id: string }).id}`)
@@ -17,6 +17,11 @@ export const assertStream = (parts: ReadonlyArray<AnyPart>): void => {
     if (part.type === "finish") assert.strictEqual(index, parts.length - 1)
   })
   assert.deepStrictEqual([...open], [])
+}
+
+/** Well-formed: each delta inside of its block, one finish, last, with whole numbers. */
+export const assertStream = (parts: ReadonlyArray<AnyPart>): void => {
+  assertBlocks(parts)
   assertFinish(parts)
 }
 

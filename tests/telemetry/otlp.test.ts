@@ -1,8 +1,8 @@
 import { createServer } from "node:http"
 import * as conventions from "@opentelemetry/semantic-conventions/incubating"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Schema } from "effect"
-import { AiError } from "effect/ai"
+import { Effect, Layer, Metric, Schedule, Schema, Stream } from "effect"
+import { AiError, LanguageModel, Model, Tool, Toolkit } from "effect/ai"
 import { FetchHttpClient } from "effect/http"
 import { Otlp } from "effect/observability"
 import { Agent, AgentTool, OpenAi, Runner, Telemetry, TestModel } from "troupe"
@@ -15,6 +15,7 @@ interface Attribute {
 interface Span {
   readonly name: string
   readonly kind: number
+  readonly traceId: string
   readonly spanId: string
   readonly parentSpanId?: string
   readonly attributes: ReadonlyArray<Attribute>
@@ -53,7 +54,8 @@ const exported = <A, E>(program: Effect.Effect<A, E>) =>
     const Telemetries = Otlp.layerJson({ baseUrl: url, resource: { serviceName: "test" } }).pipe(
       Layer.provide(FetchHttpClient.layer)
     )
-    yield* Effect.exit(program.pipe(Effect.provide(Telemetries)))
+    // Metrics are kept by process; a registry of its own keeps each test's to itself.
+    yield* program.pipe(Effect.provide(Telemetries), Effect.provideService(Metric.MetricRegistry, new Map()))
     const spans = bodies
       .filter(({ path }) => path.endsWith("/v1/traces"))
       .flatMap(
@@ -70,16 +72,25 @@ const exported = <A, E>(program: Effect.Effect<A, E>) =>
             one.scopeMetrics.flatMap((scope: any) => scope.metrics as Array<any>)
           ) as Array<any>
       )
-    return { spans, metrics, text: JSON.stringify(bodies) }
+    return { bodies, spans, metrics, text: JSON.stringify(bodies) }
   })
 
-const valueOf = (span: Span, key: string): unknown => {
+const valueOf = (span: Pick<Span, "attributes">, key: string): unknown => {
   const value = span.attributes.find((attribute) => attribute.key === key)?.value
   return value === undefined ? undefined : Object.values(value)[0]
 }
 const named = (spans: ReadonlyArray<Span>, name: string): Span =>
   spans.find((span) => span.name === name) ??
   assert.fail(`no span ${name} among ${spans.map((span) => span.name).join(", ")}`)
+
+const all = (spans: ReadonlyArray<Span>, name: string): ReadonlyArray<Span> =>
+  spans.filter((span) => span.name === name)
+const pointsOf = (metrics: ReadonlyArray<any>, name: string): ReadonlyArray<any> =>
+  metrics.filter((metric) => metric.name === name).flatMap((metric) => metric.histogram.dataPoints)
+const internal = 1
+const client = 3
+const ok = 1
+const error = 2
 
 const known = new Set(
   Object.entries(conventions).flatMap(([name, value]) => (name.startsWith("ATTR_") ? [value as string] : []))
@@ -138,10 +149,13 @@ const model = () =>
         }
   })
 
+class Sour extends Schema.TaggedError<Sour>()("Sour", { detail: Schema.String }) {}
+const invalidKey = new AiError.AuthenticationError({ kind: "InvalidKey", description: "MARK-key" })
+
 describe("telemetry, read from a real OTLP receiver", () => {
   it.live("has the spans of the GenAI conventions, one for each call, and no content", () =>
     Effect.gen(function* () {
-      const { metrics, spans, text } = yield* exported(outer.run(marks.input).pipe(Effect.provide(model())))
+      const { bodies, metrics, spans, text } = yield* exported(outer.run(marks.input).pipe(Effect.provide(model())))
       assert.sameMembers(
         spans.map((span) => span.name),
         [
@@ -154,9 +168,16 @@ describe("telemetry, read from a real OTLP receiver", () => {
           "chat test"
         ]
       )
+      for (const { body } of bodies) {
+        const [group] = body.resourceSpans ?? body.resourceMetrics ?? body.resourceLogs
+        assert.strictEqual(valueOf(group.resource, "service.name"), "test")
+      }
       const agent = named(spans, "invoke_agent outer")
+      const looked = named(spans, "execute_tool look")
       const tool = named(spans, "execute_tool inner")
       const nested = named(spans, "invoke_agent inner")
+      assert.isUndefined(agent.parentSpanId)
+      assert.strictEqual(looked.parentSpanId, agent.spanId)
       assert.strictEqual(tool.parentSpanId, agent.spanId)
       assert.strictEqual(nested.parentSpanId, tool.spanId)
       assert.deepStrictEqual(
@@ -165,12 +186,21 @@ describe("telemetry, read from a real OTLP receiver", () => {
           .map((span) => [span.parentSpanId, span.kind])
           .toSorted(),
         [
-          [agent.spanId, 3],
-          [agent.spanId, 3],
-          [nested.spanId, 3]
+          [agent.spanId, client],
+          [agent.spanId, client],
+          [nested.spanId, client]
         ].toSorted()
       )
+      assert.deepStrictEqual(
+        [agent, looked, tool, nested].map((span) => span.kind),
+        [internal, internal, internal, internal]
+      )
       for (const span of spans) {
+        assert.strictEqual(span.traceId, agent.traceId)
+        assert.strictEqual(span.status.code, ok)
+        assert.isUndefined(valueOf(span, "error.type"))
+      }
+      for (const span of [...spans, ...metrics.flatMap((metric) => metric.histogram?.dataPoints ?? [])]) {
         for (const { key } of span.attributes) {
           if (!key.startsWith("gen_ai.")) continue
           assert.isTrue(known.has(key), `${key} is no known attribute`)
@@ -179,11 +209,24 @@ describe("telemetry, read from a real OTLP receiver", () => {
       }
       assert.strictEqual(valueOf(agent, "gen_ai.operation.name"), "invoke_agent")
       assert.strictEqual(valueOf(agent, "gen_ai.agent.name"), "outer")
-      assert.strictEqual(valueOf(agent, "gen_ai.conversation.id"), valueOf(nested, "gen_ai.conversation.id"))
+      const conversation = valueOf(agent, "gen_ai.conversation.id")
+      assert.match(String(conversation), /./)
+      for (const span of [nested, ...all(spans, "chat test")]) {
+        assert.strictEqual(valueOf(span, "gen_ai.conversation.id"), conversation)
+      }
+      // A run's id is not what the convention means by the agent's.
+      for (const span of spans) assert.isUndefined(valueOf(span, "gen_ai.agent.id"))
+      const ofOuter = all(spans, "chat test").filter((span) => span.parentSpanId === agent.spanId)
+      for (const span of ofOuter) {
+        const counted = ["input_tokens", "cache_read.input_tokens", "output_tokens", "reasoning.output_tokens"]
+        assert.deepStrictEqual(
+          counted.map((key) => Number(valueOf(span, `gen_ai.usage.${key}`))),
+          [30, 10, 9, 4]
+        )
+      }
       assert.strictEqual(Number(valueOf(agent, "gen_ai.usage.input_tokens")), 70)
       assert.strictEqual(Number(valueOf(agent, "gen_ai.usage.cache_read.input_tokens")), 20)
       assert.strictEqual(Number(valueOf(agent, "gen_ai.usage.reasoning.output_tokens")), 8)
-      const looked = named(spans, "execute_tool look")
       assert.deepStrictEqual(
         ["gen_ai.tool.name", "gen_ai.tool.type", "gen_ai.tool.call.id", "gen_ai.tool.description"].map((key) =>
           valueOf(looked, key)
@@ -194,10 +237,14 @@ describe("telemetry, read from a real OTLP receiver", () => {
       const tokens = metrics.find((metric) => metric.name === "gen_ai.client.token.usage")
       assert.strictEqual(tokens.unit, "{token}")
       assert.sameMembers(
-        tokens.histogram.dataPoints.map((point: any) =>
-          valueOf({ attributes: point.attributes } as Span, "gen_ai.token.type")
-        ),
+        tokens.histogram.dataPoints.map((point: any) => valueOf(point, "gen_ai.token.type")),
         ["input", "output"]
+      )
+      assert.deepStrictEqual(
+        Object.fromEntries(
+          tokens.histogram.dataPoints.map((point: any) => [valueOf(point, "gen_ai.token.type"), Number(point.sum)])
+        ),
+        { input: 70, output: 23 }
       )
       const duration = metrics.find((metric) => metric.name === "gen_ai.client.operation.duration")
       assert.strictEqual(duration.unit, "s")
@@ -221,6 +268,26 @@ describe("telemetry, read from a real OTLP receiver", () => {
         }
       }
       assert.sameMembers([...found.keys()], contentKeys)
+      const looked = named(spans, "execute_tool look")
+      const json = (span: Span, key: string) => JSON.parse(String(valueOf(span, key)))
+      assert.deepStrictEqual(json(looked, "gen_ai.tool.call.arguments"), { word: marks.argument })
+      assert.strictEqual(json(looked, "gen_ai.tool.call.result"), marks.result)
+      assert.deepStrictEqual(json(named(spans, "invoke_agent outer"), "gen_ai.system_instructions"), [
+        { type: "text", content: marks.instructions }
+      ])
+      const outputs = all(spans, "chat test").flatMap((span) => json(span, "gen_ai.output.messages"))
+      assert.sameDeepMembers(outputs, [
+        {
+          role: "assistant",
+          parts: [
+            { type: "tool_call", id: "call_1", name: "look", arguments: { word: marks.argument } },
+            { type: "tool_call", id: "call_2", name: "inner", arguments: { input: marks.input } }
+          ],
+          finish_reason: "tool_call"
+        },
+        { role: "assistant", parts: [{ type: "text", content: marks.inner }], finish_reason: "stop" },
+        { role: "assistant", parts: [{ type: "text", content: marks.answer }], finish_reason: "stop" }
+      ])
       for (const mark of Object.values(marks))
         assert.isTrue(
           [...found.values()].some((text) => text.includes(mark)),
@@ -228,6 +295,179 @@ describe("telemetry, read from a real OTLP receiver", () => {
         )
     })
   )
+
+  it.live("has no instructions where there are none", () =>
+    Effect.gen(function* () {
+      const run = Agent.make("agent", {})
+        .run("go")
+        .pipe(Effect.provide(TestModel.layer(["done"])))
+      const { spans } = yield* exported(Effect.provideService(run, Telemetry.CaptureContent, true))
+      assert.isUndefined(valueOf(named(spans, "invoke_agent agent"), "gen_ai.system_instructions"))
+      assert.include(String(valueOf(named(spans, "chat test"), "gen_ai.input.messages")), "go")
+    })
+  )
+
+  it.live("keeps what a toolkit's handler is given out of spans, unless asked", () =>
+    Effect.gen(function* () {
+      const kit = Toolkit.make(
+        Tool.make("find", {
+          description: "Finds",
+          parameters: Schema.Struct({ word: Schema.String }),
+          success: Schema.String
+        })
+      )
+      const agent = Agent.make("agent", { toolkit: kit })
+      const run = agent
+        .run("go")
+        .pipe(
+          Effect.provide(kit.toLayer({ find: () => Effect.as(Effect.annotateCurrentSpan("found", 1), marks.result) })),
+          Effect.provide(
+            Layer.fresh(TestModel.layer([TestModel.toolCall("find", { word: marks.argument }), marks.answer]))
+          )
+        )
+      const quiet = yield* exported(run)
+      assert.notInclude(quiet.text, "MARK")
+      assert.strictEqual(Number(valueOf(named(quiet.spans, "execute_tool find"), "found")), 1)
+      const telling = yield* exported(Effect.provideService(run, Telemetry.CaptureContent, true))
+      const span = named(telling.spans, "execute_tool find")
+      assert.isUndefined(valueOf(span, "parameters"))
+      assert.deepStrictEqual(JSON.parse(String(valueOf(span, "gen_ai.tool.call.arguments"))), { word: marks.argument })
+      assert.strictEqual(JSON.parse(String(valueOf(span, "gen_ai.tool.call.result"))), marks.result)
+    })
+  )
+
+  it.live("has one chat span for each call when streamed, answered in a shape, or sent again", () =>
+    Effect.gen(function* () {
+      const chats = (spans: ReadonlyArray<Span>) => {
+        assert.isEmpty(spans.filter((span) => span.name.startsWith("LanguageModel.")))
+        return all(spans, "chat test").map((span) => [span.parentSpanId, span.status.code])
+      }
+      const streamed = yield* exported(Stream.runDrain(outer.stream(marks.input)).pipe(Effect.provide(model())))
+      const streaming = named(streamed.spans, "invoke_agent outer").spanId
+      const nested = named(streamed.spans, "invoke_agent inner").spanId
+      assert.sameDeepMembers(chats(streamed.spans), [
+        [streaming, ok],
+        [streaming, ok],
+        [nested, ok]
+      ])
+      assert.notInclude(streamed.text, "MARK")
+
+      const shaped = Agent.make("shaped", { output: Schema.Struct({ word: Schema.String }) })
+      for (const structuredOutput of [true, false]) {
+        const script = [TestModel.json({ word: marks.answer })]
+        const { spans, text } = yield* exported(
+          shaped.run(marks.input).pipe(Effect.provide(TestModel.layer(script, { structuredOutput })))
+        )
+        assert.deepStrictEqual(chats(spans), [[named(spans, "invoke_agent shaped").spanId, ok]])
+        assert.strictEqual(valueOf(named(spans, "chat test"), "gen_ai.output.type"), "json")
+        assert.notInclude(text, "MARK")
+      }
+
+      const again = Agent.make("again", { retry: Schedule.recurs(1) })
+      const busy = TestModel.fail(new AiError.InternalProviderError({ description: "MARK-busy" }))
+      const sent = yield* exported(again.run(marks.input).pipe(Effect.provide(TestModel.layer([busy, marks.answer]))))
+      const parent = named(sent.spans, "invoke_agent again").spanId
+      assert.sameDeepMembers(chats(sent.spans), [
+        [parent, error],
+        [parent, ok]
+      ])
+      assert.sameMembers(
+        pointsOf(sent.metrics, "gen_ai.client.operation.duration").map((point) => valueOf(point, "error.type")),
+        [undefined, "InternalProviderError"]
+      )
+      assert.notInclude(sent.text, "MARK")
+    })
+  )
+
+  it.live("tells models apart of which only the provider or only the name is known", () =>
+    Effect.gen(function* () {
+      const finish = {
+        type: "finish",
+        reason: "stop",
+        usage: { inputTokens: { total: 1 }, outputTokens: { total: 1 } }
+      } as never
+      const bare = yield* LanguageModel.make({
+        generateText: () => Effect.succeed([{ type: "text", text: "hi" }, finish]),
+        streamText: () => Stream.empty
+      })
+      const run = Effect.provideService(Agent.make("agent", {}).run("go"), LanguageModel.LanguageModel, bare)
+      const { metrics } = yield* exported(
+        Effect.andThen(
+          Effect.provideService(run, Model.ProviderName, "same"),
+          Effect.provideService(run, Model.ModelName, "same")
+        )
+      )
+      assert.sameDeepMembers(
+        pointsOf(metrics, "gen_ai.client.operation.duration").map((point) => [
+          valueOf(point, "gen_ai.provider.name"),
+          valueOf(point, "gen_ai.request.model"),
+          Number(point.count)
+        ]),
+        [
+          ["same", undefined, 1],
+          [undefined, "same", 1]
+        ]
+      )
+    })
+  )
+
+  for (const failureMode of ["return", "error"] as const) {
+    it.live(`names the kind of a tool's failure, with failureMode ${failureMode}`, () =>
+      Effect.gen(function* () {
+        const tool = (name: string, execute: () => unknown) =>
+          AgentTool.fromFunction({
+            name,
+            description: "Fails",
+            failureMode,
+            timeout: "1 second",
+            execute: execute as () => Effect.Effect<never, unknown>
+          })
+        const failing = Agent.make("failing", { description: "Fails", retry: "none" })
+        const tools = {
+          tagged: tool("tagged", () => Effect.fail(new Sour({ detail: "MARK-tagged" }))),
+          plain: tool("plain", () => Effect.fail({ detail: "MARK-plain" })),
+          throws: tool("throws", () => {
+            throw new TypeError("MARK-throws")
+          }),
+          rejects: tool("rejects", async () => Promise.reject(new RangeError("MARK-rejects"))),
+          dies: tool("dies", () => Effect.die(new SyntaxError("MARK-dies"))),
+          slow: AgentTool.fromFunction({
+            name: "slow",
+            description: "Hangs",
+            failureMode,
+            timeout: "5 millis",
+            execute: () => Effect.never
+          }),
+          failing: Runner.asTool(failing, { failureMode })
+        }
+        const types = {
+          tagged: "Sour",
+          plain: "_OTHER",
+          throws: "TypeError",
+          rejects: "RangeError",
+          dies: "SyntaxError",
+          slow: "TimeoutError",
+          failing: "AuthenticationError"
+        }
+        for (const [name, type] of Object.entries(types)) {
+          const agent = Agent.make("agent", { tools: [tools[name as keyof typeof tools]] })
+          const params = name === "failing" ? { input: "MARK" } : {}
+          const turns = TestModel.layer((call) => {
+            if (call.tools.length === 0) return TestModel.fail(invalidKey)
+            return call.prompt.content.some((message) => message.role === "tool")
+              ? marks.answer
+              : TestModel.toolCall(name, params)
+          })
+          const { spans, text } = yield* exported(Effect.exit(agent.run("MARK").pipe(Effect.provide(turns))))
+          const span = named(spans, `execute_tool ${name}`)
+          assert.deepStrictEqual([valueOf(span, "error.type"), span.status.code], [type, error], name)
+          const run = named(spans, "invoke_agent agent")
+          assert.strictEqual(run.status.code, failureMode === "error" ? error : ok, name)
+          assert.notInclude(text, "MARK", name)
+        }
+      })
+    )
+  }
 
   it.live("names the kind of an error, never its text", () =>
     Effect.gen(function* () {
@@ -238,25 +478,20 @@ describe("telemetry, read from a real OTLP receiver", () => {
         execute: () => Effect.fail(new Error("MARK-tool-error"))
       })
       const agent = Agent.make("agent", { tools: [fails], retry: "none" })
-      const { spans, text } = yield* exported(
+      const { metrics, spans, text } = yield* exported(
         Effect.gen(function* () {
           yield* Effect.exit(agent.run("MARK").pipe(Effect.provide(TestModel.layer([TestModel.toolCall("fails", {})]))))
-          yield* Effect.exit(
-            agent
-              .run("MARK")
-              .pipe(
-                Effect.provide(
-                  TestModel.layer([
-                    TestModel.fail(new AiError.AuthenticationError({ kind: "InvalidKey", description: "MARK" }))
-                  ])
-                )
-              )
-          )
+          yield* Effect.exit(agent.run("MARK").pipe(Effect.provide(TestModel.layer([TestModel.fail(invalidKey)]))))
         })
       )
-      const chat = spans.find((span) => span.name === "chat test" && span.status.code === 2)!
+      const chat = spans.find((span) => span.name === "chat test" && span.status.code === error)!
       assert.strictEqual(valueOf(chat, "error.type"), "AuthenticationError")
-      assert.strictEqual(named(spans, "execute_tool fails").status.code, 2)
+      assert.strictEqual(named(spans, "execute_tool fails").status.code, error)
+      assert.strictEqual(valueOf(named(spans, "execute_tool fails"), "error.type"), "Error")
+      assert.sameMembers(
+        pointsOf(metrics, "gen_ai.client.operation.duration").map((point) => valueOf(point, "error.type")),
+        [undefined, "AuthenticationError"]
+      )
       assert.sameMembers(
         spans.filter((span) => span.name === "invoke_agent agent").map((span) => valueOf(span, "error.type")),
         ["ToolError", "AuthenticationError"]

@@ -9,6 +9,7 @@ import * as Tool from "effect/ai/Tool"
 import * as Predicate from "effect/Predicate"
 import { toJson } from "./internal/json.ts"
 import { assertPlain, codec, jsonSchema } from "./internal/jsonForm.ts"
+import type { Drawable } from "./internal/structure.ts"
 import { InvalidDefinition } from "./RunError.ts"
 import { CurrentRun, type RunInfo } from "./services/CurrentRun.ts"
 import { isSync } from "./services/SyncBridge.ts"
@@ -49,6 +50,8 @@ export interface AgentTool<out Name extends string, out Services> {
   readonly tool: Tool.Any
   /** How long one call may take. `undefined`: the agent's `toolTimeout`. */
   readonly timeout: Duration.Duration | undefined
+  /** @internal The runner that it is the tool form of. */
+  readonly runner: Drawable | undefined
   /**
    * @internal Runs the function on decoded parameters; fails with what it threw or failed with. Tells `onPromise` when
    * a promise is under way, which goes on whatever happens to the run.
@@ -184,14 +187,16 @@ export const make = <const Name extends string, R>(
   kind: Kind,
   tool: Tool.Any,
   timeout: Duration.Input | undefined,
-  execute: AgentTool<Name, R>["execute"]
+  execute: AgentTool<Name, R>["execute"],
+  runner?: Drawable
 ): AgentTool<Name, R> => ({
   [TypeId]: TypeId,
   name,
   kind,
   tool,
   timeout: timeout === undefined ? undefined : Duration.fromInputUnsafe(timeout),
-  execute
+  execute,
+  runner
 })
 
 /** The shape of a tool name that every provider accepts. */

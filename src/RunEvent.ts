@@ -7,7 +7,8 @@
  * ```text
  * run      := RunStarted attempt ( RunRetried attempt )* terminal
  * terminal := RunCompleted | RunFailed | RunInterrupted
- * attempt  := step*
+ * attempt  := ( step | decision | ItemCompleted )*
+ * decision := RouteTaken | RoundCompleted | PlanMade | HandedOff | StoppedEarly
  * step     := StepStarted model ( StepRetried model )* ToolCalled* tools* OutputRejected? StepCompleted
  * model    := ( ReasoningDelta | TextDelta )*
  * tools    := ToolProgress* ( ToolCompleted | ToolFailed )     one for each ToolCalled, in the order they end
@@ -124,6 +125,44 @@ export const StepCompleted = Schema.TaggedStruct("StepCompleted", {
   finishReason: Response.FinishReason,
   usage: Response.Usage
 })
+/** A router chose. Each of `routes` is taken; more than one only where the router may take several. */
+export const RouteTaken = Schema.TaggedStruct("RouteTaken", {
+  ...base,
+  routes: Schema.Array(Schema.String),
+  /** How sure the choice was, from 0 to 1; 1 for a function's. */
+  confidence: Schema.Finite,
+  /** True when nothing was chosen with enough confidence, and the fallback is taken instead. */
+  fallback: Schema.Boolean
+})
+/** A draft, or what a plan gave, was judged. Rounds count from 1. */
+export const RoundCompleted = Schema.TaggedStruct("RoundCompleted", {
+  ...base,
+  round: Schema.Int,
+  accepted: Schema.Boolean,
+  verdict: Schema.Json
+})
+/** A planner made a plan. Rounds count from 1. */
+export const PlanMade = Schema.TaggedStruct("PlanMade", { ...base, round: Schema.Int, plan: Schema.Json })
+/** An agent gave the conversation over to another. */
+export const HandedOff = Schema.TaggedStruct("HandedOff", {
+  ...base,
+  from: Schema.String,
+  to: Schema.String,
+  reason: Schema.String
+})
+/** A chain ended before its last step, with the answer of gate `gate`. */
+export const StoppedEarly = Schema.TaggedStruct("StoppedEarly", { ...base, gate: Schema.String })
+/** One of several pieces of work ended: a branch, an item of a map, a step of a plan. */
+export const ItemCompleted = Schema.TaggedStruct("ItemCompleted", {
+  ...base,
+  /** The branch's name, the item's index, the plan step's id. */
+  item: Schema.String,
+  status: Schema.Literals(["completed", "failed", "interrupted"]),
+  /** How many have ended, this one included. */
+  done: Schema.Int,
+  /** How many there are; absent where nobody knows yet, as for a stream of inputs. */
+  total: Schema.optionalKey(Schema.Int)
+})
 /** The run succeeded. `output` is the result, encoded as JSON. */
 export const RunCompleted = Schema.TaggedStruct("RunCompleted", {
   ...base,
@@ -160,6 +199,12 @@ export const RunEvent = Schema.Union([
   ToolFailed,
   OutputRejected,
   StepCompleted,
+  RouteTaken,
+  RoundCompleted,
+  PlanMade,
+  HandedOff,
+  StoppedEarly,
+  ItemCompleted,
   RunCompleted,
   RunFailed,
   RunInterrupted
@@ -168,6 +213,16 @@ export const RunEvent = Schema.Union([
 export type RunEvent = typeof RunEvent.Type
 /** An event as JSON. */
 export type Encoded = typeof RunEvent.Encoded
+
+type DecisionEvent =
+  | typeof RouteTaken.Type
+  | typeof RoundCompleted.Type
+  | typeof PlanMade.Type
+  | typeof HandedOff.Type
+  | typeof StoppedEarly.Type
+type WithPath<E> = E extends unknown ? Omit<E, "v" | "seq" | "runId" | "at"> : never
+/** What a workflow decided, and which one: the same as its event, without what only a stream needs. */
+export type Decision = WithPath<DecisionEvent>
 
 /** True for the one event that ends a run. */
 export const isTerminal = (event: RunEvent): event is Extract<RunEvent, { readonly spent: Spent }> =>

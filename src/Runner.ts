@@ -23,8 +23,9 @@ import * as Stream from "effect/Stream"
 import * as AgentTool from "./AgentTool.ts"
 import { encoder, toJson } from "./internal/json.ts"
 import { CurrentState, type Options, RunState } from "./internal/RunState.ts"
+import { aFunction, type Structure } from "./internal/structure.ts"
 import { InvalidDefinition, RunTimedOut } from "./RunError.ts"
-import type { RunEvent } from "./RunEvent.ts"
+import type { Decision, RunEvent } from "./RunEvent.ts"
 import { current as currentRun, CurrentRun, type RunInfo } from "./services/CurrentRun.ts"
 import { SyncBridge } from "./services/SyncBridge.ts"
 
@@ -76,6 +77,8 @@ export interface Result<out Output> {
    */
   readonly transcript: Prompt.Prompt
   readonly duration: Duration.Duration
+  /** What the workflows in the run decided, in order: routes taken, verdicts, plans, handoffs, early answers. */
+  readonly decisions: ReadonlyArray<Decision>
   /** Why the last model call ended; `undefined` for a run without a model call of its own. */
   readonly finishReason: Response.FinishReason | undefined
 }
@@ -85,6 +88,7 @@ export interface Definition<in Input, out Output, out Error, out Services> {
   readonly body: (input: Input, state: RunState) => Effect.Effect<Output, Error, Services>
   readonly encode: (output: unknown) => Schema.Json
   readonly observers: ReadonlyArray<(event: RunEvent) => Effect.Effect<void>>
+  readonly structure: () => Structure
 }
 
 /** True for a runner. */
@@ -180,6 +184,7 @@ const resultOf = <I, A, E, R>(name: string, definition: Definition<I, A, E, R>, 
         steps: state!.steps,
         transcript: state!.conversation(),
         duration: Duration.millis(now - state!.startedAt),
+        decisions: state!.decisions,
         finishReason: state!.finishReason
       }))
     )
@@ -254,14 +259,27 @@ export const make = <I, A, E = never, R = never>(
   fromDefinition(name, options.description, {
     body: (input) => Effect.suspend(() => options.run(input)),
     encode: options.output === undefined ? toJson : encoder(options.output as Schema.Top),
-    observers: []
+    observers: [],
+    structure: aFunction
   })
 
-/** @internal The same runner, its output encoded as another one's is, whose output it gives. */
-export const encodedLike = <I, A, E, R>(self: Runner<I, A, E, R>, other: unknown): Runner<I, A, E, R> =>
-  isRunner(other)
-    ? fromDefinition(self.name, self.description, { ...self.definition, encode: other.definition.encode })
-    : self
+/** @internal How a workflow is made: a body that has its run's bookkeeping, and what it is made of. */
+export const workflow = <I, A, E, R>(
+  name: string,
+  options: {
+    readonly description: string | undefined
+    readonly structure: () => Structure
+    /** A runner whose output this one gives, and that knows how to encode it. */
+    readonly encodedLike?: unknown
+    readonly run: (input: I, state: RunState) => Effect.Effect<A, E, R>
+  }
+): Runner<I, A, E, R> =>
+  fromDefinition(name, options.description, {
+    body: (input, state) => Effect.suspend(() => options.run(input, state)),
+    encode: isRunner(options.encodedLike) ? options.encodedLike.definition.encode : toJson,
+    observers: [],
+    structure: options.structure
+  })
 
 const modify = <I, A, E, R, I2, A2, E2, R2>(
   self: Runner<I, A, E, R>,
@@ -271,7 +289,8 @@ const modify = <I, A, E, R, I2, A2, E2, R2>(
   fromDefinition<I2, A2, E2, R2>(self.name, self.description, {
     body: (input, state) => body(input, state, (inner) => self.definition.body(inner, state)),
     encode,
-    observers: self.definition.observers
+    observers: self.definition.observers,
+    structure: self.definition.structure
   })
 
 /** Changes the output by a function. It is the same run, with the same name. */
@@ -498,9 +517,9 @@ export const asTool: {
     options.failureMode ?? "return"
   )
   const toInput = options.input ?? ((params: { readonly input: string }) => params.input as I)
-  return AgentTool.make(name, "effect", tool, options.timeout, (params) =>
+  const execute = (params: unknown) =>
     Effect.map(self.run(toInput(params as { readonly input: string })), self.definition.encode)
-  )
+  return AgentTool.make(name, "effect", tool, options.timeout, execute, self)
 }
 
 const TextInput = Schema.Struct({

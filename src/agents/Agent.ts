@@ -148,7 +148,15 @@ export const make = <
     body: (input: Prompt.RawInput, state: RunState) =>
       Loop.run(plan, input, state) as Effect.Effect<Output["Type"], Error | EI, Services<Tools, Direct, Output, RI>>,
     encode: options.output === undefined ? toJson : encoder(options.output),
-    observers: []
+    observers: [],
+    structure: () => ({
+      kind: "agent",
+      members: [...plan.byName].map(([name, entry]) => ({
+        name,
+        role: "tool",
+        runner: AgentTool.isAgentTool(entry) ? entry.runner : undefined
+      }))
+    })
   })
 }
 

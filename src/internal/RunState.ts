@@ -9,7 +9,7 @@ import type * as Fiber from "effect/Fiber"
 import * as Prompt from "effect/ai/Prompt"
 import type * as Response from "effect/ai/Response"
 import * as Random from "effect/Random"
-import type { RunEvent, Spent, ToolCallReport, ToolCallStatus } from "../RunEvent.ts"
+import type { Decision, RunEvent, Spent, ToolCallReport, ToolCallStatus } from "../RunEvent.ts"
 import { isTerminal, version } from "../RunEvent.ts"
 import { ConversationId, type RunInfo } from "../services/CurrentRun.ts"
 import { makeUsage } from "./usage.ts"
@@ -41,6 +41,7 @@ type Common = "v" | "seq" | "runId" | "path" | "at"
 type Distribute<E> = E extends unknown ? Omit<E, Common> : never
 /** An event without the fields that {@link RunState.emit} fills in. */
 export type Draft = Distribute<RunEvent>
+type DecisionDraft = Extract<Draft, { readonly _tag: Decision["_tag"] }>
 
 interface Tree {
   seq: number
@@ -100,6 +101,8 @@ export class RunState {
   /** Set by an agent when it records; otherwise the transcripts of nested runs, in the order they began. */
   transcript: Prompt.Prompt | undefined = undefined
   readonly children: Array<RunState> = []
+  /** What this run and the runs nested in it have decided, when recording. */
+  readonly decisions: Array<Decision> = []
   readonly #totals: Totals = {
     input: undefined,
     cacheRead: undefined,
@@ -158,6 +161,17 @@ export class RunState {
         Effect.uninterruptible(Effect.forEach(observers, (observer) => observer(event), { discard: true })),
         room
       )
+    })
+  }
+
+  /** Tells what a workflow has decided, and keeps it for `result`. */
+  decide(draft: DecisionDraft): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const decision = { ...draft, path: this.info.path }
+      for (let state: RunState | undefined = this; state?.recording === true; state = state.parent) {
+        state.decisions.push(decision)
+      }
+      return this.emit(draft)
     })
   }
 

@@ -1,5 +1,6 @@
 /** Chains: runners one after the other, each given what the one before it gave. It touches `Runner` only. */
 import * as Effect from "effect/Effect"
+import type { Member } from "../internal/structure.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 
@@ -72,17 +73,21 @@ export const make: {
       remedy: "Give it at least one"
     })
   }
-  const runner = Runner.make(name, {
+  return Runner.workflow(name, {
     description: options?.description,
+    structure: () => ({ kind: "chain", members: steps.map(memberOf) }),
+    encodedLike: last,
     run: (input: never) =>
       // The overloads have checked that each step takes what the one before it gives.
       steps.reduce<Effect.Effect<unknown, unknown, unknown>>(
         (before, step) => Effect.flatMap(before, (value) => run(step, value as never)),
         Effect.succeed(input)
       )
-  })
-  return Runner.encodedLike(runner, last) as never
+  }) as never
 }
+
+const memberOf = (step: Step<never, unknown, unknown, unknown>, index: number): Member =>
+  Runner.isRunner(step) ? { name: step.name, runner: step } : { name: step.name || `step ${index + 1}` }
 
 const run = (step: Step<never, unknown, unknown, unknown>, input: never): Effect.Effect<unknown, unknown, unknown> =>
   Runner.isRunner(step) ? step.run(input) : step(input)

@@ -78,17 +78,32 @@ export const make = <I, Draft, E1, R1, Verdict, E2, R2>(
   // Without `revise` the types have made sure that the generator takes a conversation.
   const revise = options.revise ?? (conversation as unknown as NonNullable<typeof options.revise>)
   const { evaluator } = options
+  const encodeVerdict = Runner.isRunner(evaluator) ? evaluator.definition.encode : toJson
   const judge = (draft: Draft) => (Runner.isRunner(evaluator) ? evaluator.run(draft) : evaluator(draft))
-  const runner = Runner.make(name, {
+  return Runner.workflow(name, {
     description: options.description,
-    run: (input: I) =>
+    structure: () => ({
+      kind: "evaluator-optimizer",
+      note: `at most ${maxRounds} rounds`,
+      members: [
+        { name: options.generator.name, role: "generator", runner: options.generator },
+        Runner.isRunner(evaluator)
+          ? { name: evaluator.name, role: "evaluator", runner: evaluator }
+          : { name: "evaluator", role: "evaluator" }
+      ]
+    }),
+    encodedLike: options.generator,
+    run: (input: I, state) =>
       Effect.gen(function* () {
         const rounds: Array<Round<Draft, Verdict>> = []
         while (rounds.length < maxRounds) {
           const draft = yield* options.generator.run(rounds.length === 0 ? input : revise(input, rounds))
           const verdict = yield* judge(draft)
-          if (options.accept(verdict)) return draft
           rounds.push({ draft, verdict })
+          const accepted = options.accept(verdict)
+          const round = rounds.length
+          yield* state.decide({ _tag: "RoundCompleted", round, accepted, verdict: encodeVerdict(verdict) })
+          if (accepted) return draft
         }
         const best = bestOf(rounds, options.score ?? scoreOf)
         if (options.onExhausted !== "fail") return best.draft
@@ -97,7 +112,6 @@ export const make = <I, Draft, E1, R1, Verdict, E2, R2>(
         )
       })
   })
-  return Runner.encodedLike(runner, options.generator)
 }
 
 const scoreOf = (verdict: unknown): number =>

@@ -112,8 +112,13 @@ export const make = <const B extends Branches, M extends Mode = FailFast>(
   const mode: Mode = options.mode ?? failFast
   const entries = Object.entries(branches) as ReadonlyArray<readonly [string, AnyRunner]>
   check(name, entries.length, mode, options.concurrency)
-  return Runner.make(name, {
+  return Runner.workflow(name, {
     description: options.description,
+    structure: () => ({
+      kind: "parallel",
+      note: mode._tag === "quorum" ? `quorum of ${mode.n}` : mode._tag,
+      members: entries.map(([key, runner]) => ({ name: key, runner }))
+    }),
     run: (input: never) => new Group(name, entries, input, options.concurrency ?? "unbounded").run(mode)
     // The group works on erased branches; this is where their types come back.
   }) as never

@@ -99,15 +99,23 @@ export const make: {
     classify === undefined
       ? byModel(name, options)
       : (input: never) => Effect.map(classify(input), (route) => ({ route, confidence: 1 }))
-  return Runner.make(name, {
+  return Runner.workflow(name, {
     description: options.description,
-    run: (input: never) =>
+    structure: () => ({
+      kind: "router",
+      note: fallback === undefined ? undefined : `else ${fallback}`,
+      members: Object.entries(options.routes).map(([key, runner]) => ({ name: key, runner }))
+    }),
+    run: (input: never, state) =>
       Effect.flatMap(choose(input), ({ confidence, route }) => {
         const sure = Object.hasOwn(options.routes, route) && confidence >= threshold
         const taken = sure ? route : fallback
         if (taken === undefined) return Effect.fail(new RouteNotFound({ name, route, confidence, routes: names }))
         const runner = options.routes[taken] as Runner.Runner<never, unknown, unknown, unknown>
-        return Runner.named(runner, taken).run(input)
+        return Effect.andThen(
+          state.decide({ _tag: "RouteTaken", routes: [taken], confidence, fallback: !sure }),
+          Runner.named(runner, taken).run(input)
+        )
       })
   }) as never
 }

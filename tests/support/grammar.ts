@@ -73,6 +73,14 @@ const checkRun = (events: ReadonlyArray<Event>, fail: (event: Event | undefined,
         if ([...calls.values()].some((done) => !done)) fail(event, "a call without an outcome")
         phase = "outside"
         break
+      case "RouteTaken":
+      case "RoundCompleted":
+      case "PlanMade":
+      case "HandedOff":
+      case "StoppedEarly":
+      case "ItemCompleted":
+        if (phase !== "outside") fail(event, "decided within a step")
+        break
       case "RunCompleted":
         if (phase !== "outside") fail(event, "completed in a step")
     }

@@ -1,0 +1,44 @@
+/** What a runner is made of, for drawing it. It touches nothing; `Runner` holds one of these in every definition. */
+
+/** How the members of a runner work together. */
+export type Kind =
+  | "function"
+  | "agent"
+  | "chain"
+  | "router"
+  | "parallel"
+  | "hedge"
+  | "evaluator-optimizer"
+  | "plan-execute-evaluate"
+  | "orchestrator"
+  | "handoffs"
+  | "gather"
+
+/** What is drawn of a runner: `Runner.Runner` has this form. */
+export interface Drawable {
+  readonly name: string
+  readonly definition: { readonly structure: () => Structure }
+}
+
+/** One of the runners or functions that a runner is made of. */
+export interface Member {
+  /** The name that it has in the paths of events. */
+  readonly name: string
+  /** What it is there for, such as "evaluator"; nothing where the kind says it all. */
+  readonly role?: string | undefined
+  /** The runner; a plain function or tool has none. */
+  readonly runner?: Drawable | undefined
+}
+
+export interface Structure {
+  readonly kind: Kind
+  /** A few words on how it is set, such as "quorum of 2". */
+  readonly note?: string | undefined
+  /** In the order in which they work. */
+  readonly members: ReadonlyArray<Member>
+}
+
+const noMembers: Structure = { kind: "function", members: [] }
+
+/** The structure of a function: nothing is known of it. */
+export const aFunction = (): Structure => noMembers

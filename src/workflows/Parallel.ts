@@ -1,85 +1,70 @@
 /** Parallels: one input to several runners at once. They start together and stop together. It touches `Runner` only. */
-import * as Cause from "effect/Cause"
-import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import type * as Result from "effect/Result"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import { toJson } from "../internal/json.ts"
+import type { RunState } from "../internal/RunState.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
+import * as Group from "./group.ts"
 
-/** Every branch must succeed; the first failure interrupts the others. The default. */
-export interface FailFast {
-  readonly _tag: "failFast"
-}
-/** Every branch runs to its end; its success or its typed failure is the output. */
-export interface Settle {
-  readonly _tag: "settle"
-}
+export {
+  BranchDefect,
+  type BranchFailure,
+  failFast,
+  type FailFast,
+  type Mode,
+  ParallelError,
+  type Quorum,
+  type Race,
+  type Settle
+} from "./group.ts"
+
+type Mode = Group.Mode
+
+/** Every branch runs to its end; its success or its failure is the output. */
+export const settle: Group.Settle = { _tag: "settle" }
 /** The first success wins and interrupts the others. */
-export interface Race {
-  readonly _tag: "race"
-}
-/** The first `n` successes win and interrupt the others. */
-export interface Quorum {
-  readonly _tag: "quorum"
-  readonly n: number
-}
-/** How branches depend on one another. */
-export type Mode = FailFast | Settle | Race | Quorum
-
-export const failFast: FailFast = { _tag: "failFast" }
-export const settle: Settle = { _tag: "settle" }
-export const race: Race = { _tag: "race" }
+export const race: Group.Race = { _tag: "race" }
 /** Needs `n` successes: a majority, a second opinion. */
-export const quorum = (n: number): Quorum => ({ _tag: "quorum", n })
+export const quorum = (n: number): Group.Quorum => ({ _tag: "quorum", n })
 
-/** One branch that failed. */
-export interface BranchFailure<out E> {
-  readonly branch: string
-  readonly error: E
-}
-
-/**
- * Too many branches failed for the mode. Every failure is listed, the first one first, those of branches that failed
- * while they were being interrupted included. All finalizers have run.
- */
-export class ParallelError<E> extends Data.TaggedError("ParallelError")<{
-  readonly name: string
-  readonly failures: ReadonlyArray<BranchFailure<E>>
-  /** Branches that were interrupted or never began. */
-  readonly interrupted: ReadonlyArray<string>
-}> {
-  override get message(): string {
-    const failed = this.failures.map(({ branch, error }) => `"${branch}": ${textOf(error)}`).join("; ")
-    const others = this.interrupted.length === 0 ? "" : ` Interrupted: ${this.interrupted.join(", ")}.`
-    return `"${this.name}": ${this.failures.length === 1 ? "a branch" : `${this.failures.length} branches`} failed: ${failed}.${others}`
-  }
-}
-
-const textOf = (error: unknown): string => (error instanceof Error ? error.message : JSON.stringify(error))
-
-type Branches = Readonly<Record<string, Runner.Any>>
+/** Branches by name, or in order. */
+export type Branches = Readonly<Record<string, Runner.Any>> | ReadonlyArray<Runner.Any>
 type AnyRunner = Runner.Runner<never, unknown, unknown, unknown>
+/** Any one of the branches. */
+type Member<B extends Branches> = B extends ReadonlyArray<infer M> ? M : B[keyof B]
 
 /** What all branches take. */
-export type Input<B extends Branches> = {
-  readonly [K in keyof B]: (input: Runner.Input<B[K]>) => void
-}[keyof B] extends (input: infer I) => void
+export type Input<B extends Branches> = (
+  Member<B> extends infer M ? (M extends unknown ? (input: Runner.Input<M>) => void : never) : never
+) extends (input: infer I) => void
   ? I
   : never
 type Outputs<B extends Branches> = { readonly [K in keyof B]: Runner.Output<B[K]> }
-type Errors<B extends Branches> = Runner.Error<B[keyof B]>
-type Services<B extends Branches> = Runner.Services<B[keyof B]>
+type Results<B extends Branches> = {
+  readonly [K in keyof B]: Result.Result<Runner.Output<B[K]>, Runner.Error<B[K]> | Group.BranchDefect>
+}
+/** The services that the branches need. */
+export type Services<B extends Branches> = Runner.Services<Member<B>>
 
-/** What the mode gives. */
-export type Output<B extends Branches, M extends Mode> = M extends Settle
-  ? { readonly [K in keyof B]: Result.Result<Runner.Output<B[K]>, Runner.Error<B[K]>> }
-  : M extends Race
-    ? Runner.Output<B[keyof B]>
-    : M extends Quorum
-      ? Partial<Outputs<B>>
+/** What the mode gives, branches by name or in order as they were given. */
+export type Output<B extends Branches, M extends Mode> = M extends Group.Settle
+  ? Results<B>
+  : M extends Group.Race
+    ? Runner.Output<Member<B>>
+    : M extends Group.Quorum
+      ? B extends ReadonlyArray<Runner.Any>
+        ? ReadonlyArray<Runner.Output<Member<B>>>
+        : Partial<Outputs<B>>
       : Outputs<B>
+
+/** How the mode fails. */
+export type Error<B extends Branches, M extends Mode> = M extends Group.Settle
+  ? never
+  : Group.ParallelError<Runner.Error<Member<B>>>
 
 /** How a parallel is run. */
 export interface Options<M extends Mode> {
@@ -90,9 +75,18 @@ export interface Options<M extends Mode> {
   readonly concurrency?: number | "unbounded" | undefined
 }
 
+type Returned<Out> = Out extends Effect.Effect<infer A, infer _E, infer _R> ? A : Out
+type ReturnedError<Out> = Out extends Effect.Effect<infer _A, infer E, infer _R> ? E : never
+type ReturnedServices<Out> = Out extends Effect.Effect<infer _A, infer _E, infer R> ? R : never
+
 /**
- * Makes a parallel of named branches. All get the same input; each is a nested run. When the mode is decided, the other
- * branches are interrupted, their requests aborted, and their finalizers awaited, before the outcome is seen.
+ * Makes a parallel of branches: a record of runners, or an array. All get the same input; each is a nested run, named by
+ * its key, and tells an `ItemCompleted` when it ends. When the mode is decided, the other branches are interrupted, their
+ * requests aborted, and their finalizers awaited, before the outcome is seen.
+ *
+ * The output has the form of the branches; in mode `race` it is the winner's, and in mode `quorum` it holds the winners
+ * only. `combine` makes one output of it: a function of it (plain or an Effect), or a runner that is given it as text,
+ * such as an agent that summarises (see {@link asText}).
  *
  * Fails with `ParallelError` (never in mode `settle`). Throws `InvalidDefinition` for no branches, or a quorum that they
  * cannot reach.
@@ -102,126 +96,173 @@ export interface Options<M extends Mode> {
  *
  * const legal = Agent.make("legal", { instructions: "Look at it as a lawyer." })
  * const finance = Agent.make("finance", { instructions: "Look at it as an accountant." })
+ * const chair = Agent.make("chair", { instructions: "Sum up what the panel says." })
+ *
  * const panel = Parallel.make("panel", { legal, finance })
+ * const verdict = Parallel.make("verdict", { legal, finance }, { combine: chair })
+ * const either = Parallel.make("either", [legal, finance], { mode: Parallel.race })
  */
-export const make = <const B extends Branches, M extends Mode = FailFast>(
-  name: string,
-  branches: B,
-  options: Options<M> = {}
-): Runner.Runner<Input<B>, Output<B, M>, M extends Settle ? never : ParallelError<Errors<B>>, Services<B>> => {
-  const mode: Mode = options.mode ?? failFast
-  const entries = Object.entries(branches) as ReadonlyArray<readonly [string, AnyRunner]>
-  check(name, entries.length, mode, options.concurrency)
+export const make: {
+  <const B extends Branches, C, E2, R2, M extends Mode = Group.FailFast>(
+    name: string,
+    branches: B,
+    options: Options<M> & { readonly combine: Runner.Runner<string, C, E2, R2> }
+  ): Runner.Runner<Input<B>, C, Error<B, M> | E2, Services<B> | R2>
+  <const B extends Branches, Out, M extends Mode = Group.FailFast>(
+    name: string,
+    branches: B,
+    options: Options<M> & { readonly combine: (outputs: Output<B, M>) => Out }
+  ): Runner.Runner<Input<B>, Returned<Out>, Error<B, M> | ReturnedError<Out>, Services<B> | ReturnedServices<Out>>
+  <const B extends Branches, M extends Mode = Group.FailFast>(
+    name: string,
+    branches: B,
+    options?: Options<M> & { readonly combine?: undefined }
+  ): Runner.Runner<Input<B>, Output<B, M>, Error<B, M>, Services<B>>
+} = (name: string, branches: Branches, options: Options<Mode> & { readonly combine?: Combine | undefined } = {}) => {
+  const mode: Mode = options.mode ?? Group.failFast
+  const isArray = Array.isArray(branches)
+  const entries: ReadonlyArray<readonly [string, AnyRunner]> = isArray
+    ? withKeys(branches as ReadonlyArray<AnyRunner>)
+    : (Object.entries(branches) as ReadonlyArray<readonly [string, AnyRunner]>)
+  const { combine, concurrency } = options
+  Group.check(`parallel "${name}"`, entries.length, mode, concurrency)
+  const members = entries.map(([key, runner]) => ({ name: key, runner }))
+  const last = Runner.isRunner(combine) ? [{ name: combine.name, role: "combine", runner: combine }] : []
   return Runner.workflow(name, {
     description: options.description,
-    structure: () => ({
-      kind: "parallel",
-      note: mode._tag === "quorum" ? `quorum of ${mode.n}` : mode._tag,
-      members: entries.map(([key, runner]) => ({ name: key, runner }))
-    }),
-    run: (input: never) => new Group(name, entries, input, options.concurrency ?? "unbounded").run(mode)
+    structure: () => ({ kind: "parallel", note: noteOf(mode), members: [...members, ...last] }),
+    encodedLike: combine,
+    run: (input: never, state) =>
+      Effect.flatMap(
+        Group.run(
+          entries.map(([key, runner]) => [key, Runner.named(runner, key).run(input)]),
+          { name, mode, concurrency, state }
+        ),
+        (outputs) => {
+          const shaped = shape(outputs, mode, isArray)
+          if (combine === undefined) return Effect.succeed(shaped)
+          if (Runner.isRunner(combine))
+            return combine.run((mode._tag === "race" ? plain(shaped) : asText(shaped)) as never)
+          const made = combine(shaped as never)
+          return Effect.isEffect(made) ? made : Effect.succeed(made)
+        }
+      )
     // The group works on erased branches; this is where their types come back.
   }) as never
 }
 
-const check = (name: string, count: number, mode: Mode, concurrency: number | "unbounded" | undefined): void => {
-  const refuse = (problem: string, remedy: string) => {
-    throw new InvalidDefinition({ subject: `parallel "${name}"`, problem, remedy })
-  }
-  if (count === 0) refuse("it has no branches", "Give it at least one")
-  if (mode._tag === "quorum" && !(Number.isInteger(mode.n) && mode.n >= 1 && mode.n <= count)) {
-    refuse(`a quorum of ${mode.n} cannot be reached by ${count} branches`, `Use 1 to ${count}`)
-  }
-  if (typeof concurrency === "number" && !(concurrency >= 1)) refuse(`concurrency is ${concurrency}`, "Use 1 or more")
+type Combine = Runner.Any | ((outputs: never) => unknown)
+
+/** What mode gave, in the form of the branches. */
+export const shape = (outputs: ReadonlyArray<readonly [string, unknown]>, mode: Mode, isArray: boolean): unknown =>
+  mode._tag === "race" ? outputs[0]?.[1] : isArray ? outputs.map(([, output]) => output) : Object.fromEntries(outputs)
+
+/** @internal Names for runners in an array: their own, numbered where two have the same. */
+export const withKeys = <R extends { readonly name: string }>(
+  runners: ReadonlyArray<R>
+): ReadonlyArray<readonly [string, R]> => {
+  const counts = new Map<string, number>()
+  return runners.map((runner) => {
+    const count = (counts.get(runner.name) ?? 0) + 1
+    counts.set(runner.name, count)
+    return [count === 1 ? runner.name : `${runner.name} ${count}`, runner]
+  })
 }
 
-/** The branches of one run, and what has become of each. */
-class Group {
-  readonly #name: string
-  readonly #entries: ReadonlyArray<readonly [string, AnyRunner]>
-  readonly #input: never
-  readonly #concurrency: number | "unbounded"
-  readonly #outputs = new Map<string, unknown>()
-  readonly #failures: Array<BranchFailure<unknown>> = []
+/** @internal How the mode is drawn. */
+export const noteOf = (mode: Mode): string => (mode._tag === "quorum" ? `quorum of ${mode.n}` : mode._tag)
 
-  constructor(
-    name: string,
-    entries: ReadonlyArray<readonly [string, AnyRunner]>,
-    input: never,
-    concurrency: number | "unbounded"
-  ) {
-    this.#name = name
-    this.#entries = entries
-    this.#input = input
-    this.#concurrency = concurrency
+/**
+ * Outputs of several branches as one text, each under a heading: what a runner given as `combine` gets. Outputs in an
+ * array are numbered; a failed branch of mode `settle` says why.
+ */
+export const asText = (outputs: unknown): string => {
+  const entries = Array.isArray(outputs)
+    ? outputs.map((output: unknown, index) => [String(index + 1), output] as const)
+    : Object.entries(outputs as Readonly<Record<string, unknown>>)
+  return entries.map(([key, output]) => `## ${key}\n\n${plain(output)}`).join("\n\n")
+}
+
+const plain = (output: unknown): string => {
+  if (Result.isResult(output)) {
+    return Result.isSuccess(output) ? plain(output.success) : `(failed: ${Group.textOf(output.failure)})`
   }
+  return typeof output === "string" ? output : JSON.stringify(toJson(output), undefined, 2)
+}
 
-  run(mode: Mode): Effect.Effect<unknown, unknown, unknown> {
-    switch (mode._tag) {
-      case "settle":
-        return this.#settle()
-      case "failFast":
-        return Effect.map(this.#until(this.#entries.length), () => this.#named())
-      case "quorum":
-        return Effect.map(this.#until(mode.n), () => this.#named())
-      case "race":
-        return Effect.map(this.#until(1), () => [...this.#outputs.values()][0])
-    }
+/** How {@link hedge} attempts. */
+export interface HedgeOptions {
+  readonly description?: string | undefined
+  /** How long an attempt may take before the next one begins beside it. */
+  readonly delay: Duration.Input
+  /** How many attempts at most. Default 2. */
+  readonly attempts?: number | undefined
+}
+
+/**
+ * Makes a hedge of a runner: when an attempt has taken longer than `delay`, or has failed, another one begins beside it.
+ * The first to succeed wins, and the others are interrupted. It trades a few more requests for a short tail of slow ones
+ * (Dean and Barroso, 2013, "The Tail at Scale").
+ *
+ * Fails with `ParallelError`, which lists what every attempt failed with. Throws `InvalidDefinition` for fewer than one
+ * attempt or a delay that is none.
+ *
+ * @example
+ * import { Agent, Parallel } from "troupe"
+ *
+ * const writer = Agent.make("writer", { instructions: "Write a slogan." })
+ * const quick = Parallel.hedge("quick", writer, { delay: "2 seconds" })
+ */
+export const hedge = <I, A, E, R>(
+  name: string,
+  runner: Runner.Runner<I, A, E, R>,
+  options: HedgeOptions
+): Runner.Runner<I, A, Group.ParallelError<E>, R> => {
+  const attempts = options.attempts ?? 2
+  const refuse = (problem: string, remedy: string) =>
+    new InvalidDefinition({ subject: `hedge "${name}"`, problem, remedy })
+  if (!(Number.isInteger(attempts) && attempts >= 1)) {
+    throw refuse(`attempts is ${attempts}`, "Use a whole number from 1")
   }
+  const given = Duration.fromInput(options.delay)
+  if (Option.isNone(given)) throw refuse("its delay is no duration", 'Use one such as "2 seconds"')
+  const delay = given.value
+  return Runner.workflow(name, {
+    description: options.description,
+    structure: () => ({
+      kind: "hedge",
+      note: `at most ${attempts} attempts, ${Duration.format(delay)} apart`,
+      members: [{ name: runner.name, runner }]
+    }),
+    encodedLike: runner,
+    run: (input: I, state) => hedged(name, runner, input, delay, attempts, state)
+  })
+}
 
-  #settle(): Effect.Effect<unknown, unknown, unknown> {
+const hedged = <I, A, E, R>(
+  name: string,
+  runner: Runner.Runner<I, A, E, R>,
+  input: I,
+  delay: Duration.Duration,
+  attempts: number,
+  state: RunState
+): Effect.Effect<A, Group.ParallelError<E>, R> =>
+  Effect.suspend(() => {
+    const numbers = Array.from({ length: attempts }, (_, index) => index)
+    const failures = numbers.map(() => Deferred.makeUnsafe<void>())
+    const entries = numbers.map((index): Group.Entry => {
+      const attempt = Runner.named(runner, `${runner.name} ${index + 1}`).run(input)
+      const failing = Effect.onError(attempt, () => Deferred.succeed(failures[index]!, undefined))
+      if (index === 0) return [`${index + 1}`, failing]
+      // Each waits for the one before it: as long as the delay, times its number, or until all before it have failed.
+      const before = Effect.forEach(failures.slice(0, index), (one) => Deferred.await(one), { discard: true })
+      return [
+        `${index + 1}`,
+        Effect.andThen(Effect.raceFirst(Effect.sleep(Duration.times(delay, index)), before), failing)
+      ]
+    })
     return Effect.map(
-      Effect.forEach(
-        this.#entries,
-        ([key, runner]) => Effect.map(Effect.result(runner.run(this.#input)), (result) => [key, result] as const),
-        { concurrency: this.#concurrency }
-      ),
-      (results) => Object.fromEntries(results)
-    )
-  }
-
-  /** Runs the branches until `needed` have succeeded, or so many have failed that they cannot any more. */
-  #until(needed: number): Effect.Effect<void, ParallelError<unknown>, unknown> {
-    return Effect.gen({ self: this }, function* () {
-      const decided = yield* Deferred.make<void>()
-      let open = true
-      const allowed = this.#entries.length - needed
-      const branch = ([key, runner]: readonly [string, AnyRunner]) =>
-        Effect.onExit(runner.run(this.#input), (exit) => {
-          if (Exit.isSuccess(exit)) {
-            if (open) this.#outputs.set(key, exit.value)
-          } else this.#noteFailure(key, exit.cause)
-          if (!open || (this.#outputs.size < needed && this.#failures.length <= allowed)) return Effect.void
-          open = false
-          return Deferred.succeed(decided, undefined)
-        }).pipe(Effect.exit)
-      const all = Effect.forEach(this.#entries, branch, { concurrency: this.#concurrency, discard: true })
-      yield* Effect.raceFirst(all, Deferred.await(decided))
-      if (this.#outputs.size >= needed) return
-      return yield* Effect.fail(this.#error())
-    })
-  }
-
-  #noteFailure(branch: string, cause: Cause.Cause<unknown>): void {
-    for (const reason of cause.reasons) {
-      if (Cause.isFailReason(reason)) this.#failures.push({ branch, error: reason.error })
-      else if (Cause.isDieReason(reason)) this.#failures.push({ branch, error: reason.defect })
-    }
-  }
-
-  #named(): unknown {
-    // In the order of the definition, whichever came first.
-    return Object.fromEntries(
-      this.#entries.flatMap(([key]) => (this.#outputs.has(key) ? [[key, this.#outputs.get(key)] as const] : []))
-    )
-  }
-
-  #error(): ParallelError<unknown> {
-    const failed = new Set(this.#failures.map(({ branch }) => branch))
-    return new ParallelError({
-      name: this.#name,
-      failures: this.#failures,
-      interrupted: this.#entries.flatMap(([key]) => (failed.has(key) || this.#outputs.has(key) ? [] : [key]))
-    })
-  }
-}
+      Group.run(entries, { name, mode: race, concurrency: "unbounded", state }),
+      (outputs) => outputs[0]![1]
+    ) as Effect.Effect<A, Group.ParallelError<E>, R>
+  })

@@ -1,5 +1,5 @@
 /** The design's workflows, as types. Checked by the compiler; it runs nothing. */
-import { Effect, type Result, Schema } from "effect"
+import { Effect, Result, Schema } from "effect"
 import type { LanguageModel } from "effect/ai"
 import { Agent, Chain, EvaluatorOptimizer, Parallel, Router, Runner } from "troupe"
 
@@ -55,10 +55,37 @@ const settled = Parallel.make("settled", { count, failing }, { mode: Parallel.se
 proven<
   Equal<
     Runner.Output<typeof settled>,
-    { readonly count: Result.Result<number, never>; readonly failing: Result.Result<never, "no"> }
+    {
+      readonly count: Result.Result<number, Parallel.BranchDefect>
+      readonly failing: Result.Result<never, "no" | Parallel.BranchDefect>
+    }
   >
 >()
 proven<Equal<Runner.Error<typeof settled>, never>>()
+const listed = Parallel.make("listed", [count, researcher])
+proven<Equal<Runner.Output<typeof listed>, readonly [number, string]>>()
+const some = Parallel.make("some", [count, failing], { mode: Parallel.quorum(1) })
+proven<Equal<Runner.Output<typeof some>, ReadonlyArray<number>>>()
+const summed = Parallel.make(
+  "summed",
+  { researcher, count },
+  { combine: ({ count: n, researcher: text }) => n + text.length }
+)
+proven<Equal<Runner.Output<typeof summed>, number>>()
+proven<Equal<Runner.Error<typeof summed>, Parallel.ParallelError<Agent.Error>>>()
+const checked = Parallel.make("checked", [count, count], {
+  mode: Parallel.settle,
+  combine: ([a]) => Effect.fromResult(Result.mapError(a, () => "lost" as const))
+})
+proven<Equal<Runner.Output<typeof checked>, number>>()
+proven<Equal<Runner.Error<typeof checked>, "lost">>()
+const told = Parallel.make("told", { count, failing }, { combine: judge })
+proven<Equal<Runner.Output<typeof told>, Verdict>>()
+proven<Equal<Runner.Error<typeof told>, Parallel.ParallelError<"no"> | Agent.Error>>()
+const quick = Parallel.hedge("quick", failing, { delay: "1 second" })
+proven<Equal<Runner.Error<typeof quick>, Parallel.ParallelError<"no">>>()
+// @ts-expect-error the branches do not take the same input
+Parallel.make("mixed", [count, Runner.make("n", { run: (n: number) => Effect.succeed(n) })]).run("text")
 
 const refined = EvaluatorOptimizer.make("refined", {
   generator: writer,

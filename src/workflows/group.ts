@@ -1,0 +1,230 @@
+/**
+ * Several pieces of work at once, whose outcomes decide together: what Parallel, Router and Gather are made of. It
+ * touches the run's bookkeeping and no runner.
+ */
+import * as Cause from "effect/Cause"
+import * as Data from "effect/Data"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Result from "effect/Result"
+import type { RunState } from "../internal/RunState.ts"
+import { InvalidDefinition } from "../RunError.ts"
+
+/** Every branch must succeed; the first failure interrupts the others. The default. */
+export interface FailFast {
+  readonly _tag: "failFast"
+}
+/** Every branch runs to its end; its success or its failure is the output. */
+export interface Settle {
+  readonly _tag: "settle"
+}
+/** The first success wins and interrupts the others. */
+export interface Race {
+  readonly _tag: "race"
+}
+/** The first `n` successes win and interrupt the others. */
+export interface Quorum {
+  readonly _tag: "quorum"
+  readonly n: number
+}
+/** How branches depend on one another. */
+export type Mode = FailFast | Settle | Race | Quorum
+
+export const failFast: FailFast = { _tag: "failFast" }
+
+/** A branch ended by something that is no failure of its type: a bug, or it interrupted itself. */
+export class BranchDefect extends Data.TaggedError("BranchDefect")<{ readonly defect: unknown }> {
+  override get message(): string {
+    return `an unexpected error: ${textOf(this.defect)}`
+  }
+}
+
+/** One branch that failed. */
+export interface BranchFailure<out E> {
+  readonly branch: string
+  readonly error: E | BranchDefect
+}
+
+/**
+ * Too many branches failed for the mode. Every failure is listed, the first one first, those of branches that failed
+ * while they were being interrupted included. All finalizers have run.
+ */
+export class ParallelError<E> extends Data.TaggedError("ParallelError")<{
+  readonly name: string
+  readonly failures: ReadonlyArray<BranchFailure<E>>
+  /** Branches that were interrupted or never began. */
+  readonly interrupted: ReadonlyArray<string>
+}> {
+  override get message(): string {
+    const failed = this.failures.map(({ branch, error }) => `"${branch}": ${textOf(error)}`).join("; ")
+    const others = this.interrupted.length === 0 ? "" : ` Interrupted: ${this.interrupted.join(", ")}.`
+    return `"${this.name}": ${this.failures.length === 1 ? "a branch" : `${this.failures.length} branches`} failed: ${failed}.${others}`
+  }
+}
+
+/** What a failure says of itself, for a message. */
+export const textOf = (error: unknown): string =>
+  error instanceof Error ? error.message : typeof error === "string" ? error : JSON.stringify(error)
+
+/** One piece of work, under the name that it has in events and errors. */
+export type Entry = readonly [key: string, work: Effect.Effect<unknown, unknown, unknown>]
+
+export interface Settings {
+  /** The workflow, as errors name it. */
+  readonly name: string
+  readonly mode: Mode
+  readonly concurrency: number | "unbounded" | undefined
+  readonly state: RunState
+}
+
+/** Throws `InvalidDefinition` for a group of `count` that could never be decided. */
+export const check = (
+  subject: string,
+  count: number | undefined,
+  mode: Mode,
+  concurrency: number | "unbounded" | undefined
+): void => {
+  const refuse = (problem: string, remedy: string) => {
+    throw new InvalidDefinition({ subject, problem, remedy })
+  }
+  if (count === 0) refuse("it has no branches", "Give it at least one")
+  if (mode._tag === "quorum") {
+    const { n } = mode
+    if (!(Number.isInteger(n) && n >= 1)) refuse(`a quorum of ${n} makes no sense`, "Use a whole number from 1")
+    if (count !== undefined && n > count) {
+      refuse(`a quorum of ${n} cannot be reached by ${count} branches`, `Use 1 to ${count}`)
+    }
+  }
+  if (typeof concurrency === "number" && !(concurrency >= 1)) refuse(`concurrency is ${concurrency}`, "Use 1 or more")
+}
+
+/**
+ * Runs the entries until their outcomes decide. Gives the outputs that count, in the order of the entries: all of them
+ * (failFast), a `Result` of each (settle), the first (race), the first `n` (quorum). Fails with `ParallelError`, never in
+ * mode settle. What is still running when it is decided has been interrupted, and is over, before the outcome is seen.
+ */
+export const run = (
+  entries: ReadonlyArray<Entry>,
+  settings: Settings
+): Effect.Effect<ReadonlyArray<readonly [key: string, output: unknown]>, ParallelError<unknown>, unknown> =>
+  Effect.suspend(() => new Group(entries, settings).run())
+
+type Outcome = { readonly _tag: "output"; readonly value: unknown } | { readonly _tag: "failed" }
+const failedOutcome: Outcome = { _tag: "failed" }
+
+/** The branches of one run, and what has become of each. */
+class Group {
+  readonly #entries: ReadonlyArray<Entry>
+  readonly #settings: Settings
+  readonly #outcomes: Array<Outcome | undefined>
+  readonly #failures: Array<BranchFailure<unknown>> = []
+  /** How many must succeed. */
+  readonly #needed: number
+  #succeeded = 0
+  #failed = 0
+  #done = 0
+
+  constructor(entries: ReadonlyArray<Entry>, settings: Settings) {
+    this.#entries = entries
+    this.#settings = settings
+    this.#outcomes = Array.from({ length: entries.length })
+    const { mode } = settings
+    this.#needed = mode._tag === "race" ? 1 : mode._tag === "quorum" ? mode.n : entries.length
+  }
+
+  run(): Effect.Effect<ReadonlyArray<readonly [string, unknown]>, ParallelError<unknown>, unknown> {
+    const concurrency = this.#settings.concurrency ?? "unbounded"
+    const decided = Deferred.makeUnsafe<void>()
+    const all = Effect.forEach(this.#entries, (entry, index) => this.#branch(entry, index, decided), {
+      concurrency,
+      discard: true
+    })
+    const over = this.#settles ? all : Effect.raceFirst(all, Deferred.await(decided))
+    return Effect.flatMap(over, () =>
+      this.#settles || this.#isReached ? Effect.succeed(this.#outputs()) : this.#fail()
+    )
+  }
+
+  get #settles(): boolean {
+    return this.#settings.mode._tag === "settle"
+  }
+
+  get #isReached(): boolean {
+    return this.#succeeded >= this.#needed
+  }
+
+  get #isDecided(): boolean {
+    return !this.#settles && (this.#isReached || this.#failed > this.#entries.length - this.#needed)
+  }
+
+  #branch([key, work]: Entry, index: number, decided: Deferred.Deferred<void>): Effect.Effect<unknown, never, unknown> {
+    return Effect.exit(
+      Effect.onExit(work, (exit) => {
+        const wasDecided = this.#isDecided
+        const status = this.#note(key, index, exit, wasDecided)
+        // The others are told first: an event may have to wait for whoever reads the stream.
+        if (!wasDecided && this.#isDecided) Deferred.doneUnsafe(decided, Effect.void)
+        const done = ++this.#done
+        return this.#settings.state.emit({
+          _tag: "ItemCompleted",
+          item: key,
+          status,
+          done,
+          total: this.#entries.length
+        })
+      })
+    )
+  }
+
+  #note(
+    branch: string,
+    index: number,
+    exit: Exit.Exit<unknown, unknown>,
+    wasDecided: boolean
+  ): "completed" | "failed" | "interrupted" {
+    if (Exit.isSuccess(exit)) {
+      if (!wasDecided) {
+        this.#succeeded++
+        this.#outcomes[index] = { _tag: "output", value: this.#settles ? Result.succeed(exit.value) : exit.value }
+      }
+      return "completed"
+    }
+    const interrupted = Cause.hasInterruptsOnly(exit.cause)
+    if (interrupted && wasDecided) return "interrupted"
+    const errors = errorsOf(exit.cause)
+    for (const error of errors) this.#failures.push({ branch, error })
+    this.#failed++
+    this.#outcomes[index] = this.#settles ? { _tag: "output", value: Result.fail(errors[0]) } : failedOutcome
+    return interrupted ? "interrupted" : "failed"
+  }
+
+  #outputs(): ReadonlyArray<readonly [string, unknown]> {
+    return this.#entries.flatMap(([key], index) => {
+      const outcome = this.#outcomes[index]
+      return outcome?._tag === "output" ? [[key, outcome.value] as const] : []
+    })
+  }
+
+  #fail(): Effect.Effect<never, ParallelError<unknown>> {
+    return Effect.fail(
+      new ParallelError({
+        name: this.#settings.name,
+        failures: this.#failures,
+        interrupted: this.#entries.flatMap(([key], index) => (this.#outcomes[index] === undefined ? [key] : []))
+      })
+    )
+  }
+}
+
+/** Every failure in a cause: what a finalizer failed with stands beside what the branch did. */
+const errorsOf = (cause: Cause.Cause<unknown>): ReadonlyArray<unknown> => {
+  const errors = cause.reasons.flatMap((reason) =>
+    Cause.isFailReason(reason)
+      ? [reason.error]
+      : Cause.isDieReason(reason)
+        ? [new BranchDefect({ defect: reason.defect })]
+        : []
+  )
+  return errors.length > 0 ? errors : [new BranchDefect({ defect: "the branch interrupted itself" })]
+}

@@ -1,11 +1,70 @@
 /** Chains: runners one after the other, each given what the one before it gave. It touches `Runner` only. */
+import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
+import type { RunState } from "../internal/RunState.ts"
 import type { Member } from "../internal/structure.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 
-/** A step of a chain: any runner, or a function that gives an Effect. */
-export type Step<I, A, E, R> = Runner.Runner<I, A, E, R> | ((input: I) => Effect.Effect<A, E, R>)
+/** A step of a chain: any runner, a {@link gate}, or a function that gives an Effect. */
+export type Step<I, A, E, R> = Runner.Runner<I, A, E, R> | Gate<I, A, E, R> | ((input: I) => Effect.Effect<A, E, R>)
+type AnyStep = Step<never, unknown, unknown, unknown>
+
+/** An early answer: what a {@link gate} gives to end its chain. */
+export class Stop<out A> extends Data.TaggedClass("troupe/Chain/Stop")<{ readonly answer: A }> {}
+
+/** Ends the chain with `answer`: what a {@link gate} returns when the steps after it are not needed. */
+export const stop = <A>(answer: A): Stop<A> => new Stop({ answer })
+
+const GateTypeId = "~troupe/Chain/Gate"
+
+/** A place between steps where a chain can end. */
+export interface Gate<in I, out A, out E, out R> {
+  readonly [GateTypeId]: typeof GateTypeId
+  readonly name: string
+  /** @internal Fails with a `Stop` to end the chain. */
+  readonly check: (input: I) => Effect.Effect<A, E, R>
+}
+
+type Value<Out> = Out extends Effect.Effect<infer A, infer _E, infer _R> ? A : Out
+type ErrorOf<Out> = Out extends Effect.Effect<infer _A, infer E, infer _R> ? E : never
+type ServicesOf<Out> = Out extends Effect.Effect<infer _A, infer _E, infer R> ? R : never
+type Passed<A> = Exclude<A, Stop<unknown>>
+type Stops<A> = Extract<A, Stop<unknown>>
+
+/**
+ * Makes a gate: a step that lets the chain go on with what it returns, ends it early by returning {@link stop}, or ends it
+ * with a typed error by failing. `check` is a plain function or gives an Effect. The early answer is part of the chain's
+ * output type, and the chain tells a `StoppedEarly`. A gate ends the chain that it stands in, not one around that.
+ *
+ * @example
+ * import { Agent, Chain } from "troupe"
+ *
+ * const writer = Agent.make("writer", { instructions: "Answer in a letter." })
+ * const mail = Chain.make("mail", [
+ *   Chain.gate("not empty", (text: string) => (text.trim() === "" ? Chain.stop("There is nothing to answer.") : text)),
+ *   writer
+ * ])
+ */
+export const gate = <I, Out>(
+  name: string,
+  check: (input: I) => Out
+): Gate<I, Passed<Value<Out>>, ErrorOf<Out> | Stops<Value<Out>>, ServicesOf<Out>> => ({
+  [GateTypeId]: GateTypeId,
+  name,
+  check: ((input: I) =>
+    Effect.suspend(() => {
+      const made = check(input)
+      const given: Effect.Effect<unknown, unknown, unknown> = Effect.isEffect(made) ? made : Effect.succeed(made)
+      return Effect.flatMap(given, (value) => (value instanceof Stop ? Effect.fail(value) : Effect.succeed(value)))
+      // What a gate passes, stops and fails with is told apart here, and in its type.
+    })) as never
+})
+
+const isGate = (step: object): step is Gate<never, unknown, unknown, unknown> => GateTypeId in step
+
+type Answer<E> = E extends Stop<infer A> ? A : never
+type Chained<I, A, E, R> = Runner.Runner<I, A | Answer<E>, Exclude<E, Stop<unknown>>, R>
 
 interface Options {
   readonly description?: string | undefined
@@ -14,7 +73,7 @@ interface Options {
 /**
  * Makes a chain. The output of each step is the input of the next; a step that does not fit is a compile error. The
  * steps are nested runs of one run: it fails with the error of the step that failed, and interrupting it interrupts the
- * step under way. A chain in a chain does what its steps would.
+ * step under way. A chain in a chain does what its steps would; chains of more than ten steps are made of chains.
  *
  * @example
  * import { Effect } from "effect"
@@ -25,46 +84,136 @@ interface Options {
  * const pipeline = Chain.make("pipeline", [writer, editor, (text: string) => Effect.succeed(text.trim())])
  */
 export const make: {
-  <I, A, E1, R1>(name: string, steps: readonly [Step<I, A, E1, R1>], options?: Options): Runner.Runner<I, A, E1, R1>
-  <I, A, B, E1, R1, E2, R2>(
+  <I, T1, E1, R1>(name: string, steps: readonly [Step<I, T1, E1, R1>], options?: Options): Chained<I, T1, E1, R1>
+  <I, T1, T2, E1, R1, E2, R2>(
     name: string,
-    steps: readonly [Step<I, A, E1, R1>, Step<A, B, E2, R2>],
+    steps: readonly [Step<I, T1, E1, R1>, Step<T1, T2, E2, R2>],
     options?: Options
-  ): Runner.Runner<I, B, E1 | E2, R1 | R2>
-  <I, A, B, C, E1, R1, E2, R2, E3, R3>(
+  ): Chained<I, T2, E1 | E2, R1 | R2>
+  <I, T1, T2, T3, E1, R1, E2, R2, E3, R3>(
     name: string,
-    steps: readonly [Step<I, A, E1, R1>, Step<A, B, E2, R2>, Step<B, C, E3, R3>],
+    steps: readonly [Step<I, T1, E1, R1>, Step<T1, T2, E2, R2>, Step<T2, T3, E3, R3>],
     options?: Options
-  ): Runner.Runner<I, C, E1 | E2 | E3, R1 | R2 | R3>
-  <I, A, B, C, D, E1, R1, E2, R2, E3, R3, E4, R4>(
+  ): Chained<I, T3, E1 | E2 | E3, R1 | R2 | R3>
+  <I, T1, T2, T3, T4, E1, R1, E2, R2, E3, R3, E4, R4>(
     name: string,
-    steps: readonly [Step<I, A, E1, R1>, Step<A, B, E2, R2>, Step<B, C, E3, R3>, Step<C, D, E4, R4>],
+    steps: readonly [Step<I, T1, E1, R1>, Step<T1, T2, E2, R2>, Step<T2, T3, E3, R3>, Step<T3, T4, E4, R4>],
     options?: Options
-  ): Runner.Runner<I, D, E1 | E2 | E3 | E4, R1 | R2 | R3 | R4>
-  <I, A, B, C, D, F, E1, R1, E2, R2, E3, R3, E4, R4, E5, R5>(
-    name: string,
-    steps: readonly [
-      Step<I, A, E1, R1>,
-      Step<A, B, E2, R2>,
-      Step<B, C, E3, R3>,
-      Step<C, D, E4, R4>,
-      Step<D, F, E5, R5>
-    ],
-    options?: Options
-  ): Runner.Runner<I, F, E1 | E2 | E3 | E4 | E5, R1 | R2 | R3 | R4 | R5>
-  <I, A, B, C, D, F, G, E1, R1, E2, R2, E3, R3, E4, R4, E5, R5, E6, R6>(
+  ): Chained<I, T4, E1 | E2 | E3 | E4, R1 | R2 | R3 | R4>
+  <I, T1, T2, T3, T4, T5, E1, R1, E2, R2, E3, R3, E4, R4, E5, R5>(
     name: string,
     steps: readonly [
-      Step<I, A, E1, R1>,
-      Step<A, B, E2, R2>,
-      Step<B, C, E3, R3>,
-      Step<C, D, E4, R4>,
-      Step<D, F, E5, R5>,
-      Step<F, G, E6, R6>
+      Step<I, T1, E1, R1>,
+      Step<T1, T2, E2, R2>,
+      Step<T2, T3, E3, R3>,
+      Step<T3, T4, E4, R4>,
+      Step<T4, T5, E5, R5>
     ],
     options?: Options
-  ): Runner.Runner<I, G, E1 | E2 | E3 | E4 | E5 | E6, R1 | R2 | R3 | R4 | R5 | R6>
-} = (name: string, steps: ReadonlyArray<Step<never, unknown, unknown, unknown>>, options?: Options) => {
+  ): Chained<I, T5, E1 | E2 | E3 | E4 | E5, R1 | R2 | R3 | R4 | R5>
+  <I, T1, T2, T3, T4, T5, T6, E1, R1, E2, R2, E3, R3, E4, R4, E5, R5, E6, R6>(
+    name: string,
+    steps: readonly [
+      Step<I, T1, E1, R1>,
+      Step<T1, T2, E2, R2>,
+      Step<T2, T3, E3, R3>,
+      Step<T3, T4, E4, R4>,
+      Step<T4, T5, E5, R5>,
+      Step<T5, T6, E6, R6>
+    ],
+    options?: Options
+  ): Chained<I, T6, E1 | E2 | E3 | E4 | E5 | E6, R1 | R2 | R3 | R4 | R5 | R6>
+  <I, T1, T2, T3, T4, T5, T6, T7, E1, R1, E2, R2, E3, R3, E4, R4, E5, R5, E6, R6, E7, R7>(
+    name: string,
+    steps: readonly [
+      Step<I, T1, E1, R1>,
+      Step<T1, T2, E2, R2>,
+      Step<T2, T3, E3, R3>,
+      Step<T3, T4, E4, R4>,
+      Step<T4, T5, E5, R5>,
+      Step<T5, T6, E6, R6>,
+      Step<T6, T7, E7, R7>
+    ],
+    options?: Options
+  ): Chained<I, T7, E1 | E2 | E3 | E4 | E5 | E6 | E7, R1 | R2 | R3 | R4 | R5 | R6 | R7>
+  <I, T1, T2, T3, T4, T5, T6, T7, T8, E1, R1, E2, R2, E3, R3, E4, R4, E5, R5, E6, R6, E7, R7, E8, R8>(
+    name: string,
+    steps: readonly [
+      Step<I, T1, E1, R1>,
+      Step<T1, T2, E2, R2>,
+      Step<T2, T3, E3, R3>,
+      Step<T3, T4, E4, R4>,
+      Step<T4, T5, E5, R5>,
+      Step<T5, T6, E6, R6>,
+      Step<T6, T7, E7, R7>,
+      Step<T7, T8, E8, R8>
+    ],
+    options?: Options
+  ): Chained<I, T8, E1 | E2 | E3 | E4 | E5 | E6 | E7 | E8, R1 | R2 | R3 | R4 | R5 | R6 | R7 | R8>
+  <I, T1, T2, T3, T4, T5, T6, T7, T8, T9, E1, R1, E2, R2, E3, R3, E4, R4, E5, R5, E6, R6, E7, R7, E8, R8, E9, R9>(
+    name: string,
+    steps: readonly [
+      Step<I, T1, E1, R1>,
+      Step<T1, T2, E2, R2>,
+      Step<T2, T3, E3, R3>,
+      Step<T3, T4, E4, R4>,
+      Step<T4, T5, E5, R5>,
+      Step<T5, T6, E6, R6>,
+      Step<T6, T7, E7, R7>,
+      Step<T7, T8, E8, R8>,
+      Step<T8, T9, E9, R9>
+    ],
+    options?: Options
+  ): Chained<I, T9, E1 | E2 | E3 | E4 | E5 | E6 | E7 | E8 | E9, R1 | R2 | R3 | R4 | R5 | R6 | R7 | R8 | R9>
+  <
+    I,
+    T1,
+    T2,
+    T3,
+    T4,
+    T5,
+    T6,
+    T7,
+    T8,
+    T9,
+    T10,
+    E1,
+    R1,
+    E2,
+    R2,
+    E3,
+    R3,
+    E4,
+    R4,
+    E5,
+    R5,
+    E6,
+    R6,
+    E7,
+    R7,
+    E8,
+    R8,
+    E9,
+    R9,
+    E10,
+    R10
+  >(
+    name: string,
+    steps: readonly [
+      Step<I, T1, E1, R1>,
+      Step<T1, T2, E2, R2>,
+      Step<T2, T3, E3, R3>,
+      Step<T3, T4, E4, R4>,
+      Step<T4, T5, E5, R5>,
+      Step<T5, T6, E6, R6>,
+      Step<T6, T7, E7, R7>,
+      Step<T7, T8, E8, R8>,
+      Step<T8, T9, E9, R9>,
+      Step<T9, T10, E10, R10>
+    ],
+    options?: Options
+  ): Chained<I, T10, E1 | E2 | E3 | E4 | E5 | E6 | E7 | E8 | E9 | E10, R1 | R2 | R3 | R4 | R5 | R6 | R7 | R8 | R9 | R10>
+} = (name: string, steps: ReadonlyArray<AnyStep>, options?: Options) => {
   const last = steps.at(-1)
   if (last === undefined) {
     throw new InvalidDefinition({
@@ -76,18 +225,37 @@ export const make: {
   return Runner.workflow(name, {
     description: options?.description,
     structure: () => ({ kind: "chain", members: steps.map(memberOf) }),
-    encodedLike: last,
-    run: (input: never) =>
-      // The overloads have checked that each step takes what the one before it gives.
-      steps.reduce<Effect.Effect<unknown, unknown, unknown>>(
-        (before, step) => Effect.flatMap(before, (value) => run(step, value as never)),
-        Effect.succeed(input)
-      )
+    // An early answer may have another form than the last step's output.
+    encodedLike: steps.some(isGate) ? undefined : last,
+    // The overloads have checked that each step takes what the one before it gives.
+    run: (input: never, state) => run(steps, 0, input, state)
   }) as never
 }
 
-const memberOf = (step: Step<never, unknown, unknown, unknown>, index: number): Member =>
-  Runner.isRunner(step) ? { name: step.name, runner: step } : { name: step.name || `step ${index + 1}` }
+const run = (
+  steps: ReadonlyArray<AnyStep>,
+  index: number,
+  input: never,
+  state: RunState
+): Effect.Effect<unknown, unknown, unknown> => {
+  const step = steps[index]!
+  const goOn = (value: unknown) => run(steps, index + 1, value as never, state)
+  const isLast = index === steps.length - 1
+  if (isGate(step)) {
+    return Effect.matchEffect(step.check(input), {
+      onSuccess: (value) => (isLast ? Effect.succeed(value) : goOn(value)),
+      onFailure: (error) =>
+        error instanceof Stop
+          ? Effect.as(state.decide({ _tag: "StoppedEarly", gate: step.name }), error.answer)
+          : Effect.fail(error)
+    })
+  }
+  const done = Runner.isRunner(step) ? step.run(input) : Effect.suspend(() => step(input))
+  return isLast ? done : Effect.flatMap(done, goOn)
+}
 
-const run = (step: Step<never, unknown, unknown, unknown>, input: never): Effect.Effect<unknown, unknown, unknown> =>
-  Runner.isRunner(step) ? step.run(input) : step(input)
+const memberOf = (step: AnyStep, index: number): Member => {
+  if (Runner.isRunner(step)) return { name: step.name, runner: step }
+  if (isGate(step)) return { name: step.name, role: "gate" }
+  return { name: step.name === "" ? `step ${index + 1}` : step.name }
+}

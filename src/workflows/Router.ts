@@ -1,4 +1,4 @@
-/** Routers: one of several runners, chosen by a model or by a function. It touches `Runner` and `Agent`. */
+/** Routers: one of several runners, or some of them, chosen by a model or by a function. It touches `Runner` and `Agent`. */
 import * as Effect from "effect/Effect"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Prompt from "effect/ai/Prompt"
@@ -6,23 +6,26 @@ import * as Schema from "effect/Schema"
 import * as Agent from "../agents/Agent.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
-import type { Input } from "./Parallel.ts"
+import * as Group from "./group.ts"
+import * as Parallel from "./Parallel.ts"
 
 /** No route was chosen with enough confidence, or one that is not there, and there is no fallback. */
 export class RouteNotFound extends Schema.TaggedError<RouteNotFound>()("RouteNotFound", {
   name: Schema.String,
-  /** What was chosen. */
+  /** What was chosen; empty when nothing was. */
   route: Schema.String,
   /** How sure the model was, from 0 to 1; 1 for a function. */
   confidence: Schema.Finite,
   routes: Schema.Array(Schema.String)
 }) {
   override get message(): string {
-    return `"${this.name}" found no route: "${this.route}" with confidence ${this.confidence}. There are: ${this.routes.join(", ")}. Describe the routes better, lower the threshold, or give a fallback.`
+    const chosen = this.route === "" ? "nothing was chosen" : `"${this.route}" with confidence ${this.confidence}`
+    return `"${this.name}" found no route: ${chosen}. There are: ${this.routes.join(", ")}. Describe the routes better, lower the threshold, or give a fallback.`
   }
 }
 
 type Routes = Readonly<Record<string, Runner.Any>>
+type AnyRunner = Runner.Runner<never, unknown, unknown, unknown>
 
 /** How a router chooses. */
 export interface Options<Rs extends Routes, Fallback extends keyof Rs & string> {
@@ -39,12 +42,15 @@ export interface Options<Rs extends Routes, Fallback extends keyof Rs & string> 
 
 /** Chooses instead of the model. */
 export interface Classify<Rs extends Routes, Key, E, R> {
-  readonly classify: (input: Input<Rs>) => Effect.Effect<Key, E, R>
+  readonly classify: (input: Parallel.Input<Rs>) => Effect.Effect<Key, E, R>
 }
 
 /**
  * Makes a router. The choice is made first, by a typed answer of the model or by `classify`; then the chosen runner runs,
- * as a nested run, on the same input. Its name in the path of the events says which route was taken.
+ * as a nested run named by its route, on the same input. `RouteTaken` and `result(...).decisions` say which it was.
+ *
+ * Fails with `RouteNotFound`, and with what the choice or the route fails with. Throws `InvalidDefinition` for no routes,
+ * a fallback that is none of them, or a threshold outside of 0 to 1.
  *
  * @example
  * import { Agent, Router } from "troupe"
@@ -64,7 +70,7 @@ export const make: {
     name: string,
     options: Options<Rs, Fallback> & Classify<Rs, Key, EC, RC>
   ): Runner.Runner<
-    Input<Rs>,
+    Parallel.Input<Rs>,
     Runner.Output<Rs[keyof Rs]>,
     Runner.Error<Rs[keyof Rs]> | RouteNotFound | EC,
     Runner.Services<Rs[keyof Rs]> | RC
@@ -73,71 +79,216 @@ export const make: {
     name: string,
     options: Options<Rs, Fallback> & { readonly classify?: undefined }
   ): Runner.Runner<
-    Input<Rs> & Prompt.RawInput,
+    Parallel.Input<Rs> & Prompt.RawInput,
     Runner.Output<Rs[keyof Rs]>,
     Runner.Error<Rs[keyof Rs]> | RouteNotFound | Agent.Error,
     Runner.Services<Rs[keyof Rs]> | LanguageModel.LanguageModel
   >
-} = (
-  name: string,
-  options: Options<Routes, string> & {
-    readonly classify?: Classify<Routes, string, unknown, unknown>["classify"] | undefined
-  }
-) => {
-  const names = Object.keys(options.routes)
-  const refuse = (problem: string, remedy: string) =>
-    new InvalidDefinition({ subject: `router "${name}"`, problem, remedy })
-  if (names.length === 0) throw refuse("it has no routes", "Give it at least one")
-  const { fallback } = options
-  if (fallback !== undefined && !names.includes(fallback)) {
-    throw refuse(`its fallback "${fallback}" is no route`, `Use one of: ${names.join(", ")}`)
-  }
-  const threshold = options.threshold ?? 0
-  if (!(threshold >= 0 && threshold <= 1)) throw refuse(`its threshold is ${threshold}`, "Use 0 to 1")
+} = (name: string, options: AnyOptions) => {
+  const { routes, threshold } = checked(name, options)
   const { classify } = options
   const choose =
     classify === undefined
       ? byModel(name, options)
-      : (input: never) => Effect.map(classify(input), (route) => ({ route, confidence: 1 }))
+      : (input: never) => Effect.map(classify(input), (route) => ({ route: route as string, confidence: 1 }))
   return Runner.workflow(name, {
     description: options.description,
-    structure: () => ({
-      kind: "router",
-      note: fallback === undefined ? undefined : `else ${fallback}`,
-      members: Object.entries(options.routes).map(([key, runner]) => ({ name: key, runner }))
-    }),
+    structure: () => structure(options, "one of"),
     run: (input: never, state) =>
       Effect.flatMap(choose(input), ({ confidence, route }) => {
-        const sure = Object.hasOwn(options.routes, route) && confidence >= threshold
-        const taken = sure ? route : fallback
-        if (taken === undefined) return Effect.fail(new RouteNotFound({ name, route, confidence, routes: names }))
-        const runner = options.routes[taken] as Runner.Runner<never, unknown, unknown, unknown>
+        const sure = routes.has(route) && confidence >= threshold
+        const taken = sure ? route : options.fallback
+        if (taken === undefined) {
+          return Effect.fail(new RouteNotFound({ name, route, confidence, routes: [...routes.keys()] }))
+        }
         return Effect.andThen(
           state.decide({ _tag: "RouteTaken", routes: [taken], confidence, fallback: !sure }),
-          Runner.named(runner, taken).run(input)
+          Runner.named(routes.get(taken)!, taken).run(input)
         )
       })
   }) as never
 }
 
-const byModel = (name: string, options: Options<Routes, string>) => {
-  const routes = Object.entries(options.routes).map(
+/** How a router to several routes runs those that are chosen. */
+export interface ManyOptions<
+  Rs extends Routes,
+  Fallback extends keyof Rs & string,
+  M extends Parallel.Mode
+> extends Options<Rs, Fallback> {
+  /** How the chosen routes depend on one another. Default `Parallel.failFast`. A quorum is of those that are chosen. */
+  readonly mode?: M | undefined
+  /** How many chosen routes run at once. Default: all. */
+  readonly concurrency?: number | "unbounded" | undefined
+  /** How many routes may be chosen, the surest first. Default: all. */
+  readonly maxRoutes?: number | undefined
+}
+
+/** What the chosen routes give, by route; in mode `race` the winner's output. */
+export type ManyOutput<Rs extends Routes, M extends Parallel.Mode> = M extends Parallel.Race
+  ? Runner.Output<Rs[keyof Rs]>
+  : Partial<Parallel.Output<Rs, M>>
+
+/**
+ * Makes a router to several routes at once: every route that fits is taken, and those run as a `Parallel` does. The model
+ * says how sure it is of each; `classify` gives the keys.
+ *
+ * Fails as {@link make} does, and with `ParallelError` for routes that fail.
+ *
+ * @example
+ * import { Agent, Router } from "troupe"
+ *
+ * const billing = Agent.make("billing", { description: "Invoices and payments" })
+ * const technical = Agent.make("technical", { description: "Errors and outages" })
+ * const desk = Router.many("desk", { routes: { billing, technical }, fallback: "technical", threshold: 0.5 })
+ */
+export const many: {
+  <
+    Key extends string,
+    const Rs extends Routes & Readonly<Record<Key, Runner.Any>>,
+    Fallback extends keyof Rs & string,
+    EC,
+    RC,
+    M extends Parallel.Mode = Parallel.FailFast
+  >(
+    name: string,
+    options: ManyOptions<Rs, Fallback, M> & Classify<Rs, ReadonlyArray<Key>, EC, RC>
+  ): Runner.Runner<
+    Parallel.Input<Rs>,
+    ManyOutput<Rs, M>,
+    Parallel.Error<Rs, M> | RouteNotFound | EC,
+    Parallel.Services<Rs> | RC
+  >
+  <const Rs extends Routes, Fallback extends keyof Rs & string, M extends Parallel.Mode = Parallel.FailFast>(
+    name: string,
+    options: ManyOptions<Rs, Fallback, M> & { readonly classify?: undefined }
+  ): Runner.Runner<
+    Parallel.Input<Rs> & Prompt.RawInput,
+    ManyOutput<Rs, M>,
+    Parallel.Error<Rs, M> | RouteNotFound | Agent.Error,
+    Parallel.Services<Rs> | LanguageModel.LanguageModel
+  >
+} = (
+  name: string,
+  options: AnyOptions & {
+    readonly mode?: Parallel.Mode | undefined
+    readonly concurrency?: number | "unbounded" | undefined
+    readonly maxRoutes?: number | undefined
+  }
+) => {
+  const { routes, threshold } = checked(name, options)
+  const { classify, concurrency, maxRoutes = routes.size } = options
+  const mode = options.mode ?? Group.failFast
+  Group.check(`router "${name}"`, routes.size, mode, concurrency)
+  if (!(maxRoutes >= 1)) throw refusal(name, `maxRoutes is ${maxRoutes}`, "Use 1 or more")
+  const choose =
+    classify === undefined
+      ? eachByModel(name, options)
+      : (input: never) =>
+          Effect.map(classify(input), (keys) =>
+            (keys as ReadonlyArray<string>).map((route) => ({ route, confidence: 1 }))
+          )
+  return Runner.workflow(name, {
+    description: options.description,
+    structure: () => structure(options, "any of"),
+    run: (input: never, state) =>
+      Effect.flatMap(choose(input), (choices): Effect.Effect<unknown, unknown, unknown> => {
+        const chosen = choices
+          .filter(({ confidence, route }) => routes.has(route) && confidence >= threshold)
+          .toSorted((a, b) => b.confidence - a.confidence)
+          .filter(({ route }, index, all) => all.findIndex((one) => one.route === route) === index)
+          .slice(0, maxRoutes)
+        const { fallback } = options
+        const taken = chosen.length > 0 ? chosen.map(({ route }) => route) : fallback === undefined ? [] : [fallback]
+        const confidence = Math.min(1, ...(chosen.length > 0 ? chosen : choices).map((choice) => choice.confidence))
+        if (taken.length === 0) {
+          const route = choices.map((choice) => choice.route).join(", ")
+          return Effect.fail(new RouteNotFound({ name, route, confidence, routes: [...routes.keys()] }))
+        }
+        const entries = taken.map((key): Group.Entry => [key, Runner.named(routes.get(key)!, key).run(input)])
+        const reached: Parallel.Mode = mode._tag === "quorum" ? Parallel.quorum(Math.min(mode.n, taken.length)) : mode
+        return Effect.andThen(
+          state.decide({ _tag: "RouteTaken", routes: taken, confidence, fallback: chosen.length === 0 }),
+          Effect.map(Group.run(entries, { name, mode: reached, concurrency, state }), (outputs) =>
+            mode._tag === "race" ? outputs[0]![1] : Object.fromEntries(outputs)
+          )
+        )
+      })
+  }) as never
+}
+
+type AnyOptions = Options<Routes, string> & {
+  readonly classify?: Classify<Routes, string | ReadonlyArray<string>, unknown, unknown>["classify"] | undefined
+}
+
+const refusal = (name: string, problem: string, remedy: string) =>
+  new InvalidDefinition({ subject: `router "${name}"`, problem, remedy })
+
+const checked = (name: string, options: AnyOptions) => {
+  const routes = new Map(Object.entries(options.routes) as ReadonlyArray<readonly [string, AnyRunner]>)
+  if (routes.size === 0) throw refusal(name, "it has no routes", "Give it at least one")
+  const { fallback, threshold = 0 } = options
+  if (fallback !== undefined && !routes.has(fallback)) {
+    throw refusal(name, `its fallback "${fallback}" is no route`, `Use one of: ${[...routes.keys()].join(", ")}`)
+  }
+  if (!(threshold >= 0 && threshold <= 1)) throw refusal(name, `its threshold is ${threshold}`, "Use 0 to 1")
+  return { routes, threshold }
+}
+
+const structure = (options: AnyOptions, how: string) => ({
+  kind: "router" as const,
+  note: options.fallback === undefined ? how : `${how}, else ${options.fallback}`,
+  members: Object.entries(options.routes).map(([key, runner]) => ({ name: key, runner }))
+})
+
+const Confidence = Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 })).annotate({
+  description: "How sure you are, from 0 to 1"
+})
+
+const described = (options: AnyOptions): ReadonlyArray<string> =>
+  Object.entries(options.routes).map(
     ([key, runner]) => `- ${key}: ${runner.description ?? `what the runner "${runner.name}" does`}`
   )
-  const names = Object.keys(options.routes) as [string, ...Array<string>]
-  const classifier = Agent.make(`${name} classifier`, {
+
+const namesOf = (options: AnyOptions) => Object.keys(options.routes) as [string, ...Array<string>]
+
+const classifier = <S extends Schema.Top>(name: string, options: AnyOptions, task: string, output: S) =>
+  Agent.make(`${name} classifier`, {
     instructions: [
-      "Choose the route that fits the user's message best. Do not answer the message.",
+      task,
       ...(options.instructions === undefined ? [] : [options.instructions]),
       "The routes:",
-      ...routes
+      ...described(options)
     ].join("\n"),
-    output: Schema.Struct({
-      route: Schema.Literals(names).annotate({ description: `The route that fits best. ${routes.join(" ")}` }),
-      confidence: Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 })).annotate({
-        description: "How sure you are, from 0 to 1"
+    output
+  })
+
+const byModel = (name: string, options: AnyOptions) => {
+  const agent = classifier(
+    name,
+    options,
+    "Choose the route that fits the user's message best. Do not answer the message.",
+    Schema.Struct({
+      route: Schema.Literals(namesOf(options)).annotate({
+        description: `The route that fits best. ${described(options).join(" ")}`
+      }),
+      confidence: Confidence
+    })
+  )
+  return (input: never) => agent.run(input)
+}
+
+const eachByModel = (name: string, options: AnyOptions) => {
+  const agent = classifier(
+    name,
+    options,
+    "Choose every route that the user's message needs: one, several, or none. Do not answer the message.",
+    Schema.Struct({
+      routes: Schema.Array(
+        Schema.Struct({ route: Schema.Literals(namesOf(options)), confidence: Confidence })
+      ).annotate({
+        description: `The routes that are needed. ${described(options).join(" ")}`
       })
     })
-  })
-  return (input: never) => classifier.run(input)
+  )
+  return (input: never) => Effect.map(agent.run(input), ({ routes }) => routes)
 }

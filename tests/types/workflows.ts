@@ -11,6 +11,7 @@ const researcher = Agent.make("researcher", { instructions: "You research.", des
 const writer = Agent.make("writer", { instructions: "You write." })
 const judge = Agent.make("judge", { instructions: "Judge the text.", output: Verdict })
 const count = Runner.make("count", { run: (text: string) => Effect.succeed(text.length) })
+const double = Runner.make("double", { run: (n: number) => Effect.succeed(n * 2) })
 const failing = Runner.make("failing", { run: (_text: string) => Effect.fail("no" as const) })
 
 const pipeline = Chain.make("pipeline", [researcher, writer, judge])
@@ -25,6 +26,29 @@ Chain.make("mixed", [
 // @ts-expect-error a number is no text
 Chain.make("mismatch", [count, writer])
 
+const gated = Chain.make("gated", [
+  Chain.gate("short", (text: string) => (text.length < 3 ? Chain.stop(0) : text)),
+  writer,
+  Chain.gate("fits", (text: string) => (text === "" ? Effect.fail("empty" as const) : Effect.succeed(text)))
+])
+proven<Equal<Runner.Input<typeof gated>, string>>()
+proven<Equal<Runner.Output<typeof gated>, string | number>>()
+proven<Equal<Runner.Error<typeof gated>, Agent.Error | "empty">>()
+// @ts-expect-error what the gate lets through is no number
+Chain.make("mismatch", [Chain.gate("any", (text: string) => text), (n: number) => Effect.succeed(n)])
+Chain.make("ten", [
+  count,
+  double,
+  double,
+  double,
+  double,
+  double,
+  double,
+  double,
+  double,
+  double
+]) satisfies Runner.Runner<string, number, never, never>
+
 const desk = Router.make("desk", { routes: { billing: researcher, technical: writer }, fallback: "technical" })
 proven<Equal<Runner.Output<typeof desk>, string>>()
 proven<Equal<Runner.Error<typeof desk>, Agent.Error | Router.RouteNotFound>>()
@@ -35,6 +59,16 @@ const byRule = Router.make("byRule", {
 proven<Equal<Runner.Output<typeof byRule>, number>>()
 proven<Equal<Runner.Error<typeof byRule>, "no" | Router.RouteNotFound>>()
 proven<Equal<Runner.Services<typeof byRule>, never>>()
+const several = Router.many("several", { routes: { billing: researcher, count }, threshold: 0.5 })
+proven<Equal<Runner.Output<typeof several>, Partial<{ readonly billing: string; readonly count: number }>>>()
+proven<Equal<Runner.Error<typeof several>, Parallel.ParallelError<Agent.Error> | Router.RouteNotFound | Agent.Error>>()
+const someOf = Router.many("someOf", {
+  routes: { count, failing },
+  classify: (_input: string) => Effect.succeed(["count", "failing"] as const),
+  mode: Parallel.race
+})
+proven<Equal<Runner.Output<typeof someOf>, number>>()
+proven<Equal<Runner.Error<typeof someOf>, Parallel.ParallelError<"no"> | Router.RouteNotFound>>()
 // @ts-expect-error no such route
 Router.make("wrong", { routes: { count }, fallback: "other" })
 

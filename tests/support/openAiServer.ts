@@ -5,6 +5,7 @@
  */
 import { EventEmitter } from "node:events"
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
+import type { Socket } from "node:net"
 import { gzipSync } from "node:zlib"
 import { Effect, type Scope } from "effect"
 import { chatAnswer, chatEvents, type Reply, response, responseEvents } from "./openAiAnswers.ts"
@@ -20,6 +21,8 @@ export interface Seen {
   readonly body: Record<string, any>
   /** True when the connection was closed before the answer was. */
   aborted: boolean
+  /** When the answer was written whole, or the connection closed before; milliseconds since the epoch. */
+  endedAt: number | undefined
 }
 
 /** Replies in order, of which the last is repeated, or a function of the request. */
@@ -99,8 +102,10 @@ const respond = async (seen: Seen, reply: Reply, res: ServerResponse): Promise<v
 interface Served {
   readonly url: string
   readonly seen: Array<Seen>
-  /** Tells of each request, and of each that was aborted. */
+  /** Tells of each request, and of each that has ended. */
   readonly changes: EventEmitter
+  /** How many sockets are open that a request has come on. */
+  readonly connections: () => number
   readonly close: () => void
 }
 
@@ -109,7 +114,10 @@ export const serve = (script: Script) =>
   new Promise<Served>((resolve) => {
     const seen: Array<Seen> = []
     const changes = new EventEmitter()
+    const sockets = new Set<Socket>()
     const server = createServer((req: IncomingMessage, res) => {
+      if (!sockets.has(req.socket)) req.socket.once("close", () => sockets.delete(req.socket))
+      sockets.add(req.socket)
       const chunks: Array<Buffer> = []
       req.on("data", (chunk: Buffer) => chunks.push(chunk))
       req.on("end", async () => {
@@ -117,12 +125,13 @@ export const serve = (script: Script) =>
           path: req.url ?? "",
           headers: req.headers as Seen["headers"],
           body: JSON.parse(Buffer.concat(chunks).toString("utf8") || "{}") as Record<string, any>,
-          aborted: false
+          aborted: false,
+          endedAt: undefined
         }
         const index = seen.push(one) - 1
         res.on("close", () => {
-          if (res.writableEnded) return
-          one.aborted = true
+          one.endedAt = Date.now()
+          one.aborted = !res.writableEnded
           changes.emit("change")
         })
         changes.emit("change")
@@ -142,6 +151,7 @@ export const serve = (script: Script) =>
         url: `http://127.0.0.1:${port}/v1`,
         seen,
         changes,
+        connections: () => sockets.size,
         close: () => {
           server.closeAllConnections()
           server.close()

@@ -22,6 +22,7 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as AgentTool from "./AgentTool.ts"
 import { encoder, toJson } from "./internal/json.ts"
+import { draw } from "./internal/mermaid.ts"
 import { CurrentState, type Options, RunState } from "./internal/RunState.ts"
 import { aFunction, type Structure } from "./internal/structure.ts"
 import { InvalidDefinition, RunTimedOut } from "./RunError.ts"
@@ -461,6 +462,20 @@ export const onEvent: {
     ]
   })
 )
+
+/**
+ * Draws a runner as a Mermaid flowchart: what it is made of, to any depth. With the `events` of a run of it, the picture
+ * also shows which way was taken, how often and how long each part ran, and what failed or was interrupted.
+ *
+ * @example
+ * import { Effect, Stream } from "effect"
+ * import { Agent, Chain, Runner } from "troupe"
+ *
+ * const pipeline = Chain.make("pipeline", [Agent.make("writer", {}), Agent.make("editor", {})])
+ * const before: string = Runner.toMermaid(pipeline)
+ * const after = Effect.map(Stream.runCollect(pipeline.stream("Hello")), (events) => Runner.toMermaid(pipeline, events))
+ */
+export const toMermaid = (runner: Any, events?: Iterable<RunEvent>): string => draw(runner, events)
 
 /** How {@link asTool} shows a runner to a model. */
 export interface AsToolOptions<Name extends string, Parameters extends Schema.Top, Input> {

@@ -72,9 +72,26 @@ const review = Command.make(
     )
 ).pipe(Command.withDescription("Let several reviewers look at files, and merge one report"))
 
+const graph = Command.make(
+  "graph",
+  {
+    name: Flag.String("name").pipe(Flag.withDescription("Which of its runners; by default all of them"), Flag.optional),
+    events: Flag.String("events").pipe(
+      Flag.withDescription("A file of events (--json writes them), to show what became of a run; - is standard input"),
+      Flag.optional
+    ),
+    file: Argument.String("file").pipe(Argument.withDescription("A file that exports runners"))
+  },
+  (input) =>
+    Effect.flatMap(
+      Effect.promise(() => import("./cli/graph.ts")),
+      (command) => command.run(input)
+    )
+).pipe(Command.withDescription("Draw agents and workflows as a Mermaid flowchart"))
+
 const troupe = Command.make("troupe").pipe(
   Command.withDescription("Agents that start together, stop together, and say what went wrong"),
-  Command.withSubcommands([run, review])
+  Command.withSubcommands([run, review, graph])
 )
 
 let signal: "SIGINT" | "SIGTERM" = "SIGINT"

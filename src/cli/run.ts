@@ -1,12 +1,10 @@
 /** `troupe run`: one question to one agent, from a file or the built-in one. */
-import { pathToFileURL } from "node:url"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
-import * as Path from "effect/Path"
-import * as Predicate from "effect/Predicate"
+import type * as Path from "effect/Path"
 import * as Schema from "effect/Schema"
 import type * as Stdio from "effect/Stdio"
 import * as Agent from "../agents/Agent.ts"
@@ -14,8 +12,9 @@ import * as AgentTool from "../AgentTool.ts"
 import * as Runner from "../Runner.ts"
 import { execute } from "./execute.ts"
 import { badInput, type CliFailure } from "./failure.ts"
-import { readStdin, readText } from "./files.ts"
+import { readStdin } from "./files.ts"
 import { choose } from "./model.ts"
+import { runnersOf } from "./module.ts"
 
 /** What the person typed. */
 export interface Input {
@@ -50,19 +49,8 @@ const questionOf = (typed: Option.Option<string>): Effect.Effect<string, CliFail
 /** The runner that a file exports: as `default`, or as `agent`. */
 const load = (file: string): Effect.Effect<Asked, CliFailure, FileSystem.FileSystem | Path.Path> =>
   Effect.gen(function* () {
-    const path = yield* Path.Path
-    yield* readText(file)
-    const url = pathToFileURL(path.resolve(file)).href
-    const module = yield* Effect.tryPromise({
-      try: () => import(url) as Promise<unknown>,
-      catch: (cause) => {
-        const why = (cause instanceof Error ? cause.message : String(cause)).split("\n")[0]
-        return badInput(`${file} cannot be loaded: ${why}`)
-      }
-    })
-    const found = ["default", "agent"].flatMap((name) =>
-      Predicate.hasProperty(module, name) && Runner.isRunner(module[name]) ? [module[name]] : []
-    )[0]
+    const runners = yield* runnersOf(file)
+    const found = runners.get("default") ?? runners.get("agent")
     if (found === undefined) {
       return yield* badInput(
         `${file} exports no agent. Export a runner as default or as "agent": export default Agent.make(...)`

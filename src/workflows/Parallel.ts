@@ -251,7 +251,7 @@ const hedged = <I, A, E, R>(
     const numbers = Array.from({ length: attempts }, (_, index) => index)
     const failures = numbers.map(() => Deferred.makeUnsafe<void>())
     const entries = numbers.map((index): Group.Entry => {
-      const attempt = Runner.named(runner, `${runner.name} ${index + 1}`).run(input)
+      const attempt = runner.run(input)
       const failing = Effect.onError(attempt, () => Deferred.succeed(failures[index]!, undefined))
       if (index === 0) return [`${index + 1}`, failing]
       // Each waits for the one before it: as long as the delay, times its number, or until all before it have failed.

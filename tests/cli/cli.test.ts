@@ -314,3 +314,31 @@ describe("troupe", () => {
     assert.notMatch(ended.stderr, /EPIPE|\n\s+at /)
   })
 })
+
+describe("troupe graph", () => {
+  const file = "tests/support/graphed.ts"
+
+  it("draws every runner that a file exports, or the one that is named", async () => {
+    const { code, stdout } = await troupe(["graph", file])
+    assert.strictEqual(code, 0)
+    assert.strictEqual(stdout.match(/^flowchart TD$/gm)?.length, 2)
+    assert.match(stdout, /^flowchart TD\n {2}subgraph n0\["letters: chain"\]/)
+    const named = await troupe(["graph", "--name", "shout", file])
+    assert.strictEqual(named.stdout, 'flowchart TD\n  n0[/"shouting"/]\n')
+  })
+
+  it("shows what became of a run, from its events", async () => {
+    const ran = await troupe(["run", "--json", "--model", "offline", "--agent", file, "What is 2 + 40?"])
+    assert.strictEqual(ran.code, 0, ran.stderr)
+    const { code, stderr, stdout } = await troupe(["graph", "--events", "-", file], { stdin: ran.stdout })
+    assert.strictEqual(code, 0, stderr)
+    assert.match(stdout, /"writer<br\/><small>\d+ ms<\/small>"/)
+    assert.match(stdout, /class n1 completed/)
+  })
+
+  it("refuses a file without runners, an unknown name and events that are none", async () => {
+    assertRefused(await troupe(["graph", "src/cli/failure.ts"]), 2, "exports no agent")
+    assertRefused(await troupe(["graph", "--name", "other", file]), 2, "It exports: default, shout.")
+    assertRefused(await troupe(["graph", "--events", "-", file], { stdin: "{}" }), 2, "line 1 of - is no event")
+  })
+})

@@ -1,0 +1,32 @@
+/** Reading what a file of the person's exports. It touches `Runner` and the file. */
+import { pathToFileURL } from "node:url"
+import * as Effect from "effect/Effect"
+import type * as FileSystem from "effect/FileSystem"
+import * as Path from "effect/Path"
+import * as Runner from "../Runner.ts"
+import { badInput, type CliFailure } from "./failure.ts"
+import { readText } from "./files.ts"
+
+/** The runners that a file exports, by the name of the export, `default` first. Refuses a file that exports none. */
+export const runnersOf = (
+  file: string
+): Effect.Effect<ReadonlyMap<string, Runner.Any>, CliFailure, FileSystem.FileSystem | Path.Path> =>
+  Effect.gen(function* () {
+    const path = yield* Path.Path
+    yield* readText(file)
+    const url = pathToFileURL(path.resolve(file)).href
+    const module = yield* Effect.tryPromise({
+      try: () => import(url) as Promise<Readonly<Record<string, unknown>>>,
+      catch: (cause) => {
+        const why = (cause instanceof Error ? cause.message : String(cause)).split("\n")[0]
+        return badInput(`${file} cannot be loaded: ${why}`)
+      }
+    })
+    const found = Object.entries(module).filter((entry): entry is [string, Runner.Any] => Runner.isRunner(entry[1]))
+    if (found.length === 0) {
+      return yield* badInput(
+        `${file} exports no agent. Export a runner as default or as "agent": export default Agent.make(...)`
+      )
+    }
+    return new Map(found.toSorted(([a], [b]) => Number(b === "default") - Number(a === "default")))
+  })

@@ -41,11 +41,18 @@ const convertObject = (value: object, above: ReadonlyArray<object>): Schema.Json
   }
 }
 
+const schemas = new WeakMap<Function, Schema.Top>()
+
 /** An encoder for values of `schema`; where the schema cannot encode a value, the value's own shape is taken. */
 export const encoder = (schema: Schema.Top): ((value: unknown) => Schema.Json) => {
   const encode = Schema.encodeUnknownOption(schema as Schema.Codec<unknown, unknown>)
-  return (value) => {
+  const toEncoded = (value: unknown): Schema.Json => {
     const encoded = encode(value)
     return toJson(encoded._tag === "Some" ? encoded.value : value)
   }
+  schemas.set(toEncoded, schema)
+  return toEncoded
 }
+
+/** The schema that an {@link encoder} was made of; `undefined` for any other function. */
+export const schemaOf = (encode: (value: unknown) => Schema.Json): Schema.Top | undefined => schemas.get(encode)

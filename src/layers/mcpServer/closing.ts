@@ -1,0 +1,25 @@
+/** The end of a server, as its calls see it: they are interrupted first, so that each can still be answered. */
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import type * as McpSchema from "effect/ai/McpSchema"
+import { errorResult } from "./tool.ts"
+
+/** The end of a server. */
+export interface Closing {
+  /** Begins the end. */
+  readonly close: Effect.Effect<void>
+  /** Waits for it. */
+  readonly closed: Effect.Effect<void>
+  /** A call that is interrupted when the end begins, and says so. */
+  readonly guard: <E, R>(
+    call: Effect.Effect<McpSchema.CallToolResult, E, R>
+  ) => Effect.Effect<McpSchema.CallToolResult, E, R>
+}
+
+/** The end of one server. */
+export const make: Effect.Effect<Closing> = Effect.map(Deferred.make<void>(), (deferred) => ({
+  close: Effect.asVoid(Deferred.succeed(deferred, undefined)),
+  closed: Deferred.await(deferred),
+  guard: (call) =>
+    Effect.raceFirst(call, Effect.as(Deferred.await(deferred), errorResult("The server ended before the run did.")))
+}))

@@ -1,0 +1,114 @@
+/** The streamable HTTP transport: who may call, how large a request may be, and how the sockets end. */
+import { createServer } from "node:http"
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import * as ByteSize from "effect/ByteSize"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Headers from "effect/http/Headers"
+import * as HttpIncomingMessage from "effect/http/HttpIncomingMessage"
+import * as HttpRouter from "effect/http/HttpRouter"
+import * as HttpServerRequest from "effect/http/HttpServerRequest"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import * as Layer from "effect/Layer"
+import * as McpServer from "effect/ai/McpServer"
+import * as Predicate from "effect/Predicate"
+import * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
+import type { Closing } from "./closing.ts"
+import { protocols } from "./protocols.ts"
+
+/** See `McpServerLayer.HttpOptions`. */
+interface Options {
+  readonly port?: number | undefined
+  readonly host?: string | undefined
+  readonly path?: `/${string}` | undefined
+  readonly allowedHosts?: ReadonlyArray<string> | undefined
+  readonly allowedOrigins?: ReadonlyArray<string> | undefined
+  readonly maxBodySize?: number | undefined
+}
+
+/** How long answers may still be written once the scope closes. */
+const grace = "2 seconds"
+
+/** Listens until the scope closes. Gives the address of the endpoint. */
+export const serveHttp = <E, R>(
+  info: { readonly name: string; readonly version: string; readonly instructions?: string },
+  registrations: Layer.Layer<never, E, R>,
+  closing: Closing,
+  options: Options
+): Effect.Effect<
+  string,
+  { readonly host: string; readonly port: number; readonly code: string },
+  Exclude<R, McpServer.McpServer> | Scope.Scope
+> =>
+  Effect.gen(function* () {
+    const host = options.host ?? "127.0.0.1"
+    const port = options.port ?? 0
+    const path = options.path ?? "/mcp"
+    const node = createServer()
+    const server = yield* NodeHttpServer.make(() => node, { host, port, gracefulShutdownTimeout: grace }).pipe(
+      Effect.mapError(({ cause }) => ({ host, port, code: codeOf(cause) }))
+    )
+    // Runs when the answers have had their time, and before the server waits for its connections to end.
+    yield* Effect.addFinalizer(() => Effect.sync(() => node.closeAllConnections()))
+    const app = McpServer.layerHttp({
+      ...info,
+      path,
+      protocols,
+      registrations,
+      allowSessionTermination: true
+    }) as unknown as Layer.Layer<McpServer.McpServer, never, HttpRouter.HttpRouter | Exclude<R, McpServer.McpServer>>
+    const context = yield* Layer.build(Layer.provideMerge(app, HttpRouter.layer))
+    const routes = Context.get(context, HttpRouter.HttpRouter).asHttpEffect()
+    yield* server.serve(guarded(routes, options, host))
+    // Registered last, so it runs first: calls are interrupted and answered before the sockets close.
+    yield* Effect.addFinalizer(() => closing.close)
+    const address = node.address()
+    const bound = typeof address === "object" && address !== null ? address.port : port
+    return `http://${host.includes(":") ? `[${host}]` : host}:${bound}${path}`
+  })
+
+const codeOf = (cause: unknown): string =>
+  Predicate.hasProperty(cause, "code") && typeof cause.code === "string" ? cause.code : String(cause)
+
+const refuse = (status: number, message: string) =>
+  Effect.succeed(
+    HttpServerResponse.jsonUnsafe({ jsonrpc: "2.0", id: null, error: { code: -32000, message } }, { status })
+  )
+
+/**
+ * Answers only who may call. The server behind it knows a list of exact origins, which cannot say "the same host and
+ * port"; so origins are judged here, and those that may call are not shown to it.
+ */
+const guarded = <E, R>(
+  app: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>,
+  options: Options,
+  host: string
+) => {
+  const hosts = new Set(options.allowedHosts ?? ["localhost", "127.0.0.1", "[::1]", host])
+  const origins = new Set(options.allowedOrigins ?? [])
+  const maxBodySize = options.maxBodySize ?? 4 * 1024 * 1024
+  return Effect.gen(function* () {
+    const original = yield* HttpServerRequest.HttpServerRequest
+    const asked = original.headers["host"] ?? ""
+    if (!hosts.has(asked.replace(/:\d+$/, ""))) return yield* refuse(403, "This Host is not allowed")
+    const origin = original.headers["origin"]
+    if (origin !== undefined && !origins.has(origin) && origin !== `http://${asked}`) {
+      return yield* refuse(403, "This Origin is not allowed")
+    }
+    const request = original.modify({ headers: Headers.remove(original.headers, "origin") })
+    if (Number(request.headers["content-length"] ?? 0) > maxBodySize) return yield* tooLarge
+    if (request.method === "POST") {
+      // Kept by the request, so that the server behind reads the same text.
+      const body = yield* Effect.result(request.text)
+      if (Result.isFailure(body) && isTooLarge(body.failure)) return yield* tooLarge
+    }
+    return yield* Effect.provideService(app, HttpServerRequest.HttpServerRequest, request)
+  }).pipe(Effect.provideService(HttpIncomingMessage.MaxBodySize, ByteSize.fromInputUnsafe(maxBodySize)))
+}
+
+const tooLarge = refuse(413, "The request is too large")
+const isTooLarge = (error: unknown): boolean =>
+  Predicate.hasProperty(error, "reason") &&
+  Predicate.hasProperty(error.reason, "reason") &&
+  error.reason.reason === "BodyTooLarge"

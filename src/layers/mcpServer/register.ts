@@ -1,0 +1,60 @@
+/** Puts tools into Effect's `McpServer`: each call gets its progress reported, and the services of the Layer. */
+import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
+import * as Semaphore from "effect/Semaphore"
+import * as McpSchema from "effect/ai/McpSchema"
+import * as McpServer from "effect/ai/McpServer"
+import * as Context from "effect/Context"
+import type { Closing } from "./closing.ts"
+import type { Tool } from "./tool.ts"
+
+/** Registers the tools. The services that they need are taken from where this is run. */
+export const register = <R>(
+  tools: ReadonlyArray<Tool<R>>,
+  closing?: Closing
+): Effect.Effect<void, never, McpServer.McpServer | Exclude<R, McpSchema.McpRequestContext>> =>
+  Effect.gen(function* () {
+    const server = yield* McpServer.McpServer
+    const services = yield* Effect.context<Exclude<R, McpSchema.McpRequestContext>>()
+    for (const tool of tools) {
+      yield* server.addTool({
+        tool: tool.descriptor,
+        annotations: Context.empty(),
+        // The server merges them under those of each request.
+        services: services as Context.Context<never>,
+        handle: (args) => {
+          const call = Effect.flatMap(reporter(server), (report) => tool.call(args, report)) as Effect.Effect<
+            McpSchema.CallToolResult,
+            McpSchema.InvalidParams,
+            McpSchema.McpRequestContext
+          >
+          return closing === undefined ? call : closing.guard(call)
+        }
+      })
+    }
+  })
+
+type Report = (message: string) => Effect.Effect<void>
+
+/** Sends progress of the current request; `undefined` when its client has not asked for any. */
+const reporter = (
+  server: McpServer.McpServer["Service"]
+): Effect.Effect<Report | undefined, never, McpSchema.McpRequestContext> =>
+  Effect.gen(function* () {
+    const { requestMetadata } = yield* McpSchema.McpRequestContext
+    const session = yield* Effect.serviceOption(McpSchema.McpServerClient)
+    // With a session, the context's metadata are those of its first request.
+    const metadata = session._tag === "Some" ? session.value.requestMetadata : requestMetadata
+    const token = Predicate.hasProperty(metadata, "progressToken") ? metadata.progressToken : undefined
+    if (typeof token !== "string" && typeof token !== "number") return undefined
+    let count = 0
+    // Branches of a run report at once, and what a client sees has to grow.
+    const inTurn = Semaphore.makeUnsafe(1).withPermits(1)
+    return (message) =>
+      inTurn(
+        Effect.suspend(() => {
+          count++
+          return server.notifications["notifications/progress"]({ progressToken: token, progress: count, message })
+        })
+      ).pipe(Effect.ignore)
+  })

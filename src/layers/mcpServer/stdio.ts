@@ -1,0 +1,87 @@
+/** The stdio transport: standard output kept for the protocol, and an end when standard input ends. */
+import { Writable } from "node:stream"
+import * as NodeSink from "@effect/platform-node/NodeSink"
+import * as NodeStream from "@effect/platform-node/NodeStream"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as McpServer from "effect/ai/McpServer"
+import { systemError } from "effect/PlatformError"
+import type * as Scope from "effect/Scope"
+import * as Stdio from "effect/Stdio"
+import * as Stream from "effect/Stream"
+import type { Closing } from "./closing.ts"
+import { protocols } from "./protocols.ts"
+
+/** How long calls of other registrations may still take once standard input has ended. */
+const grace = "2 seconds"
+
+/** Serves in the background of the scope. Gives what waits for the end. */
+export const serveStdio = <E, R>(
+  info: { readonly name: string; readonly version: string; readonly instructions?: string },
+  registrations: Layer.Layer<never, E, R>,
+  closing: Closing
+): Effect.Effect<Effect.Effect<void>, never, Exclude<R, McpServer.McpServer> | Scope.Scope> =>
+  Effect.gen(function* () {
+    const write = yield* takeOver
+    const server = McpServer.layerStdio({ ...info, protocols, registrations }).pipe(
+      Layer.provide(Layer.succeed(Stdio.Stdio, stdio(write, closing)))
+    ) as unknown as Layer.Layer<McpServer.McpServer, never, Exclude<R, McpServer.McpServer>>
+    // The transport interrupts the fiber that has built it when it ends, so it gets one of its own.
+    const fiber = yield* Effect.forkScoped(Layer.launch(server))
+    yield* Effect.forkScoped(
+      closing.closed.pipe(Effect.andThen(Effect.sleep(grace)), Effect.andThen(Fiber.interrupt(fiber)))
+    )
+    return Effect.asVoid(Fiber.await(fiber))
+  })
+
+type Write = (chunk: Uint8Array, done: () => void) => void
+
+/** While the scope is open, whatever anybody writes to standard output goes to standard error. */
+const takeOver: Effect.Effect<Write, never, Scope.Scope> = Effect.acquireRelease(
+  Effect.sync(() => {
+    const { stderr, stdout } = process
+    const original = stdout.write
+    stdout.write = stderr.write.bind(stderr)
+    const ignore = () => {}
+    // A client that is gone must not end the process with a stack trace; its end is seen on standard input.
+    stdout.on("error", ignore)
+    return {
+      write: (chunk: Uint8Array, done: () => void) => original.call(stdout, chunk, undefined, done),
+      restore: () => {
+        stdout.write = original
+        stdout.off("error", ignore)
+      }
+    }
+  }),
+  ({ restore }) => Effect.sync(restore)
+).pipe(Effect.map(({ write }) => write))
+
+const stdio = (write: Write, closing: Closing): Stdio.Stdio =>
+  Stdio.make({
+    args: Effect.succeed([]),
+    stdin: NodeStream.fromReadable<Uint8Array, unknown>({
+      evaluate: () => process.stdin,
+      onError: (cause) => cause,
+      closeOnDone: false
+    }).pipe(
+      // An input that breaks has ended.
+      Stream.catchCause(() => Stream.empty),
+      Stream.ensuring(closing.close)
+    ),
+    stdout: () =>
+      NodeSink.fromWritable({
+        evaluate: () =>
+          new Writable({
+            write: (chunk: Uint8Array, _encoding, done) => write(chunk, done)
+          }),
+        onError: (cause) => systemError({ module: "Stdio", method: "stdout", _tag: "Unknown", cause }),
+        endOnDone: false
+      }),
+    stderr: () =>
+      NodeSink.fromWritable({
+        evaluate: () => process.stderr,
+        onError: (cause) => systemError({ module: "Stdio", method: "stderr", _tag: "Unknown", cause }),
+        endOnDone: false
+      })
+  })

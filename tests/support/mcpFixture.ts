@@ -1,0 +1,445 @@
+/**
+ * What the conformance scenarios expect of a server, by the names that they call. Tools that a runner can be are
+ * runners; what the scenarios ask beyond that (asking the client, resources, prompts) is registered next to them, as a
+ * user of `registrations` would.
+ */
+import { createHmac } from "node:crypto"
+import { Context, Effect, Layer, Schema } from "effect"
+import { McpSchema, McpServer } from "effect/ai"
+import { Chain, McpServerLayer, Runner } from "troupe"
+
+const bytes = (base64: string) => new Uint8Array(Buffer.from(base64, "base64"))
+const image = {
+  type: "image" as const,
+  mimeType: "image/png",
+  data: bytes("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
+}
+const audio = {
+  type: "audio" as const,
+  mimeType: "audio/wav",
+  data: bytes("UklGRiQAAABXQVZFZm10IBAAAAABAAEAQB8AAIA+AAACABAAZGF0YQAAAAA=")
+}
+const text = (value: string) => ({ type: "text" as const, text: value })
+const embedded = (uri: string, mimeType: string, value: string) => ({
+  type: "resource" as const,
+  resource: { uri, mimeType, text: value }
+})
+
+const Nothing = Schema.Struct({ unused: Schema.optionalKey(Schema.String) })
+const noInput = { parameters: Nothing, input: () => "" }
+
+/** A runner that answers with what is written here. */
+const says = (name: string, answer: string) =>
+  Runner.make(name, { description: `Tests ${name}`, run: () => Effect.succeed(answer) })
+const shows = (name: string, content: ReadonlyArray<McpSchema.ContentBlock>) =>
+  McpServerLayer.tool(says(name, "shown"), { ...noInput, content: () => content })
+
+const pause = says("pause", "paused")
+const steps = Chain.make("test_tool_with_progress", [pause, pause, pause])
+
+/** The client, where it has a session: without one nobody can be asked in the middle of a run. */
+const client = Effect.gen(function* () {
+  const session = yield* Effect.serviceOption(McpSchema.McpServerClient)
+  return yield* session._tag === "Some" ? session.value.getClient : Effect.fail("This needs a session")
+})
+type Form = ConstructorParameters<typeof McpSchema.ElicitRequestFormParams>[0]["requestedSchema"]
+
+/** What the connected client answers to a form. */
+const ask = (message: string, requestedSchema: Form) =>
+  Effect.gen(function* () {
+    const answer = yield* (yield* client).elicit(new McpSchema.ElicitRequestFormParams({ message, requestedSchema }))
+    const content = answer.action === "accept" ? answer.content : {}
+    return `action=${answer.action}, content=${JSON.stringify(content)}`
+  }).pipe(Effect.scoped)
+
+const asks = (name: string, form: Form) =>
+  McpServerLayer.tool(
+    Runner.make(name, { description: `Tests ${name}`, run: () => ask("Please fill in the form", form) }),
+    noInput
+  )
+
+const log = (data: string) =>
+  Effect.flatMap(McpServer.McpServer, (server) =>
+    server.notifications["notifications/message"]({ level: "info", data })
+  )
+
+/** The tools that are runners. */
+export const tools = [
+  McpServerLayer.tool(says("test_simple_text", "This is a simple text response for testing."), noInput),
+  shows("test_image_content", [image]),
+  shows("test_audio_content", [audio]),
+  shows("test_embedded_resource", [embedded("test://embedded-resource", "text/plain", "An embedded resource.")]),
+  shows("test_multiple_content_types", [
+    text("Multiple content types test:"),
+    image,
+    embedded("test://mixed-content-resource", "application/json", `{"test":"data","value":123}`)
+  ]),
+  McpServerLayer.tool(
+    Runner.make("test_tool_with_logging", {
+      description: "Logs while it runs",
+      run: () =>
+        Effect.as(
+          Effect.forEach(["started", "processing", "completed"], (word) => log(`Tool ${word}`)),
+          "logged"
+        )
+    }),
+    noInput
+  ),
+  McpServerLayer.tool(steps, { ...noInput, description: "Tells its progress", progress: (event) => event._tag }),
+  McpServerLayer.tool(steps, {
+    ...noInput,
+    name: "test_streaming_elicitation",
+    description: "Tells its progress on the stream of its answer",
+    progress: (event) => event._tag
+  }),
+  McpServerLayer.tool(
+    Runner.make("test_logging_tool", {
+      description: "Logs for those who want to know",
+      run: () => Effect.as(log("a line"), "logged")
+    }),
+    noInput
+  ),
+  McpServerLayer.tool(
+    Runner.make("test_error_handling", {
+      description: "Always fails",
+      run: () => Effect.fail(new Error("This tool intentionally returns an error for testing"))
+    }),
+    noInput
+  ),
+  McpServerLayer.tool(says("test_reconnection", "It has not been interrupted."), noInput),
+  McpServerLayer.tool(
+    Runner.make("test_sampling", {
+      description: "Asks the client's model",
+      run: (prompt: string) =>
+        Effect.gen(function* () {
+          const answer = yield* (yield* client).createMessage({
+            messages: [{ role: "user", content: text(prompt) }],
+            maxTokens: 100
+          })
+          return `LLM response: ${JSON.stringify(answer.content)}`
+        }).pipe(Effect.scoped)
+    }),
+    { parameters: Schema.Struct({ prompt: Schema.String }), input: ({ prompt }) => prompt }
+  ),
+  McpServerLayer.tool(
+    Runner.make("test_elicitation", {
+      description: "Asks the client's person",
+      run: (message: string) =>
+        ask(message, {
+          type: "object",
+          properties: { response: { type: "string", description: "The answer" } },
+          required: ["response"]
+        })
+    }),
+    { parameters: Schema.Struct({ message: Schema.String }), input: ({ message }) => message }
+  ),
+  asks("test_elicitation_sep1034_defaults", {
+    type: "object",
+    properties: {
+      name: { type: "string", description: "Name", default: "John Doe" },
+      age: { type: "integer", description: "Age", default: 30 },
+      score: { type: "number", description: "Score", default: 95.5 },
+      status: { type: "string", description: "Status", enum: ["active", "inactive", "pending"], default: "active" },
+      verified: { type: "boolean", description: "Verified", default: true }
+    },
+    required: []
+  }),
+  asks("test_elicitation_sep1330_enums", {
+    type: "object",
+    properties: {
+      untitledSingle: { type: "string", enum: ["option1", "option2", "option3"] },
+      titledSingle: {
+        type: "string",
+        oneOf: [
+          { const: "value1", title: "First Option" },
+          { const: "value2", title: "Second Option" },
+          { const: "value3", title: "Third Option" }
+        ]
+      },
+      legacyEnum: { type: "string", enum: ["opt1", "opt2", "opt3"], enumNames: ["One", "Two", "Three"] },
+      untitledMulti: {
+        type: "array",
+        minItems: 1,
+        maxItems: 3,
+        items: { type: "string", enum: ["option1", "option2"] }
+      },
+      titledMulti: {
+        type: "array",
+        minItems: 1,
+        maxItems: 3,
+        items: {
+          anyOf: [
+            { const: "value1", title: "First Choice" },
+            { const: "value2", title: "Second Choice" }
+          ]
+        }
+      }
+    },
+    required: []
+  })
+]
+
+type Handler = Effect.Effect<
+  McpSchema.CallToolResult | McpSchema.InputRequired,
+  McpSchema.InvalidParams,
+  McpSchema.McpRequestContext | McpServer.McpServer
+>
+
+const anyObject = { type: "object" as const, properties: {} }
+const result = (value: string) => new McpSchema.CallToolResult({ content: [text(value)] })
+
+/** A tool that needs more of the protocol than a run has. */
+const raw = (name: string, handle: Handler, inputSchema: Record<string, unknown> = anyObject) =>
+  Effect.gen(function* () {
+    const server = yield* McpServer.McpServer
+    yield* server.addTool({
+      tool: new McpSchema.Tool({
+        name,
+        description: `Tests ${name}`,
+        inputSchema: inputSchema as typeof McpSchema.Tool.fields.inputSchema.Type
+      }),
+      annotations: Context.empty(),
+      handle: () => Effect.provideService(handle, McpServer.McpServer, server)
+    })
+  })
+
+type Responses = NonNullable<McpSchema.McpRequestContext["Service"]["inputResponses"]>
+interface Round {
+  readonly responses: Responses
+  readonly state: Record<string, unknown> | undefined
+  readonly capabilities: Record<string, unknown>
+}
+type Answer = string | McpSchema.InputRequired
+
+const secret = "only this fixture knows it"
+const sign = (payload: Record<string, unknown>): string => {
+  const data = JSON.stringify(payload)
+  return JSON.stringify({ data, mac: createHmac("sha256", secret).update(data).digest("hex") })
+}
+const verify = (signed: string): Record<string, unknown> | undefined => {
+  try {
+    const { data, mac } = JSON.parse(signed)
+    return createHmac("sha256", secret).update(data).digest("hex") === mac ? JSON.parse(data) : undefined
+  } catch {
+    return undefined
+  }
+}
+
+const round = Effect.gen(function* () {
+  const context = yield* McpSchema.McpRequestContext
+  const state = context.requestState === undefined ? undefined : verify(context.requestState)
+  if (context.requestState !== undefined && state === undefined) {
+    return yield* new McpSchema.InvalidParams({ message: "requestState is not what this server gave" })
+  }
+  return { responses: context.inputResponses ?? {}, state, capabilities: context.clientCapabilities } as Round
+})
+const rounds = (name: string, f: (round: Round) => Answer) =>
+  raw(
+    name,
+    Effect.map(round, (one) => {
+      const answer = f(one)
+      return typeof answer === "string" ? result(answer) : answer
+    })
+  )
+
+const needs = (
+  inputRequests: NonNullable<McpSchema.InputRequired["inputRequests"]>,
+  state?: Record<string, unknown>
+): McpSchema.InputRequired =>
+  new McpSchema.InputRequired({ inputRequests, ...(state === undefined ? {} : { requestState: sign(state) }) })
+const form = (message: string, field: string, type = "string") => ({
+  method: "elicitation/create" as const,
+  params: { message, requestedSchema: { type: "object", properties: { [field]: { type } }, required: [field] } }
+})
+const sampling = (question: string, maxTokens: number) => ({
+  method: "sampling/createMessage" as const,
+  params: { messages: [{ role: "user", content: text(question) }], maxTokens }
+})
+const roots = { method: "roots/list" as const, params: {} }
+const field = (response: unknown, name: string): string | undefined => {
+  const value = (response as { readonly content?: Record<string, unknown> } | undefined)?.content?.[name]
+  return typeof value === "string" ? value : undefined
+}
+
+const inputRequired = Effect.gen(function* () {
+  yield* rounds("test_missing_capability", ({ capabilities }) =>
+    capabilities["sampling"] === undefined ? needs({ sample: sampling("Hello?", 10) }) : "Success"
+  )
+  yield* rounds("test_input_required_result_elicitation", ({ responses }) => {
+    const name = field(responses["user_name"], "name")
+    return name === undefined ? needs({ user_name: form("What is your name?", "name") }) : `Hello, ${name}!`
+  })
+  yield* rounds("test_input_required_result_sampling", ({ responses }) =>
+    responses["sample_request"] === undefined
+      ? needs({ sample_request: sampling("What is the capital of France?", 100) })
+      : `Sampling result: ${field({ content: responses["sample_request"]["content"] }, "text")}`
+  )
+  yield* rounds("test_input_required_result_list_roots", ({ responses }) =>
+    responses["roots_request"] === undefined
+      ? needs({ roots_request: roots })
+      : `Found ${(responses["roots_request"]["roots"] as ReadonlyArray<unknown>).length} root(s)`
+  )
+  const confirmed = (kind: string, done: string) => (one: Round) =>
+    one.state?.["kind"] === kind && one.responses["confirm"] !== undefined
+      ? done
+      : needs({ confirm: form("Please confirm", "ok", "boolean") }, { kind })
+  yield* rounds("test_input_required_result_request_state", confirmed("request-state", "state-ok: it is ours"))
+  yield* rounds("test_input_required_result_tampered_state", confirmed("tamper-test", "integrity-ok: it is ours"))
+  yield* rounds("test_input_required_result_multiple_inputs", ({ responses, state }) =>
+    state !== undefined && responses["user_name"] && responses["greeting"] && responses["client_roots"]
+      ? `Name: ${field(responses["user_name"], "name")}; Greeting: ${JSON.stringify(responses["greeting"])}`
+      : needs(
+          {
+            user_name: form("What is your name?", "name"),
+            greeting: sampling("Generate a greeting", 50),
+            client_roots: roots
+          },
+          { kind: "multiple-inputs" }
+        )
+  )
+  yield* rounds("test_input_required_result_multi_round", ({ responses, state }) => {
+    if (state?.["round"] === 1 && responses["step1"] !== undefined) {
+      const name = field(responses["step1"], "name")
+      return needs({ step2: form("Step 2: What is your favorite color?", "color") }, { round: 2, name })
+    }
+    if (state?.["round"] === 2 && responses["step2"] !== undefined) {
+      return `${String(state["name"])} likes ${field(responses["step2"], "color")}`
+    }
+    return needs({ step1: form("Step 1: What is your name?", "name") }, { round: 1 })
+  })
+  yield* rounds("test_input_required_result_capabilities", ({ capabilities, responses }) => {
+    if (Object.keys(responses).length > 0) return `capabilities-ok: received ${Object.keys(responses).join(",")}`
+    const requests = {
+      ...(capabilities["elicitation"] === undefined ? {} : { elicit_input: form("Elicitation input", "value") }),
+      ...(capabilities["sampling"] === undefined ? {} : { sample_input: sampling("Sample request", 50) })
+    }
+    return Object.keys(requests).length === 0 ? "No supported capabilities" : needs(requests, { kind: "capabilities" })
+  })
+  const server = yield* McpServer.McpServer
+  yield* server.addPrompt({
+    prompt: new McpSchema.Prompt({
+      name: "test_input_required_result_prompt",
+      description: "A prompt that asks for its context",
+      arguments: []
+    }),
+    annotations: Context.empty(),
+    completions: {},
+    handle: () =>
+      Effect.map(round, ({ responses }) => {
+        const context = field(responses["user_context"], "context")
+        return context === undefined
+          ? needs({ user_context: form("What context should the prompt use?", "context") })
+          : new McpSchema.GetPromptResult({
+              messages: [{ role: "user", content: text(`Prompt with context: ${context}`) }]
+            })
+      })
+  })
+})
+
+const changes = Effect.gen(function* () {
+  const changed = (which: "tools" | "prompts") =>
+    Effect.flatMap(McpServer.McpServer, (server) =>
+      Effect.as(server.notifications[`notifications/${which}/list_changed`]({}), result("changed"))
+    )
+  yield* raw("test_trigger_tool_change", changed("tools"))
+  yield* raw("test_trigger_prompt_change", changed("prompts"))
+  yield* raw("test_parameter_headers", Effect.succeed(result("called")), {
+    type: "object",
+    properties: { region: { type: "string", "x-mcp-header": "Region" } }
+  })
+  yield* raw("json_schema_2020_12_tool", Effect.succeed(result("called")), {
+    $schema: "https://json-schema.org/draft/2020-12/schema",
+    type: "object",
+    $defs: {
+      address: {
+        $anchor: "addressDef",
+        type: "object",
+        properties: { street: { type: "string" }, city: { type: "string" } }
+      }
+    },
+    properties: {
+      name: { type: "string" },
+      address: { $ref: "#/$defs/address" },
+      contactMethod: { type: "string", enum: ["phone", "email"] },
+      phone: { type: "string" },
+      email: { type: "string" }
+    },
+    allOf: [{ anyOf: [{ required: ["phone"] }, { required: ["email"] }] }],
+    if: { properties: { contactMethod: { const: "phone" } }, required: ["contactMethod"] },
+    // oxlint-disable-next-line unicorn/no-thenable -- a keyword of JSON Schema
+    then: { required: ["phone"] },
+    else: { required: ["email"] },
+    additionalProperties: false
+  })
+})
+
+const id = McpSchema.param("id", Schema.String)
+const contents = (uri: string, mimeType: string, content: { readonly text: string } | { readonly blob: Uint8Array }) =>
+  Effect.succeed({ contents: [{ uri, mimeType, ...content }] })
+const resources = Layer.mergeAll(
+  McpServer.resource({
+    uri: "test://static-text",
+    name: "static-text",
+    mimeType: "text/plain",
+    content: contents("test://static-text", "text/plain", { text: "The static text resource." })
+  }),
+  McpServer.resource({
+    uri: "test://static-binary",
+    name: "static-binary",
+    mimeType: "image/png",
+    content: contents("test://static-binary", "image/png", { blob: image.data })
+  }),
+  McpServer.resource({
+    uri: "test://watched-resource",
+    name: "watched-resource",
+    mimeType: "text/plain",
+    content: contents("test://watched-resource", "text/plain", { text: "Watched" })
+  }),
+  McpServer.resource`test://template/${id}/data`({
+    name: "template",
+    mimeType: "application/json",
+    content: (uri, value) =>
+      contents(uri, "application/json", {
+        text: JSON.stringify({ id: value, templateTest: true, data: `Data for ID: ${value}` })
+      })
+  })
+)
+
+const user = (content: McpSchema.PromptMessage["content"]) => ({ role: "user" as const, content })
+const prompts = Layer.mergeAll(
+  McpServer.prompt({
+    name: "test_simple_prompt",
+    description: "A prompt without arguments",
+    content: () => Effect.succeed("This is a simple prompt for testing.")
+  }),
+  McpServer.prompt({
+    name: "test_prompt_with_arguments",
+    description: "A prompt with arguments",
+    parameters: { arg1: Schema.String, arg2: Schema.String },
+    completion: { arg1: () => Effect.succeed(["paris", "park", "party"]) },
+    content: ({ arg1, arg2 }) => Effect.succeed(`Prompt with arguments: arg1='${arg1}', arg2='${arg2}'`)
+  }),
+  McpServer.prompt({
+    name: "test_prompt_with_embedded_resource",
+    description: "A prompt with a resource in it",
+    parameters: { resourceUri: Schema.String },
+    content: ({ resourceUri }) =>
+      Effect.succeed([
+        user(embedded(resourceUri, "text/plain", "Embedded resource content for testing.")),
+        user(text("Please process the embedded resource above."))
+      ])
+  }),
+  McpServer.prompt({
+    name: "test_prompt_with_image",
+    description: "A prompt with an image in it",
+    content: () => Effect.succeed([user(image), user(text("Please analyze the image above."))])
+  })
+)
+
+/** What is registered next to the tools. */
+export const registrations = Layer.mergeAll(
+  resources,
+  prompts,
+  Layer.effectDiscard(inputRequired),
+  Layer.effectDiscard(changes)
+)

@@ -9,10 +9,14 @@ import * as Tool from "effect/ai/Tool"
 import * as Predicate from "effect/Predicate"
 import { toJson } from "./internal/json.ts"
 import { assertPlain, codec, jsonSchema } from "./internal/jsonForm.ts"
+import * as ModuleTool from "./internal/moduleTool.ts"
 import type { Drawable } from "./internal/structure.ts"
 import { InvalidDefinition } from "./RunError.ts"
 import { CurrentRun, type RunInfo } from "./services/CurrentRun.ts"
-import { isSync } from "./services/SyncBridge.ts"
+import { isSync, SyncBridge } from "./services/SyncBridge.ts"
+import { ModuleToolFailed } from "./services/ToolWorkers.ts"
+
+export { ModuleToolFailed, ModuleUnusable, WorkerCrashed } from "./services/ToolWorkers.ts"
 
 const TypeId = "~troupe/AgentTool"
 
@@ -61,6 +65,8 @@ export interface AgentTool<out Name extends string, out Services> {
     context: Omit<ToolContext, "signal">,
     onPromise: () => void
   ) => Effect.Effect<unknown, unknown, Services>
+  /** @internal Answers a call from another thread: JSON in, JSON out. It needs no service but what the tool provides. */
+  readonly serve: (params: unknown, context: ModuleTool.ServedContext) => Promise<ModuleTool.Served>
 }
 
 /** Any tool with its handler. */
@@ -158,6 +164,106 @@ export const fromFunction = <
 
 const NoParameters = Schema.Struct({})
 
+/** What {@link fromModule} takes when the module exports a plain function: everything but the function. */
+export interface FromModuleOptions<
+  Name extends string,
+  Parameters extends Schema.Top,
+  Success extends Schema.Top
+> extends Omit<FromFunctionOptions<Name, Parameters, Success, unknown>, "execute" | "kind"> {
+  /** The name of the module's export. Default: `default`. */
+  readonly export?: string | undefined
+}
+
+/** What a plain function in a module is told besides its parameters. `progress` takes JSON. */
+export interface ModuleContext extends Omit<ToolContext, "progress"> {
+  readonly progress: (result: unknown) => void
+}
+
+/** A plain function that a module exports for {@link fromModule}. It gets and gives the JSON forms of the schemas. */
+export type ModuleFunction<Parameters extends Schema.Top, Success extends Schema.Top = typeof Schema.Unknown> = (
+  params: Parameters["Encoded"],
+  context: ModuleContext
+) => Success["Encoded"] | PromiseLike<Success["Encoded"]>
+
+interface FromModule {
+  <T extends AgentTool<string, never> = AgentTool<string, never>>(
+    module: URL,
+    options?: { readonly export?: string | undefined; readonly name?: never }
+  ): AgentTool<T["name"], never>
+  <
+    const Name extends string,
+    Parameters extends Schema.Top = typeof NoParameters,
+    Success extends Schema.Top = typeof Schema.Unknown
+  >(
+    module: URL,
+    options: FromModuleOptions<Name, Parameters, Success>
+  ): AgentTool<Name, SchemaServices<Parameters> | SchemaServices<Success>>
+}
+type SchemaServices<S extends Schema.Top> = S["DecodingServices"] | S["EncodingServices"]
+
+/**
+ * Makes a tool that runs in a worker thread: blocking code does not block the event loop, and an endless loop can be
+ * stopped. It works at both edges, also with `async` code: it is the way to call an async function under `runSync`.
+ *
+ * The module exports a tool of {@link fromFunction} that needs no services. It is loaded at once for its definition, and
+ * again in each thread, so it must not await at its top level, and what is slow to load is better imported inside of the
+ * function. Or it exports a plain function (see {@link ModuleFunction}), which the program itself never loads, and the
+ * definition is given here.
+ *
+ * Parameters are checked on this side; they, the results and errors cross as JSON. Interruption, the tool's timeout
+ * included, fires `context.signal`, and ends the thread when the function has not ended 100 ms later; the run goes on when
+ * it has. What the function throws is told as for any tool; a thread that ends in the middle of a call fails that call
+ * with `WorkerCrashed`, a module that cannot be loaded there with `ModuleUnusable`. A native crash ends the process.
+ *
+ * Threads are kept for further calls, so a module's own state lives on between calls. `WorkerPool.layer` says how many
+ * there are; unset, as many as the machine has processors, and they end when idle for 30 seconds.
+ *
+ * Throws `InvalidDefinition` for a module that cannot be loaded or does not export a tool.
+ *
+ * @example
+ * import { Agent, AgentTool } from "troupe"
+ *
+ * // resize.ts: export default AgentTool.fromFunction({ name: "resize", ... })
+ * const agent = () =>
+ *   Agent.make("agent", { tools: [AgentTool.fromModule(new URL("./resize.ts", import.meta.url))] })
+ */
+export const fromModule: FromModule = (
+  module: URL,
+  options: Partial<FromModuleOptions<string, Schema.Top, Schema.Top>> = {}
+): AgentTool<string, never> => {
+  const place: ModuleTool.Place = { module, export: options.export ?? "default" }
+  const { description, failureMode = "return", name, parameters = NoParameters, success = Schema.Unknown } = options
+  if (name !== undefined) {
+    const tool = define(name, description ?? "", parameters, success, failureMode)
+    return inModule(name, tool, options.timeout, place)
+  }
+  const found = ModuleTool.load(place)
+  if (!isAgentTool(found)) {
+    throw new InvalidDefinition({
+      subject: `tool module ${module.href}`,
+      problem: `its export "${place.export}" is no tool`,
+      remedy: "Export what AgentTool.fromFunction returns, or give name, description and parameters as options"
+    })
+  }
+  validate(found.tool)
+  return inModule(found.name, found.tool, found.timeout, place)
+}
+
+const inModule = <Name extends string>(
+  name: Name,
+  tool: Tool.Any,
+  timeout: Duration.Input | undefined,
+  place: ModuleTool.Place
+): AgentTool<Name, never> =>
+  make(name, "effect", tool, timeout, (params, { progress, ...info }) =>
+    Effect.flatMap(Effect.all([isSync, SyncBridge]), ([sync, bridge]) =>
+      // Without the edge's loop nobody could hear the thread.
+      sync && bridge === undefined
+        ? Effect.fail(new CannotWait())
+        : ModuleTool.call(tool, place, params, info, progress)
+    )
+  )
+
 /** @internal */
 export const define = (
   name: string,
@@ -196,8 +302,17 @@ export const make = <const Name extends string, R>(
   tool,
   timeout: timeout === undefined ? undefined : Duration.fromInputUnsafe(timeout),
   execute,
+  serve,
   runner
 })
+
+/** One function for all tools, so that a tool carries no closure for it. */
+function serve(this: Any, params: unknown, context: ModuleTool.ServedContext): Promise<ModuleTool.Served> {
+  const progress = (result: unknown) => Effect.sync(() => context.progress(toJson(result)))
+  const execute = (decoded: unknown, info: ModuleTool.CallInfo) =>
+    this.execute(decoded, { ...info, progress }, () => {})
+  return ModuleTool.serve(this.tool, params, context, execute, failureToJson)
+}
 
 /** The shape of a tool name that every provider accepts. */
 const namePattern = /^[a-zA-Z0-9_-]{1,64}$/
@@ -314,6 +429,7 @@ const awaitPromise = (promise: PromiseLike<unknown>, abort: () => void): Effect.
 
 /** @internal What the model is told of a failure: its message, and the fields of a tagged error. */
 export const failureToJson = (error: unknown): Schema.Json => {
+  if (error instanceof ModuleToolFailed) return error.failure
   if (typeof error === "string") return { error }
   if (error instanceof Error) {
     const tag = Predicate.hasProperty(error, "_tag") ? { tag: String(error._tag) } : {}

@@ -14,7 +14,7 @@ import * as Bridge from "./sync/bridge.ts"
 import { EventLoop } from "./sync/EventLoop.ts"
 import * as SyncFileSystem from "./sync/fileSystem.ts"
 import * as SyncHttpClient from "./sync/httpClient.ts"
-import * as IoWorker from "./sync/IoWorker.ts"
+import * as IoWorker from "../internal/io/IoWorker.ts"
 
 /** How the sync edge treats places where blocking the thread would harm. */
 export interface Options {

@@ -39,6 +39,8 @@ export interface SyncBridge {
   readonly fetch: (request: BridgeRequest) => Effect.Effect<BridgeResponse, BridgeFailure, Scope.Scope>
   /** Tells the edge of a fiber, so that whoever runs it waits for it. */
   readonly enter: (fiber: Fiber.Fiber<unknown, unknown>) => void
+  /** Tells the edge of a fiber that begins (1) or ends (-1) to wait for the I/O thread. */
+  readonly expect: (change: 1 | -1) => void
 }
 
 /** Set inside of `SyncEdge.layer`; `undefined` on the async edge. */

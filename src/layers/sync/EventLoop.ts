@@ -15,7 +15,7 @@ import * as Fiber from "effect/Fiber"
 import * as Scheduler from "effect/Scheduler"
 import { NestedSyncEdge, StuckSyncEdge } from "../../RunError.ts"
 import { CurrentRun } from "../../services/CurrentRun.ts"
-import * as IoWorker from "./IoWorker.ts"
+import * as IoWorker from "../../internal/io/IoWorker.ts"
 import { Tasks } from "./Tasks.ts"
 import { Timers } from "./Timers.ts"
 

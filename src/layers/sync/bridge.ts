@@ -2,19 +2,11 @@
 import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import type * as Fiber from "effect/Fiber"
 import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
+import * as IoWorker from "../../internal/io/IoWorker.ts"
+import { type Awaited, type Edge, noEdge, waiting } from "../../internal/io/waiting.ts"
 import type { BridgeFailure, BridgeResponse, SyncBridge } from "../../services/SyncBridge.ts"
-import * as IoWorker from "./IoWorker.ts"
-
-/** What the bridge tells the loop that fibers wait in. */
-export interface Edge {
-  /** Called for every fiber that is about to wait. */
-  adopt(fiber: Fiber.Fiber<unknown, unknown>): void
-  /** Counts fibers that begin (1) and end (-1) to wait for the I/O thread. */
-  expect(change: 1 | -1): void
-}
 
 /** A bridge, and what aborts the requests that it has still open. */
 export interface Bridge extends SyncBridge {
@@ -28,6 +20,7 @@ export const make = (edge: Edge): Bridge => {
   const open = new Set<IoWorker.Handler>()
   return {
     enter: (fiber) => edge.adopt(fiber),
+    expect: (change) => edge.expect(change),
     close: () => {
       for (const hear of open)
         hear({ type: "failed", message: "the run that made the request has ended", code: "ECANCELED" })
@@ -68,7 +61,7 @@ export const make = (edge: Edge): Bridge => {
                 }
               }
             }
-            const id = worker.open({ method, url, headers, body }, hear)
+            const id = worker.open({ type: "fetch", credit: IoWorker.window, method, url, headers, body }, hear)
             open.add(hear)
             return end
           }),
@@ -80,31 +73,7 @@ export const make = (edge: Edge): Bridge => {
 }
 
 /** A bridge for requests outside of the sync edge: Node's event loop delivers. */
-export const unattached: SyncBridge = make({ adopt: () => {}, expect: () => {} })
-
-type Awaited = <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
-
-/** Says that somebody waits for the thread, for as long as `effect` does. A body that nobody reads is no such thing. */
-const waiting =
-  (edge: Edge, worker: ReturnType<typeof IoWorker.get>): Awaited =>
-  (effect) =>
-    Effect.suspend(() => {
-      let counted = false
-      const count = (change: 1 | -1) => {
-        edge.expect(change)
-        worker.expect(change)
-      }
-      const begin = Effect.withFiber((fiber) => {
-        edge.adopt(fiber)
-        counted = true
-        count(1)
-        return effect
-      })
-      return Effect.onExitPrimitive(begin, () => {
-        if (counted) count(-1)
-        return undefined
-      })
-    })
+export const unattached: SyncBridge = make(noEdge)
 
 /** The thread sends a window of chunks at most ahead of the reader, who pays back what is read. */
 const chunksOf = (

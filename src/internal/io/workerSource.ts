@@ -1,12 +1,17 @@
 /**
  * The program of the I/O thread, as text: it needs nothing but Node, so it is found from sources, a build, a packed
- * install and any bundle alike. It speaks with `IoWorker.ts` and touches nothing else.
+ * install and any bundle alike. It speaks with `IoWorker.ts` and touches nothing else. The threads that tools run in are
+ * its children: it can watch them while the main thread is blocked.
  *
- * In: fetch { id, method, url, headers, body, credit }, credit { id, n }, abort { id }; for tests crash {}, block {}.
+ * In: fetch { id, method, url, headers, body, credit }, credit { id, n }, abort { id }; what `poolSource.ts` lists; for
+ * tests crash {}, block {}.
  * Out: head { id, status, url, headers }, chunk { id, data }, end { id }, failed { id, message, code }.
  * Each message out raises word 0 of the shared memory and wakes whoever waits for it. Word 1 is the heartbeat, word 2
  * is set when the thread ends.
  */
+import { poolSource } from "./poolSource.ts"
+
+/** The program. */
 export const workerSource: string = `"use strict"
 const { workerData } = require("node:worker_threads")
 const { memory, port } = workerData
@@ -55,7 +60,9 @@ const run = async (m) => {
     jobs.delete(m.id)
   }
 }
+${poolSource}
 port.on("message", (m) => {
+  if (pooled(m)) return
   const job = jobs.get(m.id)
   if (m.type === "fetch") run(m)
   else if (m.type === "abort") { if (job) { job.abort.abort(); if (job.resume) job.resume() } }

@@ -3,10 +3,15 @@
  * `node:worker_threads` only.
  */
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from "node:worker_threads"
+import type * as Schema from "effect/Schema"
+import { networkFlags } from "./flags.ts"
 import { workerSource } from "./workerSource.ts"
 
-/** What the thread says of one request. */
-export type Message =
+/** What the thread says of one request or call of a tool. */
+export type Message = FetchMessage | CallMessage
+
+/** What the thread says of one HTTP request. */
+export type FetchMessage =
   | {
       readonly type: "head"
       readonly status: number
@@ -15,11 +20,72 @@ export type Message =
     }
   | { readonly type: "chunk"; readonly data: Uint8Array }
   | { readonly type: "end" }
-  | { readonly type: "failed"; readonly message: string; readonly code: string | undefined }
+  | Failed
+
+/** It failed; the code is `EWORKER` when the I/O thread itself ended. */
+interface Failed {
+  readonly type: "failed"
+  readonly message: string
+  readonly code: string | undefined
+}
+
+/** What the thread says of one call of a tool that runs in a thread of its own. */
+export type CallMessage =
+  | { readonly type: "progress"; readonly value: Schema.Json }
+  | { readonly type: "result"; readonly value: Schema.Json }
+  /** The tool failed; `failure` is what the model is told. */
+  | { readonly type: "threw"; readonly name: string; readonly message: string; readonly failure: Schema.Json }
+  /** The module could not be loaded, or has no such tool. */
+  | { readonly type: "unusable"; readonly message: string }
+  /** The tool's thread ended before it had answered. */
+  | { readonly type: "crashed"; readonly reason: "exit" | "memory" | "uncaught"; readonly message: string }
+  /** The tool's thread has ended, or is free again, after {@link IoWorker.cancel}. */
+  | { readonly type: "stopped" }
+  | Failed
+
+/** What the thread is asked for. */
+export type Request =
+  | {
+      readonly type: "fetch"
+      readonly credit: number
+      readonly method: string
+      readonly url: string
+      readonly headers: object
+      readonly body: unknown
+    }
+  | {
+      readonly type: "call"
+      readonly pool: PoolOptions
+      readonly url: string
+      readonly export: string
+      readonly params: unknown
+      readonly context: object
+    }
+
+/** The threads that a call may use. Calls with the same key share them. */
+export interface PoolOptions {
+  readonly key: number
+  readonly size: number
+  readonly idleMs: number
+  readonly graceMs: number
+  readonly resourceLimits: object | undefined
+  readonly execArgv: ReadonlyArray<string>
+}
 
 /** Hears what becomes of one request. */
 export type Handler = (message: Message) => void
 type Posted = Message & { readonly id: number }
+
+/** Messages that nothing follows. */
+const last: ReadonlySet<Message["type"]> = new Set([
+  "end",
+  "failed",
+  "result",
+  "threw",
+  "unusable",
+  "crashed",
+  "stopped"
+])
 
 /** How many chunks of a body may be on their way before the thread waits for the reader. */
 export const window = 32
@@ -32,9 +98,6 @@ const deadAfterLooks = 15
 const deadAfterMs = 3000
 /** How long an unused thread is kept for the next run. */
 const idleMs = 30_000
-
-/** Flags of the main program that say how to connect; others, such as a loader, mean nothing to the thread. */
-const networkFlags = /^--(use-env-proxy|dns-result-order=|(no-)?network-family-autoselection|max-http-header-size=)/
 
 class IoWorker {
   readonly #worker: Worker
@@ -58,7 +121,7 @@ class IoWorker {
       name: "troupe-io",
       workerData: { memory, port: port2 },
       transferList: [port2],
-      execArgv: process.execArgv.filter((flag) => networkFlags.test(flag))
+      execArgv: networkFlags(process.execArgv)
     })
     this.#worker.unref()
     this.#port.on("message", (message: Posted) => this.#dispatch(message))
@@ -79,13 +142,10 @@ class IoWorker {
   }
 
   /** Sends a request; `handler` hears what becomes of it until {@link close}. */
-  open(
-    request: { readonly method: string; readonly url: string; readonly headers: object; readonly body: unknown },
-    handler: Handler
-  ): number {
+  open(request: Request, handler: Handler): number {
     const id = this.#nextId++
+    this.#port.postMessage({ ...request, id })
     this.#handlers.set(id, handler)
-    this.#port.postMessage({ type: "fetch", id, credit: window, ...request })
     return id
   }
 
@@ -107,6 +167,16 @@ class IoWorker {
   /** Forgets a request, and aborts it on the wire when it is still under way. */
   close(id: number): void {
     if (this.#handlers.delete(id)) this.#port.postMessage({ type: "abort", id })
+  }
+
+  /** Stops the call of a tool; `stopped`, or what it came to meanwhile, is heard when its thread is free or gone. */
+  cancel(id: number): void {
+    if (this.#handlers.has(id)) this.#port.postMessage({ type: "cancel", id })
+  }
+
+  /** Ends the threads of a pool that nobody calls any more. */
+  closePool(key: number): void {
+    this.#port.postMessage({ type: "close-pool", key })
   }
 
   /** Delivers what has come without waiting for the event loop. True when there was something. */
@@ -144,7 +214,7 @@ class IoWorker {
 
   #dispatch(message: Posted): void {
     const handler = this.#handlers.get(message.id)
-    if (message.type === "end" || message.type === "failed") this.#handlers.delete(message.id)
+    if (last.has(message.type)) this.#handlers.delete(message.id)
     handler?.(message)
   }
 

@@ -1,0 +1,55 @@
+/**
+ * The program of a thread that runs tools, as text. It loads the tool's module as any program would, and runs one call
+ * at a time. A tool of `AgentTool.fromFunction` knows how to serve a call; a plain function gets JSON and gives JSON.
+ *
+ * In: call { id, url, export, params, context }, abort { id }.
+ * Out: progress { id, value }, result { id, value }, threw { id, name, message, failure }, unusable { id, message }.
+ */
+export const toolSource: string = `"use strict"
+const { parentPort } = require("node:worker_threads")
+let current
+const messageOf = (error) => {
+  try { return error instanceof Error ? error.message || error.name : typeof error === "string" ? error : JSON.stringify(error) ?? String(error) } catch { return String(error) }
+}
+const failureOf = (error) => {
+  const name = error instanceof Error ? String(error.name) : "Error"
+  const message = messageOf(error)
+  const tag = error && typeof error === "object" && "_tag" in error ? { tag: String(error._tag) } : {}
+  return { type: "threw", name, message, failure: { error: message, ...tag } }
+}
+const plain = (value) => {
+  const text = JSON.stringify(value, (_, inner) => typeof inner === "bigint" ? String(inner) : inner)
+  return text === undefined ? null : JSON.parse(text)
+}
+const load = async (m) => {
+  let module
+  try { module = await import(m.url) } catch (error) { throw { unusable: "it could not be loaded: " + messageOf(error) } }
+  const found = module[m.export]
+  if (typeof found === "function") return found
+  if (found && typeof found === "object" && typeof found.serve === "function") return found
+  throw { unusable: found === undefined ? "it has no export named " + JSON.stringify(m.export) : "its export " + JSON.stringify(m.export) + " is neither a function nor a tool of AgentTool.fromFunction" }
+}
+const run = async (m) => {
+  const controller = new AbortController()
+  current = { id: m.id, controller }
+  const progress = (value) => { parentPort.postMessage({ type: "progress", id: m.id, value: plain(value) }) }
+  const context = { ...m.context, signal: controller.signal, progress }
+  try {
+    const tool = await load(m)
+    if (typeof tool !== "function") return await tool.serve(m.params, context)
+    const value = await tool(m.params, context)
+    if (value && typeof value === "object" && "~effect/Effect" in value) throw new Error("a plain function of a module cannot give an Effect: export a tool of AgentTool.fromFunction instead")
+    return { type: "result", value: plain(value) }
+  } catch (error) {
+    return error && error.unusable !== undefined ? { type: "unusable", message: error.unusable } : failureOf(error)
+  }
+}
+parentPort.on("message", async (m) => {
+  if (m.type === "abort") { if (current && current.id === m.id) current.controller.abort() }
+  else {
+    const said = await run(m)
+    current = undefined
+    parentPort.postMessage({ ...said, id: m.id })
+  }
+})
+`

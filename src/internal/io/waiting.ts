@@ -1,0 +1,39 @@
+/** How a fiber waits for the I/O thread, on either edge. It touches fibers and the thread's count of waits. */
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import type * as IoWorker from "./IoWorker.ts"
+
+/** What is told to the loop that fibers wait in. */
+export interface Edge {
+  /** Called for every fiber that is about to wait. */
+  adopt(fiber: Fiber.Fiber<unknown, unknown>): void
+  /** Counts fibers that begin (1) and end (-1) to wait for the I/O thread. */
+  expect(change: 1 | -1): void
+}
+
+/** Where Node's event loop delivers there is no other loop to tell. */
+export const noEdge: Edge = { adopt: () => {}, expect: () => {} }
+
+export type Awaited = <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
+
+/** Says that somebody waits for the thread, for as long as `effect` does. */
+export const waiting =
+  (edge: Edge, worker: ReturnType<typeof IoWorker.get>): Awaited =>
+  (effect) =>
+    Effect.suspend(() => {
+      let counted = false
+      const count = (change: 1 | -1) => {
+        edge.expect(change)
+        worker.expect(change)
+      }
+      const begin = Effect.withFiber((fiber) => {
+        edge.adopt(fiber)
+        counted = true
+        count(1)
+        return effect
+      })
+      return Effect.onExitPrimitive(begin, () => {
+        if (counted) count(-1)
+        return undefined
+      })
+    })

@@ -1,0 +1,75 @@
+/**
+ * The threads that tools of `AgentTool.fromModule` run in: a port that `WorkerPool.layer` fills, and what can go wrong
+ * there. Unset, the process's own pool is used. No I/O here.
+ */
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+
+/** One call of a tool in a module. */
+export interface WorkerCall {
+  readonly tool: string
+  /** The module's address. */
+  readonly module: string
+  /** The name of the module's export. */
+  readonly export: string
+  /** What the tool is called with, as JSON. */
+  readonly params: unknown
+  /** What the tool is told of its run, as JSON. */
+  readonly context: object
+  readonly progress: (result: unknown) => Effect.Effect<void>
+}
+
+/** Runs tools outside of the program's own thread. */
+export interface ToolWorkers {
+  /**
+   * Gives the tool's result as JSON. Interruption fires the tool's signal, ends its thread if it does not heed that, and
+   * is done when the thread is free or gone.
+   */
+  readonly call: (call: WorkerCall) => Effect.Effect<Schema.Json, ModuleToolFailed | ModuleUnusable | WorkerCrashed>
+}
+
+/** Set by `WorkerPool.layer`. */
+export const ToolWorkers: Context.Reference<ToolWorkers | undefined> = Context.Reference<ToolWorkers | undefined>(
+  "troupe/ToolWorkers",
+  { defaultValue: () => undefined }
+)
+
+const place = { tool: Schema.String, module: Schema.String }
+
+/** A tool in a worker thread threw, rejected or failed. Only data crosses threads: this is what it said. */
+export class ModuleToolFailed extends Schema.TaggedError<ModuleToolFailed>()("ModuleToolFailed", {
+  ...place,
+  /** The name and the message of the error. */
+  errorName: Schema.String,
+  errorMessage: Schema.String,
+  /** What the model is told: the same as of a tool in this thread. */
+  failure: Schema.Json
+}) {
+  override get message(): string {
+    return this.errorMessage
+  }
+}
+
+/** The thread of a tool ended in the middle of a call. Only that call has failed; the next one gets another thread. */
+export class WorkerCrashed extends Schema.TaggedError<WorkerCrashed>()("WorkerCrashed", {
+  ...place,
+  /** `exit`: `process.exit`. `memory`: out of memory. `uncaught`: an error nobody caught. `io`: the I/O thread ended. */
+  reason: Schema.Literals(["exit", "memory", "uncaught", "io"]),
+  detail: Schema.String
+}) {
+  override get message(): string {
+    const remedy = this.reason === "memory" ? "Give it less to do, or raise resourceLimits of WorkerPool.layer" : ""
+    return `the worker thread of tool "${this.tool}" ended before it had answered: ${this.detail}. ${remedy || `Mend ${this.module}`}`
+  }
+}
+
+/** A tool's module cannot be loaded in a worker thread, or does not have the tool. */
+export class ModuleUnusable extends Schema.TaggedError<ModuleUnusable>()("ModuleUnusable", {
+  ...place,
+  problem: Schema.String
+}) {
+  override get message(): string {
+    return `the module of tool "${this.tool}" cannot be used in a worker thread: ${this.problem}. See ${this.module}`
+  }
+}

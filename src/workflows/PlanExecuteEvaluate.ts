@@ -1,0 +1,329 @@
+/**
+ * Plan, execute, evaluate: a planner makes a plan whose steps may depend on one another, workers do the steps, and a judge
+ * accepts the results or has it planned anew. This file has the types and the checks; `planLoop.ts` runs it. It touches
+ * `Runner` and `Agent`.
+ */
+import * as Effect from "effect/Effect"
+import type * as LanguageModel from "effect/ai/LanguageModel"
+import type * as Prompt from "effect/ai/Prompt"
+import * as Predicate from "effect/Predicate"
+import * as Agent from "../agents/Agent.ts"
+import type { Member } from "../internal/structure.ts"
+import { InvalidDefinition } from "../RunError.ts"
+import * as Runner from "../Runner.ts"
+import type * as Parallel from "./Parallel.ts"
+import { type InvalidPlan, type Plan, type PlanLike, planOf, type Step, Unassigned } from "./plan.ts"
+import { type PlanNotAccepted, run, type Settings, type StepFailure, type StepsFailed } from "./planLoop.ts"
+import { plannerInstructions, workersText } from "./planText.ts"
+
+export { InvalidPlan, Plan, type PlanLike, planOf, Step, type StepLike } from "./plan.ts"
+export { PlanNotAccepted, type StepFailure, StepsFailed } from "./planLoop.ts"
+
+/** What a planner that is a function is told. */
+export interface Request<out Goal, out A = unknown> {
+  readonly goal: Goal
+  /** Which plan this is to be, counted from 1. A plan that is given again because of `problems` is of the same round. */
+  readonly round: number
+  /** The plan before this one: of the last round, or the one that was just refused. */
+  readonly plan: PlanLike | undefined
+  /** Why the plan just given cannot be carried out; empty when none was given for this round. */
+  readonly problems: ReadonlyArray<string>
+  /** What the steps gave that are done, in any round, by id. */
+  readonly results: Readonly<Record<string, A>>
+  /** Which steps of the last round failed. */
+  readonly failures: ReadonlyArray<StepFailure<unknown>>
+  /** What was said of the results of the last round; `undefined` when they were not judged. */
+  readonly verdict: unknown
+}
+
+/** What an `executor` that is a function is told. */
+export interface Task<out Goal, out A = unknown> {
+  readonly goal: Goal
+  readonly step: Step
+  /** What the steps gave that this one depends on, by id. */
+  readonly results: Readonly<Record<string, A>>
+  /** Counted from 1. */
+  readonly round: number
+}
+
+/** A plan that was carried out: what an evaluator or a `combine` that is a function is told. */
+export interface Done<out Goal, out A> {
+  readonly goal: Goal
+  readonly plan: Plan
+  /** What every step of the plan gave, by id. */
+  readonly results: Readonly<Record<string, A>>
+  /** Counted from 1. */
+  readonly round: number
+}
+
+/** Runners by the names that plans call them by. They are told the goal, their task and what they need of the results. */
+export type Workers = Readonly<Record<string, Runner.Runner<string, unknown, unknown, unknown>>>
+type OutputOf<W extends Workers> = Runner.Output<W[keyof W]>
+
+/** What the workflow takes: the goal as its functions take it, as far as its runners can be told it. */
+export type Input<Goal, Told> = Goal extends Prompt.RawInput ? (Goal extends Told ? Goal : never) : Goal
+
+/** Makes plans: a runner that gives a {@link Plan}, a function, or an Effect that gives always the same one. */
+export type Planner<Goal, Told, A, E, R> =
+  | Runner.Runner<Told, PlanLike, E, R>
+  | ((request: Request<Goal, A>) => Effect.Effect<PlanLike, E, R>)
+  | Effect.Effect<PlanLike, E, R>
+
+/** How plans are made, and how often. */
+export interface Options<Goal, Told, A, Known, EP, RP, B, EC, RC, OnExhausted extends "best" | "fail"> {
+  readonly description?: string | undefined
+  /**
+   * Default: an agent that knows the workers by their descriptions. A runner is told the goal and, from the second round
+   * on, the last plan, every result so far, what failed and the verdict.
+   */
+  readonly planner?: Planner<Goal, Told, Known, EP, RP> | undefined
+  /** Said to the planner that is made when none is given. */
+  readonly instructions?: string | undefined
+  /** How many plans at most, not counting those that could not be carried out. Default 3. */
+  readonly maxRounds?: number | undefined
+  /** How many steps a plan may have. Default 32. */
+  readonly maxSteps?: number | undefined
+  /**
+   * How often a planner is told what is wrong with its plan, in each round, before `InvalidPlan`. Default 1; 0 for an
+   * Effect, which cannot be told anything.
+   */
+  readonly planRepairs?: number | undefined
+  /** How many steps run at once. Default 8. */
+  readonly concurrency?: number | "unbounded" | undefined
+  /** The results of no plan were accepted: give the best (default), or fail with `PlanNotAccepted`. */
+  readonly onExhausted?: OnExhausted | undefined
+  /**
+   * A step failed, and the others were interrupted: plan anew with what is known (default), or fail with `StepsFailed`
+   * (default for a planner that is an Effect). After a defect it is never planned anew.
+   */
+  readonly onStepFailure?: "replan" | "fail" | undefined
+  /**
+   * Makes the output of what was done: a function, plain or giving an Effect, or a runner that is told it. Default: what
+   * the steps gave that no other depends on, by id.
+   */
+  readonly combine?:
+    | Runner.Runner<Told, B, EC, RC>
+    | ((done: Done<Goal, A>) => B | Effect.Effect<B, EC, RC>)
+    | undefined
+}
+
+/** How results are judged. Without an evaluator they are accepted when every step has succeeded. */
+export type Judging<Goal, Told, A, V, E, R> =
+  | {
+      /** Judges what the steps of a plan gave: a runner that is told it, or a function. */
+      readonly evaluator: Runner.Runner<Told, V, E, R> | ((done: Done<Goal, A>) => Effect.Effect<V, E, R>)
+      readonly accept: (verdict: V) => boolean
+      /** How good a verdict is; the highest is the best. Default: its `score` when it has one, else the last round's. */
+      readonly score?: ((verdict: V) => number) | undefined
+    }
+  | { readonly evaluator?: undefined; readonly accept?: undefined; readonly score?: undefined }
+
+/** Runners that are told a goal must at least take a text. */
+type TakesText<Told> = string extends Told ? unknown : { readonly planner: never }
+
+/**
+ * Makes the workflow. In each round a plan is made and its steps are run: each as soon as those that it depends on are
+ * done, at most `concurrency` at once, as a nested run that is named by the step's id. Then the results are judged. What
+ * was done stays done: a step that succeeded is not run again in a later round while its id, its task, its worker and what
+ * it is given stay the same, and new steps can build on it.
+ *
+ * Who does the steps is either `workers`, of which each step names one, or one `executor` for all: a runner or a function.
+ * Runners (the planner, workers, the judge) are told in words; a text stays a text, and to a conversation with images the
+ * rest is added. With functions throughout, and a plan that is an Effect, it runs a graph of tasks without any model.
+ *
+ * A plan is checked before anything of it runs: no steps or too many, ids given twice, unknown steps or workers, steps
+ * that depend on one another in a circle. The planner is told so `planRepairs` times; then the run fails with
+ * `InvalidPlan`. A step that fails interrupts the others, and their finalizers are awaited, before it is planned anew or
+ * fails with `StepsFailed`. What planner, judge and `combine` fail with, the run fails with. Interrupting it interrupts
+ * every running step.
+ *
+ * Throws `InvalidDefinition` for no workers, or a limit that makes no sense.
+ *
+ * The workflow is that of plan-and-solve prompting (Wang et al., 2023) with the parallel plans of an LLM compiler (Kim et
+ * al., 2023).
+ *
+ * @example
+ * import { Effect, Schema } from "effect"
+ * import { Agent, PlanExecuteEvaluate } from "troupe"
+ *
+ * const research = Agent.make("research", { description: "Finds facts", instructions: "You research." })
+ * const write = Agent.make("write", { description: "Writes texts", instructions: "You write." })
+ * const judge = Agent.make("judge", { instructions: "Judge the work.", output: Schema.Struct({ score: Schema.Int }) })
+ * const work = PlanExecuteEvaluate.make("work", {
+ *   workers: { research, write },
+ *   evaluator: judge,
+ *   accept: (verdict) => verdict.score >= 8
+ * })
+ *
+ * // Without a model: a graph of tasks.
+ * const build = PlanExecuteEvaluate.make("build", {
+ *   planner: Effect.succeed({
+ *     steps: [
+ *       { id: "types", task: "check the types" },
+ *       { id: "tests", task: "run the tests" },
+ *       { id: "pack", task: "make the package", dependsOn: ["types", "tests"] }
+ *     ]
+ *   }),
+ *   executor: ({ step }) => Effect.succeed(`${step.task}: done`)
+ * })
+ */
+export const make: {
+  <
+    const W extends Workers,
+    Goal = Prompt.RawInput,
+    Told = unknown,
+    EP = Agent.Error,
+    RP = LanguageModel.LanguageModel,
+    V = never,
+    EV = never,
+    RV = never,
+    B = Readonly<Record<string, OutputOf<W>>>,
+    EC = never,
+    RC = never,
+    OnExhausted extends "best" | "fail" = "best"
+  >(
+    name: string,
+    options: Options<Goal, Told, OutputOf<W>, OutputOf<W>, EP, RP, B, EC, RC, OnExhausted> &
+      Judging<Goal, Told, OutputOf<W>, V, EV, RV> & {
+        readonly workers: W
+        readonly executor?: undefined
+      } & TakesText<Told>
+  ): Runner.Runner<
+    Input<Goal, Told & Parallel.Input<W>>,
+    B,
+    | EP
+    | InvalidPlan
+    | StepsFailed<Runner.Error<W[keyof W]>>
+    | EV
+    | EC
+    | ([OnExhausted] extends ["fail"] ? PlanNotAccepted : never),
+    RP | Runner.Services<W[keyof W]> | RV | RC
+  >
+  <
+    A extends Known,
+    ES,
+    RS,
+    Goal = Prompt.RawInput,
+    Told = unknown,
+    Known = unknown,
+    EP = Agent.Error,
+    RP = LanguageModel.LanguageModel,
+    V = never,
+    EV = never,
+    RV = never,
+    B = Readonly<Record<string, A>>,
+    EC = never,
+    RC = never,
+    OnExhausted extends "best" | "fail" = "best"
+  >(
+    name: string,
+    options: Options<Goal, Told, A, unknown, EP, RP, B, EC, RC, OnExhausted> &
+      Judging<Goal, Told, A, V, EV, RV> & {
+        readonly workers?: undefined
+        readonly executor: Runner.Runner<Told, A, ES, RS> | ((task: Task<Goal, Known>) => Effect.Effect<A, ES, RS>)
+      } & TakesText<Told>
+  ): Runner.Runner<
+    Input<Goal, Told>,
+    B,
+    EP | InvalidPlan | StepsFailed<ES> | EV | EC | ([OnExhausted] extends ["fail"] ? PlanNotAccepted : never),
+    RP | RS | RV | RC
+  >
+} = (name: string, options: Erased) => {
+  const settings = settingsOf(name, options)
+  return Runner.workflow(name, {
+    description: options.description,
+    structure: () => ({
+      kind: "plan-execute-evaluate",
+      note: `at most ${settings.maxRounds} rounds`,
+      members: [
+        memberOf("planner", settings.planner),
+        ...[...(settings.workers ?? [])].map(([name, runner]) => ({ name, role: "worker", runner })),
+        ...(settings.executor === undefined ? [] : [memberOf("executor", settings.executor)]),
+        ...(settings.evaluator === undefined ? [] : [memberOf("evaluator", settings.evaluator)]),
+        ...(settings.combine === undefined ? [] : [memberOf("combine", settings.combine)])
+      ]
+    }),
+    encodedLike: settings.combine,
+    // The loop works on erased members; this is where their types come back.
+    run: (input: never, state) => run(settings, input, state)
+  }) as never
+}
+
+type AnyMember = Exclude<Settings["executor"], undefined>
+
+interface Erased {
+  readonly description?: string | undefined
+  readonly planner?: Settings["planner"] | undefined
+  readonly instructions?: string | undefined
+  readonly workers?: Workers | undefined
+  readonly executor?: AnyMember | undefined
+  readonly evaluator?: AnyMember | undefined
+  readonly accept?: ((verdict: never) => boolean) | undefined
+  readonly score?: ((verdict: never) => number) | undefined
+  readonly combine?: AnyMember | undefined
+  readonly maxRounds?: number | undefined
+  readonly maxSteps?: number | undefined
+  readonly planRepairs?: number | undefined
+  readonly concurrency?: number | "unbounded" | undefined
+  readonly onExhausted?: "best" | "fail" | undefined
+  readonly onStepFailure?: "replan" | "fail" | undefined
+}
+
+const settingsOf = (name: string, options: Erased): Settings => {
+  const refuse = (problem: string, remedy: string) =>
+    new InvalidDefinition({ subject: `plan-execute-evaluate "${name}"`, problem, remedy })
+  const limit = (option: string, value: number, least: number): number => {
+    if (value >= least) return value
+    throw refuse(`${option} is ${value}`, `Use ${least} or more`)
+  }
+  const workers = options.workers === undefined ? undefined : new Map(Object.entries(options.workers))
+  if (workers?.size === 0) throw refuse("it has no workers", "Give it at least one")
+  if ((workers === undefined) === (options.executor === undefined)) {
+    throw refuse(`it has ${workers === undefined ? "neither" : "both"} workers and an executor`, "Give it one of them")
+  }
+  if (options.planner !== undefined && options.instructions !== undefined) {
+    throw refuse("it has instructions and a planner of its own", "Give the instructions to the planner")
+  }
+  const maxSteps = limit("maxSteps", options.maxSteps ?? 32, 1)
+  // An agent that is a service is an Effect too.
+  const isFixed = Effect.isEffect(options.planner) && !Runner.isRunner(options.planner)
+  return {
+    name,
+    planner: options.planner ?? makePlanner(name, options.instructions, workers, maxSteps),
+    introduction: options.planner === undefined || workers === undefined ? undefined : workersText(workers),
+    workers,
+    executor: options.executor,
+    evaluator: options.evaluator,
+    accept: (options.accept as Settings["accept"] | undefined) ?? (() => true),
+    score: (options.score as Settings["score"] | undefined) ?? scoreOf,
+    combine: options.combine,
+    maxRounds: limit("maxRounds", options.maxRounds ?? 3, 1),
+    maxSteps,
+    planRepairs: limit("planRepairs", options.planRepairs ?? (isFixed ? 0 : 1), 0),
+    concurrency:
+      options.concurrency === "unbounded"
+        ? Number.POSITIVE_INFINITY
+        : limit("concurrency", options.concurrency ?? 8, 1),
+    onExhausted: options.onExhausted ?? "best",
+    onStepFailure: options.onStepFailure ?? (isFixed ? "fail" : "replan")
+  }
+}
+
+const makePlanner = (
+  name: string,
+  instructions: string | undefined,
+  workers: Settings["workers"],
+  maxSteps: number
+): Settings["planner"] => {
+  const names = [...(workers?.keys() ?? [])] as [string, ...Array<string>]
+  return Agent.make(`${name} planner`, {
+    instructions: plannerInstructions(instructions, workers && workersText(workers), maxSteps),
+    output: workers === undefined ? Unassigned : planOf(names)
+  })
+}
+
+const memberOf = (role: string, member: Settings["planner"]): Member =>
+  Runner.isRunner(member) ? { name: member.name, role, runner: member } : { name: role, role }
+
+const scoreOf = (verdict: unknown): number =>
+  Predicate.hasProperty(verdict, "score") && typeof verdict.score === "number" ? verdict.score : 0

@@ -1,0 +1,228 @@
+/** Plans: their schema, their check at the border, and which of their steps are done already. Pure. */
+import * as Schema from "effect/Schema"
+
+const fields = {
+  id: Schema.String.annotate({ description: "A short name for the step, unique in the plan" }),
+  task: Schema.String.annotate({ description: "What is to be done, with everything that whoever does it must know" }),
+  dependsOn: Schema.Array(Schema.String).annotate({
+    description: "The ids of the steps whose results this step needs; empty when it needs none"
+  })
+}
+const description = "The steps that reach the goal. Those that do not depend on one another are done at the same time"
+/** No keyword of JSON Schema that some server refuses in strict mode, such as `minItems`: {@link check} looks at the rest. */
+const stepsOf = <S extends Schema.Top>(step: S) => Schema.Array(step).annotate({ description })
+
+/** One step of a {@link Plan}. */
+export const Step = Schema.Struct({
+  ...fields,
+  worker: Schema.NullOr(Schema.String).annotate({ description: "The name of the worker who does it, or null" })
+})
+/** One step of a {@link Plan}. */
+export type Step = typeof Step.Type
+
+/**
+ * A plan: steps that may depend on one another. Every field is required, so that OpenAI's strict mode can hold a model to
+ * it: this is the `output` of an agent that plans. See {@link planOf} for one that may name certain workers only.
+ */
+export const Plan = Schema.Struct({ steps: stepsOf(Step) }).annotate({ identifier: "Plan" })
+/** A plan: steps that may depend on one another. */
+export type Plan = typeof Plan.Type
+
+/** A step as planners may give it. */
+export interface StepLike {
+  /** Unique in the plan; names the step's run in events. */
+  readonly id: string
+  readonly task: string
+  /** The ids of the steps whose results it needs. Default: none. */
+  readonly dependsOn?: ReadonlyArray<string> | undefined
+  /** Who does it. Can be left out where there is only one to do it. */
+  readonly worker?: string | null | undefined
+}
+
+/** What a planner gives: a {@link Plan}, or one written by hand that leaves out what is not needed. */
+export interface PlanLike {
+  readonly steps: ReadonlyArray<StepLike>
+}
+
+/**
+ * The schema of a plan whose steps are done by certain workers, for the `output` of an agent that plans. A model that is
+ * held to its schema can then name no other.
+ *
+ * @example
+ * import { Agent, PlanExecuteEvaluate } from "troupe"
+ *
+ * const planner = Agent.make("planner", {
+ *   instructions: "Plan the research and the writing.",
+ *   output: PlanExecuteEvaluate.planOf(["research", "write"])
+ * })
+ */
+export const planOf = <const Worker extends string>(workers: readonly [Worker, ...ReadonlyArray<Worker>]) =>
+  Schema.Struct({
+    steps: stepsOf(
+      Schema.Struct({
+        ...fields,
+        worker: Schema.Literals(workers).annotate({ description: "The worker who does it" })
+      })
+    )
+  }).annotate({ identifier: "Plan" })
+
+/** @internal The schema of a plan whose steps are all done alike. */
+export const Unassigned = Schema.Struct({ steps: stepsOf(Schema.Struct(fields)) }).annotate({ identifier: "Plan" })
+
+/** The planner gave a plan that cannot be carried out, also after it was told so. `plan` is the last one it gave. */
+export class InvalidPlan extends Schema.TaggedError<InvalidPlan>()("InvalidPlan", {
+  name: Schema.String,
+  /** Which round it was for, counted from 1. */
+  round: Schema.Int,
+  /** How many plans were tried for that round. */
+  attempts: Schema.Int,
+  /** Everything that is wrong with it. */
+  problems: Schema.Array(Schema.String),
+  plan: Plan
+}) {
+  override get message(): string {
+    return `"${this.name}" has no plan that can be carried out (${this.attempts} tried): ${this.problems.join("; ")}. See \`plan\`; tell the planner the rules that it breaks, or raise planRepairs.`
+  }
+}
+
+/** A step that has succeeded, and what it gave. */
+export interface DoneStep {
+  readonly step: Step
+  readonly output: unknown
+  /** The output as JSON. */
+  readonly encoded: Schema.Json
+  /** What it was given: the steps that it depended on, as they were then. */
+  readonly inputs: ReadonlyArray<DoneStep>
+}
+/** The steps that have succeeded so far, in whichever round, by id. */
+export type DoneSteps = ReadonlyMap<string, DoneStep>
+
+/** What a plan is checked against. */
+export interface Rules {
+  /** None: steps are all done alike, and a worker's name says nothing. */
+  readonly workers: ReadonlyArray<string> | undefined
+  readonly maxSteps: number
+  readonly done: DoneSteps
+}
+
+/**
+ * The plan in full, and what is wrong with it. A plan may build on a step that is done without listing it again: that step
+ * is taken in, with its result as it is.
+ */
+export const check = (
+  given: PlanLike,
+  rules: Rules
+): { readonly plan: Plan; readonly problems: ReadonlyArray<string> } => {
+  const plan = complete(given, rules)
+  const problems: Array<string> = []
+  if (plan.steps.length === 0) problems.push("it has no steps")
+  if (given.steps.length > rules.maxSteps) {
+    problems.push(`it has ${given.steps.length} steps, and ${rules.maxSteps} are allowed`)
+  }
+  const ids = new Set<string>()
+  const twice = new Set<string>()
+  for (const { id } of plan.steps) (ids.has(id) ? twice : ids).add(id)
+  if (ids.has("")) problems.push("a step has no id")
+  for (const id of twice) problems.push(`two steps have the id "${id}"`)
+  for (const { dependsOn, id, worker } of plan.steps) {
+    for (const other of dependsOn) {
+      if (!ids.has(other)) problems.push(`step "${id}" depends on "${other}", which is no step`)
+    }
+    if (rules.workers === undefined) continue
+    if (worker === null) problems.push(`step "${id}" names no worker; there are: ${rules.workers.join(", ")}`)
+    else if (!rules.workers.includes(worker)) {
+      problems.push(`step "${id}" names the worker "${worker}"; there are: ${rules.workers.join(", ")}`)
+    }
+  }
+  if (twice.size === 0) {
+    for (const circle of sort(plan.steps).circles) {
+      problems.push(`steps depend on one another in a circle: ${[...circle, circle[0]!].join(" -> ")}`)
+    }
+  }
+  return { plan, problems }
+}
+
+const complete = (given: PlanLike, { done, workers }: Rules): Plan => {
+  const only = workers?.length === 1 ? workers[0]! : null
+  const steps = given.steps.map((step): Step => ({
+    id: step.id,
+    task: step.task,
+    dependsOn: [...new Set(step.dependsOn)],
+    worker: step.worker ?? only
+  }))
+  const ids = new Set(steps.map(({ id }) => id))
+  const builtOn = new Set(steps.flatMap(({ dependsOn }) => dependsOn.filter((id) => !ids.has(id))))
+  const taken = [...builtOn].flatMap((id) => {
+    const found = done.get(id)
+    return found === undefined ? [] : [{ ...found.step, dependsOn: [] }]
+  })
+  return { steps: [...taken, ...steps] }
+}
+
+/**
+ * The steps in an order in which each comes after those that it depends on, and the circles that prevent it: in each,
+ * every step depends on the next one, and the last on the first.
+ */
+export const sort = (
+  steps: ReadonlyArray<Step>
+): { readonly order: ReadonlyArray<Step>; readonly circles: ReadonlyArray<ReadonlyArray<string>> } => {
+  const left = new Map(steps.map((step) => [step.id, step]))
+  const dependents = new Map<string, Array<Step>>(steps.map(({ id }) => [id, []]))
+  for (const step of steps) for (const id of step.dependsOn) dependents.get(id)?.push(step)
+  const waiting = new Map(steps.map(({ dependsOn, id }) => [id, dependsOn.filter((one) => left.has(one)).length]))
+  const order: Array<Step> = []
+  const circles: Array<ReadonlyArray<string>> = []
+  const free = steps.filter(({ id }) => waiting.get(id) === 0)
+  const drop = (id: string) => {
+    left.delete(id)
+    for (const one of dependents.get(id)!) {
+      const still = waiting.get(one.id)! - 1
+      waiting.set(one.id, still)
+      if (still === 0 && left.has(one.id)) free.push(one)
+    }
+  }
+  for (;;) {
+    // The list grows while it is read.
+    for (const step of free) {
+      order.push(step)
+      drop(step.id)
+    }
+    free.length = 0
+    const first = left.values().next().value
+    if (first === undefined) return { order, circles }
+    const circle = circleFrom(first, left)
+    circles.push(circle)
+    for (const id of circle) drop(id)
+  }
+}
+
+/** Every step that is left depends on another that is left, so following them ends in a circle. */
+const circleFrom = (first: Step, left: ReadonlyMap<string, Step>): ReadonlyArray<string> => {
+  const at = new Map<string, number>()
+  let step = first
+  while (!at.has(step.id)) {
+    at.set(step.id, at.size)
+    step = left.get(step.dependsOn.find((id) => left.has(id))!)!
+  }
+  return [...at.keys()].slice(at.get(step.id))
+}
+
+/**
+ * The steps of a plan, without circles, that need not run: they have succeeded with the same task and the same worker, and
+ * what they would be given now is what they were given then, or a part of it.
+ */
+export const keptOf = (plan: Plan, done: DoneSteps): ReadonlySet<string> => {
+  const kept = new Set<string>()
+  for (const step of sort(plan.steps).order) {
+    const before = done.get(step.id)
+    if (before === undefined || before.step.task !== step.task || before.step.worker !== step.worker) continue
+    if (step.dependsOn.every((id) => kept.has(id) && before.inputs.includes(done.get(id)!))) kept.add(step.id)
+  }
+  return kept
+}
+
+/** The steps that no other depends on, in the order of the plan. */
+export const lastOf = (plan: Plan): ReadonlyArray<string> => {
+  const needed = new Set(plan.steps.flatMap(({ dependsOn }) => dependsOn))
+  return plan.steps.flatMap(({ id }) => (needed.has(id) ? [] : [id]))
+}

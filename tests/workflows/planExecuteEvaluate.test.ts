@@ -1,0 +1,628 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Cause, Data, Deferred, Effect, Exit, Fiber, Schema } from "effect"
+import { Prompt } from "effect/ai"
+import { TestClock } from "effect/testing"
+import { Agent, Chain, Parallel, PlanExecuteEvaluate, RunError, Runner, SyncEdge, TestModel } from "troupe"
+import type { RunEvent } from "troupe"
+import { ofOutput } from "../../src/layers/openai/schema.ts"
+import { checkGrammar, collect } from "../support/grammar.ts"
+
+class Broken extends Data.TaggedError("Broken")<{ readonly what: string }> {
+  override get message(): string {
+    return `${this.what} broke`
+  }
+}
+
+type Given = PlanExecuteEvaluate.StepLike
+const step = (id: string, dependsOn: ReadonlyArray<string> = [], more: Partial<Given> = {}): Given => ({
+  id,
+  task: `do ${id}`,
+  dependsOn,
+  ...more
+})
+const planOf = (...steps: ReadonlyArray<Given>): PlanExecuteEvaluate.PlanLike => ({ steps })
+const fixed = (...steps: ReadonlyArray<Given>) => Effect.succeed(planOf(...steps))
+/** Gives these plans one after the other, and keeps what it was told. */
+const planning = (...plans: ReadonlyArray<PlanExecuteEvaluate.PlanLike>) => {
+  const requests: Array<PlanExecuteEvaluate.Request<unknown>> = []
+  const planner = (request: PlanExecuteEvaluate.Request<unknown>) =>
+    Effect.sync(() => {
+      requests.push(request)
+      return plans[requests.length - 1] ?? assert.fail("asked for one plan too many")
+    })
+  return { planner, requests }
+}
+const echo = ({ results, step }: PlanExecuteEvaluate.Task<unknown>) =>
+  Effect.succeed(`${step.id}(${Object.values(results).join()})`)
+const paths = (events: ReadonlyArray<RunEvent.RunEvent>) =>
+  events.flatMap((event) => (event._tag === "RunStarted" ? [event.path.join(">")] : []))
+const failureOf = (exit: Exit.Exit<unknown, unknown>) =>
+  Exit.isFailure(exit) ? Cause.squash(exit.cause) : assert.fail("it did not fail")
+
+describe("planned by a model", () => {
+  const research = Agent.make("research", { description: "Finds facts" })
+  const write = Agent.make("write", { description: "Writes texts" })
+  const judge = Agent.make("judge", { output: Schema.Struct({ score: Schema.Int, advice: Schema.String }) })
+  const plan = planOf(
+    { id: "facts", task: "Find the facts", dependsOn: [], worker: "research" },
+    { id: "text", task: "Write it up", dependsOn: ["facts"], worker: "write" }
+  )
+
+  it.effect("has the workers do the steps, and each step's run is named by its id", () =>
+    Effect.gen(function* () {
+      const work = PlanExecuteEvaluate.make("work", {
+        workers: { research, write },
+        instructions: "Be thrifty.",
+        evaluator: judge,
+        accept: ({ score }) => score >= 8
+      })
+      const { events } = yield* collect(work, "Tell me of Effect")
+      assert.deepStrictEqual(paths(events), ["work", "work>work planner", "work>facts", "work>text", "work>judge"])
+      assert.deepStrictEqual(
+        events.flatMap((event) =>
+          event._tag === "PlanMade" || event._tag === "RoundCompleted"
+            ? [event._tag === "PlanMade" ? event.plan : [event.accepted, event.verdict]]
+            : event._tag === "ItemCompleted"
+              ? [`${event.item} ${event.status} ${event.done}/${event.total}`]
+              : []
+        ),
+        [
+          JSON.parse(JSON.stringify(plan)),
+          "facts completed 1/2",
+          "text completed 2/2",
+          [true, { score: 9, advice: "none" }]
+        ]
+      )
+      const last = events.at(-1)
+      assert.deepStrictEqual(last?._tag === "RunCompleted" && [last.output, last.spent.steps], [
+        { text: "the text" },
+        4
+      ])
+      const { calls } = yield* TestModel.TestModel
+      const prompts = (yield* calls).map(({ prompt }) => JSON.stringify(prompt.content))
+      for (const piece of ["research: Finds facts", "write: Writes texts", "Be thrifty.", "Tell me of Effect"]) {
+        assert.include(prompts[0], piece)
+      }
+      assert.include(prompts[1], "Tell me of Effect")
+      assert.include(prompts[1], "Find the facts")
+      for (const piece of ["Write it up", "the facts", "Find the facts"]) assert.include(prompts[2], piece)
+      assert.include(prompts[3], "the text")
+    }).pipe(
+      Effect.provide(
+        TestModel.layer([TestModel.json(plan), "the facts", "the text", TestModel.json({ score: 9, advice: "none" })])
+      )
+    )
+  )
+
+  it.effect("asks for the plan natively, in a form that OpenAI can hold a model to", () =>
+    Effect.gen(function* () {
+      const planner = Agent.make("planner", { output: PlanExecuteEvaluate.Plan })
+      const all = [
+        PlanExecuteEvaluate.make("made", { workers: { research, write } }),
+        PlanExecuteEvaluate.make("given", { planner, workers: { research, write } }),
+        PlanExecuteEvaluate.make("alike", { executor: write })
+      ]
+      for (const one of all) yield* one.run("go")
+      const { calls } = yield* TestModel.TestModel
+      const formats = (yield* calls).flatMap(({ output }) => output ?? [])
+      assert.deepStrictEqual(
+        formats.map(({ jsonSchema, name }) => [name, ofOutput(jsonSchema).strictable]),
+        [
+          ["Plan", true],
+          ["Plan", true],
+          ["Plan", true]
+        ]
+      )
+      assert.include(JSON.stringify(formats[0]), JSON.stringify({ enum: ["research", "write"] }).slice(1, -1))
+      assert.notInclude(JSON.stringify(formats[2]), "worker")
+    }).pipe(
+      Effect.provide(
+        TestModel.layer((call) =>
+          call.output === undefined
+            ? "text"
+            : TestModel.json({ steps: [{ id: "a", task: "go", dependsOn: [], worker: "write" }] })
+        )
+      )
+    )
+  )
+
+  it.effect("has it planned anew with the verdict, and does not do again what is done", () =>
+    Effect.gen(function* () {
+      const work = PlanExecuteEvaluate.make("work", {
+        workers: { research, write },
+        evaluator: judge,
+        accept: ({ score }) => score >= 8,
+        combine: ({ results }) => Object.entries(results).flat().join()
+      })
+      const { decisions, output, steps } = yield* work.result("Tell me")
+      assert.deepStrictEqual([output, steps], ["facts,the facts,text,second text", 7])
+      assert.deepStrictEqual(
+        decisions.map((one) => [
+          one._tag,
+          one.path.join(">"),
+          one._tag === "RoundCompleted" ? one.accepted : undefined
+        ]),
+        [
+          ["PlanMade", "work", undefined],
+          ["RoundCompleted", "work", false],
+          ["PlanMade", "work", undefined],
+          ["RoundCompleted", "work", true]
+        ]
+      )
+      const { calls } = yield* TestModel.TestModel
+      const told = JSON.stringify((yield* calls)[4]!.prompt.content)
+      for (const piece of ["Tell me", "Write it up", "the facts", "first text", "too long"]) assert.include(told, piece)
+    }).pipe(
+      Effect.provide(
+        TestModel.layer([
+          TestModel.json(plan),
+          "the facts",
+          "first text",
+          TestModel.json({ score: 3, advice: "too long" }),
+          TestModel.json(planOf(plan.steps[0]!, { ...plan.steps[1]!, task: "Write it short" })),
+          "second text",
+          TestModel.json({ score: 9, advice: "" })
+        ])
+      )
+    )
+  )
+
+  it.effect("tells a planner of its own who the workers are, and what is wrong with its plan", () =>
+    Effect.gen(function* () {
+      const planner = Agent.make("planner", { output: PlanExecuteEvaluate.Plan })
+      const work = PlanExecuteEvaluate.make("work", { planner, workers: { research, write } })
+      assert.deepStrictEqual(yield* work.run("Tell me"), { text: "done", facts: "done" })
+      const { calls } = yield* TestModel.TestModel
+      const [first, second] = (yield* calls).map(({ prompt }) => JSON.stringify(prompt.content))
+      assert.include(first, "- research: Finds facts")
+      for (const piece of ["facts -> text -> facts", "painter", "Tell me"]) assert.include(second, piece)
+    }).pipe(
+      Effect.provide(
+        TestModel.layer([
+          TestModel.json(
+            planOf({ ...plan.steps[0]!, dependsOn: ["text"] }, plan.steps[1]!, {
+              id: "image",
+              task: "Paint",
+              dependsOn: [],
+              worker: "painter"
+            })
+          ),
+          TestModel.json(planOf(plan.steps[0]!, { ...plan.steps[1]!, dependsOn: [] })),
+          "done",
+          "done"
+        ])
+      )
+    )
+  )
+
+  it.effect("keeps the images of a goal in what every runner is told", () =>
+    Effect.gen(function* () {
+      const image = { type: "file", mediaType: "image/png", data: new Uint8Array([1, 2, 3]) } as const
+      const messages: ReadonlyArray<Prompt.MessageEncoded> = [{ role: "user", content: [image] }]
+      const work = PlanExecuteEvaluate.make("work", { workers: { write }, combine: write })
+      const once = (function* () {
+        yield* messages
+      })()
+      for (const goal of [messages, Prompt.make(messages), once]) yield* work.run(goal)
+      const { calls } = yield* TestModel.TestModel
+      const prompts = (yield* calls).map(({ prompt }) => prompt.content)
+      assert.lengthOf(prompts, 9)
+      for (const content of prompts) {
+        const parts = content.flatMap((message) => (message.role === "user" ? message.content : []))
+        assert.strictEqual(parts.filter((part) => part.type === "file").length, 1)
+      }
+    }).pipe(
+      Effect.provide(
+        TestModel.layer((call) =>
+          call.output === undefined
+            ? "text"
+            : TestModel.json({ steps: [{ id: "a", task: "go", dependsOn: [], worker: "write" }] })
+        )
+      )
+    )
+  )
+})
+
+describe("the steps of a plan", () => {
+  it.effect("run at once where they can, and each begins the moment those it depends on are done", () =>
+    Effect.gen(function* () {
+      const begun: Array<readonly [string, number]> = []
+      const takes: Readonly<Record<string, number>> = { a: 100, b: 300, c: 50, d: 10 }
+      const graph = PlanExecuteEvaluate.make("graph", {
+        planner: fixed(step("a"), step("b"), step("c", ["a"]), step("d", ["c", "b"])),
+        executor: ({ step }) =>
+          Effect.clockWith((clock) => Effect.sync(() => begun.push([step.id, clock.currentTimeMillisUnsafe()]))).pipe(
+            Effect.andThen(Effect.sleep(takes[step.id]!)),
+            Effect.as(step.id)
+          )
+      })
+      const fiber = yield* Effect.forkChild(graph.run("go"))
+      yield* TestClock.adjust(309)
+      assert.isUndefined(fiber.pollUnsafe())
+      yield* TestClock.adjust(1)
+      assert.deepStrictEqual(yield* Fiber.join(fiber), { d: "d" })
+      assert.deepStrictEqual(begun, [
+        ["a", 0],
+        ["b", 0],
+        ["c", 100],
+        ["d", 300]
+      ])
+    })
+  )
+
+  it.effect("get the results that they depend on, and those at the end are the output", () =>
+    Effect.gen(function* () {
+      const graph = PlanExecuteEvaluate.make("graph", {
+        planner: fixed(step("c", ["b", "a", "a"]), step("a"), step("b", ["a"]), step("d")),
+        executor: echo
+      })
+      const { events } = yield* collect(graph, "go")
+      const last = events.at(-1)
+      assert.deepStrictEqual(last?._tag === "RunCompleted" && last.output, { c: "c(b(a()),a())", d: "d()" })
+      assert.deepStrictEqual(paths(events).toSorted(), ["graph", "graph>a", "graph>b", "graph>c", "graph>d"])
+    })
+  )
+
+  it.effect("that fails interrupts the others, and every failure is told", () =>
+    Effect.gen(function* () {
+      const log: Array<string> = []
+      const graph = PlanExecuteEvaluate.make("graph", {
+        planner: fixed(step("done"), step("waits"), step("spiteful"), step("boom", ["done"]), step("later", ["boom"])),
+        executor: ({ step }) => {
+          switch (step.id) {
+            case "waits":
+              return Effect.never.pipe(
+                Effect.onInterrupt(() =>
+                  Effect.andThen(
+                    Effect.sleep(5),
+                    Effect.sync(() => log.push("finalizer"))
+                  )
+                )
+              )
+            case "spiteful":
+              return Effect.never.pipe(Effect.onInterrupt(() => Effect.die(new Error("and another thing"))))
+            case "boom":
+              return Effect.andThen(Effect.sleep(10), Effect.fail(new Broken({ what: "boom" })))
+            default:
+              return Effect.succeed(step.id)
+          }
+        }
+      })
+      const fiber = yield* Effect.forkChild(collect(graph, "go"))
+      yield* TestClock.adjust(15)
+      const { events, exit } = yield* Fiber.join(fiber)
+      assert.deepStrictEqual(log, ["finalizer"])
+      const error = failureOf(exit) as PlanExecuteEvaluate.StepsFailed<Broken>
+      assert.strictEqual(error._tag, "StepsFailed")
+      assert.deepStrictEqual(
+        [error.failures.map(({ step }) => step), error.interrupted, error.done],
+        [["boom", "spiteful"], ["waits", "later"], { done: "done" }]
+      )
+      for (const piece of ["boom broke", "and another thing", "waits, later"]) assert.include(error.message, piece)
+      assert.deepStrictEqual(
+        events.flatMap((event) => (event._tag === "RunInterrupted" ? [event.path.join(">")] : [])),
+        ["graph>waits"]
+      )
+      assert.deepStrictEqual(
+        events.flatMap((event) => (event._tag === "ItemCompleted" ? [`${event.item} ${event.status}`] : [])).toSorted(),
+        ["boom failed", "done completed", "later interrupted", "spiteful failed", "waits interrupted"]
+      )
+    })
+  )
+
+  it.effect("are all interrupted with the run", () =>
+    Effect.gen(function* () {
+      const events: Array<RunEvent.RunEvent> = []
+      const graph = PlanExecuteEvaluate.make("graph", {
+        planner: fixed(step("a"), step("b"), step("c", ["a"])),
+        executor: () => Effect.never
+      }).pipe(Runner.onEvent((event) => Effect.sync(() => void events.push(event))))
+      const fiber = yield* Effect.forkChild(graph.run("go"))
+      yield* TestClock.adjust(10)
+      yield* Fiber.interrupt(fiber)
+      checkGrammar(events)
+      assert.deepStrictEqual(
+        events.flatMap((event) => (event._tag === "RunInterrupted" ? [event.path.join(">")] : [])),
+        ["graph>a", "graph>b", "graph"]
+      )
+    })
+  )
+
+  it.effect("end with the stream that is no longer read", () =>
+    Effect.gen(function* () {
+      const stopped = yield* Deferred.make<void>()
+      const graph = PlanExecuteEvaluate.make("graph", {
+        planner: fixed(step("a")),
+        executor: () => Effect.never.pipe(Effect.onInterrupt(() => Deferred.succeed(stopped, undefined)))
+      })
+      const fiber = yield* Effect.forkChild(collect(graph, "go"))
+      yield* TestClock.adjust(10)
+      yield* Fiber.interrupt(fiber)
+      assert.isTrue(Deferred.isDoneUnsafe(stopped))
+    })
+  )
+})
+
+describe("a plan that cannot be carried out", () => {
+  const refused = (...plans: ReadonlyArray<PlanExecuteEvaluate.PlanLike>) =>
+    Effect.gen(function* () {
+      const { planner, requests } = planning(...plans)
+      const count = { worked: 0 }
+      const worker = Runner.make("worker", {
+        run: (_text: string) => Effect.sync(() => ++count.worked)
+      })
+      const work = PlanExecuteEvaluate.make("work", {
+        planner,
+        workers: { one: worker, two: worker },
+        maxSteps: 3,
+        planRepairs: plans.length - 1
+      })
+      const error = yield* Effect.flip(work.run("go"))
+      assert.strictEqual(count.worked, 0)
+      return error._tag === "InvalidPlan" ? { error, requests } : assert.fail(error._tag)
+    })
+  const by = (id: string, dependsOn: ReadonlyArray<string> = [], worker: string | null = "one") =>
+    step(id, dependsOn, { worker })
+
+  it.effect("is refused with everything that is wrong with it", () =>
+    Effect.gen(function* () {
+      const problems = (...steps: ReadonlyArray<Given>) =>
+        Effect.map(refused(planOf(...steps)), ({ error }) => error.problems)
+      assert.deepStrictEqual(yield* problems(), ["it has no steps"])
+      assert.deepStrictEqual(yield* problems(by("a", ["b"]), by("b", ["c"]), by("c", ["a"])), [
+        "steps depend on one another in a circle: a -> b -> c -> a"
+      ])
+      assert.deepStrictEqual(yield* problems(by("a", ["a"]), by("b", ["a", "c"]), by("c", ["b"])), [
+        "steps depend on one another in a circle: a -> a",
+        "steps depend on one another in a circle: b -> c -> b"
+      ])
+      assert.deepStrictEqual(yield* problems(by("a"), by("a"), by("b", ["x"], "three"), by("", [], null)), [
+        "it has 4 steps, and 3 are allowed",
+        "a step has no id",
+        'two steps have the id "a"',
+        'step "b" depends on "x", which is no step',
+        'step "b" names the worker "three"; there are: one, two',
+        'step "" names no worker; there are: one, two'
+      ])
+    })
+  )
+
+  it.effect("is told to the planner, and the last one is in the error", () =>
+    Effect.gen(function* () {
+      const bad = planOf(by("a", ["b"]))
+      const worse = planOf(by("a", ["a"]))
+      const { error, requests } = yield* refused(bad, worse)
+      assert.deepStrictEqual([error.attempts, error.round, error.plan], [2, 1, worse as typeof error.plan])
+      assert.include(error.message, "a -> a")
+      assert.deepStrictEqual(
+        requests.map(({ plan, problems, round }) => [plan, problems, round]),
+        [
+          [undefined, [], 1],
+          [bad, ['step "a" depends on "b", which is no step'], 1]
+        ]
+      )
+      const encoded = yield* Schema.encodeEffect(PlanExecuteEvaluate.InvalidPlan)(error)
+      assert.strictEqual(JSON.parse(JSON.stringify(encoded)).plan.steps[0].id, "a")
+    })
+  )
+})
+
+describe("planning anew", () => {
+  it.effect("keeps what is done when a step has failed, and tells the planner", () =>
+    Effect.gen(function* () {
+      const ran: Array<string> = []
+      const { planner, requests } = planning(
+        planOf(step("a"), step("b", ["a"]), step("c", ["b"])),
+        planOf(step("a"), step("b2", ["a"]), step("c", ["b2"]))
+      )
+      const work = PlanExecuteEvaluate.make("work", {
+        planner,
+        executor: (task) =>
+          Effect.suspend(() => {
+            ran.push(task.step.id)
+            return task.step.id === "b" ? Effect.fail(new Broken({ what: "b" })) : echo(task)
+          })
+      })
+      const { events } = yield* collect(work, "go")
+      assert.deepStrictEqual(ran, ["a", "b", "b2", "c"])
+      const last = events.at(-1)
+      assert.deepStrictEqual(last?._tag === "RunCompleted" && last.output, { c: "c(b2(a()))" })
+      assert.deepStrictEqual(
+        events.flatMap((event) => (event._tag === "RoundCompleted" ? [[event.accepted, event.verdict]] : [])),
+        [
+          [false, { failures: [{ step: "b", error: "b broke" }] }],
+          [true, null]
+        ]
+      )
+      const { failures, plan, results, round, verdict } = requests[1]!
+      assert.deepStrictEqual(
+        [failures.map(({ step }) => step), plan?.steps.length, results, round, verdict],
+        [["b"], 3, { a: "a()" }, 2, undefined]
+      )
+    })
+  )
+
+  it.effect("runs again what is changed and what is built on it, and builds on what it leaves out", () =>
+    Effect.gen(function* () {
+      const ran: Array<string> = []
+      const { planner } = planning(
+        planOf(step("a"), step("b", ["a"]), step("other")),
+        planOf(step("a", [], { task: "do a better" }), step("b", ["a"]), step("d", ["other"])),
+        planOf(step("b", ["a"]), step("d", ["other"]), step("e", ["d", "b"]))
+      )
+      const work = PlanExecuteEvaluate.make("work", {
+        planner,
+        executor: ({ results, round, step }) =>
+          Effect.sync(() => {
+            ran.push(`${step.id}${round}`)
+            return `${step.id}${round}(${Object.values(results).join()})`
+          }),
+        evaluator: ({ round }) => Effect.succeed(round),
+        accept: (round) => round === 3
+      })
+      const { decisions, output } = yield* work.result("go")
+      assert.deepStrictEqual(output, { e: "e3(d2(other1()),b2(a2()))" })
+      assert.deepStrictEqual(ran.toSorted(), ["a1", "a2", "b1", "b2", "d2", "e3", "other1"])
+      const last = decisions.findLast((one) => one._tag === "PlanMade")
+      assert.include(JSON.stringify(last), JSON.stringify({ id: "a", task: "do a better" }).slice(1, -1))
+    })
+  )
+
+  it.effect("does a step again whose input has changed since, even rounds ago", () =>
+    Effect.gen(function* () {
+      const { planner } = planning(
+        planOf(step("a"), step("b", ["a"])),
+        planOf(step("a", [], { task: "do a better" })),
+        planOf(step("a", [], { task: "do a better" }), step("b", ["a"]))
+      )
+      const work = PlanExecuteEvaluate.make("work", {
+        planner,
+        executor: ({ results, round, step }) => Effect.succeed(`${step.id}${round}(${Object.values(results).join()})`),
+        evaluator: ({ round }) => Effect.succeed(round),
+        accept: (round) => round === 3
+      })
+      assert.deepStrictEqual(yield* work.run("go"), { b: "b3(a2())" })
+    })
+  )
+
+  const scored = (scores: ReadonlyArray<number>, more: { readonly onExhausted?: "best" | "fail" }) => {
+    const { planner, requests } = planning(...scores.map((score) => planOf(step(`s${score}`))))
+    const work = PlanExecuteEvaluate.make("work", {
+      planner,
+      executor: ({ step }) => Effect.succeed(Number(step.id.slice(1))),
+      evaluator: ({ results }) => Effect.succeed({ score: Object.values(results)[0]! }),
+      accept: ({ score }) => score >= 8,
+      ...more
+    })
+    return { work, requests }
+  }
+
+  it.effect("ends with the best results when none are accepted, or fails", () =>
+    Effect.gen(function* () {
+      const { requests, work } = scored([3, 7, 5], {})
+      assert.deepStrictEqual(yield* work.run("go"), { s7: 7 })
+      assert.deepStrictEqual(
+        requests.map(({ verdict }) => verdict),
+        [undefined, { score: 3 }, { score: 7 }]
+      )
+      const { exit } = yield* collect(scored([3, 7, 5], { onExhausted: "fail" }).work, "go")
+      const error = failureOf(exit) as PlanExecuteEvaluate.PlanNotAccepted
+      assert.deepStrictEqual(
+        [error._tag, error.rounds, error.results, error.verdict, error.plan.steps[0]?.id],
+        ["PlanNotAccepted", 3, { s7: 7 }, { score: 7 }, "s7"]
+      )
+    })
+  )
+
+  it.effect("that would change nothing ends it early", () =>
+    Effect.gen(function* () {
+      const { planner, requests } = planning(planOf(step("a")), planOf(step("a")), planOf(step("a")))
+      const work = PlanExecuteEvaluate.make("work", {
+        planner,
+        executor: echo,
+        evaluator: () => Effect.succeed(false),
+        accept: (good) => good,
+        onExhausted: "fail"
+      })
+      const error = yield* Effect.flip(work.run("go"))
+      assert.deepStrictEqual([error._tag, requests.length], ["PlanNotAccepted", 3])
+      assert.include(requests[2]!.problems.join(), "done already")
+    })
+  )
+
+  it.effect("is not done for a defect, nor when it is told so, nor beyond the limit", () =>
+    Effect.gen(function* () {
+      const boom = Effect.fail(new Broken({ what: "it" }))
+      const run = (rounds: number, executor: () => Effect.Effect<string, Broken>, onStepFailure?: "fail" | "replan") =>
+        Effect.gen(function* () {
+          const { planner, requests } = planning(...Array.from({ length: rounds }, () => planOf(step("a"))))
+          const work = PlanExecuteEvaluate.make("work", { planner, executor, onStepFailure, maxRounds: rounds })
+          const error = yield* Effect.flip(work.run("go"))
+          return [error._tag, requests.length, error._tag === "StepsFailed" ? error.round : 0]
+        })
+      assert.deepStrictEqual(yield* run(3, () => Effect.die(new TypeError("a bug"))), ["StepsFailed", 1, 1])
+      assert.deepStrictEqual(yield* run(3, () => boom, "fail"), ["StepsFailed", 1, 1])
+      assert.deepStrictEqual(yield* run(2, () => boom), ["StepsFailed", 2, 2])
+      const once = PlanExecuteEvaluate.make("once", { planner: fixed(step("a")), executor: () => boom })
+      assert.strictEqual((yield* Effect.flip(once.run("go")))._tag, "StepsFailed")
+    })
+  )
+
+  it.effect("of a fixed graph is a new attempt at the steps that have failed", () =>
+    Effect.gen(function* () {
+      let attempts = 0
+      const graph = PlanExecuteEvaluate.make("graph", {
+        planner: fixed(step("a"), step("b", ["a"])),
+        executor: (task) =>
+          task.step.id === "b" && ++attempts < 3 ? Effect.fail(new Broken({ what: "b" })) : echo(task),
+        onStepFailure: "replan"
+      })
+      const { events } = yield* collect(graph, "go")
+      assert.deepStrictEqual(paths(events), ["graph", "graph>a", "graph>b", "graph>b", "graph>b"])
+    })
+  )
+})
+
+describe("its definition", () => {
+  const worker = Runner.make("worker", { run: (text: string) => Effect.succeed(text) })
+  it("is refused when it cannot work", () => {
+    for (const options of [
+      { workers: {} },
+      { workers: { worker }, maxRounds: 0 },
+      { workers: { worker }, maxSteps: Number.NaN },
+      { workers: { worker }, concurrency: 0 },
+      { workers: { worker }, planRepairs: -1 },
+      { workers: { worker }, planner: fixed(step("a")), instructions: "Hm" },
+      { workers: { worker }, executor: worker } as never,
+      {} as { readonly workers: {} }
+    ]) {
+      assert.throws(() => PlanExecuteEvaluate.make("work", options), RunError.InvalidDefinition)
+    }
+  })
+
+  it("tells what it is made of", () => {
+    const work = PlanExecuteEvaluate.make("work", {
+      workers: { worker },
+      evaluator: () => Effect.succeed(true),
+      accept: (good) => good,
+      combine: worker
+    })
+    assert.deepStrictEqual(
+      work.definition.structure().members.map(({ name, role }) => [name, role]),
+      [
+        ["work planner", "planner"],
+        ["worker", "worker"],
+        ["evaluator", "evaluator"],
+        ["worker", "combine"]
+      ]
+    )
+  })
+})
+
+describe("both edges", () => {
+  const slow = ({ results, step }: PlanExecuteEvaluate.Task<unknown>) =>
+    Effect.as(Effect.sleep(20), `${step.id}(${Object.values(results).join()})`)
+  const graph = PlanExecuteEvaluate.make("graph", {
+    planner: fixed(step("a"), step("b"), step("c", ["a", "b"])),
+    executor: slow
+  })
+  const broken = PlanExecuteEvaluate.make("broken", {
+    planner: fixed(step("a"), step("b"), step("c", ["a"])),
+    executor: (task) =>
+      task.step.id === "c" ? Effect.fail(new Broken({ what: "c" })) : task.step.id === "b" ? Effect.never : slow(task)
+  })
+  const nested = Chain.make("chain", [
+    Parallel.make("both", { graph, again: graph }),
+    ({ again, graph }: { readonly again: unknown; readonly graph: unknown }) => Effect.succeed([again, graph])
+  ])
+  const program = Effect.all([nested.run("go"), Effect.map(Effect.flip(broken.run("go")), ({ message }) => message)])
+
+  it("do the same", async () => {
+    const expected = [
+      [{ c: "c(a(),b())" }, { c: "c(a(),b())" }],
+      '"broken" round 1: a step failed: "c": c broke. Interrupted or not begun: b. See `done` for what did succeed.'
+    ]
+    assert.deepStrictEqual<unknown>(Effect.runSync(program.pipe(Effect.provide(SyncEdge.layer))), expected)
+    assert.deepStrictEqual<unknown>(await Effect.runPromise(program), expected)
+  })
+})

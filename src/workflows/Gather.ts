@@ -1,0 +1,264 @@
+/**
+ * Gathers: many runs at once whose outcomes come back together. One input to many runners, one runner over many inputs,
+ * each runner its own input, or a run beside the others. It touches `Runner`, and `Parallel` for modes and failures.
+ */
+import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import type * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as Runner from "../Runner.ts"
+import { defaultConcurrency } from "./gatherStream.ts"
+import * as Group from "./group.ts"
+import * as Parallel from "./Parallel.ts"
+
+export {
+  mapStream,
+  type MapStreamOptions,
+  stream,
+  type StreamError,
+  type StreamMode,
+  type StreamOptions,
+  type StreamOutput
+} from "./gatherStream.ts"
+
+/** There are as many runners as inputs in a `scatter`, and enough inputs for the mode of a `map`; here there were not. */
+export class WrongNumberOfInputs extends Schema.TaggedError<WrongNumberOfInputs>()("WrongNumberOfInputs", {
+  name: Schema.String,
+  /** How many it takes. */
+  needed: Schema.Int,
+  /** Whether it takes more than that too. */
+  orMore: Schema.Boolean,
+  given: Schema.Int
+}) {
+  override get message(): string {
+    return `"${this.name}" takes ${this.needed}${this.orMore ? " or more" : ""} inputs and was given ${this.given}. Give it ${this.orMore ? "as many" : "one for each runner, in their order"}.`
+  }
+}
+
+type AnyRunner = Runner.Runner<never, unknown, unknown, unknown>
+type Runners = ReadonlyArray<Runner.Any>
+
+/** How {@link broadcast} and {@link scatter} run their runners. */
+export interface Options<M extends Parallel.Mode> {
+  readonly description?: string | undefined
+  /** `Parallel.failFast` (default), `settle`, `race`, `quorum(n)`. */
+  readonly mode?: M | undefined
+  /** How many run at once. Default: all. */
+  readonly concurrency?: number | "unbounded" | undefined
+}
+
+/**
+ * One input to many runners. The output is an array in the order of the runners: of outputs, or of `Result`s in mode
+ * `settle`. Mode `race` gives the winner's output, `quorum(n)` those of the `n` winners. Where names are wanted instead of
+ * positions, it is `Parallel.make`.
+ *
+ * Each is a nested run, named after its runner (numbered where two have one name), and tells an `ItemCompleted` when it
+ * ends. When the mode is decided, the others are interrupted, and are over, before the outcome is seen.
+ *
+ * Fails with `ParallelError` (never in mode `settle`). Throws `InvalidDefinition` for no runners, or a quorum that they
+ * cannot reach.
+ *
+ * @example
+ * import { Agent, Gather, Parallel } from "troupe"
+ *
+ * const optimist = Agent.make("optimist", { instructions: "Say what is good about it." })
+ * const pessimist = Agent.make("pessimist", { instructions: "Say what is bad about it." })
+ * const views = Gather.broadcast("views", [optimist, pessimist])
+ * const whatever = Gather.broadcast("whatever", [optimist, pessimist], { mode: Parallel.settle })
+ */
+export const broadcast = <const T extends Runners, M extends Parallel.Mode = Parallel.FailFast>(
+  name: string,
+  runners: T,
+  options: Options<M> = {}
+): Runner.Runner<Parallel.Input<T>, Parallel.Output<T, M>, Parallel.Error<T, M>, Parallel.Services<T>> =>
+  // The group works on erased runners; this is where their types come back.
+  together("broadcast", name, runners, options, (input) => Effect.succeed(runners.map(() => input))) as never
+
+/** What {@link scatter} takes: the input of each runner, in their order. */
+export type Inputs<T extends Runners> = { readonly [K in keyof T]: Runner.Input<T[K]> }
+
+/**
+ * As many inputs as runners: the first gets the first, the second the second. Otherwise it is {@link broadcast}.
+ *
+ * Fails with `WrongNumberOfInputs` before anything is begun, and with `ParallelError` (never in mode `settle`). Throws
+ * `InvalidDefinition` for no runners, or a quorum that they cannot reach.
+ *
+ * @example
+ * import { Agent, Gather } from "troupe"
+ *
+ * const translator = Agent.make("translator", { instructions: "Translate to French." })
+ * const critic = Agent.make("critic", { instructions: "Say what the text lacks." })
+ * const both = Gather.scatter("both", [translator, critic])
+ * const run = both.run(["Good morning", "A draft of my letter"])
+ */
+export const scatter = <const T extends Runners, M extends Parallel.Mode = Parallel.FailFast>(
+  name: string,
+  runners: T,
+  options: Options<M> = {}
+): Runner.Runner<Inputs<T>, Parallel.Output<T, M>, Parallel.Error<T, M> | WrongNumberOfInputs, Parallel.Services<T>> =>
+  together(
+    "scatter",
+    name,
+    runners,
+    options,
+    (inputs: ReadonlyArray<never>) =>
+      inputs.length === runners.length
+        ? Effect.succeed(inputs)
+        : Effect.fail(new WrongNumberOfInputs({ name, needed: runners.length, orMore: false, given: inputs.length }))
+    // As in `broadcast`.
+  ) as never
+
+const together = (
+  kind: string,
+  name: string,
+  runners: Runners,
+  options: Options<Parallel.Mode>,
+  inputsOf: (input: never) => Effect.Effect<ReadonlyArray<never>, WrongNumberOfInputs>
+): Runner.Any => {
+  const mode: Parallel.Mode = options.mode ?? Parallel.failFast
+  const { concurrency } = options
+  Group.check(`${kind} "${name}"`, runners.length, mode, concurrency)
+  const members = Parallel.withKeys(runners as ReadonlyArray<AnyRunner>)
+  const entries = members.map(([key, runner]) => [key, Runner.named(runner, key)] as const)
+  return Runner.workflow(name, {
+    description: options.description,
+    structure: () => ({
+      kind: "gather",
+      note: `${kind}, ${Parallel.noteOf(mode)}`,
+      members: members.map(([key, runner]) => ({ name: key, runner }))
+    }),
+    run: (input: never, state) =>
+      Effect.flatMap(inputsOf(input), (inputs) =>
+        Effect.map(
+          Group.run(
+            entries.map(([key, runner], index) => [key, runner.run(inputs[index]!)]),
+            { name, mode, concurrency, state }
+          ),
+          (outputs) => Parallel.shape(outputs, mode, true)
+        )
+      )
+  })
+}
+
+/** How {@link map} runs its runner. */
+export interface MapOptions<M extends Parallel.Mode> {
+  readonly description?: string | undefined
+  /** `Parallel.failFast` (default), `settle`, `race`, `quorum(n)`. */
+  readonly mode?: M | undefined
+  /** How many inputs are worked on at once. Default 8. */
+  readonly concurrency?: number | "unbounded" | undefined
+}
+
+/** What {@link map} gives. */
+export type MapOutput<A, E, M extends Parallel.Mode> = M extends Parallel.Settle
+  ? ReadonlyArray<Result.Result<A, E | Parallel.BranchDefect>>
+  : M extends Parallel.Race
+    ? A
+    : ReadonlyArray<A>
+
+/** How {@link map} fails. */
+export type MapError<E, M extends Parallel.Mode> = M extends Parallel.Settle
+  ? never
+  : M extends Parallel.FailFast
+    ? Parallel.ParallelError<E>
+    : Parallel.ParallelError<E> | WrongNumberOfInputs
+
+/**
+ * One runner over many inputs. The output is an array in the order of the inputs: of outputs, or of `Result`s in mode
+ * `settle`. Mode `race` gives the output of the first input that succeeds, `quorum(n)` those of the first `n`.
+ *
+ * Inputs and outputs are held in memory; for inputs that are many, or that come one by one, there are `stream` and
+ * `mapStream`. Each input is a nested run, and tells an `ItemCompleted` with its index when it ends. When the mode
+ * is decided, the others are interrupted, and are over, before the outcome is seen; those not begun never begin.
+ *
+ * Fails with `ParallelError`, whose branches are indices (never in mode `settle`), and with `WrongNumberOfInputs` when
+ * there are fewer than `race` or `quorum` needs. No inputs give no outputs. Throws `InvalidDefinition` for a concurrency
+ * below 1 or a quorum that is no whole number.
+ *
+ * @example
+ * import { Agent, Chain, Gather, Runner } from "troupe"
+ *
+ * const planner = Runner.map(Agent.make("planner", { instructions: "One question per line." }), (text) => text.split("\n"))
+ * const researcher = Agent.make("researcher", { instructions: "Answer the question." })
+ * const study = Chain.make("study", [planner, Gather.map("research", researcher, { concurrency: 4 })])
+ */
+export const map = <I, A, E, R, M extends Parallel.Mode = Parallel.FailFast>(
+  name: string,
+  runner: Runner.Runner<I, A, E, R>,
+  options: MapOptions<M> = {}
+): Runner.Runner<Iterable<I>, MapOutput<A, E, M>, MapError<E, M>, R> => {
+  const mode: Parallel.Mode = options.mode ?? Parallel.failFast
+  const concurrency = options.concurrency ?? defaultConcurrency
+  Group.check(`map "${name}"`, undefined, mode, concurrency)
+  const needed = mode._tag === "race" ? 1 : mode._tag === "quorum" ? mode.n : 0
+  return Runner.workflow(name, {
+    description: options.description,
+    structure: () => ({
+      kind: "gather",
+      note: `map, ${Parallel.noteOf(mode)}`,
+      members: [{ name: runner.name, runner }]
+    }),
+    encodedLike: mode._tag === "race" ? runner : undefined,
+    run: (inputs: Iterable<I>, state): Effect.Effect<unknown, unknown, unknown> => {
+      const entries = Array.from(inputs, (input, index) => [String(index), runner.run(input)] as const)
+      if (entries.length < needed) {
+        return Effect.fail(new WrongNumberOfInputs({ name, needed, orMore: true, given: entries.length }))
+      }
+      return Effect.map(Group.run(entries, { name, mode, concurrency, state }), (outputs) =>
+        Parallel.shape(outputs, mode, true)
+      )
+    }
+    // As in `broadcast`.
+  }) as never
+}
+
+/** A run that goes on beside the one that began it. */
+export interface Handle<out A, out E> {
+  /** The name of its runner. */
+  readonly name: string
+  /** Waits for its end: gives its output, or fails as it failed. When it is interrupted, so is whoever waits. */
+  readonly await: Effect.Effect<A, E>
+  /** How it ended; none while it runs. */
+  readonly poll: Effect.Effect<Option.Option<Exit.Exit<A, E>>>
+  /** Interrupts it, and waits until it is over. Without effect once it has ended. */
+  readonly interrupt: Effect.Effect<void>
+}
+
+/**
+ * Begins a run and goes on without waiting for it. It belongs to the scope: when that closes, the run is interrupted, and
+ * the closing waits until it is over. Inside of a run it is nested in it: its events carry the longer path, its usage is
+ * summed into the bill. Close the scope within the run then (`Effect.scoped`), as in the example: when the scope lives
+ * longer, so does the spawned run, and after the end of the run above it is heard no more.
+ *
+ * Its failure stops nobody: it is in its own `RunFailed`, and whoever uses `await` or `poll` gets it.
+ *
+ * @example
+ * import { Effect } from "effect"
+ * import { Agent, Gather, Runner } from "troupe"
+ *
+ * const researcher = Agent.make("researcher", { instructions: "Find facts." })
+ * const writer = Agent.make("writer", { instructions: "Write about it." })
+ * const report = Runner.make("report", {
+ *   run: (topic: string) =>
+ *     Effect.scoped(
+ *       Effect.gen(function* () {
+ *         const facts = yield* Gather.spawn(researcher, topic)
+ *         const draft = yield* writer.run(topic)
+ *         return `${draft}\n\n${yield* facts.await}`
+ *       })
+ *     )
+ * })
+ */
+export const spawn = <I, A, E, R>(
+  runner: Runner.Runner<I, A, E, R>,
+  input: I
+): Effect.Effect<Handle<A, E>, never, R | Scope.Scope> =>
+  Effect.map(Effect.forkScoped(runner.run(input), { startImmediately: true }), (fiber): Handle<A, E> => ({
+    name: runner.name,
+    await: Fiber.join(fiber),
+    poll: Effect.sync(() => Option.fromUndefinedOr(fiber.pollUnsafe())),
+    interrupt: Fiber.interrupt(fiber)
+  }))

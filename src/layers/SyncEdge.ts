@@ -44,8 +44,7 @@ export const layerWith = (options: Options): Layer.Layer<never> =>
       if (fiber.getRef(Scheduler.Scheduler).executionMode === "async" || fiber.getRef(SyncBridge) !== undefined) {
         return Effect.succeed(Context.empty())
       }
-      const loop = new EventLoop(options.nested === "allow", fiber.getRef(Scheduler.MaxOpsBeforeYield))
-      loop.adopt(fiber)
+      const loop = EventLoop.enter(fiber, options.nested === "allow")
       const acquire = Effect.sync(() => {
         IoWorker.acquire()
         return Bridge.make(loop)
@@ -60,6 +59,8 @@ export const layerWith = (options: Options): Layer.Layer<never> =>
         (bridge) =>
           Context.make(Scheduler.Scheduler, loop).pipe(
             Context.add(Scheduler.MaxOpsBeforeYield, loop.opLimit),
+            // It would hide fibers from the loop.
+            Context.add(Scheduler.PreventSchedulerYield, false),
             Context.add(Clock.Clock, loop.clock(fiber.getRef(Clock.Clock))),
             Context.add(SyncBridge, bridge)
           ) as Context.Context<never>

@@ -1,8 +1,12 @@
-/** A child process: `/ok/MS` answers after MS, `/hang` never, `/reset` breaks off, `/big/N` sends N bytes. Counts aborts,
- * and how many `/ok` requests were open at once (`/peak`, which begins to count anew). */
+/**
+ * A child process: `/ok/MS` answers after MS, `/hang` never, `/reset` breaks off, `/big/N` sends N bytes, `/drip` sends a
+ * byte now and then for ever. Counts requests (`/count`), aborts (`/aborted`), and how many `/ok` requests were open at
+ * once (`/peak`, which begins to count anew).
+ */
 import { createServer } from "node:http"
 
 let aborted = 0
+let count = 0
 let open = 0
 let peak = 0
 const server = createServer((req, res) => {
@@ -10,7 +14,17 @@ const server = createServer((req, res) => {
   res.on("close", () => {
     if (!res.writableEnded) aborted++
   })
+  if (kind === "count") {
+    res.end(String(count))
+    return
+  }
+  count++
   if (kind === "hang") return
+  if (kind === "drip") {
+    const drip = setInterval(() => res.write("."), 5)
+    res.on("close", () => clearInterval(drip))
+    return
+  }
   if (kind === "aborted") {
     res.end(String(aborted))
     return

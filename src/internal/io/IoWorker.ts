@@ -90,10 +90,10 @@ const last: ReadonlySet<Message["type"]> = new Set([
 /** How many chunks of a body may be on their way before the thread waits for the reader. */
 export const window = 32
 
-/** How long a wait for the thread lasts before its heartbeat is looked at. */
-const lifeCheckMs = 1000
-/** A thread whose heartbeat has not moved in so many looks, while somebody waits for it, counts as dead. */
-const deadAfterLooks = 15
+/** How far apart the looks at the thread's heartbeat are while somebody waits for it. */
+const lookMs = 1000
+/** A thread whose heartbeat has not moved in so many looks counts as dead. */
+const deadAfterLooks = 10
 /** A thread nobody waits for counts as dead when its heartbeat has not moved for so long: it moves every 200 ms. */
 const deadAfterMs = 3000
 /** How long an unused thread is kept for the next run. */
@@ -110,6 +110,9 @@ class IoWorker {
   #beat = 0
   #beatAt = performance.now()
   #looks = 0
+  #lookedAt = 0
+  #dead = false
+  readonly #looking: NodeJS.Timeout
 
   constructor() {
     const memory = new SharedArrayBuffer(12)
@@ -128,6 +131,9 @@ class IoWorker {
     this.#port.unref()
     this.#worker.on("error", () => this.#die())
     this.#worker.on("exit", () => this.#die())
+    // For those whom Node's event loop serves; a blocked thread looks by itself.
+    this.#looking = setInterval(() => this.#look(), lookMs)
+    this.#looking.unref()
   }
 
   /** How many requests are open: answered or not, read or not. */
@@ -156,11 +162,15 @@ class IoWorker {
   /** Counts fibers that begin (1) and end (-1) to wait for a message. Only they keep the process alive. */
   expect(change: 1 | -1): void {
     this.#waits += change
-    if (this.#waits === 0) this.#port.unref()
-    else if (this.#waits === 1 && change === 1) {
+    if (this.#waits === 0) {
+      this.#port.unref()
+      this.#worker.unref()
+    } else if (this.#waits === 1 && change === 1) {
       this.#looks = 0
-      // Where the event loop delivers instead of a blocked thread, it must stay alive for the answer.
+      this.#lookedAt = performance.now()
+      // Where the event loop delivers instead of a blocked thread, it must stay alive for the answer, or the end.
       this.#port.ref()
+      this.#worker.ref()
     }
   }
 
@@ -182,7 +192,7 @@ class IoWorker {
   /** Delivers what has come without waiting for the event loop. True when there was something. */
   poll(): boolean {
     const word = Atomics.load(this.#words, 0)
-    if (word === this.#heard) return false
+    if (word === this.#heard) return this.#look()
     this.#heard = word
     let progressed = false
     for (let got = receiveMessageOnPort(this.#port); got !== undefined; got = receiveMessageOnPort(this.#port)) {
@@ -192,13 +202,9 @@ class IoWorker {
     return progressed
   }
 
-  /** Blocks until there is a message to {@link poll}, for `ms` at most; a dead thread fails its requests. */
+  /** Blocks until there may be a message to {@link poll}, for `ms` at most. */
   wait(ms: number): void {
-    if (Atomics.wait(this.#words, 0, this.#heard, Math.min(ms, lifeCheckMs)) !== "timed-out") return
-    if (Atomics.load(this.#words, 2) === 1) this.#die()
-    else if (this.#beats()) this.#looks = 0
-    // Looks are counted and not time, as all of the process may have been halted. A short wait is no look.
-    else if (ms >= lifeCheckMs && ++this.#looks >= deadAfterLooks) this.#die()
+    Atomics.wait(this.#words, 0, this.#heard, Math.min(ms, lookMs))
   }
 
   /** Ends the thread. Requests that are still open fail. */
@@ -218,6 +224,28 @@ class IoWorker {
     handler?.(message)
   }
 
+  /** Fails what waits for a thread that has ended, or hangs. True when it has. */
+  #look(): boolean {
+    if (this.#waits === 0) {
+      this.#beats()
+      return false
+    }
+    if (Atomics.load(this.#words, 2) === 1) {
+      this.#die()
+      return true
+    }
+    // Looks are counted and not time, as all of the process may have been halted.
+    const now = performance.now()
+    if (now - this.#lookedAt < lookMs) return false
+    this.#lookedAt = now
+    if (this.#beats()) this.#looks = 0
+    else if (++this.#looks >= deadAfterLooks) {
+      this.#die()
+      return true
+    }
+    return false
+  }
+
   #beats(): boolean {
     const beat = Atomics.load(this.#words, 1)
     if (beat === this.#beat) return false
@@ -227,7 +255,10 @@ class IoWorker {
   }
 
   #die(): void {
+    if (this.#dead) return
+    this.#dead = true
     if (current === this) current = undefined
+    clearInterval(this.#looking)
     const message =
       "the I/O thread of the sync edge ended while the request was under way; it is started anew for the next one"
     const handlers = [...this.#handlers.values()]

@@ -30,7 +30,7 @@ const describe = (error) => {
     if (Array.isArray(cause.errors) && cause.errors[0]) { code = code || cause.errors[0].code; message += ": " + cause.errors[0].message }
   }
   // The address may hold a password.
-  message = message.replace(/\\/\\/[^/\\s@]*@/g, "//")
+  message = message.replace(/\\/\\/[^/\\s]*@/g, "//")
   return { message, code: code === undefined ? undefined : String(code) }
 }
 // fetch itself would show the value that it refuses, and that may be a key.

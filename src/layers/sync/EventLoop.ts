@@ -37,8 +37,11 @@ const adopted = Symbol("troupe/EventLoop")
 const longest = 2 ** 31 - 1
 /** How many fibers a refusal names. */
 const maxNamed = 8
-/** How often a run that nothing can move, and that catches being told so, is told again: then it is interrupted. */
-const maxRounds = 100
+/**
+ * How often a run may catch being refused without that any fiber ends or any message comes: then it is interrupted. So
+ * many calls that are refused one after the other are an ordinary program, for ever is none.
+ */
+const maxRounds = 10_000
 
 /** What a fiber in the region schedules with. All share the loop's tasks; each knows whose end its flush waits for. */
 class Dispatcher implements Scheduler.SchedulerDispatcher {
@@ -56,9 +59,12 @@ class Dispatcher implements Scheduler.SchedulerDispatcher {
   }
 }
 
+/** The loop that has taken over a scheduler or a dispatcher. */
+const loopOf = (one: object): EventLoop | undefined => (one as { readonly [adopted]?: EventLoop })[adopted]
+
 export class EventLoop implements Scheduler.Scheduler {
   readonly executionMode = "sync" as const
-  readonly #allowNested: boolean
+  #allowNested: boolean
   readonly #maxOps: number
   readonly #tasks = new Tasks()
   readonly #timers = new Timers()
@@ -75,6 +81,14 @@ export class EventLoop implements Scheduler.Scheduler {
     this.#allowNested = allowNested
     // It may be the number of an outer edge, see `opLimit`.
     this.#maxOps = maxOps.valueOf()
+  }
+
+  /** The loop for a region that `fiber` enters: one for all regions of a run, which have to wait together. */
+  static enter(fiber: AnyFiber, allowNested: boolean): EventLoop {
+    const loop = loopOf(fiber.cache.scheduler) ?? new EventLoop(allowNested, fiber.getRef(Scheduler.MaxOpsBeforeYield))
+    if (allowNested) loop.#allowNested = true
+    loop.adopt(fiber)
+    return loop
   }
 
   // -- the scheduler's side ---------------------------------------------------------------------------------------
@@ -124,17 +138,14 @@ export class EventLoop implements Scheduler.Scheduler {
     const { scheduler } = internals.cache
     if (scheduler !== this) this.#takeOver(scheduler)
     // A root that only forks would never make a dispatcher, and then `runSync` has none to flush.
-    const dispatcher = internals.currentDispatcher as (Dispatcher | Scheduler.SchedulerDispatcher) & {
-      [adopted]?: EventLoop
-    }
+    const dispatcher = internals.currentDispatcher
     if (dispatcher instanceof Dispatcher && dispatcher.loop === this) {
       dispatcher.owner = internals
       return
     }
-    if (dispatcher[adopted] === this) return
-    dispatcher[adopted] = this
+    if (loopOf(dispatcher) === this) return
     this.#foreign.push(dispatcher.flush.bind(dispatcher))
-    dispatcher.flush = () => this.drive(internals)
+    Object.assign(dispatcher, { [adopted]: this, flush: () => this.drive(internals) })
     // Its flush may have begun already; then it comes to this last.
     dispatcher.scheduleTask(() => this.#depth > 0 || this.drive(internals), Number.MAX_SAFE_INTEGER)
   }
@@ -142,7 +153,7 @@ export class EventLoop implements Scheduler.Scheduler {
   /** The scheduler that one `runSync` makes for itself: what it hands out from now on is ours. */
   #takeOver(scheduler: Scheduler.Scheduler): void {
     if (!(scheduler instanceof Scheduler.MixedScheduler) || scheduler.executionMode !== "sync") return
-    if ((scheduler as { [adopted]?: EventLoop })[adopted] === this) return
+    if (loopOf(scheduler) === this) return
     Object.assign(scheduler, {
       [adopted]: this,
       makeDispatcher: () => this.makeDispatcher(),
@@ -195,20 +206,32 @@ export class EventLoop implements Scheduler.Scheduler {
     this.#depth++
     let mayBlock = this.#allowNested
     let rounds = 0
+    let alive = 0
     try {
       while (true) {
         this.#tasks.run()
         for (const flush of this.#foreign) flush()
         if (root?._exit !== undefined) break
-        if (this.#deliver()) {
+        const timed = this.#timers.runDue()
+        if (IoWorker.peek()?.poll() === true) {
           rounds = 0
-        } else if (this.#tasks.isEmpty) {
-          const refusal = this.#waiting() ? (mayBlock ? undefined : refusalNow()) : this.#stuck(root)
-          if (refusal === undefined) {
-            mayBlock = true
-            this.#block()
-          } else if (!this.#fail(root, refusal)) break
-          else if (++rounds === maxRounds) root?.interruptUnsafe()
+        } else if (!timed && this.#tasks.isEmpty) {
+          if (this.#waiting()) {
+            const refusal = mayBlock ? undefined : refusalNow()
+            if (refusal === undefined) {
+              mayBlock = true
+              this.#block()
+              continue
+            }
+            if (!this.#fail(this.#leaves(root), refusal)) break
+          } else {
+            const leaves = this.#leaves(root)
+            // The others may be waiting for the youngest, and it may know what to do about its failure.
+            if (!this.#fail(leaves.slice(-1), stuck(leaves))) break
+          }
+          if (this.#live.size >= alive) rounds++
+          alive = this.#live.size
+          if (rounds === maxRounds) root?.interruptUnsafe()
           else if (rounds > 2 * maxRounds) break
         }
       }
@@ -220,14 +243,9 @@ export class EventLoop implements Scheduler.Scheduler {
     }
   }
 
-  /** Runs what is due: timers and messages. True when there was something. */
-  #deliver(): boolean {
-    const timed = this.#timers.runDue()
-    return (IoWorker.peek()?.poll() ?? false) || timed
-  }
-
+  /** Whether something can still come: a timer, or a message of a thread that is there. */
   #waiting(): boolean {
-    return !this.#timers.isEmpty || this.#expected > 0
+    return !this.#timers.isEmpty || (this.#expected > 0 && IoWorker.peek() !== undefined)
   }
 
   #block(): void {
@@ -236,35 +254,31 @@ export class EventLoop implements Scheduler.Scheduler {
     else worker.wait(this.#timers.wait)
   }
 
-  #stuck(root: FiberInternals | undefined): StuckSyncEdge {
-    const leaves = this.#leaves(root)
-    const awaited = leaves.slice(0, maxNamed).map(nameOf)
-    if (leaves.length > maxNamed) awaited.push(`${leaves.length - maxNamed} more`)
-    return new StuckSyncEdge({ awaited })
-  }
-
   /**
-   * Fibers of the run of `root` that wait for something which is no fiber of theirs; those inside of a tool call before
-   * all others. Older fibers belong to other runs.
+   * Fibers of the run of `root` that wait for something which is no child of theirs, the youngest last; only those inside
+   * of tool calls when there are such. Older fibers belong to other runs.
    */
   #leaves(root: FiberInternals | undefined): ReadonlyArray<FiberInternals> {
     const since = root?.id ?? 0
-    const leaves = [...this.#live].filter(
-      (fiber) =>
-        fiber.id >= since &&
-        fiber._exit === undefined &&
-        !fiber._running &&
-        ![...(fiber._children ?? [])].some((child) => child._exit === undefined && this.#live.has(child))
-    )
+    const leaves: Array<FiberInternals> = []
+    for (const fiber of this.#live) {
+      if (fiber.id >= since && fiber._exit === undefined && !fiber._running && !this.#hasChild(fiber))
+        leaves.push(fiber)
+    }
     const inTools = leaves.filter((fiber) => fiber.getRef(CurrentRun)?.toolCallId !== undefined)
-    return inTools.length > 0 ? inTools : leaves
+    return (inTools.length > 0 ? inTools : leaves).sort((a, b) => a.id - b.id)
   }
 
-  /** Ends waits that can never end with `defect`. False when there is none to end. */
-  #fail(root: FiberInternals | undefined, defect: NestedSyncEdge | StuckSyncEdge): boolean {
-    const leaves = this.#leaves(root)
-    for (const fiber of leaves) fiber.evaluate(Exit.die(defect))
-    return leaves.length > 0
+  #hasChild(fiber: FiberInternals): boolean {
+    if (fiber._children === undefined) return false
+    for (const child of fiber._children) if (child._exit === undefined && this.#live.has(child)) return true
+    return false
+  }
+
+  /** Ends waits with `defect`. False when there is none to end. */
+  #fail(fibers: ReadonlyArray<FiberInternals>, defect: NestedSyncEdge | StuckSyncEdge): boolean {
+    for (const fiber of fibers) fiber.evaluate(Exit.die(defect))
+    return fibers.length > 0
   }
 
   // -- without a flush --------------------------------------------------------------------------------------------
@@ -280,7 +294,8 @@ export class EventLoop implements Scheduler.Scheduler {
   /** Serves the same tasks and timers from Node's event loop; the I/O thread's messages come by themselves. */
   #pump(): void {
     this.#tasks.run()
-    this.#deliver()
+    this.#timers.runDue()
+    IoWorker.peek()?.poll()
     this.#clear()
     if (!this.#tasks.isEmpty) this.#arm()
     else if (!this.#timers.isEmpty) {
@@ -302,6 +317,12 @@ const refusalNow = (): NestedSyncEdge | undefined => {
   return resources.includes("TCPServerWrap") || resources.includes("PipeServerWrap")
     ? new NestedSyncEdge({ situation: "server" })
     : undefined
+}
+
+const stuck = (leaves: ReadonlyArray<AnyFiber>): StuckSyncEdge => {
+  const awaited = leaves.slice(0, maxNamed).map(nameOf)
+  if (leaves.length > maxNamed) awaited.push(`${leaves.length - maxNamed} more`)
+  return new StuckSyncEdge({ awaited })
 }
 
 const nameOf = (fiber: AnyFiber): string => {

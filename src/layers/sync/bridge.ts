@@ -29,11 +29,12 @@ export const make = (edge: Edge): Bridge => {
       Effect.gen(function* () {
         const head = Deferred.makeUnsafe<BridgeResponse, BridgeFailure>()
         const chunks: Chunks = yield* Queue.unbounded<Uint8Array, BridgeFailure | Cause.Done>()
-        const worker = IoWorker.get()
-        const awaited = waiting(edge, worker)
         const { method, url, headers, body } = request
-        yield* Effect.acquireRelease(
+        const { awaited } = yield* Effect.acquireRelease(
+          // The thread is looked up and asked at once: it may end in between.
           Effect.sync(() => {
+            const worker = IoWorker.get()
+            const awaited = waiting(edge, worker)
             const end = () => {
               open.delete(hear)
               worker.close(id)
@@ -63,9 +64,9 @@ export const make = (edge: Edge): Bridge => {
             }
             const id = worker.open({ type: "fetch", credit: IoWorker.window, method, url, headers, body }, hear)
             open.add(hear)
-            return end
+            return { awaited, end }
           }),
-          (end) => Effect.sync(end)
+          ({ end }) => Effect.sync(end)
         )
         return yield* awaited(Deferred.await(head))
       })

@@ -433,7 +433,14 @@ export const failureToJson = (error: unknown): Schema.Json => {
   if (typeof error === "string") return { error }
   if (error instanceof Error) {
     const tag = Predicate.hasProperty(error, "_tag") ? { tag: String(error._tag) } : {}
-    return { error: error.message === "" ? error.name : error.message, ...tag }
+    if (error.message !== "") return { error: error.message, ...tag }
+    // A tagged error says with its fields what others say in a message.
+    const { _tag, name: _name, message: _message, ...details } = toJson(error) as Schema.JsonObject
+    return {
+      error: error.name,
+      ...tag,
+      ...(_tag === undefined || Object.keys(details).length === 0 ? {} : { details })
+    }
   }
   return { error: toJson(error) }
 }

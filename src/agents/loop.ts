@@ -281,7 +281,8 @@ class Loop {
         isFailure
       }))
     }
-    return goOn
+    // Whoever takes the conversation over gives the answer.
+    return this.#state.handedOver ? { done: true, output: undefined } : goOn
   }
 
   /** Calls of an answer that was cut off are not run: their arguments may be incomplete. */

@@ -98,6 +98,10 @@ export class RunState {
   startSeq = 0
   #ended = false
   finishReason: Response.FinishReason | undefined = undefined
+  /** Set by a tool that has given the conversation over to another runner: the run ends without an answer of its own. */
+  handedOver = false
+  /** Is told whenever usage of the run or of a run nested in it was counted. */
+  onUsage: (() => void) | undefined = undefined
   /** Set by an agent when it records; otherwise the transcripts of nested runs, in the order they began. */
   transcript: Prompt.Prompt | undefined = undefined
   readonly children: Array<RunState> = []
@@ -201,6 +205,7 @@ export class RunState {
       totals.cacheWrite = plus(totals.cacheWrite, usage.inputTokens.cacheWrite)
       totals.output = plus(totals.output, usage.outputTokens.total)
       totals.reasoning = plus(totals.reasoning, usage.outputTokens.reasoning)
+      state.onUsage?.()
     }
   }
 

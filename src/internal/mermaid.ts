@@ -133,7 +133,7 @@ class Picture {
     const name = path.at(-1)!
     const seen = this.#seen?.get(key(path))
     if (structure.kind === "function") return one(this.#node(name, shapes.function, seen))
-    if (structure.kind === "agent") return this.#agent(name, structure, path, seen)
+    if (structure.kind === "agent" || structure.kind === "orchestrator") return this.#agent(name, structure, path, seen)
     const note = structure.note === undefined ? "" : ` (${structure.note})`
     return this.#box(`${name}: ${structure.kind}${note}`, seen, () => this.#members(structure, path))
   }

@@ -1,0 +1,233 @@
+/**
+ * Handoffs: agents of which one has the conversation at a time, and gives it over to another when that one should go on.
+ * It touches `Runner` and `AgentTool`; the agent loop ends a run whose state says that it was handed over.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Prompt from "effect/ai/Prompt"
+import * as Schema from "effect/Schema"
+import * as AgentTool from "../AgentTool.ts"
+import { CurrentState, type RunState } from "../internal/RunState.ts"
+import { InvalidDefinition } from "../RunError.ts"
+import * as Runner from "../Runner.ts"
+
+/**
+ * What of the conversation the next agent gets, before the message that hands it over:
+ *
+ * - `"all"`: everything, tool calls and results included;
+ * - `"messages"`: what was said, without tool calls, results and reasoning;
+ * - `"none"`: nothing;
+ * - a function of the whole transcript;
+ * - `"choose"`: the model that hands over says which of the first three.
+ */
+export type History = "all" | "messages" | "none" | "choose" | ((transcript: Prompt.Prompt) => Prompt.Prompt)
+
+/** How {@link to} hands over. */
+export interface ToOptions {
+  /** When to hand over: guides the model. Default: by the agent's name. */
+  readonly description?: string | undefined
+  /** Default `"all"`. */
+  readonly history?: History | undefined
+}
+
+interface Request {
+  readonly to: string
+  readonly reason: string
+  readonly message: string
+  readonly history: Exclude<History, "choose">
+}
+
+/** The place where agents of one run leave their requests. */
+interface Desk {
+  readonly state: RunState
+  readonly names: ReadonlyArray<string>
+  readonly exhausted: string | undefined
+  request: Request | undefined
+}
+
+const CurrentDesk: Context.Reference<Desk | undefined> = Context.Reference<Desk | undefined>("troupe/Handoffs/Desk", {
+  defaultValue: () => undefined
+})
+
+const fields = {
+  reason: Schema.String.annotate({ description: "Why you hand over, in a few words" }),
+  message: Schema.String.annotate({ description: "What the next agent needs to know and should do" })
+}
+const Choice = Schema.Literals(["all", "messages", "none"]).annotate({
+  description: "What of the conversation the next agent sees: all of it, what was said without tool calls, or nothing"
+})
+
+/**
+ * Makes the tool by which an agent gives the conversation over to the agent called `target` in {@link make}. Its run ends
+ * with the step that calls it; of several such calls in one step the first counts. Outside of `Handoffs.make` the model
+ * is told that it cannot hand over.
+ *
+ * @example
+ * import { Agent, Handoffs } from "troupe"
+ *
+ * const triage = Agent.make("triage", {
+ *   instructions: "Find out what it is about, and hand over.",
+ *   tools: [Handoffs.to("billing", { description: "For invoices and payments", history: "messages" })]
+ * })
+ */
+export const to = <const Target extends string>(
+  target: Target,
+  options: ToOptions = {}
+): AgentTool.AgentTool<`transfer_to_${Target}`, never> => {
+  const name = `transfer_to_${target}` as const
+  const { history = "all" } = options
+  const description = `Give the conversation over to "${target}", who answers instead of you. ${options.description ?? ""}`
+  const parameters = Schema.Struct(history === "choose" ? { ...fields, history: Choice } : fields)
+  const tool = AgentTool.define(name, description.trim(), parameters, Schema.String, "return")
+  return AgentTool.make(name, "effect", tool, undefined, (params) =>
+    Effect.withFiber((fiber) => {
+      const state = fiber.getRef(CurrentState)
+      const desk = fiber.getRef(CurrentDesk)
+      const { message, reason, ...chosen } = params as {
+        readonly reason: string
+        readonly message: string
+        readonly history?: typeof Choice.Type
+      }
+      const refused = refusal(target, desk, state)
+      if (refused !== undefined) return Effect.fail(refused)
+      const given = history === "choose" ? (chosen.history ?? "all") : history
+      desk!.request = { to: target, reason, message, history: given }
+      state!.handedOver = true
+      return Effect.succeed(`handed over to ${target}`)
+    })
+  )
+}
+
+const refusal = (target: string, desk: Desk | undefined, state: RunState | undefined): string | undefined => {
+  if (desk === undefined || state === undefined) return "there is nobody to hand over to: answer yourself"
+  if (state.parent !== desk.state) return "only the agent that has the conversation can hand it over: answer yourself"
+  if (!desk.names.includes(target)) return `there is no "${target}"; there are: ${desk.names.join(", ")}`
+  if (desk.request !== undefined) return `the conversation was already handed over to ${desk.request.to}`
+  return desk.exhausted
+}
+
+type Agents = Readonly<Record<string, Runner.Any>>
+
+/** How conversations are handed over. */
+export interface Options<Members extends Agents, Start extends keyof Members & string> {
+  readonly description?: string | undefined
+  /** The agents by name. Each has a {@link to} among its tools for every agent that it may hand over to. */
+  readonly agents: Members
+  /** Who begins. */
+  readonly start: Start
+  /** How often the conversation may change hands in one run; after that the last agent is told to answer. Default 8. */
+  readonly maxHandoffs?: number | undefined
+}
+
+type TakesConversation<Members extends Agents> = {
+  readonly [K in keyof Members]: Members[K] extends Runner.Runner<infer I, infer _A, infer _E, infer _R>
+    ? [Prompt.RawInput] extends [I]
+      ? Members[K]
+      : { readonly "a handoff gives an agent a conversation, so it has to take Prompt.RawInput": never }
+    : never
+}
+
+/**
+ * Makes a runner of agents that hand the conversation over to one another. The answer is that of the agent which has it
+ * at the end. Each turn is a nested run, named by the agent's name here; `HandedOff` and `result(...).decisions` say who
+ * gave it to whom, and why.
+ *
+ * Fails with what the agents fail with. Throws `InvalidDefinition` for no such start, or an agent that hands over to a
+ * name that is not there. Interrupting it interrupts the agent at work.
+ *
+ * @example
+ * import { Agent, Handoffs } from "troupe"
+ *
+ * const triage = Agent.make("triage", { tools: [Handoffs.to("billing"), Handoffs.to("technical")] })
+ * const billing = Agent.make("billing", { instructions: "You know the invoices." })
+ * const technical = Agent.make("technical", { tools: [Handoffs.to("billing")] })
+ * const desk = Handoffs.make("desk", { agents: { triage, billing, technical }, start: "triage" })
+ */
+export const make = <const Members extends Agents, Start extends keyof Members & string>(
+  name: string,
+  options: Options<Members, Start> & { readonly agents: TakesConversation<Members> }
+): Runner.Runner<
+  Prompt.RawInput,
+  Runner.Output<Members[keyof Members]>,
+  Runner.Error<Members[keyof Members]>,
+  Runner.Services<Members[keyof Members]>
+> => {
+  const agents = new Map(Object.entries(options.agents) as ReadonlyArray<readonly [string, AnyAgent]>)
+  const names = [...agents.keys()]
+  const maxHandoffs = options.maxHandoffs ?? 8
+  check(name, agents, options.start, maxHandoffs)
+  return Runner.workflow(name, {
+    description: options.description,
+    structure: () => ({
+      kind: "handoffs",
+      note: `${options.start} begins`,
+      members: [...agents]
+        .toSorted(([a], [b]) => Number(b === options.start) - Number(a === options.start))
+        .map(([key, runner]) => ({ name: key, runner }))
+    }),
+    run: (input: Prompt.RawInput, state) =>
+      Effect.gen(function* () {
+        let at: string = options.start
+        let conversation = input
+        for (let count = 0; ; count++) {
+          const exhausted =
+            count < maxHandoffs ? undefined : "the conversation has changed hands too often: answer yourself"
+          const desk: Desk = { state, names, exhausted, request: undefined }
+          const result = yield* Runner.named(agents.get(at)!, at)
+            .result(conversation)
+            .pipe(Effect.provideService(CurrentDesk, desk))
+          const { request } = desk
+          if (request === undefined) return result.output
+          yield* state.decide({ _tag: "HandedOff", from: at, to: request.to, reason: request.reason })
+          conversation = handOver(at, request, result.transcript)
+          at = request.to
+        }
+      })
+    // The agents are erased in the loop; this is where their types come back.
+  }) as never
+}
+
+type AnyAgent = Runner.Runner<Prompt.RawInput, unknown, unknown, unknown>
+
+const check = (name: string, agents: ReadonlyMap<string, AnyAgent>, start: string, maxHandoffs: number): void => {
+  const subject = `handoffs "${name}"`
+  const names = [...agents.keys()].join(", ")
+  if (!agents.has(start)) {
+    throw new InvalidDefinition({
+      subject,
+      problem: `there is no "${start}" to start with`,
+      remedy: `Use one of: ${names}`
+    })
+  }
+  if (!(maxHandoffs >= 0)) {
+    throw new InvalidDefinition({ subject, problem: `maxHandoffs is ${maxHandoffs}`, remedy: "Use 0 or more" })
+  }
+  for (const [key, agent] of agents) {
+    for (const { name: tool } of agent.definition.structure().members) {
+      const target = /^transfer_to_(.*)$/.exec(tool)?.[1]
+      if (target === undefined || agents.has(target)) continue
+      const problem = `"${key}" hands over to "${target}", which is not there`
+      throw new InvalidDefinition({ subject, problem, remedy: `Add it, or use one of: ${names}` })
+    }
+  }
+}
+
+const handOver = (from: string, request: Request, transcript: Prompt.Prompt): Prompt.Prompt => {
+  const said = `The conversation was handed over to you ("${request.to}") by "${from}": ${request.reason}\n\n${request.message}`
+  const message = Prompt.userMessage({ content: [Prompt.textPart({ text: said })] })
+  return Prompt.concat(kept(request.history, transcript), Prompt.fromMessages([message]))
+}
+
+const kept = (history: Request["history"], transcript: Prompt.Prompt): Prompt.Prompt => {
+  if (typeof history === "function") return history(transcript)
+  if (history === "none") return Prompt.empty
+  if (history === "all") return transcript
+  return Prompt.fromMessages(
+    transcript.content.flatMap((message): ReadonlyArray<Prompt.Message> => {
+      if (message.role === "tool") return []
+      if (message.role !== "assistant") return [message]
+      const content = message.content.filter((part) => part.type === "text" || part.type === "file")
+      return content.length === 0 ? [] : [Prompt.assistantMessage({ content, options: message.options })]
+    })
+  )
+}

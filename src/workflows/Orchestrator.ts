@@ -1,0 +1,216 @@
+/**
+ * Orchestrators: an agent whose workers are its tools, known beforehand or spawned while it runs, within limits. It
+ * touches `Agent`, `AgentTool` and `Runner`.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as LanguageModel from "effect/ai/LanguageModel"
+import type * as Prompt from "effect/ai/Prompt"
+import type * as Tool from "effect/ai/Tool"
+import * as Schema from "effect/Schema"
+import * as Agent from "../agents/Agent.ts"
+import * as AgentTool from "../AgentTool.ts"
+import type { RunState } from "../internal/RunState.ts"
+import { InvalidDefinition } from "../RunError.ts"
+import * as Runner from "../Runner.ts"
+import { Budget, type Limits } from "./budget.ts"
+
+type Workers = Readonly<Record<string, Runner.Runner<string, unknown, unknown, unknown>>>
+
+/** How agents are spawned while the orchestrator runs. */
+export interface Spawn<Tools extends ReadonlyArray<AgentTool.Any>> {
+  /** Tools that a spawned agent can be given; whoever spawns it names them. */
+  readonly tools?: Tools | undefined
+  /** Said to every spawned agent before what its spawner tells it. */
+  readonly instructions?: string | undefined
+  /** How deep: 1 (default) lets only the orchestrator spawn, 2 also those it spawned, and so on. */
+  readonly maxDepth?: number | undefined
+  /** How many agents one agent may spawn. Default 8. */
+  readonly maxBreadth?: number | undefined
+  /** How many agents may be spawned in a run of the orchestrator, at all depths. Default 16. */
+  readonly maxTotal?: number | undefined
+  /** How many steps a spawned agent may take. Default 16. */
+  readonly maxSteps?: number | undefined
+}
+
+/** What an orchestrator has besides what any agent has. */
+export interface OrchestratorOptions<Roster extends Workers, SpawnTools extends ReadonlyArray<AgentTool.Any>> {
+  /** Runners that take a text, by the name that the model calls them by. Each needs a description. */
+  readonly workers?: Roster | undefined
+  /** Lets the model make agents of its own, by a tool called `spawn`. None: it cannot. */
+  readonly spawn?: Spawn<SpawnTools> | undefined
+  /**
+   * What the work may cost in one run. A worker that would go beyond it does not begin, and when the tokens are used up
+   * the workers under way are interrupted; the orchestrator is told, and answers with what it has. Default: no limit.
+   */
+  readonly budget?: Limits | undefined
+}
+
+/**
+ * Makes an orchestrator: an agent that divides the work and puts the results together. Workers that are called in one
+ * step run at once (`toolConcurrency`). What a worker fails with goes to the orchestrator's model; interrupting the
+ * orchestrator interrupts every worker. All other options are those of `Agent.make`.
+ *
+ * Throws `InvalidDefinition` for an orchestrator with neither workers nor `spawn`, a worker without a description or with
+ * a name that no tool can have, and limits below 1. After the orchestrator-workers pattern of Anthropic's "Building
+ * effective agents" (2024).
+ *
+ * @example
+ * import { Agent, Orchestrator } from "troupe"
+ *
+ * const research = Agent.make("research", { description: "Finds facts on a question" })
+ * const write = Agent.make("write", { description: "Writes a text from notes" })
+ * const lead = Orchestrator.make("lead", {
+ *   instructions: "Divide the work among your workers.",
+ *   workers: { research, write },
+ *   spawn: { maxDepth: 2, maxTotal: 10 },
+ *   budget: { runs: 20, tokens: 200_000 }
+ * })
+ */
+export const make = <
+  const Roster extends Workers = {},
+  const SpawnTools extends ReadonlyArray<AgentTool.Any> = readonly [],
+  Tools extends Record<string, Tool.Any> = {},
+  const Direct extends ReadonlyArray<AgentTool.Any> = readonly [],
+  Output extends Schema.Top = typeof Schema.String,
+  EI = never,
+  RI = never
+>(
+  name: string,
+  options: Agent.Options<Tools, Direct, Output, EI, RI> & OrchestratorOptions<Roster, SpawnTools>
+): Agent.Agent<
+  Output["Type"],
+  Agent.Error | EI,
+  | Agent.Services<Tools, Direct, Output, RI>
+  | Runner.Services<Roster[keyof Roster]>
+  | AgentTool.Services<SpawnTools[number]>
+  | LanguageModel.LanguageModel
+> => {
+  const { budget, spawn, workers, ...own } = options
+  const subject = `orchestrator "${name}"`
+  const roster = Object.entries(workers ?? {})
+  if (roster.length === 0 && spawn === undefined) {
+    throw new InvalidDefinition({
+      subject,
+      problem: "it has no workers",
+      remedy: "Give it workers, or let it spawn some"
+    })
+  }
+  assertLimits(subject, { ...budget, ...limitsOf(spawn) })
+  const tools = [
+    ...(options.tools ?? []),
+    ...roster.map(([key, worker]) => budgeted(Runner.asTool(Runner.named(worker, key), { name: key }))),
+    ...(spawn === undefined ? [] : [budgeted(spawnTool(spawn))])
+  ]
+  const agent = Agent.make(name, { ...own, tools } as Agent.Options<Tools, typeof tools, Output, EI, RI>)
+  return Runner.fromDefinition(name, options.description, {
+    ...agent.definition,
+    structure: () => ({ kind: "orchestrator", members: agent.definition.structure().members }),
+    body: (input: Prompt.RawInput, state: RunState) =>
+      Effect.suspend(() =>
+        agent.definition.body(input, state).pipe(
+          Effect.provideService(CurrentCrew, {
+            budget: new Budget(state, budget ?? {}),
+            spawned: 0,
+            depth: 0,
+            children: 0
+          })
+        )
+      )
+    // Workers and spawned agents are erased in the list of tools; this is where their services come back.
+  }) as never
+}
+
+const limitsOf = (spawn: Spawn<ReadonlyArray<AgentTool.Any>> | undefined) => ({
+  maxDepth: spawn?.maxDepth,
+  maxBreadth: spawn?.maxBreadth,
+  maxTotal: spawn?.maxTotal
+})
+
+const assertLimits = (subject: string, limits: Readonly<Record<string, number | undefined>>): void => {
+  for (const [limit, value] of Object.entries(limits)) {
+    if (value === undefined || value >= 1) continue
+    throw new InvalidDefinition({ subject, problem: `${limit} is ${value}`, remedy: "Use 1 or more, or leave it out" })
+  }
+}
+
+/** The work of one orchestrator run, as the agent in it sees it that is about to call a worker. */
+interface Crew {
+  readonly budget: Budget
+  /** How many agents were spawned in the whole run; counted where the run begins. */
+  spawned: number
+  readonly depth: number
+  /** How many this agent has spawned. */
+  children: number
+  readonly root?: Crew | undefined
+}
+
+const CurrentCrew: Context.Reference<Crew | undefined> = Context.Reference<Crew | undefined>(
+  "troupe/Orchestrator/Crew",
+  {
+    defaultValue: () => undefined
+  }
+)
+
+const budgeted = (tool: AgentTool.Any): AgentTool.Any => ({
+  ...tool,
+  execute: (params, context, onPromise) =>
+    Effect.flatMap(CurrentCrew, (crew) => {
+      const work = tool.execute(params, context, onPromise)
+      return crew === undefined ? work : crew.budget.within(work)
+    })
+})
+
+const Wanted = Schema.Struct({
+  name: Schema.String.annotate({ description: "A short name for the agent, for the record" }),
+  instructions: Schema.String.annotate({ description: "What the agent is and how it should work" }),
+  task: Schema.String.annotate({
+    description: "The task, with everything needed to do it: the agent knows nothing else"
+  })
+})
+
+const spawnTool = (spawn: Spawn<ReadonlyArray<AgentTool.Any>>): AgentTool.Any => {
+  const { maxBreadth = 8, maxDepth = 1, maxTotal = 16, tools = [] } = spawn
+  const names = tools.map(({ name }) => name)
+  const parameters =
+    names.length === 0
+      ? Wanted
+      : Schema.Struct({
+          ...Wanted.fields,
+          tools: Schema.Array(Schema.Literals(names)).annotate({
+            description: "The tools it needs, of those there are"
+          })
+        })
+  const description = `Make an agent for a task of its own, and get its answer. Several can be made at once. At most ${maxBreadth} by one agent, ${maxTotal} in all.`
+  const tool = AgentTool.define("spawn", description, parameters, Schema.String, "return")
+  const self: AgentTool.Any = AgentTool.make("spawn", "effect", tool, undefined, (params) =>
+    Effect.flatMap(CurrentCrew, (crew): Effect.Effect<unknown, unknown, unknown> => {
+      if (crew === undefined) return Effect.fail("only an orchestrator can spawn agents")
+      const root = crew.root ?? crew
+      if (crew.depth >= maxDepth)
+        return Effect.fail(`agents at this depth cannot spawn others (the limit is ${maxDepth})`)
+      if (crew.children >= maxBreadth)
+        return Effect.fail(`you have spawned ${crew.children} agents, which is the limit`)
+      if (root.spawned >= maxTotal) return Effect.fail(`${root.spawned} agents were spawned, which is the limit`)
+      crew.children++
+      root.spawned++
+      const wanted = params as typeof Wanted.Type & { readonly tools?: ReadonlyArray<string> }
+      const agent = Agent.make(nameOf(wanted.name, root.spawned), {
+        instructions: [spawn.instructions ?? "", wanted.instructions].filter((text) => text !== "").join("\n\n"),
+        tools: [
+          ...tools.filter(({ name }) => wanted.tools?.includes(name) === true),
+          ...(crew.depth + 1 < maxDepth ? [budgeted(self)] : [])
+        ],
+        maxSteps: spawn.maxSteps
+      })
+      const own: Crew = { budget: crew.budget, spawned: 0, depth: crew.depth + 1, children: 0, root }
+      return Effect.provideService(agent.run(wanted.task), CurrentCrew, own)
+    })
+  )
+  return self
+}
+
+const nameOf = (wanted: string, count: number): string => {
+  const name = wanted.replace(/\s+/g, " ").trim().slice(0, 64)
+  return name === "" ? `agent ${count}` : name
+}

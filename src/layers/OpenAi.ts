@@ -7,16 +7,17 @@ import * as Config from "effect/Config"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
-import type * as AiError from "effect/ai/AiError"
+import * as AiError from "effect/ai/AiError"
 import * as LanguageModel from "effect/ai/LanguageModel"
 import * as AiTelemetry from "effect/ai/Telemetry"
 import type * as Response from "effect/ai/Response"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
-import type * as Redacted from "effect/Redacted"
+import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import * as ModelRetry from "../internal/modelRetry.ts"
+import { HttpTape } from "../services/httpTape.ts"
 import * as ModelInfo from "../services/ModelInfo.ts"
 import { SyncBridge } from "../services/SyncBridge.ts"
 import * as Chat from "./openai/chat.ts"
@@ -26,7 +27,7 @@ import { type CallOptions, CurrentOptions, merge } from "./openai/options.ts"
 import * as Responses from "./openai/responses.ts"
 import { StreamDecoder as ResponsesStreamDecoder } from "./openai/responsesStream.ts"
 import * as Events from "./openai/sse.ts"
-import { bridged, sdk, type Transport } from "./openai/transport.ts"
+import { bridged, sdk, taped, tapeFailureOf, type Transport } from "./openai/transport.ts"
 import type { Fields } from "./openai/wire.ts"
 
 export type { CallOptions, ChatOptions, ResponsesOptions } from "./openai/options.ts"
@@ -60,7 +61,8 @@ export interface Options {
 
 /**
  * A model by the `openai` SDK, which is loaded when the first request is made. Under `Effect.runSync` with
- * `SyncEdge.layer` the same requests go through the edge's I/O thread.
+ * `SyncEdge.layer` the same requests go through the edge's I/O thread. With `Cassette.layer` provided they are recorded or
+ * replayed, and a replay needs no key.
  *
  * Fails with `ConfigError` when OpenAI itself is asked and there is no key, and for an address, key or header that no
  * request can be made with. Calls fail with `AiError`: rate limits,
@@ -135,7 +137,9 @@ export const isContextLengthExceeded = (error: AiError.AiError): boolean =>
 
 const make = (options: Options): Effect.Effect<LanguageModel.LanguageModel, Config.ConfigError> =>
   Effect.gen(function* () {
-    const provider = new Provider(options, yield* connect(options))
+    const tape = yield* HttpTape
+    const place = tape?.replays === true ? yield* keyless(options) : options
+    const provider = new Provider(options, yield* connect(place), tape)
     const direct: ModelInfo.Direct = {
       generateText: (request) => provider.generate(request),
       streamText: (request) => provider.stream(request)
@@ -155,6 +159,17 @@ const make = (options: Options): Effect.Effect<LanguageModel.LanguageModel, Conf
     return ModelInfo.attach(model, info, direct)
   })
 
+/** Who is answered from a tape needs no key. One that is there is still used, so that it is known as a secret. */
+const keyless = (options: Options): Effect.Effect<Options, Config.ConfigError> =>
+  Effect.map(
+    options.apiKey === undefined ? Config.withDefault(Config.Redacted("OPENAI_API_KEY"), undefined) : Effect.undefined,
+    (configured) => {
+      const given = options.apiKey ?? configured
+      const apiKey = given === undefined || Redacted.value(given).trim() === "" ? Redacted.make("none") : given
+      return { ...options, apiKey }
+    }
+  )
+
 interface Call {
   readonly path: string
   readonly body: Fields
@@ -166,11 +181,22 @@ interface Call {
 const hasOptions = ({ chat: _chat, responses: _responses, body: _body, ...own }: CallOptions): boolean =>
   Object.keys(own).length > 0
 
-/** Calls without an id get one; `Random` makes it, so that tests can repeat it. */
-const idMaker = Effect.map(Random.Random, (random) => () => {
-  const digits = Math.floor(random.nextDoubleUnsafe() * 2 ** 52).toString(36)
-  return `call_${digits.padStart(11, "0")}`
-})
+/**
+ * Calls without an id get one; `Random` makes it, so that tests can repeat it. On a tape it is made from the request: it
+ * comes back in the next one, which has to be the same whenever the tape is played.
+ */
+const idMaker = ({ transport, path }: Call, body: Fields): Effect.Effect<() => string> => {
+  const { nameOf } = transport
+  if (nameOf !== undefined) {
+    let name: string | undefined
+    let count = 0
+    return Effect.succeed(() => `call_${(name ??= nameOf(path, body))}_${count++}`)
+  }
+  return Effect.map(Random.Random, (random) => () => {
+    const digits = Math.floor(random.nextDoubleUnsafe() * 2 ** 52).toString(36)
+    return `call_${digits.padStart(11, "0")}`
+  })
+}
 
 class Provider {
   readonly name: string
@@ -179,8 +205,9 @@ class Provider {
   readonly #at: Connected
   readonly #api: "responses" | "chat"
   readonly #sdk: Transport
+  readonly #tape: HttpTape | undefined
 
-  constructor(options: Options, at: Connected) {
+  constructor(options: Options, at: Connected, tape: HttpTape | undefined) {
     const { api = "auto" } = options
     this.name = options.provider ?? "openai"
     this.server = at.server
@@ -188,15 +215,17 @@ class Provider {
     this.#at = at
     this.#api = api === "auto" ? (at.isOpenAi ? "responses" : "chat") : api
     this.#sdk = sdk(at.connection)
+    this.#tape = tape
   }
 
   generate(request: LanguageModel.ProviderOptions): Effect.Effect<Array<Response.PartEncoded>, AiError.AiError> {
     return this.#retrying(
       Effect.gen({ self: this }, function* () {
-        const { path, body, transport, alone } = yield* this.#prepare(request)
+        const call = yield* this.#prepare(request)
+        const { path, body, transport, alone } = call
         const answer = yield* transport.whole(path, body)
         const decode = this.#api === "chat" ? Chat.decode : Responses.decode
-        const parts = decode(answer, yield* idMaker)
+        const parts = decode(answer, yield* idMaker(call, body))
         if (Events.isProblem(parts)) return yield* Effect.fail(parts)
         if (alone) this.#annotate(request, parts)
         return parts
@@ -207,8 +236,9 @@ class Provider {
   stream(request: LanguageModel.ProviderOptions): Stream.Stream<Response.StreamPartEncoded, AiError.AiError> {
     const once = Stream.unwrap(
       Effect.gen({ self: this }, function* () {
-        const { path, body, transport, alone } = yield* this.#prepare(request)
-        const newId = yield* idMaker
+        const call = yield* this.#prepare(request)
+        const { path, body, transport, alone } = call
+        const newId = yield* idMaker(call, body)
         const isChat = this.#api === "chat"
         const decoder: Events.Decoder<Response.StreamPartEncoded> = isChat
           ? new Chat.StreamDecoder(newId)
@@ -242,6 +272,8 @@ class Provider {
       const options = merge(this.#options.options ?? {}, fiber.getRef(CurrentOptions))
       const format = formatOf(request) ?? fiber.getRef(ModelInfo.OutputFormat)
       const bridge = fiber.getRef(SyncBridge)
+      // The tape that is nearer to the Layer wins.
+      const tape = this.#tape ?? fiber.getRef(HttpTape)
       const { model } = this.#options
       const alone = !fiber.getRef(ModelInfo.CallerRetries)
       if (alone || hasOptions(options)) this.#describe(request, options)
@@ -252,7 +284,12 @@ class Provider {
             this.#api === "chat"
               ? Chat.encode(request, model, options, format, !this.#at.isOpenAi)
               : Responses.encode(request, model, options, format),
-          transport: bridge === undefined ? this.#sdk : bridged(this.#at.connection, bridge),
+          transport:
+            tape !== undefined
+              ? taped(this.#at.connection, tape, bridge, this.#at.secrets)
+              : bridge === undefined
+                ? this.#sdk
+                : bridged(this.#at.connection, bridge),
           alone
         }),
         catch: ofEncoding
@@ -294,6 +331,13 @@ class Provider {
   }
 
   #fail(problem: Problem, method: string): Effect.Effect<never, AiError.AiError> {
+    const tape = tapeFailureOf(problem)
+    if (tape !== undefined) {
+      // Metadata is typed by what programs declare of providers.
+      const metadata = { cassette: tape.error } as never
+      const reason = new AiError.InvalidRequestError({ description: tape.message, metadata })
+      return Effect.fail(AiError.make({ module: "OpenAi", method, reason }))
+    }
     return Effect.flatMap(Clock.currentTimeMillis, (now) =>
       Effect.fail(toAiError(problem, { method, url: this.#at.shown, secrets: this.#at.secrets }, now))
     )

@@ -1,6 +1,6 @@
 /**
- * How requests travel: by the `openai` SDK where promises can be awaited, by the sync edge's bridge where they cannot.
- * Both give the same bodies and the same problems.
+ * How requests travel: by the `openai` SDK where promises can be awaited, by the sync edge's bridge where they cannot,
+ * and through a tape where there is one. All give the same bodies and the same problems.
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -10,7 +10,8 @@ import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { BridgeFailure, BridgeResponse, SyncBridge } from "../../services/SyncBridge.ts"
+import type { HttpTape, TapeFailure, TapeResponse } from "../../services/httpTape.ts"
+import type { BridgeFailure, BridgeRequest, SyncBridge } from "../../services/SyncBridge.ts"
 import { malformed, ofBody, ofErrorObject, type Problem } from "./errors.ts"
 import * as Events from "./sse.ts"
 
@@ -18,6 +19,8 @@ import * as Events from "./sse.ts"
 export interface Transport {
   readonly whole: (path: string, body: object) => Effect.Effect<unknown, Problem>
   readonly events: (path: string, body: object) => Stream.Stream<unknown, Problem>
+  /** What made ids begin with, where they have to be the same whenever the same is asked. */
+  readonly nameOf?: (path: string, body: object) => string
 }
 
 /** What a connection needs to know. */
@@ -220,28 +223,43 @@ const describe = (error: unknown): { readonly message: string; readonly code: st
 
 // -- the sync edge ----------------------------------------------------------------------------------------------------
 
+type Send = (request: BridgeRequest) => Effect.Effect<TapeResponse, BridgeFailure | TapeFailure, Scope.Scope>
+
+const requestOf = (connection: Connection, path: string, body: object, accept: string): BridgeRequest => ({
+  method: "POST",
+  url: `${connection.baseUrl.replace(/\/+$/, "")}${path}`,
+  headers: {
+    accept,
+    "content-type": "application/json",
+    ...(connection.apiKey === undefined ? {} : { authorization: `Bearer ${Redacted.value(connection.apiKey)}` }),
+    ...(connection.organization === undefined ? {} : { "openai-organization": connection.organization }),
+    ...(connection.project === undefined ? {} : { "openai-project": connection.project }),
+    ...connection.headers
+  },
+  body: JSON.stringify(body)
+})
+
 /** Requests through the sync edge's I/O thread. */
-export const bridged = (connection: Connection, bridge: SyncBridge): Transport => {
+export const bridged = (connection: Connection, bridge: SyncBridge): Transport =>
+  over(connection, (request) => bridge.fetch(request))
+
+/** Requests through a tape, on either edge. */
+export const taped = (
+  connection: Connection,
+  tape: HttpTape,
+  bridge: SyncBridge | undefined,
+  secrets: ReadonlyArray<string>
+): Transport => ({
+  ...over(connection, (request) => tape.send(request, secrets, bridge?.fetch)),
+  nameOf: (path, body) => tape.nameOf(requestOf(connection, path, body, ""), secrets)
+})
+
+const over = (connection: Connection, sends: Send): Transport => {
   const send = (path: string, body: object, accept: string) =>
-    Effect.mapError(
-      bridge.fetch({
-        method: "POST",
-        url: `${connection.baseUrl.replace(/\/+$/, "")}${path}`,
-        headers: {
-          accept,
-          "content-type": "application/json",
-          ...(connection.apiKey === undefined ? {} : { authorization: `Bearer ${Redacted.value(connection.apiKey)}` }),
-          ...(connection.organization === undefined ? {} : { "openai-organization": connection.organization }),
-          ...(connection.project === undefined ? {} : { "openai-project": connection.project }),
-          ...connection.headers
-        },
-        body: JSON.stringify(body)
-      }),
-      lost
-    )
-  const read = (response: BridgeResponse): Effect.Effect<string, Problem> =>
+    Effect.mapError(sends(requestOf(connection, path, body, accept)), lost)
+  const read = (response: TapeResponse): Effect.Effect<string, Problem> =>
     response.body.pipe(Stream.decodeText, Stream.mkString, Effect.mapError(lost))
-  const checked = (response: BridgeResponse): Effect.Effect<BridgeResponse, Problem> =>
+  const checked = (response: TapeResponse): Effect.Effect<TapeResponse, Problem> =>
     response.status < 400
       ? Effect.succeed(response)
       : Effect.flatMap(read(response), (text) =>
@@ -286,7 +304,18 @@ export const bridged = (connection: Connection, bridge: SyncBridge): Transport =
   }
 }
 
-const lost = (failure: BridgeFailure): Problem => ({ kind: "network", message: failure.message, code: failure.code })
+const lost = (failure: BridgeFailure | TapeFailure): Problem => {
+  if (failure._tag === "BridgeFailure") return { kind: "network", message: failure.message, code: failure.code }
+  const problem: TapeProblem = { kind: "unsupported", message: failure.message, tape: failure }
+  return problem
+}
 
-const headerOf = (response: BridgeResponse, name: string): string | undefined =>
+/** A request that the tape has no answer for: to everybody else, one that cannot be made. */
+type TapeProblem = Extract<Problem, { readonly kind: "unsupported" }> & { readonly tape: TapeFailure }
+
+/** The tape's failure, if it is one. */
+export const tapeFailureOf = (problem: Problem): TapeFailure | undefined =>
+  "tape" in problem ? (problem as TapeProblem).tape : undefined
+
+const headerOf = (response: TapeResponse, name: string): string | undefined =>
   response.headers.find(([key]) => key === name)?.[1]

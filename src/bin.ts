@@ -89,9 +89,26 @@ const graph = Command.make(
     )
 ).pipe(Command.withDescription("Draw agents and workflows as a Mermaid flowchart"))
 
+const mcp = Command.make(
+  "mcp",
+  {
+    model,
+    http: Flag.Int("http").pipe(
+      Flag.withDescription("Listen on this port of this machine (0: any) instead of standard input and output"),
+      Flag.optional
+    ),
+    file: Argument.String("file").pipe(Argument.withDescription("A file that exports runners: each becomes a tool"))
+  },
+  (input) =>
+    Effect.flatMap(
+      Effect.promise(() => import("./cli/mcp.ts")),
+      (command) => command.run({ ...input, version })
+    )
+).pipe(Command.withDescription("Serve agents and workflows as tools, over the Model Context Protocol"))
+
 const troupe = Command.make("troupe").pipe(
   Command.withDescription("Agents that start together, stop together, and say what went wrong"),
-  Command.withSubcommands([run, review, graph])
+  Command.withSubcommands([run, review, graph, mcp])
 )
 
 let signal: "SIGINT" | "SIGTERM" = "SIGINT"

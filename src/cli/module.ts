@@ -7,21 +7,29 @@ import * as Runner from "../Runner.ts"
 import { badInput, type CliFailure } from "./failure.ts"
 import { readText } from "./files.ts"
 
-/** The runners that a file exports, by the name of the export, `default` first. Refuses a file that exports none. */
-export const runnersOf = (
+/** What a file exports, by name. Refuses what is no file of text and what cannot be loaded. */
+export const exportsOf = (
   file: string
-): Effect.Effect<ReadonlyMap<string, Runner.Any>, CliFailure, FileSystem.FileSystem | Path.Path> =>
+): Effect.Effect<Readonly<Record<string, unknown>>, CliFailure, FileSystem.FileSystem | Path.Path> =>
   Effect.gen(function* () {
     const path = yield* Path.Path
     yield* readText(file)
     const url = pathToFileURL(path.resolve(file)).href
-    const module = yield* Effect.tryPromise({
+    return yield* Effect.tryPromise({
       try: () => import(url) as Promise<Readonly<Record<string, unknown>>>,
       catch: (cause) => {
         const why = (cause instanceof Error ? cause.message : String(cause)).split("\n")[0]
         return badInput(`${file} cannot be loaded: ${why}`)
       }
     })
+  })
+
+/** The runners that a file exports, by the name of the export, `default` first. Refuses a file that exports none. */
+export const runnersOf = (
+  file: string
+): Effect.Effect<ReadonlyMap<string, Runner.Any>, CliFailure, FileSystem.FileSystem | Path.Path> =>
+  Effect.gen(function* () {
+    const module = yield* exportsOf(file)
     const found = Object.entries(module).filter((entry): entry is [string, Runner.Any] => Runner.isRunner(entry[1]))
     if (found.length === 0) {
       return yield* badInput(

@@ -1,12 +1,11 @@
 /** Puts tools into Effect's `McpServer`: each call gets its progress reported, and the services of the Layer. */
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
-import * as Semaphore from "effect/Semaphore"
 import * as McpSchema from "effect/ai/McpSchema"
 import * as McpServer from "effect/ai/McpServer"
 import * as Context from "effect/Context"
 import type { Closing } from "./closing.ts"
-import type { Tool } from "./tool.ts"
+import type { Report, Tool } from "./tool.ts"
 
 /** Registers the tools. The services that they need are taken from where this is run. */
 export const register = <R>(
@@ -34,8 +33,6 @@ export const register = <R>(
     }
   })
 
-type Report = (message: string) => Effect.Effect<void>
-
 /** Sends progress of the current request; `undefined` when its client has not asked for any. */
 const reporter = (
   server: McpServer.McpServer["Service"]
@@ -48,13 +45,9 @@ const reporter = (
     const token = Predicate.hasProperty(metadata, "progressToken") ? metadata.progressToken : undefined
     if (typeof token !== "string" && typeof token !== "number") return undefined
     let count = 0
-    // Branches of a run report at once, and what a client sees has to grow.
-    const inTurn = Semaphore.makeUnsafe(1).withPermits(1)
     return (message) =>
-      inTurn(
-        Effect.suspend(() => {
-          count++
-          return server.notifications["notifications/progress"]({ progressToken: token, progress: count, message })
-        })
-      ).pipe(Effect.ignore)
+      Effect.suspend(() => {
+        count++
+        return server.notifications["notifications/progress"]({ progressToken: token, progress: count, message })
+      }).pipe(Effect.ignore)
   })

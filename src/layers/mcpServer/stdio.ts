@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as McpServer from "effect/ai/McpServer"
+import * as Predicate from "effect/Predicate"
 import { systemError } from "effect/PlatformError"
 import type * as Scope from "effect/Scope"
 import * as Stdio from "effect/Stdio"
@@ -37,25 +38,34 @@ export const serveStdio = <E, R>(
 
 type Write = (chunk: Uint8Array, done: () => void) => void
 
-/** While the scope is open, whatever anybody writes to standard output goes to standard error. */
-const takeOver: Effect.Effect<Write, never, Scope.Scope> = Effect.acquireRelease(
-  Effect.sync(() => {
-    const { stderr, stdout } = process
-    const original = stdout.write
-    stdout.write = stderr.write.bind(stderr)
-    const ignore = () => {}
-    // A client that is gone must not end the process with a stack trace; its end is seen on standard input.
-    stdout.on("error", ignore)
-    return {
-      write: (chunk: Uint8Array, done: () => void) => original.call(stdout, chunk, undefined, done),
-      restore: () => {
-        stdout.write = original
-        stdout.off("error", ignore)
-      }
+const divert = (): { readonly write: Write; readonly restore: () => void } => {
+  const { stderr, stdout } = process
+  const original = stdout.write
+  stdout.write = stderr.write.bind(stderr)
+  const ignore = () => {}
+  // A client that is gone must not end the process with a stack trace; its end is seen on standard input.
+  stdout.on("error", ignore)
+  return {
+    write: (chunk, done) => original.call(stdout, chunk, undefined, done),
+    restore: () => {
+      stdout.write = original
+      stdout.off("error", ignore)
     }
-  }),
-  ({ restore }) => Effect.sync(restore)
+  }
+}
+
+/** While the scope is open, whatever anybody writes to standard output goes to standard error. */
+const takeOver: Effect.Effect<Write, never, Scope.Scope> = Effect.acquireRelease(Effect.sync(divert), ({ restore }) =>
+  Effect.sync(restore)
 ).pipe(Effect.map(({ write }) => write))
+
+/** The same while an effect runs, for what comes before the server. */
+export const keepingStdout = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.acquireUseRelease(
+    Effect.sync(divert),
+    () => effect,
+    ({ restore }) => Effect.sync(restore)
+  )
 
 const stdio = (write: Write, closing: Closing): Stdio.Stdio =>
   Stdio.make({
@@ -67,6 +77,15 @@ const stdio = (write: Write, closing: Closing): Stdio.Stdio =>
     }).pipe(
       // An input that breaks has ended.
       Stream.catchCause(() => Stream.empty),
+      Stream.decodeText,
+      Stream.splitLines,
+      // The server would lose whatever stands next to a line that it cannot read.
+      Stream.filter((line) => {
+        const problem = problemOf(line)
+        if (problem !== undefined) write(Buffer.from(`${JSON.stringify(problem)}\n`), () => {})
+        return problem === undefined && line.trim() !== ""
+      }),
+      Stream.map((line) => Buffer.from(`${line}\n`)),
       Stream.ensuring(closing.close)
     ),
     stdout: () =>
@@ -85,3 +104,20 @@ const stdio = (write: Write, closing: Closing): Stdio.Stdio =>
         endOnDone: false
       })
   })
+
+/** What to answer to a line that is no message; `undefined` for one that is. */
+const problemOf = (line: string) => {
+  if (line.trim() === "") return undefined
+  const refused = (code: number, message: string) => ({ jsonrpc: "2.0", id: null, error: { code, message } })
+  try {
+    const message = JSON.parse(line) as unknown
+    const isMessage = Array.isArray(message) || (Predicate.isObject(message) && hasId(message))
+    return isMessage ? undefined : refused(-32600, "Invalid Request")
+  } catch {
+    return refused(-32700, "Parse error")
+  }
+}
+
+/** A request is known by a text or a number. */
+const hasId = (message: { readonly id?: unknown; readonly method?: unknown }): boolean =>
+  message.method === undefined || message.id === undefined || ["string", "number"].includes(typeof message.id)

@@ -9,6 +9,7 @@ import type * as JsonSchema from "effect/JsonSchema"
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
 import * as McpSchema from "effect/ai/McpSchema"
 import { schemaOf, toJson } from "../../internal/json.ts"
 import { codec, jsonSchema } from "../../internal/jsonForm.ts"
@@ -27,9 +28,12 @@ export interface Tool<out Services> {
   /** @internal One call; `report` is there when the client wants to hear of progress. */
   readonly call: (
     args: unknown,
-    report: ((message: string) => Effect.Effect<void>) | undefined
+    report: Report | undefined
   ) => Effect.Effect<McpSchema.CallToolResult, McpSchema.InvalidParams, Services>
 }
+
+/** Tells the client of progress. */
+export type Report = (message: string) => Effect.Effect<void>
 
 /** True for what {@link make} gives. */
 export const isTool = (u: unknown): u is Tool<unknown> => Predicate.hasProperty(u, TypeId)
@@ -142,19 +146,33 @@ export const make = <I, A, E, R>(
               message: `Invalid arguments for tool "${name}": ${error.message.replaceAll(/\s*\n\s*/g, " ")}`
             })
         )
-        const heard =
-          report === undefined
-            ? limited
-            : Runner.onEvent(limited as Runner.Runner<I, A, unknown, R>, (event) => {
-                const message = tell(event)
-                return message === undefined ? Effect.void : report(message)
-              })
-        return yield* Effect.suspend(() => heard.run(toInput(params))).pipe(
+        return yield* Effect.suspend(() => runOf(limited, toInput(params), tell, report)).pipe(
           Effect.map(resultOf),
           Effect.catchCause((cause) => failed(name, cause))
         )
       })
   }
+}
+
+/** A run whose progress nobody follows is not streamed. The last of its events may come with the answer. */
+const runOf = <I, A, E, R>(
+  runner: Runner.Runner<I, A, E, R>,
+  input: I,
+  tell: (event: RunEvent) => string | undefined,
+  report: Report | undefined
+): Effect.Effect<A, E, R> => {
+  if (report === undefined) return runner.run(input)
+  let output: A | undefined
+  const kept = Runner.map(runner, (value) => {
+    output = value
+  })
+  return kept.stream(input).pipe(
+    Stream.runForEach((event) => {
+      const message = tell(event)
+      return message === undefined ? Effect.void : report(message)
+    }),
+    Effect.map(() => output as A)
+  )
 }
 
 /** The JSON schema of what encodes to an object; `undefined` for anything else. */
@@ -210,7 +228,7 @@ const structureOf = (subject: string, output: Schema.Top | undefined): Structure
 }
 
 const definitionsOf = (json: JsonSchema.JsonSchema) => (json["$defs"] === undefined ? {} : { $defs: json["$defs"] })
-const withoutDefinitions = ({ $defs: _, ...json }: JsonSchema.JsonSchema) => json
+const withoutDefinitions = ({ $defs: _defs, ...json }: JsonSchema.JsonSchema) => json
 const isJsonObject = (json: Schema.Json): boolean => Predicate.isObject(json) && !Array.isArray(json)
 
 const text = (value: string): McpSchema.ContentBlock => ({ type: "text", text: value })

@@ -207,7 +207,7 @@ describe.each([
 
   it("tells its progress in steps, nested runs included, to a client that asks", async () => {
     const heard: Array<Progress> = []
-    await call("team", { input: "steps" }, { onprogress: (progress) => heard.push(progress) })
+    await call("team", { input: "words" }, { onprogress: (progress) => heard.push(progress) })
     assert.deepStrictEqual(
       heard.map(({ progress }) => progress),
       heard.map((_, index) => index + 1)

@@ -1,5 +1,5 @@
 /** The streamable HTTP transport: who may call, how large a request may be, and how the sockets end. */
-import { createServer } from "node:http"
+import { createServer, type Server } from "node:http"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as ByteSize from "effect/ByteSize"
 import * as Context from "effect/Context"
@@ -46,11 +46,10 @@ export const serveHttp = <E, R>(
     const port = options.port ?? 0
     const path = options.path ?? "/mcp"
     const node = createServer()
+    const answers = inFlight(node)
     const server = yield* NodeHttpServer.make(() => node, { host, port, gracefulShutdownTimeout: grace }).pipe(
       Effect.mapError(({ cause }) => ({ host, port, code: codeOf(cause) }))
     )
-    // Runs when the answers have had their time, and before the server waits for its connections to end.
-    yield* Effect.addFinalizer(() => Effect.sync(() => node.closeAllConnections()))
     const app = McpServer.layerHttp({
       ...info,
       path,
@@ -62,11 +61,39 @@ export const serveHttp = <E, R>(
     const routes = Context.get(context, HttpRouter.HttpRouter).asHttpEffect()
     yield* server.serve(guarded(routes, options, host))
     // Registered last, so it runs first: calls are interrupted and answered before the sockets close.
-    yield* Effect.addFinalizer(() => closing.close)
+    yield* Effect.addFinalizer(() =>
+      closing.close.pipe(
+        Effect.andThen(answers.none),
+        Effect.timeoutOrElse({ duration: grace, orElse: () => Effect.void }),
+        Effect.andThen(Effect.sync(() => node.closeAllConnections()))
+      )
+    )
     const address = node.address()
     const bound = typeof address === "object" && address !== null ? address.port : port
     return `http://${host.includes(":") ? `[${host}]` : host}:${bound}${path}`
   })
+
+/** Counts the answers that are not written yet. */
+const inFlight = (node: Server) => {
+  let count = 0
+  const waiting = new Set<() => void>()
+  node.on("request", (_request, response) => {
+    count++
+    response.on("close", () => {
+      count--
+      if (count === 0) for (const resume of waiting) resume()
+    })
+  })
+  return {
+    /** Waits until there are none. */
+    none: Effect.callback<void>((resume) => {
+      const done = () => resume(Effect.void)
+      if (count === 0) return done()
+      waiting.add(done)
+      return Effect.sync(() => waiting.delete(done))
+    })
+  }
+}
 
 const codeOf = (cause: unknown): string =>
   Predicate.hasProperty(cause, "code") && typeof cause.code === "string" ? cause.code : String(cause)

@@ -1,4 +1,4 @@
-import { type ChildProcess, execFileSync, fork, spawnSync } from "node:child_process"
+import { type ChildProcess, execFileSync, fork } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import {
   Cause,
@@ -343,30 +343,6 @@ const inNode = (script: string, ...flags: ReadonlyArray<string>): string =>
   })
 
 describe("the I/O thread", () => {
-  it("lets the process exit, and leaks neither threads nor memory over many runs", () => {
-    const script = `
-      import { readdirSync } from "node:fs"
-      import { Effect } from "effect"
-      import { HttpClient } from "effect/http"
-      import { SyncEdge } from "troupe"
-      const once = HttpClient.get(process.env.BASE + "/ok/0").pipe(Effect.flatMap((r) => r.text), Effect.provide(SyncEdge.layerHttpClient), Effect.provide(SyncEdge.layer))
-      const cancelled = HttpClient.get(process.env.BASE + "/hang").pipe(Effect.timeoutOption(1), Effect.provide(SyncEdge.layerHttpClient), Effect.provide(SyncEdge.layer))
-      const threads = () => readdirSync("/proc/self/task").length
-      const measure = async () => { await new Promise((r) => setTimeout(r, 20)); gc(); gc(); return process.memoryUsage().heapUsed }
-      for (let i = 0; i < 300; i++) { Effect.runSync(once); if (i % 10 === 0) Effect.runSync(cancelled) }
-      const threadsBefore = threads()
-      const before = await measure()
-      for (let i = 0; i < 1500; i++) { Effect.runSync(once); if (i % 10 === 0) Effect.runSync(cancelled) }
-      const after = await measure()
-      console.log(JSON.stringify({ threads: threads() - threadsBefore, grown: (after - before) / 1500 }))`
-    const { grown, threads } = JSON.parse(inNode(script, "--expose-gc")) as {
-      readonly threads: number
-      readonly grown: number
-    }
-    assert.isAtMost(threads, 0)
-    assert.isBelow(grown, 400)
-  }, 60_000)
-
   it("is replaced after a crash; the request under way fails with a typed error", () => {
     const script = `
       import { Effect } from "effect"
@@ -391,38 +367,6 @@ describe("the I/O thread", () => {
       console.log(IoWorker.peek() === undefined, IoWorker.userCount())`
     assert.strictEqual(inNode(script), "true 0\n")
   })
-
-  it("works from a bundle, where no worker file can be found", async () => {
-    const { rolldown } = await import("rolldown")
-    const bundle = await rolldown({
-      input: "entry",
-      platform: "node",
-      resolve: { conditionNames: ["troupe-source", "import", "node", "default"] },
-      logLevel: "silent",
-      plugins: [
-        {
-          name: "entry",
-          resolveId: (id) => (id === "entry" ? `${root}entry.js` : null),
-          load: (id) =>
-            id === `${root}entry.js`
-              ? `import * as Effect from "effect/Effect"
-                 import * as HttpClient from "effect/http/HttpClient"
-                 import * as SyncEdge from "troupe/SyncEdge"
-                 const get = HttpClient.get(process.env.BASE + "/ok/5").pipe(Effect.flatMap((r) => r.text))
-                 console.log(Effect.runSync(get.pipe(Effect.provide(SyncEdge.layerHttpClient), Effect.provide(SyncEdge.layer))))`
-              : null
-        }
-      ]
-    })
-    const { output } = await bundle.generate({ format: "esm", inlineDynamicImports: true } as never)
-    const ran = spawnSync(process.execPath, ["--input-type=module"], {
-      input: output[0].code,
-      encoding: "utf8",
-      env: { ...process.env, BASE: base },
-      cwd: "/"
-    })
-    assert.strictEqual(ran.stdout, "ok5\n", ran.stderr)
-  }, 60_000)
 })
 
 describe("an agent", () => {

@@ -192,14 +192,15 @@ class IoWorker {
   /** Delivers what has come without waiting for the event loop. True when there was something. */
   poll(): boolean {
     const word = Atomics.load(this.#words, 0)
-    if (word === this.#heard) return this.#look()
-    this.#heard = word
     let progressed = false
-    for (let got = receiveMessageOnPort(this.#port); got !== undefined; got = receiveMessageOnPort(this.#port)) {
-      this.#dispatch(got.message as Posted)
-      progressed = true
+    if (word !== this.#heard) {
+      this.#heard = word
+      for (let got = receiveMessageOnPort(this.#port); got !== undefined; got = receiveMessageOnPort(this.#port)) {
+        this.#dispatch(got.message as Posted)
+        progressed = true
+      }
     }
-    return progressed
+    return progressed || this.#look()
   }
 
   /** Blocks until there may be a message to {@link poll}, for `ms` at most. */

@@ -19,8 +19,10 @@ import type { RunState } from "../internal/RunState.ts"
 import type * as RunError from "../RunError.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
+import * as ToolSource from "../ToolSource.ts"
 import * as Loop from "./loop.ts"
 import { makeSpec } from "./output.ts"
+import * as ToolSet from "./toolSet.ts"
 
 /** Everything that the run of an agent can fail with. Instructions and `stopWhen` can add errors of their own. */
 export type Error =
@@ -49,11 +51,12 @@ export type StepInfo = Loop.StepInfo
 export type ToolChoice<Name extends string = string> = LanguageModel.ToolChoice<Name>
 
 type AnyTools = Record<string, Tool.Any>
+type AnyDirect = AgentTool.Any | ToolSource.Any
 
 /** How an agent is defined. */
 export interface Options<
   Tools extends AnyTools,
-  Direct extends ReadonlyArray<AgentTool.Any>,
+  Direct extends ReadonlyArray<AnyDirect>,
   Output extends Schema.Top,
   EI,
   RI
@@ -64,7 +67,10 @@ export interface Options<
   readonly instructions?: string | ((input: Prompt.RawInput) => string | Effect.Effect<string, EI, RI>) | undefined
   /** Tools of `effect/ai`, whose handlers arrive by Layer. */
   readonly toolkit?: Toolkit.Toolkit<Tools> | Toolkit.WithHandler<Tools> | undefined
-  /** Tools that carry their handlers: `AgentTool.fromFunction`, `Runner.asTool`. */
+  /**
+   * Tools that carry their handlers: `AgentTool.fromFunction`, `Runner.asTool`. Among them may be sources of tools, which
+   * are asked before every step: `Mcp.tools`, `ToolSource.make`.
+   */
   readonly tools?: Direct | undefined
   /**
    * The shape of the answer; none: text. Asked of the model natively where its Layer can, otherwise in words. A
@@ -98,16 +104,12 @@ export interface Options<
 }
 
 /** The services that an agent with these options needs. */
-export type Services<
-  Tools extends AnyTools,
-  Direct extends ReadonlyArray<AgentTool.Any>,
-  Output extends Schema.Top,
-  RI
-> =
+export type Services<Tools extends AnyTools, Direct extends ReadonlyArray<AnyDirect>, Output extends Schema.Top, RI> =
   | LanguageModel.LanguageModel
   | Tool.HandlersFor<Tools>
   | Tool.HandlerServices<Tools[keyof Tools]>
   | AgentTool.Services<Direct[number]>
+  | ToolSource.Services<Direct[number]>
   | Output["DecodingServices"]
   | RI
 
@@ -134,7 +136,7 @@ export type Services<
  */
 export const make = <
   Tools extends AnyTools = {},
-  const Direct extends ReadonlyArray<AgentTool.Any> = readonly [],
+  const Direct extends ReadonlyArray<AnyDirect> = readonly [],
   Output extends Schema.Top = typeof Schema.String,
   EI = never,
   RI = never
@@ -151,22 +153,26 @@ export const make = <
     observers: [],
     structure: () => ({
       kind: "agent",
-      members: [...plan.byName].map(([name, entry]) => ({
-        name,
-        role: "tool",
-        runner: AgentTool.isAgentTool(entry) ? entry.runner : undefined
-      }))
+      members: [
+        ...[...plan.tools.byName].map(([name, entry]) => ({
+          name,
+          role: "tool",
+          runner: AgentTool.isAgentTool(entry) ? entry.runner : undefined
+        })),
+        ...plan.sources.map(({ name }) => ({ name, role: "tool", runner: undefined }))
+      ]
     })
   })
 }
 
-type AnyOptions = Options<AnyTools, ReadonlyArray<AgentTool.Any>, Schema.Top, unknown, unknown>
+type AnyOptions = Options<AnyTools, ReadonlyArray<AnyDirect>, Schema.Top, unknown, unknown>
 
 const makePlan = (name: string, options: AnyOptions): Loop.Plan => {
   const subject = `agent "${name}"`
   const problem = (what: string, remedy: string) => new InvalidDefinition({ subject, problem: what, remedy })
   if (name.trim() === "") throw problem("it has no name", "Give it one: it shows in events, spans and errors")
-  const { byName, shown } = toolsOf(options, problem)
+  const tools = toolsOf(options, subject)
+  const sources = (options.tools ?? []).filter(ToolSource.isToolSource)
   const maxSteps = options.maxSteps ?? 16
   if (!(maxSteps >= 1)) throw problem(`maxSteps is ${maxSteps}`, "Use 1 or more")
   const concurrency = options.toolConcurrency ?? 8
@@ -180,9 +186,11 @@ const makePlan = (name: string, options: AnyOptions): Loop.Plan => {
     description: options.description,
     instructions: instructionsOf(options.instructions),
     toolkit: options.toolkit,
-    byName,
-    shown,
-    toolChoice: checkedChoice(options.toolChoice ?? "auto", byName, problem),
+    tools,
+    sources,
+    // What a source will give is not known yet.
+    toolChoice:
+      sources.length > 0 ? (options.toolChoice ?? "auto") : checkedChoice(options.toolChoice ?? "auto", tools, problem),
     toolConcurrency: concurrency === "unbounded" ? Number.POSITIVE_INFINITY : concurrency,
     toolTimeout: options.toolTimeout === undefined ? undefined : Duration.fromInputUnsafe(options.toolTimeout),
     maxSteps,
@@ -210,59 +218,21 @@ const instructionsOf = (instructions: AnyOptions["instructions"]): Loop.Plan["in
     })
 }
 
-type ToolsByName = ReadonlyMap<string, Tool.Any | AgentTool.Any>
-type Problem = (what: string, remedy: string) => InvalidDefinition
-
-interface ToolSet {
-  readonly byName: ToolsByName
-  readonly shown: Toolkit.WithHandler<Record<string, Tool.Any>> | undefined
-}
-
-const noTools: ToolSet = { byName: new Map(), shown: undefined }
-const toolSets = new WeakMap<object, ToolSet>()
+const toolSets = new WeakMap<object, ToolSet.ToolSet>()
 
 /** The tools of a definition. Agents that share a toolkit share what is made of it. */
-const toolsOf = (options: AnyOptions, problem: Problem): ToolSet => {
-  const { toolkit, tools } = options
-  if (tools === undefined || tools.length === 0) {
-    if (toolkit === undefined) return noTools
-    let found = toolSets.get(toolkit)
-    if (found === undefined) {
-      found = makeToolSet(toolkit, [], problem)
-      toolSets.set(toolkit, found)
-    }
-    return found
+const toolsOf = ({ toolkit, tools = [] }: AnyOptions, subject: string): ToolSet.ToolSet => {
+  let set = ToolSet.none
+  if (toolkit !== undefined) {
+    set = toolSets.get(toolkit) ?? ToolSet.add(subject, ToolSet.none, Object.values(toolkit.tools))
+    toolSets.set(toolkit, set)
   }
-  return makeToolSet(toolkit, tools, problem)
+  return ToolSet.add(subject, set, tools.filter(AgentTool.isAgentTool))
 }
-
-const makeToolSet = (
-  toolkit: AnyOptions["toolkit"],
-  tools: ReadonlyArray<AgentTool.Any>,
-  problem: Problem
-): ToolSet => {
-  const byName = new Map<string, Tool.Any | AgentTool.Any>()
-  const add = (tool: Tool.Any, entry: Tool.Any | AgentTool.Any) => {
-    AgentTool.validate(tool)
-    if (byName.has(tool.name)) throw problem(`it has two tools named "${tool.name}"`, "Rename one of them")
-    byName.set(tool.name, entry)
-  }
-  for (const tool of Object.values(toolkit?.tools ?? {})) add(tool, tool)
-  for (const entry of tools) add(entry.tool, entry)
-  return { byName, shown: byName.size === 0 ? undefined : show(byName) }
-}
-
-/** effect/ai's side of the tools: it shows them to the model and is told to run none. */
-const show = (byName: ToolsByName): Toolkit.WithHandler<Record<string, Tool.Any>> => ({
-  tools: Object.fromEntries(
-    [...byName].map(([key, entry]) => [key, AgentTool.isAgentTool(entry) ? entry.tool : entry])
-  ),
-  handle: () => Effect.die(new globalThis.Error("tools are run by the agent loop"))
-})
 
 const checkedChoice = (
   choice: ToolChoice | ((info: StepInfo) => ToolChoice),
-  byName: ReadonlyMap<string, unknown>,
+  { byName }: ToolSet.ToolSet,
   problem: (what: string, remedy: string) => InvalidDefinition
 ): ToolChoice | ((info: StepInfo) => ToolChoice) => {
   if (typeof choice === "function") return choice
@@ -307,7 +277,7 @@ export const Service =
   <
     const Id extends string,
     Tools extends AnyTools = {},
-    const Direct extends ReadonlyArray<AgentTool.Any> = readonly [],
+    const Direct extends ReadonlyArray<AnyDirect> = readonly [],
     Output extends Schema.Top = typeof Schema.String,
     EI = never,
     RI = never

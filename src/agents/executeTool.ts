@@ -290,12 +290,14 @@ const runDirect = (
       )
     ),
     Effect.flatMap((result) =>
-      Effect.mapError(encode(result), (error) => {
-        const told = `the tool gave a result that does not fit its success schema: ${error.message}`
-        return new Failure(error, { error: told }, false)
+      Effect.mapBoth(encode(result), {
+        onSuccess: (encoded): Value => ({ result: toJson(encoded), modelOutput: entry.tool.toModelOutput?.(result) }),
+        onFailure: (error) => {
+          const told = `the tool gave a result that does not fit its success schema: ${error.message}`
+          return new Failure(error, { error: told }, false)
+        }
       })
-    ),
-    Effect.map((encoded): Value => ({ result: toJson(encoded), modelOutput: undefined }))
+    )
   )
 }
 

@@ -14,16 +14,17 @@ import type * as Toolkit from "effect/ai/Toolkit"
 import * as Scheduler from "effect/Scheduler"
 import type * as Schedule from "effect/Schedule"
 import type * as Schema from "effect/Schema"
-import type { Any as AgentTool } from "../AgentTool.ts"
 import type { RunState } from "../internal/RunState.ts"
 import * as Spans from "../internal/telemetry.ts"
 import * as RunError from "../RunError.ts"
 import { SyncBridge } from "../services/SyncBridge.ts"
 import { CaptureContent } from "../services/Telemetry.ts"
+import type { Any as ToolSource } from "../ToolSource.ts"
 import type { Turn } from "./Collector.ts"
 import { executeAll, type Outcome, type Tools } from "./executeTool.ts"
 import * as ModelCall from "./modelCall.ts"
 import type { OutputSpec } from "./output.ts"
+import * as ToolSet from "./toolSet.ts"
 import * as Transcript from "./transcript.ts"
 
 /** What `stopWhen` and `toolChoice` can look at. */
@@ -54,9 +55,10 @@ export interface Plan {
     | Toolkit.Toolkit<Record<string, Tool.Any>>
     | Toolkit.WithHandler<Record<string, Tool.Any>>
     | undefined
-  readonly byName: ReadonlyMap<string, Tool.Any | AgentTool>
-  /** All tools as the model's side of effect/ai takes them. */
-  readonly shown: Toolkit.WithHandler<Record<string, Tool.Any>> | undefined
+  /** The tools that are always there. */
+  readonly tools: ToolSet.ToolSet
+  /** Where more come from at each step. */
+  readonly sources: ReadonlyArray<ToolSource>
   readonly toolChoice: LanguageModel.ToolChoice<string> | ((info: StepInfo) => LanguageModel.ToolChoice<string>)
   readonly toolConcurrency: number
   readonly toolTimeout: Duration.Duration | undefined
@@ -119,6 +121,7 @@ class Loop {
   #system: Prompt.SystemMessage | undefined
   #messages: Array<Prompt.Message> = []
   #tools: Tools | undefined
+  #shown: ToolSet.ToolSet["shown"]
   #step = 0
   #repairs = 0
   #truncatedCalls = 0
@@ -131,6 +134,7 @@ class Loop {
     this.#plan = plan
     this.#state = state
     this.#callee = callee
+    this.#shown = plan.tools.shown
   }
 
   run(input: Prompt.RawInput): Effect.Effect<unknown, unknown, unknown> {
@@ -169,7 +173,8 @@ class Loop {
       const instructions = yield* plan.instructions(input)
       const { output } = plan
       const shape =
-        output !== undefined && ModelCall.needsInstruction(this.#callee, output, plan.shown !== undefined)
+        output !== undefined &&
+        ModelCall.needsInstruction(this.#callee, output, plan.tools.shown !== undefined || plan.sources.length > 0)
           ? output.instruction
           : ""
       const system = [instructions, shape].filter((text) => text !== "").join("\n\n")
@@ -182,11 +187,25 @@ class Loop {
       }
       const toolkit = plan.toolkit
       this.#tools = {
-        byName: plan.byName,
+        byName: plan.tools.byName,
         toolkit: toolkit === undefined ? undefined : Effect.isEffect(toolkit) ? yield* toolkit : toolkit,
         concurrency: plan.toolConcurrency,
         timeout: plan.toolTimeout
       }
+    })
+  }
+
+  /** Asks the sources for their tools. What a step was shown is what its calls find. */
+  #askSources(): Effect.Effect<void, unknown, unknown> {
+    const { sources, tools, name } = this.#plan
+    return Effect.gen({ self: this }, function* () {
+      let set = tools
+      for (const source of sources) {
+        const found = yield* source.list(new Set(set.byName.keys()))
+        set = ToolSet.add(`agent "${name}"`, set, found)
+      }
+      this.#tools = { ...this.#tools!, byName: set.byName }
+      this.#shown = set.shown
     })
   }
 
@@ -196,6 +215,7 @@ class Loop {
       const state = this.#state
       state.addStep()
       yield* state.emit({ _tag: "StepStarted", step })
+      if (this.#plan.sources.length > 0) yield* this.#askSources()
       const turn = yield* this.#callModel(step, toolChoice)
       this.#messages.push(...Prompt.fromResponseParts(turn.content).content)
       const next = yield* this.#follow(turn, step)
@@ -214,7 +234,7 @@ class Loop {
       {
         step,
         prompt: Prompt.fromMessages(messages),
-        toolkit: plan.shown,
+        toolkit: this.#shown,
         toolChoice,
         output: plan.output,
         retry: plan.retry

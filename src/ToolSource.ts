@@ -1,0 +1,49 @@
+/**
+ * Tools that are known only when an agent runs, and that may change while it runs, such as those of an MCP server. The
+ * agent asks its sources before every step. It knows no agent or layer.
+ */
+import type * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
+import type * as AgentTool from "./AgentTool.ts"
+
+const TypeId = "~troupe/ToolSource"
+
+/** Where an agent gets tools from at each step. `Services` is what asking takes; the agent needs it too. */
+export interface ToolSource<out Services> {
+  readonly [TypeId]: typeof TypeId
+  /** Shows in diagrams of the agent. */
+  readonly name: string
+  /** @internal */
+  readonly list: List<Services>
+}
+
+/**
+ * Gives the tools of now. `taken` are the names that the agent's other tools have, which these must not have. Asked
+ * before each step: it must be quick, and it cannot fail, so a source that is out of reach gives what it last knew.
+ */
+export type List<Services> = (
+  taken: ReadonlySet<string>
+) => Effect.Effect<ReadonlyArray<AgentTool.AgentTool<string, never>>, never, Services>
+
+/** Any source of tools. */
+export type Any = ToolSource<unknown>
+/** The services that source `T` needs. */
+export type Services<T> = T extends ToolSource<infer R> ? R : never
+
+/** True for a source of tools. */
+export const isToolSource = (u: unknown): u is Any => Predicate.hasProperty(u, TypeId)
+
+/**
+ * Makes a source of tools, for the `tools` of an agent. A source that gives two tools one name, or a name that is taken,
+ * is a defect of the run: `InvalidDefinition`.
+ *
+ * @example
+ * import { Effect, Schema } from "effect"
+ * import { Agent, AgentTool, ToolSource } from "troupe"
+ *
+ * const clock = AgentTool.fromFunction({ name: "clock", description: "Tells the time", execute: () => "noon" })
+ * const open = { now: true }
+ * const tools = ToolSource.make("desk", () => Effect.sync(() => (open.now ? [clock] : [])))
+ * const agent = Agent.make("agent", { tools: [tools] })
+ */
+export const make = <R = never>(name: string, list: List<R>): ToolSource<R> => ({ [TypeId]: TypeId, name, list })

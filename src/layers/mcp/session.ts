@@ -1,0 +1,192 @@
+/** One live connection to a server, as Effects: requests, what the server asks, how it ends. It touches the channel. */
+import * as Deferred from "effect/Deferred"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as FiberMap from "effect/FiberMap"
+import * as Queue from "effect/Queue"
+import type * as Scope from "effect/Scope"
+import * as Channel from "./channel.ts"
+import type { Capabilities, FromHost, OAuthState, Problem, ProcessEnd, ServerInfo, Spec } from "./protocol.ts"
+
+/** Why there is no connection, or no more. */
+export interface Down {
+  readonly problem: Problem
+  readonly end: ProcessEnd | undefined
+}
+
+/** What a server is answered when it asks something. */
+export interface Answers {
+  readonly capabilities: Capabilities
+  /** Answers a request of the server; a failure's text is what the server is told. */
+  readonly ask: (method: string, params: unknown) => Effect.Effect<unknown, string>
+  readonly notified: (method: string, params: unknown) => Effect.Effect<void>
+  /** Sends the user to an address and gives the code that comes back. */
+  readonly authorize: (url: string) => Effect.Effect<string, string>
+  readonly saveAuth: (state: OAuthState) => Effect.Effect<void>
+  /** Told at once when the connection ends. */
+  readonly ended: () => void
+}
+
+/** How one request is made. */
+export interface CallOptions {
+  /** How long the server may be silent; progress counts as a sign of life. */
+  readonly timeout: Duration.Duration
+  readonly onProgress?: ((progress: unknown) => Effect.Effect<void>) | undefined
+  /** Run as a task, for tools that run in no other way. */
+  readonly task?: boolean | undefined
+}
+
+/** Why a request failed. */
+export interface CallFailed {
+  readonly problem: Problem
+  readonly timedOut: boolean
+}
+
+/** A connection that is up. */
+export interface Session {
+  readonly info: ServerInfo
+  readonly pid: number | undefined
+  readonly request: (method: string, params: unknown, options: CallOptions) => Effect.Effect<unknown, CallFailed>
+  readonly notify: (method: string, params?: unknown) => Effect.Effect<void>
+  /** Waits for the end of the connection. */
+  readonly down: Effect.Effect<Down>
+}
+
+type Reply = Extract<FromHost, { readonly type: "result" | "failed" | "progress" }>
+type Event = Extract<FromHost, { readonly type: "ask" | "askEnded" | "notification" | "authorize" | "oauth" }>
+
+/**
+ * Connects. Closing the scope ends the connection, and with it the server's process: it is over when the scope is
+ * closed. Interrupting a request sends `notifications/cancelled`.
+ */
+export const connect = (
+  spec: Spec,
+  client: { readonly name: string; readonly version: string },
+  answers: Answers
+): Effect.Effect<Session, Down, Scope.Scope> =>
+  Effect.gen(function* () {
+    const opened = Deferred.makeUnsafe<{ readonly info: ServerInfo; readonly pid: number | undefined }, Down>()
+    const down = Deferred.makeUnsafe<Down>()
+    const closed = Deferred.makeUnsafe<void>()
+    const calls = new Map<number, Queue.Queue<Reply>>()
+    const events = yield* Queue.unbounded<Event>()
+    const hear = (message: FromHost): void => {
+      switch (message.type) {
+        case "opened":
+          Deferred.doneUnsafe(opened, Effect.succeed(message))
+          return
+        case "openFailed":
+          Deferred.doneUnsafe(opened, Effect.fail(message))
+          return
+        case "down":
+          if (!Deferred.doneUnsafe(down, Effect.succeed(message))) return
+          answers.ended()
+          for (const [id, queue] of calls) Queue.offerUnsafe(queue, { type: "failed", id, problem: message.problem })
+          return
+        case "closed":
+          Deferred.doneUnsafe(closed, Effect.void)
+          return
+        case "result":
+        case "failed":
+        case "progress": {
+          const queue = calls.get(message.id)
+          if (queue !== undefined) Queue.offerUnsafe(queue, message)
+          return
+        }
+        default:
+          Queue.offerUnsafe(events, message)
+      }
+    }
+    const channel = yield* Effect.acquireRelease(Channel.open(hear, spec.kind === "memory"), (channel) =>
+      Effect.suspend(() => {
+        channel.send({ type: "close" })
+        return Effect.andThen(channel.wait(Deferred.await(closed)), channel.release)
+      })
+    ).pipe(Effect.mapError((message): Down => ({ problem: local(message), end: undefined })))
+
+    const asked = yield* FiberMap.make<number, void>()
+    const serve = (event: Event): Effect.Effect<void> => {
+      switch (event.type) {
+        case "ask": {
+          const { id } = event
+          const answer = Effect.match(answers.ask(event.method, event.params), {
+            onSuccess: (result) => channel.send({ type: "answer", id, result }),
+            onFailure: (message) => channel.send({ type: "refuse", id, code: -32603, message })
+          })
+          const whatever = Effect.onExit(answer, (exit) =>
+            Effect.sync(() => {
+              if (Exit.isFailure(exit))
+                channel.send({ type: "refuse", id, code: -32603, message: "it was interrupted" })
+            })
+          )
+          return Effect.asVoid(FiberMap.run(asked, id, whatever))
+        }
+        case "askEnded":
+          return FiberMap.remove(asked, event.id)
+        case "authorize": {
+          const authorized = Effect.match(answers.authorize(event.url), {
+            onSuccess: (code) => channel.send({ type: "authorized", code }),
+            onFailure: (message) =>
+              Deferred.doneUnsafe(opened, Effect.fail({ problem: { ...local(message), kind: "auth" }, end: undefined }))
+          })
+          return Effect.asVoid(FiberMap.run(asked, -1, Effect.asVoid(authorized)))
+        }
+        case "oauth":
+          return answers.saveAuth(event.state)
+        case "notification":
+          return answers.notified(event.method, event.params)
+      }
+    }
+    yield* Effect.forkScoped(Effect.forever(Effect.flatMap(Queue.take(events), serve)))
+
+    channel.send({ type: "open", spec, client, capabilities: answers.capabilities })
+    const { info, pid } = yield* channel.wait(Deferred.await(opened))
+
+    let nextId = 0
+    return {
+      info,
+      pid,
+      down: Deferred.await(down),
+      notify: (method, params) => Effect.sync(() => channel.send({ type: "notify", method, params })),
+      request: (method, params, { timeout, onProgress, task = false }) =>
+        Effect.flatMap(Queue.unbounded<Reply>(), (queue) => {
+          const id = nextId++
+          calls.set(id, queue)
+          let settled = false
+          const next = Effect.timeoutOrElse(channel.wait(Queue.take(queue)), {
+            duration: timeout,
+            orElse: () =>
+              Effect.fail<CallFailed>({ problem: local("the server did not answer in time"), timedOut: true })
+          })
+          const wait: Effect.Effect<unknown, CallFailed> = Effect.flatMap(next, (reply) => {
+            if (reply.type === "progress") return Effect.andThen(onProgress?.(reply.progress) ?? Effect.void, wait)
+            settled = true
+            return reply.type === "result"
+              ? Effect.succeed(reply.result)
+              : Effect.fail<CallFailed>({ problem: reply.problem, timedOut: false })
+          })
+          if (Deferred.isDoneUnsafe(down)) {
+            calls.delete(id)
+            const problem: Problem = {
+              message: "the connection has ended",
+              code: undefined,
+              kind: "connection",
+              executed: "no"
+            }
+            return Effect.fail<CallFailed>({ problem, timedOut: false })
+          }
+          channel.send({ type: "call", id, method, params, progress: onProgress !== undefined, task })
+          return Effect.onExit(wait, (exit) =>
+            Effect.sync(() => {
+              calls.delete(id)
+              if (settled) return
+              const reason = Exit.isFailure(exit) && Exit.hasInterrupts(exit) ? "interrupted" : "timeout"
+              channel.send({ type: "cancel", id, reason })
+            })
+          )
+        })
+    }
+  })
+
+const local = (message: string): Problem => ({ message, code: undefined, kind: "other", executed: "unknown" })

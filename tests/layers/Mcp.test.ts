@@ -1,0 +1,438 @@
+/** MCP servers that are processes: tools, errors, interruption, and that nothing stays behind. */
+import { spawn } from "node:child_process"
+import { once } from "node:events"
+import * as fs from "node:fs"
+import * as os from "node:os"
+import * as path from "node:path"
+import { it } from "@effect/vitest"
+import { Effect, Exit, Fiber, Redacted } from "effect"
+import { Agent, AgentTool, Mcp, Runner, TestModel } from "troupe"
+import { afterAll, beforeAll, describe, expect } from "vitest"
+import { call } from "../support/mcpCall.ts"
+import { children, everything, freePort, isAlive, script, toolsServer, until } from "../support/mcpEverything.ts"
+
+let directory: string
+let logs = 0
+beforeAll(() => {
+  directory = fs.mkdtempSync(path.join(os.tmpdir(), "troupe-mcp-"))
+})
+afterAll(() => fs.rmSync(directory, { recursive: true, force: true }))
+
+/** A log file for a server, and what is in it. */
+const newLog = () => {
+  const file = path.join(directory, `log-${logs++}`)
+  return { file, lines: () => (fs.existsSync(file) ? fs.readFileSync(file, "utf8").trim().split("\n") : []) }
+}
+
+/** What this process has open that a connection could leave behind. */
+const open = () => ({
+  children: children().map(({ args }) => args),
+  handles: process.getActiveResourcesInfo().filter((kind) => /Process|TCP|Pipe/.test(kind)).length,
+  listeners: process.eventNames().reduce((count, name) => count + process.listenerCount(name), 0)
+})
+
+/** Runs a program and holds what is open after it against what was before. */
+const leavesNothing = <A, E>(program: Effect.Effect<A, E>) =>
+  Effect.gen(function* () {
+    // The first use loads the SDK.
+    const before = open()
+    const exit = yield* Effect.exit(program)
+    yield* Effect.promise(() => until(() => open().handles <= before.handles))
+    const { children, listeners } = open()
+    expect({ children, listeners }).toEqual({ children: before.children, listeners: before.listeners })
+    return exit
+  })
+
+const failure = <A, E>(exit: Exit.Exit<A, E>): unknown => {
+  if (Exit.isSuccess(exit)) throw new Error("it succeeded")
+  return exit.cause.reasons.map((reason) => (reason._tag === "Fail" ? reason.error : reason))[0]
+}
+
+const connect = (servers: Mcp.Options["servers"]) => Mcp.connect({ servers })
+
+describe("the tools of a server", () => {
+  it.live("are an agent's, with their schemas and results", () =>
+    Effect.gen(function* () {
+      const agent = Agent.make("agent", { tools: [Mcp.tools({ allow: ["echo", "get-s*"] })] })
+      const { transcript } = yield* agent.result("Add and echo").pipe(
+        Effect.provide(Mcp.layer({ servers: { everything } })),
+        Effect.provide(
+          TestModel.layer(({ index, tools }) => {
+            expect(tools).toEqual(["echo", "get-structured-content", "get-sum"])
+            if (index > 0) return "done"
+            return TestModel.toolCalls(
+              { name: "get-sum", params: { a: 2, b: 40 } },
+              { name: "get-structured-content", params: { location: "Chicago" } },
+              { name: "echo", params: { message: 7 } }
+            )
+          })
+        )
+      )
+      const results = transcript.content.flatMap((message) => (message.role === "tool" ? message.content : []))
+      expect(results).toMatchObject([
+        { result: "The sum of 2 and 40 is 42.", isFailure: false },
+        { result: { temperature: 36, conditions: "Light rain / drizzle", humidity: 82 }, isFailure: false },
+        {
+          result: { tag: "McpCallError", error: expect.stringMatching(/arguments do not fit.*message/) },
+          isFailure: true
+        }
+      ])
+    })
+  )
+
+  it.live("give images to the model, and tell their progress", () =>
+    Effect.gen(function* () {
+      const agent = Agent.make("agent", { tools: [Mcp.tools()] })
+      const told: Array<unknown> = []
+      const { transcript } = yield* Runner.onEvent(agent, (event) =>
+        Effect.sync(() => {
+          if (event._tag === "ToolProgress") told.push(event.result)
+        })
+      )
+        .result("Look")
+        .pipe(
+          Effect.provide(Mcp.layer({ servers: { everything } })),
+          Effect.provide(
+            TestModel.layer([
+              TestModel.toolCalls(
+                { name: "get-tiny-image", params: {} },
+                { name: "trigger-long-running-operation", params: { duration: 0.2, steps: 2 } }
+              ),
+              "done"
+            ])
+          )
+        )
+      const [image] = transcript.content.flatMap((message) => (message.role === "tool" ? message.content : []))
+      if (image?.type !== "tool-result") throw new Error("no result")
+      expect(image.result).toMatchObject([{ type: "text" }, { type: "image", mimeType: "image/png" }, { type: "text" }])
+      expect(image.modelOutput?.map((part) => part.type)).toEqual(["text", "file", "text"])
+      expect(image.modelOutput?.[1]).toMatchObject({ mediaType: "image/png", data: expect.stringMatching(/^iVBOR/) })
+      expect(told).toContainEqual({ progress: 1, total: 2 })
+    })
+  )
+
+  it.live("come in pages, and the next step has those that the server adds", () =>
+    Effect.gen(function* () {
+      const agent = Agent.make("agent", { tools: [Mcp.tools({ deny: ["hang", "die*"] })] })
+      const shown: Array<ReadonlyArray<string>> = []
+      yield* agent.run("Grow").pipe(
+        Effect.provide(Mcp.layer({ servers: { tools: toolsServer() } })),
+        Effect.provide(
+          TestModel.layer(({ index, tools }) => {
+            shown.push(tools)
+            return index === 0
+              ? TestModel.toolCall("grow", {})
+              : index === 1
+                ? TestModel.toolCall("grown-9", {})
+                : "done"
+          })
+        )
+      )
+      expect(shown[0]).toEqual(["pid", "fork", "grow", "fail", "wrong", "env"])
+      expect(shown[1]).toEqual([...shown[0]!, "grown-9"])
+    })
+  )
+
+  it.live("fail with what the server said, and with what does not fit its own definition", () =>
+    Effect.gen(function* () {
+      const tools = yield* (yield* connect({ tools: toolsServer() })).tools()
+      expect(failure(yield* Effect.exit(call(tools, "fail")))).toMatchObject({
+        _tag: "McpToolFailed",
+        message: "the disk is full"
+      })
+      expect(failure(yield* Effect.exit(call(tools, "wrong")))).toMatchObject({
+        _tag: "McpCallError",
+        reason: "invalid",
+        message: expect.stringMatching(/the tool ran, but its result does not fit its own definition: n: /)
+      })
+    })
+  )
+
+  it.live("of several servers get their server's name where they collide, with the agent's own too", () =>
+    Effect.gen(function* () {
+      const mcp = yield* connect({
+        one: { ...toolsServer(), allow: ["p*"] },
+        "the other": { ...toolsServer(), allow: ["p*", "env"] }
+      })
+      const names = (tools: ReadonlyArray<{ readonly name: string }>) => tools.map(({ name }) => name)
+      expect(names(yield* mcp.tools())).toEqual(["one_pid", "the_other_pid", "env"])
+      expect(names(yield* mcp.tools({ servers: ["one"] }))).toEqual(["pid"])
+      expect(names(yield* mcp.tools({ servers: ["one"], prefix: "always" }))).toEqual(["one_pid"])
+      expect(names(yield* mcp.tools({ servers: ["one"] }, new Set(["pid"])))).toEqual(["one_pid"])
+      expect(names(yield* mcp.tools({ servers: ["one"] }, new Set(["pid", "one_pid"])))).toEqual(["one_pid_2"])
+      expect(names(yield* mcp.tools({ deny: ["*"] }))).toEqual([])
+      const tools = yield* mcp.tools()
+      expect(yield* call(tools, "one_pid")).not.toEqual(yield* call(tools, "the_other_pid"))
+      const own = AgentTool.fromFunction({ name: "env", description: "", execute: () => "mine" })
+      const agent = Agent.make("agent", { tools: [own, Mcp.tools({ servers: ["the other"] })] })
+      yield* agent.run("Hello").pipe(
+        Effect.provideService(Mcp.Mcp, mcp),
+        Effect.provide(
+          TestModel.layer(({ tools }) => {
+            expect(tools).toEqual(["env", "pid", "the_other_env"])
+            return "done"
+          })
+        )
+      )
+    })
+  )
+
+  it.live("of one Layer are one connection, however many agents share it", () =>
+    Effect.gen(function* () {
+      const { file, lines } = newLog()
+      const shared = Mcp.layer({ servers: { tools: toolsServer({ LOG: file }) } })
+      const agent = (name: string) =>
+        Agent.make(name, { tools: [Mcp.tools()] })
+          .run("Who?")
+          .pipe(Effect.provide(shared), Effect.provide(TestModel.layer([TestModel.toolCall("pid", {}), "done"])))
+      yield* Effect.all([agent("a"), agent("b"), agent("c")], { concurrency: "unbounded" })
+      expect(lines().filter((line) => line === "started")).toHaveLength(1)
+      expect(lines().filter((line) => line === "pid")).toHaveLength(3)
+    })
+  )
+
+  it.live("know nothing of our environment but what they are given", () =>
+    Effect.gen(function* () {
+      process.env["TROUPE_SECRET"] = "s3cret"
+      const server = { ...toolsServer(), env: { TOKEN: Redacted.make("t0ken") } }
+      const tools = yield* (yield* connect({ tools: server })).tools()
+      const env = JSON.parse(String(yield* call(tools, "env"))) as Record<string, string>
+      expect(env["TOKEN"]).toBe("t0ken")
+      expect(env["TROUPE_SECRET"]).toBeUndefined()
+      expect(env["PATH"]).toBe(process.env["PATH"])
+    }).pipe(Effect.ensuring(Effect.sync(() => delete process.env["TROUPE_SECRET"])))
+  )
+})
+
+describe("a server that cannot be connected fails the Layer", () => {
+  const build = (server: Mcp.ServerOptions) =>
+    leavesNothing(Effect.scoped(connect({ everything, bad: server }))).pipe(Effect.map(failure))
+
+  it.live("with the command, the exit code and the end of its stderr, secrets taken out", () =>
+    Effect.gen(function* () {
+      const server = {
+        ...script("console.error('no disk for ' + process.env.KEY); process.exit(3)"),
+        env: { KEY: Redacted.make("k3y-of-mine") }
+      }
+      const error = yield* build(server)
+      expect(error).toMatchObject({ _tag: "McpConnectError", server: "bad", transport: "stdio", exitCode: 3 })
+      expect(error).toMatchObject({
+        target: expect.stringContaining("--input-type=module -e"),
+        stderr: "no disk for <redacted>\n",
+        message: expect.stringContaining("exit code 3")
+      })
+    })
+  )
+
+  it.live("when there is no such command", () =>
+    Effect.gen(function* () {
+      const error = yield* build({ command: "troupe-no-such-command" })
+      expect(error).toMatchObject({ _tag: "McpConnectError", message: expect.stringContaining("ENOENT") })
+    })
+  )
+
+  it.live("when it does not answer in time", () =>
+    Effect.gen(function* () {
+      const hangs: Mcp.ServerOptions = {
+        ...script("setInterval(() => {}, 1000)"),
+        connectTimeout: "300 millis",
+        grace: "100 millis"
+      }
+      const error = yield* build(hangs)
+      expect(error).toMatchObject({ problem: expect.stringContaining("did not answer within 300ms") })
+    })
+  )
+
+  it.live("when it speaks something else", () =>
+    Effect.gen(function* () {
+      const noise = script("console.log('Hello!'); setTimeout(() => process.exit(0), 200)")
+      expect(yield* build(noise)).toMatchObject({ _tag: "McpConnectError", exitCode: 0 })
+    })
+  )
+
+  it.live("when nobody listens at its address", () =>
+    Effect.gen(function* () {
+      const port = yield* Effect.promise(freePort)
+      const error = yield* build({ url: `http://user:passw0rd@127.0.0.1:${port}/mcp?key=s3cret` })
+      expect(error).toMatchObject({
+        target: `http://127.0.0.1:${port}/mcp`,
+        message: expect.stringContaining("ECONNREFUSED")
+      })
+      expect(String(error)).not.toMatch(/passw0rd|s3cret/)
+    })
+  )
+
+  it("as a defect of the definition when it can never work", () => {
+    for (const server of [{ command: " " }, { url: "not an address" }, { url: "http://localhost/", oauth: {} }]) {
+      expect(() => Mcp.layer({ servers: { bad: server } })).toThrow(/MCP server "bad"/)
+    }
+  })
+})
+
+describe("nothing stays behind", () => {
+  const using = (
+    log: string,
+    use: (tools: ReadonlyArray<AgentTool.AgentTool<string, never>>) => Effect.Effect<unknown, unknown>
+  ) =>
+    leavesNothing(
+      Effect.scoped(
+        Effect.gen(function* () {
+          const server: Mcp.ServerOptions = { ...toolsServer({ LOG: log }), timeout: "300 millis" }
+          const tools = yield* (yield* connect({ tools: server, everything })).tools()
+          return yield* use(tools)
+        })
+      )
+    )
+
+  it.live("after success and after a failure", () =>
+    Effect.gen(function* () {
+      expect(Exit.isSuccess(yield* using("/dev/null", (tools) => call(tools, "pid")))).toBe(true)
+      expect(Exit.isFailure(yield* using("/dev/null", (tools) => call(tools, "fail")))).toBe(true)
+    })
+  )
+
+  it.live("after a timeout, which the server is told of", () =>
+    Effect.gen(function* () {
+      const { file, lines } = newLog()
+      const exit = yield* using(file, (tools) =>
+        Effect.tapError(call(tools, "hang"), () =>
+          Effect.promise(() => until(() => lines().includes("cancelled: timeout")))
+        )
+      )
+      expect(failure(exit)).toMatchObject({
+        reason: "timeout",
+        message: expect.stringContaining("did not answer in time")
+      })
+    })
+  )
+
+  it.live("after an interruption, which the server is told of", () =>
+    Effect.gen(function* () {
+      const { file, lines } = newLog()
+      const exit = yield* using(file, (tools) =>
+        Effect.gen(function* () {
+          const fiber = yield* Effect.forkChild(call(tools, "hang"))
+          yield* Effect.promise(() => until(() => lines().includes("hang")))
+          yield* Fiber.interrupt(fiber)
+          yield* Effect.promise(() => until(() => lines().includes("cancelled: interrupted")))
+        })
+      )
+      expect(Exit.isSuccess(exit)).toBe(true)
+    })
+  )
+
+  it.live("after the Layer is interrupted while it connects", () =>
+    Effect.gen(function* () {
+      const hangs: Mcp.ServerOptions = { ...script("setInterval(() => {}, 1000)"), grace: "100 millis" }
+      const exit = yield* leavesNothing(
+        Effect.gen(function* () {
+          const fiber = yield* Effect.forkChild(Effect.scoped(connect({ hangs, everything })))
+          yield* Effect.promise(() => until(() => children().length >= 4))
+          yield* Fiber.interrupt(fiber)
+        })
+      )
+      expect(Exit.isSuccess(exit)).toBe(true)
+    })
+  )
+
+  it.live("of a server that refuses to end, nor of what it has started", () =>
+    Effect.gen(function* () {
+      const { file, lines } = newLog()
+      let started = 0
+      yield* leavesNothing(
+        Effect.scoped(
+          Effect.gen(function* () {
+            const tools = yield* (yield* connect({ tools: toolsServer({ LOG: file, STUBBORN: "1" }) })).tools()
+            started = Number(yield* call(tools, "fork"))
+            expect(isAlive(started)).toBe(true)
+          })
+        )
+      )
+      expect(isAlive(started)).toBe(false)
+      expect(lines()).toContain("SIGTERM")
+    })
+  )
+
+  it.live("of a server that was killed, nor of what it had started", () =>
+    Effect.gen(function* () {
+      let started = 0
+      yield* leavesNothing(
+        Effect.scoped(
+          Effect.gen(function* () {
+            const mcp = yield* connect({ tools: { ...toolsServer(), reconnect: "none" } })
+            started = Number(yield* call(yield* mcp.tools(), "fork"))
+            const [{ pid } = { pid: undefined }] = yield* mcp.servers
+            process.kill(pid!, "SIGKILL")
+            yield* Effect.promise(() => until(() => !isAlive(started)))
+          })
+        )
+      )
+      expect(started).toBeGreaterThan(0)
+    })
+  )
+
+  for (const signal of ["SIGKILL", "SIGTERM"] as const) {
+    it.live(`when our own process is ended by ${signal}`, () =>
+      Effect.promise(async () => {
+        const main = path.join(import.meta.dirname, "../support/mcpParentMain.ts")
+        const parent = spawn(process.execPath, ["--conditions=troupe-source", main], {
+          stdio: ["ignore", "pipe", "inherit"]
+        })
+        const [said] = (await once(parent.stdout, "data")) as [Buffer]
+        const pids = JSON.parse(said.toString()) as ReadonlyArray<number>
+        expect(pids.map(isAlive)).toEqual([true, true])
+        parent.kill(signal)
+        await until(() => !pids.some(isAlive))
+      })
+    )
+  }
+})
+
+describe("a server that dies later", () => {
+  it.live("fails the calls in flight, and is there again for the next", () =>
+    Effect.gen(function* () {
+      const mcp = yield* connect({ tools: toolsServer() })
+      const tools = yield* mcp.tools()
+      const before = yield* call(tools, "pid")
+      const [hang, die] = yield* Effect.all([Effect.exit(call(tools, "hang")), Effect.exit(call(tools, "die"))], {
+        concurrency: "unbounded"
+      })
+      for (const exit of [hang, die]) {
+        expect(failure(exit)).toMatchObject({
+          _tag: "McpCallError",
+          reason: "lost",
+          executed: "unknown",
+          message: expect.stringContaining("it was not executed again")
+        })
+      }
+      const after = yield* call(tools, "pid")
+      expect(after).not.toEqual(before)
+      expect(yield* mcp.servers).toMatchObject([{ connected: true, pid: Number(after) }])
+    })
+  )
+
+  it.live("gets a lost call again only for a tool that may run twice", () =>
+    Effect.gen(function* () {
+      const { file, lines } = newLog()
+      const tools = yield* (yield* connect({ tools: toolsServer({ LOG: file }) })).tools()
+      expect(yield* call(tools, "die-once")).toBe("lived, call 2")
+      yield* Effect.exit(call(tools, "die"))
+      yield* call(tools, "pid")
+      expect(lines().filter((line) => line === "die")).toHaveLength(1)
+    })
+  )
+
+  it.live("and does not come back fails calls as not executed", () =>
+    Effect.gen(function* () {
+      const mcp = yield* connect({ tools: { ...toolsServer(), reconnect: "none" } })
+      const tools = yield* mcp.tools()
+      yield* Effect.exit(call(tools, "die"))
+      expect(failure(yield* Effect.exit(call(tools, "pid")))).toMatchObject({
+        reason: "unavailable",
+        executed: "no",
+        message: expect.stringMatching(/not executed: .*exit code 9.*I was told to die/s)
+      })
+      expect((yield* mcp.tools()).map(({ name }) => name)).toContain("pid")
+    })
+  )
+})

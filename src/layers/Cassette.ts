@@ -4,6 +4,7 @@
  */
 import { resolve } from "node:path"
 import { fileURLToPath } from "node:url"
+import * as Cause from "effect/Cause"
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -162,7 +163,7 @@ const record = (
       (lock, exit) =>
         Effect.try({
           try: () => {
-            const interrupted = Exit.isFailure(exit) && Exit.hasInterrupts(exit)
+            const interrupted = Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)
             const exchanges = recorder.exchanges(!interrupted)
             if (exchanges.length > 0) lock.write(print(exchanges, interrupted))
           },

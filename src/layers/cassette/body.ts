@@ -10,7 +10,7 @@ export const ofRequest = (body: string | Uint8Array | undefined, scrubber: Scrub
   if (text === undefined) return { base64: base64Of(latin1((body as Uint8Array).slice()), scrubber) }
   const safe = scrubber.text(text)
   const json = jsonOf(safe)
-  return json === undefined ? { text: safe } : { json: json.value }
+  return json === undefined ? { text: safe } : { json: scrubber.json(json.value) }
 }
 
 /** The body of a response from its chunks, scrubbed; `undefined` for none. */
@@ -30,7 +30,7 @@ export const ofResponse = (
   if (!isStream) {
     const safe = scrubber.text(whole)
     const json = jsonOf(safe)
-    if (json !== undefined) return { json: json.value }
+    if (json !== undefined) return { json: scrubber.json(json.value) }
     return { chunks: pieces(rechunk(texts, [whole], [safe])) }
   }
   const lines = whole.split(/(?<=\n)/)
@@ -45,13 +45,14 @@ export const chunksOf = (body: ResponseBody | undefined): ReadonlyArray<Uint8Arr
   return texts.map((text) => new TextEncoder().encode(text))
 }
 
-/** The texts of chunks; a character that two chunks share goes to the later one. `undefined` when it is no UTF-8. */
+/**
+ * The texts of chunks; a character that two chunks share goes to the later one, and one that was cut off at the end is
+ * left out. `undefined` when it is no UTF-8.
+ */
 const decode = (chunks: ReadonlyArray<Uint8Array>): Array<string> | undefined => {
   const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
   try {
-    const texts = chunks.map((chunk) => decoder.decode(chunk, { stream: true }))
-    const rest = decoder.decode()
-    return rest === "" ? texts : [...texts, rest]
+    return chunks.map((chunk) => decoder.decode(chunk, { stream: true }))
   } catch {
     return undefined
   }

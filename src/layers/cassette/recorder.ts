@@ -14,6 +14,8 @@ import type { Scrubber } from "./scrub.ts"
 interface Take {
   readonly request: BridgeRequest
   readonly began: number
+  /** How many responses had come before. */
+  readonly after: number
   response: BridgeResponse | undefined
   readonly chunks: Array<Uint8Array>
   end: "complete" | BridgeFailure | { readonly seconds: number } | undefined
@@ -23,6 +25,8 @@ export class Recorder implements HttpTape {
   readonly replays = false
   readonly #scrubber: Scrubber
   readonly #takes: Array<Take> = []
+  /** In the order in which they came. */
+  readonly #responses: Array<BridgeResponse> = []
 
   constructor(scrubber: Scrubber) {
     this.#scrubber = scrubber
@@ -35,6 +39,7 @@ export class Recorder implements HttpTape {
       const take: Take = {
         request,
         began: clock.currentTimeMillisUnsafe(),
+        after: this.#responses.length,
         response: undefined,
         chunks: [],
         end: undefined
@@ -53,6 +58,7 @@ export class Recorder implements HttpTape {
         Effect.sync(() => lost(failure))
       )
       take.response = response
+      this.#responses.push(response)
       const body = response.body.pipe(
         Stream.mapArray((chunks) => {
           take.chunks.push(...chunks)
@@ -78,45 +84,51 @@ export class Recorder implements HttpTape {
 
   /** What there is to be kept, in the order in which it began, without any secret of any of it. */
   exchanges(keepInterrupted: boolean): ReadonlyArray<Exchange> {
-    const kept = this.#takes.filter(({ end }) => keepInterrupted || end === "complete" || isFailure(end))
-    for (const { request, response } of this.#takes) {
-      this.#scrubber.learnFrom({ url: request.url, headers: Object.entries(request.headers) })
-      if (response !== undefined) this.#scrubber.learnFrom(response)
+    const scrubber = this.#scrubber
+    for (const { request } of this.#takes) {
+      scrubber.learnFrom({ url: request.url, headers: Object.entries(request.headers) })
     }
-    return kept.map((take) => this.#exchange(take))
+    // A request can repeat what answers before it have said, and a replay gives those scrubbed. What servers say later
+    // must not change it: a replay does not know of it.
+    const responses = [...this.#responses]
+    const requests = new Map(
+      this.#takes.map((take, index) => {
+        const before = index === 0 ? 0 : this.#takes[index - 1]!.after
+        for (const response of responses.slice(before, take.after)) scrubber.learnFrom(response)
+        return [take, this.#request(take.request)]
+      })
+    )
+    for (const response of responses) scrubber.learnFrom(response)
+    return this.#takes
+      .filter(({ end }) => keepInterrupted || end === "complete" || isFailure(end))
+      .map((take) => ({ request: requests.get(take)!, ...this.#answer(take) }))
   }
 
-  #exchange({ chunks, end, request, response }: Take): Exchange {
-    const body = Body.ofRequest(request.body, this.#scrubber)
-    const contentType = response?.headers.find(([name]) => name.toLowerCase() === "content-type")?.[1]
-    const answer = Body.ofResponse(chunks, contentType, this.#scrubber)
+  #request({ body, headers, method, url }: BridgeRequest): Exchange["request"] {
+    const safe = Body.ofRequest(body, this.#scrubber)
     return {
-      request: {
-        method: request.method,
-        url: this.#scrubber.url(request.url),
-        headers: this.#scrubber.headers(Object.entries(request.headers)),
-        ...(body === undefined ? {} : { body })
-      },
-      ...(response === undefined
-        ? {}
-        : {
-            response: {
-              status: response.status,
-              headers: this.#scrubber.headers(response.headers),
-              ...(answer === undefined ? {} : { body: answer })
-            }
-          }),
-      ...(end === "complete"
-        ? {}
-        : isFailure(end)
-          ? {
-              failure: {
-                message: this.#scrubber.text(end.message),
-                ...(end.code === undefined ? {} : { code: end.code })
-              }
-            }
-          : { interrupted: { seconds: end?.seconds ?? 0 } })
+      method,
+      url: this.#scrubber.url(url),
+      headers: this.#scrubber.headers(Object.entries(headers)),
+      ...(safe === undefined ? {} : { body: safe })
     }
+  }
+
+  #answer({ chunks, end, response }: Take): Omit<Exchange, "request"> {
+    const came = response === undefined ? {} : { response: this.#response(response, chunks) }
+    if (end === "complete") return came
+    if (!isFailure(end)) return { ...came, interrupted: { seconds: end?.seconds ?? 0 } }
+    const { code, message } = end
+    return {
+      ...came,
+      failure: { message: this.#scrubber.text(message), ...(code === undefined ? {} : { code }) }
+    }
+  }
+
+  #response({ headers, status }: BridgeResponse, chunks: ReadonlyArray<Uint8Array>): Exchange["response"] & {} {
+    const contentType = headers.find(([name]) => name.toLowerCase() === "content-type")?.[1]
+    const body = Body.ofResponse(chunks, contentType, this.#scrubber)
+    return { status, headers: this.#scrubber.headers(headers), ...(body === undefined ? {} : { body }) }
   }
 }
 

@@ -3,20 +3,22 @@
  * that look like keys. In a stream a secret is found across events too. Pure.
  */
 import * as Regex from "effect/RegExp"
+import type * as Schema from "effect/Schema"
 
 /** What stands in a secret's place. */
 export const redacted = "[redacted]"
 
 /** Says nothing of a request: how it travels, or who traces it. It would change with every recording. */
 const noise =
-  /^(host|connection|keep-alive|content-length|content-encoding|transfer-encoding|accept-encoding|accept-language|user-agent|traceparent|tracestate|b3|x-b3-.*|x-stainless-.*|sec-fetch-.*|date|server|via|age|vary|alt-svc|cf-.*|report-to|nel|strict-transport-security|x-content-type-options|x-envoy-.*|.*-processing-ms|x-request-id|request-id)$/
+  /^(host|connection|keep-alive|content-length|transfer-encoding|accept-encoding|accept-language|user-agent|traceparent|tracestate|b3|x-b3-.*|x-stainless-.*|sec-fetch-.*|date|server|via|age|vary|alt-svc|cf-.*|report-to|nel|strict-transport-security|x-content-type-options|x-envoy-.*|.*-processing-ms|x-request-id|request-id)$/
 
 const secretName = /key|token|auth|secret|cookie|password|credential|session|signature|^openai-(organization|project)$/i
 /** Named after tokens of another kind. */
 const harmless = /^x-ratelimit-|^x-should-retry$/
 
 /** Shorter ones, such as "ollama", are no secrets, and removing them would spoil texts. */
-const isSecretText = (text: string): boolean => text.length >= 8 || /^sk-./.test(text)
+const shortest = 8
+const isSecretText = (text: string): boolean => text.length >= shortest || /^sk-./.test(text)
 
 const patterns: ReadonlyArray<RegExp> = [
   // Keys of OpenAI and those who copy it, and what servers show of them.
@@ -93,9 +95,7 @@ export class Scrubber {
 
   /** A text without secrets. */
   bare(text: string): string {
-    let safe = text
-    for (const pattern of this.#all()) safe = safe.replace(pattern, redacted)
-    return safe
+    return cut(text, 0, this.#find(text))
   }
 
   /** An address without credentials and secret parameters. */
@@ -124,44 +124,29 @@ export class Scrubber {
     return Object.fromEntries([...safe].sort(([a], [b]) => (a < b ? -1 : 1)))
   }
 
+  /** A JSON value, whose texts may have been escaped when it was a text. */
+  json(value: Schema.Json): Schema.Json {
+    const text = JSON.stringify(value)
+    const safe = this.bare(text)
+    return safe === text ? value : (JSON.parse(safe) as Schema.Json)
+  }
+
   /** The lines of a stream, one for one. A secret that comes in pieces, event by event, is taken out of the pieces. */
   lines(lines: ReadonlyArray<string>): ReadonlyArray<string> {
-    const safe = lines.map((line) => this.bare(line))
-    this.#across(safe)
-    return safe.map((line) => this.#own(line))
-  }
-
-  #all(): ReadonlyArray<RegExp> {
-    if (this.#secrets.size === 0) return patterns
-    // The longer first: one secret may be a part of another.
-    this.#pattern ??= new RegExp(
-      [...this.#secrets]
-        .sort((a, b) => b.length - a.length)
-        .map((secret) => Regex.escape(secret))
-        .join("|"),
-      "g"
-    )
-    return [this.#pattern, ...patterns]
-  }
-
-  #across(lines: Array<string>): void {
+    const safe = [...lines]
     const events = lines.map(eventOf)
     const texts = new Map<string, Array<Piece>>()
     for (const event of events) if (event !== undefined) collect(event.holder, "value", "", "", texts)
     const changed = new Set<object>()
     for (const pieces of texts.values()) {
-      if (pieces.length < 2) continue
-      const whole = pieces.map(({ holder, key }) => holder[key] as string).join("")
-      const found = this.#all().flatMap((pattern) =>
-        [...whole.matchAll(pattern)].map((match) => [match.index, match.index + match[0].length] as const)
-      )
+      const found = this.#find(pieces.map(({ holder, key }) => holder[key] as string).join(""))
       if (found.length === 0) continue
       let at = 0
       for (const { holder, key, root } of pieces) {
         const text = holder[key] as string
-        const safe = cut(text, at, found)
-        if (safe !== text) {
-          holder[key] = safe
+        const rest = cut(text, at, found)
+        if (rest !== text) {
+          holder[key] = rest
           changed.add(root)
         }
         at += text.length
@@ -169,20 +154,64 @@ export class Scrubber {
     }
     events.forEach((event, index) => {
       if (event === undefined || !changed.has(event.holder)) return
-      lines[index] = `${event.before}${JSON.stringify(event.holder["value"])}${event.after}`
+      safe[index] = `${event.before}${JSON.stringify(event.holder["value"])}${event.after}`
     })
+    return safe.map((line) => this.text(line))
+  }
+
+  /** Where secrets are, in order and apart. */
+  #find(text: string): ReadonlyArray<Range> {
+    if (this.#secrets.size > 0) {
+      // The longer first: one secret may be a part of another.
+      this.#pattern ??= new RegExp(
+        [...this.#secrets]
+          .sort((a, b) => b.length - a.length)
+          .map((secret) => Regex.escape(secret))
+          .join("|"),
+        "g"
+      )
+    }
+    const found: Array<Range> = []
+    for (const pattern of this.#pattern === undefined ? patterns : [this.#pattern, ...patterns]) {
+      for (const match of text.matchAll(pattern)) found.push([match.index, match.index + match[0].length])
+    }
+    const begun = this.#beginningAtEnd(text)
+    if (begun > 0) found.push([text.length - begun, text.length])
+    const apart: Array<[from: number, to: number]> = []
+    for (const [from, to] of found.sort(([a], [b]) => a - b)) {
+      const last = apart.at(-1)
+      if (last !== undefined && from < last[1]) last[1] = Math.max(last[1], to)
+      else apart.push([from, to])
+    }
+    return apart
+  }
+
+  /** How many characters at the end are the beginning of a secret: an answer may be lost in the middle of one. */
+  #beginningAtEnd(text: string): number {
+    for (const secret of this.#secrets) {
+      for (let length = Math.min(secret.length - 1, text.length); length >= shortest; length--) {
+        if (text.endsWith(secret.slice(0, length))) return length
+      }
+    }
+    return 0
   }
 }
 
+type Range = readonly [from: number, to: number]
+
 /** What is left of a piece of a text, which begins at `at`, when the ranges of `found` go. */
-const cut = (text: string, at: number, found: ReadonlyArray<readonly [from: number, to: number]>): string => {
+const cut = (text: string, at: number, found: ReadonlyArray<Range>): string => {
   let safe = ""
-  for (let index = 0; index < text.length; index++) {
-    const hit = found.find(([from, to]) => at + index >= from && at + index < to)
-    if (hit === undefined) safe += text[index]!
-    else if (hit[0] === at + index) safe += redacted
+  let done = 0
+  for (const range of found) {
+    const [from, to] = [range[0] - at, range[1] - at]
+    if (to <= 0) continue
+    if (from >= text.length) break
+    // Of a secret in several pieces, the first says that it was there.
+    if (from >= 0) safe += `${text.slice(done, from)}${redacted}`
+    done = Math.min(to, text.length)
   }
-  return safe
+  return safe + text.slice(done)
 }
 
 type Holder = Record<string, unknown>

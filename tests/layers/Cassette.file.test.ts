@@ -1,0 +1,471 @@
+/** The file of a cassette: when it is written, what it never holds, and what is said when it cannot be used. */
+import { spawnSync } from "node:child_process"
+import * as fs from "node:fs"
+import * as os from "node:os"
+import * as path from "node:path"
+import { pathToFileURL } from "node:url"
+import { inspect } from "node:util"
+import { assert, describe, it } from "@effect/vitest"
+import { Cause, ConfigProvider, Effect, Exit, Layer, Redacted, Stream } from "effect"
+import type { LanguageModel } from "effect/ai"
+import { Agent, Cassette, OpenAi } from "troupe"
+import * as OpenAiServer from "../support/openAiServer.ts"
+
+const secret = "sk-very-secret-0123456789"
+const organization = "org-AbCdEf0123456789"
+const talker = Agent.make("talker", { retry: "none" })
+
+const directory = Effect.acquireRelease(
+  Effect.sync(() => fs.mkdtempSync(path.join(os.tmpdir(), "troupe-cassette-"))),
+  (directory) => Effect.sync(() => fs.rmSync(directory, { recursive: true, force: true }))
+)
+
+/** Environments by what they say of CI. */
+const ci = (value: string | undefined) =>
+  Effect.provideService(
+    ConfigProvider.ConfigProvider,
+    ConfigProvider.fromUnknown(value === undefined ? {} : { CI: value })
+  )
+
+const model = (
+  url: string | undefined,
+  cassette: Cassette.Options,
+  options: Partial<OpenAi.Options> = {}
+): Layer.Layer<LanguageModel.LanguageModel | Cassette.Cassette, unknown> =>
+  OpenAi.layer({
+    model: "m",
+    baseUrl: url,
+    api: "chat",
+    retry: "none",
+    ...(cassette.mode === "replay" ? {} : { apiKey: Redacted.make(secret) }),
+    ...options
+  }).pipe(Layer.provideMerge(Cassette.layer(cassette)))
+
+const failureOf = <E>(exit: Exit.Exit<unknown, E>): E =>
+  Exit.isSuccess(exit) ? assert.fail(`succeeded with ${inspect(exit.value)}`) : (Cause.squash(exit.cause) as E)
+
+describe("what a cassette never holds", () => {
+  const cases = {
+    "an answer that repeats it": OpenAiServer.text(`Your key is ${secret}, your cookie-0123456789.`),
+    "a stream that tells it in pieces": OpenAiServer.text(`Your key is ${secret}, is it not?`),
+    "a stream that is cut inside of it": OpenAiServer.text(`Your key is ${secret}.`, { split: 7 }),
+    "a call whose arguments hold it": OpenAiServer.toolCalls([
+      { name: "a", args: { key: secret } },
+      { name: "b", args: { secret } }
+    ]),
+    "an answer that escapes it": {
+      raw: `{"choices":[{"index":0,"message":{"content":"\\u0073${secret.slice(1)}"},"finish_reason":"stop"}]}`
+    },
+    "an error that repeats it": OpenAiServer.error(401, {
+      error: { message: `Incorrect API key provided: ${secret}. (Rate limits of ${organization})` }
+    }),
+    "an error that masks it": OpenAiServer.error(401, { error: { message: "Incorrect API key: sk-ve****6789" } }),
+    "a text that is no JSON": OpenAiServer.error(502, `<html>${secret}</html>`),
+    "a connection that is lost in the middle": OpenAiServer.text(`Your key is ${secret}.`, { resetAfter: 300 })
+  }
+  for (const [name, reply] of Object.entries<OpenAiServer.Reply>(cases)) {
+    for (const form of ["whole", "streamed"] as const) {
+      it.live(`the key: ${name}, ${form}`, () =>
+        Effect.gen(function* () {
+          const server = yield* OpenAiServer.make([
+            {
+              ...reply,
+              headers: {
+                "set-cookie": "session=cookie-0123456789; Path=/",
+                "openai-organization": organization,
+                "x-request-id": "req_1",
+                ...reply.headers
+              }
+            }
+          ])
+          const file = path.join(yield* directory, "a.json")
+          const more: Partial<OpenAi.Options> = {
+            organization,
+            project: "proj_0123456789abcdef",
+            headers: {
+              "X-Org": "acme-internal",
+              "x-api-key": "another-secret",
+              cookie: "a=one-cookie-value; b=2",
+              "x-plain": "plain"
+            }
+          }
+          const options: Cassette.Options = { path: file, mode: "record", scrubHeaders: ["X-ORG"] }
+          const prompt = `My key is ${secret}, at acme-internal (${organization}), with another-secret.`
+          const asked: Effect.Effect<unknown, unknown, LanguageModel.LanguageModel> =
+            form === "whole" ? talker.run(prompt) : Stream.runDrain(talker.stream(prompt))
+          const recorded = yield* Effect.exit(asked.pipe(Effect.provide(model(server.url, options, more))))
+          const made = server.requests.length
+          const text = fs.readFileSync(file, "utf8")
+          for (const hidden of [
+            secret,
+            secret.slice(3),
+            "very-secret",
+            organization,
+            "proj_0123456789abcdef",
+            "acme-internal",
+            "another-secret",
+            "one-cookie-value",
+            "cookie-0123456789",
+            "6789",
+            "x-request-id"
+          ]) {
+            assert.notInclude(text, hidden)
+          }
+          assert.include(text, "[redacted]")
+          assert.include(text, `"x-plain": "plain"`)
+          // Pieces say nothing together either.
+          const joined = [...text.matchAll(/\\"(?:content|arguments)\\":\\"(.*?)\\"[,}]/g)]
+            .map((match) => match[1])
+            .join("")
+          assert.notInclude(joined, "secret")
+          // The same request, still with the key in it, finds its recording; so does one whose key is another.
+          const again = { ...options, mode: "replay" as const }
+          const replayed = yield* Effect.exit(
+            asked.pipe(Effect.provide(model(server.url, again, { ...more, apiKey: Redacted.make(secret) })))
+          )
+          assert.strictEqual(Exit.isSuccess(replayed), Exit.isSuccess(recorded))
+          assert.strictEqual(server.requests.length, made)
+          if (Exit.isFailure(replayed)) {
+            const { message, reason } = Cause.squash(replayed.cause) as {
+              readonly message: string
+              readonly reason: unknown
+            }
+            assert.notInclude(message + inspect(reason, { depth: 20 }), secret)
+            assert.notInclude(message, "recorded")
+          }
+        })
+      )
+    }
+  }
+
+  it.live("the key: not in what is said of a request that differs", () =>
+    Effect.gen(function* () {
+      const server = yield* OpenAiServer.make([OpenAiServer.text("Hello!")])
+      const file = path.join(yield* directory, "a.json")
+      yield* talker.run(`My key is ${secret}.`).pipe(Effect.provide(model(server.url, { path: file, mode: "record" })))
+      const exit = yield* Effect.exit(
+        talker
+          .run(`The key is ${secret}, is it?`)
+          .pipe(Effect.provide(model(server.url, { path: file, mode: "replay" }, { apiKey: Redacted.make(secret) })))
+      )
+      const { message, reason } = failureOf(exit) as { readonly message: string; readonly reason: unknown }
+      assert.include(message, "it differs from recording 1")
+      assert.notInclude(message + inspect(reason, { depth: 20 }), secret)
+    })
+  )
+
+  it.live("what the user takes out of it, which may differ from run to run", () =>
+    Effect.gen(function* () {
+      const server = yield* OpenAiServer.make([OpenAiServer.text("Today is 2026-11-21, Alice.")])
+      const file = path.join(yield* directory, "a.json")
+      const scrub = (text: string) => text.replaceAll(/\d{4}-\d\d-\d\d/g, "<date>").replaceAll("Alice", "<name>")
+      const ask = (date: string, mode: "record" | "replay") =>
+        talker
+          .run(`It is ${date}. I am Alice. Which day is it?`)
+          .pipe(Effect.provide(model(server.url, { path: file, mode, scrub })))
+      assert.strictEqual(yield* ask("2026-11-21", "record"), "Today is 2026-11-21, Alice.")
+      assert.strictEqual(yield* ask("2031-01-01", "replay"), "Today is <date>, <name>.")
+      assert.notMatch(fs.readFileSync(file, "utf8"), /Alice|2026/)
+    })
+  )
+
+  it.live("credentials in an address", () =>
+    Effect.gen(function* () {
+      const server = yield* OpenAiServer.make([OpenAiServer.text("Hello!")])
+      const file = path.join(yield* directory, "a.json")
+      const url = `${server.url}?api_key=a-query-secret&version=2#`
+      const ask = (mode: "record" | "replay") =>
+        Effect.exit(talker.run("Hi").pipe(Effect.provide(model(url, { path: file, mode }))))
+      yield* ask("record")
+      const text = fs.readFileSync(file, "utf8")
+      assert.notInclude(text, "a-query-secret")
+      assert.include(text, "api_key=redacted")
+    })
+  )
+})
+
+describe("when a cassette is recorded", () => {
+  const use = (mode: Cassette.Options["mode"], env: string | undefined, exists = false) =>
+    Effect.gen(function* () {
+      const server = yield* OpenAiServer.make([OpenAiServer.text("first"), OpenAiServer.text("second")])
+      const file = path.join(yield* directory, "a/b/c.json")
+      const run = (mode: Cassette.Options["mode"]) =>
+        Effect.gen(function* () {
+          const cassette = yield* Cassette.Cassette
+          return [cassette.mode, yield* talker.run("Hi")]
+        }).pipe(Effect.provide(model(server.url, { path: file, mode })))
+      if (exists) yield* run("record")
+      const exit = yield* Effect.exit(run(mode).pipe(ci(env)))
+      return { exit, wrote: fs.existsSync(file), requests: server.requests.length }
+    })
+  const yes = [
+    ["auto", "", false, "first"],
+    ["auto", "false", false, "first"],
+    [undefined, "0", false, "first"],
+    ["record", "true", true, "second"],
+    ["record", "", true, "second"]
+  ] as const
+  for (const [mode, env, exists, output] of yes) {
+    it.live(`mode ${mode}, CI="${env}", ${exists ? "with" : "without"} a file: recorded`, () =>
+      Effect.gen(function* () {
+        const { exit } = yield* use(mode, env, exists)
+        assert.deepStrictEqual(exit, Exit.succeed(["record", output]))
+      })
+    )
+  }
+  for (const [mode, env] of [
+    ["auto", ""],
+    ["auto", "true"],
+    [undefined, "1"],
+    ["replay", ""]
+  ] as const) {
+    it.live(`mode ${mode}, CI="${env}", with a file: replayed`, () =>
+      Effect.gen(function* () {
+        const { exit, requests } = yield* use(mode, env, true)
+        assert.deepStrictEqual(exit, Exit.succeed(["replay", "first"]))
+        assert.strictEqual(requests, 1)
+      })
+    )
+  }
+  for (const [mode, env] of [
+    ["auto", "true"],
+    [undefined, "1"],
+    ["replay", ""]
+  ] as const) {
+    it.live(`mode ${mode}, CI="${env}", without a file: refused`, () =>
+      Effect.gen(function* () {
+        const { exit, requests, wrote } = yield* use(mode, env)
+        const failed = failureOf(exit) as Cassette.CassetteNotFound
+        assert.strictEqual(failed._tag, "CassetteNotFound")
+        assert.include(failed.message, "c.json: there is no such file")
+        assert.strictEqual(failed.message.includes("CI is set"), mode !== "replay")
+        assert.deepStrictEqual([requests, wrote], [0, false])
+      })
+    )
+  }
+
+  it.live("a Config that knows nothing of CI does not hide it", () =>
+    Effect.gen(function* () {
+      const before = process.env["CI"]
+      process.env["CI"] = "true"
+      const { exit } = yield* use("auto", undefined).pipe(
+        Effect.ensuring(
+          Effect.sync(() => {
+            if (before === undefined) delete process.env["CI"]
+            else process.env["CI"] = before
+          })
+        )
+      )
+      assert.strictEqual((failureOf(exit) as Cassette.CassetteNotFound)._tag, "CassetteNotFound")
+    })
+  )
+
+  it.live("the path may be a file URL", () =>
+    Effect.gen(function* () {
+      const server = yield* OpenAiServer.make([OpenAiServer.text("Hello!")])
+      const file = path.join(yield* directory, "a b.json")
+      yield* talker.run("Hi").pipe(Effect.provide(model(server.url, { path: pathToFileURL(file), mode: "record" })))
+      assert.isTrue(fs.existsSync(file))
+    })
+  )
+
+  it.live("a run without a request leaves the file as it was", () =>
+    Effect.gen(function* () {
+      const file = path.join(yield* directory, "a.json")
+      fs.writeFileSync(file, "what was there")
+      yield* Effect.void.pipe(Effect.provide(model("http://127.0.0.1:1/v1", { path: file, mode: "record" })))
+      assert.strictEqual(fs.readFileSync(file, "utf8"), "what was there")
+      assert.deepStrictEqual(fs.readdirSync(path.dirname(file)), ["a.json"])
+    })
+  )
+
+  it.live("the same traffic gives the same text, and other traffic differs in few lines", () =>
+    Effect.gen(function* () {
+      const server = yield* OpenAiServer.make(({ body }) =>
+        OpenAiServer.text(body["messages"][0].content === "b" ? "B" : "A", { headers: { date: String(Math.random()) } })
+      )
+      const folder = yield* directory
+      const record = (name: string, ...inputs: ReadonlyArray<string>) =>
+        Effect.gen(function* () {
+          const file = path.join(folder, name)
+          yield* Effect.forEach(inputs, (input) => talker.run(input)).pipe(
+            Effect.provide(model(server.url, { path: file, mode: "record" }))
+          )
+          return fs.readFileSync(file, "utf8").split("\n")
+        })
+      const first = yield* record("1.json", "a", "a")
+      assert.deepStrictEqual(yield* record("2.json", "a", "a"), first)
+      const changed = yield* record("3.json", "a", "b")
+      assert.strictEqual(changed.length, first.length)
+      assert.strictEqual(changed.filter((line, index) => line !== first[index]).length, 2)
+    })
+  )
+})
+
+describe("two layers on one file", () => {
+  it.live("are refused while one records, however the path is spelled, and only then", () =>
+    Effect.gen(function* () {
+      const server = yield* OpenAiServer.make([OpenAiServer.text("Hello!")])
+      const folder = yield* directory
+      const file = path.join(folder, "a.json")
+      fs.symlinkSync(folder, path.join(folder, "link"))
+      const second = (spelled: string) =>
+        Effect.flip(Layer.build(Cassette.layer({ path: spelled, mode: "record" })).pipe(Effect.scoped))
+      yield* Effect.gen(function* () {
+        yield* talker.run("Hi")
+        for (const spelled of [file, path.join(folder, "link/a.json"), path.relative(process.cwd(), file)]) {
+          const refused = yield* second(spelled)
+          assert.strictEqual(refused._tag, "CassetteInUse")
+          assert.include(refused.message, `is being recorded by process ${process.pid} already`)
+        }
+      }).pipe(Effect.provide(model(server.url, { path: file, mode: "record" })))
+      yield* talker.run("Hi").pipe(Effect.provide(model(server.url, { path: file, mode: "record" })))
+      // Replaying at once, each gets every answer.
+      const replay = talker.run("Hi").pipe(Effect.provide(model(server.url, { path: file, mode: "replay" })))
+      assert.deepStrictEqual(yield* Effect.all([replay, replay], { concurrency: 2 }), ["Hello!", "Hello!"])
+    })
+  )
+
+  it.live("what a killed process has left behind does not count", () =>
+    Effect.gen(function* () {
+      const server = yield* OpenAiServer.make([OpenAiServer.text("Hello!")])
+      const file = path.join(fs.realpathSync(yield* directory), "a.json")
+      const { pid } = spawnSync(process.execPath, ["--version"])
+      fs.writeFileSync(`${file}.recording`, `${pid}\n`)
+      yield* talker.run("Hi").pipe(Effect.provide(model(server.url, { path: file, mode: "record" })))
+      assert.deepStrictEqual(fs.readdirSync(path.dirname(file)), ["a.json"])
+      fs.writeFileSync(`${file}.recording`, "no number")
+      const refused = yield* Effect.flip(
+        Layer.build(Cassette.layer({ path: file, mode: "record" })).pipe(Effect.scoped)
+      )
+      assert.include(refused.message, `delete ${file}.recording`)
+    })
+  )
+})
+
+describe("a file that cannot be used", () => {
+  const exchange = {
+    request: { method: "POST", url: "http://127.0.0.1/v1/chat/completions", headers: {} },
+    response: { status: 200, headers: {} }
+  }
+  const broken: Record<string, readonly [text: string, at: string, problem: RegExp]> = {
+    "an empty file": ["", "line 1, column 1", /not JSON/],
+    "a text": ["hello", "line 1, column 1", /not JSON/],
+    "a comma too many": [`{\n  "cassette": 1,\n  "exchanges": [],\n}`, "line 4, column 1", /not JSON/],
+    "a conflict of a merge": [`{\n  "cassette": 1,\n<<<<<<< HEAD\n`, "line 3, column 1", /not JSON/],
+    "a file cut short": [`{\n  "cassette": 1,\n  "exch`, "line 3, column 8", /not JSON/],
+    "other JSON": [`{"name":"x"}`, "cassette", /Missing key/],
+    "a list": [`[]`, "at its root", /object/],
+    "a newer version": [`{"cassette":2,"tapes":[]}`, "cassette", /of version 2.*up to 1: update troupe/],
+    "a wrong type": [
+      JSON.stringify({ cassette: 1, exchanges: [exchange, { ...exchange, request: { ...exchange.request, url: 7 } }] }),
+      "exchanges[1].request.url",
+      /string/
+    ],
+    "an address that is none": [
+      JSON.stringify({ cassette: 1, exchanges: [{ ...exchange, request: { ...exchange.request, url: "/v1" } }] }),
+      "exchanges[0].request.url",
+      /absolute URL/
+    ],
+    "an exchange without an end": [
+      JSON.stringify({ cassette: 1, exchanges: [{ request: exchange.request }] }),
+      "exchanges[0]",
+      /"response", "failure" or "interrupted"/
+    ]
+  }
+  for (const [name, [text, at, problem]] of Object.entries(broken)) {
+    it.live(name, () =>
+      Effect.gen(function* () {
+        const file = path.join(yield* directory, "a.json")
+        fs.writeFileSync(file, text)
+        for (const mode of ["replay", "auto"] as const) {
+          const exit = yield* Effect.exit(talker.run("Hi").pipe(Effect.provide(model(undefined, { path: file, mode }))))
+          const failed = failureOf(exit) as Cassette.CassetteInvalid
+          assert.strictEqual(failed._tag, "CassetteInvalid")
+          assert.strictEqual(failed.at, at)
+          assert.match(failed.problem, problem)
+          assert.include(failed.message, `cassette ${file}, ${at}: `)
+          assert.notInclude(failed.message, "\n")
+        }
+        assert.strictEqual(fs.readFileSync(file, "utf8"), text)
+      })
+    )
+  }
+
+  it.live("a directory, and one under a file", () =>
+    Effect.gen(function* () {
+      const folder = yield* directory
+      fs.writeFileSync(path.join(folder, "file"), "")
+      for (const mode of ["replay", "record"] as const) {
+        for (const file of [folder, path.join(folder, "file/a.json")]) {
+          const failed = yield* Effect.flip(Layer.build(Cassette.layer({ path: file, mode })).pipe(Effect.scoped))
+          assert.strictEqual(failed._tag, "CassetteUnavailable")
+          assert.include(failed.message, `cassette ${file}: it cannot be ${mode === "replay" ? "read" : "written"}: `)
+        }
+      }
+    })
+  )
+
+  it.live("one that cannot be written at the end: a defect, and nothing is left behind", () =>
+    Effect.gen(function* () {
+      const server = yield* OpenAiServer.make([OpenAiServer.text("Hello!")])
+      const file = path.join(yield* directory, "a.json")
+      const program = Effect.tap(talker.run("Hi"), () =>
+        Effect.sync(() => {
+          fs.mkdirSync(path.join(file, "in the way"), { recursive: true })
+        })
+      )
+      const exit = yield* Effect.exit(program.pipe(Effect.provide(model(server.url, { path: file, mode: "record" }))))
+      assert.isTrue(Exit.isFailure(exit) && Cause.hasDies(exit.cause))
+      assert.strictEqual((failureOf(exit) as { readonly _tag?: string })._tag, "CassetteUnavailable")
+      assert.deepStrictEqual(fs.readdirSync(path.dirname(file)), ["a.json"])
+    })
+  )
+})
+
+describe("what is left over", () => {
+  const recorded = Effect.gen(function* () {
+    const server = yield* OpenAiServer.make([OpenAiServer.text("A"), OpenAiServer.text("B")])
+    const file = path.join(yield* directory, "a.json")
+    yield* Effect.andThen(talker.run("a"), talker.run("b")).pipe(
+      Effect.provide(model(server.url, { path: file, mode: "record", unused: "die" }))
+    )
+    return file
+  })
+
+  it.live("can be asked for", () =>
+    Effect.gen(function* () {
+      const file = yield* recorded
+      const left = yield* Effect.gen(function* () {
+        const { unused, verify } = yield* Cassette.Cassette
+        assert.strictEqual((yield* unused).length, 2)
+        yield* talker.run("b")
+        return [yield* unused, yield* Effect.flip(verify)] as const
+      }).pipe(Effect.provide(model(undefined, { path: file, mode: "replay" })))
+      assert.deepStrictEqual(left[0], [{ number: 1, method: "POST", url: "/v1/chat/completions" }])
+      assert.include(left[1].message, "1 recording(s) were never asked for: 1 (POST /v1/chat/completions)")
+    }).pipe(ci(undefined))
+  )
+
+  it.live("is a defect when that is asked for, unless the program has failed", () =>
+    Effect.gen(function* () {
+      const file = yield* recorded
+      const use = <A, E>(program: Effect.Effect<A, E, LanguageModel.LanguageModel>, unused: "die" | "ignore") =>
+        Effect.exit(program.pipe(Effect.provide(model(undefined, { path: file, mode: "replay", unused }))))
+      const both = Effect.andThen(talker.run("a"), talker.run("b"))
+      assert.deepStrictEqual(yield* use(both, "die"), Exit.succeed("B"))
+      assert.deepStrictEqual(yield* use(talker.run("a"), "ignore"), Exit.succeed("A"))
+      const left = yield* use(talker.run("a"), "die")
+      assert.strictEqual((failureOf(left) as { readonly _tag?: string })._tag, "UnusedRecordings")
+      assert.deepStrictEqual(yield* use(Effect.fail("why"), "die"), Exit.fail("why"))
+      // Whatever the program makes of it, a request that was not recorded is told as well.
+      const swallowed = yield* use(Effect.andThen(both, Effect.exit(talker.run("c"))), "die")
+      assert.strictEqual((failureOf(swallowed) as { readonly _tag?: string })._tag, "RequestNotRecorded")
+      const once = yield* use(Effect.andThen(both, talker.run("a")), "ignore")
+      assert.include(
+        (failureOf(once) as Error).message,
+        "request 3 (POST /v1/chat/completions) was recorded once and is now made once more"
+      )
+    }).pipe(ci(undefined))
+  )
+})

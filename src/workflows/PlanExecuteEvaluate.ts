@@ -79,7 +79,10 @@ export interface Options<Goal, Told, A, Known, EP, RP, B, EC, RC, OnExhausted ex
   readonly planner?: Planner<Goal, Told, Known, EP, RP> | undefined
   /** Said to the planner that is made when none is given. */
   readonly instructions?: string | undefined
-  /** How many plans at most, not counting those that could not be carried out. Default 3. */
+  /**
+   * How many plans at most, not counting those that could not be carried out. Default 3. It ends sooner when results were
+   * not accepted and the planner, told so, has no plan that would change anything.
+   */
   readonly maxRounds?: number | undefined
   /** How many steps a plan may have. Default 32. */
   readonly maxSteps?: number | undefined
@@ -90,7 +93,10 @@ export interface Options<Goal, Told, A, Known, EP, RP, B, EC, RC, OnExhausted ex
   readonly planRepairs?: number | undefined
   /** How many steps run at once. Default 8. */
   readonly concurrency?: number | "unbounded" | undefined
-  /** The results of no plan were accepted: give the best (default), or fail with `PlanNotAccepted`. */
+  /**
+   * The results of no plan were accepted: give the best (default), or fail with `PlanNotAccepted`. When no plan had results
+   * to give, because steps failed in every round, it fails with `StepsFailed` either way.
+   */
   readonly onExhausted?: OnExhausted | undefined
   /**
    * A step failed, and the others were interrupted: plan anew with what is known (default), or fail with `StepsFailed`
@@ -124,8 +130,8 @@ type TakesText<Told> = string extends Told ? unknown : { readonly planner: never
 /**
  * Makes the workflow. In each round a plan is made and its steps are run: each as soon as those that it depends on are
  * done, at most `concurrency` at once, as a nested run that is named by the step's id. Then the results are judged. What
- * was done stays done: a step that succeeded is not run again in a later round while its id, its task, its worker and what
- * it is given stay the same, and new steps can build on it.
+ * was done stays done: a step that succeeded is not run again in a later round while its id, its task and its worker stay
+ * the same and nothing new is given to it, and new steps can build on it, listed again or not.
  *
  * Who does the steps is either `workers`, of which each step names one, or one `executor` for all: a runner or a function.
  * Runners (the planner, workers, the judge) are told in words; a text stays a text, and to a conversation with images the

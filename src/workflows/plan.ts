@@ -1,4 +1,5 @@
 /** Plans: their schema, their check at the border, and which of their steps are done already. Pure. */
+import * as Equal from "effect/Equal"
 import * as Schema from "effect/Schema"
 
 const fields = {
@@ -216,10 +217,13 @@ export const keptOf = (plan: Plan, done: DoneSteps): ReadonlySet<string> => {
   for (const step of sort(plan.steps).order) {
     const before = done.get(step.id)
     if (before === undefined || before.step.task !== step.task || before.step.worker !== step.worker) continue
-    if (step.dependsOn.every((id) => kept.has(id) && before.inputs.includes(done.get(id)!))) kept.add(step.id)
+    if (step.dependsOn.every((id) => kept.has(id) && wasGiven(before, done.get(id)!))) kept.add(step.id)
   }
   return kept
 }
+
+const wasGiven = ({ inputs }: DoneStep, now: DoneStep): boolean =>
+  inputs.some((then) => then.step.id === now.step.id && Equal.equals(then.output, now.output))
 
 /** The steps that no other depends on, in the order of the plan. */
 export const lastOf = (plan: Plan): ReadonlyArray<string> => {

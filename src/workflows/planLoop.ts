@@ -109,8 +109,6 @@ export const run = (settings: Settings, goal: unknown, state: RunState): Program
 class Loop {
   readonly #settings: Settings
   readonly #goal: unknown
-  /** The goal for runners, which read it many times. */
-  readonly #told: unknown
   readonly #state: RunState
   readonly #done = new Map<string, Plan.DoneStep>()
   readonly #rejected: Array<Round> = []
@@ -118,8 +116,7 @@ class Loop {
 
   constructor(settings: Settings, goal: unknown, state: RunState) {
     this.#settings = settings
-    this.#goal = goal
-    this.#told = Text.settled(goal)
+    this.#goal = Text.settled(goal)
     this.#state = state
   }
 
@@ -190,7 +187,7 @@ class Loop {
         ...(last === undefined ? [] : [Text.replanText(reportOf(last), this.#done)]),
         ...(refused === undefined ? [] : [Text.repairText(refused.plan, refused.problems)])
       ]
-      const input = texts.length === 0 ? Text.alone(this.#told) : Text.after(this.#told, texts.join("\n\n"))
+      const input = texts.length === 0 ? Text.alone(this.#goal) : Text.after(this.#goal, texts.join("\n\n"))
       return planner.run(input as never) as Effect.Effect<Plan.PlanLike, unknown, unknown>
     }
     const made = Effect.isEffect(planner)
@@ -213,7 +210,6 @@ class Loop {
       const { concurrency, name } = this.#settings
       const kept = Plan.keptOf(plan, this.#done)
       const steps = plan.steps.filter(({ id }) => !kept.has(id))
-      for (const { id } of steps) this.#done.delete(id)
       const signals = new Map(steps.map(({ id }) => [id, Deferred.makeUnsafe<void>()]))
       const places = Semaphore.makeUnsafe(concurrency)
       const entries = steps.map((step): Group.Entry => {
@@ -228,12 +224,13 @@ class Loop {
       return Effect.match(all, {
         onSuccess: () => undefined,
         onFailure: ({ failures }) => {
-          const failed = new Set(failures.map(({ branch }) => branch))
+          const ended = new Set(failures.map(({ branch }) => branch))
+          for (const step of steps) if (this.#done.get(step.id)?.step === step) ended.add(step.id)
           return new StepsFailed<unknown>({
             name,
             round,
             failures: failures.map(({ branch, error }) => ({ step: branch, error })),
-            interrupted: steps.flatMap(({ id }) => (failed.has(id) || this.#done.has(id) ? [] : [id])),
+            interrupted: steps.flatMap(({ id }) => (ended.has(id) ? [] : [id])),
             plan,
             done: encodedOf(this.#done.values())
           })
@@ -245,6 +242,8 @@ class Loop {
   #work(step: Plan.Step, round: number): Program {
     const { executor, workers } = this.#settings
     const inputs = step.dependsOn.map((id) => this.#done.get(id)!)
+    // From here on what it gave for another task or input is out of date.
+    this.#done.delete(step.id)
     const by = workers === undefined ? executor! : workers.get(step.worker!)!
     const isRunner = Runner.isRunner(by)
     const runner: AnyRunner = isRunner
@@ -252,7 +251,7 @@ class Loop {
       : Runner.make(step.id, {
           run: () => by({ goal: this.#goal, step, results: outputsOf(inputs), round } as never) as Program
         })
-    const input = isRunner ? Text.after(this.#told, Text.stepText(step, inputs)) : undefined
+    const input = isRunner ? Text.after(this.#goal, Text.stepText(step, inputs)) : undefined
     // A step that ends well while it is being interrupted has been done all the same, and is not done again.
     return Effect.onExit(runner.run(input as never), (exit) =>
       Effect.sync(() => {
@@ -271,7 +270,7 @@ class Loop {
     const { evaluator } = this.#settings
     if (evaluator === undefined) return Effect.succeed({ verdict: undefined, encoded: null })
     const judged = Runner.isRunner(evaluator)
-      ? evaluator.run(Text.after(this.#told, Text.doneText(steps)) as never)
+      ? evaluator.run(Text.after(this.#goal, Text.doneText(steps)) as never)
       : (evaluator(this.#finished(plan, steps, round)) as Program)
     const encode = Runner.isRunner(evaluator) ? evaluator.definition.encode : toJson
     return Effect.map(judged, (verdict) => ({ verdict, encoded: encode(verdict) }))
@@ -283,7 +282,7 @@ class Loop {
       const last = new Set(Plan.lastOf(plan))
       return Effect.succeed(outputsOf(steps.filter(({ step }) => last.has(step.id))))
     }
-    if (Runner.isRunner(combine)) return combine.run(Text.after(this.#told, Text.doneText(steps)) as never)
+    if (Runner.isRunner(combine)) return combine.run(Text.after(this.#goal, Text.doneText(steps)) as never)
     const made = combine(this.#finished(plan, steps, round))
     return Effect.isEffect(made) ? (made as Program) : Effect.succeed(made)
   }
@@ -324,8 +323,8 @@ const planOf = (last: Last): Plan.Plan => (last._tag === "failed" ? last.error.p
 
 const reportOf = (last: Last): Text.Report =>
   last._tag === "failed"
-    ? { plan: last.error.plan, failures: failuresOf(last.error), verdict: undefined }
-    : { plan: last.round.plan, failures: [], verdict: last.round }
+    ? { plan: last.error.plan, failures: failuresOf(last.error), open: last.error.interrupted, verdict: undefined }
+    : { plan: last.round.plan, failures: [], open: [], verdict: last.round }
 
 const outputsOf = (steps: Iterable<Plan.DoneStep>): Readonly<Record<string, unknown>> =>
   Object.fromEntries(Array.from(steps, ({ output, step }) => [step.id, output]))

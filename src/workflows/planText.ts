@@ -16,10 +16,10 @@ export const after = (goal: unknown, text: string): Prompt.RawInput => {
 export const alone = (goal: unknown): Prompt.RawInput =>
   typeof goal === "string" || Prompt.isPrompt(goal) || isConversation(goal) ? goal : plain(toJson(goal))
 
-/** The goal in a form that can be read again and again. */
+/** The goal in a form that can be read more than once: messages may come as any iterable. */
 export const settled = (goal: unknown): unknown => {
-  if (typeof goal !== "object" || goal === null || Prompt.isPrompt(goal) || !(Symbol.iterator in goal)) return goal
-  const items = [...(goal as Iterable<unknown>)]
+  if (Array.isArray(goal) || typeof goal === "string" || !Predicate.isIterable(goal)) return goal
+  const items = [...goal]
   return isConversation(items) ? items : goal
 }
 
@@ -82,15 +82,15 @@ export interface Report {
   readonly plan: Plan
   /** What steps failed with, in words. */
   readonly failures: ReadonlyArray<{ readonly step: string; readonly error: string }>
+  /** The ids of steps that were interrupted or never began. */
+  readonly open: ReadonlyArray<string>
   /** The judge's verdict; none when steps failed. */
   readonly verdict: { readonly encoded: Schema.Json } | undefined
 }
 
 /** What a planner is told after the goal, for the next round. */
-export const replanText = ({ failures, plan, verdict }: Report, done: DoneSteps): string => {
-  const failed = new Set(failures.map(({ step }) => step))
-  const open = plan.steps.flatMap(({ id }) => (done.has(id) || failed.has(id) ? [] : [id]))
-  return [
+export const replanText = ({ failures, open, plan, verdict }: Report, done: DoneSteps): string =>
+  [
     `There was a plan before:\n${json(plan)}`,
     ...(done.size === 0
       ? []
@@ -100,7 +100,6 @@ export const replanText = ({ failures, plan, verdict }: Report, done: DoneSteps)
     ...(verdict === undefined ? [] : [`The results were not accepted. The verdict: ${plain(verdict.encoded)}`]),
     "Make a new plan. A step that is done keeps its result and is not done again as long as its id, its task and what it depends on stay the same; other steps can depend on it even if the new plan leaves it out. Give a step that must be done again another task."
   ].join("\n\n")
-}
 
 /** What a planner is told after that, when its plan cannot be carried out. */
 export const repairText = (plan: PlanLike, problems: ReadonlyArray<string>): string =>

@@ -1,5 +1,6 @@
 /** The order of events where fibers, slow consumers and slow observers meet, and what comes after the end: nothing. */
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe } from "@effect/vitest"
+import { it } from "../support/edges.ts"
 import { Deferred, Effect, Exit, Fiber, Stream } from "effect"
 import { Agent, AgentTool, type RunEvent, Runner, TestModel } from "troupe"
 import { checkGrammar } from "../support/grammar.ts"

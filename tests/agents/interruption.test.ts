@@ -1,4 +1,5 @@
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe, it as async } from "@effect/vitest"
+import { it } from "../support/edges.ts"
 import { Deferred, Effect, Exit, Fiber, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { Agent, AgentTool, type RunEvent, Runner, TestModel } from "troupe"
@@ -109,7 +110,8 @@ describe("a run that is interrupted", () => {
     "between steps"
   ] as const) {
     for (const [way, use] of Object.entries(ways)) {
-      it.live(`${place}: ${way}`, () =>
+      const { live } = place === "in a promise tool" ? async : it
+      live(`${place}: ${way}`, () =>
         Effect.gen(function* () {
           const log: Array<string> = []
           const begun = yield* Deferred.make<void>()

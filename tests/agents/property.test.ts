@@ -1,4 +1,5 @@
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe } from "@effect/vitest"
+import { it } from "../support/edges.ts"
 import { Cause, Effect, Exit, Schema } from "effect"
 import { AiError, type Prompt } from "effect/ai"
 import { Agent, AgentTool, TestModel } from "troupe"

@@ -71,6 +71,8 @@ export class EventLoop implements Scheduler.Scheduler {
   readonly #live = new Set<FiberInternals>()
   /** Flushes of dispatchers that are not ours, of fibers that have entered the region. */
   readonly #foreign: Array<() => void> = []
+  /** Set while those are flushed: the fiber that runs meanwhile, unless they run one. */
+  #flushing: { readonly by: AnyFiber | undefined } | undefined
   #depth = 0
   #expected = 0
   #immediate: NodeJS.Immediate | undefined
@@ -200,7 +202,9 @@ export class EventLoop implements Scheduler.Scheduler {
   drive(root: FiberInternals | undefined): void {
     // A fiber that flushes for itself, or our own flush of a dispatcher that leads back here.
     if (root?._running === true) return this.#tasks.run()
-    if (this.#depth > 0 && Fiber.getCurrent() === undefined) return
+    const flushing = this.#flushing
+    if (flushing !== undefined && flushing.by === Fiber.getCurrent()) return
+    this.#flushing = undefined
     if (this.#immediate !== undefined) clearImmediate(this.#immediate)
     this.#immediate = undefined
     this.#depth++
@@ -210,7 +214,7 @@ export class EventLoop implements Scheduler.Scheduler {
     try {
       while (true) {
         this.#tasks.run()
-        for (const flush of this.#foreign) flush()
+        this.#flushForeign()
         if (root?._exit !== undefined) break
         const timed = this.#timers.runDue()
         if (IoWorker.peek()?.poll() === true) {
@@ -236,11 +240,19 @@ export class EventLoop implements Scheduler.Scheduler {
         }
       }
     } finally {
+      this.#flushing = flushing
       if (--this.#depth === 0) {
         this.#foreign.length = 0
         if (!this.#tasks.isEmpty || !this.#timers.isEmpty) this.#arm()
       }
     }
+  }
+
+  #flushForeign(): void {
+    if (this.#foreign.length === 0) return
+    this.#flushing = { by: Fiber.getCurrent() }
+    for (const flush of this.#foreign) flush()
+    this.#flushing = undefined
   }
 
   /** Whether something can still come: a timer, or a message of a thread that is there. */

@@ -14,6 +14,7 @@ import {
   Stream
 } from "effect"
 import { HttpClient } from "effect/http"
+import { TestClock } from "effect/testing"
 import { SyncEdge } from "troupe"
 import * as IoWorker from "../../../src/internal/io/IoWorker.ts"
 import type { Cases } from "../../support/isolated.ts"
@@ -130,6 +131,19 @@ export const cases: Cases = {
     })
     for (const _ of [1, 2, 3]) assert.deepStrictEqual(managed.runSync(nested), ["ok5", "slept", "outer"])
     assert.strictEqual(refusal(managed.runSyncExit(Effect.sync(() => managed.runSync(Effect.never)))), "StuckSyncEdge")
+  },
+
+  "a nested run may have a scheduler around the loop's": async () => {
+    const program = Effect.gen(function* () {
+      const fiber = yield* Effect.forkChild(Effect.as(Effect.sleep("1 hour"), "slept"))
+      yield* TestClock.adjust("1 hour")
+      return yield* Fiber.join(fiber)
+    }).pipe(Effect.provide(TestClock.layer()))
+    assert.strictEqual(Effect.runSync(on(program)), "slept")
+    const nested = Effect.sync(() => Effect.runSync(allow(program)))
+    assert.strictEqual(Effect.runSync(on(nested)), "slept")
+    assert.strictEqual(Effect.runSync(on(Effect.provide(nested, TestClock.layer()))), "slept")
+    assert.strictEqual(await Effect.runPromise(nested), "slept")
   },
 
   "fibers that outlive the run are served by Node's event loop": async () => {

@@ -92,6 +92,18 @@ export type Returns<A> =
   | Effect.Effect<A, unknown, unknown>
   | Generator<Effect.Effect<unknown, unknown, unknown>, A, never>
 
+/** What a tool says of itself; the same as the annotations of MCP. Without them the worst is assumed. */
+export interface Hints {
+  /** It changes nothing. Default `false`. */
+  readonly readOnly?: boolean | undefined
+  /** What it changes can be lost by it. Default `true`, `false` when it is read-only. */
+  readonly destructive?: boolean | undefined
+  /** Calling it again with the same arguments changes nothing more. Default `false`. */
+  readonly idempotent?: boolean | undefined
+  /** It reaches out of its own system. Default `true`. */
+  readonly openWorld?: boolean | undefined
+}
+
 /** What {@link fromFunction} takes. */
 export interface FromFunctionOptions<
   Name extends string,
@@ -114,6 +126,16 @@ export interface FromFunctionOptions<
   readonly failureMode?: "return" | "error" | undefined
   /** How long one call may take; then it is interrupted and counts as failed. None: the agent's `toolTimeout`. */
   readonly timeout?: Duration.Input | undefined
+  /**
+   * Whether somebody has to approve a call before it is made, see `Approvals`: always, or by its arguments and the
+   * conversation so far. Default `false`.
+   */
+  readonly needsApproval?:
+    | boolean
+    | ((params: Parameters["Type"], context: Tool.NeedsApprovalContext) => boolean | Effect.Effect<boolean>)
+    | undefined
+  /** What the tool says of itself to approvers and MCP clients. */
+  readonly hints?: Hints | undefined
   /** Overrides the detection of the kind, for a function that gives a promise and is not declared `async`. */
   readonly kind?: Kind | undefined
   readonly execute: (params: Parameters["Type"], context: ToolContext) => Out
@@ -154,7 +176,7 @@ export const fromFunction = <
     options.failureMode ?? "return"
   )
   const plain = options.success === undefined
-  return make(options.name, kind, tool, options.timeout, (params, context, onPromise) => {
+  return make(options.name, kind, guarded(tool, options), options.timeout, (params, context, onPromise) => {
     const execute = options.execute as (params: unknown, context: ToolContext) => unknown
     // The inferred services are those of `Out`; a generator is what `Effect.gen` takes.
     const given = call(kind, execute, params, context, onPromise) as Effect.Effect<unknown, unknown, ServicesOf<Out>>
@@ -163,6 +185,24 @@ export const fromFunction = <
 }
 
 const NoParameters = Schema.Struct({})
+
+const guarded = (
+  tool: Tool.Any,
+  options: {
+    readonly hints?: Hints | undefined
+    readonly needsApproval?: boolean | ((params: never, context: Tool.NeedsApprovalContext) => unknown) | undefined
+  }
+): Tool.Any => {
+  const { hints, needsApproval } = options
+  const made: Tool.Any = needsApproval === undefined ? tool : tool.setNeedsApproval(needsApproval as boolean)
+  if (hints === undefined) return made
+  const { destructive, idempotent, openWorld, readOnly } = hints
+  return made
+    .annotate(Tool.Readonly, readOnly ?? false)
+    .annotate(Tool.Destructive, destructive ?? readOnly !== true)
+    .annotate(Tool.Idempotent, idempotent ?? false)
+    .annotate(Tool.OpenWorld, openWorld ?? true)
+}
 
 /** What {@link fromModule} takes when the module exports a plain function: everything but the function. */
 export interface FromModuleOptions<
@@ -328,13 +368,6 @@ export const validate = (tool: Tool.Any): void => {
       subject,
       problem: "providers refuse its name",
       remedy: "Use 1 to 64 letters, digits, underscores or hyphens"
-    })
-  }
-  if (tool.needsApproval !== undefined && tool.needsApproval !== false) {
-    throw new InvalidDefinition({
-      subject,
-      problem: "it needs approval, which agents cannot ask for",
-      remedy: "Ask in its handler and leave needsApproval out; it never runs unasked"
     })
   }
   if (!Tool.isProviderDefined(tool) && Schema.isSchema(tool.parametersSchema)) {

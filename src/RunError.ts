@@ -1,12 +1,13 @@
 /**
  * How runs fail. Each error is tagged and schema-backed, says in its message what went wrong and what to do next, and
- * carries what was spent. It imports `RunEvent` for the shape of that bill and nothing else of ours.
+ * carries what was spent. It imports `RunEvent` for the shape of that bill, and what is asked of approvers.
  */
 import * as AiError from "effect/ai/AiError"
 import * as Prompt from "effect/ai/Prompt"
 import * as Response from "effect/ai/Response"
 import * as Schema from "effect/Schema"
 import { Spent } from "./RunEvent.ts"
+import { Request } from "./services/Approvals.ts"
 
 const Path = Schema.Array(Schema.String)
 const at = (path: ReadonlyArray<string>): string => `"${path.join(" > ")}"`
@@ -191,6 +192,25 @@ const describe = (failure: ToolFailure): string =>
     : typeof failure.failure === "string"
       ? failure.failure
       : JSON.stringify(failure.failure)
+
+/**
+ * The run is suspended: tool calls wait for somebody's approval, and nobody here could give it. Nothing is lost: the
+ * `transcript` is plain JSON, holds what the other calls gave, and the run goes on from it, in another process too.
+ */
+export class ApprovalRequired extends Schema.TaggedError<ApprovalRequired>()("ApprovalRequired", {
+  path: Path,
+  step: Schema.Int,
+  /** What is to be decided, nested agents' requests included. */
+  requests: Schema.NonEmptyArray(Request),
+  spent: Spent,
+  /** The conversation so far, with what waits noted in it. */
+  transcript: Prompt.Prompt
+}) {
+  override get message(): string {
+    const waiting = this.requests.map(({ id, tool }) => `${tool} (${id})`).join(", ")
+    return `${at(this.path)} step ${this.step} waits for approval of ${waiting}. Resume it with run(Approvals.answer(error.transcript, { [id]: Approvals.approve })), or provide Approvals.layer to answer while it runs.`
+  }
+}
 
 /** The run took longer than `Runner.withTimeout` allows. Everything it had started was interrupted. */
 export class RunTimedOut extends Schema.TaggedError<RunTimedOut>()("RunTimedOut", {

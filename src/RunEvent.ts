@@ -11,7 +11,8 @@
  * decision := RouteTaken | RoundCompleted | PlanMade | HandedOff | StoppedEarly
  * step     := StepStarted model ( StepRetried model )* ToolCalled* tools* OutputRejected? StepCompleted
  * model    := ( ReasoningDelta | TextDelta )*
- * tools    := ToolProgress* ( ToolCompleted | ToolFailed )     one for each ToolCalled, in the order they end
+ * tools    := approval? ToolProgress* ( ToolCompleted | ToolFailed )   one for each ToolCalled, in the order they end
+ * approval := ApprovalRequested ApprovalAnswered
  * ```
  *
  * A run that fails or is interrupted stops anywhere in that order and goes to its terminal event at once. Events of
@@ -45,8 +46,19 @@ const inStep = {
 }
 const ofTool = { ...inStep, toolCallId: Schema.String, tool: Schema.String }
 
-/** What became of one tool call. `unknown`: it had begun and could not be waited for, so its effects may have happened. */
-export const ToolCallStatus = Schema.Literals(["completed", "failed", "interrupted", "not-started", "unknown"])
+/**
+ * What became of one tool call. `waiting`: for somebody's approval. `unknown`: it had begun and could not be waited for, so
+ * its effects may have happened.
+ */
+export const ToolCallStatus = Schema.Literals([
+  "completed",
+  "failed",
+  "denied",
+  "waiting",
+  "interrupted",
+  "not-started",
+  "unknown"
+])
 /** What became of one tool call. */
 export type ToolCallStatus = typeof ToolCallStatus.Type
 
@@ -103,6 +115,15 @@ export const TextDelta = Schema.TaggedStruct("TextDelta", { ...inStep, delta: Sc
 export const ReasoningDelta = Schema.TaggedStruct("ReasoningDelta", { ...inStep, delta: Schema.String })
 /** The model asked for a tool. */
 export const ToolCalled = Schema.TaggedStruct("ToolCalled", { ...ofTool, params: Schema.Json })
+/** Somebody is asked whether the tool may be called. */
+export const ApprovalRequested = Schema.TaggedStruct("ApprovalRequested", { ...ofTool, params: Schema.Json })
+/** The answer; `params` are arguments that whoever approved has put in place of the model's. */
+export const ApprovalAnswered = Schema.TaggedStruct("ApprovalAnswered", {
+  ...ofTool,
+  approved: Schema.Boolean,
+  reason: Schema.optionalKey(Schema.String),
+  params: Schema.optionalKey(Schema.Json)
+})
 /** A preliminary result of a running tool. */
 export const ToolProgress = Schema.TaggedStruct("ToolProgress", { ...ofTool, result: Schema.Json })
 /** A tool call ended well. */
@@ -194,6 +215,8 @@ export const RunEvent = Schema.Union([
   TextDelta,
   ReasoningDelta,
   ToolCalled,
+  ApprovalRequested,
+  ApprovalAnswered,
   ToolProgress,
   ToolCompleted,
   ToolFailed,

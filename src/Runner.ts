@@ -396,7 +396,9 @@ export const withRetry: {
         return Effect.retry(once, {
           times: options.times ?? (options.schedule === undefined ? 1 : undefined),
           schedule: options.schedule as Schedule.Schedule<unknown, E> | undefined,
-          while: options.while
+          // A run that waits for approval has not failed: what it has done is in its transcript.
+          while: (error: E) =>
+            Predicate.isTagged(error, "ApprovalRequired") ? false : (options.while?.(error) ?? true)
         }) as Effect.Effect<A, E, R>
       }),
     self.definition.encode

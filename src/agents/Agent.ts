@@ -33,6 +33,7 @@ export type Error =
   | RunError.ModelRefused
   | RunError.EmptyTurn
   | RunError.ToolError
+  | RunError.ApprovalRequired
   | RunError.InvalidTranscript
   | RunError.AsyncToolError
   | RunError.MissingSyncEdge

@@ -18,10 +18,13 @@ import * as Tracer from "effect/Tracer"
 import { type Any as AgentTool, CannotWait, failureToJson } from "../AgentTool.ts"
 import { toJson } from "../internal/json.ts"
 import type { RunState } from "../internal/RunState.ts"
+import type { Resumed, Waiting } from "../internal/suspension.ts"
 import * as Spans from "../internal/telemetry.ts"
-import { AsyncToolError, StuckSyncEdge, ToolError, type ToolFailure } from "../RunError.ts"
+import { ApprovalRequired, AsyncToolError, StuckSyncEdge, ToolError, type ToolFailure } from "../RunError.ts"
+import type { ToolCallReport } from "../RunEvent.ts"
 import { CurrentRun, type RunInfo } from "../services/CurrentRun.ts"
 import { CaptureContent } from "../services/Telemetry.ts"
+import * as Approval from "./approval.ts"
 import type { Call } from "./Collector.ts"
 import * as Transcript from "./transcript.ts"
 
@@ -31,15 +34,22 @@ export interface Tools {
   readonly toolkit: Toolkit.WithHandler<Record<string, Tool.Any>> | undefined
   readonly concurrency: number
   readonly timeout: Duration.Duration | undefined
+  /** The conversation up to the calls, for a tool that decides by it whether it needs approval. */
+  readonly messages: ReadonlyArray<Prompt.Message>
+  /** What was decided of calls before the run was resumed, by the id of the call. */
+  readonly resumed: ReadonlyMap<string, Resumed>
 }
 
 /** What became of one call, for the model and for `stopWhen`. */
-export interface Outcome {
+export interface Settled {
   readonly call: Call
   readonly result: Schema.Json
   readonly isFailure: boolean
   readonly part: Prompt.ToolResultPart
 }
+
+/** What became of one call, or what it waits for. */
+export type Outcome = Settled | { readonly call: Call; readonly waiting: Waiting }
 
 /** A failure that a tool reports, as opposed to a result. */
 class Failure {
@@ -52,6 +62,13 @@ class Failure {
     this.cause = cause
     this.result = result
     this.always = always
+  }
+}
+
+/** A call that was not approved. The model is told why, whatever the tool's failure mode. */
+class Denied extends Failure {
+  constructor(reason: string) {
+    super(undefined, { error: `denied: ${reason}` }, true)
   }
 }
 
@@ -122,7 +139,7 @@ export const executeAll = (
     )
   })
 
-type ToolStatus = "completed" | "failed" | "interrupted" | "not-started" | "unknown"
+type ToolStatus = ToolCallReport["status"]
 type Report = { status: ToolStatus }
 
 const of = (call: Call, step: number) => ({ step, toolCallId: call.id, tool: call.name })
@@ -147,14 +164,31 @@ const executeOne = (
       toolCallId: call.id,
       idempotencyKey: `${state.info.runId}/${step}/${call.id}`
     }
+    const resumed = tools.resumed.get(call.id)
+    const decided = yield* approve(call, tool, tools, state, step, resumed)
+    if (decided !== "allowed" && decided._tag === "Waiting") return suspend(call, report, decided.waiting)
     let ended = false
     const late: Array<ToolFailure> = []
     // A promise goes on after it was told to stop, so what it did by then cannot be known.
     const onPromise = () => {
       report.status = "unknown"
     }
-    const settled = yield* run(call, entry, tools, state, info, onPromise, () => ended).pipe(
+    const edited = decided !== "allowed" && decided._tag === "Approved" ? decided.params : undefined
+    const made = edited === undefined ? call : { ...call, params: edited }
+    const ran =
+      decided !== "allowed" && decided._tag === "Denied"
+        ? Effect.fail(new Denied(decided.reason))
+        : run(made, entry, tools, state, info, onPromise, () => ended)
+    const settled = yield* ran.pipe(
+      Effect.map((value) => (edited === undefined ? value : asEdited(value, edited))),
       Effect.provideService(CurrentRun, info),
+      (effect) =>
+        resumed?.suspended === undefined
+          ? effect
+          : Effect.provideService(effect, Approval.Resuming, {
+              parentId: state.info.runId,
+              prompt: resumed.suspended
+            }),
       (effect) => traced(call, tool, effect),
       Effect.onExit((exit) =>
         Effect.sync(() => {
@@ -181,18 +215,46 @@ const executeOne = (
       yield* state.emit({ _tag: "ToolCompleted", ...of(call, step), result, durationMs })
       return { call, result, isFailure: false, part }
     }
-    report.status = "failed"
     const failure = Cause.hasInterruptsOnly(settled.cause) ? brokenOff() : toFailure(Cause.squash(settled.cause))
+    const nested = failure.cause instanceof ApprovalRequired ? failure.cause : undefined
+    // Only an agent that is itself the tool can be resumed in its place; what is between would run anew.
+    if (nested?.path.length === state.info.path.length + 1 && entry !== undefined && "kind" in entry && entry.runner) {
+      return suspend(call, report, { requests: nested.requests, suspended: nested.transcript })
+    }
+    report.status = failure instanceof Denied ? "denied" : "failed"
     const part = Transcript.result(call, failure.result, true)
     results.set(call, part)
     // What cannot come on the sync edge is fatal whatever the tool's failure mode: the model cannot mend it.
     const waits = failure.cause instanceof CannotWait || failure.cause instanceof StuckSyncEdge
-    const fatal = waits || (tool?.failureMode === "error" && !failure.always)
+    const fatal = waits || nested !== undefined || (tool?.failureMode === "error" && !failure.always)
     if (fatal) failures.push(failureOf(call, failure))
     yield* state.emit({ _tag: "ToolFailed", ...of(call, step), result: failure.result, durationMs })
     if (fatal) return yield* Effect.fail(failure)
     return { call, result: failure.result, isFailure: true, part }
   })
+
+const suspend = (call: Call, report: Report, waiting: Waiting): Outcome => {
+  report.status = "waiting"
+  return { call, waiting }
+}
+
+const approve = (
+  call: Call,
+  tool: Tool.Any | undefined,
+  tools: Tools,
+  state: RunState,
+  step: number,
+  resumed: Resumed | undefined
+): Effect.Effect<Approval.Decided> =>
+  tool === undefined
+    ? Effect.succeed("allowed")
+    : Approval.decide(call, tool, (params) => codecsOf(tool).decode(params), tools.messages, state, step, resumed)
+
+/** The model is told what was really done, as it knows only its own arguments. */
+const asEdited = (value: Value, params: Schema.Json): Value => ({
+  result: { note: "whoever approved the call changed its arguments", arguments: params, result: value.result },
+  modelOutput: undefined
+})
 
 const brokenOff = (): Failure => {
   const error = "the tool was interrupted from within"

@@ -15,12 +15,15 @@ import * as Scheduler from "effect/Scheduler"
 import type * as Schedule from "effect/Schedule"
 import type * as Schema from "effect/Schema"
 import type { RunState } from "../internal/RunState.ts"
+import { note, type Resumed } from "../internal/suspension.ts"
 import * as Spans from "../internal/telemetry.ts"
+import { makeUsage } from "../internal/usage.ts"
 import * as RunError from "../RunError.ts"
 import { SyncBridge } from "../services/SyncBridge.ts"
 import { CaptureContent } from "../services/Telemetry.ts"
 import type { Any as ToolSource } from "../ToolSource.ts"
-import type { Turn } from "./Collector.ts"
+import { Resuming } from "./approval.ts"
+import type { Call, Turn } from "./Collector.ts"
 import { executeAll, type Outcome, type Tools } from "./executeTool.ts"
 import * as ModelCall from "./modelCall.ts"
 import type { OutputSpec } from "./output.ts"
@@ -74,6 +77,11 @@ export interface Plan {
 /** What a finished step leads to. */
 type Next = { readonly done: false } | { readonly done: true; readonly output: unknown }
 const goOn: Next = { done: false }
+const noUsage = makeUsage({
+  inputTokens: { uncached: undefined, total: undefined, cacheRead: undefined, cacheWrite: undefined },
+  outputTokens: { total: undefined, text: undefined, reasoning: undefined }
+})
+const nothingResumed: ReadonlyMap<string, Resumed> = new Map()
 
 /** Runs the loop for one input. Its errors and services are those of the plan. */
 export const run = (
@@ -142,8 +150,12 @@ class Loop {
     return Effect.gen(function* () {
       const plan = self.#plan
       yield* self.#assertEdge()
-      self.#messages = yield* Transcript.normalise(input, self.#state.info.path)
+      const resuming = yield* Resuming
+      const isOurs = resuming !== undefined && resuming.parentId === self.#state.parent?.info.runId
+      const { messages, open } = yield* Transcript.normalise(isOurs ? resuming.prompt : input, self.#state.info.path)
+      self.#messages = messages
       yield* self.#prepare(input)
+      if (open !== undefined && (yield* self.#resume(open)).done) return undefined
       // Repair rounds come on top: they do no work of their own.
       while (self.#step < plan.maxSteps + self.#repairs) {
         const next = yield* self.#takeStep(self.#toolChoice())
@@ -190,7 +202,9 @@ class Loop {
         byName: plan.tools.byName,
         toolkit: toolkit === undefined ? undefined : Effect.isEffect(toolkit) ? yield* toolkit : toolkit,
         concurrency: plan.toolConcurrency,
-        timeout: plan.toolTimeout
+        timeout: plan.toolTimeout,
+        messages: [],
+        resumed: nothingResumed
       }
     })
   }
@@ -264,7 +278,7 @@ class Loop {
     }
     if (calls.length > 0) {
       if (finishReason === "length") return this.#refuseCutCalls(turn, step)
-      if (!this.#closed) return this.#runTools(turn, step)
+      if (!this.#closed) return this.#execute(calls, text, step, (results) => results)
       this.#refuseCalls(turn, step, "tools cannot be called any more; answer with what you have")
       return Effect.succeed(goOn)
     }
@@ -277,23 +291,60 @@ class Loop {
     return Effect.succeed({ done: true, output: text })
   }
 
-  #runTools(turn: Turn, step: number): Effect.Effect<Next, RunError.ToolError | RunError.AsyncToolError> {
-    return Effect.map(
-      executeAll(turn.calls, this.#tools!, this.#state, step, (results) => {
+  /** Makes the calls that a suspended run was waiting to make: the rest of its last step. */
+  #resume(open: Transcript.Open): Effect.Effect<Next, unknown, unknown> {
+    return Effect.gen({ self: this }, function* () {
+      const step = ++this.#step
+      this.#state.addStep()
+      yield* this.#state.emit({ _tag: "StepStarted", step })
+      if (this.#plan.sources.length > 0) yield* this.#askSources()
+      const calls = open.calls.filter((call) => !open.results.has(call.id))
+      const inOrder = (results: ReadonlyArray<Prompt.ToolResultPart>) =>
+        open.calls.flatMap((call) => open.results.get(call.id) ?? results.find(({ id }) => id === call.id) ?? [])
+      this.#tools = { ...this.#tools!, resumed: open.resumed }
+      const next = yield* this.#execute(calls, "", step, inOrder)
+      this.#tools = { ...this.#tools, resumed: nothingResumed }
+      yield* this.#state.emit({ _tag: "StepCompleted", step, finishReason: "tool-calls", usage: noUsage })
+      return next
+    })
+  }
+
+  #execute(
+    calls: ReadonlyArray<Call>,
+    text: string,
+    step: number,
+    inOrder: (results: ReadonlyArray<Prompt.ToolResultPart>) => ReadonlyArray<Prompt.ToolResultPart>
+  ): Effect.Effect<Next, RunError.ToolError | RunError.AsyncToolError | RunError.ApprovalRequired> {
+    return Effect.flatMap(
+      executeAll(calls, { ...this.#tools!, messages: [...this.#messages] }, this.#state, step, (results) => {
         // What is known of a step that fails is not lost to whoever goes on from there.
-        this.#messages.push(Prompt.toolMessage({ content: results }))
+        this.#messages.push(Prompt.toolMessage({ content: inOrder(results) }))
         return this.#transcript()
       }),
-      (outcomes) => this.#answer(outcomes, turn, step)
+      (outcomes) => this.#answer(outcomes, text, step, inOrder)
     )
   }
 
-  #answer(outcomes: ReadonlyArray<Outcome>, turn: Turn, step: number): Next {
-    this.#messages.push(Prompt.toolMessage({ content: outcomes.map((outcome) => outcome.part) }))
+  #answer(
+    outcomes: ReadonlyArray<Outcome>,
+    text: string,
+    step: number,
+    inOrder: (results: ReadonlyArray<Prompt.ToolResultPart>) => ReadonlyArray<Prompt.ToolResultPart>
+  ): Effect.Effect<Next, RunError.ApprovalRequired> {
+    const settled = outcomes.filter((outcome) => "part" in outcome)
+    const waiting = outcomes.filter((outcome) => "waiting" in outcome)
+    const content = inOrder(settled.map(({ part }) => part))
+    if (waiting.length > 0) this.#messages = [...note(this.#messages, waiting)]
+    if (content.length > 0) this.#messages.push(Prompt.toolMessage({ content }))
+    if (waiting.length > 0) {
+      const [first, ...others] = waiting.flatMap((outcome) => outcome.waiting.requests)
+      const requests = [first!, ...others] as const
+      return Effect.fail(new RunError.ApprovalRequired({ ...this.#failure(), step, requests }))
+    }
     this.#last = {
       step,
-      text: turn.text,
-      toolCalls: outcomes.map(({ call, result, isFailure }) => ({
+      text,
+      toolCalls: settled.map(({ call, result, isFailure }) => ({
         id: call.id,
         tool: call.name,
         params: call.params,
@@ -302,7 +353,7 @@ class Loop {
       }))
     }
     // Whoever takes the conversation over gives the answer.
-    return this.#state.handedOver ? { done: true, output: undefined } : goOn
+    return Effect.succeed(this.#state.handedOver ? { done: true, output: undefined } : goOn)
   }
 
   /** Calls of an answer that was cut off are not run: their arguments may be incomplete. */

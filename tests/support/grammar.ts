@@ -59,11 +59,13 @@ const checkRun = (events: ReadonlyArray<Event>, fail: (event: Event | undefined,
         phase = "tools"
         calls.set(event.toolCallId, false)
         break
+      case "ApprovalRequested":
+      case "ApprovalAnswered":
       case "ToolProgress":
       case "ToolCompleted":
       case "ToolFailed":
         if (calls.get(event.toolCallId) !== false) fail(event, "no such running call")
-        if (event._tag !== "ToolProgress") calls.set(event.toolCallId, true)
+        if (event._tag === "ToolCompleted" || event._tag === "ToolFailed") calls.set(event.toolCallId, true)
         break
       case "OutputRejected":
         if (phase !== "model") fail(event, "rejected outside of an answer")

@@ -1,0 +1,202 @@
+/** Walks the files below a directory and looks for text in them, a little at a time. It touches `Rooted` only. */
+import * as Effect from "effect/Effect"
+import * as Glob from "effect/Glob"
+import { RE2JS } from "re2js"
+import { FileToolError, type Rooted, toError } from "./rooted.ts"
+
+/** How far a walk goes, and what it leaves out. */
+export interface Limits {
+  readonly ignore: ReadonlySet<string>
+  readonly maxFileBytes: number
+}
+
+/** One thing found on the way: a file, a directory, or what is neither. */
+export interface Found {
+  readonly path: string
+  readonly type: "file" | "directory" | "link" | "other"
+}
+
+/** How many entries one walk looks at, and how deep it goes. */
+const maxVisited = 50_000
+const maxDepth = 64
+/** How many bytes one search reads. */
+const maxScanned = 64 * 1024 * 1024
+/** How many steps of a walk are taken before others have their turn. */
+const atOnce = 32
+
+/**
+ * Goes through what is below `start`, in order, links told and not followed, until `visit` says to stop. False when it
+ * did not come to the end.
+ */
+export const walk = (
+  rooted: Rooted,
+  start: string,
+  { ignore }: Limits,
+  recursive: boolean,
+  visit: (found: Found) => boolean
+): Effect.Effect<boolean, FileToolError> => {
+  const base = start.replace(/\/+$/, "")
+  const join = (above: string, name: string) => (above === "" || above === "." ? name : `${above}/${name}`)
+  const waiting: Array<readonly [directory: string, depth: number]> = [[base === "" ? "." : base, 0]]
+  let visited = 0
+  let complete = true
+  const step = (): boolean => {
+    const [directory, depth] = waiting.pop()!
+    let entries
+    try {
+      entries = rooted.list(directory, maxVisited - visited)
+    } catch (error) {
+      // What cannot be looked into is left out; the start itself must be there.
+      if (depth === 0) throw error
+      return true
+    }
+    visited += entries.length
+    if (visited >= maxVisited) complete = false
+    const below: Array<readonly [string, number]> = []
+    for (const entry of entries) {
+      if (ignore.has(entry.name)) continue
+      const path = join(directory, entry.name)
+      const type = entry.isFile()
+        ? "file"
+        : entry.isDirectory()
+          ? "directory"
+          : entry.isSymbolicLink()
+            ? "link"
+            : "other"
+      if (!visit({ path, type })) {
+        complete = false
+        return false
+      }
+      if (type === "directory" && recursive) {
+        if (depth < maxDepth) below.push([path, depth + 1])
+        else complete = false
+      }
+    }
+    waiting.push(...below.reverse())
+    return complete || visited < maxVisited
+  }
+  return inTurns(start, () => waiting.length > 0 && step()).pipe(Effect.map(() => complete))
+}
+
+/** Takes steps until one says it was the last, and lets others have their turn now and then. */
+const inTurns = (given: string, step: () => boolean): Effect.Effect<void, FileToolError> => {
+  let more = true
+  const some = Effect.try({
+    try: () => {
+      for (let n = 0; n < atOnce && more; n++) more = step()
+    },
+    catch: (cause) => toError(given, cause)
+  })
+  return Effect.whileLoop({ while: () => more, body: () => Effect.andThen(some, Effect.yieldNow), step: () => {} })
+}
+
+/** Tells whether a path fits a glob: without a slash it is the name that has to fit. */
+export const matcher = (pattern: string | undefined): ((path: string) => boolean) => {
+  if (pattern === undefined || pattern === "") return () => true
+  const glob = Glob.make(pattern)
+  return pattern.includes("/")
+    ? (path) => Glob.match(glob, path)
+    : (path) => Glob.match(glob, path.slice(path.lastIndexOf("/") + 1))
+}
+
+/** What is searched for. */
+export interface Query {
+  readonly text: string
+  readonly regex: boolean
+  readonly ignoreCase: boolean
+}
+
+/** One line that fits. */
+export interface Match {
+  readonly path: string
+  /** Counted from 1. */
+  readonly line: number
+  readonly text: string
+}
+
+/** How much of a long line is shown. */
+const maxShown = 300
+
+/**
+ * Where a line fits the query: an index, or -1. Expressions are RE2's: their time grows with the length of the line and
+ * never explodes.
+ */
+const finder = (query: Query): ((line: string) => number) => {
+  if (!query.regex) {
+    const text = query.ignoreCase ? query.text.toLowerCase() : query.text
+    return (line) => (query.ignoreCase ? line.toLowerCase() : line).indexOf(text)
+  }
+  let compiled: RE2JS
+  try {
+    compiled = RE2JS.compile(query.text, query.ignoreCase ? RE2JS.CASE_INSENSITIVE : 0)
+  } catch (cause) {
+    const detail = `it is no regular expression that can be used (RE2 syntax): ${cause instanceof Error ? cause.message : ""}`
+    throw new FileToolError({ path: query.text, reason: "Pattern", detail })
+  }
+  return (line) => {
+    const match = compiled.matcher(line)
+    return match.find() ? match.start() : -1
+  }
+}
+
+/** The text of a file, or `undefined` for what is no text: null bytes, or not UTF-8. */
+export const textOf = (bytes: Uint8Array): string | undefined => {
+  if (bytes.subarray(0, 8192).includes(0)) return undefined
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes)
+  } catch {
+    return undefined
+  }
+}
+
+/** Looks for lines in text files that are not too large. `complete` is false when there is or may be more. */
+export const search = (
+  rooted: Rooted,
+  start: string,
+  query: Query,
+  pattern: string | undefined,
+  max: number,
+  limits: Limits
+): Effect.Effect<{ readonly matches: ReadonlyArray<Match>; readonly complete: boolean }, FileToolError> =>
+  Effect.gen(function* () {
+    const find = yield* Effect.try({ try: () => finder(query), catch: (cause) => toError(query.text, cause) })
+    const fits = matcher(pattern)
+    const files: Array<string> = []
+    let complete = yield* walk(rooted, start, limits, true, ({ path, type }) => {
+      if (type === "file" && fits(path)) files.push(path)
+      return true
+    })
+    const matches: Array<Match> = []
+    let scanned = 0
+    const inFile = (path: string) => {
+      let bytes
+      try {
+        bytes = rooted.read(path, limits.maxFileBytes).bytes
+      } catch {
+        // It went away, or may not be read.
+        return
+      }
+      const text = bytes === undefined ? undefined : textOf(bytes)
+      if (text === undefined) return
+      scanned += text.length
+      const lines = text.split("\n")
+      for (let n = 0; n < lines.length && matches.length < max; n++) {
+        const line = lines[n]!
+        const at = find(line)
+        if (at >= 0) matches.push({ path, line: n + 1, text: shown(line, at) })
+      }
+    }
+    let next = 0
+    yield* inTurns(start, () => {
+      if (next < files.length && (matches.length >= max || scanned >= maxScanned)) complete = false
+      else if (next < files.length) inFile(files[next++]!)
+      return complete && next < files.length
+    })
+    return { matches, complete: complete && matches.length < max }
+  })
+
+const shown = (line: string, at: number): string => {
+  if (line.length <= maxShown) return line.trimEnd()
+  const from = Math.max(0, Math.min(at - 60, line.length - maxShown))
+  return `${from > 0 ? "..." : ""}${line.slice(from, from + maxShown)}${from + maxShown < line.length ? "..." : ""}`
+}

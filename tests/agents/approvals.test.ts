@@ -93,7 +93,8 @@ describe("an approver", () => {
         const strict = Agent.make("strict", {
           tools: [
             AgentTool.fromFunction({
-              ...{ name: "pay", description: "Pays" },
+              name: "pay",
+              description: "Pays",
               needsApproval: true,
               failureMode: "error",
               execute: () => paid.push(1)

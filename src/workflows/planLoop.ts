@@ -5,7 +5,6 @@
 import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
 import * as Semaphore from "effect/Semaphore"
 import { toJson } from "../internal/json.ts"
@@ -247,19 +246,20 @@ class Loop {
     const by = workers === undefined ? executor! : workers.get(step.worker!)!
     const isRunner = Runner.isRunner(by)
     const runner: AnyRunner = isRunner
-      ? Runner.named(by, step.id)
+      ? by
       : Runner.make(step.id, {
           run: () => by({ goal: this.#goal, step, results: outputsOf(inputs), round } as never) as Program
         })
-    const input = isRunner ? Text.after(this.#goal, Text.stepText(step, inputs)) : undefined
-    // A step that ends well while it is being interrupted has been done all the same, and is not done again.
-    return Effect.onExit(runner.run(input as never), (exit) =>
-      Effect.sync(() => {
-        if (Exit.isFailure(exit)) return
-        const encoded = runner.definition.encode(exit.value)
-        this.#done.set(step.id, { step, output: exit.value, encoded, inputs })
-      })
-    )
+    const { body, encode } = runner.definition
+    const noting = Runner.fromDefinition(step.id, runner.description, {
+      ...runner.definition,
+      // Within the run: once it tells that it has completed, it is done, whatever interrupts it then.
+      body: (input: never, state) =>
+        Effect.tap(body(input, state), (output) =>
+          Effect.sync(() => this.#done.set(step.id, { step, output, encoded: encode(output), inputs }))
+        )
+    })
+    return noting.run((isRunner ? Text.after(this.#goal, Text.stepText(step, inputs)) : undefined) as never)
   }
 
   #judge(

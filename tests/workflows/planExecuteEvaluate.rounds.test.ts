@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Schema } from "effect"
+import { Effect, Fiber, Schema } from "effect"
+import { TestClock } from "effect/testing"
 import { PlanExecuteEvaluate, Runner } from "troupe"
 import { collect } from "../support/grammar.ts"
 import { Broken, echo, failureOf, fixed, type Given, paths, planning, planOf, step } from "../support/plans.ts"
@@ -193,23 +194,28 @@ describe("planning anew", () => {
     })
   )
 
-  it.effect("keeps what a step gave that could not be interrupted any more", () =>
+  it.effect("keeps what a step gave that is still telling it when another fails", () =>
     Effect.gen(function* () {
       const ran: Array<string> = []
-      const { planner } = planning(planOf(step("paid"), step("bad")), planOf(step("paid"), step("good", ["paid"])))
+      const { planner } = planning(planOf(step("quick"), step("bad")), planOf(step("quick"), step("good", ["quick"])))
       const work = PlanExecuteEvaluate.make("work", {
         planner,
         executor: (task) =>
           Effect.suspend(() => {
             ran.push(task.step.id)
-            if (task.step.id === "bad") return Effect.fail(new Broken({ what: "bad" }))
-            return task.step.id === "paid"
-              ? Effect.uninterruptible(Effect.andThen(Effect.yieldNow, echo(task)))
+            return task.step.id === "bad"
+              ? Effect.andThen(Effect.sleep(10), Effect.fail(new Broken({ what: "bad" })))
               : echo(task)
           })
-      })
-      assert.deepStrictEqual(yield* work.run("go"), { good: "good(paid())" })
-      assert.deepStrictEqual(ran, ["paid", "bad", "good"])
+      }).pipe(
+        Runner.onEvent((event) =>
+          event._tag === "RunCompleted" && event.path.at(-1) === "quick" ? Effect.sleep(20) : Effect.void
+        )
+      )
+      const fiber = yield* Effect.forkChild(work.run("go"))
+      yield* TestClock.adjust(20)
+      assert.deepStrictEqual(yield* Fiber.join(fiber), { good: "good(quick())" })
+      assert.deepStrictEqual(ran, ["quick", "bad", "good"])
     })
   )
 

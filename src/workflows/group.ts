@@ -124,6 +124,10 @@ class Group {
   #succeeded = 0
   #failed = 0
   #done = 0
+  /** A branch has failed while it was being interrupted. */
+  #failedLate = false
+  /** Branches that have failed by being interrupted, and nothing else. */
+  readonly #interrupted = new Set<number>()
 
   constructor(entries: ReadonlyArray<Entry>, settings: Settings) {
     this.#entries = entries
@@ -140,7 +144,10 @@ class Group {
       concurrency,
       discard: true
     })
-    const over = this.#settles ? all : Effect.raceFirst(all, Deferred.await(decided))
+    // A race forgets what fails while it is interrupted from outside; what settles hands it on itself.
+    const over = this.#settles
+      ? all
+      : Effect.onInterrupt(Effect.raceFirst(all, Deferred.await(decided)), () => this.#failInterrupted())
     return Effect.flatMap(over, () =>
       this.#settles || this.#isReached ? Effect.succeed(this.#outputs()) : this.#fail()
     )
@@ -159,7 +166,7 @@ class Group {
   }
 
   #branch([key, work]: Entry, index: number, decided: Deferred.Deferred<void>): Effect.Effect<unknown, never, unknown> {
-    return Effect.exit(
+    const begun = Effect.exit(
       Effect.onExit(work, (exit) => {
         const wasDecided = this.#isDecided
         const status = this.#note(key, index, exit, wasDecided)
@@ -175,6 +182,8 @@ class Group {
         })
       })
     )
+    // The interruption of a group that is decided comes a moment later, in which the next branch must not begin.
+    return Effect.suspend(() => (this.#isDecided ? Effect.void : begun))
   }
 
   #note(
@@ -193,6 +202,8 @@ class Group {
     const interrupted = Cause.hasInterruptsOnly(exit.cause)
     if (interrupted && wasDecided) return "interrupted"
     const errors = errorsOf(exit.cause)
+    if (interrupted) this.#interrupted.add(index)
+    else if (Cause.hasInterrupts(exit.cause)) this.#failedLate = true
     for (const error of errors) this.#failures.push({ branch, error })
     this.#failed++
     this.#outcomes[index] = this.#settles ? { _tag: "output", value: Result.fail(errors[0]) } : failedOutcome
@@ -204,6 +215,17 @@ class Group {
       const outcome = this.#outcomes[index]
       return outcome?._tag === "output" ? [[key, outcome.value] as const] : []
     })
+  }
+
+  /** What the group fails with besides being interrupted: what it had failed with, or failed with meanwhile. */
+  #failInterrupted(): Effect.Effect<void, ParallelError<unknown>> {
+    // Who was only interrupted was so from outside: that is no failure of its own.
+    const own = this.#failed - this.#interrupted.size
+    if (!this.#failedLate && own <= this.#entries.length - this.#needed) return Effect.void
+    for (const index of this.#interrupted) this.#outcomes[index] = undefined
+    const names = new Set([...this.#interrupted].map((index) => this.#entries[index]![0]))
+    this.#failures.splice(0, Infinity, ...this.#failures.filter(({ branch }) => !names.has(branch)))
+    return this.#fail()
   }
 
   #fail(): Effect.Effect<never, ParallelError<unknown>> {

@@ -46,12 +46,67 @@ describe("a parallel of an array", () => {
   )
 })
 
+describe("a parallel that is decided or interrupted", () => {
+  it.effect("begins no other branch once it is decided", () =>
+    Effect.gen(function* () {
+      const begun: Array<string> = []
+      const branch = (name: string, outcome: Effect.Effect<string, string>) =>
+        Runner.make(name, {
+          run: (_input: string) =>
+            Effect.andThen(
+              Effect.sync(() => begun.push(name)),
+              outcome
+            )
+        })
+      const [fails, succeeds, next] = [
+        branch("fails", Effect.fail("no")),
+        branch("succeeds", Effect.succeed("yes")),
+        branch("next", Effect.succeed("next"))
+      ]
+      const error = yield* Effect.flip(Parallel.make("one by one", { fails, next }, { concurrency: 1 }).run("go"))
+      assert.deepStrictEqual(error.interrupted, ["next"])
+      assert.strictEqual(yield* Parallel.make("race", { succeeds, next }, { mode: Parallel.race }).run("go"), "yes")
+      assert.deepStrictEqual(begun, ["fails", "succeeds"])
+    })
+  )
+
+  it.effect("loses nothing that fails while it is interrupted from outside, to any depth", () =>
+    Effect.gen(function* () {
+      const spiteful = Runner.make("spiteful", {
+        run: (_input: string) => Effect.onInterrupt(Effect.never, () => Effect.die(new Error("and another thing")))
+      })
+      const waiting = Runner.make("waiting", { run: (_input: string) => Effect.never })
+      const bad = Runner.make("bad", { run: (_input: string) => Effect.fail("tolerated") })
+      const boom = Runner.make("boom", {
+        run: (_input: string) => Effect.andThen(Effect.sleep(10), Effect.fail("boom"))
+      })
+      const quiet = Parallel.make("quiet", { bad, waiting }, { mode: Parallel.race })
+      const inner = Parallel.make("inner", { waiting, spiteful })
+      const middle = Parallel.make("middle", { inner, waiting }, { mode: Parallel.quorum(1) })
+      const outer = Parallel.make("outer", { quiet, middle, boom })
+      const fiber = yield* Effect.forkChild(Effect.flip(outer.run("go")))
+      yield* TestClock.adjust(10)
+      const error = yield* Fiber.join(fiber)
+      assert.deepStrictEqual(
+        error.failures.map(({ branch }) => branch),
+        ["boom", "middle"]
+      )
+      assert.deepStrictEqual(error.interrupted, ["quiet"])
+      const nested = error.failures[1]?.error
+      if (!(nested instanceof Parallel.ParallelError)) return assert.fail(String(nested))
+      assert.deepStrictEqual([nested.name, nested.interrupted], ["middle", ["waiting"]])
+      assert.include(nested.message, "and another thing")
+      return undefined
+    })
+  )
+})
+
 describe("what a parallel tells", () => {
   it.effect("has one item for each branch as it ends, under the branch's name", () =>
     Effect.gen(function* () {
       const agent = Agent.make("agent", {})
       const never = Runner.make("never", { run: (_input: string) => Effect.never })
-      const one = Parallel.make("one", { agent, never }, { mode: Parallel.race })
+      const one = Parallel.make("one", { never, agent }, { mode: Parallel.race })
       const { events } = yield* collect(one, "go")
       assert.deepStrictEqual(
         events.flatMap((event) =>

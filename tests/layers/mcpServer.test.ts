@@ -341,6 +341,18 @@ describe("a process on stdio", () => {
     }
   })
 
+  it("ends when nobody reads its output any more, without a stack trace", async () => {
+    const { child, send, stderr } = start()
+    const ended = once(child, "close")
+    send(calls(1, "echo", "hang there"))
+    await model.until(() => model.of("hang there").length === 1)
+    child.stdout.destroy()
+    send(calls(2, "length", "written to nobody"))
+    assert.deepStrictEqual(await ended, [0, null])
+    await model.until(() => model.of("hang there").every((one) => one.aborted))
+    assert.notInclude(stderr(), "EPIPE")
+  })
+
   it("interrupts its runs and ends when it is told to terminate", async () => {
     const { child, send } = start()
     const ended = once(child, "close")

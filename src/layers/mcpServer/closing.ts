@@ -1,6 +1,7 @@
 /** The end of a server, as its calls see it: they are interrupted first, so that each can still be answered. */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import type * as McpSchema from "effect/ai/McpSchema"
 import { errorResult } from "./tool.ts"
 
@@ -8,6 +9,8 @@ import { errorResult } from "./tool.ts"
 export interface Closing {
   /** Begins the end. */
   readonly close: Effect.Effect<void>
+  /** The same, for a callback. */
+  readonly closeUnsafe: () => void
   /** Waits for it. */
   readonly closed: Effect.Effect<void>
   /** A call that is interrupted when the end begins, and says so. */
@@ -19,6 +22,9 @@ export interface Closing {
 /** The end of one server. */
 export const make: Effect.Effect<Closing> = Effect.map(Deferred.make<void>(), (deferred) => ({
   close: Effect.asVoid(Deferred.succeed(deferred, undefined)),
+  closeUnsafe: () => {
+    Deferred.doneUnsafe(deferred, Exit.void)
+  },
   closed: Deferred.await(deferred),
   guard: (call) =>
     Effect.raceFirst(call, Effect.as(Deferred.await(deferred), errorResult("The server ended before the run did.")))

@@ -28,6 +28,11 @@ export const serveStdio = <E, R>(
     const server = McpServer.layerStdio({ ...info, protocols, registrations }).pipe(
       Layer.provide(Layer.succeed(Stdio.Stdio, stdio(write, closing)))
     ) as unknown as Layer.Layer<McpServer.McpServer, never, Exclude<R, McpServer.McpServer>>
+    yield* Effect.acquireRelease(
+      Effect.sync(() => process.stdin.ref?.()),
+      // An input that is still open must not keep the process alive. (A file as input has no such methods.)
+      () => Effect.sync(() => process.stdin.unref?.())
+    )
     // The transport interrupts the fiber that has built it when it ends, so it gets one of its own.
     const fiber = yield* Effect.forkScoped(Layer.launch(server))
     yield* Effect.forkScoped(
@@ -36,20 +41,20 @@ export const serveStdio = <E, R>(
     return Effect.asVoid(Fiber.await(fiber))
   })
 
-type Write = (chunk: Uint8Array, done: () => void) => void
+type Write = (chunk: Uint8Array, done: (error?: Error | null) => void) => void
+
+/** A client that is gone must not end the process with a stack trace, however late that is noticed: it stays. */
+const gone = () => {}
 
 const divert = (): { readonly write: Write; readonly restore: () => void } => {
   const { stderr, stdout } = process
   const original = stdout.write
   stdout.write = stderr.write.bind(stderr)
-  const ignore = () => {}
-  // A client that is gone must not end the process with a stack trace; its end is seen on standard input.
-  stdout.on("error", ignore)
+  if (!stdout.listeners("error").includes(gone)) stdout.on("error", gone)
   return {
     write: (chunk, done) => original.call(stdout, chunk, undefined, done),
     restore: () => {
       stdout.write = original
-      stdout.off("error", ignore)
     }
   }
 }
@@ -92,7 +97,12 @@ const stdio = (write: Write, closing: Closing): Stdio.Stdio =>
       NodeSink.fromWritable({
         evaluate: () =>
           new Writable({
-            write: (chunk: Uint8Array, _encoding, done) => write(chunk, done)
+            write: (chunk: Uint8Array, _encoding, done) =>
+              write(chunk, (error) => {
+                // Nobody reads: it is the same end as that of standard input.
+                if (error !== undefined && error !== null) closing.closeUnsafe()
+                done()
+              })
           }),
         onError: (cause) => systemError({ module: "Stdio", method: "stdout", _tag: "Unknown", cause }),
         endOnDone: false

@@ -45,8 +45,8 @@ export type StreamError<E, M extends StreamMode> = M extends Parallel.Settle ? n
  *
  * Mode `failFast`: the first failure interrupts all others, and the stream fails with `ParallelError`, whose branches are
  * indices; outputs that were not read by then are lost. Mode `settle`: every item gives a `Result`. What the inputs fail
- * with, the stream fails with too; in mode `settle` after what had begun. Throws `InvalidDefinition` for a concurrency
- * that is no whole number from 1.
+ * with, the stream fails with too; in mode `settle` after what had begun. What fails while it is interrupted stands beside
+ * what it was interrupted by, in one cause. Throws `InvalidDefinition` for a concurrency that is no whole number from 1.
  *
  * @example
  * import { Stream } from "effect"

@@ -43,7 +43,7 @@ export const make = <I, A, E, R, E2, R2>(
     Effect.gen(function* () {
       const window = new Window<I, A, E, R, E2>(work, settings)
       // Registered before anything is begun, so that there is no moment to leave it running.
-      yield* Effect.addFinalizer(() => window.close)
+      yield* Effect.addFinalizer((exit) => window.close(exit))
       yield* window.begin(inputs)
       return Stream.fromPull(Effect.succeed(window.pull))
     })
@@ -64,6 +64,8 @@ class Window<I, A, E, R, E2> {
   #read = 0
   #done = 0
   #stopped = false
+  /** Whether the reader has been told of the failures. */
+  #told = false
   /** Open while an input may be pulled. */
   readonly #room = Latch.makeUnsafe(true)
   /** Opened when something has changed for the reader. */
@@ -156,7 +158,10 @@ class Window<I, A, E, R, E2> {
   readonly pull: Pull.Pull<readonly [unknown], ParallelError<E> | E2> = Effect.suspend(() => {
     this.#news.closeUnsafe()
     if (this.#stopped) {
-      if (this.#isOver) return Effect.failCause(this.#failure())
+      if (this.#isOver) {
+        this.#told = true
+        return Effect.failCause(this.#failure())
+      }
     } else {
       const index = this.#settings.ordered ? this.#read : this.#ready.keys().next().value
       if (index !== undefined && this.#ready.has(index)) {
@@ -185,12 +190,22 @@ class Window<I, A, E, R, E2> {
     return this.#failures.length === 0 ? cause : Cause.combine<E2 | ParallelError<E>, never>(cause, ofItems as never)
   }
 
-  /** Interrupts what is left, and waits for it. */
-  readonly close: Effect.Effect<void> = Effect.suspend(() => {
-    this.#interrupt()
-    const left = [...this.#running.values()]
-    return Effect.asVoid(Fiber.awaitAll(this.#pulling === undefined ? left : [this.#pulling, ...left]))
-  })
+  /**
+   * Interrupts what is left, and waits for it. What failed meanwhile stands beside what the reader was stopped by; a reader
+   * that has enough does not care.
+   */
+  close(exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.#interrupt()
+      const left = [...this.#running.values()]
+      const over = Fiber.awaitAll(this.#pulling === undefined ? left : [this.#pulling, ...left])
+      if (Exit.isSuccess(exit) || this.#told || this.#settings.settles) return Effect.asVoid(over)
+      // Finalizers have no error of their own; the stream has this one.
+      return Effect.flatMap(over, () =>
+        this.#failures.length === 0 ? Effect.void : Effect.failCause(this.#failure() as Cause.Cause<never>)
+      )
+    })
+  }
 }
 
 const resultOf = <A, E>(exit: Exit.Exit<A, E>): Result.Result<A, E | BranchDefect> =>

@@ -332,6 +332,34 @@ describe("a spawned run", () => {
   )
 })
 
+describe("a spawned run whose scope is longer than the run above it", () => {
+  it.effect("lives as long as the scope, and is heard no more after the end of the run above", () =>
+    Effect.gen(function* () {
+      const { runner, seen } = counted(1000)
+      const told: Array<RunEvent.RunEvent> = []
+      const parent = Runner.make("parent", { run: (n: number) => Gather.spawn(runner, n) }).pipe(
+        Runner.onEvent((event) => Effect.sync(() => void told.push(event)))
+      )
+      const scope = yield* Scope.make()
+      yield* Scope.provide(parent.run(1), scope)
+      yield* TestClock.adjust(1)
+      assert.strictEqual(seen.now, 1)
+      const closing = yield* Effect.forkChild(Scope.close(scope, Exit.void))
+      yield* TestClock.adjust(1)
+      yield* Fiber.join(closing)
+      assert.deepStrictEqual([seen.now, seen.interrupted], [0, [1]])
+      assert.deepStrictEqual(
+        told.map(({ _tag, path }) => [_tag, path.join(">")]),
+        [
+          ["RunStarted", "parent"],
+          ["RunStarted", "parent>counted"],
+          ["RunCompleted", "parent"]
+        ]
+      )
+    })
+  )
+})
+
 describe("on the sync edge", () => {
   const sync = <A, E>(effect: Effect.Effect<A, E>) => Effect.runSyncExit(Effect.provide(effect, SyncEdge.layer))
 

@@ -1,10 +1,11 @@
 import { execFileSync } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Fiber, Option, Result, Stream } from "effect"
+import { Cause, Deferred, Effect, Exit, Fiber, Option, Result, Schema, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { Gather, Parallel, RunError, Runner } from "troupe"
-import { collect } from "../support/grammar.ts"
+import type { RunEvent } from "troupe"
+import { checkGrammar, collect } from "../support/grammar.ts"
 import { counted, errorOf, items, live, outputOf, worker } from "../support/runners.ts"
 
 const numbers = (inputs: Stream.Stream<number>) => inputs
@@ -113,7 +114,7 @@ describe("a stream", () => {
                 : Effect.never.pipe(
                     Effect.onInterrupt(() =>
                       n === 3
-                        ? Effect.die(new Error("and another thing"))
+                        ? Effect.andThen(Effect.sleep(10), Effect.die(new Error("and another thing")))
                         : Effect.andThen(
                             Effect.sleep(20),
                             Effect.sync(() => log.push(n))
@@ -124,10 +125,13 @@ describe("a stream", () => {
         const inputs = Stream.range(0, 100).pipe(Stream.ensuring(Effect.sync(() => (closed = true))))
         const got: Array<number> = []
         const error = yield* Gather.stream(runner, inputs, { concurrency: 4, ordered }).pipe(
+          // What the reader does about it begins when everything is over.
+          Stream.tapError(() => Effect.sync(() => log.push(-1))),
           Stream.runForEach((n) => Effect.sync(() => void got.push(n))),
           Effect.flip,
           live
         )
+        assert.strictEqual(log.pop(), -1)
         assert.deepStrictEqual([error._tag, error.name, got, closed], ["ParallelError", "runner", [0], true])
         assert.deepStrictEqual(
           error.failures.map(({ branch }) => branch),
@@ -200,6 +204,55 @@ describe("a stream", () => {
         live
       )
       assert.deepStrictEqual([error, got], ["no more", [Result.succeed(100), Result.succeed(100)]])
+    })
+  )
+
+  it.effect("fails with what its inputs fail with, and with what failed because of that", () =>
+    Effect.gen(function* () {
+      const spiteful = Runner.make("spiteful", {
+        run: (_n: number) => Effect.never.pipe(Effect.onInterrupt(() => Effect.die(new Error("and another thing"))))
+      })
+      const broken = Stream.concat(Stream.make(1), Stream.fail("no more" as const))
+      const exit = yield* live(Effect.exit(Stream.runDrain(Gather.stream(spiteful, broken))))
+      const errors = Exit.isFailure(exit) ? exit.cause.reasons.filter(Cause.isFailReason).map(({ error }) => error) : []
+      assert.deepStrictEqual(
+        errors.map((error) => (error === "no more" ? error : error.failures.map(({ branch }) => branch))),
+        ["no more", ["0"]]
+      )
+    })
+  )
+
+  it.effect("that is stopped tells what failed because of that beside what stopped it", () =>
+    Effect.gen(function* () {
+      const spiteful = Runner.make("spiteful", {
+        run: (n: number) =>
+          n === 0
+            ? Effect.succeed(n)
+            : Effect.never.pipe(Effect.onInterrupt(() => Effect.die(new Error("and another thing"))))
+      })
+      const outputs = Gather.stream(spiteful, Stream.make(0, 1))
+      const refused = yield* live(
+        Effect.exit(
+          Stream.runForEach(outputs, () => Effect.andThen(Effect.sleep(1), Effect.fail("disk full" as const)))
+        )
+      )
+      const fiber = yield* Effect.forkChild(Stream.runDrain(outputs))
+      yield* TestClock.adjust(1)
+      yield* Fiber.interrupt(fiber)
+      const interrupted = yield* Fiber.await(fiber)
+      const reasons = (exit: Exit.Exit<void, "disk full" | Parallel.ParallelError<never>>) =>
+        Exit.isSuccess(exit)
+          ? []
+          : exit.cause.reasons.map((reason) =>
+              Cause.isFailReason(reason)
+                ? reason.error === "disk full"
+                  ? reason.error
+                  : reason.error.failures.map(({ branch }) => branch)
+                : reason._tag
+            )
+      assert.deepStrictEqual(reasons(refused), ["disk full", ["1"]])
+      assert.deepStrictEqual(reasons(interrupted), ["Interrupt", ["1"]])
+      assert.deepStrictEqual(yield* Stream.runCollect(Stream.take(outputs, 1)), [0])
     })
   )
 
@@ -301,7 +354,22 @@ describe("a map of a stream", () => {
     })
   )
 
-  it("takes 100,000 inputs in bounded memory, read and unread, on both edges", () => {
+  it.effect("interrupts the others at once, however long it takes to tell of the failure", () =>
+    Effect.gen(function* () {
+      const { runner, seen } = counted(1000)
+      const either = Runner.make("either", { run: (n: number) => (n === 2 ? Effect.fail("no") : runner.run(n)) })
+      const told = Gather.mapStream("told", either, { inputs: numbers, into: Stream.runDrain }).pipe(
+        Runner.onEvent((event) => (event._tag === "ItemCompleted" ? Effect.sleep(100_000) : Effect.void))
+      )
+      const fiber = yield* Effect.forkChild(Effect.flip(told.run(Stream.make(0, 1, 2))))
+      for (let n = 0; n < 10; n++) yield* TestClock.adjust(1)
+      assert.deepStrictEqual(seen.interrupted, [0, 1])
+      yield* TestClock.adjust(1_000_000)
+      assert.deepStrictEqual((yield* Fiber.join(fiber)).interrupted, ["0", "1"])
+    })
+  )
+
+  it("takes 100,000 inputs in bounded memory, on both edges", () => {
     const script = `
       import { Effect, Stream } from "effect"
       import { Gather, Parallel, Runner, SyncEdge } from "troupe"
@@ -326,8 +394,7 @@ describe("a map of a stream", () => {
       }
       const results = [
         await measure({ concurrency: 16 }, false),
-        await measure({ concurrency: 16, ordered: false, mode: Parallel.settle }, false),
-        await measure({ concurrency: 16 }, true)
+        await measure({ concurrency: 16, ordered: false, mode: Parallel.settle }, true)
       ]
       console.log(JSON.stringify(results))`
     const results = JSON.parse(inNode(script, "--expose-gc")) as ReadonlyArray<Record<"count" | "grown", number>>
@@ -337,4 +404,106 @@ describe("a map of a stream", () => {
       assert.isBelow(grown, 4_000_000)
     }
   }, 120_000)
+})
+
+/** One input: how long it takes, and how it ends. */
+const RandomItem = Schema.Struct({
+  ms: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 4 })),
+  end: Schema.Literals(["ok", "ok", "ok", "ok", "fails", "dies", "interrupts"])
+})
+const RandomUse = Schema.Struct({
+  items: Schema.Array(RandomItem).check(Schema.isMaxLength(12)),
+  concurrency: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 5 })),
+  ordered: Schema.Boolean,
+  settles: Schema.Boolean,
+  /** After how many outputs, or after how long, it is ended; 13 and 30 are after its end. */
+  take: Schema.Literals([1, 3, 13, 13, 13]),
+  stopAfter: Schema.Literals([0, 2, 5, 30, 30, 30])
+})
+
+describe("any stream of inputs", () => {
+  it.effect.prop(
+    "gives each output once, keeps its bound, fails for a reason, and leaves nothing behind",
+    [RandomUse],
+    ([use]) =>
+      Effect.gen(function* () {
+        const seen = { now: 0, most: 0, begun: 0, ended: 0, closed: 0 }
+        const runner = Runner.make("random", {
+          run: ([index, item]: readonly [number, typeof RandomItem.Type]) =>
+            Effect.suspend(() => {
+              seen.begun++
+              seen.most = Math.max(seen.most, ++seen.now)
+              const end = {
+                ok: Effect.succeed(index),
+                fails: Effect.fail("failed"),
+                dies: Effect.die(new Error("died")),
+                interrupts: Effect.interrupt
+              }[item.end]
+              return item.ms === 0 ? end : Effect.andThen(Effect.sleep(item.ms), end)
+            }).pipe(
+              Effect.onInterrupt(() => Effect.sleep(1)),
+              Effect.ensuring(
+                Effect.sync(() => {
+                  seen.now--
+                  seen.ended++
+                })
+              )
+            )
+        })
+        const mode = use.settles ? Parallel.settle : Parallel.failFast
+        const inputs = Stream.fromIterable(use.items.entries()).pipe(
+          Stream.ensuring(Effect.sync(() => void seen.closed++))
+        )
+        const got: Array<unknown> = []
+        const told: Array<RunEvent.RunEvent> = []
+        const whole = Gather.mapStream("whole", runner, {
+          inputs: (_input: string) => inputs,
+          into: (outputs) =>
+            outputs.pipe(
+              Stream.take(use.take),
+              Stream.runForEach((output) => Effect.sync(() => void got.push(output)))
+            ),
+          concurrency: use.concurrency,
+          ordered: use.ordered,
+          mode: mode as Parallel.FailFast
+        }).pipe(Runner.onEvent((event) => Effect.sync(() => void told.push(event))))
+        const fiber = yield* Effect.forkChild(whole.run("go"))
+        yield* TestClock.adjust(use.stopAfter)
+        const stopping = yield* Effect.forkChild(Fiber.interrupt(fiber))
+        yield* TestClock.adjust(10)
+        yield* Fiber.join(stopping)
+        const exit = yield* Fiber.await(fiber)
+
+        checkGrammar(told)
+        assert.deepStrictEqual([seen.now, seen.ended, seen.closed], [0, seen.begun, 1])
+        assert.isAtMost(seen.most, use.concurrency)
+        assert.strictEqual(items(told).length, seen.begun)
+        assert.deepStrictEqual(
+          items(told).map(([, , done]) => done),
+          Array.from({ length: seen.begun }, (_, n) => n + 1)
+        )
+        const indices = got.map((output) =>
+          use.settles ? Result.getOrElse(output as Result.Result<number, unknown>, () => -1) : (output as number)
+        )
+        if (use.ordered) {
+          assert.deepStrictEqual(
+            indices,
+            indices.map((_, n) => (use.settles && use.items[n]!.end !== "ok" ? -1 : n))
+          )
+        }
+        const succeeded = indices.filter((index) => index >= 0)
+        assert.strictEqual(new Set(succeeded).size, succeeded.length)
+        const bad = use.items.some(({ end }) => end !== "ok")
+        if (Exit.isSuccess(exit)) {
+          assert.strictEqual(got.length, Math.min(use.take, use.items.length))
+        } else if (Cause.hasInterruptsOnly(exit.cause)) {
+          assert.isBelow(use.stopAfter, 30)
+        } else {
+          assert.isTrue(bad && !use.settles)
+          assert.strictEqual(errorOf(exit)._tag, "ParallelError")
+          assert.isAtLeast((errorOf(exit) as Parallel.ParallelError<string>).failures.length, 1)
+        }
+      }),
+    { arbitrary: { runs: 300 } }
+  )
 })

@@ -169,6 +169,19 @@ describe("what a cassette never holds", () => {
     })
   )
 
+  it.live("a key that is given as what stands in its place", () =>
+    Effect.gen(function* () {
+      const server = yield* OpenAiServer.make([OpenAiServer.text("It is [redacted].")])
+      const file = path.join(yield* directory, "a.json")
+      const ask = (mode: "record" | "replay", key: string) =>
+        talker
+          .run("Is it redacted?")
+          .pipe(Effect.provide(model(server.url, { path: file, mode }, { apiKey: Redacted.make(key) })))
+      assert.strictEqual(yield* ask("record", "redacted"), "It is [redacted].")
+      assert.strictEqual(yield* ask("replay", "[redacted]"), "It is [redacted].")
+    })
+  )
+
   it.live("credentials in an address", () =>
     Effect.gen(function* () {
       const server = yield* OpenAiServer.make([OpenAiServer.text("Hello!")])
@@ -257,6 +270,21 @@ describe("when a cassette is recorded", () => {
         )
       )
       assert.strictEqual((failureOf(exit) as Cassette.CassetteNotFound)._tag, "CassetteNotFound")
+    })
+  )
+
+  it.live("a cassette beside the model, or around the program, is used as well", () =>
+    Effect.gen(function* () {
+      const server = yield* OpenAiServer.make([OpenAiServer.text("Hello!")])
+      const file = path.join(yield* directory, "a.json")
+      const Model = OpenAi.layer({ model: "m", baseUrl: server.url, retry: "none", apiKey: Redacted.make(secret) })
+      const beside = Layer.merge(Model, Cassette.layer({ path: file, mode: "record" }))
+      assert.strictEqual(yield* talker.run("Hi").pipe(Effect.provide(beside)), "Hello!")
+      const around = talker
+        .run("Hi")
+        .pipe(Effect.provide(Model), Effect.provide(Cassette.layer({ path: file, mode: "replay" })))
+      assert.strictEqual(yield* around, "Hello!")
+      assert.strictEqual(server.requests.length, 1)
     })
   )
 

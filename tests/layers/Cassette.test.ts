@@ -119,7 +119,8 @@ layer(Layer.effect(Server, ChildServer.start), { excludeTestServices: true })("C
             assert.deepStrictEqual(valueOf(replayed), valueOf(recorded))
             assert.deepStrictEqual(valueOf(crossed), valueOf(recorded))
             const { exchanges } = JSON.parse(fs.readFileSync(file, "utf8"))
-            assert.isAbove(exchanges[0].response.body.chunks.length, 3)
+            // One event each, however many came at once.
+            assert.isAbove(exchanges[0].response.body.chunks.flat().length, 3)
           })
         )
 

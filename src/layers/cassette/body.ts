@@ -8,9 +8,16 @@ export const ofRequest = (body: string | Uint8Array | undefined, scrubber: Scrub
   if (body === undefined || body.length === 0) return undefined
   const text = typeof body === "string" ? body : decode([body])?.join("")
   if (text === undefined) return { base64: base64Of(latin1((body as Uint8Array).slice()), scrubber) }
-  const safe = scrubber.text(text)
+  return ofText(scrubber.text(text), scrubber)
+}
+
+/** JSON as such, and any other text as it is. What was escaped in JSON is scrubbed once more when it is not. */
+const ofText = (safe: string, scrubber: Scrubber): { readonly json: Schema.Json } | { readonly text: string } => {
   const json = jsonOf(safe)
-  return json === undefined ? { text: safe } : { json: scrubber.json(json.value) }
+  if (json === undefined) return { text: safe }
+  const written = JSON.stringify(json.value)
+  const again = scrubber.bare(written)
+  return again === written ? { json: json.value } : ofText(again, scrubber)
 }
 
 /** The body of a response from its chunks, scrubbed; `undefined` for none. */
@@ -28,10 +35,8 @@ export const ofResponse = (
   const whole = texts.join("")
   const isStream = /event-stream|ndjson|jsonl|json-seq/.test(contentType ?? "")
   if (!isStream) {
-    const safe = scrubber.text(whole)
-    const json = jsonOf(safe)
-    if (json !== undefined) return { json: scrubber.json(json.value) }
-    return { chunks: pieces(rechunk(texts, [whole], [safe])) }
+    const kept = ofText(scrubber.text(whole), scrubber)
+    return "json" in kept ? kept : { chunks: pieces(rechunk(texts, [whole], [kept.text])) }
   }
   const lines = whole.split(/(?<=\n)/)
   return { chunks: pieces(rechunk(texts, lines, scrubber.lines(lines))) }

@@ -4,11 +4,15 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Headers from "effect/http/Headers"
+import * as HttpBody from "effect/http/HttpBody"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientError from "effect/http/HttpClientError"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import type * as HttpClientResponse from "effect/http/HttpClientResponse"
+import * as UrlParams from "effect/http/UrlParams"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { HttpTape, type TapeFailure } from "../../services/httpTape.ts"
 import { type BridgeFailure, SyncBridge } from "../../services/SyncBridge.ts"
@@ -48,19 +52,28 @@ const taped = (
       return bridge
     }
     const sent = (error: HttpClientError.HttpClientError) => disguised(error.message, error)
-    const replayed = (failure: TapeFailure | BridgeFailure): BridgeFailure =>
-      failure._tag === "BridgeFailure"
-        ? failure
-        : disguised(
-            failure.message,
-            new HttpClientError.HttpClientError({
-              reason: new HttpClientError.EncodeError({
-                request,
-                cause: errorOf(failure),
-                description: failure.message
-              })
-            })
-          )
+    const replayed = (failure: TapeFailure | BridgeFailure): BridgeFailure => {
+      if (failure._tag === "BridgeFailure") return failure
+      const cause = errorOf(failure)
+      return disguised(
+        failure.message,
+        new HttpClientError.HttpClientError({
+          reason: new HttpClientError.EncodeError({
+            // The message shows the address, and this one has no secrets.
+            request: HttpClientRequest.makeWith(
+              request.method,
+              cause.url,
+              UrlParams.empty,
+              Option.none(),
+              Headers.empty,
+              HttpBody.empty
+            ),
+            cause,
+            description: failure.message
+          })
+        })
+      )
+    }
     const live: SyncBridge["fetch"] = ({ body }) =>
       HttpClient.withScope(outer)
         .execute(

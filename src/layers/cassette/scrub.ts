@@ -3,7 +3,6 @@
  * that look like keys. In a stream a secret is found across events too. Pure.
  */
 import * as Regex from "effect/RegExp"
-import type * as Schema from "effect/Schema"
 
 /** What stands in a secret's place. */
 export const redacted = "[redacted]"
@@ -18,7 +17,9 @@ const harmless = /^x-ratelimit-|^x-should-retry$/
 
 /** Shorter ones, such as "ollama", are no secrets, and removing them would spoil texts. */
 const shortest = 8
-const isSecretText = (text: string): boolean => text.length >= shortest || /^sk-./.test(text)
+/** What stands in a secret's place is none itself, although a key may be given as that. */
+const isSecretText = (text: string): boolean =>
+  (text.length >= shortest || /^sk-./.test(text)) && !redacted.includes(text)
 
 const patterns: ReadonlyArray<RegExp> = [
   // Keys of OpenAI and those who copy it, and what servers show of them.
@@ -36,6 +37,22 @@ const spellings = (secret: string): ReadonlyArray<string> => [
   JSON.stringify(secret).slice(1, -1),
   encodeURIComponent(secret)
 ]
+
+/** What is secret in the value of a header: not the scheme, and of cookies neither names nor attributes. */
+const secretsOf = (name: string, value: string): ReadonlyArray<string> => {
+  const cookie = (pair: string) => pair.slice(pair.indexOf("=") + 1).trim()
+  switch (name) {
+    case "cookie":
+      return value.split(";").map(cookie)
+    case "set-cookie":
+      return [cookie(value.split(";")[0]!)]
+    case "authorization":
+    case "proxy-authorization":
+      return [value.replace(/^[\w-]+ +/, "")]
+    default:
+      return [value]
+  }
+}
 
 /** What is needed of a request to find its secrets. */
 export interface Head {
@@ -71,20 +88,11 @@ export class Scrubber {
   learnFrom({ headers, url }: Head): void {
     for (const [name, value] of headers) {
       const lower = name.toLowerCase()
-      if (!this.#isSecret(lower)) continue
-      if (lower === "cookie") this.learn(value.split(";").map((pair) => pair.slice(pair.indexOf("=") + 1).trim()))
-      else if (lower === "set-cookie")
-        this.learn([
-          value
-            .split(";")[0]!
-            .replace(/^[^=]*=/, "")
-            .trim()
-        ])
-      else this.learn([value, value.replace(/^[\w-]+ /, "")])
+      if (this.#isSecret(lower)) this.learn(secretsOf(lower, value))
     }
     if (!URL.canParse(url)) return
     const { password, searchParams, username } = new URL(url)
-    this.learn([decodeURIComponent(password), decodeURIComponent(username)])
+    this.learn([password, username])
     for (const [name, value] of searchParams) if (this.#isSecret(name.toLowerCase())) this.learn([value])
   }
 
@@ -122,13 +130,6 @@ export class Scrubber {
       safe.set(lower, before === undefined || before === redacted ? one : `${before}, ${one}`)
     }
     return Object.fromEntries([...safe].sort(([a], [b]) => (a < b ? -1 : 1)))
-  }
-
-  /** A JSON value, whose texts may have been escaped when it was a text. */
-  json(value: Schema.Json): Schema.Json {
-    const text = JSON.stringify(value)
-    const safe = this.bare(text)
-    return safe === text ? value : (JSON.parse(safe) as Schema.Json)
   }
 
   /** The lines of a stream, one for one. A secret that comes in pieces, event by event, is taken out of the pieces. */

@@ -144,10 +144,10 @@ class Group {
       concurrency,
       discard: true
     })
+    // A moment later, so that the branch that decided is told of before those that it stops.
+    const stop = Effect.andThen(Deferred.await(decided), Effect.yieldNow)
     // A race forgets what fails while it is interrupted from outside; what settles hands it on itself.
-    const over = this.#settles
-      ? all
-      : Effect.onInterrupt(Effect.raceFirst(all, Deferred.await(decided)), () => this.#failInterrupted())
+    const over = this.#settles ? all : Effect.onInterrupt(Effect.raceFirst(all, stop), () => this.#failInterrupted())
     return Effect.flatMap(over, () =>
       this.#settles || this.#isReached ? Effect.succeed(this.#outputs()) : this.#fail()
     )
@@ -170,15 +170,11 @@ class Group {
       Effect.onExit(work, (exit) => {
         const wasDecided = this.#isDecided
         const status = this.#note(key, index, exit, wasDecided)
-        // The others are told first: an event may have to wait for whoever reads the stream.
-        if (!wasDecided && this.#isDecided) Deferred.doneUnsafe(decided, Effect.void)
         const done = ++this.#done
-        return this.#settings.state.emit({
-          _tag: "ItemCompleted",
-          item: key,
-          status,
-          done,
-          total: this.#entries.length
+        const total = this.#entries.length
+        // The others are stopped once this is told, and before it is read: whoever reads may be slow.
+        return this.#settings.state.emit({ _tag: "ItemCompleted", item: key, status, done, total }, () => {
+          if (!wasDecided && this.#isDecided) Deferred.doneUnsafe(decided, Effect.void)
         })
       })
     )

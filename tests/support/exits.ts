@@ -1,4 +1,4 @@
-/** A program for `tests/edges.exit.test.ts`: does one thing on one edge, says so, and then has to end by itself. */
+/** A program for `tests/edges.exit.test.ts`: does one thing on one edge, and then has to end by itself. */
 import { writeSync } from "node:fs"
 import { Effect, Exit, Layer, ManagedRuntime, Redacted, Stream } from "effect"
 import { HttpClient } from "effect/http"
@@ -81,6 +81,7 @@ const main = async (edge: string, name: string): Promise<string> => {
 }
 
 if (process.argv[1]?.endsWith("exits.ts") === true) {
-  process.on("exit", () => writeSync(1, " ended"))
-  writeSync(1, await main(process.argv[2]!, process.argv[3]!))
+  const said = await main(process.argv[2]!, process.argv[3]!)
+  const at = performance.now()
+  process.on("exit", () => writeSync(1, JSON.stringify({ said, ms: performance.now() - at })))
 }

@@ -41,7 +41,7 @@ export const isolated = async (
 const once = (
   file: URL,
   names: ReadonlyArray<string>,
-  { env, flags = [], watchdogMs = 20_000 }: Options,
+  { env, flags = [], watchdogMs = 60_000 }: Options,
   hear: (said: Said) => void
 ): Promise<string> =>
   new Promise((resolve) => {

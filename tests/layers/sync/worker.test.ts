@@ -9,7 +9,7 @@ let ends: Record<string, string>
 beforeAll(async () => {
   server = await delayServer()
   const groups = [names.filter((name) => slow[name] === undefined), ...Object.keys(slow).map((name) => [name])]
-  const options = { env: { BASE: server.base }, watchdogMs: 60_000 }
+  const options = { env: { BASE: server.base }, watchdogMs: 90_000 }
   const all = groups.map((group) => isolated(new URL("./worker.cases.ts", import.meta.url), group, options))
   ends = Object.assign({}, ...(await Promise.all(all))) as Record<string, string>
 }, 180_000)

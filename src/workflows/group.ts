@@ -172,10 +172,9 @@ class Group {
         const status = this.#note(key, index, exit, wasDecided)
         const done = ++this.#done
         const total = this.#entries.length
-        // The others are stopped once this is told, and before it is read: whoever reads may be slow.
-        return this.#settings.state.emit({ _tag: "ItemCompleted", item: key, status, done, total }, () => {
-          if (!wasDecided && this.#isDecided) Deferred.doneUnsafe(decided, Effect.void)
-        })
+        // What stops the others comes a moment later: after this is told, and before it is read, which may take long.
+        if (!wasDecided && this.#isDecided) Deferred.doneUnsafe(decided, Effect.void)
+        return this.#settings.state.emit({ _tag: "ItemCompleted", item: key, status, done, total })
       })
     )
     // The interruption of a group that is decided comes a moment later, in which the next branch must not begin.

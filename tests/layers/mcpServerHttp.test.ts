@@ -157,6 +157,29 @@ describe("what is left", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.live("nothing of a run without a session, in the newest revision, whose client has hung up", () =>
+    Effect.gen(function* () {
+      const { model, server } = yield* serveAgent
+      const { url } = Context.get(yield* Layer.build(server), McpServerLayer.Served)
+      const at = new URL(url!)
+      const calls = (name: string) => {
+        const headers = { "mcp-protocol-version": "2026-07-28", "mcp-method": "tools/call", "mcp-name": name }
+        const _meta = {
+          "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+          "io.modelcontextprotocol/clientCapabilities": {},
+          progressToken: "p"
+        }
+        const params = { name, arguments: { input: "hello" }, _meta }
+        return post(at, headers, JSON.stringify({ jsonrpc: "2.0", id: 1, method: "tools/call", params }))
+      }
+      const call = yield* Effect.forkChild(calls("agent"))
+      yield* model.untilSeen(1)
+      call.interruptUnsafe()
+      yield* model.untilAborted(1)
+      assert.include((yield* calls("echo")).body, "hello")
+    }).pipe(Effect.scoped)
+  )
+
   it.live("no run and no socket when the scope closes; calls are answered first", () =>
     Effect.gen(function* () {
       const { model, server } = yield* serveAgent

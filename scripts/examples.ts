@@ -11,7 +11,7 @@ const timeoutMs = 30_000
 /** Runs the examples two at a time and prints a line for each. */
 export const examples = async (filter = ""): Promise<{ readonly passed: number; readonly failed: number }> => {
   const waiting = fs
-    .readdirSync(path.join(root, "examples"))
+    .readdirSync(path.join(root, "examples"), { recursive: true, encoding: "utf8" })
     .filter((file) => file.endsWith(".ts") && file.includes(filter))
     .toSorted()
   const offline: NodeJS.ProcessEnv = {

@@ -230,7 +230,7 @@ export class RunState {
   /** The whole conversation of the run: an agent's own, or those of the nested runs one after the other. */
   conversation(): Prompt.Prompt {
     if (this.transcript !== undefined) return this.transcript
-    return this.children.reduce((all, child) => Prompt.concat(all, child.conversation()), Prompt.empty)
+    return Prompt.fromMessages(this.children.flatMap((child) => child.conversation().content))
   }
 }
 

@@ -170,7 +170,8 @@ export const withKeys = <R extends { readonly name: string }>(
 }
 
 /** @internal How the mode is drawn. */
-export const noteOf = (mode: Mode): string => (mode._tag === "quorum" ? `quorum of ${mode.n}` : mode._tag)
+export const noteOf = (mode: Mode): string | undefined =>
+  mode._tag === "quorum" ? `quorum of ${mode.n}` : mode._tag === "failFast" ? undefined : mode._tag
 
 /**
  * Outputs of several branches as one text, each under a heading: what a runner given as `combine` gets. Outputs in an

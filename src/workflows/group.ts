@@ -57,11 +57,23 @@ export class ParallelError<E> extends Data.TaggedError("ParallelError")<{
   readonly interrupted: ReadonlyArray<string>
 }> {
   override get message(): string {
-    const failed = this.failures.map(({ branch, error }) => `"${branch}": ${textOf(error)}`).join("; ")
-    const others = this.interrupted.length === 0 ? "" : ` Interrupted: ${this.interrupted.join(", ")}.`
-    return `"${this.name}": ${this.failures.length === 1 ? "a branch" : `${this.failures.length} branches`} failed: ${failed}.${others}`
+    const { failures, interrupted, name } = this
+    const failed = listed(
+      failures.map(({ branch, error }) => `"${branch}": ${textOf(error)}`),
+      "; "
+    )
+    const others = interrupted.length === 0 ? "" : ` Interrupted: ${listed(interrupted, ", ")}.`
+    return `"${name}": ${failures.length === 1 ? "a branch" : `${failures.length} branches`} failed: ${failed}.${others}`
   }
 }
+
+const maxListed = 10
+
+/** A message names some of many; the error's fields hold all. */
+const listed = (items: ReadonlyArray<string>, separator: string): string =>
+  items.length <= maxListed
+    ? items.join(separator)
+    : `${items.slice(0, maxListed).join(separator)}${separator}and ${items.length - maxListed} more`
 
 /** What a failure says of itself, for a message. */
 export const textOf = (error: unknown): string =>
@@ -234,14 +246,14 @@ class Group {
   }
 }
 
-/** Every failure in a cause: what a finalizer failed with stands beside what the branch did. */
-const errorsOf = (cause: Cause.Cause<unknown>): ReadonlyArray<unknown> => {
-  const errors = cause.reasons.flatMap((reason) =>
+/** Every failure in a cause, at least one: what a finalizer failed with stands beside what the branch did. */
+export const errorsOf = <E>(cause: Cause.Cause<E>): readonly [E | BranchDefect, ...Array<E | BranchDefect>] => {
+  const [first, ...others] = cause.reasons.flatMap((reason): ReadonlyArray<E | BranchDefect> =>
     Cause.isFailReason(reason)
       ? [reason.error]
       : Cause.isDieReason(reason)
         ? [new BranchDefect({ defect: reason.defect })]
         : []
   )
-  return errors.length > 0 ? errors : [new BranchDefect({ defect: "the branch interrupted itself" })]
+  return [first ?? new BranchDefect({ defect: "the branch interrupted itself" }), ...others]
 }

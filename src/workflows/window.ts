@@ -10,7 +10,7 @@ import * as Latch from "effect/Latch"
 import type * as Pull from "effect/Pull"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
-import { BranchDefect, type BranchFailure, ParallelError } from "./group.ts"
+import { type BranchDefect, type BranchFailure, errorsOf, ParallelError } from "./group.ts"
 
 /** What became of one input. */
 export type Status = "completed" | "failed" | "interrupted"
@@ -210,15 +210,3 @@ class Window<I, A, E, R, E2> {
 
 const resultOf = <A, E>(exit: Exit.Exit<A, E>): Result.Result<A, E | BranchDefect> =>
   Exit.isSuccess(exit) ? Result.succeed(exit.value) : Result.fail(errorsOf(exit.cause)[0])
-
-/** Every failure in a cause, at least one, as in `group`. */
-const errorsOf = <E>(cause: Cause.Cause<E>): readonly [E | BranchDefect, ...Array<E | BranchDefect>] => {
-  const [first, ...others] = cause.reasons.flatMap((reason): ReadonlyArray<E | BranchDefect> =>
-    Cause.isFailReason(reason)
-      ? [reason.error]
-      : Cause.isDieReason(reason)
-        ? [new BranchDefect({ defect: reason.defect })]
-        : []
-  )
-  return [first ?? new BranchDefect({ defect: "the branch interrupted itself" }), ...others]
-}

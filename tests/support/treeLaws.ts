@@ -14,6 +14,8 @@ export interface How {
   readonly isStopped: boolean
   /** Runs wait for whoever reads their events. */
   readonly isSlow: boolean
+  /** Nothing takes time but what waits for it: what is stopped ends in the same moment. */
+  readonly isExact: boolean
 }
 
 /** Throws, or gives what is wrong. */
@@ -49,12 +51,12 @@ export const check = (events: ReadonlyArray<Event>, world: World, how: How): Rea
       new Map((children.get(event.runId) ?? []).filter(({ seq }) => seq > from).map((one) => [one.path.at(-1)!, one])),
       terminals,
       terminals.get(event.runId)!,
-      { isStopped: how.isStopped || event.parentId !== undefined, isSlow: how.isSlow },
+      { ...how, isStopped: how.isStopped || event.parentId !== undefined },
       tell
     )
     group.check()
     const { decision } = group
-    if (decision === undefined) continue
+    if (decision === undefined || !how.isExact) continue
     for (const stay of world.stays) {
       if (!isUnder(stay.runId, event.runId) || !endsAtOnce(stay)) continue
       if (stay.from > decision.at) tell(`${stay.name} begins after ${name} was decided`)

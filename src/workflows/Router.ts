@@ -40,9 +40,9 @@ export interface Options<Rs extends Routes, Fallback extends keyof Rs & string> 
   readonly threshold?: number | undefined
 }
 
-/** Chooses instead of the model. */
-export interface Classify<Rs extends Routes, Key, E, R> {
-  readonly classify: (input: Parallel.Input<Rs>) => Effect.Effect<Key, E, R>
+/** Chooses instead of the model, by what every route takes or by less. */
+export interface Classify<I, Key, E, R> {
+  readonly classify: (input: I) => Effect.Effect<Key, E, R>
 }
 
 /**
@@ -65,12 +65,13 @@ export const make: {
     const Rs extends Routes & Readonly<Record<Key, Runner.Any>>,
     Fallback extends keyof Rs & string,
     EC,
-    RC
+    RC,
+    I extends Parallel.Input<Rs>
   >(
     name: string,
-    options: Options<Rs, Fallback> & Classify<Rs, Key, EC, RC>
+    options: Options<Rs, Fallback> & Classify<I, Key, EC, RC>
   ): Runner.Runner<
-    Parallel.Input<Rs>,
+    I,
     Runner.Output<Rs[keyof Rs]>,
     Runner.Error<Rs[keyof Rs]> | RouteNotFound | EC,
     Runner.Services<Rs[keyof Rs]> | RC
@@ -148,16 +149,12 @@ export const many: {
     Fallback extends keyof Rs & string,
     EC,
     RC,
+    I extends Parallel.Input<Rs>,
     M extends Parallel.Mode = Parallel.FailFast
   >(
     name: string,
-    options: ManyOptions<Rs, Fallback, M> & Classify<Rs, ReadonlyArray<Key>, EC, RC>
-  ): Runner.Runner<
-    Parallel.Input<Rs>,
-    ManyOutput<Rs, M>,
-    Parallel.Error<Rs, M> | RouteNotFound | EC,
-    Parallel.Services<Rs> | RC
-  >
+    options: ManyOptions<Rs, Fallback, M> & Classify<I, ReadonlyArray<Key>, EC, RC>
+  ): Runner.Runner<I, ManyOutput<Rs, M>, Parallel.Error<Rs, M> | RouteNotFound | EC, Parallel.Services<Rs> | RC>
   <const Rs extends Routes, Fallback extends keyof Rs & string, M extends Parallel.Mode = Parallel.FailFast>(
     name: string,
     options: ManyOptions<Rs, Fallback, M> & { readonly classify?: undefined }
@@ -217,7 +214,7 @@ export const many: {
 }
 
 type AnyOptions = Options<Routes, string> & {
-  readonly classify?: Classify<Routes, string | ReadonlyArray<string>, unknown, unknown>["classify"] | undefined
+  readonly classify?: Classify<never, string | ReadonlyArray<string>, unknown, unknown>["classify"] | undefined
 }
 
 const refusal = (name: string, problem: string, remedy: string) =>

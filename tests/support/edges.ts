@@ -3,7 +3,7 @@
  * `Effect.runSync` with `SyncEdge.layer`. What needs a promise, such as an async tool, uses `it` of `@effect/vitest`.
  */
 import { it as async, type Vitest } from "@effect/vitest"
-import { Effect, Layer, Scope } from "effect"
+import { Effect, Layer, type Scope } from "effect"
 import { TestClock, TestConsole } from "effect/testing"
 import { SyncEdge } from "troupe"
 import { it as plain } from "vitest"

@@ -69,6 +69,18 @@ const someOf = Router.many("someOf", {
 })
 proven<Equal<Runner.Output<typeof someOf>, number>>()
 proven<Equal<Runner.Error<typeof someOf>, Parallel.ParallelError<"no"> | Router.RouteNotFound>>()
+const byText = Router.make("byText", {
+  routes: { billing: researcher, technical: writer },
+  classify: (text: string) => Effect.succeed(text.includes("bill") ? "billing" : "technical")
+})
+proven<Equal<Runner.Input<typeof byText>, string>>()
+const byAny = Router.make("byAny", {
+  routes: { billing: researcher, technical: writer },
+  classify: (input) => Effect.succeed(input === "bill" ? "billing" : "technical")
+})
+proven<Equal<Runner.Input<typeof byAny>, Runner.Input<typeof writer>>>()
+// @ts-expect-error the routes take no numbers
+Router.make("wrong", { routes: { count }, classify: (_n: number) => Effect.succeed("count" as const) })
 // @ts-expect-error no such route
 Router.make("wrong", { routes: { count }, fallback: "other" })
 

@@ -163,7 +163,7 @@ const clientOf = <R>(
     version: "0.1.0",
     capabilities: {
       ...(sampling === undefined ? {} : { sampling: {} }),
-      ...(elicitation === undefined ? {} : { elicitation: { form: {}, url: {} } }),
+      ...(elicitation === undefined ? {} : { elicitation: { form: { applyDefaults: true }, url: {} } }),
       ...(roots === undefined ? {} : { roots: { listChanged: true } })
     },
     ask: (server, method, params) => {

@@ -1,5 +1,5 @@
 /** Calls a tool outside of an agent, as the agent loop does. */
-import { Effect } from "effect"
+import * as Effect from "effect/Effect"
 import type { AgentTool, Mcp } from "troupe"
 
 type Tools = ReadonlyArray<AgentTool.AgentTool<string, never>>

@@ -50,6 +50,8 @@ export interface OAuthOptions {
   readonly clientSecret?: Redacted.Redacted | undefined
   readonly clientName?: string | undefined
   readonly scope?: string | undefined
+  /** The address of a document that describes the client, which is then its id where the server knows such. */
+  readonly clientMetadataUrl?: string | undefined
   /** Where the user comes back to. */
   readonly redirectUrl?: string | undefined
   /**
@@ -194,6 +196,7 @@ const oauthOf = (
   return {
     grant,
     redirectUrl: oauth.redirectUrl,
+    clientMetadataUrl: oauth.clientMetadataUrl,
     scope: oauth.scope,
     metadata: {
       client_name: oauth.clientName ?? "troupe",

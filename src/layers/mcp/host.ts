@@ -21,8 +21,9 @@ export const host = (sdk: Sdk, post: (message: FromHost) => void): ((message: To
   let client: Client | undefined
   let process: ProcessTransport | undefined
   let http: InstanceType<Sdk["StreamableHTTPClientTransport"]> | InstanceType<Sdk["SSEClientTransport"]> | undefined
-  let authorized: ((code: string) => void) | undefined
-  let wantsAuthorization = false
+  /** Set while the user is being asked; it is over when there are tokens. */
+  let authorization: Promise<void> | undefined
+  let authorized: { readonly resolve: (code: string) => void; readonly reject: (error: Error) => void } | undefined
   let isOpen = false
   let oauth: OAuthState = {}
   let closing: Promise<void> | undefined
@@ -87,6 +88,7 @@ export const host = (sdk: Sdk, post: (message: FromHost) => void): ((message: To
     const keep = () => post({ type: "oauth", state: { ...state } })
     const common = {
       clientMetadata: spec.metadata,
+      ...(spec.clientMetadataUrl === undefined ? {} : { clientMetadataUrl: spec.clientMetadataUrl }),
       clientInformation: () => state.clientInformation,
       saveClientInformation: (information: NonNullable<OAuthState["clientInformation"]>) => {
         state.clientInformation = information
@@ -98,7 +100,8 @@ export const host = (sdk: Sdk, post: (message: FromHost) => void): ((message: To
         keep()
       },
       saveCodeVerifier: (verifier: string) => {
-        state.codeVerifier = verifier
+        // The user who is being asked was sent there with the first one.
+        if (authorization === undefined) state.codeVerifier = verifier
       },
       codeVerifier: () => state.codeVerifier ?? "",
       invalidateCredentials: (what: string) => {
@@ -127,7 +130,17 @@ export const host = (sdk: Sdk, post: (message: FromHost) => void): ((message: To
       ...common,
       redirectUrl: spec.redirectUrl,
       redirectToAuthorization: (url) => {
-        wantsAuthorization = true
+        if (authorization !== undefined) return
+        const transport = http
+        authorization = new Promise<string>((resolve, reject) => {
+          authorized = { resolve, reject }
+        })
+          .then((code) => transport?.finishAuth(code))
+          .finally(() => {
+            authorization = undefined
+          })
+        // Whoever made the request waits for it.
+        authorization.catch(() => {})
         post({ type: "authorize", url: url.href })
       }
     }
@@ -220,21 +233,16 @@ export const host = (sdk: Sdk, post: (message: FromHost) => void): ((message: To
   }
 
   const connect = async (message: Extract<ToHost, { readonly type: "open" }>, kind: "http" | "sse"): Promise<void> => {
-    wantsAuthorization = false
     const made = makeClient(message)
     const transport = transportOf(message.spec, kind)
     client = made
     try {
       await made.connect(transport, { timeout: never })
     } catch (error) {
+      const pending = authorization
       await transport.close().catch(() => {})
-      if (!(error instanceof sdk.UnauthorizedError) || !wantsAuthorization || closing !== undefined) throw error
-      const code = await new Promise<string>((resolve) => {
-        authorized = resolve
-      })
-      const { spec } = message
-      if (http === undefined || !("url" in spec)) throw error
-      await http.finishAuth(code)
+      if (!(error instanceof sdk.UnauthorizedError) || pending === undefined || closing !== undefined) throw error
+      await pending
       // A transport is started only once.
       return connect(message, kind)
     }
@@ -315,11 +323,21 @@ export const host = (sdk: Sdk, post: (message: FromHost) => void): ((message: To
       ...(message.progress ? { onprogress: (progress: unknown) => post({ type: "progress", id, progress }) } : {})
     }
     try {
-      if (client === undefined) throw new Error("Not connected")
       const schema = (results[method] ?? types.ResultSchema) as typeof types.ResultSchema
-      const result = message.task
-        ? await runTask(client, params, options)
-        : await client.request({ method, params } as never, schema, options)
+      const { task } = message
+      const attempt = () => {
+        if (client === undefined) throw new Error("Not connected")
+        return task ? runTask(client, params, options) : client.request({ method, params } as never, schema, options)
+      }
+      let result: unknown
+      try {
+        result = await attempt()
+      } catch (error) {
+        // The server wants more than it has been shown, and has not acted.
+        if (!(error instanceof sdk.UnauthorizedError) || authorization === undefined) throw error
+        await authorization
+        result = await attempt()
+      }
       post({ type: "result", id, result })
     } catch (error) {
       if (controller.signal.aborted) return
@@ -367,7 +385,10 @@ export const host = (sdk: Sdk, post: (message: FromHost) => void): ((message: To
         asks.delete(message.id)
         return
       case "authorized":
-        authorized?.(message.code)
+        authorized?.resolve(message.code)
+        return
+      case "unauthorized":
+        authorized?.reject(new sdk.UnauthorizedError(message.message))
         return
       case "close":
         closing ??= close().finally(() => post({ type: "closed" }))

@@ -26,6 +26,7 @@ export interface OAuthState {
 export interface OAuthSpec {
   readonly grant: "authorization_code" | "client_credentials"
   readonly redirectUrl: string | undefined
+  readonly clientMetadataUrl: string | undefined
   readonly metadata: OAuthClientMetadata
   readonly scope: string | undefined
   readonly state: OAuthState
@@ -52,7 +53,7 @@ export type Spec =
 /** What the client can do for the server. */
 export interface Capabilities {
   readonly sampling?: { readonly tools?: {} }
-  readonly elicitation?: { readonly form?: {}; readonly url?: {} }
+  readonly elicitation?: { readonly form?: { readonly applyDefaults?: boolean }; readonly url?: {} }
   readonly roots?: { readonly listChanged?: boolean }
 }
 
@@ -78,6 +79,7 @@ export type ToHost =
   | { readonly type: "refuse"; readonly id: number; readonly code: number; readonly message: string }
   /** The code that the authorization server gave. */
   | { readonly type: "authorized"; readonly code: string }
+  | { readonly type: "unauthorized"; readonly message: string }
   | { readonly type: "close" }
 
 /** Why something did not work, as far as the program can tell. */

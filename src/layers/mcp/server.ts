@@ -265,7 +265,11 @@ export const make = (
         Effect.catch(use(session), (failure): Effect.Effect<A, McpCallError> => {
           const error = failed(failure, method, subject)
           const isLost = error.reason === "lost" || error.reason === "unavailable"
-          return again && isLost ? request(method, subject, false, use) : Effect.fail(error)
+          if (!again || !isLost) return Effect.fail(error)
+          // What the first attempt may have done is not undone by a second one that was never made.
+          return Effect.mapError(request(method, subject, false, use), (second) =>
+            second.executed === "no" && error.executed === "unknown" ? error : second
+          )
         })
       )
 

@@ -127,10 +127,9 @@ export const connect = (
         case "authorize": {
           const authorized = Effect.match(answers.authorize(event.url), {
             onSuccess: (code) => channel.send({ type: "authorized", code }),
-            onFailure: (message) =>
-              Deferred.doneUnsafe(opened, Effect.fail({ problem: { ...local(message), kind: "auth" }, end: undefined }))
+            onFailure: (message) => channel.send({ type: "unauthorized", message })
           })
-          return Effect.asVoid(FiberMap.run(asked, -1, Effect.asVoid(authorized)))
+          return Effect.asVoid(FiberMap.run(asked, -1, authorized))
         }
         case "oauth":
           return answers.saveAuth(event.state)

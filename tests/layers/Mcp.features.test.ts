@@ -1,0 +1,311 @@
+/** What MCP servers offer besides tools, what they ask of us, and how they are defined. */
+import * as fs from "node:fs"
+import * as os from "node:os"
+import * as path from "node:path"
+import { it } from "@effect/vitest"
+import { McpServer } from "@modelcontextprotocol/sdk/server/mcp.js"
+import { ConfigProvider, Effect, Exit, Fiber, Layer, Stream } from "effect"
+import { LanguageModel } from "effect/ai"
+import { Agent, Mcp, TestModel } from "troupe"
+import { afterAll, beforeAll, describe, expect } from "vitest"
+import { call } from "../support/mcpCall.ts"
+import { everything, toolsServer, until } from "../support/mcpEverything.ts"
+import { startMcpHttp } from "../support/mcpHttp.ts"
+
+const failure = <A, E>(exit: Exit.Exit<A, E>): unknown => {
+  if (Exit.isSuccess(exit)) throw new Error("it succeeded")
+  return exit.cause.reasons.map((reason) => (reason._tag === "Fail" ? reason.error : reason))[0]
+}
+
+let directory: string
+beforeAll(() => {
+  directory = fs.mkdtempSync(path.join(os.tmpdir(), "troupe-mcp-"))
+})
+afterAll(() => fs.rmSync(directory, { recursive: true, force: true }))
+
+describe("a server's", () => {
+  it.live("resources are listed and read, text and bytes", () =>
+    Effect.gen(function* () {
+      const mcp = yield* Mcp.connect({ servers: { everything, tools: toolsServer() } })
+      const resources = yield* mcp.resources
+      expect(resources.length).toBeGreaterThan(3)
+      expect(resources[0]).toMatchObject({ server: "everything", uri: expect.any(String), name: expect.any(String) })
+      const [text] = yield* mcp.readResource("everything", "demo://resource/dynamic/text/1")
+      expect(text).toMatchObject({ mimeType: "text/plain", text: expect.stringContaining("Resource 1") })
+      const [bytes] = yield* mcp.readResource("everything", "demo://resource/dynamic/blob/1")
+      expect(bytes?.blob).toMatch(/^[A-Za-z0-9+/=]+$/)
+      expect((yield* mcp.resourceTemplates).map(({ uriTemplate }) => uriTemplate)).toContain(
+        "demo://resource/dynamic/text/{resourceId}"
+      )
+      expect(failure(yield* Effect.exit(mcp.readResource("everything", "demo://nothing")))).toMatchObject({
+        _tag: "McpCallError",
+        reason: "rejected",
+        subject: "demo://nothing"
+      })
+      expect(failure(yield* Effect.exit(mcp.readResource("nobody", "a:b")))).toMatchObject({
+        message: expect.stringContaining("the servers are: everything, tools")
+      })
+    })
+  )
+
+  it.live("prompts are the input of an agent", () =>
+    Effect.gen(function* () {
+      const mcp = yield* Mcp.connect({ servers: { everything } })
+      const prompts = yield* mcp.prompts
+      expect(prompts.map(({ name }) => name)).toContain("args-prompt")
+      const prompt = yield* mcp.prompt("everything", "args-prompt", { city: "Oslo" })
+      const agent = Agent.make("agent", {})
+      yield* agent.run(prompt).pipe(
+        Effect.provide(
+          TestModel.layer(({ prompt }) => {
+            expect(JSON.stringify(prompt.content)).toContain("Oslo")
+            return "rain"
+          })
+        )
+      )
+    })
+  )
+
+  it.live("other requests and notifications are within reach", () =>
+    Effect.gen(function* () {
+      const mcp = yield* Mcp.connect({ servers: { everything } })
+      const heard = yield* mcp.notifications.pipe(
+        Stream.filter(({ method }) => method === "notifications/message"),
+        Stream.take(1),
+        Stream.runCollect,
+        Effect.forkChild
+      )
+      yield* mcp.request("everything", "logging/setLevel", { level: "debug" })
+      const completion = yield* mcp.request("everything", "completion/complete", {
+        ref: { type: "ref/prompt", name: "completable-prompt" },
+        argument: { name: "department", value: "E" }
+      })
+      expect(completion).toMatchObject({ completion: { values: ["Engineering"] } })
+      yield* call(yield* mcp.tools(), "toggle-simulated-logging")
+      expect(yield* Fiber.join(heard)).toMatchObject([{ server: "everything", params: { level: expect.any(String) } }])
+    })
+  )
+
+  it.live("tool that runs only as a task gives its result all the same", () =>
+    Effect.gen(function* () {
+      const mcp = yield* Mcp.connect({ servers: { everything } })
+      const result = yield* call(yield* mcp.tools(), "simulate-research-query", { topic: "rain" })
+      expect(result).toMatch(/rain/)
+    })
+  )
+})
+
+describe("a server's question", () => {
+  it.live("is answered by the model", () =>
+    Effect.gen(function* () {
+      const prompts: Array<string> = []
+      const servers = Mcp.layer({ servers: { everything }, sampling: Mcp.sampleWithModel }).pipe(
+        Layer.provide(
+          TestModel.layer(({ prompt }) => {
+            prompts.push(JSON.stringify(prompt.content))
+            return "Forty-two."
+          })
+        )
+      )
+      const result = yield* Effect.gen(function* () {
+        const mcp = yield* Mcp.Mcp
+        return yield* call(yield* mcp.tools(), "trigger-sampling-request", { prompt: "What is it?", maxTokens: 50 })
+      }).pipe(Effect.provide(servers))
+      expect(result).toContain("Forty-two.")
+      expect(prompts[0]).toContain("What is it?")
+    })
+  )
+
+  it.live("is answered by a handler, and a handler that fails tells it why", () =>
+    Effect.gen(function* () {
+      let asked = 0
+      const mcp = yield* Mcp.connect({
+        servers: { everything },
+        sampling: (request, server) =>
+          asked++ === 0
+            ? Effect.succeed({
+                role: "assistant",
+                model: "me",
+                content: { type: "text", text: `${server} wants ${request.maxTokens}` }
+              })
+            : Effect.fail(new Error("not today"))
+      })
+      const tools = yield* mcp.tools()
+      const ask = call(tools, "trigger-sampling-request", { prompt: "?", maxTokens: 50 })
+      expect(yield* ask).toContain("everything wants 50")
+      expect(failure(yield* Effect.exit(ask))).toMatchObject({ message: expect.stringContaining("not today") })
+    })
+  )
+
+  it.live("of a server whose call is interrupted is interrupted too", () =>
+    Effect.gen(function* () {
+      let interrupted = false
+      let asked = false
+      const mcp = yield* Mcp.connect({
+        servers: { everything },
+        sampling: () =>
+          Effect.never.pipe(
+            Effect.onInterrupt(() => Effect.sync(() => (interrupted = true))),
+            (effect) =>
+              Effect.andThen(
+                Effect.sync(() => (asked = true)),
+                effect
+              )
+          )
+      })
+      const tools = yield* mcp.tools()
+      const fiber = yield* Effect.forkChild(call(tools, "trigger-sampling-request", { prompt: "?", maxTokens: 50 }))
+      yield* Effect.promise(() => until(() => asked))
+      yield* Fiber.interrupt(fiber)
+      // It is the server that says whether its question still stands; closing the connection ends it in any case.
+      yield* Effect.sleep("100 millis")
+      return () => interrupted
+    }).pipe(
+      Effect.scoped,
+      Effect.map((interrupted) => expect(interrupted()).toBe(true))
+    )
+  )
+
+  it.live("is a form that a handler fills, or that the model fills or declines", () =>
+    Effect.gen(function* () {
+      const elicit = <R>(elicitation: NonNullable<Mcp.Answers<R>["elicitation"]>) =>
+        Effect.scoped(
+          Effect.gen(function* () {
+            const mcp = yield* Mcp.connect({ servers: { everything }, elicitation })
+            return yield* call(yield* mcp.tools(), "trigger-elicitation-request")
+          })
+        )
+      const byHand = yield* elicit((request) =>
+        Effect.succeed({ action: "accept", content: { name: request.message.length > 0 ? "Ada" : "" } })
+      )
+      expect(JSON.stringify(byHand)).toContain("Ada")
+      const model = (answer: object) => TestModel.layer([TestModel.json(answer)])
+      const byModel = yield* elicit(Mcp.elicitWithModel).pipe(
+        Effect.provide(model({ accept: true, content: { name: "Grace" } }))
+      )
+      expect(JSON.stringify(byModel)).toContain("Grace")
+      const declined = yield* elicit(Mcp.elicitWithModel).pipe(Effect.provide(model({ accept: false, content: null })))
+      expect(JSON.stringify(declined)).toMatch(/declined/i)
+    })
+  )
+
+  it.live("about the roots gets those of now", () =>
+    Effect.gen(function* () {
+      let roots: ReadonlyArray<Mcp.Root> = [{ uri: "file:///one", name: "One" }]
+      const mcp = yield* Mcp.connect({ servers: { everything }, roots: Effect.sync(() => roots) })
+      const tools = yield* mcp.tools()
+      expect(yield* call(tools, "get-roots-list")).toContain("file:///one")
+      roots = [{ uri: "file:///two" }]
+      yield* mcp.rootsChanged
+      let said = ""
+      while (!said.includes("file:///two")) said = String(yield* call(tools, "get-roots-list"))
+    })
+  )
+
+  it.live("that nobody answers is not one that the server thinks it can ask", () =>
+    Effect.gen(function* () {
+      const mcp = yield* Mcp.connect({ servers: { everything } })
+      const names = (yield* mcp.tools()).map(({ name }) => name)
+      expect(names).not.toContain("trigger-sampling-request")
+      expect(names).not.toContain("trigger-elicitation-request")
+      expect(names).not.toContain("get-roots-list")
+    })
+  )
+})
+
+describe("a server is defined", () => {
+  it.live("by an object in this process", () =>
+    Effect.gen(function* () {
+      const server = () => {
+        const made = new McpServer({ name: "here", version: "1.0.0" })
+        made.registerTool("hello", {}, () => ({ content: [{ type: "text", text: "Hello!" }] }))
+        return made
+      }
+      const mcp = yield* Mcp.connect({ servers: { once: { server: server() }, each: { server } } })
+      const tools = yield* mcp.tools()
+      expect(yield* call(tools, "once_hello")).toBe("Hello!")
+      expect(yield* call(tools, "each_hello")).toBe("Hello!")
+    })
+  )
+
+  it.live("in a config file, as other hosts have it", () =>
+    Effect.gen(function* () {
+      const http = yield* Effect.acquireRelease(
+        Effect.promise(() => startMcpHttp({ token: "from-config" })),
+        (server) => Effect.promise(() => server.close())
+      )
+      const file = path.join(directory, "mcp.json")
+      const { args, command } = toolsServer()
+      const content = {
+        mcpServers: {
+          tools: { command: "${NODE}", args, env: { WHO: "${WHO:-nobody}" }, alwaysAllow: ["env"], deny: ["die*"] },
+          http: { type: "streamable-http", url: http.url, headers: { Authorization: "Bearer ${env:TOKEN}" } },
+          off: { command: "no-such-command", disabled: true }
+        }
+      }
+      fs.writeFileSync(file, JSON.stringify(content))
+      const config = ConfigProvider.layer(ConfigProvider.fromUnknown({ NODE: command, TOKEN: "from-config" }))
+      yield* Effect.gen(function* () {
+        const mcp = yield* Mcp.Mcp
+        expect((yield* mcp.servers).map(({ name }) => name)).toEqual(["tools", "http"])
+        const tools = yield* mcp.tools()
+        expect(tools.map(({ name }) => name)).not.toContain("die")
+        expect(JSON.parse(String(yield* call(tools, "env")))).toMatchObject({ WHO: "nobody" })
+        expect(yield* call(tools, "safe")).toBe("safe 1")
+      }).pipe(Effect.provide(Mcp.layerFile(file)), Effect.provide(config))
+    })
+  )
+
+  it.live("wrongly in a config file fails with the file and what to do", () =>
+    Effect.gen(function* () {
+      const problems: ReadonlyArray<readonly [text: string, said: RegExp]> = [
+        ["{", /is no config of MCP servers/],
+        ["{}", /has no "mcpServers"/],
+        ['{"mcpServers":{"a":{}}}', /server "a" has neither a command nor a url/],
+        [
+          '{"mcpServers":{"a":{"command":"${NOT_SET_ANYWHERE}"}}}',
+          /needs the variable NOT_SET_ANYWHERE, which is not set/
+        ],
+        ['{"mcpServers":{"a":{"url":"nowhere"}}}', /MCP server "a": its url is no address/]
+      ]
+      for (const [text, said] of problems) {
+        const file = path.join(directory, "wrong.json")
+        fs.writeFileSync(file, text)
+        const error = failure(yield* Effect.exit(Effect.scoped(Layer.build(Mcp.layerFile(file)))))
+        expect(error).toMatchObject({ _tag: "McpConfigError", file, message: expect.stringMatching(said) })
+      }
+      const missing = path.join(directory, "missing.json")
+      expect(failure(yield* Effect.exit(Mcp.fromFile(missing)))).toMatchObject({
+        message: expect.stringContaining("ENOENT")
+      })
+    })
+  )
+})
+
+describe("tools of now", () => {
+  it.live("are a toolkit for programs without an agent", () =>
+    Effect.gen(function* () {
+      const toolkit = yield* Mcp.toolkit({ allow: ["get-*"] })
+      const response = yield* LanguageModel.generateText({ prompt: "Look", toolkit })
+      // They come as they are done.
+      const results = response.toolResults.toSorted((a, b) => a.id.localeCompare(b.id))
+      expect(results).toMatchObject([
+        { result: "The sum of 1 and 2 is 3.", isFailure: false },
+        { isFailure: false },
+        { result: { tag: "McpCallError" }, isFailure: true }
+      ])
+      expect(results[1]?.modelOutput?.map(({ type }) => type)).toEqual(["text", "file", "text"])
+    }).pipe(
+      Effect.provide(Mcp.layer({ servers: { everything } })),
+      Effect.provide(
+        TestModel.layer([
+          TestModel.toolCalls(
+            { name: "get-sum", params: { a: 1, b: 2 } },
+            { name: "get-tiny-image", params: {} },
+            { name: "get-sum", params: { a: 1 } }
+          )
+        ])
+      )
+    )
+  )
+})

@@ -1,0 +1,197 @@
+/** MCP servers behind an address: streamable HTTP and SSE, tokens, lost sessions and connections, sockets. */
+import { it } from "@effect/vitest"
+import { Effect, Exit, Fiber, Redacted } from "effect"
+import { Mcp } from "troupe"
+import { describe, expect } from "vitest"
+import { call } from "../support/mcpCall.ts"
+import { startEverything, until } from "../support/mcpEverything.ts"
+import { startMcpHttp } from "../support/mcpHttp.ts"
+import { tcpProxy } from "../support/tcpProxy.ts"
+
+const failure = <A, E>(exit: Exit.Exit<A, E>): unknown => {
+  if (Exit.isSuccess(exit)) throw new Error("it succeeded")
+  return exit.cause.reasons.map((reason) => (reason._tag === "Fail" ? reason.error : reason))[0]
+}
+
+const resource = <A>(start: () => Promise<A>, stop: (started: A) => Promise<unknown>) =>
+  Effect.acquireRelease(Effect.promise(start), (started) => Effect.promise(() => stop(started)))
+
+const proxied = (port: number) =>
+  resource(
+    () => tcpProxy(port),
+    (proxy) => proxy.close()
+  )
+const httpServer = (options: Parameters<typeof startMcpHttp>[0] = {}) =>
+  resource(
+    () => startMcpHttp(options),
+    (server) => server.close()
+  )
+const eventually = (done: () => boolean) => Effect.promise(() => until(done))
+
+for (const [transport, wanted] of [
+  ["streamableHttp", "auto"],
+  ["streamableHttp", "http"],
+  ["sse", "auto"],
+  ["sse", "sse"]
+] as const) {
+  describe(`the everything server by ${transport}, asked for as "${wanted}"`, () => {
+    it.live("gives tools, progress and images, and no socket stays in use", () =>
+      Effect.gen(function* () {
+        const server = yield* resource(
+          () => startEverything(transport),
+          (server) => server.stop()
+        )
+        const proxy = yield* proxied(server.port)
+        const url = server.url.replace(String(server.port), String(proxy.port))
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            const mcp = yield* Mcp.connect({ servers: { everything: { url, transport: wanted } } })
+            const tools = yield* mcp.tools()
+            expect(yield* call(tools, "echo", { message: "hi" })).toBe("Echo: hi")
+            const told: Array<unknown> = []
+            yield* call(tools, "trigger-long-running-operation", { duration: 0.2, steps: 2 }, (one) => told.push(one))
+            expect(told).toContainEqual({ progress: 1, total: 2 })
+            expect(yield* call(tools, "get-tiny-image")).toMatchObject([{}, { type: "image" }, {}])
+            expect(failure(yield* Effect.exit(call(tools, "get-sum", { a: "x" })))).toMatchObject({ reason: "invalid" })
+            const fiber = yield* Effect.forkChild(
+              call(tools, "trigger-long-running-operation", { duration: 60, steps: 600 })
+            )
+            yield* Effect.sleep("200 millis")
+            yield* Fiber.interrupt(fiber)
+            expect(yield* call(tools, "echo", { message: "again" })).toBe("Echo: again")
+          })
+        )
+        // Connections that nobody uses are kept for a while by fetch; those in use are gone.
+        yield* eventually(() => proxy.open() <= 1)
+      })
+    )
+
+    it.live("fails calls when the server is killed, and finds it again when it is back", () =>
+      Effect.gen(function* () {
+        const server = yield* Effect.promise(() => startEverything(transport))
+        const servers = { everything: { url: server.url, transport: wanted, patience: "1 second" as const } }
+        const mcp = yield* Mcp.connect({ servers })
+        const tools = yield* mcp.tools()
+        const lost = yield* Effect.forkChild(
+          Effect.exit(call(tools, "trigger-long-running-operation", { duration: 60, steps: 600 }))
+        )
+        yield* Effect.sleep("300 millis")
+        yield* Effect.promise(() => server.stop())
+        expect(failure(yield* Fiber.join(lost))).toMatchObject({ reason: "lost", executed: "unknown" })
+        yield* resource(
+          () => startEverything(transport, server.port),
+          (server) => server.stop()
+        )
+        // What is not told that the server is gone finds out by its first call, which the server has not got.
+        const first = yield* Effect.exit(call(tools, "echo", { message: "back" }))
+        if (Exit.isFailure(first)) expect(failure(first)).toMatchObject({ executed: "no" })
+        expect(yield* call(tools, "echo", { message: "back" })).toBe("Echo: back")
+      })
+    )
+  })
+}
+
+describe("streamable HTTP", () => {
+  for (const json of [false, true]) {
+    it.live(`works where answers come as ${json ? "JSON" : "streams"}, and ends its session`, () =>
+      Effect.gen(function* () {
+        const server = yield* httpServer({ json })
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            const tools = yield* (yield* Mcp.connect({ servers: { http: { url: server.url } } })).tools()
+            expect(yield* call(tools, "safe")).toBe("safe 1")
+            expect(server.sessions.size).toBe(1)
+          })
+        )
+        expect(server.sessions.size).toBe(0)
+        expect(server.seen.at(-1)).toMatchObject({ method: "DELETE" })
+      })
+    )
+  }
+
+  it.live("sends its token with every request, and never tells it", () =>
+    Effect.gen(function* () {
+      const server = yield* httpServer({ token: "t0p-secret" })
+      const connect = (token: string) =>
+        Mcp.connect({ servers: { http: { url: server.url, token: Redacted.make(token) } } })
+      yield* Effect.scoped(Effect.flatMap(connect("t0p-secret"), (mcp) => mcp.tools()))
+      expect(server.seen.every(({ authorization }) => authorization === "Bearer t0p-secret")).toBe(true)
+      const error = failure(yield* Effect.exit(Effect.scoped(connect("wr0ng-secret"))))
+      expect(error).toMatchObject({
+        _tag: "McpConnectError",
+        unauthorized: true,
+        message: expect.stringContaining("token")
+      })
+      expect(JSON.stringify(error) + String(error)).not.toContain("wr0ng-secret")
+    })
+  )
+
+  it.live("opens a new session when the server has forgotten the old one, and repeats only what may be", () =>
+    Effect.gen(function* () {
+      const server = yield* httpServer()
+      const tools = yield* (yield* Mcp.connect({ servers: { http: { url: server.url } } })).tools()
+      server.forget()
+      expect(yield* call(tools, "safe")).toBe("safe 1")
+      server.forget()
+      expect(failure(yield* Effect.exit(call(tools, "unsafe")))).toMatchObject({
+        reason: "unavailable",
+        executed: "no",
+        message: expect.stringContaining("not executed: ")
+      })
+      expect(yield* call(tools, "unsafe")).toBe("unsafe 2")
+    })
+  )
+
+  it.live("fails a call whose answer's stream ends without the answer", () =>
+    Effect.gen(function* () {
+      const server = yield* httpServer()
+      const tools = yield* (yield* Mcp.connect({ servers: { http: { url: server.url } } })).tools()
+      const fiber = yield* Effect.forkChild(Effect.exit(call(tools, "hang")))
+      yield* eventually(() => server.calls.includes("hang"))
+      server.dropHanging()
+      expect(failure(yield* Fiber.join(fiber))).toMatchObject({ reason: "lost", executed: "unknown" })
+    })
+  )
+
+  it.live("tells the server of an interruption, and gives the connection of the call back", () =>
+    Effect.gen(function* () {
+      const server = yield* httpServer()
+      const tools = yield* (yield* Mcp.connect({ servers: { http: { url: server.url } } })).tools()
+      const fibers = yield* Effect.forEach([1, 2, 3, 4, 5], () => Effect.forkChild(call(tools, "hang")))
+      yield* eventually(() => server.calls.filter((name) => name === "hang").length === 5)
+      expect(server.hanging()).toBe(5)
+      yield* Fiber.interruptAll(fibers)
+      yield* eventually(() => server.calls.filter((name) => name === "cancelled").length === 5)
+      yield* eventually(() => server.hanging() === 0)
+    })
+  )
+
+  it.live("tells an error of the server's front as what it is", () =>
+    Effect.gen(function* () {
+      const server = yield* httpServer()
+      const tools = yield* (yield* Mcp.connect({ servers: { http: { url: server.url } } })).tools()
+      server.failCalls(503)
+      expect(failure(yield* Effect.exit(call(tools, "safe")))).toMatchObject({
+        reason: "rejected",
+        code: "503",
+        message: expect.stringContaining("try later")
+      })
+      server.failCalls(undefined)
+      expect(yield* call(tools, "safe")).toBe("safe 1")
+    })
+  )
+
+  it.live("goes on after its connections were cut", () =>
+    Effect.gen(function* () {
+      const server = yield* httpServer()
+      const proxy = yield* proxied(server.port)
+      const url = server.url.replace(String(server.port), String(proxy.port))
+      const tools = yield* (yield* Mcp.connect({ servers: { http: { url } } })).tools()
+      const fiber = yield* Effect.forkChild(Effect.exit(call(tools, "hang")))
+      yield* eventually(() => server.calls.includes("hang"))
+      proxy.cut()
+      expect(failure(yield* Fiber.join(fiber))).toMatchObject({ reason: "lost" })
+      expect(yield* call(tools, "safe")).toMatch(/^safe/)
+    })
+  )
+})

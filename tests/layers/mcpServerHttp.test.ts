@@ -74,7 +74,7 @@ describe("who may call", () => {
     Effect.gen(function* () {
       const url = yield* serve()
       const by = (host: string) => Effect.map(post(url, { host }, initialize), ({ status }) => status)
-      for (const host of [`127.0.0.1:${url.port}`, `localhost:${url.port}`, "localhost", `[::1]:${url.port}`]) {
+      for (const host of [`127.0.0.1:${url.port}`, `localhost:${url.port}`, "LocalHost", `[::1]:${url.port}`]) {
         assert.strictEqual(yield* by(host), 200, host)
       }
       for (const host of ["evil.example", `evil.example:${url.port}`, "localhost.evil.example", "127.0.0.1.nip.io"]) {

@@ -112,12 +112,13 @@ const guarded = <E, R>(
   options: Options,
   host: string
 ) => {
-  const hosts = new Set(options.allowedHosts ?? ["localhost", "127.0.0.1", "[::1]", host])
+  const allowed = options.allowedHosts ?? ["localhost", "127.0.0.1", "[::1]", host]
+  const hosts = new Set(allowed.map((name) => name.toLowerCase()))
   const origins = new Set(options.allowedOrigins ?? [])
   const maxBodySize = options.maxBodySize ?? 4 * 1024 * 1024
   return Effect.gen(function* () {
     const original = yield* HttpServerRequest.HttpServerRequest
-    const asked = original.headers["host"] ?? ""
+    const asked = (original.headers["host"] ?? "").toLowerCase()
     if (!hosts.has(asked.replace(/:\d+$/, ""))) return yield* refuse(403, "This Host is not allowed")
     const origin = original.headers["origin"]
     if (origin !== undefined && !origins.has(origin) && origin !== `http://${asked}`) {

@@ -14,12 +14,18 @@ export interface How {
   readonly isStopped: boolean
   /** Runs wait for whoever reads their events. */
   readonly isSlow: boolean
+  /** It is in a retry or a timeout, which lets no failure through while it is interrupted. */
+  readonly isWrapped: boolean
   /** Nothing takes time but what waits for it: what is stopped ends in the same moment. */
   readonly isExact: boolean
 }
 
 /** Throws, or gives what is wrong. */
-export const check = (events: ReadonlyArray<Event>, world: World, how: How): ReadonlyArray<string> => {
+export const check = (
+  events: ReadonlyArray<Event>,
+  world: World,
+  how: Omit<How, "isWrapped">
+): ReadonlyArray<string> => {
   checkGrammar(events)
   const problems = [...world.problems]
   const tell = (problem: string) => void problems.push(problem)
@@ -51,7 +57,7 @@ export const check = (events: ReadonlyArray<Event>, world: World, how: How): Rea
       new Map((children.get(event.runId) ?? []).filter(({ seq }) => seq > from).map((one) => [one.path.at(-1)!, one])),
       terminals,
       terminals.get(event.runId)!,
-      { ...how, isStopped: how.isStopped || event.parentId !== undefined },
+      { ...how, isStopped: how.isStopped || event.parentId !== undefined, isWrapped: world.wrapped.has(name) },
       tell
     )
     group.check()
@@ -126,6 +132,7 @@ class GroupRun {
       if (this.decision !== undefined && seq > this.decision.seq) this.#tell(`${key} begins after the decision`)
     }
     if (this.#end._tag === "RunCompleted") this.#checkSuccess()
+    if (this.#end._tag === "RunInterrupted") this.#checkInterruption()
     if (this.#end._tag === "RunFailed") {
       const error = this.#end.error as { readonly _tag?: string; readonly name?: string } & Partial<ErrorJson>
       if (error._tag === "ParallelError" && error.name === this.#name) this.#checkFailure(error as ErrorJson)
@@ -158,6 +165,16 @@ class GroupRun {
     if (mode._tag === "settle") {
       if (this.#ends.length !== keys.length) this.#tell(`settled with ${this.#ends.length} of ${keys.length} branches`)
     } else if (this.decision?.reached !== true) this.#tell("succeeds without having been decided so")
+  }
+
+  /** Failures that the mode does not bear are not lost when the group is interrupted. */
+  #checkInterruption(): void {
+    const { keys, mode } = this.#spec
+    if (mode._tag === "settle" || this.decision?.reached === true || this.#how.isWrapped) return
+    const needed = mode._tag === "race" ? 1 : mode._tag === "quorum" ? mode.n : keys.length
+    const failed = this.#items.filter(({ status }) => status === "failed")
+    if (failed.length > keys.length - needed)
+      this.#tell(`loses what ${failed.map(({ item }) => item).join()} failed with`)
   }
 
   #checkFailure(error: ErrorJson): void {

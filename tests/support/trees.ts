@@ -126,6 +126,8 @@ export class World {
   readonly stays: Array<Stay> = []
   /** The groups whose branches are runs named by their keys, by the name of the group. */
   readonly groups = new Map<string, GroupSpec>()
+  /** The names of runners in a retry or a timeout, which lets no failure through while it is interrupted. */
+  readonly wrapped = new Set<string>()
   readonly problems: Array<string> = []
   readonly #salt: number
   readonly #range: number
@@ -379,8 +381,10 @@ const workflow = (node: Node, name: string, members: [Any, ...Array<Any>], world
     case "plan":
       return plan(node, name, members, world)
     case "timeout":
+      world.wrapped.add(first.name)
       return Runner.withTimeout(first, world.time(name) * (n + 1))
     case "retry":
+      world.wrapped.add(first.name)
       return Runner.withRetry(first, { times: n, while: (error) => flag || typeof error === "string" })
     case "tools":
       return tools(node, name, members)

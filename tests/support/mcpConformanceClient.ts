@@ -25,20 +25,14 @@ const authorize = (address: URL) =>
 
 const oauth = ({ client_id, client_secret }: Asked["context"], byUser: boolean): Mcp.OAuthOptions => ({
   clientName: "troupe-conformance",
+  clientMetadataUrl: "https://conformance-test.local/client-metadata.json",
   ...(byUser ? { redirectUrl, authorize } : {}),
   ...(client_id === undefined ? {} : { clientId: client_id }),
   ...(client_secret === undefined ? {} : { clientSecret: Redacted.make(client_secret) })
 })
 
-/** A user who takes the form as it is. */
-const elicitation = (request: Mcp.ElicitationRequest) =>
-  Effect.sync((): Mcp.ElicitationResult => {
-    const properties = "requestedSchema" in request ? request.requestedSchema.properties : {}
-    const filled = Object.entries(properties).flatMap(([name, property]) =>
-      "default" in property && property.default !== undefined ? [[name, property.default]] : []
-    )
-    return { action: "accept", content: Object.fromEntries(filled) }
-  })
+/** A user who takes the form as it is: the client fills in its defaults. */
+const elicitation = () => Effect.succeed({ action: "accept", content: {} } as const)
 
 type Tools = ReadonlyArray<AgentTool.AgentTool<string, never>>
 

@@ -14,7 +14,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Predicate from "effect/Predicate"
 import { CliFailure } from "./cli/failure.ts"
-import { err, harmless, quietPipes } from "./cli/terminal.ts"
+import { err, harmless, quietPipes, readerIsGone } from "./cli/terminal.ts"
 
 const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
   readonly version: string
@@ -120,7 +120,7 @@ quietPipes()
 const main = Command.runWith(troupe, { version })(process.argv.slice(2)).pipe(
   // As a finalizer: an interrupted program has to say so too.
   Effect.onError((cause) => {
-    if (Cause.hasInterruptsOnly(cause)) return err("troupe: interrupted\n")
+    if (Cause.hasInterruptsOnly(cause)) return readerIsGone() ? Effect.void : err("troupe: interrupted\n")
     const error = Cause.squash(cause)
     // effect/cli has already said what is wrong with the usage.
     if (Predicate.hasProperty(error, "_tag") && error._tag === "ShowHelp") return Effect.void
@@ -132,6 +132,7 @@ const main = Command.runWith(troupe, { version })(process.argv.slice(2)).pipe(
 
 const codeOf = (exit: Exit.Exit<unknown, unknown>): number => {
   if (Exit.isSuccess(exit)) return 0
+  if (Cause.hasInterruptsOnly(exit.cause) && readerIsGone()) return 0
   if (Cause.hasInterruptsOnly(exit.cause)) return signal === "SIGTERM" ? 143 : 130
   const error = Cause.squash(exit.cause)
   if (error instanceof CliFailure) return error.code

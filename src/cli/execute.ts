@@ -3,9 +3,9 @@ import type * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as LanguageModel from "effect/ai/LanguageModel"
-import type * as Layer from "effect/Layer"
+import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
-import { type RunEvent, toJsonLine } from "../RunEvent.ts"
+import { isTerminal, type RunEvent, toJsonLine } from "../RunEvent.ts"
 import * as Runner from "../Runner.ts"
 import { type CliFailure, failed, ofCause } from "./failure.ts"
 import { Progress } from "./progress.ts"
@@ -30,7 +30,9 @@ export const execute = <I, E, LE>(
     const display = show.json ? silent : yield* progress(shown.busy)
     // The terminal event of an interrupted run reaches an observer, and no consumer of its stream.
     const observed = Runner.onEvent(runner, (event) => Effect.andThen(display(event), shown.take(event)))
+    const ask = !show.json && process.stdin.isTTY === true && process.stdout.isTTY === true
     yield* Stream.runDrain(observed.stream(input)).pipe(
+      Effect.provide(ask ? yield* approver : Layer.empty),
       Effect.provide(model),
       Effect.catchCause((cause) => {
         const failure = ofCause(cause)
@@ -39,6 +41,12 @@ export const execute = <I, E, LE>(
     )
   }).pipe(Effect.scoped, Effect.andThen(shown.end))
 }
+
+/** The person at the terminal says whether a tool may run that needs approval. */
+const approver = Effect.map(
+  Effect.promise(() => Promise.all([import("../layers/Approvals.ts"), import("@effect/platform-node/NodeTerminal")])),
+  ([Approvals, NodeTerminal]) => Layer.provide(Approvals.layerTerminal, NodeTerminal.layer)
+)
 
 interface Shown {
   readonly take: (event: RunEvent) => Effect.Effect<void>
@@ -59,9 +67,14 @@ const asLiveText = (): Shown => {
   return {
     take: (event) => {
       if (event._tag === "TextDelta" && event.path.length === 1) {
-        const delta = clean(event.delta)
+        const delta = clean.next(event.delta)
         text += delta
         return out(delta)
+      }
+      const rest = isTerminal(event) || event._tag === "StepRetried" ? clean.rest() : ""
+      if (rest !== "") {
+        text += rest
+        return out(event._tag === "StepRetried" ? `${rest}\n` : rest)
       }
       // What was written cannot be taken back, so a new attempt begins on a line of its own.
       if (event._tag === "StepRetried" && text !== "") return out("\n")
@@ -101,13 +114,14 @@ const progress = (busy: () => boolean) =>
       }
     }
     let drawn = 0
+    let asking = 0
     const erase = () => {
       const text = drawn === 0 ? "" : `\x1b[${drawn}A\x1b[0J`
       drawn = 0
       return text
     }
     const draw = Effect.flatMap(Clock.currentTimeMillis, (now) => {
-      if (busy()) return Effect.void
+      if (busy() || asking > 0) return Effect.void
       const before = erase()
       const lines = state.render(now, (stderr.columns ?? 80) - 1, Math.min(12, (stderr.rows ?? 24) - 1))
       drawn = lines.length
@@ -118,6 +132,9 @@ const progress = (busy: () => boolean) =>
     yield* Effect.addFinalizer(() => clear)
     return (event: RunEvent) => {
       state.push(event)
+      if (event._tag === "ApprovalRequested") asking++
+      if (event._tag === "ApprovalAnswered") asking--
+      if (event._tag === "ApprovalRequested") return clear
       const writes = event.path.length === 1 && (event._tag === "TextDelta" || event._tag === "RunCompleted")
       return writes ? clear : Effect.void
     }

@@ -15,23 +15,41 @@ const longestHeld = 4096
 const open = /(?:\r|\x1b(?:[ -/]*|\[[0-?]*[ -/]*|[\]PX^_][^\x07\x9c\x1b]*\x1b?))$/
 
 /** {@link harmless} for a text that comes in pieces: a sequence may be spread over several of them. */
-export const harmlessPieces = (): ((piece: string) => string) => {
+export const harmlessPieces = (): {
+  readonly next: (piece: string) => string
+  /** What was held back for a sequence that has not come to its end. */
+  readonly rest: () => string
+} => {
   let held = ""
-  return (piece) => {
-    const text = held + piece
-    const at = text.search(open)
-    held = at >= 0 && text.length - at <= longestHeld ? text.slice(at) : ""
-    return harmless(held === "" ? text : text.slice(0, at))
+  return {
+    next: (piece) => {
+      const text = held + piece
+      const at = text.search(open)
+      held = at >= 0 && text.length - at <= longestHeld ? text.slice(at) : ""
+      return harmless(held === "" ? text : text.slice(0, at))
+    },
+    rest: () => {
+      const text = harmless(held)
+      held = ""
+      return text
+    }
   }
 }
 
 /* oxlint-enable no-control-regex */
 
+let gone = false
+
+/** True when whoever read the output has closed it, as `head` does: no failure, and nothing is left to do. */
+export const readerIsGone = (): boolean => gone
+
 /** Writes and waits until the stream has taken it. A reader that is gone, as in `| head`, ends the program quietly. */
 const write = (stream: NodeJS.WriteStream, text: string): Effect.Effect<void> =>
   Effect.callback((resume) => {
     stream.write(text, (error) => {
-      resume(error === null || error === undefined ? Effect.void : Effect.interrupt)
+      if (error === null || error === undefined) return resume(Effect.void)
+      gone = true
+      return resume(Effect.interrupt)
     })
   })
 

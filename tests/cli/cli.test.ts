@@ -315,6 +315,21 @@ describe("troupe", () => {
   })
 })
 
+describe("a reader that goes away", () => {
+  it("ends the program quietly and without failure", async () => {
+    const command = `"${process.execPath}" "${bin}" review --model offline --json README.md | head -n 1; echo "\${PIPESTATUS[0]}"`
+    const { stderr, stdout } = await new Promise<Ended>((resolve) => {
+      const child = spawn("bash", ["-c", command], { cwd: root })
+      let [stdout, stderr] = ["", ""]
+      child.stdout.on("data", (chunk) => (stdout += chunk))
+      child.stderr.on("data", (chunk) => (stderr += chunk))
+      child.on("close", (code) => resolve({ code, stdout, stderr }))
+    })
+    assert.match(stdout, /^\{"_tag":"RunStarted".*\n0\n$/)
+    assert.notInclude(stderr, "interrupted")
+  })
+})
+
 describe("troupe graph", () => {
   const file = "tests/support/graphed.ts"
 

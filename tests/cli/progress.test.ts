@@ -55,7 +55,7 @@ describe("text for a terminal", () => {
       const pieces = Array.from({ length: Math.ceil(text.length / size) }, (_, n) =>
         text.slice(n * size, (n + 1) * size)
       )
-      assert.strictEqual(pieces.map(clean).join(""), "one two three four")
+      assert.strictEqual(pieces.map(clean.next).join(""), "one two three four")
     }
   })
 
@@ -64,7 +64,14 @@ describe("text for a terminal", () => {
     assert.strictEqual(harmless(text), "one\ntwo three four five\nsix")
     for (let at = 1; at < text.length; at++) {
       const clean = harmlessPieces()
-      assert.strictEqual(clean(text.slice(0, at)) + clean(text.slice(at)), harmless(text), `cut at ${at}`)
+      assert.strictEqual(clean.next(text.slice(0, at)) + clean.next(text.slice(at)), harmless(text), `cut at ${at}`)
     }
+  })
+
+  it("gives back at the end what it held for a sequence that never ended", () => {
+    const clean = harmlessPieces()
+    assert.strictEqual(clean.next("see \u001B]0;lost?"), "see ")
+    assert.strictEqual(clean.rest(), "0;lost?")
+    assert.strictEqual(clean.rest(), "")
   })
 })

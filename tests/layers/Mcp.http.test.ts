@@ -119,7 +119,7 @@ describe("streamable HTTP", () => {
       const error = failure(yield* Effect.exit(Effect.scoped(connect("wr0ng-secret"))))
       expect(error).toMatchObject({
         _tag: "McpConnectError",
-        unauthorized: true,
+        reason: "unauthorized",
         message: expect.stringContaining("token")
       })
       expect(JSON.stringify(error) + String(error)).not.toContain("wr0ng-secret")

@@ -7,8 +7,8 @@ import type * as Schema from "effect/Schema"
 import { networkFlags } from "./flags.ts"
 import { workerSource } from "./workerSource.ts"
 
-/** What the thread says of one request or call of a tool. */
-export type Message = FetchMessage | CallMessage
+/** What the thread says of one request, call of a tool or program. */
+export type Message = FetchMessage | CallMessage | ProgramMessage
 
 /** What the thread says of one HTTP request. */
 export type FetchMessage =
@@ -43,6 +43,9 @@ export type CallMessage =
   | { readonly type: "stopped" }
   | Failed
 
+/** What a program of another module says. */
+export type ProgramMessage = { readonly type: "told"; readonly data: unknown } | Failed
+
 /** What the thread is asked for. */
 export type Request =
   | {
@@ -53,6 +56,7 @@ export type Request =
       readonly headers: object
       readonly body: unknown
     }
+  | { readonly type: "program"; readonly source: string }
   | {
       readonly type: "call"
       readonly pool: PoolOptions
@@ -153,6 +157,11 @@ class IoWorker {
     this.#port.postMessage({ ...request, id })
     this.#handlers.set(id, handler)
     return id
+  }
+
+  /** Says something to a program. */
+  say(id: number, data: unknown): void {
+    this.#port.postMessage({ type: "tell", id, data })
   }
 
   credit(id: number, n: number): void {

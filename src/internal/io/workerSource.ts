@@ -3,13 +3,14 @@
  * install and any bundle alike. It speaks with `IoWorker.ts` and touches nothing else. The threads that tools run in are
  * its children: it can watch them while the main thread is blocked.
  *
- * In: fetch { id, method, url, headers, body, credit }, credit { id, n }, abort { id }; what `poolSource.ts` lists; for
+ * In: fetch { id, method, url, headers, body, credit }, credit { id, n }, abort { id }; what `poolSource.ts` and `programSource.ts` list; for
  * tests crash {}, block {}.
  * Out: head { id, status, url, headers }, chunk { id, data }, end { id }, failed { id, message, code }.
  * Each message out raises word 0 of the shared memory and wakes whoever waits for it. Word 1 is the heartbeat, word 2
  * is set when the thread ends.
  */
 import { poolSource } from "./poolSource.ts"
+import { programSource } from "./programSource.ts"
 
 /** The program. */
 export const workerSource: string = `"use strict"
@@ -61,8 +62,9 @@ const run = async (m) => {
   }
 }
 ${poolSource}
+${programSource}
 port.on("message", (m) => {
-  if (pooled(m)) return
+  if (pooled(m) || programmed(m)) return
   const job = jobs.get(m.id)
   if (m.type === "fetch") run(m)
   else if (m.type === "abort") { if (job) { job.abort.abort(); if (job.resume) job.resume() } }

@@ -3,15 +3,16 @@
  * touches the SDK's loader and the bridge.
  */
 import * as Effect from "effect/Effect"
+import * as Program from "../../internal/io/program.ts"
 import { isSync, SyncBridge } from "../../services/SyncBridge.ts"
-import type { FromHost, ToHost } from "./protocol.ts"
+import type { FromHost, Problem, ToHost } from "./protocol.ts"
 import * as Sdk from "./sdk.ts"
 
 /** What a connection is spoken to by. */
 export interface Channel {
   readonly send: (message: ToHost) => void
   /** Runs what waits for a message, so that the edge knows of it. */
-  readonly wait: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  readonly wait: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
   /** Forgets the program. It must have said `closed` before. */
   readonly release: Effect.Effect<void>
 }
@@ -36,7 +37,16 @@ export const open = (hear: (message: FromHost) => void, inProcess: boolean): Eff
         "Effect.runSync needs the sync edge for it; provide SyncEdge.layer, or run the program with Effect.runPromise"
       )
     }
-    return yield* Effect.fail("the sync edge is not there yet")
+    const source = yield* Effect.try({ try: Sdk.program, catch: (error) => notInstalled(error) })
+    return yield* Program.start(source, (heard) => {
+      if (heard._tag === "Message") return hear(heard.message as FromHost)
+      // The program is gone, with its connection.
+      const { code, message } = heard
+      const problem: Problem = { message, code, kind: "connection", executed: "unknown" }
+      hear({ type: "openFailed", problem, end: undefined })
+      hear({ type: "down", problem, end: undefined })
+      hear({ type: "closed" })
+    })
   })
 
 const notInstalled = (error: unknown): string =>

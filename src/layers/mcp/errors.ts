@@ -8,8 +8,8 @@ export class McpConnectError extends Schema.TaggedError<McpConnectError>()("McpC
   /** The command line, or the address. */
   target: Schema.String,
   problem: Schema.String,
-  /** The server wants authorization. */
-  unauthorized: Schema.Boolean,
+  /** `unauthorized`: the server wants authorization. `usage`: this program cannot reach it in this way. */
+  reason: Schema.Literals(["failed", "unauthorized", "usage"]),
   exitCode: Schema.optional(Schema.Int),
   signal: Schema.optional(Schema.String),
   /** The end of what the process wrote to stderr. */
@@ -24,12 +24,15 @@ export class McpConnectError extends Schema.TaggedError<McpConnectError>()("McpC
           : ""
     const stderr = this.stderr?.trim() ?? ""
     const said = stderr === "" ? "" : ` The end of its stderr:\n${stderr}`
-    const next = this.unauthorized
-      ? "Give it a token, headers or oauth."
-      : this.transport === "stdio"
-        ? "Run the command by hand to see why."
-        : "Check the address and that the server runs."
-    return `MCP server "${this.server}" (${this.target}) could not be connected: ${this.problem}.${how} ${next}${said}`
+    const next =
+      this.reason === "usage"
+        ? ""
+        : this.reason === "unauthorized"
+          ? " Give it a token, headers or oauth."
+          : this.transport === "stdio"
+            ? " Run the command by hand to see why."
+            : " Check the address and that the server runs."
+    return `MCP server "${this.server}" (${this.target}) could not be connected: ${this.problem}.${how}${next}${said}`
   }
 }
 

@@ -58,7 +58,7 @@ export const host = (sdk: Sdk, post: (message: FromHost) => void): ((message: To
     if (error instanceof sdk.UnauthorizedError || code === 401 || code === 403) return problem("auth", "no")
     if (error instanceof types.McpError) {
       if (error.code !== types.ErrorCode.ConnectionClosed) return problem("rejected", "unknown")
-      return problem("connection", "unknown")
+      return { ...problem("connection", "unknown"), message: "the server closed the connection" }
     }
     const hasSession = http !== undefined && "sessionId" in http && http.sessionId !== undefined
     if (hasSession && (code === 404 || (code === 400 && /session/i.test(message)))) return problem("session", "no")

@@ -87,8 +87,11 @@ export interface Problem {
   readonly message: string
   /** The system's code, the HTTP status or the JSON-RPC error code. */
   readonly code: string | undefined
-  /** `rejected`: the server answered with an error. `auth`: it wants authorization. */
-  readonly kind: "rejected" | "connection" | "session" | "auth" | "other"
+  /**
+   * `rejected`: the server answered with an error. `auth`: it wants authorization. `usage`: the program has to be
+   * changed; the message says how.
+   */
+  readonly kind: "rejected" | "connection" | "session" | "auth" | "usage" | "other"
   /** Whether the server may have acted on the request. */
   readonly executed: "no" | "unknown"
 }

@@ -102,7 +102,7 @@ export const make = (
         transport,
         target: Config.targetOf(options),
         problem: scrub(problem.message),
-        unauthorized: problem.kind === "auth",
+        reason: problem.kind === "auth" ? "unauthorized" : problem.kind === "usage" ? "usage" : "failed",
         exitCode: end?.exitCode,
         signal: end?.signal,
         stderr: end === undefined ? undefined : scrub(end.stderr)

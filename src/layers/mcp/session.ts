@@ -103,7 +103,7 @@ export const connect = (
         channel.send({ type: "close" })
         return Effect.andThen(channel.wait(Deferred.await(closed)), channel.release)
       })
-    ).pipe(Effect.mapError((message): Down => ({ problem: local(message), end: undefined })))
+    ).pipe(Effect.mapError((message): Down => ({ problem: { ...local(message), kind: "usage" }, end: undefined })))
 
     const asked = yield* FiberMap.make<number, void>()
     const serve = (event: Event): Effect.Effect<void> => {
@@ -139,7 +139,8 @@ export const connect = (
     }
     yield* Effect.forkScoped(Effect.forever(Effect.flatMap(Queue.take(events), serve)))
 
-    channel.send({ type: "open", spec, client, capabilities: answers.capabilities })
+    const { name, version } = client
+    channel.send({ type: "open", spec, client: { name, version }, capabilities: answers.capabilities })
     const { info, pid } = yield* channel.wait(Deferred.await(opened))
 
     let nextId = 0

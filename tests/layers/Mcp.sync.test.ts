@@ -1,0 +1,204 @@
+/** MCP under `Effect.runSync`: the same programs, on the I/O thread. */
+import * as fs from "node:fs"
+import * as os from "node:os"
+import * as path from "node:path"
+import { McpServer } from "@modelcontextprotocol/sdk/server/mcp.js"
+import { Cause, Effect, Exit, Fiber, ManagedRuntime, Layer } from "effect"
+import { Agent, Mcp, SyncEdge, TestModel } from "troupe"
+import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import * as IoWorker from "../../src/internal/io/IoWorker.ts"
+import { call } from "../support/mcpCall.ts"
+import { children, everything, isAlive, script, startEverything, toolsServer } from "../support/mcpEverything.ts"
+
+let directory: string
+let logs = 0
+beforeAll(() => {
+  directory = fs.mkdtempSync(path.join(os.tmpdir(), "troupe-mcp-"))
+})
+afterAll(() => fs.rmSync(directory, { recursive: true, force: true }))
+const newLog = () => {
+  const file = path.join(directory, `log-${logs++}`)
+  return { file, lines: () => (fs.existsSync(file) ? fs.readFileSync(file, "utf8").trim().split("\n") : []) }
+}
+
+const runSync = <A, E>(program: Effect.Effect<A, E>): A => Effect.runSync(Effect.provide(program, SyncEdge.layer))
+const failure = <A, E>(exit: Exit.Exit<A, E>): unknown => {
+  if (Exit.isSuccess(exit)) throw new Error("it succeeded")
+  return Cause.squash(exit.cause)
+}
+/** Waits on either edge until a log has a line. */
+const logged = (lines: () => ReadonlyArray<string>, line: string) =>
+  Effect.gen(function* () {
+    while (!lines().includes(line)) yield* Effect.sleep("20 millis")
+  })
+
+describe("under runSync", () => {
+  it("an agent calls tools at once, with progress, images and questions, as it does under runPromise", async () => {
+    const agent = Agent.make("agent", { tools: [Mcp.tools()] })
+    const program = Effect.gen(function* () {
+      const { transcript } = yield* agent.result("Go")
+      const parts = transcript.content.flatMap((message) => (message.role === "tool" ? message.content : []))
+      return parts.map((part) =>
+        part.type === "tool-result" ? [part.result, part.isFailure, part.modelOutput?.length] : part
+      )
+    }).pipe(
+      Effect.provide(Mcp.layer({ servers: { everything }, sampling: Mcp.sampleWithModel })),
+      Effect.provide(
+        TestModel.layer(({ tools, prompt }) => {
+          if (tools.length === 0) return "sampled"
+          if (prompt.content.some(({ role }) => role === "tool")) return "done"
+          return TestModel.toolCalls(
+            { name: "trigger-long-running-operation", params: { duration: 1, steps: 2 } },
+            { name: "trigger-long-running-operation", params: { duration: 1, steps: 4 } },
+            { name: "get-tiny-image", params: {} },
+            { name: "trigger-sampling-request", params: { prompt: "?", maxTokens: 9 } },
+            { name: "get-sum", params: { a: 1 } }
+          )
+        })
+      )
+    )
+    const sync = runSync(program)
+    expect(sync[3]?.toString()).toContain("sampled")
+    expect(sync).toEqual(await Effect.runPromise(program))
+    expect(children()).toEqual([])
+  })
+
+  it("waits overlap, and others work meanwhile", () => {
+    const took = runSync(
+      Effect.gen(function* () {
+        const mcp = yield* Mcp.connect({ servers: { one: everything, two: everything } })
+        const tools = yield* mcp.tools()
+        const begun = performance.now()
+        yield* Effect.all(
+          [
+            call(tools, "one_trigger-long-running-operation", { duration: 1, steps: 1 }),
+            call(tools, "one_trigger-long-running-operation", { duration: 1, steps: 1 }),
+            call(tools, "two_trigger-long-running-operation", { duration: 1, steps: 1 }),
+            Effect.sleep("1 second")
+          ],
+          { concurrency: "unbounded" }
+        )
+        return performance.now() - begun
+      }).pipe(Effect.scoped)
+    )
+    expect(took).toBeLessThan(3000)
+  })
+
+  for (const transport of ["streamableHttp", "sse"] as const) {
+    it(`a server behind ${transport} works`, async () => {
+      const server = await startEverything(transport)
+      try {
+        const said = runSync(
+          Effect.gen(function* () {
+            const mcp = yield* Mcp.connect({ servers: { everything: { url: server.url } } })
+            const told: Array<unknown> = []
+            const tools = yield* mcp.tools()
+            yield* call(tools, "trigger-long-running-operation", { duration: 0.2, steps: 2 }, (one) => told.push(one))
+            const [text] = yield* mcp.readResource("everything", "demo://resource/dynamic/text/1")
+            return [yield* call(tools, "echo", { message: "hi" }), told.length > 0, text?.mimeType]
+          }).pipe(Effect.scoped)
+        )
+        expect(said).toEqual(["Echo: hi", true, "text/plain"])
+      } finally {
+        await server.stop()
+      }
+    })
+  }
+
+  it("a dead server fails with its exit code and stderr, and one that hangs with its timeout", () => {
+    const connect = (server: Mcp.ServerOptions) =>
+      runSync(Effect.exit(Effect.scoped(Mcp.connect({ servers: { everything, bad: server } }))))
+    expect(failure(connect(script("console.error('sick'); process.exit(4)")))).toMatchObject({
+      _tag: "McpConnectError",
+      exitCode: 4,
+      stderr: "sick\n"
+    })
+    const hangs: Mcp.ServerOptions = {
+      ...script("setInterval(() => {}, 1000)"),
+      connectTimeout: "300 millis",
+      grace: "100 millis"
+    }
+    expect(failure(connect(hangs))).toMatchObject({ problem: expect.stringContaining("did not answer within 300ms") })
+    expect(failure(connect({ command: "troupe-no-such-command" }))).toMatchObject({
+      message: expect.stringContaining("ENOENT")
+    })
+    expect(children()).toEqual([])
+  })
+
+  it("a timeout and an interruption are told to the server, and nothing stays behind", () => {
+    const { file, lines } = newLog()
+    let pid = 0
+    runSync(
+      Effect.gen(function* () {
+        const server: Mcp.ServerOptions = { ...toolsServer({ LOG: file }), timeout: "300 millis" }
+        const mcp = yield* Mcp.connect({ servers: { tools: server } })
+        const tools = yield* mcp.tools()
+        pid = Number(yield* call(tools, "pid"))
+        expect(failure(yield* Effect.exit(call(tools, "hang")))).toMatchObject({ reason: "timeout" })
+        yield* logged(lines, "cancelled: timeout")
+        const fiber = yield* Effect.forkChild(call(tools, "hang"), { startImmediately: true })
+        yield* Effect.sleep("50 millis")
+        yield* Fiber.interrupt(fiber)
+        yield* logged(lines, "cancelled: interrupted")
+      }).pipe(Effect.scoped)
+    )
+    expect(isAlive(pid)).toBe(false)
+    expect(children()).toEqual([])
+  })
+
+  it("a server that dies is there again for the next call", () => {
+    const { file, lines } = newLog()
+    runSync(
+      Effect.gen(function* () {
+        const mcp = yield* Mcp.connect({ servers: { tools: toolsServer({ LOG: file }) } })
+        const tools = yield* mcp.tools()
+        expect(failure(yield* Effect.exit(call(tools, "die")))).toMatchObject({ reason: "lost", executed: "unknown" })
+        expect(yield* call(tools, "die-once")).toBe("lived, call 2")
+        expect(lines().filter((line) => line === "die")).toHaveLength(1)
+      }).pipe(Effect.scoped)
+    )
+    expect(children()).toEqual([])
+  })
+
+  it("a connection lives on between runs of one runtime", async () => {
+    const { file, lines } = newLog()
+    const servers = Mcp.layer({ servers: { tools: toolsServer({ LOG: file }) } })
+    const runtime = ManagedRuntime.make(servers.pipe(Layer.provideMerge(SyncEdge.layer)))
+    const pid = Effect.gen(function* () {
+      const mcp = yield* Mcp.Mcp
+      return yield* call(yield* mcp.tools(), "pid")
+    })
+    expect(runtime.runSync(pid)).toBe(runtime.runSync(pid))
+    expect(lines().filter((line) => line === "started")).toHaveLength(1)
+    await runtime.dispose()
+    expect(children()).toEqual([])
+  })
+
+  it("a server object is refused, and so is a run without the sync edge, each with the way out", () => {
+    const server = () => new McpServer({ name: "here", version: "1.0.0" })
+    const inProcess = runSync(Effect.exit(Effect.scoped(Mcp.connect({ servers: { here: { server } } }))))
+    expect(failure(inProcess)).toMatchObject({ reason: "usage", message: expect.stringContaining("Effect.runPromise") })
+    const without = Effect.runSyncExit(Effect.scoped(Mcp.connect({ servers: { everything } })))
+    expect(failure(without)).toMatchObject({ reason: "usage", message: expect.stringContaining("SyncEdge.layer") })
+  })
+
+  it("the end of the I/O thread fails what is under way, and ends the processes", async () => {
+    let pid = 0
+    const exit = runSync(
+      Effect.gen(function* () {
+        const mcp = yield* Mcp.connect({ servers: { tools: toolsServer() } })
+        const tools = yield* mcp.tools()
+        pid = Number(yield* call(tools, "pid"))
+        const fiber = yield* Effect.forkChild(Effect.exit(call(tools, "hang")), { startImmediately: true })
+        yield* Effect.sleep("50 millis")
+        IoWorker.get().tell("crash")
+        const exit = yield* Fiber.join(fiber)
+        expect(Number(yield* call(tools, "pid"))).not.toBe(pid)
+        return exit
+      }).pipe(Effect.scoped)
+    )
+    expect(failure(exit)).toMatchObject({ reason: "lost", message: expect.stringContaining("I/O thread") })
+    for (let looks = 0; isAlive(pid) && looks < 100; looks++) await new Promise((resolve) => setTimeout(resolve, 50))
+    expect(isAlive(pid)).toBe(false)
+  })
+})

@@ -1,7 +1,7 @@
 /** What must be true of every run of a tree of `trees.ts`, whatever happened: read off its events and its books. */
 import type { RunEvent } from "troupe"
 import { checkGrammar } from "./grammar.ts"
-import type { GroupSpec, Stay, World } from "./trees.ts"
+import type { GroupSpec, Stay, World } from "./treeWorld.ts"
 
 type Event = RunEvent.RunEvent
 type Started = Extract<Event, { readonly _tag: "RunStarted" }>

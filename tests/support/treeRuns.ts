@@ -1,10 +1,11 @@
-/** Runs a tree of `trees.ts` to its end, in one of several ways, and checks the laws on it. */
+/** Runs a random tree to its end, in one of several ways, and checks the laws on it. */
 import { Effect, Exit, Metric, Schema, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { Runner } from "troupe"
 import type { RunEvent } from "troupe"
 import { check } from "./treeLaws.ts"
-import { type Any, build, text, Tree, World } from "./trees.ts"
+import { build, text, Tree } from "./trees.ts"
+import { type Any, World } from "./treeWorld.ts"
 
 export const ways = {
   run: (runner: Any, _count: number) => runner.run("go"),

@@ -2,12 +2,24 @@
  * Fail-fast, proven on the wire: agents of `OpenAi.layer` against a server in another process, which counts what becomes
  * of each request. Whatever the program and the edge, nothing that a run has begun is there any more when it has ended.
  */
-import { Cause, Effect, Exit, Metric, Redacted, Stream } from "effect"
+import { Effect, Exit, Stream } from "effect"
 import type { LanguageModel } from "effect/ai"
-import { Agent, Chain, OpenAi, Parallel, Router, RunError, Runner, SyncEdge } from "troupe"
+import { Agent, Chain, Gather, OpenAi, Parallel, PlanExecuteEvaluate, Router, RunError, Runner } from "troupe"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
-import type { RunEvent } from "troupe"
 import { checkGrammar } from "../support/grammar.ts"
+import {
+  breaks,
+  cases,
+  failureOf,
+  isParallelError,
+  Ledger,
+  long,
+  names,
+  run as runWith,
+  settings,
+  slow,
+  ways
+} from "../support/wireRuns.ts"
 import * as WireServer from "../support/wireServer.ts"
 
 let server: WireServer.WireServer
@@ -16,139 +28,12 @@ beforeAll(() => {
 })
 afterAll(() => server.stop())
 
-/** What a slow answer takes is 5 s; whatever comes before this has not waited for one. */
-const long = 3_000
-
-const edges = {
-  async: <A, E>(program: Effect.Effect<A, E>): Promise<Exit.Exit<A, E>> => Effect.runPromiseExit(program),
-  sync: async <A, E>(program: Effect.Effect<A, E>): Promise<Exit.Exit<A, E>> =>
-    Effect.runSyncExit(Effect.provide(program, SyncEdge.layer))
-}
-type Edge = keyof typeof edges
-type Api = "chat" | "responses"
-
-const ways = {
-  whole: <I, A, E, R>(runner: Runner.Runner<I, A, E, R>, input: I): Effect.Effect<unknown, E, R> => runner.run(input),
-  streamed: <I, A, E, R>(runner: Runner.Runner<I, A, E, R>, input: I): Effect.Effect<unknown, E, R> =>
-    Stream.runDrain(runner.stream(input))
-}
-
-const all = <A, B>(some: ReadonlyArray<A>, others: ReadonlyArray<B>) =>
-  some.flatMap((one) => others.map((other) => [one, other] as const))
-const cases = all(["async", "sync"] as const, all(["chat", "responses"] as const, ["whole", "streamed"] as const)).map(
-  ([edge, [api, way]]) => ({ edge, api, way })
-)
-
-/** What the branches of a program hold, and have given back. */
-class Ledger {
-  readonly held = new Set<string>()
-  taken = 0
-  readonly events: Array<RunEvent.RunEvent> = []
-
-  /** An agent that answers as the turns say and holds something for as long as it runs, which takes time to give back. */
-  member(id: string, turns: ReadonlyArray<WireServer.Turn>, release: Effect.Effect<void> = Effect.void) {
-    const agent = Agent.make("agent", { description: id, instructions: WireServer.plan(id, ...turns) })
-    return Runner.make(id, {
-      description: id,
-      run: (input: string) =>
-        Effect.acquireUseRelease(
-          Effect.sync(() => {
-            this.taken++
-            this.held.add(id)
-          }),
-          () => agent.run(input),
-          () => Effect.sleep(20).pipe(Effect.andThen(Effect.sync(() => this.held.delete(id))), Effect.andThen(release))
-        )
-    })
-  }
-
-  members(names: ReadonlyArray<string>, ...turns: ReadonlyArray<WireServer.Turn>) {
-    return Object.fromEntries(names.map((name) => [name, this.member(name, turns)]))
-  }
-
-  observe<I, A, E, R>(runner: Runner.Runner<I, A, E, R>): Runner.Runner<I, A, E, R> {
-    return Runner.onEvent(runner, (event) => Effect.sync(() => void this.events.push(event)))
-  }
-
-  pathsOf(tag: RunEvent.RunEvent["_tag"]): ReadonlyArray<string> {
-    return this.events.flatMap((event) => (event._tag === tag ? [event.path.join(" > ")] : [])).toSorted()
-  }
-}
-
-const resources = () =>
-  Object.fromEntries(
-    ["Timeout", "Immediate"].map((kind) => [
-      kind,
-      process.getActiveResourcesInfo().filter((one) => one === kind).length
-    ])
-  )
-
-const settings = (url: string, api: Api) => ({
-  model: "m",
-  baseUrl: url,
-  api,
-  apiKey: Redacted.make("k"),
-  retry: "none" as const
-})
-
-/** Runs the program on the edge, and checks what must be true of every program: nothing is left of it. */
-const run = async <A, E>(
-  edge: Edge,
-  api: Api,
+const run = <A, E>(
+  edge: "async" | "sync",
+  api: "chat" | "responses",
   ledger: Ledger,
   program: Effect.Effect<A, E, LanguageModel.LanguageModel>
-) => {
-  const url = await server.renew()
-  const fibers = { started: 0, ended: 0 }
-  const seen = { alive: -1, held: [""], events: 0, ms: 0 }
-  const before = resources()
-  const begun = performance.now()
-  const exit = await edges[edge](
-    Effect.exit(program).pipe(
-      Effect.tap(() =>
-        Effect.sync(() => {
-          seen.ms = performance.now() - begun
-          seen.alive = fibers.started - fibers.ended
-          seen.held = [...ledger.held]
-          seen.events = ledger.events.length
-        })
-      ),
-      Effect.provideService(Metric.FiberRuntimeMetrics, {
-        recordFiberStart: () => void fibers.started++,
-        recordFiberEnd: () => void fibers.ended++
-      }),
-      Effect.provide(OpenAi.layer(settings(url, api))),
-      Effect.flatten
-    )
-  )
-  const after = resources()
-  const report = await server.report()
-  assert.isAbove(fibers.started, 0)
-  assert.strictEqual(seen.alive, 0, "fibers that outlive the run")
-  assert.isAbove(ledger.taken, 0)
-  assert.deepStrictEqual(seen.held, [], "finalizers that had not run")
-  assert.strictEqual(ledger.events.length, seen.events, "events after the outcome")
-  assert.deepStrictEqual(report.open, [], "requests that outlive the run")
-  assert.isAtMost(report.connections, report.answered.length, "sockets of aborted requests")
-  for (const [kind, count] of Object.entries(after)) assert.isAtMost(count, before[kind]!, kind)
-  if (ledger.events.length > 0) checkGrammar(ledger.events)
-  return { exit, report, ms: seen.ms }
-}
-
-const failureOf = <E>(exit: Exit.Exit<unknown, E>): E =>
-  Exit.isFailure(exit) ? (Cause.squash(exit.cause) as E) : assert.fail("it succeeded")
-const isParallelError = (error: unknown): error is Parallel.ParallelError<unknown> =>
-  error instanceof Parallel.ParallelError
-
-const names = (count: number, prefix = "b") => Array.from({ length: count }, (_, n) => `${prefix}${n + 10}`)
-const slow = { slow: true } as const
-/** Fails 50 ms after all of so many requests have come. */
-const breaks = (barrier: number) => ({
-  status: 400,
-  delayMs: 50,
-  barrier,
-  body: { error: { message: "no such thing" } }
-})
+) => runWith(server, edge, api, ledger, program)
 
 describe("one of 50 branches fails", () => {
   const others = names(49)
@@ -212,6 +97,68 @@ describe("one of 20 branches succeeds", () => {
       assert.deepStrictEqual([report.answered, report.aborted], [["quick"], names(19)])
     })
   }
+})
+
+describe("one of 20 fails, whatever runs them", () => {
+  const ids = [...names(19), "broken"]
+  const turn = (id: string) => (id === "broken" ? breaks(20) : slow)
+  const ways20 = {
+    "Gather.broadcast": (ledger: Ledger) =>
+      Gather.broadcast(
+        "all",
+        ids.map((id) => ledger.member(id, [turn(id)]))
+      ),
+    "Gather.map": (ledger: Ledger) =>
+      Runner.mapInput(Gather.map("all", ledger.asked, { concurrency: 20 }), (_input: string) =>
+        ids.map((id) => WireServer.plan(id, turn(id)))
+      ),
+    "Gather.mapStream": (ledger: Ledger) =>
+      Gather.mapStream("all", ledger.asked, {
+        inputs: (_input: string) => Stream.fromIterable(ids.map((id) => WireServer.plan(id, turn(id)))),
+        into: Stream.runDrain,
+        concurrency: 20
+      }),
+    PlanExecuteEvaluate: (ledger: Ledger) =>
+      PlanExecuteEvaluate.make("all", {
+        planner: Effect.succeed({ steps: ids.map((id) => ({ id, task: "do it" })) }),
+        executor: ({ step }: PlanExecuteEvaluate.Task<string>) => ledger.member(step.id, [turn(step.id)]).run("go"),
+        concurrency: 20
+      })
+  }
+  for (const [name, make] of Object.entries(ways20)) {
+    for (const [edge, api, way] of [
+      ["async", "responses", "streamed"],
+      ["sync", "chat", "whole"]
+    ] as const) {
+      it(`${name}, ${edge}, ${api}, ${way}`, async () => {
+        const ledger = new Ledger()
+        const runner: Runner.Runner<string, unknown, unknown, LanguageModel.LanguageModel> = make(ledger)
+        const { exit, ms, report } = await run(edge, api, ledger, ways[way](ledger.observe(runner), "go"))
+        assert.isBelow(ms, long)
+        assert.deepStrictEqual([report.answered, report.aborted], [["broken"], names(19)])
+        const error = failureOf(exit)
+        assert.isTrue(isParallelError(error) || error instanceof PlanExecuteEvaluate.StepsFailed, String(error))
+        const { failures, interrupted } = error as Parallel.ParallelError<unknown>
+        assert.deepStrictEqual([failures.length, interrupted.length], [1, 19])
+      })
+    }
+  }
+
+  it("a hedge, whose slow attempt is given up when a later one wins", async () => {
+    const ledger = new Ledger()
+    let attempts = 0
+    const member = Runner.make("member", {
+      run: (input: string) =>
+        Effect.suspend(() =>
+          ledger.member(`attempt ${attempts++}`, attempts === 1 ? [slow] : [{ text: "won", barrier: 2 }]).run(input)
+        )
+    })
+    const hedge = Parallel.hedge("hedge", member, { delay: "100 millis" })
+    const { exit, ms, report } = await run("async", "chat", ledger, hedge.run("go"))
+    assert.deepStrictEqual(exit, Exit.succeed("won"))
+    assert.isBelow(ms, long)
+    assert.deepStrictEqual([report.answered, report.aborted], [["attempt 1"], ["attempt 0"]])
+  })
 })
 
 describe("a parallel in a chain in a router under an agent's tool", () => {

@@ -2,33 +2,25 @@
  * The interface that every agent and every workflow has, and its combinators. `run`, `result` and `stream` are three
  * views of one body. It may touch events, errors and the run's bookkeeping; it knows no agent, workflow or layer.
  */
-import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import { dual } from "effect/Function"
-import * as Latch from "effect/Latch"
 import type * as Layer from "effect/Layer"
-import type * as Prompt from "effect/ai/Prompt"
-import type * as Response from "effect/ai/Response"
 import type * as Option from "effect/Option"
 import { type Pipeable, pipeArguments } from "effect/Pipeable"
 import * as Predicate from "effect/Predicate"
-import * as Queue from "effect/Queue"
 import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
-import * as Stream from "effect/Stream"
+import type * as Stream from "effect/Stream"
 import * as AgentTool from "./AgentTool.ts"
 import { encoder, toJson } from "./internal/json.ts"
+import { type Definition, execute, type Result, resultOf, streamOf } from "./internal/execution.ts"
 import { draw } from "./internal/mermaid.ts"
-import { CurrentState, type Options, RunState } from "./internal/RunState.ts"
-import { aFunction, type Structure } from "./internal/structure.ts"
+import { CurrentState, type RunState } from "./internal/RunState.ts"
+import { aFunction, describe, type Structure } from "./internal/structure.ts"
 import { InvalidDefinition, RunTimedOut } from "./RunError.ts"
-import type { Decision, RunEvent } from "./RunEvent.ts"
-import { current as currentRun, CurrentRun, type RunInfo } from "./services/CurrentRun.ts"
-import { SyncBridge } from "./services/SyncBridge.ts"
+import type { RunEvent } from "./RunEvent.ts"
+import { current as currentRun, type RunInfo } from "./services/CurrentRun.ts"
 
 const TypeId = "~troupe/Runner"
 
@@ -65,94 +57,13 @@ export type Error<R> = R extends Runner<infer _I, infer _A, infer E, infer _R> ?
 /** The services that runner `R` needs. */
 export type Services<R> = R extends Runner<infer _I, infer _A, infer _E, infer S> ? S : never
 
-/** An output with its bill and its transcript. */
-export interface Result<out Output> {
-  readonly output: Output
-  /** Summed over the run and every run nested in it. */
-  readonly usage: Response.Usage
-  /** Steps taken, nested runs included. */
-  readonly steps: number
-  /**
-   * The conversation: the input, every answer, tool call and tool result; without the agent's own instructions, so that
-   * it can be given to the next run as it is. For a workflow, those of its members in the order they began.
-   */
-  readonly transcript: Prompt.Prompt
-  readonly duration: Duration.Duration
-  /** What the workflows in the run decided, in order: routes taken, verdicts, plans, handoffs, early answers. */
-  readonly decisions: ReadonlyArray<Decision>
-  /** Why the last model call ended; `undefined` for a run without a model call of its own. */
-  readonly finishReason: Response.FinishReason | undefined
-}
-
-/** @internal */
-export interface Definition<in Input, out Output, out Error, out Services> {
-  readonly body: (input: Input, state: RunState) => Effect.Effect<Output, Error, Services>
-  readonly encode: (output: unknown) => Schema.Json
-  readonly observers: ReadonlyArray<(event: RunEvent) => Effect.Effect<void>>
-  readonly structure: () => Structure
-}
+export { type Definition, type Result, StreamBuffer } from "./internal/execution.ts"
 
 /** True for a runner. */
 export const isRunner = (u: unknown): u is Any => Predicate.hasProperty(u, TypeId)
 
-/** How many events wait for a slow consumer of `stream` before the run waits too. Default 64. */
-export const StreamBuffer: Context.Reference<number> = Context.Reference<number>("troupe/StreamBuffer", {
-  defaultValue: () => 64
-})
-
 /** The run that the current fiber works for, for code inside of tools; none outside of a run. */
 export const current: Effect.Effect<Option.Option<RunInfo>> = currentRun
-
-const execute = <I, A, E, R>(
-  name: string,
-  definition: Definition<I, A, E, R>,
-  input: I,
-  options: Options,
-  onState?: (state: RunState) => void
-): Effect.Effect<A, E, R> =>
-  Effect.withFiber((fiber) => {
-    fiber.getRef(SyncBridge)?.enter(fiber)
-    const parent = fiber.getRef(CurrentState)
-    const state = new RunState(fiber, name, parent, { ...options, observers: definition.observers })
-    onState?.(state)
-    const body = definition
-      .body(input, state)
-      .pipe(Effect.provideContext(Context.make(CurrentState, state).pipe(Context.add(CurrentRun, state.info))))
-    if (state.silent) return body
-    return Effect.uninterruptibleMask((restore) =>
-      Effect.andThen(
-        state.emit({
-          _tag: "RunStarted",
-          ...(parent === undefined ? {} : { parentId: parent.info.runId })
-        }),
-        Effect.onExit(restore(body), (exit) => emitTerminal(state, definition.encode, exit))
-      )
-    )
-  })
-
-const emitTerminal = <A, E>(
-  state: RunState,
-  encode: (output: unknown) => Schema.Json,
-  exit: Exit.Exit<A, E>
-): Effect.Effect<void> =>
-  Effect.flatMap(Clock.currentTimeMillis, (now) => {
-    const bill = { spent: state.spent(), durationMs: now - state.startedAt }
-    if (Exit.isSuccess(exit)) return state.emit({ _tag: "RunCompleted", output: encode(exit.value), ...bill })
-    if (Cause.hasInterruptsOnly(exit.cause)) return state.emit({ _tag: "RunInterrupted", ...bill })
-    const error = Cause.squash(exit.cause)
-    const message = Predicate.hasProperty(error, "message") ? String(error.message) : String(error)
-    return state.emit({ _tag: "RunFailed", error: encodeError(error, message), message, ...bill })
-  })
-
-const encodeError = (error: unknown, message: string): Schema.Json => {
-  const schema =
-    Predicate.hasProperty(error, "constructor") && Schema.isSchema(error.constructor) ? error.constructor : undefined
-  const json = schema === undefined ? toJson(error) : encoder(schema)(error)
-  if (!Predicate.isObject(json) || Array.isArray(json)) return { _tag: "Error", message, value: json }
-  // The bill stands in the event itself, and the conversation was told event by event.
-  const { spent: _spent, transcript: _transcript, ...fields } = json as { readonly [key: string]: Schema.Json }
-  return { ...fields, message }
-}
 
 /** @internal */
 export const fromDefinition = <I, A, E, R>(
@@ -172,70 +83,6 @@ export const fromDefinition = <I, A, E, R>(
     return pipeArguments(this, arguments)
   }
 })
-
-const resultOf = <I, A, E, R>(name: string, definition: Definition<I, A, E, R>, input: I) => {
-  let state: RunState | undefined
-  return execute(name, definition, input, { recording: true }, (made) => {
-    state = made
-  }).pipe(
-    Effect.flatMap((output) =>
-      Effect.map(Clock.currentTimeMillis, (now): Result<A> => ({
-        output,
-        usage: state!.usage,
-        steps: state!.steps,
-        transcript: state!.conversation(),
-        duration: Duration.millis(now - state!.startedAt),
-        decisions: state!.decisions,
-        finishReason: state!.finishReason
-      }))
-    )
-  )
-}
-
-const streamOf = <I, A, E, R>(
-  name: string,
-  definition: Definition<I, A, E, R>,
-  input: I
-): Stream.Stream<RunEvent, E, R> =>
-  Stream.unwrap(
-    Effect.gen(function* () {
-      const buffer = yield* StreamBuffer
-      // Unbounded, so that an event has its place in the order once it has its number; the run then waits for room.
-      const queue = yield* Queue.unbounded<RunEvent, E | Cause.Done>()
-      const taken = Latch.makeUnsafe(true)
-      let gone = false
-      // The run gets a fiber of its own, which is no child of the consumer's.
-      const bridge = yield* SyncBridge
-      if (bridge !== undefined) bridge.enter(yield* Effect.withFiber(Effect.succeed))
-      yield* execute(name, definition, input, {
-        outlet: {
-          push: (event) => {
-            Queue.offerUnsafe(queue, event)
-          },
-          room: Effect.suspend(() => {
-            if (gone || Queue.sizeUnsafe(queue) <= buffer) return Effect.void
-            taken.closeUnsafe()
-            return taken.await
-          })
-        }
-      }).pipe(
-        Effect.onExit((exit) => (Exit.isSuccess(exit) ? Queue.end(queue) : Queue.failCause(queue, exit.cause))),
-        Effect.forkScoped
-      )
-      // Registered last, so it runs first: a run that is being interrupted must not wait for a consumer that is gone.
-      yield* Effect.addFinalizer(() =>
-        Effect.suspend(() => {
-          gone = true
-          taken.openUnsafe()
-          return Queue.shutdown(queue)
-        })
-      )
-      return Stream.mapArray(Stream.fromQueue(queue), (events) => {
-        taken.openUnsafe()
-        return events
-      })
-    })
-  )
 
 /**
  * Makes a runner of a function. Runs of other runners inside of it are nested: their events carry the longer path,
@@ -483,7 +330,7 @@ export const toMermaid = (runner: Any, events?: Iterable<RunEvent>): string => d
 export interface AsToolOptions<Name extends string, Parameters extends Schema.Top, Input> {
   /** The tool's name; the runner's by default, with what providers refuse replaced by `_`. */
   readonly name?: Name | undefined
-  /** The tool's description; the runner's by default. */
+  /** The tool's description; the runner's by default, or for a workflow without one what its members say. */
   readonly description?: string | undefined
   /** What the model fills in, and how it becomes the runner's input. Default: a text, `{ input: string }`. */
   readonly parameters?: Parameters | undefined
@@ -498,7 +345,8 @@ export interface AsToolOptions<Name extends string, Parameters extends Schema.To
  * Makes a tool of any runner, for another agent. Its runs are nested in the calling run: events carry both names,
  * usage is summed, and interrupting the caller interrupts them. The model gets the output as JSON.
  *
- * Throws `InvalidDefinition` when there is no description: it is all that the model knows of the tool.
+ * Throws `InvalidDefinition` when an agent or a function has no description: it is all that the model knows of the tool.
+ * A workflow without one is described by its members.
  *
  * @example
  * import { Agent, Runner } from "troupe"
@@ -518,7 +366,7 @@ export const asTool: {
   options: AsToolOptions<string, Schema.Top, I> = {}
 ): AgentTool.AgentTool<string, R> => {
   const name = options.name ?? self.name.replace(/[^a-zA-Z0-9_-]/g, "_").slice(0, 64)
-  const description = options.description ?? self.description
+  const description = options.description ?? self.description ?? describe(self.definition.structure())
   if (description === undefined || description.trim() === "") {
     throw new InvalidDefinition({
       subject: `runner "${self.name}" as a tool`,

@@ -1,0 +1,173 @@
+/**
+ * Runs a definition: how `run`, `result` and `stream` come of one body, and how a run begins and ends. It touches events,
+ * errors and the run's bookkeeping; it knows no runner.
+ */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Latch from "effect/Latch"
+import type * as Prompt from "effect/ai/Prompt"
+import type * as Response from "effect/ai/Response"
+import * as Predicate from "effect/Predicate"
+import * as Queue from "effect/Queue"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import type { Decision, RunEvent } from "../RunEvent.ts"
+import { CurrentRun } from "../services/CurrentRun.ts"
+import { SyncBridge } from "../services/SyncBridge.ts"
+import { encoder, toJson } from "./json.ts"
+import { CurrentState, type Options, RunState } from "./RunState.ts"
+import type { Structure } from "./structure.ts"
+
+/** An output with its bill and its transcript. */
+export interface Result<out Output> {
+  readonly output: Output
+  /** Summed over the run and every run nested in it. */
+  readonly usage: Response.Usage
+  /** Steps taken, nested runs included. */
+  readonly steps: number
+  /**
+   * The conversation: the input, every answer, tool call and tool result; without the agent's own instructions, so that
+   * it can be given to the next run as it is. For a workflow, those of its members in the order they began.
+   */
+  readonly transcript: Prompt.Prompt
+  readonly duration: Duration.Duration
+  /** What the workflows in the run decided, in order: routes taken, verdicts, plans, handoffs, early answers. */
+  readonly decisions: ReadonlyArray<Decision>
+  /** Why the last model call ended; `undefined` for a run without a model call of its own. */
+  readonly finishReason: Response.FinishReason | undefined
+}
+
+/** What a runner is behind its face. */
+export interface Definition<in Input, out Output, out Error, out Services> {
+  readonly body: (input: Input, state: RunState) => Effect.Effect<Output, Error, Services>
+  readonly encode: (output: unknown) => Schema.Json
+  readonly observers: ReadonlyArray<(event: RunEvent) => Effect.Effect<void>>
+  readonly structure: () => Structure
+}
+
+/** How many events wait for a slow consumer of `stream` before the run waits too. Default 64. */
+export const StreamBuffer: Context.Reference<number> = Context.Reference<number>("troupe/StreamBuffer", {
+  defaultValue: () => 64
+})
+
+/** One run: its first event, the body, its last event. */
+export const execute = <I, A, E, R>(
+  name: string,
+  definition: Definition<I, A, E, R>,
+  input: I,
+  options: Options,
+  onState?: (state: RunState) => void
+): Effect.Effect<A, E, R> =>
+  Effect.withFiber((fiber) => {
+    fiber.getRef(SyncBridge)?.enter(fiber)
+    const parent = fiber.getRef(CurrentState)
+    const state = new RunState(fiber, name, parent, { ...options, observers: definition.observers })
+    onState?.(state)
+    const body = definition
+      .body(input, state)
+      .pipe(Effect.provideContext(Context.make(CurrentState, state).pipe(Context.add(CurrentRun, state.info))))
+    if (state.silent) return body
+    return Effect.uninterruptibleMask((restore) =>
+      Effect.andThen(
+        state.emit({
+          _tag: "RunStarted",
+          ...(parent === undefined ? {} : { parentId: parent.info.runId })
+        }),
+        Effect.onExit(restore(body), (exit) => emitTerminal(state, definition.encode, exit))
+      )
+    )
+  })
+
+const emitTerminal = <A, E>(
+  state: RunState,
+  encode: (output: unknown) => Schema.Json,
+  exit: Exit.Exit<A, E>
+): Effect.Effect<void> =>
+  Effect.flatMap(Clock.currentTimeMillis, (now) => {
+    const bill = { spent: state.spent(), durationMs: now - state.startedAt }
+    if (Exit.isSuccess(exit)) return state.emit({ _tag: "RunCompleted", output: encode(exit.value), ...bill })
+    if (Cause.hasInterruptsOnly(exit.cause)) return state.emit({ _tag: "RunInterrupted", ...bill })
+    const error = Cause.squash(exit.cause)
+    const message = Predicate.hasProperty(error, "message") ? String(error.message) : String(error)
+    return state.emit({ _tag: "RunFailed", error: encodeError(error, message), message, ...bill })
+  })
+
+const encodeError = (error: unknown, message: string): Schema.Json => {
+  const schema =
+    Predicate.hasProperty(error, "constructor") && Schema.isSchema(error.constructor) ? error.constructor : undefined
+  const json = schema === undefined ? toJson(error) : encoder(schema)(error)
+  if (!Predicate.isObject(json) || Array.isArray(json)) return { _tag: "Error", message, value: json }
+  // The bill stands in the event itself, and the conversation was told event by event.
+  const { spent: _spent, transcript: _transcript, ...fields } = json as { readonly [key: string]: Schema.Json }
+  return { ...fields, message }
+}
+
+/** One run, recorded. */
+export const resultOf = <I, A, E, R>(name: string, definition: Definition<I, A, E, R>, input: I) => {
+  let state: RunState | undefined
+  return execute(name, definition, input, { recording: true }, (made) => {
+    state = made
+  }).pipe(
+    Effect.flatMap((output) =>
+      Effect.map(Clock.currentTimeMillis, (now): Result<A> => ({
+        output,
+        usage: state!.usage,
+        steps: state!.steps,
+        transcript: state!.conversation(),
+        duration: Duration.millis(now - state!.startedAt),
+        decisions: state!.decisions,
+        finishReason: state!.finishReason
+      }))
+    )
+  )
+}
+
+/** One run, told as it happens. */
+export const streamOf = <I, A, E, R>(
+  name: string,
+  definition: Definition<I, A, E, R>,
+  input: I
+): Stream.Stream<RunEvent, E, R> =>
+  Stream.unwrap(
+    Effect.gen(function* () {
+      const buffer = yield* StreamBuffer
+      // Unbounded, so that an event has its place in the order once it has its number; the run then waits for room.
+      const queue = yield* Queue.unbounded<RunEvent, E | Cause.Done>()
+      const taken = Latch.makeUnsafe(true)
+      let gone = false
+      // The run gets a fiber of its own, which is no child of the consumer's.
+      const bridge = yield* SyncBridge
+      if (bridge !== undefined) bridge.enter(yield* Effect.withFiber(Effect.succeed))
+      yield* execute(name, definition, input, {
+        outlet: {
+          push: (event) => {
+            Queue.offerUnsafe(queue, event)
+          },
+          room: Effect.suspend(() => {
+            if (gone || Queue.sizeUnsafe(queue) <= buffer) return Effect.void
+            taken.closeUnsafe()
+            return taken.await
+          })
+        }
+      }).pipe(
+        Effect.onExit((exit) => (Exit.isSuccess(exit) ? Queue.end(queue) : Queue.failCause(queue, exit.cause))),
+        Effect.forkScoped
+      )
+      // Registered last, so it runs first: a run that is being interrupted must not wait for a consumer that is gone.
+      yield* Effect.addFinalizer(() =>
+        Effect.suspend(() => {
+          gone = true
+          taken.openUnsafe()
+          return Queue.shutdown(queue)
+        })
+      )
+      return Stream.mapArray(Stream.fromQueue(queue), (events) => {
+        taken.openUnsafe()
+        return events
+      })
+    })
+  )

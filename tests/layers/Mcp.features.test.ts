@@ -137,6 +137,21 @@ describe("a server's question", () => {
     })
   )
 
+  it.live("may take longer than the server may be silent", () =>
+    Effect.gen(function* () {
+      const mcp = yield* Mcp.connect({
+        servers: { everything: { ...everything, timeout: "300 millis" } },
+        sampling: () =>
+          Effect.delay(
+            Effect.succeed({ role: "assistant", model: "me", content: { type: "text", text: "at last" } }),
+            "1 second"
+          )
+      })
+      const answer = call(yield* mcp.tools(), "trigger-sampling-request", { prompt: "?", maxTokens: 50 })
+      expect(yield* answer).toContain("at last")
+    })
+  )
+
   it.live("of a server whose call is interrupted is interrupted too", () =>
     Effect.gen(function* () {
       let interrupted = false

@@ -66,6 +66,7 @@ for (const [transport, wanted] of [
       })
     )
 
+    if (wanted === "auto") return
     it.live("fails calls when the server is killed, and finds it again when it is back", () =>
       Effect.gen(function* () {
         const server = yield* Effect.promise(() => startEverything(transport))
@@ -178,6 +179,23 @@ describe("streamable HTTP", () => {
       })
       server.failCalls(undefined)
       expect(yield* call(tools, "safe")).toBe("safe 1")
+    })
+  )
+
+  it.live("gives up one call for one lost connection, and none for a server's own error", () =>
+    Effect.gen(function* () {
+      const server = yield* httpServer()
+      const tools = yield* (yield* Mcp.connect({ servers: { http: { url: server.url } } })).tools()
+      const fiber = yield* Effect.forkChild(call(tools, "hang"))
+      yield* eventually(() => server.calls.includes("hang"))
+      expect(failure(yield* Effect.exit(call(tools, "drop")))).toMatchObject({ reason: "lost", executed: "unknown" })
+      expect(failure(yield* Effect.exit(call(tools, "refuse")))).toMatchObject({
+        reason: "rejected",
+        message: expect.stringContaining("I would rather not")
+      })
+      expect(server.calls.filter((name) => name === "refuse")).toHaveLength(1)
+      expect(fiber.pollUnsafe()).toBeUndefined()
+      expect(server.sessions.size).toBe(1)
     })
   )
 

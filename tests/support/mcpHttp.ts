@@ -5,7 +5,7 @@ import * as http from "node:http"
 import type { AddressInfo } from "node:net"
 import { Server } from "@modelcontextprotocol/sdk/server/index.js"
 import { StreamableHTTPServerTransport } from "@modelcontextprotocol/sdk/server/streamableHttp.js"
-import { CallToolRequestSchema, ListToolsRequestSchema } from "@modelcontextprotocol/sdk/types.js"
+import { CallToolRequestSchema, ListToolsRequestSchema, McpError } from "@modelcontextprotocol/sdk/types.js"
 
 /** What the server saw of one request. */
 export interface Seen {
@@ -23,7 +23,13 @@ export const startMcpHttp = async (options: { readonly json?: boolean; readonly 
 
   const makeServer = () => {
     const server = new Server({ name: "http", version: "1.0.0" }, { capabilities: { tools: {} } })
-    const names = [["safe", true] as const, ["unsafe", false] as const, ["hang", false] as const]
+    const names = [
+      ["safe", true],
+      ["unsafe", false],
+      ["hang", false],
+      ["drop", false],
+      ["refuse", true]
+    ] as const
     server.setRequestHandler(ListToolsRequestSchema, () => ({
       tools: names.map(([name, idempotentHint]) => ({
         name,
@@ -37,6 +43,7 @@ export const startMcpHttp = async (options: { readonly json?: boolean; readonly 
         await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()))
         calls.push("cancelled")
       }
+      if (params.name === "refuse") throw new McpError(-32000, "I would rather not")
       return { content: [{ type: "text", text: `${params.name} ${calls.length}` }] }
     })
     return server
@@ -76,6 +83,10 @@ export const startMcpHttp = async (options: { readonly json?: boolean; readonly 
       await makeServer().connect(transport as never)
     }
     if (body?.params?.name === "hang") hanging.push(response)
+    if (body?.params?.name === "drop") {
+      request.socket.resetAndDestroy()
+      return
+    }
     await transport.handleRequest(request, response, body)
   })
   listener.listen(0, "127.0.0.1")

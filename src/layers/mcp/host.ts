@@ -30,45 +30,8 @@ export const host = (sdk: Sdk, post: (message: FromHost) => void): ((message: To
 
   // -- what went wrong --------------------------------------------------------------------------------------------
 
-  const notSent =
-    /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|EPIPE|UND_ERR_CONNECT_TIMEOUT|ENOENT|EACCES)$/
-  const field = (value: unknown, key: string): unknown =>
-    typeof value === "object" && value !== null ? (value as Record<string, unknown>)[key] : undefined
-  const problemOf = (error: unknown): Problem => {
-    let message = String(field(error, "message") ?? error)
-    let code = field(error, "code")
-    let depth = 0
-    for (let cause = field(error, "cause"); cause !== undefined && depth < 4; cause = field(cause, "cause"), depth++) {
-      const inner = Array.isArray(field(cause, "errors"))
-        ? (field(cause, "errors") as ReadonlyArray<unknown>)[0]
-        : cause
-      const said = String(field(inner, "message") ?? "")
-      if (typeof code !== "string") code = field(inner, "code") ?? code
-      if (said !== "" && !message.includes(said)) message += `: ${said}`
-    }
-    // The address may hold a password.
-    message = message.replace(/\/\/[^/\s@]*@/g, "//")
-    const shown = code === undefined || code === null ? undefined : String(code)
-    const problem = (kind: Problem["kind"], executed: Problem["executed"]): Problem => ({
-      message,
-      code: shown,
-      kind,
-      executed
-    })
-    if (error instanceof sdk.UnauthorizedError || code === 401 || code === 403) return problem("auth", "no")
-    if (error instanceof types.McpError) {
-      if (error.code !== types.ErrorCode.ConnectionClosed) return problem("rejected", "unknown")
-      return { ...problem("connection", "unknown"), message: "the server closed the connection" }
-    }
-    const hasSession = http !== undefined && "sessionId" in http && http.sessionId !== undefined
-    if (hasSession && (code === 404 || (code === 400 && /session/i.test(message)))) return problem("session", "no")
-    if (typeof code === "number" || /\(HTTP \d+\)/.test(message))
-      return problem("other", code === -1 ? "unknown" : "no")
-    if (notSent.test(String(code))) return problem("connection", "no")
-    if (message === "Not connected") return problem("connection", "no")
-    if (/^(fetch failed|terminated|the server's process)/.test(message)) return problem("connection", "unknown")
-    return problem("other", "unknown")
-  }
+  const hasSession = () => http !== undefined && "sessionId" in http && http.sessionId !== undefined
+  const problemOf = (error: unknown): Problem => sdk.problemOf(sdk, error, hasSession())
   const end = (): ProcessEnd | undefined =>
     process === undefined
       ? undefined
@@ -256,8 +219,8 @@ export const host = (sdk: Sdk, post: (message: FromHost) => void): ((message: To
         await connect(message, spec.kind === "sse" ? "sse" : "http")
       } catch (error) {
         // What the specification says of servers that know the older transport only.
-        const code = field(error, "code")
-        if (spec.kind !== "auto" || !(code === 400 || code === 404 || code === 405) || closing !== undefined)
+        const { code } = problemOf(error)
+        if (spec.kind !== "auto" || !(code === "400" || code === "404" || code === "405") || closing !== undefined)
           throw error
         await connect(message, "sse").catch(() => {
           throw error
@@ -342,11 +305,21 @@ export const host = (sdk: Sdk, post: (message: FromHost) => void): ((message: To
     } catch (error) {
       if (controller.signal.aborted) return
       const problem = problemOf(error)
-      post({ type: "failed", id, problem })
-      if (problem.kind === "connection" || problem.kind === "session") goDown(problem)
+      const ends = isOpen && (problem.kind === "session" || (problem.kind === "connection" && !(await isThere())))
+      if (ends) isOpen = false
+      post({ type: "failed", id, problem, ends })
     } finally {
       calls.delete(id)
     }
+  }
+
+  /** One connection of many may be lost while the server is well; other calls must not be given up for it. */
+  const isThere = async (): Promise<boolean> => {
+    if (http === undefined || client === undefined) return false
+    return client.ping({ timeout: 5000 }).then(
+      () => true,
+      () => false
+    )
   }
 
   /** A tool that only runs as a task: the SDK starts it, asks for its status and fetches its result. */

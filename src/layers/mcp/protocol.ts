@@ -120,7 +120,8 @@ export type FromHost =
   | { readonly type: "authorize"; readonly url: string }
   | { readonly type: "oauth"; readonly state: OAuthState }
   | { readonly type: "result"; readonly id: number; readonly result: unknown }
-  | { readonly type: "failed"; readonly id: number; readonly problem: Problem }
+  /** With `ends` it is the end of the connection too. */
+  | { readonly type: "failed"; readonly id: number; readonly problem: Problem; readonly ends: boolean }
   | { readonly type: "progress"; readonly id: number; readonly progress: unknown }
   | { readonly type: "notification"; readonly method: string; readonly params: unknown }
   | { readonly type: "ask"; readonly id: number; readonly method: string; readonly params: unknown }

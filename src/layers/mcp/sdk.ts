@@ -5,6 +5,7 @@
 import { spawn } from "node:child_process"
 import { createRequire } from "node:module"
 import { host } from "./host.ts"
+import { problemOf } from "./problem.ts"
 import { processTransport } from "./process.ts"
 import { watchedFetch } from "./watchedFetch.ts"
 
@@ -24,6 +25,7 @@ export interface Sdk {
   readonly fetch: typeof fetch
   readonly processTransport: typeof processTransport
   readonly watchedFetch: typeof watchedFetch
+  readonly problemOf: typeof problemOf
 }
 
 let loaded: Promise<Sdk> | undefined
@@ -53,7 +55,8 @@ export const load = (): Promise<Sdk> =>
     spawn,
     fetch: (input, init) => fetch(input, init),
     processTransport,
-    watchedFetch
+    watchedFetch,
+    problemOf
   })))
 
 /**
@@ -81,7 +84,8 @@ const sdk = Object.assign({}, ...${JSON.stringify(files)}.map((file) => require(
   spawn: require("node:child_process").spawn,
   fetch: (input, init) => fetch(input, init),
   processTransport: (${processTransport.toString()}),
-  watchedFetch: (${watchedFetch.toString()})
+  watchedFetch: (${watchedFetch.toString()}),
+  problemOf: (${problemOf.toString()})
 })
 return (${host.toString()})(sdk, post)
 `

@@ -71,6 +71,12 @@ export const connect = (
     const closed = Deferred.makeUnsafe<void>()
     const calls = new Map<number, Queue.Queue<Reply>>()
     const events = yield* Queue.unbounded<Event>()
+    const end = (why: Down): void => {
+      if (!Deferred.doneUnsafe(down, Effect.succeed(why))) return
+      answers.ended()
+      const { problem } = why
+      for (const [id, queue] of calls) Queue.offerUnsafe(queue, { type: "failed", id, problem, ends: false })
+    }
     const hear = (message: FromHost): void => {
       switch (message.type) {
         case "opened":
@@ -80,9 +86,7 @@ export const connect = (
           Deferred.doneUnsafe(opened, Effect.fail(message))
           return
         case "down":
-          if (!Deferred.doneUnsafe(down, Effect.succeed(message))) return
-          answers.ended()
-          for (const [id, queue] of calls) Queue.offerUnsafe(queue, { type: "failed", id, problem: message.problem })
+          end(message)
           return
         case "closed":
           Deferred.doneUnsafe(closed, Effect.void)
@@ -92,6 +96,9 @@ export const connect = (
         case "progress": {
           const queue = calls.get(message.id)
           if (queue !== undefined) Queue.offerUnsafe(queue, message)
+          if (message.type === "failed" && message.ends) {
+            end({ problem: { ...message.problem, executed: "unknown" }, end: undefined })
+          }
           return
         }
         default:
@@ -154,10 +161,13 @@ export const connect = (
           const id = nextId++
           calls.set(id, queue)
           let settled = false
-          const next = Effect.timeoutOrElse(channel.wait(Queue.take(queue)), {
+          const next: Effect.Effect<Reply, CallFailed> = Effect.timeoutOrElse(channel.wait(Queue.take(queue)), {
             duration: timeout,
-            orElse: () =>
-              Effect.fail<CallFailed>({ problem: local("the server did not answer in time"), timedOut: true })
+            // A server that waits for an answer of ours is not silent.
+            orElse: (): Effect.Effect<Reply, CallFailed> =>
+              Effect.flatMap(FiberMap.size(asked), (asking) =>
+                asking > 0 ? next : Effect.fail({ problem: local("the server did not answer in time"), timedOut: true })
+              )
           })
           const wait: Effect.Effect<unknown, CallFailed> = Effect.flatMap(next, (reply) => {
             if (reply.type === "progress") return Effect.andThen(onProgress?.(reply.progress) ?? Effect.void, wait)

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Exit, Fiber, Layer, Ref, Schedule, Schema, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { Agent, RunEvent, Runner, TestModel } from "troupe"
+import { Agent, Router, RunEvent, Runner, TestModel } from "troupe"
 import { checkGrammar, collect, effective } from "./support/grammar.ts"
 
 const double = Runner.make("double", { description: "Doubles", run: (n: number) => Effect.succeed(n * 2) })
@@ -205,6 +205,13 @@ describe("an agent as a tool", () => {
       assert.strictEqual(completed?._tag === "ToolCompleted" ? completed.result : undefined, 8)
     }).pipe(Effect.provide(TestModel.layer([TestModel.toolCall("twice", { n: 4 }), "done"])))
   )
+
+  it("is described by its members when it is a workflow without a description", () => {
+    const billing = Agent.make("billing", { description: "Invoices" })
+    const desk = Router.make("desk", { routes: { billing, rest: Agent.make("rest", {}) }, fallback: "rest" })
+    assert.strictEqual(Runner.asTool(desk).tool.description, "A router of: billing (Invoices), rest")
+    assert.strictEqual(Runner.asTool(Runner.described(desk, "The desk")).tool.description, "The desk")
+  })
 })
 
 describe("events", () => {

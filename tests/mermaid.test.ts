@@ -2,7 +2,18 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Schema, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { Agent, AgentTool, Chain, EvaluatorOptimizer, Parallel, Router, Runner, type RunEvent, TestModel } from "troupe"
+import {
+  Agent,
+  AgentTool,
+  Chain,
+  EvaluatorOptimizer,
+  Gather,
+  Parallel,
+  Router,
+  Runner,
+  type RunEvent,
+  TestModel
+} from "troupe"
 
 const quick = Runner.make("quick", { run: (text: string) => Effect.succeed(text) })
 const slow = Runner.make("slow", { run: (text: string) => Effect.as(Effect.sleep(1500), text) })
@@ -76,6 +87,12 @@ describe("a picture of a runner", () => {
       assert.include(picture, part)
     }
     assert.notInclude(picture, "class ")
+  })
+
+  it("says how a gather is set only where it says something", () => {
+    assert.include(Runner.toMermaid(Gather.map("all", quick)), "all: gather (map)")
+    const either = Gather.broadcast("either", [quick, slow], { mode: Parallel.race })
+    assert.include(Runner.toMermaid(either), "either: gather (broadcast, race)")
   })
 
   it("is the same whatever combinators are around it", () => {

@@ -17,6 +17,7 @@ export type Kind =
 /** What is drawn of a runner: `Runner.Runner` has this form. */
 export interface Drawable {
   readonly name: string
+  readonly description?: string | undefined
   readonly definition: { readonly structure: () => Structure }
 }
 
@@ -42,3 +43,12 @@ const noMembers: Structure = { kind: "function", members: [] }
 
 /** The structure of a function: nothing is known of it. */
 export const aFunction = (): Structure => noMembers
+
+/** What a workflow without a description is good for, by its members; `undefined` where they do not say it. */
+export const describe = ({ kind, members }: Structure): string | undefined => {
+  if (kind === "agent" || kind === "orchestrator" || members.length === 0) return undefined
+  const parts = members.map(({ name, runner }) =>
+    runner?.description === undefined ? name : `${name} (${runner.description})`
+  )
+  return `A ${kind} of: ${parts.join(", ")}`
+}

@@ -127,7 +127,7 @@ const together = (
     description: options.description,
     structure: () => ({
       kind: "gather",
-      note: `${kind}, ${Parallel.noteOf(mode)}`,
+      note: noteOf(kind, mode),
       members: members.map(([key, runner]) => ({ name: key, runner }))
     }),
     run: (input: never, state) =>
@@ -142,6 +142,9 @@ const together = (
       )
   })
 }
+
+const noteOf = (kind: string, mode: Parallel.Mode): string =>
+  [kind, Parallel.noteOf(mode)].filter((part) => part !== undefined).join(", ")
 
 /** How {@link map} runs its runner. */
 export interface MapOptions<M extends Parallel.Mode> {
@@ -198,7 +201,7 @@ export const map = <I, A, E, R, M extends Parallel.Mode = Parallel.FailFast>(
     description: options.description,
     structure: () => ({
       kind: "gather",
-      note: `map, ${Parallel.noteOf(mode)}`,
+      note: noteOf("map", mode),
       members: [{ name: runner.name, runner }]
     }),
     encodedLike: mode._tag === "race" ? runner : undefined,

@@ -14,7 +14,11 @@ export interface Options {
   readonly idle?: Duration.Input | undefined
   /** How long an interrupted tool has to heed its signal before its thread is ended. Default: 100 milliseconds. */
   readonly grace?: Duration.Input | undefined
-  /** How much memory each thread may use; beyond that it ends, with `WorkerCrashed`. Default: as much as the program. */
+  /**
+   * How much memory each thread may use; beyond that it ends, with `WorkerCrashed`. Default: as much as the program. With
+   * limits, `maxYoungGenerationSizeMb` is 4 unless it is given. A single allocation that is far too large still ends the
+   * process: V8 has no other answer to that.
+   */
   readonly resourceLimits?: ResourceLimits | undefined
 }
 

@@ -14,6 +14,11 @@ export interface BridgeRequest {
   readonly url: string
   readonly headers: Readonly<Record<string, string>>
   readonly body?: string | Uint8Array | undefined
+  /**
+   * Connects to this IP address, whatever the host's name means by then: one of {@link SyncBridge.resolve} that was
+   * looked at. Redirects are not followed and the body comes as it was encoded.
+   */
+  readonly address?: string | undefined
 }
 
 /** The head of a response, and its body as it comes. */
@@ -37,6 +42,8 @@ export interface BridgeFailure {
 export interface SyncBridge {
   /** Sends a request. Interruption, or closing the scope before the body has ended, aborts it on the wire. */
   readonly fetch: (request: BridgeRequest) => Effect.Effect<BridgeResponse, BridgeFailure, Scope.Scope>
+  /** The IP addresses of a host name, as the system knows them. */
+  readonly resolve: (host: string) => Effect.Effect<ReadonlyArray<string>, BridgeFailure>
   /** Tells the edge of a fiber, so that whoever runs it waits for it. */
   readonly enter: (fiber: Fiber.Fiber<unknown, unknown>) => void
   /** Tells the edge of a fiber that begins (1) or ends (-1) to wait for the I/O thread. */

@@ -19,6 +19,7 @@ export type FetchMessage =
       readonly headers: ReadonlyArray<readonly [string, string]>
     }
   | { readonly type: "chunk"; readonly data: Uint8Array }
+  | { readonly type: "resolved"; readonly addresses: ReadonlyArray<string> }
   | { readonly type: "end" }
   | Failed
 
@@ -55,7 +56,9 @@ export type Request =
       readonly url: string
       readonly headers: object
       readonly body: unknown
+      readonly address: string | undefined
     }
+  | { readonly type: "resolve"; readonly host: string }
   | { readonly type: "program"; readonly source: string }
   | {
       readonly type: "call"
@@ -84,6 +87,7 @@ type Posted = Message & { readonly id: number }
 const last: ReadonlySet<Message["type"]> = new Set([
   "end",
   "failed",
+  "resolved",
   "result",
   "threw",
   "unusable",

@@ -1,5 +1,6 @@
 /** Calls of tools in worker threads, as Effects. It touches the I/O thread, whose children the worker threads are. */
 import { availableParallelism } from "node:os"
+import type { ResourceLimits } from "node:worker_threads"
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import type * as Schema from "effect/Schema"
@@ -20,7 +21,7 @@ export interface PoolSettings {
   readonly size: number
   readonly idleMs: number
   readonly graceMs: number
-  readonly resourceLimits: object | undefined
+  readonly resourceLimits: ResourceLimits | undefined
 }
 
 /** As many threads as the machine has processors, two at least: one busy tool must not hold up all others. */
@@ -41,7 +42,15 @@ let keys = 0
 /** No thread is started before the first call. */
 export const make = (settings: PoolSettings): Pool => {
   const key = keys++
-  const pool = (): IoWorker.PoolOptions => ({ key, ...settings, execArgv: programFlags(process.execArgv) })
+  // With more, one collection of the young generation can overrun the limit so far that V8 ends the whole process.
+  const resourceLimits =
+    settings.resourceLimits === undefined ? undefined : { maxYoungGenerationSizeMb: 4, ...settings.resourceLimits }
+  const pool = (): IoWorker.PoolOptions => ({
+    key,
+    ...settings,
+    resourceLimits,
+    execArgv: programFlags(process.execArgv)
+  })
   return {
     call: (call) =>
       Effect.flatMap(SyncBridge, (bridge) => run(call, pool(), bridge === undefined ? noEdge : edgeOf(bridge))),

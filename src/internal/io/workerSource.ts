@@ -3,9 +3,9 @@
  * install and any bundle alike. It speaks with `IoWorker.ts` and touches nothing else. The threads that tools run in are
  * its children: it can watch them while the main thread is blocked.
  *
- * In: fetch { id, method, url, headers, body, credit }, credit { id, n }, abort { id }; what `poolSource.ts` and `programSource.ts` list; for
+ * In: fetch { id, method, url, headers, body, credit, address }, resolve { id, host }, credit { id, n }, abort { id }; what `poolSource.ts` and `programSource.ts` list; for
  * tests crash {}, block {}.
- * Out: head { id, status, url, headers }, chunk { id, data }, end { id }, failed { id, message, code }.
+ * Out: head { id, status, url, headers }, resolved { id, addresses }, chunk { id, data }, end { id }, failed { id, message, code }.
  * Each message out raises word 0 of the shared memory and wakes whoever waits for it. Word 1 is the heartbeat, word 2
  * is set when the thread ends.
  */
@@ -42,11 +42,35 @@ const headersOf = (given) => {
   }
   return headers
 }
+// A connection to an address that was chosen before: no name is looked up, no redirect followed, nothing decoded.
+const pinned = async (m, signal) => {
+  const url = new URL(m.url)
+  const secure = url.protocol === "https:"
+  const host = url.hostname.replace(/^\\[|\\]$/g, "")
+  const options = {
+    host: m.address, port: url.port || (secure ? 443 : 80), path: url.pathname + url.search, method: m.method, signal,
+    headers: { ...m.headers, host: url.host }, servername: require("node:net").isIP(host) ? "" : host, agent: false
+  }
+  const response = await new Promise((resolve, reject) => {
+    const request = require(secure ? "node:https" : "node:http").request(options, resolve)
+    request.on("error", reject)
+    request.end(m.body)
+  })
+  const headers = []
+  for (let n = 0; n < response.rawHeaders.length; n += 2) headers.push([response.rawHeaders[n].toLowerCase(), response.rawHeaders[n + 1]])
+  // A chunk is a part of a larger buffer, all of which would be copied.
+  const body = (async function* () { for await (const chunk of response) yield new Uint8Array(chunk) })()
+  return { status: response.statusCode, url: m.url, headers, body }
+}
+const lookUp = (m) => require("node:dns").lookup(m.host, { all: true }, (error, found) => {
+  if (error) post({ type: "failed", id: m.id, ...describe(error) })
+  else post({ type: "resolved", id: m.id, addresses: found.map((one) => one.address) })
+})
 const run = async (m) => {
   const job = { abort: new AbortController(), credit: m.credit, resume: undefined }
   jobs.set(m.id, job)
   try {
-    const response = await fetch(m.url, { method: m.method, headers: headersOf(m.headers), body: m.body, signal: job.abort.signal })
+    const response = m.address !== undefined ? await pinned(m, job.abort.signal) : await fetch(m.url, { method: m.method, headers: headersOf(m.headers), body: m.body, signal: job.abort.signal })
     post({ type: "head", id: m.id, status: response.status, url: response.url, headers: [...response.headers] })
     if (response.body !== null) {
       for await (const chunk of response.body) {
@@ -67,6 +91,7 @@ port.on("message", (m) => {
   if (pooled(m) || programmed(m)) return
   const job = jobs.get(m.id)
   if (m.type === "fetch") run(m)
+  else if (m.type === "resolve") lookUp(m)
   else if (m.type === "abort") { if (job) { job.abort.abort(); if (job.resume) job.resume() } }
   else if (m.type === "credit") { if (job) { job.credit += m.n; if (job.credit > 0 && job.resume) { const resume = job.resume; job.resume = undefined; resume() } } }
   else if (m.type === "crash") process.exit(7)

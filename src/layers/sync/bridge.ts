@@ -25,11 +25,25 @@ export const make = (edge: Edge): Bridge => {
       for (const hear of open)
         hear({ type: "failed", message: "the run that made the request has ended", code: "ECANCELED" })
     },
+    resolve: (host) =>
+      Effect.suspend(() => {
+        const found = Deferred.makeUnsafe<ReadonlyArray<string>, BridgeFailure>()
+        const worker = IoWorker.get()
+        const hear: IoWorker.Handler = (message) => {
+          if (message.type === "resolved") Deferred.doneUnsafe(found, Effect.succeed(message.addresses))
+          if (message.type === "failed") {
+            const { code, message: text } = message
+            Deferred.doneUnsafe(found, Effect.fail({ _tag: "BridgeFailure", message: text, code }))
+          }
+        }
+        const id = worker.open({ type: "resolve", host }, hear)
+        return Effect.onExit(waiting(edge, worker)(Deferred.await(found)), () => Effect.sync(() => worker.close(id)))
+      }),
     fetch: (request) =>
       Effect.gen(function* () {
         const head = Deferred.makeUnsafe<BridgeResponse, BridgeFailure>()
         const chunks: Chunks = yield* Queue.unbounded<Uint8Array, BridgeFailure | Cause.Done>()
-        const { method, url, headers, body } = request
+        const { address, body, headers, method, url } = request
         const { awaited } = yield* Effect.acquireRelease(
           // The thread is looked up and asked at once: it may end in between.
           Effect.sync(() => {
@@ -62,7 +76,10 @@ export const make = (edge: Edge): Bridge => {
                 }
               }
             }
-            const id = worker.open({ type: "fetch", credit: IoWorker.window, method, url, headers, body }, hear)
+            const id = worker.open(
+              { type: "fetch", credit: IoWorker.window, method, url, headers, body, address },
+              hear
+            )
             open.add(hear)
             return { awaited, end }
           }),

@@ -1,0 +1,106 @@
+/** From the bytes of a response to text: decompressed within a limit, decoded, tags taken out. It touches `node:zlib`. */
+import { brotliDecompressSync, gunzipSync, inflateRawSync, inflateSync } from "node:zlib"
+
+/** The bytes as they were before they were compressed. Throws for an unknown coding, broken data, or too much of it. */
+export const decompress = (bytes: Uint8Array, encoding: string, maxOutputLength: number): Uint8Array => {
+  const codings = encoding
+    .toLowerCase()
+    .split(",")
+    .map((coding) => coding.trim())
+    .filter((coding) => coding !== "" && coding !== "identity")
+  if (codings.length > 2) throw new Error("it is compressed too often")
+  return codings.reduceRight((data, coding) => {
+    switch (coding) {
+      case "gzip":
+      case "x-gzip":
+        return gunzipSync(data, { maxOutputLength })
+      case "deflate":
+        // Some servers leave the header of zlib out.
+        return (data[0]! & 0x0f) === 8
+          ? inflateSync(data, { maxOutputLength })
+          : inflateRawSync(data, { maxOutputLength })
+      case "br":
+        return brotliDecompressSync(data, { maxOutputLength })
+      default:
+        throw new Error(`its coding "${coding.slice(0, 30)}" is not known`)
+    }
+  }, bytes)
+}
+
+/** The text in the charset that the type, or the page itself, names; UTF-8 when it names none that is known. */
+export const decode = (bytes: Uint8Array, contentType: string): string => {
+  const named = /charset\s*=\s*"?([\w-]+)/i.exec(contentType)?.[1]
+  const inPage = /<meta[^>]{0,200}?charset\s*=\s*["']?([\w-]+)/i.exec(
+    Buffer.from(bytes.subarray(0, 1024)).toString("latin1")
+  )
+  try {
+    return new TextDecoder(named ?? inPage?.[1] ?? "utf-8").decode(bytes)
+  } catch {
+    return new TextDecoder().decode(bytes)
+  }
+}
+
+/** The title of a page. */
+export const titleOf = (html: string): string | undefined => {
+  const head = html.slice(0, 100_000)
+  const start = head.search(/<title[\s>]/i)
+  if (start === -1) return undefined
+  const from = head.indexOf(">", start) + 1
+  const to = head.indexOf("<", from)
+  const title = from === 0 || to === -1 ? "" : unescape(head.slice(from, to)).replace(/\s+/g, " ").trim()
+  return title === "" ? undefined : title.slice(0, 300)
+}
+
+const entities: Readonly<Record<string, string>> = { amp: "&", gt: ">", lt: "<", nbsp: " ", quot: '"', "#39": "'" }
+const unescape = (text: string): string =>
+  text.replace(/&(#39|\w{2,4});/g, (all, name: string) => entities[name] ?? all)
+
+/** Tags that are opened anew in every block after the one that they were not closed in. */
+const formatting: ReadonlySet<string> = new Set("a b big code em font i nobr s small strike strong tt u".split(" "))
+/** Tags that need not be closed. */
+const loose: ReadonlySet<string> = new Set(
+  "area base br col dd dt embed hr img input li link meta option p param source tbody td tfoot th thead tr track wbr".split(
+    " "
+  )
+)
+
+/**
+ * True for a page that a parser makes far more of than there is: tags inside of each other to no end, or formatting that
+ * is never closed. Looks at each tag once.
+ */
+export const isWild = (html: string): boolean => {
+  let depth = 0
+  let unclosed = 0
+  for (let at = html.indexOf("<"); at !== -1; at = html.indexOf("<", at + 1)) {
+    const [, slash, given] = /^<(\/?)([a-z][a-z0-9]*)/i.exec(html.slice(at, at + 12)) ?? []
+    const name = given?.toLowerCase()
+    if (name === undefined || loose.has(name)) continue
+    const change = slash === "/" ? -1 : 1
+    depth = Math.max(0, depth + change)
+    if (formatting.has(name)) unclosed = Math.max(0, unclosed + change)
+    if (depth > 256 || unclosed > 32) return true
+  }
+  return false
+}
+
+/** The text of a page without its tags, in time that grows with its length: for pages that are no good otherwise. */
+export const withoutTags = (html: string): string => {
+  const parts: Array<string> = []
+  const lower = html.toLowerCase()
+  let at = 0
+  while (at < html.length) {
+    const open = html.indexOf("<", at)
+    if (open === -1) break
+    parts.push(html.slice(at, open), " ")
+    const hidden = /^<(script|style|!--)/.exec(lower.slice(open, open + 8))?.[1]
+    const end = hidden === undefined ? ">" : hidden === "!--" ? "-->" : `</${hidden}`
+    const close = lower.indexOf(end, open + 1)
+    // What is never closed hides the rest.
+    at = close === -1 ? html.length : hidden === undefined || hidden === "!--" ? close + end.length : close
+  }
+  parts.push(html.slice(at))
+  return unescape(parts.join(""))
+    .replace(/[^\S\n]+/g, " ")
+    .replace(/ ?\n[\n ]*/g, "\n")
+    .trim()
+}

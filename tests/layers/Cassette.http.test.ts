@@ -280,6 +280,30 @@ describe("Cassette.layerHttpClient", () => {
     })
   )
 
+  it.live("keeps servers apart that are asked the same", () =>
+    Effect.gen(function* () {
+      const file = path.join(yield* directory, "a.json")
+      const client = Layer.succeed(
+        HttpClient.HttpClient,
+        HttpClient.make((request, { hostname }) =>
+          Effect.succeed(HttpClientResponse.fromWeb(request, new Response(hostname)))
+        )
+      )
+      const ask = (...hosts: ReadonlyArray<string>) =>
+        Effect.forEach(hosts, (host) => Effect.flatMap(HttpClient.get(`https://${host}/same`), ({ text }) => text))
+      assert.deepStrictEqual(yield* use(file, "record", ask("a.example", "b.example"), client), [
+        "a.example",
+        "b.example"
+      ])
+      assert.deepStrictEqual(yield* use(file, "replay", ask("b.example", "a.example"), client), [
+        "b.example",
+        "a.example"
+      ])
+      // One that was never asked gets what is left.
+      assert.deepStrictEqual(yield* use(file, "replay", ask("c.example"), client), ["a.example"])
+    })
+  )
+
   it.live("marks a stream whose reader has gone, and replays what had come", () =>
     Effect.gen(function* () {
       const file = path.join(yield* directory, "a.json")

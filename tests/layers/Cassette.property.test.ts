@@ -246,4 +246,25 @@ describe("a body", () => {
         assert.strictEqual(read.map(({ delta }) => delta.content).join(""), text.replaceAll(secret, redacted))
       })
   )
+
+  it("that is lost in the middle of a secret holds no beginning of it", () => {
+    const secret = "a key of no known shape"
+    const scrubber = new Scrubber([], undefined)
+    scrubber.learn([secret])
+    const stored = (text: string, type: string) =>
+      JSON.stringify(Body.ofResponse([new TextEncoder().encode(text)], type, scrubber))
+    for (let length = 8; length < secret.length; length++) {
+      const begun = secret.slice(0, length)
+      const events = [...begun].map((delta) => `data: ${JSON.stringify({ delta })}\n\n`).join("")
+      for (const kept of [
+        stored(`{"text":"It is ${begun}`, "application/json"),
+        stored(`data: {"delta":"It is ${begun}`, "text/event-stream")
+      ]) {
+        assert.include(kept, `It is ${redacted}`)
+        assert.notInclude(kept, secret.slice(0, 5))
+      }
+      const deltas = [...stored(events, "text/event-stream").matchAll(/delta\\":\\"(.*?)\\"/g)].map((match) => match[1])
+      assert.strictEqual(deltas.join(""), redacted)
+    }
+  })
 })

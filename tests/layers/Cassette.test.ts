@@ -250,9 +250,13 @@ layer(Layer.effect(Server, ChildServer.start), { excludeTestServices: true })("C
                   .run("Go.")
                   .pipe(
                     Effect.provide(
-                      OpenAi.layer({ model: "m", baseUrl: url, api, apiKey: Redacted.make(secret) }).pipe(
-                        Layer.provide(Cassette.layer({ path: file, mode, unused: "die" }))
-                      )
+                      OpenAi.layer({
+                        model: "m",
+                        baseUrl: url,
+                        api,
+                        apiKey: Redacted.make(secret),
+                        timeout: "25 seconds"
+                      }).pipe(Layer.provide(Cassette.layer({ path: file, mode, unused: "die" })))
                     )
                   )
               )

@@ -1,8 +1,8 @@
 /** The platform's `fetch` in the form of the sync edge's, for recording where promises can be awaited. */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import * as Predicate from "effect/Predicate"
 import * as Stream from "effect/Stream"
+import { describe } from "../../internal/connectionError.ts"
 import type { BridgeFailure, SyncBridge } from "../../services/SyncBridge.ts"
 
 /** Sends a request. Closing the scope before the body has ended aborts it on the wire. */
@@ -42,23 +42,8 @@ export const send: SyncBridge["fetch"] = (request) =>
     }
   })
 
-/** The message and system code of a connection error: the cause says more than the error that wraps it. */
 const failureOf = (error: unknown): BridgeFailure => {
-  const messages: Array<string> = []
-  let code: string | undefined
-  for (let at: unknown = error, depth = 0; Predicate.isObject(at) && depth < 6; depth++) {
-    if ("message" in at && typeof at.message === "string" && at.message !== "" && !messages.includes(at.message)) {
-      messages.push(at.message)
-    }
-    if ("code" in at && typeof at.code === "string") code ??= at.code
-    const errors: unknown = "errors" in at ? at.errors : undefined
-    at =
-      "cause" in at && at.cause !== undefined
-        ? at.cause
-        : Array.isArray(errors)
-          ? (errors as Array<unknown>)[0]
-          : undefined
-  }
+  const { code, message } = describe(error)
   // The address may hold a password.
-  return { _tag: "BridgeFailure", message: messages.join(": ").replace(/\/\/[^/\s@]*@/g, "//") || String(error), code }
+  return { _tag: "BridgeFailure", message: message.replace(/\/\/[^/\s@]*@/g, "//"), code }
 }

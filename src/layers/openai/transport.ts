@@ -10,6 +10,7 @@ import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import { describe } from "../../internal/connectionError.ts"
 import type { HttpTape, TapeFailure, TapeResponse } from "../../services/httpTape.ts"
 import type { BridgeFailure, BridgeRequest, SyncBridge } from "../../services/SyncBridge.ts"
 import { malformed, ofBody, ofErrorObject, type Problem } from "./errors.ts"
@@ -199,26 +200,6 @@ const problemOf = (error: unknown): Problem => {
 const messageOf = (error: object): string => {
   const message = "message" in error ? String(error.message).replace(/^\d{3} /, "") : ""
   return message === "status code (no body)" ? "" : message
-}
-
-/** The message and system code of a connection error: the cause says more than the error that wraps it. */
-const describe = (error: unknown): { readonly message: string; readonly code: string | undefined } => {
-  const messages: Array<string> = []
-  let code: string | undefined
-  for (let at: unknown = error, depth = 0; Predicate.isObject(at) && depth < 6; depth++) {
-    if ("message" in at && typeof at.message === "string" && at.message !== "" && !messages.includes(at.message)) {
-      messages.push(at.message)
-    }
-    if ("code" in at && typeof at.code === "string") code ??= at.code
-    const errors: unknown = "errors" in at ? at.errors : undefined
-    at =
-      "cause" in at && at.cause !== undefined
-        ? at.cause
-        : Array.isArray(errors)
-          ? (errors as Array<unknown>)[0]
-          : undefined
-  }
-  return { message: messages.join(": ") || String(error), code }
 }
 
 // -- the sync edge ----------------------------------------------------------------------------------------------------

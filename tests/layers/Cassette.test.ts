@@ -246,19 +246,17 @@ layer(Layer.effect(Server, ChildServer.start), { excludeTestServices: true })("C
             const file = path.join(yield* directory, "race.json")
             const run = (mode: "record" | "replay") =>
               edges[edge](
-                race
-                  .run("Go.")
-                  .pipe(
-                    Effect.provide(
-                      OpenAi.layer({
-                        model: "m",
-                        baseUrl: url,
-                        api,
-                        apiKey: Redacted.make(secret),
-                        timeout: "25 seconds"
-                      }).pipe(Layer.provide(Cassette.layer({ path: file, mode, unused: "die" })))
-                    )
+                race.run("Go.").pipe(
+                  Effect.provide(
+                    OpenAi.layer({
+                      model: "m",
+                      baseUrl: url,
+                      api,
+                      apiKey: Redacted.make(secret),
+                      timeout: "25 seconds"
+                    }).pipe(Layer.provide(Cassette.layer({ path: file, mode, unused: "die" })))
                   )
+                )
               )
             const recorded = valueOf(yield* run("record"))
             const { exchanges } = JSON.parse(fs.readFileSync(file, "utf8"))

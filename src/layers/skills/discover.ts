@@ -1,0 +1,203 @@
+/**
+ * Finds the skills in folders and keeps what it read of them, so that a look costs little. Links are not followed. It
+ * touches files below the folders only, through `Rooted`.
+ */
+import * as fs from "node:fs"
+import * as path from "node:path"
+import * as Effect from "effect/Effect"
+import { InvalidSkill, type Scan, type Skill } from "../../services/Skills.ts"
+import { Rooted, toError } from "../tools/rooted.ts"
+import { matcher, textOf } from "../tools/search.ts"
+import { type Parsed, parse } from "./frontMatter.ts"
+
+/** Where skills are looked for. */
+export interface Where {
+  /** Real paths. Of two skills with one name, that of the earlier folder is used. */
+  readonly folders: ReadonlyArray<string>
+  readonly include: ReadonlyArray<string> | undefined
+  readonly exclude: ReadonlyArray<string>
+}
+
+/** A skill with its body. */
+export interface Found {
+  readonly skill: Skill
+  readonly body: string
+  readonly bodyLine: number
+}
+
+/** What one look has found. */
+export interface Looked extends Scan {
+  readonly byName: ReadonlyMap<string, Found>
+}
+
+/** How deep skills may lie below a folder, and how many directories, skills and bytes one look takes on. */
+const maxDepth = 4
+const maxDirectories = 2000
+const maxSkills = 500
+export const maxSkillBytes = 256 * 1024
+/** How many directories are looked into before others have their turn. */
+const atOnce = 32
+
+/** Directories that hold no skills. Those that are hidden are passed over too. */
+const passedOver = new Set(["node_modules"])
+
+/** True for a name that the patterns let through. */
+export const isWanted = ({ exclude, include }: Where): ((name: string) => boolean) => {
+  const included = include?.map(matcher)
+  const excluded = exclude.map(matcher)
+  return (name) =>
+    (included === undefined || included.some((fits) => fits(name))) && !excluded.some((fits) => fits(name))
+}
+
+/** What was read of a SKILL.md, with the bytes it was read from. */
+type Cache = Map<string, { readonly bytes: Buffer; readonly parsed: Parsed }>
+
+/** Makes a look for skills: it reads every SKILL.md each time it is run, and parses those that have changed. */
+export const make = (where: Where): Effect.Effect<Looked> => {
+  const wanted = isWanted(where)
+  let kept: Cache = new Map()
+  return Effect.gen(function* () {
+    const look = new Look(wanted, kept)
+    for (const folder of where.folders) {
+      const waiting: Array<readonly [directory: string, depth: number]> = [[".", 0]]
+      const rooted = new Rooted(folder)
+      for (let n = 1; waiting.length > 0 && look.goesOn(folder); n++) {
+        const [directory, depth] = waiting.shift()!
+        const below = look.into(rooted, folder, directory)
+        if (depth < maxDepth) waiting.push(...below.map((name) => [path.join(directory, name), depth + 1] as const))
+        if (n % atOnce === 0) yield* Effect.yieldNow
+      }
+    }
+    kept = look.seen
+    return look.result()
+  })
+}
+
+class Look {
+  readonly seen: Cache = new Map()
+  readonly #wanted: (name: string) => boolean
+  readonly #kept: Cache
+  readonly #found = new Map<string, Found>()
+  readonly #problems: Array<InvalidSkill> = []
+  #directories = 0
+  #stopped = false
+
+  constructor(wanted: (name: string) => boolean, kept: Cache) {
+    this.#wanted = wanted
+    this.#kept = kept
+  }
+
+  result(): Looked {
+    return {
+      skills: [...this.#found.values()].map(({ skill }) => skill),
+      problems: this.#problems,
+      byName: this.#found
+    }
+  }
+
+  goesOn(folder: string): boolean {
+    if (this.#stopped) return false
+    const many =
+      this.#directories >= maxDirectories
+        ? `more than ${maxDirectories} directories`
+        : this.seen.size >= maxSkills
+          ? `more than ${maxSkills} skills`
+          : undefined
+    if (many === undefined) return true
+    this.#stopped = true
+    this.#say(folder, "error", `there are ${many}, and the rest is left out`, "Name folders that hold skills only")
+    return false
+  }
+
+  /** Looks into a directory. Gives the names of those in it that may hold skills. */
+  into(rooted: Rooted, folder: string, directory: string): ReadonlyArray<string> {
+    this.#directories++
+    const at = path.join(folder, directory)
+    let entries
+    try {
+      entries = rooted.list(directory, maxDirectories)
+    } catch (cause) {
+      this.#say(at, "error", `it cannot be looked into: ${toError(directory, cause).detail}`, "Let it be read")
+      return []
+    }
+    if (entries.some(({ name }) => name === "SKILL.md")) {
+      if (this.#wanted(path.basename(at))) this.#read(at)
+      return []
+    }
+    const below: Array<string> = []
+    for (const entry of entries) {
+      const file = path.join(at, entry.name)
+      if (entry.isDirectory()) {
+        if (!entry.name.startsWith(".") && !passedOver.has(entry.name)) below.push(entry.name)
+      } else if (entry.name.toLowerCase() === "skill.md") {
+        this.#say(file, "error", "a skill's file has another name", "Rename it to SKILL.md")
+      } else if (entry.isSymbolicLink() && leadsToSkill(file) && this.#wanted(entry.name)) {
+        this.#say(file, "error", "it is a link, and links are not followed", "Name the folder that it leads to")
+      }
+    }
+    return below
+  }
+
+  #read(at: string): void {
+    const file = path.join(at, "SKILL.md")
+    const parsed = this.#parsed(at, file)
+    if (parsed === undefined) return
+    this.#problems.push(...parsed.problems)
+    const { body, bodyLine, skill } = parsed
+    if (skill === undefined) return
+    const other = this.#found.get(skill.name)
+    if (other === undefined) {
+      this.#found.set(skill.name, { skill: { ...skill, location: at }, body, bodyLine })
+      return
+    }
+    this.#say(
+      file,
+      "error",
+      `a skill named "${skill.name}" is in ${path.join(other.skill.location, "SKILL.md")} too, and that one is used`,
+      "Rename one of them, or exclude both"
+    )
+  }
+
+  #parsed(at: string, file: string): Parsed | undefined {
+    let bytes
+    try {
+      const read = rootedAt(at).read("SKILL.md", maxSkillBytes)
+      bytes = read.bytes
+      if (bytes === undefined) {
+        this.#say(file, "error", `it has more than ${maxSkillBytes} bytes`, "Move text into further files")
+      }
+    } catch (cause) {
+      this.#say(file, "error", `it cannot be read: ${toError("SKILL.md", cause).detail}`, "Make it a plain file")
+    }
+    if (bytes === undefined) return undefined
+    const kept = this.#kept.get(file)
+    if (kept !== undefined && kept.bytes.equals(bytes)) {
+      this.seen.set(file, kept)
+      return kept.parsed
+    }
+    const text = textOf(bytes)
+    const parsed = text === undefined ? undefined : parse(text, file)
+    if (parsed === undefined) this.#say(file, "error", "it is no text", "Save it as UTF-8")
+    else this.seen.set(file, { bytes, parsed })
+    return parsed
+  }
+
+  #say(file: string, severity: InvalidSkill["severity"], problem: string, remedy: string): void {
+    this.#problems.push(new InvalidSkill({ file, severity, problem, remedy }))
+  }
+}
+
+/** The files of a skill, and nothing else. Throws when the folder has become a link, or lies below one. */
+export const rootedAt = (location: string): Rooted => {
+  if (fs.realpathSync(location) !== location) throw Object.assign(new Error("a link"), { code: "ELOOP" })
+  return new Rooted(location)
+}
+
+/** Only to tell of it: nothing is read through the link. */
+const leadsToSkill = (link: string): boolean => {
+  try {
+    return fs.lstatSync(path.join(link, "SKILL.md"), { throwIfNoEntry: false }) !== undefined
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,259 @@
+/**
+ * Runs a script of a skill: which program runs it, in which environment, for how long. The process is `process.ts`'s, in
+ * this thread or in the I/O thread of the sync edge.
+ */
+import { spawn } from "node:child_process"
+import * as fs from "node:fs"
+import { tmpdir } from "node:os"
+import * as path from "node:path"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import * as Program from "../../internal/io/program.ts"
+import { type ScriptInput, type ScriptResult, SkillError } from "../../services/Skills.ts"
+import { isSync, SyncBridge } from "../../services/SyncBridge.ts"
+import * as Files from "./files.ts"
+import { type Command, type FromProcess, host, program, type ToProcess } from "./process.ts"
+
+/** How scripts are run, made ready. */
+export interface Plan {
+  readonly timeout: Duration.Duration
+  /** `undefined`: the skill's folder. */
+  readonly directory: string | undefined
+  readonly env: Readonly<Record<string, string | Redacted.Redacted>>
+  readonly maxOutputBytes: number
+  readonly interpreters: Readonly<Record<string, ReadonlyArray<string>>>
+}
+
+/** What runs a file, by its extension. */
+export const interpreters: Readonly<Record<string, ReadonlyArray<string>>> = {
+  ".sh": ["sh"],
+  ".bash": ["bash"],
+  ".py": ["python3"],
+  ".js": [process.execPath],
+  ".mjs": [process.execPath],
+  ".cjs": [process.execPath],
+  ".ts": [process.execPath],
+  ".mts": [process.execPath],
+  ".rb": ["ruby"],
+  ".pl": ["perl"]
+}
+
+/** At how many bytes of output a script is killed. */
+const mostOutput = 16 * 1024 * 1024
+const graceMs = 250
+const maxArgs = 100
+const maxInputChars = 1024 * 1024
+
+type Ended = Extract<FromProcess, { readonly type: "ended" }>
+
+/** Runs a script. Its timeout and interruption kill its process group, and end when that is gone. */
+export const run = (
+  skill: string,
+  location: string,
+  given: string,
+  { args = [], input }: ScriptInput,
+  plan: Plan
+): Effect.Effect<ScriptResult, SkillError> =>
+  Effect.gen(function* () {
+    const fail = (reason: SkillError["reason"], detail: string) =>
+      new SkillError({ skill, path: given, reason, detail })
+    const file = yield* find(skill, location, given)
+    if (args.length > maxArgs || args.join("").length + (input?.length ?? 0) > maxInputChars) {
+      const detail = `it can be given at most ${maxArgs} arguments and ${maxInputChars} characters; write less`
+      return yield* fail("TooLarge", detail)
+    }
+    if (args.some((arg) => arg.includes("\0"))) return yield* fail("Invalid", "arguments have no null bytes")
+    const [command, ...first] = yield* interpreterOf(file, plan, fail)
+    const secrets = Object.values(plan.env).flatMap((value) =>
+      Redacted.isRedacted(value) ? [Redacted.value(value)] : []
+    )
+    const longest = secrets.reduce((most, secret) => Math.max(most, Buffer.byteLength(secret)), 0)
+    let last: Ended | undefined
+    const show = (ended: Ended): ScriptResult => {
+      const [stdout, stderr] = [ended.stdout, ended.stderr].map((bytes) => textOf(bytes, secrets, plan.maxOutputBytes))
+      const truncated = ended.cut || stdout!.cut || stderr!.cut
+      return { exitCode: ended.exitCode, signal: ended.signal, stdout: stdout!.text, stderr: stderr!.text, truncated }
+    }
+    const ended = yield* attend(
+      {
+        command: command!,
+        args: [...first, file, ...args],
+        env: environment(location, plan.env),
+        cwd: plan.directory ?? location,
+        input,
+        // What is cut off must not be half of a secret.
+        keep: plan.maxOutputBytes + longest,
+        most: mostOutput,
+        graceMs
+      },
+      (ended) => {
+        last = ended
+      }
+    ).pipe(
+      Effect.mapError(({ detail, reason }) => fail(reason, detail)),
+      Effect.timeoutOrElse({
+        duration: plan.timeout,
+        orElse: () => {
+          const said = last === undefined ? "" : tail(show(last))
+          return fail("Timeout", `it took longer than ${Duration.format(plan.timeout)} and was killed${said}`)
+        }
+      })
+    )
+    const result = show(ended)
+    if (!ended.over) return result
+    return yield* fail("OutputLimit", `it wrote more than ${mostOutput} bytes and was killed${tail(result)}`)
+  })
+
+/** The real path of a script, which must be one of the skill's files in `scripts/`. */
+const find = (skill: string, location: string, given: string): Effect.Effect<string, SkillError> =>
+  Effect.gen(function* () {
+    const fail = (reason: SkillError["reason"], detail: string) =>
+      new SkillError({ skill, path: given, reason, detail })
+    const normal = path.posix.normalize(given)
+    if (given.includes("\0") || path.isAbsolute(given) || path.win32.isAbsolute(given) || normal.startsWith("..")) {
+      return yield* fail("Outside", "it is outside of the skill's folder")
+    }
+    if (!normal.startsWith("scripts/")) return yield* fail("Outside", "only files in scripts/ can be run")
+    const { files } = yield* Files.list(skill, location)
+    // Compared as they are named, so that neither a link nor another spelling is run.
+    if (files.includes(normal)) return path.join(location, normal)
+    const scripts = files.filter((file) => file.startsWith("scripts/"))
+    return yield* fail("NotFound", `there is no such script; there is: ${scripts.join(", ") || "none"}`)
+  })
+
+const interpreterOf = (
+  file: string,
+  plan: Plan,
+  fail: (reason: SkillError["reason"], detail: string) => SkillError
+): Effect.Effect<ReadonlyArray<string>, SkillError> =>
+  Effect.suspend(() => {
+    const extension = path.extname(file)
+    const own = plan.interpreters[extension]
+    if (own !== undefined) return Effect.succeed(own)
+    if (isExecutable(file)) return Effect.succeed([])
+    const known = interpreters[extension]
+    if (known !== undefined) return Effect.succeed(known)
+    return fail(
+      "Unstartable",
+      `nothing is known to run ${extension === "" ? "a file without extension" : extension} files`
+    )
+  })
+
+/** True for what the system runs by itself. */
+const isExecutable = (file: string): boolean => {
+  if (process.platform === "win32") return false
+  try {
+    fs.accessSync(file, fs.constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** What a script sees of our environment: where programs are, and nothing that could be a key. */
+const environment = (location: string, own: Plan["env"]): Readonly<Record<string, string>> => {
+  const passed = ["PATH", "TZ", "SystemRoot", "PATHEXT", "ComSpec"].flatMap((name) => {
+    const value = process.env[name]
+    return value === undefined ? [] : [[name, value] as const]
+  })
+  const given = Object.entries(own).map(([name, value]) => [
+    name,
+    Redacted.isRedacted(value) ? Redacted.value(value) : value
+  ])
+  return {
+    ...Object.fromEntries(passed),
+    LANG: "C.UTF-8",
+    TMPDIR: tmpdir(),
+    SKILL_DIR: location,
+    ...Object.fromEntries(given)
+  }
+}
+
+interface Failed {
+  readonly reason: "Unstartable" | "System"
+  readonly detail: string
+}
+
+/** Starts a process and waits for its end. Interruption kills it; `onEnd` hears of its end in any case. */
+const attend = (command: Command, onEnd: (ended: Ended) => void): Effect.Effect<Ended, Failed> =>
+  Effect.gen(function* () {
+    const sync = yield* isSync
+    const bridge = yield* SyncBridge
+    if (sync && bridge === undefined) {
+      const detail = "Effect.runSync needs the sync edge to run it; provide SyncEdge.layer, or use Effect.runPromise"
+      return yield* Effect.fail<Failed>({ reason: "Unstartable", detail })
+    }
+    let outcome: Effect.Effect<Ended, Failed> | undefined
+    let wake = () => {}
+    const settle = (made: Effect.Effect<Ended, Failed>) => {
+      outcome ??= made
+      wake()
+    }
+    const hear = (message: FromProcess) => {
+      if (message.type === "unstartable") {
+        return settle(Effect.fail({ reason: "Unstartable", detail: `it cannot be started: ${message.message}` }))
+      }
+      onEnd(message)
+      settle(Effect.succeed(message))
+    }
+    /** Waits for the end, and leaves it be. */
+    const end = Effect.callback<Ended, Failed>((resume) => {
+      wake = () => {
+        if (outcome !== undefined) resume(outcome)
+      }
+      wake()
+    })
+    return yield* Effect.acquireUseRelease(
+      sync ? inIoThread(hear, settle) : Effect.sync(() => inThisThread(hear)),
+      ({ send, wait }) => {
+        send({ type: "run", command })
+        return wait(end)
+      },
+      ({ release, send, wait }) =>
+        Effect.suspend(() => {
+          if (outcome !== undefined) return release
+          send({ type: "kill" })
+          return Effect.andThen(Effect.exit(wait(end)), release)
+        })
+    )
+  })
+
+interface Line {
+  readonly send: (message: ToProcess) => void
+  readonly wait: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
+  readonly release: Effect.Effect<void>
+}
+
+const inThisThread = (hear: (message: FromProcess) => void): Line => ({
+  send: host(spawn, hear),
+  wait: (effect) => effect,
+  release: Effect.void
+})
+
+const inIoThread = (
+  hear: (message: FromProcess) => void,
+  settle: (outcome: Effect.Effect<Ended, Failed>) => void
+): Effect.Effect<Line> =>
+  Program.start(program(), (heard) => {
+    if (heard._tag === "Message") hear(heard.message as FromProcess)
+    // The thread's guard has killed the script.
+    else settle(Effect.fail({ reason: "System", detail: `nobody could wait for its end: ${heard.message}` }))
+  })
+
+/** Output as a text, without secrets and not too long. */
+const textOf = (
+  bytes: Uint8Array,
+  secrets: ReadonlyArray<string>,
+  most: number
+): { readonly text: string; readonly cut: boolean } => {
+  let text = new TextDecoder().decode(bytes)
+  for (const secret of secrets) if (secret !== "") text = text.replaceAll(secret, "<redacted>")
+  return { text: text.slice(0, most), cut: text.length > most }
+}
+
+/** The end of what a script wrote, for an error. */
+const tail = ({ stderr, stdout }: ScriptResult): string => {
+  const said = `${stdout}\n${stderr}`.trim()
+  return said === "" ? "" : `; it wrote: ${said.slice(-2000)}`
+}

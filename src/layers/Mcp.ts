@@ -19,6 +19,7 @@ import type { ResourceContents } from "./mcp/content.ts"
 import { McpCallError, type McpConfigError, type McpConnectError } from "./mcp/errors.ts"
 import { fromFile } from "./mcp/file.ts"
 import * as Resources from "./mcp/resources.ts"
+import * as ResourceTools from "./mcp/resourceTools.ts"
 import * as Server from "./mcp/server.ts"
 import { share } from "./mcp/share.ts"
 import { toToolkit } from "./mcp/toolkit.ts"
@@ -287,6 +288,27 @@ export const layerFile = <R = never>(
  */
 export const tools = (view: Tools.View = {}): ToolSource.ToolSource<Mcp> =>
   ToolSource.make("mcp", (taken) => Effect.flatMap(Mcp, (mcp) => mcp.tools(view, taken)))
+
+/**
+ * Two tools, `list_resources` and `read_resource`, by which the model reads the servers' resources itself. Of bytes it is
+ * told only how many they are. A name that the agent has already is left out.
+ *
+ * @example
+ * import { Agent, Mcp } from "troupe"
+ *
+ * const reader = Agent.make("reader", { tools: [Mcp.tools(), Mcp.resourceTools()] })
+ */
+export const resourceTools = (): ToolSource.ToolSource<Mcp> =>
+  ToolSource.make("mcp resources", (taken) =>
+    Effect.map(Mcp, (mcp) => {
+      let made = readers.get(mcp)
+      if (made === undefined) readers.set(mcp, (made = ResourceTools.make(mcp)))
+      return made.filter(({ name }) => !taken.has(name))
+    })
+  )
+
+/** The same tools at each step. */
+const readers = new WeakMap<Mcp["Service"], ReadonlyArray<AgentTool.AgentTool<string, never>>>()
 
 /**
  * The tools of now as a toolkit, for programs that call `LanguageModel` of `effect/ai` themselves. An agent takes

@@ -48,6 +48,34 @@ describe("a server's", () => {
     })
   )
 
+  it.live("resources are read by the model itself, with a tool", () =>
+    Effect.gen(function* () {
+      const agent = Agent.make("agent", { tools: [Mcp.resourceTools()] })
+      const read = (uri: string) => ({ name: "read_resource", params: { server: "everything", uri } })
+      const { transcript } = yield* agent
+        .result("Read")
+        .pipe(
+          Effect.provide(Mcp.layer({ servers: { everything } })),
+          Effect.provide(
+            TestModel.layer([
+              TestModel.toolCalls(
+                { name: "list_resources", params: {} },
+                read("demo://resource/dynamic/text/1"),
+                read("demo://nothing")
+              ),
+              "done"
+            ])
+          )
+        )
+      const results = transcript.content.flatMap((message) => (message.role === "tool" ? message.content : []))
+      expect(results).toMatchObject([
+        { result: { resources: expect.any(Array), templates: expect.any(Array) } },
+        { result: [{ uri: "demo://resource/dynamic/text/1", text: expect.any(String) }] },
+        { result: { tag: "McpCallError" }, isFailure: true }
+      ])
+    })
+  )
+
   it.live("prompts are the input of an agent", () =>
     Effect.gen(function* () {
       const mcp = yield* Mcp.connect({ servers: { everything } })

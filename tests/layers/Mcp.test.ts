@@ -1,9 +1,10 @@
 /** MCP servers that are processes: tools, errors, interruption, and that nothing stays behind. */
-import { spawn } from "node:child_process"
+import { execFile, spawn } from "node:child_process"
 import { once } from "node:events"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
+import { promisify } from "node:util"
 import { it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Redacted } from "effect"
 import { Agent, AgentTool, Mcp, Runner, TestModel } from "troupe"
@@ -371,11 +372,16 @@ describe("nothing stays behind", () => {
     })
   )
 
-  for (const signal of ["SIGKILL", "SIGTERM"] as const) {
-    it.live(`when our own process is ended by ${signal}`, () =>
+  for (const [signal, edge] of [
+    ["SIGKILL", "async"],
+    ["SIGTERM", "async"],
+    ["SIGKILL", "sync"]
+  ] as const) {
+    it.live(`when our own process is ended by ${signal}, on the ${edge} edge`, () =>
       Effect.promise(async () => {
         const main = path.join(import.meta.dirname, "../support/mcpParentMain.ts")
         const parent = spawn(process.execPath, ["--conditions=troupe-source", main], {
+          env: { ...process.env, EDGE: edge },
           stdio: ["ignore", "pipe", "inherit"]
         })
         const [said] = (await once(parent.stdout, "data")) as [Buffer]
@@ -386,6 +392,22 @@ describe("nothing stays behind", () => {
       })
     )
   }
+})
+
+it("importing troupe/Mcp loads no SDK", { timeout: 30_000 }, async () => {
+  const program = `
+    import { registerHooks } from "node:module"
+    const urls = []
+    registerHooks({ load: (url, context, next) => { urls.push(url); return next(url, context) } })
+    await import("troupe/Mcp")
+    console.log(JSON.stringify(urls))
+  `
+  const root = path.resolve(import.meta.dirname, "../..")
+  const args = ["--conditions=troupe-source", "--input-type=module", "--eval", program]
+  const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: root, maxBuffer: 16_000_000 })
+  const urls = JSON.parse(stdout) as ReadonlyArray<string>
+  expect(urls).toContainEqual(expect.stringMatching(/src\/layers\/Mcp\.ts$/))
+  expect(urls.filter((url) => /modelcontextprotocol|cfworker|\/zod\//.test(url))).toEqual([])
 })
 
 describe("a server that dies later", () => {

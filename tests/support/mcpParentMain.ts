@@ -1,6 +1,7 @@
-/** A program that holds an MCP server, says the ids of its processes, and waits to be killed. */
+/** A program that holds an MCP server, on the edge that `EDGE` names, says the ids of its processes, and waits to be killed. */
+import * as fs from "node:fs"
 import { Effect } from "effect"
-import { Mcp } from "troupe"
+import { Mcp, SyncEdge } from "troupe"
 import { toolsServer } from "./mcpEverything.ts"
 
 const program = Effect.gen(function* () {
@@ -9,8 +10,9 @@ const program = Effect.gen(function* () {
   const fork = tools.find(({ name }) => name === "fork")!
   const grandchild = yield* fork.execute({}, { progress: () => Effect.void } as never, () => {})
   const [status] = yield* mcp.servers
-  console.log(JSON.stringify([status?.pid, Number(grandchild)]))
-  setInterval(() => {}, 1000)
-  return yield* Effect.never
-})
-void Effect.runPromise(Effect.scoped(program))
+  // What is written by `console` would wait for the event loop.
+  fs.writeSync(1, JSON.stringify([status?.pid, Number(grandchild)]))
+  yield* Effect.sleep("1 hour")
+}).pipe(Effect.scoped)
+if (process.env["EDGE"] === "sync") Effect.runSync(Effect.provide(program, SyncEdge.layer))
+else void Effect.runPromise(program)

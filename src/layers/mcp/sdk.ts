@@ -76,9 +76,11 @@ export const program = (): string => {
   ]
   const files = names.map((name) => from.resolve(`@modelcontextprotocol/sdk/${name}`))
   const types = from.resolve("@modelcontextprotocol/sdk/types.js")
-  // A bundler may name functions by a helper of its own.
-  return `"use strict"
-const __name = (f) => f
+  // A bundler may have wrapped functions to keep their names, by a helper of its own whose name nobody knows: what is
+  // defined nowhere else is taken for that.
+  return `const helper = (f) => f
+const known = new Set(["sdk", "require", "post"])
+with (new Proxy({}, { has: (_, name) => typeof name === "string" && !known.has(name) && !(name in globalThis), get: (_, name) => name === Symbol.unscopables ? undefined : helper })) {
 const sdk = Object.assign({}, ...${JSON.stringify(files)}.map((file) => require(file)), {
   types: require(${JSON.stringify(types)}),
   spawn: require("node:child_process").spawn,
@@ -88,6 +90,7 @@ const sdk = Object.assign({}, ...${JSON.stringify(files)}.map((file) => require(
   problemOf: (${problemOf.toString()})
 })
 return (${host.toString()})(sdk, post)
+}
 `
 }
 

@@ -97,6 +97,7 @@ const toolOf = (server: Server, info: ToolInfo, name: string): McpTool => {
 
 const make = (server: Server, info: ToolInfo, name: string): McpTool => {
   const { annotations } = info
+  const isReadOnly = annotations?.readOnlyHint ?? false
   const dynamic = Tool.dynamic(name, {
     description: info.description ?? info.title ?? annotations?.title ?? "",
     parameters: { ...info.inputSchema, type: "object" },
@@ -110,8 +111,9 @@ const make = (server: Server, info: ToolInfo, name: string): McpTool => {
   })
   const tool = dynamic
     .annotate(Tool.Title, info.title ?? annotations?.title ?? info.name)
-    .annotate(Tool.Readonly, annotations?.readOnlyHint ?? false)
-    .annotate(Tool.Destructive, annotations?.destructiveHint ?? true)
+    .annotate(Tool.Readonly, isReadOnly)
+    // What only reads destroys nothing, whatever else is said of it.
+    .annotate(Tool.Destructive, !isReadOnly && (annotations?.destructiveHint ?? true))
     .annotate(Tool.Idempotent, annotations?.idempotentHint ?? false)
     .annotate(Tool.OpenWorld, annotations?.openWorldHint ?? true)
   const checkInput = checker(info.inputSchema)

@@ -1,0 +1,191 @@
+/** The tool that runs commands: what it lets through, and what becomes of processes. */
+import * as fs from "node:fs"
+import * as os from "node:os"
+import * as path from "node:path"
+import { Effect, Exit, Stream } from "effect"
+import { afterEach, assert, beforeEach, describe, it } from "vitest"
+import { RunError, ShellTools } from "troupe"
+import { call, caller, edges } from "../../support/toolCalls.ts"
+
+let cwd: string
+beforeEach(() => {
+  cwd = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), "troupe-shell-")))
+})
+afterEach(() => fs.rmSync(cwd, { recursive: true, force: true }))
+const at = (file: string) => path.join(cwd, file)
+const node = process.execPath
+const alive = (file: string) => {
+  const pid = Number(fs.readFileSync(at(file), "utf8"))
+  assert.isAbove(pid, 0)
+  try {
+    process.kill(pid, 0)
+  } catch {
+    return false
+  }
+  // A zombie has ended; somebody else has yet to hear of it.
+  const status = `/proc/${pid}/status`
+  return !fs.existsSync(status) || !/^State:\s+Z/m.test(fs.readFileSync(status, "utf8"))
+}
+/** Waits until the files are there: until the processes that write them are. */
+const written = (...files: ReadonlyArray<string>) =>
+  Effect.whileLoop({
+    while: () => !files.every((file) => fs.existsSync(at(file)) && fs.statSync(at(file)).size > 0),
+    body: () => Effect.sleep(5),
+    step: () => {}
+  })
+/** A process with a child in its group, both deaf to SIGTERM; each writes its id. */
+const family = `
+  process.on("SIGTERM", () => {})
+  require("fs").writeFileSync("parent", String(process.pid))
+  require("child_process").spawn(process.execPath, ["-e", 'process.on("SIGTERM", () => {}); require("fs").writeFileSync("child", String(process.pid)); setInterval(() => {}, 1000)'], { stdio: "ignore" })
+  process.stdout.write("begun")
+  setInterval(() => {}, 1000)`
+
+for (const edge of Object.keys(edges)) {
+  const layer = (options: Partial<ShellTools.Options> = {}) =>
+    ShellTools.layer({ allow: [node, "cat", "echo", "env", "pwd", "yes", ["ls", "-a"]], cwd, ...options })
+  const tools = (options?: Partial<ShellTools.Options>) => caller(ShellTools.toolkit, layer(options), edge)
+
+  describe(`by ${edge}`, () => {
+    it("runs what is allowed, with its arguments as they are", async () => {
+      const args = ["$HOME", "`id`", "; echo owned", "*", "a b", "$(id)", "|", "&&", "> out"]
+      assert.deepStrictEqual(await tools().ok("run_command", { command: "echo", args }), {
+        exitCode: 0,
+        signal: null,
+        stdout: `${args.join(" ")}\n`,
+        stderr: "",
+        truncated: false
+      })
+      assert.deepStrictEqual(fs.readdirSync(cwd), [])
+      assert.include(await tools().ok("run_command", { command: "pwd" }), { stdout: `${cwd}\n` })
+      assert.include(await tools().ok("run_command", { command: "cat", input: "in\n" }), { stdout: "in\n" })
+      const script = "process.stderr.write('oh'); process.exit(3)"
+      assert.include(await tools().ok("run_command", { command: node, args: ["-e", script] }), {
+        exitCode: 3,
+        stderr: "oh"
+      })
+    })
+
+    it("runs nothing else", async () => {
+      fs.writeFileSync(at("echo"), "#!/bin/sh\necho owned", { mode: 0o755 })
+      const { fails, ok } = tools({ env: { PATH: `.${path.delimiter}${path.delimiter}${process.env["PATH"]}` } })
+      for (const command of ["rm", "sh", "", "echo hello", "./echo", "/bin/echo", "ECHO", "echo\0", "../echo", "ec"]) {
+        const refused = await fails("run_command", { command })
+        assert.strictEqual(refused["reason"], "NotAllowed", command)
+      }
+      for (const args of [[], ["-l"], ["-la"], ["x", "-a"]]) {
+        assert.strictEqual((await fails("run_command", { command: "ls", args }))["reason"], "NotAllowed")
+      }
+      assert.include((await ok("run_command", { command: "ls", args: ["-a", "."] }))["stdout"] as string, "echo")
+      // One of its name in the working directory is not it.
+      assert.include(await ok("run_command", { command: "echo", args: ["hello"] }), { stdout: "hello\n" })
+      assert.strictEqual((await tools({ allow: [] }).fails("run_command", { command: "echo" }))["reason"], "NotAllowed")
+    })
+
+    it("refuses arguments that no program can be given", async () => {
+      for (const args of [["a\0b"], ["x".repeat(100_000)]]) {
+        assert.strictEqual((await tools().fails("run_command", { command: "echo", args }))["reason"], "Arguments")
+      }
+    })
+
+    it("hands on nothing of the environment that it was not told to", async () => {
+      process.env["TROUPE_SECRET"] = "secret"
+      try {
+        const { stdout } = await tools({ env: { MINE: "1" } }).ok("run_command", { command: "env" })
+        const names = (stdout as string)
+          .trim()
+          .split("\n")
+          .map((line) => line.split("=")[0])
+        assert.deepStrictEqual(names.toSorted(), ["HOME", "LANG", "MINE", "PATH"])
+      } finally {
+        delete process.env["TROUPE_SECRET"]
+      }
+    })
+
+    it("keeps so much output and no more, and kills who writes for ever", async () => {
+      const script = "process.stdout.write('x'.repeat(5000)); process.stderr.write('y'.repeat(10))"
+      const some = await tools({ maxOutputBytes: 100 }).ok("run_command", { command: node, args: ["-e", script] })
+      assert.deepStrictEqual(some, {
+        exitCode: 0,
+        signal: null,
+        stdout: "x".repeat(100),
+        stderr: "y".repeat(10),
+        truncated: true
+      })
+      const endless = await tools({ maxOutputBytes: 1000 }).ok("run_command", { command: "yes" })
+      assert.include(endless, { exitCode: null, signal: "SIGKILL", truncated: true })
+    })
+
+    it("a timeout ends the whole group, deaf or not, and tells what was written", async () => {
+      const { fails } = tools({ timeout: "3 seconds", grace: "50 millis" })
+      const told = await fails("run_command", { command: node, args: ["-e", family] })
+      assert.include(told, { _tag: "ShellToolError", reason: "Timeout", stdout: "begun" })
+      assert.isFalse(alive("parent"))
+      // It was killed with the group; the system takes a moment.
+      while (alive("child")) await new Promise((resolve) => setTimeout(resolve, 5))
+    })
+
+    it("interruption ends the whole group", async () => {
+      const command = call(ShellTools.toolkit, "run_command", { command: node, args: ["-e", family] })
+      const program = Effect.raceFirst(command, written("parent", "child"))
+      const exit = await edges[edge]!(Effect.provide(program, layer({ grace: "50 millis" })))
+      assert.isTrue(Exit.isSuccess(exit))
+      assert.isFalse(alive("parent"))
+      while (alive("child")) await new Promise((resolve) => setTimeout(resolve, 5))
+    })
+
+    it("who heeds SIGTERM may end in its own way", async () => {
+      const script = `
+        process.on("SIGTERM", () => { require("fs").writeFileSync("end", "clean"); process.exit() })
+        require("fs").writeFileSync("ready", "1")
+        setInterval(() => {}, 1000)`
+      const command = call(ShellTools.toolkit, "run_command", { command: node, args: ["-e", script] })
+      await edges[edge]!(Effect.provide(Effect.raceFirst(command, written("ready")), layer({ grace: "20 seconds" })))
+      assert.strictEqual(fs.readFileSync(at("end"), "utf8"), "clean")
+    })
+
+    it("what a command leaves behind in its group is killed", async () => {
+      const script = `
+        const child = require("child_process").spawn(process.execPath, ["-e", "setInterval(() => {}, 1000)"], { stdio: "inherit" })
+        require("fs").writeFileSync("child", String(child.pid))
+        process.exit(0)`
+      assert.include(await tools().ok("run_command", { command: node, args: ["-e", script] }), { exitCode: 0 })
+      while (alive("child")) await new Promise((resolve) => setTimeout(resolve, 5))
+    })
+
+    it("several run at once", async () => {
+      const wait = { command: node, args: ["-e", "process.stdout.write(String(process.pid))"] }
+      const calls = Effect.forEach([1, 2, 3], () => call(ShellTools.toolkit, "run_command", wait), { concurrency: 3 })
+      const exit = await edges[edge]!(Effect.provide(calls, layer()))
+      const outputs = Exit.isSuccess(exit) ? exit.value.map(({ result }) => (result as { stdout: string }).stdout) : []
+      assert.strictEqual(new Set(outputs).size, 3)
+    })
+  })
+}
+
+it("the Layer fails for programs and directories that are not there", () => {
+  for (const bad of [
+    { allow: ["no-such-program"] },
+    { allow: ["../sh"] },
+    { cwd: "/no/such/place" },
+    { allow: [""] }
+  ]) {
+    const exit = Effect.runSyncExit(
+      Effect.provide(
+        call(ShellTools.toolkit, "run_command", { command: "ls" }),
+        ShellTools.layer({ allow: ["ls"], cwd, ...bad })
+      )
+    )
+    const error = Exit.findError(exit)
+    assert.instanceOf(error._tag === "Success" ? error.success : undefined, RunError.InvalidDefinition)
+  }
+})
+
+it("runSync without its edge is refused by name", () => {
+  const exit = Effect.runSyncExit(
+    Effect.flatMap(ShellTools.toolkit, (kit) =>
+      Effect.flatMap(kit.handle("run_command", { command: "ls" }), Stream.runCollect)
+    ).pipe(Effect.provide(ShellTools.layer({ allow: ["ls"], cwd })))
+  )
+  assert.match(JSON.stringify(exit), /SyncEdge\.layer/)
+})

@@ -45,7 +45,7 @@ export const open = (hear: (message: FromHost) => void, inProcess: boolean): Eff
       const problem: Problem = { message, code, kind: "connection", executed: "unknown" }
       hear({ type: "openFailed", problem, end: undefined })
       hear({ type: "down", problem, end: undefined })
-      hear({ type: "closed" })
+      hear({ type: "closed", stderr: undefined })
     })
   })
 

@@ -364,7 +364,7 @@ export const host = (sdk: Sdk, post: (message: FromHost) => void): ((message: To
         authorized?.reject(new sdk.UnauthorizedError(message.message))
         return
       case "close":
-        closing ??= close().finally(() => post({ type: "closed" }))
+        closing ??= close().finally(() => post({ type: "closed", stderr: process?.stderr() }))
     }
   }
 }

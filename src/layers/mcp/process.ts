@@ -71,16 +71,13 @@ export const processTransport = (parts: ProcessParts, what: Command): ProcessTra
       if (ended !== undefined || child?.pid === undefined) resolve()
       else waiters.push(resolve)
     })
-  const dismissGuard = () => {
-    const dismissed = guard
-    guard = undefined
-    if (dismissed === undefined || dismissed.exitCode !== null || dismissed.pid === undefined) return Promise.resolve()
-    return new Promise<void>((resolve) => {
-      dismissed.once("exit", () => resolve())
-      dismissed.once("error", () => resolve())
-      dismissed.stdin?.end("done\n")
-    })
-  }
+  let dismissed: Promise<void> | undefined
+  const dismissGuard = () =>
+    (dismissed ??= new Promise<void>((resolve) => {
+      if (guard?.pid === undefined || guard.exitCode !== null || guard.signalCode !== null) return resolve()
+      guard.once("exit", () => resolve())
+      guard.stdin?.end("done\n")
+    }))
   const finish = async () => {
     // What the server had started itself ends with it.
     kill("SIGKILL")

@@ -127,4 +127,5 @@ export type FromHost =
   | { readonly type: "ask"; readonly id: number; readonly method: string; readonly params: unknown }
   | { readonly type: "askEnded"; readonly id: number }
   | { readonly type: "down"; readonly problem: Problem; readonly end: ProcessEnd | undefined }
-  | { readonly type: "closed" }
+  /** With the end of what its process wrote to stderr, if it is one. */
+  | { readonly type: "closed"; readonly stderr: string | undefined }

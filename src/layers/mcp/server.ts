@@ -111,6 +111,14 @@ export const make = (
     let auth: OAuthState = yield* loadAuth(oauth)
     let tools: ReadonlyArray<ToolInfo> = []
     let stale = false
+    let lastStderr: string | undefined
+    /** What is open: one connection at most, and one that is being closed. */
+    const open = new Set<Scope.Closeable>()
+    const close = (scope: Scope.Closeable) =>
+      Effect.andThen(
+        Scope.close(scope, Exit.void),
+        Effect.sync(() => open.delete(scope))
+      )
     let state: State = { _tag: "Down", next: Deferred.makeUnsafe() }
 
     const answers: Session.Answers = {
@@ -129,6 +137,9 @@ export const make = (
       saveAuth: (state) => {
         auth = state
         return oauth?.store?.save(Redacted.make(JSON.stringify(state))) ?? Effect.void
+      },
+      closed: (stderr) => {
+        lastStderr = stderr
       },
       ended: () => {
         if (state._tag === "Up") state = { _tag: "Down", next: Deferred.makeUnsafe() }
@@ -176,6 +187,8 @@ export const make = (
     const establish: Effect.Effect<Up, McpConnectError> = Effect.uninterruptibleMask((restore) =>
       Effect.gen(function* () {
         const scope = yield* Scope.make()
+        open.add(scope)
+        lastStderr = undefined
         const attempt = Effect.gen(function* () {
           const spec = yield* Effect.try({
             try: () => Config.specOf(options, auth),
@@ -198,8 +211,15 @@ export const make = (
             }
           })
         ).pipe(
-          Effect.mapError(asConnectError),
-          Effect.onError(() => Scope.close(scope, Exit.void))
+          Effect.onError(() => close(scope)),
+          // What a process that had to be stopped has said is known now.
+          Effect.mapError(({ end, problem }) =>
+            asConnectError({
+              problem,
+              end:
+                end ?? (lastStderr === undefined ? end : { exitCode: undefined, signal: undefined, stderr: lastStderr })
+            })
+          )
         )
         const up = { session, scope }
         const before = state
@@ -217,7 +237,7 @@ export const make = (
           const why = yield* up.session.down
           // It may have ended before it was known to be up.
           if (state._tag === "Up") state = { _tag: "Down", next: Deferred.makeUnsafe() }
-          yield* Effect.uninterruptible(Scope.close(up.scope, Exit.void))
+          yield* Effect.uninterruptible(close(up.scope))
           yield* Effect.logDebug(`MCP server "${name}" is gone: ${scrub(why.problem.message)}`)
           const next =
             reconnect === "none"
@@ -232,7 +252,7 @@ export const make = (
         }
       })
 
-    yield* Effect.addFinalizer(() => (state._tag === "Up" ? Scope.close(state.up.scope, Exit.void) : Effect.void))
+    yield* Effect.addFinalizer(() => Effect.forEach(open, close, { discard: true }))
     const first = yield* establish
     let info = first.session.info
     yield* Effect.forkScoped(supervise(first))

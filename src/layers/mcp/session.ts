@@ -26,6 +26,8 @@ export interface Answers {
   readonly saveAuth: (state: OAuthState) => Effect.Effect<void>
   /** Told at once when the connection ends. */
   readonly ended: () => void
+  /** Told when all of it is over, with the end of what a process wrote to stderr. */
+  readonly closed: (stderr: string | undefined) => void
 }
 
 /** How one request is made. */
@@ -89,6 +91,7 @@ export const connect = (
           end(message)
           return
         case "closed":
+          answers.closed(message.stderr)
           Deferred.doneUnsafe(closed, Effect.void)
           return
         case "result":

@@ -274,7 +274,7 @@ export const fromModule: FromModule = (
   const place: ModuleTool.Place = { module, export: options.export ?? "default" }
   const { description, failureMode = "return", name, parameters = NoParameters, success = Schema.Unknown } = options
   if (name !== undefined) {
-    const tool = define(name, description ?? "", parameters, success, failureMode)
+    const tool = guarded(define(name, description ?? "", parameters, success, failureMode), options)
     return inModule(name, tool, options.timeout, place)
   }
   const found = ModuleTool.load(place)

@@ -71,7 +71,7 @@ export const call = (
       module: module.href,
       export: name,
       params: toJson(encoded),
-      context: info,
+      context: toJson(info) as object,
       progress
     }
     const result = yield* workers.call(call)

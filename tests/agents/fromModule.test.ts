@@ -4,7 +4,8 @@ import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import { promisify } from "node:util"
-import { Cause, type Duration, Effect, Exit, Schema } from "effect"
+import { Cause, Context, Duration, Effect, Exit, Schema } from "effect"
+import { Tool } from "effect/ai"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { Agent, AgentTool, RunError, type RunEvent, Runner, SyncEdge, TestModel, WorkerPool } from "troupe"
 
@@ -309,6 +310,24 @@ describe("the event loop", () => {
       { cwd: path.resolve(import.meta.dirname, "../.."), timeout: 20_000 }
     )
     assert.strictEqual(stdout, "42\n")
+  })
+})
+
+describe("what its definition says", () => {
+  it("of approval and hints holds in either form", () => {
+    const inModule = AgentTool.fromModule(url, { export: "guarded" })
+    const here = AgentTool.fromModule(url, {
+      name: "guarded",
+      export: "throwing",
+      description: "Guarded",
+      needsApproval: true,
+      hints: { readOnly: true }
+    })
+    for (const { tool } of [inModule, here]) {
+      assert.isTrue(tool.needsApproval)
+      assert.isTrue(Context.get(tool.annotations, Tool.Readonly))
+    }
+    assert.strictEqual(Duration.toMillis(inModule.timeout!), 5000)
   })
 })
 

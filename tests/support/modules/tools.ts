@@ -107,6 +107,15 @@ export const fails = AgentTool.fromFunction({
   execute: () => Effect.fail(new NotThere({ what: "the file" }))
 })
 
+export const guarded = AgentTool.fromFunction({
+  name: "guarded",
+  description: "Has to be approved",
+  needsApproval: true,
+  hints: { readOnly: true },
+  timeout: "5 seconds",
+  execute: () => 1
+})
+
 export const throwing = () => {
   throw new RangeError("too far")
 }

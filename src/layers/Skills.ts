@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type * as Redacted from "effect/Redacted"
+import * as Redacted from "effect/Redacted"
 import { InvalidDefinition } from "../RunError.ts"
 import { type Draft, InvalidSkills, type Skill, SkillError, Skills } from "../services/Skills.ts"
 import * as Author from "./skills/author.ts"
@@ -106,7 +106,8 @@ export const layer = (options: Options): Layer.Layer<Skills, InvalidDefinition |
       const folders = yield* Effect.forEach(options.folders, (folder) => realFolder(folder, "folder"))
       const scripts = options.scripts === undefined || options.scripts === "off" ? undefined : options.scripts
       const plan = scripts === undefined ? undefined : yield* planOf(scripts)
-      const skills = make({ folders, include: options.include, exclude: options.exclude ?? [] }, options, plan)
+      const where = { folders, include: options.include, exclude: options.exclude ?? [] }
+      const skills = make(where, options, plan)
       yield* skills.list
       return skills
     })
@@ -170,9 +171,22 @@ const scriptsOf = ({ scripts }: Options): ScriptOptions | undefined => (scripts 
 
 const planOf = (options: ScriptOptions): Effect.Effect<Script.Plan, InvalidDefinition> =>
   Effect.gen(function* () {
-    const { directory, env = {}, interpreters = {}, maxOutputBytes = 64 * 1024, timeout = "30 seconds" } = options
+    const { directory, env = {}, interpreters = {}, maxOutputBytes = 64 * 1024 } = options
+    const timeout = Duration.fromInputUnsafe(options.timeout ?? "30 seconds")
+    const problem = (what: string, remedy: string) =>
+      new InvalidDefinition({ subject: "Skills.layer", problem: what, remedy })
+    if (!Duration.isGreaterThan(timeout, Duration.zero)) {
+      return yield* problem("the timeout of its scripts is not above zero", 'Give one such as "30 seconds"')
+    }
+    if (!(maxOutputBytes >= 1)) return yield* problem(`maxOutputBytes is ${maxOutputBytes}`, "Use 1 or more")
+    for (const [name, value] of Object.entries(env)) {
+      const bad =
+        name === "" || /[=\0]/.test(name) || (Redacted.isRedacted(value) ? Redacted.value(value) : value).includes("\0")
+      if (bad)
+        return yield* problem(`no environment can hold its variable ${JSON.stringify(name)}`, "Mend its name or value")
+    }
     return {
-      timeout: Duration.fromInputUnsafe(timeout),
+      timeout,
       directory: directory === undefined ? undefined : yield* realFolder(directory, "directory of scripts"),
       env,
       interpreters,

@@ -26,6 +26,9 @@ export const write = (
       return yield* fail("Invalid", "it would not be found: the Layer's include and exclude leave its name out")
     }
     const folder = where.folders[0]!
+    if (Buffer.byteLength(draft.body) > maxSkillBytes) {
+      return yield* fail("TooLarge", `its body may have ${maxSkillBytes} bytes; move text into further files`)
+    }
     const text = print(draft)
     const parsed = parse(text, path.join("/", draft.name, "SKILL.md"))
     const [wrong] = parsed.problems
@@ -39,10 +42,13 @@ export const write = (
     if (new Set(files.map(([file]) => file.toLowerCase())).size < files.length) {
       return yield* fail("Invalid", "two of its files differ in capitals only")
     }
-    const old = (yield* look).byName.get(draft.name)?.skill
-    const target = old?.location ?? path.join(folder, draft.name)
-    if (path.dirname(target) === target || where.folders.includes(target)) {
-      return yield* fail("Exists", "it is itself a folder of the Layer, and cannot be replaced")
+    const { byName } = yield* look
+    if ([...byName.values()].some(({ skill }) => skill.location === folder)) {
+      return yield* fail("Invalid", "the first folder of the Layer is a skill itself; name the folder above it")
+    }
+    const target = byName.get(draft.name)?.skill.location ?? path.join(folder, draft.name)
+    if (where.folders.includes(target)) {
+      return yield* fail("Exists", "its folder is one of the Layer's own, and is not replaced")
     }
     const unique = (yield* Random.nextIntBetween(0, 2 ** 48)).toString(36)
     yield* Effect.try({

@@ -6,9 +6,10 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import * as Effect from "effect/Effect"
 import { InvalidSkill, type Scan, type Skill } from "../../services/Skills.ts"
-import { Rooted, toError } from "../tools/rooted.ts"
+import { Rooted } from "../tools/rooted.ts"
 import { matcher, textOf } from "../tools/search.ts"
 import { type Parsed, parse } from "./frontMatter.ts"
+import { rootedAt, toSkillError } from "./place.ts"
 
 /** Where skills are looked for. */
 export interface Where {
@@ -34,6 +35,7 @@ export interface Looked extends Scan {
 const maxDepth = 4
 const maxDirectories = 2000
 const maxSkills = 500
+const maxEntries = 10_000
 export const maxSkillBytes = 256 * 1024
 /** How many directories are looked into before others have their turn. */
 const atOnce = 32
@@ -65,7 +67,7 @@ export const make = (where: Where): Effect.Effect<Looked> => {
         const [directory, depth] = waiting.shift()!
         const below = look.into(rooted, folder, directory)
         if (depth < maxDepth) waiting.push(...below.map((name) => [path.join(directory, name), depth + 1] as const))
-        if (n % atOnce === 0) yield* Effect.yieldNow
+        if (n % atOnce === 0 || look.tookLong) yield* Effect.yieldNow
       }
     }
     kept = look.seen
@@ -79,6 +81,9 @@ class Look {
   readonly #kept: Cache
   readonly #found = new Map<string, Found>()
   readonly #problems: Array<InvalidSkill> = []
+  readonly #visited = new Set<string>()
+  /** Something was parsed in the last directory. */
+  tookLong = false
   #directories = 0
   #stopped = false
 
@@ -112,17 +117,23 @@ class Look {
   /** Looks into a directory. Gives the names of those in it that may hold skills. */
   into(rooted: Rooted, folder: string, directory: string): ReadonlyArray<string> {
     this.#directories++
+    this.tookLong = false
     const at = path.join(folder, directory)
     let entries
     try {
-      entries = rooted.list(directory, maxDirectories)
+      entries = rooted.list(directory, maxEntries)
     } catch (cause) {
-      this.#say(at, "error", `it cannot be looked into: ${toError(directory, cause).detail}`, "Let it be read")
+      this.#say(at, "error", `it cannot be looked into: ${toSkillError("", directory, cause).detail}`, "Let it be read")
       return []
     }
     if (entries.some(({ name }) => name === "SKILL.md")) {
-      if (this.#wanted(path.basename(at))) this.#read(at)
+      // A folder can lie in another one.
+      if (!this.#visited.has(at) && this.#wanted(path.basename(at))) this.#read(at)
+      this.#visited.add(at)
       return []
+    }
+    if (entries.length === maxEntries) {
+      this.#say(at, "error", `it has more than ${maxEntries} entries, and the rest is left out`, "Name another folder")
     }
     const below: Array<string> = []
     for (const entry of entries) {
@@ -142,8 +153,8 @@ class Look {
     const file = path.join(at, "SKILL.md")
     const parsed = this.#parsed(at, file)
     if (parsed === undefined) return
-    this.#problems.push(...parsed.problems)
-    const { body, bodyLine, skill } = parsed
+    const { body, bodyLine, problems, skill } = parsed
+    this.#problems.push(...problems)
     if (skill === undefined) return
     const other = this.#found.get(skill.name)
     if (other === undefined) {
@@ -167,7 +178,12 @@ class Look {
         this.#say(file, "error", `it has more than ${maxSkillBytes} bytes`, "Move text into further files")
       }
     } catch (cause) {
-      this.#say(file, "error", `it cannot be read: ${toError("SKILL.md", cause).detail}`, "Make it a plain file")
+      this.#say(
+        file,
+        "error",
+        `it cannot be read: ${toSkillError("", "SKILL.md", cause).detail}`,
+        "Make it a plain file"
+      )
     }
     if (bytes === undefined) return undefined
     const kept = this.#kept.get(file)
@@ -175,6 +191,7 @@ class Look {
       this.seen.set(file, kept)
       return kept.parsed
     }
+    this.tookLong = true
     const text = textOf(bytes)
     const parsed = text === undefined ? undefined : parse(text, file)
     if (parsed === undefined) this.#say(file, "error", "it is no text", "Save it as UTF-8")
@@ -185,12 +202,6 @@ class Look {
   #say(file: string, severity: InvalidSkill["severity"], problem: string, remedy: string): void {
     this.#problems.push(new InvalidSkill({ file, severity, problem, remedy }))
   }
-}
-
-/** The files of a skill, and nothing else. Throws when the folder has become a link, or lies below one. */
-export const rootedAt = (location: string): Rooted => {
-  if (fs.realpathSync(location) !== location) throw Object.assign(new Error("a link"), { code: "ELOOP" })
-  return new Rooted(location)
 }
 
 /** Only to tell of it: nothing is read through the link. */

@@ -1,9 +1,8 @@
 /** The files of one skill: named, and read in pages. It touches them through `Rooted`. */
 import * as Effect from "effect/Effect"
 import { type FileLines, SkillError } from "../../services/Skills.ts"
-import { FileToolError, toError } from "../tools/rooted.ts"
 import { textOf, walk } from "../tools/search.ts"
-import { rootedAt } from "./discover.ts"
+import { rootedAt, toSkillError } from "./place.ts"
 
 /** How many files of a skill are named. */
 const maxFiles = 200
@@ -15,28 +14,19 @@ export interface Limits {
   readonly maxReadChars: number
 }
 
-/** What went wrong with a file, as a skill's error. */
-export const toSkillError = (skill: string, given: string | undefined, cause: unknown): SkillError => {
-  const { detail, reason } = cause instanceof FileToolError ? cause : toError(given ?? "", cause)
-  return new SkillError({
-    skill,
-    ...(given === undefined ? {} : { path: given }),
-    reason: reason === "Ambiguous" || reason === "Pattern" ? "System" : reason,
-    detail: reason === "Outside" && !detail.includes("null") ? "it is outside of the skill's folder" : detail
-  })
-}
-
-/** The paths of a skill's files, SKILL.md left out. Links are not named. */
+/** The paths of a skill's files, or of those in one of its directories, SKILL.md left out. Links are not named. */
 export const list = (
   skill: string,
-  location: string
+  location: string,
+  start = ".",
+  most = maxFiles
 ): Effect.Effect<{ readonly files: ReadonlyArray<string>; readonly complete: boolean }, SkillError> =>
   Effect.gen(function* () {
     const files: Array<string> = []
     const rooted = yield* Effect.try({ try: () => rootedAt(location), catch: (cause) => cause })
-    const complete = yield* walk(rooted, ".", { ignore, maxFileBytes: 0 }, true, ({ path, type }) => {
+    const complete = yield* walk(rooted, start, { ignore, maxFileBytes: 0 }, true, ({ path, type }) => {
       if (type !== "file" || path === "SKILL.md") return true
-      if (files.length === maxFiles) return false
+      if (files.length === most) return false
       files.push(path)
       return true
     })

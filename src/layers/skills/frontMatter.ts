@@ -44,7 +44,7 @@ export const parse = (text: string, file: string): Parsed => {
     say("error", 1, `its front matter is longer than ${maxFrontMatter} characters`, "Move text into the body")
     return none
   }
-  const fields = parseYaml(yaml, say)
+  const fields = tryYaml(yaml, say)
   const skill = fields === undefined ? undefined : check(fields, path.basename(path.dirname(file)), say)
   const body = lines.slice(end + 1)
   const first = body.findIndex((line) => line.trim() !== "")
@@ -59,6 +59,16 @@ export const parse = (text: string, file: string): Parsed => {
 interface Field {
   readonly value: unknown
   readonly line: number
+}
+
+/** The parser goes down into nested values by calling itself. */
+const tryYaml = (yaml: string, say: Say): ReadonlyMap<string, Field> | undefined => {
+  try {
+    return parseYaml(yaml, say)
+  } catch {
+    say("error", 2, "its front matter is nested too deeply", "Write one field on a line, as `name: value`")
+    return undefined
+  }
 }
 
 /** The fields of a front matter with their lines, or `undefined` for what is no front matter. */
@@ -79,7 +89,7 @@ const parseYaml = (yaml: string, say: Say): ReadonlyMap<string, Field> | undefin
       error.code === "BLOCK_AS_IMPLICIT_KEY"
         ? 'Put the value in quotes: a text with ": " in it needs them'
         : "Write one field on a line as `name: value`, with values in quotes that have special characters"
-    say("error", lineOf(error.pos[0]), `its front matter is no YAML: ${error.message.split("\n")[0]!}`, remedy)
+    say("error", lineOf(error.pos[0]), `its front matter is no YAML: ${error.message.split(/[;\n]/)[0]!}`, remedy)
     return undefined
   }
   const root = document.contents

@@ -35,7 +35,7 @@ export type FromProcess =
       /** It was killed for writing more than `most`. */
       readonly over: boolean
     }
-  | { readonly type: "unstartable"; readonly message: string }
+  | { readonly type: "unstartable"; readonly code: string }
 
 /** Makes a process. */
 export const host = (spawn: typeof Spawn, post: (message: FromProcess) => void): ((message: ToProcess) => void) => {
@@ -80,7 +80,8 @@ export const host = (spawn: typeof Spawn, post: (message: FromProcess) => void):
   }
   const unstartable = async (error: unknown) => {
     await dismissGuard()
-    tell({ type: "unstartable", message: error instanceof Error ? error.message : String(error) })
+    // Messages of the system tell paths and values.
+    tell({ type: "unstartable", code: (error as NodeJS.ErrnoException).code ?? "unknown" })
   }
   /** Ends what the script has left behind, and tells when it is gone. */
   const finish = async (drained: Promise<void>) => {

@@ -42,6 +42,7 @@ export const interpreters: Readonly<Record<string, ReadonlyArray<string>>> = {
 /** At how many bytes of output a script is killed. */
 const mostOutput = 16 * 1024 * 1024
 const graceMs = 250
+const maxScripts = 10_000
 const maxArgs = 100
 const maxInputChars = 1024 * 1024
 
@@ -115,11 +116,16 @@ const find = (skill: string, location: string, given: string): Effect.Effect<str
       return yield* fail("Outside", "it is outside of the skill's folder")
     }
     if (!normal.startsWith("scripts/")) return yield* fail("Outside", "only files in scripts/ can be run")
-    const { files } = yield* Files.list(skill, location)
+    const { files } = yield* Files.list(skill, location, "scripts", maxScripts).pipe(
+      Effect.catchIf(
+        ({ reason }) => reason === "NotFound",
+        () => Effect.succeed({ files: [] as ReadonlyArray<string> })
+      )
+    )
+    const file = path.join(location, normal)
     // Compared as they are named, so that neither a link nor another spelling is run.
-    if (files.includes(normal)) return path.join(location, normal)
-    const scripts = files.filter((file) => file.startsWith("scripts/"))
-    return yield* fail("NotFound", `there is no such script; there is: ${scripts.join(", ") || "none"}`)
+    if (files.includes(normal) && isReal(file)) return file
+    return yield* fail("NotFound", `there is no such script; there is: ${files.slice(0, 50).join(", ") || "none"}`)
   })
 
 const interpreterOf = (
@@ -131,8 +137,9 @@ const interpreterOf = (
     const extension = path.extname(file)
     const own = plan.interpreters[extension]
     if (own !== undefined) return Effect.succeed(own)
-    if (isExecutable(file)) return Effect.succeed([])
     const known = interpreters[extension]
+    // The system would have a file that does not say what runs it run by a shell.
+    if (isExecutable(file) && (known === undefined || saysItself(file))) return Effect.succeed([])
     if (known !== undefined) return Effect.succeed(known)
     return fail(
       "Unstartable",
@@ -146,6 +153,29 @@ const isExecutable = (file: string): boolean => {
   try {
     fs.accessSync(file, fs.constants.X_OK)
     return true
+  } catch {
+    return false
+  }
+}
+
+/** True for a file that begins with `#!`. */
+const saysItself = (file: string): boolean => {
+  try {
+    const fd = fs.openSync(file, fs.constants.O_RDONLY | (fs.constants.O_NONBLOCK ?? 0))
+    try {
+      const start = Buffer.alloc(2)
+      return fs.readSync(fd, start, 0, 2, 0) === 2 && start.toString() === "#!"
+    } finally {
+      fs.closeSync(fd)
+    }
+  } catch {
+    return false
+  }
+}
+
+const isReal = (file: string): boolean => {
+  try {
+    return fs.realpathSync(file) === file
   } catch {
     return false
   }
@@ -192,7 +222,9 @@ const attend = (command: Command, onEnd: (ended: Ended) => void): Effect.Effect<
     }
     const hear = (message: FromProcess) => {
       if (message.type === "unstartable") {
-        return settle(Effect.fail({ reason: "Unstartable", detail: `it cannot be started: ${message.message}` }))
+        const program = path.basename(command.command)
+        const detail = `it cannot be started (${message.code}); is "${program}" there, and may it be run?`
+        return settle(Effect.fail({ reason: "Unstartable", detail }))
       }
       onEnd(message)
       settle(Effect.succeed(message))

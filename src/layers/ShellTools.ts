@@ -15,6 +15,8 @@ import { InvalidDefinition } from "../RunError.ts"
 import { isSync, SyncBridge } from "../services/SyncBridge.ts"
 import { run } from "./tools/command.ts"
 
+const maxTold = 2000
+
 /** Why a command was not run, or not to its end. */
 export class ShellToolError extends Schema.TaggedError<ShellToolError>()("ShellToolError", {
   command: Schema.String,
@@ -25,7 +27,10 @@ export class ShellToolError extends Schema.TaggedError<ShellToolError>()("ShellT
   stderr: Schema.optional(Schema.String)
 }) {
   override get message(): string {
-    return `"${this.command}": ${this.detail}`
+    // The end is what tells most, and the message is what the model is told.
+    const wrote = ([name, text]: readonly [string, string | undefined]) =>
+      text === undefined || text === "" ? "" : `; ${name} was: ${text.slice(-maxTold)}`
+    return `"${this.command}": ${this.detail}${wrote(["stdout", this.stdout])}${wrote(["stderr", this.stderr])}`
   }
 }
 

@@ -165,7 +165,13 @@ export const search = (
     let complete = yield* walk(rooted, start, limits, true, ({ path, type }) => {
       if (type === "file" && fits(path)) files.push(path)
       return true
-    })
+    }).pipe(
+      // The start may be a file itself.
+      Effect.catchIf(
+        (error) => error.reason === "WrongKind",
+        () => Effect.sync(() => files.push(start) > 0)
+      )
+    )
     const matches: Array<Match> = []
     let scanned = 0
     const inFile = (path: string) => {

@@ -93,6 +93,15 @@ for (const edge of Object.keys(edges)) {
       ])
     })
 
+    it("finds lines in one file", async () => {
+      const found = await tools().ok("search_files", { query: "t", path: "a.txt" })
+      assert.deepStrictEqual(found["matches"], [
+        { path: "a.txt", line: 2, text: "two" },
+        { path: "a.txt", line: 3, text: "three" }
+      ])
+      assert.strictEqual((await tools().fails("search_files", { query: "t", path: "absent" }))["reason"], "NotFound")
+    })
+
     it("an expression that explodes elsewhere, and one that cannot be used", async () => {
       put("evil.txt", `${"a".repeat(50_000)}!`)
       const none = await tools().ok("search_files", { query: "(a+)+$", regex: true, pattern: "evil.txt" })

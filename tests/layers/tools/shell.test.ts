@@ -4,7 +4,7 @@ import * as os from "node:os"
 import * as path from "node:path"
 import { Effect, Exit, Stream } from "effect"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
-import { RunError, ShellTools } from "troupe"
+import { Agent, RunError, ShellTools, TestModel } from "troupe"
 import { call, caller, edges } from "../../support/toolCalls.ts"
 
 let cwd: string
@@ -162,6 +162,22 @@ for (const edge of Object.keys(edges)) {
     })
   })
 }
+
+it("a model is told what a command had written before it was killed", async () => {
+  const agent = Agent.make("agent", { toolkit: ShellTools.toolkit })
+  const params = { command: process.execPath, args: ["-e", "console.log('half done'); setInterval(() => {}, 1000)"] }
+  const { transcript } = await Effect.runPromise(
+    agent
+      .result("go")
+      .pipe(
+        Effect.provide([
+          TestModel.layer([TestModel.toolCall("run_command", params), "ok"]),
+          ShellTools.layer({ allow: [process.execPath], cwd, timeout: "3 seconds" })
+        ])
+      )
+  )
+  assert.match(JSON.stringify(transcript), /longer than 3s and was killed; stdout was: half done/)
+})
 
 it("the Layer fails for programs and directories that are not there", () => {
   for (const bad of [

@@ -59,8 +59,18 @@ export class WorkerCrashed extends Schema.TaggedError<WorkerCrashed>()("WorkerCr
   detail: Schema.String
 }) {
   override get message(): string {
-    const remedy = this.reason === "memory" ? "Give it less to do, or raise resourceLimits of WorkerPool.layer" : ""
-    return `the worker thread of tool "${this.tool}" ended before it had answered: ${this.detail}. ${remedy || `Mend ${this.module}`}`
+    return `the worker thread of tool "${this.tool}" ended before it had answered: ${this.detail}. ${remedyOf(this)}`
+  }
+}
+
+const remedyOf = ({ module, reason }: WorkerCrashed): string => {
+  switch (reason) {
+    case "memory":
+      return "Give it less to do, or raise resourceLimits of WorkerPool.layer"
+    case "io":
+      return "Call it again"
+    default:
+      return `Mend ${module}`
   }
 }
 

@@ -7,6 +7,7 @@ import { promisify } from "node:util"
 import { Cause, Context, Duration, Effect, Exit, Schema } from "effect"
 import { Tool } from "effect/ai"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import * as IoWorker from "../../src/internal/io/IoWorker.ts"
 import { Agent, AgentTool, RunError, type RunEvent, Runner, SyncEdge, TestModel, WorkerPool } from "troupe"
 
 const url = new URL("../support/modules/tools.ts", import.meta.url)
@@ -213,6 +214,27 @@ for (const [edge, runExit] of Object.entries(edges)) {
         return yield* resultsOf([[blocking, { ms: 1 }]])
       })
       assert.deepStrictEqual(await run(Effect.provide(program, WorkerPool.layer({ size: 2 }))), [{ calls: 1 }])
+    })
+
+    it("the end of the I/O thread fails the call, and ends the tool's thread with it", async () => {
+      const file = fresh()
+      const loop = AgentTool.fromModule(url, { export: "endless" })
+      const crash = Effect.andThen(
+        grown(file),
+        Effect.sync(() => IoWorker.peek()!.tell("crash"))
+      )
+      const program = Effect.andThen(
+        Effect.raceFirst(resultsOf([[loop, { file }]]), Effect.andThen(crash, Effect.never)),
+        (results) => Effect.map(resultsOf([[blocking, { ms: 1 }]]), (next) => [results, next])
+      )
+      const [failed, next] = await run(program)
+      assert.match(JSON.stringify(failed), /WorkerCrashed/)
+      assert.deepStrictEqual(next, [{ calls: 1 }])
+      let size = -1
+      while (size !== sizeOf(file)) {
+        size = sizeOf(file)
+        pause(100)
+      }
     })
 
     it("a tool's timeout ends its thread", async () => {

@@ -1,27 +1,17 @@
 /** What MCP servers offer besides tools, what they ask of us, and how they are defined. */
 import * as fs from "node:fs"
-import * as os from "node:os"
-import * as path from "node:path"
 import { it } from "@effect/vitest"
 import { McpServer } from "@modelcontextprotocol/sdk/server/mcp.js"
-import { ConfigProvider, Effect, Exit, Fiber, Layer, Stream } from "effect"
+import { ConfigProvider, Effect, Fiber, Layer, Stream } from "effect"
 import { LanguageModel } from "effect/ai"
 import { Agent, Mcp, TestModel } from "troupe"
-import { afterAll, beforeAll, describe, expect } from "vitest"
+import { describe, expect } from "vitest"
 import { call } from "../support/mcpCall.ts"
+import { failure, temporary } from "../support/mcpChecks.ts"
 import { everything, toolsServer, until } from "../support/mcpEverything.ts"
 import { startMcpHttp } from "../support/mcpHttp.ts"
 
-const failure = <A, E>(exit: Exit.Exit<A, E>): unknown => {
-  if (Exit.isSuccess(exit)) throw new Error("it succeeded")
-  return exit.cause.reasons.map((reason) => (reason._tag === "Fail" ? reason.error : reason))[0]
-}
-
-let directory: string
-beforeAll(() => {
-  directory = fs.mkdtempSync(path.join(os.tmpdir(), "troupe-mcp-"))
-})
-afterAll(() => fs.rmSync(directory, { recursive: true, force: true }))
+const files = temporary()
 
 describe("a server's", () => {
   it.live("resources are listed and read, text and bytes", () =>
@@ -277,7 +267,7 @@ describe("a server is defined", () => {
         Effect.promise(() => startMcpHttp({ token: "from-config" })),
         (server) => Effect.promise(() => server.close())
       )
-      const file = path.join(directory, "mcp.json")
+      const file = files.path("mcp.json")
       const { args, command } = toolsServer()
       const content = {
         mcpServers: {
@@ -312,12 +302,12 @@ describe("a server is defined", () => {
         ['{"mcpServers":{"a":{"url":"nowhere"}}}', /MCP server "a": its url is no address/]
       ]
       for (const [text, said] of problems) {
-        const file = path.join(directory, "wrong.json")
+        const file = files.path("wrong.json")
         fs.writeFileSync(file, text)
         const error = failure(yield* Effect.exit(Effect.scoped(Layer.build(Mcp.layerFile(file)))))
         expect(error).toMatchObject({ _tag: "McpConfigError", file, message: expect.stringMatching(said) })
       }
-      const missing = path.join(directory, "missing.json")
+      const missing = files.path("missing.json")
       expect(failure(yield* Effect.exit(Mcp.fromFile(missing)))).toMatchObject({
         message: expect.stringContaining("ENOENT")
       })

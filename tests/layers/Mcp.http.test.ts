@@ -4,14 +4,11 @@ import { Effect, Exit, Fiber, Redacted } from "effect"
 import { Mcp } from "troupe"
 import { describe, expect } from "vitest"
 import { call } from "../support/mcpCall.ts"
+import { failure } from "../support/mcpChecks.ts"
 import { startEverything, until } from "../support/mcpEverything.ts"
 import { startMcpHttp } from "../support/mcpHttp.ts"
+import { browse, startMcpOAuth } from "../support/mcpOAuth.ts"
 import { tcpProxy } from "../support/tcpProxy.ts"
-
-const failure = <A, E>(exit: Exit.Exit<A, E>): unknown => {
-  if (Exit.isSuccess(exit)) throw new Error("it succeeded")
-  return exit.cause.reasons.map((reason) => (reason._tag === "Fail" ? reason.error : reason))[0]
-}
 
 const resource = <A>(start: () => Promise<A>, stop: (started: A) => Promise<unknown>) =>
   Effect.acquireRelease(Effect.promise(start), (started) => Effect.promise(() => stop(started)))
@@ -210,6 +207,99 @@ describe("streamable HTTP", () => {
       proxy.cut()
       expect(failure(yield* Fiber.join(fiber))).toMatchObject({ reason: "lost" })
       expect(yield* call(tools, "safe")).toMatch(/^safe/)
+    })
+  )
+})
+
+describe("authorization", () => {
+  const oauthServer = resource(startMcpOAuth, (server) => server.close())
+  const redirectUrl = "http://localhost:9/callback"
+
+  for (const transport of ["http", "auto"] as const) {
+    it.live(`asks the user once, keeps the tokens, and refreshes them; asked for as "${transport}"`, () =>
+      Effect.gen(function* () {
+        const server = yield* oauthServer
+        let kept: Redacted.Redacted | undefined
+        let users = 0
+        const oauth: Mcp.OAuthOptions = {
+          redirectUrl,
+          authorize: (url) => {
+            users++
+            return Effect.promise(() => browse(url))
+          },
+          store: {
+            load: Effect.sync(() => kept),
+            save: (state) =>
+              Effect.sync(() => {
+                kept = state
+              })
+          }
+        }
+        const connect = Mcp.connect({ servers: { safe: { url: server.url, transport, oauth } } })
+        const use = Effect.scoped(
+          Effect.flatMap(connect, (mcp) => Effect.flatMap(mcp.tools(), (tools) => call(tools, "safe")))
+        )
+        expect(yield* use).toBe("safe 1")
+        expect(server.asked).toEqual(["register", "authorize", "authorization_code"])
+        expect(yield* use).toBe("safe 2")
+        expect(server.asked).toHaveLength(3)
+        server.expire(false)
+        expect(yield* use).toBe("safe 3")
+        expect(server.asked.slice(3)).toEqual(["refresh_token"])
+        expect(users).toBe(1)
+        expect(String(kept)).not.toContain("access_token")
+      })
+    )
+  }
+
+  it.live("is asked for again in the middle, once for all calls, and none of them is lost", () =>
+    Effect.gen(function* () {
+      const server = yield* oauthServer
+      let users = 0
+      const oauth: Mcp.OAuthOptions = {
+        redirectUrl,
+        authorize: (url) => {
+          users++
+          return Effect.delay(
+            Effect.promise(() => browse(url)),
+            "100 millis"
+          )
+        }
+      }
+      const mcp = yield* Mcp.connect({ servers: { safe: { url: server.url, oauth } } })
+      const tools = yield* mcp.tools()
+      server.expire(true)
+      const calls = yield* Effect.all(
+        [1, 2, 3].map(() => call(tools, "unsafe")),
+        { concurrency: "unbounded" }
+      )
+      expect(calls).toHaveLength(3)
+      expect(users).toBe(2)
+    })
+  )
+
+  it.live("with client credentials asks nobody", () =>
+    Effect.gen(function* () {
+      const server = yield* oauthServer
+      const connect = (secret: string) =>
+        Mcp.connect({
+          servers: { safe: { url: server.url, oauth: { clientId: "me", clientSecret: Redacted.make(secret) } } }
+        })
+      const tools = yield* (yield* connect(server.secret)).tools()
+      expect(yield* call(tools, "safe")).toBe("safe 1")
+      expect(server.asked).toEqual(["client_credentials"])
+      const error = failure(yield* Effect.exit(connect("wr0ng-secret")))
+      expect(error).toMatchObject({ _tag: "McpConnectError" })
+      expect(JSON.stringify(error) + String(error)).not.toContain("wr0ng-secret")
+    })
+  )
+
+  it.live("that the user refuses fails the Layer", () =>
+    Effect.gen(function* () {
+      const server = yield* oauthServer
+      const oauth: Mcp.OAuthOptions = { redirectUrl, authorize: () => Effect.fail(new Error("the user said no")) }
+      const error = failure(yield* Effect.exit(Mcp.connect({ servers: { safe: { url: server.url, oauth } } })))
+      expect(error).toMatchObject({ reason: "unauthorized", message: expect.stringContaining("the user said no") })
     })
   )
 })

@@ -1,31 +1,16 @@
 /** MCP under `Effect.runSync`: the same programs, on the I/O thread. */
-import * as fs from "node:fs"
-import * as os from "node:os"
-import * as path from "node:path"
 import { McpServer } from "@modelcontextprotocol/sdk/server/mcp.js"
-import { Cause, Effect, Exit, Fiber, ManagedRuntime, Layer } from "effect"
+import { Effect, Fiber, Layer, ManagedRuntime } from "effect"
 import { Agent, Mcp, SyncEdge, TestModel } from "troupe"
-import { afterAll, beforeAll, describe, expect, it } from "vitest"
+import { describe, expect, it } from "vitest"
 import * as IoWorker from "../../src/internal/io/IoWorker.ts"
 import { call } from "../support/mcpCall.ts"
+import { failure, temporary } from "../support/mcpChecks.ts"
 import { children, everything, isAlive, script, startEverything, toolsServer } from "../support/mcpEverything.ts"
 
-let directory: string
-let logs = 0
-beforeAll(() => {
-  directory = fs.mkdtempSync(path.join(os.tmpdir(), "troupe-mcp-"))
-})
-afterAll(() => fs.rmSync(directory, { recursive: true, force: true }))
-const newLog = () => {
-  const file = path.join(directory, `log-${logs++}`)
-  return { file, lines: () => (fs.existsSync(file) ? fs.readFileSync(file, "utf8").trim().split("\n") : []) }
-}
+const { newLog } = temporary()
 
 const runSync = <A, E>(program: Effect.Effect<A, E>): A => Effect.runSync(Effect.provide(program, SyncEdge.layer))
-const failure = <A, E>(exit: Exit.Exit<A, E>): unknown => {
-  if (Exit.isSuccess(exit)) throw new Error("it succeeded")
-  return Cause.squash(exit.cause)
-}
 /** Waits on either edge until a log has a line. */
 const logged = (lines: () => ReadonlyArray<string>, line: string) =>
   Effect.gen(function* () {

@@ -1,54 +1,16 @@
-/** MCP servers that are processes: tools, errors, interruption, and that nothing stays behind. */
-import { execFile, spawn } from "node:child_process"
-import { once } from "node:events"
-import * as fs from "node:fs"
-import * as os from "node:os"
+/** MCP servers that are processes: their tools, their errors, and what happens when they die. */
+import { execFile } from "node:child_process"
 import * as path from "node:path"
 import { promisify } from "node:util"
 import { it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Redacted } from "effect"
+import { Effect, Redacted } from "effect"
 import { Agent, AgentTool, Mcp, Runner, TestModel } from "troupe"
-import { afterAll, beforeAll, describe, expect } from "vitest"
+import { describe, expect } from "vitest"
 import { call } from "../support/mcpCall.ts"
-import { children, everything, freePort, isAlive, script, toolsServer, until } from "../support/mcpEverything.ts"
+import { failure, leavesNothing, temporary } from "../support/mcpChecks.ts"
+import { everything, freePort, script, toolsServer } from "../support/mcpEverything.ts"
 
-let directory: string
-let logs = 0
-beforeAll(() => {
-  directory = fs.mkdtempSync(path.join(os.tmpdir(), "troupe-mcp-"))
-})
-afterAll(() => fs.rmSync(directory, { recursive: true, force: true }))
-
-/** A log file for a server, and what is in it. */
-const newLog = () => {
-  const file = path.join(directory, `log-${logs++}`)
-  return { file, lines: () => (fs.existsSync(file) ? fs.readFileSync(file, "utf8").trim().split("\n") : []) }
-}
-
-/** What this process has open that a connection could leave behind. */
-const open = () => ({
-  children: children().map(({ args }) => args),
-  handles: process.getActiveResourcesInfo().filter((kind) => /Process|TCP|Pipe/.test(kind)).length,
-  listeners: process.eventNames().reduce((count, name) => count + process.listenerCount(name), 0)
-})
-
-/** Runs a program and holds what is open after it against what was before. */
-const leavesNothing = <A, E>(program: Effect.Effect<A, E>) =>
-  Effect.gen(function* () {
-    // The first use loads the SDK.
-    const before = open()
-    const exit = yield* Effect.exit(program)
-    yield* Effect.promise(() => until(() => open().handles <= before.handles))
-    const { children, listeners } = open()
-    expect({ children, listeners }).toEqual({ children: before.children, listeners: before.listeners })
-    return exit
-  })
-
-const failure = <A, E>(exit: Exit.Exit<A, E>): unknown => {
-  if (Exit.isSuccess(exit)) throw new Error("it succeeded")
-  return exit.cause.reasons.map((reason) => (reason._tag === "Fail" ? reason.error : reason))[0]
-}
-
+const { newLog } = temporary()
 const connect = (servers: Mcp.Options["servers"]) => Mcp.connect({ servers })
 
 describe("the tools of a server", () => {
@@ -271,130 +233,6 @@ describe("a server that cannot be connected fails the Layer", () => {
       expect(() => Mcp.layer({ servers: { bad: server } })).toThrow(/MCP server "bad"/)
     }
   })
-})
-
-describe("nothing stays behind", () => {
-  const using = (
-    log: string,
-    use: (tools: ReadonlyArray<AgentTool.AgentTool<string, never>>) => Effect.Effect<unknown, unknown>
-  ) =>
-    leavesNothing(
-      Effect.scoped(
-        Effect.gen(function* () {
-          const server: Mcp.ServerOptions = { ...toolsServer({ LOG: log }), timeout: "300 millis" }
-          const tools = yield* (yield* connect({ tools: server, everything })).tools()
-          return yield* use(tools)
-        })
-      )
-    )
-
-  it.live("after success and after a failure", () =>
-    Effect.gen(function* () {
-      expect(Exit.isSuccess(yield* using("/dev/null", (tools) => call(tools, "pid")))).toBe(true)
-      expect(Exit.isFailure(yield* using("/dev/null", (tools) => call(tools, "fail")))).toBe(true)
-    })
-  )
-
-  it.live("after a timeout, which the server is told of", () =>
-    Effect.gen(function* () {
-      const { file, lines } = newLog()
-      const exit = yield* using(file, (tools) =>
-        Effect.tapError(call(tools, "hang"), () =>
-          Effect.promise(() => until(() => lines().includes("cancelled: timeout")))
-        )
-      )
-      expect(failure(exit)).toMatchObject({
-        reason: "timeout",
-        message: expect.stringContaining("did not answer in time")
-      })
-    })
-  )
-
-  it.live("after an interruption, which the server is told of", () =>
-    Effect.gen(function* () {
-      const { file, lines } = newLog()
-      const exit = yield* using(file, (tools) =>
-        Effect.gen(function* () {
-          const fiber = yield* Effect.forkChild(call(tools, "hang"))
-          yield* Effect.promise(() => until(() => lines().includes("hang")))
-          yield* Fiber.interrupt(fiber)
-          yield* Effect.promise(() => until(() => lines().includes("cancelled: interrupted")))
-        })
-      )
-      expect(Exit.isSuccess(exit)).toBe(true)
-    })
-  )
-
-  it.live("after the Layer is interrupted while it connects", () =>
-    Effect.gen(function* () {
-      const hangs: Mcp.ServerOptions = { ...script("setInterval(() => {}, 1000)"), grace: "100 millis" }
-      const exit = yield* leavesNothing(
-        Effect.gen(function* () {
-          const fiber = yield* Effect.forkChild(Effect.scoped(connect({ hangs, everything })))
-          yield* Effect.promise(() => until(() => children().length >= 4))
-          yield* Fiber.interrupt(fiber)
-        })
-      )
-      expect(Exit.isSuccess(exit)).toBe(true)
-    })
-  )
-
-  it.live("of a server that refuses to end, nor of what it has started", () =>
-    Effect.gen(function* () {
-      const { file, lines } = newLog()
-      let started = 0
-      yield* leavesNothing(
-        Effect.scoped(
-          Effect.gen(function* () {
-            const tools = yield* (yield* connect({ tools: toolsServer({ LOG: file, STUBBORN: "1" }) })).tools()
-            started = Number(yield* call(tools, "fork"))
-            expect(isAlive(started)).toBe(true)
-          })
-        )
-      )
-      expect(isAlive(started)).toBe(false)
-      expect(lines()).toContain("SIGTERM")
-    })
-  )
-
-  it.live("of a server that was killed, nor of what it had started", () =>
-    Effect.gen(function* () {
-      let started = 0
-      yield* leavesNothing(
-        Effect.scoped(
-          Effect.gen(function* () {
-            const mcp = yield* connect({ tools: { ...toolsServer(), reconnect: "none" } })
-            started = Number(yield* call(yield* mcp.tools(), "fork"))
-            const [{ pid } = { pid: undefined }] = yield* mcp.servers
-            process.kill(pid!, "SIGKILL")
-            yield* Effect.promise(() => until(() => !isAlive(started)))
-          })
-        )
-      )
-      expect(started).toBeGreaterThan(0)
-    })
-  )
-
-  for (const [signal, edge] of [
-    ["SIGKILL", "async"],
-    ["SIGTERM", "async"],
-    ["SIGKILL", "sync"]
-  ] as const) {
-    it.live(`when our own process is ended by ${signal}, on the ${edge} edge`, () =>
-      Effect.promise(async () => {
-        const main = path.join(import.meta.dirname, "../support/mcpParentMain.ts")
-        const parent = spawn(process.execPath, ["--conditions=troupe-source", main], {
-          env: { ...process.env, EDGE: edge },
-          stdio: ["ignore", "pipe", "inherit"]
-        })
-        const [said] = (await once(parent.stdout, "data")) as [Buffer]
-        const pids = JSON.parse(said.toString()) as ReadonlyArray<number>
-        expect(pids.map(isAlive)).toEqual([true, true])
-        parent.kill(signal)
-        await until(() => !pids.some(isAlive))
-      })
-    )
-  }
 })
 
 it("importing troupe/Mcp loads no SDK", { timeout: 30_000 }, async () => {

@@ -28,6 +28,3 @@ export const call = (
     Mcp.McpCallError | Mcp.McpToolFailed
   >
 }
-
-/** The tools of servers, each call of which goes to its present connection. */
-export const allTools = (mcp: Mcp.Mcp["Service"]) => mcp.tools()

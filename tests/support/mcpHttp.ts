@@ -14,7 +14,14 @@ export interface Seen {
   readonly rpc: string | undefined
 }
 
-export const startMcpHttp = async (options: { readonly json?: boolean; readonly token?: string } = {}) => {
+export interface McpHttpOptions {
+  readonly json?: boolean
+  readonly token?: string
+  /** Answers what is not for the MCP server itself; true when it has. */
+  readonly front?: (request: http.IncomingMessage, response: http.ServerResponse, body: string) => boolean
+}
+
+export const startMcpHttp = async (options: McpHttpOptions = {}) => {
   const sessions = new Map<string, StreamableHTTPServerTransport>()
   const seen: Array<Seen> = []
   const calls: Array<string> = []
@@ -53,6 +60,7 @@ export const startMcpHttp = async (options: { readonly json?: boolean; readonly 
     const chunks: Array<Buffer> = []
     for await (const chunk of request) chunks.push(chunk as Buffer)
     const text = Buffer.concat(chunks).toString()
+    if (options.front?.(request, response, text) === true) return
     const body =
       text === ""
         ? undefined

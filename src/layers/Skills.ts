@@ -36,8 +36,8 @@ export interface ScriptOptions {
   /** The directory that scripts work in. Default: the folder of their skill. */
   readonly directory?: string | URL | undefined
   /**
-   * Variables for scripts. Besides these they see `PATH`, `TZ`, `LANG`, `TMPDIR`, and `SKILL_DIR`, the folder of their
-   * skill, and no others of this process. A `Redacted` value is taken out of what a script writes.
+   * Variables for scripts. Besides these they see `PATH`, `TZ`, `LANG`, `TMPDIR`, `SKILL_DIR`, the folder of
+   * their skill, and `SKILL_RUN`, and no others of this process. A `Redacted` value is taken out of what a script writes.
    */
   readonly env?: Readonly<Record<string, string | Redacted.Redacted>> | undefined
   /** How much of a script's output, and of its errors, is given. Default: 64 KiB of each. It is killed at 16 MiB. */
@@ -86,8 +86,8 @@ export interface Options {
  *
  * Nothing outside of a skill's folder is read: absolute paths, `..`, links that lead out and null bytes are refused, as
  * are pipes, devices, binary and huge files; see `FileTools.layer`. A script runs in a process group of its own, which is
- * gone when its run, its timeout or its interruption has ended, or this process has; a process that leaves its group is
- * not followed. It is no sandbox: a script reads and writes what this process may. On Windows only the script's own
+ * gone when its run, its timeout or its interruption has ended, or this process has. One that leaves the group is found on
+ * Linux by its environment, and elsewhere is not. It is no sandbox: a script reads and writes what this process may. On Windows only the script's own
  * process is ended.
  *
  * @example

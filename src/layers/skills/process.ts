@@ -3,6 +3,13 @@
  * function: on the sync edge the I/O thread runs it from its text.
  */
 import type { spawn as Spawn } from "node:child_process"
+import type * as Fs from "node:fs"
+
+/** What it is made with. */
+export interface Parts {
+  readonly spawn: typeof Spawn
+  readonly fs: Pick<typeof Fs, "readdirSync" | "readFileSync">
+}
 
 /** What is run. `env` is all of its environment. */
 export interface Command {
@@ -15,6 +22,8 @@ export interface Command {
   readonly keep: number
   /** At how many bytes of both streams it is killed. */
   readonly most: number
+  /** An entry of `env` that no other process has. */
+  readonly mark: string
   /** How long it may take to end after SIGTERM. Milliseconds. */
   readonly graceMs: number
 }
@@ -38,11 +47,12 @@ export type FromProcess =
   | { readonly type: "unstartable"; readonly code: string }
 
 /** Makes a process. */
-export const host = (spawn: typeof Spawn, post: (message: FromProcess) => void): ((message: ToProcess) => void) => {
+export const host = ({ fs, spawn }: Parts, post: (message: FromProcess) => void): ((message: ToProcess) => void) => {
   const isPosix = process.platform !== "win32"
   let child: ReturnType<typeof Spawn> | undefined
   let guard: ReturnType<typeof Spawn> | undefined
   let ended: { readonly code: number | null; readonly signal: string | null } | undefined
+  let mark = ""
   let killing = false
   let told = false
   let over = false
@@ -83,11 +93,43 @@ export const host = (spawn: typeof Spawn, post: (message: FromProcess) => void):
     // Messages of the system tell paths and values.
     tell({ type: "unstartable", code: (error as NodeJS.ErrnoException).code ?? "unknown" })
   }
+  /** What lives of the group, and what has left it: that still has its environment. Zombies are not counted. */
+  const remains = async (): Promise<ReadonlyArray<number>> => {
+    const found: Array<number> = []
+    const names = fs.readdirSync("/proc")
+    for (let n = 0; n < names.length; n++) {
+      if (n % 250 === 249) await pause(0)
+      const pid = Number(names[n])
+      if (!(pid > 0) || pid === process.pid) continue
+      try {
+        const stat = fs.readFileSync(`/proc/${pid}/stat`, "latin1")
+        const [state, , group] = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
+        if (state === "Z" || state === "X") continue
+        const isMarked = () => fs.readFileSync(`/proc/${pid}/environ`, "latin1").split("\0").includes(mark)
+        if (Number(group) === child?.pid || isMarked()) found.push(pid)
+      } catch {
+        // It has ended meanwhile, or is not ours.
+      }
+    }
+    return found
+  }
+  /** False when nothing is left that could be seen. */
+  const sweep = async (): Promise<boolean> => {
+    signal("SIGKILL")
+    if (process.platform !== "linux") return signal(0)
+    const left = await remains()
+    for (const pid of left) {
+      try {
+        process.kill(pid, "SIGKILL")
+      } catch {
+        // It has ended meanwhile.
+      }
+    }
+    return left.length > 0
+  }
   /** Ends what the script has left behind, and tells when it is gone. */
   const finish = async (drained: Promise<void>) => {
-    signal("SIGKILL")
-    // A zombie that nobody waits for stays in its group.
-    for (let n = 0; n < 100 && signal(0); n++) await pause(n < 20 ? 2 : 10)
+    for (let n = 0; n < 100 && (await sweep()); n++) await pause(n < 10 ? 2 : 10)
     await Promise.race([drained, pause(500)])
     await dismissGuard()
     child?.stdout?.destroy()
@@ -121,6 +163,7 @@ export const host = (spawn: typeof Spawn, post: (message: FromProcess) => void):
   }
   const run = (what: Command) => {
     const { args, command, cwd, env, input } = what
+    mark = what.mark
     try {
       if (isPosix) {
         // It waits for its input to end, which it does with us, and kills the group then. The first line names the group;
@@ -171,5 +214,5 @@ export const host = (spawn: typeof Spawn, post: (message: FromProcess) => void):
 /** The same for the I/O thread: the body of a function of `require` and `post`. */
 export const program = (): string => `"use strict"
 const __name = (f) => f
-return (${host.toString()})(require("node:child_process").spawn, post)
+return (${host.toString()})({ spawn: require("node:child_process").spawn, fs: require("node:fs") }, post)
 `

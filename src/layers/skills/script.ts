@@ -3,6 +3,7 @@
  * this thread or in the I/O thread of the sync edge.
  */
 import { spawn } from "node:child_process"
+import { randomUUID } from "node:crypto"
 import * as fs from "node:fs"
 import { tmpdir } from "node:os"
 import * as path from "node:path"
@@ -65,7 +66,10 @@ export const run = (
       return yield* fail("TooLarge", detail)
     }
     if (args.some((arg) => arg.includes("\0"))) return yield* fail("Invalid", "arguments have no null bytes")
-    const [command, ...first] = yield* interpreterOf(file, plan, fail)
+    const interpreter = yield* interpreterOf(file, plan, fail)
+    const [command, ...rest] = [...interpreter, file, ...args]
+    // By it processes are found and killed: it must not come again, as numbers of a seeded Random do.
+    const id = randomUUID()
     const secrets = Object.values(plan.env).flatMap((value) =>
       Redacted.isRedacted(value) ? [Redacted.value(value)] : []
     )
@@ -79,8 +83,9 @@ export const run = (
     const ended = yield* attend(
       {
         command: command!,
-        args: [...first, file, ...args],
-        env: environment(location, plan.env),
+        args: rest,
+        env: { ...environment(location, plan.env), SKILL_RUN: id },
+        mark: `SKILL_RUN=${id}`,
         cwd: plan.directory ?? location,
         input,
         // What is cut off must not be half of a secret.
@@ -258,7 +263,7 @@ interface Line {
 }
 
 const inThisThread = (hear: (message: FromProcess) => void): Line => ({
-  send: host(spawn, hear),
+  send: host({ spawn, fs }, hear),
   wait: (effect) => effect,
   release: Effect.void
 })

@@ -216,10 +216,13 @@ export class ApprovalRequired extends Schema.TaggedError<ApprovalRequired>()("Ap
 export class RunTimedOut extends Schema.TaggedError<RunTimedOut>()("RunTimedOut", {
   path: Path,
   durationMs: Schema.Finite,
-  spent: Spent
+  spent: Spent,
+  /** What failed while it was being interrupted. */
+  failures: Schema.optionalKey(Schema.Array(Schema.String))
 }) {
   override get message(): string {
-    return `${at(this.path)} did not end within ${this.durationMs} ms and was interrupted. Raise the timeout or give it less to do.`
+    const late = this.failures === undefined ? "" : ` Meanwhile: ${this.failures.join("; ")}.`
+    return `${at(this.path)} did not end within ${this.durationMs} ms and was interrupted.${late} Raise the timeout or give it less to do.`
   }
 }
 

@@ -2,6 +2,7 @@
  * The interface that every agent and every workflow has, and its combinators. `run`, `result` and `stream` are three
  * views of one body. It may touch events, errors and the run's bookkeeping; it knows no agent, workflow or layer.
  */
+import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
@@ -15,6 +16,7 @@ import type * as Stream from "effect/Stream"
 import * as AgentTool from "./AgentTool.ts"
 import { encoder, toJson } from "./internal/json.ts"
 import { type Definition, execute, type Result, resultOf, streamOf } from "./internal/execution.ts"
+import { keepLate } from "./internal/lateFailures.ts"
 import { draw } from "./internal/mermaid.ts"
 import { CurrentState, type RunState } from "./internal/RunState.ts"
 import { aFunction, describe, type Structure } from "./internal/structure.ts"
@@ -181,20 +183,30 @@ export const withTimeout: {
   modify(
     self,
     (input: I, state, inner) =>
-      Effect.timeoutOrElse(inner(input), {
-        duration,
-        orElse: () =>
-          Effect.fail(
-            new RunTimedOut({
-              path: state.info.path,
-              durationMs: Duration.toMillis(duration),
-              spent: state.spent()
-            })
-          )
-      }),
+      keepLate(inner(input), (effect, late) =>
+        Effect.timeoutOrElse(effect, {
+          duration,
+          orElse: () => {
+            const failures = late()?.reasons.map(describeReason)
+            return Effect.fail(
+              new RunTimedOut({
+                path: state.info.path,
+                durationMs: Duration.toMillis(duration),
+                spent: state.spent(),
+                ...(failures === undefined ? {} : { failures })
+              })
+            )
+          }
+        })
+      ),
     self.definition.encode
   )
 )
+
+const describeReason = (reason: Cause.Reason<unknown>): string => {
+  const error = Cause.isFailReason(reason) ? reason.error : Cause.isDieReason(reason) ? reason.defect : reason
+  return Predicate.hasProperty(error, "message") ? String(error.message) : String(error)
+}
 
 /** How {@link withRetry} retries. */
 export interface RetryOptions<in E> {
@@ -218,12 +230,12 @@ export const withRetry: {
   modify(
     self,
     (input: I, state, inner) =>
-      Effect.suspend(() => {
+      keepLate(inner(input), (run) => {
         let attempt = 0
         let last: E | undefined
         const once = Effect.suspend(() => {
           attempt++
-          if (attempt === 1) return inner(input)
+          if (attempt === 1) return run
           return Effect.andThen(
             state.emit({
               _tag: "RunRetried",
@@ -231,7 +243,7 @@ export const withRetry: {
               discardFrom: state.startSeq + 1,
               reason: Predicate.hasProperty(last, "message") ? String(last.message) : String(last)
             }),
-            inner(input)
+            run
           )
         }).pipe(
           Effect.tapError((error) =>

@@ -158,8 +158,13 @@ export class RunState {
       const { observers, outlets } = this.#listening()
       if (isTerminal(event)) this.#ended = true
       for (const outlet of outlets) outlet.push(event)
-      const room =
-        outlets.length === 1 ? outlets[0]!.room : Effect.forEach(outlets, (outlet) => outlet.room, { discard: true })
+      // An end is told and not waited for: who reads slowly must not delay the stop of the others.
+      const ends = this.#ended || event._tag === "ItemCompleted"
+      const room = ends
+        ? Effect.void
+        : outlets.length === 1
+          ? outlets[0]!.room
+          : Effect.forEach(outlets, (outlet) => outlet.room, { discard: true })
       if (observers.length === 0) return room
       return Effect.andThen(
         Effect.uninterruptible(Effect.forEach(observers, (observer) => observer(event), { discard: true })),

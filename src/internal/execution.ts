@@ -19,6 +19,7 @@ import type { Decision, RunEvent } from "../RunEvent.ts"
 import { CurrentRun } from "../services/CurrentRun.ts"
 import { SyncBridge } from "../services/SyncBridge.ts"
 import { encoder, toJson } from "./json.ts"
+import { orDieLate } from "./lateFailures.ts"
 import { CurrentState, type Options, RunState } from "./RunState.ts"
 import type { Structure } from "./structure.ts"
 
@@ -139,6 +140,9 @@ export const streamOf = <I, A, E, R>(
       const queue = yield* Queue.unbounded<RunEvent, E | Cause.Done>()
       const taken = Latch.makeUnsafe(true)
       let gone = false
+      let ended: Exit.Exit<A, E> | undefined
+      // Registered first, so it runs last: when the run is over that the closing of the scope interrupts.
+      yield* Effect.addFinalizer((exit) => orDieLate(ended, exit))
       // The run gets a fiber of its own, which is no child of the consumer's.
       const bridge = yield* SyncBridge
       if (bridge !== undefined) bridge.enter(yield* Effect.withFiber(Effect.succeed))
@@ -154,7 +158,10 @@ export const streamOf = <I, A, E, R>(
           })
         }
       }).pipe(
-        Effect.onExit((exit) => (Exit.isSuccess(exit) ? Queue.end(queue) : Queue.failCause(queue, exit.cause))),
+        Effect.onExit((exit) => {
+          ended = exit
+          return Exit.isSuccess(exit) ? Queue.end(queue) : Queue.failCause(queue, exit.cause)
+        }),
         Effect.forkScoped
       )
       // Registered last, so it runs first: a run that is being interrupted must not wait for a consumer that is gone.

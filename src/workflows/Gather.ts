@@ -9,6 +9,7 @@ import * as Option from "effect/Option"
 import type * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import { orDieLate } from "../internal/lateFailures.ts"
 import * as Runner from "../Runner.ts"
 import { defaultConcurrency } from "./gatherStream.ts"
 import * as Group from "./group.ts"
@@ -259,9 +260,16 @@ export const spawn = <I, A, E, R>(
   runner: Runner.Runner<I, A, E, R>,
   input: I
 ): Effect.Effect<Handle<A, E>, never, R | Scope.Scope> =>
-  Effect.map(Effect.forkScoped(runner.run(input), { startImmediately: true }), (fiber): Handle<A, E> => ({
-    name: runner.name,
-    await: Fiber.join(fiber),
-    poll: Effect.sync(() => Option.fromUndefinedOr(fiber.pollUnsafe())),
-    interrupt: Fiber.interrupt(fiber)
-  }))
+  Effect.gen(function* () {
+    let fiber: Fiber.Fiber<A, E> | undefined
+    // Registered first, so it runs last: when the run is over that the closing of the scope interrupts.
+    yield* Effect.addFinalizer((exit) => orDieLate(fiber?.pollUnsafe(), exit))
+    const spawned = yield* Effect.forkScoped(runner.run(input), { startImmediately: true })
+    fiber = spawned
+    return {
+      name: runner.name,
+      await: Fiber.join(spawned),
+      poll: Effect.sync(() => Option.fromUndefinedOr(spawned.pollUnsafe())),
+      interrupt: Fiber.interrupt(spawned)
+    }
+  })

@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Semaphore from "effect/Semaphore"
 import { toJson } from "../internal/json.ts"
+import { keepLate } from "../internal/lateFailures.ts"
 import type { RunState } from "../internal/RunState.ts"
 import * as Runner from "../Runner.ts"
 import * as Group from "./group.ts"
@@ -204,7 +205,10 @@ class Loop {
   }
 
   /** Runs the steps that are not done, each as soon as those it depends on are. Gives the failure, if there is one. */
-  #carryOut(plan: Plan.Plan, round: number): Effect.Effect<StepsFailed<unknown> | undefined, never, unknown> {
+  #carryOut(
+    plan: Plan.Plan,
+    round: number
+  ): Effect.Effect<StepsFailed<unknown> | undefined, StepsFailed<unknown>, unknown> {
     return Effect.suspend(() => {
       const { concurrency, name } = this.#settings
       const kept = Plan.keptOf(plan, this.#done)
@@ -220,21 +224,19 @@ class Loop {
         return [step.id, Effect.andThen(waiting, Semaphore.withPermits(places, 1, work))]
       })
       const all = Group.run(entries, { name, mode: Group.failFast, concurrency: "unbounded", state: this.#state })
-      return Effect.match(all, {
-        onSuccess: () => undefined,
-        onFailure: ({ failures }) => {
-          const ended = new Set(failures.map(({ branch }) => branch))
-          for (const step of steps) if (this.#done.get(step.id)?.step === step) ended.add(step.id)
-          return new StepsFailed<unknown>({
-            name,
-            round,
-            failures: failures.map(({ branch, error }) => ({ step: branch, error })),
-            interrupted: steps.flatMap(({ id }) => (ended.has(id) ? [] : [id])),
-            plan,
-            done: encodedOf(this.#done.values())
-          })
-        }
-      })
+      const toError = ({ failures }: Group.ParallelError<unknown>) => {
+        const ended = new Set(failures.map(({ branch }) => branch))
+        for (const step of steps) if (this.#done.get(step.id)?.step === step) ended.add(step.id)
+        return new StepsFailed<unknown>({
+          name,
+          round,
+          failures: failures.map(({ branch, error }) => ({ step: branch, error })),
+          interrupted: steps.flatMap(({ id }) => (ended.has(id) ? [] : [id])),
+          plan,
+          done: encodedOf(this.#done.values())
+        })
+      }
+      return keepLate(all, (group) => Effect.match(group, { onSuccess: () => undefined, onFailure: toError }), toError)
     })
   }
 

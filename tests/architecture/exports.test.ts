@@ -9,7 +9,13 @@ const manifest = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "ut
 }
 
 /** Files with the place and the name of a public module that are closed on purpose. */
-const closed = new Set(["agents/Collector", "services/Approvals", "services/SyncBridge", "services/ToolWorkers"])
+const closed = new Set([
+  "agents/Collector",
+  "services/Approvals",
+  "services/Skills",
+  "services/SyncBridge",
+  "services/ToolWorkers"
+])
 
 const entry = (module: string) => ({
   "troupe-source": `./src/${module}.ts`,

@@ -40,6 +40,8 @@ const open = () => ({
 /** Runs a program and holds what is open after it against what was before. */
 export const leavesNothing = <A, E, R>(program: Effect.Effect<A, E, R>) =>
   Effect.gen(function* () {
+    // Node opens it when a module is loaded that imports `node:process`, as the SDK's do; it stays for good.
+    void process.stdin
     const before = open()
     const exit = yield* Effect.exit(program)
     yield* Effect.promise(() => until(() => open().handles <= before.handles))

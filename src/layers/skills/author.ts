@@ -30,6 +30,9 @@ export const write = (
       return yield* fail("TooLarge", `its body may have ${maxSkillBytes} bytes; move text into further files`)
     }
     const text = print(draft)
+    if (text.includes("\0") || !text.isWellFormed()) {
+      return yield* fail("Invalid", "its texts have null bytes or halves of characters")
+    }
     const parsed = parse(text, path.join("/", draft.name, "SKILL.md"))
     const [wrong] = parsed.problems
     if (wrong !== undefined) return yield* fail("Invalid", `${wrong.problem}. ${wrong.remedy}`)
@@ -39,9 +42,10 @@ export const write = (
     const files = Object.entries(draft.files ?? {})
     const bad = files.flatMap(([file, content]) => pathProblem(file, content, maxFileBytes) ?? [])
     if (bad[0] !== undefined) return yield* fail("Invalid", bad[0].problem, bad[0].file)
-    if (new Set(files.map(([file]) => file.toLowerCase())).size < files.length) {
-      return yield* fail("Invalid", "two of its files differ in capitals only")
-    }
+    const lower = new Set(files.map(([file]) => file.toLowerCase()))
+    if (lower.size < files.length) return yield* fail("Invalid", "two of its files differ in capitals only")
+    const below = files.find(([file]) => above(file.toLowerCase()).some((directory) => lower.has(directory)))
+    if (below !== undefined) return yield* fail("Invalid", "a file is where a directory is needed", below[0])
     const { byName } = yield* look
     if ([...byName.values()].some(({ skill }) => skill.location === folder)) {
       return yield* fail("Invalid", "the first folder of the Layer is a skill itself; name the folder above it")
@@ -95,6 +99,10 @@ const put = (
   }
   fs.rmSync(away, { recursive: true, force: true })
 }
+
+/** The directories above a file, in a path of ours. */
+const above = (file: string): ReadonlyArray<string> =>
+  file.split("/").flatMap((_, n, parts) => (n === 0 ? [] : [parts.slice(0, n).join("/")]))
 
 const pathProblem = (
   file: string,

@@ -3,7 +3,7 @@ import { execFile } from "node:child_process"
 import * as path from "node:path"
 import { promisify } from "node:util"
 import { it } from "@effect/vitest"
-import { Effect, Redacted } from "effect"
+import { Effect, Redacted, Tracer } from "effect"
 import { Agent, AgentTool, Mcp, Runner, TestModel } from "troupe"
 import { describe, expect } from "vitest"
 import { call } from "../support/mcpCall.ts"
@@ -137,6 +137,44 @@ describe("the tools of a server", () => {
           })
         )
       )
+    })
+  )
+
+  it.live("of a server that there is not are a defect that says which there are", () =>
+    Effect.gen(function* () {
+      const mcp = yield* connect({ one: { ...toolsServer(), allow: ["pid"] } })
+      const exit = yield* Effect.exit(mcp.tools({ servers: ["on"] }))
+      expect(failure(exit)).toMatchObject({
+        _tag: "InvalidDefinition",
+        message: expect.stringContaining('no MCP server "on"; there are: "one"')
+      })
+    })
+  )
+
+  it.live("are called in spans of their own, which hold no arguments", () =>
+    Effect.gen(function* () {
+      const spans: Array<Tracer.Span> = []
+      const tracer = Tracer.make({
+        span: (options) => {
+          const span = new Tracer.NativeSpan(options)
+          spans.push(span)
+          return span
+        }
+      })
+      const mcp = yield* connect({ everything })
+      const tools = yield* mcp.tools()
+      yield* Effect.all([
+        call(tools, "echo", { message: "s3cret" }),
+        mcp.readResource("everything", "demo://resource/dynamic/text/1")
+      ]).pipe(Effect.provideService(Tracer.Tracer, tracer))
+      expect(spans.map(({ attributes, kind, name }) => [name, kind, Object.fromEntries(attributes)])).toEqual([
+        ["tools/call echo", "client", { "mcp.method.name": "tools/call", "gen_ai.tool.name": "echo" }],
+        [
+          "resources/read",
+          "client",
+          { "mcp.method.name": "resources/read", "mcp.resource.uri": "demo://resource/dynamic/text/1" }
+        ]
+      ])
     })
   )
 

@@ -10,6 +10,7 @@ import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
+import * as Spans from "../../internal/telemetry.ts"
 import * as Config from "./config.ts"
 import { McpCallError, McpConnectError } from "./errors.ts"
 import type { Capabilities, OAuthState, ServerInfo } from "./protocol.ts"
@@ -314,12 +315,37 @@ export const make = (
         })
       ),
       request: (method, subject, params, { again, onProgress, task }) =>
-        request(method, subject, again, (session) => session.request(method, params, { timeout, onProgress, task })),
-      list: (method, key) => request(method, "", true, (session) => listAll(session, method, key)),
+        traced(
+          method,
+          subject,
+          request(method, subject, again, (session) => session.request(method, params, { timeout, onProgress, task }))
+        ),
+      list: (method, key) =>
+        traced(
+          method,
+          "",
+          request(method, "", true, (session) => listAll(session, method, key))
+        ),
       notify: (method, params) =>
         Effect.suspend(() => (state._tag === "Up" ? state.up.session.notify(method, params) : Effect.void))
     }
   })
+
+/** The attribute that names what a request is about. */
+const subjects: Readonly<Record<string, string>> = {
+  "tools/call": "gen_ai.tool.name",
+  "prompts/get": "gen_ai.prompt.name",
+  "resources/read": "mcp.resource.uri"
+}
+
+/** A span by the OpenTelemetry conventions for MCP clients. */
+const traced = <A, E>(method: string, subject: string, request: Effect.Effect<A, E>): Effect.Effect<A, E> => {
+  const key = subjects[method]
+  const about = key === undefined ? {} : { [key]: subject }
+  // An address would make a name of its own for each resource.
+  const name = method === "resources/read" || subject === "" ? method : `${method} ${subject}`
+  return Spans.span(name, "client", { "mcp.method.name": method, ...about }, () => request)
+}
 
 const ofText = (message: string) => ({ message, code: undefined, kind: "other", executed: "unknown" }) as const
 

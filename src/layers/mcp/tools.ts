@@ -4,6 +4,7 @@ import * as Tool from "effect/ai/Tool"
 import type * as Prompt from "effect/ai/Prompt"
 import * as Schema from "effect/Schema"
 import * as AgentTool from "../../AgentTool.ts"
+import { InvalidDefinition } from "../../RunError.ts"
 import { type CallResult, textOfResult, toModelOutput, toResult } from "./content.ts"
 import { McpCallError, McpToolFailed } from "./errors.ts"
 import type { Server, ToolInfo } from "./server.ts"
@@ -11,7 +12,7 @@ import { type Check, checker } from "./validate.ts"
 
 /** Which tools an agent gets of those that the servers have, and how they are named. */
 export interface View {
-  /** Only tools of these servers. Default: all. */
+  /** Only tools of these servers. Default: all. A name that no server has is a defect: `InvalidDefinition`. */
   readonly servers?: ReadonlyArray<string> | undefined
   /** Only these tools, by the names that their servers give them; `*` stands for any characters. Default: all. */
   readonly allow?: ReadonlyArray<string> | undefined
@@ -40,8 +41,14 @@ export const list = (
   servers: ReadonlyArray<Server>,
   view: View,
   taken: ReadonlySet<string>
-): Effect.Effect<ReadonlyArray<McpTool>> =>
-  Effect.map(
+): Effect.Effect<ReadonlyArray<McpTool>> => {
+  const unknown = view.servers?.find((name) => !servers.some((server) => server.name === name))
+  if (unknown !== undefined) {
+    const names = servers.map(({ name }) => `"${name}"`).join(", ") || "none"
+    const problem = `there is no MCP server "${unknown}"; there are: ${names}`
+    return Effect.die(new InvalidDefinition({ subject: "Mcp.tools", problem, remedy: "Name one of them" }))
+  }
+  return Effect.map(
     Effect.forEach(
       servers.filter(({ name }) => view.servers === undefined || view.servers.includes(name)),
       (server) => Effect.map(server.tools, (tools) => tools.map((info) => ({ server, info }))),
@@ -54,6 +61,7 @@ export const list = (
       return named(shown, view.prefix ?? "collision", taken)
     }
   )
+}
 
 interface Shown {
   readonly server: Server

@@ -1,21 +1,34 @@
 // A local OpenAI-compatible server (Chat Completions). The model's name says what it does:
-// text | tools-N (N rounds of one tool call, then text) | stream-N (N tokens) | wait-MS
+// text | tools-N (N rounds of one tool call, then text) | stream-N (N tokens) | wait-MS | echo |
+// panel (the instructions say what: wait-MS, or fail-MS for a refusal after so long).
+// GET /panel gives what became of the panel's requests since the last time it was asked.
 import http from "node:http"
 const usage = { prompt_tokens: 20, completion_tokens: 10, total_tokens: 30 }
 const token = (n) =>
   `data: ${JSON.stringify({ id: "c", object: "chat.completion.chunk", created: 1, model: "m", choices: [{ index: 0, delta: { content: `w${n} ` }, finish_reason: null }] })}\n\n`
 const tokens = Array.from({ length: 4000 }, (_, n) => token(n))
 const end = `data: ${JSON.stringify({ id: "c", object: "chat.completion.chunk", created: 1, model: "m", choices: [{ index: 0, delta: {}, finish_reason: "stop" }] })}\n\ndata: ${JSON.stringify({ id: "c", object: "chat.completion.chunk", created: 1, model: "m", choices: [], usage })}\n\ndata: [DONE]\n\n`
+// Ids of their own: LangGraph takes a message with the id of another for a new version of it.
+let answers = 0
 const answer = (message, finish_reason) =>
   JSON.stringify({
-    id: "c",
+    id: `c${++answers}`,
     object: "chat.completion",
     created: 1,
     model: "m",
     choices: [{ index: 0, finish_reason, message: { role: "assistant", refusal: null, ...message } }],
     usage
   })
+const none = { begun: 0, answered: 0, aborted: 0 }
+let panel = { ...none }
+/** What a message says, whether its content is a text or a list of parts. */
+const said = ({ content }) => (typeof content === "string" ? content : content.map((part) => part.text ?? "").join(""))
 const server = http.createServer((req, res) => {
+  if (req.url === "/panel") {
+    res.end(JSON.stringify(panel))
+    panel = { ...none }
+    return
+  }
   const chunks = []
   req.on("data", (chunk) => chunks.push(chunk))
   req.on("end", () => {
@@ -65,8 +78,33 @@ const server = http.createServer((req, res) => {
             )
       )
     }
+    if (kind === "echo") {
+      return send(answer({ content: `echo of ${said(body.messages.at(-1))}` }, "stop"))
+    }
+    if (kind === "panel") {
+      const [what, ms] = said(body.messages[0]).split("-")
+      const counts = panel
+      counts.begun++
+      const timer = setTimeout(() => {
+        counts.answered++
+        if (what === "wait") return send(answer({ content: "ok" }, "stop"))
+        // A refusal that no client takes for one to be tried again.
+        res.writeHead(400, { "content-type": "application/json" })
+        res.end(JSON.stringify({ error: { message: "the panel refuses", type: "invalid_request_error" } }))
+      }, +ms)
+      res.on("close", () => {
+        if (res.writableEnded) return
+        clearTimeout(timer)
+        counts.aborted++
+      })
+      return
+    }
     if (kind === "wait") return setTimeout(() => send(answer({ content: "ok" }, "stop")), +n)
     send(answer({ content: "Hello there." }, "stop"))
   })
 })
+// A busy client is slow to see that an idle connection was closed, and then loses a request.
+server.keepAliveTimeout = 120_000
+// It ends with whoever started it.
+process.on("disconnect", () => process.exit())
 server.listen(0, "127.0.0.1", () => process.send?.(server.address().port))

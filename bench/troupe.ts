@@ -9,6 +9,8 @@ import * as Stream from "effect/Stream"
 import * as Agent from "../dist/agents/Agent.js"
 import * as AgentTool from "../dist/AgentTool.js"
 import * as OpenAi from "../dist/layers/OpenAi.js"
+import * as Gather from "../dist/workflows/Gather.js"
+import * as Parallel from "../dist/workflows/Parallel.js"
 import { baseURL, type Peer, sum } from "./peer.ts"
 
 type Model = Layer.Layer<LanguageModel.LanguageModel, unknown>
@@ -48,6 +50,13 @@ export const makePeer = (
     on,
     single: (prompt) => on("text", talker.run(prompt)),
     tools: (prompt, rounds) => on(`tools-${rounds}`, adder.run(prompt)),
+    map: (items, concurrency) => on("echo", Gather.map("map", talker, { concurrency }).run(items)),
+    agents: (prompts, rounds) =>
+      on(`tools-${rounds}`, Gather.map("thousand", adder, { concurrency: "unbounded" }).run(prompts)),
+    fanOut: (instructions, prompt) => {
+      const panel = instructions.map((one, n) => Agent.make(`member ${n}`, { instructions: one }))
+      return on("panel", Parallel.make("panel", panel).run(prompt))
+    },
     stream: async (prompt, tokens) => {
       let count = 0
       await on(

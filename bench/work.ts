@@ -1,5 +1,5 @@
 /** One peer, one workload, in a process of its own: `node work.ts PEER WORKLOAD`. Prints its figures as JSON. */
-import type { Peer } from "./peer.ts"
+import { baseURL, type Peer } from "./peer.ts"
 
 const [, , name, workload] = process.argv
 const { peer } = (await import(`./peers/${name}.ts`)) as { readonly peer: Peer }
@@ -24,6 +24,23 @@ const measure = async (warm: number, times: number, units: number, once: () => P
   }
 }
 
+/** Does `work` once, after a smaller one to warm up, and measures all it takes. */
+const measureOnce = async (warmUp: () => Promise<void>, work: () => Promise<void>) => {
+  await warmUp()
+  const cpu = process.cpuUsage()
+  const started = performance.now()
+  await work()
+  const wallMs = performance.now() - started
+  const { user, system } = process.cpuUsage(cpu)
+  return { cpuMs: (user + system) / 1000, wallMs, peakMb: process.resourceUsage().maxRSS / 1024 }
+}
+
+/** What became of the requests of a panel since it was last asked. */
+const panel = async () =>
+  (await (await fetch(new URL("/panel", baseURL))).json()) as Record<"begun" | "answered" | "aborted", number>
+
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
+
 const workloads: Record<string, () => Promise<object>> = {
   single: () =>
     measure(1000, 2000, 1, async () => {
@@ -40,6 +57,45 @@ const workloads: Record<string, () => Promise<object>> = {
       const count = await peer.stream("Go on", tokens)
       check(count === tokens, count)
     }),
+  thousand: () => {
+    const work = async (count: number) => {
+      const prompts = Array.from({ length: count }, (_, n) => `Add, number ${n}`)
+      const texts = await peer.agents!(prompts, 3)
+      check(texts.length === count && texts.every((text) => text === "sum 1,2,3"), texts.slice(0, 3))
+    }
+    return measureOnce(
+      () => work(50),
+      () => work(1000)
+    )
+  },
+  map: () => {
+    const work = async (count: number) => {
+      const items = Array.from({ length: count }, (_, n) => `item ${n}`)
+      const texts = await peer.map!(items, 100)
+      check(texts.length === count && texts.every((text, n) => text === `echo of item ${n}`), texts.slice(0, 3))
+    }
+    return measureOnce(
+      () => work(500),
+      () => work(10_000)
+    )
+  },
+  fanout: async () => {
+    const of = (ms: number) => Array.from({ length: 50 }, () => `wait-${ms}`)
+    const texts = await peer.fanOut!(of(1), "Go")
+    check(texts.length === 50 && texts.every((text) => text === "ok"), texts.slice(0, 3))
+    await panel()
+    const started = performance.now()
+    const failed = await peer.fanOut!(of(5000).with(25, "fail-50"), "Go").then(
+      () => undefined,
+      (error: unknown) => error as Error
+    )
+    const surfacedMs = performance.now() - started
+    check(failed !== undefined && failed.message.includes("the panel refuses"), String(failed))
+    // Soon after: long before the siblings would have been answered, and long enough for word to reach the server.
+    await pause(500)
+    const { begun, aborted, answered } = await panel()
+    return { surfacedMs, siblings: begun - 1, aborted, answered: answered - 1 }
+  },
   together: async () => {
     const waits = [300, 200, 300]
     await peer.together!(waits)

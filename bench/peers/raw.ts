@@ -1,6 +1,6 @@
 /** The `openai` SDK with a hand-written loop: what every ratio is to. */
 import OpenAI from "openai"
-import { baseURL, type Peer, sum } from "../peer.ts"
+import { baseURL, type Peer, pool, sum } from "../peer.ts"
 
 const client = new OpenAI({ apiKey: "none", baseURL, maxRetries: 0 })
 const tools = [
@@ -19,14 +19,24 @@ const tools = [
   }
 ]
 
+const ask = async (model: string, messages: Array<OpenAI.ChatCompletionMessageParam>): Promise<string> => {
+  const answer = await client.chat.completions.create({ model, messages })
+  return answer.choices[0]!.message.content!
+}
+
 export const peer: Peer = {
-  single: async (prompt) => {
-    const answer = await client.chat.completions.create({
-      model: "text",
-      messages: [{ role: "user", content: prompt }]
-    })
-    return answer.choices[0]!.message.content!
-  },
+  single: (prompt) => ask("text", [{ role: "user", content: prompt }]),
+  map: (items, concurrency) => pool(items, concurrency, (item) => ask("echo", [{ role: "user", content: item }])),
+  agents: (prompts, rounds) => Promise.all(prompts.map((prompt) => peer.tools(prompt, rounds))),
+  fanOut: (instructions, prompt) =>
+    Promise.all(
+      instructions.map((content) =>
+        ask("panel", [
+          { role: "system", content },
+          { role: "user", content: prompt }
+        ])
+      )
+    ),
   tools: async (prompt, rounds) => {
     const messages: Array<OpenAI.ChatCompletionMessageParam> = [{ role: "user", content: prompt }]
     while (true) {

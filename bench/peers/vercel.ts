@@ -2,7 +2,7 @@
 import { createOpenAI } from "@ai-sdk/openai"
 import { generateText, isStepCount, streamText, tool } from "ai"
 import { z } from "zod"
-import { baseURL, type Peer, sum } from "../peer.ts"
+import { baseURL, type Peer, pool, sum } from "../peer.ts"
 
 const provider = createOpenAI({ apiKey: "none", baseURL })
 const add = tool({
@@ -13,6 +13,20 @@ const add = tool({
 
 export const peer: Peer = {
   single: async (prompt) => (await generateText({ model: provider.chat("text"), prompt, maxRetries: 0 })).text,
+  map: (items, concurrency) =>
+    pool(
+      items,
+      concurrency,
+      async (prompt) => (await generateText({ model: provider.chat("echo"), prompt, maxRetries: 0 })).text
+    ),
+  agents: (prompts, rounds) => Promise.all(prompts.map((prompt) => peer.tools(prompt, rounds))),
+  fanOut: (instructions, prompt) =>
+    Promise.all(
+      instructions.map(
+        async (one) =>
+          (await generateText({ model: provider.chat("panel"), instructions: one, prompt, maxRetries: 0 })).text
+      )
+    ),
   tools: async (prompt, rounds) =>
     (
       await generateText({

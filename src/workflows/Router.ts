@@ -4,7 +4,7 @@ import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Prompt from "effect/ai/Prompt"
 import * as Schema from "effect/Schema"
 import * as Agent from "../agents/Agent.ts"
-import { InvalidDefinition } from "../RunError.ts"
+import { InvalidDefinition, type InvalidOutput } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 import * as Group from "./group.ts"
 import * as Parallel from "./Parallel.ts"
@@ -12,7 +12,7 @@ import * as Parallel from "./Parallel.ts"
 /** No route was chosen with enough confidence, or one that is not there, and there is no fallback. */
 export class RouteNotFound extends Schema.TaggedError<RouteNotFound>()("RouteNotFound", {
   name: Schema.String,
-  /** What was chosen; empty when nothing was. */
+  /** What was chosen, or the model's answer as it was when that names no route; empty when nothing was chosen. */
   route: Schema.String,
   /** How sure the model was, from 0 to 1; 1 for a function. */
   confidence: Schema.Finite,
@@ -271,7 +271,7 @@ const byModel = (name: string, options: AnyOptions) => {
       confidence: Confidence
     })
   )
-  return (input: never) => agent.run(input)
+  return (input: never) => Effect.catchTag(agent.run(input), "InvalidOutput", (error) => Effect.succeed(noneIn(error)))
 }
 
 const eachByModel = (name: string, options: AnyOptions) => {
@@ -287,5 +287,11 @@ const eachByModel = (name: string, options: AnyOptions) => {
       })
     })
   )
-  return (input: never) => Effect.map(agent.run(input), ({ routes }) => routes)
+  return (input: never) =>
+    Effect.map(agent.run(input), ({ routes }) => routes).pipe(
+      Effect.catchTag("InvalidOutput", (error) => Effect.succeed([noneIn(error)]))
+    )
 }
+
+/** An answer that names no route, or none that there is: what it said stands where the route would. */
+const noneIn = ({ text }: InvalidOutput) => ({ route: text.trim(), confidence: 0 })

@@ -8,6 +8,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
+import { toJson } from "../internal/json.ts"
 import type { RunState } from "../internal/RunState.ts"
 import { InvalidDefinition } from "../RunError.ts"
 
@@ -59,7 +60,7 @@ export class ParallelError<E> extends Data.TaggedError("ParallelError")<{
   override get message(): string {
     const { failures, interrupted, name } = this
     const failed = listed(
-      failures.map(({ branch, error }) => `"${branch}": ${textOf(error)}`),
+      failures.map(({ branch, error }) => `"${branch}": ${textOf(error).replace(/\.$/, "")}`),
       "; "
     )
     const others = interrupted.length === 0 ? "" : ` Interrupted: ${listed(interrupted, ", ")}.`
@@ -77,7 +78,7 @@ const listed = (items: ReadonlyArray<string>, separator: string): string =>
 
 /** What a failure says of itself, for a message. */
 export const textOf = (error: unknown): string =>
-  error instanceof Error ? error.message : typeof error === "string" ? error : JSON.stringify(error)
+  error instanceof Error ? error.message : typeof error === "string" ? error : JSON.stringify(toJson(error))
 
 /** One piece of work, under the name that it has in events and errors. */
 export type Entry = readonly [key: string, work: Effect.Effect<unknown, unknown, unknown>]

@@ -243,6 +243,26 @@ describe("a router", () => {
     }).pipe(Effect.provide(routed({ route: "billing", confidence: 0.2 })))
   )
 
+  it.effect("takes the fallback when the model names no route that there is, or fails with what it said", () =>
+    Effect.gen(function* () {
+      const routes = { billing, technical }
+      const desk = Router.make("desk", { routes, fallback: "technical" })
+      assert.deepStrictEqual(
+        (yield* desk.result("hm")).decisions.map((one) =>
+          one._tag === "RouteTaken" ? [one.routes, one.fallback] : []
+        ),
+        [[["technical"], true]]
+      )
+      const many = Router.many("desk", { routes, fallback: "technical" })
+      assert.deepStrictEqual(yield* many.run("hm"), { technical: "handled" })
+      const error = yield* Effect.flip(Router.make("desk", { routes }).run("hm"))
+      assert.deepStrictEqual(
+        [error._tag, error._tag === "RouteNotFound" ? error.route : ""],
+        ["RouteNotFound", '{"route":"sales","confidence":0.9}']
+      )
+    }).pipe(Effect.provide(routed({ route: "sales", confidence: 0.9 })))
+  )
+
   it.effect("chooses by a function, with errors of its own", () =>
     Effect.gen(function* () {
       const router = Router.make("router", {
@@ -347,5 +367,25 @@ describe("nesting", () => {
         )
       )
     )
+  )
+})
+
+describe("the message of a parallel's error", () => {
+  it.effect("reads as sentences, whatever the branches failed with", () =>
+    Effect.gen(function* () {
+      const broken = Runner.make("broken", { run: (_input: string) => Effect.fail({ _tag: "Odd", size: 1n }) })
+      const panel = Parallel.make("panel", {
+        broken,
+        late: Runner.withTimeout(Runner.make("late", { run: (_input: string) => Effect.never }), 20)
+      })
+      const both = yield* Effect.flip(live(panel.run("x")))
+      assert.include(both.message, '"broken": {"_tag":"Odd"')
+      const slow = Parallel.make("slow", {
+        late: panel,
+        rest: Runner.make("rest", { run: (_input: string) => Effect.never })
+      })
+      const { message } = yield* Effect.flip(live(slow.run("x")))
+      assert.notInclude(message, "..")
+    })
   )
 })

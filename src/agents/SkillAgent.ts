@@ -154,7 +154,7 @@ const toolsOf = (
   const tools: Array<AgentTool.AgentTool<string, never>> = [
     AgentTool.fromFunction({
       name: "read_skill",
-      description: `Gives the instructions of a skill and the names of its files.${changed}`,
+      description: `Gives the instructions of a skill and the names of its files. Where they go on at a line, read SKILL.md from there.${changed}`,
       parameters: Schema.Struct({ name: Name }),
       hints: reading,
       execute: ({ name }) => service.read(name)

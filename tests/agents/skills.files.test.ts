@@ -143,6 +143,25 @@ describe("skills are found", () => {
       })
   )
 
+  it.live("anew when one has changed after a long time, also behind a link, and also when its date says nothing", () =>
+    Effect.gen(function* () {
+      const at = folder({ "a/SKILL.md": skill("a", "1"), "l/real.md": skill("l", "1") })
+      fs.symlinkSync("real.md", path.join(at, "l/SKILL.md"))
+      yield* using({ folders: [at] }, ({ scan }) =>
+        Effect.gen(function* () {
+          const now = Effect.map(scan, ({ skills }) => skills.map(({ description }) => description))
+          yield* Effect.sleep("2100 millis")
+          expect(yield* now).toEqual(["1", "1"])
+          const { atime, mtime } = fs.statSync(path.join(at, "a/SKILL.md"))
+          put(at, "a/SKILL.md", skill("a", "2"))
+          put(at, "l/real.md", skill("l", "2"))
+          for (const file of ["a/SKILL.md", "l/real.md"]) fs.utimesSync(path.join(at, file), atime, mtime)
+          expect(yield* now).toEqual(["2", "2"])
+        })
+      )
+    })
+  )
+
   it.live("in folders that exist, else the Layer says which does not", () =>
     Effect.gen(function* () {
       const error = yield* Effect.flip(names({ folders: [path.join(root, "nowhere")] }))

@@ -4,6 +4,7 @@
  */
 import * as fs from "node:fs"
 import * as path from "node:path"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { InvalidSkill, type Scan, type Skill } from "../../services/Skills.ts"
 import { Rooted } from "../tools/rooted.ts"
@@ -51,15 +52,24 @@ export const isWanted = ({ exclude, include }: Where): ((name: string) => boolea
     (included === undefined || included.some((fits) => fits(name))) && !excluded.some((fits) => fits(name))
 }
 
-/** What was read of a SKILL.md, with the bytes it was read from. */
-type Cache = Map<string, { readonly bytes: Buffer; readonly parsed: Parsed }>
+/** What was read of a SKILL.md. */
+interface Kept {
+  /** What the system says of a file that has not changed since; `undefined`: that it has changed may not show. */
+  readonly unchanged: string | undefined
+  readonly bytes: Buffer
+  readonly parsed: Parsed
+}
+type Cache = Map<string, Kept>
 
-/** Makes a look for skills: it reads every SKILL.md each time it is run, and parses those that have changed. */
+/** How old a change must be for another one to show, as times of files are coarse. Milliseconds. */
+const settledMs = 2000
+
+/** Makes a look for skills: it goes through the folders each time it is run, and reads and parses what has changed. */
 export const make = (where: Where): Effect.Effect<Looked> => {
   const wanted = isWanted(where)
   let kept: Cache = new Map()
   return Effect.gen(function* () {
-    const look = new Look(wanted, kept)
+    const look = new Look(wanted, kept, yield* Clock.currentTimeMillis)
     for (const folder of where.folders) {
       const waiting: Array<readonly [directory: string, depth: number]> = [[".", 0]]
       const rooted = new Rooted(folder)
@@ -79,6 +89,7 @@ class Look {
   readonly seen: Cache = new Map()
   readonly #wanted: (name: string) => boolean
   readonly #kept: Cache
+  readonly #now: number
   readonly #found = new Map<string, Found>()
   readonly #problems: Array<InvalidSkill> = []
   readonly #visited = new Set<string>()
@@ -87,9 +98,10 @@ class Look {
   #directories = 0
   #stopped = false
 
-  constructor(wanted: (name: string) => boolean, kept: Cache) {
+  constructor(wanted: (name: string) => boolean, kept: Cache, now: number) {
     this.#wanted = wanted
     this.#kept = kept
+    this.#now = now
   }
 
   result(): Looked {
@@ -170,37 +182,49 @@ class Look {
   }
 
   #parsed(at: string, file: string): Parsed | undefined {
-    let bytes
-    try {
-      const read = rootedAt(at).read("SKILL.md", maxSkillBytes)
-      bytes = read.bytes
-      if (bytes === undefined) {
-        this.#say(file, "error", `it has more than ${maxSkillBytes} bytes`, "Move text into further files")
-      }
-    } catch (cause) {
-      this.#say(
-        file,
-        "error",
-        `it cannot be read: ${toSkillError("", "SKILL.md", cause).detail}`,
-        "Make it a plain file"
-      )
-    }
-    if (bytes === undefined) return undefined
     const kept = this.#kept.get(file)
-    if (kept !== undefined && kept.bytes.equals(bytes)) {
-      this.seen.set(file, kept)
-      return kept.parsed
-    }
+    const unchanged = signatureOf(file, this.#now)
+    if (kept?.unchanged !== undefined && kept.unchanged === unchanged) return this.#keep(file, kept)
+    const bytes = this.#bytes(at, file)
+    if (bytes === undefined) return undefined
+    if (kept !== undefined && kept.bytes.equals(bytes)) return this.#keep(file, { ...kept, unchanged })
     this.tookLong = true
     const text = textOf(bytes)
-    const parsed = text === undefined ? undefined : parse(text, file)
-    if (parsed === undefined) this.#say(file, "error", "it is no text", "Save it as UTF-8")
-    else this.seen.set(file, { bytes, parsed })
-    return parsed
+    if (text !== undefined) return this.#keep(file, { unchanged, bytes, parsed: parse(text, file) })
+    this.#say(file, "error", "it is no text", "Save it as UTF-8")
+    return undefined
+  }
+
+  #keep(file: string, kept: Kept): Parsed {
+    this.seen.set(file, kept)
+    return kept.parsed
+  }
+
+  #bytes(at: string, file: string): Buffer | undefined {
+    try {
+      const { bytes } = rootedAt(at).read("SKILL.md", maxSkillBytes)
+      if (bytes !== undefined) return bytes
+      this.#say(file, "error", `it has more than ${maxSkillBytes} bytes`, "Move text into further files")
+    } catch (cause) {
+      const { detail } = toSkillError("", "SKILL.md", cause)
+      this.#say(file, "error", `it cannot be read: ${detail}`, "Make it a plain file")
+    }
+    return undefined
   }
 
   #say(file: string, severity: InvalidSkill["severity"], problem: string, remedy: string): void {
     this.#problems.push(new InvalidSkill({ file, severity, problem, remedy }))
+  }
+}
+
+/** What changes with a file; `undefined` for what may have changed just now, and for a link, whose file may change. */
+const signatureOf = (file: string, now: number): string | undefined => {
+  try {
+    const stat = fs.lstatSync(file, { bigint: true })
+    if (!stat.isFile() || now - Number(stat.ctimeMs) < settledMs) return undefined
+    return [stat.dev, stat.ino, stat.size, stat.mtimeNs, stat.ctimeNs].join()
+  } catch {
+    return undefined
   }
 }
 

@@ -260,6 +260,20 @@ describe("no process is left", () => {
     })
   )
 
+  it.live("by a script that stops itself, or those who watch over it", () =>
+    Effect.gen(function* () {
+      const at = withScripts({
+        "stop.sh": "sleep 1000 & kill -STOP $$",
+        "guard.sh":
+          'for p in $(cat /proc/$PPID/task/*/children); do grep -qa "read -r group" /proc/$p/cmdline && kill -STOP $p && echo found; done\n'
+      })
+      const error = yield* leavesNothing(at, Effect.flip(running(at, "scripts/stop.sh", {}, { timeout: "500 millis" })))
+      expect(error).toMatchObject({ reason: "Timeout" })
+      const result = yield* leavesNothing(at, running(at, "scripts/guard.sh"))
+      expect(result.stdout).toContain("found")
+    })
+  )
+
   it.live("by a script that never stops writing", () =>
     Effect.gen(function* () {
       const at = withScripts({ "yes.sh": "yes | cat & yes >&2\n" })

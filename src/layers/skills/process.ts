@@ -84,8 +84,13 @@ export const host = ({ fs, spawn }: Parts, post: (message: FromProcess) => void)
     guard = undefined
     if (dismissed?.pid === undefined || dismissed.exitCode !== null || dismissed.signalCode !== null) return
     return new Promise<void>((resolve) => {
-      dismissed.once("exit", () => resolve())
+      dismissed.once("exit", () => {
+        clearTimeout(late)
+        resolve()
+      })
       dismissed.stdin?.end("done\n")
+      // The script may have stopped it.
+      const late = setTimeout(() => dismissed.kill("SIGKILL"), 500)
     })
   }
   const unstartable = async (error: unknown) => {

@@ -1,7 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Exit, Fiber, Layer, Ref, Schedule, Schema, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { Agent, Router, RunEvent, Runner, TestModel } from "troupe"
+import { Tool, Toolkit } from "effect/ai"
+import { Agent, Chain, Parallel, Router, RunEvent, Runner, SyncEdge, TestModel } from "troupe"
 import { checkGrammar, collect, effective } from "./support/grammar.ts"
 
 const double = Runner.make("double", { description: "Doubles", run: (n: number) => Effect.succeed(n * 2) })
@@ -211,6 +212,33 @@ describe("an agent as a tool", () => {
     const desk = Router.make("desk", { routes: { billing, rest: Agent.make("rest", {}) }, fallback: "rest" })
     assert.strictEqual(Runner.asTool(desk).tool.description, "A router of: billing (Invoices), rest")
     assert.strictEqual(Runner.asTool(Runner.described(desk, "The desk")).tool.description, "The desk")
+  })
+})
+
+describe("under Effect.runSync without the sync edge", () => {
+  const Add = Tool.make("add", { parameters: Schema.Struct({ a: Schema.Finite }), success: Schema.Finite })
+  const tools = Toolkit.make(Add)
+  const agent = Agent.make("agent", { toolkit: tools })
+  const here = Layer.merge(
+    tools.toLayer({ add: ({ a }) => Effect.succeed(a + 1) }),
+    TestModel.layer((call) => (call.prompt.content.length > 1 ? "done" : TestModel.toolCall("add", { a: 1 })))
+  )
+
+  it("a run that waits for nothing outside of itself ends, handlers in toolkits and branches included", () => {
+    const panel = Parallel.make("panel", { agent, other: agent })
+    const settled = { agent: "done", other: "done" }
+    assert.deepStrictEqual(Effect.runSync(Effect.provide(panel.run("go"), here)), settled)
+    assert.deepStrictEqual(Effect.runSync(Effect.provide(panel.result("go"), here)).output, settled)
+    const events = Effect.runSync(Effect.provide(Stream.runCollect(agent.stream("go")), here))
+    checkGrammar(events)
+    assert.strictEqual(events.at(-1)?._tag, "RunCompleted")
+  })
+
+  it("a sync edge that is provided within it works", () => {
+    const waits = Runner.make("waits", {
+      run: (text: string) => Effect.as(Effect.sleep(5), text).pipe(Effect.provide(SyncEdge.layer))
+    })
+    assert.strictEqual(Effect.runSync(Chain.make("both", [waits, waits]).run("hi")), "hi")
   })
 })
 

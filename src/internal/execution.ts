@@ -8,11 +8,13 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
 import type * as Prompt from "effect/ai/Prompt"
 import type * as Response from "effect/ai/Response"
 import * as Predicate from "effect/Predicate"
 import * as Queue from "effect/Queue"
+import * as Scheduler from "effect/Scheduler"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import type { Decision, RunEvent } from "../RunEvent.ts"
@@ -71,8 +73,8 @@ export const execute = <I, A, E, R>(
     const body = definition
       .body(input, state)
       .pipe(Effect.provideContext(Context.make(CurrentState, state).pipe(Context.add(CurrentRun, state.info))))
-    if (state.silent) return body
-    return Effect.uninterruptibleMask((restore) =>
+    if (state.silent) return flushed(fiber, body)
+    const told = Effect.uninterruptibleMask((restore) =>
       Effect.andThen(
         state.emit({
           _tag: "RunStarted",
@@ -81,7 +83,38 @@ export const execute = <I, A, E, R>(
         Effect.onExit(restore(body), (exit) => emitTerminal(state, definition.encode, exit))
       )
     )
+    return flushed(fiber, told)
   })
+
+/**
+ * `Effect.runSync` flushes the dispatcher of its root fiber and no other. Without the sync edge the fibers of a run share
+ * that one, so that a run which waits for nothing outside of itself ends under it.
+ */
+const flushed = <A, E, R>(
+  fiber: Fiber.Fiber<unknown, unknown>,
+  run: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> => {
+  const scheduler = fiber.getRef(Scheduler.Scheduler)
+  if (scheduler.executionMode === "async" || scheduler instanceof OneDispatcher) return run
+  if (fiber.getRef(SyncBridge) !== undefined) return run
+  const touched = Effect.withFiber((inside) => {
+    void inside.currentDispatcher
+    return run
+  })
+  return Effect.provideService(touched, Scheduler.Scheduler, new OneDispatcher(fiber.currentDispatcher))
+}
+
+/** Of Effect's own class, which is what the sync edge knows to take over when it is provided further in. */
+class OneDispatcher extends Scheduler.MixedScheduler {
+  readonly #dispatcher: Scheduler.SchedulerDispatcher
+  constructor(dispatcher: Scheduler.SchedulerDispatcher) {
+    super("sync")
+    this.#dispatcher = dispatcher
+  }
+  override makeDispatcher(): ReturnType<Scheduler.MixedScheduler["makeDispatcher"]> {
+    return this.#dispatcher as ReturnType<Scheduler.MixedScheduler["makeDispatcher"]>
+  }
+}
 
 const emitTerminal = <A, E>(
   state: RunState,
@@ -145,8 +178,9 @@ export const streamOf = <I, A, E, R>(
       yield* Effect.addFinalizer((exit) => orDieLate(ended, exit))
       // The run gets a fiber of its own, which is no child of the consumer's.
       const bridge = yield* SyncBridge
-      if (bridge !== undefined) bridge.enter(yield* Effect.withFiber(Effect.succeed))
-      yield* execute(name, definition, input, {
+      const consumer = yield* Effect.withFiber(Effect.succeed)
+      bridge?.enter(consumer)
+      const own = execute(name, definition, input, {
         outlet: {
           push: (event) => {
             Queue.offerUnsafe(queue, event)
@@ -157,7 +191,8 @@ export const streamOf = <I, A, E, R>(
             return taken.await
           })
         }
-      }).pipe(
+      })
+      yield* flushed(consumer, own).pipe(
         Effect.onExit((exit) => {
           ended = exit
           return Exit.isSuccess(exit) ? Queue.end(queue) : Queue.failCause(queue, exit.cause)

@@ -175,13 +175,13 @@ const makePlan = (name: string, options: AnyOptions): Loop.Plan => {
   const tools = toolsOf(options, subject)
   const sources = (options.tools ?? []).filter(ToolSource.isToolSource)
   const maxSteps = options.maxSteps ?? 16
-  if (!(maxSteps >= 1)) throw problem(`maxSteps is ${maxSteps}`, "Use 1 or more")
+  if (!isCount(maxSteps)) throw problem(`maxSteps is ${maxSteps}`, "Use a whole number from 1")
   const concurrency = options.toolConcurrency ?? 8
-  if (concurrency !== "unbounded" && !(concurrency >= 1)) {
-    throw problem(`toolConcurrency is ${concurrency}`, 'Use 1 or more, or "unbounded"')
+  if (concurrency !== "unbounded" && !isCount(concurrency)) {
+    throw problem(`toolConcurrency is ${concurrency}`, 'Use a whole number from 1, or "unbounded"')
   }
   const outputRepairs = options.outputRepairs ?? 1
-  if (!(outputRepairs >= 0)) throw problem(`outputRepairs is ${outputRepairs}`, "Use 0 or more")
+  if (!isCount(outputRepairs + 1)) throw problem(`outputRepairs is ${outputRepairs}`, "Use a whole number from 0")
   return {
     name,
     description: options.description,
@@ -206,6 +206,8 @@ const makePlan = (name: string, options: AnyOptions): Loop.Plan => {
     retry: options.retry
   }
 }
+
+const isCount = (n: number): boolean => n >= 1 && (Number.isInteger(n) || n === Number.POSITIVE_INFINITY)
 
 const instructionsOf = (instructions: AnyOptions["instructions"]): Loop.Plan["instructions"] => {
   if (typeof instructions !== "function") {

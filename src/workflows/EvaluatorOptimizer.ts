@@ -68,11 +68,11 @@ export const make = <I, Draft, E1, R1, Verdict, E2, R2>(
     (string extends I ? unknown : { readonly revise: (input: I, rounds: ReadonlyArray<Round<Draft, Verdict>>) => I })
 ): Runner.Runner<I, Draft, E1 | E2 | NotAccepted, R1 | R2> => {
   const maxRounds = options.maxRounds ?? 3
-  if (!(maxRounds >= 1)) {
+  if (!(Number.isInteger(maxRounds) && maxRounds >= 1)) {
     throw new InvalidDefinition({
       subject: `evaluator-optimizer "${name}"`,
       problem: `maxRounds is ${maxRounds}`,
-      remedy: "Use 1 or more"
+      remedy: "Use a whole number from 1"
     })
   }
   // Without `revise` the types have made sure that the generator takes a conversation.

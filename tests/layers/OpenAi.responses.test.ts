@@ -283,6 +283,28 @@ describe("Responses", () => {
     })
   )
 
+  it.live("keeps reasoning and text apart where a server names no items", () =>
+    Effect.gen(function* () {
+      const parts = yield* streamed(
+        { type: "response.reasoning_summary_text.delta", summary_index: 0, delta: "hm" },
+        { type: "response.output_text.delta", content_index: 0, delta: "Hello" },
+        { type: "response.reasoning_summary_text.delta", summary_index: 0, delta: "!" },
+        completed()
+      )
+      assertStream([...parts] as never)
+      assert.deepStrictEqual(
+        parts.flatMap((part) =>
+          part.type === "text-delta" || part.type === "reasoning-delta" ? [[part.type, part.delta]] : []
+        ),
+        [
+          ["reasoning-delta", "hm"],
+          ["text-delta", "Hello"],
+          ["reasoning-delta", "!"]
+        ]
+      )
+    })
+  )
+
   it.live("tells calls apart that a server gives one id", () =>
     Effect.gen(function* () {
       const items = [1, 2].map((a) => ({ ...fn(a, `{"a":${a}}`), call_id: "add" }))

@@ -113,7 +113,9 @@ export class StreamDecoder {
     if (typeof delta !== "string") return malformed("the server sent a delta that is not a text")
     this.#told.add(item)
     if (place !== undefined) this.#told.add(place)
-    const id = `${String(item)}:${String(index)}`
+    const named = `${String(item)}:${String(index)}`
+    // A server that names no items gives reasoning and text the same place.
+    const id = (this.#open.get(named) ?? type) === type ? named : `${type}:${named}`
     if (!this.#open.has(id)) {
       this.#open.set(id, type)
       out.push({ type: `${type}-start`, id })

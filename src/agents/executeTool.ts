@@ -180,7 +180,7 @@ const executeOne = (
         ? Effect.fail(new Denied(decided.reason))
         : run(made, entry, tools, state, info, onPromise, () => ended)
     const settled = yield* ran.pipe(
-      Effect.map((value) => (edited === undefined ? value : asEdited(value, edited))),
+      (effect) => (edited === undefined ? effect : Effect.map(effect, (value) => asEdited(value, edited))),
       Effect.provideService(CurrentRun, info),
       (effect) =>
         resumed?.suspended === undefined
@@ -443,12 +443,12 @@ const traced = (
       "gen_ai.tool.description": tool?.description
     },
     (span) =>
-      Effect.flatMap(CaptureContent, (capture) => {
+      Effect.withFiber((fiber) => {
         const failed = Effect.mapError(effect, (failure) => {
           span.attribute("error.type", Spans.errorType(failure.cause))
           return failure
         })
-        if (!capture) return failed
+        if (!fiber.getRef(CaptureContent)) return failed
         span.attribute("gen_ai.tool.call.arguments", JSON.stringify(toJson(call.params)))
         return Effect.tap(failed, (value) =>
           Effect.sync(() => span.attribute("gen_ai.tool.call.result", JSON.stringify(value.result)))

@@ -49,18 +49,20 @@ export interface Callee {
 }
 
 /** The model in the context. */
-export const callee: Effect.Effect<Callee, never, LanguageModel.LanguageModel> = Effect.gen(function* () {
-  const model = yield* LanguageModel.LanguageModel
-  const info = ModelInfo.get(model)
-  const context = yield* Effect.context<never>()
-  return {
-    model,
-    info,
-    direct: ModelInfo.direct(model),
-    provider: info?.provider ?? Context.getOrUndefined(context, Model.ProviderName),
-    modelName: info?.model ?? Context.getOrUndefined(context, Model.ModelName)
+export const callee: Effect.Effect<Callee, never, LanguageModel.LanguageModel> = Effect.map(
+  Effect.context<LanguageModel.LanguageModel>(),
+  (context) => {
+    const model = Context.get(context, LanguageModel.LanguageModel)
+    const info = ModelInfo.get(model)
+    return {
+      model,
+      info,
+      direct: ModelInfo.direct(model),
+      provider: info?.provider ?? Context.getOrUndefined(context, Model.ProviderName),
+      modelName: info?.model ?? Context.getOrUndefined(context, Model.ModelName)
+    }
   }
-})
+)
 
 /** A model call that failed for good, and how often it was made. */
 export interface Failed {
@@ -94,16 +96,25 @@ export const call = (self: Callee, request: Request, state: RunState): Effect.Ef
         reason: oneLine(last)
       })
       return Effect.andThen(retried, attempt)
-    }).pipe(
-      Effect.tapError((error) =>
+    })
+    const failed = (error: AiError.AiError): Failed => ({ error, attempts })
+    const schedule = request.retry ?? self.info?.retry ?? ModelRetry.defaultSchedule
+    if (schedule === "none") return Effect.mapError(once, failed)
+    // Most calls succeed, so the schedule is begun only with a failure: the first one, which it is given.
+    return Effect.catch(once, (first) => {
+      let given = false
+      const next = Effect.suspend((): Effect.Effect<Turn, AiError.AiError> => {
+        if (given) return once
+        given = true
+        return Effect.fail(first)
+      })
+      const noted = Effect.tapError(next, (error) =>
         Effect.sync(() => {
           last = error
         })
       )
-    )
-    const schedule = request.retry ?? self.info?.retry ?? ModelRetry.defaultSchedule
-    const retried = schedule === "none" ? once : Effect.retry(once, ModelRetry.policy(schedule))
-    return Effect.mapError(retried, (error): Failed => ({ error, attempts }))
+      return Effect.mapError(Effect.retry(noted, ModelRetry.policy(schedule)), failed)
+    })
   })
 
 const traced = (self: Callee, request: Request, state: RunState): Effect.Effect<Turn, AiError.AiError> => {
@@ -121,38 +132,41 @@ const traced = (self: Callee, request: Request, state: RunState): Effect.Effect<
     "gen_ai.output.type": request.output === undefined ? "text" : "json"
   }
   return Spans.span(name, "client", all, (span) =>
-    Effect.gen(function* () {
-      const capture = yield* CaptureContent
-      const started = yield* Clock.currentTimeMillis
+    Effect.withFiber((fiber) => {
+      const clock = fiber.getRef(Clock.Clock)
+      const capture = fiber.getRef(CaptureContent)
+      const started = clock.currentTimeMillisUnsafe()
       if (capture) span.attribute("gen_ai.input.messages", Spans.messages(request.prompt.content))
-      const done = (turn: Turn | undefined, error: string | undefined) =>
-        Effect.flatMap(Clock.currentTimeMillis, (now) =>
-          Spans.recordOperation(strings({ ...attributes, "error.type": error }), (now - started) / 1000, turn?.usage)
-        )
-      const turn = yield* made(self, request, state, span).pipe(
-        Effect.provideService(ModelInfo.CallerRetries, true),
-        Effect.tapError((error) => done(undefined, Spans.errorType(error)))
-      )
-      Spans.annotate(span, {
-        "gen_ai.response.id": turn.responseId,
-        "gen_ai.response.model": turn.responseModel,
-        "gen_ai.response.finish_reasons": [turn.finishReason],
-        ...Spans.usageAttributes(turn.usage)
-      })
-      if (capture) {
-        const answer = Prompt.fromResponseParts(turn.content).content
-        span.attribute("gen_ai.output.messages", Spans.messages(answer, turn.finishReason))
+      const done = (usage: Response.Usage | undefined, error: string | undefined): void => {
+        const seconds = (clock.currentTimeMillisUnsafe() - started) / 1000
+        Spans.recordOperation(fiber.context, { ...attributes, "error.type": error }, seconds, usage)
       }
-      yield* done(turn, undefined)
-      return turn
+      return Effect.matchEffect(
+        Effect.provideService(made(self, request, state, span), ModelInfo.CallerRetries, true),
+        {
+          onFailure: (error) => {
+            done(undefined, Spans.errorType(error))
+            return Effect.fail(error)
+          },
+          onSuccess: (turn) => {
+            Spans.annotate(span, {
+              "gen_ai.response.id": turn.responseId,
+              "gen_ai.response.model": turn.responseModel,
+              "gen_ai.response.finish_reasons": [turn.finishReason],
+              ...Spans.usageAttributes(turn.usage)
+            })
+            if (capture) {
+              const answer = Prompt.fromResponseParts(turn.content).content
+              span.attribute("gen_ai.output.messages", Spans.messages(answer, turn.finishReason))
+            }
+            done(turn.usage, undefined)
+            return Effect.succeed(turn)
+          }
+        }
+      )
     })
   )
 }
-
-const strings = (attributes: Readonly<Record<string, string | number | undefined>>): Record<string, string> =>
-  Object.fromEntries(
-    Object.entries(attributes).flatMap(([key, value]) => (value === undefined ? [] : [[key, String(value)]]))
-  )
 
 const made = (
   self: Callee,

@@ -28,7 +28,7 @@ export const span = <A, E, R>(
   use: (span: Tracer.Span) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, Exclude<R, Tracer.ParentSpan>> =>
   Effect.flatMap(Effect.makeSpan(name, { kind }), (self) => {
-    for (const [key, value] of Object.entries(attributes)) if (value !== undefined) self.attribute(key, value)
+    annotate(self, attributes)
     return Effect.onExit(Effect.provideService(use(self), Tracer.ParentSpan, self), (exit) =>
       Effect.map(Clock.currentTimeNanos, (now) => {
         if (Exit.isFailure(exit) && !Cause.hasInterruptsOnly(exit.cause)) {
@@ -125,7 +125,7 @@ export const usageAttributes = (usage: Response.Usage): Attributes => ({
 
 /** Puts every attribute that is not `undefined` on the span. */
 export const annotate = (self: Tracer.Span, attributes: Attributes): void => {
-  for (const [key, value] of Object.entries(attributes)) if (value !== undefined) self.attribute(key, value)
+  for (const key in attributes) if (attributes[key] !== undefined) self.attribute(key, attributes[key])
 }
 
 /**
@@ -163,16 +163,18 @@ const messagePart = (part: Prompt.Part): unknown => {
   }
 }
 
-const tokenUsage = Metric.histogram("gen_ai.client.token.usage", {
-  description: "Number of input and output tokens used",
-  attributes: { unit: "{token}" },
-  boundaries: [1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864]
-})
-const operationDuration = Metric.histogram("gen_ai.client.operation.duration", {
-  description: "GenAI operation duration",
-  attributes: { unit: "s" },
-  boundaries: [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92]
-})
+const tokenUsage = () =>
+  Metric.histogram("gen_ai.client.token.usage", {
+    description: "Number of input and output tokens used",
+    attributes: { unit: "{token}" },
+    boundaries: [1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864]
+  })
+const operationDuration = () =>
+  Metric.histogram("gen_ai.client.operation.duration", {
+    description: "GenAI operation duration",
+    attributes: { unit: "s" },
+    boundaries: [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92]
+  })
 
 interface Instruments {
   readonly duration: Metric.Histogram<number>
@@ -184,32 +186,38 @@ interface Instruments {
 const instruments = new Map<string, Instruments>()
 const maxInstruments = 1000
 
-const instrumentsOf = (attributes: Readonly<Record<string, string>>): Instruments => {
-  const id = Object.entries(attributes).join("\n")
+// Each has a histogram of its own: Effect's remembers its key for the attributes of the last update only.
+const makeInstruments = (attributes: Attributes): Instruments => {
+  const own: Record<string, string> = {}
+  for (const [key, value] of Object.entries(attributes)) if (value !== undefined) own[key] = String(value)
+  const tokens = (type: string) => Metric.withAttributes(tokenUsage(), { ...own, "gen_ai.token.type": type })
+  return {
+    duration: Metric.withAttributes(operationDuration(), own),
+    input: tokens("input"),
+    output: tokens("output")
+  }
+}
+
+const instrumentsOf = (attributes: Attributes): Instruments => {
+  let id = ""
+  for (const key in attributes) if (attributes[key] !== undefined) id += `${key}\n${String(attributes[key])}\n`
   let found = instruments.get(id)
   if (found === undefined) {
-    const tokens = (type: string) => Metric.withAttributes(tokenUsage, { ...attributes, "gen_ai.token.type": type })
-    found = {
-      duration: Metric.withAttributes(operationDuration, attributes),
-      input: tokens("input"),
-      output: tokens("output")
-    }
+    found = makeInstruments(attributes)
     if (instruments.size < maxInstruments) instruments.set(id, found)
   }
   return found
 }
 
-/** Counts one model call in the conventional metrics. */
+/** Counts one model call in the conventional metrics of a context. Attributes that are `undefined` are left out. */
 export const recordOperation = (
-  attributes: Readonly<Record<string, string>>,
+  context: Context.Context<never>,
+  attributes: Attributes,
   seconds: number,
   usage: Response.Usage | undefined
-): Effect.Effect<void> =>
-  Effect.withFiber((fiber) => {
-    const context = fiber.context as Context.Context<never>
-    const { duration, input, output } = instrumentsOf(attributes)
-    duration.updateUnsafe(seconds, context)
-    if (usage?.inputTokens.total !== undefined) input.updateUnsafe(usage.inputTokens.total, context)
-    if (usage?.outputTokens.total !== undefined) output.updateUnsafe(usage.outputTokens.total, context)
-    return Effect.void
-  })
+): void => {
+  const { duration, input, output } = instrumentsOf(attributes)
+  duration.updateUnsafe(seconds, context)
+  if (usage?.inputTokens.total !== undefined) input.updateUnsafe(usage.inputTokens.total, context)
+  if (usage?.outputTokens.total !== undefined) output.updateUnsafe(usage.outputTokens.total, context)
+}

@@ -8,6 +8,7 @@ export default defineConfig({
   ssr: { resolve: { conditions, externalConditions: ["troupe-source", "node"] } },
   test: {
     include: ["tests/**/*.test.ts"],
+    setupFiles: ["tests/support/setup.ts"],
     // Processes, not threads: tests block with Atomics.wait, take signals and watch the event loop.
     pool: "forks",
     maxWorkers: 2,

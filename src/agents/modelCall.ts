@@ -103,12 +103,12 @@ export const call = (self: Callee, request: Request, state: RunState): Effect.Ef
     // Most calls succeed, so the schedule is begun only with a failure: the first one, which it is given.
     return Effect.catch(once, (first) => {
       let given = false
-      const next = Effect.suspend((): Effect.Effect<Turn, AiError.AiError> => {
+      const attempt = Effect.suspend((): Effect.Effect<Turn, AiError.AiError> => {
         if (given) return once
         given = true
         return Effect.fail(first)
       })
-      const noted = Effect.tapError(next, (error) =>
+      const noted = Effect.tapError(attempt, (error) =>
         Effect.sync(() => {
           last = error
         })

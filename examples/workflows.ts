@@ -37,7 +37,8 @@ export const hedge = Parallel.hedge("hedge", writer, { delay: "2 seconds" })
 export const refined = EvaluatorOptimizer.make("refined", {
   generator: writer,
   evaluator: judge,
-  accept: ({ score }) => score >= 8
+  accept: ({ score }) => score >= 8,
+  maxRounds: 4
 })
 export const planned = PlanExecuteEvaluate.make("planned", {
   workers: { researcher, writer },

@@ -50,6 +50,11 @@ export interface Runner<in Input, out Output, out Error, out Services> extends P
 
 /** Any runner. */
 export type Any = Runner<never, unknown, unknown, unknown>
+/**
+ * Any runner, where a type is inferred from it. Its types are left out, because those of {@link Any} would be taken for a
+ * runner that is written in place: one that does not look at its input would take `never`.
+ */
+export type Member = Pick<Any, typeof TypeId | "name" | "description">
 /** The input that runner `R` takes. */
 export type Input<R> = R extends Runner<infer I, infer _A, infer _E, infer _R> ? I : never
 /** The output that runner `R` gives. */

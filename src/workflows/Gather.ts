@@ -40,7 +40,7 @@ export class WrongNumberOfInputs extends Schema.TaggedError<WrongNumberOfInputs>
 }
 
 type AnyRunner = Runner.Runner<never, unknown, unknown, unknown>
-type Runners = ReadonlyArray<Runner.Any>
+type Runners = ReadonlyArray<Runner.Member>
 
 /** How {@link broadcast} and {@link scatter} run their runners. */
 export interface Options<M extends Parallel.Mode> {

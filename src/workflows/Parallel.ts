@@ -32,7 +32,7 @@ export const race: Group.Race = { _tag: "race" }
 export const quorum = (n: number): Group.Quorum => ({ _tag: "quorum", n })
 
 /** Branches by name, or in order. */
-export type Branches = Readonly<Record<string, Runner.Any>> | ReadonlyArray<Runner.Any>
+export type Branches = Readonly<Record<string, Runner.Member>> | ReadonlyArray<Runner.Member>
 type AnyRunner = Runner.Runner<never, unknown, unknown, unknown>
 /** Any one of the branches. */
 type Member<B extends Branches> = B extends ReadonlyArray<infer M> ? M : B[keyof B]
@@ -56,7 +56,7 @@ export type Output<B extends Branches, M extends Mode> = M extends Group.Settle
   : M extends Group.Race
     ? Runner.Output<Member<B>>
     : M extends Group.Quorum
-      ? B extends ReadonlyArray<Runner.Any>
+      ? B extends ReadonlyArray<unknown>
         ? ReadonlyArray<Runner.Output<Member<B>>>
         : Partial<Outputs<B>>
       : Outputs<B>
@@ -123,7 +123,7 @@ export const make: {
   const isArray = Array.isArray(branches)
   const entries: ReadonlyArray<readonly [string, AnyRunner]> = isArray
     ? withKeys(branches as ReadonlyArray<AnyRunner>)
-    : (Object.entries(branches) as ReadonlyArray<readonly [string, AnyRunner]>)
+    : (Object.entries<unknown>(branches) as ReadonlyArray<readonly [string, AnyRunner]>)
   const { combine, concurrency } = options
   Group.check(`parallel "${name}"`, entries.length, mode, concurrency)
   const members = entries.map(([key, runner]) => ({ name: key, runner }))

@@ -24,7 +24,7 @@ export class RouteNotFound extends Schema.TaggedError<RouteNotFound>()("RouteNot
   }
 }
 
-type Routes = Readonly<Record<string, Runner.Any>>
+type Routes = Readonly<Record<string, Runner.Member>>
 type AnyRunner = Runner.Runner<never, unknown, unknown, unknown>
 
 /** How a router chooses. */
@@ -62,7 +62,7 @@ export interface Classify<I, Key, E, R> {
 export const make: {
   <
     Key extends string,
-    const Rs extends Routes & Readonly<Record<Key, Runner.Any>>,
+    const Rs extends Routes & Readonly<Record<Key, Runner.Member>>,
     Fallback extends keyof Rs & string,
     EC,
     RC,
@@ -145,7 +145,7 @@ export type ManyOutput<Rs extends Routes, M extends Parallel.Mode> = M extends P
 export const many: {
   <
     Key extends string,
-    const Rs extends Routes & Readonly<Record<Key, Runner.Any>>,
+    const Rs extends Routes & Readonly<Record<Key, Runner.Member>>,
     Fallback extends keyof Rs & string,
     EC,
     RC,
@@ -221,7 +221,7 @@ const refusal = (name: string, problem: string, remedy: string) =>
   new InvalidDefinition({ subject: `router "${name}"`, problem, remedy })
 
 const checked = (name: string, options: AnyOptions) => {
-  const routes = new Map(Object.entries(options.routes) as ReadonlyArray<readonly [string, AnyRunner]>)
+  const routes = new Map(routesOf(options))
   if (routes.size === 0) throw refusal(name, "it has no routes", "Give it at least one")
   const { fallback, threshold = 0 } = options
   if (fallback !== undefined && !routes.has(fallback)) {
@@ -234,8 +234,12 @@ const checked = (name: string, options: AnyOptions) => {
 const structure = (options: AnyOptions, how: string) => ({
   kind: "router" as const,
   note: options.fallback === undefined ? how : `${how}, else ${options.fallback}`,
-  members: Object.entries(options.routes).map(([key, runner]) => ({ name: key, runner }))
+  members: routesOf(options).map(([key, runner]) => ({ name: key, runner }))
 })
+
+/** What `Runner.Member` leaves out is there: nothing else is a runner. */
+const routesOf = (options: AnyOptions): ReadonlyArray<readonly [string, AnyRunner]> =>
+  Object.entries<unknown>(options.routes) as ReadonlyArray<readonly [string, AnyRunner]>
 
 const Confidence = Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 })).annotate({
   description: "How sure you are, from 0 to 1"

@@ -1,7 +1,7 @@
 /** The design's workflows, as types. Checked by the compiler; it runs nothing. */
 import { Effect, Result, Schema } from "effect"
 import type { LanguageModel } from "effect/ai"
-import { Agent, Chain, EvaluatorOptimizer, Parallel, Router, Runner } from "troupe"
+import { Agent, Chain, EvaluatorOptimizer, Gather, Parallel, Router, Runner } from "troupe"
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
 const proven = <_Proof extends true>(): void => {}
@@ -150,3 +150,18 @@ EvaluatorOptimizer.make("numbers", {
 
 Agent.make("caller", { tools: [Runner.asTool(Runner.described(desk, "The desk"))] })
 Chain.make("nested", [Runner.map(panel, ({ researcher: text }) => text), desk, refined])
+
+// -- a member that is written in place and does not look at its input takes any, and leaves the others' input as it is
+const inPlace = Parallel.make("inPlace", {
+  slow: Runner.mapInput(Agent.make("slow", {}), () => "something else"),
+  broken: Runner.make("broken", { run: () => Effect.fail("no" as const) }),
+  long: Runner.make("long", { run: (text: string) => Effect.succeed(text.length) })
+})
+inPlace.run("x") satisfies Effect.Effect<{ readonly long: number }, Parallel.ParallelError<Agent.Error | "no">, unknown>
+Gather.broadcast("inPlace", [Runner.make("one", { run: () => Effect.succeed(1) })]).run("x")
+Router.make("inPlace", {
+  routes: { one: Runner.make("one", { run: () => Effect.succeed(1) }) },
+  classify: (_text: string) => Effect.succeed("one" as const)
+}).run("x")
+// @ts-expect-error -- what is no runner is no branch
+Parallel.make("wrong", { text: "text" })

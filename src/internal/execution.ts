@@ -134,11 +134,23 @@ const encodeError = (error: unknown, message: string): Schema.Json => {
   const schema =
     Predicate.hasProperty(error, "constructor") && Schema.isSchema(error.constructor) ? error.constructor : undefined
   const json = schema === undefined ? toJson(error) : encoder(schema)(error)
-  if (!Predicate.isObject(json) || Array.isArray(json)) return { _tag: "Error", message, value: json }
-  // The bill stands in the event itself, and the conversation was told event by event.
-  const { spent: _spent, transcript: _transcript, ...fields } = json as { readonly [key: string]: Schema.Json }
-  return { ...fields, message }
+  if (!isObject(json)) return { _tag: "Error", message, value: json }
+  return { ...bare(json), message }
 }
+
+/** The bill stands in the event itself, and the conversation was told event by event: also those of a group's branches. */
+const bare = ({ spent: _spent, transcript: _transcript, ...fields }: Schema.JsonObject): Schema.JsonObject => {
+  const { failures } = fields
+  if (!Array.isArray(failures)) return fields
+  const told = (failure: Schema.Json): Schema.Json => {
+    if (!isObject(failure) || !isObject(failure["error"])) return failure
+    return { ...failure, error: bare(failure["error"]) }
+  }
+  return { ...fields, failures: failures.map(told) }
+}
+
+const isObject = (json: Schema.Json | undefined): json is Schema.JsonObject =>
+  Predicate.isObject(json) && !Array.isArray(json)
 
 /** One run, recorded. */
 export const resultOf = <I, A, E, R>(name: string, definition: Definition<I, A, E, R>, input: I) => {

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Data, Effect, Exit, Fiber, Result } from "effect"
+import { Data, Effect, Exit, Fiber, Result, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import { Agent, Parallel, RunError, Runner, TestModel } from "troupe"
 import { collect } from "../support/grammar.ts"
@@ -239,4 +239,19 @@ describe("a hedge", () => {
       assert.throws(() => Parallel.hedge("h", work, options), RunError.InvalidDefinition)
     }
   })
+})
+
+describe("the event of a failed parallel", () => {
+  it.effect("lists the failures without their conversations and bills, which were told already", () =>
+    Effect.gen(function* () {
+      const agent = Agent.make("agent", { tools: [], maxSteps: 1, output: Schema.Struct({ n: Schema.Int }) })
+      const inner = Parallel.make("inner", { agent })
+      const { events } = yield* collect(Parallel.make("outer", { inner }), "a long conversation")
+      const last = events.at(-1)
+      const told = JSON.stringify(last?._tag === "RunFailed" ? last.error : undefined)
+      assert.include(told, '"_tag":"InvalidOutput"')
+      assert.notInclude(told, '"transcript"')
+      assert.notInclude(told, '"spent"')
+    }).pipe(Effect.provide(TestModel.layer(["no number", "none"])))
+  )
 })

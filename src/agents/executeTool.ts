@@ -6,12 +6,10 @@ import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as AiError from "effect/ai/AiError"
 import type * as Prompt from "effect/ai/Prompt"
 import type * as Tool from "effect/ai/Tool"
 import * as Toolkit from "effect/ai/Toolkit"
 import * as Exit from "effect/Exit"
-import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
@@ -26,6 +24,7 @@ import { CurrentRun, type RunInfo } from "../services/CurrentRun.ts"
 import { CaptureContent } from "../services/Telemetry.ts"
 import * as Approval from "./approval.ts"
 import type { Call } from "./Collector.ts"
+import { badArguments, brokenOff, crashed, Denied, describe, Failure, failureOf, toFailure } from "./toolFailure.ts"
 import * as Transcript from "./transcript.ts"
 
 /** The tools of an agent in one run, handlers resolved. */
@@ -50,27 +49,6 @@ export interface Settled {
 
 /** What became of one call, or what it waits for. */
 export type Outcome = Settled | { readonly call: Call; readonly waiting: Waiting }
-
-/** A failure that a tool reports, as opposed to a result. */
-class Failure {
-  readonly cause: unknown
-  /** What the model is told. */
-  readonly result: Schema.Json
-  /** The failure is the model's to mend, whatever the tool's failure mode. */
-  readonly always: boolean
-  constructor(cause: unknown, result: Schema.Json, always: boolean) {
-    this.cause = cause
-    this.result = result
-    this.always = always
-  }
-}
-
-/** A call that was not approved. The model is told why, whatever the tool's failure mode. */
-class Denied extends Failure {
-  constructor(reason: string) {
-    super(undefined, { error: `denied: ${reason}` }, true)
-  }
-}
 
 interface Value {
   readonly result: Schema.Json
@@ -256,25 +234,6 @@ const asEdited = (value: Value, params: Schema.Json): Value => ({
   modelOutput: undefined
 })
 
-const brokenOff = (): Failure => {
-  const error = "the tool was interrupted from within"
-  return new Failure(new Error(error), { error }, false)
-}
-
-const toFailure = (error: unknown): Failure => (error instanceof Failure ? error : crashed(error))
-
-const crashed = (defect: unknown): Failure => {
-  const told = failureToJson(defect)
-  return new Failure(defect, { error: "the tool crashed", cause: told }, false)
-}
-
-const failureOf = (call: Call, failure: Failure): ToolFailure => ({
-  tool: call.name,
-  toolCallId: call.id,
-  failure: failure.result,
-  cause: failure.cause
-})
-
 const run = (
   call: Call,
   entry: Tool.Any | AgentTool | undefined,
@@ -310,13 +269,6 @@ const run = (
     }
   })
 }
-
-const badArguments = (cause: unknown, detail: string): Failure =>
-  new Failure(
-    cause,
-    { error: `the arguments do not fit the tool's parameters; mend them and call again: ${detail}` },
-    true
-  )
 
 interface Codecs {
   readonly decode: (params: unknown) => Effect.Effect<unknown, Schema.SchemaError>
@@ -410,22 +362,6 @@ const runToolkit = (
     if (last.isFailure) return yield* Effect.fail(describe(tool, last.result, last.failureOrigin))
     return { result: toJson(last.encodedResult), modelOutput: last.modelOutput }
   })
-
-const describe = (tool: Tool.Any, error: unknown, origin: Tool.FailureOrigin | undefined): Failure => {
-  const reason = AiError.isAiError(error) ? error.reason : undefined
-  if (origin === "parameters" || reason?._tag === "ToolParameterValidationError") {
-    return badArguments(
-      error,
-      reason !== undefined && "description" in reason ? String(reason.description) : String(error)
-    )
-  }
-  if (AiError.isAiError(error)) return new Failure(error, { error: error.reason.message }, false)
-  const encoded = Schema.encodeUnknownOption(tool.failureSchema as Schema.Codec<unknown, unknown>)(error)
-  const json = encoded._tag === "Some" ? toJson(encoded.value) : failureToJson(error)
-  // An Error's own fields leave out its message, which is what the model can act on.
-  const told = error instanceof Error && !Predicate.hasProperty(json, "message") ? failureToJson(error) : json
-  return new Failure(error, told, false)
-}
 
 const traced = (
   call: Call,

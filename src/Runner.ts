@@ -85,11 +85,14 @@ export const fromDefinition = <I, A, E, R>(
   run: (input) => execute(name, definition, input, {}),
   result: (input) => Effect.suspend(() => resultOf(name, definition, input)),
   stream: (input) => streamOf(name, definition, input),
-  pipe() {
-    // oxlint-disable-next-line prefer-rest-params -- Pipeable's own protocol
-    return pipeArguments(this, arguments)
-  }
+  pipe
 })
+
+/** One for all runners: agents are made by the thousand. */
+function pipe(this: unknown): unknown {
+  // oxlint-disable-next-line prefer-rest-params -- Pipeable's own protocol
+  return pipeArguments(this, arguments)
+}
 
 /**
  * Makes a runner of a function. Runs of other runners inside of it are nested: their events carry the longer path,

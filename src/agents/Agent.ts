@@ -151,7 +151,7 @@ export const make = <
     body: (input: Prompt.RawInput, state: RunState) =>
       Loop.run(plan, input, state) as Effect.Effect<Output["Type"], Error | EI, Services<Tools, Direct, Output, RI>>,
     encode: options.output === undefined ? toJson : encoder(options.output),
-    observers: [],
+    observers: nothing,
     structure: () => ({
       kind: "agent",
       members: [
@@ -166,14 +166,16 @@ export const make = <
   })
 }
 
+const nothing: ReadonlyArray<never> = []
+
 type AnyOptions = Options<AnyTools, ReadonlyArray<AnyDirect>, Schema.Top, unknown, unknown>
 
 const makePlan = (name: string, options: AnyOptions): Loop.Plan => {
-  const subject = `agent "${name}"`
-  const problem = (what: string, remedy: string) => new InvalidDefinition({ subject, problem: what, remedy })
+  const problem = (what: string, remedy: string) =>
+    new InvalidDefinition({ subject: subjectOf(name), problem: what, remedy })
   if (name.trim() === "") throw problem("it has no name", "Give it one: it shows in events, spans and errors")
-  const tools = toolsOf(options, subject)
-  const sources = (options.tools ?? []).filter(ToolSource.isToolSource)
+  const tools = toolsOf(options, name)
+  const sources = options.tools === undefined ? nothing : options.tools.filter(ToolSource.isToolSource)
   const maxSteps = options.maxSteps ?? 16
   if (!isCount(maxSteps)) throw problem(`maxSteps is ${maxSteps}`, "Use a whole number from 1")
   const concurrency = options.toolConcurrency ?? 8
@@ -201,7 +203,7 @@ const makePlan = (name: string, options: AnyOptions): Loop.Plan => {
     output:
       options.output === undefined || options.output === Schema.String
         ? undefined
-        : makeSpec(subject, name, options.output),
+        : makeSpec(subjectOf(name), name, options.output),
     outputRepairs,
     retry: options.retry
   }
@@ -209,11 +211,10 @@ const makePlan = (name: string, options: AnyOptions): Loop.Plan => {
 
 const isCount = (n: number): boolean => n >= 1 && (Number.isInteger(n) || n === Number.POSITIVE_INFINITY)
 
+const subjectOf = (name: string): string => `agent "${name}"`
+
 const instructionsOf = (instructions: AnyOptions["instructions"]): Loop.Plan["instructions"] => {
-  if (typeof instructions !== "function") {
-    const fixed = Effect.succeed(instructions ?? "")
-    return () => fixed
-  }
+  if (typeof instructions !== "function") return instructions ?? ""
   return (input) =>
     Effect.suspend(() => {
       const made = instructions(input)
@@ -224,13 +225,17 @@ const instructionsOf = (instructions: AnyOptions["instructions"]): Loop.Plan["in
 const toolSets = new WeakMap<object, ToolSet.ToolSet>()
 
 /** The tools of a definition. Agents that share a toolkit share what is made of it. */
-const toolsOf = ({ toolkit, tools = [] }: AnyOptions, subject: string): ToolSet.ToolSet => {
-  let set = ToolSet.none
-  if (toolkit !== undefined) {
-    set = toolSets.get(toolkit) ?? ToolSet.add(subject, ToolSet.none, Object.values(toolkit.tools))
-    toolSets.set(toolkit, set)
-  }
-  return ToolSet.add(subject, set, tools.filter(AgentTool.isAgentTool))
+const toolsOf = ({ toolkit, tools = nothing }: AnyOptions, name: string): ToolSet.ToolSet => {
+  const set = toolkit === undefined ? ToolSet.none : toolsOfToolkit(toolkit, name)
+  return tools.length === 0 ? set : ToolSet.add(subjectOf(name), set, tools.filter(AgentTool.isAgentTool))
+}
+
+const toolsOfToolkit = (toolkit: NonNullable<AnyOptions["toolkit"]>, name: string): ToolSet.ToolSet => {
+  const known = toolSets.get(toolkit)
+  if (known !== undefined) return known
+  const set = ToolSet.add(subjectOf(name), ToolSet.none, Object.values(toolkit.tools))
+  toolSets.set(toolkit, set)
+  return set
 }
 
 const checkedChoice = (

@@ -53,7 +53,7 @@ export interface StepInfo {
 export interface Plan {
   readonly name: string
   readonly description: string | undefined
-  readonly instructions: (input: Prompt.RawInput) => Effect.Effect<string, unknown, unknown>
+  readonly instructions: string | ((input: Prompt.RawInput) => Effect.Effect<string, unknown, unknown>)
   readonly toolkit:
     | Toolkit.Toolkit<Record<string, Tool.Any>>
     | Toolkit.WithHandler<Record<string, Tool.Any>>
@@ -182,8 +182,8 @@ class Loop {
   #prepare(input: Prompt.RawInput): Effect.Effect<void, unknown, unknown> {
     const plan = this.#plan
     return Effect.gen({ self: this }, function* () {
-      const instructions = yield* plan.instructions(input)
-      const { output } = plan
+      const { instructions: given, output } = plan
+      const instructions = typeof given === "string" ? given : yield* given(input)
       const shape =
         output !== undefined &&
         ModelCall.needsInstruction(this.#callee, output, plan.tools.shown !== undefined || plan.sources.length > 0)
@@ -258,13 +258,12 @@ class Loop {
       Effect.mapError(
         ({ error, attempts }) => new RunError.ModelError({ ...this.#failure(), step, attempts, reason: error })
       ),
-      Effect.tap((turn) =>
-        Effect.sync(() => {
-          state.text = turn.text
-          state.finishReason = turn.finishReason
-          state.addUsage(turn.usage)
-        })
-      )
+      Effect.map((turn) => {
+        state.text = turn.text
+        state.finishReason = turn.finishReason
+        state.addUsage(turn.usage)
+        return turn
+      })
     )
   }
 

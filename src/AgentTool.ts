@@ -6,6 +6,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Tool from "effect/ai/Tool"
+import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import { toJson } from "./internal/json.ts"
 import { assertPlain, codec, jsonSchema } from "./internal/jsonForm.ts"
@@ -340,7 +341,7 @@ export const make = <const Name extends string, R>(
   name,
   kind,
   tool,
-  timeout: timeout === undefined ? undefined : Duration.fromInputUnsafe(timeout),
+  timeout: timeout === undefined ? undefined : durationOf(`tool "${name}"`, "timeout", timeout),
   execute,
   serve,
   runner
@@ -352,6 +353,17 @@ function serve(this: Any, params: unknown, context: ModuleTool.ServedContext): P
   const execute = (decoded: unknown, info: ModuleTool.CallInfo) =>
     this.execute(decoded, { ...info, progress }, () => {})
   return ModuleTool.serve(this.tool, params, context, execute, failureToJson)
+}
+
+/** @internal A duration of a definition. Throws `InvalidDefinition` for what is none. */
+export const durationOf = (subject: string, option: string, input: Duration.Input): Duration.Duration => {
+  const duration = Duration.fromInput(input)
+  if (Option.isSome(duration)) return duration.value
+  throw new InvalidDefinition({
+    subject,
+    problem: `its ${option} is no duration: ${JSON.stringify(input)}`,
+    remedy: 'Use milliseconds, or a text such as "30 seconds"'
+  })
 }
 
 /** The shape of a tool name that every provider accepts. */

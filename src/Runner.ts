@@ -187,8 +187,9 @@ export const mapInput: {
 export const withTimeout: {
   (duration: Duration.Input): <I, A, E, R>(self: Runner<I, A, E, R>) => Runner<I, A, E | RunTimedOut, R>
   <I, A, E, R>(self: Runner<I, A, E, R>, duration: Duration.Input): Runner<I, A, E | RunTimedOut, R>
-} = dual(2, <I, A, E, R>(self: Runner<I, A, E, R>, duration: Duration.Input) =>
-  modify(
+} = dual(2, <I, A, E, R>(self: Runner<I, A, E, R>, input: Duration.Input) => {
+  const duration = AgentTool.durationOf(`runner "${self.name}"`, "timeout", input)
+  return modify(
     self,
     (input: I, state, inner) =>
       keepLate(inner(input), (effect, late) =>
@@ -209,7 +210,7 @@ export const withTimeout: {
       ),
     self.definition.encode
   )
-)
+})
 
 const describeReason = (reason: Cause.Reason<unknown>): string => {
   const error = Cause.isFailReason(reason) ? reason.error : Cause.isDieReason(reason) ? reason.defect : reason

@@ -3,7 +3,7 @@
  * types and checks. The loop is in `loop.ts`; no layer is touched.
  */
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as AiError from "effect/ai/AiError"
 import type * as LanguageModel from "effect/ai/LanguageModel"
@@ -195,7 +195,10 @@ const makePlan = (name: string, options: AnyOptions): Loop.Plan => {
     toolChoice:
       sources.length > 0 ? (options.toolChoice ?? "auto") : checkedChoice(options.toolChoice ?? "auto", tools, problem),
     toolConcurrency: concurrency === "unbounded" ? Number.POSITIVE_INFINITY : concurrency,
-    toolTimeout: options.toolTimeout === undefined ? undefined : Duration.fromInputUnsafe(options.toolTimeout),
+    toolTimeout:
+      options.toolTimeout === undefined
+        ? undefined
+        : AgentTool.durationOf(subjectOf(name), "toolTimeout", options.toolTimeout),
     maxSteps,
     onMaxSteps: options.onMaxSteps ?? "fail",
     onLength: options.onLength ?? "fail",

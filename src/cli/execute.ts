@@ -4,6 +4,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as Stream from "effect/Stream"
 import { isTerminal, type RunEvent, toJsonLine } from "../RunEvent.ts"
 import * as Runner from "../Runner.ts"
@@ -39,7 +40,12 @@ export const execute = <I, E, LE>(
         return failure === undefined ? Effect.failCause(cause as Cause.Cause<never>) : Effect.fail(failure)
       })
     )
-  }).pipe(Effect.scoped, Effect.andThen(shown.end))
+  }).pipe(
+    Effect.scoped,
+    Effect.andThen(shown.end),
+    // A failure is told in one line, by whoever runs the command.
+    Effect.provide(Logger.layer([]))
+  )
 }
 
 /** The person at the terminal says whether a tool may run that needs approval. */

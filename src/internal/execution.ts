@@ -70,9 +70,10 @@ export const execute = <I, A, E, R>(
     const parent = fiber.getRef(CurrentState)
     const state = new RunState(fiber, name, parent, { ...options, observers: definition.observers })
     onState?.(state)
-    const body = definition
+    const own = definition
       .body(input, state)
       .pipe(Effect.provideContext(Context.make(CurrentState, state).pipe(Context.add(CurrentRun, state.info))))
+    const body = parent === undefined ? Effect.onError(own, (cause) => logFailure(state, cause)) : own
     if (state.silent) return flushed(fiber, body)
     const told = Effect.uninterruptibleMask((restore) =>
       Effect.andThen(
@@ -116,6 +117,20 @@ class OneDispatcher extends Scheduler.MixedScheduler {
   }
 }
 
+/** One line for a root run that fails, so that no consumer of it can hide that it did. */
+const logFailure = (state: RunState, cause: Cause.Cause<unknown>): Effect.Effect<void> => {
+  if (Cause.hasInterruptsOnly(cause)) return Effect.void
+  const error = Cause.squash(cause)
+  // Somebody is to decide; nothing went wrong.
+  if (Predicate.isTagged(error, "ApprovalRequired")) return Effect.void
+  const tag = Predicate.hasProperty(error, "_tag") ? `${String(error._tag)}: ` : ""
+  const { path, runId } = state.info
+  return Effect.annotateLogs(Effect.logError(`run of "${path[0]}" failed: ${tag}${messageOf(error)}`), { runId })
+}
+
+const messageOf = (error: unknown): string =>
+  Predicate.hasProperty(error, "message") ? String(error.message) : String(error)
+
 const emitTerminal = <A, E>(
   state: RunState,
   encode: (output: unknown) => Schema.Json,
@@ -126,7 +141,7 @@ const emitTerminal = <A, E>(
     if (Exit.isSuccess(exit)) return state.emit({ _tag: "RunCompleted", output: encode(exit.value), ...bill })
     if (Cause.hasInterruptsOnly(exit.cause)) return state.emit({ _tag: "RunInterrupted", ...bill })
     const error = Cause.squash(exit.cause)
-    const message = Predicate.hasProperty(error, "message") ? String(error.message) : String(error)
+    const message = messageOf(error)
     return state.emit({ _tag: "RunFailed", error: encodeError(error, message), message, ...bill })
   })
 

@@ -9,6 +9,7 @@ import type * as Schema from "effect/Schema"
 import * as Semaphore from "effect/Semaphore"
 import * as Terminal from "effect/Terminal"
 import * as Suspension from "../internal/suspension.ts"
+import { InvalidDefinition } from "../RunError.ts"
 import type { Approved, Decision, Denied, Later } from "../services/Approvals.ts"
 import { CurrentApprover, type Request } from "../services/Approvals.ts"
 
@@ -162,7 +163,8 @@ export const pending = (transcript: Prompt.Prompt): ReadonlyArray<Request> => Su
 /**
  * Adds decisions to the transcript of an `ApprovalRequired`, by the ids of its requests. Run the agent with the result:
  * tools that are approved run now, those that ran before do not run again. A request without a decision is put to the
- * approver of the run that resumes, if there is one.
+ * approver of the run that resumes, if there is one. Throws `InvalidDefinition` for an id that the transcript does not wait
+ * for.
  *
  * @example
  * import { Effect, Schema } from "effect"
@@ -178,5 +180,15 @@ export const pending = (transcript: Prompt.Prompt): ReadonlyArray<Request> => Su
  * const second = (json: typeof Prompt.Prompt.Encoded, id: string) =>
  *   agent.run(Approvals.answer(Schema.decodeSync(Prompt.Prompt)(json), { [id]: Approvals.approve }))
  */
-export const answer = (transcript: Prompt.Prompt, decisions: Readonly<Record<string, Decision>>): Prompt.Prompt =>
-  Suspension.answer(transcript, decisions)
+export const answer = (transcript: Prompt.Prompt, decisions: Readonly<Record<string, Decision>>): Prompt.Prompt => {
+  const ids = pending(transcript).map(({ id }) => id)
+  const unknown = Object.keys(decisions).find((id) => !ids.includes(id))
+  if (unknown !== undefined) {
+    throw new InvalidDefinition({
+      subject: "Approvals.answer",
+      problem: `the transcript waits for no request "${unknown}"`,
+      remedy: ids.length === 0 ? "It waits for none" : `It waits for: ${ids.join(", ")}`
+    })
+  }
+  return Suspension.answer(transcript, decisions)
+}

@@ -789,6 +789,8 @@ describe("definitions", () => {
     ["a limit that is no whole number", () => Agent.make("a", { maxSteps: 1.5 })],
     ["half a repair", () => Agent.make("a", { outputRepairs: 0.5 })],
     ["a concurrency below 1", () => Agent.make("a", { toolConcurrency: 0 })],
+    ["a time limit that is none", () => Agent.make("a", { toolTimeout: "soon" as never })],
+    ["a run's time limit that is none", () => Runner.withTimeout(Agent.make("a", {}), "soon" as never)],
     ["a name that is empty", () => Agent.make(" ", {})],
     ["a tool without a description", () => Runner.asTool(Agent.make("a", {}))]
   ]

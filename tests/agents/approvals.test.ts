@@ -283,6 +283,10 @@ describe("a run that nobody can decide", () => {
       Effect.gen(function* () {
         const error = yield* suspended(cashier, "pay")
         const { id } = error.requests[0]
+        assert.throws(
+          () => Approvals.answer(error.transcript, { other: Approvals.approve }),
+          /waits for no request "other"/
+        )
         const denied = Approvals.answer(error.transcript, { [id]: Approvals.deny("not today") })
         assert.strictEqual(yield* cashier.run(denied), "no")
         assert.include(asText(yield* lastPrompt), "denied: not today")

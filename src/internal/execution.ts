@@ -20,10 +20,12 @@ import * as Stream from "effect/Stream"
 import type { Decision, RunEvent } from "../RunEvent.ts"
 import { CurrentRun } from "../services/CurrentRun.ts"
 import { SyncBridge } from "../services/SyncBridge.ts"
+import { CaptureContent } from "../services/Telemetry.ts"
 import { encoder, toJson } from "./json.ts"
 import { orDieLate } from "./lateFailures.ts"
 import { CurrentState, type Options, RunState } from "./RunState.ts"
 import type { Structure } from "./structure.ts"
+import { errorType } from "./telemetry.ts"
 
 /** An output with its bill and its transcript. */
 export interface Result<out Output> {
@@ -123,9 +125,14 @@ const logFailure = (state: RunState, cause: Cause.Cause<unknown>): Effect.Effect
   const error = Cause.squash(cause)
   // Somebody is to decide; nothing went wrong.
   if (Predicate.isTagged(error, "ApprovalRequired")) return Effect.void
-  const tag = Predicate.hasProperty(error, "_tag") ? `${String(error._tag)}: ` : ""
+  const tag = Predicate.hasProperty(error, "_tag") ? String(error._tag) : "an unexpected error"
+  const reason = errorType(error)
   const { path, runId } = state.info
-  return Effect.annotateLogs(Effect.logError(`run of "${path[0]}" failed: ${tag}${messageOf(error)}`), { runId })
+  const what = `run of "${path[0]}" failed: ${reason === tag || reason === "_OTHER" ? tag : `${tag} (${reason})`}`
+  // Logs are exported as spans are: what was said goes along only when it is asked for.
+  return Effect.flatMap(CaptureContent, (capture) =>
+    Effect.annotateLogs(Effect.logError(capture ? `${what}: ${messageOf(error)}` : what), { runId })
+  )
 }
 
 const messageOf = (error: unknown): string =>

@@ -305,7 +305,7 @@ describe("the event loop", () => {
     const inPlace = AgentTool.fromFunction({ name: "block", description: "Blocks", execute: () => pause(400) })
     const warm = Effect.orDie(resultsOf([[blocking, { ms: 1 }]]))
     await Effect.runPromise(warm)
-    assert.isAtLeast(await ticksDuring(Effect.orDie(resultsOf([[blocking, { ms: 400 }]]))), 10)
+    assert.isAtLeast(await ticksDuring(Effect.orDie(resultsOf([[blocking, { ms: 1500 }]]))), 10)
     assert.isAtMost(await ticksDuring(Effect.orDie(resultsOf([[inPlace, {}]]))), 5)
   })
 

@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Logger, type LogLevel, Redacted, References, Stream } from "effect"
 import { AiError } from "effect/ai"
-import { Agent, AgentTool, OpenAi, Parallel, Runner, TestModel } from "troupe"
+import { Agent, AgentTool, OpenAi, Parallel, Runner, Telemetry, TestModel } from "troupe"
 
 interface Line {
   readonly level: LogLevel.LogLevel
@@ -37,7 +37,7 @@ describe("a run that fails", () => {
         assert.strictEqual(lines.length, 1)
         assert.strictEqual(lines[0]!.level, "Error")
         assert.match(String(lines[0]!.annotations["runId"]), /^run_/)
-        assert.match(lines[0]!.text, /^run of "agent" failed: ModelError: .*no such key/)
+        assert.strictEqual(lines[0]!.text, 'run of "agent" failed: ModelError (AuthenticationError)')
       }
     })
   )
@@ -48,6 +48,14 @@ describe("a run that fails", () => {
       const { lines } = yield* logged(panel.run("go").pipe(Effect.provide(TestModel.layer(() => down))))
       assert.strictEqual(lines.length, 1)
       assert.include(lines[0]!.text, 'run of "panel" failed')
+    })
+  )
+
+  it.effect("logs what was said only when that is asked for", () =>
+    Effect.gen(function* () {
+      const run = agent.run("go").pipe(Effect.provide(TestModel.layer([down])))
+      const { lines } = yield* logged(Effect.provideService(run, Telemetry.CaptureContent, true))
+      assert.match(lines[0]!.text, /^run of "agent" failed: ModelError \(AuthenticationError\): .*no such key/)
     })
   )
 

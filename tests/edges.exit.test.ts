@@ -37,6 +37,8 @@ const run = (
     child.stderr.on("data", hear)
     child.on("close", (code, signal) => {
       clearTimeout(watchdog)
+      // A run that fails says so on standard error.
+      text = text.replace(/^troupe: run of .*\n/gm, "")
       const ended = /^\{.*\}$/.test(text)
       resolve({ said: text, ms: Infinity, ...(ended ? (JSON.parse(text) as object) : {}), code: code ?? signal })
     })

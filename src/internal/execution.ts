@@ -4,11 +4,15 @@
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
+import * as Console from "effect/Console"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
+import * as Logger from "effect/Logger"
+import * as LogLevel from "effect/LogLevel"
+import * as References from "effect/References"
 import * as Latch from "effect/Latch"
 import type * as Prompt from "effect/ai/Prompt"
 import type * as Response from "effect/ai/Response"
@@ -125,14 +129,21 @@ const logFailure = (state: RunState, cause: Cause.Cause<unknown>): Effect.Effect
   const error = Cause.squash(cause)
   // Somebody is to decide; nothing went wrong.
   if (Predicate.isTagged(error, "ApprovalRequired")) return Effect.void
-  const tag = Predicate.hasProperty(error, "_tag") ? String(error._tag) : "an unexpected error"
   const reason = errorType(error)
+  const named = reason === "_OTHER" ? "an unexpected error" : reason
+  const tag = Predicate.hasProperty(error, "_tag") ? String(error._tag) : named
   const { path, runId } = state.info
   const what = `run of "${path[0]}" failed: ${reason === tag || reason === "_OTHER" ? tag : `${tag} (${reason})`}`
-  // Logs are exported as spans are: what was said goes along only when it is asked for.
-  return Effect.flatMap(CaptureContent, (capture) =>
-    Effect.annotateLogs(Effect.logError(capture ? `${what}: ${messageOf(error)}` : what), { runId })
-  )
+  return Effect.withFiber((fiber) => {
+    // Logs are exported as spans are: what was said goes along only when it is asked for.
+    const line = fiber.getRef(CaptureContent) ? `${what}: ${messageOf(error)}` : what
+    const loggers = [...fiber.getRef(Logger.CurrentLoggers)]
+    const isUnset =
+      loggers.length > 0 && loggers.every((one) => one === Logger.defaultLogger || one === Logger.tracerLogger)
+    if (LogLevel.isGreaterThan(fiber.getRef(References.MinimumLogLevel), "Error")) return Effect.void
+    // Effect's own logger writes to standard output, which is the program's.
+    return isUnset ? Console.error(`troupe: ${line} (${runId})`) : Effect.annotateLogs(Effect.logError(line), { runId })
+  })
 }
 
 const messageOf = (error: unknown): string =>

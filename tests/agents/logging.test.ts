@@ -1,4 +1,6 @@
 /** What is logged of a run: one line when it fails, and nothing else. */
+import { execFile } from "node:child_process"
+import { promisify } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Logger, type LogLevel, Redacted, References, Stream } from "effect"
 import { AiError } from "effect/ai"
@@ -72,6 +74,23 @@ describe("a run that fails", () => {
       assert.notInclude(JSON.stringify(lines), "sk-secret-1")
     })
   )
+})
+
+describe("a run that fails where nobody has set a logger", () => {
+  it("says so on standard error, and leaves standard output to the program", async () => {
+    const program = `
+      import { Effect, References } from "effect"
+      import { Runner } from "troupe"
+      const fails = Runner.make("fails", { run: () => Effect.fail(new Error("no such luck")) })
+      await Effect.runPromise(Effect.flip(fails.run("go")))
+      Effect.runSync(Effect.flip(fails.run("go")))
+      Effect.runSync(Effect.flip(fails.run("go")).pipe(Effect.provideService(References.MinimumLogLevel, "None")))
+      console.log("done")`
+    const args = ["--conditions=troupe-source", "--input-type=module", "-e", program]
+    const { stderr, stdout } = await promisify(execFile)(process.execPath, args)
+    assert.strictEqual(stdout, "done\n")
+    assert.match(stderr, /^(troupe: run of "fails" failed: Error \(run_\w+\)\n){2}$/)
+  })
 })
 
 describe("a run that does not fail", () => {

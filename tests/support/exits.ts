@@ -65,9 +65,10 @@ const main = async (edge: string, name: string): Promise<string> => {
     case "runPromise":
       return Effect.runPromise(program)
     case "runPromise, interrupted by a signal": {
-      const exit = await Effect.runPromiseExit(Effect.andThen(program, Effect.never), {
-        signal: AbortSignal.timeout(200)
-      })
+      // A timer of its own: that of `AbortSignal.timeout` keeps no process alive which has nothing else to do.
+      const controller = new AbortController()
+      setTimeout(() => controller.abort(), 200)
+      const exit = await Effect.runPromiseExit(Effect.andThen(program, Effect.never), { signal: controller.signal })
       return Exit.hasInterrupts(exit) ? "interrupted" : "not interrupted"
     }
     case "runSync":

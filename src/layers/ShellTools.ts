@@ -1,6 +1,6 @@
 /**
  * A tool that runs commands of an allow-list, without a shell. The toolkit holds the definition; the Layer starts the
- * processes, through the I/O thread at both edges.
+ * processes, as `process/run.ts` does.
  */
 import * as fs from "node:fs"
 import * as path from "node:path"
@@ -12,8 +12,7 @@ import * as Toolkit from "effect/ai/Toolkit"
 import type * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import { InvalidDefinition } from "../RunError.ts"
-import { isSync, SyncBridge } from "../services/SyncBridge.ts"
-import { run } from "./tools/command.ts"
+import * as Process from "./process/run.ts"
 
 const maxTold = 2000
 
@@ -87,9 +86,10 @@ export interface Options {
  * `PATH`, `LANG`, `HOME` (the working directory) and what `env` says.
  *
  * The process leads a group. Interruption and the timeout send SIGTERM to all of the group, SIGKILL after `grace`, and go on
- * when it has ended; what it leaves behind in the group when it ends is killed. A process that leaves the group is not
- * followed, and none of this is a sandbox: for code that is not trusted use a container. Under `Effect.runSync` it needs
- * `SyncEdge.layer`, and says so.
+ * when the group is gone; what a command leaves behind in it when it ends is killed, and so is all of it when this process is
+ * killed. A process that leaves the group is not followed, on Windows only the command's own process is ended, and none of
+ * this is a sandbox: for code that is not trusted use a container. Under `Effect.runSync` it needs `SyncEdge.layer`, and says
+ * so.
  *
  * @example
  * import { Effect } from "effect"
@@ -121,22 +121,20 @@ export const layer = (options: Options): Layer.Layer<Tool.HandlersFor<typeof too
               if (args.some((arg) => arg.includes("\0")) || args.join(" ").length > maxArgs) {
                 return yield* fail("Arguments", "its arguments are too long, or hold null bytes")
               }
-              if ((yield* isSync) && (yield* SyncBridge) === undefined) return yield* fail("Edge", edge)
-              const what = { file, args, cwd, env, input, keep, most: keep * 100, graceMs }
-              const { cut, exitCode, signal, stderr, stdout, timedOut } = yield* Effect.mapError(
-                run(what, timeout),
-                ({ message }) => fail("Start", `it could not be started: ${message}`)
+              const what = { command: file, args, cwd, env, input, keep, most: keep * 100, mark: undefined, graceMs }
+              const ended = yield* Effect.mapError(Process.run(what, timeout), ({ detail, ended, reason }) =>
+                fail(reasons[reason], detail, ended === undefined ? {} : wrote(ended))
               )
-              if (!timedOut) return { exitCode, signal, stdout, stderr, truncated: cut }
-              const detail = `it took longer than ${Duration.format(timeout)} and was killed`
-              return yield* fail("Timeout", detail, { stdout, stderr })
+              return { exitCode: ended.exitCode, signal: ended.signal, ...wrote(ended), truncated: ended.cut }
             })
         })
       }
     )
   )
 
-const edge = "Effect.runSync cannot wait for a process; provide SyncEdge.layer, or use Effect.runPromise"
+const reasons = { Edge: "Edge", Unstartable: "Start", Lost: "Start", Timeout: "Timeout" } as const
+const wrote = ({ stderr, stdout }: Process.Ended) => ({ stdout: textOf(stdout), stderr: textOf(stderr) })
+const textOf = (bytes: Uint8Array) => new TextDecoder().decode(bytes)
 const maxArgs = 64 * 1024
 
 interface Rule {

@@ -14,9 +14,11 @@ const root = path.resolve(import.meta.dirname, "../..")
 const program = `
   import * as Effect from "effect/Effect"
   import * as Redacted from "effect/Redacted"
+  import * as Stream from "effect/Stream"
   import * as HttpClient from "effect/http/HttpClient"
   import * as Agent from "troupe/Agent"
   import * as OpenAi from "troupe/OpenAi"
+  import * as ShellTools from "troupe/ShellTools"
   import * as SyncEdge from "troupe/SyncEdge"
 
   const get = (ms) =>
@@ -30,13 +32,20 @@ const program = `
   })
   const agent = Agent.make("agent", { retry: "none" })
   const failing = agent.run("go").pipe(Effect.provide(model), Effect.flip, Effect.map((error) => error._tag))
-  const sync = Effect.runSync(Effect.all([both, failing]).pipe(Effect.provide(SyncEdge.layer)))
-  const later = await Effect.runPromise(Effect.all([both, failing]))
+  const command = ShellTools.toolkit.pipe(
+    Effect.flatMap((kit) => kit.handle("run_command", { command: "echo", args: ["said"] })),
+    Effect.flatMap(Stream.runCollect),
+    Effect.map((results) => results[0].result.stdout ?? results[0].result),
+    Effect.provide(ShellTools.layer({ allow: ["echo"], cwd: "." }))
+  )
+  const all = Effect.all([both, failing, command])
+  const sync = Effect.runSync(all.pipe(Effect.provide(SyncEdge.layer)))
+  const later = await Effect.runPromise(all)
   console.log(JSON.stringify([sync, later]))
 `
 const expected = JSON.stringify([
-  [["ok5", "ok6"], "ModelError"],
-  [["ok5", "ok6"], "ModelError"]
+  [["ok5", "ok6"], "ModelError", "said\n"],
+  [["ok5", "ok6"], "ModelError", "said\n"]
 ])
 
 let base = ""
@@ -101,14 +110,23 @@ const esbuild = async (input: string, output: string, minify: boolean) => {
   const { build } = await import("esbuild")
   // What of the dependencies is CommonJS asks for Node's own modules by `require`.
   const banner = { js: `import { createRequire } from "node:module"; const require = createRequire(import.meta.url)` }
-  const options = { bundle: true, minify, format: "esm", platform: "node", banner, logLevel: "silent" } as const
+  const options = {
+    bundle: true,
+    minify,
+    // When minified, what it wraps functions with to keep their names has a name that nobody knows.
+    keepNames: minify,
+    format: "esm",
+    platform: "node",
+    banner,
+    logLevel: "silent"
+  } as const
   return build({ entryPoints: [input], outfile: output, ...options })
 }
 
 /** Each writes one file that needs nothing but Node. */
 const bundlers: Record<string, (input: string, output: string) => Promise<unknown>> = {
   esbuild: (input, output) => esbuild(input, output, false),
-  "esbuild, minified": (input, output) => esbuild(input, output, true),
+  "esbuild, minified, with names kept": (input, output) => esbuild(input, output, true),
   rolldown: async (input, output) => {
     const { rolldown } = await import("rolldown")
     const bundle = await rolldown({ input, platform: "node", logLevel: "silent" })

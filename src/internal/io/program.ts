@@ -19,6 +19,23 @@ export interface Program {
 }
 
 /**
+ * The text of a program that holds functions of ours by their own text, such as `return (${f.toString()})(require, post)`.
+ * They may name nothing outside of themselves but what `body` defines.
+ */
+export const sourceOf = (body: string): string => `const helper = (f) => f
+// A bundler may have wrapped functions to keep their names, by a helper of its own whose name nobody knows: what is
+// defined nowhere else is taken for that.
+const isHelper = (name) => typeof name === "string" && name !== "require" && name !== "post" && !(name in globalThis)
+const helpers = new Proxy({}, {
+  has: (_, name) => isHelper(name),
+  get: (_, name) => name === Symbol.unscopables ? undefined : helper
+})
+with (helpers) {
+${body}
+}
+`
+
+/**
  * Starts a program from its text: the body of a function of `require` and `post` that gives what hears messages.
  * `hear` is called for each message, in order.
  */

@@ -2,24 +2,22 @@
  * A server's process as a transport of the SDK, in a process group of its own that never outlives us. It touches child
  * processes only, and names nothing outside of its function: the I/O thread runs it from its text.
  */
-import type { spawn as Spawn } from "node:child_process"
+import type { ChildProcess, spawn as Spawn } from "node:child_process"
 import type { ReadBuffer, serializeMessage } from "@modelcontextprotocol/sdk/shared/stdio.js"
 import type { Transport } from "@modelcontextprotocol/sdk/shared/transport.js"
+import type { Leader, processGroup } from "../process/group.ts"
 import type { ProcessEnd } from "./protocol.ts"
 
 /** What it is made with. */
 export interface ProcessParts {
   readonly spawn: typeof Spawn
+  readonly processGroup: typeof processGroup
   readonly ReadBuffer: typeof ReadBuffer
   readonly serializeMessage: typeof serializeMessage
 }
 
-/** What is run. `env` is all of its environment. */
-export interface Command {
-  readonly command: string
-  readonly args: ReadonlyArray<string>
-  readonly env: Readonly<Record<string, string>>
-  readonly cwd: string | undefined
+/** What is run. */
+export interface Command extends Leader {
   /** How long it may take to end after its input has ended, and again after SIGTERM. Milliseconds. */
   readonly graceMs: number
 }
@@ -34,29 +32,19 @@ export interface ProcessTransport extends Transport {
 
 /**
  * The SDK's own stdio transport hides the exit code, does not end what the server has started itself, and leaves it all
- * running when this process is killed. Here a guard, a shell that waits for its input to end, kills the group then.
+ * running when this process is killed.
  */
 export const processTransport = (parts: ProcessParts, what: Command): ProcessTransport => {
-  const isPosix = process.platform !== "win32"
   const keptStderr = 8192
   const buffer = new parts.ReadBuffer()
-  let child: ReturnType<typeof Spawn> | undefined
-  let guard: ReturnType<typeof Spawn> | undefined
+  const group = parts.processGroup(parts.spawn)
+  let child: ChildProcess | undefined
   let ended: { readonly exitCode: number | undefined; readonly signal: string | undefined } | undefined
   let stderr = ""
   let closing = false
   let told = false
   const waiters: Array<() => void> = []
 
-  const kill = (signal: NodeJS.Signals) => {
-    if (child?.pid === undefined) return
-    try {
-      if (isPosix) process.kill(-child.pid, signal)
-      else child.kill(signal)
-    } catch {
-      // Nobody is left in the group.
-    }
-  }
   const within = (done: Promise<unknown>, ms: number) =>
     new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, ms)
@@ -71,17 +59,10 @@ export const processTransport = (parts: ProcessParts, what: Command): ProcessTra
       if (ended !== undefined || child?.pid === undefined) resolve()
       else waiters.push(resolve)
     })
-  let dismissed: Promise<void> | undefined
-  const dismissGuard = () =>
-    (dismissed ??= new Promise<void>((resolve) => {
-      if (guard?.pid === undefined || guard.exitCode !== null || guard.signalCode !== null) return resolve()
-      guard.once("exit", () => resolve())
-      guard.stdin?.end("done\n")
-    }))
   const finish = async () => {
     // What the server had started itself ends with it.
-    kill("SIGKILL")
-    await dismissGuard()
+    group.signal("SIGKILL")
+    await group.dismiss()
     child?.stdin?.destroy()
     child?.stdout?.destroy()
     child?.stderr?.destroy()
@@ -107,32 +88,15 @@ export const processTransport = (parts: ProcessParts, what: Command): ProcessTra
     start: () =>
       new Promise<void>((resolve, reject) => {
         const giveUp = async (error: unknown) => {
-          await dismissGuard()
+          await group.dismiss()
           reject(error)
         }
-        if (isPosix) {
-          // The first line is the group to kill; a second one says that there is nothing to kill any more.
-          guard = parts.spawn(
-            "/bin/sh",
-            ["-c", "trap '' HUP INT TERM; read -r group || exit 0; read -r _ || kill -s KILL -- \"-$group\""],
-            { detached: true, stdio: ["pipe", "ignore", "ignore"], env: {} }
-          )
-          guard.on("error", () => {})
-          guard.stdin?.on("error", () => {})
-        }
         try {
-          child = parts.spawn(what.command, [...what.args], {
-            detached: isPosix,
-            env: what.env,
-            cwd: what.cwd,
-            stdio: ["pipe", "pipe", "pipe"],
-            windowsHide: true
-          })
+          child = group.start(what)
         } catch (error) {
           void giveUp(error)
           return
         }
-        if (child.pid !== undefined) guard?.stdin?.write(`${child.pid}\n`)
         child.on("error", (error) => {
           if (child?.pid === undefined) void giveUp(error)
           else transport.onerror?.(error)
@@ -188,10 +152,10 @@ export const processTransport = (parts: ProcessParts, what: Command): ProcessTra
         child.stdin?.end()
         await within(exited(), what.graceMs)
         if (ended === undefined) {
-          kill("SIGTERM")
+          group.signal("SIGTERM")
           await within(exited(), what.graceMs)
         }
-        kill("SIGKILL")
+        group.signal("SIGKILL")
         await within(exited(), 5000)
       }
       await finish()

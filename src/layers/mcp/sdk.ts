@@ -4,6 +4,8 @@
  */
 import { spawn } from "node:child_process"
 import { createRequire } from "node:module"
+import { sourceOf } from "../../internal/io/program.ts"
+import { processGroup } from "../process/group.ts"
 import { host } from "./host.ts"
 import { problemOf } from "./problem.ts"
 import { processTransport } from "./process.ts"
@@ -22,6 +24,7 @@ export interface Sdk {
   readonly getDefaultEnvironment: typeof import("@modelcontextprotocol/sdk/client/stdio.js").getDefaultEnvironment
   readonly types: typeof import("@modelcontextprotocol/sdk/types.js")
   readonly spawn: typeof spawn
+  readonly processGroup: typeof processGroup
   readonly fetch: typeof fetch
   readonly processTransport: typeof processTransport
   readonly watchedFetch: typeof watchedFetch
@@ -53,6 +56,7 @@ export const load = (): Promise<Sdk> =>
     getDefaultEnvironment: stdio.getDefaultEnvironment,
     types,
     spawn,
+    processGroup,
     fetch: (input, init) => fetch(input, init),
     processTransport,
     watchedFetch,
@@ -76,22 +80,16 @@ export const program = (): string => {
   ]
   const files = names.map((name) => from.resolve(`@modelcontextprotocol/sdk/${name}`))
   const types = from.resolve("@modelcontextprotocol/sdk/types.js")
-  // A bundler may have wrapped functions to keep their names, by a helper of its own whose name nobody knows: what is
-  // defined nowhere else is taken for that.
-  return `const helper = (f) => f
-const known = new Set(["sdk", "require", "post"])
-with (new Proxy({}, { has: (_, name) => typeof name === "string" && !known.has(name) && !(name in globalThis), get: (_, name) => name === Symbol.unscopables ? undefined : helper })) {
-const sdk = Object.assign({}, ...${JSON.stringify(files)}.map((file) => require(file)), {
+  return sourceOf(`const sdk = Object.assign({}, ...${JSON.stringify(files)}.map((file) => require(file)), {
   types: require(${JSON.stringify(types)}),
   spawn: require("node:child_process").spawn,
   fetch: (input, init) => fetch(input, init),
+  processGroup: (${processGroup.toString()}),
   processTransport: (${processTransport.toString()}),
   watchedFetch: (${watchedFetch.toString()}),
   problemOf: (${problemOf.toString()})
 })
-return (${host.toString()})(sdk, post)
-}
-`
+return (${host.toString()})(sdk, post)`)
 }
 
 export { host }

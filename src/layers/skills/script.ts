@@ -1,20 +1,17 @@
 /**
- * Runs a script of a skill: which program runs it, in which environment, for how long. The process is `process.ts`'s, in
- * this thread or in the I/O thread of the sync edge.
+ * Runs a script of a skill: which program runs it, in which environment, for how long. It touches files; the process is
+ * that of `process/run.ts`.
  */
-import { spawn } from "node:child_process"
 import { randomUUID } from "node:crypto"
 import * as fs from "node:fs"
 import { tmpdir } from "node:os"
 import * as path from "node:path"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
-import * as Program from "../../internal/io/program.ts"
 import { type ScriptInput, type ScriptResult, SkillError } from "../../services/Skills.ts"
-import { isSync, SyncBridge } from "../../services/SyncBridge.ts"
+import * as Process from "../process/run.ts"
 import * as Files from "./files.ts"
-import { type Command, type FromProcess, host, program, type ToProcess } from "./process.ts"
 
 /** How scripts are run, made ready. */
 export interface Plan {
@@ -47,7 +44,7 @@ const maxScripts = 10_000
 const maxArgs = 100
 const maxInputChars = 1024 * 1024
 
-type Ended = Extract<FromProcess, { readonly type: "ended" }>
+const reasons = { Edge: "Unstartable", Unstartable: "Unstartable", Lost: "System", Timeout: "Timeout" } as const
 
 /** Runs a script. Its timeout and interruption kill its process group, and end when that is gone. */
 export const run = (
@@ -74,13 +71,12 @@ export const run = (
       Redacted.isRedacted(value) ? [Redacted.value(value)] : []
     )
     const longest = secrets.reduce((most, secret) => Math.max(most, Buffer.byteLength(secret)), 0)
-    let last: Ended | undefined
-    const show = (ended: Ended): ScriptResult => {
+    const show = (ended: Process.Ended): ScriptResult => {
       const [stdout, stderr] = [ended.stdout, ended.stderr].map((bytes) => textOf(bytes, secrets, plan.maxOutputBytes))
       const truncated = ended.cut || stdout!.cut || stderr!.cut
       return { exitCode: ended.exitCode, signal: ended.signal, stdout: stdout!.text, stderr: stderr!.text, truncated }
     }
-    const ended = yield* attend(
+    const ended = yield* Process.run(
       {
         command: command!,
         args: rest,
@@ -93,18 +89,11 @@ export const run = (
         most: mostOutput,
         graceMs
       },
-      (ended) => {
-        last = ended
-      }
+      plan.timeout
     ).pipe(
-      Effect.mapError(({ detail, reason }) => fail(reason, detail)),
-      Effect.timeoutOrElse({
-        duration: plan.timeout,
-        orElse: () => {
-          const said = last === undefined ? "" : tail(show(last))
-          return fail("Timeout", `it took longer than ${Duration.format(plan.timeout)} and was killed${said}`)
-        }
-      })
+      Effect.mapError(({ detail, ended, reason }) =>
+        fail(reasons[reason], `${detail}${ended === undefined ? "" : tail(show(ended))}`)
+      )
     )
     const result = show(ended)
     if (!ended.over) return result
@@ -204,79 +193,6 @@ const environment = (location: string, own: Plan["env"]): Readonly<Record<string
     ...Object.fromEntries(given)
   }
 }
-
-interface Failed {
-  readonly reason: "Unstartable" | "System"
-  readonly detail: string
-}
-
-/** Starts a process and waits for its end. Interruption kills it; `onEnd` hears of its end in any case. */
-const attend = (command: Command, onEnd: (ended: Ended) => void): Effect.Effect<Ended, Failed> =>
-  Effect.gen(function* () {
-    const sync = yield* isSync
-    const bridge = yield* SyncBridge
-    if (sync && bridge === undefined) {
-      const detail = "Effect.runSync needs the sync edge to run it; provide SyncEdge.layer, or use Effect.runPromise"
-      return yield* Effect.fail<Failed>({ reason: "Unstartable", detail })
-    }
-    let outcome: Effect.Effect<Ended, Failed> | undefined
-    let wake = () => {}
-    const settle = (made: Effect.Effect<Ended, Failed>) => {
-      outcome ??= made
-      wake()
-    }
-    const hear = (message: FromProcess) => {
-      if (message.type === "unstartable") {
-        const program = path.basename(command.command)
-        const detail = `it cannot be started (${message.code}); is "${program}" there, and may it be run?`
-        return settle(Effect.fail({ reason: "Unstartable", detail }))
-      }
-      onEnd(message)
-      settle(Effect.succeed(message))
-    }
-    /** Waits for the end, and leaves it be. */
-    const end = Effect.callback<Ended, Failed>((resume) => {
-      wake = () => {
-        if (outcome !== undefined) resume(outcome)
-      }
-      wake()
-    })
-    return yield* Effect.acquireUseRelease(
-      sync ? inIoThread(hear, settle) : Effect.sync(() => inThisThread(hear)),
-      ({ send, wait }) => {
-        send({ type: "run", command })
-        return wait(end)
-      },
-      ({ release, send, wait }) =>
-        Effect.suspend(() => {
-          if (outcome !== undefined) return release
-          send({ type: "kill" })
-          return Effect.andThen(Effect.exit(wait(end)), release)
-        })
-    )
-  })
-
-interface Line {
-  readonly send: (message: ToProcess) => void
-  readonly wait: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
-  readonly release: Effect.Effect<void>
-}
-
-const inThisThread = (hear: (message: FromProcess) => void): Line => ({
-  send: host({ spawn, fs }, hear),
-  wait: (effect) => effect,
-  release: Effect.void
-})
-
-const inIoThread = (
-  hear: (message: FromProcess) => void,
-  settle: (outcome: Effect.Effect<Ended, Failed>) => void
-): Effect.Effect<Line> =>
-  Program.start(program(), (heard) => {
-    if (heard._tag === "Message") hear(heard.message as FromProcess)
-    // The thread's guard has killed the script.
-    else settle(Effect.fail({ reason: "System", detail: `nobody could wait for its end: ${heard.message}` }))
-  })
 
 /** Output as a text, without secrets and not too long. */
 const textOf = (

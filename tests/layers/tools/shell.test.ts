@@ -1,17 +1,25 @@
 /** The tool that runs commands: what it lets through, and what becomes of processes. */
+import { type ChildProcess, spawn } from "node:child_process"
+import { once } from "node:events"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import { Effect, Exit, Stream } from "effect"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
 import { Agent, RunError, ShellTools, TestModel } from "troupe"
+import { nodeArguments } from "../../support/mcpProcess.ts"
+import { descendants } from "../../support/processes.ts"
 import { call, caller, edges } from "../../support/toolCalls.ts"
 
 let cwd: string
+let ours: ChildProcess | undefined
 beforeEach(() => {
   cwd = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), "troupe-shell-")))
 })
-afterEach(() => fs.rmSync(cwd, { recursive: true, force: true }))
+afterEach(() => {
+  ours?.kill("SIGKILL")
+  fs.rmSync(cwd, { recursive: true, force: true })
+})
 const at = (file: string) => path.join(cwd, file)
 const node = process.execPath
 const alive = (file: string) => {
@@ -120,9 +128,7 @@ for (const edge of Object.keys(edges)) {
       const { fails } = tools({ timeout: "3 seconds", grace: "50 millis" })
       const told = await fails("run_command", { command: node, args: ["-e", family] })
       assert.include(told, { _tag: "ShellToolError", reason: "Timeout", stdout: "begun" })
-      assert.isFalse(alive("parent"))
-      // It was killed with the group; the system takes a moment.
-      while (alive("child")) await new Promise((resolve) => setTimeout(resolve, 5))
+      assert.deepStrictEqual([alive("parent"), alive("child")], [false, false])
     })
 
     it("interruption ends the whole group", async () => {
@@ -130,8 +136,7 @@ for (const edge of Object.keys(edges)) {
       const program = Effect.raceFirst(command, written("parent", "child"))
       const exit = await edges[edge]!(Effect.provide(program, layer({ grace: "50 millis" })))
       assert.isTrue(Exit.isSuccess(exit))
-      assert.isFalse(alive("parent"))
-      while (alive("child")) await new Promise((resolve) => setTimeout(resolve, 5))
+      assert.deepStrictEqual([alive("parent"), alive("child")], [false, false])
     })
 
     it("who heeds SIGTERM may end in its own way", async () => {
@@ -150,7 +155,50 @@ for (const edge of Object.keys(edges)) {
         require("fs").writeFileSync("child", String(child.pid))
         process.exit(0)`
       assert.include(await tools().ok("run_command", { command: node, args: ["-e", script] }), { exitCode: 0 })
-      while (alive("child")) await new Promise((resolve) => setTimeout(resolve, 5))
+      assert.isFalse(alive("child"))
+    })
+
+    /** A process of ours that runs a script of Node by the tool. */
+    const another = (script: string, timeout: string) => {
+      const args = [cwd, edge === "runSync" ? "sync" : "async", script, timeout]
+      ours = spawn(node, nodeArguments("tests/support/shellToolMain.ts", ...args), { stdio: "inherit" })
+      return ours
+    }
+
+    it("the death of our own process ends the whole group", { timeout: 30_000 }, async () => {
+      const ours = another(family, "1 minute")
+      await Effect.runPromise(written("parent", "child"))
+      assert.deepStrictEqual([alive("parent"), alive("child")], [true, true])
+      ours.kill("SIGKILL")
+      while (alive("parent") || alive("child")) await new Promise((resolve) => setTimeout(resolve, 5))
+    })
+
+    it(
+      "our own process is not kept from ending by a command that has heeded SIGTERM",
+      { timeout: 30_000 },
+      async () => {
+        const ours = another("setInterval(() => {}, 1000)", "500 millis")
+        assert.deepStrictEqual(await once(ours, "exit"), [0, null])
+      }
+    )
+
+    it("nobody who watched over a command is left", async () => {
+      const before = descendants()
+      await tools().ok("run_command", { command: "echo" })
+      const slow = { command: node, args: ["-e", "setInterval(() => {}, 1000)"] }
+      assert.include(await tools({ timeout: "500 millis" }).fails("run_command", slow), { reason: "Timeout" })
+      const left = descendants().filter((pid) => !before.includes(pid))
+      assert.deepStrictEqual(left, [])
+    })
+
+    it("a command that has become none is told so, without its arguments", async () => {
+      fs.writeFileSync(at("gone"), "#!/no/such/program\n", { mode: 0o755 })
+      const given = { command: at("gone"), args: ["secret"] }
+      const told = await tools({ allow: [at("gone")] }).fails("run_command", given)
+      assert.include(told, {
+        reason: "Start",
+        detail: 'it cannot be started (ENOENT); is "gone" there, and may it be run?'
+      })
     })
 
     it("several run at once", async () => {

@@ -68,14 +68,14 @@ describe("OpenAi", () => {
     ["sync", "chat"]
   ] as const) {
     it.live(
-      `${edge} ${api}: reads 96 MiB with a heap of 64`,
+      `${edge} ${api}: reads 192 MiB with a heap of 128`,
       () =>
         Effect.gen(function* () {
-          const { url } = yield* source(1536)
+          const { url } = yield* source(3072)
           const { stdout } = yield* Effect.promise(() =>
-            node(process.execPath, ["--max-old-space-size=64", "--conditions=troupe-source", main, url, api, edge])
+            node(process.execPath, ["--max-old-space-size=128", "--conditions=troupe-source", main, url, api, edge])
           )
-          assert.strictEqual(stdout, String(96 * 1024 * 1024))
+          assert.strictEqual(stdout, String(192 * 1024 * 1024))
         }),
       60_000
     )

@@ -18,6 +18,7 @@ import { encoder, toJson } from "./internal/json.ts"
 import { type Definition, execute, type Result, resultOf, streamOf } from "./internal/execution.ts"
 import { keepLate } from "./internal/lateFailures.ts"
 import { draw } from "./internal/mermaid.ts"
+import { messageOf } from "./internal/message.ts"
 import { CurrentState, type RunState } from "./internal/RunState.ts"
 import { aFunction, describe, type Structure } from "./internal/structure.ts"
 import { InvalidDefinition, RunTimedOut } from "./RunError.ts"
@@ -214,7 +215,7 @@ export const withTimeout: {
 
 const describeReason = (reason: Cause.Reason<unknown>): string => {
   const error = Cause.isFailReason(reason) ? reason.error : Cause.isDieReason(reason) ? reason.defect : reason
-  return Predicate.hasProperty(error, "message") ? String(error.message) : String(error)
+  return messageOf(error)
 }
 
 /** How {@link withRetry} retries. */
@@ -250,7 +251,7 @@ export const withRetry: {
               _tag: "RunRetried",
               attempt,
               discardFrom: state.startSeq + 1,
-              reason: Predicate.hasProperty(last, "message") ? String(last.message) : String(last)
+              reason: messageOf(last)
             }),
             run
           )

@@ -25,7 +25,7 @@ export const decide = (
   call: Call,
   tool: Tool.Any,
   decode: (params: unknown) => Effect.Effect<unknown, unknown>,
-  messages: ReadonlyArray<Prompt.Message>,
+  messages: () => ReadonlyArray<Prompt.Message>,
   state: RunState,
   step: number,
   resumed: Resumed | undefined
@@ -74,12 +74,12 @@ const isNeeded = (
   tool: Tool.Any,
   call: Call,
   params: unknown,
-  messages: ReadonlyArray<Prompt.Message>
+  messages: () => ReadonlyArray<Prompt.Message>
 ): Effect.Effect<boolean> => {
   const { needsApproval } = tool
   if (typeof needsApproval !== "function") return Effect.succeed(needsApproval === true)
   return Effect.suspend(() => {
-    const needed = needsApproval(params as never, { toolCallId: call.id, messages })
+    const needed = needsApproval(params as never, { toolCallId: call.id, messages: messages() })
     return Effect.isEffect(needed) ? (needed as Effect.Effect<boolean>) : Effect.succeed(needed)
   })
 }

@@ -34,7 +34,7 @@ export interface Tools {
   readonly concurrency: number
   readonly timeout: Duration.Duration | undefined
   /** The conversation up to the calls, for a tool that decides by it whether it needs approval. */
-  readonly messages: ReadonlyArray<Prompt.Message>
+  readonly messages: () => ReadonlyArray<Prompt.Message>
   /** What was decided of calls before the run was resumed, by the id of the call. */
   readonly resumed: ReadonlyMap<string, Resumed>
 }

@@ -203,7 +203,7 @@ class Loop {
         toolkit: toolkit === undefined ? undefined : Effect.isEffect(toolkit) ? yield* toolkit : toolkit,
         concurrency: plan.toolConcurrency,
         timeout: plan.toolTimeout,
-        messages: [],
+        messages: () => [...this.#messages],
         resumed: nothingResumed
       }
     })
@@ -315,7 +315,7 @@ class Loop {
     inOrder: (results: ReadonlyArray<Prompt.ToolResultPart>) => ReadonlyArray<Prompt.ToolResultPart>
   ): Effect.Effect<Next, RunError.ToolError | RunError.AsyncToolError | RunError.ApprovalRequired> {
     return Effect.flatMap(
-      executeAll(calls, { ...this.#tools!, messages: [...this.#messages] }, this.#state, step, (results) => {
+      executeAll(calls, this.#tools!, this.#state, step, (results) => {
         // What is known of a step that fails is not lost to whoever goes on from there.
         this.#messages.push(Prompt.toolMessage({ content: inOrder(results) }))
         return this.#transcript()

@@ -2,6 +2,7 @@
 import * as Cause from "effect/Cause"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
+import { messageOf } from "../internal/message.ts"
 
 /** 0 done, 1 the run failed, 2 bad input or usage, 130 interrupted (143 by SIGTERM). */
 export class CliFailure extends Schema.TaggedError<CliFailure>()("CliFailure", {
@@ -18,7 +19,7 @@ export const failed = (error: unknown): CliFailure => new CliFailure({ message: 
 const missing = /OPENAI_API_KEY/
 
 const oneLine = (error: unknown): string => {
-  const text = Predicate.hasProperty(error, "message") ? String(error.message) : String(error)
+  const text = messageOf(error)
   if (Predicate.isTagged(error, "ConfigError") && missing.test(text)) {
     return "OPENAI_API_KEY is not set. Set it, set OPENAI_BASE_URL to a server that needs no key, or use --model offline."
   }

@@ -27,6 +27,7 @@ import { SyncBridge } from "../services/SyncBridge.ts"
 import { CaptureContent } from "../services/Telemetry.ts"
 import { encoder, toJson } from "./json.ts"
 import { orDieLate } from "./lateFailures.ts"
+import { messageOf } from "./message.ts"
 import { CurrentState, type Options, RunState } from "./RunState.ts"
 import type { Structure } from "./structure.ts"
 import { errorType } from "./telemetry.ts"
@@ -145,9 +146,6 @@ const logFailure = (state: RunState, cause: Cause.Cause<unknown>): Effect.Effect
     return isUnset ? Console.error(`troupe: ${line} (${runId})`) : Effect.annotateLogs(Effect.logError(line), { runId })
   })
 }
-
-const messageOf = (error: unknown): string =>
-  Predicate.hasProperty(error, "message") ? String(error.message) : String(error)
 
 const emitTerminal = <A, E>(
   state: RunState,

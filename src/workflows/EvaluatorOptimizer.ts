@@ -1,11 +1,11 @@
 /** Evaluator and optimizer: drafts are judged and revised until one is accepted. It touches `Runner` only. */
 import * as Effect from "effect/Effect"
 import * as Prompt from "effect/ai/Prompt"
-import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { toJson } from "../internal/json.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
+import { bestOf, scoreOf } from "./verdicts.ts"
 
 /** No draft was accepted in `maxRounds` rounds, and `onExhausted` is `"fail"`. */
 export class NotAccepted extends Schema.TaggedError<NotAccepted>()("NotAccepted", {
@@ -113,13 +113,6 @@ export const make = <I, Draft, E1, R1, Verdict, E2, R2>(
       })
   })
 }
-
-const scoreOf = (verdict: unknown): number =>
-  Predicate.hasProperty(verdict, "score") && typeof verdict.score === "number" ? verdict.score : 0
-
-const bestOf = <D, V>(rounds: ReadonlyArray<Round<D, V>>, score: (verdict: V) => number): Round<D, V> =>
-  // Of equals the later one: it knew more.
-  rounds.reduce((best, round) => (score(round.verdict) >= score(best.verdict) ? round : best))
 
 const conversation = (input: Prompt.RawInput, rounds: ReadonlyArray<Round<unknown, unknown>>): Prompt.Prompt =>
   rounds.reduce<Prompt.Prompt>(

@@ -6,7 +6,6 @@
 import * as Effect from "effect/Effect"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Prompt from "effect/ai/Prompt"
-import * as Predicate from "effect/Predicate"
 import * as Agent from "../agents/Agent.ts"
 import type { Member } from "../internal/structure.ts"
 import { InvalidDefinition } from "../RunError.ts"
@@ -15,6 +14,7 @@ import type * as Parallel from "./Parallel.ts"
 import { type InvalidPlan, type Plan, type PlanLike, planOf, type Step, Unassigned } from "./plan.ts"
 import { type PlanNotAccepted, run, type Settings, type StepFailure, type StepsFailed } from "./planLoop.ts"
 import { plannerInstructions, workersText } from "./planText.ts"
+import { scoreOf } from "./verdicts.ts"
 
 export { InvalidPlan, Plan, type PlanLike, planOf, Step, type StepLike } from "./plan.ts"
 export { PlanNotAccepted, type StepFailure, StepsFailed } from "./planLoop.ts"
@@ -330,6 +330,3 @@ const makePlanner = (
 
 const memberOf = (role: string, member: Settings["planner"]): Member =>
   Runner.isRunner(member) ? { name: member.name, role, runner: member } : { name: role, role }
-
-const scoreOf = (verdict: unknown): number =>
-  Predicate.hasProperty(verdict, "score") && typeof verdict.score === "number" ? verdict.score : 0

@@ -14,6 +14,7 @@ import * as Runner from "../Runner.ts"
 import * as Group from "./group.ts"
 import * as Plan from "./plan.ts"
 import * as Text from "./planText.ts"
+import { bestOf } from "./verdicts.ts"
 
 /** One step that failed. */
 export interface StepFailure<out E> {
@@ -300,8 +301,7 @@ class Loop {
     if (first === undefined || (onExhausted === "fail" && last?._tag === "failed")) {
       return last?._tag === "failed" ? Effect.fail(last.error) : Effect.die(new Error(`"${name}" has had no round`))
     }
-    // Of equals the later one: it knew more.
-    const best = this.#rejected.reduce((best, one) => (score(one.verdict) >= score(best.verdict) ? one : best))
+    const best = bestOf(this.#rejected, score)
     if (onExhausted === "best") return this.#combine(best)
     return Effect.fail(
       new PlanNotAccepted({

@@ -3,7 +3,6 @@
  * where the labels are about feeling. Pure.
  */
 import { concept } from "./concepts.ts"
-import type { Schema } from "./schema.ts"
 import { sentiment } from "./sentiment.ts"
 import { countBy, identifierWords, keyStems, lines, stem, stopWords } from "./text.ts"
 
@@ -174,6 +173,3 @@ export const matching = (
     .filter((item) => item.score >= 1)
     .toSorted((a, b) => b.score - a.score)
     .map((item) => item.choice)
-
-/** True for a schema whose values are words rather than numbers or objects. */
-export const isLabels = (schema: Schema): boolean => Array.isArray(schema["enum"]) || "const" in schema

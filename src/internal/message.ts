@@ -1,0 +1,6 @@
+/** What an error of any kind says of itself. It touches nothing of ours. */
+import * as Predicate from "effect/Predicate"
+
+/** The message of what was failed with or thrown, which need not be an `Error`. */
+export const messageOf = (error: unknown): string =>
+  Predicate.hasProperty(error, "message") ? String(error.message) : String(error)

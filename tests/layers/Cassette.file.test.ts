@@ -1,23 +1,14 @@
 /** The file of a cassette: when it is written, and what is said when it cannot be used. */
 import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
-import * as os from "node:os"
 import * as path from "node:path"
 import { pathToFileURL } from "node:url"
-import { inspect } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, ConfigProvider, Effect, Exit, Layer, Redacted } from "effect"
 import type { LanguageModel } from "effect/ai"
-import { Agent, Cassette, OpenAi } from "troupe"
+import { Cassette, OpenAi } from "troupe"
+import { directory, failureOf, model, secret, talker } from "../support/cassettes.ts"
 import * as OpenAiServer from "../support/openAiServer.ts"
-
-const secret = "sk-very-secret-0123456789"
-const talker = Agent.make("talker", { retry: "none" })
-
-const directory = Effect.acquireRelease(
-  Effect.sync(() => fs.mkdtempSync(path.join(os.tmpdir(), "troupe-cassette-"))),
-  (directory) => Effect.sync(() => fs.rmSync(directory, { recursive: true, force: true }))
-)
 
 /** Environments by what they say of CI. */
 const ci = (value: string | undefined) =>
@@ -25,23 +16,6 @@ const ci = (value: string | undefined) =>
     ConfigProvider.ConfigProvider,
     ConfigProvider.fromUnknown(value === undefined ? {} : { CI: value })
   )
-
-const model = (
-  url: string | undefined,
-  cassette: Cassette.Options,
-  options: Partial<OpenAi.Options> = {}
-): Layer.Layer<LanguageModel.LanguageModel | Cassette.Cassette, unknown> =>
-  OpenAi.layer({
-    model: "m",
-    baseUrl: url,
-    api: "chat",
-    retry: "none",
-    ...(cassette.mode === "replay" ? {} : { apiKey: Redacted.make(secret) }),
-    ...options
-  }).pipe(Layer.provideMerge(Cassette.layer(cassette)))
-
-const failureOf = <E>(exit: Exit.Exit<unknown, E>): E =>
-  Exit.isSuccess(exit) ? assert.fail(`succeeded with ${inspect(exit.value)}`) : (Cause.squash(exit.cause) as E)
 
 describe("when a cassette is recorded", () => {
   const use = (mode: Cassette.Options["mode"], env: string | undefined, exists = false) =>

@@ -1,39 +1,15 @@
 /** What the file of a cassette never holds, and that a replay finds what it does not hold. */
 import * as fs from "node:fs"
-import * as os from "node:os"
 import * as path from "node:path"
 import { inspect } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Effect, Exit, Layer, Redacted, Stream } from "effect"
+import { Cause, Effect, Exit, Redacted, Stream } from "effect"
 import type { LanguageModel } from "effect/ai"
-import { Agent, Cassette, OpenAi } from "troupe"
+import type { Cassette, OpenAi } from "troupe"
+import { directory, failureOf, model, secret, talker } from "../support/cassettes.ts"
 import * as OpenAiServer from "../support/openAiServer.ts"
 
-const secret = "sk-very-secret-0123456789"
 const organization = "org-AbCdEf0123456789"
-const talker = Agent.make("talker", { retry: "none" })
-
-const directory = Effect.acquireRelease(
-  Effect.sync(() => fs.mkdtempSync(path.join(os.tmpdir(), "troupe-cassette-"))),
-  (directory) => Effect.sync(() => fs.rmSync(directory, { recursive: true, force: true }))
-)
-
-const model = (
-  url: string | undefined,
-  cassette: Cassette.Options,
-  options: Partial<OpenAi.Options> = {}
-): Layer.Layer<LanguageModel.LanguageModel | Cassette.Cassette, unknown> =>
-  OpenAi.layer({
-    model: "m",
-    baseUrl: url,
-    api: "chat",
-    retry: "none",
-    ...(cassette.mode === "replay" ? {} : { apiKey: Redacted.make(secret) }),
-    ...options
-  }).pipe(Layer.provideMerge(Cassette.layer(cassette)))
-
-const failureOf = <E>(exit: Exit.Exit<unknown, E>): E =>
-  Exit.isSuccess(exit) ? assert.fail(`succeeded with ${inspect(exit.value)}`) : (Cause.squash(exit.cause) as E)
 
 describe("what a cassette never holds", () => {
   const cases = {

@@ -3,6 +3,7 @@ import { assert, describe, layer } from "@effect/vitest"
 import { Cause, Context, Effect, Exit, Layer, Redacted, Stream } from "effect"
 import { type AiError, LanguageModel, type Response } from "effect/ai"
 import { ModelInfo, OpenAi, SyncEdge } from "troupe"
+import { type Part, request } from "../support/openAiRequest.ts"
 import * as ChildServer from "../support/childServer.ts"
 import type { Reply } from "../support/openAiServer.ts"
 
@@ -16,19 +17,6 @@ const edges = {
 }
 
 type Api = "chat" | "responses"
-type Part = Response.PartEncoded | Response.StreamPartEncoded
-
-const request: LanguageModel.ProviderOptions = {
-  prompt: { content: [{ role: "user", content: [{ type: "text", text: "go" }] }] } as never,
-  tools: [],
-  toolChoice: "none",
-  responseFormat: { type: "text" },
-  span: { attribute: () => {} } as never,
-  previousResponseId: undefined,
-  incrementalPrompt: undefined,
-  toolCallValidation: "deferred"
-}
-
 const data = (...events: ReadonlyArray<unknown>): string =>
   events.map((event) => `data: ${JSON.stringify(event)}\n\n`).join("")
 const delta = (delta: unknown, finish_reason: string | null = null) => ({

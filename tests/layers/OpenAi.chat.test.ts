@@ -1,49 +1,22 @@
 /** What becomes of the answers of Chat Completions, part by part. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Redacted, Stream } from "effect"
-import { type AiError, LanguageModel, Prompt, type Response } from "effect/ai"
-import { ModelInfo, OpenAi } from "troupe"
+import { type AiError, LanguageModel } from "effect/ai"
+import { OpenAi } from "troupe"
+import { type Part, provider, request } from "../support/openAiRequest.ts"
 import * as Server from "../support/openAiServer.ts"
 import { chunk } from "../support/openAiServer.ts"
 
-type Part = Response.PartEncoded | Response.StreamPartEncoded
-
-const request: LanguageModel.ProviderOptions = {
-  prompt: Prompt.make("go"),
-  tools: [],
-  toolChoice: "none",
-  responseFormat: { type: "text" },
-  span: { attribute: () => {} } as never,
-  previousResponseId: undefined,
-  incrementalPrompt: undefined,
-  toolCallValidation: "deferred"
-}
-
-const provider = (reply: Server.Reply) =>
-  Effect.gen(function* () {
-    const server = yield* Server.make([reply])
-    const model = OpenAi.layer({
-      model: "m",
-      baseUrl: server.url,
-      api: "chat",
-      apiKey: Redacted.make("k"),
-      retry: "none"
-    })
-    return yield* Effect.provide(
-      Effect.map(LanguageModel.LanguageModel, (self) => ModelInfo.direct(self)!),
-      model
-    )
-  })
 const streamed = (...events: ReadonlyArray<unknown>) =>
   Effect.scoped(
-    Effect.flatMap(provider({ events }), (self): Effect.Effect<ReadonlyArray<Part>, AiError.AiError> =>
+    Effect.flatMap(provider("chat", { events }), (self): Effect.Effect<ReadonlyArray<Part>, AiError.AiError> =>
       Stream.runCollect(self.streamText(request))
     )
   )
 const whole = (message: object, more: object = {}) =>
   Effect.scoped(
     Effect.flatMap(
-      provider({ body: { id: "c", choices: [{ index: 0, finish_reason: "stop", message, ...more }] } }),
+      provider("chat", { body: { id: "c", choices: [{ index: 0, finish_reason: "stop", message, ...more }] } }),
       (self): Effect.Effect<ReadonlyArray<Part>, AiError.AiError> => self.generateText(request)
     )
   )

@@ -1,9 +1,10 @@
 /** Random answers: a stream says what the whole answer says, however it is cut, on both edges. */
 import { assert, describe, layer } from "@effect/vitest"
 import { Context, Effect, Layer, Redacted, Schema, Stream } from "effect"
-import { LanguageModel, type Response } from "effect/ai"
+import { LanguageModel } from "effect/ai"
 import { ModelInfo, OpenAi, SyncEdge } from "troupe"
 import { assertStream } from "../contract/checks.ts"
+import { type Part, request } from "../support/openAiRequest.ts"
 import * as ChildServer from "../support/childServer.ts"
 import type { Reply } from "../support/openAiServer.ts"
 
@@ -42,19 +43,6 @@ const RandomReply = Schema.Struct({
   ),
   split: Sometimes(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 400 })))
 })
-
-const request: LanguageModel.ProviderOptions = {
-  prompt: { content: [{ role: "user", content: [{ type: "text", text: "go" }] }] } as never,
-  tools: [],
-  toolChoice: "none",
-  responseFormat: { type: "text" },
-  span: { attribute: () => {} } as never,
-  previousResponseId: undefined,
-  incrementalPrompt: undefined,
-  toolCallValidation: "deferred"
-}
-
-type Part = Response.PartEncoded | Response.StreamPartEncoded
 
 /** What parts say, without the ids that we make up ourselves. */
 const said = (parts: ReadonlyArray<Part>, given: ReadonlySet<string>) => {

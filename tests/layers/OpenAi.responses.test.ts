@@ -1,51 +1,20 @@
 /** What becomes of the answers of the Responses API, item by item. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Redacted, Stream } from "effect"
-import { type AiError, LanguageModel, Prompt, type Response } from "effect/ai"
-import { ModelInfo, OpenAi } from "troupe"
+import { Effect, Stream } from "effect"
+import type { AiError } from "effect/ai"
 import { assertStream, textOf } from "../contract/checks.ts"
-import * as Server from "../support/openAiServer.ts"
+import { type Part, provider, request } from "../support/openAiRequest.ts"
 
-type Part = Response.PartEncoded | Response.StreamPartEncoded
-
-const request: LanguageModel.ProviderOptions = {
-  prompt: Prompt.make("go"),
-  tools: [],
-  toolChoice: "none",
-  responseFormat: { type: "text" },
-  span: { attribute: () => {} } as never,
-  previousResponseId: undefined,
-  incrementalPrompt: undefined,
-  toolCallValidation: "deferred"
-}
-
-const provider = (reply: Server.Reply) =>
-  Effect.gen(function* () {
-    const server = yield* Server.make([reply])
-    const model = OpenAi.layer({
-      model: "m",
-      baseUrl: server.url,
-      api: "responses",
-      apiKey: Redacted.make("k"),
-      retry: "none"
-    })
-    return yield* Effect.orDie(
-      Effect.provide(
-        Effect.map(LanguageModel.LanguageModel, (self) => ModelInfo.direct(self)!),
-        model
-      )
-    )
-  })
 const streamed = (...events: ReadonlyArray<unknown>) =>
   Effect.scoped(
-    Effect.flatMap(provider({ events }), (self): Effect.Effect<ReadonlyArray<Part>, AiError.AiError> =>
+    Effect.flatMap(provider("responses", { events }), (self): Effect.Effect<ReadonlyArray<Part>, AiError.AiError> =>
       Stream.runCollect(self.streamText(request))
     )
   )
 const whole = (output: ReadonlyArray<unknown>, more: object = {}) =>
   Effect.scoped(
     Effect.flatMap(
-      provider({ body: { id: "r", model: "served", status: "completed", output, ...more } }),
+      provider("responses", { body: { id: "r", model: "served", status: "completed", output, ...more } }),
       (self): Effect.Effect<ReadonlyArray<Part>, AiError.AiError> => self.generateText(request)
     )
   )

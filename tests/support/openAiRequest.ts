@@ -1,0 +1,31 @@
+/** What a provider is asked where its answer is looked at part by part, without effect/ai around it. */
+import { Effect, Redacted } from "effect"
+import { LanguageModel, Prompt, type Response } from "effect/ai"
+import { ModelInfo, OpenAi } from "troupe"
+import * as Server from "./openAiServer.ts"
+
+export type Part = Response.PartEncoded | Response.StreamPartEncoded
+
+export const request: LanguageModel.ProviderOptions = {
+  prompt: Prompt.make("go"),
+  tools: [],
+  toolChoice: "none",
+  responseFormat: { type: "text" },
+  span: { attribute: () => {} } as never,
+  previousResponseId: undefined,
+  incrementalPrompt: undefined,
+  toolCallValidation: "deferred"
+}
+
+/** The provider itself, on a server that gives one answer. */
+export const provider = (api: "chat" | "responses", reply: Server.Reply) =>
+  Effect.gen(function* () {
+    const server = yield* Server.make([reply])
+    const model = OpenAi.layer({ model: "m", baseUrl: server.url, api, apiKey: Redacted.make("k"), retry: "none" })
+    return yield* Effect.orDie(
+      Effect.provide(
+        Effect.map(LanguageModel.LanguageModel, (self) => ModelInfo.direct(self)!),
+        model
+      )
+    )
+  })

@@ -1,7 +1,10 @@
 /** What a lost connection says of itself, whoever has wrapped it. Pure. */
 import * as Predicate from "effect/Predicate"
 
-/** The message and system code of a connection error: the cause says more than the error that wraps it. */
+/**
+ * The message and system code of a connection error: the cause says more than the error that wraps it. The address in it
+ * may hold a password, with an `@` of its own, and is told without.
+ */
 export const describe = (error: unknown): { readonly message: string; readonly code: string | undefined } => {
   const messages: Array<string> = []
   let code: string | undefined
@@ -18,5 +21,6 @@ export const describe = (error: unknown): { readonly message: string; readonly c
           ? (errors as Array<unknown>)[0]
           : undefined
   }
-  return { message: messages.join(": ") || String(error), code }
+  const message = messages.join(": ") || String(error)
+  return { message: message.replace(/\/\/[^/\s]*@/g, "//"), code }
 }

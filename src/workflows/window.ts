@@ -126,7 +126,7 @@ class Window<I, A, E, R, E2> {
       if (this.#stopped) return told
       if (status !== "completed" && !this.#settings.settles) {
         this.#stopped = true
-        // Beside the telling, which may have to wait for whoever reads the run's stream, but after its beginning.
+        // Beside the telling, which may have to wait for whoever observes the run, but after its beginning.
         const stopping = Effect.sync(() => this.#interrupt(index))
         return Effect.andThen(Effect.forkDetach(stopping), told)
       }

@@ -42,8 +42,4 @@ export const send: SyncBridge["fetch"] = (request) =>
     }
   })
 
-const failureOf = (error: unknown): BridgeFailure => {
-  const { code, message } = describe(error)
-  // The address may hold a password.
-  return { _tag: "BridgeFailure", message: message.replace(/\/\/[^/\s@]*@/g, "//"), code }
-}
+const failureOf = (error: unknown): BridgeFailure => ({ _tag: "BridgeFailure", ...describe(error) })

@@ -24,8 +24,8 @@ export const problemOf = ({ UnauthorizedError, types }: ProblemParts, error: unk
     if (typeof code !== "string") code = field(inner, "code") ?? code
     if (said !== "" && !message.includes(said)) message += `: ${said}`
   }
-  // The address may hold a password.
-  message = message.replace(/\/\/[^/\s@]*@/g, "//")
+  // The address may hold a password, with an "@" of its own.
+  message = message.replace(/\/\/[^/\s]*@/g, "//")
   const shown = code === undefined || code === null ? undefined : String(code)
   const problem = (kind: Problem["kind"], executed: Problem["executed"]): Problem => ({
     message,

@@ -10,15 +10,31 @@ import { Cassette, OpenAi } from "troupe"
 import { directory, failureOf, model, secret, talker } from "../support/cassettes.ts"
 import * as OpenAiServer from "../support/openAiServer.ts"
 
-/** Environments by what they say of CI. */
-const ci = (value: string | undefined) =>
-  Effect.provideService(
-    ConfigProvider.ConfigProvider,
-    ConfigProvider.fromUnknown(value === undefined ? {} : { CI: value })
-  )
+const environment = (value: string | undefined) =>
+  Effect.sync(() => {
+    const before = process.env["CI"]
+    if (value === undefined) delete process.env["CI"]
+    else process.env["CI"] = value
+    return before
+  })
+
+/** What a Config says of CI, and what the process does: these tests run in CI themselves. */
+const ci =
+  (config: string | undefined, env?: string) =>
+  <A, E, R>(self: Effect.Effect<A, E, R>) =>
+    Effect.acquireUseRelease(
+      environment(env),
+      () =>
+        Effect.provideService(
+          self,
+          ConfigProvider.ConfigProvider,
+          ConfigProvider.fromUnknown(config === undefined ? {} : { CI: config })
+        ),
+      environment
+    )
 
 describe("when a cassette is recorded", () => {
-  const use = (mode: Cassette.Options["mode"], env: string | undefined, exists = false) =>
+  const use = (mode: Cassette.Options["mode"], config: string | undefined, exists = false, env?: string) =>
     Effect.gen(function* () {
       const server = yield* OpenAiServer.make([OpenAiServer.text("first"), OpenAiServer.text("second")])
       const file = path.join(yield* directory, "a/b/c.json")
@@ -28,7 +44,7 @@ describe("when a cassette is recorded", () => {
           return [cassette.mode, yield* talker.run("Hi")]
         }).pipe(Effect.provide(model(server.url, { path: file, mode })))
       if (exists) yield* run("record")
-      const exit = yield* Effect.exit(run(mode).pipe(ci(env)))
+      const exit = yield* Effect.exit(run(mode).pipe(ci(config, env)))
       return { exit, wrote: fs.existsSync(file), requests: server.requests.length }
     })
   const yes = [
@@ -79,16 +95,7 @@ describe("when a cassette is recorded", () => {
 
   it.live("a Config that knows nothing of CI does not hide it", () =>
     Effect.gen(function* () {
-      const before = process.env["CI"]
-      process.env["CI"] = "true"
-      const { exit } = yield* use("auto", undefined).pipe(
-        Effect.ensuring(
-          Effect.sync(() => {
-            if (before === undefined) delete process.env["CI"]
-            else process.env["CI"] = before
-          })
-        )
-      )
+      const { exit } = yield* use("auto", undefined, false, "true")
       assert.strictEqual((failureOf(exit) as Cassette.CassetteNotFound)._tag, "CassetteNotFound")
     })
   )

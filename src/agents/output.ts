@@ -80,7 +80,10 @@ const findJson = (text: string): Result.Result<ReadonlyArray<unknown>, string> =
   if (body === "") return Result.fail("the answer is empty")
   const whole = parse(body)
   if (Result.isSuccess(whole)) return Result.succeed([whole.success])
-  const fenced = [...body.matchAll(/```[a-zA-Z0-9]*\s*\n?([\s\S]*?)```/g)].map((fence) => fence[1]!.trim())
+  const fenced = body
+    .split("```")
+    .filter((_, index, all) => index % 2 === 1 && index < all.length - 1)
+    .map((fence) => fence.replace(/^[a-zA-Z0-9]*/, "").trim())
   const found = [...fenced, ...embedded(body)].flatMap((candidate) => {
     const parsed = parse(candidate)
     return Result.isSuccess(parsed) ? [parsed.success] : []
@@ -88,20 +91,24 @@ const findJson = (text: string): Result.Result<ReadonlyArray<unknown>, string> =
   return found.length > 0 ? Result.succeed(found) : Result.fail(whole.failure)
 }
 
+/** Each bracket that does not close has the rest of the text read, and a model that repeats itself can give thousands. */
+const maxUnclosed = 100
+
 /** What stands in brackets, outermost ones only, in the order of the text. */
 const embedded = (text: string): ReadonlyArray<string> => {
   const found: Array<string> = []
-  for (let at = next(text, 0); at >= 0;) {
+  const opening = /[{[]/g
+  for (let unclosed = 0; unclosed < maxUnclosed;) {
+    const at = opening.exec(text)?.index
+    if (at === undefined) break
     const end = closing(text, at)
-    if (end > at) found.push(text.slice(at, end))
-    at = next(text, Math.max(end, at + 1))
+    if (end < 0) unclosed++
+    else {
+      found.push(text.slice(at, end))
+      opening.lastIndex = end
+    }
   }
   return found
-}
-
-const next = (text: string, from: number): number => {
-  const at = text.slice(from).search(/[{[]/)
-  return at < 0 ? -1 : from + at
 }
 
 const parse = (text: string): Result.Result<unknown, string> =>

@@ -255,10 +255,11 @@ const checkedChoice = (
 }
 
 /**
- * Services that belong to whoever runs the agent, not to the place where its Layer was built: the bookkeeping of the
- * run, tracer and span, clock, scheduler, loggers, scope.
+ * What belongs to whoever runs the agent, not to the place where its Layer was built: the bookkeeping of the run, tracer
+ * and span, clock, scheduler, loggers, scope. Of Troupe's own keys those that Layers make for tools to use stay.
  */
-const ambient = /^(troupe\/|effect\/(References|Logger|Tracer|Scheduler|Scope|Layer|Clock|Random|Console)(\/|$))/
+const ambient =
+  /^(troupe\/(?!(Cassette|Mcp|McpServerLayer\/Served|Skills|TestModel)$)|effect\/(References|Logger|Tracer|Scheduler|Scope|Layer|Clock|Random|Console)(\/|$))/
 
 const withoutAmbient = <R>(context: Context.Context<R>): Context.Context<R> =>
   Context.makeUnsafe(new Map([...context.mapUnsafe].filter(([key]) => !ambient.test(key))))

@@ -4,6 +4,7 @@ import { Context, Deferred, Duration, Effect, Exit, Fiber, Layer, Option, Ref, S
 import type { Response } from "effect/ai"
 import { AiError, LanguageModel, Prompt, Tool, Toolkit } from "effect/ai"
 import { TestClock } from "effect/testing"
+import * as Troupe from "troupe"
 import { Agent, AgentTool, CurrentRun, RunError, Runner, TestModel } from "troupe"
 import { collect, effective, textOf } from "../support/grammar.ts"
 
@@ -499,6 +500,37 @@ describe("tools and the run they are in", () => {
   )
 })
 
+describe("an agent as a service", () => {
+  it.effect("keeps the services its layer was built with, Troupe's own too", () =>
+    Effect.gen(function* () {
+      const services = Object.values(Troupe)
+        .flatMap((module): ReadonlyArray<unknown> => Object.values(module))
+        .filter((one): one is typeof TestModel.TestModel => Context.isKey(one) && !Context.isReference(one))
+        .filter((one) => one.key !== TestModel.TestModel.key)
+      assert.isAbove(services.length, 3)
+      const found = AgentTool.fromFunction({
+        name: "found",
+        description: "x",
+        execute: () =>
+          Effect.forEach([...services, TestModel.TestModel], (one) => Effect.as(one, one.key), {
+            concurrency: "unbounded"
+          })
+      })
+      class Own extends Agent.Service<Own>()("app/Own", { tools: [found] }) {}
+      const dummies = Layer.mergeAll(Layer.empty, ...services.map((one) => Layer.succeed(one, {} as never)))
+      const { transcript } = yield* Own.result("go").pipe(
+        Effect.provide(
+          Own.layer.pipe(Layer.provide([dummies, TestModel.layer([TestModel.toolCall("found", {}), "done"])]))
+        )
+      )
+      assert.deepStrictEqual(
+        resultsOf(transcript)[0]!.result,
+        [...services, TestModel.TestModel].map(({ key }) => key)
+      )
+    })
+  )
+})
+
 describe("output", () => {
   const Verdict = Schema.Struct({ score: Schema.Int, reason: Schema.String })
   const cases: ReadonlyArray<readonly [string, Schema.Top, string, unknown]> = [
@@ -560,6 +592,24 @@ describe("output", () => {
     }).pipe(
       Effect.provide(TestModel.layer([TestModel.json({ score: "three" }), TestModel.json({ score: 3, reason: "x" })]))
     )
+  )
+
+  it.effect.each([
+    ["brackets", "[".repeat(100_000)],
+    ["objects", '{"a":'.repeat(30_000)],
+    ["quoted objects", '{"'.repeat(50_000)],
+    ["escaped objects", `"${String.raw`{\"a\":`.repeat(20_000)}`],
+    ["spaces in a fence", `x \`\`\`json${" ".repeat(100_000)}x`],
+    ["letters in a fence", `\`\`\`${"x".repeat(100_000)}`]
+  ] as const)("is not slow to refuse a model that repeats itself: %s", ([, text]) =>
+    Effect.gen(function* () {
+      const small = Agent.make("small", { output: Schema.Struct({ a: Schema.Finite }), outputRepairs: 0 })
+      const started = performance.now()
+      const exit = yield* Effect.exit(small.run("go")).pipe(Effect.provide(TestModel.layer([text])))
+      assert.isBelow(performance.now() - started, 1000)
+      const error = Exit.findError(exit)
+      assert.strictEqual(error._tag === "Success" && error.success._tag, "InvalidOutput")
+    })
   )
 
   it.effect.each([0, 1, 2])(

@@ -44,7 +44,9 @@ export const decide = (
       const request = requestOf(call, tool, state, step, resumed?.approvalId)
       const rule = approver?.rule(request, declared) ?? (declared ? "ask" : "allow")
       if (typeof rule !== "string") return rule
-      if (rule === "allow") return "allowed"
+      const known = resumed?.decision
+      // What somebody has decided holds, also where nobody would be asked now.
+      if (rule === "allow" && known === undefined) return "allowed"
       yield* state.emit({
         _tag: "ApprovalRequested",
         step,
@@ -52,7 +54,6 @@ export const decide = (
         tool: call.name,
         params: request.params
       })
-      const known = resumed?.decision
       const decision = known ?? (approver === undefined ? later : yield* approver.decide(request))
       if (decision._tag === "Later") return { _tag: "Waiting", waiting: { requests: [request] } }
       const denied = decision._tag === "Denied"

@@ -48,27 +48,54 @@ export const note = (
 }
 
 /** Every request that a transcript waits for, those of suspended nested agents included. */
-export const pending = (transcript: Prompt.Prompt): ReadonlyArray<Request> => {
-  const answered = new Set<string>()
-  for (const part of parts(transcript, "tool-approval-response")) answered.add(part.approvalId)
-  for (const part of parts(transcript, "tool-result")) answered.add(part.id)
-  return parts(transcript, "tool-approval-request").flatMap((part) => {
-    if (answered.has(part.approvalId) || answered.has(part.toolCallId)) return []
-    const suspended = suspendedIn(part)
-    return suspended === undefined ? (notes(part)?.requests ?? []) : pending(suspended)
-  })
-}
+export const pending = (transcript: Prompt.Prompt): ReadonlyArray<Request> =>
+  open(transcript).flatMap(({ part, suspended }) =>
+    suspended === undefined ? (notes(part)?.requests ?? []) : pending(suspended)
+  )
 
 /** Adds decisions to a transcript, by the ids of requests. What is not decided stays to be asked. */
 export const answer = (transcript: Prompt.Prompt, decisions: Readonly<Record<string, Decision>>): Prompt.Prompt => {
-  const responses = parts(transcript, "tool-approval-request").flatMap((part) => {
-    const suspended = suspendedIn(part)
-    const decision = decisions[part.approvalId]
-    if (suspended !== undefined) return [response(part.approvalId, { _tag: "Approved" }, answer(suspended, decisions))]
-    return decision === undefined || decision._tag === "Later" ? [] : [response(part.approvalId, decision, undefined)]
+  const responses = open(transcript).flatMap(({ part: { approvalId }, suspended }) => {
+    if (suspended !== undefined) {
+      const answered = answer(suspended, decisions)
+      return answered === suspended ? [] : [response(approvalId, { _tag: "Approved" }, answered)]
+    }
+    const decision = decisions[approvalId]
+    return decision === undefined || decision._tag === "Later" ? [] : [response(approvalId, decision, undefined)]
   })
   if (responses.length === 0) return transcript
   return Prompt.concat(transcript, Prompt.fromMessages([Prompt.toolMessage({ content: responses })]))
+}
+
+/** A call that waits; `suspended` with what was decided of it by now. */
+interface Open {
+  readonly part: PartOf<"tool-approval-request">
+  readonly suspended: Prompt.Prompt | undefined
+}
+
+/** The calls that wait at the end of a transcript. Ids of calls may come again in later steps. */
+const open = (transcript: Prompt.Prompt): ReadonlyArray<Open> => {
+  const found = new Map<string, Open>()
+  let answered = false
+  for (const message of transcript.content) {
+    // Whoever talks on has given the calls up.
+    if (message.role === "assistant" ? answered : message.role !== "tool") found.clear()
+    if (message.role !== "tool") answered = false
+    if (typeof message.content === "string") continue
+    for (const part of message.content as ReadonlyArray<Prompt.Part>) {
+      if (part.type === "tool-approval-request") found.set(part.approvalId, { part, suspended: suspendedIn(part) })
+      if (part.type === "tool-result") {
+        answered = true
+        for (const [id, { part: request }] of found) if (request.toolCallId === part.id) found.delete(id)
+      }
+      if (part.type !== "tool-approval-response") continue
+      const asked = found.get(part.approvalId)
+      const suspended = suspendedIn(part) ?? asked?.suspended
+      if (asked === undefined || suspended === undefined) found.delete(part.approvalId)
+      else found.set(part.approvalId, { ...asked, suspended })
+    }
+  }
+  return [...found.values()]
 }
 
 const response = (approvalId: string, decision: Decision, suspended: Prompt.Prompt | undefined) =>

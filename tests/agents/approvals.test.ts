@@ -297,6 +297,99 @@ describe("a run that nobody can decide", () => {
     )
   )
 
+  it.effect("goes on as was decided, also where nobody would have been asked", () =>
+    run(
+      Effect.gen(function* () {
+        const lenient = Approvals.layerPolicy({ declared: "allow" })
+        const error = yield* suspended(cashier, "pay")
+        const { id } = error.requests[0]
+        const denied = Approvals.answer(error.transcript, { [id]: Approvals.deny("not today") })
+        assert.strictEqual(yield* cashier.run(denied).pipe(Effect.provide(lenient)), "no")
+        assert.deepStrictEqual(paid, [])
+        const edited = Approvals.answer(error.transcript, { [id]: Approvals.approveWith({ amount: 1 }) })
+        assert.strictEqual(yield* cashier.run(edited).pipe(Effect.provide(lenient)), "yes")
+        assert.deepStrictEqual(paid, [1])
+      }).pipe(Effect.provide(TestModel.layer([payment(5), "no", "yes"])))
+    )
+  )
+
+  it.effect("is answered too when its model gives calls of several steps the same id", () =>
+    run(
+      Effect.gen(function* () {
+        const error = yield* suspended(cashier, "pay")
+        const transcript = sent(error.transcript)
+        assert.deepStrictEqual(Approvals.pending(transcript), error.requests)
+        const answered = Approvals.answer(transcript, { [error.requests[0].id]: Approvals.approve })
+        assert.strictEqual(yield* cashier.run(answered), "done")
+        assert.deepStrictEqual(paid, [5])
+      }).pipe(
+        Effect.provide(
+          TestModel.layer([
+            { toolCalls: [{ id: "call_0", name: "look", params: {} }] },
+            { toolCalls: [{ id: "call_0", name: "pay", params: { amount: 5 } }] },
+            "done"
+          ])
+        )
+      )
+    )
+  )
+
+  it.effect("can be answered bit by bit, two levels down too", () =>
+    run(
+      Effect.gen(function* () {
+        const boss = Agent.make("boss", { description: "Bosses", tools: [Runner.asTool(cashier), look] })
+        const chief = Agent.make("chief", { tools: [Runner.asTool(boss), look, pay] })
+        looks = 0
+        const error = yield* suspended(chief, "pay")
+        const amount = ({ params }: Approvals.Request) => (params as { readonly amount: number }).amount
+        assert.deepStrictEqual(error.requests.map(amount), [5, 6, 7])
+        let transcript = sent(error.transcript)
+        for (const [left, decision] of [
+          [[5, 6], Approvals.approve],
+          [[6], Approvals.deny("enough")],
+          [[], Approvals.approve]
+        ] as const) {
+          const { id } = left.length === 2 ? error.requests[2]! : Approvals.pending(transcript)[0]!
+          transcript = sent(Approvals.answer(transcript, { [id]: decision }))
+          assert.deepStrictEqual(Approvals.pending(transcript).map(amount), [...left])
+        }
+        assert.throws(
+          () => Approvals.answer(transcript, { [error.requests[0].id]: Approvals.approve }),
+          /It waits for none/
+        )
+        assert.strictEqual(yield* chief.run(transcript), "chief is done")
+        assert.deepStrictEqual([paid.toSorted(), looks], [[6, 7], 3])
+      }).pipe(
+        Effect.provide(
+          TestModel.layer([
+            {
+              toolCalls: [
+                { name: "boss", params: { input: "pay" } },
+                { name: "look", params: {} },
+                { name: "pay", params: { amount: 7 } }
+              ]
+            },
+            {
+              toolCalls: [
+                { name: "cashier", params: { input: "pay" } },
+                { name: "look", params: {} }
+              ]
+            },
+            {
+              toolCalls: [
+                { name: "look", params: {} },
+                ...[5, 6].map((amount) => ({ name: "pay", params: { amount } }))
+              ]
+            },
+            "cashier is done",
+            "boss is done",
+            "chief is done"
+          ])
+        )
+      )
+    )
+  )
+
   it.effect("resumed without a decision asks again, here or by suspending anew", () =>
     run(
       Effect.gen(function* () {
@@ -369,6 +462,8 @@ describe("a run that nobody can decide", () => {
       Effect.gen(function* () {
         const error = yield* suspended(cashier, "pay")
         const more = Prompt.concat(error.transcript, "Never mind.")
+        assert.deepStrictEqual(Approvals.pending(more), [])
+        assert.throws(() => Approvals.answer(more, { [error.requests[0].id]: Approvals.approve }), /It waits for none/)
         assert.strictEqual(yield* cashier.run(more), "fine")
         assert.deepStrictEqual(paid, [])
         const text = asText(yield* lastPrompt)

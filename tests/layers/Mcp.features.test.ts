@@ -158,11 +158,12 @@ describe("a server's question", () => {
   it.live("may take longer than the server may be silent", () =>
     Effect.gen(function* () {
       const mcp = yield* Mcp.connect({
-        servers: { everything: { ...everything, timeout: "300 millis" } },
+        // The list of its tools has to come within this, too.
+        servers: { everything: { ...everything, timeout: "1500 millis" } },
         sampling: () =>
           Effect.delay(
             Effect.succeed({ role: "assistant", model: "me", content: { type: "text", text: "at last" } }),
-            "1 second"
+            "3 seconds"
           )
       })
       const answer = call(yield* mcp.tools(), "trigger-sampling-request", { prompt: "?", maxTokens: 50 })

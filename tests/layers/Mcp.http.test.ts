@@ -50,10 +50,11 @@ for (const [transport, wanted] of [
             expect(told).toContainEqual({ progress: 1, total: 2 })
             expect(yield* call(tools, "get-tiny-image")).toMatchObject([{}, { type: "image" }, {}])
             expect(failure(yield* Effect.exit(call(tools, "get-sum", { a: "x" })))).toMatchObject({ reason: "invalid" })
+            const before = told.length
             const fiber = yield* Effect.forkChild(
-              call(tools, "trigger-long-running-operation", { duration: 60, steps: 600 })
+              call(tools, "trigger-long-running-operation", { duration: 60, steps: 600 }, (one) => told.push(one))
             )
-            yield* Effect.sleep("200 millis")
+            yield* eventually(() => told.length > before)
             yield* Fiber.interrupt(fiber)
             expect(yield* call(tools, "echo", { message: "again" })).toBe("Echo: again")
           })
@@ -70,10 +71,11 @@ for (const [transport, wanted] of [
         const servers = { everything: { url: server.url, transport: wanted, patience: "1 second" as const } }
         const mcp = yield* Mcp.connect({ servers })
         const tools = yield* mcp.tools()
+        let told = 0
         const lost = yield* Effect.forkChild(
-          Effect.exit(call(tools, "trigger-long-running-operation", { duration: 60, steps: 600 }))
+          Effect.exit(call(tools, "trigger-long-running-operation", { duration: 60, steps: 600 }, () => told++))
         )
-        yield* Effect.sleep("300 millis")
+        yield* eventually(() => told > 0)
         yield* Effect.promise(() => server.stop())
         expect(failure(yield* Fiber.join(lost))).toMatchObject({ reason: "lost", executed: "unknown" })
         yield* resource(

@@ -16,12 +16,13 @@ const connect = (servers: Mcp.Options["servers"]) => Mcp.connect({ servers })
 describe("nothing stays behind", () => {
   const using = (
     log: string,
-    use: (tools: ReadonlyArray<AgentTool.AgentTool<string, never>>) => Effect.Effect<unknown, unknown>
+    use: (tools: ReadonlyArray<AgentTool.AgentTool<string, never>>) => Effect.Effect<unknown, unknown>,
+    more: { readonly timeout?: "1500 millis" } = {}
   ) =>
     leavesNothing(
       Effect.scoped(
         Effect.gen(function* () {
-          const server: Mcp.ServerOptions = { ...toolsServer({ LOG: log }), timeout: "300 millis" }
+          const server: Mcp.ServerOptions = { ...toolsServer({ LOG: log }), ...more }
           const tools = yield* (yield* connect({ tools: server, everything })).tools()
           return yield* use(tools)
         })
@@ -38,10 +39,14 @@ describe("nothing stays behind", () => {
   it.live("after a timeout, which the server is told of", () =>
     Effect.gen(function* () {
       const { file, lines } = newLog()
-      const exit = yield* using(file, (tools) =>
-        Effect.tapError(call(tools, "hang"), () =>
-          Effect.promise(() => until(() => lines().includes("cancelled: timeout")))
-        )
+      const exit = yield* using(
+        file,
+        (tools) =>
+          Effect.tapError(call(tools, "hang"), () =>
+            Effect.promise(() => until(() => lines().includes("cancelled: timeout")))
+          ),
+        // Also the list of its tools has to come within this.
+        { timeout: "1500 millis" }
       )
       expect(failure(exit)).toMatchObject({
         reason: "timeout",

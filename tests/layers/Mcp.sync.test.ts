@@ -15,7 +15,7 @@ const runSync = <A, E>(program: Effect.Effect<A, E>): A => Effect.runSync(Effect
 const logged = (lines: () => ReadonlyArray<string>, line: string) =>
   Effect.gen(function* () {
     while (!lines().includes(line)) yield* Effect.sleep("20 millis")
-  })
+  }).pipe(Effect.timeout("20 seconds"))
 
 describe("under runSync", () => {
   it("an agent calls tools at once, with progress, images and questions, as it does under runPromise", async () => {
@@ -49,24 +49,24 @@ describe("under runSync", () => {
   })
 
   it("waits overlap, and others work meanwhile", () => {
-    const took = runSync(
+    const logs = { one: newLog(), two: newLog() }
+    const hangs = () => Object.values(logs).map(({ lines }) => lines().filter((line) => line === "hang").length)
+    const left = runSync(
       Effect.gen(function* () {
-        const mcp = yield* Mcp.connect({ servers: { one: everything, two: everything } })
+        const server = ({ file }: { readonly file: string }) => toolsServer({ LOG: file })
+        const mcp = yield* Mcp.connect({ servers: { one: server(logs.one), two: server(logs.two) } })
         const tools = yield* mcp.tools()
-        const begun = performance.now()
-        yield* Effect.all(
-          [
-            call(tools, "one_trigger-long-running-operation", { duration: 1, steps: 1 }),
-            call(tools, "one_trigger-long-running-operation", { duration: 1, steps: 1 }),
-            call(tools, "two_trigger-long-running-operation", { duration: 1, steps: 1 }),
-            Effect.sleep("1 second")
-          ],
-          { concurrency: "unbounded" }
+        // None of these ends by itself: the servers have all three at once, or never.
+        const three = yield* Effect.forEach(["one_hang", "one_hang", "two_hang"], (name) =>
+          Effect.forkChild(call(tools, name))
         )
-        return performance.now() - begun
-      }).pipe(Effect.scoped)
+        while (hangs().join() !== "2,1") yield* Effect.sleep("20 millis")
+        expect(yield* call(tools, "one_pid")).not.toBe(yield* call(tools, "two_pid"))
+        yield* Fiber.interruptAll(three)
+        return hangs()
+      }).pipe(Effect.scoped, Effect.timeout("25 seconds"))
     )
-    expect(took).toBeLessThan(3000)
+    expect(left).toEqual([2, 1])
   })
 
   for (const transport of ["streamableHttp", "sse"] as const) {
@@ -112,22 +112,28 @@ describe("under runSync", () => {
 
   it("a timeout and an interruption are told to the server, and nothing stays behind", () => {
     const { file, lines } = newLog()
-    let pid = 0
+    const patient = newLog()
+    let pids: ReadonlyArray<number> = []
     runSync(
       Effect.gen(function* () {
-        const server: Mcp.ServerOptions = { ...toolsServer({ LOG: file }), timeout: "300 millis" }
-        const mcp = yield* Mcp.connect({ servers: { tools: server } })
+        const mcp = yield* Mcp.connect({
+          servers: {
+            // Whatever else it is asked has to be answered within this, too.
+            strict: { ...toolsServer({ LOG: file }), timeout: "1500 millis" },
+            patient: toolsServer({ LOG: patient.file })
+          }
+        })
         const tools = yield* mcp.tools()
-        pid = Number(yield* call(tools, "pid"))
-        expect(failure(yield* Effect.exit(call(tools, "hang")))).toMatchObject({ reason: "timeout" })
+        pids = [Number(yield* call(tools, "strict_pid")), Number(yield* call(tools, "patient_pid"))]
+        expect(failure(yield* Effect.exit(call(tools, "strict_hang")))).toMatchObject({ reason: "timeout" })
         yield* logged(lines, "cancelled: timeout")
-        const fiber = yield* Effect.forkChild(call(tools, "hang"), { startImmediately: true })
-        yield* Effect.sleep("50 millis")
+        const fiber = yield* Effect.forkChild(call(tools, "patient_hang"), { startImmediately: true })
+        yield* logged(patient.lines, "hang")
         yield* Fiber.interrupt(fiber)
-        yield* logged(lines, "cancelled: interrupted")
+        yield* logged(patient.lines, "cancelled: interrupted")
       }).pipe(Effect.scoped)
     )
-    expect(isAlive(pid)).toBe(false)
+    expect(pids.map(isAlive)).toEqual([false, false])
     expect(children()).toEqual([])
   })
 
@@ -168,14 +174,15 @@ describe("under runSync", () => {
   })
 
   it("the end of the I/O thread fails what is under way, and ends the processes", async () => {
+    const { file, lines } = newLog()
     let pid = 0
     const exit = runSync(
       Effect.gen(function* () {
-        const mcp = yield* Mcp.connect({ servers: { tools: toolsServer() } })
+        const mcp = yield* Mcp.connect({ servers: { tools: toolsServer({ LOG: file }) } })
         const tools = yield* mcp.tools()
         pid = Number(yield* call(tools, "pid"))
         const fiber = yield* Effect.forkChild(Effect.exit(call(tools, "hang")), { startImmediately: true })
-        yield* Effect.sleep("50 millis")
+        yield* logged(lines, "hang")
         IoWorker.get().tell("crash")
         const exit = yield* Fiber.join(fiber)
         expect(Number(yield* call(tools, "pid"))).not.toBe(pid)

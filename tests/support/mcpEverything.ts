@@ -1,5 +1,6 @@
 /** The MCP project's own test server as a real process, and what a process has open: children, sockets, listeners. */
 import { execFileSync, spawn } from "node:child_process"
+import { randomInt } from "node:crypto"
 import { createRequire } from "node:module"
 import * as net from "node:net"
 import * as path from "node:path"
@@ -30,23 +31,31 @@ export const children = () => processes().filter(({ ppid, args }) => ppid === pr
 /** True for a process that runs. */
 export const isAlive = (pid: number) => processes().some((one) => one.pid === pid && !one.stat.startsWith("Z"))
 
-/** Waits until `done` holds, looking often, for at most ten seconds. */
+/** Waits until `done` holds, looking often, for at most twenty seconds. */
 export const until = async (done: () => boolean | Promise<boolean>): Promise<void> => {
-  for (let looks = 0; looks < 400; looks++) {
+  for (let looks = 0; looks < 800; looks++) {
     if (await done()) return
     await new Promise((resolve) => setTimeout(resolve, 25))
   }
   throw new Error(`it never came to be: ${done.toString()}`)
 }
 
-/** A port of this machine that nobody listens at. */
+/**
+ * A port of this machine that nobody listens at. It is none of those that the system gives to who asks for any (from
+ * 32768 on), so that nobody else gets it before it is used.
+ */
 export const freePort = async (): Promise<number> => {
-  const server = net.createServer().listen(0, "127.0.0.1")
-  await once(server, "listening")
-  const { port } = server.address() as net.AddressInfo
-  server.close()
-  await once(server, "close")
-  return port
+  for (;;) {
+    const port = 12_000 + randomInt(20_000)
+    const server = net.createServer().listen(port)
+    const free = await new Promise<boolean>((resolve) => {
+      server.once("listening", () => resolve(true)).once("error", () => resolve(false))
+    })
+    if (!free) continue
+    server.close()
+    await once(server, "close")
+    return port
+  }
 }
 
 /** The same server behind a port, in a process of its own. */

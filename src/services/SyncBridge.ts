@@ -19,6 +19,8 @@ export interface BridgeRequest {
    * looked at. Redirects are not followed and the body comes as it was encoded.
    */
   readonly address?: string | undefined
+  /** What a redirect becomes: another request (default), the answer, or a failure. */
+  readonly redirect?: "follow" | "manual" | "error" | undefined
 }
 
 /** The head of a response, and its body as it comes. */

@@ -247,6 +247,23 @@ describe("Cassette.layerHttpClient", () => {
     })
   )
 
+  it.live("replays a form with files for the same form, and for no other one", () =>
+    Effect.gen(function* () {
+      const file = path.join(yield* directory, "a.json")
+      const send = (content: string) =>
+        Effect.suspend(() => {
+          const form = new FormData()
+          form.append("purpose", "test")
+          form.append("file", new File([content], "a.txt"))
+          return HttpClient.execute(HttpClientRequest.bodyFormData(HttpClientRequest.post("https://a.example"), form))
+        }).pipe(Effect.flatMap(({ text }) => text))
+      yield* use(file, "record", send("one"), fake(["x"]))
+      assert.strictEqual(yield* use(file, "replay", send("one"), fake([])), "x")
+      const failed = yield* Effect.flip(use(file, "replay", send("two"), fake([])))
+      assert.include(String(failed), "is not recorded")
+    })
+  )
+
   it.live("gives the errors of the client below as they are", () =>
     Effect.gen(function* () {
       const file = path.join(yield* directory, "a.json")

@@ -57,6 +57,7 @@ export type Request =
       readonly headers: object
       readonly body: unknown
       readonly address: string | undefined
+      readonly redirect: string | undefined
     }
   | { readonly type: "resolve"; readonly host: string }
   | { readonly type: "program"; readonly source: string }

@@ -3,7 +3,7 @@
  * install and any bundle alike. It speaks with `IoWorker.ts` and touches nothing else. The threads that tools run in are
  * its children: it can watch them while the main thread is blocked.
  *
- * In: fetch { id, method, url, headers, body, credit, address }, resolve { id, host }, credit { id, n }, abort { id }; what `poolSource.ts` and `programSource.ts` list; for
+ * In: fetch { id, method, url, headers, body, credit, address, redirect }, resolve { id, host }, credit { id, n }, abort { id }; what `poolSource.ts` and `programSource.ts` list; for
  * tests crash {}, block {}.
  * Out: head { id, status, url, headers }, resolved { id, addresses }, chunk { id, data }, end { id }, failed { id, message, code }.
  * Each message out raises word 0 of the shared memory and wakes whoever waits for it. Word 1 is the heartbeat, word 2
@@ -70,7 +70,7 @@ const run = async (m) => {
   const job = { abort: new AbortController(), credit: m.credit, resume: undefined }
   jobs.set(m.id, job)
   try {
-    const response = m.address !== undefined ? await pinned(m, job.abort.signal) : await fetch(m.url, { method: m.method, headers: headersOf(m.headers), body: m.body, signal: job.abort.signal })
+    const response = m.address !== undefined ? await pinned(m, job.abort.signal) : await fetch(m.url, { method: m.method, headers: headersOf(m.headers), body: m.body, redirect: m.redirect, signal: job.abort.signal })
     post({ type: "head", id: m.id, status: response.status, url: response.url, headers: [...response.headers] })
     if (response.body !== null) {
       for await (const chunk of response.body) {

@@ -43,7 +43,7 @@ export const make = (edge: Edge): Bridge => {
       Effect.gen(function* () {
         const head = Deferred.makeUnsafe<BridgeResponse, BridgeFailure>()
         const chunks: Chunks = yield* Queue.unbounded<Uint8Array, BridgeFailure | Cause.Done>()
-        const { address, body, headers, method, url } = request
+        const { address, body, headers, method, redirect, url } = request
         const { awaited } = yield* Effect.acquireRelease(
           // The thread is looked up and asked at once: it may end in between.
           Effect.sync(() => {
@@ -77,7 +77,7 @@ export const make = (edge: Edge): Bridge => {
               }
             }
             const id = worker.open(
-              { type: "fetch", credit: IoWorker.window, method, url, headers, body, address },
+              { type: "fetch", credit: IoWorker.window, method, url, headers, body, address, redirect },
               hear
             )
             open.add(hear)

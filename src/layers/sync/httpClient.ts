@@ -1,6 +1,9 @@
 /** An `HttpClient` whose I/O is done by the I/O thread. It touches `effect/http` and the bridge. */
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as FetchHttpClient from "effect/http/FetchHttpClient"
+import * as Headers from "effect/http/Headers"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientError from "effect/http/HttpClientError"
 import type * as HttpClientRequest from "effect/http/HttpClientRequest"
@@ -11,20 +14,29 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { type BridgeFailure, type BridgeResponse, SyncBridge } from "../../services/SyncBridge.ts"
 import { unattached } from "./bridge.ts"
+import * as RequestBody from "./requestBody.ts"
 
 /** The client that `SyncEdge.layerHttpClient` provides. */
 export const layer: Layer.Layer<HttpClient.HttpClient> = Layer.succeed(
   HttpClient.HttpClient,
-  HttpClient.make((request, url, signal) =>
+  HttpClient.make((request, url, signal, fiber) =>
     Effect.gen(function* () {
-      const body = yield* bodyOf(request)
+      const { body, contentType } = yield* RequestBody.read(request)
+      // Of Effect's own client's options, those that mean something here.
+      const init = Context.getOrUndefined(fiber.context, FetchHttpClient.RequestInit)
       const bridge = (yield* SyncBridge) ?? unattached
       // The response outlives this Effect: its connection is let go when its body has ended, or its reader is done or
       // gone. `effect/http` fires the signal for a response that nobody can read any more.
       const scope = yield* Scope.make()
       signal.addEventListener("abort", () => Effect.runSync(Scope.close(scope, Exit.void)), { once: true })
       const response = yield* bridge
-        .fetch({ method: request.method, url: url.toString(), headers: request.headers, body })
+        .fetch({
+          method: request.method,
+          url: url.toString(),
+          headers: headersOf(request.headers, init?.headers, contentType),
+          body,
+          redirect: init?.redirect
+        })
         .pipe(
           Scope.provide(scope),
           Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause))),
@@ -40,28 +52,18 @@ export const layer: Layer.Layer<HttpClient.HttpClient> = Layer.succeed(
   )
 )
 
-const bodyOf = (
-  request: HttpClientRequest.HttpClientRequest
-): Effect.Effect<string | Uint8Array | undefined, HttpClientError.HttpClientError> => {
-  const { body } = request
-  const cannot = (cause: unknown, description: string) =>
-    new HttpClientError.HttpClientError({ reason: new HttpClientError.EncodeError({ request, cause, description }) })
-  switch (body._tag) {
-    case "Empty":
-      return Effect.undefined
-    case "Uint8Array":
-      return Effect.succeed(body.body)
-    case "Raw":
-      return typeof body.body === "string" || body.body instanceof Uint8Array
-        ? Effect.succeed(body.body)
-        : Effect.fail(cannot(undefined, "the sync edge sends raw bodies of text and bytes only"))
-    case "Stream":
-      return Stream.mkUint8Array(body.stream).pipe(
-        Effect.mapError((cause) => cannot(cause, "the request body's stream failed"))
-      )
-    case "FormData":
-      return Effect.fail(cannot(undefined, "the sync edge sends no form data: encode the body yourself"))
-  }
+const headersOf = (
+  own: Headers.Headers,
+  given: RequestInit["headers"],
+  contentType: string | undefined
+): Headers.Headers => {
+  const both = given === undefined ? own : Headers.merge(Headers.fromInput(given as Headers.Input), own)
+  const typed =
+    contentType === undefined || Headers.has(both, "content-type")
+      ? both
+      : Headers.set(both, "content-type", contentType)
+  // The body's own length is sent. With a smaller one `fetch` would never end.
+  return Headers.remove(typed, "content-length")
 }
 
 const toResponse = (
@@ -70,13 +72,10 @@ const toResponse = (
   close: Effect.Effect<void>
 ): HttpClientResponse.HttpClientResponse => {
   // A web response with this head and no body gives status, headers and cookies; every body is read from the bridge.
-  const head = HttpClientResponse.fromWeb(
-    request,
-    new Response(null, {
-      status: response.status,
-      headers: response.headers.map(([key, value]) => [key, value] as [string, string])
-    })
-  )
+  const web = new Response(null, { headers: response.headers.map(([key, value]) => [key, value] as [string, string]) })
+  // It makes none with a status that is not in the standard; servers do.
+  Object.defineProperty(web, "status", { value: response.status })
+  const head = HttpClientResponse.fromWeb(request, web)
   const decodeError = (cause: unknown) =>
     new HttpClientError.HttpClientError({ reason: new HttpClientError.DecodeError({ request, response: head, cause }) })
   const stream = response.body.pipe(
@@ -96,6 +95,8 @@ const toResponse = (
   const parse = <A>(read: (body: string) => A) =>
     Effect.flatMap(text, (body) => Effect.try({ try: () => read(body), catch: decodeError }))
   return Object.create(head, {
+    // `HttpClientResponse.toWeb` would hand out that web response.
+    "~effect/http/HttpClientResponse/WebSource": { value: () => undefined },
     url: { value: response.url },
     stream: { value: stream },
     arrayBuffer: {

@@ -409,6 +409,11 @@ const isObjectSchema = (schema: { readonly [key: string]: unknown }): boolean =>
 const AsyncFunction = (async () => {}).constructor
 const GeneratorFunction = function* () {}.constructor
 
+type EffectGenerator = Generator<Effect.Effect<unknown, unknown, unknown>, unknown, never>
+
+/** Of any function: an arrow may give what a generator function has made. */
+const isGenerator = (u: unknown): boolean => Object.prototype.toString.call(u) === "[object Generator]"
+
 const kindOf = (execute: Function): Kind =>
   execute instanceof AsyncFunction ? "promise" : execute instanceof GeneratorFunction ? "effect" : "sync"
 
@@ -429,19 +434,15 @@ const call = (
         return (controller ??= new AbortController()).signal
       }
     }
-    if (kind === "effect") {
-      return Effect.gen(
-        () => execute(params, context) as Generator<Effect.Effect<unknown, unknown, unknown>, unknown, never>
-      ).pipe(Effect.onInterrupt(() => Effect.sync(() => controller?.abort())))
-    }
     let out: unknown
     try {
       out = execute(params, context)
     } catch (error) {
       return Effect.fail(error)
     }
-    if (Effect.isEffect(out)) {
-      return Effect.onInterrupt(out as Effect.Effect<unknown, unknown, unknown>, () =>
+    const effect = isGenerator(out) ? Effect.gen(() => out as EffectGenerator) : out
+    if (Effect.isEffect(effect)) {
+      return Effect.onInterrupt(effect as Effect.Effect<unknown, unknown, unknown>, () =>
         Effect.sync(() => controller?.abort())
       )
     }

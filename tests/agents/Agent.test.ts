@@ -402,6 +402,25 @@ describe("tools that fail", () => {
 })
 
 describe("tools and the run they are in", () => {
+  const generate = function* () {
+    return (yield* Effect.succeed(41)) + 1
+  }
+  it.effect.each<readonly [string, () => unknown, AgentTool.Kind | undefined]>([
+    ["an Effect", () => Effect.succeed(42), undefined],
+    ["a generator function", generate, undefined],
+    ["an arrow that gives a generator", () => generate(), undefined],
+    ["an arrow declared to be an effect", () => Effect.succeed(42), "effect"],
+    ["a generator declared to be one", () => generate(), "effect"],
+    ["a plain value", () => 42, "sync"]
+  ])("give what the function gives: %s", ([, execute, kind]) =>
+    Effect.gen(function* () {
+      const tool = AgentTool.fromFunction({ name: "give", description: "Gives", execute, kind })
+      yield* Agent.make("agent", { tools: [tool] }).run("go")
+      const [result] = resultsOf((yield* lastCall).prompt)
+      assert.deepStrictEqual([result!.result, result!.isFailure], [42, false])
+    }).pipe(Effect.provide(TestModel.layer([TestModel.toolCall("give", {}), "done"])))
+  )
+
   it.effect("know path, step, call and a key that is the same for a call and different for every other", () =>
     Effect.gen(function* () {
       const seen: Array<CurrentRun.RunInfo> = []

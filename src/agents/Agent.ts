@@ -174,6 +174,15 @@ const makePlan = (name: string, options: AnyOptions): Loop.Plan => {
   const problem = (what: string, remedy: string) =>
     new InvalidDefinition({ subject: subjectOf(name), problem: what, remedy })
   if (name.trim() === "") throw problem("it has no name", "Give it one: it shows in events, spans and errors")
+  const other = (options.tools ?? nothing).findIndex(
+    (one) => !AgentTool.isAgentTool(one) && !ToolSource.isToolSource(one)
+  )
+  if (other >= 0) {
+    throw problem(
+      `tools[${other}] is no tool that carries its handler`,
+      "Make it with AgentTool.fromFunction, of a runner with Runner.asTool, or give tools of effect/ai as toolkit"
+    )
+  }
   const tools = toolsOf(options, name)
   const sources = options.tools === undefined ? nothing : options.tools.filter(ToolSource.isToolSource)
   const maxSteps = options.maxSteps ?? 16

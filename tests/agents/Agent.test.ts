@@ -822,6 +822,9 @@ describe("model calls that fail", () => {
 describe("definitions", () => {
   const bad: ReadonlyArray<readonly [string, () => unknown]> = [
     ["two tools of one name", () => Agent.make("a", { tools: [doubling, doubling] })],
+    ["a tool of a toolkit among the tools", () => Agent.make("a", { tools: [Fail as never] })],
+    ["an agent among the tools", () => Agent.make("a", { tools: [Agent.make("b", {}) as never] })],
+    ["a missing tool", () => Agent.make("a", { tools: [undefined as never] })],
     [
       "a tool name that providers refuse",
       () => AgentTool.fromFunction({ name: "two words", description: "x", execute: () => 1 })

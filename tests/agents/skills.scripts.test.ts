@@ -229,10 +229,10 @@ describe("no process is left", () => {
       })
       const error = yield* leavesNothing(
         at,
-        Effect.flip(running(at, "scripts/endless.sh", {}, { timeout: "1 second" }))
+        Effect.flip(running(at, "scripts/endless.sh", {}, { timeout: "3 seconds" }))
       )
       expect(error).toMatchObject({ _tag: "SkillError", reason: "Timeout" })
-      expect(error.message).toContain("longer than 1s and was killed; it wrote: begun")
+      expect(error.message).toContain("longer than 3s and was killed; it wrote: begun")
     })
   )
 
@@ -241,7 +241,7 @@ describe("no process is left", () => {
       const at = withScripts({
         "tidy.sh": "trap 'echo tidied > tidied; exit' TERM; echo begun; while :; do sleep 0.05; done\n"
       })
-      const error = yield* leavesNothing(at, Effect.flip(running(at, "scripts/tidy.sh", {}, { timeout: "1 second" })))
+      const error = yield* leavesNothing(at, Effect.flip(running(at, "scripts/tidy.sh", {}, { timeout: "3 seconds" })))
       expect(error).toMatchObject({ reason: "Timeout" })
       expect(fs.existsSync(path.join(at, "s/tidied"))).toBe(true)
     })

@@ -1,6 +1,5 @@
-import { spawn } from "node:child_process"
+import { spawn, spawnSync } from "node:child_process"
 import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs"
-import { createServer, type Server } from "node:http"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -9,6 +8,7 @@ import { RunEvent } from "troupe"
 import { afterAll, assert, beforeAll, describe, it, vi } from "vitest"
 import { serve } from "../support/openAiServer.ts"
 import { checkGrammar } from "../support/grammar.ts"
+import { freePort } from "../support/mcpEverything.ts"
 
 // Each test starts processes, which take their time on a busy machine.
 vi.setConfig({ testTimeout: 60_000 })
@@ -110,6 +110,24 @@ export default Agent.make("mine", { instructions: "Summarise in one sentence." }
     assert.deepStrictEqual(eventsOf(stdout)[0]?.path, ["mine"])
   })
 
+  it("begins a line with each step's text, and with each line of progress where both go to one place", async () => {
+    const server = await serve([
+      { text: "I add.", calls: [{ name: "add", args: '{"a":2,"b":40}' }] },
+      { text: "It is 42." }
+    ])
+    const env = { OPENAI_BASE_URL: server.url, TROUPE_MODEL: "tiny" }
+    const { stdout } = await troupe(["run", "What is 2 + 40?"], { env })
+    assert.strictEqual(stdout, "I add.\nIt is 42.\n")
+    const both = spawnSync("sh", ["-c", '"$0" "$1" run question 2>&1', process.execPath, bin], {
+      cwd: root,
+      env: { ...process.env, OPENAI_API_KEY: "", TROUPE_MODEL: "", OPENAI_BASE_URL: "", NO_COLOR: "1" },
+      encoding: "utf8"
+    })
+    server.close()
+    for (const line of both.stdout.trimEnd().split("\n")) assert.notMatch(line, /.assistant: /)
+    assert.match(both.stdout, /^assistant: done/m)
+  })
+
   it("asks the server of OPENAI_BASE_URL, and lets no escape sequence through", async () => {
     const server = await serve([{ text: "red \u001B[31malert\u001B[0m \u001B]0;title\u0007end" }])
     const { code, stdout } = await troupe(["run", "hello"], {
@@ -141,12 +159,7 @@ export default Agent.make("mine", { instructions: "Summarise in one sentence." }
   })
 
   it("says what is wrong with the server or the key", async () => {
-    const closed = await new Promise<string>((resolve) => {
-      const server: Server = createServer().listen(0, "127.0.0.1", () => {
-        const { port } = server.address() as { readonly port: number }
-        server.close(() => resolve(`http://127.0.0.1:${port}/v1`))
-      })
-    })
+    const closed = `http://127.0.0.1:${await freePort()}/v1`
     const denying = await serve([
       { status: 401, body: { error: { message: "Incorrect API key provided: sk-wrong-key." } } }
     ])
@@ -161,7 +174,7 @@ export default Agent.make("mine", { instructions: "Summarise in one sentence." }
   })
 
   it.each(["SIGINT", "SIGTERM"] as const)("ends at once on %s, and the request with it", async (signal) => {
-    const server = await serve([{ text: "never to be finished", paceMs: 200 }])
+    const server = await serve([{ text: "never to be finished", paceMs: 2000 }])
     const ended = await troupe(["run", "--json", "hi"], {
       env: { OPENAI_BASE_URL: server.url },
       onStart: (kill) => {
@@ -172,11 +185,10 @@ export default Agent.make("mine", { instructions: "Summarise in one sentence." }
         }, 10)
       }
     })
-    await new Promise((resolve) => setTimeout(resolve, 50))
+    await vi.waitFor(() => assert.strictEqual(server.seen[0]?.aborted, true), 20_000)
     server.close()
     assert.strictEqual(ended.code, signal === "SIGINT" ? 130 : 143)
     assert.include(ended.stderr, "interrupted")
-    assert.strictEqual(server.seen[0]?.aborted, true)
     assert.strictEqual(eventsOf(ended.stdout).at(-1)?._tag, "RunInterrupted")
   })
 })
@@ -197,7 +209,7 @@ describe("troupe run on a server that never answers", () => {
       }
     })
     const took = performance.now() - interruptedAt
-    await vi.waitFor(() => assert.strictEqual(server.seen[0]?.aborted, true))
+    await vi.waitFor(() => assert.strictEqual(server.seen[0]?.aborted, true), 20_000)
     server.close()
     assert.isBelow(took, 5000)
     assert.strictEqual(ended.code, 130)

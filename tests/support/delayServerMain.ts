@@ -1,14 +1,13 @@
 /**
  * A child process: `/ok/MS` answers after MS, `/hang` never, `/reset` breaks off, `/big/N` sends N bytes, `/drip` sends a
- * byte now and then for ever. Counts requests (`/count`), aborts (`/aborted`), and how many `/ok` requests were open at
- * once (`/peak`, which begins to count anew).
+ * byte now and then for ever, `/meet/N` answers when N such requests are open. Counts requests (`/count`) and aborts
+ * (`/aborted`).
  */
-import { createServer } from "node:http"
+import { createServer, type ServerResponse } from "node:http"
 
 let aborted = 0
 let count = 0
-let open = 0
-let peak = 0
+const met: Array<ServerResponse> = []
 const server = createServer((req, res) => {
   const [, kind, value] = (req.url ?? "").split("/")
   res.on("close", () => {
@@ -29,14 +28,10 @@ const server = createServer((req, res) => {
     res.end(String(aborted))
     return
   }
-  if (kind === "peak") {
-    res.end(String(peak))
-    peak = 0
+  if (kind === "meet") {
+    met.push(res)
+    if (met.length === Number(value)) for (const one of met.splice(0)) one.end(`met${value}`)
     return
-  }
-  if (kind === "ok") {
-    peak = Math.max(peak, ++open)
-    res.on("close", () => open--)
   }
   if (kind === "reset") {
     res.writeHead(200, { "content-length": "100" })

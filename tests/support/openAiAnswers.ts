@@ -28,6 +28,8 @@ export interface Reply {
   /** These events instead of any answer, followed by `[DONE]`. */
   readonly events?: ReadonlyArray<unknown> | undefined
   readonly delayMs?: number | undefined
+  /** Waits until so many requests have come in all, this one included. */
+  readonly barrier?: number | undefined
   readonly hang?: boolean | undefined
   /** Writes so many events of a stream, then stays silent. */
   readonly hangAfter?: number | undefined

@@ -141,7 +141,9 @@ export const serve = (script: Script) =>
           await respond(one, { status: 400, body }, res)
         } else {
           const reply = typeof script === "function" ? script(one, index) : script[Math.min(index, script.length - 1)]!
-          await respond(one, await reply, res)
+          const { barrier = 0, ...answer } = await reply
+          while (seen.length < barrier && one.endedAt === undefined) await new Promise((go) => setTimeout(go, 5))
+          await respond(one, answer, res)
         }
       })
     })

@@ -8,8 +8,6 @@ import type { Reply, Seen } from "./openAiServer.ts"
 
 /** How the server answers one request of a conversation. */
 export interface Turn extends Reply {
-  /** Waits until so many requests have come in all, this one included. */
-  readonly barrier?: number | undefined
   /** Takes 5 seconds: streamed in small pieces, or whole at the end. */
   readonly slow?: true | undefined
 }
@@ -94,15 +92,11 @@ const slowly = (streams: boolean): Reply =>
 
 if (process.send !== undefined && process.argv[1] === self) {
   const { serve } = await import("./openAiServer.ts")
-  const begin = () => {
-    const begun: Array<Seen> = []
-    return serve(async (seen) => {
-      begun.push(seen)
-      const { barrier = 0, slow, ...reply } = turnOf(seen)
-      while (begun.length < barrier && seen.endedAt === undefined) await new Promise((go) => setTimeout(go, 5))
+  const begin = () =>
+    serve((seen) => {
+      const { slow, ...reply } = turnOf(seen)
       return slow === true ? { ...reply, ...slowly(seen.body["stream"] === true) } : reply
     })
-  }
   let server = await begin()
   const report = async (): Promise<Report> => {
     const { seen } = server

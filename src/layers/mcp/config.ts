@@ -20,6 +20,11 @@ export interface CommonOptions {
   readonly timeout?: Duration.Input | undefined
   /** How long connecting may take. Default 30 seconds. */
   readonly connectTimeout?: Duration.Input | undefined
+  /**
+   * How many characters of text and structure a tool's result may have; a longer one is refused. Default 1,000,000. A
+   * message of any kind may have 10 MiB.
+   */
+  readonly maxChars?: number | undefined
   /** When a lost connection is tried again. Default: for ever, with backoff from 200 ms to 30 seconds. */
   readonly reconnect?: Schedule.Schedule<unknown, McpConnectError> | "none" | undefined
   /** How long a request waits for a lost connection to come back. Default 10 seconds. */

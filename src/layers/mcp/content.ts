@@ -62,6 +62,13 @@ export const toPart = (content: Content): Prompt.TextPart | Prompt.FilePart => {
   return Prompt.textPart({ text: textOf(content) ?? JSON.stringify(describe(content)) })
 }
 
+/** How long a result is without its bytes. */
+export const charsOf = ({ content = [], structuredContent }: CallResult): number =>
+  [...content.map(describe), structuredContent ?? null].reduce<number>(
+    (sum, one) => sum + (JSON.stringify(one)?.length ?? 0),
+    0
+  )
+
 /** All text of a result. */
 export const textOfResult = ({ content = [] }: CallResult): string =>
   content.flatMap((one) => textOf(one) ?? []).join("\n")

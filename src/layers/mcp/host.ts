@@ -31,7 +31,10 @@ export const host = (sdk: Sdk, post: (message: FromHost) => void): ((message: To
   // -- what went wrong --------------------------------------------------------------------------------------------
 
   const hasSession = () => http !== undefined && "sessionId" in http && http.sessionId !== undefined
-  const problemOf = (error: unknown): Problem => sdk.problemOf(sdk, error, hasSession())
+  const problemOf = (error: unknown): Problem => {
+    const problem = sdk.problemOf(sdk, error, hasSession())
+    return problem.kind === "connection" ? { ...problem, message: process?.offence() ?? problem.message } : problem
+  }
   const end = (): ProcessEnd | undefined =>
     process === undefined
       ? undefined
@@ -186,7 +189,12 @@ export const host = (sdk: Sdk, post: (message: FromHost) => void): ((message: To
     made.fallbackNotificationHandler = async ({ method, params }) => post({ type: "notification", method, params })
     return Object.assign(made, {
       onclose: () =>
-        goDown({ message: "the connection was closed", code: undefined, kind: "connection", executed: "unknown" }),
+        goDown({
+          message: process?.offence() ?? "the connection was closed",
+          code: undefined,
+          kind: "connection",
+          executed: "unknown"
+        }),
       onerror: (error: Error) => {
         // An event source goes on by itself, but to the server that would be another client.
         const isLost = error instanceof sdk.SseError || /Maximum reconnection attempts/.test(error.message)
@@ -300,6 +308,17 @@ export const host = (sdk: Sdk, post: (message: FromHost) => void): ((message: To
         if (!(error instanceof sdk.UnauthorizedError) || authorization === undefined) throw error
         await authorization
         result = await attempt()
+      }
+      const excess = sdk.excess(result, method === "tools/call" ? sdk.depths.result : sdk.depths.other)
+      if (excess !== undefined) {
+        const message = `the server's answer is ${excess}`
+        post({
+          type: "failed",
+          id,
+          problem: { message, code: undefined, kind: "invalid", executed: "unknown" },
+          ends: false
+        })
+        return
       }
       post({ type: "result", id, result })
     } catch (error) {

@@ -33,6 +33,17 @@ export const problemOf = ({ UnauthorizedError, types }: ProblemParts, error: unk
     kind,
     executed
   })
+  const issues = field(error, "issues")
+  if (Array.isArray(issues)) {
+    // The library's own message is the whole list, as JSON.
+    const said = issues.slice(0, 3).map((issue) => {
+      const place = field(issue, "path")
+      return `${Array.isArray(place) ? place.join(".") : ""}: ${String(field(issue, "message"))}`
+    })
+    const message = `the server's answer does not fit the protocol: ${said.join("; ")}`
+    return { message, code: undefined, kind: "invalid", executed: "unknown" }
+  }
+  if (code === "TOO_LARGE") return problem("invalid", "unknown")
   if (error instanceof UnauthorizedError || code === 401 || code === 403) return problem("auth", "no")
   if (error instanceof types.McpError) {
     // Servers use the same code for errors of their own.

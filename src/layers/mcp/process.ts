@@ -28,6 +28,8 @@ export interface ProcessTransport extends Transport {
   /** How it ended; `undefined` while it runs, or when it could not be started. */
   readonly end: () => ProcessEnd | undefined
   readonly stderr: () => string
+  /** Why it was ended by us, if by what it has said. */
+  readonly offence: () => string | undefined
 }
 
 /**
@@ -41,6 +43,7 @@ export const processTransport = (parts: ProcessParts, what: Command): ProcessTra
   let child: ChildProcess | undefined
   let ended: { readonly exitCode: number | undefined; readonly signal: string | undefined } | undefined
   let stderr = ""
+  let offence: string | undefined
   let closing = false
   let told = false
   const waiters: Array<() => void> = []
@@ -116,6 +119,7 @@ export const processTransport = (parts: ProcessParts, what: Command): ProcessTra
           try {
             buffer.append(chunk)
           } catch (error) {
+            offence = "the server sent a message that is too large, and was ended"
             transport.onerror?.(error as Error)
             void transport.close()
             return
@@ -162,7 +166,8 @@ export const processTransport = (parts: ProcessParts, what: Command): ProcessTra
     },
     pid: () => child?.pid,
     end: () => (ended === undefined ? undefined : { ...ended, stderr }),
-    stderr: () => stderr
+    stderr: () => stderr,
+    offence: () => offence
   }
   return transport
 }

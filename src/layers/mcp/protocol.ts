@@ -89,9 +89,9 @@ export interface Problem {
   readonly code: string | undefined
   /**
    * `rejected`: the server answered with an error. `auth`: it wants authorization. `usage`: the program has to be
-   * changed; the message says how.
+   * changed; the message says how. `invalid`: what was said is not what may be.
    */
-  readonly kind: "rejected" | "connection" | "session" | "auth" | "usage" | "other"
+  readonly kind: "rejected" | "connection" | "session" | "auth" | "usage" | "invalid" | "other"
   /** Whether the server may have acted on the request. */
   readonly executed: "no" | "unknown"
 }

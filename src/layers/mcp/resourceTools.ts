@@ -3,7 +3,8 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as AgentTool from "../../AgentTool.ts"
 import type { ResourceContents } from "./content.ts"
-import type { McpCallError } from "./errors.ts"
+import { McpCallError } from "./errors.ts"
+import { defaultMaxChars } from "./limits.ts"
 import type { Resource, ResourceTemplate } from "./resources.ts"
 
 /** What the tools need of the service. */
@@ -25,10 +26,21 @@ export const make = (mcp: Resources): ReadonlyArray<AgentTool.AgentTool<string, 
     description: "Reads a resource",
     parameters: Schema.Struct({ server: Schema.String, uri: Schema.String }),
     execute: ({ server, uri }) =>
-      Effect.map(mcp.readResource(server, uri), (contents) =>
-        contents.map(({ blob, ...rest }) =>
+      Effect.flatMap(mcp.readResource(server, uri), (contents) => {
+        const shown = contents.map(({ blob, ...rest }) =>
           blob === undefined ? rest : { ...rest, bytes: Math.floor((blob.length * 3) / 4) }
         )
-      )
+        const chars = contents.reduce((sum, { text = "" }) => sum + text.length, 0)
+        if (chars <= defaultMaxChars) return Effect.succeed(shown)
+        const problem = `it has ${chars} characters, and at most ${defaultMaxChars} are taken`
+        const about = {
+          server,
+          method: "resources/read",
+          subject: uri,
+          reason: "invalid",
+          executed: "unknown"
+        } as const
+        return Effect.fail(new McpCallError({ ...about, problem }))
+      })
   })
 ]

@@ -7,6 +7,7 @@ import { createRequire } from "node:module"
 import { sourceOf } from "../../internal/io/program.ts"
 import { processGroup } from "../process/group.ts"
 import { host } from "./host.ts"
+import * as Limits from "./limits.ts"
 import { problemOf } from "./problem.ts"
 import { processTransport } from "./process.ts"
 import { watchedFetch } from "./watchedFetch.ts"
@@ -26,10 +27,14 @@ export interface Sdk {
   readonly spawn: typeof spawn
   readonly processGroup: typeof processGroup
   readonly fetch: typeof fetch
+  readonly excess: typeof Limits.excess
+  readonly depths: typeof depths
   readonly processTransport: typeof processTransport
   readonly watchedFetch: typeof watchedFetch
   readonly problemOf: typeof problemOf
 }
+
+const depths = { result: Limits.maxResultDepth, other: Limits.maxDepth }
 
 let loaded: Promise<Sdk> | undefined
 
@@ -57,7 +62,9 @@ export const load = (): Promise<Sdk> =>
     types,
     spawn,
     processGroup,
-    fetch: (input, init) => fetch(input, init),
+    fetch: Limits.boundedFetch((input, init) => fetch(input, init), Limits.maxMessageBytes),
+    excess: Limits.excess,
+    depths,
     processTransport,
     watchedFetch,
     problemOf
@@ -83,7 +90,9 @@ export const program = (): string => {
   return sourceOf(`const sdk = Object.assign({}, ...${JSON.stringify(files)}.map((file) => require(file)), {
   types: require(${JSON.stringify(types)}),
   spawn: require("node:child_process").spawn,
-  fetch: (input, init) => fetch(input, init),
+  fetch: (${Limits.boundedFetch.toString()})((input, init) => fetch(input, init), ${Limits.maxMessageBytes}),
+  excess: (${Limits.excess.toString()}),
+  depths: ${JSON.stringify(depths)},
   processGroup: (${processGroup.toString()}),
   processTransport: (${processTransport.toString()}),
   watchedFetch: (${watchedFetch.toString()}),

@@ -13,6 +13,7 @@ import * as Semaphore from "effect/Semaphore"
 import * as Spans from "../../internal/telemetry.ts"
 import * as Config from "./config.ts"
 import { McpCallError, McpConnectError } from "./errors.ts"
+import * as Limits from "./limits.ts"
 import type { Capabilities, OAuthState, ServerInfo } from "./protocol.ts"
 import * as Session from "./session.ts"
 
@@ -94,7 +95,8 @@ export const make = (
     const timeout = Duration.fromInputUnsafe(options.timeout ?? "60 seconds")
     const connectTimeout = Duration.fromInputUnsafe(options.connectTimeout ?? "30 seconds")
     const patience = Duration.fromInputUnsafe(options.patience ?? "10 seconds")
-    const scrub = Config.scrubber(options)
+    const withoutSecrets = Config.scrubber(options)
+    const scrub = (text: string) => Limits.harmless(withoutSecrets(text))
     const transport = Config.transportOf(options)
     const oauth = "url" in options ? options.oauth : undefined
     const asConnectError = ({ problem, end }: Session.Down): McpConnectError =>
@@ -157,7 +159,9 @@ export const make = (
             : "lost"
           : problem.kind === "auth"
             ? "unauthorized"
-            : "rejected"
+            : problem.kind === "invalid"
+              ? "invalid"
+              : "rejected"
       const { code, executed, message } = problem
       return new McpCallError({ server: name, method, subject, reason, executed, problem: scrub(message), code })
     }
@@ -169,6 +173,10 @@ export const make = (
         let cursor: unknown
         do {
           seen.add(cursor)
+          if (seen.size > Limits.maxPages) {
+            const problem = { ...ofText(`its list has more than ${Limits.maxPages} pages`), kind: "invalid" } as const
+            return yield* Effect.fail<Session.CallFailed>({ problem, timedOut: false })
+          }
           const page = (yield* session.request(method, cursor === undefined ? {} : { cursor }, { timeout })) as {
             readonly nextCursor?: unknown
           } & Record<string, unknown>
@@ -314,12 +322,20 @@ export const make = (
           })
         })
       ),
-      request: (method, subject, params, { again, onProgress, task }) =>
-        traced(
+      request: (method, subject, params, { again, onProgress, task }) => {
+        const excess = Limits.excess(params, Limits.maxDepth)
+        if (excess !== undefined) {
+          const problem = `the request is ${excess}`
+          return Effect.fail(
+            new McpCallError({ server: name, method, subject, reason: "invalid", executed: "no", problem })
+          )
+        }
+        return traced(
           method,
           subject,
           request(method, subject, again, (session) => session.request(method, params, { timeout, onProgress, task }))
-        ),
+        )
+      },
       list: (method, key) =>
         traced(
           method,

@@ -5,8 +5,9 @@ import type * as Prompt from "effect/ai/Prompt"
 import * as Schema from "effect/Schema"
 import * as AgentTool from "../../AgentTool.ts"
 import { InvalidDefinition } from "../../RunError.ts"
-import { type CallResult, textOfResult, toModelOutput, toResult } from "./content.ts"
+import { type CallResult, charsOf, textOfResult, toModelOutput, toResult } from "./content.ts"
 import { McpCallError, McpToolFailed } from "./errors.ts"
+import * as Limits from "./limits.ts"
 import type { Server, ToolInfo } from "./server.ts"
 import { type Check, checker } from "./validate.ts"
 
@@ -168,8 +169,17 @@ const call = (
     .pipe(
       Effect.flatMap((answer): Effect.Effect<CallResult, McpCallError | McpToolFailed> => {
         const result = answer as CallResult
+        const chars = charsOf(result)
+        const most = server.options.maxChars ?? Limits.defaultMaxChars
+        if (chars > most) {
+          return invalid(
+            `the tool ran, but its result has ${chars} characters, and at most ${most} are taken`,
+            "unknown"
+          )
+        }
         if (result.isError === true) {
-          return Effect.fail(new McpToolFailed({ server: server.name, tool: info.name, text: textOfResult(result) }))
+          const text = Limits.harmless(textOfResult(result))
+          return Effect.fail(new McpToolFailed({ server: server.name, tool: info.name, text }))
         }
         if (checkOutput === undefined) return Effect.succeed(result)
         if (result.structuredContent === undefined) {

@@ -58,6 +58,8 @@ export const watchedFetch = (inner: typeof fetch): typeof fetch => {
           if (lines.some((one) => one.startsWith("id:"))) resumable = true
           controller.enqueue(value)
         } catch (error) {
+          const { code, message } = error as NodeJS.ErrnoException
+          if (code === "TOO_LARGE") return end(controller, { error: { code: -32000, message } })
           if (!resumable) return end(controller, lost)
           over = true
           open.delete(id)

@@ -1,0 +1,61 @@
+/**
+ * How much a server may send, and how a text of its is shown. Pure. `excess` and `boundedFetch` name nothing outside of
+ * themselves: the I/O thread runs them from their text.
+ */
+import { stripVTControlCharacters } from "node:util"
+
+/** How many levels of a tool's result are taken; transcripts hold no more. */
+export const maxResultDepth = 64
+/** The same for lists and whatever else is said. */
+export const maxDepth = 500
+/** How many bytes one message may have; the SDK's reader of pipes takes no more either. */
+export const maxMessageBytes = 10 * 1024 * 1024
+/** How many pages a list may have. */
+export const maxPages = 1000
+/** How many characters of text a model is given of one result, unless the server's options say otherwise. */
+export const defaultMaxChars = 1_000_000
+
+/** How a value is nested too deeply; `undefined`: it is not. Goes by levels: a deep value would overflow the stack. */
+export const excess = (value: unknown, most: number): string | undefined => {
+  let level = new Set<object>(typeof value === "object" && value !== null ? [value] : [])
+  for (let depth = 1; level.size > 0; depth++) {
+    if (depth > most) return `nested more than ${most} levels deep`
+    const next = new Set<object>()
+    for (const one of level) {
+      for (const item of Object.values(one) as ReadonlyArray<unknown>) {
+        if (typeof item === "object" && item !== null) next.add(item)
+      }
+    }
+    level = next
+  }
+  return undefined
+}
+
+/** A `fetch` whose answers end with an error when a message in them has more bytes than it may. */
+export const boundedFetch =
+  (inner: typeof fetch, most: number): typeof fetch =>
+  async (input, init) => {
+    const response = await inner(input, init)
+    if (response.body === null) return response
+    const isStream = response.headers.get("content-type")?.startsWith("text/event-stream") === true
+    let bytes = 0
+    const bound = new TransformStream<Uint8Array, Uint8Array>({
+      transform: (chunk, controller) => {
+        // A message is one line of a stream.
+        const line = isStream ? chunk.lastIndexOf(10) : -1
+        bytes = line === -1 ? bytes + chunk.length : chunk.length - line
+        if (bytes <= most) return controller.enqueue(chunk)
+        const message = `the server sent a message of more than ${most} bytes`
+        controller.error(Object.assign(new Error(message), { code: "TOO_LARGE" }))
+      }
+    })
+    const { headers, status, statusText } = response
+    const bounded = new Response(response.body.pipeThrough(bound), { headers, status, statusText })
+    const { redirected, url } = response
+    return Object.defineProperties(bounded, { redirected: { value: redirected }, url: { value: url } })
+  }
+
+/** A text without what a terminal would obey. */
+export const harmless = (text: string): string =>
+  // oxlint-disable-next-line no-control-regex -- they are what it is about
+  stripVTControlCharacters(text).replace(/[\x00-\x08\x0b-\x1f\x7f-\x9f]/g, "")

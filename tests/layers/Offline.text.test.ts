@@ -83,6 +83,21 @@ describe("plain text", () => {
     }).pipe(Effect.provide(quiet))
   )
 
+  it.effect("takes no heading of a report for a remark", () =>
+    Effect.gen(function* () {
+      const reviews = yield* Effect.forEach(["correctness", "clarity"], (name) =>
+        Effect.map(say(withSystem(`You review ${name}.`, "All is well here. Nothing is wrong with it.")), (text) => {
+          expect(text).toContain("Rule-based review")
+          return `## ${name}\n\n${text}`
+        })
+      )
+      const merged = yield* say(`Merge these reviews into one report.\n\n${reviews.join("\n\n")}`)
+      expect(merged).toContain("2 remarks")
+      expect(merged).not.toContain("Rule-based review")
+      expect(merged).not.toContain("Said by several")
+    }).pipe(Effect.provide(quiet))
+  )
+
   it.effect("reads text files in every form, and names what it cannot read", () =>
     Effect.gen(function* () {
       const question = { type: "text" as const, text: "When was the bridge built?" }

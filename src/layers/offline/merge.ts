@@ -111,7 +111,8 @@ const itemsOf = (report: Report): ReadonlyArray<string> => {
     .filter((line) => line !== "")
   const listed = all.filter((line) => /^(?:[-*+•]|\d+[.)])\s+/.test(line))
   if (listed.length > 0) return listed.map((line) => line.replace(/^(?:[-*+•]|\d+[.)])\s+/, ""))
-  return sentences(report.text).map((sentence) => sentence.text)
+  // What only announces the remarks is none.
+  return sentences(report.text).flatMap(({ text }) => (text.trimEnd().endsWith(":") ? [] : [text]))
 }
 
 const likeness = (a: ReadonlySet<string>, b: ReadonlySet<string>): number => {

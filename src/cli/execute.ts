@@ -30,7 +30,11 @@ export const execute = <I, E, LE>(
   return Effect.gen(function* () {
     const display = show.json ? silent : yield* progress(shown.busy)
     // The terminal event of an interrupted run reaches an observer, and no consumer of its stream.
-    const observed = Runner.onEvent(runner, (event) => Effect.andThen(display(event), shown.take(event)))
+    const observed = Runner.onEvent(runner, (event) => {
+      const told = Effect.andThen(display(event), shown.take(event))
+      // Both streams may go to one place, where a line of progress must not go on with a line of text.
+      return endsText(event) && shown.busy() ? Effect.andThen(shown.end, told) : told
+    })
     const ask = !show.json && process.stdin.isTTY === true && process.stdout.isTTY === true
     yield* Stream.runDrain(observed.stream(input)).pipe(
       Effect.provide(ask ? yield* approver : Layer.empty),
@@ -47,6 +51,10 @@ export const execute = <I, E, LE>(
     Effect.provide(Logger.layer([]))
   )
 }
+
+/** True where the root runner's text of one step is over. */
+const endsText = (event: RunEvent): boolean =>
+  event.path.length === 1 && (event._tag === "ToolCalled" || event._tag === "StepStarted" || isTerminal(event))
 
 /** The person at the terminal says whether a tool may run that needs approval. */
 const approver = Effect.map(
@@ -90,7 +98,11 @@ const asLiveText = (): Shown => {
       }
       return Effect.void
     },
-    end: Effect.suspend(() => (text.endsWith("\n") ? Effect.void : out("\n"))),
+    end: Effect.suspend(() => {
+      if (text.endsWith("\n")) return Effect.void
+      text += "\n"
+      return out("\n")
+    }),
     busy: () => text !== ""
   }
 }

@@ -5,7 +5,14 @@ import * as path from "node:path"
 import { inspect } from "node:util"
 import { assert, describe, it, layer } from "@effect/vitest"
 import { Cause, Context, Effect, Exit, Layer, Redacted, Stream, Tracer } from "effect"
-import { FetchHttpClient, HttpClient, HttpClientError, HttpClientRequest, HttpClientResponse } from "effect/http"
+import {
+  Cookies,
+  FetchHttpClient,
+  HttpClient,
+  HttpClientError,
+  HttpClientRequest,
+  HttpClientResponse
+} from "effect/http"
 import { Agent, Cassette, OpenAi, SyncEdge } from "troupe"
 import * as ChildServer from "../support/childServer.ts"
 import { error, text } from "../support/openAiServer.ts"
@@ -261,6 +268,66 @@ describe("Cassette.layerHttpClient", () => {
       assert.strictEqual(yield* use(file, "replay", send("one"), fake([])), "x")
       const failed = yield* Effect.flip(use(file, "replay", send("two"), fake([])))
       assert.include(String(failed), "is not recorded")
+    })
+  )
+
+  it.live("records and replays what the client below gives: no body, any status, every cookie, the last address", () =>
+    Effect.gen(function* () {
+      const file = path.join(yield* directory, "a.json")
+      const answering = (make: () => Response) =>
+        Layer.succeed(
+          HttpClient.HttpClient,
+          HttpClient.make((request) => Effect.sync(() => HttpClientResponse.fromWeb(request, make())))
+        )
+      const seen = Effect.flatMap(HttpClient.get("https://example.com/a"), (response) =>
+        Effect.map(response.text, (text) => ({
+          text,
+          status: response.status,
+          url: response.url,
+          cookies: Object.keys(Cookies.toRecord(response.cookies))
+        }))
+      )
+      const responses: ReadonlyArray<() => Response> = [
+        () => new Response(null, { status: 204 }),
+        () => Object.defineProperty(new Response("denied"), "status", { value: 999 }),
+        () => Object.defineProperty(new Response("moved"), "url", { value: "https://example.com/b?page=1" })
+      ]
+      for (const make of responses) {
+        const live = yield* Effect.provide(seen, answering(make))
+        assert.deepStrictEqual(yield* use(file, "record", seen, answering(make)), live)
+        assert.deepStrictEqual(yield* use(file, "replay", seen, fake([])), live)
+      }
+      const cookies: Array<[string, string]> = [
+        ["set-cookie", "a=1; Path=/"],
+        ["set-cookie", "b=2"]
+      ]
+      const two = answering(() => new Response("", { headers: cookies }))
+      assert.deepStrictEqual((yield* use(file, "record", seen, two)).cookies, ["a", "b"])
+    })
+  )
+
+  it.live("says in the file why a connection was lost", () =>
+    Effect.gen(function* () {
+      const file = path.join(yield* directory, "a.json")
+      const refused = Object.assign(new Error("connect ECONNREFUSED"), { code: "ECONNREFUSED" })
+      const client = Layer.succeed(
+        HttpClient.HttpClient,
+        HttpClient.make((request) =>
+          Effect.fail(
+            new HttpClientError.HttpClientError({
+              reason: new HttpClientError.TransportError({
+                request,
+                cause: new TypeError("fetch failed", { cause: refused })
+              })
+            })
+          )
+        )
+      )
+      yield* Effect.flip(use(file, "record", read, client))
+      assert.deepStrictEqual(JSON.parse(fs.readFileSync(file, "utf8")).exchanges[0].failure, {
+        message: "fetch failed: connect ECONNREFUSED",
+        code: "ECONNREFUSED"
+      })
     })
   )
 

@@ -35,7 +35,9 @@ export const Exchange = Schema.Struct({
   }),
   response: Schema.optionalKey(
     Schema.Struct({
-      status: Schema.Int.check(Schema.isBetween({ minimum: 100, maximum: 599 })),
+      status: Schema.Int.check(Schema.isBetween({ minimum: 100, maximum: 999 })),
+      /** Where it came from, when redirects led away from the request's address. */
+      url: Schema.optionalKey(Schema.String),
       headers: Headers,
       body: Schema.optionalKey(ResponseBody)
     })

@@ -4,6 +4,7 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Cookies from "effect/http/Cookies"
 import * as Headers from "effect/http/Headers"
 import * as HttpBody from "effect/http/HttpBody"
 import * as HttpClient from "effect/http/HttpClient"
@@ -13,7 +14,9 @@ import type * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as UrlParams from "effect/http/UrlParams"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import * as Stream from "effect/Stream"
+import { describe } from "../../internal/connectionError.ts"
 import { HttpTape, type TapeFailure } from "../../services/httpTape.ts"
 import { type BridgeFailure, SyncBridge } from "../../services/SyncBridge.ts"
 import { unattached } from "../sync/bridge.ts"
@@ -35,6 +38,12 @@ export const layer: Layer.Layer<HttpClient.HttpClient, never, HttpClient.HttpCli
   })
 )
 
+/** Each cookie has a header of its own, which a record of headers cannot hold. */
+const headersOf = ({ cookies, headers }: HttpClientResponse.HttpClientResponse): Array<readonly [string, string]> => [
+  ...Object.entries(headers).filter(([name]) => name !== "set-cookie" || Cookies.isEmpty(cookies)),
+  ...Cookies.toSetCookieHeaders(cookies).map((cookie) => ["set-cookie", cookie] as const)
+]
+
 const taped = (
   request: HttpClientRequest.HttpClientRequest,
   inner: HttpClient.HttpClient,
@@ -46,12 +55,20 @@ const taped = (
     const untraced = fiber.getRef(HttpClient.TracerDisabledWhen)
     // The client between knows failures of the bridge only; what really happened is told again outside of it.
     const real = new WeakMap<BridgeFailure, HttpClientError.HttpClientError>()
-    const disguised = (message: string, error: HttpClientError.HttpClientError): BridgeFailure => {
-      const bridge: BridgeFailure = { _tag: "BridgeFailure", message, code: undefined }
+    const disguised = (
+      message: string,
+      error: HttpClientError.HttpClientError,
+      code: string | undefined = undefined
+    ): BridgeFailure => {
+      const bridge: BridgeFailure = { _tag: "BridgeFailure", message, code }
       real.set(bridge, error)
       return bridge
     }
-    const sent = (error: HttpClientError.HttpClientError) => disguised(error.message, error)
+    const sent = (error: HttpClientError.HttpClientError) => {
+      const { reason } = error
+      const { code, message } = describe("cause" in reason && Predicate.isObject(reason.cause) ? reason.cause : error)
+      return disguised(message, error, code)
+    }
     const replayed = (failure: TapeFailure | BridgeFailure): BridgeFailure => {
       if (failure._tag === "BridgeFailure") return failure
       const cause = errorOf(failure)
@@ -87,9 +104,16 @@ const taped = (
           Effect.provideService(HttpClient.TracerDisabledWhen, untraced),
           Effect.map((response) => ({
             status: response.status,
-            url: request.url,
-            headers: Object.entries(response.headers),
-            body: Stream.mapError(response.stream, sent)
+            url: response.url,
+            headers: headersOf(response),
+            body: response.stream.pipe(
+              // So says Effect's own client of a response without a body.
+              Stream.catchIf(
+                (error) => error.reason._tag === "EmptyBodyError",
+                () => Stream.empty
+              ),
+              Stream.mapError(sent)
+            )
           })),
           Effect.mapError(sent)
         )

@@ -105,7 +105,7 @@ export class Player implements HttpTape {
     )
     const made: TapeResponse = {
       status: response.status,
-      url,
+      url: response.url ?? url,
       headers: Object.entries(response.headers),
       body: end === undefined ? chunks : Stream.concat(chunks, Stream.fromEffectDrain(end))
     }

@@ -114,8 +114,8 @@ export class Recorder implements HttpTape {
     }
   }
 
-  #answer({ chunks, end, response }: Take): Omit<Exchange, "request"> {
-    const came = response === undefined ? {} : { response: this.#response(response, chunks) }
+  #answer({ chunks, end, request, response }: Take): Omit<Exchange, "request"> {
+    const came = response === undefined ? {} : { response: this.#response(request, response, chunks) }
     if (end === "complete") return came
     if (!isFailure(end)) return { ...came, interrupted: { seconds: end?.seconds ?? 0 } }
     const { code, message } = end
@@ -125,10 +125,16 @@ export class Recorder implements HttpTape {
     }
   }
 
-  #response({ headers, status }: BridgeResponse, chunks: ReadonlyArray<Uint8Array>): Exchange["response"] & {} {
+  #response(
+    request: BridgeRequest,
+    { headers, status, url }: BridgeResponse,
+    chunks: ReadonlyArray<Uint8Array>
+  ): Exchange["response"] & {} {
+    const from = this.#scrubber.url(url)
+    const moved = url === "" || from === this.#scrubber.url(request.url) ? {} : { url: from }
     const contentType = headers.find(([name]) => name.toLowerCase() === "content-type")?.[1]
     const body = Body.ofResponse(chunks, contentType, this.#scrubber)
-    return { status, headers: this.#scrubber.headers(headers), ...(body === undefined ? {} : { body }) }
+    return { status, ...moved, headers: this.#scrubber.headers(headers), ...(body === undefined ? {} : { body }) }
   }
 }
 

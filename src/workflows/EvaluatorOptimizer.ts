@@ -5,6 +5,7 @@ import * as Schema from "effect/Schema"
 import { toJson } from "../internal/json.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
+import { settled } from "./input.ts"
 import { bestOf, scoreOf } from "./verdicts.ts"
 
 /** No draft was accepted in `maxRounds` rounds, and `onExhausted` is `"fail"`. */
@@ -93,8 +94,9 @@ export const make = <I, Draft, E1, R1, Verdict, E2, R2>(
       ]
     }),
     encodedLike: options.generator,
-    run: (input: I, state) =>
+    run: (given: I, state) =>
       Effect.gen(function* () {
+        const input = settled(given)
         const rounds: Array<Round<Draft, Verdict>> = []
         while (rounds.length < maxRounds) {
           const draft = yield* options.generator.run(rounds.length === 0 ? input : revise(input, rounds))

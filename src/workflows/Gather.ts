@@ -13,6 +13,7 @@ import { orDieLate } from "../internal/lateFailures.ts"
 import * as Runner from "../Runner.ts"
 import { defaultConcurrency } from "./gatherStream.ts"
 import * as Group from "./group.ts"
+import { settled } from "./input.ts"
 import * as Parallel from "./Parallel.ts"
 
 export {
@@ -76,7 +77,10 @@ export const broadcast = <const T extends Runners, M extends Parallel.Mode = Par
   options: Options<M> = {}
 ): Runner.Runner<Parallel.Input<T>, Parallel.Output<T, M>, Parallel.Error<T, M>, Parallel.Services<T>> =>
   // The group works on erased runners; this is where their types come back.
-  together("broadcast", name, runners, options, (input) => Effect.succeed(runners.map(() => input))) as never
+  together("broadcast", name, runners, options, (given) => {
+    const input = settled(given)
+    return Effect.succeed(runners.map(() => input))
+  }) as never
 
 /** What {@link scatter} takes: the input of each runner, in their order. */
 export type Inputs<T extends Runners> = { readonly [K in keyof T]: Runner.Input<T[K]> }

@@ -9,6 +9,7 @@ import type { RunState } from "../internal/RunState.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 import * as Group from "./group.ts"
+import { settled } from "./input.ts"
 
 export {
   BranchDefect,
@@ -132,8 +133,9 @@ export const make: {
     description: options.description,
     structure: () => ({ kind: "parallel", note: noteOf(mode), members: [...members, ...last] }),
     encodedLike: combine,
-    run: (input: never, state) =>
-      Effect.flatMap(
+    run: (given: never, state) => {
+      const input = settled(given)
+      return Effect.flatMap(
         Group.run(
           entries.map(([key, runner]) => [key, Runner.named(runner, key).run(input)]),
           { name, mode, concurrency, state }
@@ -147,6 +149,7 @@ export const make: {
           return Effect.isEffect(made) ? made : Effect.succeed(made)
         }
       )
+    }
     // The group works on erased branches; this is where their types come back.
   }) as never
 }
@@ -161,9 +164,12 @@ export const shape = (outputs: ReadonlyArray<readonly [string, unknown]>, mode: 
 export const withKeys = <R extends { readonly name: string }>(
   runners: ReadonlyArray<R>
 ): ReadonlyArray<readonly [string, R]> => {
+  const names = new Set(runners.map(({ name }) => name))
   const counts = new Map<string, number>()
   return runners.map((runner) => {
-    const count = (counts.get(runner.name) ?? 0) + 1
+    let count = (counts.get(runner.name) ?? 0) + 1
+    // A numbered name can be somebody's own.
+    while (count > 1 && names.has(`${runner.name} ${count}`)) count++
     counts.set(runner.name, count)
     return [count === 1 ? runner.name : `${runner.name} ${count}`, runner]
   })
@@ -236,7 +242,7 @@ export const hedge = <I, A, E, R>(
       members: [{ name: runner.name, runner }]
     }),
     encodedLike: runner,
-    run: (input: I, state) => hedged(name, runner, input, delay, attempts, state)
+    run: (input: I, state) => hedged(name, runner, settled(input), delay, attempts, state)
   })
 }
 

@@ -7,6 +7,7 @@ import * as Agent from "../agents/Agent.ts"
 import { InvalidDefinition, type InvalidOutput } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 import * as Group from "./group.ts"
+import { settled } from "./input.ts"
 import * as Parallel from "./Parallel.ts"
 
 /** No route was chosen with enough confidence, or one that is not there, and there is no fallback. */
@@ -95,8 +96,9 @@ export const make: {
   return Runner.workflow(name, {
     description: options.description,
     structure: () => structure(options, "one of"),
-    run: (input: never, state) =>
-      Effect.flatMap(choose(input), ({ confidence, route }) => {
+    run: (given: never, state) => {
+      const input = settled(given)
+      return Effect.flatMap(choose(input), ({ confidence, route }) => {
         const sure = routes.has(route) && confidence >= threshold
         const taken = sure ? route : options.fallback
         if (taken === undefined) {
@@ -107,6 +109,7 @@ export const make: {
           Runner.named(routes.get(taken)!, taken).run(input)
         )
       })
+    }
   }) as never
 }
 
@@ -187,8 +190,9 @@ export const many: {
   return Runner.workflow(name, {
     description: options.description,
     structure: () => structure(options, "any of"),
-    run: (input: never, state) =>
-      Effect.flatMap(choose(input), (choices): Effect.Effect<unknown, unknown, unknown> => {
+    run: (given: never, state) => {
+      const input = settled(given)
+      return Effect.flatMap(choose(input), (choices): Effect.Effect<unknown, unknown, unknown> => {
         const chosen = choices
           .filter(({ confidence, route }) => routes.has(route) && confidence >= threshold)
           .toSorted((a, b) => b.confidence - a.confidence)
@@ -210,6 +214,7 @@ export const many: {
           )
         )
       })
+    }
   }) as never
 }
 

@@ -12,6 +12,7 @@ import { keepLate } from "../internal/lateFailures.ts"
 import type { RunState } from "../internal/RunState.ts"
 import * as Runner from "../Runner.ts"
 import * as Group from "./group.ts"
+import { settled } from "./input.ts"
 import * as Plan from "./plan.ts"
 import * as Text from "./planText.ts"
 import { bestOf } from "./verdicts.ts"
@@ -117,7 +118,7 @@ class Loop {
 
   constructor(settings: Settings, goal: unknown, state: RunState) {
     this.#settings = settings
-    this.#goal = Text.settled(goal)
+    this.#goal = settled(goal)
     this.#state = state
   }
 

@@ -1,8 +1,8 @@
 /** What planners, workers and judges that are runners are told: the goal, and what they must know besides. Pure. */
 import * as Prompt from "effect/ai/Prompt"
-import * as Predicate from "effect/Predicate"
 import type * as Schema from "effect/Schema"
 import { toJson } from "../internal/json.ts"
+import { isMessage } from "./input.ts"
 import type { DoneStep, DoneSteps, Plan, PlanLike, Step } from "./plan.ts"
 
 /** A goal, with a text after it. It stays a text where it was one, and a conversation where it was one. */
@@ -16,16 +16,8 @@ export const after = (goal: unknown, text: string): Prompt.RawInput => {
 export const alone = (goal: unknown): Prompt.RawInput =>
   typeof goal === "string" || Prompt.isPrompt(goal) || isConversation(goal) ? goal : plain(toJson(goal))
 
-/** The goal in a form that can be read more than once: messages may come as any iterable. */
-export const settled = (goal: unknown): unknown => {
-  if (Array.isArray(goal) || typeof goal === "string" || !Predicate.isIterable(goal)) return goal
-  const items = [...goal]
-  return isConversation(items) ? items : goal
-}
-
 const isConversation = (goal: unknown): goal is ReadonlyArray<Prompt.MessageEncoded> =>
-  Array.isArray(goal) &&
-  goal.every((item) => Predicate.hasProperty(item, "role") && Predicate.hasProperty(item, "content"))
+  Array.isArray(goal) && goal.every(isMessage)
 
 const plain = (value: Schema.Json): string => (typeof value === "string" ? value : JSON.stringify(value))
 

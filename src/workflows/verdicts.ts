@@ -9,4 +9,11 @@ export const scoreOf = (verdict: unknown): number =>
 export const bestOf = <V, R extends { readonly verdict: V }>(
   rounds: ReadonlyArray<R>,
   score: (verdict: V) => number
-): R => rounds.reduce((best, round) => (score(round.verdict) >= score(best.verdict) ? round : best))
+): R => {
+  // No number is worse than any other score.
+  const worth = ({ verdict }: R) => {
+    const value = score(verdict)
+    return Number.isNaN(value) ? Number.NEGATIVE_INFINITY : value
+  }
+  return rounds.reduce((best, round) => (worth(round) >= worth(best) ? round : best))
+}

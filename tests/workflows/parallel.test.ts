@@ -42,6 +42,13 @@ describe("a parallel of an array", () => {
         [error.value.failures.map(({ branch }) => branch), error.value.interrupted],
         [["x"], ["x 2"]]
       )
+      const numbered = Parallel.make("numbered", [after(9, "x"), failing(1, "x"), after(9, "x 2")])
+      const other = yield* in_(9, Effect.flip(numbered.run("go")))
+      if (!Exit.isSuccess(other)) return assert.fail("it did not fail")
+      assert.deepStrictEqual(
+        [other.value.failures.map(({ branch }) => branch), other.value.interrupted],
+        [["x 3"], ["x", "x 2"]]
+      )
     })
   )
 })

@@ -1,7 +1,19 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Deferred, Effect, Exit, Fiber, Result, Schema } from "effect"
+import type { LanguageModel, Prompt } from "effect/ai"
 import { TestClock } from "effect/testing"
-import { Agent, Chain, EvaluatorOptimizer, Parallel, RunError, Router, Runner, SyncEdge, TestModel } from "troupe"
+import {
+  Agent,
+  Chain,
+  EvaluatorOptimizer,
+  Gather,
+  Parallel,
+  RunError,
+  Router,
+  Runner,
+  SyncEdge,
+  TestModel
+} from "troupe"
 import { checkGrammar, collect } from "../support/grammar.ts"
 import type { RunEvent } from "troupe"
 
@@ -338,6 +350,72 @@ describe("an evaluator-optimizer", () => {
         revise: (_input, rounds) => rounds.at(-1)!.draft
       })
       assert.strictEqual(yield* halve.run(16), 2)
+    })
+  )
+
+  it.effect("takes no draft for the best whose score is no number", () =>
+    Effect.gen(function* () {
+      const scores = [Number.NaN, 9, Number.NaN]
+      const tried = EvaluatorOptimizer.make("tried", {
+        generator: Runner.make("n", { run: (n: number) => Effect.succeed(n + 1) }),
+        evaluator: (n) => Effect.succeed({ score: scores[n]! }),
+        accept: () => false,
+        revise: (_input, rounds) => rounds.at(-1)!.draft
+      })
+      assert.strictEqual(yield* tried.run(-1), 1)
+    })
+  )
+})
+
+describe("a conversation that can be read once", () => {
+  it.effect("is given to every member as a whole", () =>
+    Effect.gen(function* () {
+      const [a, b] = [Agent.make("a", { description: "A" }), Agent.make("b", { description: "B" })]
+      const runners: ReadonlyArray<Runner.Runner<Prompt.RawInput, unknown, unknown, LanguageModel.LanguageModel>> = [
+        EvaluatorOptimizer.make("refined", {
+          generator: a,
+          evaluator: () => Effect.succeed(0),
+          accept: () => false,
+          maxRounds: 2
+        }),
+        Router.make("router", { routes: { a, b } }),
+        Router.many("routers", { routes: { a, b } }),
+        Parallel.make("parallel", { a, b }),
+        Parallel.hedge("hedge", a, { delay: 0 }),
+        Gather.broadcast("broadcast", [a, b])
+      ]
+      for (const runner of runners) {
+        const goal = function* () {
+          yield { role: "user" as const, content: "the goal" }
+        }
+        yield* Effect.gen(function* () {
+          yield* live(runner.run(goal()))
+          const { calls } = yield* TestModel.TestModel
+          const prompts = (yield* calls).map(({ prompt }) => JSON.stringify(prompt.content))
+          assert.isAbove(prompts.length, 0)
+          for (const prompt of prompts) assert.include(prompt, "the goal", runner.name)
+        }).pipe(
+          Effect.provide(
+            TestModel.layer(({ output }) =>
+              output === undefined
+                ? "text"
+                : TestModel.json({ route: "a", confidence: 1, routes: [{ route: "b", confidence: 1 }] })
+            )
+          )
+        )
+      }
+    })
+  )
+
+  it.effect("is none of messages: other iterators stay what they are", () =>
+    Effect.gen(function* () {
+      const count = function* () {
+        yield* [1, 2, 3]
+      }
+      const take = Runner.make("take", {
+        run: (numbers: Iterator<number>) => Effect.sync(() => numbers.next().value ?? 0)
+      })
+      assert.deepStrictEqual(yield* Parallel.make("shared", [take, take]).run(count()), [1, 2])
     })
   )
 })

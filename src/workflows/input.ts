@@ -1,0 +1,25 @@
+/** Inputs that several members read, or one member again. Pure. */
+import * as Predicate from "effect/Predicate"
+
+/**
+ * The input in a form that can be read more than once. A conversation may come as any iterable, such as a generator,
+ * which gives its messages to the first who reads them. What else is an iterable stays what it is.
+ */
+export const settled = <I>(input: I): I => {
+  if (typeof input === "string" || Array.isArray(input) || !Predicate.isIterable(input)) return input
+  const items: Iterator<unknown> = input[Symbol.iterator]()
+  const isOnce = (items as unknown) === input
+  const first = items.next()
+  // Any iterable of messages is as good as another to whoever takes one.
+  if (first.done !== true && isMessage(first.value)) return (isOnce ? [first.value, ...input] : [...input]) as I
+  return isOnce && first.done !== true ? (resumed(first.value, input) as I) : input
+}
+
+/** True for what can stand in a conversation. */
+export const isMessage = (value: unknown): boolean =>
+  Predicate.hasProperty(value, "role") && Predicate.hasProperty(value, "content")
+
+function* resumed(first: unknown, rest: Iterable<unknown>) {
+  yield first
+  yield* rest
+}

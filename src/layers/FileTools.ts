@@ -16,7 +16,9 @@ import { matcher, search, textOf, walk } from "./tools/search.ts"
 
 export { FileToolError } from "./tools/rooted.ts"
 
-const Path = Schema.String.annotate({ description: "Relative to the directory of the tools, with / between names" })
+const Path = Schema.String.check(Schema.isMaxLength(4096)).annotate({
+  description: "Relative to the directory of the tools, with / between names"
+})
 const Pattern = Schema.optional(
   Schema.String.check(Schema.isMaxLength(200)).annotate({
     description: "A glob such as *.ts or src/**/*.md; without a slash it applies to the file's name"
@@ -192,7 +194,7 @@ const handlers = (rooted: Rooted, options: Options) => {
   return writableToolkit.of({
     list_files: ({ path = ".", pattern, recursive = false }) =>
       Effect.gen(function* () {
-        const fits = matcher(pattern)
+        const fits = yield* attempt(path, () => matcher(pattern))
         const entries: Array<{ readonly path: string; readonly type: "file" | "directory" | "link" | "other" }> = []
         const complete = yield* walk(rooted, path, limits, recursive, (found) => {
           if (!fits(found.path)) return true
@@ -228,12 +230,15 @@ const handlers = (rooted: Rooted, options: Options) => {
         const before = yield* text(path)
         const parts = before.split(find)
         const replaced = parts.length - 1
+        const size = Buffer.byteLength(before) + replaced * (Buffer.byteLength(replace) - Buffer.byteLength(find))
         const fail = (reason: "NotFound" | "Ambiguous", detail: string) => new FileToolError({ path, reason, detail })
         if (replaced === 0)
           return yield* fail("NotFound", "it does not contain the text to find; read it and try again")
         if (replaced > 1 && !all) {
           return yield* fail("Ambiguous", `it contains the text ${replaced} times; give more of it, or replace all`)
         }
+        // It could be more than a text can hold.
+        if (size > maxFileBytes) return yield* tooLarge(path, size)
         yield* write(path, parts.join(replace))
         return { replaced }
       })

@@ -23,6 +23,17 @@ const maxDepth = 64
 const maxScanned = 64 * 1024 * 1024
 /** How many steps of a walk are taken before others have their turn. */
 const atOnce = 32
+/** How many names one glob may stand for by its braces: each path is compared with all of them. */
+const maxAlternatives = 64
+/**
+ * An expression may cost about 100 ns for each of its instructions and each character. What it may have at most, what a
+ * line, a turn and a search may cost, in instructions times characters, and what a file costs besides.
+ */
+const maxInstructions = 1000
+const maxLineWork = 10_000_000
+const maxTurnWork = 1_000_000
+const maxWork = 1_000_000_000
+const fileWork = maxTurnWork / atOnce
 
 /**
  * Goes through what is below `start`, in order, links told and not followed, until `visit` says to stop. False when it
@@ -75,28 +86,59 @@ export const walk = (
     waiting.push(...below.reverse())
     return complete || visited < maxVisited
   }
-  return inTurns(start, () => waiting.length > 0 && step()).pipe(Effect.map(() => complete))
+  return inTurns(start, atOnce, () => waiting.length > 0 && step()).pipe(Effect.map(() => complete))
 }
 
-/** Takes steps until one says it was the last, and lets others have their turn now and then. */
-const inTurns = (given: string, step: () => boolean): Effect.Effect<void, FileToolError> => {
+/** Takes steps until one says it was the last, and lets others have their turn after so many. */
+const inTurns = (given: string, steps: number, step: () => boolean): Effect.Effect<void, FileToolError> => {
   let more = true
   const some = Effect.try({
     try: () => {
-      for (let n = 0; n < atOnce && more; n++) more = step()
+      for (let n = 0; n < steps && more; n++) more = step()
     },
     catch: (cause) => toError(given, cause)
   })
   return Effect.whileLoop({ while: () => more, body: () => Effect.andThen(some, Effect.yieldNow), step: () => {} })
 }
 
-/** Tells whether a path fits a glob: without a slash it is the name that has to fit. */
+/**
+ * Tells whether a path fits a glob: without a slash it is the name that has to fit. Throws `FileToolError` for a glob that
+ * stands for too many.
+ */
 export const matcher = (pattern: string | undefined): ((path: string) => boolean) => {
   if (pattern === undefined || pattern === "") return () => true
+  if (alternatives(pattern) > maxAlternatives) {
+    const detail = `it stands for more than ${maxAlternatives} patterns; use fewer braces`
+    throw new FileToolError({ path: pattern, reason: "Pattern", detail })
+  }
   const glob = Glob.make(pattern)
   return pattern.includes("/")
     ? (path) => Glob.match(glob, path)
     : (path) => Glob.match(glob, path.slice(path.lastIndexOf("/") + 1))
+}
+
+/** For how many patterns a glob stands by its braces; for one with loose braces it may be more than there are. */
+const alternatives = (pattern: string): number => {
+  let at = 0
+  const sequence = (nested: boolean): number => {
+    let product = 1
+    for (; at < pattern.length; at++) {
+      const char = pattern[at]
+      if (char === "\\") at++
+      else if (char === "{") product *= group()
+      else if (nested && (char === "," || char === "}")) return product
+    }
+    return product
+  }
+  const group = (): number => {
+    let sum = 0
+    do {
+      at++
+      sum += sequence(true)
+    } while (pattern[at] === ",")
+    return sum
+  }
+  return sequence(false)
 }
 
 /** What is searched for. */
@@ -117,26 +159,35 @@ export interface Match {
 /** How much of a long line is shown. */
 const maxShown = 300
 
-/**
- * Where a line fits the query: an index, or -1. Expressions are RE2's: their time grows with the length of the line and
- * never explodes.
- */
-const finder = (query: Query): ((line: string) => number) => {
+interface Finder {
+  /** Where a line fits the query, or -1. */
+  readonly indexIn: (line: string) => number
+  /** What a character costs. */
+  readonly cost: number
+}
+
+/** Expressions are RE2's: their time grows with the length of the line and that of the expression, and never explodes. */
+const finder = (query: Query): Finder => {
   if (!query.regex) {
     const text = query.ignoreCase ? query.text.toLowerCase() : query.text
-    return (line) => (query.ignoreCase ? line.toLowerCase() : line).indexOf(text)
+    return { indexIn: (line) => (query.ignoreCase ? line.toLowerCase() : line).indexOf(text), cost: 1 }
   }
+  const fail = (detail: string) => new FileToolError({ path: query.text, reason: "Pattern", detail })
   let compiled: RE2JS
   try {
     compiled = RE2JS.compile(query.text, query.ignoreCase ? RE2JS.CASE_INSENSITIVE : 0)
   } catch (cause) {
-    const detail = `it is no regular expression that can be used (RE2 syntax): ${cause instanceof Error ? cause.message : ""}`
-    throw new FileToolError({ path: query.text, reason: "Pattern", detail })
+    throw fail(
+      `it is no regular expression that can be used (RE2 syntax): ${cause instanceof Error ? cause.message : ""}`
+    )
   }
-  return (line) => {
+  const cost = compiled.programSize()
+  if (cost > maxInstructions) throw fail("it is too large; repeat less in it")
+  const indexIn = (line: string) => {
     const match = compiled.matcher(line)
     return match.find() ? match.start() : -1
   }
+  return { indexIn, cost }
 }
 
 /** The text of a file, or `undefined` for what is no text: null bytes, or not UTF-8. */
@@ -159,8 +210,10 @@ export const search = (
   limits: Limits
 ): Effect.Effect<{ readonly matches: ReadonlyArray<Match>; readonly complete: boolean }, FileToolError> =>
   Effect.gen(function* () {
-    const find = yield* Effect.try({ try: () => finder(query), catch: (cause) => toError(query.text, cause) })
-    const fits = matcher(pattern)
+    const { find, fits } = yield* Effect.try({
+      try: () => ({ find: finder(query), fits: matcher(pattern) }),
+      catch: (cause) => toError(query.text, cause)
+    })
     const files: Array<string> = []
     let complete = yield* walk(rooted, start, limits, true, ({ path, type }) => {
       if (type === "file" && fits(path)) files.push(path)
@@ -173,31 +226,46 @@ export const search = (
       )
     )
     const matches: Array<Match> = []
+    const longest = Math.floor(maxLineWork / find.cost)
     let scanned = 0
-    const inFile = (path: string) => {
-      let bytes
+    let work = 0
+    const textIn = (path: string) => {
       try {
-        bytes = rooted.read(path, limits.maxFileBytes).bytes
+        const { bytes } = rooted.read(path, limits.maxFileBytes)
+        return bytes === undefined ? undefined : textOf(bytes)
       } catch {
         // It went away, or may not be read.
-        return
-      }
-      const text = bytes === undefined ? undefined : textOf(bytes)
-      if (text === undefined) return
-      scanned += text.length
-      const lines = text.split("\n")
-      for (let n = 0; n < lines.length && matches.length < max; n++) {
-        const line = lines[n]!
-        const at = find(line)
-        if (at >= 0) matches.push({ path, line: n + 1, text: shown(line, at) })
+        return undefined
       }
     }
-    let next = 0
-    yield* inTurns(start, () => {
-      if (next < files.length && (matches.length >= max || scanned >= maxScanned)) complete = false
-      else if (next < files.length) inFile(files[next++]!)
-      return complete && next < files.length
-    })
+    const scan = function* (): Generator<void> {
+      let turn = 0
+      for (const path of files) {
+        if (matches.length >= max || scanned >= maxScanned || work >= maxWork) {
+          complete = false
+          return
+        }
+        const text = textIn(path)
+        turn += fileWork
+        scanned += text?.length ?? 0
+        for (const [n, line] of (text?.split("\n") ?? []).entries()) {
+          if (matches.length >= max) break
+          if (line.length > longest || work >= maxWork) complete = false
+          if (work >= maxWork) return
+          const searched = line.slice(0, longest)
+          const at = find.indexIn(searched)
+          if (at >= 0) matches.push({ path, line: n + 1, text: shown(line, at) })
+          work += searched.length * find.cost
+          turn += searched.length * find.cost
+          if (turn >= maxTurnWork) {
+            turn = 0
+            yield
+          }
+        }
+      }
+    }
+    const scanning = scan()
+    yield* inTurns(start, 1, () => scanning.next().done !== true)
     return { matches, complete: complete && matches.length < max }
   })
 

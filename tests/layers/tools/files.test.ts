@@ -111,6 +111,24 @@ for (const edge of Object.keys(edges)) {
       assert.strictEqual((await tools().fails("search_files", { query: "(", regex: true }))["reason"], "Pattern")
     }, 60_000)
 
+    it("an expression or a glob that costs too much is refused, and a long line is searched in part", async () => {
+      put("line.txt", `${"a".repeat(1_000_000)}!`)
+      for (const query of ["(a?){900}[b-c]", "(a{0,30}){0,30}[b-c]"]) {
+        const refused = await tools().fails("search_files", { query, regex: true })
+        assert.strictEqual(refused["reason"], "Pattern")
+      }
+      const found = await tools().ok("search_files", { query: "(a?){20}[!b]", regex: true, pattern: "line.txt" })
+      assert.deepStrictEqual(found, { matches: [], truncated: true })
+      const plain = await tools().ok("search_files", { query: "!", pattern: "line.txt" })
+      assert.strictEqual((plain["matches"] as ReadonlyArray<unknown>).length, 1)
+      for (const name of ["list_files", "search_files"] as const) {
+        const refused = await tools().fails(name, { query: "llama", pattern: "{*a*,*b*}".repeat(13) })
+        assert.strictEqual(refused["reason"], "Pattern")
+      }
+      const nested = await tools().ok("list_files", { pattern: "{a,b{c,\\{},{d.{txt,md}}}.t{x,\\,{s,}}t" })
+      assert.deepStrictEqual(nested["entries"], [{ path: "a.txt", type: "file" }])
+    })
+
     it("stops at its limits and says so", async () => {
       put("many.txt", "hit\n".repeat(1000))
       const found = await tools().ok("search_files", { query: "hit" })
@@ -153,6 +171,19 @@ for (const edge of Object.keys(edges)) {
       })
       const absent = await tools().fails("edit_file", { path: "a.txt", find: "absent", replace: "" })
       assert.strictEqual(absent["reason"], "NotFound")
+    })
+
+    it("an edit whose result no text could hold is refused", async () => {
+      put("big.txt", "a".repeat(1_000_000))
+      const refused = await tools().fails("edit_file", {
+        path: "big.txt",
+        find: "a",
+        replace: "b".repeat(1000),
+        all: true
+      })
+      assert.strictEqual(refused["reason"], "TooLarge")
+      assert.include(String(refused["detail"]), "1000000000 bytes")
+      assert.strictEqual(get("big.txt").length, 1_000_000)
     })
 
     it("refuses every way out by name, for every tool", async () => {
@@ -244,7 +275,7 @@ for (const edge of Object.keys(edges)) {
       assert.strictEqual((await tools().fails("read_file", { path: "a.txt" }))["reason"], "TooLarge")
       const big = await tools({ maxFileBytes: 10 }).fails("write_file", { path: "b.txt", content: "é".repeat(6) })
       assert.strictEqual(big["reason"], "TooLarge")
-      assert.strictEqual((await tools().fails("read_file", { path: "x".repeat(5000) }))["reason"], "System")
+      assert.strictEqual((await tools().fails("read_file", { path: "x".repeat(4000) }))["reason"], "System")
       // Searching goes past all of them.
       assert.deepStrictEqual((await tools().ok("search_files", { query: "B", pattern: "*.bin" }))["matches"], [])
     })

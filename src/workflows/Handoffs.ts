@@ -9,6 +9,7 @@ import * as Schema from "effect/Schema"
 import * as AgentTool from "../AgentTool.ts"
 import { CurrentState, type RunState } from "../internal/RunState.ts"
 import { InvalidDefinition } from "../RunError.ts"
+import type { RunEvent } from "../RunEvent.ts"
 import * as Runner from "../Runner.ts"
 
 /**
@@ -31,6 +32,8 @@ export interface ToOptions {
 }
 
 interface Request {
+  /** The run of the agent that hands over. */
+  readonly by: RunState
   readonly to: string
   readonly reason: string
   readonly message: string
@@ -91,11 +94,18 @@ export const to = <const Target extends string>(
       const refused = refusal(target, desk, state)
       if (refused !== undefined) return Effect.fail(refused)
       const given = history === "choose" ? (chosen.history ?? "all") : history
-      desk!.request = { to: target, reason, message, history: given }
+      desk!.request = { by: state!, to: target, reason, message, history: given }
       state!.handedOver = true
       return Effect.succeed(`handed over to ${target}`)
     })
   )
+}
+
+/** What an agent asked for in an attempt that failed is void, as everything else of that attempt. */
+const withdraw = (desk: Desk, event: RunEvent): void => {
+  if (event._tag !== "RunRetried" || event.runId !== desk.request?.by.info.runId) return
+  desk.request.by.handedOver = false
+  desk.request = undefined
 }
 
 const refusal = (target: string, desk: Desk | undefined, state: RunState | undefined): string | undefined => {
@@ -173,9 +183,10 @@ export const make = <const Members extends Agents, Start extends keyof Members &
           const exhausted =
             count < maxHandoffs ? undefined : "the conversation has changed hands too often: answer yourself"
           const desk: Desk = { state, names, exhausted, request: undefined }
-          const result = yield* Runner.named(agents.get(at)!, at)
-            .result(conversation)
-            .pipe(Effect.provideService(CurrentDesk, desk))
+          const result = yield* Runner.named(agents.get(at)!, at).pipe(
+            Runner.onEvent((event) => Effect.sync(() => withdraw(desk, event))),
+            (agent) => Effect.provideService(agent.result(conversation), CurrentDesk, desk)
+          )
           const { request } = desk
           if (request === undefined) return result.output
           yield* state.decide({ _tag: "HandedOff", from: at, to: request.to, reason: request.reason })

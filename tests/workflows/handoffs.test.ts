@@ -108,6 +108,34 @@ describe("handoffs", () => {
     )
   )
 
+  it.effect("of an attempt that failed are void when the agent is tried again", () =>
+    Effect.gen(function* () {
+      const shaky = AgentTool.fromFunction({
+        name: "shaky",
+        description: "Breaks",
+        failureMode: "error",
+        execute: () => Effect.fail("broken")
+      })
+      const first = Runner.withRetry(Agent.make("first", { tools: [look, shaky, Handoffs.to("billing")] }), {
+        times: 1
+      })
+      const office = Handoffs.make("office", { agents: { first, billing }, start: "first" })
+      const { decisions, output } = yield* office.result("go")
+      assert.deepStrictEqual([output, decisions], ["I answer.", []])
+    }).pipe(
+      Effect.provide(
+        TestModel.layer([
+          TestModel.toolCalls(
+            { name: "transfer_to_billing", params: { reason: "r", message: "m" } },
+            { name: "shaky", params: {} }
+          ),
+          TestModel.toolCall("look", {}),
+          "I answer."
+        ])
+      )
+    )
+  )
+
   it.effect("count once in a step, and its other tools run to their end", () =>
     Effect.gen(function* () {
       let looked = 0

@@ -20,6 +20,9 @@ const terminalOf = (events: ReadonlyArray<Event>): Extract<Event, { readonly _ta
   return last
 }
 
+const textOf = (events: ReadonlyArray<Event>): string =>
+  events.map((event) => (event._tag === "TextDelta" ? event.delta : "")).join("")
+
 /** What the model and the tools do until they are interrupted, and what must be true of each call afterwards. */
 const places = (log: Array<string>, begun: Deferred.Deferred<void>) => {
   const begin = Deferred.succeed(begun, undefined)
@@ -125,8 +128,10 @@ describe("a run that is interrupted", () => {
             )
             // The model has been asked, and where a tool is what runs, the tool has begun.
             while ((yield* model.calls).length === 0) yield* Effect.yieldNow
-            if (given.begin) yield* Effect.sleep("20 millis")
-            else yield* Deferred.await(begun)
+            if (!given.begin) yield* Deferred.await(begun)
+            else if (place === "in mid-text" && way.startsWith("stream")) {
+              while (textOf(events) !== "abcd") yield* Effect.sleep(1)
+            } else yield* Effect.sleep("20 millis")
             yield* Fiber.interrupt(fiber)
             assert.isTrue(Exit.hasInterrupts(yield* Fiber.await(fiber)))
             const { spent } = terminalOf(events)

@@ -68,5 +68,5 @@ export const until = (running: Effect.Effect<number>, count: number) =>
   running.pipe(
     Effect.tap(() => Effect.sleep("1 millis")),
     Effect.repeat({ until: (now) => now === count }),
-    Effect.timeout("2 seconds")
+    Effect.timeout("20 seconds")
   )

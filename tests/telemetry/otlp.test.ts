@@ -51,9 +51,11 @@ const receiver = Effect.acquireRelease(
 const exported = <A, E>(program: Effect.Effect<A, E>) =>
   Effect.gen(function* () {
     const { bodies, url } = yield* receiver
-    const Telemetries = Otlp.layerJson({ baseUrl: url, resource: { serviceName: "test" } }).pipe(
-      Layer.provide(FetchHttpClient.layer)
-    )
+    const Telemetries = Otlp.layerJson({
+      baseUrl: url,
+      resource: { serviceName: "test" },
+      shutdownTimeout: "20 seconds"
+    }).pipe(Layer.provide(FetchHttpClient.layer))
     // Metrics are kept by process; a registry of its own keeps each test's to itself.
     yield* program.pipe(Effect.provide(Telemetries), Effect.provideService(Metric.MetricRegistry, new Map()))
     const spans = bodies

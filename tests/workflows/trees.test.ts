@@ -19,7 +19,7 @@ const onSyncEdge = (seed: number, count: number): Promise<string> =>
       setTimeout(() => {
         said = `hangs: ${last}`
         child.kill("SIGKILL")
-      }, 15_000)
+      }, 45_000)
     let watchdog = watch()
     child.stdout.on("data", (chunk: Buffer) => {
       last = chunk.toString().trim().split("\n").at(-1) ?? last

@@ -60,7 +60,7 @@ const until = async (isSo: () => Promise<boolean>) => {
 describe("a signal", () => {
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     it(`${signal} interrupts a program of NodeRuntime.runMain: its request is aborted, its Layers are released`, async () => {
-      const [requests, aborted] = [await count("/count"), await count("/aborted")]
+      const [aborted, requests] = [await count("/aborted"), await count("/count")] // asking for the first counts as well
       const arrived = until(async () => (await count("/count")) > requests)
       const { end, said } = await signalled(
         `NodeRuntime.runMain(
@@ -77,7 +77,7 @@ describe("a signal", () => {
   }
 
   it("may dispose of a ManagedRuntime, which interrupts its runs and waits for them", async () => {
-    const [requests, aborted] = [await count("/count"), await count("/aborted")]
+    const [aborted, requests] = [await count("/aborted"), await count("/count")] // asking for the first counts as well
     const arrived = until(async () => (await count("/count")) > requests)
     const { end, said } = await signalled(
       `const runtime = ManagedRuntime.make(Layer.merge(Live, Resource))

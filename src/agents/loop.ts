@@ -136,6 +136,8 @@ class Loop {
   #nudged = false
   /** Set when only the answer is wanted any more. */
   #closed = false
+  /** What the model had said of its answer when it paused. */
+  #paused = ""
   #last: Omit<StepInfo, "usage" | "transcript"> = { step: 0, text: "", toolCalls: [] }
 
   constructor(plan: Plan, state: RunState, callee: ModelCall.Callee) {
@@ -269,24 +271,29 @@ class Loop {
 
   /** What an answer leads to, by its finish reason, its calls and its text. */
   #follow(turn: Turn, step: number): Effect.Effect<Next, unknown, unknown> {
-    const { finishReason, calls, text } = turn
-    this.#last = { step, text, toolCalls: [] }
+    const { finishReason, calls } = turn
+    this.#last = { step, text: turn.text, toolCalls: [] }
+    const text = this.#paused + turn.text
+    this.#paused = ""
     if (finishReason === "content-filter") {
       if (calls.length > 0) this.#refuseCalls(turn, step, "the model's answer was stopped")
       return Effect.fail(new RunError.ModelRefused({ ...this.#failure(), text }))
     }
     if (calls.length > 0) {
       if (finishReason === "length") return this.#refuseCutCalls(turn, step)
-      if (!this.#closed) return this.#execute(calls, text, step, (results) => results)
+      if (!this.#closed) return this.#execute(calls, turn.text, step, (results) => results)
       this.#refuseCalls(turn, step, "tools cannot be called any more; answer with what you have")
       return Effect.succeed(goOn)
     }
-    if (finishReason === "pause") return Effect.succeed(goOn)
-    if (text.trim() === "" && !turn.hasFiles) return this.#nudge(turn, step)
-    if (this.#plan.output !== undefined) return this.#decode(this.#plan.output, turn, step)
-    if (finishReason === "length" && this.#plan.onLength === "fail") {
-      return Effect.fail(new RunError.OutputTruncated({ ...this.#failure(), text }))
+    if (finishReason === "pause") {
+      this.#paused = text
+      return Effect.succeed(goOn)
     }
+    const isCut = finishReason === "length" && this.#plan.onLength === "fail"
+    // A model that thinks can spend all its tokens before it has said a word.
+    if (text.trim() === "" && !turn.hasFiles && !isCut) return this.#nudge(turn, step)
+    if (this.#plan.output !== undefined) return this.#decode(this.#plan.output, text, finishReason, step)
+    if (isCut) return Effect.fail(new RunError.OutputTruncated({ ...this.#failure(), text }))
     return Effect.succeed({ done: true, output: text })
   }
 
@@ -382,23 +389,28 @@ class Loop {
     return Effect.succeed(goOn)
   }
 
-  #decode(output: OutputSpec, turn: Turn, step: number): Effect.Effect<Next, unknown, unknown> {
-    return output.decode(turn.text).pipe(
+  #decode(
+    output: OutputSpec,
+    text: string,
+    finishReason: Response.FinishReason,
+    step: number
+  ): Effect.Effect<Next, unknown, unknown> {
+    return output.decode(text).pipe(
       Effect.map((value): Next => ({ done: true, output: value })),
       Effect.catch((issue) => {
         if (this.#repairs >= this.#plan.outputRepairs) {
           return Effect.fail(
             new RunError.InvalidOutput({
               ...this.#failure(),
-              text: turn.text,
-              finishReason: turn.finishReason,
+              text,
+              finishReason,
               issue,
               attempts: this.#repairs + 1
             })
           )
         }
         this.#repairs++
-        const cut = turn.finishReason === "length" ? " It was cut off at the token limit: be shorter." : ""
+        const cut = finishReason === "length" ? " It was cut off at the token limit: be shorter." : ""
         this.#messages.push(
           Transcript.userText(
             `Your answer does not fit the required output: ${issue}.${cut} Answer again. ${output.instruction}`

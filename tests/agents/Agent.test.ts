@@ -202,13 +202,50 @@ describe("steps", () => {
     }).pipe(Effect.provide(TestModel.layer([TestModel.toolCall("double", { n: 1 }), "done"])))
   )
 
-  it.effect("calls again after a pause", () =>
+  it.effect("calls again after a pause, and gives the whole answer", () =>
     Effect.gen(function* () {
       const result = yield* Agent.make("agent", {}).result("go")
-      assert.strictEqual(result.output, "second half")
-      assert.strictEqual(result.steps, 2)
+      assert.strictEqual(result.output, "first half, second half, end")
+      assert.strictEqual(result.steps, 3)
       assert.include(JSON.stringify((yield* lastCall).prompt.content), "first half")
-    }).pipe(Effect.provide(TestModel.layer([{ text: "first half", finishReason: "pause" }, "second half"])))
+      const typed = Agent.make("agent", { output: Schema.Struct({ n: Schema.Finite }), outputRepairs: 0 })
+      assert.deepStrictEqual(yield* typed.run("go"), { n: 42 })
+      // What came before a tool call was no part of the answer.
+      assert.strictEqual(yield* Agent.make("agent", { tools: [doubling] }).run("go"), "84")
+    }).pipe(
+      Effect.provide(
+        TestModel.layer([
+          { text: "first half, ", finishReason: "pause" },
+          { text: "second half, ", finishReason: "pause" },
+          "end",
+          { text: '{"n": 4', finishReason: "pause" },
+          "2}",
+          { text: "I look. ", finishReason: "pause" },
+          TestModel.toolCall("double", { n: 42 }),
+          "84"
+        ])
+      )
+    )
+  )
+
+  it.effect("says that an answer was cut off before its first word, and does not ask for it again", () =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(Agent.make("agent", {}).run("go"))
+      assert.strictEqual(error._tag === "OutputTruncated" ? error.spent.steps : error._tag, 1)
+      const typed = Agent.make("agent", { output: Schema.Struct({ n: Schema.Finite }) })
+      const invalid = yield* Effect.flip(typed.run("go"))
+      assert.strictEqual(invalid._tag === "InvalidOutput" ? invalid.finishReason : invalid._tag, "length")
+      assert.include(JSON.stringify((yield* lastCall).prompt.content), "be shorter")
+      assert.include(invalid.message, "token limit")
+      assert.strictEqual(yield* Agent.make("agent", { onLength: "accept" }).run("go"), "short")
+    }).pipe(
+      Effect.provide(
+        TestModel.layer([
+          ...Array.from({ length: 4 }, () => ({ reasoning: "Hm", finishReason: "length" as const })),
+          "short"
+        ])
+      )
+    )
   )
 
   it.effect("fails on an answer that was cut off, unless it may be", () =>

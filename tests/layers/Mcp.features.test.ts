@@ -290,6 +290,27 @@ describe("a server is defined", () => {
     })
   )
 
+  it.live("in a config file whose variables are keys, and no error shows them", () =>
+    Effect.gen(function* () {
+      const file = files.path("keys.json")
+      const a = { command: "false", args: ["--key", "${KEY}", "plain"] }
+      const b = { url: "http://127.0.0.1:1/${KEY}/mcp" }
+      const config = ConfigProvider.layer(ConfigProvider.fromUnknown({ KEY: "k3y-of-mine" }))
+      for (const [server, target] of [
+        [a, "false --key <redacted:${KEY}> plain"],
+        [b, "http://127.0.0.1:1/<redacted>"]
+      ] as const) {
+        // Editors of some systems begin a file with a mark.
+        fs.writeFileSync(file, `\ufeff${JSON.stringify({ mcpServers: { server } })}`)
+        const error = failure(
+          yield* Effect.exit(Effect.scoped(Layer.build(Mcp.layerFile(file))).pipe(Effect.provide(config)))
+        )
+        expect(error).toMatchObject({ _tag: "McpConnectError", target })
+        expect(String(error)).not.toContain("k3y")
+      }
+    })
+  )
+
   it.live("wrongly in a config file fails with the file and what to do", () =>
     Effect.gen(function* () {
       const problems: ReadonlyArray<readonly [text: string, said: RegExp]> = [

@@ -225,8 +225,24 @@ describe("a server that cannot be connected fails the Layer", () => {
     })
   )
 
-  it.live("when there is no such command", () =>
+  it.live("in its arguments and its path too, where they are secret", () =>
     Effect.gen(function* () {
+      const secret = Redacted.make("s3cret-of-mine")
+      const cry = script("console.error('no ' + process.argv[1]); process.exit(3)")
+      const dead = yield* build({ ...cry, args: [...cry.args, secret] })
+      expect(dead).toMatchObject({ exitCode: 3, stderr: "no <redacted>\n" })
+      const port = yield* Effect.promise(freePort)
+      const away = yield* build({ url: Redacted.make(`http://127.0.0.1:${port}/s3cret-of-mine/mcp`) })
+      expect(away).toMatchObject({ target: `http://127.0.0.1:${port}/<redacted>` })
+      expect([String(dead), String(away)].join()).not.toContain("s3cret")
+    })
+  )
+
+  it.live("when there is no such command, or no such directory", () =>
+    Effect.gen(function* () {
+      expect(yield* build({ command: "true", cwd: "/no/such/directory" })).toMatchObject({
+        problem: "spawn true ENOENT, in /no/such/directory"
+      })
       const error = yield* build({ command: "troupe-no-such-command" })
       expect(error).toMatchObject({ _tag: "McpConnectError", message: expect.stringContaining("ENOENT") })
     })
@@ -269,8 +285,22 @@ describe("a server that cannot be connected fails the Layer", () => {
   )
 
   it("as a defect of the definition when it can never work", () => {
-    for (const server of [{ command: " " }, { url: "not an address" }, { url: "http://localhost/", oauth: {} }]) {
-      expect(() => Mcp.layer({ servers: { bad: server } })).toThrow(/MCP server "bad"/)
+    const problems: ReadonlyArray<readonly [server: object, said: RegExp]> = [
+      [{}, /command, url and server/],
+      [{ command: "a", url: "http://localhost/" }, /both command and url/],
+      [{ command: " " }, /command is empty/],
+      [{ command: "a", env: { KEY: Redacted.make("k3y\0of-mine") } }, /a zero byte/],
+      [{ command: "a", timeout: "soon" }, /timeout is no duration/],
+      [{ command: "a", grace: "soon" }, /grace is no duration/],
+      [{ url: "not an address" }, /url is no address/],
+      [{ url: "localhost:3000/mcp" }, /Write it in full/],
+      [{ url: "http://localhost/", oauth: {} }, /oauth can authorize nobody/]
+    ]
+    for (const [server, said] of problems) {
+      const make = () => Mcp.layer({ servers: { bad: server as Mcp.ServerOptions } })
+      expect(make).toThrow(/MCP server "bad"/)
+      expect(make).toThrow(said)
+      expect(make).not.toThrow(/k3y/)
     }
   })
 })

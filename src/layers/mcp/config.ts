@@ -1,8 +1,10 @@
 /** How servers are defined: options, their checks, and what a connection needs of them. Pure. */
 import * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import type * as Schedule from "effect/Schedule"
+import { durationOf } from "../../AgentTool.ts"
 import { InvalidDefinition } from "../../RunError.ts"
 import type { McpConnectError } from "./errors.ts"
 import type { InProcessServer, OAuthState, Spec } from "./protocol.ts"
@@ -34,7 +36,7 @@ export interface CommonOptions {
 /** A server that is a program: its process is started, and ended with the scope. */
 export interface StdioOptions extends CommonOptions {
   readonly command: string
-  readonly args?: ReadonlyArray<string> | undefined
+  readonly args?: ReadonlyArray<Text> | undefined
   /** Added to the few variables that every server gets (`PATH`, `HOME` and the like); nothing else is passed on. */
   readonly env?: Readonly<Record<string, Text>> | undefined
   readonly cwd?: string | undefined
@@ -70,7 +72,8 @@ export interface OAuthOptions {
 
 /** A server behind an address. */
 export interface HttpOptions extends CommonOptions {
-  readonly url: string
+  /** Errors show where it leads, without its query; of a `Redacted` one only the host. */
+  readonly url: Text
   /** `"auto"` (default): streamable HTTP, and the older SSE where the server knows only that. */
   readonly transport?: "auto" | "http" | "sse" | undefined
   readonly headers?: Readonly<Record<string, Text>> | undefined
@@ -94,14 +97,15 @@ const plainAll = (texts: Readonly<Record<string, Text>> | undefined): Record<str
 
 /** `fetch` takes no password in an address. */
 const basicAuth = (options: HttpOptions): Record<string, string> => {
-  const { password, username } = new URL(options.url)
+  const { password, username } = new URL(plain(options.url))
   if (username === "" && password === "") return {}
-  const pair = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`
+  // What is no encoding is meant as it is written.
+  const pair = [username, password].map((text) => decoded(text)[0] ?? text).join(":")
   return { Authorization: `Basic ${Buffer.from(pair).toString("base64")}` }
 }
 
 const addressOf = (options: HttpOptions): string => {
-  const url = new URL(options.url)
+  const url = new URL(plain(options.url))
   url.username = ""
   url.password = ""
   return url.href
@@ -118,8 +122,19 @@ export const check = (name: string, options: ServerOptions): void => {
   const problem = (what: string, remedy: string) =>
     new InvalidDefinition({ subject: `MCP server "${name}"`, problem: what, remedy })
   if (name.trim() === "") throw problem("it has no name", "Give it one: it shows in tools' names and errors")
+  const ways = ["command", "url", "server"].filter((key) => Predicate.hasProperty(options, key) && options[key] != null)
+  if (ways.length !== 1) {
+    const said = ways.length === 0 ? "it says not how it is reached" : `it has both ${ways.join(" and ")}`
+    throw problem(said, "Give it one of command, url and server")
+  }
+  for (const key of ["timeout", "connectTimeout", "patience", "grace"]) {
+    const input = Predicate.hasProperty(options, key) ? options[key] : undefined
+    if (input !== undefined) durationOf(`MCP server "${name}"`, key, input as Duration.Input)
+  }
   if ("url" in options) {
-    if (!URL.canParse(options.url)) throw problem("its url is no address", 'Write it in full: "https://host/mcp"')
+    if (!/^https?:$/.test(URL.parse(plain(options.url))?.protocol ?? "")) {
+      throw problem("its url is no address of the web", 'Write it in full: "https://host/mcp"')
+    }
     const { oauth } = options
     if (oauth !== undefined && oauth.authorize === undefined && (!oauth.clientId || oauth.clientSecret === undefined)) {
       throw problem("its oauth can authorize nobody", "Give it authorize, or clientId and clientSecret")
@@ -127,8 +142,12 @@ export const check = (name: string, options: ServerOptions): void => {
     if (oauth?.authorize !== undefined && oauth.redirectUrl === undefined) {
       throw problem("its oauth has no redirectUrl", "Say where the user comes back to")
     }
-  } else if ("command" in options && options.command.trim() === "") {
-    throw problem("its command is empty", "Name the program that starts the server")
+  } else if ("command" in options) {
+    if (options.command.trim() === "") throw problem("its command is empty", "Name the program that starts the server")
+    const texts = [options.command, ...(options.args ?? []), ...Object.entries(options.env ?? {}).flat()]
+    if (texts.some((text) => String(plain(text)).includes("\0"))) {
+      throw problem("its command, args or env hold a zero byte", "Take it out")
+    }
   }
 }
 
@@ -139,11 +158,26 @@ export const transportOf = (options: ServerOptions): Spec["kind"] =>
 /** What the server is, in words without secrets. */
 export const targetOf = (options: ServerOptions): string => {
   if ("url" in options) {
-    const url = new URL(options.url)
-    return `${url.origin}${url.pathname}`
+    const url = new URL(plain(options.url))
+    return `${url.origin}${Redacted.isRedacted(options.url) ? "/<redacted>" : url.pathname}`
   }
-  if ("command" in options) return scrubber(options)([options.command, ...(options.args ?? [])].join(" "))
+  if ("command" in options) return scrubber(options)([options.command, ...(options.args ?? []).map(String)].join(" "))
   return "in process"
+}
+
+/** What is secret in an address: as it is written, and as it is sent. */
+const ofAddress = ({ url }: HttpOptions): ReadonlyArray<string> => {
+  const { password, pathname, searchParams } = new URL(plain(url))
+  const path = Redacted.isRedacted(url) ? [pathname] : []
+  return [...path, password, ...decoded(password), ...searchParams.values()]
+}
+
+const decoded = (text: string): ReadonlyArray<string> => {
+  try {
+    return [decodeURIComponent(text)]
+  } catch {
+    return []
+  }
 }
 
 /** Takes what is secret out of a text. */
@@ -153,11 +187,11 @@ export const scrubber = (options: ServerOptions): ((text: string) => string) => 
       ? [
           ...Object.values(options.headers ?? {}),
           ...(options.token === undefined ? [] : [options.token]),
-          new URL(options.url).password,
-          ...new URL(options.url).searchParams.values()
+          ...(options.oauth?.clientSecret === undefined ? [] : [options.oauth.clientSecret]),
+          ...ofAddress(options)
         ]
       : "command" in options
-        ? Object.values(options.env ?? {}).filter(Redacted.isRedacted)
+        ? [...(options.args ?? []), ...Object.values(options.env ?? {})].filter(Redacted.isRedacted)
         : []
   const secrets = texts.map(plain).filter((secret) => secret.length > 3)
   return (text) => secrets.reduce((rest, secret) => rest.replaceAll(secret, "<redacted>"), text)
@@ -178,7 +212,7 @@ export const specOf = (options: ServerOptions, auth: OAuthState): Spec => {
     return {
       kind: "stdio",
       command: options.command,
-      args: options.args ?? [],
+      args: (options.args ?? []).map(plain),
       env: plainAll(options.env),
       cwd: options.cwd,
       graceMs: Duration.toMillis(options.grace ?? "1 second")

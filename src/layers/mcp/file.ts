@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
-import { check, type ServerOptions } from "./config.ts"
+import { check, type ServerOptions, type Text } from "./config.ts"
 import { McpConfigError } from "./errors.ts"
 
 const Texts = Schema.Record(Schema.String, Schema.String)
@@ -36,7 +36,7 @@ export const fromFile = (file: string): Effect.Effect<Servers, McpConfigError> =
   Effect.gen(function* () {
     const fail = (problem: string, remedy: string) => new McpConfigError({ file, problem, remedy })
     const text = yield* Effect.try({
-      try: () => fs.readFileSync(file, "utf8"),
+      try: () => fs.readFileSync(file, "utf8").replace(/^\ufeff/, ""),
       catch: (error) =>
         fail(`it cannot be read: ${error instanceof Error ? error.message : String(error)}`, "Check the path")
     })
@@ -86,6 +86,11 @@ const toOptions = (
         }
         return filled + text.slice(from)
       })
+    /** A text that something is filled in to may be a key. */
+    const hide = (text: string): Effect.Effect<Text, McpConfigError> =>
+      Effect.map(fill(text), (filled) =>
+        text.search(variable) === -1 ? filled : Redacted.make(filled, { label: text })
+      )
     // Environments and headers are where keys are.
     const fillAll = (texts: Readonly<Record<string, string>> | undefined) =>
       Effect.map(
@@ -100,7 +105,7 @@ const toOptions = (
       return {
         ...common,
         command: yield* fill(entry.command),
-        args: yield* Effect.forEach(entry.args ?? [], fill),
+        args: yield* Effect.forEach(entry.args ?? [], hide),
         env: yield* fillAll(entry.env),
         cwd: entry.cwd === undefined ? undefined : yield* fill(entry.cwd)
       }
@@ -108,5 +113,5 @@ const toOptions = (
     if (entry.url === undefined) return yield* fail("has neither a command nor a url", "Give it one of them")
     const type = entry.type ?? "auto"
     const transport = type === "sse" ? "sse" : /^(streamable-?)?http$/i.test(type) ? "http" : "auto"
-    return { ...common, url: yield* fill(entry.url), transport, headers: yield* fillAll(entry.headers) }
+    return { ...common, url: yield* hide(entry.url), transport, headers: yield* fillAll(entry.headers) }
   })

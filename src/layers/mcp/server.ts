@@ -99,12 +99,14 @@ export const make = (
     const scrub = (text: string) => Limits.harmless(withoutSecrets(text))
     const transport = Config.transportOf(options)
     const oauth = "url" in options ? options.oauth : undefined
+    const cwd = "command" in options ? options.cwd : undefined
     const asConnectError = ({ problem, end }: Session.Down): McpConnectError =>
       new McpConnectError({
         server: name,
         transport,
         target: Config.targetOf(options),
-        problem: scrub(problem.message),
+        // The system says the same of a command and of a directory that are not there.
+        problem: scrub(problem.message) + (problem.code === "ENOENT" && cwd !== undefined ? `, in ${cwd}` : ""),
         reason: problem.kind === "auth" ? "unauthorized" : problem.kind === "usage" ? "usage" : "failed",
         exitCode: end?.exitCode,
         signal: end?.signal,

@@ -137,7 +137,8 @@ export const layer: Layer.Layer<Tool.HandlersFor<typeof toolkit.tools>> = layerW
 const zoneOf = (zone: string | undefined): Effect.Effect<DateTime.TimeZone, TimeError> => {
   if (zone === undefined) return Effect.sync(DateTime.zoneMakeLocal)
   const found = DateTime.zoneFromString(zone)
-  return Option.isSome(found)
+  // An offset of a hundred hours can be calculated with, but is none.
+  return Option.isSome(found) && (!/^[+-]/.test(zone) || /^[+-](0\d|1[0-4]):?[0-5]\d$/.test(zone))
     ? Effect.succeed(found.value)
     : Effect.fail(new TimeError({ detail: `"${zone}" is no time zone: use an IANA name such as Europe/London` }))
 }
@@ -150,19 +151,27 @@ const moment = (time: DateTime.DateTime, zone: DateTime.TimeZone): typeof Moment
   return { time: DateTime.formatIsoOffset(zoned), timeZone: DateTime.zoneToString(zone), weekday }
 }
 
-const iso = /^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?)?(Z|[+-]\d{2}:?\d{2})?$/i
+const iso = /^(\d{4})-(\d{2})-(\d{2})([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?)?(Z|[+-]\d{2}:?\d{2})?$/i
 
-/** A time without offset is on the clock of `zone`; an hour that a change of the clock leaves out does not exist. */
+/**
+ * A time without offset is on the clock of `zone`; one in an hour that a change of the clock leaves out is told as if the
+ * clock had not been changed yet.
+ */
 const parse = (text: string, zone: DateTime.TimeZone): DateTime.DateTime | undefined => {
   const match = iso.exec(text)
   if (match === null) return undefined
-  const absolute = match[4] !== undefined
+  const [, year, month, day, time, , , offset] = match
+  if (Number(day) > daysIn(Number(year), Number(month))) return undefined
+  const absolute = offset !== undefined
   const made = absolute
     ? DateTime.make(text.replace(" ", "T"))
-    : DateTime.makeZoned(`${text.replace(" ", "T")}${match[1] === undefined ? "T00:00" : ""}Z`, {
+    : DateTime.makeZoned(`${text.replace(" ", "T")}${time === undefined ? "T00:00" : ""}Z`, {
         timeZone: zone,
         adjustForTimeZone: true,
         disambiguation: "compatible"
       })
   return Option.getOrUndefined<DateTime.DateTime>(made)
 }
+
+/** Days of a month beyond its last would be taken for those of the next one. The calendar repeats in 400 years. */
+const daysIn = (year: number, month: number): number => new Date(Date.UTC(2000 + (year % 400), month, 0)).getUTCDate()

@@ -11,8 +11,11 @@ export class NoValue extends Error {}
 /** The longest expression, in characters. */
 export const maxLength = 1000
 
+/** How many digits numbers have. */
+const precision = 40
+
 // Beyond these exponents a number counts as too large, and no single operation takes long.
-const Num = Decimal.clone({ precision: 40, maxE: 5000, minE: -5000, toExpPos: 40, toExpNeg: -15 })
+const Num = Decimal.clone({ precision, maxE: 5000, minE: -5000, toExpPos: 40, toExpNeg: -15 })
 type Num = Decimal
 
 const constants: Readonly<Record<string, Num>> = {
@@ -42,8 +45,19 @@ const integer = (value: Num, most: number): number => {
 const power = (base: Num, exponent: Num): Num =>
   exponent.isInteger() ? base.pow(exponent) : machine((a, b) => a! ** b!)(base, exponent)
 
+/** The digits that a larger number has lost make all of a remainder. */
+const whole = (value: Num): Num => {
+  if (value.abs().lessThan(new Num(10).pow(precision))) return value
+  throw new NoValue(`a number has more than ${precision} digits, and a remainder needs them all`)
+}
+
+const remainder = (a: Num, b: Num): Num => {
+  if (b.isZero()) throw new NoValue("something is divided by zero")
+  return whole(a).mod(whole(b))
+}
+
 const gcd = (a: Num, b: Num): Num => {
-  let [x, y] = [a.abs(), b.abs()]
+  let [x, y] = [whole(a).abs(), whole(b).abs()]
   if (!x.isInteger() || !y.isInteger()) throw new NoValue("integers are needed")
   while (!y.isZero()) [x, y] = [y, x.mod(y)]
   return x
@@ -83,7 +97,7 @@ const functions: Readonly<Record<string, Fn>> = {
   floor: one((x) => x.floor()),
   gcd: fn(2, 2, (a, b) => gcd(a!, b!)),
   group: one((x) => x),
-  lcm: fn(2, 2, (a, b) => (a!.isZero() || b!.isZero() ? new Num(0) : a!.times(b!).abs().div(gcd(a!, b!)))),
+  lcm: fn(2, 2, (a, b) => (a!.isZero() || b!.isZero() ? new Num(0) : a!.div(gcd(a!, b!)).times(b!).abs())),
   ln: one(machine((x) => Math.log(x!))),
   log: fn(1, 2, (x, base) =>
     base === undefined ? machine((x) => Math.log10(x!))(x!) : machine((x, b) => Math.log(x!) / Math.log(b!))(x!, base)
@@ -93,7 +107,7 @@ const functions: Readonly<Record<string, Fn>> = {
   max: fn(1, many, (...args) => Num.max(...args)),
   mean: fn(1, many, (...args) => sum(...args).div(args.length)),
   min: fn(1, many, (...args) => Num.min(...args)),
-  mod: fn(2, 2, (a, b) => a!.mod(b!)),
+  mod: fn(2, 2, (a, b) => remainder(a!, b!)),
   pow: fn(2, 2, (a, b) => power(a!, b!)),
   rad: one((x) => x.times(constants["pi"]!).div(180)),
   round: fn(1, 2, (x, digits) => x!.toDecimalPlaces(digits === undefined ? 0 : integer(digits, 100))),
@@ -116,10 +130,7 @@ const operators: Readonly<Record<string, (a: Num, b: Num) => Num>> = {
     if (b.isZero()) throw new NoValue("something is divided by zero")
     return a.div(b)
   },
-  "%": (a, b) => {
-    if (b.isZero()) throw new NoValue("something is divided by zero")
-    return a.mod(b)
-  },
+  "%": remainder,
   "**": power
 }
 

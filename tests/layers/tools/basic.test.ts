@@ -37,6 +37,8 @@ describe("the calculator", () => {
     ["deg(PI)", "180"],
     ["3 × 4 ÷ 2 − 1", "5"],
     ["10^30", "1000000000000000000000000000000"],
+    ["2^130 % 10", "4"],
+    ["lcm(2^70, 2^69 * 3) % 7", "6"],
     ["2^0.5", "1.4142135623731"]
   ])("%s is %s", (expression, expected) => {
     const told = calculate(expression)
@@ -46,6 +48,11 @@ describe("the calculator", () => {
   it.each([
     ["1/0", /zero/],
     ["5 % 0", /zero/],
+    ["mod(5, 0)", /zero/],
+    ["2^200 % 7", /more than 40 digits/],
+    ["mod(-7^100, 13)", /more than 40 digits/],
+    ["gcd(factorial(40), 41^30)", /more than 40 digits/],
+    ["lcm(3, 7^100)", /more than 40 digits/],
     ["sqrt(-1)", /not defined/],
     ["ln(0)", /too large/],
     ["9^9^9^9", /too large/],
@@ -152,6 +159,8 @@ describe("the clock", () => {
     [{ time: "2026-01-15T23:30", from: "Asia/Tokyo", to: "America/Los_Angeles" }, "2026-01-15T06:30:00.000-08:00"],
     // The clock goes from 2 to 3 on that night.
     [{ time: "2026-03-29T03:00", from: "Europe/Berlin", to: "UTC" }, "2026-03-29T01:00:00.000+00:00"],
+    [{ time: "2026-03-29T02:30", from: "Europe/Berlin", to: "UTC" }, "2026-03-29T01:30:00.000+00:00"],
+    [{ time: "2028-02-29", from: "-03:30", to: "+14:00" }, "2028-02-29T17:30:00.000+14:00"],
     [{ time: "2026-10-25T01:30", from: "Europe/Berlin", to: "UTC" }, "2026-10-24T23:30:00.000+00:00"]
   ])("%o", async (params, expected) => {
     const { failed, result } = await Effect.runPromise(convert(params))
@@ -163,7 +172,13 @@ describe("the clock", () => {
     { time: "tomorrow", to: "UTC" },
     { time: "2026-13-01", to: "UTC" },
     { time: "2026-01-01T25:00", to: "UTC" },
+    { time: "2026-02-30", to: "UTC" },
+    { time: "2027-02-29T10:00:00Z", to: "UTC" },
+    { time: "2100-02-29", to: "UTC" },
+    { time: "2026-04-31T00:00+02:00", to: "UTC" },
     { time: "2026-01-01", to: "Nowhere/City" },
+    { time: "2026-01-01", to: "+99:99" },
+    { time: "2026-01-01", to: "+05:75" },
     { time: "2026-01-01", from: "", to: "UTC" }
   ])("%o is refused", async (params) => {
     const { failed, result } = await Effect.runPromise(convert(params))

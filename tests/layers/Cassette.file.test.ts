@@ -1,6 +1,8 @@
 /** The file of a cassette: when it is written, and what is said when it cannot be used. */
 import { spawnSync } from "node:child_process"
+import { once } from "node:events"
 import * as fs from "node:fs"
+import { createServer } from "node:net"
 import * as path from "node:path"
 import { pathToFileURL } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
@@ -247,12 +249,17 @@ describe("a file that cannot be used", () => {
     )
   }
 
-  it.live("a directory, and one under a file", () =>
+  it.live("a directory, one under a file, and what is no file", () =>
     Effect.gen(function* () {
       const folder = yield* directory
       fs.writeFileSync(path.join(folder, "file"), "")
+      // A pipe, a device: what is not made of bytes must not be replaced by a file.
+      const socket = path.join(folder, "socket")
+      const server = createServer().listen(socket)
+      yield* Effect.promise(() => once(server, "listening"))
+      yield* Effect.addFinalizer(() => Effect.sync(() => server.close()))
       for (const mode of ["replay", "record"] as const) {
-        for (const file of [folder, path.join(folder, "file/a.json")]) {
+        for (const file of [folder, path.join(folder, "file/a.json"), socket]) {
           const failed = yield* Effect.flip(Layer.build(Cassette.layer({ path: file, mode })).pipe(Effect.scoped))
           assert.strictEqual(failed._tag, "CassetteUnavailable")
           assert.include(failed.message, `cassette ${file}: it cannot be ${mode === "replay" ? "read" : "written"}: `)

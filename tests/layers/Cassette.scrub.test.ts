@@ -136,6 +136,34 @@ describe("what a cassette never holds", () => {
     })
   )
 
+  it.live("a secret in another spelling: of addresses, forms and JSON within JSON", () =>
+    Effect.gen(function* () {
+      const password = `it's~(a) "b"/c+d%e`
+      const spellings = [
+        password,
+        encodeURIComponent(password),
+        encodeURIComponent(password).toLowerCase(),
+        new URLSearchParams({ password }).toString(),
+        new URL(`https://example.com/?p=${password}`).search,
+        JSON.stringify(password),
+        JSON.stringify(JSON.stringify({ password }))
+      ]
+      const server = yield* OpenAiServer.make([
+        OpenAiServer.text(spellings.join(" and ")),
+        OpenAiServer.text(spellings.join(" and "))
+      ])
+      const file = path.join(yield* directory, "a.json")
+      const basic = `Basic ${Buffer.from(`somebody:${password}`).toString("base64")}`
+      const way = { path: file, mode: "record" as const }
+      for (const headers of [{ "x-api-key": password }, { authorization: basic }] as const) {
+        yield* Effect.exit(talker.run(spellings.join()).pipe(Effect.provide(model(server.url, way, { headers }))))
+        const text = fs.readFileSync(file, "utf8")
+        for (const piece of ["it's", "it%27s", "c+d", "c%2", "%25e"]) assert.notInclude(text, piece)
+        assert.include(text, "[redacted]")
+      }
+    })
+  )
+
   it.live("a key that is given as what stands in its place", () =>
     Effect.gen(function* () {
       const server = yield* OpenAiServer.make([OpenAiServer.text("It is [redacted].")])

@@ -46,8 +46,10 @@ const isAlive = (pid: number): boolean => {
 export const lock = (file: string, shown: string): Result.Result<Lock, CassetteInUse | CassetteUnavailable> => {
   try {
     fs.mkdirSync(path.dirname(file), { recursive: true })
-    if (fs.statSync(file, { throwIfNoEntry: false })?.isDirectory() === true) {
-      return Result.fail(new CassetteUnavailable({ path: shown, problem: "it cannot be written: it is a directory" }))
+    const there = fs.statSync(file, { throwIfNoEntry: false })
+    if (there?.isFile() === false) {
+      const what = there.isDirectory() ? "a directory" : "no file but a device, a pipe or the like"
+      return Result.fail(new CassetteUnavailable({ path: shown, problem: `it cannot be written: it is ${what}` }))
     }
     // One file has one lock, however it is spelled.
     const target = fs.existsSync(file)

@@ -31,12 +31,23 @@ const patterns: ReadonlyArray<RegExp> = [
   /\bproj_(?=[A-Za-z]*\d)[A-Za-z0-9]{16,}\b/g
 ]
 
-/** How a text may be written inside of another one. */
-const spellings = (secret: string): ReadonlyArray<string> => [
-  secret,
-  JSON.stringify(secret).slice(1, -1),
-  encodeURIComponent(secret)
-]
+/** How a character may be written inside of an address, a form, or JSON, which may be a text of JSON again. */
+const spelling = (character: string): string => {
+  if (/\w/.test(character)) return character
+  const bytes = [...Buffer.from(character)].map((byte) => `%${byte.toString(16).padStart(2, "0")}`).join("")
+  const encoded = bytes.replace(/[a-f]/g, (digit) => `[${digit}${digit.toUpperCase()}]`)
+  const plain =
+    character === '"' ? '\\\\*"' : character === "\\" ? "\\\\+" : character === " " ? "[ +]" : Regex.escape(character)
+  return `(?:${plain}|${encoded})`
+}
+
+const decoded = (text: string): string => {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
+}
 
 /** What is secret in the value of a header: not the scheme, and of cookies neither names nor attributes. */
 const secretsOf = (name: string, value: string): ReadonlyArray<string> => {
@@ -47,8 +58,12 @@ const secretsOf = (name: string, value: string): ReadonlyArray<string> => {
     case "set-cookie":
       return [cookie(value.split(";")[0]!)]
     case "authorization":
-    case "proxy-authorization":
-      return [value.replace(/^[\w-]+ +/, "")]
+    case "proxy-authorization": {
+      const credentials = value.replace(/^[\w-]+ +/, "")
+      if (!/^basic /i.test(value)) return [credentials]
+      const [user, ...password] = Buffer.from(credentials, "base64").toString().split(":")
+      return [credentials, user!, password.join(":")]
+    }
     default:
       return [value]
   }
@@ -79,7 +94,7 @@ export class Scrubber {
   learn(texts: Iterable<string>): void {
     for (const text of texts) {
       if (!isSecretText(text)) continue
-      for (const one of spellings(text)) this.#secrets.add(one)
+      this.#secrets.add(text)
       this.#pattern = undefined
     }
   }
@@ -92,7 +107,7 @@ export class Scrubber {
     }
     if (!URL.canParse(url)) return
     const { password, searchParams, username } = new URL(url)
-    this.learn([password, username])
+    this.learn([password, username].map(decoded))
     for (const [name, value] of searchParams) if (this.#isSecret(name.toLowerCase())) this.learn([value])
   }
 
@@ -126,7 +141,8 @@ export class Scrubber {
       const lower = name.toLowerCase()
       if (noise.test(lower) && !this.#names.has(lower)) continue
       const before = safe.get(lower)
-      const one = this.#isSecret(lower) ? redacted : this.text(value)
+      // What HTTP cannot carry could not be replayed.
+      const one = this.#isSecret(lower) ? redacted : this.text(value).replace(/[^\t\x20-\x7e\x80-\xff]/g, "?")
       safe.set(lower, before === undefined || before === redacted ? one : `${before}, ${one}`)
     }
     return Object.fromEntries([...safe].sort(([a], [b]) => (a < b ? -1 : 1)))
@@ -167,7 +183,7 @@ export class Scrubber {
       this.#pattern ??= new RegExp(
         [...this.#secrets]
           .sort((a, b) => b.length - a.length)
-          .map((secret) => Regex.escape(secret))
+          .map((secret) => [...secret].map(spelling).join(""))
           .join("|"),
         "g"
       )

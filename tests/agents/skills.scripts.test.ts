@@ -201,6 +201,23 @@ describe("a script", () => {
       expect(result).toMatchObject({ stdout: "aaaaaaaa<red", stderr: "<redacted>\n", truncated: true })
     })
   )
+
+  it.live("does not show the beginning of a secret either, where its output was cut off", () =>
+    Effect.gen(function* () {
+      const at = withScripts({
+        "again.sh": 'for n in 1 2 3 4 5 6 7 8 9; do printf "%s" "$KEY"; printf "%s" "$LONG" >&2; done\n',
+        "wide.sh": 'printf "éééééé%s" "$KEY"\n'
+      })
+      const env = { KEY: Redacted.make("123456789é123456789"), LONG: Redacted.make("123456789é123456789-more") }
+      for (const maxOutputBytes of [12, 15, 20, 24, 30, 31, 32, 40]) {
+        const options = { env, maxOutputBytes }
+        const again = yield* running(at, "scripts/again.sh", {}, options)
+        expect(again.truncated).toBe(true)
+        expect(again.stdout + again.stderr).not.toMatch(/[1-9-]|more/)
+        expect((yield* running(at, "scripts/wide.sh", {}, options)).stdout).toMatch(/^é{6}[<>a-z]*$/)
+      }
+    })
+  )
 })
 
 describe("no process is left", () => {

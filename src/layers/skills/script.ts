@@ -67,12 +67,17 @@ export const run = (
     const [command, ...rest] = [...interpreter, file, ...args]
     // By it processes are found and killed: it must not come again, as numbers of a seeded Random do.
     const id = randomUUID()
-    const secrets = Object.values(plan.env).flatMap((value) =>
-      Redacted.isRedacted(value) ? [Redacted.value(value)] : []
-    )
-    const longest = secrets.reduce((most, secret) => Math.max(most, Buffer.byteLength(secret)), 0)
+    const secrets = Object.values(plan.env)
+      .flatMap((value) => (Redacted.isRedacted(value) && Redacted.value(value) !== "" ? [Redacted.value(value)] : []))
+      // One may begin with another.
+      .sort((a, b) => b.length - a.length)
+    // What is cut off must not be half of a secret.
+    const keep = plan.maxOutputBytes + secrets.reduce((most, secret) => Math.max(most, Buffer.byteLength(secret)), 0)
     const show = (ended: Process.Ended): ScriptResult => {
-      const [stdout, stderr] = [ended.stdout, ended.stderr].map((bytes) => textOf(bytes, secrets, plan.maxOutputBytes))
+      const [stdout, stderr] = [ended.stdout, ended.stderr].map((bytes) => {
+        const text = textOf(bytes, secrets, bytes.length === keep)
+        return { text: text.slice(0, plan.maxOutputBytes), cut: text.length > plan.maxOutputBytes }
+      })
       const truncated = ended.cut || stdout!.cut || stderr!.cut
       return { exitCode: ended.exitCode, signal: ended.signal, stdout: stdout!.text, stderr: stderr!.text, truncated }
     }
@@ -84,8 +89,7 @@ export const run = (
         mark: `SKILL_RUN=${id}`,
         cwd: plan.directory ?? location,
         input,
-        // What is cut off must not be half of a secret.
-        keep: plan.maxOutputBytes + longest,
+        keep,
         most: mostOutput,
         graceMs
       },
@@ -194,15 +198,20 @@ const environment = (location: string, own: Plan["env"]): Readonly<Record<string
   }
 }
 
-/** Output as a text, without secrets and not too long. */
-const textOf = (
-  bytes: Uint8Array,
-  secrets: ReadonlyArray<string>,
-  most: number
-): { readonly text: string; readonly cut: boolean } => {
+/** Output as a text without secrets. At the end of what was cut off there may be the beginning of one. */
+const textOf = (bytes: Uint8Array, secrets: ReadonlyArray<string>, isCut: boolean): string => {
   let text = new TextDecoder().decode(bytes)
-  for (const secret of secrets) if (secret !== "") text = text.replaceAll(secret, "<redacted>")
-  return { text: text.slice(0, most), cut: text.length > most }
+  for (const secret of secrets) text = text.replaceAll(secret, "<redacted>")
+  if (!isCut) return text
+  // The last character may be half of one.
+  text = text.replace(/\uFFFD$/, "")
+  return text.slice(0, text.length - Math.max(0, ...secrets.map((secret) => begun(text, secret))))
+}
+
+/** How much of a secret a text ends with. */
+const begun = (text: string, secret: string): number => {
+  for (let length = secret.length - 1; length > 0; length--) if (text.endsWith(secret.slice(0, length))) return length
+  return 0
 }
 
 /** The end of what a script wrote, for an error. */

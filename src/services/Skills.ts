@@ -32,7 +32,9 @@ export class InvalidSkill extends Schema.TaggedError<InvalidSkill>()("InvalidSki
   remedy: Schema.String
 }) {
   override get message(): string {
-    return `${this.file}${this.line === undefined ? "" : `:${this.line}`}: ${this.problem}. ${this.remedy}`
+    const text = `${this.file}${this.line === undefined ? "" : `:${this.line}`}: ${this.problem}. ${this.remedy}`
+    // Names of files are anybody's, and a log or a terminal must not be steered by them.
+    return text.replaceAll(/[\p{Cc}\p{Zl}\p{Zp}\u202A-\u202E\u2066-\u2069]/gu, " ")
   }
 }
 

@@ -274,6 +274,27 @@ describe("used, with a warning and without the field:", () => {
     )
   }
 
+  it.live("does not steer a terminal or a log by what is said of it", () =>
+    Effect.gen(function* () {
+      const esc = "\u001b[2J"
+      const at = folder({
+        [`a${esc}\nWARN fake/SKILL.md`]: front("name: a", described),
+        "twice/SKILL.md": front("name: twice", described, `x${esc}: 1`, `x${esc}: 2`),
+        "version/SKILL.md": front(`%YAML ${esc}`, "---", "name: version"),
+        "anchor/SKILL.md": front("name: anchor", `description: &${"x".repeat(10_000)} d`)
+      })
+      const { problems } = yield* Effect.flatMap(Skills.Skills, ({ scan }) => scan).pipe(
+        Effect.provide(Skills.layer({ folders: [at] })),
+        Effect.provide(quiet)
+      )
+      expect(problems.length).toBeGreaterThanOrEqual(4)
+      for (const { message, problem } of problems) {
+        expect(message).not.toMatch(/\p{Cc}/u)
+        expect(problem.length).toBeLessThan(300)
+      }
+    })
+  )
+
   it.live("names of the language's own in metadata are but names", () =>
     Effect.gen(function* () {
       const { skill } = yield* scan(

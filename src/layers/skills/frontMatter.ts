@@ -89,7 +89,12 @@ const parseYaml = (yaml: string, say: Say): ReadonlyMap<string, Field> | undefin
       error.code === "BLOCK_AS_IMPLICIT_KEY"
         ? 'Put the value in quotes: a text with ": " in it needs them'
         : "Write one field on a line as `name: value`, with values in quotes that have special characters"
-    say("error", lineOf(error.pos[0]), `its front matter is no YAML: ${error.message.split(/[;\n]/)[0]!}`, remedy)
+    say(
+      "error",
+      lineOf(error.pos[0]),
+      `its front matter is no YAML: ${shown(error.message.split(/[;\n]/)[0]!, 200)}`,
+      remedy
+    )
     return undefined
   }
   const root = document.contents
@@ -111,10 +116,10 @@ const findRefused = (root: YAMLMap): { readonly node: Node; readonly what: strin
   let found: { readonly node: Node; readonly what: string } | undefined
   visit(root, {
     Node: (_key, node) => {
-      if (isAlias(node)) found = { node, what: `the alias *${node.source}` }
-      else if (node.anchor !== undefined) found = { node, what: `the anchor &${node.anchor}` }
+      if (isAlias(node)) found = { node, what: `the alias *${shown(node.source)}` }
+      else if (node.anchor !== undefined) found = { node, what: `the anchor &${shown(node.anchor)}` }
       else if (node.tag !== undefined && !/^(!|tag:yaml\.org,2002:(str|seq|map))$/.test(node.tag)) {
-        found = { node, what: `the tag ${node.tag}` }
+        found = { node, what: `the tag ${shown(node.tag)}` }
       }
       return found === undefined ? undefined : visit.BREAK
     }
@@ -136,7 +141,7 @@ const entries = (
       continue
     }
     const name = String(key.value)
-    if (fields.has(name)) say("error", line, `it has the field ${above}${name} twice`, "Remove one of them")
+    if (fields.has(name)) say("error", line, `it has the field ${shown(above + name)} twice`, "Remove one of them")
     fields.set(name, {
       line,
       value: isScalar(value)
@@ -213,7 +218,7 @@ const metadataOf = (field: Field | undefined, say: Say): Readonly<Record<string,
 }
 
 /** Texts of a hostile file must not fill a screen. */
-const shown = (text: string): string => text.replaceAll(/\p{C}/gu, " ").slice(0, 80)
+const shown = (text: string, most = 80): string => text.replaceAll(/\p{C}/gu, " ").slice(0, most)
 
 const lengthOf = (text: string): number => [...text].length
 

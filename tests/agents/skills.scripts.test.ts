@@ -214,7 +214,7 @@ describe("a script", () => {
         const again = yield* running(at, "scripts/again.sh", {}, options)
         expect(again.truncated).toBe(true)
         expect(again.stdout + again.stderr).not.toMatch(/[1-9-]|more/)
-        expect((yield* running(at, "scripts/wide.sh", {}, options)).stdout).toMatch(/^é{6}[<>a-z]*$/)
+        expect((yield* running(at, "scripts/wide.sh", {}, options)).stdout).toMatch(/^é{6}[<>a-z]*\n?$/)
       }
     })
   )

@@ -1,50 +1,31 @@
 /**
- * Tools made of plain functions, and runners made into tools. A tool here carries its own handler, so two agents with
- * equally named tools never get each other's. It may touch `Runner` and the run's port; it knows no agent or layer.
+ * Tools that carry their own handlers, so that two agents with equally named tools never get each other's: what such a
+ * tool is, and how it is made of a function or a module. How definitions are checked is in `internal/toolDefinition.ts`,
+ * how functions are run in `internal/toolFunction.ts`. It may touch the run's port; it knows no agent or layer.
  */
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import * as Tool from "effect/ai/Tool"
-import * as Option from "effect/Option"
+import type * as Tool from "effect/ai/Tool"
 import * as Predicate from "effect/Predicate"
 import { toJson } from "./internal/json.ts"
-import { assertPlain, codec, jsonSchema } from "./internal/jsonForm.ts"
 import * as ModuleTool from "./internal/moduleTool.ts"
 import type { Drawable } from "./internal/structure.ts"
+import { define, durationOf, guarded, type Hints, NoParameters, validate } from "./internal/toolDefinition.ts"
+import { call, CannotWait, failureToJson, type Kind, kindOf, type ToolContext } from "./internal/toolFunction.ts"
 import { InvalidDefinition } from "./RunError.ts"
 import { CurrentRun, type RunInfo } from "./services/CurrentRun.ts"
 import { isSync, SyncBridge } from "./services/SyncBridge.ts"
-import { ModuleToolFailed } from "./services/ToolWorkers.ts"
 
+export type { Hints } from "./internal/toolDefinition.ts"
+export type { Kind, ToolContext } from "./internal/toolFunction.ts"
+/** @internal */
+export { define, durationOf } from "./internal/toolDefinition.ts"
+/** @internal */
+export { failureToJson } from "./internal/toolFunction.ts"
 export { ModuleToolFailed, ModuleUnusable, WorkerCrashed } from "./services/ToolWorkers.ts"
 
 const TypeId = "~troupe/AgentTool"
-
-/**
- * How a tool's function works, recorded when the tool is defined:
- *
- * - `sync`: it runs in place and gives a value, or an Effect to run. It blocks the event loop while it runs.
- * - `promise`: an `async` function. It gets an `AbortSignal` that fires on interruption.
- * - `effect`: a generator function, run as by `Effect.gen`.
- */
-export type Kind = "sync" | "promise" | "effect"
-
-/** @internal What `execute` fails with where a promise cannot be waited for; the loop makes an `AsyncToolError` of it. */
-export class CannotWait {
-  readonly _tag = "CannotWait"
-}
-
-/** What the function is told besides its parameters: the run it works for, and a signal. */
-export interface ToolContext extends RunInfo {
-  readonly toolCallId: string
-  readonly idempotencyKey: string
-  readonly step: number
-  /** Fires when the run is interrupted or the tool times out. */
-  readonly signal: AbortSignal
-  /** Tells a preliminary result: a `ToolProgress` event. The model sees only the final one. */
-  readonly progress: (result: unknown) => Effect.Effect<void>
-}
 
 /** A tool with its handler. `Services` is what its function needs; the agent needs it too. */
 export interface AgentTool<out Name extends string, out Services> {
@@ -92,18 +73,6 @@ export type Returns<A> =
   | PromiseLike<A>
   | Effect.Effect<A, unknown, unknown>
   | Generator<Effect.Effect<unknown, unknown, unknown>, A, never>
-
-/** What a tool says of itself; the same as the annotations of MCP. Without them the worst is assumed. */
-export interface Hints {
-  /** It changes nothing. Default `false`. */
-  readonly readOnly?: boolean | undefined
-  /** What it changes can be lost by it. Default `true`, `false` when it is read-only. */
-  readonly destructive?: boolean | undefined
-  /** Calling it again with the same arguments changes nothing more. Default `false`. */
-  readonly idempotent?: boolean | undefined
-  /** It reaches out of its own system. Default `true`. */
-  readonly openWorld?: boolean | undefined
-}
 
 /** What {@link fromFunction} takes. */
 export interface FromFunctionOptions<
@@ -183,26 +152,6 @@ export const fromFunction = <
     const given = call(kind, execute, params, context, onPromise) as Effect.Effect<unknown, unknown, ServicesOf<Out>>
     return plain ? Effect.map(given, toJson) : given
   })
-}
-
-const NoParameters = Schema.Struct({})
-
-const guarded = (
-  tool: Tool.Any,
-  options: {
-    readonly hints?: Hints | undefined
-    readonly needsApproval?: boolean | ((params: never, context: Tool.NeedsApprovalContext) => unknown) | undefined
-  }
-): Tool.Any => {
-  const { hints, needsApproval } = options
-  const made: Tool.Any = needsApproval === undefined ? tool : tool.setNeedsApproval(needsApproval as boolean)
-  if (hints === undefined) return made
-  const { destructive, idempotent, openWorld, readOnly } = hints
-  return made
-    .annotate(Tool.Readonly, readOnly ?? false)
-    .annotate(Tool.Destructive, destructive ?? readOnly !== true)
-    .annotate(Tool.Idempotent, idempotent ?? false)
-    .annotate(Tool.OpenWorld, openWorld ?? true)
 }
 
 /** What {@link fromModule} takes when the module exports a plain function: everything but the function. */
@@ -306,29 +255,6 @@ const inModule = <Name extends string>(
   )
 
 /** @internal */
-export const define = (
-  name: string,
-  description: string,
-  parameters: Schema.Top,
-  success: Schema.Top,
-  failureMode: "return" | "error"
-): Tool.Any => {
-  const subject = `tool "${name}"`
-  const tool = Tool.make(name, {
-    description,
-    // The schema of no fields admits any object and array; effect/ai's own says "an object without fields".
-    parameters: (parameters === NoParameters
-      ? Tool.EmptyParams
-      : codec(subject, parameters)) as Schema.Struct<Schema.Struct.Fields>,
-    success: codec(subject, success),
-    failure: Schema.Unknown,
-    failureMode
-  }) as Tool.Any
-  validate(tool)
-  return tool
-}
-
-/** @internal */
 export const make = <const Name extends string, R>(
   name: Name,
   kind: Kind,
@@ -353,142 +279,6 @@ function serve(this: Any, params: unknown, context: ModuleTool.ServedContext): P
   const execute = (decoded: unknown, info: ModuleTool.CallInfo) =>
     this.execute(decoded, { ...info, progress }, () => {})
   return ModuleTool.serve(this.tool, params, context, execute, failureToJson)
-}
-
-/** @internal A duration of a definition. Throws `InvalidDefinition` for what is none. */
-export const durationOf = (subject: string, option: string, input: Duration.Input): Duration.Duration => {
-  const duration = Duration.fromInput(input)
-  if (Option.isSome(duration)) return duration.value
-  throw new InvalidDefinition({
-    subject,
-    problem: `its ${option} is no duration: ${JSON.stringify(input)}`,
-    remedy: 'Use milliseconds, or a text such as "30 seconds"'
-  })
-}
-
-/** The shape of a tool name that every provider accepts. */
-const namePattern = /^[a-zA-Z0-9_-]{1,64}$/
-
-const validated = new WeakSet<Tool.Any>()
-
-/** @internal Throws `InvalidDefinition` for a tool that no provider could be sent. */
-export const validate = (tool: Tool.Any): void => {
-  if (validated.has(tool)) return
-  const subject = `tool "${tool.name}"`
-  if (!namePattern.test(tool.name)) {
-    throw new InvalidDefinition({
-      subject,
-      problem: "providers refuse its name",
-      remedy: "Use 1 to 64 letters, digits, underscores or hyphens"
-    })
-  }
-  if (!Tool.isProviderDefined(tool) && Schema.isSchema(tool.parametersSchema)) {
-    assertPlain(subject, tool.parametersSchema)
-    if (!isObjectSchema(parametersOf(subject, tool))) {
-      throw new InvalidDefinition({
-        subject,
-        problem: "its parameters are not an object with fields",
-        remedy: "Make them a Schema.Struct with fields, or leave them out for a tool without parameters"
-      })
-    }
-  }
-  validated.add(tool)
-}
-
-/** A dynamic tool can bring a JSON schema of its own. */
-const parametersOf = (subject: string, tool: Tool.Any): { readonly [key: string]: unknown } =>
-  Tool.isDynamic(tool) && tool.jsonSchema !== undefined
-    ? (tool.jsonSchema as { readonly [key: string]: unknown })
-    : jsonSchema(subject, tool.parametersSchema)
-
-const isObjectSchema = (schema: { readonly [key: string]: unknown }): boolean => {
-  if (typeof schema["$ref"] === "string") return true
-  return schema["type"] === "object"
-}
-
-const AsyncFunction = (async () => {}).constructor
-const GeneratorFunction = function* () {}.constructor
-
-type EffectGenerator = Generator<Effect.Effect<unknown, unknown, unknown>, unknown, never>
-
-/** Of any function: an arrow may give what a generator function has made. */
-const isGenerator = (u: unknown): boolean => Object.prototype.toString.call(u) === "[object Generator]"
-
-const kindOf = (execute: Function): Kind =>
-  execute instanceof AsyncFunction ? "promise" : execute instanceof GeneratorFunction ? "effect" : "sync"
-
-const call = (
-  kind: Kind,
-  execute: (params: unknown, context: ToolContext) => unknown,
-  params: unknown,
-  base: Omit<ToolContext, "signal">,
-  onPromise: () => void
-): Effect.Effect<unknown, unknown, unknown> =>
-  Effect.flatMap(isSync, (sync) => {
-    // Not even called: what it would have begun could be neither waited for nor stopped.
-    if (sync && kind === "promise") return Effect.fail(new CannotWait())
-    let controller: AbortController | undefined
-    const context: ToolContext = {
-      ...base,
-      get signal() {
-        return (controller ??= new AbortController()).signal
-      }
-    }
-    let out: unknown
-    try {
-      out = execute(params, context)
-    } catch (error) {
-      return Effect.fail(error)
-    }
-    const effect = isGenerator(out) ? Effect.gen(() => out as EffectGenerator) : out
-    if (Effect.isEffect(effect)) {
-      return Effect.onInterrupt(effect as Effect.Effect<unknown, unknown, unknown>, () =>
-        Effect.sync(() => controller?.abort())
-      )
-    }
-    if (!Predicate.isPromiseLike(out)) return Effect.succeed(out)
-    onPromise()
-    if (!sync) return awaitPromise(out, () => controller?.abort())
-    controller?.abort()
-    // Whatever becomes of it is nobody's to hear: a rejection must not end the process.
-    out.then(undefined, () => {})
-    return Effect.fail(new CannotWait())
-  })
-
-/**
- * A promise cannot be stopped, only asked to. After the abort it gets one turn of the event loop to settle, so that a
- * function that heeds its signal has ended before the run does.
- */
-const awaitPromise = (promise: PromiseLike<unknown>, abort: () => void): Effect.Effect<unknown, unknown> =>
-  Effect.callback((resume) => {
-    promise.then(
-      (value) => resume(Effect.succeed(value)),
-      (error: unknown) => resume(Effect.fail(error))
-    )
-    return Effect.callback<void>((done) => {
-      abort()
-      const end = () => done(Effect.void)
-      promise.then(end, end)
-      setImmediate(end)
-    })
-  })
-
-/** @internal What the model is told of a failure: its message, and the fields of a tagged error. */
-export const failureToJson = (error: unknown): Schema.Json => {
-  if (error instanceof ModuleToolFailed) return error.failure
-  if (typeof error === "string") return { error }
-  if (error instanceof Error) {
-    const tag = Predicate.hasProperty(error, "_tag") ? { tag: String(error._tag) } : {}
-    if (error.message !== "") return { error: error.message, ...tag }
-    // A tagged error says with its fields what others say in a message.
-    const { _tag, name: _name, message: _message, ...details } = toJson(error) as Schema.JsonObject
-    return {
-      error: error.name,
-      ...tag,
-      ...(_tag === undefined || Object.keys(details).length === 0 ? {} : { details })
-    }
-  }
-  return { error: toJson(error) }
 }
 
 /** The run that the current tool call belongs to; `undefined` outside of a run. */

@@ -21,6 +21,7 @@ import { draw } from "./internal/mermaid.ts"
 import { messageOf } from "./internal/message.ts"
 import { CurrentState, type RunState } from "./internal/RunState.ts"
 import { aFunction, describe, type Structure } from "./internal/structure.ts"
+import { define, durationOf } from "./internal/toolDefinition.ts"
 import { InvalidDefinition, RunTimedOut } from "./RunError.ts"
 import type { RunEvent } from "./RunEvent.ts"
 import { current as currentRun, type RunInfo } from "./services/CurrentRun.ts"
@@ -189,7 +190,7 @@ export const withTimeout: {
   (duration: Duration.Input): <I, A, E, R>(self: Runner<I, A, E, R>) => Runner<I, A, E | RunTimedOut, R>
   <I, A, E, R>(self: Runner<I, A, E, R>, duration: Duration.Input): Runner<I, A, E | RunTimedOut, R>
 } = dual(2, <I, A, E, R>(self: Runner<I, A, E, R>, input: Duration.Input) => {
-  const duration = AgentTool.durationOf(`runner "${self.name}"`, "timeout", input)
+  const duration = durationOf(`runner "${self.name}"`, "timeout", input)
   return modify(
     self,
     (input: I, state, inner) =>
@@ -396,7 +397,7 @@ export const asTool: {
       remedy: "Describe it where it is made, or give asTool a description"
     })
   }
-  const tool = AgentTool.define(
+  const tool = define(
     name,
     description,
     options.parameters ?? TextInput,

@@ -16,6 +16,7 @@ import * as Schema from "effect/Schema"
 import * as AgentTool from "../AgentTool.ts"
 import { encoder, toJson } from "../internal/json.ts"
 import type { RunState } from "../internal/RunState.ts"
+import { durationOf } from "../internal/toolDefinition.ts"
 import type * as RunError from "../RunError.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
@@ -205,9 +206,7 @@ const makePlan = (name: string, options: AnyOptions): Loop.Plan => {
       sources.length > 0 ? (options.toolChoice ?? "auto") : checkedChoice(options.toolChoice ?? "auto", tools, problem),
     toolConcurrency: concurrency === "unbounded" ? Number.POSITIVE_INFINITY : concurrency,
     toolTimeout:
-      options.toolTimeout === undefined
-        ? undefined
-        : AgentTool.durationOf(subjectOf(name), "toolTimeout", options.toolTimeout),
+      options.toolTimeout === undefined ? undefined : durationOf(subjectOf(name), "toolTimeout", options.toolTimeout),
     maxSteps,
     onMaxSteps: options.onMaxSteps ?? "fail",
     onLength: options.onLength ?? "fail",

@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import type * as Tool from "effect/ai/Tool"
 import type * as Toolkit from "effect/ai/Toolkit"
 import * as AgentTool from "../AgentTool.ts"
+import { validate } from "../internal/toolDefinition.ts"
 import { InvalidDefinition } from "../RunError.ts"
 
 /** Tools, each with its name. */
@@ -21,7 +22,7 @@ export const add = (subject: string, set: ToolSet, tools: ReadonlyArray<Tool.Any
   const byName = new Map(set.byName)
   for (const entry of tools) {
     const tool = AgentTool.isAgentTool(entry) ? entry.tool : entry
-    AgentTool.validate(tool)
+    validate(tool)
     if (byName.has(tool.name)) {
       throw new InvalidDefinition({
         subject,

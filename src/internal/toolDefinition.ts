@@ -1,0 +1,118 @@
+/**
+ * What the definition of a tool says, checked where it is written: its name, its schemas, its durations. It makes tools of
+ * `effect/ai` and runs none.
+ */
+import * as Duration from "effect/Duration"
+import * as Tool from "effect/ai/Tool"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import { InvalidDefinition } from "../RunError.ts"
+import { assertPlain, codec, jsonSchema } from "./jsonForm.ts"
+
+/** The parameters of a tool that takes none. */
+export const NoParameters = Schema.Struct({})
+
+/** The `effect/ai` tool that a model is shown. Throws `InvalidDefinition` for one that no provider could be sent. */
+export const define = (
+  name: string,
+  description: string,
+  parameters: Schema.Top,
+  success: Schema.Top,
+  failureMode: "return" | "error"
+): Tool.Any => {
+  const subject = `tool "${name}"`
+  const tool = Tool.make(name, {
+    description,
+    // The schema of no fields admits any object and array; effect/ai's own says "an object without fields".
+    parameters: (parameters === NoParameters
+      ? Tool.EmptyParams
+      : codec(subject, parameters)) as Schema.Struct<Schema.Struct.Fields>,
+    success: codec(subject, success),
+    failure: Schema.Unknown,
+    failureMode
+  }) as Tool.Any
+  validate(tool)
+  return tool
+}
+
+/** What a tool says of itself; the same as the annotations of MCP. Without them the worst is assumed. */
+export interface Hints {
+  /** It changes nothing. Default `false`. */
+  readonly readOnly?: boolean | undefined
+  /** What it changes can be lost by it. Default `true`, `false` when it is read-only. */
+  readonly destructive?: boolean | undefined
+  /** Calling it again with the same arguments changes nothing more. Default `false`. */
+  readonly idempotent?: boolean | undefined
+  /** It reaches out of its own system. Default `true`. */
+  readonly openWorld?: boolean | undefined
+}
+
+/** The tool with what it says of itself, and of who has to approve its calls. */
+export const guarded = (
+  tool: Tool.Any,
+  options: {
+    readonly hints?: Hints | undefined
+    readonly needsApproval?: boolean | ((params: never, context: Tool.NeedsApprovalContext) => unknown) | undefined
+  }
+): Tool.Any => {
+  const { hints, needsApproval } = options
+  const made: Tool.Any = needsApproval === undefined ? tool : tool.setNeedsApproval(needsApproval as boolean)
+  if (hints === undefined) return made
+  const { destructive, idempotent, openWorld, readOnly } = hints
+  return made
+    .annotate(Tool.Readonly, readOnly ?? false)
+    .annotate(Tool.Destructive, destructive ?? readOnly !== true)
+    .annotate(Tool.Idempotent, idempotent ?? false)
+    .annotate(Tool.OpenWorld, openWorld ?? true)
+}
+
+/** A duration of a definition. Throws `InvalidDefinition` for what is none. */
+export const durationOf = (subject: string, option: string, input: Duration.Input): Duration.Duration => {
+  const duration = Duration.fromInput(input)
+  if (Option.isSome(duration)) return duration.value
+  throw new InvalidDefinition({
+    subject,
+    problem: `its ${option} is no duration: ${JSON.stringify(input)}`,
+    remedy: 'Use milliseconds, or a text such as "30 seconds"'
+  })
+}
+
+/** The shape of a tool name that every provider accepts. */
+const namePattern = /^[a-zA-Z0-9_-]{1,64}$/
+
+const validated = new WeakSet<Tool.Any>()
+
+/** Throws `InvalidDefinition` for a tool that no provider could be sent. */
+export const validate = (tool: Tool.Any): void => {
+  if (validated.has(tool)) return
+  const subject = `tool "${tool.name}"`
+  if (!namePattern.test(tool.name)) {
+    throw new InvalidDefinition({
+      subject,
+      problem: "providers refuse its name",
+      remedy: "Use 1 to 64 letters, digits, underscores or hyphens"
+    })
+  }
+  if (!Tool.isProviderDefined(tool) && Schema.isSchema(tool.parametersSchema)) {
+    assertPlain(subject, tool.parametersSchema)
+    if (!isObjectSchema(parametersOf(subject, tool))) {
+      throw new InvalidDefinition({
+        subject,
+        problem: "its parameters are not an object with fields",
+        remedy: "Make them a Schema.Struct with fields, or leave them out for a tool without parameters"
+      })
+    }
+  }
+  validated.add(tool)
+}
+
+/** A dynamic tool can bring a JSON schema of its own. */
+const parametersOf = (subject: string, tool: Tool.Any): { readonly [key: string]: unknown } =>
+  Tool.isDynamic(tool) && tool.jsonSchema !== undefined
+    ? (tool.jsonSchema as { readonly [key: string]: unknown })
+    : jsonSchema(subject, tool.parametersSchema)
+
+const isObjectSchema = (schema: { readonly [key: string]: unknown }): boolean => {
+  if (typeof schema["$ref"] === "string") return true
+  return schema["type"] === "object"
+}

@@ -1,0 +1,123 @@
+/**
+ * How the function of a tool is run: sync, a promise or an Effect, with a signal that fires on interruption, and what the
+ * model is told when it fails. It knows the run's port; it knows neither tools nor their schemas.
+ */
+import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
+import type * as Schema from "effect/Schema"
+import type { RunInfo } from "../services/CurrentRun.ts"
+import { isSync } from "../services/SyncBridge.ts"
+import { ModuleToolFailed } from "../services/ToolWorkers.ts"
+import { toJson } from "./json.ts"
+
+/**
+ * How a tool's function works, recorded when the tool is defined:
+ *
+ * - `sync`: it runs in place and gives a value, or an Effect to run. It blocks the event loop while it runs.
+ * - `promise`: an `async` function. It gets an `AbortSignal` that fires on interruption.
+ * - `effect`: a generator function, run as by `Effect.gen`.
+ */
+export type Kind = "sync" | "promise" | "effect"
+
+/** What the function is told besides its parameters: the run it works for, and a signal. */
+export interface ToolContext extends RunInfo {
+  readonly toolCallId: string
+  readonly idempotencyKey: string
+  readonly step: number
+  /** Fires when the run is interrupted or the tool times out. */
+  readonly signal: AbortSignal
+  /** Tells a preliminary result: a `ToolProgress` event. The model sees only the final one. */
+  readonly progress: (result: unknown) => Effect.Effect<void>
+}
+
+/** What `execute` fails with where a promise cannot be waited for; the loop makes an `AsyncToolError` of it. */
+export class CannotWait {
+  readonly _tag = "CannotWait"
+}
+
+const AsyncFunction = (async () => {}).constructor
+const GeneratorFunction = function* () {}.constructor
+
+type EffectGenerator = Generator<Effect.Effect<unknown, unknown, unknown>, unknown, never>
+
+/** Of any function: an arrow may give what a generator function has made. */
+const isGenerator = (u: unknown): boolean => Object.prototype.toString.call(u) === "[object Generator]"
+
+/** The kind of a function that does not declare one. */
+export const kindOf = (execute: Function): Kind =>
+  execute instanceof AsyncFunction ? "promise" : execute instanceof GeneratorFunction ? "effect" : "sync"
+
+/** Calls the function. Tells `onPromise` when it has given a promise, which goes on whatever happens to the run. */
+export const call = (
+  kind: Kind,
+  execute: (params: unknown, context: ToolContext) => unknown,
+  params: unknown,
+  base: Omit<ToolContext, "signal">,
+  onPromise: () => void
+): Effect.Effect<unknown, unknown, unknown> =>
+  Effect.flatMap(isSync, (sync) => {
+    // Not even called: what it would have begun could be neither waited for nor stopped.
+    if (sync && kind === "promise") return Effect.fail(new CannotWait())
+    let controller: AbortController | undefined
+    const context: ToolContext = {
+      ...base,
+      get signal() {
+        return (controller ??= new AbortController()).signal
+      }
+    }
+    let out: unknown
+    try {
+      out = execute(params, context)
+    } catch (error) {
+      return Effect.fail(error)
+    }
+    const effect = isGenerator(out) ? Effect.gen(() => out as EffectGenerator) : out
+    if (Effect.isEffect(effect)) {
+      return Effect.onInterrupt(effect as Effect.Effect<unknown, unknown, unknown>, () =>
+        Effect.sync(() => controller?.abort())
+      )
+    }
+    if (!Predicate.isPromiseLike(out)) return Effect.succeed(out)
+    onPromise()
+    if (!sync) return awaitPromise(out, () => controller?.abort())
+    controller?.abort()
+    // Whatever becomes of it is nobody's to hear: a rejection must not end the process.
+    out.then(undefined, () => {})
+    return Effect.fail(new CannotWait())
+  })
+
+/**
+ * A promise cannot be stopped, only asked to. After the abort it gets one turn of the event loop to settle, so that a
+ * function that heeds its signal has ended before the run does.
+ */
+const awaitPromise = (promise: PromiseLike<unknown>, abort: () => void): Effect.Effect<unknown, unknown> =>
+  Effect.callback((resume) => {
+    promise.then(
+      (value) => resume(Effect.succeed(value)),
+      (error: unknown) => resume(Effect.fail(error))
+    )
+    return Effect.callback<void>((done) => {
+      abort()
+      const end = () => done(Effect.void)
+      promise.then(end, end)
+      setImmediate(end)
+    })
+  })
+
+/** What the model is told of a failure: its message, and the fields of a tagged error. */
+export const failureToJson = (error: unknown): Schema.Json => {
+  if (error instanceof ModuleToolFailed) return error.failure
+  if (typeof error === "string") return { error }
+  if (error instanceof Error) {
+    const tag = Predicate.hasProperty(error, "_tag") ? { tag: String(error._tag) } : {}
+    if (error.message !== "") return { error: error.message, ...tag }
+    // A tagged error says with its fields what others say in a message.
+    const { _tag, name: _name, message: _message, ...details } = toJson(error) as Schema.JsonObject
+    return {
+      error: error.name,
+      ...tag,
+      ...(_tag === undefined || Object.keys(details).length === 0 ? {} : { details })
+    }
+  }
+  return { error: toJson(error) }
+}

@@ -54,7 +54,8 @@ const counted = async (run: (index: number) => unknown) => {
   for (const kind of ["threads", "resources", "ports"] as const) assert.isAtMost(after[kind], before[kind], kind)
   // Connections that are kept for later requests come and go.
   assert.isAtMost(after.files, before.files + 10, "files")
-  assert.isBelow((after.heap - before.heap) / runs, 100, "bytes for each run")
+  // About a megabyte is code that is compiled later on: a leak would add to that with every run.
+  assert.isBelow((after.heap - before.heap) / runs, 200, "bytes for each run")
 }
 
 export const cases: Cases = {

@@ -13,7 +13,7 @@ import * as AgentTool from "../AgentTool.ts"
 import type { RunState } from "../internal/RunState.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
-import { Budget, type Limits } from "./budget.ts"
+import { Budget, type Limits, metered } from "./budget.ts"
 
 type Workers = Readonly<Record<string, Runner.Runner<string, unknown, unknown, unknown>>>
 
@@ -41,14 +41,15 @@ export interface OrchestratorOptions<Roster extends Workers, SpawnTools extends 
   readonly spawn?: Spawn<SpawnTools> | undefined
   /**
    * What the work may cost in one run. A worker that would go beyond it does not begin, and when the tokens are used up
-   * the workers under way are interrupted; the orchestrator is told, and answers with what it has. Default: no limit.
+   * the workers under way are interrupted; the orchestrator is told, and answers with what it has. With a budget of tokens
+   * and no `reserve`, the first worker works alone, so that it is known what one costs. Default: no limit.
    */
   readonly budget?: Limits | undefined
 }
 
 /**
  * Makes an orchestrator: an agent that divides the work and puts the results together. Workers that are called in one
- * step run at once (`toolConcurrency`). What a worker fails with goes to the orchestrator's model; interrupting the
+ * step run at once (`toolConcurrency`), but for the first one within a budget of tokens. What a worker fails with goes to the orchestrator's model; interrupting the
  * orchestrator interrupts every worker. All other options are those of `Agent.make`.
  *
  * Throws `InvalidDefinition` for an orchestrator with neither workers nor `spawn`, a worker without a description or with
@@ -99,8 +100,8 @@ export const make = <
   assertLimits(subject, { ...budget, ...limitsOf(spawn) })
   const tools = [
     ...(options.tools ?? []),
-    ...roster.map(([key, worker]) => budgeted(Runner.asTool(Runner.named(worker, key), { name: key }))),
-    ...(spawn === undefined ? [] : [budgeted(spawnTool(spawn))])
+    ...roster.map(([key, worker]) => budgeted(Runner.asTool(metered(Runner.named(worker, key)), { name: key }))),
+    ...(spawn === undefined ? [] : [budgeted(spawnTool(name, spawn))])
   ]
   const agent = Agent.make(name, { ...own, tools } as Agent.Options<Tools, typeof tools, Output, EI, RI>)
   return Runner.fromDefinition(name, options.description, {
@@ -157,7 +158,7 @@ const budgeted = (tool: AgentTool.Any): AgentTool.Any => ({
   execute: (params, context, onPromise) =>
     Effect.flatMap(CurrentCrew, (crew) => {
       const work = tool.execute(params, context, onPromise)
-      return crew === undefined ? work : crew.budget.within(work)
+      return crew === undefined ? work : crew.budget.within(tool.name, work)
     })
 })
 
@@ -169,7 +170,7 @@ const Wanted = Schema.Struct({
   })
 })
 
-const spawnTool = (spawn: Spawn<ReadonlyArray<AgentTool.Any>>): AgentTool.Any => {
+const spawnTool = (orchestrator: string, spawn: Spawn<ReadonlyArray<AgentTool.Any>>): AgentTool.Any => {
   const { maxBreadth = 8, maxDepth = 1, maxTotal = 16, tools = [] } = spawn
   const names = tools.map(({ name }) => name)
   const parameters =
@@ -204,9 +205,14 @@ const spawnTool = (spawn: Spawn<ReadonlyArray<AgentTool.Any>>): AgentTool.Any =>
         maxSteps: spawn.maxSteps
       })
       const own: Crew = { budget: crew.budget, spawned: 0, depth: crew.depth + 1, children: 0, root }
-      return Effect.provideService(agent.run(wanted.task), CurrentCrew, own)
+      return Effect.provideService(metered(agent).run(wanted.task), CurrentCrew, own)
     })
   )
+  // What no spawned agent could be made of is refused now.
+  Agent.make(`spawned by ${orchestrator}`, {
+    tools: [...tools, ...(maxDepth > 1 ? [self] : [])],
+    maxSteps: spawn.maxSteps
+  })
   return self
 }
 

@@ -27,6 +27,18 @@ const after = <A, E, R>(ms: number, effect: Effect.Effect<A, E, R>) =>
     if (fiber.pollUnsafe() === undefined) assert.fail(`not done after ${ms} ms`)
     return yield* Fiber.join(fiber)
   })
+const look = AgentTool.fromFunction({ name: "look", description: "Looks", execute: () => "seen" })
+const tokens = (total: number) => ({ inputTokens: { total: 0 }, outputTokens: { total } })
+/** A model that plays the lead's turns for nothing, and answers workers at a price by the name in their task. */
+const spending = (prices: Readonly<Record<string, number>>, ...turns: ReadonlyArray<ReturnType<typeof calls>>) => {
+  let turn = 0
+  return TestModel.layer(({ prompt }) => {
+    const [first] = prompt.content
+    const task = JSON.stringify(first).match(/task of (\w+)/)?.[1]
+    if (task === undefined) return { ...(turns[turn++] ?? { text: "done" }), usage: tokens(0) }
+    return { text: "done", delay: "10 millis", usage: tokens(prices[task]!) }
+  })
+}
 const prompts = Effect.map(
   Effect.flatMap(TestModel.TestModel, (model) => model.calls),
   (all) => all.map(({ prompt }) => JSON.stringify(prompt.content))
@@ -102,7 +114,11 @@ describe("an orchestrator", () => {
       () => Orchestrator.make("lead", { workers, budget: { runs: 0 } }),
       () => Orchestrator.make("lead", { workers: { plain: Agent.make("plain", {}) } }),
       () => Orchestrator.make("lead", { workers: { "two words": worker("x") } }),
-      () => Orchestrator.make("lead", { workers: { spawn: worker("x") }, spawn: {} })
+      () => Orchestrator.make("lead", { workers: { spawn: worker("x") }, spawn: {} }),
+      () => Orchestrator.make("lead", { spawn: { maxSteps: 0 } }),
+      () => Orchestrator.make("lead", { spawn: { tools: [look, look] } }),
+      () =>
+        Orchestrator.make("lead", { spawn: { tools: [Runner.asTool(worker("x"), { name: "spawn" })], maxDepth: 2 } })
     ]) {
       assert.throws(make, RunError.InvalidDefinition)
     }
@@ -144,7 +160,7 @@ describe("a budget", () => {
         run: (_task: string) => Effect.onInterrupt(Effect.never, () => Effect.sync(() => interrupted++))
       })
       const hungry = Agent.make("hungry", { description: "Uses tokens" })
-      const lead = Orchestrator.make("lead", { workers: { slow, hungry }, budget: { tokens: 1000 } })
+      const lead = Orchestrator.make("lead", { workers: { slow, hungry }, budget: { tokens: 1000, reserve: 10 } })
       const result = yield* after(0, lead.result("go"))
       assert.deepStrictEqual([result.output, interrupted], ["enough", 1])
       const told = yield* prompts
@@ -174,11 +190,115 @@ describe("a budget", () => {
       assert.strictEqual(runs, 3)
     }).pipe(Effect.provide(TestModel.layer([calls("idle", "idle", "idle"), calls("idle"), "done"])))
   )
+
+  it.effect("of tokens is not overspent together by first workers of unknown cost", () =>
+    Effect.gen(function* () {
+      const spend = Agent.make("spend", { description: "Uses tokens" })
+      const lead = Orchestrator.make("lead", {
+        workers: { spend },
+        toolConcurrency: "unbounded",
+        budget: { tokens: 1000 }
+      })
+      const { output, usage } = yield* after(30, lead.result("go"))
+      // The first works alone, 300; then two at once, and for more nothing is left.
+      assert.deepStrictEqual([output, usage.outputTokens.total], ["done", 900])
+      assert.strictEqual((yield* prompts).at(-1)!.split("tokens 100 are left").length - 1, 5)
+      assert.strictEqual((yield* prompts).at(-1)!.split("this may need 300").length - 1, 5)
+    }).pipe(Effect.provide(spending({ spend: 300 }, calls(...Array.from({ length: 8 }, () => "spend")))))
+  )
+
+  it.effect("of tokens sets aside what a worker of that name has used, or else what any has", () =>
+    Effect.gen(function* () {
+      let [at, most] = [0, 0]
+      const counted = Runner.make("counted", {
+        description: "Needs no model",
+        run: (_task: string) =>
+          Effect.gen(function* () {
+            most = Math.max(most, ++at)
+            yield* Effect.sleep(10)
+            at--
+          })
+      })
+      const big = Agent.make("big", { description: "Uses many tokens" })
+      const small = Agent.make("small", { description: "Uses few" })
+      const lead = Orchestrator.make("lead", { workers: { counted, big, small }, budget: { tokens: 1000 } })
+      const { usage } = yield* after(100, lead.result("go"))
+      // small, alone: 100; big has 100 set aside, and uses 700; the other big does not begin, and small and counted do.
+      assert.strictEqual(usage.outputTokens.total, 900)
+      assert.include((yield* prompts).at(-1), "of the budget of 1000 tokens 200 are left")
+      assert.strictEqual(most, 3)
+    }).pipe(
+      Effect.provide(
+        spending(
+          { small: 100, big: 700 },
+          calls("counted"),
+          calls("small"),
+          calls("big"),
+          calls("big", "small", "counted", "counted", "counted")
+        )
+      )
+    )
+  )
+
+  it.effect("of tokens lets those that a worker spawns work before it has ended, one first", () =>
+    Effect.gen(function* () {
+      const lead = Orchestrator.make("lead", { spawn: { maxDepth: 2 }, budget: { tokens: 1000 } })
+      const { events } = yield* after(30, collect(lead, "go"))
+      assert.deepStrictEqual(
+        events.flatMap((event) =>
+          event._tag === "RunStarted" || event._tag === "RunCompleted"
+            ? [`${event._tag.slice(3)} ${event.path.slice(1).join(">")}`]
+            : []
+        ),
+        [
+          "Started ",
+          "Started a",
+          "Started a>c",
+          "Completed a>c",
+          // It is known by now what one costs.
+          "Started a>d",
+          "Started b",
+          "Completed a>d",
+          "Completed a",
+          "Completed b",
+          "Completed "
+        ]
+      )
+    }).pipe(
+      Effect.provide(
+        TestModel.layer(({ prompt }) => {
+          const { content } = prompt
+          const text = JSON.stringify(content)
+          const usage = tokens(50)
+          if (content.some(({ role }) => role === "tool")) return { text: "done", usage }
+          if (text.includes("You are a")) return { ...spawns("c", "d"), usage }
+          return text.includes("You are") ? { text: "done", usage, delay: "10 millis" } : spawns("a", "b")
+        })
+      )
+    )
+  )
+
+  it.effect("of tokens is not known by a first worker that failed before it used any", () =>
+    Effect.gen(function* () {
+      let [at, most] = [0, 0]
+      const broken = Runner.make("broken", {
+        description: "Breaks",
+        run: (_task: string) =>
+          Effect.gen(function* () {
+            most = Math.max(most, ++at)
+            yield* Effect.sleep(10)
+            at--
+            return yield* Effect.fail("broken")
+          })
+      })
+      const lead = Orchestrator.make("lead", { workers: { broken }, budget: { tokens: 1000 } })
+      assert.strictEqual(yield* after(30, lead.run("go")), "done")
+      assert.strictEqual(most, 1)
+    }).pipe(Effect.provide(TestModel.layer([calls("broken", "broken", "broken"), "done"])))
+  )
 })
 
 describe("spawned agents", () => {
-  const look = AgentTool.fromFunction({ name: "look", description: "Looks", execute: () => "seen" })
-
   it.effect("do the task that the model gives them, with the tools that it names", () =>
     Effect.gen(function* () {
       const lead = Orchestrator.make("lead", { spawn: { instructions: "Be brief.", tools: [look] } })

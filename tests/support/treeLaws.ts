@@ -45,6 +45,7 @@ export const check = (
   }
   for (const event of events) {
     if (event._tag !== "RunStarted") continue
+    if (event.path.at(-1)!.startsWith("handoffs ")) checkHandoffs(event, events, terminals, tell)
     const name = event.path.at(-1)!.replace(/^(failFast|settle|race|quorum) ([\d.]+).*$/, "$1 $2")
     const spec = world.groups.get(name)
     if (spec === undefined) continue
@@ -71,6 +72,32 @@ export const check = (
     }
   }
   return problems
+}
+
+/** One agent has the conversation at a time: whoever was handed it begins when the one before has ended, and answers. */
+const checkHandoffs = (
+  { path, runId, seq }: Started,
+  events: ReadonlyArray<Event>,
+  terminals: ReadonlyMap<string, Terminal>,
+  tell: (problem: string) => void
+): void => {
+  const name = path.at(-1)!
+  const end = terminals.get(runId)!
+  const from = events.findLast((one) => one._tag === "RunRetried" && one.runId === runId)?.seq ?? seq
+  let at = "agent_0"
+  let handed: string | undefined = at
+  for (const event of events) {
+    if (event.seq <= from || event.seq > end.seq) continue
+    if (event._tag === "HandedOff" && event.runId === runId) {
+      if (event.from !== at || handed !== undefined) tell(`${name}: ${event.from} hands over and has nothing`)
+      handed = event.to
+    } else if (event._tag === "RunStarted" && event.parentId === runId) {
+      at = event.path.at(-1)!
+      if (handed !== at) tell(`${name}: ${at} begins and was handed nothing`)
+      handed = undefined
+    }
+  }
+  if (end._tag === "RunCompleted" && end.output !== `done by ${at}`) tell(`${name}: ${at} has it and does not answer`)
 }
 
 /** What was spawned ends when its scope closes, which may wait for others in it. */

@@ -73,7 +73,9 @@ const begin = (given: Case, range: number) => {
     /** What has become of it, some time after its end. */
     judge: (exit: Exit.Exit<string, unknown>, isExact: boolean) => {
       // A stream of items that has failed is stopped by a fiber of its own, whose last moment may come after the outcome.
-      const alive = JSON.stringify(given.tree).includes('"mapStream"') ? fibers.started - fibers.ended : seen.alive
+      const alive = /"(mapStream|gatherStream)"/.test(JSON.stringify(given.tree))
+        ? fibers.started - fibers.ended
+        : seen.alive
       world.expect(alive === 0, () => `${alive} fibers are alive after the outcome`)
       world.expect(events.length === seen.events, () => "events after the outcome")
       const isStopped = Exit.hasInterrupts(exit) || given.way === "stream that is left"

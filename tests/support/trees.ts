@@ -8,6 +8,7 @@ import {
   Chain,
   EvaluatorOptimizer,
   Gather,
+  Handoffs,
   Orchestrator,
   Parallel,
   PlanExecuteEvaluate,
@@ -49,7 +50,12 @@ export const kinds = [
   "retry",
   "tools",
   "orchestrator",
-  "consumer"
+  "consumer",
+  "gatherStream",
+  "combine",
+  "modelRouter",
+  "handoffs",
+  "spawner"
 ] as const
 
 const small = Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 3 }))
@@ -184,6 +190,40 @@ const workflow = (node: Node, name: string, members: [Any, ...Array<Any>], world
       return Runner.make(name, {
         run: (input: string) => Effect.as(Stream.runDrain(Stream.take(first.stream(input), 2 + n * 3 + m)), "consumed")
       })
+    case "gatherStream":
+      return Runner.make(name, {
+        run: (input: string) => {
+          const inputs = Stream.fromIterable(Array.from({ length: m + 1 }, () => input))
+          const outputs: Stream.Stream<unknown, unknown> = Gather.stream(first, inputs, {
+            concurrency: 1 + (n % 3),
+            ordered: m % 2 === 0,
+            mode: modes[flag ? 1 : 0]!
+          })
+          return Stream.runCollect(n === 3 ? Stream.take(outputs, 1) : outputs)
+        }
+      })
+    case "combine":
+      return Parallel.make(name, members.slice(0, -1).length === 0 ? members : members.slice(0, -1), {
+        mode: modes[n % 3]!,
+        concurrency,
+        combine: members.at(-1)!
+      })
+    case "modelRouter": {
+      const desk = Router.make(name, {
+        routes: Object.fromEntries(members.map((one) => [one.name, one])),
+        threshold: 0.5,
+        ...(flag ? { fallback: first.name } : {})
+      })
+      const chosen = TestModel.json({ route: keys[n] ?? "nowhere", confidence: m / 3 })
+      return Runner.provide(
+        desk,
+        TestModel.layer(() => chosen)
+      )
+    }
+    case "handoffs":
+      return handoffs(node, name, members)
+    case "spawner":
+      return spawner(node, name, members)
   }
 }
 
@@ -234,16 +274,72 @@ const tools = ({ flag, m }: Node, name: string, members: ReadonlyArray<Any>): Ma
 }
 
 /** The same, whose failures are always told to the model, and which may have work for one of its workers only. */
-const orchestrator = ({ flag, m }: Node, name: string, members: ReadonlyArray<Any>): Made => {
+const orchestrator = ({ flag, m, n }: Node, name: string, members: ReadonlyArray<Any>): Made => {
   const workers = Object.fromEntries(
     members.map((member) => [member.name.replace(/[^\w-]/g, "_"), Runner.described(member, "Does it")])
   )
   const agent = Orchestrator.make(name, {
     workers,
     ...(m === 0 ? {} : { toolConcurrency: m }),
-    ...(flag ? { budget: { runs: 1 } } : {})
+    ...(flag ? { budget: n === 0 ? { runs: 1 } : { tokens: 100 } } : {})
   })
   return Runner.provide(agent, calling(Object.keys(workers)))
+}
+
+/**
+ * An agent for every member, which calls it as a tool and hands over to the next in the same step, the last to the first.
+ * `checkHandoffs` in `treeLaws.ts` reads the names.
+ */
+const handoffs = ({ flag, m, n }: Node, name: string, members: ReadonlyArray<Any>): Made => {
+  const names = members.map((_, index) => `agent_${index}`)
+  const agents = members.map((member, index) => {
+    const work = member.name.replace(/[^\w-]/g, "_")
+    const next = names[(index + 1) % names.length]!
+    const agent = Agent.make(names[index]!, {
+      tools: [
+        Runner.asTool(member, { name: work, description: "Does it", failureMode: flag ? "error" : "return" }),
+        Handoffs.to(next, { history: (["all", "messages", "none"] as const)[n % 3]! })
+      ]
+    })
+    const handOver = { name: `transfer_to_${next}`, params: { reason: "r", message: "m" } }
+    let calls = 0
+    const model = TestModel.layer(({ prompt }) => {
+      if (prompt.content.at(-1)?.role === "tool") return `done by ${names[index]}`
+      const work_ = { name: work, params: { input: "go" } }
+      // An attempt after one that failed does not hand over.
+      return TestModel.toolCalls(...(n === 3 && calls++ > 0 ? [work_] : [handOver, work_]))
+    })
+    return Runner.withRetry(Runner.provide(agent, model), { times: n === 3 ? 1 : 0 })
+  })
+  return Handoffs.make(name, {
+    agents: Object.fromEntries(agents.map((agent, index) => [names[index]!, agent])),
+    start: names[0]!,
+    maxHandoffs: m
+  })
+}
+
+/** An orchestrator that spawns an agent for every member, which calls it as a tool. */
+const spawner = ({ flag, m, n }: Node, name: string, members: ReadonlyArray<Any>): Made => {
+  const named = members.map((member) => member.name.replace(/[^\w-]/g, "_"))
+  const agent = Orchestrator.make(name, {
+    spawn: {
+      tools: members.map((member, index) => Runner.asTool(member, { name: named[index]!, description: "Does it" })),
+      maxBreadth: 1 + m
+    },
+    ...(flag ? { budget: n === 0 ? { runs: 2 } : { tokens: 100 } } : {})
+  })
+  const model = TestModel.layer(({ prompt, tools }) => {
+    if (prompt.content.some((message) => message.role === "tool")) return "done"
+    if (!tools.includes("spawn"))
+      return TestModel.toolCalls(...tools.map((one) => ({ name: one, params: { input: "go" } })))
+    return TestModel.toolCalls(
+      ...named.map((one) => ({
+        name: "spawn",
+        params: { name: `spawned for ${one}`, instructions: "You do it.", task: "go", tools: [one] }
+      }))
+    )
+  })
+  return Runner.provide(agent, model)
 }
 
 /** A model that calls every tool in its first step, and answers in its second. */

@@ -8,7 +8,7 @@ import type { Reply, Seen } from "./openAiServer.ts"
 
 /** How the server answers one request of a conversation. */
 export interface Turn extends Reply {
-  /** Takes 5 seconds: streamed in small pieces, or whole at the end. */
+  /** Takes a minute: streamed in small pieces, or whole at the end. */
   readonly slow?: true | undefined
 }
 
@@ -44,7 +44,7 @@ export interface Report {
 export interface WireServer {
   /** Forgets what it has seen, closes what is open, and gives its new address. */
   readonly renew: () => Promise<string>
-  /** Waits until every request has ended, one way or the other; 10 seconds at most. */
+  /** Waits until every request has ended, one way or the other; 20 seconds at most. */
   readonly report: () => Promise<Report>
   readonly stop: () => void
 }
@@ -88,7 +88,7 @@ const turnOf = (seen: Seen): Turn => {
 }
 
 const slowly = (streams: boolean): Reply =>
-  streams ? { text: "word ".repeat(30), paceMs: 100 } : { text: "late", delayMs: 5_000 }
+  streams ? { text: "word ".repeat(360), paceMs: 100 } : { text: "late", delayMs: 60_000 }
 
 if (process.send !== undefined && process.argv[1] === self) {
   const { serve } = await import("./openAiServer.ts")
@@ -100,7 +100,7 @@ if (process.send !== undefined && process.argv[1] === self) {
   let server = await begin()
   const report = async (): Promise<Report> => {
     const { seen } = server
-    const giveUp = Date.now() + 10_000
+    const giveUp = Date.now() + 20_000
     while (seen.some((one) => one.endedAt === undefined) && Date.now() < giveUp) {
       await new Promise((go) => setTimeout(go, 5))
     }

@@ -256,13 +256,13 @@ describe("a timeout", () => {
         ledger.member("first", [{ text: "go on" }]),
         Parallel.make("panel", ledger.members(names(20), slow))
       ])
-      const timed = Runner.withTimeout(chain, "1 second")
+      const timed = Runner.withTimeout(chain, "2 seconds")
       const { exit, ms, report } = await run(edge, api, ledger, ways[way](ledger.observe(timed), "go"))
       const error = failureOf(exit)
       if (!(error instanceof RunError.RunTimedOut)) return assert.fail(String(error))
       assert.deepStrictEqual(error.path, ["chain"])
-      assert.isBelow(ms, 1_000 + long)
-      // How far it came in a second is the machine's affair; what it had begun is over.
+      assert.isBelow(ms, 2_000 + long)
+      // How far it came in that time is the machine's affair; what it had begun is over.
       assert.isAbove(report.begun.length, 0)
       assert.strictEqual(report.answered.length + report.aborted.length, report.begun.length)
       assert.notInclude(report.answered, "b10")

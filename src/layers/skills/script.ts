@@ -198,20 +198,38 @@ const environment = (location: string, own: Plan["env"]): Readonly<Record<string
   }
 }
 
-/** Output as a text without secrets. At the end of what was cut off there may be the beginning of one. */
+/** Output as a text without secrets, which come longest first. Where it was cut off there may be the beginning of one. */
 const textOf = (bytes: Uint8Array, secrets: ReadonlyArray<string>, isCut: boolean): string => {
-  let text = new TextDecoder().decode(bytes)
-  for (const secret of secrets) text = text.replaceAll(secret, "<redacted>")
-  if (!isCut) return text
   // The last character may be half of one.
-  text = text.replace(/\uFFFD$/, "")
-  return text.slice(0, text.length - Math.max(0, ...secrets.map((secret) => begun(text, secret))))
+  const text = isCut ? new TextDecoder().decode(bytes).replace(/\uFFFD$/, "") : new TextDecoder().decode(bytes)
+  const longest = secrets[0]?.length ?? 0
+  const begun = (from: number) => {
+    for (let at = Math.max(from, text.length - longest); isCut && at < text.length; at++) {
+      const rest = text.slice(at)
+      if (secrets.some((secret) => secret.length > rest.length && secret.startsWith(rest))) return at
+    }
+    return text.length
+  }
+  const places = secrets.map(() => -1)
+  let shown = ""
+  for (let at = 0; ;) {
+    let next = text.length
+    let length = 0
+    for (const [n, secret] of secrets.entries()) {
+      if (places[n]! < at) places[n] = placeOf(text, secret, at)
+      if (places[n]! < next) [next, length] = [places[n]!, secret.length]
+    }
+    const end = next < text.length - longest ? text.length : begun(at)
+    if (length === 0 || end <= next) return shown + text.slice(at, end)
+    shown += `${text.slice(at, next)}<redacted>`
+    at = next + length
+  }
 }
 
-/** How much of a secret a text ends with. */
-const begun = (text: string, secret: string): number => {
-  for (let length = secret.length - 1; length > 0; length--) if (text.endsWith(secret.slice(0, length))) return length
-  return 0
+/** Where a secret comes next; the end of the text when it does not. */
+const placeOf = (text: string, secret: string, from: number): number => {
+  const found = text.indexOf(secret, from)
+  return found === -1 ? text.length : found
 }
 
 /** The end of what a script wrote, for an error. */

@@ -2,7 +2,7 @@
 import * as fs from "node:fs"
 import { it } from "@effect/vitest"
 import { McpServer } from "@modelcontextprotocol/sdk/server/mcp.js"
-import { ConfigProvider, Effect, Fiber, Layer, Stream } from "effect"
+import { Cause, ConfigProvider, Effect, Fiber, Layer, Logger, Stream } from "effect"
 import { LanguageModel } from "effect/ai"
 import { Agent, Mcp, TestModel } from "troupe"
 import { describe, expect } from "vitest"
@@ -163,7 +163,8 @@ describe("a server's question", () => {
         sampling: () =>
           Effect.delay(
             Effect.succeed({ role: "assistant", model: "me", content: { type: "text", text: "at last" } }),
-            "3 seconds"
+            // So that the server has hardly any time left of the turn in which it gets its answer.
+            "2950 millis"
           )
       })
       const answer = call(yield* mcp.tools(), "trigger-sampling-request", { prompt: "?", maxTokens: 50 })
@@ -220,6 +221,39 @@ describe("a server's question", () => {
       expect(JSON.stringify(byModel)).toContain("Grace")
       const declined = yield* elicit(Mcp.elicitWithModel).pipe(Effect.provide(model({ accept: false, content: null })))
       expect(JSON.stringify(declined)).toMatch(/declined/i)
+    })
+  )
+
+  it.live("and that its handler fails to answer is told to the server, and a defect to our log", () =>
+    Effect.gen(function* () {
+      const logged: Array<string> = []
+      const logger = Logger.make(({ cause, message }) => void logged.push(`${String(message)} ${Cause.pretty(cause)}`))
+      const elicit = (elicitation: NonNullable<Mcp.Answers["elicitation"]>) =>
+        Effect.gen(function* () {
+          const mcp = yield* Mcp.connect({ servers: { everything }, elicitation })
+          const tools = yield* mcp.tools()
+          const first = yield* Effect.flip(call(tools, "trigger-elicitation-request"))
+          yield* call(tools, "echo", { message: "still here" })
+          const second = yield* Effect.flip(call(tools, "trigger-elicitation-request"))
+          return [first.message, second.message]
+        }).pipe(Effect.scoped, Effect.provide(Logger.layer([logger])))
+      const why = (said: string) => [expect.stringContaining(said), expect.stringContaining(said)]
+      expect(yield* elicit(() => Effect.fail(new Error("nobody is there")))).toEqual(why("nobody is there"))
+      expect(logged).toEqual([])
+      expect(yield* elicit(() => Effect.die(new Error("my own mistake")))).toEqual(why("it failed unexpectedly"))
+      const thrown = elicit(() => {
+        throw new Error("my own mistake")
+      })
+      expect(yield* thrown).toEqual(why("it failed unexpectedly"))
+      expect(logged.filter((line) => line.includes("my own mistake"))).toHaveLength(4)
+    })
+  )
+
+  it.live("that is no form is declined by the model's own answer", () =>
+    Effect.gen(function* () {
+      const requestedSchema = { type: "object", properties: { a: { $ref: "#/properties/a" } } }
+      const answer = Mcp.elicitWithModel({ message: "Fill", requestedSchema } as unknown as Mcp.ElicitationRequest)
+      expect(yield* Effect.provide(answer, TestModel.layer([]))).toEqual({ action: "decline" })
     })
   )
 

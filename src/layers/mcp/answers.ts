@@ -51,6 +51,20 @@ export const sampleWithModel = (
     }
   })
 
+type Form = Schema.Codec<Record<string, string | number | boolean | Array<string>>>
+
+/** `undefined`: a server wants what is no form. */
+const formOf = (schema: object): Form | undefined => {
+  try {
+    return SchemaRepresentation.fromJsonSchemaDocument(
+      { dialect: "draft-2020-12", schema: { ...schema }, definitions: {} },
+      { patterns: "ignore" }
+    ) as Form
+  } catch {
+    return undefined
+  }
+}
+
 /**
  * Lets the model in the context fill the server's form, or decline it. It is told only what the server says, so it can
  * answer only what is in there or common knowledge. Addresses are always declined: a model cannot visit them.
@@ -60,10 +74,8 @@ export const elicitWithModel = (
 ): Effect.Effect<ElicitationResult, AiError.AiError, LanguageModel.LanguageModel> =>
   Effect.gen(function* () {
     if (request.mode === "url") return { action: "decline" } as const
-    const form = SchemaRepresentation.fromJsonSchemaDocument(
-      { dialect: "draft-2020-12", schema: { ...request.requestedSchema }, definitions: {} },
-      { patterns: "ignore" }
-    ) as Schema.Codec<Record<string, string | number | boolean | Array<string>>>
+    const form = formOf(request.requestedSchema)
+    if (form === undefined) return { action: "decline" } as const
     const { value } = yield* LanguageModel.generateObject({
       prompt: `A tool asks: ${request.message}\nFill its form, or set accept to false when you do not know what to fill in.`,
       schema: Schema.Struct({ accept: Schema.Boolean, content: Schema.NullOr(form) }),

@@ -1,10 +1,12 @@
 /** One live connection to a server, as Effects: requests, what the server asks, how it ends. It touches the channel. */
+import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FiberMap from "effect/FiberMap"
 import * as Queue from "effect/Queue"
+import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as Channel from "./channel.ts"
 import type { Capabilities, FromHost, OAuthState, Problem, ProcessEnd, ServerInfo, Spec } from "./protocol.ts"
@@ -115,15 +117,34 @@ export const connect = (
       })
     ).pipe(Effect.mapError((message): Down => ({ problem: { ...local(message), kind: "usage" }, end: undefined })))
 
+    /** What is to be told of an answer that was not given. A defect is the program's own, so it is told there. */
+    const said = (cause: Cause.Cause<string>): Effect.Effect<string> => {
+      const failure = Cause.findFail(cause)
+      if (Result.isSuccess(failure)) return Effect.succeed(failure.success.error)
+      if (Cause.hasInterruptsOnly(cause)) return Effect.succeed("it was interrupted")
+      return Effect.as(
+        Effect.logError("An answer to an MCP server failed unexpectedly", cause),
+        "it failed unexpectedly"
+      )
+    }
     const asked = yield* FiberMap.make<number, void>()
+    let answered = 0
     const serve = (event: Event): Effect.Effect<void> => {
       switch (event.type) {
         case "ask": {
           const { id } = event
-          const answer = Effect.match(answers.ask(event.method, event.params), {
-            onSuccess: (result) => channel.send({ type: "answer", id, result }),
-            onFailure: (message) => channel.send({ type: "refuse", id, code: -32603, message })
-          })
+          const answer = Effect.matchCauseEffect(
+            Effect.suspend(() => answers.ask(event.method, event.params)),
+            {
+              onSuccess: (result) =>
+                Effect.sync(() => {
+                  answered++
+                  channel.send({ type: "answer", id, result })
+                }),
+              onFailure: (cause) =>
+                Effect.map(said(cause), (message) => channel.send({ type: "refuse", id, code: -32603, message }))
+            }
+          )
           const whatever = Effect.onExit(answer, (exit) =>
             Effect.sync(() => {
               if (Exit.isFailure(exit))
@@ -135,10 +156,14 @@ export const connect = (
         case "askEnded":
           return FiberMap.remove(asked, event.id)
         case "authorize": {
-          const authorized = Effect.match(answers.authorize(event.url), {
-            onSuccess: (code) => channel.send({ type: "authorized", code }),
-            onFailure: (message) => channel.send({ type: "unauthorized", message })
-          })
+          const authorized = Effect.matchCauseEffect(
+            Effect.suspend(() => answers.authorize(event.url)),
+            {
+              onSuccess: (code) => Effect.sync(() => channel.send({ type: "authorized", code })),
+              onFailure: (cause) =>
+                Effect.map(said(cause), (message) => channel.send({ type: "unauthorized", message }))
+            }
+          )
           return Effect.asVoid(FiberMap.run(asked, -1, authorized))
         }
         case "oauth":
@@ -147,7 +172,17 @@ export const connect = (
           return answers.notified(event.method, event.params)
       }
     }
-    yield* Effect.forkScoped(Effect.forever(Effect.flatMap(Queue.take(events), serve)))
+    yield* Effect.forkScoped(
+      Effect.forever(
+        Effect.flatMap(Queue.take(events), (event) =>
+          // One that fails must not keep the next ones from being heard.
+          Effect.catchDefect(
+            Effect.suspend(() => serve(event)),
+            (defect) => Effect.logError(`What an MCP server said failed unexpectedly (${event.type})`, defect)
+          )
+        )
+      )
+    )
 
     const { name, version } = client
     channel.send({ type: "open", spec, client: { name, version }, capabilities: answers.capabilities })
@@ -164,13 +199,18 @@ export const connect = (
           const id = nextId++
           calls.set(id, queue)
           let settled = false
-          const next: Effect.Effect<Reply, CallFailed> = Effect.timeoutOrElse(channel.wait(Queue.take(queue)), {
-            duration: timeout,
-            // A server that waits for an answer of ours is not silent.
-            orElse: (): Effect.Effect<Reply, CallFailed> =>
-              Effect.flatMap(FiberMap.size(asked), (asking) =>
-                asking > 0 ? next : Effect.fail({ problem: local("the server did not answer in time"), timedOut: true })
-              )
+          const next: Effect.Effect<Reply, CallFailed> = Effect.suspend(() => {
+            const before = answered
+            return Effect.timeoutOrElse(channel.wait(Queue.take(queue)), {
+              duration: timeout,
+              // A server that waits for an answer of ours is not silent, nor one that has just got it.
+              orElse: (): Effect.Effect<Reply, CallFailed> =>
+                Effect.flatMap(FiberMap.size(asked), (asking) =>
+                  asking > 0 || answered > before
+                    ? next
+                    : Effect.fail({ problem: local("the server did not answer in time"), timedOut: true })
+                )
+            })
           })
           const wait: Effect.Effect<unknown, CallFailed> = Effect.flatMap(next, (reply) => {
             if (reply.type === "progress") return Effect.andThen(onProgress?.(reply.progress) ?? Effect.void, wait)

@@ -23,6 +23,7 @@ import * as Runner from "../Runner.ts"
 import * as ToolSource from "../ToolSource.ts"
 import * as Loop from "./loop.ts"
 import { makeSpec } from "./output.ts"
+import type * as Plan from "./plan.ts"
 import * as ToolSet from "./toolSet.ts"
 
 /** Everything that the run of an agent can fail with. Instructions and `stopWhen` can add errors of their own. */
@@ -47,7 +48,7 @@ export type Error =
 export type Agent<A, E, R> = Runner.Runner<Prompt.RawInput, A, E, R>
 
 /** What `stopWhen` and a `toolChoice` function can look at. */
-export type StepInfo = Loop.StepInfo
+export type StepInfo = Plan.StepInfo
 
 /** What the model may or must call. */
 export type ToolChoice<Name extends string = string> = LanguageModel.ToolChoice<Name>
@@ -171,7 +172,7 @@ const nothing: ReadonlyArray<never> = []
 
 type AnyOptions = Options<AnyTools, ReadonlyArray<AnyDirect>, Schema.Top, unknown, unknown>
 
-const makePlan = (name: string, options: AnyOptions): Loop.Plan => {
+const makePlan = (name: string, options: AnyOptions): Plan.Plan => {
   const problem = (what: string, remedy: string) =>
     new InvalidDefinition({ subject: subjectOf(name), problem: what, remedy })
   if (name.trim() === "") throw problem("it has no name", "Give it one: it shows in events, spans and errors")
@@ -224,7 +225,7 @@ const isCount = (n: number): boolean => n >= 1 && (Number.isInteger(n) || n === 
 
 const subjectOf = (name: string): string => `agent "${name}"`
 
-const instructionsOf = (instructions: AnyOptions["instructions"]): Loop.Plan["instructions"] => {
+const instructionsOf = (instructions: AnyOptions["instructions"]): Plan.Plan["instructions"] => {
   if (typeof instructions !== "function") return instructions ?? ""
   return (input) =>
     Effect.suspend(() => {

@@ -1,19 +1,12 @@
 /**
  * The agent loop: a step is one model call and the tool calls it asks for; the loop ends when a step asks for none.
- * `run`, `result` and `stream` all come here. Internal to the agents.
+ * `run`, `result` and `stream` all come here. What an answer leads to is in `answers.ts`. Internal to the agents.
  */
-import type * as Duration from "effect/Duration"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import type * as AiError from "effect/ai/AiError"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import * as Prompt from "effect/ai/Prompt"
-import type * as Response from "effect/ai/Response"
-import type * as Tool from "effect/ai/Tool"
-import type * as Toolkit from "effect/ai/Toolkit"
 import * as Scheduler from "effect/Scheduler"
-import type * as Schedule from "effect/Schedule"
-import type * as Schema from "effect/Schema"
 import type { RunState } from "../internal/RunState.ts"
 import { note, type Resumed } from "../internal/suspension.ts"
 import * as Spans from "../internal/telemetry.ts"
@@ -21,62 +14,16 @@ import { makeUsage } from "../internal/usage.ts"
 import * as RunError from "../RunError.ts"
 import { SyncBridge } from "../services/SyncBridge.ts"
 import { CaptureContent } from "../services/Telemetry.ts"
-import type { Any as ToolSource } from "../ToolSource.ts"
+import { Answers, goOn, type Next } from "./answers.ts"
 import { Resuming } from "./approval.ts"
 import type { Call, Turn } from "./Collector.ts"
+import { Conversation } from "./conversation.ts"
 import { executeAll, type Outcome, type Tools } from "./executeTool.ts"
 import * as ModelCall from "./modelCall.ts"
-import type { OutputSpec } from "./output.ts"
+import type { Plan, StepInfo } from "./plan.ts"
 import * as ToolSet from "./toolSet.ts"
 import * as Transcript from "./transcript.ts"
 
-/** What `stopWhen` and `toolChoice` can look at. */
-export interface StepInfo {
-  /** The step that has just ended, or that begins; counted from 1. */
-  readonly step: number
-  /** The text of the step that has just ended. */
-  readonly text: string
-  /** The tool calls of the step that has just ended, in the order asked. */
-  readonly toolCalls: ReadonlyArray<{
-    readonly id: string
-    readonly tool: string
-    readonly params: unknown
-    readonly result: Schema.Json
-    readonly isFailure: boolean
-  }>
-  /** Summed over the run so far. */
-  readonly usage: Response.Usage
-  readonly transcript: Prompt.Prompt
-}
-
-/** Everything an agent's definition says, checked and made ready. */
-export interface Plan {
-  readonly name: string
-  readonly description: string | undefined
-  readonly instructions: string | ((input: Prompt.RawInput) => Effect.Effect<string, unknown, unknown>)
-  readonly toolkit:
-    | Toolkit.Toolkit<Record<string, Tool.Any>>
-    | Toolkit.WithHandler<Record<string, Tool.Any>>
-    | undefined
-  /** The tools that are always there. */
-  readonly tools: ToolSet.ToolSet
-  /** Where more come from at each step. */
-  readonly sources: ReadonlyArray<ToolSource>
-  readonly toolChoice: LanguageModel.ToolChoice<string> | ((info: StepInfo) => LanguageModel.ToolChoice<string>)
-  readonly toolConcurrency: number
-  readonly toolTimeout: Duration.Duration | undefined
-  readonly maxSteps: number
-  readonly onMaxSteps: "fail" | "answer"
-  readonly onLength: "fail" | "accept"
-  readonly stopWhen: ((info: StepInfo) => boolean | Effect.Effect<boolean, unknown, unknown>) | undefined
-  readonly output: OutputSpec | undefined
-  readonly outputRepairs: number
-  readonly retry: Schedule.Schedule<unknown, AiError.AiError> | "none" | undefined
-}
-
-/** What a finished step leads to. */
-type Next = { readonly done: false } | { readonly done: true; readonly output: unknown }
-const goOn: Next = { done: false }
 const noUsage = makeUsage({
   inputTokens: { uncached: undefined, total: undefined, cacheRead: undefined, cacheWrite: undefined },
   outputTokens: { total: undefined, text: undefined, reasoning: undefined }
@@ -126,24 +73,20 @@ class Loop {
   readonly #plan: Plan
   readonly #state: RunState
   readonly #callee: ModelCall.Callee
+  readonly #said: Conversation
+  readonly #answers: Answers
   #system: Prompt.SystemMessage | undefined
-  #messages: Array<Prompt.Message> = []
   #tools: Tools | undefined
   #shown: ToolSet.ToolSet["shown"]
   #step = 0
-  #repairs = 0
-  #truncatedCalls = 0
-  #nudged = false
-  /** Set when only the answer is wanted any more. */
-  #closed = false
-  /** What the model had said of its answer when it paused. */
-  #paused = ""
   #last: Omit<StepInfo, "usage" | "transcript"> = { step: 0, text: "", toolCalls: [] }
 
   constructor(plan: Plan, state: RunState, callee: ModelCall.Callee) {
     this.#plan = plan
     this.#state = state
     this.#callee = callee
+    this.#said = new Conversation(state)
+    this.#answers = new Answers(plan, state, this.#said)
     this.#shown = plan.tools.shown
   }
 
@@ -155,11 +98,11 @@ class Loop {
       const resuming = yield* Resuming
       const isOurs = resuming !== undefined && resuming.parentId === self.#state.parent?.info.runId
       const { messages, open } = yield* Transcript.normalise(isOurs ? resuming.prompt : input, self.#state.info.path)
-      self.#messages = messages
+      self.#said.messages = messages
       yield* self.#prepare(input)
       if (open !== undefined && (yield* self.#resume(open)).done) return undefined
       // Repair rounds come on top: they do no work of their own.
-      while (self.#step < plan.maxSteps + self.#repairs) {
+      while (self.#step < plan.maxSteps + self.#answers.repairs) {
         const next = yield* self.#takeStep(self.#toolChoice())
         if (next.done) return next.output
         if (self.#last.toolCalls.length > 0 && (yield* self.#shouldStop())) {
@@ -168,8 +111,8 @@ class Loop {
         }
       }
       if (plan.onMaxSteps === "answer") return yield* self.#finalAnswer()
-      return yield* Effect.fail(new RunError.MaxStepsExceeded({ ...self.#failure(), maxSteps: plan.maxSteps }))
-    }).pipe(Effect.ensuring(Effect.sync(() => this.#record())))
+      return yield* Effect.fail(new RunError.MaxStepsExceeded({ ...self.#said.failure(), maxSteps: plan.maxSteps }))
+    }).pipe(Effect.ensuring(Effect.sync(() => this.#said.record())))
   }
 
   #assertEdge(): Effect.Effect<void, RunError.MissingSyncEdge> {
@@ -205,7 +148,7 @@ class Loop {
         toolkit: toolkit === undefined ? undefined : Effect.isEffect(toolkit) ? yield* toolkit : toolkit,
         concurrency: plan.toolConcurrency,
         timeout: plan.toolTimeout,
-        messages: () => [...this.#messages],
+        messages: () => [...this.#said.messages],
         resumed: nothingResumed
       }
     })
@@ -233,8 +176,11 @@ class Loop {
       yield* state.emit({ _tag: "StepStarted", step })
       if (this.#plan.sources.length > 0) yield* this.#askSources()
       const turn = yield* this.#callModel(step, toolChoice)
-      this.#messages.push(...Prompt.fromResponseParts(turn.content).content)
-      const next = yield* this.#follow(turn, step)
+      this.#said.messages.push(...Prompt.fromResponseParts(turn.content).content)
+      this.#last = { step, text: turn.text, toolCalls: [] }
+      const followed = yield* this.#answers.follow(turn, step)
+      const next =
+        followed === "calls" ? yield* this.#execute(turn.calls, turn.text, step, (results) => results) : followed
       yield* state.emit({ _tag: "StepCompleted", step, finishReason: turn.finishReason, usage: turn.usage })
       return next
     })
@@ -244,7 +190,7 @@ class Loop {
     const state = this.#state
     const plan = this.#plan
     // A prompt keeps the array it is made of, and ours goes on growing.
-    const messages = this.#system === undefined ? [...this.#messages] : [this.#system, ...this.#messages]
+    const messages = this.#system === undefined ? [...this.#said.messages] : [this.#system, ...this.#said.messages]
     return ModelCall.call(
       this.#callee,
       {
@@ -258,7 +204,7 @@ class Loop {
       state
     ).pipe(
       Effect.mapError(
-        ({ error, attempts }) => new RunError.ModelError({ ...this.#failure(), step, attempts, reason: error })
+        ({ error, attempts }) => new RunError.ModelError({ ...this.#said.failure(), step, attempts, reason: error })
       ),
       Effect.map((turn) => {
         state.text = turn.text
@@ -267,34 +213,6 @@ class Loop {
         return turn
       })
     )
-  }
-
-  /** What an answer leads to, by its finish reason, its calls and its text. */
-  #follow(turn: Turn, step: number): Effect.Effect<Next, unknown, unknown> {
-    const { finishReason, calls } = turn
-    this.#last = { step, text: turn.text, toolCalls: [] }
-    const text = this.#paused + turn.text
-    this.#paused = ""
-    if (finishReason === "content-filter") {
-      if (calls.length > 0) this.#refuseCalls(turn, step, "the model's answer was stopped")
-      return Effect.fail(new RunError.ModelRefused({ ...this.#failure(), text }))
-    }
-    if (calls.length > 0) {
-      if (finishReason === "length") return this.#refuseCutCalls(turn, step)
-      if (!this.#closed) return this.#execute(calls, turn.text, step, (results) => results)
-      this.#refuseCalls(turn, step, "tools cannot be called any more; answer with what you have")
-      return Effect.succeed(goOn)
-    }
-    if (finishReason === "pause") {
-      this.#paused = text
-      return Effect.succeed(goOn)
-    }
-    const isCut = finishReason === "length" && this.#plan.onLength === "fail"
-    // A model that thinks can spend all its tokens before it has said a word.
-    if (text.trim() === "" && !turn.hasFiles && !isCut) return this.#nudge(turn, step)
-    if (this.#plan.output !== undefined) return this.#decode(this.#plan.output, text, finishReason, step)
-    if (isCut) return Effect.fail(new RunError.OutputTruncated({ ...this.#failure(), text }))
-    return Effect.succeed({ done: true, output: text })
   }
 
   /** Makes the calls that a suspended run was waiting to make: the rest of its last step. */
@@ -324,8 +242,8 @@ class Loop {
     return Effect.flatMap(
       executeAll(calls, this.#tools!, this.#state, step, (results) => {
         // What is known of a step that fails is not lost to whoever goes on from there.
-        this.#messages.push(Prompt.toolMessage({ content: inOrder(results) }))
-        return this.#transcript()
+        this.#said.messages.push(Prompt.toolMessage({ content: inOrder(results) }))
+        return this.#said.transcript()
       }),
       (outcomes) => this.#answer(outcomes, text, step, inOrder)
     )
@@ -340,12 +258,12 @@ class Loop {
     const settled = outcomes.filter((outcome) => "part" in outcome)
     const waiting = outcomes.filter((outcome) => "waiting" in outcome)
     const content = inOrder(settled.map(({ part }) => part))
-    if (waiting.length > 0) this.#messages = [...note(this.#messages, waiting)]
-    if (content.length > 0) this.#messages.push(Prompt.toolMessage({ content }))
+    if (waiting.length > 0) this.#said.messages = [...note(this.#said.messages, waiting)]
+    if (content.length > 0) this.#said.messages.push(Prompt.toolMessage({ content }))
     if (waiting.length > 0) {
       const [first, ...others] = waiting.flatMap((outcome) => outcome.waiting.requests)
       const requests = [first!, ...others] as const
-      return Effect.fail(new RunError.ApprovalRequired({ ...this.#failure(), step, requests }))
+      return Effect.fail(new RunError.ApprovalRequired({ ...this.#said.failure(), step, requests }))
     }
     this.#last = {
       step,
@@ -362,76 +280,19 @@ class Loop {
     return Effect.succeed(this.#state.handedOver ? { done: true, output: undefined } : goOn)
   }
 
-  /** Calls of an answer that was cut off are not run: their arguments may be incomplete. */
-  #refuseCutCalls(turn: Turn, step: number): Effect.Effect<Next, RunError.OutputTruncated> {
-    this.#refuseCalls(turn, step, "the answer was cut off at the token limit, so the arguments may be incomplete")
-    if (++this.#truncatedCalls > 1) {
-      return Effect.fail(new RunError.OutputTruncated({ ...this.#failure(), text: turn.text }))
-    }
-    return Effect.succeed(goOn)
-  }
-
-  /** Answers calls that are not made, so that the transcript stays valid and the bill complete. */
-  #refuseCalls(turn: Turn, step: number, why: string): void {
-    const results = turn.calls.map((call) => {
-      this.#state.toolCalls.push({ step, toolCallId: call.id, tool: call.name, status: "not-started" })
-      return Transcript.result(call, { error: `not executed: ${why}` }, true)
-    })
-    this.#messages.push(Prompt.toolMessage({ content: results }))
-  }
-
-  #nudge(turn: Turn, step: number): Effect.Effect<Next, RunError.EmptyTurn> {
-    if (this.#nudged) {
-      return Effect.fail(new RunError.EmptyTurn({ ...this.#failure(), step, finishReason: turn.finishReason }))
-    }
-    this.#nudged = true
-    this.#messages.push(Transcript.userText("You gave no answer and called no tool. Go on."))
-    return Effect.succeed(goOn)
-  }
-
-  #decode(
-    output: OutputSpec,
-    text: string,
-    finishReason: Response.FinishReason,
-    step: number
-  ): Effect.Effect<Next, unknown, unknown> {
-    return output.decode(text).pipe(
-      Effect.map((value): Next => ({ done: true, output: value })),
-      Effect.catch((issue) => {
-        if (this.#repairs >= this.#plan.outputRepairs) {
-          return Effect.fail(
-            new RunError.InvalidOutput({
-              ...this.#failure(),
-              text,
-              finishReason,
-              issue,
-              attempts: this.#repairs + 1
-            })
-          )
-        }
-        this.#repairs++
-        const cut = finishReason === "length" ? " It was cut off at the token limit: be shorter." : ""
-        this.#messages.push(
-          Transcript.userText(
-            `Your answer does not fit the required output: ${issue}.${cut} Answer again. ${output.instruction}`
-          )
-        )
-        return Effect.as(this.#state.emit({ _tag: "OutputRejected", step, issue }), goOn)
-      })
-    )
-  }
-
   /** Asks for the answer without tools: the steps are used up, or `stopWhen` stopped a typed agent. */
   #finalAnswer(): Effect.Effect<unknown, unknown, unknown> {
     return Effect.gen({ self: this }, function* () {
-      this.#closed = true
-      this.#messages.push(Transcript.userText("You cannot call tools any more. Answer now with what you have."))
+      this.#answers.closed = true
+      this.#said.messages.push(Transcript.userText("You cannot call tools any more. Answer now with what you have."))
       // One call, and as many as it takes to mend a typed answer; one more for a model that goes on calling tools.
       for (let extra = 0; extra <= this.#plan.outputRepairs + 1; extra++) {
         const next = yield* this.#takeStep("none")
         if (next.done) return next.output
       }
-      return yield* Effect.fail(new RunError.MaxStepsExceeded({ ...this.#failure(), maxSteps: this.#plan.maxSteps }))
+      return yield* Effect.fail(
+        new RunError.MaxStepsExceeded({ ...this.#said.failure(), maxSteps: this.#plan.maxSteps })
+      )
     })
   }
 
@@ -454,18 +315,6 @@ class Loop {
   }
 
   #info(): StepInfo {
-    return { ...this.#last, usage: this.#state.usage, transcript: this.#transcript() }
-  }
-
-  #transcript(): Prompt.Prompt {
-    return Prompt.fromMessages([...this.#messages])
-  }
-
-  #failure() {
-    return { path: this.#state.info.path, spent: this.#state.spent(), transcript: this.#transcript() }
-  }
-
-  #record(): void {
-    if (this.#state.recording) this.#state.transcript = this.#transcript()
+    return { ...this.#last, usage: this.#state.usage, transcript: this.#said.transcript() }
   }
 }

@@ -204,7 +204,8 @@ const textOf = (bytes: Uint8Array, secrets: ReadonlyArray<string>, isCut: boolea
   const text = isCut ? new TextDecoder().decode(bytes).replace(/\uFFFD$/, "") : new TextDecoder().decode(bytes)
   const longest = secrets[0]?.length ?? 0
   const begun = (from: number) => {
-    for (let at = Math.max(from, text.length - longest); isCut && at < text.length; at++) {
+    if (!isCut) return text.length
+    for (let at = Math.max(from, text.length - longest); at < text.length; at++) {
       const rest = text.slice(at)
       if (secrets.some((secret) => secret.length > rest.length && secret.startsWith(rest))) return at
     }

@@ -326,9 +326,17 @@ export class EventLoop implements Scheduler.Scheduler {
 const refusalNow = (): NestedSyncEdge | undefined => {
   if (Fiber.getCurrent() !== undefined) return new NestedSyncEdge({ situation: "fiber" })
   const resources = process.getActiveResourcesInfo()
-  return resources.includes("TCPServerWrap") || resources.includes("PipeServerWrap")
+  return resources.includes("TCPServerWrap") || resources.includes("PipeServerWrap") || isServingWorker()
     ? new NestedSyncEdge({ situation: "server" })
     : undefined
+}
+
+/** The sockets that a worker of a cluster serves belong to the primary process; the worker's state tells. */
+const isServingWorker = (): boolean => {
+  if (process.connected !== true) return false
+  // The types know neither that this is the module itself, nor the state.
+  const cluster = process.getBuiltinModule("node:cluster") as { readonly worker?: { readonly state?: string } }
+  return cluster.worker?.state === "listening"
 }
 
 const stuck = (leaves: ReadonlyArray<AnyFiber>): StuckSyncEdge => {

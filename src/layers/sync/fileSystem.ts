@@ -140,19 +140,29 @@ const makeFile = (fd: number, append: boolean): FileSystem.File => {
   }
 }
 
+/** The bits of a flag that refuses symbolic links, which has no name; `undefined` on systems that cannot. */
+const notFollowing = (flag: FileSystem.OpenFlag): number | undefined => {
+  const { O_APPEND, O_CREAT, O_EXCL, O_NOFOLLOW = 0, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY } = fs.constants
+  if (process.platform === "win32" || O_NOFOLLOW === 0) return undefined
+  const access = flag.includes("+") ? O_RDWR : flag.startsWith("r") ? O_RDONLY : O_WRONLY
+  const creates = flag.startsWith("w") ? O_CREAT | O_TRUNC : flag.startsWith("a") ? O_CREAT | O_APPEND : 0
+  return access | creates | (flag.includes("x") ? O_EXCL : 0) | O_NOFOLLOW
+}
+
 const open: FileSystem.FileSystem["open"] = (path, options) => {
-  if (options?.noFollow === true) {
+  const flag = options?.flag ?? "r"
+  const bits = options?.noFollow === true ? notFollowing(flag) : flag
+  if (bits === undefined) {
     return Effect.fail(
       PlatformError.badArgument({
         module: "FileSystem",
         method: "open",
-        description: "noFollow is not supported on the sync edge"
+        description: "noFollow is not supported on this platform"
       })
     )
   }
-  const flag = options?.flag ?? "r"
   return Effect.acquireRelease(
-    attempt("open", path, () => fs.openSync(path, flag, options?.mode)),
+    attempt("open", path, () => fs.openSync(path, bits, options?.mode)),
     (fd) => Effect.orDie(attempt("close", fd, () => fs.closeSync(fd)))
   ).pipe(Effect.map((fd) => makeFile(fd, flag.startsWith("a"))))
 }

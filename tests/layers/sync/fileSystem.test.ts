@@ -40,6 +40,41 @@ for (const [name, live] of [
       })
     )
 
+    it.effect("opens files whatever the flag, but no link when it must not follow", () =>
+      Effect.gen(function* () {
+        const fs = yield* FileSystem.FileSystem
+        const root = yield* fs.makeTempDirectoryScoped()
+        const path = `${root}/a.txt`
+        yield* fs.symlink("a.txt", `${root}/link`)
+        const flags = ["r", "r+", "w", "wx", "w+", "wx+", "a", "ax", "a+", "ax+"] as const
+        const outcomes = Effect.forEach(flags, (flag) =>
+          Effect.gen(function* () {
+            yield* fs.writeFileString(path, "before")
+            if (flag.includes("x")) yield* fs.remove(path)
+            const file = yield* fs.open(path, { flag, noFollow: true })
+            const written = yield* Effect.isSuccess(file.writeAll(new TextEncoder().encode("now")))
+            assert.strictEqual(
+              yield* tagOf(Effect.scoped(fs.open(`${root}/link`, { flag, noFollow: true }))),
+              flag.includes("x") ? "AlreadyExists" : "BadResource"
+            )
+            return [flag, written, yield* fs.readFileString(path)]
+          })
+        )
+        assert.deepStrictEqual(yield* Effect.scoped(outcomes), [
+          ["r", false, "before"],
+          ["r+", true, "nowore"],
+          ["w", true, "now"],
+          ["wx", true, "now"],
+          ["w+", true, "now"],
+          ["wx+", true, "now"],
+          ["a", true, "beforenow"],
+          ["ax", true, "now"],
+          ["a+", true, "beforenow"],
+          ["ax+", true, "now"]
+        ])
+      })
+    )
+
     it.effect("opens files, seeks, streams, and closes them with the scope", () =>
       Effect.gen(function* () {
         const fs = yield* FileSystem.FileSystem

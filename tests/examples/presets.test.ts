@@ -1,8 +1,7 @@
 /** The presets in examples/presets: what they give without a model, and what they ask of one. */
-import { mkdtempSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { assert, describe, it } from "@effect/vitest"
+import { afterAll, assert, describe, it } from "@effect/vitest"
 import { Effect, Redacted } from "effect"
 import type { LanguageModel } from "effect/ai"
 import { Offline, OpenAi, type Runner } from "troupe"
@@ -223,8 +222,14 @@ describe("the debate", () => {
 })
 
 describe("map and reduce over a folder", () => {
+  const folders: Array<string> = []
+  afterAll(() => {
+    for (const dir of folders) rmSync(dir, { recursive: true })
+  })
   const folder = (files: Readonly<Record<string, string>>) => {
-    const dir = mkdtempSync(join(tmpdir(), "troupe-preset-"))
+    // Inside of the project and by a relative path: the path is part of what is summarized, and should be short.
+    const dir = mkdtempSync("tests/.preset-")
+    folders.push(dir)
     for (const [name, text] of Object.entries(files)) writeFileSync(join(dir, name), text)
     return dir
   }

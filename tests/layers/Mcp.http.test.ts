@@ -46,7 +46,7 @@ for (const [transport, wanted] of [
             const tools = yield* mcp.tools()
             expect(yield* call(tools, "echo", { message: "hi" })).toBe("Echo: hi")
             const told: Array<unknown> = []
-            yield* call(tools, "trigger-long-running-operation", { duration: 0.2, steps: 2 }, (one) => told.push(one))
+            yield* call(tools, "trigger-long-running-operation", { duration: 1, steps: 2 }, (one) => told.push(one))
             expect(told).toContainEqual({ progress: 1, total: 2 })
             expect(yield* call(tools, "get-tiny-image")).toMatchObject([{}, { type: "image" }, {}])
             expect(failure(yield* Effect.exit(call(tools, "get-sum", { a: "x" })))).toMatchObject({ reason: "invalid" })

@@ -78,7 +78,7 @@ describe("under runSync", () => {
             const mcp = yield* Mcp.connect({ servers: { everything: { url: server.url } } })
             const told: Array<unknown> = []
             const tools = yield* mcp.tools()
-            yield* call(tools, "trigger-long-running-operation", { duration: 0.2, steps: 2 }, (one) => told.push(one))
+            yield* call(tools, "trigger-long-running-operation", { duration: 1, steps: 2 }, (one) => told.push(one))
             const [text] = yield* mcp.readResource("everything", "demo://resource/dynamic/text/1")
             return [yield* call(tools, "echo", { message: "hi" }), told.length > 0, text?.mimeType]
           }).pipe(Effect.scoped)

@@ -59,7 +59,7 @@ describe("the tools of a server", () => {
             TestModel.layer([
               TestModel.toolCalls(
                 { name: "get-tiny-image", params: {} },
-                { name: "trigger-long-running-operation", params: { duration: 0.2, steps: 2 } }
+                { name: "trigger-long-running-operation", params: { duration: 1, steps: 2 } }
               ),
               "done"
             ])

@@ -45,6 +45,8 @@ export interface Reply {
   readonly gzip?: boolean | undefined
   /** Milliseconds between the events of a stream. */
   readonly paceMs?: number | undefined
+  /** Waited for before the last event of a stream that is paced. Of no use in another process. */
+  readonly beforeLast?: (() => Promise<void>) | undefined
 }
 
 export const text = (text: string, more: Reply = {}): Reply => ({ text, ...more })

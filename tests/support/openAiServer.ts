@@ -61,6 +61,7 @@ const stream = async (res: ServerResponse, events: ReadonlyArray<unknown>, isCha
   const last = isChat ? done : ""
   if (paceMs === undefined && hangAfter === undefined) return send(res, `${events.map(sse).join("")}${last}`, reply)
   for (const [index, event] of events.entries()) {
+    if (index === events.length - 1) await reply.beforeLast?.()
     if (res.destroyed || index === hangAfter) return undefined
     res.write(sse(event))
     if (paceMs !== undefined) await new Promise((resolve) => setTimeout(resolve, paceMs))

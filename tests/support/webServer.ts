@@ -32,6 +32,11 @@ const pages: Record<string, (response: ServerResponse, url: URL, headers: Record
   "/big": (response) => text(response, "x".repeat(5_000_000)),
   "/latin": (response) =>
     text(response, Buffer.from([0x63, 0x61, 0x66, 0xe9]), { "content-type": "text/plain; charset=latin1" }),
+  "/empty": (response) => text(response, "", { "content-encoding": "gzip" }),
+  "/no-content": (response) => response.writeHead(204, { "content-encoding": "br" }).end(),
+  "/utf16": (response) =>
+    response.writeHead(200, { "content-type": "text/html" }).end(Buffer.from("\ufeff<p>caf\u00e9</p>", "utf16le")),
+  "/marked": (response) => text(response, "\ufeffcaf\u00e9", { "content-type": "text/plain; charset=latin1" }),
   "/json": (response) => text(response, `{"a":1}`, { "content-type": "application/json" }),
   "/image": (response) => text(response, "PNG", { "content-type": "image/png" }),
   "/liar": (response) => text(response, Buffer.from([65, 0, 66])),

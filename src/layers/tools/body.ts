@@ -8,6 +8,8 @@ export const decompress = (bytes: Uint8Array, encoding: string, maxOutputLength:
     .split(",")
     .map((coding) => coding.trim())
     .filter((coding) => coding !== "" && coding !== "identity")
+  // Nothing is nothing, whatever it is said to be.
+  if (bytes.length === 0) return bytes
   if (codings.length > 2) throw new Error("it is compressed too often")
   return codings.reduceRight((data, coding) => {
     switch (coding) {
@@ -27,14 +29,21 @@ export const decompress = (bytes: Uint8Array, encoding: string, maxOutputLength:
   }, bytes)
 }
 
-/** The text in the charset that the type, or the page itself, names; UTF-8 when it names none that is known. */
+/** What bytes at the start of a text say of its charset. */
+const marks = { fffe: "utf-16le", feff: "utf-16be", efbbbf: "utf-8" } as const
+const markOf = (bytes: Uint8Array): string | undefined => {
+  const start = Buffer.from(bytes.subarray(0, 3)).toString("hex")
+  return Object.entries(marks).find(([mark]) => start.startsWith(mark))?.[1]
+}
+
+/** The text in the charset that its mark, its type or the page itself names; UTF-8 when they name none that is known. */
 export const decode = (bytes: Uint8Array, contentType: string): string => {
   const named = /charset\s*=\s*"?([\w-]+)/i.exec(contentType)?.[1]
   const inPage = /<meta[^>]{0,200}?charset\s*=\s*["']?([\w-]+)/i.exec(
     Buffer.from(bytes.subarray(0, 1024)).toString("latin1")
   )
   try {
-    return new TextDecoder(named ?? inPage?.[1] ?? "utf-8").decode(bytes)
+    return new TextDecoder(markOf(bytes) ?? named ?? inPage?.[1] ?? "utf-8").decode(bytes)
   } catch {
     return new TextDecoder().decode(bytes)
   }

@@ -57,6 +57,11 @@ for (const edge of Object.keys(edges)) {
     it("gives text as it is, in its charset, with its status", async () => {
       assert.include(await ok("/json"), { content: `{"a":1}`, contentType: "application/json" })
       assert.include(await ok("/latin"), { content: "café" })
+      // A byte order mark is right about its page, whatever a server says.
+      assert.include(await ok("/utf16"), { content: "café" })
+      assert.include(await ok("/marked"), { content: "café" })
+      assert.include(await ok("/empty"), { content: "", status: 200 })
+      assert.include(await ok("/no-content"), { content: "", status: 204 })
       assert.include(await ok("/missing"), { content: "not here", status: 404 })
       const headers = JSON.parse((await ok("/host"))["content"] as string) as Record<string, string>
       assert.strictEqual(`http://${headers["host"]}`, base)

@@ -2,7 +2,7 @@
 import { it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Redacted } from "effect"
 import { Mcp } from "troupe"
-import { describe, expect } from "vitest"
+import { describe, expect, vi } from "vitest"
 import { call } from "../support/mcpCall.ts"
 import { failure } from "../support/mcpChecks.ts"
 import { startEverything, until } from "../support/mcpEverything.ts"
@@ -99,6 +99,43 @@ for (const [transport, wanted] of [
 }
 
 describe("streamable HTTP", () => {
+  it.live("leaves no timer that would ask for the streams again of a session that is over", () =>
+    Effect.gen(function* () {
+      const server = yield* resource(
+        () => startEverything("streamableHttp"),
+        (server) => server.stop()
+      )
+      const pending = new Set<unknown>()
+      const later = globalThis.setTimeout
+      vi.spyOn(globalThis, "clearTimeout").mockImplementation((timer) => {
+        pending.delete(timer)
+        if (typeof timer === "object") timer[Symbol.dispose]()
+      })
+      vi.spyOn(globalThis, "setTimeout").mockImplementation(((run: () => void, ms: number) => {
+        const timer = later(() => {
+          pending.delete(timer)
+          run()
+        }, ms)
+        if (new Error("where").stack?.includes("_scheduleReconnection") === true) pending.add(timer)
+        return timer
+      }) as typeof setTimeout)
+      for (let round = 0; round < 3; round++) {
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            const mcp = yield* Mcp.connect({ servers: { everything: { url: server.url } } })
+            const tools = yield* mcp.tools()
+            let told = 0
+            yield* Effect.forkChild(
+              call(tools, "trigger-long-running-operation", { duration: 60, steps: 600 }, () => void told++)
+            )
+            yield* eventually(() => told > 0)
+          })
+        )
+        expect(pending.size).toBe(0)
+      }
+    }).pipe(Effect.ensuring(Effect.sync(() => vi.restoreAllMocks())))
+  )
+
   for (const json of [false, true]) {
     it.live(`works where answers come as ${json ? "JSON" : "streams"}, and ends its session`, () =>
       Effect.gen(function* () {

@@ -112,6 +112,13 @@ export const host = (sdk: Sdk, post: (message: FromHost) => void): ((message: To
     }
   }
 
+  const reconnectionOptions = {
+    initialReconnectionDelay: 200,
+    maxReconnectionDelay: 5000,
+    reconnectionDelayGrowFactor: 2,
+    maxRetries: 3
+  }
+
   const httpTransport = (spec: Extract<Spec, { readonly url: string }>, kind: "http" | "sse") => {
     const options = {
       requestInit: { headers: { ...spec.headers } },
@@ -124,12 +131,7 @@ export const host = (sdk: Sdk, post: (message: FromHost) => void): ((message: To
         : new sdk.StreamableHTTPClientTransport(url, {
             ...options,
             fetch: sdk.watchedFetch(sdk.fetch),
-            reconnectionOptions: {
-              initialReconnectionDelay: 200,
-              maxReconnectionDelay: 5000,
-              reconnectionDelayGrowFactor: 2,
-              maxRetries: 3
-            }
+            reconnectionOptions
           })
     return http
   }
@@ -256,6 +258,8 @@ export const host = (sdk: Sdk, post: (message: FromHost) => void): ((message: To
 
   const close = async (): Promise<void> => {
     isOpen = false
+    // A server that ends its streams with the session would be asked for them again: the SDK forgets only one of them.
+    reconnectionOptions.maxRetries = 0
     for (const { reject } of asks.values()) reject(new Error("the connection is being closed"))
     asks.clear()
     if (http !== undefined && "terminateSession" in http) {

@@ -71,6 +71,32 @@ describe("structured output", () => {
     }).pipe(Effect.provide(quiet))
   )
 
+  it.effect("takes the numbers of a text for a list of any numbers, and cuts none in two", () =>
+    Effect.gen(function* () {
+      const text = "They cost 1,234.50, 12 and 3.5 EUR."
+      for (const item of [Schema.Number, Schema.Finite, Schema.NullOr(Schema.Number)])
+        expect(yield* object(Schema.Struct({ prices: Schema.Array(item) }), text)).toEqual({
+          prices: [1234.5, 12, 3.5]
+        })
+      const Items = Schema.Struct({ items: Schema.Array(Schema.String) })
+      expect(yield* object(Items, "Buy milk, 1,000 eggs, and bread.")).toEqual({
+        items: ["Buy milk", "1,000 eggs", "bread"]
+      })
+    }).pipe(Effect.provide(quiet))
+  )
+
+  it.effect("makes an object of each clause, the last one too", () =>
+    Effect.gen(function* () {
+      const People = Schema.Struct({ people: Schema.Array(Schema.Struct({ name: Schema.String, age: Schema.Int })) })
+      const people = [
+        { name: "Ann", age: 31 },
+        { name: "Bob", age: 27 }
+      ]
+      for (const text of ["Ann is 31 and Bob is 27.", "Ann is 31 years old, and Bob is 27 years old."])
+        expect(yield* object(People, text)).toEqual({ people })
+    }).pipe(Effect.provide(quiet))
+  )
+
   it.effect("rates worse writing lower, within the scale that is written", () =>
     Effect.gen(function* () {
       const Judgement = Schema.Struct({ score: Schema.Int, reason: Schema.String })

@@ -322,19 +322,27 @@ const findNames = (text: string): Array<Fact> => {
 export const startsSentence = (text: string, start: number): boolean =>
   /(?:^|[.!?:\n]["'“(]?\s*|^\s*[-*#>\d.]+\s+)$/.test(text.slice(Math.max(0, start - 12), start))
 
-/** The items of an enumeration: list lines, `a, b and c`, or `a; b; c`. */
-export const enumeration = (text: string): Array<string> => {
+/** Points and commas inside of numbers, which part nothing, as characters that no text has. */
+const inNumber = /(?<=\d)(?:,(?=\d{3}(?!\d))|\.(?=\d))/g
+const guard = (text: string): string => text.replace(inNumber, (mark) => (mark === "," ? "\uE000" : "\uE001"))
+const unguard = (text: string): string => text.replaceAll("\uE000", ",").replaceAll("\uE001", ".")
+
+/**
+ * The items of an enumeration: list lines, `a, b and c`, or `a; b; c`. The sentence may go on after the last item, which
+ * then ends at its verb; `clauses` says that the items are sentences themselves.
+ */
+export const enumeration = (text: string, clauses = false): Array<string> => {
   const listed = [...text.matchAll(/^[ \t]*(?:[-*+•–]|\d{1,4}[.)])[ \t]+(.+)$/gm)].map((match) =>
     (match[1] ?? "").trim()
   )
   if (listed.length > 1) return listed.slice(0, 1_000)
-  const short = text.slice(0, 4_000)
+  const short = guard(text.slice(0, 4_000))
   const colon = /:\s*([^\n:]+?)[.?!]?\s*$/.exec(short)?.[1]
   for (const candidate of [colon, short]) {
     if (candidate === undefined) continue
     if (candidate.includes(";")) {
       const parts = candidate.split(/\s*;\s*/).filter((part) => part !== "")
-      if (parts.length > 1) return parts
+      if (parts.length > 1) return parts.map(unguard)
     }
     const match =
       /(?:[^,.;:?!\n]{1,120},\s*){1,60}(?:(?:and|or|y|e|et|und|&)\s+)?[^,.;:?!\n]{1,120}|[^,.;:?!\n\s]+(?:\s[^,.;:?!\n\s]+){0,2}\s(?:and|or|&)\s[^,.;:?!\n]{1,60}/iu.exec(
@@ -343,15 +351,14 @@ export const enumeration = (text: string): Array<string> => {
     if (match !== undefined) {
       const parts = match
         .split(/\s*,\s*(?:(?:and|or|y|e|et|und|&)\s+)?|\s+(?:and|or|&)\s+/iu)
-        // The sentence may go on after the last item.
         .map((part, at, all) =>
-          (at > 0 && at === all.length - 1
+          (!clauses && at > 0 && at === all.length - 1
             ? (part.split(/\s+(?:is|are|was|were|has|have|had|can|will|do|does)\s/i)[0] ?? part)
             : part
           ).trim()
         )
         .filter((part) => part !== "")
-      if (parts.length > 1) return parts
+      if (parts.length > 1) return parts.map(unguard)
     }
   }
   return listed

@@ -211,7 +211,7 @@ const findArray = (schema: Schema, property: Property, source: Source, depth: nu
     }
     return found(values)
   }
-  const items = resolve(toSchema(schema["items"]), source.root)
+  const items = likeliest(resolve(toSchema(schema["items"]), source.root), source.root)
   const max = num(schema, "maxItems") ?? 1_000
   const singular: Property = {
     ...property,
@@ -266,6 +266,17 @@ const findArray = (schema: Schema, property: Property, source: Source, depth: nu
   return found(values.slice(0, max))
 }
 
+/** The one branch of a union that is neither null nor one of the numbers that JSON has no digits for. */
+const likeliest = (schema: Schema, root: Schema): Schema => {
+  if (choices(schema, root) !== undefined) return schema
+  const [only, ...others] = variants(schema, root).filter((branch) => {
+    const listed = choices(branch, root)
+    return typeOf(branch) !== "null" && listed?.every(({ value }) => notFinite.has(value)) !== true
+  })
+  return only === undefined || others.length > 0 ? schema : only
+}
+const notFinite = new Set<unknown>(["NaN", "Infinity", "-Infinity"])
+
 const listItems = (source: Source, property: Property): ReadonlyArray<string> => {
   const quotes = free(source.facts.quotes, source)
   if (quotes.length > 1) return quotes.map((fact) => take(fact, source)?.text ?? "")
@@ -302,7 +313,7 @@ const objects = (items: Schema, property: Property, source: Source, depth: numbe
         return result === undefined ? [] : [force(items, property, inner, depth + 1, result)]
       })
   }
-  const listed = enumeration(source.text)
+  const listed = enumeration(source.text, true)
   const pieces = listed.length > 0 ? listed : sentences(source.text.slice(0, 20_000)).map((sentence) => sentence.text)
   const out: Array<unknown> = []
   for (const piece of pieces.slice(0, 50)) {

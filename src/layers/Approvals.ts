@@ -122,9 +122,8 @@ const askAt = (terminal: Terminal.Terminal, request: Request): Effect.Effect<Dec
   return Effect.gen(function* (): Effect.fn.Return<Decision, Terminal.QuitError> {
     const { description, params, path, tool } = request
     const what = description === undefined ? "" : ` (${shown(description)})`
-    yield* say(
-      `\n${path.map(shown).join(" > ")} wants to call ${tool}${what} with\n${shown(JSON.stringify(params, null, 2))}\n`
-    )
+    const lines = JSON.stringify(params, null, 2).split("\n").map(shown)
+    yield* say(`\n${path.map(shown).join(" > ")} wants to call ${shown(tool)}${what} with\n${lines.join("\n")}\n`)
     while (true) {
       const answer = (yield* ask("Run it? [y]es, [n]o, [e]dit: ")).trim().toLowerCase()
       if (answer === "y" || answer === "yes") return approve
@@ -148,11 +147,8 @@ const parse = (text: string): { readonly value: Schema.Json } | undefined => {
   }
 }
 
-/** A model's text must not steer the terminal. */
-const shown = (text: string): string =>
-  Array.from(text, (char) => (char === "\n" || !isControl(char) ? char : " ")).join("")
-
-const isControl = (char: string): boolean => char < " " || (char >= "\u007f" && char <= "\u009f")
+/** A model's text must not steer the terminal, nor pass for what is ours: no controls, no turned order, one line. */
+const shown = (text: string): string => text.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, " ")
 
 /**
  * The requests that a transcript waits for, those of agents that are tools of its agent included: what to show to

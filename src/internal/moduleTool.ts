@@ -76,12 +76,13 @@ export const call = (
     }
     const result = yield* workers.call(call)
     return yield* Schema.decodeUnknownEffect(tool.successSchema as Schema.Codec<unknown, unknown>)(result).pipe(
-      Effect.mapError((error) => {
-        const message = `the tool gave a result that does not fit its success schema: ${error.message}`
-        return new Error(message, { cause: error })
-      })
+      Effect.mapError(misfit)
     )
   })
+
+/** In the words of a tool in the program's own thread. */
+const misfit = (error: Schema.SchemaError): Error =>
+  new Error(`the tool gave a result that does not fit its success schema: ${error.message}`, { cause: error })
 
 /** What a thread's program gives a tool besides its parameters. */
 export interface ServedContext extends CallInfo {
@@ -105,7 +106,9 @@ export const serve = async (
   const { progress: _, signal, ...info } = context
   const answer = Schema.decodeUnknownEffect(tool.parametersSchema as Schema.Codec<unknown, unknown>)(params).pipe(
     Effect.flatMap((decoded) => execute(decoded, info)),
-    Effect.flatMap(Schema.encodeUnknownEffect(tool.successSchema as Schema.Codec<unknown, unknown>)),
+    Effect.flatMap((result) =>
+      Effect.mapError(Schema.encodeUnknownEffect(tool.successSchema as Schema.Codec<unknown, unknown>)(result), misfit)
+    ),
     Effect.provideService(CurrentRun, info)
   )
   // A tool of a module is typed to need no services.

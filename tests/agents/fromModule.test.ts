@@ -141,12 +141,16 @@ for (const [edge, runExit] of Object.entries(edges)) {
       const results = await run(
         resultsOf([
           [fails, {}],
-          [plain("throwing"), {}]
+          [plain("throwing"), {}],
+          [AgentTool.fromModule(url, { export: "misfit" }), {}]
         ])
       )
+      const told =
+        'the tool gave a result that does not fit its success schema: Expected a value greater than 1\n  at ["n"]'
       assert.deepStrictEqual(results, [
         { failed: { error: "the file is not there", tag: "NotThere" } },
-        { failed: { error: "too far" } }
+        { failed: { error: "too far" } },
+        { failed: { error: told } }
       ])
       const fatal = AgentTool.fromModule(url, {
         name: "throwing",

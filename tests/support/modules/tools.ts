@@ -17,6 +17,13 @@ export default AgentTool.fromFunction({
   execute: ({ n }) => n * 2
 })
 
+export const misfit = AgentTool.fromFunction({
+  name: "misfit",
+  description: "Gives what it should not",
+  success: Schema.Struct({ n: Schema.Finite.check(Schema.isGreaterThan(1)) }),
+  execute: () => ({ n: 1 })
+})
+
 export const later = AgentTool.fromFunction({
   name: "later",
   description: "Answers in a while",

@@ -3,11 +3,13 @@
  * touches the run's bookkeeping and no runner.
  */
 import * as Cause from "effect/Cause"
-import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as SchemaTransformation from "effect/SchemaTransformation"
 import { toJson } from "../internal/json.ts"
 import type { RunState } from "../internal/RunState.ts"
 import { InvalidDefinition } from "../RunError.ts"
@@ -35,11 +37,19 @@ export type Mode = FailFast | Settle | Race | Quorum
 export const failFast: FailFast = { _tag: "failFast" }
 
 /** A branch ended by something that is no failure of its type: a bug, or it interrupted itself. */
-export class BranchDefect extends Data.TaggedError("BranchDefect")<{ readonly defect: unknown }> {
+export class BranchDefect extends Schema.TaggedError<BranchDefect>()("BranchDefect", { defect: Schema.Defect() }) {
   override get message(): string {
     return `an unexpected error: ${textOf(this.defect)}`
   }
 }
+
+/**
+ * What a branch of any kind failed with, whose own schema is not known here: encoded as JSON by its fields, and decoded to
+ * that JSON.
+ */
+export const AnyFailure = Schema.Json.pipe(
+  Schema.decodeTo(Schema.Unknown, SchemaTransformation.transform({ decode: (json): unknown => json, encode: toJson }))
+)
 
 /** One branch that failed. */
 export interface BranchFailure<out E> {
@@ -50,13 +60,29 @@ export interface BranchFailure<out E> {
 /**
  * Too many branches failed for the mode. Every failure is listed, the first one first, those of branches that failed
  * while they were being interrupted included. All finalizers have run.
+ *
+ * As a schema it is that of any branches: failures are encoded by their fields, and decoded to that JSON.
  */
-export class ParallelError<E> extends Data.TaggedError("ParallelError")<{
-  readonly name: string
-  readonly failures: ReadonlyArray<BranchFailure<E>>
+export class ParallelError<E> extends Schema.TaggedError<ParallelError<unknown>>()("ParallelError", {
+  name: Schema.String,
+  failures: Schema.Array(Schema.Struct({ branch: Schema.String, error: AnyFailure })),
   /** Branches that were interrupted or never began. */
-  readonly interrupted: ReadonlyArray<string>
-}> {
+  interrupted: Schema.Array(Schema.String)
+}) {
+  declare readonly failures: ReadonlyArray<BranchFailure<E>>
+
+  // oxlint-disable-next-line no-useless-constructor -- it says which errors they are: the schema knows of none
+  constructor(
+    props: {
+      readonly name: string
+      readonly failures: ReadonlyArray<BranchFailure<E>>
+      readonly interrupted: ReadonlyArray<string>
+    },
+    options?: Schema.MakeOptions
+  ) {
+    super(props, options)
+  }
+
   override get message(): string {
     const { failures, interrupted, name } = this
     const failed = listed(
@@ -78,7 +104,11 @@ const listed = (items: ReadonlyArray<string>, separator: string): string =>
 
 /** What a failure says of itself, for a message. */
 export const textOf = (error: unknown): string =>
-  error instanceof Error ? error.message : typeof error === "string" ? error : JSON.stringify(toJson(error))
+  Predicate.hasProperty(error, "message") && typeof error.message === "string" && error.message !== ""
+    ? error.message
+    : typeof error === "string"
+      ? error
+      : JSON.stringify(toJson(error))
 
 /** One piece of work, under the name that it has in events and errors. */
 export type Entry = readonly [key: string, work: Effect.Effect<unknown, unknown, unknown>]

@@ -2,7 +2,6 @@
  * One run of a plan-execute-evaluate: plans are made, checked, carried out and judged until one is accepted. Types are
  * erased here; `PlanExecuteEvaluate` has them. It touches runners and the run's bookkeeping.
  */
-import * as Data from "effect/Data"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
@@ -26,19 +25,36 @@ export interface StepFailure<out E> {
 /**
  * Steps of a plan failed, and it is not planned anew: `onStepFailure` is `"fail"`, there is no round left, or it was no
  * failure of the step's type. Every failure is listed, the first one first, those of steps that failed while they were
- * being interrupted included. All finalizers have run.
+ * being interrupted included. All finalizers have run. As a schema it is one as `ParallelError` is.
  */
-export class StepsFailed<E> extends Data.TaggedError("StepsFailed")<{
-  readonly name: string
+export class StepsFailed<E> extends Schema.TaggedError<StepsFailed<unknown>>()("StepsFailed", {
+  name: Schema.String,
   /** Counted from 1. */
-  readonly round: number
-  readonly failures: ReadonlyArray<StepFailure<E>>
+  round: Schema.Int,
+  failures: Schema.Array(Schema.Struct({ step: Schema.String, error: Group.AnyFailure })),
   /** The ids of steps that were interrupted or never began. */
-  readonly interrupted: ReadonlyArray<string>
-  readonly plan: Plan.Plan
+  interrupted: Schema.Array(Schema.String),
+  plan: Plan.Plan,
   /** What the steps gave that did succeed, as JSON, by id. */
-  readonly done: Readonly<Record<string, Schema.Json>>
-}> {
+  done: Schema.Record(Schema.String, Schema.Json)
+}) {
+  declare readonly failures: ReadonlyArray<StepFailure<E>>
+
+  // oxlint-disable-next-line no-useless-constructor -- it says which errors they are: the schema knows of none
+  constructor(
+    props: {
+      readonly name: string
+      readonly round: number
+      readonly failures: ReadonlyArray<StepFailure<E>>
+      readonly interrupted: ReadonlyArray<string>
+      readonly plan: Plan.Plan
+      readonly done: Readonly<Record<string, Schema.Json>>
+    },
+    options?: Schema.MakeOptions
+  ) {
+    super(props, options)
+  }
+
   override get message(): string {
     const failed = this.failures.map(({ error, step }) => `"${step}": ${Group.textOf(error)}`).join("; ")
     const others = this.interrupted.length === 0 ? "" : ` Interrupted or not begun: ${this.interrupted.join(", ")}.`

@@ -248,6 +248,43 @@ describe("a hedge", () => {
   })
 })
 
+describe("the error of a parallel", () => {
+  it.effect("is a schema, and says what failed by fields where it has no message", () =>
+    Effect.gen(function* () {
+      const dying = Effect.andThen(Effect.sleep(2), Effect.die(new Error("a bug")))
+      const branches = {
+        broken: failing(1, "the press"),
+        dead: Runner.make("dead", { run: (_input: string) => dying }),
+        slow: after(9, "slow")
+      }
+      const panel = Parallel.make("panel", branches, { mode: Parallel.quorum(2) })
+      const exit = yield* in_(9, Effect.flip(panel.run("go")))
+      if (!Exit.isSuccess(exit)) return assert.fail("it did not fail")
+      const error: Parallel.ParallelError<Broken> = exit.value
+      assert.include(error.message, '"what":"the press"')
+      const codec = Schema.fromJsonString(Parallel.ParallelError)
+      const decoded = Schema.decodeSync(codec)(Schema.encodeSync(codec)(error))
+      assert.instanceOf(decoded, Parallel.ParallelError)
+      assert.deepStrictEqual(
+        decoded.failures.map(({ branch, error }) => [branch, error]),
+        [
+          ["broken", { _tag: "Broken", what: "the press" }],
+          ["dead", { _tag: "BranchDefect", defect: { name: "Error", message: "a bug" } }]
+        ]
+      )
+      assert.deepStrictEqual(decoded.interrupted, ["slow"])
+    })
+  )
+
+  it("knows its failures' types where it is made, too", () => {
+    const failures = [{ branch: "a", error: new Broken({ what: "x" }) }]
+    const made = new Parallel.ParallelError({ name: "made", failures, interrupted: [] })
+    const [first] = made.failures
+    const what: string | undefined = first?.error._tag === "Broken" ? first.error.what : undefined
+    assert.strictEqual(what, "x")
+  })
+})
+
 describe("the event of a failed parallel", () => {
   it.effect("lists the failures without their conversations and bills, which were told already", () =>
     Effect.gen(function* () {

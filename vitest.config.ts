@@ -12,8 +12,9 @@ export default defineConfig({
     // Processes, not threads: tests block with Atomics.wait, take signals and watch the event loop.
     pool: "forks",
     maxWorkers: 2,
-    testTimeout: 30_000,
-    hookTimeout: 20_000,
+    // For what would never end. A machine that has other things to do takes long to start a process.
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
     allowOnly: false
   }
 })

@@ -1,6 +1,7 @@
 /** What is loaded at the start: a program that imports one module must not pay for the others. */
 import { execFile } from "node:child_process"
 import * as path from "node:path"
+import { pathToFileURL } from "node:url"
 import { promisify } from "node:util"
 import { expect, it } from "vitest"
 
@@ -16,12 +17,14 @@ const loaded = async (specifier: string): Promise<ReadonlyArray<string>> => {
     console.log(JSON.stringify([...urls]))
   `
   const { stdout } = await promisify(execFile)(
-    "node",
+    process.execPath,
     ["--conditions=troupe-source", "--input-type=module", "--eval", program],
     { cwd: root, maxBuffer: 16_000_000 }
   )
   const urls = JSON.parse(stdout) as ReadonlyArray<string>
-  return urls.map((url) => url.replace(/^.*\/node_modules\//, "node_modules/").replace(`file://${root}/`, ""))
+  return urls.map((url) =>
+    url.replace(/^.*\/node_modules\//, "node_modules/").replace(`${pathToFileURL(root).href}/`, "")
+  )
 }
 
 const barrel = /^node_modules\/effect\/dist\/((\w|-)+\/)?index\.js$/

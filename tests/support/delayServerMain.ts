@@ -48,4 +48,6 @@ const server = createServer((req, res) => {
     res.end(`${kind}${value}`)
   }, Number(value))
 })
+// Nobody comes upon a connection that is just being closed, and what would wait for one to be closed waits for long.
+server.keepAliveTimeout = 65_000
 server.listen(0, "127.0.0.1", () => process.send?.((server.address() as { readonly port: number }).port))

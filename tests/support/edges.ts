@@ -11,7 +11,7 @@ import { it as plain } from "vitest"
 type Both = Pick<Vitest.Tester<Scope.Scope>, "each" | "prop"> & Vitest.Test<Scope.Scope>
 
 /** A deadlock of timers must not hang the whole test run, which a blocked process could not end. */
-const watchdog = "25 seconds"
+const watchdog = "50 seconds"
 const testEnvironment = Layer.mergeAll(TestConsole.layer, TestClock.layer())
 
 const bySync =

@@ -148,6 +148,8 @@ export const serve = (script: Script) =>
         }
       })
     })
+    // Nobody comes upon a connection that is just being closed, and what would wait for one to be closed waits for long.
+    server.keepAliveTimeout = 65_000
     server.listen(0, "127.0.0.1", () => {
       const { port } = server.address() as { readonly port: number }
       resolve({

@@ -78,5 +78,7 @@ const server = createServer((request, response) => {
   if (show === undefined) response.writeHead(404).end()
   else show(response, url, request.headers)
 })
+// Nobody comes upon a connection that is just being closed.
+server.keepAliveTimeout = 65_000
 server.listen(0, "127.0.0.1", () => process.send?.((server.address() as { readonly port: number }).port))
 process.on("disconnect", () => process.exit())

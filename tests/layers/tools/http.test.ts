@@ -152,7 +152,8 @@ for (const edge of Object.keys(edges)) {
     it("tells of servers that are not there, or break off", async () => {
       assert.strictEqual(await fails("/reset"), "Network")
       assert.strictEqual(await fails("http://127.0.0.1:1/"), "Network")
-      assert.strictEqual(await fails("http://nowhere.invalid/"), "Network")
+      // Whoever is asked for names may take its time.
+      assert.strictEqual(await fails("http://nowhere.invalid/", { ...local, timeout: "50 seconds" }), "Network")
     })
   })
 }
@@ -165,12 +166,14 @@ it("a page that explodes in the parser is given without its tags, and blocks nob
   assert.strictEqual(deep["content"], "deep down")
   let ticks = 0
   const timer = setInterval(() => ticks++, 10)
+  const begun = performance.now()
   // Not seen beforehand: the thread runs out of time or memory.
   const heavy = await ok("fetch_url", { url: `${base}/heavy` })
   clearInterval(timer)
   assert.match(heavy["content"] as string, /^Boom x x x/)
-  assert.isAbove(ticks, 50)
-}, 30_000)
+  // How long the thread takes is the machine's affair; were it not for the thread, there would hardly be a tick.
+  assert.isAbove(ticks, Math.max(10, (performance.now() - begun) / 40))
+})
 
 it("runSync without its edge is refused by name", () => {
   const exit = Effect.runSyncExit(

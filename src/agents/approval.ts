@@ -65,7 +65,21 @@ export const decide = (
         approved: !denied,
         ...(denied ? { reason: decision.reason } : decision.params === undefined ? {} : { params: decision.params })
       })
-      return decision
+      return denied || decision.params === undefined ? decision : yield* checked(decision, decision.params, decode)
+    })
+  })
+
+/** The model did not write these arguments: it must not be told to mend them. */
+const checked = (
+  decision: Approved,
+  params: unknown,
+  decode: (params: unknown) => Effect.Effect<unknown, unknown>
+): Effect.Effect<Approved | Denied> =>
+  Effect.match(decode(params), {
+    onSuccess: () => decision,
+    onFailure: (error) => ({
+      _tag: "Denied",
+      reason: `whoever approved the call changed its arguments, and they do not fit: ${error instanceof Error ? error.message : String(error)}`
     })
   })
 

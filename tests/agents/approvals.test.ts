@@ -119,6 +119,8 @@ describe("an approver", () => {
         const wrong = Approvals.layer(() => Effect.succeed(Approvals.approveWith({ amount: "much" })))
         assert.strictEqual(yield* cashier.run("pay").pipe(Effect.provide(wrong)), "It did not work.")
         assert.deepStrictEqual(paid, [3])
+        assert.include(asText(yield* lastPrompt), "changed its arguments, and they do not fit: Expected number")
+        assert.notInclude(asText(yield* lastPrompt), "mend them")
       }).pipe(Effect.provide(TestModel.layer([payment(5), "Paid 3.", payment(5), "It did not work."])))
     )
   )

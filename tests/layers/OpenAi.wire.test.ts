@@ -90,6 +90,16 @@ layer(Layer.effect(Server, ChildServer.start), { excludeTestServices: true })("O
           })
         )
 
+        it.effect("keeps the query of an address, where some servers want their version", () =>
+          Effect.gen(function* () {
+            for (const asked of [whole(), streamed()]) {
+              const { seen } = yield* succeed(asked, [{ text: "ok" }], (url) => ({ baseUrl: `${url}/?api-version=1` }))
+              const path = api === "chat" ? "/v1/chat/completions" : "/v1/responses"
+              assert.strictEqual(seen[0]!.path, `${path}?api-version=1`)
+            }
+          })
+        )
+
         it.effect("follows a server that has moved", () =>
           Effect.gen(function* () {
             const path = api === "chat" ? "/moved/chat/completions" : "/moved/responses"

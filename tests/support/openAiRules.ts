@@ -6,7 +6,8 @@
 type Fields = Readonly<Record<string, any>>
 
 /** What is wrong with a request, as a strict server would say; `undefined` when it is fine. */
-export const problemWith = (path: string, body: Fields): string | undefined => {
+export const problemWith = (address: string, body: Fields): string | undefined => {
+  const path = address.replace(/\?.*/, "")
   try {
     if (path.endsWith("/chat/completions")) chat(body)
     else if (path.endsWith("/responses")) responses(body)

@@ -78,7 +78,7 @@ const respond = async (seen: Seen, reply: Reply, res: ServerResponse): Promise<v
     return
   }
   const streams = seen.body["stream"] === true
-  const isChat = !seen.path.endsWith("/responses")
+  const isChat = !/\/responses(\?|$)/.test(seen.path)
   if (reply.status !== undefined) {
     res.writeHead(reply.status, { "content-type": "application/json", ...reply.headers })
     res.end(

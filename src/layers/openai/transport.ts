@@ -206,9 +206,15 @@ const messageOf = (error: object): string => {
 
 type Send = (request: BridgeRequest) => Effect.Effect<TapeResponse, BridgeFailure | TapeFailure, Scope.Scope>
 
+/** As the SDK does: a query of the address stays at the end. */
+const join = (baseUrl: string, path: string): string => {
+  const [address = "", query] = baseUrl.split(/[?#]/)
+  return `${address.replace(/\/+$/, "")}${path}${baseUrl.includes("?") ? `?${query}` : ""}`
+}
+
 const requestOf = (connection: Connection, path: string, body: object, accept: string): BridgeRequest => ({
   method: "POST",
-  url: `${connection.baseUrl.replace(/\/+$/, "")}${path}`,
+  url: join(connection.baseUrl, path),
   headers: {
     accept,
     "content-type": "application/json",

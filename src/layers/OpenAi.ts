@@ -64,10 +64,9 @@ export interface Options {
  * `SyncEdge.layer` the same requests go through the edge's I/O thread. With `Cassette.layer` provided they are recorded or
  * replayed, and a replay needs no key.
  *
- * Fails with `ConfigError` when OpenAI itself is asked and there is no key, and for an address, key or header that no
- * request can be made with. Calls fail with `AiError`: rate limits,
- * server errors and lost connections are retryable; a wrong key, an unknown model, a refused request, a used-up quota
- * and an unreadable answer are not. Interrupting a call aborts its request on the wire.
+ * Fails with `ConfigError` when OpenAI itself is asked and there is no key, and for an address, key, header or timeout
+ * that no request can be made with. Calls fail with `AiError`: rate limits, server errors and lost connections are
+ * retryable; a wrong key, an unknown model, a refused request, a used-up quota and an unreadable answer are not. Interrupting a call aborts its request on the wire.
  *
  * @example
  * import { Effect } from "effect"

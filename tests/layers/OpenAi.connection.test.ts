@@ -86,29 +86,34 @@ describe("OpenAi", () => {
     })
   )
 
-  it.effect("refuses at once an address, key or header that no request can be made with, and shows none of them", () =>
-    Effect.gen(function* () {
-      const bad: ReadonlyArray<readonly [Partial<OpenAi.Options>, string]> = [
-        [{ baseUrl: "localhost:8000" }, "OPENAI_BASE_URL"],
-        [{ baseUrl: "not an address" }, "OPENAI_BASE_URL"],
-        [{ baseUrl: "https://user:hunter2hunter2@example.com/v1" }, "example.com"],
-        [{ apiKey: Redacted.make("hunter2\nhunter2") }, "OPENAI_API_KEY"],
-        [{ apiKey: Redacted.make(" ") }, "OPENAI_API_KEY"],
-        [{ headers: { "x-key": "hunter2\nhunter2" } }, "x-key"],
-        [{ headers: { "x key": "1" } }, "x key"]
-      ]
-      for (const [more, named] of bad) {
-        const exit = yield* Effect.exit(infoOf(OpenAi.layer(options("https://api.openai.com/v1", more))))
-        const error = failureOf(exit)
-        assert.strictEqual(error._tag, "ConfigError")
-        assert.include(error.message, named)
-        assert.notInclude(told(exit), "hunter2")
-      }
-      const missing = yield* Effect.flip(infoOf(OpenAi.layer({ model: "m" })).pipe(withConfig({})))
-      assert.include(missing.message, "OPENAI_API_KEY")
-      const empty = yield* Effect.flip(infoOf(OpenAi.layer({ model: "m" })).pipe(withConfig({ OPENAI_API_KEY: "" })))
-      assert.include(empty.message, "OPENAI_API_KEY")
-    })
+  it.effect(
+    "refuses at once an address, key, header or timeout that no request can be made with, and shows no secret",
+    () =>
+      Effect.gen(function* () {
+        const bad: ReadonlyArray<readonly [Partial<OpenAi.Options>, string]> = [
+          [{ baseUrl: "localhost:8000" }, "OPENAI_BASE_URL"],
+          [{ baseUrl: "not an address" }, "OPENAI_BASE_URL"],
+          [{ baseUrl: "https://user:hunter2hunter2@example.com/v1" }, "example.com"],
+          [{ apiKey: Redacted.make("hunter2\nhunter2") }, "OPENAI_API_KEY"],
+          [{ apiKey: Redacted.make(" ") }, "OPENAI_API_KEY"],
+          [{ headers: { "x-key": "hunter2\nhunter2" } }, "x-key"],
+          [{ headers: { "x key": "1" } }, "x key"],
+          [{ timeout: "soon" as never }, "`timeout`"],
+          [{ timeout: 0 }, "`timeout`"],
+          [{ timeout: "-5 millis" }, "`timeout`"]
+        ]
+        for (const [more, named] of bad) {
+          const exit = yield* Effect.exit(infoOf(OpenAi.layer(options("https://api.openai.com/v1", more))))
+          const error = failureOf(exit)
+          assert.strictEqual(error._tag, "ConfigError")
+          assert.include(error.message, named)
+          assert.notInclude(told(exit), "hunter2")
+        }
+        const missing = yield* Effect.flip(infoOf(OpenAi.layer({ model: "m" })).pipe(withConfig({})))
+        assert.include(missing.message, "OPENAI_API_KEY")
+        const empty = yield* Effect.flip(infoOf(OpenAi.layer({ model: "m" })).pipe(withConfig({ OPENAI_API_KEY: "" })))
+        assert.include(empty.message, "OPENAI_API_KEY")
+      })
   )
 
   it.live("takes each option as a value or from Config", () =>

@@ -3,6 +3,7 @@ import * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type { Connection } from "./transport.ts"
 
@@ -39,7 +40,7 @@ const filled = (value: string | undefined): string | undefined => {
 const refuse = (message: string): Effect.Effect<never, Config.ConfigError> =>
   Effect.fail(new Config.ConfigError(new ConfigProvider.SourceError({ message })))
 
-/** Fails with `ConfigError` for an address, key or header that no request can be made with, and for a missing key. */
+/** Fails with `ConfigError` for an address, key, header or timeout that no request can be made with, and for a missing key. */
 export const connect = (place: Place): Effect.Effect<Connected, Config.ConfigError> =>
   Effect.gen(function* () {
     const configured = Config.String("OPENAI_BASE_URL").pipe(Config.withDefault(""))
@@ -73,6 +74,10 @@ export const connect = (place: Place): Effect.Effect<Connected, Config.ConfigErr
         return yield* refuse(`the header ${JSON.stringify(name)} is not one that HTTP can carry: check \`headers\``)
       }
     }
+    const timeout = Option.getOrUndefined(Duration.fromInput(place.timeout ?? "10 minutes"))
+    if (timeout === undefined || !Duration.isPositive(timeout)) {
+      return yield* refuse('`timeout` is no time to wait: use milliseconds above 0, or a text such as "30 seconds"')
+    }
     const secret = Object.entries(headers).flatMap(([name, value]) => (isSecretName(name) ? [value] : []))
     return {
       connection: {
@@ -82,7 +87,7 @@ export const connect = (place: Place): Effect.Effect<Connected, Config.ConfigErr
         project: place.project,
         // In one spelling, or a caller's own authorization would be added to ours where headers are merged by name.
         headers: Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value])),
-        timeout: Duration.fromInputUnsafe(place.timeout ?? "10 minutes")
+        timeout
       },
       isOpenAi,
       server: { address: url.hostname, port: Number(url.port || (url.protocol === "http:" ? 80 : 443)) },

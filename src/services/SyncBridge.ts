@@ -40,6 +40,16 @@ export interface BridgeFailure {
   readonly code: string | undefined
 }
 
+/** A thread whose messages a blocked thread can wait for. */
+export interface MessageSource {
+  /** True when it has ended: nothing comes any more. */
+  readonly ended: boolean
+  /** Delivers what has come. True when there was something. */
+  poll(): boolean
+  /** Blocks until there may be something to deliver, for `ms` at most. */
+  wait(ms: number): void
+}
+
 /** Network I/O that a blocked thread can wait for. */
 export interface SyncBridge {
   /** Sends a request. Interruption, or closing the scope before the body has ended, aborts it on the wire. */
@@ -48,8 +58,8 @@ export interface SyncBridge {
   readonly resolve: (host: string) => Effect.Effect<ReadonlyArray<string>, BridgeFailure>
   /** Tells the edge of a fiber, so that whoever runs it waits for it. */
   readonly enter: (fiber: Fiber.Fiber<unknown, unknown>) => void
-  /** Tells the edge of a fiber that begins (1) or ends (-1) to wait for the I/O thread. */
-  readonly expect: (change: 1 | -1) => void
+  /** Tells the edge of a fiber that begins (1) or ends (-1) to wait for a thread. */
+  readonly expect: (change: 1 | -1, source: MessageSource) => void
 }
 
 /** Set inside of `SyncEdge.layer`; `undefined` on the async edge. */

@@ -4,6 +4,7 @@
  */
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from "node:worker_threads"
 import type * as Schema from "effect/Schema"
+import type { MessageSource } from "../../services/SyncBridge.ts"
 import { networkFlags } from "./flags.ts"
 import { workerSource } from "./workerSource.ts"
 
@@ -108,7 +109,7 @@ const deadAfterMs = 3000
 /** How long an unused thread is kept for the next run. */
 const idleMs = 30_000
 
-class IoWorker {
+class IoWorker implements MessageSource {
   readonly #worker: Worker
   readonly #port: MessagePort
   readonly #words: Int32Array
@@ -143,6 +144,10 @@ class IoWorker {
     // For those whom Node's event loop serves; a blocked thread looks by itself.
     this.#looking = setInterval(() => this.#look(), lookMs)
     this.#looking.unref()
+  }
+
+  get ended(): boolean {
+    return this.#dead
   }
 
   /** How many requests are open: answered or not, read or not. */

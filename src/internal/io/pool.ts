@@ -63,7 +63,7 @@ export const shared: Pool = make(defaults)
 
 const edgeOf = (bridge: SyncBridge): Edge => ({
   adopt: (fiber) => bridge.enter(fiber),
-  expect: (n) => bridge.expect(n)
+  expect: (change, source) => bridge.expect(change, source)
 })
 
 const run = (

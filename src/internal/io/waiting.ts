@@ -1,14 +1,15 @@
 /** How a fiber waits for the I/O thread, on either edge. It touches fibers and the thread's count of waits. */
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
+import type { MessageSource } from "../../services/SyncBridge.ts"
 import type * as IoWorker from "./IoWorker.ts"
 
 /** What is told to the loop that fibers wait in. */
 export interface Edge {
   /** Called for every fiber that is about to wait. */
   adopt(fiber: Fiber.Fiber<unknown, unknown>): void
-  /** Counts fibers that begin (1) and end (-1) to wait for the I/O thread. */
-  expect(change: 1 | -1): void
+  /** Counts fibers that begin (1) and end (-1) to wait for a thread. */
+  expect(change: 1 | -1, source: MessageSource): void
 }
 
 /** Where Node's event loop delivers there is no other loop to tell. */
@@ -23,7 +24,7 @@ export const waiting =
     Effect.suspend(() => {
       let counted = false
       const count = (change: 1 | -1) => {
-        edge.expect(change)
+        edge.expect(change, worker)
         worker.expect(change)
       }
       const begin = Effect.withFiber((fiber) => {

@@ -15,6 +15,7 @@ import * as Fiber from "effect/Fiber"
 import * as Scheduler from "effect/Scheduler"
 import { NestedSyncEdge, StuckSyncEdge } from "../../RunError.ts"
 import { CurrentRun } from "../../services/CurrentRun.ts"
+import type { MessageSource } from "../../services/SyncBridge.ts"
 import * as IoWorker from "../../internal/io/IoWorker.ts"
 import { Tasks } from "./Tasks.ts"
 import { Timers } from "./Timers.ts"
@@ -35,6 +36,8 @@ const mainWord = new Int32Array(new SharedArrayBuffer(4))
 const adopted = Symbol("troupe/EventLoop")
 /** The longest that Node's timers can wait. */
 const longest = 2 ** 31 - 1
+/** How long one of several threads is waited for before the others are looked at. */
+const othersMs = 5
 /** How many fibers a refusal names. */
 const maxNamed = 8
 /**
@@ -74,7 +77,8 @@ export class EventLoop implements Scheduler.Scheduler {
   /** Set while those are flushed: the fiber that runs meanwhile, unless they run one. */
   #flushing: { readonly by: AnyFiber | undefined } | undefined
   #depth = 0
-  #expected = 0
+  /** How many fibers wait for which thread. Each copy of this package that is loaded has a thread of its own. */
+  readonly #expected = new Map<MessageSource, number>()
   #immediate: NodeJS.Immediate | undefined
   #timeout: NodeJS.Timeout | undefined
 
@@ -191,9 +195,11 @@ export class EventLoop implements Scheduler.Scheduler {
     })
   }
 
-  /** Counts fibers that begin (1) and end (-1) to wait for a message of the I/O thread. */
-  expect(change: 1 | -1): void {
-    this.#expected += change
+  /** Counts fibers that begin (1) and end (-1) to wait for a message of a thread. */
+  expect(change: 1 | -1, source: MessageSource): void {
+    const count = (this.#expected.get(source) ?? 0) + change
+    if (count === 0) this.#expected.delete(source)
+    else this.#expected.set(source, count)
   }
 
   // -- the loop ---------------------------------------------------------------------------------------------------
@@ -217,7 +223,7 @@ export class EventLoop implements Scheduler.Scheduler {
         this.#flushForeign()
         if (root?._exit !== undefined) break
         const timed = this.#timers.runDue()
-        if (IoWorker.peek()?.poll() === true) {
+        if (this.#poll()) {
           rounds = 0
         } else if (!timed && this.#tasks.isEmpty) {
           if (this.#waiting()) {
@@ -257,13 +263,27 @@ export class EventLoop implements Scheduler.Scheduler {
 
   /** Whether something can still come: a timer, or a message of a thread that is there. */
   #waiting(): boolean {
-    return !this.#timers.isEmpty || (this.#expected > 0 && IoWorker.peek() !== undefined)
+    return !this.#timers.isEmpty || this.#sources().length > 0
+  }
+
+  /** The threads that are waited for and there. */
+  #sources(): ReadonlyArray<MessageSource> {
+    return [...this.#expected.keys()].filter((source) => !source.ended)
+  }
+
+  /** Delivers what has come. True when there was something. */
+  #poll(): boolean {
+    const own = IoWorker.peek()
+    let progressed = own?.poll() === true
+    for (const source of this.#expected.keys()) if (source !== own && source.poll()) progressed = true
+    return progressed
   }
 
   #block(): void {
-    const worker = this.#expected > 0 ? IoWorker.peek() : undefined
-    if (worker === undefined) Atomics.wait(mainWord, 0, 0, this.#timers.wait)
-    else worker.wait(this.#timers.wait)
+    const [source, ...others] = this.#sources()
+    if (source === undefined) Atomics.wait(mainWord, 0, 0, this.#timers.wait)
+    // One can be waited for at a time; the others are looked at in between.
+    else source.wait(others.length === 0 ? this.#timers.wait : Math.min(this.#timers.wait, othersMs))
   }
 
   /**

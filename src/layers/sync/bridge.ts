@@ -20,7 +20,7 @@ export const make = (edge: Edge): Bridge => {
   const open = new Set<IoWorker.Handler>()
   return {
     enter: (fiber) => edge.adopt(fiber),
-    expect: (change) => edge.expect(change),
+    expect: (change, source) => edge.expect(change, source),
     close: () => {
       for (const hear of open)
         hear({ type: "failed", message: "the run that made the request has ended", code: "ECANCELED" })

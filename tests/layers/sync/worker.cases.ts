@@ -1,9 +1,10 @@
 /** Cases for `worker.test.ts`, which runs them in processes of their own: any of them may hang. */
+import { registerHooks } from "node:module"
 import { inspect } from "node:util"
 import { assert } from "@effect/vitest"
 import { Cause, Deferred, Effect, Exit, Fiber, Layer, Redacted, Schedule, Stream } from "effect"
 import { HttpClient, HttpClientRequest } from "effect/http"
-import { Agent, OpenAi, SyncEdge } from "troupe"
+import { Agent, OpenAi, SyncEdge, TestModel } from "troupe"
 import * as IoWorker from "../../../src/internal/io/IoWorker.ts"
 import type { Cases } from "../../support/isolated.ts"
 
@@ -51,6 +52,27 @@ const inTime = async <A>(run: () => A | Promise<A>): Promise<A> => {
 
 /** Those that take a while, mostly without doing anything: each has a process of its own. */
 export const slow: Cases = {
+  "a thread of another copy of this package is waited for as well": async () => {
+    const hooks = registerHooks({
+      resolve: (specifier, context, next) => {
+        const found = next(specifier, context)
+        const ours = context.parentURL?.endsWith("?copy") === true && !found.url.includes("/node_modules/")
+        return ours && found.url.startsWith("file:") ? { ...found, url: `${found.url}?copy` } : found
+      }
+    })
+    const main = new URL("../../../src/index.ts?copy", import.meta.url).href
+    const copy = (await import(main)) as typeof import("troupe")
+    hooks.deregister()
+    assert.notStrictEqual<unknown>(copy.SyncEdge, SyncEdge)
+    const module = new URL("../../support/modules/tools.ts", import.meta.url)
+    const tool = copy.AgentTool.fromModule(module, { name: "strange", export: "strange", description: "A tool" })
+    const agent = Agent.make("agent", { tools: [tool] })
+    const run = agent.run("Go").pipe(Effect.provide(TestModel.layer([TestModel.toolCall("strange", {}), "done"])))
+    const both = Effect.all([run, get("/ok/300"), Effect.sleep(5)], { concurrency: "unbounded" })
+    assert.deepStrictEqual(Effect.runSync(on(both)), ["done", "ok300", undefined])
+    assert.strictEqual(Effect.runSync(run.pipe(Effect.provide(SyncEdge.layer))), "done")
+  },
+
   "a thread that hangs fails the requests under way": async () => {
     assertEnded(await inTime(() => Effect.runSync(on(underWay("block")))))
     assert.strictEqual(Effect.runSync(on(get("/ok/1"))), "ok1")

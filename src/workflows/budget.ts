@@ -87,7 +87,9 @@ export class Budget {
         const place = this.#begin(kind, above)
         if (typeof place === "string") return Effect.fail(place)
         if (place === undefined) {
-          return Effect.andThen(restore(Deferred.await(this.#settled)), () => restore(this.within(kind, work)))
+          // Who waits is waked at once, and must not begin when what ended was interrupted, as it is about to be itself.
+          const waited = Effect.andThen(Deferred.await(this.#settled), Effect.yieldNow)
+          return restore(Effect.andThen(waited, () => this.within(kind, work)))
         }
         const own = Effect.provideService(work, CurrentPlace, place)
         return Effect.onExit(restore(this.#limits.tokens === undefined ? own : this.#untilSpent(own)), (exit) =>

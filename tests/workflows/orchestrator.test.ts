@@ -278,6 +278,25 @@ describe("a budget", () => {
     )
   )
 
+  it.effect("of tokens begins none that wait for the first when all are interrupted", () =>
+    Effect.gen(function* () {
+      const begun: Array<string> = []
+      const slow = Runner.make("slow", {
+        description: "Slow",
+        run: (task: string) =>
+          Effect.andThen(
+            Effect.sync(() => begun.push(task)),
+            Effect.never
+          )
+      })
+      const lead = Orchestrator.make("lead", { workers: { slow }, budget: { tokens: 1000 } })
+      const fiber = yield* Effect.forkChild(lead.run("go"))
+      yield* TestClock.adjust(10)
+      yield* Fiber.interrupt(fiber)
+      assert.strictEqual(begun.length, 1)
+    }).pipe(Effect.provide(TestModel.layer([calls("slow", "slow", "slow")])))
+  )
+
   it.effect("of tokens is not known by a first worker that failed before it used any", () =>
     Effect.gen(function* () {
       let [at, most] = [0, 0]

@@ -8,6 +8,7 @@ import {
   Chain,
   EvaluatorOptimizer,
   Gather,
+  Handoffs,
   Parallel,
   Router,
   Runner,
@@ -54,6 +55,41 @@ const eventsOf = <I, A, E, R>(runner: Runner.Runner<I, A, E, R>, input: I) =>
     yield* Fiber.join(fiber)
     return events
   })
+
+describe("a picture of handoffs", () => {
+  const agents = {
+    a: Agent.make("a", { tools: [Handoffs.to("b")] }),
+    b: Agent.make("b", { tools: [Handoffs.to("c"), Handoffs.to("a")] }),
+    c: Agent.make("c", {})
+  }
+  const ring = Handoffs.make("ring", { agents, start: "a" })
+  const edgesIn = (picture: string) => {
+    check(picture)
+    const names = new Map([...picture.matchAll(/(n\d+)\["(\w)[^"]*"\]/g)].map(([, id, name]) => [id!, name!]))
+    return [...picture.matchAll(/(n\d+) (\S+)\|"hands off"\| (n\d+)/g)].map(
+      ([, from, link, to]) => `${names.get(from!)} ${link} ${names.get(to!)}`
+    )
+  }
+
+  it("has an edge for each agent that another can hand over to", () => {
+    assert.deepStrictEqual(edgesIn(Runner.toMermaid(ring)), ["a -.-> b", "b -.-> a", "b -.-> c"])
+  })
+
+  it.effect("shows which way a conversation took", () =>
+    Effect.gen(function* () {
+      const events = yield* eventsOf(ring, "go")
+      assert.deepStrictEqual(edgesIn(Runner.toMermaid(ring, events)), ["a ==> b", "b -.-> a", "b ==> c"])
+    }).pipe(
+      Effect.provide(
+        TestModel.layer([
+          TestModel.toolCall("transfer_to_b", { reason: "r", message: "m" }),
+          TestModel.toolCall("transfer_to_c", { reason: "r", message: "m" }),
+          "done"
+        ])
+      )
+    )
+  )
+})
 
 describe("a picture of a runner", () => {
   it("shows every kind of composition, and the members in it", () => {

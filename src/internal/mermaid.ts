@@ -29,6 +29,8 @@ class Picture {
   readonly #lines: Array<string> = []
   readonly #classes = new Map<string, string>()
   readonly #seen: ReadonlyMap<string, Seen> | undefined
+  /** Who has handed over to whom, by the path of the handoffs and both names. */
+  readonly #handed = new Set<string>()
   /** What tools that are no runners did, by agent and tool. */
   readonly #tools = new Map<string, Seen>()
   #count = 0
@@ -67,7 +69,7 @@ class Picture {
         one.runs++
         one.ms += event.durationMs
         if (event._tag === "ToolFailed") one.failed++
-      }
+      } else if (event._tag === "HandedOff") this.#handed.add(key([...event.path, event.from, event.to]))
     }
     return seen
   }
@@ -231,12 +233,18 @@ class Picture {
     return { entry: entry!, exits }
   }
 
-  /** Each may give the work to the others. */
+  /** Each may give the work to those that it has a tool for. */
   #peers(members: ReadonlyArray<Member>, path: ReadonlyArray<string>): Drawn {
-    const drawn = members.map((member) => this.#member(member, path))
-    const [first, ...others] = drawn
-    for (const other of others) this.#edge(first!.exits[0]!, other.entry, dotted, "hands off")
-    return { entry: first!.entry, exits: drawn.flatMap(({ exits }) => exits) }
+    const drawn = new Map(members.map((member) => [member.name, this.#member(member, path)]))
+    for (const { name, runner } of members) {
+      const tools = new Set(runner?.definition.structure().members.map((tool) => tool.name))
+      for (const [other, { entry }] of drawn) {
+        if (!tools.has(`transfer_to_${other}`)) continue
+        const link = this.#handed.has(key([...path, name, other])) ? taken : dotted
+        this.#edge(drawn.get(name)!.exits[0]!, entry, link, "hands off")
+      }
+    }
+    return { entry: [...drawn.values()][0]!.entry, exits: [...drawn.values()].flatMap(({ exits }) => exits) }
   }
 }
 

@@ -78,15 +78,21 @@ const toResponse = (
   const head = HttpClientResponse.fromWeb(request, web)
   const decodeError = (cause: unknown) =>
     new HttpClientError.HttpClientError({ reason: new HttpClientError.DecodeError({ request, response: head, cause }) })
-  const stream = response.body.pipe(
+  const body = response.body.pipe(
     Stream.mapError((failure: BridgeFailure) => decodeError(failure)),
     Stream.ensuring(close)
   )
+  let streamed = false
+  const stream = Stream.suspend(() => {
+    streamed = true
+    return body
+  })
   let bytes: Effect.Effect<Uint8Array<ArrayBuffer>, HttpClientError.HttpClientError> | undefined
   const all = Effect.suspend(() => {
+    if (streamed) return Effect.fail(decodeError(new TypeError("the body has been read as a stream already")))
     bytes ??= Effect.runSync(
       Effect.cached(
-        Stream.mkUint8Array(stream) as Effect.Effect<Uint8Array<ArrayBuffer>, HttpClientError.HttpClientError>
+        Stream.mkUint8Array(body) as Effect.Effect<Uint8Array<ArrayBuffer>, HttpClientError.HttpClientError>
       )
     )
     return bytes

@@ -2,7 +2,7 @@ import { type ChildProcess, fork } from "node:child_process"
 import { openAsBlob } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { Effect, Exit, Option, Stream } from "effect"
-import { FetchHttpClient, HttpBody, HttpClient, HttpClientResponse } from "effect/http"
+import { FetchHttpClient, HttpBody, HttpClient, type HttpClientError, HttpClientResponse } from "effect/http"
 import { SyncEdge } from "troupe"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 
@@ -124,6 +124,19 @@ describe("the HttpClient of the sync edge answers", () => {
       )
       assert.deepStrictEqual(await onBoth(program), [status, status === 304 ? "" : "said"])
     }
+  })
+
+  it("with a body that can be read as a whole as often as wanted, but not after it was a stream", async () => {
+    const get = HttpClient.get(`${base}/status/200`)
+    const read = (response: HttpClientResponse.HttpClientResponse) => Stream.mkUint8Array(response.stream)
+    const tagOf = (effect: Effect.Effect<unknown, HttpClientError.HttpClientError>) =>
+      Effect.map(Effect.flip(effect), (error) => error.reason._tag)
+    const whole = Effect.flatMap(get, ({ arrayBuffer, text }) =>
+      Effect.all([text, text, Effect.map(arrayBuffer, (bytes) => bytes.byteLength)], { concurrency: 3 })
+    )
+    assert.deepStrictEqual(await onBoth(whole), ["said", "said", 4])
+    const after = Effect.flatMap(get, (response) => Effect.andThen(read(response), tagOf(response.text)))
+    assert.strictEqual(await onBoth(after), "DecodeError")
   })
 
   it("with no web response whose body would be empty", () => {

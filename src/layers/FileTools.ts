@@ -12,7 +12,7 @@ import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
 import { InvalidDefinition } from "../RunError.ts"
 import { FileToolError, Rooted, toError } from "./tools/rooted.ts"
-import { matcher, search, textOf, walk } from "./tools/search.ts"
+import { matcher, readText, search, walk } from "./tools/search.ts"
 
 export { FileToolError } from "./tools/rooted.ts"
 
@@ -178,14 +178,7 @@ const handlers = (rooted: Rooted, options: Options) => {
     Effect.try({ try: work, catch: (cause) => toError(path, cause) })
   const tooLarge = (path: string, size: number) =>
     new FileToolError({ path, reason: "TooLarge", detail: `it has ${size} bytes; files have at most ${maxFileBytes}` })
-  const text = (path: string) =>
-    attempt(path, () => {
-      const { bytes, size } = rooted.read(path, maxFileBytes)
-      if (bytes === undefined) throw tooLarge(path, size)
-      const text = textOf(bytes)
-      if (text === undefined) throw new FileToolError({ path, reason: "Binary", detail: "it is no UTF-8 text" })
-      return text
-    })
+  const text = (path: string) => attempt(path, () => readText(rooted, path, maxFileBytes))
   const write = (path: string, content: string) =>
     Effect.gen(function* () {
       const size = Buffer.byteLength(content)

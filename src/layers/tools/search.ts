@@ -200,6 +200,18 @@ export const textOf = (bytes: Uint8Array): string | undefined => {
   }
 }
 
+/** The text of a file. Throws for one that is too large, or is no text. */
+export const readText = (rooted: Rooted, path: string, most: number): string => {
+  const { bytes, size } = rooted.read(path, most)
+  if (bytes === undefined) {
+    const detail = `it has ${size} bytes; files have at most ${most}`
+    throw new FileToolError({ path, reason: "TooLarge", detail })
+  }
+  const text = textOf(bytes)
+  if (text === undefined) throw new FileToolError({ path, reason: "Binary", detail: "it is no UTF-8 text" })
+  return text
+}
+
 /** Looks for lines in text files that are not too large. `complete` is false when there is or may be more. */
 export const search = (
   rooted: Rooted,
@@ -231,9 +243,10 @@ export const search = (
     let work = 0
     const textIn = (path: string) => {
       try {
-        const { bytes } = rooted.read(path, limits.maxFileBytes)
-        return bytes === undefined ? undefined : textOf(bytes)
-      } catch {
+        return readText(rooted, path, limits.maxFileBytes)
+      } catch (error) {
+        // That a file has no match must not be said of one that was asked for by name and not read.
+        if (path === start) throw error
         // It went away, or may not be read.
         return undefined
       }

@@ -102,6 +102,17 @@ for (const edge of Object.keys(edges)) {
       assert.strictEqual((await tools().fails("search_files", { query: "t", path: "absent" }))["reason"], "NotFound")
     })
 
+    it("a file that was asked for by name and cannot be searched is no file without matches", async () => {
+      put("binary.bin", Buffer.from([1, 0, 2]))
+      put("large.txt", "llama\n".repeat(100))
+      const search = (path: string) => tools({ maxFileBytes: 100 }).fails("search_files", { query: "llama", path })
+      assert.strictEqual((await search("binary.bin"))["reason"], "Binary")
+      assert.strictEqual((await search("large.txt"))["reason"], "TooLarge")
+      assert.strictEqual((await search("no.txt"))["reason"], "NotFound")
+      execFileSync("mkfifo", [path.join(root, "queue")])
+      assert.strictEqual((await search("queue"))["reason"], "WrongKind")
+    })
+
     it("an expression that explodes elsewhere, and one that cannot be used", async () => {
       put("evil.txt", `${"a".repeat(50_000)}!`)
       const none = await tools().ok("search_files", { query: "(a+)+$", regex: true, pattern: "evil.txt" })

@@ -91,8 +91,8 @@ describe("the tools of a server", () => {
           })
         )
       )
-      expect(shown[0]).toEqual(["pid", "fork", "grow", "fail", "wrong", "env"])
-      expect(shown[1]).toEqual([...shown[0]!, "grown-9"])
+      expect(shown[0]).toEqual(["pid", "fork", "daemon", "grow", "fail", "wrong", "env"])
+      expect(shown[1]).toEqual([...shown[0]!, "grown-10"])
     })
   )
 

@@ -7,11 +7,17 @@ import { toolsServer } from "./mcpEverything.ts"
 const program = Effect.gen(function* () {
   const mcp = yield* Mcp.connect({ servers: { tools: toolsServer({ STUBBORN: "1" }) } })
   const tools = yield* mcp.tools()
-  const fork = tools.find(({ name }) => name === "fork")!
-  const grandchild = yield* fork.execute({}, { progress: () => Effect.void } as never, () => {})
+  const start = (wanted: string) => {
+    const tool = tools.find(({ name }) => name === wanted)!
+    return Effect.map(
+      tool.execute({}, { progress: () => Effect.void } as never, () => {}),
+      Number
+    )
+  }
+  const [fork, daemon] = [yield* start("fork"), yield* start("daemon")]
   const [status] = yield* mcp.servers
   // What is written by `console` would wait for the event loop.
-  fs.writeSync(1, JSON.stringify([status?.pid, Number(grandchild)]))
+  fs.writeSync(1, JSON.stringify([status?.pid, fork, daemon]))
   yield* Effect.sleep("1 hour")
 }).pipe(Effect.scoped)
 if (process.env["EDGE"] === "sync") Effect.runSync(Effect.provide(program, SyncEdge.layer))

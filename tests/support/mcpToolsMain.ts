@@ -31,6 +31,7 @@ const tools: Array<Tool> = [
   tool("die"),
   tool("die-once", { annotations: { idempotentHint: true } }),
   tool("fork"),
+  tool("daemon"),
   tool("grow"),
   tool("fail"),
   tool("wrong", { outputSchema: { type: "object", properties: { n: { type: "number" } }, required: ["n"] } }),
@@ -63,8 +64,9 @@ server.setRequestHandler(CallToolRequestSchema, async ({ params }, { signal }) =
     case "die-once":
       if (times("die-once") === 1) process.exit(9)
       return text(`lived, call ${times("die-once")}`)
-    case "fork": {
-      const child = spawn("sleep", ["1000"], { stdio: "ignore" })
+    case "fork":
+    case "daemon": {
+      const child = spawn("sleep", ["1000"], { stdio: "ignore", detached: params.name === "daemon" })
       return text(String(child.pid))
     }
     case "grow":

@@ -198,7 +198,7 @@ export const scrubber = (options: ServerOptions): ((text: string) => string) => 
 }
 
 /** What a connection is made with. */
-export const specOf = (options: ServerOptions, auth: OAuthState): Spec => {
+export const specOf = (options: ServerOptions, auth: OAuthState, id: string): Spec => {
   if ("url" in options) {
     const { oauth } = options
     return {
@@ -211,6 +211,7 @@ export const specOf = (options: ServerOptions, auth: OAuthState): Spec => {
   if ("command" in options) {
     return {
       kind: "stdio",
+      id,
       command: options.command,
       args: (options.args ?? []).map(plain),
       env: plainAll(options.env),

@@ -139,8 +139,8 @@ export const host = (sdk: Sdk, post: (message: FromHost) => void): ((message: To
   const transportOf = (spec: Spec, kind: "http" | "sse"): Transport => {
     if (spec.kind === "stdio") {
       // The SDK's own list of what a server may know of our environment.
-      const env = { ...sdk.getDefaultEnvironment(), ...spec.env }
-      process = sdk.processTransport(sdk, { ...spec, env })
+      const env = { ...sdk.getDefaultEnvironment(), ...spec.env, TROUPE_SERVER: spec.id }
+      process = sdk.processTransport(sdk, { ...spec, env, mark: `TROUPE_SERVER=${spec.id}` })
       return process
     }
     if (spec.kind === "memory") {

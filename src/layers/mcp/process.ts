@@ -2,15 +2,14 @@
  * A server's process as a transport of the SDK, in a process group of its own that never outlives us. It touches child
  * processes only, and names nothing outside of its function: the I/O thread runs it from its text.
  */
-import type { ChildProcess, spawn as Spawn } from "node:child_process"
+import type { ChildProcess } from "node:child_process"
 import type { ReadBuffer, serializeMessage } from "@modelcontextprotocol/sdk/shared/stdio.js"
 import type { Transport } from "@modelcontextprotocol/sdk/shared/transport.js"
-import type { Leader, processGroup } from "../process/group.ts"
+import type { GroupParts, Leader, processGroup } from "../process/group.ts"
 import type { ProcessEnd } from "./protocol.ts"
 
 /** What it is made with. */
-export interface ProcessParts {
-  readonly spawn: typeof Spawn
+export interface ProcessParts extends GroupParts {
   readonly processGroup: typeof processGroup
   readonly ReadBuffer: typeof ReadBuffer
   readonly serializeMessage: typeof serializeMessage
@@ -39,7 +38,7 @@ export interface ProcessTransport extends Transport {
 export const processTransport = (parts: ProcessParts, what: Command): ProcessTransport => {
   const keptStderr = 8192
   const buffer = new parts.ReadBuffer()
-  const group = parts.processGroup(parts.spawn)
+  const group = parts.processGroup(parts)
   let child: ChildProcess | undefined
   let ended: { readonly exitCode: number | undefined; readonly signal: string | undefined } | undefined
   let stderr = ""
@@ -64,7 +63,7 @@ export const processTransport = (parts: ProcessParts, what: Command): ProcessTra
     })
   const finish = async () => {
     // What the server had started itself ends with it.
-    group.signal("SIGKILL")
+    await group.sweep()
     await group.dismiss()
     child?.stdin?.destroy()
     child?.stdout?.destroy()

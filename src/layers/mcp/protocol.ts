@@ -36,6 +36,8 @@ export interface OAuthSpec {
 export type Spec =
   | {
       readonly kind: "stdio"
+      /** Of this connection only: what the server starts is known by it. */
+      readonly id: string
       readonly command: string
       readonly args: ReadonlyArray<string>
       readonly env: Readonly<Record<string, string>>

@@ -3,6 +3,7 @@
  * for the I/O thread as a program that finds it. It touches the module loader only.
  */
 import { spawn } from "node:child_process"
+import * as fs from "node:fs"
 import { createRequire } from "node:module"
 import { sourceOf } from "../../internal/io/program.ts"
 import { processGroup } from "../process/group.ts"
@@ -25,6 +26,7 @@ export interface Sdk {
   readonly getDefaultEnvironment: typeof import("@modelcontextprotocol/sdk/client/stdio.js").getDefaultEnvironment
   readonly types: typeof import("@modelcontextprotocol/sdk/types.js")
   readonly spawn: typeof spawn
+  readonly fs: Pick<typeof fs, "readdirSync" | "readFileSync">
   readonly processGroup: typeof processGroup
   readonly fetch: typeof fetch
   readonly excess: typeof Limits.excess
@@ -61,6 +63,7 @@ export const load = (): Promise<Sdk> =>
     getDefaultEnvironment: stdio.getDefaultEnvironment,
     types,
     spawn,
+    fs,
     processGroup,
     fetch: Limits.boundedFetch((input, init) => fetch(input, init), Limits.maxMessageBytes),
     excess: Limits.excess,
@@ -90,6 +93,7 @@ export const program = (): string => {
   return sourceOf(`const sdk = Object.assign({}, ...${JSON.stringify(files)}.map((file) => require(file)), {
   types: require(${JSON.stringify(types)}),
   spawn: require("node:child_process").spawn,
+  fs: require("node:fs"),
   fetch: (${Limits.boundedFetch.toString()})((input, init) => fetch(input, init), ${Limits.maxMessageBytes}),
   excess: (${Limits.excess.toString()}),
   depths: ${JSON.stringify(depths)},

@@ -2,6 +2,7 @@
  * A server as agents see it: one connection that comes back when it is lost, requests that say what became of them, and
  * the list of tools, kept up to date. It touches sessions.
  */
+import { randomUUID } from "node:crypto"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -202,7 +203,7 @@ export const make = (
         lastStderr = undefined
         const attempt = Effect.gen(function* () {
           const spec = yield* Effect.try({
-            try: () => Config.specOf(options, auth),
+            try: () => Config.specOf(options, auth, randomUUID()),
             catch: (error): Session.Down => ({ problem: ofText(String(error)), end: undefined })
           })
           const session = yield* Scope.provide(Session.connect(spec, client, answers), scope)

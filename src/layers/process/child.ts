@@ -2,15 +2,12 @@
  * One process that is run to its end, in a process group that is gone when its end is told. It names nothing outside of
  * its function: on the sync edge the I/O thread runs it from its text.
  */
-import type { ChildProcess, spawn as Spawn } from "node:child_process"
-import type * as Fs from "node:fs"
+import type { ChildProcess } from "node:child_process"
 import { sourceOf } from "../../internal/io/program.ts"
-import { type Leader, processGroup } from "./group.ts"
+import { type GroupParts, type Leader, processGroup } from "./group.ts"
 
 /** What it is made with. */
-export interface Parts {
-  readonly spawn: typeof Spawn
-  readonly fs: Pick<typeof Fs, "readdirSync" | "readFileSync">
+export interface Parts extends GroupParts {
   readonly processGroup: typeof processGroup
 }
 
@@ -21,8 +18,6 @@ export interface Command extends Leader {
   readonly keep: number
   /** At how many bytes of both streams it is killed. */
   readonly most: number
-  /** An entry of `env` that no other process has: by it those are found that have left the group. */
-  readonly mark: string | undefined
   /** How long it may take to end after SIGTERM. Milliseconds. */
   readonly graceMs: number
 }
@@ -48,8 +43,7 @@ export type FromProcess = Ended | { readonly type: "unstartable"; readonly code:
 
 /** Makes a process. */
 export const host = (parts: Parts, post: (message: FromProcess) => void): ((message: ToProcess) => void) => {
-  const { fs } = parts
-  const group = parts.processGroup(parts.spawn)
+  const group = parts.processGroup(parts)
   let child: ChildProcess | undefined
   let killer: NodeJS.Timeout | undefined
   let ended = false
@@ -64,7 +58,6 @@ export const host = (parts: Parts, post: (message: FromProcess) => void): ((mess
     told = true
     post(message)
   }
-  const pause = (ms: number) => new Promise<void>((resolve) => void setTimeout(resolve, ms))
   const within = async (done: Promise<void>, ms: number) => {
     let late: NodeJS.Timeout | undefined
     await Promise.race([done, new Promise<void>((resolve) => void (late = setTimeout(resolve, ms)))])
@@ -75,50 +68,9 @@ export const host = (parts: Parts, post: (message: FromProcess) => void): ((mess
     // Messages of the system tell paths and values.
     tell({ type: "unstartable", code: (error as NodeJS.ErrnoException).code ?? "unknown" })
   }
-  /** What lives of the group, and what has left it: that still has its environment. Zombies are not counted. */
-  const remains = async (mark: string | undefined): Promise<ReadonlyArray<number>> => {
-    const found: Array<number> = []
-    const names = fs.readdirSync("/proc")
-    for (let n = 0; n < names.length; n++) {
-      if (n % 250 === 249) await pause(0)
-      const pid = Number(names[n])
-      if (!(pid > 0) || pid === process.pid) continue
-      try {
-        const stat = fs.readFileSync(`/proc/${pid}/stat`, "latin1")
-        const [state, , leader] = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
-        if (state === "Z" || state === "X") continue
-        const isMarked = () =>
-          mark !== undefined && fs.readFileSync(`/proc/${pid}/environ`, "latin1").split("\0").includes(mark)
-        if (Number(leader) === child?.pid || isMarked()) found.push(pid)
-      } catch {
-        // It has ended meanwhile, or is not ours.
-      }
-    }
-    return found
-  }
-  /** False when nothing is left that could be seen. */
-  const sweep = async (mark: string | undefined): Promise<boolean> => {
-    const heard = group.signal("SIGKILL")
-    if (process.platform !== "linux") return group.signal(0)
-    if (mark === undefined && !heard) return false
-    const left = await remains(mark)
-    for (const pid of left) {
-      try {
-        process.kill(pid, "SIGKILL")
-      } catch {
-        // It has ended meanwhile.
-      }
-    }
-    return left.length > 0
-  }
   /** Ends what the process has left behind, and tells when it is gone. */
-  const finish = async (
-    exitCode: number | null,
-    signal: string | null,
-    mark: string | undefined,
-    end: Promise<void>
-  ) => {
-    for (let n = 0; n < 100 && (await sweep(mark)); n++) await pause(n < 10 ? 2 : 10)
+  const finish = async (exitCode: number | null, signal: string | null, end: Promise<void>) => {
+    await group.sweep()
     // One that has left the group may hold the pipes open.
     await within(end, 500)
     await group.dismiss()
@@ -161,7 +113,7 @@ export const host = (parts: Parts, post: (message: FromProcess) => void): ((mess
     child.once("exit", (exitCode, signal) => {
       ended = true
       clearTimeout(killer)
-      void finish(exitCode, signal, command.mark, end)
+      void finish(exitCode, signal, end)
     })
     hear("stdout", command)
     hear("stderr", command)

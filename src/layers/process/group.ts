@@ -1,8 +1,15 @@
 /**
- * A process that leads a group of its own, which never outlives us. It touches child processes, and names nothing outside
- * of its function: the I/O thread runs it from its text.
+ * A process that leads a group of its own, which never outlives us. It touches child processes and, on Linux, what the
+ * system tells of all of them; it names nothing outside of its function: the I/O thread runs it from its text.
  */
 import type { ChildProcess, spawn as Spawn } from "node:child_process"
+import type * as Fs from "node:fs"
+
+/** What a group is made with. */
+export interface GroupParts {
+  readonly spawn: typeof Spawn
+  readonly fs: Pick<typeof Fs, "readdirSync" | "readFileSync">
+}
 
 /** What is started. `env` is all of its environment. */
 export interface Leader {
@@ -10,6 +17,8 @@ export interface Leader {
   readonly args: ReadonlyArray<string>
   readonly env: Readonly<Record<string, string>>
   readonly cwd: string | undefined
+  /** An entry of `env`, `NAME=value`, that no other process has: by it those are found that have left the group. */
+  readonly mark: string | undefined
 }
 
 /** A group, and who watches over it. */
@@ -18,28 +27,86 @@ export interface ProcessGroup {
   readonly start: (leader: Leader) => ChildProcess
   /** Signals all of the group; on Windows, its leader. False when nobody is left to hear it. */
   readonly signal: (name: NodeJS.Signals | 0) => boolean
+  /** Kills what is left of the group, and what has left it, until nothing is seen of it any more. */
+  readonly sweep: () => Promise<void>
   /** Ends the watch: for when the group is gone, or has never been. */
   readonly dismiss: () => Promise<void>
 }
 
 /** Makes a group, by a guard: a shell that waits for its input to end, which it does with us, and kills the group then. */
-export const processGroup = (spawn: typeof Spawn): ProcessGroup => {
+export const processGroup = ({ fs, spawn }: GroupParts): ProcessGroup => {
   const isPosix = process.platform !== "win32"
+  // The first line is the group to kill and its mark; a second one says that there is nothing to kill any more.
+  const watch = `trap '' HUP INT TERM
+read -r group mark || exit 0
+read -r _ && exit 0
+kill -s KILL -- "-$group"
+test -n "$mark" || exit 0
+for found in $(grep -alsF -- "$mark" /proc/[0-9]*/environ)
+do found=\${found#/proc/}; kill -s KILL "\${found%/environ}"
+done`
   let guard: ChildProcess | undefined
   let leader: ChildProcess | undefined
+  let mark: string | undefined
   let dismissed: Promise<void> | undefined
+
+  const signal: ProcessGroup["signal"] = (name) => {
+    if (leader?.pid === undefined) return false
+    try {
+      if (isPosix) process.kill(-leader.pid, name)
+      else return leader.exitCode === null && leader.signalCode === null && leader.kill(name)
+      return true
+    } catch (error) {
+      // On macOS a group of which only zombies are left.
+      return (error as NodeJS.ErrnoException).code === "EPERM"
+    }
+  }
+  const pause = (ms: number) => new Promise<void>((resolve) => void setTimeout(resolve, ms))
+  /** What lives of the group, and what has left it: that still has its environment. Zombies are not counted. */
+  const remains = async (): Promise<ReadonlyArray<number>> => {
+    const found: Array<number> = []
+    const names = fs.readdirSync("/proc")
+    for (let n = 0; n < names.length; n++) {
+      if (n % 250 === 249) await pause(0)
+      const pid = Number(names[n])
+      if (!(pid > 0) || pid === process.pid) continue
+      try {
+        const stat = fs.readFileSync(`/proc/${pid}/stat`, "latin1")
+        const [state, , group] = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
+        if (state === "Z" || state === "X") continue
+        const isMarked = () =>
+          mark !== undefined && fs.readFileSync(`/proc/${pid}/environ`, "latin1").split("\0").includes(mark)
+        if (Number(group) === leader?.pid || isMarked()) found.push(pid)
+      } catch {
+        // It has ended meanwhile, or is not ours.
+      }
+    }
+    return found
+  }
+  /** False when nothing is left that could be seen. */
+  const sweepOnce = async (): Promise<boolean> => {
+    const heard = signal("SIGKILL")
+    if (process.platform !== "linux") return signal(0)
+    if (mark === undefined && !heard) return false
+    const left = await remains()
+    for (const pid of left) {
+      try {
+        process.kill(pid, "SIGKILL")
+      } catch {
+        // It has ended meanwhile.
+      }
+    }
+    return left.length > 0
+  }
+
   return {
-    start: ({ args, command, cwd, env }) => {
+    start: ({ args, command, cwd, env, mark: given }) => {
       if (isPosix) {
-        // The first line is the group to kill; a second one says that there is nothing to kill any more.
-        guard = spawn(
-          "/bin/sh",
-          ["-c", "trap '' HUP INT TERM; read -r group || exit 0; read -r _ || kill -s KILL -- \"-$group\""],
-          { detached: true, stdio: ["pipe", "ignore", "ignore"], env: {} }
-        )
+        guard = spawn("/bin/sh", ["-c", watch], { detached: true, stdio: ["pipe", "ignore", "ignore"], env: {} })
         guard.on("error", () => {})
         guard.stdin?.on("error", () => {})
       }
+      mark = given
       leader = spawn(command, [...args], {
         cwd,
         env,
@@ -47,19 +114,12 @@ export const processGroup = (spawn: typeof Spawn): ProcessGroup => {
         stdio: ["pipe", "pipe", "pipe"],
         windowsHide: true
       })
-      if (leader.pid !== undefined) guard?.stdin?.write(`${leader.pid}\n`)
+      if (leader.pid !== undefined) guard?.stdin?.write(`${leader.pid} ${given ?? ""}\n`)
       return leader
     },
-    signal: (name) => {
-      if (leader?.pid === undefined) return false
-      try {
-        if (isPosix) process.kill(-leader.pid, name)
-        else return leader.exitCode === null && leader.signalCode === null && leader.kill(name)
-        return true
-      } catch (error) {
-        // On macOS a group of which only zombies are left.
-        return (error as NodeJS.ErrnoException).code === "EPERM"
-      }
+    signal,
+    sweep: async () => {
+      for (let n = 0; n < 100 && (await sweepOnce()); n++) await pause(n < 10 ? 2 : 10)
     },
     dismiss: () =>
       (dismissed ??= new Promise<void>((resolve) => {

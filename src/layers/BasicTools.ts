@@ -9,6 +9,7 @@ import * as Toolkit from "effect/ai/Toolkit"
 import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import { InvalidDefinition } from "../RunError.ts"
 import { calculate, maxLength, names } from "./tools/calculate.ts"
 
 /** The expression has no value: it cannot be read, divides by zero, is too large. */
@@ -82,7 +83,7 @@ export interface Options {
 }
 
 /**
- * Handlers for {@link toolkit}, with options. See {@link layer}.
+ * Handlers for {@link toolkit}, with options. See {@link layer}. Throws `InvalidDefinition` for a zone that is none.
  *
  * @example
  * import { Effect } from "effect"
@@ -93,8 +94,15 @@ export interface Options {
  *   Effect.provide([Offline.layer, BasicTools.layerWith({ timeZone: "Europe/Berlin" })])
  * )
  */
-export const layerWith = (options: Options): Layer.Layer<Tool.HandlersFor<typeof toolkit.tools>> =>
-  toolkit.toLayer(
+export const layerWith = (options: Options): Layer.Layer<Tool.HandlersFor<typeof toolkit.tools>> => {
+  if (options.timeZone !== undefined && findZone(options.timeZone) === undefined) {
+    throw new InvalidDefinition({
+      subject: "BasicTools.layerWith",
+      problem: `"${options.timeZone}" is no time zone`,
+      remedy: "Use an IANA name such as Europe/London, or an offset such as +02:00"
+    })
+  }
+  return toolkit.toLayer(
     toolkit.of({
       calculate: ({ expression }) =>
         Effect.try({
@@ -118,6 +126,7 @@ export const layerWith = (options: Options): Layer.Layer<Tool.HandlersFor<typeof
         })
     })
   )
+}
 
 /**
  * Handlers for {@link toolkit}. They work at both edges and tell Effect's clock.
@@ -134,13 +143,18 @@ export const layerWith = (options: Options): Layer.Layer<Tool.HandlersFor<typeof
  */
 export const layer: Layer.Layer<Tool.HandlersFor<typeof toolkit.tools>> = layerWith({})
 
+/** An offset of a hundred hours can be calculated with, but is none. */
+const findZone = (zone: string): DateTime.TimeZone | undefined =>
+  /^[+-]/.test(zone) && !/^[+-](0\d|1[0-4]):?[0-5]\d$/.test(zone)
+    ? undefined
+    : Option.getOrUndefined(DateTime.zoneFromString(zone))
+
 const zoneOf = (zone: string | undefined): Effect.Effect<DateTime.TimeZone, TimeError> => {
   if (zone === undefined) return Effect.sync(DateTime.zoneMakeLocal)
-  const found = DateTime.zoneFromString(zone)
-  // An offset of a hundred hours can be calculated with, but is none.
-  return Option.isSome(found) && (!/^[+-]/.test(zone) || /^[+-](0\d|1[0-4]):?[0-5]\d$/.test(zone))
-    ? Effect.succeed(found.value)
-    : Effect.fail(new TimeError({ detail: `"${zone}" is no time zone: use an IANA name such as Europe/London` }))
+  const found = findZone(zone)
+  return found === undefined
+    ? Effect.fail(new TimeError({ detail: `"${zone}" is no time zone: use an IANA name such as Europe/London` }))
+    : Effect.succeed(found)
 }
 
 const weekdays = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"]

@@ -185,4 +185,11 @@ describe("the clock", () => {
     assert.isTrue(failed)
     assert.strictEqual((result as { readonly _tag: string })._tag, "TimeError")
   })
+
+  it("has a zone that is one", () => {
+    assert.throws(
+      () => BasicTools.layerWith({ timeZone: "Mars/Base" }),
+      /"Mars\/Base" is no time zone. Use an IANA name/
+    )
+  })
 })

@@ -66,6 +66,22 @@ const isGate = (step: object): step is Gate<never, unknown, unknown, unknown> =>
 type Answer<E> = E extends Stop<infer A> ? A : never
 type Chained<I, A, E, R> = Runner.Runner<I, A | Answer<E>, Exclude<E, Stop<unknown>>, R>
 
+type Taken<S> = S extends Step<infer I, infer _A, infer _E, infer _R> ? I : never
+type Given<S> = S extends Step<never, infer A, infer _E, infer _R> ? A : never
+
+/** Steps of which one is none, or does not fit the one before it, or is one too many. That one says so. */
+type Mismatch<Steps extends ReadonlyArray<unknown>> = Steps extends readonly [infer A, ...infer Rest]
+  ? A extends AnyStep
+    ? Rest extends readonly [infer B, ...infer Others]
+      ? B extends AnyStep
+        ? [Given<A>] extends [Taken<B>]
+          ? readonly [A, ...Mismatch<Rest>]
+          : readonly [A, { readonly "it takes": Taken<B>; readonly "the step before it gives": Given<A> }, ...Others]
+        : readonly [A, ...Mismatch<Rest>]
+      : readonly [{ readonly "a chain has at most ten steps, of which each can be a chain": never }]
+    : readonly [{ readonly "a step is a runner, a gate, or a function that gives an Effect": never }, ...Rest]
+  : readonly [{ readonly "a chain has at least one step": never }]
+
 interface Options {
   readonly description?: string | undefined
 }
@@ -213,6 +229,12 @@ export const make: {
     ],
     options?: Options
   ): Chained<I, T10, E1 | E2 | E3 | E4 | E5 | E6 | E7 | E8 | E9 | E10, R1 | R2 | R3 | R4 | R5 | R6 | R7 | R8 | R9 | R10>
+  // For nothing but its error: the compiler shows that of the last one, and those above know no step but by the others.
+  <const Steps extends ReadonlyArray<unknown>>(
+    name: string,
+    steps: readonly [...Steps] & Mismatch<Steps>,
+    options?: Options
+  ): never
 } = (name: string, steps: ReadonlyArray<AnyStep>, options?: Options) => {
   const last = steps.at(-1)
   if (last === undefined) {

@@ -25,6 +25,16 @@ Chain.make("mixed", [
 ]) satisfies Runner.Runner<string, boolean, Agent.Error, LanguageModel.LanguageModel>
 // @ts-expect-error a number is no text
 Chain.make("mismatch", [count, writer])
+// The error stands at the step that does not fit, and what comes after it is no part of it.
+Chain.make("mismatch", [
+  writer,
+  count,
+  // @ts-expect-error a number is no text
+  writer,
+  count
+])
+// @ts-expect-error a step gives an Effect
+Chain.make("mismatch", [writer, (text: string) => text.length])
 
 const gated = Chain.make("gated", [
   Chain.gate("short", (text: string) => (text.length < 3 ? Chain.stop(0) : text)),

@@ -98,6 +98,13 @@ export const make = <
     })
   }
   assertLimits(subject, { ...budget, ...limitsOf(spawn) })
+  if (budget?.reserve !== undefined && budget.reserve > (budget.tokens ?? budget.reserve)) {
+    throw new InvalidDefinition({
+      subject,
+      problem: `it sets aside ${budget.reserve} of ${budget.tokens} tokens for a worker, so none could begin`,
+      remedy: "Lower reserve or raise tokens"
+    })
+  }
   const tools = [
     ...(options.tools ?? []),
     ...roster.map(([key, worker]) => budgeted(Runner.asTool(metered(Runner.named(worker, key)), { name: key }))),

@@ -112,6 +112,7 @@ describe("an orchestrator", () => {
       () => Orchestrator.make("lead", {}),
       () => Orchestrator.make("lead", { workers, spawn: { maxDepth: 0 } }),
       () => Orchestrator.make("lead", { workers, budget: { runs: 0 } }),
+      () => Orchestrator.make("lead", { workers, budget: { tokens: 10, reserve: 20 } }),
       () => Orchestrator.make("lead", { workers: { plain: Agent.make("plain", {}) } }),
       () => Orchestrator.make("lead", { workers: { "two words": worker("x") } }),
       () => Orchestrator.make("lead", { workers: { spawn: worker("x") }, spawn: {} }),

@@ -324,6 +324,22 @@ describe("authorization", () => {
     })
   )
 
+  it.live("may take the user longer than connecting may", () =>
+    Effect.gen(function* () {
+      const server = yield* oauthServer
+      const oauth: Mcp.OAuthOptions = {
+        redirectUrl,
+        authorize: (url) =>
+          Effect.delay(
+            Effect.promise(() => browse(url)),
+            "3 seconds"
+          )
+      }
+      const connect = Mcp.connect({ servers: { safe: { url: server.url, oauth, connectTimeout: "2 seconds" } } })
+      expect(yield* call(yield* (yield* connect).tools(), "safe")).toBe("safe 1")
+    })
+  )
+
   it.live("with client credentials asks nobody", () =>
     Effect.gen(function* () {
       const server = yield* oauthServer

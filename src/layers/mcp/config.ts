@@ -20,7 +20,7 @@ export interface CommonOptions {
   readonly deny?: ReadonlyArray<string> | undefined
   /** How long a request may go without an answer or a sign of progress; then it is cancelled. Default 60 seconds. */
   readonly timeout?: Duration.Input | undefined
-  /** How long connecting may take. Default 30 seconds. */
+  /** How long connecting may take, without the time in which a user is asked. Default 30 seconds. */
   readonly connectTimeout?: Duration.Input | undefined
   /**
    * How many characters of text and structure a tool's result may have; a longer one is refused. Default 1,000,000. A

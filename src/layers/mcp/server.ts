@@ -117,6 +117,9 @@ export const make = (
     let auth: OAuthState = yield* loadAuth(oauth)
     let tools: ReadonlyArray<ToolInfo> = []
     let stale = false
+    /** How many times the user is being asked, and has been. */
+    let authorizing = 0
+    let authorized = 0
     let lastStderr: string | undefined
     /** What is open: one connection at most, and one that is being closed. */
     const open = new Set<Scope.Closeable>()
@@ -136,8 +139,16 @@ export const make = (
       },
       authorize: (url) => {
         if (oauth?.authorize === undefined) return Effect.fail("there is nobody to ask")
-        return Effect.mapError(oauth.authorize(new URL(url)), (error) =>
-          error instanceof Error ? error.message : String(error)
+        const { authorize } = oauth
+        authorizing++
+        return Effect.suspend(() => authorize(new URL(url))).pipe(
+          Effect.mapError((error) => (error instanceof Error ? error.message : String(error))),
+          Effect.ensuring(
+            Effect.sync(() => {
+              authorizing--
+              authorized++
+            })
+          )
         )
       },
       saveAuth: (state) => {
@@ -214,15 +225,16 @@ export const make = (
           }))
           return session
         })
-        const session = yield* restore(
-          Effect.timeoutOrElse(attempt, {
-            duration: connectTimeout,
-            orElse: () => {
-              const message = `it did not answer within ${Duration.format(connectTimeout)}`
-              return Effect.fail<Session.Down>({ problem: ofText(message), end: undefined })
-            }
+        // The time that the user takes is not the server's.
+        const late: Effect.Effect<never, Session.Down> = Effect.suspend(() => {
+          const before = authorized
+          return Effect.flatMap(Effect.sleep(connectTimeout), () => {
+            if (authorizing > 0 || authorized > before) return late
+            const message = `it did not answer within ${Duration.format(connectTimeout)}`
+            return Effect.fail<Session.Down>({ problem: ofText(message), end: undefined })
           })
-        ).pipe(
+        })
+        const session = yield* restore(Effect.raceFirst(attempt, late)).pipe(
           Effect.onError(() => close(scope)),
           // What a process that had to be stopped has said is known now.
           Effect.mapError(({ end, problem }) =>

@@ -12,7 +12,7 @@ import * as UrlParams from "effect/http/UrlParams"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { type BridgeFailure, type BridgeResponse, SyncBridge } from "../../services/SyncBridge.ts"
+import { type BridgeFailure, type BridgeResponse, isSync, SyncBridge } from "../../services/SyncBridge.ts"
 import { unattached } from "./bridge.ts"
 import * as RequestBody from "./requestBody.ts"
 
@@ -21,10 +21,10 @@ export const layer: Layer.Layer<HttpClient.HttpClient> = Layer.succeed(
   HttpClient.HttpClient,
   HttpClient.make((request, url, signal, fiber) =>
     Effect.gen(function* () {
+      const bridge = (yield* SyncBridge) ?? ((yield* isSync) ? yield* noEdge(request) : unattached)
       const { body, contentType } = yield* RequestBody.read(request)
       // Of Effect's own client's options, those that mean something here.
       const init = Context.getOrUndefined(fiber.context, FetchHttpClient.RequestInit)
-      const bridge = (yield* SyncBridge) ?? unattached
       // The response outlives this Effect: its connection is let go when its body has ended, or its reader is done or
       // gone. `effect/http` fires the signal for a response that nobody can read any more.
       const scope = yield* Scope.make()
@@ -51,6 +51,18 @@ export const layer: Layer.Layer<HttpClient.HttpClient> = Layer.succeed(
     })
   )
 )
+
+/** Not an error that is worth another attempt. */
+const noEdge = (request: HttpClientRequest.HttpClientRequest): Effect.Effect<never, HttpClientError.HttpClientError> =>
+  Effect.fail(
+    new HttpClientError.HttpClientError({
+      reason: new HttpClientError.EncodeError({
+        request,
+        description:
+          "Effect.runSync cannot wait for the network. Provide SyncEdge.layer, or run the program with Effect.runPromise"
+      })
+    })
+  )
 
 const headersOf = (
   own: Headers.Headers,

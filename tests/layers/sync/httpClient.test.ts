@@ -95,6 +95,11 @@ describe("the HttpClient of the sync edge sends", () => {
   })
 })
 
+it("without the sync edge, the HttpClient names the layer under runSync", () => {
+  const exit = Effect.runSyncExit(Effect.flip(Effect.provide(HttpClient.get(base), SyncEdge.layerHttpClient)))
+  assert.include(Exit.isSuccess(exit) ? exit.value.message : "no typed failure", "Provide SyncEdge.layer")
+})
+
 describe("the HttpClient of the sync edge answers", () => {
   it("with redirects as RequestInit wants them, and sends its headers", async () => {
     const status = Effect.map(HttpClient.get(`${base}/moved`), (response) => [

@@ -3,9 +3,11 @@
  * `run`, `result` and `stream` all come here. What an answer leads to is in `answers.ts`. Internal to the agents.
  */
 import * as Cause from "effect/Cause"
+import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import * as Prompt from "effect/ai/Prompt"
+import * as Tool from "effect/ai/Tool"
 import * as Scheduler from "effect/Scheduler"
 import type { RunState } from "../internal/RunState.ts"
 import { note, type Resumed } from "../internal/suspension.ts"
@@ -68,6 +70,8 @@ const asEdgeError = (cause: Cause.Cause<unknown>): Effect.Effect<never, unknown>
   )
   return refused !== undefined && Cause.isDieReason(refused) ? Effect.fail(refused.defect) : Effect.failCause(cause)
 }
+
+const has = ({ mapUnsafe }: Context.Context<never>, { id }: Tool.Any): boolean => mapUnsafe.has(id)
 
 class Loop {
   readonly #plan: Plan
@@ -143,6 +147,7 @@ class Loop {
         )
       }
       const toolkit = plan.toolkit
+      if (toolkit !== undefined && Effect.isEffect(toolkit)) yield* this.#assertHandlers(toolkit.tools)
       this.#tools = {
         byName: plan.tools.byName,
         toolkit: toolkit === undefined ? undefined : Effect.isEffect(toolkit) ? yield* toolkit : toolkit,
@@ -151,6 +156,21 @@ class Loop {
         messages: () => [...this.#said.messages],
         resumed: nothingResumed
       }
+    })
+  }
+
+  /** The types ask for handlers, and effect/ai looks for them only when the model has called. */
+  #assertHandlers(tools: Readonly<Record<string, Tool.Any>>): Effect.Effect<void> {
+    return Effect.withFiber((fiber) => {
+      const missing = Object.values(tools).find((tool) => !Tool.isProviderDefined(tool) && !has(fiber.context, tool))
+      if (missing === undefined) return Effect.void
+      return Effect.die(
+        new RunError.InvalidDefinition({
+          subject: `agent "${this.#plan.name}"`,
+          problem: `no handler was provided for its tool "${missing.name}"`,
+          remedy: "Provide the Layer that its toolkit's toLayer makes"
+        })
+      )
     })
   }
 

@@ -914,6 +914,18 @@ describe("definitions", () => {
   })
 })
 
+it.effect("names the tool whose handler was not provided, before the model is asked", () =>
+  Effect.gen(function* () {
+    const agent = Agent.make("agent", { toolkit: Toolkit.make(Fail) })
+    const exit = yield* Effect.exit(agent.run("go") as Effect.Effect<string, Agent.Error, LanguageModel.LanguageModel>)
+    const defect = Exit.findDefect(exit)
+    const message = defect._tag === "Success" ? String(defect.success) : "no defect"
+    assert.include(message, 'agent "agent": no handler was provided for its tool "fail"')
+    assert.include(message, "toLayer")
+    assert.strictEqual((yield* (yield* TestModel.TestModel).calls).length, 0)
+  }).pipe(Effect.provide(TestModel.layer([])))
+)
+
 describe("a model that is not ours", () => {
   it.effect("works by effect/ai's own interface, and a bad answer of generateObject keeps its usage", () =>
     Effect.gen(function* () {

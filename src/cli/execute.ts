@@ -31,7 +31,7 @@ export const execute = <I, E, LE>(
     const display = show.json ? silent : yield* progress(shown.busy)
     // The terminal event of an interrupted run reaches an observer, and no consumer of its stream.
     const observed = Runner.onEvent(runner, (event) => {
-      const told = Effect.andThen(display(event), shown.take(event))
+      const told = Effect.suspend(() => Effect.andThen(display(event), shown.take(event)))
       // Both streams may go to one place, where a line of progress must not go on with a line of text.
       return endsText(event) && shown.busy() ? Effect.andThen(shown.end, told) : told
     })

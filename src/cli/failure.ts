@@ -23,7 +23,9 @@ const oneLine = (error: unknown): string => {
   if (Predicate.isTagged(error, "ConfigError") && missing.test(text)) {
     return "OPENAI_API_KEY is not set. Set it, set OPENAI_BASE_URL to a server that needs no key, or use --model offline."
   }
-  return text.replace(/\s*\n\s*/g, " ").trim()
+  const line = text.replace(/\s*\n\s*/g, " ").trim()
+  // Only a file that was loaded can need what its types would have asked for.
+  return /^Service not found: \S+$/.test(line) ? `${line}. Provide it in the file, with Runner.provide` : line
 }
 
 /** The failure of a whole run; `undefined` when it was interrupted. */

@@ -58,7 +58,7 @@ const load = (file: string): Effect.Effect<Asked, CliFailure, FileSystem.FileSys
     }
     // A file cannot promise its types; what is missing shows as the run's error. Any output can be written as text.
     return Runner.map(found as Runner.Runner<string, unknown, unknown, LanguageModel.LanguageModel>, (output) =>
-      typeof output === "string" ? output : JSON.stringify(output, null, 2)
+      typeof output === "string" ? output : JSON.stringify(found.definition.encode(output), null, 2)
     )
   })
 

@@ -110,6 +110,31 @@ export default Agent.make("mine", { instructions: "Summarise in one sentence." }
     assert.deepStrictEqual(eventsOf(stdout)[0]?.path, ["mine"])
   })
 
+  it("writes any output of a runner, and says what a file has to provide", async () => {
+    const runner = (name: string, run: string) =>
+      file(
+        name,
+        `import { Context, Effect, Schema } from ${JSON.stringify(import.meta.resolve("effect"))}
+import { Runner } from ${JSON.stringify(join(root, "src/index.ts"))}
+export default Runner.make("mine", { ${run} })`
+      )
+    const [big, none, encoded, missing] = await Promise.all([
+      troupe(["run", "--agent", runner("big.ts", "run: () => Effect.succeed({ n: 1n })"), "go"]),
+      troupe(["run", "--agent", runner("nothing.ts", "run: () => Effect.void"), "go"]),
+      troupe([
+        "run",
+        "--agent",
+        runner("encoded.ts", "output: Schema.FiniteFromString, run: () => Effect.succeed(5)"),
+        "go"
+      ]),
+      troupe(["run", "--agent", runner("missing.ts", 'run: () => Context.Service("my/Store")'), "go"])
+    ])
+    assert.deepStrictEqual([big.code, JSON.parse(big.stdout)], [0, { n: "1" }], big.stderr)
+    assert.deepStrictEqual([none.code, none.stdout], [0, "null\n"], none.stderr)
+    assert.deepStrictEqual([encoded.code, encoded.stdout], [0, '"5"\n'], encoded.stderr)
+    assertRefused(missing, 1, "Service not found: my/Store. Provide it in the file")
+  })
+
   it("begins a line with each step's text, and with each line of progress where both go to one place", async () => {
     const server = await serve([
       { text: "I add.", calls: [{ name: "add", args: '{"a":2,"b":40}' }] },

@@ -225,6 +225,18 @@ describe("a server that cannot be connected fails the Layer", () => {
     })
   )
 
+  it.live("and of what is cut off no half of a secret stays", () =>
+    Effect.gen(function* () {
+      const server = {
+        ...script("process.stderr.write(process.env.KEY + 'y'.repeat(8180), () => process.exit(3))"),
+        env: { KEY: Redacted.make("k3y-of-mine-which-is-long") }
+      }
+      const { stderr } = (yield* build(server)) as Mcp.McpConnectError
+      expect(stderr).toHaveLength(8190)
+      expect(stderr).toMatch(/^<redacted>y+$/)
+    })
+  )
+
   it.live("in its arguments and its path too, where they are secret", () =>
     Effect.gen(function* () {
       const secret = Redacted.make("s3cret-of-mine")

@@ -36,7 +36,8 @@ export interface ProcessTransport extends Transport {
  * running when this process is killed.
  */
 export const processTransport = (parts: ProcessParts, what: Command): ProcessTransport => {
-  const keptStderr = 8192
+  // More than is shown: secrets are taken out of it before it is cut.
+  const keptStderr = 16_384
   const buffer = new parts.ReadBuffer()
   const group = parts.processGroup(parts)
   let child: ChildProcess | undefined

@@ -84,6 +84,9 @@ type State =
   | { readonly _tag: "Up"; readonly up: Up }
   | { readonly _tag: "Down"; readonly next: Deferred.Deferred<Up, McpConnectError> }
 
+/** How many characters of a process's last words are told. */
+const shownStderr = 8192
+
 const defaultReconnect = Schedule.min([Schedule.exponential("200 millis"), Schedule.spaced("30 seconds")])
 
 /** Connects for as long as the scope is open. Fails when the server cannot be reached now. */
@@ -111,7 +114,7 @@ export const make = (
         reason: problem.kind === "auth" ? "unauthorized" : problem.kind === "usage" ? "usage" : "failed",
         exitCode: end?.exitCode,
         signal: end?.signal,
-        stderr: end === undefined ? undefined : scrub(end.stderr)
+        stderr: end === undefined ? undefined : scrub(end.stderr).slice(-shownStderr)
       })
 
     let auth: OAuthState = yield* loadAuth(oauth)

@@ -154,8 +154,9 @@ export class Budget {
   }
 
   #untilSpent<A, E, R>(work: Effect.Effect<A, E, R>): Effect.Effect<A, E | string, R> {
+    // A moment later: a worker is not interrupted in the midst of what it begins, which could go on then.
     const over = Effect.andThen(
-      Deferred.await(this.#spent),
+      Effect.andThen(Deferred.await(this.#spent), Effect.yieldNow),
       Effect.fail(`interrupted: the budget of ${this.#limits.tokens} tokens is used up; ${answer}`)
     )
     return Effect.raceFirst(work, over)

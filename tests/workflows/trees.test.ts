@@ -4,7 +4,8 @@ import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Schema } from "effect"
 import { Case, drive, outcome, tagOf } from "../support/treeRuns.ts"
-import { Tree } from "../support/trees.ts"
+import { type Node, Tree } from "../support/trees.ts"
+import type { Leaf } from "../support/treeWorld.ts"
 
 const options = (runs: number) => ({ timeout: 120_000, arbitrary: { runs, size: 20 } })
 
@@ -42,6 +43,25 @@ describe("a random tree of workflows", () => {
         assert.strictEqual(problems.join("\n"), "")
       }),
     options(2_000)
+  )
+
+  it.effect("leaves nothing behind when a budget is used up while workers begin others", () =>
+    Effect.gen(function* () {
+      const tree = (kind: Node["kind"], of: Node["of"], n: number, m: number, flag = false) => ({
+        kind,
+        of,
+        n,
+        m,
+        flag
+      })
+      const leaf = (does: Leaf["does"]): Leaf => ({ does, release: "at once", instant: false })
+      const twice = leaf("succeeds the second time")
+      const spawner = tree("spawner", [tree("handoffs", [leaf("succeeds")], 3, 0), leaf("never ends")], 2, 1)
+      const inner = tree("orchestrator", [twice, tree("modelRouter", [twice], 0, 0, true), spawner], 3, 2)
+      const outer = tree("orchestrator", [{ ...twice, release: "failing" }, leaf("succeeds"), inner], 3, 0, true)
+      const given = { tree: outer, salt: 427237, way: "run", count: 12, stop: "at the end", instants: false } as const
+      assert.strictEqual((yield* drive(given)).problems.join("\n"), "")
+    })
   )
 
   it.effect.prop(

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import type * as Tool from "effect/ai/Tool"
 import type * as Toolkit from "effect/ai/Toolkit"
 import * as AgentTool from "../AgentTool.ts"
-import { validate } from "../internal/toolDefinition.ts"
+import { shown, validate } from "../internal/toolDefinition.ts"
 import { InvalidDefinition } from "../RunError.ts"
 
 /** Tools, each with its name. */
@@ -38,7 +38,7 @@ export const add = (subject: string, set: ToolSet, tools: ReadonlyArray<Tool.Any
 /** effect/ai's side of the tools: it shows them to the model and is told to run none. */
 const show = (byName: ToolSet["byName"]): Toolkit.WithHandler<Record<string, Tool.Any>> => ({
   tools: Object.fromEntries(
-    [...byName].map(([key, entry]) => [key, AgentTool.isAgentTool(entry) ? entry.tool : entry])
+    [...byName].map(([key, entry]) => [key, shown(AgentTool.isAgentTool(entry) ? entry.tool : entry)])
   ),
   handle: () => Effect.die(new Error("tools are run by the agent loop"))
 })

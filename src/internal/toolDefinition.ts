@@ -12,6 +12,19 @@ import { assertPlain, codec, jsonSchema } from "./jsonForm.ts"
 /** The parameters of a tool that takes none. */
 export const NoParameters = Schema.Struct({})
 
+/** True for a struct without fields, which says as a schema that it is anything but null: arrays and texts as well. */
+const hasNoFields = ({ ast }: Schema.Top): boolean =>
+  ast._tag === "Objects" && ast.propertySignatures.length === 0 && ast.indexSignatures.length === 0
+
+/** The tool as a model is shown it: no fields are told as effect/ai's own tools without parameters tell it. */
+export const shown = (tool: Tool.Any): Tool.Any =>
+  !Tool.isProviderDefined(tool) &&
+  !Tool.isDynamic(tool) &&
+  Schema.isSchema(tool.parametersSchema) &&
+  hasNoFields(tool.parametersSchema)
+    ? (tool as Tool.Tool<string, never>).setParameters(Tool.EmptyParams)
+    : tool
+
 /** The `effect/ai` tool that a model is shown. Throws `InvalidDefinition` for one that no provider could be sent. */
 export const define = (
   name: string,
@@ -23,8 +36,7 @@ export const define = (
   const subject = `tool "${name}"`
   const tool = Tool.make(name, {
     description,
-    // The schema of no fields admits any object and array; effect/ai's own says "an object without fields".
-    parameters: (parameters === NoParameters
+    parameters: (hasNoFields(parameters)
       ? Tool.EmptyParams
       : codec(subject, parameters)) as Schema.Struct<Schema.Struct.Fields>,
     success: codec(subject, success),
@@ -83,8 +95,9 @@ const namePattern = /^[a-zA-Z0-9_-]{1,64}$/
 const validated = new WeakSet<Tool.Any>()
 
 /** Throws `InvalidDefinition` for a tool that no provider could be sent. */
-export const validate = (tool: Tool.Any): void => {
-  if (validated.has(tool)) return
+export const validate = (given: Tool.Any): void => {
+  if (validated.has(given)) return
+  const tool = shown(given)
   const subject = `tool "${tool.name}"`
   if (!namePattern.test(tool.name)) {
     throw new InvalidDefinition({
@@ -103,7 +116,7 @@ export const validate = (tool: Tool.Any): void => {
       })
     }
   }
-  validated.add(tool)
+  validated.add(given)
 }
 
 /** A dynamic tool can bring a JSON schema of its own. */

@@ -914,6 +914,50 @@ describe("definitions", () => {
   })
 })
 
+it.effect("shows a tool of a struct without fields to the model as one without parameters", () =>
+  Effect.gen(function* () {
+    const shown: Array<unknown> = []
+    const turns: Array<Array<Response.PartEncoded>> = [
+      [
+        { type: "tool-call", id: "1", name: "now", params: {} },
+        { type: "tool-call", id: "2", name: "later", params: {} }
+      ],
+      [{ type: "text", text: "noon, then one" }]
+    ]
+    const Model = Layer.effect(
+      LanguageModel.LanguageModel,
+      LanguageModel.make({
+        generateText: ({ tools }) =>
+          Effect.sync(() => {
+            shown.push(...tools.map((tool) => Tool.getJsonSchema(tool)))
+            return turns.shift()!
+          }),
+        streamText: () => Stream.empty
+      })
+    )
+    const kit = Toolkit.make(Tool.make("now", { parameters: Schema.Struct({}), success: Schema.String }))
+    const later = AgentTool.fromFunction({
+      name: "later",
+      description: "Tells a later time",
+      parameters: Schema.Struct({}),
+      execute: () => "one"
+    })
+    const agent = Agent.make("agent", { toolkit: kit, tools: [later] })
+    const live = Layer.merge(Model, kit.toLayer({ now: () => Effect.succeed("noon") }))
+    const { output, transcript } = yield* agent.result("When?").pipe(Effect.provide(live))
+    assert.strictEqual(output, "noon, then one")
+    const results = transcript.content.flatMap((message) => (message.role === "tool" ? message.content : []))
+    assert.deepStrictEqual(
+      results.map((part) => (part.type === "tool-result" ? part.result : part)),
+      ["noon", "one"]
+    )
+    assert.deepStrictEqual(
+      shown,
+      Array.from({ length: 4 }, () => ({ type: "object", additionalProperties: false }))
+    )
+  })
+)
+
 it.effect("names the tool whose handler was not provided, before the model is asked", () =>
   Effect.gen(function* () {
     const agent = Agent.make("agent", { toolkit: Toolkit.make(Fail) })

@@ -137,13 +137,17 @@ const executeOne = (
     const tool = entry === undefined ? undefined : "kind" in entry ? entry.tool : entry
     report.status = "interrupted"
     const startedAt = yield* Clock.currentTimeMillis
+    const resumed = tools.resumed.get(call.id)
     const info: RunInfo & { readonly step: number; readonly toolCallId: string; readonly idempotencyKey: string } = {
       ...state.info,
       step,
       toolCallId: call.id,
-      idempotencyKey: `${state.info.runId}/${step}/${call.id}`
+      // Whoever resumes a run twice makes one call twice, which those who are told the key can see.
+      idempotencyKey:
+        resumed !== undefined && resumed.suspended === undefined
+          ? resumed.approvalId
+          : `${state.info.runId}/${step}/${call.id}`
     }
-    const resumed = tools.resumed.get(call.id)
     const decided = yield* approve(call, tool, tools, state, step, resumed)
     if (decided !== "allowed" && decided._tag === "Waiting") return suspend(call, report, decided.waiting)
     let ended = false
@@ -159,7 +163,10 @@ const executeOne = (
         ? Effect.fail(new Denied(decided.reason))
         : run(made, entry, tools, state, info, onPromise, () => ended)
     const settled = yield* ran.pipe(
-      (effect) => (edited === undefined ? effect : Effect.map(effect, (value) => asEdited(value, edited))),
+      (effect) =>
+        edited === undefined
+          ? effect
+          : Effect.map(effect, ({ result }): Value => ({ result: withEdit(result, edited), modelOutput: undefined })),
       Effect.provideService(CurrentRun, info),
       (effect) =>
         resumed?.suspended === undefined
@@ -194,7 +201,9 @@ const executeOne = (
       yield* state.emit({ _tag: "ToolCompleted", ...of(call, step), result, durationMs })
       return { call, result, isFailure: false, part }
     }
-    const failure = Cause.hasInterruptsOnly(settled.cause) ? brokenOff() : toFailure(Cause.squash(settled.cause))
+    const broken = Cause.hasInterruptsOnly(settled.cause) ? brokenOff() : toFailure(Cause.squash(settled.cause))
+    const failure =
+      edited === undefined ? broken : new Failure(broken.cause, withEdit(broken.result, edited), broken.always)
     const nested = failure.cause instanceof ApprovalRequired ? failure.cause : undefined
     // Only an agent that is itself the tool can be resumed in its place; what is between would run anew.
     if (nested?.path.length === state.info.path.length + 1 && entry !== undefined && "kind" in entry && entry.runner) {
@@ -230,9 +239,10 @@ const approve = (
     : Approval.decide(call, tool, (params) => codecsOf(tool).decode(params), tools.messages, state, step, resumed)
 
 /** The model is told what was really done, as it knows only its own arguments. */
-const asEdited = (value: Value, params: Schema.Json): Value => ({
-  result: { note: "whoever approved the call changed its arguments", arguments: params, result: value.result },
-  modelOutput: undefined
+const withEdit = (result: Schema.Json, params: Schema.Json): Schema.Json => ({
+  note: "whoever approved the call changed its arguments",
+  arguments: params,
+  result
 })
 
 const run = (

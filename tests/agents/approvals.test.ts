@@ -125,6 +125,28 @@ describe("an approver", () => {
     )
   )
 
+  it.effect("changed the arguments of a call that then failed: the model is told of both", () =>
+    Effect.gen(function* () {
+      const less = Approvals.layer(() => Effect.succeed(Approvals.approveWith({ amount: 3 })))
+      const broken = AgentTool.fromFunction({
+        name: "pay",
+        description: "Pays",
+        parameters: Schema.Struct({ amount: Schema.Finite }),
+        needsApproval: true,
+        execute: ({ amount }) => Effect.fail(`no money for ${amount}`)
+      })
+      assert.strictEqual(
+        yield* Agent.make("a", { tools: [broken] })
+          .run("pay")
+          .pipe(Effect.provide(less)),
+        "sorry"
+      )
+      const told = asText(yield* lastPrompt)
+      assert.include(told, "changed its arguments")
+      assert.include(told, "no money for 3")
+    }).pipe(Effect.provide(TestModel.layer([payment(5), "sorry"])))
+  )
+
   it.effect("is not asked about arguments that do not fit", () =>
     Effect.gen(function* () {
       const approver = Approvals.layer(() => Effect.die("asked"))
@@ -278,6 +300,28 @@ describe("a run that nobody can decide", () => {
         assert.notInclude(asText(result.transcript), "tool-approval")
       }).pipe(Effect.provide(TestModel.layer([both, both, "done"])))
     )
+  )
+
+  it.effect("makes a call under one idempotency key, however often it goes on", () =>
+    Effect.gen(function* () {
+      const keys: Array<string> = []
+      const once = AgentTool.fromFunction({
+        name: "pay",
+        description: "Pays",
+        parameters: Schema.Struct({ amount: Schema.Finite }),
+        needsApproval: true,
+        execute: (_, { idempotencyKey }) => keys.push(idempotencyKey)
+      })
+      const agent = Agent.make("agent", { tools: [once] })
+      const error = yield* suspended(agent, "pay")
+      const answered = Approvals.answer(error.transcript, { [error.requests[0].id]: Approvals.approve })
+      yield* agent.run(sent(answered))
+      yield* agent.run(sent(answered))
+      yield* agent.run("pay").pipe(Effect.provide(Approvals.layer(() => Effect.succeed(Approvals.approve))))
+      assert.strictEqual(keys.length, 3)
+      assert.strictEqual(keys[0], keys[1])
+      assert.notStrictEqual(keys[0], keys[2])
+    }).pipe(Effect.provide(TestModel.layer([payment(5), "done", "done", payment(5), "done"])))
   )
 
   it.effect("is told of a denial, or of other arguments, when it goes on", () =>

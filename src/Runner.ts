@@ -20,6 +20,7 @@ import { keepLate } from "./internal/lateFailures.ts"
 import { draw } from "./internal/mermaid.ts"
 import { messageOf } from "./internal/message.ts"
 import { CurrentState, type RunState } from "./internal/RunState.ts"
+import { settled } from "./internal/input.ts"
 import { aFunction, describe, type Structure } from "./internal/structure.ts"
 import { define, durationOf } from "./internal/toolDefinition.ts"
 import { InvalidDefinition, RunTimedOut } from "./RunError.ts"
@@ -241,7 +242,7 @@ export const withRetry: {
   modify(
     self,
     (input: I, state, inner) =>
-      keepLate(inner(input), (run) => {
+      keepLate(inner(settled(input)), (run) => {
         let attempt = 0
         let last: E | undefined
         const once = Effect.suspend(() => {

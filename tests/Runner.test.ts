@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Exit, Fiber, Layer, Ref, Schedule, Schema, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { Tool, Toolkit } from "effect/ai"
+import { AiError, Tool, Toolkit } from "effect/ai"
 import { Agent, Chain, Parallel, Router, RunEvent, Runner, SyncEdge, TestModel } from "troupe"
 import { checkGrammar, collect, effective } from "./support/grammar.ts"
 
@@ -107,6 +107,22 @@ describe("combinators", () => {
       yield* runner.run()
       assert.deepStrictEqual(log, ["acquire", "release", "acquire", "release"])
     })
+  )
+
+  it.effect("retry with the whole of a conversation that can be read once", () =>
+    Effect.gen(function* () {
+      function* conversation() {
+        yield { role: "user", content: "one" } as const
+        yield { role: "user", content: "two" } as const
+      }
+      const flaky = Runner.withRetry(Agent.make("flaky", { retry: "none" }), { times: 1 })
+      assert.strictEqual(yield* flaky.run(conversation()), "done")
+      const [, again] = yield* (yield* TestModel.TestModel).calls
+      assert.deepStrictEqual(
+        again!.prompt.content.map((message) => message.role),
+        ["user", "user"]
+      )
+    }).pipe(Effect.provide(TestModel.layer([{ fail: new AiError.RateLimitError({}) }, "done"])))
   )
 
   it.effect("retry a whole run by a schedule, and say what is void", () =>

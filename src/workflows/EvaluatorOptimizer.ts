@@ -5,7 +5,7 @@ import * as Schema from "effect/Schema"
 import { toJson } from "../internal/json.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
-import { settled } from "./input.ts"
+import { settled } from "../internal/input.ts"
 import { bestOf, scoreOf } from "./verdicts.ts"
 
 /** No draft was accepted in `maxRounds` rounds, and `onExhausted` is `"fail"`. */

@@ -13,7 +13,7 @@ import { orDieLate } from "../internal/lateFailures.ts"
 import * as Runner from "../Runner.ts"
 import { defaultConcurrency } from "./gatherStream.ts"
 import * as Group from "./group.ts"
-import { settled } from "./input.ts"
+import { settled } from "../internal/input.ts"
 import * as Parallel from "./Parallel.ts"
 
 export {

@@ -9,7 +9,7 @@ import type { RunState } from "../internal/RunState.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 import * as Group from "./group.ts"
-import { settled } from "./input.ts"
+import { settled } from "../internal/input.ts"
 
 export {
   BranchDefect,

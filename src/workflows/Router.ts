@@ -7,7 +7,7 @@ import * as Agent from "../agents/Agent.ts"
 import { InvalidDefinition, type InvalidOutput } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 import * as Group from "./group.ts"
-import { settled } from "./input.ts"
+import { settled } from "../internal/input.ts"
 import * as Parallel from "./Parallel.ts"
 
 /** No route was chosen with enough confidence, or one that is not there, and there is no fallback. */

@@ -139,7 +139,11 @@ export const check = (
       refuse(`a quorum of ${n} cannot be reached by ${count} branches`, `Use 1 to ${count}`)
     }
   }
-  if (typeof concurrency === "number" && !(concurrency >= 1)) refuse(`concurrency is ${concurrency}`, "Use 1 or more")
+  if (
+    typeof concurrency === "number" &&
+    !(concurrency >= 1 && (Number.isInteger(concurrency) || concurrency === Infinity))
+  )
+    refuse(`concurrency is ${concurrency}`, "Use a whole number from 1")
 }
 
 /**

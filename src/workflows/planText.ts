@@ -2,7 +2,7 @@
 import * as Prompt from "effect/ai/Prompt"
 import type * as Schema from "effect/Schema"
 import { toJson } from "../internal/json.ts"
-import { isMessage } from "./input.ts"
+import { isMessage } from "../internal/input.ts"
 import type { DoneStep, DoneSteps, Plan, PlanLike, Step } from "./plan.ts"
 
 /** A goal, with a text after it. It stays a text where it was one, and a conversation where it was one. */

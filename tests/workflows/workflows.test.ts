@@ -203,7 +203,9 @@ describe("a parallel", () => {
       () => Parallel.make("x", { a: after(1, "a") }, { mode: Parallel.quorum(2) }),
       RunError.InvalidDefinition
     )
-    assert.throws(() => Parallel.make("x", { a: after(1, "a") }, { concurrency: 0 }), RunError.InvalidDefinition)
+    for (const concurrency of [0, -1, 1.5, Number.NaN]) {
+      assert.throws(() => Parallel.make("x", { a: after(1, "a") }, { concurrency }), RunError.InvalidDefinition)
+    }
   })
 
   it("does the same on the sync edge", () => {

@@ -198,6 +198,7 @@ const made = (
   return Effect.flatMap(asked, () => {
     const turn = collector.turn()
     if (turn.finishReason !== "error") return Effect.succeed(turn)
+    state.addUsage(turn.usage)
     return Effect.fail(
       AiError.make({
         module: "Agent",

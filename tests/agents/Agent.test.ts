@@ -914,6 +914,21 @@ describe("definitions", () => {
   })
 })
 
+it.effect("bills an answer that the provider ended with an error", () =>
+  Effect.gen(function* () {
+    const agent = Agent.make("agent", { retry: "none" })
+    const error = yield* Effect.flip(agent.run("go"))
+    assert.strictEqual(error._tag, "ModelError")
+    assert.strictEqual("spent" in error ? error.spent.usage.outputTokens.total : undefined, 77)
+  }).pipe(
+    Effect.provide(
+      TestModel.layer([
+        { text: "half", finishReason: "error", usage: { inputTokens: { total: 5 }, outputTokens: { total: 77 } } }
+      ])
+    )
+  )
+)
+
 it.effect("shows a tool of a struct without fields to the model as one without parameters", () =>
   Effect.gen(function* () {
     const shown: Array<unknown> = []

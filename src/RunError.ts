@@ -180,7 +180,10 @@ export class ToolError extends Schema.TaggedError<ToolError>()("ToolError", {
   transcript: Prompt.Prompt
 }) {
   override get message(): string {
-    const failed = this.failures.map((f) => `"${f.tool}" (${f.toolCallId}): ${describe(f)}`).join("; ")
+    const failed = this.failures
+      .map((f) => `"${f.tool}" (${f.toolCallId}): ${describe(f)}`)
+      .join("; ")
+      .replace(/\.$/, "")
     const others = this.interrupted.length === 0 ? "" : ` Interrupted: ${this.interrupted.join(", ")}.`
     return `${at(this.path)} step ${this.step}: a tool failed: ${failed}.${others} Give the tool failureMode: "return" if the model should see the failure and go on.`
   }

@@ -128,6 +128,7 @@ describe.each([
         )
         assert.include(error.message, expected(name))
         assert.include(error.message, 'failureMode: "return"')
+        assert.notInclude(error.message, "..")
       }
       assert.strictEqual(events.filter((event) => event._tag === "ToolFailed").length, 1)
     }).pipe(Effect.provide(TestModel.layer(() => TestModel.toolCall("tool", {}))))

@@ -28,7 +28,8 @@ export const choose = (flag: Option.Option<string>): Effect.Effect<Model, CliFai
     const set = (name: string) => Effect.map(Config.option(Config.String(name)), Option.isSome)
     const configured = (yield* set("OPENAI_API_KEY")) || (yield* set("OPENAI_BASE_URL"))
     if (!configured) return yield* offline
-    return yield* openai(yield* Config.String("TROUPE_MODEL").pipe(Config.withDefault(defaultModel)))
+    const name = yield* Config.String("TROUPE_MODEL").pipe(Config.withDefault(defaultModel))
+    return yield* name === "offline" || name.startsWith("openai:") ? named(name) : openai(name)
   }).pipe(Effect.catchTag("ConfigError", (error) => Effect.fail(badInput(error.message))))
 
 const named = (name: string): Effect.Effect<Model, CliFailure> => {

@@ -26,7 +26,7 @@ export const provider = "troupe-offline"
 
 /** The line that is written to standard error when the Layer is built. */
 export const notice =
-  "troupe: no model is configured; answering with the offline rules engine (provider troupe-offline), which is not an LLM. Set OPENAI_API_KEY (and OPENAI_BASE_URL for another endpoint) or provide a model Layer."
+  "troupe: answering with the offline rules engine (provider troupe-offline), which is not an LLM. For one, set OPENAI_API_KEY (and OPENAI_BASE_URL for another endpoint) or provide a model Layer."
 
 /** What {@link layerWith} takes. */
 export interface Options {

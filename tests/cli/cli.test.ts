@@ -153,6 +153,23 @@ export default Runner.make("mine", { ${run} })`
     assert.match(both.stdout, /^assistant: done/m)
   })
 
+  it("takes the names of --model in TROUPE_MODEL as well", async () => {
+    const server = await serve([{ text: "hello" }])
+    const env = { OPENAI_BASE_URL: server.url }
+    const [offline, named] = await Promise.all([
+      troupe(["run", "What is 2 + 40?"], { env: { ...env, TROUPE_MODEL: "offline" } }),
+      troupe(["run", "hello"], { env: { ...env, TROUPE_MODEL: "openai:tiny" } })
+    ])
+    server.close()
+    assert.include(offline.stderr, "offline rules engine")
+    assert.notInclude(offline.stderr, "no model")
+    assert.strictEqual(named.stdout, "hello\n")
+    assert.deepStrictEqual(
+      server.seen.map(({ body }) => body["model"]),
+      ["tiny"]
+    )
+  })
+
   it("asks the server of OPENAI_BASE_URL, and lets no escape sequence through", async () => {
     const server = await serve([{ text: "red \u001B[31malert\u001B[0m \u001B]0;title\u0007end" }])
     const { code, stdout } = await troupe(["run", "hello"], {

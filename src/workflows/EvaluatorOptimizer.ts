@@ -8,7 +8,7 @@ import * as Runner from "../Runner.ts"
 import { settled } from "../internal/input.ts"
 import { bestOf, scoreOf } from "./verdicts.ts"
 
-/** No draft was accepted in `maxRounds` rounds, and `onExhausted` is `"fail"`. */
+/** No draft was accepted in `maxRounds` rounds, and `exhausted` is `"fail"`. */
 export class NotAccepted extends Schema.TaggedError<NotAccepted>()("NotAccepted", {
   name: Schema.String,
   rounds: Schema.Int,
@@ -17,7 +17,7 @@ export class NotAccepted extends Schema.TaggedError<NotAccepted>()("NotAccepted"
   verdict: Schema.Json
 }) {
   override get message(): string {
-    return `"${this.name}" accepted no draft in ${this.rounds} rounds; the verdict on the best was ${JSON.stringify(this.verdict)}. Raise maxRounds, ease accept, or take the best with onExhausted: "best".`
+    return `"${this.name}" accepted no draft in ${this.rounds} rounds; the verdict on the best was ${JSON.stringify(this.verdict)}. Raise maxRounds, ease accept, or take the best with exhausted: "best".`
   }
 }
 
@@ -37,7 +37,7 @@ export interface Options<I, Draft, E1, R1, Verdict, E2, R2> {
   /** Default 3. */
   readonly maxRounds?: number | undefined
   /** No draft accepted: give the best one (default), or fail with `NotAccepted`. */
-  readonly onExhausted?: "best" | "fail" | undefined
+  readonly exhausted?: "best" | "fail" | undefined
   /** How good a verdict is; the highest is the best. Default: its `score` when it has one, else the last round's. */
   readonly score?: ((verdict: Verdict) => number) | undefined
   /**
@@ -108,7 +108,7 @@ export const make = <I, Draft, E1, R1, Verdict, E2, R2>(
           if (accepted) return draft
         }
         const best = bestOf(rounds, options.score ?? scoreOf)
-        if (options.onExhausted !== "fail") return best.draft
+        if (options.exhausted !== "fail") return best.draft
         return yield* Effect.fail(
           new NotAccepted({ name, rounds: maxRounds, best: toJson(best.draft), verdict: toJson(best.verdict) })
         )

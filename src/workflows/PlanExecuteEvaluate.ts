@@ -70,7 +70,7 @@ export type Planner<Goal, Told, A, E, R> =
   | Effect.Effect<PlanLike, E, R>
 
 /** How plans are made, and how often. */
-export interface Options<Goal, Told, A, Known, EP, RP, B, EC, RC, OnExhausted extends "best" | "fail"> {
+export interface Options<Goal, Told, A, Known, EP, RP, B, EC, RC, WhenExhausted extends "best" | "fail"> {
   readonly description?: string | undefined
   /**
    * Default: an agent that knows the workers by their descriptions. A runner is told the goal and, from the second round
@@ -97,7 +97,7 @@ export interface Options<Goal, Told, A, Known, EP, RP, B, EC, RC, OnExhausted ex
    * The results of no plan were accepted: give the best (default), or fail with `PlanNotAccepted`. When no plan had results
    * to give, because steps failed in every round, it fails with `StepsFailed` either way.
    */
-  readonly onExhausted?: OnExhausted | undefined
+  readonly exhausted?: WhenExhausted | undefined
   /**
    * A step failed, and the others were interrupted: plan anew with what is known (default), or fail with `StepsFailed`
    * (default for a planner that is an Effect). After a defect it is never planned anew.
@@ -186,10 +186,10 @@ export const make: {
     B = Readonly<Record<string, OutputOf<W>>>,
     EC = never,
     RC = never,
-    OnExhausted extends "best" | "fail" = "best"
+    WhenExhausted extends "best" | "fail" = "best"
   >(
     name: string,
-    options: Options<Goal, Told, OutputOf<W>, OutputOf<W>, EP, RP, B, EC, RC, OnExhausted> &
+    options: Options<Goal, Told, OutputOf<W>, OutputOf<W>, EP, RP, B, EC, RC, WhenExhausted> &
       Judging<Goal, Told, OutputOf<W>, V, EV, RV> & {
         readonly workers: W
         readonly executor?: undefined
@@ -202,7 +202,7 @@ export const make: {
     | StepsFailed<Runner.Error<W[keyof W]>>
     | EV
     | EC
-    | ([OnExhausted] extends ["fail"] ? PlanNotAccepted : never),
+    | ([WhenExhausted] extends ["fail"] ? PlanNotAccepted : never),
     RP | Runner.Services<W[keyof W]> | RV | RC
   >
   <
@@ -220,10 +220,10 @@ export const make: {
     B = Readonly<Record<string, A>>,
     EC = never,
     RC = never,
-    OnExhausted extends "best" | "fail" = "best"
+    WhenExhausted extends "best" | "fail" = "best"
   >(
     name: string,
-    options: Options<Goal, Told, A, unknown, EP, RP, B, EC, RC, OnExhausted> &
+    options: Options<Goal, Told, A, unknown, EP, RP, B, EC, RC, WhenExhausted> &
       Judging<Goal, Told, A, V, EV, RV> & {
         readonly workers?: undefined
         readonly executor: Runner.Runner<Told, A, ES, RS> | ((task: Task<Goal, Known>) => Effect.Effect<A, ES, RS>)
@@ -231,7 +231,7 @@ export const make: {
   ): Runner.Runner<
     Input<Goal, Told>,
     B,
-    EP | InvalidPlan | StepsFailed<ES> | EV | EC | ([OnExhausted] extends ["fail"] ? PlanNotAccepted : never),
+    EP | InvalidPlan | StepsFailed<ES> | EV | EC | ([WhenExhausted] extends ["fail"] ? PlanNotAccepted : never),
     RP | RS | RV | RC
   >
 } = (name: string, options: Erased) => {
@@ -271,7 +271,7 @@ interface Erased {
   readonly maxSteps?: number | undefined
   readonly planRepairs?: number | undefined
   readonly concurrency?: number | "unbounded" | undefined
-  readonly onExhausted?: "best" | "fail" | undefined
+  readonly exhausted?: "best" | "fail" | undefined
   readonly onStepFailure?: "replan" | "fail" | undefined
 }
 
@@ -310,7 +310,7 @@ const settingsOf = (name: string, options: Erased): Settings => {
       options.concurrency === "unbounded"
         ? Number.POSITIVE_INFINITY
         : limit("concurrency", options.concurrency ?? 8, 1),
-    onExhausted: options.onExhausted ?? "best",
+    exhausted: options.exhausted ?? "best",
     onStepFailure: options.onStepFailure ?? (isFixed ? "fail" : "replan")
   }
 }

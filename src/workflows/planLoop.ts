@@ -62,7 +62,7 @@ export class StepsFailed<E> extends Schema.TaggedError<StepsFailed<unknown>>()("
   }
 }
 
-/** The results of no plan were accepted in `maxRounds` rounds, and `onExhausted` is `"fail"`. */
+/** The results of no plan were accepted in `maxRounds` rounds, and `exhausted` is `"fail"`. */
 export class PlanNotAccepted extends Schema.TaggedError<PlanNotAccepted>()("PlanNotAccepted", {
   name: Schema.String,
   rounds: Schema.Int,
@@ -73,7 +73,7 @@ export class PlanNotAccepted extends Schema.TaggedError<PlanNotAccepted>()("Plan
   verdict: Schema.Json
 }) {
   override get message(): string {
-    return `"${this.name}" accepted the results of no plan in ${this.rounds} rounds; the verdict on the best was ${JSON.stringify(this.verdict)}. Raise maxRounds, ease accept, or take the best with onExhausted: "best".`
+    return `"${this.name}" accepted the results of no plan in ${this.rounds} rounds; the verdict on the best was ${JSON.stringify(this.verdict)}. Raise maxRounds, ease accept, or take the best with exhausted: "best".`
   }
 }
 
@@ -97,7 +97,7 @@ export interface Settings {
   readonly maxSteps: number
   readonly planRepairs: number
   readonly concurrency: number
-  readonly onExhausted: "best" | "fail"
+  readonly exhausted: "best" | "fail"
   readonly onStepFailure: "replan" | "fail"
 }
 
@@ -312,14 +312,14 @@ class Loop {
   }
 
   #exhausted(): Program {
-    const { name, onExhausted, score } = this.#settings
+    const { name, exhausted, score } = this.#settings
     const last = this.#last
     const first = this.#rejected[0]
-    if (first === undefined || (onExhausted === "fail" && last?._tag === "failed")) {
+    if (first === undefined || (exhausted === "fail" && last?._tag === "failed")) {
       return last?._tag === "failed" ? Effect.fail(last.error) : Effect.die(new Error(`"${name}" has had no round`))
     }
     const best = bestOf(this.#rejected, score)
-    if (onExhausted === "best") return this.#combine(best)
+    if (exhausted === "best") return this.#combine(best)
     return Effect.fail(
       new PlanNotAccepted({
         name,

@@ -172,7 +172,7 @@ const workflow = (node: Node, name: string, members: [Any, ...Array<Any>], world
         evaluator: members[1] ?? ((draft: string) => Effect.succeed(draft)),
         accept: () => world.count(`rounds of ${name}`) % 4 === n,
         maxRounds: m + 1,
-        onExhausted: flag ? "fail" : "best"
+        exhausted: flag ? "fail" : "best"
       })
     case "plan":
       return plan(node, name, members, world)
@@ -254,7 +254,7 @@ const plan = ({ flag, m, n }: Node, name: string, members: ReadonlyArray<Any>, w
     accept: () => world.count(`plans of ${name}`) % 3 === n,
     maxRounds: 2,
     ...(m === 0 ? {} : { concurrency: m }),
-    onExhausted: flag ? "fail" : "best"
+    exhausted: flag ? "fail" : "best"
   })
 
 /** An agent that calls every member as a tool. */

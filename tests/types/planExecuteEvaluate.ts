@@ -84,7 +84,7 @@ const all = PlanExecuteEvaluate.make("all", {
     return verdict > 2
   },
   score: (verdict) => verdict,
-  onExhausted: "fail",
+  exhausted: "fail",
   combine: ({ results }) => Object.values(results).every(({ open }) => open)
 })
 proven<Equal<Runner.Input<typeof all>, Order>>()

@@ -227,7 +227,7 @@ describe("any course of rounds", () => {
               return false
             }),
           accept: (good) => good,
-          onExhausted: "fail"
+          exhausted: "fail"
         })
         const { exit } = yield* collect(work, "go")
         const { _tag } = failureOf(exit) as { readonly _tag: string }

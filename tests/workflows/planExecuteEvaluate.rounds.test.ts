@@ -147,7 +147,7 @@ describe("planning anew", () => {
     })
   )
 
-  const scored = (scores: ReadonlyArray<number>, more: { readonly onExhausted?: "best" | "fail" }) => {
+  const scored = (scores: ReadonlyArray<number>, more: { readonly exhausted?: "best" | "fail" }) => {
     const { planner, requests } = planning(...scores.map((score) => planOf(step(`s${score}`))))
     const work = PlanExecuteEvaluate.make("work", {
       planner,
@@ -167,7 +167,7 @@ describe("planning anew", () => {
         requests.map(({ verdict }) => verdict),
         [undefined, { score: 3 }, { score: 7 }]
       )
-      const { exit } = yield* collect(scored([3, 7, 5], { onExhausted: "fail" }).work, "go")
+      const { exit } = yield* collect(scored([3, 7, 5], { exhausted: "fail" }).work, "go")
       const error = failureOf(exit) as PlanExecuteEvaluate.PlanNotAccepted
       assert.deepStrictEqual(
         [error._tag, error.rounds, error.results, error.verdict, error.plan.steps[0]?.id],
@@ -178,7 +178,7 @@ describe("planning anew", () => {
 
   it.effect("that ends with a failed step still has the best results of before, unless it is to fail", () =>
     Effect.gen(function* () {
-      const run = (onExhausted: "best" | "fail") => {
+      const run = (exhausted: "best" | "fail") => {
         const { planner } = planning(planOf(step("a")), planOf(step("a"), step("b")))
         return PlanExecuteEvaluate.make("work", {
           planner,
@@ -186,7 +186,7 @@ describe("planning anew", () => {
           executor: (task) => (task.step.id === "b" ? Effect.fail(new Broken({ what: "b" })) : echo(task)),
           evaluator: () => Effect.succeed(false),
           accept: (good) => good,
-          onExhausted
+          exhausted
         }).run("go")
       }
       assert.deepStrictEqual(yield* run("best"), { a: "a()" })
@@ -227,7 +227,7 @@ describe("planning anew", () => {
         executor: echo,
         evaluator: () => Effect.succeed(false),
         accept: (good) => good,
-        onExhausted: "fail"
+        exhausted: "fail"
       })
       const error = yield* Effect.flip(work.run("go"))
       assert.deepStrictEqual([error._tag, requests.length], ["PlanNotAccepted", 3])

@@ -310,7 +310,7 @@ describe("a router", () => {
 describe("an evaluator-optimizer", () => {
   const writer = Agent.make("writer", {})
   const judge = Agent.make("judge", { output: Schema.Struct({ score: Schema.Int }) })
-  const make = (more: { readonly maxRounds?: number; readonly onExhausted?: "best" | "fail" }) =>
+  const make = (more: { readonly maxRounds?: number; readonly exhausted?: "best" | "fail" }) =>
     EvaluatorOptimizer.make("refined", {
       generator: writer,
       evaluator: judge,
@@ -337,7 +337,7 @@ describe("an evaluator-optimizer", () => {
 
   it.effect("fails when it is told to", () =>
     Effect.gen(function* () {
-      const error = yield* Effect.flip(make({ maxRounds: 2, onExhausted: "fail" }).run("Write"))
+      const error = yield* Effect.flip(make({ maxRounds: 2, exhausted: "fail" }).run("Write"))
       if (error._tag !== "NotAccepted") return assert.fail(error._tag)
       assert.deepStrictEqual([error.rounds, error.best, error.verdict], [2, "draft 1", { score: 6 }])
     }).pipe(Effect.provide(turns(6, 5)))

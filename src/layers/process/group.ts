@@ -36,14 +36,25 @@ export interface ProcessGroup {
 /** Makes a group, by a guard: a shell that waits for its input to end, which it does with us, and kills the group then. */
 export const processGroup = ({ fs, spawn }: GroupParts): ProcessGroup => {
   const isPosix = process.platform !== "win32"
-  // The first line is the group to kill and its mark; a second one says that there is nothing to kill any more.
+  // The first line is the mark, the second one the group to kill; another says that there is nothing to kill any more.
+  // We may be killed when the leader runs and before its group is told: then the mark has to do, once it is to be seen.
   const watch = `trap '' HUP INT TERM
-read -r group mark || exit 0
+read -r mark || exit 0
+looks='1 2 3 4 5'
+if read -r group
+then
+test "$group" = done && exit 0
 read -r _ && exit 0
 kill -s KILL -- "-$group"
+looks=1
+fi
 test -n "$mark" || exit 0
+for look in $looks
+do
+test "$look" = 1 || sleep 0.2
 for found in $(grep -alsF -- "$mark" /proc/[0-9]*/environ)
 do found=\${found#/proc/}; kill -s KILL "\${found%/environ}"
+done
 done`
   let guard: ChildProcess | undefined
   let leader: ChildProcess | undefined
@@ -105,6 +116,7 @@ done`
         guard = spawn("/bin/sh", ["-c", watch], { detached: true, stdio: ["pipe", "ignore", "ignore"], env: {} })
         guard.on("error", () => {})
         guard.stdin?.on("error", () => {})
+        guard.stdin?.write(`${given ?? ""}\n`)
       }
       mark = given
       leader = spawn(command, [...args], {
@@ -114,7 +126,7 @@ done`
         stdio: ["pipe", "pipe", "pipe"],
         windowsHide: true
       })
-      if (leader.pid !== undefined) guard?.stdin?.write(`${leader.pid} ${given ?? ""}\n`)
+      if (leader.pid !== undefined) guard?.stdin?.write(`${leader.pid}\n`)
       return leader
     },
     signal,

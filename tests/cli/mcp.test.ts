@@ -110,7 +110,7 @@ describe("troupe mcp", () => {
   it("says in one line what is wrong with a file", async () => {
     const none = await refused(file("none.ts", "export const a = 1"))
     assert.strictEqual(none.code, 2)
-    assert.match(none.said.join("\n"), /^troupe: \S*none\.ts exports no runner\./)
+    assert.match(none.said.join("\n"), /^troupe: .*none\.ts exports no runner\./)
     const mute = await refused(
       file("mute.ts", `import { Agent } from "troupe"\nexport default Agent.make("mute", { instructions: "x" })`)
     )

@@ -1,7 +1,6 @@
 /** The public MCP conformance suite against our client. */
 import { createServer, type Server } from "node:http"
 import type { AddressInfo } from "node:net"
-import * as path from "node:path"
 import { text } from "node:stream/consumers"
 import { Cause, Effect, Exit } from "effect"
 import { afterAll, beforeAll, expect, it } from "vitest"
@@ -22,12 +21,11 @@ it(
   "every scenario that 2025-11-25 requires passes, but for those that are listed with their reason",
   { timeout: 180_000 },
   async () => {
-    const relay = path.join(import.meta.dirname, "../support/mcpConformanceRelay.ts")
     const { port } = server.address() as AddressInfo
     const { code, text } = await conformance(
       "client",
       "--command",
-      `${process.execPath} ${relay} ${port}`,
+      `node tests/support/mcpConformanceRelay.ts ${port}`,
       "--requirements",
       "2025-11-25",
       "--timeout",

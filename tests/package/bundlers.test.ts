@@ -57,8 +57,8 @@ let project: string
 const run = async (cwd: string, command: string, args: ReadonlyArray<string>): Promise<string> => {
   const env: NodeJS.ProcessEnv = { ...process.env, BASE: base }
   env["PATH"] = `${path.join(root, "node_modules/.bin")}${path.delimiter}${process.env["PATH"]}`
-  for (const name of Object.keys(env))
-    if (/^(npm_|INIT_CWD$|NODE_OPTIONS$|NODE_PATH$|VITEST)/.test(name)) delete env[name]
+  const told = /^(npm_(?!config_cache$)|INIT_CWD$|NODE_OPTIONS$|NODE_PATH$|VITEST)/
+  for (const name of Object.keys(env)) if (told.test(name)) delete env[name]
   const { stderr, stdout } = await promisify(execFile)(command, args, { cwd, env, maxBuffer: 16_000_000 })
   // Besides the runs that fail, which it says of its own.
   expect(stderr.replace(/^troupe: run of .*\n/gm, "")).toBe("")

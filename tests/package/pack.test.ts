@@ -27,8 +27,10 @@ const run = async (cwd: string, command: string, args: ReadonlyArray<string>): P
     PATH: `${tools}${path.delimiter}${process.env["PATH"]}`,
     NO_COLOR: "1"
   }
-  // What npm tells its scripts would tell an npm inside of them about this project.
-  for (const name of Object.keys(env)) if (/^(npm_|INIT_CWD$|NODE_OPTIONS$|VITEST)/.test(name)) delete env[name]
+  // What npm tells its scripts would tell an npm inside of them about this project; where it gets packages holds.
+  const told =
+    /^(npm_(?!config_(cache|registry|userconfig|globalconfig|cafile|.*proxy)$)|INIT_CWD$|NODE_OPTIONS$|VITEST)/
+  for (const name of Object.keys(env)) if (told.test(name)) delete env[name]
   try {
     return (await promisify(execFile)(command, args, { cwd, env, maxBuffer: 16_000_000 })).stdout
   } catch (error) {

@@ -5,6 +5,7 @@ import * as os from "node:os"
 import * as path from "node:path"
 
 const root = path.resolve(import.meta.dirname, "../..")
+const bins = path.dirname(process.execPath)
 
 /** Its exit code is 1 for an unexpected failure, and for an expected one that passes. */
 export const conformance = async (
@@ -18,7 +19,12 @@ export const conformance = async (
       execFile(
         process.execPath,
         [bin, ...args, "--expected-failures", failures, "-o", directory],
-        { maxBuffer: 64_000_000 },
+        // The suite splits commands at spaces, which paths may have.
+        {
+          maxBuffer: 64_000_000,
+          cwd: root,
+          env: { ...process.env, PATH: `${bins}${path.delimiter}${process.env["PATH"]}` }
+        },
         (error, stdout) => {
           const code = typeof error?.code === "number" ? error.code : error === null ? 0 : -1
           resolve({ code, text: stdout.replace(/^[^]*?(?====.*SUMMARY)/, "") })

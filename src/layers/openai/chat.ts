@@ -12,6 +12,7 @@ import { parseJson } from "./sse.ts"
 import {
   argumentsText,
   callIds,
+  callName,
   type Fields,
   finish,
   isFields,
@@ -118,7 +119,13 @@ const encodeAssistant = (content: ReadonlyArray<Prompt.AssistantMessagePart>): R
   const said = content.flatMap((part) => (part.type === "text" ? [part.text] : [])).join("")
   const calls = content.flatMap((part) =>
     part.type === "tool-call" && !part.providerExecuted
-      ? [{ id: part.id, type: "function", function: { name: part.name, arguments: argumentsText(part.params) } }]
+      ? [
+          {
+            id: part.id,
+            type: "function",
+            function: { name: callName(part.name), arguments: argumentsText(part.params) }
+          }
+        ]
       : []
   )
   // Reasoning alone says nothing that this API takes back.

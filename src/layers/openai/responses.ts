@@ -11,6 +11,7 @@ import * as Schemas from "./schema.ts"
 import {
   argumentsText,
   callIds,
+  callName,
   type Fields,
   finish,
   isFields,
@@ -135,7 +136,12 @@ const encodeAssistant = (content: ReadonlyArray<Prompt.AssistantMessagePart>): R
   for (const part of content) {
     if (part.type === "text" && part.text !== "") items.push({ role: "assistant", content: part.text })
     if (part.type === "tool-call" && !part.providerExecuted) {
-      items.push({ type: "function_call", call_id: part.id, name: part.name, arguments: argumentsText(part.params) })
+      items.push({
+        type: "function_call",
+        call_id: part.id,
+        name: callName(part.name),
+        arguments: argumentsText(part.params)
+      })
     }
     if (part.type === "reasoning") {
       const { itemId, encryptedContent } = openaiOf(part.options)

@@ -89,6 +89,9 @@ export const parseArguments = (value: unknown): unknown => {
   }
 }
 
+/** The name of an earlier call. Models make up names that servers do not take back. */
+export const callName = (name: string): string => name.replace(/[^\w-]/g, "_").slice(0, 64) || "unnamed"
+
 /** The arguments of an earlier call, for the model to see again. Servers want them to be a JSON object. */
 export const argumentsText = (params: unknown): string => {
   if (params === undefined || params === null) return "{}"

@@ -2,6 +2,7 @@
  * Puts the parts of a model's answer together: deltas into texts, calls in a list, usage and metadata in place. Internal
  * to the agents; it touches `effect/ai` only.
  */
+import type * as Prompt from "effect/ai/Prompt"
 import * as Response from "effect/ai/Response"
 import * as Schema from "effect/Schema"
 import { makeUsage } from "../internal/usage.ts"
@@ -46,6 +47,15 @@ const noUsage = makeUsage({ inputTokens: {}, outputTokens: {} })
 const usageOf = (usage: Response.Usage | typeof Response.Usage.Encoded): Response.Usage =>
   usage instanceof Response.Usage ? usage : makeUsage(usage)
 
+const callIds = (prompt: Prompt.Prompt): ReadonlySet<string> =>
+  new Set(
+    prompt.content.flatMap((message) =>
+      message.role === "assistant"
+        ? message.content.flatMap((part) => (part.type === "tool-call" ? [part.id] : []))
+        : []
+    )
+  )
+
 export class Collector {
   readonly #parts: Array<Response.AnyPart | Block> = []
   readonly #open = new Map<string, Block>()
@@ -53,6 +63,12 @@ export class Collector {
   #files = false
   #finish: { readonly reason: Response.FinishReason; readonly usage: Response.Usage } | undefined
   #metadata: { readonly id?: string | undefined; readonly modelId?: string | undefined } | undefined
+  readonly #prompt: Prompt.Prompt
+  #earlier: ReadonlySet<string> | undefined
+
+  constructor(prompt: Prompt.Prompt) {
+    this.#prompt = prompt
+  }
 
   push(part: AnyPart): void {
     switch (part.type) {
@@ -104,10 +120,11 @@ export class Collector {
     }
   }
 
-  /** Some servers give two calls of one answer the same id; each call needs a result of its own. */
+  /** Some servers give two calls the same id, in one answer or in each; every call needs a result of its own. */
   #call(part: Response.ToolCallPartEncoded | Response.ToolCallPart<string, unknown>): Response.AnyPart {
+    const earlier = (this.#earlier ??= callIds(this.#prompt))
     let id = part.id
-    for (let n = 2; this.#calls.some((call) => call.id === id); n++) id = `${part.id}_${n}`
+    for (let n = 2; earlier.has(id) || this.#calls.some((call) => call.id === id); n++) id = `${part.id}_${n}`
     const { name, params } = part
     this.#calls.push({ id, name, params })
     return Response.makePart("tool-call", { id, name, params, providerExecuted: false, metadata: part.metadata ?? {} })

@@ -174,7 +174,7 @@ const made = (
   state: RunState,
   span: Tracer.Span
 ): Effect.Effect<Turn, AiError.AiError> => {
-  const collector = new Collector()
+  const collector = new Collector(request.prompt)
   const { output } = request
   const native = self.info?.structuredOutput === true
   const wrapped = (effect: Effect.Effect<void, AiError.AiError>) => Spans.adoptModelSpan(span, effect)

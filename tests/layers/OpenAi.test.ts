@@ -192,6 +192,24 @@ layer(ServerLive, { excludeTestServices: true })("OpenAi", (it) => {
             })
           )
 
+          it.effect("goes on after calls of tools whose names no API takes back", () =>
+            Effect.gen(function* () {
+              const calls = ["functions.add", "", "n".repeat(80)].map((name) => ({ name, args: "{}" }))
+              const { exit, output } = yield* use(adder, [{ calls }, { text: "ok" }])
+              assert.isTrue(Exit.isSuccess(exit))
+              assert.strictEqual(output, "ok")
+            })
+          )
+
+          it.effect("goes on when the server counts its calls anew in each answer", () =>
+            Effect.gen(function* () {
+              const reply = { calls: [{ name: "add", args: '{"a":1,"b":2}', id: "call_0" }] }
+              const { exit, output } = yield* use(adder, [reply, reply, reply, { text: "ok" }])
+              assert.isTrue(Exit.isSuccess(exit))
+              assert.strictEqual(output, "ok")
+            })
+          )
+
           it.effect("keeps reasoning apart, and gives it back as the API wants it", () =>
             Effect.gen(function* () {
               const { exit, output, seen } = yield* use(adder, [

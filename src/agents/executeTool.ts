@@ -10,10 +10,11 @@ import type * as Prompt from "effect/ai/Prompt"
 import type * as Tool from "effect/ai/Tool"
 import * as Toolkit from "effect/ai/Toolkit"
 import * as Exit from "effect/Exit"
-import * as Schema from "effect/Schema"
+import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
 import type { Any as AgentTool } from "../AgentTool.ts"
+import { issuesOf } from "../internal/issues.ts"
 import { toJson } from "../internal/json.ts"
 import type { RunState } from "../internal/RunState.ts"
 import type { Resumed, Waiting } from "../internal/suspension.ts"
@@ -25,6 +26,7 @@ import { CurrentRun, type RunInfo } from "../services/CurrentRun.ts"
 import { CaptureContent } from "../services/Telemetry.ts"
 import * as Approval from "./approval.ts"
 import type { Call } from "./Collector.ts"
+import { codecsOf } from "./toolCodecs.ts"
 import { badArguments, brokenOff, crashed, Denied, describe, Failure, failureOf, toFailure } from "./toolFailure.ts"
 import * as Transcript from "./transcript.ts"
 
@@ -281,24 +283,6 @@ const run = (
   })
 }
 
-interface Codecs {
-  readonly decode: (params: unknown) => Effect.Effect<unknown, Schema.SchemaError>
-  readonly encode: (result: unknown) => Effect.Effect<unknown, Schema.SchemaError>
-}
-const codecs = new WeakMap<Tool.Any, Codecs>()
-const codecsOf = (tool: Tool.Any): Codecs => {
-  let found = codecs.get(tool)
-  if (found === undefined) {
-    // The services that schemas need are part of the agent's requirements, so they are in the fiber's context.
-    found = {
-      decode: Schema.decodeUnknownEffect(tool.parametersSchema) as Codecs["decode"],
-      encode: Schema.encodeUnknownEffect(tool.successSchema) as Codecs["encode"]
-    }
-    codecs.set(tool, found)
-  }
-  return found
-}
-
 const runDirect = (
   entry: AgentTool,
   call: Call,
@@ -307,7 +291,7 @@ const runDirect = (
 ): Effect.Effect<Value, Failure> => {
   const { decode, encode } = codecsOf(entry.tool)
   return decode(call.params).pipe(
-    Effect.mapError((error) => badArguments(error, error.message)),
+    Effect.mapError((error) => badArguments(error, issuesOf(error))),
     Effect.flatMap((params) =>
       Effect.mapError(
         entry.execute(params, context, onPromise) as Effect.Effect<unknown, unknown>,
@@ -367,12 +351,22 @@ const runToolkit = (
           ? (reason.annotations.get(Toolkit.FailureOrigin.key) as Tool.FailureOrigin)
           : undefined
         return Effect.fail(describe(tool, reason.error, origin))
-      })
+      }),
+      Effect.catch((failure) => mendable(call, tool, failure))
     )
     if (last === undefined) return yield* Effect.fail(crashed(new Error("its handler ended without a result")))
-    if (last.isFailure) return yield* Effect.fail(describe(tool, last.result, last.failureOrigin))
+    if (last.isFailure) return yield* mendable(call, tool, describe(tool, last.result, last.failureOrigin))
     return { result: toJson(last.encodedResult), modelOutput: last.modelOutput }
   })
+
+/** effect/ai tells of the first issue only. */
+const mendable = (call: Call, tool: Tool.Any, failure: Failure): Effect.Effect<never, Failure> =>
+  failure.always
+    ? Effect.matchEffect(codecsOf(tool).decode(call.params), {
+        onFailure: (error) => Effect.fail(badArguments(failure.cause, issuesOf(error))),
+        onSuccess: () => Effect.fail(failure)
+      })
+    : Effect.fail(failure)
 
 const traced = (
   call: Call,

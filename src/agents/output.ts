@@ -8,6 +8,7 @@ import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as SchemaAST from "effect/SchemaAST"
+import { allIssues, issuesOf } from "../internal/issues.ts"
 import { codec, jsonSchema } from "../internal/jsonForm.ts"
 import type { OutputFormat } from "../services/ModelInfo.ts"
 
@@ -35,8 +36,8 @@ export const makeSpec = (subject: string, name: string, schema: Schema.Top): Out
     description: SchemaAST.resolveDescription(schema.ast),
     jsonSchema: wrapped ? jsonSchema(subject, objectSchema) : own
   }
-  const decodeValue = Schema.decodeUnknownEffect(itself as Schema.Codec<unknown, unknown, unknown, unknown>)
-  const read = (value: unknown) => Effect.mapError(decodeValue(value), (error) => error.message)
+  const decodeValue = Schema.decodeUnknownEffect(itself as Schema.Codec<unknown, unknown, unknown, unknown>, allIssues)
+  const read = (value: unknown) => Effect.mapError(decodeValue(value), issuesOf)
   const decodeJson = (value: unknown): Effect.Effect<unknown, string, unknown> =>
     wrapped && isWrapper(value) ? Effect.catch(read(value["value"]), () => read(value)) : read(value)
   return {

@@ -112,6 +112,32 @@ describe("steps", () => {
     )
   )
 
+  it.effect("tells the model of everything that is wrong with its arguments, for tools of both kinds", () =>
+    Effect.gen(function* () {
+      const parameters = Schema.Struct({ from: Schema.Finite, to: Schema.Finite })
+      const direct = AgentTool.fromFunction({ name: "direct", description: "d", parameters, execute: () => 0 })
+      const toolkit = Toolkit.make(
+        Tool.make("returns", { description: "r", parameters, success: Schema.Finite, failureMode: "return" }),
+        Tool.make("fails", { description: "f", parameters, success: Schema.Finite })
+      )
+      const handlers = toolkit.toLayer({ returns: () => Effect.succeed(0), fails: () => Effect.succeed(0) })
+      const agent = Agent.make("agent", { tools: [direct], toolkit })
+      yield* agent.run("go").pipe(Effect.provide(handlers))
+      for (const { result } of resultsOf((yield* lastCall).prompt)) {
+        assert.match(JSON.stringify(result), /do not fit.*mend them.*at .*from.*at .*to/)
+      }
+    }).pipe(
+      Effect.provide(
+        TestModel.layer([
+          TestModel.toolCalls(
+            ...["direct", "returns", "fails"].map((name) => ({ name, params: { from: "a", to: null } }))
+          ),
+          "ok"
+        ])
+      )
+    )
+  )
+
   it.effect("tells the model of unknown tools, wrong arguments and broken JSON, and goes on", () =>
     Effect.gen(function* () {
       const agent = Agent.make("agent", { tools: [doubling] })
@@ -637,6 +663,32 @@ describe("output", () => {
         })
       )
     )
+  )
+
+  it.effect("tells the model all that is wrong with an answer, as it may mend it once", () =>
+    Effect.gen(function* () {
+      yield* Agent.make("agent", { output: Verdict }).run("go")
+      const told = JSON.stringify((yield* lastCall).prompt.content.at(-1))
+      assert.include(told, JSON.stringify('at ["score"]').slice(1, -1))
+      assert.include(told, JSON.stringify('at ["reason"]').slice(1, -1))
+    }).pipe(
+      Effect.provide(
+        TestModel.layer([TestModel.json({ score: "three", reason: 1 }), TestModel.json({ score: 3, reason: "x" })])
+      )
+    )
+  )
+
+  it.effect("does not tell the model of thousands of issues", () =>
+    Effect.gen(function* () {
+      const list = Agent.make("list", {
+        output: Schema.Struct({ items: Schema.Array(Schema.Finite) }),
+        outputRepairs: 0
+      })
+      const error = yield* Effect.flip(list.run("go"))
+      if (error._tag !== "InvalidOutput") return assert.fail(error._tag)
+      assert.isBelow(error.issue.length, 2500)
+      assert.match(error.issue, /^Expected number.*[^]*\nand more$/)
+    }).pipe(Effect.provide(TestModel.layer([TestModel.json({ items: Array.from({ length: 5000 }, () => "x") })])))
   )
 
   it.effect("has the model mend an answer once, and tells it why", () =>

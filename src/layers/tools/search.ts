@@ -251,16 +251,22 @@ export const search = (
         return undefined
       }
     }
+    let turn = 0
+    const isOver = (cost: number): boolean => {
+      turn += cost
+      if (turn < maxTurnWork) return false
+      turn = 0
+      return true
+    }
     const scan = function* (): Generator<void> {
-      let turn = 0
       for (const path of files) {
         if (matches.length >= max || scanned >= maxScanned || work >= maxWork) {
           complete = false
           return
         }
         const text = textIn(path)
-        turn += fileWork
         scanned += text?.length ?? 0
+        if (isOver(fileWork)) yield
         for (const [n, line] of (text?.split("\n") ?? []).entries()) {
           if (matches.length >= max) break
           if (line.length > longest || work >= maxWork) complete = false
@@ -269,11 +275,7 @@ export const search = (
           const at = find.indexIn(searched)
           if (at >= 0) matches.push({ path, line: n + 1, text: shown(line, at) })
           work += searched.length * find.cost
-          turn += searched.length * find.cost
-          if (turn >= maxTurnWork) {
-            turn = 0
-            yield
-          }
+          if (isOver(searched.length * find.cost)) yield
         }
       }
     }

@@ -8,6 +8,7 @@ import * as net from "node:net"
 import * as os from "node:os"
 import * as path from "node:path"
 import { Effect, Exit } from "effect"
+import type { Tool } from "effect/ai"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
 import { Agent, FileTools, Offline, RunError, SyncEdge } from "troupe"
 import { call, caller, edges } from "../../support/toolCalls.ts"
@@ -390,6 +391,21 @@ describe("the Layer", () => {
     const agent = Agent.make("agent", { toolkit: FileTools.toolkit })
     const program = agent.run("Hello").pipe(Effect.provide([Offline.layer, FileTools.layer({ root })]))
     assert.isString(Effect.runSync(program))
+  })
+
+  it("lets others have their turn while it goes past files that are no text", async () => {
+    fs.mkdirSync(path.join(root, "many"))
+    for (let n = 0; n < 640; n++) put(`many/${n}.bin`, new Uint8Array([0]))
+    let turns = 0
+    const others = Effect.forever(Effect.andThen(Effect.yieldNow, () => Effect.sync(() => turns++)))
+    const walked = call(FileTools.toolkit, "list_files", { path: "many", recursive: true })
+    const searched = call(FileTools.toolkit, "search_files", { path: "many", query: "x" })
+    const count = async (work: Effect.Effect<unknown, unknown, Tool.HandlersFor<typeof FileTools.toolkit.tools>>) => {
+      turns = 0
+      await Effect.runPromise(Effect.raceFirst(work, others).pipe(Effect.provide(FileTools.layer({ root }))))
+      return turns
+    }
+    assert.isAtLeast(await count(searched), (await count(walked)) + 10)
   })
 
   it("leaves no file open", () => {

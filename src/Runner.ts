@@ -248,6 +248,7 @@ export const withRetry: {
         const once = Effect.suspend(() => {
           attempt++
           if (attempt === 1) return run
+          state.handedOver = false
           return Effect.andThen(
             state.emit({
               _tag: "RunRetried",

@@ -9,7 +9,6 @@ import * as Schema from "effect/Schema"
 import * as AgentTool from "../AgentTool.ts"
 import { CurrentState, type RunState } from "../internal/RunState.ts"
 import { InvalidDefinition } from "../RunError.ts"
-import type { RunEvent } from "../RunEvent.ts"
 import * as Runner from "../Runner.ts"
 
 /**
@@ -101,18 +100,15 @@ export const to = <const Target extends string>(
   )
 }
 
-/** What an agent asked for in an attempt that failed is void, as everything else of that attempt. */
-const withdraw = (desk: Desk, event: RunEvent): void => {
-  if (event._tag !== "RunRetried" || event.runId !== desk.request?.by.info.runId) return
-  desk.request.by.handedOver = false
-  desk.request = undefined
-}
+/** What the agent at work has asked for. In an attempt that failed it is void, as everything else of that attempt. */
+const asked = ({ request }: Desk): Request | undefined => (request?.by.handedOver === true ? request : undefined)
 
 const refusal = (target: string, desk: Desk | undefined, state: RunState | undefined): string | undefined => {
   if (desk === undefined || state === undefined) return "there is nobody to hand over to: answer yourself"
   if (state.parent !== desk.state) return "only the agent that has the conversation can hand it over: answer yourself"
   if (!desk.names.includes(target)) return `there is no "${target}"; there are: ${desk.names.join(", ")}`
-  if (desk.request !== undefined) return `the conversation was already handed over to ${desk.request.to}`
+  const before = asked(desk)
+  if (before !== undefined) return `the conversation was already handed over to ${before.to}`
   return desk.exhausted
 }
 
@@ -183,11 +179,10 @@ export const make = <const Members extends Agents, Start extends keyof Members &
           const exhausted =
             count < maxHandoffs ? undefined : "the conversation has changed hands too often: answer yourself"
           const desk: Desk = { state, names, exhausted, request: undefined }
-          const result = yield* Runner.named(agents.get(at)!, at).pipe(
-            Runner.onEvent((event) => Effect.sync(() => withdraw(desk, event))),
-            (agent) => Effect.provideService(agent.result(conversation), CurrentDesk, desk)
-          )
-          const { request } = desk
+          const result = yield* Runner.named(agents.get(at)!, at)
+            .result(conversation)
+            .pipe(Effect.provideService(CurrentDesk, desk))
+          const request = asked(desk)
           if (request === undefined) return result.output
           yield* state.decide({ _tag: "HandedOff", from: at, to: request.to, reason: request.reason })
           conversation = handOver(at, request, result.transcript)

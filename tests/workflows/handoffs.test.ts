@@ -136,6 +136,29 @@ describe("handoffs", () => {
     )
   )
 
+  it.effect("make no events that nobody listens to", () =>
+    Effect.gen(function* () {
+      let told = 0
+      const busy = AgentTool.fromFunction({
+        name: "busy",
+        description: "Tells how far it is",
+        execute: (_, { progress }) => progress({ toJSON: () => told++ })
+      })
+      const office = Handoffs.make("office", {
+        agents: { first: Agent.make("first", { tools: [busy] }) },
+        start: "first"
+      })
+      yield* office.run("go")
+      assert.strictEqual(told, 0)
+      yield* collect(office, "go")
+      assert.strictEqual(told, 1)
+    }).pipe(
+      Effect.provide(
+        TestModel.layer([TestModel.toolCall("busy", {}), "Done.", TestModel.toolCall("busy", {}), "Done."])
+      )
+    )
+  )
+
   it.effect("count once in a step, and its other tools run to their end", () =>
     Effect.gen(function* () {
       let looked = 0

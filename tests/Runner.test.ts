@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Exit, Fiber, Layer, Ref, Schedule, Schema, Stream } from "effect"
+import { Cause, Context, Effect, Exit, Fiber, Layer, Ref, Schedule, Schema, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { AiError, Tool, Toolkit } from "effect/ai"
 import { Agent, Chain, Parallel, Router, RunEvent, Runner, SyncEdge, TestModel } from "troupe"
@@ -69,6 +69,14 @@ describe("a function made into a runner", () => {
         bytes: "AQ==",
         self: "[circular]"
       })
+    })
+  )
+
+  it.effect("ends with its failure, also one that cannot be written as text", () =>
+    Effect.gen(function* () {
+      const failure: unknown = Object.create(null)
+      const { exit } = yield* collect(Runner.make("a", { run: () => Effect.fail(failure) }), undefined)
+      assert.isTrue(Exit.isFailure(exit) && Cause.squash(exit.cause) === failure)
     })
   )
 })

@@ -37,9 +37,16 @@ export const startMcpOAuth = async () => {
             code_challenge_methods_supported: ["S256"],
             token_endpoint_auth_methods_supported: ["none", "client_secret_basic"]
           })
-        case "/register":
+        case "/register": {
           asked.push("register")
-          return json(201, { ...(JSON.parse(body) as object), client_id: "registered" })
+          const client = JSON.parse(body) as { application_type?: string; redirect_uris: ReadonlyArray<string> }
+          // As OpenID Connect has it: what does not say what it is is on the web, where addresses are https.
+          const isWeb = (client.application_type ?? "web") === "web"
+          if (isWeb && client.redirect_uris.some((uri) => !uri.startsWith("https:"))) {
+            return json(400, { error: "invalid_redirect_uri", error_description: "a web client comes back by https" })
+          }
+          return json(201, { ...client, client_id: "registered" })
+        }
         case "/authorize": {
           asked.push("authorize")
           const code = randomUUID()

@@ -244,8 +244,13 @@ const oauthOf = (
       grant_types: isUser ? ["authorization_code", "refresh_token"] : ["client_credentials"],
       response_types: isUser ? ["code"] : [],
       token_endpoint_auth_method: secret === undefined ? "none" : "client_secret_basic",
+      ...applicationType(oauth.redirectUrl),
       ...(oauth.scope === undefined ? {} : { scope: oauth.scope })
     },
     state: { ...auth, clientInformation }
   }
 }
+
+/** Servers of OpenID Connect take a client for one on the web, which comes back by https only, unless it says otherwise. */
+const applicationType = (redirectUrl: string | undefined): { readonly application_type?: "web" | "native" } =>
+  redirectUrl === undefined ? {} : { application_type: redirectUrl.startsWith("https:") ? "web" : "native" }

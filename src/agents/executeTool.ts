@@ -1,6 +1,6 @@
 /**
- * Runs the tool calls of one step: the one way in which a tool is ever called. Internal to the agents; it touches tools,
- * the run's bookkeeping and the errors.
+ * Runs the tool calls of one step: the one way in which a tool is ever called. How a call reaches its tool is in
+ * `callTool.ts`. Internal to the agents; it touches the run's bookkeeping and the errors.
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -8,26 +8,24 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Prompt from "effect/ai/Prompt"
 import type * as Tool from "effect/ai/Tool"
-import * as Toolkit from "effect/ai/Toolkit"
+import type * as Toolkit from "effect/ai/Toolkit"
 import * as Exit from "effect/Exit"
 import type * as Schema from "effect/Schema"
-import * as Stream from "effect/Stream"
-import * as Tracer from "effect/Tracer"
 import type { Any as AgentTool } from "../AgentTool.ts"
-import { issuesOf } from "../internal/issues.ts"
 import { toJson } from "../internal/json.ts"
 import type { RunState } from "../internal/RunState.ts"
 import type { Resumed, Waiting } from "../internal/suspension.ts"
 import * as Spans from "../internal/telemetry.ts"
-import { CannotWait, failureToJson } from "../internal/toolFunction.ts"
+import { CannotWait } from "../internal/toolFunction.ts"
 import { ApprovalRequired, AsyncToolError, StuckSyncEdge, ToolError, type ToolFailure } from "../RunError.ts"
 import type { ToolCallReport } from "../RunEvent.ts"
 import { CurrentRun, type RunInfo } from "../services/CurrentRun.ts"
 import { CaptureContent } from "../services/Telemetry.ts"
 import * as Approval from "./approval.ts"
+import { callDirect, callToolkit, type Value } from "./callTool.ts"
 import type { Call } from "./Collector.ts"
 import { codecsOf } from "./toolCodecs.ts"
-import { badArguments, brokenOff, crashed, Denied, describe, Failure, failureOf, toFailure } from "./toolFailure.ts"
+import { brokenOff, Denied, Failure, failureOf, toFailure } from "./toolFailure.ts"
 import * as Transcript from "./transcript.ts"
 
 /** The tools of an agent in one run, handlers resolved. */
@@ -52,11 +50,6 @@ export interface Settled {
 
 /** What became of one call, or what it waits for. */
 export type Outcome = Settled | { readonly call: Call; readonly waiting: Waiting }
-
-interface Value {
-  readonly result: Schema.Json
-  readonly modelOutput: ReadonlyArray<Prompt.ToolModelOutputPart> | undefined
-}
 
 /**
  * Runs the calls at once, at most `tools.concurrency` at a time, and gives their outcomes in the order asked. Each
@@ -270,8 +263,8 @@ const run = (
     )
   const isDirect = "kind" in entry
   const effect = isDirect
-    ? runDirect(entry, call, { ...info, progress }, onPromise)
-    : runToolkit(entry, call, tools.toolkit!, progress)
+    ? callDirect(entry, call, { ...info, progress }, onPromise)
+    : callToolkit(entry, call, tools.toolkit!, progress)
   const timeout = (isDirect ? entry.timeout : undefined) ?? tools.timeout
   if (timeout === undefined) return effect
   return Effect.timeoutOrElse(effect, {
@@ -282,91 +275,6 @@ const run = (
     }
   })
 }
-
-const runDirect = (
-  entry: AgentTool,
-  call: Call,
-  context: Parameters<AgentTool["execute"]>[1],
-  onPromise: () => void
-): Effect.Effect<Value, Failure> => {
-  const { decode, encode } = codecsOf(entry.tool)
-  return decode(call.params).pipe(
-    Effect.mapError((error) => badArguments(error, issuesOf(error))),
-    Effect.flatMap((params) =>
-      Effect.mapError(
-        entry.execute(params, context, onPromise) as Effect.Effect<unknown, unknown>,
-        (error) => new Failure(error, failureToJson(error), false)
-      )
-    ),
-    Effect.flatMap((result) =>
-      Effect.mapBoth(encode(result), {
-        onSuccess: (encoded): Value => ({ result: toJson(encoded), modelOutput: entry.tool.toModelOutput?.(result) }),
-        onFailure: (error) => {
-          const told = `the tool gave a result that does not fit its success schema: ${error.message}`
-          return new Failure(error, { error: told }, false)
-        }
-      })
-    )
-  )
-}
-
-/** What one final or preliminary answer of a toolkit's handler looks like. */
-interface Handled {
-  readonly result: unknown
-  readonly encodedResult: unknown
-  readonly modelOutput?: ReadonlyArray<Prompt.ToolModelOutputPart>
-  readonly isFailure: boolean
-  readonly failureOrigin?: Tool.FailureOrigin
-  readonly preliminary: boolean
-}
-
-const runToolkit = (
-  tool: Tool.Any,
-  call: Call,
-  toolkit: Toolkit.WithHandler<Record<string, Tool.Any>>,
-  progress: (result: unknown) => Effect.Effect<void>
-): Effect.Effect<Value, Failure> =>
-  Effect.gen(function* () {
-    const span = yield* Effect.serviceOption(Tracer.ParentSpan)
-    const handled = Stream.unwrap(toolkit.handle(call.name, call.params as never, call.id)) as Stream.Stream<
-      Handled,
-      unknown
-    >
-    let last: Handled | undefined
-    const drain = Stream.runForEach(handled, (one) => {
-      if (one.preliminary) return progress(one.encodedResult)
-      last = one
-      return Effect.void
-    })
-    yield* (
-      span._tag === "Some" && span.value._tag === "Span"
-        ? Effect.provideService(drain, Tracer.ParentSpan, Spans.withoutArguments(span.value))
-        : drain
-    ).pipe(
-      Effect.catchCause((cause) => {
-        const found = Cause.findFail(cause)
-        if (found._tag === "Failure") return Effect.failCause(cause as Cause.Cause<never>)
-        const reason = found.success
-        const origin = reason.annotations.has(Toolkit.FailureOrigin.key)
-          ? (reason.annotations.get(Toolkit.FailureOrigin.key) as Tool.FailureOrigin)
-          : undefined
-        return Effect.fail(describe(tool, reason.error, origin))
-      }),
-      Effect.catch((failure) => mendable(call, tool, failure))
-    )
-    if (last === undefined) return yield* Effect.fail(crashed(new Error("its handler ended without a result")))
-    if (last.isFailure) return yield* mendable(call, tool, describe(tool, last.result, last.failureOrigin))
-    return { result: toJson(last.encodedResult), modelOutput: last.modelOutput }
-  })
-
-/** effect/ai tells of the first issue only. */
-const mendable = (call: Call, tool: Tool.Any, failure: Failure): Effect.Effect<never, Failure> =>
-  failure.always
-    ? Effect.matchEffect(codecsOf(tool).decode(call.params), {
-        onFailure: (error) => Effect.fail(badArguments(failure.cause, issuesOf(error))),
-        onSuccess: () => Effect.fail(failure)
-      })
-    : Effect.fail(failure)
 
 const traced = (
   call: Call,

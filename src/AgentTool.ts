@@ -12,17 +12,13 @@ import { toJson } from "./internal/json.ts"
 import * as ModuleTool from "./internal/moduleTool.ts"
 import type { Drawable } from "./internal/structure.ts"
 import { define, durationOf, guarded, type Hints, NoParameters, validate } from "./internal/toolDefinition.ts"
-import { call, CannotWait, failureToJson, type Kind, kindOf, type ToolContext } from "./internal/toolFunction.ts"
+import { call, CannotWait, type Kind, kindOf, type ToolContext } from "./internal/toolFunction.ts"
 import { InvalidDefinition } from "./RunError.ts"
 import { CurrentRun, type RunInfo } from "./services/CurrentRun.ts"
 import { isSync, SyncBridge } from "./services/SyncBridge.ts"
 
 export type { Hints } from "./internal/toolDefinition.ts"
 export type { Kind, ToolContext } from "./internal/toolFunction.ts"
-/** @internal */
-export { define, durationOf } from "./internal/toolDefinition.ts"
-/** @internal */
-export { failureToJson } from "./internal/toolFunction.ts"
 export { ModuleToolFailed, ModuleUnusable, WorkerCrashed } from "./services/ToolWorkers.ts"
 
 const TypeId = "~troupe/AgentTool"
@@ -278,7 +274,7 @@ function serve(this: Any, params: unknown, context: ModuleTool.ServedContext): P
   const progress = (result: unknown) => Effect.sync(() => context.progress(toJson(result)))
   const execute = (decoded: unknown, info: ModuleTool.CallInfo) =>
     this.execute(decoded, { ...info, progress }, () => {})
-  return ModuleTool.serve(this.tool, params, context, execute, failureToJson)
+  return ModuleTool.serve(this.tool, params, context, execute)
 }
 
 /** The run that the current tool call belongs to; `undefined` outside of a run. */

@@ -14,6 +14,7 @@ import { CurrentRun, type RunInfo } from "../services/CurrentRun.ts"
 import { ToolWorkers } from "../services/ToolWorkers.ts"
 import { shared } from "./io/pool.ts"
 import { toJson } from "./json.ts"
+import { failureToJson } from "./toolFunction.ts"
 
 /** What a tool is told of its call, all of it JSON. */
 export interface CallInfo extends RunInfo {
@@ -100,8 +101,7 @@ export const serve = async (
   tool: Tool.Any,
   params: unknown,
   context: ServedContext,
-  execute: (params: unknown, info: CallInfo) => Effect.Effect<unknown, unknown, unknown>,
-  failureToJson: (error: unknown) => Schema.Json
+  execute: (params: unknown, info: CallInfo) => Effect.Effect<unknown, unknown, unknown>
 ): Promise<Served> => {
   const { progress: _, signal, ...info } = context
   const answer = Schema.decodeUnknownEffect(tool.parametersSchema as Schema.Codec<unknown, unknown>)(params).pipe(

@@ -8,6 +8,7 @@ import * as Prompt from "effect/ai/Prompt"
 import * as Schema from "effect/Schema"
 import * as AgentTool from "../AgentTool.ts"
 import { CurrentState, type RunState } from "../internal/RunState.ts"
+import { define } from "../internal/toolDefinition.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 
@@ -80,7 +81,7 @@ export const to = <const Target extends string>(
   const { history = "all" } = options
   const description = `Give the conversation over to "${target}", who answers instead of you. ${options.description ?? ""}`
   const parameters = Schema.Struct(history === "choose" ? { ...fields, history: Choice } : fields)
-  const tool = AgentTool.define(name, description.trim(), parameters, Schema.String, "return")
+  const tool = define(name, description.trim(), parameters, Schema.String, "return")
   return AgentTool.make(name, "effect", tool, undefined, (params) =>
     Effect.withFiber((fiber) => {
       const state = fiber.getRef(CurrentState)

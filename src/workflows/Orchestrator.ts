@@ -11,6 +11,7 @@ import * as Schema from "effect/Schema"
 import * as Agent from "../agents/Agent.ts"
 import * as AgentTool from "../AgentTool.ts"
 import type { RunState } from "../internal/RunState.ts"
+import { define } from "../internal/toolDefinition.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 import { Budget, type Limits, metered } from "./budget.ts"
@@ -190,7 +191,7 @@ const spawnTool = (orchestrator: string, spawn: Spawn<ReadonlyArray<AgentTool.An
           })
         })
   const description = `Make an agent for a task of its own, and get its answer. Several can be made at once. At most ${maxBreadth} by one agent, ${maxTotal} in all.`
-  const tool = AgentTool.define("spawn", description, parameters, Schema.String, "return")
+  const tool = define("spawn", description, parameters, Schema.String, "return")
   const self: AgentTool.Any = AgentTool.make("spawn", "effect", tool, undefined, (params) =>
     Effect.flatMap(CurrentCrew, (crew): Effect.Effect<unknown, unknown, unknown> => {
       if (crew === undefined) return Effect.fail("only an orchestrator can spawn agents")

@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import type * as Tool from "effect/ai/Tool"
 import * as Toolkit from "effect/ai/Toolkit"
-import * as AgentTool from "../../AgentTool.ts"
+import { failureToJson } from "../../internal/toolFunction.ts"
 import type { McpTool } from "./tools.ts"
 
 type AnyTools = Record<string, Tool.Any>
@@ -21,7 +21,7 @@ export const toToolkit = (tools: ReadonlyArray<McpTool>): Effect.Effect<Toolkit.
       const call = { ...run, step: 0, toolCallId, idempotencyKey: toolCallId, progress: preliminary }
       return Effect.mapError(
         execute(params, call as never, () => {}),
-        AgentTool.failureToJson
+        failureToJson
       )
     }
   }

@@ -137,7 +137,7 @@ export class ModelRefused extends Schema.TaggedError<ModelRefused>()("ModelRefus
   transcript: Prompt.Prompt
 }) {
   override get message(): string {
-    return `${at(this.path)}: the model refused to answer${this.text === "" ? "" : `: ${this.text}`}. Change the input or the instructions.`
+    return `${at(this.path)}: the model refused to answer${this.text === "" ? "" : `: ${this.text.replace(/\.$/, "")}`}. Change the input or the instructions.`
   }
 }
 

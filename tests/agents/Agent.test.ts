@@ -322,8 +322,9 @@ describe("steps", () => {
   it.effect("reports a refusal with its words", () =>
     Effect.gen(function* () {
       const error = yield* Effect.flip(Agent.make("agent", {}).run("go"))
-      assert.strictEqual(error._tag === "ModelRefused" ? error.text : error._tag, "I must not")
-    }).pipe(Effect.provide(TestModel.layer([{ text: "I must not", finishReason: "content-filter" }])))
+      assert.strictEqual(error._tag === "ModelRefused" ? error.text : error._tag, "I must not.")
+      assert.include(error.message, "I must not. Change")
+    }).pipe(Effect.provide(TestModel.layer([{ text: "I must not.", finishReason: "content-filter" }])))
   )
 
   it.effect("keeps reasoning apart from the text", () =>

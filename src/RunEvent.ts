@@ -92,7 +92,7 @@ export const RunStarted = Schema.TaggedStruct("RunStarted", {
   /** The run that started this one; absent for a root run. */
   parentId: Schema.optionalKey(Schema.String)
 })
-/** The run begins again (`Runner.withRetry`); everything since event `discardFrom` is void. */
+/** The run begins again (`Runner.withRetry`); what it and the runs nested in it told since event `discardFrom` is void. */
 export const RunRetried = Schema.TaggedStruct("RunRetried", {
   ...base,
   attempt: Schema.Int,
@@ -101,7 +101,7 @@ export const RunRetried = Schema.TaggedStruct("RunRetried", {
 })
 /** A step began: one model call and the tool calls it asks for. */
 export const StepStarted = Schema.TaggedStruct("StepStarted", inStep)
-/** The step's model call failed and is made again; drop every delta since event `discardFrom`. */
+/** The step's model call failed and is made again; drop every delta of this run since event `discardFrom`. */
 export const StepRetried = Schema.TaggedStruct("StepRetried", {
   ...inStep,
   /** The attempt that now begins; the first was 1. */
@@ -262,7 +262,8 @@ export const fromJsonLine: (line: string) => Effect.Effect<RunEvent, Schema.Sche
 )
 
 /**
- * The text of the root runner as it comes: the deltas of runs whose path has one name.
+ * The text of the root runner as it comes: the deltas of runs whose path has one name. It goes on with the new text
+ * when a model call is made again: who shows it must look at the events, as `StepRetried` says what to take back.
  *
  * @example
  * import { Stream } from "effect"

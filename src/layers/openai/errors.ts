@@ -46,9 +46,16 @@ export const ofEncoding = (error: unknown): Problem => ({
 /** How a description of a context overflow begins, whatever the server's own words are. */
 export const contextLengthPrefix = "context length exceeded"
 
-const overflow = /context.?(length|window|size)|maximum context|prompt is too long/i
+const overflow =
+  /context.?(length|window|size)|maximum context|(model|prompt) length (of|is) \d|model token limit|number of tokens allowed|max_new_tokens. must be|(prompt|input) is too long/i
 /** These words mean it only in a refusal: servers written in Go say "context" of deadlines. */
-const looseOverflow = /too many tokens|exceed.{0,40}context/i
+const looseOverflow = /too many tokens|exceed.{0,40}context|reduce the length of the messages/i
+
+/** What an account has run out of until somebody pays: waiting does not help, whatever the status says. */
+const quota = /^(insufficient_quota|billing_not_active|billing_hard_limit_reached)$/
+const policy = /^content_filter|_policy|^invalid_prompt$/
+/** Codes by which an answer that had begun well says that it was the request that was wrong. */
+const refusal = /^(invalid|image|unsupported|empty)_|^failed_to_download_image|^data_residency/
 
 /** The error of a failed request, with the right retryability. `now` is for `retry-after` dates, in milliseconds. */
 export const toAiError = (problem: Problem, target: Target, now: number): AiError.AiError =>
@@ -82,9 +89,10 @@ const ofStatus = (problem: Extract<Problem, { kind: "status" }>, now: number): A
   const description =
     problem.message === "" ? (problem.inAnswer ? "no reason given" : `HTTP ${status}`) : problem.message
   const said = problem.inAnswer ? `the server reported an error: ${description}` : `HTTP ${status}: ${description}`
-  if (code === "insufficient_quota" || problem.type === "insufficient_quota" || status === 402) {
+  if (quota.test(code ?? "") || quota.test(problem.type ?? "") || status === 402) {
     return new AiError.QuotaExhaustedError({ metadata: metadataOf(description) })
   }
+  if (status < 500 && policy.test(code ?? "")) return new AiError.ContentPolicyError({ description })
   if (code === "context_length_exceeded" || isOverflow(status, description)) {
     return new AiError.InvalidRequestError({ description: `${contextLengthPrefix}: ${description}` })
   }
@@ -143,12 +151,13 @@ export const ofBody = (
   body: unknown,
   header: (name: string) => string | null | undefined
 ): Extract<Problem, { kind: "status" }> => {
-  const error = Predicate.hasProperty(body, "error") ? body.error : body
+  const outer = errorOf(body)
+  const error = Array.isArray(outer) ? errorOf(outer) : outer
   const field = (name: string): string | undefined => {
     const value = Predicate.hasProperty(error, name) ? error[name] : undefined
     return typeof value === "string" || typeof value === "number" ? String(value) : undefined
   }
-  const message = field("message") ?? field("detail") ?? (typeof error === "string" ? error : "")
+  const message = field("message") ?? field("detail") ?? (typeof error === "string" ? error : textOf(error))
   return {
     kind: "status",
     status,
@@ -160,6 +169,16 @@ export const ofBody = (
   }
 }
 
+/** One vendor puts its answer into a list. */
+const errorOf = (body: unknown): unknown => {
+  const one: unknown = Array.isArray(body) ? body[0] : body
+  return Predicate.hasProperty(one, "error") ? one.error : one
+}
+
+/** An error that has no message says in its fields what is wrong. */
+const textOf = (error: unknown): string =>
+  Predicate.isObject(error) && Object.keys(error).length > 0 ? JSON.stringify(error) : ""
+
 const noHeaders = () => undefined
 
 /** An error that the server puts into a stream or a 200 answer: its status is in the code, or it is the server's fault. */
@@ -168,7 +187,9 @@ export const ofErrorObject = (error: unknown): Problem => {
   const status = Number(problem.code)
   if (Number.isInteger(status) && status >= 400 && status < 600) return { ...problem, status }
   if (problem.code === "rate_limit_exceeded") return { ...problem, status: 429 }
-  return problem.type === "invalid_request_error" ? { ...problem, status: 400 } : problem
+  const code = problem.code ?? ""
+  const refused = problem.type === "invalid_request_error" || policy.test(code) || refusal.test(code)
+  return refused ? { ...problem, status: 400 } : problem
 }
 
 /** The error in an answer, a chunk or a choice that should have been good: an object, a text, or the whole of it. */

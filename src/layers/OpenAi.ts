@@ -21,6 +21,7 @@ import { HttpTape } from "../services/httpTape.ts"
 import * as ModelInfo from "../services/ModelInfo.ts"
 import { SyncBridge } from "../services/SyncBridge.ts"
 import * as Chat from "./openai/chat.ts"
+import { StreamDecoder as ChatStreamDecoder } from "./openai/chatStream.ts"
 import { type Connected, connect } from "./openai/connect.ts"
 import { contextLengthPrefix, ofEncoding, type Problem, toAiError } from "./openai/errors.ts"
 import { type CallOptions, CurrentOptions, merge } from "./openai/options.ts"
@@ -224,7 +225,7 @@ class Provider {
         const { path, body, transport, alone } = call
         const answer = yield* transport.whole(path, body)
         const decode = this.#api === "chat" ? Chat.decode : Responses.decode
-        const parts = decode(answer, yield* idMaker(call, body))
+        const parts = decode(answer, yield* idMaker(call, body), this.server.address)
         if (Events.isProblem(parts)) return yield* Effect.fail(parts)
         if (alone) this.#annotate(request, parts)
         return parts
@@ -240,7 +241,7 @@ class Provider {
         const newId = yield* idMaker(call, body)
         const isChat = this.#api === "chat"
         const decoder: Events.Decoder<Response.StreamPartEncoded> = isChat
-          ? new Chat.StreamDecoder(newId)
+          ? new ChatStreamDecoder(newId, this.server.address)
           : new ResponsesStreamDecoder(newId)
         const asked = isChat ? { stream_options: { include_usage: true }, ...body } : body
         const parts = Events.parts(transport.events(path, asked), decoder)
@@ -281,7 +282,10 @@ class Provider {
           path: this.#api === "chat" ? "/chat/completions" : "/responses",
           body:
             this.#api === "chat"
-              ? Chat.encode(request, model, options, format, !this.#at.isOpenAi)
+              ? Chat.encode(request, model, options, format, {
+                  host: this.server.address,
+                  compatible: !this.#at.isOpenAi
+                })
               : Responses.encode(request, model, options, format),
           transport:
             tape !== undefined

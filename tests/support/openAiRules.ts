@@ -108,6 +108,8 @@ const chat = (body: Fields): void => {
   }
 }
 
+const reasoningFields = ["reasoning", "reasoning_content"]
+
 const chatMessage = (message: Fields, waiting: Waiting): void => {
   if (message["role"] === "tool") {
     only(message, ["role", "tool_call_id", "content"], "a tool message")
@@ -129,12 +131,13 @@ const chatMessage = (message: Fields, waiting: Waiting): void => {
       }
       return
     case "assistant": {
-      only(message, ["role", "content", "tool_calls", "refusal"], "an assistant message")
+      // Reasoning is other servers' own: only where the answers before held it may it come back.
+      only(message, ["role", "content", "tool_calls", "refusal", ...reasoningFields], "an assistant message")
       const calls = message["tool_calls"]
       need(isFilled(content) || calls !== undefined, "an assistant message without content")
       need(calls === undefined || calls.length > 0, "tool_calls is empty")
       for (const call of calls ?? []) {
-        only(call, ["id", "type", "function"], "a call")
+        only(call, ["id", "type", "function", "extra_content"], "a call")
         need(call.type === "function" && nameRule.test(call.function?.name), "a call names no function")
         argumentsOf(call.function.arguments)
         waiting.call(call.id)

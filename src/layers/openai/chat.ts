@@ -1,4 +1,4 @@
-/** The Chat Completions API: requests made of prompts, parts made of answers. Pure; it does no I/O. */
+/** The Chat Completions API: requests made of prompts, parts made of whole answers. Pure; it does no I/O. */
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Prompt from "effect/ai/Prompt"
 import type * as Response from "effect/ai/Response"
@@ -8,7 +8,6 @@ import { errorIn, malformed, type Problem, Unsupported } from "./errors.ts"
 import * as Files from "./files.ts"
 import { type CallOptions, chatFields } from "./options.ts"
 import * as Schemas from "./schema.ts"
-import { parseJson } from "./sse.ts"
 import {
   argumentsText,
   callIds,
@@ -18,12 +17,22 @@ import {
   isFields,
   list,
   number,
+  openaiOf,
   parseArguments,
   resultText,
+  sourcesOf,
   text
 } from "./wire.ts"
 
 // -- requests ---------------------------------------------------------------------------------------------------------
+
+/** The server that is spoken to. */
+export interface Server {
+  /** Its host: some of what a server says only itself understands. */
+  readonly host: string
+  /** False for OpenAI's own. */
+  readonly compatible: boolean
+}
 
 /** The body of a request. */
 export const encode = (
@@ -31,10 +40,10 @@ export const encode = (
   model: string,
   options: CallOptions,
   format: OutputFormat | undefined,
-  compatible: boolean
+  { compatible, host }: Server
 ): Fields => ({
   model: options.model ?? model,
-  messages: request.prompt.content.flatMap(encodeMessage),
+  messages: request.prompt.content.flatMap((message) => encodeMessage(message, host)),
   ...(request.tools.length === 0
     ? {}
     : { tools: request.tools.map(encodeTool), tool_choice: encodeChoice(request.toolChoice) }),
@@ -77,14 +86,14 @@ const encodeChoice = (choice: LanguageModel.ToolChoice<string>) =>
       ? { type: "function", function: { name: choice.tool } }
       : (choice.mode ?? "auto")
 
-const encodeMessage = (message: Prompt.Message): ReadonlyArray<Fields> => {
+const encodeMessage = (message: Prompt.Message, host: string): ReadonlyArray<Fields> => {
   switch (message.role) {
     case "system":
       return [{ role: "system", content: message.content }]
     case "user":
       return [{ role: "user", content: encodeUser(message.content) }]
     case "assistant":
-      return encodeAssistant(message.content)
+      return encodeAssistant(message.content, host)
     case "tool":
       return encodeResults(message.content)
   }
@@ -115,7 +124,7 @@ const encodeFile = (part: Prompt.FilePart): Fields => {
   return { type: "file", file: { filename: file.name, file_data: file.url } }
 }
 
-const encodeAssistant = (content: ReadonlyArray<Prompt.AssistantMessagePart>): ReadonlyArray<Fields> => {
+const encodeAssistant = (content: ReadonlyArray<Prompt.AssistantMessagePart>, host: string): ReadonlyArray<Fields> => {
   const said = content.flatMap((part) => (part.type === "text" ? [part.text] : [])).join("")
   const calls = content.flatMap((part) =>
     part.type === "tool-call" && !part.providerExecuted
@@ -123,17 +132,39 @@ const encodeAssistant = (content: ReadonlyArray<Prompt.AssistantMessagePart>): R
           {
             id: part.id,
             type: "function",
-            function: { name: callName(part.name), arguments: argumentsText(part.params) }
+            function: { name: callName(part.name), arguments: argumentsText(part.params) },
+            ...extraOf(ownOf(part.options, host))
           }
         ]
       : []
   )
   // Reasoning alone says nothing that this API takes back.
   if (said === "" && calls.length === 0) return []
+  const thoughts: Partial<Record<ReasoningField, string>> = {}
+  for (const part of content) {
+    const field = part.type === "reasoning" ? ownOf(part.options, host)["field"] : undefined
+    const name = reasoningFields.find((one) => one === field)
+    if (name !== undefined && part.type === "reasoning") thoughts[name] = (thoughts[name] ?? "") + part.text
+  }
   return [
-    { role: "assistant", content: said === "" ? null : said, ...(calls.length === 0 ? {} : { tool_calls: calls }) }
+    {
+      role: "assistant",
+      content: said === "" ? null : said,
+      ...thoughts,
+      ...(calls.length === 0 ? {} : { tool_calls: calls })
+    }
   ]
 }
+
+/** What a server has put on a part for itself. Others refuse it. */
+const ownOf = (options: unknown, host: string): Fields => {
+  const own = openaiOf(options)
+  return own["server"] === host ? own : {}
+}
+
+/** Signatures and the like, without which a server does not take a call back. */
+const extraOf = (fields: Fields): Fields =>
+  isFields(fields["extra_content"]) ? { extra_content: fields["extra_content"] } : {}
 
 const encodeResults = (content: ReadonlyArray<Prompt.ToolMessagePart>): ReadonlyArray<Fields> => {
   const results: Array<Fields> = []
@@ -151,23 +182,32 @@ const encodeResults = (content: ReadonlyArray<Prompt.ToolMessagePart>): Readonly
 
 // -- answers ----------------------------------------------------------------------------------------------------------
 
+/** OpenAI's words, and those of other servers. */
 const finishReasons: Readonly<Record<string, Response.FinishReason>> = {
   stop: "stop",
+  stop_sequence: "stop",
+  end_turn: "stop",
+  eos: "stop",
+  eos_token: "stop",
   length: "length",
+  max_tokens: "length",
+  model_length: "length",
   tool_calls: "tool-calls",
+  tool_use: "tool-calls",
   function_call: "tool-calls",
   content_filter: "content-filter",
-  error: "error"
+  error: "error",
+  insufficient_system_resource: "error"
 }
 
-const finishOf = (reason: string | undefined, calls: number, refused: boolean): Response.FinishReason => {
+export const finishOf = (reason: string | undefined, calls: number, refused: boolean): Response.FinishReason => {
   if (refused) return "content-filter"
-  const known = reason === undefined ? "unknown" : (finishReasons[reason] ?? "other")
+  const known = reason === undefined ? "unknown" : (finishReasons[reason.toLowerCase()] ?? "other")
   // Some compatible servers say "stop" when they call tools.
   return known === "stop" && calls > 0 ? "tool-calls" : known
 }
 
-const usageOf = (usage: unknown) => {
+export const usageOf = (usage: unknown) => {
   const input = isFields(usage) ? usage["prompt_tokens_details"] : undefined
   const output = isFields(usage) ? usage["completion_tokens_details"] : undefined
   return {
@@ -179,10 +219,27 @@ const usageOf = (usage: unknown) => {
   }
 }
 
-const reasoningOf = (message: Fields): string => text(message, "reasoning_content") ?? text(message, "reasoning") ?? ""
+const reasoningFields = ["reasoning_content", "reasoning"] as const
+type ReasoningField = (typeof reasoningFields)[number]
 
-/** The parts of a whole answer. `newId` names calls that the server left without an id. */
-export const decode = (answer: unknown, newId: () => string): Array<Response.PartEncoded> | Problem => {
+/** What a message or a delta says of the model's thoughts, and how it has to go back: some servers insist on it. */
+export const reasoningOf = (message: Fields, host: string) => {
+  for (const field of reasoningFields) {
+    const thought = text(message, field)
+    if (thought !== undefined) return { thought, metadata: { openai: { server: host, field } } }
+  }
+  return undefined
+}
+
+/** What has to go back with a call. */
+export const callMetadata = (call: Fields, host: string) => {
+  const extra = extraOf(call)
+  // What came as JSON is JSON; metadata is typed by what programs declare of providers.
+  return "extra_content" in extra ? { metadata: { openai: { server: host, ...extra } } as never } : {}
+}
+
+/** The parts of a whole answer. `newId` names calls that the server left without an id; `host` is the server's. */
+export const decode = (answer: unknown, newId: () => string, host: string): Array<Response.PartEncoded> | Problem => {
   if (!isFields(answer)) return malformed("the server's answer is not an object")
   const failure = errorIn(answer)
   if (failure !== undefined) return failure
@@ -192,12 +249,13 @@ export const decode = (answer: unknown, newId: () => string): Array<Response.Par
   const broken = errorIn(choice)
   if (broken !== undefined) return broken
   const parts: Array<Response.PartEncoded> = [metadataOf(answer)]
-  const reasoning = reasoningOf(message)
-  if (reasoning !== "") parts.push({ type: "reasoning", text: reasoning })
+  const reasoning = reasoningOf(message, host)
+  if (reasoning !== undefined) parts.push({ type: "reasoning", text: reasoning.thought, metadata: reasoning.metadata })
   const said = contentText(message["content"])
   if (said !== "") parts.push({ type: "text", text: said })
   const refusal = text(message, "refusal")
   if (refusal !== undefined) parts.push({ type: "text", text: refusal })
+  parts.push(...sourcesOf(list(message, "annotations"), newId))
   const idOf = callIds(newId)
   const calls = list(message, "tool_calls")
   for (const call of calls) {
@@ -207,7 +265,8 @@ export const decode = (answer: unknown, newId: () => string): Array<Response.Par
       type: "tool-call",
       id: idOf(text(call, "id")),
       name: text(fn, "name") ?? "",
-      params: parseArguments(fn["arguments"])
+      params: parseArguments(fn["arguments"]),
+      ...callMetadata(call, host)
     })
   }
   parts.push(
@@ -216,158 +275,14 @@ export const decode = (answer: unknown, newId: () => string): Array<Response.Par
   return parts
 }
 
-const metadataOf = (answer: Fields): Response.ResponseMetadataPartEncoded => ({
+export const metadataOf = (answer: Fields): Response.ResponseMetadataPartEncoded => ({
   type: "response-metadata",
   id: text(answer, "id"),
   modelId: text(answer, "model")
 })
 
-const contentText = (content: unknown): string => {
+export const contentText = (content: unknown): string => {
   if (typeof content === "string") return content
   if (!Array.isArray(content)) return ""
   return content.map((part) => (isFields(part) ? (text(part, "text") ?? "") : "")).join("")
-}
-
-interface OpenCall {
-  readonly id: string
-  /** The id that the server gave it, which may come late. */
-  serverId: string | undefined
-  name: string
-  arguments: string
-  announced: boolean
-}
-
-/** Reads a stream of chunks, in order; `end` gives what is left when the stream is over. */
-export class StreamDecoder {
-  readonly #idOf: (given: string | undefined) => string
-  readonly #calls: Array<OpenCall> = []
-  readonly #byIndex = new Map<number, OpenCall>()
-  #metadata = false
-  #open: "text" | "reasoning" | undefined
-  #block = 0
-  #reason: string | undefined
-  #refused = false
-  #usage: unknown = undefined
-  /** The usage comes after the finish, so only `[DONE]` or the end of the body ends an answer. */
-  readonly finished = false
-
-  constructor(newId: () => string) {
-    this.#idOf = callIds(newId)
-  }
-
-  push(chunk: unknown): ReadonlyArray<Response.StreamPartEncoded> | Problem {
-    if (!isFields(chunk)) return malformed("the server sent a chunk that is not an object")
-    const failure = errorIn(chunk)
-    if (failure !== undefined) return failure
-    if (!Array.isArray(chunk["choices"])) {
-      return isFields(chunk["usage"]) ? this.#noteUsage(chunk) : malformed('the server sent a chunk without "choices"')
-    }
-    const out: Array<Response.StreamPartEncoded> = []
-    // A first chunk may hold nothing but the verdicts of a filter.
-    if (!this.#metadata && (chunk["choices"].length > 0 || text(chunk, "id") !== undefined)) {
-      this.#metadata = true
-      out.push(metadataOf(chunk))
-    }
-    if (isFields(chunk["usage"])) this.#usage = chunk["usage"]
-    for (const choice of chunk["choices"]) {
-      if (!isFields(choice)) return malformed("the server sent a choice that is not an object")
-      if (typeof choice["index"] === "number" && choice["index"] !== 0) continue
-      const problem = errorIn(choice) ?? this.#delta(choice["delta"], out)
-      if (problem !== undefined) return problem
-      // Some servers send an empty reason with each chunk.
-      this.#reason = text(choice, "finish_reason") ?? this.#reason
-    }
-    return out
-  }
-
-  #noteUsage(chunk: Fields): ReadonlyArray<Response.StreamPartEncoded> {
-    this.#usage = chunk["usage"]
-    return []
-  }
-
-  #delta(delta: unknown, out: Array<Response.StreamPartEncoded>): Problem | undefined {
-    if (delta === null || delta === undefined) return undefined
-    if (!isFields(delta)) return malformed("the server sent a delta that is not an object")
-    const reasoning = reasoningOf(delta)
-    if (reasoning !== "") this.#say("reasoning", reasoning, out)
-    const said = contentText(delta["content"])
-    if (said !== "") this.#say("text", said, out)
-    const refusal = text(delta, "refusal")
-    if (refusal !== undefined) {
-      this.#refused = true
-      this.#say("text", refusal, out)
-    }
-    for (const call of list(delta, "tool_calls")) {
-      if (!isFields(call)) return malformed("the server sent a tool call that is not an object")
-      this.#call(call, out)
-    }
-    return undefined
-  }
-
-  #say(type: "text" | "reasoning", delta: string, out: Array<Response.StreamPartEncoded>): void {
-    if (this.#open !== type) {
-      this.#close(out)
-      this.#open = type
-      out.push({ type: `${type}-start`, id: String(++this.#block) })
-    }
-    out.push({ type: `${type}-delta`, id: String(this.#block), delta })
-  }
-
-  #close(out: Array<Response.StreamPartEncoded>): void {
-    if (this.#open !== undefined) out.push({ type: `${this.#open}-end`, id: String(this.#block) })
-    this.#open = undefined
-  }
-
-  #call(fragment: Fields, out: Array<Response.StreamPartEncoded>): void {
-    const fn = isFields(fragment["function"]) ? fragment["function"] : {}
-    const id = text(fragment, "id")
-    const name = text(fn, "name")
-    const piece = fn["arguments"]
-    const delta = typeof piece === "string" ? piece : piece === undefined || piece === null ? "" : JSON.stringify(piece)
-    const index = typeof fragment["index"] === "number" ? fragment["index"] : undefined
-    let call = this.#current(index, id, name)
-    if (call === undefined || startsAnother(call, id, name, delta)) {
-      call = { id: this.#idOf(id), serverId: id, name: "", arguments: "", announced: false }
-      this.#calls.push(call)
-      if (index !== undefined) this.#byIndex.set(index, call)
-    }
-    call.serverId ??= id
-    if (call.name === "") call.name = name ?? ""
-    if (!call.announced && call.name !== "") {
-      call.announced = true
-      out.push({ type: "tool-params-start", id: call.id, name: call.name })
-      if (call.arguments !== "") out.push({ type: "tool-params-delta", id: call.id, delta: call.arguments })
-    }
-    if (delta === "") return
-    call.arguments += delta
-    if (call.announced) out.push({ type: "tool-params-delta", id: call.id, delta })
-  }
-
-  /** The call that a fragment goes on with. Without an index it is the one of that id, else the last. */
-  #current(index: number | undefined, id: string | undefined, name: string | undefined): OpenCall | undefined {
-    if (index !== undefined) return this.#byIndex.get(index)
-    const known = id === undefined ? undefined : this.#calls.find((call) => call.serverId === id)
-    return known ?? (id === undefined || name === undefined ? this.#calls.at(-1) : undefined)
-  }
-
-  end(): ReadonlyArray<Response.StreamPartEncoded> | Problem {
-    if (this.#reason === undefined) {
-      return { kind: "network", message: "the stream ended before the answer was finished", code: undefined }
-    }
-    const out: Array<Response.StreamPartEncoded> = []
-    this.#close(out)
-    for (const call of this.#calls) {
-      if (call.announced) out.push({ type: "tool-params-end", id: call.id })
-      out.push({ type: "tool-call", id: call.id, name: call.name, params: parseArguments(call.arguments) })
-    }
-    out.push(finish(finishOf(this.#reason, this.#calls.length, this.#refused), usageOf(this.#usage)))
-    return out
-  }
-}
-
-/** Some servers give every call the same index, or none: another id is another call, and so is a name after complete arguments. */
-const startsAnother = (call: OpenCall, id: string | undefined, name: string | undefined, delta: string): boolean => {
-  if (name === undefined || call.name === "") return false
-  if (id !== undefined && call.serverId !== undefined) return id !== call.serverId
-  return id === undefined && delta !== "" && call.arguments !== "" && parseJson(call.arguments) !== undefined
 }

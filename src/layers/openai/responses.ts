@@ -17,8 +17,10 @@ import {
   isFields,
   list,
   number,
+  openaiOf,
   parseArguments,
   resultText,
+  sourcesOf,
   text
 } from "./wire.ts"
 
@@ -125,16 +127,14 @@ const encodeOutput = (part: Prompt.ToolResultPart): string | ReadonlyArray<Field
     ? part.modelOutput.map((output) => encodeUserPart(output))
     : resultText(part)
 
-const openaiOf = (options: unknown): Fields => {
-  const own = isFields(options) ? options["openai"] : undefined
-  return isFields(own) ? own : {}
-}
-
 const encodeAssistant = (content: ReadonlyArray<Prompt.AssistantMessagePart>): ReadonlyArray<Fields> => {
   const items: Array<Fields> = []
   const reasoning = new Map<string, { summary: Array<Fields> }>()
   for (const part of content) {
-    if (part.type === "text" && part.text !== "") items.push({ role: "assistant", content: part.text })
+    if (part.type === "text" && part.text !== "") {
+      const phase = text(openaiOf(part.options), "phase")
+      items.push({ role: "assistant", content: part.text, ...(phase === undefined ? {} : { phase }) })
+    }
     if (part.type === "tool-call" && !part.providerExecuted) {
       items.push({
         type: "function_call",
@@ -194,6 +194,12 @@ export const reasoningMetadata = (item: Fields) => ({
   }
 })
 
+/** Whether a message is on the way to an answer or the answer: the model wants to know it when it reads it again. */
+export const messageMetadata = (item: Fields) => {
+  const phase = text(item, "phase")
+  return phase === undefined ? {} : { metadata: { openai: { phase } } }
+}
+
 export const reasoningTexts = (item: Fields): ReadonlyArray<string> =>
   [...list(item, "summary"), ...list(item, "content")].flatMap((one) =>
     isFields(one) ? [text(one, "text") ?? ""] : []
@@ -206,22 +212,18 @@ export const failureOf = (response: Fields): Problem | undefined => {
 }
 
 /** What a message cites, and what the provider's own tools have drawn. */
-export const extrasOf = (item: Fields, newId: () => string): ReadonlyArray<Source | Response.FilePartEncoded> => {
+export const extrasOf = (
+  item: Fields,
+  newId: () => string
+): ReadonlyArray<Response.UrlSourcePartEncoded | Response.FilePartEncoded> => {
   if (item["type"] === "image_generation_call") {
     const data = text(item, "result")
     return data === undefined
       ? []
       : [{ type: "file", mediaType: `image/${text(item, "output_format") ?? "png"}`, data }]
   }
-  const annotations = list(item, "content").flatMap((one) => (isFields(one) ? list(one, "annotations") : []))
-  return annotations.flatMap((one): ReadonlyArray<Source> => {
-    const url = isFields(one) && one["type"] === "url_citation" ? text(one, "url") : undefined
-    if (!isFields(one) || url === undefined || !URL.canParse(url)) return []
-    return [{ type: "source", sourceType: "url", id: newId(), url, title: text(one, "title") ?? url }]
-  })
+  return list(item, "content").flatMap((one) => (isFields(one) ? sourcesOf(list(one, "annotations"), newId) : []))
 }
-
-type Source = Response.UrlSourcePartEncoded
 
 export const callOf = (item: Fields, idOf: (given: string | undefined) => string): Response.ToolCallPartEncoded => ({
   type: "tool-call",
@@ -264,7 +266,7 @@ export const decode = (answer: unknown, newId: () => string): Array<Response.Par
       for (const one of texts.length === 0 ? [""] : texts) parts.push({ type: "reasoning", text: one, metadata })
     } else if (item["type"] === "message") {
       if (isRefusal(item)) refused = true
-      for (const said of textsOf(item)) parts.push({ type: "text", text: said })
+      for (const said of textsOf(item)) parts.push({ type: "text", text: said, ...messageMetadata(item) })
     } else if (item["type"] === "function_call") {
       calls++
       parts.push(callOf(item, idOf))

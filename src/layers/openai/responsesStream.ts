@@ -8,6 +8,7 @@ import {
   finishOf,
   givenId,
   isRefusal,
+  messageMetadata,
   metadataOf,
   reasoningMetadata,
   reasoningTexts,
@@ -185,7 +186,7 @@ export class StreamDecoder {
       out.push(
         type === "reasoning"
           ? { type: "reasoning-end", id, metadata: reasoningMetadata(item) }
-          : { type: "text-end", id }
+          : { type: "text-end", id, ...messageMetadata(item) }
       )
     }
     if (item["type"] === "function_call") {

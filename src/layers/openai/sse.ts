@@ -30,6 +30,8 @@ export const events = (bytes: Stream.Stream<Uint8Array, Problem>): Stream.Stream
           ended = "done"
           return
         }
+        // Some servers keep a connection alive with events that say nothing.
+        if (event.data.trim() === "") return
         const json = parseJson(event.data)
         if (json === undefined) {
           ended = malformed(`the server sent an event that is not JSON: ${event.data.slice(0, 200)}`)

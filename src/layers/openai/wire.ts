@@ -29,6 +29,25 @@ export const number = (fields: unknown, key: string): number | undefined => {
   return Number.isSafeInteger(whole) ? whole : undefined
 }
 
+/** What a part of a conversation keeps for this Layer. */
+export const openaiOf = (options: unknown): Fields => {
+  const own = isFields(options) ? options["openai"] : undefined
+  return isFields(own) ? own : {}
+}
+
+/** The pages that annotations cite, in the form of either API. */
+export const sourcesOf = (
+  annotations: ReadonlyArray<unknown>,
+  newId: () => string
+): ReadonlyArray<Response.UrlSourcePartEncoded> =>
+  annotations.flatMap((one): ReadonlyArray<Response.UrlSourcePartEncoded> => {
+    if (!isFields(one) || one["type"] !== "url_citation") return []
+    const cited = isFields(one["url_citation"]) ? one["url_citation"] : one
+    const url = text(cited, "url")
+    if (url === undefined || !URL.canParse(url)) return []
+    return [{ type: "source", sourceType: "url", id: newId(), url, title: text(cited, "title") ?? url }]
+  })
+
 /** Gives each call of an answer an id of its own: servers leave ids out, or give two calls the same. */
 export const callIds = (newId: () => string): ((given: string | undefined) => string) => {
   const used = new Set<string>()
@@ -80,10 +99,12 @@ export const finish = (reason: Response.FinishReason, counts: Counts): Response.
  * then tells the model, and the rest of the answer is not lost.
  */
 export const parseArguments = (value: unknown): unknown => {
-  if (value === undefined || value === null || value === "") return {}
+  if (value === undefined || value === null) return {}
   if (typeof value !== "string") return value
+  if (value.trim() === "") return {}
   try {
-    return Tool.unsafeSecureJsonParse(value)
+    // Models say null where a tool takes nothing.
+    return Tool.unsafeSecureJsonParse(value) ?? {}
   } catch {
     return value
   }

@@ -1,0 +1,311 @@
+/** What particular servers do otherwise than OpenAI, and what OpenAI's API has come to say. On both edges. */
+import { assert, describe, layer } from "@effect/vitest"
+import { Cause, Context, Effect, Exit, Layer, Redacted, Schema, Stream } from "effect"
+import { type AiError, LanguageModel, Prompt, type Response } from "effect/ai"
+import { Agent, AgentTool, ModelInfo, OpenAi, SyncEdge } from "troupe"
+import { type Part, request } from "../support/openAiRequest.ts"
+import * as ChildServer from "../support/childServer.ts"
+import type { Reply } from "../support/openAiServer.ts"
+
+class Server extends Context.Service<Server, ChildServer.ChildServer>()("test/Server") {}
+
+const edges = {
+  async: <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<Exit.Exit<A, E>> =>
+    Effect.promise(() => Effect.runPromiseExit(effect)),
+  sync: <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<Exit.Exit<A, E>> =>
+    Effect.sync(() => Effect.runSyncExit(effect.pipe(Effect.provide(SyncEdge.layerWith({ nested: "allow" })))))
+}
+
+type Api = "chat" | "responses"
+type Form = "whole" | "stream"
+const forms = ["whole", "stream"] as const
+const data = (...events: ReadonlyArray<unknown>): string =>
+  events.map((event) => `data: ${JSON.stringify(event)}\n\n`).join("")
+const done = "data: [DONE]\n\n"
+const delta = (delta: unknown, finish_reason: string | null = null) => ({
+  id: "c1",
+  choices: [{ index: 0, delta, finish_reason }]
+})
+
+/** A message of Chat Completions in either form. */
+const chat = (form: Form, message: Record<string, unknown>, finish_reason = "stop"): string =>
+  form === "whole"
+    ? JSON.stringify({ choices: [{ message: { role: "assistant", content: null, ...message }, finish_reason }] })
+    : data(delta(message), delta({}, finish_reason)) + done
+
+/** Items of Responses in either form. */
+const responses = (form: Form, output: ReadonlyArray<Record<string, unknown>>): string => {
+  const response = { id: "r", status: "completed", output }
+  return form === "whole"
+    ? JSON.stringify(response)
+    : data(
+        { type: "response.created", response: { id: "r" } },
+        ...output.flatMap((item, output_index) => [
+          { type: "response.output_item.added", output_index, item: { ...item, content: [] } },
+          { type: "response.output_item.done", output_index, item }
+        ]),
+        { type: "response.completed", response }
+      )
+}
+
+const texts = (parts: ReadonlyArray<Part>): string =>
+  parts.map((part) => (part.type === "text" ? part.text : part.type === "text-delta" ? part.delta : "")).join("")
+const params = (parts: ReadonlyArray<Part>) => parts.flatMap((part) => (part.type === "tool-call" ? [part.params] : []))
+const reason = (parts: ReadonlyArray<Part>) => (parts.at(-1) as Response.FinishPartEncoded).reason
+
+const look = AgentTool.fromFunction({
+  name: "look",
+  description: "Looks.",
+  parameters: Schema.Struct({ at: Schema.String }),
+  execute: ({ at }) => `seen ${at}`
+})
+
+layer(Layer.effect(Server, ChildServer.start), { excludeTestServices: true })("OpenAi with", (it) => {
+  for (const [edge, runOn] of Object.entries(edges)) {
+    const model = (url: string, api: Api) =>
+      OpenAi.layer({ model: "gpt-5", baseUrl: url, api, apiKey: Redacted.make("a-long-enough-key"), retry: "none" })
+    const ask = (api: Api, form: Form, reply: Reply) =>
+      Effect.gen(function* () {
+        const server = yield* Server
+        const url = yield* server.script(reply)
+        const parts: Array<Part> = []
+        const asked = Effect.flatMap(LanguageModel.LanguageModel, (self) => {
+          const provider = ModelInfo.direct(self)!
+          return form === "whole"
+            ? Effect.map(provider.generateText(request), (all) => void parts.push(...all))
+            : Stream.runForEach(provider.streamText(request), (part) => Effect.sync(() => void parts.push(part)))
+        })
+        const exit = yield* runOn(Effect.provide(asked, model(url, api)))
+        return { parts, error: Exit.isFailure(exit) ? (Cause.squash(exit.cause) as AiError.AiError) : undefined }
+      })
+    const read = (api: Api, form: Form, raw: string) =>
+      Effect.map(ask(api, form, { raw }), ({ error, parts }) => {
+        assert.strictEqual(error, undefined)
+        return parts
+      })
+    const fail = (api: Api, form: Form, reply: Reply) =>
+      Effect.map(ask(api, form, reply), ({ error, parts }) => {
+        assert.isDefined(error, `succeeded with ${JSON.stringify(parts)}`)
+        return error!
+      })
+    /** What an agent with a tool sends in its second request, when the first was answered so. */
+    const second = (api: Api, form: Form, raw: string, ...after: ReadonlyArray<Reply>) =>
+      Effect.gen(function* () {
+        const server = yield* Server
+        const url = yield* server.script({ raw }, ...(after.length === 0 ? [{ text: "ok" }] : after))
+        const agent = Agent.make("agent", { tools: [look] })
+        const asked = form === "whole" ? agent.run("go") : Stream.runDrain(agent.stream("go"))
+        const exit = yield* runOn(Effect.provide(asked, model(url, api)))
+        assert.isTrue(Exit.isSuccess(exit), Exit.isFailure(exit) ? Cause.pretty(exit.cause) : "")
+        const { body } = (yield* server.seen)[1]!
+        return (api === "chat" ? body["messages"] : body["input"]) as ReadonlyArray<Record<string, any>>
+      })
+
+    describe(`${edge}:`, () => {
+      it.effect("reasoning that must come back with the calls it led to, by the name it came under", () =>
+        Effect.gen(function* () {
+          for (const form of forms) {
+            for (const name of ["reasoning", "reasoning_content"]) {
+              const call = { index: 0, id: "c1", type: "function", function: { name: "look", arguments: '{"at":"x"}' } }
+              const sent = yield* second("chat", form, chat(form, { [name]: "hm", tool_calls: [call] }, "tool_calls"))
+              assert.strictEqual(sent[1]![name], "hm")
+            }
+          }
+        })
+      )
+
+      it.effect("what a server puts on a call for itself", () =>
+        Effect.gen(function* () {
+          const extra_content = { google: { thought_signature: "sealed" } }
+          for (const form of forms) {
+            const fn = { name: "look", arguments: '{"at":"x"}' }
+            const call = { index: 0, id: "c1", type: "function", function: fn, extra_content }
+            const sent = yield* second("chat", form, chat(form, { tool_calls: [call] }, "tool_calls"))
+            assert.deepStrictEqual(sent[1]!["tool_calls"][0]["extra_content"], extra_content)
+          }
+        })
+      )
+
+      it.effect("nothing that another server has put on a conversation for itself", () =>
+        Effect.gen(function* () {
+          const server = yield* Server
+          const url = yield* server.script({ text: "ok" })
+          const options = { openai: { server: "elsewhere", field: "reasoning", extra_content: { google: {} } } }
+          const prompt = Prompt.make([
+            { role: "user", content: "go" },
+            {
+              role: "assistant",
+              content: [
+                { type: "reasoning", text: "hm", options },
+                { type: "tool-call", id: "c1", name: "look", params: {}, providerExecuted: false, options }
+              ]
+            },
+            { role: "tool", content: [{ type: "tool-result", id: "c1", name: "look", isFailure: false, result: 1 }] }
+          ] as never)
+          const asked = Effect.flatMap(LanguageModel.LanguageModel, (self) =>
+            ModelInfo.direct(self)!.generateText({ ...request, prompt })
+          )
+          yield* runOn(Effect.provide(asked, model(url, "chat")))
+          const { body } = (yield* server.seen)[0]!
+          assert.deepStrictEqual(body["messages"][1], {
+            role: "assistant",
+            content: null,
+            tool_calls: [{ id: "c1", type: "function", function: { name: "look", arguments: "{}" } }]
+          })
+        })
+      )
+
+      it.effect("names of tools that no server would take back", () =>
+        Effect.gen(function* () {
+          for (const form of forms) {
+            for (const name of ["functions.look", "look at", "", "x".repeat(80)]) {
+              const call = { index: 0, id: "c1", type: "function", function: { name, arguments: "{}" } }
+              yield* second("chat", form, chat(form, { tool_calls: [call] }, "tool_calls"))
+              const item = { type: "function_call", id: "fc_1", call_id: "c1", name, arguments: "{}" }
+              yield* second("responses", form, responses(form, [item]))
+            }
+          }
+        })
+      )
+
+      it.effect("the phase of what was said on the way to an answer", () =>
+        Effect.gen(function* () {
+          for (const form of forms) {
+            const content = [{ type: "output_text", text: "I look.", annotations: [] }]
+            const sent = yield* second(
+              "responses",
+              form,
+              responses(form, [
+                { type: "message", id: "msg_1", role: "assistant", phase: "commentary", content },
+                { type: "function_call", id: "fc_1", call_id: "c1", name: "look", arguments: '{"at":"x"}' }
+              ])
+            )
+            assert.deepStrictEqual(sent[1], { role: "assistant", content: "I look.", phase: "commentary" })
+          }
+        })
+      )
+
+      it.effect("arguments that are null or blank where there are none", () =>
+        Effect.gen(function* () {
+          for (const form of forms) {
+            for (const said of ["null", " ", "\n"]) {
+              const call = { index: 0, id: "c1", type: "function", function: { name: "p", arguments: said } }
+              const parts = yield* read("chat", form, chat(form, { tool_calls: [call] }, "tool_calls"))
+              assert.deepStrictEqual(params(parts), [{}])
+            }
+          }
+        })
+      )
+
+      it.effect("null for no choices, and events with nothing in them", () =>
+        Effect.gen(function* () {
+          const raw = data({ id: "c1", choices: null }) + "data:\n\n" + chat("stream", { content: "yes" })
+          assert.strictEqual(texts(yield* read("chat", "stream", raw)), "yes")
+        })
+      )
+
+      it.effect("finish reasons in the words of other servers", () =>
+        Effect.gen(function* () {
+          for (const form of forms) {
+            for (const [said, meant] of [
+              ["model_length", "length"],
+              ["max_tokens", "length"],
+              ["MAX_TOKENS", "length"],
+              ["eos", "stop"],
+              ["eos_token", "stop"],
+              ["stop_sequence", "stop"],
+              ["end_turn", "stop"],
+              ["STOP", "stop"],
+              ["tool_use", "tool-calls"],
+              ["insufficient_system_resource", "error"]
+            ]) {
+              const parts = yield* read("chat", form, chat(form, { content: "a" }, said))
+              assert.deepStrictEqual([said, reason(parts)], [said, meant])
+            }
+          }
+        })
+      )
+
+      it.effect("pages that a message of Chat Completions cites", () =>
+        Effect.gen(function* () {
+          const cited = { type: "url_citation", url_citation: { url: "https://example.com/a", title: "A" } }
+          for (const form of forms) {
+            const parts = yield* read("chat", form, chat(form, { content: "so", annotations: [cited] }))
+            const sources = parts.flatMap((part) =>
+              part.type === "source" && part.sourceType === "url" ? [[part.url, part.title]] : []
+            )
+            assert.deepStrictEqual(sources, [["https://example.com/a", "A"]])
+          }
+        })
+      )
+
+      it.effect("failures of Responses that asking again cannot mend", () =>
+        Effect.gen(function* () {
+          for (const [code, tag, retryable] of [
+            ["server_error", "InternalProviderError", true],
+            ["vector_store_timeout", "InternalProviderError", true],
+            ["rate_limit_exceeded", "RateLimitError", true],
+            ["invalid_image_url", "InvalidRequestError", false],
+            ["image_too_large", "InvalidRequestError", false],
+            ["unsupported_image_media_type", "InvalidRequestError", false],
+            ["empty_image_file", "InvalidRequestError", false],
+            ["failed_to_download_image", "InvalidRequestError", false],
+            ["data_residency_mismatch", "InvalidRequestError", false],
+            ["invalid_prompt", "ContentPolicyError", false],
+            ["bio_policy", "ContentPolicyError", false],
+            ["image_content_policy_violation", "ContentPolicyError", false]
+          ] as const) {
+            const response = { id: "r", status: "failed", error: { code, message: "no" } }
+            const failed = yield* fail("responses", "stream", { raw: data({ type: "response.failed", response }) })
+            assert.deepStrictEqual([code, failed.reason._tag, failed.isRetryable], [code, tag, retryable])
+            const whole = yield* fail("responses", "whole", { raw: JSON.stringify({ ...response, output: [] }) })
+            assert.deepStrictEqual([code, whole.reason._tag, whole.isRetryable], [code, tag, retryable])
+          }
+        })
+      )
+
+      it.effect("a prompt that a filter refuses, and an account that is not active", () =>
+        Effect.gen(function* () {
+          for (const [status, error, tag] of [
+            [400, { code: "content_filter", message: "The prompt triggered a filter" }, "ContentPolicyError"],
+            [400, { code: "content_policy_violation", message: "no" }, "ContentPolicyError"],
+            [400, { code: "invalid_prompt", message: "Invalid prompt" }, "ContentPolicyError"],
+            [429, { code: "billing_not_active", message: "Your account is not active" }, "QuotaExhaustedError"],
+            [400, { code: "billing_hard_limit_reached", message: "no" }, "QuotaExhaustedError"]
+          ] as const) {
+            const failed = yield* fail("chat", "whole", { status, body: { error } })
+            assert.deepStrictEqual([error.code, failed.reason._tag, failed.isRetryable], [error.code, tag, false])
+          }
+        })
+      )
+
+      it.effect("errors in a list, and a list of what is wrong", () =>
+        Effect.gen(function* () {
+          const body = [{ error: { code: 400, message: "the words", status: "INVALID_ARGUMENT" } }]
+          const listed = yield* fail("chat", "whole", { status: 400, body })
+          assert.include(listed.message, "HTTP 400: the words")
+          const detail = [{ loc: ["body", "tools"], msg: "field required" }]
+          const fastApi = yield* fail("chat", "stream", { status: 422, body: { detail } })
+          assert.include(fastApi.message, "field required")
+        })
+      )
+
+      it.effect("a context overflow in words of more servers", () =>
+        Effect.gen(function* () {
+          for (const message of [
+            "The decoder prompt (length 5000) is longer than the maximum model length of 4096.",
+            "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).",
+            "This model's maximum prompt length is 131072 but the request contains 537812 tokens.",
+            "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. Given: 5000 `inputs` tokens",
+            "Invalid request: Your request exceeded model token limit: 262144",
+            "Input is too long for requested model.",
+            "Please reduce the length of the messages or completion."
+          ]) {
+            const error = yield* fail("chat", "whole", { status: 400, body: { error: { message } } })
+            assert.isTrue(OpenAi.isContextLengthExceeded(error), message)
+          }
+        })
+      )
+    })
+  }
+})

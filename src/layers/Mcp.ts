@@ -5,7 +5,6 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Prompt from "effect/ai/Prompt"
-import type * as Tool from "effect/ai/Tool"
 import type * as Toolkit from "effect/ai/Toolkit"
 import * as Layer from "effect/Layer"
 import * as PubSub from "effect/PubSub"
@@ -22,7 +21,7 @@ import * as Resources from "./mcp/resources.ts"
 import * as ResourceTools from "./mcp/resourceTools.ts"
 import * as Server from "./mcp/server.ts"
 import { share } from "./mcp/share.ts"
-import { toToolkit } from "./mcp/toolkit.ts"
+import { type AnyTools, toToolkit } from "./mcp/toolkit.ts"
 import * as Tools from "./mcp/tools.ts"
 
 export type { ElicitationRequest, ElicitationResult, Root, SamplingRequest, SamplingResult } from "./mcp/answers.ts"
@@ -324,7 +323,5 @@ const readers = new WeakMap<Mcp["Service"], ReadonlyArray<AgentTool.AgentTool<st
  *   return yield* LanguageModel.generateText({ prompt: "What is in README.md?", toolkit })
  * })
  */
-export const toolkit = (
-  view: Tools.View = {}
-): Effect.Effect<Toolkit.WithHandler<Record<string, Tool.Any>>, never, Mcp> =>
+export const toolkit = (view: Tools.View = {}): Effect.Effect<Toolkit.WithHandler<AnyTools>, never, Mcp> =>
   Effect.flatMap(Mcp, (mcp) => Effect.flatMap(mcp.tools(view), toToolkit))

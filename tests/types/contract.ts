@@ -3,8 +3,8 @@
  * promise broken; the `satisfies` and `Equal` lines pin types that inference could silently widen.
  */
 import { type Config, Context, Effect, Layer, type Schedule, Schema, Stream } from "effect"
-import { type LanguageModel, type Prompt, Tool, Toolkit } from "effect/ai"
-import { Agent, AgentTool, OpenAi, type RunError, type RunEvent, Runner, SyncEdge } from "troupe"
+import { LanguageModel, type Prompt, Tool, Toolkit } from "effect/ai"
+import { Agent, AgentTool, Mcp, OpenAi, type RunError, type RunEvent, Runner, SyncEdge } from "troupe"
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
 const proven = <_Proof extends true>() => {}
@@ -143,3 +143,10 @@ proven<Equal<Runner.Input<typeof measured>, number>>()
 // -- any runner is a tool for another agent, which then needs what the runner needs
 const chief = Agent.make("chief", { tools: [Runner.asTool(Researcher), Runner.asTool(judge)] })
 proven<Equal<Runner.Services<typeof chief>, LanguageModel.LanguageModel | Researcher>>()
+
+// -- tools of servers are known at run time only, and what they need is known before: nothing
+const served = Effect.gen(function* () {
+  const toolkit = yield* Mcp.toolkit()
+  return yield* LanguageModel.generateText({ prompt: "What is in README.md?", toolkit })
+})
+proven<Equal<Effect.Services<typeof served>, LanguageModel.LanguageModel | Mcp.Mcp>>()

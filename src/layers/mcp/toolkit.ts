@@ -2,10 +2,23 @@
 import * as Effect from "effect/Effect"
 import type * as Tool from "effect/ai/Tool"
 import * as Toolkit from "effect/ai/Toolkit"
+import type * as Schema from "effect/Schema"
 import { failureToJson } from "../../internal/toolFunction.ts"
 import type { McpTool } from "./tools.ts"
 
-type AnyTools = Record<string, Tool.Any>
+/** What is known of the tools before they are: that they need nothing. `Tool.Any` would need `any`, and could not be run. */
+export type AnyTools = Record<
+  string,
+  Tool.Tool<
+    string,
+    {
+      readonly parameters: typeof Schema.Unknown
+      readonly success: typeof Schema.Unknown
+      readonly failure: typeof Schema.Unknown
+      readonly failureMode: "return"
+    }
+  >
+>
 type Handler = (
   params: unknown,
   context: { readonly toolCallId: string; readonly preliminary: (result: unknown) => Effect.Effect<void> }

@@ -164,6 +164,20 @@ describe("what a cassette never holds", () => {
     })
   )
 
+  it.live("a secret of several lines, however JSON writes them", () =>
+    Effect.gen(function* () {
+      const secret = "-----BEGIN KEY-----\nabc\tdefgh\r\n-----END KEY-----"
+      const said = [secret, JSON.stringify(secret), JSON.stringify({ text: JSON.stringify(secret) })].join(" and ")
+      const server = yield* OpenAiServer.make([OpenAiServer.text(said)])
+      const file = path.join(yield* directory, "a.json")
+      const url = `${server.url}?key=${encodeURIComponent(secret)}`
+      yield* Effect.exit(talker.run(said).pipe(Effect.provide(model(url, { path: file, mode: "record" }))))
+      const text = fs.readFileSync(file, "utf8")
+      assert.include(text, "[redacted]")
+      assert.notInclude(text, "defgh")
+    })
+  )
+
   it.live("a key that is given as what stands in its place", () =>
     Effect.gen(function* () {
       const server = yield* OpenAiServer.make([OpenAiServer.text("It is [redacted].")])

@@ -36,9 +36,10 @@ const spelling = (character: string): string => {
   if (/\w/.test(character)) return character
   const bytes = [...Buffer.from(character)].map((byte) => `%${byte.toString(16).padStart(2, "0")}`).join("")
   const encoded = bytes.replace(/[a-f]/g, (digit) => `[${digit}${digit.toUpperCase()}]`)
-  const plain =
-    character === '"' ? '\\\\*"' : character === "\\" ? "\\\\+" : character === " " ? "[ +]" : Regex.escape(character)
-  return `(?:${plain}|${encoded})`
+  const plain = character === " " ? "[ +]" : Regex.escape(character)
+  const inJson = JSON.stringify(character).slice(1, -1)
+  const escaped = inJson === character ? "" : `|\\\\+${Regex.escape(inJson.slice(1))}`
+  return `(?:${plain}${escaped}|${encoded})`
 }
 
 const decoded = (text: string): string => {

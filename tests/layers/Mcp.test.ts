@@ -213,7 +213,8 @@ describe("a server that cannot be connected fails the Layer", () => {
     Effect.gen(function* () {
       const server = {
         ...script("console.error('no disk for ' + process.env.KEY); process.exit(3)"),
-        env: { KEY: Redacted.make("k3y-of-mine") }
+        // One begins with the other.
+        env: { OTHER: Redacted.make("k3y-of-mine"), KEY: Redacted.make("k3y-of-mine-too") }
       }
       const error = yield* build(server)
       expect(error).toMatchObject({ _tag: "McpConnectError", server: "bad", transport: "stdio", exitCode: 3 })

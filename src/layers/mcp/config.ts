@@ -37,7 +37,10 @@ export interface CommonOptions {
 export interface StdioOptions extends CommonOptions {
   readonly command: string
   readonly args?: ReadonlyArray<Text> | undefined
-  /** Added to the few variables that every server gets (`PATH`, `HOME` and the like); nothing else is passed on. */
+  /**
+   * Added to the few variables that every server gets (`PATH`, `HOME` and the like) and to `TROUPE_SERVER`, by which its
+   * processes are found and ended; nothing else is passed on.
+   */
   readonly env?: Readonly<Record<string, Text>> | undefined
   readonly cwd?: string | undefined
   /** How long the process may take to end by itself before SIGTERM, and again before SIGKILL. Default 1 second. */
@@ -193,7 +196,11 @@ export const scrubber = (options: ServerOptions): ((text: string) => string) => 
       : "command" in options
         ? [...(options.args ?? []), ...Object.values(options.env ?? {})].filter(Redacted.isRedacted)
         : []
-  const secrets = texts.map(plain).filter((secret) => secret.length > 3)
+  const secrets = texts
+    .map(plain)
+    .filter((secret) => secret.length > 3)
+    // One may begin with another.
+    .toSorted((a, b) => b.length - a.length)
   return (text) => secrets.reduce((rest, secret) => rest.replaceAll(secret, "<redacted>"), text)
 }
 

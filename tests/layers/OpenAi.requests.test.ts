@@ -135,6 +135,37 @@ describe("OpenAi sends", () => {
         })
       )
 
+      it.live("what is said of a field beside its type, and no pattern that looks around", () =>
+        Effect.gen(function* () {
+          const Place = Schema.Struct({ city: Schema.String }).annotate({ identifier: "Place" })
+          const described = Tool.make("described", {
+            parameters: Schema.Struct({
+              a: Schema.String.annotateKey({ description: "the a" }),
+              from: Place,
+              to: Place.annotateKey({ description: "where to" })
+            })
+          })
+          const properties = {
+            mail: { type: "string", pattern: "^(?!x).+@", description: "whom" },
+            literal: { type: "string", pattern: "^\\(?=" },
+            pattern: { type: "string", pattern: "^[a-z]+$" }
+          }
+          const mail = Tool.dynamic("mail", { description: "M", parameters: { type: "object", properties } as never })
+          const { body } = yield* send(api, { tools: [described, mail] })
+          const [first, second] = (body["tools"] as Array<any>).map((tool) => fn(api, tool))
+          if (api === "responses") assert.isTrue(first.strict)
+          assert.deepStrictEqual(first.parameters.properties, {
+            a: { type: "string", description: "the a" },
+            from: { $ref: "#/$defs/Place" },
+            to: { anyOf: [{ $ref: "#/$defs/Place" }], description: "where to" }
+          })
+          assert.deepStrictEqual(second.parameters.properties, {
+            ...properties,
+            mail: { type: "string", description: "whom\nMatches the regular expression ^(?!x).+@" }
+          })
+        })
+      )
+
       it.live("options: the call's over the Layer's, the API's own over the shared ones, the body over all", () =>
         Effect.gen(function* () {
           const layered: OpenAi.CallOptions = {

@@ -37,9 +37,11 @@ export const ofOutput = (schema: Json): Prepared => {
   return found
 }
 
-const prepare = (schema: Json): Prepared => asIs(close(inlineRoot(schema)) as Json)
+const prepare = (schema: Json): Prepared => ready(walk(inlineRoot(schema), (node) => close(merge(spell(node)))))
 
-const asIs = (schema: Json): Prepared => {
+const asIs = (schema: Json): Prepared => ready(walk(schema, spell))
+
+const ready = (schema: Json): Prepared => {
   if (schema["type"] !== "object") return { schema, strictable: false }
   // An object without fields is refused unless it says so.
   const whole = "properties" in schema ? schema : { ...schema, properties: {} }
@@ -56,25 +58,60 @@ const inlineRoot = (schema: Json): Json => {
   return target === undefined ? schema : { ...target, $defs: defs }
 }
 
-/** Effect's structs let further fields pass; a model should not invent any. Those with index signatures do want them. */
-const close = (node: unknown): unknown => {
-  if (Array.isArray(node)) return node.map(close)
-  if (!Predicate.isObject(node)) return node
-  const out: Record<string, unknown> = {}
-  for (const [key, value] of Object.entries(node)) {
-    out[key] = key === "properties" || key === "$defs" ? mapValues(value, close) : keyword(key, value)
+/** A schema with each schema in it edited, from the inside out. */
+const walk = (schema: Json, edit: (node: Json) => Json): Json => {
+  const inside = (node: unknown): unknown => {
+    if (Array.isArray(node)) return node.map(inside)
+    return Predicate.isObject(node) ? walk(node as Json, edit) : node
   }
-  const open = out["additionalProperties"] === undefined || out["additionalProperties"] === true
-  const isStruct = out["type"] === "object" && Predicate.isObject(out["properties"]) && !("allOf" in out)
-  if (isStruct && open) out["additionalProperties"] = false
-  return out
+  const out: Record<string, unknown> = {}
+  for (const [key, value] of Object.entries(schema)) {
+    out[key] = named.has(key) ? mapValues(value, inside) : plain.has(key) ? value : inside(value)
+  }
+  return edit(out)
 }
 
-const keyword = (key: string, value: unknown): unknown =>
-  key === "enum" || key === "const" || key === "default" || key === "examples" ? value : close(value)
+/** Keywords of schemas by name, and those that hold none. */
+const named = new Set(["properties", "patternProperties", "$defs", "definitions"])
+const plain = new Set(["enum", "const", "default", "examples"])
 
 const mapValues = (value: unknown, f: (value: unknown) => unknown): unknown =>
   Predicate.isObject(value) ? Object.fromEntries(Object.entries(value).map(([key, one]) => [key, f(one)])) : value
+
+const lookaround = /(?<!\\)(\\\\)*\(\?<?[=!]/
+
+/** OpenAI refuses a pattern that looks around, also where nothing is strict. The model is told of it in words. */
+const spell = (node: Json): Json => {
+  const { pattern, ...rest } = node
+  if (typeof pattern !== "string" || !lookaround.test(pattern)) return node
+  return { ...rest, description: describe(rest["description"], `Matches the regular expression ${pattern}`) }
+}
+
+/** What effect says of a key stands beside the key's schema, in an `allOf`, which nothing strict may have. */
+const merge = (node: Json): Json => {
+  const { allOf, ...beside } = node
+  if (!Array.isArray(allOf)) return node
+  const said = allOf.filter(isDescription)
+  const [other, ...others] = allOf.filter((one) => !isDescription(one)) as ReadonlyArray<Json>
+  const alone = other === undefined || (others.length === 0 && Object.keys(beside).length === 0)
+  if (said.length === 0 || !alone) return node
+  const rest = other ?? beside
+  const description = said.reduce<unknown>((all, one) => describe(all, one.description), rest["description"])
+  // A reference may have nothing beside it either.
+  return "$ref" in rest ? { anyOf: [rest], description } : { ...rest, description }
+}
+
+const isDescription = (node: unknown): node is { readonly description: string } =>
+  Predicate.hasProperty(node, "description") && typeof node.description === "string" && Object.keys(node).length === 1
+
+const describe = (said: unknown, more: string): string => (typeof said === "string" ? `${said}\n${more}` : more)
+
+/** Effect's structs let further fields pass; a model should not invent any. Those with index signatures do want them. */
+const close = (node: Json): Json => {
+  const open = node["additionalProperties"] === undefined || node["additionalProperties"] === true
+  const isStruct = node["type"] === "object" && Predicate.isObject(node["properties"]) && !("allOf" in node)
+  return isStruct && open ? { ...node, additionalProperties: false } : node
+}
 
 const strictKeywords = new Set([
   "type",

@@ -12,7 +12,7 @@ import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
 import { InvalidDefinition } from "../RunError.ts"
 import { FileToolError, Rooted, toError } from "./tools/rooted.ts"
-import { matcher, readText, search, walk } from "./tools/search.ts"
+import { matcher, readText, search, tooLarge, walk } from "./tools/search.ts"
 
 export { FileToolError } from "./tools/rooted.ts"
 
@@ -176,13 +176,11 @@ const handlers = (rooted: Rooted, options: Options) => {
   const limits = { ignore: new Set(ignore), maxFileBytes }
   const attempt = <A>(path: string, work: () => A): Effect.Effect<A, FileToolError> =>
     Effect.try({ try: work, catch: (cause) => toError(path, cause) })
-  const tooLarge = (path: string, size: number) =>
-    new FileToolError({ path, reason: "TooLarge", detail: `it has ${size} bytes; files have at most ${maxFileBytes}` })
   const text = (path: string) => attempt(path, () => readText(rooted, path, maxFileBytes))
   const write = (path: string, content: string) =>
     Effect.gen(function* () {
       const size = Buffer.byteLength(content)
-      if (size > maxFileBytes) return yield* tooLarge(path, size)
+      if (size > maxFileBytes) return yield* tooLarge(path, size, maxFileBytes)
       const unique = (yield* Random.nextIntBetween(0, 2 ** 48)).toString(36)
       return yield* attempt(path, () => rooted.write(path, content, unique))
     })
@@ -233,7 +231,7 @@ const handlers = (rooted: Rooted, options: Options) => {
           return yield* fail("Ambiguous", `it contains the text ${replaced} times; give more of it, or replace all`)
         }
         // It could be more than a text can hold.
-        if (size > maxFileBytes) return yield* tooLarge(path, size)
+        if (size > maxFileBytes) return yield* tooLarge(path, size, maxFileBytes)
         yield* write(path, parts.join(replace))
         return { replaced }
       })

@@ -200,13 +200,14 @@ export const textOf = (bytes: Uint8Array): string | undefined => {
   }
 }
 
+/** What is said of a file with more bytes than files may have. */
+export const tooLarge = (path: string, size: number, most: number): FileToolError =>
+  new FileToolError({ path, reason: "TooLarge", detail: `it has ${size} bytes; files have at most ${most}` })
+
 /** The text of a file. Throws for one that is too large, or is no text. */
 export const readText = (rooted: Rooted, path: string, most: number): string => {
   const { bytes, size } = rooted.read(path, most)
-  if (bytes === undefined) {
-    const detail = `it has ${size} bytes; files have at most ${most}`
-    throw new FileToolError({ path, reason: "TooLarge", detail })
-  }
+  if (bytes === undefined) throw tooLarge(path, size, most)
   const text = textOf(bytes)
   if (text === undefined) throw new FileToolError({ path, reason: "Binary", detail: "it is no UTF-8 text" })
   return text

@@ -21,6 +21,7 @@ import { messageOf } from "./internal/message.ts"
 import { CurrentState, type RunState } from "./internal/RunState.ts"
 import { settled } from "./internal/input.ts"
 import { aFunction, type Structure } from "./internal/structure.ts"
+import * as Spans from "./internal/telemetry.ts"
 import { durationOf } from "./internal/toolDefinition.ts"
 import { RunTimedOut } from "./RunError.ts"
 import type { RunEvent } from "./RunEvent.ts"
@@ -135,7 +136,18 @@ export const workflow = <I, A, E, R>(
   }
 ): Runner<I, A, E, R> =>
   fromDefinition(name, options.description, {
-    body: (input, state) => Effect.suspend(() => options.run(input, state)),
+    // Without a span of its own, each of its members would begin a trace.
+    body: (input, state) =>
+      Spans.span(
+        `invoke_workflow ${name}`,
+        "internal",
+        {
+          "gen_ai.operation.name": "invoke_workflow",
+          "gen_ai.workflow.name": name,
+          "gen_ai.conversation.id": state.info.conversationId
+        },
+        () => options.run(input, state)
+      ),
     encode: isRunner(options.encodedLike) ? options.encodedLike.definition.encode : toJson,
     observers: [],
     structure: options.structure

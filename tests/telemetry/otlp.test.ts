@@ -5,7 +5,7 @@ import { Effect, Layer, Metric, Schedule, Schema, Stream } from "effect"
 import { AiError, LanguageModel, Model, Tool, Toolkit } from "effect/ai"
 import { FetchHttpClient } from "effect/http"
 import { Otlp } from "effect/observability"
-import { Agent, AgentTool, OpenAi, Runner, Telemetry, TestModel } from "troupe"
+import { Agent, AgentTool, Chain, OpenAi, Parallel, Runner, Telemetry, TestModel } from "troupe"
 import { serve } from "../support/openAiServer.ts"
 
 interface Attribute {
@@ -251,6 +251,38 @@ describe("telemetry, read from a real OTLP receiver", () => {
       const duration = metrics.find((metric) => metric.name === "gen_ai.client.operation.duration")
       assert.strictEqual(duration.unit, "s")
       assert.strictEqual(Number(duration.histogram.dataPoints[0].count), 3)
+    })
+  )
+
+  it.live("has one trace for a workflow: a span for each, and the runs of its members below", () =>
+    Effect.gen(function* () {
+      const pair = Parallel.make("pair", { left: inner, right: inner })
+      const fails = Runner.make("fails", { run: () => Effect.fail(new Sour({ detail: "MARK-detail" })) })
+      const whole = Chain.make("whole", [pair, () => Effect.succeed("go"), inner, fails])
+      const { spans, text } = yield* exported(Effect.exit(whole.run(marks.input)).pipe(Effect.provide(model())))
+      const root = named(spans, "invoke_workflow whole")
+      const group = named(spans, "invoke_workflow pair")
+      assert.isUndefined(root.parentSpanId)
+      assert.strictEqual(group.parentSpanId, root.spanId)
+      assert.deepStrictEqual(
+        all(spans, "invoke_agent inner").map((span) => span.parentSpanId),
+        [group.spanId, group.spanId, root.spanId]
+      )
+      assert.deepStrictEqual(
+        spans.map((span) => span.traceId),
+        spans.map(() => root.traceId)
+      )
+      assert.deepStrictEqual([root.kind, group.kind], [internal, internal])
+      assert.deepStrictEqual([root.status.code, group.status.code], [error, ok])
+      assert.strictEqual(valueOf(root, "error.type"), "Sour")
+      assert.deepStrictEqual(
+        ["operation.name", "workflow.name", "conversation.id"].map((key) => valueOf(group, `gen_ai.${key}`)),
+        ["invoke_workflow", "pair", valueOf(root, "gen_ai.conversation.id")]
+      )
+      for (const { key } of [root, group].flatMap((span) => span.attributes)) {
+        if (key.startsWith("gen_ai.")) assert.isTrue(known.has(key), `${key} is no known attribute`)
+      }
+      assert.notInclude(text, "MARK")
     })
   )
 

@@ -5,9 +5,11 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Prompt from "effect/ai/Prompt"
+import type * as Tool from "effect/ai/Tool"
 import type * as Toolkit from "effect/ai/Toolkit"
 import * as Layer from "effect/Layer"
 import * as PubSub from "effect/PubSub"
+import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type * as AgentTool from "../AgentTool.ts"
@@ -21,7 +23,7 @@ import * as Resources from "./mcp/resources.ts"
 import * as ResourceTools from "./mcp/resourceTools.ts"
 import * as Server from "./mcp/server.ts"
 import { share } from "./mcp/share.ts"
-import { type AnyTools, toToolkit } from "./mcp/toolkit.ts"
+import { toToolkit } from "./mcp/toolkit.ts"
 import * as Tools from "./mcp/tools.ts"
 
 export type { ElicitationRequest, ElicitationResult, Root, SamplingRequest, SamplingResult } from "./mcp/answers.ts"
@@ -309,6 +311,20 @@ export const resourceTools = (): ToolSource.ToolSource<Mcp> =>
 /** The same tools at each step. */
 const readers = new WeakMap<Mcp["Service"], ReadonlyArray<AgentTool.AgentTool<string, never>>>()
 
+/** What is known of the tools before they are: that they need nothing. `Tool.Any` would need `any`, and could not be run. */
+type AnyTools = Record<
+  string,
+  Tool.Tool<
+    string,
+    {
+      readonly parameters: typeof Schema.Unknown
+      readonly success: typeof Schema.Unknown
+      readonly failure: typeof Schema.Unknown
+      readonly failureMode: "return"
+    }
+  >
+>
+
 /**
  * The tools of now as a toolkit, for programs that call `LanguageModel` of `effect/ai` themselves. An agent takes
  * {@link tools}, which follows changes.
@@ -324,4 +340,4 @@ const readers = new WeakMap<Mcp["Service"], ReadonlyArray<AgentTool.AgentTool<st
  * })
  */
 export const toolkit = (view: Tools.View = {}): Effect.Effect<Toolkit.WithHandler<AnyTools>, never, Mcp> =>
-  Effect.flatMap(Mcp, (mcp) => Effect.flatMap(mcp.tools(view), toToolkit))
+  Effect.flatMap(Mcp, (mcp) => Effect.flatMap(mcp.tools(view), toToolkit<AnyTools>))

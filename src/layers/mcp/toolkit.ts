@@ -2,30 +2,19 @@
 import * as Effect from "effect/Effect"
 import type * as Tool from "effect/ai/Tool"
 import * as Toolkit from "effect/ai/Toolkit"
-import type * as Schema from "effect/Schema"
 import { failureToJson } from "../../internal/toolFunction.ts"
 import type { McpTool } from "./tools.ts"
 
-/** What is known of the tools before they are: that they need nothing. `Tool.Any` would need `any`, and could not be run. */
-export type AnyTools = Record<
-  string,
-  Tool.Tool<
-    string,
-    {
-      readonly parameters: typeof Schema.Unknown
-      readonly success: typeof Schema.Unknown
-      readonly failure: typeof Schema.Unknown
-      readonly failureMode: "return"
-    }
-  >
->
+type AnyTools = Record<string, Tool.Any>
 type Handler = (
   params: unknown,
   context: { readonly toolCallId: string; readonly preliminary: (result: unknown) => Effect.Effect<void> }
 ) => Effect.Effect<unknown, unknown>
 
-/** A toolkit with its handlers. */
-export const toToolkit = (tools: ReadonlyArray<McpTool>): Effect.Effect<Toolkit.WithHandler<AnyTools>> => {
+/** A toolkit with its handlers; `Kit` is what is known of the tools before they are. */
+export const toToolkit = <Kit extends AnyTools>(
+  tools: ReadonlyArray<McpTool>
+): Effect.Effect<Toolkit.WithHandler<Kit>> => {
   const kit = Toolkit.make(...tools.map(({ tool }) => tool)) as unknown as Toolkit.Toolkit<AnyTools>
   const handlers: Record<string, Handler> = {}
   for (const { execute, name } of tools) {
@@ -41,9 +30,6 @@ export const toToolkit = (tools: ReadonlyArray<McpTool>): Effect.Effect<Toolkit.
   // The types of a toolkit that is made at run time are lost; its handlers need no services.
   return Effect.gen(function* () {
     const context = yield* kit.toHandlers(handlers as never)
-    return yield* Effect.provideContext(
-      kit as unknown as Effect.Effect<Toolkit.WithHandler<AnyTools>>,
-      context as never
-    )
+    return yield* Effect.provideContext(kit as unknown as Effect.Effect<Toolkit.WithHandler<Kit>>, context as never)
   })
 }

@@ -80,6 +80,11 @@ type Returned<Out> = Out extends Effect.Effect<infer A, infer _E, infer _R> ? A 
 type ReturnedError<Out> = Out extends Effect.Effect<infer _A, infer E, infer _R> ? E : never
 type ReturnedServices<Out> = Out extends Effect.Effect<infer _A, infer _E, infer R> ? R : never
 
+/** Says, as the type that a `combine` which fits nowhere is compared with, what one is. */
+interface NoCombine {
+  readonly "combine is a function of the outputs, or a runner that takes a text; if it is, another option is wrong": never
+}
+
 /**
  * Makes a parallel of branches: a record of runners, or an array. All get the same input; each is a nested run, named by
  * its key, and tells an `ItemCompleted` when it ends. When the mode is decided, the other branches are interrupted, their
@@ -117,7 +122,7 @@ export const make: {
   <const B extends Branches, M extends Mode = Group.FailFast>(
     name: string,
     branches: B,
-    options?: Options<M> & { readonly combine?: undefined }
+    options?: Options<M> & { readonly combine?: (Combine & NoCombine) | undefined }
   ): Runner.Runner<Input<B>, Output<B, M>, Error<B, M>, Services<B>>
 } = (name: string, branches: Branches, options: Options<Mode> & { readonly combine?: Combine | undefined } = {}) => {
   const mode: Mode = options.mode ?? Group.failFast

@@ -124,6 +124,11 @@ export type Judging<Goal, Told, A, V, E, R> =
     }
   | { readonly evaluator?: undefined; readonly accept?: undefined; readonly score?: undefined }
 
+/** Says, as the type that an executor which fits nowhere is compared with, what one is. */
+interface NoExecutor {
+  readonly "an executor is a runner of the goal, or a function of a task that gives an Effect, without workers; if it is, another option is wrong": never
+}
+
 /** Runners that are told a goal must at least take a text. */
 type TakesText<Told> = string extends Told ? unknown : { readonly planner: never }
 
@@ -175,37 +180,6 @@ type TakesText<Told> = string extends Told ? unknown : { readonly planner: never
  */
 export const make: {
   <
-    const W extends Workers,
-    Goal = Prompt.RawInput,
-    Told = unknown,
-    EP = Agent.Error,
-    RP = LanguageModel.LanguageModel,
-    V = never,
-    EV = never,
-    RV = never,
-    B = Readonly<Record<string, OutputOf<W>>>,
-    EC = never,
-    RC = never,
-    WhenExhausted extends "best" | "fail" = "best"
-  >(
-    name: string,
-    options: Options<Goal, Told, OutputOf<W>, OutputOf<W>, EP, RP, B, EC, RC, WhenExhausted> &
-      Judging<Goal, Told, OutputOf<W>, V, EV, RV> & {
-        readonly workers: W
-        readonly executor?: undefined
-      } & TakesText<Told>
-  ): Runner.Runner<
-    Input<Goal, Told & Parallel.Input<W>>,
-    B,
-    | EP
-    | InvalidPlan
-    | StepsFailed<Runner.Error<W[keyof W]>>
-    | EV
-    | EC
-    | ([WhenExhausted] extends ["fail"] ? PlanNotAccepted : never),
-    RP | Runner.Services<W[keyof W]> | RV | RC
-  >
-  <
     A extends Known,
     ES,
     RS,
@@ -233,6 +207,38 @@ export const make: {
     B,
     EP | InvalidPlan | StepsFailed<ES> | EV | EC | ([WhenExhausted] extends ["fail"] ? PlanNotAccepted : never),
     RP | RS | RV | RC
+  >
+  // The last one, whose error the compiler shows.
+  <
+    const W extends Workers,
+    Goal = Prompt.RawInput,
+    Told = unknown,
+    EP = Agent.Error,
+    RP = LanguageModel.LanguageModel,
+    V = never,
+    EV = never,
+    RV = never,
+    B = Readonly<Record<string, OutputOf<W>>>,
+    EC = never,
+    RC = never,
+    WhenExhausted extends "best" | "fail" = "best"
+  >(
+    name: string,
+    options: Options<Goal, Told, OutputOf<W>, OutputOf<W>, EP, RP, B, EC, RC, WhenExhausted> &
+      Judging<Goal, Told, OutputOf<W>, V, EV, RV> & {
+        readonly workers: W
+        readonly executor?: (AnyMember & NoExecutor) | undefined
+      } & TakesText<Told>
+  ): Runner.Runner<
+    Input<Goal, Told & Parallel.Input<W>>,
+    B,
+    | EP
+    | InvalidPlan
+    | StepsFailed<Runner.Error<W[keyof W]>>
+    | EV
+    | EC
+    | ([WhenExhausted] extends ["fail"] ? PlanNotAccepted : never),
+    RP | Runner.Services<W[keyof W]> | RV | RC
   >
 } = (name: string, options: Erased) => {
   const settings = settingsOf(name, options)

@@ -43,8 +43,19 @@ export interface Options<Rs extends Routes, Fallback extends keyof Rs & string> 
 
 /** Chooses instead of the model, by what every route takes or by less. */
 export interface Classify<I, Key, E, R> {
+  /**
+   * A key that names no route is taken as no choice. The compiler refuses it where it is a literal: `as const`, or what
+   * `Effect.gen` returns.
+   */
   readonly classify: (input: I) => Effect.Effect<Key, E, R>
 }
+
+/** What a `classify` that fits nowhere is compared with; the compiler shows its name. */
+type Says<Text extends string> = { readonly [K in Text]: never }
+type NoClassify = AnyClassify &
+  Says<"classify takes what every route takes, and gives an Effect of a route's name; if it does, another option is wrong">
+type NoClassifyOfMany = AnyClassify &
+  Says<"classify takes what every route takes, and gives an Effect of an array of routes' names; if it does, another option is wrong">
 
 /**
  * Makes a router. The choice is made first, by a typed answer of the model or by `classify`; then the chosen runner runs,
@@ -79,7 +90,7 @@ export const make: {
   >
   <const Rs extends Routes, Fallback extends keyof Rs & string>(
     name: string,
-    options: Options<Rs, Fallback> & { readonly classify?: undefined }
+    options: Options<Rs, Fallback> & { readonly classify?: NoClassify | undefined }
   ): Runner.Runner<
     Parallel.Input<Rs> & Prompt.RawInput,
     Runner.Output<Rs[keyof Rs]>,
@@ -160,7 +171,7 @@ export const many: {
   ): Runner.Runner<I, ManyOutput<Rs, M>, Parallel.Error<Rs, M> | RouteNotFound | EC, Parallel.Services<Rs> | RC>
   <const Rs extends Routes, Fallback extends keyof Rs & string, M extends Parallel.Mode = Parallel.FailFast>(
     name: string,
-    options: ManyOptions<Rs, Fallback, M> & { readonly classify?: undefined }
+    options: ManyOptions<Rs, Fallback, M> & { readonly classify?: NoClassifyOfMany | undefined }
   ): Runner.Runner<
     Parallel.Input<Rs> & Prompt.RawInput,
     ManyOutput<Rs, M>,
@@ -218,9 +229,8 @@ export const many: {
   }) as never
 }
 
-type AnyOptions = Options<Routes, string> & {
-  readonly classify?: Classify<never, string | ReadonlyArray<string>, unknown, unknown>["classify"] | undefined
-}
+type AnyClassify = Classify<never, string | ReadonlyArray<string>, unknown, unknown>["classify"]
+type AnyOptions = Options<Routes, string> & { readonly classify?: AnyClassify | undefined }
 
 const refusal = (name: string, problem: string, remedy: string) =>
   new InvalidDefinition({ subject: `router "${name}"`, problem, remedy })

@@ -14,7 +14,8 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Predicate from "effect/Predicate"
 import { CliFailure } from "./cli/failure.ts"
-import { err, harmless, quietPipes, readerIsGone } from "./cli/terminal.ts"
+import { err, quietPipes, readerIsGone } from "./cli/terminal.ts"
+import { harmless } from "./internal/harmless.ts"
 import { messageOf } from "./internal/message.ts"
 
 const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {

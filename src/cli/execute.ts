@@ -6,11 +6,12 @@ import type * as LanguageModel from "effect/ai/LanguageModel"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Stream from "effect/Stream"
+import { harmless, harmlessPieces } from "../internal/harmless.ts"
 import { isTerminal, type RunEvent, toJsonLine } from "../RunEvent.ts"
 import * as Runner from "../Runner.ts"
 import { type CliFailure, failed, ofCause } from "./failure.ts"
 import { Progress } from "./progress.ts"
-import { err, harmless, harmlessPieces, out } from "./terminal.ts"
+import { err, out } from "./terminal.ts"
 
 /** How a run is shown. */
 export interface Show {

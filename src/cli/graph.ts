@@ -9,7 +9,8 @@ import * as Runner from "../Runner.ts"
 import { badInput, type CliFailure } from "./failure.ts"
 import { readStdin, readText } from "./files.ts"
 import { runnersOf } from "./module.ts"
-import { harmless, out } from "./terminal.ts"
+import { harmless } from "../internal/harmless.ts"
+import { out } from "./terminal.ts"
 
 /** What the person typed. */
 export interface Input {

@@ -1,6 +1,6 @@
 /** What a run shows while it runs: a pure state fed with events, and its two renderings. */
 import type { RunEvent } from "../RunEvent.ts"
-import { harmless } from "./terminal.ts"
+import { harmless } from "../internal/harmless.ts"
 
 interface Running {
   readonly label: string

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "vitest"
 import type { RunEvent } from "troupe"
 import { Progress } from "../../src/cli/progress.ts"
-import { harmless, harmlessPieces } from "../../src/cli/terminal.ts"
+import { harmless, harmlessPieces } from "../../src/internal/harmless.ts"
 
 const usage = { inputTokens: { total: 30 }, outputTokens: { total: 12 } }
 const spent = { usage, steps: 1, text: "", toolCalls: [] }

@@ -1,8 +1,7 @@
 /**
- * How much a server may send, and how a text of its is shown. Pure. `excess` and `boundedFetch` name nothing outside of
- * themselves: the I/O thread runs them from their text.
+ * How much a server may send. Pure. `excess` and `boundedFetch` name nothing outside of themselves: the I/O thread runs
+ * them from their text.
  */
-import { stripVTControlCharacters } from "node:util"
 
 /** How many levels of a tool's result are taken; transcripts hold no more. */
 export const maxResultDepth = 64
@@ -54,8 +53,3 @@ export const boundedFetch =
     const { redirected, url } = response
     return Object.defineProperties(bounded, { redirected: { value: redirected }, url: { value: url } })
   }
-
-/** A text without what a terminal would obey. */
-export const harmless = (text: string): string =>
-  // oxlint-disable-next-line no-control-regex -- they are what it is about
-  stripVTControlCharacters(text).replace(/[\x00-\x08\x0b-\x1f\x7f-\x9f]/g, "")

@@ -5,6 +5,7 @@
 import type * as AiError from "effect/ai/AiError"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
 import * as Schedule from "effect/Schedule"
 
 /** The longest `retry-after` that is waited for. A longer one is the caller's to decide on. */
@@ -29,6 +30,14 @@ export const isTransient = (error: AiError.AiError): boolean => {
   }
 }
 
+/** How long the server says to wait. `effect/ai` has a field for it in rate limits only; other errors note it for us. */
+const waitOf = ({ reason, retryAfter }: AiError.AiError): Duration.Duration | undefined => {
+  if (reason._tag !== "InternalProviderError") return retryAfter
+  const own: unknown = Object.entries(reason.metadata).find(([key]) => key === "openai")?.[1]
+  const millis = Predicate.hasProperty(own, "retryAfterMillis") ? own.retryAfterMillis : undefined
+  return typeof millis === "number" ? Duration.millis(millis) : undefined
+}
+
 /** What `Effect.retry` needs to follow `schedule`, wait at least as long as the server says, and give up when that is too long. */
 export const policy = (
   schedule: Schedule.Schedule<unknown, AiError.AiError>
@@ -39,10 +48,8 @@ export const policy = (
   schedule: schedule.pipe(
     Schedule.setInputType<AiError.AiError>(),
     Schedule.modifyDelay(({ duration, input }) =>
-      Effect.succeed(Duration.max(duration, input.retryAfter ?? Duration.zero))
+      Effect.succeed(Duration.max(duration, waitOf(input) ?? Duration.zero))
     )
   ),
-  while: (error) =>
-    isTransient(error) &&
-    (error.retryAfter === undefined || Duration.isLessThanOrEqualTo(error.retryAfter, maxRetryAfter))
+  while: (error) => isTransient(error) && Duration.isLessThanOrEqualTo(waitOf(error) ?? Duration.zero, maxRetryAfter)
 })

@@ -43,6 +43,14 @@ describe("the retry of model calls", () => {
     })
   )
 
+  it.effect("waits for a server that is down as long as it says", () =>
+    Effect.gen(function* () {
+      const metadata = { openai: { retryAfterMillis: 9000 } } as never
+      const down = error(new AiError.InternalProviderError({ description: "down", metadata }))
+      assert.deepStrictEqual(yield* callsOf(down), [0, 9000, 18_000])
+    })
+  )
+
   it.effect("does not wait for longer than a minute: it fails at once", () =>
     Effect.gen(function* () {
       assert.deepStrictEqual(yield* callsOf(limited("60 seconds"), Schedule.recurs(1)), [0, 60_000])

@@ -328,9 +328,11 @@ describe("OpenAi", () => {
             assert.isAtMost(Duration.toMillis(after!), most!)
           }
         }
-        const long = yield* OpenAiServer.make([limited({ "retry-after": "120" })])
-        yield* Effect.exit(Effect.provide(generate, OpenAi.layer(options(long.url, { retry: immediately }))))
-        assert.strictEqual(long.requests.length, 1)
+        for (const status of [429, 503]) {
+          const long = yield* OpenAiServer.make([{ status, headers: { "retry-after": "120" } }])
+          yield* Effect.exit(Effect.provide(generate, OpenAi.layer(options(long.url, { retry: immediately }))))
+          assert.strictEqual(long.requests.length, 1)
+        }
       })
   )
 

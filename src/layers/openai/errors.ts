@@ -110,7 +110,12 @@ const ofStatus = (problem: Extract<Problem, { kind: "status" }>, now: number): A
       return new AiError.RateLimitError(retryAfter === undefined ? { metadata } : { metadata, retryAfter })
     }
     default:
-      if (status >= 500) return new AiError.InternalProviderError({ description: said })
+      if (status >= 500) {
+        const wait = retryAfterOf(problem.header, now)
+        const metadata = wait === undefined ? {} : { openai: { retryAfterMillis: Duration.toMillis(wait) } }
+        // Metadata is typed by what programs declare of providers.
+        return new AiError.InternalProviderError({ description: said, metadata: metadata as never })
+      }
       if (status >= 400) return new AiError.InvalidRequestError({ description: said })
       return new AiError.InvalidResponseError({ description: said })
   }

@@ -211,7 +211,7 @@ describe("OpenAi sends", () => {
           const { body } = yield* send(api, {
             prompt: user(
               file("image/png", bytes, { options: { openai: { imageDetail: "low" } } }),
-              file("image/*", "https://example.com/a"),
+              file("image/*", "https://example.com/a", { options: { openai: { imageDetail: "original" } } }),
               file("application/pdf", bytes, { fileName: "a.pdf" }),
               file("application/pdf", bytes, { options: { openai: { fileId: "file-1" } } }),
               file("text/csv", "data:text/csv,a%2Cb", { fileName: "a.csv" })
@@ -223,14 +223,14 @@ describe("OpenAi sends", () => {
             api === "chat"
               ? [
                   { type: "image_url", image_url: { url: "data:image/png;base64,AQID", detail: "low" } },
-                  { type: "image_url", image_url: { url: "https://example.com/a", detail: "auto" } },
+                  { type: "image_url", image_url: { url: "https://example.com/a", detail: "original" } },
                   { type: "file", file: { filename: "a.pdf", file_data: "data:application/pdf;base64,AQID" } },
                   { type: "file", file: { file_id: "file-1" } },
                   { type: "text", text: "a.csv:\na,b" }
                 ]
               : [
                   { type: "input_image", image_url: "data:image/png;base64,AQID", detail: "low" },
-                  { type: "input_image", image_url: "https://example.com/a", detail: "auto" },
+                  { type: "input_image", image_url: "https://example.com/a", detail: "original" },
                   { type: "input_file", filename: "a.pdf", file_data: "data:application/pdf;base64,AQID" },
                   { type: "input_file", file_id: "file-1" },
                   { type: "input_text", text: "a.csv:\na,b" }
@@ -362,6 +362,22 @@ describe("OpenAi sends", () => {
       assert.isTrue(yield* asks("new-thinker", { reasoningEffort: "low" }))
       assert.isTrue(yield* asks("gpt-4.1", { model: "o3" }))
       assert.isFalse(yield* asks("o3", { model: "gpt-4.1" }))
+      const sealed = "reasoning.encrypted_content"
+      const drawn = "message.input_image.image_url"
+      for (const [include, sent] of [
+        [[drawn], [sealed, drawn]],
+        [[sealed], [sealed]],
+        [[], [sealed]],
+        [null, undefined]
+      ] as const) {
+        const { body } = yield* send(
+          "responses",
+          {},
+          { model: "o3" },
+          { responses: { include: include && [...include] } }
+        )
+        assert.deepStrictEqual(body["include"], sent)
+      }
     })
   )
 

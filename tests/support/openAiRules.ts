@@ -158,7 +158,10 @@ const chatPart = (part: Fields): void => {
       return
     case "image_url":
       need(isPicture(part["image_url"]?.url), "an image has no address")
-      need(["auto", "low", "high", undefined].includes(part["image_url"].detail), "an image has an unknown detail")
+      need(
+        ["auto", "low", "high", "original", undefined].includes(part["image_url"].detail),
+        "an image has an unknown detail"
+      )
       return
     case "file": {
       const file = part["file"] ?? {}
@@ -281,7 +284,7 @@ const inputPart = (part: Fields): void => {
       return
     case "input_image":
       need(isFilled(part["file_id"]) || isPicture(part["image_url"]), "an image has no address")
-      need(["auto", "low", "high"].includes(part["detail"]), "an image has no detail")
+      need(["auto", "low", "high", "original"].includes(part["detail"]), "an image has no detail")
       return
     case "input_file": {
       const isData = isFilled(part["filename"]) && /^data:[\w./+-]+;base64,/.test(part["file_data"] ?? "")

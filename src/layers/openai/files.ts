@@ -13,7 +13,7 @@ export interface FileRef {
   /** The content of a text file that came as bytes. */
   readonly text: string | undefined
   /** How closely an image is looked at. */
-  readonly detail: "auto" | "low" | "high"
+  readonly detail: "auto" | "low" | "high" | "original"
 }
 
 const isText = (mediaType: string): boolean =>
@@ -34,7 +34,7 @@ export const read = (part: Prompt.FilePart): FileRef => {
     base64,
     fileId: typeof fileId === "string" ? fileId : undefined,
     text: isText(mediaType) && base64 !== undefined ? Buffer.from(base64, "base64").toString("utf8") : undefined,
-    detail: detail === "low" || detail === "high" ? detail : "auto"
+    detail: detail === "low" || detail === "high" || detail === "original" ? detail : "auto"
   }
 }
 

@@ -25,11 +25,11 @@ export interface CallOptions {
   /** The most tokens an answer may have, reasoning included. */
   readonly maxOutputTokens?: number | undefined
   /** How much a reasoning model thinks. */
-  readonly reasoningEffort?: "none" | "minimal" | "low" | "medium" | "high" | "xhigh" | undefined
+  readonly reasoningEffort?: "none" | "minimal" | "low" | "medium" | "high" | "xhigh" | "max" | undefined
   readonly verbosity?: "low" | "medium" | "high" | undefined
   /** Whether the model may ask for several tools in one answer. */
   readonly parallelToolCalls?: boolean | undefined
-  readonly serviceTier?: "auto" | "default" | "flex" | "scale" | "priority" | undefined
+  readonly serviceTier?: "auto" | "default" | "flex" | "scale" | "priority" | "fast" | undefined
   readonly metadata?: Readonly<Record<string, string>> | undefined
   /** Chat Completions only. */
   readonly seed?: number | undefined
@@ -91,7 +91,7 @@ const isReasoningModel = (model: string): boolean =>
 
 /** The options as fields of a Responses body. */
 export const responsesFields = (options: CallOptions, model: string): Record<string, unknown> => {
-  const { reasoning, text, ...rest } = options.responses ?? {}
+  const { include, reasoning, text, ...rest } = options.responses ?? {}
   const reasons = isReasoningModel(model) || options.reasoningEffort !== undefined || reasoning !== undefined
   return defined({
     temperature: options.temperature,
@@ -110,7 +110,11 @@ export const responsesFields = (options: CallOptions, model: string): Record<str
     metadata: options.metadata,
     // Nothing is kept at the provider; reasoning travels with the conversation, encrypted.
     store: false,
-    include: reasons ? ["reasoning.encrypted_content"] : undefined,
+    // Whoever asks for more does not mean less of this; null is none of it.
+    include:
+      include === null || (include === undefined && !reasons)
+        ? undefined
+        : [...new Set([...(reasons ? ["reasoning.encrypted_content"] : []), ...(include ?? [])])],
     ...rest,
     ...options.body
   })

@@ -63,7 +63,7 @@ beforeAll(async () => {
   )
   const types = `@types/node@${manifest.devDependencies["@types/node"]}`
   await run(project, "npm", ["install", "--prefer-offline", "--no-audit", "--no-fund", path.join("..", tarball), types])
-  fs.copyFileSync(path.join(import.meta.dirname, "consumer/program.ts"), path.join(project, "program.ts"))
+  fs.cpSync(path.join(import.meta.dirname, "consumer"), project, { recursive: true })
 }, 240_000)
 afterAll(() => fs.rmSync(directory, { recursive: true, force: true }))
 
@@ -87,7 +87,7 @@ it("holds the licence, the sources that its maps point to, and nothing of the pr
   }
 })
 
-it("compiles in a strict TypeScript project, its declarations included", async () => {
+it("compiles in a strict TypeScript project that makes declarations, with its own included", async () => {
   const options = {
     strict: true,
     exactOptionalPropertyTypes: true,
@@ -96,12 +96,13 @@ it("compiles in a strict TypeScript project, its declarations included", async (
     lib: ["ES2023", "DOM", "DOM.Iterable", "DOM.AsyncIterable", "ESNext.Disposable"],
     types: ["node"],
     module: "NodeNext",
+    declaration: true,
     outDir: "out",
     skipLibCheck: false
   }
   fs.writeFileSync(
     path.join(project, "tsconfig.json"),
-    JSON.stringify({ compilerOptions: options, files: ["program.ts"] })
+    JSON.stringify({ compilerOptions: options, files: ["program.ts", "library.ts"] })
   )
   const said = await run(project, "tsc", ["--pretty", "false"]).catch((error: Error) => error.message)
   expect(fs.existsSync(path.join(project, "out/program.js")), said).toBe(true)

@@ -137,12 +137,17 @@ const traced = (self: Callee, request: Request, state: RunState): Effect.Effect<
       const capture = fiber.getRef(CaptureContent)
       const started = clock.currentTimeMillisUnsafe()
       if (capture) span.attribute("gen_ai.input.messages", Spans.messages(request.prompt.content))
+      const secondsNow = () => (clock.currentTimeMillisUnsafe() - started) / 1000
+      const begun = () =>
+        Spans.annotate(span, {
+          "gen_ai.request.stream": true,
+          "gen_ai.response.time_to_first_chunk": secondsNow()
+        })
       const done = (usage: Response.Usage | undefined, error: string | undefined): void => {
-        const seconds = (clock.currentTimeMillisUnsafe() - started) / 1000
-        Spans.recordOperation(fiber.context, { ...attributes, "error.type": error }, seconds, usage)
+        Spans.recordOperation(fiber.context, { ...attributes, "error.type": error }, secondsNow(), usage)
       }
       return Effect.matchEffect(
-        Effect.provideService(made(self, request, state, span), ModelInfo.CallerRetries, true),
+        Effect.provideService(made(self, request, state, span, begun), ModelInfo.CallerRetries, true),
         {
           onFailure: (error) => {
             done(undefined, Spans.errorType(error))
@@ -172,7 +177,8 @@ const made = (
   self: Callee,
   request: Request,
   state: RunState,
-  span: Tracer.Span
+  span: Tracer.Span,
+  begun: () => void
 ): Effect.Effect<Turn, AiError.AiError> => {
   const collector = new Collector(request.prompt)
   const { output } = request
@@ -186,11 +192,11 @@ const made = (
           if (direct !== undefined) {
             const asked = providerRequest(request, span)
             return state.streaming
-              ? readStream(direct.streamText(asked), request.step, collector, state)
+              ? readStream(direct.streamText(asked), request.step, collector, state, begun)
               : Effect.flatMap(direct.generateText(asked), (parts) => told(parts, request.step, collector, state))
           }
           return wrapped(
-            state.streaming ? stream(self, request, collector, state) : generate(self, request, collector, state)
+            state.streaming ? stream(self, request, collector, state, begun) : generate(self, request, collector, state)
           )
         })
   const asked =
@@ -267,19 +273,23 @@ const told = (parts: ReadonlyArray<AnyPart>, step: number, collector: Collector,
   )
 }
 
-const stream = (self: Callee, request: Request, collector: Collector, state: RunState) => {
+const stream = (self: Callee, request: Request, collector: Collector, state: RunState, begun: () => void) => {
   const { step } = request
   const parts: Stream.Stream<Response.AnyPart, AiError.AiError> = self.model.streamText(options(request))
-  return readStream(parts, step, collector, state)
+  return readStream(parts, step, collector, state, begun)
 }
 
 const readStream = (
   parts: Stream.Stream<AnyPart, AiError.AiError>,
   step: number,
   collector: Collector,
-  state: RunState
-): Effect.Effect<void, AiError.AiError> =>
-  Stream.runForEach(parts, (part): Effect.Effect<void, AiError.AiError> => {
+  state: RunState,
+  begun: () => void
+): Effect.Effect<void, AiError.AiError> => {
+  let isFirst = true
+  return Stream.runForEach(parts, (part): Effect.Effect<void, AiError.AiError> => {
+    if (isFirst) begun()
+    isFirst = false
     if (part.type === "error") {
       return Effect.fail(
         AiError.make({
@@ -303,6 +313,7 @@ const readStream = (
     }
     return part.type === "reasoning" ? state.emit({ _tag: "ReasoningDelta", step, delta: part.text }) : Effect.void
   })
+}
 
 /**
  * The native structured output of a provider that is not ours. An answer that does not decode is read by us, which

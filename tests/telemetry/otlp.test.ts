@@ -18,6 +18,8 @@ interface Span {
   readonly traceId: string
   readonly spanId: string
   readonly parentSpanId?: string
+  readonly startTimeUnixNano: string
+  readonly endTimeUnixNano: string
   readonly attributes: ReadonlyArray<Attribute>
   readonly status: { readonly code: number; readonly message?: string }
 }
@@ -410,6 +412,27 @@ describe("telemetry, read from a real OTLP receiver", () => {
         [undefined, "InternalProviderError"]
       )
       assert.notInclude(sent.text, "MARK")
+    })
+  )
+
+  it.live("says of streamed answers, and of no others, how long they took to begin", () =>
+    Effect.gen(function* () {
+      const agent = Agent.make("agent", {})
+      const turns = TestModel.layer([{ text: "abcd", delay: "60 millis", chunk: 1, chunkDelay: "40 millis" }])
+      const [chat] = all(
+        (yield* exported(Stream.runDrain(agent.stream("x")).pipe(Effect.provide(turns)))).spans,
+        "chat test"
+      )
+      assert.isTrue(valueOf(chat!, "gen_ai.request.stream"))
+      const begun = Number(valueOf(chat!, "gen_ai.response.time_to_first_chunk"))
+      const took = Number(BigInt(chat!.endTimeUnixNano) - BigInt(chat!.startTimeUnixNano)) / 1e9
+      assert.isAtLeast(begun, 0.05)
+      assert.isBelow(begun, took - 0.1)
+      const whole = named((yield* exported(agent.run("x").pipe(Effect.provide(turns)))).spans, "chat test")
+      for (const key of ["request.stream", "response.time_to_first_chunk"]) {
+        assert.isUndefined(valueOf(whole, `gen_ai.${key}`))
+        assert.isTrue(known.has(`gen_ai.${key}`))
+      }
     })
   )
 

@@ -165,7 +165,12 @@ const modify = <I, A, E, R, I2, A2, E2, R2>(
     structure: self.definition.structure
   })
 
-/** Changes the output by a function. It is the same run, with the same name. */
+/**
+ * Changes the output by a function; what it throws is a defect. It is the same run, with the same name.
+ * @example
+ * import { Agent, Runner } from "troupe"
+ * const lines = Agent.make("planner", {}).pipe(Runner.map((text) => text.split("\n")))
+ */
 export const map: {
   <A, B>(f: (output: A) => B): <I, E, R>(self: Runner<I, A, E, R>) => Runner<I, B, E, R>
   <I, A, E, R, B>(self: Runner<I, A, E, R>, f: (output: A) => B): Runner<I, B, E, R>
@@ -173,7 +178,13 @@ export const map: {
   modify(self, (input: I, _state, inner) => Effect.map(inner(input), f), toJson)
 )
 
-/** Changes the output by an Effect, whose errors and services join the runner's. It is the same run. */
+/**
+ * Changes the output by an Effect, whose errors and services join the runner's. It is the same run.
+ * @example
+ * import { Effect } from "effect"
+ * import { Agent, Runner } from "troupe"
+ * const noted = Agent.make("writer", {}).pipe(Runner.mapEffect((text) => Effect.as(Effect.log(text), text.length)))
+ */
 export const mapEffect: {
   <A, B, E2, R2>(
     f: (output: A) => Effect.Effect<B, E2, R2>
@@ -186,7 +197,12 @@ export const mapEffect: {
   modify(self, (input: I, _state, inner) => Effect.flatMap(inner(input), f), toJson)
 )
 
-/** Changes the input by a function before the runner gets it. It is the same run. */
+/**
+ * Changes the input by a function before the runner gets it; what it throws is a defect. It is the same run.
+ * @example
+ * import { Agent, Runner } from "troupe"
+ * const about = Agent.make("writer", {}).pipe(Runner.mapInput((topic: { readonly name: string }) => `Write on ${topic.name}.`))
+ */
 export const mapInput: {
   <I, I2>(f: (input: I2) => I): <A, E, R>(self: Runner<I, A, E, R>) => Runner<I2, A, E, R>
   <I, A, E, R, I2>(self: Runner<I, A, E, R>, f: (input: I2) => I): Runner<I2, A, E, R>
@@ -196,7 +212,12 @@ export const mapInput: {
 
 /**
  * Fails with `RunTimedOut` when the run takes longer than `duration`. Everything the run has started is interrupted,
- * and its finalizers have run, before the error is seen.
+ * and its finalizers have run, before the error is seen. Throws `InvalidDefinition` for what is no duration; a number is of
+ * milliseconds.
+ *
+ * @example
+ * import { Agent, Runner } from "troupe"
+ * const quick = Agent.make("writer", {}).pipe(Runner.withTimeout("30 seconds"))
  */
 export const withTimeout: {
   (duration: Duration.Input): <I, A, E, R>(self: Runner<I, A, E, R>) => Runner<I, A, E | RunTimedOut, R>
@@ -244,7 +265,11 @@ export interface RetryOptions<in E> {
 /**
  * Runs the whole runner again when it fails, by a `Schedule`. It stays one run: a `RunRetried` event says which events
  * are void, and what failed attempts spent stays on the bill. An agent already retries its model calls step by step,
- * so this is for failures that a fresh start may avoid.
+ * so this is for failures that a fresh start may avoid. `ApprovalRequired` is none: it is never retried.
+ *
+ * @example
+ * import { Agent, Runner } from "troupe"
+ * const patient = Agent.make("writer", {}).pipe(Runner.withRetry({ times: 2, while: (e) => e._tag === "InvalidOutput" }))
  */
 export const withRetry: {
   <E>(options: RetryOptions<NoInfer<E>>): <I, A, R>(self: Runner<I, A, E, R>) => Runner<I, A, E, R>
@@ -306,7 +331,12 @@ export const described: {
 
 /**
  * Gives the runner services of its own: its own model, its own tool handlers, whatever is provided around it. The Layer
- * is built for each run and released when the run ends; use `Agent.Service` to build it once.
+ * is built for each run and released when the run ends; use `Agent.Service` to build it once. When it cannot be built, the
+ * run fails with its error.
+ *
+ * @example
+ * import { Agent, OpenAi, Runner } from "troupe"
+ * const own = Agent.make("writer", {}).pipe(Runner.provide(OpenAi.layer({ model: "gpt-4.1-mini" })))
  */
 export const provide: {
   <ROut, LE, RIn>(
@@ -328,6 +358,11 @@ export const provide: {
  * Calls `f` with every event of the runner and of the runs nested in it, whichever of `run`, `result` and `stream` is
  * used, the terminal event included. The run waits for `f`; a slow `f` slows it, and interruption waits for it too. Runs
  * that `f` starts are runs of their own. Where runs or tools work at once, calls of `f` can overlap.
+ *
+ * @example
+ * import { Effect } from "effect"
+ * import { Agent, Runner } from "troupe"
+ * const told = Agent.make("writer", {}).pipe(Runner.onEvent((event) => Effect.logDebug(event._tag, event.path)))
  */
 export const onEvent: {
   (f: (event: RunEvent) => Effect.Effect<void>): <I, A, E, R>(self: Runner<I, A, E, R>) => Runner<I, A, E, R>

@@ -73,7 +73,7 @@ export const layerWith = (options: Options): Layer.Layer<never> =>
  * timers, timeouts, retries, streams, interruption with abort on the wire, finalizers and typed errors are as under
  * `runPromise`. Provide it around everything else. Under `runPromise` it does nothing.
  *
- * It refuses what it cannot do instead of hanging, as soon as no timer is pending: a tool that waits for a bare promise
+ * It refuses what it cannot do instead of hanging, as soon as no timer or request is pending: a tool that waits for a bare promise
  * fails with `AsyncToolError`; a program that nothing can move fails with `StuckSyncEdge`; blocking a running fiber or a
  * server with `NestedSyncEdge`. Agents fail with these as typed errors; in other Effects they are defects.
  * `Effect.runSync` itself blocks the thread: signal handlers wait, and SIGINT ends a process that has none.
@@ -89,8 +89,34 @@ export const layerWith = (options: Options): Layer.Layer<never> =>
  */
 export const layer: Layer.Layer<never> = layerWith({})
 
-/** An `HttpClient` that works on the sync edge, for tools and providers on `effect/http`. */
+/**
+ * An `HttpClient` for tools and providers on `effect/http`, at both edges. It fails as any `HttpClient` does, with
+ * `HttpClientError`; interruption aborts the request on the wire.
+ *
+ * @example
+ * import { Effect } from "effect"
+ * import { HttpClient } from "effect/http"
+ * import { SyncEdge } from "troupe"
+ *
+ * const status = HttpClient.get("http://localhost:8080/").pipe(
+ *   Effect.map((response) => response.status),
+ *   Effect.provide([SyncEdge.layerHttpClient, SyncEdge.layer])
+ * )
+ */
 export const layerHttpClient: Layer.Layer<HttpClient.HttpClient> = SyncHttpClient.layer
 
-/** A `FileSystem` that works on the sync edge. Each operation runs in place and blocks until it is done. */
+/**
+ * A `FileSystem` that works at both edges. Each operation runs in place and blocks the thread until it is done; what the
+ * system refuses is a `PlatformError`.
+ *
+ * @example
+ * import { Effect, FileSystem } from "effect"
+ * import { SyncEdge } from "troupe"
+ *
+ * const text = Effect.runSync(
+ *   Effect.flatMap(FileSystem.FileSystem, (files) => files.readFileString("README.md")).pipe(
+ *     Effect.provide(SyncEdge.layerFileSystem)
+ *   )
+ * )
+ */
 export const layerFileSystem: Layer.Layer<FileSystem.FileSystem> = SyncFileSystem.layer

@@ -161,7 +161,7 @@ export const make: {
 
 type Combine = Runner.Any | ((outputs: never) => unknown)
 
-/** What mode gave, in the form of the branches. */
+/** @internal What mode gave, in the form of the branches. */
 export const shape = (outputs: ReadonlyArray<readonly [string, unknown]>, mode: Mode, isArray: boolean): unknown =>
   mode._tag === "race" ? outputs[0]?.[1] : isArray ? outputs.map(([, output]) => output) : Object.fromEntries(outputs)
 

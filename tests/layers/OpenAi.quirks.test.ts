@@ -199,8 +199,19 @@ layer(Layer.effect(Server, ChildServer.start), { excludeTestServices: true })("O
 
       it.effect("null for no choices, and events with nothing in them", () =>
         Effect.gen(function* () {
-          const raw = data({ id: "c1", choices: null }) + "data:\n\n" + chat("stream", { content: "yes" })
+          const raw =
+            data({ id: "c1", choices: null }, { type: "ping" }) + "data:\n\n" + chat("stream", { content: "yes" })
           assert.strictEqual(texts(yield* read("chat", "stream", raw)), "yes")
+        })
+      )
+
+      it.effect("an answer that is not there yet as no answer", () =>
+        Effect.gen(function* () {
+          for (const status of ["queued", "in_progress", "cancelled"]) {
+            const failed = yield* fail("responses", "whole", { raw: JSON.stringify({ id: "r", status, output: [] }) })
+            assert.strictEqual(failed.reason._tag, "InvalidResponseError")
+            assert.include(failed.message, "background")
+          }
         })
       )
 

@@ -273,6 +273,8 @@ describe("OpenAi sends", () => {
               { type: "input_image", image_url: image, detail: "auto" }
             ])
           }
+          const seen = yield* send(api, { prompt: prompt([file("image/png", bytes)]) })
+          assert.notInclude(JSON.stringify(seen.body), '{\\"size\\":3}')
           const plain = yield* send(api, { prompt: prompt(undefined) })
           assert.include(JSON.stringify(plain.body), '{\\"size\\":3}')
         })

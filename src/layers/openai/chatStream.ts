@@ -41,6 +41,7 @@ export class StreamDecoder {
     if (!isFields(chunk)) return malformed("the server sent a chunk that is not an object")
     const failure = errorIn(chunk)
     if (failure !== undefined) return failure
+    if (chunk["type"] === "ping") return []
     // Servers written in Go say null for an empty list.
     const choices = chunk["choices"] === null ? [] : chunk["choices"]
     if (!Array.isArray(choices)) {

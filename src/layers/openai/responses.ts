@@ -254,6 +254,10 @@ export const decode = (answer: unknown, newId: () => string): Array<Response.Par
   const failure = failureOf(answer)
   if (failure !== undefined) return failure
   if (!Array.isArray(answer["output"])) return malformed('the server\'s answer has no "output"')
+  const { status } = answer
+  if (status === "queued" || status === "in_progress" || status === "cancelled") {
+    return malformed(`the answer is not there, it is ${status}: leave out \`background\`, which is not supported`)
+  }
   const parts: Array<Response.PartEncoded> = [metadataOf(answer)]
   const idOf = callIds(newId)
   let calls = 0

@@ -121,11 +121,11 @@ export const argumentsText = (params: unknown): string => {
   )
 }
 
-/** The result of a call as text. */
+/** The result of a call as text. What is made for the model stands for the whole of it, though it may be files only. */
 export const resultText = (part: Prompt.ToolResultPart): string => {
-  if (part.modelOutput !== undefined) {
+  if (part.modelOutput !== undefined && part.modelOutput.length > 0) {
     const said = part.modelOutput.flatMap((output) => (output.type === "text" ? [output.text] : []))
-    if (said.length > 0) return said.join("\n")
+    return said.length > 0 ? said.join("\n") : "The result is in the files below."
   }
   return typeof part.result === "string" ? part.result : (JSON.stringify(part.result) ?? "null")
 }

@@ -1,7 +1,8 @@
 /**
  * Tools that carry their own handlers, so that two agents with equally named tools never get each other's: what such a
- * tool is, and how it is made of a function or a module. How definitions are checked is in `internal/toolDefinition.ts`,
- * how functions are run in `internal/toolFunction.ts`. It may touch the run's port; it knows no agent or layer.
+ * tool is, and how it is made of a function or a module. How definitions are checked is in
+ * `internal/toolDefinition.ts`, how functions are run in `internal/toolFunction.ts`. It may touch the run's port; it
+ * knows no agent or layer.
  */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"

@@ -92,7 +92,9 @@ export const RunStarted = Schema.TaggedStruct("RunStarted", {
   /** The run that started this one; absent for a root run. */
   parentId: Schema.optionalKey(Schema.String)
 })
-/** The run begins again (`Runner.withRetry`); what it and the runs nested in it told since event `discardFrom` is void. */
+/**
+ * The run begins again (`Runner.withRetry`); what it and the runs nested in it told since event `discardFrom` is void.
+ */
 export const RunRetried = Schema.TaggedStruct("RunRetried", {
   ...base,
   attempt: Schema.Int,

@@ -212,8 +212,8 @@ export const mapInput: {
 
 /**
  * Fails with `RunTimedOut` when the run takes longer than `duration`. Everything the run has started is interrupted,
- * and its finalizers have run, before the error is seen. Throws `InvalidDefinition` for what is no duration; a number is of
- * milliseconds.
+ * and its finalizers have run, before the error is seen. Throws `InvalidDefinition` for what is no duration; a number
+ * is of milliseconds.
  *
  * @example
  * import { Agent, Runner } from "troupe"
@@ -331,8 +331,8 @@ export const described: {
 
 /**
  * Gives the runner services of its own: its own model, its own tool handlers, whatever is provided around it. The Layer
- * is built for each run and released when the run ends; use `Agent.Service` to build it once. When it cannot be built, the
- * run fails with its error.
+ * is built for each run and released when the run ends; use `Agent.Service` to build it once. When it cannot be built,
+ * the run fails with its error.
  *
  * @example
  * import { Agent, OpenAi, Runner } from "troupe"

@@ -264,8 +264,8 @@ const checkedChoice = (
 }
 
 /**
- * What belongs to whoever runs the agent, not to the place where its Layer was built: the bookkeeping of the run, tracer
- * and span, clock, scheduler, loggers, scope. Of Troupe's own keys those that Layers make for tools to use stay.
+ * What belongs to whoever runs the agent, not to the place where its Layer was built: the bookkeeping of the run,
+ * tracer and span, clock, scheduler, loggers, scope. Of Troupe's own keys those that Layers make for tools to use stay.
  */
 const ambient =
   /^(troupe\/(?!(Cassette|Mcp|McpServerLayer\/Served|Skills|TestModel)$)|effect\/(References|Logger|Tracer|Scheduler|Scope|Layer|Clock|Random|Console)(\/|$))/

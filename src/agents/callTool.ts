@@ -1,6 +1,6 @@
 /**
- * How one call reaches its tool, which carries its handler or has it in a toolkit, and what comes of it. Internal to the
- * agents; it touches tools and knows no run.
+ * How one call reaches its tool, which carries its handler or has it in a toolkit, and what comes of it. Internal to
+ * the agents; it touches tools and knows no run.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"

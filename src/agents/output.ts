@@ -92,7 +92,9 @@ const findJson = (text: string): Result.Result<ReadonlyArray<unknown>, string> =
   return found.length > 0 ? Result.succeed(found) : Result.fail(whole.failure)
 }
 
-/** Each bracket that does not close has the rest of the text read, and a model that repeats itself can give thousands. */
+/**
+ * Each bracket that does not close has the rest of the text read, and a model that repeats itself can give thousands.
+ */
 const maxUnclosed = 100
 
 /** What stands in brackets, outermost ones only, in the order of the text. */

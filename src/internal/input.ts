@@ -1,4 +1,4 @@
-/** Inputs that several members read, or one member again. Pure. */
+/** Inputs that several members read, or one member again. It reads nothing but them. */
 import * as Predicate from "effect/Predicate"
 
 /**

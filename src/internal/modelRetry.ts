@@ -30,7 +30,9 @@ export const isTransient = (error: AiError.AiError): boolean => {
   }
 }
 
-/** How long the server says to wait. `effect/ai` has a field for it in rate limits only; other errors note it for us. */
+/**
+ * How long the server says to wait. `effect/ai` has a field for it in rate limits only; other errors note it for us.
+ */
 const waitOf = ({ reason, retryAfter }: AiError.AiError): Duration.Duration | undefined => {
   if (reason._tag !== "InternalProviderError") return retryAfter
   const own: unknown = Object.entries(reason.metadata).find(([key]) => key === "openai")?.[1]

@@ -27,8 +27,8 @@ export interface AsToolOptions<Name extends string, Parameters extends Schema.To
  * Makes a tool of any runner, for another agent. Its runs are nested in the calling run: events carry both names,
  * usage is summed, and interrupting the caller interrupts them. The model gets the output as JSON.
  *
- * Throws `InvalidDefinition` when an agent or a function has no description: it is all that the model knows of the tool.
- * A workflow without one is described by its members.
+ * Throws `InvalidDefinition` when an agent or a function has no description: it is all that the model knows of the
+ * tool. A workflow without one is described by its members.
  *
  * @example
  * import { Agent, Runner } from "troupe"

@@ -1,6 +1,6 @@
 /**
- * What the definition of a tool says, checked where it is written: its name, its schemas, its durations. It makes tools of
- * `effect/ai` and runs none.
+ * What the definition of a tool says, checked where it is written: its name, its schemas, its durations. It makes tools
+ * of `effect/ai` and runs none.
  */
 import * as Duration from "effect/Duration"
 import * as Tool from "effect/ai/Tool"

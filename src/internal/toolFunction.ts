@@ -1,6 +1,6 @@
 /**
- * How the function of a tool is run: sync, a promise or an Effect, with a signal that fires on interruption, and what the
- * model is told when it fails. It knows the run's port; it knows neither tools nor their schemas.
+ * How the function of a tool is run: sync, a promise or an Effect, with a signal that fires on interruption, and what
+ * the model is told when it fails. It knows the run's port; it knows neither tools nor their schemas.
  */
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"

@@ -168,8 +168,8 @@ const moment = (time: DateTime.DateTime, zone: DateTime.TimeZone): typeof Moment
 const iso = /^(\d{4})-(\d{2})-(\d{2})([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?)?(Z|[+-]\d{2}:?\d{2})?$/i
 
 /**
- * A time without offset is on the clock of `zone`; one in an hour that a change of the clock leaves out is told as if the
- * clock had not been changed yet.
+ * A time without offset is on the clock of `zone`; one in an hour that a change of the clock leaves out is told as if
+ * the clock had not been changed yet.
  */
 const parse = (text: string, zone: DateTime.TimeZone): DateTime.DateTime | undefined => {
   const match = iso.exec(text)

@@ -121,8 +121,8 @@ export const layer = (options: Options): Layer.Layer<Cassette, CassetteError | C
 
 /**
  * An `HttpClient` whose traffic is on the cassette, for providers and tools on `effect/http`. While recording it sends
- * with the client that it is given; replaying it never uses it. Request bodies are text, bytes, streams of bytes or forms.
- * A request that was not recorded fails with an `EncodeError`, which is not retried, and whose `cause` is
+ * with the client that it is given; replaying it never uses it. Request bodies are text, bytes, streams of bytes or
+ * forms. A request that was not recorded fails with an `EncodeError`, which is not retried, and whose `cause` is
  * `RequestNotRecorded`.
  *
  * @example

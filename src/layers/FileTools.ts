@@ -138,9 +138,10 @@ const maxMatches = 200
  * fact. Links inside of the root may be read through; lists and searches do not follow them. A hard link is a file like
  * any other. Pipes and devices are refused, binary files are not shown, and writing replaces a file in one step.
  *
- * Each file is handled in one go, in place; between files others have their turn, and interruption ends the call there. In a
- * search they have it between lines too: an expression of more than 1000 instructions and a glob that stands for more than 64
- * are refused, and a line that would take more than about a second is searched at its beginning, which counts as truncated.
+ * Each file is handled in one go, in place; between files others have their turn, and interruption ends the call there.
+ * In a search they have it between lines too: an expression of more than 1000 instructions and a glob that stands for
+ * more than 64 are refused, and a line that would take more than about a second is searched at its beginning, which
+ * counts as truncated.
  *
  * @example
  * import { Effect } from "effect"

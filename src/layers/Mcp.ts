@@ -311,7 +311,10 @@ export const resourceTools = (): ToolSource.ToolSource<Mcp> =>
 /** The same tools at each step. */
 const readers = new WeakMap<Mcp["Service"], ReadonlyArray<AgentTool.AgentTool<string, never>>>()
 
-/** What is known of the tools before they are: that they need nothing. `Tool.Any` would need `any`, and could not be run. */
+/**
+ * What is known of the tools before they are: that they need nothing. `Tool.Any` would need `any`, and could not be
+ * run.
+ */
 type AnyTools = Record<
   string,
   Tool.Tool<

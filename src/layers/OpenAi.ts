@@ -67,7 +67,8 @@ export interface Options {
  *
  * Fails with `ConfigError` when OpenAI itself is asked and there is no key, and for an address, key, header or timeout
  * that no request can be made with. Calls fail with `AiError`: rate limits, server errors and lost connections are
- * retryable; a wrong key, an unknown model, a refused request, a used-up quota and an unreadable answer are not. Interrupting a call aborts its request on the wire.
+ * retryable; a wrong key, an unknown model, a refused request, a used-up quota and an unreadable answer are not.
+ * Interrupting a call aborts its request on the wire.
  *
  * @example
  * import { Effect } from "effect"

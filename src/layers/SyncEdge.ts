@@ -73,10 +73,10 @@ export const layerWith = (options: Options): Layer.Layer<never> =>
  * timers, timeouts, retries, streams, interruption with abort on the wire, finalizers and typed errors are as under
  * `runPromise`. Provide it around everything else. Under `runPromise` it does nothing.
  *
- * It refuses what it cannot do instead of hanging, as soon as no timer or request is pending: a tool that waits for a bare promise
- * fails with `AsyncToolError`; a program that nothing can move fails with `StuckSyncEdge`; blocking a running fiber or a
- * server with `NestedSyncEdge`. Agents fail with these as typed errors; in other Effects they are defects.
- * `Effect.runSync` itself blocks the thread: signal handlers wait, and SIGINT ends a process that has none.
+ * It refuses what it cannot do instead of hanging, as soon as no timer or request is pending: a tool that waits for a
+ * bare promise fails with `AsyncToolError`; a program that nothing can move fails with `StuckSyncEdge`; blocking a
+ * running fiber or a server with `NestedSyncEdge`. Agents fail with these as typed errors; in other Effects they are
+ * defects. `Effect.runSync` itself blocks the thread: signal handlers wait, and SIGINT ends a process that has none.
  *
  * @example
  * import { Effect } from "effect"
@@ -106,8 +106,8 @@ export const layer: Layer.Layer<never> = layerWith({})
 export const layerHttpClient: Layer.Layer<HttpClient.HttpClient> = SyncHttpClient.layer
 
 /**
- * A `FileSystem` that works at both edges. Each operation runs in place and blocks the thread until it is done; what the
- * system refuses is a `PlatformError`.
+ * A `FileSystem` that works at both edges. Each operation runs in place and blocks the thread until it is done; what
+ * the system refuses is a `PlatformError`.
  *
  * @example
  * import { Effect, FileSystem } from "effect"

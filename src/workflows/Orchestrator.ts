@@ -42,16 +42,17 @@ export interface OrchestratorOptions<Roster extends Workers, SpawnTools extends 
   readonly spawn?: Spawn<SpawnTools> | undefined
   /**
    * What the work may cost in one run. A worker that would go beyond it does not begin, and when the tokens are used up
-   * the workers under way are interrupted; the orchestrator is told, and answers with what it has. With a budget of tokens
-   * and no `reserve`, the first worker works alone, so that it is known what one costs. Default: no limit.
+   * the workers under way are interrupted; the orchestrator is told, and answers with what it has. With a budget of
+   * tokens and no `reserve`, the first worker works alone, so that it is known what one costs. Default: no limit.
    */
   readonly budget?: Limits | undefined
 }
 
 /**
  * Makes an orchestrator: an agent that divides the work and puts the results together. Workers that are called in one
- * step run at once (`toolConcurrency`), but for the first one within a budget of tokens. What a worker fails with goes to the orchestrator's model; interrupting the
- * orchestrator interrupts every worker. All other options are those of `Agent.make`.
+ * step run at once (`toolConcurrency`), but for the first one within a budget of tokens. What a worker fails with goes
+ * to the orchestrator's model; interrupting the orchestrator interrupts every worker. All other options are those of
+ * `Agent.make`.
  *
  * Throws `InvalidDefinition` for an orchestrator with neither workers nor `spawn`, a worker without a description or with
  * a name that no tool can have, and limits below 1. After the orchestrator-workers pattern of Anthropic's "Building

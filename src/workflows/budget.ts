@@ -14,14 +14,14 @@ export interface Limits {
   /** How many times workers may be called, at all depths. */
   readonly runs?: number | undefined
   /**
-   * How many tokens the run may use in all, input and output, the orchestrator's own included. What a request cost is known
-   * when it has been answered: one that is aborted is not counted.
+   * How many tokens the run may use in all, input and output, the orchestrator's own included. What a request cost is
+   * known when it has been answered: one that is aborted is not counted.
    */
   readonly tokens?: number | undefined
   /**
-   * How many tokens are set aside for a worker before it begins; what it does not use is given back. Default: the most that
-   * a worker of its name has used so far, or any worker while none of its name has ended. Before that nobody knows what
-   * one costs, and they begin one after the other; with `reserve` the first ones work at once too.
+   * How many tokens are set aside for a worker before it begins; what it does not use is given back. Default: the most
+   * that a worker of its name has used so far, or any worker while none of its name has ended. Before that nobody knows
+   * what one costs, and they begin one after the other; with `reserve` the first ones work at once too.
    */
   readonly reserve?: number | undefined
 }
@@ -78,8 +78,8 @@ export class Budget {
   }
 
   /**
-   * Does the work of a worker called `kind` when there is room for it; fails with a text for the model when there is none,
-   * or none any more.
+   * Does the work of a worker called `kind` when there is room for it; fails with a text for the model when there is
+   * none, or none any more.
    */
   within<A, E, R>(kind: string, work: Effect.Effect<A, E, R>): Effect.Effect<A, E | string, R> {
     return Effect.uninterruptibleMask((restore) =>
@@ -87,7 +87,8 @@ export class Budget {
         const place = this.#begin(kind, above)
         if (typeof place === "string") return Effect.fail(place)
         if (place === undefined) {
-          // Who waits is waked at once, and must not begin when what ended was interrupted, as it is about to be itself.
+          // Who waits is woken at once, and must not begin when what ended was interrupted, as it is about to be
+          // itself.
           const waited = Effect.andThen(Deferred.await(this.#settled), Effect.yieldNow)
           return restore(Effect.andThen(waited, () => this.within(kind, work)))
         }

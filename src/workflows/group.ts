@@ -44,8 +44,8 @@ export class BranchDefect extends Schema.TaggedError<BranchDefect>()("BranchDefe
 }
 
 /**
- * What a branch of any kind failed with, whose own schema is not known here: encoded as JSON by its fields, and decoded to
- * that JSON.
+ * What a branch of any kind failed with, whose own schema is not known here: encoded as JSON by its fields, and decoded
+ * to that JSON.
  */
 export const AnyFailure = Schema.Json.pipe(
   Schema.decodeTo(Schema.Unknown, SchemaTransformation.transform({ decode: (json): unknown => json, encode: toJson }))

@@ -3,9 +3,11 @@
  * install and any bundle alike. It speaks with `IoWorker.ts` and touches nothing else. The threads that tools run in are
  * its children: it can watch them while the main thread is blocked.
  *
- * In: fetch { id, method, url, headers, body, credit, address, redirect }, resolve { id, host }, credit { id, n }, abort { id }; what `poolSource.ts` and `programSource.ts` list; for
- * tests crash {}, block {}.
- * Out: head { id, status, url, headers }, resolved { id, addresses }, chunk { id, data }, end { id }, failed { id, message, code }.
+ * In: fetch { id, method, url, headers, body, credit, address, redirect }, resolve { id, host }, credit { id, n },
+ *   abort { id }; what `poolSource.ts` and `programSource.ts` list; for tests crash {}, block {}.
+ * Out: head { id, status, url, headers }, resolved { id, addresses }, chunk { id, data }, end { id },
+ *   failed { id, message, code }.
+ *
  * Each message out raises word 0 of the shared memory and wakes whoever waits for it. Word 1 is the heartbeat, word 2
  * is set when the thread ends.
  */

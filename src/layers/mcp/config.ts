@@ -38,8 +38,8 @@ export interface StdioOptions extends CommonOptions {
   readonly command: string
   readonly args?: ReadonlyArray<Text> | undefined
   /**
-   * Added to the few variables that every server gets (`PATH`, `HOME` and the like) and to `TROUPE_SERVER`, by which its
-   * processes are found and ended; nothing else is passed on.
+   * Added to the few variables that every server gets (`PATH`, `HOME` and the like) and to `TROUPE_SERVER`, by which
+   * its processes are found and ended; nothing else is passed on.
    */
   readonly env?: Readonly<Record<string, Text>> | undefined
   readonly cwd?: string | undefined
@@ -258,6 +258,8 @@ const oauthOf = (
   }
 }
 
-/** Servers of OpenID Connect take a client for one on the web, which comes back by https only, unless it says otherwise. */
+/**
+ * Servers of OpenID Connect take a client for one on the web, which comes back by https only, unless it says otherwise.
+ */
 const applicationType = (redirectUrl: string | undefined): { readonly application_type?: "web" | "native" } =>
   redirectUrl === undefined ? {} : { application_type: redirectUrl.startsWith("https:") ? "web" : "native" }

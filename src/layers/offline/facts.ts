@@ -328,8 +328,8 @@ const guard = (text: string): string => text.replace(inNumber, (mark) => (mark =
 const unguard = (text: string): string => text.replaceAll("\uE000", ",").replaceAll("\uE001", ".")
 
 /**
- * The items of an enumeration: list lines, `a, b and c`, or `a; b; c`. The sentence may go on after the last item, which
- * then ends at its verb; `clauses` says that the items are sentences themselves.
+ * The items of an enumeration: list lines, `a, b and c`, or `a; b; c`. The sentence may go on after the last item,
+ * which then ends at its verb; `clauses` says that the items are sentences themselves.
  */
 export const enumeration = (text: string, clauses = false): Array<string> => {
   const listed = [...text.matchAll(/^[ \t]*(?:[-*+•–]|\d{1,4}[.)])[ \t]+(.+)$/gm)].map((match) =>

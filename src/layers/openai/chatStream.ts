@@ -164,7 +164,10 @@ export class StreamDecoder {
   }
 }
 
-/** Some servers give every call the same index, or none: another id is another call, and so is a name after complete arguments. */
+/**
+ * Some servers give every call the same index, or none: another id is another call, and so is a name after complete
+ * arguments.
+ */
 const startsAnother = (call: OpenCall, id: string | undefined, name: string | undefined, delta: string): boolean => {
   if (name === undefined || call.name === "") return false
   if (id !== undefined && call.serverId !== undefined) return id !== call.serverId

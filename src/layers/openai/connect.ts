@@ -40,7 +40,10 @@ const filled = (value: string | undefined): string | undefined => {
 const refuse = (message: string): Effect.Effect<never, Config.ConfigError> =>
   Effect.fail(new Config.ConfigError(new ConfigProvider.SourceError({ message })))
 
-/** Fails with `ConfigError` for an address, key, header or timeout that no request can be made with, and for a missing key. */
+/**
+ * Fails with `ConfigError` for an address, key, header or timeout that no request can be made with, and for a missing
+ * key.
+ */
 export const connect = (place: Place): Effect.Effect<Connected, Config.ConfigError> =>
   Effect.gen(function* () {
     const configured = Config.String("OPENAI_BASE_URL").pipe(Config.withDefault(""))

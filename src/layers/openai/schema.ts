@@ -106,7 +106,9 @@ const isDescription = (node: unknown): node is { readonly description: string } 
 
 const describe = (said: unknown, more: string): string => (typeof said === "string" ? `${said}\n${more}` : more)
 
-/** Effect's structs let further fields pass; a model should not invent any. Those with index signatures do want them. */
+/**
+ * Effect's structs let further fields pass; a model should not invent any. Those with index signatures do want them.
+ */
 const close = (node: Json): Json => {
   const open = node["additionalProperties"] === undefined || node["additionalProperties"] === true
   const isStruct = node["type"] === "object" && Predicate.isObject(node["properties"]) && !("allOf" in node)

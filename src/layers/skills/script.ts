@@ -198,7 +198,9 @@ const environment = (location: string, own: Plan["env"]): Readonly<Record<string
   }
 }
 
-/** Output as a text without secrets, which come longest first. Where it was cut off there may be the beginning of one. */
+/**
+ * Output as a text without secrets, which come longest first. Where it was cut off there may be the beginning of one.
+ */
 const textOf = (bytes: Uint8Array, secrets: ReadonlyArray<string>, isCut: boolean): string => {
   // The last character may be half of one.
   const text = isCut ? new TextDecoder().decode(bytes).replace(/\uFFFD$/, "") : new TextDecoder().decode(bytes)

@@ -36,7 +36,9 @@ const markOf = (bytes: Uint8Array): string | undefined => {
   return Object.entries(marks).find(([mark]) => start.startsWith(mark))?.[1]
 }
 
-/** The text in the charset that its mark, its type or the page itself names; UTF-8 when they name none that is known. */
+/**
+ * The text in the charset that its mark, its type or the page itself names; UTF-8 when they name none that is known.
+ */
 export const decode = (bytes: Uint8Array, contentType: string): string => {
   const named = /charset\s*=\s*"?([\w-]+)/i.exec(contentType)?.[1]
   const inPage = /<meta[^>]{0,200}?charset\s*=\s*["']?([\w-]+)/i.exec(

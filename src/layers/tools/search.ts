@@ -102,8 +102,8 @@ const inTurns = (given: string, steps: number, step: () => boolean): Effect.Effe
 }
 
 /**
- * Tells whether a path fits a glob: without a slash it is the name that has to fit. Throws `FileToolError` for a glob that
- * stands for too many.
+ * Tells whether a path fits a glob: without a slash it is the name that has to fit. Throws `FileToolError` for a glob
+ * that stands for too many.
  */
 export const matcher = (pattern: string | undefined): ((path: string) => boolean) => {
   if (pattern === undefined || pattern === "") return () => true
@@ -166,7 +166,9 @@ interface Finder {
   readonly cost: number
 }
 
-/** Expressions are RE2's: their time grows with the length of the line and that of the expression, and never explodes. */
+/**
+ * Expressions are RE2's: their time grows with the length of the line and that of the expression, and never explodes.
+ */
 const finder = (query: Query): Finder => {
   if (!query.regex) {
     const text = query.ignoreCase ? query.text.toLowerCase() : query.text

@@ -155,6 +155,36 @@ layer(Layer.effect(Server, ChildServer.start), { excludeTestServices: true })("O
         })
       )
 
+      it.effect("files as programs find them: types in any spelling, base64 in lines", () =>
+        Effect.gen(function* () {
+          const server = yield* Server
+          const url = yield* server.script({ text: "ok" })
+          const prompt = Prompt.make([
+            {
+              role: "user",
+              content: [
+                { type: "file", mediaType: "IMAGE/PNG", data: "iVBO\nRw==\n" },
+                { type: "file", mediaType: "image/*", data: "data:image/PNG;name=a.png;base64,iVBO\r\nRw==" },
+                { type: "file", mediaType: "application/json; charset=utf-8", data: new Uint8Array([123, 125]) },
+                { type: "file", mediaType: "application/ld+json", data: new Uint8Array([123, 125]) }
+              ]
+            }
+          ])
+          const asked = Effect.flatMap(LanguageModel.LanguageModel, (self) =>
+            ModelInfo.direct(self)!.generateText({ ...request, prompt })
+          )
+          const exit = yield* runOn(Effect.provide(asked, model(url, "responses")))
+          assert.isTrue(Exit.isSuccess(exit))
+          const image_url = "data:image/png;base64,iVBORw=="
+          assert.deepStrictEqual((yield* server.seen)[0]!.body["input"][0].content, [
+            { type: "input_image", image_url, detail: "auto" },
+            { type: "input_image", image_url, detail: "auto" },
+            { type: "input_text", text: "file.json:\n{}" },
+            { type: "input_text", text: "file.ld:\n{}" }
+          ])
+        })
+      )
+
       it.effect("names of tools that no server would take back", () =>
         Effect.gen(function* () {
           for (const form of forms) {

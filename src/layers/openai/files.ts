@@ -17,7 +17,10 @@ export interface FileRef {
 }
 
 const isText = (mediaType: string): boolean =>
-  mediaType.startsWith("text/") || mediaType === "application/json" || mediaType === "application/xml"
+  /^(text\/.*|application\/(.*\+)?(json|xml|(x-)?yaml|x-ndjson|javascript))$/.test(mediaType)
+
+/** A media type without its parameters, in one spelling: `IMAGE/PNG` and `application/json; charset=utf-8` are none else. */
+const typeOf = (text: string): string => (text.split(";")[0] ?? "").trim().toLowerCase()
 
 /** Reads a file part: bytes, base64, a data URL or a link; `options.openai` may hold `fileId` and `imageDetail`. */
 export const read = (part: Prompt.FilePart): FileRef => {
@@ -25,11 +28,12 @@ export const read = (part: Prompt.FilePart): FileRef => {
   const option = (key: string): unknown => (Predicate.hasProperty(own, key) ? own[key] : undefined)
   const fileId = option("fileId")
   const detail = option("imageDetail")
-  const mediaType = part.mediaType === "image/*" ? "image/jpeg" : part.mediaType
+  const given = typeOf(part.mediaType)
+  const mediaType = given === "image/*" ? "image/jpeg" : given
   const { url, base64 } = locate(part.data, mediaType)
   return {
     mediaType,
-    name: part.fileName ?? `file.${(mediaType.split("/")[1] ?? "bin").split(/[+;]/)[0]}`,
+    name: part.fileName ?? `file.${(mediaType.split("/")[1] ?? "bin").split("+")[0]}`,
     url,
     base64,
     fileId: typeof fileId === "string" ? fileId : undefined,
@@ -40,7 +44,7 @@ export const read = (part: Prompt.FilePart): FileRef => {
 
 /** Audio by the name that the API has for its format. */
 export const audioFormat = (mediaType: string): string => {
-  const format = (mediaType.split("/")[1] ?? "").replace(/;.*$/, "").replace(/^x-/, "")
+  const format = (mediaType.split("/")[1] ?? "").replace(/^x-/, "")
   return format === "mpeg" ? "mp3" : format === "wave" || format === "vnd.wave" ? "wav" : format
 }
 
@@ -57,8 +61,12 @@ const locate = (
   if (match === null) return inline(text, mediaType)
   const [, head = "", body = ""] = match
   return /;base64$/i.test(head)
-    ? { url: text, base64: body }
+    ? inline(body, typeOf(head) || mediaType)
     : inline(Buffer.from(decodeURIComponent(body)).toString("base64"), mediaType)
 }
 
-const inline = (base64: string, mediaType: string) => ({ url: `data:${mediaType};base64,${base64}`, base64 })
+/** Base64 often comes in lines, which no server takes. */
+const inline = (text: string, mediaType: string) => {
+  const base64 = text.replace(/\s+/g, "")
+  return { url: `data:${mediaType};base64,${base64}`, base64 }
+}

@@ -13,7 +13,7 @@ class Server extends Context.Service<Server, ChildServer.ChildServer>()("test/Se
 const Word = Schema.String.check(Schema.isMaxLength(20))
 const Sometimes = <S extends Schema.Top>(schema: S) => Schema.UndefinedOr(schema)
 const RandomReply = Schema.Struct({
-  text: Sometimes(Word),
+  text: Sometimes(Schema.Union([Word, Schema.Literals(["<think>", " <think>a</th</think>\n b", "<thin"])])),
   reasoning: Sometimes(Word),
   refusal: Sometimes(Schema.Literal("I must not.")),
   calls: Schema.Array(

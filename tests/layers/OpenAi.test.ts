@@ -224,6 +224,26 @@ layer(ServerLive, { excludeTestServices: true })("OpenAi", (it) => {
             })
           )
 
+          const left = [
+            ["<think>First I look.</think>\n\nThe answer.", "First I look.", "The answer."],
+            // Cut off in the middle of it, so the agent asks once more.
+            ["\n<think>\nI <b>", "\nI <b>", "Go on."],
+            ["<thing>x</think>", "", "<thing>x</think>"]
+          ] as const
+          if (api === "chat") {
+            it.effect.each(left)(
+              "keeps reasoning apart that the server has left in the text: %j",
+              ([said, thought, answer]) =>
+                Effect.gen(function* () {
+                  const { exit, output, events } = yield* use(text, [{ text: said, split: 1 }, { text: "Go on." }])
+                  valueOf(exit)
+                  assert.strictEqual(output, answer)
+                  const told = events.flatMap((event) => (event._tag === "ReasoningDelta" ? [event.delta] : []))
+                  if (form === "stream") assert.strictEqual(told.join(""), thought)
+                })
+            )
+          }
+
           it.effect("asks for structured output natively, strictly where the schema allows", () =>
             Effect.gen(function* () {
               const strict = Agent.make("strict", {

@@ -8,6 +8,7 @@ import { errorIn, malformed, type Problem, Unsupported } from "./errors.ts"
 import * as Files from "./files.ts"
 import { type CallOptions, chatFields } from "./options.ts"
 import * as Schemas from "./schema.ts"
+import { split } from "./thinking.ts"
 import {
   argumentsText,
   callIds,
@@ -140,20 +141,28 @@ const encodeAssistant = (content: ReadonlyArray<Prompt.AssistantMessagePart>, ho
   )
   // Reasoning alone says nothing that this API takes back.
   if (said === "" && calls.length === 0) return []
-  const thoughts: Partial<Record<ReasoningField, string>> = {}
-  for (const part of content) {
-    const field = part.type === "reasoning" ? ownOf(part.options, host)["field"] : undefined
-    const name = reasoningFields.find((one) => one === field)
-    if (name !== undefined && part.type === "reasoning") thoughts[name] = (thoughts[name] ?? "") + part.text
-  }
+  const reasoned = content.filter((part) => part.type === "reasoning")
   return [
     {
       role: "assistant",
       content: said === "" ? null : said,
-      ...thoughts,
+      ...reasoningBack(reasoned, host),
       ...(calls.length === 0 ? {} : { tool_calls: calls })
     }
   ]
+}
+
+/** Details, where a server gives them, stand for the text too. */
+const reasoningBack = (parts: ReadonlyArray<Prompt.ReasoningPart>, host: string): Fields => {
+  const own = parts.map(({ options, text }) => ({ ...ownOf(options, host), text }) as Fields)
+  const details = own.flatMap((one) => list(one, "details"))
+  if (details.length > 0) return { reasoning_details: details }
+  const thoughts: Partial<Record<ReasoningField, string>> = {}
+  for (const one of own) {
+    const field = reasoningFields.find((name) => name === one["field"])
+    if (field !== undefined) thoughts[field] = `${thoughts[field] ?? ""}${String(one["text"])}`
+  }
+  return thoughts
 }
 
 /** What a server has put on a part for itself. Others refuse it. */
@@ -231,6 +240,30 @@ export const reasoningOf = (message: Fields, host: string) => {
   return undefined
 }
 
+/**
+ * Signed or encrypted reasoning, as OpenRouter gives it: pieces of one index, in a stream, are one detail. It has no text
+ * of its own.
+ */
+export const detailsOf = (pieces: ReadonlyArray<unknown>, host: string) => {
+  const details: Array<Record<string, unknown>> = []
+  for (const piece of pieces) {
+    if (!isFields(piece)) continue
+    const last = details.at(-1)
+    if (last === undefined || last["type"] !== piece["type"] || last["index"] !== piece["index"]) {
+      details.push({ ...piece })
+      continue
+    }
+    for (const [key, value] of Object.entries(piece)) {
+      const said = last[key]
+      const goesOn = key === "text" || key === "summary" || key === "data"
+      if (goesOn && typeof said === "string" && typeof value === "string") last[key] = said + value
+      else if (value !== null && value !== undefined) last[key] = value
+    }
+  }
+  // What came as JSON is JSON; metadata is typed by what programs declare of providers.
+  return details.length === 0 ? undefined : ({ openai: { server: host, details } } as never)
+}
+
 /** What has to go back with a call. */
 export const callMetadata = (call: Fields, host: string) => {
   const extra = extraOf(call)
@@ -251,8 +284,9 @@ export const decode = (answer: unknown, newId: () => string, host: string): Arra
   const parts: Array<Response.PartEncoded> = [metadataOf(answer)]
   const reasoning = reasoningOf(message, host)
   if (reasoning !== undefined) parts.push({ type: "reasoning", text: reasoning.thought, metadata: reasoning.metadata })
-  const said = contentText(message["content"])
-  if (said !== "") parts.push({ type: "text", text: said })
+  const said = split(contentText(message["content"]))
+  if (said.reasoning !== "") parts.push({ type: "reasoning", text: said.reasoning })
+  if (said.text !== "") parts.push({ type: "text", text: said.text })
   const refusal = text(message, "refusal")
   if (refusal !== undefined) parts.push({ type: "text", text: refusal })
   parts.push(...sourcesOf(list(message, "annotations"), newId))

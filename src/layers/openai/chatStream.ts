@@ -1,8 +1,9 @@
 /** The Chat Completions API's streams: parts made of chunks as they come. Pure; it does no I/O. */
 import type * as Response from "effect/ai/Response"
-import { callMetadata, contentText, finishOf, metadataOf, reasoningOf, usageOf } from "./chat.ts"
+import { callMetadata, contentText, detailsOf, finishOf, metadataOf, reasoningOf, usageOf } from "./chat.ts"
 import { errorIn, malformed, type Problem } from "./errors.ts"
 import { parseJson } from "./sse.ts"
+import { Thinking } from "./thinking.ts"
 import { callIds, type Fields, finish, isFields, list, parseArguments, sourcesOf, text } from "./wire.ts"
 
 interface OpenCall {
@@ -20,7 +21,9 @@ export class StreamDecoder {
   readonly #host: string
   readonly #newId: () => string
   readonly #idOf: (given: string | undefined) => string
+  readonly #thinking = new Thinking()
   readonly #calls: Array<OpenCall> = []
+  readonly #details: Array<unknown> = []
   readonly #byIndex = new Map<number, OpenCall>()
   #metadata = false
   #open: "text" | "reasoning" | undefined
@@ -75,11 +78,13 @@ export class StreamDecoder {
     if (!isFields(delta)) return malformed("the server sent a delta that is not an object")
     const reasoning = reasoningOf(delta, this.#host)
     if (reasoning !== undefined) this.#say("reasoning", reasoning.thought, out, reasoning.metadata)
+    this.#details.push(...list(delta, "reasoning_details"))
     const said = contentText(delta["content"])
-    if (said !== "") this.#say("text", said, out)
+    if (said !== "") for (const [type, piece] of this.#thinking.push(said)) this.#say(type, piece, out)
     const refusal = text(delta, "refusal")
     if (refusal !== undefined) {
       this.#refused = true
+      this.#sayHeld(out)
       this.#say("text", refusal, out)
     }
     out.push(...sourcesOf(list(delta, "annotations"), this.#newId))
@@ -103,6 +108,10 @@ export class StreamDecoder {
       out.push({ type: `${type}-start`, id, ...(metadata === undefined ? {} : { metadata }) })
     }
     out.push({ type: `${type}-delta`, id: String(this.#block), delta })
+  }
+
+  #sayHeld(out: Array<Response.StreamPartEncoded>): void {
+    for (const [type, piece] of this.#thinking.end()) this.#say(type, piece, out)
   }
 
   #close(out: Array<Response.StreamPartEncoded>): void {
@@ -148,7 +157,13 @@ export class StreamDecoder {
       return { kind: "network", message: "the stream ended before the answer was finished", code: undefined }
     }
     const out: Array<Response.StreamPartEncoded> = []
+    this.#sayHeld(out)
     this.#close(out)
+    const details = detailsOf(this.#details, this.#host)
+    if (details !== undefined) {
+      const id = String(++this.#block)
+      out.push({ type: "reasoning-start", id, metadata: details }, { type: "reasoning-end", id })
+    }
     for (const call of this.#calls) {
       if (call.announced) out.push({ type: "tool-params-end", id: call.id })
       out.push({

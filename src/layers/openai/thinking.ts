@@ -1,0 +1,77 @@
+/**
+ * Reasoning that a server has left in the text: open models put it before the answer, between `<think>` and `</think>`.
+ * Pure.
+ */
+
+const opening = "<think>"
+const closing = "</think>"
+
+/** A piece of an answer, and what it is. */
+export type Piece = readonly [type: "text" | "reasoning", piece: string]
+
+/** Tells the pieces of one answer apart as they come. What may be a part of a tag is held back until that is known. */
+export class Thinking {
+  #phase: "start" | "thinking" | "thought" | "text" = "start"
+  #held = ""
+
+  push(delta: string): ReadonlyArray<Piece> {
+    if (this.#phase === "text") return [["text", delta]]
+    const said = this.#held + delta
+    this.#held = ""
+    switch (this.#phase) {
+      case "start": {
+        const begun = said.trimStart()
+        if (begun.startsWith(opening)) {
+          this.#phase = "thinking"
+          return this.push(begun.slice(opening.length))
+        }
+        if (opening.startsWith(begun)) {
+          this.#held = said
+          return []
+        }
+        this.#phase = "text"
+        return [["text", said]]
+      }
+      case "thinking": {
+        const end = said.indexOf(closing)
+        if (end >= 0) {
+          this.#phase = "thought"
+          return [...pieces("reasoning", said.slice(0, end)), ...this.push(said.slice(end + closing.length))]
+        }
+        const sure = said.length - heldBack(said)
+        this.#held = said.slice(sure)
+        return pieces("reasoning", said.slice(0, sure))
+      }
+      case "thought": {
+        const text = said.trimStart()
+        if (text !== "") this.#phase = "text"
+        return pieces("text", text)
+      }
+    }
+  }
+
+  /** What was held back, when no more comes. */
+  end(): ReadonlyArray<Piece> {
+    const held = this.#held
+    this.#held = ""
+    return pieces(this.#phase === "thinking" ? "reasoning" : "text", held)
+  }
+}
+
+/** A whole answer, its reasoning and its text. */
+export const split = (said: string): { readonly reasoning: string; readonly text: string } => {
+  const thinking = new Thinking()
+  const out = { reasoning: "", text: "" }
+  for (const [type, piece] of [...thinking.push(said), ...thinking.end()]) out[type] += piece
+  return out
+}
+
+const pieces = (type: Piece[0], piece: string): ReadonlyArray<Piece> => (piece === "" ? [] : [[type, piece]])
+
+/** How much of the end of a text may be the beginning of the closing tag. */
+const heldBack = (said: string): number => {
+  for (let length = Math.min(said.length, closing.length - 1); length > 0; length--) {
+    if (closing.startsWith(said.slice(-length))) return length
+  }
+  return 0
+}

@@ -62,7 +62,9 @@ export interface Options<
   Direct extends ReadonlyArray<AnyDirect>,
   Output extends Schema.Top,
   EI,
-  RI
+  RI,
+  ES = never,
+  RS = never
 > {
   /** What it is good for: guides routers, and models that have the agent as a tool. */
   readonly description?: string | undefined
@@ -92,7 +94,7 @@ export interface Options<
    * Asked after each step that called tools; true ends the run. A text agent then gives the text of that step, a typed
    * one is asked for its answer without tools.
    */
-  readonly stopWhen?: ((info: StepInfo) => boolean | Effect.Effect<boolean, EI, RI>) | undefined
+  readonly stopWhen?: ((info: StepInfo) => boolean | Effect.Effect<boolean, ES, RS>) | undefined
   /** Default `"auto"`. A choice that forces a tool holds for the first step only; a function is asked at each step. */
   readonly toolChoice?: ToolChoice | ((info: StepInfo) => ToolChoice) | undefined
   /** How many tool calls of one step run at once. Default 8. */
@@ -142,16 +144,20 @@ export const make = <
   const Direct extends ReadonlyArray<AnyDirect> = readonly [],
   Output extends Schema.Top = typeof Schema.String,
   EI = never,
-  RI = never
+  RI = never,
+  ES = never,
+  RS = never
 >(
   name: string,
-  options: Options<Tools, Direct, Output, EI, RI>
-): Agent<Output["Type"], Error | EI, Services<Tools, Direct, Output, RI>> => {
+  options: Options<Tools, Direct, Output, EI, RI, ES, RS>
+): Agent<Output["Type"], Error | EI | ES, Services<Tools, Direct, Output, RI | RS>> => {
+  type A = Output["Type"]
+  type R = Services<Tools, Direct, Output, RI | RS>
   const plan = makePlan(name, options as unknown as AnyOptions)
   return Runner.fromDefinition(name, options.description, {
     // The plan holds the options with their types erased; this is where they come back.
     body: (input: Prompt.RawInput, state: RunState) =>
-      Loop.run(plan, input, state) as Effect.Effect<Output["Type"], Error | EI, Services<Tools, Direct, Output, RI>>,
+      Loop.run(plan, input, state) as Effect.Effect<A, Error | EI | ES, R>,
     encode: options.output === undefined ? toJson : encoder(options.output),
     observers: nothing,
     structure: () => ({
@@ -170,7 +176,7 @@ export const make = <
 
 const nothing: ReadonlyArray<never> = []
 
-type AnyOptions = Options<AnyTools, ReadonlyArray<AnyDirect>, Schema.Top, unknown, unknown>
+type AnyOptions = Options<AnyTools, ReadonlyArray<AnyDirect>, Schema.Top, unknown, unknown, unknown, unknown>
 
 const makePlan = (name: string, options: AnyOptions): Plan.Plan => {
   const problem = (what: string, remedy: string) =>
@@ -301,14 +307,16 @@ export const Service =
     const Direct extends ReadonlyArray<AnyDirect> = readonly [],
     Output extends Schema.Top = typeof Schema.String,
     EI = never,
-    RI = never
+    RI = never,
+    ES = never,
+    RS = never
   >(
     id: Id,
-    options: Options<Tools, Direct, Output, EI, RI>
-  ): ServiceClass<Self, Id, Output["Type"], Error | EI, Services<Tools, Direct, Output, RI>> => {
+    options: Options<Tools, Direct, Output, EI, RI, ES, RS>
+  ): ServiceClass<Self, Id, Output["Type"], Error | EI | ES, Services<Tools, Direct, Output, RI | RS>> => {
     type A = Output["Type"]
-    type E = Error | EI
-    type R = Services<Tools, Direct, Output, RI>
+    type E = Error | EI | ES
+    type R = Services<Tools, Direct, Output, RI | RS>
     const name = id.slice(id.lastIndexOf("/") + 1)
     const agent = make(name, options)
     const Key = Context.Service<Self, Agent<A, E, never>>()(id)

@@ -50,33 +50,35 @@ export const make = <
   const Direct extends ReadonlyArray<AnyDirect> = readonly [],
   Output extends Schema.Top = typeof Schema.String,
   EI = never,
-  RI = never
+  RI = never,
+  ES = never,
+  RS = never
 >(
   name: string,
-  options: Agent.Options<Tools, Direct, Output, EI, RI>
+  options: Agent.Options<Tools, Direct, Output, EI, RI, ES, RS>
 ): Agent.Agent<
   Output["Type"],
-  Agent.Error | InvalidSkills | EI,
-  Agent.Services<Tools, Direct, Output, RI> | Skills
+  Agent.Error | InvalidSkills | EI | ES,
+  Agent.Services<Tools, Direct, Output, RI | RS> | Skills
 > => {
   const tools: ReadonlyArray<AnyDirect> = options.tools ?? []
   assertFree(name, [
     ...tools.filter(AgentTool.isAgentTool).map((tool) => tool.name),
     ...Object.values<Tool.Any>(options.toolkit?.tools ?? {}).map((tool) => tool.name)
   ])
-  const agent = Agent.make<Tools, ReadonlyArray<AnyDirect>, Output, EI | InvalidSkills, RI | Skills>(name, {
+  const agent = Agent.make<Tools, ReadonlyArray<AnyDirect>, Output, EI | InvalidSkills, RI | Skills, ES, RS>(name, {
     ...options,
     instructions: (input) => instructionsOf(options.instructions, input),
     tools: [...tools, source()]
   })
-  type R = Agent.Services<Tools, Direct, Output, RI> | Skills
+  type R = Agent.Services<Tools, Direct, Output, RI | RS> | Skills
   return Runner.fromDefinition(name, options.description, {
     ...agent.definition,
     // The services of the tools were lost in the list above.
     body: (input, state) =>
       Effect.suspend(() =>
         Effect.provideService(agent.definition.body(input, state), Told, { skills: undefined })
-      ) as Effect.Effect<Output["Type"], Agent.Error | InvalidSkills | EI, R>
+      ) as Effect.Effect<Output["Type"], Agent.Error | InvalidSkills | EI | ES, R>
   })
 }
 

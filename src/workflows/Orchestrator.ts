@@ -77,14 +77,16 @@ export const make = <
   const Direct extends ReadonlyArray<AgentTool.Any> = readonly [],
   Output extends Schema.Top = typeof Schema.String,
   EI = never,
-  RI = never
+  RI = never,
+  ES = never,
+  RS = never
 >(
   name: string,
-  options: Agent.Options<Tools, Direct, Output, EI, RI> & OrchestratorOptions<Roster, SpawnTools>
+  options: Agent.Options<Tools, Direct, Output, EI, RI, ES, RS> & OrchestratorOptions<Roster, SpawnTools>
 ): Agent.Agent<
   Output["Type"],
-  Agent.Error | EI,
-  | Agent.Services<Tools, Direct, Output, RI>
+  Agent.Error | EI | ES,
+  | Agent.Services<Tools, Direct, Output, RI | RS>
   | Runner.Services<Roster[keyof Roster]>
   | AgentTool.Services<SpawnTools[number]>
   | LanguageModel.LanguageModel
@@ -112,7 +114,7 @@ export const make = <
     ...roster.map(([key, worker]) => budgeted(Runner.asTool(metered(Runner.named(worker, key)), { name: key }))),
     ...(spawn === undefined ? [] : [budgeted(spawnTool(name, spawn))])
   ]
-  const agent = Agent.make(name, { ...own, tools } as Agent.Options<Tools, typeof tools, Output, EI, RI>)
+  const agent = Agent.make(name, { ...own, tools } as Agent.Options<Tools, typeof tools, Output, EI, RI, ES, RS>)
   return Runner.fromDefinition(name, options.description, {
     ...agent.definition,
     structure: () => ({ kind: "orchestrator", members: agent.definition.structure().members }),

@@ -4,7 +4,19 @@
  */
 import { type Config, Context, Effect, Layer, type Schedule, Schema, Stream } from "effect"
 import { LanguageModel, type Prompt, Tool, Toolkit } from "effect/ai"
-import { Agent, AgentTool, Mcp, OpenAi, type RunError, type RunEvent, Runner, SyncEdge } from "troupe"
+import {
+  Agent,
+  AgentTool,
+  Mcp,
+  OpenAi,
+  Orchestrator,
+  type RunError,
+  type RunEvent,
+  Runner,
+  SkillAgent,
+  type Skills,
+  SyncEdge
+} from "troupe"
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
 const proven = <_Proof extends true>() => {}
@@ -139,6 +151,30 @@ measured satisfies Runner.Runner<number, number, Agent.Error | RunError.RunTimed
 proven<Equal<Runner.Output<typeof measured>, number>>()
 proven<Equal<Runner.Services<typeof measured>, never>>()
 proven<Equal<Runner.Input<typeof measured>, number>>()
+
+// -- instructions and stopWhen each fail with and need what they want
+class NoRules extends Schema.TaggedError<NoRules>()("NoRules", {}) {}
+class NoClock extends Schema.TaggedError<NoClock>()("NoClock", {}) {}
+class Rules extends Context.Service<Rules, { readonly text: Effect.Effect<string, NoRules> }>()("app/Rules") {}
+class Late extends Context.Service<Late, { readonly is: Effect.Effect<boolean, NoClock> }>()("app/Late") {}
+const governed = {
+  instructions: () => Effect.flatMap(Rules, ({ text }) => text),
+  stopWhen: () => Effect.flatMap(Late, ({ is }) => is)
+}
+type Governed = Runner.Runner<Prompt.RawInput, string, Agent.Error | NoRules | NoClock, Governing>
+type Governing = LanguageModel.LanguageModel | Rules | Late
+const citizen = Agent.make("citizen", governed)
+proven<Equal<Runner.Error<typeof citizen>, Runner.Error<Governed>>>()
+proven<Equal<Runner.Services<typeof citizen>, Governing>>()
+class Citizen extends Agent.Service<Citizen>()("app/Citizen", governed) {}
+proven<Equal<Runner.Error<typeof Citizen>, Runner.Error<Governed>>>()
+proven<Equal<Layer.Services<typeof Citizen.layer>, Governing>>()
+const clerk = SkillAgent.make("clerk", governed)
+proven<Equal<Runner.Error<typeof clerk>, Runner.Error<Governed> | Skills.InvalidSkills>>()
+proven<Equal<Runner.Services<typeof clerk>, Governing | Skills.Skills>>()
+const lead = Orchestrator.make("lead", { ...governed, spawn: {} })
+proven<Equal<Runner.Error<typeof lead>, Runner.Error<Governed>>>()
+proven<Equal<Runner.Services<typeof lead>, Governing>>()
 
 // -- any runner is a tool for another agent, which then needs what the runner needs
 const chief = Agent.make("chief", { tools: [Runner.asTool(Researcher), Runner.asTool(judge)] })

@@ -114,6 +114,29 @@ layer(Layer.effect(Server, ChildServer.start), { excludeTestServices: true })("O
         })
       )
 
+      it.effect("signed reasoning, which comes in pieces and stands for its text", () =>
+        Effect.gen(function* () {
+          const text = { type: "reasoning.text", format: "f", index: 0, signature: null }
+          const sealed = { type: "reasoning.encrypted", id: "c1", index: 1, data: "AQID" }
+          const call = { index: 0, id: "c1", type: "function", function: { name: "look", arguments: '{"at":"x"}' } }
+          const details = [{ ...text, text: "hm", signature: "signed" }, sealed]
+          const whole = chat("whole", { reasoning: "hm", reasoning_details: details, tool_calls: [call] }, "tool_calls")
+          const streamed =
+            data(
+              delta({ reasoning: "h", reasoning_details: [{ ...text, text: "h" }] }),
+              delta({ reasoning: "m", reasoning_details: [{ ...text, text: "m" }] }),
+              delta({ reasoning_details: [{ ...text, signature: "signed" }] }),
+              delta({ tool_calls: [call], reasoning_details: [sealed] }),
+              delta({}, "tool_calls")
+            ) + done
+          for (const form of forms) {
+            const sent = yield* second("chat", form, form === "whole" ? whole : streamed)
+            assert.deepStrictEqual(sent[1]!["reasoning_details"], details)
+            assert.notProperty(sent[1]!, "reasoning")
+          }
+        })
+      )
+
       it.effect("what a server puts on a call for itself", () =>
         Effect.gen(function* () {
           const extra_content = { google: { thought_signature: "sealed" } }

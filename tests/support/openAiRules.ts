@@ -108,7 +108,7 @@ const chat = (body: Fields): void => {
   }
 }
 
-const reasoningFields = ["reasoning", "reasoning_content"]
+const reasoningFields = ["reasoning", "reasoning_content", "reasoning_details"]
 
 const chatMessage = (message: Fields, waiting: Waiting): void => {
   if (message["role"] === "tool") {

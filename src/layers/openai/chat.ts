@@ -284,6 +284,8 @@ export const decode = (answer: unknown, newId: () => string, host: string): Arra
   const parts: Array<Response.PartEncoded> = [metadataOf(answer)]
   const reasoning = reasoningOf(message, host)
   if (reasoning !== undefined) parts.push({ type: "reasoning", text: reasoning.thought, metadata: reasoning.metadata })
+  const details = detailsOf(list(message, "reasoning_details"), host)
+  if (details !== undefined) parts.push({ type: "reasoning", text: "", metadata: details })
   const said = split(contentText(message["content"]))
   if (said.reasoning !== "") parts.push({ type: "reasoning", text: said.reasoning })
   if (said.text !== "") parts.push({ type: "text", text: said.text })

@@ -274,7 +274,7 @@ const checkedChoice = (
  * tracer and span, clock, scheduler, loggers, scope. Of Troupe's own keys those that Layers make for tools to use stay.
  */
 const ambient =
-  /^(troupe\/(?!(Cassette|Mcp|McpServerLayer\/Served|Skills|TestModel)$)|effect\/(References|Logger|Tracer|Scheduler|Scope|Layer|Clock|Random|Console)(\/|$))/
+  /^(troupe\/(?!(Cassette|Mcp|McpServerLayer\/Served|Skills|TestModel|ToolWorkers)$)|effect\/(References|Logger|Tracer|Scheduler|Scope|Layer|Clock|Random|Console)(\/|$))/
 
 const withoutAmbient = <R>(context: Context.Context<R>): Context.Context<R> =>
   Context.makeUnsafe(new Map([...context.mapUnsafe].filter(([key]) => !ambient.test(key))))

@@ -5,7 +5,7 @@ import type { Response } from "effect/ai"
 import { AiError, LanguageModel, Prompt, Tool, Toolkit } from "effect/ai"
 import { TestClock } from "effect/testing"
 import * as Troupe from "troupe"
-import { Agent, AgentTool, CurrentRun, RunError, Runner, TestModel } from "troupe"
+import { Agent, AgentTool, CurrentRun, RunError, Runner, TestModel, WorkerPool } from "troupe"
 import { collect, effective, textOf } from "../support/grammar.ts"
 
 const doubling = AgentTool.fromFunction({
@@ -584,6 +584,22 @@ describe("tools and the run they are in", () => {
 })
 
 describe("an agent as a service", () => {
+  it.effect("keeps the pool of threads its layer was built with", () =>
+    Effect.gen(function* () {
+      const pools: Array<unknown> = []
+      const look = AgentTool.fromFunction({
+        name: "look",
+        description: "x",
+        execute: () =>
+          Effect.context<never>().pipe(Effect.map((all) => void pools.push(all.mapUnsafe.get("troupe/ToolWorkers"))))
+      })
+      class Own extends Agent.Service<Own>()("app/Own", { tools: [look] }) {}
+      yield* Own.run("go").pipe(Effect.provide(Own.layer.pipe(Layer.provide(WorkerPool.layer({ size: 1 })))))
+      assert.lengthOf(pools, 1)
+      assert.isDefined(pools[0])
+    }).pipe(Effect.provide(TestModel.layer([TestModel.toolCall("look", {}), "done"])))
+  )
+
   it.effect("keeps the services its layer was built with, Troupe's own too", () =>
     Effect.gen(function* () {
       const services = Object.values(Troupe)

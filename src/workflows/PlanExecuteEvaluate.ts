@@ -205,7 +205,7 @@ export const make: {
   ): Runner.Runner<
     Input<Goal, Told>,
     B,
-    EP | InvalidPlan | StepsFailed<ES> | EV | EC | ([WhenExhausted] extends ["fail"] ? PlanNotAccepted : never),
+    EP | InvalidPlan | StepsFailed<ES> | EV | EC | ([WhenExhausted] extends ["best"] ? never : PlanNotAccepted),
     RP | RS | RV | RC
   >
   // The last one, whose error the compiler shows.
@@ -237,7 +237,7 @@ export const make: {
     | StepsFailed<Runner.Error<W[keyof W]>>
     | EV
     | EC
-    | ([WhenExhausted] extends ["fail"] ? PlanNotAccepted : never),
+    | ([WhenExhausted] extends ["best"] ? never : PlanNotAccepted),
     RP | Runner.Services<W[keyof W]> | RV | RC
   >
 } = (name: string, options: Erased) => {

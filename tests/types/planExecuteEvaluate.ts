@@ -170,3 +170,16 @@ PlanExecuteEvaluate.make("wrong", { workers: { research }, accept: () => true })
 
 // It nests.
 PlanExecuteEvaluate.make("outer", { workers: { work, write }, combine: ({ results }) => results })
+
+// Who decides later whether it fails has to reckon with it.
+declare const exhausted: "best" | "fail"
+const undecided = PlanExecuteEvaluate.make("undecided", { workers: { research }, exhausted })
+proven<
+  Equal<
+    Runner.Error<typeof undecided>,
+    | Agent.Error
+    | PlanExecuteEvaluate.InvalidPlan
+    | PlanExecuteEvaluate.StepsFailed<Agent.Error>
+    | PlanExecuteEvaluate.PlanNotAccepted
+  >
+>()

@@ -19,7 +19,10 @@ export interface FileRef {
 const isText = (mediaType: string): boolean =>
   /^(text\/.*|application\/(.*\+)?(json|xml|(x-)?yaml|x-ndjson|javascript))$/.test(mediaType)
 
-/** A media type without its parameters, in one spelling: `IMAGE/PNG` and `application/json; charset=utf-8` are none else. */
+/**
+ * A media type without its parameters, in one spelling: `IMAGE/PNG` and `application/json; charset=utf-8` are none
+ * else.
+ */
 const typeOf = (text: string): string => (text.split(";")[0] ?? "").trim().toLowerCase()
 
 /** Reads a file part: bytes, base64, a data URL or a link; `options.openai` may hold `fileId` and `imageDetail`. */

@@ -199,8 +199,10 @@ type SchemaServices<S extends Schema.Top> = S["DecodingServices"] | S["EncodingS
  *
  * Parameters are checked on this side; they, the results and errors cross as JSON. Interruption, the tool's timeout
  * included, fires `context.signal`, and ends the thread when the function has not ended 100 ms later; the run goes on when
- * it has. What the function throws is told as for any tool; a thread that ends in the middle of a call fails that call
- * with `WorkerCrashed`, a module that cannot be loaded there with `ModuleUnusable`. A native crash ends the process.
+ * it has. Loading the module is part of the first call; a call that is interrupted before is over at once, and the thread
+ * goes on loading for the next one. What the function throws is told as for any tool; a thread that ends in the middle of a
+ * call fails that call with `WorkerCrashed`, a module that cannot be loaded there with `ModuleUnusable`. A native crash
+ * ends the process.
  *
  * Threads are kept for further calls, so a module's own state lives on between calls. `WorkerPool.layer` says how many
  * there are; unset, as many as the machine has processors, and they end when idle for 30 seconds.

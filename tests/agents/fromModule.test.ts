@@ -256,6 +256,36 @@ for (const [edge, runExit] of Object.entries(edges)) {
       assert.strictEqual(sizeOf(file), size)
     })
 
+    it("a module that takes longer to load than its tool may take is loaded for the next call", async () => {
+      const slow = AgentTool.fromModule(new URL("../support/modules/slow.ts", import.meta.url), {
+        name: "slow",
+        description: "Loads slowly"
+      })
+      const again: Effect.Effect<ReadonlyArray<unknown>, Agent.Error> = Effect.flatMap(
+        resultsOf([[slow, {}]], { toolTimeout: "200 millis" }),
+        (results) => (JSON.stringify(results).includes("did not answer") ? again : Effect.succeed(results))
+      )
+      const exit = await run(
+        Effect.exit(again.pipe(Effect.timeout("15 seconds"), Effect.provide(WorkerPool.layer({ size: 1 }))))
+      )
+      // What was too late was not called any more.
+      assert.deepStrictEqual(exit, Exit.succeed([{ calls: 1 }]))
+    })
+
+    it("a module that is never loaded holds up no others", async () => {
+      const hung = AgentTool.fromModule(new URL("../support/modules/hung.ts", import.meta.url), {
+        name: "hung",
+        description: "Never loads"
+      })
+      const program = Effect.gen(function* () {
+        const results = yield* resultsOf([[hung, {}]], { toolTimeout: "200 millis" })
+        return [results, yield* resultsOf([[blocking, { ms: 1 }]])]
+      })
+      const [timedOut, next] = await run(Effect.provide(program, WorkerPool.layer({ size: 1 })))
+      assert.match(JSON.stringify(timedOut), /did not answer within 200ms/)
+      assert.deepStrictEqual(next, [{ calls: 1 }])
+    })
+
     it("a function that heeds its signal, or has a finalizer, gets to its end", async () => {
       const heeding = fresh()
       const cleaning = fresh()

@@ -2,6 +2,9 @@
  * The part of the I/O thread's program that keeps the threads in which tools run, as text like the rest of it. One call
  * at a time has a thread to itself; further calls wait in order. It uses `post` of `workerSource.ts`.
  *
+ * A call that is cancelled before its module is loaded is over, and its thread goes on loading, no longer than one may be
+ * idle: otherwise a tool that has less time than its module takes could never be called.
+ *
  * In: call { id, pool, url, export, params, context }, cancel { id }, close-pool { key }.
  * Out: progress { id, value }, result { id, value }, threw { id, name, message, failure }, unusable { id, message },
  * crashed { id, reason, message }, stopped { id }.
@@ -23,12 +26,15 @@ const spawn = (pool) => {
   const worker = new Worker(${JSON.stringify(toolSource)}, {
     eval: true, name: "troupe-tool", execArgv: pool.execArgv, resourceLimits: pool.resourceLimits
   })
-  const thread = { worker, call: undefined, error: undefined, timer: undefined }
+  const thread = { worker, call: undefined, error: undefined, timer: undefined, known: new Set() }
   pool.threads.add(thread)
   worker.on("message", (message) => {
     const { call } = thread
     if (call === undefined || message.id !== call.id) return
-    if (message.type === "progress") { if (!call.cancelled) post(message) }
+    if (message.type === "loaded") {
+      thread.known.add(call.url)
+      if (!call.cancelled) worker.postMessage({ type: "go", id: call.id })
+    } else if (message.type === "progress") { if (!call.cancelled) post(message) }
     else { thread.call = undefined; settle(call, call.cancelled ? { type: "stopped" } : message); free(pool, thread) }
   })
   worker.on("error", (error) => { thread.error = error })
@@ -43,17 +49,26 @@ const spawn = (pool) => {
   })
   return thread
 }
+const expire = (pool, thread) => {
+  clearTimeout(thread.timer)
+  thread.timer = setTimeout(() => { pool.idle = pool.idle.filter((one) => one !== thread); thread.worker.terminate() }, pool.idleMs)
+}
+const isLeft = ({ call }) => call !== undefined && !calls.has(call.id)
 const free = (pool, thread) => {
   if (pool.closed) { thread.worker.terminate(); return }
   pool.idle.push(thread)
-  thread.timer = setTimeout(() => { pool.idle = pool.idle.filter((one) => one !== thread); thread.worker.terminate() }, pool.idleMs)
+  expire(pool, thread)
   next(pool)
 }
 const next = (pool) => {
   while (pool.queue.length > 0) {
     let thread = pool.idle.pop()
     if (thread === undefined) {
-      if (pool.threads.size >= pool.size) return
+      if (pool.threads.size >= pool.size) {
+        const other = [...pool.threads].find((one) => isLeft(one) && one.call.url !== pool.queue[0].url)
+        if (other !== undefined) other.worker.terminate()
+        return
+      }
       try { thread = spawn(pool) } catch (error) { settle(pool.queue.shift(), { type: "unusable", message: String(error && error.message) }); continue }
     }
     clearTimeout(thread.timer)
@@ -83,10 +98,11 @@ const pooled = (m) => {
     const { pool, thread } = call
     if (thread === undefined) { pool.queue = pool.queue.filter((one) => one !== call); settle(call, { type: "stopped" }); next(pool); return true }
     thread.worker.postMessage({ type: "abort", id: call.id })
+    if (!thread.known.has(call.url)) { settle(call, { type: "stopped" }); expire(pool, thread); next(pool); return true }
     call.timer = setTimeout(() => { thread.worker.terminate() }, pool.graceMs)
   } else if (m.type === "close-pool") {
     const pool = pools.get(m.key)
-    if (pool !== undefined) { pool.closed = true; for (const thread of pool.idle) { clearTimeout(thread.timer); thread.worker.terminate() } pool.idle = [] }
+    if (pool !== undefined) { pool.closed = true; for (const thread of [...pool.idle, ...[...pool.threads].filter(isLeft)]) { clearTimeout(thread.timer); thread.worker.terminate() } pool.idle = [] }
   } else return false
   return true
 }

@@ -2,12 +2,16 @@
  * The program of a thread that runs tools, as text. It loads the tool's module as any program would, and runs one call
  * at a time. A tool of `AgentTool.fromFunction` knows how to serve a call; a plain function gets JSON and gives JSON.
  *
- * In: call { id, url, export, params, context }, abort { id }.
- * Out: progress { id, value }, result { id, value }, threw { id, name, message, failure }, unusable { id, message }.
+ * A call for a module that it has not loaded yet says "loaded" before the function is called, and waits to be told to go.
+ *
+ * In: call { id, url, export, params, context }, go { id }, abort { id }.
+ * Out: loaded { id }, progress { id, value }, result { id, value }, threw { id, name, message, failure },
+ * unusable { id, message }, stopped { id }.
  */
 export const toolSource: string = `"use strict"
 const { parentPort } = require("node:worker_threads")
 let current
+const known = new Set()
 const messageOf = (error) => {
   try { return error instanceof Error ? error.message || error.name : typeof error === "string" ? error : JSON.stringify(error) ?? String(error) } catch { return String(error) }
 }
@@ -31,11 +35,19 @@ const load = async (m) => {
 }
 const run = async (m) => {
   const controller = new AbortController()
-  current = { id: m.id, controller }
+  let go
+  const allowed = new Promise((resolve) => { go = resolve })
+  current = { id: m.id, controller, go }
   const progress = (value) => { parentPort.postMessage({ type: "progress", id: m.id, value: plain(value) }) }
   const context = { ...m.context, signal: controller.signal, progress }
   try {
     const tool = await load(m)
+    if (!known.has(m.url)) {
+      parentPort.postMessage({ type: "loaded", id: m.id })
+      await allowed
+      known.add(m.url)
+      if (controller.signal.aborted) return { type: "stopped" }
+    }
     if (typeof tool !== "function") return await tool.serve(m.params, context)
     const value = await tool(m.params, context)
     if (value && typeof value === "object" && "~effect/Effect" in value) throw new Error("a plain function of a module cannot give an Effect: export a tool of AgentTool.fromFunction instead")
@@ -45,7 +57,8 @@ const run = async (m) => {
   }
 }
 parentPort.on("message", async (m) => {
-  if (m.type === "abort") { if (current && current.id === m.id) current.controller.abort() }
+  if (m.type === "abort") { if (current && current.id === m.id) { current.controller.abort(); current.go() } }
+  else if (m.type === "go") current.go()
   else {
     const said = await run(m)
     current = undefined

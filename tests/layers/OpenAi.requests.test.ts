@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Redacted, Schema } from "effect"
 import { LanguageModel, Prompt, Tool } from "effect/ai"
 import { ModelInfo, OpenAi } from "troupe"
+import { chatFields } from "../../src/layers/openai/options.ts"
 import { serve } from "../support/openAiServer.ts"
 
 type Api = "chat" | "responses"
@@ -294,6 +295,23 @@ describe("OpenAi sends", () => {
       )
     })
   }
+
+  it.live("the limit of an answer by the name that the model or the server knows", () =>
+    Effect.gen(function* () {
+      const limit = { maxOutputTokens: 5 }
+      for (const [model, name] of [
+        ["llama", "max_tokens"],
+        ["gpt-oss-120b", "max_tokens"],
+        ["gpt-5-mini", "max_completion_tokens"],
+        ["azure/o3", "max_completion_tokens"]
+      ] as const) {
+        const { body } = yield* send("chat", {}, { model }, limit)
+        assert.deepStrictEqual([model, body[name]], [model, 5])
+      }
+      const azure = chatFields(limit, "my-deployment", { host: "mine.openai.azure.com", compatible: true }, false)
+      assert.deepStrictEqual(azure, { max_completion_tokens: 5 })
+    })
+  )
 
   it.live("audio to Chat Completions, and refuses it to Responses", () =>
     Effect.gen(function* () {

@@ -6,7 +6,7 @@ import * as Tool from "effect/ai/Tool"
 import type { OutputFormat } from "../../services/ModelInfo.ts"
 import { errorIn, malformed, type Problem, Unsupported } from "./errors.ts"
 import * as Files from "./files.ts"
-import { type CallOptions, chatFields } from "./options.ts"
+import { type CallOptions, chatFields, type Server } from "./options.ts"
 import * as Schemas from "./schema.ts"
 import { split } from "./thinking.ts"
 import {
@@ -27,29 +27,21 @@ import {
 
 // -- requests ---------------------------------------------------------------------------------------------------------
 
-/** The server that is spoken to. */
-export interface Server {
-  /** Its host: some of what a server says only itself understands. */
-  readonly host: string
-  /** False for OpenAI's own. */
-  readonly compatible: boolean
-}
-
 /** The body of a request. */
 export const encode = (
   request: LanguageModel.ProviderOptions,
   model: string,
   options: CallOptions,
   format: OutputFormat | undefined,
-  { compatible, host }: Server
+  server: Server
 ): Fields => ({
   model: options.model ?? model,
-  messages: request.prompt.content.flatMap((message) => encodeMessage(message, host)),
+  messages: request.prompt.content.flatMap((message) => encodeMessage(message, server.host)),
   ...(request.tools.length === 0
     ? {}
     : { tools: request.tools.map(encodeTool), tool_choice: encodeChoice(request.toolChoice) }),
   ...(format === undefined ? {} : { response_format: { type: "json_schema", json_schema: encodeFormat(format) } }),
-  ...chatFields(options, compatible, request.tools.length > 0)
+  ...chatFields(options, options.model ?? model, server, request.tools.length > 0)
 })
 
 const encodeFormat = (format: OutputFormat) => {

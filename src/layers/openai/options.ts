@@ -66,13 +66,33 @@ export const merge = (layer: CallOptions, call: CallOptions): CallOptions => ({
 const defined = (fields: Record<string, unknown>): Record<string, unknown> =>
   Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined))
 
-/** The options as fields of a Chat Completions body. `compatible`: a server that is not OpenAI's own. */
-export const chatFields = (options: CallOptions, compatible: boolean, hasTools: boolean): Record<string, unknown> =>
+/** Models that reason, by OpenAI's names for them. Others refuse to be asked for encrypted reasoning. */
+const isReasoningModel = (model: string): boolean =>
+  /^(ft:|openai\/|azure\/)?(o\d|gpt-([5-9]|\d\d)(?!-chat)|codex|computer-use)/i.test(model)
+
+/** OpenAI has renamed it, and its newer models refuse the old name wherever they are; compatible servers know that one. */
+const limitName = (model: string, { compatible, host }: Server): string =>
+  !compatible || host.endsWith(".azure.com") || isReasoningModel(model) ? "max_completion_tokens" : "max_tokens"
+
+/** The server that is spoken to. */
+export interface Server {
+  /** Its host: some of what a server says only itself understands. */
+  readonly host: string
+  /** False for OpenAI's own. */
+  readonly compatible: boolean
+}
+
+/** The options as fields of a Chat Completions body. */
+export const chatFields = (
+  options: CallOptions,
+  model: string,
+  server: Server,
+  hasTools: boolean
+): Record<string, unknown> =>
   defined({
     temperature: options.temperature,
     top_p: options.topP,
-    // OpenAI has renamed it; compatible servers know the old name.
-    [compatible ? "max_tokens" : "max_completion_tokens"]: options.maxOutputTokens,
+    [limitName(model, server)]: options.maxOutputTokens,
     reasoning_effort: options.reasoningEffort,
     verbosity: options.verbosity,
     // Refused without tools.
@@ -84,10 +104,6 @@ export const chatFields = (options: CallOptions, compatible: boolean, hasTools: 
     ...options.chat,
     ...options.body
   })
-
-/** Models that reason, by OpenAI's names for them. Others refuse to be asked for encrypted reasoning. */
-const isReasoningModel = (model: string): boolean =>
-  /^(ft:|openai\/)?(o\d|gpt-([5-9]|\d\d)(?!-chat)|codex|computer-use)/i.test(model)
 
 /** The options as fields of a Responses body. */
 export const responsesFields = (options: CallOptions, model: string): Record<string, unknown> => {

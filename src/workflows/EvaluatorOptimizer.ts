@@ -34,7 +34,7 @@ export interface Options<I, Draft, E1, R1, Verdict, E2, R2> {
   /** Judges every draft: a runner, or a function. */
   readonly evaluator: Runner.Runner<Draft, Verdict, E2, R2> | ((draft: Draft) => Effect.Effect<Verdict, E2, R2>)
   readonly accept: (verdict: Verdict) => boolean
-  /** Default 3. */
+  /** How many drafts at most. Default 3. */
   readonly maxRounds?: number | undefined
   /** No draft accepted: give the best one (default), or fail with `NotAccepted`. */
   readonly exhausted?: "best" | "fail" | undefined
@@ -47,9 +47,14 @@ export interface Options<I, Draft, E1, R1, Verdict, E2, R2> {
   readonly revise?: ((input: I, rounds: ReadonlyArray<Round<Draft, Verdict>>) => I) | undefined
 }
 
+type Exhausted<When> = [When] extends ["best"] ? never : NotAccepted
+
 /**
  * Makes the loop of generator and evaluator. Every draft is judged, the last one too. Each is a nested run, so every
  * round is in the events.
+ *
+ * Fails with what generator and evaluator fail with, and with `NotAccepted` where `exhausted` is `"fail"`. Interrupting it
+ * interrupts the run under way. Throws `InvalidDefinition` for a `maxRounds` that is no whole number from 1.
  *
  * @example
  * import { Schema } from "effect"
@@ -63,11 +68,12 @@ export interface Options<I, Draft, E1, R1, Verdict, E2, R2> {
  *   accept: (verdict) => verdict.score >= 8
  * })
  */
-export const make = <I, Draft, E1, R1, Verdict, E2, R2>(
+export const make = <I, Draft, E1, R1, Verdict, E2, R2, WhenExhausted extends "best" | "fail" = "best">(
   name: string,
-  options: Options<I, Draft, E1, R1, Verdict, E2, R2> &
-    (string extends I ? unknown : { readonly revise: (input: I, rounds: ReadonlyArray<Round<Draft, Verdict>>) => I })
-): Runner.Runner<I, Draft, E1 | E2 | NotAccepted, R1 | R2> => {
+  options: Options<I, Draft, E1, R1, Verdict, E2, R2> & {
+    readonly exhausted?: WhenExhausted | undefined
+  } & (string extends I ? unknown : { readonly revise: (input: I, rounds: ReadonlyArray<Round<Draft, Verdict>>) => I })
+): Runner.Runner<I, Draft, E1 | E2 | Exhausted<WhenExhausted>, R1 | R2> => {
   const maxRounds = options.maxRounds ?? 3
   if (!(Number.isInteger(maxRounds) && maxRounds >= 1)) {
     throw new InvalidDefinition({
@@ -109,9 +115,14 @@ export const make = <I, Draft, E1, R1, Verdict, E2, R2>(
         }
         const best = bestOf(rounds, options.score ?? scoreOf)
         if (options.exhausted !== "fail") return best.draft
-        return yield* Effect.fail(
-          new NotAccepted({ name, rounds: maxRounds, best: toJson(best.draft), verdict: toJson(best.verdict) })
-        )
+        const error = new NotAccepted({
+          name,
+          rounds: maxRounds,
+          best: toJson(best.draft),
+          verdict: toJson(best.verdict)
+        })
+        // Where the type is `never` the option is "best", and that was given above.
+        return yield* Effect.fail(error as Exhausted<WhenExhausted>)
       })
   })
 }

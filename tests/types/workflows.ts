@@ -150,7 +150,14 @@ const refined = EvaluatorOptimizer.make("refined", {
   maxRounds: 4
 })
 proven<Equal<Runner.Output<typeof refined>, string>>()
-proven<Equal<Runner.Error<typeof refined>, Agent.Error | EvaluatorOptimizer.NotAccepted>>()
+proven<Equal<Runner.Error<typeof refined>, Agent.Error>>()
+const sure = EvaluatorOptimizer.make("sure", {
+  generator: writer,
+  evaluator: judge,
+  accept: (verdict) => verdict.score >= 8,
+  exhausted: "fail"
+})
+proven<Equal<Runner.Error<typeof sure>, Agent.Error | EvaluatorOptimizer.NotAccepted>>()
 // @ts-expect-error a generator that takes no conversation has to say how its input is revised
 EvaluatorOptimizer.make("numbers", {
   generator: Runner.make("n", { run: (n: number) => Effect.succeed(n) }),

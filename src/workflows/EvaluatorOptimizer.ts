@@ -4,6 +4,7 @@ import * as Prompt from "effect/ai/Prompt"
 import * as Schema from "effect/Schema"
 import { toJson } from "../internal/json.ts"
 import { InvalidDefinition } from "../RunError.ts"
+import { Spent } from "../RunEvent.ts"
 import * as Runner from "../Runner.ts"
 import { settled } from "../internal/input.ts"
 import { bestOf, scoreOf } from "./verdicts.ts"
@@ -14,7 +15,8 @@ export class NotAccepted extends Schema.TaggedError<NotAccepted>()("NotAccepted"
   rounds: Schema.Int,
   /** The best draft, as JSON. */
   best: Schema.Json,
-  verdict: Schema.Json
+  verdict: Schema.Json,
+  spent: Spent
 }) {
   override get message(): string {
     return `"${this.name}" accepted no draft in ${this.rounds} rounds; the verdict on the best was ${JSON.stringify(this.verdict)}. Raise maxRounds, ease accept, or take the best with exhausted: "best".`
@@ -119,7 +121,8 @@ export const make = <I, Draft, E1, R1, Verdict, E2, R2, WhenExhausted extends "b
           name,
           rounds: maxRounds,
           best: toJson(best.draft),
-          verdict: toJson(best.verdict)
+          verdict: toJson(best.verdict),
+          spent: state.spent()
         })
         // Where the type is `never` the option is "best", and that was given above.
         return yield* Effect.fail(error as Exhausted<WhenExhausted>)

@@ -5,6 +5,7 @@ import type * as Prompt from "effect/ai/Prompt"
 import * as Schema from "effect/Schema"
 import * as Agent from "../agents/Agent.ts"
 import { InvalidDefinition, type InvalidOutput } from "../RunError.ts"
+import { Spent } from "../RunEvent.ts"
 import * as Runner from "../Runner.ts"
 import * as Group from "./group.ts"
 import { settled } from "../internal/input.ts"
@@ -17,7 +18,8 @@ export class RouteNotFound extends Schema.TaggedError<RouteNotFound>()("RouteNot
   route: Schema.String,
   /** How sure the model was, from 0 to 1; 1 for a function. */
   confidence: Schema.Finite,
-  routes: Schema.Array(Schema.String)
+  routes: Schema.Array(Schema.String),
+  spent: Spent
 }) {
   override get message(): string {
     const chosen = this.route === "" ? "nothing was chosen" : `"${this.route}" with confidence ${this.confidence}`
@@ -113,7 +115,9 @@ export const make: {
         const sure = routes.has(route) && confidence >= threshold
         const taken = sure ? route : options.fallback
         if (taken === undefined) {
-          return Effect.fail(new RouteNotFound({ name, route, confidence, routes: [...routes.keys()] }))
+          return Effect.fail(
+            new RouteNotFound({ name, route, confidence, routes: [...routes.keys()], spent: state.spent() })
+          )
         }
         return Effect.andThen(
           state.decide({ _tag: "RouteTaken", routes: [taken], confidence, fallback: !sure }),
@@ -214,7 +218,9 @@ export const many: {
         const confidence = Math.min(1, ...(chosen.length > 0 ? chosen : choices).map((choice) => choice.confidence))
         if (taken.length === 0) {
           const route = choices.map((choice) => choice.route).join(", ")
-          return Effect.fail(new RouteNotFound({ name, route, confidence, routes: [...routes.keys()] }))
+          return Effect.fail(
+            new RouteNotFound({ name, route, confidence, routes: [...routes.keys()], spent: state.spent() })
+          )
         }
         const entries = taken.map((key): Group.Entry => [key, Runner.named(routes.get(key)!, key).run(input)])
         const reached: Parallel.Mode = mode._tag === "quorum" ? Parallel.quorum(Math.min(mode.n, taken.length)) : mode

@@ -13,6 +13,7 @@ import * as SchemaTransformation from "effect/SchemaTransformation"
 import { toJson } from "../internal/json.ts"
 import type { RunState } from "../internal/RunState.ts"
 import { InvalidDefinition } from "../RunError.ts"
+import { Spent } from "../RunEvent.ts"
 
 /** Every branch must succeed; the first failure interrupts the others. The default. */
 export interface FailFast {
@@ -67,7 +68,9 @@ export class ParallelError<E> extends Schema.TaggedError<ParallelError<unknown>>
   name: Schema.String,
   failures: Schema.Array(Schema.Struct({ branch: Schema.String, error: AnyFailure })),
   /** Branches that were interrupted or never began. */
-  interrupted: Schema.Array(Schema.String)
+  interrupted: Schema.Array(Schema.String),
+  /** What the run had spent, branches that succeeded included; absent for a stream of inputs, which is no run. */
+  spent: Schema.optionalKey(Spent)
 }) {
   declare readonly failures: ReadonlyArray<BranchFailure<E>>
 
@@ -77,6 +80,7 @@ export class ParallelError<E> extends Schema.TaggedError<ParallelError<unknown>>
       readonly name: string
       readonly failures: ReadonlyArray<BranchFailure<E>>
       readonly interrupted: ReadonlyArray<string>
+      readonly spent?: Spent
     },
     options?: Schema.MakeOptions
   ) {
@@ -275,7 +279,8 @@ class Group {
       new ParallelError({
         name: this.#settings.name,
         failures: this.#failures,
-        interrupted: this.#entries.flatMap(([key], index) => (this.#outcomes[index] === undefined ? [key] : []))
+        interrupted: this.#entries.flatMap(([key], index) => (this.#outcomes[index] === undefined ? [key] : [])),
+        spent: this.#settings.state.spent()
       })
     )
   }

@@ -9,6 +9,7 @@ import * as Semaphore from "effect/Semaphore"
 import { toJson } from "../internal/json.ts"
 import { keepLate } from "../internal/lateFailures.ts"
 import type { RunState } from "../internal/RunState.ts"
+import { Spent } from "../RunEvent.ts"
 import * as Runner from "../Runner.ts"
 import * as Group from "./group.ts"
 import { settled } from "../internal/input.ts"
@@ -36,7 +37,9 @@ export class StepsFailed<E> extends Schema.TaggedError<StepsFailed<unknown>>()("
   interrupted: Schema.Array(Schema.String),
   plan: Plan.Plan,
   /** What the steps gave that did succeed, as JSON, by id. */
-  done: Schema.Record(Schema.String, Schema.Json)
+  done: Schema.Record(Schema.String, Schema.Json),
+  /** What the run had spent, steps that succeeded included. */
+  spent: Spent
 }) {
   declare readonly failures: ReadonlyArray<StepFailure<E>>
 
@@ -49,6 +52,7 @@ export class StepsFailed<E> extends Schema.TaggedError<StepsFailed<unknown>>()("
       readonly interrupted: ReadonlyArray<string>
       readonly plan: Plan.Plan
       readonly done: Readonly<Record<string, Schema.Json>>
+      readonly spent: Spent
     },
     options?: Schema.MakeOptions
   ) {
@@ -70,7 +74,8 @@ export class PlanNotAccepted extends Schema.TaggedError<PlanNotAccepted>()("Plan
   plan: Plan.Plan,
   /** What its steps gave, as JSON, by id. */
   results: Schema.Record(Schema.String, Schema.Json),
-  verdict: Schema.Json
+  verdict: Schema.Json,
+  spent: Spent
 }) {
   override get message(): string {
     return `"${this.name}" accepted the results of no plan in ${this.rounds} rounds; the verdict on the best was ${JSON.stringify(this.verdict)}. Raise maxRounds, ease accept, or take the best with exhausted: "best".`
@@ -251,7 +256,8 @@ class Loop {
           failures: failures.map(({ branch, error }) => ({ step: branch, error })),
           interrupted: steps.flatMap(({ id }) => (ended.has(id) ? [] : [id])),
           plan,
-          done: encodedOf(this.#done.values())
+          done: encodedOf(this.#done.values()),
+          spent: this.#state.spent()
         })
       }
       return keepLate(all, (group) => Effect.match(group, { onSuccess: () => undefined, onFailure: toError }), toError)
@@ -326,7 +332,8 @@ class Loop {
         rounds: this.#rejected.at(-1)!.round,
         plan: best.plan,
         results: encodedOf(best.steps),
-        verdict: best.encoded
+        verdict: best.encoded,
+        spent: this.#state.spent()
       })
     )
   }

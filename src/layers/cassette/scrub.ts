@@ -3,6 +3,7 @@
  * that look like keys. In a stream a secret is found across events too. Pure.
  */
 import * as Regex from "effect/RegExp"
+import { decoded } from "../../internal/percent.ts"
 
 /** What stands in a secret's place. */
 export const redacted = "[redacted]"
@@ -40,14 +41,6 @@ const spelling = (character: string): string => {
   const inJson = JSON.stringify(character).slice(1, -1)
   const escaped = inJson === character ? "" : `|\\\\+${Regex.escape(inJson.slice(1))}`
   return `(?:${plain}${escaped}|${encoded})`
-}
-
-const decoded = (text: string): string => {
-  try {
-    return decodeURIComponent(text)
-  } catch {
-    return text
-  }
 }
 
 /** What is secret in the value of a header: not the scheme, and of cookies neither names nor attributes. */

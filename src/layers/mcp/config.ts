@@ -4,6 +4,7 @@ import type * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import type * as Schedule from "effect/Schedule"
+import { decoded } from "../../internal/percent.ts"
 import { durationOf } from "../../internal/toolDefinition.ts"
 import { InvalidDefinition } from "../../RunError.ts"
 import type { McpConnectError } from "./errors.ts"
@@ -103,7 +104,7 @@ const basicAuth = (options: HttpOptions): Record<string, string> => {
   const { password, username } = new URL(plain(options.url))
   if (username === "" && password === "") return {}
   // What is no encoding is meant as it is written.
-  const pair = [username, password].map((text) => decoded(text)[0] ?? text).join(":")
+  const pair = [username, password].map(decoded).join(":")
   return { Authorization: `Basic ${Buffer.from(pair).toString("base64")}` }
 }
 
@@ -172,15 +173,7 @@ export const targetOf = (options: ServerOptions): string => {
 const ofAddress = ({ url }: HttpOptions): ReadonlyArray<string> => {
   const { password, pathname, searchParams } = new URL(plain(url))
   const path = Redacted.isRedacted(url) ? [pathname] : []
-  return [...path, password, ...decoded(password), ...searchParams.values()]
-}
-
-const decoded = (text: string): ReadonlyArray<string> => {
-  try {
-    return [decodeURIComponent(text)]
-  } catch {
-    return []
-  }
+  return [...path, password, decoded(password), ...searchParams.values()]
 }
 
 /** Takes what is secret out of a text. */

@@ -1,4 +1,5 @@
 /** Reads attached files as text: bytes, base64 and data URLs. Pure: a URL that needs the network is not read. */
+import { decoded } from "../../internal/percent.ts"
 
 const textType =
   /^(?:text\/|application\/(?:json|xml|javascript|typescript|x-yaml|yaml|toml|x-sh|sql|graphql|x-ndjson|ld\+json|markdown)|[\w-]+\/[\w.+-]+\+(?:json|xml))/i
@@ -25,11 +26,7 @@ export const decodeFile = (data: string | Uint8Array | URL): string | undefined 
     if (comma === -1) return undefined
     const body = text.slice(comma + 1)
     if (/;base64$/i.test(text.slice(0, comma))) return utf8(Buffer.from(body, "base64"))
-    try {
-      return decodeURIComponent(body)
-    } catch {
-      return body
-    }
+    return decoded(body)
   }
   if (data instanceof URL || /^https?:\/\/\S+$/i.test(text)) return undefined
   const compact = text.replace(/\s+/g, "")

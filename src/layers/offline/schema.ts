@@ -2,6 +2,7 @@
  * Reads JSON schemas: follows references, joins `allOf`, lists the variants of a union. Pure; recursion is bounded by
  * whoever walks the schema.
  */
+import { decoded } from "../../internal/percent.ts"
 
 /** A JSON schema as an object. `true` and `{}` are the same here. */
 export interface Schema {
@@ -33,12 +34,7 @@ export const lookup = (ref: string, root: Schema): Schema | undefined => {
   if (!ref.startsWith("#/")) return byAnchor(ref, root)
   let at: unknown = root
   for (const raw of ref.slice(2).split("/")) {
-    let key = raw.replaceAll("~1", "/").replaceAll("~0", "~")
-    try {
-      key = decodeURIComponent(key)
-    } catch {
-      // A stray percent sign is part of the key.
-    }
+    const key = decoded(raw.replaceAll("~1", "/").replaceAll("~0", "~"))
     if (typeof at !== "object" || at === null || !Object.hasOwn(at, key)) return undefined
     at = (at as { readonly [key: string]: unknown })[key]
   }

@@ -34,15 +34,15 @@ export const define = (
   failureMode: "return" | "error"
 ): Tool.Any => {
   const subject = `tool "${name}"`
-  const tool = Tool.make(name, {
-    description,
-    parameters: (hasNoFields(parameters)
-      ? Tool.EmptyParams
-      : codec(subject, parameters)) as Schema.Struct<Schema.Struct.Fields>,
-    success: codec(subject, success),
-    failure: Schema.Unknown,
-    failureMode
-  }) as Tool.Any
+  const tool = shown(
+    Tool.make(name, {
+      description,
+      parameters: codec(subject, parameters) as Schema.Struct<Schema.Struct.Fields>,
+      success: codec(subject, success),
+      failure: Schema.Unknown,
+      failureMode
+    }) as Tool.Any
+  )
   validate(tool)
   return tool
 }

@@ -11,7 +11,7 @@ import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
 import type { Any as AgentTool } from "../AgentTool.ts"
-import { issuesOf } from "../internal/issues.ts"
+import { issuesOf, misfitOf } from "../internal/issues.ts"
 import { toJson } from "../internal/json.ts"
 import * as Spans from "../internal/telemetry.ts"
 import { failureToJson } from "../internal/toolFunction.ts"
@@ -44,10 +44,7 @@ export const callDirect = (
     Effect.flatMap((result) =>
       Effect.mapBoth(encode(result), {
         onSuccess: (encoded): Value => ({ result: toJson(encoded), modelOutput: entry.tool.toModelOutput?.(result) }),
-        onFailure: (error) => {
-          const told = `the tool gave a result that does not fit its success schema: ${error.message}`
-          return new Failure(error, { error: told }, false)
-        }
+        onFailure: (error) => new Failure(error, { error: misfitOf(error) }, false)
       })
     )
   )

@@ -13,6 +13,7 @@ import { InvalidDefinition } from "../RunError.ts"
 import { CurrentRun, type RunInfo } from "../services/CurrentRun.ts"
 import { ToolWorkers } from "../services/ToolWorkers.ts"
 import { shared } from "./io/pool.ts"
+import { misfitOf } from "./issues.ts"
 import { toJson } from "./json.ts"
 import { failureToJson } from "./toolFunction.ts"
 
@@ -81,9 +82,7 @@ export const call = (
     )
   })
 
-/** In the words of a tool in the program's own thread. */
-const misfit = (error: Schema.SchemaError): Error =>
-  new Error(`the tool gave a result that does not fit its success schema: ${error.message}`, { cause: error })
+const misfit = (error: Schema.SchemaError): Error => new Error(misfitOf(error), { cause: error })
 
 /** What a thread's program gives a tool besides its parameters. */
 export interface ServedContext extends CallInfo {

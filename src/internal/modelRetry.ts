@@ -35,7 +35,7 @@ export const isTransient = (error: AiError.AiError): boolean => {
  */
 const waitOf = ({ reason, retryAfter }: AiError.AiError): Duration.Duration | undefined => {
   if (reason._tag !== "InternalProviderError") return retryAfter
-  const own: unknown = Object.entries(reason.metadata).find(([key]) => key === "openai")?.[1]
+  const own = Predicate.hasProperty(reason.metadata, "openai") ? reason.metadata.openai : undefined
   const millis = Predicate.hasProperty(own, "retryAfterMillis") ? own.retryAfterMillis : undefined
   return typeof millis === "number" ? Duration.millis(millis) : undefined
 }

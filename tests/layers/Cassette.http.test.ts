@@ -4,7 +4,7 @@ import * as os from "node:os"
 import * as path from "node:path"
 import { inspect } from "node:util"
 import { assert, describe, it, layer } from "@effect/vitest"
-import { Cause, Context, Effect, Exit, Layer, Redacted, Stream, Tracer } from "effect"
+import { Cause, Effect, Exit, Layer, Redacted, Stream, Tracer } from "effect"
 import {
   Cookies,
   FetchHttpClient,
@@ -15,9 +15,8 @@ import {
 } from "effect/http"
 import { Agent, Cassette, OpenAi, SyncEdge } from "troupe"
 import * as ChildServer from "../support/childServer.ts"
+import { exitOn } from "../support/edges.ts"
 import { error, text } from "../support/openAiServer.ts"
-
-class Server extends Context.Service<Server, ChildServer.ChildServer>()("test/Server") {}
 
 const directory = Effect.acquireRelease(
   Effect.sync(() => fs.mkdtempSync(path.join(os.tmpdir(), "troupe-cassette-"))),
@@ -31,12 +30,11 @@ const valueOf = <A>(exit: Exit.Exit<A, unknown>): A =>
 const edges = {
   async: {
     client: FetchHttpClient.layer,
-    run: <A, E>(effect: Effect.Effect<A, E>) => Effect.promise(() => Effect.runPromiseExit(effect))
+    run: exitOn.async
   },
   sync: {
     client: SyncEdge.layerHttpClient,
-    run: <A, E>(effect: Effect.Effect<A, E>) =>
-      Effect.sync(() => Effect.runSyncExit(effect.pipe(Effect.provide(SyncEdge.layerWith({ nested: "allow" })))))
+    run: exitOn.sync
   }
 }
 
@@ -46,12 +44,12 @@ const ask = (url: string, words: string) =>
     HttpClientRequest.bodyJsonUnsafe({ model: "m", messages: [{ role: "user", content: words }] })
   )
 
-layer(Layer.effect(Server, ChildServer.start), { excludeTestServices: true })("Cassette.layerHttpClient", (it) => {
+layer(ChildServer.layer, { excludeTestServices: true })("Cassette.layerHttpClient", (it) => {
   for (const [edge, { client, run }] of Object.entries(edges)) {
     describe(edge, () => {
       it.effect("replays answers, errors and lost connections without the server", () =>
         Effect.gen(function* () {
-          const server = yield* Server
+          const server = yield* ChildServer.Server
           const url = yield* server.script(text("Hello!"), error(503, "busy"), text("never", { resetAfter: 0 }))
           const file = path.join(yield* directory, "a.json")
           const program = Effect.gen(function* () {
@@ -94,7 +92,7 @@ layer(Layer.effect(Server, ChildServer.start), { excludeTestServices: true })("C
 
       it.effect("fails for a request that differs with an error that is not retried", () =>
         Effect.gen(function* () {
-          const server = yield* Server
+          const server = yield* ChildServer.Server
           const url = yield* server.script(text("Hello!"))
           const file = path.join(yield* directory, "a.json")
           const use = (mode: "record" | "replay", words: string) =>
@@ -127,7 +125,7 @@ layer(Layer.effect(Server, ChildServer.start), { excludeTestServices: true })("C
 
       it.effect("shares one cassette with a model", () =>
         Effect.gen(function* () {
-          const server = yield* Server
+          const server = yield* ChildServer.Server
           const url = yield* server.script(text("one"), text("two"))
           const file = path.join(yield* directory, "a.json")
           const agent = Agent.make("agent", { retry: "none" })

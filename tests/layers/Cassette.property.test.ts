@@ -3,15 +3,14 @@ import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import { assert, describe, it, layer } from "@effect/vitest"
-import { Cause, Context, Effect, Exit, Layer, Redacted, Schedule, Schema, Stream } from "effect"
+import { Cause, Effect, Exit, Layer, Redacted, Schedule, Schema, Stream } from "effect"
 import type { LanguageModel } from "effect/ai"
-import { Agent, AgentTool, Cassette, OpenAi, Parallel, type RunEvent, SyncEdge } from "troupe"
+import { Agent, AgentTool, Cassette, OpenAi, Parallel, type RunEvent } from "troupe"
 import * as Body from "../../src/layers/cassette/body.ts"
 import { redacted, Scrubber } from "../../src/layers/cassette/scrub.ts"
 import * as ChildServer from "../support/childServer.ts"
+import { exitOn } from "../support/edges.ts"
 import type { Reply } from "../support/openAiServer.ts"
-
-class Server extends Context.Service<Server, ChildServer.ChildServer>()("test/Server") {}
 
 const Sometimes = <S extends Schema.Top>(schema: S) => Schema.UndefinedOr(schema)
 const secret = "sk-very-secret-0123456789"
@@ -50,13 +49,6 @@ const echo = AgentTool.fromFunction({
 const agent = (name: string) =>
   Agent.make(name, { instructions: name, tools: [echo], retry: Schedule.recurs(1), maxSteps: 3 })
 
-const run = {
-  async: <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<Exit.Exit<A, E>> =>
-    Effect.promise(() => Effect.runPromiseExit(effect)),
-  sync: <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<Exit.Exit<A, E>> =>
-    Effect.sync(() => Effect.runSyncExit(effect.pipe(Effect.provide(SyncEdge.layerWith({ nested: "allow" })))))
-}
-
 /** What can be compared of a run; of secrets, that they are gone. */
 const told = (exit: Exit.Exit<unknown, unknown>): string => {
   const value = Exit.isSuccess(exit)
@@ -90,7 +82,7 @@ const programs: Record<string, Effect.Effect<unknown, unknown, LanguageModel.Lan
   )
 }
 
-layer(Layer.effect(Server, ChildServer.start), { excludeTestServices: true })("Cassette", (it) => {
+layer(ChildServer.layer, { excludeTestServices: true })("Cassette", (it) => {
   for (const api of ["chat", "responses"] as const) {
     describe(api, () => {
       for (const [name, program] of Object.entries(programs)) {
@@ -99,7 +91,7 @@ layer(Layer.effect(Server, ChildServer.start), { excludeTestServices: true })("C
           { script: Script },
           ({ script }) =>
             Effect.gen(function* () {
-              const server = yield* Server
+              const server = yield* ChildServer.Server
               const replies = script.map((one): Reply => {
                 if (!("calls" in one)) return one
                 const calls = one.calls.map(({ args, id, name }) => ({
@@ -116,7 +108,7 @@ layer(Layer.effect(Server, ChildServer.start), { excludeTestServices: true })("C
               )
               const file = path.join(directory, "a.json")
               const use = (mode: "record" | "replay", edge: "async" | "sync") =>
-                run[edge](
+                exitOn[edge](
                   program.pipe(
                     Effect.provide(
                       OpenAi.layer({ model: "m", baseUrl: url, api, apiKey: Redacted.make(secret) }).pipe(

@@ -3,25 +3,17 @@ import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import { assert, describe, layer } from "@effect/vitest"
-import { Cause, ConfigProvider, Context, Effect, Exit, Fiber, Layer, Redacted, Schedule, Schema, Stream } from "effect"
+import { Cause, ConfigProvider, Effect, Exit, Fiber, Layer, Redacted, Schedule, Schema, Stream } from "effect"
 import type { LanguageModel } from "effect/ai"
 import { TestClock } from "effect/testing"
-import { Agent, AgentTool, Cassette, OpenAi, Parallel, type RunEvent, SyncEdge } from "troupe"
+import { Agent, AgentTool, Cassette, OpenAi, Parallel, type RunEvent } from "troupe"
 import * as ChildServer from "../support/childServer.ts"
+import { exitOn } from "../support/edges.ts"
 import { error, type Reply, text, toolCalls } from "../support/openAiServer.ts"
-
-class Server extends Context.Service<Server, ChildServer.ChildServer>()("test/Server") {}
 
 const secret = "sk-very-secret-0123456789"
 
-const edges = {
-  async: <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<Exit.Exit<A, E>> =>
-    Effect.promise(() => Effect.runPromiseExit(effect)),
-  sync: <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<Exit.Exit<A, E>> =>
-    // The test itself is a fiber, and blocking it is what this test is about.
-    Effect.sync(() => Effect.runSyncExit(effect.pipe(Effect.provide(SyncEdge.layerWith({ nested: "allow" })))))
-}
-type Edge = keyof typeof edges
+type Edge = keyof typeof exitOn
 const other = (edge: Edge): Edge => (edge === "async" ? "sync" : "async")
 
 const directory = Effect.acquireRelease(
@@ -51,7 +43,7 @@ const deltas = (events: Stream.Stream<RunEvent.RunEvent, Agent.Error, LanguageMo
 
 type Program<A> = Effect.Effect<A, unknown, LanguageModel.LanguageModel>
 
-layer(Layer.effect(Server, ChildServer.start), { excludeTestServices: true })("Cassette", (it) => {
+layer(ChildServer.layer, { excludeTestServices: true })("Cassette", (it) => {
   for (const edge of ["async", "sync"] as const) {
     for (const api of ["chat", "responses"] as const) {
       /** Records a program against a server that is then gone, and replays it without a key: on this edge, and on the other. */
@@ -65,7 +57,7 @@ layer(Layer.effect(Server, ChildServer.start), { excludeTestServices: true })("C
         } = {}
       ) =>
         Effect.gen(function* () {
-          const server = yield* Server
+          const server = yield* ChildServer.Server
           const url = yield* server.script(...replies)
           const file = path.join(yield* directory, "fixtures/cassette.json")
           const run = (mode: "record" | "replay", edge: Edge, program: Program<A>) => {
@@ -73,7 +65,7 @@ layer(Layer.effect(Server, ChildServer.start), { excludeTestServices: true })("C
             const options: OpenAi.Options = { model: "m", baseUrl: url, api, retry: "none", ...more.model }
             const key = mode === "record" ? { apiKey: Redacted.make(secret) } : {}
             const Model = OpenAi.layer({ ...key, ...options }).pipe(Layer.provide(Tape))
-            return edges[edge](
+            return exitOn[edge](
               program.pipe(
                 Effect.provide(Model),
                 Effect.provideService(ConfigProvider.ConfigProvider, ConfigProvider.fromUnknown({}))
@@ -241,11 +233,11 @@ layer(Layer.effect(Server, ChildServer.start), { excludeTestServices: true })("C
             const slow = Agent.make("slow", { instructions: "slow", retry: "none" })
             const fast = Agent.make("fast", { instructions: "fast", retry: "none" })
             const race = Parallel.make("race", { slow, fast }, { mode: Parallel.race })
-            const server = yield* Server
+            const server = yield* ChildServer.Server
             const url = yield* server.script(text("late", { hang: true }), text("soon"))
             const file = path.join(yield* directory, "race.json")
             const run = (mode: "record" | "replay") =>
-              edges[edge](
+              exitOn[edge](
                 race.run("Go.").pipe(
                   Effect.provide(
                     OpenAi.layer({
@@ -295,12 +287,12 @@ layer(Layer.effect(Server, ChildServer.start), { excludeTestServices: true })("C
 
         it.effect("writes what there was when the run fails, and only whole exchanges when it is interrupted", () =>
           Effect.gen(function* () {
-            const server = yield* Server
+            const server = yield* ChildServer.Server
             const file = path.join(yield* directory, "cut.json")
             const use = (program: Program<unknown>, ...replies: ReadonlyArray<Reply>) =>
               Effect.gen(function* () {
                 const url = yield* server.script(...replies)
-                const exit = yield* edges[edge](
+                const exit = yield* exitOn[edge](
                   program.pipe(
                     Effect.provide(
                       OpenAi.layer({
@@ -346,7 +338,7 @@ layer(Layer.effect(Server, ChildServer.start), { excludeTestServices: true })("C
 
   it.effect("waits where the recorded program was interrupted, and then says so", () =>
     Effect.gen(function* () {
-      const server = yield* Server
+      const server = yield* ChildServer.Server
       const url = yield* server.script(text("Hello, hello!", { hangAfter: 3 }))
       const file = path.join(yield* directory, "cut.json")
       const use = <A, E>(mode: "record" | "replay", program: Effect.Effect<A, E, LanguageModel.LanguageModel>) =>

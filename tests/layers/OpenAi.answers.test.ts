@@ -1,20 +1,12 @@
 /** Answers as servers really give them: odd, broken, or not answers at all. On both edges. */
 import { assert, describe, layer } from "@effect/vitest"
-import { Cause, Context, Effect, Exit, Layer, Redacted, Stream } from "effect"
+import { Cause, Effect, Exit, Redacted, Stream } from "effect"
 import { type AiError, LanguageModel, type Response } from "effect/ai"
-import { ModelInfo, OpenAi, SyncEdge } from "troupe"
+import { ModelInfo, OpenAi } from "troupe"
 import { type Part, request } from "../support/openAiRequest.ts"
 import * as ChildServer from "../support/childServer.ts"
+import { exitOn } from "../support/edges.ts"
 import type { Reply } from "../support/openAiServer.ts"
-
-class Server extends Context.Service<Server, ChildServer.ChildServer>()("test/Server") {}
-
-const edges = {
-  async: <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<Exit.Exit<A, E>> =>
-    Effect.promise(() => Effect.runPromiseExit(effect)),
-  sync: <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<Exit.Exit<A, E>> =>
-    Effect.sync(() => Effect.runSyncExit(effect.pipe(Effect.provide(SyncEdge.layerWith({ nested: "allow" })))))
-}
 
 type Api = "chat" | "responses"
 const data = (...events: ReadonlyArray<unknown>): string =>
@@ -37,12 +29,12 @@ const text = (parts: ReadonlyArray<Part>, kind: "text" | "reasoning" = "text"): 
 const calls = (parts: ReadonlyArray<Part>) =>
   parts.flatMap((part) => (part.type === "tool-call" ? [[part.id, part.name, part.params]] : []))
 
-layer(Layer.effect(Server, ChildServer.start), { excludeTestServices: true })("OpenAi reads", (it) => {
-  for (const [edge, runOn] of Object.entries(edges)) {
+layer(ChildServer.layer, { excludeTestServices: true })("OpenAi reads", (it) => {
+  for (const [edge, runOn] of Object.entries(exitOn)) {
     /** What the provider itself makes of a reply: the parts that were told, and how it ended. */
     const ask = (api: Api, form: "whole" | "stream", reply: Reply, more: Partial<OpenAi.Options> = {}) =>
       Effect.gen(function* () {
-        const server = yield* Server
+        const server = yield* ChildServer.Server
         const url = yield* server.script(reply)
         const parts: Array<Part> = []
         const asked = Effect.flatMap(LanguageModel.LanguageModel, (model) => {

@@ -1,14 +1,12 @@
 /** Random answers: a stream says what the whole answer says, however it is cut, on both edges. */
 import { assert, describe, layer } from "@effect/vitest"
-import { Context, Effect, Layer, Redacted, Schema, Stream } from "effect"
+import { Effect, Redacted, Schema, Stream } from "effect"
 import { LanguageModel } from "effect/ai"
 import { ModelInfo, OpenAi, SyncEdge } from "troupe"
 import { assertStream } from "../contract/checks.ts"
 import { type Part, request } from "../support/openAiRequest.ts"
 import * as ChildServer from "../support/childServer.ts"
 import type { Reply } from "../support/openAiServer.ts"
-
-class Server extends Context.Service<Server, ChildServer.ChildServer>()("test/Server") {}
 
 const Word = Schema.String.check(Schema.isMaxLength(20))
 const Sometimes = <S extends Schema.Top>(schema: S) => Schema.UndefinedOr(schema)
@@ -68,7 +66,7 @@ const said = (parts: ReadonlyArray<Part>, given: ReadonlySet<string>) => {
   }
 }
 
-layer(Layer.effect(Server, ChildServer.start), { excludeTestServices: true })("OpenAi", (it) => {
+layer(ChildServer.layer, { excludeTestServices: true })("OpenAi", (it) => {
   for (const api of ["chat", "responses"] as const) {
     describe(api, () => {
       it.effect.prop(
@@ -84,7 +82,7 @@ layer(Layer.effect(Server, ChildServer.start), { excludeTestServices: true })("O
               return { ...call, id }
             })
             const reply: Reply = { ...random, calls: calls.length === 0 ? undefined : calls }
-            const server = yield* Server
+            const server = yield* ChildServer.Server
             const url = yield* server.script(reply)
             const model = OpenAi.layer({ model: "m", baseUrl: url, api, apiKey: Redacted.make("k"), retry: "none" })
             const provider = Effect.map(LanguageModel.LanguageModel, (self) => ModelInfo.direct(self)!)

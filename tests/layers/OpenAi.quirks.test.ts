@@ -1,20 +1,12 @@
 /** What particular servers do otherwise than OpenAI, and what OpenAI's API has come to say. On both edges. */
 import { assert, describe, layer } from "@effect/vitest"
-import { Cause, Context, Effect, Exit, Layer, Redacted, Schema, Stream } from "effect"
+import { Cause, Effect, Exit, Redacted, Schema, Stream } from "effect"
 import { type AiError, LanguageModel, Prompt, type Response } from "effect/ai"
-import { Agent, AgentTool, ModelInfo, OpenAi, SyncEdge } from "troupe"
+import { Agent, AgentTool, ModelInfo, OpenAi } from "troupe"
 import { type Part, request } from "../support/openAiRequest.ts"
 import * as ChildServer from "../support/childServer.ts"
+import { exitOn } from "../support/edges.ts"
 import type { Reply } from "../support/openAiServer.ts"
-
-class Server extends Context.Service<Server, ChildServer.ChildServer>()("test/Server") {}
-
-const edges = {
-  async: <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<Exit.Exit<A, E>> =>
-    Effect.promise(() => Effect.runPromiseExit(effect)),
-  sync: <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<Exit.Exit<A, E>> =>
-    Effect.sync(() => Effect.runSyncExit(effect.pipe(Effect.provide(SyncEdge.layerWith({ nested: "allow" })))))
-}
 
 type Api = "chat" | "responses"
 type Form = "whole" | "stream"
@@ -60,13 +52,13 @@ const look = AgentTool.fromFunction({
   execute: ({ at }) => `seen ${at}`
 })
 
-layer(Layer.effect(Server, ChildServer.start), { excludeTestServices: true })("OpenAi with", (it) => {
-  for (const [edge, runOn] of Object.entries(edges)) {
+layer(ChildServer.layer, { excludeTestServices: true })("OpenAi with", (it) => {
+  for (const [edge, runOn] of Object.entries(exitOn)) {
     const model = (url: string, api: Api) =>
       OpenAi.layer({ model: "gpt-5", baseUrl: url, api, apiKey: Redacted.make("a-long-enough-key"), retry: "none" })
     const ask = (api: Api, form: Form, reply: Reply) =>
       Effect.gen(function* () {
-        const server = yield* Server
+        const server = yield* ChildServer.Server
         const url = yield* server.script(reply)
         const parts: Array<Part> = []
         const asked = Effect.flatMap(LanguageModel.LanguageModel, (self) => {
@@ -91,7 +83,7 @@ layer(Layer.effect(Server, ChildServer.start), { excludeTestServices: true })("O
     /** What an agent with a tool sends in its second request, when the first was answered so. */
     const second = (api: Api, form: Form, raw: string, ...after: ReadonlyArray<Reply>) =>
       Effect.gen(function* () {
-        const server = yield* Server
+        const server = yield* ChildServer.Server
         const url = yield* server.script({ raw }, ...(after.length === 0 ? [{ text: "ok" }] : after))
         const agent = Agent.make("agent", { tools: [look] })
         const asked = form === "whole" ? agent.run("go") : Stream.runDrain(agent.stream("go"))
@@ -151,7 +143,7 @@ layer(Layer.effect(Server, ChildServer.start), { excludeTestServices: true })("O
 
       it.effect("nothing that another server has put on a conversation for itself", () =>
         Effect.gen(function* () {
-          const server = yield* Server
+          const server = yield* ChildServer.Server
           const url = yield* server.script({ text: "ok" })
           const options = { openai: { server: "elsewhere", field: "reasoning", extra_content: { google: {} } } }
           const prompt = Prompt.make([
@@ -180,7 +172,7 @@ layer(Layer.effect(Server, ChildServer.start), { excludeTestServices: true })("O
 
       it.effect("files as programs find them: types in any spelling, base64 in lines", () =>
         Effect.gen(function* () {
-          const server = yield* Server
+          const server = yield* ChildServer.Server
           const url = yield* server.script({ text: "ok" })
           const prompt = Prompt.make([
             {

@@ -1,16 +1,14 @@
 import { inspect } from "node:util"
 import { assert, describe, layer } from "@effect/vitest"
-import { Cause, Context, Duration, Effect, Exit, Layer, Redacted, Schedule, Schema, Stream } from "effect"
+import { Cause, Duration, Effect, Exit, Redacted, Schedule, Schema, Stream } from "effect"
 import type { Prompt } from "effect/ai"
 import { type AiError, LanguageModel } from "effect/ai"
-import { Agent, AgentTool, OpenAi, SyncEdge } from "troupe"
+import { Agent, AgentTool, OpenAi } from "troupe"
 import * as ChildServer from "../support/childServer.ts"
+import { exitOn } from "../support/edges.ts"
 import { checkGrammar } from "../support/grammar.ts"
 import type { Reply, Seen } from "../support/openAiServer.ts"
 import type { RunEvent } from "troupe"
-
-class Server extends Context.Service<Server, ChildServer.ChildServer>()("test/Server") {}
-const ServerLive = Layer.effect(Server, ChildServer.start)
 
 const secret = "sk-very-secret-0123456789"
 const options = (url: string, api: "chat" | "responses"): OpenAi.Options => ({
@@ -20,15 +18,6 @@ const options = (url: string, api: "chat" | "responses"): OpenAi.Options => ({
   apiKey: Redacted.make(secret),
   retry: "none"
 })
-
-/** The two edges: the same program, by `runPromise` and by `runSync`. */
-const edges = {
-  async: <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<Exit.Exit<A, E>> =>
-    Effect.promise(() => Effect.runPromiseExit(effect)),
-  sync: <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<Exit.Exit<A, E>> =>
-    // The test itself is a fiber, and blocking it is what this test is about.
-    Effect.sync(() => Effect.runSyncExit(effect.pipe(Effect.provide(SyncEdge.layerWith({ nested: "allow" })))))
-}
 
 const add = AgentTool.fromFunction({
   name: "add",
@@ -50,7 +39,7 @@ const valueOf = <A>(exit: Exit.Exit<A, unknown>): A =>
 /** Waits for the server to see that its requests are gone; answers, if any, take far longer. */
 const allAborted = (count: number) =>
   Effect.gen(function* () {
-    const server = yield* Server
+    const server = yield* ChildServer.Server
     const look = Effect.map(server.seen, (seen) => seen.map((one) => one.aborted))
     const found = yield* look.pipe(
       Effect.repeat({
@@ -65,8 +54,8 @@ const allAborted = (count: number) =>
     )
   })
 
-layer(ServerLive, { excludeTestServices: true })("OpenAi", (it) => {
-  for (const [edge, runOn] of Object.entries(edges)) {
+layer(ChildServer.layer, { excludeTestServices: true })("OpenAi", (it) => {
+  for (const [edge, runOn] of Object.entries(exitOn)) {
     for (const api of ["chat", "responses"] as const) {
       for (const form of ["run", "stream"] as const) {
         /** Runs an agent against scripted replies; gives its result, events, and what the server has seen. */
@@ -77,7 +66,7 @@ layer(ServerLive, { excludeTestServices: true })("OpenAi", (it) => {
           more: Partial<OpenAi.Options> = {}
         ) =>
           Effect.gen(function* () {
-            const server = yield* Server
+            const server = yield* ChildServer.Server
             const url = yield* server.script(...replies)
             const events: Array<RunEvent.RunEvent> = []
             const program =
@@ -407,7 +396,7 @@ layer(ServerLive, { excludeTestServices: true })("OpenAi", (it) => {
 
           it.effect("aborts on the wire when it is interrupted", () =>
             Effect.gen(function* () {
-              const server = yield* Server
+              const server = yield* ChildServer.Server
               const url = yield* server.script({
                 text: "abc".repeat(300),
                 paceMs: 30,
@@ -424,7 +413,7 @@ layer(ServerLive, { excludeTestServices: true })("OpenAi", (it) => {
 
           it.effect("passes options through, per Layer and per call", () =>
             Effect.gen(function* () {
-              const server = yield* Server
+              const server = yield* ChildServer.Server
               const url = yield* server.script({ text: "ok" })
               const layered = OpenAi.layer({
                 ...options(url, api),
@@ -462,7 +451,7 @@ layer(ServerLive, { excludeTestServices: true })("OpenAi", (it) => {
 
       it.effect(`${edge} ${api}: works for effect/ai's own functions, retried by the Layer's own policy`, () =>
         Effect.gen(function* () {
-          const server = yield* Server
+          const server = yield* ChildServer.Server
           const url = yield* server.script({ status: 503 }, { text: '{"n":4}' }, { status: 503 }, { text: "streamed" })
           const Model = OpenAi.layer({ ...options(url, api), retry: Schedule.recurs(2) })
           const object = LanguageModel.generateObject({ prompt: "go", schema: Schema.Struct({ n: Schema.Int }) })
@@ -477,13 +466,13 @@ layer(ServerLive, { excludeTestServices: true })("OpenAi", (it) => {
 
   it.effect("runs three requests at once on the sync edge", () =>
     Effect.gen(function* () {
-      const server = yield* Server
+      const server = yield* ChildServer.Server
       // One after the other none of them would ever be answered.
       const url = yield* server.script({ text: "ok", barrier: 3 })
       const model = OpenAi.layer({ ...options(url, "chat"), timeout: "20 seconds" })
       const agent = Agent.make("text", { retry: "none" })
       const three = Effect.all([agent.run("1"), agent.run("2"), agent.run("3")], { concurrency: "unbounded" })
-      assert.deepStrictEqual(valueOf(yield* edges.sync(Effect.provide(three, model))), ["ok", "ok", "ok"])
+      assert.deepStrictEqual(valueOf(yield* exitOn.sync(Effect.provide(three, model))), ["ok", "ok", "ok"])
     })
   )
 
@@ -495,7 +484,7 @@ layer(ServerLive, { excludeTestServices: true })("OpenAi", (it) => {
           .pipe(Effect.provide(OpenAi.layer({ model: "m", baseUrl: "https://api.openai.com/v1" })))
       )
       assert.include(String((error as { readonly message: string }).message), "OPENAI_API_KEY")
-      const server = yield* Server
+      const server = yield* ChildServer.Server
       const url = yield* server.script({ text: "ok" })
       assert.strictEqual(
         yield* Agent.make("a", {})

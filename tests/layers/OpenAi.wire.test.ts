@@ -1,19 +1,11 @@
 /** What travels between the provider and its server must not depend on the edge. */
 import { assert, describe, layer } from "@effect/vitest"
-import { Cause, Context, Effect, Exit, Layer, Redacted, Stream } from "effect"
+import { Cause, Effect, Exit, Redacted, Stream } from "effect"
 import { type AiError, LanguageModel } from "effect/ai"
-import { OpenAi, SyncEdge } from "troupe"
+import { OpenAi } from "troupe"
 import * as ChildServer from "../support/childServer.ts"
+import { exitOn } from "../support/edges.ts"
 import type { Reply } from "../support/openAiServer.ts"
-
-class Server extends Context.Service<Server, ChildServer.ChildServer>()("test/Server") {}
-
-const edges = {
-  async: <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<Exit.Exit<A, E>> =>
-    Effect.promise(() => Effect.runPromiseExit(effect)),
-  sync: <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<Exit.Exit<A, E>> =>
-    Effect.sync(() => Effect.runSyncExit(effect.pipe(Effect.provide(SyncEdge.layerWith({ nested: "allow" })))))
-}
 
 const whole = (prompt = "go") => Effect.map(LanguageModel.generateText({ prompt }), ({ text }) => text)
 const streamed = (prompt = "go") =>
@@ -23,8 +15,8 @@ const streamed = (prompt = "go") =>
     (all, part) => (part.type === "text-delta" ? all + part.delta : all)
   )
 
-layer(Layer.effect(Server, ChildServer.start), { excludeTestServices: true })("OpenAi", (it) => {
-  for (const [edge, runOn] of Object.entries(edges)) {
+layer(ChildServer.layer, { excludeTestServices: true })("OpenAi", (it) => {
+  for (const [edge, runOn] of Object.entries(exitOn)) {
     for (const api of ["chat", "responses"] as const) {
       const ask = <A>(
         asked: Effect.Effect<A, AiError.AiError, LanguageModel.LanguageModel>,
@@ -32,7 +24,7 @@ layer(Layer.effect(Server, ChildServer.start), { excludeTestServices: true })("O
         more: (url: string) => Partial<OpenAi.Options> = () => ({})
       ) =>
         Effect.gen(function* () {
-          const server = yield* Server
+          const server = yield* ChildServer.Server
           const url = yield* server.script(...replies)
           const options = {
             model: "m",

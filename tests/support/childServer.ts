@@ -1,7 +1,7 @@
 /** The OpenAI server of `openAiServer.ts` in a child process, for tests of both edges. */
 import { fork } from "node:child_process"
 import { fileURLToPath } from "node:url"
-import { Effect } from "effect"
+import { Context, Effect, Layer } from "effect"
 import type { Reply, Seen } from "./openAiServer.ts"
 
 /** Scripts the server anew and gives its address; `seen` tells what it has got since. */
@@ -37,3 +37,8 @@ export const start = Effect.acquireRelease(
     }
   })
 )
+
+/** The server of a whole suite. */
+export class Server extends Context.Service<Server, ChildServer>()("test/Server") {}
+
+export const layer = Layer.effect(Server, start)

@@ -3,7 +3,7 @@
  * `Effect.runSync` with `SyncEdge.layer`. What needs a promise, such as an async tool, uses `it` of `@effect/vitest`.
  */
 import { it as async, type Vitest } from "@effect/vitest"
-import { Effect, Layer, type Scope } from "effect"
+import { Effect, type Exit, Layer, type Scope } from "effect"
 import { TestClock, TestConsole } from "effect/testing"
 import { SyncEdge } from "troupe"
 import { it as plain } from "vitest"
@@ -50,4 +50,13 @@ export const it = {
   effect: both(async.effect, testEnvironment),
   /** With real time. */
   live: both(async.live, Layer.empty)
+}
+
+/** How a program ends by each edge, within a test that goes on. */
+export const exitOn = {
+  async: <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<Exit.Exit<A, E>> =>
+    Effect.promise(() => Effect.runPromiseExit(effect)),
+  sync: <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<Exit.Exit<A, E>> =>
+    // The test itself is a fiber, and blocking it is what this is about.
+    Effect.sync(() => Effect.runSyncExit(effect.pipe(Effect.provide(SyncEdge.layerWith({ nested: "allow" })))))
 }

@@ -20,7 +20,7 @@ import { isSync, SyncBridge } from "./services/SyncBridge.ts"
 
 export type { Hints } from "./internal/toolDefinition.ts"
 export type { Kind, ToolContext } from "./internal/toolFunction.ts"
-export { ModuleToolFailed, ModuleUnusable, WorkerCrashed } from "./services/ToolWorkers.ts"
+export { ModuleToolFailed, ModuleUnusable, WorkerCrashed } from "./services/WorkerThreads.ts"
 
 const TypeId = "~troupe/AgentTool"
 

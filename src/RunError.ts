@@ -7,7 +7,7 @@ import * as Prompt from "effect/ai/Prompt"
 import * as Response from "effect/ai/Response"
 import * as Schema from "effect/Schema"
 import { Spent } from "./RunEvent.ts"
-import { Request } from "./services/Approvals.ts"
+import { Request } from "./services/Approver.ts"
 
 const Path = Schema.Array(Schema.String)
 const at = (path: ReadonlyArray<string>): string => `"${path.join(" > ")}"`

@@ -59,7 +59,9 @@ const endsText = (event: RunEvent): boolean =>
 
 /** The person at the terminal says whether a tool may run that needs approval. */
 const approver = Effect.map(
-  Effect.promise(() => Promise.all([import("../layers/Approvals.ts"), import("@effect/platform-node/NodeTerminal")])),
+  Effect.promise(() =>
+    Promise.all([import("../layers/approvals/Approvals.ts"), import("@effect/platform-node/NodeTerminal")])
+  ),
   ([Approvals, NodeTerminal]) => Layer.provide(Approvals.layerTerminal, NodeTerminal.layer)
 )
 

@@ -17,7 +17,7 @@ const offline: Effect.Effect<Model> = Effect.map(
 
 const openai = (model: string): Effect.Effect<Model> =>
   Effect.map(
-    Effect.promise(() => import("../layers/OpenAi.ts")),
+    Effect.promise(() => import("../layers/openai/OpenAi.ts")),
     (OpenAi) => OpenAi.layer({ model })
   )
 

@@ -4,7 +4,7 @@
  */
 import * as Prompt from "effect/ai/Prompt"
 import * as Schema from "effect/Schema"
-import type { Decision, Request } from "../services/Approvals.ts"
+import type { Decision, Request } from "../services/Approver.ts"
 
 /** A tool call that waits for a decision; `suspended` when it is a run that waits for one itself. */
 export interface Waiting {

@@ -7,7 +7,7 @@ import * as Predicate from "effect/Predicate"
 import type * as Schema from "effect/Schema"
 import type { RunInfo } from "../services/CurrentRun.ts"
 import { isSync } from "../services/SyncBridge.ts"
-import { ModuleToolFailed } from "../services/ToolWorkers.ts"
+import { ModuleToolFailed } from "../services/WorkerThreads.ts"
 import { toJson } from "./json.ts"
 
 /**

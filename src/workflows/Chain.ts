@@ -1,7 +1,7 @@
 /** Chains: runners one after the other, each given what the one before it gave. It touches `Runner` only. */
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
-import type { RunState } from "../internal/RunState.ts"
+import type { RunState } from "../internal/runState.ts"
 import type { Member } from "../internal/structure.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"

@@ -7,7 +7,7 @@ import { InvalidDefinition } from "../RunError.ts"
 import { Spent } from "../RunEvent.ts"
 import * as Runner from "../Runner.ts"
 import { settled } from "../internal/input.ts"
-import { bestOf, scoreOf } from "./verdicts.ts"
+import { bestOf, scoreOf } from "./internal/verdict.ts"
 
 /** No draft was accepted in `maxRounds` rounds, and `exhausted` is `"fail"`. */
 export class NotAccepted extends Schema.TaggedError<NotAccepted>()("NotAccepted", {

@@ -9,10 +9,10 @@ import * as Option from "effect/Option"
 import type * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import { orDieLate } from "../internal/lateFailures.ts"
+import { orDieLate } from "../internal/interruptFailures.ts"
 import * as Runner from "../Runner.ts"
-import { defaultConcurrency } from "./gatherStream.ts"
-import * as Group from "./group.ts"
+import { defaultConcurrency } from "./internal/gatherStream.ts"
+import * as Group from "./internal/branchGroup.ts"
 import { settled } from "../internal/input.ts"
 import * as Parallel from "./Parallel.ts"
 
@@ -24,7 +24,7 @@ export {
   type StreamMode,
   type StreamOptions,
   type StreamOutput
-} from "./gatherStream.ts"
+} from "./internal/gatherStream.ts"
 
 /** There are as many runners as inputs in a `scatter`, and enough inputs for the mode of a `map`; here there were not. */
 export class WrongNumberOfInputs extends Schema.TaggedError<WrongNumberOfInputs>()("WrongNumberOfInputs", {

@@ -10,11 +10,11 @@ import type * as Tool from "effect/ai/Tool"
 import * as Schema from "effect/Schema"
 import * as Agent from "../agents/Agent.ts"
 import * as AgentTool from "../AgentTool.ts"
-import type { RunState } from "../internal/RunState.ts"
+import type { RunState } from "../internal/runState.ts"
 import { define } from "../internal/toolDefinition.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
-import { Budget, type Limits, metered } from "./budget.ts"
+import { Budget, type Limits, metered } from "./internal/tokenBudget.ts"
 
 type Workers = Readonly<Record<string, Runner.Runner<string, unknown, unknown, unknown>>>
 

@@ -5,10 +5,10 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import { toJson } from "../internal/json.ts"
-import type { RunState } from "../internal/RunState.ts"
+import type { RunState } from "../internal/runState.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
-import * as Group from "./group.ts"
+import * as Group from "./internal/branchGroup.ts"
 import { settled } from "../internal/input.ts"
 
 export {
@@ -21,7 +21,7 @@ export {
   type Quorum,
   type Race,
   type Settle
-} from "./group.ts"
+} from "./internal/branchGroup.ts"
 
 type Mode = Group.Mode
 

@@ -11,13 +11,13 @@ import type { Member } from "../internal/structure.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 import type * as Parallel from "./Parallel.ts"
-import { type InvalidPlan, type Plan, type PlanLike, planOf, type Step, Unassigned } from "./plan.ts"
-import { type PlanNotAccepted, run, type Settings, type StepFailure, type StepsFailed } from "./planLoop.ts"
-import { plannerInstructions, workersText } from "./planText.ts"
-import { scoreOf } from "./verdicts.ts"
+import { type InvalidPlan, type Plan, type PlanLike, planOf, type Step, Unassigned } from "./internal/plan.ts"
+import { type PlanNotAccepted, run, type Settings, type StepFailure, type StepsFailed } from "./internal/planLoop.ts"
+import { plannerInstructions, workersText } from "./internal/planPrompts.ts"
+import { scoreOf } from "./internal/verdict.ts"
 
-export { InvalidPlan, Plan, type PlanLike, planOf, Step, type StepLike } from "./plan.ts"
-export { PlanNotAccepted, type StepFailure, StepsFailed } from "./planLoop.ts"
+export { InvalidPlan, Plan, type PlanLike, planOf, Step, type StepLike } from "./internal/plan.ts"
+export { PlanNotAccepted, type StepFailure, StepsFailed } from "./internal/planLoop.ts"
 
 /** What a planner that is a function is told. */
 export interface Request<out Goal, out A = unknown> {

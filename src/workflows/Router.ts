@@ -7,7 +7,7 @@ import * as Agent from "../agents/Agent.ts"
 import { InvalidDefinition, type InvalidOutput } from "../RunError.ts"
 import { Spent } from "../RunEvent.ts"
 import * as Runner from "../Runner.ts"
-import * as Group from "./group.ts"
+import * as Group from "./internal/branchGroup.ts"
 import { settled } from "../internal/input.ts"
 import * as Parallel from "./Parallel.ts"
 

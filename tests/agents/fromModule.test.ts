@@ -7,7 +7,7 @@ import { promisify } from "node:util"
 import { Cause, Context, Duration, Effect, Exit, Schema } from "effect"
 import { Tool } from "effect/ai"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
-import * as IoWorker from "../../src/internal/io/IoWorker.ts"
+import * as IoWorker from "../../src/internal/io/ioWorker.ts"
 import { Agent, AgentTool, RunError, type RunEvent, Runner, SyncEdge, TestModel, WorkerPool } from "troupe"
 
 const url = new URL("../support/modules/tools.ts", import.meta.url)

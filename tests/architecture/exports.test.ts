@@ -10,11 +10,11 @@ const manifest = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "ut
 
 /** Files with the place and the name of a public module that are closed on purpose. */
 const closed = new Set([
-  "agents/Collector",
-  "services/Approvals",
+  "services/Approver",
+  "services/HttpTape",
   "services/Skills",
   "services/SyncBridge",
-  "services/ToolWorkers"
+  "services/WorkerThreads"
 ])
 
 const entry = (module: string) => ({
@@ -49,15 +49,16 @@ it("every module of src/index.ts has an entry in the exports of package.json, an
   expect(manifest.exports, "run `npm run exports`").toEqual(expected)
 })
 
-// Public modules are PascalCase and stand in src or directly in one of its four directories.
+// Public modules are PascalCase and stand on top of their family's folder; what is in an `internal/` is camelCase.
 it("every file with the place and the name of a public module is public, or is listed as closed", () => {
   const isPublic = new Set(index().map(([, module]) => module))
   const modules = fs
     .readdirSync(path.join(root, "src"), { recursive: true, encoding: "utf8" })
-    .filter((file) => /^((services|layers|agents|workflows)\/)?[A-Z]\w*\.ts$/.test(file))
+    .filter((file) => /^(\w+\/)*[A-Z]\w*\.ts$/.test(file))
     .map((file) => file.slice(0, -3))
   expect(modules.filter((module) => !isPublic.has(module) && !closed.has(module))).toEqual([])
   expect([...closed].filter((module) => !modules.includes(module))).toEqual([])
+  expect(modules.filter((module) => module.includes("internal/"))).toEqual([])
 })
 
 it("an import of this package by name reaches the source, at the root and at a subpath", async () => {

@@ -1,7 +1,7 @@
 /** What errors of connections say, and that it is never the password in an address. */
 import { assert, describe, it } from "@effect/vitest"
 import { describe as describeError } from "../../src/internal/connectionError.ts"
-import { problemOf, type ProblemParts } from "../../src/layers/mcp/problem.ts"
+import { problemOf, type ProblemParts } from "../../src/layers/mcp/internal/problem.ts"
 
 const parts = {
   UnauthorizedError: class extends Error {},

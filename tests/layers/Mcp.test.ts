@@ -330,7 +330,7 @@ it("importing troupe/Mcp loads no SDK", { timeout: 30_000 }, async () => {
   const args = ["--conditions=troupe-source", "--input-type=module", "--eval", program]
   const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: root, maxBuffer: 16_000_000 })
   const urls = JSON.parse(stdout) as ReadonlyArray<string>
-  expect(urls).toContainEqual(expect.stringMatching(/src\/layers\/Mcp\.ts$/))
+  expect(urls).toContainEqual(expect.stringMatching(/src\/layers\/mcp\/Mcp\.ts$/))
   expect(urls.filter((url) => /modelcontextprotocol|cfworker|\/zod\//.test(url))).toEqual([])
 })
 

@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Redacted, Schema } from "effect"
 import { LanguageModel, Prompt, Tool } from "effect/ai"
 import { ModelInfo, OpenAi } from "troupe"
-import { chatFields } from "../../src/layers/openai/options.ts"
+import { chatFields } from "../../src/layers/openai/internal/options.ts"
 import { serve } from "../support/openAiServer.ts"
 
 type Api = "chat" | "responses"

@@ -3,8 +3,8 @@ import * as Effect from "effect/Effect"
 import * as LanguageModel from "effect/ai/LanguageModel"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
-import * as OpenAi from "../../src/layers/OpenAi.ts"
-import * as SyncEdge from "../../src/layers/SyncEdge.ts"
+import * as OpenAi from "../../src/layers/openai/OpenAi.ts"
+import * as SyncEdge from "../../src/layers/sync/SyncEdge.ts"
 
 const [url = "", api, edge] = process.argv.slice(2)
 const program = LanguageModel.streamText({ prompt: "go" }).pipe(

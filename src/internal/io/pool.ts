@@ -11,9 +11,9 @@ import {
   type ToolWorkers,
   type WorkerCall,
   WorkerCrashed
-} from "../../services/ToolWorkers.ts"
+} from "../../services/WorkerThreads.ts"
 import { programFlags } from "./flags.ts"
-import * as IoWorker from "./IoWorker.ts"
+import * as IoWorker from "./ioWorker.ts"
 import { type Edge, noEdge, waiting } from "./waiting.ts"
 
 /** A pool's size, and how long it is patient. */

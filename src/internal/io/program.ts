@@ -1,7 +1,7 @@
 /** Programs of other modules in the I/O thread, as Effects. It touches the I/O thread. */
 import * as Effect from "effect/Effect"
 import { SyncBridge } from "../../services/SyncBridge.ts"
-import * as IoWorker from "./IoWorker.ts"
+import * as IoWorker from "./ioWorker.ts"
 import { noEdge, waiting } from "./waiting.ts"
 
 /** What a program says, or that it could not be started or its thread is gone; then it says nothing more. */

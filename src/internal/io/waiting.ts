@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import type { MessageSource } from "../../services/SyncBridge.ts"
-import type * as IoWorker from "./IoWorker.ts"
+import type * as IoWorker from "./ioWorker.ts"
 
 /** What is told to the loop that fibers wait in. */
 export interface Edge {

@@ -5,7 +5,7 @@ import { assert } from "@effect/vitest"
 import { Cause, Deferred, Effect, Exit, Fiber, Layer, Redacted, Schedule, Stream } from "effect"
 import { HttpClient, HttpClientRequest } from "effect/http"
 import { Agent, OpenAi, SyncEdge, TestModel } from "troupe"
-import * as IoWorker from "../../../src/internal/io/IoWorker.ts"
+import * as IoWorker from "../../../src/internal/io/ioWorker.ts"
 import type { Cases } from "../../support/isolated.ts"
 
 const base = process.env["BASE"]

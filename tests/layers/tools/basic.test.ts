@@ -4,7 +4,7 @@ import { TestClock } from "effect/testing"
 import { it as effectIt } from "@effect/vitest"
 import { assert, describe, it } from "vitest"
 import { BasicTools } from "troupe"
-import { calculate } from "../../../src/layers/tools/calculate.ts"
+import { calculate } from "../../../src/layers/tools/internal/calculate.ts"
 import { call, caller, edges } from "../../support/toolCalls.ts"
 
 describe("the calculator", () => {

@@ -5,8 +5,8 @@ import { Effect, Stream } from "effect"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { HttpTools, RunError } from "troupe"
 import { type BridgeRequest, SyncBridge } from "../../../src/services/SyncBridge.ts"
-import { rule } from "../../../src/layers/tools/addresses.ts"
-import { withoutTags } from "../../../src/layers/tools/body.ts"
+import { rule } from "../../../src/layers/tools/internal/addresses.ts"
+import { withoutTags } from "../../../src/layers/tools/internal/body.ts"
 import { call, caller, edges } from "../../support/toolCalls.ts"
 
 let child: ChildProcess

@@ -1,0 +1,340 @@
+/**
+ * The agent loop: a step is one model call and the tool calls it asks for; the loop ends when a step asks for none.
+ * `run`, `result` and `stream` all come here. What an answer leads to is in `answers.ts`. Internal to the agents.
+ */
+import * as Cause from "effect/Cause"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as LanguageModel from "effect/ai/LanguageModel"
+import * as Prompt from "effect/ai/Prompt"
+import * as Tool from "effect/ai/Tool"
+import * as Scheduler from "effect/Scheduler"
+import type { RunState } from "../../internal/runState.ts"
+import { note, type Resumed } from "../../internal/suspension.ts"
+import * as Spans from "../../internal/telemetry.ts"
+import { makeUsage } from "../../internal/usage.ts"
+import * as RunError from "../../RunError.ts"
+import { SyncBridge } from "../../services/SyncBridge.ts"
+import { CaptureContent } from "../../services/Telemetry.ts"
+import { Answers, goOn, type Next } from "./turnResolution.ts"
+import { Resuming } from "./toolApproval.ts"
+import type { Call, Turn } from "./turnCollector.ts"
+import { Conversation } from "./conversation.ts"
+import { executeAll, type Outcome, type Tools } from "./toolExecution.ts"
+import * as ModelCall from "./modelCall.ts"
+import type { Plan, StepInfo } from "./agentSpec.ts"
+import * as ToolSet from "./toolSet.ts"
+import * as Transcript from "./transcript.ts"
+
+const noUsage = makeUsage({
+  inputTokens: { uncached: undefined, total: undefined, cacheRead: undefined, cacheWrite: undefined },
+  outputTokens: { total: undefined, text: undefined, reasoning: undefined }
+})
+const nothingResumed: ReadonlyMap<string, Resumed> = new Map()
+
+/** Runs the loop for one input. Its errors and services are those of the plan. */
+export const run = (
+  plan: Plan,
+  input: Prompt.RawInput,
+  state: RunState
+): Effect.Effect<unknown, unknown, LanguageModel.LanguageModel> =>
+  Effect.flatMap(ModelCall.callee, (callee) =>
+    Spans.span(
+      `invoke_agent ${plan.name}`,
+      "internal",
+      {
+        "gen_ai.operation.name": "invoke_agent",
+        "gen_ai.agent.name": plan.name,
+        "gen_ai.agent.description": plan.description,
+        "gen_ai.conversation.id": state.info.conversationId,
+        "gen_ai.provider.name": callee.provider,
+        "gen_ai.request.model": callee.modelName,
+        "gen_ai.output.type": plan.output === undefined ? "text" : "json"
+      },
+      (span) =>
+        new Loop(plan, state, callee)
+          .run(input)
+          .pipe(
+            Effect.ensuring(Effect.sync(() => Spans.annotate(span, Spans.usageAttributes(state.usage)))),
+            Effect.catchCause(asEdgeError)
+          )
+    )
+  ) as Effect.Effect<unknown, unknown, LanguageModel.LanguageModel>
+
+/** What the sync edge refuses reaches waiting fibers as a defect; for an agent it is an expected failure. */
+const asEdgeError = (cause: Cause.Cause<unknown>): Effect.Effect<never, unknown> => {
+  const refused = cause.reasons.find(
+    (reason) =>
+      Cause.isDieReason(reason) &&
+      (reason.defect instanceof RunError.NestedSyncEdge || reason.defect instanceof RunError.StuckSyncEdge)
+  )
+  return refused !== undefined && Cause.isDieReason(refused) ? Effect.fail(refused.defect) : Effect.failCause(cause)
+}
+
+const has = ({ mapUnsafe }: Context.Context<never>, { id }: Tool.Any): boolean => mapUnsafe.has(id)
+
+class Loop {
+  readonly #plan: Plan
+  readonly #state: RunState
+  readonly #callee: ModelCall.Callee
+  readonly #said: Conversation
+  readonly #answers: Answers
+  #system: Prompt.SystemMessage | undefined
+  #tools: Tools | undefined
+  #shown: ToolSet.ToolSet["shown"]
+  #step = 0
+  #last: Omit<StepInfo, "usage" | "transcript"> = { step: 0, text: "", toolCalls: [] }
+
+  constructor(plan: Plan, state: RunState, callee: ModelCall.Callee) {
+    this.#plan = plan
+    this.#state = state
+    this.#callee = callee
+    this.#said = new Conversation(state)
+    this.#answers = new Answers(plan, state, this.#said)
+    this.#shown = plan.tools.shown
+  }
+
+  run(input: Prompt.RawInput): Effect.Effect<unknown, unknown, unknown> {
+    const self = this
+    return Effect.gen(function* () {
+      const plan = self.#plan
+      yield* self.#assertEdge()
+      const resuming = yield* Resuming
+      const isOurs = resuming !== undefined && resuming.parentId === self.#state.parent?.info.runId
+      const { messages, open } = yield* Transcript.normalise(isOurs ? resuming.prompt : input, self.#state.info.path)
+      self.#said.messages = messages
+      yield* self.#prepare(input)
+      if (open !== undefined && (yield* self.#resume(open)).done) return undefined
+      // Repair rounds come on top: they do no work of their own.
+      while (self.#step < plan.maxSteps + self.#answers.repairs) {
+        const next = yield* self.#takeStep(self.#toolChoice())
+        if (next.done) return next.output
+        if (self.#last.toolCalls.length > 0 && (yield* self.#shouldStop())) {
+          // A typed answer has to be given by the model; a plain one is the text of the step that stopped.
+          return plan.output === undefined ? self.#last.text : yield* self.#finalAnswer()
+        }
+      }
+      if (plan.onMaxSteps === "answer") return yield* self.#finalAnswer()
+      return yield* Effect.fail(new RunError.MaxStepsExceeded({ ...self.#said.failure(), maxSteps: plan.maxSteps }))
+    }).pipe(Effect.ensuring(Effect.sync(() => this.#said.record())))
+  }
+
+  #assertEdge(): Effect.Effect<void, RunError.MissingSyncEdge> {
+    return Effect.withFiber((fiber) => {
+      const { info } = this.#callee
+      if (info?.network !== true || fiber.getRef(SyncBridge) !== undefined) return Effect.void
+      if (fiber.getRef(Scheduler.Scheduler).executionMode === "async") return Effect.void
+      return Effect.fail(new RunError.MissingSyncEdge({ path: this.#state.info.path, model: info.model }))
+    })
+  }
+
+  #prepare(input: Prompt.RawInput): Effect.Effect<void, unknown, unknown> {
+    const plan = this.#plan
+    return Effect.gen({ self: this }, function* () {
+      const { instructions: given, output } = plan
+      const instructions = typeof given === "string" ? given : yield* given(input)
+      const shape =
+        output !== undefined &&
+        ModelCall.needsInstruction(this.#callee, output, plan.tools.shown !== undefined || plan.sources.length > 0)
+          ? output.instruction
+          : ""
+      const system = [instructions, shape].filter((text) => text !== "").join("\n\n")
+      this.#system = system === "" ? undefined : Prompt.systemMessage({ content: system })
+      if (system !== "" && (yield* CaptureContent)) {
+        yield* Effect.annotateCurrentSpan(
+          "gen_ai.system_instructions",
+          JSON.stringify([{ type: "text", content: system }])
+        )
+      }
+      const toolkit = plan.toolkit
+      if (toolkit !== undefined && Effect.isEffect(toolkit)) yield* this.#assertHandlers(toolkit.tools)
+      this.#tools = {
+        byName: plan.tools.byName,
+        toolkit: toolkit === undefined ? undefined : Effect.isEffect(toolkit) ? yield* toolkit : toolkit,
+        concurrency: plan.toolConcurrency,
+        timeout: plan.toolTimeout,
+        messages: () => [...this.#said.messages],
+        resumed: nothingResumed
+      }
+    })
+  }
+
+  /** The types ask for handlers, and effect/ai looks for them only when the model has called. */
+  #assertHandlers(tools: Readonly<Record<string, Tool.Any>>): Effect.Effect<void> {
+    return Effect.withFiber((fiber) => {
+      const missing = Object.values(tools).find((tool) => !Tool.isProviderDefined(tool) && !has(fiber.context, tool))
+      if (missing === undefined) return Effect.void
+      return Effect.die(
+        new RunError.InvalidDefinition({
+          subject: `agent "${this.#plan.name}"`,
+          problem: `no handler was provided for its tool "${missing.name}"`,
+          remedy: "Provide the Layer that its toolkit's toLayer makes"
+        })
+      )
+    })
+  }
+
+  /** Asks the sources for their tools. What a step was shown is what its calls find. */
+  #askSources(): Effect.Effect<void, unknown, unknown> {
+    const { sources, tools, name } = this.#plan
+    return Effect.gen({ self: this }, function* () {
+      let set = tools
+      for (const source of sources) {
+        const found = yield* source.list(new Set(set.byName.keys()))
+        set = ToolSet.add(`agent "${name}"`, set, found)
+      }
+      this.#tools = { ...this.#tools!, byName: set.byName }
+      this.#shown = set.shown
+    })
+  }
+
+  #takeStep(toolChoice: LanguageModel.ToolChoice<string>): Effect.Effect<Next, unknown, unknown> {
+    return Effect.gen({ self: this }, function* () {
+      const step = ++this.#step
+      const state = this.#state
+      state.addStep()
+      yield* state.emit({ _tag: "StepStarted", step })
+      if (this.#plan.sources.length > 0) yield* this.#askSources()
+      const turn = yield* this.#callModel(step, toolChoice)
+      this.#said.messages.push(...Prompt.fromResponseParts(turn.content).content)
+      this.#last = { step, text: turn.text, toolCalls: [] }
+      const followed = yield* this.#answers.follow(turn, step)
+      const next =
+        followed === "calls" ? yield* this.#execute(turn.calls, turn.text, step, (results) => results) : followed
+      yield* state.emit({ _tag: "StepCompleted", step, finishReason: turn.finishReason, usage: turn.usage })
+      return next
+    })
+  }
+
+  #callModel(step: number, toolChoice: LanguageModel.ToolChoice<string>): Effect.Effect<Turn, RunError.ModelError> {
+    const state = this.#state
+    const plan = this.#plan
+    // A prompt keeps the array it is made of, and ours goes on growing.
+    const messages = this.#system === undefined ? [...this.#said.messages] : [this.#system, ...this.#said.messages]
+    return ModelCall.call(
+      this.#callee,
+      {
+        step,
+        prompt: Prompt.fromMessages(messages),
+        toolkit: this.#shown,
+        toolChoice,
+        output: plan.output,
+        retry: plan.retry
+      },
+      state
+    ).pipe(
+      Effect.mapError(
+        ({ error, attempts }) => new RunError.ModelError({ ...this.#said.failure(), step, attempts, reason: error })
+      ),
+      Effect.map((turn) => {
+        state.text = turn.text
+        state.finishReason = turn.finishReason
+        state.addUsage(turn.usage)
+        return turn
+      })
+    )
+  }
+
+  /** Makes the calls that a suspended run was waiting to make: the rest of its last step. */
+  #resume(open: Transcript.Open): Effect.Effect<Next, unknown, unknown> {
+    return Effect.gen({ self: this }, function* () {
+      const step = ++this.#step
+      this.#state.addStep()
+      yield* this.#state.emit({ _tag: "StepStarted", step })
+      if (this.#plan.sources.length > 0) yield* this.#askSources()
+      const calls = open.calls.filter((call) => !open.results.has(call.id))
+      const inOrder = (results: ReadonlyArray<Prompt.ToolResultPart>) =>
+        open.calls.flatMap((call) => open.results.get(call.id) ?? results.find(({ id }) => id === call.id) ?? [])
+      this.#tools = { ...this.#tools!, resumed: open.resumed }
+      const next = yield* this.#execute(calls, "", step, inOrder)
+      this.#tools = { ...this.#tools, resumed: nothingResumed }
+      yield* this.#state.emit({ _tag: "StepCompleted", step, finishReason: "tool-calls", usage: noUsage })
+      return next
+    })
+  }
+
+  #execute(
+    calls: ReadonlyArray<Call>,
+    text: string,
+    step: number,
+    inOrder: (results: ReadonlyArray<Prompt.ToolResultPart>) => ReadonlyArray<Prompt.ToolResultPart>
+  ): Effect.Effect<Next, RunError.ToolError | RunError.AsyncToolError | RunError.ApprovalRequired> {
+    return Effect.flatMap(
+      executeAll(calls, this.#tools!, this.#state, step, (results) => {
+        // What is known of a step that fails is not lost to whoever goes on from there.
+        this.#said.messages.push(Prompt.toolMessage({ content: inOrder(results) }))
+        return this.#said.transcript()
+      }),
+      (outcomes) => this.#answer(outcomes, text, step, inOrder)
+    )
+  }
+
+  #answer(
+    outcomes: ReadonlyArray<Outcome>,
+    text: string,
+    step: number,
+    inOrder: (results: ReadonlyArray<Prompt.ToolResultPart>) => ReadonlyArray<Prompt.ToolResultPart>
+  ): Effect.Effect<Next, RunError.ApprovalRequired> {
+    const settled = outcomes.filter((outcome) => "part" in outcome)
+    const waiting = outcomes.filter((outcome) => "waiting" in outcome)
+    const content = inOrder(settled.map(({ part }) => part))
+    if (waiting.length > 0) this.#said.messages = [...note(this.#said.messages, waiting)]
+    if (content.length > 0) this.#said.messages.push(Prompt.toolMessage({ content }))
+    if (waiting.length > 0) {
+      const [first, ...others] = waiting.flatMap((outcome) => outcome.waiting.requests)
+      const requests = [first!, ...others] as const
+      return Effect.fail(new RunError.ApprovalRequired({ ...this.#said.failure(), step, requests }))
+    }
+    this.#last = {
+      step,
+      text,
+      toolCalls: settled.map(({ call, result, isFailure }) => ({
+        id: call.id,
+        tool: call.name,
+        params: call.params,
+        result,
+        isFailure
+      }))
+    }
+    // Whoever takes the conversation over gives the answer.
+    return Effect.succeed(this.#state.handedOver ? { done: true, output: undefined } : goOn)
+  }
+
+  /** Asks for the answer without tools: the steps are used up, or `stopWhen` stopped a typed agent. */
+  #finalAnswer(): Effect.Effect<unknown, unknown, unknown> {
+    return Effect.gen({ self: this }, function* () {
+      this.#answers.closed = true
+      this.#said.messages.push(Transcript.userText("You cannot call tools any more. Answer now with what you have."))
+      // One call, and as many as it takes to mend a typed answer; one more for a model that goes on calling tools.
+      for (let extra = 0; extra <= this.#plan.outputRepairs + 1; extra++) {
+        const next = yield* this.#takeStep("none")
+        if (next.done) return next.output
+      }
+      return yield* Effect.fail(
+        new RunError.MaxStepsExceeded({ ...this.#said.failure(), maxSteps: this.#plan.maxSteps })
+      )
+    })
+  }
+
+  #shouldStop(): Effect.Effect<boolean, unknown, unknown> {
+    const { stopWhen } = this.#plan
+    if (stopWhen === undefined) return Effect.succeed(false)
+    return Effect.suspend(() => {
+      const stop = stopWhen(this.#info())
+      return typeof stop === "boolean" ? Effect.succeed(stop) : stop
+    })
+  }
+
+  #toolChoice(): LanguageModel.ToolChoice<string> {
+    const { toolChoice } = this.#plan
+    if (typeof toolChoice === "function") return toolChoice({ ...this.#info(), step: this.#step + 1 })
+    // A choice that forces a tool holds for the first step: forced for ever, the agent could never answer.
+    const forces =
+      typeof toolChoice === "object" ? !("mode" in toolChoice && toolChoice.mode === "auto") : toolChoice === "required"
+    return forces && this.#step > 0 ? "auto" : toolChoice
+  }
+
+  #info(): StepInfo {
+    return { ...this.#last, usage: this.#state.usage, transcript: this.#said.transcript() }
+  }
+}

@@ -1,0 +1,58 @@
+/** What an agent's definition says, checked and made ready for its loop. Types only; internal to the agents. */
+import type * as Duration from "effect/Duration"
+import type * as Effect from "effect/Effect"
+import type * as AiError from "effect/ai/AiError"
+import type * as LanguageModel from "effect/ai/LanguageModel"
+import type * as Prompt from "effect/ai/Prompt"
+import type * as Response from "effect/ai/Response"
+import type * as Tool from "effect/ai/Tool"
+import type * as Toolkit from "effect/ai/Toolkit"
+import type * as Schedule from "effect/Schedule"
+import type * as Schema from "effect/Schema"
+import type { Any as ToolSource } from "../../ToolSource.ts"
+import type { OutputSpec } from "./structuredOutput.ts"
+import type * as ToolSet from "./toolSet.ts"
+
+/** What `stopWhen` and `toolChoice` can look at. */
+export interface StepInfo {
+  /** The step that has just ended, or that begins; counted from 1. */
+  readonly step: number
+  /** The text of the step that has just ended. */
+  readonly text: string
+  /** The tool calls of the step that has just ended, in the order asked. */
+  readonly toolCalls: ReadonlyArray<{
+    readonly id: string
+    readonly tool: string
+    readonly params: unknown
+    readonly result: Schema.Json
+    readonly isFailure: boolean
+  }>
+  /** Summed over the run so far. */
+  readonly usage: Response.Usage
+  readonly transcript: Prompt.Prompt
+}
+
+/** Everything an agent's definition says, checked and made ready. */
+export interface Plan {
+  readonly name: string
+  readonly description: string | undefined
+  readonly instructions: string | ((input: Prompt.RawInput) => Effect.Effect<string, unknown, unknown>)
+  readonly toolkit:
+    | Toolkit.Toolkit<Record<string, Tool.Any>>
+    | Toolkit.WithHandler<Record<string, Tool.Any>>
+    | undefined
+  /** The tools that are always there. */
+  readonly tools: ToolSet.ToolSet
+  /** Where more come from at each step. */
+  readonly sources: ReadonlyArray<ToolSource>
+  readonly toolChoice: LanguageModel.ToolChoice<string> | ((info: StepInfo) => LanguageModel.ToolChoice<string>)
+  readonly toolConcurrency: number
+  readonly toolTimeout: Duration.Duration | undefined
+  readonly maxSteps: number
+  readonly onMaxSteps: "fail" | "answer"
+  readonly onLength: "fail" | "accept"
+  readonly stopWhen: ((info: StepInfo) => boolean | Effect.Effect<boolean, unknown, unknown>) | undefined
+  readonly output: OutputSpec | undefined
+  readonly outputRepairs: number
+  readonly retry: Schedule.Schedule<unknown, AiError.AiError> | "none" | undefined
+}

@@ -1,0 +1,350 @@
+/**
+ * One step's model call: whole or streamed, retried, traced. Internal to the agents; it touches the model's port and the
+ * run's bookkeeping.
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as AiError from "effect/ai/AiError"
+import * as LanguageModel from "effect/ai/LanguageModel"
+import * as Model from "effect/ai/Model"
+import * as Prompt from "effect/ai/Prompt"
+import type * as Response from "effect/ai/Response"
+import { ResponseIdTracker } from "effect/ai/ResponseIdTracker"
+import * as AiTelemetry from "effect/ai/Telemetry"
+import type * as Tool from "effect/ai/Tool"
+import type * as Toolkit from "effect/ai/Toolkit"
+import type * as Schedule from "effect/Schedule"
+import type * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import type * as Tracer from "effect/Tracer"
+import { toJson } from "../../internal/json.ts"
+import * as ModelRetry from "../../internal/modelRetry.ts"
+import { oneLine } from "../../RunError.ts"
+import type { RunState } from "../../internal/runState.ts"
+import * as Spans from "../../internal/telemetry.ts"
+import * as ModelInfo from "../../services/ModelInfo.ts"
+import { CaptureContent } from "../../services/Telemetry.ts"
+import type { OutputSpec } from "./structuredOutput.ts"
+import { type AnyPart, Collector, type Turn } from "./turnCollector.ts"
+
+/** What one step asks of the model. */
+export interface Request {
+  readonly step: number
+  readonly prompt: Prompt.Prompt
+  /** The tools the model may call; `undefined` for none. Its handlers are never called by the model's side. */
+  readonly toolkit: Toolkit.WithHandler<Record<string, Tool.Any>> | undefined
+  readonly toolChoice: LanguageModel.ToolChoice<string>
+  readonly output: OutputSpec | undefined
+  readonly retry: Schedule.Schedule<unknown, AiError.AiError> | "none" | undefined
+}
+
+/** A model and what is known of it, looked up once a run. */
+export interface Callee {
+  readonly model: LanguageModel.LanguageModel
+  readonly info: ModelInfo.ModelInfo | undefined
+  readonly direct: ModelInfo.Direct | undefined
+  readonly provider: string | undefined
+  readonly modelName: string | undefined
+}
+
+/** The model in the context. */
+export const callee: Effect.Effect<Callee, never, LanguageModel.LanguageModel> = Effect.map(
+  Effect.context<LanguageModel.LanguageModel>(),
+  (context) => {
+    const model = Context.get(context, LanguageModel.LanguageModel)
+    const info = ModelInfo.get(model)
+    return {
+      model,
+      info,
+      direct: ModelInfo.direct(model),
+      provider: info?.provider ?? Context.getOrUndefined(context, Model.ProviderName),
+      modelName: info?.model ?? Context.getOrUndefined(context, Model.ModelName)
+    }
+  }
+)
+
+/** A model call that failed for good, and how often it was made. */
+export interface Failed {
+  readonly error: AiError.AiError
+  readonly attempts: number
+}
+
+/** True when the schema has to stand in the instructions, because the model's Layer cannot ask for it otherwise. */
+export const needsInstruction = (self: Callee, output: OutputSpec | undefined, hasTools: boolean): boolean =>
+  output !== undefined && self.info?.structuredOutput !== true && hasTools
+
+/**
+ * Calls the model, and again when the failure is one that sending again may mend. Text of a failed attempt is void: a
+ * `StepRetried` event says from where.
+ */
+export const call = (self: Callee, request: Request, state: RunState): Effect.Effect<Turn, Failed> =>
+  Effect.suspend(() => {
+    const discardFrom = state.tree.seq
+    let attempts = 0
+    let last: AiError.AiError | undefined
+    const once = Effect.suspend(() => {
+      attempts++
+      state.text = ""
+      const attempt = traced(self, request, state)
+      if (last === undefined) return attempt
+      const retried = state.emit({
+        _tag: "StepRetried",
+        step: request.step,
+        attempt: attempts,
+        discardFrom,
+        reason: oneLine(last)
+      })
+      return Effect.andThen(retried, attempt)
+    })
+    const failed = (error: AiError.AiError): Failed => ({ error, attempts })
+    const schedule = request.retry ?? self.info?.retry ?? ModelRetry.defaultSchedule
+    if (schedule === "none") return Effect.mapError(once, failed)
+    // Most calls succeed, so the schedule is begun only with a failure: the first one, which it is given.
+    return Effect.catch(once, (first) => {
+      let given = false
+      const attempt = Effect.suspend((): Effect.Effect<Turn, AiError.AiError> => {
+        if (given) return once
+        given = true
+        return Effect.fail(first)
+      })
+      const noted = Effect.tapError(attempt, (error) =>
+        Effect.sync(() => {
+          last = error
+        })
+      )
+      return Effect.mapError(Effect.retry(noted, ModelRetry.policy(schedule)), failed)
+    })
+  })
+
+const traced = (self: Callee, request: Request, state: RunState): Effect.Effect<Turn, AiError.AiError> => {
+  const attributes = {
+    "gen_ai.operation.name": "chat",
+    "gen_ai.provider.name": self.provider,
+    "gen_ai.request.model": self.modelName,
+    "server.address": self.info?.server?.address,
+    "server.port": self.info?.server?.port
+  }
+  const name = self.modelName === undefined ? "chat" : `chat ${self.modelName}`
+  const all = {
+    ...attributes,
+    "gen_ai.conversation.id": state.info.conversationId,
+    "gen_ai.output.type": request.output === undefined ? "text" : "json"
+  }
+  return Spans.span(name, "client", all, (span) =>
+    Effect.withFiber((fiber) => {
+      const clock = fiber.getRef(Clock.Clock)
+      const capture = fiber.getRef(CaptureContent)
+      const started = clock.currentTimeMillisUnsafe()
+      if (capture) span.attribute("gen_ai.input.messages", Spans.messages(request.prompt.content))
+      const secondsNow = () => (clock.currentTimeMillisUnsafe() - started) / 1000
+      const begun = () =>
+        Spans.annotate(span, {
+          "gen_ai.request.stream": true,
+          "gen_ai.response.time_to_first_chunk": secondsNow()
+        })
+      const done = (usage: Response.Usage | undefined, error: string | undefined): void => {
+        Spans.recordOperation(fiber.context, { ...attributes, "error.type": error }, secondsNow(), usage)
+      }
+      return Effect.matchEffect(
+        Effect.provideService(made(self, request, state, span, begun), ModelInfo.CallerRetries, true),
+        {
+          onFailure: (error) => {
+            done(undefined, Spans.errorType(error))
+            return Effect.fail(error)
+          },
+          onSuccess: (turn) => {
+            Spans.annotate(span, {
+              "gen_ai.response.id": turn.responseId,
+              "gen_ai.response.model": turn.responseModel,
+              "gen_ai.response.finish_reasons": [turn.finishReason],
+              ...Spans.usageAttributes(turn.usage)
+            })
+            if (capture) {
+              const answer = Prompt.fromResponseParts(turn.content).content
+              span.attribute("gen_ai.output.messages", Spans.messages(answer, turn.finishReason))
+            }
+            done(turn.usage, undefined)
+            return Effect.succeed(turn)
+          }
+        }
+      )
+    })
+  )
+}
+
+const made = (
+  self: Callee,
+  request: Request,
+  state: RunState,
+  span: Tracer.Span,
+  begun: () => void
+): Effect.Effect<Turn, AiError.AiError> => {
+  const collector = new Collector(request.prompt)
+  const { output } = request
+  const native = self.info?.structuredOutput === true
+  const wrapped = (effect: Effect.Effect<void, AiError.AiError>) => Spans.adoptModelSpan(span, effect)
+  const calling =
+    output !== undefined && !native && request.toolkit === undefined
+      ? wrapped(generateObject(self, request, output, collector, state))
+      : Effect.withFiber((fiber) => {
+          const direct = canCallDirectly(fiber.context) ? self.direct : undefined
+          if (direct !== undefined) {
+            const asked = providerRequest(request, span)
+            return state.streaming
+              ? readStream(direct.streamText(asked), request.step, collector, state, begun)
+              : Effect.flatMap(direct.generateText(asked), (parts) => told(parts, request.step, collector, state))
+          }
+          return wrapped(
+            state.streaming ? stream(self, request, collector, state, begun) : generate(self, request, collector, state)
+          )
+        })
+  const asked =
+    output !== undefined && native ? Effect.provideService(calling, ModelInfo.OutputFormat, output.format) : calling
+  return Effect.flatMap(asked, () => {
+    const turn = collector.turn()
+    if (turn.finishReason !== "error") return Effect.succeed(turn)
+    state.addUsage(turn.usage)
+    return Effect.fail(
+      AiError.make({
+        module: "Agent",
+        method: "step",
+        reason: new AiError.InternalProviderError({ description: "the provider ended the answer with an error" })
+      })
+    )
+  })
+}
+
+/** effect/ai's own hooks into a call are its wrapper's to serve. */
+const canCallDirectly = (context: Context.Context<never>): boolean =>
+  Context.getOrUndefined(context, AiTelemetry.CurrentSpanTransformer) === undefined &&
+  Context.getOrUndefined(context, ResponseIdTracker) === undefined
+
+/** What effect/ai's wrapper would give the provider. */
+const providerRequest = (request: Request, span: Tracer.Span): LanguageModel.ProviderOptions => {
+  const { toolkit, toolChoice } = request
+  const all = toolkit === undefined ? [] : Object.values(toolkit.tools)
+  const allowed = typeof toolChoice === "object" && "oneOf" in toolChoice ? toolChoice.oneOf : undefined
+  return {
+    prompt: request.prompt,
+    tools: allowed === undefined ? all : all.filter((tool) => allowed.includes(tool.name as string)),
+    toolChoice: toolkit === undefined ? "none" : toolChoice,
+    responseFormat: { type: "text" },
+    span,
+    previousResponseId: undefined,
+    incrementalPrompt: undefined,
+    toolCallValidation: "deferred"
+  }
+}
+
+// effect/ai resolves the types of a response from literal options; ours are made at run time and read part by part.
+const options = (request: Request) =>
+  ({
+    prompt: request.prompt,
+    toolChoice: request.toolkit === undefined ? undefined : request.toolChoice,
+    toolkit: request.toolkit,
+    disableToolCallResolution: true,
+    toolCallValidation: "deferred"
+  }) as unknown as { readonly prompt: Prompt.Prompt }
+
+const generate = (
+  self: Callee,
+  request: Request,
+  collector: Collector,
+  state: RunState
+): Effect.Effect<void, AiError.AiError> =>
+  Effect.flatMap(self.model.generateText(options(request)), (response) =>
+    told(response.content, request.step, collector, state)
+  )
+
+/** Collects the parts of a whole answer, and tells them as one delta each. */
+const told = (parts: ReadonlyArray<AnyPart>, step: number, collector: Collector, state: RunState) => {
+  for (const part of parts) collector.push(part)
+  state.text = collector.text
+  if (state.silent) return Effect.void
+  return Effect.forEach(
+    parts,
+    (part) => {
+      if (part.type === "text") return state.emit({ _tag: "TextDelta", step, delta: part.text })
+      if (part.type === "reasoning") return state.emit({ _tag: "ReasoningDelta", step, delta: part.text })
+      return Effect.void
+    },
+    { discard: true }
+  )
+}
+
+const stream = (self: Callee, request: Request, collector: Collector, state: RunState, begun: () => void) => {
+  const { step } = request
+  const parts: Stream.Stream<Response.AnyPart, AiError.AiError> = self.model.streamText(options(request))
+  return readStream(parts, step, collector, state, begun)
+}
+
+const readStream = (
+  parts: Stream.Stream<AnyPart, AiError.AiError>,
+  step: number,
+  collector: Collector,
+  state: RunState,
+  begun: () => void
+): Effect.Effect<void, AiError.AiError> => {
+  let isFirst = true
+  return Stream.runForEach(parts, (part): Effect.Effect<void, AiError.AiError> => {
+    if (isFirst) begun()
+    isFirst = false
+    if (part.type === "error") {
+      return Effect.fail(
+        AiError.make({
+          module: "Agent",
+          method: "step",
+          reason: new AiError.InternalProviderError({
+            description: `the provider reported an error in the stream: ${JSON.stringify(toJson(part.error))}`
+          })
+        })
+      )
+    }
+    collector.push(part)
+    if (part.type === "text-delta") {
+      state.text += part.delta
+      return state.emit({ _tag: "TextDelta", step, delta: part.delta })
+    }
+    if (part.type === "reasoning-delta") return state.emit({ _tag: "ReasoningDelta", step, delta: part.delta })
+    if (part.type === "text") {
+      state.text += part.text
+      return state.emit({ _tag: "TextDelta", step, delta: part.text })
+    }
+    return part.type === "reasoning" ? state.emit({ _tag: "ReasoningDelta", step, delta: part.text }) : Effect.void
+  })
+}
+
+/**
+ * The native structured output of a provider that is not ours. An answer that does not decode is read by us, which
+ * forgives more; its usage is known through effect/ai's span hook, which sees every response.
+ */
+const generateObject = (
+  self: Callee,
+  request: Request,
+  output: OutputSpec,
+  collector: Collector,
+  state: RunState
+): Effect.Effect<void, AiError.AiError> =>
+  Effect.withFiber((fiber) => {
+    const outer = Context.getOrUndefined(fiber.context, AiTelemetry.CurrentSpanTransformer)
+    let parts: ReadonlyArray<Response.AnyPart> = []
+    return self.model
+      .generateObject({
+        prompt: request.prompt,
+        schema: output.objectSchema as Schema.Encoder<Record<string, unknown>, unknown>,
+        objectName: output.format.name
+      })
+      .pipe(
+        Effect.provideService(AiTelemetry.CurrentSpanTransformer, (told) => {
+          parts = told.response
+          outer?.(told)
+        }),
+        Effect.asVoid,
+        Effect.catchIf(
+          (error) => parts.length > 0 && error.reason._tag === "StructuredOutputError",
+          () => Effect.void
+        ),
+        Effect.andThen(Effect.suspend(() => told(parts, request.step, collector, state)))
+      ) as Effect.Effect<void, AiError.AiError>
+  })

@@ -1,0 +1,110 @@
+/**
+ * How one call reaches its tool, which carries its handler or has it in a toolkit, and what comes of it. Internal to
+ * the agents; it touches tools and knows no run.
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import type * as Prompt from "effect/ai/Prompt"
+import type * as Tool from "effect/ai/Tool"
+import * as Toolkit from "effect/ai/Toolkit"
+import type * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import * as Tracer from "effect/Tracer"
+import type { Any as AgentTool } from "../../AgentTool.ts"
+import { issuesOf, misfitOf } from "../../internal/issues.ts"
+import { toJson } from "../../internal/json.ts"
+import * as Spans from "../../internal/telemetry.ts"
+import { failureToJson } from "../../internal/toolFunction.ts"
+import type { Call } from "./turnCollector.ts"
+import { codecsOf } from "./toolCodecs.ts"
+import { badArguments, crashed, describe, Failure } from "./toolFailure.ts"
+
+/** What a tool has given, for the model. */
+export interface Value {
+  readonly result: Schema.Json
+  readonly modelOutput: ReadonlyArray<Prompt.ToolModelOutputPart> | undefined
+}
+
+/** Calls a tool that carries its handler. */
+export const callDirect = (
+  entry: AgentTool,
+  call: Call,
+  context: Parameters<AgentTool["execute"]>[1],
+  onPromise: () => void
+): Effect.Effect<Value, Failure> => {
+  const { decode, encode } = codecsOf(entry.tool)
+  return decode(call.params).pipe(
+    Effect.mapError((error) => badArguments(error, issuesOf(error))),
+    Effect.flatMap((params) =>
+      Effect.mapError(
+        entry.execute(params, context, onPromise) as Effect.Effect<unknown, unknown>,
+        (error) => new Failure(error, failureToJson(error), false)
+      )
+    ),
+    Effect.flatMap((result) =>
+      Effect.mapBoth(encode(result), {
+        onSuccess: (encoded): Value => ({ result: toJson(encoded), modelOutput: entry.tool.toModelOutput?.(result) }),
+        onFailure: (error) => new Failure(error, { error: misfitOf(error) }, false)
+      })
+    )
+  )
+}
+
+/** What one final or preliminary answer of a toolkit's handler looks like. */
+interface Handled {
+  readonly result: unknown
+  readonly encodedResult: unknown
+  readonly modelOutput?: ReadonlyArray<Prompt.ToolModelOutputPart>
+  readonly isFailure: boolean
+  readonly failureOrigin?: Tool.FailureOrigin
+  readonly preliminary: boolean
+}
+
+/** Calls a tool whose handler its toolkit has. */
+export const callToolkit = (
+  tool: Tool.Any,
+  call: Call,
+  toolkit: Toolkit.WithHandler<Record<string, Tool.Any>>,
+  progress: (result: unknown) => Effect.Effect<void>
+): Effect.Effect<Value, Failure> =>
+  Effect.gen(function* () {
+    const span = yield* Effect.serviceOption(Tracer.ParentSpan)
+    const handled = Stream.unwrap(toolkit.handle(call.name, call.params as never, call.id)) as Stream.Stream<
+      Handled,
+      unknown
+    >
+    let last: Handled | undefined
+    const drain = Stream.runForEach(handled, (one) => {
+      if (one.preliminary) return progress(one.encodedResult)
+      last = one
+      return Effect.void
+    })
+    yield* (
+      span._tag === "Some" && span.value._tag === "Span"
+        ? Effect.provideService(drain, Tracer.ParentSpan, Spans.withoutArguments(span.value))
+        : drain
+    ).pipe(
+      Effect.catchCause((cause) => {
+        const found = Cause.findFail(cause)
+        if (found._tag === "Failure") return Effect.failCause(cause as Cause.Cause<never>)
+        const reason = found.success
+        const origin = reason.annotations.has(Toolkit.FailureOrigin.key)
+          ? (reason.annotations.get(Toolkit.FailureOrigin.key) as Tool.FailureOrigin)
+          : undefined
+        return Effect.fail(describe(tool, reason.error, origin))
+      }),
+      Effect.catch((failure) => mendable(call, tool, failure))
+    )
+    if (last === undefined) return yield* Effect.fail(crashed(new Error("its handler ended without a result")))
+    if (last.isFailure) return yield* mendable(call, tool, describe(tool, last.result, last.failureOrigin))
+    return { result: toJson(last.encodedResult), modelOutput: last.modelOutput }
+  })
+
+/** effect/ai tells of the first issue only. */
+const mendable = (call: Call, tool: Tool.Any, failure: Failure): Effect.Effect<never, Failure> =>
+  failure.always
+    ? Effect.matchEffect(codecsOf(tool).decode(call.params), {
+        onFailure: (error) => Effect.fail(badArguments(failure.cause, issuesOf(error))),
+        onSuccess: () => Effect.fail(failure)
+      })
+    : Effect.fail(failure)

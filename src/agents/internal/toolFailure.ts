@@ -1,0 +1,81 @@
+/**
+ * How tool calls fail, and what the model is told of it. Internal to the agents; it touches tools and their errors, and
+ * runs nothing.
+ */
+import * as AiError from "effect/ai/AiError"
+import type * as Tool from "effect/ai/Tool"
+import * as Predicate from "effect/Predicate"
+import * as Schema from "effect/Schema"
+import { toJson } from "../../internal/json.ts"
+import { failureToJson } from "../../internal/toolFunction.ts"
+import type { ToolFailure } from "../../RunError.ts"
+import type { Call } from "./turnCollector.ts"
+
+/** A failure that a tool reports, as opposed to a result. */
+export class Failure {
+  readonly cause: unknown
+  /** What the model is told. */
+  readonly result: Schema.Json
+  /** The failure is the model's to mend, whatever the tool's failure mode. */
+  readonly always: boolean
+  constructor(cause: unknown, result: Schema.Json, always: boolean) {
+    this.cause = cause
+    this.result = result
+    this.always = always
+  }
+}
+
+/** A call that was not approved. The model is told why, whatever the tool's failure mode. */
+export class Denied extends Failure {
+  constructor(reason: string) {
+    super(undefined, { error: `denied: ${reason}` }, true)
+  }
+}
+
+/** A tool that was interrupted, and not by us. */
+export const brokenOff = (): Failure => {
+  const error = "the tool was interrupted from within"
+  return new Failure(new Error(error), { error }, false)
+}
+
+/** What a tool's effect failed or died with, as a failure. */
+export const toFailure = (error: unknown): Failure => (error instanceof Failure ? error : crashed(error))
+
+/** A tool that failed with something it did not declare. */
+export const crashed = (defect: unknown): Failure => {
+  const told = failureToJson(defect)
+  return new Failure(defect, { error: "the tool crashed", cause: told }, false)
+}
+
+/** The failure as the run's error lists it. */
+export const failureOf = (call: Call, failure: Failure): ToolFailure => ({
+  tool: call.name,
+  toolCallId: call.id,
+  failure: failure.result,
+  cause: failure.cause
+})
+
+/** Arguments that do not fit: the model's to mend. */
+export const badArguments = (cause: unknown, detail: string): Failure =>
+  new Failure(
+    cause,
+    { error: `the arguments do not fit the tool's parameters; mend them and call again: ${detail}` },
+    true
+  )
+
+/** What the handler of a toolkit failed with. */
+export const describe = (tool: Tool.Any, error: unknown, origin: Tool.FailureOrigin | undefined): Failure => {
+  const reason = AiError.isAiError(error) ? error.reason : undefined
+  if (origin === "parameters" || reason?._tag === "ToolParameterValidationError") {
+    return badArguments(
+      error,
+      reason !== undefined && "description" in reason ? String(reason.description) : String(error)
+    )
+  }
+  if (AiError.isAiError(error)) return new Failure(error, { error: error.reason.message }, false)
+  const encoded = Schema.encodeUnknownOption(tool.failureSchema as Schema.Codec<unknown, unknown>)(error)
+  const json = encoded._tag === "Some" ? toJson(encoded.value) : failureToJson(error)
+  // An Error's own fields leave out its message, which is what the model can act on.
+  const told = error instanceof Error && !Predicate.hasProperty(json, "message") ? failureToJson(error) : json
+  return new Failure(error, told, false)
+}

@@ -1,0 +1,131 @@
+/**
+ * Keeps the transcript valid: every tool call has exactly one result, in the order asked. Internal to the agents; it
+ * touches `Prompt` and the errors only.
+ */
+import * as Effect from "effect/Effect"
+import * as Prompt from "effect/ai/Prompt"
+import * as Suspension from "../../internal/suspension.ts"
+import type { Resumed } from "../../internal/suspension.ts"
+import { InvalidTranscript } from "../../RunError.ts"
+
+/** What the model is told of a call whose outcome nobody recorded. */
+const lost = { error: "interrupted before its result was recorded; it may or may not have happened" }
+
+/** What the model is told of a call that was never made. */
+const neverBegun = { error: "not executed: the run had ended before" }
+
+/** Calls at the end of a transcript that wait for approval, and what is known of the calls beside them. */
+export interface Open {
+  readonly calls: ReadonlyArray<Prompt.ToolCallPart>
+  readonly results: ReadonlyMap<string, Prompt.ToolResultPart>
+  readonly resumed: ReadonlyMap<string, Resumed>
+}
+
+/** What an input comes to. */
+export interface Normalised {
+  readonly messages: Array<Prompt.Message>
+  /** Set for the transcript of a suspended run: its last calls are not answered yet. */
+  readonly open: Open | undefined
+}
+
+/**
+ * The messages of an input. A call without a result gets one that says it was interrupted, unless it waits for approval
+ * at the end of the transcript, and results are put in the order of their calls. Fails with `InvalidTranscript` for a result without a call, two results for one call, or
+ * anything that is no prompt.
+ */
+export const normalise = (
+  input: Prompt.RawInput,
+  path: ReadonlyArray<string>
+): Effect.Effect<Normalised, InvalidTranscript> =>
+  Effect.suspend((): Effect.Effect<Normalised, InvalidTranscript> => {
+    let prompt: Prompt.Prompt
+    try {
+      prompt = Prompt.make(input)
+    } catch (cause) {
+      return invalid(path, cause instanceof Error ? cause.message : String(cause))
+    }
+    if (prompt.content.length === 0) return invalid(path, "it has no message")
+    const resumed = Suspension.resumed(prompt.content)
+    const out: Array<Prompt.Message> = []
+    const add = (message: Prompt.Message) => {
+      const kept = resumed.size === 0 ? message : Suspension.strip(message)
+      if (kept !== undefined) out.push(kept)
+    }
+    let calls: Array<Prompt.ToolCallPart> = []
+    let results = new Map<string, Prompt.ToolResultPart>()
+    let answers: Array<Prompt.ToolMessage> = []
+    const flush = () => {
+      if (calls.length > 0) for (const message of settle(calls, results, answers)) add(message)
+      calls = []
+      results = new Map()
+      answers = []
+    }
+    for (const message of prompt.content) {
+      if (message.role === "tool") {
+        for (const part of message.content) {
+          if (part.type !== "tool-result") continue
+          if (!calls.some((call) => call.id === part.id)) {
+            return invalid(path, `the result of tool call "${part.id}" has no call before it`)
+          }
+          if (results.has(part.id)) return invalid(path, `tool call "${part.id}" has two results`)
+          results.set(part.id, part)
+        }
+        if (calls.length === 0) add(message)
+        else answers.push(message)
+        continue
+      }
+      // An assistant's turn may stand in several messages, and its calls are answered after the last of them.
+      if (message.role !== "assistant" || results.size > 0) flush()
+      add(message)
+      if (message.role === "assistant") {
+        for (const part of message.content) if (part.type === "tool-call" && !part.providerExecuted) calls.push(part)
+      }
+    }
+    if (calls.some((call) => !results.has(call.id) && resumed.has(call.id))) {
+      return Effect.succeed({ messages: out, open: { calls, results, resumed } })
+    }
+    flush()
+    return Effect.succeed({ messages: out, open: undefined })
+  })
+
+const invalid = (path: ReadonlyArray<string>, problem: string) => Effect.fail(new InvalidTranscript({ path, problem }))
+
+const settle = (
+  calls: ReadonlyArray<Prompt.ToolCallPart>,
+  results: ReadonlyMap<string, Prompt.ToolResultPart>,
+  answers: ReadonlyArray<Prompt.ToolMessage>
+): ReadonlyArray<Prompt.ToolMessage> => {
+  const given = answers.flatMap((message) => message.content.filter((part) => part.type === "tool-result"))
+  const inOrder = given.length === calls.length && given.every((part, index) => part.id === calls[index]!.id)
+  // Untouched messages keep their identity, which providers use to send only what is new.
+  if (inOrder) return answers
+  const others = answers.flatMap((message) => message.content.filter((part) => part.type !== "tool-result"))
+  const content = calls.map((call) => results.get(call.id) ?? result(call, lost, true))
+  return [Prompt.toolMessage({ content: [...content, ...others] })]
+}
+
+/** The result of a call that has none: its run ended while it was under way, or before it began. */
+export const withoutResult = (
+  call: { readonly id: string; readonly name: string },
+  begun: boolean
+): Prompt.ToolResultPart => result(call, begun ? lost : neverBegun, true)
+
+/** The result of a call, for the model. */
+export const result = (
+  call: { readonly id: string; readonly name: string },
+  value: unknown,
+  isFailure: boolean,
+  modelOutput?: ReadonlyArray<Prompt.ToolModelOutputPart>
+): Prompt.ToolResultPart =>
+  Prompt.toolResultPart({
+    id: call.id,
+    name: call.name,
+    isFailure,
+    result: value,
+    providerExecuted: false,
+    ...(modelOutput === undefined ? {} : { modelOutput })
+  })
+
+/** A user message of one text. */
+export const userText = (text: string): Prompt.UserMessage =>
+  Prompt.userMessage({ content: [Prompt.textPart({ text })] })

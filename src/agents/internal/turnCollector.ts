@@ -1,0 +1,169 @@
+/**
+ * Puts the parts of a model's answer together: deltas into texts, calls in a list, usage and metadata in place. Internal
+ * to the agents; it touches `effect/ai` only.
+ */
+import type * as Prompt from "effect/ai/Prompt"
+import * as Response from "effect/ai/Response"
+import * as Schema from "effect/Schema"
+import { makeUsage } from "../../internal/usage.ts"
+
+/** A part as effect/ai decodes it, or as a provider of ours emits it: well-formed, with fields left out. */
+export type AnyPart = Response.AnyPart | Response.PartEncoded | Response.StreamPartEncoded
+
+const decodePart = Schema.decodeUnknownSync(Response.Part()) as (part: unknown) => Response.AnyPart
+
+/** Parts with bytes, links and results are few, so the schema may do them. */
+const whole = (part: AnyPart): Response.AnyPart => (Response.isPart(part) ? part : decodePart(part))
+
+/** A tool call as the model asked for it; its parameters are not validated yet. */
+export interface Call {
+  readonly id: string
+  readonly name: string
+  readonly params: unknown
+}
+
+/** A model's whole answer. */
+export interface Turn {
+  /** Whole parts in the order they began: no deltas. */
+  readonly content: ReadonlyArray<Response.AnyPart>
+  readonly text: string
+  /** The calls that are ours to run. */
+  readonly calls: ReadonlyArray<Call>
+  readonly hasFiles: boolean
+  readonly finishReason: Response.FinishReason
+  readonly usage: Response.Usage
+  readonly responseId: string | undefined
+  readonly responseModel: string | undefined
+}
+
+interface Block {
+  readonly type: "text" | "reasoning"
+  text: string
+  metadata: Response.ProviderMetadata
+}
+
+const noUsage = makeUsage({ inputTokens: {}, outputTokens: {} })
+
+const usageOf = (usage: Response.Usage | typeof Response.Usage.Encoded): Response.Usage =>
+  usage instanceof Response.Usage ? usage : makeUsage(usage)
+
+const callIds = (prompt: Prompt.Prompt): ReadonlySet<string> =>
+  new Set(
+    prompt.content.flatMap((message) =>
+      message.role === "assistant"
+        ? message.content.flatMap((part) => (part.type === "tool-call" ? [part.id] : []))
+        : []
+    )
+  )
+
+export class Collector {
+  readonly #parts: Array<Response.AnyPart | Block> = []
+  readonly #open = new Map<string, Block>()
+  readonly #calls: Array<Call> = []
+  #files = false
+  #finish: { readonly reason: Response.FinishReason; readonly usage: Response.Usage } | undefined
+  #metadata: { readonly id?: string | undefined; readonly modelId?: string | undefined } | undefined
+  readonly #prompt: Prompt.Prompt
+  #earlier: ReadonlySet<string> | undefined
+
+  constructor(prompt: Prompt.Prompt) {
+    this.#prompt = prompt
+  }
+
+  push(part: AnyPart): void {
+    switch (part.type) {
+      case "text-start":
+      case "reasoning-start":
+        this.#block(part.type === "text-start" ? "text" : "reasoning", part.id).metadata = part.metadata ?? {}
+        return
+      case "text-delta":
+      case "reasoning-delta": {
+        // A delta that no start announced is part of the answer all the same.
+        const block = this.#block(part.type === "text-delta" ? "text" : "reasoning", part.id)
+        block.text += part.delta
+        if (part.metadata !== undefined) block.metadata = { ...block.metadata, ...part.metadata }
+        return
+      }
+      case "text-end":
+      case "reasoning-end": {
+        const key = `${part.type === "text-end" ? "text" : "reasoning"}:${part.id}`
+        const block = this.#open.get(key)
+        if (block !== undefined) block.metadata = { ...block.metadata, ...part.metadata }
+        this.#open.delete(key)
+        return
+      }
+      case "tool-params-start":
+      case "tool-params-delta":
+      case "tool-params-end":
+        return
+      case "finish":
+        this.#finish = { reason: part.reason, usage: usageOf(part.usage) }
+        return
+      case "response-metadata":
+        this.#metadata = part
+        return
+      case "text":
+      case "reasoning":
+        this.#parts.push({ type: part.type, text: part.text, metadata: part.metadata ?? {} })
+        return
+      case "tool-call":
+        this.#parts.push(part.providerExecuted === true ? whole(part) : this.#call(part))
+        return
+      case "file":
+        this.#files = true
+        this.#parts.push(whole(part))
+        return
+      case "error":
+        return
+      default:
+        this.#parts.push(whole(part))
+    }
+  }
+
+  /** Some servers give two calls the same id, in one answer or in each; every call needs a result of its own. */
+  #call(part: Response.ToolCallPartEncoded | Response.ToolCallPart<string, unknown>): Response.AnyPart {
+    const earlier = (this.#earlier ??= callIds(this.#prompt))
+    let id = part.id
+    for (let n = 2; earlier.has(id) || this.#calls.some((call) => call.id === id); n++) id = `${part.id}_${n}`
+    const { name, params } = part
+    this.#calls.push({ id, name, params })
+    return Response.makePart("tool-call", { id, name, params, providerExecuted: false, metadata: part.metadata ?? {} })
+  }
+
+  #block(type: Block["type"], id: string): Block {
+    const key = `${type}:${id}`
+    let block = this.#open.get(key)
+    if (block === undefined) {
+      block = { type, text: "", metadata: {} }
+      this.#open.set(key, block)
+      this.#parts.push(block)
+    }
+    return block
+  }
+
+  get text(): string {
+    let text = ""
+    for (const part of this.#parts) if (part.type === "text") text += part.text
+    return text
+  }
+
+  turn(): Turn {
+    const content = this.#parts.flatMap((part): ReadonlyArray<Response.AnyPart> => {
+      if (Response.isPart(part)) return [part]
+      const { metadata, text, type } = part
+      // Providers refuse an empty text in a later request, unless they have put something of theirs on it.
+      if (text === "" && Object.keys(metadata).length === 0) return []
+      return [Response.makePart(type, { text, metadata })]
+    })
+    return {
+      content,
+      text: this.text,
+      calls: this.#calls,
+      hasFiles: this.#files,
+      finishReason: this.#finish?.reason ?? "unknown",
+      usage: this.#finish?.usage ?? noUsage,
+      responseId: this.#metadata?.id,
+      responseModel: this.#metadata?.modelId
+    }
+  }
+}

@@ -1,0 +1,126 @@
+/**
+ * What a model's answer leads to: the output, another step, calls to make, or an error; also answers that are empty,
+ * cut off, refused, paused, or of the wrong shape. Internal to the agents; it calls no model and no tool.
+ */
+import * as Effect from "effect/Effect"
+import * as Prompt from "effect/ai/Prompt"
+import type * as Response from "effect/ai/Response"
+import type { RunState } from "../../internal/runState.ts"
+import * as RunError from "../../RunError.ts"
+import type { Turn } from "./turnCollector.ts"
+import type { Conversation } from "./conversation.ts"
+import type { OutputSpec } from "./structuredOutput.ts"
+import type { Plan } from "./agentSpec.ts"
+import * as Transcript from "./transcript.ts"
+
+/** What a finished step leads to. */
+export type Next = { readonly done: false } | { readonly done: true; readonly output: unknown }
+/** Another step. */
+export const goOn: Next = { done: false }
+
+/** The answers of one run. */
+export class Answers {
+  readonly #plan: Plan
+  readonly #state: RunState
+  readonly #said: Conversation
+  /** How often the model was asked to mend its output. */
+  repairs = 0
+  /** Set when only the answer is wanted any more. */
+  closed = false
+  #truncatedCalls = 0
+  #nudged = false
+  /** What the model had said of its answer when it paused. */
+  #paused = ""
+
+  constructor(plan: Plan, state: RunState, said: Conversation) {
+    this.#plan = plan
+    this.#state = state
+    this.#said = said
+  }
+
+  /** What an answer leads to, by its finish reason, its calls and its text; `"calls"` when its calls are to be made. */
+  follow(turn: Turn, step: number): Effect.Effect<Next | "calls", unknown, unknown> {
+    const { finishReason, calls } = turn
+    const text = this.#paused + turn.text
+    this.#paused = ""
+    if (finishReason === "content-filter") {
+      if (calls.length > 0) this.#refuseCalls(turn, step, "the model's answer was stopped")
+      return Effect.fail(new RunError.ModelRefused({ ...this.#said.failure(), text }))
+    }
+    if (calls.length > 0) {
+      if (finishReason === "length") return this.#refuseCutCalls(turn, step)
+      if (!this.closed) return Effect.succeed("calls")
+      this.#refuseCalls(turn, step, "tools cannot be called any more; answer with what you have")
+      return Effect.succeed(goOn)
+    }
+    if (finishReason === "pause") {
+      this.#paused = text
+      return Effect.succeed(goOn)
+    }
+    const isCut = finishReason === "length" && this.#plan.onLength === "fail"
+    // A model that thinks can spend all its tokens before it has said a word.
+    if (text.trim() === "" && !turn.hasFiles && !isCut) return this.#nudge(turn, step)
+    if (this.#plan.output !== undefined) return this.#decode(this.#plan.output, text, finishReason, step)
+    if (isCut) return Effect.fail(new RunError.OutputTruncated({ ...this.#said.failure(), text }))
+    return Effect.succeed({ done: true, output: text })
+  }
+
+  /** Calls of an answer that was cut off are not run: their arguments may be incomplete. */
+  #refuseCutCalls(turn: Turn, step: number): Effect.Effect<Next, RunError.OutputTruncated> {
+    this.#refuseCalls(turn, step, "the answer was cut off at the token limit, so the arguments may be incomplete")
+    if (++this.#truncatedCalls > 1) {
+      return Effect.fail(new RunError.OutputTruncated({ ...this.#said.failure(), text: turn.text }))
+    }
+    return Effect.succeed(goOn)
+  }
+
+  /** Answers calls that are not made, so that the transcript stays valid and the bill complete. */
+  #refuseCalls(turn: Turn, step: number, why: string): void {
+    const results = turn.calls.map((call) => {
+      this.#state.toolCalls.push({ step, toolCallId: call.id, tool: call.name, status: "not-started" })
+      return Transcript.result(call, { error: `not executed: ${why}` }, true)
+    })
+    this.#said.messages.push(Prompt.toolMessage({ content: results }))
+  }
+
+  #nudge(turn: Turn, step: number): Effect.Effect<Next, RunError.EmptyTurn> {
+    if (this.#nudged) {
+      return Effect.fail(new RunError.EmptyTurn({ ...this.#said.failure(), step, finishReason: turn.finishReason }))
+    }
+    this.#nudged = true
+    this.#said.messages.push(Transcript.userText("You gave no answer and called no tool. Go on."))
+    return Effect.succeed(goOn)
+  }
+
+  #decode(
+    output: OutputSpec,
+    text: string,
+    finishReason: Response.FinishReason,
+    step: number
+  ): Effect.Effect<Next, unknown, unknown> {
+    return output.decode(text).pipe(
+      Effect.map((value): Next => ({ done: true, output: value })),
+      Effect.catch((issue) => {
+        if (this.repairs >= this.#plan.outputRepairs) {
+          return Effect.fail(
+            new RunError.InvalidOutput({
+              ...this.#said.failure(),
+              text,
+              finishReason,
+              issue,
+              attempts: this.repairs + 1
+            })
+          )
+        }
+        this.repairs++
+        const cut = finishReason === "length" ? " It was cut off at the token limit: be shorter." : ""
+        this.#said.messages.push(
+          Transcript.userText(
+            `Your answer does not fit the required output: ${issue}.${cut} Answer again. ${output.instruction}`
+          )
+        )
+        return Effect.as(this.#state.emit({ _tag: "OutputRejected", step, issue }), goOn)
+      })
+    )
+  }
+}

@@ -1,0 +1,358 @@
+/**
+ * MCP servers: their tools, resources and prompts for agents, by the MCP SDK. This file is the service, its Layers and
+ * what is made of them; the parts are in `mcp/`.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Prompt from "effect/ai/Prompt"
+import type * as Tool from "effect/ai/Tool"
+import type * as Toolkit from "effect/ai/Toolkit"
+import * as Layer from "effect/Layer"
+import * as PubSub from "effect/PubSub"
+import type * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type * as AgentTool from "../../AgentTool.ts"
+import * as ToolSource from "../../ToolSource.ts"
+import type {
+  ElicitationRequest,
+  ElicitationResult,
+  Root,
+  SamplingRequest,
+  SamplingResult
+} from "./internal/answers.ts"
+import * as Config from "./internal/config.ts"
+import type { ResourceContents } from "./internal/content.ts"
+import { McpCallError, type McpConfigError, type McpConnectError } from "./internal/errors.ts"
+import { fromFile } from "./internal/file.ts"
+import * as Resources from "./internal/resources.ts"
+import * as ResourceTools from "./internal/resourceTools.ts"
+import * as Server from "./internal/serverConnection.ts"
+import { share } from "./internal/share.ts"
+import { toToolkit } from "./internal/toolkit.ts"
+import * as Tools from "./internal/tools.ts"
+
+export type {
+  ElicitationRequest,
+  ElicitationResult,
+  Root,
+  SamplingRequest,
+  SamplingResult
+} from "./internal/answers.ts"
+export { elicitWithModel, sampleWithModel } from "./internal/answers.ts"
+export type {
+  CommonOptions,
+  HttpOptions,
+  InProcessOptions,
+  OAuthOptions,
+  OAuthStore,
+  ServerOptions,
+  StdioOptions,
+  Text
+} from "./internal/config.ts"
+export type { ResourceContents } from "./internal/content.ts"
+export { McpCallError, McpConfigError, McpConnectError, McpToolFailed } from "./internal/errors.ts"
+export { fromFile } from "./internal/file.ts"
+export type { InProcessServer } from "./internal/protocol.ts"
+export type { PromptInfo, Resource, ResourceTemplate } from "./internal/resources.ts"
+export type { View } from "./internal/tools.ts"
+
+/** How servers are answered when they ask something. What is left out, servers are told that we cannot do. */
+export interface Answers<R = never> {
+  /** Answers for the model, with {@link sampleWithModel} or by hand. A failure's message is what the server is told. */
+  readonly sampling?:
+    | ((request: SamplingRequest, server: string) => Effect.Effect<SamplingResult, unknown, R>)
+    | undefined
+  /** Answers for the user, with {@link elicitWithModel} or by hand. */
+  readonly elicitation?:
+    | ((request: ElicitationRequest, server: string) => Effect.Effect<ElicitationResult, unknown, R>)
+    | undefined
+  /** Where servers may work. An Effect is run each time they ask. */
+  readonly roots?: ReadonlyArray<Root> | Effect.Effect<ReadonlyArray<Root>, never, R> | undefined
+}
+
+/** Which servers, and how they are answered. */
+export interface Options<R = never> extends Answers<R> {
+  /** By name. The names show in tools' names and in errors. */
+  readonly servers: Readonly<Record<string, Config.ServerOptions>>
+}
+
+/** What is known of a server. */
+export interface ServerStatus {
+  readonly name: string
+  readonly connected: boolean
+  /** What it calls itself. */
+  readonly title: string
+  readonly version: string
+  /** How a model should use it, in its own words. */
+  readonly instructions: string | undefined
+  /** The id of its process, if it is one that we have started. */
+  readonly pid: number | undefined
+}
+
+/** What a server tells without being asked: log messages, changed lists, changed resources. */
+export interface Notification {
+  readonly server: string
+  /** Such as `notifications/message`. */
+  readonly method: string
+  readonly params: unknown
+}
+
+/**
+ * Connected servers. Requests fail with `McpCallError`, which says whether the server may have acted; interrupting one
+ * sends `notifications/cancelled`.
+ */
+export class Mcp extends Context.Service<
+  Mcp,
+  {
+    /** The tools of now, none of them named as one of `taken`. */
+    readonly tools: (
+      view?: Tools.View,
+      taken?: ReadonlySet<string>
+    ) => Effect.Effect<ReadonlyArray<AgentTool.AgentTool<string, never>>>
+    readonly servers: Effect.Effect<ReadonlyArray<ServerStatus>>
+    readonly resources: Effect.Effect<ReadonlyArray<Resources.Resource>, McpCallError>
+    readonly resourceTemplates: Effect.Effect<ReadonlyArray<Resources.ResourceTemplate>, McpCallError>
+    readonly readResource: (server: string, uri: string) => Effect.Effect<ReadonlyArray<ResourceContents>, McpCallError>
+    readonly prompts: Effect.Effect<ReadonlyArray<Resources.PromptInfo>, McpCallError>
+    /** A prompt with its arguments filled in: the input of an agent. */
+    readonly prompt: (
+      server: string,
+      name: string,
+      args?: Readonly<Record<string, string>>
+    ) => Effect.Effect<Prompt.Prompt, McpCallError>
+    /** Any other request of the protocol, such as `completion/complete`, `logging/setLevel`, `resources/subscribe`. */
+    readonly request: (server: string, method: string, params?: unknown) => Effect.Effect<unknown, McpCallError>
+    /** Tells the servers that the roots have changed. */
+    readonly rootsChanged: Effect.Effect<void>
+    /** What servers tell from now on. A reader that falls behind by 1000 misses the oldest. */
+    readonly notifications: Stream.Stream<Notification>
+  }
+>()("troupe/Mcp") {}
+
+/**
+ * Connects to servers for as long as the scope is open. {@link layer} is this as a Layer, and shared.
+ *
+ * Fails with `McpConnectError` when one of them cannot be connected; the others are closed again. Throws
+ * `InvalidDefinition` for a definition that can never work.
+ *
+ * @example
+ * import { Effect } from "effect"
+ * import { Mcp } from "troupe"
+ *
+ * const names = Effect.gen(function* () {
+ *   const mcp = yield* Mcp.connect({ servers: { files: { command: "mcp-server-files", args: ["."] } } })
+ *   return (yield* mcp.tools()).map((tool) => tool.name)
+ * }).pipe(Effect.scoped)
+ */
+export const connect = <R = never>(
+  options: Options<R>
+): Effect.Effect<Mcp["Service"], McpConnectError, R | Scope.Scope> => {
+  for (const [name, server] of Object.entries(options.servers)) Config.check(name, server)
+  return Effect.gen(function* () {
+    const told = yield* Effect.acquireRelease(PubSub.sliding<Notification>(1000), PubSub.shutdown)
+    const client = clientOf(options, yield* Effect.context<R>(), told)
+    const servers = yield* Effect.forEach(
+      Object.entries(options.servers),
+      ([name, server]) => Server.make(name, server, client),
+      { concurrency: "unbounded" }
+    )
+    return serviceOf(servers, Stream.fromPubSub(told))
+  })
+}
+
+const clientOf = <R>(
+  options: Answers<R>,
+  context: Context.Context<R>,
+  told: PubSub.PubSub<Notification>
+): Server.Client => {
+  const { elicitation, roots, sampling } = options
+  const answer = <A>(effect: Effect.Effect<A, unknown, R>): Effect.Effect<A, string> =>
+    effect.pipe(
+      Effect.provideContext(context),
+      Effect.mapError((error) => (error instanceof Error ? error.message : String(error)))
+    )
+  return {
+    name: "troupe",
+    version: "0.1.0",
+    capabilities: {
+      ...(sampling === undefined ? {} : { sampling: {} }),
+      ...(elicitation === undefined ? {} : { elicitation: { form: { applyDefaults: true }, url: {} } }),
+      ...(roots === undefined ? {} : { roots: { listChanged: true } })
+    },
+    ask: (server, method, params) => {
+      if (method === "sampling/createMessage" && sampling !== undefined) {
+        return answer(sampling(params as SamplingRequest, server))
+      }
+      if (method === "elicitation/create" && elicitation !== undefined) {
+        return answer(elicitation(params as ElicitationRequest, server))
+      }
+      if (method === "roots/list" && roots !== undefined) {
+        const all = Effect.isEffect(roots) ? roots : Effect.succeed(roots)
+        return answer(Effect.map(all, (found) => ({ roots: found.map((root) => ({ ...root })) })))
+      }
+      return Effect.fail(`${method} is not answered here`)
+    },
+    notified: (server, method, params) => Effect.asVoid(PubSub.publish(told, { server, method, params }))
+  }
+}
+
+const serviceOf = (
+  servers: ReadonlyArray<Server.Server>,
+  notifications: Stream.Stream<Notification>
+): Mcp["Service"] => {
+  const by = <A>(
+    name: string,
+    method: string,
+    use: (server: Server.Server) => Effect.Effect<A, McpCallError>
+  ): Effect.Effect<A, McpCallError> => {
+    const server = servers.find((one) => one.name === name)
+    if (server !== undefined) return use(server)
+    const problem = `there is no such server; the servers are: ${servers.map((one) => one.name).join(", ") || "none"}`
+    return Effect.fail(
+      new McpCallError({ server: name, method, subject: "", reason: "unavailable", executed: "no", problem })
+    )
+  }
+  return {
+    tools: (view = {}, taken = new Set()) => Tools.list(servers, view, taken),
+    servers: Effect.forEach(servers, (server) =>
+      Effect.gen(function* () {
+        const { instructions, name: title, version } = yield* server.info
+        const connected = yield* server.connected
+        return { name: server.name, connected, title, version, instructions, pid: yield* server.pid }
+      })
+    ),
+    resources: Resources.listOf(servers, "resources", "resources/list", "resources"),
+    resourceTemplates: Resources.listOf(servers, "resources", "resources/templates/list", "resourceTemplates"),
+    readResource: (name, uri) => by(name, "resources/read", (server) => Resources.read(server, uri)),
+    prompts: Resources.listOf(servers, "prompts", "prompts/list", "prompts"),
+    prompt: (name, prompt, args = {}) => by(name, "prompts/get", (server) => Resources.prompt(server, prompt, args)),
+    request: (name, method, params = {}) =>
+      by(name, method, (server) => server.request(method, "", params, { again: false })),
+    rootsChanged: Effect.forEach(servers, (server) => server.notify("notifications/roots/list_changed"), {
+      discard: true
+    }),
+    notifications
+  }
+}
+
+/**
+ * MCP servers for agents: programs that speak by their input and output, addresses (streamable HTTP, or SSE), and
+ * server objects in this process. It works on both edges, except for server objects, which `Effect.runSync` cannot run.
+ *
+ * However many agents share the Layer, also through `Effect.provide` in several places at once, each server is connected
+ * once. A connection that is lost is tried again with backoff: calls that were under way fail, or are made again where
+ * the server has annotated the tool as idempotent or read-only; the model is told which. When the last user is done, the
+ * server's process and all that it has started are ended, with SIGTERM and SIGKILL if need be; so they are when this
+ * process is killed.
+ *
+ * Fails with `McpConnectError`: of a program it says the command, the exit code and the end of its stderr. Throws
+ * `InvalidDefinition` for a definition that can never work.
+ *
+ * Source: the Model Context Protocol, revision 2025-11-25, and older ones by negotiation.
+ *
+ * @example
+ * import { Effect, Layer } from "effect"
+ * import { Agent, Mcp, OpenAi } from "troupe"
+ *
+ * const Servers = Mcp.layer({
+ *   servers: {
+ *     files: { command: "npx", args: ["-y", "@modelcontextprotocol/server-filesystem", "."], deny: ["write_*"] },
+ *     docs: { url: "https://example.com/mcp" }
+ *   }
+ * })
+ * const agent = Agent.make("agent", { instructions: "Use the tools.", tools: [Mcp.tools()] })
+ * const program = agent.run("What is in README.md?").pipe(
+ *   Effect.provide(Layer.mergeAll(Servers, OpenAi.layer({ model: "gpt-4.1-mini" })))
+ * )
+ */
+export const layer = <R = never>(options: Options<R>): Layer.Layer<Mcp, McpConnectError, R> =>
+  Layer.effect(Mcp, share(connect(options)))
+
+/**
+ * Like {@link layer}, with the servers of a config file in the form that MCP hosts share:
+ * `{ "mcpServers": { "name": { "command": "...", "args": [], "env": {} }, "other": { "url": "..." } } }`. `${NAME}` and
+ * `${NAME:-default}` in it are filled in from Config; `allow` and `deny` may be given too.
+ *
+ * Fails with `McpConfigError` when the file cannot be read or used, with `McpConnectError` as {@link layer} does.
+ *
+ * @example
+ * import { Mcp } from "troupe"
+ *
+ * const Servers = Mcp.layerFile(".mcp.json")
+ */
+export const layerFile = <R = never>(
+  file: string,
+  answers: Answers<R> = {}
+): Layer.Layer<Mcp, McpConnectError | McpConfigError, R> =>
+  Layer.effect(Mcp, share(Effect.flatMap(fromFile(file), (servers) => connect({ ...answers, servers }))))
+
+/**
+ * The tools of the servers, for the `tools` of an agent: asked for before each step, so the agent has those that a server
+ * adds meanwhile. A tool whose name another one has, or the agent's own, gets the server's name before it.
+ *
+ * Arguments are checked against the tool's schema before the call. A tool that fails tells the model why (`McpToolFailed`,
+ * `McpCallError`), images go to the model as files, progress is a `ToolProgress` event.
+ *
+ * @example
+ * import { Agent, Mcp } from "troupe"
+ *
+ * const reader = Agent.make("reader", { tools: [Mcp.tools({ servers: ["files"], allow: ["read_*"] })] })
+ */
+export const tools = (view: Tools.View = {}): ToolSource.ToolSource<Mcp> =>
+  ToolSource.make("mcp", (taken) => Effect.flatMap(Mcp, (mcp) => mcp.tools(view, taken)))
+
+/**
+ * Two tools, `list_resources` and `read_resource`, by which the model reads the servers' resources itself. Of bytes it is
+ * told only how many they are. A name that the agent has already is left out.
+ *
+ * @example
+ * import { Agent, Mcp } from "troupe"
+ *
+ * const reader = Agent.make("reader", { tools: [Mcp.tools(), Mcp.resourceTools()] })
+ */
+export const resourceTools = (): ToolSource.ToolSource<Mcp> =>
+  ToolSource.make("mcp resources", (taken) =>
+    Effect.map(Mcp, (mcp) => {
+      let made = readers.get(mcp)
+      if (made === undefined) readers.set(mcp, (made = ResourceTools.make(mcp)))
+      return made.filter(({ name }) => !taken.has(name))
+    })
+  )
+
+/** The same tools at each step. */
+const readers = new WeakMap<Mcp["Service"], ReadonlyArray<AgentTool.AgentTool<string, never>>>()
+
+/**
+ * What is known of the tools before they are: that they need nothing. `Tool.Any` would need `any`, and could not be
+ * run.
+ */
+type AnyTools = Record<
+  string,
+  Tool.Tool<
+    string,
+    {
+      readonly parameters: typeof Schema.Unknown
+      readonly success: typeof Schema.Unknown
+      readonly failure: typeof Schema.Unknown
+      readonly failureMode: "return"
+    }
+  >
+>
+
+/**
+ * The tools of now as a toolkit, for programs that call `LanguageModel` of `effect/ai` themselves. An agent takes
+ * {@link tools}, which follows changes.
+ *
+ * @example
+ * import { Effect } from "effect"
+ * import { LanguageModel } from "effect/ai"
+ * import { Mcp } from "troupe"
+ *
+ * const program = Effect.gen(function* () {
+ *   const toolkit = yield* Mcp.toolkit({ allow: ["read_*"] })
+ *   return yield* LanguageModel.generateText({ prompt: "What is in README.md?", toolkit })
+ * })
+ */
+export const toolkit = (view: Tools.View = {}): Effect.Effect<Toolkit.WithHandler<AnyTools>, never, Mcp> =>
+  Effect.flatMap(Mcp, (mcp) => Effect.flatMap(mcp.tools(view), toToolkit<AnyTools>))

@@ -1,0 +1,262 @@
+/**
+ * Runners as the tools of an MCP server, over stdio or streamable HTTP. The protocol is Effect's `McpServer`; what is
+ * here makes tools of runners, guards the transports, and ends everything when the client or the scope does.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as McpSchema from "effect/ai/McpSchema"
+import type * as McpServer from "effect/ai/McpServer"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import { InvalidDefinition } from "../../RunError.ts"
+import * as Runner from "../../Runner.ts"
+import * as Closing from "./internal/server/closing.ts"
+import { register } from "./internal/server/register.ts"
+import * as Tool from "./internal/server/tool.ts"
+
+export { stepProgress, textProgress } from "./internal/server/tool.ts"
+
+/** A runner with all that an MCP client is told of it: see {@link tool}. */
+export type McpTool<Services> = Tool.Tool<Services>
+/** How a runner is shown to MCP clients: see {@link tool}. */
+export type ToolOptions<Parameters extends Schema.Top, Input, Output> = Tool.Options<Parameters, Input, Output>
+/** Hints on what a call of a tool does. */
+export type ToolAnnotations = Tool.Annotations
+
+/** What `tools` takes: a runner whose input can be a text, or what {@link tool} gives. */
+export type ToolLike = Runner.Runner<string, unknown, unknown, unknown> | McpTool<unknown>
+
+/** The services that runs of `T` need, without what each MCP request brings with it. */
+export type ServicesOf<T> = Exclude<
+  T extends McpTool<infer R> ? R : T extends Runner.Runner<never, unknown, unknown, infer R> ? R : never,
+  McpSchema.McpRequestContext | McpServer.McpServer
+>
+
+/**
+ * Says how a runner is shown to MCP clients, where its name, its description and a text as input are not enough.
+ *
+ * A call's arguments are checked against `parameters` before anything runs. The result is the runner's output, encoded:
+ * a text as it is, anything else as JSON. When the runner has an `output` schema, or one is given here, the tool has an
+ * `outputSchema` and its results `structuredContent`; an output that is no object is wrapped as `{ result }`. A run that
+ * fails gives a result with `isError` and the error's message; a defect is logged and its text kept back.
+ *
+ * Throws `InvalidDefinition` without a description, for a name that clients refuse and for schemas without a JSON form.
+ *
+ * @example
+ * import { Schema } from "effect"
+ * import { Agent, McpServerLayer } from "troupe"
+ *
+ * const translator = Agent.make("translator", { instructions: "You translate." })
+ * const translate = McpServerLayer.tool(translator, {
+ *   description: "Translates a text",
+ *   parameters: Schema.Struct({ text: Schema.String, language: Schema.String }),
+ *   input: ({ text, language }) => `Translate into ${language}: ${text}`,
+ *   annotations: { readOnlyHint: true, openWorldHint: false }
+ * })
+ */
+export const tool: {
+  <A, E, R>(
+    runner: Runner.Runner<string, A, E, R>,
+    options?: ToolOptions<never, string, A> & { readonly parameters?: undefined; readonly input?: undefined }
+  ): McpTool<R>
+  <I, A, E, R, Parameters extends Schema.Top>(
+    runner: Runner.Runner<I, A, E, R>,
+    options: ToolOptions<Parameters, I, A> & {
+      readonly parameters: Parameters
+      readonly input: (params: Parameters["Type"]) => I
+    }
+  ): McpTool<R | Parameters["DecodingServices"]>
+} = <I, A, E, R>(runner: Runner.Runner<I, A, E, R>, options: ToolOptions<Schema.Top, I, A> = {}): McpTool<R> =>
+  Tool.make(runner, options)
+
+/** Who the server says it is. */
+export interface ServerInfo {
+  /** Default `"troupe"`. */
+  readonly name?: string | undefined
+  /** Default `"0.0.0"`. */
+  readonly version?: string | undefined
+  /** What a client may tell its model about the server as a whole. */
+  readonly instructions?: string | undefined
+}
+
+/** Where and for whom to listen. */
+export interface HttpOptions {
+  /** Default 0: any free port; see {@link Served}. */
+  readonly port?: number | undefined
+  /** Default `"127.0.0.1"`: this machine only. The server asks nobody who they are, so put a proxy that does before it. */
+  readonly host?: string | undefined
+  /** Default `"/mcp"`. */
+  readonly path?: `/${string}` | undefined
+  /**
+   * Which `Host` headers are answered, without the port. Default: `localhost`, `127.0.0.1`, `[::1]` and `host`. Anything
+   * else gets 403, so that a web page cannot reach the server through a name of its own (DNS rebinding).
+   */
+  readonly allowedHosts?: ReadonlyArray<string> | undefined
+  /** Which web origins may call, such as `https://app.example`. Default: only pages of the same host and port. */
+  readonly allowedOrigins?: ReadonlyArray<string> | undefined
+  /** The largest request body, in bytes. Default 4 MiB; a larger one gets 413. */
+  readonly maxBodySize?: number | undefined
+}
+
+/** What {@link serve} takes. */
+export interface ServeOptions<Tools extends ReadonlyArray<ToolLike>, RE, RR> extends ServerInfo {
+  readonly tools: Tools
+  /** Listen on streamable HTTP; unset: serve on standard input and output. */
+  readonly http?: HttpOptions | undefined
+  /** Resources, prompts and whatever else Effect's `McpServer` can serve next to the tools. */
+  readonly registrations?: Layer.Layer<never, RE, RR> | undefined
+}
+
+/** A server that is running. */
+export class Served extends Context.Service<
+  Served,
+  {
+    /** Where it listens; `undefined` on stdio. */
+    readonly url: string | undefined
+    /** Waits until the client has closed standard input and every answer is written. Over HTTP it waits for ever. */
+    readonly ended: Effect.Effect<void>
+  }
+>()("troupe/McpServerLayer/Served") {}
+
+/** The server cannot listen where it was told to. */
+export class ListenError extends Schema.TaggedError<ListenError>()("ListenError", {
+  host: Schema.String,
+  port: Schema.Int,
+  /** The system's code, such as `EADDRINUSE`. */
+  code: Schema.String
+}) {
+  override get message(): string {
+    return `The MCP server cannot listen on ${this.host}:${this.port} (${this.code}). Stop what uses the port, or give it another port or host.`
+  }
+}
+
+/** What is left to provide to a server with these tools and registrations. */
+export type Requirements<Tools extends ReadonlyArray<ToolLike>, RR> =
+  | ServicesOf<Tools[number]>
+  | Exclude<McpServer.McpRequest.Without<RR>, McpServer.McpServer>
+  | McpServer.McpRequest.From<"Requires", Exclude<McpServer.McpRequest.Only<"Requires", RR>, Scope.Scope>>
+
+/**
+ * Registers runners as tools of an MCP server of yours: one in your own `HttpRouter`, for example. The Layer of
+ * `McpServer.layerHttp` takes it as `registrations`.
+ *
+ * @example
+ * import { McpProtocol, McpServer } from "effect/ai"
+ * import { Agent, McpServerLayer } from "troupe"
+ *
+ * const agent = Agent.make("researcher", { description: "Finds facts", instructions: "You research." })
+ * const route = McpServer.layerHttp({
+ *   name: "research",
+ *   version: "1.0.0",
+ *   path: "/mcp",
+ *   protocols: [McpProtocol.v2025_11_25],
+ *   registrations: McpServerLayer.layer({ tools: [agent] })
+ * })
+ */
+export const layer = <const Tools extends ReadonlyArray<ToolLike>>(options: {
+  readonly tools: Tools
+}): Layer.Layer<never, never, McpServer.McpServer | ServicesOf<Tools[number]>> => {
+  // The union of the tools' services is what the types say; at run time they are in the Layer's context.
+  const tools = toolsOf(options.tools) as ReadonlyArray<McpTool<ServicesOf<Tools[number]>>>
+  return Layer.effectDiscard(register(tools))
+}
+
+const toolsOf = (likes: ReadonlyArray<ToolLike>): ReadonlyArray<McpTool<unknown>> => {
+  const tools = likes.map((like) =>
+    Runner.isRunner(like) ? Tool.make(like as Runner.Runner<string, unknown, unknown, unknown>) : like
+  )
+  const names = new Set<string>()
+  for (const { name } of tools) {
+    if (names.has(name)) {
+      throw new InvalidDefinition({
+        subject: "an MCP server",
+        problem: `two of its tools are called "${name}"`,
+        remedy: "Give one of them another name with McpServerLayer.tool"
+      })
+    }
+    names.add(name)
+  }
+  return tools
+}
+
+/**
+ * Serves runners as MCP tools: on standard input and output by default, on streamable HTTP with `http`. The protocol
+ * revisions are 2024-11-05 to 2026-07-28, whichever the client speaks.
+ *
+ * The services that runs need are provided once, around this Layer, and shared by all calls. Calls run at once. While
+ * one runs, a client that gave a progress token hears of it; a `notifications/cancelled`, a client that hangs up and
+ * the end of the Layer's scope interrupt it, with its model requests and tools.
+ *
+ * On stdio, standard output carries the protocol and nothing else: while the server runs, whatever else is written to
+ * it, by `console.log` for example, goes to standard error. It ends when standard input does.
+ *
+ * On HTTP, the Layer fails with {@link ListenError} when it cannot listen. Sessions are kept in memory until the client
+ * ends them; streams are not resumable. Closing the scope interrupts the runs, answers their calls and closes every
+ * socket.
+ *
+ * Throws `InvalidDefinition` for tools that cannot be shown to a client: see {@link tool}.
+ *
+ * @example
+ * import { NodeRuntime } from "@effect/platform-node"
+ * import { Effect, Layer } from "effect"
+ * import { Agent, McpServerLayer, OpenAi } from "troupe"
+ *
+ * const agent = Agent.make("researcher", { description: "Finds facts", instructions: "You research." })
+ * const Server = McpServerLayer.serve({ name: "research", tools: [agent], http: { port: 8080 } })
+ *
+ * Layer.launch(Server).pipe(Effect.provide(OpenAi.layer({ model: "gpt-4.1-mini" })), NodeRuntime.runMain)
+ */
+export const serve = <const Tools extends ReadonlyArray<ToolLike>, RE = never, RR = never>(
+  options: ServeOptions<Tools, RE, RR>
+): Layer.Layer<Served, ListenError | RE, Requirements<Tools, RR>> => {
+  const tools = toolsOf(options.tools)
+  const info = {
+    name: options.name ?? "troupe",
+    version: options.version ?? "0.0.0",
+    ...(options.instructions === undefined ? {} : { instructions: options.instructions })
+  }
+  return Layer.effect(
+    Served,
+    Effect.gen(function* () {
+      const closing = yield* Closing.make
+      const ours = Layer.effectDiscard(register(tools, closing))
+      const registrations =
+        options.registrations === undefined ? ours : Layer.merge(ours, options.registrations as Layer.Layer<never>)
+      // Loaded when it is chosen: the HTTP server is most of the code.
+      if (options.http === undefined) {
+        const { serveStdio } = yield* Effect.promise(() => import("./internal/server/stdio.ts"))
+        return Served.of({ url: undefined, ended: yield* serveStdio(info, registrations, closing) })
+      }
+      const { serveHttp } = yield* Effect.promise(() => import("./internal/server/http.ts"))
+      const url = yield* serveHttp(info, registrations, closing, options.http).pipe(
+        Effect.mapError((failure) => new ListenError(failure))
+      )
+      return Served.of({ url, ended: Effect.never })
+    })
+  ) as Layer.Layer<Served, ListenError | RE, Requirements<Tools, RR>>
+}
+
+/**
+ * Serves until standard input ends, or until it is interrupted: {@link serve} as a whole program.
+ *
+ * @example
+ * import { NodeRuntime } from "@effect/platform-node"
+ * import { Effect } from "effect"
+ * import { Agent, McpServerLayer, OpenAi } from "troupe"
+ *
+ * const agent = Agent.make("researcher", { description: "Finds facts", instructions: "You research." })
+ *
+ * McpServerLayer.run({ tools: [agent] }).pipe(
+ *   Effect.provide(OpenAi.layer({ model: "gpt-4.1-mini" })),
+ *   NodeRuntime.runMain
+ * )
+ */
+export const run = <const Tools extends ReadonlyArray<ToolLike>, RE = never, RR = never>(
+  options: ServeOptions<Tools, RE, RR>
+): Effect.Effect<void, ListenError | RE, Requirements<Tools, RR>> =>
+  Effect.flatMap(Served, (served) => served.ended).pipe(Effect.provide(serve(options))) as Effect.Effect<
+    void,
+    ListenError | RE,
+    Requirements<Tools, RR>
+  >

@@ -1,0 +1,86 @@
+/** Answers to what servers ask: by the model, by a handler, and the roots. It touches the model's port. */
+import type {
+  CreateMessageRequest,
+  CreateMessageResult,
+  ElicitRequest,
+  ElicitResult
+} from "@modelcontextprotocol/sdk/types.js"
+import * as Effect from "effect/Effect"
+import type * as AiError from "effect/ai/AiError"
+import * as LanguageModel from "effect/ai/LanguageModel"
+import * as Prompt from "effect/ai/Prompt"
+import * as Schema from "effect/Schema"
+import * as SchemaRepresentation from "effect/SchemaRepresentation"
+import * as ModelInfo from "../../../services/ModelInfo.ts"
+import { type Content, toPart } from "./content.ts"
+
+/** A server asks for an answer of our model. */
+export type SamplingRequest = CreateMessageRequest["params"]
+/** What it is given. */
+export type SamplingResult = CreateMessageResult
+/** A server asks the user for something: a form to fill, or an address to visit. */
+export type ElicitationRequest = ElicitRequest["params"]
+/** What the user did. */
+export type ElicitationResult = ElicitResult
+
+/** A place that servers may work in: a `file://` address. */
+export interface Root {
+  readonly uri: string
+  readonly name?: string | undefined
+}
+
+const list = <A>(one: A | ReadonlyArray<A>): ReadonlyArray<A> => (Array.isArray(one) ? one : [one as A])
+
+/** Lets the model in the context answer. Its own limits hold; the server's wishes about them are not followed. */
+export const sampleWithModel = (
+  request: SamplingRequest
+): Effect.Effect<SamplingResult, AiError.AiError, LanguageModel.LanguageModel> =>
+  Effect.gen(function* () {
+    const model = yield* LanguageModel.LanguageModel
+    const messages: Array<Prompt.Message> = request.messages.map(({ content, role }) => {
+      const parts = list(content).map((one) => toPart(one as Content))
+      return role === "assistant" ? Prompt.assistantMessage({ content: parts }) : Prompt.userMessage({ content: parts })
+    })
+    if (request.systemPrompt !== undefined) messages.unshift(Prompt.systemMessage({ content: request.systemPrompt }))
+    const response = yield* model.generateText({ prompt: Prompt.fromMessages(messages) })
+    return {
+      role: "assistant",
+      model: ModelInfo.get(model)?.model ?? "unknown",
+      content: { type: "text", text: response.text },
+      stopReason: response.finishReason === "length" ? "maxTokens" : "endTurn"
+    }
+  })
+
+type Form = Schema.Codec<Record<string, string | number | boolean | Array<string>>>
+
+/** `undefined`: a server wants what is no form. */
+const formOf = (schema: object): Form | undefined => {
+  try {
+    return SchemaRepresentation.fromJsonSchemaDocument(
+      { dialect: "draft-2020-12", schema: { ...schema }, definitions: {} },
+      { patterns: "ignore" }
+    ) as Form
+  } catch {
+    return undefined
+  }
+}
+
+/**
+ * Lets the model in the context fill the server's form, or decline it. It is told only what the server says, so it can
+ * answer only what is in there or common knowledge. Addresses are always declined: a model cannot visit them.
+ */
+export const elicitWithModel = (
+  request: ElicitationRequest
+): Effect.Effect<ElicitationResult, AiError.AiError, LanguageModel.LanguageModel> =>
+  Effect.gen(function* () {
+    if (request.mode === "url") return { action: "decline" } as const
+    const form = formOf(request.requestedSchema)
+    if (form === undefined) return { action: "decline" } as const
+    const { value } = yield* LanguageModel.generateObject({
+      prompt: `A tool asks: ${request.message}\nFill its form, or set accept to false when you do not know what to fill in.`,
+      schema: Schema.Struct({ accept: Schema.Boolean, content: Schema.NullOr(form) }),
+      objectName: "form"
+    })
+    if (!value.accept || value.content === null) return { action: "decline" } as const
+    return { action: "accept", content: value.content } as const
+  })

@@ -1,0 +1,258 @@
+/** How servers are defined: options, their checks, and what a connection needs of them. Pure. */
+import * as Duration from "effect/Duration"
+import type * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
+import * as Redacted from "effect/Redacted"
+import type * as Schedule from "effect/Schedule"
+import { decoded } from "../../../internal/percent.ts"
+import { durationOf } from "../../../internal/toolDefinition.ts"
+import { InvalidDefinition } from "../../../RunError.ts"
+import type { McpConnectError } from "./errors.ts"
+import type { InProcessServer, OAuthState, Spec } from "./protocol.ts"
+
+/** A text that may be secret. */
+export type Text = string | Redacted.Redacted
+
+/** What can be said of every server. */
+export interface CommonOptions {
+  /** Only these tools; `*` stands for any characters. Default: all. */
+  readonly allow?: ReadonlyArray<string> | undefined
+  /** None of these tools; wins over `allow`. */
+  readonly deny?: ReadonlyArray<string> | undefined
+  /** How long a request may go without an answer or a sign of progress; then it is cancelled. Default 60 seconds. */
+  readonly timeout?: Duration.Input | undefined
+  /** How long connecting may take, without the time in which a user is asked. Default 30 seconds. */
+  readonly connectTimeout?: Duration.Input | undefined
+  /**
+   * How many characters of text and structure a tool's result may have; a longer one is refused. Default 1,000,000. A
+   * message of any kind may have 10 MiB.
+   */
+  readonly maxChars?: number | undefined
+  /** When a lost connection is tried again. Default: for ever, with backoff from 200 ms to 30 seconds. */
+  readonly reconnect?: Schedule.Schedule<unknown, McpConnectError> | "none" | undefined
+  /** How long a request waits for a lost connection to come back. Default 10 seconds. */
+  readonly patience?: Duration.Input | undefined
+}
+
+/** A server that is a program: its process is started, and ended with the scope. */
+export interface StdioOptions extends CommonOptions {
+  readonly command: string
+  readonly args?: ReadonlyArray<Text> | undefined
+  /**
+   * Added to the few variables that every server gets (`PATH`, `HOME` and the like) and to `TROUPE_SERVER`, by which
+   * its processes are found and ended; nothing else is passed on.
+   */
+  readonly env?: Readonly<Record<string, Text>> | undefined
+  readonly cwd?: string | undefined
+  /** How long the process may take to end by itself before SIGTERM, and again before SIGKILL. Default 1 second. */
+  readonly grace?: Duration.Input | undefined
+}
+
+/** Where tokens are kept between runs; a JSON text. */
+export interface OAuthStore {
+  readonly load: Effect.Effect<Redacted.Redacted | undefined>
+  readonly save: (state: Redacted.Redacted) => Effect.Effect<void>
+}
+
+/** Authorization by OAuth 2.1, as the MCP specification has it: discovery, registration, PKCE, refresh. */
+export interface OAuthOptions {
+  /** None: the client registers itself, where the server allows it. */
+  readonly clientId?: string | undefined
+  readonly clientSecret?: Redacted.Redacted | undefined
+  readonly clientName?: string | undefined
+  readonly scope?: string | undefined
+  /** The address of a document that describes the client, which is then its id where the server knows such. */
+  readonly clientMetadataUrl?: string | undefined
+  /** Where the user comes back to. */
+  readonly redirectUrl?: string | undefined
+  /**
+   * Sends the user to the address and gives the `code` that comes back to `redirectUrl`. None: the client credentials
+   * grant, which needs `clientId` and `clientSecret`.
+   */
+  readonly authorize?: ((url: URL) => Effect.Effect<string, unknown>) | undefined
+  /** Default: tokens are kept as long as the Layer. */
+  readonly store?: OAuthStore | undefined
+}
+
+/** A server behind an address. */
+export interface HttpOptions extends CommonOptions {
+  /** Errors show where it leads, without its query; of a `Redacted` one only the host. */
+  readonly url: Text
+  /** `"auto"` (default): streamable HTTP, and the older SSE where the server knows only that. */
+  readonly transport?: "auto" | "http" | "sse" | undefined
+  readonly headers?: Readonly<Record<string, Text>> | undefined
+  /** A bearer token. */
+  readonly token?: Redacted.Redacted | undefined
+  readonly oauth?: OAuthOptions | undefined
+}
+
+/** A server object in this process; a function makes one for each connection. Not on the sync edge. */
+export interface InProcessOptions extends CommonOptions {
+  readonly server: InProcessServer | (() => InProcessServer)
+}
+
+/** How a server is reached. */
+export type ServerOptions = StdioOptions | HttpOptions | InProcessOptions
+
+const plain = (text: Text): string => (Redacted.isRedacted(text) ? Redacted.value(text) : text)
+
+const plainAll = (texts: Readonly<Record<string, Text>> | undefined): Record<string, string> =>
+  Object.fromEntries(Object.entries(texts ?? {}).map(([key, text]) => [key, plain(text)]))
+
+/** `fetch` takes no password in an address. */
+const basicAuth = (options: HttpOptions): Record<string, string> => {
+  const { password, username } = new URL(plain(options.url))
+  if (username === "" && password === "") return {}
+  // What is no encoding is meant as it is written.
+  const pair = [username, password].map(decoded).join(":")
+  return { Authorization: `Basic ${Buffer.from(pair).toString("base64")}` }
+}
+
+const addressOf = (options: HttpOptions): string => {
+  const url = new URL(plain(options.url))
+  url.username = ""
+  url.password = ""
+  return url.href
+}
+
+const headersOf = (options: HttpOptions): Record<string, string> => ({
+  ...basicAuth(options),
+  ...plainAll(options.headers),
+  ...(options.token === undefined ? {} : { Authorization: `Bearer ${Redacted.value(options.token)}` })
+})
+
+/** Throws `InvalidDefinition` for options that can never work. */
+export const check = (name: string, options: ServerOptions): void => {
+  const problem = (what: string, remedy: string) =>
+    new InvalidDefinition({ subject: `MCP server "${name}"`, problem: what, remedy })
+  if (name.trim() === "") throw problem("it has no name", "Give it one: it shows in tools' names and errors")
+  const ways = ["command", "url", "server"].filter((key) => Predicate.hasProperty(options, key) && options[key] != null)
+  if (ways.length !== 1) {
+    const said = ways.length === 0 ? "it says not how it is reached" : `it has both ${ways.join(" and ")}`
+    throw problem(said, "Give it one of command, url and server")
+  }
+  for (const key of ["timeout", "connectTimeout", "patience", "grace"]) {
+    const input = Predicate.hasProperty(options, key) ? options[key] : undefined
+    if (input !== undefined) durationOf(`MCP server "${name}"`, key, input as Duration.Input)
+  }
+  if ("url" in options) {
+    if (!/^https?:$/.test(URL.parse(plain(options.url))?.protocol ?? "")) {
+      throw problem("its url is no address of the web", 'Write it in full: "https://host/mcp"')
+    }
+    const { oauth } = options
+    if (oauth !== undefined && oauth.authorize === undefined && (!oauth.clientId || oauth.clientSecret === undefined)) {
+      throw problem("its oauth can authorize nobody", "Give it authorize, or clientId and clientSecret")
+    }
+    if (oauth?.authorize !== undefined && oauth.redirectUrl === undefined) {
+      throw problem("its oauth has no redirectUrl", "Say where the user comes back to")
+    }
+  } else if ("command" in options) {
+    if (options.command.trim() === "") throw problem("its command is empty", "Name the program that starts the server")
+    const texts = [options.command, ...(options.args ?? []), ...Object.entries(options.env ?? {}).flat()]
+    if (texts.some((text) => String(plain(text)).includes("\0"))) {
+      throw problem("its command, args or env hold a zero byte", "Take it out")
+    }
+  }
+}
+
+/** The kind of connection, for errors. */
+export const transportOf = (options: ServerOptions): Spec["kind"] =>
+  "url" in options ? (options.transport ?? "auto") : "command" in options ? "stdio" : "memory"
+
+/** What the server is, in words without secrets. */
+export const targetOf = (options: ServerOptions): string => {
+  if ("url" in options) {
+    const url = new URL(plain(options.url))
+    return `${url.origin}${Redacted.isRedacted(options.url) ? "/<redacted>" : url.pathname}`
+  }
+  if ("command" in options) return scrubber(options)([options.command, ...(options.args ?? []).map(String)].join(" "))
+  return "in process"
+}
+
+/** What is secret in an address: as it is written, and as it is sent. */
+const ofAddress = ({ url }: HttpOptions): ReadonlyArray<string> => {
+  const { password, pathname, searchParams } = new URL(plain(url))
+  const path = Redacted.isRedacted(url) ? [pathname] : []
+  return [...path, password, decoded(password), ...searchParams.values()]
+}
+
+/** Takes what is secret out of a text. */
+export const scrubber = (options: ServerOptions): ((text: string) => string) => {
+  const texts: Array<Text> =
+    "url" in options
+      ? [
+          ...Object.values(options.headers ?? {}),
+          ...(options.token === undefined ? [] : [options.token]),
+          ...(options.oauth?.clientSecret === undefined ? [] : [options.oauth.clientSecret]),
+          ...ofAddress(options)
+        ]
+      : "command" in options
+        ? [...(options.args ?? []), ...Object.values(options.env ?? {})].filter(Redacted.isRedacted)
+        : []
+  const secrets = texts
+    .map(plain)
+    .filter((secret) => secret.length > 3)
+    // One may begin with another.
+    .toSorted((a, b) => b.length - a.length)
+  return (text) => secrets.reduce((rest, secret) => rest.replaceAll(secret, "<redacted>"), text)
+}
+
+/** What a connection is made with. */
+export const specOf = (options: ServerOptions, auth: OAuthState, id: string): Spec => {
+  if ("url" in options) {
+    const { oauth } = options
+    return {
+      kind: options.transport ?? "auto",
+      url: addressOf(options),
+      headers: headersOf(options),
+      oauth: oauth === undefined ? undefined : oauthOf(oauth, auth)
+    }
+  }
+  if ("command" in options) {
+    return {
+      kind: "stdio",
+      id,
+      command: options.command,
+      args: (options.args ?? []).map(plain),
+      env: plainAll(options.env),
+      cwd: options.cwd,
+      graceMs: Duration.toMillis(options.grace ?? "1 second")
+    }
+  }
+  return { kind: "memory", server: typeof options.server === "function" ? options.server() : options.server }
+}
+
+const oauthOf = (
+  oauth: OAuthOptions,
+  auth: OAuthState
+): NonNullable<Extract<Spec, { readonly url: string }>["oauth"]> => {
+  const isUser = oauth.authorize !== undefined
+  const grant = isUser ? "authorization_code" : "client_credentials"
+  const secret = oauth.clientSecret === undefined ? undefined : Redacted.value(oauth.clientSecret)
+  const clientInformation =
+    oauth.clientId === undefined
+      ? auth.clientInformation
+      : { client_id: oauth.clientId, ...(secret === undefined ? {} : { client_secret: secret }) }
+  return {
+    grant,
+    redirectUrl: oauth.redirectUrl,
+    clientMetadataUrl: oauth.clientMetadataUrl,
+    scope: oauth.scope,
+    metadata: {
+      client_name: oauth.clientName ?? "troupe",
+      redirect_uris: oauth.redirectUrl === undefined ? [] : [oauth.redirectUrl],
+      grant_types: isUser ? ["authorization_code", "refresh_token"] : ["client_credentials"],
+      response_types: isUser ? ["code"] : [],
+      token_endpoint_auth_method: secret === undefined ? "none" : "client_secret_basic",
+      ...applicationType(oauth.redirectUrl),
+      ...(oauth.scope === undefined ? {} : { scope: oauth.scope })
+    },
+    state: { ...auth, clientInformation }
+  }
+}
+
+/**
+ * Servers of OpenID Connect take a client for one on the web, which comes back by https only, unless it says otherwise.
+ */
+const applicationType = (redirectUrl: string | undefined): { readonly application_type?: "web" | "native" } =>
+  redirectUrl === undefined ? {} : { application_type: redirectUrl.startsWith("https:") ? "web" : "native" }

@@ -1,0 +1,309 @@
+/**
+ * A runner as an MCP tool: its schemas, and one call of it. It may touch `Runner` and Effect's MCP vocabulary; it knows
+ * neither a transport nor a server.
+ */
+import * as Cause from "effect/Cause"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as JsonSchema from "effect/JsonSchema"
+import * as Predicate from "effect/Predicate"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import * as McpSchema from "effect/ai/McpSchema"
+import { schemaOf, toJson } from "../../../../internal/json.ts"
+import { codec, jsonSchema } from "../../../../internal/jsonForm.ts"
+import { InvalidDefinition } from "../../../../RunError.ts"
+import type { RunEvent } from "../../../../RunEvent.ts"
+import * as Runner from "../../../../Runner.ts"
+
+const TypeId = "~troupe/McpServerLayer/Tool"
+
+/** A runner with all that an MCP client is told of it. `Services` is what its runs need. */
+export interface Tool<out Services> {
+  readonly [TypeId]: typeof TypeId
+  readonly name: string
+  /** What clients see in `tools/list`. */
+  readonly descriptor: McpSchema.Tool
+  /** @internal One call; `report` is there when the client wants to hear of progress. */
+  readonly call: (
+    args: unknown,
+    report: Report | undefined
+  ) => Effect.Effect<McpSchema.CallToolResult, McpSchema.InvalidParams, Services>
+}
+
+/** Tells the client of progress. */
+export type Report = (message: string) => Effect.Effect<void>
+
+/** True for what {@link make} gives. */
+export const isTool = (u: unknown): u is Tool<unknown> => Predicate.hasProperty(u, TypeId)
+
+/** Hints on what a call does. They are not enforced. */
+export interface Annotations {
+  /** It changes nothing. Default false. */
+  readonly readOnlyHint?: boolean
+  /** It may destroy something. Default true. */
+  readonly destructiveHint?: boolean
+  /** Calling it again with the same arguments changes nothing more. Default false. */
+  readonly idempotentHint?: boolean
+  /** It deals with things outside of the server's control, such as the web. Default true. */
+  readonly openWorldHint?: boolean
+}
+
+/** How a runner is shown to MCP clients. */
+export interface Options<Parameters extends Schema.Top, Input, Output> {
+  /** The tool's name; the runner's by default, with what clients refuse replaced by `_`. */
+  readonly name?: string | undefined
+  /** A name for people. */
+  readonly title?: string | undefined
+  /** The tool's description; the runner's by default. */
+  readonly description?: string | undefined
+  /** What the client fills in, and how it becomes the runner's input. Default: a text, `{ input: string }`. */
+  readonly parameters?: Parameters | undefined
+  readonly input?: ((params: Parameters["Type"]) => Input) | undefined
+  /** The schema of the structured result; by default that of the runner's own output. */
+  readonly output?: Schema.Schema<Output> | undefined
+  /** What the result shows, such as an image. Default: the output as text, or as JSON where it is no text. */
+  readonly content?: ((output: Output) => ReadonlyArray<McpSchema.ContentBlock>) | undefined
+  /** What a client may assume of it, for example before it asks a person. Default: MCP's, which assume the worst. */
+  readonly annotations?: Annotations | undefined
+  /** How long one run may take; then it is interrupted and the call fails. Default: as long as it takes. */
+  readonly timeout?: Duration.Input | undefined
+  /**
+   * What the client is told of an event, when it asks for progress; `undefined`: nothing. Default: `stepProgress`.
+   */
+  readonly progress?: ((event: RunEvent) => string | undefined) | undefined
+}
+
+const TextInput = Schema.Struct({
+  input: Schema.String.annotate({ description: "The task, with everything needed to do it" })
+})
+
+const worst = { readOnlyHint: false, destructiveHint: true, idempotentHint: false, openWorldHint: true }
+
+export const make = <I, A, E, R>(
+  runner: Runner.Runner<I, A, E, R>,
+  options: Options<Schema.Top, I, A> = {}
+): Tool<R> => {
+  const name = options.name ?? runner.name.replace(/[^a-zA-Z0-9_-]/g, "_").slice(0, 64)
+  const subject = `MCP tool "${name}"`
+  const description = options.description ?? runner.description
+  if (description === undefined || description.trim() === "") {
+    throw new InvalidDefinition({
+      subject,
+      problem: "it has no description",
+      remedy: "Describe the runner where it is made, or give McpServerLayer.tool a description"
+    })
+  }
+  if (!/^[a-zA-Z0-9_.-]{1,128}$/.test(name)) {
+    throw new InvalidDefinition({
+      subject,
+      problem: "clients may refuse its name",
+      remedy: "Use 1 to 128 letters, digits, underscores, hyphens or dots"
+    })
+  }
+  const parameters = codec(subject, options.parameters ?? TextInput)
+  const inputSchema = objectSchema(subject, parameters)
+  if (inputSchema === undefined) {
+    throw new InvalidDefinition({
+      subject,
+      problem: "its parameters are not an object with fields",
+      remedy: "Make them a Schema.Struct"
+    })
+  }
+  const decode = Schema.decodeUnknownEffect(parameters as Schema.Codec<unknown, unknown>)
+  const toInput = options.input ?? ((params: unknown) => (params as typeof TextInput.Type).input as I)
+  const output = options.output ?? schemaOf(runner.definition.encode)
+  const structure = structureOf(subject, output as Schema.Top | undefined)
+  const limited = options.timeout === undefined ? runner : Runner.withTimeout(runner, options.timeout)
+  const tell = options.progress ?? stepProgress
+
+  const resultOf = (value: A): McpSchema.CallToolResult => {
+    const { json, structured } = structure.encode(value, runner.definition.encode)
+    const content = options.content?.(value) ?? [text(typeof json === "string" ? json : JSON.stringify(json))]
+    return new McpSchema.CallToolResult({
+      content: [...content],
+      ...(structured === undefined ? {} : { structuredContent: structured })
+    })
+  }
+  return {
+    [TypeId]: TypeId,
+    name,
+    descriptor: new McpSchema.Tool({
+      name,
+      description,
+      inputSchema: inputSchema as McpSchema.ToolJson,
+      ...(options.title === undefined ? {} : { title: options.title }),
+      ...(structure.schema === undefined ? {} : { outputSchema: structure.schema }),
+      ...(options.annotations === undefined ? {} : { annotations: { ...worst, ...options.annotations } })
+    }),
+    call: (args, report) =>
+      Effect.gen(function* () {
+        const params = yield* Effect.mapError(
+          decode(args ?? {}),
+          (error) =>
+            new McpSchema.InvalidParams({
+              message: `Invalid arguments for tool "${name}": ${error.message.replaceAll(/\s*\n\s*/g, " ")}`
+            })
+        )
+        return yield* Effect.suspend(() => runOf(limited, toInput(params), tell, report)).pipe(
+          Effect.map(resultOf),
+          Effect.catchCause((cause) => failed(name, cause))
+        )
+      })
+  }
+}
+
+/** A run whose progress nobody follows is not streamed. The last of its events may come with the answer. */
+const runOf = <I, A, E, R>(
+  runner: Runner.Runner<I, A, E, R>,
+  input: I,
+  tell: (event: RunEvent) => string | undefined,
+  report: Report | undefined
+): Effect.Effect<A, E, R> => {
+  if (report === undefined) return runner.run(input)
+  let output: A | undefined
+  const kept = Runner.map(runner, (value) => {
+    output = value
+  })
+  return kept.stream(input).pipe(
+    Stream.runForEach((event) => {
+      const message = tell(event)
+      return message === undefined ? Effect.void : report(message)
+    }),
+    Effect.map(() => output as A)
+  )
+}
+
+/** The JSON schema of what encodes to an object; `undefined` for anything else. */
+const objectSchema = (subject: string, schema: Schema.Top): JsonSchema.JsonSchema | undefined => {
+  const json = resolveRoot(jsonSchema(subject, schema))
+  return json["type"] === "object" ? json : undefined
+}
+
+/** A recursive schema stands in its own definitions; clients want an object at the root. */
+const resolveRoot = (json: JsonSchema.JsonSchema): JsonSchema.JsonSchema => {
+  const reference = json["$ref"]
+  const definitions = json["$defs"] as { readonly [name: string]: JsonSchema.JsonSchema } | undefined
+  if (typeof reference !== "string" || definitions === undefined) return json
+  const target = definitions[reference.replace("#/$defs/", "")]
+  return target === undefined ? json : { ...target, $defs: definitions }
+}
+
+interface Structure {
+  readonly schema: JsonSchema.JsonSchema | undefined
+  readonly encode: (
+    value: unknown,
+    plain: (value: unknown) => Schema.Json
+  ) => { readonly json: Schema.Json; readonly structured: Schema.Json | undefined }
+}
+
+/** Structured content is an object in every revision but the newest, so anything else is wrapped in one. */
+const structureOf = (subject: string, output: Schema.Top | undefined): Structure => {
+  if (output === undefined) {
+    return {
+      schema: undefined,
+      encode: (value, plain) => {
+        const json = plain(value)
+        return { json, structured: isJsonObject(json) ? json : undefined }
+      }
+    }
+  }
+  const coded = codec(subject, output)
+  const object = objectSchema(subject, coded)
+  const encode = Schema.encodeUnknownSync(coded as Schema.Codec<unknown, unknown>)
+  return {
+    schema: object ?? {
+      type: "object",
+      properties: { result: withoutDefinitions(jsonSchema(subject, coded)) },
+      required: ["result"],
+      ...definitionsOf(jsonSchema(subject, coded))
+    },
+    encode: (value) => {
+      const encoded = toJson(encode(value))
+      const json = object === undefined ? { result: encoded } : encoded
+      return { json: typeof encoded === "string" ? encoded : json, structured: json }
+    }
+  }
+}
+
+const definitionsOf = (json: JsonSchema.JsonSchema) => (json["$defs"] === undefined ? {} : { $defs: json["$defs"] })
+const withoutDefinitions = ({ $defs: _defs, ...json }: JsonSchema.JsonSchema) => json
+const isJsonObject = (json: Schema.Json): boolean => Predicate.isObject(json) && !Array.isArray(json)
+
+const text = (value: string): McpSchema.ContentBlock => ({ type: "text", text: value })
+
+/** A result that says that the call failed. */
+export const errorResult = (message: string): McpSchema.CallToolResult =>
+  new McpSchema.CallToolResult({ isError: true, content: [text(message)] })
+
+/** What failed as it was meant to is told in its own words; anything else is the server's business and logged there. */
+const failed = (name: string, cause: Cause.Cause<unknown>): Effect.Effect<McpSchema.CallToolResult> => {
+  const failure = Cause.findFail(cause)
+  if (Result.isSuccess(failure)) return Effect.succeed(errorResult(explain(failure.success.error)))
+  if (Cause.hasInterruptsOnly(cause)) return Effect.succeed(errorResult(`"${name}" was interrupted.`))
+  return Effect.as(
+    Effect.logError(`MCP tool "${name}" failed unexpectedly`, cause),
+    errorResult(`"${name}" failed unexpectedly. The server's log says why.`)
+  )
+}
+
+const explain = (error: unknown): string => {
+  if (typeof error === "string") return error
+  const message = Predicate.hasProperty(error, "message") ? String(error.message) : JSON.stringify(toJson(error))
+  // A message that holds a stack, as some libraries' do, is cut before it.
+  const said = message.split(/\n\s+at (?!\[)/)[0]!.trim()
+  return said === "" ? (Predicate.hasProperty(error, "_tag") ? String(error._tag) : "The run failed.") : said
+}
+
+/**
+ * Progress in steps: which runner is at what, without anything that models or tools said.
+ *
+ * @example
+ * import { Agent, McpServerLayer } from "troupe"
+ *
+ * const agent = Agent.make("researcher", { description: "Finds facts", instructions: "You research." })
+ * const tool = McpServerLayer.tool(agent, { progress: McpServerLayer.stepProgress })
+ */
+export const stepProgress = (event: RunEvent): string | undefined => {
+  const said = aboutStep(event)
+  return said === undefined ? undefined : `${event.path.join(" > ")}: ${said}`
+}
+
+const aboutStep = (event: RunEvent): string | undefined => {
+  switch (event._tag) {
+    case "StepStarted":
+      return `step ${event.step}`
+    case "StepRetried":
+    case "RunRetried":
+      return `tries again, attempt ${event.attempt}`
+    case "ToolCalled":
+      return `calls ${event.tool}`
+    case "ToolCompleted":
+      return `${event.tool} is done`
+    case "ToolFailed":
+      return `${event.tool} failed`
+    case "RouteTaken":
+      return `goes to ${event.routes.join(", ")}`
+    case "RoundCompleted":
+      return `round ${event.round} is ${event.accepted ? "accepted" : "not accepted"}`
+    case "HandedOff":
+      return `hands over from ${event.from} to ${event.to}`
+    case "ItemCompleted":
+      return `${event.item} ${event.status}, ${event.done}${event.total === undefined ? "" : ` of ${event.total}`}`
+    default:
+      return undefined
+  }
+}
+
+/**
+ * Progress in words: the pieces of the runner's answer as they come, those of nested runners left out.
+ *
+ * @example
+ * import { Agent, McpServerLayer } from "troupe"
+ *
+ * const agent = Agent.make("writer", { description: "Writes", instructions: "You write." })
+ * const tool = McpServerLayer.tool(agent, { progress: McpServerLayer.textProgress })
+ */
+export const textProgress = (event: RunEvent): string | undefined =>
+  event._tag === "TextDelta" && event.path.length === 1 ? event.delta : undefined

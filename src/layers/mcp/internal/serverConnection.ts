@@ -1,0 +1,396 @@
+/**
+ * A server as agents see it: one connection that comes back when it is lost, requests that say what became of them, and
+ * the list of tools, kept up to date. It touches sessions.
+ */
+import { randomUUID } from "node:crypto"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
+import * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
+import { harmless } from "../../../internal/harmless.ts"
+import * as Spans from "../../../internal/telemetry.ts"
+import * as Config from "./config.ts"
+import { McpCallError, McpConnectError } from "./errors.ts"
+import * as Limits from "./limits.ts"
+import type { Capabilities, OAuthState, ServerInfo } from "./protocol.ts"
+import * as Session from "./session.ts"
+
+/** A tool as its server describes it. */
+export interface ToolInfo {
+  readonly name: string
+  readonly title?: string | undefined
+  readonly description?: string | undefined
+  readonly inputSchema: { readonly [key: string]: unknown }
+  readonly outputSchema?: { readonly [key: string]: unknown } | undefined
+  readonly annotations?:
+    | {
+        readonly title?: string | undefined
+        readonly readOnlyHint?: boolean | undefined
+        readonly destructiveHint?: boolean | undefined
+        readonly idempotentHint?: boolean | undefined
+        readonly openWorldHint?: boolean | undefined
+      }
+    | undefined
+  readonly execution?: { readonly taskSupport?: "forbidden" | "optional" | "required" | undefined } | undefined
+}
+
+/** How a request is made. */
+export interface RequestOptions {
+  /** Made once more when the connection was lost under it. */
+  readonly again: boolean
+  readonly onProgress?: ((progress: unknown) => Effect.Effect<void>) | undefined
+  readonly task?: boolean | undefined
+}
+
+/** What servers are answered, and told of. */
+export interface Client {
+  readonly name: string
+  readonly version: string
+  readonly capabilities: Capabilities
+  readonly ask: (server: string, method: string, params: unknown) => Effect.Effect<unknown, string>
+  readonly notified: (server: string, method: string, params: unknown) => Effect.Effect<void>
+}
+
+/** A connected server. */
+export interface Server {
+  readonly name: string
+  readonly options: Config.ServerOptions
+  /** What it says of itself; of the last connection while there is none. */
+  readonly info: Effect.Effect<ServerInfo>
+  /** Its process, if it is one and runs. */
+  readonly pid: Effect.Effect<number | undefined>
+  readonly connected: Effect.Effect<boolean>
+  /** The tools of now; the last known ones while they cannot be asked for. */
+  readonly tools: Effect.Effect<ReadonlyArray<ToolInfo>>
+  readonly request: (
+    method: string,
+    subject: string,
+    params: unknown,
+    options: RequestOptions
+  ) => Effect.Effect<unknown, McpCallError>
+  /** All pages of a list. */
+  readonly list: (method: string, key: string) => Effect.Effect<ReadonlyArray<unknown>, McpCallError>
+  readonly notify: (method: string, params?: unknown) => Effect.Effect<void>
+}
+
+interface Up {
+  readonly session: Session.Session
+  readonly scope: Scope.Closeable
+}
+type State =
+  | { readonly _tag: "Up"; readonly up: Up }
+  | { readonly _tag: "Down"; readonly next: Deferred.Deferred<Up, McpConnectError> }
+
+/** How many characters of a process's last words are told. */
+const shownStderr = 8192
+
+const defaultReconnect = Schedule.min([Schedule.exponential("200 millis"), Schedule.spaced("30 seconds")])
+
+/** Connects for as long as the scope is open. Fails when the server cannot be reached now. */
+export const make = (
+  name: string,
+  options: Config.ServerOptions,
+  client: Client
+): Effect.Effect<Server, McpConnectError, Scope.Scope> =>
+  Effect.gen(function* () {
+    const timeout = Duration.fromInputUnsafe(options.timeout ?? "60 seconds")
+    const connectTimeout = Duration.fromInputUnsafe(options.connectTimeout ?? "30 seconds")
+    const patience = Duration.fromInputUnsafe(options.patience ?? "10 seconds")
+    const withoutSecrets = Config.scrubber(options)
+    const scrub = (text: string) => harmless(withoutSecrets(text))
+    const transport = Config.transportOf(options)
+    const oauth = "url" in options ? options.oauth : undefined
+    const cwd = "command" in options ? options.cwd : undefined
+    const asConnectError = ({ problem, end }: Session.Down): McpConnectError =>
+      new McpConnectError({
+        server: name,
+        transport,
+        target: Config.targetOf(options),
+        // The system says the same of a command and of a directory that are not there.
+        problem: scrub(problem.message) + (problem.code === "ENOENT" && cwd !== undefined ? `, in ${cwd}` : ""),
+        reason: problem.kind === "auth" ? "unauthorized" : problem.kind === "usage" ? "usage" : "failed",
+        exitCode: end?.exitCode,
+        signal: end?.signal,
+        stderr: end === undefined ? undefined : scrub(end.stderr).slice(-shownStderr)
+      })
+
+    let auth: OAuthState = yield* loadAuth(oauth)
+    let tools: ReadonlyArray<ToolInfo> = []
+    let stale = false
+    /** How many times the user is being asked, and has been. */
+    let authorizing = 0
+    let authorized = 0
+    let lastStderr: string | undefined
+    /** What is open: one connection at most, and one that is being closed. */
+    const open = new Set<Scope.Closeable>()
+    const close = (scope: Scope.Closeable) =>
+      Effect.andThen(
+        Scope.close(scope, Exit.void),
+        Effect.sync(() => open.delete(scope))
+      )
+    let state: State = { _tag: "Down", next: Deferred.makeUnsafe() }
+
+    const answers: Session.Answers = {
+      capabilities: client.capabilities,
+      ask: (method, params) => client.ask(name, method, params),
+      notified: (method, params) => {
+        if (method === "notifications/tools/list_changed") stale = true
+        return client.notified(name, method, params)
+      },
+      authorize: (url) => {
+        if (oauth?.authorize === undefined) return Effect.fail("there is nobody to ask")
+        const { authorize } = oauth
+        authorizing++
+        return Effect.suspend(() => authorize(new URL(url))).pipe(
+          Effect.mapError((error) => (error instanceof Error ? error.message : String(error))),
+          Effect.ensuring(
+            Effect.sync(() => {
+              authorizing--
+              authorized++
+            })
+          )
+        )
+      },
+      saveAuth: (state) => {
+        auth = state
+        return oauth?.store?.save(Redacted.make(JSON.stringify(state))) ?? Effect.void
+      },
+      closed: (stderr) => {
+        lastStderr = stderr
+      },
+      ended: () => {
+        if (state._tag === "Up") state = { _tag: "Down", next: Deferred.makeUnsafe() }
+      }
+    }
+
+    const failed = ({ problem, timedOut }: Session.CallFailed, method: string, subject: string): McpCallError => {
+      const isLost = problem.kind === "connection" || problem.kind === "session"
+      const reason = timedOut
+        ? "timeout"
+        : isLost
+          ? problem.executed === "no"
+            ? "unavailable"
+            : "lost"
+          : problem.kind === "auth"
+            ? "unauthorized"
+            : problem.kind === "invalid"
+              ? "invalid"
+              : "rejected"
+      const { code, executed, message } = problem
+      return new McpCallError({ server: name, method, subject, reason, executed, problem: scrub(message), code })
+    }
+
+    const listAll = (session: Session.Session, method: string, key: string) =>
+      Effect.gen(function* () {
+        const found: Array<unknown> = []
+        const seen = new Set<unknown>()
+        let cursor: unknown
+        do {
+          seen.add(cursor)
+          if (seen.size > Limits.maxPages) {
+            const problem = { ...ofText(`its list has more than ${Limits.maxPages} pages`), kind: "invalid" } as const
+            return yield* Effect.fail<Session.CallFailed>({ problem, timedOut: false })
+          }
+          const page = (yield* session.request(method, cursor === undefined ? {} : { cursor }, { timeout })) as {
+            readonly nextCursor?: unknown
+          } & Record<string, unknown>
+          found.push(...((page[key] ?? []) as ReadonlyArray<unknown>))
+          cursor = page.nextCursor
+          // A server that sends us in circles has no more to tell.
+        } while (cursor !== undefined && cursor !== null && !seen.has(cursor))
+        return found
+      })
+
+    const listTools = (session: Session.Session): Effect.Effect<ReadonlyArray<ToolInfo>, Session.CallFailed> =>
+      session.info.capabilities["tools"] === undefined
+        ? Effect.succeed([])
+        : (listAll(session, "tools/list", "tools") as Effect.Effect<ReadonlyArray<ToolInfo>, Session.CallFailed>)
+
+    /** One attempt. What it has opened is closed again when it fails or is interrupted. */
+    const establish: Effect.Effect<Up, McpConnectError> = Effect.uninterruptibleMask((restore) =>
+      Effect.gen(function* () {
+        const scope = yield* Scope.make()
+        open.add(scope)
+        lastStderr = undefined
+        const attempt = Effect.gen(function* () {
+          const spec = yield* Effect.try({
+            try: () => Config.specOf(options, auth, randomUUID()),
+            catch: (error): Session.Down => ({ problem: ofText(String(error)), end: undefined })
+          })
+          const session = yield* Scope.provide(Session.connect(spec, client, answers), scope)
+          stale = false
+          tools = yield* Effect.mapError(listTools(session), (failure): Session.Down => ({
+            problem: { ...failure.problem, message: `tools/list: ${failure.problem.message}` },
+            end: undefined
+          }))
+          return session
+        })
+        // The time that the user takes is not the server's.
+        const late: Effect.Effect<never, Session.Down> = Effect.suspend(() => {
+          const before = authorized
+          return Effect.flatMap(Effect.sleep(connectTimeout), () => {
+            if (authorizing > 0 || authorized > before) return late
+            const message = `it did not answer within ${Duration.format(connectTimeout)}`
+            return Effect.fail<Session.Down>({ problem: ofText(message), end: undefined })
+          })
+        })
+        const session = yield* restore(Effect.raceFirst(attempt, late)).pipe(
+          Effect.onError(() => close(scope)),
+          // What a process that had to be stopped has said is known now.
+          Effect.mapError(({ end, problem }) =>
+            asConnectError({
+              problem,
+              end:
+                end ?? (lastStderr === undefined ? end : { exitCode: undefined, signal: undefined, stderr: lastStderr })
+            })
+          )
+        )
+        const up = { session, scope }
+        const before = state
+        state = { _tag: "Up", up }
+        if (before._tag === "Down") Deferred.doneUnsafe(before.next, Effect.succeed(up))
+        return up
+      })
+    )
+
+    const reconnect = options.reconnect ?? defaultReconnect
+    const supervise = (first: Up) =>
+      Effect.gen(function* () {
+        let up = first
+        while (true) {
+          const why = yield* up.session.down
+          // It may have ended before it was known to be up.
+          if (state._tag === "Up") state = { _tag: "Down", next: Deferred.makeUnsafe() }
+          yield* Effect.uninterruptible(close(up.scope))
+          yield* Effect.logDebug(`MCP server "${name}" is gone: ${scrub(why.problem.message)}`)
+          const next =
+            reconnect === "none"
+              ? Effect.fail(asConnectError(why))
+              : Effect.retry(Effect.delay(establish, "100 millis"), Schedule.jittered(reconnect))
+          const again = yield* Effect.result(next)
+          if (again._tag === "Failure") {
+            if (state._tag === "Down") Deferred.doneUnsafe(state.next, Effect.fail(again.failure))
+            return
+          }
+          up = again.success
+        }
+      })
+
+    yield* Effect.addFinalizer(() => Effect.forEach(open, close, { discard: true }))
+    const first = yield* establish
+    let info = first.session.info
+    yield* Effect.forkScoped(supervise(first))
+
+    /** The connection, when it is there within our patience. */
+    const ready = (method: string, subject: string): Effect.Effect<Session.Session, McpCallError> =>
+      Effect.suspend(() => {
+        if (state._tag === "Up") return Effect.succeed(state.up.session)
+        const unavailable = (problem: string) =>
+          new McpCallError({ server: name, method, subject, reason: "unavailable", executed: "no", problem })
+        return Deferred.await(state.next).pipe(
+          Effect.mapBoth({ onSuccess: ({ session }) => session, onFailure: (error) => unavailable(error.message) }),
+          Effect.timeoutOrElse({
+            duration: patience,
+            orElse: () =>
+              Effect.fail(
+                unavailable(`the connection was lost and did not come back within ${Duration.format(patience)}`)
+              )
+          })
+        )
+      })
+
+    const request = <A>(
+      method: string,
+      subject: string,
+      again: boolean,
+      use: (session: Session.Session) => Effect.Effect<A, Session.CallFailed>
+    ): Effect.Effect<A, McpCallError> =>
+      Effect.flatMap(ready(method, subject), (session) =>
+        Effect.catch(use(session), (failure): Effect.Effect<A, McpCallError> => {
+          const error = failed(failure, method, subject)
+          const isLost = error.reason === "lost" || error.reason === "unavailable"
+          if (!again || !isLost) return Effect.fail(error)
+          // What the first attempt may have done is not undone by a second one that was never made.
+          return Effect.mapError(request(method, subject, false, use), (second) =>
+            second.executed === "no" && error.executed === "unknown" ? error : second
+          )
+        })
+      )
+
+    const refresh = yield* Semaphore.make(1)
+    return {
+      name,
+      options,
+      info: Effect.sync(() => (info = state._tag === "Up" ? state.up.session.info : info)),
+      pid: Effect.sync(() => (state._tag === "Up" ? state.up.session.pid : undefined)),
+      connected: Effect.sync(() => state._tag === "Up"),
+      tools: refresh.withPermits(1)(
+        Effect.suspend(() => {
+          if (!stale || state._tag === "Down") return Effect.succeed(tools)
+          stale = false
+          return Effect.match(listTools(state.up.session), {
+            onSuccess: (found) => (tools = found),
+            onFailure: () => {
+              stale = true
+              return tools
+            }
+          })
+        })
+      ),
+      request: (method, subject, params, { again, onProgress, task }) => {
+        const excess = Limits.excess(params, Limits.maxDepth)
+        if (excess !== undefined) {
+          const problem = `the request is ${excess}`
+          return Effect.fail(
+            new McpCallError({ server: name, method, subject, reason: "invalid", executed: "no", problem })
+          )
+        }
+        return traced(
+          method,
+          subject,
+          request(method, subject, again, (session) => session.request(method, params, { timeout, onProgress, task }))
+        )
+      },
+      list: (method, key) =>
+        traced(
+          method,
+          "",
+          request(method, "", true, (session) => listAll(session, method, key))
+        ),
+      notify: (method, params) =>
+        Effect.suspend(() => (state._tag === "Up" ? state.up.session.notify(method, params) : Effect.void))
+    }
+  })
+
+/** The attribute that names what a request is about. */
+const subjects: Readonly<Record<string, string>> = {
+  "tools/call": "gen_ai.tool.name",
+  "prompts/get": "gen_ai.prompt.name",
+  "resources/read": "mcp.resource.uri"
+}
+
+/** A span by the OpenTelemetry conventions for MCP clients. */
+const traced = <A, E>(method: string, subject: string, request: Effect.Effect<A, E>): Effect.Effect<A, E> => {
+  const key = subjects[method]
+  const about = key === undefined ? {} : { [key]: subject }
+  // An address would make a name of its own for each resource.
+  const name = method === "resources/read" || subject === "" ? method : `${method} ${subject}`
+  return Spans.span(name, "client", { "mcp.method.name": method, ...about }, () => request)
+}
+
+const ofText = (message: string) => ({ message, code: undefined, kind: "other", executed: "unknown" }) as const
+
+const loadAuth = (oauth: Config.OAuthOptions | undefined): Effect.Effect<OAuthState> =>
+  Effect.map(oauth?.store?.load ?? Effect.succeed(undefined), (kept) => {
+    if (kept === undefined) return {}
+    try {
+      return JSON.parse(Redacted.value(kept)) as OAuthState
+    } catch {
+      // Tokens that cannot be read are asked for again.
+      return {}
+    }
+  })

@@ -1,0 +1,173 @@
+/**
+ * A server's process as a transport of the SDK, in a process group of its own that never outlives us. It touches child
+ * processes only, and names nothing outside of its function: the I/O thread runs it from its text.
+ */
+import type { ChildProcess } from "node:child_process"
+import type { ReadBuffer, serializeMessage } from "@modelcontextprotocol/sdk/shared/stdio.js"
+import type { Transport } from "@modelcontextprotocol/sdk/shared/transport.js"
+import type { GroupParts, Leader, processGroup } from "../../internal/process/group.ts"
+import type { ProcessEnd } from "./protocol.ts"
+
+/** What it is made with. */
+export interface ProcessParts extends GroupParts {
+  readonly processGroup: typeof processGroup
+  readonly ReadBuffer: typeof ReadBuffer
+  readonly serializeMessage: typeof serializeMessage
+}
+
+/** What is run. */
+export interface Command extends Leader {
+  /** How long it may take to end after its input has ended, and again after SIGTERM. Milliseconds. */
+  readonly graceMs: number
+}
+
+/** The transport, with what it knows of its process. */
+export interface ProcessTransport extends Transport {
+  readonly pid: () => number | undefined
+  /** How it ended; `undefined` while it runs, or when it could not be started. */
+  readonly end: () => ProcessEnd | undefined
+  readonly stderr: () => string
+  /** Why it was ended by us, if by what it has said. */
+  readonly offence: () => string | undefined
+}
+
+/**
+ * The SDK's own stdio transport hides the exit code, does not end what the server has started itself, and leaves it all
+ * running when this process is killed.
+ */
+export const processTransport = (parts: ProcessParts, what: Command): ProcessTransport => {
+  // More than is shown: secrets are taken out of it before it is cut.
+  const keptStderr = 16_384
+  const buffer = new parts.ReadBuffer()
+  const group = parts.processGroup(parts)
+  let child: ChildProcess | undefined
+  let ended: { readonly exitCode: number | undefined; readonly signal: string | undefined } | undefined
+  let stderr = ""
+  let offence: string | undefined
+  let closing = false
+  let told = false
+  const waiters: Array<() => void> = []
+
+  const within = (done: Promise<unknown>, ms: number) =>
+    new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, ms)
+      const end = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+      void done.then(end, end)
+    })
+  const exited = () =>
+    new Promise<void>((resolve) => {
+      if (ended !== undefined || child?.pid === undefined) resolve()
+      else waiters.push(resolve)
+    })
+  const finish = async () => {
+    // What the server had started itself ends with it.
+    await group.sweep()
+    await group.dismiss()
+    child?.stdin?.destroy()
+    child?.stdout?.destroy()
+    child?.stderr?.destroy()
+    buffer.clear()
+    if (told) return
+    told = true
+    transport.onclose?.()
+  }
+  const read = () => {
+    while (true) {
+      try {
+        const message = buffer.readMessage()
+        if (message === null) return
+        transport.onmessage?.(message)
+      } catch (error) {
+        // A line that is no message, such as a log line on the wrong stream.
+        transport.onerror?.(error as Error)
+      }
+    }
+  }
+
+  const transport: ProcessTransport = {
+    start: () =>
+      new Promise<void>((resolve, reject) => {
+        const giveUp = async (error: unknown) => {
+          await group.dismiss()
+          reject(error)
+        }
+        try {
+          child = group.start(what)
+        } catch (error) {
+          void giveUp(error)
+          return
+        }
+        child.on("error", (error) => {
+          if (child?.pid === undefined) void giveUp(error)
+          else transport.onerror?.(error)
+        })
+        child.on("spawn", () => resolve())
+        child.on("exit", (code, signal) => {
+          ended = { exitCode: code ?? undefined, signal: signal ?? undefined }
+          for (const waiter of waiters) waiter()
+          if (closing) return
+          // Its last words may still be in the pipes; a process of its own that holds them open must not delay us.
+          const drained = new Promise<void>((resolve) => child?.once("close", () => resolve()))
+          void within(drained, 200).then(finish)
+        })
+        child.stdin?.on("error", (error) => transport.onerror?.(error))
+        child.stdout?.on("error", (error) => transport.onerror?.(error))
+        child.stdout?.on("data", (chunk: Buffer) => {
+          try {
+            buffer.append(chunk)
+          } catch (error) {
+            offence = "the server sent a message that is too large, and was ended"
+            transport.onerror?.(error as Error)
+            void transport.close()
+            return
+          }
+          read()
+        })
+        child.stderr?.on("error", () => {})
+        child.stderr?.on("data", (chunk: Buffer) => {
+          stderr = (stderr + chunk.toString()).slice(-keptStderr)
+        })
+      }),
+    send: (message) =>
+      new Promise<void>((resolve, reject) => {
+        const stdin = child?.stdin
+        if (stdin === null || stdin === undefined || !stdin.writable || ended !== undefined) {
+          reject(Object.assign(new Error("the server's process has ended"), { code: "EPIPE" }))
+          return
+        }
+        if (stdin.write(parts.serializeMessage(message))) resolve()
+        else {
+          const done = () => {
+            stdin.off("drain", done)
+            stdin.off("close", done)
+            resolve()
+          }
+          stdin.once("drain", done)
+          stdin.once("close", done)
+        }
+      }),
+    close: async () => {
+      if (closing) return exited()
+      closing = true
+      if (child?.pid !== undefined && ended === undefined) {
+        child.stdin?.end()
+        await within(exited(), what.graceMs)
+        if (ended === undefined) {
+          group.signal("SIGTERM")
+          await within(exited(), what.graceMs)
+        }
+        group.signal("SIGKILL")
+        await within(exited(), 5000)
+      }
+      await finish()
+    },
+    pid: () => child?.pid,
+    end: () => (ended === undefined ? undefined : { ...ended, stderr }),
+    stderr: () => stderr,
+    offence: () => offence
+  }
+  return transport
+}

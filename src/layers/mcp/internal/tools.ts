@@ -1,0 +1,195 @@
+/** The tools of servers as tools of agents: which, under what names, and how a call is made. It touches servers. */
+import * as Effect from "effect/Effect"
+import * as Tool from "effect/ai/Tool"
+import type * as Prompt from "effect/ai/Prompt"
+import * as Schema from "effect/Schema"
+import * as AgentTool from "../../../AgentTool.ts"
+import { harmless } from "../../../internal/harmless.ts"
+import { InvalidDefinition } from "../../../RunError.ts"
+import { type CallResult, charsOf, textOfResult, toModelOutput, toResult } from "./content.ts"
+import { McpCallError, McpToolFailed } from "./errors.ts"
+import * as Limits from "./limits.ts"
+import type { Server, ToolInfo } from "./serverConnection.ts"
+import { type Check, checker } from "./validate.ts"
+
+/** Which tools an agent gets of those that the servers have, and how they are named. */
+export interface View {
+  /** Only tools of these servers. Default: all. A name that no server has is a defect: `InvalidDefinition`. */
+  readonly servers?: ReadonlyArray<string> | undefined
+  /** Only these tools, by the names that their servers give them; `*` stands for any characters. Default: all. */
+  readonly allow?: ReadonlyArray<string> | undefined
+  /** None of these tools; wins over `allow`. */
+  readonly deny?: ReadonlyArray<string> | undefined
+  /** Put the server's name before a tool's: where two would have the same name (`"collision"`, default), or `"always"`. */
+  readonly prefix?: "collision" | "always" | undefined
+}
+
+/** A tool of an agent, by a server. */
+export type McpTool = AgentTool.AgentTool<string, never>
+
+const pattern = (glob: string): RegExp =>
+  new RegExp(`^${glob.replace(/[.+?^${}()|[\]\\]/g, "\\$&").replaceAll("*", ".*")}$`)
+
+interface Filter {
+  readonly allow?: ReadonlyArray<string> | undefined
+  readonly deny?: ReadonlyArray<string> | undefined
+}
+const passes = ({ allow, deny }: Filter, name: string): boolean =>
+  (allow === undefined || allow.some((glob) => pattern(glob).test(name))) &&
+  !(deny ?? []).some((glob) => pattern(glob).test(name))
+
+/** The tools of now, as a view shows them; none has a name of `taken`. */
+export const list = (
+  servers: ReadonlyArray<Server>,
+  view: View,
+  taken: ReadonlySet<string>
+): Effect.Effect<ReadonlyArray<McpTool>> => {
+  const unknown = view.servers?.find((name) => !servers.some((server) => server.name === name))
+  if (unknown !== undefined) {
+    const names = servers.map(({ name }) => `"${name}"`).join(", ") || "none"
+    const problem = `there is no MCP server "${unknown}"; there are: ${names}`
+    return Effect.die(new InvalidDefinition({ subject: "Mcp.tools", problem, remedy: "Name one of them" }))
+  }
+  return Effect.map(
+    Effect.forEach(
+      servers.filter(({ name }) => view.servers === undefined || view.servers.includes(name)),
+      (server) => Effect.map(server.tools, (tools) => tools.map((info) => ({ server, info }))),
+      { concurrency: "unbounded" }
+    ),
+    (lists) => {
+      const shown = lists
+        .flat()
+        .filter(({ info, server }) => passes(server.options, info.name) && passes(view, info.name))
+      return named(shown, view.prefix ?? "collision", taken)
+    }
+  )
+}
+
+interface Shown {
+  readonly server: Server
+  readonly info: ToolInfo
+}
+
+/** What providers take as a name. */
+const clean = (name: string): string => name.replace(/[^a-zA-Z0-9_-]/g, "_").slice(0, 64) || "_"
+
+const named = (
+  shown: ReadonlyArray<Shown>,
+  prefix: "collision" | "always",
+  taken: ReadonlySet<string>
+): ReadonlyArray<McpTool> => {
+  const counts = new Map<string, number>()
+  for (const { info } of shown) counts.set(clean(info.name), (counts.get(clean(info.name)) ?? 0) + 1)
+  const used = new Set(taken)
+  return shown.map(({ info, server }) => {
+    const own = clean(info.name)
+    const collides = (counts.get(own) ?? 0) > 1 || taken.has(own)
+    const wanted = prefix === "always" || collides ? clean(`${server.name}_${info.name}`) : own
+    let name = wanted
+    for (let n = 2; used.has(name); n++) name = `${wanted.slice(0, 63 - String(n).length)}_${n}`
+    used.add(name)
+    return toolOf(server, info, name)
+  })
+}
+
+/** Tools that have been made, by what they are made of: a list that did not change gives the same tools. */
+const made = new WeakMap<ToolInfo, Map<string, McpTool>>()
+/** What the model is given of results that hold files. */
+const outputs = new WeakMap<object, ReadonlyArray<Prompt.ToolModelOutputPart>>()
+
+const toolOf = (server: Server, info: ToolInfo, name: string): McpTool => {
+  let byName = made.get(info)
+  if (byName === undefined) made.set(info, (byName = new Map()))
+  let tool = byName.get(name)
+  if (tool === undefined) byName.set(name, (tool = make(server, info, name)))
+  return tool
+}
+
+const make = (server: Server, info: ToolInfo, name: string): McpTool => {
+  const { annotations } = info
+  const isReadOnly = annotations?.readOnlyHint ?? false
+  const dynamic = Tool.dynamic(name, {
+    description: info.description ?? info.title ?? annotations?.title ?? "",
+    parameters: { ...info.inputSchema, type: "object" },
+    success: Schema.Unknown,
+    failure: Schema.Unknown,
+    failureMode: "return",
+    toModelOutput: (result: unknown) =>
+      (typeof result === "object" && result !== null
+        ? outputs.get(result)
+        : undefined) as ReadonlyArray<Prompt.ToolModelOutputPart>
+  })
+  const tool = dynamic
+    .annotate(Tool.Title, info.title ?? annotations?.title ?? info.name)
+    .annotate(Tool.Readonly, isReadOnly)
+    // What only reads destroys nothing, whatever else is said of it.
+    .annotate(Tool.Destructive, !isReadOnly && (annotations?.destructiveHint ?? true))
+    .annotate(Tool.Idempotent, annotations?.idempotentHint ?? false)
+    .annotate(Tool.OpenWorld, annotations?.openWorldHint ?? true)
+  const checkInput = checker(info.inputSchema)
+  const checkOutput = info.outputSchema === undefined ? undefined : checker(info.outputSchema)
+  return AgentTool.make(name, "effect", tool as Tool.Any, undefined, (params, { progress }) =>
+    Effect.map(call(server, info, params, checkInput, checkOutput, progress), (result) => {
+      const json = toResult(result)
+      const output = toModelOutput(result)
+      if (output !== undefined && typeof json === "object" && json !== null) outputs.set(json, output)
+      return json
+    })
+  )
+}
+
+/** Calls a tool: its arguments are checked before, what it gives is checked after. */
+const call = (
+  server: Server,
+  info: ToolInfo,
+  params: unknown,
+  checkInput: Check,
+  checkOutput: Check | undefined,
+  progress: (progress: unknown) => Effect.Effect<void>
+): Effect.Effect<CallResult, McpCallError | McpToolFailed> => {
+  const invalid = (problem: string, executed: "no" | "unknown") =>
+    Effect.fail(
+      new McpCallError({
+        server: server.name,
+        method: "tools/call",
+        subject: info.name,
+        reason: "invalid",
+        executed,
+        problem
+      })
+    )
+  const args = params ?? {}
+  const misfit = checkInput(args)
+  if (misfit !== undefined) {
+    return invalid(`the arguments do not fit the tool's parameters; mend them and call again: ${misfit}`, "no")
+  }
+  const again = info.annotations?.readOnlyHint === true || info.annotations?.idempotentHint === true
+  const task = info.execution?.taskSupport === "required"
+  return server
+    .request("tools/call", info.name, { name: info.name, arguments: args }, { again, task, onProgress: progress })
+    .pipe(
+      Effect.flatMap((answer): Effect.Effect<CallResult, McpCallError | McpToolFailed> => {
+        const result = answer as CallResult
+        const chars = charsOf(result)
+        const most = server.options.maxChars ?? Limits.defaultMaxChars
+        if (chars > most) {
+          return invalid(
+            `the tool ran, but its result has ${chars} characters, and at most ${most} are taken`,
+            "unknown"
+          )
+        }
+        if (result.isError === true) {
+          const text = harmless(textOfResult(result))
+          return Effect.fail(new McpToolFailed({ server: server.name, tool: info.name, text }))
+        }
+        if (checkOutput === undefined) return Effect.succeed(result)
+        if (result.structuredContent === undefined) {
+          return invalid("the tool ran, but gave no structured content, which its definition promises", "unknown")
+        }
+        const wrong = checkOutput(result.structuredContent)
+        return wrong === undefined
+          ? Effect.succeed(result)
+          : invalid(`the tool ran, but its result does not fit its own definition: ${wrong}`, "unknown")
+      })
+    )
+}

@@ -1,0 +1,228 @@
+/**
+ * Agent skills in folders, after the public specification (agentskills.io): found, checked, read on demand, run and
+ * written. The port is `services/Skills.ts`; this file is its Layer, the parts are in `skills/`.
+ */
+import * as fs from "node:fs"
+import { fileURLToPath } from "node:url"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import { InvalidDefinition } from "../../RunError.ts"
+import { type Draft, InvalidSkills, type Skill, SkillError, Skills } from "../../services/Skills.ts"
+import * as Author from "./internal/author.ts"
+import * as Discover from "./internal/discover.ts"
+import * as Files from "./internal/files.ts"
+import * as Script from "./internal/script.ts"
+
+export {
+  type Draft,
+  type FileLines,
+  type Instructions,
+  InvalidSkill,
+  InvalidSkills,
+  type Scan,
+  type ScriptInput,
+  type ScriptResult,
+  type Skill,
+  SkillError,
+  Skills
+} from "../../services/Skills.ts"
+
+/** How scripts of skills are run. */
+export interface ScriptOptions {
+  /** How long a script may take; then it is killed, with all that it has started. Default: 30 seconds. */
+  readonly timeout?: Duration.Input | undefined
+  /** The directory that scripts work in. Default: the folder of their skill. */
+  readonly directory?: string | URL | undefined
+  /**
+   * Variables for scripts. Besides these they see `PATH`, `TZ`, `LANG`, `TMPDIR`, `SKILL_DIR`, the folder of
+   * their skill, and `SKILL_RUN`, and no others of this process. A `Redacted` value is taken out of what a script writes.
+   */
+  readonly env?: Readonly<Record<string, string | Redacted.Redacted>> | undefined
+  /** How much of a script's output, and of its errors, is given. Default: 64 KiB of each. It is killed at 16 MiB. */
+  readonly maxOutputBytes?: number | undefined
+  /**
+   * What runs a file, by its extension, as in `{ ".py": ["uv", "run"] }`. Without one an executable file is run as it is,
+   * and `.sh`, `.bash`, `.py`, `.js`, `.ts` (and the like), `.rb` and `.pl` by what is usual.
+   */
+  readonly interpreters?: Readonly<Record<string, readonly [string, ...ReadonlyArray<string>]>> | undefined
+  /** Whether somebody has to approve each run of a script; see `Approvals`. Default `false`. */
+  readonly needsApproval?: boolean | undefined
+}
+
+/** What {@link layer} takes. */
+export interface Options {
+  /**
+   * Folders that hold skills, at most four levels down, or are skills themselves. Of two skills with one name, that of the
+   * folder named first is used, and the other is a problem. New skills are written into the first folder.
+   */
+  readonly folders: readonly [string | URL, ...ReadonlyArray<string | URL>]
+  /** Globs of the names of skills to use, such as `pdf-*`. Default: all. */
+  readonly include?: ReadonlyArray<string> | undefined
+  /** Globs of the names of skills to leave out. What is left out is not read. Default: none. */
+  readonly exclude?: ReadonlyArray<string> | undefined
+  /** Whether and how scripts are run. Default `"off"`: a script can do whatever this process can. */
+  readonly scripts?: "off" | ScriptOptions | undefined
+  /**
+   * What becomes of problems. `false` (default): a bad skill is left out, the others are used, and the problem is logged
+   * as a warning and told by `scan`. `true`: the Layer fails with `InvalidSkills`, and later `list` and the run of a
+   * `SkillAgent` as it begins.
+   */
+  readonly strict?: boolean | undefined
+  /** The largest file that is read or written, in bytes. Default: 5 MiB. A SKILL.md has at most 256 KiB. */
+  readonly maxFileBytes?: number | undefined
+  /** How many characters of a file one call gives. Default: 50,000. */
+  readonly maxReadChars?: number | undefined
+}
+
+/**
+ * Skills in folders, for `SkillAgent`. Fails with `InvalidDefinition` when a folder does not exist, and with
+ * `InvalidSkills` when it is `strict` and something is wrong. It works at both edges.
+ *
+ * Folders are looked through at each call, so what is written, changed or removed shows in the next step of an agent that
+ * runs. Looking follows no links, passes over hidden directories and `node_modules`, and stops at 500 skills or 2000
+ * directories.
+ *
+ * Nothing outside of a skill's folder is read: absolute paths, `..`, links that lead out and null bytes are refused, as
+ * are pipes, devices, binary and huge files; see `FileTools.layer`. A script runs in a process group of its own, which is
+ * gone when its run, its timeout or its interruption has ended, or this process has. One that leaves the group is found on
+ * Linux by its environment, and elsewhere is not. It is no sandbox: a script reads and writes what this process may. On Windows only the script's own
+ * process is ended.
+ *
+ * @example
+ * import { Effect } from "effect"
+ * import { Offline, SkillAgent, Skills } from "troupe"
+ *
+ * const clerk = SkillAgent.make("clerk", { instructions: "You work in an office." })
+ * const answer = clerk.run("Fill in the form.").pipe(
+ *   Effect.provide([Offline.layer, Skills.layer({ folders: ["./skills"], scripts: { timeout: "10 seconds" } })])
+ * )
+ */
+export const layer = (options: Options): Layer.Layer<Skills, InvalidDefinition | InvalidSkills> =>
+  Layer.effect(
+    Skills,
+    Effect.gen(function* () {
+      const folders = yield* Effect.forEach(options.folders, (folder) => realFolder(folder, "folder"))
+      const scripts = options.scripts === undefined || options.scripts === "off" ? undefined : options.scripts
+      const plan = scripts === undefined ? undefined : yield* planOf(scripts)
+      const where = { folders, include: options.include, exclude: options.exclude ?? [] }
+      const skills = make(where, options, plan)
+      yield* skills.list
+      return skills
+    })
+  )
+
+const make = (where: Discover.Where, options: Options, plan: Script.Plan | undefined): Skills["Service"] => {
+  const { maxFileBytes = 5 * 1024 * 1024, maxReadChars = 50_000, strict = false } = options
+  const limits = { maxFileBytes, maxReadChars }
+  const told = new Set<string>()
+  const look = Effect.tap(Discover.make(where), ({ problems }) => {
+    if (strict) return Effect.void
+    const fresh = problems.filter(({ message }) => !told.has(message))
+    told.clear()
+    for (const { message } of problems) told.add(message)
+    return Effect.forEach(fresh, ({ message }) => Effect.logWarning(message), { discard: true })
+  })
+  const find = (name: string) =>
+    Effect.flatMap(look, ({ byName }) => {
+      const found = byName.get(name)
+      if (found !== undefined) return Effect.succeed(found)
+      const names = [...byName.keys()].join(", ")
+      return new SkillError({
+        skill: name,
+        reason: "NotFound",
+        detail: `there is no such skill; there is: ${names || "none"}`
+      })
+    })
+  return Skills.of({
+    scan: Effect.map(look, ({ problems, skills }) => ({ problems, skills })),
+    list: Effect.flatMap(look, ({ problems, skills }) =>
+      strict && problems.length > 0 ? Effect.fail(new InvalidSkills({ problems })) : Effect.succeed(skills)
+    ),
+    read: (name) =>
+      Effect.gen(function* () {
+        const { body, bodyLine, skill } = yield* find(name)
+        const { complete, files } = yield* Files.list(name, skill.location)
+        const { content, to, truncated } = Files.page(body, 1, undefined, maxReadChars)
+        return {
+          name,
+          instructions: content,
+          continuesAtLine: truncated ? bodyLine + to : undefined,
+          compatibility: skill.compatibility,
+          files,
+          moreFiles: !complete
+        }
+      }),
+    readFile: (name, path, lines = {}) =>
+      Effect.flatMap(find(name), ({ skill }) => Files.read(name, skill.location, path, lines, limits)),
+    scripts: plan === undefined ? undefined : { needsApproval: scriptsOf(options)?.needsApproval ?? false },
+    run: (name, script, input = {}) =>
+      Effect.flatMap(find(name), ({ skill }) =>
+        plan === undefined
+          ? new SkillError({ skill: name, path: script, reason: "ScriptsOff", detail: "scripts cannot be run here" })
+          : Script.run(name, skill.location, script, input, plan)
+      ),
+    write: (draft) => Author.write(draft, where, look, maxFileBytes)
+  })
+}
+
+const scriptsOf = ({ scripts }: Options): ScriptOptions | undefined => (scripts === "off" ? undefined : scripts)
+
+const planOf = (options: ScriptOptions): Effect.Effect<Script.Plan, InvalidDefinition> =>
+  Effect.gen(function* () {
+    const { directory, env = {}, interpreters = {}, maxOutputBytes = 64 * 1024 } = options
+    const timeout = Duration.fromInputUnsafe(options.timeout ?? "30 seconds")
+    const problem = (what: string, remedy: string) =>
+      new InvalidDefinition({ subject: "Skills.layer", problem: what, remedy })
+    if (!Duration.isGreaterThan(timeout, Duration.zero)) {
+      return yield* problem("the timeout of its scripts is not above zero", 'Give one such as "30 seconds"')
+    }
+    if (!(maxOutputBytes >= 1)) return yield* problem(`maxOutputBytes is ${maxOutputBytes}`, "Use 1 or more")
+    for (const [name, value] of Object.entries(env)) {
+      const bad =
+        name === "" || /[=\0]/.test(name) || (Redacted.isRedacted(value) ? Redacted.value(value) : value).includes("\0")
+      if (bad)
+        return yield* problem(`no environment can hold its variable ${JSON.stringify(name)}`, "Mend its name or value")
+    }
+    return {
+      timeout,
+      directory: directory === undefined ? undefined : yield* realFolder(directory, "directory of scripts"),
+      env,
+      interpreters,
+      maxOutputBytes
+    }
+  })
+
+const realFolder = (folder: string | URL, what: string): Effect.Effect<string, InvalidDefinition> =>
+  Effect.try({
+    try: () => {
+      const real = fs.realpathSync(typeof folder === "string" ? folder : fileURLToPath(folder))
+      if (!fs.statSync(real).isDirectory()) throw new Error("it is a file")
+      return real
+    },
+    catch: (cause) =>
+      new InvalidDefinition({
+        subject: "Skills.layer",
+        problem: `its ${what} ${String(folder)} cannot be used: ${cause instanceof Error ? cause.message : String(cause)}`,
+        remedy: "Give a directory that exists"
+      })
+  })
+
+/**
+ * Writes a skill into the first folder of the Layer, or in place of the one of its name with `replace`. Whoever looks sees
+ * all of it or nothing, and agents that run see it in their next step. It fails with `SkillError` for what the
+ * specification forbids, for paths that lead out of the skill, and for a name that is taken.
+ *
+ * @example
+ * import { Skills } from "troupe"
+ *
+ * const program = Skills.write({
+ *   name: "meeting-notes",
+ *   description: "Writes the minutes of meetings. Use it when somebody asks for minutes.",
+ *   body: "Follow references/template.md.",
+ *   files: { "references/template.md": "# Minutes of ..." }
+ * })
+ */
+export const write = (draft: Draft): Effect.Effect<Skill, SkillError, Skills> =>
+  Effect.flatMap(Skills, (skills) => skills.write(draft))

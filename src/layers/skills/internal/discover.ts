@@ -1,0 +1,238 @@
+/**
+ * Finds the skills in folders and keeps what it read of them, so that a look costs little. Links are not followed. It
+ * touches files below the folders only, through `Rooted`.
+ */
+import * as fs from "node:fs"
+import * as path from "node:path"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import { InvalidSkill, type Scan, type Skill } from "../../../services/Skills.ts"
+import { Rooted } from "../../tools/internal/rooted.ts"
+import { matcher, textOf } from "../../tools/internal/search.ts"
+import { type Parsed, parse } from "./frontMatter.ts"
+import { rootedAt, toSkillError } from "./place.ts"
+
+/** Where skills are looked for. */
+export interface Where {
+  /** Real paths. Of two skills with one name, that of the earlier folder is used. */
+  readonly folders: ReadonlyArray<string>
+  readonly include: ReadonlyArray<string> | undefined
+  readonly exclude: ReadonlyArray<string>
+}
+
+/** A skill with its body. */
+export interface Found {
+  readonly skill: Skill
+  readonly body: string
+  readonly bodyLine: number
+}
+
+/** What one look has found. */
+export interface Looked extends Scan {
+  readonly byName: ReadonlyMap<string, Found>
+}
+
+/** How deep skills may lie below a folder, and how many directories, skills and bytes one look takes on. */
+const maxDepth = 4
+const maxDirectories = 2000
+const maxSkills = 500
+const maxEntries = 10_000
+export const maxSkillBytes = 256 * 1024
+/** How many directories are looked into before others have their turn. */
+const atOnce = 32
+
+/** Directories that hold no skills. Those that are hidden are passed over too. */
+const passedOver = new Set(["node_modules"])
+
+/** True for a name that the patterns let through. */
+export const isWanted = ({ exclude, include }: Where): ((name: string) => boolean) => {
+  const included = include?.map(matcher)
+  const excluded = exclude.map(matcher)
+  return (name) =>
+    (included === undefined || included.some((fits) => fits(name))) && !excluded.some((fits) => fits(name))
+}
+
+/** What was read of a SKILL.md. */
+interface Kept {
+  /** What the system says of a file that has not changed since; `undefined`: that it has changed may not show. */
+  readonly unchanged: string | undefined
+  readonly bytes: Buffer
+  readonly parsed: Parsed
+}
+type Cache = Map<string, Kept>
+
+/** How old a change must be for another one to show, as times of files are coarse. Milliseconds. */
+const settledMs = 2000
+
+/** Makes a look for skills: it goes through the folders each time it is run, and reads and parses what has changed. */
+export const make = (where: Where): Effect.Effect<Looked> => {
+  const wanted = isWanted(where)
+  let kept: Cache = new Map()
+  return Effect.gen(function* () {
+    const look = new Look(wanted, kept, yield* Clock.currentTimeMillis)
+    for (const folder of where.folders) {
+      const waiting: Array<readonly [directory: string, depth: number]> = [[".", 0]]
+      const rooted = new Rooted(folder)
+      for (let n = 1; waiting.length > 0 && look.goesOn(folder); n++) {
+        const [directory, depth] = waiting.shift()!
+        const below = look.into(rooted, folder, directory)
+        if (depth < maxDepth) waiting.push(...below.map((name) => [path.join(directory, name), depth + 1] as const))
+        if (n % atOnce === 0 || look.tookLong) yield* Effect.yieldNow
+      }
+    }
+    kept = look.seen
+    return look.result()
+  })
+}
+
+class Look {
+  readonly seen: Cache = new Map()
+  readonly #wanted: (name: string) => boolean
+  readonly #kept: Cache
+  readonly #now: number
+  readonly #found = new Map<string, Found>()
+  readonly #problems: Array<InvalidSkill> = []
+  readonly #visited = new Set<string>()
+  /** Something was parsed in the last directory. */
+  tookLong = false
+  #directories = 0
+  #stopped = false
+
+  constructor(wanted: (name: string) => boolean, kept: Cache, now: number) {
+    this.#wanted = wanted
+    this.#kept = kept
+    this.#now = now
+  }
+
+  result(): Looked {
+    return {
+      skills: [...this.#found.values()].map(({ skill }) => skill),
+      problems: this.#problems,
+      byName: this.#found
+    }
+  }
+
+  goesOn(folder: string): boolean {
+    if (this.#stopped) return false
+    const many =
+      this.#directories >= maxDirectories
+        ? `more than ${maxDirectories} directories`
+        : this.seen.size >= maxSkills
+          ? `more than ${maxSkills} skills`
+          : undefined
+    if (many === undefined) return true
+    this.#stopped = true
+    this.#say(folder, "error", `there are ${many}, and the rest is left out`, "Name folders that hold skills only")
+    return false
+  }
+
+  /** Looks into a directory. Gives the names of those in it that may hold skills. */
+  into(rooted: Rooted, folder: string, directory: string): ReadonlyArray<string> {
+    this.#directories++
+    this.tookLong = false
+    const at = path.join(folder, directory)
+    let entries
+    try {
+      entries = rooted.list(directory, maxEntries)
+    } catch (cause) {
+      this.#say(at, "error", `it cannot be looked into: ${toSkillError("", directory, cause).detail}`, "Let it be read")
+      return []
+    }
+    if (entries.some(({ name }) => name === "SKILL.md")) {
+      // A folder can lie in another one.
+      if (!this.#visited.has(at) && this.#wanted(path.basename(at))) this.#read(at)
+      this.#visited.add(at)
+      return []
+    }
+    if (entries.length === maxEntries) {
+      this.#say(at, "error", `it has more than ${maxEntries} entries, and the rest is left out`, "Name another folder")
+    }
+    const below: Array<string> = []
+    for (const entry of entries) {
+      const file = path.join(at, entry.name)
+      if (entry.isDirectory()) {
+        if (!entry.name.startsWith(".") && !passedOver.has(entry.name)) below.push(entry.name)
+      } else if (entry.name.toLowerCase() === "skill.md") {
+        this.#say(file, "error", "a skill's file has another name", "Rename it to SKILL.md")
+      } else if (entry.isSymbolicLink() && leadsToSkill(file) && this.#wanted(entry.name)) {
+        this.#say(file, "error", "it is a link, and links are not followed", "Name the folder that it leads to")
+      }
+    }
+    return below
+  }
+
+  #read(at: string): void {
+    const file = path.join(at, "SKILL.md")
+    const parsed = this.#parsed(at, file)
+    if (parsed === undefined) return
+    const { body, bodyLine, problems, skill } = parsed
+    this.#problems.push(...problems)
+    if (skill === undefined) return
+    const other = this.#found.get(skill.name)
+    if (other === undefined) {
+      this.#found.set(skill.name, { skill: { ...skill, location: at }, body, bodyLine })
+      return
+    }
+    this.#say(
+      file,
+      "error",
+      `a skill named "${skill.name}" is in ${path.join(other.skill.location, "SKILL.md")} too, and that one is used`,
+      "Rename one of them, or exclude both"
+    )
+  }
+
+  #parsed(at: string, file: string): Parsed | undefined {
+    const kept = this.#kept.get(file)
+    const unchanged = signatureOf(file, this.#now)
+    if (kept?.unchanged !== undefined && kept.unchanged === unchanged) return this.#keep(file, kept)
+    const bytes = this.#bytes(at, file)
+    if (bytes === undefined) return undefined
+    if (kept !== undefined && kept.bytes.equals(bytes)) return this.#keep(file, { ...kept, unchanged })
+    this.tookLong = true
+    const text = textOf(bytes)
+    if (text !== undefined) return this.#keep(file, { unchanged, bytes, parsed: parse(text, file) })
+    this.#say(file, "error", "it is no text", "Save it as UTF-8")
+    return undefined
+  }
+
+  #keep(file: string, kept: Kept): Parsed {
+    this.seen.set(file, kept)
+    return kept.parsed
+  }
+
+  #bytes(at: string, file: string): Buffer | undefined {
+    try {
+      const { bytes } = rootedAt(at).read("SKILL.md", maxSkillBytes)
+      if (bytes !== undefined) return bytes
+      this.#say(file, "error", `it has more than ${maxSkillBytes} bytes`, "Move text into further files")
+    } catch (cause) {
+      const { detail } = toSkillError("", "SKILL.md", cause)
+      this.#say(file, "error", `it cannot be read: ${detail}`, "Make it a plain file")
+    }
+    return undefined
+  }
+
+  #say(file: string, severity: InvalidSkill["severity"], problem: string, remedy: string): void {
+    this.#problems.push(new InvalidSkill({ file, severity, problem, remedy }))
+  }
+}
+
+/** What changes with a file; `undefined` for what may have changed just now, and for a link, whose file may change. */
+const signatureOf = (file: string, now: number): string | undefined => {
+  try {
+    const stat = fs.lstatSync(file, { bigint: true })
+    if (!stat.isFile() || now - Number(stat.ctimeMs) < settledMs) return undefined
+    return [stat.dev, stat.ino, stat.size, stat.mtimeNs, stat.ctimeNs].join()
+  } catch {
+    return undefined
+  }
+}
+
+/** Only to tell of it: nothing is read through the link. */
+const leadsToSkill = (link: string): boolean => {
+  try {
+    return fs.lstatSync(path.join(link, "SKILL.md"), { throwIfNoEntry: false }) !== undefined
+  } catch {
+    return false
+  }
+}

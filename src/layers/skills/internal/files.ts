@@ -1,0 +1,72 @@
+/** The files of one skill: named, and read in pages. It touches them through `Rooted`. */
+import * as Effect from "effect/Effect"
+import { type FileLines, SkillError } from "../../../services/Skills.ts"
+import { textOf, walk } from "../../tools/internal/search.ts"
+import { rootedAt, toSkillError } from "./place.ts"
+
+/** How many files of a skill are named. */
+const maxFiles = 200
+const ignore = new Set([".git", "node_modules", "__pycache__"])
+
+/** How much is read and given. */
+export interface Limits {
+  readonly maxFileBytes: number
+  readonly maxReadChars: number
+}
+
+/** The paths of a skill's files, or of those in one of its directories, SKILL.md left out. Links are not named. */
+export const list = (
+  skill: string,
+  location: string,
+  start = ".",
+  most = maxFiles
+): Effect.Effect<{ readonly files: ReadonlyArray<string>; readonly complete: boolean }, SkillError> =>
+  Effect.gen(function* () {
+    const files: Array<string> = []
+    const rooted = yield* Effect.try({ try: () => rootedAt(location), catch: (cause) => cause })
+    const complete = yield* walk(rooted, start, { ignore, maxFileBytes: 0 }, true, ({ path, type }) => {
+      if (type !== "file" || path === "SKILL.md") return true
+      if (files.length === most) return false
+      files.push(path)
+      return true
+    })
+    return { files: files.sort(), complete }
+  }).pipe(Effect.mapError((cause) => toSkillError(skill, undefined, cause)))
+
+/** Some lines of a text file. */
+export const read = (
+  skill: string,
+  location: string,
+  given: string,
+  { from = 1, lines }: { readonly from?: number | undefined; readonly lines?: number | undefined },
+  { maxFileBytes, maxReadChars }: Limits
+): Effect.Effect<FileLines, SkillError> =>
+  Effect.try({
+    try: () => {
+      const fail = (reason: SkillError["reason"], detail: string) =>
+        new SkillError({ skill, path: given, reason, detail })
+      const { bytes, size } = rootedAt(location).read(given, maxFileBytes)
+      if (bytes === undefined) throw fail("TooLarge", `it has ${size} bytes, and at most ${maxFileBytes} are read`)
+      const text = textOf(bytes)
+      if (text === undefined) throw fail("Binary", `it is no UTF-8 text but ${size} bytes of something else`)
+      return page(text, from, lines, maxReadChars)
+    },
+    catch: (cause) => (cause instanceof SkillError ? cause : toSkillError(skill, given, cause))
+  })
+
+/** The lines from `from` on that fit. */
+export const page = (text: string, from: number, lines: number | undefined, maxChars: number): FileLines => {
+  const all = text.split("\n")
+  const first = Math.min(Math.max(1, from), all.length)
+  const wanted = all.slice(first - 1, lines === undefined ? undefined : first - 1 + Math.max(1, lines))
+  let length = 0
+  const fit = wanted.findIndex((line) => (length += line.length + 1) > maxChars + 1)
+  const given = fit === -1 ? wanted : wanted.slice(0, Math.max(1, fit))
+  return {
+    content: given.join("\n").slice(0, maxChars),
+    from: first,
+    to: first + given.length - 1,
+    totalLines: all.length,
+    truncated: first - 1 + given.length < all.length || given.join("\n").length > maxChars
+  }
+}

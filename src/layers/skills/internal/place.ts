@@ -1,0 +1,21 @@
+/** The folder of a skill, out of which nothing leads, and what goes wrong in it. It touches files through `Rooted`. */
+import * as fs from "node:fs"
+import { SkillError } from "../../../services/Skills.ts"
+import { FileToolError, Rooted, toError } from "../../tools/internal/rooted.ts"
+
+/** The files of a skill, and nothing else. Throws when the folder has become a link, or lies below one. */
+export const rootedAt = (location: string): Rooted => {
+  if (fs.realpathSync(location) !== location) throw Object.assign(new Error("a link"), { code: "ELOOP" })
+  return new Rooted(location)
+}
+
+/** What went wrong with a file, as a skill's error. */
+export const toSkillError = (skill: string, given: string | undefined, cause: unknown): SkillError => {
+  const { detail, reason } = cause instanceof FileToolError ? cause : toError(given ?? "", cause)
+  return new SkillError({
+    skill,
+    ...(given === undefined ? {} : { path: given }),
+    reason: reason === "Ambiguous" || reason === "Pattern" ? "System" : reason,
+    detail: reason === "Outside" && !detail.includes("null") ? "it is outside of the skill's folder" : detail
+  })
+}

@@ -1,0 +1,141 @@
+/** Records: lets requests through and keeps what comes back. It touches no file; the network is reached through `live`. */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import type { HttpTape } from "../../../../services/HttpTape.ts"
+import type { BridgeFailure, BridgeRequest, BridgeResponse } from "../../../../services/SyncBridge.ts"
+import * as Body from "./body.ts"
+import type { Exchange } from "./format.ts"
+import * as Match from "./match.ts"
+import * as PlatformFetch from "./platformFetch.ts"
+import type { Scrubber } from "./scrub.ts"
+
+/** One request while it is under way. It holds secrets, and leaves this file only scrubbed. */
+interface Take {
+  readonly request: BridgeRequest
+  readonly began: number
+  /** How many responses had come before. */
+  readonly after: number
+  response: BridgeResponse | undefined
+  readonly chunks: Array<Uint8Array>
+  end: "complete" | BridgeFailure | { readonly seconds: number } | undefined
+}
+
+export class Recorder implements HttpTape {
+  readonly replays = false
+  readonly #scrubber: Scrubber
+  readonly #takes: Array<Take> = []
+  /** In the order in which they came. */
+  readonly #responses: Array<BridgeResponse> = []
+
+  constructor(scrubber: Scrubber) {
+    this.#scrubber = scrubber
+  }
+
+  send(...[request, secrets, live]: Parameters<HttpTape["send"]>): ReturnType<HttpTape["send"]> {
+    return Effect.gen({ self: this }, function* () {
+      const clock = yield* Clock.Clock
+      this.#scrubber.learn(secrets)
+      const take: Take = {
+        request,
+        began: clock.currentTimeMillisUnsafe(),
+        after: this.#responses.length,
+        response: undefined,
+        chunks: [],
+        end: undefined
+      }
+      const lost = (failure: BridgeFailure) => {
+        take.end ??= failure
+      }
+      yield* Effect.acquireRelease(
+        Effect.sync(() => this.#takes.push(take)),
+        () =>
+          Effect.sync(() => {
+            take.end ??= { seconds: Math.ceil((clock.currentTimeMillisUnsafe() - take.began) / 1000) }
+          })
+      )
+      const response = yield* Effect.tapError((live ?? PlatformFetch.send)(request), (failure) =>
+        Effect.sync(() => lost(failure))
+      )
+      take.response = response
+      this.#responses.push(response)
+      const body = response.body.pipe(
+        Stream.mapArray((chunks) => {
+          take.chunks.push(...chunks)
+          return chunks
+        }),
+        Stream.tapError((failure) => Effect.sync(() => lost(failure))),
+        // Not run for a reader that stops early.
+        Stream.onEnd(
+          Effect.sync(() => {
+            take.end ??= "complete"
+          })
+        )
+      )
+      return { ...response, body }
+    })
+  }
+
+  nameOf(...[request, secrets]: Parameters<HttpTape["nameOf"]>): string {
+    this.#scrubber.learn(secrets)
+    this.#scrubber.learnFrom({ url: request.url, headers: Object.entries(request.headers) })
+    return Match.hash(Match.ofMade(request, this.#scrubber).key)
+  }
+
+  /** What there is to be kept, in the order in which it began, without any secret of any of it. */
+  exchanges(keepInterrupted: boolean): ReadonlyArray<Exchange> {
+    const scrubber = this.#scrubber
+    for (const { request } of this.#takes) {
+      scrubber.learnFrom({ url: request.url, headers: Object.entries(request.headers) })
+    }
+    // A request can repeat what answers before it have said, and a replay gives those scrubbed. What servers say later
+    // must not change it: a replay does not know of it.
+    const responses = [...this.#responses]
+    const requests = new Map(
+      this.#takes.map((take, index) => {
+        const before = index === 0 ? 0 : this.#takes[index - 1]!.after
+        for (const response of responses.slice(before, take.after)) scrubber.learnFrom(response)
+        return [take, this.#request(take.request)]
+      })
+    )
+    for (const response of responses) scrubber.learnFrom(response)
+    return this.#takes
+      .filter(({ end }) => keepInterrupted || end === "complete" || isFailure(end))
+      .map((take) => ({ request: requests.get(take)!, ...this.#answer(take) }))
+  }
+
+  #request({ body, headers, method, url }: BridgeRequest): Exchange["request"] {
+    const safe = Body.ofRequest(body, this.#scrubber)
+    return {
+      method,
+      url: this.#scrubber.url(url),
+      headers: this.#scrubber.headers(Object.entries(headers)),
+      ...(safe === undefined ? {} : { body: safe })
+    }
+  }
+
+  #answer({ chunks, end, request, response }: Take): Omit<Exchange, "request"> {
+    const came = response === undefined ? {} : { response: this.#response(request, response, chunks) }
+    if (end === "complete") return came
+    if (!isFailure(end)) return { ...came, interrupted: { seconds: end?.seconds ?? 0 } }
+    const { code, message } = end
+    return {
+      ...came,
+      failure: { message: this.#scrubber.text(message), ...(code === undefined ? {} : { code }) }
+    }
+  }
+
+  #response(
+    request: BridgeRequest,
+    { headers, status, url }: BridgeResponse,
+    chunks: ReadonlyArray<Uint8Array>
+  ): Exchange["response"] & {} {
+    const from = this.#scrubber.url(url)
+    const moved = url === "" || from === this.#scrubber.url(request.url) ? {} : { url: from }
+    const contentType = headers.find(([name]) => name.toLowerCase() === "content-type")?.[1]
+    const body = Body.ofResponse(chunks, contentType, this.#scrubber)
+    return { status, ...moved, headers: this.#scrubber.headers(headers), ...(body === undefined ? {} : { body }) }
+  }
+}
+
+const isFailure = (end: Take["end"]): end is BridgeFailure => typeof end === "object" && "_tag" in end

@@ -1,0 +1,55 @@
+/** How many threads run the tools of `AgentTool.fromModule`, and how large they may grow. It touches the pool only. */
+import type { ResourceLimits } from "node:worker_threads"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Pool from "../../internal/io/pool.ts"
+import { ToolWorkers } from "../../services/WorkerThreads.ts"
+
+/** What {@link layer} takes. */
+export interface Options {
+  /** How many threads there may be, at least 1; calls beyond that wait. Default: as many as processors, at least 2. */
+  readonly size?: number | undefined
+  /** How long a thread without work is kept. Default: 30 seconds. */
+  readonly idle?: Duration.Input | undefined
+  /** How long an interrupted tool has to heed its signal before its thread is ended. Default: 100 milliseconds. */
+  readonly grace?: Duration.Input | undefined
+  /**
+   * How much memory each thread may use; beyond that it ends, with `WorkerCrashed`. Default: as much as the program. With
+   * limits, `maxYoungGenerationSizeMb` is 4 unless it is given. A single allocation that is far too large still ends the
+   * process: V8 has no other answer to that.
+   */
+  readonly resourceLimits?: ResourceLimits | undefined
+}
+
+/**
+ * A pool of worker threads of its own for the tools of `AgentTool.fromModule`. Without it they share one pool for the
+ * process. Threads start when they are needed, never keep the process alive, and end with the Layer.
+ *
+ * @example
+ * import { Effect } from "effect"
+ * import { Agent, Offline, WorkerPool } from "troupe"
+ *
+ * const agent = Agent.make("agent", { instructions: "Be brief." })
+ * const answer = agent.run("Hello").pipe(
+ *   Effect.provide(Offline.layer),
+ *   Effect.provide(WorkerPool.layer({ size: 2, resourceLimits: { maxOldGenerationSizeMb: 256 } }))
+ * )
+ */
+export const layer = (options: Options = {}): Layer.Layer<never> =>
+  Layer.effect(
+    ToolWorkers,
+    Effect.acquireRelease(
+      Effect.sync(() => {
+        const ms = (input: Duration.Input | undefined, otherwise: number) =>
+          input === undefined ? otherwise : Duration.toMillis(input)
+        return Pool.make({
+          size: Math.max(1, options.size ?? Pool.defaults.size),
+          idleMs: Math.min(2 ** 31 - 1, ms(options.idle, Pool.defaults.idleMs)),
+          graceMs: Math.min(2 ** 31 - 1, ms(options.grace, Pool.defaults.graceMs)),
+          resourceLimits: options.resourceLimits
+        })
+      }),
+      (pool) => Effect.sync(() => pool.close())
+    )
+  )

@@ -1,0 +1,212 @@
+/**
+ * A stream of inputs, worked on several at a time: never more than `concurrency` of them between the inputs and whoever
+ * reads the outputs. What Gather's streams are made of. It touches `group` for how work fails, and no runner.
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
+import type * as Pull from "effect/Pull"
+import * as Result from "effect/Result"
+import * as Stream from "effect/Stream"
+import { type BranchDefect, type BranchFailure, errorsOf, ParallelError } from "./branchGroup.ts"
+
+/** What became of one input. */
+export type Status = "completed" | "failed" | "interrupted"
+
+export interface Settings {
+  /** Who works, as errors name it. */
+  readonly name: string
+  readonly concurrency: number
+  /** Whether a failure is an output, as a `Result`, or ends it all. */
+  readonly settles: boolean
+  /** Whether outputs come in the order of the inputs, or as they are made. */
+  readonly ordered: boolean
+  /** Is told of each input that has ended, and how many have by then. */
+  readonly onItem?: ((index: number, status: Status, done: number) => Effect.Effect<void>) | undefined
+}
+
+/**
+ * The outputs of `work` for each of the inputs. An input is pulled only while fewer than `concurrency` are worked on or
+ * wait, done, to be read. Nothing else is kept, so that it may go on for ever.
+ *
+ * When an item fails, everything else is interrupted, and is over before the error is seen. So it is when the inputs
+ * fail, unless failures are outputs: then what has begun is finished and read first. So it is when the reader stops.
+ */
+export const make = <I, A, E, R, E2, R2>(
+  inputs: Stream.Stream<I, E2, R2>,
+  work: (input: I) => Effect.Effect<A, E, R>,
+  settings: Settings
+): Stream.Stream<unknown, ParallelError<E> | E2, R | R2> =>
+  Stream.unwrap(
+    Effect.gen(function* () {
+      const window = new Window<I, A, E, R, E2>(work, settings)
+      // Registered before anything is begun, so that there is no moment to leave it running.
+      yield* Effect.addFinalizer((exit) => window.close(exit))
+      yield* window.begin(inputs)
+      return Stream.fromPull(Effect.succeed(window.pull))
+    })
+  )
+
+class Window<I, A, E, R, E2> {
+  readonly #work: (input: I) => Effect.Effect<A, E, R>
+  readonly #settings: Settings
+  #pulling: Fiber.Fiber<void, E2> | undefined
+  readonly #running = new Map<number, Fiber.Fiber<unknown, unknown>>()
+  /** Outputs that nobody has read, in the order they were made. */
+  readonly #ready = new Map<number, unknown>()
+  readonly #failures: Array<BranchFailure<E>> = []
+  readonly #interrupted: Array<string> = []
+  /** How the inputs have ended; that we interrupted them is no end. */
+  #inputsExit: Exit.Exit<void, E2> | undefined
+  #begun = 0
+  #read = 0
+  #done = 0
+  #stopped = false
+  /** Whether the reader has been told of the failures. */
+  #told = false
+  /** Open while an input may be pulled. */
+  readonly #room = Latch.makeUnsafe(true)
+  /** Opened when something has changed for the reader. */
+  readonly #news = Latch.makeUnsafe(false)
+
+  constructor(work: (input: I) => Effect.Effect<A, E, R>, settings: Settings) {
+    this.#work = work
+    this.#settings = settings
+  }
+
+  begin<R2>(inputs: Stream.Stream<I, E2, R2>): Effect.Effect<void, never, R | R2> {
+    const pulling = Effect.onExit(
+      Stream.runForEach(inputs, (input) => this.#beginItem(input)),
+      (exit) => Effect.sync(() => this.#endInputs(exit))
+    )
+    return Effect.uninterruptible(
+      Effect.map(Effect.forkDetach(pulling), (fiber) => {
+        this.#pulling = fiber
+        fiber.addObserver(() => this.#news.openUnsafe())
+      })
+    )
+  }
+
+  #endInputs(exit: Exit.Exit<void, E2>): void {
+    if (this.#stopped) return
+    this.#inputsExit = exit
+    if (Exit.isFailure(exit) && !this.#settings.settles) this.#interrupt()
+  }
+
+  #beginItem(input: I): Effect.Effect<void, never, R> {
+    return Effect.suspend(() => {
+      if (this.#stopped) return Effect.never
+      const index = this.#begun++
+      if (this.#begun - this.#read >= this.#settings.concurrency) this.#room.closeUnsafe()
+      const item = Effect.withFiber<A, E, R>((fiber) => {
+        // The first thing it does, before it can yield: what runs is always known.
+        this.#running.set(index, fiber)
+        fiber.addObserver(() => {
+          this.#running.delete(index)
+          this.#news.openUnsafe()
+        })
+        return this.#work(input)
+      })
+      return Effect.andThen(
+        Effect.forkDetach(
+          Effect.onExit(item, (exit) => this.#endItem(index, exit)),
+          { startImmediately: true }
+        ),
+        this.#room.await
+      )
+    })
+  }
+
+  #endItem(index: number, exit: Exit.Exit<A, E>): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const status = this.#note(index, exit)
+      const told = this.#settings.onItem?.(index, status, ++this.#done) ?? Effect.void
+      if (this.#stopped) return told
+      if (status !== "completed" && !this.#settings.settles) {
+        this.#stopped = true
+        // Beside the telling, which may have to wait for whoever observes the run, but after its beginning.
+        const stopping = Effect.sync(() => this.#interrupt(index))
+        return Effect.andThen(Effect.forkDetach(stopping), told)
+      }
+      return Effect.map(told, () => {
+        this.#ready.set(index, this.#settings.settles ? resultOf(exit) : Exit.isSuccess(exit) ? exit.value : undefined)
+      })
+    })
+  }
+
+  #note(index: number, exit: Exit.Exit<A, E>): Status {
+    if (Exit.isSuccess(exit)) return "completed"
+    const branch = String(index)
+    const interrupted = Cause.hasInterruptsOnly(exit.cause)
+    if (interrupted && this.#stopped) this.#interrupted.push(branch)
+    else if (this.#stopped || !this.#settings.settles) {
+      for (const error of errorsOf(exit.cause)) this.#failures.push({ branch, error })
+    }
+    return interrupted ? "interrupted" : "failed"
+  }
+
+  /** Interrupts everything at once, but for one item that has ended, and waits for nothing. */
+  #interrupt(except?: number): void {
+    this.#stopped = true
+    this.#pulling?.interruptUnsafe()
+    for (const [index, fiber] of this.#running) if (index !== except) fiber.interruptUnsafe()
+  }
+
+  /** The next output, as soon as there is one. */
+  readonly pull: Pull.Pull<readonly [unknown], ParallelError<E> | E2> = Effect.suspend(() => {
+    this.#news.closeUnsafe()
+    if (this.#stopped) {
+      if (this.#isOver) {
+        this.#told = true
+        return Effect.failCause(this.#failure())
+      }
+    } else {
+      const index = this.#settings.ordered ? this.#read : this.#ready.keys().next().value
+      if (index !== undefined && this.#ready.has(index)) {
+        const output = this.#ready.get(index)
+        this.#ready.delete(index)
+        this.#read++
+        this.#room.openUnsafe()
+        return Effect.succeed([output] as const)
+      }
+      if (this.#inputsExit !== undefined && this.#isOver) {
+        return Exit.isFailure(this.#inputsExit) ? Effect.failCause(this.#inputsExit.cause) : Cause.done()
+      }
+    }
+    return Effect.andThen(this.#news.await, this.pull)
+  })
+
+  get #isOver(): boolean {
+    return this.#running.size === 0 && this.#pulling?.pollUnsafe() !== undefined
+  }
+
+  #failure(): Cause.Cause<ParallelError<E> | E2> {
+    const { name } = this.#settings
+    const ofItems = Cause.fail(new ParallelError({ name, failures: this.#failures, interrupted: this.#interrupted }))
+    if (this.#inputsExit === undefined || Exit.isSuccess(this.#inputsExit)) return ofItems
+    const { cause } = this.#inputsExit
+    return this.#failures.length === 0 ? cause : Cause.combine<E2 | ParallelError<E>, never>(cause, ofItems as never)
+  }
+
+  /**
+   * Interrupts what is left, and waits for it. What failed meanwhile stands beside what the reader was stopped by; a reader
+   * that has enough does not care.
+   */
+  close(exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.#interrupt()
+      const left = [...this.#running.values()]
+      const over = Fiber.awaitAll(this.#pulling === undefined ? left : [this.#pulling, ...left])
+      if (Exit.isSuccess(exit) || this.#told || this.#settings.settles) return Effect.asVoid(over)
+      // Finalizers have no error of their own; the stream has this one.
+      return Effect.flatMap(over, () =>
+        this.#failures.length === 0 ? Effect.void : Effect.failCause(this.#failure() as Cause.Cause<never>)
+      )
+    })
+  }
+}
+
+const resultOf = <A, E>(exit: Exit.Exit<A, E>): Result.Result<A, E | BranchDefect> =>
+  Exit.isSuccess(exit) ? Result.succeed(exit.value) : Result.fail(errorsOf(exit.cause)[0])

@@ -1,0 +1,299 @@
+/**
+ * Several pieces of work at once, whose outcomes decide together: what Parallel, Router and Gather are made of. It
+ * touches the run's bookkeeping and no runner.
+ */
+import * as Cause from "effect/Cause"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Predicate from "effect/Predicate"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as SchemaTransformation from "effect/SchemaTransformation"
+import { toJson } from "../../internal/json.ts"
+import type { RunState } from "../../internal/runState.ts"
+import { InvalidDefinition } from "../../RunError.ts"
+import { Spent } from "../../RunEvent.ts"
+
+/** Every branch must succeed; the first failure interrupts the others. The default. */
+export interface FailFast {
+  readonly _tag: "failFast"
+}
+/** Every branch runs to its end; its success or its failure is the output. */
+export interface Settle {
+  readonly _tag: "settle"
+}
+/** The first success wins and interrupts the others. */
+export interface Race {
+  readonly _tag: "race"
+}
+/** The first `n` successes win and interrupt the others. */
+export interface Quorum {
+  readonly _tag: "quorum"
+  readonly n: number
+}
+/** How branches depend on one another. */
+export type Mode = FailFast | Settle | Race | Quorum
+
+export const failFast: FailFast = { _tag: "failFast" }
+
+/** A branch ended by something that is no failure of its type: a bug, or it interrupted itself. */
+export class BranchDefect extends Schema.TaggedError<BranchDefect>()("BranchDefect", { defect: Schema.Defect() }) {
+  override get message(): string {
+    return `an unexpected error: ${textOf(this.defect)}`
+  }
+}
+
+/**
+ * What a branch of any kind failed with, whose own schema is not known here: encoded as JSON by its fields, and decoded
+ * to that JSON.
+ */
+export const AnyFailure = Schema.Json.pipe(
+  Schema.decodeTo(Schema.Unknown, SchemaTransformation.transform({ decode: (json): unknown => json, encode: toJson }))
+)
+
+/** One branch that failed. */
+export interface BranchFailure<out E> {
+  readonly branch: string
+  readonly error: E | BranchDefect
+}
+
+/**
+ * Too many branches failed for the mode. Every failure is listed, the first one first, those of branches that failed
+ * while they were being interrupted included. All finalizers have run.
+ *
+ * As a schema it is that of any branches: failures are encoded by their fields, and decoded to that JSON.
+ */
+export class ParallelError<E> extends Schema.TaggedError<ParallelError<unknown>>()("ParallelError", {
+  name: Schema.String,
+  failures: Schema.Array(Schema.Struct({ branch: Schema.String, error: AnyFailure })),
+  /** Branches that were interrupted or never began. */
+  interrupted: Schema.Array(Schema.String),
+  /** What the run had spent, branches that succeeded included; absent for a stream of inputs, which is no run. */
+  spent: Schema.optionalKey(Spent)
+}) {
+  declare readonly failures: ReadonlyArray<BranchFailure<E>>
+
+  // oxlint-disable-next-line no-useless-constructor -- it says which errors they are: the schema knows of none
+  constructor(
+    props: {
+      readonly name: string
+      readonly failures: ReadonlyArray<BranchFailure<E>>
+      readonly interrupted: ReadonlyArray<string>
+      readonly spent?: Spent
+    },
+    options?: Schema.MakeOptions
+  ) {
+    super(props, options)
+  }
+
+  override get message(): string {
+    const { failures, interrupted, name } = this
+    const failed = listed(
+      failures.map(({ branch, error }) => `"${branch}": ${textOf(error).replace(/\.$/, "")}`),
+      "; "
+    )
+    const others = interrupted.length === 0 ? "" : ` Interrupted: ${listed(interrupted, ", ")}.`
+    return `"${name}": ${failures.length === 1 ? "a branch" : `${failures.length} branches`} failed: ${failed}.${others}`
+  }
+}
+
+const maxListed = 10
+
+/** A message names some of many; the error's fields hold all. */
+const listed = (items: ReadonlyArray<string>, separator: string): string =>
+  items.length <= maxListed
+    ? items.join(separator)
+    : `${items.slice(0, maxListed).join(separator)}${separator}and ${items.length - maxListed} more`
+
+/** What a failure says of itself, for a message. */
+export const textOf = (error: unknown): string =>
+  Predicate.hasProperty(error, "message") && typeof error.message === "string" && error.message !== ""
+    ? error.message
+    : typeof error === "string"
+      ? error
+      : JSON.stringify(toJson(error))
+
+/** One piece of work, under the name that it has in events and errors. */
+export type Entry = readonly [key: string, work: Effect.Effect<unknown, unknown, unknown>]
+
+export interface Settings {
+  /** The workflow, as errors name it. */
+  readonly name: string
+  readonly mode: Mode
+  readonly concurrency: number | "unbounded" | undefined
+  readonly state: RunState
+}
+
+/** Throws `InvalidDefinition` for a group of `count` that could never be decided. */
+export const check = (
+  subject: string,
+  count: number | undefined,
+  mode: Mode,
+  concurrency: number | "unbounded" | undefined
+): void => {
+  const refuse = (problem: string, remedy: string) => {
+    throw new InvalidDefinition({ subject, problem, remedy })
+  }
+  if (count === 0) refuse("it has no branches", "Give it at least one")
+  if (mode._tag === "quorum") {
+    const { n } = mode
+    if (!(Number.isInteger(n) && n >= 1)) refuse(`a quorum of ${n} makes no sense`, "Use a whole number from 1")
+    if (count !== undefined && n > count) {
+      refuse(`a quorum of ${n} cannot be reached by ${count} branches`, `Use 1 to ${count}`)
+    }
+  }
+  if (
+    typeof concurrency === "number" &&
+    !(concurrency >= 1 && (Number.isInteger(concurrency) || concurrency === Infinity))
+  )
+    refuse(`concurrency is ${concurrency}`, "Use a whole number from 1")
+}
+
+/**
+ * Runs the entries until their outcomes decide. Gives the outputs that count, in the order of the entries: all of them
+ * (failFast), a `Result` of each (settle), the first (race), the first `n` (quorum). Fails with `ParallelError`, never in
+ * mode settle. What is still running when it is decided has been interrupted, and is over, before the outcome is seen.
+ */
+export const run = (
+  entries: ReadonlyArray<Entry>,
+  settings: Settings
+): Effect.Effect<ReadonlyArray<readonly [key: string, output: unknown]>, ParallelError<unknown>, unknown> =>
+  Effect.suspend(() => new Group(entries, settings).run())
+
+type Outcome = { readonly _tag: "output"; readonly value: unknown } | { readonly _tag: "failed" }
+const failedOutcome: Outcome = { _tag: "failed" }
+
+/** The branches of one run, and what has become of each. */
+class Group {
+  readonly #entries: ReadonlyArray<Entry>
+  readonly #settings: Settings
+  readonly #outcomes: Array<Outcome | undefined>
+  readonly #failures: Array<BranchFailure<unknown>> = []
+  /** How many must succeed. */
+  readonly #needed: number
+  #succeeded = 0
+  #failed = 0
+  #done = 0
+  /** A branch has failed while it was being interrupted. */
+  #failedLate = false
+  /** Branches that have failed by being interrupted, and nothing else. */
+  readonly #interrupted = new Set<number>()
+
+  constructor(entries: ReadonlyArray<Entry>, settings: Settings) {
+    this.#entries = entries
+    this.#settings = settings
+    this.#outcomes = Array.from({ length: entries.length })
+    const { mode } = settings
+    this.#needed = mode._tag === "race" ? 1 : mode._tag === "quorum" ? mode.n : entries.length
+  }
+
+  run(): Effect.Effect<ReadonlyArray<readonly [string, unknown]>, ParallelError<unknown>, unknown> {
+    const concurrency = this.#settings.concurrency ?? "unbounded"
+    const decided = Deferred.makeUnsafe<void>()
+    const all = Effect.forEach(this.#entries, (entry, index) => this.#branch(entry, index, decided), {
+      concurrency,
+      discard: true
+    })
+    // A moment later, so that the branch that decided is told of before those that it stops.
+    const stop = Effect.andThen(Deferred.await(decided), Effect.yieldNow)
+    // A race forgets what fails while it is interrupted from outside; what settles hands it on itself.
+    const over = this.#settles ? all : Effect.onInterrupt(Effect.raceFirst(all, stop), () => this.#failInterrupted())
+    return Effect.flatMap(over, () =>
+      this.#settles || this.#isReached ? Effect.succeed(this.#outputs()) : this.#fail()
+    )
+  }
+
+  get #settles(): boolean {
+    return this.#settings.mode._tag === "settle"
+  }
+
+  get #isReached(): boolean {
+    return this.#succeeded >= this.#needed
+  }
+
+  get #isDecided(): boolean {
+    return !this.#settles && (this.#isReached || this.#failed > this.#entries.length - this.#needed)
+  }
+
+  #branch([key, work]: Entry, index: number, decided: Deferred.Deferred<void>): Effect.Effect<unknown, never, unknown> {
+    const begun = Effect.exit(
+      Effect.onExit(work, (exit) => {
+        const wasDecided = this.#isDecided
+        const status = this.#note(key, index, exit, wasDecided)
+        const done = ++this.#done
+        const total = this.#entries.length
+        // What stops the others comes a moment later: after this is told, and before it is read, which may take long.
+        if (!wasDecided && this.#isDecided) Deferred.doneUnsafe(decided, Effect.void)
+        return this.#settings.state.emit({ _tag: "ItemCompleted", item: key, status, done, total })
+      })
+    )
+    // The interruption of a group that is decided comes a moment later, in which the next branch must not begin.
+    return Effect.suspend(() => (this.#isDecided ? Effect.void : begun))
+  }
+
+  #note(
+    branch: string,
+    index: number,
+    exit: Exit.Exit<unknown, unknown>,
+    wasDecided: boolean
+  ): "completed" | "failed" | "interrupted" {
+    if (Exit.isSuccess(exit)) {
+      if (!wasDecided) {
+        this.#succeeded++
+        this.#outcomes[index] = { _tag: "output", value: this.#settles ? Result.succeed(exit.value) : exit.value }
+      }
+      return "completed"
+    }
+    const interrupted = Cause.hasInterruptsOnly(exit.cause)
+    if (interrupted && wasDecided) return "interrupted"
+    const errors = errorsOf(exit.cause)
+    if (interrupted) this.#interrupted.add(index)
+    else if (Cause.hasInterrupts(exit.cause)) this.#failedLate = true
+    for (const error of errors) this.#failures.push({ branch, error })
+    this.#failed++
+    this.#outcomes[index] = this.#settles ? { _tag: "output", value: Result.fail(errors[0]) } : failedOutcome
+    return interrupted ? "interrupted" : "failed"
+  }
+
+  #outputs(): ReadonlyArray<readonly [string, unknown]> {
+    return this.#entries.flatMap(([key], index) => {
+      const outcome = this.#outcomes[index]
+      return outcome?._tag === "output" ? [[key, outcome.value] as const] : []
+    })
+  }
+
+  /** What the group fails with besides being interrupted: what it had failed with, or failed with meanwhile. */
+  #failInterrupted(): Effect.Effect<void, ParallelError<unknown>> {
+    // Who was only interrupted was so from outside: that is no failure of its own.
+    const own = this.#failed - this.#interrupted.size
+    if (!this.#failedLate && own <= this.#entries.length - this.#needed) return Effect.void
+    for (const index of this.#interrupted) this.#outcomes[index] = undefined
+    const names = new Set([...this.#interrupted].map((index) => this.#entries[index]![0]))
+    this.#failures.splice(0, Infinity, ...this.#failures.filter(({ branch }) => !names.has(branch)))
+    return this.#fail()
+  }
+
+  #fail(): Effect.Effect<never, ParallelError<unknown>> {
+    return Effect.fail(
+      new ParallelError({
+        name: this.#settings.name,
+        failures: this.#failures,
+        interrupted: this.#entries.flatMap(([key], index) => (this.#outcomes[index] === undefined ? [key] : [])),
+        spent: this.#settings.state.spent()
+      })
+    )
+  }
+}
+
+/** Every failure in a cause, at least one: what a finalizer failed with stands beside what the branch did. */
+export const errorsOf = <E>(cause: Cause.Cause<E>): readonly [E | BranchDefect, ...Array<E | BranchDefect>] => {
+  const [first, ...others] = cause.reasons.flatMap((reason): ReadonlyArray<E | BranchDefect> =>
+    Cause.isFailReason(reason)
+      ? [reason.error]
+      : Cause.isDieReason(reason)
+        ? [new BranchDefect({ defect: reason.defect })]
+        : []
+  )
+  return [first ?? new BranchDefect({ defect: "the branch interrupted itself" }), ...others]
+}

@@ -1,0 +1,165 @@
+/** Gathers over streams of inputs: the part of `Gather` that holds few inputs in memory. It touches what `Gather` does. */
+import type * as Effect from "effect/Effect"
+import type * as Result from "effect/Result"
+import type * as Stream from "effect/Stream"
+import { InvalidDefinition } from "../../RunError.ts"
+import * as Runner from "../../Runner.ts"
+import type * as Parallel from "../Parallel.ts"
+import * as Window from "./boundedStream.ts"
+
+/** How many inputs are worked on at once where nobody knows how many there are. */
+export const defaultConcurrency = 8
+
+/** The modes of a stream of inputs, which may never end: no vote can be counted over it. */
+export type StreamMode = Parallel.FailFast | Parallel.Settle
+
+/** How {@link stream} and {@link mapStream} run their runner. */
+export interface StreamOptions<M extends StreamMode> {
+  /** `Parallel.failFast` (default) or `Parallel.settle`. */
+  readonly mode?: M | undefined
+  /** How many inputs are worked on, or wait to be read, at once. Default 8. */
+  readonly concurrency?: number | undefined
+  /**
+   * Whether outputs come in the order of the inputs (default), or as soon as they are made. In order, a slow item holds
+   * up those after it.
+   */
+  readonly ordered?: boolean | undefined
+}
+
+/** What a stream gives for each input. */
+export type StreamOutput<A, E, M extends StreamMode> = M extends Parallel.Settle
+  ? Result.Result<A, E | Parallel.BranchDefect>
+  : A
+
+/** How a stream fails, besides with what its inputs fail with. */
+export type StreamError<E, M extends StreamMode> = M extends Parallel.Settle ? never : Parallel.ParallelError<E>
+
+/**
+ * One runner over a stream of inputs, as a stream of outputs: 100,000 inputs, or inputs without an end, in bounded memory.
+ * An input is pulled only while fewer than `concurrency` are worked on or wait to be read, so whoever reads slowly slows
+ * the inputs, and whoever stops reading stops them. Ending the stream early interrupts all that is under way, and waits
+ * for its finalizers.
+ *
+ * A function and not a runner, because an output that is still being made can be read only while it is: {@link mapStream}
+ * is the runner, which has to say what becomes of the outputs. Inside of a run the items are nested in it.
+ *
+ * Mode `failFast`: the first failure interrupts all others, and the stream fails with `ParallelError`, whose branches are
+ * indices; outputs that were not read by then are lost. Mode `settle`: every item gives a `Result`. What the inputs fail
+ * with, the stream fails with too; in mode `settle` after what had begun. What fails while it is interrupted stands beside
+ * what it was interrupted by, in one cause. Throws `InvalidDefinition` for a concurrency that is no whole number from 1.
+ *
+ * @example
+ * import { Stream } from "effect"
+ * import { Agent, Gather } from "troupe"
+ *
+ * const summary = Agent.make("summary", { instructions: "Sum it up." })
+ * const summaries = Gather.stream(summary, Stream.make("one text", "another"), { concurrency: 4 })
+ * const first = summaries.pipe(Stream.take(1), Stream.runCollect)
+ */
+export const stream = <I, A, E, R, E2 = never, R2 = never, M extends StreamMode = Parallel.FailFast>(
+  runner: Runner.Runner<I, A, E, R>,
+  inputs: Stream.Stream<I, E2, R2>,
+  options: StreamOptions<M> = {}
+): Stream.Stream<StreamOutput<A, E, M>, StreamError<E, M> | E2, R | R2> =>
+  // The window gives outputs or Results by its settings; the types say which.
+  Window.make(inputs, runner.run, settings(`stream of "${runner.name}"`, runner.name, options)) as never
+
+const settings = (subject: string, name: string, options: StreamOptions<StreamMode>): Window.Settings => {
+  const concurrency = options.concurrency ?? defaultConcurrency
+  if (!(Number.isInteger(concurrency) && concurrency >= 1)) {
+    throw new InvalidDefinition({
+      subject,
+      problem: `concurrency is ${concurrency}`,
+      remedy: "Use a whole number from 1: it bounds the memory"
+    })
+  }
+  return { name, concurrency, settles: options.mode?._tag === "settle", ordered: options.ordered ?? true }
+}
+
+/** How {@link mapStream} is made. */
+export interface MapStreamOptions<In, I, E2, R2, Outputs, B, E3, R3> extends StreamOptions<StreamMode> {
+  readonly description?: string | undefined
+  /**
+   * Makes the stream of inputs of the run's input: the lines of a file by its name. For a run whose input is the stream
+   * itself it is the identity, with a type: `(rows: Stream.Stream<Row, DbError>) => rows`.
+   */
+  readonly inputs: (input: In) => Stream.Stream<I, E2, R2>
+  /**
+   * What becomes of the outputs: any way to run a stream, such as `Stream.runForEach(save)`, `Stream.runCount`,
+   * `Stream.runFold(...)`, `Stream.run(sink)`. What it gives is the run's output.
+   */
+  readonly into: (outputs: Outputs) => Effect.Effect<B, E3, R3>
+}
+
+/**
+ * {@link stream} as a runner, which nests, tells an `ItemCompleted` (without a total) for each input that ends, and is
+ * drawn like others. A runner's output is a value, so `into` says what becomes of the outputs; memory stays bounded when it
+ * does not collect them. When `into` is done before the stream is, what is under way is interrupted.
+ *
+ * `result` keeps the conversation of every item: for very many inputs use `run` or `stream`, which do not.
+ *
+ * Fails with what `into` fails with: unless it handles them, `ParallelError` (never in mode `settle`) and the errors of the
+ * inputs. Throws `InvalidDefinition` for a concurrency that is no whole number from 1.
+ *
+ * @example
+ * import { Effect, Stream } from "effect"
+ * import { Agent, Gather } from "troupe"
+ *
+ * declare const linesOf: (file: string) => Stream.Stream<string, "no such file">
+ * declare const save: (verdict: string) => Effect.Effect<void, "disk full">
+ *
+ * const judge = Agent.make("judge", { instructions: "Is it spam?" })
+ * const judged = Gather.mapStream("judged", judge, { inputs: linesOf, into: Stream.runForEach(save), concurrency: 16 })
+ * const run = judged.run("letters.txt")
+ */
+export const mapStream: {
+  // One for each mode: a type parameter that has only its default is unknown to the arguments of `into`.
+  <In, I, E2, R2, A, E, R, B, E3, R3>(
+    name: string,
+    runner: Runner.Runner<I, A, E, R>,
+    options: MapStreamOptions<
+      In,
+      NoInfer<I>,
+      E2,
+      R2,
+      Stream.Stream<A, Parallel.ParallelError<E> | E2, R | R2>,
+      B,
+      E3,
+      R3
+    > & { readonly mode?: Parallel.FailFast | undefined }
+  ): Runner.Runner<In, B, E3, R3>
+  <In, I, E2, R2, A, E, R, B, E3, R3>(
+    name: string,
+    runner: Runner.Runner<I, A, E, R>,
+    options: MapStreamOptions<
+      In,
+      NoInfer<I>,
+      E2,
+      R2,
+      Stream.Stream<StreamOutput<A, E, Parallel.Settle>, E2, R | R2>,
+      B,
+      E3,
+      R3
+    > & { readonly mode: Parallel.Settle }
+  ): Runner.Runner<In, B, E3, R3>
+} = <In, I, E2, R2, A, E, R, B, E3, R3>(
+  name: string,
+  runner: Runner.Runner<I, A, E, R>,
+  options: MapStreamOptions<In, I, E2, R2, never, B, E3, R3>
+): Runner.Runner<In, B, E3, R3> => {
+  const window = settings(`mapStream "${name}"`, name, options)
+  return Runner.workflow(name, {
+    description: options.description,
+    structure: () => ({
+      kind: "gather",
+      note: `map of a stream, ${window.settles ? "settle" : "failFast"}`,
+      members: [{ name: runner.name, runner }]
+    }),
+    run: (input: In, state) => {
+      const onItem = (index: number, status: Window.Status, done: number) =>
+        state.emit({ _tag: "ItemCompleted", item: String(index), status, done })
+      // As in `stream`.
+      return options.into(Window.make(options.inputs(input), runner.run, { ...window, onItem }) as never)
+    }
+  })
+}

@@ -1,0 +1,359 @@
+/**
+ * One run of a plan-execute-evaluate: plans are made, checked, carried out and judged until one is accepted. Types are
+ * erased here; `PlanExecuteEvaluate` has them. It touches runners and the run's bookkeeping.
+ */
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import * as Semaphore from "effect/Semaphore"
+import { toJson } from "../../internal/json.ts"
+import { keepLate } from "../../internal/interruptFailures.ts"
+import type { RunState } from "../../internal/runState.ts"
+import { Spent } from "../../RunEvent.ts"
+import * as Runner from "../../Runner.ts"
+import * as Group from "./branchGroup.ts"
+import { settled } from "../../internal/input.ts"
+import * as Plan from "./plan.ts"
+import * as Text from "./planPrompts.ts"
+import { bestOf } from "./verdict.ts"
+
+/** One step that failed. */
+export interface StepFailure<out E> {
+  readonly step: string
+  readonly error: E | Group.BranchDefect
+}
+
+/**
+ * Steps of a plan failed, and it is not planned anew: `onStepFailure` is `"fail"`, there is no round left, or it was no
+ * failure of the step's type. Every failure is listed, the first one first, those of steps that failed while they were
+ * being interrupted included. All finalizers have run. As a schema it is one as `ParallelError` is.
+ */
+export class StepsFailed<E> extends Schema.TaggedError<StepsFailed<unknown>>()("StepsFailed", {
+  name: Schema.String,
+  /** Counted from 1. */
+  round: Schema.Int,
+  failures: Schema.Array(Schema.Struct({ step: Schema.String, error: Group.AnyFailure })),
+  /** The ids of steps that were interrupted or never began. */
+  interrupted: Schema.Array(Schema.String),
+  plan: Plan.Plan,
+  /** What the steps gave that did succeed, as JSON, by id. */
+  done: Schema.Record(Schema.String, Schema.Json),
+  /** What the run had spent, steps that succeeded included. */
+  spent: Spent
+}) {
+  declare readonly failures: ReadonlyArray<StepFailure<E>>
+
+  // oxlint-disable-next-line no-useless-constructor -- it says which errors they are: the schema knows of none
+  constructor(
+    props: {
+      readonly name: string
+      readonly round: number
+      readonly failures: ReadonlyArray<StepFailure<E>>
+      readonly interrupted: ReadonlyArray<string>
+      readonly plan: Plan.Plan
+      readonly done: Readonly<Record<string, Schema.Json>>
+      readonly spent: Spent
+    },
+    options?: Schema.MakeOptions
+  ) {
+    super(props, options)
+  }
+
+  override get message(): string {
+    const failed = this.failures.map(({ error, step }) => `"${step}": ${Group.textOf(error)}`).join("; ")
+    const others = this.interrupted.length === 0 ? "" : ` Interrupted or not begun: ${this.interrupted.join(", ")}.`
+    return `"${this.name}" round ${this.round}: ${this.failures.length === 1 ? "a step" : `${this.failures.length} steps`} failed: ${failed}.${others} See \`done\` for what did succeed.`
+  }
+}
+
+/** The results of no plan were accepted in `maxRounds` rounds, and `exhausted` is `"fail"`. */
+export class PlanNotAccepted extends Schema.TaggedError<PlanNotAccepted>()("PlanNotAccepted", {
+  name: Schema.String,
+  rounds: Schema.Int,
+  /** The plan with the best results. */
+  plan: Plan.Plan,
+  /** What its steps gave, as JSON, by id. */
+  results: Schema.Record(Schema.String, Schema.Json),
+  verdict: Schema.Json,
+  spent: Spent
+}) {
+  override get message(): string {
+    return `"${this.name}" accepted the results of no plan in ${this.rounds} rounds; the verdict on the best was ${JSON.stringify(this.verdict)}. Raise maxRounds, ease accept, or take the best with exhausted: "best".`
+  }
+}
+
+type AnyRunner = Runner.Runner<never, unknown, unknown, unknown>
+type Fn = (input: never) => unknown
+type Program = Effect.Effect<unknown, unknown, unknown>
+
+/** Everything that the definition says, checked and made ready. */
+export interface Settings {
+  readonly name: string
+  readonly planner: AnyRunner | Fn | Program
+  /** What a planner that is a runner is told of the workers; none where it knows of them. */
+  readonly introduction: string | undefined
+  readonly workers: ReadonlyMap<string, AnyRunner> | undefined
+  readonly executor: AnyRunner | Fn | undefined
+  readonly evaluator: AnyRunner | Fn | undefined
+  readonly accept: (verdict: unknown) => boolean
+  readonly score: (verdict: unknown) => number
+  readonly combine: AnyRunner | Fn | undefined
+  readonly maxRounds: number
+  readonly maxSteps: number
+  readonly planRepairs: number
+  readonly concurrency: number
+  readonly exhausted: "best" | "fail"
+  readonly onStepFailure: "replan" | "fail"
+}
+
+/** A round whose steps have all succeeded. */
+interface Round extends Verdict {
+  /** Counted from 1. */
+  readonly round: number
+  readonly plan: Plan.Plan
+  readonly steps: ReadonlyArray<Plan.DoneStep>
+}
+
+interface Verdict {
+  readonly verdict: unknown
+  /** The verdict as JSON. */
+  readonly encoded: Schema.Json
+}
+
+/** How the last round went. */
+type Last =
+  | { readonly _tag: "failed"; readonly error: StepsFailed<unknown> }
+  | { readonly _tag: "rejected"; readonly round: Round }
+
+/** Runs it once for a goal. */
+export const run = (settings: Settings, goal: unknown, state: RunState): Program =>
+  Effect.suspend(() => new Loop(settings, goal, state).run())
+
+class Loop {
+  readonly #settings: Settings
+  readonly #goal: unknown
+  readonly #state: RunState
+  readonly #done = new Map<string, Plan.DoneStep>()
+  readonly #rejected: Array<Round> = []
+  #last: Last | undefined
+
+  constructor(settings: Settings, goal: unknown, state: RunState) {
+    this.#settings = settings
+    this.#goal = settled(goal)
+    this.#state = state
+  }
+
+  run(): Program {
+    return Effect.gen({ self: this }, function* () {
+      const { maxRounds, onStepFailure } = this.#settings
+      for (let round = 1; round <= maxRounds; round++) {
+        const plan = yield* this.#plan(round)
+        if (plan === undefined) break
+        yield* this.#state.decide({ _tag: "PlanMade", round, plan: toJson(plan) })
+        const failed = yield* this.#carryOut(plan, round)
+        if (failed !== undefined) {
+          this.#last = { _tag: "failed", error: failed }
+          const verdict = { failures: failuresOf(failed) }
+          yield* this.#state.decide({ _tag: "RoundCompleted", round, accepted: false, verdict: toJson(verdict) })
+          const isBug = failed.failures.some(({ error }) => error instanceof Group.BranchDefect)
+          if (isBug || onStepFailure === "fail") return yield* Effect.fail(failed)
+          continue
+        }
+        const steps = plan.steps.map(({ id }) => this.#done.get(id)!)
+        const done: Round = { round, plan, steps, ...(yield* this.#judge(plan, steps, round)) }
+        const accepted = this.#settings.evaluator === undefined || this.#settings.accept(done.verdict)
+        yield* this.#state.decide({ _tag: "RoundCompleted", round, accepted, verdict: done.encoded })
+        if (accepted) return yield* this.#combine(done)
+        this.#last = { _tag: "rejected", round: done }
+        this.#rejected.push(done)
+      }
+      return yield* this.#exhausted()
+    })
+  }
+
+  /** A plan that can be carried out; `undefined` when the planner has none but the one whose results were rejected. */
+  #plan(round: number): Effect.Effect<Plan.Plan | undefined, unknown, unknown> {
+    return Effect.gen({ self: this }, function* () {
+      const { maxSteps, name, planRepairs, workers } = this.#settings
+      const rules = { workers: workers && [...workers.keys()], maxSteps, done: this.#done }
+      let refused: { readonly plan: Plan.PlanLike; readonly problems: ReadonlyArray<string> } | undefined
+      for (let attempt = 1; ; attempt++) {
+        const given = yield* this.#ask(round, refused)
+        const { plan, problems } = Plan.check(given, rules)
+        const idle = problems.length === 0 && this.#isIdle(plan)
+        if (problems.length === 0 && !idle) return plan
+        if (attempt > planRepairs) {
+          if (idle) return undefined
+          return yield* Effect.fail(new Plan.InvalidPlan({ name, round, attempts: attempt, problems, plan }))
+        }
+        refused = { plan: given, problems: idle ? [alreadyDone] : problems }
+      }
+    })
+  }
+
+  #isIdle(plan: Plan.Plan): boolean {
+    if (this.#last?._tag !== "rejected") return false
+    const before = new Set(this.#last.round.plan.steps.map(({ id }) => id))
+    const kept = Plan.keptOf(plan, this.#done)
+    return plan.steps.length === before.size && plan.steps.every(({ id }) => before.has(id) && kept.has(id))
+  }
+
+  #ask(
+    round: number,
+    refused: { readonly plan: Plan.PlanLike; readonly problems: ReadonlyArray<string> } | undefined
+  ): Effect.Effect<Plan.PlanLike, unknown, unknown> {
+    const { introduction, planner } = this.#settings
+    const last = this.#last
+    if (Runner.isRunner(planner)) {
+      const texts = [
+        ...(introduction === undefined ? [] : [introduction]),
+        ...(last === undefined ? [] : [Text.replanText(reportOf(last), this.#done)]),
+        ...(refused === undefined ? [] : [Text.repairText(refused.plan, refused.problems)])
+      ]
+      const input = texts.length === 0 ? Text.alone(this.#goal) : Text.after(this.#goal, texts.join("\n\n"))
+      return planner.run(input as never) as Effect.Effect<Plan.PlanLike, unknown, unknown>
+    }
+    const made = Effect.isEffect(planner)
+      ? planner
+      : planner({
+          goal: this.#goal,
+          round,
+          plan: refused?.plan ?? (last === undefined ? undefined : planOf(last)),
+          problems: refused?.problems ?? [],
+          results: outputsOf(this.#done.values()),
+          failures: last?._tag === "failed" ? last.error.failures : [],
+          verdict: last?._tag === "rejected" ? last.round.verdict : undefined
+        } as never)
+    return made as Effect.Effect<Plan.PlanLike, unknown, unknown>
+  }
+
+  /** Runs the steps that are not done, each as soon as those it depends on are. Gives the failure, if there is one. */
+  #carryOut(
+    plan: Plan.Plan,
+    round: number
+  ): Effect.Effect<StepsFailed<unknown> | undefined, StepsFailed<unknown>, unknown> {
+    return Effect.suspend(() => {
+      const { concurrency, name } = this.#settings
+      const kept = Plan.keptOf(plan, this.#done)
+      const steps = plan.steps.filter(({ id }) => !kept.has(id))
+      const signals = new Map(steps.map(({ id }) => [id, Deferred.makeUnsafe<void>()]))
+      const places = Semaphore.makeUnsafe(concurrency)
+      const entries = steps.map((step): Group.Entry => {
+        const before = step.dependsOn.flatMap((id) => signals.get(id) ?? [])
+        const work = Effect.suspend(() => this.#work(step, round)).pipe(
+          Effect.andThen(Deferred.succeed(signals.get(step.id)!, undefined))
+        )
+        const waiting = Effect.forEach(before, (one) => Deferred.await(one), { discard: true })
+        return [step.id, Effect.andThen(waiting, Semaphore.withPermits(places, 1, work))]
+      })
+      const all = Group.run(entries, { name, mode: Group.failFast, concurrency: "unbounded", state: this.#state })
+      const toError = ({ failures }: Group.ParallelError<unknown>) => {
+        const ended = new Set(failures.map(({ branch }) => branch))
+        for (const step of steps) if (this.#done.get(step.id)?.step === step) ended.add(step.id)
+        return new StepsFailed<unknown>({
+          name,
+          round,
+          failures: failures.map(({ branch, error }) => ({ step: branch, error })),
+          interrupted: steps.flatMap(({ id }) => (ended.has(id) ? [] : [id])),
+          plan,
+          done: encodedOf(this.#done.values()),
+          spent: this.#state.spent()
+        })
+      }
+      return keepLate(all, (group) => Effect.match(group, { onSuccess: () => undefined, onFailure: toError }), toError)
+    })
+  }
+
+  #work(step: Plan.Step, round: number): Program {
+    const { executor, workers } = this.#settings
+    const inputs = step.dependsOn.map((id) => this.#done.get(id)!)
+    // From here on what it gave for another task or input is out of date.
+    this.#done.delete(step.id)
+    const by = workers === undefined ? executor! : workers.get(step.worker!)!
+    const isRunner = Runner.isRunner(by)
+    const runner: AnyRunner = isRunner
+      ? by
+      : Runner.make(step.id, {
+          run: () => by({ goal: this.#goal, step, results: outputsOf(inputs), round } as never) as Program
+        })
+    const { body, encode } = runner.definition
+    const noting = Runner.fromDefinition(step.id, runner.description, {
+      ...runner.definition,
+      // Within the run: once it tells that it has completed, it is done, whatever interrupts it then.
+      body: (input: never, state) =>
+        Effect.tap(body(input, state), (output) =>
+          Effect.sync(() => this.#done.set(step.id, { step, output, encoded: encode(output), inputs }))
+        )
+    })
+    return noting.run((isRunner ? Text.after(this.#goal, Text.stepText(step, inputs)) : undefined) as never)
+  }
+
+  #judge(
+    plan: Plan.Plan,
+    steps: ReadonlyArray<Plan.DoneStep>,
+    round: number
+  ): Effect.Effect<Verdict, unknown, unknown> {
+    const { evaluator } = this.#settings
+    if (evaluator === undefined) return Effect.succeed({ verdict: undefined, encoded: null })
+    const judged = Runner.isRunner(evaluator)
+      ? evaluator.run(Text.after(this.#goal, Text.doneText(steps)) as never)
+      : (evaluator(this.#finished(plan, steps, round)) as Program)
+    const encode = Runner.isRunner(evaluator) ? evaluator.definition.encode : toJson
+    return Effect.map(judged, (verdict) => ({ verdict, encoded: encode(verdict) }))
+  }
+
+  #combine({ plan, round, steps }: Round): Program {
+    const { combine } = this.#settings
+    if (combine === undefined) {
+      const last = new Set(Plan.lastOf(plan))
+      return Effect.succeed(outputsOf(steps.filter(({ step }) => last.has(step.id))))
+    }
+    if (Runner.isRunner(combine)) return combine.run(Text.after(this.#goal, Text.doneText(steps)) as never)
+    const made = combine(this.#finished(plan, steps, round))
+    return Effect.isEffect(made) ? (made as Program) : Effect.succeed(made)
+  }
+
+  #finished(plan: Plan.Plan, steps: ReadonlyArray<Plan.DoneStep>, round: number): never {
+    return { goal: this.#goal, plan, results: outputsOf(steps), round } as never
+  }
+
+  #exhausted(): Program {
+    const { name, exhausted, score } = this.#settings
+    const last = this.#last
+    const first = this.#rejected[0]
+    if (first === undefined || (exhausted === "fail" && last?._tag === "failed")) {
+      return last?._tag === "failed" ? Effect.fail(last.error) : Effect.die(new Error(`"${name}" has had no round`))
+    }
+    const best = bestOf(this.#rejected, score)
+    if (exhausted === "best") return this.#combine(best)
+    return Effect.fail(
+      new PlanNotAccepted({
+        name,
+        rounds: this.#rejected.at(-1)!.round,
+        plan: best.plan,
+        results: encodedOf(best.steps),
+        verdict: best.encoded,
+        spent: this.#state.spent()
+      })
+    )
+  }
+}
+
+const alreadyDone =
+  "every step of it is done already, and the results were not accepted: give the steps that must be done again another task, or plan others"
+
+const failuresOf = ({ failures }: StepsFailed<unknown>) =>
+  failures.map(({ error, step }) => ({ step, error: Group.textOf(error) }))
+
+const planOf = (last: Last): Plan.Plan => (last._tag === "failed" ? last.error.plan : last.round.plan)
+
+const reportOf = (last: Last): Text.Report =>
+  last._tag === "failed"
+    ? { plan: last.error.plan, failures: failuresOf(last.error), open: last.error.interrupted, verdict: undefined }
+    : { plan: last.round.plan, failures: [], open: [], verdict: last.round }
+
+const outputsOf = (steps: Iterable<Plan.DoneStep>): Readonly<Record<string, unknown>> =>
+  Object.fromEntries(Array.from(steps, ({ output, step }) => [step.id, output]))
+
+const encodedOf = (steps: Iterable<Plan.DoneStep>): Readonly<Record<string, Schema.Json>> =>
+  Object.fromEntries(Array.from(steps, ({ encoded, step }) => [step.id, encoded]))

@@ -1,0 +1,171 @@
+/**
+ * What the workers of one run may cost. It is reserved before a worker begins and settled when it ends, so that workers
+ * at work at once cannot overspend together. It touches runners and the run's bookkeeping only.
+ */
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type { RunState } from "../../internal/runState.ts"
+import * as Runner from "../../Runner.ts"
+
+/** The limits of one run. */
+export interface Limits {
+  /** How many times workers may be called, at all depths. */
+  readonly runs?: number | undefined
+  /**
+   * How many tokens the run may use in all, input and output, the orchestrator's own included. What a request cost is
+   * known when it has been answered: one that is aborted is not counted.
+   */
+  readonly tokens?: number | undefined
+  /**
+   * How many tokens are set aside for a worker before it begins; what it does not use is given back. Default: the most
+   * that a worker of its name has used so far, or any worker while none of its name has ended. Before that nobody knows
+   * what one costs, and they begin one after the other; with `reserve` the first ones work at once too.
+   */
+  readonly reserve?: number | undefined
+}
+
+/** A worker at work. */
+interface Place {
+  readonly kind: string
+  /** The worker that it works for. */
+  readonly above: Place | undefined
+  /** None: nobody knew what it costs when it began. */
+  readonly reserve: number | undefined
+  /** Its run. */
+  state: RunState | undefined
+}
+
+const CurrentPlace: Context.Reference<Place | undefined> = Context.Reference<Place | undefined>(
+  "troupe/Orchestrator/Place",
+  { defaultValue: () => undefined }
+)
+
+/** The same runner, whose usage is known to the budget that it works within. */
+export const metered = <I, A, E, R>(runner: Runner.Runner<I, A, E, R>): Runner.Runner<I, A, E, R> =>
+  Runner.fromDefinition(runner.name, runner.description, {
+    ...runner.definition,
+    body: (input: I, state) =>
+      Effect.flatMap(CurrentPlace, (place) => {
+        if (place !== undefined) place.state ??= state
+        return runner.definition.body(input, state)
+      })
+  })
+
+const answer = "answer with what you have"
+
+/** The budget of one run. */
+export class Budget {
+  readonly #state: RunState
+  readonly #limits: Limits
+  readonly #spent = Deferred.makeUnsafe<void>()
+  #runs = 0
+  readonly #places = new Set<Place>()
+  /** The most that a worker has used, by name. */
+  readonly #costs = new Map<string, number>()
+  /** Done when a worker has ended, for those that wait. */
+  #settled = Deferred.makeUnsafe<void>()
+
+  constructor(state: RunState, limits: Limits) {
+    this.#state = state
+    this.#limits = limits
+    if (limits.tokens !== undefined) {
+      state.onUsage = () => {
+        if (tokensOf(state) >= limits.tokens!) Deferred.doneUnsafe(this.#spent, Effect.void)
+      }
+    }
+  }
+
+  /**
+   * Does the work of a worker called `kind` when there is room for it; fails with a text for the model when there is
+   * none, or none any more.
+   */
+  within<A, E, R>(kind: string, work: Effect.Effect<A, E, R>): Effect.Effect<A, E | string, R> {
+    return Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(CurrentPlace, (above): Effect.Effect<A, E | string, R> => {
+        const place = this.#begin(kind, above)
+        if (typeof place === "string") return Effect.fail(place)
+        if (place === undefined) {
+          // Who waits is woken at once, and must not begin when what ended was interrupted, as it is about to be
+          // itself.
+          const waited = Effect.andThen(Deferred.await(this.#settled), Effect.yieldNow)
+          return restore(Effect.andThen(waited, () => this.within(kind, work)))
+        }
+        const own = Effect.provideService(work, CurrentPlace, place)
+        return Effect.onExit(restore(this.#limits.tokens === undefined ? own : this.#untilSpent(own)), (exit) =>
+          Effect.sync(() => this.#settle(place, exit))
+        )
+      })
+    )
+  }
+
+  /** Where it works; why it cannot; or nothing, when it has to wait until it is known what a worker costs. */
+  #begin(kind: string, above: Place | undefined): Place | string | undefined {
+    const { runs, tokens } = this.#limits
+    if (runs !== undefined && this.#runs >= runs) {
+      return `not executed: the budget of ${runs} worker runs is used up; ${answer}`
+    }
+    const reserve = this.#limits.reserve ?? this.#costOf(kind)
+    if (tokens !== undefined) {
+      const spent = tokensOf(this.#state)
+      if (spent >= tokens) return `not executed: the budget of ${tokens} tokens is used up; ${answer}`
+      const others = this.#besides(above)
+      if (reserve === undefined && others.some((place) => place.reserve === undefined)) return undefined
+      const left = others.reduce((sum, place) => sum - this.#open(place), tokens - spent)
+      if (left < (reserve ?? 0)) {
+        return `not executed: of the budget of ${tokens} tokens ${Math.max(0, left)} are left besides what others at work may need, and this may need ${reserve}; ${answer}, or call fewer at once`
+      }
+    }
+    this.#runs++
+    const place: Place = { kind, above, reserve, state: undefined }
+    this.#places.add(place)
+    return place
+  }
+
+  /** Those at work but the worker that asks and those it works for, whose share its own is part of. */
+  #besides(above: Place | undefined): ReadonlyArray<Place> {
+    const others = new Set(this.#places)
+    for (let place = above; place !== undefined; place = place.above) others.delete(place)
+    return [...others]
+  }
+
+  /** What is set aside for a worker and not used yet. */
+  #open({ kind, reserve, state }: Place): number {
+    return Math.max(0, (reserve ?? this.#costOf(kind) ?? 0) - tokensOf(state))
+  }
+
+  #costOf(kind: string): number | undefined {
+    const known = this.#costs.get(kind)
+    if (known !== undefined) return known
+    const most = Math.max(0, ...this.#costs.values())
+    // That one without a model cost nothing says nothing of another.
+    return most === 0 ? undefined : most
+  }
+
+  #settle(place: Place, exit: Exit.Exit<unknown, unknown>): void {
+    const { kind, state } = place
+    this.#places.delete(place)
+    const used = tokensOf(state)
+    // One that failed before it used anything says nothing.
+    if (used > 0 || Exit.isSuccess(exit)) this.#costs.set(kind, Math.max(used, this.#costs.get(kind) ?? 0))
+    const settled = this.#settled
+    this.#settled = Deferred.makeUnsafe()
+    Deferred.doneUnsafe(settled, Effect.void)
+  }
+
+  #untilSpent<A, E, R>(work: Effect.Effect<A, E, R>): Effect.Effect<A, E | string, R> {
+    // A moment later: a worker is not interrupted in the midst of what it begins, which could go on then.
+    const over = Effect.andThen(
+      Effect.andThen(Deferred.await(this.#spent), Effect.yieldNow),
+      Effect.fail(`interrupted: the budget of ${this.#limits.tokens} tokens is used up; ${answer}`)
+    )
+    return Effect.raceFirst(work, over)
+  }
+}
+
+const tokensOf = (state: RunState | undefined): number => {
+  if (state === undefined) return 0
+  const { inputTokens, outputTokens } = state.usage
+  return (inputTokens.total ?? 0) + (outputTokens.total ?? 0)
+}

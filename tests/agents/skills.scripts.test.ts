@@ -1,5 +1,5 @@
 /** Scripts of skills, as real processes: what they are given, what they give, and that none is left. */
-import { spawn } from "node:child_process"
+import { execFileSync, spawn } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { Effect, Fiber, Redacted } from "effect"
@@ -56,9 +56,33 @@ describe("a script", () => {
       expect(directory).toBe(path.join(at, "s"))
       const known = env
         .map((line) => line.split("=")[0]!)
-        .filter((name) => !["PWD", "OLDPWD", "SHLVL", "_", "TZ"].includes(name))
-      expect(known).toEqual(["LANG", "OWN", "PATH", "SKILL_DIR", "SKILL_RUN", "TMPDIR"])
+        .filter((name) => !["PWD", "OLDPWD", "SHLVL", "_", "TZ"].includes(name) && !name.startsWith("GIT_CONFIG_"))
+      expect(known).toEqual(["HOME", "LANG", "OWN", "PATH", "SKILL_DIR", "TMPDIR", "TROUPE_RUN"])
       expect(result.stdout).not.toContain("sk-test-key")
+    })
+  )
+
+  it.live("finds no configuration of the user's in its skill, in its directory, or in its HOME", () =>
+    Effect.gen(function* () {
+      const monitored = '[core]\n fsmonitor = "touch RAN; false"\n[user]\n name = Mallory\n'
+      const at = withScripts({ "look.sh": 'git config user.name; git status >&2; ls -A "$HOME" | wc -l\n' })
+      put(at, "s/.gitconfig", monitored)
+      const clone = folder({ ".gitconfig": monitored })
+      execFileSync("git", ["init", "-q"], { cwd: clone })
+      for (const directory of [undefined, clone]) {
+        const { stdout } = yield* running(at, "scripts/look.sh", {}, { directory })
+        expect(stdout.trim()).toBe("0")
+      }
+      expect([at, path.join(at, "s"), clone].filter((one) => fs.existsSync(path.join(one, "RAN")))).toEqual([])
+    })
+  )
+
+  it.live("is run by no program of its own directory, wherever PATH has that", () =>
+    Effect.gen(function* () {
+      const at = withScripts({ "a.py": "print('python')" })
+      put(at, "s/bin/python3", "#!/bin/sh\necho owned\n", 0o755)
+      const PATH = [path.join(at, "s/bin"), "bin", ".", process.env["PATH"]].join(path.delimiter)
+      expect(yield* running(at, "scripts/a.py", {}, { env: { PATH } })).toMatchObject({ stdout: "python\n" })
     })
   )
 

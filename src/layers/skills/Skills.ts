@@ -36,8 +36,9 @@ export interface ScriptOptions {
   /** The directory that scripts work in. Default: the folder of their skill. */
   readonly directory?: string | URL | undefined
   /**
-   * Variables for scripts. Besides these they see `PATH`, `TZ`, `LANG`, `TMPDIR`, `SKILL_DIR`, the folder of
-   * their skill, and `SKILL_RUN`, and no others of this process. A `Redacted` value is taken out of what a script writes.
+   * Variables for scripts. Variables of this process are not passed on: beside these a script gets `PATH`, `TZ`, `LANG`,
+   * `TMPDIR`, a `HOME` that is an empty directory and is removed afterwards, `TROUPE_RUN`, the settings of git that
+   * `ShellTools.layer` lists, and `SKILL_DIR`, the folder of its skill. A `Redacted` value is removed from its output.
    */
   readonly env?: Readonly<Record<string, string | Redacted.Redacted>> | undefined
   /** How much of a script's output, and of its errors, is given. Default: 64 KiB of each. It is killed at 16 MiB. */

@@ -1,6 +1,6 @@
 /**
  * A tool that runs commands of an allow-list, without a shell. The toolkit holds the definition; the Layer starts the
- * processes, as `process/run.ts` does.
+ * processes.
  */
 import * as fs from "node:fs"
 import * as path from "node:path"
@@ -12,13 +12,19 @@ import * as Toolkit from "effect/ai/Toolkit"
 import type * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import { InvalidDefinition } from "../../RunError.ts"
+import { programDirectories } from "../internal/process/environment.ts"
 import * as Process from "../internal/process/run.ts"
 
-const maxTold = 2000
+/** How many characters of each output an error message holds. */
+const maxShown = 2000
 
-/** Why a command was not run, or not to its end. */
+/** Why a command was not run, or was ended early. */
 export class ShellToolError extends Schema.TaggedError<ShellToolError>()("ShellToolError", {
   command: Schema.String,
+  /**
+   * `NotAllowed`: no entry of `allow` matches. `Arguments`: no program can take these. `Start`: the program did not start.
+   * `Timeout`: it was killed. `Edge`: `Effect.runSync` needs `SyncEdge.layer`.
+   */
   reason: Schema.Literals(["NotAllowed", "Arguments", "Start", "Timeout", "Edge"]),
   detail: Schema.String,
   /** What it had written before it was killed. */
@@ -26,9 +32,9 @@ export class ShellToolError extends Schema.TaggedError<ShellToolError>()("ShellT
   stderr: Schema.optional(Schema.String)
 }) {
   override get message(): string {
-    // The end is what tells most, and the message is what the model is told.
+    // The model reads the message, and the end of an output says most.
     const wrote = ([name, text]: readonly [string, string | undefined]) =>
-      text === undefined || text === "" ? "" : `; ${name} was: ${text.slice(-maxTold)}`
+      text === undefined || text === "" ? "" : `; ${name} was: ${text.slice(-maxShown)}`
     return `"${this.command}": ${this.detail}${wrote(["stdout", this.stdout])}${wrote(["stderr", this.stderr])}`
   }
 }
@@ -57,15 +63,27 @@ export const RunCommand = Tool.make("run_command", {
 /** The tool that runs commands. */
 export const toolkit = Toolkit.make(RunCommand)
 
+/**
+ * One entry of an allow-list. The program is named by its name in `PATH`, or by an absolute path.
+ *
+ * - `"ls"`: with any arguments. For programs that are safe whatever their arguments are.
+ * - `["git", "status", "--short"]`: with exactly these arguments; `["git"]` is `git` without any.
+ * - `["git", (args) => ...]`: with the arguments for which the predicate returns `true`.
+ */
+export type Allowed =
+  | string
+  | readonly [command: string, args: (args: ReadonlyArray<string>) => boolean]
+  | readonly [command: string, ...args: ReadonlyArray<string>]
+
 /** What {@link layer} takes. */
 export interface Options {
   /**
-   * What may be run, and nothing else: programs by name or absolute path (`"ls"`), or with their first arguments
-   * (`["git", "status"]`). What a program can do with any further argument is yours to judge: `find`, `env`, `git -c` and every
-   * interpreter run whatever they are told.
+   * What may be run, and nothing else. A program does with its arguments what it likes: `find`, `env`, `git -c` and every
+   * interpreter run other programs, `git log --output=FILE` and `sort -o FILE` write files. So give the arguments in full,
+   * or a predicate that accepts only those that you know.
    */
-  readonly allow: ReadonlyArray<string | readonly [command: string, ...args: ReadonlyArray<string>]>
-  /** The directory that commands run in. It is no fence. */
+  readonly allow: ReadonlyArray<Allowed>
+  /** The directory that commands run in. It is not a fence: a command reads and writes elsewhere too. */
   readonly cwd: string | URL
   /** How long a command may take. Default: 30 seconds. */
   readonly timeout?: Duration.Input | undefined
@@ -73,31 +91,46 @@ export interface Options {
   readonly grace?: Duration.Input | undefined
   /** How many bytes of each output are kept. A command that writes a hundred times that is killed. Default: 100,000. */
   readonly maxOutputBytes?: number | undefined
-  /** Environment variables besides `PATH`, `LANG` and `HOME`, or instead of them. Those of the program are not passed on. */
+  /** Environment variables beside those that {@link layer} lists, or instead of them. */
   readonly env?: Readonly<Record<string, string>> | undefined
 }
 
 /**
- * A handler for {@link toolkit}. Nothing can be run that is not in `allow`. The Layer fails with `InvalidDefinition` when a
- * program or the directory is not there.
+ * A handler for {@link toolkit}. Nothing runs that `allow` does not match. The Layer fails with `InvalidDefinition` when a
+ * program or the directory does not exist.
  *
- * A program is looked up once, when the Layer is built, and only in the absolute directories of `PATH`, so that a file of its
- * name in the working directory is not taken for it. It gets its arguments as they are; no shell reads them. Its environment holds
- * `PATH`, `LANG`, `HOME` (the working directory) and what `env` says.
+ * A program is looked up once, when the Layer is built, in the absolute directories of `PATH`, and in those below `cwd` last,
+ * so that a file in the working directory is not taken for a program of the same name. It gets its arguments as they are; no
+ * shell reads them.
  *
- * The process leads a group. Interruption and the timeout send SIGTERM to all of the group, SIGKILL after `grace`, and go on
- * when the group is gone; what a command leaves behind in it when it ends is killed, and so is all of it when this process is
- * killed. A process that leaves the group is not followed, on Windows only the command's own process is ended, and none of
- * this is a sandbox: for code that is not trusted use a container. Under `Effect.runSync` it needs `SyncEdge.layer`, and says
- * so.
+ * Variables of this process are not passed on. A command gets `PATH`, `LANG`, `TZ`, `TMPDIR`, `TROUPE_RUN`, a `HOME` that
+ * is an empty directory and is removed afterwards, settings that keep git from running what a repository names as
+ * `core.fsmonitor`, and `env`. So a `.gitconfig` or `.netrc` in `cwd` is not used. Configuration that a program reads from
+ * its working directory (`package.json`, `.npmrc`, a `Makefile`, hooks of a repository) is used as always.
+ *
+ * The process leads a group. Interruption and the timeout send SIGTERM to the group, SIGKILL after `grace`, and wait until
+ * the group is gone. What a command leaves running when it ends is killed, and so is all of it when this process is killed.
+ * On Linux a process that has left the group is found by `TROUPE_RUN` in its environment, unless it has cleared that; on
+ * other systems it is not found, and on Windows only the command's own process is ended.
+ *
+ * None of this is a sandbox. A command can do what its user can, and on Linux it can read the environment of this process
+ * (`/proc/PID/environ`). For code that is not trusted use a container or another user. Under `Effect.runSync` the tool
+ * needs `SyncEdge.layer`, and fails with a message that says so.
  *
  * @example
  * import { Effect } from "effect"
  * import { Agent, Offline, ShellTools } from "troupe"
  *
  * const agent = Agent.make("agent", { toolkit: ShellTools.toolkit })
- * const Shell = ShellTools.layer({ allow: ["ls", ["git", "status"], ["git", "log"]], cwd: "." })
- * const answer = agent.run("What changed lately?").pipe(Effect.provide([Offline.layer, Shell]))
+ * const Shell = ShellTools.layer({
+ *   cwd: ".",
+ *   allow: [
+ *     "ls",
+ *     ["git", "status", "--short"],
+ *     ["git", (args) => args.length === 3 && args[0] === "show" && args[1] === "--" && !args[2]!.startsWith("-")]
+ *   ]
+ * })
+ * const answer = agent.run("What has changed?").pipe(Effect.provide([Offline.layer, Shell]))
  */
 export const layer = (options: Options): Layer.Layer<Tool.HandlersFor<typeof toolkit.tools>, InvalidDefinition> =>
   toolkit.toLayer(
@@ -106,74 +139,108 @@ export const layer = (options: Options): Layer.Layer<Tool.HandlersFor<typeof too
         try: () => prepare(options),
         catch: (cause) => (cause instanceof InvalidDefinition ? cause : invalid(String(cause), "See the problem"))
       }),
-      ({ cwd, env, rules }) => {
-        const timeout = Duration.fromInputUnsafe(options.timeout ?? "30 seconds")
-        const graceMs = Duration.toMillis(options.grace ?? "2 seconds")
-        const keep = options.maxOutputBytes ?? 100_000
-        return toolkit.of({
-          run_command: ({ args = [], command, input = "" }) =>
-            Effect.gen(function* () {
-              const fail = (reason: ShellToolError["reason"], detail: string, output = {}) =>
-                new ShellToolError({ command: command.slice(0, 200), reason, detail, ...output })
-              const file = fileOf(rules, command, args)
-              if (file === undefined)
-                return yield* fail("NotAllowed", `it may not be run; allowed are: ${listed(rules)}`)
-              if (args.some((arg) => arg.includes("\0")) || args.join(" ").length > maxArgs) {
-                return yield* fail("Arguments", "its arguments are too long, or hold null bytes")
-              }
-              const what = { command: file, args, cwd, env, input, keep, most: keep * 100, mark: undefined, graceMs }
-              const ended = yield* Effect.mapError(Process.run(what, timeout), ({ detail, ended, reason }) =>
-                fail(reasons[reason], detail, ended === undefined ? {} : wrote(ended))
-              )
-              return { exitCode: ended.exitCode, signal: ended.signal, ...wrote(ended), truncated: ended.cut }
-            })
+      (settings) =>
+        toolkit.of({
+          run_command: ({ args = [], command, input = "" }) => runCommand(settings, command, args, input)
         })
-      }
     )
   )
 
+/** Why a command was not run, in the words of the tool. */
 const reasons = { Edge: "Edge", Unstartable: "Start", Lost: "Start", Timeout: "Timeout" } as const
-const wrote = ({ stderr, stdout }: Process.Ended) => ({ stdout: textOf(stdout), stderr: textOf(stderr) })
-const textOf = (bytes: Uint8Array) => new TextDecoder().decode(bytes)
+/** How many characters all arguments may have. */
 const maxArgs = 64 * 1024
 
 interface Rule {
   readonly command: string
   readonly file: string
-  readonly args: ReadonlyArray<string>
+  readonly accepts: (args: ReadonlyArray<string>) => boolean
+  /** What a model reads of it. */
+  readonly text: string
 }
+
+interface Settings {
+  readonly rules: ReadonlyArray<Rule>
+  readonly cwd: string
+  readonly env: Readonly<Record<string, string>>
+  readonly timeout: Duration.Duration
+  readonly graceMs: number
+  readonly keep: number
+}
+
+const runCommand = Effect.fnUntraced(function* (
+  { cwd, env, graceMs, keep, rules, timeout }: Settings,
+  command: string,
+  args: ReadonlyArray<string>,
+  input: string
+) {
+  const fail = (reason: ShellToolError["reason"], detail: string, output = {}) =>
+    new ShellToolError({ command: command.slice(0, 200), reason, detail, ...output })
+  const rule = rules.find((rule) => rule.command === command && rule.accepts(args))
+  if (rule === undefined) {
+    const allowed = rules.map(({ text }) => text).join(", ") || "nothing"
+    return yield* fail("NotAllowed", `it is not allowed with these arguments. Allowed: ${allowed}`)
+  }
+  if (args.some((arg) => arg.includes("\0")) || args.join(" ").length > maxArgs) {
+    return yield* fail("Arguments", "its arguments are too long, or contain null bytes")
+  }
+  const task = { command: rule.file, args, cwd, env, input, keep, most: keep * 100, graceMs }
+  const ended = yield* Effect.mapError(Process.run(task, timeout), ({ detail, ended, reason }) =>
+    fail(reasons[reason], detail, ended === undefined ? {} : outputOf(ended))
+  )
+  return { exitCode: ended.exitCode, signal: ended.signal, ...outputOf(ended), truncated: ended.cut }
+})
+
+const outputOf = ({ stderr, stdout }: Process.Ended) => ({ stdout: textOf(stdout), stderr: textOf(stderr) })
+const textOf = (bytes: Uint8Array) => new TextDecoder().decode(bytes)
 
 const invalid = (problem: string, remedy: string) =>
   new InvalidDefinition({ subject: "ShellTools.layer", problem, remedy })
 
-const prepare = (options: Options) => {
+const prepare = (options: Options): Settings => {
   const cwd = path.resolve(typeof options.cwd === "string" ? options.cwd : fileURLToPath(options.cwd))
   if (fs.statSync(cwd, { throwIfNoEntry: false })?.isDirectory() !== true) {
-    throw invalid(`its directory ${cwd} is not there`, "Give a directory that exists")
+    throw invalid(`its directory ${cwd} does not exist`, "Give a directory that exists")
   }
-  const env = {
-    PATH: process.env["PATH"] ?? "/usr/local/bin:/usr/bin:/bin",
-    LANG: "C.UTF-8",
-    HOME: cwd,
-    ...options.env
+  const env = options.env ?? {}
+  const directories = programDirectories({ cwd, env })
+  return {
+    rules: options.allow.map((entry) => ruleOf(entry, directories)),
+    cwd,
+    env,
+    timeout: Duration.fromInputUnsafe(options.timeout ?? "30 seconds"),
+    graceMs: Duration.toMillis(options.grace ?? "2 seconds"),
+    keep: options.maxOutputBytes ?? 100_000
   }
-  const rules = options.allow.map((entry): Rule => {
-    const [command, ...args] = typeof entry === "string" ? [entry] : entry
-    const file = lookUp(command, env.PATH)
-    if (file !== undefined) return { command, file, args }
-    throw invalid(`there is no program "${command}" in PATH`, "Install it, or give its absolute path")
-  })
-  return { cwd, env, rules }
 }
 
-const lookUp = (command: string, PATH: string): string | undefined => {
+const ruleOf = (entry: Allowed, directories: ReadonlyArray<string>): Rule => {
+  const [command, ...args] = typeof entry === "string" ? [entry] : entry
+  const file = lookUp(command, directories)
+  if (file === undefined) {
+    throw invalid(`there is no program "${command}" in PATH`, "Install it, or give its absolute path")
+  }
+  if (typeof entry === "string") return { command, file, accepts: () => true, text: command }
+  const [first] = args
+  if (typeof first === "function") {
+    // An answer that is not `true`, such as a promise, allows nothing.
+    return { command, file, accepts: (given) => first(given) === true, text: `${command} (some arguments only)` }
+  }
+  return {
+    command,
+    file,
+    accepts: (given) => given.length === args.length && args.every((arg, n) => given[n] === arg),
+    text: [command, ...args].join(" ")
+  }
+}
+
+const lookUp = (command: string, directories: ReadonlyArray<string>): string | undefined => {
+  const isName = command !== "" && command === path.basename(command)
   const places = path.isAbsolute(command)
     ? [command]
-    : command === "" || command !== path.basename(command)
-      ? []
-      : PATH.split(path.delimiter)
-          .filter((directory) => path.isAbsolute(directory))
-          .map((directory) => path.join(directory, command))
+    : isName
+      ? directories.map((directory) => path.join(directory, command))
+      : []
   return places.find((file) => {
     try {
       fs.accessSync(file, fs.constants.X_OK)
@@ -183,9 +250,3 @@ const lookUp = (command: string, PATH: string): string | undefined => {
     }
   })
 }
-
-const fileOf = (rules: ReadonlyArray<Rule>, command: string, args: ReadonlyArray<string>): string | undefined =>
-  rules.find((rule) => rule.command === command && rule.args.every((arg, index) => args[index] === arg))?.file
-
-const listed = (rules: ReadonlyArray<Rule>): string =>
-  rules.map(({ args, command }) => [command, ...args].join(" ")).join(", ") || "none"

@@ -81,10 +81,10 @@ for (const edge of Object.keys(edges)) {
         const refused = await fails("run_command", { command })
         assert.strictEqual(refused["reason"], "NotAllowed", command)
       }
-      for (const args of [[], ["-l"], ["-la"], ["x", "-a"]]) {
+      for (const args of [[], ["-l"], ["-la"], ["x", "-a"], ["-a", "."], ["-a", ""]]) {
         assert.strictEqual((await fails("run_command", { command: "ls", args }))["reason"], "NotAllowed")
       }
-      assert.include((await ok("run_command", { command: "ls", args: ["-a", "."] }))["stdout"] as string, "echo")
+      assert.include((await ok("run_command", { command: "ls", args: ["-a"] }))["stdout"] as string, "echo")
       // One of its name in the working directory is not it.
       assert.include(await ok("run_command", { command: "echo", args: ["hello"] }), { stdout: "hello\n" })
       assert.strictEqual((await tools({ allow: [] }).fails("run_command", { command: "echo" }))["reason"], "NotAllowed")
@@ -104,7 +104,8 @@ for (const edge of Object.keys(edges)) {
           .trim()
           .split("\n")
           .map((line) => line.split("=")[0])
-        assert.deepStrictEqual(names.toSorted(), ["HOME", "LANG", "MINE", "PATH"])
+        const ours = names.filter((name) => !/^(GIT_CONFIG_|TZ$)/.test(name!))
+        assert.deepStrictEqual(ours.toSorted(), ["HOME", "LANG", "MINE", "PATH", "TMPDIR", "TROUPE_RUN"])
       } finally {
         delete process.env["TROUPE_SECRET"]
       }
@@ -158,6 +159,25 @@ for (const edge of Object.keys(edges)) {
       assert.isFalse(alive("child"))
     })
 
+    it("a process that has left the group is killed when its command ends", async () => {
+      const script = `
+        const child = require("child_process").spawn(process.execPath, ["-e", "setInterval(() => {}, 1000)"], { stdio: "ignore", detached: true })
+        require("fs").writeFileSync("child", String(child.pid))
+        process.exit(0)`
+      assert.include(await tools().ok("run_command", { command: node, args: ["-e", script] }), { exitCode: 0 })
+      assert.isFalse(alive("child"))
+    })
+
+    it("a process that has left the group is killed at the timeout", async () => {
+      const { fails } = tools({ timeout: "3 seconds", grace: "50 millis" })
+      const script = `
+        const child = require("child_process").spawn(process.execPath, ["-e", "setInterval(() => {}, 1000)"], { stdio: "ignore", detached: true })
+        require("fs").writeFileSync("child", String(child.pid))
+        setInterval(() => {}, 1000)`
+      assert.include(await fails("run_command", { command: node, args: ["-e", script] }), { reason: "Timeout" })
+      assert.isFalse(alive("child"))
+    })
+
     /** A process of ours that runs a script of Node by the tool. */
     const another = (script: string, timeout: string) => {
       const args = [cwd, edge === "runSync" ? "sync" : "async", script, timeout]
@@ -171,6 +191,17 @@ for (const edge of Object.keys(edges)) {
       assert.deepStrictEqual([alive("parent"), alive("child")], [true, true])
       ours.kill("SIGKILL")
       while (alive("parent") || alive("child")) await new Promise((resolve) => setTimeout(resolve, 5))
+    })
+
+    it("the death of our own process ends what has left the group", { timeout: 30_000 }, async () => {
+      const leaver = `
+        const child = require("child_process").spawn(process.execPath, ["-e", 'require("fs").writeFileSync("child", String(process.pid)); setInterval(() => {}, 1000)'], { stdio: "ignore", detached: true })
+        setInterval(() => {}, 1000)`
+      const ours = another(leaver, "1 minute")
+      await Effect.runPromise(written("child"))
+      assert.isTrue(alive("child"))
+      ours.kill("SIGKILL")
+      while (alive("child")) await new Promise((resolve) => setTimeout(resolve, 5))
     })
 
     it(

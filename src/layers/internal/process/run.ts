@@ -3,6 +3,7 @@
  * `child.ts`'s, in this thread, or in the I/O thread of the sync edge.
  */
 import { spawn } from "node:child_process"
+import { randomUUID } from "node:crypto"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import * as Duration from "effect/Duration"
@@ -10,9 +11,10 @@ import * as Effect from "effect/Effect"
 import * as Program from "../../../internal/io/program.ts"
 import { isSync, SyncBridge } from "../../../services/SyncBridge.ts"
 import { type Command, type Ended, type FromProcess, host, program, type ToProcess } from "./child.ts"
+import { environment, makeHome, removeHome, type Surroundings } from "./environment.ts"
 import { processGroup } from "./group.ts"
 
-export type { Command, Ended }
+export type { Ended }
 
 /** Why it was not run, or not to its end. */
 export interface NotRun {
@@ -23,12 +25,23 @@ export interface NotRun {
   readonly ended?: Ended | undefined
 }
 
-/** Runs a command. Its timeout and interruption kill its process group, and end when that is gone. */
-export const run = (command: Command, timeout: Duration.Duration): Effect.Effect<Ended, NotRun> =>
+/** What is run, and what its caller adds to its environment. */
+export interface Task extends Omit<Command, "env" | "mark" | "cwd">, Surroundings {}
+
+/**
+ * Runs a command with an environment and an empty home directory of its own. Its timeout and interruption kill its process
+ * group, and on Linux what has left the group; they end when all of it and the home directory are gone.
+ */
+export const run = (task: Task, timeout: Duration.Duration): Effect.Effect<Ended, NotRun> =>
   Effect.suspend(() => {
     let last: Ended | undefined
-    const attended = attend(command, (ended) => {
-      last = ended
+    const attended = withHome(task, (home) => {
+      // By it processes are found and killed: it must be unique, which the values of a seeded Random are not.
+      const id = randomUUID()
+      const env = { ...environment(task, home), [markName]: id }
+      return attend({ ...task, env, mark: `${markName}=${id}` }, (ended) => {
+        last = ended
+      })
     })
     return Effect.timeoutOrElse(attended, {
       duration: timeout,
@@ -38,6 +51,25 @@ export const run = (command: Command, timeout: Duration.Duration): Effect.Effect
       }
     })
   })
+
+/** Names a run of a command in the environment of all processes that it starts. */
+const markName = "TROUPE_RUN"
+
+/** Makes a home directory for a command whose caller gives it none, and removes it afterwards. */
+const withHome = ({ env }: Task, use: (home: string) => Effect.Effect<Ended, NotRun>): Effect.Effect<Ended, NotRun> =>
+  env["HOME"] === undefined
+    ? Effect.acquireUseRelease(
+        Effect.try({
+          try: makeHome,
+          catch: (cause): NotRun => {
+            const code = (cause as NodeJS.ErrnoException).code ?? "unknown"
+            return { reason: "Unstartable", detail: `no directory can be made for its HOME (${code})` }
+          }
+        }),
+        use,
+        (home) => Effect.sync(() => removeHome(home))
+      )
+    : use(env["HOME"])
 
 /** Starts a process and waits for its end. Interruption kills it; `onEnd` hears of its end in any case. */
 const attend = (command: Command, onEnd: (ended: Ended) => void): Effect.Effect<Ended, NotRun> =>

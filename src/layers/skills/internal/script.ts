@@ -2,9 +2,7 @@
  * Runs a script of a skill: which program runs it, in which environment, for how long. It touches files; the process is
  * that of `process/run.ts`.
  */
-import { randomUUID } from "node:crypto"
 import * as fs from "node:fs"
-import { tmpdir } from "node:os"
 import * as path from "node:path"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -65,8 +63,6 @@ export const run = (
     if (args.some((arg) => arg.includes("\0"))) return yield* fail("Invalid", "arguments have no null bytes")
     const interpreter = yield* interpreterOf(file, plan, fail)
     const [command, ...rest] = [...interpreter, file, ...args]
-    // By it processes are found and killed: it must not come again, as numbers of a seeded Random do.
-    const id = randomUUID()
     const secrets = Object.values(plan.env)
       .flatMap((value) => (Redacted.isRedacted(value) && Redacted.value(value) !== "" ? [Redacted.value(value)] : []))
       // One may begin with another.
@@ -85,8 +81,7 @@ export const run = (
       {
         command: command!,
         args: rest,
-        env: { ...environment(location, plan.env), SKILL_RUN: id },
-        mark: `SKILL_RUN=${id}`,
+        env: { SKILL_DIR: location, ...revealed(plan.env) },
         cwd: plan.directory ?? location,
         input,
         keep,
@@ -179,24 +174,10 @@ const isReal = (file: string): boolean => {
   }
 }
 
-/** What a script sees of our environment: where programs are, and nothing that could be a key. */
-const environment = (location: string, own: Plan["env"]): Readonly<Record<string, string>> => {
-  const passed = ["PATH", "TZ", "SystemRoot", "PATHEXT", "ComSpec"].flatMap((name) => {
-    const value = process.env[name]
-    return value === undefined ? [] : [[name, value] as const]
-  })
-  const given = Object.entries(own).map(([name, value]) => [
-    name,
-    Redacted.isRedacted(value) ? Redacted.value(value) : value
-  ])
-  return {
-    ...Object.fromEntries(passed),
-    LANG: "C.UTF-8",
-    TMPDIR: tmpdir(),
-    SKILL_DIR: location,
-    ...Object.fromEntries(given)
-  }
-}
+const revealed = (env: Plan["env"]): Readonly<Record<string, string>> =>
+  Object.fromEntries(
+    Object.entries(env).map(([name, value]) => [name, Redacted.isRedacted(value) ? Redacted.value(value) : value])
+  )
 
 /**
  * Output as a text without secrets, which come longest first. Where it was cut off there may be the beginning of one.

@@ -2,6 +2,7 @@
  * Tools that are known only when an agent runs, and that may change while it runs, such as those of an MCP server. The
  * agent asks its sources before every step. It knows no agent or layer.
  */
+import type * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import type * as AgentTool from "./AgentTool.ts"
@@ -13,6 +14,8 @@ export interface ToolSource<out Services> {
   readonly [TypeId]: typeof TypeId
   /** Shows in diagrams of the agent. */
   readonly name: string
+  /** @internal The key of the service that the tools come from. */
+  readonly from: string | undefined
   /** @internal */
   readonly list: List<Services>
 }
@@ -33,6 +36,12 @@ export type Services<T> = T extends ToolSource<infer R> ? R : never
 /** True for a source of tools. */
 export const isToolSource = (u: unknown): u is Any => Predicate.hasProperty(u, TypeId)
 
+/** What {@link make} takes besides the tools. */
+export interface Options<R> {
+  /** The service that the tools come from. An agent that is a service keeps the one that its Layer was built with. */
+  readonly from?: Context.Key<R, unknown> | undefined
+}
+
 /**
  * Makes a source of tools, for the `tools` of an agent. A source that gives two tools one name, or a name that is taken,
  * is a defect of the run: `InvalidDefinition`.
@@ -46,4 +55,9 @@ export const isToolSource = (u: unknown): u is Any => Predicate.hasProperty(u, T
  * const tools = ToolSource.make("desk", () => Effect.sync(() => (open.now ? [clock] : [])))
  * const agent = Agent.make("agent", { tools: [tools] })
  */
-export const make = <R = never>(name: string, list: List<R>): ToolSource<R> => ({ [TypeId]: TypeId, name, list })
+export const make = <R = never>(name: string, list: List<R>, options: Options<R> = {}): ToolSource<R> => ({
+  [TypeId]: TypeId,
+  name,
+  from: options.from?.key,
+  list
+})

@@ -6,7 +6,8 @@ import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as AiError from "effect/ai/AiError"
-import type * as LanguageModel from "effect/ai/LanguageModel"
+import * as LanguageModel from "effect/ai/LanguageModel"
+import * as Model from "effect/ai/Model"
 import type * as Prompt from "effect/ai/Prompt"
 import type * as Tool from "effect/ai/Tool"
 import type * as Toolkit from "effect/ai/Toolkit"
@@ -14,6 +15,7 @@ import * as Layer from "effect/Layer"
 import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as AgentTool from "../AgentTool.ts"
+import { captured, withCaptured } from "../internal/captured.ts"
 import { encoder, toJson } from "../internal/json.ts"
 import type { RunState } from "../internal/runState.ts"
 import { durationOf } from "../internal/toolDefinition.ts"
@@ -269,15 +271,15 @@ const checkedChoice = (
   return choice
 }
 
-/**
- * What belongs to whoever runs the agent, not to the place where its Layer was built: the bookkeeping of the run,
- * tracer and span, clock, scheduler, loggers, scope. Of Troupe's own keys those that Layers make for tools to use stay.
- */
-const ambient =
-  /^(troupe\/(?!(Cassette|Mcp|McpServerLayer\/Served|Skills|TestModel|ToolWorkers)$)|effect\/(References|Logger|Tracer|Scheduler|Scope|Layer|Clock|Random|Console)(\/|$))/
-
-const withoutAmbient = <R>(context: Context.Context<R>): Context.Context<R> =>
-  Context.makeUnsafe(new Map([...context.mapUnsafe].filter(([key]) => !ambient.test(key))))
+/** What an agent takes from its own Layer whoever runs it: its model, and what its tools come from. */
+const declaredBy = ({ toolkit, tools = nothing }: AnyOptions): ReadonlySet<string> =>
+  new Set([
+    LanguageModel.LanguageModel.key,
+    Model.ProviderName.key,
+    Model.ModelName.key,
+    ...Object.values(toolkit?.tools ?? {}).map(({ id }) => id),
+    ...tools.filter(ToolSource.isToolSource).flatMap(({ from }) => (from === undefined ? [] : [from]))
+  ])
 
 /** The class that {@link Service} makes: a Context key, a Layer, and a runner in one. */
 export interface ServiceClass<in out Self, Id extends string, A, E, R>
@@ -286,8 +288,13 @@ export interface ServiceClass<in out Self, Id extends string, A, E, R>
 }
 
 /**
- * Makes an agent a service, so that each has its own model and tools: its `layer` takes the model and the handlers from
- * the context it is built in, and whoever runs the agent needs only the agent. The class is itself a runner.
+ * Makes an agent a service, so that each has its own model and tools. The class is itself a runner, and running it needs
+ * only the agent.
+ *
+ * Its `layer` keeps the model, the handlers of the toolkit and what the sources among its tools come from: a run uses
+ * these also where the caller provides others. Everything else that tools, instructions and `stopWhen` read (references
+ * such as a tenant's id, other services) is what the caller provides around the run; the services that the layer was
+ * built with supply what the caller does not provide.
  *
  * @example
  * import { Effect, Layer } from "effect"
@@ -319,20 +326,16 @@ export const Service =
     type R = Services<Tools, Direct, Output, RI | RS>
     const name = id.slice(id.lastIndexOf("/") + 1)
     const agent = make(name, options)
+    const declared = declaredBy(options as unknown as AnyOptions)
     const Key = Context.Service<Self, Agent<A, E, never>>()(id)
     const layer: Layer.Layer<Self, never, R> = Layer.effect(
       Key,
-      Effect.map(Effect.context<R>(), (context) => {
-        const own = withoutAmbient(context)
-        return Runner.fromDefinition<Prompt.RawInput, A, E, never>(name, options.description, {
+      Effect.map(captured<R>(), (own) =>
+        Runner.fromDefinition<Prompt.RawInput, A, E, never>(name, options.description, {
           ...agent.definition,
-          body: (input, state) =>
-            Effect.updateContext<A, E, R, never>(
-              agent.definition.body(input, state),
-              (current) => Context.merge(current, own) as Context.Context<R>
-            )
+          body: (input, state) => withCaptured(agent.definition.body(input, state), own, declared)
         })
-      })
+      )
     )
     const runner = Runner.fromDefinition<Prompt.RawInput, A, E, Self>(name, options.description, {
       ...agent.definition,

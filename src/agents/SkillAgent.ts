@@ -128,7 +128,7 @@ const news = (before: ReadonlyArray<Skill>, now: ReadonlyArray<Skill>): string =
 /** The tools for the skills of now. Steps that see the same skills get the same tools. */
 const source = (): ToolSource.ToolSource<Skills> => {
   const made = new WeakMap<Skills["Service"], { readonly key: string; readonly tools: ReturnType<typeof toolsOf> }>()
-  return ToolSource.make("skills", () =>
+  const list = () =>
     Effect.gen(function* () {
       const service = yield* Skills
       const { skills } = yield* service.scan
@@ -142,7 +142,7 @@ const source = (): ToolSource.ToolSource<Skills> => {
       made.set(service, { key, tools })
       return tools
     })
-  )
+  return ToolSource.make("skills", list, { from: Skills })
 }
 
 const toolsOf = (

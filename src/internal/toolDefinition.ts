@@ -16,14 +16,16 @@ export const NoParameters = Schema.Struct({})
 const hasNoFields = ({ ast }: Schema.Top): boolean =>
   ast._tag === "Objects" && ast.propertySignatures.length === 0 && ast.indexSignatures.length === 0
 
-/** The tool as a model is shown it: no fields are told as effect/ai's own tools without parameters tell it. */
-export const shown = (tool: Tool.Any): Tool.Any =>
+/** True for a tool without parameters. Arguments that a model gives it all the same mean nothing, and are dropped. */
+export const takesNothing = (tool: Tool.Any): boolean =>
   !Tool.isProviderDefined(tool) &&
   !Tool.isDynamic(tool) &&
   Schema.isSchema(tool.parametersSchema) &&
-  hasNoFields(tool.parametersSchema)
-    ? (tool as Tool.Tool<string, never>).setParameters(Tool.EmptyParams)
-    : tool
+  (tool.parametersSchema.ast === Tool.EmptyParams.ast || hasNoFields(tool.parametersSchema))
+
+/** The tool as a model is shown it: without fields, it is shown as effect/ai's own tools without parameters. */
+export const shown = (tool: Tool.Any): Tool.Any =>
+  takesNothing(tool) ? (tool as Tool.Tool<string, never>).setParameters(Tool.EmptyParams) : tool
 
 /** The `effect/ai` tool that a model is shown. Throws `InvalidDefinition` for one that no provider could be sent. */
 export const define = (

@@ -14,6 +14,7 @@ import type { Any as AgentTool } from "../../AgentTool.ts"
 import { issuesOf, misfitOf } from "../../internal/issues.ts"
 import { toJson } from "../../internal/json.ts"
 import * as Spans from "../../internal/telemetry.ts"
+import { takesNothing } from "../../internal/toolDefinition.ts"
 import { failureToJson } from "../../internal/toolFunction.ts"
 import type { Call } from "./turnCollector.ts"
 import { codecsOf } from "./toolCodecs.ts"
@@ -69,7 +70,8 @@ export const callToolkit = (
 ): Effect.Effect<Value, Failure> =>
   Effect.gen(function* () {
     const span = yield* Effect.serviceOption(Tracer.ParentSpan)
-    const handled = Stream.unwrap(toolkit.handle(call.name, call.params as never, call.id)) as Stream.Stream<
+    const params = takesNothing(tool) ? {} : call.params
+    const handled = Stream.unwrap(toolkit.handle(call.name, params as never, call.id)) as Stream.Stream<
       Handled,
       unknown
     >

@@ -1,8 +1,9 @@
 /** How the arguments of a tool are read and its results written, once for each tool. Internal to the agents. */
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import type * as Tool from "effect/ai/Tool"
 import * as Schema from "effect/Schema"
 import { allIssues } from "../../internal/issues.ts"
+import { takesNothing } from "../../internal/toolDefinition.ts"
 
 interface Codecs {
   readonly decode: (params: unknown) => Effect.Effect<unknown, Schema.SchemaError>
@@ -16,7 +17,9 @@ export const codecsOf = (tool: Tool.Any): Codecs => {
   if (found === undefined) {
     // The services that schemas need are part of the agent's requirements, so they are in the fiber's context.
     found = {
-      decode: Schema.decodeUnknownEffect(tool.parametersSchema, allIssues) as Codecs["decode"],
+      decode: takesNothing(tool)
+        ? () => Effect.succeed({})
+        : (Schema.decodeUnknownEffect(tool.parametersSchema, allIssues) as Codecs["decode"]),
       encode: Schema.encodeUnknownEffect(tool.successSchema) as Codecs["encode"]
     }
     codecs.set(tool, found)

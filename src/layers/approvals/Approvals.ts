@@ -8,6 +8,7 @@ import type * as Prompt from "effect/ai/Prompt"
 import type * as Schema from "effect/Schema"
 import * as Semaphore from "effect/Semaphore"
 import * as Terminal from "effect/Terminal"
+import { captured, withCaptured } from "../../internal/captured.ts"
 import * as Suspension from "../../internal/suspension.ts"
 import { InvalidDefinition } from "../../RunError.ts"
 import type { Approved, Decision, Denied, Later } from "../../services/Approver.ts"
@@ -76,13 +77,18 @@ export const layerPolicy = <R = never>(
 ): Layer.Layer<never, never, R> =>
   Layer.effect(
     CurrentApprover,
-    Effect.map(Effect.context<R>(), (context) => ({
+    Effect.map(captured<R>(), (context) => ({
       rule: (request, declared) => {
         const rule = ruleOf(policy, request, declared)
         return rule === "deny" ? deny(`the policy forbids ${kindOf(request)} tools`) : rule
       },
       decide: (request) =>
-        decide === undefined ? Effect.succeed(later) : Effect.provideContext(decide(request), context)
+        decide === undefined
+          ? Effect.succeed(later)
+          : withCaptured(
+              Effect.suspend(() => decide(request)),
+              context
+            )
     }))
   )
 

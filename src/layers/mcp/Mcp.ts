@@ -13,6 +13,7 @@ import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type * as AgentTool from "../../AgentTool.ts"
+import { captured, withCaptured } from "../../internal/captured.ts"
 import * as ToolSource from "../../ToolSource.ts"
 import type {
   ElicitationRequest,
@@ -151,7 +152,7 @@ export const connect = <R = never>(
   for (const [name, server] of Object.entries(options.servers)) Config.check(name, server)
   return Effect.gen(function* () {
     const told = yield* Effect.acquireRelease(PubSub.sliding<Notification>(1000), PubSub.shutdown)
-    const client = clientOf(options, yield* Effect.context<R>(), told)
+    const client = clientOf(options, yield* captured<R>(), told)
     const servers = yield* Effect.forEach(
       Object.entries(options.servers),
       ([name, server]) => Server.make(name, server, client),
@@ -168,10 +169,7 @@ const clientOf = <R>(
 ): Server.Client => {
   const { elicitation, roots, sampling } = options
   const answer = <A>(effect: Effect.Effect<A, unknown, R>): Effect.Effect<A, string> =>
-    effect.pipe(
-      Effect.provideContext(context),
-      Effect.mapError((error) => (error instanceof Error ? error.message : String(error)))
-    )
+    Effect.mapError(withCaptured(effect, context), (error) => (error instanceof Error ? error.message : String(error)))
   return {
     name: "troupe",
     version: "0.1.0",
@@ -300,7 +298,7 @@ export const layerFile = <R = never>(
  * const reader = Agent.make("reader", { tools: [Mcp.tools({ servers: ["files"], allow: ["read_*"] })] })
  */
 export const tools = (view: Tools.View = {}): ToolSource.ToolSource<Mcp> =>
-  ToolSource.make("mcp", (taken) => Effect.flatMap(Mcp, (mcp) => mcp.tools(view, taken)))
+  ToolSource.make("mcp", (taken) => Effect.flatMap(Mcp, (mcp) => mcp.tools(view, taken)), { from: Mcp })
 
 /**
  * Two tools, `list_resources` and `read_resource`, by which the model reads the servers' resources itself. Of bytes it is
@@ -312,12 +310,15 @@ export const tools = (view: Tools.View = {}): ToolSource.ToolSource<Mcp> =>
  * const reader = Agent.make("reader", { tools: [Mcp.tools(), Mcp.resourceTools()] })
  */
 export const resourceTools = (): ToolSource.ToolSource<Mcp> =>
-  ToolSource.make("mcp resources", (taken) =>
-    Effect.map(Mcp, (mcp) => {
-      let made = readers.get(mcp)
-      if (made === undefined) readers.set(mcp, (made = ResourceTools.make(mcp)))
-      return made.filter(({ name }) => !taken.has(name))
-    })
+  ToolSource.make(
+    "mcp resources",
+    (taken) =>
+      Effect.map(Mcp, (mcp) => {
+        let made = readers.get(mcp)
+        if (made === undefined) readers.set(mcp, (made = ResourceTools.make(mcp)))
+        return made.filter(({ name }) => !taken.has(name))
+      }),
+    { from: Mcp }
   )
 
 /** The same tools at each step. */

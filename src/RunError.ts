@@ -6,6 +6,7 @@ import * as AiError from "effect/ai/AiError"
 import * as Prompt from "effect/ai/Prompt"
 import * as Response from "effect/ai/Response"
 import * as Schema from "effect/Schema"
+import { stripControls } from "./internal/text.ts"
 import { Spent } from "./RunEvent.ts"
 import { Request } from "./services/Approver.ts"
 
@@ -59,7 +60,8 @@ export class ModelError extends Schema.TaggedError<ModelError>()("ModelError", {
 /** @internal What went wrong in one line: effect/ai's own message adds advice on further lines. */
 export const oneLine = ({ reason }: AiError.AiError): string => {
   const detail = "description" in reason && typeof reason.description === "string" ? reason.description : reason.message
-  const first = (detail.split("\n").find((line) => line.trim() !== "") ?? "").trim().replace(/\.+$/, "")
+  const lines = stripControls(detail).split("\n")
+  const first = (lines.find((line) => line.trim() !== "") ?? "").trim().replace(/\.+$/, "")
   return first === "" ? reason._tag : `${first} (${reason._tag})`
 }
 

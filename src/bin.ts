@@ -15,7 +15,7 @@ import * as Exit from "effect/Exit"
 import * as Predicate from "effect/Predicate"
 import { CliFailure } from "./cli/failure.ts"
 import { err, quietPipes, readerIsGone } from "./cli/terminal.ts"
-import { harmless } from "./internal/harmless.ts"
+import { oneLine } from "./internal/text.ts"
 import { messageOf } from "./internal/message.ts"
 
 const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
@@ -126,7 +126,7 @@ const main = Command.runWith(troupe, { version })(process.argv.slice(2)).pipe(
     const error = Cause.squash(cause)
     // effect/cli has already said what is wrong with the usage.
     if (Predicate.hasProperty(error, "_tag") && error._tag === "ShowHelp") return Effect.void
-    return err(`troupe: ${harmless(messageOf(error)).replace(/\s*\n\s*/g, " ")}\n`)
+    return err(`troupe: ${oneLine(messageOf(error))}\n`)
   }),
   Effect.provide(NodeServices.layer)
 )

@@ -6,7 +6,7 @@ import type * as LanguageModel from "effect/ai/LanguageModel"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Stream from "effect/Stream"
-import { harmless, harmlessPieces } from "../internal/harmless.ts"
+import { stripControls, stripControlsPieces } from "../internal/text.ts"
 import { isTerminal, type RunEvent, toJsonLine } from "../RunEvent.ts"
 import * as Runner from "../Runner.ts"
 import { type CliFailure, failed, ofCause } from "./failure.ts"
@@ -80,7 +80,7 @@ const asJson = (): Shown => ({
 
 const asLiveText = (): Shown => {
   let text = ""
-  const clean = harmlessPieces()
+  const clean = stripControlsPieces()
   return {
     take: (event) => {
       if (event._tag === "TextDelta" && event.path.length === 1) {
@@ -96,7 +96,7 @@ const asLiveText = (): Shown => {
       // What was written cannot be taken back, so a new attempt begins on a line of its own.
       if (event._tag === "StepRetried" && text !== "") return out("\n")
       if (event._tag === "RunCompleted" && event.path.length === 1 && text === "" && typeof event.output === "string") {
-        text = harmless(event.output)
+        text = stripControls(event.output)
         return out(text)
       }
       return Effect.void
@@ -113,7 +113,7 @@ const asLiveText = (): Shown => {
 const asReport = (): Shown => ({
   take: (event) =>
     event._tag === "RunCompleted" && event.path.length === 1 && typeof event.output === "string"
-      ? out(`${harmless(event.output).trimEnd()}\n`)
+      ? out(`${stripControls(event.output).trimEnd()}\n`)
       : Effect.void,
   end: Effect.void,
   busy: () => false

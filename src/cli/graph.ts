@@ -9,7 +9,7 @@ import * as Runner from "../Runner.ts"
 import { badInput, type CliFailure } from "./failure.ts"
 import { readStdin, readText } from "./files.ts"
 import { runnersOf } from "./module.ts"
-import { harmless } from "../internal/harmless.ts"
+import { stripControls } from "../internal/text.ts"
 import { out } from "./terminal.ts"
 
 /** What the person typed. */
@@ -26,7 +26,7 @@ export const run = (input: Input): Effect.Effect<void, CliFailure, FileSystem.Fi
     const events = Option.isSome(input.events) ? yield* readEvents(input.events.value) : undefined
     const drawn = yield* chosen(input, runners, events)
     const pictures = drawn.map((runner) => Runner.toMermaid(runner, events))
-    yield* out(`${pictures.map(harmless).join("\n\n")}\n`)
+    yield* out(`${pictures.map(stripControls).join("\n\n")}\n`)
   })
 
 /** One that is named, the one that the events are of, or each of them once. */

@@ -1,6 +1,6 @@
 /** What a run shows while it runs: a pure state fed with events, and its two renderings. */
 import type { RunEvent } from "../RunEvent.ts"
-import { harmless } from "../internal/harmless.ts"
+import { oneLine } from "../internal/text.ts"
 
 interface Running {
   readonly label: string
@@ -37,14 +37,14 @@ export class Progress {
         this.#change(event.runId, (run) => {
           run.tool = event.tool
         })
-        return `${label}: calls ${harmless(event.tool)}`
+        return `${label}: calls ${oneLine(event.tool)}`
       case "ToolFailed":
-        return `${label}: ${harmless(event.tool)} failed`
+        return `${label}: ${oneLine(event.tool)} failed`
       case "StepCompleted":
         this.#tokens += (event.usage.inputTokens.total ?? 0) + (event.usage.outputTokens.total ?? 0)
         return undefined
       case "StepRetried":
-        return `${label}: tries again (${oneLine(event.reason)})`
+        return `${label}: tries again (${cut(oneLine(event.reason), 160)})`
       case "RunCompleted":
         return this.#end(
           event.runId,
@@ -81,7 +81,7 @@ export class Progress {
           ? run.characters > 0
             ? `writes, ${run.characters} characters`
             : "thinks"
-          : `runs ${harmless(run.tool)}`
+          : `runs ${oneLine(run.tool)}`
       return `  ${run.label}  step ${run.step}, ${doing}, ${seconds(now - run.startedAt)}`
     })
     const more = runs.length > shown.length ? [`  and ${runs.length - shown.length} more`] : []
@@ -93,8 +93,7 @@ export class Progress {
 }
 
 const labelOf = (path: ReadonlyArray<string>): string =>
-  harmless(path.length > 1 ? path.slice(1).join(" > ") : path.join(""))
-const oneLine = (text: string): string => cut(harmless(text).replace(/\s+/g, " "), 160)
+  oneLine(path.length > 1 ? path.slice(1).join(" > ") : path.join(""))
 const cut = (text: string, width: number): string =>
   text.length <= width ? text : `${text.slice(0, Math.max(0, width - 1))}…`
 const seconds = (ms: number): string => `${(Math.max(0, ms) / 1000).toFixed(1)} s`

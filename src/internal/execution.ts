@@ -31,6 +31,7 @@ import { messageOf } from "./message.ts"
 import { CurrentState, type Options, RunState } from "./runState.ts"
 import type { Structure } from "./structure.ts"
 import { errorType } from "./telemetry.ts"
+import { oneLine } from "./text.ts"
 
 /** An output with its bill and its transcript. */
 export interface Result<out Output> {
@@ -137,7 +138,7 @@ const logFailure = (state: RunState, cause: Cause.Cause<unknown>): Effect.Effect
   const what = `run of "${path[0]}" failed: ${reason === tag || reason === "_OTHER" ? tag : `${tag} (${reason})`}`
   return Effect.withFiber((fiber) => {
     // Logs are exported as spans are: what was said goes along only when it is asked for.
-    const line = fiber.getRef(CaptureContent) ? `${what}: ${messageOf(error)}` : what
+    const line = fiber.getRef(CaptureContent) ? `${what}: ${oneLine(messageOf(error))}` : what
     const loggers = [...fiber.getRef(Logger.CurrentLoggers)]
     const isUnset =
       loggers.length > 0 && loggers.every((one) => one === Logger.defaultLogger || one === Logger.tracerLogger)

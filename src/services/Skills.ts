@@ -5,6 +5,7 @@
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import { oneLine } from "../internal/text.ts"
 
 /** What the front matter of a skill says. Models see the name and the description before anything else. */
 export interface Skill {
@@ -33,8 +34,8 @@ export class InvalidSkill extends Schema.TaggedError<InvalidSkill>()("InvalidSki
 }) {
   override get message(): string {
     const text = `${this.file}${this.line === undefined ? "" : `:${this.line}`}: ${this.problem}. ${this.remedy}`
-    // Names of files are anybody's, and a log or a terminal must not be steered by them.
-    return text.replaceAll(/[\p{Cc}\p{Zl}\p{Zp}\u202A-\u202E\u2066-\u2069]/gu, " ")
+    // Anyone may have named the file: its name must not steer a log or a terminal.
+    return oneLine(text)
   }
 }
 

@@ -1,7 +1,6 @@
 import { assert, describe, it } from "vitest"
 import type { RunEvent } from "troupe"
 import { Progress } from "../../src/cli/progress.ts"
-import { harmless, harmlessPieces } from "../../src/internal/harmless.ts"
 
 const usage = { inputTokens: { total: 30 }, outputTokens: { total: 12 } }
 const spent = { usage, steps: 1, text: "", toolCalls: [] }
@@ -37,41 +36,5 @@ describe("progress", () => {
     assert.include(lines[0], "20 running, 0 done, 840 tokens")
     assert.include(lines.at(-1), "more")
     assert.include(progress.render(3500, 200, 30)[1], "2.5 s")
-  })
-})
-
-describe("text for a terminal", () => {
-  it("keeps lines and tabs and nothing that could steer it", () => {
-    assert.strictEqual(
-      harmless("a\tb\r\nc\u001B[2J\u001B]8;;http://x\u0007link\u001B]8;;\u0007\u0000\u009B31m\b\u001Bc"),
-      "a\tb\nclink31m"
-    )
-  })
-
-  it("takes sequences out that come in pieces, and loses no text", () => {
-    const text = "one \u001B[31mtwo\u001B[0m \u001B]0;title\u0007three \u001Bcfour"
-    for (const size of [1, 2, 3, 5, 8, 100]) {
-      const clean = harmlessPieces()
-      const pieces = Array.from({ length: Math.ceil(text.length / size) }, (_, n) =>
-        text.slice(n * size, (n + 1) * size)
-      )
-      assert.strictEqual(pieces.map(clean.next).join(""), "one two three four")
-    }
-  })
-
-  it("reads pieces as it reads the whole, wherever they are cut", () => {
-    const text = "one\r\ntwo \u001B]0;title\u001B\\three \u001B(Bfour \u001BPdata\u001B\\five\r\nsix"
-    assert.strictEqual(harmless(text), "one\ntwo three four five\nsix")
-    for (let at = 1; at < text.length; at++) {
-      const clean = harmlessPieces()
-      assert.strictEqual(clean.next(text.slice(0, at)) + clean.next(text.slice(at)), harmless(text), `cut at ${at}`)
-    }
-  })
-
-  it("gives back at the end what it held for a sequence that never ended", () => {
-    const clean = harmlessPieces()
-    assert.strictEqual(clean.next("see \u001B]0;lost?"), "see ")
-    assert.strictEqual(clean.rest(), "0;lost?")
-    assert.strictEqual(clean.rest(), "")
   })
 })

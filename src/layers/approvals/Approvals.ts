@@ -10,6 +10,7 @@ import * as Semaphore from "effect/Semaphore"
 import * as Terminal from "effect/Terminal"
 import { captured, withCaptured } from "../../internal/captured.ts"
 import * as Suspension from "../../internal/suspension.ts"
+import { escapeControls } from "../../internal/text.ts"
 import { InvalidDefinition } from "../../RunError.ts"
 import type { Approved, Decision, Denied, Later } from "../../services/Approver.ts"
 import { CurrentApprover, type Request } from "../../services/Approver.ts"
@@ -127,9 +128,11 @@ const askAt = (terminal: Terminal.Terminal, request: Request): Effect.Effect<Dec
   const ask = (question: string) => Effect.andThen(say(question), terminal.readLine)
   return Effect.gen(function* (): Effect.fn.Return<Decision, Terminal.QuitError> {
     const { description, params, path, tool } = request
-    const what = description === undefined ? "" : ` (${shown(description)})`
-    const lines = JSON.stringify(params, null, 2).split("\n").map(shown)
-    yield* say(`\n${path.map(shown).join(" > ")} wants to call ${shown(tool)}${what} with\n${lines.join("\n")}\n`)
+    const what = description === undefined ? "" : ` (${escapeControls(description)})`
+    const lines = JSON.stringify(params, null, 2).split("\n").map(escapeControls)
+    yield* say(
+      `\n${path.map(escapeControls).join(" > ")} wants to call ${escapeControls(tool)}${what} with\n${lines.join("\n")}\n`
+    )
     while (true) {
       const answer = (yield* ask("Run it? [y]es, [n]o, [e]dit: ")).trim().toLowerCase()
       if (answer === "y" || answer === "yes") return approve
@@ -152,9 +155,6 @@ const parse = (text: string): { readonly value: Schema.Json } | undefined => {
     return undefined
   }
 }
-
-/** A model's text must not steer the terminal, nor pass for what is ours: no controls, no turned order, one line. */
-const shown = (text: string): string => text.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, " ")
 
 /**
  * The requests that a transcript waits for, those of agents that are tools of its agent included: what to show to

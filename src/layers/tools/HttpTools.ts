@@ -10,6 +10,7 @@ import type * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as Pool from "../../internal/io/pool.ts"
+import { oneLine, stripControls } from "../../internal/text.ts"
 import { type BridgeFailure, type BridgeResponse, isSync, SyncBridge } from "../../services/SyncBridge.ts"
 import { unattached } from "../sync/internal/bridge.ts"
 import { type Rule, rule } from "./internal/addresses.ts"
@@ -263,12 +264,12 @@ const read = (url: URL, response: BridgeResponse, settings: Settings, pool: Pool
     const text = decode(bytes, contentType)
     if (!isHtml && text.slice(0, 8192).includes("\0")) return yield* fail(url.href, "Type", "it is no text")
     const title = isHtml ? titleOf(text) : undefined
-    const content = isHtml ? yield* toMarkdown(text, url, pool) : text
+    const content = stripControls(isHtml ? yield* toMarkdown(text, url, pool) : text)
     return {
       url: url.href,
       status: response.status,
       contentType,
-      ...(title === undefined ? {} : { title }),
+      ...(title === undefined ? {} : { title: oneLine(title) }),
       content: content.slice(0, maxChars),
       truncated: length > maxBytes || (isHtml && text.length > maxHtml) || content.length > maxChars
     }

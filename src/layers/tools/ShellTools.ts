@@ -11,6 +11,7 @@ import * as Tool from "effect/ai/Tool"
 import * as Toolkit from "effect/ai/Toolkit"
 import type * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
+import { stripControls } from "../../internal/text.ts"
 import { InvalidDefinition } from "../../RunError.ts"
 import { programDirectories } from "../internal/process/environment.ts"
 import * as Process from "../internal/process/run.ts"
@@ -192,7 +193,7 @@ const runCommand = Effect.fnUntraced(function* (
 })
 
 const outputOf = ({ stderr, stdout }: Process.Ended) => ({ stdout: textOf(stdout), stderr: textOf(stderr) })
-const textOf = (bytes: Uint8Array) => new TextDecoder().decode(bytes)
+const textOf = (bytes: Uint8Array) => stripControls(new TextDecoder().decode(bytes))
 
 const invalid = (problem: string, remedy: string) =>
   new InvalidDefinition({ subject: "ShellTools.layer", problem, remedy })

@@ -11,7 +11,7 @@ import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
-import { harmless } from "../../../internal/harmless.ts"
+import { stripControls } from "../../../internal/text.ts"
 import * as Spans from "../../../internal/telemetry.ts"
 import * as Config from "./config.ts"
 import { McpCallError, McpConnectError } from "./errors.ts"
@@ -101,7 +101,7 @@ export const make = (
     const connectTimeout = Duration.fromInputUnsafe(options.connectTimeout ?? "30 seconds")
     const patience = Duration.fromInputUnsafe(options.patience ?? "10 seconds")
     const withoutSecrets = Config.scrubber(options)
-    const scrub = (text: string) => harmless(withoutSecrets(text))
+    const scrub = (text: string) => stripControls(withoutSecrets(text))
     const transport = Config.transportOf(options)
     const oauth = "url" in options ? options.oauth : undefined
     const cwd = "command" in options ? options.cwd : undefined

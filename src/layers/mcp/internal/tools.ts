@@ -4,7 +4,7 @@ import * as Tool from "effect/ai/Tool"
 import type * as Prompt from "effect/ai/Prompt"
 import * as Schema from "effect/Schema"
 import * as AgentTool from "../../../AgentTool.ts"
-import { harmless } from "../../../internal/harmless.ts"
+import { stripControls } from "../../../internal/text.ts"
 import { InvalidDefinition } from "../../../RunError.ts"
 import { type CallResult, charsOf, textOfResult, toModelOutput, toResult } from "./content.ts"
 import { McpCallError, McpToolFailed } from "./errors.ts"
@@ -179,7 +179,7 @@ const call = (
           )
         }
         if (result.isError === true) {
-          const text = harmless(textOfResult(result))
+          const text = stripControls(textOfResult(result))
           return Effect.fail(new McpToolFailed({ server: server.name, tool: info.name, text }))
         }
         if (checkOutput === undefined) return Effect.succeed(result)

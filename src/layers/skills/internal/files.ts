@@ -1,5 +1,6 @@
 /** The files of one skill: named, and read in pages. It touches them through `Rooted`. */
 import * as Effect from "effect/Effect"
+import { stripControls } from "../../../internal/text.ts"
 import { type FileLines, SkillError } from "../../../services/Skills.ts"
 import { textOf, walk } from "../../tools/internal/search.ts"
 import { rootedAt, toSkillError } from "./place.ts"
@@ -63,7 +64,7 @@ export const page = (text: string, from: number, lines: number | undefined, maxC
   const fit = wanted.findIndex((line) => (length += line.length + 1) > maxChars + 1)
   const given = fit === -1 ? wanted : wanted.slice(0, Math.max(1, fit))
   return {
-    content: given.join("\n").slice(0, maxChars),
+    content: stripControls(given.join("\n").slice(0, maxChars)),
     from: first,
     to: first + given.length - 1,
     totalLines: all.length,

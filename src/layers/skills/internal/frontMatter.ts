@@ -4,6 +4,7 @@
  */
 import * as path from "node:path"
 import { isAlias, isMap, isScalar, LineCounter, type Node, parseDocument, stringify, visit, type YAMLMap } from "yaml"
+import { oneLine } from "../../../internal/text.ts"
 import { InvalidSkill } from "../../../services/Skills.ts"
 import type { Draft, Skill } from "../../../services/Skills.ts"
 
@@ -195,7 +196,7 @@ const check = (fields: ReadonlyMap<string, Field>, folder: string, say: Say): Om
   const allowed = text("allowed-tools", "warning")
   return {
     name: name ?? "",
-    description: (description ?? "").replaceAll(/[\s\p{Cc}\u200B\u202A-\u202E\u2066-\u2069]+/gu, " ").trim(),
+    description: oneLine(description ?? ""),
     license: text("license", "warning"),
     compatibility,
     metadata: metadataOf(fields.get("metadata"), say),
@@ -218,7 +219,7 @@ const metadataOf = (field: Field | undefined, say: Say): Readonly<Record<string,
 }
 
 /** Texts of a hostile file must not fill a screen. */
-const shown = (text: string, most = 80): string => text.replaceAll(/\p{C}/gu, " ").slice(0, most)
+const shown = (text: string, most = 80): string => oneLine(text).slice(0, most)
 
 const lengthOf = (text: string): number => [...text].length
 

@@ -7,6 +7,7 @@ import * as path from "node:path"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
+import { stripControls } from "../../../internal/text.ts"
 import { type ScriptInput, type ScriptResult, SkillError } from "../../../services/Skills.ts"
 import * as Process from "../../internal/process/run.ts"
 import * as Files from "./files.ts"
@@ -75,7 +76,13 @@ export const run = (
         return { text: text.slice(0, plan.maxOutputBytes), cut: text.length > plan.maxOutputBytes }
       })
       const truncated = ended.cut || stdout!.cut || stderr!.cut
-      return { exitCode: ended.exitCode, signal: ended.signal, stdout: stdout!.text, stderr: stderr!.text, truncated }
+      return {
+        exitCode: ended.exitCode,
+        signal: ended.signal,
+        stdout: stripControls(stdout!.text),
+        stderr: stripControls(stderr!.text),
+        truncated
+      }
     }
     const ended = yield* Process.run(
       {

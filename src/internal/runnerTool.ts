@@ -1,12 +1,13 @@
 /** How a runner becomes a tool for another agent. It touches the definitions of tools, and runs the runner. */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type * as Tool from "effect/ai/Tool"
 import * as Schema from "effect/Schema"
 import * as AgentTool from "../AgentTool.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import type { Runner } from "../Runner.ts"
 import { describe } from "./structure.ts"
-import { define } from "./toolDefinition.ts"
+import { define, delegation, guarded, type Hints } from "./toolDefinition.ts"
 
 /** How {@link asTool} shows a runner to a model. */
 export interface AsToolOptions<Name extends string, Parameters extends Schema.Top, Input> {
@@ -21,7 +22,19 @@ export interface AsToolOptions<Name extends string, Parameters extends Schema.To
   readonly failureMode?: "return" | "error" | undefined
   /** How long one run may take; then it is interrupted and counts as a failed call. */
   readonly timeout?: Duration.Input | undefined
+  /**
+   * What the run does, for approvers and MCP clients. Default: it destroys nothing and stays within its own system, because
+   * the tools that the runner calls are decided on by themselves. Say so for a function that does more.
+   */
+  readonly hints?: Hints | undefined
+  /** Whether a call needs approval before the run begins, see `Approvals`. Default `false`. */
+  readonly needsApproval?: NeedsApproval<Parameters["Type"]> | undefined
 }
+
+/** Whether a call needs approval: always, or by its arguments and the conversation so far. */
+export type NeedsApproval<Params> =
+  | boolean
+  | ((params: Params, context: Tool.NeedsApprovalContext) => boolean | Effect.Effect<boolean>)
 
 /**
  * Makes a tool of any runner, for another agent. Its runs are nested in the calling run: events carry both names,
@@ -56,13 +69,14 @@ export const asTool: {
       remedy: "Describe it where it is made, or give asTool a description"
     })
   }
-  const tool = define(
+  const defined = define(
     name,
     description,
     options.parameters ?? TextInput,
     Schema.Unknown,
     options.failureMode ?? "return"
   )
+  const tool = guarded(defined, { hints: { ...delegation, ...options.hints }, needsApproval: options.needsApproval })
   const toInput = options.input ?? ((params: { readonly input: string }) => params.input as I)
   const execute = (params: unknown) =>
     Effect.map(self.run(toInput(params as { readonly input: string })), self.definition.encode)

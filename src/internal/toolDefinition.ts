@@ -61,6 +61,9 @@ export interface Hints {
   readonly openWorld?: boolean | undefined
 }
 
+/** The hints of a tool that only gives work to a runner. What the runner's own tools do is decided at their calls. */
+export const delegation: Hints = { readOnly: false, destructive: false, idempotent: false, openWorld: false }
+
 /** The tool with what it says of itself, and of who has to approve its calls. */
 export const guarded = (
   tool: Tool.Any,

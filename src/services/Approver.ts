@@ -15,6 +15,8 @@ export const Request = Schema.Struct({
   step: Schema.Int,
   toolCallId: Schema.String,
   tool: Schema.String,
+  /** The MCP server that the tool belongs to, by the name that the program gave it; absent for the program's own tools. */
+  server: Schema.optionalKey(Schema.String),
   description: Schema.optionalKey(Schema.String),
   /** The arguments, as the model gave them. */
   params: Schema.Json,

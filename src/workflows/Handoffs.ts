@@ -8,7 +8,8 @@ import * as Prompt from "effect/ai/Prompt"
 import * as Schema from "effect/Schema"
 import * as AgentTool from "../AgentTool.ts"
 import { CurrentState, type RunState } from "../internal/runState.ts"
-import { define } from "../internal/toolDefinition.ts"
+import { define, guarded } from "../internal/toolDefinition.ts"
+import { EndsRun } from "../internal/toolMarks.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 
@@ -29,6 +30,10 @@ export interface ToOptions {
   readonly description?: string | undefined
   /** Default `"all"`. */
   readonly history?: History | undefined
+  /** What handing over does, for approvers. Default: it only reads, because it changes nothing but who answers. */
+  readonly hints?: AgentTool.Hints | undefined
+  /** Whether handing over needs approval, see `Approvals`. Default `false`. */
+  readonly needsApproval?: boolean | undefined
 }
 
 interface Request {
@@ -81,7 +86,9 @@ export const to = <const Target extends string>(
   const { history = "all" } = options
   const description = `Give the conversation over to "${target}", who answers instead of you. ${options.description ?? ""}`
   const parameters = Schema.Struct(history === "choose" ? { ...fields, history: Choice } : fields)
-  const tool = define(name, description.trim(), parameters, Schema.String, "return")
+  const defined = define(name, description.trim(), parameters, Schema.String, "return")
+  const hints = { readOnly: options.hints?.destructive !== true, openWorld: false, ...options.hints }
+  const tool = guarded(defined, { hints, needsApproval: options.needsApproval }).annotate(EndsRun, true)
   return AgentTool.make(name, "effect", tool, undefined, (params) =>
     Effect.withFiber((fiber) => {
       const state = fiber.getRef(CurrentState)

@@ -11,7 +11,7 @@ import * as Schema from "effect/Schema"
 import * as Agent from "../agents/Agent.ts"
 import * as AgentTool from "../AgentTool.ts"
 import type { RunState } from "../internal/runState.ts"
-import { define } from "../internal/toolDefinition.ts"
+import { define, delegation, guarded } from "../internal/toolDefinition.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 import { Budget, type Limits, metered } from "./internal/tokenBudget.ts"
@@ -32,12 +32,29 @@ export interface Spawn<Tools extends ReadonlyArray<AgentTool.Any>> {
   readonly maxTotal?: number | undefined
   /** How many steps a spawned agent may take. Default 16. */
   readonly maxSteps?: number | undefined
+  /** What spawning does, for approvers. Default as for {@link WorkerOptions.hints}. */
+  readonly hints?: AgentTool.Hints | undefined
+  /** Whether spawning an agent needs approval, see `Approvals`. Default `false`. */
+  readonly needsApproval?: boolean | undefined
+}
+
+/** How a worker is shown to the orchestrator's model and to approvers. */
+export interface WorkerOptions {
+  /**
+   * What giving work to it does. Default: it destroys nothing and stays within its own system, because the tools that the
+   * worker calls are decided on by themselves.
+   */
+  readonly hints?: AgentTool.Hints | undefined
+  /** Whether giving work to it needs approval, see `Approvals`. Default `false`. */
+  readonly needsApproval?: boolean | ((params: { readonly input: string }) => boolean) | undefined
 }
 
 /** What an orchestrator has besides what any agent has. */
 export interface OrchestratorOptions<Roster extends Workers, SpawnTools extends ReadonlyArray<AgentTool.Any>> {
   /** Runners that take a text, by the name that the model calls them by. Each needs a description. */
   readonly workers?: Roster | undefined
+  /** What approvers are told of workers, by the worker's name. */
+  readonly workerOptions?: { readonly [K in keyof Roster]?: WorkerOptions | undefined } | undefined
   /** Lets the model make agents of its own, by a tool called `spawn`. None: it cannot. */
   readonly spawn?: Spawn<SpawnTools> | undefined
   /**
@@ -91,7 +108,7 @@ export const make = <
   | AgentTool.Services<SpawnTools[number]>
   | LanguageModel.LanguageModel
 > => {
-  const { budget, spawn, workers, ...own } = options
+  const { budget, spawn, workerOptions, workers, ...own } = options
   const subject = `orchestrator "${name}"`
   const roster = Object.entries(workers ?? {})
   if (roster.length === 0 && spawn === undefined) {
@@ -111,7 +128,9 @@ export const make = <
   }
   const tools = [
     ...(options.tools ?? []),
-    ...roster.map(([key, worker]) => budgeted(Runner.asTool(metered(Runner.named(worker, key)), { name: key }))),
+    ...roster.map(([key, worker]) =>
+      budgeted(Runner.asTool(metered(Runner.named(worker, key)), { ...workerOptions?.[key], name: key }))
+    ),
     ...(spawn === undefined ? [] : [budgeted(spawnTool(name, spawn))])
   ]
   const agent = Agent.make(name, { ...own, tools } as Agent.Options<Tools, typeof tools, Output, EI, RI, ES, RS>)
@@ -194,7 +213,9 @@ const spawnTool = (orchestrator: string, spawn: Spawn<ReadonlyArray<AgentTool.An
           })
         })
   const description = `Make an agent for a task of its own, and get its answer. Several can be made at once. At most ${maxBreadth} by one agent, ${maxTotal} in all.`
-  const tool = define("spawn", description, parameters, Schema.String, "return")
+  const defined = define("spawn", description, parameters, Schema.String, "return")
+  const hints = { ...delegation, ...spawn.hints }
+  const tool = guarded(defined, { hints, needsApproval: spawn.needsApproval })
   const self: AgentTool.Any = AgentTool.make("spawn", "effect", tool, undefined, (params) =>
     Effect.flatMap(CurrentCrew, (crew): Effect.Effect<unknown, unknown, unknown> => {
       if (crew === undefined) return Effect.fail("only an orchestrator can spawn agents")

@@ -7,6 +7,7 @@ import * as Option from "effect/Option"
 import { toJson } from "../../internal/json.ts"
 import type { RunState } from "../../internal/runState.ts"
 import type { Resumed, Waiting } from "../../internal/suspension.ts"
+import { markOf, ServerName } from "../../internal/toolMarks.ts"
 import { type Approved, CurrentApprover, type Decision, type Denied, type Request } from "../../services/Approver.ts"
 import type { Call } from "./turnCollector.ts"
 
@@ -100,13 +101,15 @@ const isNeeded = (
 }
 
 const requestOf = (call: Call, tool: Tool.Any, state: RunState, step: number, id: string | undefined): Request => {
-  const hint = (key: typeof Tool.Readonly) => Context.get(tool.annotations as Context.Context<never>, key)
+  const hint = (key: typeof Tool.Readonly) => markOf(tool, key)
+  const server = markOf(tool, ServerName)
   return {
     id: id ?? `${state.info.runId}/${step}/${call.id}`,
     path: state.info.path,
     step,
     toolCallId: call.id,
     tool: call.name,
+    ...(server === undefined ? {} : { server }),
     ...(tool.description === undefined ? {} : { description: tool.description }),
     params: toJson(call.params),
     hints: {

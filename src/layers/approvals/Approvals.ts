@@ -58,7 +58,12 @@ export interface Policy {
   readonly destructive?: Rule | undefined
   /** For tools that change something and destroy nothing. Default `"allow"`. */
   readonly additive?: Rule | undefined
-  /** For tools with `needsApproval`, whatever else they are. Default `"ask"`. */
+  /**
+   * For tools that reach out of their own system, such as `fetch_url`, or a tool that says nothing of itself: data can
+   * leave by any of them, also by one that only reads. Default `"allow"`.
+   */
+  readonly openWorld?: Rule | undefined
+  /** For tools with `needsApproval`. Default `"ask"`. */
   readonly declared?: Rule | undefined
 }
 
@@ -80,8 +85,8 @@ export const layerPolicy = <R = never>(
     CurrentApprover,
     Effect.map(captured<R>(), (context) => ({
       rule: (request, declared) => {
-        const rule = ruleOf(policy, request, declared)
-        return rule === "deny" ? deny(`the policy forbids ${kindOf(request)} tools`) : rule
+        const { kind, rule } = ruleOf(policy, request, declared)
+        return rule === "deny" ? deny(`the policy forbids ${kind} tools`) : rule
       },
       decide: (request) =>
         decide === undefined
@@ -93,16 +98,24 @@ export const layerPolicy = <R = never>(
     }))
   )
 
-const ruleOf = (policy: Policy, { hints }: Request, declared: boolean): Rule => {
-  const byHint = policy[hints.readOnly ? "readOnly" : hints.destructive ? "destructive" : "additive"] ?? "allow"
-  if (!declared) return byHint
-  const own = policy.declared ?? "ask"
-  // The stricter of both.
-  return [byHint, own].includes("deny") ? "deny" : own === "allow" ? byHint : own
+/** The strictest of the rules that apply, and the kind of tool that it is for. */
+const ruleOf = (
+  policy: Policy,
+  { hints }: Request,
+  declared: boolean
+): { readonly rule: Rule; readonly kind: string } => {
+  const [kind, byHint] = hints.readOnly
+    ? (["read-only", policy.readOnly] as const)
+    : hints.destructive
+      ? (["destructive", policy.destructive] as const)
+      : (["changing", policy.additive] as const)
+  const applied: ReadonlyArray<{ readonly rule: Rule; readonly kind: string }> = [
+    { kind, rule: byHint ?? "allow" },
+    ...(hints.openWorld ? [{ kind: "open-world", rule: policy.openWorld ?? "allow" }] : []),
+    ...(declared ? [{ kind: "approval-requiring", rule: policy.declared ?? "ask" }] : [])
+  ]
+  return applied.find(({ rule }) => rule === "deny") ?? applied.find(({ rule }) => rule === "ask") ?? applied[0]!
 }
-
-const kindOf = ({ hints }: Request): string =>
-  hints.readOnly ? "read-only" : hints.destructive ? "destructive" : "changing"
 
 /**
  * Asks the person at the terminal, one request at a time: run it, do not run it and why, or change the arguments.

@@ -5,6 +5,7 @@ import type * as Prompt from "effect/ai/Prompt"
 import * as Schema from "effect/Schema"
 import * as AgentTool from "../../../AgentTool.ts"
 import { stripControls } from "../../../internal/text.ts"
+import { ServerName } from "../../../internal/toolMarks.ts"
 import { InvalidDefinition } from "../../../RunError.ts"
 import { type CallResult, charsOf, textOfResult, toModelOutput, toResult } from "./content.ts"
 import { McpCallError, McpToolFailed } from "./errors.ts"
@@ -126,6 +127,7 @@ const make = (server: Server, info: ToolInfo, name: string): McpTool => {
     .annotate(Tool.Destructive, !isReadOnly && (annotations?.destructiveHint ?? true))
     .annotate(Tool.Idempotent, annotations?.idempotentHint ?? false)
     .annotate(Tool.OpenWorld, annotations?.openWorldHint ?? true)
+    .annotate(ServerName, server.name)
   const checkInput = checker(info.inputSchema)
   const checkOutput = info.outputSchema === undefined ? undefined : checker(info.outputSchema)
   return AgentTool.make(name, "effect", tool as Tool.Any, undefined, (params, { progress }) =>

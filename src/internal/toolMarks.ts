@@ -1,0 +1,21 @@
+/**
+ * What the library knows of a tool beyond its definition, as annotations of the tool. A name can be chosen to look like
+ * another; an annotation can be set by the code that makes the tool only.
+ */
+import * as Context from "effect/Context"
+import type * as Tool from "effect/ai/Tool"
+
+/** The MCP server that the tool belongs to, by the name that the program gave it. Default: the tool is the program's own. */
+export const ServerName: Context.Reference<string | undefined> = Context.Reference<string | undefined>(
+  "troupe/ToolServerName",
+  { defaultValue: () => undefined }
+)
+
+/** True for a tool that ends the run of the agent that calls it, such as a handoff. Default `false`. */
+export const EndsRun: Context.Reference<boolean> = Context.Reference<boolean>("troupe/ToolEndsRun", {
+  defaultValue: () => false
+})
+
+/** Reads a mark of a tool. */
+export const markOf = <A>(tool: Tool.Any, mark: Context.Reference<A>): A =>
+  Context.get(tool.annotations as Context.Context<never>, mark)

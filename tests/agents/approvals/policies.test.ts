@@ -1,0 +1,179 @@
+/** Policies: which tools they are about, and what they cannot be talked out of. */
+import { assert, describe } from "@effect/vitest"
+import { Server } from "@modelcontextprotocol/sdk/server/index.js"
+import { CallToolRequestSchema, ListToolsRequestSchema } from "@modelcontextprotocol/sdk/types.js"
+import { Effect, type Layer, Schema } from "effect"
+import { Agent, AgentTool, Approvals, Handoffs, HttpTools, Mcp, Orchestrator, Runner, TestModel } from "troupe"
+import { it as onAsync } from "@effect/vitest"
+import { it } from "../../support/edges.ts"
+
+const billing = Agent.make("billing", { description: "Money" })
+const transfer = TestModel.toolCall("transfer_to_billing", { reason: "r", message: "m" })
+const task = TestModel.toolCall("billing", { input: "x" })
+const spawn = TestModel.toolCall("spawn", { name: "x", instructions: "x", task: "x" })
+const desk = (options: Handoffs.ToOptions = {}) =>
+  Handoffs.make("desk", {
+    agents: { triage: Agent.make("triage", { tools: [Handoffs.to("billing", options)] }), billing },
+    start: "triage"
+  })
+
+type Case = readonly [name: string, runner: Runner.Runner<string, string, never, never>, first: TestModel.Turn]
+/** Every way in which one agent gives work to another; the types of their errors and services do not matter here. */
+const delegating = (options: Pick<Handoffs.ToOptions, "hints" | "needsApproval">): ReadonlyArray<Case> => {
+  const boss = Agent.make("boss", { tools: [Runner.asTool(billing, { name: "billing", ...options })] })
+  const lead = Orchestrator.make("lead", { workers: { billing }, workerOptions: { billing: options } })
+  const erased = (runner: Runner.Any) => runner as Case[1]
+  return [
+    ["a handoff", erased(desk(options)), transfer],
+    ["an agent as a tool", erased(boss), task],
+    ["a worker", erased(lead), task],
+    ["a spawned agent", erased(Orchestrator.make("lead", { spawn: options })), spawn]
+  ]
+}
+
+const outcome = (runner: Case[1], first: TestModel.Turn, approver: Layer.Layer<never>) =>
+  runner
+    .run("x")
+    .pipe(Effect.provide(approver), Effect.provide(TestModel.layer([first, "done", "done"], { unused: "ignore" })))
+
+describe("a policy against destructive tools", () => {
+  for (const [name, runner, first] of delegating({})) {
+    it.effect(`lets ${name} pass, whose own tools are decided on by themselves`, () =>
+      Effect.gen(function* () {
+        const denies = Approvals.layerPolicy({ destructive: "deny", openWorld: "deny" })
+        assert.strictEqual(yield* outcome(runner, first, denies), "done")
+      })
+    )
+  }
+
+  for (const [name, runner, first] of delegating({ hints: { destructive: true } })) {
+    it.effect(`counts for ${name} that says it is destructive`, () =>
+      Effect.gen(function* () {
+        const asked: Array<Approvals.Request> = []
+        const asks = Approvals.layerPolicy({ destructive: "ask" }, (request) => {
+          asked.push(request)
+          return Effect.succeed(Approvals.approve)
+        })
+        assert.strictEqual(yield* outcome(runner, first, asks), "done")
+        assert.strictEqual(asked.length, 1)
+        assert.isTrue(asked[0]!.hints.destructive)
+      })
+    )
+  }
+
+  it.effect("reaches the tools of an agent that is a tool", () =>
+    Effect.gen(function* () {
+      let dropped = 0
+      const drop = AgentTool.fromFunction({ name: "drop", description: "Drops", execute: () => ++dropped })
+      const worker = Agent.make("billing", { description: "Money", tools: [drop] })
+      const boss = Agent.make("boss", { tools: [Runner.asTool(worker)] })
+      yield* boss
+        .run("x")
+        .pipe(
+          Effect.provide(Approvals.layerPolicy({ destructive: "deny" })),
+          Effect.provide(TestModel.layer([task, TestModel.toolCall("drop", {}), "inner", "outer"]))
+        )
+      assert.strictEqual(dropped, 0)
+    })
+  )
+})
+
+describe("a runner that is a tool", () => {
+  for (const [name, runner, first] of delegating({ needsApproval: true })) {
+    it.effect(`can need approval: ${name}`, () =>
+      Effect.gen(function* () {
+        let asked = 0
+        const approver = Approvals.layer(() => Effect.sync(() => (asked++, Approvals.approve)))
+        assert.strictEqual(yield* outcome(runner, first, approver), "done")
+        assert.strictEqual(asked, 1)
+      })
+    )
+  }
+})
+
+describe("a rule for open-world tools", () => {
+  it.effect("is asked before data leaves, also by a tool that only reads", () =>
+    Effect.gen(function* () {
+      const names: Array<string> = []
+      const asks = Approvals.layerPolicy({ openWorld: "ask" }, ({ tool }) => {
+        names.push(tool)
+        return Effect.succeed(Approvals.deny("no"))
+      })
+      const local = AgentTool.fromFunction({
+        name: "look",
+        description: "Looks",
+        hints: { readOnly: true, openWorld: false },
+        execute: () => "seen"
+      })
+      const agent = Agent.make("agent", { toolkit: HttpTools.toolkit, tools: [local] })
+      const calls = {
+        toolCalls: [
+          { name: "fetch_url", params: { url: "http://example.com/?secret=1" } },
+          { name: "look", params: {} }
+        ]
+      }
+      yield* agent
+        .run("go")
+        .pipe(
+          Effect.provide(asks),
+          Effect.provide(HttpTools.toolkit.toLayer({ fetch_url: () => Effect.die("fetched") })),
+          Effect.provide(TestModel.layer([calls, "done"]))
+        )
+      assert.deepStrictEqual(names, ["fetch_url"])
+    })
+  )
+
+  it.effect("can deny, and says which rule it was", () =>
+    Effect.gen(function* () {
+      const reach = AgentTool.fromFunction({
+        name: "reach",
+        description: "Reaches",
+        hints: { readOnly: true },
+        execute: () => "reached"
+      })
+      const agent = Agent.make("agent", { tools: [reach] })
+      const { transcript } = yield* agent
+        .result("go")
+        .pipe(
+          Effect.provide(Approvals.layerPolicy({ openWorld: "deny" })),
+          Effect.provide(TestModel.layer([TestModel.toolCall("reach", {}), "done"]))
+        )
+      assert.include(JSON.stringify(transcript.content), "the policy forbids open-world tools")
+    })
+  )
+})
+
+describe("a request", () => {
+  const server = (name: string) => () => {
+    const made = new Server({ name, version: "1" }, { capabilities: { tools: {} } })
+    made.setRequestHandler(ListToolsRequestSchema, () => ({
+      tools: [{ name, inputSchema: { type: "object" as const } }]
+    }))
+    made.setRequestHandler(CallToolRequestSchema, () => ({ content: [] }))
+    return made
+  }
+
+  onAsync.live("names the MCP server whose tool is called, and none for the program's own tools", () =>
+    Effect.gen(function* () {
+      const asked: Array<readonly [string, string | undefined]> = []
+      const approver = Approvals.layerPolicy({ destructive: "ask" }, (request) => {
+        asked.push([request.tool, request.server])
+        assert.isTrue(Schema.is(Approvals.Request)(request))
+        return Effect.succeed(Approvals.approve)
+      })
+      const own = AgentTool.fromFunction({ name: "own", description: "Ours", execute: () => "ok" })
+      const calls = { toolCalls: ["send", "own"].map((name) => ({ name, params: {} })) }
+      yield* Agent.make("agent", { tools: [Mcp.tools(), own] })
+        .run("go")
+        .pipe(
+          Effect.provide(approver),
+          Effect.provide(Mcp.layer({ servers: { bank: { server: server("send") } } })),
+          Effect.provide(TestModel.layer([calls, "done"]))
+        )
+      assert.deepStrictEqual(asked, [
+        ["send", "bank"],
+        ["own", undefined]
+      ])
+    })
+  )
+})

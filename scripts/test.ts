@@ -1,51 +1,51 @@
 /**
- * `npm test`: the checks, then the tests, then the examples; it stops at the first of these that fails. Its last line is
- * always `N passed, N failed`: tests and examples, and what could not be run counts as failed. Arguments are handed to
- * vitest, and then only vitest runs: `npm test -- tests/Runner.test.ts`.
+ * `npm test`: the checks, then the tests, then the examples; it stops at the first of these that fails.
+ * `npm run test:release`: the tests of tests/release, which pack, install, bundle, run conformance suites or wait for
+ * processes. A test of these that fails is run once more, and the report says so.
+ *
+ * The last line is always `N passed, N failed`: tests and examples, and what could not be run counts as failed. Arguments
+ * are handed to vitest, and then only vitest runs: `npm test -- tests/Runner.test.ts`.
  */
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import { check } from "./check.ts"
 import { examples } from "./examples.ts"
-import { run, seconds } from "./support.ts"
+import type { Report } from "./reporter.ts"
+import { env, run, seconds } from "./support.ts"
 
-interface Report {
-  readonly numPassedTests: number
-  readonly numFailedTests: number
-  readonly numPendingTests: number
-  readonly numTodoTests: number
-  readonly testResults: ReadonlyArray<{ readonly status: string; readonly assertionResults: ReadonlyArray<unknown> }>
+interface Count {
+  readonly passed: number
+  readonly failed: number
 }
 
-const tests = async (args: ReadonlyArray<string>): Promise<{ readonly passed: number; readonly failed: number }> => {
+/** Runs vitest. `whole` when it runs what there is, so that no test may be skipped. */
+const tests = async (args: ReadonlyArray<string>, whole: boolean): Promise<Count> => {
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), "troupe-test-"))
   const file = path.join(directory, "report.json")
   try {
-    const outcome = await run(
-      "vitest",
-      ["run", "--reporter=default", "--reporter=json", `--outputFile.json=${file}`, ...args],
-      { inherit: true }
-    )
+    const outcome = await run("vitest", ["run", "--reporter=default", "--reporter=./scripts/reporter.ts", ...args], {
+      inherit: true,
+      env: { ...env, TROUPE_TEST_REPORT: file }
+    })
     if (!fs.existsSync(file)) return { passed: 0, failed: 1 }
     const report = JSON.parse(fs.readFileSync(file, "utf8")) as Report
-    const skipped = report.numPendingTests + report.numTodoTests
-    if (skipped > 0 && args.length === 0) console.log(`FAIL ${skipped} tests are skipped: run them or remove them`)
-    // A file that does not load has no test to fail.
-    const broken = report.testResults.filter((r) => r.status === "failed" && r.assertionResults.length === 0).length
-    const failed = report.numFailedTests + broken + (args.length === 0 ? skipped : 0)
+    for (const name of report.flaky) console.log(`RETRIED ${name}: it failed, and passed when it was run again`)
+    if (report.skipped > 0 && whole) console.log(`FAIL ${report.skipped} tests are skipped: run them or remove them`)
+    const failed = report.failed + report.broken + (whole ? report.skipped : 0)
     // Vitest also fails for what belongs to no test, such as an unhandled rejection.
-    return { passed: report.numPassedTests, failed: failed === 0 && !outcome.ok ? 1 : failed }
+    return { passed: report.passed, failed: failed === 0 && !outcome.ok ? 1 : failed }
   } finally {
     fs.rmSync(directory, { recursive: true, force: true })
   }
 }
 
 const started = performance.now()
-const args = process.argv.slice(2)
+const release = process.argv[2] === "--release"
+const args = process.argv.slice(release ? 3 : 2)
 let passed = 0
 let failed = 0
-const stage = async (name: string, count: () => Promise<{ readonly passed: number; readonly failed: number }>) => {
+const stage = async (name: string, count: () => Promise<Count>) => {
   if (failed > 0) return
   const begun = performance.now()
   console.log(`-- ${name}`)
@@ -55,10 +55,12 @@ const stage = async (name: string, count: () => Promise<{ readonly passed: numbe
   console.log(`-- ${name}: ${seconds(performance.now() - begun)}`)
 }
 if (args.length > 0) {
-  await stage("tests", () => tests(args))
+  await stage("tests", () => tests(args, false))
+} else if (release) {
+  await stage("release tests", () => tests(["--retry=1", "tests/release/"], true))
 } else {
   await stage("checks", async () => ({ passed: 0, failed: await check() }))
-  await stage("tests", () => tests([]))
+  await stage("tests", () => tests(["--exclude=tests/release/**"], true))
   await stage("examples", () => examples())
 }
 if (failed === 0 && passed === 0) failed = 1

@@ -13,7 +13,7 @@ export const conformance = async (
 ): Promise<{ readonly code: number; readonly text: string }> => {
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), "troupe-conformance-"))
   const bin = path.join(root, "node_modules/.bin/conformance")
-  const failures = path.join(root, "tests/conformance/expected-failures.yml")
+  const failures = path.join(root, "tests/release/conformance/expected-failures.yml")
   try {
     return await new Promise((resolve) => {
       execFile(

@@ -4,8 +4,8 @@ import type { AddressInfo } from "node:net"
 import { text } from "node:stream/consumers"
 import { Cause, Effect, Exit } from "effect"
 import { afterAll, beforeAll, expect, it } from "vitest"
-import { type Asked, play } from "../support/mcpConformanceClient.ts"
-import { conformance, summaryOf } from "../support/mcpConformance.ts"
+import { type Asked, play } from "../../support/mcpConformanceClient.ts"
+import { conformance, summaryOf } from "../../support/mcpConformance.ts"
 
 let server: Server
 beforeAll(async () => {

@@ -2,9 +2,9 @@
 import { type ChildProcess, spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
-import { delayServer } from "./support/isolated.ts"
+import { delayServer } from "../support/isolated.ts"
 
-const root = fileURLToPath(new URL("..", import.meta.url))
+const root = fileURLToPath(new URL("../..", import.meta.url))
 let base = ""
 let server: ChildProcess
 beforeAll(async () => {

@@ -8,9 +8,9 @@ import * as os from "node:os"
 import * as path from "node:path"
 import { promisify } from "node:util"
 import { afterAll, beforeAll, expect, it } from "vitest"
-import { everything } from "../support/mcpEverything.ts"
+import { everything } from "../../support/mcpEverything.ts"
 
-const root = path.resolve(import.meta.dirname, "../..")
+const root = path.resolve(import.meta.dirname, "../../..")
 const program = (from: (module: string) => string) => `
   import * as Effect from "effect/Effect"
   import * as Mcp from "${from("Mcp")}"
@@ -41,7 +41,7 @@ beforeAll(async () => {
   fs.writeFileSync(path.join(directory, "package.json"), JSON.stringify({ type: "module" }))
   fs.writeFileSync(
     path.join(directory, "entry.js"),
-    program((module) => `./dist/layers/${module}.js`)
+    program((module) => `./dist/layers/${module === "Mcp" ? "mcp" : "sync"}/${module}.js`)
   )
   link(directory)
 }, 60_000)

@@ -1,7 +1,7 @@
 /** The public MCP conformance suite against a server of ours, for both revisions that it has requirements for. */
 import { afterAll, beforeAll, expect, it } from "vitest"
-import { conformance, summaryOf } from "../support/mcpConformance.ts"
-import { start } from "../support/mcpProcess.ts"
+import { conformance, summaryOf } from "../../support/mcpConformance.ts"
+import { start } from "../../support/mcpProcess.ts"
 
 let server: ReturnType<typeof start>
 

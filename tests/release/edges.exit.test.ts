@@ -2,16 +2,16 @@
 import { type ChildProcess, fork, spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
-import { scenarios } from "./support/exits.ts"
-import { delayServer } from "./support/isolated.ts"
+import { scenarios } from "../support/exits.ts"
+import { delayServer } from "../support/isolated.ts"
 
-const main = fileURLToPath(new URL("./support/exits.ts", import.meta.url))
-const root = fileURLToPath(new URL("..", import.meta.url))
+const main = fileURLToPath(new URL("../support/exits.ts", import.meta.url))
+const root = fileURLToPath(new URL("../..", import.meta.url))
 let env: NodeJS.ProcessEnv
 const servers: Array<ChildProcess> = []
 beforeAll(async () => {
   const delay = await delayServer()
-  const openAi = fork(fileURLToPath(new URL("./support/openAiServer.ts", import.meta.url)), { execArgv: [] })
+  const openAi = fork(fileURLToPath(new URL("../support/openAiServer.ts", import.meta.url)), { execArgv: [] })
   servers.push(delay.child, openAi)
   const url = await new Promise<string>((resolve) => {
     openAi.once("message", (message) => resolve((message as { readonly url: string }).url))

@@ -8,9 +8,9 @@ import * as os from "node:os"
 import * as path from "node:path"
 import { promisify } from "node:util"
 import { afterAll, beforeAll, expect, it } from "vitest"
-import { delayServer } from "../support/isolated.ts"
+import { delayServer } from "../../support/isolated.ts"
 
-const root = path.resolve(import.meta.dirname, "../..")
+const root = path.resolve(import.meta.dirname, "../../..")
 const program = `
   import * as Effect from "effect/Effect"
   import * as Redacted from "effect/Redacted"
@@ -103,7 +103,7 @@ it("from src/", async () => {
 
 it("from dist/, and from a packed install", async () => {
   expect(await node(path.join(directory, "stage"), "--input-type=module", "--eval", program)).toBe(expected)
-  expect(fs.existsSync(path.join(project, "node_modules/troupe/dist/layers/SyncEdge.js"))).toBe(true)
+  expect(fs.existsSync(path.join(project, "node_modules/troupe/dist/layers/sync/SyncEdge.js"))).toBe(true)
   expect(await node(project, "entry.js")).toBe(expected)
 }, 30_000)
 

@@ -5,7 +5,7 @@ import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import { afterAll, assert, beforeAll, it } from "vitest"
-import { marked } from "../../support/processes.ts"
+import { marked } from "../support/processes.ts"
 
 let directory: string
 beforeAll(() => {
@@ -14,7 +14,7 @@ beforeAll(() => {
 afterAll(() => fs.rmSync(directory, { recursive: true, force: true }))
 
 it("a process that is killed before it has told of its group leaves none", async () => {
-  const group = new URL("../../../src/layers/internal/process/group.ts", import.meta.url).href
+  const group = new URL("../../src/layers/internal/process/group.ts", import.meta.url).href
   const mark = `TROUPE_GROUP=${path.basename(directory)}`
   const program = `
     import { spawn } from "node:child_process"

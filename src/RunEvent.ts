@@ -152,7 +152,7 @@ export const StepCompleted = Schema.TaggedStruct("StepCompleted", {
 export const RouteTaken = Schema.TaggedStruct("RouteTaken", {
   ...base,
   routes: Schema.Array(Schema.String),
-  /** How sure the choice was, from 0 to 1; 1 for a function's. */
+  /** How sure the choice was, from 0 to 1; 0 where the model gave no number in that range, 1 for a function's. */
   confidence: Schema.Finite,
   /** True when nothing was chosen with enough confidence, and the fallback is taken instead. */
   fallback: Schema.Boolean

@@ -17,8 +17,10 @@ import * as Schema from "effect/Schema"
 import * as AgentTool from "../AgentTool.ts"
 import { captured, withCaptured } from "../internal/captured.ts"
 import { encoder, toJson } from "../internal/json.ts"
+import { readingOf } from "../internal/reading.ts"
 import type { RunState } from "../internal/runState.ts"
 import { durationOf } from "../internal/toolDefinition.ts"
+import { HandsOff, markOf } from "../internal/toolMarks.ts"
 import type * as RunError from "../RunError.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
@@ -160,7 +162,7 @@ export const make = <
     // The plan holds the options with their types erased; this is where they come back.
     body: (input: Prompt.RawInput, state: RunState) =>
       Loop.run(plan, input, state) as Effect.Effect<A, Error | EI | ES, R>,
-    encode: options.output === undefined ? toJson : encoder(options.output),
+    encode: options.output === undefined ? toJson : encoder(readingOf(options.output)),
     observers: nothing,
     structure: () => ({
       kind: "agent",
@@ -168,7 +170,9 @@ export const make = <
         ...[...plan.tools.byName].map(([name, entry]) => ({
           name,
           role: "tool",
-          runner: AgentTool.isAgentTool(entry) ? entry.runner : undefined
+          ...(AgentTool.isAgentTool(entry)
+            ? { runner: entry.runner, handsOffTo: markOf(entry.tool, HandsOff)?.to }
+            : {})
         })),
         ...plan.sources.map(({ name }) => ({ name, role: "tool", runner: undefined }))
       ]

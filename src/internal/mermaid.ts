@@ -233,13 +233,13 @@ class Picture {
     return { entry: entry!, exits }
   }
 
-  /** Each may give the work to those that it has a tool for. */
+  /** Each can hand the work over to those that it has a tool of `Handoffs.to` for. */
   #peers(members: ReadonlyArray<Member>, path: ReadonlyArray<string>): Drawn {
     const drawn = new Map(members.map((member) => [member.name, this.#member(member, path)]))
     for (const { name, runner } of members) {
-      const tools = new Set(runner?.definition.structure().members.map((tool) => tool.name))
+      const targets = new Set(runner?.definition.structure().members.map((tool) => tool.handsOffTo))
       for (const [other, { entry }] of drawn) {
-        if (!tools.has(`transfer_to_${other}`)) continue
+        if (!targets.has(other)) continue
         const link = this.#handed.has(key([...path, name, other])) ? taken : dotted
         this.#edge(drawn.get(name)!.exits[0]!, entry, link, "hands off")
       }

@@ -29,6 +29,8 @@ export interface Member {
   readonly role?: string | undefined
   /** The runner; a plain function or tool has none. */
   readonly runner?: Drawable | undefined
+  /** The name of the member that a tool hands the conversation over to. */
+  readonly handsOffTo?: string | undefined
 }
 
 export interface Structure {

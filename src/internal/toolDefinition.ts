@@ -96,6 +96,8 @@ export const durationOf = (subject: string, option: string, input: Duration.Inpu
 
 /** The shape of a tool name that every provider accepts. */
 const namePattern = /^[a-zA-Z0-9_-]{1,64}$/
+/** Whether every provider accepts `name` as that of a tool. */
+export const isToolName = (name: string): boolean => namePattern.test(name)
 
 const validated = new WeakSet<Tool.Any>()
 
@@ -104,7 +106,7 @@ export const validate = (given: Tool.Any): void => {
   if (validated.has(given)) return
   const tool = shown(given)
   const subject = `tool "${tool.name}"`
-  if (!namePattern.test(tool.name)) {
+  if (!isToolName(tool.name)) {
     throw new InvalidDefinition({
       subject,
       problem: "providers refuse its name",

@@ -3,6 +3,7 @@
  * another; an annotation can be set by the code that makes the tool only.
  */
 import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
 import type * as Tool from "effect/ai/Tool"
 
 /** The MCP server that the tool belongs to, by the name that the program gave it. Default: the tool is the program's own. */
@@ -15,6 +16,20 @@ export const ServerName: Context.Reference<string | undefined> = Context.Referen
 export const EndsRun: Context.Reference<boolean> = Context.Reference<boolean>("troupe/ToolEndsRun", {
   defaultValue: () => false
 })
+
+/** How a tool hands the conversation over. */
+export interface Handoff {
+  /** The name of the agent that gets the conversation. */
+  readonly to: string
+  /** Whether the model is shown the tool in the step that begins. */
+  readonly isOffered: Effect.Effect<boolean>
+}
+
+/** Set for a tool that `Handoffs.to` made. */
+export const HandsOff: Context.Reference<Handoff | undefined> = Context.Reference<Handoff | undefined>(
+  "troupe/ToolHandsOff",
+  { defaultValue: () => undefined }
+)
 
 /** Reads a mark of a tool. */
 export const markOf = <A>(tool: Tool.Any, mark: Context.Reference<A>): A =>

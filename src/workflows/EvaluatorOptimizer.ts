@@ -1,25 +1,35 @@
 /** Evaluator and optimizer: drafts are judged and revised until one is accepted. It touches `Runner` only. */
 import * as Effect from "effect/Effect"
 import * as Prompt from "effect/ai/Prompt"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { toJson } from "../internal/json.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import { Spent } from "../RunEvent.ts"
 import * as Runner from "../Runner.ts"
 import { settled } from "../internal/input.ts"
-import { bestOf, scoreOf } from "./internal/verdict.ts"
+import { AnyFailure, textOf } from "./internal/branchGroup.ts"
+import { bestOf, scoreOf, settledRound } from "./internal/verdict.ts"
 
-/** No draft was accepted in `maxRounds` rounds, and `exhausted` is `"fail"`. */
+/**
+ * No draft was accepted, and `exhausted` is `"fail"`: the rounds are used up, or a later round failed. It has the best
+ * draft that was judged.
+ */
 export class NotAccepted extends Schema.TaggedError<NotAccepted>()("NotAccepted", {
   name: Schema.String,
+  /** How many drafts were judged. */
   rounds: Schema.Int,
   /** The best draft, as JSON. */
   best: Schema.Json,
   verdict: Schema.Json,
+  /** What the generator or the evaluator failed with in the round after those; absent when the rounds were used up. */
+  failure: Schema.optionalKey(AnyFailure),
   spent: Spent
 }) {
   override get message(): string {
-    return `"${this.name}" accepted no draft in ${this.rounds} rounds; the verdict on the best was ${JSON.stringify(this.verdict)}. Raise maxRounds, ease accept, or take the best with exhausted: "best".`
+    const failed = "failure" in this ? `, then failed (${textOf(this.failure).replace(/\.$/, "")})` : ""
+    return `"${this.name}" accepted no draft in ${this.rounds} rounds${failed}; the verdict on the best was ${JSON.stringify(this.verdict)}. Raise maxRounds, ease accept, or take the best with exhausted: "best".`
   }
 }
 
@@ -38,9 +48,12 @@ export interface Options<I, Draft, E1, R1, Verdict, E2, R2> {
   readonly accept: (verdict: Verdict) => boolean
   /** How many drafts at most. Default 3. */
   readonly maxRounds?: number | undefined
-  /** No draft accepted: give the best one (default), or fail with `NotAccepted`. */
+  /**
+   * No draft was accepted, because the rounds are used up or because a round after the first failed: give the best draft
+   * so far (default), or fail with `NotAccepted`, which holds it.
+   */
   readonly exhausted?: "best" | "fail" | undefined
-  /** How good a verdict is; the highest is the best. Default: its `score` when it has one, else the last round's. */
+  /** How good a verdict is; the highest is the best. Default: the verdict where it is a number, its `score`, else the last round's. */
   readonly score?: ((verdict: Verdict) => number) | undefined
   /**
    * The generator's input for the next round. Default, for a generator that takes a conversation: the input, then each
@@ -55,7 +68,8 @@ type Exhausted<When> = [When] extends ["best"] ? never : NotAccepted
  * Makes the loop of generator and evaluator. Every draft is judged, the last one too. Each is a nested run, so every
  * round is in the events.
  *
- * Fails with what generator and evaluator fail with, and with `NotAccepted` where `exhausted` is `"fail"`. Interrupting it
+ * Fails with what generator and evaluator fail with in the first round, and with `NotAccepted` where `exhausted` is
+ * `"fail"`. A later round that fails ends the rounds, and what was judged before it counts. Interrupting it
  * interrupts the run under way. Throws `InvalidDefinition` for a `maxRounds` that is no whole number from 1.
  *
  * @example
@@ -106,22 +120,34 @@ export const make = <I, Draft, E1, R1, Verdict, E2, R2, WhenExhausted extends "b
       Effect.gen(function* () {
         const input = settled(given)
         const rounds: Array<Round<Draft, Verdict>> = []
+        let failure: Option.Option<unknown> = Option.none()
         while (rounds.length < maxRounds) {
-          const draft = yield* options.generator.run(rounds.length === 0 ? input : revise(input, rounds))
-          const verdict = yield* judge(draft)
-          rounds.push({ draft, verdict })
-          const accepted = options.accept(verdict)
-          const round = rounds.length
-          yield* state.decide({ _tag: "RoundCompleted", round, accepted, verdict: encodeVerdict(verdict) })
-          if (accepted) return draft
+          const round = rounds.length + 1
+          const draft = options.generator.run(round === 1 ? input : revise(input, rounds))
+          const tried = yield* settledRound(
+            Effect.flatMap(draft, (draft) => Effect.map(judge(draft), (verdict) => ({ draft, verdict }))),
+            rounds.length === 0
+          )
+          if (Result.isFailure(tried)) {
+            failure = Option.some(tried.failure)
+            const verdict = { failure: textOf(tried.failure) }
+            yield* state.decide({ _tag: "RoundCompleted", round, accepted: false, verdict })
+            break
+          }
+          const made = tried.success
+          rounds.push(made)
+          const accepted = options.accept(made.verdict)
+          yield* state.decide({ _tag: "RoundCompleted", round, accepted, verdict: encodeVerdict(made.verdict) })
+          if (accepted) return made.draft
         }
         const best = bestOf(rounds, options.score ?? scoreOf)
         if (options.exhausted !== "fail") return best.draft
         const error = new NotAccepted({
           name,
-          rounds: maxRounds,
+          rounds: rounds.length,
           best: toJson(best.draft),
           verdict: toJson(best.verdict),
+          ...(Option.isSome(failure) ? { failure: failure.value } : {}),
           spent: state.spent()
         })
         // Where the type is `never` the option is "best", and that was given above.

@@ -5,11 +5,13 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Prompt from "effect/ai/Prompt"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as AgentTool from "../AgentTool.ts"
+import { readBy } from "../internal/reading.ts"
 import { CurrentState, type RunState } from "../internal/runState.ts"
-import { define, guarded } from "../internal/toolDefinition.ts"
-import { EndsRun } from "../internal/toolMarks.ts"
+import { define, guarded, isToolName } from "../internal/toolDefinition.ts"
+import { EndsRun, HandsOff } from "../internal/toolMarks.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 
@@ -25,7 +27,9 @@ import * as Runner from "../Runner.ts"
 export type History = "all" | "messages" | "none" | "choose" | ((transcript: Prompt.Prompt) => Prompt.Prompt)
 
 /** How {@link to} hands over. */
-export interface ToOptions {
+export interface ToOptions<Name extends string = string> {
+  /** The tool's name. Default: `transfer_to_` and the agent's name, which providers must accept. */
+  readonly name?: Name | undefined
   /** When to hand over: guides the model. Default: by the agent's name. */
   readonly description?: string | undefined
   /** Default `"all"`. */
@@ -61,6 +65,8 @@ const fields = {
   reason: Schema.String.annotate({ description: "Why you hand over, in a few words" }),
   message: Schema.String.annotate({ description: "What the next agent needs to know and should do" })
 }
+/** The reason is for the record only, so a call without one hands over all the same. */
+const Reasonless = Schema.optionalKey(Schema.String.pipe(Schema.catchDecoding(() => Effect.succeed(Option.some("")))))
 const Choice = Schema.Literals(["all", "messages", "none"]).annotate({
   description: "What of the conversation the next agent sees: all of it, what was said without tool calls, or nothing"
 })
@@ -78,23 +84,43 @@ const Choice = Schema.Literals(["all", "messages", "none"]).annotate({
  *   tools: [Handoffs.to("billing", { description: "For invoices and payments", history: "messages" })]
  * })
  */
-export const to = <const Target extends string>(
+export const to = <const Target extends string, const Name extends string = `transfer_to_${Target}`>(
   target: Target,
-  options: ToOptions = {}
-): AgentTool.AgentTool<`transfer_to_${Target}`, never> => {
-  const name = `transfer_to_${target}` as const
+  options: ToOptions<Name> = {}
+): AgentTool.AgentTool<Name, never> => {
+  // Without the option, `Name` is its default.
+  const name = options.name ?? (`transfer_to_${target}` as Name)
+  if (!isToolName(name)) {
+    throw new InvalidDefinition({
+      subject: `the handoff to "${target}"`,
+      problem: `providers refuse its tool's name "${name}"`,
+      remedy: 'Give it one of 1 to 64 letters, digits, underscores or hyphens: Handoffs.to(agent, { name: "..." })'
+    })
+  }
   const { history = "all" } = options
   const description = `Give the conversation over to "${target}", who answers instead of you. ${options.description ?? ""}`
-  const parameters = Schema.Struct(history === "choose" ? { ...fields, history: Choice } : fields)
+  const parameters =
+    history === "choose"
+      ? readBy(
+          Schema.Struct({ ...fields, history: Choice }),
+          Schema.Struct({ ...fields, reason: Reasonless, history: Schema.optionalKey(Choice) })
+        )
+      : readBy(Schema.Struct(fields), Schema.Struct({ ...fields, reason: Reasonless }))
   const defined = define(name, description.trim(), parameters, Schema.String, "return")
   const hints = { readOnly: options.hints?.destructive !== true, openWorld: false, ...options.hints }
-  const tool = guarded(defined, { hints, needsApproval: options.needsApproval }).annotate(EndsRun, true)
+  const tool = guarded(defined, { hints, needsApproval: options.needsApproval })
+    .annotate(EndsRun, true)
+    .annotate(HandsOff, { to: target, isOffered })
   return AgentTool.make(name, "effect", tool, undefined, (params) =>
     Effect.withFiber((fiber) => {
       const state = fiber.getRef(CurrentState)
       const desk = fiber.getRef(CurrentDesk)
-      const { message, reason, ...chosen } = params as {
-        readonly reason: string
+      const {
+        message,
+        reason = "",
+        ...chosen
+      } = params as {
+        readonly reason?: string
         readonly message: string
         readonly history?: typeof Choice.Type
       }
@@ -107,6 +133,9 @@ export const to = <const Target extends string>(
     })
   )
 }
+
+/** After `maxHandoffs` the model is not shown what it could not do. */
+const isOffered = Effect.map(CurrentDesk, (desk) => desk?.exhausted === undefined)
 
 /** What the agent at work has asked for. In an attempt that failed it is void, as everything else of that attempt. */
 const asked = ({ request }: Desk): Request | undefined => (request?.by.handedOver === true ? request : undefined)
@@ -129,7 +158,7 @@ export interface Options<Members extends Agents, Start extends keyof Members & s
   readonly agents: Members
   /** Who begins. */
   readonly start: Start
-  /** How often the conversation may change hands in one run; after that the last agent is told to answer. Default 8. */
+  /** How often the conversation may change hands in one run; after that the last agent has no tools to hand it over. Default 8. */
   readonly maxHandoffs?: number | undefined
 }
 
@@ -217,8 +246,7 @@ const check = (name: string, agents: ReadonlyMap<string, AnyAgent>, start: strin
     throw new InvalidDefinition({ subject, problem: `maxHandoffs is ${maxHandoffs}`, remedy: "Use 0 or more" })
   }
   for (const [key, agent] of agents) {
-    for (const { name: tool } of agent.definition.structure().members) {
-      const target = /^transfer_to_(.*)$/.exec(tool)?.[1]
+    for (const { handsOffTo: target } of agent.definition.structure().members) {
       if (target === undefined || agents.has(target)) continue
       const problem = `"${key}" hands over to "${target}", which is not there`
       throw new InvalidDefinition({ subject, problem, remedy: `Add it, or use one of: ${names}` })
@@ -227,7 +255,7 @@ const check = (name: string, agents: ReadonlyMap<string, AnyAgent>, start: strin
 }
 
 const handOver = (from: string, request: Request, transcript: Prompt.Prompt): Prompt.Prompt => {
-  const said = `The conversation was handed over to you ("${request.to}") by "${from}": ${request.reason}\n\n${request.message}`
+  const said = `The conversation was handed over to you ("${request.to}") by "${from}"${request.reason === "" ? "." : `: ${request.reason}`}\n\n${request.message}`
   const message = Prompt.userMessage({ content: [Prompt.textPart({ text: said })] })
   return Prompt.concat(kept(request.history, transcript), Prompt.fromMessages([message]))
 }

@@ -7,9 +7,11 @@ import * as Effect from "effect/Effect"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Prompt from "effect/ai/Prompt"
 import type * as Tool from "effect/ai/Tool"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Agent from "../agents/Agent.ts"
 import * as AgentTool from "../AgentTool.ts"
+import { readBy } from "../internal/reading.ts"
 import type { RunState } from "../internal/runState.ts"
 import { define, delegation, guarded } from "../internal/toolDefinition.ts"
 import { InvalidDefinition } from "../RunError.ts"
@@ -192,26 +194,32 @@ const budgeted = (tool: AgentTool.Any): AgentTool.Any => ({
     })
 })
 
+const Name = Schema.String.annotate({ description: "A short name for the agent, for the record" })
 const Wanted = Schema.Struct({
-  name: Schema.String.annotate({ description: "A short name for the agent, for the record" }),
+  name: Name,
   instructions: Schema.String.annotate({ description: "What the agent is and how it should work" }),
   task: Schema.String.annotate({
     description: "The task, with everything needed to do it: the agent knows nothing else"
   })
 })
+/** A name decides nothing: an agent without one is numbered. */
+const Nameless = Schema.optionalKey(Schema.String.pipe(Schema.catchDecoding(() => Effect.succeed(Option.some("")))))
 
 const spawnTool = (orchestrator: string, spawn: Spawn<ReadonlyArray<AgentTool.Any>>): AgentTool.Any => {
   const { maxBreadth = 8, maxDepth = 1, maxTotal = 16, tools = [] } = spawn
   const names = tools.map(({ name }) => name)
-  const parameters =
-    names.length === 0
-      ? Wanted
-      : Schema.Struct({
-          ...Wanted.fields,
-          tools: Schema.Array(Schema.Literals(names)).annotate({
-            description: "The tools it needs, of those there are"
-          })
-        })
+  const Tools = Schema.Array(Schema.Literals(names)).annotate({
+    description: "The tools it needs, of those there are"
+  })
+  const fields = { ...Wanted.fields, ...(names.length === 0 ? {} : { tools: Tools }) }
+  const parameters = readBy(
+    Schema.Struct(fields),
+    Schema.Struct({
+      ...fields,
+      name: Nameless,
+      ...(names.length === 0 ? {} : { tools: Schema.optionalKey(Schema.NullOr(Tools)) })
+    })
+  )
   const description = `Make an agent for a task of its own, and get its answer. Several can be made at once. At most ${maxBreadth} by one agent, ${maxTotal} in all.`
   const defined = define("spawn", description, parameters, Schema.String, "return")
   const hints = { ...delegation, ...spawn.hints }
@@ -227,7 +235,10 @@ const spawnTool = (orchestrator: string, spawn: Spawn<ReadonlyArray<AgentTool.An
       if (root.spawned >= maxTotal) return Effect.fail(`${root.spawned} agents were spawned, which is the limit`)
       crew.children++
       root.spawned++
-      const wanted = params as typeof Wanted.Type & { readonly tools?: ReadonlyArray<string> }
+      const wanted = params as Omit<typeof Wanted.Type, "name"> & {
+        readonly name?: string
+        readonly tools?: ReadonlyArray<string> | null
+      }
       const agent = Agent.make(nameOf(wanted.name, root.spawned), {
         instructions: [spawn.instructions ?? "", wanted.instructions].filter((text) => text !== "").join("\n\n"),
         tools: [
@@ -248,7 +259,7 @@ const spawnTool = (orchestrator: string, spawn: Spawn<ReadonlyArray<AgentTool.An
   return self
 }
 
-const nameOf = (wanted: string, count: number): string => {
-  const name = wanted.replace(/\s+/g, " ").trim().slice(0, 64)
+const nameOf = (wanted: string | undefined, count: number): string => {
+  const name = (wanted ?? "").replace(/\s+/g, " ").trim().slice(0, 64)
   return name === "" ? `agent ${count}` : name
 }

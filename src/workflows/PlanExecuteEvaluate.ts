@@ -94,8 +94,9 @@ export interface Options<Goal, Told, A, Known, EP, RP, B, EC, RC, WhenExhausted 
   /** How many steps run at once. Default 8. */
   readonly concurrency?: number | "unbounded" | undefined
   /**
-   * The results of no plan were accepted: give the best (default), or fail with `PlanNotAccepted`. When no plan had results
-   * to give, because steps failed in every round, it fails with `StepsFailed` either way.
+   * The results of no plan were accepted, because the rounds are used up or because planning or judging failed in a round
+   * after the first verdict: give the best (default), or fail with `PlanNotAccepted`, which holds them. When no plan had
+   * results to give, because steps failed in every round, it fails with `StepsFailed` either way.
    */
   readonly exhausted?: WhenExhausted | undefined
   /**
@@ -119,7 +120,10 @@ export type Judging<Goal, Told, A, V, E, R> =
       /** Judges what the steps of a plan gave: a runner that is told it, or a function. */
       readonly evaluator: Runner.Runner<Told, V, E, R> | ((done: Done<Goal, A>) => Effect.Effect<V, E, R>)
       readonly accept: (verdict: V) => boolean
-      /** How good a verdict is; the highest is the best. Default: its `score` when it has one, else the last round's. */
+      /**
+       * How good a verdict is; the highest is the best. Default: the verdict where it is a number, its `score`, else the
+       * last round's.
+       */
       readonly score?: ((verdict: V) => number) | undefined
     }
   | { readonly evaluator?: undefined; readonly accept?: undefined; readonly score?: undefined }
@@ -145,7 +149,8 @@ type TakesText<Told> = string extends Told ? unknown : { readonly planner: never
  * A plan is checked before anything of it runs: no steps or too many, ids given twice, unknown steps or workers, steps
  * that depend on one another in a circle. The planner is told so `planRepairs` times; then the run fails with
  * `InvalidPlan`. A step that fails interrupts the others, and their finalizers are awaited, before it is planned anew or
- * fails with `StepsFailed`. What planner, judge and `combine` fail with, the run fails with. Interrupting it interrupts
+ * fails with `StepsFailed`. What planner and judge fail with before the first verdict, and what
+ * `combine` fails with, the run fails with. Interrupting it interrupts
  * every running step.
  *
  * Throws `InvalidDefinition` for no workers, or a limit that makes no sense.

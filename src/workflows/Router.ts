@@ -4,10 +4,11 @@ import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Prompt from "effect/ai/Prompt"
 import * as Schema from "effect/Schema"
 import * as Agent from "../agents/Agent.ts"
-import { InvalidDefinition, type InvalidOutput } from "../RunError.ts"
+import { InvalidDefinition } from "../RunError.ts"
 import { Spent } from "../RunEvent.ts"
 import * as Runner from "../Runner.ts"
 import * as Group from "./internal/branchGroup.ts"
+import * as Choice from "./internal/choice.ts"
 import { settled } from "../internal/input.ts"
 import * as Parallel from "./Parallel.ts"
 
@@ -16,7 +17,7 @@ export class RouteNotFound extends Schema.TaggedError<RouteNotFound>()("RouteNot
   name: Schema.String,
   /** What was chosen, or the model's answer as it was when that names no route; empty when nothing was chosen. */
   route: Schema.String,
-  /** How sure the model was, from 0 to 1; 1 for a function. */
+  /** How sure the model was, from 0 to 1; 0 where it gave no number in that range, 1 for a function. */
   confidence: Schema.Finite,
   routes: Schema.Array(Schema.String),
   spent: Spent
@@ -35,11 +36,17 @@ export interface Options<Rs extends Routes, Fallback extends keyof Rs & string> 
   readonly description?: string | undefined
   /** The runners to choose from. The description of each guides the choice. */
   readonly routes: Rs
-  /** The route that is taken when none is chosen; without one the run fails with `RouteNotFound`. */
+  /**
+   * The route that is taken when none is chosen: the model is not sure enough, names a route that is not there, refuses,
+   * or gives no answer. Without one the run fails with `RouteNotFound`, or with what the model refused with.
+   */
   readonly fallback?: Fallback | undefined
   /** Said to the model besides the routes' descriptions. */
   readonly instructions?: string | undefined
-  /** How sure the model must be, from 0 to 1. Default 0. */
+  /**
+   * How sure the model must be, from 0 to 1. Default 0: the route that it names is taken, however sure it is. Above 0, an
+   * answer without a confidence from 0 to 1 counts as 0, after the model was asked once more.
+   */
   readonly threshold?: number | undefined
 }
 
@@ -105,7 +112,7 @@ export const make: {
   const choose =
     classify === undefined
       ? byModel(name, options)
-      : (input: never) => Effect.map(classify(input), (route) => ({ route: route as string, confidence: 1 }))
+      : (input: never) => Effect.map(classify(input), (route) => certain(options, route as string))
   return Runner.workflow(name, {
     description: options.description,
     structure: () => structure(options, "one of"),
@@ -199,9 +206,7 @@ export const many: {
     classify === undefined
       ? eachByModel(name, options)
       : (input: never) =>
-          Effect.map(classify(input), (keys) =>
-            (keys as ReadonlyArray<string>).map((route) => ({ route, confidence: 1 }))
-          )
+          Effect.map(classify(input), (keys) => (keys as ReadonlyArray<string>).map((route) => certain(options, route)))
   return Runner.workflow(name, {
     description: options.description,
     structure: () => structure(options, "any of"),
@@ -262,16 +267,18 @@ const structure = (options: AnyOptions, how: string) => ({
 const routesOf = (options: AnyOptions): ReadonlyArray<readonly [string, AnyRunner]> =>
   Object.entries<unknown>(options.routes) as ReadonlyArray<readonly [string, AnyRunner]>
 
-const Confidence = Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 })).annotate({
-  description: "How sure you are, from 0 to 1"
-})
-
 const described = (options: AnyOptions): ReadonlyArray<string> =>
   Object.entries(options.routes).map(
     ([key, runner]) => `- ${key}: ${runner.description ?? `what the runner "${runner.name}" does`}`
   )
 
-const namesOf = (options: AnyOptions) => Object.keys(options.routes) as [string, ...Array<string>]
+const namesOf = (options: AnyOptions) => Object.keys(options.routes)
+
+/** A function's choice. A name that only a cast lets through counts as no choice. */
+const certain = (options: AnyOptions, route: string): Choice.Choice => ({
+  route: typeof route === "string" ? (Choice.nameIn(namesOf(options), route) ?? route) : String(route),
+  confidence: 1
+})
 
 const classifier = <S extends Schema.Top>(name: string, options: AnyOptions, task: string, output: S) =>
   Agent.make(`${name} classifier`, {
@@ -285,38 +292,49 @@ const classifier = <S extends Schema.Top>(name: string, options: AnyOptions, tas
   })
 
 const byModel = (name: string, options: AnyOptions) => {
+  const names = namesOf(options)
   const agent = classifier(
     name,
     options,
     "Choose the route that fits the user's message best. Do not answer the message.",
-    Schema.Struct({
-      route: Schema.Literals(namesOf(options)).annotate({
-        description: `The route that fits best. ${described(options).join(" ")}`
-      }),
-      confidence: Confidence
-    })
+    Choice.one(names, `The route that fits best. ${described(options).join(" ")}`, options.threshold ?? 0)
   )
-  return (input: never) => Effect.catchTag(agent.run(input), "InvalidOutput", (error) => Effect.succeed(noneIn(error)))
+  return (input: never) =>
+    Effect.catch(
+      Effect.map(agent.run(input), (choice) => Choice.read(names, choice)),
+      (error) => withoutChoice(error, options)
+    )
 }
 
 const eachByModel = (name: string, options: AnyOptions) => {
+  const names = namesOf(options)
   const agent = classifier(
     name,
     options,
     "Choose every route that the user's message needs: one, several, or none. Do not answer the message.",
-    Schema.Struct({
-      routes: Schema.Array(
-        Schema.Struct({ route: Schema.Literals(namesOf(options)), confidence: Confidence })
-      ).annotate({
-        description: `The routes that are needed. ${described(options).join(" ")}`
-      })
-    })
+    Choice.several(names, `The routes that are needed. ${described(options).join(" ")}`)
   )
   return (input: never) =>
-    Effect.map(agent.run(input), ({ routes }) => routes).pipe(
-      Effect.catchTag("InvalidOutput", (error) => Effect.succeed([noneIn(error)]))
+    Effect.catch(
+      Effect.map(agent.run(input), ({ routes }) => routes.map((choice) => Choice.read(names, choice))),
+      (error) => Effect.map(withoutChoice(error, options), (choice) => [choice])
     )
 }
 
-/** An answer that names no route, or none that there is: what it said stands where the route would. */
-const noneIn = ({ text }: InvalidOutput) => ({ route: text.trim(), confidence: 0 })
+/**
+ * What a classifier chose that gave no answer which fits: the route that its text names, or none. A refusal is its own
+ * error where there is no fallback.
+ */
+const withoutChoice = (error: Agent.Error, options: AnyOptions): Effect.Effect<Choice.Choice, Agent.Error> => {
+  switch (error._tag) {
+    case "InvalidOutput":
+      return Effect.succeed(Choice.readText(namesOf(options), error.text))
+    case "EmptyTurn":
+    case "OutputTruncated":
+      return Effect.succeed(Choice.none)
+    case "ModelRefused":
+      return options.fallback === undefined ? Effect.fail(error) : Effect.succeed(Choice.none)
+    default:
+      return Effect.fail(error)
+  }
+}

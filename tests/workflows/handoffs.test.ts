@@ -108,6 +108,89 @@ describe("handoffs", () => {
     )
   )
 
+  it.effect("are not offered to the agent that has the conversation after the last one", () =>
+    Effect.gen(function* () {
+      const ping = Agent.make("ping", { tools: [look, Handoffs.to("pong")], toolChoice: "required" })
+      const pong = Agent.make("pong", { tools: [Handoffs.to("ping")], toolChoice: { tool: "transfer_to_ping" } })
+      const match = Handoffs.make("match", { agents: { ping, pong }, start: "ping", maxHandoffs: 1 })
+      yield* match.run("go")
+      const { calls } = yield* TestModel.TestModel
+      assert.deepStrictEqual(
+        (yield* calls).map(({ toolChoice, tools }) => ({ tools, toolChoice })),
+        [
+          { tools: ["look", "transfer_to_pong"], toolChoice: "required" },
+          { tools: [], toolChoice: "none" }
+        ]
+      )
+    }).pipe(Effect.provide(TestModel.layer([handOver("pong"), "I keep it."])))
+  )
+
+  it.effect("leave the last agent its other tools", () =>
+    Effect.gen(function* () {
+      const ping = Agent.make("ping", {
+        tools: [look, Handoffs.to("ping")],
+        toolChoice: { oneOf: ["look", "transfer_to_ping"] }
+      })
+      assert.strictEqual(
+        yield* Handoffs.make("alone", { agents: { ping }, start: "ping", maxHandoffs: 0 }).run("go"),
+        "Done."
+      )
+      const { calls } = yield* TestModel.TestModel
+      assert.deepStrictEqual(
+        (yield* calls).map(({ toolChoice, tools }) => ({ tools, toolChoice })),
+        [
+          { tools: ["look"], toolChoice: { oneOf: ["look"] } },
+          { tools: ["look"], toolChoice: "auto" }
+        ]
+      )
+    }).pipe(Effect.provide(TestModel.layer([TestModel.toolCall("look", {}), "Done."])))
+  )
+
+  it.effect("end with the answer of a model that would hand over for ever", () =>
+    Effect.gen(function* () {
+      const agents = {
+        a: Agent.make("a", { tools: [Handoffs.to("b")] }),
+        b: Agent.make("b", { tools: [Handoffs.to("a")] })
+      }
+      const match = Handoffs.make("match", { agents, start: "a", maxHandoffs: 2 })
+      assert.strictEqual(yield* match.run("go"), "an answer")
+      assert.strictEqual((yield* prompts).length, 3)
+    }).pipe(
+      Effect.provide(
+        TestModel.layer(({ tools }) =>
+          tools[0] === undefined ? "an answer" : handOver(tools[0].slice("transfer_to_".length))
+        )
+      )
+    )
+  )
+
+  it("are what Handoffs.to makes, whatever tools are called", () => {
+    const savings = AgentTool.fromFunction({
+      name: "transfer_to_savings",
+      description: "Moves money",
+      execute: () => "moved"
+    })
+    const bank = Agent.make("bank", { tools: [savings] })
+    const alone = Handoffs.make("desk", { agents: { bank }, start: "bank" })
+    const beside = Handoffs.make("desk", { agents: { bank, savings: Agent.make("savings", {}) }, start: "bank" })
+    for (const desk of [alone, beside]) assert.notInclude(Runner.toMermaid(desk), "hands off")
+    const named = Agent.make("named", { tools: [Handoffs.to("bank", { name: "ask_the_bank" })] })
+    const drawn = Runner.toMermaid(Handoffs.make("desk", { agents: { named, bank }, start: "named" }))
+    assert.include(drawn, "hands off")
+    assert.throws(() => Handoffs.make("desk", { agents: { named }, start: "named" }), /"named" hands over to "bank"/)
+  })
+
+  it.effect("work under a name of their own, for an agent whose name no tool can have", () =>
+    Effect.gen(function* () {
+      const triage = Agent.make("triage", { tools: [Handoffs.to("研究員", { name: "ask_researcher" })] })
+      const desk = Handoffs.make("desk", { agents: { triage, 研究員: Agent.make("研究員", {}) }, start: "triage" })
+      assert.strictEqual(yield* desk.run("go"), "found")
+      assert.throws(() => Handoffs.to("研究員"), /"研究員".*"transfer_to_研究員".*name:/s)
+    }).pipe(
+      Effect.provide(TestModel.layer([TestModel.toolCall("ask_researcher", { reason: "r", message: "m" }), "found"]))
+    )
+  )
+
   it.effect("of an attempt that failed are void when the agent is tried again", () =>
     Effect.gen(function* () {
       const shaky = AgentTool.fromFunction({

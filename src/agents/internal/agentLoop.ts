@@ -174,9 +174,10 @@ class Loop {
     })
   }
 
-  /** Asks the sources for their tools. What a step was shown is what its calls find. */
-  #askSources(): Effect.Effect<void, unknown, unknown> {
+  /** The tools of the step that begins. What a step was shown is what its calls find. */
+  #updateTools(): Effect.Effect<void, unknown, unknown> {
     const { sources, tools, name } = this.#plan
+    if (sources.length === 0 && tools.handoffs.length === 0) return Effect.void
     return Effect.gen({ self: this }, function* () {
       let set = tools
       for (const source of sources) {
@@ -184,7 +185,9 @@ class Loop {
         set = ToolSet.add(`agent "${name}"`, set, found)
       }
       this.#tools = { ...this.#tools!, byName: set.byName }
-      this.#shown = set.shown
+      const hidden = new Set<string>()
+      for (const { isOffered, name } of set.handoffs) if (!(yield* isOffered)) hidden.add(name)
+      this.#shown = hidden.size === 0 ? set.shown : ToolSet.shownWithout(set, hidden)
     })
   }
 
@@ -194,7 +197,7 @@ class Loop {
       const state = this.#state
       state.addStep()
       yield* state.emit({ _tag: "StepStarted", step })
-      if (this.#plan.sources.length > 0) yield* this.#askSources()
+      yield* this.#updateTools()
       const turn = yield* this.#callModel(step, toolChoice)
       this.#said.messages.push(...Prompt.fromResponseParts(turn.content).content)
       this.#last = { step, text: turn.text, toolCalls: [] }
@@ -217,7 +220,7 @@ class Loop {
         step,
         prompt: Prompt.fromMessages(messages),
         toolkit: this.#shown,
-        toolChoice,
+        toolChoice: this.#possible(toolChoice),
         output: plan.output,
         retry: plan.retry
       },
@@ -241,7 +244,7 @@ class Loop {
       const step = ++this.#step
       this.#state.addStep()
       yield* this.#state.emit({ _tag: "StepStarted", step })
-      if (this.#plan.sources.length > 0) yield* this.#askSources()
+      yield* this.#updateTools()
       const calls = open.calls.filter((call) => !open.results.has(call.id))
       const inOrder = (results: ReadonlyArray<Prompt.ToolResultPart>) =>
         open.calls.flatMap((call) => open.results.get(call.id) ?? results.find(({ id }) => id === call.id) ?? [])
@@ -332,6 +335,17 @@ class Loop {
     const forces =
       typeof toolChoice === "object" ? !("mode" in toolChoice && toolChoice.mode === "auto") : toolChoice === "required"
     return forces && this.#step > 0 ? "auto" : toolChoice
+  }
+
+  /** The choice among the tools that the step is shown: nothing can be forced that is hidden. */
+  #possible(choice: LanguageModel.ToolChoice<string>): LanguageModel.ToolChoice<string> {
+    const shown = this.#shown
+    if (this.#plan.tools.handoffs.length === 0 || choice === "auto" || choice === "none") return choice
+    if (choice === "required") return shown === undefined ? "auto" : choice
+    const isShown = (name: string) => shown !== undefined && name in shown.tools
+    if ("tool" in choice) return isShown(choice.tool) ? choice : "auto"
+    const oneOf = choice.oneOf.filter(isShown)
+    return oneOf.length === 0 ? "auto" : { ...choice, oneOf }
   }
 
   #info(): StepInfo {

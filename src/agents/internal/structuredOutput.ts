@@ -10,6 +10,7 @@ import * as Schema from "effect/Schema"
 import * as SchemaAST from "effect/SchemaAST"
 import { allIssues, issuesOf } from "../../internal/issues.ts"
 import { codec, jsonSchema } from "../../internal/jsonForm.ts"
+import { readingOf } from "../../internal/reading.ts"
 import type { OutputFormat } from "../../services/ModelInfo.ts"
 
 /** An output schema, made ready when the agent is defined. */
@@ -36,7 +37,11 @@ export const makeSpec = (subject: string, name: string, schema: Schema.Top): Out
     description: SchemaAST.resolveDescription(schema.ast),
     jsonSchema: wrapped ? jsonSchema(subject, objectSchema) : own
   }
-  const decodeValue = Schema.decodeUnknownEffect(itself as Schema.Codec<unknown, unknown, unknown, unknown>, allIssues)
+  const reading = readingOf(schema)
+  const decodeValue = Schema.decodeUnknownEffect(
+    (reading === schema ? itself : reading) as Schema.Codec<unknown, unknown, unknown, unknown>,
+    allIssues
+  )
   const read = (value: unknown) => Effect.mapError(decodeValue(value), issuesOf)
   const decodeJson = (value: unknown): Effect.Effect<unknown, string, unknown> =>
     wrapped && isWrapper(value) ? Effect.catch(read(value["value"]), () => read(value)) : read(value)

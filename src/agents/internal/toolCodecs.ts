@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import type * as Tool from "effect/ai/Tool"
 import * as Schema from "effect/Schema"
 import { allIssues } from "../../internal/issues.ts"
+import { readingOf } from "../../internal/reading.ts"
 import { takesNothing } from "../../internal/toolDefinition.ts"
 
 interface Codecs {
@@ -19,7 +20,10 @@ export const codecsOf = (tool: Tool.Any): Codecs => {
     found = {
       decode: takesNothing(tool)
         ? () => Effect.succeed({})
-        : (Schema.decodeUnknownEffect(tool.parametersSchema, allIssues) as Codecs["decode"]),
+        : (Schema.decodeUnknownEffect(
+            readingOf(tool.parametersSchema) as Schema.Codec<unknown>,
+            allIssues
+          ) as Codecs["decode"]),
       encode: Schema.encodeUnknownEffect(tool.successSchema) as Codecs["encode"]
     }
     codecs.set(tool, found)

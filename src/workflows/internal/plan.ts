@@ -1,6 +1,8 @@
-/** Plans: their schema, their check at the border, and which of their steps are done already. Pure. */
+/** Plans: their schema, their check before anything runs, and which of their steps are done already. Pure. */
 import * as Equal from "effect/Equal"
 import * as Schema from "effect/Schema"
+import { readBy } from "../../internal/reading.ts"
+import { nameIn } from "./choice.ts"
 
 const fields = {
   id: Schema.String.annotate({ description: "A short name for the step, unique in the plan" }),
@@ -10,7 +12,7 @@ const fields = {
   })
 }
 const description = "The steps that reach the goal. Those that do not depend on one another are done at the same time"
-/** No keyword of JSON Schema that some server refuses in strict mode, such as `minItems`: {@link check} looks at the rest. */
+/** Without keywords that some servers refuse in strict mode, such as `minItems`: {@link check} looks at the rest. */
 const stepsOf = <S extends Schema.Top>(step: S) => Schema.Array(step).annotate({ description })
 
 /** One step of a {@link Plan}. */
@@ -35,7 +37,7 @@ export interface StepLike {
   readonly id: string
   readonly task: string
   /** The ids of the steps whose results it needs. Default: none. */
-  readonly dependsOn?: ReadonlyArray<string> | undefined
+  readonly dependsOn?: ReadonlyArray<string> | null | undefined
   /** Who does it. Can be left out where there is only one to do it. */
   readonly worker?: string | null | undefined
 }
@@ -45,9 +47,22 @@ export interface PlanLike {
   readonly steps: ReadonlyArray<StepLike>
 }
 
+/** How a step is read: what is missing is none, and {@link check} says what is wrong with a worker. */
+const Lenient = Schema.Struct({
+  ...fields,
+  dependsOn: Schema.optionalKey(Schema.NullOr(Schema.Array(Schema.String))),
+  worker: Schema.optionalKey(Schema.NullOr(Schema.String))
+})
+const lenient = <S extends Schema.Top>(step: S) =>
+  readBy(
+    Schema.Struct({ steps: stepsOf(step) }).annotate({ identifier: "Plan" }),
+    Schema.Struct({ steps: Schema.Array(Lenient) })
+  )
+
 /**
  * The schema of a plan whose steps are done by certain workers, for the `output` of an agent that plans. A model that is
- * held to its schema can then name no other.
+ * held to its schema can then name no other. An answer that names one all the same is a plan still: the workflow tells the
+ * planner what is wrong with it.
  *
  * @example
  * import { Agent, PlanExecuteEvaluate } from "troupe"
@@ -58,17 +73,15 @@ export interface PlanLike {
  * })
  */
 export const planOf = <const Worker extends string>(workers: readonly [Worker, ...ReadonlyArray<Worker>]) =>
-  Schema.Struct({
-    steps: stepsOf(
-      Schema.Struct({
-        ...fields,
-        worker: Schema.Literals(workers).annotate({ description: "The worker who does it" })
-      })
-    )
-  }).annotate({ identifier: "Plan" })
+  lenient(
+    Schema.Struct({
+      ...fields,
+      worker: Schema.Literals(workers).annotate({ description: "The worker who does it" })
+    })
+  )
 
 /** @internal The schema of a plan whose steps are all done alike. */
-export const Unassigned = Schema.Struct({ steps: stepsOf(Schema.Struct(fields)) }).annotate({ identifier: "Plan" })
+export const Unassigned = lenient(Schema.Struct(fields))
 
 /** The planner gave a plan that cannot be carried out, also after it was told so. `plan` is the last one it gave. */
 export class InvalidPlan extends Schema.TaggedError<InvalidPlan>()("InvalidPlan", {
@@ -148,8 +161,8 @@ const complete = (given: PlanLike, { done, workers }: Rules): Plan => {
   const steps = given.steps.map((step): Step => ({
     id: step.id,
     task: step.task,
-    dependsOn: [...new Set(step.dependsOn)],
-    worker: step.worker ?? only
+    dependsOn: [...new Set(step.dependsOn ?? [])],
+    worker: typeof step.worker === "string" ? (nameIn(workers ?? [], step.worker) ?? step.worker) : only
   }))
   const ids = new Set(steps.map(({ id }) => id))
   const builtOn = new Set(steps.flatMap(({ dependsOn }) => dependsOn.filter((id) => !ids.has(id))))

@@ -4,6 +4,7 @@
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Semaphore from "effect/Semaphore"
 import { toJson } from "../../internal/json.ts"
@@ -15,7 +16,7 @@ import * as Group from "./branchGroup.ts"
 import { settled } from "../../internal/input.ts"
 import * as Plan from "./plan.ts"
 import * as Text from "./planPrompts.ts"
-import { bestOf } from "./verdict.ts"
+import { bestOf, settledRound } from "./verdict.ts"
 
 /** One step that failed. */
 export interface StepFailure<out E> {
@@ -66,19 +67,26 @@ export class StepsFailed<E> extends Schema.TaggedError<StepsFailed<unknown>>()("
   }
 }
 
-/** The results of no plan were accepted in `maxRounds` rounds, and `exhausted` is `"fail"`. */
+/**
+ * The results of no plan were accepted, and `exhausted` is `"fail"`: the rounds are used up, or planning or judging failed
+ * in a round after the first verdict. It has the best results that were judged.
+ */
 export class PlanNotAccepted extends Schema.TaggedError<PlanNotAccepted>()("PlanNotAccepted", {
   name: Schema.String,
+  /** The last round whose results were judged. */
   rounds: Schema.Int,
   /** The plan with the best results. */
   plan: Plan.Plan,
   /** What its steps gave, as JSON, by id. */
   results: Schema.Record(Schema.String, Schema.Json),
   verdict: Schema.Json,
+  /** What the planner or the evaluator failed with after that, an `InvalidPlan` included; absent when no round failed. */
+  failure: Schema.optionalKey(Group.AnyFailure),
   spent: Spent
 }) {
   override get message(): string {
-    return `"${this.name}" accepted the results of no plan in ${this.rounds} rounds; the verdict on the best was ${JSON.stringify(this.verdict)}. Raise maxRounds, ease accept, or take the best with exhausted: "best".`
+    const failed = "failure" in this ? `, then failed (${Group.textOf(this.failure).replace(/\.$/, "")})` : ""
+    return `"${this.name}" accepted the results of no plan in ${this.rounds} rounds${failed}; the verdict on the best was ${JSON.stringify(this.verdict)}. Raise maxRounds, ease accept, or take the best with exhausted: "best".`
   }
 }
 
@@ -125,6 +133,11 @@ type Last =
   | { readonly _tag: "failed"; readonly error: StepsFailed<unknown> }
   | { readonly _tag: "rejected"; readonly round: Round }
 
+/** A later round ended by a failure of the planner or the evaluator. */
+interface Broken {
+  readonly failure: unknown
+}
+
 /** Runs it once for a goal. */
 export const run = (settings: Settings, goal: unknown, state: RunState): Program =>
   Effect.suspend(() => new Loop(settings, goal, state).run())
@@ -136,6 +149,7 @@ class Loop {
   readonly #done = new Map<string, Plan.DoneStep>()
   readonly #rejected: Array<Round> = []
   #last: Last | undefined
+  #broken: Broken | undefined
 
   constructor(settings: Settings, goal: unknown, state: RunState) {
     this.#settings = settings
@@ -147,7 +161,9 @@ class Loop {
     return Effect.gen({ self: this }, function* () {
       const { maxRounds, onStepFailure } = this.#settings
       for (let round = 1; round <= maxRounds; round++) {
-        const plan = yield* this.#plan(round)
+        const planned = yield* this.#settled(this.#plan(round), round)
+        if (planned === undefined) break
+        const plan = planned.value
         if (plan === undefined) break
         yield* this.#state.decide({ _tag: "PlanMade", round, plan: toJson(plan) })
         const failed = yield* this.#carryOut(plan, round)
@@ -160,7 +176,9 @@ class Loop {
           continue
         }
         const steps = plan.steps.map(({ id }) => this.#done.get(id)!)
-        const done: Round = { round, plan, steps, ...(yield* this.#judge(plan, steps, round)) }
+        const judged = yield* this.#settled(this.#judge(plan, steps, round), round)
+        if (judged === undefined) break
+        const done: Round = { round, plan, steps, ...judged.value }
         const accepted = this.#settings.evaluator === undefined || this.#settings.accept(done.verdict)
         yield* this.#state.decide({ _tag: "RoundCompleted", round, accepted, verdict: done.encoded })
         if (accepted) return yield* this.#combine(done)
@@ -168,6 +186,19 @@ class Loop {
         this.#rejected.push(done)
       }
       return yield* this.#exhausted()
+    })
+  }
+
+  /** Planning or judging, or `undefined` when its failure ends the rounds because an earlier one was judged. */
+  #settled<A>(
+    work: Effect.Effect<A, unknown, unknown>,
+    round: number
+  ): Effect.Effect<{ readonly value: A } | undefined, unknown, unknown> {
+    return Effect.flatMap(settledRound(work, this.#rejected.length === 0), (settled) => {
+      if (Result.isSuccess(settled)) return Effect.succeed({ value: settled.success })
+      this.#broken = { failure: settled.failure }
+      const verdict = { failure: Group.textOf(settled.failure) }
+      return Effect.as(this.#state.decide({ _tag: "RoundCompleted", round, accepted: false, verdict }), undefined)
     })
   }
 
@@ -321,7 +352,7 @@ class Loop {
     const { name, exhausted, score } = this.#settings
     const last = this.#last
     const first = this.#rejected[0]
-    if (first === undefined || (exhausted === "fail" && last?._tag === "failed")) {
+    if (first === undefined || (exhausted === "fail" && last?._tag === "failed" && this.#broken === undefined)) {
       return last?._tag === "failed" ? Effect.fail(last.error) : Effect.die(new Error(`"${name}" has had no round`))
     }
     const best = bestOf(this.#rejected, score)
@@ -333,6 +364,7 @@ class Loop {
         plan: best.plan,
         results: encodedOf(best.steps),
         verdict: best.encoded,
+        ...this.#broken,
         spent: this.#state.spent()
       })
     )

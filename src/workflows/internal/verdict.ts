@@ -1,16 +1,34 @@
-/** Which of several judged pieces of work is the best, where none was accepted. It touches nothing of ours. */
+/** Judged rounds of which none was accepted: which one is the best, and which failures end them. */
+import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
+import * as Result from "effect/Result"
 
-/** How good a verdict is when nobody says: its `score` when it has one. */
-export const scoreOf = (verdict: unknown): number =>
-  Predicate.hasProperty(verdict, "score") && typeof verdict.score === "number" ? verdict.score : 0
+/** How good a verdict is without a `score` option: the verdict where it is a number, or its `score`. */
+export const scoreOf = (verdict: unknown): number => {
+  if (typeof verdict === "number") return verdict
+  return Predicate.hasProperty(verdict, "score") && typeof verdict.score === "number" ? verdict.score : 0
+}
 
-/** The one with the highest score, of at least one. Of equals the later one: it knew more. */
+/**
+ * A round, whose failure ends the rounds where an earlier one was judged, so that what was reached counts. Before the
+ * first verdict the failure is that of the run. A run that waits for approval has not failed.
+ */
+export const settledRound = <A, E, R>(
+  work: Effect.Effect<A, E, R>,
+  isFirst: boolean
+): Effect.Effect<Result.Result<A, E>, E, R> =>
+  Effect.catchIf(
+    Effect.map(work, (made): Result.Result<A, E> => Result.succeed(made)),
+    (error: E) => !isFirst && !Predicate.isTagged(error, "ApprovalRequired"),
+    (error: E): Effect.Effect<Result.Result<A, E>> => Effect.succeed(Result.fail(error))
+  )
+
+/** The round with the highest score. Of equal ones the later round, which knew more. */
 export const bestOf = <V, R extends { readonly verdict: V }>(
   rounds: ReadonlyArray<R>,
   score: (verdict: V) => number
 ): R => {
-  // No number is worse than any other score.
+  // NaN is worse than any other score.
   const worth = ({ verdict }: R) => {
     const value = score(verdict)
     return Number.isNaN(value) ? Number.NEGATIVE_INFINITY : value

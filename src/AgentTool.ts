@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Tool from "effect/ai/Tool"
 import * as Predicate from "effect/Predicate"
+import { assertFunction, assertOptions } from "./internal/definition.ts"
 import { toJson } from "./internal/json.ts"
 import * as ModuleTool from "./internal/moduleTool.ts"
 import type { Drawable } from "./internal/structure.ts"
@@ -134,6 +135,8 @@ export const fromFunction = <
 >(
   options: FromFunctionOptions<Name, Parameters, Success, Out>
 ): AgentTool<Name, ServicesOf<Out> | Parameters["DecodingServices"] | Success["EncodingServices"]> => {
+  assertOptions("a tool", options, known, elsewhere)
+  assertFunction(`tool "${options.name}"`, "execute", options.execute)
   const kind = options.kind ?? kindOf(options.execute)
   const tool = define(
     options.name,
@@ -149,6 +152,32 @@ export const fromFunction = <
     const given = call(kind, execute, params, context, onPromise) as Effect.Effect<unknown, unknown, ServicesOf<Out>>
     return plain ? Effect.map(given, toJson) : given
   })
+}
+
+/** The options of a tool, by name. */
+const known: ReadonlySet<string> = new Set([
+  "name",
+  "description",
+  "parameters",
+  "success",
+  "failureMode",
+  "timeout",
+  "needsApproval",
+  "hints",
+  "kind",
+  "execute"
+] satisfies ReadonlyArray<keyof FromFunctionOptions<string, Schema.Top, Schema.Top, unknown>>)
+
+/** What tools of other libraries have in place of what ours have. */
+const elsewhere = {
+  id: "Give its name as name",
+  inputSchema: "Give the schema of the arguments as parameters",
+  input_schema: "Give the schema of the arguments as parameters",
+  outputSchema: "Give the schema of the result as success",
+  schema: "Give the schema of the arguments as parameters",
+  func: "Give the function as execute",
+  handler: "Give the function as execute",
+  run: "Give the function as execute"
 }
 
 /** What {@link fromModule} takes when the module exports a plain function: everything but the function. */

@@ -246,6 +246,13 @@ export class AsyncToolError extends Schema.TaggedError<AsyncToolError>()("AsyncT
   }
 }
 
+/** No model was provided, which the compiler sees in programs that it checks. */
+export class MissingModel extends Schema.TaggedError<MissingModel>()("MissingModel", { path: Path }) {
+  override get message(): string {
+    return `${at(this.path)} has no model: the context has no LanguageModel. Provide one around the run with Effect.provide: OpenAi.layer({ model }) for OpenAI and compatible servers, TestModel.layer([...]) in tests, or any LanguageModel Layer of effect/ai.`
+  }
+}
+
 /** An agent that needs the network was run by `Effect.runSync` without `SyncEdge.layer`. */
 export class MissingSyncEdge extends Schema.TaggedError<MissingSyncEdge>()("MissingSyncEdge", {
   path: Path,

@@ -13,11 +13,13 @@ import * as Predicate from "effect/Predicate"
 import type * as Schedule from "effect/Schedule"
 import type * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
+import { assertFunction, assertName, assertOptions, assertSchema, assertText } from "./internal/definition.ts"
 import { encoder, toJson } from "./internal/json.ts"
 import { type Definition, execute, type Result, resultOf, streamOf } from "./internal/execution.ts"
 import { keepLate } from "./internal/interruptFailures.ts"
 import { draw } from "./internal/mermaid.ts"
 import { messageOf } from "./internal/message.ts"
+import { assertOneEffect } from "./internal/oneEffect.ts"
 import { CurrentState, type RunState } from "./internal/runState.ts"
 import { settled } from "./internal/input.ts"
 import { aFunction, type Structure } from "./internal/structure.ts"
@@ -26,6 +28,8 @@ import { durationOf } from "./internal/toolDefinition.ts"
 import { RunTimedOut } from "./RunError.ts"
 import type { RunEvent } from "./RunEvent.ts"
 import { current as currentRun, type RunInfo } from "./services/CurrentRun.ts"
+
+assertOneEffect(import.meta.url)
 
 const TypeId = "~troupe/Runner"
 
@@ -116,13 +120,22 @@ export const make = <I, A, E = never, R = never>(
     readonly output?: Schema.Schema<A> | undefined
     readonly run: (input: I) => Effect.Effect<A, E, R>
   }
-): Runner<I, A, E, R> =>
-  fromDefinition(name, options.description, {
+): Runner<I, A, E, R> => {
+  assertName("a runner", name, 'Give it one: Runner.make("name", { run })')
+  const subject = `runner "${name}"`
+  assertOptions(subject, options, known)
+  assertText(subject, "description", options.description)
+  assertFunction(subject, "run", options.run)
+  if (options.output !== undefined) assertSchema(subject, "output", options.output)
+  return fromDefinition(name, options.description, {
     body: (input) => Effect.suspend(() => options.run(input)),
     encode: options.output === undefined ? toJson : encoder(options.output as Schema.Top),
     observers: [],
     structure: aFunction
   })
+}
+
+const known: ReadonlySet<string> = new Set(["description", "output", "run"])
 
 /** @internal How a workflow is made: a body that has its run's bookkeeping, and what it is made of. */
 export const workflow = <I, A, E, R>(

@@ -16,6 +16,7 @@ import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as AgentTool from "../AgentTool.ts"
 import { captured, withCaptured } from "../internal/captured.ts"
+import { assertFunction, assertName, assertOptions, assertText } from "../internal/definition.ts"
 import { encoder, toJson } from "../internal/json.ts"
 import { readingOf } from "../internal/reading.ts"
 import type { RunState } from "../internal/runState.ts"
@@ -42,6 +43,7 @@ export type Error =
   | RunError.ApprovalRequired
   | RunError.InvalidTranscript
   | RunError.AsyncToolError
+  | RunError.MissingModel
   | RunError.MissingSyncEdge
   | RunError.NestedSyncEdge
   | RunError.StuckSyncEdge
@@ -187,16 +189,7 @@ type AnyOptions = Options<AnyTools, ReadonlyArray<AnyDirect>, Schema.Top, unknow
 const makePlan = (name: string, options: AnyOptions): Plan.Plan => {
   const problem = (what: string, remedy: string) =>
     new InvalidDefinition({ subject: subjectOf(name), problem: what, remedy })
-  if (name.trim() === "") throw problem("it has no name", "Give it one: it shows in events, spans and errors")
-  const other = (options.tools ?? nothing).findIndex(
-    (one) => !AgentTool.isAgentTool(one) && !ToolSource.isToolSource(one)
-  )
-  if (other >= 0) {
-    throw problem(
-      `tools[${other}] is no tool that carries its handler`,
-      "Make it with AgentTool.fromFunction, of a runner with Runner.asTool, or give tools of effect/ai as toolkit"
-    )
-  }
+  assertShape(name, options)
   const tools = toolsOf(options, name)
   const sources = options.tools === undefined ? nothing : options.tools.filter(ToolSource.isToolSource)
   const maxSteps = options.maxSteps ?? 16
@@ -231,6 +224,49 @@ const makePlan = (name: string, options: AnyOptions): Plan.Plan => {
     outputRepairs,
     retry: options.retry
   }
+}
+
+/** The options of an agent, by name. */
+const known: ReadonlySet<string> = new Set([
+  "description",
+  "instructions",
+  "toolkit",
+  "tools",
+  "output",
+  "outputRepairs",
+  "maxSteps",
+  "onMaxSteps",
+  "onLength",
+  "stopWhen",
+  "toolChoice",
+  "toolConcurrency",
+  "toolTimeout",
+  "retry"
+] satisfies ReadonlyArray<keyof AnyOptions>)
+
+/** What agents of other libraries have in place of what ours have. */
+const elsewhere = {
+  model: "Provide a Layer of the model around the run, such as OpenAi.layer({ model })",
+  llm: "Provide a Layer of the model around the run, such as OpenAi.layer({ model })",
+  name: 'The name stands before the options: Agent.make("name", { ... })',
+  system: "Give the system message as instructions",
+  systemPrompt: "Give the system message as instructions",
+  prompt: "Give the system message as instructions, and the user's prompt to run",
+  handoffs: "Use Handoffs.make, and Handoffs.to among the tools",
+  outputType: "Give the schema of the answer as output",
+  outputSchema: "Give the schema of the answer as output",
+  maxTurns: "Use maxSteps"
+}
+
+/** Throws for options that have another shape than the types say, as a program without types can give. */
+const assertShape = (name: string, options: AnyOptions): void => {
+  assertName("an agent", name, 'Give it one: Agent.make("name", { ... }); it shows in events, spans and errors')
+  const subject = subjectOf(name)
+  assertOptions(subject, options, known, elsewhere)
+  assertText(subject, "description", options.description)
+  if (typeof options.instructions !== "function") assertText(subject, "instructions", options.instructions)
+  if (options.stopWhen !== undefined) assertFunction(subject, "stopWhen", options.stopWhen)
+  ToolSet.assertTools(subject, options.tools, options.toolkit)
 }
 
 const isCount = (n: number): boolean => n >= 1 && (Number.isInteger(n) || n === Number.POSITIVE_INFINITY)

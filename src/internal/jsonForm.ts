@@ -1,12 +1,17 @@
-/** The JSON form of schemas, checked when something is defined with them. Imports only `RunError`. */
+/** The JSON form of schemas, checked when something is defined with them. */
 import * as LanguageModel from "effect/ai/LanguageModel"
 import type * as JsonSchema from "effect/JsonSchema"
 import * as Schema from "effect/Schema"
 import type * as SchemaAST from "effect/SchemaAST"
 import { InvalidDefinition } from "../RunError.ts"
+import { assertSchema } from "./definition.ts"
 
-/** The codec between the values of `schema` and JSON: dates as ISO strings, bigints as strings, and so on. */
-export const codec = (subject: string, schema: Schema.Top): Schema.Top => {
+/**
+ * The codec between the values of `schema` and JSON: dates as ISO strings, bigints as strings, and so on. Throws
+ * `InvalidDefinition` for what is not a schema, or has no JSON form; `option` names what it was given as.
+ */
+export const codec = (subject: string, schema: Schema.Top, option = "its schema"): Schema.Top => {
+  assertSchema(subject, option, schema)
   const lost = findWithoutJson(Schema.toEncoded(schema).ast, "coded", "", new Set())
   if (lost !== undefined) throw noJsonForm(subject, lost)
   return Schema.toCodecJson(schema) as Schema.Top

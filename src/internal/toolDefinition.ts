@@ -7,6 +7,7 @@ import * as Tool from "effect/ai/Tool"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { InvalidDefinition } from "../RunError.ts"
+import { assertName, assertSchema, assertText } from "./definition.ts"
 import { assertPlain, codec, jsonSchema } from "./jsonForm.ts"
 
 /** The parameters of a tool that takes none. */
@@ -36,11 +37,13 @@ export const define = (
   failureMode: "return" | "error"
 ): Tool.Any => {
   const subject = `tool "${name}"`
+  assertName("a tool", name, 'Give it one: AgentTool.fromFunction({ name: "...", ... })')
+  assertText(subject, "description", description)
   const tool = shown(
     Tool.make(name, {
       description,
-      parameters: codec(subject, parameters) as Schema.Struct<Schema.Struct.Fields>,
-      success: codec(subject, success),
+      parameters: codec(subject, parameters, "parameters") as Schema.Struct<Schema.Struct.Fields>,
+      success: codec(subject, success, "success"),
       failure: Schema.Unknown,
       failureMode
     }) as Tool.Any
@@ -113,7 +116,9 @@ export const validate = (given: Tool.Any): void => {
       remedy: "Use 1 to 64 letters, digits, underscores or hyphens"
     })
   }
+  if (!Tool.isProviderDefined(tool)) assertSchema(subject, "success", tool.successSchema)
   if (!Tool.isProviderDefined(tool) && Schema.isSchema(tool.parametersSchema)) {
+    assertSchema(subject, "parameters", tool.parametersSchema)
     assertPlain(subject, tool.parametersSchema)
     if (!isObjectSchema(parametersOf(subject, tool))) {
       throw new InvalidDefinition({

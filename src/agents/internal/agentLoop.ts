@@ -38,7 +38,7 @@ export const run = (
   input: Prompt.RawInput,
   state: RunState
 ): Effect.Effect<unknown, unknown, LanguageModel.LanguageModel> =>
-  Effect.flatMap(ModelCall.callee, (callee) =>
+  Effect.flatMap(ModelCall.callee(state.info.path), (callee) =>
     Spans.span(
       `invoke_agent ${plan.name}`,
       "internal",

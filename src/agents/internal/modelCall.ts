@@ -20,7 +20,7 @@ import * as Stream from "effect/Stream"
 import type * as Tracer from "effect/Tracer"
 import { toJson } from "../../internal/json.ts"
 import * as ModelRetry from "../../internal/modelRetry.ts"
-import { oneLine } from "../../RunError.ts"
+import { MissingModel, oneLine } from "../../RunError.ts"
 import type { RunState } from "../../internal/runState.ts"
 import * as Spans from "../../internal/telemetry.ts"
 import * as ModelInfo from "../../services/ModelInfo.ts"
@@ -48,21 +48,20 @@ export interface Callee {
   readonly modelName: string | undefined
 }
 
-/** The model in the context. */
-export const callee: Effect.Effect<Callee, never, LanguageModel.LanguageModel> = Effect.map(
-  Effect.context<LanguageModel.LanguageModel>(),
-  (context) => {
-    const model = Context.get(context, LanguageModel.LanguageModel)
+/** The model in the context; `path` is that of the run that needs it. */
+export const callee = (path: ReadonlyArray<string>): Effect.Effect<Callee, MissingModel, LanguageModel.LanguageModel> =>
+  Effect.flatMap(Effect.context<LanguageModel.LanguageModel>(), (context) => {
+    const model = Context.getOrUndefined(context, LanguageModel.LanguageModel)
+    if (model === undefined) return Effect.fail(new MissingModel({ path }))
     const info = ModelInfo.get(model)
-    return {
+    return Effect.succeed({
       model,
       info,
       direct: ModelInfo.direct(model),
       provider: info?.provider ?? Context.getOrUndefined(context, Model.ProviderName),
       modelName: info?.model ?? Context.getOrUndefined(context, Model.ModelName)
-    }
-  }
-)
+    })
+  })
 
 /** A model call that failed for good, and how often it was made. */
 export interface Failed {

@@ -28,7 +28,7 @@ export interface OutputSpec {
 
 /** Throws `InvalidDefinition` for a schema without a JSON form. */
 export const makeSpec = (subject: string, name: string, schema: Schema.Top): OutputSpec => {
-  const itself = codec(subject, schema)
+  const itself = codec(subject, schema, "output")
   const own = jsonSchema(subject, itself)
   const wrapped = own["type"] !== "object"
   const objectSchema = wrapped ? (Schema.Struct({ value: itself }) as Schema.Top) : itself

@@ -1,11 +1,15 @@
 /** The tools of an agent by name, and as the model is shown them. Internal to the agents; it runs no tool. */
 import * as Effect from "effect/Effect"
-import type * as Tool from "effect/ai/Tool"
+import * as Tool from "effect/ai/Tool"
 import type * as Toolkit from "effect/ai/Toolkit"
+import * as Predicate from "effect/Predicate"
 import * as AgentTool from "../../AgentTool.ts"
+import { kindOf } from "../../internal/definition.ts"
 import { shown, validate } from "../../internal/toolDefinition.ts"
 import { type Handoff, HandsOff, markOf } from "../../internal/toolMarks.ts"
 import { InvalidDefinition } from "../../RunError.ts"
+import { isRunner } from "../../Runner.ts"
+import * as ToolSource from "../../ToolSource.ts"
 
 /** Tools, each with its name. */
 export interface ToolSet {
@@ -46,6 +50,48 @@ export const add = (subject: string, set: ToolSet, tools: ReadonlyArray<Tool.Any
 export const shownWithout = (set: ToolSet, hidden: ReadonlySet<string>): ToolSet["shown"] => {
   const left = [...set.byName].filter(([name]) => !hidden.has(name))
   return left.length === 0 ? undefined : show(new Map(left))
+}
+
+/**
+ * Throws `InvalidDefinition` for what is not a list of tools that carry their handlers, or not a toolkit, and says how to
+ * make one of what was given.
+ */
+export const assertTools = (subject: string, tools: unknown, toolkit: unknown): void => {
+  const refuse = (problem: string, remedy: string) => new InvalidDefinition({ subject, problem, remedy })
+  if (toolkit !== undefined && !(Predicate.hasProperty(toolkit, "tools") && Predicate.isObject(toolkit.tools))) {
+    throw refuse(
+      `toolkit is ${kindOf(toolkit)}, not a toolkit`,
+      "Make it with Toolkit.make(tool, ...) of effect/ai, or give tools that carry their handlers as tools"
+    )
+  }
+  if (tools === undefined) return
+  if (!Array.isArray(tools)) {
+    const problem = Predicate.hasProperty(tools, "tools")
+      ? "tools is a toolkit, not a list"
+      : `tools is ${kindOf(tools)}, not a list`
+    throw refuse(problem, "Write tools: [a, b], or give tools of effect/ai as toolkit")
+  }
+  for (const [index, one] of tools.entries()) {
+    if (AgentTool.isAgentTool(one) || ToolSource.isToolSource(one)) continue
+    throw refuse(`tools[${index}] ${whatIs(one)}`, howToMake(one))
+  }
+}
+
+const isToolOfEffect = (one: unknown): one is Tool.Any =>
+  Tool.isUserDefined(one) || Tool.isDynamic(one) || Predicate.hasProperty(one, "parametersSchema")
+
+const whatIs = (one: unknown): string => {
+  if (isRunner(one)) return `is a runner ("${one.name}"), not a tool`
+  if (isToolOfEffect(one)) return `("${one.name}") does not carry its handler`
+  return `is ${kindOf(one)}, not a tool that carries its handler`
+}
+
+const howToMake = (one: unknown): string => {
+  if (isRunner(one)) return "Make it a tool with Runner.asTool"
+  if (isToolOfEffect(one)) {
+    return "Give it as toolkit: Toolkit.make(tool), and its handler by Layer; or make it with AgentTool.fromFunction"
+  }
+  return "Make it with AgentTool.fromFunction, of a runner with Runner.asTool, or give tools of effect/ai as toolkit"
 }
 
 /** effect/ai's side of the tools: it shows them to the model and is told to run none. */

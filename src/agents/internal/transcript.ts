@@ -4,6 +4,9 @@
  */
 import * as Effect from "effect/Effect"
 import * as Prompt from "effect/ai/Prompt"
+import * as Predicate from "effect/Predicate"
+import { kindOf } from "../../internal/definition.ts"
+import { messageOf } from "../../internal/message.ts"
 import * as Suspension from "../../internal/suspension.ts"
 import type { Resumed } from "../../internal/suspension.ts"
 import { InvalidTranscript } from "../../RunError.ts"
@@ -38,12 +41,8 @@ export const normalise = (
   path: ReadonlyArray<string>
 ): Effect.Effect<Normalised, InvalidTranscript> =>
   Effect.suspend((): Effect.Effect<Normalised, InvalidTranscript> => {
-    let prompt: Prompt.Prompt
-    try {
-      prompt = Prompt.make(input)
-    } catch (cause) {
-      return invalid(path, cause instanceof Error ? cause.message : String(cause))
-    }
+    const prompt = promptOf(input)
+    if (typeof prompt === "string") return invalid(path, prompt)
     if (prompt.content.length === 0) return invalid(path, "it has no message")
     const resumed = Suspension.resumed(prompt.content)
     const out: Array<Prompt.Message> = []
@@ -87,6 +86,25 @@ export const normalise = (
     flush()
     return Effect.succeed({ messages: out, open: undefined })
   })
+
+/** The input as a prompt, or what is wrong with it: a program without types can give anything. */
+const promptOf = (input: unknown): Prompt.Prompt | string => {
+  try {
+    if (typeof input !== "string" && !Prompt.isPrompt(input) && !Predicate.isIterable(input)) {
+      return `it is ${kindOf(input)}, not a text, a list of messages or a Prompt`
+    }
+    const prompt: unknown = Prompt.make(input as Prompt.RawInput)
+    const isWhole = Prompt.isPrompt(prompt) && Array.isArray(prompt.content) && prompt.content.every(isMessage)
+    return isWhole ? prompt : "something in it is not a message"
+  } catch (cause) {
+    return messageOf(cause)
+  }
+}
+
+const isMessage = (message: unknown): boolean =>
+  Predicate.hasProperty(message, "role") &&
+  Predicate.hasProperty(message, "content") &&
+  (message.role === "system" ? typeof message.content === "string" : Array.isArray(message.content))
 
 const invalid = (path: ReadonlyArray<string>, problem: string) => Effect.fail(new InvalidTranscript({ path, problem }))
 

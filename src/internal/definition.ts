@@ -1,0 +1,146 @@
+/**
+ * Checks of what a definition is given, for programs that the compiler has not checked: values in the shapes of other
+ * libraries, and schemas of another copy of effect. Everything here throws `InvalidDefinition`.
+ */
+import * as Predicate from "effect/Predicate"
+import * as Schema from "effect/Schema"
+import * as SchemaAST from "effect/SchemaAST"
+import * as Version from "effect/Version"
+import { InvalidDefinition } from "../RunError.ts"
+
+/** What a value is, in a few words, for a message. */
+export const kindOf = (value: unknown): string => {
+  if (value === null || value === undefined) return String(value)
+  if (Array.isArray(value)) return "a list"
+  if (typeof value === "string") return value === "" ? "an empty text" : "a text"
+  if (typeof value === "object") return "an object"
+  return `a ${typeof value}`
+}
+
+const invalid = (subject: string, problem: string, remedy: string): InvalidDefinition =>
+  new InvalidDefinition({ subject, problem, remedy })
+
+/** Throws unless `value` is a text with something in it. */
+export const assertName = (subject: string, value: unknown, remedy: string): void => {
+  if (typeof value !== "string") throw invalid(subject, `its name is ${kindOf(value)}, not a text`, remedy)
+  if (value.trim() === "") throw invalid(subject, "it has no name", remedy)
+}
+
+/** Throws unless `value` is an object with options, all of them known; `hints` says what to use in place of others. */
+export const assertOptions = (
+  subject: string,
+  value: unknown,
+  known: ReadonlySet<string>,
+  hints: Readonly<Record<string, string>> = {}
+): void => {
+  if (!Predicate.isObject(value) || Array.isArray(value)) {
+    throw invalid(
+      subject,
+      `its options are ${kindOf(value)}, not an object`,
+      "Give it an object, which may be empty: {}"
+    )
+  }
+  for (const key of Object.keys(value)) {
+    if (known.has(key) || (value as Record<string, unknown>)[key] === undefined) continue
+    throw invalid(subject, `it has no option "${key}"`, hints[key] ?? `Its options are: ${[...known].join(", ")}`)
+  }
+}
+
+/** Throws unless `value` is a function. */
+export const assertFunction = (subject: string, option: string, value: unknown): void => {
+  if (typeof value !== "function") {
+    throw invalid(subject, `${option} is ${kindOf(value)}, not a function`, `Give it a function as ${option}`)
+  }
+}
+
+/** Throws unless `value` is a text, or not given. */
+export const assertText = (subject: string, option: string, value: unknown): void => {
+  if (value !== undefined && typeof value !== "string") {
+    throw invalid(subject, `${option} is ${kindOf(value)}, not a text`, `Give it a text as ${option}`)
+  }
+}
+
+const ours = new WeakSet<object>()
+
+/** Throws unless `value` is a schema, made by the copy of effect that we use. */
+export const assertSchema = (subject: string, option: string, value: unknown): void => {
+  if (!Schema.isSchema(value)) throw notASchema(subject, option, value)
+  if (ours.has(value.ast)) return
+  if (!isOurs(value.ast, new Set())) {
+    throw invalid(
+      subject,
+      `${option} is a schema of another copy of effect than the one that troupe uses (${Version.getCurrentVersion()})`,
+      `Have one copy installed: "npm ls effect" shows who brings which, and effect@${Version.getCurrentVersion()} suits troupe`
+    )
+  }
+  ours.add(value.ast)
+}
+
+const notASchema = (subject: string, option: string, value: unknown): InvalidDefinition => {
+  const vendor = vendorOf(value)
+  if (vendor !== undefined) {
+    return invalid(
+      subject,
+      `${option} is a schema of ${vendor}, not an Effect Schema`,
+      "Write it with Schema of effect, such as Schema.Struct({ name: Schema.String })"
+    )
+  }
+  if (Predicate.isObject(value) && Object.values(value).some((field) => Schema.isSchema(field))) {
+    return invalid(subject, `${option} is an object of schemas, not a schema`, "Write Schema.Struct({ ... }) around it")
+  }
+  if (Predicate.isObject(value) && ["type", "properties", "$schema", "anyOf"].some((key) => key in value)) {
+    return invalid(
+      subject,
+      `${option} is a JSON schema, not an Effect Schema`,
+      "Write it with Schema of effect, such as Schema.Struct({ name: Schema.String })"
+    )
+  }
+  return invalid(
+    subject,
+    `${option} is ${kindOf(value)}, not an Effect Schema`,
+    "Write it with Schema of effect, such as Schema.Struct({ name: Schema.String })"
+  )
+}
+
+/** The library whose schema this is, by the mark of Standard Schema, or as Zod's schemas look. */
+const vendorOf = (value: unknown): string | undefined => {
+  if (Predicate.hasProperty(value, "~standard") && Predicate.hasProperty(value["~standard"], "vendor")) {
+    return String(value["~standard"].vendor)
+  }
+  return Predicate.hasProperty(value, "parse") || Predicate.hasProperty(value, "safeParse")
+    ? "another library, perhaps Zod"
+    : undefined
+}
+
+/** What all nodes of our copy of effect are instances of; one of another copy has the same fields and another class. */
+const Node = Object.getPrototypeOf(SchemaAST.Null) as abstract new () => SchemaAST.AST
+
+const isOurs = (ast: SchemaAST.AST, seen: Set<SchemaAST.AST>): boolean => {
+  if (seen.has(ast)) return true
+  seen.add(ast)
+  if (!(ast instanceof Node)) return false
+  const links = ast.encoding?.map(({ to }) => to) ?? []
+  return [...links, ...partsOf(ast)].every((part) => isOurs(part, seen))
+}
+
+const partsOf = (ast: SchemaAST.AST): ReadonlyArray<SchemaAST.AST> => {
+  switch (ast._tag) {
+    case "Declaration":
+      return ast.typeParameters
+    case "TemplateLiteral":
+      return ast.parts
+    case "Arrays":
+      return [...ast.elements, ...ast.rest]
+    case "Objects":
+      return [
+        ...ast.propertySignatures.map(({ type }) => type),
+        ...ast.indexSignatures.flatMap(({ parameter, type }) => [parameter, type])
+      ]
+    case "Union":
+      return ast.types
+    case "Suspend":
+      return [ast.thunk()]
+    default:
+      return []
+  }
+}

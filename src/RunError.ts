@@ -265,22 +265,40 @@ export class MissingSyncEdge extends Schema.TaggedError<MissingSyncEdge>()("Miss
 
 /** `Effect.runSync` was about to block a thread that others need. */
 export class NestedSyncEdge extends Schema.TaggedError<NestedSyncEdge>()("NestedSyncEdge", {
-  /** `fiber`: it was called inside of a running fiber. `server`: the process is serving connections. */
-  situation: Schema.Literals(["fiber", "server"])
+  /**
+   * `fiber`: it was called inside of a running fiber. `server`: the process is serving connections. `depth`: too many
+   * runs were nested in each other.
+   */
+  situation: Schema.Literals(["fiber", "server", "depth"])
 }) {
   override get message(): string {
+    if (this.situation === "depth") {
+      return "Effect.runSync was called inside of a hundred others, each of which blocks the one around it. Use yield* instead."
+    }
     const where = this.situation === "fiber" ? "inside of a running fiber" : "in a process that is serving connections"
     const instead = this.situation === "fiber" ? "Use yield* instead" : "Use Effect.runPromise instead"
     return `Effect.runSync was called ${where}, and would block everything else in this thread. ${instead}, or insist with SyncEdge.layerWith({ nested: "allow" }).`
   }
 }
 
+/** Node's permission model forbids the worker threads that I/O under `Effect.runSync` and worker tools need. */
+export class ThreadsForbidden extends Schema.TaggedError<ThreadsForbidden>()("ThreadsForbidden", {}) {
+  override get message(): string {
+    return "Node was started with --permission, which forbids the worker thread that this needs. Add --allow-worker. A model that is run with Effect.runPromise needs no thread."
+  }
+}
+
 /** Nothing can make progress under `Effect.runSync`: what is waited for comes from outside of Effect. */
 export class StuckSyncEdge extends Schema.TaggedError<StuckSyncEdge>()("StuckSyncEdge", {
   /** The fibers that wait, by run, tool call and span. */
-  awaited: Schema.Array(Schema.String)
+  awaited: Schema.Array(Schema.String),
+  /** `SyncEdge.layer` was provided beside Layers that wait, and not around them. */
+  late: Schema.optionalKey(Schema.Boolean)
 }) {
   override get message(): string {
+    if (this.late === true) {
+      return "Effect.runSync cannot go on: SyncEdge.layer was provided beside other Layers, and one of them waits outside of it. Provide SyncEdge.layer around everything else: Effect.provide(program, Layer.provideMerge(layers, SyncEdge.layer))."
+    }
     return `Effect.runSync cannot go on: ${this.awaited.join(", ") || "a fiber"} waits for a promise, a callback or an event that only Node's event loop can bring, or for a signal that nobody gives. Run the program with Effect.runPromise, or do its I/O through SyncEdge.layerHttpClient and SyncEdge.layerFileSystem.`
   }
 }

@@ -47,6 +47,7 @@ export type Error =
   | RunError.MissingSyncEdge
   | RunError.NestedSyncEdge
   | RunError.StuckSyncEdge
+  | RunError.ThreadsForbidden
 
 /**
  * An agent: a runner whose input is a text, messages with images and files, or the transcript of an earlier result.

@@ -66,7 +66,9 @@ const asEdgeError = (cause: Cause.Cause<unknown>): Effect.Effect<never, unknown>
   const refused = cause.reasons.find(
     (reason) =>
       Cause.isDieReason(reason) &&
-      (reason.defect instanceof RunError.NestedSyncEdge || reason.defect instanceof RunError.StuckSyncEdge)
+      (reason.defect instanceof RunError.NestedSyncEdge ||
+        reason.defect instanceof RunError.StuckSyncEdge ||
+        reason.defect instanceof RunError.ThreadsForbidden)
   )
   return refused !== undefined && Cause.isDieReason(refused) ? Effect.fail(refused.defect) : Effect.failCause(cause)
 }

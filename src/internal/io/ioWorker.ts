@@ -4,7 +4,9 @@
  */
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from "node:worker_threads"
 import type * as Schema from "effect/Schema"
+import { ThreadsForbidden } from "../../RunError.ts"
 import type { MessageSource } from "../../services/SyncBridge.ts"
+import { changedCertificates } from "./certificates.ts"
 import { networkFlags } from "./flags.ts"
 import { workerSource } from "./workerSource.ts"
 
@@ -132,7 +134,7 @@ class IoWorker implements MessageSource {
     this.#worker = new Worker(workerSource, {
       eval: true,
       name: "troupe-io",
-      workerData: { memory, port: port2 },
+      workerData: { memory, port: port2, ca: changedCertificates() },
       transferList: [port2],
       execArgv: networkFlags(process.execArgv)
     })
@@ -317,10 +319,15 @@ const endWhenIdle = (): void => {
   idle.unref()
 }
 
-/** The thread, started when it is first asked for and after a crash. */
+/** The thread, started when it is first asked for and after a crash. Throws `ThreadsForbidden`. */
 export const get = (): IoWorker => {
   if (current?.gone === true) current.stop()
-  current ??= new IoWorker()
+  if (current === undefined) {
+    // Set under `--permission` only. The types do not know it.
+    const { permission } = process as { readonly permission?: { readonly has: (scope: string) => boolean } }
+    if (permission?.has("worker") === false) throw new ThreadsForbidden()
+    current = new IoWorker()
+  }
   // Requests outside of the edge count nobody.
   endWhenIdle()
   return current

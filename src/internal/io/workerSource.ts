@@ -17,7 +17,8 @@ import { programSource } from "./programSource.ts"
 /** The program. */
 export const workerSource: string = `"use strict"
 const { workerData } = require("node:worker_threads")
-const { memory, port } = workerData
+const { ca, memory, port } = workerData
+if (ca !== undefined) require("node:tls").setDefaultCACertificates(ca)
 const words = new Int32Array(memory)
 const wake = () => { Atomics.add(words, 0, 1); Atomics.notify(words, 0) }
 const post = (message, transfer) => { port.postMessage(message, transfer); wake() }

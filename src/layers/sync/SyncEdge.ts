@@ -9,9 +9,10 @@ import type * as FileSystem from "effect/FileSystem"
 import type * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import * as Scheduler from "effect/Scheduler"
+import { NestedSyncEdge } from "../../RunError.ts"
 import { SyncBridge } from "../../services/SyncBridge.ts"
 import * as Bridge from "./internal/bridge.ts"
-import { EventLoop } from "./internal/eventLoop.ts"
+import { EventLoop, isNestedTooDeep } from "./internal/eventLoop.ts"
 import * as SyncFileSystem from "./internal/fileSystem.ts"
 import * as SyncHttpClient from "./internal/httpClient.ts"
 import * as IoWorker from "../../internal/io/ioWorker.ts"
@@ -44,6 +45,7 @@ export const layerWith = (options: Options): Layer.Layer<never> =>
       if (fiber.getRef(Scheduler.Scheduler).executionMode === "async" || fiber.getRef(SyncBridge) !== undefined) {
         return Effect.succeed(Context.empty())
       }
+      if (isNestedTooDeep()) return Effect.die(new NestedSyncEdge({ situation: "depth" }))
       const loop = EventLoop.enter(fiber, options.nested === "allow")
       const acquire = Effect.sync(() => {
         IoWorker.acquire()
@@ -94,13 +96,13 @@ export const layer: Layer.Layer<never> = layerWith({})
  * `HttpClientError`; interruption aborts the request on the wire.
  *
  * @example
- * import { Effect } from "effect"
+ * import { Effect, Layer } from "effect"
  * import { HttpClient } from "effect/http"
  * import { SyncEdge } from "troupe"
  *
  * const status = HttpClient.get("http://localhost:8080/").pipe(
  *   Effect.map((response) => response.status),
- *   Effect.provide([SyncEdge.layerHttpClient, SyncEdge.layer])
+ *   Effect.provide(Layer.provideMerge(SyncEdge.layerHttpClient, SyncEdge.layer))
  * )
  */
 export const layerHttpClient: Layer.Layer<HttpClient.HttpClient> = SyncHttpClient.layer

@@ -23,6 +23,7 @@ import * as File from "./internal/cassette/file.ts"
 import { print } from "./internal/cassette/format.ts"
 import { Player } from "./internal/cassette/player.ts"
 import { Recorder } from "./internal/cassette/recorder.ts"
+import * as Stub from "./internal/cassette/stub.ts"
 import { Scrubber } from "./internal/cassette/scrub.ts"
 import { HttpTape } from "../../services/HttpTape.ts"
 
@@ -37,6 +38,8 @@ export {
   RequestNotRecorded,
   UnusedRecordings
 } from "./internal/cassette/errors.ts"
+
+export type { StubRequest, StubResponse } from "./internal/cassette/stub.ts"
 
 /** What a cassette is kept in, and how. */
 export interface Options {
@@ -117,6 +120,32 @@ export const layer = (options: Options): Layer.Layer<Cassette, CassetteError | C
       const mode = yield* modeOf(options, file)
       return mode === "record" ? yield* record(file, shown, scrubber) : yield* replay(file, shown, scrubber, options)
     })
+  )
+
+/**
+ * Answers the requests of `OpenAi.layer` and of {@link layerHttpClient} from a function, on both edges; nothing is sent.
+ * Use it where a test would replace `globalThis.fetch`, which the thread of the sync edge does not share. A defect of
+ * the function is a defect of the request.
+ *
+ * @example
+ * import { Effect, Layer } from "effect"
+ * import { Agent, Cassette, OpenAi, SyncEdge } from "troupe"
+ *
+ * const Stub = Cassette.layerStub(() => ({
+ *   body: { choices: [{ index: 0, message: { role: "assistant", content: "Hi" }, finish_reason: "stop" }] }
+ * }))
+ * const Model = OpenAi.layer({ model: "m", api: "chat" }).pipe(Layer.provide(Stub))
+ * const answer = Effect.runSync(
+ *   Agent.make("agent", {}).run("Hello").pipe(Effect.provide(Model), Effect.provide(SyncEdge.layer))
+ * )
+ */
+export const layerStub = (
+  respond: (request: Stub.StubRequest) => Stub.StubResponse | Effect.Effect<Stub.StubResponse>
+): Layer.Layer<Cassette> =>
+  Layer.succeedContext(
+    Context.make(Cassette, { mode: "replay", unused: Effect.succeed([]), verify: Effect.void }).pipe(
+      Context.add(HttpTape, Stub.make(respond))
+    )
   )
 
 /**

@@ -1,4 +1,4 @@
-/** Requests through the I/O thread, as Effects. It touches `IoWorker` and the port it fills. */
+/** Requests through the I/O thread, as Effects. */
 import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -7,6 +7,7 @@ import * as Stream from "effect/Stream"
 import * as IoWorker from "../../../internal/io/ioWorker.ts"
 import { type Awaited, type Edge, noEdge, waiting } from "../../../internal/io/waiting.ts"
 import type { BridgeFailure, BridgeResponse, SyncBridge } from "../../../services/SyncBridge.ts"
+import { warnOfReplaced } from "./replacedFetch.ts"
 
 /** A bridge, and what aborts the requests that it has still open. */
 export interface Bridge extends SyncBridge {
@@ -47,6 +48,7 @@ export const make = (edge: Edge): Bridge => {
         const { awaited } = yield* Effect.acquireRelease(
           // The thread is looked up and asked at once: it may end in between.
           Effect.sync(() => {
+            warnOfReplaced()
             const worker = IoWorker.get()
             const awaited = waiting(edge, worker)
             const end = () => {

@@ -1,12 +1,12 @@
 /**
- * The event loop that `Effect.runSync` drives on the sync edge: a scheduler and a clock whose waiting is done here. It
- * touches Effect's fibers and the I/O thread.
+ * The event loop that `Effect.runSync` drives on the sync edge: a scheduler and a clock whose waiting is done here.
  *
  * `runSync` starts a root fiber and then flushes that fiber's dispatcher. Ours runs a batch of tasks, then timers that
  * are due and messages that have come, and so on; when there is none of them it blocks in `Atomics.wait` until a message
- * comes or the next timer is due. When nobody flushes (under `runPromise`, or for fibers that outlive the run) the same
+ * comes or the next timer is due. Without a flush (under `runPromise`, or for fibers that outlive the run) the same
  * tasks, timers and messages are served by Node's own event loop.
  */
+import * as Cause from "effect/Cause"
 import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -14,23 +14,12 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scheduler from "effect/Scheduler"
 import { NestedSyncEdge, StuckSyncEdge } from "../../../RunError.ts"
-import { CurrentRun } from "../../../services/CurrentRun.ts"
 import type { MessageSource } from "../../../services/SyncBridge.ts"
 import * as IoWorker from "../../../internal/io/ioWorker.ts"
+import { type AnyFiber, describe, type FiberInternals, Fibers, isBare } from "./fibers.ts"
 import { Tasks } from "./tasks.ts"
-import { Timers } from "./timers.ts"
-
-type AnyFiber = Fiber.Fiber<unknown, unknown>
-
-/** What Effect 4.1's fibers have beyond their public interface; the versions are pinned, and tests guard it. */
-interface FiberInternals extends AnyFiber {
-  readonly _dispatcher: Scheduler.SchedulerDispatcher | undefined
-  readonly _exit: Exit.Exit<unknown, unknown> | undefined
-  readonly _parent: FiberInternals | undefined
-  readonly _children: ReadonlySet<FiberInternals> | undefined
-  readonly _running: boolean
-  evaluate(effect: Effect.Effect<unknown, unknown>): void
-}
+import { type Timer, Timers } from "./timers.ts"
+import { watchRoot } from "./watchRoot.ts"
 
 const mainWord = new Int32Array(new SharedArrayBuffer(4))
 const adopted = Symbol("troupe/EventLoop")
@@ -38,18 +27,25 @@ const adopted = Symbol("troupe/EventLoop")
 const longest = 2 ** 31 - 1
 /** How long one of several threads is waited for before the others are looked at. */
 const othersMs = 5
-/** How many fibers a refusal names. */
-const maxNamed = 8
 /**
- * How often a run may catch being refused without that any fiber ends or any message comes: then it is interrupted. So
- * many calls that are refused one after the other are an ordinary program, for ever is none.
+ * How often a run may catch being refused while no fiber ends and no message comes: then it is interrupted. An ordinary
+ * program may make so many calls that are refused one after the other.
  */
 const maxRounds = 10_000
+/**
+ * How often each timer of a background fiber may fire without that a fiber of the run moves before the run counts as
+ * stuck: where a fiber waits for a bare promise, and where only waits are left that another fiber could end.
+ */
+const quietCycles = { bare: 2, other: 10 }
+/** How deep runs may be nested in each other. At about 600 Node's async hooks abort the process. */
+const maxNested = 100
 
 /** What a fiber in the region schedules with. All share the loop's tasks; each knows whose end its flush waits for. */
 class Dispatcher implements Scheduler.SchedulerDispatcher {
   readonly loop: EventLoop
   owner: FiberInternals | undefined
+  /** The fiber runs in the background: what it does is no progress of the run. */
+  isBackground = false
   constructor(loop: EventLoop, owner: FiberInternals | undefined) {
     this.loop = loop
     this.owner = owner
@@ -62,6 +58,15 @@ class Dispatcher implements Scheduler.SchedulerDispatcher {
   }
 }
 
+/** The fibers that have entered a region and are running, each inside of the one before it. */
+const entered = new Set<FiberInternals>()
+
+/** Whether one more run inside of those that are running in this thread would be too many. */
+export const isNestedTooDeep = (): boolean => {
+  for (const fiber of entered) if (!fiber._running) entered.delete(fiber)
+  return entered.size >= maxNested
+}
+
 /** The loop that has taken over a scheduler or a dispatcher. */
 const loopOf = (one: object): EventLoop | undefined => (one as { readonly [adopted]?: EventLoop })[adopted]
 
@@ -71,7 +76,14 @@ export class EventLoop implements Scheduler.Scheduler {
   readonly #maxOps: number
   readonly #tasks = new Tasks()
   readonly #timers = new Timers()
-  readonly #live = new Set<FiberInternals>()
+  readonly #fibers = new Fibers()
+  /** Counts what fibers of the run do, and not those in the background. */
+  #progress = 0
+  /** How often in a row a background fiber has woken while the run stood still. */
+  readonly #quiet = new WeakMap<AnyFiber, { progress: number; wakes: number }>()
+  /** The root began to wait in a group of which the region is only one member. */
+  #isLate = false
+  #unwatch: (() => void) | undefined
   /** Flushes of dispatchers that are not ours, of fibers that have entered the region. */
   readonly #foreign: Array<() => void> = []
   /** Set while those are flushed: the fiber that runs meanwhile, unless they run one. */
@@ -91,9 +103,12 @@ export class EventLoop implements Scheduler.Scheduler {
 
   /** The loop for a region that `fiber` enters: one for all regions of a run, which have to wait together. */
   static enter(fiber: AnyFiber, allowNested: boolean): EventLoop {
-    const loop = loopOf(fiber.cache.scheduler) ?? new EventLoop(allowNested, fiber.getRef(Scheduler.MaxOpsBeforeYield))
+    const { scheduler } = fiber.cache
+    const loop = loopOf(scheduler) ?? new EventLoop(allowNested, fiber.getRef(Scheduler.MaxOpsBeforeYield))
     if (allowNested) loop.#allowNested = true
     loop.adopt(fiber)
+    entered.add(fiber as FiberInternals)
+    if (loop.#depth === 0) loop.#awaitRoot(scheduler, fiber)
     return loop
   }
 
@@ -110,8 +125,11 @@ export class EventLoop implements Scheduler.Scheduler {
 
   /** Asked at every operation of every fiber in the region: this is where a fiber becomes known. */
   shouldYield(fiber: AnyFiber): boolean {
-    const dispatcher = (fiber as FiberInternals)._dispatcher as Dispatcher | undefined
+    const internals = fiber as FiberInternals
+    const dispatcher = internals._dispatcher as Dispatcher | undefined
     if (dispatcher?.loop !== this || dispatcher.owner !== fiber) this.adopt(fiber)
+    else if (!dispatcher.isBackground) this.#progress++
+    this.#fibers.last = internals
     const limit = fiber.cache.maxOpsBeforeYield
     return fiber.currentOpCount >= (limit === this.opLimit ? this.#maxOps : limit)
   }
@@ -131,22 +149,25 @@ export class EventLoop implements Scheduler.Scheduler {
 
   /**
    * Makes the fiber's dispatcher ours, or its own dispatcher's flush go on into this loop. Called where the region is
-   * entered and at every wait: a `ManagedRuntime` gives each run a scheduler of its own, and then nobody else asks.
+   * entered and at every wait: a `ManagedRuntime` gives each run a scheduler of its own, and nothing else asks then.
    */
   adopt(fiber: AnyFiber): void {
     const internals = fiber as FiberInternals
-    if (!this.#live.has(internals)) {
-      this.#live.add(internals)
-      internals.addObserver(() => this.#live.delete(internals))
-      // A fiber forked outside of the region is waited for there, by whoever flushes the fiber that forked it.
-      if (internals._parent !== undefined && !this.#live.has(internals._parent)) this.adopt(internals._parent)
+    if (!this.#fibers.has(internals)) {
+      // A fiber forked outside of the region is waited for there, by the flush of the fiber that forked it.
+      if (internals._parent !== undefined && !this.#fibers.has(internals._parent)) this.adopt(internals._parent)
+      this.#fibers.add(internals, this.#depth > 0)
+      internals.addObserver(() => this.#fibers.delete(internals))
     }
+    const isBackground = this.#fibers.isBackground(internals)
+    if (!isBackground) this.#progress++
     const { scheduler } = internals.cache
     if (scheduler !== this) this.#takeOver(scheduler)
     // A root that only forks would never make a dispatcher, and then `runSync` has none to flush.
     const dispatcher = internals.currentDispatcher
     if (dispatcher instanceof Dispatcher && dispatcher.loop === this) {
       dispatcher.owner = internals
+      dispatcher.isBackground = isBackground
       return
     }
     if (loopOf(dispatcher) === this) return
@@ -178,15 +199,15 @@ export class EventLoop implements Scheduler.Scheduler {
         if (!Number.isFinite(ms)) return Effect.never
         return Effect.withFiber((fiber) => {
           this.adopt(fiber)
-          return this.#sleep(ms)
+          return this.#sleep(ms, fiber)
         })
       }
     })
   }
 
-  #sleep(ms: number): Effect.Effect<void> {
+  #sleep(ms: number, fiber: AnyFiber): Effect.Effect<void> {
     return Effect.callback<void>((resume) => {
-      const timer = this.#timers.add(ms, () => resume(Effect.void))
+      const timer = this.#timers.add(ms, fiber, this.#fibers.isBackground(fiber), () => resume(Effect.void))
       if (this.#depth === 0) this.#arm()
       return Effect.sync(() => {
         this.#timers.remove(timer)
@@ -197,6 +218,7 @@ export class EventLoop implements Scheduler.Scheduler {
 
   /** Counts fibers that begin (1) and end (-1) to wait for a message of a thread. */
   expect(change: 1 | -1, source: MessageSource): void {
+    this.#fibers.onThread(change, Fiber.getCurrent())
     const count = (this.#expected.get(source) ?? 0) + change
     if (count === 0) this.#expected.delete(source)
     else this.#expected.set(source, count)
@@ -213,6 +235,7 @@ export class EventLoop implements Scheduler.Scheduler {
     this.#flushing = undefined
     if (this.#immediate !== undefined) clearImmediate(this.#immediate)
     this.#immediate = undefined
+    this.#unwatch?.()
     this.#depth++
     let mayBlock = this.#allowNested
     let rounds = 0
@@ -222,7 +245,7 @@ export class EventLoop implements Scheduler.Scheduler {
         this.#tasks.run()
         this.#flushForeign()
         if (root?._exit !== undefined) break
-        const timed = this.#timers.runDue()
+        const timed = this.#timers.runDue((timer) => this.#woke(timer)) > 0
         if (this.#poll()) {
           rounds = 0
         } else if (!timed && this.#tasks.isEmpty) {
@@ -233,14 +256,15 @@ export class EventLoop implements Scheduler.Scheduler {
               this.#block()
               continue
             }
-            if (!this.#fail(this.#leaves(root), refusal)) break
+            if (!this.#fail(this.#fibers.waiting(root), refusal)) break
           } else {
-            const leaves = this.#leaves(root)
-            // The others may be waiting for the youngest, and it may know what to do about its failure.
-            if (!this.#fail(leaves.slice(-1), stuck(leaves))) break
+            const leaves = this.#stuck(root)
+            // The others may be waiting for this one, and it may know what to do about its failure.
+            const late = this.#isLate && leaves.length === 1 && leaves[0] === root
+            if (!this.#fail(leaves.slice(-1), new StuckSyncEdge({ awaited: describe(leaves), late }))) break
           }
-          if (this.#live.size >= alive) rounds++
-          alive = this.#live.size
+          if (this.#fibers.size >= alive) rounds++
+          alive = this.#fibers.size
           if (rounds === maxRounds) root?.interruptUnsafe()
           else if (rounds > 2 * maxRounds) break
         }
@@ -263,7 +287,28 @@ export class EventLoop implements Scheduler.Scheduler {
 
   /** Whether something can still come: a timer, or a message of a thread that is there. */
   #waiting(): boolean {
-    return !this.#timers.isEmpty || this.#sources().length > 0
+    if (this.#sources().length > 0) return true
+    if (this.#timers.isEmpty) return false
+    return !this.#timers.areBackground || !this.#isStuck()
+  }
+
+  /** Counts how often a background fiber has woken while no fiber of the run moved. */
+  #woke({ background, fiber }: Timer): void {
+    if (!background) return
+    const quiet = this.#quiet.get(fiber)
+    if (quiet?.progress === this.#progress) quiet.wakes++
+    else this.#quiet.set(fiber, { progress: this.#progress, wakes: 1 })
+  }
+
+  /** Whether the run stands still while timers of background fibers come and go. */
+  #isStuck(): boolean {
+    const last = this.#stuck(undefined).at(-1)
+    if (last === undefined) return false
+    const most = isBare(last) ? quietCycles.bare : quietCycles.other
+    return this.#timers.all.every(({ fiber }) => {
+      const quiet = this.#quiet.get(fiber)
+      return quiet?.progress === this.#progress && quiet.wakes >= most
+    })
   }
 
   /** The threads that are waited for and there. */
@@ -286,31 +331,38 @@ export class EventLoop implements Scheduler.Scheduler {
     else source.wait(others.length === 0 ? this.#timers.wait : Math.min(this.#timers.wait, othersMs))
   }
 
-  /**
-   * Fibers of the run of `root` that wait for something which is no child of theirs, the youngest last; only those inside
-   * of tool calls when there are such. Older fibers belong to other runs.
-   */
-  #leaves(root: FiberInternals | undefined): ReadonlyArray<FiberInternals> {
-    const since = root?.id ?? 0
-    const leaves: Array<FiberInternals> = []
-    for (const fiber of this.#live) {
-      if (fiber.id >= since && fiber._exit === undefined && !fiber._running && !this.#hasChild(fiber))
-        leaves.push(fiber)
-    }
-    const inTools = leaves.filter((fiber) => fiber.getRef(CurrentRun)?.toolCallId !== undefined)
-    return (inTools.length > 0 ? inTools : leaves).sort((a, b) => a.id - b.id)
-  }
-
-  #hasChild(fiber: FiberInternals): boolean {
-    if (fiber._children === undefined) return false
-    for (const child of fiber._children) if (child._exit === undefined && this.#live.has(child)) return true
-    return false
+  #stuck(root: FiberInternals | undefined): ReadonlyArray<FiberInternals> {
+    return this.#fibers.stuck(root, new Set(this.#timers.all.map(({ fiber }) => fiber)))
   }
 
   /** Ends waits with `defect`. False when there is none to end. */
   #fail(fibers: ReadonlyArray<FiberInternals>, defect: NestedSyncEdge | StuckSyncEdge): boolean {
-    for (const fiber of fibers) fiber.evaluate(Exit.die(defect))
+    const died = Cause.die(defect)
+    // The other members of its group run outside of the region: they end when the root is interrupted.
+    const isLate = defect._tag === "StuckSyncEdge" && defect.late === true
+    const cause = isLate ? Cause.combine(died, Cause.interrupt()) : died
+    for (const fiber of fibers) fiber.evaluate(Exit.failCause(cause))
     return fibers.length > 0
+  }
+
+  /**
+   * A member of a concurrent group may enter the region before the root that `runSync` flushes has been seen: the root is
+   * adopted when it begins to wait.
+   */
+  #awaitRoot(scheduler: Scheduler.Scheduler, member: AnyFiber): void {
+    this.#unwatch?.()
+    const stop = watchRoot(member, (fiber) => {
+      if (fiber === member || fiber.cache.scheduler !== scheduler) return
+      this.#isLate = true
+      this.adopt(fiber)
+    })
+    const late = setImmediate(() => this.#unwatch?.())
+    late.unref()
+    this.#unwatch = () => {
+      this.#unwatch = undefined
+      clearImmediate(late)
+      stop()
+    }
   }
 
   // -- without a flush --------------------------------------------------------------------------------------------
@@ -357,25 +409,4 @@ const isServingWorker = (): boolean => {
   // The types know neither that this is the module itself, nor the state.
   const cluster = process.getBuiltinModule("node:cluster") as { readonly worker?: { readonly state?: string } }
   return cluster.worker?.state === "listening"
-}
-
-const stuck = (leaves: ReadonlyArray<AnyFiber>): StuckSyncEdge => {
-  const awaited = leaves.slice(0, maxNamed).map(nameOf)
-  if (leaves.length > maxNamed) awaited.push(`${leaves.length - maxNamed} more`)
-  return new StuckSyncEdge({ awaited })
-}
-
-const nameOf = (fiber: AnyFiber): string => {
-  const run = fiber.getRef(CurrentRun)
-  const { span, stackFrame } = fiber.cache
-  const where =
-    run === undefined ? "" : ` of ${run.path.join(" > ")}${run.step === undefined ? "" : ` step ${run.step}`}`
-  const what = run?.toolCallId === undefined ? "" : ` in tool call ${run.toolCallId}`
-  const named =
-    span !== undefined && span._tag === "Span"
-      ? ` (span "${span.name}")`
-      : stackFrame !== undefined
-        ? ` (in ${stackFrame.name})`
-        : ""
-  return `fiber ${fiber.id}${where}${what}${named}`
 }

@@ -10,6 +10,7 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import { InvalidDefinition } from "../../RunError.ts"
 import { type Draft, InvalidSkills, type Skill, SkillError, Skills } from "../../services/Skills.ts"
+import { page } from "../internal/files/text.ts"
 import * as Author from "./internal/author.ts"
 import * as Discover from "./internal/discover.ts"
 import * as Files from "./internal/files.ts"
@@ -145,7 +146,7 @@ const make = (where: Discover.Where, options: Options, plan: Script.Plan | undef
       Effect.gen(function* () {
         const { body, bodyLine, skill } = yield* find(name)
         const { complete, files } = yield* Files.list(name, skill.location)
-        const { content, to, truncated } = Files.page(body, 1, undefined, maxReadChars)
+        const { content, to, truncated } = page(body, {}, maxReadChars)
         return {
           name,
           instructions: content,

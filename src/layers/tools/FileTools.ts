@@ -1,6 +1,6 @@
 /**
  * Tools for the files below one directory: list, read, search, write, edit. Nothing leads out of that directory. The
- * toolkits are definitions of `effect/ai`; the Layer brings their handlers and does the I/O.
+ * toolkits are definitions of `effect/ai`; the Layer has their handlers and does the I/O.
  */
 import * as fs from "node:fs"
 import { fileURLToPath } from "node:url"
@@ -11,10 +11,15 @@ import type * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
 import { InvalidDefinition } from "../../RunError.ts"
-import { FileToolError, Rooted, toError } from "./internal/rooted.ts"
-import { matcher, readText, search, tooLarge, walk } from "./internal/search.ts"
+import { type Denied, deniedBy } from "../internal/files/denied.ts"
+import { FileToolError, toError } from "../internal/files/errors.ts"
+import { matcher } from "../internal/files/glob.ts"
+import { Rooted } from "../internal/files/rooted.ts"
+import { page, readText, tooLarge } from "../internal/files/text.ts"
+import { walk } from "../internal/files/walk.ts"
+import { search } from "./internal/search.ts"
 
-export { FileToolError } from "./internal/rooted.ts"
+export { FileToolError } from "../internal/files/errors.ts"
 
 const Path = Schema.String.check(Schema.isMaxLength(4096)).annotate({
   description: "Relative to the directory of the tools, with / between names"
@@ -114,15 +119,43 @@ export const toolkit = Toolkit.make(ListFiles, ReadFile, SearchFiles)
 /** The tools of {@link toolkit}, and those that write and edit. */
 export const writableToolkit = Toolkit.make(ListFiles, ReadFile, SearchFiles, WriteFile, EditFile)
 
+/**
+ * Patterns of files that usually hold secrets: `.env` and its variants, keys, and the configuration in which programs keep
+ * passwords. The default of the option `deny`.
+ */
+export const secrets: ReadonlyArray<string> = [
+  ".env",
+  ".env.*",
+  "!.env.{example,sample,template,dist}",
+  ".envrc",
+  "{.,_}netrc",
+  ".npmrc",
+  ".pypirc",
+  ".pgpass",
+  ".htpasswd",
+  ".git-credentials",
+  "**/.git/config",
+  "**/.docker/config.json",
+  "{.ssh,.gnupg,.aws,.azure,.kube}",
+  "id_{rsa,dsa,ecdsa,ed25519}",
+  "*.{pem,key,p12,pfx,jks,keystore,kdbx}"
+]
+
 /** What {@link layer} takes. */
 export interface Options {
   /** The directory that the tools may use, and nothing else. */
   readonly root: string | URL
+  /**
+   * Files and directories that no tool reads, searches or writes; lists show their names. Patterns as in `.gitignore`, without
+   * regard to case: one without a slash is compared with every name of a path, one with a slash with the path from the root,
+   * and `!` makes an exception. Default: {@link secrets}. What is below a `.git` is never written, whatever is said here.
+   */
+  readonly deny?: ReadonlyArray<string> | undefined
   /** The largest file that is read, searched or written, in bytes. Default: 5 MiB. */
   readonly maxFileBytes?: number | undefined
-  /** How many characters of a file one call gives. Default: 50,000. */
+  /** How many characters of a file one call returns. Default: 50,000. */
   readonly maxReadChars?: number | undefined
-  /** Names that lists and searches leave out. Default: `.git` and `node_modules`. */
+  /** Names that lists and searches pass over. Default: `.git` and `node_modules`. */
   readonly ignore?: ReadonlyArray<string> | undefined
 }
 
@@ -130,15 +163,20 @@ const maxListed = 1000
 const maxMatches = 200
 
 /**
- * Handlers for {@link toolkit} and {@link writableToolkit}; which tools the model has is the toolkit's matter. The Layer
- * fails with `InvalidDefinition` when `root` is no directory. It works at both edges.
+ * Handlers for {@link toolkit} and {@link writableToolkit}; the toolkit decides which tools the model has. The Layer fails
+ * with `InvalidDefinition` when `root` is not a directory, and for a pattern in `deny` that cannot be used. It works at both
+ * edges.
  *
  * Paths are relative to `root`. Absolute paths, `..` beyond the root, null bytes, and links that lead out of it are refused,
- * on Linux also when somebody exchanges a directory for a link at that moment; elsewhere that is looked for after the
- * fact. Links inside of the root may be read through; lists and searches do not follow them. A hard link is a file like
+ * on Linux also when another process exchanges a directory for a link at that moment; on other systems that is checked after
+ * opening. Links inside of the root may be read through; lists and searches do not follow them. A hard link is a file like
  * any other. Pipes and devices are refused, binary files are not shown, and writing replaces a file in one step.
  *
- * Each file is handled in one go, in place; between files others have their turn, and interruption ends the call there.
+ * Nothing is written below a `.git`, in any spelling and through any link: its configuration and hooks run programs at the
+ * next call of git. Other files run programs too, at the next start of an editor, a build or a deployment: to keep a model
+ * from these, name them as well, as in `deny: [...FileTools.secrets, ".vscode", ".husky", ".github/workflows"]`.
+ *
+ * Each file is handled in one go, in place; between files other fibers have their turn, and interruption ends the call there.
  * In a search they have it between lines too: an expression of more than 1000 instructions and a glob that stands for
  * more than 64 are refused, and a line that would take more than about a second is searched at its beginning, which
  * counts as truncated.
@@ -155,86 +193,115 @@ const maxMatches = 200
 export const layer = (
   options: Options
 ): Layer.Layer<Tool.HandlersFor<typeof writableToolkit.tools>, InvalidDefinition> =>
-  writableToolkit.toLayer(Effect.map(rootOf(options.root), (rooted) => handlers(rooted, options)))
+  writableToolkit.toLayer(Effect.map(rootOf(options), (rooted) => handlers(rooted, options)))
 
-const rootOf = (root: string | URL): Effect.Effect<Rooted, InvalidDefinition> =>
-  Effect.try({
-    try: () => {
-      const real = fs.realpathSync(typeof root === "string" ? root : fileURLToPath(root))
-      if (!fs.statSync(real).isDirectory()) throw new Error("it is a file")
-      return new Rooted(real)
-    },
-    catch: (cause) =>
+const rootOf = ({ deny = secrets, root }: Options): Effect.Effect<Rooted, InvalidDefinition> =>
+  Effect.gen(function* () {
+    const invalid = (problem: string, cause: unknown, remedy: string) =>
       new InvalidDefinition({
         subject: `FileTools.layer for ${String(root)}`,
-        problem: `its root cannot be used: ${cause instanceof Error ? cause.message : String(cause)}`,
-        remedy: "Give a directory that exists"
+        problem: `${problem}: ${cause instanceof Error ? cause.message : String(cause)}`,
+        remedy
       })
+    const real = yield* Effect.try({
+      try: () => {
+        const path = fs.realpathSync(typeof root === "string" ? root : fileURLToPath(root))
+        if (!fs.statSync(path).isDirectory()) throw new Error("it is a file")
+        return path
+      },
+      catch: (cause) => invalid("its root cannot be used", cause, "Give a directory that exists")
+    })
+    const denied = yield* Effect.try({
+      try: (): Denied => deniedBy(deny),
+      catch: (cause) => invalid("a pattern in deny cannot be used", cause, "Use a simpler glob")
+    })
+    return new Rooted(real, denied)
   })
+
+interface Settings {
+  readonly rooted: Rooted
+  readonly ignore: ReadonlySet<string>
+  readonly maxFileBytes: number
+  readonly maxReadChars: number
+}
 
 const handlers = (rooted: Rooted, options: Options) => {
   const { ignore = [".git", "node_modules"], maxFileBytes = 5 * 1024 * 1024, maxReadChars = 50_000 } = options
-  const limits = { ignore: new Set(ignore), maxFileBytes }
-  const attempt = <A>(path: string, work: () => A): Effect.Effect<A, FileToolError> =>
-    Effect.try({ try: work, catch: (cause) => toError(path, cause) })
-  const text = (path: string) => attempt(path, () => readText(rooted, path, maxFileBytes))
-  const write = (path: string, content: string) =>
-    Effect.gen(function* () {
-      const size = Buffer.byteLength(content)
-      if (size > maxFileBytes) return yield* tooLarge(path, size, maxFileBytes)
-      const unique = (yield* Random.nextIntBetween(0, 2 ** 48)).toString(36)
-      return yield* attempt(path, () => rooted.write(path, content, unique))
-    })
+  const settings = { rooted, ignore: new Set(ignore), maxFileBytes, maxReadChars }
   return writableToolkit.of({
-    list_files: ({ path = ".", pattern, recursive = false }) =>
-      Effect.gen(function* () {
-        const fits = yield* attempt(path, () => matcher(pattern))
-        const entries: Array<{ readonly path: string; readonly type: "file" | "directory" | "link" | "other" }> = []
-        const complete = yield* walk(rooted, path, limits, recursive, (found) => {
-          if (!fits(found.path)) return true
-          if (entries.length === maxListed) return false
-          entries.push(found)
-          return true
-        })
-        return { entries, truncated: !complete }
-      }),
-    read_file: ({ from = 1, lines, path }) =>
-      Effect.map(text(path), (content) => {
-        const all = content.split("\n")
-        const first = Math.min(Math.max(1, from), all.length)
-        const wanted = all.slice(first - 1, lines === undefined ? undefined : first - 1 + Math.max(0, lines))
-        let length = 0
-        const fit = wanted.findIndex((line) => (length += line.length + 1) > maxReadChars)
-        const shown = fit === -1 ? wanted : wanted.slice(0, Math.max(1, fit))
-        return {
-          content: shown.join("\n").slice(0, maxReadChars),
-          from: first,
-          to: first + shown.length - 1,
-          totalLines: all.length,
-          truncated: first - 1 + shown.length < all.length || (shown.length === 1 && shown[0]!.length > maxReadChars)
-        }
-      }),
+    list_files: ({ path = ".", pattern, recursive = false }) => list(settings, path, pattern, recursive),
+    read_file: ({ path, ...lines }) => Effect.map(read(settings, path), (text) => page(text, lines, maxReadChars)),
     search_files: ({ ignoreCase = false, path = ".", pattern, query, regex = false }) =>
-      search(rooted, path, { text: query, regex, ignoreCase }, pattern, maxMatches, limits).pipe(
+      search(rooted, { text: query, regex, ignoreCase, start: path, pattern }, { ...settings, maxMatches }).pipe(
         Effect.map(({ complete, matches }) => ({ matches, truncated: !complete }))
       ),
-    write_file: ({ content, path }) => Effect.map(write(path, content), (created) => ({ created })),
-    edit_file: ({ all = false, find, path, replace }) =>
-      Effect.gen(function* () {
-        const before = yield* text(path)
-        const parts = before.split(find)
-        const replaced = parts.length - 1
-        const size = Buffer.byteLength(before) + replaced * (Buffer.byteLength(replace) - Buffer.byteLength(find))
-        const fail = (reason: "NotFound" | "Ambiguous", detail: string) => new FileToolError({ path, reason, detail })
-        if (replaced === 0)
-          return yield* fail("NotFound", "it does not contain the text to find; read it and try again")
-        if (replaced > 1 && !all) {
-          return yield* fail("Ambiguous", `it contains the text ${replaced} times; give more of it, or replace all`)
-        }
-        // It could be more than a text can hold.
-        if (size > maxFileBytes) return yield* tooLarge(path, size, maxFileBytes)
-        yield* write(path, parts.join(replace))
-        return { replaced }
-      })
+    write_file: ({ content, path }) => Effect.map(write(settings, path, content), (created) => ({ created })),
+    edit_file: ({ all = false, find, path, replace }) => edit(settings, path, { all, find, replace })
   })
+}
+
+const attempt = <A>(path: string, work: () => A): Effect.Effect<A, FileToolError> =>
+  Effect.try({ try: work, catch: (cause) => toError(path, cause) })
+
+const list = Effect.fnUntraced(function* (
+  { ignore, rooted }: Settings,
+  start: string,
+  pattern: string | undefined,
+  recursive: boolean
+) {
+  const fits = yield* attempt(start, () => matcher(pattern))
+  const entries: Array<{ readonly path: string; readonly type: "file" | "directory" | "link" | "other" }> = []
+  const visit = (found: (typeof entries)[number]): boolean => {
+    if (!fits(found.path)) return true
+    if (entries.length === maxListed) return false
+    entries.push(found)
+    return true
+  }
+  const complete = yield* walk(rooted, { start, ignore, recursive, visit })
+  return { entries, truncated: !complete }
+})
+
+const read = ({ maxFileBytes, rooted }: Settings, path: string) =>
+  attempt(path, () => readText(rooted, path, maxFileBytes))
+
+const write = Effect.fnUntraced(function* ({ maxFileBytes, rooted }: Settings, path: string, content: string) {
+  const size = Buffer.byteLength(content)
+  if (size > maxFileBytes) return yield* tooLarge(path, size, maxFileBytes)
+  const unique = (yield* Random.nextIntBetween(0, 2 ** 48)).toString(36)
+  return yield* attempt(path, () => rooted.write(path, content, unique))
+})
+
+interface Edit {
+  readonly find: string
+  readonly replace: string
+  readonly all: boolean
+}
+
+const edit = Effect.fnUntraced(function* (settings: Settings, path: string, edit: Edit) {
+  const before = yield* read(settings, path)
+  const { find, replace } = isWindows(before) || !before.includes(edit.find) ? withLineEnds(edit, before) : edit
+  const parts = before.split(find)
+  const replaced = parts.length - 1
+  const size = Buffer.byteLength(before) + replaced * (Buffer.byteLength(replace) - Buffer.byteLength(find))
+  const fail = (reason: "NotFound" | "Ambiguous", detail: string) => new FileToolError({ path, reason, detail })
+  if (replaced === 0) {
+    return yield* fail("NotFound", "it does not contain the text to find; read it and try again")
+  }
+  if (replaced > 1 && !edit.all) {
+    return yield* fail("Ambiguous", `it contains the text ${replaced} times; give more of it, or replace all`)
+  }
+  // The result could be longer than a string can be.
+  if (size > settings.maxFileBytes) return yield* tooLarge(path, size, settings.maxFileBytes)
+  yield* write(settings, path, parts.join(replace))
+  return { replaced }
+})
+
+/** True when every line ends as on Windows. */
+const isWindows = (text: string): boolean => text.includes("\r\n") && !/(^|[^\r])\n/.test(text)
+
+/** Lines are shown without what ends them on Windows, so a text of several lines is looked for with it too. */
+const withLineEnds = (edit: Edit, text: string): Edit => {
+  if (!text.includes("\r\n")) return edit
+  const restore = (lines: string) => lines.replace(/\r?\n/g, "\r\n")
+  return { ...edit, find: restore(edit.find), replace: restore(edit.replace) }
 }

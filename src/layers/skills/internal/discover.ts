@@ -7,8 +7,9 @@ import * as path from "node:path"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { InvalidSkill, type Scan, type Skill } from "../../../services/Skills.ts"
-import { Rooted } from "../../tools/internal/rooted.ts"
-import { matcher, textOf } from "../../tools/internal/search.ts"
+import { matcher } from "../../internal/files/glob.ts"
+import { Rooted } from "../../internal/files/rooted.ts"
+import { textOf } from "../../internal/files/text.ts"
 import { type Parsed, parse } from "./frontMatter.ts"
 import { rootedAt, toSkillError } from "./place.ts"
 
@@ -46,8 +47,8 @@ const passedOver = new Set(["node_modules"])
 
 /** True for a name that the patterns let through. */
 export const isWanted = ({ exclude, include }: Where): ((name: string) => boolean) => {
-  const included = include?.map(matcher)
-  const excluded = exclude.map(matcher)
+  const included = include?.map((pattern) => matcher(pattern))
+  const excluded = exclude.map((pattern) => matcher(pattern))
   return (name) =>
     (included === undefined || included.some((fits) => fits(name))) && !excluded.some((fits) => fits(name))
 }

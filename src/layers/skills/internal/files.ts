@@ -2,7 +2,8 @@
 import * as Effect from "effect/Effect"
 import { stripControls } from "../../../internal/text.ts"
 import { type FileLines, SkillError } from "../../../services/Skills.ts"
-import { textOf, walk } from "../../tools/internal/search.ts"
+import { page, textOf } from "../../internal/files/text.ts"
+import { type Found, walk } from "../../internal/files/walk.ts"
 import { rootedAt, toSkillError } from "./place.ts"
 
 /** How many files of a skill are named. */
@@ -25,12 +26,13 @@ export const list = (
   Effect.gen(function* () {
     const files: Array<string> = []
     const rooted = yield* Effect.try({ try: () => rootedAt(location), catch: (cause) => cause })
-    const complete = yield* walk(rooted, start, { ignore, maxFileBytes: 0 }, true, ({ path, type }) => {
+    const visit = ({ path, type }: Found): boolean => {
       if (type !== "file" || path === "SKILL.md") return true
       if (files.length === most) return false
       files.push(path)
       return true
-    })
+    }
+    const complete = yield* walk(rooted, { start, ignore, recursive: true, visit })
     return { files: files.sort(), complete }
   }).pipe(Effect.mapError((cause) => toSkillError(skill, undefined, cause)))
 
@@ -39,7 +41,7 @@ export const read = (
   skill: string,
   location: string,
   given: string,
-  { from = 1, lines }: { readonly from?: number | undefined; readonly lines?: number | undefined },
+  lines: { readonly from?: number | undefined; readonly lines?: number | undefined },
   { maxFileBytes, maxReadChars }: Limits
 ): Effect.Effect<FileLines, SkillError> =>
   Effect.try({
@@ -50,24 +52,7 @@ export const read = (
       if (bytes === undefined) throw fail("TooLarge", `it has ${size} bytes, and at most ${maxFileBytes} are read`)
       const text = textOf(bytes)
       if (text === undefined) throw fail("Binary", `it is no UTF-8 text but ${size} bytes of something else`)
-      return page(text, from, lines, maxReadChars)
+      return page(stripControls(text), lines, maxReadChars)
     },
     catch: (cause) => (cause instanceof SkillError ? cause : toSkillError(skill, given, cause))
   })
-
-/** The lines from `from` on that fit. */
-export const page = (text: string, from: number, lines: number | undefined, maxChars: number): FileLines => {
-  const all = text.split("\n")
-  const first = Math.min(Math.max(1, from), all.length)
-  const wanted = all.slice(first - 1, lines === undefined ? undefined : first - 1 + Math.max(1, lines))
-  let length = 0
-  const fit = wanted.findIndex((line) => (length += line.length + 1) > maxChars + 1)
-  const given = fit === -1 ? wanted : wanted.slice(0, Math.max(1, fit))
-  return {
-    content: stripControls(given.join("\n").slice(0, maxChars)),
-    from: first,
-    to: first + given.length - 1,
-    totalLines: all.length,
-    truncated: first - 1 + given.length < all.length || given.join("\n").length > maxChars
-  }
-}

@@ -1,7 +1,8 @@
 /** The folder of a skill, out of which nothing leads, and what goes wrong in it. It touches files through `Rooted`. */
 import * as fs from "node:fs"
 import { SkillError } from "../../../services/Skills.ts"
-import { FileToolError, Rooted, toError } from "../../tools/internal/rooted.ts"
+import { FileToolError, toError } from "../../internal/files/errors.ts"
+import { Rooted } from "../../internal/files/rooted.ts"
 
 /** The files of a skill, and nothing else. Throws when the folder has become a link, or lies below one. */
 export const rootedAt = (location: string): Rooted => {
@@ -15,7 +16,7 @@ export const toSkillError = (skill: string, given: string | undefined, cause: un
   return new SkillError({
     skill,
     ...(given === undefined ? {} : { path: given }),
-    reason: reason === "Ambiguous" || reason === "Pattern" ? "System" : reason,
+    reason: reason === "Ambiguous" || reason === "Pattern" || reason === "Denied" ? "System" : reason,
     detail: reason === "Outside" && !detail.includes("null") ? "it is outside of the skill's folder" : detail
   })
 }

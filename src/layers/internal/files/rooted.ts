@@ -1,50 +1,18 @@
 /**
- * Files below one directory, opened so that neither `..`, nor an absolute path, nor a link, nor somebody who swaps a
- * directory for a link in the middle leads out of it. It touches `node:fs`, synchronously: each function is one turn.
+ * Files below one directory. They are opened so that neither `..`, nor an absolute path, nor a link leads out of it, also
+ * when another process exchanges a directory for a link meanwhile. Everything is synchronous: each function is one turn.
  */
 import * as fs from "node:fs"
 import * as path from "node:path"
-import * as Schema from "effect/Schema"
-
-/** What a file tool fails with. The model sees it; no path of the machine is in it. */
-export class FileToolError extends Schema.TaggedError<FileToolError>()("FileToolError", {
-  /** The path as it was given. */
-  path: Schema.String,
-  reason: Schema.Literals(["Outside", "NotFound", "WrongKind", "Binary", "TooLarge", "Ambiguous", "Pattern", "System"]),
-  detail: Schema.String
-}) {
-  override get message(): string {
-    return `"${this.path}": ${this.detail}`
-  }
-}
+import { type Denied, isBelowGit } from "./denied.ts"
+import { FileToolError, outside, toError } from "./errors.ts"
 
 const { O_CREAT, O_DIRECTORY = 0, O_EXCL, O_NOFOLLOW = 0, O_NONBLOCK = 0, O_RDONLY, O_WRONLY } = fs.constants
 
-/** Where an open directory has a path that nobody can redirect: what is opened through it is in that very directory. */
+/** Where an open directory has a path that cannot be redirected: what is opened through it is in that very directory. */
 const descriptors = process.platform === "linux" && fs.existsSync("/proc/self/fd") ? "/proc/self/fd" : undefined
 
-const outside = (given: string) =>
-  new FileToolError({ path: given, reason: "Outside", detail: "it is outside of the directory that the tools may use" })
-
-/** Turns what Node throws into what the model is told. */
-export const toError = (given: string, cause: unknown): FileToolError => {
-  if (cause instanceof FileToolError) return cause
-  const code = (cause as NodeJS.ErrnoException).code ?? "unknown"
-  const fail = (reason: FileToolError["reason"], detail: string) => new FileToolError({ path: given, reason, detail })
-  switch (code) {
-    case "ENOENT":
-      return fail("NotFound", "it does not exist; list the directory to see what does")
-    case "ENOTDIR":
-    case "EISDIR":
-      return fail("WrongKind", "a file is where a directory is needed, or the other way round")
-    case "ELOOP":
-      return outside(given)
-    default:
-      return fail("System", `the system refused it (${code})`)
-  }
-}
-
-/** A directory below the root, held open. `at` gives the path of an entry; `check` throws when it was swapped. */
+/** A directory below the root, held open. `at` returns the path of an entry; `check` throws when it was exchanged. */
 interface Held {
   readonly at: (name: string) => string
   readonly self: string
@@ -55,13 +23,15 @@ interface Held {
 /** One directory, and everything that really is below it. */
 export class Rooted {
   readonly #root: string
+  readonly #denied: Denied
 
-  /** `root` must be the real path of a directory. */
-  constructor(root: string) {
+  /** `root` must be the real path of a directory. Paths that are `denied` are neither read nor written. */
+  constructor(root: string, denied: Denied = () => false) {
     this.#root = root
+    this.#denied = denied
   }
 
-  /** At most `limit` entries of a directory, sorted by name. Links are told as such and never followed. */
+  /** At most `limit` entries of a directory, sorted by name. Links are listed as such and never followed. */
   list(given: string, limit: number): ReadonlyArray<fs.Dirent> {
     return this.#within(given, this.#existing(given), (held) => {
       const directory = fs.opendirSync(held.self)
@@ -84,7 +54,7 @@ export class Rooted {
     const name = parts.at(-1)
     if (name === undefined) throw toError(given, { code: "EISDIR" })
     return this.#within(given, parts.slice(0, -1), (held) => {
-      // A pipe would block until somebody writes to it.
+      // Opening a pipe would block until another process writes to it.
       const fd = fs.openSync(held.at(name), O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
       try {
         const stat = fs.fstatSync(fd)
@@ -143,15 +113,19 @@ export class Rooted {
 
   /** The names from the root to a file or directory that exists, links resolved. */
   #existing(given: string): ReadonlyArray<string> {
-    return this.#below(given, fs.realpathSync(this.#lexical(given)))
+    const lexical = this.#lexical(given)
+    this.#allow(given, this.#below(given, lexical))
+    return this.#allow(given, this.#below(given, fs.realpathSync(lexical)))
   }
 
   /** The same for a file that may not exist yet, nor the directories above it. */
   #writable(given: string): ReadonlyArray<string> {
+    const lexical = this.#lexical(given)
+    this.#allowWriting(given, this.#below(given, lexical))
     const missing: Array<string> = []
-    for (let at = this.#lexical(given); ; at = path.dirname(at)) {
+    for (let at = lexical; ; at = path.dirname(at)) {
       try {
-        return [...this.#below(given, fs.realpathSync(at)), ...missing]
+        return this.#allowWriting(given, [...this.#below(given, fs.realpathSync(at)), ...missing])
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== "ENOENT" || at === this.#root) throw error
         missing.unshift(path.basename(at))
@@ -159,9 +133,20 @@ export class Rooted {
     }
   }
 
+  #allow(given: string, names: ReadonlyArray<string>): ReadonlyArray<string> {
+    if (!this.#denied(names)) return names
+    throw new FileToolError({ path: given, reason: "Denied", detail: "the tools may not use it" })
+  }
+
+  #allowWriting(given: string, names: ReadonlyArray<string>): ReadonlyArray<string> {
+    if (!isBelowGit(names)) return this.#allow(given, names)
+    const detail = "files of .git name programs that git runs, and cannot be written"
+    throw new FileToolError({ path: given, reason: "Denied", detail })
+  }
+
   #lexical(given: string): string {
     if (given.includes("\0")) {
-      throw new FileToolError({ path: given, reason: "Outside", detail: "a path has no null bytes" })
+      throw new FileToolError({ path: given, reason: "Outside", detail: "a path cannot contain null bytes" })
     }
     if (path.isAbsolute(given) || path.win32.isAbsolute(given) || /^[a-z]:/i.test(given)) {
       throw new FileToolError({
@@ -214,7 +199,7 @@ export class Rooted {
       const self = `${descriptors}/${fd}`
       return { self, at: (name) => `${self}/${name}`, check: () => {}, close: () => fs.closeSync(fd) }
     }
-    // Elsewhere the best that can be done is to look again after opening.
+    // Other systems have no such path: the best that can be done is to look again after opening.
     const check = () => {
       if (fs.realpathSync(directory) !== directory) throw outside(path.relative(this.#root, directory))
     }

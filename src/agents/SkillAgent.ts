@@ -194,8 +194,11 @@ const toolsOf = (
 
 /**
  * A tool by which an agent writes skills for itself and others, into the first folder of `Skills.layer`; it sees them in
- * its next step. Scripts cannot be written by it. It is to be given to an agent: `tools: [SkillAgent.writeSkill]`; with
- * `Approvals.layerPolicy({ destructive: "ask" })` somebody is asked before.
+ * its next step. Give it to an agent: `tools: [SkillAgent.writeSkill]`.
+ *
+ * What an agent writes into a skill outlives its run, so it cannot write scripts, and a replacement needs approval. It can
+ * replace only a skill that an agent wrote and that nobody has changed since; files that it does not name stay. To be asked
+ * about new skills too, provide `Approvals.layerPolicy({ destructive: "ask" })`.
  *
  * @example
  * import { SkillAgent } from "troupe"
@@ -220,14 +223,12 @@ export const writeSkill: AgentTool.AgentTool<"write_skill", Skills> = AgentTool.
     replace: Schema.optionalKey(Schema.Boolean.annotate({ description: "Replace the skill of that name" }))
   }),
   hints: { destructive: true, openWorld: false },
+  needsApproval: ({ replace }) => replace === true,
   execute: ({ description, files = [], instructions, name, replace }) =>
     Effect.gen(function* () {
-      const script = files.find(({ path }) => /^(\.\/)*scripts(\/|$)/i.test(path))
-      if (script !== undefined)
-        return yield* Effect.fail(`"${script.path}": scripts cannot be written; put it elsewhere`)
       const skills = yield* Skills
-      const draft = { name, description, body: instructions, replace }
-      yield* skills.write({ ...draft, files: Object.fromEntries(files.map(({ content, path }) => [path, content])) })
+      const contents = Object.fromEntries(files.map(({ content, path }) => [path, content]))
+      yield* skills.write({ name, description, body: instructions, files: contents, replace, byAgent: true })
       return { written: name }
     })
 })

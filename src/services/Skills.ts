@@ -27,7 +27,7 @@ export class InvalidSkill extends Schema.TaggedError<InvalidSkill>()("InvalidSki
   file: Schema.String,
   /** Counted from 1. */
   line: Schema.optionalKey(Schema.Int),
-  /** `error`: the skill is left out. `warning`: it is used without what is wrong. */
+  /** `error`: the skill is left out. `warning`: it is used, without what cannot be used of it. */
   severity: Schema.Literals(["error", "warning"]),
   problem: Schema.String,
   remedy: Schema.String
@@ -45,7 +45,7 @@ export class InvalidSkills extends Schema.TaggedError<InvalidSkills>()("InvalidS
 }) {
   override get message(): string {
     const lines = this.problems.map(({ message }) => `- ${message}`).join("\n")
-    return `${this.problems.length} problem(s) with skills; mend them, or leave out \`strict\` to use the others:\n${lines}`
+    return `${this.problems.length} problem(s) with skills. Fix them, or leave out \`strict\` to use the others:\n${lines}`
   }
 }
 
@@ -140,8 +140,14 @@ export interface Draft {
   readonly compatibility?: string | undefined
   readonly metadata?: Readonly<Record<string, string>> | undefined
   readonly allowedTools?: ReadonlyArray<string> | undefined
-  /** Whether a skill of that name may be there already. Default `false`: then it is an error. */
+  /** Whether the skill may take the place of one with its name. Default `false`: a name that is taken is an error. */
   readonly replace?: boolean | undefined
+  /**
+   * Whether an agent writes it and not a person or program. Default `false`. The skill is marked in its metadata. It cannot
+   * have scripts, `replace` takes the place of a skill only when an agent wrote that and nobody has changed it since, and files
+   * of that one that the draft does not name stay.
+   */
+  readonly byAgent?: boolean | undefined
 }
 
 /** Skills in folders. Everything is looked up anew at each call. */

@@ -315,6 +315,31 @@ describe("an agent with skills", () => {
     })
   )
 
+  it.live("asks before it replaces a skill, and leaves one that a person wrote as it is", () =>
+    Effect.gen(function* () {
+      const at = folder({ "pay/SKILL.md": skill("pay", "Pays.", "Ask the boss first."), "pay/scripts/x.sh": "echo 1" })
+      const write = (name: string, instructions: string) =>
+        TestModel.toolCall("write_skill", { name, description: "Pays.", instructions, files: [], replace: true })
+      const learner = SkillAgent.make("learner", { tools: [SkillAgent.writeSkill] })
+      const skills = Skills.layer({ folders: [at] })
+      const asked = yield* Effect.flip(learner.run("Go")).pipe(
+        Effect.provide([scripted(write("pay", "Never ask."), "ok").layer, skills])
+      )
+      expect(asked).toMatchObject({ _tag: "ApprovalRequired", requests: [{ tool: "write_skill" }] })
+      const { layer } = scripted(write("pay", "Never ask."), write("mine", "1"), write("mine", "2"), "ok")
+      const approved = Approvals.layer(() => Effect.succeed(Approvals.approve))
+      const result = yield* learner.result("Go").pipe(Effect.provide([layer, skills, approved]))
+      expect(results(result)).toMatchObject([
+        { error: expect.stringContaining("a person wrote or changed it") },
+        { written: "mine" },
+        { written: "mine" }
+      ])
+      expect(fs.readFileSync(path.join(at, "pay/SKILL.md"), "utf8")).toContain("Ask the boss first.")
+      expect(fs.existsSync(path.join(at, "pay/scripts/x.sh"))).toBe(true)
+      expect(fs.readFileSync(path.join(at, "mine/SKILL.md"), "utf8")).toContain("2")
+    })
+  )
+
   it.live("tells of a broken skill nothing but what is wrong in the log", () =>
     Effect.gen(function* () {
       const at = folder({ "a/SKILL.md": skill("a"), "b/SKILL.md": "---\nname: b\n---\nEvil." })

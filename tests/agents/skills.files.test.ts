@@ -274,7 +274,7 @@ describe("the files of a skill", () => {
       yield* using({ folders: [at] }, ({ readFile, scan }) =>
         Effect.gen(function* () {
           yield* scan
-          fs.renameSync(path.join(at, "tricky"), path.join(at, "moved"))
+          fs.renameSync(path.join(at, "tricky"), path.join(at, ".moved"))
           fs.symlinkSync("tricky-twin", path.join(at, "tricky"))
           const error = yield* Effect.flip(readFile("tricky", "twin.txt"))
           expect(error).toMatchObject({ reason: "NotFound", detail: "there is no such skill; there is: tricky-twin" })

@@ -163,6 +163,8 @@ describe("a skill that is written", () => {
     ["a huge file", { files: { a: "x".repeat(1001) } }, "1001 bytes"],
     ["two files that are one elsewhere", { files: { a: "", A: "" } }, "capitals only"],
     ["a file below a file", { files: { a: "", "A/b": "" } }, "where a directory is needed"],
+    ["a file of git", { files: { ".git/config": "" } }, ".git"],
+    ["a file of git in another spelling", { files: { "a/.GIT /hooks/x": "" } }, ".git"],
     ["a long file name", { files: { ["x".repeat(300)]: "" } }, "the system refused it"]
   ] satisfies ReadonlyArray<readonly [string, Partial<Skills.Draft>, string]>) {
     it.live(`is refused with ${what}, and nothing is left of it`, () =>
@@ -193,6 +195,71 @@ describe("a skill that is written", () => {
         Effect.provide(layer({ folders: [path.join(at, "own")] }))
       )
       expect(replaced._tag).toBe("SkillError")
+    })
+  )
+
+  it.live("by an agent is marked, and replaced by an agent with the files that it does not name left alone", () =>
+    Effect.gen(function* () {
+      const at = folder({})
+      yield* Effect.gen(function* () {
+        const { list } = yield* Skills.Skills
+        yield* Skills.write({ ...draft, byAgent: true, files: { "references/a.md": "A", "references/b.md": "B" } })
+        expect((yield* list)[0]!.metadata).toEqual({ "written-by-agent": expect.stringMatching(/^[0-9a-f]{64}$/) })
+        put(at, "notes/scripts/x.sh", "echo by a person")
+        expect(yield* Effect.flip(Skills.write({ ...draft, byAgent: true }))).toMatchObject({ reason: "Exists" })
+        const files = { "references/b.md": "B2" }
+        yield* Skills.write({ ...draft, description: "Better.", byAgent: true, replace: true, files })
+        expect((yield* list).map(({ description }) => description)).toEqual(["Better."])
+        const contents = ["references/a.md", "references/b.md", "scripts/x.sh"].map((file) =>
+          fs.readFileSync(path.join(at, "notes", file), "utf8")
+        )
+        expect(contents).toEqual(["A", "B2", "echo by a person"])
+        // Once more: it is still the agent's.
+        yield* Skills.write({ ...draft, description: "Best.", byAgent: true, replace: true })
+      }).pipe(Effect.provide(layer({ folders: [at], strict: true })))
+    })
+  )
+
+  for (const [what, prepare] of [
+    ["a person wrote", (at: string) => put(at, "notes/SKILL.md", skill("notes", "By a person."))],
+    [
+      "a person has changed",
+      (at: string) => {
+        const file = path.join(at, "notes/SKILL.md")
+        fs.writeFileSync(file, fs.readFileSync(file, "utf8").replace("Write.", "Ask the boss first."))
+      }
+    ],
+    ["cannot be read", (at: string) => put(at, "notes/SKILL.md", "broken")]
+  ] as const) {
+    it.live(`by an agent does not take the place of one that ${what}`, () =>
+      Effect.gen(function* () {
+        const at = folder({})
+        yield* Effect.gen(function* () {
+          yield* Skills.write({ ...draft, byAgent: true })
+          prepare(at)
+          const before = fs.readFileSync(path.join(at, "notes/SKILL.md"), "utf8")
+          const error = yield* Effect.flip(Skills.write({ ...draft, body: "Never ask.", byAgent: true, replace: true }))
+          expect(error).toMatchObject({ _tag: "SkillError", reason: "Exists" })
+          expect(error.message).toContain("only a skill that an agent wrote")
+          expect(fs.readFileSync(path.join(at, "notes/SKILL.md"), "utf8")).toBe(before)
+        }).pipe(Effect.provide(layer({ folders: [at] })))
+      })
+    )
+  }
+
+  it.live("by an agent writes no file through a link out of its skill", () =>
+    Effect.gen(function* () {
+      const at = folder({ "outside/x": "" })
+      const inside = path.join(at, "skills")
+      fs.mkdirSync(inside)
+      yield* Effect.gen(function* () {
+        yield* Skills.write({ ...draft, byAgent: true })
+        fs.symlinkSync("../../outside", path.join(inside, "notes/references"))
+        const files = { "references/a.md": "A" }
+        const error = yield* Effect.flip(Skills.write({ ...draft, byAgent: true, replace: true, files }))
+        expect(error).toMatchObject({ reason: "Outside" })
+        expect(fs.readdirSync(path.join(at, "outside"))).toEqual(["x"])
+      }).pipe(Effect.provide(layer({ folders: [inside] })))
     })
   )
 

@@ -123,24 +123,59 @@ describe("a script", () => {
     })
   )
 
+  it.live("is run by the program of its first line, also when it is not executable", () =>
+    Effect.gen(function* () {
+      const at = withScripts({
+        noext: '#!/bin/sh\necho "noext $1"\n',
+        spaced: "#! /bin/sh  -e \nfalse; echo wrong\n",
+        env: "#!/usr/bin/env node\nconsole.log('env', process.argv[2])\n",
+        windows: "#!/bin/sh\r\necho windows #\r\n",
+        "bash.sh": "#!/bin/bash\necho ${0%%/*}$(( 1 + 1 )) ${BASH_VERSION:+bash}\n",
+        "gone.sh": "#!/no/such/shell\necho gone\n",
+        "own.py": "#!/bin/sh\necho not python\n",
+        "odd.own": "#!/bin/sh\necho odd\n"
+      })
+      const interpreters = { ".own": ["cat"] } as const
+      const said = (script: string) => running(at, script, { args: ["x"] }, { interpreters })
+      expect((yield* said("scripts/noext")).stdout).toBe("noext x\n")
+      expect(yield* said("scripts/spaced")).toMatchObject({ exitCode: 1, stdout: "" })
+      expect((yield* said("scripts/env")).stdout).toBe("env x\n")
+      expect((yield* said("scripts/windows")).stdout).toBe("windows\n")
+      expect((yield* said("scripts/bash.sh")).stdout).toBe("2 bash\n")
+      expect((yield* said("scripts/gone.sh")).stdout).toBe("gone\n")
+      expect((yield* said("scripts/own.py")).stdout).toBe("not python\n")
+      expect((yield* said("scripts/odd.own")).stdout).toBe("#!/bin/sh\necho odd\n")
+    })
+  )
+
   it.live("that nothing can run is told so, without a path of the machine", () =>
     Effect.gen(function* () {
-      const at = withScripts({ "a.unknown": "x", noext: "x", "b.gone": "x", c: "#!/no/such/program\n" })
+      const at = withScripts({
+        "a.unknown": "x",
+        noext: "x",
+        "b.gone": "x",
+        c: "#!/no/such/program\n",
+        d: "#!/no/such/program\n"
+      })
       fs.chmodSync(path.join(at, "s/scripts/c"), 0o755)
       const interpreters = { ".gone": ["no-such-program"] } as const
       const told = (script: string) => leavesNothing(at, Effect.flip(running(at, script, {}, { interpreters })))
       expect(yield* told("scripts/a.unknown")).toMatchObject({
         reason: "Unstartable",
-        detail: "nothing is known to run .unknown files"
+        detail: "it is unknown how to run a .unknown file that does not begin with #!"
       })
       expect(yield* told("scripts/noext")).toMatchObject({
-        detail: "nothing is known to run a file without extension files"
+        detail: "it is unknown how to run a file without an extension that does not begin with #!"
       })
       expect(yield* told("scripts/b.gone")).toMatchObject({
         reason: "Unstartable",
         detail: 'it cannot be started (ENOENT); is "no-such-program" there, and may it be run?'
       })
       expect((yield* told("scripts/c")).message).not.toContain(at)
+      expect(yield* told("scripts/d")).toMatchObject({
+        reason: "Unstartable",
+        detail: "the program that its first line names does not exist"
+      })
     })
   )
 

@@ -1,6 +1,6 @@
 /**
  * Agent skills in folders, after the public specification (agentskills.io): found, checked, read on demand, run and
- * written. The port is `services/Skills.ts`; this file is its Layer, the parts are in `skills/`.
+ * written. This is the Layer of the port `services/Skills.ts`.
  */
 import * as fs from "node:fs"
 import { fileURLToPath } from "node:url"
@@ -62,14 +62,17 @@ export interface Options {
   readonly folders: readonly [string | URL, ...ReadonlyArray<string | URL>]
   /** Globs of the names of skills to use, such as `pdf-*`. Default: all. */
   readonly include?: ReadonlyArray<string> | undefined
-  /** Globs of the names of skills to leave out. What is left out is not read. Default: none. */
+  /**
+   * Globs of the names of skills to leave out, compared with the names of their folders too: a folder that matches is not
+   * read. Default: none.
+   */
   readonly exclude?: ReadonlyArray<string> | undefined
   /** Whether and how scripts are run. Default `"off"`: a script can do whatever this process can. */
   readonly scripts?: "off" | ScriptOptions | undefined
   /**
-   * What becomes of problems. `false` (default): a bad skill is left out, the others are used, and the problem is logged
-   * as a warning and told by `scan`. `true`: the Layer fails with `InvalidSkills`, and later `list` and the run of a
-   * `SkillAgent` as it begins.
+   * What a problem does. `false` (default): a skill that can be read and has a description is used, also when the specification
+   * does not allow something about it; one without is left out. Either is logged as a warning, once, and is in `scan`.
+   * `true`: any problem fails the Layer with `InvalidSkills`, and later `list`, and a run of a `SkillAgent` as it begins.
    */
   readonly strict?: boolean | undefined
   /** The largest file that is read or written, in bytes. Default: 5 MiB. A SKILL.md has at most 256 KiB. */
@@ -80,17 +83,17 @@ export interface Options {
 
 /**
  * Skills in folders, for `SkillAgent`. Fails with `InvalidDefinition` when a folder does not exist, and with
- * `InvalidSkills` when it is `strict` and something is wrong. It works at both edges.
+ * `InvalidSkills` when it is `strict` and there is a problem. It works at both edges.
  *
- * Folders are looked through at each call, so what is written, changed or removed shows in the next step of an agent that
- * runs. Looking follows no links, passes over hidden directories and `node_modules`, and stops at 500 skills or 2000
- * directories.
+ * Folders are scanned at each call, so a skill that is written, changed or removed shows in the next step of an agent that
+ * runs. A scan follows no links, passes over hidden directories and `node_modules`, and stops at 500 skills, 2000
+ * directories, or 512 KiB of names and descriptions. Of a name 200 characters are used, and of a description 4096, without
+ * those that cannot be seen.
  *
  * Nothing outside of a skill's folder is read: absolute paths, `..`, links that lead out and null bytes are refused, as
- * are pipes, devices, binary and huge files; see `FileTools.layer`. A script runs in a process group of its own, which is
- * gone when its run, its timeout or its interruption has ended, or this process has. One that leaves the group is found on
- * Linux by its environment, and elsewhere is not. It is no sandbox: a script reads and writes what this process may. On Windows only the script's own
- * process is ended.
+ * are pipes, devices, binary and huge files. A script runs as a command of `ShellTools.layer` does, in a process group that
+ * is gone when the script, its timeout or its interruption has ended, or this process has. It is not a sandbox: a script
+ * reads and writes what this process may.
  *
  * @example
  * import { Effect } from "effect"
@@ -118,16 +121,16 @@ export const layer = (options: Options): Layer.Layer<Skills, InvalidDefinition |
 const make = (where: Discover.Where, options: Options, plan: Script.Plan | undefined): Skills["Service"] => {
   const { maxFileBytes = 5 * 1024 * 1024, maxReadChars = 50_000, strict = false } = options
   const limits = { maxFileBytes, maxReadChars }
-  const told = new Set<string>()
-  const look = Effect.tap(Discover.make(where), ({ problems }) => {
+  let logged: ReadonlySet<string> = new Set()
+  const scan = Effect.tap(Discover.make(where), ({ problems }) => {
     if (strict) return Effect.void
-    const fresh = problems.filter(({ message }) => !told.has(message))
-    told.clear()
-    for (const { message } of problems) told.add(message)
-    return Effect.forEach(fresh, ({ message }) => Effect.logWarning(message), { discard: true })
+    const messages = new Set(problems.map(({ message }) => message))
+    const fresh = [...messages].filter((message) => !logged.has(message))
+    logged = messages
+    return Effect.forEach(fresh, (message) => Effect.logWarning(message), { discard: true })
   })
   const find = (name: string) =>
-    Effect.flatMap(look, ({ byName }) => {
+    Effect.flatMap(scan, ({ byName }) => {
       const found = byName.get(name)
       if (found !== undefined) return Effect.succeed(found)
       const names = [...byName.keys()].join(", ")
@@ -138,8 +141,8 @@ const make = (where: Discover.Where, options: Options, plan: Script.Plan | undef
       })
     })
   return Skills.of({
-    scan: Effect.map(look, ({ problems, skills }) => ({ problems, skills })),
-    list: Effect.flatMap(look, ({ problems, skills }) =>
+    scan: Effect.map(scan, ({ problems, skills }) => ({ problems, skills })),
+    list: Effect.flatMap(scan, ({ problems, skills }) =>
       strict && problems.length > 0 ? Effect.fail(new InvalidSkills({ problems })) : Effect.succeed(skills)
     ),
     read: (name) =>
@@ -165,7 +168,7 @@ const make = (where: Discover.Where, options: Options, plan: Script.Plan | undef
           ? new SkillError({ skill: name, path: script, reason: "ScriptsOff", detail: "scripts cannot be run here" })
           : Script.run(name, skill.location, script, input, plan)
       ),
-    write: (draft) => Author.write(draft, where, look, maxFileBytes)
+    write: (draft) => Author.write(draft, where, scan, maxFileBytes)
   })
 }
 
@@ -185,7 +188,10 @@ const planOf = (options: ScriptOptions): Effect.Effect<Script.Plan, InvalidDefin
       const bad =
         name === "" || /[=\0]/.test(name) || (Redacted.isRedacted(value) ? Redacted.value(value) : value).includes("\0")
       if (bad)
-        return yield* problem(`no environment can hold its variable ${JSON.stringify(name)}`, "Mend its name or value")
+        return yield* problem(
+          `an environment cannot hold its variable ${JSON.stringify(name)}`,
+          "Change its name or value"
+        )
     }
     return {
       timeout,
@@ -212,9 +218,9 @@ const realFolder = (folder: string | URL, what: string): Effect.Effect<string, I
   })
 
 /**
- * Writes a skill into the first folder of the Layer, or in place of the one of its name with `replace`. Whoever looks sees
- * all of it or nothing, and agents that run see it in their next step. It fails with `SkillError` for what the
- * specification forbids, for paths that lead out of the skill, and for a name that is taken.
+ * Writes a skill into the first folder of the Layer, or in place of the one of its name with `replace`. A new skill appears
+ * as a whole, and agents that run see it in their next step. Fails with `SkillError` for what the specification does not
+ * allow, for files that are not below the skill's folder or are below a `.git`, and for a name that is taken.
  *
  * @example
  * import { Skills } from "troupe"

@@ -82,14 +82,19 @@ for (const edge of Object.keys(edges)) {
     it("shows lines of Windows as lines, finds them, and keeps their ends when it edits", async () => {
       put("win.txt", "one\r\ntwo\r\nthree\r\n")
       assert.include(await tools().ok("read_file", { path: "win.txt", from: 2, lines: 1 }), { content: "two" })
-      assert.include(await tools().ok("read_file", { path: "win.txt" }), { content: "one\ntwo\nthree\n", totalLines: 4 })
+      assert.include(await tools().ok("read_file", { path: "win.txt" }), {
+        content: "one\ntwo\nthree\n",
+        totalLines: 4
+      })
       const found = await tools().ok("search_files", { query: "o$", regex: true, path: "win.txt" })
       assert.deepStrictEqual(found["matches"], [{ path: "win.txt", line: 2, text: "two" }])
       const { ok } = tools()
       assert.deepStrictEqual(await ok("edit_file", { path: "win.txt", find: "one\ntwo", replace: "1\n2" }), {
         replaced: 1
       })
-      assert.deepStrictEqual(await ok("edit_file", { path: "win.txt", find: "three", replace: "3\n4" }), { replaced: 1 })
+      assert.deepStrictEqual(await ok("edit_file", { path: "win.txt", find: "three", replace: "3\n4" }), {
+        replaced: 1
+      })
       assert.strictEqual(get("win.txt"), "1\r\n2\r\n3\r\n4\r\n")
       put("mixed.txt", "one\r\ntwo\nthree\n")
       await ok("edit_file", { path: "mixed.txt", find: "one\ntwo", replace: "1" })

@@ -75,7 +75,7 @@ export class Rooted {
   }
 
   /** Writes a file as a whole, with the directories above it: readers see the old or the new. True when it is new. */
-  write(given: string, text: string, unique: string): boolean {
+  write(given: string, content: string | Uint8Array, unique: string): boolean {
     const parts = this.#writable(given)
     const name = parts.at(-1)
     if (name === undefined) throw toError(given, { code: "EISDIR" })
@@ -96,7 +96,7 @@ export class Rooted {
         try {
           try {
             held.check()
-            fs.writeFileSync(fd, text)
+            fs.writeFileSync(fd, content)
           } finally {
             fs.closeSync(fd)
           }

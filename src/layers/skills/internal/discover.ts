@@ -1,7 +1,4 @@
-/**
- * Finds the skills in folders and keeps what it read of them, so that a look costs little. Links are not followed. It
- * touches files below the folders only, through `Rooted`.
- */
+/** Finds the skills in folders, and keeps what it read of them so that the next scan costs little. Links are not followed. */
 import * as fs from "node:fs"
 import * as path from "node:path"
 import * as Clock from "effect/Clock"
@@ -28,29 +25,42 @@ export interface Found {
   readonly bodyLine: number
 }
 
-/** What one look has found. */
-export interface Looked extends Scan {
+/** What one scan has found. */
+export interface SkillScan extends Scan {
   readonly byName: ReadonlyMap<string, Found>
 }
 
-/** How deep skills may lie below a folder, and how many directories, skills and bytes one look takes on. */
+/** How deep skills may lie below a folder, and how many directories, entries, skills and bytes one scan takes on. */
 const maxDepth = 4
 const maxDirectories = 2000
 const maxSkills = 500
 const maxEntries = 10_000
 export const maxSkillBytes = 256 * 1024
-/** How many directories are looked into before others have their turn. */
+/** How many characters all names and descriptions may have: models read them with every request. */
+const maxTold = 512 * 1024
+/** After how many directories other fibers have their turn. */
 const atOnce = 32
 
-/** Directories that hold no skills. Those that are hidden are passed over too. */
+/** Directories that hold no skills. Hidden ones are passed over too. */
 const passedOver = new Set(["node_modules"])
 
-/** True for a name that the patterns let through. */
-export const isWanted = ({ exclude, include }: Where): ((name: string) => boolean) => {
-  const included = include?.map((pattern) => matcher(pattern))
-  const excluded = exclude.map((pattern) => matcher(pattern))
-  return (name) =>
-    (included === undefined || included.some((fits) => fits(name))) && !excluded.some((fits) => fits(name))
+/** Which names the patterns of a Layer let through. */
+export interface Wanted {
+  readonly isIncluded: (name: string) => boolean
+  readonly isExcluded: (name: string) => boolean
+}
+
+export const wantedBy = ({ exclude, include }: Where): Wanted => {
+  // A name is one thing to a pattern, whatever is in it: it may begin with a dot and have slashes.
+  const compile = (pattern: string) => {
+    const fits = matcher(pattern, { dot: true })
+    return (name: string) => fits(name.replaceAll("/", "_"))
+  }
+  const [included, excluded] = [include?.map(compile), exclude.map(compile)]
+  return {
+    isIncluded: (name) => included === undefined || included.some((fits) => fits(name)),
+    isExcluded: (name) => excluded.some((fits) => fits(name))
+  }
 }
 
 /** What was read of a SKILL.md. */
@@ -65,30 +75,30 @@ type Cache = Map<string, Kept>
 /** How old a change must be for another one to show, as times of files are coarse. Milliseconds. */
 const settledMs = 2000
 
-/** Makes a look for skills: it goes through the folders each time it is run, and reads and parses what has changed. */
-export const make = (where: Where): Effect.Effect<Looked> => {
-  const wanted = isWanted(where)
+/** Makes a scan for skills: it goes through the folders each time it runs, and reads and parses what has changed. */
+export const make = (where: Where): Effect.Effect<SkillScan> => {
+  const wanted = wantedBy(where)
   let kept: Cache = new Map()
   return Effect.gen(function* () {
-    const look = new Look(wanted, kept, yield* Clock.currentTimeMillis)
+    const scanner = new Scanner(wanted, kept, yield* Clock.currentTimeMillis)
     for (const folder of where.folders) {
       const waiting: Array<readonly [directory: string, depth: number]> = [[".", 0]]
       const rooted = new Rooted(folder)
-      for (let n = 1; waiting.length > 0 && look.goesOn(folder); n++) {
+      for (let n = 1; waiting.length > 0 && scanner.goesOn(folder); n++) {
         const [directory, depth] = waiting.shift()!
-        const below = look.into(rooted, folder, directory)
+        const below = scanner.into(rooted, folder, directory)
         if (depth < maxDepth) waiting.push(...below.map((name) => [path.join(directory, name), depth + 1] as const))
-        if (n % atOnce === 0 || look.tookLong) yield* Effect.yieldNow
+        if (n % atOnce === 0 || scanner.tookLong) yield* Effect.yieldNow
       }
     }
-    kept = look.seen
-    return look.result()
+    kept = scanner.seen
+    return scanner.result()
   })
 }
 
-class Look {
+class Scanner {
   readonly seen: Cache = new Map()
-  readonly #wanted: (name: string) => boolean
+  readonly #wanted: Wanted
   readonly #kept: Cache
   readonly #now: number
   readonly #found = new Map<string, Found>()
@@ -97,15 +107,18 @@ class Look {
   /** Something was parsed in the last directory. */
   tookLong = false
   #directories = 0
+  /** How many skills of wanted names were read, and how many characters models read of them. */
+  #taken = 0
+  #told = 0
   #stopped = false
 
-  constructor(wanted: (name: string) => boolean, kept: Cache, now: number) {
+  constructor(wanted: Wanted, kept: Cache, now: number) {
     this.#wanted = wanted
     this.#kept = kept
     this.#now = now
   }
 
-  result(): Looked {
+  result(): SkillScan {
     return {
       skills: [...this.#found.values()].map(({ skill }) => skill),
       problems: this.#problems,
@@ -118,16 +131,19 @@ class Look {
     const many =
       this.#directories >= maxDirectories
         ? `more than ${maxDirectories} directories`
-        : this.seen.size >= maxSkills
+        : this.#taken >= maxSkills
           ? `more than ${maxSkills} skills`
-          : undefined
+          : this.#told >= maxTold
+            ? `more than ${maxTold} characters of names and descriptions`
+            : undefined
     if (many === undefined) return true
     this.#stopped = true
-    this.#say(folder, "error", `there are ${many}, and the rest is left out`, "Name folders that hold skills only")
+    const remedy = "Name folders that hold skills only, or include fewer skills"
+    this.#say(folder, "error", `there are ${many}, and the rest is left out`, remedy)
     return false
   }
 
-  /** Looks into a directory. Gives the names of those in it that may hold skills. */
+  /** Looks into a directory. Returns the names of those in it that may hold skills. */
   into(rooted: Rooted, folder: string, directory: string): ReadonlyArray<string> {
     this.#directories++
     this.tookLong = false
@@ -141,7 +157,7 @@ class Look {
     }
     if (entries.some(({ name }) => name === "SKILL.md")) {
       // A folder can lie in another one.
-      if (!this.#visited.has(at) && this.#wanted(path.basename(at))) this.#read(at)
+      if (!this.#visited.has(at) && !this.#wanted.isExcluded(path.basename(at))) this.#read(at)
       this.#visited.add(at)
       return []
     }
@@ -155,7 +171,7 @@ class Look {
         if (!entry.name.startsWith(".") && !passedOver.has(entry.name)) below.push(entry.name)
       } else if (entry.name.toLowerCase() === "skill.md") {
         this.#say(file, "error", "a skill's file has another name", "Rename it to SKILL.md")
-      } else if (entry.isSymbolicLink() && leadsToSkill(file) && this.#wanted(entry.name)) {
+      } else if (entry.isSymbolicLink() && leadsToSkill(file) && this.#isWanted(entry.name)) {
         this.#say(file, "error", "it is a link, and links are not followed", "Name the folder that it leads to")
       }
     }
@@ -167,8 +183,11 @@ class Look {
     const parsed = this.#parsed(at, file)
     if (parsed === undefined) return
     const { body, bodyLine, problems, skill } = parsed
+    if (!this.#isWanted(skill?.name ?? path.basename(at))) return
+    this.#taken++
     this.#problems.push(...problems)
     if (skill === undefined) return
+    this.#told += skill.name.length + skill.description.length
     const other = this.#found.get(skill.name)
     if (other === undefined) {
       this.#found.set(skill.name, { skill: { ...skill, location: at }, body, bodyLine })
@@ -182,17 +201,21 @@ class Look {
     )
   }
 
+  #isWanted(name: string): boolean {
+    return this.#wanted.isIncluded(name) && !this.#wanted.isExcluded(name)
+  }
+
   #parsed(at: string, file: string): Parsed | undefined {
     const kept = this.#kept.get(file)
     const unchanged = signatureOf(file, this.#now)
     if (kept?.unchanged !== undefined && kept.unchanged === unchanged) return this.#keep(file, kept)
-    const bytes = this.#bytes(at, file)
+    const bytes = this.#bytes(at)
     if (bytes === undefined) return undefined
     if (kept !== undefined && kept.bytes.equals(bytes)) return this.#keep(file, { ...kept, unchanged })
     this.tookLong = true
     const text = textOf(bytes)
     if (text !== undefined) return this.#keep(file, { unchanged, bytes, parsed: parse(text, file) })
-    this.#say(file, "error", "it is no text", "Save it as UTF-8")
+    this.#sayUnread(at, "it is not text", "Save it as UTF-8")
     return undefined
   }
 
@@ -201,16 +224,21 @@ class Look {
     return kept.parsed
   }
 
-  #bytes(at: string, file: string): Buffer | undefined {
+  #bytes(at: string): Buffer | undefined {
     try {
       const { bytes } = rootedAt(at).read("SKILL.md", maxSkillBytes)
       if (bytes !== undefined) return bytes
-      this.#say(file, "error", `it has more than ${maxSkillBytes} bytes`, "Move text into further files")
+      this.#sayUnread(at, `it has more than ${maxSkillBytes} bytes`, "Move text into further files")
     } catch (cause) {
       const { detail } = toSkillError("", "SKILL.md", cause)
-      this.#say(file, "error", `it cannot be read: ${detail}`, "Make it a plain file")
+      this.#sayUnread(at, `it cannot be read: ${detail}`, "Make it a plain file")
     }
     return undefined
+  }
+
+  /** A skill whose name is not known is wanted or not by that of its folder. */
+  #sayUnread(at: string, problem: string, remedy: string): void {
+    if (this.#isWanted(path.basename(at))) this.#say(path.join(at, "SKILL.md"), "error", problem, remedy)
   }
 
   #say(file: string, severity: InvalidSkill["severity"], problem: string, remedy: string): void {
@@ -218,7 +246,7 @@ class Look {
   }
 }
 
-/** What changes with a file; `undefined` for what may have changed just now, and for a link, whose file may change. */
+/** What changes with a file; `undefined` for one that may have changed just now, and for a link, whose file may change. */
 const signatureOf = (file: string, now: number): string | undefined => {
   try {
     const stat = fs.lstatSync(file, { bigint: true })
@@ -229,7 +257,7 @@ const signatureOf = (file: string, now: number): string | undefined => {
   }
 }
 
-/** Only to tell of it: nothing is read through the link. */
+/** For a message only: nothing is read through the link. */
 const leadsToSkill = (link: string): boolean => {
   try {
     return fs.lstatSync(path.join(link, "SKILL.md"), { throwIfNoEntry: false }) !== undefined

@@ -1,15 +1,18 @@
 /**
- * SKILL.md as text: its front matter checked by the rules of the specification, and written. YAML is read as texts,
- * lists and maps only, without anchors, aliases and tags, so that nothing in it can grow. It touches no file.
+ * SKILL.md as text: read by the leniency that the specification asks of clients, and written by its rules. A skill that can
+ * be read and has a description is used; what the specification does not allow is a warning.
  */
 import * as path from "node:path"
-import { isAlias, isMap, isScalar, LineCounter, type Node, parseDocument, stringify, visit, type YAMLMap } from "yaml"
-import { oneLine } from "../../../internal/text.ts"
-import { InvalidSkill } from "../../../services/Skills.ts"
-import type { Draft, Skill } from "../../../services/Skills.ts"
+import { stringify } from "yaml"
+import { oneLine, stripControls } from "../../../internal/text.ts"
+import { type Draft, InvalidSkill, type Skill } from "../../../services/Skills.ts"
+import { type Field, type Fields, readFields, type Report, shown } from "./yamlFields.ts"
 
-/** The most that a front matter may have, in characters. The descriptions of a valid one need far less. */
+/** The longest front matter, in characters. The descriptions of a valid one need far less. */
 const maxFrontMatter = 16 * 1024
+/** How many characters of a name and of a description are used. The specification allows 64 and 1024. */
+const maxName = 200
+const maxDescription = 4096
 
 /** A SKILL.md that was read. Without `skill` it cannot be used. */
 export interface Parsed {
@@ -20,212 +23,154 @@ export interface Parsed {
   readonly problems: ReadonlyArray<InvalidSkill>
 }
 
-type Severity = InvalidSkill["severity"]
-type Say = (severity: Severity, line: number | undefined, problem: string, remedy: string) => void
-
-/** Reads a SKILL.md. `file` is its path, whose folder must have the skill's name. */
+/** Reads a SKILL.md. `file` is its path, whose folder should have the skill's name. */
 export const parse = (text: string, file: string): Parsed => {
   const problems: Array<InvalidSkill> = []
-  const say: Say = (severity, line, problem, remedy) => {
+  const report: Report = (severity, line, problem, remedy) => {
     problems.push(new InvalidSkill({ file, ...(line === undefined ? {} : { line }), severity, problem, remedy }))
   }
   const lines = text.replace(/^\uFEFF/, "").split("\n")
-  const none = { skill: undefined, body: "", bodyLine: 1, problems }
-  if (lines[0]!.trimEnd() !== "---") {
-    say("error", 1, "it does not start with front matter", "Make the first line --- and end the front matter with ---")
-    return none
-  }
-  const end = lines.findIndex((line, index) => index > 0 && line.trimEnd() === "---")
-  if (end === -1) {
-    say("error", 1, "its front matter does not end", "Put a line with --- after the last field")
-    return none
-  }
-  const yaml = lines.slice(1, end).join("\n")
-  if (yaml.length > maxFrontMatter) {
-    say("error", 1, `its front matter is longer than ${maxFrontMatter} characters`, "Move text into the body")
-    return none
-  }
-  const fields = tryYaml(yaml, say)
-  const skill = fields === undefined ? undefined : check(fields, path.basename(path.dirname(file)), say)
+  const end = endOfFrontMatter(lines, report)
+  const fields = end === undefined ? undefined : readFields(lines.slice(1, end).join("\n"), report)
+  if (end === undefined || fields === undefined) return { skill: undefined, body: "", bodyLine: 1, problems }
+  const skill = skillOf(fields, path.basename(path.dirname(file)), report)
   const body = lines.slice(end + 1)
   const first = body.findIndex((line) => line.trim() !== "")
   return {
     skill: problems.some(({ severity }) => severity === "error") ? undefined : skill,
-    body: body.join("\n").trim(),
+    body: stripControls(body.join("\n")).trim(),
     bodyLine: end + 2 + Math.max(0, first),
     problems
   }
 }
 
-interface Field {
-  readonly value: unknown
-  readonly line: number
-}
-
-/** The parser goes down into nested values by calling itself. */
-const tryYaml = (yaml: string, say: Say): ReadonlyMap<string, Field> | undefined => {
-  try {
-    return parseYaml(yaml, say)
-  } catch {
-    say("error", 2, "its front matter is nested too deeply", "Write one field on a line, as `name: value`")
+/** The index of the line that ends the front matter. */
+const endOfFrontMatter = (lines: ReadonlyArray<string>, report: Report): number | undefined => {
+  if (lines[0]!.trimEnd() !== "---") {
+    const remedy = "Make the first line --- and end the front matter with ---"
+    report("error", 1, "it does not start with front matter", remedy)
     return undefined
   }
-}
-
-/** The fields of a front matter with their lines, or `undefined` for what is no front matter. */
-const parseYaml = (yaml: string, say: Say): ReadonlyMap<string, Field> | undefined => {
-  const counter = new LineCounter()
-  // The text starts on the second line of the file.
-  const lineOf = (offset: number) => Math.max(1, counter.linePos(offset).line) + 1
-  const document = parseDocument(yaml, {
-    schema: "failsafe",
-    // The library's own check takes quadratic time.
-    uniqueKeys: false,
-    prettyErrors: false,
-    lineCounter: counter
-  })
-  const [error] = document.errors
-  if (error !== undefined) {
-    const remedy =
-      error.code === "BLOCK_AS_IMPLICIT_KEY"
-        ? 'Put the value in quotes: a text with ": " in it needs them'
-        : "Write one field on a line as `name: value`, with values in quotes that have special characters"
-    say(
-      "error",
-      lineOf(error.pos[0]),
-      `its front matter is no YAML: ${shown(error.message.split(/[;\n]/)[0]!, 200)}`,
-      remedy
-    )
+  const end = lines.findIndex((line, index) => index > 0 && line.trimEnd() === "---")
+  if (end === -1) {
+    report("error", 1, "its front matter does not end", "Put a line with --- after the last field")
     return undefined
   }
-  const root = document.contents
-  if (!isMap(root)) {
-    say("error", 2, "its front matter has no fields", "Give it at least a name and a description")
-    return undefined
-  }
-  const refused = findRefused(root)
-  if (refused !== undefined) {
-    const line = refused.node.range === undefined ? undefined : lineOf(refused.node.range![0])
-    say("error", line, `its front matter has ${refused.what}`, "Write the values out")
-    return undefined
-  }
-  return entries(root, lineOf, say, "")
-}
-
-/** Anchors, aliases and tags mean more than they say. */
-const findRefused = (root: YAMLMap): { readonly node: Node; readonly what: string } | undefined => {
-  let found: { readonly node: Node; readonly what: string } | undefined
-  visit(root, {
-    Node: (_key, node) => {
-      if (isAlias(node)) found = { node, what: `the alias *${shown(node.source)}` }
-      else if (node.anchor !== undefined) found = { node, what: `the anchor &${shown(node.anchor)}` }
-      else if (node.tag !== undefined && !/^(!|tag:yaml\.org,2002:(str|seq|map))$/.test(node.tag)) {
-        found = { node, what: `the tag ${shown(node.tag)}` }
-      }
-      return found === undefined ? undefined : visit.BREAK
-    }
-  })
-  return found
-}
-
-const entries = (
-  map: YAMLMap,
-  lineOf: (offset: number) => number,
-  say: Say,
-  above: string
-): ReadonlyMap<string, Field> => {
-  const fields = new Map<string, Field>()
-  for (const { key, value } of map.items) {
-    const line = isScalar(key) ? lineOf(key.range![0]) : undefined
-    if (!isScalar(key) || line === undefined) {
-      say("error", undefined, "its front matter has a field whose name is no text", "Name fields with words")
-      continue
-    }
-    const name = String(key.value)
-    if (fields.has(name)) say("error", line, `it has the field ${shown(above + name)} twice`, "Remove one of them")
-    fields.set(name, {
-      line,
-      value: isScalar(value)
-        ? String(value.value ?? "")
-        : isMap(value)
-          ? entries(value, lineOf, say, `${name}.`)
-          : value
-    })
-  }
-  return fields
+  if (lines.slice(1, end).join("\n").length <= maxFrontMatter) return end
+  report("error", 1, `its front matter is longer than ${maxFrontMatter} characters`, "Move text into the body")
+  return undefined
 }
 
 const known = new Set(["name", "description", "license", "compatibility", "metadata", "allowed-tools"])
 
-const check = (fields: ReadonlyMap<string, Field>, folder: string, say: Say): Omit<Skill, "location"> | undefined => {
-  const text = (field: string, severity: Severity): string | undefined => {
-    const found = fields.get(field)
-    if (found === undefined || typeof found.value === "string") return (found?.value as string | undefined)?.trim()
-    say(severity, found.line, `its ${field} is no text`, `Write it on one line: \`${field}: ...\``)
-    return undefined
-  }
-  for (const field of ["name", "description"]) {
-    if (!fields.has(field)) say("error", 2, `it has no ${field}`, `Add \`${field}: ...\` to the front matter`)
-  }
-  const name = text("name", "error")?.normalize("NFKC")
-  if (name !== undefined) {
-    const problem = nameProblem(name)
-    const line = fields.get("name")!.line
-    if (problem !== undefined) say("error", line, problem, nameRemedy)
-    else if (name !== folder.normalize("NFKC")) {
-      say("error", line, `its name is "${shown(name)}" and its folder's is "${shown(folder)}"`, "Make them the same")
-    }
-  }
-  const description = text("description", "error")
-  if (description !== undefined) {
-    const problem = descriptionProblem(description)
-    if (problem !== undefined) {
-      say("error", fields.get("description")!.line, problem, "Say in a few sentences what it does and when to use it")
-    }
-  }
-  let compatibility = text("compatibility", "warning")
-  if (compatibility !== undefined && (compatibility === "" || lengthOf(compatibility) > 500)) {
-    const problem = `its compatibility has ${lengthOf(compatibility)} characters, and may have 1 to 500`
-    say("warning", fields.get("compatibility")!.line, problem, "Shorten it, or leave it out")
-    compatibility = undefined
-  }
+const skillOf = (fields: Fields, folder: string, report: Report): Omit<Skill, "location"> => {
+  const name = nameOf(fields.get("name"), folder, report)
+  if (name === "") report("error", 2, "neither its name nor its folder's can be read", nameRemedy)
+  const description = descriptionOf(fields.get("description"), report)
+  const compatibility = compatibilityOf(fields.get("compatibility"), report)
   for (const [field, { line }] of fields) {
     if (known.has(field)) continue
-    say("warning", line, `the specification has no field ${shown(field)}`, "Put it below metadata, or remove it")
+    const remedy = "Put it below metadata, or remove it"
+    report("warning", line, `the specification has no field ${shown(field)}`, remedy)
   }
-  const allowed = text("allowed-tools", "warning")
-  return {
-    name: name ?? "",
-    description: oneLine(description ?? ""),
-    license: text("license", "warning"),
-    compatibility,
-    metadata: metadataOf(fields.get("metadata"), say),
-    allowedTools: allowed === undefined || allowed === "" ? [] : allowed.split(/\s+/)
-  }
+  const license = optionalText(fields.get("license"), "license", report)
+  const metadata = metadataOf(fields.get("metadata"), report)
+  const allowedTools = toolsOf(optionalText(fields.get("allowed-tools"), "allowed-tools", report))
+  return { name, description, license, compatibility, metadata, allowedTools }
 }
 
-const metadataOf = (field: Field | undefined, say: Say): Readonly<Record<string, string>> => {
-  if (field === undefined || field.value === "") return {}
-  if (!(field.value instanceof Map)) {
-    say("warning", field.line, "its metadata is no map", "Write one `key: value` on each line below it, indented")
+const nameRemedy = "Use 1 to 64 lowercase letters, digits and single hyphens between them, as in `pdf-forms`"
+
+/** The name that a skill is used under: without characters that cannot be seen, or else that of its folder. */
+const nameOf = (field: Field | undefined, folder: string, report: Report): string => {
+  const byFolder = cut(oneLine(folder), maxName)
+  if (field === undefined) {
+    report("warning", 2, "it has no name, and that of its folder is used", "Add `name: ...` to the front matter")
+    return byFolder
+  }
+  if (field.value.type !== "text") {
+    const problem = "its name is not a text, and that of its folder is used"
+    report("warning", field.line, problem, "Write it on one line: `name: ...`")
+    return byFolder
+  }
+  const name = field.value.text.trim().normalize("NFKC")
+  const problem = nameProblem(name)
+  if (problem !== undefined) report("warning", field.line, problem, nameRemedy)
+  else if (name !== folder.normalize("NFKC")) {
+    const problem = `its name is "${shown(name)}" and its folder's is "${shown(folder)}"`
+    report("warning", field.line, problem, "Make them the same")
+  }
+  return cut(oneLine(name), maxName) || byFolder
+}
+
+const descriptionOf = (field: Field | undefined, report: Report): string => {
+  const remedy = "Say in a few sentences what it does and when to use it"
+  if (field === undefined) {
+    report("error", 2, "it has no description", "Add `description: ...` to the front matter")
+    return ""
+  }
+  const isText = field.value.type === "text"
+  if (!isText) {
+    const problem = "its description is not a text and is used as it is written"
+    report("warning", field.line, problem, "Put it in quotes, on one line: `description: '...'`")
+  }
+  const text = field.value.type === "text" ? field.value.text.trim() : field.source
+  const description = oneLine(text)
+  const length = lengthOf(text)
+  if (description === "") report("error", field.line, "its description is empty", remedy)
+  else if (length > maxDescription) {
+    const problem = `its description has ${length} characters; it may have 1024, and ${maxDescription} are used`
+    report("warning", field.line, problem, remedy)
+  } else if (length > 1024) {
+    report("warning", field.line, `its description has ${length} characters, and may have 1024`, remedy)
+  }
+  return cut(description, maxDescription)
+}
+
+const optionalText = (field: Field | undefined, name: string, report: Report): string | undefined => {
+  if (field === undefined) return undefined
+  if (field.value.type === "text") return field.value.isNull ? undefined : field.value.text.trim()
+  report("warning", field.line, `its ${name} is not a text`, `Write it on one line: \`${name}: ...\``)
+  return undefined
+}
+
+const compatibilityOf = (field: Field | undefined, report: Report): string | undefined => {
+  const text = optionalText(field, "compatibility", report)
+  if (text === undefined) return undefined
+  const length = lengthOf(text)
+  if (length >= 1 && length <= 500) return stripControls(text)
+  const problem = `its compatibility has ${length} characters, and may have 1 to 500`
+  report("warning", field!.line, problem, "Shorten it, or leave it out")
+  return undefined
+}
+
+const metadataOf = (field: Field | undefined, report: Report): Readonly<Record<string, string>> => {
+  if (field === undefined) return {}
+  const { value } = field
+  if (value.type === "text" && value.isNull) return {}
+  if (value.type !== "fields") {
+    const remedy = "Write one `key: value` on each line below it, indented"
+    report("warning", field.line, "its metadata does not map keys to values", remedy)
     return {}
   }
   const texts: Array<readonly [string, string]> = []
-  for (const [key, { line, value }] of field.value as ReadonlyMap<string, Field>) {
-    if (typeof value === "string") texts.push([key, value])
-    else say("warning", line, `its metadata ${shown(key)} is no text`, "Metadata maps texts to texts")
+  for (const [key, { line, value: one }] of value.fields) {
+    if (one.type === "text") texts.push([key, one.text])
+    else report("warning", line, `its metadata ${shown(key)} is not a text`, "Metadata maps texts to texts")
   }
   return Object.fromEntries(texts)
 }
 
-/** Texts of a hostile file must not fill a screen. */
-const shown = (text: string, most = 80): string => oneLine(text).slice(0, most)
+/** Tools apart from one another: spaces and commas separate them, but not in brackets, as in `Bash(git add:*)`. */
+const toolsOf = (text: string | undefined): ReadonlyArray<string> => text?.match(/(?:\([^()]*\)?|[^\s,()]|\))+/g) ?? []
 
-const lengthOf = (text: string): number => [...text].length
+/** At most so many characters, none of them halved. */
+const cut = (text: string, most: number): string =>
+  text.length <= most ? text : Array.from(text).slice(0, most).join("").trim()
 
-const nameRemedy = "Use 1 to 64 lowercase letters, digits and single hyphens between them, as in `pdf-forms`"
+const lengthOf = (text: string): number => Array.from(text).length
 
-/** What is wrong with a name; `undefined`: nothing. */
+/** What the specification does not allow about a name; `undefined`: nothing. */
 export const nameProblem = (name: string): string | undefined => {
   const length = lengthOf(name)
   if (length === 0) return "its name is empty"
@@ -235,12 +180,6 @@ export const nameProblem = (name: string): string | undefined => {
   if (!/^[\p{L}\p{N}-]+$/u.test(name)) return `${is} has other characters than letters, digits and hyphens`
   if (name.startsWith("-") || name.endsWith("-")) return `${is} begins or ends with a hyphen`
   return name.includes("--") ? `${is} has two hyphens in a row` : undefined
-}
-
-const descriptionProblem = (description: string): string | undefined => {
-  const length = lengthOf(description)
-  if (description.trim() === "") return "its description is empty"
-  return length > 1024 ? `its description has ${length} characters, and may have 1024` : undefined
 }
 
 /** The SKILL.md of a draft. */

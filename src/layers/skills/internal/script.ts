@@ -128,6 +128,10 @@ const find = (skill: string, location: string, given: string): Effect.Effect<str
     return yield* fail("NotFound", `there is no such script; there is: ${files.slice(0, 50).join(", ") || "none"}`)
   })
 
+/**
+ * What runs a script: the options, the line that it begins with (`#!`), the script itself if it is a program, or what is
+ * usual for its extension.
+ */
 const interpreterOf = (
   file: string,
   plan: Plan,
@@ -135,19 +139,19 @@ const interpreterOf = (
 ): Effect.Effect<ReadonlyArray<string>, SkillError> =>
   Effect.suspend(() => {
     const extension = path.extname(file)
-    const own = plan.interpreters[extension]
+    const first = firstLineOf(file)
+    const own = plan.interpreters[extension] ?? named(first)
     if (own !== undefined) return Effect.succeed(own)
     const known = interpreters[extension]
-    // The system would have a file that does not say what runs it run by a shell.
-    if (isExecutable(file) && (known === undefined || saysItself(file))) return Effect.succeed([])
+    // The system runs an executable text that does not begin with `#!` by a shell, which is wrong for a known language.
     if (known !== undefined) return Effect.succeed(known)
-    return fail(
-      "Unstartable",
-      `nothing is known to run ${extension === "" ? "a file without extension" : extension} files`
-    )
+    if (isExecutable(file)) return Effect.succeed([])
+    if (first.startsWith("#!")) return fail("Unstartable", "the program that its first line names does not exist")
+    const what = extension === "" ? "a file without an extension" : `a ${extension} file`
+    return fail("Unstartable", `it is unknown how to run ${what} that does not begin with #!`)
   })
 
-/** True for what the system runs by itself. */
+/** True for a file that the system may run by itself. */
 const isExecutable = (file: string): boolean => {
   if (process.platform === "win32") return false
   try {
@@ -158,18 +162,29 @@ const isExecutable = (file: string): boolean => {
   }
 }
 
-/** True for a file that begins with `#!`. */
-const saysItself = (file: string): boolean => {
+/**
+ * The program that a script names in its first line, and its one argument, as the system reads them; `undefined` without such
+ * a line, and where the program does not exist. Scripts that were copied or unpacked are often not executable, so it is
+ * followed in any case.
+ */
+const named = (line: string): ReadonlyArray<string> | undefined => {
+  if (process.platform === "win32") return undefined
+  const [, program, argument = ""] = /^#![ \t]*(\/\S*)[ \t]*(.*)/.exec(line) ?? []
+  if (program === undefined || !isExecutable(program)) return undefined
+  return argument.trim() === "" ? [program] : [program, argument.trim()]
+}
+
+const firstLineOf = (file: string): string => {
   try {
     const fd = fs.openSync(file, fs.constants.O_RDONLY | (fs.constants.O_NONBLOCK ?? 0))
     try {
-      const start = Buffer.alloc(2)
-      return fs.readSync(fd, start, 0, 2, 0) === 2 && start.toString() === "#!"
+      const start = Buffer.alloc(256)
+      return start.toString("utf8", 0, fs.readSync(fd, start, 0, start.length, 0)).split(/\r?\n/)[0]!
     } finally {
       fs.closeSync(fd)
     }
   } catch {
-    return false
+    return ""
   }
 }
 

@@ -170,19 +170,37 @@ describe("streamable HTTP", () => {
     })
   )
 
-  it.live("opens a new session when the server has forgotten the old one, and repeats only what may be", () =>
+  it.live("opens a new session when the server has forgotten the old one, and makes the refused call once more", () =>
     Effect.gen(function* () {
       const server = yield* httpServer()
       const tools = yield* (yield* Mcp.connect({ servers: { http: { url: server.url } } })).tools()
       server.forget()
       expect(yield* call(tools, "safe")).toBe("safe 1")
       server.forget()
+      // The server has not acted on it, whatever is said of the tool.
+      expect(yield* call(tools, "unsafe")).toBe("unsafe 2")
+      expect(server.calls).toEqual(["safe", "unsafe"])
+    })
+  )
+
+  it.live("makes a call that every session refuses once more only", () =>
+    Effect.gen(function* () {
+      let refused = 0
+      const server = yield* httpServer({
+        front: (_request, response, body) => {
+          if (!body.includes("tools/call")) return false
+          refused++
+          response.writeHead(404).end("Session not found")
+          return true
+        }
+      })
+      const tools = yield* (yield* Mcp.connect({ servers: { http: { url: server.url } } })).tools()
       expect(failure(yield* Effect.exit(call(tools, "unsafe")))).toMatchObject({
         reason: "unavailable",
         executed: "no",
-        message: expect.stringContaining("not executed: ")
+        message: expect.stringContaining("not executed: HTTP 404: Session not found")
       })
-      expect(yield* call(tools, "unsafe")).toBe("unsafe 2")
+      expect(refused).toBe(2)
     })
   )
 

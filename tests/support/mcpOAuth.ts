@@ -2,7 +2,10 @@
 import { createHash, randomUUID } from "node:crypto"
 import { startMcpHttp } from "./mcpHttp.ts"
 
-export const startMcpOAuth = async () => {
+/** `edit` changes what the authorization server answers at a path; a text is sent as a form. */
+export const startMcpOAuth = async (
+  edit: (path: string, answer: object) => object | string = (_, answer) => answer
+) => {
   const challenges = new Map<string, string>()
   const access = new Set<string>()
   const refresh = new Set<string>()
@@ -19,7 +22,11 @@ export const startMcpOAuth = async () => {
     front: (request, response, body) => {
       const url = new URL(request.url!, `http://${request.headers.host}`)
       const json = (status: number, value: object) => {
-        response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(value))
+        const answer = edit(url.pathname, value)
+        const isForm = typeof answer === "string"
+        const type = isForm ? "application/x-www-form-urlencoded; charset=utf-8" : "application/json"
+        response.writeHead(isForm ? 200 : status, { "content-type": type })
+        response.end(isForm ? answer : JSON.stringify(answer))
         return true
       }
       const form = new URLSearchParams(body)

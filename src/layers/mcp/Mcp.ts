@@ -26,6 +26,7 @@ import * as Config from "./internal/config.ts"
 import type { ResourceContents } from "./internal/content.ts"
 import { McpCallError, type McpConfigError, type McpConnectError } from "./internal/errors.ts"
 import { fromFile } from "./internal/file.ts"
+import type * as Lists from "./internal/lists.ts"
 import * as Resources from "./internal/resources.ts"
 import * as ResourceTools from "./internal/resourceTools.ts"
 import * as Server from "./internal/serverConnection.ts"
@@ -55,7 +56,7 @@ export type { ResourceContents } from "./internal/content.ts"
 export { McpCallError, McpConfigError, McpConnectError, McpToolFailed } from "./internal/errors.ts"
 export { fromFile } from "./internal/file.ts"
 export type { InProcessServer } from "./internal/protocol.ts"
-export type { PromptInfo, Resource, ResourceTemplate } from "./internal/resources.ts"
+export type { PromptInfo, Resource, ResourceTemplate } from "./internal/lists.ts"
 export type { View } from "./internal/tools.ts"
 
 /** How servers are answered when they ask something. What is left out, servers are told that we cannot do. */
@@ -112,10 +113,10 @@ export class Mcp extends Context.Service<
       taken?: ReadonlySet<string>
     ) => Effect.Effect<ReadonlyArray<AgentTool.AgentTool<string, never>>>
     readonly servers: Effect.Effect<ReadonlyArray<ServerStatus>>
-    readonly resources: Effect.Effect<ReadonlyArray<Resources.Resource>, McpCallError>
-    readonly resourceTemplates: Effect.Effect<ReadonlyArray<Resources.ResourceTemplate>, McpCallError>
+    readonly resources: Effect.Effect<ReadonlyArray<Lists.Resource>, McpCallError>
+    readonly resourceTemplates: Effect.Effect<ReadonlyArray<Lists.ResourceTemplate>, McpCallError>
     readonly readResource: (server: string, uri: string) => Effect.Effect<ReadonlyArray<ResourceContents>, McpCallError>
-    readonly prompts: Effect.Effect<ReadonlyArray<Resources.PromptInfo>, McpCallError>
+    readonly prompts: Effect.Effect<ReadonlyArray<Lists.PromptInfo>, McpCallError>
     /** A prompt with its arguments filled in: the input of an agent. */
     readonly prompt: (
       server: string,
@@ -220,10 +221,10 @@ const serviceOf = (
         return { name: server.name, connected, title, version, instructions, pid: yield* server.pid }
       })
     ),
-    resources: Resources.listOf(servers, "resources", "resources/list", "resources"),
-    resourceTemplates: Resources.listOf(servers, "resources", "resources/templates/list", "resourceTemplates"),
+    resources: Resources.resources(servers),
+    resourceTemplates: Resources.templates(servers),
     readResource: (name, uri) => by(name, "resources/read", (server) => Resources.read(server, uri)),
-    prompts: Resources.listOf(servers, "prompts", "prompts/list", "prompts"),
+    prompts: Resources.prompts(servers),
     prompt: (name, prompt, args = {}) => by(name, "prompts/get", (server) => Resources.prompt(server, prompt, args)),
     request: (name, method, params = {}) =>
       by(name, method, (server) => server.request(method, "", params, { again: false })),

@@ -28,6 +28,16 @@ export const host = (sdk: Sdk, post: (message: FromHost) => void): ((message: To
   let oauth: OAuthState = {}
   let closing: Promise<void> | undefined
 
+  /** One server can say much that cannot be used: only the first reports of a connection are passed on. */
+  const maxReports = 100
+  let reports = 0
+  const report = (level: "warning" | "debug", message: string) => {
+    reports++
+    if (reports <= maxReports) post({ type: "report", level, message })
+    else if (reports === maxReports + 1) post({ type: "report", level, message: "further reports are left out" })
+  }
+  const received = sdk.incoming(sdk, (message) => report("warning", message))
+
   // -- what went wrong --------------------------------------------------------------------------------------------
 
   const hasSession = () => http !== undefined && "sessionId" in http && http.sessionId !== undefined
@@ -55,6 +65,17 @@ export const host = (sdk: Sdk, post: (message: FromHost) => void): ((message: To
     const common = {
       clientMetadata: spec.metadata,
       ...(spec.clientMetadataUrl === undefined ? {} : { clientMetadataUrl: spec.clientMetadataUrl }),
+      // As the SDK's own check, which refuses an address with a slash more; and what the server calls itself is kept as
+      // it is written, as authorization servers compare texts.
+      validateResourceURL: async (server: string | URL, resource?: string) => {
+        if (resource === undefined) return undefined
+        const withSlash = (url: URL) => (url.pathname.endsWith("/") ? url.pathname : `${url.pathname}/`)
+        const [asked, own] = [new URL(server), new URL(resource)]
+        if (asked.origin !== own.origin || !withSlash(asked).startsWith(withSlash(own))) {
+          throw new Error(`the server says that it is ${resource}, which does not match its address ${asked.href}`)
+        }
+        return resource as unknown as URL
+      },
       clientInformation: () => state.clientInformation,
       saveClientInformation: (information: NonNullable<OAuthState["clientInformation"]>) => {
         state.clientInformation = information
@@ -125,12 +146,13 @@ export const host = (sdk: Sdk, post: (message: FromHost) => void): ((message: To
       ...(spec.oauth === undefined ? {} : { authProvider: providerOf(spec.oauth) })
     }
     const url = new URL(spec.url)
+    const fetch = sdk.soundFetch(sdk.fetch, received, sdk.maxMessageBytes)
     http =
       kind === "sse"
-        ? new sdk.SSEClientTransport(url, { ...options, fetch: sdk.fetch })
+        ? new sdk.SSEClientTransport(url, { ...options, fetch })
         : new sdk.StreamableHTTPClientTransport(url, {
             ...options,
-            fetch: sdk.watchedFetch(sdk.fetch),
+            fetch: sdk.watchedFetch(fetch),
             reconnectionOptions
           })
     return http
@@ -140,7 +162,9 @@ export const host = (sdk: Sdk, post: (message: FromHost) => void): ((message: To
     if (spec.kind === "stdio") {
       // The SDK's own list of what a server may know of our environment.
       const env = { ...sdk.getDefaultEnvironment(), ...spec.env, TROUPE_SERVER: spec.id }
-      process = sdk.processTransport(sdk, { ...spec, env, mark: `TROUPE_SERVER=${spec.id}` })
+      const read = received.lines()
+      const mark = `TROUPE_SERVER=${spec.id}`
+      process = sdk.processTransport(sdk, { ...spec, env, mark, read, maxLineBytes: sdk.maxMessageBytes })
       return process
     }
     if (spec.kind === "memory") {
@@ -174,9 +198,20 @@ export const host = (sdk: Sdk, post: (message: FromHost) => void): ((message: To
     const { capabilities } = message
     const made = new sdk.Client({ ...message.client }, { capabilities })
     if (capabilities.sampling !== undefined) {
-      made.setRequestHandler(types.CreateMessageRequestSchema, ({ method, params }, extra) =>
-        ask(method, params, extra.signal)
-      )
+      made.setRequestHandler(types.CreateMessageRequestSchema, ({ method, params }, extra) => {
+        const isToolContent = (content: { readonly type: string }) => /^tool_(use|result)$/.test(content.type)
+        const usesTools =
+          params.tools !== undefined ||
+          params.toolChoice !== undefined ||
+          params.messages.some(({ content }) =>
+            Array.isArray(content) ? content.some(isToolContent) : isToolContent(content)
+          )
+        if (usesTools && capabilities.sampling?.tools === undefined) {
+          const problem = "this client has not declared sampling.tools: ask without tools"
+          throw new types.McpError(types.ErrorCode.InvalidParams, problem)
+        }
+        return ask(method, params, extra.signal)
+      })
     }
     if (capabilities.elicitation !== undefined) {
       made.setRequestHandler(types.ElicitRequestSchema, ({ method, params }, extra) =>
@@ -201,13 +236,14 @@ export const host = (sdk: Sdk, post: (message: FromHost) => void): ((message: To
         // An event source goes on by itself, but to the server that would be another client.
         const isLost = error instanceof sdk.SseError || /Maximum reconnection attempts/.test(error.message)
         if (isLost) goDown({ ...problemOf(error), kind: "connection", executed: "unknown" })
+        else report("debug", problemOf(error).message)
       }
     })
   }
 
   const connect = async (message: Extract<ToHost, { readonly type: "open" }>, kind: "http" | "sse"): Promise<void> => {
     const made = makeClient(message)
-    const transport = transportOf(message.spec, kind)
+    const transport = received.transport(transportOf(message.spec, kind))
     client = made
     try {
       await made.connect(transport, { timeout: never })
@@ -277,17 +313,6 @@ export const host = (sdk: Sdk, post: (message: FromHost) => void): ((message: To
 
   // -- calls ------------------------------------------------------------------------------------------------------
 
-  const results: Record<string, unknown> = {
-    "tools/list": types.ListToolsResultSchema,
-    "tools/call": types.CallToolResultSchema,
-    "resources/list": types.ListResourcesResultSchema,
-    "resources/templates/list": types.ListResourceTemplatesResultSchema,
-    "resources/read": types.ReadResourceResultSchema,
-    "prompts/list": types.ListPromptsResultSchema,
-    "prompts/get": types.GetPromptResultSchema,
-    "completion/complete": types.CompleteResultSchema
-  }
-
   const call = async (message: Extract<ToHost, { readonly type: "call" }>): Promise<void> => {
     const { id, method, params } = message
     const controller = new AbortController()
@@ -298,11 +323,12 @@ export const host = (sdk: Sdk, post: (message: FromHost) => void): ((message: To
       ...(message.progress ? { onprogress: (progress: unknown) => post({ type: "progress", id, progress }) } : {})
     }
     try {
-      const schema = (results[method] ?? types.ResultSchema) as typeof types.ResultSchema
       const { task } = message
       const attempt = () => {
         if (client === undefined) throw new Error("Not connected")
-        return task ? runTask(client, params, options) : client.request({ method, params } as never, schema, options)
+        return task
+          ? runTask(client, params, options)
+          : client.request({ method, params } as never, types.ResultSchema, options)
       }
       let result: unknown
       try {
@@ -347,7 +373,7 @@ export const host = (sdk: Sdk, post: (message: FromHost) => void): ((message: To
 
   /** A tool that only runs as a task: the SDK starts it, asks for its status and fetches its result. */
   const runTask = async (client: Client, params: unknown, options: object): Promise<unknown> => {
-    const stream = client.experimental.tasks.callToolStream(params as never, types.CallToolResultSchema, {
+    const stream = client.experimental.tasks.callToolStream(params as never, types.ResultSchema as never, {
       ...options,
       task: {}
     })

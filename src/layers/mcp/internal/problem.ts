@@ -14,6 +14,37 @@ export const problemOf = ({ UnauthorizedError, types }: ProblemParts, error: unk
     /^(ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|EPIPE|UND_ERR_CONNECT_TIMEOUT|ENOENT|EACCES)$/
   const field = (value: unknown, key: string): unknown =>
     typeof value === "object" && value !== null ? (value as Record<string, unknown>)[key] : undefined
+  const maxBody = 20_000
+  const maxText = 200
+  const maxData = 4000
+  /** What an HTTP error's body says, without the markup of a page. */
+  const bodyText = (body: string): string => {
+    let text = body
+    try {
+      const json: unknown = JSON.parse(body)
+      const error = field(json, "error")
+      const said = [field(error, "message"), field(json, "error_description"), field(json, "message"), error]
+      text = said.find((one) => typeof one === "string") ?? body
+    } catch {
+      if (/<[a-z!]/i.test(body)) {
+        const title = /<title[^>]*>([^<]*)/i.exec(body)?.[1]?.trim()
+        text = title || body.replace(/<(script|style)\b[^]*?<\/\1>/gi, " ").replace(/<[^>]*>/g, " ")
+      }
+    }
+    const line = text.replace(/\s+/g, " ").trim()
+    return line.length > maxText ? `${line.slice(0, maxText)}...` : line
+  }
+  /** What a server adds to a failure, as text. */
+  const dataText = (data: unknown): string => {
+    if (data === undefined || data === null) return ""
+    try {
+      const text = typeof data === "string" ? data : JSON.stringify(data)
+      if (text === "{}" || text === "[]" || message.includes(text)) return ""
+      return `: ${text.length > maxData ? `${text.slice(0, maxData)}...` : text}`
+    } catch {
+      return ""
+    }
+  }
   let message = String(field(error, "message") ?? error)
   let code = field(error, "code")
   let depth = 0
@@ -44,15 +75,26 @@ export const problemOf = ({ UnauthorizedError, types }: ProblemParts, error: unk
     return { message, code: undefined, kind: "invalid", executed: "unknown" }
   }
   if (code === "TOO_LARGE") return problem("invalid", "unknown")
-  if (error instanceof UnauthorizedError || code === 401 || code === 403) return problem("auth", "no")
   if (error instanceof types.McpError) {
     // Servers use the same code for errors of their own.
     const isLost = /: (Connection closed|the connection was lost before the answer came)$/.test(message)
-    if (error.code !== types.ErrorCode.ConnectionClosed || !isLost) return problem("rejected", "unknown")
+    if (error.code !== types.ErrorCode.ConnectionClosed || !isLost) {
+      message += dataText(error.data)
+      return problem("rejected", "unknown")
+    }
     return { ...problem("connection", "unknown"), message: "the server closed the connection" }
   }
-  if (hasSession && (code === 404 || (code === 400 && /session/i.test(message)))) return problem("session", "no")
-  const status = typeof code === "number" ? code : Number(/\(HTTP (\d+)\)/.exec(message)?.[1])
+  const inText = /^HTTP (\d{3}): |\(HTTP (\d{3})\)/.exec(message)
+  const status = typeof code === "number" && code > 0 ? code : Number(inText?.[1] ?? inText?.[2])
+  const saysSession = /session/i.test(message)
+  if (status >= 300) {
+    const introduction =
+      /^(?:[A-Za-z ]+ error: )?(?:Error POSTing to endpoint(?: \(HTTP \d+\))?: |HTTP \d+: (?:Invalid OAuth error response: [^]{0,500}?Raw body: )?)?/
+    const text = bodyText(message.replace(introduction, "").slice(0, maxBody))
+    message = text === "" || text === "null" ? `HTTP ${status}` : `HTTP ${status}: ${text}`
+  }
+  if (error instanceof UnauthorizedError || code === 401 || code === 403) return problem("auth", "no")
+  if (hasSession && (code === 404 || (code === 400 && saysSession))) return problem("session", "no")
   if (status >= 400 && status < 500) return problem("other", "no")
   if (notSent.test(String(code))) return problem("connection", "no")
   if (message === "Not connected") return problem("connection", "no")

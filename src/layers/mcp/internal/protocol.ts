@@ -126,6 +126,8 @@ export type FromHost =
   | { readonly type: "failed"; readonly id: number; readonly problem: Problem; readonly ends: boolean }
   | { readonly type: "progress"; readonly id: number; readonly progress: unknown }
   | { readonly type: "notification"; readonly method: string; readonly params: unknown }
+  /** For the log: what a server sent that could not be used, or what the SDK noticed. */
+  | { readonly type: "report"; readonly level: "warning" | "debug"; readonly message: string }
   | { readonly type: "ask"; readonly id: number; readonly method: string; readonly params: unknown }
   | { readonly type: "askEnded"; readonly id: number }
   | { readonly type: "down"; readonly problem: Problem; readonly end: ProcessEnd | undefined }

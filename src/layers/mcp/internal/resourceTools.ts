@@ -1,11 +1,12 @@
-/** Tools by which a model reads the resources of servers itself. It touches the service's requests only. */
+/** Tools by which a model reads the resources of servers itself. */
 import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as AgentTool from "../../../AgentTool.ts"
-import type { ResourceContents } from "./content.ts"
+import { bytesOf, type ResourceContents } from "./content.ts"
 import { McpCallError } from "./errors.ts"
 import { defaultMaxChars } from "./limits.ts"
-import type { Resource, ResourceTemplate } from "./resources.ts"
+import type { Resource, ResourceTemplate } from "./lists.ts"
 
 /** What the tools need of the service. */
 export interface Resources {
@@ -14,12 +15,27 @@ export interface Resources {
   readonly readResource: (server: string, uri: string) => Effect.Effect<ReadonlyArray<ResourceContents>, McpCallError>
 }
 
+/** Both lists, or the one that could be had with the problem of the other. */
+const list = Effect.fnUntraced(function* (mcp: Resources) {
+  const lists = [Effect.result(mcp.resources), Effect.result(mcp.resourceTemplates)] as const
+  const [resources, templates] = yield* Effect.all(lists, { concurrency: 2 })
+  if (Result.isSuccess(resources) && Result.isSuccess(templates)) {
+    return { resources: resources.success, templates: templates.success }
+  }
+  if (Result.isSuccess(resources)) return { resources: resources.success, problem: messageOf(templates) }
+  if (Result.isSuccess(templates)) return { templates: templates.success, problem: messageOf(resources) }
+  return yield* Effect.fail(resources.failure)
+})
+
+const messageOf = (result: Result.Result<unknown, McpCallError>): string =>
+  Result.isFailure(result) ? result.failure.message : ""
+
 /** `list_resources` and `read_resource`. */
 export const make = (mcp: Resources): ReadonlyArray<AgentTool.AgentTool<string, never>> => [
   AgentTool.fromFunction({
     name: "list_resources",
     description: "Lists the resources that can be read, and the templates of addresses of further ones",
-    execute: () => Effect.all({ resources: mcp.resources, templates: mcp.resourceTemplates }, { concurrency: 2 })
+    execute: () => list(mcp)
   }),
   AgentTool.fromFunction({
     name: "read_resource",
@@ -28,7 +44,7 @@ export const make = (mcp: Resources): ReadonlyArray<AgentTool.AgentTool<string, 
     execute: ({ server, uri }) =>
       Effect.flatMap(mcp.readResource(server, uri), (contents) => {
         const shown = contents.map(({ blob, ...rest }) =>
-          blob === undefined ? rest : { ...rest, bytes: Math.floor((blob.length * 3) / 4) }
+          blob === undefined ? rest : { ...rest, bytes: bytesOf(blob) }
         )
         const chars = contents.reduce((sum, { text = "" }) => sum + text.length, 0)
         if (chars <= defaultMaxChars) return Effect.succeed(shown)

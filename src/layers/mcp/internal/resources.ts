@@ -1,70 +1,89 @@
-/** Resources and prompts of servers. It touches servers. */
+/** Resources and prompts of servers. */
 import * as Effect from "effect/Effect"
 import * as Prompt from "effect/ai/Prompt"
-import { type Content, type ResourceContents, toPart } from "./content.ts"
+import * as Result from "effect/Result"
+import { readContent, type ResourceContents, toPart } from "./content.ts"
 import type { McpCallError } from "./errors.ts"
+import { type Fields, given, isFields } from "./fields.ts"
+import { type PromptInfo, type Read, readPrompts, readResources, readTemplates } from "./lists.ts"
+import type { Resource, ResourceTemplate } from "./lists.ts"
 import type { Server } from "./serverConnection.ts"
 
-/** A resource that a server offers. */
-export interface Resource {
-  readonly server: string
-  readonly uri: string
-  readonly name: string
-  readonly title?: string | undefined
-  readonly description?: string | undefined
-  readonly mimeType?: string | undefined
-  readonly size?: number | undefined
+/** A kind of list that servers may have. */
+interface Kind<A> {
+  readonly capability: "resources" | "prompts"
+  readonly method: string
+  readonly key: string
+  readonly read: (list: ReadonlyArray<unknown>, server: string) => Read<A>
 }
 
-/** A family of resources; `uriTemplate` is by RFC 6570. */
-export interface ResourceTemplate extends Omit<Resource, "uri" | "size"> {
-  readonly uriTemplate: string
-}
+/**
+ * Makes the list over all servers that have such a list. A server that fails to give its own is logged and left out; where
+ * all of them fail, the list fails with what the first one failed with.
+ */
+const listOf =
+  <A>({ capability, key, method, read }: Kind<A>) =>
+  (servers: ReadonlyArray<Server>): Effect.Effect<ReadonlyArray<A>, McpCallError> => {
+    const ofServer = Effect.fnUntraced(function* (server: Server) {
+      const { found, problems } = read(yield* server.list(method, key), server.name)
+      yield* server.warn(problems)
+      return found
+    })
+    const has = (server: Server) =>
+      Effect.map(server.info, ({ capabilities }) => capabilities[capability] !== undefined)
+    return Effect.gen(function* () {
+      const asked = yield* Effect.filter(servers, has)
+      const results = yield* Effect.forEach(asked, (server) => Effect.result(ofServer(server)), {
+        concurrency: "unbounded"
+      })
+      const found = results.flatMap((result) => (Result.isSuccess(result) ? result.success : []))
+      const failures = results.flatMap((result) => (Result.isFailure(result) ? [result.failure] : []))
+      if (failures[0] !== undefined && failures.length === asked.length) return yield* Effect.fail(failures[0])
+      for (const { message } of failures) yield* Effect.logWarning(`A list of a server is left out. ${message}`)
+      return found
+    })
+  }
 
-/** A prompt that a server offers. */
-export interface PromptInfo {
-  readonly server: string
-  readonly name: string
-  readonly title?: string | undefined
-  readonly description?: string | undefined
-  readonly arguments?:
-    | ReadonlyArray<{
-        readonly name: string
-        readonly description?: string | undefined
-        readonly required?: boolean | undefined
-      }>
-    | undefined
-}
+export const resources = listOf<Resource>({
+  capability: "resources",
+  method: "resources/list",
+  key: "resources",
+  read: readResources
+})
 
-/** What a list holds, over all servers that have such a list. */
-export const listOf = <A>(
-  servers: ReadonlyArray<Server>,
-  capability: "resources" | "prompts",
-  method: string,
-  key: string
-): Effect.Effect<ReadonlyArray<A>, McpCallError> =>
-  Effect.map(
-    Effect.forEach(
-      servers,
-      (server) =>
-        Effect.flatMap(server.info, ({ capabilities }) =>
-          capabilities[capability] === undefined
-            ? Effect.succeed([])
-            : Effect.map(server.list(method, key), (found) =>
-                // The SDK has checked the form of the list.
-                found.map((one) => ({ ...(one as object), server: server.name }) as A)
-              )
-        ),
-      { concurrency: "unbounded" }
-    ),
-    (lists) => lists.flat()
-  )
+export const templates = listOf<ResourceTemplate>({
+  capability: "resources",
+  method: "resources/templates/list",
+  key: "resourceTemplates",
+  read: readTemplates
+})
+
+export const prompts = listOf<PromptInfo>({
+  capability: "prompts",
+  method: "prompts/list",
+  key: "prompts",
+  read: readPrompts
+})
+
+/** A field that is a list of objects, or one of them. */
+const objectsOf = (fields: unknown, key: string): ReadonlyArray<Fields> => {
+  const value = isFields(fields) ? fields[key] : undefined
+  return (Array.isArray(value) ? (value as ReadonlyArray<unknown>) : [value]).filter(isFields)
+}
 
 /** Reads a resource. Reading changes nothing, so it is done again when the connection was lost under it. */
 export const read = (server: Server, uri: string): Effect.Effect<ReadonlyArray<ResourceContents>, McpCallError> =>
-  Effect.map(
-    server.request("resources/read", uri, { uri }, { again: true }),
-    (result) => (result as { readonly contents: ReadonlyArray<ResourceContents> }).contents
+  Effect.map(server.request("resources/read", uri, { uri }, { again: true }), (result) =>
+    objectsOf(result, "contents").map((one) => {
+      const { blob, mimeType, text, uri: own, ...rest } = given(one)
+      return {
+        ...rest,
+        uri: typeof own === "string" ? own : uri,
+        ...(typeof mimeType === "string" ? { mimeType } : {}),
+        ...(typeof blob === "string" ? { blob } : {}),
+        ...(text === undefined ? {} : { text: typeof text === "string" ? text : JSON.stringify(text) })
+      }
+    })
   )
 
 /** Gets a prompt, its arguments filled in. */
@@ -73,15 +92,13 @@ export const prompt = (
   name: string,
   args: Readonly<Record<string, string>>
 ): Effect.Effect<Prompt.Prompt, McpCallError> =>
-  Effect.map(server.request("prompts/get", name, { name, arguments: args }, { again: true }), (result) => {
-    const { messages } = result as {
-      readonly messages: ReadonlyArray<{ readonly role: "user" | "assistant"; readonly content: Content }>
-    }
-    return Prompt.fromMessages(
-      messages.map(({ content, role }) =>
-        role === "assistant"
-          ? Prompt.assistantMessage({ content: [toPart(content)] })
-          : Prompt.userMessage({ content: [toPart(content)] })
-      )
+  Effect.map(server.request("prompts/get", name, { name, arguments: args }, { again: true }), (result) =>
+    Prompt.fromMessages(
+      objectsOf(result, "messages").map(({ content, role }) => {
+        const parts = readContent(content).map(toPart)
+        return role === "assistant"
+          ? Prompt.assistantMessage({ content: parts })
+          : Prompt.userMessage({ content: parts })
+      })
     )
-  })
+  )

@@ -8,29 +8,32 @@ import { createRequire } from "node:module"
 import { sourceOf } from "../../../internal/io/program.ts"
 import { processGroup } from "../../internal/process/group.ts"
 import { host } from "./host.ts"
+import { incoming, type IncomingParts } from "./incoming.ts"
 import * as Limits from "./limits.ts"
 import { problemOf } from "./problem.ts"
+import { soundFetch } from "./soundFetch.ts"
 import { processTransport } from "./stdioTransport.ts"
 import { watchedFetch } from "./watchedFetch.ts"
 
 /** What `host` needs. */
-export interface Sdk {
+export interface Sdk extends IncomingParts {
   readonly Client: typeof import("@modelcontextprotocol/sdk/client/index.js").Client
   readonly StreamableHTTPClientTransport: typeof import("@modelcontextprotocol/sdk/client/streamableHttp.js").StreamableHTTPClientTransport
   readonly SSEClientTransport: typeof import("@modelcontextprotocol/sdk/client/sse.js").SSEClientTransport
   readonly SseError: typeof import("@modelcontextprotocol/sdk/client/sse.js").SseError
   readonly UnauthorizedError: typeof import("@modelcontextprotocol/sdk/client/auth.js").UnauthorizedError
   readonly InMemoryTransport: typeof import("@modelcontextprotocol/sdk/inMemory.js").InMemoryTransport
-  readonly ReadBuffer: typeof import("@modelcontextprotocol/sdk/shared/stdio.js").ReadBuffer
   readonly serializeMessage: typeof import("@modelcontextprotocol/sdk/shared/stdio.js").serializeMessage
   readonly getDefaultEnvironment: typeof import("@modelcontextprotocol/sdk/client/stdio.js").getDefaultEnvironment
-  readonly types: typeof import("@modelcontextprotocol/sdk/types.js")
   readonly spawn: typeof spawn
   readonly fs: Pick<typeof fs, "readdirSync" | "readFileSync">
   readonly processGroup: typeof processGroup
   readonly fetch: typeof fetch
   readonly excess: typeof Limits.excess
   readonly depths: typeof depths
+  readonly maxMessageBytes: number
+  readonly incoming: typeof incoming
+  readonly soundFetch: typeof soundFetch
   readonly processTransport: typeof processTransport
   readonly watchedFetch: typeof watchedFetch
   readonly problemOf: typeof problemOf
@@ -49,16 +52,17 @@ export const load = (): Promise<Sdk> =>
     import("@modelcontextprotocol/sdk/client/auth.js"),
     import("@modelcontextprotocol/sdk/client/stdio.js"),
     import("@modelcontextprotocol/sdk/inMemory.js"),
+    import("@modelcontextprotocol/sdk/shared/auth.js"),
     import("@modelcontextprotocol/sdk/shared/stdio.js"),
     import("@modelcontextprotocol/sdk/types.js")
-  ]).then(([client, streamable, sse, auth, stdio, memory, shared, types]) => ({
+  ]).then(([client, streamable, sse, auth, stdio, memory, oauth, shared, types]) => ({
+    ...oauth,
     Client: client.Client,
     StreamableHTTPClientTransport: streamable.StreamableHTTPClientTransport,
     SSEClientTransport: sse.SSEClientTransport,
     SseError: sse.SseError,
     UnauthorizedError: auth.UnauthorizedError,
     InMemoryTransport: memory.InMemoryTransport,
-    ReadBuffer: shared.ReadBuffer,
     serializeMessage: shared.serializeMessage,
     getDefaultEnvironment: stdio.getDefaultEnvironment,
     types,
@@ -68,6 +72,9 @@ export const load = (): Promise<Sdk> =>
     fetch: Limits.boundedFetch((input, init) => fetch(input, init), Limits.maxMessageBytes),
     excess: Limits.excess,
     depths,
+    maxMessageBytes: Limits.maxMessageBytes,
+    incoming,
+    soundFetch,
     processTransport,
     watchedFetch,
     problemOf
@@ -86,6 +93,7 @@ export const program = (): string => {
     "client/auth.js",
     "client/stdio.js",
     "inMemory.js",
+    "shared/auth.js",
     "shared/stdio.js"
   ]
   const files = names.map((name) => from.resolve(`@modelcontextprotocol/sdk/${name}`))
@@ -97,6 +105,9 @@ export const program = (): string => {
   fetch: (${Limits.boundedFetch.toString()})((input, init) => fetch(input, init), ${Limits.maxMessageBytes}),
   excess: (${Limits.excess.toString()}),
   depths: ${JSON.stringify(depths)},
+  maxMessageBytes: ${Limits.maxMessageBytes},
+  incoming: (${incoming.toString()}),
+  soundFetch: (${soundFetch.toString()}),
   processGroup: (${processGroup.toString()}),
   processTransport: (${processTransport.toString()}),
   watchedFetch: (${watchedFetch.toString()}),

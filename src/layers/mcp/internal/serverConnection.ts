@@ -15,32 +15,18 @@ import { stripControls } from "../../../internal/text.ts"
 import * as Spans from "../../../internal/telemetry.ts"
 import * as Config from "./config.ts"
 import { McpCallError, McpConnectError } from "./errors.ts"
+import type { Fields } from "./fields.ts"
 import * as Limits from "./limits.ts"
+import { readTools, summary, type ToolInfo } from "./lists.ts"
 import type { Capabilities, OAuthState, ServerInfo } from "./protocol.ts"
 import * as Session from "./session.ts"
 
-/** A tool as its server describes it. */
-export interface ToolInfo {
-  readonly name: string
-  readonly title?: string | undefined
-  readonly description?: string | undefined
-  readonly inputSchema: { readonly [key: string]: unknown }
-  readonly outputSchema?: { readonly [key: string]: unknown } | undefined
-  readonly annotations?:
-    | {
-        readonly title?: string | undefined
-        readonly readOnlyHint?: boolean | undefined
-        readonly destructiveHint?: boolean | undefined
-        readonly idempotentHint?: boolean | undefined
-        readonly openWorldHint?: boolean | undefined
-      }
-    | undefined
-  readonly execution?: { readonly taskSupport?: "forbidden" | "optional" | "required" | undefined } | undefined
-}
-
 /** How a request is made. */
 export interface RequestOptions {
-  /** Made once more when the connection was lost under it. */
+  /**
+   * Made once more when the connection was lost under it. A request that the server has not acted on, as it did not know
+   * our session, is made once more in any case.
+   */
   readonly again: boolean
   readonly onProgress?: ((progress: unknown) => Effect.Effect<void>) | undefined
   readonly task?: boolean | undefined
@@ -72,8 +58,10 @@ export interface Server {
     params: unknown,
     options: RequestOptions
   ) => Effect.Effect<unknown, McpCallError>
-  /** All pages of a list. */
+  /** All pages of a list, its entries not read yet. A method that the server does not have gives an empty list. */
   readonly list: (method: string, key: string) => Effect.Effect<ReadonlyArray<unknown>, McpCallError>
+  /** Logs what of an answer could not be used. */
+  readonly warn: (problems: ReadonlyArray<string>) => Effect.Effect<void>
   readonly notify: (method: string, params?: unknown) => Effect.Effect<void>
 }
 
@@ -84,6 +72,12 @@ interface Up {
 type State =
   | { readonly _tag: "Up"; readonly up: Up }
   | { readonly _tag: "Down"; readonly next: Deferred.Deferred<Up, McpConnectError> }
+
+/** How many characters of a warning are logged. */
+const shownProblems = 2000
+
+const isUnknownMethod = ({ problem }: Session.CallFailed): boolean =>
+  problem.kind === "rejected" && problem.code === "-32601"
 
 /** How many characters of a process's last words are told. */
 const shownStderr = 8192
@@ -141,6 +135,10 @@ export const make = (
         if (method === "notifications/tools/list_changed") stale = true
         return client.notified(name, method, params)
       },
+      reported: (level, message) => {
+        const said = `MCP server "${name}": ${scrub(message)}`
+        return level === "warning" ? Effect.logWarning(said) : Effect.logDebug(said)
+      },
       authorize: (url) => {
         if (oauth?.authorize === undefined) return Effect.fail("there is nobody to ask")
         const { authorize } = oauth
@@ -184,8 +182,13 @@ export const make = (
       return new McpCallError({ server: name, method, subject, reason, executed, problem: scrub(message), code })
     }
 
-    const listAll = (session: Session.Session, method: string, key: string) =>
-      Effect.gen(function* () {
+    const warn = (problems: ReadonlyArray<string>) =>
+      problems.length === 0
+        ? Effect.void
+        : Effect.logWarning(`MCP server "${name}": ${scrub(summary(problems)).slice(0, shownProblems)}`)
+
+    const listAll = Effect.fnUntraced(
+      function* (session: Session.Session, method: string, key: string) {
         const found: Array<unknown> = []
         const seen = new Set<unknown>()
         let cursor: unknown
@@ -195,20 +198,36 @@ export const make = (
             const problem = { ...ofText(`its list has more than ${Limits.maxPages} pages`), kind: "invalid" } as const
             return yield* Effect.fail<Session.CallFailed>({ problem, timedOut: false })
           }
-          const page = (yield* session.request(method, cursor === undefined ? {} : { cursor }, { timeout })) as {
-            readonly nextCursor?: unknown
-          } & Record<string, unknown>
-          found.push(...((page[key] ?? []) as ReadonlyArray<unknown>))
-          cursor = page.nextCursor
+          const page = (yield* session.request(method, cursor === undefined ? {} : { cursor }, { timeout })) as Fields
+          const entries = page[key]
+          if (Array.isArray(entries)) found.push(...(entries as ReadonlyArray<unknown>))
+          else if (entries !== undefined && entries !== null) yield* warn([`its answer to ${method} holds no list`])
+          cursor = page["nextCursor"]
           // A server that sends us in circles has no more to tell.
-        } while (cursor !== undefined && cursor !== null && !seen.has(cursor))
-        return found
-      })
+        } while (cursor !== undefined && cursor !== null && cursor !== "" && !seen.has(cursor))
+        return found as ReadonlyArray<unknown>
+      },
+      Effect.catchIf(isUnknownMethod, () => Effect.succeed<ReadonlyArray<unknown>>([]))
+    )
 
     const listTools = (session: Session.Session): Effect.Effect<ReadonlyArray<ToolInfo>, Session.CallFailed> =>
       session.info.capabilities["tools"] === undefined
         ? Effect.succeed([])
-        : (listAll(session, "tools/list", "tools") as Effect.Effect<ReadonlyArray<ToolInfo>, Session.CallFailed>)
+        : Effect.flatMap(listAll(session, "tools/list", "tools"), (entries) => {
+            const { found, problems } = readTools(entries)
+            return Effect.as(warn(problems), found)
+          })
+
+    /** The first list of a connection. A server that refuses to give it is asked again before the next step. */
+    const firstTools = (session: Session.Session): Effect.Effect<ReadonlyArray<ToolInfo>, Session.Down> =>
+      Effect.catch(listTools(session), ({ problem, timedOut }) => {
+        const message = `tools/list: ${problem.message}`
+        if (timedOut || problem.kind !== "rejected") {
+          return Effect.fail<Session.Down>({ problem: { ...problem, message }, end: undefined })
+        }
+        stale = true
+        return Effect.as(warn([`it has no tools for now: ${message}`]), [])
+      })
 
     /** One attempt. What it has opened is closed again when it fails or is interrupted. */
     const establish: Effect.Effect<Up, McpConnectError> = Effect.uninterruptibleMask((restore) =>
@@ -223,10 +242,7 @@ export const make = (
           })
           const session = yield* Scope.provide(Session.connect(spec, client, answers), scope)
           stale = false
-          tools = yield* Effect.mapError(listTools(session), (failure): Session.Down => ({
-            problem: { ...failure.problem, message: `tools/list: ${failure.problem.message}` },
-            end: undefined
-          }))
+          tools = yield* firstTools(session)
           return session
         })
         // The time that the user takes is not the server's.
@@ -307,15 +323,16 @@ export const make = (
       method: string,
       subject: string,
       again: boolean,
-      use: (session: Session.Session) => Effect.Effect<A, Session.CallFailed>
+      use: (session: Session.Session) => Effect.Effect<A, Session.CallFailed>,
+      isFirst = true
     ): Effect.Effect<A, McpCallError> =>
       Effect.flatMap(ready(method, subject), (session) =>
         Effect.catch(use(session), (failure): Effect.Effect<A, McpCallError> => {
           const error = failed(failure, method, subject)
           const isLost = error.reason === "lost" || error.reason === "unavailable"
-          if (!again || !isLost) return Effect.fail(error)
+          if (!isFirst || !isLost || !(again || error.executed === "no")) return Effect.fail(error)
           // What the first attempt may have done is not undone by a second one that was never made.
-          return Effect.mapError(request(method, subject, false, use), (second) =>
+          return Effect.mapError(request(method, subject, again, use, false), (second) =>
             second.executed === "no" && error.executed === "unknown" ? error : second
           )
         })
@@ -325,6 +342,7 @@ export const make = (
     return {
       name,
       options,
+      warn,
       info: Effect.sync(() => (info = state._tag === "Up" ? state.up.session.info : info)),
       pid: Effect.sync(() => (state._tag === "Up" ? state.up.session.pid : undefined)),
       connected: Effect.sync(() => state._tag === "Up"),

@@ -23,6 +23,8 @@ export interface Answers {
   /** Answers a request of the server; a failure's text is what the server is told. */
   readonly ask: (method: string, params: unknown) => Effect.Effect<unknown, string>
   readonly notified: (method: string, params: unknown) => Effect.Effect<void>
+  /** Logs what the server sent that could not be used, or what the SDK noticed. */
+  readonly reported: (level: "warning" | "debug", message: string) => Effect.Effect<void>
   /** Sends the user to an address and gives the code that comes back. */
   readonly authorize: (url: string) => Effect.Effect<string, string>
   readonly saveAuth: (state: OAuthState) => Effect.Effect<void>
@@ -58,7 +60,10 @@ export interface Session {
 }
 
 type Reply = Extract<FromHost, { readonly type: "result" | "failed" | "progress" }>
-type Event = Extract<FromHost, { readonly type: "ask" | "askEnded" | "notification" | "authorize" | "oauth" }>
+type Event = Extract<
+  FromHost,
+  { readonly type: "report" | "ask" | "askEnded" | "notification" | "authorize" | "oauth" }
+>
 
 /**
  * Connects. Closing the scope ends the connection, and with it the server's process: it is over when the scope is
@@ -168,6 +173,8 @@ export const connect = (
         }
         case "oauth":
           return answers.saveAuth(event.state)
+        case "report":
+          return answers.reported(event.level, event.message)
         case "notification":
           return answers.notified(event.method, event.params)
       }

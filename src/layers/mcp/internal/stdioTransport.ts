@@ -3,20 +3,24 @@
  * processes only, and names nothing outside of its function: the I/O thread runs it from its text.
  */
 import type { ChildProcess } from "node:child_process"
-import type { ReadBuffer, serializeMessage } from "@modelcontextprotocol/sdk/shared/stdio.js"
+import type { serializeMessage } from "@modelcontextprotocol/sdk/shared/stdio.js"
 import type { Transport } from "@modelcontextprotocol/sdk/shared/transport.js"
 import type { GroupParts, Leader, processGroup } from "../../internal/process/group.ts"
+import type { Incoming } from "./incoming.ts"
 import type { ProcessEnd } from "./protocol.ts"
 
 /** What it is made with. */
 export interface ProcessParts extends GroupParts {
   readonly processGroup: typeof processGroup
-  readonly ReadBuffer: typeof ReadBuffer
   readonly serializeMessage: typeof serializeMessage
 }
 
 /** What is run. */
 export interface Command extends Leader {
+  /** Reads the lines of its output. */
+  readonly read: ReturnType<Incoming["lines"]>
+  /** How many bytes a line of its output may have. */
+  readonly maxLineBytes: number
   /** How long it may take to end after its input has ended, and again after SIGTERM. Milliseconds. */
   readonly graceMs: number
 }
@@ -38,7 +42,9 @@ export interface ProcessTransport extends Transport {
 export const processTransport = (parts: ProcessParts, what: Command): ProcessTransport => {
   // More than is shown: secrets are taken out of it before it is cut.
   const keptStderr = 16_384
-  const buffer = new parts.ReadBuffer()
+  /** The beginning of a line. */
+  let begun: Array<Buffer> = []
+  let begunBytes = 0
   const group = parts.processGroup(parts)
   let child: ChildProcess | undefined
   let ended: { readonly exitCode: number | undefined; readonly signal: string | undefined } | undefined
@@ -69,22 +75,27 @@ export const processTransport = (parts: ProcessParts, what: Command): ProcessTra
     child?.stdin?.destroy()
     child?.stdout?.destroy()
     child?.stderr?.destroy()
-    buffer.clear()
+    begun = []
     if (told) return
     told = true
     transport.onclose?.()
   }
-  const read = () => {
-    while (true) {
-      try {
-        const message = buffer.readMessage()
-        if (message === null) return
-        transport.onmessage?.(message)
-      } catch (error) {
-        // A line that is no message, such as a log line on the wrong stream.
-        transport.onerror?.(error as Error)
-      }
+  const read = (chunk: Buffer) => {
+    let from = 0
+    for (let to = chunk.indexOf(10); to !== -1; to = chunk.indexOf(10, from)) {
+      const line = Buffer.concat([...begun, chunk.subarray(from, to)]).toString("utf8")
+      begun = []
+      begunBytes = 0
+      from = to + 1
+      for (const message of what.read(line)) transport.onmessage?.(message)
     }
+    begun.push(chunk.subarray(from))
+    begunBytes += chunk.length - from
+    if (begunBytes <= what.maxLineBytes) return
+    begun = []
+    offence = "the server sent a message that is too large, and was ended"
+    transport.onerror?.(new Error(offence))
+    void transport.close()
   }
 
   const transport: ProcessTransport = {
@@ -116,15 +127,7 @@ export const processTransport = (parts: ProcessParts, what: Command): ProcessTra
         child.stdin?.on("error", (error) => transport.onerror?.(error))
         child.stdout?.on("error", (error) => transport.onerror?.(error))
         child.stdout?.on("data", (chunk: Buffer) => {
-          try {
-            buffer.append(chunk)
-          } catch (error) {
-            offence = "the server sent a message that is too large, and was ended"
-            transport.onerror?.(error as Error)
-            void transport.close()
-            return
-          }
-          read()
+          if (offence === undefined) read(chunk)
         })
         child.stderr?.on("error", () => {})
         child.stderr?.on("data", (chunk: Buffer) => {

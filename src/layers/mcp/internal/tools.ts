@@ -7,10 +7,12 @@ import * as AgentTool from "../../../AgentTool.ts"
 import { stripControls } from "../../../internal/text.ts"
 import { ServerName } from "../../../internal/toolMarks.ts"
 import { InvalidDefinition } from "../../../RunError.ts"
-import { type CallResult, charsOf, textOfResult, toModelOutput, toResult } from "./content.ts"
+import { withoutNulls } from "./arguments.ts"
+import { type CallResult, charsOf, readResult, textOfResult, toModelOutput, toResult } from "./content.ts"
 import { McpCallError, McpToolFailed } from "./errors.ts"
 import * as Limits from "./limits.ts"
-import type { Server, ToolInfo } from "./serverConnection.ts"
+import type { ToolInfo } from "./lists.ts"
+import type { Server } from "./serverConnection.ts"
 import { type Check, checker } from "./validate.ts"
 
 /** Which tools an agent gets of those that the servers have, and how they are named. */
@@ -160,18 +162,25 @@ const call = (
         problem
       })
     )
-  const args = params ?? {}
+  let args: unknown = params ?? {}
   const misfit = checkInput(args)
   if (misfit !== undefined) {
-    return invalid(`the arguments do not fit the tool's parameters; mend them and call again: ${misfit}`, "no")
+    args = withoutNulls(args, info.inputSchema, info.inputSchema)
+    if (checkInput(args) !== undefined) {
+      const remedy = "Fix the arguments and call the tool again."
+      return invalid(`the arguments do not fit the tool's parameters: ${misfit}. ${remedy}`, "no")
+    }
   }
   const again = info.annotations?.readOnlyHint === true || info.annotations?.idempotentHint === true
   const task = info.execution?.taskSupport === "required"
   return server
     .request("tools/call", info.name, { name: info.name, arguments: args }, { again, task, onProgress: progress })
     .pipe(
-      Effect.flatMap((answer): Effect.Effect<CallResult, McpCallError | McpToolFailed> => {
-        const result = answer as CallResult
+      Effect.map(readResult),
+      Effect.tap(({ unread }) =>
+        server.warn(unread.map((block) => `the result of "${info.name}": ${block} cannot be read and is left out`))
+      ),
+      Effect.flatMap((result): Effect.Effect<CallResult, McpCallError | McpToolFailed> => {
         const chars = charsOf(result)
         const most = server.options.maxChars ?? Limits.defaultMaxChars
         if (chars > most) {
@@ -180,18 +189,23 @@ const call = (
             "unknown"
           )
         }
-        if (result.isError === true) {
-          const text = stripControls(textOfResult(result))
-          return Effect.fail(new McpToolFailed({ server: server.name, tool: info.name, text }))
+        const text = () => stripControls(textOfResult(result))
+        if (result.isError) {
+          return Effect.fail(new McpToolFailed({ server: server.name, tool: info.name, text: text() }))
+        }
+        if (result.unread.length > 0 && result.content.length === 0 && result.structure === undefined) {
+          const blocks = result.unread.join(", ")
+          return invalid(`the tool ran, but its result does not fit the protocol: ${blocks} cannot be read`, "unknown")
         }
         if (checkOutput === undefined) return Effect.succeed(result)
-        if (result.structuredContent === undefined) {
-          return invalid("the tool ran, but gave no structured content, which its definition promises", "unknown")
-        }
-        const wrong = checkOutput(result.structuredContent)
-        return wrong === undefined
-          ? Effect.succeed(result)
-          : invalid(`the tool ran, but its result does not fit its own definition: ${wrong}`, "unknown")
+        const isThere = result.structuredContent !== undefined
+        const wrong = isThere ? checkOutput(result.structuredContent) : ""
+        if (wrong === undefined) return Effect.succeed(result)
+        const problem = isThere
+          ? `the tool ran, but its result does not fit its own definition: ${wrong}`
+          : "the tool ran, but gave no structured content, which its definition promises"
+        const said = text()
+        return invalid(said === "" ? problem : `${problem}. The result:\n${said}`, "unknown")
       })
     )
 }

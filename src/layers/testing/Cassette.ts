@@ -52,8 +52,8 @@ export interface Options {
    */
   readonly mode?: "auto" | "record" | "replay" | undefined
   /**
-   * Further headers whose values no file may hold, in any spelling of case. Headers named after keys, tokens, cookies,
-   * sessions or passwords, `authorization`, `openai-organization` and `openai-project` are always among them.
+   * Further headers whose values no file may hold, in any case. Headers, parameters and fields named after keys, tokens,
+   * cookies, sessions, signatures or passwords are always among them.
    */
   readonly scrubHeaders?: ReadonlyArray<string> | undefined
   /**

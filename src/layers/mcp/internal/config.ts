@@ -5,6 +5,7 @@ import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import type * as Schedule from "effect/Schedule"
 import { decoded } from "../../../internal/percent.ts"
+import * as Scrubber from "../../../internal/scrubber.ts"
 import { durationOf } from "../../../internal/toolDefinition.ts"
 import { InvalidDefinition } from "../../../RunError.ts"
 import type { McpConnectError } from "./errors.ts"
@@ -165,37 +166,49 @@ export const targetOf = (options: ServerOptions): string => {
     const url = new URL(plain(options.url))
     return `${url.origin}${Redacted.isRedacted(options.url) ? "/<redacted>" : url.pathname}`
   }
-  if ("command" in options) return scrubber(options)([options.command, ...(options.args ?? []).map(String)].join(" "))
+  if ("command" in options)
+    return scrubberOf(options).text([options.command, ...(options.args ?? []).map(String)].join(" "))
   return "in process"
 }
 
-/** What is secret in an address: as it is written, and as it is sent. */
+/** What is secret in an address, as it is written and as it is read. */
 const ofAddress = ({ url }: HttpOptions): ReadonlyArray<string> => {
-  const { password, pathname, searchParams } = new URL(plain(url))
-  const path = Redacted.isRedacted(url) ? [pathname] : []
-  return [...path, password, decoded(password), ...searchParams.values()]
+  const { password, pathname, search, searchParams, username } = new URL(plain(url))
+  const path = Redacted.isRedacted(url) ? [pathname, decoded(pathname)] : []
+  const written = search.slice(1).split("&")
+  const values = [...written.map((pair) => pair.slice(pair.indexOf("=") + 1)), ...searchParams.values()]
+  const pair = username === "" ? [] : [`${decoded(username)}:${decoded(password)}`]
+  return [...path, password, decoded(password), ...pair, ...values]
 }
 
-/** Takes what is secret out of a text. */
-export const scrubber = (options: ServerOptions): ((text: string) => string) => {
-  const texts: Array<Text> =
-    "url" in options
-      ? [
-          ...Object.values(options.headers ?? {}),
-          ...(options.token === undefined ? [] : [options.token]),
-          ...(options.oauth?.clientSecret === undefined ? [] : [options.oauth.clientSecret]),
-          ...ofAddress(options)
-        ]
-      : "command" in options
-        ? [...(options.args ?? []), ...Object.values(options.env ?? {})].filter(Redacted.isRedacted)
-        : []
-  const secrets = texts
-    .map(plain)
-    .filter((secret) => secret.length > 3)
-    // One may begin with another.
-    .toSorted((a, b) => b.length - a.length)
-  return (text) => secrets.reduce((rest, secret) => rest.replaceAll(secret, "<redacted>"), text)
+/** Shorter values, such as "1", stand in too many texts. */
+const shortestSecret = 4
+
+/** Removes what is secret from the texts of a connection: what the options hold, and what looks like a secret. */
+export const scrubberOf = (options: ServerOptions): Scrubber.Scrubber => {
+  const scrubber = Scrubber.make({ mark: "<redacted>", shortest: shortestSecret })
+  if ("url" in options) {
+    const headers = Object.entries(headersOf(options))
+    scrubber.learnFrom({ url: plain(options.url), headers })
+    scrubber.learn(headers.map(([, value]) => value))
+    scrubber.learn(ofAddress(options))
+    if (options.oauth?.clientSecret !== undefined) scrubber.learn([Redacted.value(options.oauth.clientSecret)])
+  } else if ("command" in options) {
+    const given = [...(options.args ?? []), ...Object.values(options.env ?? {})]
+    scrubber.learn(given.filter(Redacted.isRedacted).map(plain))
+  }
+  return scrubber
 }
+
+/** What is secret of an authorization. */
+export const secretsOfAuth = ({ clientInformation, codeVerifier, tokens }: OAuthState): ReadonlyArray<string> =>
+  [
+    tokens?.access_token,
+    tokens?.refresh_token,
+    tokens?.id_token,
+    clientInformation?.client_secret,
+    codeVerifier
+  ].filter((secret) => typeof secret === "string")
 
 /** What a connection is made with. */
 export const specOf = (options: ServerOptions, auth: OAuthState, id: string): Spec => {

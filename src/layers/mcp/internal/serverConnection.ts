@@ -94,8 +94,8 @@ export const make = (
     const timeout = Duration.fromInputUnsafe(options.timeout ?? "60 seconds")
     const connectTimeout = Duration.fromInputUnsafe(options.connectTimeout ?? "30 seconds")
     const patience = Duration.fromInputUnsafe(options.patience ?? "10 seconds")
-    const withoutSecrets = Config.scrubber(options)
-    const scrub = (text: string) => stripControls(withoutSecrets(text))
+    const scrubber = Config.scrubberOf(options)
+    const scrub = (text: string) => stripControls(scrubber.text(text))
     const transport = Config.transportOf(options)
     const oauth = "url" in options ? options.oauth : undefined
     const cwd = "command" in options ? options.cwd : undefined
@@ -113,6 +113,7 @@ export const make = (
       })
 
     let auth: OAuthState = yield* loadAuth(oauth)
+    scrubber.learn(Config.secretsOfAuth(auth))
     let tools: ReadonlyArray<ToolInfo> = []
     let stale = false
     /** How many times the user is being asked, and has been. */
@@ -144,6 +145,7 @@ export const make = (
         const { authorize } = oauth
         authorizing++
         return Effect.suspend(() => authorize(new URL(url))).pipe(
+          Effect.tap((code) => Effect.sync(() => scrubber.learn([code]))),
           Effect.mapError((error) => (error instanceof Error ? error.message : String(error))),
           Effect.ensuring(
             Effect.sync(() => {
@@ -155,6 +157,7 @@ export const make = (
       },
       saveAuth: (state) => {
         auth = state
+        scrubber.learn(Config.secretsOfAuth(state))
         return oauth?.store?.save(Redacted.make(JSON.stringify(state))) ?? Effect.void
       },
       closed: (stderr) => {

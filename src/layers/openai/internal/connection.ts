@@ -5,6 +5,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import { isSecretName } from "../../../internal/scrubber.ts"
 import type { Connection } from "./transport.ts"
 
 /** The options that say where and how. */
@@ -81,7 +82,7 @@ export const connect = (place: Place): Effect.Effect<Connected, Config.ConfigErr
     if (timeout === undefined || !Duration.isPositive(timeout)) {
       return yield* refuse('`timeout` is no time to wait: use milliseconds above 0, or a text such as "30 seconds"')
     }
-    const secret = Object.entries(headers).flatMap(([name, value]) => (isSecretName(name) ? [value] : []))
+    const secret = Object.entries(headers).flatMap(([name, value]) => (isSecretName(name, "header") ? [value] : []))
     return {
       connection: {
         baseUrl,
@@ -102,5 +103,3 @@ export const connect = (place: Place): Effect.Effect<Connected, Config.ConfigErr
 
 // eslint-disable-next-line no-control-regex
 const isHeaderValue = (value: string): boolean => /^[\t\x20-\x7e\x80-\xff]*$/.test(value)
-
-const isSecretName = (name: string): boolean => /key|token|auth|secret|cookie|password/i.test(name)

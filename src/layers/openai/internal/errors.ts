@@ -5,6 +5,7 @@
 import * as AiError from "effect/ai/AiError"
 import * as Duration from "effect/Duration"
 import * as Predicate from "effect/Predicate"
+import * as Scrubber from "../../../internal/scrubber.ts"
 
 /** A failed request: answered with an error, not answered at all, or answered with something unreadable. */
 export type Problem =
@@ -130,11 +131,12 @@ const isOverflow = (status: number, description: string): boolean => {
   return status >= 500 && overflow.test(description)
 }
 
-/** Servers repeat keys, whole or in part, in their messages, and so does `fetch`; none of it is for logs. */
-const withoutSecrets = (message: string, secrets: ReadonlyArray<string>): string =>
-  secrets
-    .reduce((safe, secret) => safe.replaceAll(secret, "[redacted]"), message)
-    .replace(/\bsk-[^\s.,;"']{6,}|\bBearer\s+[^\s,;"']+/g, "[redacted]")
+/** Servers repeat keys, whole or in part, in their messages, and so does `fetch`; no log may hold them. */
+const withoutSecrets = (message: string, secrets: ReadonlyArray<string>): string => {
+  const scrubber = Scrubber.make()
+  scrubber.learn(secrets)
+  return scrubber.text(message)
+}
 
 const retryAfterOf = (
   header: (name: string) => string | null | undefined,

@@ -63,6 +63,9 @@ const decode = (chunks: ReadonlyArray<Uint8Array>): Array<string> | undefined =>
   }
 }
 
+/** What bytes say, read as UTF-8. */
+export const textOf = (chunks: ReadonlyArray<Uint8Array>): string => Buffer.concat(chunks).toString()
+
 const latin1 = (bytes: Uint8Array): string => Buffer.from(bytes).toString("latin1")
 const toBase64 = (text: string): string => Buffer.from(text, "latin1").toString("base64")
 const base64Of = (text: string, scrubber: Scrubber): string => toBase64(scrubber.bare(text))

@@ -1,4 +1,5 @@
 /** The file on disk: read in place, locked while it is recorded, written in one step. It touches `node:fs` only. */
+import { randomUUID } from "node:crypto"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import * as Result from "effect/Result"
@@ -88,9 +89,10 @@ const take = (locked: string): true | number | undefined => {
 }
 
 const write = (target: string, text: string, shown: string): void => {
-  const temporary = `${target}.${process.pid}.tmp`
+  // Its name cannot be known beforehand, a link of that name is not followed, and only this user may read what was recorded.
+  const temporary = `${target}.${randomUUID()}.tmp`
   try {
-    const descriptor = fs.openSync(temporary, "w")
+    const descriptor = fs.openSync(temporary, "wx", 0o600)
     try {
       fs.writeFileSync(descriptor, text)
       fs.fsyncSync(descriptor)

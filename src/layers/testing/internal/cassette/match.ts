@@ -1,7 +1,7 @@
 /** Which recording a request is, and how one that is not recorded differs from those that are. Pure. */
 import { createHash } from "node:crypto"
 import type { BridgeRequest } from "../../../../services/SyncBridge.ts"
-import { ofRequest } from "./body.ts"
+import { ofRequest, textOf } from "./body.ts"
 import type { Difference } from "./errors.ts"
 import type { Exchange, RequestBody } from "./format.ts"
 import type { Scrubber } from "./scrub.ts"
@@ -25,6 +25,12 @@ const asked = (method: string, url: string, body: RequestBody | undefined): Aske
 
 /** A recorded request. */
 export const ofRecorded = ({ body, method, url }: Exchange["request"]): Asked => asked(method, url, body)
+
+/** Learns the secrets of a request, from its address, its headers and its body. */
+export const learnFrom = ({ body, headers, url }: BridgeRequest, scrubber: Scrubber): void => {
+  scrubber.learnFrom({ url, headers: Object.entries(headers) })
+  if (body !== undefined) scrubber.learnFromText(typeof body === "string" ? body : textOf([body]))
+}
 
 /** A request that is made. */
 export const ofMade = (request: BridgeRequest, scrubber: Scrubber): Asked =>

@@ -81,7 +81,7 @@ export class Player implements HttpTape {
 
   #asked(request: Parameters<HttpTape["send"]>[0], secrets: ReadonlyArray<string>): Match.Asked {
     this.#scrubber.learn(secrets)
-    this.#scrubber.learnFrom({ url: request.url, headers: Object.entries(request.headers) })
+    Match.learnFrom(request, this.#scrubber)
     return Match.ofMade(request, this.#scrubber)
   }
 

@@ -25,8 +25,8 @@ export class Recorder implements HttpTape {
   readonly replays = false
   readonly #scrubber: Scrubber
   readonly #takes: Array<Take> = []
-  /** In the order in which they came. */
-  readonly #responses: Array<BridgeResponse> = []
+  /** Takes whose response came, in the order in which they came. */
+  readonly #answered: Array<Take> = []
 
   constructor(scrubber: Scrubber) {
     this.#scrubber = scrubber
@@ -39,7 +39,7 @@ export class Recorder implements HttpTape {
       const take: Take = {
         request,
         began: clock.currentTimeMillisUnsafe(),
-        after: this.#responses.length,
+        after: this.#answered.length,
         response: undefined,
         chunks: [],
         end: undefined
@@ -58,7 +58,7 @@ export class Recorder implements HttpTape {
         Effect.sync(() => lost(failure))
       )
       take.response = response
-      this.#responses.push(response)
+      this.#answered.push(take)
       const body = response.body.pipe(
         Stream.mapArray((chunks) => {
           take.chunks.push(...chunks)
@@ -78,27 +78,29 @@ export class Recorder implements HttpTape {
 
   nameOf(...[request, secrets]: Parameters<HttpTape["nameOf"]>): string {
     this.#scrubber.learn(secrets)
-    this.#scrubber.learnFrom({ url: request.url, headers: Object.entries(request.headers) })
+    Match.learnFrom(request, this.#scrubber)
     return Match.hash(Match.ofMade(request, this.#scrubber).key)
   }
 
   /** What there is to be kept, in the order in which it began, without any secret of any of it. */
   exchanges(keepInterrupted: boolean): ReadonlyArray<Exchange> {
     const scrubber = this.#scrubber
-    for (const { request } of this.#takes) {
-      scrubber.learnFrom({ url: request.url, headers: Object.entries(request.headers) })
-    }
+    for (const { request } of this.#takes) Match.learnFrom(request, scrubber)
     // A request can repeat what answers before it have said, and a replay gives those scrubbed. What servers say later
     // must not change it: a replay does not know of it.
-    const responses = [...this.#responses]
+    const answered = [...this.#answered]
+    const learn = ({ chunks, response }: Take) => {
+      scrubber.learnFrom(response!)
+      scrubber.learnFromText(Body.textOf(chunks))
+    }
     const requests = new Map(
       this.#takes.map((take, index) => {
         const before = index === 0 ? 0 : this.#takes[index - 1]!.after
-        for (const response of responses.slice(before, take.after)) scrubber.learnFrom(response)
+        answered.slice(before, take.after).forEach(learn)
         return [take, this.#request(take.request)]
       })
     )
-    for (const response of responses) scrubber.learnFrom(response)
+    answered.forEach(learn)
     return this.#takes
       .filter(({ end }) => keepInterrupted || end === "complete" || isFailure(end))
       .map((take) => ({ request: requests.get(take)!, ...this.#answer(take) }))

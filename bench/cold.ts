@@ -18,7 +18,7 @@ const scripts: Record<string, () => Promise<string>> = {
       import("effect/Effect"),
       import("effect/Redacted"),
       import("../dist/agents/Agent.js"),
-      import("../dist/layers/OpenAi.js")
+      import("../dist/layers/openai/OpenAi.js")
     ])
     const model = OpenAi.layer({ model: "text", baseUrl: baseURL, apiKey: Redacted.make("none") })
     return Effect.runPromise(Effect.provide(Agent.make("agent", {}).run("Hi"), model))
@@ -28,8 +28,8 @@ const scripts: Record<string, () => Promise<string>> = {
       import("effect/Effect"),
       import("effect/Redacted"),
       import("../dist/agents/Agent.js"),
-      import("../dist/layers/OpenAi.js"),
-      import("../dist/layers/SyncEdge.js")
+      import("../dist/layers/openai/OpenAi.js"),
+      import("../dist/layers/sync/SyncEdge.js")
     ])
     const model = OpenAi.layer({ model: "text", baseUrl: baseURL, apiKey: Redacted.make("none") })
     return Effect.runSync(Agent.make("agent", {}).run("Hi").pipe(Effect.provide(model), Effect.provide(SyncEdge.layer)))

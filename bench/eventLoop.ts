@@ -6,8 +6,9 @@ import { monitorEventLoopDelay } from "node:perf_hooks"
 import { setTimeout } from "node:timers/promises"
 import * as Effect from "effect/Effect"
 import * as Agent from "../dist/agents/Agent.js"
-import * as AgentTool from "../dist/AgentTool.js"
-import * as TestModel from "../dist/layers/TestModel.js"
+import type * as AgentTool from "../dist/AgentTool.js"
+import * as WorkerTool from "../dist/layers/worker/WorkerTool.js"
+import * as TestModel from "../dist/layers/testing/TestModel.js"
 import block from "./blockingTool.ts"
 
 const ms = 250
@@ -37,7 +38,7 @@ const measure = async (tool: AgentTool.AgentTool<string, never> | undefined) => 
   return [wall.toFixed(0), ticks, figure(delay.percentile(50)), figure(delay.percentile(99)), figure(delay.max)]
 }
 
-const inWorker = AgentTool.fromModule(new URL("./blockingTool.ts", import.meta.url))
+const inWorker = WorkerTool.fromModule(new URL("./blockingTool.ts", import.meta.url))
 // Threads start once, not with each call.
 await measure(inWorker)
 const rows = [

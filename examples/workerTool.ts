@@ -3,9 +3,9 @@
  * tool works without an event loop. The model follows a script.
  */
 import { Effect, Exit } from "effect"
-import { Agent, AgentTool, SyncEdge, TestModel } from "troupe"
+import { Agent, SyncEdge, TestModel, WorkerTool } from "troupe"
 
-const countPrimes = AgentTool.fromModule<typeof import("./primes.ts").default>(new URL("./primes.ts", import.meta.url))
+const countPrimes = WorkerTool.fromModule<typeof import("./primes.ts").default>(new URL("./primes.ts", import.meta.url))
 const agent = Agent.make("mathematician", { tools: [countPrimes] })
 const counting = (limit: number) =>
   agent

@@ -1,8 +1,7 @@
 /**
  * Tools that carry their own handlers, so that two agents with equally named tools never get each other's: what such a
- * tool is, and how it is made of a function or a module. How definitions are checked is in
- * `internal/toolDefinition.ts`, how functions are run in `internal/toolFunction.ts`. It may touch the run's port; it
- * knows no agent or layer.
+ * tool is, and how it is made of a function. How definitions are checked is in `internal/toolDefinition.ts`, how
+ * functions are run in `internal/toolFunction.ts`. Tools that run in threads are in `WorkerTool`.
  */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -11,17 +10,14 @@ import type * as Tool from "effect/ai/Tool"
 import * as Predicate from "effect/Predicate"
 import { assertFunction, assertOptions } from "./internal/definition.ts"
 import { toJson } from "./internal/json.ts"
-import * as ModuleTool from "./internal/moduleTool.ts"
+import * as ServedTool from "./internal/servedTool.ts"
 import type { Drawable } from "./internal/structure.ts"
-import { define, durationOf, guarded, type Hints, NoParameters, validate } from "./internal/toolDefinition.ts"
-import { call, CannotWait, type Kind, kindOf, type ToolContext } from "./internal/toolFunction.ts"
-import { InvalidDefinition } from "./RunError.ts"
+import { define, durationOf, guarded, type Hints, NoParameters } from "./internal/toolDefinition.ts"
+import { call, type Kind, kindOf, type ToolContext } from "./internal/toolFunction.ts"
 import { CurrentRun, type RunInfo } from "./services/CurrentRun.ts"
-import { isSync, SyncBridge } from "./services/SyncBridge.ts"
 
 export type { Hints } from "./internal/toolDefinition.ts"
 export type { Kind, ToolContext } from "./internal/toolFunction.ts"
-export { ModuleToolFailed, ModuleUnusable, WorkerCrashed } from "./services/WorkerThreads.ts"
 
 const TypeId = "~troupe/AgentTool"
 
@@ -46,7 +42,7 @@ export interface AgentTool<out Name extends string, out Services> {
     onPromise: () => void
   ) => Effect.Effect<unknown, unknown, Services>
   /** @internal Answers a call from another thread: JSON in, JSON out. It needs no service but what the tool provides. */
-  readonly serve: (params: unknown, context: ModuleTool.ServedContext) => Promise<ModuleTool.Served>
+  readonly serve: (params: unknown, context: ServedTool.ServedContext) => Promise<ServedTool.Served>
 }
 
 /** Any tool with its handler. */
@@ -180,108 +176,6 @@ const elsewhere = {
   run: "Give the function as execute"
 }
 
-/** What {@link fromModule} takes when the module exports a plain function: everything but the function. */
-export interface FromModuleOptions<
-  Name extends string,
-  Parameters extends Schema.Top,
-  Success extends Schema.Top
-> extends Omit<FromFunctionOptions<Name, Parameters, Success, unknown>, "execute" | "kind"> {
-  /** The name of the module's export. Default: `default`. */
-  readonly export?: string | undefined
-}
-
-/** What a plain function in a module is told besides its parameters. `progress` takes JSON. */
-export interface ModuleContext extends Omit<ToolContext, "progress"> {
-  readonly progress: (result: unknown) => void
-}
-
-/** A plain function that a module exports for {@link fromModule}. It gets and gives the JSON forms of the schemas. */
-export type ModuleFunction<Parameters extends Schema.Top, Success extends Schema.Top = typeof Schema.Unknown> = (
-  params: Parameters["Encoded"],
-  context: ModuleContext
-) => Success["Encoded"] | PromiseLike<Success["Encoded"]>
-
-interface FromModule {
-  <T extends AgentTool<string, never> = AgentTool<string, never>>(
-    module: URL,
-    options?: { readonly export?: string | undefined; readonly name?: never }
-  ): AgentTool<T["name"], never>
-  <
-    const Name extends string,
-    Parameters extends Schema.Top = typeof NoParameters,
-    Success extends Schema.Top = typeof Schema.Unknown
-  >(
-    module: URL,
-    options: FromModuleOptions<Name, Parameters, Success>
-  ): AgentTool<Name, SchemaServices<Parameters> | SchemaServices<Success>>
-}
-type SchemaServices<S extends Schema.Top> = S["DecodingServices"] | S["EncodingServices"]
-
-/**
- * Makes a tool that runs in a worker thread: blocking code does not block the event loop, and an endless loop can be
- * stopped. It works at both edges, also with `async` code: it is the way to call an async function under `runSync`.
- *
- * The module exports a tool of {@link fromFunction} that needs no services. It is loaded at once for its definition, and
- * again in each thread, so it must not await at its top level, and what is slow to load is better imported inside of the
- * function. Or it exports a plain function (see {@link ModuleFunction}), which the program itself never loads, and the
- * definition is given here.
- *
- * Parameters are checked on this side; they, the results and errors cross as JSON. Interruption, the tool's timeout
- * included, fires `context.signal`, and ends the thread when the function has not ended 100 ms later; the run goes on when
- * it has. Loading the module is part of the first call; a call that is interrupted before is over at once, and the thread
- * goes on loading for the next one. What the function throws is told as for any tool; a thread that ends in the middle of a
- * call fails that call with `WorkerCrashed`, a module that cannot be loaded there with `ModuleUnusable`. A native crash
- * ends the process.
- *
- * Threads are kept for further calls, so a module's own state lives on between calls. `WorkerPool.layer` says how many
- * there are; unset, as many as the machine has processors, and they end when idle for 30 seconds.
- *
- * Throws `InvalidDefinition` for a module that cannot be loaded or does not export a tool.
- *
- * @example
- * import { Agent, AgentTool } from "troupe"
- *
- * // resize.ts: export default AgentTool.fromFunction({ name: "resize", ... })
- * const agent = () =>
- *   Agent.make("agent", { tools: [AgentTool.fromModule(new URL("./resize.ts", import.meta.url))] })
- */
-export const fromModule: FromModule = (
-  module: URL,
-  options: Partial<FromModuleOptions<string, Schema.Top, Schema.Top>> = {}
-): AgentTool<string, never> => {
-  const place: ModuleTool.Place = { module, export: options.export ?? "default" }
-  const { description, failureMode = "return", name, parameters = NoParameters, success = Schema.Unknown } = options
-  if (name !== undefined) {
-    const tool = guarded(define(name, description ?? "", parameters, success, failureMode), options)
-    return inModule(name, tool, options.timeout, place)
-  }
-  const found = ModuleTool.load(place)
-  if (!isAgentTool(found)) {
-    throw new InvalidDefinition({
-      subject: `tool module ${module.href}`,
-      problem: `its export "${place.export}" is no tool`,
-      remedy: "Export what AgentTool.fromFunction returns, or give name, description and parameters as options"
-    })
-  }
-  validate(found.tool)
-  return inModule(found.name, found.tool, found.timeout, place)
-}
-
-const inModule = <Name extends string>(
-  name: Name,
-  tool: Tool.Any,
-  timeout: Duration.Input | undefined,
-  place: ModuleTool.Place
-): AgentTool<Name, never> =>
-  make(name, "effect", tool, timeout, (params, { progress, ...info }) =>
-    Effect.flatMap(Effect.all([isSync, SyncBridge]), ([sync, bridge]) =>
-      // Without the edge's loop nobody could hear the thread.
-      sync && bridge === undefined
-        ? Effect.fail(new CannotWait())
-        : ModuleTool.call(tool, place, params, info, progress)
-    )
-  )
-
 /** @internal */
 export const make = <const Name extends string, R>(
   name: Name,
@@ -302,11 +196,11 @@ export const make = <const Name extends string, R>(
 })
 
 /** One function for all tools, so that a tool carries no closure for it. */
-function serve(this: Any, params: unknown, context: ModuleTool.ServedContext): Promise<ModuleTool.Served> {
+function serve(this: Any, params: unknown, context: ServedTool.ServedContext): Promise<ServedTool.Served> {
   const progress = (result: unknown) => Effect.sync(() => context.progress(toJson(result)))
-  const execute = (decoded: unknown, info: ModuleTool.CallInfo) =>
+  const execute = (decoded: unknown, info: ServedTool.CallInfo) =>
     this.execute(decoded, { ...info, progress }, () => {})
-  return ModuleTool.serve(this.tool, params, context, execute)
+  return ServedTool.serve(this.tool, params, context, execute)
 }
 
 /** The run that the current tool call belongs to; `undefined` outside of a run. */

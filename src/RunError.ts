@@ -242,7 +242,7 @@ export class AsyncToolError extends Schema.TaggedError<AsyncToolError>()("AsyncT
   transcript: Prompt.Prompt
 }) {
   override get message(): string {
-    return `${at(this.path)} step ${this.step}: tool "${this.tool}" (${this.toolCallId}) waits for a promise, which Effect.runSync cannot do. Run the program with Effect.runPromise, or provide SyncEdge.layer and put the function in a module of its own with AgentTool.fromModule, or make the tool an Effect that does its I/O through SyncEdge.layerHttpClient and SyncEdge.layerFileSystem.`
+    return `${at(this.path)} step ${this.step}: tool "${this.tool}" (${this.toolCallId}) waits for a promise, which Effect.runSync cannot do. Run the program with Effect.runPromise, or provide SyncEdge.layer and put the function in a module of its own with WorkerTool.fromModule, or make the tool an Effect that does its I/O through SyncEdge.layerHttpClient and SyncEdge.layerFileSystem.`
   }
 }
 

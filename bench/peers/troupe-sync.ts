@@ -1,7 +1,7 @@
 /** Troupe at the sync edge: the same agents under `runSync`. */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as SyncEdge from "../../dist/layers/SyncEdge.js"
+import * as SyncEdge from "../../dist/layers/sync/SyncEdge.js"
 import type { Peer } from "../peer.ts"
 import { makePeer, modelOf, talker } from "../troupe.ts"
 

@@ -1,4 +1,5 @@
 /** Makes JSON of any value, for events and tool results that have no schema. Never throws. Imports nothing of ours. */
+import * as Base64 from "effect/encoding/Base64"
 import * as Schema from "effect/Schema"
 
 /** What `value` looks like as JSON: class instances by their fields, errors by tag and message, cycles cut. */
@@ -29,7 +30,7 @@ const convertObject = (value: object, above: ReadonlyArray<object>): Schema.Json
   try {
     if (Array.isArray(value)) return value.map((item) => convert(item, inside))
     if (value instanceof Date) return Number.isNaN(value.getTime()) ? null : value.toISOString()
-    if (value instanceof Uint8Array) return Buffer.from(value).toString("base64")
+    if (value instanceof Uint8Array) return Base64.encode(value)
     if (value instanceof Map) return convert([...value.entries()], inside)
     if (value instanceof Set) return convert([...value.values()], inside)
     if ("toJSON" in value && typeof value.toJSON === "function") return convert(value.toJSON(), inside)

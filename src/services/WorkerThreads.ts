@@ -1,5 +1,5 @@
 /**
- * The threads that tools of `AgentTool.fromModule` run in: a port that `WorkerPool.layer` fills, and what can go wrong
+ * The threads that tools of `WorkerTool.fromModule` run in: a port that `WorkerPool.layer` fills, and what can go wrong
  * there. Unset, the process's own pool is used. No I/O here.
  */
 import * as Context from "effect/Context"

@@ -7,14 +7,14 @@ import { promisify } from "node:util"
 import { Cause, Context, Duration, Effect, Exit, Schema } from "effect"
 import { Tool } from "effect/ai"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
-import * as IoWorker from "../../src/internal/io/ioWorker.ts"
-import { Agent, AgentTool, RunError, type RunEvent, Runner, SyncEdge, TestModel, WorkerPool } from "troupe"
+import * as IoWorker from "../../src/layers/internal/io/ioWorker.ts"
+import { Agent, AgentTool, RunError, Runner, SyncEdge, TestModel, WorkerPool, WorkerTool, type RunEvent } from "troupe"
 
 const url = new URL("../support/modules/tools.ts", import.meta.url)
 const File = Schema.Struct({ file: Schema.String })
-const plain = (name: string) => AgentTool.fromModule(url, { name, export: name, description: name })
-const onFile = (name: string) => AgentTool.fromModule(url, { name, export: name, description: name, parameters: File })
-const blocking = AgentTool.fromModule(url, {
+const plain = (name: string) => WorkerTool.fromModule(url, { name, export: name, description: name })
+const onFile = (name: string) => WorkerTool.fromModule(url, { name, export: name, description: name, parameters: File })
+const blocking = WorkerTool.fromModule(url, {
   name: "block",
   export: "block",
   description: "Blocks",
@@ -76,8 +76,8 @@ for (const [edge, runExit] of Object.entries(edges)) {
   }
   describe(`by ${edge}`, () => {
     it("a tool of a module works as it does in place, its schemas on both sides", async () => {
-      const double = AgentTool.fromModule(url)
-      const later = AgentTool.fromModule(url, { export: "later" })
+      const double = WorkerTool.fromModule(url)
+      const later = WorkerTool.fromModule(url, { export: "later" })
       const results = await run(
         resultsOf([
           [double, { n: 21 }],
@@ -90,7 +90,7 @@ for (const [edge, runExit] of Object.entries(edges)) {
     })
 
     it("is told of its run, and tells of its progress in order", async () => {
-      const tool = AgentTool.fromModule(url, { export: "generator" })
+      const tool = WorkerTool.fromModule(url, { export: "generator" })
       const { events, results } = await run(observe([[tool, {}]]))
       const called = events.find((event) => event._tag === "ToolCalled")!
       const told = results[0] as Record<string, unknown>
@@ -109,13 +109,13 @@ for (const [edge, runExit] of Object.entries(edges)) {
     })
 
     it("a plain function gets and gives JSON, also of a module that awaits at its top level", async () => {
-      const tool = AgentTool.fromModule(new URL("../support/modules/awaits.ts", import.meta.url), {
+      const tool = WorkerTool.fromModule(new URL("../support/modules/awaits.ts", import.meta.url), {
         name: "next",
         description: "The next number",
         parameters: Schema.Struct({ n: Schema.Finite }),
         success: Schema.Finite
       })
-      const wrong = AgentTool.fromModule(url, {
+      const wrong = WorkerTool.fromModule(url, {
         name: "wrong",
         export: "wrong",
         description: "Wrong",
@@ -137,12 +137,12 @@ for (const [edge, runExit] of Object.entries(edges)) {
     })
 
     it("what it throws or fails with comes back as data", async () => {
-      const fails = AgentTool.fromModule(url, { export: "fails" })
+      const fails = WorkerTool.fromModule(url, { export: "fails" })
       const results = await run(
         resultsOf([
           [fails, {}],
           [plain("throwing"), {}],
-          [AgentTool.fromModule(url, { export: "misfit" }), {}]
+          [WorkerTool.fromModule(url, { export: "misfit" }), {}]
         ])
       )
       const told =
@@ -152,7 +152,7 @@ for (const [edge, runExit] of Object.entries(edges)) {
         { failed: { error: "too far" } },
         { failed: { error: told } }
       ])
-      const fatal = AgentTool.fromModule(url, {
+      const fatal = WorkerTool.fromModule(url, {
         name: "throwing",
         export: "throwing",
         description: "Throws",
@@ -162,7 +162,7 @@ for (const [edge, runExit] of Object.entries(edges)) {
       const error = Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined
       assert.instanceOf(error, RunError.ToolError)
       const cause = error.failures[0].cause
-      assert.instanceOf(cause, AgentTool.ModuleToolFailed)
+      assert.instanceOf(cause, WorkerTool.ModuleToolFailed)
       assert.deepStrictEqual([cause.errorName, cause.errorMessage], ["RangeError", "too far"])
     })
 
@@ -186,7 +186,7 @@ for (const [edge, runExit] of Object.entries(edges)) {
     }, 60_000)
 
     it("a module that cannot be used in a thread is told of", async () => {
-      const broken = AgentTool.fromModule(new URL("../support/modules/broken.ts", import.meta.url), {
+      const broken = WorkerTool.fromModule(new URL("../support/modules/broken.ts", import.meta.url), {
         name: "broken",
         description: "Broken"
       })
@@ -207,7 +207,7 @@ for (const [edge, runExit] of Object.entries(edges)) {
       const looping = fresh()
       const calls: ReadonlyArray<Call> = [
         [onFile("deaf"), { file: awaiting }],
-        [AgentTool.fromModule(url, { export: "endless" }), { file: looping }]
+        [WorkerTool.fromModule(url, { export: "endless" }), { file: looping }]
       ]
       const program = Effect.gen(function* () {
         yield* Effect.raceFirst(resultsOf(calls), grown(awaiting, looping))
@@ -222,7 +222,7 @@ for (const [edge, runExit] of Object.entries(edges)) {
 
     it("the end of the I/O thread fails the call, and ends the tool's thread with it", async () => {
       const file = fresh()
-      const loop = AgentTool.fromModule(url, { export: "endless" })
+      const loop = WorkerTool.fromModule(url, { export: "endless" })
       const crash = Effect.andThen(
         grown(file),
         Effect.sync(() => IoWorker.peek()!.tell("crash"))
@@ -243,7 +243,7 @@ for (const [edge, runExit] of Object.entries(edges)) {
 
     it("a tool's timeout ends its thread", async () => {
       const file = fresh()
-      const loop = AgentTool.fromModule(url, { export: "endless" })
+      const loop = WorkerTool.fromModule(url, { export: "endless" })
       const program = Effect.gen(function* () {
         const results = yield* resultsOf([[loop, { file }]], { toolTimeout: "300 millis" })
         return [results, yield* resultsOf([[blocking, { ms: 1 }]])]
@@ -257,7 +257,7 @@ for (const [edge, runExit] of Object.entries(edges)) {
     })
 
     it("a module that takes longer to load than its tool may take is loaded for the next call", async () => {
-      const slow = AgentTool.fromModule(new URL("../support/modules/slow.ts", import.meta.url), {
+      const slow = WorkerTool.fromModule(new URL("../support/modules/slow.ts", import.meta.url), {
         name: "slow",
         description: "Loads slowly"
       })
@@ -273,7 +273,7 @@ for (const [edge, runExit] of Object.entries(edges)) {
     })
 
     it("a module that is never loaded holds up no others", async () => {
-      const hung = AgentTool.fromModule(new URL("../support/modules/hung.ts", import.meta.url), {
+      const hung = WorkerTool.fromModule(new URL("../support/modules/hung.ts", import.meta.url), {
         name: "hung",
         description: "Never loads"
       })
@@ -291,7 +291,7 @@ for (const [edge, runExit] of Object.entries(edges)) {
       const cleaning = fresh()
       const calls: ReadonlyArray<Call> = [
         [onFile("heeding"), { file: heeding }],
-        [AgentTool.fromModule(url, { export: "cleaning" }), { file: cleaning }]
+        [WorkerTool.fromModule(url, { export: "cleaning" }), { file: cleaning }]
       ]
       const program = Effect.raceFirst(resultsOf(calls), grown(heeding, cleaning))
       await run(Effect.provide(program, WorkerPool.layer({ size: 2, grace: "20 seconds" })))
@@ -369,7 +369,7 @@ describe("the event loop", () => {
   it("threads do not keep the process alive", async () => {
     const program = `
       import { Effect } from "effect"
-      import { shared } from "./src/internal/io/pool.ts"
+      import { shared } from "./src/layers/internal/io/pool.ts"
       const call = { tool: "t", module: "data:text/javascript,export default () => 42", export: "default", params: {}, context: {} }
       console.log(await Effect.runPromise(shared.call(call)))`
     const { stdout } = await promisify(execFile)(
@@ -383,8 +383,8 @@ describe("the event loop", () => {
 
 describe("what its definition says", () => {
   it("of approval and hints holds in either form", () => {
-    const inModule = AgentTool.fromModule(url, { export: "guarded" })
-    const here = AgentTool.fromModule(url, {
+    const inModule = WorkerTool.fromModule(url, { export: "guarded" })
+    const here = WorkerTool.fromModule(url, {
       name: "guarded",
       export: "throwing",
       description: "Guarded",
@@ -412,31 +412,31 @@ describe("what cannot be", () => {
     }
     const at = (file: string) => new URL(`../support/modules/${file}`, import.meta.url)
     assert.match(
-      problem(() => AgentTool.fromModule(at("absent.ts"))),
+      problem(() => WorkerTool.fromModule(at("absent.ts"))),
       /Cannot find module/
     )
     assert.match(
-      problem(() => AgentTool.fromModule(at("broken.ts"))),
+      problem(() => WorkerTool.fromModule(at("broken.ts"))),
       /it is broken/
     )
     assert.match(
-      problem(() => AgentTool.fromModule(at("awaits.ts"))),
+      problem(() => WorkerTool.fromModule(at("awaits.ts"))),
       /top-level await.*plain function/s
     )
     assert.match(
-      problem(() => AgentTool.fromModule(url, { export: "absent" })),
+      problem(() => WorkerTool.fromModule(url, { export: "absent" })),
       /no export named "absent"/
     )
     assert.match(
-      problem(() => AgentTool.fromModule(url, { export: "block" })),
-      /is no tool/
+      problem(() => WorkerTool.fromModule(url, { export: "block" })),
+      /is not a tool/
     )
     assert.match(
-      problem(() => AgentTool.fromModule(new URL("https://localhost/x.js"))),
+      problem(() => WorkerTool.fromModule(new URL("https://localhost/x.js"))),
       /it is no file/
     )
     assert.match(
-      problem(() => AgentTool.fromModule(url, { name: "no good", description: "" })),
+      problem(() => WorkerTool.fromModule(url, { name: "no good", description: "" })),
       /providers refuse/
     )
   })
@@ -450,9 +450,9 @@ describe("what cannot be", () => {
 
   it("the name of a module's tool is known to the compiler when it is told of the module", () => {
     const tool: AgentTool.AgentTool<"double", never> =
-      AgentTool.fromModule<typeof import("../support/modules/tools.ts").default>(url)
+      WorkerTool.fromModule<typeof import("../support/modules/tools.ts").default>(url)
     assert.strictEqual(tool.name, "double")
-    const run: AgentTool.ModuleFunction<typeof File> = ({ file }, { signal }) => `${file} ${signal.aborted}`
+    const run: WorkerTool.ModuleFunction<typeof File> = ({ file }, { signal }) => `${file} ${signal.aborted}`
     assert.isFunction(run)
   })
 })

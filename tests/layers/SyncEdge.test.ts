@@ -352,7 +352,7 @@ describe("the I/O thread", () => {
       import { Effect } from "effect"
       import { HttpClient } from "effect/http"
       import { SyncEdge } from "troupe"
-      import * as IoWorker from "./src/internal/io/ioWorker.ts"
+      import * as IoWorker from "./src/layers/internal/io/ioWorker.ts"
       const get = (path) => HttpClient.get(process.env.BASE + path).pipe(Effect.flatMap((r) => r.text), Effect.provide(SyncEdge.layerHttpClient))
       const crash = Effect.sleep(20).pipe(Effect.andThen(Effect.sync(() => IoWorker.peek().tell("crash"))))
       const program = Effect.all([Effect.flip(get("/hang")), crash], { concurrency: 2 })
@@ -366,7 +366,7 @@ describe("the I/O thread", () => {
     const script = `
       import { Effect } from "effect"
       import { SyncEdge } from "troupe"
-      import * as IoWorker from "./src/internal/io/ioWorker.ts"
+      import * as IoWorker from "./src/layers/internal/io/ioWorker.ts"
       Effect.runSync(Effect.sleep(5).pipe(Effect.provide(SyncEdge.layer)))
       console.log(IoWorker.peek() === undefined, IoWorker.userCount())`
     assert.strictEqual(inNode(script), "true 0\n")

@@ -15,7 +15,7 @@ import * as Bridge from "./internal/bridge.ts"
 import { EventLoop, isNestedTooDeep } from "./internal/eventLoop.ts"
 import * as SyncFileSystem from "./internal/fileSystem.ts"
 import * as SyncHttpClient from "./internal/httpClient.ts"
-import * as IoWorker from "../../internal/io/ioWorker.ts"
+import * as IoWorker from "../internal/io/ioWorker.ts"
 
 /** How the sync edge treats places where blocking the thread would harm. */
 export interface Options {

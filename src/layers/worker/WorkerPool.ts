@@ -1,9 +1,9 @@
-/** How many threads run the tools of `AgentTool.fromModule`, and how large they may grow. It touches the pool only. */
+/** How many threads run the tools of `WorkerTool.fromModule`, and how large they may grow. It touches the pool only. */
 import type { ResourceLimits } from "node:worker_threads"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Pool from "../../internal/io/pool.ts"
+import * as Pool from "../internal/io/pool.ts"
 import { ToolWorkers } from "../../services/WorkerThreads.ts"
 
 /** What {@link layer} takes. */
@@ -23,7 +23,7 @@ export interface Options {
 }
 
 /**
- * A pool of worker threads of its own for the tools of `AgentTool.fromModule`. Without it they share one pool for the
+ * A pool of worker threads of its own for the tools of `WorkerTool.fromModule`. Without it they share one pool for the
  * process. Threads start when they are needed, never keep the process alive, and end with the Layer.
  *
  * @example

@@ -16,7 +16,7 @@ import {
 import { HttpClient } from "effect/http"
 import { TestClock } from "effect/testing"
 import { SyncEdge } from "troupe"
-import * as IoWorker from "../../../src/internal/io/ioWorker.ts"
+import * as IoWorker from "../../../src/layers/internal/io/ioWorker.ts"
 import type { Cases } from "../../support/isolated.ts"
 
 const base = process.env["BASE"]

@@ -5,7 +5,7 @@ import { assert } from "@effect/vitest"
 import { Cause, Deferred, Effect, Exit, Fiber, Layer, Redacted, Schedule, Stream } from "effect"
 import { HttpClient, HttpClientRequest } from "effect/http"
 import { Agent, OpenAi, SyncEdge, TestModel } from "troupe"
-import * as IoWorker from "../../../src/internal/io/ioWorker.ts"
+import * as IoWorker from "../../../src/layers/internal/io/ioWorker.ts"
 import type { Cases } from "../../support/isolated.ts"
 
 const base = process.env["BASE"]
@@ -65,7 +65,7 @@ export const slow: Cases = {
     hooks.deregister()
     assert.notStrictEqual<unknown>(copy.SyncEdge, SyncEdge)
     const module = new URL("../../support/modules/tools.ts", import.meta.url)
-    const tool = copy.AgentTool.fromModule(module, { name: "strange", export: "strange", description: "A tool" })
+    const tool = copy.WorkerTool.fromModule(module, { name: "strange", export: "strange", description: "A tool" })
     const agent = Agent.make("agent", { tools: [tool] })
     const run = agent.run("Go").pipe(Effect.provide(TestModel.layer([TestModel.toolCall("strange", {}), "done"])))
     const both = Effect.all([run, get("/ok/300"), Effect.sleep(5)], { concurrency: "unbounded" })

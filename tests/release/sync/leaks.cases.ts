@@ -4,7 +4,7 @@ import { assert } from "@effect/vitest"
 import { Effect, Layer, ManagedRuntime, Stream } from "effect"
 import { HttpClient } from "effect/http"
 import { SyncEdge } from "troupe"
-import * as IoWorker from "../../../src/internal/io/ioWorker.ts"
+import * as IoWorker from "../../../src/layers/internal/io/ioWorker.ts"
 import type { Cases } from "../../support/isolated.ts"
 
 const base = process.env["BASE"]

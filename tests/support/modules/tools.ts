@@ -1,8 +1,9 @@
-/** Tools that `AgentTool.fromModule` runs in worker threads. Each export is one tool or one plain function. */
+/** Tools that `WorkerTool.fromModule` runs in worker threads. Each export is one tool or one plain function. */
 import * as fs from "node:fs"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as AgentTool from "../../../src/AgentTool.ts"
+import type * as WorkerTool from "../../../src/layers/worker/WorkerTool.ts"
 
 const File = Schema.Struct({ file: Schema.String })
 
@@ -64,7 +65,7 @@ export const deaf = async ({ file }: { readonly file: string }) => {
   }
 }
 
-export const heeding = ({ file }: { readonly file: string }, { signal }: AgentTool.ModuleContext) =>
+export const heeding = ({ file }: { readonly file: string }, { signal }: WorkerTool.ModuleContext) =>
   new Promise<string>((resolve) => {
     beat(file)
     signal.addEventListener("abort", () => {

@@ -3,7 +3,7 @@
  * its function: on the sync edge the I/O thread runs it from its text.
  */
 import type { ChildProcess } from "node:child_process"
-import { sourceOf } from "../../../internal/io/program.ts"
+import { sourceOf } from "../io/program.ts"
 import { type GroupParts, type Leader, processGroup } from "./group.ts"
 
 /** What it is made with. */

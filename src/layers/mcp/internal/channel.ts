@@ -3,7 +3,7 @@
  * touches the SDK's loader and the bridge.
  */
 import * as Effect from "effect/Effect"
-import * as Program from "../../../internal/io/program.ts"
+import * as Program from "../../internal/io/program.ts"
 import { isSync, SyncBridge } from "../../../services/SyncBridge.ts"
 import type { FromHost, Problem, ToHost } from "./protocol.ts"
 import * as Sdk from "./sdkClient.ts"

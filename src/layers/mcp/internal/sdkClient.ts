@@ -5,7 +5,7 @@
 import { spawn } from "node:child_process"
 import * as fs from "node:fs"
 import { createRequire } from "node:module"
-import { sourceOf } from "../../../internal/io/program.ts"
+import { sourceOf } from "../../internal/io/program.ts"
 import { processGroup } from "../../internal/process/group.ts"
 import { host } from "./host.ts"
 import { incoming, type IncomingParts } from "./incoming.ts"

@@ -29,7 +29,8 @@ import {
   SyncEdge,
   TestModel,
   ToolSource,
-  WorkerPool
+  WorkerPool,
+  WorkerTool
 } from "troupe"
 
 export class Verdict extends Schema.Class<Verdict>("Verdict")({ score: Schema.Int }) {}
@@ -37,7 +38,7 @@ export class Writer extends Agent.Service<Writer>()("library/Writer", { descript
 const Add = Tool.make("add", { parameters: Schema.Struct({ a: Schema.Finite }), success: Schema.Finite })
 
 export const tool = AgentTool.fromFunction({ name: "now", description: "Tells the time", execute: () => "noon" })
-export const inModule = AgentTool.fromModule(new URL("./tool.js", "file:///library/"), {
+export const inModule = WorkerTool.fromModule(new URL("./tool.js", "file:///library/"), {
   name: "resize",
   description: "Resizes",
   parameters: Schema.Struct({ width: Schema.Int })

@@ -4,14 +4,14 @@ import type { ResourceLimits } from "node:worker_threads"
 import * as Effect from "effect/Effect"
 import * as Queue from "effect/Queue"
 import type * as Schema from "effect/Schema"
-import { SyncBridge } from "../../services/SyncBridge.ts"
+import { SyncBridge } from "../../../services/SyncBridge.ts"
 import {
   ModuleToolFailed,
   ModuleUnusable,
   type ToolWorkers,
   type WorkerCall,
   WorkerCrashed
-} from "../../services/WorkerThreads.ts"
+} from "../../../services/WorkerThreads.ts"
 import { programFlags } from "./flags.ts"
 import * as IoWorker from "./ioWorker.ts"
 import { type Edge, noEdge, waiting } from "./waiting.ts"

@@ -1,6 +1,6 @@
 /** Programs of other modules in the I/O thread, as Effects. It touches the I/O thread. */
 import * as Effect from "effect/Effect"
-import { SyncBridge } from "../../services/SyncBridge.ts"
+import { SyncBridge } from "../../../services/SyncBridge.ts"
 import * as IoWorker from "./ioWorker.ts"
 import { noEdge, waiting } from "./waiting.ts"
 

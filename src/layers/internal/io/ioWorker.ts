@@ -4,8 +4,8 @@
  */
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from "node:worker_threads"
 import type * as Schema from "effect/Schema"
-import { ThreadsForbidden } from "../../RunError.ts"
-import type { MessageSource } from "../../services/SyncBridge.ts"
+import { ThreadsForbidden } from "../../../RunError.ts"
+import type { MessageSource } from "../../../services/SyncBridge.ts"
 import { changedCertificates } from "./certificates.ts"
 import { networkFlags } from "./flags.ts"
 import { workerSource } from "./workerSource.ts"

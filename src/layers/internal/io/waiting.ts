@@ -1,7 +1,7 @@
 /** How a fiber waits for the I/O thread, on either edge. It touches fibers and the thread's count of waits. */
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
-import type { MessageSource } from "../../services/SyncBridge.ts"
+import type { MessageSource } from "../../../services/SyncBridge.ts"
 import type * as IoWorker from "./ioWorker.ts"
 
 /** What is told to the loop that fibers wait in. */

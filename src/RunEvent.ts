@@ -1,6 +1,14 @@
 /**
- * What a run tells while it runs. Every event is plain JSON with a schema, so it can be logged, stored and sent as it
- * is. This module defines the events and reads them; it emits none (see `Runner` and the agent loop).
+ * The events of a run. Every event is plain JSON with a schema, so it can be logged, stored and sent between the parts of
+ * your own system as it is. This module defines the events and reads them; it emits none (see `Runner` and the agent loop).
+ *
+ * **Do not send all events to end users.** `TextDelta` of the root run is meant for them, see {@link text}; so is the
+ * `output` of its `RunCompleted`. Other events hold what they may not be meant to see: the arguments and results of tools
+ * (`ToolCalled`, `ToolProgress`, `ToolCompleted`, `ToolFailed`, `ApprovalRequested`, `ApprovalAnswered`), the model's
+ * reasoning (`ReasoningDelta`), what workflows decided and why (`RouteTaken`, `RoundCompleted`, `PlanMade`, `HandedOff`,
+ * `OutputRejected`, `StepRetried`), the names of your agents and tools (`path`, `tool`), and in terminal events the whole
+ * conversation (`transcript`) and errors with hints for operators (`error`, `message`). No event holds the agent's
+ * instructions.
  *
  * The order of the events of one run (those with one `runId`) is a grammar, checked in our tests:
  *
@@ -20,6 +28,7 @@
  * `seq` grows by one from event to event over the whole tree of one root run.
  */
 import * as Effect from "effect/Effect"
+import * as Prompt from "effect/ai/Prompt"
 import * as Response from "effect/ai/Response"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
@@ -85,6 +94,21 @@ export const Spent = Schema.Struct({
 })
 /** What a run had spent and done when it ended. */
 export type Spent = typeof Spent.Type
+
+/**
+ * The transcript of a run, encoded as JSON: what `Schema.decode(Prompt.Prompt)` reads. Its `content` is an input for the
+ * next run as it stands.
+ */
+export const Transcript = Schema.toEncoded(Prompt.Prompt)
+
+/** What every terminal event has. */
+const terminal = {
+  ...base,
+  spent: Spent,
+  durationMs: Schema.Finite,
+  /** The conversation of a root run, to go on from; see `Result.transcript`. Absent for nested runs. */
+  transcript: Schema.optionalKey(Transcript)
+}
 
 /** A run began. */
 export const RunStarted = Schema.TaggedStruct("RunStarted", {
@@ -186,27 +210,22 @@ export const ItemCompleted = Schema.TaggedStruct("ItemCompleted", {
   /** How many there are; absent where nobody knows yet, as for a stream of inputs. */
   total: Schema.optionalKey(Schema.Int)
 })
-/** The run succeeded. `output` is the result, encoded as JSON. */
+/** The run succeeded. `output` is the result, encoded as JSON; absent for a run that handed the conversation over. */
 export const RunCompleted = Schema.TaggedStruct("RunCompleted", {
-  ...base,
-  output: Schema.Json,
-  spent: Spent,
-  durationMs: Schema.Finite
+  ...terminal,
+  output: Schema.optionalKey(Schema.Json)
 })
 /** The run failed. `error` is its error, encoded as JSON: at least `_tag` and `message`. */
 export const RunFailed = Schema.TaggedStruct("RunFailed", {
-  ...base,
+  ...terminal,
   error: Schema.Json,
-  message: Schema.String,
-  spent: Spent,
-  durationMs: Schema.Finite
+  message: Schema.String
 })
-/** The run was interrupted. `spent.toolCalls` says what had happened, what never started, and what is unknown. */
-export const RunInterrupted = Schema.TaggedStruct("RunInterrupted", {
-  ...base,
-  spent: Spent,
-  durationMs: Schema.Finite
-})
+/**
+ * The run was interrupted. `spent.toolCalls` says what had happened, what never started, and what is unknown;
+ * `transcript` has the results of the tools that had ended.
+ */
+export const RunInterrupted = Schema.TaggedStruct("RunInterrupted", terminal)
 
 /** The schema of every event. Encode with it before a wire or a store; decode what comes back. */
 export const RunEvent = Schema.Union([

@@ -178,6 +178,9 @@ const modify = <I, A, E, R, I2, A2, E2, R2>(
     structure: self.definition.structure
   })
 
+/** In place of the output of a run that has handed its conversation over: no function of a user gets it. */
+const noOutput = <B>(): B => undefined as B
+
 /**
  * Changes the output by a function; what it throws is a defect. It is the same run, with the same name.
  * @example
@@ -188,7 +191,11 @@ export const map: {
   <A, B>(f: (output: A) => B): <I, E, R>(self: Runner<I, A, E, R>) => Runner<I, B, E, R>
   <I, A, E, R, B>(self: Runner<I, A, E, R>, f: (output: A) => B): Runner<I, B, E, R>
 } = dual(2, <I, A, E, R, B>(self: Runner<I, A, E, R>, f: (output: A) => B) =>
-  modify(self, (input: I, _state, inner) => Effect.map(inner(input), f), toJson)
+  modify(
+    self,
+    (input: I, state, inner) => Effect.map(inner(input), (output) => (state.handedOver ? noOutput<B>() : f(output))),
+    toJson
+  )
 )
 
 /**
@@ -207,7 +214,14 @@ export const mapEffect: {
     f: (output: A) => Effect.Effect<B, E2, R2>
   ): Runner<I, B, E | E2, R | R2>
 } = dual(2, <I, A, E, R, B, E2, R2>(self: Runner<I, A, E, R>, f: (output: A) => Effect.Effect<B, E2, R2>) =>
-  modify(self, (input: I, _state, inner) => Effect.flatMap(inner(input), f), toJson)
+  modify(
+    self,
+    (input: I, state, inner) =>
+      Effect.flatMap(inner(input), (output): Effect.Effect<B, E2, R2> =>
+        state.handedOver ? Effect.succeed(noOutput<B>()) : f(output)
+      ),
+    toJson
+  )
 )
 
 /**

@@ -14,7 +14,7 @@ import * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
 import * as References from "effect/References"
 import * as Latch from "effect/Latch"
-import type * as Prompt from "effect/ai/Prompt"
+import * as Prompt from "effect/ai/Prompt"
 import type * as Response from "effect/ai/Response"
 import * as Predicate from "effect/Predicate"
 import * as Queue from "effect/Queue"
@@ -24,11 +24,12 @@ import * as Stream from "effect/Stream"
 import type { Decision, RunEvent } from "../RunEvent.ts"
 import { CurrentRun } from "../services/CurrentRun.ts"
 import { SyncBridge } from "../services/SyncBridge.ts"
-import { CaptureContent } from "../services/Telemetry.ts"
+import { CaptureContent, LogFailures } from "../services/Telemetry.ts"
 import { encoder, toJson } from "./json.ts"
-import { orDieLate } from "./interruptFailures.ts"
+import { withUnread } from "./interruptFailures.ts"
 import { messageOf } from "./message.ts"
 import { CurrentState, type Options, RunState } from "./runState.ts"
+import { transcriptIn } from "./runTranscript.ts"
 import type { Structure } from "./structure.ts"
 import { errorType } from "./telemetry.ts"
 import { oneLine } from "./text.ts"
@@ -41,8 +42,10 @@ export interface Result<out Output> {
   /** Steps taken, nested runs included. */
   readonly steps: number
   /**
-   * The conversation: the input, every answer, tool call and tool result; without the agent's own instructions, so that
-   * it can be given to the next run as it is. For a workflow, those of its members in the order they began.
+   * The conversation, for the next run to go on from: the input, every answer, tool call and tool result; without the
+   * agent's own instructions. Of a workflow it is the transcript of the member that had the whole input and gave the
+   * output; otherwise what its members said, in the order they began, each message once. So a conversation grows from turn
+   * to turn by what is new. What a tool's nested run said is not part of it.
    */
   readonly transcript: Prompt.Prompt
   readonly duration: Duration.Duration
@@ -76,11 +79,11 @@ export const execute = <I, A, E, R>(
   Effect.withFiber((fiber) => {
     fiber.getRef(SyncBridge)?.enter(fiber)
     const parent = fiber.getRef(CurrentState)
-    const state = new RunState(fiber, name, parent, { ...options, observers: definition.observers })
+    const state = new RunState(fiber, name, parent, { ...options, observers: definition.observers, input })
     onState?.(state)
-    const own = definition
-      .body(input, state)
-      .pipe(Effect.provideContext(Context.make(CurrentState, state).pipe(Context.add(CurrentRun, state.info))))
+    const own = ending(definition.body(input, state), state).pipe(
+      Effect.provideContext(Context.make(CurrentState, state).pipe(Context.add(CurrentRun, state.info)))
+    )
     const body = parent === undefined ? Effect.onError(own, (cause) => logFailure(state, cause)) : own
     if (state.silent) return flushed(fiber, body)
     const told = Effect.uninterruptibleMask((restore) =>
@@ -94,6 +97,15 @@ export const execute = <I, A, E, R>(
     )
     return flushed(fiber, told)
   })
+
+/** Notes the output of a run that is recorded. */
+const ending = <A, E, R>(body: Effect.Effect<A, E, R>, { transcript }: RunState): Effect.Effect<A, E, R> =>
+  transcript === undefined
+    ? body
+    : Effect.map(body, (output) => {
+        transcript.end(output)
+        return output
+      })
 
 /**
  * `Effect.runSync` flushes the dispatcher of its root fiber and no other. Without the sync edge the fibers of a run share
@@ -125,7 +137,7 @@ class OneDispatcher extends Scheduler.MixedScheduler {
   }
 }
 
-/** One line for a root run that fails, so that no consumer of it can hide that it did. */
+/** One line for a root run that fails, so that no consumer of it hides that it did; see `Telemetry.LogFailures`. */
 const logFailure = (state: RunState, cause: Cause.Cause<unknown>): Effect.Effect<void> => {
   if (Cause.hasInterruptsOnly(cause)) return Effect.void
   const error = Cause.squash(cause)
@@ -135,8 +147,10 @@ const logFailure = (state: RunState, cause: Cause.Cause<unknown>): Effect.Effect
   const named = reason === "_OTHER" ? "an unexpected error" : reason
   const tag = Predicate.hasProperty(error, "_tag") ? String(error._tag) : named
   const { path, runId } = state.info
-  const what = `run of "${path[0]}" failed: ${reason === tag || reason === "_OTHER" ? tag : `${tag} (${reason})`}`
+  const how = Cause.hasFails(cause) ? "failed" : "failed unexpectedly"
+  const what = `run of "${path[0]}" ${how}: ${reason === tag || reason === "_OTHER" ? tag : `${tag} (${reason})`}`
   return Effect.withFiber((fiber) => {
+    if (!fiber.getRef(LogFailures)) return Effect.void
     // Logs are exported as spans are: what was said goes along only when it is asked for.
     const line = fiber.getRef(CaptureContent) ? `${what}: ${oneLine(messageOf(error))}` : what
     const loggers = [...fiber.getRef(Logger.CurrentLoggers)]
@@ -155,12 +169,29 @@ const emitTerminal = <A, E>(
 ): Effect.Effect<void> =>
   Effect.flatMap(Clock.currentTimeMillis, (now) => {
     const bill = { spent: state.spent(), durationMs: now - state.startedAt }
-    if (Exit.isSuccess(exit)) return state.emit({ _tag: "RunCompleted", output: encode(exit.value), ...bill })
-    if (Cause.hasInterruptsOnly(exit.cause)) return state.emit({ _tag: "RunInterrupted", ...bill })
+    if (Exit.isSuccess(exit)) {
+      // A run that has handed its conversation over has no output.
+      const output = state.handedOver ? {} : { output: encode(exit.value) }
+      return state.emit({ _tag: "RunCompleted", ...output, ...bill, ...transcriptOf(state) })
+    }
+    if (Cause.hasInterruptsOnly(exit.cause)) {
+      return state.emit({ _tag: "RunInterrupted", ...bill, ...transcriptOf(state) })
+    }
     const error = Cause.squash(exit.cause)
     const message = messageOf(error)
-    return state.emit({ _tag: "RunFailed", error: encodeError(error, message), message, ...bill })
+    const said = transcriptOf(state, error)
+    return state.emit({ _tag: "RunFailed", error: encodeError(error, message), message, ...bill, ...said })
   })
+
+const encodeTranscript = Schema.encodeUnknownOption(Prompt.Prompt)
+
+/** The transcript of a root run, encoded. That of a suspended run is the one that it is resumed with. */
+const transcriptOf = (state: RunState, error?: unknown): { readonly transcript?: typeof Prompt.Prompt.Encoded } => {
+  if (state.parent !== undefined || state.transcript === undefined) return {}
+  const suspended = Predicate.isTagged(error, "ApprovalRequired") ? transcriptIn(error) : undefined
+  const encoded = encodeTranscript(suspended ?? Prompt.fromMessages(state.transcript.said.messages))
+  return encoded._tag === "Some" ? { transcript: encoded.value } : {}
+}
 
 const encodeError = (error: unknown, message: string): Schema.Json => {
   const schema =
@@ -195,7 +226,7 @@ export const resultOf = <I, A, E, R>(name: string, definition: Definition<I, A, 
         output,
         usage: state!.usage,
         steps: state!.steps,
-        transcript: state!.conversation(),
+        transcript: Prompt.fromMessages(state!.transcript!.said.messages),
         duration: Duration.millis(now - state!.startedAt),
         decisions: state!.decisions,
         finishReason: state!.finishReason
@@ -218,8 +249,9 @@ export const streamOf = <I, A, E, R>(
       const taken = Latch.makeUnsafe(true)
       let gone = false
       let ended: Exit.Exit<A, E> | undefined
+      let isRead = false
       // Registered first, so it runs last: when the run is over that the closing of the scope interrupts.
-      yield* Effect.addFinalizer((exit) => orDieLate(ended, exit))
+      yield* Effect.addFinalizer((exit) => (isRead ? Effect.void : withUnread(ended, exit)))
       // The run gets a fiber of its own, which is no child of the consumer's.
       const bridge = yield* SyncBridge
       const consumer = yield* Effect.withFiber(Effect.succeed)
@@ -254,6 +286,12 @@ export const streamOf = <I, A, E, R>(
       return Stream.mapArray(Stream.fromQueue(queue), (events) => {
         taken.openUnsafe()
         return events
-      })
+      }).pipe(
+        Stream.onError((cause) =>
+          Effect.sync(() => {
+            isRead = !Cause.hasInterruptsOnly(cause)
+          })
+        )
+      )
     })
   )

@@ -57,3 +57,18 @@ export const orDieLate = (
   if (late === undefined || Exit.isSuccess(scope) || !Cause.hasInterrupts(scope.cause)) return Effect.void
   return Effect.orDie(Effect.failCause(late))
 }
+
+/**
+ * For the finalizer of a stream that hands over the failure of a run: when the reader is interrupted before it has read the
+ * failure, the failure is that of the reader too, as it is when the run is not streamed.
+ */
+export const withUnread = (
+  run: Exit.Exit<unknown, unknown> | undefined,
+  reader: Exit.Exit<unknown, unknown>
+): Effect.Effect<void> => {
+  if (run === undefined || Exit.isSuccess(run) || Exit.isSuccess(reader)) return Effect.void
+  if (!Cause.hasInterrupts(reader.cause)) return Effect.void
+  const own = run.cause.reasons.filter((reason) => !Cause.isInterruptReason(reason))
+  // A finalizer has no error of its own; the stream has this one.
+  return own.length === 0 ? Effect.void : Effect.failCause(Cause.fromReasons(own) as Cause.Cause<never>)
+}

@@ -6,12 +6,12 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
-import * as Prompt from "effect/ai/Prompt"
 import type * as Response from "effect/ai/Response"
 import * as Random from "effect/Random"
 import type { Decision, RunEvent, Spent, ToolCallReport, ToolCallStatus } from "../RunEvent.ts"
 import { isTerminal, version } from "../RunEvent.ts"
 import { ConversationId, type RunInfo } from "../services/CurrentRun.ts"
+import { RunTranscript } from "./runTranscript.ts"
 import { makeUsage } from "./usage.ts"
 
 /** Is told events; it may take its time, and then the run waits with it. */
@@ -74,8 +74,10 @@ export interface Options {
   readonly observers?: ReadonlyArray<Observer> | undefined
   /** Where the events of a `stream` go; agents of its tree stream their model calls. */
   readonly outlet?: Outlet | undefined
-  /** Whether transcripts are kept for `result`. */
+  /** Whether transcripts are kept for `result`. Those of a run that somebody listens to always are. */
   readonly recording?: boolean | undefined
+  /** What the run is given, for its transcript. */
+  readonly input?: unknown
 }
 
 export class RunState {
@@ -102,9 +104,8 @@ export class RunState {
   handedOver = false
   /** Is told whenever usage of the run or of a run nested in it was counted. */
   onUsage: (() => void) | undefined = undefined
-  /** Set by an agent when it records; otherwise the transcripts of nested runs, in the order they began. */
-  transcript: Prompt.Prompt | undefined = undefined
-  readonly children: Array<RunState> = []
+  /** What was said in the run, when recording. */
+  readonly transcript: RunTranscript | undefined
   /** What this run and the runs nested in it have decided, when recording. */
   readonly decisions: Array<Decision> = []
   readonly #totals: Totals = {
@@ -133,10 +134,11 @@ export class RunState {
     this.#sinks = parent === undefined ? this.#own : joined(parent.#sinks, this.#own)
     this.silent = this.#sinks.observers.length === 0 && this.#sinks.outlets.length === 0
     this.streaming = outlet !== undefined || parent?.streaming === true
-    this.recording = options.recording === true || parent?.recording === true
+    this.recording = options.recording === true || parent?.recording === true || (parent === undefined && !this.silent)
     this.startedAt = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
     this.tree = parent?.tree ?? { seq: 0 }
-    if (this.recording) parent?.children.push(this)
+    this.transcript = this.recording ? new RunTranscript(options.input) : undefined
+    if (this.transcript !== undefined) parent?.transcript?.add(this.transcript)
   }
 
   /**
@@ -230,12 +232,6 @@ export class RunState {
       text: this.text,
       toolCalls: this.toolCalls.map((call): ToolCallReport => ({ ...call }))
     }
-  }
-
-  /** The whole conversation of the run: an agent's own, or those of the nested runs one after the other. */
-  conversation(): Prompt.Prompt {
-    if (this.transcript !== undefined) return this.transcript
-    return Prompt.fromMessages(this.children.flatMap((child) => child.conversation().content))
   }
 }
 

@@ -10,6 +10,7 @@ import * as Schema from "effect/Schema"
 import * as AgentTool from "../AgentTool.ts"
 import { readBy } from "../internal/reading.ts"
 import { CurrentState, type RunState } from "../internal/runState.ts"
+import { asView } from "../internal/runTranscript.ts"
 import { define, guarded, isToolName } from "../internal/toolDefinition.ts"
 import { EndsRun, HandsOff } from "../internal/toolMarks.ts"
 import { InvalidDefinition } from "../RunError.ts"
@@ -210,6 +211,7 @@ export const make = <const Members extends Agents, Start extends keyof Members &
     }),
     run: (input: Prompt.RawInput, state) =>
       Effect.gen(function* () {
+        state.transcript?.share()
         let at: string = options.start
         let conversation = input
         for (let count = 0; ; count++) {
@@ -269,7 +271,8 @@ const kept = (history: Request["history"], transcript: Prompt.Prompt): Prompt.Pr
       if (message.role === "tool") return []
       if (message.role !== "assistant") return [message]
       const content = message.content.filter((part) => part.type === "text" || part.type === "file")
-      return content.length === 0 ? [] : [Prompt.assistantMessage({ content, options: message.options })]
+      if (content.length === message.content.length) return [message]
+      return content.length === 0 ? [] : [asView(Prompt.assistantMessage({ content, options: message.options }))]
     })
   )
 }

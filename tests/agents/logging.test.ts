@@ -53,6 +53,26 @@ describe("a run that fails", () => {
     })
   )
 
+  it.effect("logs nothing where the program reports failures itself", () =>
+    Effect.gen(function* () {
+      const run = agent.run("go").pipe(Effect.provide(TestModel.layer([down])))
+      const { exit, lines } = yield* logged(Effect.provideService(run, Telemetry.LogFailures, false))
+      assert.strictEqual(exit._tag, "Failure")
+      assert.deepStrictEqual(lines, [])
+    })
+  )
+
+  it.effect("says of a defect that it was not expected", () =>
+    Effect.gen(function* () {
+      const dies = Runner.make("dies", { run: () => Effect.die(new TypeError("x is undefined")) })
+      const { lines } = yield* logged(dies.run("go"))
+      assert.deepStrictEqual(
+        lines.map(({ text }) => text),
+        ['run of "dies" failed unexpectedly: TypeError']
+      )
+    })
+  )
+
   it.effect("logs what was said only when that is asked for", () =>
     Effect.gen(function* () {
       const run = agent.run("go").pipe(Effect.provide(TestModel.layer([down])))
@@ -80,11 +100,12 @@ describe("a run that fails where nobody has set a logger", () => {
   it("says so on standard error, and leaves standard output to the program", async () => {
     const program = `
       import { Effect, References } from "effect"
-      import { Runner } from "troupe"
+      import { Runner, Telemetry } from "troupe"
       const fails = Runner.make("fails", { run: () => Effect.fail(new Error("no such luck")) })
       await Effect.runPromise(Effect.flip(fails.run("go")))
       Effect.runSync(Effect.flip(fails.run("go")))
       Effect.runSync(Effect.flip(fails.run("go")).pipe(Effect.provideService(References.MinimumLogLevel, "None")))
+      Effect.runSync(Effect.flip(fails.run("go")).pipe(Effect.provideService(Telemetry.LogFailures, false)))
       console.log("done")`
     const args = ["--conditions=troupe-source", "--input-type=module", "-e", program]
     const { stderr, stdout } = await promisify(execFile)(process.execPath, args)

@@ -104,7 +104,7 @@ class Loop {
       const resuming = yield* Resuming
       const isOurs = resuming !== undefined && resuming.parentId === self.#state.parent?.info.runId
       const { messages, open } = yield* Transcript.normalise(isOurs ? resuming.prompt : input, self.#state.info.path)
-      self.#said.messages = messages
+      self.#said.begin(messages)
       yield* self.#prepare(input)
       if (open !== undefined && (yield* self.#resume(open)).done) return undefined
       // Repair rounds come on top: they do no work of their own.
@@ -118,7 +118,7 @@ class Loop {
       }
       if (plan.onMaxSteps === "answer") return yield* self.#finalAnswer()
       return yield* Effect.fail(new RunError.MaxStepsExceeded({ ...self.#said.failure(), maxSteps: plan.maxSteps }))
-    }).pipe(Effect.ensuring(Effect.sync(() => this.#said.record())))
+    })
   }
 
   #assertEdge(): Effect.Effect<void, RunError.MissingSyncEdge> {

@@ -20,8 +20,10 @@ export class Conversation {
     return { path: this.#state.info.path, spent: this.#state.spent(), transcript: this.transcript() }
   }
 
-  /** Keeps the transcript for `result`. */
-  record(): void {
-    if (this.#state.recording) this.#state.transcript = this.transcript()
+  /** Begins with the messages of the input. */
+  begin(messages: Array<Prompt.Message>): void {
+    this.messages = messages
+    const given = messages.length
+    this.#state.transcript?.keep(() => ({ messages: [...this.messages], given }))
   }
 }

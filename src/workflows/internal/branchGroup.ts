@@ -2,6 +2,7 @@
  * Several pieces of work at once, whose outcomes decide together: what Parallel, Router and Gather are made of. It
  * touches the run's bookkeeping and no runner.
  */
+import * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -288,12 +289,13 @@ class Group {
 
 /** Every failure in a cause, at least one: what a finalizer failed with stands beside what the branch did. */
 export const errorsOf = <E>(cause: Cause.Cause<E>): readonly [E | BranchDefect, ...Array<E | BranchDefect>] => {
-  const [first, ...others] = cause.reasons.flatMap((reason): ReadonlyArray<E | BranchDefect> =>
+  const errors = cause.reasons.flatMap((reason): ReadonlyArray<E | BranchDefect> =>
     Cause.isFailReason(reason)
       ? [reason.error]
       : Cause.isDieReason(reason)
         ? [new BranchDefect({ defect: reason.defect })]
         : []
   )
-  return [first ?? new BranchDefect({ defect: "the branch interrupted itself" }), ...others]
+  // A failure can be any value, null and undefined too.
+  return Arr.isReadonlyArrayNonEmpty(errors) ? errors : [new BranchDefect({ defect: "the branch interrupted itself" })]
 }

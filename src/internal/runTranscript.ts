@@ -1,0 +1,127 @@
+/**
+ * What was said in a run, as a conversation that the next run can take: an agent's own messages, or for other runners what
+ * their members said, each message once. Kept for `result` and for the terminal event of a root run.
+ */
+import * as Prompt from "effect/ai/Prompt"
+import * as Equal from "effect/Equal"
+import * as MutableHashSet from "effect/MutableHashSet"
+import * as Predicate from "effect/Predicate"
+import { isMessage } from "./input.ts"
+
+type Messages = ReadonlyArray<Prompt.Message>
+
+/** The messages of a run, of which the first `given` are its input. */
+export interface Said {
+  readonly messages: Messages
+  readonly given: number
+}
+
+/** How a run ended: with an output, or without one. */
+export type Ended = { readonly output: unknown } | undefined
+
+/**
+ * Nested runs that are remembered, the latest ones. A run may have any number of them, and what it gives to the next one
+ * has to stay bounded.
+ */
+const maxNested = 1000
+
+/** The record of one run. */
+export class RunTranscript {
+  readonly #input: unknown
+  readonly #nested: Array<RunTranscript> = []
+  #said: (() => Said) | undefined
+  #ended: Ended
+  #isShared = false
+
+  constructor(input: unknown) {
+    this.#input = input
+  }
+
+  /** Remembers a nested run, unless this run keeps its own messages. */
+  add(nested: RunTranscript): void {
+    if (this.#said !== undefined) return
+    if (this.#nested.length === maxNested) this.#nested.shift()
+    this.#nested.push(nested)
+  }
+
+  /** For a run that keeps its own messages, as agents do; `said` is asked when the transcript is wanted. */
+  keep(said: () => Said): void {
+    this.#said = said
+    this.#nested.length = 0
+  }
+
+  /** For a run whose members have one conversation among them: what each of them said is part of it. */
+  share(): void {
+    this.#isShared = true
+  }
+
+  /** Notes with which output the run ended. */
+  end(output: unknown): void {
+    this.#ended = { output }
+  }
+
+  /** What was said so far. */
+  get said(): Said {
+    if (this.#said !== undefined) return this.#said()
+    const given = messagesOf(this.#input)
+    const answered = this.#answered(given)
+    if (answered !== undefined) return answered
+    const all = this.#ofNested()
+    return { messages: all, given: commonPrefix(all, given) }
+  }
+
+  /** The nested run that had the whole input and gave the output: the conversation goes on with it. */
+  #answered(given: Messages): Said | undefined {
+    if (this.#isShared || this.#ended === undefined || given.length === 0) return undefined
+    const { output } = this.#ended
+    if (output === undefined) return undefined
+    const one = this.#nested.findLast((nested) => nested.#ended?.output === output)
+    if (one === undefined) return undefined
+    const { messages } = one.said
+    return commonPrefix(messages, given) === given.length ? { messages, given: given.length } : undefined
+  }
+
+  /** What nested runs said, in the order they began. Of their inputs, what was said before is left out. */
+  #ofNested(): Messages {
+    const all: Array<Prompt.Message> = []
+    const known = MutableHashSet.empty<Prompt.Message>()
+    for (const nested of this.#nested) {
+      const { given, messages } = nested.said
+      const own = messages.filter(
+        (message, index) => index >= given || !(views.has(message) || MutableHashSet.has(known, message))
+      )
+      for (const message of own) MutableHashSet.add(known, message)
+      all.push(...own)
+    }
+    return all
+  }
+}
+
+const views = new WeakSet<Prompt.Message>()
+
+/** Marks a message as a part of one that was said before, so that it is not taken for another one. */
+export const asView = <M extends Prompt.Message>(message: M): M => {
+  views.add(message)
+  return message
+}
+
+/** The messages of an input; none where it is not a conversation. */
+const messagesOf = (input: unknown): Messages => {
+  if (Prompt.isPrompt(input)) return input.content
+  if (typeof input !== "string" && !(Array.isArray(input) && input.length > 0 && input.every(isMessage))) return []
+  try {
+    return Prompt.make(input as Prompt.RawInput).content
+  } catch {
+    return []
+  }
+}
+
+const commonPrefix = (a: Messages, b: Messages): number => {
+  let length = 0
+  while (length < a.length && length < b.length && Equal.equals(a[length], b[length])) length++
+  return length
+}
+
+/** The transcript that an error brings to be gone on from. */
+export const transcriptIn = (error: unknown): Prompt.Prompt | undefined =>
+  Predicate.hasProperty(error, "transcript") && Prompt.isPrompt(error.transcript) ? error.transcript : undefined

@@ -433,7 +433,7 @@ describe("what cannot be", () => {
     )
     assert.match(
       problem(() => WorkerTool.fromModule(new URL("https://localhost/x.js"))),
-      /it is no file/
+      /it is not a file/
     )
     assert.match(
       problem(() => WorkerTool.fromModule(url, { name: "no good", description: "" })),

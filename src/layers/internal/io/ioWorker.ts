@@ -8,7 +8,8 @@ import { ThreadsForbidden } from "../../../RunError.ts"
 import type { MessageSource } from "../../../services/SyncBridge.ts"
 import { changedCertificates } from "./certificates.ts"
 import { networkFlags } from "./flags.ts"
-import { workerSource } from "./workerSource.ts"
+import { source as ioMain } from "./threads/ioMain.generated.ts"
+import { source as toolMain } from "./threads/toolMain.generated.ts"
 
 /** What the thread says of one request, call of a tool or program. */
 export type Message = FetchMessage | CallMessage | ProgramMessage
@@ -63,7 +64,7 @@ export type Request =
       readonly redirect: string | undefined
     }
   | { readonly type: "resolve"; readonly host: string }
-  | { readonly type: "program"; readonly source: string }
+  | { readonly type: "program"; readonly source: string; readonly args: unknown }
   | {
       readonly type: "call"
       readonly pool: PoolOptions
@@ -131,10 +132,10 @@ class IoWorker implements MessageSource {
     this.#words = new Int32Array(memory)
     const { port1, port2 } = new MessageChannel()
     this.#port = port1
-    this.#worker = new Worker(workerSource, {
+    this.#worker = new Worker(ioMain, {
       eval: true,
       name: "troupe-io",
-      workerData: { memory, port: port2, ca: changedCertificates() },
+      workerData: { memory, port: port2, ca: changedCertificates(), toolMain },
       transferList: [port2],
       execArgv: networkFlags(process.execArgv)
     })

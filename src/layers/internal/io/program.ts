@@ -1,4 +1,4 @@
-/** Programs of other modules in the I/O thread, as Effects. It touches the I/O thread. */
+/** Programs of other modules in the I/O thread, as Effects. */
 import * as Effect from "effect/Effect"
 import { SyncBridge } from "../../../services/SyncBridge.ts"
 import * as IoWorker from "./ioWorker.ts"
@@ -14,35 +14,18 @@ export interface Program {
   readonly send: (message: unknown) => void
   /** Runs what waits for a message: only what is waited for keeps a blocked run going. */
   readonly wait: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
-  /** Forgets the program: it hears no more and is heard no more. */
+  /** Forgets the program: no message reaches it or comes from it any more. */
   readonly release: Effect.Effect<void>
 }
 
 /**
- * The text of a program that holds functions of ours by their own text, such as `return (${f.toString()})(require, post)`.
- * They may name nothing outside of themselves but what `body` defines.
- */
-export const sourceOf = (body: string): string => `const helper = (f) => f
-// A bundler may have wrapped functions to keep their names, by a helper of its own whose name nobody knows: what is
-// defined nowhere else is taken for that.
-const isHelper = (name) => typeof name === "string" && name !== "require" && name !== "post" && !(name in globalThis)
-const helpers = new Proxy({}, {
-  has: (_, name) => isHelper(name),
-  get: (_, name) => name === Symbol.unscopables ? undefined : helper
-})
-with (helpers) {
-${body}
-}
-`
-
-/**
- * Starts a program from its text: the body of a function of `require` and `post` that gives what hears messages.
+ * Starts a program from its text, a bundle of `npm run codegen`, with arguments that can be sent to another thread.
  * `hear` is called for each message, in order.
  */
-export const start = (source: string, hear: (heard: Heard) => void): Effect.Effect<Program> =>
+export const start = (source: string, args: unknown, hear: (heard: Heard) => void): Effect.Effect<Program> =>
   Effect.map(SyncBridge, (bridge) => {
     const worker = IoWorker.get()
-    const id = worker.open({ type: "program", source }, (message) => {
+    const id = worker.open({ type: "program", source, args }, (message) => {
       if (message.type === "told") hear({ _tag: "Message", message: message.data })
       else if (message.type === "failed") hear({ _tag: "Failed", message: message.message, code: message.code })
     })

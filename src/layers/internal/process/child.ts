@@ -1,15 +1,9 @@
 /**
- * One process that is run to its end, in a process group that is gone when its end is told. It names nothing outside of
- * its function: on the sync edge the I/O thread runs it from its text.
+ * One process that is run to its end, in a process group that is gone when its end is reported. On the sync edge the I/O
+ * thread runs it (`childProgram.ts`).
  */
 import type { ChildProcess } from "node:child_process"
-import { sourceOf } from "../io/program.ts"
-import { type GroupParts, type Leader, processGroup } from "./group.ts"
-
-/** What it is made with. */
-export interface Parts extends GroupParts {
-  readonly processGroup: typeof processGroup
-}
+import { type Leader, processGroup } from "./group.ts"
 
 /** What is run. */
 export interface Command extends Leader {
@@ -42,8 +36,8 @@ export interface Ended {
 export type FromProcess = Ended | { readonly type: "unstartable"; readonly code: string }
 
 /** Makes a process. */
-export const host = (parts: Parts, post: (message: FromProcess) => void): ((message: ToProcess) => void) => {
-  const group = parts.processGroup(parts)
+export const host = (post: (message: FromProcess) => void): ((message: ToProcess) => void) => {
+  const group = processGroup()
   let child: ChildProcess | undefined
   let killer: NodeJS.Timeout | undefined
   let ended = false
@@ -129,12 +123,3 @@ export const host = (parts: Parts, post: (message: FromProcess) => void): ((mess
     }
   }
 }
-
-/** The same for the I/O thread. */
-export const program = (): string =>
-  sourceOf(`const parts = {
-  spawn: require("node:child_process").spawn,
-  fs: require("node:fs"),
-  processGroup: (${processGroup.toString()})
-}
-return (${host.toString()})(parts, post)`)

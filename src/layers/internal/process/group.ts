@@ -1,15 +1,9 @@
 /**
- * A process that leads a group of its own, which never outlives us. It touches child processes and, on Linux, what the
- * system tells of all of them; it names nothing outside of its function: the I/O thread runs it from its text.
+ * A process that leads a group of its own, which never outlives us. On Linux its members are found by what the system
+ * shows of all processes.
  */
-import type { ChildProcess, spawn as Spawn } from "node:child_process"
-import type * as Fs from "node:fs"
-
-/** What a group is made with. */
-export interface GroupParts {
-  readonly spawn: typeof Spawn
-  readonly fs: Pick<typeof Fs, "readdirSync" | "readFileSync">
-}
+import { type ChildProcess, spawn } from "node:child_process"
+import * as fs from "node:fs"
 
 /** What is started. `env` is all of its environment. */
 export interface Leader {
@@ -21,11 +15,11 @@ export interface Leader {
   readonly mark: string | undefined
 }
 
-/** A group, and who watches over it. */
+/** A group, and its watch. */
 export interface ProcessGroup {
   /** Starts the leader, once, with pipes. Throws what `spawn` throws. */
   readonly start: (leader: Leader) => ChildProcess
-  /** Signals all of the group; on Windows, its leader. False when nobody is left to hear it. */
+  /** Signals all of the group; on Windows, its leader. False when no process is left that could receive it. */
   readonly signal: (name: NodeJS.Signals | 0) => boolean
   /** Kills what is left of the group, and what has left it, until nothing is seen of it any more. */
   readonly sweep: () => Promise<void>
@@ -34,7 +28,7 @@ export interface ProcessGroup {
 }
 
 /** Makes a group, by a guard: a shell that waits for its input to end, which it does with us, and kills the group then. */
-export const processGroup = ({ fs, spawn }: GroupParts): ProcessGroup => {
+export const processGroup = (): ProcessGroup => {
   const isPosix = process.platform !== "win32"
   // The first line is the mark, the second one the group to kill; another says that there is nothing to kill any more.
   // We may be killed when the leader runs and before its group is told: then the mark has to do, once it is to be seen.

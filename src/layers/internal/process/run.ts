@@ -2,17 +2,15 @@
  * Runs one command as an Effect: whoever interrupts it goes on when the command and its group are gone. The process is
  * `child.ts`'s, in this thread, or in the I/O thread of the sync edge.
  */
-import { spawn } from "node:child_process"
 import { randomUUID } from "node:crypto"
-import * as fs from "node:fs"
 import * as path from "node:path"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Program from "../io/program.ts"
 import { isSync, SyncBridge } from "../../../services/SyncBridge.ts"
-import { type Command, type Ended, type FromProcess, host, program, type ToProcess } from "./child.ts"
+import { type Command, type Ended, type FromProcess, host, type ToProcess } from "./child.ts"
+import { source as childProgram } from "./childProgram.generated.ts"
 import { environment, makeHome, removeHome, type Surroundings } from "./environment.ts"
-import { processGroup } from "./group.ts"
 
 export type { Ended }
 
@@ -124,7 +122,7 @@ interface Line {
 }
 
 const inThisThread = (hear: (message: FromProcess) => void): Line => ({
-  send: host({ spawn, fs, processGroup }, hear),
+  send: host(hear),
   wait: (effect) => effect,
   release: Effect.void
 })
@@ -133,7 +131,7 @@ const inIoThread = (
   hear: (message: FromProcess) => void,
   settle: (outcome: Effect.Effect<Ended, NotRun>) => void
 ): Effect.Effect<Line> =>
-  Program.start(program(), (heard) => {
+  Program.start(childProgram, undefined, (heard) => {
     if (heard._tag === "Message") hear(heard.message as FromProcess)
     // The thread's guard has killed it.
     else settle(Effect.fail({ reason: "Lost", detail: `nobody could wait for its end: ${heard.message}` }))

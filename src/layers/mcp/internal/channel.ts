@@ -6,6 +6,8 @@ import * as Effect from "effect/Effect"
 import * as Program from "../../internal/io/program.ts"
 import { isSync, SyncBridge } from "../../../services/SyncBridge.ts"
 import type { FromHost, Problem, ToHost } from "./protocol.ts"
+import { source } from "./connectionProgram.generated.ts"
+import { host } from "./host.ts"
 import * as Sdk from "./sdkClient.ts"
 
 /** What a connection is spoken to by. */
@@ -24,7 +26,7 @@ export const open = (hear: (message: FromHost) => void, inProcess: boolean): Eff
     const sync = yield* isSync
     if (!sync) {
       const sdk = yield* Effect.tryPromise({ try: Sdk.load, catch: (error) => notInstalled(error) })
-      const send = Sdk.host(sdk, hear)
+      const send = host(sdk, hear)
       return { send, wait: (effect) => effect, release: Effect.void }
     }
     if (inProcess) {
@@ -37,8 +39,8 @@ export const open = (hear: (message: FromHost) => void, inProcess: boolean): Eff
         "Effect.runSync needs the sync edge for it; provide SyncEdge.layer, or run the program with Effect.runPromise"
       )
     }
-    const source = yield* Effect.try({ try: Sdk.program, catch: (error) => notInstalled(error) })
-    return yield* Program.start(source, (heard) => {
+    const files = yield* Effect.try({ try: Sdk.files, catch: (error) => notInstalled(error) })
+    return yield* Program.start(source, files, (heard) => {
       if (heard._tag === "Message") return hear(heard.message as FromHost)
       // The program is gone, with its connection.
       const { code, message } = heard

@@ -1,14 +1,13 @@
 /**
  * The program that holds the SDK's client for one connection. It speaks in messages (`protocol.ts`), so that it runs in
- * this thread and in the I/O thread alike. It touches the SDK, and names nothing outside of its function: the I/O
- * thread runs it from its text.
+ * this thread and in the I/O thread alike.
  */
 import type { OAuthClientProvider } from "@modelcontextprotocol/sdk/client/auth.js"
 import type { Client } from "@modelcontextprotocol/sdk/client/index.js"
 import type { Transport } from "@modelcontextprotocol/sdk/shared/transport.js"
 import type { ProcessTransport } from "./stdioTransport.ts"
 import type { FromHost, OAuthSpec, OAuthState, Problem, ProcessEnd, Spec, ToHost } from "./protocol.ts"
-import type { Sdk } from "./sdkClient.ts"
+import type { Sdk } from "./sdkParts.ts"
 
 /** Makes the program: it hears messages by the function it gives, and speaks by `post`. */
 export const host = (sdk: Sdk, post: (message: FromHost) => void): ((message: ToHost) => void) => {

@@ -1,7 +1,6 @@
 /**
  * Brings what servers send to the form that the SDK reads, which refuses a whole message for one odd field. A field that
- * is `null` counts as not given, a field that does not fit is left out, and a failure keeps its reason. It names nothing
- * outside of its function: the I/O thread runs it from its text.
+ * is `null` counts as not given, a field that does not fit is left out, and a failure keeps its reason.
  */
 import type { Transport } from "@modelcontextprotocol/sdk/shared/transport.js"
 import type { JSONRPCMessage } from "@modelcontextprotocol/sdk/types.js"

@@ -1,4 +1,4 @@
-/** What an error of the SDK means. It names nothing outside of its function: the I/O thread runs it from its text. */
+/** What an error of the SDK means. */
 import type { UnauthorizedError } from "@modelcontextprotocol/sdk/client/auth.js"
 import type { Problem } from "./protocol.ts"
 

@@ -1,6 +1,5 @@
 /**
  * `fetch` for the SDK's transports and its OAuth client, with answers in the form that they read: see `incoming.ts`. It
- * names nothing outside of its function: the I/O thread runs it from its text.
  */
 import type { Incoming } from "./incoming.ts"
 

@@ -1,17 +1,15 @@
 /**
- * A server's process as a transport of the SDK, in a process group of its own that never outlives us. It touches child
- * processes only, and names nothing outside of its function: the I/O thread runs it from its text.
+ * A server's process as a transport of the SDK, in a process group of its own that never outlives us.
  */
 import type { ChildProcess } from "node:child_process"
 import type { serializeMessage } from "@modelcontextprotocol/sdk/shared/stdio.js"
 import type { Transport } from "@modelcontextprotocol/sdk/shared/transport.js"
-import type { GroupParts, Leader, processGroup } from "../../internal/process/group.ts"
+import { type Leader, processGroup } from "../../internal/process/group.ts"
 import type { Incoming } from "./incoming.ts"
 import type { ProcessEnd } from "./protocol.ts"
 
 /** What it is made with. */
-export interface ProcessParts extends GroupParts {
-  readonly processGroup: typeof processGroup
+export interface ProcessParts {
   readonly serializeMessage: typeof serializeMessage
 }
 
@@ -45,7 +43,7 @@ export const processTransport = (parts: ProcessParts, what: Command): ProcessTra
   /** The beginning of a line. */
   let begun: Array<Buffer> = []
   let begunBytes = 0
-  const group = parts.processGroup(parts)
+  const group = processGroup()
   let child: ChildProcess | undefined
   let ended: { readonly exitCode: number | undefined; readonly signal: string | undefined } | undefined
   let stderr = ""

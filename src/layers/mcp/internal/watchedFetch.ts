@@ -1,7 +1,6 @@
 /**
  * `fetch` for the SDK's HTTP transport, which loses calls in two ways: an answer's stream that ends without the answer
- * leaves the call waiting for ever, and the stream of a cancelled call stays open. It names nothing outside of its
- * function: the I/O thread runs it from its text.
+ * leaves the call waiting for ever, and the stream of a cancelled call stays open.
  */
 
 /** A `fetch` that ends the stream of a cancelled call, and answers a call whose stream ended without an answer. */

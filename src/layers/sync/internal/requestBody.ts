@@ -10,6 +10,7 @@ import * as HttpClientError from "effect/http/HttpClientError"
 import type * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as Stream from "effect/Stream"
 import * as Program from "../../internal/io/program.ts"
+import { source as blobProgram } from "./blobProgram.generated.ts"
 import { isSync } from "../../../services/SyncBridge.ts"
 
 /** A body, and its type when it says so itself. */
@@ -104,11 +105,6 @@ const formOf = (form: FormData): Effect.Effect<RequestBody, Unsendable> =>
     return { body, contentType: `multipart/form-data; boundary=${boundary}` }
   })
 
-const reader = `return (blob) => blob.arrayBuffer().then(
-  (bytes) => post({ bytes: new Uint8Array(bytes) }),
-  (error) => post({ problem: String(error) })
-)`
-
 const bytesOf = (blob: Blob): Effect.Effect<Uint8Array, Unsendable> =>
   Effect.flatMap(isSync, (sync) => (sync ? bytesByThread(blob) : bytesByPromise(blob)))
 
@@ -128,7 +124,7 @@ const bytesByThread = (blob: Blob): Effect.Effect<Uint8Array, Unsendable> =>
       )
     }
     return Effect.acquireUseRelease(
-      Program.start(reader, hear),
+      Program.start(blobProgram, undefined, hear),
       (program) =>
         Effect.try({
           try: () => program.send(blob),

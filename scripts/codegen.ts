@@ -1,0 +1,51 @@
+/**
+ * `npm run codegen`: bundles each program that runs in a thread to one text, so that it is found from sources, a build, a
+ * packed install and any bundle alike. Each is an ordinary module; `tests/architecture/codegen.test.ts` fails until the
+ * texts are fresh.
+ */
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { build } from "esbuild"
+import { root } from "./support.ts"
+
+/** A module, and the file that holds its bundle as `source`. */
+const programs: ReadonlyArray<readonly [entry: string, file: string]> = [
+  ["src/layers/internal/io/threads/ioMain.ts", "src/layers/internal/io/threads/ioMain.generated.ts"],
+  ["src/layers/internal/io/threads/toolMain.ts", "src/layers/internal/io/threads/toolMain.generated.ts"],
+  ["src/layers/internal/process/childProgram.ts", "src/layers/internal/process/childProgram.generated.ts"],
+  ["src/layers/mcp/internal/connectionProgram.ts", "src/layers/mcp/internal/connectionProgram.generated.ts"],
+  ["src/layers/sync/internal/blobProgram.ts", "src/layers/sync/internal/blobProgram.generated.ts"]
+]
+
+const bundle = async (entry: string): Promise<string> => {
+  const { outputFiles } = await build({
+    entryPoints: [path.join(root, entry)],
+    absWorkingDir: root,
+    bundle: true,
+    write: false,
+    format: "cjs",
+    platform: "node",
+    target: "node22",
+    minifySyntax: true,
+    minifyWhitespace: true,
+    legalComments: "none",
+    charset: "utf8"
+  })
+  return outputFiles[0]!.text.trim()
+}
+
+/** What each generated file has to hold, by its path. */
+export const generate = async (): Promise<ReadonlyMap<string, string>> => {
+  const files = new Map<string, string>()
+  for (const [entry, file] of programs) {
+    const header = `/** The bundle of \`${path.basename(entry)}\`, made by \`npm run codegen\`. Do not edit it. */\n`
+    files.set(file, `${header}export const source: string = ${JSON.stringify(await bundle(entry))}\n`)
+  }
+  return files
+}
+
+if (import.meta.main) {
+  const files = await generate()
+  for (const [file, text] of files) fs.writeFileSync(path.join(root, file), text)
+  console.log(`${files.size} programs are bundled`)
+}

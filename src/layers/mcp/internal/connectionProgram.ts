@@ -1,0 +1,20 @@
+/** The program of the I/O thread that holds one connection. The SDK is required from where the main thread found it. */
+import { createRequire } from "node:module"
+import type { Start } from "../../internal/io/threads/programs.ts"
+import { host } from "./host.ts"
+import type { ToHost } from "./protocol.ts"
+import { own, type Sdk } from "./sdkParts.ts"
+
+/** Where the SDK is. */
+export interface SdkFiles {
+  readonly parts: ReadonlyArray<string>
+  readonly types: string
+}
+
+export const start: Start = (post, args) => {
+  const { parts, types } = args as SdkFiles
+  const require = createRequire(types)
+  const sdk = Object.assign({}, ...parts.map((file) => require(file) as object), { types: require(types) }, own) as Sdk
+  const receive = host(sdk, post)
+  return (message) => receive(message as ToHost)
+}

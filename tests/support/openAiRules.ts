@@ -149,7 +149,9 @@ const chatMessage = (message: Fields, waiting: Waiting): void => {
   }
 }
 
-const isPicture = (url: unknown) => isText(url) && /^(https?:\/\/|data:image\/[\w.+-]+;base64,[\w+/]+=*$)/.test(url)
+const isPicture = (url: unknown) =>
+  isText(url) && /^(https?:\/\/|data:image\/(png|jpeg|gif|webp);base64,[\w+/]+=*$)/.test(url)
+const notADocument = /^data:(video|audio|image|application\/(octet-stream|zip))/
 
 const chatPart = (part: Fields): void => {
   switch (part["type"]) {
@@ -165,7 +167,7 @@ const chatPart = (part: Fields): void => {
       return
     case "file": {
       const file = part["file"] ?? {}
-      const isData = isFilled(file.filename) && /^data:[\w./+-]+;base64,/.test(file.file_data ?? "")
+      const isData = isFilled(file.filename) && /^data:application\/pdf;base64,[\w+/]/.test(file.file_data ?? "")
       need(isFilled(file.file_id) || isData, "a file has neither an id nor data")
       return
     }
@@ -287,7 +289,8 @@ const inputPart = (part: Fields): void => {
       need(["auto", "low", "high", "original"].includes(part["detail"]), "an image has no detail")
       return
     case "input_file": {
-      const isData = isFilled(part["filename"]) && /^data:[\w./+-]+;base64,/.test(part["file_data"] ?? "")
+      const data = part["file_data"] ?? ""
+      const isData = isFilled(part["filename"]) && /^data:[\w./+-]+;base64,/.test(data) && !notADocument.test(data)
       need(isFilled(part["file_id"]) || isFilled(part["file_url"]) || isData, "a file has no id, address or data")
       return
     }
@@ -312,6 +315,10 @@ const toolList = (tools: unknown, functionOf: (tool: Fields) => Fields | undefin
       parameters?.type === "object" && isObject(parameters.properties),
       `parameters of ${String(name)} are no object`
     )
+    for (const key of ["anyOf", "oneOf", "allOf", "not", "enum"]) {
+      need(!(key in parameters), `parameters of ${String(name)}: "${key}" is not permitted at the top level`)
+    }
+    wellFormed(parameters, parameters, `parameters of ${String(name)}`)
     if (strict === true) strictly(parameters, `parameters of ${String(name)}`)
   }
 }
@@ -331,6 +338,37 @@ const outputFormat = (format: unknown): void => {
   need(nameRule.test(format["name"] ?? ""), `the format name ${String(format["name"])}`)
   need(format["schema"]?.type === "object", "the output schema is no object")
   if (format["strict"] === true) strictly(format["schema"], "the output schema")
+}
+
+const lookaround = /(?<!\\)(\\\\)*\(\?<?[=!]/
+const types = ["string", "number", "integer", "boolean", "object", "array", "null"]
+
+/** What is refused in any schema, strict or not. */
+const wellFormed = (schema: unknown, root: Fields, where: string): void => {
+  if (!isObject(schema)) return refuse(`${where}: a schema that is not an object`)
+  const { $ref, anyOf, enum: values, items, pattern, properties, required, type } = schema
+  if (type !== undefined)
+    need(
+      [type].flat().every((one) => types.includes(one)),
+      `${where}: type ${String(type)}`
+    )
+  if ([type].flat().includes("array")) need(isObject(items), `${where}: array schema missing items`)
+  if (values !== undefined) need(Array.isArray(values) && values.length > 0, `${where}: enum`)
+  if (required !== undefined) need(Array.isArray(required) && required.every(isText), `${where}: required`)
+  if (pattern !== undefined) need(isText(pattern) && !lookaround.test(pattern), `${where}: pattern`)
+  if ($ref !== undefined) {
+    const path = String($ref).split("/")
+    const target = path.slice(1).reduce<unknown>((at, key) => (isObject(at) ? at[key] : undefined), root)
+    need(path[0] === "#" && target !== undefined, `${where}: the reference ${String($ref)} leads nowhere`)
+  }
+  if (properties !== undefined) need(isObject(properties), `${where}: properties`)
+  const named = [properties, schema["$defs"], schema["definitions"]]
+  for (const [key, one] of named.flatMap((all) => Object.entries(all ?? {}))) wellFormed(one, root, `${where}.${key}`)
+  for (const key of ["anyOf", "oneOf", "allOf"]) {
+    for (const one of schema[key] ?? []) wellFormed(one, root, `${where}.${key}`)
+  }
+  if (anyOf !== undefined) need(anyOf.length > 0, `${where}: anyOf`)
+  if (items !== undefined) wellFormed(items, root, `${where}[]`)
 }
 
 const forbidden = ["allOf", "oneOf", "not", "if", "then", "else", "patternProperties", "dependentRequired"]

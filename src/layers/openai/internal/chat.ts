@@ -170,8 +170,9 @@ const extraOf = (fields: Fields): Fields =>
 const encodeResults = (content: ReadonlyArray<Prompt.ToolMessagePart>): ReadonlyArray<Fields> => {
   const results: Array<Fields> = []
   const images: Array<Fields> = []
-  for (const part of content) {
-    if (part.type !== "tool-result") continue
+  for (const given of content) {
+    if (given.type !== "tool-result") continue
+    const part = Files.ofResult(given, "chat")
     results.push({ role: "tool", tool_call_id: part.id, content: resultText(part) })
     for (const output of part.modelOutput ?? []) if (output.type === "file") images.push(encodeFile(output))
   }

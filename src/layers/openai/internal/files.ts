@@ -1,5 +1,5 @@
-/** Files of a prompt as the APIs take them. It touches `effect/ai`'s prompts only. */
-import type * as Prompt from "effect/ai/Prompt"
+/** Files of a prompt as the APIs take them. */
+import * as Prompt from "effect/ai/Prompt"
 import * as Predicate from "effect/Predicate"
 
 /** A file by where its bytes are. */
@@ -72,4 +72,67 @@ const locate = (
 const inline = (text: string, mediaType: string) => {
   const base64 = text.replace(/\s+/g, "")
   return { url: `data:${mediaType};base64,${base64}`, base64 }
+}
+
+// -- files of tool results --------------------------------------------------------------------------------------------
+
+const images = new Set(["image/png", "image/jpeg", "image/gif", "image/webp"])
+
+/** Other spellings of a media type that the APIs know by one. */
+const spellings: Readonly<Record<string, string>> = {
+  "image/jpg": "image/jpeg",
+  "image/pjpeg": "image/jpeg",
+  "image/x-png": "image/png"
+}
+
+/** The documents that the Responses API reads; Chat Completions reads PDF only. */
+const documents = new Set([
+  "application/pdf",
+  "application/msword",
+  "application/rtf",
+  "application/vnd.ms-excel",
+  "application/vnd.ms-powerpoint",
+  "application/vnd.oasis.opendocument.text",
+  "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+  "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+  "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+])
+
+const isBase64 = (text: string): boolean => /^[A-Za-z0-9+/]+={0,2}$/.test(text) && text.length % 4 !== 1
+
+const isTaken = (file: FileRef, api: "chat" | "responses"): boolean => {
+  if (file.fileId !== undefined) return true
+  if (file.base64 !== undefined && !isBase64(file.base64)) return false
+  if (images.has(file.mediaType) || file.text !== undefined) return true
+  if (api === "responses") return documents.has(file.mediaType)
+  const isAudio = /^audio\/(x-)?(wav|wave|vnd\.wave|mp3|mpeg)$/.test(file.mediaType)
+  return file.base64 !== undefined && (isAudio || file.mediaType === "application/pdf")
+}
+
+const description = (part: Prompt.FilePart, file: FileRef): string => {
+  const bytes = file.base64 === undefined ? undefined : Buffer.from(file.base64, "base64").length
+  const where = bytes === undefined ? ` at ${file.url}` : `, ${bytes} bytes`
+  const name = part.fileName === undefined ? "" : ` ${JSON.stringify(part.fileName)}`
+  return `[file${name}: ${file.mediaType}${where}; it cannot be shown here]`
+}
+
+/**
+ * A tool's result with a description in place of each file that the API does not take: a tool, unlike a prompt, is not the
+ * program's to correct, and a refused request would end the run.
+ */
+export const ofResult = (part: Prompt.ToolResultPart, api: "chat" | "responses"): Prompt.ToolResultPart => {
+  const { modelOutput } = part
+  if (modelOutput?.some(({ type }) => type === "file") !== true) return part
+  const taken = modelOutput.map((output) => {
+    if (output.type === "text") return output
+    const mediaType = typeOf(output.mediaType)
+    const named = Object.hasOwn(spellings, mediaType) ? { ...output, mediaType: spellings[mediaType]! } : output
+    try {
+      const file = read(named)
+      return isTaken(file, api) ? named : Prompt.textPart({ text: description(output, file) })
+    } catch {
+      return Prompt.textPart({ text: `[file: ${mediaType}; its data cannot be read]` })
+    }
+  })
+  return { ...part, modelOutput: taken }
 }

@@ -1,6 +1,7 @@
 /** JSON schemas as OpenAI takes them, made once for each tool. It touches `effect/ai`'s tools only. */
 import * as Tool from "effect/ai/Tool"
 import * as Predicate from "effect/Predicate"
+import { takeable } from "./toolSchema.ts"
 
 type Json = Readonly<Record<string, unknown>>
 
@@ -16,13 +17,18 @@ const prepared = new WeakMap<Tool.Any, Prepared>()
 export const ofTool = (tool: Tool.Any): Prepared => {
   let found = prepared.get(tool)
   if (found === undefined) {
-    const schema = Tool.getJsonSchema(tool) as Json
-    // A schema that came as JSON, from an MCP server say, means what it says.
-    const isOwn = Tool.isDynamic(tool) && tool.jsonSchema !== undefined
-    found = isOwn ? asIs(schema) : prepare(schema)
+    found = ofParameters(Tool.getJsonSchema(tool) as Json, Tool.isDynamic(tool) && tool.jsonSchema !== undefined)
     prepared.set(tool, found)
   }
   return found
+}
+
+const ofParameters = (schema: Json, isForeign: boolean): Prepared => {
+  // A schema that came as JSON, from an MCP server for example, may be open and hold any keyword.
+  if (isForeign) return asIs(takeable(schema))
+  const own = prepare(schema)
+  const isObject = own.schema["type"] === "object" && !["allOf", "anyOf", "oneOf"].some((key) => key in own.schema)
+  return isObject ? own : asIs(takeable(own.schema))
 }
 
 const schemas = new WeakMap<object, Prepared>()
@@ -45,7 +51,7 @@ const ready = (schema: Json): Prepared => {
   if (schema["type"] !== "object") return { schema, strictable: false }
   // An object without fields is refused unless it says so.
   const whole = "properties" in schema ? schema : { ...schema, properties: {} }
-  return { schema: whole, strictable: isStrictable(whole) }
+  return { schema: whole, strictable: isStrictable(whole) && isWithinLimits(whole) }
 }
 
 /** Servers want the root to be an object itself, not a reference to one. */
@@ -78,12 +84,22 @@ const plain = new Set(["enum", "const", "default", "examples"])
 const mapValues = (value: unknown, f: (value: unknown) => unknown): unknown =>
   Predicate.isObject(value) ? Object.fromEntries(Object.entries(value).map(([key, one]) => [key, f(one)])) : value
 
-const lookaround = /(?<!\\)(\\\\)*\(\?<?[=!]/
+/** Groups that look around, or have a name; classes of Unicode; ranges from a class: Python reads some of it otherwise. */
+const refusedPattern = /(?<!\\)(\\\\)*(\(\?<?[=!]|\(\?<[a-z_]|\\[pP]\{|\[[^\]]*\\[dswDSW]-[^\]])/i
 
-/** OpenAI refuses a pattern that looks around, also where nothing is strict. The model is told of it in words. */
+const isRefused = (pattern: string): boolean => {
+  if (pattern.length > 1000) return true
+  try {
+    return refusedPattern.test(new RegExp(pattern).source)
+  } catch {
+    return true
+  }
+}
+
+/** OpenAI refuses some patterns, also where nothing is strict. The model gets them in words. */
 const spell = (node: Json): Json => {
   const { pattern, ...rest } = node
-  if (typeof pattern !== "string" || !lookaround.test(pattern)) return node
+  if (typeof pattern !== "string" || !isRefused(pattern)) return node
   return { ...rest, description: describe(rest["description"], `Matches the regular expression ${pattern}`) }
 }
 
@@ -157,8 +173,10 @@ const isStrictable = (node: unknown): boolean => {
   if (!Predicate.isObject(node)) return true
   const schema = node as Json
   if (!Object.keys(schema).every((key) => strictKeywords.has(key))) return false
+  // A reference may have nothing beside it.
+  if ("$ref" in schema) return Object.keys(schema).length === 1
   // A schema that allows anything cannot be held to, and a bare `enum` or `const` is refused.
-  if (!("type" in schema || "anyOf" in schema || "$ref" in schema)) return false
+  if (!("type" in schema || "anyOf" in schema)) return false
   if ("format" in schema && !strictFormats.has(schema["format"])) return false
   const { type } = schema
   if (type === "object" || (Array.isArray(type) && type.includes("object"))) {
@@ -166,8 +184,35 @@ const isStrictable = (node: unknown): boolean => {
     const required = new Set(Array.isArray(schema["required"]) ? schema["required"] : [])
     if (!Object.keys((schema["properties"] as object | undefined) ?? {}).every((key) => required.has(key))) return false
   }
-  const inside = [schema["items"], schema["anyOf"], ...values(schema["properties"]), ...values(schema["$defs"])]
+  const inside = [schema["items"], schema["anyOf"], ...valuesOf(schema["properties"]), ...valuesOf(schema["$defs"])]
   return inside.every((one) => one === undefined || isStrictable(one))
 }
 
-const values = (value: unknown): ReadonlyArray<unknown> => (Predicate.isObject(value) ? Object.values(value) : [])
+const valuesOf = (value: unknown): ReadonlyArray<unknown> => (Predicate.isObject(value) ? Object.values(value) : [])
+
+/** How large a schema may be that a model is held to. */
+const strictLimits = { levels: 10, properties: 5000, values: 1000, chars: 120_000 }
+
+const isWithinLimits = (schema: Json): boolean => {
+  const count = { levels: 0, properties: 0, values: 0, chars: 0 }
+  const visit = (node: unknown, level: number): void => {
+    if (Array.isArray(node)) for (const one of node) visit(one, level)
+    if (!Predicate.isObject(node) || Array.isArray(node)) return
+    const { enum: values, properties, $defs, items, anyOf } = node as Json
+    const isNested = Predicate.isObject(properties) || items !== undefined
+    const here = isNested ? level + 1 : level
+    count.levels = Math.max(count.levels, here)
+    const names = [properties, $defs].flatMap((named) => (Predicate.isObject(named) ? Object.keys(named) : []))
+    count.properties += Predicate.isObject(properties) ? Object.keys(properties).length : 0
+    count.values += Array.isArray(values) ? values.length : 0
+    for (const text of [...names, ...(Array.isArray(values) ? values : [])]) count.chars += String(text).length
+    for (const one of valuesOf(properties)) visit(one, here)
+    for (const one of valuesOf($defs)) visit(one, 0)
+    visit(items, here)
+    visit(anyOf, here)
+  }
+  visit(schema, 0)
+  return (Object.keys(strictLimits) as ReadonlyArray<keyof typeof strictLimits>).every(
+    (limit) => count[limit] <= strictLimits[limit]
+  )
+}

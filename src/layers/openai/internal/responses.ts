@@ -122,10 +122,12 @@ const encodeFile = (part: Prompt.FilePart): Fields => {
     : { type: "input_file", filename: file.name, file_data: file.url }
 }
 
-const encodeOutput = (part: Prompt.ToolResultPart): string | ReadonlyArray<Fields> =>
-  part.modelOutput?.some((output) => output.type === "file") === true
+const encodeOutput = (given: Prompt.ToolResultPart): string | ReadonlyArray<Fields> => {
+  const part = Files.ofResult(given, "responses")
+  return part.modelOutput?.some((output) => output.type === "file") === true
     ? part.modelOutput.map((output) => encodeUserPart(output))
     : resultText(part)
+}
 
 const encodeAssistant = (content: ReadonlyArray<Prompt.AssistantMessagePart>): ReadonlyArray<Fields> => {
   const items: Array<Fields> = []

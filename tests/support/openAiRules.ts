@@ -341,7 +341,7 @@ const outputFormat = (format: unknown): void => {
 }
 
 const lookaround = /(?<!\\)(\\\\)*\(\?<?[=!]/
-const types = ["string", "number", "integer", "boolean", "object", "array", "null"]
+const types = new Set(["string", "number", "integer", "boolean", "object", "array", "null"])
 
 /** What is refused in any schema, strict or not. */
 const wellFormed = (schema: unknown, root: Fields, where: string): void => {
@@ -349,7 +349,7 @@ const wellFormed = (schema: unknown, root: Fields, where: string): void => {
   const { $ref, anyOf, enum: values, items, pattern, properties, required, type } = schema
   if (type !== undefined)
     need(
-      [type].flat().every((one) => types.includes(one)),
+      [type].flat().every((one) => types.has(one)),
       `${where}: type ${String(type)}`
     )
   if ([type].flat().includes("array")) need(isObject(items), `${where}: array schema missing items`)

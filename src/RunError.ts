@@ -199,21 +199,64 @@ const describe = (failure: ToolFailure): string =>
       : JSON.stringify(failure.failure)
 
 /**
- * The run is suspended: tool calls wait for somebody's approval, and nobody here could give it. Nothing is lost: the
- * `transcript` is plain JSON, holds what the other calls gave, and the run goes on from it, in another process too.
+ * The run is suspended: tool calls wait for approval, and nothing here could give it. The `transcript` is plain JSON and
+ * holds what the other calls returned. The run goes on from it, also in another process, at the agent that asked.
  */
 export class ApprovalRequired extends Schema.TaggedError<ApprovalRequired>()("ApprovalRequired", {
+  /** The agent that asks. */
   path: Path,
   step: Schema.Int,
-  /** What is to be decided, nested agents' requests included. */
+  /** What is to be decided, the requests of agents that are tools of this one included. */
   requests: Schema.NonEmptyArray(Request),
+  /** The workflow around the agent that cannot go on in its middle; absent where the run can be resumed. */
+  blockedBy: Schema.optionalKey(Path),
   spent: Spent,
   /** The conversation so far, with what waits noted in it. */
   transcript: Prompt.Prompt
 }) {
   override get message(): string {
     const waiting = this.requests.map(({ id, tool }) => `${tool} (${id})`).join(", ")
-    return `${at(this.path)} step ${this.step} waits for approval of ${waiting}. Resume it with run(Approvals.answer(error.transcript, { [id]: Approvals.approve })), or provide Approvals.layer to answer while it runs.`
+    const what = `${at(this.path)} step ${this.step} waits for approval of ${waiting}.`
+    if (this.blockedBy !== undefined) {
+      return `${what} ${at(this.blockedBy)} cannot be resumed in its middle. Provide Approvals.layer, which answers while it runs.`
+    }
+    return `${what} Resume the run with run(Approvals.answer(error.transcript, { [id]: Approvals.approve })), or provide Approvals.layer to answer while it runs.`
+  }
+}
+
+/**
+ * An approval in the input does not count: it is not signed, or the call or its tool is not what was approved. No call of
+ * the step was made.
+ */
+export class InvalidApproval extends Schema.TaggedError<InvalidApproval>()("InvalidApproval", {
+  path: Path,
+  approvalId: Schema.String,
+  tool: Schema.String,
+  /**
+   * - `unsigned`: `Approvals.signing` is provided, and the request or its answer has no signature;
+   * - `tampered`: a signature does not fit what it stands for;
+   * - `changed`: the tool or the arguments are not those that were approved;
+   * - `missing`: the tool that was approved is not there;
+   * - `ambiguous`: two requests have one id or one call, or one request has two answers.
+   */
+  reason: Schema.Literals(["unsigned", "tampered", "changed", "missing", "ambiguous"]),
+  problem: Schema.String
+}) {
+  override get message(): string {
+    return `${at(this.path)} did not call "${this.tool}": the approval ${this.approvalId} does not count, because ${this.problem}. Ask for approval again: run the transcript of the suspended run without its answer, or start the task again.`
+  }
+}
+
+/** The transcript waits for another runner than the one that was asked to go on with it. No call was made. */
+export class CannotResume extends Schema.TaggedError<CannotResume>()("CannotResume", {
+  /** The runner that was given the transcript. */
+  path: Path,
+  /** The agent that waits in it. */
+  waiting: Path,
+  problem: Schema.String
+}) {
+  override get message(): string {
+    return `${at(this.path)} cannot go on with this transcript, in which ${at(this.waiting)} waits for approval: ${this.problem}. Give it to "${this.waiting.at(-1) ?? ""}" itself, or provide Approvals.layer, which answers while it runs.`
   }
 }
 

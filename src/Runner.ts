@@ -14,18 +14,21 @@ import type * as Schedule from "effect/Schedule"
 import type * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
 import { assertFunction, assertName, assertOptions, assertSchema, assertText } from "./internal/definition.ts"
+import { inAttempts } from "./internal/attempts.ts"
 import { encoder, toJson } from "./internal/json.ts"
 import { type Definition, execute, type Result, resultOf, streamOf } from "./internal/execution.ts"
 import { keepLate } from "./internal/interruptFailures.ts"
 import { draw } from "./internal/mermaid.ts"
 import { messageOf } from "./internal/message.ts"
 import { assertOneEffect } from "./internal/oneEffect.ts"
+import * as Resumption from "./internal/resumption.ts"
 import { CurrentState, type RunState } from "./internal/runState.ts"
+import { waitingAt } from "./internal/suspension.ts"
 import { settled } from "./internal/input.ts"
 import { aFunction, type Structure } from "./internal/structure.ts"
 import * as Spans from "./internal/telemetry.ts"
 import { durationOf } from "./internal/toolDefinition.ts"
-import { RunTimedOut } from "./RunError.ts"
+import { CannotResume, RunTimedOut } from "./RunError.ts"
 import type { RunEvent } from "./RunEvent.ts"
 import { current as currentRun, type RunInfo } from "./services/CurrentRun.ts"
 
@@ -146,6 +149,11 @@ export const workflow = <I, A, E, R>(
     /** A runner whose output this one gives, and that knows how to encode it. */
     readonly encodedLike?: unknown
     readonly run: (input: I, state: RunState) => Effect.Effect<A, E, R>
+    /**
+     * Goes on at a member that is suspended; the member is run with `input` and takes the transcript instead. `undefined`
+     * where there is no such member. Without it the workflow cannot be resumed in its middle.
+     */
+    readonly resume?: ((member: string, input: I, state: RunState) => Effect.Effect<A, E, R> | undefined) | undefined
   }
 ): Runner<I, A, E, R> =>
   fromDefinition(name, options.description, {
@@ -159,12 +167,32 @@ export const workflow = <I, A, E, R>(
           "gen_ai.workflow.name": name,
           "gen_ai.conversation.id": state.info.conversationId
         },
-        () => options.run(input, state)
+        () => runOrResume(options, input, state)
       ),
     encode: isRunner(options.encodedLike) ? options.encodedLike.definition.encode : toJson,
     observers: [],
     structure: options.structure
   })
+
+const runOrResume = <I, A, E, R>(
+  { resume, run }: Pick<Parameters<typeof workflow<I, A, E, R>>[1], "resume" | "run">,
+  input: I,
+  state: RunState
+): Effect.Effect<A, E, R> =>
+  Effect.flatMap(Resumption.find(input, state), (found): Effect.Effect<A, E | CannotResume, R> => {
+    const { path } = state.info
+    if (found === undefined) {
+      const body = run(input, state)
+      return resume === undefined ? Effect.provideService(body, Resumption.Blocking, path) : body
+    }
+    const { resumption, rest } = found
+    const fail = (problem: string) => Effect.fail(new CannotResume({ path, waiting: resumption.target, problem }))
+    if (resume === undefined) return fail("this workflow cannot be resumed in its middle")
+    const resumed = rest[0] === undefined ? undefined : resume(rest[0], input, state)
+    if (resumed === undefined) return fail("it has no such member, or more than one")
+    return Resumption.within(resumed, resumption, path)
+    // A transcript that waits is made by an agent, and `CannotResume` is one of the errors of every agent.
+  }) as Effect.Effect<A, E, R>
 
 const modify = <I, A, E, R, I2, A2, E2, R2>(
   self: Runner<I, A, E, R>,
@@ -225,7 +253,8 @@ export const mapEffect: {
 )
 
 /**
- * Changes the input by a function before the runner gets it; what it throws is a defect. It is the same run.
+ * Changes the input by a function before the runner gets it; what it throws is a defect. It is the same run. The transcript
+ * of a suspended run reaches the runner as it is.
  * @example
  * import { Agent, Runner } from "troupe"
  * const about = Agent.make("writer", {}).pipe(Runner.mapInput((topic: { readonly name: string }) => `Write on ${topic.name}.`))
@@ -234,8 +263,17 @@ export const mapInput: {
   <I, I2>(f: (input: I2) => I): <A, E, R>(self: Runner<I, A, E, R>) => Runner<I2, A, E, R>
   <I, A, E, R, I2>(self: Runner<I, A, E, R>, f: (input: I2) => I): Runner<I2, A, E, R>
 } = dual(2, <I, A, E, R, I2>(self: Runner<I, A, E, R>, f: (input: I2) => I) =>
-  modify(self, (input: I2, _state, inner) => Effect.suspend(() => inner(f(input))), self.definition.encode)
+  modify(
+    self,
+    (input: I2, _state, inner) =>
+      Effect.suspend(() => inner(resumes(self, input) ? (input as unknown as I) : f(input))),
+    self.definition.encode
+  )
 )
+
+/** A suspended agent goes on with its own conversation, whatever its first input was made of. */
+const resumes = (self: Any, input: unknown): boolean =>
+  self.definition.structure().kind !== "function" && waitingAt(input) !== undefined
 
 /**
  * Fails with `RunTimedOut` when the run takes longer than `duration`. Everything the run has started is interrupted,
@@ -292,7 +330,8 @@ export interface RetryOptions<in E> {
 /**
  * Runs the whole runner again when it fails, by a `Schedule`. It stays one run: a `RunRetried` event says which events
  * are void, and what failed attempts spent stays on the bill. An agent already retries its model calls step by step,
- * so this is for failures that a fresh start may avoid. `ApprovalRequired` is none: it is never retried.
+ * so this is for failures that a fresh start may avoid. Tools run again in every attempt, each call under the
+ * `idempotencyKey` that it had in the attempts before. A run that waits for approval has not failed and is never retried.
  *
  * @example
  * import { Agent, Runner } from "troupe"
@@ -305,40 +344,43 @@ export const withRetry: {
   modify(
     self,
     (input: I, state, inner) =>
-      keepLate(inner(settled(input)), (run) => {
-        let attempt = 0
-        let last: E | undefined
-        const once = Effect.suspend(() => {
-          attempt++
-          if (attempt === 1) return run
-          state.handedOver = false
-          return Effect.andThen(
-            state.emit({
-              _tag: "RunRetried",
-              attempt,
-              discardFrom: state.startSeq + 1,
-              reason: messageOf(last)
-            }),
-            run
+      inAttempts(`${state.info.runId}/attempts`, placeOf(state), (attempt) =>
+        keepLate(attempt(inner(settled(input))), (run) => {
+          let count = 0
+          let last: E | undefined
+          const once = Effect.suspend(() => {
+            count++
+            if (count === 1) return run
+            state.handedOver = false
+            return Effect.andThen(
+              state.emit({
+                _tag: "RunRetried",
+                attempt: count,
+                discardFrom: state.startSeq + 1,
+                reason: messageOf(last)
+              }),
+              run
+            )
+          }).pipe(
+            Effect.tapError((error) =>
+              Effect.sync(() => {
+                last = error
+              })
+            )
           )
-        }).pipe(
-          Effect.tapError((error) =>
-            Effect.sync(() => {
-              last = error
-            })
-          )
-        )
-        return Effect.retry(once, {
-          times: options.times ?? (options.schedule === undefined ? 1 : undefined),
-          schedule: options.schedule as Schedule.Schedule<unknown, E> | undefined,
-          // A run that waits for approval has not failed: what it has done is in its transcript.
-          while: (error: E) =>
-            Predicate.isTagged(error, "ApprovalRequired") ? false : (options.while?.(error) ?? true)
-        }) as Effect.Effect<A, E, R>
-      }),
+          return Effect.retry(once, {
+            times: options.times ?? (options.schedule === undefined ? 1 : undefined),
+            schedule: options.schedule as Schedule.Schedule<unknown, E> | undefined,
+            while: (error: E) => !Resumption.isWaiting(error) && (options.while?.(error) ?? true)
+          }) as Effect.Effect<A, E, R>
+        })
+      ),
     self.definition.encode
   )
 )
+
+/** Where attempts at a run are made, within an attempt at a run around it. */
+const placeOf = ({ info }: RunState): string => JSON.stringify(info.path)
 
 /** The same runner under another name, which shows in paths, spans and graphs. */
 export const named: {

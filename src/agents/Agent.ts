@@ -41,6 +41,8 @@ export type Error =
   | RunError.EmptyTurn
   | RunError.ToolError
   | RunError.ApprovalRequired
+  | RunError.InvalidApproval
+  | RunError.CannotResume
   | RunError.InvalidTranscript
   | RunError.AsyncToolError
   | RunError.MissingModel

@@ -28,6 +28,7 @@ import { CaptureContent, LogFailures } from "../services/Telemetry.ts"
 import { encoder, toJson } from "./json.ts"
 import { withUnread } from "./interruptFailures.ts"
 import { messageOf } from "./message.ts"
+import { isWaiting } from "./resumption.ts"
 import { CurrentState, type Options, RunState } from "./runState.ts"
 import { transcriptIn } from "./runTranscript.ts"
 import type { Structure } from "./structure.ts"
@@ -142,7 +143,7 @@ const logFailure = (state: RunState, cause: Cause.Cause<unknown>): Effect.Effect
   if (Cause.hasInterruptsOnly(cause)) return Effect.void
   const error = Cause.squash(cause)
   // Somebody is to decide; nothing went wrong.
-  if (Predicate.isTagged(error, "ApprovalRequired")) return Effect.void
+  if (isWaiting(error)) return Effect.void
   const reason = errorType(error)
   const named = reason === "_OTHER" ? "an unexpected error" : reason
   const tag = Predicate.hasProperty(error, "_tag") ? String(error._tag) : named

@@ -8,6 +8,7 @@ import { InvalidDefinition } from "../RunError.ts"
 import type { Runner } from "../Runner.ts"
 import { describe } from "./structure.ts"
 import { define, delegation, guarded, type Hints } from "./toolDefinition.ts"
+import { Resumable } from "./toolMarks.ts"
 
 /** How {@link asTool} shows a runner to a model. */
 export interface AsToolOptions<Name extends string, Parameters extends Schema.Top, Input> {
@@ -76,7 +77,10 @@ export const asTool: {
     Schema.Unknown,
     options.failureMode ?? "return"
   )
-  const tool = guarded(defined, { hints: { ...delegation, ...options.hints }, needsApproval: options.needsApproval })
+  const hints = { ...delegation, ...options.hints }
+  const tool = guarded(defined, { hints, needsApproval: options.needsApproval })
+    // A function would begin again from its start.
+    .annotate(Resumable, self.definition.structure().kind !== "function")
   const toInput = options.input ?? ((params: { readonly input: string }) => params.input as I)
   const execute = (params: unknown) =>
     Effect.map(self.run(toInput(params as { readonly input: string })), self.definition.encode)

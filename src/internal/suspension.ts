@@ -1,172 +1,377 @@
 /**
- * Transcripts of runs that are suspended until somebody decides: what waits is noted in them with the parts that
- * `effect/ai` has for it, so that they stay plain JSON. It touches `Prompt` and the port's data.
+ * Transcripts of suspended runs. Each call that waits is noted in the transcript with the parts that `effect/ai` has for
+ * it, so that the transcript stays plain JSON. What is read here may have been written by anyone: a note counts only as far
+ * as it can be checked.
  */
 import * as Prompt from "effect/ai/Prompt"
+import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
-import type { Decision, Request } from "../services/Approver.ts"
+import { type Decision, Request, type Signing } from "../services/Approver.ts"
+import { exactJson, isSignedBy, sign } from "./fingerprint.ts"
+import { toJson } from "./json.ts"
 
-/** A tool call that waits for a decision; `suspended` when it is a run that waits for one itself. */
-export interface Waiting {
-  readonly requests: ReadonlyArray<Request>
-  /** The transcript of the nested agent that is suspended in this call. */
-  readonly suspended?: Prompt.Prompt | undefined
-}
+type Path = ReadonlyArray<string>
+type PartOf<Type extends Prompt.Part["type"]> = Extract<Prompt.Part, { readonly type: Type }>
 
-/** What was decided of a call before its run was resumed. */
-export interface Resumed {
-  readonly approvalId: string
-  readonly decision: Decision | undefined
-  readonly suspended: Prompt.Prompt | undefined
-}
+/** What a call waits for. */
+export type Waiting =
+  /** A decision. */
+  | { readonly _tag: "Decision"; readonly request: Request }
+  /** A nested run that is suspended itself: the agent at `at`, a path below the agent that called it, and its transcript. */
+  | {
+      readonly _tag: "Run"
+      readonly requests: ReadonlyArray<Request>
+      readonly at: Path
+      readonly transcript: Prompt.Prompt
+    }
+  /** The other calls of its step, because it ends the run. */
+  | { readonly _tag: "Others"; readonly id: string }
 
 const own = "troupe"
 
-/** Notes in the last assistant message which calls wait, and for what. */
+const Note = Schema.Struct({
+  /** The path of the agent whose call waits. */
+  at: Schema.Array(Schema.String),
+  waitsFor: Schema.Union([
+    Schema.TaggedStruct("Decision", { request: Request }),
+    Schema.TaggedStruct("Run", { at: Schema.Array(Schema.String), transcript: Schema.Json }),
+    Schema.TaggedStruct("Others", {})
+  ]),
+  signature: Schema.optionalKey(Schema.String)
+})
+type Note = typeof Note.Type
+
+const Answer = Schema.Struct({
+  params: Schema.optionalKey(Schema.Json),
+  /** The answers to requests of the nested run that the call waits for. */
+  nested: Schema.optionalKey(Schema.Json),
+  signature: Schema.optionalKey(Schema.String)
+})
+type Answer = typeof Answer.Type
+
+/** Notes in the last assistant message which calls of the agent `at` wait, and for what. */
 export const note = (
   messages: ReadonlyArray<Prompt.Message>,
-  waiting: ReadonlyArray<{ readonly call: { readonly id: string }; readonly waiting: Waiting }>
+  waiting: ReadonlyArray<{ readonly call: Call; readonly waiting: Waiting }>,
+  at: Path,
+  signing: Signing | undefined
 ): ReadonlyArray<Prompt.Message> => {
-  const at = messages.findLastIndex((message) => message.role === "assistant")
-  const message = messages[at] as Prompt.AssistantMessage
-  const parts = waiting.map(({ call, waiting: { requests, suspended } }) =>
-    Prompt.toolApprovalRequestPart({
-      approvalId: suspended === undefined ? requests[0]!.id : `${requests[0]!.id}/${call.id}`,
-      toolCallId: call.id,
-      options: {
-        [own]: {
-          requests: requests as unknown as Schema.Json,
-          ...(suspended === undefined ? {} : { suspended: encodePrompt(suspended) })
-        }
-      }
-    })
-  )
+  const index = messages.findLastIndex((message) => message.role === "assistant")
+  const message = messages[index] as Prompt.AssistantMessage
+  const parts = waiting.map(({ call, waiting }) => {
+    const approvalId = idOf(waiting, call)
+    const unsigned: Note = { at, waitsFor: waitsFor(waiting) }
+    const payload = signing === undefined ? undefined : requestPayload(approvalId, call, unsigned)
+    const noted = payload === undefined ? unsigned : { ...unsigned, signature: signing!.sign(payload) }
+    return Prompt.toolApprovalRequestPart({ approvalId, toolCallId: call.id, options: { [own]: asJson(noted) } })
+  })
   return messages.with(
-    at,
+    index,
     Prompt.assistantMessage({ content: [...message.content, ...parts], options: message.options })
   )
 }
 
-/** Every request that a transcript waits for, those of suspended nested agents included. */
-export const pending = (transcript: Prompt.Prompt): ReadonlyArray<Request> =>
-  open(transcript).flatMap(({ part, suspended }) =>
-    suspended === undefined ? (notes(part)?.requests ?? []) : pending(suspended)
+interface Call {
+  readonly id: string
+  readonly name: string
+  readonly params: unknown
+}
+
+const idOf = (waiting: Waiting, call: Call): string =>
+  waiting._tag === "Decision"
+    ? waiting.request.id
+    : `${waiting._tag === "Run" ? waiting.requests[0]!.id : waiting.id}/${call.id}`
+
+/** The requests that a call waits for. */
+export const requestsOf = (waiting: Waiting): ReadonlyArray<Request> =>
+  waiting._tag === "Decision" ? [waiting.request] : waiting._tag === "Run" ? waiting.requests : []
+
+const waitsFor = (waiting: Waiting): Note["waitsFor"] =>
+  waiting._tag === "Run"
+    ? { _tag: "Run", at: waiting.at, transcript: encodePrompt(waiting.transcript) }
+    : waiting._tag === "Decision"
+      ? waiting
+      : { _tag: "Others" }
+
+/** A call at the end of a transcript that waits, with what was answered. */
+export interface OpenCall {
+  readonly call: Prompt.ToolCallPart
+  readonly part: PartOf<"tool-approval-request">
+  /** Our own note; `undefined` for a request that another program made. */
+  readonly note: Note | undefined
+  readonly responses: ReadonlyArray<PartOf<"tool-approval-response">>
+}
+
+interface Turn {
+  readonly calls: Array<Prompt.ToolCallPart>
+  readonly results: Set<string>
+  readonly requests: Array<PartOf<"tool-approval-request">>
+  readonly responses: Array<PartOf<"tool-approval-response">>
+}
+
+const newTurn = (): Turn => ({ calls: [], results: new Set(), requests: [], responses: [] })
+
+const isAnswered = ({ responses, results }: Turn): boolean => results.size + responses.length > 0
+
+const lastTurn = (messages: ReadonlyArray<Prompt.Message>): Turn => {
+  let start = messages.length
+  while (start > 0 && (messages[start - 1]!.role === "assistant" || messages[start - 1]!.role === "tool")) start--
+  let turn = newTurn()
+  for (const message of messages.slice(start)) {
+    if (message.role === "assistant" && isAnswered(turn)) turn = newTurn()
+    for (const part of message.content as ReadonlyArray<Prompt.Part>) {
+      if (part.type === "tool-call" && !part.providerExecuted) turn.calls.push(part)
+      else if (part.type === "tool-result") turn.results.add(part.id)
+      else if (part.type === "tool-approval-request") turn.requests.push(part)
+      else if (part.type === "tool-approval-response") turn.responses.push(part)
+    }
+  }
+  return turn
+}
+
+const openIn = ({ calls, requests, responses, results }: Turn): ReadonlyArray<OpenCall> =>
+  requests.flatMap((part) => {
+    const call = calls.find(({ id }) => id === part.toolCallId)
+    if (call === undefined || results.has(call.id)) return []
+    const answers = responses.filter(({ approvalId }) => approvalId === part.approvalId)
+    return [{ call, part, note: noteOf(part), responses: answers }]
+  })
+
+/** The calls that wait in the last turn of a transcript. What a turn before it waited for has been given up. */
+export const openCalls = (messages: ReadonlyArray<Prompt.Message>): ReadonlyArray<OpenCall> =>
+  openIn(lastTurn(messages))
+
+/** The path of the agent that waits in an input; `undefined` when no agent of ours does. */
+export const waitingAt = (input: unknown): Path | undefined => {
+  const messages = Prompt.isPrompt(input) ? input.content : Array.isArray(input) ? messagesOf(input) : undefined
+  return messages === undefined ? undefined : openCalls(messages).find(({ note }) => note !== undefined)?.note?.at
+}
+
+/** The messages of an array that holds an approval request; `undefined` for any other array. */
+const messagesOf = (input: ReadonlyArray<unknown>): ReadonlyArray<Prompt.Message> | undefined => {
+  const asks = input.some(
+    (message) =>
+      Predicate.hasProperty(message, "content") &&
+      Array.isArray(message.content) &&
+      message.content.some((part) => Predicate.hasProperty(part, "type") && part.type === "tool-approval-request")
   )
+  return asks ? promptOf(input)?.content : undefined
+}
+
+const promptOf = (json: unknown): Prompt.Prompt | undefined => {
+  try {
+    return Prompt.make(json as Prompt.RawInput)
+  } catch {
+    return undefined
+  }
+}
+
+/** The requests that a transcript waits for, those of suspended nested agents included. */
+export const pending = (transcript: Prompt.Prompt): ReadonlyArray<Request> =>
+  openCalls(transcript.content).flatMap((open) => {
+    const { note, responses } = open
+    if (note?.waitsFor._tag === "Others") return []
+    if (note?.waitsFor._tag === "Run") return pending(nestedOf(note.waitsFor, responses))
+    return responses.length > 0 ? [] : [requestOf(open)]
+  })
+
+/** The request for a call. Whatever its note says, tool and arguments are those of the call, which are what would run. */
+const requestOf = ({ call, note, part }: OpenCall): Request => {
+  const noted = note?.waitsFor._tag === "Decision" ? note.waitsFor.request : unknownRequest
+  return { ...noted, id: part.approvalId, toolCallId: call.id, tool: call.name, params: toJson(call.params) }
+}
+
+/** What is known of a tool whose request another program made. */
+const unknownRequest = {
+  path: [],
+  step: 1,
+  hints: { readOnly: false, destructive: true, idempotent: false, openWorld: true },
+  fingerprint: ""
+}
 
 /** Adds decisions to a transcript, by the ids of requests. What is not decided stays to be asked. */
 export const answer = (transcript: Prompt.Prompt, decisions: Readonly<Record<string, Decision>>): Prompt.Prompt => {
-  const responses = open(transcript).flatMap(({ part: { approvalId }, suspended }) => {
-    if (suspended !== undefined) {
-      const answered = answer(suspended, decisions)
-      return answered === suspended ? [] : [response(approvalId, { _tag: "Approved" }, answered)]
+  const content = openCalls(transcript.content).flatMap(({ note, part, responses }) => {
+    if (note?.waitsFor._tag === "Others") return []
+    if (note?.waitsFor._tag === "Run") {
+      const nested = nestedOf(note.waitsFor, responses)
+      const answered = answer(nested, decisions)
+      if (answered === nested) return []
+      return [response(part.approvalId, approved, note, encodeMessages(answered.content.slice(nested.content.length)))]
     }
-    const decision = decisions[approvalId]
-    return decision === undefined || decision._tag === "Later" ? [] : [response(approvalId, decision, undefined)]
+    const decision = decisions[part.approvalId]
+    if (decision === undefined || decision._tag === "Later" || responses.length > 0) return []
+    return [response(part.approvalId, decision, note, undefined)]
   })
-  if (responses.length === 0) return transcript
-  return Prompt.concat(transcript, Prompt.fromMessages([Prompt.toolMessage({ content: responses })]))
+  if (content.length === 0) return transcript
+  return Prompt.concat(transcript, Prompt.fromMessages([Prompt.toolMessage({ content })]))
 }
 
-/** A call that waits; `suspended` with what was decided of it by now. */
-interface Open {
-  readonly part: PartOf<"tool-approval-request">
-  readonly suspended: Prompt.Prompt | undefined
+type Settled = Exclude<Decision, { readonly _tag: "Later" }>
+const approved: Settled = { _tag: "Approved" }
+
+const response = (approvalId: string, decision: Settled, note: Note | undefined, nested: Schema.Json | undefined) => {
+  const isApproved = decision._tag === "Approved"
+  const reason = isApproved ? undefined : decision.reason
+  const answer: Answer = {
+    ...(isApproved && decision.params !== undefined ? { params: decision.params } : {}),
+    ...(nested === undefined ? {} : { nested })
+  }
+  const part = Prompt.toolApprovalResponsePart({
+    approvalId,
+    approved: isApproved,
+    ...(reason === undefined ? {} : { reason }),
+    options: {}
+  })
+  const signature = note?.signature === undefined ? undefined : sign(note.signature, responsePayload(part, answer))
+  const noted = { ...answer, ...(signature === undefined ? {} : { signature }) }
+  return Object.keys(noted).length === 0
+    ? part
+    : Prompt.toolApprovalResponsePart({ ...part, options: { [own]: asJson(noted) } })
 }
 
-/** The calls that wait at the end of a transcript. Ids of calls may come again in later steps. */
-const open = (transcript: Prompt.Prompt): ReadonlyArray<Open> => {
-  const found = new Map<string, Open>()
-  let answered = false
-  for (const message of transcript.content) {
-    // Whoever talks on has given the calls up.
-    if (message.role === "assistant" ? answered : message.role !== "tool") found.clear()
-    if (message.role !== "tool") answered = false
-    if (typeof message.content === "string") continue
-    for (const part of message.content as ReadonlyArray<Prompt.Part>) {
-      if (part.type === "tool-approval-request") found.set(part.approvalId, { part, suspended: suspendedIn(part) })
-      if (part.type === "tool-result") {
-        answered = true
-        for (const [id, { part: request }] of found) if (request.toolCallId === part.id) found.delete(id)
-      }
-      if (part.type !== "tool-approval-response") continue
-      const asked = found.get(part.approvalId)
-      const suspended = suspendedIn(part) ?? asked?.suspended
-      if (asked === undefined || suspended === undefined) found.delete(part.approvalId)
-      else found.set(part.approvalId, { ...asked, suspended })
+/** The transcript of a nested run, with what was answered so far. */
+const nestedOf = (
+  run: Extract<Note["waitsFor"], { readonly _tag: "Run" }>,
+  responses: ReadonlyArray<PartOf<"tool-approval-response">>
+): Prompt.Prompt => {
+  const parts = [run.transcript, ...responses.map((part) => answerOf(part)?.nested)]
+  return parts.reduce<Prompt.Prompt>((prompt, json) => {
+    const more = json === undefined ? undefined : promptOf(json)
+    return more === undefined ? prompt : Prompt.concat(prompt, more)
+  }, Prompt.empty)
+}
+
+/** What was decided about a call before its run was resumed. */
+export interface Resumed {
+  readonly approvalId: string
+  /** The request that was shown; `undefined` when another program made it, or the call waits for something else. */
+  readonly request: Request | undefined
+  readonly decision: Settled | undefined
+  /** The nested run that the call waits for, with what was answered. */
+  readonly run: { readonly at: Path; readonly transcript: Prompt.Prompt; readonly isAnswered: boolean } | undefined
+}
+
+/** What a note and its answers come to. An answer to a request that is not ours decides nothing: the call is put again. */
+export const resumedOf = ({ note, part, responses }: OpenCall): Resumed => {
+  const { approvalId } = part
+  if (note?.waitsFor._tag === "Run") {
+    const transcript = nestedOf(note.waitsFor, responses)
+    const run = { at: note.waitsFor.at, transcript, isAnswered: responses.length > 0 }
+    return { approvalId, request: undefined, decision: undefined, run }
+  }
+  if (note?.waitsFor._tag !== "Decision") return { approvalId, request: undefined, decision: undefined, run: undefined }
+  const { request } = note.waitsFor
+  return { approvalId, request, decision: decisionOf(responses[0]), run: undefined }
+}
+
+const decisionOf = (given: PartOf<"tool-approval-response"> | undefined): Resumed["decision"] => {
+  if (given === undefined) return undefined
+  if (!given.approved) return { _tag: "Denied", reason: given.reason ?? "no reason was given" }
+  const params = answerOf(given)?.params
+  return params === undefined ? approved : { _tag: "Approved", params }
+}
+
+/** Why an open call cannot be resumed. */
+export interface Refusal {
+  readonly open: OpenCall
+  readonly reason: "unsigned" | "tampered" | "ambiguous"
+  readonly problem: string
+}
+
+/** The first open call that does not count, nested ones included; `undefined` when all do. */
+export const refusalOf = (
+  messages: ReadonlyArray<Prompt.Message>,
+  signing: Signing | undefined
+): Refusal | undefined => {
+  const turn = lastTurn(messages)
+  const all = openIn(turn)
+  for (const open of all) {
+    const refusal = ambiguity(open, all, turn) ?? (signing === undefined ? undefined : forgery(open, signing))
+    if (refusal !== undefined) return refusal
+    const { note, responses } = open
+    if (note?.waitsFor._tag !== "Run") continue
+    const nested = nestedOf(note.waitsFor, responses).content
+    if (note.waitsFor.at.length === 0 || openCalls(nested).length === 0) {
+      return { open, reason: "tampered", problem: "the nested run in it does not wait for anything" }
+    }
+    const inside = refusalOf(nested, signing)
+    if (inside !== undefined) return inside
+  }
+  return undefined
+}
+
+const ambiguity = (open: OpenCall, all: ReadonlyArray<OpenCall>, { calls }: Turn): Refusal | undefined => {
+  const refuse = (problem: string): Refusal => ({ open, reason: "ambiguous", problem })
+  const { call, note, part, responses } = open
+  const others = all.filter((other) => other !== open)
+  if (others.some((other) => other.part.approvalId === part.approvalId)) return refuse("two requests have this id")
+  if (others.some((other) => other.call.id === call.id)) return refuse(`two requests are for the call ${call.id}`)
+  if (calls.filter(({ id }) => id === call.id).length > 1) return refuse(`two calls have the id ${call.id}`)
+  return responses.length > 1 && note?.waitsFor._tag !== "Run" ? refuse("it was answered twice") : undefined
+}
+
+const forgery = (open: OpenCall, signing: Signing): Refusal | undefined => {
+  const { call, note, part, responses } = open
+  if (note?.signature === undefined) return { open, reason: "unsigned", problem: "its request is not signed" }
+  const { signature, ...unsigned } = note
+  const payload = requestPayload(part.approvalId, call, unsigned)
+  if (payload === undefined || !signing.verify(payload, signature)) {
+    return { open, reason: "tampered", problem: "the signature of its request does not fit the call" }
+  }
+  for (const given of responses) {
+    const { signature: signed, ...answer } = answerOf(given) ?? {}
+    if (signed === undefined) return { open, reason: "unsigned", problem: "its answer is not signed" }
+    if (!isSignedBy(signature, responsePayload(given, answer), signed)) {
+      return { open, reason: "tampered", problem: "the signature of its answer does not fit the answer" }
     }
   }
-  return [...found.values()]
+  return undefined
 }
 
-const response = (approvalId: string, decision: Decision, suspended: Prompt.Prompt | undefined) =>
-  Prompt.toolApprovalResponsePart({
-    approvalId,
-    approved: decision._tag === "Approved",
-    ...(decision._tag === "Denied" ? { reason: decision.reason } : {}),
-    options: {
-      [own]: {
-        ...(decision._tag === "Approved" && decision.params !== undefined ? { params: decision.params } : {}),
-        ...(suspended === undefined ? {} : { suspended: encodePrompt(suspended) })
-      }
-    }
-  })
+/** Notes and answers are JSON by their schemas; only their types do not say so. */
+const asJson = (value: Note | Answer): Schema.Json => value as unknown as Schema.Json
 
-/** What was decided of the calls of a transcript, by the id of the call; calls that never waited are not in it. */
-export const resumed = (messages: ReadonlyArray<Prompt.Message>): ReadonlyMap<string, Resumed> => {
-  const prompt = Prompt.fromMessages(messages)
-  const responses = new Map(parts(prompt, "tool-approval-response").map((part) => [part.approvalId, part]))
-  return new Map(
-    parts(prompt, "tool-approval-request").map((part) => {
-      const given = responses.get(part.approvalId)
-      const decision: Decision | undefined =
-        given === undefined
-          ? undefined
-          : given.approved
-            ? { _tag: "Approved", params: notes(given)?.params }
-            : { _tag: "Denied", reason: given.reason ?? "no reason was given" }
-      const suspended = (given === undefined ? undefined : suspendedIn(given)) ?? suspendedIn(part)
-      return [part.toolCallId, { approvalId: part.approvalId, decision, suspended }]
-    })
-  )
+/** What the signature of a request stands for; `undefined` for arguments that are not JSON in full. */
+const requestPayload = (approvalId: string, call: Call, note: Note): Schema.Json | undefined => {
+  const params = exactJson(call.params ?? null)
+  if (params === undefined) return undefined
+  return toPayload(["request", approvalId, call.id, call.name, params, asJson(note)])
 }
 
-/** A message without the notes of this file, which no provider knows; `undefined` when nothing else was in it. */
+/** What the signature of an answer stands for; its key is the signature of the request. */
+const responsePayload = (part: PartOf<"tool-approval-response">, answer: Answer): Schema.Json =>
+  toPayload(["answer", part.approvalId, part.approved, part.reason ?? null, asJson(answer)])
+
+/** The version keeps a signature of one form from counting for another. */
+const toPayload = (fields: ReadonlyArray<Schema.Json>): Schema.Json => ["troupe-approval-1", ...fields]
+
+/** A message without approval parts, which no provider knows; `undefined` when it had no other part. */
 export const strip = (message: Prompt.Message): Prompt.Message | undefined => {
-  if (message.role === "assistant" && message.content.some(isNote)) {
-    const content = message.content.filter((part) => !isNote(part))
+  if (message.role === "assistant" && message.content.some(isApproval)) {
+    const content = message.content.filter((part) => !isApproval(part))
     return Prompt.assistantMessage({ content, options: message.options })
   }
-  if (message.role === "tool" && message.content.some(isNote)) {
-    const content = message.content.filter((part) => !isNote(part))
+  if (message.role === "tool" && message.content.some(isApproval)) {
+    const content = message.content.filter((part) => !isApproval(part))
     return content.length === 0 ? undefined : Prompt.toolMessage({ content, options: message.options })
   }
   return message
 }
 
-const isNote = (part: Prompt.Part): boolean =>
+const isApproval = (part: Prompt.Part): boolean =>
   part.type === "tool-approval-request" || part.type === "tool-approval-response"
 
-type PartOf<Type extends Prompt.Part["type"]> = Extract<Prompt.Part, { readonly type: Type }>
+const decodeNote = Schema.decodeUnknownOption(Note)
+const noteOf = (part: PartOf<"tool-approval-request">): Note | undefined =>
+  Option.getOrUndefined(decodeNote(part.options[own]))
 
-const parts = <Type extends Prompt.Part["type"]>(prompt: Prompt.Prompt, type: Type): ReadonlyArray<PartOf<Type>> =>
-  prompt.content.flatMap((message) =>
-    typeof message.content === "string"
-      ? []
-      : (message.content as ReadonlyArray<Prompt.Part>).filter((part): part is PartOf<Type> => part.type === type)
-  )
-
-interface Notes {
-  readonly requests?: ReadonlyArray<Request>
-  readonly params?: Schema.Json
-  readonly suspended?: Schema.Json
-}
-
-const notes = (part: Prompt.Part): Notes | undefined => part.options[own] as Notes | undefined
-
-const suspendedIn = (part: Prompt.Part): Prompt.Prompt | undefined => {
-  const json = notes(part)?.suspended
-  return json === undefined ? undefined : Prompt.make(json as unknown as Prompt.RawInput)
-}
+const decodeAnswer = Schema.decodeUnknownOption(Answer)
+const answerOf = (part: PartOf<"tool-approval-response">): Answer | undefined =>
+  Option.getOrUndefined(decodeAnswer(part.options[own]))
 
 const encode = Schema.encodeSync(Prompt.Prompt)
 const encodePrompt = (prompt: Prompt.Prompt): Schema.Json => encode(prompt).content as unknown as Schema.Json
+const encodeMessages = (messages: ReadonlyArray<Prompt.Message>): Schema.Json =>
+  encodePrompt(Prompt.fromMessages(messages))

@@ -31,6 +31,14 @@ export const HandsOff: Context.Reference<Handoff | undefined> = Context.Referenc
   { defaultValue: () => undefined }
 )
 
+/**
+ * True for a tool whose call is one run of a runner that can go on from the transcript of a suspended agent in it. Default
+ * `false`.
+ */
+export const Resumable: Context.Reference<boolean> = Context.Reference<boolean>("troupe/ToolResumable", {
+  defaultValue: () => false
+})
+
 /** Reads a mark of a tool. */
 export const markOf = <A>(tool: Tool.Any, mark: Context.Reference<A>): A =>
   Context.get(tool.annotations as Context.Context<never>, mark)

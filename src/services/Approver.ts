@@ -1,14 +1,15 @@
 /**
- * The port to whoever says if a tool may run: requests, decisions, and where agents find who decides. No I/O here; the
- * public module with its Layers is `layers/approvals/Approvals.ts`.
+ * The port to an approver: what is asked, what is decided, and where an agent finds who decides and how requests are
+ * signed. The Layers are in `layers/approvals/Approvals.ts`.
  */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 
-/** What is asked: may this tool be called with these arguments? Plain JSON, so that it can be sent to whoever decides. */
+/** May this tool be called with these arguments? Plain JSON, so that it can be sent to another process. */
 export const Request = Schema.Struct({
-  /** Names the request; the same after a run was resumed. */
+  /** Identifies the request. A run that is resumed and asks again uses the same id. */
   id: Schema.String,
   /** The names of the runners from the root to the agent that asks. */
   path: Schema.Array(Schema.String),
@@ -18,17 +19,22 @@ export const Request = Schema.Struct({
   /** The MCP server that the tool belongs to, by the name that the program gave it; absent for the program's own tools. */
   server: Schema.optionalKey(Schema.String),
   description: Schema.optionalKey(Schema.String),
-  /** The arguments, as the model gave them. */
+  /** The arguments that the tool will be called with. */
   params: Schema.Json,
-  /** What the tool says of itself; see the annotations of `effect/ai` Tool and of MCP. */
+  /** What the tool says about itself; see the annotations of `effect/ai` Tool and of MCP. */
   hints: Schema.Struct({
     readOnly: Schema.Boolean,
     destructive: Schema.Boolean,
     idempotent: Schema.Boolean,
     openWorld: Schema.Boolean
-  })
+  }),
+  /**
+   * SHA-256 of the tool (server, name, description, parameters, hints) and of the arguments. An approval counts for the
+   * call with this fingerprint and for no other.
+   */
+  fingerprint: Schema.String
 })
-/** What is asked: may this tool be called with these arguments? */
+/** May this tool be called with these arguments? */
 export type Request = typeof Request.Type
 
 /** The tool runs, with the arguments of the model or with others. */
@@ -36,27 +42,68 @@ export interface Approved {
   readonly _tag: "Approved"
   readonly params?: Schema.Json | undefined
 }
-/** The tool does not run; the model is told why. */
+/** The tool does not run; the model gets the reason. */
 export interface Denied {
   readonly _tag: "Denied"
   readonly reason: string
 }
-/** Nobody can say now: the run is suspended, to be resumed when somebody has. */
+/** The decision is made later: the run is suspended, and resumed with the decision. */
 export interface Later {
   readonly _tag: "Later"
 }
-/** What became of a request. */
+/** The outcome of a request. */
 export type Decision = Approved | Denied | Later
 
-/** Whoever decides. */
+/** Decides on calls. */
 export interface Approver {
-  /** Whether a call is put to `decide`; `declared` is what the tool itself says. A reason denies it unasked. */
+  /** Whether a call is put to `decide`; `declared` is what the tool itself says. A `Denied` denies it without asking. */
   readonly rule: (request: Request, declared: boolean) => "allow" | "ask" | Denied
   readonly decide: (request: Request) => Effect.Effect<Decision>
 }
 
-/** Who decides for agents that run here. By default nobody does: a tool that needs approval suspends the run. */
+/** Decides for the agents that run here. Default: none, and a tool that needs approval suspends the run. */
 export const CurrentApprover: Context.Reference<Approver | undefined> = Context.Reference<Approver | undefined>(
   "troupe/Approvals",
+  { defaultValue: () => undefined }
+)
+
+const FloorTypeId = "~troupe/Approvals/Floor"
+
+/** Counts together with the approver and with every other floor. */
+export interface Floor extends Approver {
+  readonly [FloorTypeId]: typeof FloorTypeId
+}
+
+/** Makes a floor of an approver. */
+export const makeFloor = (approver: Approver): Floor => ({ ...approver, [FloorTypeId]: FloorTypeId })
+
+/**
+ * A key for one floor. Each floor has a key of its own, so that one that is provided further in is added to those around it
+ * and replaces none of them.
+ */
+export const floorKey = (): Context.Reference<Floor | undefined> =>
+  Context.Reference<Floor | undefined>(`troupe/Approvals/Floor/${globalThis.crypto.randomUUID()}`, {
+    defaultValue: () => undefined
+  })
+
+/** Every floor that is provided. */
+export const floorsOf = (context: Context.Context<never>): ReadonlyArray<Floor> => {
+  const floors: Array<Floor> = []
+  for (const service of context.mapUnsafe.values()) if (isFloor(service)) floors.push(service)
+  return floors
+}
+
+const isFloor = (service: unknown): service is Floor => Predicate.hasProperty(service, FloorTypeId)
+
+/** Signs what leaves the program in a transcript, with a secret that the program alone knows. */
+export interface Signing {
+  readonly sign: (payload: Schema.Json) => string
+  /** True for a signature that {@link Signing.sign} made of the same payload. */
+  readonly verify: (payload: Schema.Json, signature: string) => boolean
+}
+
+/** Signs the requests of suspended runs. Default: they are not signed. */
+export const CurrentSigning: Context.Reference<Signing | undefined> = Context.Reference<Signing | undefined>(
+  "troupe/Approvals/Signing",
   { defaultValue: () => undefined }
 )

@@ -250,7 +250,12 @@ export const make: {
     // An early answer may have another form than the last step's output.
     encodedLike: steps.some(isGate) ? undefined : last,
     // The overloads have checked that each step takes what the one before it gives.
-    run: (input: never, state) => run(steps, 0, input, state)
+    run: (input: never, state) => run(steps, 0, input, state),
+    resume: (member, input: never, state) => {
+      const at = steps.flatMap((step, index) => (Runner.isRunner(step) && step.name === member ? [index] : []))
+      // Of two steps with one name it is not known which one waits.
+      return at.length === 1 ? run(steps, at[0]!, input, state) : undefined
+    }
   }) as never
 }
 

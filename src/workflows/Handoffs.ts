@@ -197,9 +197,9 @@ export const make = <const Members extends Agents, Start extends keyof Members &
   Runner.Services<Members[keyof Members]>
 > => {
   const agents = new Map(Object.entries(options.agents) as ReadonlyArray<readonly [string, AnyAgent]>)
-  const names = [...agents.keys()]
   const maxHandoffs = options.maxHandoffs ?? 8
   check(name, agents, options.start, maxHandoffs)
+  const desk = { agents, maxHandoffs }
   return Runner.workflow(name, {
     description: options.description,
     structure: () => ({
@@ -209,28 +209,38 @@ export const make = <const Members extends Agents, Start extends keyof Members &
         .toSorted(([a], [b]) => Number(b === options.start) - Number(a === options.start))
         .map(([key, runner]) => ({ name: key, runner }))
     }),
-    run: (input: Prompt.RawInput, state) =>
-      Effect.gen(function* () {
-        state.transcript?.share()
-        let at: string = options.start
-        let conversation = input
-        for (let count = 0; ; count++) {
-          const exhausted =
-            count < maxHandoffs ? undefined : "the conversation has changed hands too often: answer yourself"
-          const desk: Desk = { state, names, exhausted, request: undefined }
-          const result = yield* Runner.named(agents.get(at)!, at)
-            .result(conversation)
-            .pipe(Effect.provideService(CurrentDesk, desk))
-          const request = asked(desk)
-          if (request === undefined) return result.output
-          yield* state.decide({ _tag: "HandedOff", from: at, to: request.to, reason: request.reason })
-          conversation = handOver(at, request, result.transcript)
-          at = request.to
-        }
-      })
+    run: (input: Prompt.RawInput, state) => converse(desk, options.start, input, state),
+    resume: (member, input, state) => (agents.has(member) ? converse(desk, member, input, state) : undefined)
     // The agents are erased in the loop; this is where their types come back.
   }) as never
 }
+
+/** The conversation from the agent `first` on, until one of them answers. */
+const converse = (
+  { agents, maxHandoffs }: { readonly agents: ReadonlyMap<string, AnyAgent>; readonly maxHandoffs: number },
+  first: string,
+  input: Prompt.RawInput,
+  state: RunState
+): Effect.Effect<unknown, unknown, unknown> =>
+  Effect.gen(function* () {
+    state.transcript?.share()
+    const names = [...agents.keys()]
+    let at = first
+    let conversation = input
+    for (let count = 0; ; count++) {
+      const exhausted =
+        count < maxHandoffs ? undefined : "the conversation has changed hands too often: answer yourself"
+      const desk: Desk = { state, names, exhausted, request: undefined }
+      const result = yield* Runner.named(agents.get(at)!, at)
+        .result(conversation)
+        .pipe(Effect.provideService(CurrentDesk, desk))
+      const request = asked(desk)
+      if (request === undefined) return result.output
+      yield* state.decide({ _tag: "HandedOff", from: at, to: request.to, reason: request.reason })
+      conversation = handOver(at, request, result.transcript)
+      at = request.to
+    }
+  })
 
 type AnyAgent = Runner.Runner<Prompt.RawInput, unknown, unknown, unknown>
 

@@ -14,6 +14,7 @@ import * as AgentTool from "../AgentTool.ts"
 import { readBy } from "../internal/reading.ts"
 import type { RunState } from "../internal/runState.ts"
 import { define, delegation, guarded } from "../internal/toolDefinition.ts"
+import { Resumable } from "../internal/toolMarks.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 import { Budget, type Limits, metered } from "./internal/tokenBudget.ts"
@@ -223,7 +224,8 @@ const spawnTool = (orchestrator: string, spawn: Spawn<ReadonlyArray<AgentTool.An
   const description = `Make an agent for a task of its own, and get its answer. Several can be made at once. At most ${maxBreadth} by one agent, ${maxTotal} in all.`
   const defined = define("spawn", description, parameters, Schema.String, "return")
   const hints = { ...delegation, ...spawn.hints }
-  const tool = guarded(defined, { hints, needsApproval: spawn.needsApproval })
+  // The same call makes the same agent, which goes on where it was suspended.
+  const tool = guarded(defined, { hints, needsApproval: spawn.needsApproval }).annotate(Resumable, true)
   const self: AgentTool.Any = AgentTool.make("spawn", "effect", tool, undefined, (params) =>
     Effect.flatMap(CurrentCrew, (crew): Effect.Effect<unknown, unknown, unknown> => {
       if (crew === undefined) return Effect.fail("only an orchestrator can spawn agents")

@@ -4,7 +4,9 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
+import { inAttempts } from "../internal/attempts.ts"
 import { toJson } from "../internal/json.ts"
+import { isWaiting } from "../internal/resumption.ts"
 import type { RunState } from "../internal/runState.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
@@ -216,6 +218,11 @@ export interface HedgeOptions {
  * The first to succeed wins, and the others are interrupted. It trades a few more requests for a short tail of slow ones
  * (Dean and Barroso, 2013, "The Tail at Scale").
  *
+ * Tools run again in every attempt, and several attempts can call one tool at the same time. The first call of a tool with
+ * given arguments has the same `idempotencyKey` in every attempt, so does the second, and so on: hand the key to systems
+ * that must not act twice, or hedge only what reads. An attempt that waits for approval ends the hedge, because another one
+ * would only ask again; a resumed run is not hedged.
+ *
  * Fails with `ParallelError`, which lists what every attempt failed with. Throws `InvalidDefinition` for fewer than one
  * attempt or a delay that is none.
  *
@@ -247,14 +254,28 @@ export const hedge = <I, A, E, R>(
       members: [{ name: runner.name, runner }]
     }),
     encodedLike: runner,
-    run: (input: I, state) => hedged(name, runner, settled(input), delay, attempts, state)
+    run: (input: I, state) =>
+      inAttempts(state.info.runId, JSON.stringify(state.info.path), (attempt) =>
+        hedged(name, attempt(runner.run(settled(input))), delay, attempts, state)
+      ),
+    resume: (member, input: I, state) => (member === runner.name ? asHedge(name, runner.run(input), state) : undefined)
   })
 }
 
-const hedged = <I, A, E, R>(
+/** A resumed attempt fails as the attempts of a hedge do. */
+const asHedge = <A, E, R>(
   name: string,
-  runner: Runner.Runner<I, A, E, R>,
-  input: I,
+  attempt: Effect.Effect<A, E, R>,
+  state: RunState
+): Effect.Effect<A, Group.ParallelError<E>, R> =>
+  Effect.map(
+    Group.run([["1", attempt]], { name, mode: race, concurrency: "unbounded", state }),
+    (outputs) => outputs[0]![1]
+  ) as Effect.Effect<A, Group.ParallelError<E>, R>
+
+const hedged = <A, E, R>(
+  name: string,
+  attempt: Effect.Effect<A, E, R>,
   delay: Duration.Duration,
   attempts: number,
   state: RunState
@@ -263,7 +284,6 @@ const hedged = <I, A, E, R>(
     const numbers = Array.from({ length: attempts }, (_, index) => index)
     const failures = numbers.map(() => Deferred.makeUnsafe<void>())
     const entries = numbers.map((index): Group.Entry => {
-      const attempt = runner.run(input)
       const failing = Effect.onError(attempt, () => Deferred.succeed(failures[index]!, undefined))
       if (index === 0) return [`${index + 1}`, failing]
       // Each waits for the one before it: as long as the delay, times its number, or until all before it have failed.
@@ -274,7 +294,7 @@ const hedged = <I, A, E, R>(
       ]
     })
     return Effect.map(
-      Group.run(entries, { name, mode: race, concurrency: "unbounded", state }),
+      Group.run(entries, { name, mode: race, concurrency: "unbounded", state, isFinal: isWaiting }),
       (outputs) => outputs[0]![1]
     ) as Effect.Effect<A, Group.ParallelError<E>, R>
   })

@@ -131,6 +131,11 @@ export const make: {
           Runner.named(routes.get(taken)!, taken).run(input)
         )
       })
+    },
+    // The choice was made before the route was suspended.
+    resume: (member, input: never) => {
+      const route = routes.get(member)
+      return route === undefined ? undefined : Runner.named(route, member).run(input)
     }
   }) as never
 }

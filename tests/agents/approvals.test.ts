@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Queue, Schema, Terminal } from "effect"
 import { Prompt, Tool, Toolkit } from "effect/ai"
-import { Agent, AgentTool, Approvals, Chain, RunError, Runner, SyncEdge, TestModel } from "troupe"
+import { Agent, AgentTool, Approvals, RunError, Runner, SyncEdge, TestModel } from "troupe"
 import { checkGrammar, collect } from "../support/grammar.ts"
 import type { RunEvent } from "troupe"
 
@@ -488,18 +488,6 @@ describe("a run that nobody can decide", () => {
           ])
         )
       )
-    )
-  )
-
-  it.effect("within a workflow that is a tool fails the run, as it cannot be resumed there", () =>
-    run(
-      Effect.gen(function* () {
-        const chain = Runner.described(Chain.make("chain", [cashier]), "A chain")
-        const boss = Agent.make("boss", { tools: [Runner.asTool(chain)] })
-        const error = yield* Effect.flip(boss.run("pay"))
-        assert.strictEqual(error._tag, "ToolError")
-        assert.include(error.message, "waits for approval")
-      }).pipe(Effect.provide(TestModel.layer([TestModel.toolCall("chain", { input: "pay" }), payment(5)])))
     )
   )
 

@@ -10,17 +10,19 @@ import * as Prompt from "effect/ai/Prompt"
 import * as Tool from "effect/ai/Tool"
 import * as Scheduler from "effect/Scheduler"
 import type { RunState } from "../../internal/runState.ts"
-import { note, type Resumed } from "../../internal/suspension.ts"
+import * as Resumption from "../../internal/resumption.ts"
+import { note, requestsOf, type Resumed } from "../../internal/suspension.ts"
 import * as Spans from "../../internal/telemetry.ts"
 import { makeUsage } from "../../internal/usage.ts"
 import * as RunError from "../../RunError.ts"
+import { CurrentSigning } from "../../services/Approver.ts"
 import { SyncBridge } from "../../services/SyncBridge.ts"
 import { CaptureContent } from "../../services/Telemetry.ts"
 import { Answers, goOn, type Next } from "./turnResolution.ts"
-import { Resuming } from "./toolApproval.ts"
+import { resumedCalls } from "./toolApproval.ts"
 import type { Call, Turn } from "./turnCollector.ts"
 import { Conversation } from "./conversation.ts"
-import { executeAll, type Outcome, type Tools } from "./toolExecution.ts"
+import { executeAll, type Outcome, toolOf, type Tools } from "./toolExecution.ts"
 import * as ModelCall from "./modelCall.ts"
 import type { Plan, StepInfo } from "./agentSpec.ts"
 import * as ToolSet from "./toolSet.ts"
@@ -101,9 +103,8 @@ class Loop {
     return Effect.gen(function* () {
       const plan = self.#plan
       yield* self.#assertEdge()
-      const resuming = yield* Resuming
-      const isOurs = resuming !== undefined && resuming.parentId === self.#state.parent?.info.runId
-      const { messages, open } = yield* Transcript.normalise(isOurs ? resuming.prompt : input, self.#state.info.path)
+      const given = yield* self.#given(input)
+      const { messages, open } = yield* Transcript.normalise(given, self.#state.info.path, yield* CurrentSigning)
       self.#said.begin(messages)
       yield* self.#prepare(input)
       if (open !== undefined && (yield* self.#resume(open)).done) return undefined
@@ -118,6 +119,21 @@ class Loop {
       }
       if (plan.onMaxSteps === "answer") return yield* self.#finalAnswer()
       return yield* Effect.fail(new RunError.MaxStepsExceeded({ ...self.#said.failure(), maxSteps: plan.maxSteps }))
+    })
+  }
+
+  /** The input, or the transcript of a suspended run that this agent is to go on with. */
+  #given(input: Prompt.RawInput): Effect.Effect<Prompt.RawInput, RunError.CannotResume> {
+    const { path } = this.#state.info
+    return Effect.flatMap(Resumption.find(input, this.#state), (found) => {
+      if (found === undefined) return Effect.succeed(input)
+      const { resumption, rest } = found
+      if (rest.length > 0) {
+        const problem = "only the agent that waits can go on with it"
+        return Effect.fail(new RunError.CannotResume({ path, waiting: resumption.target, problem }))
+      }
+      resumption.taken = true
+      return Effect.succeed(resumption.transcript)
     })
   }
 
@@ -250,7 +266,9 @@ class Loop {
       const calls = open.calls.filter((call) => !open.results.has(call.id))
       const inOrder = (results: ReadonlyArray<Prompt.ToolResultPart>) =>
         open.calls.flatMap((call) => open.results.get(call.id) ?? results.find(({ id }) => id === call.id) ?? [])
-      this.#tools = { ...this.#tools!, resumed: open.resumed }
+      const toolNamed = (name: string) => toolOf(this.#tools!.byName.get(name))
+      const resumed = yield* resumedCalls(open.waiting, toolNamed, this.#state.info.path)
+      this.#tools = { ...this.#tools!, resumed }
       const next = yield* this.#execute(calls, "", step, inOrder)
       this.#tools = { ...this.#tools, resumed: nothingResumed }
       yield* this.#state.emit({ _tag: "StepCompleted", step, finishReason: "tool-calls", usage: noUsage })
@@ -283,13 +301,8 @@ class Loop {
     const settled = outcomes.filter((outcome) => "part" in outcome)
     const waiting = outcomes.filter((outcome) => "waiting" in outcome)
     const content = inOrder(settled.map(({ part }) => part))
-    if (waiting.length > 0) this.#said.messages = [...note(this.#said.messages, waiting)]
+    if (waiting.length > 0) return this.#suspend(waiting, content, step)
     if (content.length > 0) this.#said.messages.push(Prompt.toolMessage({ content }))
-    if (waiting.length > 0) {
-      const [first, ...others] = waiting.flatMap((outcome) => outcome.waiting.requests)
-      const requests = [first!, ...others] as const
-      return Effect.fail(new RunError.ApprovalRequired({ ...this.#said.failure(), step, requests }))
-    }
     this.#last = {
       step,
       text,
@@ -303,6 +316,29 @@ class Loop {
     }
     // Whoever takes the conversation over gives the answer.
     return Effect.succeed(this.#state.handedOver ? { done: true, output: undefined } : goOn)
+  }
+
+  /** Ends the run with its waiting calls noted in the transcript, from which it can go on. */
+  #suspend(
+    waiting: ReadonlyArray<Extract<Outcome, { readonly waiting: unknown }>>,
+    results: ReadonlyArray<Prompt.ToolResultPart>,
+    step: number
+  ): Effect.Effect<never, RunError.ApprovalRequired> {
+    return Effect.withFiber((fiber) => {
+      const { path } = this.#state.info
+      this.#said.messages = [...note(this.#said.messages, waiting, path, fiber.getRef(CurrentSigning))]
+      if (results.length > 0) this.#said.messages.push(Prompt.toolMessage({ content: results }))
+      const [first, ...others] = waiting.flatMap(({ waiting }) => requestsOf(waiting))
+      const blockedBy = fiber.getRef(Resumption.Blocking)
+      return Effect.fail(
+        new RunError.ApprovalRequired({
+          ...this.#said.failure(),
+          step,
+          requests: [first!, ...others],
+          ...(blockedBy === undefined ? {} : { blockedBy })
+        })
+      )
+    })
   }
 
   /** Asks for the answer without tools: the steps are used up, or `stopWhen` stopped a typed agent. */

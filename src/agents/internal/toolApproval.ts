@@ -1,97 +1,151 @@
-/** Asks before a tool runs. Internal to the agents; it touches the port to whoever decides. */
-import * as Context from "effect/Context"
+/** Decides whether a tool call is made: by the policy and the approver around the run, and by what was decided before. */
 import * as Effect from "effect/Effect"
 import type * as Prompt from "effect/ai/Prompt"
 import * as Tool from "effect/ai/Tool"
 import * as Option from "effect/Option"
+import type * as Schema from "effect/Schema"
+import { canonical, exactJson, hash } from "../../internal/fingerprint.ts"
 import { toJson } from "../../internal/json.ts"
 import type { RunState } from "../../internal/runState.ts"
-import type { Resumed, Waiting } from "../../internal/suspension.ts"
-import { markOf, ServerName } from "../../internal/toolMarks.ts"
-import { type Approved, CurrentApprover, type Decision, type Denied, type Request } from "../../services/Approver.ts"
+import { type OpenCall, type Resumed, resumedOf } from "../../internal/suspension.ts"
+import { EndsRun, markOf, Resumable, ServerName } from "../../internal/toolMarks.ts"
+import { InvalidApproval } from "../../RunError.ts"
+import {
+  type Approved,
+  type Approver,
+  CurrentApprover,
+  type Decision,
+  type Denied,
+  floorsOf,
+  type Request
+} from "../../services/Approver.ts"
 import type { Call } from "./turnCollector.ts"
 
-/** The conversation of a nested agent that was suspended, for the run that now takes its place. */
-export const Resuming: Context.Reference<{ readonly parentId: string; readonly prompt: Prompt.Prompt } | undefined> =
-  Context.Reference<{ readonly parentId: string; readonly prompt: Prompt.Prompt } | undefined>(
-    "troupe/agents/Resuming",
-    { defaultValue: () => undefined }
-  )
+/** A call that is about to be made, and what is needed to decide on it. */
+export interface Question {
+  readonly call: Call
+  readonly tool: Tool.Any
+  /** Decodes arguments as the tool will. */
+  readonly decode: (params: unknown) => Effect.Effect<unknown, unknown>
+  /** The conversation up to the call. */
+  readonly messages: () => ReadonlyArray<Prompt.Message>
+  readonly state: RunState
+  readonly step: number
+  /** What the transcript of a suspended run says about the call; `undefined` for a call that did not wait. */
+  readonly resumed: Resumed | undefined
+}
 
-/** What became of the question. */
-export type Decided = "allowed" | Approved | Denied | { readonly _tag: "Waiting"; readonly waiting: Waiting }
+/** The outcome of a question. */
+export type Decided = "allowed" | Approved | Denied | { readonly _tag: "Waiting"; readonly request: Request }
 
-/** Whether the call may be made. Arguments that do not fit are put to nobody: the call fails by itself. */
-export const decide = (
-  call: Call,
-  tool: Tool.Any,
-  decode: (params: unknown) => Effect.Effect<unknown, unknown>,
-  messages: () => ReadonlyArray<Prompt.Message>,
-  state: RunState,
-  step: number,
-  resumed: Resumed | undefined
-): Effect.Effect<Decided> =>
-  Effect.withFiber((fiber) => {
+/** The approver of a run that has none: what a tool declares suspends the run. */
+const nobody: Approver = {
+  rule: (_, declared) => (declared ? "ask" : "allow"),
+  decide: () => Effect.succeed({ _tag: "Later" })
+}
+
+/**
+ * Whether the call may be made. A denial wins, whoever denies. An approver that is provided is always asked, also about a
+ * call that was decided before; its `Later` leaves that decision in place. Arguments that do not fit are not put to anyone,
+ * because the call will fail with them.
+ */
+export const decide = (question: Question): Effect.Effect<Decided> =>
+  Effect.withFiber((fiber): Effect.Effect<Decided> => {
+    const { resumed, tool } = question
     const approver = fiber.getRef(CurrentApprover)
-    if (resumed?.suspended !== undefined) return Effect.succeed("allowed")
-    if (approver === undefined && (tool.needsApproval === undefined || tool.needsApproval === false)) {
+    const floors = floorsOf(fiber.context)
+    const isDeclared = tool.needsApproval !== undefined && tool.needsApproval !== false
+    if (approver === undefined && floors.length === 0 && resumed === undefined && !isDeclared) {
       return Effect.succeed("allowed")
     }
-    return Effect.gen(function* (): Effect.fn.Return<Decided> {
-      const decoded = yield* Effect.option(decode(call.params))
-      if (Option.isNone(decoded)) return "allowed"
-      const params = decoded.value
-      const declared = resumed !== undefined || (yield* isNeeded(tool, call, params, messages))
-      const request = requestOf(call, tool, state, step, resumed?.approvalId)
-      const rule = approver?.rule(request, declared) ?? (declared ? "ask" : "allow")
-      if (typeof rule !== "string") return rule
-      const known = resumed?.decision
-      // What somebody has decided holds, also where nobody would be asked now.
-      if (rule === "allow" && known === undefined) return "allowed"
-      yield* state.emit({
-        _tag: "ApprovalRequested",
-        step,
-        toolCallId: call.id,
-        tool: call.name,
-        params: request.params
-      })
-      const decision = known ?? (approver === undefined ? later : yield* approver.decide(request))
-      if (decision._tag === "Later") return { _tag: "Waiting", waiting: { requests: [request] } }
-      const denied = decision._tag === "Denied"
-      yield* state.emit({
-        _tag: "ApprovalAnswered",
-        step,
-        toolCallId: call.id,
-        tool: call.name,
-        approved: !denied,
-        ...(denied ? { reason: decision.reason } : decision.params === undefined ? {} : { params: decision.params })
-      })
-      return denied || decision.params === undefined ? decision : yield* checked(decision, decision.params, decode)
-    })
+    return decideBy(question, [approver ?? nobody, ...floors])
   })
 
-/** The model did not write these arguments: it must not be told to mend them. */
+const decideBy = Effect.fnUntraced(function* (
+  question: Question,
+  approvers: ReadonlyArray<Approver>
+): Effect.fn.Return<Decided> {
+  const { call, decode, resumed } = question
+  const decoded = yield* Effect.option(decode(call.params))
+  if (Option.isNone(decoded)) return "allowed"
+  if (exactJson(call.params ?? null) === undefined) return unshowable
+  const declared = resumed !== undefined || (yield* isNeeded(question, decoded.value))
+  // A nested run that waits has begun, so the call itself was allowed.
+  const known = resumed?.run === undefined ? resumed?.decision : approved
+  const edited = known?._tag === "Approved" ? known.params : undefined
+  const request = requestOf(question, edited)
+  const rules = approvers.map((approver) => approver.rule(request, declared))
+  const forbidden = rules.find((rule) => typeof rule !== "string")
+  if (forbidden !== undefined) return forbidden
+  const asked = approvers.filter((_, index) => rules[index] === "ask")
+  if (known === undefined ? asked.length === 0 : resumed?.run !== undefined && asked.length === 0) return "allowed"
+  return yield* settle(question, request, known, asked)
+})
+
+const approved: Approved = { _tag: "Approved" }
+const unshowable: Denied = {
+  _tag: "Denied",
+  reason: "its arguments cannot be shown in full to be approved. Use plain JSON, nested at most 64 levels deep"
+}
+
+/** Puts the request to the approvers, one after the other, and emits the question and its answer. */
+const settle = Effect.fnUntraced(function* (
+  { call, decode, resumed, state, step }: Question,
+  request: Request,
+  known: Approved | Denied | undefined,
+  approvers: ReadonlyArray<Approver>
+): Effect.fn.Return<Decided> {
+  const of = { step, toolCallId: call.id, tool: call.name }
+  yield* state.emit({ _tag: "ApprovalRequested", ...of, params: request.params })
+  const decision = known?._tag === "Denied" ? known : yield* ask(request, known, approvers)
+  if (decision._tag === "Later") return { _tag: "Waiting", request }
+  const final = yield* checked(decision, decode, resumed)
+  yield* state.emit({
+    _tag: "ApprovalAnswered",
+    ...of,
+    approved: final._tag === "Approved",
+    ...(final._tag === "Denied" ? { reason: final.reason } : final.params === undefined ? {} : { params: final.params })
+  })
+  return final
+})
+
+/** Each approver is shown the arguments as those before it have changed them. */
+const ask = Effect.fnUntraced(function* (
+  request: Request,
+  known: Approved | undefined,
+  approvers: ReadonlyArray<Approver>
+): Effect.fn.Return<Decision> {
+  let params = known?.params
+  for (const approver of approvers) {
+    const shown = params === undefined ? request : { ...request, params }
+    const decision = yield* approver.decide(shown)
+    if (decision._tag === "Denied") return decision
+    if (decision._tag === "Later" && known === undefined) return decision
+    if (decision._tag === "Approved" && decision.params !== undefined) params = decision.params
+  }
+  return params === undefined ? approved : { _tag: "Approved", params }
+})
+
+/** Checks arguments that an approver wrote. The model did not write them, so it is not asked to fix them. */
 const checked = (
-  decision: Approved,
-  params: unknown,
-  decode: (params: unknown) => Effect.Effect<unknown, unknown>
-): Effect.Effect<Approved | Denied> =>
-  Effect.match(decode(params), {
+  decision: Approved | Denied,
+  decode: Question["decode"],
+  resumed: Resumed | undefined
+): Effect.Effect<Approved | Denied> => {
+  if (decision._tag === "Denied" || decision.params === undefined) return Effect.succeed(decision)
+  if (resumed?.run !== undefined) {
+    return Effect.succeed({ _tag: "Denied", reason: "the run is under way and cannot be given other arguments" })
+  }
+  return Effect.match(decode(decision.params), {
     onSuccess: () => decision,
     onFailure: (error) => ({
       _tag: "Denied",
-      reason: `whoever approved the call changed its arguments, and they do not fit: ${error instanceof Error ? error.message : String(error)}`
+      reason: `the approver changed its arguments, and they do not fit: ${error instanceof Error ? error.message : String(error)}`
     })
   })
+}
 
-const later: Decision = { _tag: "Later" }
-
-const isNeeded = (
-  tool: Tool.Any,
-  call: Call,
-  params: unknown,
-  messages: () => ReadonlyArray<Prompt.Message>
-): Effect.Effect<boolean> => {
+const isNeeded = ({ call, messages, tool }: Question, params: unknown): Effect.Effect<boolean> => {
   const { needsApproval } = tool
   if (typeof needsApproval !== "function") return Effect.succeed(needsApproval === true)
   return Effect.suspend(() => {
@@ -100,23 +154,104 @@ const isNeeded = (
   })
 }
 
-const requestOf = (call: Call, tool: Tool.Any, state: RunState, step: number, id: string | undefined): Request => {
-  const hint = (key: typeof Tool.Readonly) => markOf(tool, key)
+const requestOf = ({ call, resumed, state, step, tool }: Question, edited: Schema.Json | undefined): Request => ({
+  id: resumed?.request?.id ?? `${state.info.runId}/${step}/${call.id}`,
+  path: state.info.path,
+  step,
+  toolCallId: call.id,
+  ...shownOf(tool, call, edited)
+})
+
+/** What is shown of a tool and of the arguments of its call, and the fingerprint of both. */
+const shownOf = (tool: Tool.Any, call: Call, edited: Schema.Json | undefined) => {
+  const { hash: identity, ...shown } = identityOf(tool)
+  const params = edited ?? toJson(call.params)
+  return { tool: call.name, ...shown, params, fingerprint: hash([identity, call.name, params]) }
+}
+
+interface Identity extends Pick<Request, "description" | "hints" | "server"> {
+  /** Of the server, the name, the description, the parameters and the hints. */
+  readonly hash: string
+}
+
+const identities = new WeakMap<Tool.Any, Identity>()
+
+const identityOf = (tool: Tool.Any): Identity => {
+  const known = identities.get(tool)
+  if (known !== undefined) return known
   const server = markOf(tool, ServerName)
-  return {
-    id: id ?? `${state.info.runId}/${step}/${call.id}`,
-    path: state.info.path,
-    step,
-    toolCallId: call.id,
-    tool: call.name,
+  const shown = {
     ...(server === undefined ? {} : { server }),
     ...(tool.description === undefined ? {} : { description: tool.description }),
-    params: toJson(call.params),
     hints: {
-      readOnly: hint(Tool.Readonly),
-      destructive: hint(Tool.Destructive),
-      idempotent: hint(Tool.Idempotent),
-      openWorld: hint(Tool.OpenWorld)
+      readOnly: markOf(tool, Tool.Readonly),
+      destructive: markOf(tool, Tool.Destructive),
+      idempotent: markOf(tool, Tool.Idempotent),
+      openWorld: markOf(tool, Tool.OpenWorld)
     }
   }
+  const identity = { ...shown, hash: hash([tool.name, shown, parametersOf(tool)]) }
+  identities.set(tool, identity)
+  return identity
 }
+
+const parametersOf = (tool: Tool.Any): Schema.Json => Tool.getJsonSchema(tool) as unknown as Schema.Json
+
+/**
+ * What is known about calls that waited, by the id of the call. Fails with `InvalidApproval` when a call was approved and its
+ * tool or its arguments are not those that were shown, before any call is made.
+ */
+export const resumedCalls = (
+  waiting: ReadonlyArray<OpenCall>,
+  toolNamed: (name: string) => Tool.Any | undefined,
+  path: ReadonlyArray<string>
+): Effect.Effect<ReadonlyMap<string, Resumed>, InvalidApproval> => {
+  const resumed = new Map<string, Resumed>()
+  for (const open of waiting) {
+    const { call } = open
+    const tool = toolNamed(call.name)
+    // It waited for the calls beside it, and is decided on like any new call.
+    if (open.note?.waitsFor._tag === "Others" && tool !== undefined && markOf(tool, EndsRun)) continue
+    const given = resumedOf(open)
+    const misfit = misfitOf(call, given, tool)
+    if (misfit !== undefined) {
+      const { approvalId } = given
+      return Effect.fail(new InvalidApproval({ path, approvalId, tool: call.name, ...misfit }))
+    }
+    const isRunner = tool !== undefined && markOf(tool, Resumable)
+    resumed.set(call.id, isRunner ? given : { ...given, run: undefined })
+  }
+  return Effect.succeed(resumed)
+}
+
+/** Why what was approved cannot be done with the tool of now. A denial can always be. */
+const misfitOf = (
+  call: Call,
+  { approvalId, decision, request, run }: Resumed,
+  tool: Tool.Any | undefined
+): Pick<InvalidApproval, "problem" | "reason"> | undefined => {
+  const isApproved = decision?._tag === "Approved" || run?.isAnswered === true
+  if (!isApproved) return undefined
+  if (tool === undefined) return { reason: "missing", problem: `there is no tool "${call.name}" any more` }
+  if (run !== undefined) {
+    return markOf(tool, Resumable)
+      ? undefined
+      : { reason: "changed", problem: "the tool cannot go on with a nested run" }
+  }
+  if (request === undefined) return undefined
+  const expected = { id: approvalId, toolCallId: call.id, ...shownOf(tool, call, undefined) }
+  const { path: _path, step: _step, ...given } = request
+  if (canonical(expected) === canonical(given)) return undefined
+  if (expected.server !== given.server) {
+    const problem = `it was given for a tool of ${ownerOf(given)}, and the tool belongs to ${ownerOf(expected)} now`
+    return { reason: "changed", problem }
+  }
+  const isSameInput = canonical(expected.params) === canonical(given.params)
+  const problem = isSameInput
+    ? "the tool's definition is not the one that was shown"
+    : "the arguments are not those that were shown"
+  return { reason: "changed", problem }
+}
+
+const ownerOf = ({ server }: Pick<Request, "server">): string =>
+  server === undefined ? "the program" : `the MCP server "${server}"`

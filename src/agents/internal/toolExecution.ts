@@ -12,12 +12,24 @@ import type * as Toolkit from "effect/ai/Toolkit"
 import * as Exit from "effect/Exit"
 import type * as Schema from "effect/Schema"
 import type { Any as AgentTool } from "../../AgentTool.ts"
+import { type Attempt, CurrentAttempt, idIn } from "../../internal/attempts.ts"
+import { hash } from "../../internal/fingerprint.ts"
 import { toJson } from "../../internal/json.ts"
 import type { RunState } from "../../internal/runState.ts"
+import * as Resumption from "../../internal/resumption.ts"
 import type { Resumed, Waiting } from "../../internal/suspension.ts"
 import * as Spans from "../../internal/telemetry.ts"
 import { CannotWait } from "../../internal/toolFunction.ts"
-import { ApprovalRequired, AsyncToolError, StuckSyncEdge, ToolError, type ToolFailure } from "../../RunError.ts"
+import { EndsRun, markOf, Resumable } from "../../internal/toolMarks.ts"
+import {
+  ApprovalRequired,
+  AsyncToolError,
+  CannotResume,
+  InvalidApproval,
+  StuckSyncEdge,
+  ToolError,
+  type ToolFailure
+} from "../../RunError.ts"
 import type { ToolCallReport } from "../../RunEvent.ts"
 import { CurrentRun, type RunInfo } from "../../services/CurrentRun.ts"
 import { CaptureContent } from "../../services/Telemetry.ts"
@@ -71,11 +83,11 @@ export const executeAll = (
     })
     const failures: Array<ToolFailure> = []
     const results = new Map<Call, Prompt.ToolResultPart>()
-    const settled = Effect.forEach(
-      calls,
-      (call, index) => executeOne(call, tools, state, step, reports[index]!, failures, results),
-      { concurrency: tools.concurrency }
-    )
+    const execute = (call: Call) =>
+      executeOne(call, tools, state, step, reports[calls.indexOf(call)]!, failures, results)
+    const defer = (call: Call) =>
+      suspend(call, reports[calls.indexOf(call)]!, { _tag: "Others", id: `${state.info.runId}/${step}` })
+    const settled = inTwoParts(calls, tools, execute, defer)
     const asked = state.silent
       ? Effect.void
       : Effect.forEach(
@@ -113,6 +125,34 @@ export const executeAll = (
     )
   })
 
+/**
+ * Runs the calls at once, and those that end the run after all others and one by one: a run that waits for a call has not
+ * ended yet.
+ */
+const inTwoParts = (
+  calls: ReadonlyArray<Call>,
+  tools: Tools,
+  execute: (call: Call) => Effect.Effect<Outcome, Failure>,
+  defer: (call: Call) => Outcome
+): Effect.Effect<ReadonlyArray<Outcome>, Failure> => {
+  const ends = calls.filter((call) => endsRun(toolOf(tools.byName.get(call.name))))
+  const atOnce = (some: ReadonlyArray<Call>) => Effect.forEach(some, execute, { concurrency: tools.concurrency })
+  if (ends.length === 0) return atOnce(calls)
+  return Effect.gen(function* () {
+    const outcomes = [...(yield* atOnce(calls.filter((call) => !ends.includes(call))))]
+    for (const call of ends) {
+      outcomes.push(outcomes.some((outcome) => "waiting" in outcome) ? defer(call) : yield* execute(call))
+    }
+    return calls.map((call) => outcomes.find((outcome) => outcome.call === call)!)
+  })
+}
+
+const endsRun = (tool: Tool.Any | undefined): boolean => tool !== undefined && markOf(tool, EndsRun)
+
+/** The tool of an entry, whichever way it has its handler. */
+export const toolOf = (entry: Tool.Any | AgentTool | undefined): Tool.Any | undefined =>
+  entry === undefined ? undefined : "kind" in entry ? entry.tool : entry
+
 type ToolStatus = ToolCallReport["status"]
 type Report = { status: ToolStatus }
 
@@ -129,7 +169,7 @@ const executeOne = (
 ): Effect.Effect<Outcome, Failure> =>
   Effect.gen(function* () {
     const entry = tools.byName.get(call.name)
-    const tool = entry === undefined ? undefined : "kind" in entry ? entry.tool : entry
+    const tool = toolOf(entry)
     report.status = "interrupted"
     const startedAt = yield* Clock.currentTimeMillis
     const resumed = tools.resumed.get(call.id)
@@ -137,14 +177,12 @@ const executeOne = (
       ...state.info,
       step,
       toolCallId: call.id,
-      // Whoever resumes a run twice makes one call twice, which those who are told the key can see.
-      idempotencyKey:
-        resumed !== undefined && resumed.suspended === undefined
-          ? resumed.approvalId
-          : `${state.info.runId}/${step}/${call.id}`
+      idempotencyKey: keyOf(call, state, step, resumed, yield* CurrentAttempt)
     }
     const decided = yield* approve(call, tool, tools, state, step, resumed)
-    if (decided !== "allowed" && decided._tag === "Waiting") return suspend(call, report, decided.waiting)
+    if (decided !== "allowed" && decided._tag === "Waiting") {
+      return suspend(call, report, { _tag: "Decision", request: decided.request })
+    }
     let ended = false
     const late: Array<ToolFailure> = []
     // A promise goes on after it was told to stop, so what it did by then cannot be known.
@@ -163,13 +201,7 @@ const executeOne = (
           ? effect
           : Effect.map(effect, ({ result }): Value => ({ result: withEdit(result, edited), modelOutput: undefined })),
       Effect.provideService(CurrentRun, info),
-      (effect) =>
-        resumed?.suspended === undefined
-          ? effect
-          : Effect.provideService(effect, Approval.Resuming, {
-              parentId: state.info.runId,
-              prompt: resumed.suspended
-            }),
+      (effect) => (resumed?.run === undefined ? effect : resuming(effect, resumed.run, state)),
       (effect) => traced(call, tool, effect),
       Effect.onExit((exit) =>
         Effect.sync(() => {
@@ -200,16 +232,17 @@ const executeOne = (
     const failure =
       edited === undefined ? broken : new Failure(broken.cause, withEdit(broken.result, edited), broken.always)
     const nested = failure.cause instanceof ApprovalRequired ? failure.cause : undefined
-    // Only an agent that is itself the tool can be resumed in its place; what is between would run anew.
-    if (nested?.path.length === state.info.path.length + 1 && entry !== undefined && "kind" in entry && entry.runner) {
-      return suspend(call, report, { requests: nested.requests, suspended: nested.transcript })
+    if (nested !== undefined && tool !== undefined && canGoOn(nested, tool, state)) {
+      const at = nested.path.slice(state.info.path.length)
+      return suspend(call, report, { _tag: "Run", requests: nested.requests, at, transcript: nested.transcript })
     }
     report.status = failure instanceof Denied ? "denied" : "failed"
     const part = Transcript.result(call, failure.result, true)
     results.set(call, part)
     // What cannot come on the sync edge is fatal whatever the tool's failure mode: the model cannot mend it.
     const waits = failure.cause instanceof CannotWait || failure.cause instanceof StuckSyncEdge
-    const fatal = waits || nested !== undefined || (tool?.failureMode === "error" && !failure.always)
+    const isRefused = failure.cause instanceof InvalidApproval || failure.cause instanceof CannotResume
+    const fatal = waits || isRefused || nested !== undefined || (tool?.failureMode === "error" && !failure.always)
     if (fatal) failures.push(failureOf(call, failure))
     yield* state.emit({ _tag: "ToolFailed", ...of(call, step), result: failure.result, durationMs })
     if (fatal) return yield* Effect.fail(failure)
@@ -219,6 +252,42 @@ const executeOne = (
 const suspend = (call: Call, report: Report, waiting: Waiting): Outcome => {
   report.status = "waiting"
   return { call, waiting }
+}
+
+/**
+ * The same for every attempt at one call: for a transcript that is resumed twice by the id of the request, and in attempts at
+ * one piece of work by the place of the call and by what is called.
+ */
+const keyOf = (
+  call: Call,
+  { info }: RunState,
+  step: number,
+  resumed: Resumed | undefined,
+  attempt: Attempt | undefined
+): string => {
+  if (resumed?.request !== undefined) return resumed.request.id
+  if (attempt === undefined) return `${info.runId}/${step}/${call.id}`
+  return idIn(attempt, hash([info.path, call.name, toJson(call.params)]))
+}
+
+/** Runs a tool so that the agent which waits in it goes on. */
+const resuming = (
+  effect: Effect.Effect<Value, Failure>,
+  run: NonNullable<Resumed["run"]>,
+  state: RunState
+): Effect.Effect<Value, Failure> => {
+  const { path } = state.info
+  const resumption = { target: [...path, ...run.at], transcript: run.transcript, taken: false }
+  return Effect.mapError(Resumption.within(effect, resumption, path), (error) =>
+    error instanceof Failure ? error : new Failure(error, { error: error.message }, false)
+  )
+}
+
+/** Whether the call can go on where the nested agent waits: nothing between it and the agent has to begin again. */
+const canGoOn = ({ blockedBy, path }: ApprovalRequired, tool: Tool.Any, state: RunState): boolean => {
+  const own = state.info.path
+  const isBlocked = blockedBy !== undefined && blockedBy.length > own.length
+  return !isBlocked && path.length > own.length && markOf(tool, Resumable)
 }
 
 const approve = (
@@ -231,11 +300,19 @@ const approve = (
 ): Effect.Effect<Approval.Decided> =>
   tool === undefined
     ? Effect.succeed("allowed")
-    : Approval.decide(call, tool, (params) => codecsOf(tool).decode(params), tools.messages, state, step, resumed)
+    : Approval.decide({
+        call,
+        tool,
+        decode: (params) => codecsOf(tool).decode(params),
+        messages: tools.messages,
+        state,
+        step,
+        resumed
+      })
 
 /** The model is told what was really done, as it knows only its own arguments. */
 const withEdit = (result: Schema.Json, params: Schema.Json): Schema.Json => ({
-  note: "whoever approved the call changed its arguments",
+  note: "the approver changed its arguments",
   arguments: params,
   result
 })

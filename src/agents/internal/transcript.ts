@@ -8,8 +8,8 @@ import * as Predicate from "effect/Predicate"
 import { kindOf } from "../../internal/definition.ts"
 import { messageOf } from "../../internal/message.ts"
 import * as Suspension from "../../internal/suspension.ts"
-import type { Resumed } from "../../internal/suspension.ts"
-import { InvalidTranscript } from "../../RunError.ts"
+import { InvalidApproval, InvalidTranscript } from "../../RunError.ts"
+import type { Signing } from "../../services/Approver.ts"
 
 /** What the model is told of a call whose outcome nobody recorded. */
 const lost = { error: "interrupted before its result was recorded; it may or may not have happened" }
@@ -17,11 +17,11 @@ const lost = { error: "interrupted before its result was recorded; it may or may
 /** What the model is told of a call that was never made. */
 const neverBegun = { error: "not executed: the run had ended before" }
 
-/** Calls at the end of a transcript that wait for approval, and what is known of the calls beside them. */
+/** Calls at the end of a transcript that wait, and the results of the other calls of their turn. */
 export interface Open {
   readonly calls: ReadonlyArray<Prompt.ToolCallPart>
   readonly results: ReadonlyMap<string, Prompt.ToolResultPart>
-  readonly resumed: ReadonlyMap<string, Resumed>
+  readonly waiting: ReadonlyArray<Suspension.OpenCall>
 }
 
 /** What an input comes to. */
@@ -33,34 +33,45 @@ export interface Normalised {
 
 /**
  * The messages of an input. A call without a result gets one that says it was interrupted, unless it waits for approval
- * at the end of the transcript, and results are put in the order of their calls. Fails with `InvalidTranscript` for a result without a call, two results for one call, or
- * anything that is no prompt.
+ * at the end of the transcript, and results are put in the order of their calls. Fails with `InvalidTranscript` for a
+ * result without a call, two results for one call, or anything that is not a prompt; with `InvalidApproval` for a call
+ * that waits and is ambiguous, or not signed although `signing` is given.
  */
 export const normalise = (
   input: Prompt.RawInput,
-  path: ReadonlyArray<string>
-): Effect.Effect<Normalised, InvalidTranscript> =>
-  Effect.suspend((): Effect.Effect<Normalised, InvalidTranscript> => {
+  path: ReadonlyArray<string>,
+  signing: Signing | undefined
+): Effect.Effect<Normalised, InvalidTranscript | InvalidApproval> =>
+  Effect.suspend((): Effect.Effect<Normalised, InvalidTranscript | InvalidApproval> => {
     const prompt = promptOf(input)
     if (typeof prompt === "string") return invalid(path, prompt)
     if (prompt.content.length === 0) return invalid(path, "it has no message")
-    const resumed = Suspension.resumed(prompt.content)
+    const waiting = Suspension.openCalls(prompt.content)
+    const refusal = waiting.length === 0 ? undefined : Suspension.refusalOf(prompt.content, signing)
+    if (refusal !== undefined) {
+      const { open, problem, reason } = refusal
+      const { approvalId } = open.part
+      return Effect.fail(new InvalidApproval({ path, approvalId, tool: open.call.name, reason, problem }))
+    }
     const out: Array<Prompt.Message> = []
     const add = (message: Prompt.Message) => {
-      const kept = resumed.size === 0 ? message : Suspension.strip(message)
+      const kept = Suspension.strip(message)
       if (kept !== undefined) out.push(kept)
     }
     let calls: Array<Prompt.ToolCallPart> = []
     let results = new Map<string, Prompt.ToolResultPart>()
     let answers: Array<Prompt.ToolMessage> = []
+    let answered = false
     const flush = () => {
       if (calls.length > 0) for (const message of settle(calls, results, answers)) add(message)
       calls = []
       results = new Map()
       answers = []
+      answered = false
     }
     for (const message of prompt.content) {
       if (message.role === "tool") {
+        if (message.content.length > 0) answered = true
         for (const part of message.content) {
           if (part.type !== "tool-result") continue
           if (!calls.some((call) => call.id === part.id)) {
@@ -74,14 +85,19 @@ export const normalise = (
         continue
       }
       // An assistant's turn may stand in several messages, and its calls are answered after the last of them.
-      if (message.role !== "assistant" || results.size > 0) flush()
+      if (message.role !== "assistant" || answered) flush()
       add(message)
       if (message.role === "assistant") {
         for (const part of message.content) if (part.type === "tool-call" && !part.providerExecuted) calls.push(part)
       }
     }
-    if (calls.some((call) => !results.has(call.id) && resumed.has(call.id))) {
-      return Effect.succeed({ messages: out, open: { calls, results, resumed } })
+    if (waiting.length > 0) {
+      // A call beside those that wait was either made or is not known: it is never made now.
+      for (const call of calls) {
+        if (results.has(call.id) || waiting.some((open) => open.call.id === call.id)) continue
+        results.set(call.id, result(call, lost, true))
+      }
+      return Effect.succeed({ messages: out, open: { calls, results, waiting } })
     }
     flush()
     return Effect.succeed({ messages: out, open: undefined })

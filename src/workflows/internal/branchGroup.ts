@@ -124,6 +124,8 @@ export interface Settings {
   readonly mode: Mode
   readonly concurrency: number | "unbounded" | undefined
   readonly state: RunState
+  /** Which failures decide the group at once, whatever its mode; unset: none. */
+  readonly isFinal?: ((error: unknown) => boolean) | undefined
 }
 
 /** Throws `InvalidDefinition` for a group of `count` that could never be decided. */
@@ -176,6 +178,8 @@ class Group {
   #succeeded = 0
   #failed = 0
   #done = 0
+  /** A branch has failed in a way that decides the group. */
+  #failedForGood = false
   /** A branch has failed while it was being interrupted. */
   #failedLate = false
   /** Branches that have failed by being interrupted, and nothing else. */
@@ -214,6 +218,7 @@ class Group {
   }
 
   get #isDecided(): boolean {
+    if (this.#failedForGood) return true
     return !this.#settles && (this.#isReached || this.#failed > this.#entries.length - this.#needed)
   }
 
@@ -252,6 +257,8 @@ class Group {
     if (interrupted) this.#interrupted.add(index)
     else if (Cause.hasInterrupts(exit.cause)) this.#failedLate = true
     for (const error of errors) this.#failures.push({ branch, error })
+    const { isFinal } = this.#settings
+    if (isFinal !== undefined && errors.some((error) => isFinal(error))) this.#failedForGood = true
     this.#failed++
     this.#outcomes[index] = this.#settles ? { _tag: "output", value: Result.fail(errors[0]) } : failedOutcome
     return interrupted ? "interrupted" : "failed"

@@ -9,6 +9,7 @@ import * as Schema from "effect/Schema"
 import * as Semaphore from "effect/Semaphore"
 import { toJson } from "../../internal/json.ts"
 import { keepLate } from "../../internal/interruptFailures.ts"
+import { isWaiting } from "../../internal/resumption.ts"
 import type { RunState } from "../../internal/runState.ts"
 import { Spent } from "../../RunEvent.ts"
 import * as Runner from "../../Runner.ts"
@@ -172,7 +173,7 @@ class Loop {
           const verdict = { failures: failuresOf(failed) }
           yield* this.#state.decide({ _tag: "RoundCompleted", round, accepted: false, verdict: toJson(verdict) })
           const isBug = failed.failures.some(({ error }) => error instanceof Group.BranchDefect)
-          if (isBug || onStepFailure === "fail") return yield* Effect.fail(failed)
+          if (isBug || isWaiting(failed) || onStepFailure === "fail") return yield* Effect.fail(failed)
           continue
         }
         const steps = plan.steps.map(({ id }) => this.#done.get(id)!)

@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
+import { isWaiting } from "../../internal/resumption.ts"
 
 /** How good a verdict is without a `score` option: the verdict where it is a number, or its `score`. */
 export const scoreOf = (verdict: unknown): number => {
@@ -19,7 +20,7 @@ export const settledRound = <A, E, R>(
 ): Effect.Effect<Result.Result<A, E>, E, R> =>
   Effect.catchIf(
     Effect.map(work, (made): Result.Result<A, E> => Result.succeed(made)),
-    (error: E) => !isFirst && !Predicate.isTagged(error, "ApprovalRequired"),
+    (error: E) => !isFirst && !isWaiting(error),
     (error: E): Effect.Effect<Result.Result<A, E>> => Effect.succeed(Result.fail(error))
   )
 

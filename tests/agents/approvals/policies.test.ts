@@ -1,10 +1,9 @@
 /** Policies: which tools they are about, and what they cannot be talked out of. */
-import { assert, describe } from "@effect/vitest"
+import { assert, describe, it as onAsync } from "@effect/vitest"
 import { Server } from "@modelcontextprotocol/sdk/server/index.js"
 import { CallToolRequestSchema, ListToolsRequestSchema } from "@modelcontextprotocol/sdk/types.js"
 import { Effect, type Layer, Schema } from "effect"
 import { Agent, AgentTool, Approvals, Handoffs, HttpTools, Mcp, Orchestrator, Runner, TestModel } from "troupe"
-import { it as onAsync } from "@effect/vitest"
 import { it } from "../../support/edges.ts"
 
 const billing = Agent.make("billing", { description: "Money" })

@@ -1,0 +1,50 @@
+/**
+ * One text for one JSON value, and its hash. Synchronous and without Node, because transcripts are answered where neither a
+ * promise nor Node may be there.
+ */
+import { timingSafeEqual } from "effect/crypto/Mac"
+import * as Hex from "effect/encoding/Hex"
+import type * as Schema from "effect/Schema"
+import { hmacSha256, sha256 } from "./sha256.ts"
+
+/** How deep a value may be nested to be shown and compared in full: as deep as `toJson` goes. */
+const maxDepth = 64
+
+/** The value, when it is JSON as it stands and not nested deeper than 64 levels; otherwise `undefined`. */
+export const exactJson = (value: unknown, depth = 0): Schema.Json | undefined => {
+  if (value === null || typeof value === "string" || typeof value === "boolean") return value
+  if (typeof value === "number") return Number.isFinite(value) ? value : undefined
+  if (typeof value !== "object" || depth >= maxDepth) return undefined
+  if (!isPlain(value)) return undefined
+  const isExact = Object.values(value).every((item) => item === undefined || exactJson(item, depth + 1) !== undefined)
+  return isExact ? (value as Schema.Json) : undefined
+}
+
+const isPlain = (value: object): boolean => {
+  if (Array.isArray(value)) return !value.includes(undefined)
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return (prototype === Object.prototype || prototype === null) && !("toJSON" in value)
+}
+
+/** The same text for the same value, in whichever order the fields of its objects come. */
+export const canonical = (json: Schema.Json): string => {
+  if (Array.isArray(json)) return `[${json.map(canonical).join(",")}]`
+  if (typeof json !== "object" || json === null) return JSON.stringify(json)
+  const fields = Object.entries(json as Schema.JsonObject)
+    .filter(([, value]) => value !== undefined)
+    .toSorted(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
+  return `{${fields.map(([key, value]) => `${JSON.stringify(key)}:${canonical(value!)}`).join(",")}}`
+}
+
+const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text)
+
+/** SHA-256 of the value, as 64 hexadecimal digits. */
+export const hash = (json: Schema.Json): string => Hex.encode(sha256(bytesOf(canonical(json))))
+
+/** HMAC-SHA-256 of the value under a key, as 64 hexadecimal digits. */
+export const sign = (key: string, json: Schema.Json): string =>
+  Hex.encode(hmacSha256(bytesOf(key), bytesOf(canonical(json))))
+
+/** Whether `signature` is that of the value under the key. The time it takes does not depend on the signature. */
+export const isSignedBy = (key: string, json: Schema.Json, signature: string): boolean =>
+  timingSafeEqual(bytesOf(sign(key, json)), bytesOf(signature))

@@ -1,0 +1,98 @@
+/**
+ * How a run goes on from the transcript of a suspended run: at the agent that asked, wherever it stands in the workflow
+ * that is given the transcript, or not at all.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Prompt from "effect/ai/Prompt"
+import * as Predicate from "effect/Predicate"
+import { CannotResume } from "../RunError.ts"
+import type { RunState } from "./runState.ts"
+import { waitingAt } from "./suspension.ts"
+
+type Path = ReadonlyArray<string>
+
+/** A suspended run that is to go on. */
+export interface Resumption {
+  /** The path of the agent that goes on, in the tree of runs of now. */
+  readonly target: Path
+  readonly transcript: Prompt.Prompt
+  /** True once the agent has begun to go on: a second run of it, in a later round, gets its own input. */
+  taken: boolean
+}
+
+/** The suspended run that the runs in here are to go on with. */
+export const Resuming: Context.Reference<Resumption | undefined> = Context.Reference<Resumption | undefined>(
+  "troupe/Resuming",
+  { defaultValue: () => undefined }
+)
+
+/** The innermost workflow around this fiber that cannot be resumed in its middle. */
+export const Blocking: Context.Reference<Path | undefined> = Context.Reference<Path | undefined>("troupe/Blocking", {
+  defaultValue: () => undefined
+})
+
+/** A resumption that concerns a run, and the way from the run to the agent that goes on; empty for that agent itself. */
+export interface Found {
+  readonly resumption: Resumption
+  readonly rest: Path
+}
+
+/**
+ * What the run with this input is to go on with: what the workflow around it says, or its input when that is the transcript
+ * of a suspended run. Fails with `CannotResume` for a transcript in which another runner waits.
+ */
+export const find = (input: unknown, state: RunState): Effect.Effect<Found | undefined, CannotResume> =>
+  Effect.withFiber((fiber): Effect.Effect<Found | undefined, CannotResume> => {
+    const { path } = state.info
+    const around = fiber.getRef(Resuming)
+    if (around !== undefined && !around.taken && beginsWith(around.target, path)) {
+      return Effect.succeed({ resumption: around, rest: around.target.slice(path.length) })
+    }
+    const waiting = waitingAt(input)
+    if (waiting === undefined) return Effect.succeed(undefined)
+    const rest = below(waiting, path)
+    if (rest === undefined) {
+      return Effect.fail(new CannotResume({ path, waiting, problem: "it is another runner" }))
+    }
+    const transcript = Prompt.make(input as Prompt.RawInput)
+    return Effect.succeed({ resumption: { target: [...path, ...rest], transcript, taken: false }, rest })
+  })
+
+const beginsWith = (path: Path, start: Path): boolean =>
+  path.length >= start.length && start.every((name, index) => name === path[index])
+
+/**
+ * The way from the runner at `path` to the agent that waits. A transcript can be given to the runner that was run, to a
+ * member of it, or to the same runner within another one: the runner has to stand on the way to the agent, by its name.
+ */
+const below = (waiting: Path, path: Path): Path | undefined => {
+  if (beginsWith(waiting, path)) return waiting.slice(path.length)
+  const at = waiting.indexOf(path.at(-1) ?? "")
+  return at === -1 ? undefined : waiting.slice(at + 1)
+}
+
+/** Runs `effect` so that the agent which waits goes on in it. Fails with `CannotResume` when it ended without doing so. */
+export const within = <A, E, R>(
+  effect: Effect.Effect<A, E, R>,
+  resumption: Resumption,
+  path: Path
+): Effect.Effect<A, E | CannotResume, R> =>
+  Effect.flatMap(Effect.provideService(effect, Resuming, resumption), (output) =>
+    resumption.taken
+      ? Effect.succeed(output)
+      : Effect.fail(
+          new CannotResume({ path, waiting: resumption.target, problem: "the run ended without asking it to go on" })
+        )
+  )
+
+/** True for an error that says that a run waits. Another attempt at the run would only ask again. */
+export const isWaiting = (error: unknown): boolean =>
+  Predicate.isTagged(error, "ApprovalRequired") ||
+  (Predicate.hasProperty(error, "failures") &&
+    Array.isArray(error.failures) &&
+    error.failures.some(
+      (failure) =>
+        (Predicate.hasProperty(failure, "error") && isWaiting(failure.error)) ||
+        (Predicate.hasProperty(failure, "cause") && isWaiting(failure.cause))
+    ))

@@ -14,7 +14,7 @@ const programs: ReadonlyArray<readonly [entry: string, file: string]> = [
   ["src/layers/internal/io/threads/toolMain.ts", "src/layers/internal/io/threads/toolMain.generated.ts"],
   ["src/layers/internal/process/childProgram.ts", "src/layers/internal/process/childProgram.generated.ts"],
   ["src/layers/mcp/internal/connectionProgram.ts", "src/layers/mcp/internal/connectionProgram.generated.ts"],
-  ["src/layers/sync/internal/blobProgram.ts", "src/layers/sync/internal/blobProgram.generated.ts"]
+  ["src/layers/internal/io/blobProgram.ts", "src/layers/internal/io/blobProgram.generated.ts"]
 ]
 
 const bundle = async (entry: string): Promise<string> => {

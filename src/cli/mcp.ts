@@ -6,8 +6,6 @@ import type * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
 import type * as Path from "effect/Path"
 import * as McpServerLayer from "../layers/mcp/McpServerLayer.ts"
-import { keepingStdout } from "../layers/mcp/internal/server/stdio.ts"
-import { isTool } from "../layers/mcp/internal/server/tool.ts"
 import * as Runner from "../Runner.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import { orFailed } from "./execute.ts"
@@ -30,7 +28,7 @@ export const run = (input: Input): Effect.Effect<void, CliFailure, FileSystem.Fi
     const port = Option.getOrUndefined(input.http)
     if (port !== undefined && !(port >= 0 && port <= 65535)) return yield* badInput("--http must be 0 to 65535.")
     // What the file writes while it is loaded must not reach the client.
-    const tools = yield* keepingStdout(toolsOf(input.file))
+    const tools = yield* McpServerLayer.keepingStdout(toolsOf(input.file))
     const model = yield* choose(input.model)
     const server = yield* define({
       name: path.parse(input.file).name,
@@ -58,7 +56,7 @@ const toolsOf = (file: string): Effect.Effect<ReadonlyArray<Tool>, CliFailure, F
   Effect.gen(function* () {
     const module = yield* exportsOf(file)
     const exported = [...new Set(Object.values(module))]
-    const found = exported.filter((value) => Runner.isRunner(value) || isTool(value))
+    const found = exported.filter((value) => Runner.isRunner(value) || McpServerLayer.isTool(value))
     if (found.length > 0) return found as ReadonlyArray<Tool>
     return yield* badInput(`${file} exports no runner. Export some: export const poet = Agent.make("poet", ...)`)
   })

@@ -66,6 +66,34 @@ const plants: ReadonlyArray<Plant> = [
   plant("the core imports an agent", "src/core1.ts", "./agents/a.ts", /the core/),
   plant("src/internal imports a layer", "src/internal/i1.ts", "../layers/l.ts", /the core/),
   plant("the command line imports a layer", "src/bin.ts", "./layers/l.ts"),
+  plant("a layer imports a private part of its own", "src/layers/one/L7.ts", "./internal/p.ts"),
+  plant("a private part imports one of its family", "src/layers/one/internal/server/l8.ts", "../p.ts"),
+  plant("a layer imports what all layers share", "src/layers/one/L9.ts", "../internal/shared.ts"),
+  plant("a layer imports what all of src shares", "src/layers/one/internal/l10.ts", "../../../internal/i.ts"),
+  plant(
+    "a layer imports a private part of another",
+    "src/layers/two/L11.ts",
+    "../one/internal/p.ts",
+    /private to its family/
+  ),
+  plant(
+    "a private part imports one of another family",
+    "src/layers/two/internal/l12.ts",
+    "../../one/internal/p.ts",
+    /private to/
+  ),
+  plant(
+    "a workflow imports a private part of the agents",
+    "src/workflows/w5.ts",
+    "../agents/internal/p.ts",
+    /private to/
+  ),
+  plant(
+    "the command line imports a private part of a layer",
+    "src/cli/c1.ts",
+    "../layers/one/internal/p.ts",
+    /private to/
+  ),
   ...["core2", "services/s4", "agents/a9", "layers/l6", "workflows/w3", "internal/i2"].flatMap((module) => [
     plant(`${module} imports Effect's barrel`, `src/${module}.ts`, "effect", /Import by subpath/),
     plant(`${module} imports a barrel inside of Effect`, `src/${module}-ai.ts`, "effect/ai", /Import by subpath/),
@@ -91,7 +119,19 @@ const plants: ReadonlyArray<Plant> = [
 ]
 
 /** What the plants import. */
-const ground = ["core", "agents/a", "layers/l", "layers/inner/l", "services/s", "workflows/w", "index"]
+const ground = [
+  "core",
+  "agents/a",
+  "agents/internal/p",
+  "layers/l",
+  "layers/inner/l",
+  "layers/internal/shared",
+  "layers/one/internal/p",
+  "services/s",
+  "workflows/w",
+  "internal/i",
+  "index"
+]
 
 let directory: string
 const said = new Map<string, string>()

@@ -15,7 +15,8 @@ import * as Closing from "./internal/server/closing.ts"
 import { register } from "./internal/server/register.ts"
 import * as Tool from "./internal/server/tool.ts"
 
-export { stepProgress, textProgress } from "./internal/server/tool.ts"
+export { isTool, stepProgress, textProgress } from "./internal/server/tool.ts"
+export { keepingStdout } from "./internal/server/stdio.ts"
 
 /** A runner with all that an MCP client is told of it: see {@link tool}. */
 export type McpTool<Services> = Tool.Tool<Services>

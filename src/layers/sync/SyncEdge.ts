@@ -11,10 +11,10 @@ import * as Layer from "effect/Layer"
 import * as Scheduler from "effect/Scheduler"
 import { NestedSyncEdge } from "../../RunError.ts"
 import { SyncBridge } from "../../services/SyncBridge.ts"
-import * as Bridge from "./internal/bridge.ts"
+import * as Bridge from "../internal/io/bridge.ts"
 import { EventLoop, isNestedTooDeep } from "./internal/eventLoop.ts"
 import * as SyncFileSystem from "./internal/fileSystem.ts"
-import * as SyncHttpClient from "./internal/httpClient.ts"
+import * as SyncHttpClient from "../internal/io/httpClient.ts"
 import * as IoWorker from "../internal/io/ioWorker.ts"
 
 /** How the sync edge treats places where blocking the thread would harm. */

@@ -12,7 +12,7 @@ import * as Stream from "effect/Stream"
 import * as Pool from "../internal/io/pool.ts"
 import { oneLine, stripControls } from "../../internal/text.ts"
 import { type BridgeFailure, type BridgeResponse, isSync, SyncBridge } from "../../services/SyncBridge.ts"
-import { unattached } from "../sync/internal/bridge.ts"
+import { unattached } from "../internal/io/bridge.ts"
 import { type Rule, rule } from "./internal/addresses.ts"
 import { decode, decompress, isWild, titleOf, withoutTags } from "./internal/body.ts"
 

@@ -19,8 +19,8 @@ import * as Stream from "effect/Stream"
 import { describe } from "../../../../internal/connectionError.ts"
 import { HttpTape, type TapeFailure } from "../../../../services/HttpTape.ts"
 import { type BridgeFailure, SyncBridge } from "../../../../services/SyncBridge.ts"
-import { unattached } from "../../../sync/internal/bridge.ts"
-import * as SyncHttpClient from "../../../sync/internal/httpClient.ts"
+import { unattached } from "../../../internal/io/bridge.ts"
+import * as SyncHttpClient from "../../../internal/io/httpClient.ts"
 import { errorOf } from "./tape.ts"
 
 /** Wraps the client in the context; without a tape it is that client. */

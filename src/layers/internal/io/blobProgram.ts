@@ -1,5 +1,5 @@
 /** The program of the I/O thread that reads a `Blob`, which only a promise could do in this thread. */
-import type { Start } from "../../internal/io/threads/programs.ts"
+import type { Start } from "./threads/programs.ts"
 
 /** What it answers. */
 export type FromBlob = { readonly bytes: Uint8Array } | { readonly problem: string }

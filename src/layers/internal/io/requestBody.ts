@@ -9,7 +9,7 @@ import type * as HttpBody from "effect/http/HttpBody"
 import * as HttpClientError from "effect/http/HttpClientError"
 import type * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as Stream from "effect/Stream"
-import * as Program from "../../internal/io/program.ts"
+import * as Program from "./program.ts"
 import { source as blobProgram } from "./blobProgram.generated.ts"
 import { isSync } from "../../../services/SyncBridge.ts"
 

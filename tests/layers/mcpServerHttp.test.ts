@@ -116,6 +116,46 @@ describe("how much they may send", () => {
   )
 })
 
+describe("what is refused", () => {
+  it.live("says why, with the status that clients expect", () =>
+    Effect.gen(function* () {
+      const url = yield* serve()
+      const refusal = (answer: Answer) => {
+        const { error } = JSON.parse(answer.body) as { readonly error: { readonly message: string } }
+        return [answer.status, error.message] as const
+      }
+      const refused = (...expected: readonly [status: number, part: string]) =>
+        Effect.map((answer: Answer) => {
+          const [status, message] = refusal(answer)
+          assert.strictEqual(status, expected[0])
+          assert.include(message, expected[1])
+        })
+      yield* post(url, { accept: "text/html" }, initialize).pipe(refused(406, "Accept"))
+      yield* post(url, { "content-type": "text/plain" }, initialize).pipe(refused(415, "Content-Type"))
+      yield* post(url, { "mcp-session-id": "none" }, calls("echo")).pipe(refused(404, "session"))
+      yield* post(url, {}, calls("echo")).pipe(refused(400, ""))
+      yield* post(new URL("/other", url), {}, initialize).pipe(refused(404, "/mcp"))
+      yield* send(url, { method: "GET", headers: json }).pipe(refused(405, "POST"))
+      yield* post(url, {}, "{").pipe(refused(400, ""))
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("is not a request whose optional fields are null", () =>
+    Effect.gen(function* () {
+      const url = yield* serve()
+      const headers = yield* session(url)
+      const { params, ...call } = JSON.parse(calls("echo")) as { readonly params: object }
+      for (const _meta of [null, { progressToken: null }]) {
+        const { body, status } = yield* post(url, headers, JSON.stringify({ ...call, params: { ...params, _meta } }))
+        assert.strictEqual(status, 200)
+        assert.include(body, "hello")
+      }
+      const list = { jsonrpc: "2.0", id: 2, method: "tools/list", params: null }
+      assert.include((yield* post(url, headers, JSON.stringify(list))).body, "echo")
+    }).pipe(Effect.scoped)
+  )
+})
+
 describe("sessions", () => {
   it.live("end when their client says so, with the runs in them", () =>
     Effect.gen(function* () {

@@ -5,6 +5,7 @@ import * as ByteSize from "effect/ByteSize"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Headers from "effect/http/Headers"
+import * as HttpEffect from "effect/http/HttpEffect"
 import * as HttpIncomingMessage from "effect/http/HttpIncomingMessage"
 import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
@@ -16,6 +17,7 @@ import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import type { Closing } from "./closing.ts"
 import { protocols } from "./protocols.ts"
+import { soundText } from "./requests.ts"
 
 /** See `McpServerLayer.HttpOptions`. */
 interface Options {
@@ -112,6 +114,7 @@ const guarded = <E, R>(
   options: Options,
   host: string
 ) => {
+  const path = options.path ?? "/mcp"
   const allowed = options.allowedHosts ?? ["localhost", "127.0.0.1", "[::1]", host]
   const hosts = new Set(allowed.map((name) => name.toLowerCase()))
   const origins = new Set(options.allowedOrigins ?? [])
@@ -124,15 +127,45 @@ const guarded = <E, R>(
     if (origin !== undefined && !origins.has(origin) && origin !== `http://${asked}`) {
       return yield* refuse(403, "This Origin is not allowed")
     }
+    if (new URL(original.url, "http://localhost").pathname !== path) {
+      return yield* refuse(404, `Nothing is served here. The address of the server ends in ${path}`)
+    }
     const request = original.modify({ headers: Headers.remove(original.headers, "origin") })
     if (Number(request.headers["content-length"] ?? 0) > maxBodySize) return yield* tooLarge
+    let isJson = true
     if (request.method === "POST") {
       // Kept by the request, so that the server behind reads the same text.
       const body = yield* Effect.result(request.text)
       if (Result.isFailure(body) && isTooLarge(body.failure)) return yield* tooLarge
+      const text = Result.isSuccess(body) ? soundText(body.success) : undefined
+      if (text !== undefined) Object.defineProperty(request, "text", { value: Effect.succeed(text) })
+      else isJson = false
     }
-    return yield* Effect.provideService(app, HttpServerRequest.HttpServerRequest, request)
+    const response = yield* Effect.provideService(app, HttpServerRequest.HttpServerRequest, request)
+    // The server behind decides on sessions in handlers of its own, which run before this one.
+    yield* HttpEffect.appendPreResponseHandler((_, last) => Effect.succeed(explained(last)))
+    return isJson || response.status !== 200 ? response : HttpServerResponse.setStatus(response, 400)
   }).pipe(Effect.provideService(HttpIncomingMessage.MaxBodySize, ByteSize.fromInputUnsafe(maxBodySize)))
+}
+
+const reasons: Readonly<Record<number, string>> = {
+  400: "There is no session. Begin one with initialize, and send its Mcp-Session-Id",
+  404: "The session is not known or has ended. Begin a new one with initialize",
+  405: "This method is not answered here. Send messages with POST, and end a session with DELETE",
+  406: "The header Accept has to name application/json and text/event-stream",
+  415: "The header Content-Type has to be application/json"
+}
+
+/** A refusal with its reason, which the server behind leaves out. */
+const explained = (response: HttpServerResponse.HttpServerResponse): HttpServerResponse.HttpServerResponse => {
+  const message = reasons[response.status]
+  const { body, headers, status } = response
+  const isEmpty = body._tag === "Empty" || (body._tag === "Uint8Array" && body.body.length === 0)
+  if (message === undefined || !isEmpty) return response
+  const kept = Headers.remove(Headers.remove(headers, "content-type"), "content-length")
+  return HttpServerResponse.jsonUnsafe({ jsonrpc: "2.0", id: null, error: { code: -32000, message } }, { status }).pipe(
+    HttpServerResponse.setHeaders(kept)
+  )
 }
 
 const tooLarge = refuse(413, "The request is too large")

@@ -13,6 +13,7 @@ import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 import type { Closing } from "./closing.ts"
 import { protocols } from "./protocols.ts"
+import { soundText } from "./requests.ts"
 
 /** How long calls of other registrations may still take once standard input has ended. */
 const grace = "2 seconds"
@@ -90,7 +91,7 @@ const stdio = (write: Write, closing: Closing): Stdio.Stdio =>
         if (problem !== undefined) write(Buffer.from(`${JSON.stringify(problem)}\n`), () => {})
         return problem === undefined && line.trim() !== ""
       }),
-      Stream.map((line) => Buffer.from(`${line}\n`)),
+      Stream.map((line) => Buffer.from(`${soundText(line) ?? line}\n`)),
       Stream.ensuring(closing.close)
     ),
     stdout: () =>

@@ -20,6 +20,11 @@ export interface CommonOptions {
   readonly allow?: ReadonlyArray<string> | undefined
   /** None of these tools; wins over `allow`. */
   readonly deny?: ReadonlyArray<string> | undefined
+  /**
+   * Whether the others are connected where this one cannot be: that is logged, the server has no tools, and it is tried
+   * again as after a lost connection. Default `false`: the Layer fails with `McpConnectError`.
+   */
+  readonly optional?: boolean | undefined
   /** How long a request may go without an answer or a sign of progress; then it is cancelled. Default 60 seconds. */
   readonly timeout?: Duration.Input | undefined
   /** How long connecting may take, without the time in which a user is asked. Default 30 seconds. */

@@ -8,6 +8,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
@@ -72,6 +73,9 @@ interface Up {
 type State =
   | { readonly _tag: "Up"; readonly up: Up }
   | { readonly _tag: "Down"; readonly next: Deferred.Deferred<Up, McpConnectError> }
+
+/** What is known of an optional server that has not been connected yet. */
+const unknownInfo: ServerInfo = { name: "", version: "", capabilities: {}, instructions: undefined }
 
 /** How many characters of a warning are logged. */
 const shownProblems = 2000
@@ -277,31 +281,40 @@ export const make = (
     )
 
     const reconnect = options.reconnect ?? defaultReconnect
-    const supervise = (first: Up) =>
-      Effect.gen(function* () {
-        let up = first
-        while (true) {
-          const why = yield* up.session.down
-          // It may have ended before it was known to be up.
-          if (state._tag === "Up") state = { _tag: "Down", next: Deferred.makeUnsafe() }
-          yield* Effect.uninterruptible(close(up.scope))
-          yield* Effect.logDebug(`MCP server "${name}" is gone: ${scrub(why.problem.message)}`)
-          const next =
-            reconnect === "none"
-              ? Effect.fail(asConnectError(why))
-              : Effect.retry(Effect.delay(establish, "100 millis"), Schedule.jittered(reconnect))
-          const again = yield* Effect.result(next)
-          if (again._tag === "Failure") {
-            if (state._tag === "Down") Deferred.doneUnsafe(state.next, Effect.fail(again.failure))
-            return
-          }
-          up = again.success
-        }
-      })
+    /** Tries again for as long as the options say. Fails with the last problem. */
+    const comeBack = (why: McpConnectError): Effect.Effect<Up, McpConnectError> =>
+      reconnect === "none"
+        ? Effect.fail(why)
+        : Effect.retry(Effect.delay(establish, "100 millis"), Schedule.jittered(reconnect))
+
+    /** Waits for the end of a connection, and closes it. */
+    const ended = Effect.fnUntraced(function* ({ scope, session }: Up) {
+      const why = yield* session.down
+      // It may have ended before it was known to be up.
+      if (state._tag === "Up") state = { _tag: "Down", next: Deferred.makeUnsafe() }
+      yield* Effect.uninterruptible(close(scope))
+      yield* Effect.logDebug(`MCP server "${name}" is gone: ${scrub(why.problem.message)}`)
+      return asConnectError(why)
+    })
+
+    const supervise = Effect.fnUntraced(function* (first: Result.Result<Up, McpConnectError>) {
+      let current = first
+      while (true) {
+        const why = Result.isSuccess(current) ? yield* ended(current.success) : current.failure
+        current = yield* Effect.result(comeBack(why))
+        if (Result.isSuccess(current)) continue
+        if (state._tag === "Down") Deferred.doneUnsafe(state.next, Effect.fail(current.failure))
+        return
+      }
+    })
 
     yield* Effect.addFinalizer(() => Effect.forEach(open, close, { discard: true }))
-    const first = yield* establish
-    let info = first.session.info
+    const first = yield* Effect.result(establish)
+    if (Result.isFailure(first)) {
+      if (options.optional !== true) return yield* Effect.fail(first.failure)
+      yield* Effect.logWarning(`${first.failure.message} It is optional, so the other servers are used.`)
+    }
+    let info = Result.isSuccess(first) ? first.success.session.info : unknownInfo
     yield* Effect.forkScoped(supervise(first))
 
     /** The connection, when it is there within our patience. */

@@ -1,6 +1,6 @@
 /** Pages for the tool that fetches, friendly and hostile, in a child process: `fork` it and it sends its port. */
 import { createServer, type ServerResponse } from "node:http"
-import { deflateRawSync, deflateSync, brotliCompressSync, gzipSync } from "node:zlib"
+import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync, zstdCompressSync } from "node:zlib"
 
 let aborted = 0
 let requests = 0
@@ -23,11 +23,16 @@ const pages: Record<string, (response: ServerResponse, url: URL, headers: Record
   "/deflate": (response) => html(response, deflateSync(page), { "content-encoding": "deflate" }),
   "/raw-deflate": (response) => html(response, deflateRawSync(page), { "content-encoding": "deflate" }),
   "/br": (response) => html(response, brotliCompressSync(page), { "content-encoding": "br" }),
+  "/zstd": (response) => html(response, zstdCompressSync(page), { "content-encoding": "zstd" }),
+  /** A page with this body. */
+  "/html": (response, url) => html(response, url.searchParams.get("body") ?? ""),
   "/twice": (response) => html(response, gzipSync(gzipSync(page)), { "content-encoding": "gzip, gzip" }),
   "/often": (response) => html(response, page, { "content-encoding": "gzip, gzip, gzip" }),
   "/unknown": (response) => html(response, page, { "content-encoding": "lzma" }),
   "/broken": (response) => html(response, gzipSync(page).subarray(0, 50), { "content-encoding": "gzip" }),
   "/bomb": (response) => html(response, gzipSync(Buffer.alloc(30_000_000)), { "content-encoding": "gzip" }),
+  "/zstd-bomb": (response) =>
+    html(response, zstdCompressSync(Buffer.alloc(30_000_000)), { "content-encoding": "zstd" }),
   "/noise": (response) => html(response, Buffer.alloc(5_000_000, "\x1f"), { "content-encoding": "gzip" }),
   "/big": (response) => text(response, "x".repeat(5_000_000)),
   "/latin": (response) =>

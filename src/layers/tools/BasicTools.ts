@@ -40,7 +40,7 @@ const Moment = Schema.Struct({
 
 /** Calculates. */
 export const Calculate = Tool.make("calculate", {
-  description: `Calculates exactly. Operators + - * / % ^, brackets, constants pi tau e, functions ${names.join(" ")}; angles are in radians`,
+  description: `Calculates exactly. Operators + - * / % ^ !, brackets, constants pi tau e, functions ${names.join(" ")}; angles are in radians`,
   parameters: Schema.Struct({ expression: Schema.String.annotate({ description: `Up to ${maxLength} characters` }) }),
   success: Schema.Struct({ result: Schema.String }),
   failure: CalculatorError,

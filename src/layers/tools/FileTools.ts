@@ -15,7 +15,7 @@ import { type Denied, deniedBy } from "../internal/files/denied.ts"
 import { FileToolError, toError } from "../internal/files/errors.ts"
 import { matcher } from "../internal/files/glob.ts"
 import { Rooted } from "../internal/files/rooted.ts"
-import { page, readText, tooLarge } from "../internal/files/text.ts"
+import { page, readText, tooLarge, visibleAround } from "../internal/files/text.ts"
 import { walk } from "../internal/files/walk.ts"
 import { search } from "./internal/search.ts"
 
@@ -170,7 +170,8 @@ const maxMatches = 200
  * Paths are relative to `root`. Absolute paths, `..` beyond the root, null bytes, and links that lead out of it are refused,
  * on Linux also when another process exchanges a directory for a link at that moment; on other systems that is checked after
  * opening. Links inside of the root may be read through; lists and searches do not follow them. A hard link is a file like
- * any other. Pipes and devices are refused, binary files are not shown, and writing replaces a file in one step.
+ * any other. Pipes and devices are refused, binary files are not shown, and writing replaces a file in one step. Characters
+ * that cannot be seen are not shown; an edit finds a text in spite of them, and removes them from the lines it changes.
  *
  * Nothing is written below a `.git`, in any spelling and through any link: its configuration and hooks run programs at the
  * next call of git. Other files run programs too, at the next start of an editor, a build or a deployment: to keep a model
@@ -278,8 +279,9 @@ interface Edit {
 }
 
 const edit = Effect.fnUntraced(function* (settings: Settings, path: string, edit: Edit) {
-  const before = yield* read(settings, path)
-  const { find, replace } = isWindows(before) || !before.includes(edit.find) ? withLineEnds(edit, before) : edit
+  const stored = yield* read(settings, path)
+  const { find, replace } = isWindows(stored) || !stored.includes(edit.find) ? withLineEnds(edit, stored) : edit
+  const before = visibleAround(stored, find)
   const parts = before.split(find)
   const replaced = parts.length - 1
   const size = Buffer.byteLength(before) + replaced * (Buffer.byteLength(replace) - Buffer.byteLength(find))

@@ -1,6 +1,6 @@
 /**
- * A tool that fetches a page from the web and gives it as Markdown or text. It goes nowhere private and takes no more
- * than it was told to. The toolkit holds the definition; the Layer does the I/O, through the I/O thread at both edges.
+ * A tool that fetches a page from the web and returns it as Markdown or text. It connects to public addresses only and reads
+ * no more than its limits. The toolkit holds the definition; the Layer does the I/O, through the I/O thread at both edges.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -9,11 +9,11 @@ import * as Toolkit from "effect/ai/Toolkit"
 import type * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import * as Pool from "../internal/io/pool.ts"
 import { oneLine, stripControls } from "../../internal/text.ts"
 import { type BridgeFailure, type BridgeResponse, isSync, SyncBridge } from "../../services/SyncBridge.ts"
+import { hostRule, type Rule, rule } from "../internal/addresses.ts"
 import { unattached } from "../internal/io/bridge.ts"
-import { type Rule, rule } from "./internal/addresses.ts"
+import * as Pool from "../internal/io/pool.ts"
 import { decode, decompress, isWild, titleOf, withoutTags } from "./internal/body.ts"
 
 /** Why a page was not fetched. */
@@ -21,6 +21,7 @@ export class HttpToolError extends Schema.TaggedError<HttpToolError>()("HttpTool
   url: Schema.String,
   reason: Schema.Literals([
     "Url",
+    "Domain",
     "Private",
     "Network",
     "Timeout",
@@ -62,33 +63,43 @@ export const toolkit = Toolkit.make(FetchUrl)
 
 /** What {@link layer} takes. */
 export interface Options {
+  /**
+   * The hosts that may be fetched from, redirects included: `example.com` is that host, `*.example.com` all hosts below it.
+   * Default: all. A model that reads secrets and fetches any address can send the one by the other, so name the hosts where
+   * you can.
+   */
+  readonly domains?: ReadonlyArray<string> | undefined
   /** How long one call may take, redirects and all. Default: 20 seconds. */
   readonly timeout?: Duration.Input | undefined
   /** How many bytes are read, and how many they may become when decompressed. Default: 2 MiB. */
   readonly maxBytes?: number | undefined
-  /** How many characters of the page one call gives. Default: 50,000. */
+  /** How many characters of the page one call returns. Default: 50,000. */
   readonly maxChars?: number | undefined
   /** How many redirects are followed. Default: 5. */
   readonly maxRedirects?: number | undefined
   /**
-   * Addresses that are not of the public internet: refused (`false`, default), allowed, or allowed in these ranges
+   * Addresses that are not on the public internet: refused (`false`, default), allowed, or allowed in these ranges
    * (`["10.0.0.0/8", "::1"]`).
    */
   readonly allowPrivate?: boolean | ReadonlyArray<string> | undefined
-  /** What requests call themselves. Default: `troupe`. */
+  /** The `User-Agent` of requests. Default: `troupe`. */
   readonly userAgent?: string | undefined
 }
 
 /**
- * A handler for {@link toolkit}. Throws `InvalidDefinition` for a range that is none.
+ * A handler for {@link toolkit}. Throws `InvalidDefinition` for a range that is not one, and for a domain that is not a host.
  *
- * A host's name is looked up once, all of its addresses are judged, and the connection goes to one of those, so that a
- * name cannot mean something else a moment later. Redirects are followed here, each judged in the same way. Only http and
- * https, no credentials, `GET` only; no cookies, no proxy. The body is cut at `maxBytes`; a compressed one that is or
+ * A host's name is looked up once, all of its addresses are checked, and the connection goes to one of those, so that a
+ * name cannot lead to another address a moment later. Redirects are followed here, each checked in the same way. Only http
+ * and https, no credentials, `GET` only; no cookies, no proxy. The body is cut at `maxBytes`; a compressed one that is or
  * becomes larger is refused. Interruption and the timeout abort the request on the wire.
  *
- * Pages are converted in a worker thread, for 5 seconds and in 256 MB at most; one that cannot be is given without its
- * tags. Under `Effect.runSync` it needs `SyncEdge.layer`, and says so.
+ * Pages are converted to Markdown in a worker thread, for 5 seconds and in 256 MB at most; one that is too much for that is
+ * returned as text without its tags. Tables, lists, code and what is struck out or raised stay recognisable. Text that the
+ * page hides from its readers is left out, as far as its elements and its own simple style rules tell. A page that only
+ * redirects its reader is a sentence with the address.
+ *
+ * Under `Effect.runSync` the tool needs `SyncEdge.layer`, and fails with a message that says so.
  *
  * @example
  * import { Effect } from "effect"
@@ -103,6 +114,8 @@ export const layer = (options: Options = {}): Layer.Layer<Tool.HandlersFor<typeo
   const { maxBytes = 2 * 1024 * 1024, maxChars = 50_000, maxRedirects = 5, userAgent = "troupe" } = options
   const settings: Settings = {
     allowed: rule(options.allowPrivate ?? false),
+    isListed: hostRule(options.domains),
+    domains: options.domains ?? [],
     maxBytes,
     maxChars,
     maxRedirects,
@@ -135,6 +148,8 @@ const edge = "Effect.runSync cannot wait for the network; provide SyncEdge.layer
 
 interface Settings {
   readonly allowed: Rule
+  readonly isListed: Rule
+  readonly domains: ReadonlyArray<string>
   readonly maxBytes: number
   readonly maxChars: number
   readonly maxRedirects: number
@@ -149,11 +164,15 @@ const fetchPage = (given: string, bridge: SyncBridge, settings: Settings, pool: 
     let address = given
     for (let hop = 0; hop <= settings.maxRedirects; hop++) {
       const url = yield* parse(address)
+      if (!settings.isListed(url.hostname)) {
+        const detail = `only these hosts may be fetched from: ${settings.domains.slice(0, 50).join(", ") || "none"}`
+        return yield* fail(url.href, "Domain", detail)
+      }
       const response = yield* connect(url, yield* resolve(url, bridge, settings), bridge, settings)
       const location = headerOf(response, "location")
       if (!redirects.has(response.status) || location === undefined) return yield* read(url, response, settings, pool)
       if (!URL.canParse(location, url.href))
-        return yield* fail(address, "Redirects", "it redirects to what is no address")
+        return yield* fail(address, "Redirects", "it redirects to something that is not an address")
       address = new URL(location, url.href).href
     }
     return yield* fail(given, "Redirects", `it redirects more than ${settings.maxRedirects} times`)
@@ -166,7 +185,7 @@ const headerOf = (response: BridgeResponse, name: string): string | undefined =>
 
 const parse = (address: string): Effect.Effect<URL, HttpToolError> => {
   if (!URL.canParse(address))
-    return Effect.fail(fail(address, "Url", "it is no address; it starts with http:// or https://"))
+    return Effect.fail(fail(address, "Url", "it is not an address; begin it with http:// or https://"))
   const url = new URL(address)
   if (url.protocol !== "http:" && url.protocol !== "https:") {
     return Effect.fail(fail(address, "Url", "only http and https can be fetched"))
@@ -180,7 +199,7 @@ const parse = (address: string): Effect.Effect<URL, HttpToolError> => {
   return Effect.succeed(url)
 }
 
-/** The addresses of the URL's host. One that is not allowed spoils them all: the name is no public name then. */
+/** The addresses of the URL's host. Fails if any of them is not allowed: the name is not a public one then. */
 const resolve = (
   url: URL,
   bridge: SyncBridge,
@@ -192,7 +211,9 @@ const resolve = (
     Effect.flatMap((addresses) => {
       if (addresses.length === 0) return Effect.fail(fail(url.href, "Network", "its host has no address"))
       if (addresses.every(allowed)) return Effect.succeed(addresses)
-      return Effect.fail(fail(url.href, "Private", "its host is not on the public internet, where this tool may go"))
+      return Effect.fail(
+        fail(url.href, "Private", "its host is not on the public internet, and cannot be fetched from")
+      )
     })
   )
 }
@@ -262,7 +283,7 @@ const read = (url: URL, response: BridgeResponse, settings: Settings, pool: Pool
           }
         })
     const text = decode(bytes, contentType)
-    if (!isHtml && text.slice(0, 8192).includes("\0")) return yield* fail(url.href, "Type", "it is no text")
+    if (!isHtml && text.slice(0, 8192).includes("\0")) return yield* fail(url.href, "Type", "it is not text")
     const title = isHtml ? titleOf(text) : undefined
     const content = stripControls(isHtml ? yield* toMarkdown(text, url, pool) : text)
     return {

@@ -101,6 +101,23 @@ for (const edge of Object.keys(edges)) {
       assert.strictEqual(get("mixed.txt"), "one\r\ntwo\nthree\n".replace("one\r\ntwo", "1"))
     })
 
+    it("shows no character that cannot be seen, and edits what it has shown", async () => {
+      put("odd.txt", "\u001b[31mkeep\u001b[0m\u2060\na\u202eb\u{e0041}c\ntail\u200b\nodd a\u2060bc tail\n")
+      assert.include(await tools().ok("read_file", { path: "odd.txt" }), { content: "keep\nabc\ntail\nodd abc tail\n" })
+      const found = await tools().ok("search_files", { query: "c", path: "odd.txt" })
+      assert.deepStrictEqual(found["matches"], [
+        { path: "odd.txt", line: 2, text: "abc" },
+        { path: "odd.txt", line: 4, text: "odd abc tail" }
+      ])
+      assert.deepStrictEqual(await tools().ok("edit_file", { path: "odd.txt", find: "bc\nt", replace: "x" }), {
+        replaced: 1
+      })
+      assert.strictEqual(get("odd.txt"), "\u001b[31mkeep\u001b[0m\u2060\naxail\nodd a\u2060bc tail\n")
+      const twice = { path: "odd.txt", find: "a", replace: "A", all: true }
+      assert.deepStrictEqual(await tools().ok("edit_file", twice), { replaced: 4 })
+      assert.strictEqual(get("odd.txt"), "\u001b[31mkeep\u001b[0m\u2060\nAxAil\nodd A\u2060bc tAil\n")
+    })
+
     it("finds lines by text and by expression", async () => {
       const found = await tools().ok("search_files", { query: "llama", ignoreCase: true })
       assert.deepStrictEqual(found, {

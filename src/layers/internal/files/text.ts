@@ -1,4 +1,5 @@
-/** Text files: decoded, and given in pages of lines. */
+/** Text files: decoded, and given in pages of lines, without characters that cannot be seen. */
+import { stripControls } from "../../../internal/text.ts"
 import { FileToolError } from "./errors.ts"
 import type { Rooted } from "./rooted.ts"
 
@@ -28,6 +29,30 @@ export const readText = (rooted: Rooted, path: string, most: number): string => 
 /** The lines of a text, without what ends them on Windows. */
 export const linesOf = (text: string): ReadonlyArray<string> => text.split(/\r?\n/)
 
+/**
+ * The text in which `find` can be found: the lines that it is in lose their characters that cannot be seen, since whoever
+ * looks for it was shown them without. Other lines stay as they are.
+ */
+export const visibleAround = (text: string, find: string): string => {
+  if (text.includes(find)) return text
+  const lines = text.split("\n")
+  const visible = lines.map((line) =>
+    line.endsWith("\r") ? `${stripControls(line.slice(0, -1))}\r` : stripControls(line)
+  )
+  const whole = visible.join("\n")
+  let line = 0
+  let end = visible[0]!.length
+  for (let at = whole.indexOf(find); at !== -1; at = whole.indexOf(find, at + find.length)) {
+    while (end < at) end += 1 + visible[++line]!.length
+    lines[line] = visible[line]!
+    while (end < at + find.length) {
+      end += 1 + visible[++line]!.length
+      lines[line] = visible[line]!
+    }
+  }
+  return lines.join("\n")
+}
+
 /** Some lines of a text, counted from 1. */
 export interface Page {
   readonly content: string
@@ -53,7 +78,7 @@ export const page = (
   const given = fit === -1 ? wanted : wanted.slice(0, Math.max(1, fit))
   const content = given.join("\n")
   return {
-    content: content.slice(0, maxChars),
+    content: stripControls(content.slice(0, maxChars)),
     from: first,
     to: first + given.length - 1,
     totalLines: all.length,

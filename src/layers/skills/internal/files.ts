@@ -1,6 +1,5 @@
 /** The files of one skill: named, and read in pages. It touches them through `Rooted`. */
 import * as Effect from "effect/Effect"
-import { stripControls } from "../../../internal/text.ts"
 import { type FileLines, SkillError } from "../../../services/Skills.ts"
 import { page, textOf } from "../../internal/files/text.ts"
 import { type Found, walk } from "../../internal/files/walk.ts"
@@ -52,7 +51,7 @@ export const read = (
       if (bytes === undefined) throw fail("TooLarge", `it has ${size} bytes, and at most ${maxFileBytes} are read`)
       const text = textOf(bytes)
       if (text === undefined) throw fail("Binary", `it is no UTF-8 text but ${size} bytes of something else`)
-      return page(stripControls(text), lines, maxReadChars)
+      return page(text, lines, maxReadChars)
     },
     catch: (cause) => (cause instanceof SkillError ? cause : toSkillError(skill, given, cause))
   })

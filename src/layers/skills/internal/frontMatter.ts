@@ -38,7 +38,7 @@ export const parse = (text: string, file: string): Parsed => {
   const first = body.findIndex((line) => line.trim() !== "")
   return {
     skill: problems.some(({ severity }) => severity === "error") ? undefined : skill,
-    body: stripControls(body.join("\n")).trim(),
+    body: body.join("\n").trim(),
     bodyLine: end + 2 + Math.max(0, first),
     problems
   }

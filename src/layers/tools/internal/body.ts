@@ -1,5 +1,8 @@
-/** From the bytes of a response to text: decompressed within a limit, decoded, tags taken out. It touches `node:zlib`. */
-import { brotliDecompressSync, gunzipSync, inflateRawSync, inflateSync } from "node:zlib"
+/** From the bytes of a response to text: decompressed within a limit, decoded, without tags. */
+import * as zlib from "node:zlib"
+import { isHiddenByStyle } from "./htmlHidden.ts"
+
+const { brotliDecompressSync, gunzipSync, inflateRawSync, inflateSync } = zlib
 
 /** The bytes as they were before they were compressed. Throws for an unknown coding, broken data, or too much of it. */
 export const decompress = (bytes: Uint8Array, encoding: string, maxOutputLength: number): Uint8Array => {
@@ -8,7 +11,7 @@ export const decompress = (bytes: Uint8Array, encoding: string, maxOutputLength:
     .split(",")
     .map((coding) => coding.trim())
     .filter((coding) => coding !== "" && coding !== "identity")
-  // Nothing is nothing, whatever it is said to be.
+  // An empty body has no coding, whatever its header says.
   if (bytes.length === 0) return bytes
   if (codings.length > 2) throw new Error("it is compressed too often")
   return codings.reduceRight((data, coding) => {
@@ -23,8 +26,11 @@ export const decompress = (bytes: Uint8Array, encoding: string, maxOutputLength:
           : inflateRawSync(data, { maxOutputLength })
       case "br":
         return brotliDecompressSync(data, { maxOutputLength })
+      case "zstd":
+        // It is not asked for, and some servers send it all the same.
+        return zlib.zstdDecompressSync(data, { maxOutputLength })
       default:
-        throw new Error(`its coding "${coding.slice(0, 30)}" is not known`)
+        throw new Error(`its coding "${coding.slice(0, 30)}" is unknown`)
     }
   }, bytes)
 }
@@ -62,9 +68,16 @@ export const titleOf = (html: string): string | undefined => {
   return title === "" ? undefined : title.slice(0, 300)
 }
 
-const entities: Readonly<Record<string, string>> = { amp: "&", gt: ">", lt: "<", nbsp: " ", quot: '"', "#39": "'" }
+const entities: Readonly<Record<string, string>> = { amp: "&", gt: ">", lt: "<", nbsp: " ", quot: '"' }
 const unescape = (text: string): string =>
-  text.replace(/&(#39|\w{2,4});/g, (all, name: string) => entities[name] ?? all)
+  text.replace(
+    /&(?:(\w{2,4})|#(\d{1,7})|#x([\da-f]{1,6}));/gi,
+    (all, name?: string, decimal?: string, hex?: string) => {
+      if (name !== undefined) return entities[name.toLowerCase()] ?? all
+      const code = Number.parseInt(decimal ?? hex!, decimal === undefined ? 16 : 10)
+      return code > 0 && code <= 0x10ffff ? String.fromCodePoint(code) : ""
+    }
+  )
 
 /** Tags that are opened anew in every block after the one that they were not closed in. */
 const formatting: ReadonlySet<string> = new Set("a b big code em font i nobr s small strike strong tt u".split(" "))
@@ -94,7 +107,13 @@ export const isWild = (html: string): boolean => {
   return false
 }
 
-/** The text of a page without its tags, in time that grows with its length: for pages that are no good otherwise. */
+/** Elements whose content is not text of the page. */
+const left: ReadonlySet<string> = new Set("script style noscript template iframe object canvas svg".split(" "))
+
+/**
+ * The text of a page without its tags, in time that grows with its length: for pages that are too much for a parser. What
+ * an attribute hides is left out, as far as tags tell where it ends.
+ */
 export const withoutTags = (html: string): string => {
   const parts: Array<string> = []
   const lower = html.toLowerCase()
@@ -103,15 +122,46 @@ export const withoutTags = (html: string): string => {
     const open = html.indexOf("<", at)
     if (open === -1) break
     parts.push(html.slice(at, open), " ")
-    const hidden = /^<(script|style|!--)/.exec(lower.slice(open, open + 8))?.[1]
-    const end = hidden === undefined ? ">" : hidden === "!--" ? "-->" : `</${hidden}`
-    const close = lower.indexOf(end, open + 1)
-    // What is never closed hides the rest.
-    at = close === -1 ? html.length : hidden === undefined || hidden === "!--" ? close + end.length : close
+    at = endOf(lower, open)
   }
   parts.push(html.slice(at))
   return unescape(parts.join(""))
     .replace(/[^\S\n]+/g, " ")
     .replace(/ ?\n[\n ]*/g, "\n")
     .trim()
+}
+
+/** Where a tag ends; for a comment, and for an element that is not shown, where that ends. The page is in lower case. */
+const endOf = (lower: string, open: number): number => {
+  const after = (text: string, from: number) => {
+    const found = lower.indexOf(text, from)
+    // What is never closed hides the rest.
+    return found === -1 ? lower.length : found + text.length
+  }
+  if (lower.startsWith("<!--", open)) return after("-->", open)
+  const close = after(">", open + 1)
+  const name = /^<([a-z][a-z0-9]*)/.exec(lower.slice(open, open + 20))?.[1]
+  if (name === undefined) return close
+  if (left.has(name)) return after(">", after(`</${name}`, open))
+  const tag = lower.slice(open, Math.min(close, open + 2000))
+  return !loose.has(name) && isHiddenByTag(tag) ? afterElement(lower, name, close) : close
+}
+
+/** True for the tag of an element that cannot be seen. */
+const isHiddenByTag = (tag: string): boolean => {
+  const style = /\sstyle\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>]*))/.exec(tag)
+  if (style !== null && isHiddenByStyle(unescape(style[1] ?? style[2] ?? style[3] ?? ""))) return true
+  return /\shidden(?![\w-])(?!\s*=\s*["']?until-found)/.test(tag.replace(/"[^"]*"|'[^']*'/g, '""'))
+}
+
+/** Where an element ends, others of its name in it counted. */
+const afterElement = (lower: string, name: string, from: number): number => {
+  const tags = new RegExp(`<(/?)${name}(?![a-z0-9])[^>]*>?`, "g")
+  tags.lastIndex = from
+  let depth = 1
+  for (let found = tags.exec(lower); found !== null; found = tags.exec(lower)) {
+    depth += found[1] === "/" ? -1 : 1
+    if (depth === 0) return tags.lastIndex
+  }
+  return lower.length
 }

@@ -1,6 +1,6 @@
 /**
- * Arithmetic on expressions that a model wrote. The parser is jsep's, numbers are decimal.js's; only what is listed here
- * is ever called. It touches nothing else.
+ * Arithmetic on expressions that a model wrote. The parser is jsep's, numbers are decimal.js's; only the functions that are
+ * listed here are ever called.
  */
 import { Decimal } from "decimal.js"
 import jsep from "jsep"
@@ -119,7 +119,7 @@ const functions: Readonly<Record<string, Fn>> = {
   trunc: one((x) => x.trunc())
 }
 
-/** What can be called, for the tool's description. */
+/** The functions, for the tool's description. */
 export const names: ReadonlyArray<string> = Object.keys(functions).filter((name) => name !== "group")
 
 const operators: Readonly<Record<string, (a: Num, b: Num) => Num>> = {
@@ -188,17 +188,43 @@ const valueOf = (node: jsep.Expression): Num => {
     case "Compound":
       throw new NoValue("it is not one expression; write numbers without separators, and every multiplication with *")
     default:
-      throw new NoValue("it is no arithmetic")
+      throw new NoValue("it is not arithmetic")
   }
 }
 
 const typographic: Readonly<Record<string, string>> = { "×": "*", "·": "*", "÷": "/", "−": "-", π: "pi", "^": "**" }
 
+/** `5!` as a call, which the parser knows. */
+const withFactorials = (text: string): string => {
+  let made = ""
+  for (let at = 0; at < text.length; at++) {
+    const start = text[at] === "!" && text[at + 1] !== "=" ? operandStart(made) : undefined
+    if (start === undefined) {
+      made += text[at]
+      continue
+    }
+    if (/^\s*!/.test(text.slice(at + 1))) throw new NoValue("write each factorial as factorial(n)")
+    made = `${made.slice(0, start)}factorial(${made.slice(start)})`
+  }
+  return made
+}
+
+/** Where the operand begins that a text ends with: a number, a name, or brackets with the name of a function. */
+const operandStart = (text: string): number | undefined => {
+  const before = text.trimEnd()
+  if (!before.endsWith(")")) return /(?:\d[\d.]*(?:e[+-]?\d+)?|\.\d+|[a-z_]\w*)$/i.exec(before)?.index
+  let depth = 0
+  for (let at = before.length - 1; at >= 0; at--) {
+    if (before[at] === ")") depth++
+    else if (before[at] === "(" && --depth === 0) return /\w*\s*$/.exec(before.slice(0, at))!.index
+  }
+  return undefined
+}
+
 /** The value of an expression: exact where decimals are, else to 20 significant digits. Throws {@link NoValue}. */
 export const calculate = (expression: string): string => {
   if (expression.length > maxLength) throw new NoValue(`it is longer than ${maxLength} characters`)
-  const text = expression
-    .replace(/[×·÷−π^]/g, (sign) => typographic[sign]!)
+  const text = withFactorials(expression.replace(/[×·÷−π^]/g, (sign) => typographic[sign]!))
     // Brackets leave no trace in the parser's tree, and -2^2 is not (-2)^2.
     .replace(/(^|[-+*/%(,])(\s*)(?=\()/g, "$1$2group")
   let tree: jsep.Expression

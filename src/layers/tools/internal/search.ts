@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import { RE2JS } from "re2js"
 import { FileToolError, toError } from "../../internal/files/errors.ts"
+import { oneLine } from "../../../internal/text.ts"
 import { matcher } from "../../internal/files/glob.ts"
 import type { Rooted } from "../../internal/files/rooted.ts"
 import { linesOf, readText } from "../../internal/files/text.ts"
@@ -124,7 +125,7 @@ const scan = function* (
       if (work >= maxWork) return
       const searched = line.slice(0, longest)
       const at = find.indexIn(searched)
-      if (at >= 0) found.matches.push({ path, line: n + 1, text: shown(line, at) })
+      if (at >= 0) found.matches.push({ path, line: n + 1, text: oneLine(shown(line, at)) })
       work += searched.length * find.cost
       if (isOver(searched.length * find.cost)) yield
     }

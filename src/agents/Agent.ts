@@ -100,6 +100,11 @@ export interface Options<
   /** An answer cut off at the model's token limit: fail with `OutputTruncated` (default), or accept what came. */
   readonly onLength?: "fail" | "accept" | undefined
   /**
+   * How large one answer of the model may be: characters of text, reasoning and arguments, and bytes of files. A larger one
+   * is given up, and the run fails with `ModelError`. Default 16,777,216 (16 Mi).
+   */
+  readonly maxAnswerSize?: number | undefined
+  /**
    * Asked after each step that called tools; true ends the run. A text agent then gives the text of that step, a typed
    * one is asked for its answer without tools.
    */
@@ -195,8 +200,7 @@ const makePlan = (name: string, options: AnyOptions): Plan.Plan => {
   assertShape(name, options)
   const tools = toolsOf(options, name)
   const sources = options.tools === undefined ? nothing : options.tools.filter(ToolSource.isToolSource)
-  const maxSteps = options.maxSteps ?? 16
-  if (!isCount(maxSteps)) throw problem(`maxSteps is ${maxSteps}`, "Use a whole number from 1")
+  const maxSteps = countOf("maxSteps", options.maxSteps, 16, problem)
   const concurrency = options.toolConcurrency ?? 8
   if (concurrency !== "unbounded" && !isCount(concurrency)) {
     throw problem(`toolConcurrency is ${concurrency}`, 'Use a whole number from 1, or "unbounded"')
@@ -219,6 +223,7 @@ const makePlan = (name: string, options: AnyOptions): Plan.Plan => {
     maxSteps,
     onMaxSteps: options.onMaxSteps ?? "fail",
     onLength: options.onLength ?? "fail",
+    maxAnswerSize: countOf("maxAnswerSize", options.maxAnswerSize, 16 * 1024 * 1024, problem),
     stopWhen: options.stopWhen,
     output:
       options.output === undefined || options.output === Schema.String
@@ -240,6 +245,7 @@ const known: ReadonlySet<string> = new Set([
   "maxSteps",
   "onMaxSteps",
   "onLength",
+  "maxAnswerSize",
   "stopWhen",
   "toolChoice",
   "toolConcurrency",
@@ -270,6 +276,17 @@ const assertShape = (name: string, options: AnyOptions): void => {
   if (typeof options.instructions !== "function") assertText(subject, "instructions", options.instructions)
   if (options.stopWhen !== undefined) assertFunction(subject, "stopWhen", options.stopWhen)
   ToolSet.assertTools(subject, options.tools, options.toolkit)
+}
+
+const countOf = (
+  option: string,
+  given: number | undefined,
+  otherwise: number,
+  problem: (what: string, remedy: string) => InvalidDefinition
+): number => {
+  const count = given ?? otherwise
+  if (!isCount(count)) throw problem(`${option} is ${count}`, "Use a whole number from 1")
+  return count
 }
 
 const isCount = (n: number): boolean => n >= 1 && (Number.isInteger(n) || n === Number.POSITIVE_INFINITY)

@@ -12,5 +12,5 @@ export const issuesOf = ({ message }: { readonly message: string }): string =>
     : `${message.slice(0, message.lastIndexOf("\n", maxChars)).slice(0, maxChars)}\nand more`
 
 /** What is told of a tool whose result is not what it says it gives, wherever it runs. */
-export const misfitOf = ({ message }: { readonly message: string }): string =>
-  `the tool gave a result that does not fit its success schema: ${message}`
+export const misfitOf = (error: { readonly message: string }): string =>
+  `the tool gave a result that does not fit its success schema: ${issuesOf(error)}`

@@ -240,7 +240,8 @@ class Loop {
         toolkit: this.#shown,
         toolChoice: this.#possible(toolChoice),
         output: plan.output,
-        retry: plan.retry
+        retry: plan.retry,
+        maxAnswerSize: plan.maxAnswerSize
       },
       state
     ).pipe(

@@ -51,6 +51,7 @@ export interface Plan {
   readonly maxSteps: number
   readonly onMaxSteps: "fail" | "answer"
   readonly onLength: "fail" | "accept"
+  readonly maxAnswerSize: number
   readonly stopWhen: ((info: StepInfo) => boolean | Effect.Effect<boolean, unknown, unknown>) | undefined
   readonly output: OutputSpec | undefined
   readonly outputRepairs: number

@@ -37,6 +37,8 @@ export interface Request {
   readonly toolChoice: LanguageModel.ToolChoice<string>
   readonly output: OutputSpec | undefined
   readonly retry: Schedule.Schedule<unknown, AiError.AiError> | "none" | undefined
+  /** How large the answer may be, in characters and bytes. */
+  readonly maxAnswerSize: number
 }
 
 /** A model and what is known of it, looked up once a run. */
@@ -179,7 +181,7 @@ const made = (
   span: Tracer.Span,
   begun: () => void
 ): Effect.Effect<Turn, AiError.AiError> => {
-  const collector = new Collector(request.prompt)
+  const collector = new Collector(request.prompt, request.maxAnswerSize)
   const { output } = request
   const native = self.info?.structuredOutput === true
   const wrapped = (effect: Effect.Effect<void, AiError.AiError>) => Spans.adoptModelSpan(span, effect)
@@ -256,10 +258,26 @@ const generate = (
     told(response.content, request.step, collector, state)
   )
 
+/** Asking again would cost as much again, so it is not of a kind that is retried. */
+const tooLarge = (maxSize: number): AiError.AiError =>
+  AiError.make({
+    module: "Agent",
+    method: "step",
+    reason: new AiError.InvalidResponseError({
+      description: `the answer is larger than ${maxSize} characters and was given up; raise maxAnswerSize of the agent if such answers are meant`
+    })
+  })
+
 /** Collects the parts of a whole answer, and tells them as one delta each. */
-const told = (parts: ReadonlyArray<AnyPart>, step: number, collector: Collector, state: RunState) => {
-  for (const part of parts) collector.push(part)
+const told = (
+  parts: ReadonlyArray<AnyPart>,
+  step: number,
+  collector: Collector,
+  state: RunState
+): Effect.Effect<void, AiError.AiError> => {
+  const isWhole = parts.every((part) => collector.push(part))
   state.text = collector.text
+  if (!isWhole) return Effect.fail(tooLarge(collector.maxSize))
   if (state.silent) return Effect.void
   return Effect.forEach(
     parts,
@@ -300,7 +318,7 @@ const readStream = (
         })
       )
     }
-    collector.push(part)
+    if (!collector.push(part)) return Effect.fail(tooLarge(collector.maxSize))
     if (part.type === "text-delta") {
       state.text += part.delta
       return state.emit({ _tag: "TextDelta", step, delta: part.delta })

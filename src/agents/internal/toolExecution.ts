@@ -298,7 +298,7 @@ const approve = (
   step: number,
   resumed: Resumed | undefined
 ): Effect.Effect<Approval.Decided> =>
-  tool === undefined
+  tool === undefined || call.refused !== undefined
     ? Effect.succeed("allowed")
     : Approval.decide({
         call,
@@ -326,11 +326,9 @@ const run = (
   onPromise: () => void,
   ended: () => boolean
 ): Effect.Effect<Value, Failure> => {
-  if (entry === undefined) {
-    const names = [...tools.byName.keys()].join(", ")
-    return Effect.fail(
-      new Failure(undefined, { error: `there is no tool "${call.name}"; the tools are: ${names || "none"}` }, true)
-    )
+  const refused = call.refused ?? (entry === undefined ? unknownTool(call.name, tools.byName) : undefined)
+  if (refused !== undefined || entry === undefined) {
+    return Effect.fail(new Failure(undefined, { error: refused ?? null }, true))
   }
   const progress = (result: unknown) =>
     Effect.suspend(() =>
@@ -351,6 +349,16 @@ const run = (
       return Effect.fail(new Failure(new Cause.TimeoutError(message), { error: message }, false))
     }
   })
+}
+
+/** How many tools are named to a model that calls one that there is not. */
+const maxNamed = 50
+
+const unknownTool = (name: string, byName: Tools["byName"]): string => {
+  const names = [...byName.keys()]
+  const more = names.length > maxNamed ? `, and ${names.length - maxNamed} more` : ""
+  const listed = names.slice(0, maxNamed).join(", ") || "none"
+  return `there is no tool "${name}"; the tools are: ${listed}${more}`
 }
 
 const traced = (

@@ -20,6 +20,8 @@ export interface Call {
   readonly id: string
   readonly name: string
   readonly params: unknown
+  /** Why it is not made, whatever tool it names; the model sees it. Its name and parameters have been cut then. */
+  readonly refused?: string | undefined
 }
 
 /** A model's whole answer. */
@@ -56,21 +58,86 @@ const callIds = (prompt: Prompt.Prompt): ReadonlySet<string> =>
     )
   )
 
+/** The longest name that a tool can have; a longer one that a model makes up is cut. */
+const maxName = 64
+/** The longest id of a call that is kept. */
+const maxId = 256
+/** What a part costs besides its texts, so that empty ones are limited too. */
+const partSize = 16
+
+/** The characters of the texts of a part, and the bytes of its file. */
+const sizeOf = (part: AnyPart): number => {
+  switch (part.type) {
+    case "text":
+    case "reasoning":
+      return part.text.length
+    case "text-delta":
+    case "reasoning-delta":
+    case "tool-params-delta":
+      return part.delta.length
+    case "tool-call":
+      return part.name.length + (maxDepthExceeded(part.params) ? 0 : JSON.stringify(part.params ?? null).length)
+    case "file":
+      return part.data.length
+    default:
+      return 0
+  }
+}
+
+/** A call whose name no tool can have, or whose arguments no request could hold, is refused and cut. */
+const checked = ({ name, params }: { readonly name: string; readonly params: unknown }): Omit<Call, "id"> => {
+  if (name.length > maxName) {
+    const refused = `there is no tool with this name, which has ${name.length} characters; a name has at most ${maxName}`
+    return { name: `${name.slice(0, maxName - 3)}___`, params: {}, refused }
+  }
+  if (!maxDepthExceeded(params)) return { name, params }
+  return {
+    name,
+    params: {},
+    refused: `its arguments are nested more than ${maxDepth} levels deep. Send flatter arguments and call the tool again.`
+  }
+}
+
+/** How deep arguments may be nested. Writing deeper ones as JSON would overflow the stack sooner or later. */
+const maxDepth = 64
+
+const maxDepthExceeded = (params: unknown): boolean => {
+  let level: ReadonlyArray<unknown> = [params]
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > maxDepth) return true
+    level = level.flatMap((value) => (typeof value === "object" && value !== null ? Object.values(value) : []))
+  }
+  return false
+}
+
 export class Collector {
   readonly #parts: Array<Response.AnyPart | Block> = []
   readonly #open = new Map<string, Block>()
   readonly #calls: Array<Call> = []
+  readonly #ids = new Set<string>()
+  /** Of the whole answer, in characters and bytes. */
+  readonly maxSize: number
+  #size = 0
   #files = false
   #finish: { readonly reason: Response.FinishReason; readonly usage: Response.Usage } | undefined
   #metadata: { readonly id?: string | undefined; readonly modelId?: string | undefined } | undefined
   readonly #prompt: Prompt.Prompt
   #earlier: ReadonlySet<string> | undefined
 
-  constructor(prompt: Prompt.Prompt) {
+  constructor(prompt: Prompt.Prompt, maxSize: number) {
     this.#prompt = prompt
+    this.maxSize = maxSize
   }
 
-  push(part: AnyPart): void {
+  /** Takes a part. False once the answer is larger than it may be: then the part is dropped. */
+  push(part: AnyPart): boolean {
+    this.#size += partSize + sizeOf(part)
+    if (this.#size > this.maxSize) return false
+    this.#add(part)
+    return true
+  }
+
+  #add(part: AnyPart): void {
     switch (part.type) {
       case "text-start":
       case "reasoning-start":
@@ -123,10 +190,13 @@ export class Collector {
   /** Some servers give two calls the same id, in one answer or in each; every call needs a result of its own. */
   #call(part: Response.ToolCallPartEncoded | Response.ToolCallPart<string, unknown>): Response.AnyPart {
     const earlier = (this.#earlier ??= callIds(this.#prompt))
-    let id = part.id
-    for (let n = 2; earlier.has(id) || this.#calls.some((call) => call.id === id); n++) id = `${part.id}_${n}`
-    const { name, params } = part
-    this.#calls.push({ id, name, params })
+    const given = part.id.length > maxId ? `call_${this.#calls.length + 1}` : part.id
+    let id = given
+    for (let n = 2; earlier.has(id) || this.#ids.has(id); n++) id = `${given}_${n}`
+    this.#ids.add(id)
+    const call = { id, ...checked(part) }
+    this.#calls.push(call)
+    const { name, params } = call
     return Response.makePart("tool-call", { id, name, params, providerExecuted: false, metadata: part.metadata ?? {} })
   }
 

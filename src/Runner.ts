@@ -160,11 +160,12 @@ export const workflow = <I, A, E, R>(
     // Without a span of its own, each of its members would begin a trace.
     body: (input, state) =>
       Spans.span(
-        `invoke_workflow ${name}`,
+        `invoke_workflow ${state.info.path.at(-1)}`,
         "internal",
         {
           "gen_ai.operation.name": "invoke_workflow",
-          "gen_ai.workflow.name": name,
+          "gen_ai.workflow.name": state.info.path.at(-1),
+          "troupe.path": state.info.path,
           "gen_ai.conversation.id": state.info.conversationId
         },
         () => runOrResume(options, input, state)

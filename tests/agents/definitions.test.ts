@@ -96,6 +96,15 @@ describe("a definition", () => {
     "of a tool without a function": [tool({ execute: undefined }), "execute is undefined, not a function", "execute"],
     "of a tool without a name": [tool({ name: undefined }), "its name is undefined, not a text", "name"],
     "of a tool whose description is a number": [tool({ description: 3 }), "description is a number", "a text"],
+    "with runners whose names become one tool's name": [
+      loosely("boss", {
+        tools: ["billing desk", "billing_desk", "billing.desk"].map((name) =>
+          Runner.asTool(Agent.make(name, { description: "x" }))
+        )
+      }),
+      'two tools named "billing_desk", made of the name of the runner "billing desk"',
+      "name:"
+    ],
     "of a runner without a function": [
       () => Runner.make("r", {} as never),
       "run is undefined, not a function",

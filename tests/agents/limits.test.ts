@@ -60,13 +60,11 @@ describe("an answer that is too large", () => {
         choices: [{ index: 0, delta: { content: "x".repeat(60_000) } }]
       }
       const line = `data: ${JSON.stringify(chunk)}\n\n`
-      let closed = false
       const server = createServer((_request, response) => {
         response.writeHead(200, { "content-type": "text/event-stream" })
-        response.on("close", () => (closed = true))
         const push = () => {
-          while (!closed && response.write(line));
-          if (!closed) response.once("drain", push)
+          while (!response.destroyed && response.write(line));
+          if (!response.destroyed) response.once("drain", push)
         }
         push()
       })

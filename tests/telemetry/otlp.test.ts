@@ -24,6 +24,14 @@ interface Span {
   readonly status: { readonly code: number; readonly message?: string }
 }
 
+/** The names of the runners from the root to the one whose span it is. */
+const pathOf = (span: Span): ReadonlyArray<unknown> => {
+  const value = span.attributes.find(({ key }) => key === "troupe.path")?.value as
+    | { readonly arrayValue: { readonly values: ReadonlyArray<{ readonly stringValue: string }> } }
+    | undefined
+  return value?.arrayValue.values.map(({ stringValue }) => stringValue) ?? []
+}
+
 /** A receiver on loopback that keeps what it is sent. */
 const receiver = Effect.acquireRelease(
   Effect.callback<{
@@ -267,8 +275,19 @@ describe("telemetry, read from a real OTLP receiver", () => {
       assert.isUndefined(root.parentSpanId)
       assert.strictEqual(group.parentSpanId, root.spanId)
       assert.deepStrictEqual(
-        all(spans, "invoke_agent inner").map((span) => span.parentSpanId),
+        ["left", "right", "inner"].map((name) => named(spans, `invoke_agent ${name}`).parentSpanId),
         [group.spanId, group.spanId, root.spanId]
+      )
+      assert.deepStrictEqual(
+        ["left", "inner"].map((name) => valueOf(named(spans, `invoke_agent ${name}`), "gen_ai.agent.name")),
+        ["left", "inner"]
+      )
+      assert.deepStrictEqual(
+        ["invoke_workflow pair", "invoke_agent left"].map((name) => pathOf(named(spans, name))),
+        [
+          ["whole", "pair"],
+          ["whole", "pair", "left"]
+        ]
       )
       assert.deepStrictEqual(
         spans.map((span) => span.traceId),
@@ -285,6 +304,19 @@ describe("telemetry, read from a real OTLP receiver", () => {
         if (key.startsWith("gen_ai.")) assert.isTrue(known.has(key), `${key} is no known attribute`)
       }
       assert.notInclude(text, "MARK")
+    })
+  )
+
+  it.live("names a runner as its workflow does", () =>
+    Effect.gen(function* () {
+      const pair = Parallel.make("pair", { left: inner, right: Runner.named(inner, "second") })
+      const { spans } = yield* exported(Effect.provide(Runner.named(pair, "renamed").run(marks.input), model()))
+      assert.sameMembers(
+        spans.map((span) => span.name).filter((name) => name.startsWith("invoke_")),
+        ["invoke_workflow renamed", "invoke_agent left", "invoke_agent right"]
+      )
+      const single = yield* exported(Effect.provide(Runner.named(inner, "second").run(marks.input), model()))
+      assert.deepStrictEqual(pathOf(named(single.spans, "invoke_agent second")), ["second"])
     })
   )
 

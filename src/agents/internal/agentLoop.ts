@@ -42,11 +42,12 @@ export const run = (
 ): Effect.Effect<unknown, unknown, LanguageModel.LanguageModel> =>
   Effect.flatMap(ModelCall.callee(state.info.path), (callee) =>
     Spans.span(
-      `invoke_agent ${plan.name}`,
+      `invoke_agent ${nameIn(state)}`,
       "internal",
       {
         "gen_ai.operation.name": "invoke_agent",
-        "gen_ai.agent.name": plan.name,
+        "gen_ai.agent.name": nameIn(state),
+        "troupe.path": state.info.path,
         "gen_ai.agent.description": plan.description,
         "gen_ai.conversation.id": state.info.conversationId,
         "gen_ai.provider.name": callee.provider,
@@ -62,6 +63,9 @@ export const run = (
           )
     )
   ) as Effect.Effect<unknown, unknown, LanguageModel.LanguageModel>
+
+/** The name that the agent has in the workflow that it runs in. */
+const nameIn = ({ info }: RunState): string => info.path.at(-1)!
 
 /** What the sync edge refuses reaches waiting fibers as a defect; for an agent it is an expected failure. */
 const asEdgeError = (cause: Cause.Cause<unknown>): Effect.Effect<never, unknown> => {

@@ -30,13 +30,8 @@ export const add = (subject: string, set: ToolSet, tools: ReadonlyArray<Tool.Any
   for (const entry of tools) {
     const tool = AgentTool.isAgentTool(entry) ? entry.tool : entry
     validate(tool)
-    if (byName.has(tool.name)) {
-      throw new InvalidDefinition({
-        subject,
-        problem: `it has two tools named "${tool.name}"`,
-        remedy: "Rename one of them"
-      })
-    }
+    const other = byName.get(tool.name)
+    if (other !== undefined) throw twice(subject, tool.name, [other, entry])
     byName.set(tool.name, entry)
   }
   const handoffs = [...byName].flatMap(([name, entry]) => {
@@ -92,6 +87,17 @@ const howToMake = (one: unknown): string => {
     return "Give it as toolkit: Toolkit.make(tool), and its handler by Layer; or make it with AgentTool.fromFunction"
   }
   return "Make it with AgentTool.fromFunction, of a runner with Runner.asTool, or give tools of effect/ai as toolkit"
+}
+
+const twice = (subject: string, name: string, entries: ReadonlyArray<Tool.Any | AgentTool.Any>): InvalidDefinition => {
+  const runners = entries.flatMap((entry) =>
+    AgentTool.isAgentTool(entry) && entry.runner !== undefined && entry.runner.name !== name
+      ? [`"${entry.runner.name}"`]
+      : []
+  )
+  const whose = runners.length === 0 ? "" : `, made of the name of the runner ${runners.join(" and of ")}`
+  const remedy = runners.length === 0 ? "Rename one of them" : 'Give one of them another name: { name: "..." }'
+  return new InvalidDefinition({ subject, problem: `it has two tools named "${name}"${whose}`, remedy })
 }
 
 /** effect/ai's side of the tools: it shows them to the model and is told to run none. */

@@ -2,8 +2,7 @@
 import * as Schema from "effect/Schema"
 import * as AgentTool from "../dist/AgentTool.js"
 
-export default AgentTool.fromFunction({
-  name: "block",
+export default AgentTool.fromFunction("block", {
   description: "Keeps a processor busy",
   parameters: Schema.Struct({ ms: Schema.Finite }),
   execute: ({ ms }) => {

@@ -19,8 +19,7 @@ type Model = Layer.Layer<LanguageModel.LanguageModel, unknown>
 export const modelOf = (model: string): Model =>
   OpenAi.layer({ model, baseUrl: baseURL, apiKey: Redacted.make("none"), retry: "none" })
 
-const add = AgentTool.fromFunction({
-  name: "add",
+const add = AgentTool.fromFunction("add", {
   description: "Add two numbers",
   parameters: Schema.Struct({ a: Schema.Finite, b: Schema.Finite }),
   execute: ({ a, b }) => sum(a, b)

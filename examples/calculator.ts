@@ -14,8 +14,7 @@ const Add = Tool.make("add", {
 const Arithmetic = Toolkit.make(Add)
 const ArithmeticLive = Arithmetic.toLayer({ add: ({ a, b }) => Effect.succeed(a + b) })
 
-const multiply = AgentTool.fromFunction({
-  name: "multiply",
+const multiply = AgentTool.fromFunction("multiply", {
   description: "Multiply two numbers",
   parameters: Schema.Struct({ a: Schema.Finite, b: Schema.Finite }),
   execute: ({ a, b }) => a * b

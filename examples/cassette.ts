@@ -6,8 +6,7 @@
 import { Effect, Layer, Schema, Stream } from "effect"
 import { Agent, AgentTool, Cassette, OpenAi, SyncEdge } from "troupe"
 
-const forecast = AgentTool.fromFunction({
-  name: "forecast",
+const forecast = AgentTool.fromFunction("forecast", {
   description: "The weather of tomorrow in a city",
   parameters: Schema.Struct({ city: Schema.String }),
   execute: ({ city }) => (city === "Bergen" ? "rain, 7 degrees" : "sun, 19 degrees")

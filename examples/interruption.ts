@@ -7,8 +7,7 @@ import { Agent, AgentTool, Runner, TestModel } from "troupe"
 
 const report: Array<string> = []
 
-const dig = AgentTool.fromFunction({
-  name: "dig",
+const dig = AgentTool.fromFunction("dig", {
   description: "Dig a hole of some depth; takes a minute",
   parameters: Schema.Struct({ metres: Schema.Finite }),
   execute: ({ metres }, { signal }) =>

@@ -2,8 +2,7 @@
 import { Schema } from "effect"
 import { AgentTool } from "troupe"
 
-export default AgentTool.fromFunction({
-  name: "count_primes",
+export default AgentTool.fromFunction("count_primes", {
   description: "Counts the prime numbers below a limit",
   parameters: Schema.Struct({ limit: Schema.Int }),
   success: Schema.Int,

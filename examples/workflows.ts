@@ -31,23 +31,22 @@ export const chain = Chain.make("chain", [
   researcher,
   writer
 ])
-export const router = Router.make("router", { routes: { legal, finance }, fallback: "legal" })
+export const router = Router.make("router", { legal, finance }, { fallback: "legal" })
 export const parallel = Parallel.make("parallel", { legal, finance }, { combine: writer })
 export const hedge = Parallel.hedge("hedge", writer, { delay: "2 seconds" })
-export const refined = EvaluatorOptimizer.make("refined", {
-  generator: writer,
-  evaluator: judge,
-  accept: ({ score }) => score >= 8,
-  maxRounds: 4
-})
-export const planned = PlanExecuteEvaluate.make("planned", {
-  workers: { researcher, writer },
-  evaluator: judge,
-  accept: ({ score }) => score >= 8
-})
-export const orchestrator = Orchestrator.make("orchestrator", { workers: { researcher, writer }, spawn: {} })
+export const refined = EvaluatorOptimizer.make(
+  "refined",
+  { generator: writer, evaluator: judge },
+  { accept: ({ score }) => score >= 8, maxRounds: 4 }
+)
+export const planned = PlanExecuteEvaluate.make(
+  "planned",
+  { workers: { researcher, writer }, evaluator: judge },
+  { accept: ({ score }) => score >= 8 }
+)
+export const orchestrator = Orchestrator.make("orchestrator", { researcher, writer }, { spawn: {} })
 const triage = Agent.make("triage", { tools: [Handoffs.to("legal"), Handoffs.to("finance")] })
-export const handoffs = Handoffs.make("handoffs", { agents: { triage, legal, finance }, start: "triage" })
+export const handoffs = Handoffs.make("handoffs", { triage, legal, finance }, { start: "triage" })
 export const gather = Gather.map("gather", writer, { concurrency: 4 })
 
 if (import.meta.main) {

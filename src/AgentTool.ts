@@ -8,13 +8,23 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Tool from "effect/ai/Tool"
 import * as Predicate from "effect/Predicate"
-import { assertFunction, assertOptions } from "./internal/definition.ts"
+import { assertFunction, assertName, assertOptions } from "./internal/definition.ts"
 import { toJson } from "./internal/json.ts"
 import * as ServedTool from "./internal/servedTool.ts"
-import type { Drawable } from "./internal/structure.ts"
-import { define, durationOf, guarded, type Hints, NoParameters } from "./internal/toolDefinition.ts"
+import { describe, type Drawable } from "./internal/structure.ts"
+import {
+  define,
+  delegation,
+  durationOf,
+  giveName,
+  guarded,
+  type Hints,
+  NoParameters
+} from "./internal/toolDefinition.ts"
 import { call, type Kind, kindOf, type ToolContext } from "./internal/toolFunction.ts"
-import { CurrentRun, type RunInfo } from "./services/CurrentRun.ts"
+import { Resumable } from "./internal/toolMarks.ts"
+import { InvalidDefinition } from "./RunError.ts"
+import type { Runner } from "./Runner.ts"
 
 export type { Hints } from "./internal/toolDefinition.ts"
 export type { Kind, ToolContext } from "./internal/toolFunction.ts"
@@ -68,15 +78,8 @@ export type Returns<A> =
   | Effect.Effect<A, unknown, unknown>
   | Generator<Effect.Effect<unknown, unknown, unknown>, A, never>
 
-/** What {@link fromFunction} takes. */
-export interface FromFunctionOptions<
-  Name extends string,
-  Parameters extends Schema.Top,
-  Success extends Schema.Top,
-  Out
-> {
-  /** 1 to 64 letters, digits, `_` or `-`: what every provider accepts. */
-  readonly name: Name
+/** How {@link fromFunction} defines a tool. */
+export interface FromFunctionOptions<Parameters extends Schema.Top, Success extends Schema.Top, Out> {
   /** What it does and when to use it: all that the model knows of it besides its parameters. */
   readonly description: string
   /** A struct; none: the tool takes no parameters. */
@@ -94,10 +97,7 @@ export interface FromFunctionOptions<
    * Whether somebody has to approve a call before it is made, see `Approvals`: always, or by its arguments and the
    * conversation so far. Default `false`.
    */
-  readonly needsApproval?:
-    | boolean
-    | ((params: Parameters["Type"], context: Tool.NeedsApprovalContext) => boolean | Effect.Effect<boolean>)
-    | undefined
+  readonly needsApproval?: NeedsApproval<Parameters["Type"]> | undefined
   /** What the tool says of itself to approvers and MCP clients. */
   readonly hints?: Hints | undefined
   /** Overrides the detection of the kind, for a function that gives a promise and is not declared `async`. */
@@ -110,14 +110,14 @@ export interface FromFunctionOptions<
  * goes to the model as a failed result it can act on (see `failureMode`).
  *
  * Interrupting the run interrupts an Effect, and fires `context.signal` for a promise. Throws `InvalidDefinition` for a
- * name a provider would refuse and for parameters that have no JSON form or are not an object.
+ * name that a provider would refuse (it takes 1 to 64 letters, digits, `_` or `-`) and for parameters that have no JSON form
+ * or are not an object.
  *
  * @example
  * import { Schema } from "effect"
  * import { AgentTool } from "troupe"
  *
- * const weather = AgentTool.fromFunction({
- *   name: "weather",
+ * const weather = AgentTool.fromFunction("weather", {
  *   description: "Tells the weather of a city",
  *   parameters: Schema.Struct({ city: Schema.String }),
  *   execute: async ({ city }, { signal }) => (await fetch(`http://localhost:9/${city}`, { signal })).text()
@@ -129,20 +129,22 @@ export const fromFunction = <
   Parameters extends Schema.Top = typeof NoParameters,
   Success extends Schema.Top = typeof Schema.Unknown
 >(
-  options: FromFunctionOptions<Name, Parameters, Success, Out>
+  name: Name,
+  options: FromFunctionOptions<Parameters, Success, Out>
 ): AgentTool<Name, ServicesOf<Out> | Parameters["DecodingServices"] | Success["EncodingServices"]> => {
-  assertOptions("a tool", options, known, elsewhere)
-  assertFunction(`tool "${options.name}"`, "execute", options.execute)
+  assertName("a tool", name, giveName)
+  assertOptions(`tool "${name}"`, options, known, elsewhere)
+  assertFunction(`tool "${name}"`, "execute", options.execute)
   const kind = options.kind ?? kindOf(options.execute)
   const tool = define(
-    options.name,
+    name,
     options.description,
     (options.parameters ?? NoParameters) as Schema.Top,
     (options.success ?? Schema.Unknown) as Schema.Top,
     options.failureMode ?? "return"
   )
   const plain = options.success === undefined
-  return make(options.name, kind, guarded(tool, options), options.timeout, (params, context, onPromise) => {
+  return make(name, kind, guarded(tool, options), options.timeout, (params, context, onPromise) => {
     const execute = options.execute as (params: unknown, context: ToolContext) => unknown
     // The inferred services are those of `Out`; a generator is what `Effect.gen` takes.
     const given = call(kind, execute, params, context, onPromise) as Effect.Effect<unknown, unknown, ServicesOf<Out>>
@@ -152,7 +154,6 @@ export const fromFunction = <
 
 /** The options of a tool, by name. */
 const known: ReadonlySet<string> = new Set([
-  "name",
   "description",
   "parameters",
   "success",
@@ -162,11 +163,12 @@ const known: ReadonlySet<string> = new Set([
   "hints",
   "kind",
   "execute"
-] satisfies ReadonlyArray<keyof FromFunctionOptions<string, Schema.Top, Schema.Top, unknown>>)
+] satisfies ReadonlyArray<keyof FromFunctionOptions<Schema.Top, Schema.Top, unknown>>)
 
 /** What tools of other libraries have in place of what ours have. */
 const elsewhere = {
-  id: "Give its name as name",
+  id: "Give its name before the options",
+  name: "Give its name before the options",
   inputSchema: "Give the schema of the arguments as parameters",
   input_schema: "Give the schema of the arguments as parameters",
   outputSchema: "Give the schema of the result as success",
@@ -175,6 +177,98 @@ const elsewhere = {
   handler: "Give the function as execute",
   run: "Give the function as execute"
 }
+
+/** How {@link fromRunner} shows a runner to a model. */
+export interface FromRunnerOptions<Name extends string, Parameters extends Schema.Top, Input> {
+  /** The tool's name; the runner's by default, with what providers refuse replaced by `_`; refused where nothing is left of it. */
+  readonly name?: Name | undefined
+  /** The tool's description; the runner's by default, or for a workflow without one what its members say. */
+  readonly description?: string | undefined
+  /** What the model fills in, and how it becomes the runner's input. Default: a text, `{ input: string }`. */
+  readonly parameters?: Parameters | undefined
+  readonly input?: ((params: Parameters["Type"]) => Input) | undefined
+  /** What a failed run does: the model sees it (`"return"`, default), or the calling run fails too (`"error"`). */
+  readonly failureMode?: "return" | "error" | undefined
+  /** How long one run may take; then it is interrupted and counts as a failed call. */
+  readonly timeout?: Duration.Input | undefined
+  /**
+   * What the run does, for approvers and MCP clients. Default: it destroys nothing and stays within its own system, because
+   * the tools that the runner calls are decided on by themselves. Say so for a function that does more.
+   */
+  readonly hints?: Hints | undefined
+  /** Whether a call needs approval before the run begins, see `Approvals`. Default `false`. */
+  readonly needsApproval?: NeedsApproval<Parameters["Type"]> | undefined
+}
+
+/** Whether a call needs approval: always, or by its arguments and the conversation so far. */
+export type NeedsApproval<Params> =
+  | boolean
+  | ((params: Params, context: Tool.NeedsApprovalContext) => boolean | Effect.Effect<boolean>)
+
+/**
+ * Makes a tool of any runner, for another agent. Its runs are nested in the calling run: events carry both names,
+ * usage is summed, and interrupting the caller interrupts them. The model gets the output as JSON.
+ *
+ * Throws `InvalidDefinition` when an agent or a function has no description: it is all that the model knows of the
+ * tool. A workflow without one is described by its members.
+ *
+ * @example
+ * import { Agent, AgentTool } from "troupe"
+ *
+ * const researcher = Agent.make("researcher", { description: "Finds facts", instructions: "You research." })
+ * const writer = Agent.make("writer", { instructions: "You write.", tools: [AgentTool.fromRunner(researcher)] })
+ */
+export const fromRunner: {
+  <A, E, R>(self: Runner<string, A, E, R>): AgentTool<string, R>
+  <I, A, E, R, const Name extends string = string, Parameters extends Schema.Top = typeof TextInput>(
+    self: Runner<I, A, E, R>,
+    options: FromRunnerOptions<Name, Parameters, I> &
+      (string extends I ? unknown : { readonly input: (params: Parameters["Type"]) => I })
+  ): AgentTool<Name, R | Parameters["DecodingServices"]>
+} = <I, A, E, R>(
+  self: Runner<I, A, E, R>,
+  options: FromRunnerOptions<string, Schema.Top, I> = {}
+): AgentTool<string, R> => {
+  const name = options.name ?? nameOf(self.name)
+  const description = options.description ?? self.description ?? describe(self.definition.structure())
+  if (description === undefined || description.trim() === "") {
+    throw new InvalidDefinition({
+      subject: `runner "${self.name}" as a tool`,
+      problem: "it has no description",
+      remedy: "Describe it where it is made, or give AgentTool.fromRunner a description"
+    })
+  }
+  const defined = define(
+    name,
+    description,
+    options.parameters ?? TextInput,
+    Schema.Unknown,
+    options.failureMode ?? "return"
+  )
+  const hints = { ...delegation, ...options.hints }
+  const tool = guarded(defined, { hints, needsApproval: options.needsApproval })
+    // A function would begin again from its start.
+    .annotate(Resumable, self.definition.structure().kind !== "function")
+  const toInput = options.input ?? ((params: { readonly input: string }) => params.input as I)
+  const execute = (params: unknown) =>
+    Effect.map(self.run(toInput(params as { readonly input: string })), self.definition.encode)
+  return make(name, "effect", tool, options.timeout, execute, self)
+}
+
+/** The runner's name with what providers refuse replaced. A name of which nothing is left would say nothing. */
+const nameOf = (runner: string): string => {
+  const name = runner.replace(/[^a-zA-Z0-9_-]/g, "_").slice(0, 64)
+  if (/[a-zA-Z0-9]/.test(name)) return name
+  throw new InvalidDefinition({
+    subject: `runner "${runner}" as a tool`,
+    problem: `its name has no character that a tool's name can have, so it would be "${name}"`,
+    remedy: 'Give it one: AgentTool.fromRunner(runner, { name: "..." })'
+  })
+}
+
+const TextInput = Schema.Struct({
+  input: Schema.String.annotate({ description: "The task, with everything needed to do it" })
+})
 
 /** @internal */
 export const make = <const Name extends string, R>(
@@ -202,6 +296,3 @@ function serve(this: Any, params: unknown, context: ServedTool.ServedContext): P
     this.execute(decoded, { ...info, progress }, () => {})
   return ServedTool.serve(this.tool, params, context, execute)
 }
-
-/** The run that the current tool call belongs to; `undefined` outside of a run. */
-export const current: Effect.Effect<RunInfo | undefined> = Effect.map(CurrentRun, (info) => info)

@@ -7,7 +7,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import type * as Layer from "effect/Layer"
-import type * as Option from "effect/Option"
+import * as Option from "effect/Option"
 import { type Pipeable, pipeArguments } from "effect/Pipeable"
 import * as Predicate from "effect/Predicate"
 import type * as Schedule from "effect/Schedule"
@@ -30,7 +30,7 @@ import * as Spans from "./internal/telemetry.ts"
 import { durationOf } from "./internal/toolDefinition.ts"
 import { CannotResume, RunTimedOut } from "./RunError.ts"
 import type { RunEvent } from "./RunEvent.ts"
-import { current as currentRun, type RunInfo } from "./services/CurrentRun.ts"
+import { CurrentRun, type RunInfo } from "./services/CurrentRun.ts"
 
 assertOneEffect(import.meta.url)
 
@@ -49,7 +49,7 @@ const TypeId = "~troupe/Runner"
 export interface Runner<in Input, out Output, out Error, out Services> extends Pipeable {
   readonly [TypeId]: typeof TypeId
   readonly name: string
-  /** What it is good for: guides routers, and is the tool's description in {@link asTool}. */
+  /** What it is good for: guides routers, and is the tool's description in `AgentTool.fromRunner`. */
   readonly description: string | undefined
   readonly run: (input: Input) => Effect.Effect<Output, Error, Services>
   readonly result: (input: Input) => Effect.Effect<Result<Output>, Error, Services>
@@ -79,8 +79,8 @@ export { type Definition, type Result, StreamBuffer } from "./internal/execution
 /** True for a runner. */
 export const isRunner = (u: unknown): u is Any => Predicate.hasProperty(u, TypeId)
 
-/** The run that the current fiber works for, for code inside of tools; none outside of a run. */
-export const current: Effect.Effect<Option.Option<RunInfo>> = currentRun
+/** The run that the current fiber works for, for code inside of tools and middleware. `None` outside of a run. */
+export const current: Effect.Effect<Option.Option<RunInfo>> = Effect.map(CurrentRun, Option.fromUndefinedOr)
 
 /** @internal */
 export const fromDefinition = <I, A, E, R>(
@@ -466,5 +466,3 @@ export const onEvent: {
  * const after = Effect.map(Stream.runCollect(pipeline.stream("Hello")), (events) => Runner.toMermaid(pipeline, events))
  */
 export const toMermaid = (runner: Any, events?: Iterable<RunEvent>): string => draw(runner, events)
-
-export { asTool, type AsToolOptions } from "./internal/runnerTool.ts"

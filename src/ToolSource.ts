@@ -50,7 +50,7 @@ export interface Options<R> {
  * import { Effect, Schema } from "effect"
  * import { Agent, AgentTool, ToolSource } from "troupe"
  *
- * const clock = AgentTool.fromFunction({ name: "clock", description: "Tells the time", execute: () => "noon" })
+ * const clock = AgentTool.fromFunction("clock", { description: "Tells the time", execute: () => "noon" })
  * const open = { now: true }
  * const tools = ToolSource.make("desk", () => Effect.sync(() => (open.now ? [clock] : [])))
  * const agent = Agent.make("agent", { tools: [tools] })

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Cause, Context, Effect, Exit, Fiber, Layer, Ref, Schedule, Schema, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { AiError, Tool, Toolkit } from "effect/ai"
-import { Agent, Chain, Parallel, Router, RunEvent, Runner, SyncEdge, TestModel } from "troupe"
+import { Agent, AgentTool, Chain, Parallel, Router, RunEvent, Runner, SyncEdge, TestModel } from "troupe"
 import { checkGrammar, collect, effective } from "./support/grammar.ts"
 
 const double = Runner.make("double", { description: "Doubles", run: (n: number) => Effect.succeed(n * 2) })
@@ -201,9 +201,9 @@ describe("an agent as a tool", () => {
         description: "Breaks",
         run: (_input: string) => Effect.fail(new Error("no luck"))
       })
-      const soft = Agent.make("soft", { tools: [Runner.asTool(broken)] })
+      const soft = Agent.make("soft", { tools: [AgentTool.fromRunner(broken)] })
       assert.strictEqual(yield* soft.run("go"), "done")
-      const hard = Agent.make("hard", { tools: [Runner.asTool(broken, { failureMode: "error" })] })
+      const hard = Agent.make("hard", { tools: [AgentTool.fromRunner(broken, { failureMode: "error" })] })
       const error = yield* Effect.flip(hard.run("go"))
       assert.strictEqual(error._tag, "ToolError")
       assert.include(error.message, "no luck")
@@ -220,7 +220,7 @@ describe("an agent as a tool", () => {
 
   it.effect("takes typed parameters and gives its typed output", () =>
     Effect.gen(function* () {
-      const tool = Runner.asTool(double, {
+      const tool = AgentTool.fromRunner(double, {
         name: "twice",
         parameters: Schema.Struct({ n: Schema.Finite }),
         input: ({ n }) => n
@@ -233,9 +233,9 @@ describe("an agent as a tool", () => {
 
   it("is described by its members when it is a workflow without a description", () => {
     const billing = Agent.make("billing", { description: "Invoices" })
-    const desk = Router.make("desk", { routes: { billing, rest: Agent.make("rest", {}) }, fallback: "rest" })
-    assert.strictEqual(Runner.asTool(desk).tool.description, "A router of: billing (Invoices), rest")
-    assert.strictEqual(Runner.asTool(Runner.described(desk, "The desk")).tool.description, "The desk")
+    const desk = Router.make("desk", { billing, rest: Agent.make("rest", {}) }, { fallback: "rest" })
+    assert.strictEqual(AgentTool.fromRunner(desk).tool.description, "A router of: billing (Invoices), rest")
+    assert.strictEqual(AgentTool.fromRunner(Runner.described(desk, "The desk")).tool.description, "The desk")
   })
 })
 
@@ -283,7 +283,7 @@ describe("events", () => {
   it.effect("give the text of the root alone", () =>
     Effect.gen(function* () {
       const inner = Agent.make("inner", { description: "Helps" })
-      const outer = Agent.make("outer", { tools: [Runner.asTool(inner)] })
+      const outer = Agent.make("outer", { tools: [AgentTool.fromRunner(inner)] })
       const pieces = yield* Stream.runCollect(RunEvent.text(outer.stream("go")))
       assert.strictEqual(pieces.join(""), "outer text")
     }).pipe(

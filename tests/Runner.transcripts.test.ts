@@ -58,10 +58,11 @@ const one = Agent.make("one", { description: "One" })
 const two = Agent.make("two", { description: "Two" })
 const judge = Agent.make("judge", { output: Verdict })
 const desk = (history: Handoffs.History) =>
-  Handoffs.make("desk", {
-    agents: { triage: Agent.make("triage", { tools: [Handoffs.to("billing", { history })] }), billing: one },
-    start: "triage"
-  })
+  Handoffs.make(
+    "desk",
+    { triage: Agent.make("triage", { tools: [Handoffs.to("billing", { history })] }), billing: one },
+    { start: "triage" }
+  )
 
 describe("the transcript of a turn", () => {
   const runners: Readonly<Record<string, Runner.Runner<Prompt.RawInput, unknown, unknown, never>>> = Object.fromEntries(
@@ -75,23 +76,24 @@ describe("the transcript of a turn", () => {
       "a chain of one": Chain.make("chain", [one]),
       "a parallel": Parallel.make("parallel", { one, two }),
       "a race": Parallel.make("race", { one, two }, { mode: Parallel.race }),
-      "a router": Router.make("router", { routes: { one, two } }),
-      "a router by function": Router.make("router", { routes: { one, two }, classify: () => Effect.succeed("one") }),
-      "an evaluator and optimizer": EvaluatorOptimizer.make("refined", {
-        generator: one,
-        evaluator: judge,
-        accept: (verdict: Verdict) => verdict.score > 5
-      }),
-      "an orchestrator": Orchestrator.make("lead", { workers: { one, two } }),
+      "a router": Router.make("router", { one, two }),
+      "a router by function": Router.make("router", { one, two }, { classify: () => Effect.succeed("one") }),
+      "an evaluator and optimizer": EvaluatorOptimizer.make(
+        "refined",
+        { generator: one, evaluator: judge },
+        { accept: (verdict: Verdict) => verdict.score > 5 }
+      ),
+      "an orchestrator": Orchestrator.make("lead", { one, two }),
       "a function": Runner.make("function", { run: (input: Prompt.RawInput) => one.run(input) }),
       "a chain in a parallel": Parallel.make("parallel", { chain: Chain.make("chain", [one, two]), two }),
-      "a router in handoffs": Handoffs.make("desk", {
-        agents: {
+      "a router in handoffs": Handoffs.make(
+        "desk",
+        {
           triage: Agent.make("triage", { tools: [Handoffs.to("router")] }),
-          router: Router.make("router", { routes: { one, two } })
+          router: Router.make("router", { one, two })
         },
-        start: "triage"
-      })
+        { start: "triage" }
+      )
     })
   ) as never
   for (const [name, runner] of Object.entries(runners)) {
@@ -131,7 +133,7 @@ describe("the transcript of a turn", () => {
 
   it.effect("is of the route that answered, without the question which route", () =>
     Effect.gen(function* () {
-      const { transcript } = yield* Router.make("router", { routes: { one, two } }).result("Help")
+      const { transcript } = yield* Router.make("router", { one, two }).result("Help")
       assert.deepStrictEqual(said(transcript), ["Help", "an answer"])
     }).pipe(Effect.provide(echo))
   )
@@ -144,8 +146,7 @@ describe("the transcript of a turn", () => {
   )
 })
 
-const pay = AgentTool.fromFunction({
-  name: "pay",
+const pay = AgentTool.fromFunction("pay", {
   description: "Pays",
   parameters: Schema.Struct({ n: Schema.Finite }),
   execute: ({ n }) => `paid ${n}`
@@ -209,10 +210,11 @@ describe("the terminal event of a root run", () => {
   it.live("carries that of a workflow that was interrupted, up to the member at work", () =>
     Effect.gen(function* () {
       const { events, runner } = watched(
-        Handoffs.make("desk", {
-          agents: { triage: Agent.make("triage", { tools: [Handoffs.to("clerk")] }), clerk },
-          start: "triage"
-        })
+        Handoffs.make(
+          "desk",
+          { triage: Agent.make("triage", { tools: [Handoffs.to("clerk")] }), clerk },
+          { start: "triage" }
+        )
       )
       const fiber = yield* Effect.forkChild(runner.run("Pay 5"))
       while (!events.some(({ _tag }) => _tag === "ToolCompleted" && events.at(-1)?.path.includes("clerk"))) {
@@ -236,8 +238,7 @@ describe("the terminal event of a root run", () => {
 
   it.effect("carries the transcript that a suspended run is resumed with", () =>
     Effect.gen(function* () {
-      const asking = AgentTool.fromFunction({
-        name: "ask",
+      const asking = AgentTool.fromFunction("ask", {
         description: "Asks",
         needsApproval: true,
         execute: () => "yes"

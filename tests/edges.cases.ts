@@ -11,7 +11,7 @@ process.on("uncaughtException", (error) => unhandled.push(error))
 
 const later = (ms: number, reject: (error: Error) => void) => setTimeout(() => reject(new Error("late")), ms)
 const tool = (name: string, execute: (params: unknown, context: AgentTool.ToolContext) => unknown) =>
-  AgentTool.fromFunction({ name, description: name, failureMode: "error", execute })
+  AgentTool.fromFunction(name, { description: name, failureMode: "error", execute })
 const down = new AiError.InternalProviderError({ description: "down" })
 
 const tools = {

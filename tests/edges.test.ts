@@ -37,8 +37,7 @@ describe("an AbortSignal given to Effect.runPromise", () => {
       const begun = yield* Deferred.make<void>()
       let running = 0
       const begin = Effect.suspend(() => (++running === 3 ? Deferred.succeed(begun, undefined) : Effect.void))
-      const heeds = AgentTool.fromFunction({
-        name: "heeds",
+      const heeds = AgentTool.fromFunction("heeds", {
         description: "A promise",
         execute: async (_, { signal }) => {
           Effect.runSync(begin)
@@ -46,8 +45,7 @@ describe("an AbortSignal given to Effect.runPromise", () => {
           log.push("signal fired")
         }
       })
-      const effect = AgentTool.fromFunction({
-        name: "effect",
+      const effect = AgentTool.fromFunction("effect", {
         description: "An Effect",
         execute: () =>
           Effect.andThen(begin, Effect.never).pipe(
@@ -107,8 +105,7 @@ describe("a synchronous tool", () => {
     it(`runs in place under ${edge}: in its fiber, in this thread, which it blocks`, async () => {
       let ticks = 0
       const ticking = setInterval(() => ticks++, 1)
-      const where = AgentTool.fromFunction({
-        name: "where",
+      const where = AgentTool.fromFunction("where", {
         description: "Tells where it runs",
         success: Where,
         execute: () => {

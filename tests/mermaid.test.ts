@@ -19,7 +19,7 @@ import {
 const quick = Runner.make("quick", { run: (text: string) => Effect.succeed(text) })
 const slow = Runner.make("slow", { run: (text: string) => Effect.as(Effect.sleep(1500), text) })
 const broken = Runner.make("broken", { run: (_text: string) => Effect.andThen(Effect.sleep(20), Effect.fail("no")) })
-const add = AgentTool.fromFunction({ name: "add", description: "Adds", execute: () => 2 })
+const add = AgentTool.fromFunction("add", { description: "Adds", execute: () => 2 })
 
 /** Lines hold a node, an edge, a box's begin or end, or a style, and edges join what was drawn. */
 const check = (picture: string): void => {
@@ -62,7 +62,7 @@ describe("a picture of handoffs", () => {
     b: Agent.make("b", { tools: [Handoffs.to("c"), Handoffs.to("a")] }),
     c: Agent.make("c", {})
   }
-  const ring = Handoffs.make("ring", { agents, start: "a" })
+  const ring = Handoffs.make("ring", agents, { start: "a" })
   const edgesIn = (picture: string) => {
     check(picture)
     const names = new Map([...picture.matchAll(/(n\d+)\["(\w)[^"]*"\]/g)].map(([, id, name]) => [id!, name!]))
@@ -95,9 +95,9 @@ describe("a picture of a runner", () => {
   it("shows every kind of composition, and the members in it", () => {
     const judge = Agent.make("judge", { output: Schema.Struct({ score: Schema.Int }) })
     const inner = Agent.make("inner", { description: "Helps", tools: [add] })
-    const writer = Agent.make("writer", { tools: [Runner.asTool(inner, { name: "ask" })] })
-    const refined = EvaluatorOptimizer.make("refined", { generator: writer, evaluator: judge, accept: () => true })
-    const desk = Router.make("desk", { routes: { quick, slow }, fallback: "slow" })
+    const writer = Agent.make("writer", { tools: [AgentTool.fromRunner(inner, { name: "ask" })] })
+    const refined = EvaluatorOptimizer.make("refined", { generator: writer, evaluator: judge }, { accept: () => true })
+    const desk = Router.make("desk", { quick, slow }, { fallback: "slow" })
     const panel = Parallel.make("panel", { desk, quick }, { mode: Parallel.quorum(1), combine: writer })
     const hedged = Parallel.hedge("hedged", refined, { delay: "2 seconds" })
     const all = Chain.make("all", [
@@ -154,10 +154,11 @@ describe("a picture of a run", () => {
   it.effect("shows the way that was taken, how long it took and how often, and what was not used", () =>
     Effect.gen(function* () {
       const agent = Agent.make("agent", { tools: [add] })
-      const desk = Router.make("desk", {
-        routes: { agent, slow: Chain.make("slow", [slow]), quick },
-        classify: (text: string) => Effect.succeed(text === "sum" ? "agent" : "slow")
-      })
+      const desk = Router.make(
+        "desk",
+        { agent, slow: Chain.make("slow", [slow]), quick },
+        { classify: (text: string) => Effect.succeed(text === "sum" ? "agent" : "slow") }
+      )
       const twice = Chain.make("twice", [desk, (_text: string) => Effect.succeed("other"), desk])
       const events = yield* eventsOf(twice, "sum")
       const picture = Runner.toMermaid(twice, events)

@@ -18,12 +18,11 @@ const isReadable = (draft: string) => {
   return Effect.succeed({ score: words <= 90 ? 10 : 4, reason: `it has ${words} words of 90` })
 }
 
-const draft = EvaluatorOptimizer.make("draft", {
-  generator: writer,
-  evaluator: isReadable,
-  accept: (verdict) => verdict.score >= 8,
-  maxRounds: 3
-})
+const draft = EvaluatorOptimizer.make(
+  "draft",
+  { generator: writer, evaluator: isReadable },
+  { accept: (verdict) => verdict.score >= 8, maxRounds: 3, onMaxRounds: "best" }
+)
 
 const labels = Agent.make("labels", {
   instructions: "Find a title and the keywords of the text.",

@@ -16,8 +16,7 @@ const library = [
   "Beekeepers count varroa mites on a sample of three hundred bees; more than nine call for a treatment."
 ]
 
-const search = AgentTool.fromFunction({
-  name: "search",
+const search = AgentTool.fromFunction("search", {
   description: "Search the library for a question, and find the passages that say something about it",
   parameters: Schema.Struct({ query: Schema.String }),
   hints: { readOnly: true },

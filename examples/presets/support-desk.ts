@@ -13,8 +13,7 @@ const invoices = new Map([
   ["1043", { invoice: "1043", amount: "12 euros", status: "open" }]
 ])
 
-const findInvoice = AgentTool.fromFunction({
-  name: "find_invoice",
+const findInvoice = AgentTool.fromFunction("find_invoice", {
   description: "Find an invoice by its number",
   parameters: Schema.Struct({ number: Schema.String.annotate({ description: "The number of the invoice" }) }),
   hints: { readOnly: true },
@@ -40,12 +39,11 @@ const person = Runner.make("person", {
   run: (message: string) => Effect.succeed(`A colleague will answer you: "${message}"`)
 })
 
-const desk = Router.make("desk", {
-  description: "Answers a customer's message",
-  routes: { billing, technical, person },
-  threshold: 0.5,
-  fallback: "person"
-})
+const desk = Router.make(
+  "desk",
+  { billing, technical, person },
+  { description: "Answers a customer's message", threshold: 0.5, fallback: "person" }
+)
 export default desk
 
 const answer = (message: string) =>

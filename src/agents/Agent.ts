@@ -82,7 +82,7 @@ export interface Options<
   /** Tools of `effect/ai`, whose handlers arrive by Layer. */
   readonly toolkit?: Toolkit.Toolkit<Tools> | Toolkit.WithHandler<Tools> | undefined
   /**
-   * Tools that carry their handlers: `AgentTool.fromFunction`, `Runner.asTool`. Among them may be sources of tools, which
+   * Tools that carry their handlers: `AgentTool.fromFunction`, `AgentTool.fromRunner`. Among them may be sources of tools, which
    * are asked before every step: `Mcp.tools`, `ToolSource.make`.
    */
   readonly tools?: Direct | undefined
@@ -144,11 +144,11 @@ export type Services<Tools extends AnyTools, Direct extends ReadonlyArray<AnyDir
  * import { Effect, Schema } from "effect"
  * import { Agent, AgentTool, Offline } from "troupe"
  *
- * const add = AgentTool.fromFunction({
- *   name: "add",
+ * const add = AgentTool.fromFunction("add", {
  *   description: "Add two numbers",
  *   parameters: Schema.Struct({ a: Schema.Finite, b: Schema.Finite }),
  *   execute: ({ a, b }) => a + b
+ *
  * })
  * const calculator = Agent.make("calculator", { instructions: "You do arithmetic.", tools: [add] })
  * const answer = calculator.run("What is 2 + 40?").pipe(Effect.provide(Offline.layer))

@@ -154,15 +154,13 @@ const toolsOf = (
   const Path = Schema.String.annotate({ description: "Relative to the skill's folder, with / between names" })
   const reading = { readOnly: true, openWorld: false }
   const tools: Array<AgentTool.AgentTool<string, never>> = [
-    AgentTool.fromFunction({
-      name: "read_skill",
+    AgentTool.fromFunction("read_skill", {
       description: `Gives the instructions of a skill and the names of its files. Where they go on at a line, read SKILL.md from there.${changed}`,
       parameters: Schema.Struct({ name: Name }),
       hints: reading,
       execute: ({ name }) => service.read(name)
     }),
-    AgentTool.fromFunction({
-      name: "read_skill_file",
+    AgentTool.fromFunction("read_skill_file", {
       description: "Reads a text file of a skill. For a long one, ask for the lines that follow",
       parameters: Schema.Struct({
         skill: Name,
@@ -176,8 +174,7 @@ const toolsOf = (
   ]
   if (service.scripts === undefined) return tools
   tools.push(
-    AgentTool.fromFunction({
-      name: "run_skill_script",
+    AgentTool.fromFunction("run_skill_script", {
       description: "Runs a script of a skill, and gives its exit code and what it wrote",
       parameters: Schema.Struct({
         skill: Name,
@@ -208,8 +205,7 @@ const toolsOf = (
  *   tools: [SkillAgent.writeSkill]
  * })
  */
-export const writeSkill: AgentTool.AgentTool<"write_skill", Skills> = AgentTool.fromFunction({
-  name: "write_skill",
+export const writeSkill: AgentTool.AgentTool<"write_skill", Skills> = AgentTool.fromFunction("write_skill", {
   description: "Writes down how a certain task is done, as a skill that can be read later",
   parameters: Schema.Struct({
     name: Schema.String.annotate({ description: "1 to 64 lowercase letters, digits and single hyphens" }),

@@ -64,8 +64,7 @@ const load = (file: string): Effect.Effect<Asked, CliFailure, FileSystem.FileSys
 
 const numbers = Schema.Struct({ a: Schema.Finite, b: Schema.Finite })
 const arithmetic = (name: string, description: string, f: (a: number, b: number) => number) =>
-  AgentTool.fromFunction({
-    name,
+  AgentTool.fromFunction(name, {
     description,
     parameters: numbers,
     success: Schema.Finite,
@@ -84,15 +83,13 @@ export const assistant = Agent.make("assistant", {
       (a, b) => a - b
     ),
     arithmetic("multiply", "Multiply two numbers: a * b, a times b, the product of a and b", (a, b) => a * b),
-    AgentTool.fromFunction({
-      name: "divide",
+    AgentTool.fromFunction("divide", {
       description: "Divide the number a by the number b: a / b, a divided by b, the quotient",
       parameters: numbers,
       success: Schema.Finite,
       execute: ({ a, b }) => (b === 0 ? Effect.fail("b is 0: nothing can be divided by it") : a / b)
     }),
-    AgentTool.fromFunction({
-      name: "current_time",
+    AgentTool.fromFunction("current_time", {
       description: "Tell the current date and time, in UTC",
       execute: () => Effect.map(DateTime.now, DateTime.formatIso)
     })

@@ -28,6 +28,9 @@ export const takesNothing = (tool: Tool.Any): boolean =>
 export const shown = (tool: Tool.Any): Tool.Any =>
   takesNothing(tool) ? (tool as Tool.Tool<string, never>).setParameters(Tool.EmptyParams) : tool
 
+/** What to do about a tool without a name. */
+export const giveName = 'Give it one first: AgentTool.fromFunction("name", { ... })'
+
 /** The `effect/ai` tool that a model is shown. Throws `InvalidDefinition` for one that no provider could be sent. */
 export const define = (
   name: string,
@@ -37,7 +40,7 @@ export const define = (
   failureMode: "return" | "error"
 ): Tool.Any => {
   const subject = `tool "${name}"`
-  assertName("a tool", name, 'Give it one: AgentTool.fromFunction({ name: "...", ... })')
+  assertName("a tool", name, giveName)
   assertText(subject, "description", description)
   const tool = shown(
     Tool.make(name, {

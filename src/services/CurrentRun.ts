@@ -1,9 +1,5 @@
-/**
- * The run that the current fiber works for. A port that the agent loop fills and tools read: no globals, no I/O.
- */
+/** What code inside of a run can know of it: the Reference that the run sets, and the id of its conversation. */
 import * as Context from "effect/Context"
-import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 
 /** What a tool, a middleware or any code inside a run can know of it. */
 export interface RunInfo {
@@ -26,7 +22,7 @@ export interface RunInfo {
   readonly idempotencyKey: string | undefined
 }
 
-/** Holds the {@link RunInfo} of the current fiber. Read it through {@link current}. */
+/** Holds the {@link RunInfo} of the current fiber. Read it through `Runner.current`. */
 export const CurrentRun: Context.Reference<RunInfo | undefined> = Context.Reference<RunInfo | undefined>(
   "troupe/CurrentRun",
   { defaultValue: () => undefined }
@@ -37,6 +33,3 @@ export const ConversationId: Context.Reference<string | undefined> = Context.Ref
   "troupe/ConversationId",
   { defaultValue: () => undefined }
 )
-
-/** The run that the current fiber works for; none outside of a run. */
-export const current: Effect.Effect<Option.Option<RunInfo>> = Effect.map(CurrentRun, Option.fromUndefinedOr)

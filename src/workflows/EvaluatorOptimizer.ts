@@ -13,7 +13,7 @@ import { AnyFailure, textOf } from "./internal/branchGroup.ts"
 import { bestOf, scoreOf, settledRound } from "./internal/verdict.ts"
 
 /**
- * No draft was accepted, and `exhausted` is `"fail"`: the rounds are used up, or a later round failed. It has the best
+ * No draft was accepted, and `onMaxRounds` is not `"best"`: the rounds are used up, or a later round failed. It has the best
  * draft that was judged.
  */
 export class NotAccepted extends Schema.TaggedError<NotAccepted>()("NotAccepted", {
@@ -29,7 +29,7 @@ export class NotAccepted extends Schema.TaggedError<NotAccepted>()("NotAccepted"
 }) {
   override get message(): string {
     const failed = "failure" in this ? `, then failed (${textOf(this.failure).replace(/\.$/, "")})` : ""
-    return `"${this.name}" accepted no draft in ${this.rounds} rounds${failed}; the verdict on the best was ${JSON.stringify(this.verdict)}. Raise maxRounds, ease accept, or take the best with exhausted: "best".`
+    return `"${this.name}" accepted no draft in ${this.rounds} rounds${failed}; the verdict on the best was ${JSON.stringify(this.verdict)}. Raise maxRounds, ease accept, or take the best with onMaxRounds: "best".`
   }
 }
 
@@ -39,20 +39,24 @@ export interface Round<out Draft, out Verdict> {
   readonly verdict: Verdict
 }
 
-/** How drafts are made, judged and accepted. */
-export interface Options<I, Draft, E1, R1, Verdict, E2, R2> {
-  readonly description?: string | undefined
+/** Who makes the drafts, and who judges them. */
+export interface Members<I, Draft, E1, R1, Verdict, E2, R2> {
   readonly generator: Runner.Runner<I, Draft, E1, R1>
   /** Judges every draft: a runner, or a function. */
   readonly evaluator: Runner.Runner<Draft, Verdict, E2, R2> | ((draft: Draft) => Effect.Effect<Verdict, E2, R2>)
+}
+
+/** Which drafts are accepted, and what becomes of those that are not. */
+export interface Options<I, Draft, Verdict> {
+  readonly description?: string | undefined
   readonly accept: (verdict: Verdict) => boolean
   /** How many drafts at most. Default 3. */
   readonly maxRounds?: number | undefined
   /**
-   * No draft was accepted, because the rounds are used up or because a round after the first failed: give the best draft
-   * so far (default), or fail with `NotAccepted`, which holds it.
+   * No draft was accepted, because the rounds are used up or because a round after the first failed: fail with
+   * `NotAccepted`, which holds the best draft (`"fail"`, default), or give the best draft so far (`"best"`).
    */
-  readonly exhausted?: "best" | "fail" | undefined
+  readonly onMaxRounds?: "best" | "fail" | undefined
   /** How good a verdict is; the highest is the best. Default: the verdict where it is a number, its `score`, else the last round's. */
   readonly score?: ((verdict: Verdict) => number) | undefined
   /**
@@ -62,15 +66,15 @@ export interface Options<I, Draft, E1, R1, Verdict, E2, R2> {
   readonly revise?: ((input: I, rounds: ReadonlyArray<Round<Draft, Verdict>>) => I) | undefined
 }
 
-type Exhausted<When> = [When] extends ["best"] ? never : NotAccepted
+type Exhausted<OnMaxRounds> = [OnMaxRounds] extends ["best"] ? never : NotAccepted
 
 /**
  * Makes the loop of generator and evaluator. Every draft is judged, the last one too. Each is a nested run, so every
  * round is in the events.
  *
- * Fails with what generator and evaluator fail with in the first round, and with `NotAccepted` where `exhausted` is
- * `"fail"`. A later round that fails ends the rounds, and what was judged before it counts. Interrupting it
- * interrupts the run under way. Throws `InvalidDefinition` for a `maxRounds` that is no whole number from 1.
+ * Fails with what generator and evaluator fail with in the first round, and with `NotAccepted` unless `onMaxRounds` is
+ * `"best"`. A later round that fails ends the rounds, and what was judged before it counts. Interrupting it
+ * interrupts the run under way. Throws `InvalidDefinition` for a `maxRounds` that is not a whole number from 1.
  *
  * @example
  * import { Schema } from "effect"
@@ -80,16 +84,19 @@ type Exhausted<When> = [When] extends ["best"] ? never : NotAccepted
  * const judge = Agent.make("judge", { instructions: "Judge the slogan.", output: Schema.Struct({ score: Schema.Int }) })
  * const refined = EvaluatorOptimizer.make("refined", {
  *   generator: writer,
- *   evaluator: judge,
+ *   evaluator: judge
+ * }, {
  *   accept: (verdict) => verdict.score >= 8
+ *
  * })
  */
-export const make = <I, Draft, E1, R1, Verdict, E2, R2, WhenExhausted extends "best" | "fail" = "best">(
+export const make = <I, Draft, E1, R1, Verdict, E2, R2, OnMaxRounds extends "best" | "fail" = "fail">(
   name: string,
-  options: Options<I, Draft, E1, R1, Verdict, E2, R2> & {
-    readonly exhausted?: WhenExhausted | undefined
+  members: Members<I, Draft, E1, R1, Verdict, E2, R2>,
+  options: Options<I, Draft, Verdict> & {
+    readonly onMaxRounds?: OnMaxRounds | undefined
   } & (string extends I ? unknown : { readonly revise: (input: I, rounds: ReadonlyArray<Round<Draft, Verdict>>) => I })
-): Runner.Runner<I, Draft, E1 | E2 | Exhausted<WhenExhausted>, R1 | R2> => {
+): Runner.Runner<I, Draft, E1 | E2 | Exhausted<OnMaxRounds>, R1 | R2> => {
   const maxRounds = options.maxRounds ?? 3
   if (!(Number.isInteger(maxRounds) && maxRounds >= 1)) {
     throw new InvalidDefinition({
@@ -100,7 +107,7 @@ export const make = <I, Draft, E1, R1, Verdict, E2, R2, WhenExhausted extends "b
   }
   // Without `revise` the types have made sure that the generator takes a conversation.
   const revise = options.revise ?? (conversation as unknown as NonNullable<typeof options.revise>)
-  const { evaluator } = options
+  const { evaluator, generator } = members
   const encodeVerdict = Runner.isRunner(evaluator) ? evaluator.definition.encode : toJson
   const judge = (draft: Draft) => (Runner.isRunner(evaluator) ? evaluator.run(draft) : evaluator(draft))
   return Runner.workflow(name, {
@@ -109,13 +116,13 @@ export const make = <I, Draft, E1, R1, Verdict, E2, R2, WhenExhausted extends "b
       kind: "evaluator-optimizer",
       note: `at most ${maxRounds} rounds`,
       members: [
-        { name: options.generator.name, role: "generator", runner: options.generator },
+        { name: generator.name, role: "generator", runner: generator },
         Runner.isRunner(evaluator)
           ? { name: evaluator.name, role: "evaluator", runner: evaluator }
           : { name: "evaluator", role: "evaluator" }
       ]
     }),
-    encodedLike: options.generator,
+    encodedLike: generator,
     run: (given: I, state) =>
       Effect.gen(function* () {
         const input = settled(given)
@@ -123,7 +130,7 @@ export const make = <I, Draft, E1, R1, Verdict, E2, R2, WhenExhausted extends "b
         let failure: Option.Option<unknown> = Option.none()
         while (rounds.length < maxRounds) {
           const round = rounds.length + 1
-          const draft = options.generator.run(round === 1 ? input : revise(input, rounds))
+          const draft = generator.run(round === 1 ? input : revise(input, rounds))
           const tried = yield* settledRound(
             Effect.flatMap(draft, (draft) => Effect.map(judge(draft), (verdict) => ({ draft, verdict }))),
             rounds.length === 0
@@ -141,7 +148,7 @@ export const make = <I, Draft, E1, R1, Verdict, E2, R2, WhenExhausted extends "b
           if (accepted) return made.draft
         }
         const best = bestOf(rounds, options.score ?? scoreOf)
-        if (options.exhausted !== "fail") return best.draft
+        if (options.onMaxRounds === "best") return best.draft
         const error = new NotAccepted({
           name,
           rounds: rounds.length,
@@ -150,8 +157,8 @@ export const make = <I, Draft, E1, R1, Verdict, E2, R2, WhenExhausted extends "b
           ...(Option.isSome(failure) ? { failure: failure.value } : {}),
           spent: state.spent()
         })
-        // Where the type is `never` the option is "best", and that was given above.
-        return yield* Effect.fail(error as Exhausted<WhenExhausted>)
+        // Where the type is `never` the option is "best", which returned above.
+        return yield* Effect.fail(error as Exhausted<OnMaxRounds>)
       })
   })
 }

@@ -153,11 +153,9 @@ const refusal = (target: string, desk: Desk | undefined, state: RunState | undef
 type Agents = Readonly<Record<string, Runner.Any>>
 
 /** How conversations are handed over. */
-export interface Options<Members extends Agents, Start extends keyof Members & string> {
+export interface Options<Start extends string> {
   readonly description?: string | undefined
-  /** The agents by name. Each has a {@link to} among its tools for every agent that it may hand over to. */
-  readonly agents: Members
-  /** Who begins. */
+  /** The name of the agent that begins. */
   readonly start: Start
   /** How often the conversation may change hands in one run; after that the last agent has no tools to hand it over. Default 8. */
   readonly maxHandoffs?: number | undefined
@@ -185,18 +183,19 @@ type TakesConversation<Members extends Agents> = {
  * const triage = Agent.make("triage", { tools: [Handoffs.to("billing"), Handoffs.to("technical")] })
  * const billing = Agent.make("billing", { instructions: "You know the invoices." })
  * const technical = Agent.make("technical", { tools: [Handoffs.to("billing")] })
- * const desk = Handoffs.make("desk", { agents: { triage, billing, technical }, start: "triage" })
+ * const desk = Handoffs.make("desk", { triage, billing, technical }, { start: "triage" })
  */
 export const make = <const Members extends Agents, Start extends keyof Members & string>(
   name: string,
-  options: Options<Members, Start> & { readonly agents: TakesConversation<Members> }
+  members: Members & TakesConversation<Members>,
+  options: Options<Start>
 ): Runner.Runner<
   Prompt.RawInput,
   Runner.Output<Members[keyof Members]>,
   Runner.Error<Members[keyof Members]>,
   Runner.Services<Members[keyof Members]>
 > => {
-  const agents = new Map(Object.entries(options.agents) as ReadonlyArray<readonly [string, AnyAgent]>)
+  const agents = new Map(Object.entries(members) as ReadonlyArray<readonly [string, AnyAgent]>)
   const maxHandoffs = options.maxHandoffs ?? 8
   check(name, agents, options.start, maxHandoffs)
   const desk = { agents, maxHandoffs }

@@ -52,10 +52,8 @@ export interface WorkerOptions {
   readonly needsApproval?: boolean | ((params: { readonly input: string }) => boolean) | undefined
 }
 
-/** What an orchestrator has besides what any agent has. */
+/** What an orchestrator has in addition to what any agent has. */
 export interface OrchestratorOptions<Roster extends Workers, SpawnTools extends ReadonlyArray<AgentTool.Any>> {
-  /** Runners that take a text, by the name that the model calls them by. Each needs a description. */
-  readonly workers?: Roster | undefined
   /** What approvers are told of workers, by the worker's name. */
   readonly workerOptions?: { readonly [K in keyof Roster]?: WorkerOptions | undefined } | undefined
   /** Lets the model make agents of its own, by a tool called `spawn`. None: it cannot. */
@@ -69,7 +67,8 @@ export interface OrchestratorOptions<Roster extends Workers, SpawnTools extends 
 }
 
 /**
- * Makes an orchestrator: an agent that divides the work and puts the results together. Workers that are called in one
+ * Makes an orchestrator: an agent that divides the work among `workers` and puts the results together. `workers` are runners
+ * that take a text, by the name that the model calls them by; each needs a description. Workers that are called in one
  * step run at once (`toolConcurrency`), but for the first one within a budget of tokens. What a worker fails with goes
  * to the orchestrator's model; interrupting the orchestrator interrupts every worker. All other options are those of
  * `Agent.make`.
@@ -83,11 +82,11 @@ export interface OrchestratorOptions<Roster extends Workers, SpawnTools extends 
  *
  * const research = Agent.make("research", { description: "Finds facts on a question" })
  * const write = Agent.make("write", { description: "Writes a text from notes" })
- * const lead = Orchestrator.make("lead", {
+ * const lead = Orchestrator.make("lead", { research, write }, {
  *   instructions: "Divide the work among your workers.",
- *   workers: { research, write },
  *   spawn: { maxDepth: 2, maxTotal: 10 },
  *   budget: { runs: 20, tokens: 200_000 }
+ *
  * })
  */
 export const make = <
@@ -102,7 +101,8 @@ export const make = <
   RS = never
 >(
   name: string,
-  options: Agent.Options<Tools, Direct, Output, EI, RI, ES, RS> & OrchestratorOptions<Roster, SpawnTools>
+  workers: Roster,
+  options: Agent.Options<Tools, Direct, Output, EI, RI, ES, RS> & OrchestratorOptions<Roster, SpawnTools> = {}
 ): Agent.Agent<
   Output["Type"],
   Agent.Error | EI | ES,
@@ -111,9 +111,9 @@ export const make = <
   | AgentTool.Services<SpawnTools[number]>
   | LanguageModel.LanguageModel
 > => {
-  const { budget, spawn, workerOptions, workers, ...own } = options
+  const { budget, spawn, workerOptions, ...own } = options
   const subject = `orchestrator "${name}"`
-  const roster = Object.entries(workers ?? {})
+  const roster = Object.entries(workers)
   if (roster.length === 0 && spawn === undefined) {
     throw new InvalidDefinition({
       subject,
@@ -132,7 +132,7 @@ export const make = <
   const tools = [
     ...(options.tools ?? []),
     ...roster.map(([key, worker]) =>
-      budgeted(Runner.asTool(metered(Runner.named(worker, key)), { ...workerOptions?.[key], name: key }))
+      budgeted(AgentTool.fromRunner(metered(Runner.named(worker, key)), { ...workerOptions?.[key], name: key }))
     ),
     ...(spawn === undefined ? [] : [budgeted(spawnTool(name, spawn))])
   ]

@@ -69,43 +69,66 @@ export type Planner<Goal, Told, A, E, R> =
   | ((request: Request<Goal, A>) => Effect.Effect<PlanLike, E, R>)
   | Effect.Effect<PlanLike, E, R>
 
-/** How plans are made, and how often. */
-export interface Options<Goal, Told, A, Known, EP, RP, B, EC, RC, WhenExhausted extends "best" | "fail"> {
-  readonly description?: string | undefined
+/** Who makes the plans. */
+export interface Planning<Goal, Told, Known, E, R> {
   /**
-   * Default: an agent that knows the workers by their descriptions. A runner is told the goal and, from the second round
+   * Default: an agent that knows the workers by their descriptions. A runner is given the goal and, from the second round
    * on, the last plan, every result so far, what failed and the verdict.
    */
-  readonly planner?: Planner<Goal, Told, Known, EP, RP> | undefined
-  /** Said to the planner that is made when none is given. */
+  readonly planner?: Planner<Goal, Told, Known, E, R> | undefined
+}
+
+/** The runners that do the steps, by the names that plans call them by. */
+export interface Working<W extends Workers> {
+  readonly workers: W
+  readonly executor?: undefined
+}
+
+/** One runner or function that does every step. */
+export interface Executing<Goal, Told, A, Known, E, R> {
+  readonly executor: Runner.Runner<Told, A, E, R> | ((task: Task<Goal, Known>) => Effect.Effect<A, E, R>)
+  readonly workers?: undefined
+}
+
+/** Who judges the results. Without an evaluator they are accepted when every step has succeeded. */
+export interface Evaluating<Goal, Told, A, V, E, R> {
+  /** Judges what the steps of a plan gave: a runner that is given it, or a function. */
+  readonly evaluator: Runner.Runner<Told, V, E, R> | ((done: Done<Goal, A>) => Effect.Effect<V, E, R>)
+}
+
+/** How often plans are made, and what becomes of their results. */
+export interface Options<Goal, Told, A, B, EC, RC, OnMaxRounds extends "best" | "fail"> {
+  readonly description?: string | undefined
+  /** Added to the instructions of the default planner. */
   readonly instructions?: string | undefined
   /**
    * How many plans at most, not counting those that could not be carried out. Default 3. It ends sooner when results were
    * not accepted and the planner, told so, has no plan that would change anything.
    */
   readonly maxRounds?: number | undefined
-  /** How many steps a plan may have. Default 32. */
+  /**
+   * The results of no plan were accepted, because the rounds are used up or because planning or judging failed in a round
+   * after the first verdict: fail with `PlanNotAccepted`, which holds the best (`"fail"`, default), or give the best
+   * (`"best"`). When no plan had results to give, because steps failed in every round, it fails with `StepsFailed` either
+   * way.
+   */
+  readonly onMaxRounds?: OnMaxRounds | undefined
+  /** How many steps a plan may have. Default 32; a plan with more is sent back as one that cannot be carried out. */
   readonly maxSteps?: number | undefined
   /**
-   * How often a planner is told what is wrong with its plan, in each round, before `InvalidPlan`. Default 1; 0 for an
-   * Effect, which cannot be told anything.
+   * How often a planner is asked to fix its plan, in each round, before `InvalidPlan`. Default 1; 0 for an Effect, which
+   * gives always the same one.
    */
   readonly planRepairs?: number | undefined
   /** How many steps run at once. Default 8. */
   readonly concurrency?: number | "unbounded" | undefined
   /**
-   * The results of no plan were accepted, because the rounds are used up or because planning or judging failed in a round
-   * after the first verdict: give the best (default), or fail with `PlanNotAccepted`, which holds them. When no plan had
-   * results to give, because steps failed in every round, it fails with `StepsFailed` either way.
-   */
-  readonly exhausted?: WhenExhausted | undefined
-  /**
-   * A step failed, and the others were interrupted: plan anew with what is known (default), or fail with `StepsFailed`
-   * (default for a planner that is an Effect). After a defect it is never planned anew.
+   * A step failed, and the others were interrupted: make a new plan with what is known (default), or fail with
+   * `StepsFailed` (default for a planner that is an Effect). After a defect no new plan is made.
    */
   readonly onStepFailure?: "replan" | "fail" | undefined
   /**
-   * Makes the output of what was done: a function, plain or giving an Effect, or a runner that is told it. Default: what
+   * Makes the output of what was done: a function, plain or giving an Effect, or a runner that is given it. Default: what
    * the steps gave that no other depends on, by id.
    */
   readonly combine?:
@@ -114,27 +137,26 @@ export interface Options<Goal, Told, A, Known, EP, RP, B, EC, RC, WhenExhausted 
     | undefined
 }
 
-/** How results are judged. Without an evaluator they are accepted when every step has succeeded. */
-export type Judging<Goal, Told, A, V, E, R> =
-  | {
-      /** Judges what the steps of a plan gave: a runner that is told it, or a function. */
-      readonly evaluator: Runner.Runner<Told, V, E, R> | ((done: Done<Goal, A>) => Effect.Effect<V, E, R>)
-      readonly accept: (verdict: V) => boolean
-      /**
-       * How good a verdict is; the highest is the best. Default: the verdict where it is a number, its `score`, else the
-       * last round's.
-       */
-      readonly score?: ((verdict: V) => number) | undefined
-    }
-  | { readonly evaluator?: undefined; readonly accept?: undefined; readonly score?: undefined }
-
-/** Says, as the type that an executor which fits nowhere is compared with, what one is. */
-interface NoExecutor {
-  readonly "an executor is a runner of the goal, or a function of a task that gives an Effect, without workers; if it is, another option is wrong": never
+/** How verdicts are read. */
+export interface Judging<V> {
+  readonly accept: (verdict: V) => boolean
+  /**
+   * How good a verdict is; the highest is the best. Default: the verdict where it is a number, its `score`, else the last
+   * round's.
+   */
+  readonly score?: ((verdict: V) => number) | undefined
 }
 
-/** Runners that are told a goal must at least take a text. */
+/** Without an evaluator there is nothing to accept. */
+interface Unjudged {
+  readonly accept?: undefined
+  readonly score?: undefined
+}
+
+/** Runners that are given a goal must at least take a text. */
 type TakesText<Told> = string extends Told ? unknown : { readonly planner: never }
+
+type Unaccepted<OnMaxRounds> = [OnMaxRounds] extends ["best"] ? never : PlanNotAccepted
 
 /**
  * Makes the workflow. In each round a plan is made and its steps are run: each as soon as those that it depends on are
@@ -167,8 +189,10 @@ type TakesText<Told> = string extends Told ? unknown : { readonly planner: never
  * const judge = Agent.make("judge", { instructions: "Judge the work.", output: Schema.Struct({ score: Schema.Int }) })
  * const work = PlanExecuteEvaluate.make("work", {
  *   workers: { research, write },
- *   evaluator: judge,
+ *   evaluator: judge
+ * }, {
  *   accept: (verdict) => verdict.score >= 8
+ *
  * })
  *
  * // Without a model: a graph of tasks.
@@ -181,6 +205,14 @@ type TakesText<Told> = string extends Told ? unknown : { readonly planner: never
  *     ]
  *   }),
  *   executor: ({ step }) => Effect.succeed(`${step.task}: done`)
+ *
+ *
+ *
+ *
+ *
+ *
+ *
+ *
  * })
  */
 export const make: {
@@ -193,60 +225,93 @@ export const make: {
     Known = unknown,
     EP = Agent.Error,
     RP = LanguageModel.LanguageModel,
-    V = never,
-    EV = never,
-    RV = never,
+    B = Readonly<Record<string, A>>,
+    EC = never,
+    RC = never
+  >(
+    name: string,
+    members: Planning<Goal, Told, unknown, EP, RP> &
+      Executing<Goal, Told, A, Known, ES, RS> & { readonly evaluator?: undefined } & TakesText<Told>,
+    options?: Options<Goal, Told, A, B, EC, RC, "best" | "fail"> & Unjudged
+  ): Runner.Runner<Input<Goal, Told>, B, EP | InvalidPlan | StepsFailed<ES> | EC, RP | RS | RC>
+  <
+    A extends Known,
+    ES,
+    RS,
+    V,
+    EV,
+    RV,
+    Goal = Prompt.RawInput,
+    Told = unknown,
+    Known = unknown,
+    EP = Agent.Error,
+    RP = LanguageModel.LanguageModel,
     B = Readonly<Record<string, A>>,
     EC = never,
     RC = never,
-    WhenExhausted extends "best" | "fail" = "best"
+    OnMaxRounds extends "best" | "fail" = "fail"
   >(
     name: string,
-    options: Options<Goal, Told, A, unknown, EP, RP, B, EC, RC, WhenExhausted> &
-      Judging<Goal, Told, A, V, EV, RV> & {
-        readonly workers?: undefined
-        readonly executor: Runner.Runner<Told, A, ES, RS> | ((task: Task<Goal, Known>) => Effect.Effect<A, ES, RS>)
-      } & TakesText<Told>
+    members: Planning<Goal, Told, unknown, EP, RP> &
+      Executing<Goal, Told, A, Known, ES, RS> &
+      Evaluating<Goal, Told, A, V, EV, RV> &
+      TakesText<Told>,
+    options: Options<Goal, Told, A, B, EC, RC, OnMaxRounds> & Judging<V>
   ): Runner.Runner<
     Input<Goal, Told>,
     B,
-    EP | InvalidPlan | StepsFailed<ES> | EV | EC | ([WhenExhausted] extends ["best"] ? never : PlanNotAccepted),
+    EP | InvalidPlan | StepsFailed<ES> | EV | Unaccepted<OnMaxRounds> | EC,
     RP | RS | RV | RC
   >
-  // The last one, whose error the compiler shows.
   <
     const W extends Workers,
     Goal = Prompt.RawInput,
     Told = unknown,
     EP = Agent.Error,
     RP = LanguageModel.LanguageModel,
-    V = never,
-    EV = never,
-    RV = never,
     B = Readonly<Record<string, OutputOf<W>>>,
     EC = never,
-    RC = never,
-    WhenExhausted extends "best" | "fail" = "best"
+    RC = never
   >(
     name: string,
-    options: Options<Goal, Told, OutputOf<W>, OutputOf<W>, EP, RP, B, EC, RC, WhenExhausted> &
-      Judging<Goal, Told, OutputOf<W>, V, EV, RV> & {
-        readonly workers: W
-        readonly executor?: (AnyMember & NoExecutor) | undefined
-      } & TakesText<Told>
+    members: Planning<Goal, Told, OutputOf<W>, EP, RP> &
+      Working<W> & { readonly evaluator?: undefined } & TakesText<Told>,
+    options?: Options<Goal, Told, OutputOf<W>, B, EC, RC, "best" | "fail"> & Unjudged
   ): Runner.Runner<
     Input<Goal, Told & Parallel.Input<W>>,
     B,
-    | EP
-    | InvalidPlan
-    | StepsFailed<Runner.Error<W[keyof W]>>
-    | EV
-    | EC
-    | ([WhenExhausted] extends ["best"] ? never : PlanNotAccepted),
+    EP | InvalidPlan | StepsFailed<Runner.Error<W[keyof W]>> | EC,
+    RP | Runner.Services<W[keyof W]> | RC
+  >
+  // The last one, whose error the compiler shows.
+  <
+    const W extends Workers,
+    V,
+    EV,
+    RV,
+    Goal = Prompt.RawInput,
+    Told = unknown,
+    EP = Agent.Error,
+    RP = LanguageModel.LanguageModel,
+    B = Readonly<Record<string, OutputOf<W>>>,
+    EC = never,
+    RC = never,
+    OnMaxRounds extends "best" | "fail" = "fail"
+  >(
+    name: string,
+    members: Planning<Goal, Told, OutputOf<W>, EP, RP> &
+      Working<W> &
+      Evaluating<Goal, Told, OutputOf<W>, V, EV, RV> &
+      TakesText<Told>,
+    options: Options<Goal, Told, OutputOf<W>, B, EC, RC, OnMaxRounds> & Judging<V>
+  ): Runner.Runner<
+    Input<Goal, Told & Parallel.Input<W>>,
+    B,
+    EP | InvalidPlan | StepsFailed<Runner.Error<W[keyof W]>> | EV | Unaccepted<OnMaxRounds> | EC,
     RP | Runner.Services<W[keyof W]> | RV | RC
   >
-} = (name: string, options: Erased) => {
-  const settings = settingsOf(name, options)
+} = (name: string, members: Erased, options: Erased = {}) => {
+  const settings = settingsOf(name, { ...members, ...options })
   return Runner.workflow(name, {
     description: options.description,
     structure: () => ({
@@ -282,7 +347,7 @@ interface Erased {
   readonly maxSteps?: number | undefined
   readonly planRepairs?: number | undefined
   readonly concurrency?: number | "unbounded" | undefined
-  readonly exhausted?: "best" | "fail" | undefined
+  readonly onMaxRounds?: "best" | "fail" | undefined
   readonly onStepFailure?: "replan" | "fail" | undefined
 }
 
@@ -300,6 +365,9 @@ const settingsOf = (name: string, options: Erased): Settings => {
   }
   if (options.planner !== undefined && options.instructions !== undefined) {
     throw refuse("it has instructions and a planner of its own", "Give the instructions to the planner")
+  }
+  if (options.evaluator !== undefined && options.accept === undefined) {
+    throw refuse("it has an evaluator, and nothing says which verdicts are accepted", "Give it accept")
   }
   const maxSteps = limit("maxSteps", options.maxSteps ?? 32, 1)
   // An agent that is a service is an Effect too.
@@ -321,7 +389,7 @@ const settingsOf = (name: string, options: Erased): Settings => {
       options.concurrency === "unbounded"
         ? Number.POSITIVE_INFINITY
         : limit("concurrency", options.concurrency ?? 8, 1),
-    exhausted: options.exhausted ?? "best",
+    onMaxRounds: options.onMaxRounds ?? "fail",
     onStepFailure: options.onStepFailure ?? (isFixed ? "fail" : "replan")
   }
 }

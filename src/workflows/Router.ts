@@ -31,11 +31,9 @@ export class RouteNotFound extends Schema.TaggedError<RouteNotFound>()("RouteNot
 type Routes = Readonly<Record<string, Runner.Member>>
 type AnyRunner = Runner.Runner<never, unknown, unknown, unknown>
 
-/** How a router chooses. */
-export interface Options<Rs extends Routes, Fallback extends keyof Rs & string> {
+/** How a router chooses among its routes. */
+export interface Options<Fallback extends string> {
   readonly description?: string | undefined
-  /** The runners to choose from. The description of each guides the choice. */
-  readonly routes: Rs
   /**
    * The route that is taken when none is chosen: the model is not sure enough, names a route that is not there, refuses,
    * or gives no answer. Without one the run fails with `RouteNotFound`, or with what the model refused with.
@@ -78,7 +76,7 @@ type NoClassifyOfMany = AnyClassify &
  *
  * const billing = Agent.make("billing", { description: "Invoices and payments" })
  * const technical = Agent.make("technical", { description: "Errors and outages" })
- * const desk = Router.make("desk", { routes: { billing, technical }, fallback: "technical" })
+ * const desk = Router.make("desk", { billing, technical }, { fallback: "technical" })
  */
 export const make: {
   <
@@ -90,7 +88,8 @@ export const make: {
     I extends Parallel.Input<Rs>
   >(
     name: string,
-    options: Options<Rs, Fallback> & Classify<I, Key, EC, RC>
+    routes: Rs,
+    options: Options<Fallback> & Classify<I, Key, EC, RC>
   ): Runner.Runner<
     I,
     Runner.Output<Rs[keyof Rs]>,
@@ -99,23 +98,24 @@ export const make: {
   >
   <const Rs extends Routes, Fallback extends keyof Rs & string>(
     name: string,
-    options: Options<Rs, Fallback> & { readonly classify?: NoClassify | undefined }
+    routes: Rs,
+    options?: Options<Fallback> & { readonly classify?: NoClassify | undefined }
   ): Runner.Runner<
     Parallel.Input<Rs> & Prompt.RawInput,
     Runner.Output<Rs[keyof Rs]>,
     Runner.Error<Rs[keyof Rs]> | RouteNotFound | Agent.Error,
     Runner.Services<Rs[keyof Rs]> | LanguageModel.LanguageModel
   >
-} = (name: string, options: AnyOptions) => {
-  const { routes, threshold } = checked(name, options)
-  const { classify } = options
+} = (name: string, members: Routes, options: AnyOptions = {}) => {
+  const routes = checked(name, members, options)
+  const { classify, threshold = 0 } = options
   const choose =
     classify === undefined
-      ? byModel(name, options)
-      : (input: never) => Effect.map(classify(input), (route) => certain(options, route as string))
+      ? byModel(name, routes, options)
+      : (input: never) => Effect.map(classify(input), (route) => certain(routes, route as string))
   return Runner.workflow(name, {
     description: options.description,
-    structure: () => structure(options, "one of"),
+    structure: () => structure(routes, options, "one of"),
     run: (given: never, state) => {
       const input = settled(given)
       return Effect.flatMap(choose(input), ({ confidence, route }) => {
@@ -141,11 +141,7 @@ export const make: {
 }
 
 /** How a router to several routes runs those that are chosen. */
-export interface ManyOptions<
-  Rs extends Routes,
-  Fallback extends keyof Rs & string,
-  M extends Parallel.Mode
-> extends Options<Rs, Fallback> {
+export interface ManyOptions<Fallback extends string, M extends Parallel.Mode> extends Options<Fallback> {
   /** How the chosen routes depend on one another. Default `Parallel.failFast`. A quorum is of those that are chosen. */
   readonly mode?: M | undefined
   /** How many chosen routes run at once. Default: all. */
@@ -170,7 +166,7 @@ export type ManyOutput<Rs extends Routes, M extends Parallel.Mode> = M extends P
  *
  * const billing = Agent.make("billing", { description: "Invoices and payments" })
  * const technical = Agent.make("technical", { description: "Errors and outages" })
- * const desk = Router.many("desk", { routes: { billing, technical }, fallback: "technical", threshold: 0.5 })
+ * const desk = Router.many("desk", { billing, technical }, { fallback: "technical", threshold: 0.5 })
  */
 export const many: {
   <
@@ -183,11 +179,13 @@ export const many: {
     M extends Parallel.Mode = Parallel.FailFast
   >(
     name: string,
-    options: ManyOptions<Rs, Fallback, M> & Classify<I, ReadonlyArray<Key>, EC, RC>
+    routes: Rs,
+    options: ManyOptions<Fallback, M> & Classify<I, ReadonlyArray<Key>, EC, RC>
   ): Runner.Runner<I, ManyOutput<Rs, M>, Parallel.Error<Rs, M> | RouteNotFound | EC, Parallel.Services<Rs> | RC>
   <const Rs extends Routes, Fallback extends keyof Rs & string, M extends Parallel.Mode = Parallel.FailFast>(
     name: string,
-    options: ManyOptions<Rs, Fallback, M> & { readonly classify?: NoClassifyOfMany | undefined }
+    routes: Rs,
+    options?: ManyOptions<Fallback, M> & { readonly classify?: NoClassifyOfMany | undefined }
   ): Runner.Runner<
     Parallel.Input<Rs> & Prompt.RawInput,
     ManyOutput<Rs, M>,
@@ -196,25 +194,26 @@ export const many: {
   >
 } = (
   name: string,
+  members: Routes,
   options: AnyOptions & {
     readonly mode?: Parallel.Mode | undefined
     readonly concurrency?: number | "unbounded" | undefined
     readonly maxRoutes?: number | undefined
-  }
+  } = {}
 ) => {
-  const { routes, threshold } = checked(name, options)
-  const { classify, concurrency, maxRoutes = routes.size } = options
+  const routes = checked(name, members, options)
+  const { classify, concurrency, maxRoutes = routes.size, threshold = 0 } = options
   const mode = options.mode ?? Group.failFast
   Group.check(`router "${name}"`, routes.size, mode, concurrency)
   if (!(maxRoutes >= 1)) throw refusal(name, `maxRoutes is ${maxRoutes}`, "Use 1 or more")
   const choose =
     classify === undefined
-      ? eachByModel(name, options)
+      ? eachByModel(name, routes, options)
       : (input: never) =>
-          Effect.map(classify(input), (keys) => (keys as ReadonlyArray<string>).map((route) => certain(options, route)))
+          Effect.map(classify(input), (keys) => (keys as ReadonlyArray<string>).map((route) => certain(routes, route)))
   return Runner.workflow(name, {
     description: options.description,
-    structure: () => structure(options, "any of"),
+    structure: () => structure(routes, options, "any of"),
     run: (given: never, state) => {
       const input = settled(given)
       return Effect.flatMap(choose(input), (choices): Effect.Effect<unknown, unknown, unknown> => {
@@ -246,83 +245,86 @@ export const many: {
 }
 
 type AnyClassify = Classify<never, string | ReadonlyArray<string>, unknown, unknown>["classify"]
-type AnyOptions = Options<Routes, string> & { readonly classify?: AnyClassify | undefined }
+type AnyOptions = Options<string> & { readonly classify?: AnyClassify | undefined }
+type RouteMap = ReadonlyMap<string, AnyRunner>
 
 const refusal = (name: string, problem: string, remedy: string) =>
   new InvalidDefinition({ subject: `router "${name}"`, problem, remedy })
 
-const checked = (name: string, options: AnyOptions) => {
-  const routes = new Map(routesOf(options))
+const checked = (name: string, members: Routes, options: AnyOptions): RouteMap => {
+  // What `Runner.Member` leaves out is there: nothing else is a runner.
+  const routes: RouteMap = new Map(Object.entries<unknown>(members) as ReadonlyArray<readonly [string, AnyRunner]>)
   if (routes.size === 0) throw refusal(name, "it has no routes", "Give it at least one")
   const { fallback, threshold = 0 } = options
   if (fallback !== undefined && !routes.has(fallback)) {
     throw refusal(name, `its fallback "${fallback}" is no route`, `Use one of: ${[...routes.keys()].join(", ")}`)
   }
   if (!(threshold >= 0 && threshold <= 1)) throw refusal(name, `its threshold is ${threshold}`, "Use 0 to 1")
-  return { routes, threshold }
+  return routes
 }
 
-const structure = (options: AnyOptions, how: string) => ({
+const structure = (routes: RouteMap, options: AnyOptions, how: string) => ({
   kind: "router" as const,
   note: options.fallback === undefined ? how : `${how}, else ${options.fallback}`,
-  members: routesOf(options).map(([key, runner]) => ({ name: key, runner }))
+  members: Array.from(routes, ([key, runner]) => ({ name: key, runner }))
 })
 
-/** What `Runner.Member` leaves out is there: nothing else is a runner. */
-const routesOf = (options: AnyOptions): ReadonlyArray<readonly [string, AnyRunner]> =>
-  Object.entries<unknown>(options.routes) as ReadonlyArray<readonly [string, AnyRunner]>
-
-const described = (options: AnyOptions): ReadonlyArray<string> =>
-  Object.entries(options.routes).map(
-    ([key, runner]) => `- ${key}: ${runner.description ?? `what the runner "${runner.name}" does`}`
-  )
-
-const namesOf = (options: AnyOptions) => Object.keys(options.routes)
+const described = (routes: RouteMap): ReadonlyArray<string> =>
+  Array.from(routes, ([key, runner]) => `- ${key}: ${runner.description ?? `what the runner "${runner.name}" does`}`)
 
 /** A function's choice. A name that only a cast lets through counts as no choice. */
-const certain = (options: AnyOptions, route: string): Choice.Choice => ({
-  route: typeof route === "string" ? (Choice.nameIn(namesOf(options), route) ?? route) : String(route),
+const certain = (routes: RouteMap, route: string): Choice.Choice => ({
+  route: typeof route === "string" ? (Choice.nameIn([...routes.keys()], route) ?? route) : String(route),
   confidence: 1
 })
 
-const classifier = <S extends Schema.Top>(name: string, options: AnyOptions, task: string, output: S) =>
+const classifier = <S extends Schema.Top>(
+  name: string,
+  routes: RouteMap,
+  options: AnyOptions,
+  task: string,
+  output: S
+) =>
   Agent.make(`${name} classifier`, {
     instructions: [
       task,
       ...(options.instructions === undefined ? [] : [options.instructions]),
       "The routes:",
-      ...described(options)
+      ...described(routes)
     ].join("\n"),
     output
   })
 
-const byModel = (name: string, options: AnyOptions) => {
-  const names = namesOf(options)
+const byModel = (name: string, routes: RouteMap, options: AnyOptions) => {
+  const names = [...routes.keys()]
+  const description = `The route that fits best. ${described(routes).join(" ")}`
   const agent = classifier(
     name,
+    routes,
     options,
     "Choose the route that fits the user's message best. Do not answer the message.",
-    Choice.one(names, `The route that fits best. ${described(options).join(" ")}`, options.threshold ?? 0)
+    Choice.one(names, description, options.threshold ?? 0)
   )
   return (input: never) =>
     Effect.catch(
       Effect.map(agent.run(input), (choice) => Choice.read(names, choice)),
-      (error) => withoutChoice(error, options)
+      (error) => withoutChoice(error, names, options)
     )
 }
 
-const eachByModel = (name: string, options: AnyOptions) => {
-  const names = namesOf(options)
+const eachByModel = (name: string, routes: RouteMap, options: AnyOptions) => {
+  const names = [...routes.keys()]
   const agent = classifier(
     name,
+    routes,
     options,
     "Choose every route that the user's message needs: one, several, or none. Do not answer the message.",
-    Choice.several(names, `The routes that are needed. ${described(options).join(" ")}`)
+    Choice.several(names, `The routes that are needed. ${described(routes).join(" ")}`)
   )
   return (input: never) =>
     Effect.catch(
       Effect.map(agent.run(input), ({ routes }) => routes.map((choice) => Choice.read(names, choice))),
-      (error) => Effect.map(withoutChoice(error, options), (choice) => [choice])
+      (error) => Effect.map(withoutChoice(error, names, options), (choice) => [choice])
     )
 }
 
@@ -330,10 +332,14 @@ const eachByModel = (name: string, options: AnyOptions) => {
  * What a classifier chose that gave no answer which fits: the route that its text names, or none. A refusal is its own
  * error where there is no fallback.
  */
-const withoutChoice = (error: Agent.Error, options: AnyOptions): Effect.Effect<Choice.Choice, Agent.Error> => {
+const withoutChoice = (
+  error: Agent.Error,
+  names: ReadonlyArray<string>,
+  options: AnyOptions
+): Effect.Effect<Choice.Choice, Agent.Error> => {
   switch (error._tag) {
     case "InvalidOutput":
-      return Effect.succeed(Choice.readText(namesOf(options), error.text))
+      return Effect.succeed(Choice.readText(names, error.text))
     case "EmptyTurn":
     case "OutputTruncated":
       return Effect.succeed(Choice.none)

@@ -5,11 +5,10 @@ import type { Response } from "effect/ai"
 import { AiError, LanguageModel, Prompt, Tool, Toolkit } from "effect/ai"
 import { TestClock } from "effect/testing"
 import * as Troupe from "troupe"
-import { Agent, AgentTool, CurrentRun, RunError, Runner, TestModel, WorkerPool } from "troupe"
+import { Agent, AgentTool, type CurrentRun, RunError, Runner, TestModel, WorkerPool } from "troupe"
 import { collect, effective, textOf } from "../support/grammar.ts"
 
-const doubling = AgentTool.fromFunction({
-  name: "double",
+const doubling = AgentTool.fromFunction("double", {
   description: "Doubles a number",
   parameters: Schema.Struct({ n: Schema.Finite }),
   success: Schema.Finite,
@@ -45,8 +44,7 @@ describe("steps", () => {
 
   it.effect("gives results back in the order asked, whichever tool ends first", () =>
     Effect.gen(function* () {
-      const wait = AgentTool.fromFunction({
-        name: "wait",
+      const wait = AgentTool.fromFunction("wait", {
         description: "Waits",
         parameters: Schema.Struct({ seconds: Schema.Finite }),
         execute: ({ seconds }) => Effect.as(Effect.sleep(Duration.seconds(seconds)), `waited ${seconds}`)
@@ -85,8 +83,7 @@ describe("steps", () => {
     Effect.gen(function* () {
       let running = 0
       let seen = 0
-      const busy = AgentTool.fromFunction({
-        name: "busy",
+      const busy = AgentTool.fromFunction("busy", {
         description: "Is busy",
         execute: () =>
           Effect.acquireUseRelease(
@@ -115,7 +112,7 @@ describe("steps", () => {
   it.effect("tells the model of everything that is wrong with its arguments, for tools of both kinds", () =>
     Effect.gen(function* () {
       const parameters = Schema.Struct({ from: Schema.Finite, to: Schema.Finite })
-      const direct = AgentTool.fromFunction({ name: "direct", description: "d", parameters, execute: () => 0 })
+      const direct = AgentTool.fromFunction("direct", { description: "d", parameters, execute: () => 0 })
       const toolkit = Toolkit.make(
         Tool.make("returns", { description: "r", parameters, success: Schema.Finite, failureMode: "return" }),
         Tool.make("fails", { description: "f", parameters, success: Schema.Finite })
@@ -293,7 +290,7 @@ describe("steps", () => {
   it.effect("does not run tool calls of an answer that was cut off", () =>
     Effect.gen(function* () {
       let ran = 0
-      const count = AgentTool.fromFunction({ name: "count", description: "Counts", execute: () => ++ran })
+      const count = AgentTool.fromFunction("count", { description: "Counts", execute: () => ++ran })
       const error = yield* Effect.flip(Agent.make("agent", { tools: [count] }).run("go"))
       assert.strictEqual(error._tag, "OutputTruncated")
       assert.strictEqual(ran, 0)
@@ -346,16 +343,14 @@ describe("tools that fail", () => {
     Effect.gen(function* () {
       const kit = Toolkit.make(FailSoft)
       const tools = [
-        AgentTool.fromFunction({
-          name: "throws",
+        AgentTool.fromFunction("throws", {
           description: "x",
           execute: () => {
             throw new Error("thrown")
           }
         }),
-        AgentTool.fromFunction({ name: "dies", description: "x", execute: () => Effect.die(new Error("died")) }),
-        AgentTool.fromFunction({
-          name: "generates",
+        AgentTool.fromFunction("dies", { description: "x", execute: () => Effect.die(new Error("died")) }),
+        AgentTool.fromFunction("generates", {
           description: "x",
           execute: function* () {
             return yield* Effect.fail("gave up")
@@ -386,8 +381,7 @@ describe("tools that fail", () => {
       let running = 0
       const begin = Effect.suspend(() => (++running === 2 ? Deferred.succeed(bothRun, undefined) : Effect.void))
       const kit = Toolkit.make(Fail)
-      const slow = AgentTool.fromFunction({
-        name: "slow",
+      const slow = AgentTool.fromFunction("slow", {
         description: "Is slow",
         execute: () =>
           Effect.andThen(begin, Effect.never).pipe(
@@ -399,8 +393,7 @@ describe("tools that fail", () => {
             )
           )
       })
-      const spiteful = AgentTool.fromFunction({
-        name: "spiteful",
+      const spiteful = AgentTool.fromFunction("spiteful", {
         description: "Fails when interrupted",
         execute: () =>
           Effect.andThen(begin, Effect.never).pipe(Effect.onInterrupt(() => Effect.die(new Error("and another thing"))))
@@ -442,9 +435,8 @@ describe("tools that fail", () => {
 
   it.effect("time out after toolTimeout, or after their own", () =>
     Effect.gen(function* () {
-      const never = AgentTool.fromFunction({ name: "never", description: "x", execute: () => Effect.never })
-      const own = AgentTool.fromFunction({
-        name: "own",
+      const never = AgentTool.fromFunction("never", { description: "x", execute: () => Effect.never })
+      const own = AgentTool.fromFunction("own", {
         description: "x",
         timeout: "1 second",
         execute: () => Effect.never
@@ -478,7 +470,7 @@ describe("tools and the run they are in", () => {
     ["a plain value", () => 42, "sync"]
   ])("give what the function gives: %s", ([, execute, kind]) =>
     Effect.gen(function* () {
-      const tool = AgentTool.fromFunction({ name: "give", description: "Gives", execute, kind })
+      const tool = AgentTool.fromFunction("give", { description: "Gives", execute, kind })
       yield* Agent.make("agent", { tools: [tool] }).run("go")
       const [result] = resultsOf((yield* lastCall).prompt)
       assert.deepStrictEqual([result!.result, result!.isFailure], [42, false])
@@ -488,17 +480,16 @@ describe("tools and the run they are in", () => {
   it.effect("know path, step, call and a key that is the same for a call and different for every other", () =>
     Effect.gen(function* () {
       const seen: Array<CurrentRun.RunInfo> = []
-      const look = AgentTool.fromFunction({
-        name: "look",
+      const look = AgentTool.fromFunction("look", {
         description: "Looks",
         execute: (_, context) =>
-          Effect.map(CurrentRun.current, (info) => {
+          Effect.map(Runner.current, (info) => {
             seen.push(Option.getOrThrow(info))
             assert.strictEqual(context.idempotencyKey, seen.at(-1)!.idempotencyKey)
           })
       })
       const inner = Agent.make("inner", { description: "Looks", tools: [look] })
-      const outer = Agent.make("outer", { tools: [Runner.asTool(inner)] })
+      const outer = Agent.make("outer", { tools: [AgentTool.fromRunner(inner)] })
       const { events } = yield* collect(outer, "go")
       assert.deepStrictEqual(
         seen.map((info) => [info.path, info.step, info.toolCallId]),
@@ -511,7 +502,7 @@ describe("tools and the run they are in", () => {
       assert.isTrue(events.some((event) => event._tag === "ToolCompleted" && event.path.length === 2))
       const last = events.at(-1)
       assert.strictEqual(last?._tag === "RunCompleted" ? last.spent.usage.inputTokens.total : 0, 40)
-      assert.strictEqual(Option.isNone(yield* CurrentRun.current), true)
+      assert.strictEqual(Option.isNone(yield* Runner.current), true)
     }).pipe(
       Effect.provide(
         TestModel.layer([
@@ -528,8 +519,7 @@ describe("tools and the run they are in", () => {
     Effect.gen(function* () {
       const Long = Tool.make("long", { description: "Takes long", success: Schema.String })
       const kit = Toolkit.make(Long)
-      const short = AgentTool.fromFunction({
-        name: "short",
+      const short = AgentTool.fromFunction("short", {
         description: "x",
         execute: (_, { progress }) => Effect.as(progress(50), "short done")
       })
@@ -557,8 +547,8 @@ describe("tools and the run they are in", () => {
       const bound = Runner.provide(Agent.make("bound", { toolkit: kit }), handlers("bound"))
       const carried = Agent.make("carried", {
         tools: [
-          AgentTool.fromFunction({ name: "search", description: "x", execute: () => "carried" }),
-          Runner.asTool(Web, { name: "web", description: "Asks the web agent" })
+          AgentTool.fromFunction("search", { description: "x", execute: () => "carried" }),
+          AgentTool.fromRunner(Web, { name: "web", description: "Asks the web agent" })
         ]
       })
       const fiber = yield* Effect.all([Web.run("go"), Mail.run("go"), bound.run("go"), carried.run("go")], {
@@ -587,8 +577,7 @@ describe("an agent as a service", () => {
   it.effect("keeps the pool of threads its layer was built with", () =>
     Effect.gen(function* () {
       const pools: Array<unknown> = []
-      const look = AgentTool.fromFunction({
-        name: "look",
+      const look = AgentTool.fromFunction("look", {
         description: "x",
         execute: () =>
           Effect.context<never>().pipe(Effect.map((all) => void pools.push(all.mapUnsafe.get("troupe/ToolWorkers"))))
@@ -607,8 +596,7 @@ describe("an agent as a service", () => {
         .filter((one): one is typeof TestModel.TestModel => Context.isKey(one) && !Context.isReference(one))
         .filter((one) => one.key !== TestModel.TestModel.key)
       assert.isAbove(services.length, 3)
-      const found = AgentTool.fromFunction({
-        name: "found",
+      const found = AgentTool.fromFunction("found", {
         description: "x",
         execute: () =>
           Effect.forEach([...services, TestModel.TestModel], (one) => Effect.as(one, one.key), {
@@ -846,8 +834,7 @@ describe("model calls that fail", () => {
   it.effect("are made again by the schedule; completed tools never run again", () =>
     Effect.gen(function* () {
       const ran = yield* Ref.make(0)
-      const once = AgentTool.fromFunction({
-        name: "once",
+      const once = AgentTool.fromFunction("once", {
         description: "x",
         execute: () => Ref.updateAndGet(ran, (n) => n + 1)
       })
@@ -933,14 +920,13 @@ describe("definitions", () => {
     ["a missing tool", () => Agent.make("a", { tools: [undefined as never] })],
     [
       "a tool name that providers refuse",
-      () => AgentTool.fromFunction({ name: "two words", description: "x", execute: () => 1 })
+      () => AgentTool.fromFunction("two words", { description: "x", execute: () => 1 })
     ],
     ["a toolkit's name that providers refuse", () => Agent.make("a", { toolkit: Toolkit.make(Tool.make("a.b", {})) })],
     [
       "parameters without a JSON form",
       () =>
-        AgentTool.fromFunction({
-          name: "x",
+        AgentTool.fromFunction("x", {
           description: "x",
           parameters: Schema.Struct({ r: Schema.instanceOf(RegExp) }),
           execute: () => 1
@@ -954,8 +940,7 @@ describe("definitions", () => {
     [
       "parameters that are no object",
       () =>
-        AgentTool.fromFunction({
-          name: "x",
+        AgentTool.fromFunction("x", {
           description: "x",
           parameters: Schema.Array(Schema.String),
           execute: () => 1
@@ -970,7 +955,7 @@ describe("definitions", () => {
     ["a time limit that is none", () => Agent.make("a", { toolTimeout: "soon" as never })],
     ["a run's time limit that is none", () => Runner.withTimeout(Agent.make("a", {}), "soon" as never)],
     ["a name that is empty", () => Agent.make(" ", {})],
-    ["a tool without a description", () => Runner.asTool(Agent.make("a", {}))]
+    ["a tool without a description", () => AgentTool.fromRunner(Agent.make("a", {}))]
   ]
   async.each(bad)("refuse %s where it is written", (_, define) => {
     try {
@@ -1020,8 +1005,7 @@ it.effect("shows a tool of a struct without fields to the model as one without p
       })
     )
     const kit = Toolkit.make(Tool.make("now", { parameters: Schema.Struct({}), success: Schema.String }))
-    const later = AgentTool.fromFunction({
-      name: "later",
+    const later = AgentTool.fromFunction("later", {
       description: "Tells a later time",
       parameters: Schema.Struct({}),
       execute: () => "one"

@@ -8,8 +8,7 @@ import type { RunEvent } from "troupe"
 
 const paid: Array<number> = []
 const fresh = Effect.sync(() => void paid.splice(0))
-const pay = AgentTool.fromFunction({
-  name: "pay",
+const pay = AgentTool.fromFunction("pay", {
   description: "Pays",
   parameters: Schema.Struct({ amount: Schema.Finite }),
   needsApproval: true,
@@ -19,8 +18,7 @@ const pay = AgentTool.fromFunction({
   }
 })
 let looks = 0
-const look = AgentTool.fromFunction({
-  name: "look",
+const look = AgentTool.fromFunction("look", {
   description: "Looks",
   hints: { readOnly: true },
   execute: () => ++looks
@@ -92,8 +90,7 @@ describe("an approver", () => {
         const deny = Approvals.layer(() => Effect.succeed(Approvals.deny("too much")))
         const strict = Agent.make("strict", {
           tools: [
-            AgentTool.fromFunction({
-              name: "pay",
+            AgentTool.fromFunction("pay", {
               description: "Pays",
               needsApproval: true,
               failureMode: "error",
@@ -128,8 +125,7 @@ describe("an approver", () => {
   it.effect("changed the arguments of a call that then failed: the model is told of both", () =>
     Effect.gen(function* () {
       const less = Approvals.layer(() => Effect.succeed(Approvals.approveWith({ amount: 3 })))
-      const broken = AgentTool.fromFunction({
-        name: "pay",
+      const broken = AgentTool.fromFunction("pay", {
         description: "Pays",
         parameters: Schema.Struct({ amount: Schema.Finite }),
         needsApproval: true,
@@ -157,8 +153,7 @@ describe("an approver", () => {
   it.effect("is asked by the arguments and the conversation where the tool says so", () =>
     run(
       Effect.gen(function* () {
-        const some = AgentTool.fromFunction({
-          name: "pay",
+        const some = AgentTool.fromFunction("pay", {
           description: "Pays",
           parameters: Schema.Struct({ amount: Schema.Finite }),
           needsApproval: ({ amount }, { messages }) => Effect.succeed(amount > 10 && messages.length > 0),
@@ -230,9 +225,8 @@ describe("an approver", () => {
 })
 
 describe("a policy", () => {
-  const plain = AgentTool.fromFunction({ name: "write", description: "Writes", execute: () => paid.push(1) })
-  const additive = AgentTool.fromFunction({
-    name: "append",
+  const plain = AgentTool.fromFunction("write", { description: "Writes", execute: () => paid.push(1) })
+  const additive = AgentTool.fromFunction("append", {
     description: "Appends",
     hints: { destructive: false },
     execute: () => paid.push(2)
@@ -305,8 +299,7 @@ describe("a run that nobody can decide", () => {
   it.effect("makes a call under one idempotency key, however often it goes on", () =>
     Effect.gen(function* () {
       const keys: Array<string> = []
-      const once = AgentTool.fromFunction({
-        name: "pay",
+      const once = AgentTool.fromFunction("pay", {
         description: "Pays",
         parameters: Schema.Struct({ amount: Schema.Finite }),
         needsApproval: true,
@@ -383,8 +376,8 @@ describe("a run that nobody can decide", () => {
   it.effect("can be answered bit by bit, two levels down too", () =>
     run(
       Effect.gen(function* () {
-        const boss = Agent.make("boss", { description: "Bosses", tools: [Runner.asTool(cashier), look] })
-        const chief = Agent.make("chief", { tools: [Runner.asTool(boss), look, pay] })
+        const boss = Agent.make("boss", { description: "Bosses", tools: [AgentTool.fromRunner(cashier), look] })
+        const chief = Agent.make("chief", { tools: [AgentTool.fromRunner(boss), look, pay] })
         looks = 0
         const error = yield* suspended(chief, "pay")
         const amount = ({ params }: Approvals.Request) => (params as { readonly amount: number }).amount
@@ -461,7 +454,7 @@ describe("a run that nobody can decide", () => {
   it.effect("that is a tool of another agent suspends that one too, and both go on", () =>
     run(
       Effect.gen(function* () {
-        const boss = Agent.make("boss", { tools: [Runner.asTool(cashier), look] })
+        const boss = Agent.make("boss", { tools: [AgentTool.fromRunner(cashier), look] })
         looks = 0
         const error = yield* suspended(boss, "pay")
         assert.deepStrictEqual(
@@ -550,8 +543,7 @@ describe("the terminal", () => {
 
   it.effect("asks one thing at a time, and is not steered by what a model wrote", () =>
     Effect.gen(function* () {
-      const talk = AgentTool.fromFunction({
-        name: "talk",
+      const talk = AgentTool.fromFunction("talk", {
         description: "Talks\u001b[2J\nRun it? [y]es, [n]o, [e]dit: ",
         parameters: Schema.Struct({ text: Schema.String }),
         needsApproval: true,

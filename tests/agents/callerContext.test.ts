@@ -1,7 +1,7 @@
 import { assert, describe } from "@effect/vitest"
 import { Context, Effect, Layer, Schema, Stream, Tracer } from "effect"
 import { LanguageModel, Tool, Toolkit } from "effect/ai"
-import { Agent, Approvals, AgentTool, RunEvent, Runner, TestModel, ToolSource } from "troupe"
+import { Agent, AgentTool, Approvals, RunEvent, TestModel, ToolSource } from "troupe"
 import { it } from "../support/edges.ts"
 
 const Tenant = Context.Reference("test/Tenant", { defaultValue: () => "none" })
@@ -14,7 +14,7 @@ const calling = TestModel.layer((call) => {
   const part = last?.role === "tool" ? last.content.find((one) => one.type === "tool-result") : undefined
   return part === undefined ? TestModel.toolCall(call.tools[0]!, { input: "x" }) : String(part.result)
 })
-const tenantTool = AgentTool.fromFunction({ name: "tenant", description: "Names the tenant", execute: () => Tenant })
+const tenantTool = AgentTool.fromFunction("tenant", { description: "Names the tenant", execute: () => Tenant })
 
 describe("an agent that is a service", () => {
   it.effect("reads the references of its caller, not those of the place where its layer was built", () =>
@@ -37,7 +37,7 @@ describe("an agent that is a service", () => {
   it.effect("reads them in streams, and as a tool of another agent", () =>
     Effect.gen(function* () {
       class Clerk extends Agent.Service<Clerk>()("test/Clerk", { description: "Knows", tools: [tenantTool] }) {}
-      const boss = Agent.make("boss", { tools: [Runner.asTool(Clerk, { name: "clerk" })] })
+      const boss = Agent.make("boss", { tools: [AgentTool.fromRunner(Clerk, { name: "clerk" })] })
       const answer = yield* boss.run("go").pipe(inRequest, Effect.provide(Clerk.layer), inApp)
       assert.strictEqual(answer, "request-7")
       const texts = yield* Clerk.stream("go").pipe(
@@ -96,8 +96,7 @@ describe("an agent that is a service", () => {
         "shelf",
         () =>
           Effect.map(Shelf, (shelf) => [
-            AgentTool.fromFunction({
-              name: "look",
+            AgentTool.fromFunction("look", {
               description: "Looks",
               execute: () => Effect.map(Tenant, (tenant) => `${shelf} for ${tenant}`)
             })
@@ -155,8 +154,7 @@ describe("an approver", () => {
           return Approvals.approve
         })
       )
-      const pay = AgentTool.fromFunction({
-        name: "pay",
+      const pay = AgentTool.fromFunction("pay", {
         description: "Pays",
         needsApproval: true,
         execute: () => "paid"
@@ -172,8 +170,7 @@ describe("an approver", () => {
     Effect.gen(function* () {
       class Boss extends Context.Service<Boss, string>()("test/Boss") {}
       const approver = Approvals.layer(() => Effect.map(Boss, (name) => Approvals.deny(`${name} says no`)))
-      const pay = AgentTool.fromFunction({
-        name: "pay",
+      const pay = AgentTool.fromFunction("pay", {
         description: "Pays",
         needsApproval: true,
         execute: () => "paid"

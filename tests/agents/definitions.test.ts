@@ -21,9 +21,11 @@ const refusal = (make: () => unknown): RunError.InvalidDefinition => {
 }
 /** What programs without types give: the shapes of other libraries. */
 const loosely = (name: unknown, options?: unknown) => () => Agent.make(name as string, options as {})
-const tool = (options: object) => () =>
-  AgentTool.fromFunction({ name: "t", description: "d", execute: () => 1, ...options } as never)
-const t = AgentTool.fromFunction({ name: "t", description: "d", execute: () => 1 })
+const tool = (given: object) => () => {
+  const { name, ...options } = { name: "t", description: "d", execute: () => 1, ...given }
+  return AgentTool.fromFunction(name, options as never)
+}
+const t = AgentTool.fromFunction("t", { description: "d", execute: () => 1 })
 const zod = { parse: () => 1, safeParse: () => 1 }
 const standard = { "~standard": { version: 1, vendor: "valibot", validate: () => ({ value: 1 }) } }
 const ofEffect = Tool.make("look", { description: "Looks" })
@@ -40,7 +42,7 @@ describe("a definition", () => {
     "with an agent as a tool": [
       loosely("a", { tools: [t, Agent.make("b", {})] }),
       'tools[1] is a runner ("b"), not a tool',
-      "Runner.asTool"
+      "AgentTool.fromRunner"
     ],
     "with a tool of effect/ai as a tool": [
       loosely("a", { tools: [ofEffect] }),

@@ -7,18 +7,15 @@ import { checkGrammar } from "../support/grammar.ts"
 
 type Event = RunEvent.RunEvent
 
-const noisy = AgentTool.fromFunction({
-  name: "noisy",
+const noisy = AgentTool.fromFunction("noisy", {
   description: "Tells progress for ever",
   execute: (_, { progress }) => Effect.forever(progress("more"))
 })
-const burst = AgentTool.fromFunction({
-  name: "burst",
+const burst = AgentTool.fromFunction("burst", {
   description: "Tells progress a few times",
   execute: (_, { progress }) => Effect.as(Effect.forEach([1, 2, 3, 4, 5], progress, { discard: true }), "done")
 })
-const fatal = AgentTool.fromFunction({
-  name: "fatal",
+const fatal = AgentTool.fromFunction("fatal", {
   description: "Fails the run",
   failureMode: "error",
   execute: () => Effect.andThen(Effect.sleep("20 millis"), Effect.fail("fatal"))
@@ -128,8 +125,7 @@ describe("after its end", () => {
     (delay) =>
       Effect.gen(function* () {
         const told = yield* Deferred.make<void>()
-        const forgetful = AgentTool.fromFunction({
-          name: "forgetful",
+        const forgetful = AgentTool.fromFunction("forgetful", {
           description: "Leaves a fiber behind",
           execute: (_, { progress }) =>
             Effect.as(
@@ -154,8 +150,7 @@ describe("after its end", () => {
     Effect.gen(function* () {
       const inner = Agent.make("inner", {})
       const ended = yield* Deferred.make<ReadonlyArray<string>>()
-      const detaching = AgentTool.fromFunction({
-        name: "detach",
+      const detaching = AgentTool.fromFunction("detach", {
         description: "Starts a run and does not wait for it",
         execute: () =>
           Effect.as(

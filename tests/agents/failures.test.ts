@@ -77,7 +77,7 @@ const once = (toolkit: boolean, name: string, failureMode: "return" | "error") =
   if (!toolkit) {
     const execute = direct[name as keyof typeof direct] as () => unknown
     return Agent.make("agent", {
-      tools: [AgentTool.fromFunction({ name: "tool", description: "A tool", failureMode, execute })]
+      tools: [AgentTool.fromFunction("tool", { description: "A tool", failureMode, execute })]
     })
   }
   const kit = Toolkit.make(
@@ -144,8 +144,7 @@ describe("a tool that takes too long", () => {
   it.effect("fails the run with failureMode error, and its finalizers have run before", () =>
     Effect.gen(function* () {
       let released = false
-      const slow = AgentTool.fromFunction({
-        name: "slow",
+      const slow = AgentTool.fromFunction("slow", {
         description: "x",
         failureMode: "error",
         execute: () =>
@@ -198,23 +197,19 @@ describe("a tool that takes too long", () => {
       const agent = Agent.make("agent", {
         toolTimeout: "10 millis",
         tools: [
-          AgentTool.fromFunction({
-            name: "a",
+          AgentTool.fromFunction("a", {
             description: "async function",
             execute: async (_, { signal }) => await hear("async", signal)
           }),
-          AgentTool.fromFunction({
-            name: "p",
+          AgentTool.fromFunction("p", {
             description: "gives a promise",
             execute: (_, { signal }) => hear("plain", signal)
           }),
-          AgentTool.fromFunction({
-            name: "e",
+          AgentTool.fromFunction("e", {
             description: "Effect",
             execute: (_, { signal }) => Effect.promise(() => hear("Effect", signal))
           }),
-          AgentTool.fromFunction({
-            name: "g",
+          AgentTool.fromFunction("g", {
             description: "generator",
             execute: function* (_, { signal }) {
               return yield* Effect.promise(() => hear("generator", signal))
@@ -235,11 +230,10 @@ describe("a tool that takes too long", () => {
 })
 
 describe("a ToolError", () => {
-  const fine = AgentTool.fromFunction({ name: "fine", description: "x", execute: () => 42 })
-  const soft = AgentTool.fromFunction({ name: "soft", description: "x", execute: () => Effect.fail("soft") })
-  const endless = AgentTool.fromFunction({ name: "endless", description: "x", execute: () => Effect.never })
-  const hard = AgentTool.fromFunction({
-    name: "hard",
+  const fine = AgentTool.fromFunction("fine", { description: "x", execute: () => 42 })
+  const soft = AgentTool.fromFunction("soft", { description: "x", execute: () => Effect.fail("soft") })
+  const endless = AgentTool.fromFunction("endless", { description: "x", execute: () => Effect.never })
+  const hard = AgentTool.fromFunction("hard", {
     description: "x",
     failureMode: "error",
     execute: () => Effect.andThen(Effect.sleep("5 millis"), Effect.fail("hard"))
@@ -294,8 +288,7 @@ describe("a ToolError", () => {
     Effect.gen(function* () {
       const log: Array<string> = []
       const begun = yield* Deferred.make<void>()
-      const careful = AgentTool.fromFunction({
-        name: "careful",
+      const careful = AgentTool.fromFunction("careful", {
         description: "Takes its time to clean up",
         execute: () =>
           Effect.andThen(Deferred.succeed(begun, undefined), Effect.never).pipe(
@@ -307,16 +300,14 @@ describe("a ToolError", () => {
             )
           )
       })
-      const heedful = AgentTool.fromFunction({
-        name: "heedful",
+      const heedful = AgentTool.fromFunction("heedful", {
         description: "A promise that heeds its signal",
         execute: async (_, { signal }) => {
           await new Promise((resolve) => signal.addEventListener("abort", resolve))
           log.push("heeded")
         }
       })
-      const killer = AgentTool.fromFunction({
-        name: "killer",
+      const killer = AgentTool.fromFunction("killer", {
         description: "x",
         failureMode: "error",
         execute: () => Effect.andThen(Deferred.await(begun), Effect.fail("no"))

@@ -339,8 +339,7 @@ describe("the event loop", () => {
     }
     // Counted inside of the tool: around it, a busy machine has time for more.
     let ticksInPlace = -1
-    const inPlace = AgentTool.fromFunction({
-      name: "block",
+    const inPlace = AgentTool.fromFunction("block", {
       description: "Blocks",
       execute: () => {
         const before = ticks

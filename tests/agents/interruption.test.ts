@@ -26,14 +26,12 @@ const textOf = (events: ReadonlyArray<Event>): string =>
 /** What the model and the tools do until they are interrupted, and what must be true of each call afterwards. */
 const places = (log: Array<string>, begun: Deferred.Deferred<void>) => {
   const begin = Deferred.succeed(begun, undefined)
-  const effect = AgentTool.fromFunction({
-    name: "effect",
+  const effect = AgentTool.fromFunction("effect", {
     description: "Never ends",
     execute: () =>
       Effect.andThen(begin, Effect.never).pipe(Effect.onInterrupt(() => Effect.sync(() => log.push("effect ended"))))
   })
-  const promise = AgentTool.fromFunction({
-    name: "promise",
+  const promise = AgentTool.fromFunction("promise", {
     description: "Never ends by itself",
     execute: async (_, { signal }) => {
       Effect.runSync(begin)
@@ -41,7 +39,7 @@ const places = (log: Array<string>, begun: Deferred.Deferred<void>) => {
       log.push("promise aborted")
     }
   })
-  const quick = AgentTool.fromFunction({ name: "quick", description: "Ends", execute: () => "quick" })
+  const quick = AgentTool.fromFunction("quick", { description: "Ends", execute: () => "quick" })
   const tools = [effect, promise, quick]
   return {
     "before the first token": {
@@ -213,16 +211,14 @@ describe("a stream", () => {
       process.on("unhandledRejection", listen)
       const failing = Agent.make("agent", {
         tools: [
-          AgentTool.fromFunction({
-            name: "rejects",
+          AgentTool.fromFunction("rejects", {
             description: "x",
             failureMode: "error",
             execute: async () => {
               throw new Error("no")
             }
           }),
-          AgentTool.fromFunction({
-            name: "late",
+          AgentTool.fromFunction("late", {
             description: "Rejects after the run has ended",
             execute: (_, { signal }): Promise<string> =>
               new Promise((_resolve, reject) => {

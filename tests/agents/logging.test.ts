@@ -118,7 +118,7 @@ describe("a run that does not fail", () => {
   it.effect("logs nothing: neither when it succeeds, nor when it is interrupted, nor when it waits for approval", () =>
     Effect.gen(function* () {
       const asks = Agent.make("asks", {
-        tools: [AgentTool.fromFunction({ name: "act", description: "Acts", needsApproval: true, execute: () => 1 })]
+        tools: [AgentTool.fromFunction("act", { description: "Acts", needsApproval: true, execute: () => 1 })]
       })
       const stops = Runner.make("stops", { run: (_input: string) => Effect.interrupt })
       for (const effect of [

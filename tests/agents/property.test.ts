@@ -51,7 +51,7 @@ const toTurn = (turn: typeof RandomTurn.Type): TestModel.Turn => {
 
 const parameters = Schema.Struct({ n: Schema.Int })
 const tool = (name: string, execute: () => unknown, failureMode: "return" | "error" = "return") =>
-  AgentTool.fromFunction({ name, description: name, parameters, failureMode, execute })
+  AgentTool.fromFunction(name, { description: name, parameters, failureMode, execute })
 const agent = Agent.make("agent", {
   maxSteps: 8,
   retry: "none",

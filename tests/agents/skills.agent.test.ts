@@ -246,7 +246,7 @@ describe("an agent with skills", () => {
   it.live("keeps its own instructions, tools and services, and can be a tool of another", () =>
     Effect.gen(function* () {
       class Greeting extends Context.Service<Greeting, string>()("test/Greeting") {}
-      const own = AgentTool.fromFunction({ name: "own", description: "", execute: () => Greeting })
+      const own = AgentTool.fromFunction("own", { description: "", execute: () => Greeting })
       const inner = SkillAgent.make("inner", {
         description: "Knows",
         instructions: () => Effect.map(Greeting, (greeting) => `Say ${greeting}.`),
@@ -259,7 +259,7 @@ describe("an agent with skills", () => {
         Greeting | Skills.Skills | Effect.Services<ReturnType<typeof inner.run>>
       > = inner.run("Go")
       void typed
-      const outer = SkillAgent.make("outer", { tools: [Runner.asTool(inner)] })
+      const outer = SkillAgent.make("outer", { tools: [AgentTool.fromRunner(inner)] })
       const { calls, layer } = scripted(
         TestModel.toolCall("inner", { input: "Go" }),
         TestModel.toolCall("own", {}),
@@ -353,7 +353,7 @@ describe("an agent with skills", () => {
 })
 
 plain("a tool with the name of one for skills is refused when the agent is made", () => {
-  const tool = AgentTool.fromFunction({ name: "read_skill", description: "", execute: () => "" })
+  const tool = AgentTool.fromFunction("read_skill", { description: "", execute: () => "" })
   expect(() => SkillAgent.make("agent", { tools: [tool] })).toThrow('"read_skill"')
 })
 

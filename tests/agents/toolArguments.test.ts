@@ -20,12 +20,11 @@ describe("a tool without parameters", () => {
   const handlers = kit.toLayer({ now: () => Effect.succeed("noon"), empty: () => Effect.succeed("noon") })
   const agents = {
     "a function": Agent.make("agent", {
-      tools: [AgentTool.fromFunction({ name: "now", description: "Gives the time", execute: () => "noon" })]
+      tools: [AgentTool.fromFunction("now", { description: "Gives the time", execute: () => "noon" })]
     }),
     "a function with an empty struct": Agent.make("agent", {
       tools: [
-        AgentTool.fromFunction({
-          name: "now",
+        AgentTool.fromFunction("now", {
           description: "Gives the time",
           parameters: Schema.Struct({}),
           execute: (params) => (Object.keys(params).length === 0 ? "noon" : "arguments")

@@ -4,7 +4,7 @@ import { Cause, Context, Effect, Schema } from "effect"
 import { Agent, AgentTool, Runner, TestModel, ToolSource } from "troupe"
 import { describe, expect } from "vitest"
 
-const tool = (name: string) => AgentTool.fromFunction({ name, description: "", execute: () => `${name} ran` })
+const tool = (name: string) => AgentTool.fromFunction(name, { description: "", execute: () => `${name} ran` })
 
 describe("a source of tools", () => {
   it.effect("is asked before each step, told the names that are taken", () =>

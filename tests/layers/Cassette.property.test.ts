@@ -40,8 +40,7 @@ const Failure = Schema.Struct({
 })
 const Script = Schema.Array(Schema.Union([Answer, Answer, Failure])).check(Schema.isMinLength(1), Schema.isMaxLength(5))
 
-const echo = AgentTool.fromFunction({
-  name: "echo",
+const echo = AgentTool.fromFunction("echo", {
   description: "Says it again",
   parameters: Schema.Struct({ text: Schema.String }),
   execute: ({ text }) => text

@@ -21,8 +21,7 @@ const directory = Effect.acquireRelease(
   (directory) => Effect.sync(() => fs.rmSync(directory, { recursive: true, force: true }))
 )
 
-const add = AgentTool.fromFunction({
-  name: "add",
+const add = AgentTool.fromFunction("add", {
   description: "Adds",
   parameters: Schema.Struct({ a: Schema.Finite, b: Schema.Finite }),
   execute: ({ a, b }) => a + b

@@ -126,7 +126,7 @@ describe("the tools of a server", () => {
       expect(names(yield* mcp.tools({ deny: ["*"] }))).toEqual([])
       const tools = yield* mcp.tools()
       expect(yield* call(tools, "one_pid")).not.toEqual(yield* call(tools, "the_other_pid"))
-      const own = AgentTool.fromFunction({ name: "env", description: "", execute: () => "mine" })
+      const own = AgentTool.fromFunction("env", { description: "", execute: () => "mine" })
       const agent = Agent.make("agent", { tools: [own, Mcp.tools({ servers: ["the other"] })] })
       yield* agent.run("Hello").pipe(
         Effect.provideService(Mcp.Mcp, mcp),

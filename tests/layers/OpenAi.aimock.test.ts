@@ -16,8 +16,7 @@ const mock = (set: (server: LLMock) => void) =>
     (server) => Effect.promise(() => server.stop())
   )
 
-const add = AgentTool.fromFunction({
-  name: "add",
+const add = AgentTool.fromFunction("add", {
   description: "Adds",
   parameters: Schema.Struct({ a: Schema.Finite, b: Schema.Finite }),
   execute: ({ a, b }) => a + b

@@ -45,8 +45,7 @@ const texts = (parts: ReadonlyArray<Part>): string =>
 const params = (parts: ReadonlyArray<Part>) => parts.flatMap((part) => (part.type === "tool-call" ? [part.params] : []))
 const reason = (parts: ReadonlyArray<Part>) => (parts.at(-1) as Response.FinishPartEncoded).reason
 
-const look = AgentTool.fromFunction({
-  name: "look",
+const look = AgentTool.fromFunction("look", {
   description: "Looks.",
   parameters: Schema.Struct({ at: Schema.String }),
   execute: ({ at }) => `seen ${at}`

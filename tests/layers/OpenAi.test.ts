@@ -19,8 +19,7 @@ const options = (url: string, api: "chat" | "responses"): OpenAi.Options => ({
   retry: "none"
 })
 
-const add = AgentTool.fromFunction({
-  name: "add",
+const add = AgentTool.fromFunction("add", {
   description: "Adds",
   parameters: Schema.Struct({ a: Schema.Finite, b: Schema.Finite }),
   execute: ({ a, b }) => a + b

@@ -242,7 +242,7 @@ const message = (effect: Effect.Effect<unknown, unknown>): string => {
 }
 
 describe("the sync edge refuses", () => {
-  const tool = (name: string, execute: () => unknown) => AgentTool.fromFunction({ name, description: "x", execute })
+  const tool = (name: string, execute: () => unknown) => AgentTool.fromFunction(name, { description: "x", execute })
   const calling = (name: string, execute: () => unknown) =>
     Agent.make("agent", { tools: [tool(name, execute)] })
       .run("go")
@@ -376,8 +376,7 @@ describe("the I/O thread", () => {
 describe("an agent", () => {
   class Tone extends Context.Service<Tone, string>()("test/Tone") {}
   it("gives the same events and the same answer on both edges", async () => {
-    const slow = AgentTool.fromFunction({
-      name: "slow",
+    const slow = AgentTool.fromFunction("slow", {
       description: "x",
       execute: () => Effect.as(Effect.sleep(10), "slow")
     })

@@ -8,8 +8,8 @@ const { BASE = "", OPENAI = "" } = process.env
 const real = OpenAi.layer({ model: "m", baseUrl: OPENAI, apiKey: Redacted.make("k"), retry: "none" })
 const hanging = OpenAi.layer({ model: "m", baseUrl: `${BASE}/hang`, apiKey: Redacted.make("k"), retry: "none" })
 const agent = Agent.make("agent", { retry: "none" })
-const slow = AgentTool.fromFunction({ name: "slow", description: "Sleeps", execute: () => Effect.sleep("1 hour") })
-const quick = AgentTool.fromFunction({ name: "quick", description: "Ends", execute: () => "done" })
+const slow = AgentTool.fromFunction("slow", { description: "Sleeps", execute: () => Effect.sleep("1 hour") })
+const quick = AgentTool.fromFunction("quick", { description: "Ends", execute: () => "done" })
 
 /** Each gives a word that tells that it went as it should. */
 export const scenarios: Record<string, Effect.Effect<string, unknown>> = {

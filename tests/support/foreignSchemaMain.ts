@@ -23,7 +23,7 @@ const refusal = (make: () => unknown): string => {
   }
 }
 const add = (parameters: Schema.Top, success?: Schema.Top) => () =>
-  AgentTool.fromFunction({ name: "add", description: "Adds", parameters, success, execute: () => 1 })
+  AgentTool.fromFunction("add", { description: "Adds", parameters, success, execute: () => 1 })
 
 console.log(
   JSON.stringify({

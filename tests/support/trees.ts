@@ -5,6 +5,7 @@
 import { Effect, Option, Result, Schema, Stream } from "effect"
 import {
   Agent,
+  AgentTool,
   Chain,
   EvaluatorOptimizer,
   Gather,
@@ -154,26 +155,26 @@ const workflow = (node: Node, name: string, members: [Any, ...Array<Any>], world
           )
       })
     case "router":
-      return Router.make(name, {
-        routes: Object.fromEntries(members.map((one) => [one.name, one])),
+      return Router.make(name, Object.fromEntries(members.map((one) => [one.name, one])), {
         classify: () => Effect.succeed(keys[n] ?? "nowhere"),
         ...(flag ? { fallback: first.name } : {})
       })
     case "routers":
-      return Router.many(name, {
-        routes: Object.fromEntries(members.map((one) => [one.name, one])),
+      return Router.many(name, Object.fromEntries(members.map((one) => [one.name, one])), {
         classify: () => Effect.succeed(keys.slice(0, n)),
         mode: modes[m % 3]!,
         ...(flag ? { fallback: first.name } : {})
       })
     case "refine":
-      return EvaluatorOptimizer.make(name, {
-        generator: first,
-        evaluator: members[1] ?? ((draft: string) => Effect.succeed(draft)),
-        accept: () => world.count(`rounds of ${name}`) % 4 === n,
-        maxRounds: m + 1,
-        exhausted: flag ? "fail" : "best"
-      })
+      return EvaluatorOptimizer.make(
+        name,
+        { generator: first, evaluator: members[1] ?? ((draft: string) => Effect.succeed(draft)) },
+        {
+          accept: () => world.count(`rounds of ${name}`) % 4 === n,
+          maxRounds: m + 1,
+          onMaxRounds: flag ? "fail" : "best"
+        }
+      )
     case "plan":
       return plan(node, name, members, world)
     case "timeout":
@@ -209,8 +210,7 @@ const workflow = (node: Node, name: string, members: [Any, ...Array<Any>], world
         combine: members.at(-1)!
       })
     case "modelRouter": {
-      const desk = Router.make(name, {
-        routes: Object.fromEntries(members.map((one) => [one.name, one])),
+      const desk = Router.make(name, Object.fromEntries(members.map((one) => [one.name, one])), {
         threshold: 0.5,
         ...(flag ? { fallback: first.name } : {})
       })
@@ -239,23 +239,28 @@ const mapStream = ({ flag, m, n }: Node, name: string, runner: Any): Made => {
 }
 
 const plan = ({ flag, m, n }: Node, name: string, members: ReadonlyArray<Any>, world: World): Made =>
-  PlanExecuteEvaluate.make(name, {
-    planner: () =>
-      Effect.succeed({
-        steps: members.map((member, index) => ({
-          id: `step ${index} of ${name}`,
-          task: "do it",
-          worker: member.name,
-          dependsOn: index > 0 && (n + index) % 2 === 0 ? [`step ${index - 1} of ${name}`] : []
-        }))
-      }),
-    workers: Object.fromEntries(members.map((one) => [one.name, one])),
-    evaluator: () => Effect.succeed(0),
-    accept: () => world.count(`plans of ${name}`) % 3 === n,
-    maxRounds: 2,
-    ...(m === 0 ? {} : { concurrency: m }),
-    exhausted: flag ? "fail" : "best"
-  })
+  PlanExecuteEvaluate.make(
+    name,
+    {
+      planner: () =>
+        Effect.succeed({
+          steps: members.map((member, index) => ({
+            id: `step ${index} of ${name}`,
+            task: "do it",
+            worker: member.name,
+            dependsOn: index > 0 && (n + index) % 2 === 0 ? [`step ${index - 1} of ${name}`] : []
+          }))
+        }),
+      workers: Object.fromEntries(members.map((one) => [one.name, one])),
+      evaluator: () => Effect.succeed(0)
+    },
+    {
+      accept: () => world.count(`plans of ${name}`) % 3 === n,
+      maxRounds: 2,
+      ...(m === 0 ? {} : { concurrency: m }),
+      onMaxRounds: flag ? "fail" : "best"
+    }
+  )
 
 /** An agent that calls every member as a tool. */
 const tools = ({ flag, m }: Node, name: string, members: ReadonlyArray<Any>): Made => {
@@ -263,7 +268,7 @@ const tools = ({ flag, m }: Node, name: string, members: ReadonlyArray<Any>): Ma
   const agent = Agent.make(name, {
     ...(m === 0 ? {} : { toolConcurrency: m }),
     tools: members.map((member, index) =>
-      Runner.asTool(member, {
+      AgentTool.fromRunner(member, {
         name: named[index]!,
         description: "Does it",
         failureMode: (flag ? index % 2 === 0 : m === 1) ? "error" : "return"
@@ -278,8 +283,7 @@ const orchestrator = ({ flag, m, n }: Node, name: string, members: ReadonlyArray
   const workers = Object.fromEntries(
     members.map((member) => [member.name.replace(/[^\w-]/g, "_"), Runner.described(member, "Does it")])
   )
-  const agent = Orchestrator.make(name, {
-    workers,
+  const agent = Orchestrator.make(name, workers, {
     ...(m === 0 ? {} : { toolConcurrency: m }),
     ...(flag ? { budget: n === 0 ? { runs: 1 } : { tokens: 100 } } : {})
   })
@@ -297,7 +301,7 @@ const handoffs = ({ flag, m, n }: Node, name: string, members: ReadonlyArray<Any
     const next = names[(index + 1) % names.length]!
     const agent = Agent.make(names[index]!, {
       tools: [
-        Runner.asTool(member, { name: work, description: "Does it", failureMode: flag ? "error" : "return" }),
+        AgentTool.fromRunner(member, { name: work, description: "Does it", failureMode: flag ? "error" : "return" }),
         Handoffs.to(next, { history: (["all", "messages", "none"] as const)[n % 3]! })
       ]
     })
@@ -311,8 +315,7 @@ const handoffs = ({ flag, m, n }: Node, name: string, members: ReadonlyArray<Any
     })
     return Runner.withRetry(Runner.provide(agent, model), { times: n === 3 ? 1 : 0 })
   })
-  return Handoffs.make(name, {
-    agents: Object.fromEntries(agents.map((agent, index) => [names[index]!, agent])),
+  return Handoffs.make(name, Object.fromEntries(agents.map((agent, index) => [names[index]!, agent])), {
     start: names[0]!,
     maxHandoffs: m
   })
@@ -321,13 +324,19 @@ const handoffs = ({ flag, m, n }: Node, name: string, members: ReadonlyArray<Any
 /** An orchestrator that spawns an agent for every member, which calls it as a tool. */
 const spawner = ({ flag, m, n }: Node, name: string, members: ReadonlyArray<Any>): Made => {
   const named = members.map((member) => member.name.replace(/[^\w-]/g, "_"))
-  const agent = Orchestrator.make(name, {
-    spawn: {
-      tools: members.map((member, index) => Runner.asTool(member, { name: named[index]!, description: "Does it" })),
-      maxBreadth: 1 + m
-    },
-    ...(flag ? { budget: n === 0 ? { runs: 2 } : { tokens: 100 } } : {})
-  })
+  const agent = Orchestrator.make(
+    name,
+    {},
+    {
+      spawn: {
+        tools: members.map((member, index) =>
+          AgentTool.fromRunner(member, { name: named[index]!, description: "Does it" })
+        ),
+        maxBreadth: 1 + m
+      },
+      ...(flag ? { budget: n === 0 ? { runs: 2 } : { tokens: 100 } } : {})
+    }
+  )
   const model = TestModel.layer(({ prompt, tools }) => {
     if (prompt.content.some((message) => message.role === "tool")) return "done"
     if (!tools.includes("spawn"))

@@ -130,8 +130,7 @@ const contentKeys = [
   "gen_ai.tool.call.result"
 ]
 
-const look = AgentTool.fromFunction({
-  name: "look",
+const look = AgentTool.fromFunction("look", {
   description: "Looks something up",
   parameters: Schema.Struct({ word: Schema.String }),
   execute: () => marks.result
@@ -140,7 +139,7 @@ const inner = Agent.make("inner", { description: "Helps", instructions: "Help." 
 const outer = Agent.make("outer", {
   description: "Does it all",
   instructions: marks.instructions,
-  tools: [look, Runner.asTool(inner)]
+  tools: [look, AgentTool.fromRunner(inner)]
 })
 const usage = {
   inputTokens: { total: 30, cacheRead: 10, cacheWrite: 2 },
@@ -504,8 +503,7 @@ describe("telemetry, read from a real OTLP receiver", () => {
     it.live(`names the kind of a tool's failure, with failureMode ${failureMode}`, () =>
       Effect.gen(function* () {
         const tool = (name: string, execute: () => unknown) =>
-          AgentTool.fromFunction({
-            name,
+          AgentTool.fromFunction(name, {
             description: "Fails",
             failureMode,
             timeout: "1 second",
@@ -520,14 +518,13 @@ describe("telemetry, read from a real OTLP receiver", () => {
           }),
           rejects: tool("rejects", async () => Promise.reject(new RangeError("MARK-rejects"))),
           dies: tool("dies", () => Effect.die(new SyntaxError("MARK-dies"))),
-          slow: AgentTool.fromFunction({
-            name: "slow",
+          slow: AgentTool.fromFunction("slow", {
             description: "Hangs",
             failureMode,
             timeout: "5 millis",
             execute: () => Effect.never
           }),
-          failing: Runner.asTool(failing, { failureMode })
+          failing: AgentTool.fromRunner(failing, { failureMode })
         }
         const types = {
           tagged: "Sour",
@@ -560,8 +557,7 @@ describe("telemetry, read from a real OTLP receiver", () => {
 
   it.live("names the kind of an error, never its text", () =>
     Effect.gen(function* () {
-      const fails = AgentTool.fromFunction({
-        name: "fails",
+      const fails = AgentTool.fromFunction("fails", {
         description: "Fails",
         failureMode: "error",
         execute: () => Effect.fail(new Error("MARK-tool-error"))

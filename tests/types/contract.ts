@@ -109,28 +109,24 @@ Effect.runPromise(Researcher.run("..."))
 
 // -- tools made of functions: sync, promise, Effect; what an Effect needs, the agent needs
 class Clock_ extends Context.Service<Clock_, { readonly now: Effect.Effect<string> }>()("app/Clock") {}
-const upper = AgentTool.fromFunction({
-  name: "upper",
+const upper = AgentTool.fromFunction("upper", {
   description: "Upper-cases a text",
   parameters: Schema.Struct({ text: Schema.String }),
   execute: ({ text }) => text.toUpperCase()
 })
-const fetched = AgentTool.fromFunction({
-  name: "fetched",
+const fetched = AgentTool.fromFunction("fetched", {
   description: "Fetches a page",
   parameters: Schema.Struct({ url: Schema.String }),
   success: Schema.String,
   execute: async ({ url }, { signal }) => (await fetch(url, { signal })).text()
 })
-const now = AgentTool.fromFunction({
-  name: "now",
+const now = AgentTool.fromFunction("now", {
   description: "Tells the time",
   execute: () => Effect.flatMap(Clock_, (clock) => clock.now)
 })
 const direct = Agent.make("direct", { tools: [upper, fetched, now] })
 proven<Equal<Runner.Services<typeof direct>, LanguageModel.LanguageModel | Clock_>>()
-AgentTool.fromFunction({
-  name: "wrong",
+AgentTool.fromFunction("wrong", {
   description: "Takes what it did not declare",
   parameters: Schema.Struct({ text: Schema.String }),
   // @ts-expect-error -- its parameters have no such field
@@ -172,12 +168,12 @@ proven<Equal<Layer.Services<typeof Citizen.layer>, Governing>>()
 const clerk = SkillAgent.make("clerk", governed)
 proven<Equal<Runner.Error<typeof clerk>, Runner.Error<Governed> | Skills.InvalidSkills>>()
 proven<Equal<Runner.Services<typeof clerk>, Governing | Skills.Skills>>()
-const lead = Orchestrator.make("lead", { ...governed, spawn: {} })
+const lead = Orchestrator.make("lead", {}, { ...governed, spawn: {} })
 proven<Equal<Runner.Error<typeof lead>, Runner.Error<Governed>>>()
 proven<Equal<Runner.Services<typeof lead>, Governing>>()
 
 // -- any runner is a tool for another agent, which then needs what the runner needs
-const chief = Agent.make("chief", { tools: [Runner.asTool(Researcher), Runner.asTool(judge)] })
+const chief = Agent.make("chief", { tools: [AgentTool.fromRunner(Researcher), AgentTool.fromRunner(judge)] })
 proven<Equal<Runner.Services<typeof chief>, LanguageModel.LanguageModel | Researcher>>()
 
 // -- tools of servers are known at run time only, and what they need is known before: nothing

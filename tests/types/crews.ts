@@ -13,26 +13,25 @@ const stored = Runner.make("stored", {
   description: "Reads",
   run: (_task: string) => Effect.flatMap(Store, (store) => store.get)
 })
-const look = AgentTool.fromFunction({
-  name: "look",
+const look = AgentTool.fromFunction("look", {
   description: "Looks",
   execute: () => Effect.flatMap(Store, (store) => store.get)
 })
 
-const lead = Orchestrator.make("lead", { workers: { research, stored }, output: Verdict, budget: { runs: 3 } })
+const lead = Orchestrator.make("lead", { research, stored }, { output: Verdict, budget: { runs: 3 } })
 proven<Equal<Runner.Output<typeof lead>, Verdict>>()
 proven<Equal<Runner.Error<typeof lead>, Agent.Error>>()
 proven<Equal<Runner.Services<typeof lead>, LanguageModel.LanguageModel | Store>>()
-const spawning = Orchestrator.make("spawning", { spawn: { tools: [look] } })
+const spawning = Orchestrator.make("spawning", {}, { spawn: { tools: [look] } })
 proven<Equal<Runner.Services<typeof spawning>, LanguageModel.LanguageModel | Store>>()
-const plain = Orchestrator.make("plain", { workers: { research } })
+const plain = Orchestrator.make("plain", { research })
 proven<Equal<Runner.Services<typeof plain>, LanguageModel.LanguageModel>>()
 // @ts-expect-error a worker is given a text
-Orchestrator.make("wrong", { workers: { n: Runner.make("n", { run: (n: number) => Effect.succeed(n) }) } })
+Orchestrator.make("wrong", { n: Runner.make("n", { run: (n: number) => Effect.succeed(n) }) })
 
 const judge = Agent.make("judge", { output: Verdict })
 const triage = Agent.make("triage", { tools: [Handoffs.to("judge"), look] })
-const desk = Handoffs.make("desk", { agents: { triage, judge }, start: "triage" })
+const desk = Handoffs.make("desk", { triage, judge }, { start: "triage" })
 proven<Equal<Runner.Output<typeof desk>, string | Verdict>>()
 proven<Equal<Runner.Error<typeof desk>, Agent.Error>>()
 proven<Equal<Runner.Services<typeof desk>, LanguageModel.LanguageModel | Store>>()
@@ -43,6 +42,6 @@ proven<
   >
 >()
 // @ts-expect-error there is nobody of that name
-Handoffs.make("desk", { agents: { triage, judge }, start: "other" })
+Handoffs.make("desk", { triage, judge }, { start: "other" })
 // @ts-expect-error it takes no conversation
-Handoffs.make("desk", { agents: { triage, stored }, start: "triage" })
+Handoffs.make("desk", { triage, stored }, { start: "triage" })

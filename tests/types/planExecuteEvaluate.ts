@@ -26,18 +26,21 @@ const narrow = Agent.make("planner", { output: PlanExecuteEvaluate.planOf(["rese
 const steps = [{ id: "a", task: "do it" }]
 
 // Agents throughout.
-const work = PlanExecuteEvaluate.make("work", {
-  workers: { research, write },
-  evaluator: judge,
-  accept: (verdict) => verdict.score >= 8
-})
+const work = PlanExecuteEvaluate.make(
+  "work",
+  { workers: { research, write }, evaluator: judge },
+  { accept: (verdict) => verdict.score >= 8 }
+)
 proven<Equal<Runner.Input<typeof work>, Prompt.RawInput>>()
 proven<Equal<Runner.Output<typeof work>, Readonly<Record<string, string>>>>()
 proven<Equal<Runner.Services<typeof work>, LanguageModel.LanguageModel>>()
 proven<
   Equal<
     Runner.Error<typeof work>,
-    Agent.Error | PlanExecuteEvaluate.InvalidPlan | PlanExecuteEvaluate.StepsFailed<Agent.Error>
+    | Agent.Error
+    | PlanExecuteEvaluate.InvalidPlan
+    | PlanExecuteEvaluate.StepsFailed<Agent.Error>
+    | PlanExecuteEvaluate.PlanNotAccepted
   >
 >()
 for (const given of [planner, narrow]) {
@@ -65,28 +68,33 @@ proven<Equal<Runner.Error<typeof graph>, PlanExecuteEvaluate.InvalidPlan | PlanE
 proven<Equal<Runner.Services<typeof graph>, never>>()
 
 // Functions throughout, on a goal of their own, with every error and service.
-const all = PlanExecuteEvaluate.make("all", {
-  planner: (request: PlanExecuteEvaluate.Request<Order>) =>
-    request.goal.items.length === 0 ? Effect.fail(new Lost()) : Effect.succeed({ steps }),
-  executor: ({ goal, results, step }) => {
-    proven<Equal<typeof goal, Order>>()
-    proven<Equal<typeof results, Readonly<Record<string, unknown>>>>()
-    return step.id === "a" ? Effect.fail(new Broken()) : Effect.map(Desk, ({ open }) => ({ open, step: step.id }))
+const all = PlanExecuteEvaluate.make(
+  "all",
+  {
+    planner: (request: PlanExecuteEvaluate.Request<Order>) =>
+      request.goal.items.length === 0 ? Effect.fail(new Lost()) : Effect.succeed({ steps }),
+    executor: ({ goal, results, step }) => {
+      proven<Equal<typeof goal, Order>>()
+      proven<Equal<typeof results, Readonly<Record<string, unknown>>>>()
+      return step.id === "a" ? Effect.fail(new Broken()) : Effect.map(Desk, ({ open }) => ({ open, step: step.id }))
+    },
+    evaluator: ({ goal, plan, results }) => {
+      proven<Equal<typeof goal, Order>>()
+      proven<Equal<typeof plan, PlanExecuteEvaluate.Plan>>()
+      proven<Equal<typeof results, Readonly<Record<string, { open: boolean; step: string }>>>>()
+      return goal.items.length > plan.steps.length ? Effect.fail(new Refused()) : Effect.succeed(3)
+    }
   },
-  evaluator: ({ goal, plan, results }) => {
-    proven<Equal<typeof goal, Order>>()
-    proven<Equal<typeof plan, PlanExecuteEvaluate.Plan>>()
-    proven<Equal<typeof results, Readonly<Record<string, { open: boolean; step: string }>>>>()
-    return goal.items.length > plan.steps.length ? Effect.fail(new Refused()) : Effect.succeed(3)
-  },
-  accept: (verdict) => {
-    proven<Equal<typeof verdict, number>>()
-    return verdict > 2
-  },
-  score: (verdict) => verdict,
-  exhausted: "fail",
-  combine: ({ results }) => Object.values(results).every(({ open }) => open)
-})
+  {
+    accept: (verdict) => {
+      proven<Equal<typeof verdict, number>>()
+      return verdict > 2
+    },
+    score: (verdict) => verdict,
+    onMaxRounds: "fail",
+    combine: ({ results }) => Object.values(results).every(({ open }) => open)
+  }
+)
 proven<Equal<Runner.Input<typeof all>, Order>>()
 proven<Equal<Runner.Output<typeof all>, boolean>>()
 proven<
@@ -102,15 +110,20 @@ proven<
 proven<Equal<Runner.Services<typeof all>, Desk>>()
 
 // Workers of several kinds; what they need and fail with comes through.
-const mixed = PlanExecuteEvaluate.make("mixed", {
-  planner: ({ failures, goal, results, round }) => {
-    proven<Equal<typeof goal, Prompt.RawInput>>()
-    proven<Equal<typeof results, Readonly<Record<string, string | number | boolean>>>>()
-    return Effect.succeed({ steps: [{ id: `a${round}${failures.length}`, task: "go", worker: "count" }] })
+const mixed = PlanExecuteEvaluate.make(
+  "mixed",
+  {
+    planner: ({ failures, goal, results, round }) => {
+      proven<Equal<typeof goal, Prompt.RawInput>>()
+      proven<Equal<typeof results, Readonly<Record<string, string | number | boolean>>>>()
+      return Effect.succeed({ steps: [{ id: `a${round}${failures.length}`, task: "go", worker: "count" }] })
+    },
+    workers: { count, served, failing, research }
   },
-  workers: { count, served, failing, research },
-  combine: ({ results }) => (Object.keys(results).length > 3 ? Effect.fail(new Refused()) : Effect.succeed(results))
-})
+  {
+    combine: ({ results }) => (Object.keys(results).length > 3 ? Effect.fail(new Refused()) : Effect.succeed(results))
+  }
+)
 proven<Equal<Runner.Input<typeof mixed>, string>>()
 proven<Equal<Runner.Output<typeof mixed>, Readonly<Record<string, string | number | boolean>>>>()
 proven<
@@ -122,13 +135,11 @@ proven<
 proven<Equal<Runner.Services<typeof mixed>, Desk | LanguageModel.LanguageModel>>()
 
 // Runners as executor, evaluator and combine.
-const told = PlanExecuteEvaluate.make("told", {
-  planner: Effect.succeed({ steps }),
-  executor: count,
-  evaluator: judge,
-  accept: ({ score }) => score > 1,
-  combine: write
-})
+const told = PlanExecuteEvaluate.make(
+  "told",
+  { planner: Effect.succeed({ steps }), executor: count, evaluator: judge },
+  { accept: ({ score }) => score > 1, combine: write, onMaxRounds: "best" }
+)
 proven<Equal<Runner.Input<typeof told>, string>>()
 proven<Equal<Runner.Output<typeof told>, string>>()
 proven<
@@ -166,14 +177,18 @@ PlanExecuteEvaluate.make("wrong", { planner })
 // @ts-expect-error an evaluator's verdict has to be accepted by something
 PlanExecuteEvaluate.make("wrong", { workers: { research }, evaluator: judge })
 // @ts-expect-error nothing to accept without an evaluator
-PlanExecuteEvaluate.make("wrong", { workers: { research }, accept: () => true })
+PlanExecuteEvaluate.make("wrong", { workers: { research } }, { accept: () => true })
 
 // It nests.
-PlanExecuteEvaluate.make("outer", { workers: { work, write }, combine: ({ results }) => results })
+PlanExecuteEvaluate.make("outer", { workers: { work, write } }, { combine: ({ results }) => results })
 
 // Who decides later whether it fails has to reckon with it.
-declare const exhausted: "best" | "fail"
-const undecided = PlanExecuteEvaluate.make("undecided", { workers: { research }, exhausted })
+declare const onMaxRounds: "best" | "fail"
+const undecided = PlanExecuteEvaluate.make(
+  "undecided",
+  { workers: { research }, evaluator: judge },
+  { accept: () => false, onMaxRounds }
+)
 proven<
   Equal<
     Runner.Error<typeof undecided>,

@@ -1,7 +1,7 @@
 /** The design's workflows, as types. Checked by the compiler; it runs nothing. */
 import { Effect, Result, Schema } from "effect"
 import type { LanguageModel } from "effect/ai"
-import { Agent, Chain, EvaluatorOptimizer, Gather, Parallel, Router, Runner } from "troupe"
+import { Agent, AgentTool, Chain, EvaluatorOptimizer, Gather, Parallel, Router, Runner } from "troupe"
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
 const proven = <_Proof extends true>(): void => {}
@@ -59,40 +59,48 @@ Chain.make("ten", [
   double
 ]) satisfies Runner.Runner<string, number, never, never>
 
-const desk = Router.make("desk", { routes: { billing: researcher, technical: writer }, fallback: "technical" })
+const desk = Router.make("desk", { billing: researcher, technical: writer }, { fallback: "technical" })
 proven<Equal<Runner.Output<typeof desk>, string>>()
 proven<Equal<Runner.Error<typeof desk>, Agent.Error | Router.RouteNotFound>>()
-const byRule = Router.make("byRule", {
-  routes: { count, failing },
-  classify: (input: string) => Effect.succeed(input === "" ? "count" : "failing")
-})
+const byRule = Router.make(
+  "byRule",
+  { count, failing },
+  { classify: (input: string) => Effect.succeed(input === "" ? "count" : "failing") }
+)
 proven<Equal<Runner.Output<typeof byRule>, number>>()
 proven<Equal<Runner.Error<typeof byRule>, "no" | Router.RouteNotFound>>()
 proven<Equal<Runner.Services<typeof byRule>, never>>()
-const several = Router.many("several", { routes: { billing: researcher, count }, threshold: 0.5 })
+const several = Router.many("several", { billing: researcher, count }, { threshold: 0.5 })
 proven<Equal<Runner.Output<typeof several>, Partial<{ readonly billing: string; readonly count: number }>>>()
 proven<Equal<Runner.Error<typeof several>, Parallel.ParallelError<Agent.Error> | Router.RouteNotFound | Agent.Error>>()
-const someOf = Router.many("someOf", {
-  routes: { count, failing },
-  classify: (_input: string) => Effect.succeed(["count", "failing"] as const),
-  mode: Parallel.race
-})
+const someOf = Router.many(
+  "someOf",
+  { count, failing },
+  {
+    classify: (_input: string) => Effect.succeed(["count", "failing"] as const),
+    mode: Parallel.race
+  }
+)
 proven<Equal<Runner.Output<typeof someOf>, number>>()
 proven<Equal<Runner.Error<typeof someOf>, Parallel.ParallelError<"no"> | Router.RouteNotFound>>()
-const byText = Router.make("byText", {
-  routes: { billing: researcher, technical: writer },
-  classify: (text: string) => Effect.succeed(text.includes("bill") ? "billing" : "technical")
-})
+const byText = Router.make(
+  "byText",
+  { billing: researcher, technical: writer },
+  {
+    classify: (text: string) => Effect.succeed(text.includes("bill") ? "billing" : "technical")
+  }
+)
 proven<Equal<Runner.Input<typeof byText>, string>>()
-const byAny = Router.make("byAny", {
-  routes: { billing: researcher, technical: writer },
-  classify: (input) => Effect.succeed(input === "bill" ? "billing" : "technical")
-})
+const byAny = Router.make(
+  "byAny",
+  { billing: researcher, technical: writer },
+  { classify: (input) => Effect.succeed(input === "bill" ? "billing" : "technical") }
+)
 proven<Equal<Runner.Input<typeof byAny>, Runner.Input<typeof writer>>>()
 // @ts-expect-error the routes take no numbers
-Router.make("wrong", { routes: { count }, classify: (_n: number) => Effect.succeed("count" as const) })
+Router.make("wrong", { count }, { classify: (_n: number) => Effect.succeed("count" as const) })
 // @ts-expect-error no such route
-Router.make("wrong", { routes: { count }, fallback: "other" })
+Router.make("wrong", { count }, { fallback: "other" })
 
 const panel = Parallel.make("panel", { researcher, count, failing })
 proven<
@@ -143,29 +151,30 @@ proven<Equal<Runner.Error<typeof quick>, Parallel.ParallelError<"no">>>()
 // @ts-expect-error the branches do not take the same input
 Parallel.make("mixed", [count, Runner.make("n", { run: (n: number) => Effect.succeed(n) })]).run("text")
 
-const refined = EvaluatorOptimizer.make("refined", {
-  generator: writer,
-  evaluator: judge,
-  accept: (verdict) => verdict.score >= 8,
-  maxRounds: 4
-})
+const refined = EvaluatorOptimizer.make(
+  "refined",
+  { generator: writer, evaluator: judge },
+  { accept: (verdict) => verdict.score >= 8, maxRounds: 4, onMaxRounds: "best" }
+)
 proven<Equal<Runner.Output<typeof refined>, string>>()
 proven<Equal<Runner.Error<typeof refined>, Agent.Error>>()
-const sure = EvaluatorOptimizer.make("sure", {
-  generator: writer,
-  evaluator: judge,
-  accept: (verdict) => verdict.score >= 8,
-  exhausted: "fail"
-})
+const sure = EvaluatorOptimizer.make(
+  "sure",
+  { generator: writer, evaluator: judge },
+  { accept: (verdict) => verdict.score >= 8 }
+)
 proven<Equal<Runner.Error<typeof sure>, Agent.Error | EvaluatorOptimizer.NotAccepted>>()
-// @ts-expect-error a generator that takes no conversation has to say how its input is revised
-EvaluatorOptimizer.make("numbers", {
-  generator: Runner.make("n", { run: (n: number) => Effect.succeed(n) }),
-  evaluator: (n: number) => Effect.succeed(n),
-  accept: (n) => n > 3
-})
+EvaluatorOptimizer.make(
+  "numbers",
+  {
+    generator: Runner.make("n", { run: (n: number) => Effect.succeed(n) }),
+    evaluator: (n: number) => Effect.succeed(n)
+  },
+  // @ts-expect-error a generator that does not take a conversation has to say how its input is revised
+  { accept: (n) => n > 3 }
+)
 
-Agent.make("caller", { tools: [Runner.asTool(Runner.described(desk, "The desk"))] })
+Agent.make("caller", { tools: [AgentTool.fromRunner(Runner.described(desk, "The desk"))] })
 Chain.make("nested", [Runner.map(panel, ({ researcher: text }) => text), desk, refined])
 
 // -- a member that is written in place and does not look at its input takes any, and leaves the others' input as it is
@@ -176,9 +185,10 @@ const inPlace = Parallel.make("inPlace", {
 })
 inPlace.run("x") satisfies Effect.Effect<{ readonly long: number }, Parallel.ParallelError<Agent.Error | "no">, unknown>
 Gather.broadcast("inPlace", [Runner.make("one", { run: () => Effect.succeed(1) })]).run("x")
-Router.make("inPlace", {
-  routes: { one: Runner.make("one", { run: () => Effect.succeed(1) }) },
-  classify: (_text: string) => Effect.succeed("one" as const)
-}).run("x")
+Router.make(
+  "inPlace",
+  { one: Runner.make("one", { run: () => Effect.succeed(1) }) },
+  { classify: (_text: string) => Effect.succeed("one" as const) }
+).run("x")
 // @ts-expect-error -- what is no runner is no branch
 Parallel.make("wrong", { text: "text" })

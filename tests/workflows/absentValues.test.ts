@@ -34,7 +34,7 @@ describe("an agent that has handed over", () => {
   for (const [name, member] of Object.entries(members)) {
     it.effect(`gives no output to ${name}`, () =>
       Effect.gen(function* () {
-        const desk = Handoffs.make("desk", { agents: { triage: member, billing }, start: "triage" })
+        const desk = Handoffs.make("desk", { triage: member, billing }, { start: "triage" })
         const events = yield* Stream.runCollect(desk.stream("x"))
         const ended = events.filter((event) => event._tag === "RunCompleted")
         assert.deepStrictEqual(
@@ -49,7 +49,7 @@ describe("an agent that has handed over", () => {
 
   it.effect("gives its output to them when it answers itself", () =>
     Effect.gen(function* () {
-      const desk = Handoffs.make("desk", { agents: { triage: members.map, billing }, start: "triage" })
+      const desk = Handoffs.make("desk", { triage: members.map, billing }, { start: "triage" })
       assert.strictEqual(yield* desk.run("x"), "mine")
     }).pipe(Effect.provide(TestModel.layer([" mine "])))
   )

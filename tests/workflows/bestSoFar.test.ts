@@ -18,13 +18,15 @@ const judging = (...scores: ReadonlyArray<number | undefined>) => {
   }
 }
 const refine = (evaluator: ReturnType<typeof judging>, onMaxRounds: "best" | "fail", second = 2) =>
-  EvaluatorOptimizer.make("refined", {
-    generator: writer,
-    evaluator,
-    accept: () => false,
-    exhausted: onMaxRounds,
-    revise: (_input, rounds) => (rounds.length === 1 ? second : 3)
-  })
+  EvaluatorOptimizer.make(
+    "refined",
+    { generator: writer, evaluator },
+    {
+      accept: () => false,
+      onMaxRounds: onMaxRounds,
+      revise: (_input, rounds) => (rounds.length === 1 ? second : 3)
+    }
+  )
 
 describe("an evaluator-optimizer whose later round fails", () => {
   for (const [what, second, scores] of [
@@ -89,18 +91,16 @@ describe("an evaluator-optimizer whose later round fails", () => {
 
   it.effect("waits for an approval that a later round asks for", () =>
     Effect.gen(function* () {
-      const pay = AgentTool.fromFunction({
-        name: "pay",
+      const pay = AgentTool.fromFunction("pay", {
         description: "Pays",
         needsApproval: true,
         execute: () => "paid"
       })
-      const refined = EvaluatorOptimizer.make("refined", {
-        generator: Agent.make("writer", { tools: [pay] }),
-        evaluator: () => Effect.succeed(0),
-        accept: () => false,
-        exhausted: "best"
-      })
+      const refined = EvaluatorOptimizer.make(
+        "refined",
+        { generator: Agent.make("writer", { tools: [pay] }), evaluator: () => Effect.succeed(0) },
+        { accept: () => false, onMaxRounds: "best" }
+      )
       assert.strictEqual((yield* Effect.flip(refined.run("x")))._tag, "ApprovalRequired")
     }).pipe(Effect.provide(TestModel.layer(["draft 1", TestModel.toolCall("pay", {})])))
   )
@@ -111,13 +111,15 @@ describe("a verdict that is a number", () => {
     Effect.gen(function* () {
       const scores = [0.7, 0.2, 0.5]
       let round = 0
-      const refined = EvaluatorOptimizer.make("refined", {
-        generator: writer,
-        evaluator: () => Effect.succeed(scores[round++]!),
-        accept: (score) => score > 0.9,
-        exhausted: "best",
-        revise: (_input, rounds) => rounds.length + 1
-      })
+      const refined = EvaluatorOptimizer.make(
+        "refined",
+        { generator: writer, evaluator: () => Effect.succeed(scores[round++]!) },
+        {
+          accept: (score) => score > 0.9,
+          onMaxRounds: "best",
+          revise: (_input, rounds) => rounds.length + 1
+        }
+      )
       assert.strictEqual(yield* refined.run(1), "draft 1")
     })
   )
@@ -133,16 +135,16 @@ describe("a plan-execute-evaluate whose later round fails", () => {
     onMaxRounds: "best" | "fail"
   ) => {
     const judge = judging(...(options.verdicts ?? [7, 3]))
-    return PlanExecuteEvaluate.make("work", {
-      planner: ({ round }: PlanExecuteEvaluate.Request<string>) =>
-        options.plan?.(round) ?? Effect.succeed(steps(round)),
-      executor: ({ step }) => Effect.succeed(`did ${step.task}`),
-      evaluator: () => judge(),
-      accept: () => false,
-      maxRounds: 2,
-      planRepairs: 0,
-      exhausted: onMaxRounds
-    })
+    return PlanExecuteEvaluate.make(
+      "work",
+      {
+        planner: ({ round }: PlanExecuteEvaluate.Request<string>) =>
+          options.plan?.(round) ?? Effect.succeed(steps(round)),
+        executor: ({ step }) => Effect.succeed(`did ${step.task}`),
+        evaluator: () => judge()
+      },
+      { accept: () => false, maxRounds: 2, planRepairs: 0, onMaxRounds: onMaxRounds }
+    )
   }
   const cases = {
     "the planner": {

@@ -58,7 +58,7 @@ describe("a router", () => {
 
   it.effect("tells the route it took, and whether that was the fallback", () =>
     Effect.gen(function* () {
-      const desk = Router.make("desk", { routes, fallback: "technical", threshold: 0.6 })
+      const desk = Router.make("desk", routes, { fallback: "technical", threshold: 0.6 })
       const taken = yield* desk.result("help")
       assert.strictEqual(taken.output, "x: help")
       assert.deepStrictEqual(taken.decisions, [
@@ -79,7 +79,7 @@ describe("a router", () => {
 
   it.effect("to many takes every route that fits, at once, the surest first", () =>
     Effect.gen(function* () {
-      const desk = Router.many("desk", { routes, threshold: 0.5, maxRoutes: 2 })
+      const desk = Router.many("desk", routes, { threshold: 0.5, maxRoutes: 2 })
       const { decisions, output } = yield* desk.result("help")
       assert.deepStrictEqual(output, { sales: "z: help", technical: "y: help" })
       assert.deepStrictEqual(decisions, [
@@ -108,12 +108,11 @@ describe("a router", () => {
 
   it.effect("to many falls back, or says that nothing was chosen", () =>
     Effect.gen(function* () {
-      const none = Router.many("desk", { routes, classify: (_input: string) => Effect.succeed([]) })
+      const none = Router.many("desk", routes, { classify: (_input: string) => Effect.succeed([]) })
       const error = yield* Effect.flip(none.run("help"))
       assert.strictEqual(error._tag, "RouteNotFound")
       assert.include(error.message, "nothing was chosen")
-      const falling = Router.many("desk", {
-        routes,
+      const falling = Router.many("desk", routes, {
         fallback: "sales",
         classify: (_input: string) => Effect.succeed([] as ReadonlyArray<"billing">)
       })
@@ -128,16 +127,15 @@ describe("a router", () => {
       const broken = Runner.make("broken", { run: (_input: string) => Effect.fail("no" as const) })
       const all = { good: echo("good"), broken }
       const both = (_input: string) => Effect.succeed(["good", "broken"] as const)
-      const error = yield* Effect.flip(Router.many("m", { routes: all, classify: both }).run("go"))
+      const error = yield* Effect.flip(Router.many("m", all, { classify: both }).run("go"))
       assert.deepStrictEqual(error._tag === "ParallelError" ? error.failures : error, [
         { branch: "broken", error: "no" }
       ])
-      const settled = yield* Router.many("m", { routes: all, classify: both, mode: Parallel.settle }).run("go")
+      const settled = yield* Router.many("m", all, { classify: both, mode: Parallel.settle }).run("go")
       assert.deepStrictEqual(settled, { good: Result.succeed("good: go"), broken: Result.fail("no" as const) })
-      const raced = yield* Router.many("m", { routes: all, classify: both, mode: Parallel.race }).run("go")
+      const raced = yield* Router.many("m", all, { classify: both, mode: Parallel.race }).run("go")
       assert.strictEqual(raced, "good: go")
-      const one = Router.many("m", {
-        routes: all,
+      const one = Router.many("m", all, {
         classify: (_input: string) => Effect.succeed(["good"] as const),
         mode: Parallel.quorum(2)
       })
@@ -147,11 +145,11 @@ describe("a router", () => {
 
   it("that could not work is refused", () => {
     for (const make of [
-      () => Router.many("m", { routes: {} as never }),
-      () => Router.many("m", { routes, maxRoutes: 0 }),
-      () => Router.many("m", { routes, threshold: 2 }),
-      () => Router.many("m", { routes, mode: Parallel.quorum(4) }),
-      () => Router.many("m", { routes, fallback: "other" as never })
+      () => Router.many("m", {} as never),
+      () => Router.many("m", routes, { maxRoutes: 0 }),
+      () => Router.many("m", routes, { threshold: 2 }),
+      () => Router.many("m", routes, { mode: Parallel.quorum(4) }),
+      () => Router.many("m", routes, { fallback: "other" as never })
     ]) {
       assert.throws(make, RunError.InvalidDefinition)
     }
@@ -162,11 +160,11 @@ describe("an evaluator-optimizer", () => {
   it.effect("tells every round's verdict", () =>
     Effect.gen(function* () {
       const judge = Agent.make("judge", { output: Schema.Struct({ score: Schema.Int }) })
-      const refined = EvaluatorOptimizer.make("refined", {
-        generator: Agent.make("writer", {}),
-        evaluator: judge,
-        accept: ({ score }) => score >= 8
-      })
+      const refined = EvaluatorOptimizer.make(
+        "refined",
+        { generator: Agent.make("writer", {}), evaluator: judge },
+        { accept: ({ score }) => score >= 8 }
+      )
       const { decisions, output } = yield* refined.result("write")
       assert.strictEqual(output, "second")
       assert.deepStrictEqual(decisions, [
@@ -180,12 +178,11 @@ describe("an evaluator-optimizer", () => {
 
   it.effect("nested in others tells its path", () =>
     Effect.gen(function* () {
-      const inner = EvaluatorOptimizer.make("inner", {
-        generator: echo("gen"),
-        evaluator: (draft: string) => Effect.succeed(draft.length),
-        accept: (n) => n > 0,
-        revise: (input) => input
-      })
+      const inner = EvaluatorOptimizer.make(
+        "inner",
+        { generator: echo("gen"), evaluator: (draft: string) => Effect.succeed(draft.length) },
+        { accept: (n) => n > 0, revise: (input) => input }
+      )
       const { decisions } = yield* Chain.make("outer", [echo("a"), inner]).result("go")
       assert.deepStrictEqual(
         decisions.map(({ _tag, path }) => [_tag, path]),

@@ -4,7 +4,7 @@ import { Prompt } from "effect/ai"
 import { Agent, AgentTool, Chain, Handoffs, RunError, Runner, SyncEdge, TestModel } from "troupe"
 import { collect } from "../support/grammar.ts"
 
-const look = AgentTool.fromFunction({ name: "look", description: "Looks", execute: () => "an invoice" })
+const look = AgentTool.fromFunction("look", { description: "Looks", execute: () => "an invoice" })
 const handOver = (to: string, extra: object = {}) =>
   TestModel.toolCall(`transfer_to_${to}`, { reason: "it is about money", message: "Please refund.", ...extra })
 
@@ -17,7 +17,7 @@ const billing = Agent.make("billing", { instructions: "You know the invoices." }
 const technical = Agent.make("technical", { tools: [Handoffs.to("billing"), Handoffs.to("technical")] })
 
 const desk = (options: Handoffs.ToOptions = {}) =>
-  Handoffs.make("desk", { agents: { triage: triageWith(options), billing, technical }, start: "triage" })
+  Handoffs.make("desk", { triage: triageWith(options), billing, technical }, { start: "triage" })
 
 const prompts = Effect.map(
   Effect.flatMap(TestModel.TestModel, ({ calls }) => calls),
@@ -93,7 +93,7 @@ describe("handoffs", () => {
     Effect.gen(function* () {
       const ping = Agent.make("ping", { tools: [Handoffs.to("pong")] })
       const pong = Agent.make("pong", { tools: [Handoffs.to("ping")] })
-      const match = Handoffs.make("match", { agents: { ping, pong }, start: "ping", maxHandoffs: 3 })
+      const match = Handoffs.make("match", { ping, pong }, { start: "ping", maxHandoffs: 3 })
       const { decisions, output } = yield* match.result("go")
       assert.strictEqual(output, "I keep it.")
       assert.deepStrictEqual(
@@ -112,7 +112,7 @@ describe("handoffs", () => {
     Effect.gen(function* () {
       const ping = Agent.make("ping", { tools: [look, Handoffs.to("pong")], toolChoice: "required" })
       const pong = Agent.make("pong", { tools: [Handoffs.to("ping")], toolChoice: { tool: "transfer_to_ping" } })
-      const match = Handoffs.make("match", { agents: { ping, pong }, start: "ping", maxHandoffs: 1 })
+      const match = Handoffs.make("match", { ping, pong }, { start: "ping", maxHandoffs: 1 })
       yield* match.run("go")
       const { calls } = yield* TestModel.TestModel
       assert.deepStrictEqual(
@@ -131,10 +131,7 @@ describe("handoffs", () => {
         tools: [look, Handoffs.to("ping")],
         toolChoice: { oneOf: ["look", "transfer_to_ping"] }
       })
-      assert.strictEqual(
-        yield* Handoffs.make("alone", { agents: { ping }, start: "ping", maxHandoffs: 0 }).run("go"),
-        "Done."
-      )
+      assert.strictEqual(yield* Handoffs.make("alone", { ping }, { start: "ping", maxHandoffs: 0 }).run("go"), "Done.")
       const { calls } = yield* TestModel.TestModel
       assert.deepStrictEqual(
         (yield* calls).map(({ toolChoice, tools }) => ({ tools, toolChoice })),
@@ -152,7 +149,7 @@ describe("handoffs", () => {
         a: Agent.make("a", { tools: [Handoffs.to("b")] }),
         b: Agent.make("b", { tools: [Handoffs.to("a")] })
       }
-      const match = Handoffs.make("match", { agents, start: "a", maxHandoffs: 2 })
+      const match = Handoffs.make("match", agents, { start: "a", maxHandoffs: 2 })
       assert.strictEqual(yield* match.run("go"), "an answer")
       assert.strictEqual((yield* prompts).length, 3)
     }).pipe(
@@ -165,25 +162,24 @@ describe("handoffs", () => {
   )
 
   it("are what Handoffs.to makes, whatever tools are called", () => {
-    const savings = AgentTool.fromFunction({
-      name: "transfer_to_savings",
+    const savings = AgentTool.fromFunction("transfer_to_savings", {
       description: "Moves money",
       execute: () => "moved"
     })
     const bank = Agent.make("bank", { tools: [savings] })
-    const alone = Handoffs.make("desk", { agents: { bank }, start: "bank" })
-    const beside = Handoffs.make("desk", { agents: { bank, savings: Agent.make("savings", {}) }, start: "bank" })
+    const alone = Handoffs.make("desk", { bank }, { start: "bank" })
+    const beside = Handoffs.make("desk", { bank, savings: Agent.make("savings", {}) }, { start: "bank" })
     for (const desk of [alone, beside]) assert.notInclude(Runner.toMermaid(desk), "hands off")
     const named = Agent.make("named", { tools: [Handoffs.to("bank", { name: "ask_the_bank" })] })
-    const drawn = Runner.toMermaid(Handoffs.make("desk", { agents: { named, bank }, start: "named" }))
+    const drawn = Runner.toMermaid(Handoffs.make("desk", { named, bank }, { start: "named" }))
     assert.include(drawn, "hands off")
-    assert.throws(() => Handoffs.make("desk", { agents: { named }, start: "named" }), /"named" hands over to "bank"/)
+    assert.throws(() => Handoffs.make("desk", { named }, { start: "named" }), /"named" hands over to "bank"/)
   })
 
   it.effect("work under a name of their own, for an agent whose name no tool can have", () =>
     Effect.gen(function* () {
       const triage = Agent.make("triage", { tools: [Handoffs.to("研究員", { name: "ask_researcher" })] })
-      const desk = Handoffs.make("desk", { agents: { triage, 研究員: Agent.make("研究員", {}) }, start: "triage" })
+      const desk = Handoffs.make("desk", { triage, 研究員: Agent.make("研究員", {}) }, { start: "triage" })
       assert.strictEqual(yield* desk.run("go"), "found")
       assert.throws(() => Handoffs.to("研究員"), /"研究員".*"transfer_to_研究員".*name:/s)
     }).pipe(
@@ -193,8 +189,7 @@ describe("handoffs", () => {
 
   it.effect("of an attempt that failed are void when the agent is tried again", () =>
     Effect.gen(function* () {
-      const shaky = AgentTool.fromFunction({
-        name: "shaky",
+      const shaky = AgentTool.fromFunction("shaky", {
         description: "Breaks",
         failureMode: "error",
         execute: () => Effect.fail("broken")
@@ -202,7 +197,7 @@ describe("handoffs", () => {
       const first = Runner.withRetry(Agent.make("first", { tools: [look, shaky, Handoffs.to("billing")] }), {
         times: 1
       })
-      const office = Handoffs.make("office", { agents: { first, billing }, start: "first" })
+      const office = Handoffs.make("office", { first, billing }, { start: "first" })
       const { decisions, output } = yield* office.result("go")
       assert.deepStrictEqual([output, decisions], ["I answer.", []])
     }).pipe(
@@ -222,15 +217,11 @@ describe("handoffs", () => {
   it.effect("make no events that nobody listens to", () =>
     Effect.gen(function* () {
       let told = 0
-      const busy = AgentTool.fromFunction({
-        name: "busy",
+      const busy = AgentTool.fromFunction("busy", {
         description: "Tells how far it is",
         execute: (_, { progress }) => progress({ toJSON: () => told++ })
       })
-      const office = Handoffs.make("office", {
-        agents: { first: Agent.make("first", { tools: [busy] }) },
-        start: "first"
-      })
+      const office = Handoffs.make("office", { first: Agent.make("first", { tools: [busy] }) }, { start: "first" })
       yield* office.run("go")
       assert.strictEqual(told, 0)
       yield* collect(office, "go")
@@ -245,9 +236,9 @@ describe("handoffs", () => {
   it.effect("count once in a step, and its other tools run to their end", () =>
     Effect.gen(function* () {
       let looked = 0
-      const count = AgentTool.fromFunction({ name: "count", description: "Counts", execute: () => ++looked })
+      const count = AgentTool.fromFunction("count", { description: "Counts", execute: () => ++looked })
       const first = Agent.make("first", { tools: [count, Handoffs.to("billing"), Handoffs.to("technical")] })
-      const both = Handoffs.make("both", { agents: { first, billing, technical }, start: "first" })
+      const both = Handoffs.make("both", { first, billing, technical }, { start: "first" })
       const { decisions, output } = yield* both.result("go")
       assert.deepStrictEqual([output, looked, decisions.length], ["from billing", 1, 1])
       assert.include(JSON.stringify((yield* prompts).at(-1)!.content), "already handed over to billing")
@@ -278,8 +269,8 @@ describe("handoffs", () => {
   it.effect("are not for an agent that is a tool of the one at work", () =>
     Effect.gen(function* () {
       const helper = Agent.make("helper", { description: "Helps", tools: [Handoffs.to("billing")] })
-      const lead = Agent.make("lead", { tools: [Runner.asTool(helper)] })
-      const office = Handoffs.make("office", { agents: { lead, billing }, start: "lead" })
+      const lead = Agent.make("lead", { tools: [AgentTool.fromRunner(helper)] })
+      const office = Handoffs.make("office", { lead, billing }, { start: "lead" })
       const { decisions, output } = yield* office.result("go")
       assert.deepStrictEqual([output, decisions], ["lead answers", []])
     }).pipe(
@@ -296,7 +287,7 @@ describe("handoffs", () => {
 
   it.effect("nest in other workflows, and in one another", () =>
     Effect.gen(function* () {
-      const outer = Handoffs.make("outer", { agents: { desk: desk(), billing }, start: "desk" })
+      const outer = Handoffs.make("outer", { desk: desk(), billing }, { start: "desk" })
       const chain = Chain.make("chain", [outer, (text: string) => Effect.succeed(text.length)])
       assert.strictEqual(yield* chain.run("go"), 5)
     }).pipe(Effect.provide(TestModel.layer([handOver("billing"), "Done."])))
@@ -319,12 +310,9 @@ describe("handoffs", () => {
 
   it("to nobody, or from nobody, are refused when they are defined", () => {
     const agents = { triage: triageWith({}), billing }
-    assert.throws(() => Handoffs.make("desk", { agents, start: "triage" }), RunError.InvalidDefinition, /"technical"/)
-    assert.throws(() => Handoffs.make("desk", { agents: { billing }, start: "x" as "billing" }), /there is no "x"/)
-    assert.throws(
-      () => Handoffs.make("desk", { agents: { billing }, start: "billing", maxHandoffs: -1 }),
-      /maxHandoffs/
-    )
+    assert.throws(() => Handoffs.make("desk", agents, { start: "triage" }), RunError.InvalidDefinition, /"technical"/)
+    assert.throws(() => Handoffs.make("desk", { billing }, { start: "x" as "billing" }), /there is no "x"/)
+    assert.throws(() => Handoffs.make("desk", { billing }, { start: "billing", maxHandoffs: -1 }), /maxHandoffs/)
     assert.throws(() => Handoffs.to("not a name"), RunError.InvalidDefinition)
   })
 })

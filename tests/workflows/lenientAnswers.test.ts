@@ -113,7 +113,7 @@ describe("a tool call of a workflow", () => {
   it.effect("hands over without a reason", () =>
     Effect.gen(function* () {
       const triage = Agent.make("triage", { tools: [Handoffs.to("billing")] })
-      const desk = Handoffs.make("desk", { agents: { triage, billing: Agent.make("billing", {}) }, start: "triage" })
+      const desk = Handoffs.make("desk", { triage, billing: Agent.make("billing", {}) }, { start: "triage" })
       const { decisions, output } = yield* desk.result("x")
       assert.strictEqual(output, "billed")
       assert.deepStrictEqual(decisions, [
@@ -124,7 +124,7 @@ describe("a tool call of a workflow", () => {
 
   it.effect("spawns an agent without a name or a list of tools", () =>
     Effect.gen(function* () {
-      const lead = Orchestrator.make("lead", { spawn: {} })
+      const lead = Orchestrator.make("lead", {}, { spawn: {} })
       assert.strictEqual(yield* lead.run("x"), "all done")
       const { calls } = yield* TestModel.TestModel
       assert.include(json((yield* calls)[1]!.prompt.content), "the task")

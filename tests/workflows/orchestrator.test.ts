@@ -27,7 +27,7 @@ const after = <A, E, R>(ms: number, effect: Effect.Effect<A, E, R>) =>
     if (fiber.pollUnsafe() === undefined) assert.fail(`not done after ${ms} ms`)
     return yield* Fiber.join(fiber)
   })
-const look = AgentTool.fromFunction({ name: "look", description: "Looks", execute: () => "seen" })
+const look = AgentTool.fromFunction("look", { description: "Looks", execute: () => "seen" })
 const tokens = (total: number) => ({ inputTokens: { total: 0 }, outputTokens: { total } })
 /** A model that plays the lead's turns for nothing, and answers workers at a price by the name in their task. */
 const spending = (prices: Readonly<Record<string, number>>, ...turns: ReadonlyArray<ReturnType<typeof calls>>) => {
@@ -47,10 +47,11 @@ const prompts = Effect.map(
 describe("an orchestrator", () => {
   it.effect("has its workers work at once, nested in its run under their names", () =>
     Effect.gen(function* () {
-      const lead = Orchestrator.make("lead", {
-        instructions: "Divide.",
-        workers: { research: worker("research", 30), write: Runner.named(worker("write", 30), "other") }
-      })
+      const lead = Orchestrator.make(
+        "lead",
+        { research: worker("research", 30), write: Runner.named(worker("write", 30), "other") },
+        { instructions: "Divide." }
+      )
       const { events } = yield* after(30, collect(lead, "go"))
       const last = events.at(-1)
       assert.strictEqual(last?._tag === "RunCompleted" ? last.output : last?._tag, "All done.")
@@ -64,8 +65,8 @@ describe("an orchestrator", () => {
 
   it.effect("has tools of its own, a typed output, and nests", () =>
     Effect.gen(function* () {
-      const add = AgentTool.fromFunction({ name: "add", description: "Adds", execute: () => 42 })
-      const lead = Orchestrator.make("lead", { workers: { research: worker("research", 0) }, tools: [add] })
+      const add = AgentTool.fromFunction("add", { description: "Adds", execute: () => 42 })
+      const lead = Orchestrator.make("lead", { research: worker("research", 0) }, { tools: [add] })
       const chain = Chain.make("chain", [lead, (text: string) => Effect.succeed(text.length)])
       assert.strictEqual(yield* chain.run("go"), 4)
       assert.include(Runner.toMermaid(chain), '"research"')
@@ -79,7 +80,7 @@ describe("an orchestrator", () => {
         description: "Breaks",
         run: (_task: string) => Effect.fail(new Broken({ what: "the press" }))
       })
-      const lead = Orchestrator.make("lead", { workers: { broken } })
+      const lead = Orchestrator.make("lead", { broken })
       assert.strictEqual(yield* lead.run("go"), "I do it myself.")
       assert.include((yield* prompts).at(-1), "the press")
     }).pipe(Effect.provide(TestModel.layer([calls("broken"), "I do it myself."])))
@@ -92,7 +93,7 @@ describe("an orchestrator", () => {
         description: "Never ends",
         run: (_task: string) => Effect.onInterrupt(Effect.never, () => Effect.sync(() => interrupted++))
       })
-      const lead = Orchestrator.make("lead", { workers: { a: never, b: never } })
+      const lead = Orchestrator.make("lead", { a: never, b: never })
       const fiber = yield* Effect.forkChild(lead.run("go"))
       yield* TestClock.adjust(10)
       yield* Fiber.interrupt(fiber)
@@ -101,7 +102,7 @@ describe("an orchestrator", () => {
   )
 
   it("runs on the sync edge too", () => {
-    const lead = Orchestrator.make("lead", { workers: { research: worker("research", 5) }, spawn: {} })
+    const lead = Orchestrator.make("lead", { research: worker("research", 5) }, { spawn: {} })
     const program = lead.run("go").pipe(Effect.provide(TestModel.layer([calls("research"), "done"])))
     assert.strictEqual(Effect.runSync(program.pipe(Effect.provide(SyncEdge.layer))), "done")
   })
@@ -110,16 +111,20 @@ describe("an orchestrator", () => {
     const workers = { research: worker("research") }
     for (const make of [
       () => Orchestrator.make("lead", {}),
-      () => Orchestrator.make("lead", { workers, spawn: { maxDepth: 0 } }),
-      () => Orchestrator.make("lead", { workers, budget: { runs: 0 } }),
-      () => Orchestrator.make("lead", { workers, budget: { tokens: 10, reserve: 20 } }),
-      () => Orchestrator.make("lead", { workers: { plain: Agent.make("plain", {}) } }),
-      () => Orchestrator.make("lead", { workers: { "two words": worker("x") } }),
-      () => Orchestrator.make("lead", { workers: { spawn: worker("x") }, spawn: {} }),
-      () => Orchestrator.make("lead", { spawn: { maxSteps: 0 } }),
-      () => Orchestrator.make("lead", { spawn: { tools: [look, look] } }),
+      () => Orchestrator.make("lead", workers, { spawn: { maxDepth: 0 } }),
+      () => Orchestrator.make("lead", workers, { budget: { runs: 0 } }),
+      () => Orchestrator.make("lead", workers, { budget: { tokens: 10, reserve: 20 } }),
+      () => Orchestrator.make("lead", { plain: Agent.make("plain", {}) }),
+      () => Orchestrator.make("lead", { "two words": worker("x") }),
+      () => Orchestrator.make("lead", { spawn: worker("x") }, { spawn: {} }),
+      () => Orchestrator.make("lead", {}, { spawn: { maxSteps: 0 } }),
+      () => Orchestrator.make("lead", {}, { spawn: { tools: [look, look] } }),
       () =>
-        Orchestrator.make("lead", { spawn: { tools: [Runner.asTool(worker("x"), { name: "spawn" })], maxDepth: 2 } })
+        Orchestrator.make(
+          "lead",
+          {},
+          { spawn: { tools: [AgentTool.fromRunner(worker("x"), { name: "spawn" })], maxDepth: 2 } }
+        )
     ]) {
       assert.throws(make, RunError.InvalidDefinition)
     }
@@ -138,7 +143,7 @@ describe("a budget", () => {
             Effect.sync(() => ++runs)
           )
       })
-      const lead = Orchestrator.make("lead", { workers: { counted }, budget: { runs: 2 } })
+      const lead = Orchestrator.make("lead", { counted }, { budget: { runs: 2 } })
       assert.strictEqual(yield* lead.run("go"), "done")
       assert.strictEqual(runs, 2)
       const told = (yield* prompts).at(-1)!
@@ -161,7 +166,7 @@ describe("a budget", () => {
         run: (_task: string) => Effect.onInterrupt(Effect.never, () => Effect.sync(() => interrupted++))
       })
       const hungry = Agent.make("hungry", { description: "Uses tokens" })
-      const lead = Orchestrator.make("lead", { workers: { slow, hungry }, budget: { tokens: 1000, reserve: 10 } })
+      const lead = Orchestrator.make("lead", { slow, hungry }, { budget: { tokens: 1000, reserve: 10 } })
       const result = yield* after(0, lead.result("go"))
       assert.deepStrictEqual([result.output, interrupted], ["enough", 1])
       const told = yield* prompts
@@ -186,7 +191,7 @@ describe("a budget", () => {
         description: "Idle",
         run: (_task: string) => Effect.as(Effect.sleep(10), ++runs)
       })
-      const lead = Orchestrator.make("lead", { workers: { idle }, budget: { tokens: 1000, reserve: 400 } })
+      const lead = Orchestrator.make("lead", { idle }, { budget: { tokens: 1000, reserve: 400 } })
       assert.strictEqual(yield* after(100, lead.run("go")), "done")
       assert.strictEqual(runs, 3)
     }).pipe(Effect.provide(TestModel.layer([calls("idle", "idle", "idle"), calls("idle"), "done"])))
@@ -195,11 +200,7 @@ describe("a budget", () => {
   it.effect("of tokens is not overspent together by first workers of unknown cost", () =>
     Effect.gen(function* () {
       const spend = Agent.make("spend", { description: "Uses tokens" })
-      const lead = Orchestrator.make("lead", {
-        workers: { spend },
-        toolConcurrency: "unbounded",
-        budget: { tokens: 1000 }
-      })
+      const lead = Orchestrator.make("lead", { spend }, { toolConcurrency: "unbounded", budget: { tokens: 1000 } })
       const { output, usage } = yield* after(30, lead.result("go"))
       // The first works alone, 300; then two at once, and for more nothing is left.
       assert.deepStrictEqual([output, usage.outputTokens.total], ["done", 900])
@@ -222,7 +223,7 @@ describe("a budget", () => {
       })
       const big = Agent.make("big", { description: "Uses many tokens" })
       const small = Agent.make("small", { description: "Uses few" })
-      const lead = Orchestrator.make("lead", { workers: { counted, big, small }, budget: { tokens: 1000 } })
+      const lead = Orchestrator.make("lead", { counted, big, small }, { budget: { tokens: 1000 } })
       const { usage } = yield* after(100, lead.result("go"))
       // small, alone: 100; big has 100 set aside, and uses 700; the other big does not begin, and small and counted do.
       assert.strictEqual(usage.outputTokens.total, 900)
@@ -243,7 +244,7 @@ describe("a budget", () => {
 
   it.effect("of tokens lets those that a worker spawns work before it has ended, one first", () =>
     Effect.gen(function* () {
-      const lead = Orchestrator.make("lead", { spawn: { maxDepth: 2 }, budget: { tokens: 1000 } })
+      const lead = Orchestrator.make("lead", {}, { spawn: { maxDepth: 2 }, budget: { tokens: 1000 } })
       const { events } = yield* after(30, collect(lead, "go"))
       assert.deepStrictEqual(
         events.flatMap((event) =>
@@ -290,7 +291,7 @@ describe("a budget", () => {
             Effect.never
           )
       })
-      const lead = Orchestrator.make("lead", { workers: { slow }, budget: { tokens: 1000 } })
+      const lead = Orchestrator.make("lead", { slow }, { budget: { tokens: 1000 } })
       const fiber = yield* Effect.forkChild(lead.run("go"))
       yield* TestClock.adjust(10)
       yield* Fiber.interrupt(fiber)
@@ -311,7 +312,7 @@ describe("a budget", () => {
             return yield* Effect.fail("broken")
           })
       })
-      const lead = Orchestrator.make("lead", { workers: { broken }, budget: { tokens: 1000 } })
+      const lead = Orchestrator.make("lead", { broken }, { budget: { tokens: 1000 } })
       assert.strictEqual(yield* after(30, lead.run("go")), "done")
       assert.strictEqual(most, 1)
     }).pipe(Effect.provide(TestModel.layer([calls("broken", "broken", "broken"), "done"])))
@@ -321,7 +322,7 @@ describe("a budget", () => {
 describe("spawned agents", () => {
   it.effect("do the task that the model gives them, with the tools that it names", () =>
     Effect.gen(function* () {
-      const lead = Orchestrator.make("lead", { spawn: { instructions: "Be brief.", tools: [look] } })
+      const lead = Orchestrator.make("lead", {}, { spawn: { instructions: "Be brief.", tools: [look] } })
       const { events } = yield* collect(lead, "go")
       assert.deepStrictEqual(
         events.flatMap((event) => (event._tag === "RunStarted" ? [event.path.join(">")] : [])),
@@ -348,7 +349,7 @@ describe("spawned agents", () => {
 
   it.effect("are limited in breadth and total, also when they are asked for at once", () =>
     Effect.gen(function* () {
-      const wide = Orchestrator.make("wide", { spawn: { maxBreadth: 2 } })
+      const wide = Orchestrator.make("wide", {}, { spawn: { maxBreadth: 2 } })
       assert.strictEqual(yield* wide.run("go"), "done")
       const told = (yield* prompts).at(-1)!
       assert.include(told, "you have spawned 2 agents, which is the limit")
@@ -365,7 +366,7 @@ describe("spawned agents", () => {
 
   it.effect("spawn others as deep as they may, and no more than there may be in all", () =>
     Effect.gen(function* () {
-      const deep = Orchestrator.make("deep", { spawn: { maxDepth: 3, maxTotal: 2 } })
+      const deep = Orchestrator.make("deep", {}, { spawn: { maxDepth: 3, maxTotal: 2 } })
       const { events } = yield* collect(deep, "go")
       assert.deepStrictEqual(
         events.flatMap((event) => (event._tag === "RunStarted" ? [event.path.join(">")] : [])),
@@ -375,7 +376,7 @@ describe("spawned agents", () => {
         (yield* prompts).find((text) => text.includes("which is the limit")),
         "2 agents were spawned"
       )
-      const shallow = Orchestrator.make("shallow", { spawn: { maxDepth: 2 } })
+      const shallow = Orchestrator.make("shallow", {}, { spawn: { maxDepth: 2 } })
       yield* shallow.run("go")
       const { calls: all } = yield* TestModel.TestModel
       const last = (yield* all).filter(

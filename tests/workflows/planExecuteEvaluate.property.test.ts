@@ -40,22 +40,25 @@ const timed = (steps: ReadonlyArray<Given>, concurrency: number | "unbounded") =
     const spans = new Map<string, Span>()
     let atOnce = 0
     let most = 0
-    const graph = PlanExecuteEvaluate.make("graph", {
-      planner: fixed(...steps),
-      concurrency,
-      executor: ({ results, step }) =>
-        Effect.gen(function* () {
-          assert.isFalse(spans.has(step.id), "a step ran twice")
-          assert.sameMembers(Object.keys(results), [...step.dependsOn])
-          const span = { begin: yield* Clock.currentTimeMillis, end: Number.POSITIVE_INFINITY }
-          spans.set(step.id, span)
-          most = Math.max(most, ++atOnce)
-          yield* Effect.sleep(Number(step.task))
-          atOnce--
-          span.end = yield* Clock.currentTimeMillis
-          return step.id
-        })
-    })
+    const graph = PlanExecuteEvaluate.make(
+      "graph",
+      {
+        planner: fixed(...steps),
+        executor: ({ results, step }) =>
+          Effect.gen(function* () {
+            assert.isFalse(spans.has(step.id), "a step ran twice")
+            assert.sameMembers(Object.keys(results), [...step.dependsOn])
+            const span = { begin: yield* Clock.currentTimeMillis, end: Number.POSITIVE_INFINITY }
+            spans.set(step.id, span)
+            most = Math.max(most, ++atOnce)
+            yield* Effect.sleep(Number(step.task))
+            atOnce--
+            span.end = yield* Clock.currentTimeMillis
+            return step.id
+          })
+      },
+      { concurrency }
+    )
     const fiber = yield* Effect.forkChild(collect(graph, "go"))
     for (let ms = 0; ms <= 600 && fiber.pollUnsafe() === undefined; ms++) yield* TestClock.adjust(1)
     const { events, exit } = yield* Fiber.join(fiber)
@@ -201,34 +204,34 @@ describe("any course of rounds", () => {
         const successes = new Map<string, string>()
         /** In which round each step has run last. */
         const ran = new Map<string, number>()
-        const work = PlanExecuteEvaluate.make("work", {
-          planner: ({ round }) => Effect.succeed(planOf(...plans[round - 1]!)),
-          planRepairs: 0,
-          maxRounds: plans.length,
-          executor: ({ results, round, step }) =>
-            Effect.suspend(() => {
-              const output = `${step.id}.${step.task}(${[...step.dependsOn]
-                .toSorted()
-                .map((id) => String(results[id]))
-                .join()})`
-              const isRenewed = step.dependsOn.some((id) => ran.get(id) === round)
-              assert.isTrue(isRenewed || successes.get(step.id) !== output, "done again for nothing")
-              ran.set(step.id, round)
-              // What is to run is no more what it was, whether it succeeds or not.
-              successes.delete(step.id)
-              const { fails } = random.rounds[round - 1]!
-              if (has(fails, Number(step.id.slice(1)))) return Effect.fail(new Broken({ what: step.id }))
-              successes.set(step.id, output)
-              return Effect.succeed(output)
-            }),
-          evaluator: ({ plan, results }) =>
-            Effect.sync(() => {
-              assert.deepStrictEqual(results, afresh(plan.steps))
-              return false
-            }),
-          accept: (good) => good,
-          exhausted: "fail"
-        })
+        const work = PlanExecuteEvaluate.make(
+          "work",
+          {
+            planner: ({ round }) => Effect.succeed(planOf(...plans[round - 1]!)),
+            executor: ({ results, round, step }) =>
+              Effect.suspend(() => {
+                const output = `${step.id}.${step.task}(${[...step.dependsOn]
+                  .toSorted()
+                  .map((id) => String(results[id]))
+                  .join()})`
+                const isRenewed = step.dependsOn.some((id) => ran.get(id) === round)
+                assert.isTrue(isRenewed || successes.get(step.id) !== output, "done again for nothing")
+                ran.set(step.id, round)
+                // What is to run is no more what it was, whether it succeeds or not.
+                successes.delete(step.id)
+                const { fails } = random.rounds[round - 1]!
+                if (has(fails, Number(step.id.slice(1)))) return Effect.fail(new Broken({ what: step.id }))
+                successes.set(step.id, output)
+                return Effect.succeed(output)
+              }),
+            evaluator: ({ plan, results }) =>
+              Effect.sync(() => {
+                assert.deepStrictEqual(results, afresh(plan.steps))
+                return false
+              })
+          },
+          { planRepairs: 0, maxRounds: plans.length, accept: (good) => good, onMaxRounds: "fail" }
+        )
         const { exit } = yield* collect(work, "go")
         const { _tag } = failureOf(exit) as { readonly _tag: string }
         assert.include(["StepsFailed", "PlanNotAccepted"], _tag)

@@ -13,12 +13,11 @@ describe("a plan that cannot be carried out", () => {
       const worker = Runner.make("worker", {
         run: (_text: string) => Effect.sync(() => ++count.worked)
       })
-      const work = PlanExecuteEvaluate.make("work", {
-        planner,
-        workers: { one: worker, two: worker },
-        maxSteps: 3,
-        planRepairs: plans.length - 1
-      })
+      const work = PlanExecuteEvaluate.make(
+        "work",
+        { planner, workers: { one: worker, two: worker } },
+        { maxSteps: 3, planRepairs: plans.length - 1 }
+      )
       const error = yield* Effect.flip(work.run("go"))
       assert.strictEqual(count.worked, 0)
       return error._tag === "InvalidPlan" ? { error, requests } : assert.fail(error._tag)
@@ -112,16 +111,19 @@ describe("planning anew", () => {
         planOf(step("a", [], { task: "do a better" }), step("b", ["a"]), step("d", ["other"])),
         planOf(step("b", ["a"]), step("d", ["other"]), step("e", ["d", "b"]))
       )
-      const work = PlanExecuteEvaluate.make("work", {
-        planner,
-        executor: ({ results, round, step }) =>
-          Effect.sync(() => {
-            ran.push(`${step.id}${round}`)
-            return `${step.id}${round}(${Object.values(results).join()})`
-          }),
-        evaluator: ({ round }) => Effect.succeed(round),
-        accept: (round) => round === 3
-      })
+      const work = PlanExecuteEvaluate.make(
+        "work",
+        {
+          planner,
+          executor: ({ results, round, step }) =>
+            Effect.sync(() => {
+              ran.push(`${step.id}${round}`)
+              return `${step.id}${round}(${Object.values(results).join()})`
+            }),
+          evaluator: ({ round }) => Effect.succeed(round)
+        },
+        { accept: (round) => round === 3 }
+      )
       const { decisions, output } = yield* work.result("go")
       assert.deepStrictEqual(output, { e: "e3(d2(other1()),b2(a2()))" })
       assert.deepStrictEqual(ran.toSorted(), ["a1", "a2", "b1", "b2", "d2", "e3", "other1"])
@@ -137,37 +139,43 @@ describe("planning anew", () => {
         planOf(step("a", [], { task: "do a better" })),
         planOf(step("a", [], { task: "do a better" }), step("b", ["a"]))
       )
-      const work = PlanExecuteEvaluate.make("work", {
-        planner,
-        executor: ({ results, round, step }) => Effect.succeed(`${step.id}${round}(${Object.values(results).join()})`),
-        evaluator: ({ round }) => Effect.succeed(round),
-        accept: (round) => round === 3
-      })
+      const work = PlanExecuteEvaluate.make(
+        "work",
+        {
+          planner,
+          executor: ({ results, round, step }) =>
+            Effect.succeed(`${step.id}${round}(${Object.values(results).join()})`),
+          evaluator: ({ round }) => Effect.succeed(round)
+        },
+        { accept: (round) => round === 3 }
+      )
       assert.deepStrictEqual(yield* work.run("go"), { b: "b3(a2())" })
     })
   )
 
-  const scored = (scores: ReadonlyArray<number>, more: { readonly exhausted?: "best" | "fail" }) => {
+  const scored = (scores: ReadonlyArray<number>, more: { readonly onMaxRounds?: "best" | "fail" }) => {
     const { planner, requests } = planning(...scores.map((score) => planOf(step(`s${score}`))))
-    const work = PlanExecuteEvaluate.make("work", {
-      planner,
-      executor: ({ step }) => Effect.succeed(Number(step.id.slice(1))),
-      evaluator: ({ results }) => Effect.succeed({ score: Object.values(results)[0]! }),
-      accept: ({ score }) => score >= 8,
-      ...more
-    })
+    const work = PlanExecuteEvaluate.make(
+      "work",
+      {
+        planner,
+        executor: ({ step }) => Effect.succeed(Number(step.id.slice(1))),
+        evaluator: ({ results }) => Effect.succeed({ score: Object.values(results)[0]! })
+      },
+      { accept: ({ score }) => score >= 8, ...more }
+    )
     return { work, requests }
   }
 
-  it.effect("ends with the best results when none are accepted, or fails", () =>
+  it.effect("fails when no results are accepted, or ends with the best", () =>
     Effect.gen(function* () {
-      const { requests, work } = scored([3, 7, 5], {})
+      const { requests, work } = scored([3, 7, 5], { onMaxRounds: "best" })
       assert.deepStrictEqual(yield* work.run("go"), { s7: 7 })
       assert.deepStrictEqual(
         requests.map(({ verdict }) => verdict),
         [undefined, { score: 3 }, { score: 7 }]
       )
-      const { exit } = yield* collect(scored([3, 7, 5], { exhausted: "fail" }).work, "go")
+      const { exit } = yield* collect(scored([3, 7, 5], {}).work, "go")
       const error = failureOf(exit) as PlanExecuteEvaluate.PlanNotAccepted
       assert.deepStrictEqual(
         [error._tag, error.rounds, error.results, error.verdict, error.plan.steps[0]?.id],
@@ -178,16 +186,17 @@ describe("planning anew", () => {
 
   it.effect("that ends with a failed step still has the best results of before, unless it is to fail", () =>
     Effect.gen(function* () {
-      const run = (exhausted: "best" | "fail") => {
+      const run = (onMaxRounds: "best" | "fail") => {
         const { planner } = planning(planOf(step("a")), planOf(step("a"), step("b")))
-        return PlanExecuteEvaluate.make("work", {
-          planner,
-          maxRounds: 2,
-          executor: (task) => (task.step.id === "b" ? Effect.fail(new Broken({ what: "b" })) : echo(task)),
-          evaluator: () => Effect.succeed(false),
-          accept: (good) => good,
-          exhausted
-        }).run("go")
+        return PlanExecuteEvaluate.make(
+          "work",
+          {
+            planner,
+            executor: (task) => (task.step.id === "b" ? Effect.fail(new Broken({ what: "b" })) : echo(task)),
+            evaluator: () => Effect.succeed(false)
+          },
+          { maxRounds: 2, accept: (good) => good, onMaxRounds }
+        ).run("go")
       }
       assert.deepStrictEqual(yield* run("best"), { a: "a()" })
       assert.strictEqual((yield* Effect.flip(run("fail")))._tag, "StepsFailed")
@@ -222,13 +231,11 @@ describe("planning anew", () => {
   it.effect("that would change nothing ends it early", () =>
     Effect.gen(function* () {
       const { planner, requests } = planning(planOf(step("a")), planOf(step("a")), planOf(step("a")))
-      const work = PlanExecuteEvaluate.make("work", {
-        planner,
-        executor: echo,
-        evaluator: () => Effect.succeed(false),
-        accept: (good) => good,
-        exhausted: "fail"
-      })
+      const work = PlanExecuteEvaluate.make(
+        "work",
+        { planner, executor: echo, evaluator: () => Effect.succeed(false) },
+        { accept: (good) => good, onMaxRounds: "fail" }
+      )
       const error = yield* Effect.flip(work.run("go"))
       assert.deepStrictEqual([error._tag, requests.length], ["PlanNotAccepted", 3])
       assert.include(requests[2]!.problems.join(), "done already")
@@ -241,7 +248,7 @@ describe("planning anew", () => {
       const run = (rounds: number, executor: () => Effect.Effect<string, Broken>, onStepFailure?: "fail" | "replan") =>
         Effect.gen(function* () {
           const { planner, requests } = planning(...Array.from({ length: rounds }, () => planOf(step("a"))))
-          const work = PlanExecuteEvaluate.make("work", { planner, executor, onStepFailure, maxRounds: rounds })
+          const work = PlanExecuteEvaluate.make("work", { planner, executor }, { onStepFailure, maxRounds: rounds })
           const error = yield* Effect.flip(work.run("go"))
           return [error._tag, requests.length, error._tag === "StepsFailed" ? error.round : 0]
         })
@@ -256,12 +263,15 @@ describe("planning anew", () => {
   it.effect("of a fixed graph is a new attempt at the steps that have failed", () =>
     Effect.gen(function* () {
       let attempts = 0
-      const graph = PlanExecuteEvaluate.make("graph", {
-        planner: fixed(step("a"), step("b", ["a"])),
-        executor: (task) =>
-          task.step.id === "b" && ++attempts < 3 ? Effect.fail(new Broken({ what: "b" })) : echo(task),
-        onStepFailure: "replan"
-      })
+      const graph = PlanExecuteEvaluate.make(
+        "graph",
+        {
+          planner: fixed(step("a"), step("b", ["a"])),
+          executor: (task) =>
+            task.step.id === "b" && ++attempts < 3 ? Effect.fail(new Broken({ what: "b" })) : echo(task)
+        },
+        { onStepFailure: "replan" }
+      )
       const { events } = yield* collect(graph, "go")
       assert.deepStrictEqual(paths(events), ["graph", "graph>a", "graph>b", "graph>b", "graph>b"])
     })

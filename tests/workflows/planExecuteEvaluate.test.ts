@@ -19,12 +19,11 @@ describe("planned by a model", () => {
 
   it.effect("has the workers do the steps, and each step's run is named by its id", () =>
     Effect.gen(function* () {
-      const work = PlanExecuteEvaluate.make("work", {
-        workers: { research, write },
-        instructions: "Be thrifty.",
-        evaluator: judge,
-        accept: ({ score }) => score >= 8
-      })
+      const work = PlanExecuteEvaluate.make(
+        "work",
+        { workers: { research, write }, evaluator: judge },
+        { instructions: "Be thrifty.", accept: ({ score }) => score >= 8 }
+      )
       const { events } = yield* collect(work, "Tell me of Effect")
       assert.deepStrictEqual(paths(events), ["work", "work>work planner", "work>facts", "work>text", "work>judge"])
       assert.deepStrictEqual(
@@ -97,12 +96,14 @@ describe("planned by a model", () => {
 
   it.effect("has it planned anew with the verdict, and does not do again what is done", () =>
     Effect.gen(function* () {
-      const work = PlanExecuteEvaluate.make("work", {
-        workers: { research, write },
-        evaluator: judge,
-        accept: ({ score }) => score >= 8,
-        combine: ({ results }) => Object.entries(results).flat().join()
-      })
+      const work = PlanExecuteEvaluate.make(
+        "work",
+        { workers: { research, write }, evaluator: judge },
+        {
+          accept: ({ score }) => score >= 8,
+          combine: ({ results }) => Object.entries(results).flat().join()
+        }
+      )
       const { decisions, output, steps } = yield* work.result("Tell me")
       assert.deepStrictEqual([output, steps], ["facts,the facts,text,second text", 7])
       assert.deepStrictEqual(
@@ -168,7 +169,7 @@ describe("planned by a model", () => {
     Effect.gen(function* () {
       const image = { type: "file", mediaType: "image/png", data: new Uint8Array([1, 2, 3]) } as const
       const messages: ReadonlyArray<Prompt.MessageEncoded> = [{ role: "user", content: [image] }]
-      const work = PlanExecuteEvaluate.make("work", { workers: { write }, combine: write })
+      const work = PlanExecuteEvaluate.make("work", { workers: { write } }, { combine: write })
       const once = (function* () {
         yield* messages
       })()
@@ -315,27 +316,27 @@ describe("the steps of a plan", () => {
 describe("its definition", () => {
   const worker = Runner.make("worker", { run: (text: string) => Effect.succeed(text) })
   it("is refused when it cannot work", () => {
-    for (const options of [
-      { workers: {} },
-      { workers: { worker }, maxRounds: 0 },
-      { workers: { worker }, maxSteps: Number.NaN },
-      { workers: { worker }, concurrency: 0 },
-      { workers: { worker }, planRepairs: -1 },
-      { workers: { worker }, planner: fixed(step("a")), instructions: "Hm" },
-      { workers: { worker }, executor: worker } as never,
-      {} as { readonly workers: {} }
-    ]) {
-      assert.throws(() => PlanExecuteEvaluate.make("work", options), RunError.InvalidDefinition)
+    for (const [members, options] of [
+      [{ workers: {} }],
+      [{ workers: { worker } }, { maxRounds: 0 }],
+      [{ workers: { worker } }, { maxSteps: Number.NaN }],
+      [{ workers: { worker } }, { concurrency: 0 }],
+      [{ workers: { worker } }, { planRepairs: -1 }],
+      [{ workers: { worker }, planner: fixed(step("a")) }, { instructions: "Hm" }],
+      [{ workers: { worker }, executor: worker } as never],
+      [{ workers: { worker }, evaluator: worker } as never],
+      [{} as { readonly workers: {} }]
+    ] as const) {
+      assert.throws(() => PlanExecuteEvaluate.make("work", members, options), RunError.InvalidDefinition)
     }
   })
 
   it("tells what it is made of", () => {
-    const work = PlanExecuteEvaluate.make("work", {
-      workers: { worker },
-      evaluator: () => Effect.succeed(true),
-      accept: (good) => good,
-      combine: worker
-    })
+    const work = PlanExecuteEvaluate.make(
+      "work",
+      { workers: { worker }, evaluator: () => Effect.succeed(true) },
+      { accept: (good) => good, combine: worker }
+    )
     assert.deepStrictEqual(
       work.definition.structure().members.map(({ name, role }) => [name, role]),
       [

@@ -22,14 +22,17 @@ const worker = (id: string, turn: WireServer.Turn) =>
 const by = (id: string, dependsOn: ReadonlyArray<string> = []) => step(id, dependsOn, { worker: id })
 
 const work = (workers: Readonly<Record<string, ReturnType<typeof worker>>>, ...steps: ReadonlyArray<Given>) =>
-  PlanExecuteEvaluate.make("work", {
-    planner: Agent.make("planner", {
-      instructions: WireServer.plan("planner", { text: JSON.stringify(planOf(...steps)) }),
-      output: PlanExecuteEvaluate.Plan
-    }),
-    workers,
-    onStepFailure: "fail"
-  })
+  PlanExecuteEvaluate.make(
+    "work",
+    {
+      planner: Agent.make("planner", {
+        instructions: WireServer.plan("planner", { text: JSON.stringify(planOf(...steps)) }),
+        output: PlanExecuteEvaluate.Plan
+      }),
+      workers
+    },
+    { onStepFailure: "fail" }
+  )
 
 for (const edge of ["async", "sync"] as const) {
   for (const api of ["chat", "responses"] as const) {

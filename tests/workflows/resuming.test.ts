@@ -30,8 +30,7 @@ const turns = (...script: ReadonlyArray<TestModel.Turn | string>) =>
 const payments = () => {
   const made: Array<string> = []
   const pay = (who: string) =>
-    AgentTool.fromFunction({
-      name: "pay",
+    AgentTool.fromFunction("pay", {
       description: "Pays",
       parameters: Schema.Struct({ n: Schema.Finite }),
       needsApproval: true,
@@ -66,8 +65,7 @@ const resumed = <I, A, E, R>(runner: Runner.Runner<I, A, E, R>, input: I) =>
 
 describe("a desk with handoffs", () => {
   const desk = (first: Agent.Agent<string, Agent.Error, never>, ...others: ReadonlyArray<typeof first>) =>
-    Handoffs.make("desk", {
-      agents: Object.fromEntries([first, ...others].map((agent) => [agent.name, agent])),
+    Handoffs.make("desk", Object.fromEntries([first, ...others].map((agent) => [agent.name, agent])), {
       start: first.name
     })
   const erased = (agent: Runner.Any) => agent as Agent.Agent<string, Agent.Error, never>
@@ -119,8 +117,7 @@ describe("a desk with handoffs", () => {
   it.effect("gives the conversation over after the call beside it was approved", () =>
     Effect.gen(function* () {
       const noted: Array<string> = []
-      const note = AgentTool.fromFunction({
-        name: "note",
+      const note = AgentTool.fromFunction("note", {
         description: "Notes",
         needsApproval: true,
         execute: () => (noted.push("noted"), "noted")
@@ -194,7 +191,7 @@ describe("a workflow", () => {
     Effect.gen(function* () {
       const { agent, made } = payments()
       const routes = { cashier: agent("someone"), clerk: Agent.make("clerk", { description: "Talks" }) }
-      const router = Router.make("router", { routes })
+      const router = Router.make("router", routes)
       assert.strictEqual(yield* resumed(router, "pay 3"), "paid it")
       assert.deepStrictEqual(made, ["someone 3"])
       const { calls } = yield* TestModel.TestModel
@@ -206,11 +203,14 @@ describe("a workflow", () => {
     Effect.gen(function* () {
       const { agent, made } = payments()
       const triage = Agent.make("triage", { tools: [Handoffs.to("billing")] })
-      const desk = Handoffs.make("desk", { agents: { triage, billing: agent("billing") }, start: "triage" })
-      const router = Router.make("router", {
-        routes: { desk: Runner.described(desk, "A desk") },
-        classify: () => Effect.succeed("desk" as const)
-      })
+      const desk = Handoffs.make("desk", { triage, billing: agent("billing") }, { start: "triage" })
+      const router = Router.make(
+        "router",
+        { desk: Runner.described(desk, "A desk") },
+        {
+          classify: () => Effect.succeed("desk" as const)
+        }
+      )
       const chain = Chain.make("chain", [Agent.make("writer", {}), router])
       assert.strictEqual(yield* resumed(chain, "pay 3"), "paid it")
       assert.deepStrictEqual(made, ["billing 3"])
@@ -221,7 +221,7 @@ describe("a workflow", () => {
     Effect.gen(function* () {
       const { agent, made } = payments()
       const chain = Runner.described(Chain.make("chain", [Agent.make("writer", {}), agent("cashier")]), "Pays")
-      const boss = Agent.make("boss", { tools: [Runner.asTool(chain)] })
+      const boss = Agent.make("boss", { tools: [AgentTool.fromRunner(chain)] })
       assert.strictEqual(yield* resumed(boss, "pay 3"), "boss is done")
       assert.deepStrictEqual(made, ["cashier 3"])
     }).pipe(turns(call("chain", { input: "pay" }), "a draft", pays(3), "paid it", "boss is done"))
@@ -239,10 +239,13 @@ describe("a workflow", () => {
   it.effect("that is an orchestrator goes on at its worker, and at an agent that it spawned", () =>
     Effect.gen(function* () {
       const { agent, made, pay } = payments()
-      const lead = Orchestrator.make("lead", {
-        workers: { cashier: agent("cashier") },
-        spawn: { tools: [pay("spawned")] }
-      })
+      const lead = Orchestrator.make(
+        "lead",
+        { cashier: agent("cashier") },
+        {
+          spawn: { tools: [pay("spawned")] }
+        }
+      )
       assert.strictEqual(yield* resumed(lead, "pay twice"), "all paid")
       assert.deepStrictEqual(made.toSorted(), ["cashier 1", "spawned 2"])
     }).pipe(
@@ -286,13 +289,10 @@ describe("a workflow that cannot be resumed in its middle", () => {
   const workflows: ReadonlyArray<readonly [string, Runner.Any]> = [
     ["a parallel", Parallel.make("w", { cashier, other: Agent.make("other", {}) })],
     ["a broadcast", Gather.broadcast("w", [cashier])],
-    [
-      "a router to several routes",
-      Router.many("w", { routes: { cashier }, classify: () => Effect.succeed(["cashier"]) })
-    ],
+    ["a router to several routes", Router.many("w", { cashier }, { classify: () => Effect.succeed(["cashier"]) })],
     [
       "an evaluator-optimizer",
-      EvaluatorOptimizer.make("w", { generator: cashier, evaluator: () => Effect.succeed(1), accept: () => true })
+      EvaluatorOptimizer.make("w", { generator: cashier, evaluator: () => Effect.succeed(1) }, { accept: () => true })
     ],
     ["a plan", PlanExecuteEvaluate.make("w", { planner: Effect.succeed(plan), executor: cashier })]
   ]
@@ -324,13 +324,18 @@ describe("a workflow that cannot be resumed in its middle", () => {
 
   it.effect("fails the agent whose tool it is", () =>
     Effect.gen(function* () {
-      const refined = EvaluatorOptimizer.make("refined", {
-        description: "Pays well",
-        generator: cashier,
-        evaluator: () => Effect.succeed(1),
-        accept: () => true
-      })
-      const boss = Agent.make("boss", { tools: [Runner.asTool(refined)] })
+      const refined = EvaluatorOptimizer.make(
+        "refined",
+        {
+          generator: cashier,
+          evaluator: () => Effect.succeed(1)
+        },
+        {
+          description: "Pays well",
+          accept: () => true
+        }
+      )
+      const boss = Agent.make("boss", { tools: [AgentTool.fromRunner(refined)] })
       const error = yield* Effect.flip(boss.run("pay"))
       assert.strictEqual(error._tag, "ToolError")
       assert.include(error.message, "cannot be resumed in its middle")
@@ -419,8 +424,7 @@ describe("a run that waits for approval", () => {
 describe("attempts at the same work", () => {
   const keyed = () => {
     const keys: Array<readonly [number, string]> = []
-    const pay = AgentTool.fromFunction({
-      name: "pay",
+    const pay = AgentTool.fromFunction("pay", {
       description: "Pays",
       parameters: Schema.Struct({ n: Schema.Finite }),
       execute: ({ n }, { idempotencyKey }) => (keys.push([n, idempotencyKey]), "paid")

@@ -8,10 +8,10 @@ import { it } from "../support/edges.ts"
 
 const echo = (name: string) => Runner.make(name, { run: () => Effect.succeed(name) })
 const routes = { billing: echo("billing"), tech: echo("tech"), Sales: echo("Sales") }
-const plain = Router.make("desk", { routes })
-const falling = Router.make("desk", { routes, fallback: "tech" })
-const strict = Router.make("desk", { routes, threshold: 0.5 })
-const strictFalling = Router.make("desk", { routes, threshold: 0.5, fallback: "tech" })
+const plain = Router.make("desk", routes)
+const falling = Router.make("desk", routes, { fallback: "tech" })
+const strict = Router.make("desk", routes, { threshold: 0.5 })
+const strictFalling = Router.make("desk", routes, { threshold: 0.5, fallback: "tech" })
 
 const json = (value: unknown) => JSON.stringify(value)
 /** The classifier's answers; the routes are functions and ask no model. */
@@ -89,7 +89,7 @@ describe("the name of a route", () => {
 
   it.effect("is refused where it could be one of two", () =>
     Effect.gen(function* () {
-      const desk = Router.make("desk", { routes: { a: echo("a"), A: echo("A"), " a": echo(" a") } })
+      const desk = Router.make("desk", { a: echo("a"), A: echo("A"), " a": echo(" a") })
       assert.strictEqual(yield* desk.run("x"), "A")
       const error = yield* Effect.flip(desk.run("x"))
       assert.strictEqual(error._tag, "RouteNotFound")
@@ -112,7 +112,7 @@ describe("the name of a route", () => {
 
   it.effect("is found the same way in what a function chooses", () =>
     Effect.gen(function* () {
-      const byRule = Router.make("desk", { routes, classify: () => Effect.succeed("Billing " as "billing") })
+      const byRule = Router.make("desk", routes, { classify: () => Effect.succeed("Billing " as "billing") })
       assert.strictEqual(yield* byRule.run("x"), "billing")
     })
   )
@@ -146,7 +146,7 @@ describe("an answer that does not come", () => {
 
   it.effect("takes the fallback of several routes", () =>
     Effect.gen(function* () {
-      const { output } = yield* Router.many("desk", { routes, fallback: "tech" }).result("x")
+      const { output } = yield* Router.many("desk", routes, { fallback: "tech" }).result("x")
       assert.deepStrictEqual(output, { tech: "tech" })
     }).pipe(Effect.provide(answering("", "")))
   )
@@ -173,7 +173,7 @@ describe("an answer that does not come", () => {
 })
 
 describe("several routes", () => {
-  const many = Router.many("desk", { routes })
+  const many = Router.many("desk", routes)
 
   it.effect("are each read by themselves", () =>
     Effect.gen(function* () {

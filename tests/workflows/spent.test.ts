@@ -21,30 +21,28 @@ const planner = () => Effect.as(writer.run("plan"), { steps: [{ id: "a", task: "
 
 const failing = {
   ParallelError: Parallel.make("panel", { writer, broken }).run("go"),
-  RouteNotFound: Router.make("desk", {
-    routes: { writer },
-    classify: (input) => Effect.as(Effect.andThen(writer.run(input), quick.run(input)), "nowhere")
-  }).run("go"),
-  NotAccepted: EvaluatorOptimizer.make("refined", {
-    generator: writer,
-    evaluator: (draft: string) => quick.run(draft),
-    accept: () => false,
-    maxRounds: 1,
-    exhausted: "fail"
-  }).run("go"),
-  StepsFailed: PlanExecuteEvaluate.make("work", {
-    planner,
-    executor: ({ step }) => fails(step.id),
-    onStepFailure: "fail"
-  }).run("go"),
-  PlanNotAccepted: PlanExecuteEvaluate.make("work", {
-    planner,
-    executor: ({ step }) => quick.run(step.id),
-    evaluator: () => Effect.succeed(false),
-    accept: (good) => good,
-    maxRounds: 1,
-    exhausted: "fail"
-  }).run("go")
+  RouteNotFound: Router.make(
+    "desk",
+    { writer },
+    {
+      classify: (input) => Effect.as(Effect.andThen(writer.run(input), quick.run(input)), "nowhere")
+    }
+  ).run("go"),
+  NotAccepted: EvaluatorOptimizer.make(
+    "refined",
+    { generator: writer, evaluator: (draft: string) => quick.run(draft) },
+    { accept: () => false, maxRounds: 1, onMaxRounds: "fail" }
+  ).run("go"),
+  StepsFailed: PlanExecuteEvaluate.make(
+    "work",
+    { planner, executor: ({ step }) => fails(step.id) },
+    { onStepFailure: "fail" }
+  ).run("go"),
+  PlanNotAccepted: PlanExecuteEvaluate.make(
+    "work",
+    { planner, executor: ({ step }) => quick.run(step.id), evaluator: () => Effect.succeed(false) },
+    { accept: (good) => good, maxRounds: 1, onMaxRounds: "fail" }
+  ).run("go")
 }
 
 interface Failure {

@@ -4,7 +4,18 @@
  */
 import { Effect, Exit, Stream } from "effect"
 import type { LanguageModel } from "effect/ai"
-import { Agent, Chain, Gather, OpenAi, Parallel, PlanExecuteEvaluate, Router, RunError, Runner } from "troupe"
+import {
+  Agent,
+  AgentTool,
+  Chain,
+  Gather,
+  OpenAi,
+  Parallel,
+  PlanExecuteEvaluate,
+  Router,
+  RunError,
+  Runner
+} from "troupe"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { checkGrammar } from "../support/grammar.ts"
 import {
@@ -119,11 +130,14 @@ describe("one of 20 fails, whatever runs them", () => {
         concurrency: 20
       }),
     PlanExecuteEvaluate: (ledger: Ledger) =>
-      PlanExecuteEvaluate.make("all", {
-        planner: Effect.succeed({ steps: ids.map((id) => ({ id, task: "do it" })) }),
-        executor: ({ step }: PlanExecuteEvaluate.Task<string>) => ledger.member(step.id, [turn(step.id)]).run("go"),
-        concurrency: 20
-      })
+      PlanExecuteEvaluate.make(
+        "all",
+        {
+          planner: Effect.succeed({ steps: ids.map((id) => ({ id, task: "do it" })) }),
+          executor: ({ step }: PlanExecuteEvaluate.Task<string>) => ledger.member(step.id, [turn(step.id)]).run("go")
+        },
+        { concurrency: 20 }
+      )
   }
   for (const [name, make] of Object.entries(ways20)) {
     for (const [edge, api, way] of [
@@ -171,11 +185,11 @@ describe("a parallel in a chain in a router under an agent's tool", () => {
         broken: ledger.member("broken", [breaks(14)])
       })
       const chain = Chain.make("chain", [ledger.member("first", [{ text: "go on" }]), panel])
-      const desk = Router.make("desk", {
-        description: "Does it",
-        routes: { chain },
-        classify: (_input: string) => Effect.succeed("chain" as const)
-      })
+      const desk = Router.make(
+        "desk",
+        { chain },
+        { description: "Does it", classify: (_input: string) => Effect.succeed("chain" as const) }
+      )
       const caller = Agent.make("caller", {
         instructions: WireServer.plan("caller", {
           calls: [
@@ -183,7 +197,10 @@ describe("a parallel in a chain in a router under an agent's tool", () => {
             { name: "sibling", args: `{"input":"go"}`, id: "to-sibling" }
           ]
         }),
-        tools: [Runner.asTool(desk, { failureMode: "error" }), Runner.asTool(ledger.member("sibling", [slow]))]
+        tools: [
+          AgentTool.fromRunner(desk, { failureMode: "error" }),
+          AgentTool.fromRunner(ledger.member("sibling", [slow]))
+        ]
       })
       const { exit, ms, report } = await run(edge, api, ledger, ways[way](ledger.observe(caller), "go"))
 
@@ -225,7 +242,7 @@ describe("one of 20 tool calls of a step fails", () => {
           calls: tools.map((name) => ({ name, args: `{"input":"go"}`, id: name }))
         }),
         tools: tools.map((name) =>
-          Runner.asTool(
+          AgentTool.fromRunner(
             ledger.member(name, [turn(name)], name === "spiteful" ? Effect.die(new Error("and another")) : Effect.void),
             { failureMode: "error" }
           )

@@ -4,12 +4,13 @@ import type { LanguageModel, Prompt } from "effect/ai"
 import { TestClock } from "effect/testing"
 import {
   Agent,
+  AgentTool,
   Chain,
   EvaluatorOptimizer,
   Gather,
   Parallel,
-  RunError,
   Router,
+  RunError,
   Runner,
   SyncEdge,
   TestModel
@@ -232,7 +233,7 @@ describe("a router", () => {
 
   it.effect("lets the model choose by the routes' descriptions, and shows the route in the events", () =>
     Effect.gen(function* () {
-      const desk = Router.make("desk", { routes: { billing, technical } })
+      const desk = Router.make("desk", { billing, technical })
       const { events } = yield* collect(desk, "My invoice is wrong")
       assert.deepStrictEqual(
         events.flatMap((event) => (event._tag === "RunStarted" ? [event.path.join(">")] : [])),
@@ -246,10 +247,10 @@ describe("a router", () => {
   it.effect("takes the fallback below the threshold, or fails", () =>
     Effect.gen(function* () {
       const routes = { billing, technical }
-      const desk = Router.make("desk", { routes, threshold: 0.5, fallback: "technical" })
+      const desk = Router.make("desk", routes, { threshold: 0.5, fallback: "technical" })
       const { events } = yield* collect(desk, "hm")
       assert.isTrue(events.some((event) => event.path.at(-1) === "technical"))
-      const error = yield* Effect.flip(Router.make("desk", { routes, threshold: 0.5 }).run("hm"))
+      const error = yield* Effect.flip(Router.make("desk", routes, { threshold: 0.5 }).run("hm"))
       assert.deepStrictEqual(
         [error._tag, error._tag === "RouteNotFound" ? error.route : ""],
         ["RouteNotFound", "billing"]
@@ -260,16 +261,16 @@ describe("a router", () => {
   it.effect("takes the fallback when the model names no route that there is, or fails with what it said", () =>
     Effect.gen(function* () {
       const routes = { billing, technical }
-      const desk = Router.make("desk", { routes, fallback: "technical" })
+      const desk = Router.make("desk", routes, { fallback: "technical" })
       assert.deepStrictEqual(
         (yield* desk.result("hm")).decisions.map((one) =>
           one._tag === "RouteTaken" ? [one.routes, one.fallback] : []
         ),
         [[["technical"], true]]
       )
-      const many = Router.many("desk", { routes, fallback: "technical" })
+      const many = Router.many("desk", routes, { fallback: "technical" })
       assert.deepStrictEqual(yield* many.run("hm"), { technical: "handled" })
-      const error = yield* Effect.flip(Router.make("desk", { routes }).run("hm"))
+      const error = yield* Effect.flip(Router.make("desk", routes).run("hm"))
       assert.deepStrictEqual(
         [error._tag, error._tag === "RouteNotFound" ? error.route : ""],
         ["RouteNotFound", '{"route":"sales","confidence":0.9}']
@@ -279,44 +280,40 @@ describe("a router", () => {
 
   it.effect("chooses by a function, with errors of its own", () =>
     Effect.gen(function* () {
-      const router = Router.make("router", {
-        routes: { short: after(0, "short"), long: after(0, "long") },
-        classify: (input: string) =>
-          input === "" ? Effect.fail("empty" as const) : Effect.succeed(input.length < 5 ? "short" : "long")
-      })
+      const router = Router.make(
+        "router",
+        { short: after(0, "short"), long: after(0, "long") },
+        {
+          classify: (input: string) =>
+            input === "" ? Effect.fail("empty" as const) : Effect.succeed(input.length < 5 ? "short" : "long")
+        }
+      )
       assert.deepStrictEqual(yield* live(Effect.all([router.run("a"), router.run("abcdef")])), [
         "a short",
         "abcdef long"
       ])
       assert.strictEqual(yield* Effect.flip(router.run("")), "empty")
-      const lost = Router.make("router", {
-        routes: { a: after(0, "a") },
-        classify: () => Effect.succeed("toString" as "a")
-      })
+      const lost = Router.make("router", { a: after(0, "a") }, { classify: () => Effect.succeed("toString" as "a") })
       assert.strictEqual((yield* Effect.flip(lost.run("x")))._tag, "RouteNotFound")
     })
   )
 
   it("that cannot work is refused", () => {
-    assert.throws(() => Router.make("x", { routes: {} }), RunError.InvalidDefinition)
-    assert.throws(
-      () => Router.make("x", { routes: { billing }, fallback: "other" as never }),
-      RunError.InvalidDefinition
-    )
-    assert.throws(() => Router.make("x", { routes: { billing }, threshold: 2 }), RunError.InvalidDefinition)
+    assert.throws(() => Router.make("x", {}), RunError.InvalidDefinition)
+    assert.throws(() => Router.make("x", { billing }, { fallback: "other" as never }), RunError.InvalidDefinition)
+    assert.throws(() => Router.make("x", { billing }, { threshold: 2 }), RunError.InvalidDefinition)
   })
 })
 
 describe("an evaluator-optimizer", () => {
   const writer = Agent.make("writer", {})
   const judge = Agent.make("judge", { output: Schema.Struct({ score: Schema.Int }) })
-  const make = (more: { readonly maxRounds?: number; readonly exhausted?: "best" | "fail" }) =>
-    EvaluatorOptimizer.make("refined", {
-      generator: writer,
-      evaluator: judge,
-      accept: (verdict) => verdict.score >= 8,
-      ...more
-    })
+  const make = (more: { readonly maxRounds?: number; readonly onMaxRounds?: "best" | "fail" }) =>
+    EvaluatorOptimizer.make(
+      "refined",
+      { generator: writer, evaluator: judge },
+      { accept: (verdict) => verdict.score >= 8, ...more }
+    )
   const turns = (...scores: ReadonlyArray<number>) =>
     TestModel.layer(scores.flatMap((score, n) => [`draft ${n + 1}`, TestModel.json({ score })]))
 
@@ -329,15 +326,15 @@ describe("an evaluator-optimizer", () => {
     }).pipe(Effect.provide(turns(3, 5, 9)))
   )
 
-  it.effect("gives the best draft when none is accepted; the last one is judged too", () =>
+  it.effect("gives the best draft when it is told to; the last one is judged too", () =>
     Effect.gen(function* () {
-      assert.strictEqual(yield* make({}).run("Write"), "draft 2")
+      assert.strictEqual(yield* make({ onMaxRounds: "best" }).run("Write"), "draft 2")
     }).pipe(Effect.provide(turns(3, 7, 5)))
   )
 
-  it.effect("fails when it is told to", () =>
+  it.effect("fails when none is accepted", () =>
     Effect.gen(function* () {
-      const error = yield* Effect.flip(make({ maxRounds: 2, exhausted: "fail" }).run("Write"))
+      const error = yield* Effect.flip(make({ maxRounds: 2 }).run("Write"))
       if (error._tag !== "NotAccepted") return assert.fail(error._tag)
       assert.deepStrictEqual([error.rounds, error.best, error.verdict], [2, "draft 1", { score: 6 }])
     }).pipe(Effect.provide(turns(6, 5)))
@@ -345,12 +342,14 @@ describe("an evaluator-optimizer", () => {
 
   it.effect("judges by a function, and revises any input", () =>
     Effect.gen(function* () {
-      const halve = EvaluatorOptimizer.make("halve", {
-        generator: Runner.make("n", { run: (n: number) => Effect.succeed(n / 2) }),
-        evaluator: (n) => Effect.succeed(n),
-        accept: (n) => n < 3,
-        revise: (_input, rounds) => rounds.at(-1)!.draft
-      })
+      const halve = EvaluatorOptimizer.make(
+        "halve",
+        {
+          generator: Runner.make("n", { run: (n: number) => Effect.succeed(n / 2) }),
+          evaluator: (n) => Effect.succeed(n)
+        },
+        { accept: (n) => n < 3, revise: (_input, rounds) => rounds.at(-1)!.draft }
+      )
       assert.strictEqual(yield* halve.run(16), 2)
     })
   )
@@ -358,12 +357,14 @@ describe("an evaluator-optimizer", () => {
   it.effect("takes no draft for the best whose score is no number", () =>
     Effect.gen(function* () {
       const scores = [Number.NaN, 9, Number.NaN]
-      const tried = EvaluatorOptimizer.make("tried", {
-        generator: Runner.make("n", { run: (n: number) => Effect.succeed(n + 1) }),
-        evaluator: (n) => Effect.succeed({ score: scores[n]! }),
-        accept: () => false,
-        revise: (_input, rounds) => rounds.at(-1)!.draft
-      })
+      const tried = EvaluatorOptimizer.make(
+        "tried",
+        {
+          generator: Runner.make("n", { run: (n: number) => Effect.succeed(n + 1) }),
+          evaluator: (n) => Effect.succeed({ score: scores[n]! })
+        },
+        { onMaxRounds: "best", accept: () => false, revise: (_input, rounds) => rounds.at(-1)!.draft }
+      )
       assert.strictEqual(yield* tried.run(-1), 1)
     })
   )
@@ -374,14 +375,13 @@ describe("a conversation that can be read once", () => {
     Effect.gen(function* () {
       const [a, b] = [Agent.make("a", { description: "A" }), Agent.make("b", { description: "B" })]
       const runners: ReadonlyArray<Runner.Runner<Prompt.RawInput, unknown, unknown, LanguageModel.LanguageModel>> = [
-        EvaluatorOptimizer.make("refined", {
-          generator: a,
-          evaluator: () => Effect.succeed(0),
-          accept: () => false,
-          maxRounds: 2
-        }),
-        Router.make("router", { routes: { a, b } }),
-        Router.many("routers", { routes: { a, b } }),
+        EvaluatorOptimizer.make(
+          "refined",
+          { generator: a, evaluator: () => Effect.succeed(0) },
+          { accept: () => false, maxRounds: 2, onMaxRounds: "best" }
+        ),
+        Router.make("router", { a, b }),
+        Router.many("routers", { a, b }),
         Parallel.make("parallel", { a, b }),
         Parallel.hedge("hedge", a, { delay: 0 }),
         Gather.broadcast("broadcast", [a, b])
@@ -427,13 +427,13 @@ describe("nesting", () => {
     Effect.gen(function* () {
       const writer = Agent.make("writer", {})
       const panel = Parallel.make("panel", { one: Runner.named(writer, "one"), two: Runner.named(writer, "two") })
-      const desk = Router.make("desk", { routes: { panel }, classify: () => Effect.succeed("panel") })
+      const desk = Router.make("desk", { panel }, { classify: () => Effect.succeed("panel") })
       const chain = Chain.make("chain", [
         desk,
         ({ one, two }: { readonly one: string; readonly two: string }) => Effect.succeed(`${one}+${two}`),
         writer
       ])
-      const caller = Agent.make("caller", { tools: [Runner.asTool(Runner.described(chain, "Does it"))] })
+      const caller = Agent.make("caller", { tools: [AgentTool.fromRunner(Runner.described(chain, "Does it"))] })
       const { events } = yield* collect(caller, "go")
       const last = events.at(-1)
       assert.strictEqual(last?._tag === "RunCompleted" ? last.spent.steps : 0, 5)

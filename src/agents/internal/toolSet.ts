@@ -82,11 +82,11 @@ const whatIs = (one: unknown): string => {
 }
 
 const howToMake = (one: unknown): string => {
-  if (isRunner(one)) return "Make it a tool with Runner.asTool"
+  if (isRunner(one)) return "Make it a tool with AgentTool.fromRunner"
   if (isToolOfEffect(one)) {
     return "Give it as toolkit: Toolkit.make(tool), and its handler by Layer; or make it with AgentTool.fromFunction"
   }
-  return "Make it with AgentTool.fromFunction, of a runner with Runner.asTool, or give tools of effect/ai as toolkit"
+  return "Make it with AgentTool.fromFunction, of a runner with AgentTool.fromRunner, or give tools of effect/ai as toolkit"
 }
 
 const twice = (subject: string, name: string, entries: ReadonlyArray<Tool.Any | AgentTool.Any>): InvalidDefinition => {

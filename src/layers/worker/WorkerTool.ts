@@ -20,7 +20,9 @@ export interface FromModuleOptions<
   Name extends string,
   Parameters extends Schema.Top,
   Success extends Schema.Top
-> extends Omit<AgentTool.FromFunctionOptions<Name, Parameters, Success, unknown>, "execute" | "kind"> {
+> extends Omit<AgentTool.FromFunctionOptions<Parameters, Success, unknown>, "execute" | "kind"> {
+  /** 1 to 64 letters, digits, `_` or `-`: what every provider accepts. */
+  readonly name: Name
   /** The name of the module's export. Default: `default`. */
   readonly export?: string | undefined
 }
@@ -74,9 +76,9 @@ type SchemaServices<S extends Schema.Top> = S["DecodingServices"] | S["EncodingS
  * Throws `InvalidDefinition` for a module that cannot be loaded or does not export a tool.
  *
  * @example
- * import { Agent, WorkerTool } from "troupe"
+ * import { Agent, AgentTool, WorkerTool } from "troupe"
  *
- * // resize.ts: export default AgentTool.fromFunction({ name: "resize", ... })
+ * // resize.ts: export default AgentTool.fromFunction("resize", { ... })
  * const agent = () =>
  *   Agent.make("agent", { tools: [WorkerTool.fromModule(new URL("./resize.ts", import.meta.url))] })
  */

@@ -69,7 +69,7 @@ export class StepsFailed<E> extends Schema.TaggedError<StepsFailed<unknown>>()("
 }
 
 /**
- * The results of no plan were accepted, and `exhausted` is `"fail"`: the rounds are used up, or planning or judging failed
+ * The results of no plan were accepted, and `onMaxRounds` is not `"best"`: the rounds are used up, or planning or judging failed
  * in a round after the first verdict. It has the best results that were judged.
  */
 export class PlanNotAccepted extends Schema.TaggedError<PlanNotAccepted>()("PlanNotAccepted", {
@@ -87,7 +87,7 @@ export class PlanNotAccepted extends Schema.TaggedError<PlanNotAccepted>()("Plan
 }) {
   override get message(): string {
     const failed = "failure" in this ? `, then failed (${Group.textOf(this.failure).replace(/\.$/, "")})` : ""
-    return `"${this.name}" accepted the results of no plan in ${this.rounds} rounds${failed}; the verdict on the best was ${JSON.stringify(this.verdict)}. Raise maxRounds, ease accept, or take the best with exhausted: "best".`
+    return `"${this.name}" accepted the results of no plan in ${this.rounds} rounds${failed}; the verdict on the best was ${JSON.stringify(this.verdict)}. Raise maxRounds, ease accept, or take the best with onMaxRounds: "best".`
   }
 }
 
@@ -111,7 +111,7 @@ export interface Settings {
   readonly maxSteps: number
   readonly planRepairs: number
   readonly concurrency: number
-  readonly exhausted: "best" | "fail"
+  readonly onMaxRounds: "best" | "fail"
   readonly onStepFailure: "replan" | "fail"
 }
 
@@ -350,14 +350,14 @@ class Loop {
   }
 
   #exhausted(): Program {
-    const { name, exhausted, score } = this.#settings
+    const { name, onMaxRounds, score } = this.#settings
     const last = this.#last
     const first = this.#rejected[0]
-    if (first === undefined || (exhausted === "fail" && last?._tag === "failed" && this.#broken === undefined)) {
+    if (first === undefined || (onMaxRounds === "fail" && last?._tag === "failed" && this.#broken === undefined)) {
       return last?._tag === "failed" ? Effect.fail(last.error) : Effect.die(new Error(`"${name}" has had no round`))
     }
     const best = bestOf(this.#rejected, score)
-    if (exhausted === "best") return this.#combine(best)
+    if (onMaxRounds === "best") return this.#combine(best)
     return Effect.fail(
       new PlanNotAccepted({
         name,

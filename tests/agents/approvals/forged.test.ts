@@ -20,8 +20,7 @@ const turns = (...script: ReadonlyArray<TestModel.Turn | string>) =>
 
 const till = () => {
   const paid: Array<number> = []
-  const pay = AgentTool.fromFunction({
-    name: "pay",
+  const pay = AgentTool.fromFunction("pay", {
     description: "Pays",
     parameters: Schema.Struct({ n: Schema.Finite }),
     needsApproval: true,
@@ -68,7 +67,7 @@ describe("an approval that is no record of ours", () => {
   it.effect("does not run a tool that needs no approval either", () =>
     Effect.gen(function* () {
       const ran: Array<string> = []
-      const look = AgentTool.fromFunction({ name: "pay", description: "Looks", execute: () => ran.push("look") })
+      const look = AgentTool.fromFunction("pay", { description: "Looks", execute: () => ran.push("look") })
       const error = yield* Effect.flip(
         Agent.make("clerk", { tools: [look] }).run(prompt(user, assistant(pays(1), asks()), yes))
       )
@@ -80,8 +79,7 @@ describe("an approval that is no record of ours", () => {
   it.effect("gives the call no idempotency key that the other side has chosen", () =>
     Effect.gen(function* () {
       const keys: Array<string> = []
-      const pay = AgentTool.fromFunction({
-        name: "pay",
+      const pay = AgentTool.fromFunction("pay", {
         description: "Pays",
         parameters: Schema.Struct({ n: Schema.Finite }),
         execute: (_, { idempotencyKey }) => keys.push(idempotencyKey)
@@ -131,7 +129,7 @@ describe("an approval that is no record of ours", () => {
   it.effect("beside a call that waits is not made with it", () =>
     Effect.gen(function* () {
       const { clerk, paid } = till()
-      const look = AgentTool.fromFunction({ name: "look", description: "Looks", execute: () => paid.push(-1) })
+      const look = AgentTool.fromFunction("look", { description: "Looks", execute: () => paid.push(-1) })
       const both = Agent.make("clerk", { tools: [till().pay, look] })
       const error = yield* suspended(clerk)
       const forged = changed(error.transcript, (messages) => {
@@ -222,8 +220,7 @@ describe("what was approved is what runs", () => {
     it.effect(`so ${name} in the transcript make the approval invalid`, () =>
       Effect.gen(function* () {
         const { paid, pay } = till()
-        const refund = AgentTool.fromFunction({
-          name: "refund",
+        const refund = AgentTool.fromFunction("refund", {
           description: "Pays",
           parameters: Schema.Struct({ n: Schema.Finite }),
           execute: ({ n }) => paid.push(-n)
@@ -241,8 +238,7 @@ describe("what was approved is what runs", () => {
   it.effect("so a tool that was defined anew has to be approved anew", () =>
     Effect.gen(function* () {
       const { clerk, paid } = till()
-      const other = AgentTool.fromFunction({
-        name: "pay",
+      const other = AgentTool.fromFunction("pay", {
         description: "Pays",
         parameters: Schema.Struct({ n: Schema.Finite, to: Schema.optionalKey(Schema.String) }),
         needsApproval: true,
@@ -288,8 +284,7 @@ describe("what was approved is what runs", () => {
     Effect.gen(function* () {
       const ran: Array<unknown> = []
       const deep = Array.from({ length: 70 }).reduce<unknown>((inner) => [inner], "x")
-      const store = AgentTool.fromFunction({
-        name: "store",
+      const store = AgentTool.fromFunction("store", {
         description: "Stores",
         parameters: Schema.Struct({ value: Schema.Json }),
         needsApproval: true,
@@ -433,7 +428,7 @@ describe("the approver and the policy of the run that goes on", () => {
   it.effect("decide about an agent that is a tool and goes on", () =>
     Effect.gen(function* () {
       const { clerk, paid } = till()
-      const tool = Runner.asTool(Runner.described(clerk, "Pays"), { hints: { destructive: true } })
+      const tool = AgentTool.fromRunner(Runner.described(clerk, "Pays"), { hints: { destructive: true } })
       const boss = Agent.make("boss", { tools: [tool] })
       const error = yield* suspended(boss)
       yield* boss.run(approve(error)).pipe(Effect.provide(Approvals.layerPolicy({ destructive: "deny" })))

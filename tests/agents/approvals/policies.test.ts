@@ -3,7 +3,7 @@ import { assert, describe, it as onAsync } from "@effect/vitest"
 import { Server } from "@modelcontextprotocol/sdk/server/index.js"
 import { CallToolRequestSchema, ListToolsRequestSchema } from "@modelcontextprotocol/sdk/types.js"
 import { Effect, type Layer, Schema } from "effect"
-import { Agent, AgentTool, Approvals, Handoffs, HttpTools, Mcp, Orchestrator, Runner, TestModel } from "troupe"
+import { Agent, AgentTool, Approvals, Handoffs, HttpTools, Mcp, Orchestrator, type Runner, TestModel } from "troupe"
 import { it } from "../../support/edges.ts"
 
 const billing = Agent.make("billing", { description: "Money" })
@@ -11,22 +11,23 @@ const transfer = TestModel.toolCall("transfer_to_billing", { reason: "r", messag
 const task = TestModel.toolCall("billing", { input: "x" })
 const spawn = TestModel.toolCall("spawn", { name: "x", instructions: "x", task: "x" })
 const desk = (options: Handoffs.ToOptions = {}) =>
-  Handoffs.make("desk", {
-    agents: { triage: Agent.make("triage", { tools: [Handoffs.to("billing", options)] }), billing },
-    start: "triage"
-  })
+  Handoffs.make(
+    "desk",
+    { triage: Agent.make("triage", { tools: [Handoffs.to("billing", options)] }), billing },
+    { start: "triage" }
+  )
 
 type Case = readonly [name: string, runner: Runner.Runner<string, string, never, never>, first: TestModel.Turn]
 /** Every way in which one agent gives work to another; the types of their errors and services do not matter here. */
 const delegating = (options: Pick<Handoffs.ToOptions, "hints" | "needsApproval">): ReadonlyArray<Case> => {
-  const boss = Agent.make("boss", { tools: [Runner.asTool(billing, { name: "billing", ...options })] })
-  const lead = Orchestrator.make("lead", { workers: { billing }, workerOptions: { billing: options } })
+  const boss = Agent.make("boss", { tools: [AgentTool.fromRunner(billing, { name: "billing", ...options })] })
+  const lead = Orchestrator.make("lead", { billing }, { workerOptions: { billing: options } })
   const erased = (runner: Runner.Any) => runner as Case[1]
   return [
     ["a handoff", erased(desk(options)), transfer],
     ["an agent as a tool", erased(boss), task],
     ["a worker", erased(lead), task],
-    ["a spawned agent", erased(Orchestrator.make("lead", { spawn: options })), spawn]
+    ["a spawned agent", erased(Orchestrator.make("lead", {}, { spawn: options })), spawn]
   ]
 }
 
@@ -63,9 +64,9 @@ describe("a policy against destructive tools", () => {
   it.effect("reaches the tools of an agent that is a tool", () =>
     Effect.gen(function* () {
       let dropped = 0
-      const drop = AgentTool.fromFunction({ name: "drop", description: "Drops", execute: () => ++dropped })
+      const drop = AgentTool.fromFunction("drop", { description: "Drops", execute: () => ++dropped })
       const worker = Agent.make("billing", { description: "Money", tools: [drop] })
-      const boss = Agent.make("boss", { tools: [Runner.asTool(worker)] })
+      const boss = Agent.make("boss", { tools: [AgentTool.fromRunner(worker)] })
       yield* boss
         .run("x")
         .pipe(
@@ -98,8 +99,7 @@ describe("a rule for open-world tools", () => {
         names.push(tool)
         return Effect.succeed(Approvals.deny("no"))
       })
-      const local = AgentTool.fromFunction({
-        name: "look",
+      const local = AgentTool.fromFunction("look", {
         description: "Looks",
         hints: { readOnly: true, openWorld: false },
         execute: () => "seen"
@@ -124,8 +124,7 @@ describe("a rule for open-world tools", () => {
 
   it.effect("can deny, and says which rule it was", () =>
     Effect.gen(function* () {
-      const reach = AgentTool.fromFunction({
-        name: "reach",
+      const reach = AgentTool.fromFunction("reach", {
         description: "Reaches",
         hints: { readOnly: true },
         execute: () => "reached"
@@ -160,7 +159,7 @@ describe("a request", () => {
         assert.isTrue(Schema.is(Approvals.Request)(request))
         return Effect.succeed(Approvals.approve)
       })
-      const own = AgentTool.fromFunction({ name: "own", description: "Ours", execute: () => "ok" })
+      const own = AgentTool.fromFunction("own", { description: "Ours", execute: () => "ok" })
       const calls = { toolCalls: ["send", "own"].map((name) => ({ name, params: {} })) }
       yield* Agent.make("agent", { tools: [Mcp.tools(), own] })
         .run("go")

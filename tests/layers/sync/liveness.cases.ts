@@ -9,7 +9,7 @@ const tagOf = (exit: Exit.Exit<unknown, unknown>): string =>
   Exit.isSuccess(exit) ? `success: ${String(exit.value)}` : String((Cause.squash(exit.cause) as { _tag?: string })._tag)
 
 const tool = (name: string, execute: () => Effect.Effect<unknown>) =>
-  AgentTool.fromFunction({ name, description: name, execute })
+  AgentTool.fromFunction(name, { description: name, execute })
 
 /** One agent that calls the tool once, under `runSync`, with a Layer of the application around it. */
 const runTool = (execute: () => Effect.Effect<unknown>, application: Layer.Layer<never> = Layer.empty) =>

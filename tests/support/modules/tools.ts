@@ -1,8 +1,10 @@
 /** Tools that `WorkerTool.fromModule` runs in worker threads. Each export is one tool or one plain function. */
 import * as fs from "node:fs"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as AgentTool from "../../../src/AgentTool.ts"
+import * as Runner from "../../../src/Runner.ts"
 import type * as WorkerTool from "../../../src/layers/worker/WorkerTool.ts"
 
 const File = Schema.Struct({ file: Schema.String })
@@ -10,23 +12,20 @@ const File = Schema.Struct({ file: Schema.String })
 /** Shows that it goes on by letting a file grow. */
 const beat = (file: string) => fs.appendFileSync(file, ".")
 
-export default AgentTool.fromFunction({
-  name: "double",
+export default AgentTool.fromFunction("double", {
   description: "Doubles a number",
   parameters: Schema.Struct({ n: Schema.Finite }),
   success: Schema.Finite,
   execute: ({ n }) => n * 2
 })
 
-export const misfit = AgentTool.fromFunction({
-  name: "misfit",
+export const misfit = AgentTool.fromFunction("misfit", {
   description: "Gives what it should not",
   success: Schema.Struct({ n: Schema.Finite.check(Schema.isGreaterThan(1)) }),
   execute: () => ({ n: 1 })
 })
 
-export const later = AgentTool.fromFunction({
-  name: "later",
+export const later = AgentTool.fromFunction("later", {
   description: "Answers in a while",
   parameters: Schema.Struct({ at: Schema.Date }),
   success: Schema.Struct({ next: Schema.Date }),
@@ -36,21 +35,19 @@ export const later = AgentTool.fromFunction({
   }
 })
 
-export const generator = AgentTool.fromFunction({
-  name: "generator",
+export const generator = AgentTool.fromFunction("generator", {
   description: "Works in steps, and tells of them",
   execute: function* (_, context) {
     yield* context.progress("one")
     yield* context.progress("two")
-    const run = yield* AgentTool.current
+    const run = yield* Runner.current
     const { conversationId, idempotencyKey, path, rootId, runId, step, toolCallId } = context
-    const same = run?.runId === runId
+    const same = Option.isSome(run) && run.value.runId === runId
     return { conversationId, idempotencyKey, path, rootId, runId, same, step, toolCallId }
   }
 })
 
-export const endless = AgentTool.fromFunction({
-  name: "endless",
+export const endless = AgentTool.fromFunction("endless", {
   description: "Never ends",
   parameters: File,
   execute: ({ file }) => {
@@ -74,8 +71,7 @@ export const heeding = ({ file }: { readonly file: string }, { signal }: WorkerT
     })
   })
 
-export const cleaning = AgentTool.fromFunction({
-  name: "cleaning",
+export const cleaning = AgentTool.fromFunction("cleaning", {
   description: "Cleans up behind itself",
   parameters: File,
   execute: ({ file }) =>
@@ -109,14 +105,12 @@ class NotThere extends Schema.TaggedError<NotThere>()("NotThere", { what: Schema
     return `${this.what} is not there`
   }
 }
-export const fails = AgentTool.fromFunction({
-  name: "fails",
+export const fails = AgentTool.fromFunction("fails", {
   description: "Fails with a typed error",
   execute: () => Effect.fail(new NotThere({ what: "the file" }))
 })
 
-export const guarded = AgentTool.fromFunction({
-  name: "guarded",
+export const guarded = AgentTool.fromFunction("guarded", {
   description: "Has to be approved",
   needsApproval: true,
   hints: { readOnly: true },

@@ -32,13 +32,11 @@ const messageOf = (result: Result.Result<unknown, McpCallError>): string =>
 
 /** `list_resources` and `read_resource`. */
 export const make = (mcp: Resources): ReadonlyArray<AgentTool.AgentTool<string, never>> => [
-  AgentTool.fromFunction({
-    name: "list_resources",
+  AgentTool.fromFunction("list_resources", {
     description: "Lists the resources that can be read, and the templates of addresses of further ones",
     execute: () => list(mcp)
   }),
-  AgentTool.fromFunction({
-    name: "read_resource",
+  AgentTool.fromFunction("read_resource", {
     description: "Reads a resource",
     parameters: Schema.Struct({ server: Schema.String, uri: Schema.String }),
     execute: ({ server, uri }) =>

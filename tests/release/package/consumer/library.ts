@@ -37,7 +37,7 @@ export class Verdict extends Schema.Class<Verdict>("Verdict")({ score: Schema.In
 export class Writer extends Agent.Service<Writer>()("library/Writer", { description: "Writes" }) {}
 const Add = Tool.make("add", { parameters: Schema.Struct({ a: Schema.Finite }), success: Schema.Finite })
 
-export const tool = AgentTool.fromFunction({ name: "now", description: "Tells the time", execute: () => "noon" })
+export const tool = AgentTool.fromFunction("now", { description: "Tells the time", execute: () => "noon" })
 export const inModule = WorkerTool.fromModule(new URL("./tool.js", "file:///library/"), {
   name: "resize",
   description: "Resizes",
@@ -45,7 +45,7 @@ export const inModule = WorkerTool.fromModule(new URL("./tool.js", "file:///libr
 })
 export const source = ToolSource.make("source", () => Effect.succeed([tool]))
 export const judge = Agent.make("judge", { toolkit: Toolkit.make(Add), tools: [tool, source], output: Verdict })
-export const asTool = Runner.asTool(Writer)
+export const asTool = AgentTool.fromRunner(Writer)
 export const chain = Chain.make("chain", [
   Writer,
   Chain.gate("short", (text: string) => (text === "" ? Chain.stop(0) : text)),
@@ -55,13 +55,13 @@ export const both = Parallel.make("both", { Writer, judge })
 export const settled = Parallel.make("settled", [Writer, judge], { mode: Parallel.settle })
 export const combined = Parallel.make("combined", { Writer, judge }, { combine: ({ judge }) => judge.score })
 export const hedged = Parallel.hedge("hedged", Writer, { delay: "1 second" })
-export const router = Router.make("router", { routes: { Writer, judge }, fallback: "Writer" })
-export const routers = Router.many("routers", { routes: { Writer, judge } })
-export const refined = EvaluatorOptimizer.make("refined", {
-  generator: Writer,
-  evaluator: judge,
-  accept: ({ score }) => score > 8
-})
+export const router = Router.make("router", { Writer, judge }, { fallback: "Writer" })
+export const routers = Router.many("routers", { Writer, judge })
+export const refined = EvaluatorOptimizer.make(
+  "refined",
+  { generator: Writer, evaluator: judge },
+  { accept: ({ score }) => score > 8 }
+)
 export const all = Gather.broadcast("all", [Writer, judge])
 export const each = Gather.map("each", judge)
 export const scattered = Gather.scatter("scattered", [Writer, judge])
@@ -70,9 +70,9 @@ export const streamed = Gather.mapStream("streamed", judge, {
   into: Stream.runCount
 })
 export const spawned = Gather.spawn(judge, "a text")
-export const desk = Handoffs.make("desk", { agents: { Writer, judge }, start: "judge" })
-export const lead = Orchestrator.make("lead", { workers: { Writer }, spawn: {} })
-export const work = PlanExecuteEvaluate.make("work", { workers: { Writer }, evaluator: judge, accept: () => true })
+export const desk = Handoffs.make("desk", { Writer, judge }, { start: "judge" })
+export const lead = Orchestrator.make("lead", { Writer }, { spawn: {} })
+export const work = PlanExecuteEvaluate.make("work", { workers: { Writer }, evaluator: judge }, { accept: () => true })
 export const clerk = SkillAgent.make("clerk", { tools: [SkillAgent.writeSkill, Mcp.tools()] })
 export const combinators = clerk.pipe(
   Runner.withTimeout("1 minute"),

@@ -11,8 +11,7 @@ const Add = Tool.make("add", {
 })
 const kit = Toolkit.make(Add)
 const KitLive = kit.toLayer({ add: ({ a, b }) => Effect.succeed(a + b) })
-const half = AgentTool.fromFunction({
-  name: "half",
+const half = AgentTool.fromFunction("half", {
   description: "Halve a number",
   parameters: Schema.Struct({ n: Schema.Finite }),
   execute: ({ n }) => n / 2

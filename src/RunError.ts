@@ -7,6 +7,7 @@ import * as Prompt from "effect/ai/Prompt"
 import * as Response from "effect/ai/Response"
 import * as Schema from "effect/Schema"
 import { stripControls } from "./internal/text.ts"
+import { noteOf, shouldRetry } from "./internal/modelRetry.ts"
 import { Spent } from "./RunEvent.ts"
 import { Request } from "./services/Approver.ts"
 
@@ -49,38 +50,54 @@ export class ModelError extends Schema.TaggedError<ModelError>()("ModelError", {
 }) {
   override get message(): string {
     const tries = this.attempts > 1 ? ` (tried ${this.attempts} times)` : ""
-    return `${at(this.path)} step ${this.step}: the model call failed${tries}: ${oneLine(this.reason)}. ${remedy(this.reason)}.`
+    const advice = remedy(this.reason)
+    return `${at(this.path)} step ${this.step}: the model call failed${tries}: ${oneLine(this.reason)}.${advice === "" ? "" : ` ${advice}.`}`
   }
   /** True when the same request may succeed later. */
   get isRetryable(): boolean {
-    return this.reason.isRetryable
+    return shouldRetry(this.reason) ?? this.reason.isRetryable
   }
 }
 
-/** @internal What went wrong in one line: effect/ai's own message adds advice on further lines. */
+/** @internal What went wrong in one line, in the provider's words: advice stands in further paragraphs. */
 export const oneLine = ({ reason }: AiError.AiError): string => {
-  const detail = "description" in reason && typeof reason.description === "string" ? reason.description : reason.message
-  const lines = stripControls(detail).split("\n")
+  const lines = stripControls(detailOf(reason)).split("\n")
   const first = (lines.find((line) => line.trim() !== "") ?? "").trim().replace(/\.+$/, "")
   return first === "" ? reason._tag : `${first} (${reason._tag})`
 }
 
-const remedy = (error: AiError.AiError): string => {
-  switch (error.reason._tag) {
+/** Two errors of effect/ai have no field for the provider's words, which `OpenAi` notes in their metadata. */
+const detailOf = (reason: AiError.AiErrorReason): string => {
+  if ("description" in reason && typeof reason.description === "string") return reason.description
+  const words = noteOf(reason, "description")
+  return typeof words === "string" ? `${reason.message.split("\n")[0]}: ${words}` : reason.message
+}
+
+/**
+ * What to do, as far as the cause tells: a Layer writes its own advice as the last paragraph of a description. With an
+ * unknown cause there is none.
+ */
+const remedy = ({ reason }: AiError.AiError): string => {
+  const own = "description" in reason && typeof reason.description === "string" ? reason.description.split("\n\n") : []
+  if (own.length > 1)
+    return stripControls(own.at(-1) ?? "")
+      .replace(/\s+/g, " ")
+      .trim()
+      .replace(/\.+$/, "")
+      .slice(0, 600)
+  switch (reason._tag) {
     case "AuthenticationError":
-      return "Check the API key (OPENAI_API_KEY for OpenAi.layer) and that it may use this model"
+      return "Check the API key and that it may use this model"
     case "QuotaExhaustedError":
       return "Raise the account's quota or use another key"
     case "RateLimitError":
       return "Lower the concurrency or wait before the next run"
     case "NetworkError":
-      return "Check that the server is up and the base URL is right (OPENAI_BASE_URL for OpenAi.layer)"
-    case "InvalidRequestError":
-      return "Check the model's name, its options and the length of the conversation"
+      return "Check that the server is up and its address is right"
     case "InternalProviderError":
       return "The fault is the provider's: try again later"
     default:
-      return "See `reason` for what the provider said"
+      return ""
   }
 }
 

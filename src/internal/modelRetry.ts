@@ -17,8 +17,23 @@ export const defaultSchedule: Schedule.Schedule<unknown, AiError.AiError> = Sche
   Schedule.recurs(2)
 ])
 
+/** @internal What a Layer of ours has noted on an error, beyond the fields that effect/ai has. */
+export const noteOf = (reason: AiError.AiErrorReason, name: string): unknown => {
+  const metadata: unknown = "metadata" in reason ? reason.metadata : undefined
+  const own: unknown = Predicate.hasProperty(metadata, "openai") ? metadata.openai : undefined
+  return Predicate.hasProperty(own, name) ? own[name] : undefined
+}
+
+/** @internal The server's own word on asking again, which goes before what the kind of the error says. */
+export const shouldRetry = ({ reason }: AiError.AiError): boolean | undefined => {
+  const said = noteOf(reason, "shouldRetry")
+  return typeof said === "boolean" ? said : undefined
+}
+
 /** True when sending the same request again may succeed. Bad output is not of that kind: the model must be told. */
 export const isTransient = (error: AiError.AiError): boolean => {
+  const said = shouldRetry(error)
+  if (said !== undefined) return said
   switch (error.reason._tag) {
     case "RateLimitError":
     case "InternalProviderError":
@@ -35,8 +50,7 @@ export const isTransient = (error: AiError.AiError): boolean => {
  */
 const waitOf = ({ reason, retryAfter }: AiError.AiError): Duration.Duration | undefined => {
   if (reason._tag !== "InternalProviderError") return retryAfter
-  const own = Predicate.hasProperty(reason.metadata, "openai") ? reason.metadata.openai : undefined
-  const millis = Predicate.hasProperty(own, "retryAfterMillis") ? own.retryAfterMillis : undefined
+  const millis = noteOf(reason, "retryAfterMillis")
   return typeof millis === "number" ? Duration.millis(millis) : undefined
 }
 

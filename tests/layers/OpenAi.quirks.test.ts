@@ -224,7 +224,9 @@ layer(ChildServer.layer, { excludeTestServices: true })("OpenAi with", (it) => {
                 { type: "function_call", id: "fc_1", call_id: "c1", name: "look", arguments: '{"at":"x"}' }
               ])
             )
-            assert.deepStrictEqual(sent[1], { role: "assistant", content: "I look.", phase: "commentary" })
+            const said = { type: "output_text", text: "I look.", annotations: [] }
+            const full = { type: "message", id: "msg_1", status: "completed", role: "assistant", content: [said] }
+            assert.deepStrictEqual(sent[1], { ...full, phase: "commentary" })
           }
         })
       )

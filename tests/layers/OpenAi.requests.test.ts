@@ -428,7 +428,13 @@ describe("OpenAi sends", () => {
       const summary = ["one", "two"].map((text) => ({ type: "summary_text", text }))
       assert.deepStrictEqual(body["input"].slice(1, 3), [
         { type: "reasoning", id: "rs_1", encrypted_content: "sealed", summary },
-        { role: "assistant", content: "so" }
+        {
+          type: "message",
+          id: "msg_2",
+          status: "completed",
+          role: "assistant",
+          content: [{ type: "output_text", text: "so", annotations: [] }]
+        }
       ])
       assert.notInclude(JSON.stringify(body), "rs_2")
       assert.notInclude(JSON.stringify(body), "open")

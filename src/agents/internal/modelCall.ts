@@ -282,9 +282,10 @@ const told = (
   return Effect.forEach(
     parts,
     (part) => {
-      if (part.type === "text") return state.emit({ _tag: "TextDelta", step, delta: part.text })
-      if (part.type === "reasoning") return state.emit({ _tag: "ReasoningDelta", step, delta: part.text })
-      return Effect.void
+      // A thought without text only has to go back to its provider.
+      if ((part.type !== "text" && part.type !== "reasoning") || part.text === "") return Effect.void
+      const _tag = part.type === "text" ? "TextDelta" : "ReasoningDelta"
+      return state.emit({ _tag, step, delta: part.text })
     },
     { discard: true }
   )

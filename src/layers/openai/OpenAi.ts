@@ -23,19 +23,25 @@ import { SyncBridge } from "../../services/SyncBridge.ts"
 import * as Chat from "./internal/chat.ts"
 import { StreamDecoder as ChatStreamDecoder } from "./internal/chatStream.ts"
 import { type Connected, connect } from "./internal/connection.ts"
-import { contextLengthPrefix, ofEncoding, type Problem, toAiError } from "./internal/errors.ts"
+import * as Decoding from "./internal/decoding.ts"
+import { contextLengthPrefix, toAiError } from "./internal/errors.ts"
 import { type CallOptions, CurrentOptions, merge } from "./internal/options.ts"
+import { isProblem, ofEncoding, type Problem } from "./internal/problems.ts"
 import * as Responses from "./internal/responses.ts"
 import { StreamDecoder as ResponsesStreamDecoder } from "./internal/responsesStream.ts"
+import type { StructuredOutput } from "./internal/servers.ts"
 import * as Events from "./internal/sse.ts"
-import { bridged, sdk, taped, tapeFailureOf, type Transport } from "./internal/transport.ts"
+import * as Transports from "./internal/transport.ts"
+import type { Transport } from "./internal/transport.ts"
+import { answeringBy, ask } from "./internal/typedOutput.ts"
 import type { Fields } from "./internal/wire.ts"
 
 export type { CallOptions, ChatOptions, ResponsesOptions } from "./internal/options.ts"
+export type { StructuredOutput } from "./internal/servers.ts"
 
 /** How a model is reached. */
 export interface Options {
-  /** The model's name as the server knows it, such as `gpt-4.1-mini`. */
+  /** The model's name as the server knows it, such as `gpt-4.1-mini`. An empty one is refused. */
   readonly model: string
   /** Default: `OPENAI_API_KEY` from Config. A server that is not OpenAI's own needs none. */
   readonly apiKey?: Redacted.Redacted | undefined
@@ -47,15 +53,33 @@ export interface Options {
   readonly provider?: string | undefined
   /**
    * How long an answer may take; of a stream, how long the server may be silent. A slow consumer does not count. Then the
-   * request is aborted and counts as a lost connection. Default 10 minutes.
+   * request is aborted and counts as a lost connection. Default 10 minutes. Once a streamed answer is complete, what may
+   * follow it, such as its usage, is waited for 5 seconds at most.
    */
   readonly timeout?: Duration.Input | undefined
   /** When a request that failed in passing is made again. Default: twice more, with backoff and `retry-after`. */
   readonly retry?: Schedule.Schedule<unknown, AiError.AiError> | "none" | undefined
   readonly organization?: string | undefined
   readonly project?: string | undefined
-  /** Further headers of every request. */
-  readonly headers?: Readonly<Record<string, string>> | undefined
+  /** Further headers of every request. Give secret ones as `Redacted`: they are then kept out of every message. */
+  readonly headers?: Readonly<Record<string, string | Redacted.Redacted>> | undefined
+  /**
+   * How the model is asked for typed output:
+   *
+   * - `"json_schema"`: by a schema that the server holds the answer to, with every request;
+   * - `"json_object"`: in JSON mode, with the schema in the instructions; where tools are offered by the instructions alone;
+   * - `"tool"`: by a tool whose arguments are the answer;
+   * - `"prompt"`: by the instructions alone.
+   *
+   * Default: what the server is known to take. That is a schema at OpenAI and Azure, JSON mode at DeepSeek and others
+   * that have no more; at servers that nothing is known of a schema, and instructions where tools are offered, since many
+   * servers call no tool while they hold the answer to a schema.
+   */
+  readonly structuredOutput?: StructuredOutput | undefined
+  /** Whether streamed answers are asked for their usage (`stream_options`), which not every server takes. Default true. */
+  readonly streamUsage?: boolean | undefined
+  /** The most bytes that one answer may have on the wire. More fails the call. Default 256 MiB. */
+  readonly maxAnswerBytes?: number | undefined
   /** Options of every call; {@link withOptions} sets those of one. */
   readonly options?: CallOptions | undefined
 }
@@ -175,6 +199,7 @@ interface Call {
   readonly path: string
   readonly body: Fields
   readonly transport: Transport
+  readonly decoder: Decoding.Decoder
   /** Nobody above us retries and traces: it is not the agent loop that calls. */
   readonly alone: boolean
 }
@@ -186,17 +211,21 @@ const hasOptions = ({ chat: _chat, responses: _responses, body: _body, ...own }:
  * Calls without an id get one; `Random` makes it, so that tests can repeat it. On a tape it is made from the request: it
  * comes back in the next one, which has to be the same whenever the tape is played.
  */
-const idMaker = ({ transport, path }: Call, body: Fields): Effect.Effect<() => string> => {
-  const { nameOf } = transport
+const idMaker = (
+  { nameOf }: Transport,
+  random: { readonly nextDoubleUnsafe: () => number },
+  path: string,
+  body: Fields
+): (() => string) => {
   if (nameOf !== undefined) {
     let name: string | undefined
     let count = 0
-    return Effect.succeed(() => `call_${(name ??= nameOf(path, body))}_${count++}`)
+    return () => `call_${(name ??= nameOf(path, body))}_${count++}`
   }
-  return Effect.map(Random.Random, (random) => () => {
+  return () => {
     const digits = Math.floor(random.nextDoubleUnsafe() * 2 ** 52).toString(36)
     return `call_${digits.padStart(11, "0")}`
-  })
+  }
 }
 
 class Provider {
@@ -215,44 +244,45 @@ class Provider {
     this.#options = options
     this.#at = at
     this.#api = api === "auto" ? (at.isOpenAi ? "responses" : "chat") : api
-    this.#sdk = sdk(at.connection)
+    this.#sdk = Transports.sdk(at.connection)
     this.#tape = tape
   }
 
   generate(request: LanguageModel.ProviderOptions): Effect.Effect<Array<Response.PartEncoded>, AiError.AiError> {
     return this.#retrying(
-      Effect.gen({ self: this }, function* () {
-        const call = yield* this.#prepare(request)
-        const { path, body, transport, alone } = call
-        const answer = yield* transport.whole(path, body)
-        const decode = this.#api === "chat" ? Chat.decode : Responses.decode
-        const parts = decode(answer, yield* idMaker(call, body), this.server.address)
-        if (Events.isProblem(parts)) return yield* Effect.fail(parts)
-        if (alone) this.#annotate(request, parts)
-        return parts
-      }).pipe(Effect.catch((problem) => this.#fail(problem, "generateText")))
+      Effect.suspend(() => {
+        let sent: Call | undefined
+        return Effect.gen({ self: this }, function* () {
+          const call = (sent = yield* this.#prepare(request, false))
+          const { body, decoder, path, transport } = call
+          const { bytes, contentType } = yield* Transports.whole(transport, this.#at.connection, path, body)
+          const { events, problem } = Events.read(bytes, contentType)
+          const decoded = Decoding.whole(events, problem, decoder)
+          if (isProblem(decoded)) return yield* Effect.fail(decoded)
+          if (call.alone) this.#annotate(request, decoded)
+          return [...decoded]
+        }).pipe(Effect.catch((problem) => this.#fail(problem, "generateText", sent)))
+      })
     )
   }
 
   stream(request: LanguageModel.ProviderOptions): Stream.Stream<Response.StreamPartEncoded, AiError.AiError> {
-    const once = Stream.unwrap(
-      Effect.gen({ self: this }, function* () {
-        const call = yield* this.#prepare(request)
-        const { path, body, transport, alone } = call
-        const newId = yield* idMaker(call, body)
-        const isChat = this.#api === "chat"
-        const decoder: Events.Decoder<Response.StreamPartEncoded> = isChat
-          ? new ChatStreamDecoder(newId, this.server.address)
-          : new ResponsesStreamDecoder(newId)
-        const asked = isChat ? { stream_options: { include_usage: true }, ...body } : body
-        const parts = Events.parts(transport.events(path, asked), decoder)
-        if (!alone) return parts
-        return Stream.mapArray(parts, (some) => {
-          this.#annotate(request, some)
-          return some
+    const once = Stream.suspend(() => {
+      let sent: Call | undefined
+      return Stream.unwrap(
+        Effect.gen({ self: this }, function* () {
+          const call = (sent = yield* this.#prepare(request, true))
+          const { alone, body, decoder, path, transport } = call
+          const opened = yield* Transports.streamed(transport, this.#at.connection, path, body)
+          const parts = Decoding.parts(opened.body, opened.contentType, decoder)
+          if (!alone) return parts
+          return Stream.mapArray(parts, (some) => {
+            this.#annotate(request, some)
+            return some
+          })
         })
-      })
-    ).pipe(Stream.catch((problem) => Stream.fromEffect(this.#fail(problem, "streamText"))))
+      ).pipe(Stream.catch((problem) => Stream.fromEffect(this.#fail(problem, "streamText", sent))))
+    })
     // What has been told cannot be taken back, so a stream is asked for again only before it has begun.
     return Stream.unwrap(
       Effect.map(this.#policy(), (policy) => {
@@ -268,37 +298,49 @@ class Provider {
     )
   }
 
-  #prepare(request: LanguageModel.ProviderOptions): Effect.Effect<Call, Problem> {
+  #prepare(request: LanguageModel.ProviderOptions, streams: boolean): Effect.Effect<Call, Problem> {
     return Effect.withFiber((fiber) => {
       const options = merge(this.#options.options ?? {}, fiber.getRef(CurrentOptions))
-      const format = formatOf(request) ?? fiber.getRef(ModelInfo.OutputFormat)
-      const bridge = fiber.getRef(SyncBridge)
-      // The tape that is nearer to the Layer wins.
-      const tape = this.#tape ?? fiber.getRef(HttpTape)
-      const { model } = this.#options
+      const output = formatOf(request) ?? fiber.getRef(ModelInfo.OutputFormat)
+      const transport = this.#transport(fiber.getRef(SyncBridge), fiber.getRef(HttpTape))
+      const random = fiber.getRef(Random.Random)
       const alone = !fiber.getRef(ModelInfo.CallerRetries)
       if (alone || hasOptions(options)) this.#describe(request, options)
       return Effect.try({
-        try: (): Call => ({
-          path: this.#api === "chat" ? "/chat/completions" : "/responses",
-          body:
-            this.#api === "chat"
-              ? Chat.encode(request, model, options, format, {
-                  host: this.server.address,
-                  compatible: !this.#at.isOpenAi
-                })
-              : Responses.encode(request, model, options, format),
-          transport:
-            tape !== undefined
-              ? taped(this.#at.connection, tape, bridge, this.#at.secrets)
-              : bridge === undefined
-                ? this.#sdk
-                : bridged(this.#at.connection, bridge),
-          alone
-        }),
+        try: (): Call => {
+          const { model, structuredOutput } = this.#options
+          const typed = ask(request, output, structuredOutput, this.server.address)
+          const isChat = this.#api === "chat"
+          const encode = isChat ? Chat.encode : Responses.encode
+          const encoded = encode(typed, model, options, {
+            host: this.server.address,
+            compatible: !this.#at.isOpenAi
+          })
+          const asksUsage = streams && isChat && this.#options.streamUsage !== false
+          const body = asksUsage ? { stream_options: { include_usage: true }, ...encoded } : encoded
+          const path = isChat ? "/chat/completions" : "/responses"
+          const newId = idMaker(transport, random, path, body)
+          const decoder = answeringBy(typed.answerTool, this.#decoder(newId))
+          return { path, body, transport, decoder, alone }
+        },
         catch: ofEncoding
       })
     })
+  }
+
+  /** The tape that is nearer to the Layer wins. */
+  #transport(bridge: SyncBridge | undefined, outerTape: HttpTape | undefined): Transport {
+    const { connection, secrets } = this.#at
+    const tape = this.#tape ?? outerTape
+    if (tape !== undefined) return Transports.taped(connection, tape, bridge, secrets)
+    return bridge === undefined ? this.#sdk : Transports.bridged(connection, bridge)
+  }
+
+  #decoder(newId: () => string): Decoding.Decoder {
+    const host = this.server.address
+    return this.#api === "chat"
+      ? { whole: (document) => Chat.decode(document, newId, host), stream: () => new ChatStreamDecoder(newId, host) }
+      : { whole: (document) => Responses.decode(document, newId), stream: () => new ResponsesStreamDecoder(newId) }
   }
 
   #describe(request: LanguageModel.ProviderOptions, options: CallOptions): void {
@@ -334,17 +376,25 @@ class Provider {
     }
   }
 
-  #fail(problem: Problem, method: string): Effect.Effect<never, AiError.AiError> {
-    const tape = tapeFailureOf(problem)
+  #fail(problem: Problem, method: string, call: Call | undefined): Effect.Effect<never, AiError.AiError> {
+    const tape = Transports.tapeFailureOf(problem)
     if (tape !== undefined) {
       // Metadata is typed by what programs declare of providers.
       const metadata = { cassette: tape.error } as never
       const reason = new AiError.InvalidRequestError({ description: tape.message, metadata })
       return Effect.fail(AiError.make({ module: "OpenAi", method, reason }))
     }
-    return Effect.flatMap(Clock.currentTimeMillis, (now) =>
-      Effect.fail(toAiError(problem, { method, url: this.#at.shown, secrets: this.#at.secrets }, now))
-    )
+    const { secrets, shown, shownBaseUrl } = this.#at
+    const target = {
+      method,
+      url: shown,
+      baseUrl: shownBaseUrl,
+      address: `${shownBaseUrl}${call?.path ?? ""}`,
+      model: String(call?.body["model"] ?? this.#options.model),
+      sent: new Set(Object.keys(call?.body ?? {})),
+      secrets
+    }
+    return Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.fail(toAiError(problem, target, now)))
   }
 
   /** The retry policy, unless whoever calls retries: two loops would multiply. */

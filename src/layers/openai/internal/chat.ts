@@ -3,23 +3,28 @@ import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Prompt from "effect/ai/Prompt"
 import type * as Response from "effect/ai/Response"
 import * as Tool from "effect/ai/Tool"
-import type { OutputFormat } from "../../../services/ModelInfo.ts"
-import { errorIn, malformed, type Problem, Unsupported } from "./errors.ts"
+import { errorIn, errorInPlaceOf, isProblem, malformed, type Problem, quote, Unsupported } from "./problems.ts"
 import * as Files from "./files.ts"
 import { type CallOptions, chatFields, type Server } from "./options.ts"
 import * as Schemas from "./jsonSchema.ts"
+import { serverAt } from "./servers.ts"
 import { split } from "./thinkTags.ts"
+import type { Typed } from "./typedOutput.ts"
 import {
   argumentsText,
   callIds,
   callName,
+  callParts,
+  distinctCalls,
   type Fields,
   finish,
+  fitId,
+  given,
   isFields,
   list,
   number,
   openaiOf,
-  parseArguments,
+  type RawCall,
   resultText,
   sourcesOf,
   text
@@ -28,31 +33,49 @@ import {
 // -- requests ---------------------------------------------------------------------------------------------------------
 
 /** The body of a request. */
-export const encode = (
-  request: LanguageModel.ProviderOptions,
-  model: string,
-  options: CallOptions,
-  format: OutputFormat | undefined,
-  server: Server
-): Fields => ({
+export const encode = ({ format, request }: Typed, model: string, options: CallOptions, server: Server): Fields => ({
   model: options.model ?? model,
-  messages: request.prompt.content.flatMap((message) => encodeMessage(message, server.host)),
+  messages: inTurns(
+    request.prompt.content.flatMap((message) => encodeMessage(message, server.host)),
+    server
+  ),
   ...(request.tools.length === 0
     ? {}
     : { tools: request.tools.map(encodeTool), tool_choice: encodeChoice(request.toolChoice) }),
-  ...(format === undefined ? {} : { response_format: { type: "json_schema", json_schema: encodeFormat(format) } }),
+  ...(format === undefined ? {} : { response_format: encodeFormat(format) }),
   ...chatFields(options, options.model ?? model, server, request.tools.length > 0)
 })
 
-const encodeFormat = (format: OutputFormat) => {
-  const { schema, strictable } = Schemas.ofOutput(format.jsonSchema)
+const encodeFormat = (format: NonNullable<Typed["format"]>) => {
+  if (format.type === "json_object") return format
+  const { description, jsonSchema, name } = format.output
+  const { schema, strictable } = Schemas.ofOutput(jsonSchema)
   return {
-    name: format.name,
-    ...(format.description === undefined ? {} : { description: format.description }),
-    schema,
-    strict: strictable
+    type: "json_schema",
+    json_schema: { name, ...(description === undefined ? {} : { description }), schema, strict: strictable }
   }
 }
+
+/**
+ * Templates of open models want the roles to alternate, and one system message: what follows one of its own role is put
+ * into that one. OpenAI takes them as they are.
+ */
+const inTurns = (messages: ReadonlyArray<Fields>, server: Server): ReadonlyArray<Fields> => {
+  if (!server.compatible) return messages
+  const turns: Array<Fields> = []
+  for (const message of messages) {
+    const last = turns.at(-1)
+    const joins = last !== undefined && last["role"] === message["role"] && /^(user|system)$/.test(String(last["role"]))
+    if (joins) turns[turns.length - 1] = { ...last, content: joined(last["content"], message["content"]) }
+    else turns.push(message)
+  }
+  return turns
+}
+
+const joined = (first: unknown, second: unknown): unknown =>
+  typeof first === "string" && typeof second === "string"
+    ? `${first}\n\n${second}`
+    : [first, second].flatMap((content) => (typeof content === "string" ? [{ type: "text", text: content }] : content))
 
 const encodeTool = (tool: Tool.Any) => {
   if (Tool.isProviderDefined(tool)) {
@@ -88,7 +111,7 @@ const encodeMessage = (message: Prompt.Message, host: string): ReadonlyArray<Fie
     case "assistant":
       return encodeAssistant(message.content, host)
     case "tool":
-      return encodeResults(message.content)
+      return encodeResults(message.content, host)
   }
 }
 
@@ -123,7 +146,7 @@ const encodeAssistant = (content: ReadonlyArray<Prompt.AssistantMessagePart>, ho
     part.type === "tool-call" && !part.providerExecuted
       ? [
           {
-            id: part.id,
+            id: sentId(part.id, host),
             type: "function",
             function: { name: callName(part.name), arguments: argumentsText(part.params) },
             ...extraOf(ownOf(part.options, host))
@@ -138,14 +161,14 @@ const encodeAssistant = (content: ReadonlyArray<Prompt.AssistantMessagePart>, ho
     {
       role: "assistant",
       content: said === "" ? null : said,
-      ...reasoningBack(reasoned, host),
+      ...reasoningBack(reasoned, host, calls.length > 0),
       ...(calls.length === 0 ? {} : { tool_calls: calls })
     }
   ]
 }
 
-/** Details, where a server gives them, stand for the text too. */
-const reasoningBack = (parts: ReadonlyArray<Prompt.ReasoningPart>, host: string): Fields => {
+/** Details, where a server gives them, stand for the text too. An empty thought goes back with the calls it led to. */
+const reasoningBack = (parts: ReadonlyArray<Prompt.ReasoningPart>, host: string, hasCalls: boolean): Fields => {
   const own = parts.map(({ options, text }) => ({ ...ownOf(options, host), text }) as Fields)
   const details = own.flatMap((one) => list(one, "details"))
   if (details.length > 0) return { reasoning_details: details }
@@ -154,7 +177,7 @@ const reasoningBack = (parts: ReadonlyArray<Prompt.ReasoningPart>, host: string)
     const field = reasoningFields.find((name) => name === one["field"])
     if (field !== undefined) thoughts[field] = `${thoughts[field] ?? ""}${String(one["text"])}`
   }
-  return thoughts
+  return hasCalls ? thoughts : Object.fromEntries(Object.entries(thoughts).filter(([, thought]) => thought !== ""))
 }
 
 /** What a server has put on a part for itself. Others refuse it. */
@@ -167,13 +190,18 @@ const ownOf = (options: unknown, host: string): Fields => {
 const extraOf = (fields: Fields): Fields =>
   isFields(fields["extra_content"]) ? { extra_content: fields["extra_content"] } : {}
 
-const encodeResults = (content: ReadonlyArray<Prompt.ToolMessagePart>): ReadonlyArray<Fields> => {
+/** The longest id of a call that OpenAI takes back. */
+const longestId = 40
+
+const sentId = (id: string, host: string): string => fitId(id, longestId, serverAt(host).callIdLength)
+
+const encodeResults = (content: ReadonlyArray<Prompt.ToolMessagePart>, host: string): ReadonlyArray<Fields> => {
   const results: Array<Fields> = []
   const images: Array<Fields> = []
-  for (const given of content) {
-    if (given.type !== "tool-result") continue
-    const part = Files.ofResult(given, "chat")
-    results.push({ role: "tool", tool_call_id: part.id, content: resultText(part) })
+  for (const result of content) {
+    if (result.type !== "tool-result") continue
+    const part = Files.ofResult(result, "chat")
+    results.push({ role: "tool", tool_call_id: sentId(part.id, host), content: resultText(part) })
     for (const output of part.modelOutput ?? []) if (output.type === "file") images.push(encodeFile(output))
   }
   // This API takes no files in results, so they follow in a message of their own.
@@ -209,28 +237,55 @@ export const finishOf = (reason: string | undefined, calls: number, refused: boo
   return known === "stop" && calls > 0 ? "tool-calls" : known
 }
 
+const first = (...counts: ReadonlyArray<number | undefined>): number | undefined =>
+  counts.find((count) => count !== undefined && count > 0) ?? counts.find((count) => count !== undefined)
+
+/** OpenAI's names for what was counted, and those of other servers (DeepSeek, Moonshot, Anthropic). */
 export const usageOf = (usage: unknown) => {
   const input = isFields(usage) ? usage["prompt_tokens_details"] : undefined
   const output = isFields(usage) ? usage["completion_tokens_details"] : undefined
   return {
-    input: number(usage, "prompt_tokens"),
-    cached: number(input, "cached_tokens"),
-    cacheWrite: number(input, "cache_write_tokens"),
-    output: number(usage, "completion_tokens"),
-    reasoning: number(output, "reasoning_tokens")
+    input: first(number(usage, "prompt_tokens"), number(usage, "input_tokens")),
+    cached: first(
+      number(input, "cached_tokens"),
+      number(usage, "prompt_cache_hit_tokens"),
+      number(usage, "cached_tokens"),
+      number(usage, "cache_read_input_tokens")
+    ),
+    cacheWrite: first(
+      number(input, "cache_write_tokens"),
+      number(input, "cache_creation_input_tokens"),
+      number(usage, "cache_creation_input_tokens")
+    ),
+    output: first(number(usage, "completion_tokens"), number(usage, "output_tokens")),
+    reasoning: first(number(output, "reasoning_tokens"), number(usage, "reasoning_tokens"))
   }
+}
+
+/** The usage of an answer or a chunk: beside its choices, in one of them, or under a name of one vendor's. */
+export const usageIn = (answer: Fields): Fields | undefined => {
+  const vendor = answer["x_groq"]
+  const inChoice = list(answer, "choices").find((choice) => isFields(choice) && isFields(choice["usage"]))
+  const places = [
+    answer["usage"],
+    isFields(inChoice) ? inChoice["usage"] : undefined,
+    isFields(vendor) ? vendor["usage"] : undefined
+  ]
+  return places.find(isFields)
 }
 
 const reasoningFields = ["reasoning_content", "reasoning"] as const
 type ReasoningField = (typeof reasoningFields)[number]
 
-/** What a message or a delta says of the model's thoughts, and how it has to go back: some servers insist on it. */
+/**
+ * What a message or a delta says of the model's thoughts, and how it has to go back: some servers insist on it, also where
+ * the thought is empty.
+ */
 export const reasoningOf = (message: Fields, host: string) => {
-  for (const field of reasoningFields) {
-    const thought = text(message, field)
-    if (thought !== undefined) return { thought, metadata: { openai: { server: host, field } } }
-  }
-  return undefined
+  const present = reasoningFields.filter((field) => given(message, field) !== undefined)
+  const field = present.find((name) => message[name] !== "") ?? present[0]
+  if (field === undefined) return undefined
+  return { thought: given(message, field) ?? "", metadata: { openai: { server: host, field } } }
 }
 
 /**
@@ -258,50 +313,84 @@ export const detailsOf = (pieces: ReadonlyArray<unknown>, host: string) => {
 }
 
 /** What has to go back with a call. */
-export const callMetadata = (call: Fields, host: string) => {
+export const callMetadata = (call: Fields, host: string): Response.ProviderMetadata | undefined => {
   const extra = extraOf(call)
   // What came as JSON is JSON; metadata is typed by what programs declare of providers.
-  return "extra_content" in extra ? { metadata: { openai: { server: host, ...extra } } as never } : {}
+  return "extra_content" in extra ? ({ openai: { server: host, ...extra } } as never) : undefined
 }
 
 /** The parts of a whole answer. `newId` names calls that the server left without an id; `host` is the server's. */
 export const decode = (answer: unknown, newId: () => string, host: string): Array<Response.PartEncoded> | Problem => {
-  if (!isFields(answer)) return malformed("the server's answer is not an object")
+  if (!isFields(answer)) return malformed(`the server's answer is not an object: ${quote(answer)}`)
   const failure = errorIn(answer)
   if (failure !== undefined) return failure
   const choice = list(answer, "choices")[0]
   const message = isFields(choice) ? choice["message"] : undefined
-  if (!isFields(choice) || !isFields(message)) return malformed('the server\'s answer has no "choices[0].message"')
+  if (!isFields(choice) || !isFields(message)) return errorInPlaceOf(answer) ?? noChoice(answer)
   const broken = errorIn(choice)
   if (broken !== undefined) return broken
-  const parts: Array<Response.PartEncoded> = [metadataOf(answer)]
+  const calls = callsOf(message, host)
+  if (isProblem(calls)) return calls
+  const refusal = text(message, "refusal")
+  return [
+    metadataOf(answer),
+    ...contentParts(message, host, calls.length > 0),
+    ...(refusal === undefined ? [] : [{ type: "text", text: refusal } as const]),
+    ...sourcesOf(list(message, "annotations"), newId),
+    ...idParts(calls, newId),
+    finish(finishOf(text(choice, "finish_reason"), calls.length, refusal !== undefined), usageOf(usageIn(answer)))
+  ]
+}
+
+/** The verdict on an answer without a choice, whole or streamed. */
+export const noChoice = (answer: unknown): Problem =>
+  malformed(`the server's answer has no choice ("choices[0].message"): ${quote(answer)}`)
+
+const contentParts = (message: Fields, host: string, hasCalls: boolean): ReadonlyArray<Response.PartEncoded> => {
+  const parts: Array<Response.PartEncoded> = []
   const reasoning = reasoningOf(message, host)
-  if (reasoning !== undefined) parts.push({ type: "reasoning", text: reasoning.thought, metadata: reasoning.metadata })
+  if (reasoning !== undefined && (reasoning.thought !== "" || hasCalls)) {
+    parts.push({ type: "reasoning", text: reasoning.thought, metadata: reasoning.metadata })
+  }
   const details = detailsOf(list(message, "reasoning_details"), host)
   if (details !== undefined) parts.push({ type: "reasoning", text: "", metadata: details })
-  const said = split(contentText(message["content"]))
+  const content = contentOf(message)
+  if (content.thought !== "") parts.push({ type: "reasoning", text: content.thought })
+  const said = split(content.text)
   if (said.reasoning !== "") parts.push({ type: "reasoning", text: said.reasoning })
   if (said.text !== "") parts.push({ type: "text", text: said.text })
-  const refusal = text(message, "refusal")
-  if (refusal !== undefined) parts.push({ type: "text", text: refusal })
-  parts.push(...sourcesOf(list(message, "annotations"), newId))
-  const idOf = callIds(newId)
-  const calls = list(message, "tool_calls")
-  for (const call of calls) {
+  return [...parts, ...content.files]
+}
+
+/** The calls of a message, each once. Before there were lists of them, there was one. */
+const callsOf = (message: Fields, host: string): ReadonlyArray<RawCall> | Problem => {
+  const calls: Array<RawCall> = []
+  for (const call of toolCallsOf(message)) {
+    if (call === null || (isFields(call) && Object.keys(call).length === 0)) continue
     const fn = isFields(call) ? call["function"] : undefined
-    if (!isFields(call) || !isFields(fn)) return malformed("a tool call of the server's answer has no function")
-    parts.push({
-      type: "tool-call",
-      id: idOf(text(call, "id")),
+    if (!isFields(call) || !isFields(fn)) {
+      return malformed(`a tool call of the server's answer has no function: ${quote(call)}`)
+    }
+    calls.push({
+      given: text(call, "id"),
       name: text(fn, "name") ?? "",
-      params: parseArguments(fn["arguments"]),
-      ...callMetadata(call, host)
+      arguments: fn["arguments"],
+      metadata: callMetadata(call, host)
     })
   }
-  parts.push(
-    finish(finishOf(text(choice, "finish_reason"), calls.length, refusal !== undefined), usageOf(answer["usage"]))
-  )
-  return parts
+  return distinctCalls(calls)
+}
+
+/** The list of calls of a message or a delta; a call in the older form is a list of one. */
+export const toolCallsOf = (message: Fields): ReadonlyArray<unknown> => {
+  const calls = list(message, "tool_calls")
+  const older = message["function_call"]
+  return calls.length === 0 && isFields(older) && text(older, "name") !== undefined ? [{ function: older }] : calls
+}
+
+const idParts = (calls: ReadonlyArray<RawCall>, newId: () => string): ReadonlyArray<Response.ToolCallPartEncoded> => {
+  const idOf = callIds(newId)
+  return calls.flatMap((call) => callParts(call, idOf(call.given), newId))
 }
 
 export const metadataOf = (answer: Fields): Response.ResponseMetadataPartEncoded => ({
@@ -310,8 +399,33 @@ export const metadataOf = (answer: Fields): Response.ResponseMetadataPartEncoded
   modelId: text(answer, "model")
 })
 
-export const contentText = (content: unknown): string => {
-  if (typeof content === "string") return content
-  if (!Array.isArray(content)) return ""
-  return content.map((part) => (isFields(part) ? (text(part, "text") ?? "") : "")).join("")
+/** What `content` holds: text, and in lists also thoughts and pictures. Spoken answers have their words beside it. */
+export const contentOf = (message: Fields) => {
+  const { content } = message
+  const found = { text: "", thought: "", files: filesOf(list(message, "images")) }
+  if (typeof content === "string") found.text = content
+  for (const part of Array.isArray(content) ? content : []) {
+    if (!isFields(part)) continue
+    if (part["type"] === "thinking" || part["type"] === "reasoning") found.thought += thoughtOf(part)
+    else found.text += text(part, "text") ?? text(part, "refusal") ?? ""
+    found.files.push(...filesOf([part]))
+  }
+  const { audio } = message
+  if (found.text === "" && isFields(audio)) found.text = text(audio, "transcript") ?? ""
+  return found
 }
+
+const thoughtOf = (part: Fields): string => {
+  const said = part["thinking"] ?? part["reasoning"] ?? part["text"]
+  if (typeof said === "string") return said
+  return Array.isArray(said) ? said.map((one) => (isFields(one) ? (text(one, "text") ?? "") : "")).join("") : ""
+}
+
+/** Pictures that models have drawn, as far as they come as data. */
+const filesOf = (parts: ReadonlyArray<unknown>): Array<Response.FilePartEncoded> =>
+  parts.flatMap((part) => {
+    const image = isFields(part) ? part["image_url"] : undefined
+    const url = isFields(image) ? image["url"] : image
+    const [, mediaType, data] = (typeof url === "string" && /^data:([^;,]+);base64,(.*)$/s.exec(url)) || []
+    return mediaType === undefined || data === undefined ? [] : [{ type: "file", mediaType, data }]
+  })

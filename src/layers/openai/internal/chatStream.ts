@@ -1,19 +1,37 @@
 /** The Chat Completions API's streams: parts made of chunks as they come. Pure; it does no I/O. */
 import type * as Response from "effect/ai/Response"
-import { callMetadata, contentText, detailsOf, finishOf, metadataOf, reasoningOf, usageOf } from "./chat.ts"
-import { errorIn, malformed, type Problem } from "./errors.ts"
-import { parseJson } from "./sse.ts"
+import {
+  callMetadata,
+  contentOf,
+  detailsOf,
+  finishOf,
+  metadataOf,
+  noChoice,
+  reasoningOf,
+  toolCallsOf,
+  usageIn,
+  usageOf
+} from "./chat.ts"
+import { errorIn, errorInPlaceOf, malformed, type Problem, quote, unfinished } from "./problems.ts"
 import { Thinking } from "./thinkTags.ts"
-import { callIds, type Fields, finish, isFields, list, parseArguments, sourcesOf, text } from "./wire.ts"
+import { isWhole, ObjectScan } from "./toolArguments.ts"
+import { callIds, callParts, distinctCalls, type Fields, finish, isFields, list, sourcesOf, text } from "./wire.ts"
+
+type Parts = Array<Response.StreamPartEncoded>
 
 interface OpenCall {
   readonly id: string
   /** The id that the server gave it, which may come late. */
-  serverId: string | undefined
+  given: string | undefined
   name: string
   arguments: string
-  announced: boolean
-  metadata: ReturnType<typeof callMetadata>
+  /** What of the arguments was emitted as deltas; `undefined` before the call was announced. */
+  emitted: string | undefined
+  /** Knows when the arguments are a whole object, so that more of them is a repetition or another call. */
+  readonly scan: ObjectScan
+  /** True for a call under the id of another one: it may be that one again. */
+  readonly isSuspect: boolean
+  metadata: Response.ProviderMetadata | undefined
 }
 
 /** Reads a stream of chunks, in order; `end` gives what is left when the stream is over. */
@@ -25,12 +43,22 @@ export class StreamDecoder {
   readonly #calls: Array<OpenCall> = []
   readonly #details: Array<unknown> = []
   readonly #byIndex = new Map<number, OpenCall>()
-  #metadata = false
+  #hasMetadata = false
+  #hasChoice = false
   #open: "text" | "reasoning" | undefined
   #block = 0
+  #hasDeltas = false
+  /** The text of messages that came for deltas. */
+  #snapshot = ""
+  /** Reasoning that came with nothing in it. */
+  #emptyThought: Response.ProviderMetadata | undefined
+  #hasThought = false
   #reason: string | undefined
+  #hasEmptyReason = false
   #refused = false
   #usage: unknown = undefined
+  /** The last chunk that held nothing of an answer. */
+  #passedOver: Fields | undefined
   /** The usage comes after the finish, so only `[DONE]` or the end of the body ends an answer. */
   readonly finished = false
 
@@ -40,47 +68,78 @@ export class StreamDecoder {
     this.#idOf = callIds(newId)
   }
 
+  get complete(): boolean {
+    return this.#reason !== undefined
+  }
+
   push(chunk: unknown): ReadonlyArray<Response.StreamPartEncoded> | Problem {
-    if (!isFields(chunk)) return malformed("the server sent a chunk that is not an object")
+    if (saysNothing(chunk)) return []
+    if (!isFields(chunk)) return malformed(`the server sent a chunk that is not an object: ${quote(chunk)}`)
     const failure = errorIn(chunk)
     if (failure !== undefined) return failure
-    if (chunk["type"] === "ping") return []
+    this.#usage = usageIn(chunk) ?? this.#usage
     // Servers written in Go say null for an empty list.
-    const choices = chunk["choices"] === null ? [] : chunk["choices"]
-    if (!Array.isArray(choices)) {
-      return isFields(chunk["usage"]) ? this.#noteUsage(chunk) : malformed('the server sent a chunk without "choices"')
-    }
-    const out: Array<Response.StreamPartEncoded> = []
+    const choices = chunk["choices"] ?? []
+    if (!Array.isArray(choices)) return malformed(`the server sent "choices" that are not a list: ${quote(chunk)}`)
+    const out: Parts = []
     // A first chunk may hold nothing but the verdicts of a filter.
-    if (!this.#metadata && (choices.length > 0 || text(chunk, "id") !== undefined)) {
-      this.#metadata = true
+    if (!this.#hasMetadata && (choices.length > 0 || ("choices" in chunk && text(chunk, "id") !== undefined))) {
+      this.#hasMetadata = true
       out.push(metadataOf(chunk))
     }
-    if (isFields(chunk["usage"])) this.#usage = chunk["usage"]
+    if (choices.length === 0) return this.#passOver(chunk) ?? out
     for (const choice of choices) {
-      if (!isFields(choice)) return malformed("the server sent a choice that is not an object")
+      if (saysNothing(choice)) continue
+      if (!isFields(choice)) return malformed(`the server sent a choice that is not an object: ${quote(choice)}`)
       if (typeof choice["index"] === "number" && choice["index"] !== 0) continue
-      const problem = errorIn(choice) ?? this.#delta(choice["delta"], out)
+      const problem = errorIn(choice) ?? this.#choice(choice, out)
       if (problem !== undefined) return problem
-      // Some servers send an empty reason with each chunk.
-      this.#reason = text(choice, "finish_reason") ?? this.#reason
     }
     return out
   }
 
-  #noteUsage(chunk: Fields): ReadonlyArray<Response.StreamPartEncoded> {
-    this.#usage = chunk["usage"]
-    return []
+  /** A chunk with no choice is no part of the answer, unless it holds one in a place where it is not looked for. */
+  #passOver(chunk: Fields): Problem | undefined {
+    const misplaced = ["delta", "message", "content", "tool_calls", "finish_reason"].find(
+      (key) => typeof chunk[key] === "object" && !saysNothing(chunk[key])
+    )
+    if (misplaced !== undefined)
+      return malformed(`the server sent "${misplaced}" outside of "choices": ${quote(chunk)}`)
+    this.#passedOver = chunk
+    return undefined
   }
 
-  #delta(delta: unknown, out: Array<Response.StreamPartEncoded>): Problem | undefined {
-    if (delta === null || delta === undefined) return undefined
-    if (!isFields(delta)) return malformed("the server sent a delta that is not an object")
-    const reasoning = reasoningOf(delta, this.#host)
-    if (reasoning !== undefined) this.#say("reasoning", reasoning.thought, out, reasoning.metadata)
+  #choice(choice: Fields, out: Parts): Problem | undefined {
+    this.#hasChoice = true
+    const { delta, message } = choice
+    const problem = saysNothing(delta) && isFields(message) ? this.#message(message, out) : this.#delta(delta, out)
+    this.#hasDeltas ||= !saysNothing(delta)
+    // Some servers send an empty reason with each chunk.
+    this.#reason = text(choice, "finish_reason") ?? this.#reason
+    this.#hasEmptyReason = choice["finish_reason"] === ""
+    return problem
+  }
+
+  /** Some servers send messages for deltas: pieces, or each time all that there is so far. After deltas it is a summary. */
+  #message(message: Fields, out: Parts): Problem | undefined {
+    if (this.#hasDeltas) return undefined
+    const said = contentOf(message).text
+    const content = said.startsWith(this.#snapshot) ? said.slice(this.#snapshot.length) : said
+    this.#snapshot += content
+    return this.#delta({ ...message, content }, out)
+  }
+
+  #delta(delta: unknown, out: Parts): Problem | undefined {
+    if (saysNothing(delta)) return undefined
+    if (!isFields(delta)) return malformed(`the server sent a delta that is not an object: ${quote(delta)}`)
+    this.#reasoning(delta, out)
     this.#details.push(...list(delta, "reasoning_details"))
-    const said = contentText(delta["content"])
-    if (said !== "") for (const [type, piece] of this.#thinking.push(said)) this.#say(type, piece, out)
+    const content = contentOf(delta)
+    if (content.thought !== "") this.#say("reasoning", content.thought, out)
+    if (content.text !== "") {
+      for (const [type, piece] of this.#thinking.push(content.text)) this.#say(type, piece, out)
+    }
+    out.push(...content.files)
     const refusal = text(delta, "refusal")
     if (refusal !== undefined) {
       this.#refused = true
@@ -88,19 +147,28 @@ export class StreamDecoder {
       this.#say("text", refusal, out)
     }
     out.push(...sourcesOf(list(delta, "annotations"), this.#newId))
-    for (const call of list(delta, "tool_calls")) {
-      if (!isFields(call)) return malformed("the server sent a tool call that is not an object")
+    const older = delta["function_call"]
+    const calls = isFields(older) && list(delta, "tool_calls").length === 0 ? [{ index: 0, function: older }] : []
+    for (const call of calls.length > 0 ? calls : toolCallsOf(delta)) {
+      if (saysNothing(call)) continue
+      if (!isFields(call)) return malformed(`the server sent a tool call that is not an object: ${quote(call)}`)
       this.#call(call, out)
     }
     return undefined
   }
 
-  #say(
-    type: "text" | "reasoning",
-    delta: string,
-    out: Array<Response.StreamPartEncoded>,
-    metadata?: Response.ProviderMetadata
-  ): void {
+  #reasoning(delta: Fields, out: Parts): void {
+    const reasoning = reasoningOf(delta, this.#host)
+    if (reasoning === undefined) return
+    if (reasoning.thought === "") {
+      this.#emptyThought = reasoning.metadata
+      return
+    }
+    this.#hasThought = true
+    this.#say("reasoning", reasoning.thought, out, reasoning.metadata)
+  }
+
+  #say(type: "text" | "reasoning", delta: string, out: Parts, metadata?: Response.ProviderMetadata): void {
     if (this.#open !== type) {
       this.#close(out)
       this.#open = type
@@ -110,81 +178,127 @@ export class StreamDecoder {
     out.push({ type: `${type}-delta`, id: String(this.#block), delta })
   }
 
-  #sayHeld(out: Array<Response.StreamPartEncoded>): void {
+  #sayHeld(out: Parts): void {
     for (const [type, piece] of this.#thinking.end()) this.#say(type, piece, out)
   }
 
-  #close(out: Array<Response.StreamPartEncoded>): void {
+  #close(out: Parts): void {
     if (this.#open !== undefined) out.push({ type: `${this.#open}-end`, id: String(this.#block) })
     this.#open = undefined
   }
 
-  #call(fragment: Fields, out: Array<Response.StreamPartEncoded>): void {
+  /** A thought without text, for what has to go back with it. */
+  #silentThought(metadata: Response.ProviderMetadata, out: Parts): void {
+    const id = String(++this.#block)
+    out.push({ type: "reasoning-start", id, metadata }, { type: "reasoning-end", id })
+  }
+
+  #call(fragment: Fields, out: Parts): void {
     const fn = isFields(fragment["function"]) ? fragment["function"] : {}
-    const id = text(fragment, "id")
+    const given = text(fragment, "id")
     const name = text(fn, "name")
     const piece = fn["arguments"]
     const delta = typeof piece === "string" ? piece : piece === undefined || piece === null ? "" : JSON.stringify(piece)
     const index = typeof fragment["index"] === "number" ? fragment["index"] : undefined
-    let call = this.#current(index, id, name)
-    if (call === undefined || startsAnother(call, id, name, delta)) {
-      call = { id: this.#idOf(id), serverId: id, name: "", arguments: "", announced: false, metadata: {} }
-      this.#calls.push(call)
+    let call = this.#current(index, given, name)
+    if (call === undefined || startsAnother(call, given, name, delta)) {
+      call = this.#begin(given, name)
       if (index !== undefined) this.#byIndex.set(index, call)
     }
-    call.serverId ??= id
-    call.metadata = { ...call.metadata, ...callMetadata(fragment, this.#host) }
+    call.given ??= given
+    call.metadata = callMetadata(fragment, this.#host) ?? call.metadata
     if (call.name === "") call.name = name ?? ""
-    if (!call.announced && call.name !== "") {
-      call.announced = true
-      out.push({ type: "tool-params-start", id: call.id, name: call.name })
-      if (call.arguments !== "") out.push({ type: "tool-params-delta", id: call.id, delta: call.arguments })
-    }
-    if (delta === "") return
+    const wasWhole = call.scan.isWhole
     call.arguments += delta
-    if (call.announced) out.push({ type: "tool-params-delta", id: call.id, delta })
+    call.scan.push(delta)
+    // What comes after a whole object is looked at when all of it is there.
+    if (!wasWhole && !call.isSuspect) this.#emit(call, call.arguments, out)
+  }
+
+  #begin(given: string | undefined, name: string | undefined): OpenCall {
+    const isSuspect = given !== undefined && this.#calls.some((other) => other.given === given && other.name === name)
+    const id = this.#idOf(given)
+    const call: OpenCall = {
+      id,
+      given,
+      name: "",
+      arguments: "",
+      emitted: undefined,
+      scan: new ObjectScan(),
+      isSuspect,
+      metadata: undefined
+    }
+    this.#calls.push(call)
+    return call
+  }
+
+  /** Announces a call as soon as its name is known, and emits of its arguments what was not emitted yet. */
+  #emit(call: OpenCall, said: string, out: Parts): void {
+    if (call.name === "") return
+    if (call.emitted === undefined) {
+      out.push({ type: "tool-params-start", id: call.id, name: call.name })
+      call.emitted = ""
+    }
+    if (said.length === call.emitted.length) return
+    out.push({ type: "tool-params-delta", id: call.id, delta: said.slice(call.emitted.length) })
+    call.emitted = said
   }
 
   /** The call that a fragment goes on with. Without an index it is the one of that id, else the last. */
-  #current(index: number | undefined, id: string | undefined, name: string | undefined): OpenCall | undefined {
+  #current(index: number | undefined, given: string | undefined, name: string | undefined): OpenCall | undefined {
     if (index !== undefined) return this.#byIndex.get(index)
-    const known = id === undefined ? undefined : this.#calls.find((call) => call.serverId === id)
-    return known ?? (id === undefined || name === undefined ? this.#calls.at(-1) : undefined)
+    const known = given === undefined ? undefined : this.#calls.find((call) => call.given === given)
+    return known ?? (given === undefined || name === undefined ? this.#calls.at(-1) : undefined)
   }
 
-  end(): ReadonlyArray<Response.StreamPartEncoded> | Problem {
-    if (this.#reason === undefined) {
-      return { kind: "network", message: "the stream ended before the answer was finished", code: undefined }
-    }
-    const out: Array<Response.StreamPartEncoded> = []
+  /** `isDone`: the server has said that its answer is complete. */
+  end(isDone: boolean): ReadonlyArray<Response.StreamPartEncoded> | Problem {
+    // Some servers never give a reason, but an empty one, and say at the end that this was all.
+    if (!this.complete && !(isDone && this.#hasEmptyReason)) return this.#verdict(isDone)
+    const out: Parts = []
     this.#sayHeld(out)
     this.#close(out)
     const details = detailsOf(this.#details, this.#host)
-    if (details !== undefined) {
-      const id = String(++this.#block)
-      out.push({ type: "reasoning-start", id, metadata: details }, { type: "reasoning-end", id })
+    if (details !== undefined) this.#silentThought(details, out)
+    const calls = distinctCalls(this.#calls.map((call) => ({ ...call, open: call })))
+    if (calls.length > 0 && this.#emptyThought !== undefined && !this.#hasThought) {
+      this.#silentThought(this.#emptyThought, out)
+    }
+    for (const { open, ...call } of calls) {
+      if (call.arguments.startsWith(open.emitted ?? "") && isWhole(call.arguments))
+        this.#emit(open, call.arguments, out)
+      if (open.emitted !== undefined) out.push({ type: "tool-params-end", id: call.id })
+      out.push(...callParts(call, call.id, this.#newId))
     }
     for (const call of this.#calls) {
-      if (call.announced) out.push({ type: "tool-params-end", id: call.id })
-      out.push({
-        type: "tool-call",
-        id: call.id,
-        name: call.name,
-        params: parseArguments(call.arguments),
-        ...call.metadata
-      })
+      const isLeftOut = call.emitted !== undefined && !calls.some(({ open }) => open === call)
+      if (isLeftOut) out.push({ type: "tool-params-end", id: call.id })
     }
-    out.push(finish(finishOf(this.#reason, this.#calls.length, this.#refused), usageOf(this.#usage)))
+    out.push(finish(finishOf(this.#reason, calls.length, this.#refused), usageOf(this.#usage)))
     return out
   }
+
+  /** What is wrong with a stream that ended without an answer, in the server's words where it has said any. */
+  #verdict(isDone: boolean): Problem {
+    const chunk = this.#passedOver
+    if (this.#hasChoice || chunk === undefined) return unfinished(undefined)
+    return errorInPlaceOf(chunk) ?? (isDone ? noChoice(chunk) : unfinished(chunk))
+  }
 }
+
+/** Nothing, in the ways that servers have for it. */
+const saysNothing = (value: unknown): boolean =>
+  value === undefined ||
+  value === null ||
+  value === "" ||
+  (typeof value === "object" && Object.keys(value).length === 0)
 
 /**
  * Some servers give every call the same index, or none: another id is another call, and so is a name after complete
  * arguments.
  */
-const startsAnother = (call: OpenCall, id: string | undefined, name: string | undefined, delta: string): boolean => {
+const startsAnother = (call: OpenCall, given: string | undefined, name: string | undefined, delta: string): boolean => {
   if (name === undefined || call.name === "") return false
-  if (id !== undefined && call.serverId !== undefined) return id !== call.serverId
-  return id === undefined && delta !== "" && call.arguments !== "" && parseJson(call.arguments) !== undefined
+  if (given !== undefined && call.given !== undefined) return given !== call.given
+  return given === undefined && delta !== "" && call.scan.isWhole
 }

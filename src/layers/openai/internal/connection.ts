@@ -6,16 +6,19 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import { isSecretName } from "../../../internal/scrubber.ts"
+import * as Servers from "./servers.ts"
 import type { Connection } from "./transport.ts"
 
 /** The options that say where and how. */
 export interface Place {
+  readonly model: string
   readonly apiKey?: Redacted.Redacted | undefined
   readonly baseUrl?: string | undefined
   readonly timeout?: Duration.Input | undefined
   readonly organization?: string | undefined
   readonly project?: string | undefined
-  readonly headers?: Readonly<Record<string, string>> | undefined
+  readonly headers?: Readonly<Record<string, string | Redacted.Redacted>> | undefined
+  readonly maxAnswerBytes?: number | undefined
 }
 
 /** A connection, and what is known of its server. */
@@ -26,6 +29,8 @@ export interface Connected {
   readonly server: { readonly address: string; readonly port: number }
   /** The server as errors may show it: no path, no query, no credentials. */
   readonly shown: string
+  /** The same with its path. */
+  readonly shownBaseUrl: string
   /** What errors must never show. */
   readonly secrets: ReadonlyArray<string>
 }
@@ -41,11 +46,52 @@ const filled = (value: string | undefined): string | undefined => {
 const refuse = (message: string): Effect.Effect<never, Config.ConfigError> =>
   Effect.fail(new Config.ConfigError(new ConfigProvider.SourceError({ message })))
 
+/** The most bytes that one answer may have, unless an option says otherwise: 256 MiB. */
+const defaultMaxAnswerBytes = 256 * 1024 * 1024
+
+const noKey =
+  "OPENAI_API_KEY is not set. Set it, give `apiKey` to OpenAi.layer, or set OPENAI_BASE_URL (or `baseUrl`) to a server that needs no key"
+
 /**
- * Fails with `ConfigError` for an address, key, header or timeout that no request can be made with, and for a missing
- * key.
+ * Fails with `ConfigError` for an address, key, header, model or limit that no request can be made with, and for a
+ * missing key.
  */
 export const connect = (place: Place): Effect.Effect<Connected, Config.ConfigError> =>
+  Effect.gen(function* () {
+    // Programs in JavaScript give what the environment does not have.
+    if (typeof place.model !== "string" || place.model.trim() === "") {
+      return yield* refuse('`model` is empty: give OpenAi.layer the name of a model, such as "gpt-4.1-mini"')
+    }
+    const { baseUrl, url } = yield* addressOf(place)
+    const isOpenAi = Servers.isOpenAi(url.hostname)
+    const key = yield* keyOf(place, isOpenAi)
+    const { headers, secrets } = yield* headersOf(place)
+    const timeout = Option.getOrUndefined(Duration.fromInput(place.timeout ?? "10 minutes"))
+    if (timeout === undefined || !Duration.isPositive(timeout)) {
+      return yield* refuse('`timeout` is not a duration above 0: use milliseconds, or a text such as "30 seconds"')
+    }
+    const { maxAnswerBytes = defaultMaxAnswerBytes } = place
+    if (!(maxAnswerBytes > 0)) return yield* refuse("`maxAnswerBytes` is not a number of bytes above 0")
+    return {
+      connection: {
+        baseUrl,
+        apiKey: key === undefined ? undefined : Redacted.make(key),
+        organization: place.organization,
+        project: place.project,
+        headers,
+        timeout,
+        maxAnswerBytes
+      },
+      isOpenAi,
+      server: { address: url.hostname, port: Number(url.port || (url.protocol === "http:" ? 80 : 443)) },
+      shown: `${url.protocol}//${url.host}`,
+      shownBaseUrl: `${url.protocol}//${url.host}${url.pathname.replace(/\/+$/, "")}`,
+      // Shorter ones, such as "ollama", are no secrets, and removing them would spoil messages.
+      secrets: [...(key === undefined ? [] : [key]), ...secrets].filter((one) => one.length >= 8)
+    }
+  })
+
+const addressOf = (place: Place) =>
   Effect.gen(function* () {
     const configured = Config.String("OPENAI_BASE_URL").pipe(Config.withDefault(""))
     const baseUrl = filled(place.baseUrl ?? (yield* configured)) ?? openaiUrl
@@ -60,45 +106,36 @@ export const connect = (place: Place): Effect.Effect<Connected, Config.ConfigErr
         `the base URL of ${url.host} holds credentials: give them as \`apiKey\` or in \`headers\` instead`
       )
     }
-    const isOpenAi = url.hostname === "api.openai.com"
-    const wanted = Config.Redacted("OPENAI_API_KEY")
-    const given = place.apiKey ?? (yield* Config.withDefault(wanted, undefined))
+    return { baseUrl, url }
+  })
+
+const keyOf = (place: Place, isOpenAi: boolean) =>
+  Effect.gen(function* () {
+    const given = place.apiKey ?? (yield* Config.withDefault(Config.Redacted("OPENAI_API_KEY"), undefined))
     const key = given === undefined ? undefined : filled(Redacted.value(given))
-    // Says which variable is missing, and where it was looked for.
     if (key === undefined && isOpenAi) {
-      if (place.apiKey === undefined && given === undefined) yield* wanted
-      return yield* refuse("the API key is empty: set `apiKey` or OPENAI_API_KEY")
+      return yield* refuse(given === undefined ? noKey : "the API key is empty: set `apiKey` or OPENAI_API_KEY")
     }
-    const headers = place.headers ?? {}
     if (key !== undefined && !isHeaderValue(key)) {
       return yield* refuse("the API key holds characters that no HTTP header can: check `apiKey` or OPENAI_API_KEY")
     }
-    for (const [name, value] of Object.entries(headers)) {
-      if (!/^[\w!#$%&'*+.^`|~-]+$/.test(name) || !isHeaderValue(value)) {
+    return key
+  })
+
+/** Headers by one spelling of their names, or a caller's own authorization would be added to ours; and their secrets. */
+const headersOf = (place: Place) =>
+  Effect.gen(function* () {
+    const headers: Record<string, string> = {}
+    const secrets: Array<string> = []
+    for (const [name, given] of Object.entries(place.headers ?? {})) {
+      const value = Redacted.isRedacted(given) ? Redacted.value(given) : given
+      if (!/^[\w!#$%&'*+.^`|~-]+$/.test(name) || typeof value !== "string" || !isHeaderValue(value)) {
         return yield* refuse(`the header ${JSON.stringify(name)} is not one that HTTP can carry: check \`headers\``)
       }
+      headers[name.toLowerCase()] = value
+      if (Redacted.isRedacted(given) || isSecretName(name, "header")) secrets.push(value)
     }
-    const timeout = Option.getOrUndefined(Duration.fromInput(place.timeout ?? "10 minutes"))
-    if (timeout === undefined || !Duration.isPositive(timeout)) {
-      return yield* refuse('`timeout` is no time to wait: use milliseconds above 0, or a text such as "30 seconds"')
-    }
-    const secret = Object.entries(headers).flatMap(([name, value]) => (isSecretName(name, "header") ? [value] : []))
-    return {
-      connection: {
-        baseUrl,
-        apiKey: key === undefined ? undefined : Redacted.make(key),
-        organization: place.organization,
-        project: place.project,
-        // In one spelling, or a caller's own authorization would be added to ours where headers are merged by name.
-        headers: Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value])),
-        timeout
-      },
-      isOpenAi,
-      server: { address: url.hostname, port: Number(url.port || (url.protocol === "http:" ? 80 : 443)) },
-      shown: `${url.protocol}//${url.host}`,
-      // Shorter ones, such as "ollama", are no secrets, and removing them would spoil messages.
-      secrets: [...(key === undefined ? [] : [key]), ...secret].filter((one) => one.length >= 8)
-    }
+    return { headers, secrets }
   })
 
 // eslint-disable-next-line no-control-regex

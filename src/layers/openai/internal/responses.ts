@@ -3,22 +3,24 @@ import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Prompt from "effect/ai/Prompt"
 import type * as Response from "effect/ai/Response"
 import * as Tool from "effect/ai/Tool"
-import type { OutputFormat } from "../../../services/ModelInfo.ts"
-import { errorIn, malformed, ofErrorObject, type Problem, Unsupported } from "./errors.ts"
+import { errorIn, errorInPlaceOf, malformed, ofErrorObject, type Problem, quote, Unsupported } from "./problems.ts"
 import * as Files from "./files.ts"
-import { type CallOptions, responsesFields } from "./options.ts"
+import { type CallOptions, responsesFields, type Server } from "./options.ts"
 import * as Schemas from "./jsonSchema.ts"
+import type { Typed } from "./typedOutput.ts"
 import {
   argumentsText,
   callIds,
   callName,
+  callParts,
+  distinctCalls,
   type Fields,
   finish,
+  fitId,
   isFields,
   list,
   number,
   openaiOf,
-  parseArguments,
   resultText,
   sourcesOf,
   text
@@ -27,16 +29,11 @@ import {
 // -- requests ---------------------------------------------------------------------------------------------------------
 
 /** The body of a request. */
-export const encode = (
-  request: LanguageModel.ProviderOptions,
-  model: string,
-  options: CallOptions,
-  format: OutputFormat | undefined
-): Fields => {
+export const encode = ({ format, request }: Typed, model: string, options: CallOptions, server: Server): Fields => {
   const fields = responsesFields(options, options.model ?? model)
   return {
     model: options.model ?? model,
-    input: request.prompt.content.flatMap(encodeMessage),
+    input: named(request.prompt.content.flatMap(encodeMessage), server),
     ...(request.tools.length === 0
       ? {}
       : { tools: request.tools.map(encodeTool), tool_choice: encodeChoice(request.toolChoice, request.tools) }),
@@ -47,12 +44,22 @@ export const encode = (
   }
 }
 
-const encodeFormat = (format: OutputFormat) => {
-  const { schema, strictable } = Schemas.ofOutput(format.jsonSchema)
+/** Compatible servers want an id on each message of the model; one that has none is named by its place. */
+const named = (items: ReadonlyArray<Fields>, server: Server): ReadonlyArray<Fields> =>
+  server.compatible
+    ? items.map((item, index) =>
+        item["role"] === "assistant" && !("id" in item) ? { id: `msg_${index}`, ...item } : item
+      )
+    : items
+
+const encodeFormat = (format: NonNullable<Typed["format"]>) => {
+  if (format.type === "json_object") return format
+  const { description, jsonSchema, name } = format.output
+  const { schema, strictable } = Schemas.ofOutput(jsonSchema)
   return {
     type: "json_schema",
-    name: format.name,
-    ...(format.description === undefined ? {} : { description: format.description }),
+    name,
+    ...(description === undefined ? {} : { description }),
     schema,
     strict: strictable
   }
@@ -88,15 +95,15 @@ const encodeChoice = (choice: LanguageModel.ToolChoice<string>, tools: ReadonlyA
 const encodeMessage = (message: Prompt.Message): ReadonlyArray<Fields> => {
   switch (message.role) {
     case "system":
-      return [{ role: "system", content: message.content }]
+      return [{ type: "message", role: "system", content: [{ type: "input_text", text: message.content }] }]
     case "user":
-      return [{ role: "user", content: message.content.map(encodeUserPart) }]
+      return [{ type: "message", role: "user", content: message.content.map(encodeUserPart) }]
     case "assistant":
       return encodeAssistant(message.content)
     case "tool":
       return message.content.flatMap((part) =>
         part.type === "tool-result"
-          ? [{ type: "function_call_output", call_id: part.id, output: encodeOutput(part) }]
+          ? [{ type: "function_call_output", call_id: sentId(part.id), output: encodeOutput(part) }]
           : []
       )
   }
@@ -129,38 +136,81 @@ const encodeOutput = (given: Prompt.ToolResultPart): string | ReadonlyArray<Fiel
     : resultText(part)
 }
 
+/** The longest id of a call that OpenAI takes back. */
+const longestId = 64
+const sentId = (id: string): string => fitId(id, longestId, undefined)
+
+/**
+ * What the model has said, in the API's full form: some servers take no shorter one. With encrypted reasoning items keep
+ * the ids that they came with, since each needs what followed it; without it none has one, since nothing is stored.
+ */
 const encodeAssistant = (content: ReadonlyArray<Prompt.AssistantMessagePart>): ReadonlyArray<Fields> => {
+  const sealed = sealedReasoning(content)
+  const idOf = (options: unknown): Fields => {
+    const id = sealed.size === 0 ? undefined : text(openaiOf(options), "itemId")
+    return id === undefined ? {} : { id }
+  }
   const items: Array<Fields> = []
-  const reasoning = new Map<string, { summary: Array<Fields> }>()
+  const begun = new Map<string, Array<unknown>>()
   for (const part of content) {
     if (part.type === "text" && part.text !== "") {
-      const phase = text(openaiOf(part.options), "phase")
-      items.push({ role: "assistant", content: part.text, ...(phase === undefined ? {} : { phase }) })
-    }
-    if (part.type === "tool-call" && !part.providerExecuted) {
+      const own = openaiOf(part.options)
+      const phase = text(own, "phase")
+      const itemId = text(own, "itemId")
+      const said = { type: "output_text", text: part.text, annotations: [] }
+      const message = itemId === undefined ? undefined : begun.get(itemId)
+      if (message !== undefined) {
+        message.push(said)
+        continue
+      }
+      const texts: Array<unknown> = [said]
+      if (itemId !== undefined) begun.set(itemId, texts)
       items.push({
-        type: "function_call",
-        call_id: part.id,
-        name: callName(part.name),
-        arguments: argumentsText(part.params)
+        type: "message",
+        ...idOf(part.options),
+        status: "completed",
+        role: "assistant",
+        content: texts,
+        ...(phase === undefined ? {} : { phase })
       })
     }
+    if (part.type === "tool-call" && !part.providerExecuted) {
+      const call = { call_id: sentId(part.id), name: callName(part.name), arguments: argumentsText(part.params) }
+      items.push({ type: "function_call", ...idOf(part.options), ...call })
+    }
     if (part.type === "reasoning") {
-      const { itemId, encryptedContent } = openaiOf(part.options)
-      // Reasoning can be given back only as the provider encrypted it.
-      if (typeof itemId !== "string" || typeof encryptedContent !== "string") continue
-      let item = reasoning.get(itemId)
-      if (item === undefined) {
-        item = { summary: [] }
-        reasoning.set(itemId, item)
-        items.push({ type: "reasoning", id: itemId, encrypted_content: encryptedContent, summary: item.summary })
+      const id = text(openaiOf(part.options), "itemId") ?? ""
+      const item = sealed.get(id)
+      if (item !== undefined && !begun.has(id)) {
+        begun.set(id, [])
+        items.push(item)
       }
-      if (part.text !== "") item.summary.push({ type: "summary_text", text: part.text })
     }
   }
-  // Reasoning is refused without what came of it, as when an answer was cut off.
-  while (items.at(-1)?.["type"] === "reasoning") items.pop()
-  return items
+  // Reasoning is refused without what came of it, as when an answer was cut off, or when that was a tool of the provider.
+  return items.filter((item, index) => {
+    const next = items[index + 1]
+    return item["type"] !== "reasoning" || (next !== undefined && next["type"] !== "reasoning")
+  })
+}
+
+/** Reasoning can be given back only as the provider encrypted it, which may stand on any part of the item. */
+const sealedReasoning = (content: ReadonlyArray<Prompt.AssistantMessagePart>): ReadonlyMap<string, Fields> => {
+  const found = new Map<string, { sealed: string | undefined; readonly summary: Array<Fields> }>()
+  for (const part of content) {
+    if (part.type !== "reasoning") continue
+    const { itemId, encryptedContent } = openaiOf(part.options)
+    if (typeof itemId !== "string") continue
+    const item = found.get(itemId) ?? { sealed: undefined, summary: [] }
+    found.set(itemId, item)
+    if (typeof encryptedContent === "string") item.sealed = encryptedContent
+    if (part.text !== "") item.summary.push({ type: "summary_text", text: part.text })
+  }
+  return new Map(
+    [...found].flatMap(([id, { sealed, summary }]) =>
+      sealed === undefined ? [] : [[id, { type: "reasoning", id, encrypted_content: sealed, summary }] as const]
+    )
+  )
 }
 
 // -- answers ----------------------------------------------------------------------------------------------------------
@@ -196,10 +246,21 @@ export const reasoningMetadata = (item: Fields) => ({
   }
 })
 
-/** Whether a message is on the way to an answer or the answer: the model wants to know it when it reads it again. */
+/**
+ * A message's id, and whether it is on the way to an answer or the answer: the model wants to know it when it reads it
+ * again.
+ */
 export const messageMetadata = (item: Fields) => {
+  const itemId = text(item, "id")
   const phase = text(item, "phase")
-  return phase === undefined ? {} : { metadata: { openai: { phase } } }
+  const own = { ...(itemId === undefined ? {} : { itemId }), ...(phase === undefined ? {} : { phase }) }
+  return itemId === undefined && phase === undefined ? {} : { metadata: { openai: own } }
+}
+
+/** A call's own id, beside the one that results refer to it by. */
+export const callMetadata = (item: Fields): Response.ProviderMetadata | undefined => {
+  const itemId = text(item, "id")
+  return itemId === undefined ? undefined : { openai: { itemId } }
 }
 
 export const reasoningTexts = (item: Fields): ReadonlyArray<string> =>
@@ -227,24 +288,28 @@ export const extrasOf = (
   return list(item, "content").flatMap((one) => (isFields(one) ? sourcesOf(list(one, "annotations"), newId) : []))
 }
 
-export const callOf = (item: Fields, idOf: (given: string | undefined) => string): Response.ToolCallPartEncoded => ({
-  type: "tool-call",
-  id: idOf(givenId(item)),
-  name: text(item, "name") ?? "",
-  params: parseArguments(item["arguments"])
-})
-
 /** The id that results refer to a call by. */
 export const givenId = (item: Fields): string | undefined => text(item, "call_id") ?? text(item, "id")
 
 /** What a message says, refusals included; nothing for other items. */
-export const textsOf = (item: Fields): ReadonlyArray<string> =>
-  item["type"] !== "message"
-    ? []
-    : list(item, "content").flatMap((one) => {
-        const said = isFields(one) ? (text(one, "text") ?? text(one, "refusal")) : undefined
-        return said === undefined ? [] : [said]
-      })
+export const textsOf = (item: Fields): ReadonlyArray<string> => {
+  if (item["type"] !== "message") return []
+  const only = text(item, "content")
+  if (only !== undefined) return [only]
+  return list(item, "content").flatMap((one) => {
+    const said = isFields(one) ? (text(one, "text") ?? text(one, "refusal")) : undefined
+    return said === undefined ? [] : [said]
+  })
+}
+
+/** A tool that the provider runs for itself waits to be allowed to, which this Layer cannot answer. */
+export const approvalProblem = (item: Fields): Problem | undefined =>
+  item["type"] === "mcp_approval_request"
+    ? {
+        kind: "unsupported",
+        message: `the provider asks for approval of its MCP tool ${JSON.stringify(text(item, "name") ?? "")}, which is not supported: set require_approval: "never" on that tool, or give the agent the server's tools by Mcp.layer`
+      }
+    : undefined
 
 /** True for a message that refuses to answer. */
 export const isRefusal = (item: Fields): boolean =>
@@ -252,33 +317,74 @@ export const isRefusal = (item: Fields): boolean =>
 
 /** The parts of a whole answer. `newId` names calls that the server left without an id. */
 export const decode = (answer: unknown, newId: () => string): Array<Response.PartEncoded> | Problem => {
-  if (!isFields(answer)) return malformed("the server's answer is not an object")
+  if (!isFields(answer)) return malformed(`the server's answer is not an object: ${quote(answer)}`)
   const failure = failureOf(answer)
   if (failure !== undefined) return failure
-  if (!Array.isArray(answer["output"])) return malformed('the server\'s answer has no "output"')
-  const { status } = answer
+  const { output, status } = answer
+  if (!Array.isArray(output)) {
+    return errorInPlaceOf(answer) ?? malformed(`the server's answer has no "output": ${quote(answer)}`)
+  }
   if (status === "queued" || status === "in_progress" || status === "cancelled") {
     return malformed(`the answer is not there, it is ${status}: leave out \`background\`, which is not supported`)
   }
+  const items = distinctItems(output.filter((item) => item !== null))
+  const problem = items
+    .map((item) =>
+      isFields(item)
+        ? approvalProblem(item)
+        : malformed(`an item of the server's answer is not an object: ${quote(item)}`)
+    )
+    .find((one) => one !== undefined)
+  if (problem !== undefined) return problem
+  return decodeItems(items.filter(isFields), answer, newId)
+}
+
+/** An item that comes again, as it was, counts once. */
+const distinctItems = (items: ReadonlyArray<unknown>): ReadonlyArray<unknown> => {
+  const seen = new Set<string>()
+  return items.filter((item) => {
+    if (!isFields(item) || text(item, "id") === undefined) return true
+    const written = JSON.stringify(item)
+    const isNew = !seen.has(written)
+    seen.add(written)
+    return isNew
+  })
+}
+
+const decodeItems = (
+  items: ReadonlyArray<Fields>,
+  answer: Fields,
+  newId: () => string
+): Array<Response.PartEncoded> => {
   const parts: Array<Response.PartEncoded> = [metadataOf(answer)]
   const idOf = callIds(newId)
-  let calls = 0
-  let refused = false
-  for (const item of answer["output"]) {
-    if (!isFields(item)) return malformed("an item of the server's answer is not an object")
+  const raw = items.flatMap((item) =>
+    item["type"] !== "function_call"
+      ? []
+      : [
+          {
+            item,
+            given: givenId(item),
+            name: text(item, "name") ?? "",
+            arguments: item["arguments"],
+            metadata: callMetadata(item)
+          }
+        ]
+  )
+  const calls = distinctCalls(raw)
+  for (const item of items) {
     if (item["type"] === "reasoning") {
       const texts = reasoningTexts(item)
       const metadata = reasoningMetadata(item)
       for (const one of texts.length === 0 ? [""] : texts) parts.push({ type: "reasoning", text: one, metadata })
     } else if (item["type"] === "message") {
-      if (isRefusal(item)) refused = true
       for (const said of textsOf(item)) parts.push({ type: "text", text: said, ...messageMetadata(item) })
     } else if (item["type"] === "function_call") {
-      calls++
-      parts.push(callOf(item, idOf))
+      const call = calls.find((one) => one.item === item)
+      if (call !== undefined) parts.push(...callParts(call, idOf(call.given), newId))
     }
     parts.push(...extrasOf(item, newId))
   }
-  parts.push(finish(finishOf(answer, calls, refused), usageOf(answer["usage"])))
+  parts.push(finish(finishOf(answer, calls.length, items.some(isRefusal)), usageOf(answer["usage"])))
   return parts
 }

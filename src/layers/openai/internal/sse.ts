@@ -1,117 +1,20 @@
-/**
- * Server-sent events for both edges: bytes to events, and events to parts, a network chunk at a time. It does no I/O of
- * its own.
- */
-import * as Arr from "effect/Array"
-import * as Cause from "effect/Cause"
-import * as Effect from "effect/Effect"
-import * as Sse from "effect/encoding/Sse"
-import * as Pull from "effect/Pull"
-import * as Stream from "effect/Stream"
-import { malformed, ofErrorObject, type Problem } from "./errors.ts"
+/** Answers as bytes come: server-sent events, line by line, or one document in their place. Pure. */
+import { malformed, ofErrorObject, isHtml, pageWords, type Problem, quote } from "./problems.ts"
 import { isFields } from "./wire.ts"
 
-type Chunks<A> = Pull.Pull<Arr.NonEmptyReadonlyArray<A>, Problem>
-
-/** After the last event: reads to the end of the body, so that the connection can be used again, but not for long. */
-const drain = (pull: Pull.Pull<unknown, Problem>): Effect.Effect<void> =>
-  Effect.ignore(Effect.timeoutOption(Effect.forever(pull), "100 millis"))
-
-/** The events of a body, parsed. `[DONE]` ends them; one that is not JSON fails them, after those before it. */
-export const events = (bytes: Stream.Stream<Uint8Array, Problem>): Stream.Stream<unknown, Problem> =>
-  Stream.transformPull(bytes, (pull) =>
-    Effect.sync(() => {
-      const decoder = new TextDecoder()
-      let batch: Array<unknown> = []
-      let ended: Problem | "done" | undefined
-      const parser = Sse.makeParser((event) => {
-        if (event._tag !== "Event" || ended !== undefined) return
-        if (event.data.startsWith("[DONE]")) {
-          ended = "done"
-          return
-        }
-        // Some servers keep a connection alive with events that say nothing.
-        if (event.data.trim() === "") return
-        const json = parseJson(event.data)
-        if (json === undefined) {
-          ended = malformed(`the server sent an event that is not JSON: ${event.data.slice(0, 200)}`)
-        } else {
-          batch.push(event.event === "error" ? asError(json) : json)
-        }
-      })
-      const read = (chunks: ReadonlyArray<Uint8Array>): Chunks<unknown> => {
-        batch = []
-        for (const chunk of chunks) {
-          const error = parser.feed(decoder.decode(chunk, { stream: true }))
-          if (error !== undefined) ended ??= malformed(`the server sent an event that is too large: ${error.message}`)
-        }
-        return Arr.isReadonlyArrayNonEmpty(batch) ? Effect.succeed(batch) : next
-      }
-      const next: Chunks<unknown> = Effect.suspend(() => {
-        if (ended === undefined) return Effect.flatMap(pull, read)
-        return ended === "done" ? Effect.andThen(drain(pull), Cause.done()) : Effect.fail(ended)
-      })
-      return next
-    })
-  )
-
-/** An event named `error` says so by its name alone on some servers. */
-const asError = (json: unknown): unknown =>
-  isFields(json) && ("error" in json || json["type"] === "error") ? json : { error: json }
-
-/** Reads the events of one answer. */
-export interface Decoder<Part> {
-  /** True when no further event belongs to the answer. */
-  readonly finished: boolean
-  push(event: unknown): ReadonlyArray<Part> | Problem
-  end(): ReadonlyArray<Part> | Problem
+/** A whole answer where events were asked for. */
+export class Document {
+  readonly json: unknown
+  constructor(json: unknown) {
+    this.json = json
+  }
 }
 
-/** The parts that `decoder` makes of events, never in an empty chunk. What was read before a problem is told first. */
-export const parts = <Part>(
-  source: Stream.Stream<unknown, Problem>,
-  decoder: Decoder<Part>
-): Stream.Stream<Part, Problem> =>
-  Stream.transformPull(source, (pull) =>
-    Effect.sync(() => {
-      let ended: Problem | "finished" | "done" | undefined
-      const told = (out: ReadonlyArray<Part>): Chunks<Part> =>
-        Arr.isReadonlyArrayNonEmpty(out) ? Effect.succeed(out) : next
-      const finish = (out: ReadonlyArray<Part>, how: "finished" | "done"): Chunks<Part> => {
-        const last = decoder.end()
-        ended = isProblem(last) ? last : how
-        return told(isProblem(last) ? out : [...out, ...last])
-      }
-      const read = (chunk: ReadonlyArray<unknown>): Chunks<Part> => {
-        const out: Array<Part> = []
-        for (const event of chunk) {
-          const made = decoder.push(event)
-          if (isProblem(made)) {
-            ended = made
-            return told(out)
-          }
-          for (const part of made) out.push(part)
-          if (decoder.finished) return finish(out, "finished")
-        }
-        return told(out)
-      }
-      const next: Chunks<Part> = Effect.suspend(() => {
-        if (ended === undefined) {
-          return Pull.matchEffect(pull, {
-            onSuccess: read,
-            onFailure: Effect.failCause,
-            onDone: () => finish([], "done")
-          })
-        }
-        if (ended === "finished") return Effect.andThen(drain(pull), Cause.done())
-        return ended === "done" ? Cause.done() : Effect.fail(ended)
-      })
-      return next
-    })
-  )
+/** The server's word that its answer is complete: `[DONE]`. */
+export const done: unique symbol = Symbol.for("troupe/OpenAi/done")
 
-/** True for what went wrong instead of what was read. */
-export const isProblem = <A>(u: ReadonlyArray<A> | Problem): u is Problem => !Array.isArray(u)
+/** What an answer is made of: a parsed event, {@link done}, or a {@link Document}. */
+export type Event = unknown
 
 /** A JSON text's value; `undefined` for a text that is not JSON. */
 export const parseJson = (text: string): unknown => {
@@ -122,14 +25,221 @@ export const parseJson = (text: string): unknown => {
   }
 }
 
-/** Answers of these types are no events, whatever was asked for. */
-export const isOtherType = (contentType: string | null | undefined): boolean =>
-  /^\s*(application\/json|text\/html)\b/i.test(contentType ?? "")
+/** Lines of a text that comes in pieces, by any of the three line ends. Each character is looked at once. */
+class Lines {
+  #unfinished: Array<string> = []
+  #afterReturn = false
+  readonly #take: (line: string) => void
 
-/** What is wrong with an answer of another type: the error in it, or that it is no stream. */
-export const otherType = (contentType: string, body: string): Problem => {
-  const json = parseJson(body)
-  if (isFields(json) && json["error"] !== undefined && json["error"] !== null) return ofErrorObject(json["error"])
-  const type = contentType.split(";")[0]?.trim() ?? ""
-  return malformed(`the server answered with ${type} instead of a stream of events (text/event-stream)`)
+  constructor(take: (line: string) => void) {
+    this.#take = take
+  }
+
+  push(piece: string): void {
+    let text = piece
+    if (this.#afterReturn && text.startsWith("\n")) text = text.slice(1)
+    if (text === "") return
+    this.#afterReturn = text.endsWith("\r")
+    if (text.includes("\r")) text = text.replace(/\r\n?/g, "\n")
+    let start = 0
+    for (let end = text.indexOf("\n"); end >= 0; end = text.indexOf("\n", start)) {
+      const line = text.slice(start, end)
+      start = end + 1
+      if (this.#unfinished.length === 0) this.#take(line)
+      else {
+        this.#unfinished.push(line)
+        const whole = this.#unfinished.join("")
+        this.#unfinished = []
+        this.#take(whole)
+      }
+    }
+    if (start < text.length) this.#unfinished.push(start === 0 ? text : text.slice(start))
+  }
+
+  end(): void {
+    if (this.#unfinished.length > 0) this.#take(this.#unfinished.join(""))
+    this.#unfinished = []
+  }
+}
+
+/** Server-sent events, parsed as JSON. `[DONE]` ends them; so does one that is not JSON, or is named `error`. */
+export class EventReader {
+  readonly #lines: Lines
+  #data: string | undefined
+  #name = ""
+  #out: Array<Event> = []
+  /** Set when nothing more is read. */
+  ended: Problem | "done" | undefined
+  /** The last text that was passed over, since it is no part of an answer. */
+  odd: string | undefined
+
+  constructor() {
+    this.#lines = new Lines((line) => this.#line(line))
+  }
+
+  push(text: string, out: Array<Event>): void {
+    this.#out = out
+    this.#lines.push(text)
+  }
+
+  /** The last event may have no blank line after it. One that was cut off is not an event. */
+  end(out: Array<Event>): void {
+    this.#out = out
+    this.#lines.end()
+    const cut = this.#data !== undefined && !this.#data.startsWith("[DONE]") && parseJson(this.#data) === undefined
+    if (!cut) this.#dispatch()
+  }
+
+  #line(line: string): void {
+    if (this.ended !== undefined) return
+    if (line === "") return this.#dispatch()
+    if (line.startsWith("data:")) return this.#add(line.slice(line.startsWith(" ", 5) ? 6 : 5))
+    const colon = line.indexOf(":")
+    const field = colon < 0 ? line : line.slice(0, colon)
+    const value = colon < 0 ? "" : line.slice(line.startsWith(" ", colon + 1) ? colon + 2 : colon + 1)
+    if (field === "data") this.#add(value)
+    else if (field === "event") this.#name = value
+    else if (field === "error") {
+      // One server has an `error` field of its own.
+      this.#name = "error"
+      this.#add(value)
+    }
+  }
+
+  #add(value: string): void {
+    this.#data = this.#data === undefined ? value : `${this.#data}\n${value}`
+  }
+
+  #dispatch(): void {
+    const data = this.#data
+    const isError = this.#name === "error"
+    this.#data = undefined
+    this.#name = ""
+    if (data === undefined || this.ended !== undefined) return
+    if (data.startsWith("[DONE]")) {
+      this.ended = "done"
+      this.#out.push(done)
+      return
+    }
+    // Some servers keep a connection alive with events that say nothing.
+    if (data.trim() === "" && !isError) return
+    const json = parseJson(data)
+    if (isError) this.ended = namedError(json ?? data)
+    else if (json === undefined) this.#unreadable(data)
+    else this.#out.push(json)
+  }
+
+  #unreadable(data: string): void {
+    const lines = data.split("\n").filter((line) => line.trim() !== "")
+    // Some servers leave out the blank lines between their events.
+    const events = lines.map((line) => (line.startsWith("[DONE]") ? done : parseJson(line)))
+    if (lines.length > 1 && !events.includes(undefined)) {
+      for (const event of events) {
+        if (this.ended === undefined) this.#out.push(event)
+        if (event === done) this.ended = "done"
+      }
+    } else if (/^\s*[{["]/.test(data)) {
+      this.ended = malformed(`the server sent an event that is not JSON: ${quote(data)}`)
+    } else {
+      this.odd = data
+    }
+  }
+}
+
+/** An event named `error` is one by its name alone, whatever it says. */
+const namedError = (data: unknown): Problem => {
+  const inner = isFields(data) && data["error"] !== undefined && data["error"] !== null ? data["error"] : data
+  return ofErrorObject(inner)
+}
+
+const eventStart = /^(data|event|id|retry|error)?:/
+const documentStart = /^[{[<]/
+/** The longest beginning that tells events from a document. */
+const startLength = 6
+
+const isOtherType = (contentType: string): boolean => /^\s*(application\/json|text\/html)\b/i.test(contentType)
+
+/** What a body is, by its beginning; where that does not tell, by its label. `undefined` while more is needed. */
+const kindOf = (start: string, contentType: string, isAll: boolean): "events" | "document" | undefined => {
+  if (eventStart.test(start)) return "events"
+  if (documentStart.test(start)) return "document"
+  if (start.length < startLength && !start.includes("\n") && !isAll) return undefined
+  return isOtherType(contentType) ? "document" : "events"
+}
+
+/** A document that says `[DONE]` at its end is one without it. */
+const documentOf = (text: string, contentType: string): Document | Problem => {
+  const json = parseJson(text) ?? parseJson(text.replace(/\s*(data:)?\s*\[DONE\]\s*$/, ""))
+  if (json !== undefined) return new Document(json)
+  if (isHtml(text)) {
+    const type = contentType.split(";")[0]?.trim() || "text/html"
+    return malformed(`the server answered with a web page (${type}): ${pageWords(text)}`, { isPage: true })
+  }
+  return malformed(`the server sent something that is not JSON: ${quote(text)}`)
+}
+
+/** Reads a body as it comes. */
+export class AnswerReader {
+  readonly #contentType: string
+  readonly #decoder = new TextDecoder()
+  readonly #events = new EventReader()
+  #kind: "events" | "document" | undefined
+  #held: Array<string> = []
+  #problem: Problem | undefined
+
+  constructor(contentType: string) {
+    this.#contentType = contentType
+  }
+
+  /** Set when nothing more is read. */
+  get ended(): Problem | "done" | undefined {
+    return this.#problem ?? this.#events.ended
+  }
+
+  /** What was passed over, since it is no part of an answer. */
+  get odd(): string | undefined {
+    return this.#events.odd
+  }
+
+  push(chunk: Uint8Array, out: Array<Event>): void {
+    this.#read(this.#decoder.decode(chunk, { stream: true }), out, false)
+  }
+
+  end(out: Array<Event>): void {
+    this.#read(this.#decoder.decode(), out, true)
+    if (this.#kind === "events") return this.#events.end(out)
+    const text = this.#held.join("")
+    if (text.trim() === "") return
+    const document = documentOf(text, this.#contentType)
+    if (document instanceof Document) out.push(document)
+    else this.#problem = document
+  }
+
+  #read(text: string, out: Array<Event>, isAll: boolean): void {
+    if (this.#kind === "events") return this.#events.push(text, out)
+    if (this.#kind === "document") return void this.#held.push(text)
+    // Servers send blank lines while a model thinks.
+    const begun = (this.#held.join("") + text).trimStart()
+    this.#held = [begun]
+    this.#kind = kindOf(begun, this.#contentType, isAll)
+    if (this.#kind !== "events") return
+    this.#held = []
+    this.#events.push(begun, out)
+  }
+}
+
+/** The events of a whole body, of most one {@link Document}, and what is wrong with the rest of it. */
+export const read = (
+  body: Uint8Array,
+  contentType: string
+): { readonly events: ReadonlyArray<Event>; readonly problem: Problem | undefined } => {
+  const reader = new AnswerReader(contentType)
+  const events: Array<Event> = []
+  reader.push(body, events)
+  reader.end(events)
+  if (reader.ended !== undefined && reader.ended !== "done") return { events, problem: reader.ended }
+  if (events.length > 0) return { events, problem: undefined }
+  const words =
+    reader.odd === undefined ? "the server's answer is empty" : `the server's answer is not JSON: ${quote(reader.odd)}`
+  return { events, problem: malformed(words) }
 }

@@ -3,7 +3,6 @@
  * and through a tape where there is one. All give the same bodies and the same problems.
  */
 import * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
@@ -13,16 +12,98 @@ import * as Stream from "effect/Stream"
 import { describe } from "../../../internal/connectionError.ts"
 import type { HttpTape, TapeFailure, TapeResponse } from "../../../services/HttpTape.ts"
 import type { BridgeFailure, BridgeRequest, SyncBridge } from "../../../services/SyncBridge.ts"
-import { malformed, ofBody, ofErrorObject, type Problem } from "./errors.ts"
+import { malformed, ofBody, ofErrorObject, type Problem, quote } from "./problems.ts"
 import * as Events from "./sse.ts"
 
-/** The two ways to ask: for a whole answer, and for its events. */
+/** An answer that has begun. */
+export interface Opened {
+  readonly contentType: string
+  readonly body: Stream.Stream<Uint8Array, Problem>
+}
+
+/** Sends a request. Closing the scope before the body has ended aborts it on the wire. */
 export interface Transport {
-  readonly whole: (path: string, body: object) => Effect.Effect<unknown, Problem>
-  readonly events: (path: string, body: object) => Stream.Stream<unknown, Problem>
+  /** `address` is the whole of it. */
+  readonly open: (address: string, body: object, accept: string) => Effect.Effect<Opened, Problem, Scope.Scope>
   /** What made ids begin with, where they have to be the same whenever the same is asked. */
   readonly nameOf?: (path: string, body: object) => string
 }
+
+/** How often a request follows a server that has moved within its origin. */
+const maxRedirects = 3
+
+/** Opens an answer, also where the server has moved. Headers and prompt go to no other origin. */
+const open = (
+  transport: Transport,
+  address: string,
+  body: object,
+  accept: string,
+  redirects = 0
+): Effect.Effect<Opened, Problem, Scope.Scope> =>
+  Effect.catch(transport.open(address, body, accept), (problem) => {
+    const next = redirects < maxRedirects ? movedTo(problem, address) : undefined
+    return next === undefined ? Effect.fail(problem) : open(transport, next, body, accept, redirects + 1)
+  })
+
+/** Where the same request has to go instead, if that is the same origin. */
+const movedTo = (problem: Problem, address: string): string | undefined => {
+  if (problem.kind !== "status" || (problem.status !== 307 && problem.status !== 308)) return undefined
+  const location = problem.header("location") ?? ""
+  if (!URL.canParse(location, address)) return undefined
+  const next = new URL(location, address)
+  return next.origin === new URL(address).origin ? next.href : undefined
+}
+
+/** Sends a request and reads the whole of its answer. */
+export const whole = (
+  transport: Transport,
+  { baseUrl, maxAnswerBytes, timeout }: Connection,
+  path: string,
+  body: object
+): Effect.Effect<{ readonly contentType: string; readonly bytes: Uint8Array }, Problem> =>
+  Effect.scoped(
+    Effect.flatMap(open(transport, join(baseUrl, path), body, "application/json"), (opened) =>
+      Effect.map(Stream.runCollect(limited(opened.body, maxAnswerBytes)), (chunks) => ({
+        contentType: opened.contentType,
+        bytes: Buffer.concat(chunks)
+      }))
+    )
+  ).pipe(withTimeout(timeout))
+
+/** Sends a request and reads its answer as it comes. A slow consumer is nobody's silence. */
+export const streamed = (
+  transport: Transport,
+  { baseUrl, maxAnswerBytes, timeout }: Connection,
+  path: string,
+  body: object
+): Effect.Effect<Opened, Problem, Scope.Scope> =>
+  Effect.map(
+    open(transport, join(baseUrl, path), { ...body, stream: true }, "text/event-stream").pipe(withTimeout(timeout)),
+    ({ body: bytes, contentType }) => ({
+      contentType,
+      body: limited(
+        Duration.isFinite(timeout)
+          ? Stream.timeoutOrElse(bytes, { duration: timeout, orElse: () => Stream.fail(timedOut(timeout)) })
+          : bytes,
+        maxAnswerBytes
+      )
+    })
+  )
+
+/** Fails when more bytes come than an answer may have. */
+const limited = (bytes: Stream.Stream<Uint8Array, Problem>, most: number): Stream.Stream<Uint8Array, Problem> =>
+  Stream.suspend(() => {
+    let read = 0
+    return Stream.mapArrayEffect(bytes, (chunks) => {
+      for (const chunk of chunks) read += chunk.length
+      return read > most ? Effect.fail(tooLarge(most)) : Effect.succeed(chunks)
+    })
+  })
+
+const tooLarge = (most: number): Problem =>
+  malformed(`the server's answer has more than ${most} bytes`, {
+    remedy: "Raise `maxAnswerBytes`, or limit the answer with `options.maxOutputTokens`."
+  })
 
 /** What a connection needs to know. */
 export interface Connection {
@@ -32,6 +113,7 @@ export interface Connection {
   readonly project: string | undefined
   readonly headers: Readonly<Record<string, string>>
   readonly timeout: Duration.Duration
+  readonly maxAnswerBytes: number
 }
 
 const timedOut = (timeout: Duration.Duration): Problem => ({
@@ -40,13 +122,10 @@ const timedOut = (timeout: Duration.Duration): Problem => ({
 })
 
 const withTimeout =
-  (connection: Connection) =>
+  (timeout: Duration.Duration) =>
   <A, R>(effect: Effect.Effect<A, Problem, R>): Effect.Effect<A, Problem, R> =>
-    Duration.isFinite(connection.timeout)
-      ? Effect.timeoutOrElse(effect, {
-          duration: connection.timeout,
-          orElse: () => Effect.fail(timedOut(connection.timeout))
-        })
+    Duration.isFinite(timeout)
+      ? Effect.timeoutOrElse(effect, { duration: timeout, orElse: () => Effect.fail(timedOut(timeout)) })
       : effect
 
 // -- the SDK ----------------------------------------------------------------------------------------------------------
@@ -68,16 +147,9 @@ interface Client {
 /** The longest that Node's timers can wait. */
 const longest = 2 ** 31 - 1
 
-/** The SDK's own time-out, by its name: its classes are not loaded until it is needed. */
-const isTimeout = (error: unknown): boolean =>
-  Predicate.hasProperty(error, "constructor") &&
-  Predicate.hasProperty(error.constructor, "name") &&
-  error.constructor.name === "APIConnectionTimeoutError"
-
 /** Requests through the SDK, which is loaded when the first one is made. */
 export const sdk = (connection: Connection): Transport => {
   let loading: Promise<Client> | undefined
-  const limit = Math.min(Duration.toMillis(connection.timeout), longest)
   const { apiKey, headers } = connection
   const client = (): Promise<Client> =>
     (loading ??= import("openai").then(
@@ -92,97 +164,55 @@ export const sdk = (connection: Connection): Transport => {
           defaultHeaders: apiKey === undefined ? { authorization: null, ...headers } : headers,
           maxRetries: 0,
           logLevel: "off",
-          timeout: longest
+          timeout: longest,
+          // The prompt and our headers are for this server only.
+          fetchOptions: { redirect: "manual" }
         })
     ))
   return {
-    whole: (path, body) =>
-      Effect.tryPromise({
-        try: async (signal) => {
-          const answer = await (await client()).post(path, { body, signal, timeout: limit })
-          // The SDK leaves a body that is not called JSON as the text it is.
-          return typeof answer === "string" ? (JSON.parse(answer) as unknown) : answer
-        },
-        catch: (error) => (isTimeout(error) ? timedOut(connection.timeout) : problemOf(error))
-      }),
-    events: (path, body) =>
-      Stream.unwrap(
-        Effect.gen(function* () {
-          const controller = yield* Effect.acquireRelease(
-            Effect.sync(() => new AbortController()),
-            (self) => Effect.sync(() => self.abort())
-          )
-          const watch = yield* watchdog(connection.timeout, controller)
-          const wait = <A>(promise: () => Promise<A>): Effect.Effect<A, Problem> =>
-            Effect.suspend(() => {
-              watch.waiting()
-              return Effect.tryPromise({ try: promise, catch: (error) => watch.explain() ?? problemOf(error) })
-            })
-          const response = yield* wait(async () => {
-            const { signal } = controller
-            const accept = { accept: "text/event-stream" }
-            return (await client())
-              .post(path, { body: { ...body, stream: true }, stream: true, signal, headers: accept })
-              .asResponse()
-          })
-          const type = response.headers.get("content-type")
-          if (Events.isOtherType(type)) {
-            return yield* Effect.fail(Events.otherType(type ?? "", yield* wait(() => response.text())))
-          }
-          const reader = response.body?.getReader()
-          if (reader === undefined) return Stream.empty
-          const read = wait(() => reader.read() as Promise<{ readonly done: boolean; readonly value?: Uint8Array }>)
-          const pull = Effect.flatMap(read, ({ done, value }) => {
-            watch.heard()
-            return done || value === undefined ? Cause.done() : Effect.succeed([value] as const)
-          })
-          return Events.events(Stream.fromPull(Effect.succeed(pull)))
-        })
-      )
+    open: (address, body, accept) =>
+      Effect.gen(function* () {
+        const controller = yield* Effect.acquireRelease(
+          Effect.sync(() => new AbortController()),
+          (self) => Effect.sync(() => self.abort())
+        )
+        const wait = <A>(promise: () => Promise<A>): Effect.Effect<A, Problem> =>
+          Effect.tryPromise({ try: promise, catch: problemOf })
+        const stream = accept === "text/event-stream"
+        const response = yield* wait(async () =>
+          (await client()).post(address, { body, stream, signal: controller.signal, headers: { accept } }).asResponse()
+        )
+        const header = (name: string) => response.headers.get(name)
+        if (response.status >= 300) {
+          const text = yield* wait(() => response.text())
+          return yield* Effect.fail(refused(response.status, text, header))
+        }
+        const contentType = header("content-type") ?? ""
+        const reader = response.body?.getReader()
+        if (reader === undefined) return { contentType, body: Stream.empty }
+        const read = wait(() => reader.read() as Promise<{ readonly done: boolean; readonly value?: Uint8Array }>)
+        const pull = Effect.flatMap(read, ({ done, value }) =>
+          done || value === undefined ? Cause.done() : Effect.succeed([value] as const)
+        )
+        return { contentType, body: Stream.fromPull(Effect.succeed(pull)) }
+      })
   }
 }
 
-/** Aborts a request whose server is silent for longer than `timeout`. A slow consumer is nobody's silence. */
-const watchdog = (
-  timeout: Duration.Duration,
-  controller: AbortController
-): Effect.Effect<
-  { readonly waiting: () => void; readonly heard: () => void; readonly explain: () => Problem | undefined },
-  never,
-  Scope.Scope
-> =>
-  Effect.gen(function* () {
-    const clock = yield* Clock.Clock
-    const limit = Duration.toMillis(timeout)
-    let since: number | undefined
-    let expired = false
-    if (Duration.isFinite(timeout)) {
-      yield* Effect.gen(function* () {
-        while (true) {
-          const left = since === undefined ? limit : since + limit - clock.currentTimeMillisUnsafe()
-          if (left <= 0) break
-          yield* Effect.sleep(left)
-        }
-        expired = true
-        controller.abort()
-      }).pipe(Effect.forkScoped)
-    }
-    return {
-      waiting: () => {
-        since = clock.currentTimeMillisUnsafe()
-      },
-      heard: () => {
-        since = undefined
-      },
-      explain: () => (expired ? timedOut(timeout) : undefined)
-    }
-  })
+/** The problem of an answer that is not one. */
+const refused = (status: number, text: string, header: (name: string) => string | null | undefined): Problem => {
+  if (status >= 400) return ofBody(status, Events.parseJson(text) ?? text, header)
+  const to = header("location") ?? ""
+  const where = URL.canParse(to) ? `${new URL(to).origin}${new URL(to).pathname}` : quote(to.replace(/[?#].*$/s, ""))
+  return ofBody(status, `the server redirects to ${where}, which is not followed`, header)
+}
 
 /** The SDK's errors by their shape: its classes are not loaded until it is needed. */
 const problemOf = (error: unknown): Problem => {
   if (Predicate.hasProperty(error, "status") && typeof error.status === "number") {
     const headers = "headers" in error ? (error.headers as { get?: (name: string) => string | null }) : undefined
     const header = (name: string) => headers?.get?.(name)
+    if (error.status < 400) return refused(error.status, "", header)
     // The SDK keeps the `error` of a body, and of any other body only its text, in the message.
     const body =
       "error" in error && error.error !== undefined && error.error !== null
@@ -204,6 +234,9 @@ const messageOf = (error: object): string => {
 
 // -- the sync edge ----------------------------------------------------------------------------------------------------
 
+/** More of an error answer is not read. */
+const maxErrorBytes = 1024 * 1024
+
 type Send = (request: BridgeRequest) => Effect.Effect<TapeResponse, BridgeFailure | TapeFailure, Scope.Scope>
 
 /** As the SDK does: a query of the address stays at the end. */
@@ -212,9 +245,9 @@ const join = (baseUrl: string, path: string): string => {
   return `${address.replace(/\/+$/, "")}${path}${baseUrl.includes("?") ? `?${query}` : ""}`
 }
 
-const requestOf = (connection: Connection, path: string, body: object, accept: string): BridgeRequest => ({
+const requestOf = (connection: Connection, url: string, body: object, accept: string): BridgeRequest => ({
   method: "POST",
-  url: join(connection.baseUrl, path),
+  url,
   headers: {
     accept,
     "content-type": "application/json",
@@ -223,7 +256,8 @@ const requestOf = (connection: Connection, path: string, body: object, accept: s
     ...(connection.project === undefined ? {} : { "openai-project": connection.project }),
     ...connection.headers
   },
-  body: JSON.stringify(body)
+  body: JSON.stringify(body),
+  redirect: "manual"
 })
 
 /** Requests through the sync edge's I/O thread. */
@@ -238,58 +272,24 @@ export const taped = (
   secrets: ReadonlyArray<string>
 ): Transport => ({
   ...over(connection, (request) => tape.send(request, secrets, bridge?.fetch)),
-  nameOf: (path, body) => tape.nameOf(requestOf(connection, path, body, ""), secrets)
+  nameOf: (path, body) => tape.nameOf(requestOf(connection, join(connection.baseUrl, path), body, ""), secrets)
 })
 
-const over = (connection: Connection, sends: Send): Transport => {
-  const send = (path: string, body: object, accept: string) =>
-    Effect.mapError(sends(requestOf(connection, path, body, accept)), lost)
-  const read = (response: TapeResponse): Effect.Effect<string, Problem> =>
-    response.body.pipe(Stream.decodeText, Stream.mkString, Effect.mapError(lost))
-  const checked = (response: TapeResponse): Effect.Effect<TapeResponse, Problem> =>
-    response.status < 400
-      ? Effect.succeed(response)
-      : Effect.flatMap(read(response), (text) =>
-          Effect.fail(ofBody(response.status, Events.parseJson(text) ?? text, (name) => headerOf(response, name)))
+const over = (connection: Connection, sends: Send): Transport => ({
+  open: (address, body, accept) =>
+    Effect.mapError(sends(requestOf(connection, address, body, accept)), lost).pipe(
+      Effect.flatMap((response): Effect.Effect<Opened, Problem> => {
+        const bytes = Stream.mapError(response.body, lost)
+        const header = (name: string) => headerOf(response, name)
+        if (response.status < 300) return Effect.succeed({ contentType: header("content-type") ?? "", body: bytes })
+        let read = 0
+        const some = Stream.takeUntil(bytes, (chunk) => (read += chunk.length) >= maxErrorBytes)
+        return Effect.flatMap(Stream.runCollect(some), (chunks) =>
+          Effect.fail(refused(response.status, Buffer.concat(chunks).toString(), header))
         )
-  return {
-    whole: (path, body) =>
-      Effect.scoped(
-        send(path, body, "application/json").pipe(
-          Effect.flatMap(checked),
-          Effect.flatMap(read),
-          Effect.flatMap((text) => {
-            const json = Events.parseJson(text)
-            return json === undefined
-              ? Effect.fail(malformed(`the server sent something that is not JSON: ${text.slice(0, 200)}`))
-              : Effect.succeed(json)
-          })
-        )
-      ).pipe(withTimeout(connection)),
-    events: (path, body) =>
-      Stream.unwrap(
-        send(path, { ...body, stream: true }, "text/event-stream").pipe(
-          Effect.flatMap(checked),
-          Effect.flatMap((response) => {
-            const type = headerOf(response, "content-type")
-            return Events.isOtherType(type)
-              ? Effect.flatMap(read(response), (text) => Effect.fail(Events.otherType(type ?? "", text)))
-              : Effect.succeed(response)
-          }),
-          withTimeout(connection),
-          Effect.map((response) => {
-            const bytes: Stream.Stream<Uint8Array, Problem> = Stream.mapError(response.body, lost)
-            const { timeout } = connection
-            return Events.events(
-              Duration.isFinite(timeout)
-                ? Stream.timeoutOrElse(bytes, { duration: timeout, orElse: () => Stream.fail(timedOut(timeout)) })
-                : bytes
-            )
-          })
-        )
-      )
-  }
-}
+      })
+    )
+})
 
 const lost = (failure: BridgeFailure | TapeFailure): Problem => {
   if (failure._tag === "BridgeFailure") return { kind: "network", message: failure.message, code: failure.code }

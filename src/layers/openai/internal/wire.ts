@@ -1,17 +1,23 @@
 /** Small readers and writers that both APIs share. Pure. */
 import type * as Prompt from "effect/ai/Prompt"
 import type * as Response from "effect/ai/Response"
-import * as Tool from "effect/ai/Tool"
+import { agree, isNothing, parseAll } from "./toolArguments.ts"
 
 /** A JSON object whose fields are not known yet. */
 export type Fields = { readonly [key: string]: unknown }
 
 export const isFields = (u: unknown): u is Fields => typeof u === "object" && u !== null && !Array.isArray(u)
 
-/** A field that is a text with something in it. */
+/** A field that is a text with something in it. {@link given} also takes an empty one. */
 export const text = (fields: Fields, key: string): string | undefined => {
   const value = fields[key]
   return typeof value === "string" && value !== "" ? value : undefined
+}
+
+/** A field that is a text, which may be empty: for readers that ask whether a field is there. */
+export const given = (fields: Fields, key: string): string | undefined => {
+  const value = fields[key]
+  return typeof value === "string" ? value : undefined
 }
 
 /** A field that is a list; anything else is an empty one. */
@@ -48,6 +54,29 @@ export const sourcesOf = (
     return [{ type: "source", sourceType: "url", id: newId(), url, title: text(cited, "title") ?? url }]
   })
 
+/**
+ * An id as a server takes it: of exactly `exact` letters and digits, or of at most `most` characters. One that does not
+ * fit is replaced by the same other one each time.
+ */
+export const fitId = (id: string, most: number, exact: number | undefined): string => {
+  if (exact === undefined) return id.length <= most ? id : `${id.slice(0, most - 12)}_${digest(id)}`
+  return id.length === exact && /^[a-zA-Z0-9]+$/.test(id) ? id : digest(id).slice(-exact).padStart(exact, "0")
+}
+
+/** 53 bits of a text, in 11 letters and digits (cyrb53): ids of one conversation do not meet. */
+const digest = (text: string): string => {
+  let high = 0xdeadbeef
+  let low = 0x41c6ce57
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i)
+    high = Math.imul(high ^ code, 2654435761)
+    low = Math.imul(low ^ code, 1597334677)
+  }
+  high = Math.imul(high ^ (high >>> 16), 2246822507) ^ Math.imul(low ^ (low >>> 13), 3266489909)
+  low = Math.imul(low ^ (low >>> 16), 2246822507) ^ Math.imul(high ^ (high >>> 13), 3266489909)
+  return (4294967296 * (2097151 & low) + (high >>> 0)).toString(36).padStart(11, "0")
+}
+
 /** Gives each call of an answer an id of its own: servers leave ids out, or give two calls the same. */
 export const callIds = (newId: () => string): ((given: string | undefined) => string) => {
   const used = new Set<string>()
@@ -57,6 +86,51 @@ export const callIds = (newId: () => string): ((given: string | undefined) => st
     return id
   }
 }
+
+/** A call as a server wrote it down. */
+export interface RawCall {
+  /** The id that results refer to it by; `undefined` where the server gave none. */
+  readonly given: string | undefined
+  readonly name: string
+  readonly arguments: unknown
+  readonly metadata?: Response.ProviderMetadata | undefined
+}
+
+const textOfArguments = (value: unknown): string =>
+  typeof value === "string" ? value : value === undefined || value === null ? "" : JSON.stringify(value)
+
+/** True when the second call is the first one, sent again: the same id and name, and no other arguments. */
+export const isRepeated = (first: RawCall, second: RawCall): boolean =>
+  first.given !== undefined &&
+  first.given === second.given &&
+  (first.name === second.name || second.name === "") &&
+  agree(textOfArguments(first.arguments), textOfArguments(second.arguments))
+
+/** The calls of an answer, each once, with what its arguments say in the fullest of its versions. */
+export const distinctCalls = <C extends RawCall>(calls: ReadonlyArray<C>): ReadonlyArray<C> => {
+  const kept: Array<C> = []
+  for (const call of calls) {
+    const at = call.given === undefined ? -1 : kept.findIndex((other) => isRepeated(other, call))
+    const earlier = kept[at]
+    if (earlier === undefined) kept.push(call)
+    else if (isNothing(textOfArguments(earlier.arguments))) kept[at] = { ...earlier, arguments: call.arguments }
+  }
+  return kept
+}
+
+/** The parts of one call: more than one where a server has run several together. */
+export const callParts = (
+  { arguments: said, metadata, name }: RawCall,
+  id: string,
+  newId: () => string
+): ReadonlyArray<Response.ToolCallPartEncoded> =>
+  parseAll(said).map((params, index) => ({
+    type: "tool-call",
+    id: index === 0 ? id : newId(),
+    name,
+    params,
+    ...(metadata === undefined ? {} : { metadata })
+  }))
 
 /** Tokens as the server counted them. */
 export interface Counts {
@@ -93,22 +167,6 @@ export const finish = (reason: Response.FinishReason, counts: Counts): Response.
     }
   }
 })
-
-/**
- * The arguments of a call. What is not JSON, or tries to set a prototype, is passed on as the text it is: validation
- * then tells the model, and the rest of the answer is not lost.
- */
-export const parseArguments = (value: unknown): unknown => {
-  if (value === undefined || value === null) return {}
-  if (typeof value !== "string") return value
-  if (value.trim() === "") return {}
-  try {
-    // Models say null where a tool takes nothing.
-    return Tool.unsafeSecureJsonParse(value) ?? {}
-  } catch {
-    return value
-  }
-}
 
 /** The name of an earlier call. Models make up names that servers do not take back. */
 export const callName = (name: string): string => name.replace(/[^\w-]/g, "_").slice(0, 64) || "unnamed"

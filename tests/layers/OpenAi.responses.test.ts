@@ -252,6 +252,25 @@ describe("Responses", () => {
     })
   )
 
+  it.live("adds what only the last response holds, to a text of any length, and nothing to another text", () =>
+    Effect.gen(function* () {
+      const delta = (delta: string) => ({
+        type: "response.output_text.delta",
+        item_id: "msg_1",
+        output_index: 0,
+        content_index: 0,
+        delta
+      })
+      const words = Array.from({ length: 3000 }, (_, n) => `word ${n}, `)
+      const whole = words.join("")
+      const said = (parts: ReadonlyArray<Part>) => textOf([...parts] as never)
+      const begun = words.slice(0, -100).map(delta)
+      assert.strictEqual(said(yield* streamed(...begun, completed([message(whole)]))), whole)
+      const other = completed([message(`another ${whole}`)])
+      assert.strictEqual(said(yield* streamed(...begun, other)), words.slice(0, -100).join(""))
+    })
+  )
+
   it.live("keeps reasoning and text apart where a server names no items", () =>
     Effect.gen(function* () {
       const parts = yield* streamed(

@@ -8,7 +8,7 @@ export interface Reply {
   readonly whole?: unknown
   readonly events?: ReadonlyArray<unknown>
   /** What becomes of the connection after the body. Default `end`. */
-  readonly then?: "end" | "reset" | "silence"
+  readonly ending?: "end" | "reset" | "silence"
 }
 export type Answer = Reply | ((body: Record<string, any>) => Reply)
 
@@ -402,8 +402,8 @@ export const cases = {
   "events of Responses to a whole request": [{ events: [completed(message("Hi"))] }],
   "JSON and the word that it is done": [{ whole: `${JSON.stringify(answer({ content: "Hi" }))}\n\ndata: [DONE]\n\n` }],
   "an empty reason throughout": [{ events: [chunk({ content: "Hi" }, ""), "[DONE]"] }],
-  "a reset after the finish": [{ events: [chunk({ content: "Hi" }), chunk({}, "stop")], then: "reset" }],
-  "silence after the finish": [{ events: [chunk({ content: "Hi" }), chunk({}, "stop")], then: "silence" }],
+  "a reset after the finish": [{ events: [chunk({ content: "Hi" }), chunk({}, "stop")], ending: "reset" }],
+  "silence after the finish": [{ events: [chunk({ content: "Hi" }), chunk({}, "stop")], ending: "silence" }],
   "an error after the finish": [
     { events: [chunk({ content: "Hi" }), chunk({}, "stop"), { error: { message: "late" } }] }
   ],

@@ -39,14 +39,14 @@ const serve = (answers: ReadonlyArray<Answer>) =>
         const index = requests.push({ path: req.url ?? "", headers: req.headers, body }) - 1
         const next = answers[Math.min(index, answers.length - 1)]!
         const reply = typeof next === "function" ? next(body) : next
-        const { events, headers, status = 200, then = "end", whole } = reply
+        const { events, headers, status = 200, ending = "end", whole } = reply
         const streams = events !== undefined && (body["stream"] === true || whole === undefined)
         res.writeHead(status, { "content-type": streams ? "text/event-stream" : "application/json", ...headers })
         res.write(
           streams ? events.map(eventText).join("") : typeof whole === "string" ? whole : JSON.stringify(whole ?? null)
         )
-        if (then === "end") res.end()
-        if (then === "reset") setTimeout(() => res.destroy(), 20)
+        if (ending === "end") res.end()
+        if (ending === "reset") setTimeout(() => res.destroy(), 20)
       })
     })
     server.listen(0, "127.0.0.1", () => {

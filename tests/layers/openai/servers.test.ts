@@ -6,7 +6,6 @@ import type { CaseName } from "../../support/modelCases.ts"
 import { exitOn } from "../../support/edges.ts"
 import { type Asked, layer as serverLayer, RawModelServer } from "../../support/rawModelServer.ts"
 
-type Api = "chat" | "responses"
 type Form = "run" | "stream"
 const forms = ["run", "stream"] as const
 

@@ -59,14 +59,21 @@ interface OpenCall {
   metadata: Response.ProviderMetadata | undefined
 }
 
+/** Of the characters after so many, only every 64th is looked at. */
+const hashedWhole = 4096
+
 /** A text that was emitted, by its length and a hash: it may be longer than what should be kept. */
 class Emitted {
   length = 0
   #hash = 0
 
   add(piece: string): void {
-    for (let i = 0; i < piece.length; i++) this.#hash = (Math.imul(this.#hash, 31) + piece.charCodeAt(i)) | 0
-    this.length += piece.length
+    const end = this.length + piece.length
+    let at = this.length <= hashedWhole ? this.length : Math.ceil(this.length / 64) * 64
+    for (; at < end; at += at < hashedWhole ? 1 : 64) {
+      this.#hash = (Math.imul(this.#hash, 31) + piece.charCodeAt(at - this.length)) | 0
+    }
+    this.length = end
   }
 
   /** What of `whole` was not emitted; `undefined` where something else was. */

@@ -35,8 +35,7 @@ layer(serverLayer, { excludeTestServices: true })("A compatible server", (it) =>
         const url = yield* server.play(name)
         const paid: Array<number> = []
         const events: Array<RunEvent.RunEvent> = []
-        const pay = AgentTool.fromFunction({
-          name: "pay",
+        const pay = AgentTool.fromFunction("pay", {
           description: "Pay",
           parameters: Schema.Struct({ eur: Schema.Finite }),
           execute: ({ eur }) => {

@@ -101,7 +101,7 @@ describe("a definition", () => {
     "with runners whose names become one tool's name": [
       loosely("boss", {
         tools: ["billing desk", "billing_desk", "billing.desk"].map((name) =>
-          Runner.asTool(Agent.make(name, { description: "x" }))
+          AgentTool.fromRunner(Agent.make(name, { description: "x" }))
         )
       }),
       'two tools named "billing_desk", made of the name of the runner "billing desk"',

@@ -25,7 +25,7 @@ describe("an answer that is too large", () => {
     }
   }
   let ran = 0
-  const t = AgentTool.fromFunction({ name: "t", description: "Runs", execute: () => ++ran })
+  const t = AgentTool.fromFunction("t", { description: "Runs", execute: () => ++ran })
   for (const [name, turn] of Object.entries(cases)) {
     it.effect(`${name} fails, whole or streamed, and is not asked for again`, () =>
       Effect.gen(function* () {
@@ -88,8 +88,7 @@ describe("an answer that is too large", () => {
 })
 
 describe("a call of a tool", () => {
-  const t = AgentTool.fromFunction({
-    name: "t",
+  const t = AgentTool.fromFunction("t", {
     description: "Runs",
     parameters: Schema.Struct({ a: Schema.Unknown }),
     execute: () => "ran"
@@ -118,7 +117,7 @@ describe("a call of a tool", () => {
     Effect.gen(function* () {
       let ran = 0
       const name = `${"t".repeat(61)}___`
-      const long = AgentTool.fromFunction({ name, description: "Runs", execute: () => ++ran })
+      const long = AgentTool.fromFunction(name, { description: "Runs", execute: () => ++ran })
       yield* Agent.make("agent", { tools: [long] }).run("go")
       assert.strictEqual(ran, 0)
     }).pipe(Effect.provide(TestModel.layer([TestModel.toolCall("t".repeat(100), {}), "done"])))
@@ -131,8 +130,7 @@ describe("a call of a tool", () => {
         Effect.gen(function* () {
           let ran = 0
           for (const needsApproval of [false, true]) {
-            const deep = AgentTool.fromFunction({
-              name: "t",
+            const deep = AgentTool.fromFunction("t", {
               description: "Runs",
               parameters: Schema.Struct({ a: Schema.Unknown }),
               needsApproval,
@@ -170,7 +168,7 @@ describe("a call of a tool", () => {
   it.effect("of a tool that there is not names some of those that there are", () =>
     Effect.gen(function* () {
       const tools = Array.from({ length: 500 }, (_, n) =>
-        AgentTool.fromFunction({ name: `tool_${n}`, description: "x", execute: () => 1 })
+        AgentTool.fromFunction(`tool_${n}`, { description: "x", execute: () => 1 })
       )
       const { transcript } = yield* Agent.make("agent", { tools }).result("go")
       const text = JSON.stringify(resultsOf(transcript)[0]!.result)
@@ -181,8 +179,7 @@ describe("a call of a tool", () => {
 
   it.effect("whose result does not fit says so in a few lines", () =>
     Effect.gen(function* () {
-      const broken = AgentTool.fromFunction({
-        name: "t",
+      const broken = AgentTool.fromFunction("t", {
         description: "Runs",
         success: Schema.Array(Schema.Finite),
         execute: () => Array.from({ length: 1 }, () => "x".repeat(100_000)) as never

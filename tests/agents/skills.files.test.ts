@@ -110,6 +110,34 @@ describe("skills are found", () => {
     })
   )
 
+  it.live("and no more of them than models can be told of", () =>
+    Effect.gen(function* () {
+      const files = Array.from({ length: 200 }, (_, n) => [`s${n}/SKILL.md`, skill(`s${n}`, "x".repeat(4000))] as const)
+      const at = folder(Object.fromEntries(files))
+      const { problems, skills } = yield* using({ folders: [at] }, ({ scan }) => scan)
+      const told = skills.reduce((sum, { description, name }) => sum + description.length + name.length, 0)
+      expect(told).toBeGreaterThanOrEqual(512 * 1024)
+      expect(told).toBeLessThan(512 * 1024 + 4100)
+      expect(problems.filter(({ severity }) => severity === "error")).toMatchObject([
+        {
+          file: at,
+          problem: "there are more than 524288 characters of names and descriptions, and the rest is left out"
+        }
+      ])
+    })
+  )
+
+  it.live("in 2000 directories at most", () =>
+    Effect.gen(function* () {
+      const at = folder({})
+      for (let n = 0; n < 2001; n++) fs.mkdirSync(path.join(at, String(n)))
+      const { problems } = yield* using({ folders: [at] }, ({ scan }) => scan)
+      expect(problems).toMatchObject([
+        { file: at, severity: "error", problem: "there are more than 2000 directories, and the rest is left out" }
+      ])
+    })
+  )
+
   it.live(
     "as they are now: written, changed, broken, mended and removed while it is used; each problem is logged once",
     () =>

@@ -10,7 +10,7 @@ import * as path from "node:path"
 import { Effect, Exit } from "effect"
 import type { Tool } from "effect/ai"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
-import { Agent, FileTools, Offline, RunError, SyncEdge } from "troupe"
+import { Agent, FileTools, Offline, Parallel, Runner, RunError, SyncEdge, TestModel } from "troupe"
 import { call, caller, edges } from "../../support/toolCalls.ts"
 
 let base: string
@@ -413,6 +413,22 @@ const hook = (moment: number, act: () => void): (() => boolean) => {
   syncBuiltinESMExports()
   return restore
 }
+
+it("two agents with Layers of their own have each their root", async () => {
+  const reader = (name: string, at: string) =>
+    Runner.provide(Agent.make(name, { toolkit: FileTools.toolkit }), FileTools.layer({ root: at }))
+  const both = Parallel.make("both", { one: reader("one", path.join(root, "src")), two: reader("two", root) })
+  const asked = new Set<string>()
+  const Model = TestModel.layer(({ prompt }) => {
+    const told = JSON.stringify(prompt.content.at(-1))
+    if (!told.includes("tool-result")) return TestModel.toolCall("list_files", {})
+    asked.add(told)
+    return told.includes("a.txt") ? "the root" : "its src"
+  })
+  const output = await Effect.runPromise(both.run("list").pipe(Effect.provide(Model)))
+  assert.deepStrictEqual(output, { one: "its src", two: "the root" })
+  assert.strictEqual(asked.size, 2)
+})
 
 describe("the Layer", () => {
   it("fails for a root that is no directory", () => {

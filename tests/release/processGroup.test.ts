@@ -17,11 +17,13 @@ it("a process that is killed before it has told of its group leaves none", async
   const group = new URL("../../src/layers/internal/process/group.ts", import.meta.url).href
   const mark = `TROUPE_GROUP=${path.basename(directory)}`
   const program = `
-    import { spawn } from "node:child_process"
+    import childProcess from "node:child_process"
     import * as fs from "node:fs"
-    import { processGroup } from ${JSON.stringify(group)}
+    import { syncBuiltinESMExports } from "node:module"
+    const { spawn } = childProcess
     let spawned = 0
-    const killed = (...args) => {
+    // The guard is the first process, the leader the second one.
+    childProcess.spawn = (...args) => {
       const child = spawn(...args)
       if (++spawned === 2) {
         while (!fs.existsSync("begun"));
@@ -29,8 +31,10 @@ it("a process that is killed before it has told of its group leaves none", async
       }
       return child
     }
+    syncBuiltinESMExports()
+    const { processGroup } = await import(${JSON.stringify(group)})
     const [name, value] = ${JSON.stringify(mark)}.split("=")
-    processGroup({ fs, spawn: killed }).start({
+    processGroup().start({
       command: "sh",
       args: ["-c", "trap '' TERM HUP; sleep 1000 & touch begun; sleep 1000; sleep 1000"],
       env: { PATH: process.env.PATH, [name]: value },

@@ -16,7 +16,7 @@ export interface Command extends Leader {
   readonly graceMs: number
 }
 
-/** Said to a process: run, once, and end. */
+/** A message to a process: run, once, or end. */
 export type ToProcess = { readonly type: "run"; readonly command: Command } | { readonly type: "kill" }
 
 /** How it ended. */
@@ -32,94 +32,101 @@ export interface Ended {
   readonly over: boolean
 }
 
-/** Said by a process, once and last. */
+/** The one message of a process, its last. */
 export type FromProcess = Ended | { readonly type: "unstartable"; readonly code: string }
 
 /** Makes a process. */
 export const host = (post: (message: FromProcess) => void): ((message: ToProcess) => void) => {
   const group = processGroup()
-  let child: ChildProcess | undefined
+  const output = outputs(() => group.signal("SIGKILL"))
   let killer: NodeJS.Timeout | undefined
-  let ended = false
-  let told = false
-  let over = false
-  let written = 0
-  let cut = false
-  const kept: { readonly stdout: Array<Buffer>; readonly stderr: Array<Buffer> } = { stdout: [], stderr: [] }
+  let isEnded = false
+  let isReported = false
+  let graceMs = 0
 
-  const tell = (message: FromProcess) => {
-    if (told) return
-    told = true
+  const report = (message: FromProcess) => {
+    if (isReported) return
+    isReported = true
     post(message)
-  }
-  const within = async (done: Promise<void>, ms: number) => {
-    let late: NodeJS.Timeout | undefined
-    await Promise.race([done, new Promise<void>((resolve) => void (late = setTimeout(resolve, ms)))])
-    clearTimeout(late)
   }
   const unstartable = async (error: unknown) => {
     await group.dismiss()
-    // Messages of the system tell paths and values.
-    tell({ type: "unstartable", code: (error as NodeJS.ErrnoException).code ?? "unknown" })
+    // Messages of the system contain paths and values.
+    report({ type: "unstartable", code: (error as NodeJS.ErrnoException).code ?? "unknown" })
   }
-  /** Ends what the process has left behind, and tells when it is gone. */
-  const finish = async (exitCode: number | null, signal: string | null, end: Promise<void>) => {
+  /** Ends what the process has left running, and reports the end when that is gone. */
+  const finish = async (child: ChildProcess, exitCode: number | null, signal: string | null, closed: Promise<void>) => {
     await group.sweep()
-    // One that has left the group may hold the pipes open.
-    await within(end, 500)
+    // A process that has left the group may hold the pipes open.
+    await within(closed, 500)
     await group.dismiss()
-    child?.stdout?.destroy()
-    child?.stderr?.destroy()
-    const bytes = (chunks: ReadonlyArray<Buffer>) => new Uint8Array(Buffer.concat(chunks))
-    const [stdout, stderr] = [bytes(kept.stdout), bytes(kept.stderr)]
-    tell({ type: "ended", exitCode, signal, stdout, stderr, cut, over })
-  }
-  const kill = (graceMs: number) => {
-    if (killer !== undefined || ended) return
-    group.signal("SIGTERM")
-    killer = setTimeout(() => group.signal("SIGKILL"), graceMs)
-  }
-  const hear = (name: "stdout" | "stderr", { keep, most }: Command) => {
-    let length = 0
-    child?.[name]?.on("error", () => {})
-    child?.[name]?.on("data", (chunk: Buffer) => {
-      written += chunk.length
-      const room = keep - length
-      if (room > 0) kept[name].push(Buffer.from(chunk.subarray(0, room)))
-      if (chunk.length > room) cut = true
-      length += Math.min(Math.max(0, room), chunk.length)
-      if (written <= most || over) return
-      over = true
-      group.signal("SIGKILL")
-    })
+    child.stdout?.destroy()
+    child.stderr?.destroy()
+    report({ type: "ended", exitCode, signal, ...output.taken() })
   }
   const run = (command: Command) => {
+    let child: ChildProcess
     try {
       child = group.start(command)
     } catch (error) {
       void unstartable(error)
       return
     }
-    const end = new Promise<void>((resolve) => void child?.once("close", () => resolve()))
+    const closed = new Promise<void>((resolve) => void child.once("close", () => resolve()))
     child.on("error", (error) => {
-      if (child?.pid === undefined) void unstartable(error)
+      if (child.pid === undefined) void unstartable(error)
     })
     child.once("exit", (exitCode, signal) => {
-      ended = true
+      isEnded = true
       clearTimeout(killer)
-      void finish(exitCode, signal, end)
+      void finish(child, exitCode, signal, closed)
     })
-    hear("stdout", command)
-    hear("stderr", command)
+    output.read(child, command)
     child.stdin?.on("error", () => {})
     child.stdin?.end(command.input ?? "")
   }
-  let graceMs = 0
   return (message) => {
-    if (message.type === "kill") kill(graceMs)
-    else {
+    if (message.type === "run") {
       graceMs = message.command.graceMs
       run(message.command)
+    } else if (killer === undefined && !isEnded) {
+      group.signal("SIGTERM")
+      killer = setTimeout(() => group.signal("SIGKILL"), graceMs)
     }
   }
+}
+
+/** What a process writes, as much as is kept. Calls `kill` when it writes more than it may. */
+const outputs = (kill: () => void) => {
+  const kept: { readonly stdout: Array<Buffer>; readonly stderr: Array<Buffer> } = { stdout: [], stderr: [] }
+  let written = 0
+  let cut = false
+  let over = false
+  const readFrom = (child: ChildProcess, name: "stdout" | "stderr", { keep, most }: Command) => {
+    let room = keep
+    child[name]?.on("error", () => {})
+    child[name]?.on("data", (chunk: Buffer) => {
+      written += chunk.length
+      if (room > 0) kept[name].push(Buffer.from(chunk.subarray(0, room)))
+      if (chunk.length > room) cut = true
+      room = Math.max(0, room - chunk.length)
+      if (written <= most || over) return
+      over = true
+      kill()
+    })
+  }
+  const bytes = (chunks: ReadonlyArray<Buffer>) => new Uint8Array(Buffer.concat(chunks))
+  return {
+    read: (child: ChildProcess, command: Command) => {
+      readFrom(child, "stdout", command)
+      readFrom(child, "stderr", command)
+    },
+    taken: () => ({ stdout: bytes(kept.stdout), stderr: bytes(kept.stderr), cut, over })
+  }
+}
+
+const within = async (done: Promise<void>, ms: number): Promise<void> => {
+  let late: NodeJS.Timeout | undefined
+  await Promise.race([done, new Promise<void>((resolve) => void (late = setTimeout(resolve, ms)))])
+  clearTimeout(late)
 }

@@ -1,6 +1,6 @@
 /**
- * Runs one command as an Effect: whoever interrupts it goes on when the command and its group are gone. The process is
- * `child.ts`'s, in this thread, or in the I/O thread of the sync edge.
+ * Runs one command as an Effect, in this thread, or in the I/O thread of the sync edge. Its interruption ends when the
+ * command and its group are gone.
  */
 import { randomUUID } from "node:crypto"
 import * as path from "node:path"
@@ -14,9 +14,9 @@ import { environment, makeHome, removeHome, type Surroundings } from "./environm
 
 export type { Ended }
 
-/** Why it was not run, or not to its end. */
+/** Why a command was not run, or was ended early. */
 export interface NotRun {
-  /** `Edge`: nothing can wait for it here. `Lost`: nobody could wait for its end, and it was killed. */
+  /** `Edge`: `Effect.runSync` cannot wait for it. `Lost`: the thread that ran it is gone, and it was killed. */
   readonly reason: "Edge" | "Unstartable" | "Lost" | "Timeout"
   readonly detail: string
   /** How it ended when it was killed by the timeout. */
@@ -69,7 +69,7 @@ const withHome = ({ env }: Task, use: (home: string) => Effect.Effect<Ended, Not
       )
     : use(env["HOME"])
 
-/** Starts a process and waits for its end. Interruption kills it; `onEnd` hears of its end in any case. */
+/** Starts a process and waits for its end. Interruption kills it; `onEnd` is called with its end in any case. */
 const attend = (command: Command, onEnd: (ended: Ended) => void): Effect.Effect<Ended, NotRun> =>
   Effect.gen(function* () {
     const sync = yield* isSync
@@ -80,11 +80,11 @@ const attend = (command: Command, onEnd: (ended: Ended) => void): Effect.Effect<
     }
     let outcome: Effect.Effect<Ended, NotRun> | undefined
     let wake = () => {}
-    const settle = (made: Effect.Effect<Ended, NotRun>) => {
-      outcome ??= made
+    const settle = (result: Effect.Effect<Ended, NotRun>) => {
+      outcome ??= result
       wake()
     }
-    const hear = (message: FromProcess) => {
+    const receive = (message: FromProcess) => {
       if (message.type === "unstartable") {
         const program = path.basename(command.command)
         const detail = `it cannot be started (${message.code}); is "${program}" there, and may it be run?`
@@ -93,7 +93,7 @@ const attend = (command: Command, onEnd: (ended: Ended) => void): Effect.Effect<
       onEnd(message)
       settle(Effect.succeed(message))
     }
-    /** Waits for the end, and leaves it be. */
+    /** Waits for the end; interrupting this does not kill the process. */
     const end = Effect.callback<Ended, NotRun>((resume) => {
       wake = () => {
         if (outcome !== undefined) resume(outcome)
@@ -101,7 +101,7 @@ const attend = (command: Command, onEnd: (ended: Ended) => void): Effect.Effect<
       wake()
     })
     return yield* Effect.acquireUseRelease(
-      sync ? inIoThread(hear, settle) : Effect.sync(() => inThisThread(hear)),
+      sync ? inIoThread(receive, settle) : Effect.sync(() => inThisThread(receive)),
       ({ send, wait }) => {
         send({ type: "run", command })
         return wait(end)
@@ -121,18 +121,21 @@ interface Line {
   readonly release: Effect.Effect<void>
 }
 
-const inThisThread = (hear: (message: FromProcess) => void): Line => ({
-  send: host(hear),
+const inThisThread = (receive: (message: FromProcess) => void): Line => ({
+  send: host(receive),
   wait: (effect) => effect,
   release: Effect.void
 })
 
 const inIoThread = (
-  hear: (message: FromProcess) => void,
+  receive: (message: FromProcess) => void,
   settle: (outcome: Effect.Effect<Ended, NotRun>) => void
 ): Effect.Effect<Line> =>
   Program.start(childProgram, undefined, (heard) => {
-    if (heard._tag === "Message") hear(heard.message as FromProcess)
+    if (heard._tag === "Message") receive(heard.message as FromProcess)
     // The thread's guard has killed it.
-    else settle(Effect.fail({ reason: "Lost", detail: `nobody could wait for its end: ${heard.message}` }))
+    else
+      settle(
+        Effect.fail({ reason: "Lost", detail: `it was killed, as the thread that ran it is gone: ${heard.message}` })
+      )
   })

@@ -1,14 +1,11 @@
-/**
- * The line to the program of a connection: in this thread on the async edge, in the I/O thread on the sync edge. It
- * touches the SDK's loader and the bridge.
- */
+/** The line to the program of a connection: in this thread on the async edge, in the I/O thread on the sync edge. */
 import * as Effect from "effect/Effect"
 import * as Program from "../../internal/io/program.ts"
 import { isSync, SyncBridge } from "../../../services/SyncBridge.ts"
 import type { FromHost, Problem, ToHost } from "./protocol.ts"
 import { source } from "./connectionProgram.generated.ts"
-import { host } from "./host.ts"
-import * as Sdk from "./sdkClient.ts"
+import * as SdkClient from "./sdkClient.ts"
+import * as Sdk from "./sdkLoader.ts"
 
 /** What a connection is spoken to by. */
 export interface Channel {
@@ -26,7 +23,7 @@ export const open = (hear: (message: FromHost) => void, inProcess: boolean): Eff
     const sync = yield* isSync
     if (!sync) {
       const sdk = yield* Effect.tryPromise({ try: Sdk.load, catch: (error) => notInstalled(error) })
-      const send = host(sdk, hear)
+      const send = SdkClient.start(sdk, hear)
       return { send, wait: (effect) => effect, release: Effect.void }
     }
     if (inProcess) {

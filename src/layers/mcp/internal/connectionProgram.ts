@@ -1,9 +1,9 @@
 /** The program of the I/O thread that holds one connection. The SDK is required from where the main thread found it. */
 import { createRequire } from "node:module"
 import type { Start } from "../../internal/io/threads/programs.ts"
-import { host } from "./host.ts"
 import type { ToHost } from "./protocol.ts"
-import { own, type Sdk } from "./sdkParts.ts"
+import * as SdkClient from "./sdkClient.ts"
+import type { Sdk } from "./sdkParts.ts"
 
 /** Where the SDK is. */
 export interface SdkFiles {
@@ -14,7 +14,7 @@ export interface SdkFiles {
 export const start: Start = (post, args) => {
   const { parts, types } = args as SdkFiles
   const require = createRequire(types)
-  const sdk = Object.assign({}, ...parts.map((file) => require(file) as object), { types: require(types) }, own) as Sdk
-  const receive = host(sdk, post)
+  const sdk = Object.assign({}, ...parts.map((file) => require(file) as object), { types: require(types) }) as Sdk
+  const receive = SdkClient.start(sdk, post)
   return (message) => receive(message as ToHost)
 }

@@ -1,5 +1,5 @@
 /**
- * What the two sides of an MCP connection say to each other: the program that holds the SDK's client (`host.ts`), in this
+ * What the two sides of an MCP connection say to each other: the program that holds the SDK's client (`sdkClient.ts`), in this
  * thread or in the I/O thread, and the Effects that use it. Types only; all of it can be sent to another thread, except
  * a server object in process.
  */

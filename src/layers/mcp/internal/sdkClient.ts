@@ -1,54 +1,71 @@
 /**
- * The MCP SDK, loaded when the first server is connected and not when troupe is imported: for this thread as modules,
- * for the I/O thread as the files that `connectionProgram.ts` requires.
+ * The program that holds the SDK's client for one connection. It is driven by messages (`protocol.ts`), so that it runs in
+ * this thread and in the I/O thread alike.
  */
-import { createRequire } from "node:module"
-import type { SdkFiles } from "./connectionProgram.ts"
-import { own, type Sdk } from "./sdkParts.ts"
+import * as Calls from "./calls.ts"
+import * as HttpTransports from "./httpTransport.ts"
+import * as Authorization from "./oauthProvider.ts"
+import * as Opening from "./opening.ts"
+import type { ToHost } from "./protocol.ts"
+import * as Questions from "./questions.ts"
+import * as Connection from "./sdkConnection.ts"
+import type { Sdk } from "./sdkParts.ts"
 
-let loaded: Promise<Sdk> | undefined
+/** Starts the program. It takes messages by the function that is returned, and sends its own by `post`. */
+export const start = (sdk: Sdk, post: Connection.Post): ((message: ToHost) => void) => {
+  const connection = Connection.make(sdk, post)
+  const authorization = Authorization.make(post)
+  const questions = Questions.make(sdk, post)
+  const transports = HttpTransports.make(connection, authorization)
+  const calls = Calls.make(connection, authorization)
+  let closing: Promise<void> | undefined
 
-/** The SDK in this thread. Rejects when it is not installed. */
-export const load = (): Promise<Sdk> =>
-  (loaded ??= Promise.all([
-    import("@modelcontextprotocol/sdk/client/index.js"),
-    import("@modelcontextprotocol/sdk/client/streamableHttp.js"),
-    import("@modelcontextprotocol/sdk/client/sse.js"),
-    import("@modelcontextprotocol/sdk/client/auth.js"),
-    import("@modelcontextprotocol/sdk/client/stdio.js"),
-    import("@modelcontextprotocol/sdk/inMemory.js"),
-    import("@modelcontextprotocol/sdk/shared/auth.js"),
-    import("@modelcontextprotocol/sdk/shared/stdio.js"),
-    import("@modelcontextprotocol/sdk/types.js")
-  ]).then(([client, streamable, sse, auth, stdio, memory, oauth, shared, types]) => ({
-    ...oauth,
-    Client: client.Client,
-    StreamableHTTPClientTransport: streamable.StreamableHTTPClientTransport,
-    SSEClientTransport: sse.SSEClientTransport,
-    SseError: sse.SseError,
-    UnauthorizedError: auth.UnauthorizedError,
-    InMemoryTransport: memory.InMemoryTransport,
-    serializeMessage: shared.serializeMessage,
-    getDefaultEnvironment: stdio.getDefaultEnvironment,
-    types,
-    ...own
-  })))
+  const close = async (): Promise<void> => {
+    connection.setUp(false)
+    questions.refuseAll("the connection is being closed")
+    await transports.endSession(connection.attempt()?.http)
+    const attempt = connection.attempt()
+    await attempt?.client.close().catch(() => {})
+    await attempt?.http?.close().catch(() => {})
+    await attempt?.process?.close().catch(() => {})
+  }
 
-/** The files of the SDK for the I/O thread. Throws when the SDK is not installed next to this module or its bundle. */
-export const files = (): SdkFiles => {
-  const from = createRequire(import.meta.url)
-  const names = [
-    "client/index.js",
-    "client/streamableHttp.js",
-    "client/sse.js",
-    "client/auth.js",
-    "client/stdio.js",
-    "inMemory.js",
-    "shared/auth.js",
-    "shared/stdio.js"
-  ]
-  return {
-    parts: names.map((name) => from.resolve(`@modelcontextprotocol/sdk/${name}`)),
-    types: from.resolve("@modelcontextprotocol/sdk/types.js")
+  return (message) => {
+    switch (message.type) {
+      case "open":
+        void Opening.open(
+          { connection, authorization, transports, questions, isClosing: () => closing !== undefined },
+          message
+        )
+        return
+      case "call":
+        void calls.call(message)
+        return
+      case "cancel":
+        calls.cancel(message.id, message.reason)
+        return
+      case "notify": {
+        const { method, params } = message
+        void connection
+          .attempt()
+          ?.client.notification({ method, params } as never)
+          .catch(() => {})
+        return
+      }
+      case "answer":
+        questions.answer(message.id, message.result)
+        return
+      case "refuse":
+        questions.refuse(message.id, Object.assign(new Error(message.message), { code: message.code }))
+        return
+      case "authorized":
+        authorization.allow(message.code)
+        return
+      case "unauthorized":
+        authorization.refuse(new sdk.UnauthorizedError(message.message))
+        return
+      case "close":
+        closing ??= close().finally(() => post({ type: "closed", stderr: connection.attempt()?.process?.stderr() }))
+    }
   }
 }

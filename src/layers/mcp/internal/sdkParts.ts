@@ -1,26 +1,8 @@
-/** What the program of a connection is made with: the SDK, and parts of ours around it. */
-import { incoming, type IncomingParts } from "./incoming.ts"
-import * as Limits from "./limits.ts"
-import { problemOf } from "./problem.ts"
-import { soundFetch } from "./soundFetch.ts"
-import { processTransport } from "./stdioTransport.ts"
-import { watchedFetch } from "./watchedFetch.ts"
+/** What the program of a connection needs of the SDK, which is loaded when the first server is connected. */
+import type { IncomingParts } from "./incoming.ts"
 
-/** Parts of ours. */
-export const own = {
-  fetch: Limits.boundedFetch((input, init) => fetch(input, init), Limits.maxMessageBytes),
-  excess: Limits.excess,
-  depths: { result: Limits.maxResultDepth, other: Limits.maxDepth },
-  maxMessageBytes: Limits.maxMessageBytes,
-  incoming,
-  soundFetch,
-  processTransport,
-  watchedFetch,
-  problemOf
-}
-
-/** What `host` needs. */
-export interface Sdk extends IncomingParts, Readonly<typeof own> {
+/** The parts of the SDK. */
+export interface Sdk extends IncomingParts {
   readonly Client: typeof import("@modelcontextprotocol/sdk/client/index.js").Client
   readonly StreamableHTTPClientTransport: typeof import("@modelcontextprotocol/sdk/client/streamableHttp.js").StreamableHTTPClientTransport
   readonly SSEClientTransport: typeof import("@modelcontextprotocol/sdk/client/sse.js").SSEClientTransport

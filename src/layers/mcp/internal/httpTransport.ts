@@ -1,0 +1,55 @@
+/** The SDK's transports behind an address, with a `fetch` that bounds, repairs and watches what the server sends. */
+import * as Limits from "./limits.ts"
+import type { Authorization } from "./oauthProvider.ts"
+import type { Spec } from "./protocol.ts"
+import type { HttpTransport, SdkConnection } from "./sdkConnection.ts"
+import { soundFetch } from "./soundFetch.ts"
+import { watchedFetch } from "./watchedFetch.ts"
+
+/** How long the end of a session may take. Milliseconds. */
+const patience = 1000
+
+/** The transports of one connection. */
+export interface HttpTransports {
+  readonly make: (spec: Extract<Spec, { readonly url: string }>, kind: "http" | "sse") => HttpTransport
+  /** Ends the session of a transport on the server. */
+  readonly endSession: (transport: HttpTransport | undefined) => Promise<void>
+}
+
+export const make = ({ incoming, sdk }: SdkConnection, authorization: Authorization): HttpTransports => {
+  const reconnectionOptions = {
+    initialReconnectionDelay: 200,
+    maxReconnectionDelay: 5000,
+    reconnectionDelayGrowFactor: 2,
+    maxRetries: 3
+  }
+  const bounded = Limits.boundedFetch((input, init) => fetch(input, init), Limits.maxMessageBytes)
+  const sound = soundFetch(bounded, incoming, Limits.maxMessageBytes)
+  return {
+    make: (spec, kind) => {
+      let transport: HttpTransport | undefined
+      const { oauth } = spec
+      const options = {
+        requestInit: { headers: { ...spec.headers } },
+        ...(oauth === undefined ? {} : { authProvider: authorization.provider(oauth, () => transport) })
+      }
+      const url = new URL(spec.url)
+      transport =
+        kind === "sse"
+          ? new sdk.SSEClientTransport(url, { ...options, fetch: sound })
+          : new sdk.StreamableHTTPClientTransport(url, { ...options, fetch: watchedFetch(sound), reconnectionOptions })
+      return transport
+    },
+    endSession: async (transport) => {
+      // A server that ends its streams with the session would be asked for them again: the SDK forgets only one of them.
+      reconnectionOptions.maxRetries = 0
+      if (transport === undefined || !("terminateSession" in transport)) return
+      let timer: NodeJS.Timeout | undefined
+      const late = new Promise<void>((resolve) => {
+        timer = setTimeout(resolve, patience)
+      })
+      await Promise.race([transport.terminateSession().catch(() => {}), late])
+      clearTimeout(timer)
+    }
+  }
+}

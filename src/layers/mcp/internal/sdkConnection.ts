@@ -1,0 +1,88 @@
+/**
+ * One connection as the parts of its program share it: the SDK's client and transport, whether it is up, and what went
+ * wrong. `opening.ts` puts the client and its transport here, the others read them.
+ */
+import type { Client } from "@modelcontextprotocol/sdk/client/index.js"
+import { incoming, type Incoming } from "./incoming.ts"
+import { problemOf } from "./problem.ts"
+import type { FromHost, Problem, ProcessEnd } from "./protocol.ts"
+import type { Sdk } from "./sdkParts.ts"
+import type { ProcessTransport } from "./stdioTransport.ts"
+
+/** Sends a message to the side that uses the connection. */
+export type Post = (message: FromHost) => void
+
+/** A transport of the SDK that is behind an address. */
+export type HttpTransport = InstanceType<Sdk["StreamableHTTPClientTransport"]> | InstanceType<Sdk["SSEClientTransport"]>
+
+/** What one attempt to connect has made. Attempts follow each other, and the last one counts. */
+export interface Attempt {
+  readonly client: Client
+  readonly process: ProcessTransport | undefined
+  readonly http: HttpTransport | undefined
+}
+
+/** A connection, shared by the parts of its program. */
+export interface SdkConnection {
+  readonly sdk: Sdk
+  readonly post: Post
+  /** Reads what the server sends. */
+  readonly incoming: Incoming
+  /** Logs on the other side. */
+  readonly report: (level: "warning" | "debug", message: string) => void
+  readonly attempt: () => Attempt | undefined
+  readonly setAttempt: (attempt: Attempt) => void
+  readonly isUp: () => boolean
+  readonly setUp: (isUp: boolean) => void
+  /** Tells that the connection has ended, once. */
+  readonly goDown: (problem: Problem) => void
+  readonly problemOf: (error: unknown) => Problem
+  /** How the server's process ended, or what it has said so far. */
+  readonly processEnd: () => ProcessEnd | undefined
+}
+
+/** How many reports of one connection are passed on: a server can send much that cannot be used. */
+const maxReports = 100
+
+export const make = (sdk: Sdk, post: Post): SdkConnection => {
+  let attempt: Attempt | undefined
+  let isUp = false
+  let reports = 0
+  const report = (level: "warning" | "debug", message: string) => {
+    reports++
+    if (reports <= maxReports) post({ type: "report", level, message })
+    else if (reports === maxReports + 1) post({ type: "report", level, message: "further reports are left out" })
+  }
+  const processEnd = (): ProcessEnd | undefined => {
+    const process = attempt?.process
+    if (process === undefined) return undefined
+    return process.end() ?? { exitCode: undefined, signal: undefined, stderr: process.stderr() }
+  }
+  return {
+    sdk,
+    post,
+    report,
+    incoming: incoming(sdk, (message) => report("warning", message)),
+    attempt: () => attempt,
+    setAttempt: (made) => {
+      attempt = made
+    },
+    isUp: () => isUp,
+    setUp: (value) => {
+      isUp = value
+    },
+    goDown: (problem) => {
+      if (!isUp) return
+      isUp = false
+      post({ type: "down", problem, end: processEnd() })
+    },
+    problemOf: (error) => {
+      const http = attempt?.http
+      const hasSession = http !== undefined && "sessionId" in http && http.sessionId !== undefined
+      const problem = problemOf(sdk, error, hasSession)
+      if (problem.kind !== "connection") return problem
+      return { ...problem, message: attempt?.process?.offence() ?? problem.message }
+    },
+    processEnd
+  }
+}

@@ -1,0 +1,53 @@
+/**
+ * The MCP SDK, loaded when the first server is connected and not when troupe is imported: for this thread as modules,
+ * for the I/O thread as the files that `connectionProgram.ts` requires.
+ */
+import { createRequire } from "node:module"
+import type { SdkFiles } from "./connectionProgram.ts"
+import type { Sdk } from "./sdkParts.ts"
+
+let loaded: Promise<Sdk> | undefined
+
+/** The SDK in this thread. Rejects when it is not installed. */
+export const load = (): Promise<Sdk> =>
+  (loaded ??= Promise.all([
+    import("@modelcontextprotocol/sdk/client/index.js"),
+    import("@modelcontextprotocol/sdk/client/streamableHttp.js"),
+    import("@modelcontextprotocol/sdk/client/sse.js"),
+    import("@modelcontextprotocol/sdk/client/auth.js"),
+    import("@modelcontextprotocol/sdk/client/stdio.js"),
+    import("@modelcontextprotocol/sdk/inMemory.js"),
+    import("@modelcontextprotocol/sdk/shared/auth.js"),
+    import("@modelcontextprotocol/sdk/shared/stdio.js"),
+    import("@modelcontextprotocol/sdk/types.js")
+  ]).then(([client, streamable, sse, auth, stdio, memory, oauth, shared, types]) => ({
+    ...oauth,
+    Client: client.Client,
+    StreamableHTTPClientTransport: streamable.StreamableHTTPClientTransport,
+    SSEClientTransport: sse.SSEClientTransport,
+    SseError: sse.SseError,
+    UnauthorizedError: auth.UnauthorizedError,
+    InMemoryTransport: memory.InMemoryTransport,
+    serializeMessage: shared.serializeMessage,
+    getDefaultEnvironment: stdio.getDefaultEnvironment,
+    types
+  })))
+
+/** The files of the SDK for the I/O thread. Throws when the SDK is not installed next to this module or its bundle. */
+export const files = (): SdkFiles => {
+  const from = createRequire(import.meta.url)
+  const names = [
+    "client/index.js",
+    "client/streamableHttp.js",
+    "client/sse.js",
+    "client/auth.js",
+    "client/stdio.js",
+    "inMemory.js",
+    "shared/auth.js",
+    "shared/stdio.js"
+  ]
+  return {
+    parts: names.map((name) => from.resolve(`@modelcontextprotocol/sdk/${name}`)),
+    types: from.resolve("@modelcontextprotocol/sdk/types.js")
+  }
+}

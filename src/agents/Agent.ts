@@ -15,8 +15,9 @@ import * as Layer from "effect/Layer"
 import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as AgentTool from "../AgentTool.ts"
+import * as Feature from "../Feature.ts"
 import { captured, withCaptured } from "../internal/captured.ts"
-import { assertFunction, assertName, assertOptions, assertText } from "../internal/definition.ts"
+import { assertFunction, assertName, assertOptions, assertText, kindOf } from "../internal/definition.ts"
 import { encoder, toJson } from "../internal/json.ts"
 import { readingOf } from "../internal/reading.ts"
 import type { RunState } from "../internal/runState.ts"
@@ -73,7 +74,8 @@ export interface Options<
   EI,
   RI,
   ES = never,
-  RS = never
+  RS = never,
+  Use extends ReadonlyArray<Feature.Member> = readonly []
 > {
   /** What it is good for: guides routers, and models that have the agent as a tool. */
   readonly description?: string | undefined
@@ -82,10 +84,12 @@ export interface Options<
   /** Tools of `effect/ai`, whose handlers arrive by Layer. */
   readonly toolkit?: Toolkit.Toolkit<Tools> | Toolkit.WithHandler<Tools> | undefined
   /**
-   * Tools that carry their handlers: `AgentTool.fromFunction`, `AgentTool.fromRunner`. Among them may be sources of tools, which
-   * are asked before every step: `Mcp.tools`, `ToolSource.make`.
+   * Tools that carry their handlers: `AgentTool.fromFunction`, `AgentTool.fromRunner`. Among them may be sources of tools,
+   * which are asked before every step: `Mcp.tools`, `ToolSource.make`.
    */
   readonly tools?: Direct | undefined
+  /** Features: tools and instructions that belong together, such as `Skills.feature()`. See `Feature.make`. */
+  readonly use?: Use | undefined
   /**
    * The shape of the answer; none: text. Asked of the model natively where its Layer can, otherwise in words. A
    * `<think>` prefix, a code fence or text around the JSON is no failure.
@@ -148,7 +152,6 @@ export type Services<Tools extends AnyTools, Direct extends ReadonlyArray<AnyDir
  *   description: "Add two numbers",
  *   parameters: Schema.Struct({ a: Schema.Finite, b: Schema.Finite }),
  *   execute: ({ a, b }) => a + b
- *
  * })
  * const calculator = Agent.make("calculator", { instructions: "You do arithmetic.", tools: [add] })
  * const answer = calculator.run("What is 2 + 40?").pipe(Effect.provide(Offline.layer))
@@ -160,18 +163,23 @@ export const make = <
   EI = never,
   RI = never,
   ES = never,
-  RS = never
+  RS = never,
+  const Use extends ReadonlyArray<Feature.Member> = readonly []
 >(
   name: string,
-  options: Options<Tools, Direct, Output, EI, RI, ES, RS>
-): Agent<Output["Type"], Error | EI | ES, Services<Tools, Direct, Output, RI | RS>> => {
+  options: Options<Tools, Direct, Output, EI, RI, ES, RS, Use>
+): Agent<
+  Output["Type"],
+  Error | EI | ES | Feature.Error<Use[number]>,
+  Services<Tools, Direct, Output, RI | RS | Feature.Services<Use[number]>>
+> => {
   type A = Output["Type"]
-  type R = Services<Tools, Direct, Output, RI | RS>
+  type E = Error | EI | ES | Feature.Error<Use[number]>
+  type R = Services<Tools, Direct, Output, RI | RS | Feature.Services<Use[number]>>
   const plan = makePlan(name, options as unknown as AnyOptions)
   return Runner.fromDefinition(name, options.description, {
     // The plan holds the options with their types erased; this is where they come back.
-    body: (input: Prompt.RawInput, state: RunState) =>
-      Loop.run(plan, input, state) as Effect.Effect<A, Error | EI | ES, R>,
+    body: (input: Prompt.RawInput, state: RunState) => Loop.run(plan, input, state) as Effect.Effect<A, E, R>,
     encode: options.output === undefined ? toJson : encoder(readingOf(options.output)),
     observers: nothing,
     structure: () => ({
@@ -192,14 +200,28 @@ export const make = <
 
 const nothing: ReadonlyArray<never> = []
 
-type AnyOptions = Options<AnyTools, ReadonlyArray<AnyDirect>, Schema.Top, unknown, unknown, unknown, unknown>
+type AnyOptions = Options<
+  AnyTools,
+  ReadonlyArray<AnyDirect>,
+  Schema.Top,
+  unknown,
+  unknown,
+  unknown,
+  unknown,
+  ReadonlyArray<Feature.Any>
+>
+
+/** The tools of the options and of the features, in that order. */
+const directOf = ({ tools = nothing, use = nothing }: AnyOptions): ReadonlyArray<AnyDirect> =>
+  use.length === 0 ? tools : [...tools, ...use.flatMap((feature) => feature.tools)]
 
 const makePlan = (name: string, options: AnyOptions): Plan.Plan => {
   const problem = (what: string, remedy: string) =>
     new InvalidDefinition({ subject: subjectOf(name), problem: what, remedy })
   assertShape(name, options)
   const tools = toolsOf(options, name)
-  const sources = options.tools === undefined ? nothing : options.tools.filter(ToolSource.isToolSource)
+  assertFree(name, options, tools)
+  const sources = directOf(options).filter(ToolSource.isToolSource)
   const maxSteps = countOf("maxSteps", options.maxSteps, 16, problem)
   const concurrency = options.toolConcurrency ?? 8
   if (concurrency !== "unbounded" && !isCount(concurrency)) {
@@ -210,7 +232,7 @@ const makePlan = (name: string, options: AnyOptions): Plan.Plan => {
   return {
     name,
     description: options.description,
-    instructions: instructionsOf(options.instructions),
+    instructions: instructionsOf(options.instructions, options.use ?? nothing),
     toolkit: options.toolkit,
     tools,
     sources,
@@ -240,6 +262,7 @@ const known: ReadonlySet<string> = new Set([
   "instructions",
   "toolkit",
   "tools",
+  "use",
   "output",
   "outputRepairs",
   "maxSteps",
@@ -276,6 +299,17 @@ const assertShape = (name: string, options: AnyOptions): void => {
   if (typeof options.instructions !== "function") assertText(subject, "instructions", options.instructions)
   if (options.stopWhen !== undefined) assertFunction(subject, "stopWhen", options.stopWhen)
   ToolSet.assertTools(subject, options.tools, options.toolkit)
+  assertFeatures(subject, options.use)
+}
+
+const assertFeatures = (subject: string, use: unknown): void => {
+  if (use === undefined) return
+  const remedy = "Give it a list of what Feature.make returns: use: [Skills.feature()]"
+  if (!Array.isArray(use))
+    throw new InvalidDefinition({ subject, problem: `use is ${kindOf(use)}, not a list`, remedy })
+  const other = use.findIndex((one) => !Feature.isFeature(one))
+  if (other < 0) return
+  throw new InvalidDefinition({ subject, problem: `use[${other}] is ${kindOf(use[other])}, not a feature`, remedy })
 }
 
 const countOf = (
@@ -293,19 +327,43 @@ const isCount = (n: number): boolean => n >= 1 && (Number.isInteger(n) || n === 
 
 const subjectOf = (name: string): string => `agent "${name}"`
 
-const instructionsOf = (instructions: AnyOptions["instructions"]): Plan.Plan["instructions"] => {
-  if (typeof instructions !== "function") return instructions ?? ""
-  return (input) =>
+const instructionsOf = (
+  instructions: AnyOptions["instructions"],
+  use: ReadonlyArray<Feature.Any>
+): Plan.Plan["instructions"] => {
+  if (use.length === 0 && typeof instructions !== "function") return instructions ?? ""
+  const own = (input: Prompt.RawInput) =>
     Effect.suspend(() => {
-      const made = instructions(input)
+      const made = typeof instructions === "function" ? instructions(input) : (instructions ?? "")
       return typeof made === "string" ? Effect.succeed(made) : made
     })
+  if (use.length === 0) return own
+  return (input) =>
+    Effect.map(
+      Effect.forEach([own, ...use.map((feature) => feature.instructions)], (part) => part(input)),
+      (parts) => parts.filter((text) => text !== "").join("\n\n")
+    )
+}
+
+/** Throws for a tool whose name a source of a feature can give too. */
+const assertFree = (name: string, { use = nothing }: AnyOptions, { byName }: ToolSet.ToolSet): void => {
+  for (const feature of use) {
+    const taken = feature.reserves.find((tool) => byName.has(tool))
+    if (taken === undefined) continue
+    throw new InvalidDefinition({
+      subject: subjectOf(name),
+      problem: `it has a tool named "${taken}", as a tool of its feature "${feature.name}" is`,
+      remedy: "Rename it"
+    })
+  }
 }
 
 const toolSets = new WeakMap<object, ToolSet.ToolSet>()
 
 /** The tools of a definition. Agents that share a toolkit share what is made of it. */
-const toolsOf = ({ toolkit, tools = nothing }: AnyOptions, name: string): ToolSet.ToolSet => {
+const toolsOf = (options: AnyOptions, name: string): ToolSet.ToolSet => {
+  const { toolkit } = options
+  const tools = directOf(options)
   const set = toolkit === undefined ? ToolSet.none : toolsOfToolkit(toolkit, name)
   return tools.length === 0 ? set : ToolSet.add(subjectOf(name), set, tools.filter(AgentTool.isAgentTool))
 }
@@ -332,13 +390,15 @@ const checkedChoice = (
 }
 
 /** What an agent takes from its own Layer whoever runs it: its model, and what its tools come from. */
-const declaredBy = ({ toolkit, tools = nothing }: AnyOptions): ReadonlySet<string> =>
+const declaredBy = (options: AnyOptions): ReadonlySet<string> =>
   new Set([
     LanguageModel.LanguageModel.key,
     Model.ProviderName.key,
     Model.ModelName.key,
-    ...Object.values(toolkit?.tools ?? {}).map(({ id }) => id),
-    ...tools.filter(ToolSource.isToolSource).flatMap(({ from }) => (from === undefined ? [] : [from]))
+    ...Object.values(options.toolkit?.tools ?? {}).map(({ id }) => id),
+    ...directOf(options)
+      .filter(ToolSource.isToolSource)
+      .flatMap(({ from }) => (from === undefined ? [] : [from]))
   ])
 
 /** The class that {@link Service} makes: a Context key, a Layer, and a runner in one. */
@@ -376,14 +436,21 @@ export const Service =
     EI = never,
     RI = never,
     ES = never,
-    RS = never
+    RS = never,
+    const Use extends ReadonlyArray<Feature.Member> = readonly []
   >(
     id: Id,
-    options: Options<Tools, Direct, Output, EI, RI, ES, RS>
-  ): ServiceClass<Self, Id, Output["Type"], Error | EI | ES, Services<Tools, Direct, Output, RI | RS>> => {
+    options: Options<Tools, Direct, Output, EI, RI, ES, RS, Use>
+  ): ServiceClass<
+    Self,
+    Id,
+    Output["Type"],
+    Error | EI | ES | Feature.Error<Use[number]>,
+    Services<Tools, Direct, Output, RI | RS | Feature.Services<Use[number]>>
+  > => {
     type A = Output["Type"]
-    type E = Error | EI | ES
-    type R = Services<Tools, Direct, Output, RI | RS>
+    type E = Error | EI | ES | Feature.Error<Use[number]>
+    type R = Services<Tools, Direct, Output, RI | RS | Feature.Services<Use[number]>>
     const name = id.slice(id.lastIndexOf("/") + 1)
     const agent = make(name, options)
     const declared = declaredBy(options as unknown as AnyOptions)

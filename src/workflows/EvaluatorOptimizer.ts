@@ -82,13 +82,11 @@ type Exhausted<OnMaxRounds> = [OnMaxRounds] extends ["best"] ? never : NotAccept
  *
  * const writer = Agent.make("writer", { instructions: "Write a slogan." })
  * const judge = Agent.make("judge", { instructions: "Judge the slogan.", output: Schema.Struct({ score: Schema.Int }) })
- * const refined = EvaluatorOptimizer.make("refined", {
- *   generator: writer,
- *   evaluator: judge
- * }, {
- *   accept: (verdict) => verdict.score >= 8
- *
- * })
+ * const refined = EvaluatorOptimizer.make(
+ *   "refined",
+ *   { generator: writer, evaluator: judge },
+ *   { accept: (verdict) => verdict.score >= 8 }
+ * )
  */
 export const make = <I, Draft, E1, R1, Verdict, E2, R2, OnMaxRounds extends "best" | "fail" = "fail">(
   name: string,

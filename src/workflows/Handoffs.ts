@@ -150,7 +150,7 @@ const refusal = (target: string, desk: Desk | undefined, state: RunState | undef
   return desk.exhausted
 }
 
-type Agents = Readonly<Record<string, Runner.Any>>
+type Agents = Readonly<Record<string, Runner.Member>>
 
 /** How conversations are handed over. */
 export interface Options<Start extends string> {
@@ -195,7 +195,7 @@ export const make = <const Members extends Agents, Start extends keyof Members &
   Runner.Error<Members[keyof Members]>,
   Runner.Services<Members[keyof Members]>
 > => {
-  const agents = new Map(Object.entries(members) as ReadonlyArray<readonly [string, AnyAgent]>)
+  const agents = new Map(Object.entries<unknown>(members) as ReadonlyArray<readonly [string, AnyAgent]>)
   const maxHandoffs = options.maxHandoffs ?? 8
   check(name, agents, options.start, maxHandoffs)
   const desk = { agents, maxHandoffs }

@@ -11,6 +11,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Agent from "../agents/Agent.ts"
 import * as AgentTool from "../AgentTool.ts"
+import type * as Feature from "../Feature.ts"
 import { readBy } from "../internal/reading.ts"
 import type { RunState } from "../internal/runState.ts"
 import { define, delegation, guarded } from "../internal/toolDefinition.ts"
@@ -19,7 +20,16 @@ import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 import { Budget, type Limits, metered } from "./internal/tokenBudget.ts"
 
-type Workers = Readonly<Record<string, Runner.Runner<string, unknown, unknown, unknown>>>
+type Workers = Readonly<Record<string, Runner.Member>>
+type AnyWorker = Runner.Runner<string, unknown, unknown, unknown>
+
+type TakesText<Roster extends Workers> = {
+  readonly [K in keyof Roster]: Roster[K] extends Runner.Runner<infer I, infer _A, infer _E, infer _R>
+    ? string extends I
+      ? Roster[K]
+      : { readonly "the model gives a worker a text, so it has to take one": never }
+    : never
+}
 
 /** How agents are spawned while the orchestrator runs. */
 export interface Spawn<Tools extends ReadonlyArray<AgentTool.Any>> {
@@ -86,7 +96,6 @@ export interface OrchestratorOptions<Roster extends Workers, SpawnTools extends 
  *   instructions: "Divide the work among your workers.",
  *   spawn: { maxDepth: 2, maxTotal: 10 },
  *   budget: { runs: 20, tokens: 200_000 }
- *
  * })
  */
 export const make = <
@@ -98,22 +107,24 @@ export const make = <
   EI = never,
   RI = never,
   ES = never,
-  RS = never
+  RS = never,
+  const Use extends ReadonlyArray<Feature.Member> = readonly []
 >(
   name: string,
-  workers: Roster,
-  options: Agent.Options<Tools, Direct, Output, EI, RI, ES, RS> & OrchestratorOptions<Roster, SpawnTools> = {}
+  workers: Roster & TakesText<Roster>,
+  options: Agent.Options<Tools, Direct, Output, EI, RI, ES, RS, Use> & OrchestratorOptions<Roster, SpawnTools> = {}
 ): Agent.Agent<
   Output["Type"],
-  Agent.Error | EI | ES,
-  | Agent.Services<Tools, Direct, Output, RI | RS>
+  Agent.Error | EI | ES | Feature.Error<Use[number]>,
+  | Agent.Services<Tools, Direct, Output, RI | RS | Feature.Services<Use[number]>>
   | Runner.Services<Roster[keyof Roster]>
   | AgentTool.Services<SpawnTools[number]>
   | LanguageModel.LanguageModel
 > => {
   const { budget, spawn, workerOptions, ...own } = options
   const subject = `orchestrator "${name}"`
-  const roster = Object.entries(workers)
+  // What `Runner.Member` leaves out is there, and `TakesText` has checked the input.
+  const roster = Object.entries<unknown>(workers) as ReadonlyArray<readonly [string, AnyWorker]>
   if (roster.length === 0 && spawn === undefined) {
     throw new InvalidDefinition({
       subject,
@@ -136,7 +147,7 @@ export const make = <
     ),
     ...(spawn === undefined ? [] : [budgeted(spawnTool(name, spawn))])
   ]
-  const agent = Agent.make(name, { ...own, tools } as Agent.Options<Tools, typeof tools, Output, EI, RI, ES, RS>)
+  const agent = Agent.make(name, { ...own, tools } as Agent.Options<Tools, typeof tools, Output, EI, RI, ES, RS, Use>)
   return Runner.fromDefinition(name, options.description, {
     ...agent.definition,
     structure: () => ({ kind: "orchestrator", members: agent.definition.structure().members }),

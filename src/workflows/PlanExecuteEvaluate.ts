@@ -187,13 +187,11 @@ type Unaccepted<OnMaxRounds> = [OnMaxRounds] extends ["best"] ? never : PlanNotA
  * const research = Agent.make("research", { description: "Finds facts", instructions: "You research." })
  * const write = Agent.make("write", { description: "Writes texts", instructions: "You write." })
  * const judge = Agent.make("judge", { instructions: "Judge the work.", output: Schema.Struct({ score: Schema.Int }) })
- * const work = PlanExecuteEvaluate.make("work", {
- *   workers: { research, write },
- *   evaluator: judge
- * }, {
- *   accept: (verdict) => verdict.score >= 8
- *
- * })
+ * const work = PlanExecuteEvaluate.make(
+ *   "work",
+ *   { workers: { research, write }, evaluator: judge },
+ *   { accept: (verdict) => verdict.score >= 8 }
+ * )
  *
  * // Without a model: a graph of tasks.
  * const build = PlanExecuteEvaluate.make("build", {
@@ -205,14 +203,6 @@ type Unaccepted<OnMaxRounds> = [OnMaxRounds] extends ["best"] ? never : PlanNotA
  *     ]
  *   }),
  *   executor: ({ step }) => Effect.succeed(`${step.task}: done`)
- *
- *
- *
- *
- *
- *
- *
- *
  * })
  */
 export const make: {

@@ -3,7 +3,7 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { Context, Effect, Fiber, Layer, References, Schema } from "effect"
 import { LanguageModel, type Tool } from "effect/ai"
-import { type Agent, AgentTool, Approvals, Runner, SkillAgent, Skills, TestModel } from "troupe"
+import { Agent, AgentTool, Approvals, Runner, Skills, TestModel } from "troupe"
 import { describe, expect, it as plain } from "vitest"
 import { it } from "../support/edges.ts"
 import { marked } from "../support/processes.ts"
@@ -48,7 +48,7 @@ describe("an agent with skills", () => {
         TestModel.toolCall("run_skill_script", input),
         "It is filled in."
       )
-      const clerk = SkillAgent.make("clerk", { instructions: "You work in an office." })
+      const clerk = Agent.make("clerk", { instructions: "You work in an office.", use: [Skills.feature()] })
       const result = yield* clerk
         .result("Fill in the form")
         .pipe(Effect.provide([layer, Skills.layer({ folders: [at], scripts: {} })]))
@@ -75,7 +75,7 @@ describe("an agent with skills", () => {
   it.live("without skills is an agent like any other", () =>
     Effect.gen(function* () {
       const { calls, layer } = scripted("done")
-      yield* SkillAgent.make("agent", {})
+      yield* Agent.make("agent", { use: [Skills.feature()] })
         .run("Go")
         .pipe(Effect.provide([layer, Skills.layer({ folders: [folder({})], scripts: {} })]))
       expect(calls.map(({ prompt, tools }) => [prompt.content.length, tools])).toEqual([[1, []]])
@@ -86,7 +86,7 @@ describe("an agent with skills", () => {
     Effect.gen(function* () {
       const { calls, layer } = scripted("done")
       const at = folder({ "a/SKILL.md": skill("a"), "a/scripts/a.sh": "echo a" })
-      yield* SkillAgent.make("agent", {})
+      yield* Agent.make("agent", { use: [Skills.feature()] })
         .run("Go")
         .pipe(Effect.provide([layer, Skills.layer({ folders: [at] })]))
       expect(calls[0]!.tools).toEqual(["read_skill", "read_skill_file"])
@@ -122,7 +122,7 @@ describe("an agent with skills", () => {
           }) as unknown as typeof model.generateText
         }))
       ).pipe(Layer.provide(layer))
-      const agent = SkillAgent.make("agent", {})
+      const agent = Agent.make("agent", { use: [Skills.feature()] })
       yield* Effect.gen(function* () {
         const result = yield* agent.result("Go")
         expect(results(result)).toMatchObject([
@@ -158,7 +158,7 @@ describe("an agent with skills", () => {
         read("a"),
         "done"
       )
-      const agent = SkillAgent.make("agent", {})
+      const agent = Agent.make("agent", { use: [Skills.feature()] })
       yield* Effect.gen(function* () {
         const result = yield* agent.result("Go")
         expect(results(result)).toMatchObject([
@@ -184,7 +184,7 @@ describe("an agent with skills", () => {
         ),
         "done"
       )
-      const result = yield* SkillAgent.make("agent", {})
+      const result = yield* Agent.make("agent", { use: [Skills.feature()] })
         .result("Go")
         .pipe(Effect.provide([layer, Skills.layer({ folders: [at], scripts: {} })]))
       expect(results(result)).toMatchObject([
@@ -201,7 +201,7 @@ describe("an agent with skills", () => {
       const at = folder({ "a/SKILL.md": skill("a"), "a/scripts/a.sh": "touch ran" })
       const { layer } = scripted(TestModel.toolCall("run_skill_script", { skill: "a", script: "scripts/a.sh" }), "done")
       const asked: Array<string> = []
-      const result = yield* SkillAgent.make("agent", {})
+      const result = yield* Agent.make("agent", { use: [Skills.feature()] })
         .result("Go")
         .pipe(
           Effect.provide([
@@ -229,14 +229,14 @@ describe("an agent with skills", () => {
         TestModel.toolCall("run_skill_script", { skill: "a", script: "scripts/a.sh", args: [name] })
       const { layer } = scripted(call("one"), call("two"), "done")
       yield* Effect.gen(function* () {
-        const fiber = yield* Effect.forkChild(SkillAgent.make("agent", {}).run("Go"))
+        const fiber = yield* Effect.forkChild(Agent.make("agent", { use: [Skills.feature()] }).run("Go"))
         yield* Effect.sleep("10 millis").pipe(
           Effect.repeat({ until: () => fs.existsSync(path.join(at, "a/one")), times: 1500 })
         )
         expect(marked(`SKILL_DIR=${at}`).length).toBeGreaterThan(0)
         yield* Fiber.interrupt(fiber)
         expect(marked(`SKILL_DIR=${at}`)).toEqual([])
-        const result = yield* SkillAgent.make("agent", { toolTimeout: "1 second" }).result("Go")
+        const result = yield* Agent.make("agent", { toolTimeout: "1 second", use: [Skills.feature()] }).result("Go")
         expect(result.output).toBe("done")
         expect(marked(`SKILL_DIR=${at}`)).toEqual([])
       }).pipe(Effect.provide([layer, Skills.layer({ folders: [at], scripts: {} })]))
@@ -247,11 +247,12 @@ describe("an agent with skills", () => {
     Effect.gen(function* () {
       class Greeting extends Context.Service<Greeting, string>()("test/Greeting") {}
       const own = AgentTool.fromFunction("own", { description: "", execute: () => Greeting })
-      const inner = SkillAgent.make("inner", {
+      const inner = Agent.make("inner", {
         description: "Knows",
         instructions: () => Effect.map(Greeting, (greeting) => `Say ${greeting}.`),
         tools: [own],
-        output: Schema.Struct({ a: Schema.Finite })
+        output: Schema.Struct({ a: Schema.Finite }),
+        use: [Skills.feature()]
       })
       const typed: Effect.Effect<
         { readonly a: number },
@@ -259,7 +260,7 @@ describe("an agent with skills", () => {
         Greeting | Skills.Skills | Effect.Services<ReturnType<typeof inner.run>>
       > = inner.run("Go")
       void typed
-      const outer = SkillAgent.make("outer", { tools: [AgentTool.fromRunner(inner)] })
+      const outer = Agent.make("outer", { tools: [AgentTool.fromRunner(inner)], use: [Skills.feature()] })
       const { calls, layer } = scripted(
         TestModel.toolCall("inner", { input: "Go" }),
         TestModel.toolCall("own", {}),
@@ -298,7 +299,7 @@ describe("an agent with skills", () => {
         read("notes"),
         "done"
       )
-      const learner = SkillAgent.make("learner", { tools: [SkillAgent.writeSkill] })
+      const learner = Agent.make("learner", { tools: [Skills.writeSkill], use: [Skills.feature()] })
       const result = yield* learner
         .result("Go")
         .pipe(Effect.provide([layer, Skills.layer({ folders: [at], scripts: {} })]))
@@ -320,7 +321,7 @@ describe("an agent with skills", () => {
       const at = folder({ "pay/SKILL.md": skill("pay", "Pays.", "Ask the boss first."), "pay/scripts/x.sh": "echo 1" })
       const write = (name: string, instructions: string) =>
         TestModel.toolCall("write_skill", { name, description: "Pays.", instructions, files: [], replace: true })
-      const learner = SkillAgent.make("learner", { tools: [SkillAgent.writeSkill] })
+      const learner = Agent.make("learner", { tools: [Skills.writeSkill], use: [Skills.feature()] })
       const skills = Skills.layer({ folders: [at] })
       const asked = yield* Effect.flip(learner.run("Go")).pipe(
         Effect.provide([scripted(write("pay", "Never ask."), "ok").layer, skills])
@@ -344,7 +345,7 @@ describe("an agent with skills", () => {
     Effect.gen(function* () {
       const at = folder({ "a/SKILL.md": skill("a"), "b/SKILL.md": "---\nname: b\n---\nEvil." })
       const { calls, layer } = scripted("done")
-      yield* SkillAgent.make("agent", {})
+      yield* Agent.make("agent", { use: [Skills.feature()] })
         .run("Go")
         .pipe(Effect.provide([layer, Skills.layer({ folders: [at] })]), Effect.provide(quiet))
       expect(JSON.stringify(calls[0]!.prompt)).not.toMatch(/Evil|- b/)
@@ -354,9 +355,9 @@ describe("an agent with skills", () => {
 
 plain("a tool with the name of one for skills is refused when the agent is made", () => {
   const tool = AgentTool.fromFunction("read_skill", { description: "", execute: () => "" })
-  expect(() => SkillAgent.make("agent", { tools: [tool] })).toThrow('"read_skill"')
+  expect(() => Agent.make("agent", { tools: [tool], use: [Skills.feature()] })).toThrow('"read_skill"')
 })
 
 plain("skills show in the diagram of their agent", () => {
-  expect(Runner.toMermaid(SkillAgent.make("agent", {}))).toContain("skills")
+  expect(Runner.toMermaid(Agent.make("agent", { use: [Skills.feature()] }))).toContain("skills")
 })

@@ -13,8 +13,7 @@ import {
   type RunError,
   type RunEvent,
   Runner,
-  SkillAgent,
-  type Skills,
+  Skills,
   SyncEdge
 } from "troupe"
 
@@ -165,7 +164,7 @@ proven<Equal<Runner.Services<typeof citizen>, Governing>>()
 class Citizen extends Agent.Service<Citizen>()("app/Citizen", governed) {}
 proven<Equal<Runner.Error<typeof Citizen>, Runner.Error<Governed>>>()
 proven<Equal<Layer.Services<typeof Citizen.layer>, Governing>>()
-const clerk = SkillAgent.make("clerk", governed)
+const clerk = Agent.make("clerk", { ...governed, use: [Skills.feature()] })
 proven<Equal<Runner.Error<typeof clerk>, Runner.Error<Governed> | Skills.InvalidSkills>>()
 proven<Equal<Runner.Services<typeof clerk>, Governing | Skills.Skills>>()
 const lead = Orchestrator.make("lead", {}, { ...governed, spawn: {} })

@@ -1,7 +1,18 @@
 /** The design's workflows, as types. Checked by the compiler; it runs nothing. */
 import { Effect, Result, Schema } from "effect"
 import type { LanguageModel } from "effect/ai"
-import { Agent, AgentTool, Chain, EvaluatorOptimizer, Gather, Parallel, Router, Runner } from "troupe"
+import {
+  Agent,
+  AgentTool,
+  Chain,
+  EvaluatorOptimizer,
+  Gather,
+  Handoffs,
+  Orchestrator,
+  Parallel,
+  Router,
+  Runner
+} from "troupe"
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
 const proven = <_Proof extends true>(): void => {}
@@ -192,3 +203,11 @@ Router.make(
 ).run("x")
 // @ts-expect-error -- what is no runner is no branch
 Parallel.make("wrong", { text: "text" })
+
+// -- members that are written in place bring their own types
+const led = Orchestrator.make("led", { worker: Agent.make("worker", { description: "Works" }) })
+proven<Equal<Runner.Services<typeof led>, LanguageModel.LanguageModel>>()
+const handed = Handoffs.make("handed", { first: Agent.make("first", {}) }, { start: "first" })
+proven<Equal<Runner.Services<typeof handed>, LanguageModel.LanguageModel>>()
+// @ts-expect-error a worker is given a text
+Orchestrator.make("wrong", { n: Runner.make("n", { run: (n: number) => Effect.succeed(n) }) })

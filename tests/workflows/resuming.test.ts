@@ -207,9 +207,7 @@ describe("a workflow", () => {
       const router = Router.make(
         "router",
         { desk: Runner.described(desk, "A desk") },
-        {
-          classify: () => Effect.succeed("desk" as const)
-        }
+        { classify: () => Effect.succeed("desk" as const) }
       )
       const chain = Chain.make("chain", [Agent.make("writer", {}), router])
       assert.strictEqual(yield* resumed(chain, "pay 3"), "paid it")
@@ -239,13 +237,7 @@ describe("a workflow", () => {
   it.effect("that is an orchestrator goes on at its worker, and at an agent that it spawned", () =>
     Effect.gen(function* () {
       const { agent, made, pay } = payments()
-      const lead = Orchestrator.make(
-        "lead",
-        { cashier: agent("cashier") },
-        {
-          spawn: { tools: [pay("spawned")] }
-        }
-      )
+      const lead = Orchestrator.make("lead", { cashier: agent("cashier") }, { spawn: { tools: [pay("spawned")] } })
       assert.strictEqual(yield* resumed(lead, "pay twice"), "all paid")
       assert.deepStrictEqual(made.toSorted(), ["cashier 1", "spawned 2"])
     }).pipe(
@@ -326,14 +318,8 @@ describe("a workflow that cannot be resumed in its middle", () => {
     Effect.gen(function* () {
       const refined = EvaluatorOptimizer.make(
         "refined",
-        {
-          generator: cashier,
-          evaluator: () => Effect.succeed(1)
-        },
-        {
-          description: "Pays well",
-          accept: () => true
-        }
+        { generator: cashier, evaluator: () => Effect.succeed(1) },
+        { description: "Pays well", accept: () => true }
       )
       const boss = Agent.make("boss", { tools: [AgentTool.fromRunner(refined)] })
       const error = yield* Effect.flip(boss.run("pay"))

@@ -30,6 +30,8 @@ export {
   Skills
 } from "../../services/Skills.ts"
 
+export { feature, writeSkill } from "./internal/feature.ts"
+
 /** How scripts of skills are run. */
 export interface ScriptOptions {
   /** How long a script may take; then it is killed, with all that it has started. Default: 30 seconds. */
@@ -72,7 +74,7 @@ export interface Options {
   /**
    * What a problem does. `false` (default): a skill that can be read and has a description is used, also when the specification
    * does not allow something about it; one without is left out. Either is logged as a warning, once, and is in `scan`.
-   * `true`: any problem fails the Layer with `InvalidSkills`, and later `list`, and a run of a `SkillAgent` as it begins.
+   * `true`: any problem fails the Layer with `InvalidSkills`, and later `list`, and a run of an agent with `Skills.feature` as it begins.
    */
   readonly strict?: boolean | undefined
   /** The largest file that is read or written, in bytes. Default: 5 MiB. A SKILL.md has at most 256 KiB. */
@@ -82,7 +84,7 @@ export interface Options {
 }
 
 /**
- * Skills in folders, for `SkillAgent`. Fails with `InvalidDefinition` when a folder does not exist, and with
+ * Skills in folders, for agents that use `Skills.feature`. Fails with `InvalidDefinition` when a folder does not exist, and with
  * `InvalidSkills` when it is `strict` and there is a problem. It works at both edges.
  *
  * Folders are scanned at each call, so a skill that is written, changed or removed shows in the next step of an agent that
@@ -97,9 +99,9 @@ export interface Options {
  *
  * @example
  * import { Effect } from "effect"
- * import { Offline, SkillAgent, Skills } from "troupe"
+ * import { Agent, Offline, Skills } from "troupe"
  *
- * const clerk = SkillAgent.make("clerk", { instructions: "You work in an office." })
+ * const clerk = Agent.make("clerk", { instructions: "You work in an office.", use: [Skills.feature()] })
  * const answer = clerk.run("Fill in the form.").pipe(
  *   Effect.provide([Offline.layer, Skills.layer({ folders: ["./skills"], scripts: { timeout: "10 seconds" } })])
  * )

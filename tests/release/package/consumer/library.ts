@@ -24,7 +24,6 @@ import {
   RunEvent,
   Runner,
   ShellTools,
-  SkillAgent,
   Skills,
   SyncEdge,
   TestModel,
@@ -73,7 +72,7 @@ export const spawned = Gather.spawn(judge, "a text")
 export const desk = Handoffs.make("desk", { Writer, judge }, { start: "judge" })
 export const lead = Orchestrator.make("lead", { Writer }, { spawn: {} })
 export const work = PlanExecuteEvaluate.make("work", { workers: { Writer }, evaluator: judge }, { accept: () => true })
-export const clerk = SkillAgent.make("clerk", { tools: [SkillAgent.writeSkill, Mcp.tools()] })
+export const clerk = Agent.make("clerk", { tools: [Skills.writeSkill, Mcp.tools()], use: [Skills.feature()] })
 export const combinators = clerk.pipe(
   Runner.withTimeout("1 minute"),
   Runner.withRetry({ times: 2 }),

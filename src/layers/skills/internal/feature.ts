@@ -1,109 +1,49 @@
 /**
- * Agents with skills: they know the names and descriptions from the start, and read instructions and files when a task
- * needs them. Built on `Agent`; skills come by the port `services/Skills.ts`.
+ * Skills as a feature of agents: they know the names and descriptions from the start, and read instructions and files when a
+ * task needs them.
  */
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import type * as Prompt from "effect/ai/Prompt"
-import type * as Tool from "effect/ai/Tool"
 import * as Schema from "effect/Schema"
-import * as AgentTool from "../AgentTool.ts"
-import { InvalidDefinition } from "../RunError.ts"
-import * as Runner from "../Runner.ts"
-import { type InvalidSkills, type Skill, Skills } from "../services/Skills.ts"
-import * as ToolSource from "../ToolSource.ts"
-import * as Agent from "./Agent.ts"
-
-type AnyTools = Record<string, Tool.Any>
-type AnyDirect = AgentTool.Any | ToolSource.Any
-
-/** The skills that a run was told of as it began. */
-const Told: Context.Reference<{ skills: ReadonlyArray<Skill> | undefined }> = Context.Reference<{
-  skills: ReadonlyArray<Skill> | undefined
-}>("troupe/agents/SkillsTold", { defaultValue: () => ({ skills: undefined }) })
-
-/** The names of the tools that every such agent has. */
-const ownTools = new Set(["read_skill", "read_skill_file", "run_skill_script"])
+import * as AgentTool from "../../../AgentTool.ts"
+import * as Feature from "../../../Feature.ts"
+import { CurrentRun, type RunInfo } from "../../../services/CurrentRun.ts"
+import { type InvalidSkills, type Skill, Skills } from "../../../services/Skills.ts"
+import * as ToolSource from "../../../ToolSource.ts"
 
 /**
- * Makes an agent with skills; the options are those of `Agent.make`, the skills come from `Skills.layer`.
+ * Lets an agent use skills, which come from `Skills.layer`.
  *
- * Its instructions end with the name and description of each skill. By `read_skill` the model gets the instructions of one
- * and the names of its files, by `read_skill_file` some lines of a file, and by `run_skill_script` it runs a script, if the
- * Layer lets it. Skills that come, change or go while it runs are told with the tools of the next step. Without skills it
- * is told of none, and has none of these tools.
+ * The agent's instructions end with the name and description of each skill. By `read_skill` the model gets the instructions
+ * of one and the names of its files, by `read_skill_file` some lines of a file, and by `run_skill_script` it runs a script,
+ * if the Layer allows it. Skills that come, change or go during a run are announced with the tools of the next step. Without
+ * skills there is nothing in the instructions, and none of these tools.
  *
  * A run fails with `InvalidSkills` as it begins when the Layer is `strict` and something is wrong; later in that run a bad
- * skill is left out. Throws `InvalidDefinition` as `Agent.make` does, and for a tool with one of these names.
+ * skill is left out. An agent that uses it throws `InvalidDefinition` for a tool with one of these names.
  *
  * @example
  * import { Effect } from "effect"
- * import { Offline, SkillAgent, Skills } from "troupe"
+ * import { Agent, OpenAi, Skills } from "troupe"
  *
- * const clerk = SkillAgent.make("clerk", { instructions: "You work in an office." })
+ * const clerk = Agent.make("clerk", { instructions: "You work in an office.", use: [Skills.feature()] })
  * const answer = clerk.run("Fill in the form.").pipe(
- *   Effect.provide([Offline.layer, Skills.layer({ folders: ["./skills"] })])
+ *   Effect.provide([OpenAi.layer({ model: "gpt-4.1-mini" }), Skills.layer({ folders: ["./skills"] })])
  * )
  */
-export const make = <
-  Tools extends AnyTools = {},
-  const Direct extends ReadonlyArray<AnyDirect> = readonly [],
-  Output extends Schema.Top = typeof Schema.String,
-  EI = never,
-  RI = never,
-  ES = never,
-  RS = never
->(
-  name: string,
-  options: Agent.Options<Tools, Direct, Output, EI, RI, ES, RS>
-): Agent.Agent<
-  Output["Type"],
-  Agent.Error | InvalidSkills | EI | ES,
-  Agent.Services<Tools, Direct, Output, RI | RS> | Skills
-> => {
-  const tools: ReadonlyArray<AnyDirect> = options.tools ?? []
-  assertFree(name, [
-    ...tools.filter(AgentTool.isAgentTool).map((tool) => tool.name),
-    ...Object.values<Tool.Any>(options.toolkit?.tools ?? {}).map((tool) => tool.name)
-  ])
-  const agent = Agent.make<Tools, ReadonlyArray<AnyDirect>, Output, EI | InvalidSkills, RI | Skills, ES, RS>(name, {
-    ...options,
-    instructions: (input) => instructionsOf(options.instructions, input),
-    tools: [...tools, source()]
-  })
-  type R = Agent.Services<Tools, Direct, Output, RI | RS> | Skills
-  return Runner.fromDefinition(name, options.description, {
-    ...agent.definition,
-    // The services of the tools were lost in the list above.
-    body: (input, state) =>
-      Effect.suspend(() =>
-        Effect.provideService(agent.definition.body(input, state), Told, { skills: undefined })
-      ) as Effect.Effect<Output["Type"], Agent.Error | InvalidSkills | EI | ES, R>
+export const feature = (): Feature.Feature<InvalidSkills, Skills> => {
+  const announced: Announced = new WeakMap()
+  return Feature.make("skills", {
+    instructions: () =>
+      Effect.gen(function* () {
+        const skills = yield* Effect.flatMap(Skills, ({ list }) => list)
+        const run = yield* CurrentRun
+        if (run !== undefined) announced.set(run, skills)
+        return catalog(skills)
+      }),
+    tools: [source(announced)],
+    reserves: ["read_skill", "read_skill_file", "run_skill_script"]
   })
 }
-
-const assertFree = (agent: string, names: ReadonlyArray<string>): void => {
-  const taken = names.find((name) => ownTools.has(name))
-  if (taken === undefined) return
-  throw new InvalidDefinition({
-    subject: `agent "${agent}"`,
-    problem: `it has a tool named "${taken}", as the tools for skills are`,
-    remedy: "Rename it"
-  })
-}
-
-const instructionsOf = <EI, RI>(
-  given: string | ((input: Prompt.RawInput) => string | Effect.Effect<string, EI, RI>) | undefined,
-  input: Prompt.RawInput
-): Effect.Effect<string, EI | InvalidSkills, RI | Skills> =>
-  Effect.gen(function* () {
-    const told = yield* Told
-    const skills = yield* Effect.flatMap(Skills, ({ list }) => list)
-    told.skills = skills
-    const made = typeof given === "function" ? given(input) : (given ?? "")
-    const own = typeof made === "string" ? made : yield* made
-    return [own, catalog(skills)].filter((text) => text !== "").join("\n\n")
-  })
 
 const catalog = (skills: ReadonlyArray<Skill>): string => {
   if (skills.length === 0) return ""
@@ -125,15 +65,18 @@ const news = (before: ReadonlyArray<Skill>, now: ReadonlyArray<Skill>): string =
   ].join("")
 }
 
+type Announced = WeakMap<RunInfo, ReadonlyArray<Skill>>
+
 /** The tools for the skills of now. Steps that see the same skills get the same tools. */
-const source = (): ToolSource.ToolSource<Skills> => {
+const source = (announced: Announced): ToolSource.ToolSource<Skills> => {
   const made = new WeakMap<Skills["Service"], { readonly key: string; readonly tools: ReturnType<typeof toolsOf> }>()
   const list = () =>
     Effect.gen(function* () {
       const service = yield* Skills
       const { skills } = yield* service.scan
       if (skills.length === 0) return []
-      const { skills: before = [] } = yield* Told
+      const run = yield* CurrentRun
+      const before = (run === undefined ? undefined : announced.get(run)) ?? []
       const changed = news(before, skills)
       const key = JSON.stringify([changed, skills.map(({ name }) => name)])
       const kept = made.get(service)
@@ -191,18 +134,19 @@ const toolsOf = (
 
 /**
  * A tool by which an agent writes skills for itself and others, into the first folder of `Skills.layer`; it sees them in
- * its next step. Give it to an agent: `tools: [SkillAgent.writeSkill]`.
+ * its next step. Give it to an agent: `tools: [Skills.writeSkill]`.
  *
  * What an agent writes into a skill outlives its run, so it cannot write scripts, and a replacement needs approval. It can
  * replace only a skill that an agent wrote and that nobody has changed since; files that it does not name stay. To be asked
  * about new skills too, provide `Approvals.layerPolicy({ destructive: "ask" })`.
  *
  * @example
- * import { SkillAgent } from "troupe"
+ * import { Agent, Skills } from "troupe"
  *
- * const learner = SkillAgent.make("learner", {
+ * const learner = Agent.make("learner", {
  *   instructions: "When you have found out how something is done, write it down as a skill.",
- *   tools: [SkillAgent.writeSkill]
+ *   tools: [Skills.writeSkill],
+ *   use: [Skills.feature()]
  * })
  */
 export const writeSkill: AgentTool.AgentTool<"write_skill", Skills> = AgentTool.fromFunction("write_skill", {

@@ -570,4 +570,46 @@ describe("the terminal", () => {
       assert.strictEqual(shown.filter((text) => /^Run it/m.test(text)).length, 2)
     })
   )
+
+  it.effect("is shown the server, and a bounded part of long arguments until it asks for all", () =>
+    Effect.gen(function* () {
+      const bulk = AgentTool.fromFunction("bulk", {
+        description: "x".repeat(10_000),
+        parameters: Schema.Struct({ items: Schema.Array(Schema.Finite), note: Schema.String }),
+        needsApproval: true,
+        execute: () => "done"
+      })
+      const { layer, shown } = at("a", "y")
+      const params = { items: Array.from({ length: 5000 }, (_, index) => index), note: "n".repeat(100_000) }
+      yield* Agent.make("agent", { tools: [bulk] })
+        .run("go")
+        .pipe(Effect.provide(layer), Effect.provide(TestModel.layer([TestModel.toolCall("bulk", params), "done"])))
+      assert.isBelow(shown[0]!.split("\n").length, 60)
+      assert.isBelow(shown[0]!.length, 5000)
+      assert.include(shown[0], "more lines")
+      assert.strictEqual(shown[1], "Run it (bulk)? [y]es, [n]o, [e]dit, [a]ll of it: ")
+      assert.include(shown[2], "4999")
+      assert.include(shown[2], "n".repeat(100_000))
+      assert.strictEqual(shown[3], shown[1])
+    })
+  )
+
+  it.effect("hides nothing of the arguments that will run", () =>
+    Effect.gen(function* () {
+      const talk = AgentTool.fromFunction("talk", {
+        description: "Talks",
+        parameters: Schema.Struct({ text: Schema.String }),
+        needsApproval: true,
+        execute: ({ text }) => text
+      })
+      const { layer, shown } = at("y")
+      yield* Agent.make("agent", { tools: [talk] })
+        .run("go")
+        .pipe(
+          Effect.provide(layer),
+          Effect.provide(TestModel.layer([TestModel.toolCall("talk", { text: "a\u202eb\u200bc" }), "done"]))
+        )
+      assert.include(shown[0], "a\\u{202e}b\\u{200b}c")
+    })
+  )
 })

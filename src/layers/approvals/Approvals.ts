@@ -1,65 +1,80 @@
 /**
- * Approvals: who says whether a tool may run. The port is `services/Approvals.ts`; here are its Layers, and how a run
- * that waits is resumed. One of them touches Effect's Terminal.
+ * Approvals: who decides whether a tool may run, how a decision is made later and elsewhere, and what of the input of a
+ * client is taken.
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Prompt from "effect/ai/Prompt"
+import * as Redacted from "effect/Redacted"
 import type * as Schema from "effect/Schema"
 import * as Semaphore from "effect/Semaphore"
 import * as Terminal from "effect/Terminal"
 import { captured, withCaptured } from "../../internal/captured.ts"
+import { isSignedBy, sign } from "../../internal/fingerprint.ts"
 import * as Suspension from "../../internal/suspension.ts"
-import { escapeControls } from "../../internal/text.ts"
 import { InvalidDefinition } from "../../RunError.ts"
-import type { Approved, Decision, Denied, Later } from "../../services/Approver.ts"
-import { CurrentApprover, type Request } from "../../services/Approver.ts"
+import {
+  type Approved,
+  type Approver,
+  CurrentApprover,
+  CurrentSigning,
+  type Decision,
+  type Denied,
+  floorKey,
+  type Later,
+  makeFloor,
+  type Request
+} from "../../services/Approver.ts"
+import * as ClientInput from "./internal/clientInput.ts"
+import { ask } from "./internal/terminal.ts"
 
 export { type Approved, type Decision, type Denied, type Later, Request } from "../../services/Approver.ts"
+export { type ClientInputOptions, ForeignInput } from "./internal/clientInput.ts"
 
-/** The tool runs with the arguments that the model gave. */
+/** The tool runs with the arguments of the request. */
 export const approve: Approved = { _tag: "Approved" }
-/** The tool runs with these arguments instead; they are checked as the model's are, and the model is told of them. */
+/** The tool runs with these arguments instead. They are checked like the model's, and the model is told about the change. */
 export const approveWith = (params: Schema.Json): Approved => ({ _tag: "Approved", params })
 /** The tool does not run, and the model is told why. */
 export const deny = (reason: string): Denied => ({ _tag: "Denied", reason })
-/** Nobody can say now: the run fails with `ApprovalRequired`, from which it can be resumed. */
+/** The decision is made elsewhere: the run fails with `ApprovalRequired`, from which it can be resumed. */
 export const later: Later = { _tag: "Later" }
 
 /**
- * Puts every call of a tool with `needsApproval` to `decide`, while the run waits. Without any such Layer, and for the
+ * Puts every call of a tool with `needsApproval` to `decide`, while the run waits. Without such a Layer, and for the
  * decision {@link later}, the run is suspended: it fails with `ApprovalRequired`, whose transcript is plain JSON, and goes
- * on with {@link answer}. Interrupting the run interrupts `decide`.
+ * on with {@link answer}. In a run that goes on, `decide` is asked about calls that were approved before too: its decision
+ * counts, and `later` leaves the earlier one in place. Interrupting the run interrupts `decide`.
  *
  * @example
  * import { Effect } from "effect"
- * import { Agent, Approvals, Offline } from "troupe"
+ * import { Agent, Approvals, TestModel } from "troupe"
  *
  * const agent = Agent.make("agent", {})
  * const program = agent.run("Hello").pipe(
  *   Effect.provide(Approvals.layer((request) =>
  *     Effect.succeed(request.hints.readOnly ? Approvals.approve : Approvals.deny("only reading is allowed here"))
  *   )),
- *   Effect.provide(Offline.layer)
+ *   Effect.provide(TestModel.layer(["Hello."]))
  * )
  */
 export const layer = <R = never>(
   decide: (request: Request) => Effect.Effect<Decision, never, R>
 ): Layer.Layer<never, never, R> => layerPolicy({ declared: "ask" }, decide)
 
-/** What becomes of a call: it is made, somebody is asked, or it is denied. */
+/** What happens to a call: it is made, an approver is asked, or it is denied. */
 export type Rule = "allow" | "ask" | "deny"
 
-/** Rules by what tools say of themselves; see `AgentTool.Hints`. */
+/** Rules by what tools say about themselves; see `AgentTool.Hints`. Of the rules that apply the strictest counts. */
 export interface Policy {
   /** For tools that only read. Default `"allow"`. */
   readonly readOnly?: Rule | undefined
-  /** For tools that can destroy something, which is assumed of those that say nothing. Default `"allow"`. */
+  /** For tools that can destroy something, which is assumed of a tool without hints. Default `"allow"`. */
   readonly destructive?: Rule | undefined
   /** For tools that change something and destroy nothing. Default `"allow"`. */
   readonly additive?: Rule | undefined
   /**
-   * For tools that reach out of their own system, such as `fetch_url`, or a tool that says nothing of itself: data can
+   * For tools that reach out of their own system, such as `fetch_url`, which is assumed of a tool without hints. Data can
    * leave by any of them, also by one that only reads. Default `"allow"`.
    */
   readonly openWorld?: Rule | undefined
@@ -68,8 +83,9 @@ export interface Policy {
 }
 
 /**
- * Decides by what tools say of themselves, for all tools, those of MCP servers too; `decide` is asked where a rule says
- * `"ask"`, and without it the run is suspended (see {@link layer}).
+ * Decides by what tools say about themselves, for all tools, those of MCP servers too. `decide` is asked where a rule says
+ * `"ask"`; without it the run is suspended (see {@link layer}). A rule that denies also denies a call that was approved
+ * before.
  *
  * @example
  * import { Approvals } from "troupe"
@@ -80,23 +96,46 @@ export interface Policy {
 export const layerPolicy = <R = never>(
   policy: Policy,
   decide?: (request: Request) => Effect.Effect<Decision, never, R>
+): Layer.Layer<never, never, R> => Layer.effect(CurrentApprover, approverOf(policy, decide))
+
+/**
+ * A policy that no other Layer can lower. {@link layer}, {@link layerPolicy} and {@link layerTerminal} replace the approver
+ * around them, as Layers do; a floor counts in addition to the approver, and every floor that is provided counts, in
+ * whichever order. A call is made when none of them denies it and each one that asks has approved it. `decide` is asked
+ * after the approver, and sees the arguments as the approver has changed them; without it, asking suspends the run.
+ *
+ * Rules that are not given are `"allow"`, also the one for tools with `needsApproval`.
+ *
+ * @example
+ * import { Effect } from "effect"
+ * import { Agent, Approvals, Runner } from "troupe"
+ *
+ * const trusting = Agent.make("agent", {}).pipe(Runner.provide(Approvals.layerPolicy({ declared: "allow" })))
+ * const program = trusting.run("Clean up").pipe(Effect.provide(Approvals.floor({ destructive: "deny" })))
+ */
+export const floor = <R = never>(
+  policy: Policy,
+  decide?: (request: Request) => Effect.Effect<Decision, never, R>
 ): Layer.Layer<never, never, R> =>
-  Layer.effect(
-    CurrentApprover,
-    Effect.map(captured<R>(), (context) => ({
-      rule: (request, declared) => {
-        const { kind, rule } = ruleOf(policy, request, declared)
-        return rule === "deny" ? deny(`the policy forbids ${kind} tools`) : rule
-      },
-      decide: (request) =>
-        decide === undefined
-          ? Effect.succeed(later)
-          : withCaptured(
-              Effect.suspend(() => decide(request)),
-              context
-            )
-    }))
-  )
+  Layer.effect(floorKey(), Effect.map(approverOf({ declared: "allow", ...policy }, decide), makeFloor))
+
+const approverOf = <R>(
+  policy: Policy,
+  decide: ((request: Request) => Effect.Effect<Decision, never, R>) | undefined
+): Effect.Effect<Approver, never, R> =>
+  Effect.map(captured<R>(), (context) => ({
+    rule: (request, declared) => {
+      const { kind, rule } = ruleOf(policy, request, declared)
+      return rule === "deny" ? deny(`the policy forbids ${kind} tools`) : rule
+    },
+    decide: (request) =>
+      decide === undefined
+        ? Effect.succeed(later)
+        : withCaptured(
+            Effect.suspend(() => decide(request)),
+            context
+          )
+  }))
 
 /** The strictest of the rules that apply, and the kind of tool that it is for. */
 const ruleOf = (
@@ -118,8 +157,8 @@ const ruleOf = (
 }
 
 /**
- * Asks the person at the terminal, one request at a time: run it, do not run it and why, or change the arguments.
- * Quitting the prompt denies.
+ * Asks the person at the terminal, one request at a time: run it, do not run it and why, or change the arguments. Long
+ * arguments are cut, and shown in full on demand. Quitting the prompt denies.
  *
  * @example
  * import { NodeTerminal } from "@effect/platform-node"
@@ -132,54 +171,78 @@ export const layerTerminal: Layer.Layer<never, never, Terminal.Terminal> = Layer
   Effect.gen(function* () {
     const terminal = yield* Terminal.Terminal
     const turn = yield* Semaphore.make(1)
-    return layer((request) => turn.withPermits(1)(askAt(terminal, request)))
+    return layer((request) => turn.withPermits(1)(ask(terminal, request)))
   })
 )
 
-const askAt = (terminal: Terminal.Terminal, request: Request): Effect.Effect<Decision> => {
-  const say = (text: string) => Effect.ignore(terminal.display(text))
-  const ask = (question: string) => Effect.andThen(say(question), terminal.readLine)
-  return Effect.gen(function* (): Effect.fn.Return<Decision, Terminal.QuitError> {
-    const { description, params, path, tool } = request
-    const what = description === undefined ? "" : ` (${escapeControls(description)})`
-    const lines = JSON.stringify(params, null, 2).split("\n").map(escapeControls)
-    yield* say(
-      `\n${path.map(escapeControls).join(" > ")} wants to call ${escapeControls(tool)}${what} with\n${lines.join("\n")}\n`
-    )
-    while (true) {
-      const answer = (yield* ask("Run it? [y]es, [n]o, [e]dit: ")).trim().toLowerCase()
-      if (answer === "y" || answer === "yes") return approve
-      if (answer === "n" || answer === "no") {
-        const reason = (yield* ask("Why not? ")).trim()
-        return deny(reason === "" ? "the person at the terminal said no" : reason)
-      }
-      if (answer !== "e" && answer !== "edit") continue
-      const edited = parse(yield* ask("Arguments, as JSON on one line: "))
-      if (edited !== undefined) return approveWith(edited.value)
-      yield* say("That is no JSON.\n")
-    }
-  }).pipe(Effect.catchTag("QuitError", () => Effect.succeed(deny("the person at the terminal left"))))
-}
-
-const parse = (text: string): { readonly value: Schema.Json } | undefined => {
-  try {
-    return { value: JSON.parse(text) as Schema.Json }
-  } catch {
-    return undefined
+/**
+ * Signs the requests of suspended runs, beside any approver, and refuses what is not signed: a run that is resumed fails
+ * with `InvalidApproval` when a request or an answer in its transcript has no signature, or one that does not fit. The
+ * signature (HMAC-SHA-256) stands for the id of the approval, the call and its arguments, the tool (server, name,
+ * description, parameters, hints) and, for an agent that is a tool, the whole suspended conversation of that agent.
+ *
+ * - `secret`: at least 32 random characters, the same in every process that resumes the run. A run that was suspended
+ *   without it, or under another one, cannot be resumed.
+ *
+ * An answer is bound to its request by the signature of the request. So {@link answer} takes no secret, and who holds the
+ * whole transcript can answer it: keep the transcript where only those are who may decide, show {@link pending} to others,
+ * and take input of clients through {@link clientInput}. An answer can be used again: `idempotencyKey` tells the tool.
+ *
+ * Throws `InvalidDefinition` for a secret that is empty or not `Redacted`.
+ *
+ * @example
+ * import { Config, Effect, Layer } from "effect"
+ * import { Approvals } from "troupe"
+ *
+ * const Signing = Layer.unwrap(
+ *   Effect.map(Config.Redacted("APPROVAL_SECRET"), (secret) => Approvals.signing({ secret }))
+ * )
+ */
+export const signing = (options: { readonly secret: Redacted.Redacted<string> }): Layer.Layer<never> => {
+  const { secret } = options
+  const key: unknown = Redacted.isRedacted(secret) ? Redacted.value(secret) : undefined
+  if (typeof key !== "string" || key === "") {
+    throw new InvalidDefinition({
+      subject: "Approvals.signing",
+      problem: "its secret is not a Redacted text of at least one character",
+      remedy: "Use Redacted.make(...) or Config.Redacted(...), with 32 random characters or more"
+    })
   }
+  return Layer.succeed(CurrentSigning, {
+    sign: (payload) => sign(key, payload),
+    verify: (payload, signature) => isSignedBy(key, payload, signature)
+  })
 }
 
 /**
- * The requests that a transcript waits for, those of agents that are tools of its agent included: what to show to
- * whoever decides, in another process too.
+ * Reads the input of a client. A run trusts its input as it trusts the program: give what a client sent to a run through
+ * this function only. User messages and texts of the assistant pass. System messages, approval requests and answers,
+ * provider options, and calls and results that are not in `history` fail it with `ForeignInput`, which names the part; with
+ * `foreign: "strip"` they are left out. Input that is not messages, or too much of it, fails it too.
+ *
+ * @example
+ * import { Effect } from "effect"
+ * import { Agent, Approvals } from "troupe"
+ *
+ * const agent = Agent.make("agent", {})
+ * const reply = (body: { readonly messages: unknown }) => Effect.flatMap(Approvals.clientInput(body.messages), agent.run)
+ */
+export const clientInput = (
+  input: unknown,
+  options?: ClientInput.ClientInputOptions
+): Effect.Effect<Prompt.Prompt, ClientInput.ForeignInput> => ClientInput.check(input, options)
+
+/**
+ * The requests that a transcript waits for, those of agents that are tools of its agent included. Tool and arguments are
+ * those of the call that will run. Requests hold no signature and can be shown to anyone.
  */
 export const pending = (transcript: Prompt.Prompt): ReadonlyArray<Request> => Suspension.pending(transcript)
 
 /**
- * Adds decisions to the transcript of an `ApprovalRequired`, by the ids of its requests. Run the agent with the result:
- * tools that are approved run now, those that ran before do not run again. A request without a decision is put to the
- * approver of the run that resumes, if there is one. Throws `InvalidDefinition` for an id that the transcript does not wait
- * for.
+ * Adds decisions to the transcript of an `ApprovalRequired`, by the ids of its requests. Run the same runner with the
+ * result: it goes on at the agent that asked, tools that are approved run now, and those that ran before do not run again. A
+ * request without a decision is put to the approver of the run that resumes, if there is one. Throws `InvalidDefinition` for
+ * an id that the transcript does not wait for.
  *
  * @example
  * import { Effect, Schema } from "effect"

@@ -2,8 +2,19 @@
 import { assert, describe, it as onAsync } from "@effect/vitest"
 import { Server } from "@modelcontextprotocol/sdk/server/index.js"
 import { CallToolRequestSchema, ListToolsRequestSchema } from "@modelcontextprotocol/sdk/types.js"
-import { Effect, type Layer, Schema } from "effect"
-import { Agent, AgentTool, Approvals, Handoffs, HttpTools, Mcp, Orchestrator, type Runner, TestModel } from "troupe"
+import { Effect, Layer, Schema } from "effect"
+import {
+  Agent,
+  AgentTool,
+  Approvals,
+  Handoffs,
+  HttpTools,
+  Mcp,
+  Orchestrator,
+  type RunError,
+  Runner,
+  TestModel
+} from "troupe"
 import { it } from "../../support/edges.ts"
 
 const billing = Agent.make("billing", { description: "Money" })
@@ -137,6 +148,89 @@ describe("a rule for open-world tools", () => {
           Effect.provide(TestModel.layer([TestModel.toolCall("reach", {}), "done"]))
         )
       assert.include(JSON.stringify(transcript.content), "the policy forbids open-world tools")
+    })
+  )
+})
+
+describe("a floor", () => {
+  const paying = () => {
+    const paid: Array<number> = []
+    const pay = AgentTool.fromFunction("pay", {
+      description: "Pays",
+      parameters: Schema.Struct({ n: Schema.Finite }),
+      needsApproval: true,
+      execute: ({ n }) => (paid.push(n), "paid")
+    })
+    return { paid, clerk: Agent.make("clerk", { description: "Pays", tools: [pay] }) }
+  }
+  const script = TestModel.layer([TestModel.toolCall("pay", { n: 5 }), "done"], { unused: "ignore" })
+  const lenient = Approvals.layerPolicy({ declared: "allow" })
+
+  it.effect("is not lowered by an approver or a floor further in, which Layers otherwise replace", () =>
+    Effect.gen(function* () {
+      const denies = Approvals.floor({ destructive: "deny" })
+      const allows = Approvals.floor({ destructive: "allow" })
+      for (const [inner, outer, expected] of [
+        [lenient, Approvals.layerPolicy({ destructive: "deny" }), [5]],
+        [lenient, denies, []],
+        [Approvals.layer(() => Effect.succeed(Approvals.approve)), denies, []],
+        [Layer.mergeAll(lenient, allows), denies, []],
+        [Layer.mergeAll(lenient, denies), allows, []],
+        [Layer.mergeAll(denies, lenient), Layer.mergeAll(allows, denies), []]
+      ] as const) {
+        const { clerk, paid } = paying()
+        yield* Runner.provide(clerk, inner).run("go").pipe(Effect.provide(outer), Effect.provide(script))
+        assert.deepStrictEqual(paid, [...expected])
+      }
+    })
+  )
+
+  it.effect("counts for an agent that is a service, built before", () =>
+    Effect.gen(function* () {
+      const { clerk, paid } = paying()
+      class Clerk extends Agent.Service<Clerk>()("app/Clerk", { tools: [AgentTool.fromRunner(clerk)] }) {}
+      const program = Clerk.run("go").pipe(
+        Effect.provide(Approvals.floor({ declared: "deny" })),
+        Effect.provide(Clerk.layer.pipe(Layer.provide(lenient)))
+      )
+      yield* program.pipe(
+        Effect.provide(
+          TestModel.layer(
+            [TestModel.toolCall("clerk", { input: "x" }), TestModel.toolCall("pay", { n: 5 }), "inner", "outer"],
+            { unused: "ignore" }
+          )
+        )
+      )
+      assert.deepStrictEqual(paid, [])
+    })
+  )
+
+  it.effect("that asks is asked after the approver, and shown what the approver changed", () =>
+    Effect.gen(function* () {
+      const { clerk, paid } = paying()
+      const seen: Array<unknown> = []
+      const floor = Approvals.floor({ destructive: "ask" }, ({ params }) =>
+        Effect.sync(() => (seen.push(params), Approvals.approve))
+      )
+      const approver = Approvals.layer(() => Effect.succeed(Approvals.approveWith({ n: 3 })))
+      yield* clerk.run("go").pipe(Effect.provide(Layer.mergeAll(approver, floor)), Effect.provide(script))
+      assert.deepStrictEqual([seen, paid], [[{ n: 3 }], [3]])
+    })
+  )
+
+  it.effect("that asks nobody suspends the run, which then goes on with the decision", () =>
+    Effect.gen(function* () {
+      const { clerk, paid } = paying()
+      const floor = Approvals.floor({ destructive: "ask" })
+      const both = Layer.mergeAll(lenient, floor)
+      yield* Effect.gen(function* () {
+        const error = yield* Effect.flip(clerk.run("go").pipe(Effect.provide(both)))
+        assert.strictEqual(error._tag, "ApprovalRequired")
+        const { requests, transcript } = error as RunError.ApprovalRequired
+        const answered = Approvals.answer(transcript, { [requests[0].id]: Approvals.approve })
+        yield* clerk.run(answered).pipe(Effect.provide(both))
+      }).pipe(Effect.provide(script))
+      assert.deepStrictEqual(paid, [5])
     })
   )
 })

@@ -14,7 +14,7 @@ const resolve = (reference: string, root: Fields): unknown => {
   return at
 }
 
-/** Whether a schema may take `null`; what cannot be told counts as yes. */
+/** Whether a schema may take `null`; `true` where it cannot be decided. */
 const takesNull = (schema: unknown, root: Fields, references = 0): boolean => {
   if (!isFields(schema)) return schema !== false
   const { allOf, anyOf, enum: values, nullable, oneOf, type, $ref: reference } = schema

@@ -77,7 +77,7 @@ export const make = (connection: SdkConnection, authorization: Authorization): C
       const { id, method, progress } = message
       const controller = new AbortController()
       running.set(id, controller)
-      const onprogress = (told: unknown) => post({ type: "progress", id, progress: told })
+      const onprogress = (value: unknown) => post({ type: "progress", id, progress: value })
       try {
         const result = await authorized(message, {
           signal: controller.signal,

@@ -16,14 +16,14 @@ export interface Channel {
   readonly release: Effect.Effect<void>
 }
 
-/** Starts a program; `hear` is told its messages, until `closed`. Fails with a text. */
-export const open = (hear: (message: FromHost) => void, inProcess: boolean): Effect.Effect<Channel, string> =>
+/** Starts a program; `receive` is called with its messages, until `closed`. Fails with a text. */
+export const open = (receive: (message: FromHost) => void, inProcess: boolean): Effect.Effect<Channel, string> =>
   Effect.gen(function* () {
     const bridge = yield* SyncBridge
     const sync = yield* isSync
     if (!sync) {
       const sdk = yield* Effect.tryPromise({ try: Sdk.load, catch: (error) => notInstalled(error) })
-      const send = SdkClient.start(sdk, hear)
+      const send = SdkClient.start(sdk, receive)
       return { send, wait: (effect) => effect, release: Effect.void }
     }
     if (inProcess) {
@@ -38,13 +38,13 @@ export const open = (hear: (message: FromHost) => void, inProcess: boolean): Eff
     }
     const files = yield* Effect.try({ try: Sdk.files, catch: (error) => notInstalled(error) })
     return yield* Program.start(source, files, (heard) => {
-      if (heard._tag === "Message") return hear(heard.message as FromHost)
+      if (heard._tag === "Message") return receive(heard.message as FromHost)
       // The program is gone, with its connection.
       const { code, message } = heard
       const problem: Problem = { message, code, kind: "connection", executed: "unknown" }
-      hear({ type: "openFailed", problem, end: undefined })
-      hear({ type: "down", problem, end: undefined })
-      hear({ type: "closed", stderr: undefined })
+      receive({ type: "openFailed", problem, end: undefined })
+      receive({ type: "down", problem, end: undefined })
+      receive({ type: "closed", stderr: undefined })
     })
   })
 

@@ -60,7 +60,7 @@ export interface Read<A> {
   readonly problems: ReadonlyArray<string>
 }
 
-/** Reads one entry of a list; tells what does not fit. `undefined`: the entry is left out. */
+/** Reads one entry of a list, and calls `misfit` for each field that does not fit. `undefined`: the entry is left out. */
 type ReadEntry<A> = (fields: Fields, misfit: (field: string) => void) => A | undefined
 
 const read = <A>(

@@ -32,7 +32,7 @@ const validateResourceURL = async (server: string | URL, resource?: string): Pro
   return resource as unknown as URL
 }
 
-/** What the provider keeps between requests, and tells the other side to keep between connections. */
+/** What the provider keeps between requests, and posts to be kept between connections. */
 const storage = (state: OAuthState, post: Post, isAsking: () => boolean) => {
   const keep = () => post({ type: "oauth", state: { ...state } })
   return {

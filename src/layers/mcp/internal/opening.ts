@@ -24,7 +24,7 @@ export interface OpeningParts {
 /** A timeout is kept by the other side; the SDK wants one, and this is the longest. Milliseconds. */
 export const longest = 2 ** 31 - 1
 
-/** Opens the connection, and tells what became of it. */
+/** Opens the connection, and posts `opened` or `openFailed`. */
 export const open = async (parts: OpeningParts, message: Open): Promise<void> => {
   const { authorization, connection, isClosing } = parts
   const { spec } = message

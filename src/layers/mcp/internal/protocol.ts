@@ -106,7 +106,7 @@ export interface ProcessEnd {
   readonly stderr: string
 }
 
-/** What a server tells of itself. */
+/** What a server says about itself. */
 export interface ServerInfo {
   readonly name: string
   readonly version: string

@@ -34,7 +34,7 @@ export interface SdkConnection {
   readonly setAttempt: (attempt: Attempt) => void
   readonly isUp: () => boolean
   readonly setUp: (isUp: boolean) => void
-  /** Tells that the connection has ended, once. */
+  /** Posts once that the connection has ended. */
   readonly goDown: (problem: Problem) => void
   readonly problemOf: (error: unknown) => Problem
   /** How the server's process ended, or what it has said so far. */

@@ -1,6 +1,6 @@
 /**
  * A server as agents see it: one connection that comes back when it is lost, requests that say what became of them, and
- * the list of tools, kept up to date. It touches sessions.
+ * the list of tools, kept up to date.
  */
 import { randomUUID } from "node:crypto"
 import * as Deferred from "effect/Deferred"
@@ -33,7 +33,7 @@ export interface RequestOptions {
   readonly task?: boolean | undefined
 }
 
-/** What servers are answered, and told of. */
+/** Handlers for what servers ask and notify. */
 export interface Client {
   readonly name: string
   readonly version: string
@@ -46,7 +46,7 @@ export interface Client {
 export interface Server {
   readonly name: string
   readonly options: Config.ServerOptions
-  /** What it says of itself; of the last connection while there is none. */
+  /** What the server says about itself; while it is not connected, what it said in its last connection. */
   readonly info: Effect.Effect<ServerInfo>
   /** Its process, if it is one and runs. */
   readonly pid: Effect.Effect<number | undefined>
@@ -83,7 +83,7 @@ const shownProblems = 2000
 const isUnknownMethod = ({ problem }: Session.CallFailed): boolean =>
   problem.kind === "rejected" && problem.code === "-32601"
 
-/** How many characters of a process's last words are told. */
+/** How many characters of the end of a process's stderr are shown. */
 const shownStderr = 8192
 
 const defaultReconnect = Schedule.min([Schedule.exponential("200 millis"), Schedule.spaced("30 seconds")])
@@ -145,7 +145,8 @@ export const make = (
         return level === "warning" ? Effect.logWarning(said) : Effect.logDebug(said)
       },
       authorize: (url) => {
-        if (oauth?.authorize === undefined) return Effect.fail("there is nobody to ask")
+        if (oauth?.authorize === undefined)
+          return Effect.fail("the server asks for a user, and its oauth has no authorize")
         const { authorize } = oauth
         authorizing++
         return Effect.suspend(() => authorize(new URL(url))).pipe(

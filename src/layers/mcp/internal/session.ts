@@ -1,4 +1,4 @@
-/** One live connection to a server, as Effects: requests, what the server asks, how it ends. It touches the channel. */
+/** One live connection to a server, as Effects: requests, what the server asks, and how it ends. */
 import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import type * as Duration from "effect/Duration"
@@ -11,7 +11,7 @@ import type * as Scope from "effect/Scope"
 import * as Channel from "./channel.ts"
 import type { Capabilities, FromHost, OAuthState, Problem, ProcessEnd, ServerInfo, Spec } from "./protocol.ts"
 
-/** Why there is no connection, or no more. */
+/** Why a connection could not be opened, or has ended. */
 export interface Down {
   readonly problem: Problem
   readonly end: ProcessEnd | undefined
@@ -20,7 +20,7 @@ export interface Down {
 /** What a server is answered when it asks something. */
 export interface Answers {
   readonly capabilities: Capabilities
-  /** Answers a request of the server; a failure's text is what the server is told. */
+  /** Answers a request of the server; the text of a failure is sent to it. */
   readonly ask: (method: string, params: unknown) => Effect.Effect<unknown, string>
   readonly notified: (method: string, params: unknown) => Effect.Effect<void>
   /** Logs what the server sent that could not be used, or what the SDK noticed. */
@@ -28,9 +28,9 @@ export interface Answers {
   /** Sends the user to an address and gives the code that comes back. */
   readonly authorize: (url: string) => Effect.Effect<string, string>
   readonly saveAuth: (state: OAuthState) => Effect.Effect<void>
-  /** Told at once when the connection ends. */
+  /** Called as soon as the connection ends. */
   readonly ended: () => void
-  /** Told when all of it is over, with the end of what a process wrote to stderr. */
+  /** Called when the connection is closed, with the end of what a process wrote to stderr. */
   readonly closed: (stderr: string | undefined) => void
 }
 
@@ -86,7 +86,7 @@ export const connect = (
       const { problem } = why
       for (const [id, queue] of calls) Queue.offerUnsafe(queue, { type: "failed", id, problem, ends: false })
     }
-    const hear = (message: FromHost): void => {
+    const receive = (message: FromHost): void => {
       switch (message.type) {
         case "opened":
           Deferred.doneUnsafe(opened, Effect.succeed(message))
@@ -115,14 +115,14 @@ export const connect = (
           Queue.offerUnsafe(events, message)
       }
     }
-    const channel = yield* Effect.acquireRelease(Channel.open(hear, spec.kind === "memory"), (channel) =>
+    const channel = yield* Effect.acquireRelease(Channel.open(receive, spec.kind === "memory"), (channel) =>
       Effect.suspend(() => {
         channel.send({ type: "close" })
         return Effect.andThen(channel.wait(Deferred.await(closed)), channel.release)
       })
     ).pipe(Effect.mapError((message): Down => ({ problem: { ...local(message), kind: "usage" }, end: undefined })))
 
-    /** What is to be told of an answer that was not given. A defect is the program's own, so it is told there. */
+    /** What the server gets in place of an answer. A defect is the program's own, so it is logged there. */
     const said = (cause: Cause.Cause<string>): Effect.Effect<string> => {
       const failure = Cause.findFail(cause)
       if (Result.isSuccess(failure)) return Effect.succeed(failure.success.error)
@@ -150,13 +150,13 @@ export const connect = (
                 Effect.map(said(cause), (message) => channel.send({ type: "refuse", id, code: -32603, message }))
             }
           )
-          const whatever = Effect.onExit(answer, (exit) =>
+          const replied = Effect.onExit(answer, (exit) =>
             Effect.sync(() => {
               if (Exit.isFailure(exit))
                 channel.send({ type: "refuse", id, code: -32603, message: "it was interrupted" })
             })
           )
-          return Effect.asVoid(FiberMap.run(asked, id, whatever))
+          return Effect.asVoid(FiberMap.run(asked, id, replied))
         }
         case "askEnded":
           return FiberMap.remove(asked, event.id)
@@ -182,7 +182,7 @@ export const connect = (
     yield* Effect.forkScoped(
       Effect.forever(
         Effect.flatMap(Queue.take(events), (event) =>
-          // One that fails must not keep the next ones from being heard.
+          // One that fails must not stop the ones after it.
           Effect.catchDefect(
             Effect.suspend(() => serve(event)),
             (defect) => Effect.logError(`What an MCP server said failed unexpectedly (${event.type})`, defect)

@@ -1,4 +1,4 @@
-/** Something that its users share while they are, and that is made anew for the next ones. It touches scopes only. */
+/** A resource that concurrent users share: the last one releases it, and the next one acquires it again. */
 import * as Effect from "effect/Effect"
 import * as RcRef from "effect/RcRef"
 import * as Scope from "effect/Scope"
@@ -19,7 +19,7 @@ export const share = <A, E, R>(acquire: Effect.Effect<A, E, R>): Effect.Effect<A
       const edge = yield* SyncBridge
       let entry = entries.get(edge)
       if (entry === undefined) {
-        // Without users it holds nothing, so nobody has to close this scope.
+        // Without users it holds nothing, so this scope needs no closing.
         const ref = yield* Scope.provide(RcRef.make({ acquire }), Scope.makeUnsafe())
         entry = entries.get(edge) ?? { ref, users: 0 }
         entries.set(edge, entry)

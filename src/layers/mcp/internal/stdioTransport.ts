@@ -49,7 +49,7 @@ export const processTransport = (parts: ProcessParts, what: Command): ProcessTra
   let stderr = ""
   let offence: string | undefined
   let closing = false
-  let told = false
+  let isClosed = false
   const waiters: Array<() => void> = []
 
   const within = (done: Promise<unknown>, ms: number) =>
@@ -74,8 +74,8 @@ export const processTransport = (parts: ProcessParts, what: Command): ProcessTra
     child?.stdout?.destroy()
     child?.stderr?.destroy()
     begun = []
-    if (told) return
-    told = true
+    if (isClosed) return
+    isClosed = true
     transport.onclose?.()
   }
   const read = (chunk: Buffer) => {

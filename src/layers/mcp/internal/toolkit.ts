@@ -1,4 +1,4 @@
-/** Tools of servers as a toolkit of `effect/ai`. It touches the tools only. */
+/** Tools of servers as a toolkit of `effect/ai`. */
 import * as Effect from "effect/Effect"
 import type * as Tool from "effect/ai/Tool"
 import * as Toolkit from "effect/ai/Toolkit"

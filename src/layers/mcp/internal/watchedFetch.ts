@@ -24,7 +24,7 @@ const rpcOf = (body: unknown): Rpc => {
   }
 }
 
-/** Tells whether the events of a stream have ids: the SDK asks for the rest of such a stream itself. */
+/** Whether the events of a stream have ids: the SDK asks for the rest of such a stream itself. */
 const resumption = () => {
   const decoder = new TextDecoder()
   let line = ""

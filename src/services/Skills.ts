@@ -17,7 +17,7 @@ export interface Skill {
   readonly metadata: Readonly<Record<string, string>>
   /** Tools that its author thinks it needs. Nothing is allowed by it here. */
   readonly allowedTools: ReadonlyArray<string>
-  /** The absolute path of its folder. Models are not told. */
+  /** The absolute path of its folder. Models do not see it. */
   readonly location: string
 }
 
@@ -56,7 +56,7 @@ export class SkillError extends Schema.TaggedError<SkillError>()("SkillError", {
   path: Schema.optionalKey(Schema.String),
   /**
    * `Outside`: not a path below the skill. `Timeout`, `OutputLimit`: the script was killed. `Unstartable`: it could not
-   * be started. `Invalid`: what is to be written is no skill. `Exists`: there is such a skill already.
+   * be started. `Invalid`: the draft is not a valid skill. `Exists`: there is such a skill already.
    */
   reason: Schema.Literals([
     "NotFound",
@@ -144,13 +144,13 @@ export interface Draft {
   readonly replace?: boolean | undefined
   /**
    * Whether an agent writes it and not a person or program. Default `false`. The skill is marked in its metadata. It cannot
-   * have scripts, `replace` takes the place of a skill only when an agent wrote that and nobody has changed it since, and files
+   * have scripts, `replace` takes the place of a skill only when an agent wrote that and no person has changed it since, and files
    * of that one that the draft does not name stay.
    */
   readonly byAgent?: boolean | undefined
 }
 
-/** Skills in folders. Everything is looked up anew at each call. */
+/** Skills in folders. Each call scans the folders. */
 export class Skills extends Context.Service<
   Skills,
   {

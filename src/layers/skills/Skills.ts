@@ -69,7 +69,7 @@ export interface Options {
    * read. Default: none.
    */
   readonly exclude?: ReadonlyArray<string> | undefined
-  /** Whether and how scripts are run. Default `"off"`: a script can do whatever this process can. */
+  /** Whether and how scripts are run. Default `"off"`: a script can do all that this process can. */
   readonly scripts?: "off" | ScriptOptions | undefined
   /**
    * What a problem does. `false` (default): a skill that can be read and has a description is used, also when the specification

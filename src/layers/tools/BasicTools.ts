@@ -22,7 +22,7 @@ export class CalculatorError extends Schema.TaggedError<CalculatorError>()("Calc
   }
 }
 
-/** What was given is no time, or no time zone. */
+/** A text that is not a time, or not a time zone. */
 export class TimeError extends Schema.TaggedError<TimeError>()("TimeError", { detail: Schema.String }) {
   override get message(): string {
     return this.detail
@@ -78,12 +78,12 @@ export const toolkit = Toolkit.make(Calculate, CurrentTime, ConvertTime)
 
 /** What {@link layerWith} takes. */
 export interface Options {
-  /** The zone that times are told in, and that times without offset are in. Default: the machine's. */
+  /** The zone of results, and of times that are given without an offset. Default: the machine's. */
   readonly timeZone?: string | undefined
 }
 
 /**
- * Handlers for {@link toolkit}, with options. See {@link layer}. Throws `InvalidDefinition` for a zone that is none.
+ * Handlers for {@link toolkit}, with options. See {@link layer}. Throws `InvalidDefinition` for an unknown zone.
  *
  * @example
  * import { Effect } from "effect"
@@ -98,7 +98,7 @@ export const layerWith = (options: Options): Layer.Layer<Tool.HandlersFor<typeof
   if (options.timeZone !== undefined && findZone(options.timeZone) === undefined) {
     throw new InvalidDefinition({
       subject: "BasicTools.layerWith",
-      problem: `"${options.timeZone}" is no time zone`,
+      problem: `"${options.timeZone}" is not a time zone`,
       remedy: "Use an IANA name such as Europe/London, or an offset such as +02:00"
     })
   }
@@ -122,7 +122,7 @@ export const layerWith = (options: Options): Layer.Layer<Tool.HandlersFor<typeof
           const source = yield* zoneOf(from ?? options.timeZone)
           const at = parse(time.trim(), source)
           if (at !== undefined) return moment(at, target)
-          return yield* new TimeError({ detail: `"${time}" is no time in ISO 8601, or does not exist` })
+          return yield* new TimeError({ detail: `"${time}" is not a time in ISO 8601, or does not exist` })
         })
     })
   )
@@ -143,7 +143,7 @@ export const layerWith = (options: Options): Layer.Layer<Tool.HandlersFor<typeof
  */
 export const layer: Layer.Layer<Tool.HandlersFor<typeof toolkit.tools>> = layerWith({})
 
-/** An offset of a hundred hours can be calculated with, but is none. */
+/** An offset has at most 14 hours, though Effect would calculate with more. */
 const findZone = (zone: string): DateTime.TimeZone | undefined =>
   /^[+-]/.test(zone) && !/^[+-](0\d|1[0-4]):?[0-5]\d$/.test(zone)
     ? undefined
@@ -153,7 +153,7 @@ const zoneOf = (zone: string | undefined): Effect.Effect<DateTime.TimeZone, Time
   if (zone === undefined) return Effect.sync(DateTime.zoneMakeLocal)
   const found = findZone(zone)
   return found === undefined
-    ? Effect.fail(new TimeError({ detail: `"${zone}" is no time zone: use an IANA name such as Europe/London` }))
+    ? Effect.fail(new TimeError({ detail: `"${zone}" is not a time zone: use an IANA name such as Europe/London` }))
     : Effect.succeed(found)
 }
 
@@ -168,7 +168,7 @@ const moment = (time: DateTime.DateTime, zone: DateTime.TimeZone): typeof Moment
 const iso = /^(\d{4})-(\d{2})-(\d{2})([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?)?(Z|[+-]\d{2}:?\d{2})?$/i
 
 /**
- * A time without offset is on the clock of `zone`; one in an hour that a change of the clock leaves out is told as if
+ * A time without offset is on the clock of `zone`; one in an hour that a change of the clock leaves out is read as if
  * the clock had not been changed yet.
  */
 const parse = (text: string, zone: DateTime.TimeZone): DateTime.DateTime | undefined => {

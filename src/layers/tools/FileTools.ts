@@ -148,7 +148,7 @@ export interface Options {
   /**
    * Files and directories that no tool reads, searches or writes; lists show their names. Patterns as in `.gitignore`, without
    * regard to case: one without a slash is compared with every name of a path, one with a slash with the path from the root,
-   * and `!` makes an exception. Default: {@link secrets}. What is below a `.git` is never written, whatever is said here.
+   * and `!` makes an exception. Default: {@link secrets}. Files below a `.git` are never written, also with an empty list.
    */
   readonly deny?: ReadonlyArray<string> | undefined
   /** The largest file that is read, searched or written, in bytes. Default: 5 MiB. */

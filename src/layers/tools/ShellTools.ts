@@ -67,7 +67,7 @@ export const toolkit = Toolkit.make(RunCommand)
 /**
  * One entry of an allow-list. The program is named by its name in `PATH`, or by an absolute path.
  *
- * - `"ls"`: with any arguments. For programs that are safe whatever their arguments are.
+ * - `"ls"`: with any arguments. For programs that are safe with all arguments.
  * - `["git", "status", "--short"]`: with exactly these arguments; `["git"]` is `git` without any.
  * - `["git", (args) => ...]`: with the arguments for which the predicate returns `true`.
  */

@@ -205,7 +205,7 @@ describe("the clock", () => {
   it("has a zone that is one", () => {
     assert.throws(
       () => BasicTools.layerWith({ timeZone: "Mars/Base" }),
-      /"Mars\/Base" is no time zone. Use an IANA name/
+      /"Mars\/Base" is not a time zone. Use an IANA name/
     )
   })
 })

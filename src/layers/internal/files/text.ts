@@ -30,8 +30,8 @@ export const readText = (rooted: Rooted, path: string, most: number): string => 
 export const linesOf = (text: string): ReadonlyArray<string> => text.split(/\r?\n/)
 
 /**
- * The text in which `find` can be found: the lines that it is in lose their characters that cannot be seen, since whoever
- * looks for it was shown them without. Other lines stay as they are.
+ * The text in which `find` can be found: the lines that it is in lose their characters that cannot be seen, since a model
+ * that looks for it was shown the lines without. Other lines stay as they are.
  */
 export const visibleAround = (text: string, find: string): string => {
   if (text.includes(find)) return text

@@ -35,7 +35,7 @@ do found=\${found#/proc/}; kill -s KILL "\${found%/environ}"
 done
 done`
 
-/** Starts a guard; there is none on Windows. On Linux it also finds what has the mark, `NAME=value`, in its environment. */
+/** Starts a guard; on Windows it does nothing. On Linux it also finds what has the mark, `NAME=value`, in its environment. */
 export const startGuard = (mark: string | undefined): Guard => {
   if (process.platform === "win32") return { watch: () => {}, dismiss: () => Promise.resolve() }
   const shell = spawn("/bin/sh", ["-c", script], { detached: true, stdio: ["pipe", "ignore", "ignore"], env: {} })

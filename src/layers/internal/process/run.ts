@@ -131,11 +131,11 @@ const inIoThread = (
   receive: (message: FromProcess) => void,
   settle: (outcome: Effect.Effect<Ended, NotRun>) => void
 ): Effect.Effect<Line> =>
-  Program.start(childProgram, undefined, (heard) => {
-    if (heard._tag === "Message") receive(heard.message as FromProcess)
+  Program.start(childProgram, undefined, (received) => {
+    if (received._tag === "Message") receive(received.message as FromProcess)
     // The thread's guard has killed it.
     else
       settle(
-        Effect.fail({ reason: "Lost", detail: `it was killed, as the thread that ran it is gone: ${heard.message}` })
+        Effect.fail({ reason: "Lost", detail: `it was killed, as the thread that ran it is gone: ${received.message}` })
       )
   })

@@ -37,7 +37,7 @@ const maxSkills = 500
 const maxEntries = 10_000
 export const maxSkillBytes = 256 * 1024
 /** How many characters all names and descriptions may have: models read them with every request. */
-const maxTold = 512 * 1024
+const maxLength = 512 * 1024
 /** After how many directories other fibers have their turn. */
 const atOnce = 32
 
@@ -51,7 +51,7 @@ export interface Wanted {
 }
 
 export const wantedBy = ({ exclude, include }: Where): Wanted => {
-  // A name is one thing to a pattern, whatever is in it: it may begin with a dot and have slashes.
+  // A pattern is compared with a name as a whole: it may begin with a dot and contain slashes.
   const compile = (pattern: string) => {
     const fits = matcher(pattern, { dot: true })
     return (name: string) => fits(name.replaceAll("/", "_"))
@@ -109,7 +109,7 @@ class Scanner {
   #directories = 0
   /** How many skills of wanted names were read, and how many characters models read of them. */
   #taken = 0
-  #told = 0
+  #length = 0
   #stopped = false
 
   constructor(wanted: Wanted, kept: Cache, now: number) {
@@ -133,8 +133,8 @@ class Scanner {
         ? `more than ${maxDirectories} directories`
         : this.#taken >= maxSkills
           ? `more than ${maxSkills} skills`
-          : this.#told >= maxTold
-            ? `more than ${maxTold} characters of names and descriptions`
+          : this.#length >= maxLength
+            ? `more than ${maxLength} characters of names and descriptions`
             : undefined
     if (many === undefined) return true
     this.#stopped = true
@@ -187,7 +187,7 @@ class Scanner {
     this.#taken++
     this.#problems.push(...problems)
     if (skill === undefined) return
-    this.#told += skill.name.length + skill.description.length
+    this.#length += skill.name.length + skill.description.length
     const other = this.#found.get(skill.name)
     if (other === undefined) {
       this.#found.set(skill.name, { skill: { ...skill, location: at }, body, bodyLine })

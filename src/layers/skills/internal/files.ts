@@ -1,4 +1,4 @@
-/** The files of one skill: named, and read in pages. It touches them through `Rooted`. */
+/** The files of one skill: listed, and read in pages. */
 import * as Effect from "effect/Effect"
 import { type FileLines, SkillError } from "../../../services/Skills.ts"
 import { page, textOf } from "../../internal/files/text.ts"
@@ -50,7 +50,7 @@ export const read = (
       const { bytes, size } = rootedAt(location).read(given, maxFileBytes)
       if (bytes === undefined) throw fail("TooLarge", `it has ${size} bytes, and at most ${maxFileBytes} are read`)
       const text = textOf(bytes)
-      if (text === undefined) throw fail("Binary", `it is no UTF-8 text but ${size} bytes of something else`)
+      if (text === undefined) throw fail("Binary", `it is not UTF-8 text but ${size} bytes of something else`)
       return page(text, lines, maxReadChars)
     },
     catch: (cause) => (cause instanceof SkillError ? cause : toSkillError(skill, given, cause))

@@ -11,7 +11,7 @@ export const decompress = (bytes: Uint8Array, encoding: string, maxOutputLength:
     .split(",")
     .map((coding) => coding.trim())
     .filter((coding) => coding !== "" && coding !== "identity")
-  // An empty body has no coding, whatever its header says.
+  // An empty body has no coding, also when its header names one.
   if (bytes.length === 0) return bytes
   if (codings.length > 2) throw new Error("it is compressed too often")
   return codings.reduceRight((data, coding) => {
@@ -79,7 +79,7 @@ const unescape = (text: string): string =>
     }
   )
 
-/** Tags that are opened anew in every block after the one that they were not closed in. */
+/** Tags that are opened again in every block after the one that they were not closed in. */
 const formatting: ReadonlySet<string> = new Set("a b big code em font i nobr s small strike strong tt u".split(" "))
 /** Tags that need not be closed. */
 const loose: ReadonlySet<string> = new Set(

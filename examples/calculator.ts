@@ -4,7 +4,7 @@
  */
 import { Effect, Layer, Schema } from "effect"
 import { Tool, Toolkit } from "effect/ai"
-import { Agent, AgentTool, Offline, SyncEdge } from "troupe"
+import { Agent, AgentTool, DemoModel, SyncEdge } from "troupe"
 
 const Add = Tool.make("add", {
   description: "Add two numbers",
@@ -26,7 +26,7 @@ const calculator = Agent.make("calculator", {
   toolkit: Arithmetic,
   tools: [multiply]
 })
-const Live = Layer.mergeAll(Offline.layer, ArithmeticLive)
+const Live = Layer.mergeAll(DemoModel.layer, ArithmeticLive)
 
 const program = calculator.result("Add 2 and 40.").pipe(Effect.provide(Live))
 

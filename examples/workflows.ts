@@ -9,7 +9,7 @@ import {
   EvaluatorOptimizer,
   Gather,
   Handoffs,
-  Offline,
+  DemoModel,
   Orchestrator,
   Parallel,
   PlanExecuteEvaluate,
@@ -52,7 +52,7 @@ export const gather = Gather.map("gather", writer, { concurrency: 4 })
 if (import.meta.main) {
   const text =
     "Ice melts at zero degrees. Salt lowers the melting point, which keeps roads free of ice in winter. Too much of it harms the trees beside the road."
-  const events = await Effect.runPromise(Stream.runCollect(chain.stream(text)).pipe(Effect.provide(Offline.layer)))
+  const events = await Effect.runPromise(Stream.runCollect(chain.stream(text)).pipe(Effect.provide(DemoModel.layer)))
   console.log(Runner.toMermaid(chain, events))
   for (const runner of [router, parallel, hedge, refined, planned, orchestrator, handoffs, gather]) {
     console.log(`\n${Runner.toMermaid(runner)}`)

@@ -16,6 +16,8 @@ export const env: NodeJS.ProcessEnv = {
 /** How a command ended, and what it wrote to both of its streams, in the order it came. */
 export interface Outcome {
   readonly ok: boolean
+  /** The exit code; `null` when it was killed or did not start. */
+  readonly code: number | null
   readonly output: string
   readonly ms: number
 }
@@ -42,14 +44,19 @@ export const run = (
             timedOut = true
             child.kill("SIGKILL")
           }, options.timeoutMs)
-    const end = (ok: boolean, note: string) => {
+    const end = (code: number | null, note: string) => {
       clearTimeout(timer)
-      resolve({ ok, output: Buffer.concat(chunks).toString() + note, ms: performance.now() - started })
+      resolve({
+        ok: code === 0,
+        code,
+        output: Buffer.concat(chunks).toString() + note,
+        ms: performance.now() - started
+      })
     }
     child.stdout?.on("data", (chunk: Buffer) => chunks.push(chunk))
     child.stderr?.on("data", (chunk: Buffer) => chunks.push(chunk))
-    child.on("error", (error) => end(false, `${error.message}\n`))
-    child.on("close", (code) => end(code === 0, timedOut ? `killed after ${options.timeoutMs} ms\n` : ""))
+    child.on("error", (error) => end(null, `${error.message}\n`))
+    child.on("close", (code) => end(code, timedOut ? `killed after ${options.timeoutMs} ms\n` : ""))
   })
 
 /** Milliseconds as seconds with one decimal. */

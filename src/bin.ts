@@ -8,12 +8,15 @@ import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import * as Cause from "effect/Cause"
 import * as Argument from "effect/cli/Argument"
+import * as CliOutput from "effect/cli/CliOutput"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
 import * as Predicate from "effect/Predicate"
 import { CliFailure } from "./cli/failure.ts"
+import { presenter } from "./cli/output.ts"
 import { err, quietPipes, readerIsGone } from "./cli/terminal.ts"
 import { oneLine } from "./internal/text.ts"
 import { messageOf } from "./internal/message.ts"
@@ -23,7 +26,7 @@ const { version } = JSON.parse(readFileSync(new URL("../package.json", import.me
 }
 
 const model = Flag.String("model").pipe(
-  Flag.withDescription("openai:NAME or offline; by default OpenAI when OPENAI_API_KEY or OPENAI_BASE_URL is set"),
+  Flag.withDescription("openai:NAME or demo; without the flag OpenAI, when OPENAI_API_KEY or OPENAI_BASE_URL is set"),
   Flag.optional
 )
 const json = Flag.Boolean("json").pipe(
@@ -35,13 +38,15 @@ const run = Command.make(
   "run",
   {
     agent: Flag.String("agent").pipe(
-      Flag.withDescription("A file that exports an agent as default; none: the built-in assistant"),
+      Flag.withDescription(
+        "A file that exports an agent as default; it is loaded, so its code runs. Without it, the built-in assistant"
+      ),
       Flag.optional
     ),
     model,
     json,
     question: Argument.String("question").pipe(
-      Argument.withDescription("The question; - or nothing reads standard input"),
+      Argument.withDescription("The question, quoted; - or nothing reads standard input"),
       Argument.optional
     )
   },
@@ -50,7 +55,13 @@ const run = Command.make(
       Effect.promise(() => import("./cli/run.ts")),
       (command) => command.run(input)
     )
-).pipe(Command.withDescription("Ask an agent"))
+).pipe(
+  Command.withDescription("Ask an agent"),
+  Command.withExamples([
+    { command: 'troupe run --model demo "What is 2 + 40?"' },
+    { command: 'troupe run --agent agent.ts "Who wrote Faust?"', description: "Ask an agent of yours" }
+  ])
+)
 
 const review = Command.make(
   "review",
@@ -58,21 +69,32 @@ const review = Command.make(
     model,
     json,
     reviewers: Flag.String("reviewers").pipe(
-      Flag.withDescription("Which reviewers, separated by commas; by default all of them"),
+      Flag.withDescription(
+        "Which reviewers, separated by commas: correctness, clarity, style and security with a model; links, structure and prose without one. By default all of them"
+      ),
       Flag.optional
     ),
     concurrency: Flag.Int("concurrency").pipe(
-      Flag.withDescription("How many reviews run at once"),
-      Flag.withDefault(8)
+      Flag.withDescription("How many files are reviewed at once"),
+      Flag.withDefault(4)
     ),
-    files: Argument.String("file").pipe(Argument.withDescription("The text files to review"), Argument.atLeast(1))
+    files: Argument.String("file").pipe(
+      Argument.withDescription("The text files to review; Markdown without a model"),
+      Argument.atLeast(1)
+    )
   },
   (input) =>
     Effect.flatMap(
       Effect.promise(() => import("./cli/review.ts")),
       (command) => command.run(input)
     )
-).pipe(Command.withDescription("Let several reviewers look at files, and merge one report"))
+).pipe(
+  Command.withDescription("Let several reviewers look at files, and write one report"),
+  Command.withExamples([
+    { command: "troupe review README.md", description: "Without a model the reviewers are functions" },
+    { command: "troupe review --model openai:gpt-4.1-mini README.md src/*.ts" }
+  ])
+)
 
 const graph = Command.make(
   "graph",
@@ -89,7 +111,10 @@ const graph = Command.make(
       Effect.promise(() => import("./cli/graph.ts")),
       (command) => command.run(input)
     )
-).pipe(Command.withDescription("Draw agents and workflows as a Mermaid flowchart"))
+).pipe(
+  Command.withDescription("Draw agents and workflows as a Mermaid flowchart"),
+  Command.withExamples([{ command: "troupe graph agents.ts" }])
+)
 
 const mcp = Command.make(
   "mcp",
@@ -106,7 +131,10 @@ const mcp = Command.make(
       Effect.promise(() => import("./cli/mcp.ts")),
       (command) => command.run({ ...input, version })
     )
-).pipe(Command.withDescription("Serve agents and workflows as tools, over the Model Context Protocol"))
+).pipe(
+  Command.withDescription("Serve agents and workflows as tools, over the Model Context Protocol"),
+  Command.withExamples([{ command: "troupe mcp --http 8080 agents.ts" }])
+)
 
 const troupe = Command.make("troupe").pipe(
   Command.withDescription("Agents that start together, stop together, and say what went wrong"),
@@ -122,18 +150,20 @@ quietPipes()
 const main = Command.runWith(troupe, { version })(process.argv.slice(2)).pipe(
   // As a finalizer: an interrupted program has to say so too.
   Effect.onError((cause) => {
-    if (Cause.hasInterruptsOnly(cause)) return readerIsGone() ? Effect.void : err("troupe: interrupted\n")
+    // What ends because its reader is gone need not be an interruption: a branch of a group that ends is a failure of it.
+    if (readerIsGone()) return Effect.void
+    if (Cause.hasInterruptsOnly(cause)) return err("troupe: interrupted\n")
     const error = Cause.squash(cause)
-    // effect/cli has already said what is wrong with the usage.
+    // The presenter has already said what is wrong with the usage.
     if (Predicate.hasProperty(error, "_tag") && error._tag === "ShowHelp") return Effect.void
     return err(`troupe: ${oneLine(messageOf(error))}\n`)
   }),
-  Effect.provide(NodeServices.layer)
+  Effect.provide(Layer.mergeAll(NodeServices.layer, CliOutput.layerPresenter(presenter)))
 )
 
 const codeOf = (exit: Exit.Exit<unknown, unknown>): number => {
   if (Exit.isSuccess(exit)) return 0
-  if (Cause.hasInterruptsOnly(exit.cause) && readerIsGone()) return 0
+  if (readerIsGone()) return 0
   if (Cause.hasInterruptsOnly(exit.cause)) return signal === "SIGTERM" ? 143 : 130
   const error = Cause.squash(exit.cause)
   if (error instanceof CliFailure) return error.code

@@ -146,7 +146,7 @@ export type Services<Tools extends AnyTools, Direct extends ReadonlyArray<AnyDir
  *
  * @example
  * import { Effect, Schema } from "effect"
- * import { Agent, AgentTool, Offline } from "troupe"
+ * import { Agent, AgentTool, DemoModel } from "troupe"
  *
  * const add = AgentTool.fromFunction("add", {
  *   description: "Add two numbers",
@@ -154,7 +154,7 @@ export type Services<Tools extends AnyTools, Direct extends ReadonlyArray<AnyDir
  *   execute: ({ a, b }) => a + b
  * })
  * const calculator = Agent.make("calculator", { instructions: "You do arithmetic.", tools: [add] })
- * const answer = calculator.run("What is 2 + 40?").pipe(Effect.provide(Offline.layer))
+ * const answer = calculator.run("Add 2 and 40.").pipe(Effect.provide(DemoModel.layer))
  */
 export const make = <
   Tools extends AnyTools = {},
@@ -418,12 +418,12 @@ export interface ServiceClass<in out Self, Id extends string, A, E, R>
  *
  * @example
  * import { Effect, Layer } from "effect"
- * import { Agent, Offline } from "troupe"
+ * import { Agent, OpenAi } from "troupe"
  *
  * class Researcher extends Agent.Service<Researcher>()("app/Researcher", { instructions: "You research." }) {}
  *
  * const program = Researcher.run("What is an effect?").pipe(
- *   Effect.provide(Researcher.layer.pipe(Layer.provide(Offline.layer)))
+ *   Effect.provide(Researcher.layer.pipe(Layer.provide(OpenAi.layer({ model: "gpt-4.1-mini" }))))
  * )
  */
 export const Service =

@@ -1,6 +1,6 @@
 /** Runs a runner for the command line: events to NDJSON, or text to standard output with progress on standard error. */
 import type * as Cause from "effect/Cause"
-import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import * as Layer from "effect/Layer"
@@ -10,8 +10,9 @@ import { stripControls, stripControlsPieces } from "../internal/text.ts"
 import { isTerminal, type RunEvent, toJsonLine } from "../RunEvent.ts"
 import * as Runner from "../Runner.ts"
 import { type CliFailure, failed, ofCause } from "./failure.ts"
-import { Progress } from "./progress.ts"
-import { err, out } from "./terminal.ts"
+import { type Display, progress, silent } from "./display.ts"
+import { out } from "./terminal.ts"
+import { CurrentApprover } from "../services/Approver.ts"
 
 /** How a run is shown. */
 export interface Show {
@@ -32,13 +33,13 @@ export const execute = <I, E, LE>(
     const display = show.json ? silent : yield* progress(shown.busy)
     // The terminal event of an interrupted run reaches an observer, and no consumer of its stream.
     const observed = Runner.onEvent(runner, (event) => {
-      const told = Effect.suspend(() => Effect.andThen(display(event), shown.take(event)))
+      const told = Effect.suspend(() => Effect.andThen(display.show(event), shown.take(event)))
       // Both streams may go to one place, where a line of progress must not go on with a line of text.
       return endsText(event) && shown.busy() ? Effect.andThen(shown.end, told) : told
     })
     const ask = !show.json && process.stdin.isTTY === true && process.stdout.isTTY === true
     yield* Stream.runDrain(observed.stream(input)).pipe(
-      Effect.provide(ask ? yield* approver : Layer.empty),
+      Effect.provide(ask ? yield* approver(display) : Layer.empty),
       Effect.provide(model),
       Effect.catchCause((cause) => {
         const failure = ofCause(cause)
@@ -57,13 +58,18 @@ export const execute = <I, E, LE>(
 const endsText = (event: RunEvent): boolean =>
   event.path.length === 1 && (event._tag === "ToolCalled" || event._tag === "StepStarted" || isTerminal(event))
 
-/** The person at the terminal says whether a tool may run that needs approval. */
-const approver = Effect.map(
-  Effect.promise(() =>
-    Promise.all([import("../layers/approvals/Approvals.ts"), import("@effect/platform-node/NodeTerminal")])
-  ),
-  ([Approvals, NodeTerminal]) => Layer.provide(Approvals.layerTerminal, NodeTerminal.layer)
-)
+/** The person at the terminal says whether a tool may run that needs approval. The display is away meanwhile. */
+const approver = (display: Display) =>
+  Effect.gen(function* () {
+    const [Approvals, NodeTerminal] = yield* Effect.promise(() =>
+      Promise.all([import("../layers/approvals/Approvals.ts"), import("@effect/platform-node/NodeTerminal")])
+    )
+    const asking = yield* Layer.build(Layer.provide(Approvals.layerTerminal, NodeTerminal.layer))
+    const terminal = Context.get(asking, CurrentApprover)
+    return terminal === undefined
+      ? Layer.empty
+      : Layer.succeed(CurrentApprover, { ...terminal, decide: (request) => display.away(terminal.decide(request)) })
+  })
 
 interface Shown {
   readonly take: (event: RunEvent) => Effect.Effect<void>
@@ -118,48 +124,6 @@ const asReport = (): Shown => ({
   end: Effect.void,
   busy: () => false
 })
-
-type Display = (event: RunEvent) => Effect.Effect<void>
-const silent: Display = () => Effect.void
-const redrawEvery = "100 millis"
-
-/** A live region on a terminal, plain lines elsewhere. It is gone before anything is written below it. */
-const progress = (busy: () => boolean) =>
-  Effect.gen(function* () {
-    const state = new Progress()
-    const { stderr } = process
-    if (stderr.isTTY !== true || process.env["TERM"] === "dumb") {
-      return (event: RunEvent) => {
-        const line = state.push(event)
-        return line === undefined ? Effect.void : err(`${line}\n`)
-      }
-    }
-    let drawn = 0
-    let asking = 0
-    const erase = () => {
-      const text = drawn === 0 ? "" : `\x1b[${drawn}A\x1b[0J`
-      drawn = 0
-      return text
-    }
-    const draw = Effect.flatMap(Clock.currentTimeMillis, (now) => {
-      if (busy() || asking > 0) return Effect.void
-      const before = erase()
-      const lines = state.render(now, (stderr.columns ?? 80) - 1, Math.min(12, (stderr.rows ?? 24) - 1))
-      drawn = lines.length
-      return err(`${before}${lines.join("\n")}\n`)
-    })
-    const clear = Effect.suspend(() => (drawn === 0 ? Effect.void : err(erase())))
-    yield* Effect.forkScoped(Effect.forever(Effect.andThen(draw, Effect.sleep(redrawEvery))))
-    yield* Effect.addFinalizer(() => clear)
-    return (event: RunEvent) => {
-      state.push(event)
-      if (event._tag === "ApprovalRequested") asking++
-      if (event._tag === "ApprovalAnswered") asking--
-      if (event._tag === "ApprovalRequested") return clear
-      const writes = event.path.length === 1 && (event._tag === "TextDelta" || event._tag === "RunCompleted")
-      return writes ? clear : Effect.void
-    }
-  })
 
 /** @internal For commands that prepare something before the run. */
 export const orFailed = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, CliFailure, R> =>

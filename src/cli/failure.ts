@@ -1,6 +1,5 @@
 /** How the command line fails: one line for the person at the terminal, and an exit code. */
 import * as Cause from "effect/Cause"
-import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { messageOf } from "../internal/message.ts"
 
@@ -16,18 +15,31 @@ export const badInput = (message: string): CliFailure => new CliFailure({ messag
 /** A run that did not work out, in one line. */
 export const failed = (error: unknown): CliFailure => new CliFailure({ message: oneLine(error), code: 1 })
 
-const missing = /OPENAI_API_KEY/
+/** How to choose a language model. */
+export const chooseModel =
+  "Set OPENAI_API_KEY; or set OPENAI_BASE_URL to a server that needs no key, such as Ollama's http://localhost:11434/v1, and name a model with --model openai:NAME"
+
+/** How to choose a model. */
+export const threeWays = `${chooseModel}; or pass --model demo, which is not a language model and answers only from what the text says.`
+
+/** What is said where a model is needed and none is chosen. */
+export const noModel = `no model is configured. ${threeWays}`
+
+/** True for the error of a runner that called the model that is not there, wherever it is nested. */
+const needsModel = (error: unknown): boolean => messageOf(error).includes("no model is configured. ")
 
 const oneLine = (error: unknown): string => {
-  const text = messageOf(error)
-  if (Predicate.isTagged(error, "ConfigError") && missing.test(text)) {
-    return "OPENAI_API_KEY is not set. Set it, set OPENAI_BASE_URL to a server that needs no key, or use --model offline."
-  }
-  const line = text.replace(/\s*\n\s*/g, " ").trim()
+  const line = messageOf(error)
+    .replace(/\s*\n\s*/g, " ")
+    .trim()
   // Only a file that was loaded can need what its types would have asked for.
   return /^Service not found: \S+$/.test(line) ? `${line}. Provide it in the file, with Runner.provide` : line
 }
 
 /** The failure of a whole run; `undefined` when it was interrupted. */
-export const ofCause = (cause: Cause.Cause<unknown>): CliFailure | undefined =>
-  Cause.hasInterruptsOnly(cause) ? undefined : failed(Cause.squash(cause))
+export const ofCause = (cause: Cause.Cause<unknown>): CliFailure | undefined => {
+  if (Cause.hasInterruptsOnly(cause)) return undefined
+  const error = Cause.squash(cause)
+  if (error instanceof CliFailure) return error
+  return needsModel(error) ? badInput(noModel) : failed(error)
+}

@@ -9,9 +9,9 @@ import * as McpServerLayer from "../layers/mcp/McpServerLayer.ts"
 import * as Runner from "../Runner.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import { orFailed } from "./execute.ts"
-import { badInput, type CliFailure } from "./failure.ts"
-import { choose } from "./model.ts"
-import { exportsOf } from "./module.ts"
+import { badInput, type CliFailure, noModel } from "./failure.ts"
+import { absent, find } from "./model.ts"
+import { exportsOf, noRunner } from "./module.ts"
 import { err } from "./terminal.ts"
 
 /** What the person typed. */
@@ -29,7 +29,9 @@ export const run = (input: Input): Effect.Effect<void, CliFailure, FileSystem.Fi
     if (port !== undefined && !(port >= 0 && port <= 65535)) return yield* badInput("--http must be 0 to 65535.")
     // What the file writes while it is loaded must not reach the client.
     const tools = yield* McpServerLayer.keepingStdout(toolsOf(input.file))
-    const model = yield* choose(input.model)
+    const found = yield* find(input.model)
+    const model = Option.getOrElse(found, () => absent)
+    if (Option.isNone(found)) yield* err(`troupe: runs that need a model will fail: ${noModel}\n`)
     const server = yield* define({
       name: path.parse(input.file).name,
       version: input.version,
@@ -58,7 +60,7 @@ const toolsOf = (file: string): Effect.Effect<ReadonlyArray<Tool>, CliFailure, F
     const exported = [...new Set(Object.values(module))]
     const found = exported.filter((value) => Runner.isRunner(value) || McpServerLayer.isTool(value))
     if (found.length > 0) return found as ReadonlyArray<Tool>
-    return yield* badInput(`${file} exports no runner. Export some: export const poet = Agent.make("poet", ...)`)
+    return yield* noRunner(file)
   })
 
 /** What cannot be shown to a client is the file's fault. */

@@ -1,41 +1,71 @@
-/** Which model answers: by flag, by environment, or the offline one. Layers are loaded when they are chosen. */
+/** Which model answers: by flag or by environment, and never by default. Layers are loaded when they are chosen. */
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
-import type * as LanguageModel from "effect/ai/LanguageModel"
-import type * as Layer from "effect/Layer"
+import * as AiError from "effect/ai/AiError"
+import * as LanguageModel from "effect/ai/LanguageModel"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import { badInput, type CliFailure } from "./failure.ts"
+import * as Stream from "effect/Stream"
+import { badInput, type CliFailure, noModel, threeWays } from "./failure.ts"
 
-type Model = Layer.Layer<LanguageModel.LanguageModel, Config.ConfigError>
+/** A model's Layer. */
+export type Model = Layer.Layer<LanguageModel.LanguageModel, Config.ConfigError>
 
 const defaultModel = "gpt-4.1-mini"
 
-const offline: Effect.Effect<Model> = Effect.map(
-  Effect.promise(() => import("../layers/Offline.ts")),
-  (Offline) => Offline.layer
+const demo: Effect.Effect<Model> = Effect.map(
+  Effect.promise(() => import("../layers/demo/DemoModel.ts")),
+  (DemoModel) => DemoModel.layer
 )
 
-const openai = (model: string): Effect.Effect<Model> =>
-  Effect.map(
-    Effect.promise(() => import("../layers/openai/OpenAi.ts")),
-    (OpenAi) => OpenAi.layer({ model })
+const openai = (model: string): Effect.Effect<Model, CliFailure | Config.ConfigError> =>
+  Effect.gen(function* () {
+    if (!(yield* isConfigured)) return yield* badInput(`OPENAI_API_KEY is not set. ${threeWays}`)
+    const OpenAi = yield* Effect.promise(() => import("../layers/openai/OpenAi.ts"))
+    return OpenAi.layer({ model })
+  })
+
+/** A variable of the environment; one that is empty is not set. */
+const variable = (name: string): Effect.Effect<string | undefined, Config.ConfigError> =>
+  Effect.map(Config.option(Config.String(name)), (value) =>
+    Option.getOrUndefined(Option.filter(value, (text) => text.trim() !== ""))
   )
 
-/** The Layer for `--model`: `offline`, `openai:NAME`, or by environment when there is no flag. */
-export const choose = (flag: Option.Option<string>): Effect.Effect<Model, CliFailure> =>
+const isConfigured = Effect.gen(function* () {
+  return (yield* variable("OPENAI_API_KEY")) !== undefined || (yield* variable("OPENAI_BASE_URL")) !== undefined
+})
+
+/** The Layer for `--model`, or by the environment when there is no flag; none when neither names a model. */
+export const find = (flag: Option.Option<string>): Effect.Effect<Option.Option<Model>, CliFailure> =>
   Effect.gen(function* () {
-    if (Option.isSome(flag)) return yield* named(flag.value)
-    const set = (name: string) => Effect.map(Config.option(Config.String(name)), Option.isSome)
-    const configured = (yield* set("OPENAI_API_KEY")) || (yield* set("OPENAI_BASE_URL"))
-    if (!configured) return yield* offline
-    const name = yield* Config.String("TROUPE_MODEL").pipe(Config.withDefault(defaultModel))
-    return yield* name === "offline" || name.startsWith("openai:") ? named(name) : openai(name)
+    if (Option.isSome(flag)) return Option.some(yield* named(flag.value))
+    const name = yield* variable("TROUPE_MODEL")
+    if (name === "demo" || name?.startsWith("openai:") === true) return Option.some(yield* named(name))
+    if (!(yield* isConfigured)) return Option.none()
+    return Option.some(yield* openai(name ?? defaultModel))
   }).pipe(Effect.catchTag("ConfigError", (error) => Effect.fail(badInput(error.message))))
 
-const named = (name: string): Effect.Effect<Model, CliFailure> => {
-  if (name === "offline") return offline
+/** As {@link find}; fails with the three ways out when there is no model. */
+export const choose = (flag: Option.Option<string>): Effect.Effect<Model, CliFailure> =>
+  Effect.flatMap(find(flag), (model) => (Option.isSome(model) ? Effect.succeed(model.value) : badInput(noModel)))
+
+const named = (name: string): Effect.Effect<Model, CliFailure | Config.ConfigError> => {
+  if (name === "demo") return demo
   const [provider, ...rest] = name.split(":")
   const model = rest.join(":")
   if (provider === "openai" && model !== "") return openai(model)
-  return Effect.fail(badInput(`unknown model "${name}". Use openai:NAME (such as openai:${defaultModel}) or offline.`))
+  return Effect.fail(badInput(`unknown model "${name}". Use openai:NAME (such as openai:${defaultModel}) or demo.`))
 }
+
+/** Fails each call with the three ways out. For runners of a file, which may need no model or bring their own. */
+export const absent: Model = Layer.effect(
+  LanguageModel.LanguageModel,
+  Effect.suspend(() => {
+    const reason = new AiError.InvalidRequestError({ parameter: "model", description: noModel })
+    const error = (method: string) => AiError.make({ module: "NoModel", method, reason })
+    return LanguageModel.make({
+      generateText: () => Effect.fail(error("generateText")),
+      streamText: () => Stream.fail(error("streamText"))
+    })
+  })
+)

@@ -7,13 +7,15 @@ import * as Runner from "../Runner.ts"
 import { badInput, type CliFailure } from "./failure.ts"
 import { readText } from "./files.ts"
 
-/** What a file exports, by name. Refuses what is no file of text and what cannot be loaded. */
+/** What a file exports, by name. Refuses what is not a text file, what has no export, and what cannot be loaded. */
 export const exportsOf = (
   file: string
 ): Effect.Effect<Readonly<Record<string, unknown>>, CliFailure, FileSystem.FileSystem | Path.Path> =>
   Effect.gen(function* () {
     const path = yield* Path.Path
-    yield* readText(file)
+    const { text } = yield* readText(file)
+    // Loading it runs it, so what cannot have any export is not loaded.
+    if (!/\bexports?\b/.test(text)) return yield* noRunner(file)
     const url = pathToFileURL(path.resolve(file)).href
     return yield* Effect.tryPromise({
       try: () => import(url) as Promise<Readonly<Record<string, unknown>>>,
@@ -31,10 +33,10 @@ export const runnersOf = (
   Effect.gen(function* () {
     const module = yield* exportsOf(file)
     const found = Object.entries(module).filter((entry): entry is [string, Runner.Any] => Runner.isRunner(entry[1]))
-    if (found.length === 0) {
-      return yield* badInput(
-        `${file} exports no agent. Export a runner as default or as "agent": export default Agent.make(...)`
-      )
-    }
+    if (found.length === 0) return yield* noRunner(file)
     return new Map(found.toSorted(([a], [b]) => Number(b === "default") - Number(a === "default")))
   })
+
+/** Refuses a file without a runner. */
+export const noRunner = (file: string): Effect.Effect<never, CliFailure> =>
+  badInput(`${file} exports no runner. Export an agent or a workflow: export const poet = Agent.make("poet", ...)`)

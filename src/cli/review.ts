@@ -1,14 +1,20 @@
-/** `troupe review`: several reviewers look at each file at once, and an editor merges what they say. */
+/**
+ * `troupe review`: several reviewers look at each file at once, and one report says what they found. With a model they
+ * are agents, and an editor merges what they say; without one they are functions.
+ */
 import * as Effect from "effect/Effect"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
+import type * as Path from "effect/Path"
 import * as Agent from "../agents/Agent.ts"
 import * as Runner from "../Runner.ts"
+import * as Parallel from "../workflows/Parallel.ts"
 import { execute } from "./execute.ts"
 import { badInput, type CliFailure } from "./failure.ts"
 import { readText, type TextFile } from "./files.ts"
-import { choose } from "./model.ts"
+import { absent, find } from "./model.ts"
+import { err } from "./terminal.ts"
 
 /** What the person typed. */
 export interface Input {
@@ -19,62 +25,18 @@ export interface Input {
   readonly json: boolean
 }
 
-const rules =
-  "Report each problem on a line of its own as `- line N: what is wrong, and how to mend it`. Report only what you can point at. If there is nothing, say so in one line."
+/** A reviewer of one file: an agent or a function. */
+type Reviewer = Runner.Runner<TextFile, string, unknown, LanguageModel.LanguageModel>
 
-const reviewer = (name: string, looksAt: string) =>
+const rules =
+  "Report each problem on a line of its own as `- line N: what is wrong, and how to fix it`. Report only what you can point at. If there is nothing, say so in one line."
+
+const reviewer = (name: string, looksAt: string): Reviewer =>
   Agent.make(name, {
     description: `Reviews a file: ${looksAt}`,
     instructions: `You review one file and look only at ${looksAt}. ${rules}`,
     onLength: "accept"
-  })
-
-/** The reviewers there are, by name. */
-export const reviewers = {
-  correctness: reviewer(
-    "correctness",
-    "correctness: bugs, wrong or contradicting statements, broken links and markup, unfinished work such as TODO"
-  ),
-  clarity: reviewer(
-    "clarity",
-    "clarity: long or tangled sentences, undefined terms and acronyms, structure and headings"
-  ),
-  style: reviewer("style", "style: repeated words, passive voice, spelling, long lines, inconsistent wording"),
-  security: reviewer("security", "security: secrets, unsafe calls, unchecked input, dangerous advice")
-} as const
-
-type Name = keyof typeof reviewers
-const names = Object.keys(reviewers) as ReadonlyArray<Name>
-
-const editor = Agent.make("editor", {
-  description: "Merges reviews into one report",
-  instructions:
-    "You merge the reviews of several reviewers into one report: group what belongs together, say everything once, the gravest first, keep the line numbers. Write a short list in Markdown, without a heading.",
-  onLength: "accept"
-})
-
-/** One runner, so that every review is nested in it: they start together, and stop together when one fails. */
-const crew = (chosen: ReadonlyArray<Name>, concurrency: number) =>
-  Runner.make("review", {
-    description: "Reviews files and merges one report",
-    run: (files: ReadonlyArray<TextFile>) =>
-      Effect.gen(function* () {
-        const tasks = files.flatMap((file) => chosen.map((name) => ({ file, name })))
-        const reviews = yield* Effect.forEach(
-          tasks,
-          ({ file, name }) =>
-            Effect.map(Runner.named(reviewers[name], `${name} ${file.name}`).run(inputOf(file)), (text) => ({
-              file: file.name,
-              name,
-              text: text.trim()
-            })),
-          { concurrency }
-        )
-        const all = reviews.map((one) => `## ${one.name} on ${one.file}\n\n${one.text}`).join("\n\n")
-        const merged = yield* editor.run(`Merge these reviews into one report.\n\n${all}`)
-        return report(files, chosen, reviews, merged)
-      })
-  })
+  }).pipe(Runner.mapInput(inputOf))
 
 const inputOf = (file: TextFile) => [
   {
@@ -91,43 +53,113 @@ const inputOf = (file: TextFile) => [
   }
 ]
 
-const report = (
-  files: ReadonlyArray<TextFile>,
-  chosen: ReadonlyArray<Name>,
-  reviews: ReadonlyArray<{ readonly file: string; readonly name: Name; readonly text: string }>,
-  merged: string
-): string => {
-  const title = files.length === 1 ? files[0]!.name : `${files.length} files`
-  const sections = files.flatMap((file) => [
-    ...(files.length === 1 ? [] : [`## ${file.name}`]),
-    ...chosen.map((name) => {
-      const found = reviews.find((one) => one.file === file.name && one.name === name)
-      return `${files.length === 1 ? "##" : "###"} ${name}\n\n${found?.text ?? ""}`
-    })
+/** The reviewers that are agents, by name. */
+const agents = {
+  correctness: reviewer(
+    "correctness",
+    "correctness: bugs, wrong or contradicting statements, broken links and markup, unfinished work such as TODO"
+  ),
+  clarity: reviewer(
+    "clarity",
+    "clarity: long or tangled sentences, undefined terms and acronyms, structure and headings"
+  ),
+  style: reviewer("style", "style: repeated words, passive voice, spelling, long lines, inconsistent wording"),
+  security: reviewer("security", "security: secrets, unsafe calls, unchecked input, dangerous advice")
+}
+
+const editor = Agent.make("editor", {
+  description: "Merges reviews into one report",
+  instructions:
+    "You merge the reviews of several reviewers into one report: group what belongs together, say everything once, the gravest first, keep the line numbers. Write a short list in Markdown, without a heading.",
+  onLength: "accept"
+})
+
+interface Review {
+  readonly file: string
+  readonly texts: Readonly<Record<string, string>>
+}
+
+/** What stands above the reviews in the report. */
+type Summary = (reviews: ReadonlyArray<Review>) => Effect.Effect<string, unknown, LanguageModel.LanguageModel>
+
+const merged: Summary = (reviews) => {
+  const sections = reviews.flatMap(({ file, texts }) =>
+    Object.entries(texts).map(([name, text]) => `## ${name} on ${file}\n\n${text}`)
+  )
+  return Effect.map(editor.run(`Merge these reviews into one report.\n\n${sections.join("\n\n")}`), (text) =>
+    // The report has its own title.
+    text.trim().replace(/^#\s[^\n]*\n+/, "")
+  )
+}
+
+const said: Summary = (reviews) => {
+  const names = Object.keys(reviews[0]!.texts)
+  const remarks =
+    reviews
+      .flatMap(({ texts }) => Object.values(texts))
+      .join("\n")
+      .match(/^- line /gm)?.length ?? 0
+  const which =
+    names.length === 1
+      ? `a function, not a language model: ${names[0]}`
+      : `functions, not a language model: ${names.join(", ")}`
+  const count = remarks === 1 ? "1 remark" : `${remarks} remarks`
+  return Effect.succeed(`${count}. Reviewed by ${which}. With a model the reviewers are agents.`)
+}
+
+/** One runner, so that every review is nested in it: they start together, and stop together when one fails. */
+const crew = (reviewers: Readonly<Record<string, Reviewer>>, concurrency: number, summary: Summary) =>
+  Runner.make("review", {
+    description: "Reviews files and writes one report",
+    run: (files: ReadonlyArray<TextFile>) =>
+      Effect.gen(function* () {
+        const reviews = yield* Effect.forEach(
+          files,
+          (file) => Effect.map(Parallel.make(file.name, reviewers).run(file), (texts) => ({ file: file.name, texts })),
+          { concurrency }
+        )
+        return report(reviews, yield* summary(reviews))
+      })
+  })
+
+const report = (reviews: ReadonlyArray<Review>, summary: string): string => {
+  const one = reviews.length === 1
+  const title = one ? reviews[0]!.file : `${reviews.length} files`
+  const sections = reviews.flatMap(({ file, texts }) => [
+    ...(one ? [] : [`## ${file}`]),
+    ...Object.entries(texts).map(([name, text]) => `${one ? "##" : "###"} ${name}\n\n${text.trim()}`)
   ])
-  // The report has its own title, whatever the editor begins with.
-  return [`# Review of ${title}`, merged.trim().replace(/^#\s[^\n]*\n+/, ""), ...sections].join("\n\n")
+  return [`# Review of ${title}`, summary, ...sections].join("\n\n")
 }
 
 /** Runs the command. */
-export const run = (input: Input): Effect.Effect<void, CliFailure, FileSystem.FileSystem> =>
+export const run = (input: Input): Effect.Effect<void, CliFailure, FileSystem.FileSystem | Path.Path> =>
   Effect.gen(function* () {
-    const chosen = yield* chooseReviewers(input.reviewers)
     if (!(input.concurrency >= 1)) return yield* badInput("--concurrency must be 1 or more.")
+    const found = yield* find(input.model)
+    const isModel = Option.isSome(found)
+    const checks = yield* Effect.promise(() => import("./review/checks.ts"))
+    const chosen = yield* chooseReviewers(input.reviewers, isModel ? Object.keys(agents) : checks.names, isModel)
     const files = yield* Effect.forEach([...new Set(input.files)], readText)
-    const model = yield* choose(input.model)
-    const runner: Runner.Runner<ReadonlyArray<TextFile>, string, Agent.Error, LanguageModel.LanguageModel> = crew(
-      chosen,
-      input.concurrency
-    )
-    yield* execute(runner, files, model, { json: input.json, live: false })
+    if (!isModel) {
+      yield* Effect.forEach(files, checks.accepts)
+      yield* err(`troupe: no model is configured, so the reviewers are functions: ${chosen.join(", ")}\n`)
+    }
+    const all: Readonly<Record<string, Reviewer>> = isModel ? agents : yield* checks.reviewers
+    const reviewers = Object.fromEntries(chosen.map((name) => [name, all[name]!]))
+    const runner = crew(reviewers, input.concurrency, isModel ? merged : said)
+    yield* execute(runner, files, isModel ? found.value : absent, { json: input.json, live: false })
   })
 
-const chooseReviewers = (typed: Option.Option<string>): Effect.Effect<ReadonlyArray<Name>, CliFailure> => {
+const chooseReviewers = (
+  typed: Option.Option<string>,
+  names: ReadonlyArray<string>,
+  isModel: boolean
+): Effect.Effect<ReadonlyArray<string>, CliFailure> => {
   if (Option.isNone(typed)) return Effect.succeed(names)
   const asked = typed.value.split(",").map((name) => name.trim())
-  const unknown = asked.find((name) => !Object.hasOwn(reviewers, name))
-  return unknown === undefined
-    ? Effect.succeed(names.filter((name) => asked.includes(name)))
-    : Effect.fail(badInput(`unknown reviewer "${unknown}". There are: ${names.join(", ")}.`))
+  const unknown = asked.find((name) => !names.includes(name))
+  if (unknown === undefined) return Effect.succeed(names.filter((name) => asked.includes(name)))
+  const which = isModel ? "With a model there are" : "Without a model there are"
+  return Effect.fail(badInput(`unknown reviewer "${unknown}". ${which}: ${names.join(", ")}.`))
 }

@@ -13,8 +13,9 @@ import * as Runner from "../Runner.ts"
 import { execute } from "./execute.ts"
 import { badInput, type CliFailure } from "./failure.ts"
 import { readStdin } from "./files.ts"
-import { choose } from "./model.ts"
+import { absent, choose, find } from "./model.ts"
 import { runnersOf } from "./module.ts"
+import { err } from "./terminal.ts"
 
 /** What the person typed. */
 export interface Input {
@@ -29,17 +30,29 @@ type Asked = Runner.Runner<string, string, unknown, LanguageModel.LanguageModel>
 /** Runs the command. */
 export const run = (input: Input): Effect.Effect<void, CliFailure, FileSystem.FileSystem | Path.Path | Stdio.Stdio> =>
   Effect.gen(function* () {
+    const show = { json: input.json, live: true }
+    if (Option.isNone(input.agent)) {
+      const model = yield* choose(input.model)
+      const question = yield* questionOf(input.question)
+      return yield* execute(
+        Runner.mapInput(assistant, (text: string) => text),
+        question,
+        model,
+        show
+      )
+    }
     const question = yield* questionOf(input.question)
-    const agent: Asked = Option.isSome(input.agent)
-      ? yield* load(input.agent.value)
-      : Runner.mapInput(assistant, (text: string) => text)
-    yield* execute(agent, question, yield* choose(input.model), { json: input.json, live: true })
+    const agent = yield* load(input.agent.value)
+    // It may need no model, or bring its own.
+    const model = Option.getOrElse(yield* find(input.model), () => absent)
+    return yield* execute(agent, question, model, show)
   })
 
 const questionOf = (typed: Option.Option<string>): Effect.Effect<string, CliFailure, Stdio.Stdio> =>
   Effect.gen(function* () {
-    const fromStdin = Option.isNone(typed) ? process.stdin.isTTY !== true : typed.value === "-"
-    const question = fromStdin ? yield* readStdin : Option.getOrElse(typed, () => "")
+    const fromStdin = Option.isNone(typed) || typed.value === "-"
+    if (fromStdin && process.stdin.isTTY === true) yield* err("troupe: type the question, and end it with Ctrl-D\n")
+    const question = fromStdin ? yield* readStdin : typed.value
     if (question.trim() === "") {
       return yield* badInput('the question is empty. Ask something: troupe run "What is 2 + 40?"')
     }
@@ -53,7 +66,7 @@ const load = (file: string): Effect.Effect<Asked, CliFailure, FileSystem.FileSys
     const found = runners.get("default") ?? runners.get("agent")
     if (found === undefined) {
       return yield* badInput(
-        `${file} exports no agent. Export a runner as default or as "agent": export default Agent.make(...)`
+        `${file} exports runners, and none as default or "agent". Export the one to ask as default: export default Agent.make(...)`
       )
     }
     // A file cannot promise its types; what is missing shows as the run's error. Any output can be written as text.
@@ -71,7 +84,7 @@ const arithmetic = (name: string, description: string, f: (a: number, b: number)
     execute: ({ a, b }) => f(a, b)
   })
 
-/** The built-in agent: answers, with what little help anybody can use. */
+/** The built-in agent. */
 export const assistant = Agent.make("assistant", {
   description: "Answers questions, calculates, tells the time",
   instructions: "You are a helpful assistant. Answer briefly and to the point. Use your tools where they help.",

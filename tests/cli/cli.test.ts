@@ -1,5 +1,5 @@
 import { spawn, spawnSync } from "node:child_process"
-import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs"
+import { existsSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -51,9 +51,7 @@ const eventsOf = (stdout: string) =>
 
 /** One line for the person, no stack trace. */
 const assertRefused = (ended: Ended, code: number, words: string): void => {
-  const lines = ended.stderr
-    .split("\n")
-    .filter((line) => line.startsWith("troupe: ") && !line.includes("offline rules engine"))
+  const lines = ended.stderr.split("\n").filter((line) => line.startsWith("troupe: "))
   assert.strictEqual(lines.length, 1, ended.stderr)
   assert.include(lines[0], words)
   assert.notMatch(ended.stderr, /\n\s+at /)
@@ -72,21 +70,81 @@ const file = (name: string, content: string | Uint8Array): string => {
 }
 
 describe("troupe run", () => {
-  it("answers offline, and says that it is no model", async () => {
-    const { code, stderr, stdout } = await troupe(["run", "What is 2 + 40?"])
-    assert.include(stdout, "42")
-    assert.strictEqual(stderr.split("offline rules engine").length, 2)
-    assert.strictEqual(code, 0)
+  it("is refused without a model, with the three ways out", async () => {
+    const [none, empty, typo, key] = await Promise.all([
+      troupe(["run", "Write a haiku"]),
+      troupe(["run", "--json", "Write a haiku"], { env: { OPENAI_API_KEY: "", OPENAI_BASE_URL: " " } }),
+      troupe(["run", "Write a haiku"], { env: { OPENAI_APIKEY: "sk-1", TROUPE_MODEL: "tiny" } }),
+      troupe(["run", "--model", "openai:m", "hi"])
+    ])
+    for (const ended of [none, empty, typo]) {
+      assertRefused(ended, 2, "no model is configured")
+      assert.strictEqual(ended.stdout, "")
+    }
+    for (const way of ["OPENAI_API_KEY", "OPENAI_BASE_URL", "Ollama", "--model demo"]) assertRefused(none, 2, way)
+    assertRefused(key, 2, "OPENAI_API_KEY is not set")
+  })
+
+  it("answers with the demo model when it is asked for, and does not guess", async () => {
+    const [sum, tool, guess] = await Promise.all([
+      troupe(["run", "--model", "demo", "What is 2 + 40?"]),
+      troupe(["run", "What is the sum of 5 and 6?"], { env: { TROUPE_MODEL: "demo" } }),
+      troupe(["run", "--model", "demo", "Write a haiku"])
+    ])
+    assert.deepStrictEqual([sum.code, sum.stdout], [0, "42\n"], sum.stderr)
+    assert.deepStrictEqual([tool.code, tool.stdout], [0, "11\n"], tool.stderr)
+    assertRefused(guess, 1, "does not guess an answer")
+    assert.strictEqual(guess.stdout.trim(), "")
+  })
+
+  it("runs what a file exports without a model as far as it needs none", async () => {
+    const path = (name: string, text: string) =>
+      file(
+        name,
+        // Not the barrel: four processes start at once.
+        Object.entries({
+          Effect: import.meta.resolve("effect/Effect"),
+          Agent: join(root, "src/agents/Agent.ts"),
+          Chain: join(root, "src/workflows/Chain.ts"),
+          DemoModel: join(root, "src/layers/demo/DemoModel.ts"),
+          Runner: join(root, "src/Runner.ts")
+        })
+          .map(([namespace, from]) => `import * as ${namespace} from ${JSON.stringify(from)}\n`)
+          .join("") + text
+      )
+    const upper = 'Runner.make("upper", { run: (text) => Effect.succeed(text.toUpperCase()) })'
+    const agent = 'Agent.make("mine", {})'
+    const [none, own, needs, nested] = await Promise.all([
+      troupe(["run", "--agent", path("upper.ts", `export default ${upper}`), "hi"]),
+      troupe(["run", "--agent", path("own.ts", `export default Runner.provide(${agent}, DemoModel.layer)`), "1 + 1"]),
+      troupe(["run", "--agent", path("needs.ts", `export default ${agent}`), "hi"]),
+      troupe(["run", "--agent", path("nested.ts", `export default Chain.make("both", [${upper}, ${agent}])`), "hi"])
+    ])
+    assert.deepStrictEqual([none.code, none.stdout], [0, "HI\n"], none.stderr)
+    assert.deepStrictEqual([own.code, own.stdout], [0, "1 + 1 = 2\n"], own.stderr)
+    assertRefused(needs, 2, "no model is configured")
+    assertRefused(nested, 2, "no model is configured")
+  })
+
+  it("does not load a file that cannot export anything, and says so of one that exports something else", async () => {
+    const mark = join(folder, "ran")
+    const side = `import { writeFileSync } from "node:fs"\nwriteFileSync(${JSON.stringify(mark)}, "")\n`
+    const ended = await troupe(["run", "--agent", file("side.ts", side), "hi"])
+    assertRefused(ended, 2, "exports no runner")
+    assert.isFalse(existsSync(mark))
+    const other = `import { Runner } from ${JSON.stringify(join(root, "src/index.ts"))}
+export const first = Runner.make("first", { run: (text) => text })`
+    assertRefused(await troupe(["run", "--agent", file("named.ts", other), "hi"]), 2, 'none as default or "agent"')
   })
 
   it("reads the question from standard input", async () => {
-    const { code, stdout } = await troupe(["run", "--model", "offline"], { stdin: "What is 3 times 4?\n" })
+    const { code, stdout } = await troupe(["run", "--model", "demo"], { stdin: "What is 3 times 4?\n" })
     assert.include(stdout, "12")
     assert.strictEqual(code, 0)
   })
 
   it("writes every event as a line of JSON, and nothing else", async () => {
-    const { code, stdout } = await troupe(["run", "--json", "What is 2 + 40?"])
+    const { code, stdout } = await troupe(["run", "--json", "--model", "demo", "What is 2 + 40?"])
     const events = eventsOf(stdout)
     checkGrammar(events)
     assert.strictEqual(events.at(-1)?._tag, "RunCompleted")
@@ -102,6 +160,8 @@ export default Agent.make("mine", { instructions: "Summarise in one sentence." }
     const { code, stdout, stderr } = await troupe([
       "run",
       "--json",
+      "--model",
+      "demo",
       "--agent",
       path,
       "Rome is old. It was not built in a day."
@@ -143,9 +203,9 @@ export default Runner.make("mine", { ${run} })`
     const env = { OPENAI_BASE_URL: server.url, TROUPE_MODEL: "tiny" }
     const { stdout } = await troupe(["run", "What is 2 + 40?"], { env })
     assert.strictEqual(stdout, "I add.\nIt is 42.\n")
-    const both = spawnSync("sh", ["-c", '"$0" "$1" run question 2>&1', process.execPath, bin], {
+    const both = spawnSync("sh", ["-c", '"$0" "$1" run "2 + 40" 2>&1', process.execPath, bin], {
       cwd: root,
-      env: { ...process.env, OPENAI_API_KEY: "", TROUPE_MODEL: "", OPENAI_BASE_URL: "", NO_COLOR: "1" },
+      env: { ...process.env, OPENAI_API_KEY: "", TROUPE_MODEL: "demo", OPENAI_BASE_URL: "", NO_COLOR: "1" },
       encoding: "utf8"
     })
     server.close()
@@ -156,13 +216,12 @@ export default Runner.make("mine", { ${run} })`
   it("takes the names of --model in TROUPE_MODEL as well", async () => {
     const server = await serve([{ text: "hello" }])
     const env = { OPENAI_BASE_URL: server.url }
-    const [offline, named] = await Promise.all([
-      troupe(["run", "What is 2 + 40?"], { env: { ...env, TROUPE_MODEL: "offline" } }),
+    const [demo, named] = await Promise.all([
+      troupe(["run", "What is 2 + 40?"], { env: { ...env, TROUPE_MODEL: "demo" } }),
       troupe(["run", "hello"], { env: { ...env, TROUPE_MODEL: "openai:tiny" } })
     ])
     server.close()
-    assert.include(offline.stderr, "offline rules engine")
-    assert.notInclude(offline.stderr, "no model")
+    assert.strictEqual(demo.stdout, "42\n")
     assert.strictEqual(named.stdout, "hello\n")
     assert.deepStrictEqual(
       server.seen.map(({ body }) => body["model"]),
@@ -182,11 +241,10 @@ export default Runner.make("mine", { ${run} })`
   })
 
   it("refuses what it cannot use, in one line", async () => {
-    const [empty, nothing, model, missing, notAgent, syntax, noFile] = await Promise.all([
-      troupe(["run", ""]),
-      troupe(["run"], { stdin: " \n" }),
+    const [empty, nothing, model, notAgent, syntax, noFile] = await Promise.all([
+      troupe(["run", "--model", "demo", ""]),
+      troupe(["run", "--model", "demo"], { stdin: " \n" }),
       troupe(["run", "--model", "gpt", "hi"]),
-      troupe(["run", "--model", "openai:m", "hi"]),
       troupe(["run", "--agent", file("other.ts", "export const x = 1"), "hi"]),
       troupe(["run", "--agent", file("broken.ts", "export const = ("), "hi"]),
       troupe(["run", "--agent", join(folder, "none.ts"), "hi"])
@@ -194,8 +252,7 @@ export default Runner.make("mine", { ${run} })`
     assertRefused(empty, 2, "question is empty")
     assertRefused(nothing, 2, "question is empty")
     assertRefused(model, 2, 'unknown model "gpt"')
-    assertRefused(missing, 1, "OPENAI_API_KEY is not set")
-    assertRefused(notAgent, 2, "exports no agent")
+    assertRefused(notAgent, 2, "exports no runner")
     assertRefused(syntax, 2, "cannot be loaded")
     assertRefused(noFile, 2, "there is no file")
   })
@@ -261,15 +318,25 @@ describe("troupe run on a server that never answers", () => {
 })
 
 describe("troupe review", () => {
-  it("reviews the project's own README with every reviewer", async () => {
+  it("reviews the project's own README with functions when there is no model, and says so", async () => {
     const { code, stderr, stdout } = await troupe(["review", "README.md"])
-    for (const name of ["correctness", "clarity", "style", "security"]) {
+    assert.strictEqual(code, 0, stderr)
+    for (const name of ["links", "structure", "prose"]) {
       assert.include(stdout, `## ${name}`)
-      assert.include(stderr, `${name} README.md: done`)
+      assert.include(stderr, `README.md > ${name}: done`)
     }
-    assert.isTrue(stdout.startsWith("# Review of README.md\n"))
-    assert.strictEqual(stderr.split("offline rules engine").length, 2)
+    assert.match(stdout, /^# Review of README\.md\n\n\d+ remarks?\. Reviewed by functions, not a language model/)
+    assert.strictEqual(stderr.split("the reviewers are functions").length, 2)
+  })
+
+  it("reviews with agents, and an editor, when there is a model", async () => {
+    const server = await serve([{ text: "- line 1: fine" }])
+    const { code, stdout } = await troupe(["review", "README.md"], { env: { OPENAI_BASE_URL: server.url } })
+    server.close()
     assert.strictEqual(code, 0)
+    assert.strictEqual(server.seen.length, 5)
+    for (const name of ["correctness", "clarity", "style", "security"]) assert.include(stdout, `## ${name}`)
+    assert.notInclude(stdout, "functions")
   })
 
   it("reviews several files, with the reviewers that were asked for, as events", async () => {
@@ -277,27 +344,56 @@ describe("troupe review", () => {
       "review",
       "--json",
       "--reviewers",
-      "style,clarity",
+      "prose,structure",
       file("a.md", "# A\n\nTODO: write."),
-      file("b.md", "# B\n\nIt is is done.")
+      file("b.md", "# B\n\nIt is is done.\n")
     ]
     const { code, stdout } = await troupe(args)
     const events = eventsOf(stdout)
     checkGrammar(events)
-    assert.strictEqual(events.filter((event) => event._tag === "RunStarted").length, 1 + 4 + 1)
+    // The review, each file, and each reviewer of each file.
+    assert.strictEqual(events.filter((event) => event._tag === "RunStarted").length, 1 + 2 + 4)
     const last = events.at(-1)
-    assert.include(last?._tag === "RunCompleted" ? String(last.output) : "", "### style")
+    assert.include(last?._tag === "RunCompleted" ? String(last.output) : "", '- line 3: "is" stands twice')
     assert.strictEqual(code, 0)
   })
 
   it("reports on several files one after the other, by the one reviewer that was asked for", async () => {
     const names = [file("c.md", "# C\n\nIt is is done."), file("d.md", "# D\n\nFine.")]
-    const { code, stdout } = await troupe(["review", "--reviewers", "style", ...names])
-    // What the editor merged stands above them, with headings of its own.
+    const { code, stdout } = await troupe(["review", "--reviewers", "prose", ...names])
     const headings = stdout.split("\n").filter((line) => /^(?:### |## \/)/.test(line))
-    assert.deepStrictEqual(headings, [`## ${names[0]}`, "### style", `## ${names[1]}`, "### style"])
+    assert.deepStrictEqual(headings, [`## ${names[0]}`, "### prose", `## ${names[1]}`, "### prose"])
     assert.isTrue(stdout.startsWith("# Review of 2 files\n"))
     assert.strictEqual(code, 0)
+  })
+
+  it("finds what is wrong with links, structure and prose, and nothing that is not", async () => {
+    const long = `${Array.from({ length: 41 }, (_, i) => `word${i}`).join(" ")}.`
+    const wrong = file(
+      "wrong.md",
+      `# A\n\nSee [x](missing.md), [y](#nowhere) and [z](wrong.md#a).\nIt is is done, TODO.\n\n### C\n<!-- markdownlint-disable -->\n\n- a\n* b\n\n${long}\n`
+    )
+    const right = file(
+      "right.md",
+      "# A\n\nIt uses `code`, and more. The `is` is code; see [A](#a).\n\n```ts\nis is\n```\n"
+    )
+    const [found, nothing] = await Promise.all([troupe(["review", wrong]), troupe(["review", right])])
+    for (const remark of [
+      "- line 3: Broken link: there is no file missing.md",
+      "- line 3: Link fragments should be valid",
+      '- line 4: "is" stands twice',
+      "- line 4: unfinished: TODO",
+      "- line 6: Heading levels should only increment by one",
+      "- line 10: Unordered list style",
+      "- line 12: a sentence of 41 words"
+    ])
+      assert.include(found.stdout, remark)
+    assert.strictEqual(nothing.stdout.split("Nothing to remark.").length, 4, nothing.stdout)
+  })
+
+  it("refuses without a model what only a model can review", async () => {
+    assertRefused(await troupe(["review", "src/bin.ts"]), 2, "is not Markdown")
+    assertRefused(await troupe(["review", "--reviewers", "style", "README.md"]), 2, "Without a model there are: links")
   })
 
   it("refuses what it cannot read, in one line", async () => {
@@ -349,13 +445,30 @@ describe("troupe", () => {
     assert.strictEqual(told.stdout, `troupe v${version}\n`)
     assert.strictEqual(told.code, 0)
     assert.include(help.stdout, "review")
+    for (const line of (await troupe(["run", "--help"])).stdout.split("\n")) assert.isAtMost(line.length, 80, line)
     assert.strictEqual(unknown.code, 2)
-    assert.include(unknown.stdout + unknown.stderr, "--bogus")
+    assert.match(unknown.stderr, /^troupe: Unrecognized flag: --bogus.*\nusage: troupe run/)
+    assert.strictEqual(unknown.stdout, "")
+  })
+
+  it("says what to do about wrong usage, on standard error", async () => {
+    const [words, typo, none] = await Promise.all([
+      troupe(["run", "what", "is", "2", "plus", "3"]),
+      troupe(["run", "--json", "--modle", "x", "q"]),
+      troupe(["graph"])
+    ])
+    assertRefused(words, 2, 'A question of several words is quoted: troupe run "')
+    assertRefused(typo, 2, "Did you mean this? --model")
+    assertRefused(none, 2, "Missing required argument: file")
+    for (const ended of [words, typo, none]) assert.strictEqual(ended.stdout, "")
+    for (const name of ["run", "review", "graph", "mcp"]) {
+      assert.match((await troupe([name, "--help"])).stdout, new RegExp(`EXAMPLES\n[^]*troupe ${name}`))
+    }
   })
 
   it("ends quietly when nobody reads on", async () => {
     const ended = await new Promise<Ended>((resolve) => {
-      const child = spawn("sh", ["-c", `"${process.execPath}" "${bin}" review README.md --model offline | head -1`], {
+      const child = spawn("sh", ["-c", `"${process.execPath}" "${bin}" review README.md | head -1`], {
         cwd: root
       })
       let stdout = ""
@@ -371,7 +484,7 @@ describe("troupe", () => {
 
 describe("a reader that goes away", () => {
   it("ends the program quietly and without failure", async () => {
-    const command = `"${process.execPath}" "${bin}" review --model offline --json README.md | head -n 1; echo "\${PIPESTATUS[0]}"`
+    const command = `"${process.execPath}" "${bin}" review --json README.md | head -n 1; echo "\${PIPESTATUS[0]}"`
     const { stderr, stdout } = await new Promise<Ended>((resolve) => {
       const child = spawn("bash", ["-c", command], { cwd: root })
       let [stdout, stderr] = ["", ""]
@@ -397,7 +510,7 @@ describe("troupe graph", () => {
   })
 
   it("shows what became of a run, from its events", async () => {
-    const ran = await troupe(["run", "--json", "--model", "offline", "--agent", file, "What is 2 + 40?"])
+    const ran = await troupe(["run", "--json", "--model", "demo", "--agent", file, "What is 2 + 40?"])
     assert.strictEqual(ran.code, 0, ran.stderr)
     const { code, stderr, stdout } = await troupe(["graph", "--events", "-", file], { stdin: ran.stdout })
     assert.strictEqual(code, 0, stderr)
@@ -406,7 +519,7 @@ describe("troupe graph", () => {
   })
 
   it("refuses a file without runners, an unknown name and events that are none", async () => {
-    assertRefused(await troupe(["graph", "src/cli/failure.ts"]), 2, "exports no agent")
+    assertRefused(await troupe(["graph", "src/cli/failure.ts"]), 2, "exports no runner")
     assertRefused(await troupe(["graph", "--name", "other", file]), 2, "It exports: default, shout.")
     assertRefused(await troupe(["graph", "--events", "-", file], { stdin: "{}" }), 2, "line 1 of - is no event")
   })

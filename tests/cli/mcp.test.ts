@@ -35,7 +35,7 @@ const crew = `
 import { Schema } from "effect"
 import { Agent, McpServerLayer, Runner } from "troupe"
 console.log("written while the file is loaded")
-export const helper = Agent.make("helper", { description: "Helps", instructions: "Help." })
+export const helper = Agent.make("helper", { description: "Helps", instructions: "Summarise the text." })
 export default helper
 export const upper = McpServerLayer.tool(
   Runner.map(Runner.named(helper, "upper"), (text) => text.toUpperCase()),
@@ -48,9 +48,9 @@ const check = async (client: Client) => {
   const { tools } = await client.listTools()
   assert.deepStrictEqual(tools.map(({ name }) => name).toSorted(), ["helper", "upper"])
   assert.strictEqual(client.getServerVersion()?.name, "crew")
-  const answer = await client.callTool({ name: "helper", arguments: { input: "hello" } })
+  const answer = await client.callTool({ name: "helper", arguments: { input: "Hello there." } })
   assert.notOk(answer["isError"])
-  const upper = await client.callTool({ name: "upper", arguments: { text: "hello" } })
+  const upper = await client.callTool({ name: "upper", arguments: { text: "Hello there." } })
   const [{ text }] = upper["content"] as [{ readonly text: string }]
   assert.strictEqual(text, text.toUpperCase())
 }
@@ -63,7 +63,7 @@ describe("troupe mcp", () => {
     client.onerror = (error) => errors.push(error)
     const transport = new StdioClientTransport({
       command: process.execPath,
-      args: command("--model", "offline", file("crew.ts", crew)),
+      args: command("--model", "demo", file("crew.ts", crew)),
       stderr: "pipe"
     })
     let stderr = ""
@@ -79,7 +79,7 @@ describe("troupe mcp", () => {
   })
 
   it("serves it over HTTP with --http", async () => {
-    const child = spawn(process.execPath, command("--model", "offline", "--http", "0", file("crew.ts", crew)), {
+    const child = spawn(process.execPath, command("--model", "demo", "--http", "0", file("crew.ts", crew)), {
       stdio: ["ignore", "ignore", "pipe"]
     })
     const ended = once(child, "close")
@@ -108,10 +108,12 @@ describe("troupe mcp", () => {
   }
 
   it("says in one line what is wrong with a file", async () => {
-    const none = await refused(file("none.ts", "export const a = 1"))
+    const none = await refused("--model", "demo", file("none.ts", "export const a = 1"))
     assert.strictEqual(none.code, 2)
-    assert.match(none.said.join("\n"), /^troupe: .*none\.ts exports no runner\./)
+    assert.match(none.said.join("\n"), /none\.ts exports no runner\./)
     const mute = await refused(
+      "--model",
+      "demo",
       file("mute.ts", `import { Agent } from "troupe"\nexport default Agent.make("mute", { instructions: "x" })`)
     )
     assert.strictEqual(mute.code, 2)
@@ -122,7 +124,7 @@ describe("troupe mcp", () => {
   })
 
   it("says in one line that a port is taken", async () => {
-    const blocker = spawn(process.execPath, command("--model", "offline", "--http", "0", file("crew.ts", crew)), {
+    const blocker = spawn(process.execPath, command("--model", "demo", "--http", "0", file("crew.ts", crew)), {
       stdio: ["ignore", "ignore", "pipe"]
     })
     const ended = once(blocker, "close")
@@ -131,7 +133,7 @@ describe("troupe mcp", () => {
       port = /:(\d+)\/mcp/.exec(line)?.[1]
       if (port !== undefined) break
     }
-    const taken = await refused("--model", "offline", "--http", port!, file("crew.ts", crew))
+    const taken = await refused("--model", "demo", "--http", port!, file("crew.ts", crew))
     blocker.kill("SIGKILL")
     await ended
     assert.strictEqual(taken.code, 1)

@@ -20,6 +20,8 @@ export const script = {
 export interface Capabilities {
   /** True when a call of `add` has the numbers of the question, so that answers to several questions can be told apart. */
   readonly readsTheRequest?: boolean | undefined
+  /** True for a model that fails when it is given a file, instead of answering without having read it. */
+  readonly readsNoFiles?: boolean | undefined
   /** A model whose whole answers never come and whose streams begin and never end; `running` counts its open requests. */
   readonly endless?:
     | Effect.Effect<
@@ -54,7 +56,7 @@ const toolkit = {
 }>
 const City = Schema.Struct({ city: Schema.String, population: Schema.Finite })
 const question = "What is 2 + 40? Use the tool."
-const document = "Paris is the capital of France. The city Paris has a population of 2100000. It lies on the Seine."
+const document = "Paris is the capital of France. It lies on the Seine.\ncity: Paris\npopulation: 2100000"
 const deferred = { disableToolCallResolution: true, toolCallValidation: "deferred" } as const
 
 const format: ModelInfo.OutputFormat = {
@@ -223,17 +225,20 @@ export const suite = (
       })
     )
 
-    it.live("images, files and odd characters in the conversation are accepted", () =>
+    it.live("odd characters in the conversation are accepted, and images and files are unless it says so", () =>
       on(
         "text",
         Effect.gen(function* () {
-          const { text } = yield* LanguageModel.generateText({
+          const odd = `Summarise \u0000 \u{1F3AD} \u202E this: ${document}`
+          const plain = yield* LanguageModel.generateText({ prompt: odd, ...deferred })
+          assert.isAbove(plain.text.trim().length, 0)
+          const answered = LanguageModel.generateText({
             prompt: [
               { role: "system", content: "Look." },
               {
                 role: "user",
                 content: [
-                  { type: "text", text: "Look \u0000 \u{1F3AD} \u202E at this" },
+                  { type: "text", text: odd },
                   { type: "file", mediaType: "image/png", data: new Uint8Array([137, 80]) },
                   { type: "file", mediaType: "text/plain", fileName: "a.txt", data: new TextEncoder().encode(document) }
                 ]
@@ -241,7 +246,11 @@ export const suite = (
             ],
             ...deferred
           })
-          assert.isAbove(text.trim().length, 0)
+          if (capabilities.readsNoFiles === true) {
+            assert.match((yield* Effect.flip(answered)).message, /image\/png/)
+          } else {
+            assert.isAbove((yield* answered).text.trim().length, 0)
+          }
         })
       )
     )

@@ -1,10 +1,12 @@
-/** The presets in examples/presets: what they give without a model, and what they ask of one. */
+/** The presets in examples/presets: what they ask of a model, and what they say without one. */
+import { spawn } from "node:child_process"
+import { once } from "node:events"
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterAll, assert, describe, it } from "@effect/vitest"
 import { Effect, Redacted } from "effect"
 import type { LanguageModel } from "effect/ai"
-import { Offline, OpenAi, type Runner } from "troupe"
+import { OpenAi, type Runner } from "troupe"
 import crew from "../../examples/presets/code-review-crew.ts"
 import pipeline from "../../examples/presets/content-pipeline.ts"
 import debate from "../../examples/presets/debate.ts"
@@ -16,9 +18,6 @@ import * as Server from "../support/openAiServer.ts"
 type Body = Readonly<Record<string, any>>
 const textOf = (body: Body): string => JSON.stringify(body["messages"] ?? body["input"])
 const systemOf = (body: Body): string => String((body["messages"] ?? [])[0]?.content ?? "")
-
-const offline = <A, E>(effect: Effect.Effect<A, E, LanguageModel.LanguageModel>) =>
-  Effect.provide(effect, Offline.layerWith({ announce: false }))
 
 /** Runs it on a server that answers by what it is told to be; gives the requests too. */
 const served = <I, A, E>(
@@ -50,14 +49,6 @@ const down: Server.Reply = { status: 400, body: { error: { message: "no such luc
 
 describe("the code review crew", () => {
   const code = 'const apiKey = "sk-live-51f0c9a7d2e84b6f"\ntry { go() } catch (e) {}\n'
-  it.live("finds real problems without a model, with their lines", () =>
-    Effect.gen(function* () {
-      const text = yield* offline(crew.run(code))
-      assert.match(text, /line 1: .*secret/i)
-      assert.match(text, /line 2: .*swallowed/i)
-      assert.notInclude(text, "51f0c9a7d2e84b6f")
-    })
-  )
   it.live("has three reviewers read at once, and an editor merge what they say", () =>
     Effect.gen(function* () {
       const run = yield* served(crew, code, (system) =>
@@ -81,13 +72,6 @@ describe("the code review crew", () => {
 })
 
 describe("the research report", () => {
-  it.live("looks up each part of the question without a model, and says what was not found", () =>
-    Effect.gen(function* () {
-      const text = yield* offline(report.run("How do honey bees find food, and how many lions live in Rome?"))
-      assert.include(text, "scout")
-      assert.match(text, /found nothing/)
-    })
-  )
   it.live("has the model search for each part, and write one report", () =>
     Effect.gen(function* () {
       const run = yield* served(
@@ -118,14 +102,11 @@ describe("the research report", () => {
 })
 
 describe("the content pipeline", () => {
-  it.live("makes an article without a model, and sends back notes that are too short", () =>
+  it.live("sends back notes that are too short, without a call of a model", () =>
     Effect.gen(function* () {
-      const notes =
-        "Tidal power\n\nTidal power stations take energy from the rise and fall of the sea. A barrage holds back the water at high tide. Tides can be foretold for decades. Newer plants stand on the sea floor."
-      const text = yield* offline(pipeline.run(notes))
-      assert.match(text, /^# Tidal power\n\nTidal power stations/)
-      assert.match(text, /Keywords: .*tid/i)
-      const short = yield* offline(pipeline.result("too short"))
+      const { asked, result } = yield* served(pipeline, "too short", () => down)
+      assert.strictEqual(asked.length, 0)
+      const short = result._tag === "Success" ? result.success : assert.fail("it failed")
       assert.include(short.output, "too short")
       assert.deepStrictEqual(short.decisions, [{ _tag: "StoppedEarly", gate: "enough to say", path: ["pipeline"] }])
     })
@@ -154,18 +135,6 @@ describe("the content pipeline", () => {
 })
 
 describe("the support desk", () => {
-  it.live("routes without a model, and looks up the invoice", () =>
-    Effect.gen(function* () {
-      const bill = yield* offline(desk.result("I was charged twice for invoice 1042, I want a refund of my payment."))
-      assert.include(bill.output, "paid twice")
-      assert.deepStrictEqual(
-        bill.decisions.map((one) => one._tag === "RouteTaken" && one.routes),
-        [["billing"]]
-      )
-      const crash = yield* offline(desk.run("The app crashes when I open the settings."))
-      assert.include(crash, "delete its cache")
-    })
-  )
   it.live("has a model choose, and gives a person what it is not sure of", () =>
     Effect.gen(function* () {
       const choose = (route: string, confidence: number) => (system: string) =>
@@ -187,15 +156,6 @@ describe("the support desk", () => {
 describe("the debate", () => {
   const motion =
     "Should we adopt it? A benefit was that sick days fell by a third. A problem was that customers waited longer. The cost rose by 2,000 euros."
-  it.live("has two sides without a model, each with facts of its own, and a verdict", () =>
-    Effect.gen(function* () {
-      const { advocate, critic, verdict } = yield* offline(debate.run(motion))
-      assert.include(advocate, "sick days fell")
-      assert.notInclude(advocate, "waited longer")
-      assert.include(critic, "waited longer")
-      assert.include(["advocate", "critic"], verdict.winner)
-    })
-  )
   it.live("has a model argue both sides and judge them", () =>
     Effect.gen(function* () {
       const run = yield* served(debate, motion, (system, body) =>
@@ -233,19 +193,16 @@ describe("map and reduce over a folder", () => {
     for (const [name, text] of Object.entries(files)) writeFileSync(join(dir, name), text)
     return dir
   }
-  it.live("makes a digest without a model, and says so when there is nothing", () =>
+  it.live("reads texts only, and says so when there are none", () =>
     Effect.gen(function* () {
-      const dir = folder({
-        "ice.md": "Ice melts at zero degrees. Salt lowers the melting point of ice on roads.",
-        "bees.txt": "Bees dance to tell the others of food. The angle of the dance gives the direction.",
-        "image.png": "no text"
-      })
-      const text = yield* offline(digest.run(dir))
-      assert.include(text, "ice.md")
-      assert.include(text, "Bees dance")
-      assert.notInclude(text, "image.png")
-      assert.strictEqual(yield* offline(digest.run(folder({}))), "There is no text in this folder.")
-      assert.match((yield* Effect.flip(offline(digest.run(join(dir, "nowhere"))))).message, /nowhere cannot be read/)
+      const dir = folder({ "ice.md": "Ice melts.", "bees.txt": "Bees dance.", "image.png": "no text" })
+      const run = yield* served(digest, dir, (_system, body) => ({
+        text: textOf(body).includes("Combine") ? "digest" : "a summary"
+      }))
+      assert.strictEqual(run.asked.length, 3)
+      assert.notInclude(JSON.stringify(run.asked), "no text")
+      assert.strictEqual(outputOf(yield* served(digest, folder({}), () => down)), "There is no text in this folder.")
+      assert.match(failureOf(yield* served(digest, join(dir, "nowhere"), () => down)), /nowhere cannot be read/)
     })
   )
   it.live("keeps the other files when one fails, and names it", () =>
@@ -262,5 +219,24 @@ describe("map and reduce over a folder", () => {
       const told = textOf(run.asked.at(-1)!)
       for (const part of ["a.md", "a summary", "Not read", "no such luck"]) assert.include(told, part)
     })
+  )
+})
+
+describe("a preset without a model", () => {
+  it.live.each(["code-review-crew", "content-pipeline", "debate", "map-reduce", "research-report", "support-desk"])(
+    "%s exits with 2 and says what to set",
+    (name) =>
+      Effect.promise(async () => {
+        const { OPENAI_API_KEY: _key, OPENAI_BASE_URL: _url, ...env } = process.env
+        const file = join(import.meta.dirname, `../../examples/presets/${name}.ts`)
+        const child = spawn(process.execPath, ["--conditions=troupe-source", file], { env })
+        let [stdout, stderr] = ["", ""]
+        child.stdout.on("data", (chunk) => (stdout += chunk))
+        child.stderr.on("data", (chunk) => (stderr += chunk))
+        assert.deepStrictEqual(await once(child, "close"), [2, null])
+        assert.strictEqual(stdout, "")
+        assert.match(stderr, /OPENAI_API_KEY.*OPENAI_BASE_URL/)
+      }),
+    60_000
   )
 })

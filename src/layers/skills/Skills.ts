@@ -99,11 +99,11 @@ export interface Options {
  *
  * @example
  * import { Effect } from "effect"
- * import { Agent, Offline, Skills } from "troupe"
+ * import { Agent, OpenAi, Skills } from "troupe"
  *
  * const clerk = Agent.make("clerk", { instructions: "You work in an office.", use: [Skills.feature()] })
  * const answer = clerk.run("Fill in the form.").pipe(
- *   Effect.provide([Offline.layer, Skills.layer({ folders: ["./skills"], scripts: { timeout: "10 seconds" } })])
+ *   Effect.provide([OpenAi.layer({ model: "gpt-4.1-mini" }), Skills.layer({ folders: ["./skills"], scripts: { timeout: "10 seconds" } })])
  * )
  */
 export const layer = (options: Options): Layer.Layer<Skills, InvalidDefinition | InvalidSkills> =>

@@ -31,11 +31,11 @@ export interface Options {
  *
  * @example
  * import { Effect } from "effect"
- * import { Agent, Offline, SyncEdge } from "troupe"
+ * import { Agent, DemoModel, SyncEdge } from "troupe"
  *
  * const agent = Agent.make("agent", { instructions: "Be brief." })
  * const answer = Effect.runSync(
- *   agent.run("Hello").pipe(Effect.provide(Offline.layer), Effect.provide(SyncEdge.layerWith({ nested: "allow" })))
+ *   agent.run("What is 2 + 40?").pipe(Effect.provide(DemoModel.layer), Effect.provide(SyncEdge.layerWith({ nested: "allow" })))
  * )
  */
 export const layerWith = (options: Options): Layer.Layer<never> =>
@@ -82,11 +82,11 @@ export const layerWith = (options: Options): Layer.Layer<never> =>
  *
  * @example
  * import { Effect } from "effect"
- * import { Agent, Offline, SyncEdge } from "troupe"
+ * import { Agent, DemoModel, SyncEdge } from "troupe"
  *
  * const agent = Agent.make("agent", { instructions: "Be brief." })
  * const answer: string = Effect.runSync(
- *   agent.run("Hello").pipe(Effect.provide(Offline.layer), Effect.provide(SyncEdge.layer))
+ *   agent.run("What is 2 + 40?").pipe(Effect.provide(DemoModel.layer), Effect.provide(SyncEdge.layer))
  * )
  */
 export const layer: Layer.Layer<never> = layerWith({})

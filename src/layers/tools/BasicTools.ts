@@ -87,11 +87,11 @@ export interface Options {
  *
  * @example
  * import { Effect } from "effect"
- * import { Agent, BasicTools, Offline } from "troupe"
+ * import { Agent, BasicTools, OpenAi } from "troupe"
  *
  * const agent = Agent.make("agent", { toolkit: BasicTools.toolkit })
  * const answer = agent.run("What time is it in Tokyo?").pipe(
- *   Effect.provide([Offline.layer, BasicTools.layerWith({ timeZone: "Europe/Berlin" })])
+ *   Effect.provide([OpenAi.layer({ model: "gpt-4.1-mini" }), BasicTools.layerWith({ timeZone: "Europe/Berlin" })])
  * )
  */
 export const layerWith = (options: Options): Layer.Layer<Tool.HandlersFor<typeof toolkit.tools>> => {
@@ -136,10 +136,10 @@ export const layerWith = (options: Options): Layer.Layer<Tool.HandlersFor<typeof
  *
  * @example
  * import { Effect } from "effect"
- * import { Agent, BasicTools, Offline } from "troupe"
+ * import { Agent, BasicTools, DemoModel } from "troupe"
  *
  * const agent = Agent.make("agent", { toolkit: BasicTools.toolkit })
- * const answer = agent.run("What is 0.1 + 0.2?").pipe(Effect.provide([Offline.layer, BasicTools.layer]))
+ * const answer = agent.run("What is 0.1 + 0.2?").pipe(Effect.provide([DemoModel.layer, BasicTools.layer]))
  */
 export const layer: Layer.Layer<Tool.HandlersFor<typeof toolkit.tools>> = layerWith({})
 

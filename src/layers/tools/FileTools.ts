@@ -184,11 +184,11 @@ const maxMatches = 200
  *
  * @example
  * import { Effect } from "effect"
- * import { Agent, FileTools, Offline } from "troupe"
+ * import { Agent, FileTools, OpenAi } from "troupe"
  *
  * const librarian = Agent.make("librarian", { toolkit: FileTools.toolkit })
  * const answer = librarian.run("Which files mention llamas?").pipe(
- *   Effect.provide([Offline.layer, FileTools.layer({ root: "./library" })])
+ *   Effect.provide([OpenAi.layer({ model: "gpt-4.1-mini" }), FileTools.layer({ root: "./library" })])
  * )
  */
 export const layer = (

@@ -103,11 +103,11 @@ export interface Options {
  *
  * @example
  * import { Effect } from "effect"
- * import { Agent, HttpTools, Offline } from "troupe"
+ * import { Agent, HttpTools, OpenAi } from "troupe"
  *
  * const reader = Agent.make("reader", { toolkit: HttpTools.toolkit })
  * const answer = reader.run("Summarise https://example.com").pipe(
- *   Effect.provide([Offline.layer, HttpTools.layer({ timeout: "10 seconds" })])
+ *   Effect.provide([OpenAi.layer({ model: "gpt-4.1-mini" }), HttpTools.layer({ timeout: "10 seconds" })])
  * )
  */
 export const layer = (options: Options = {}): Layer.Layer<Tool.HandlersFor<typeof toolkit.tools>> => {

@@ -120,7 +120,7 @@ export interface Options {
  *
  * @example
  * import { Effect } from "effect"
- * import { Agent, Offline, ShellTools } from "troupe"
+ * import { Agent, OpenAi, ShellTools } from "troupe"
  *
  * const agent = Agent.make("agent", { toolkit: ShellTools.toolkit })
  * const Shell = ShellTools.layer({
@@ -131,7 +131,7 @@ export interface Options {
  *     ["git", (args) => args.length === 3 && args[0] === "show" && args[1] === "--" && !args[2]!.startsWith("-")]
  *   ]
  * })
- * const answer = agent.run("What has changed?").pipe(Effect.provide([Offline.layer, Shell]))
+ * const answer = agent.run("What has changed?").pipe(Effect.provide([OpenAi.layer({ model: "gpt-4.1-mini" }), Shell]))
  */
 export const layer = (options: Options): Layer.Layer<Tool.HandlersFor<typeof toolkit.tools>, InvalidDefinition> =>
   toolkit.toLayer(

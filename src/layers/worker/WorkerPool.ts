@@ -28,11 +28,11 @@ export interface Options {
  *
  * @example
  * import { Effect } from "effect"
- * import { Agent, Offline, WorkerPool } from "troupe"
+ * import { Agent, OpenAi, WorkerPool } from "troupe"
  *
  * const agent = Agent.make("agent", { instructions: "Be brief." })
  * const answer = agent.run("Hello").pipe(
- *   Effect.provide(Offline.layer),
+ *   Effect.provide(OpenAi.layer({ model: "gpt-4.1-mini" })),
  *   Effect.provide(WorkerPool.layer({ size: 2, resourceLimits: { maxOldGenerationSizeMb: 256 } }))
  * )
  */

@@ -15,7 +15,7 @@ import {
   HttpTools,
   Mcp,
   McpServerLayer,
-  Offline,
+  DemoModel,
   OpenAi,
   Orchestrator,
   Parallel,
@@ -77,7 +77,7 @@ export const combinators = clerk.pipe(
   Runner.withTimeout("1 minute"),
   Runner.withRetry({ times: 2 }),
   Runner.map((text) => text.length),
-  Runner.provide(Offline.layer)
+  Runner.provide(DemoModel.layer)
 )
 export const wrapper = <I, A, E, R>(runner: Runner.Runner<I, A, E, R>) => Parallel.make("twice", [runner, runner])
 export const withServers = Effect.gen(function* () {

@@ -272,7 +272,7 @@ export const mapInput: {
   )
 )
 
-/** A suspended agent goes on with its own conversation, whatever its first input was made of. */
+/** A suspended agent goes on with its own conversation, and its input is not needed again. */
 const resumes = (self: Any, input: unknown): boolean =>
   self.definition.structure().kind !== "function" && waitingAt(input) !== undefined
 

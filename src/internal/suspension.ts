@@ -176,7 +176,7 @@ export const pending = (transcript: Prompt.Prompt): ReadonlyArray<Request> =>
     return responses.length > 0 ? [] : [requestOf(open)]
   })
 
-/** The request for a call. Whatever its note says, tool and arguments are those of the call, which are what would run. */
+/** The request for a call. Tool and arguments are those of the call, which would run, and not those of its note. */
 const requestOf = ({ call, note, part }: OpenCall): Request => {
   const noted = note?.waitsFor._tag === "Decision" ? note.waitsFor.request : unknownRequest
   return { ...noted, id: part.approvalId, toolCallId: call.id, tool: call.name, params: toJson(call.params) }

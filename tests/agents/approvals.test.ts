@@ -84,7 +84,7 @@ describe("an approver", () => {
     )
   )
 
-  it.effect("that denies has its reason told to the model, and the tool does not run", () =>
+  it.effect("that denies gives the model its reason, and the tool does not run", () =>
     run(
       Effect.gen(function* () {
         const deny = Approvals.layer(() => Effect.succeed(Approvals.deny("too much")))
@@ -106,7 +106,7 @@ describe("an approver", () => {
     )
   )
 
-  it.effect("can change the arguments, which are checked, and of which the model is told", () =>
+  it.effect("can change the arguments, which are checked and shown to the model", () =>
     run(
       Effect.gen(function* () {
         const less = Approvals.layer(() => Effect.succeed(Approvals.approveWith({ amount: 3 })))
@@ -122,7 +122,7 @@ describe("an approver", () => {
     )
   )
 
-  it.effect("changed the arguments of a call that then failed: the model is told of both", () =>
+  it.effect("changed the arguments of a call that then failed: the model sees both", () =>
     Effect.gen(function* () {
       const less = Approvals.layer(() => Effect.succeed(Approvals.approveWith({ amount: 3 })))
       const broken = AgentTool.fromFunction("pay", {
@@ -137,9 +137,9 @@ describe("an approver", () => {
           .pipe(Effect.provide(less)),
         "sorry"
       )
-      const told = asText(yield* lastPrompt)
-      assert.include(told, "changed its arguments")
-      assert.include(told, "no money for 3")
+      const seen = asText(yield* lastPrompt)
+      assert.include(seen, "changed its arguments")
+      assert.include(seen, "no money for 3")
     }).pipe(Effect.provide(TestModel.layer([payment(5), "sorry"])))
   )
 
@@ -264,7 +264,7 @@ describe("a policy", () => {
   )
 })
 
-describe("a run that nobody can decide", () => {
+describe("a run without an approver", () => {
   it.effect("is suspended as plain JSON, with what other calls gave, and goes on elsewhere", () =>
     run(
       Effect.gen(function* () {
@@ -317,7 +317,7 @@ describe("a run that nobody can decide", () => {
     }).pipe(Effect.provide(TestModel.layer([payment(5), "done", "done", payment(5), "done"])))
   )
 
-  it.effect("is told of a denial, or of other arguments, when it goes on", () =>
+  it.effect("goes on with a denial, or with other arguments", () =>
     run(
       Effect.gen(function* () {
         const error = yield* suspended(cashier, "pay")
@@ -336,7 +336,7 @@ describe("a run that nobody can decide", () => {
     )
   )
 
-  it.effect("goes on as was decided, also where nobody would have been asked", () =>
+  it.effect("goes on as was decided, also where no approver would have been asked", () =>
     run(
       Effect.gen(function* () {
         const lenient = Approvals.layerPolicy({ declared: "allow" })
@@ -429,7 +429,7 @@ describe("a run that nobody can decide", () => {
     )
   )
 
-  it.effect("resumed without a decision asks again, here or by suspending anew", () =>
+  it.effect("resumed without a decision asks again, here or by suspending again", () =>
     run(
       Effect.gen(function* () {
         const first = yield* suspended(cashier, "pay")
@@ -442,7 +442,7 @@ describe("a run that nobody can decide", () => {
     )
   )
 
-  it.effect("is no failure that a retry mends", () =>
+  it.effect("is not retried", () =>
     run(
       Effect.gen(function* () {
         const error = yield* suspended(Runner.withRetry(cashier, { times: 3 }), "pay")
@@ -527,12 +527,12 @@ describe("the terminal", () => {
         [["edit", "{", "e", '{"amount":2}'], [2], "paid 2"],
         [["quit"], [], "the person at the terminal left"]
       ] as const
-      for (const [lines, expected, told] of cases) {
+      for (const [lines, expected, reply] of cases) {
         const { layer, shown } = at(...lines)
         yield* run(
           Effect.gen(function* () {
             yield* cashier.run("pay").pipe(Effect.provide(layer))
-            assert.include(asText(yield* lastPrompt), told)
+            assert.include(asText(yield* lastPrompt), reply)
           })
         ).pipe(Effect.provide(TestModel.layer([payment(5), "done"])))
         assert.deepStrictEqual(paid, [...expected])

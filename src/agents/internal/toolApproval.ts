@@ -39,13 +39,13 @@ export interface Question {
 export type Decided = "allowed" | Approved | Denied | { readonly _tag: "Waiting"; readonly request: Request }
 
 /** The approver of a run that has none: what a tool declares suspends the run. */
-const nobody: Approver = {
+const suspending: Approver = {
   rule: (_, declared) => (declared ? "ask" : "allow"),
   decide: () => Effect.succeed({ _tag: "Later" })
 }
 
 /**
- * Whether the call may be made. A denial wins, whoever denies. An approver that is provided is always asked, also about a
+ * Whether the call may be made. A single denial wins. An approver that is provided is always asked, also about a
  * call that was decided before; its `Later` leaves that decision in place. Arguments that do not fit are not put to anyone,
  * because the call will fail with them.
  */
@@ -58,7 +58,7 @@ export const decide = (question: Question): Effect.Effect<Decided> =>
     if (approver === undefined && floors.length === 0 && resumed === undefined && !isDeclared) {
       return Effect.succeed("allowed")
     }
-    return decideBy(question, [approver ?? nobody, ...floors])
+    return decideBy(question, [approver ?? suspending, ...floors])
   })
 
 const decideBy = Effect.fnUntraced(function* (

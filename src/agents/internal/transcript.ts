@@ -1,6 +1,6 @@
 /**
- * Keeps the transcript valid: every tool call has exactly one result, in the order asked. Internal to the agents; it
- * touches `Prompt` and the errors only.
+ * Keeps the transcript valid: every tool call has exactly one result, in the order asked. Internal to the
+ * agents.
  */
 import * as Effect from "effect/Effect"
 import * as Prompt from "effect/ai/Prompt"
@@ -11,10 +11,10 @@ import * as Suspension from "../../internal/suspension.ts"
 import { InvalidApproval, InvalidTranscript } from "../../RunError.ts"
 import type { Signing } from "../../services/Approver.ts"
 
-/** What the model is told of a call whose outcome nobody recorded. */
+/** The result, for the model, of a call whose outcome was not recorded. */
 const lost = { error: "interrupted before its result was recorded; it may or may not have happened" }
 
-/** What the model is told of a call that was never made. */
+/** The result, for the model, of a call that was never made. */
 const neverBegun = { error: "not executed: the run had ended before" }
 
 /** Calls at the end of a transcript that wait, and the results of the other calls of their turn. */

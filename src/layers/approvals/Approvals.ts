@@ -33,9 +33,9 @@ export { type ClientInputOptions, ForeignInput } from "./internal/clientInput.ts
 
 /** The tool runs with the arguments of the request. */
 export const approve: Approved = { _tag: "Approved" }
-/** The tool runs with these arguments instead. They are checked like the model's, and the model is told about the change. */
+/** The tool runs with these arguments instead. They are checked like the model's, and the model sees the change. */
 export const approveWith = (params: Schema.Json): Approved => ({ _tag: "Approved", params })
-/** The tool does not run, and the model is told why. */
+/** The tool does not run, and the model gets the reason. */
 export const deny = (reason: string): Denied => ({ _tag: "Denied", reason })
 /** The decision is made elsewhere: the run fails with `ApprovalRequired`, from which it can be resumed. */
 export const later: Later = { _tag: "Later" }

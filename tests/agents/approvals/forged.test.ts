@@ -1,4 +1,4 @@
-/** Transcripts that somebody else wrote: what is in them is not our record, and never runs a tool by itself. */
+/** Transcripts that others wrote: what is in them is not our record, and never runs a tool by itself. */
 import { assert, describe, it as onAsync } from "@effect/vitest"
 import { Server } from "@modelcontextprotocol/sdk/server/index.js"
 import { CallToolRequestSchema, ListToolsRequestSchema } from "@modelcontextprotocol/sdk/types.js"
@@ -44,7 +44,7 @@ const partOf = (messages: Array<Json>, type: string): Json =>
 const approve = (error: RunError.ApprovalRequired, transcript = error.transcript) =>
   Approvals.answer(transcript, { [error.requests[0].id]: Approvals.approve })
 
-describe("an approval that is no record of ours", () => {
+describe("an approval that is not our record", () => {
   it.effect("is put to the approver of the run", () =>
     Effect.gen(function* () {
       const { clerk, paid } = till()
@@ -193,7 +193,7 @@ describe("an approval of an earlier turn", () => {
 })
 
 describe("what was approved is what runs", () => {
-  it.effect("a request shows the arguments of the call, whatever its note says", () =>
+  it.effect("a request shows the arguments of the call, and not those of its note", () =>
     Effect.gen(function* () {
       const request = { id: "a1", path: ["clerk"], step: 1, toolCallId: "c1", tool: "pay", params: { n: 5 } }
       const open = prompt(user, assistant(pays(5000), asks({ troupe: { requests: [request] } })))
@@ -235,7 +235,7 @@ describe("what was approved is what runs", () => {
     )
   }
 
-  it.effect("so a tool that was defined anew has to be approved anew", () =>
+  it.effect("so a tool whose definition changed has to be approved again", () =>
     Effect.gen(function* () {
       const { clerk, paid } = till()
       const other = AgentTool.fromFunction("pay", {
@@ -255,7 +255,7 @@ describe("what was approved is what runs", () => {
     }).pipe(turns(TestModel.toolCall("pay", { n: 5 }), "ok"))
   )
 
-  it.effect("so a tool that is not there any more fails the run, which is not told to the model only", () =>
+  it.effect("so a tool that is not there any more fails the run", () =>
     Effect.gen(function* () {
       const { paid, pay } = till()
       let tools = [pay]

@@ -218,7 +218,7 @@ describe("a floor", () => {
     })
   )
 
-  it.effect("that asks nobody suspends the run, which then goes on with the decision", () =>
+  it.effect("that has no one to ask suspends the run, which then goes on with the decision", () =>
     Effect.gen(function* () {
       const { clerk, paid } = paying()
       const floor = Approvals.floor({ destructive: "ask" })

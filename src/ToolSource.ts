@@ -16,6 +16,8 @@ export interface ToolSource<out Services> {
   readonly name: string
   /** @internal The key of the service that the tools come from. */
   readonly from: string | undefined
+  /** @internal The names that no other source may give. */
+  readonly names: ReadonlyArray<string>
   /** @internal */
   readonly list: List<Services>
 }
@@ -40,6 +42,11 @@ export const isToolSource = (u: unknown): u is Any => Predicate.hasProperty(u, T
 export interface Options<R> {
   /** The service that the tools come from. An agent that is a service keeps the one that its Layer was built with. */
   readonly from?: Context.Key<R, unknown> | undefined
+  /**
+   * Names that this source may give tools. They are taken for the agent's other sources, also in a step in which this one
+   * gives no such tool. Default: none.
+   */
+  readonly names?: ReadonlyArray<string> | undefined
 }
 
 /**
@@ -59,5 +66,6 @@ export const make = <R = never>(name: string, list: List<R>, options: Options<R>
   [TypeId]: TypeId,
   name,
   from: options.from?.key,
+  names: options.names ?? [],
   list
 })

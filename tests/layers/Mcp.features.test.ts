@@ -317,9 +317,9 @@ describe("a server is defined", () => {
         const mcp = yield* Mcp.Mcp
         expect((yield* mcp.servers).map(({ name }) => name)).toEqual(["tools", "http"])
         const tools = yield* mcp.tools()
-        expect(tools.map(({ name }) => name)).not.toContain("die")
-        expect(JSON.parse(String(yield* call(tools, "env")))).toMatchObject({ WHO: "nobody" })
-        expect(yield* call(tools, "safe")).toBe("safe 1")
+        expect(tools.map(({ name }) => name)).not.toContain("tools_die")
+        expect(JSON.parse(String(yield* call(tools, "tools_env")))).toMatchObject({ WHO: "nobody" })
+        expect(yield* call(tools, "http_safe")).toBe("safe 1")
       }).pipe(Effect.provide(Mcp.layerFile(file)), Effect.provide(config))
     })
   )

@@ -87,9 +87,9 @@ describe.each(edges)("under %s", (_name, run) => {
       { reason: "invalid", executed: "no", message: deep },
       { reason: "invalid", executed: "no", message: expect.stringContaining("nested more than 500 levels deep") },
       'ran with {"root":{"next":{}}}',
-      { reason: "invalid", executed: "no", message: expect.stringContaining("the schema's patterns are too slow") },
+      { reason: "invalid", executed: "no", message: expect.stringContaining("the schema takes too long to check") },
       'ran with {"x":"aaa"}',
-      { reason: "invalid", executed: "unknown", message: expect.stringContaining("the schema's patterns are too slow") }
+      { reason: "invalid", executed: "unknown", message: expect.stringContaining("the schema takes too long to check") }
     ])
   })
 

@@ -141,7 +141,7 @@ describe("under runSync", () => {
     const { file, lines } = newLog()
     runSync(
       Effect.gen(function* () {
-        const mcp = yield* Mcp.connect({ servers: { tools: toolsServer({ LOG: file }) } })
+        const mcp = yield* Mcp.connect({ servers: { tools: { ...toolsServer({ LOG: file }), trustHints: true } } })
         const tools = yield* mcp.tools()
         expect(failure(yield* Effect.exit(call(tools, "die")))).toMatchObject({ reason: "lost", executed: "unknown" })
         expect(yield* call(tools, "die-once")).toBe("lived, call 2")

@@ -111,23 +111,26 @@ describe("the tools of a server", () => {
     })
   )
 
-  it.live("of several servers get their server's name where they collide, with the agent's own too", () =>
+  it.live("of several servers have their server's name, or have it where they collide", () =>
     Effect.gen(function* () {
       const mcp = yield* connect({
         one: { ...toolsServer(), allow: ["p*"] },
         "the other": { ...toolsServer(), allow: ["p*", "env"] }
       })
       const names = (tools: ReadonlyArray<{ readonly name: string }>) => tools.map(({ name }) => name)
-      expect(names(yield* mcp.tools())).toEqual(["one_pid", "the_other_pid", "env"])
-      expect(names(yield* mcp.tools({ servers: ["one"] }))).toEqual(["pid"])
-      expect(names(yield* mcp.tools({ servers: ["one"], prefix: "always" }))).toEqual(["one_pid"])
-      expect(names(yield* mcp.tools({ servers: ["one"] }, new Set(["pid"])))).toEqual(["one_pid"])
-      expect(names(yield* mcp.tools({ servers: ["one"] }, new Set(["pid", "one_pid"])))).toEqual(["one_pid_2"])
+      const prefix = "collision"
+      expect(names(yield* mcp.tools())).toEqual(["one_pid", "the_other_pid", "the_other_env"])
+      expect(names(yield* mcp.tools({ prefix }))).toEqual(["one_pid", "the_other_pid", "env"])
+      expect(names(yield* mcp.tools({ servers: ["one"] }))).toEqual(["one_pid"])
+      expect(names(yield* mcp.tools({ servers: ["one"], prefix }))).toEqual(["pid"])
+      expect(names(yield* mcp.tools({ servers: ["one"], prefix }, new Set(["pid"])))).toEqual(["one_pid"])
+      const [marked] = names(yield* mcp.tools({ servers: ["one"] }, new Set(["one_pid"])))
+      expect(marked).toMatch(/^one_pid_[0-9a-f]{6}$/)
       expect(names(yield* mcp.tools({ deny: ["*"] }))).toEqual([])
       const tools = yield* mcp.tools()
       expect(yield* call(tools, "one_pid")).not.toEqual(yield* call(tools, "the_other_pid"))
       const own = AgentTool.fromFunction("env", { description: "", execute: () => "mine" })
-      const agent = Agent.make("agent", { tools: [own, Mcp.tools({ servers: ["the other"] })] })
+      const agent = Agent.make("agent", { tools: [own, Mcp.tools({ servers: ["the other"], prefix })] })
       yield* agent.run("Hello").pipe(
         Effect.provideService(Mcp.Mcp, mcp),
         Effect.provide(
@@ -360,7 +363,8 @@ describe("a server that dies later", () => {
   it.live("gets a lost call again only for a tool that may run twice", () =>
     Effect.gen(function* () {
       const { file, lines } = newLog()
-      const tools = yield* (yield* connect({ tools: toolsServer({ LOG: file }) })).tools()
+      const trusted = { ...toolsServer({ LOG: file }), trustHints: true }
+      const tools = yield* (yield* connect({ tools: trusted })).tools()
       expect(yield* call(tools, "die-once")).toBe("lived, call 2")
       yield* Effect.exit(call(tools, "die"))
       yield* call(tools, "pid")

@@ -203,7 +203,8 @@ class Loop {
     return Effect.gen({ self: this }, function* () {
       let set = tools
       for (const source of sources) {
-        const found = yield* source.list(new Set(set.byName.keys()))
+        const reserved = sources.flatMap(({ names }) => names).filter((name) => !source.names.includes(name))
+        const found = yield* source.list(new Set([...set.byName.keys(), ...reserved]))
         set = ToolSet.add(`agent "${name}"`, set, found)
       }
       this.#tools = { ...this.#tools!, byName: set.byName }

@@ -241,7 +241,7 @@ const serviceOf = (
  *
  * However many agents share the Layer, also through `Effect.provide` in several places at once, each server is connected
  * once. A connection that is lost is tried again with backoff: calls that were under way fail, or are made again where
- * the server has annotated the tool as idempotent or read-only; the model is told which. When the last user is done, the
+ * a server with `trustHints` says that the tool is idempotent or read-only; the model is told which. When the last user is done, the
  * server's process and all that it has started are ended, with SIGTERM and SIGKILL if need be; so they are when this
  * process is killed.
  *
@@ -288,7 +288,8 @@ export const layerFile = <R = never>(
 
 /**
  * The tools of the servers, for the `tools` of an agent: asked for before each step, so the agent has those that a server
- * adds meanwhile. A tool whose name another one has, or the agent's own, gets the server's name before it.
+ * adds meanwhile. With more than one server, names begin with the server's: `files_search`. With one server, only a tool
+ * whose name the agent has already gets such a name.
  *
  * Arguments are checked against the tool's schema before the call. A tool that fails tells the model why (`McpToolFailed`,
  * `McpCallError`), images go to the model as files, progress is a `ToolProgress` event.
@@ -319,7 +320,7 @@ export const resourceTools = (): ToolSource.ToolSource<Mcp> =>
         if (made === undefined) readers.set(mcp, (made = ResourceTools.make(mcp)))
         return made.filter(({ name }) => !taken.has(name))
       }),
-    { from: Mcp }
+    { from: Mcp, names: ResourceTools.names }
   )
 
 /** The same tools at each step. */

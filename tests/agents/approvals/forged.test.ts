@@ -354,7 +354,7 @@ describe("an approval for a tool of one MCP server", () => {
     Effect.gen(function* () {
       const ran: Array<string> = []
       const ask = Approvals.layerPolicy({ destructive: "ask" })
-      const agent = Agent.make("agent", { tools: [Mcp.tools()] })
+      const agent = Agent.make("agent", { tools: [Mcp.tools({ prefix: "collision" })] })
       const having = (bank: ReadonlyArray<string>, other: ReadonlyArray<string>) =>
         Mcp.layer({
           servers: { bank: { server: server("bank", bank, ran) }, other: { server: server("other", other, ran) } }

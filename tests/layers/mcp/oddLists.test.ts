@@ -118,7 +118,7 @@ describe.each(edges)("under %s", (_name, run) => {
         Effect.provide(layer)
       )
     )
-    expect(names).toEqual(["good"])
+    expect(names).toEqual(["raw_good"])
     expect(lines.join("\n")).toContain("not today")
   })
 

@@ -22,7 +22,7 @@ describe.each(edges)("under %s", (name, run) => {
         return [yield* mcp.tools(), yield* mcp.servers, exit] as const
       }).pipe(Effect.scoped, Effect.provide(layer))
     )
-    expect(tools.map((tool) => tool.name)).toEqual(["good"])
+    expect(tools.map((tool) => tool.name)).toEqual(["raw_good"])
     expect(servers.map((server) => [server.name, server.connected])).toEqual([
       ["raw", true],
       ["absent", false]

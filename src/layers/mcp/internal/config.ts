@@ -25,6 +25,12 @@ export interface CommonOptions {
    * again as after a lost connection. Default `false`: the Layer fails with `McpConnectError`.
    */
   readonly optional?: boolean | undefined
+  /**
+   * Whether what the server says of its tools counts: that one only reads, destroys nothing, or may be called again. Policies
+   * and calls that a lost connection cut short go by it. Default `false`: a tool counts as destructive, and no call is made
+   * again. Set it for a server whose author you trust as your own program.
+   */
+  readonly trustHints?: boolean | undefined
   /** How long a request may go without an answer or a sign of progress; then it is cancelled. Default 60 seconds. */
   readonly timeout?: Duration.Input | undefined
   /** How long connecting may take, without the time in which a user is asked. Default 30 seconds. */

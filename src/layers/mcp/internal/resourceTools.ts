@@ -30,6 +30,9 @@ const list = Effect.fnUntraced(function* (mcp: Resources) {
 const messageOf = (result: Result.Result<unknown, McpCallError>): string =>
   Result.isFailure(result) ? result.failure.message : ""
 
+/** The names of the tools. */
+export const names = ["list_resources", "read_resource"] as const
+
 /** `list_resources` and `read_resource`. */
 export const make = (mcp: Resources): ReadonlyArray<AgentTool.AgentTool<string, never>> => [
   AgentTool.fromFunction("list_resources", {

@@ -13,33 +13,30 @@ import { McpCallError, McpToolFailed } from "./errors.ts"
 import * as Limits from "./limits.ts"
 import type { ToolInfo } from "./lists.ts"
 import type { Server } from "./serverConnection.ts"
+import { clean, nameAll, passes } from "./toolNames.ts"
 import { type Check, checker } from "./validate.ts"
 
 /** Which tools an agent gets of those that the servers have, and how they are named. */
 export interface View {
   /** Only tools of these servers. Default: all. A name that no server has is a defect: `InvalidDefinition`. */
   readonly servers?: ReadonlyArray<string> | undefined
-  /** Only these tools, by the names that their servers give them; `*` stands for any characters. Default: all. */
+  /**
+   * Only these tools, by the names that their servers give them or by those that the agent has for them; `*` stands for any
+   * characters. Default: all.
+   */
   readonly allow?: ReadonlyArray<string> | undefined
   /** None of these tools; wins over `allow`. */
   readonly deny?: ReadonlyArray<string> | undefined
-  /** Put the server's name before a tool's: where two would have the same name (`"collision"`, default), or `"always"`. */
+  /**
+   * When a tool's name begins with its server's: `"always"`, or where two tools would have the same name (`"collision"`).
+   * Default: `"always"` when the Layer has more than one server, so that no server can change the names of another one's
+   * tools, otherwise `"collision"`.
+   */
   readonly prefix?: "collision" | "always" | undefined
 }
 
 /** A tool of an agent, by a server. */
 export type McpTool = AgentTool.AgentTool<string, never>
-
-const pattern = (glob: string): RegExp =>
-  new RegExp(`^${glob.replace(/[.+?^${}()|[\]\\]/g, "\\$&").replaceAll("*", ".*")}$`)
-
-interface Filter {
-  readonly allow?: ReadonlyArray<string> | undefined
-  readonly deny?: ReadonlyArray<string> | undefined
-}
-const passes = ({ allow, deny }: Filter, name: string): boolean =>
-  (allow === undefined || allow.some((glob) => pattern(glob).test(name))) &&
-  !(deny ?? []).some((glob) => pattern(glob).test(name))
 
 /** The tools of now, as a view shows them; none has a name of `taken`. */
 export const list = (
@@ -60,39 +57,21 @@ export const list = (
       { concurrency: "unbounded" }
     ),
     (lists) => {
-      const shown = lists
-        .flat()
-        .filter(({ info, server }) => passes(server.options, info.name) && passes(view, info.name))
-      return named(shown, view.prefix ?? "collision", taken)
+      const offered = lists.flat().filter(({ info, server }) => passes(server.options, [info.name, clean(info.name)]))
+      const names = nameAll(
+        offered.map(({ info, server }) => ({ server: server.name, tool: info.name })),
+        {
+          servers: servers.map(({ name }) => name),
+          prefix: view.prefix ?? (servers.length > 1 ? "always" : "collision"),
+          taken
+        }
+      )
+      return offered.flatMap(({ info, server }, index) => {
+        const name = names[index]!
+        return passes(view, [info.name, clean(info.name), name]) ? [toolOf(server, info, name)] : []
+      })
     }
   )
-}
-
-interface Shown {
-  readonly server: Server
-  readonly info: ToolInfo
-}
-
-/** What providers take as a name. */
-const clean = (name: string): string => name.replace(/[^a-zA-Z0-9_-]/g, "_").slice(0, 64) || "_"
-
-const named = (
-  shown: ReadonlyArray<Shown>,
-  prefix: "collision" | "always",
-  taken: ReadonlySet<string>
-): ReadonlyArray<McpTool> => {
-  const counts = new Map<string, number>()
-  for (const { info } of shown) counts.set(clean(info.name), (counts.get(clean(info.name)) ?? 0) + 1)
-  const used = new Set(taken)
-  return shown.map(({ info, server }) => {
-    const own = clean(info.name)
-    const collides = (counts.get(own) ?? 0) > 1 || taken.has(own)
-    const wanted = prefix === "always" || collides ? clean(`${server.name}_${info.name}`) : own
-    let name = wanted
-    for (let n = 2; used.has(name); n++) name = `${wanted.slice(0, 63 - String(n).length)}_${n}`
-    used.add(name)
-    return toolOf(server, info, name)
-  })
 }
 
 /** Tools that have been made, by what they are made of: a list that did not change gives the same tools. */
@@ -108,9 +87,30 @@ const toolOf = (server: Server, info: ToolInfo, name: string): McpTool => {
   return tool
 }
 
+/** What a tool does: as its server says, if the program trusts that, otherwise the worst. */
+const hintsOf = (server: Server, { annotations }: ToolInfo): ToolHints => {
+  if (server.options.trustHints !== true)
+    return { readOnly: false, destructive: true, idempotent: false, openWorld: true }
+  const readOnly = annotations?.readOnlyHint ?? false
+  return {
+    readOnly,
+    // What only reads destroys nothing, whatever else is said of it.
+    destructive: !readOnly && (annotations?.destructiveHint ?? true),
+    idempotent: annotations?.idempotentHint ?? false,
+    openWorld: annotations?.openWorldHint ?? true
+  }
+}
+
+interface ToolHints {
+  readonly readOnly: boolean
+  readonly destructive: boolean
+  readonly idempotent: boolean
+  readonly openWorld: boolean
+}
+
 const make = (server: Server, info: ToolInfo, name: string): McpTool => {
   const { annotations } = info
-  const isReadOnly = annotations?.readOnlyHint ?? false
+  const hints = hintsOf(server, info)
   const dynamic = Tool.dynamic(name, {
     description: info.description ?? info.title ?? annotations?.title ?? "",
     parameters: { ...info.inputSchema, type: "object" },
@@ -124,11 +124,10 @@ const make = (server: Server, info: ToolInfo, name: string): McpTool => {
   })
   const tool = dynamic
     .annotate(Tool.Title, info.title ?? annotations?.title ?? info.name)
-    .annotate(Tool.Readonly, isReadOnly)
-    // What only reads destroys nothing, whatever else is said of it.
-    .annotate(Tool.Destructive, !isReadOnly && (annotations?.destructiveHint ?? true))
-    .annotate(Tool.Idempotent, annotations?.idempotentHint ?? false)
-    .annotate(Tool.OpenWorld, annotations?.openWorldHint ?? true)
+    .annotate(Tool.Readonly, hints.readOnly)
+    .annotate(Tool.Destructive, hints.destructive)
+    .annotate(Tool.Idempotent, hints.idempotent)
+    .annotate(Tool.OpenWorld, hints.openWorld)
     .annotate(ServerName, server.name)
   const checkInput = checker(info.inputSchema)
   const checkOutput = info.outputSchema === undefined ? undefined : checker(info.outputSchema)
@@ -171,7 +170,8 @@ const call = (
       return invalid(`the arguments do not fit the tool's parameters: ${misfit}. ${remedy}`, "no")
     }
   }
-  const again = info.annotations?.readOnlyHint === true || info.annotations?.idempotentHint === true
+  const { idempotent, readOnly } = hintsOf(server, info)
+  const again = readOnly || idempotent
   const task = info.execution?.taskSupport === "required"
   return server
     .request("tools/call", info.name, { name: info.name, arguments: args }, { again, task, onProgress: progress })

@@ -13,55 +13,61 @@ const draftOf = (schema: { readonly [key: string]: unknown }): SchemaDraft => {
   return dialect.includes("2019-09") ? "2019-09" : "2020-12"
 }
 
-/** How long a check may take that runs regular expressions of the server's. Milliseconds. */
+/** How long the first check of a schema may take. Milliseconds. */
 const patience = 500
+/** How long one may take at least, once checks of its schema have taken too long. Milliseconds. */
+const leastPatience = 20
 
 let context: Context | undefined
 
-/** Runs a function that may turn out endless. Regular expressions can be stopped in no other way in this thread. */
-const bounded = <A>(run: () => A): A => {
+/** Runs a function that may turn out endless, which can be stopped in no other way in this thread. */
+const bounded = <A>(run: () => A, ms: number): A => {
   const vm = require("node:vm") as typeof import("node:vm")
   const made = (context ??= vm.createContext({}))
   made["run"] = run
   try {
-    return vm.runInContext("run()", made, { timeout: patience }) as A
+    return vm.runInContext("run()", made, { timeout: ms }) as A
   } finally {
     delete made["run"]
   }
 }
 
-const hasPattern = (schema: object): boolean => /"(pattern|patternProperties|format)":/.test(JSON.stringify(schema))
-
 /** Why a value does not fit; `undefined`: it fits. */
 export type Check = (value: unknown) => string | undefined
 
 /**
- * Makes the check of a schema. A schema that is itself broken refuses nothing: its server knows better. One that cannot
- * be checked to an end refuses the value.
+ * Makes the check of a schema. A schema that is itself broken refuses nothing: its server knows better. A value that cannot
+ * be checked in time is refused, whatever the schema consists of, and each time that this happens the next check gets half
+ * the time: a server cannot keep the program busy by it.
  */
 export const checker = (schema: { readonly [key: string]: unknown }): Check => {
   let validator: Validator | undefined
-  let isSlow = false
+  let ms = patience
+  const check = (value: unknown): string | undefined => {
+    if (validator === undefined) {
+      const library = require("@cfworker/json-schema") as { readonly Validator: typeof Validator }
+      validator = new library.Validator(schema, draftOf(schema), false)
+    }
+    const { errors, valid } = validator.validate(value)
+    if (valid) return undefined
+    // Each error is followed by those inside of it, which say it more exactly.
+    const exact = errors.filter(({ keyword }) => keyword !== "properties" && keyword !== "items")
+    const found = (exact.length > 0 ? exact : errors).map(
+      ({ error, instanceLocation }) => `${instanceLocation.replace(/^#\/?/, "") || "arguments"}: ${error}`
+    )
+    return [...new Set(found)].slice(0, 8).join("; ").slice(0, 2000)
+  }
   return (value) => {
     try {
-      if (validator === undefined) {
-        const library = require("@cfworker/json-schema") as { readonly Validator: typeof Validator }
-        isSlow = hasPattern(schema)
-        validator = new library.Validator(schema, draftOf(schema), false)
-      }
-      const made = validator
-      const { errors, valid } = isSlow ? bounded(() => made.validate(value)) : made.validate(value)
-      if (valid) return undefined
-      // Each error is followed by those inside of it, which say it more exactly.
-      const exact = errors.filter(({ keyword }) => keyword !== "properties" && keyword !== "items")
-      const said = (exact.length > 0 ? exact : errors).map(
-        ({ error, instanceLocation }) => `${instanceLocation.replace(/^#\/?/, "") || "arguments"}: ${error}`
-      )
-      return [...new Set(said)].slice(0, 8).join("; ")
+      return bounded(() => check(value), ms)
     } catch (error) {
       if (error instanceof RangeError) return "it is nested too deeply to be checked, or the schema refers to itself"
       if ((error as NodeJS.ErrnoException).code === "ERR_SCRIPT_EXECUTION_TIMEOUT") {
-        return `it could not be checked within ${patience} ms; the schema's patterns are too slow for it`
+        const taken = ms
+        // It was stopped halfway.
+        validator = undefined
+        ms = Math.max(leastPatience, Math.floor(ms / 2))
+        return `it could not be checked within ${taken} ms, because the schema takes too long to check`
       }
       return undefined
     }

@@ -41,9 +41,12 @@ export const feature = (): Feature.Feature<InvalidSkills, Skills> => {
         return catalog(skills)
       }),
     tools: [source(announced)],
-    reserves: ["read_skill", "read_skill_file", "run_skill_script"]
+    reserves: toolNames
   })
 }
+
+/** The names of the tools. */
+const toolNames = ["read_skill", "read_skill_file", "run_skill_script"]
 
 const catalog = (skills: ReadonlyArray<Skill>): string => {
   if (skills.length === 0) return ""
@@ -85,7 +88,7 @@ const source = (announced: Announced): ToolSource.ToolSource<Skills> => {
       made.set(service, { key, tools })
       return tools
     })
-  return ToolSource.make("skills", list, { from: Skills })
+  return ToolSource.make("skills", list, { from: Skills, names: toolNames })
 }
 
 const toolsOf = (

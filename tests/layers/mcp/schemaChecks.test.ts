@@ -1,0 +1,47 @@
+/** Checks of a server's schemas end in time, whatever the schemas consist of. */
+import { Effect } from "effect"
+import { Agent, Mcp, TestModel } from "troupe"
+import { describe, expect, it } from "vitest"
+import { checker } from "../../../src/layers/mcp/internal/validate.ts"
+import { inProcess } from "../../support/mcpInProcess.ts"
+
+/** Doubles the work with each level, without a pattern. */
+const doubling = (keyword: "allOf" | "anyOf" | "oneOf", levels = 30) => {
+  const $defs: Record<string, unknown> = { [`d${levels}`]: { type: "string" } }
+  for (let i = 0; i < levels; i++) {
+    const next = { $ref: `#/$defs/d${i + 1}` }
+    $defs[`d${i}`] = { [keyword]: keyword === "allOf" ? [next, next] : [{ not: next }, next] }
+  }
+  return { type: "object", properties: { a: { $ref: "#/$defs/d0" } }, $defs }
+}
+
+describe("a schema that takes for ever to check", () => {
+  for (const keyword of ["allOf", "anyOf", "oneOf"] as const) {
+    it(`refuses the value in time: ${keyword}`, () => {
+      const check = checker(doubling(keyword))
+      const start = Date.now()
+      expect(check({ a: "x" })).toContain("could not be checked within")
+      expect(Date.now() - start).toBeLessThan(5000)
+    })
+  }
+
+  it("takes less time with each value", () => {
+    const check = checker(doubling("allOf"))
+    const start = Date.now()
+    for (let n = 0; n < 20; n++) expect(check({ a: "x" })).toContain("could not be checked within")
+    expect(Date.now() - start).toBeLessThan(8000)
+  })
+
+  it("does not keep a run from its timeout", async () => {
+    const evil = { server: inProcess([{ name: "look", inputSchema: doubling("allOf") }]) }
+    const Model = TestModel.layer((call) =>
+      call.index === 0 ? TestModel.toolCall("look", { a: "x" }) : JSON.stringify(call.prompt.content.at(-1))
+    )
+    const answer = await Effect.runPromise(
+      Agent.make("a", { tools: [Mcp.tools()] })
+        .run("x")
+        .pipe(Effect.provide([Mcp.layer({ servers: { evil } }), Model]))
+    )
+    expect(answer).toContain("could not be checked within")
+  })
+})

@@ -140,22 +140,22 @@ export const make = <I, A, E = never, R = never>(
 
 const known: ReadonlySet<string> = new Set(["description", "output", "run"])
 
-/** @internal How a workflow is made: a body that has its run's bookkeeping, and what it is made of. */
-export const workflow = <I, A, E, R>(
-  name: string,
-  options: {
-    readonly description: string | undefined
-    readonly structure: () => Structure
-    /** A runner whose output this one gives, and that knows how to encode it. */
-    readonly encodedLike?: unknown
-    readonly run: (input: I, state: RunState) => Effect.Effect<A, E, R>
-    /**
-     * Goes on at a member that is suspended; the member is run with `input` and takes the transcript instead. `undefined`
-     * where there is no such member. Without it the workflow cannot be resumed in its middle.
-     */
-    readonly resume?: ((member: string, input: I, state: RunState) => Effect.Effect<A, E, R> | undefined) | undefined
-  }
-): Runner<I, A, E, R> =>
+/** @internal What a workflow is made of. */
+export interface Workflow<in I, out A, out E, out R> {
+  readonly description: string | undefined
+  readonly structure: () => Structure
+  /** A runner whose output this one gives, and that knows how to encode it. */
+  readonly encodedLike?: unknown
+  readonly run: (input: I, state: RunState) => Effect.Effect<A, E, R>
+  /**
+   * Goes on at a member that is suspended; the member is run with `input` and takes the transcript instead. `undefined`
+   * where there is no such member. Without it the workflow cannot be resumed in its middle.
+   */
+  readonly resume?: ((member: string, input: I, state: RunState) => Effect.Effect<A, E, R> | undefined) | undefined
+}
+
+/** @internal Makes a workflow whose body has its run's bookkeeping. */
+export const workflow = <I, A, E, R>(name: string, options: Workflow<I, A, E, R>): Runner<I, A, E, R> =>
   fromDefinition(name, options.description, {
     // Without a span of its own, each of its members would begin a trace.
     body: (input, state) =>
@@ -175,8 +175,17 @@ export const workflow = <I, A, E, R>(
     structure: options.structure
   })
 
+/**
+ * @internal Makes a workflow whose body works on members of erased types. The result fits every type that its constructor
+ * declares: this cast is the only one.
+ */
+export const erasedWorkflow = (
+  name: string,
+  options: Workflow<never, unknown, unknown, unknown>
+): Runner<unknown, never, never, never> => workflow(name, options) as Runner<unknown, never, never, never>
+
 const runOrResume = <I, A, E, R>(
-  { resume, run }: Pick<Parameters<typeof workflow<I, A, E, R>>[1], "resume" | "run">,
+  { resume, run }: Pick<Workflow<I, A, E, R>, "resume" | "run">,
   input: I,
   state: RunState
 ): Effect.Effect<A, E, R> =>

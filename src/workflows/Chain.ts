@@ -69,7 +69,7 @@ type Chained<I, A, E, R> = Runner.Runner<I, A | Answer<E>, Exclude<E, Stop<unkno
 type Taken<S> = S extends Step<infer I, infer _A, infer _E, infer _R> ? I : never
 type Given<S> = S extends Step<never, infer A, infer _E, infer _R> ? A : never
 
-/** Steps of which one is none, or does not fit the one before it, or is one too many. That one says so. */
+/** Marks the first step that does not fit, so that the compile error lands on it. */
 type Mismatch<Steps extends ReadonlyArray<unknown>> = Steps extends readonly [infer A, ...infer Rest]
   ? A extends AnyStep
     ? Rest extends readonly [infer B, ...infer Others]
@@ -229,12 +229,12 @@ export const make: {
     ],
     options?: Options
   ): Chained<I, T10, E1 | E2 | E3 | E4 | E5 | E6 | E7 | E8 | E9 | E10, R1 | R2 | R3 | R4 | R5 | R6 | R7 | R8 | R9 | R10>
-  // For nothing but its error: the compiler shows that of the last one, and those above know no step but by the others.
+  // For its error only: the compiler shows that of the last overload, and those above cannot name the step that is wrong.
   <const Steps extends ReadonlyArray<unknown>>(
     name: string,
     steps: readonly [...Steps] & Mismatch<Steps>,
     options?: Options
-  ): never
+  ): Runner.Any
 } = (name: string, steps: ReadonlyArray<AnyStep>, options?: Options) => {
   const last = steps.at(-1)
   if (last === undefined) {
@@ -244,7 +244,7 @@ export const make: {
       remedy: "Give it at least one"
     })
   }
-  return Runner.workflow(name, {
+  return Runner.erasedWorkflow(name, {
     description: options?.description,
     structure: () => ({ kind: "chain", members: steps.map(memberOf) }),
     // An early answer may have another form than the last step's output.
@@ -256,7 +256,7 @@ export const make: {
       // Of two steps with one name it is not known which one waits.
       return at.length === 1 ? run(steps, at[0]!, input, state) : undefined
     }
-  }) as never
+  })
 }
 
 const run = (

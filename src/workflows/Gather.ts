@@ -76,11 +76,10 @@ export const broadcast = <const T extends Runners, M extends Parallel.Mode = Par
   runners: T,
   options: Options<M> = {}
 ): Runner.Runner<Parallel.Input<T>, Parallel.Output<T, M>, Parallel.Error<T, M>, Parallel.Services<T>> =>
-  // The group works on erased runners; this is where their types come back.
   together("broadcast", name, runners, options, (given) => {
     const input = settled(given)
     return Effect.succeed(runners.map(() => input))
-  }) as never
+  })
 
 /** What {@link scatter} takes: the input of each runner, in their order. */
 export type Inputs<T extends Runners> = { readonly [K in keyof T]: Runner.Input<T[K]> }
@@ -104,17 +103,11 @@ export const scatter = <const T extends Runners, M extends Parallel.Mode = Paral
   runners: T,
   options: Options<M> = {}
 ): Runner.Runner<Inputs<T>, Parallel.Output<T, M>, Parallel.Error<T, M> | WrongNumberOfInputs, Parallel.Services<T>> =>
-  together(
-    "scatter",
-    name,
-    runners,
-    options,
-    (inputs: ReadonlyArray<never>) =>
-      inputs.length === runners.length
-        ? Effect.succeed(inputs)
-        : Effect.fail(new WrongNumberOfInputs({ name, needed: runners.length, orMore: false, given: inputs.length }))
-    // As in `broadcast`.
-  ) as never
+  together("scatter", name, runners, options, (inputs: ReadonlyArray<never>) =>
+    inputs.length === runners.length
+      ? Effect.succeed(inputs)
+      : Effect.fail(new WrongNumberOfInputs({ name, needed: runners.length, orMore: false, given: inputs.length }))
+  )
 
 const together = (
   kind: string,
@@ -122,13 +115,13 @@ const together = (
   runners: Runners,
   options: Options<Parallel.Mode>,
   inputsOf: (input: never) => Effect.Effect<ReadonlyArray<never>, WrongNumberOfInputs>
-): Runner.Any => {
+): Runner.Runner<unknown, never, never, never> => {
   const mode: Parallel.Mode = options.mode ?? Parallel.failFast
   const { concurrency } = options
   Group.check(`${kind} "${name}"`, runners.length, mode, concurrency)
   const members = Parallel.withKeys(runners as ReadonlyArray<AnyRunner>)
   const entries = members.map(([key, runner]) => [key, Runner.named(runner, key)] as const)
-  return Runner.workflow(name, {
+  return Runner.erasedWorkflow(name, {
     description: options.description,
     structure: () => ({
       kind: "gather",
@@ -202,7 +195,7 @@ export const map = <I, A, E, R, M extends Parallel.Mode = Parallel.FailFast>(
   const concurrency = options.concurrency ?? defaultConcurrency
   Group.check(`map "${name}"`, undefined, mode, concurrency)
   const needed = mode._tag === "race" ? 1 : mode._tag === "quorum" ? mode.n : 0
-  return Runner.workflow(name, {
+  return Runner.erasedWorkflow(name, {
     description: options.description,
     structure: () => ({
       kind: "gather",
@@ -219,8 +212,7 @@ export const map = <I, A, E, R, M extends Parallel.Mode = Parallel.FailFast>(
         Parallel.shape(outputs, mode, true)
       )
     }
-    // As in `broadcast`.
-  }) as never
+  })
 }
 
 /** A run that goes on beside the one that began it. */

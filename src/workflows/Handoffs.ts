@@ -199,7 +199,7 @@ export const make = <const Members extends Agents, Start extends keyof Members &
   const maxHandoffs = options.maxHandoffs ?? 8
   check(name, agents, options.start, maxHandoffs)
   const desk = { agents, maxHandoffs }
-  return Runner.workflow(name, {
+  return Runner.erasedWorkflow(name, {
     description: options.description,
     structure: () => ({
       kind: "handoffs",
@@ -210,8 +210,7 @@ export const make = <const Members extends Agents, Start extends keyof Members &
     }),
     run: (input: Prompt.RawInput, state) => converse(desk, options.start, input, state),
     resume: (member, input, state) => (agents.has(member) ? converse(desk, member, input, state) : undefined)
-    // The agents are erased in the loop; this is where their types come back.
-  }) as never
+  })
 }
 
 /** The conversation from the agent `first` on, until one of them answers. */

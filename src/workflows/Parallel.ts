@@ -136,7 +136,7 @@ export const make: {
   Group.check(`parallel "${name}"`, entries.length, mode, concurrency)
   const members = entries.map(([key, runner]) => ({ name: key, runner }))
   const last = Runner.isRunner(combine) ? [{ name: combine.name, role: "combine", runner: combine }] : []
-  return Runner.workflow(name, {
+  return Runner.erasedWorkflow(name, {
     description: options.description,
     structure: () => ({ kind: "parallel", note: noteOf(mode), members: [...members, ...last] }),
     encodedLike: combine,
@@ -157,8 +157,7 @@ export const make: {
         }
       )
     }
-    // The group works on erased branches; this is where their types come back.
-  }) as never
+  })
 }
 
 type Combine = Runner.Any | ((outputs: never) => unknown)

@@ -302,7 +302,7 @@ export const make: {
   >
 } = (name: string, members: Erased, options: Erased = {}) => {
   const settings = settingsOf(name, { ...members, ...options })
-  return Runner.workflow(name, {
+  return Runner.erasedWorkflow(name, {
     description: options.description,
     structure: () => ({
       kind: "plan-execute-evaluate",
@@ -316,16 +316,17 @@ export const make: {
       ]
     }),
     encodedLike: settings.combine,
-    // The loop works on erased members; this is where their types come back.
     run: (input: never, state) => run(settings, input, state)
-  }) as never
+  })
 }
 
-type AnyMember = Exclude<Settings["executor"], undefined>
+/** A runner or a function whose input its own overload has checked. */
+type AnyMember = Runner.Any | ((input: never) => unknown)
 
+/** Members and options as `make` is given them, without their types. */
 interface Erased {
   readonly description?: string | undefined
-  readonly planner?: Settings["planner"] | undefined
+  readonly planner?: AnyMember | Effect.Effect<unknown, unknown, unknown> | undefined
   readonly instructions?: string | undefined
   readonly workers?: Workers | undefined
   readonly executor?: AnyMember | undefined
@@ -362,15 +363,15 @@ const settingsOf = (name: string, options: Erased): Settings => {
   const maxSteps = limit("maxSteps", options.maxSteps ?? 32, 1)
   // An agent that is a service is an Effect too.
   const isFixed = Effect.isEffect(options.planner) && !Runner.isRunner(options.planner)
-  return {
+  const settings = {
     name,
     planner: options.planner ?? makePlanner(name, options.instructions, workers, maxSteps),
     introduction: options.planner === undefined || workers === undefined ? undefined : workersText(workers),
     workers,
     executor: options.executor,
     evaluator: options.evaluator,
-    accept: (options.accept as Settings["accept"] | undefined) ?? (() => true),
-    score: (options.score as Settings["score"] | undefined) ?? scoreOf,
+    accept: options.accept ?? (() => true),
+    score: options.score ?? scoreOf,
     combine: options.combine,
     maxRounds: limit("maxRounds", options.maxRounds ?? 3, 1),
     maxSteps,
@@ -382,14 +383,16 @@ const settingsOf = (name: string, options: Erased): Settings => {
     onMaxRounds: options.onMaxRounds ?? "fail",
     onStepFailure: options.onStepFailure ?? (isFixed ? "fail" : "replan")
   }
+  // The loop gives each of them what the types of `make` ask for.
+  return settings as Settings
 }
 
 const makePlanner = (
   name: string,
   instructions: string | undefined,
-  workers: Settings["workers"],
+  workers: ReadonlyMap<string, Runner.Any> | undefined,
   maxSteps: number
-): Settings["planner"] => {
+): Runner.Any => {
   const names = [...(workers?.keys() ?? [])] as [string, ...Array<string>]
   return Agent.make(`${name} planner`, {
     instructions: plannerInstructions(instructions, workers && workersText(workers), maxSteps),
@@ -397,5 +400,5 @@ const makePlanner = (
   })
 }
 
-const memberOf = (role: string, member: Settings["planner"]): Member =>
+const memberOf = (role: string, member: unknown): Member =>
   Runner.isRunner(member) ? { name: member.name, role, runner: member } : { name: role, role }

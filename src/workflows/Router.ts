@@ -113,7 +113,7 @@ export const make: {
     classify === undefined
       ? byModel(name, routes, options)
       : (input: never) => Effect.map(classify(input), (route) => certain(routes, route as string))
-  return Runner.workflow(name, {
+  return Runner.erasedWorkflow(name, {
     description: options.description,
     structure: () => structure(routes, options, "one of"),
     run: (given: never, state) => {
@@ -137,7 +137,7 @@ export const make: {
       const route = routes.get(member)
       return route === undefined ? undefined : Runner.named(route, member).run(input)
     }
-  }) as never
+  })
 }
 
 /** How a router to several routes runs those that are chosen. */
@@ -211,7 +211,7 @@ export const many: {
       ? eachByModel(name, routes, options)
       : (input: never) =>
           Effect.map(classify(input), (keys) => (keys as ReadonlyArray<string>).map((route) => certain(routes, route)))
-  return Runner.workflow(name, {
+  return Runner.erasedWorkflow(name, {
     description: options.description,
     structure: () => structure(routes, options, "any of"),
     run: (given: never, state) => {
@@ -241,7 +241,7 @@ export const many: {
         )
       })
     }
-  }) as never
+  })
 }
 
 type AnyClassify = Classify<never, string | ReadonlyArray<string>, unknown, unknown>["classify"]

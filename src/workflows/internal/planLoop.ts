@@ -91,8 +91,8 @@ export class PlanNotAccepted extends Schema.TaggedError<PlanNotAccepted>()("Plan
   }
 }
 
-type AnyRunner = Runner.Runner<never, unknown, unknown, unknown>
-type Fn = (input: never) => unknown
+type AnyRunner = Runner.Runner<unknown, unknown, unknown, unknown>
+type Fn = (input: unknown) => unknown
 type Program = Effect.Effect<unknown, unknown, unknown>
 
 /** Everything that the definition says, checked and made ready. */
@@ -243,7 +243,7 @@ class Loop {
         ...(refused === undefined ? [] : [Text.repairText(refused.plan, refused.problems)])
       ]
       const input = texts.length === 0 ? Text.alone(this.#goal) : Text.after(this.#goal, texts.join("\n\n"))
-      return planner.run(input as never) as Effect.Effect<Plan.PlanLike, unknown, unknown>
+      return planner.run(input) as Effect.Effect<Plan.PlanLike, unknown, unknown>
     }
     const made = Effect.isEffect(planner)
       ? planner
@@ -255,7 +255,7 @@ class Loop {
           results: outputsOf(this.#done.values()),
           failures: last?._tag === "failed" ? last.error.failures : [],
           verdict: last?._tag === "rejected" ? last.round.verdict : undefined
-        } as never)
+        })
     return made as Effect.Effect<Plan.PlanLike, unknown, unknown>
   }
 
@@ -306,18 +306,18 @@ class Loop {
     const runner: AnyRunner = isRunner
       ? by
       : Runner.make(step.id, {
-          run: () => by({ goal: this.#goal, step, results: outputsOf(inputs), round } as never) as Program
+          run: () => by({ goal: this.#goal, step, results: outputsOf(inputs), round }) as Program
         })
     const { body, encode } = runner.definition
     const noting = Runner.fromDefinition(step.id, runner.description, {
       ...runner.definition,
       // Within the run: once it tells that it has completed, it is done, whatever interrupts it then.
-      body: (input: never, state) =>
+      body: (input, state) =>
         Effect.tap(body(input, state), (output) =>
           Effect.sync(() => this.#done.set(step.id, { step, output, encoded: encode(output), inputs }))
         )
     })
-    return noting.run((isRunner ? Text.after(this.#goal, Text.stepText(step, inputs)) : undefined) as never)
+    return noting.run(isRunner ? Text.after(this.#goal, Text.stepText(step, inputs)) : undefined)
   }
 
   #judge(
@@ -328,7 +328,7 @@ class Loop {
     const { evaluator } = this.#settings
     if (evaluator === undefined) return Effect.succeed({ verdict: undefined, encoded: null })
     const judged = Runner.isRunner(evaluator)
-      ? evaluator.run(Text.after(this.#goal, Text.doneText(steps)) as never)
+      ? evaluator.run(Text.after(this.#goal, Text.doneText(steps)))
       : (evaluator(this.#finished(plan, steps, round)) as Program)
     const encode = Runner.isRunner(evaluator) ? evaluator.definition.encode : toJson
     return Effect.map(judged, (verdict) => ({ verdict, encoded: encode(verdict) }))
@@ -340,13 +340,13 @@ class Loop {
       const last = new Set(Plan.lastOf(plan))
       return Effect.succeed(outputsOf(steps.filter(({ step }) => last.has(step.id))))
     }
-    if (Runner.isRunner(combine)) return combine.run(Text.after(this.#goal, Text.doneText(steps)) as never)
+    if (Runner.isRunner(combine)) return combine.run(Text.after(this.#goal, Text.doneText(steps)))
     const made = combine(this.#finished(plan, steps, round))
     return Effect.isEffect(made) ? (made as Program) : Effect.succeed(made)
   }
 
-  #finished(plan: Plan.Plan, steps: ReadonlyArray<Plan.DoneStep>, round: number): never {
-    return { goal: this.#goal, plan, results: outputsOf(steps), round } as never
+  #finished(plan: Plan.Plan, steps: ReadonlyArray<Plan.DoneStep>, round: number) {
+    return { goal: this.#goal, plan, results: outputsOf(steps), round }
   }
 
   #exhausted(): Program {

@@ -64,7 +64,8 @@ export const gate = <I, Out>(
 const isGate = (step: object): step is Gate<never, unknown, unknown, unknown> => GateTypeId in step
 
 type Answer<E> = E extends Stop<infer A> ? A : never
-type Chained<I, A, E, R> = Runner.Runner<I, A | Answer<E>, Exclude<E, Stop<unknown>>, R>
+/** What a chain fails with: an early answer is not a failure. */
+type Failure<E> = Exclude<E, Stop<unknown>>
 
 type Taken<S> = S extends Step<infer I, infer _A, infer _E, infer _R> ? I : never
 type Given<S> = S extends Step<never, infer A, infer _E, infer _R> ? A : never
@@ -100,22 +101,26 @@ interface Options {
  * const pipeline = Chain.make("pipeline", [writer, editor, (text: string) => Effect.succeed(text.trim())])
  */
 export const make: {
-  <I, T1, E1, R1>(name: string, steps: readonly [Step<I, T1, E1, R1>], options?: Options): Chained<I, T1, E1, R1>
+  <I, T1, E1, R1>(
+    name: string,
+    steps: readonly [Step<I, T1, E1, R1>],
+    options?: Options
+  ): Runner.Runner<I, T1 | Answer<E1>, Failure<E1>, R1>
   <I, T1, T2, E1, R1, E2, R2>(
     name: string,
     steps: readonly [Step<I, T1, E1, R1>, Step<T1, T2, E2, R2>],
     options?: Options
-  ): Chained<I, T2, E1 | E2, R1 | R2>
+  ): Runner.Runner<I, T2 | Answer<E1 | E2>, Failure<E1 | E2>, R1 | R2>
   <I, T1, T2, T3, E1, R1, E2, R2, E3, R3>(
     name: string,
     steps: readonly [Step<I, T1, E1, R1>, Step<T1, T2, E2, R2>, Step<T2, T3, E3, R3>],
     options?: Options
-  ): Chained<I, T3, E1 | E2 | E3, R1 | R2 | R3>
+  ): Runner.Runner<I, T3 | Answer<E1 | E2 | E3>, Failure<E1 | E2 | E3>, R1 | R2 | R3>
   <I, T1, T2, T3, T4, E1, R1, E2, R2, E3, R3, E4, R4>(
     name: string,
     steps: readonly [Step<I, T1, E1, R1>, Step<T1, T2, E2, R2>, Step<T2, T3, E3, R3>, Step<T3, T4, E4, R4>],
     options?: Options
-  ): Chained<I, T4, E1 | E2 | E3 | E4, R1 | R2 | R3 | R4>
+  ): Runner.Runner<I, T4 | Answer<E1 | E2 | E3 | E4>, Failure<E1 | E2 | E3 | E4>, R1 | R2 | R3 | R4>
   <I, T1, T2, T3, T4, T5, E1, R1, E2, R2, E3, R3, E4, R4, E5, R5>(
     name: string,
     steps: readonly [
@@ -126,7 +131,7 @@ export const make: {
       Step<T4, T5, E5, R5>
     ],
     options?: Options
-  ): Chained<I, T5, E1 | E2 | E3 | E4 | E5, R1 | R2 | R3 | R4 | R5>
+  ): Runner.Runner<I, T5 | Answer<E1 | E2 | E3 | E4 | E5>, Failure<E1 | E2 | E3 | E4 | E5>, R1 | R2 | R3 | R4 | R5>
   <I, T1, T2, T3, T4, T5, T6, E1, R1, E2, R2, E3, R3, E4, R4, E5, R5, E6, R6>(
     name: string,
     steps: readonly [
@@ -138,7 +143,12 @@ export const make: {
       Step<T5, T6, E6, R6>
     ],
     options?: Options
-  ): Chained<I, T6, E1 | E2 | E3 | E4 | E5 | E6, R1 | R2 | R3 | R4 | R5 | R6>
+  ): Runner.Runner<
+    I,
+    T6 | Answer<E1 | E2 | E3 | E4 | E5 | E6>,
+    Failure<E1 | E2 | E3 | E4 | E5 | E6>,
+    R1 | R2 | R3 | R4 | R5 | R6
+  >
   <I, T1, T2, T3, T4, T5, T6, T7, E1, R1, E2, R2, E3, R3, E4, R4, E5, R5, E6, R6, E7, R7>(
     name: string,
     steps: readonly [
@@ -151,7 +161,12 @@ export const make: {
       Step<T6, T7, E7, R7>
     ],
     options?: Options
-  ): Chained<I, T7, E1 | E2 | E3 | E4 | E5 | E6 | E7, R1 | R2 | R3 | R4 | R5 | R6 | R7>
+  ): Runner.Runner<
+    I,
+    T7 | Answer<E1 | E2 | E3 | E4 | E5 | E6 | E7>,
+    Failure<E1 | E2 | E3 | E4 | E5 | E6 | E7>,
+    R1 | R2 | R3 | R4 | R5 | R6 | R7
+  >
   <I, T1, T2, T3, T4, T5, T6, T7, T8, E1, R1, E2, R2, E3, R3, E4, R4, E5, R5, E6, R6, E7, R7, E8, R8>(
     name: string,
     steps: readonly [
@@ -165,7 +180,12 @@ export const make: {
       Step<T7, T8, E8, R8>
     ],
     options?: Options
-  ): Chained<I, T8, E1 | E2 | E3 | E4 | E5 | E6 | E7 | E8, R1 | R2 | R3 | R4 | R5 | R6 | R7 | R8>
+  ): Runner.Runner<
+    I,
+    T8 | Answer<E1 | E2 | E3 | E4 | E5 | E6 | E7 | E8>,
+    Failure<E1 | E2 | E3 | E4 | E5 | E6 | E7 | E8>,
+    R1 | R2 | R3 | R4 | R5 | R6 | R7 | R8
+  >
   <I, T1, T2, T3, T4, T5, T6, T7, T8, T9, E1, R1, E2, R2, E3, R3, E4, R4, E5, R5, E6, R6, E7, R7, E8, R8, E9, R9>(
     name: string,
     steps: readonly [
@@ -180,7 +200,12 @@ export const make: {
       Step<T8, T9, E9, R9>
     ],
     options?: Options
-  ): Chained<I, T9, E1 | E2 | E3 | E4 | E5 | E6 | E7 | E8 | E9, R1 | R2 | R3 | R4 | R5 | R6 | R7 | R8 | R9>
+  ): Runner.Runner<
+    I,
+    T9 | Answer<E1 | E2 | E3 | E4 | E5 | E6 | E7 | E8 | E9>,
+    Failure<E1 | E2 | E3 | E4 | E5 | E6 | E7 | E8 | E9>,
+    R1 | R2 | R3 | R4 | R5 | R6 | R7 | R8 | R9
+  >
   <
     I,
     T1,
@@ -228,7 +253,12 @@ export const make: {
       Step<T9, T10, E10, R10>
     ],
     options?: Options
-  ): Chained<I, T10, E1 | E2 | E3 | E4 | E5 | E6 | E7 | E8 | E9 | E10, R1 | R2 | R3 | R4 | R5 | R6 | R7 | R8 | R9 | R10>
+  ): Runner.Runner<
+    I,
+    T10 | Answer<E1 | E2 | E3 | E4 | E5 | E6 | E7 | E8 | E9 | E10>,
+    Failure<E1 | E2 | E3 | E4 | E5 | E6 | E7 | E8 | E9 | E10>,
+    R1 | R2 | R3 | R4 | R5 | R6 | R7 | R8 | R9 | R10
+  >
   // For its error only: the compiler shows that of the last overload, and those above cannot name the step that is wrong.
   <const Steps extends ReadonlyArray<unknown>>(
     name: string,

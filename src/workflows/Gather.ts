@@ -13,7 +13,6 @@ import { orDieLate } from "../internal/interruptFailures.ts"
 import * as Runner from "../Runner.ts"
 import { defaultConcurrency } from "./internal/gatherStream.ts"
 import * as Group from "./internal/branchGroup.ts"
-import { settled } from "../internal/input.ts"
 import * as Parallel from "./Parallel.ts"
 
 export {
@@ -76,10 +75,7 @@ export const broadcast = <const T extends Runners, M extends Parallel.Mode = Par
   runners: T,
   options: Options<M> = {}
 ): Runner.Runner<Parallel.Input<T>, Parallel.Output<T, M>, Parallel.Error<T, M>, Parallel.Services<T>> =>
-  together("broadcast", name, runners, options, (given) => {
-    const input = settled(given)
-    return Effect.succeed(runners.map(() => input))
-  })
+  inOrder("broadcast", name, runners, options, Parallel.sameInput(runners.length))
 
 /** What {@link scatter} takes: the input of each runner, in their order. */
 export type Inputs<T extends Runners> = { readonly [K in keyof T]: Runner.Input<T[K]> }
@@ -103,46 +99,22 @@ export const scatter = <const T extends Runners, M extends Parallel.Mode = Paral
   runners: T,
   options: Options<M> = {}
 ): Runner.Runner<Inputs<T>, Parallel.Output<T, M>, Parallel.Error<T, M> | WrongNumberOfInputs, Parallel.Services<T>> =>
-  together("scatter", name, runners, options, (inputs: ReadonlyArray<never>) =>
+  inOrder("scatter", name, runners, options, (inputs: ReadonlyArray<never>) =>
     inputs.length === runners.length
       ? Effect.succeed(inputs)
       : Effect.fail(new WrongNumberOfInputs({ name, needed: runners.length, orMore: false, given: inputs.length }))
   )
 
-const together = (
-  kind: string,
+const inOrder = (
+  kind: "broadcast" | "scatter",
   name: string,
   runners: Runners,
   options: Options<Parallel.Mode>,
   inputsOf: (input: never) => Effect.Effect<ReadonlyArray<never>, WrongNumberOfInputs>
 ): Runner.Runner<unknown, never, never, never> => {
-  const mode: Parallel.Mode = options.mode ?? Parallel.failFast
-  const { concurrency } = options
-  Group.check(`${kind} "${name}"`, runners.length, mode, concurrency)
-  const members = Parallel.withKeys(runners as ReadonlyArray<AnyRunner>)
-  const entries = members.map(([key, runner]) => [key, Runner.named(runner, key)] as const)
-  return Runner.erasedWorkflow(name, {
-    description: options.description,
-    structure: () => ({
-      kind: "gather",
-      note: noteOf(kind, mode),
-      members: members.map(([key, runner]) => ({ name: key, runner }))
-    }),
-    run: (input: never, state) =>
-      Effect.flatMap(inputsOf(input), (inputs) =>
-        Effect.map(
-          Group.run(
-            entries.map(([key, runner], index) => [key, runner.run(inputs[index]!)]),
-            { name, mode, concurrency, state }
-          ),
-          (outputs) => Parallel.shape(outputs, mode, true)
-        )
-      )
-  })
+  const entries = Parallel.withKeys(runners as ReadonlyArray<AnyRunner>)
+  return Parallel.together(name, { kind, entries, isArray: true, ...options }, inputsOf)
 }
-
-const noteOf = (kind: string, mode: Parallel.Mode): string =>
-  [kind, Parallel.noteOf(mode)].filter((part) => part !== undefined).join(", ")
 
 /** How {@link map} runs its runner. */
 export interface MapOptions<M extends Parallel.Mode> {
@@ -199,7 +171,7 @@ export const map = <I, A, E, R, M extends Parallel.Mode = Parallel.FailFast>(
     description: options.description,
     structure: () => ({
       kind: "gather",
-      note: noteOf("map", mode),
+      note: Parallel.noteWith("map", mode),
       members: [{ name: runner.name, runner }]
     }),
     encodedLike: mode._tag === "race" ? runner : undefined,

@@ -8,6 +8,7 @@ import { inAttempts } from "../internal/attempts.ts"
 import { toJson } from "../internal/json.ts"
 import { isWaiting } from "../internal/resumption.ts"
 import type { RunState } from "../internal/runState.ts"
+import type { Structure } from "../internal/structure.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 import * as Group from "./internal/branchGroup.ts"
@@ -46,23 +47,19 @@ export type Input<B extends Branches> = (
 ) extends (input: infer I) => void
   ? I
   : never
-type Outputs<B extends Branches> = { readonly [K in keyof B]: Runner.Output<B[K]> }
-type Results<B extends Branches> = {
-  readonly [K in keyof B]: Result.Result<Runner.Output<B[K]>, Runner.Error<B[K]> | Group.BranchDefect>
-}
 /** The services that the branches need. */
 export type Services<B extends Branches> = Runner.Services<Member<B>>
 
-/** What the mode gives, branches by name or in order as they were given. */
+/** What the mode gives, branches by name or in order as they were given. Written out, so that editors show the record. */
 export type Output<B extends Branches, M extends Mode> = M extends Group.Settle
-  ? Results<B>
+  ? { readonly [K in keyof B]: Result.Result<Runner.Output<B[K]>, Runner.Error<B[K]> | Group.BranchDefect> }
   : M extends Group.Race
     ? Runner.Output<Member<B>>
     : M extends Group.Quorum
       ? B extends ReadonlyArray<unknown>
         ? ReadonlyArray<Runner.Output<Member<B>>>
-        : Partial<Outputs<B>>
-      : Outputs<B>
+        : { readonly [K in keyof B]?: Runner.Output<B[K]> }
+      : { readonly [K in keyof B]: Runner.Output<B[K]> }
 
 /** How the mode fails. */
 export type Error<B extends Branches, M extends Mode> = M extends Group.Settle
@@ -127,37 +124,69 @@ export const make: {
     options?: Options<M> & { readonly combine?: (Combine & NoCombine) | undefined }
   ): Runner.Runner<Input<B>, Output<B, M>, Error<B, M>, Services<B>>
 } = (name: string, branches: Branches, options: Options<Mode> & { readonly combine?: Combine | undefined } = {}) => {
-  const mode: Mode = options.mode ?? Group.failFast
   const isArray = Array.isArray(branches)
-  const entries: ReadonlyArray<readonly [string, AnyRunner]> = isArray
+  const entries = isArray
     ? withKeys(branches as ReadonlyArray<AnyRunner>)
-    : (Object.entries<unknown>(branches) as ReadonlyArray<readonly [string, AnyRunner]>)
-  const { combine, concurrency } = options
-  Group.check(`parallel "${name}"`, entries.length, mode, concurrency)
+    : (Object.entries<unknown>(branches) as Entries)
+  return together(name, { kind: "parallel", entries, isArray, ...options }, sameInput(entries.length))
+}
+
+type Entries = ReadonlyArray<readonly [string, AnyRunner]>
+
+/** @internal One input for every branch. */
+export const sameInput =
+  (count: number) =>
+  (given: never): Effect.Effect<ReadonlyArray<never>> => {
+    const input = settled(given)
+    return Effect.succeed(Array.from({ length: count }, () => input))
+  }
+
+/** @internal Branches that run at once, each with the input that `inputsOf` gives it. Broadcasts and scatters are made so too. */
+export const together = (
+  name: string,
+  branches: Options<Mode> & {
+    readonly kind: "parallel" | "broadcast" | "scatter"
+    readonly entries: Entries
+    readonly isArray: boolean
+    readonly combine?: Combine | undefined
+  },
+  inputsOf: (input: never) => Effect.Effect<ReadonlyArray<never>, unknown>
+): Runner.Runner<unknown, never, never, never> => {
+  const { combine, concurrency, description, entries, isArray, kind, mode = Group.failFast } = branches
+  Group.check(`${kind} "${name}"`, entries.length, mode, concurrency)
   const members = entries.map(([key, runner]) => ({ name: key, runner }))
   const last = Runner.isRunner(combine) ? [{ name: combine.name, role: "combine", runner: combine }] : []
+  const structure: Structure = {
+    kind: kind === "parallel" ? kind : "gather",
+    note: kind === "parallel" ? noteOf(mode) : noteWith(kind, mode),
+    members: [...members, ...last]
+  }
   return Runner.erasedWorkflow(name, {
-    description: options.description,
-    structure: () => ({ kind: "parallel", note: noteOf(mode), members: [...members, ...last] }),
+    description,
+    structure: () => structure,
     encodedLike: combine,
-    run: (given: never, state) => {
-      const input = settled(given)
-      return Effect.flatMap(
-        Group.run(
-          entries.map(([key, runner]) => [key, Runner.named(runner, key).run(input)]),
-          { name, mode, concurrency, state }
-        ),
-        (outputs) => {
-          const shaped = shape(outputs, mode, isArray)
-          if (combine === undefined) return Effect.succeed(shaped)
-          if (Runner.isRunner(combine))
-            return combine.run((mode._tag === "race" ? plain(shaped) : asText(shaped)) as never)
-          const made = combine(shaped as never)
-          return Effect.isEffect(made) ? made : Effect.succeed(made)
-        }
-      )
-    }
+    run: (given: never, state) =>
+      Effect.flatMap(inputsOf(given), (inputs) => {
+        const work = entries.map(([key, runner], index): Group.Entry => [
+          key,
+          Runner.named(runner, key).run(inputs[index]!)
+        ])
+        return Effect.flatMap(Group.run(work, { name, mode, concurrency, state }), (outputs) =>
+          combined(shape(outputs, mode, isArray), mode, combine)
+        )
+      })
   })
+}
+
+const combined = (
+  outputs: unknown,
+  mode: Mode,
+  combine: Combine | undefined
+): Effect.Effect<unknown, unknown, unknown> => {
+  if (combine === undefined) return Effect.succeed(outputs)
+  if (Runner.isRunner(combine)) return combine.run((mode._tag === "race" ? plain(outputs) : asText(outputs)) as never)
+  const made = combine(outputs as never)
+  return Effect.isEffect(made) ? (made as Effect.Effect<unknown, unknown, unknown>) : Effect.succeed(made)
 }
 
 type Combine = Runner.Any | ((outputs: never) => unknown)
@@ -184,6 +213,10 @@ export const withKeys = <R extends { readonly name: string }>(
 /** @internal How the mode is drawn. */
 export const noteOf = (mode: Mode): string | undefined =>
   mode._tag === "quorum" ? `quorum of ${mode.n}` : mode._tag === "failFast" ? undefined : mode._tag
+
+/** @internal The same with what is done. */
+export const noteWith = (kind: string, mode: Mode): string =>
+  [kind, noteOf(mode)].filter((part) => part !== undefined).join(", ")
 
 /**
  * Outputs of several branches as one text, each under a heading: what a runner given as `combine` gets. Outputs in an

@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Prompt from "effect/ai/Prompt"
+import type * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Agent from "../agents/Agent.ts"
 import { InvalidDefinition } from "../RunError.ts"
@@ -153,7 +154,9 @@ export interface ManyOptions<Fallback extends string, M extends Parallel.Mode> e
 /** What the chosen routes give, by route; in mode `race` the winner's output. */
 export type ManyOutput<Rs extends Routes, M extends Parallel.Mode> = M extends Parallel.Race
   ? Runner.Output<Rs[keyof Rs]>
-  : Partial<Parallel.Output<Rs, M>>
+  : M extends Parallel.Settle
+    ? { readonly [K in keyof Rs]?: Result.Result<Runner.Output<Rs[K]>, Runner.Error<Rs[K]> | Parallel.BranchDefect> }
+    : { readonly [K in keyof Rs]?: Runner.Output<Rs[K]> }
 
 /**
  * Makes a router to several routes at once: every route that fits is taken, and those run as a `Parallel` does. The model

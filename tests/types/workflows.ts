@@ -211,3 +211,13 @@ const handed = Handoffs.make("handed", { first: Agent.make("first", {}) }, { sta
 proven<Equal<Runner.Services<typeof handed>, LanguageModel.LanguageModel>>()
 // @ts-expect-error a worker is given a text
 Orchestrator.make("wrong", { n: Runner.make("n", { run: (n: number) => Effect.succeed(n) }) })
+const eachOf = Router.many("eachOf", { billing: researcher, count }, { mode: Parallel.settle })
+proven<
+  Equal<
+    Runner.Output<typeof eachOf>,
+    {
+      readonly billing?: Result.Result<string, Agent.Error | Parallel.BranchDefect>
+      readonly count?: Result.Result<number, Parallel.BranchDefect>
+    }
+  >
+>()

@@ -141,11 +141,9 @@ export const run = (input: Input): Effect.Effect<void, CliFailure, FileSystem.Fi
     const checks = yield* Effect.promise(() => import("./review/checks.ts"))
     const chosen = yield* chooseReviewers(input.reviewers, isModel ? Object.keys(agents) : checks.names, isModel)
     const files = yield* Effect.forEach([...new Set(input.files)], readText)
-    if (!isModel) {
-      yield* Effect.forEach(files, checks.accepts)
-      yield* err(`troupe: no model is configured, so the reviewers are functions: ${chosen.join(", ")}\n`)
-    }
+    if (!isModel) yield* Effect.forEach(files, checks.accepts)
     const all: Readonly<Record<string, Reviewer>> = isModel ? agents : yield* checks.reviewers
+    if (!isModel) yield* err(`troupe: no model is configured, so the reviewers are functions: ${chosen.join(", ")}\n`)
     const reviewers = Object.fromEntries(chosen.map((name) => [name, all[name]!]))
     const runner = crew(reviewers, input.concurrency, isModel ? merged : said)
     yield* execute(runner, files, isModel ? found.value : absent, { json: input.json, live: false })

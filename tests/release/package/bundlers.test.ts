@@ -74,7 +74,7 @@ beforeAll(async () => {
   const modules = path.join(project, "node_modules")
   fs.mkdirSync(stage)
   fs.mkdirSync(path.join(modules, "troupe"), { recursive: true })
-  for (const file of ["package.json", "README.md", "LICENSE", "CHANGELOG.md", "src", "scripts"])
+  for (const file of ["package.json", "README.md", "LICENSE", "src", "scripts"])
     fs.cpSync(path.join(root, file), path.join(stage, file), { recursive: true })
   for (const file of ["tsconfig.json", "tsconfig.build.json"])
     fs.copyFileSync(path.join(root, file), path.join(stage, file))

@@ -17,6 +17,7 @@ const manifest = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "ut
   readonly name: string
   readonly exports: Record<string, unknown>
   readonly devDependencies: Record<string, string>
+  readonly files: ReadonlyArray<string>
 }
 const tools = path.join(root, "node_modules/.bin")
 
@@ -42,6 +43,8 @@ const run = async (cwd: string, command: string, args: ReadonlyArray<string>): P
 let directory: string
 let stage: string
 let project: string
+let tarball: string
+const install = ["install", "--prefer-offline", "--no-audit", "--no-fund"]
 
 beforeAll(async () => {
   directory = fs.mkdtempSync(path.join(os.tmpdir(), "troupe-pack-"))
@@ -50,19 +53,24 @@ beforeAll(async () => {
   fs.mkdirSync(stage)
   fs.mkdirSync(project)
   // Built in a copy, so that a dist/ in the project is neither used nor touched.
-  for (const file of ["package.json", "README.md", "LICENSE", "CHANGELOG.md", "src", "scripts", "tsconfig.json"]) {
+  const shipped = manifest.files.filter((file) => file !== "dist")
+  for (const file of ["package.json", "README.md", "LICENSE", "scripts", "tsconfig.json", ...shipped]) {
     fs.cpSync(path.join(root, file), path.join(stage, file), { recursive: true })
   }
   fs.copyFileSync(path.join(root, "tsconfig.build.json"), path.join(stage, "tsconfig.build.json"))
   fs.symlinkSync(path.join(root, "node_modules"), path.join(stage, "node_modules"))
   await run(stage, "npm", ["pack", "--pack-destination", directory])
-  const tarball = fs.readdirSync(directory).find((file) => file.endsWith(".tgz"))!
+  tarball = path.join(
+    directory,
+    fs.readdirSync(directory).find((file) => file.endsWith(".tgz"))!
+  )
   fs.writeFileSync(
     path.join(project, "package.json"),
     JSON.stringify({ name: "project", private: true, type: "module" })
   )
-  const types = `@types/node@${manifest.devDependencies["@types/node"]}`
-  await run(project, "npm", ["install", "--prefer-offline", "--no-audit", "--no-fund", path.join("..", tarball), types])
+  // Our declarations name types of the SDK, which is an optional peer, and this project checks declarations too.
+  const others = ["@types/node", "@modelcontextprotocol/sdk"].map((name) => `${name}@${manifest.devDependencies[name]}`)
+  await run(project, "npm", [...install, tarball, ...others])
   fs.cpSync(path.join(import.meta.dirname, "consumer"), project, { recursive: true })
 }, 240_000)
 afterAll(() => fs.rmSync(directory, { recursive: true, force: true }))
@@ -77,7 +85,7 @@ it("publint finds nothing to say about it", async () => {
 it("holds the licence, the sources that its maps point to, and nothing of the project's own", () => {
   const files = fs.readdirSync(path.join(project, "node_modules/troupe"), { recursive: true, encoding: "utf8" })
   expect(files).toContain("LICENSE")
-  expect(files.filter((file) => /^(tests|scripts|docs|examples|\.)/.test(file))).toEqual([])
+  expect(files.filter((file) => /^(tests|scripts|bench|\.)/.test(file))).toEqual([])
   const maps = files.filter((file) => file.endsWith(".map"))
   expect(maps.length).toBeGreaterThan(10)
   for (const map of maps) {
@@ -86,6 +94,51 @@ it("holds the licence, the sources that its maps point to, and nothing of the pr
     for (const source of sources) expect(fs.existsSync(path.resolve(path.dirname(file), source)), map).toBe(true)
   }
 })
+
+it("holds every file that its README and its guides link to", () => {
+  const root = path.join(project, "node_modules/troupe")
+  const files = fs.readdirSync(root, { recursive: true, encoding: "utf8" })
+  const documents = files.filter((file) => /^(README\.md|docs\/.*\.md)$/.test(file))
+  expect(documents.length).toBeGreaterThan(12)
+  const broken = documents.flatMap((file) =>
+    Array.from(
+      fs.readFileSync(path.join(root, file), "utf8").matchAll(/\]\((?!https?:|#)([^)#\s]+)/g),
+      (match) => match[1]!
+    )
+      .filter((target) => !fs.existsSync(path.join(root, path.dirname(file), target)))
+      .map((target) => `${file}: ${target}`)
+  )
+  expect(broken).toEqual([])
+})
+
+/** What the README's section on installing says to do, with the packed package in the place of its name. */
+it("what the README says on installing works in an empty folder, and installs no optional part", async () => {
+  const readme = fs.readFileSync(path.join(root, "README.md"), "utf8")
+  const section = /^## Install\n([^]*?)^## /m.exec(readme)![1]!
+  const fence = (language: string) => new RegExp(`^\`\`\`${language}\n([^]*?)^\`\`\``, "m").exec(section)![1]!
+  const empty = path.join(directory, "empty")
+  fs.mkdirSync(empty)
+  for (const line of fence("sh").trim().split("\n")) {
+    const [command, ...args] = line.split(" ")
+    const here = args.map((arg) => (arg === "troupe" ? tarball : arg))
+    await run(empty, command!, args[0] === "install" ? [...install, ...here.slice(1)] : here)
+  }
+  fs.writeFileSync(path.join(empty, "hello.ts"), fence("ts"))
+  expect(await run(empty, "node", ["hello.ts"])).toBe("2 + 40 = 42\n")
+  const modules = path.join(empty, "node_modules")
+  expect(
+    ["markdownlint", "@modelcontextprotocol/sdk", "express"].filter((name) => fs.existsSync(path.join(modules, name)))
+  ).toEqual([])
+  // What an optional part is needed for says so.
+  fs.writeFileSync(
+    path.join(empty, "mcp.ts"),
+    `import { Effect } from "effect"
+     import { Mcp } from "troupe"
+     const connect = Mcp.connect({ servers: { s: { url: "http://127.0.0.1:9/mcp" } } })
+     console.log((await Effect.runPromise(Effect.flip(Effect.scoped(connect)))).message)`
+  )
+  expect(await run(empty, "node", ["mcp.ts"])).toContain("npm install @modelcontextprotocol/sdk")
+}, 240_000)
 
 it("compiles in a strict TypeScript project that makes declarations, with its own included", async () => {
   const options = {

@@ -49,4 +49,4 @@ export const open = (receive: (message: FromHost) => void, inProcess: boolean): 
   })
 
 const notInstalled = (error: unknown): string =>
-  `@modelcontextprotocol/sdk cannot be loaded: ${error instanceof Error ? error.message : String(error)}`
+  `@modelcontextprotocol/sdk cannot be loaded. Install it: npm install @modelcontextprotocol/sdk (${error instanceof Error ? error.message : String(error)})`

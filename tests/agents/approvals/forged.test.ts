@@ -280,7 +280,7 @@ describe("what was approved is what runs", () => {
     }).pipe(turns(TestModel.toolCall("pay", { n: 5 }), "ok"))
   )
 
-  it.effect("so arguments that cannot be shown in full are not approved", () =>
+  it.effect("so arguments that are too deep to be shown in full are not approved", () =>
     Effect.gen(function* () {
       const ran: Array<unknown> = []
       const deep = Array.from({ length: 70 }).reduce<unknown>((inner) => [inner], "x")
@@ -295,7 +295,7 @@ describe("what was approved is what runs", () => {
         .result("go")
         .pipe(Effect.provide(approver), turns(TestModel.toolCall("store", { value: deep }), "ok"))
       assert.deepStrictEqual(ran, [])
-      assert.include(JSON.stringify(transcript), "cannot be shown in full")
+      assert.include(JSON.stringify(transcript), "nested more than 64 levels deep")
     })
   )
 

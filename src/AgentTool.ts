@@ -44,7 +44,7 @@ export interface AgentTool<out Name extends string, out Services> {
   readonly runner: Drawable | undefined
   /**
    * @internal Runs the function on decoded parameters; fails with what it threw or failed with. Tells `onPromise` when
-   * a promise is under way, which goes on whatever happens to the run.
+   * a promise is under way, which goes on even when the run is interrupted.
    */
   readonly execute: (
     params: unknown,
@@ -80,7 +80,7 @@ export type Returns<A> =
 
 /** How {@link fromFunction} defines a tool. */
 export interface FromFunctionOptions<Parameters extends Schema.Top, Success extends Schema.Top, Out> {
-  /** What it does and when to use it: all that the model knows of it besides its parameters. */
+  /** What it does and when to use it: all that the model knows of it except its parameters. */
   readonly description: string
   /** A struct; none: the tool takes no parameters. */
   readonly parameters?: Parameters | undefined
@@ -94,7 +94,7 @@ export interface FromFunctionOptions<Parameters extends Schema.Top, Success exte
   /** How long one call may take; then it is interrupted and counts as failed. None: the agent's `toolTimeout`. */
   readonly timeout?: Duration.Input | undefined
   /**
-   * Whether somebody has to approve a call before it is made, see `Approvals`: always, or by its arguments and the
+   * Whether a call needs approval before it is made, see `Approvals`: always, or by its arguments and the
    * conversation so far. Default `false`.
    */
   readonly needsApproval?: NeedsApproval<Parameters["Type"]> | undefined

@@ -226,7 +226,7 @@ class Picture {
         entry ??= drawn.entry
         for (const exit of before) this.#edge(exit, drawn.entry, this.#ran([...path, member.name]) ? taken : arrow)
         if (member.role === "evaluator" && entry !== drawn.entry)
-          this.#edge(drawn.exits[0]!, entry, dotted, "plan anew")
+          this.#edge(drawn.exits[0]!, entry, dotted, "plan again")
         return drawn.exits
       })
     }

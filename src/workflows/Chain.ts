@@ -1,4 +1,4 @@
-/** Chains: runners one after the other, each given what the one before it gave. It touches `Runner` only. */
+/** Chains: runners one after the other, each with the output of the one before it as its input. */
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import type { RunState } from "../internal/runState.ts"
@@ -57,7 +57,7 @@ export const gate = <I, Out>(
       const made = check(input)
       const given: Effect.Effect<unknown, unknown, unknown> = Effect.isEffect(made) ? made : Effect.succeed(made)
       return Effect.flatMap(given, (value) => (value instanceof Stop ? Effect.fail(value) : Effect.succeed(value)))
-      // What a gate passes, stops and fails with is told apart here, and in its type.
+      // Here, and in its type, what a gate passes is separated from what it stops and fails with.
     })) as never
 })
 

@@ -1,4 +1,4 @@
-/** Evaluator and optimizer: drafts are judged and revised until one is accepted. It touches `Runner` only. */
+/** Evaluator and optimizer: drafts are judged and revised until one is accepted. */
 import * as Effect from "effect/Effect"
 import * as Prompt from "effect/ai/Prompt"
 import * as Option from "effect/Option"

@@ -1,6 +1,6 @@
 /**
  * Gathers: many runs at once whose outcomes come back together. One input to many runners, one runner over many inputs,
- * each runner its own input, or a run beside the others. It touches `Runner`, and `Parallel` for modes and failures.
+ * each runner its own input, or a run beside the others.
  */
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
@@ -68,7 +68,7 @@ export interface Options<M extends Parallel.Mode> {
  * const optimist = Agent.make("optimist", { instructions: "Say what is good about it." })
  * const pessimist = Agent.make("pessimist", { instructions: "Say what is bad about it." })
  * const views = Gather.broadcast("views", [optimist, pessimist])
- * const whatever = Gather.broadcast("whatever", [optimist, pessimist], { mode: Parallel.settle })
+ * const settled = Gather.broadcast("settled", [optimist, pessimist], { mode: Parallel.settle })
  */
 export const broadcast = <const T extends Runners, M extends Parallel.Mode = Parallel.FailFast>(
   name: string,
@@ -149,7 +149,7 @@ export type MapError<E, M extends Parallel.Mode> = M extends Parallel.Settle
  *
  * Fails with `ParallelError`, whose branches are indices (never in mode `settle`), and with `WrongNumberOfInputs` when
  * there are fewer than `race` or `quorum` needs. No inputs give no outputs. Throws `InvalidDefinition` for a concurrency
- * below 1 or a quorum that is no whole number.
+ * below 1 or a quorum that is not a whole number.
  *
  * @example
  * import { Agent, Chain, Gather, Runner } from "troupe"
@@ -191,7 +191,7 @@ export const map = <I, A, E, R, M extends Parallel.Mode = Parallel.FailFast>(
 export interface Handle<out A, out E> {
   /** The name of its runner. */
   readonly name: string
-  /** Waits for its end: gives its output, or fails as it failed. When it is interrupted, so is whoever waits. */
+  /** Waits for its end: succeeds with its output, or fails as it failed. When the run is interrupted, so is this. */
   readonly await: Effect.Effect<A, E>
   /** How it ended; none while it runs. */
   readonly poll: Effect.Effect<Option.Option<Exit.Exit<A, E>>>
@@ -203,9 +203,9 @@ export interface Handle<out A, out E> {
  * Begins a run and goes on without waiting for it. It belongs to the scope: when that closes, the run is interrupted, and
  * the closing waits until it is over. Inside of a run it is nested in it: its events carry the longer path, its usage is
  * summed into the bill. Close the scope within the run then (`Effect.scoped`), as in the example: when the scope lives
- * longer, so does the spawned run, and after the end of the run above it is heard no more.
+ * longer, so does the spawned run, and its events after the end of the run above are not emitted.
  *
- * Its failure stops nobody: it is in its own `RunFailed`, and whoever uses `await` or `poll` gets it.
+ * Its failure interrupts no other run: it is in its own `RunFailed`, and `await` and `poll` return it.
  *
  * @example
  * import { Effect } from "effect"

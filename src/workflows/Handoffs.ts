@@ -1,6 +1,6 @@
 /**
  * Handoffs: agents of which one has the conversation at a time, and gives it over to another when that one should go on.
- * It touches `Runner` and `AgentTool`; the agent loop ends a run whose state says that it was handed over.
+ * The agent loop ends a run whose state says that it was handed over.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -74,8 +74,8 @@ const Choice = Schema.Literals(["all", "messages", "none"]).annotate({
 
 /**
  * Makes the tool by which an agent gives the conversation over to the agent called `target` in {@link make}. Its run ends
- * with the step that calls it; of several such calls in one step the first counts. Outside of `Handoffs.make` the model
- * is told that it cannot hand over.
+ * with the step that calls it; of several such calls in one step the first counts. Outside of `Handoffs.make` the call
+ * fails with a text for the model.
  *
  * @example
  * import { Agent, Handoffs } from "troupe"
@@ -142,7 +142,7 @@ const isOffered = Effect.map(CurrentDesk, (desk) => desk?.exhausted === undefine
 const asked = ({ request }: Desk): Request | undefined => (request?.by.handedOver === true ? request : undefined)
 
 const refusal = (target: string, desk: Desk | undefined, state: RunState | undefined): string | undefined => {
-  if (desk === undefined || state === undefined) return "there is nobody to hand over to: answer yourself"
+  if (desk === undefined || state === undefined) return "there is no agent to hand over to: answer yourself"
   if (state.parent !== desk.state) return "only the agent that has the conversation can hand it over: answer yourself"
   if (!desk.names.includes(target)) return `there is no "${target}"; there are: ${desk.names.join(", ")}`
   const before = asked(desk)

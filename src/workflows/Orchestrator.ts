@@ -1,6 +1,5 @@
 /**
- * Orchestrators: an agent whose workers are its tools, known beforehand or spawned while it runs, within limits. It
- * touches `Agent`, `AgentTool` and `Runner`.
+ * Orchestrators: an agent whose workers are its tools, known beforehand or spawned while it runs, within limits.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -33,9 +32,9 @@ type TakesText<Roster extends Workers> = {
 
 /** How agents are spawned while the orchestrator runs. */
 export interface Spawn<Tools extends ReadonlyArray<AgentTool.Any>> {
-  /** Tools that a spawned agent can be given; whoever spawns it names them. */
+  /** Tools that a spawned agent can be given; the agent that spawns it names them. */
   readonly tools?: Tools | undefined
-  /** Said to every spawned agent before what its spawner tells it. */
+  /** Put before the instructions that the spawning agent writes. */
   readonly instructions?: string | undefined
   /** How deep: 1 (default) lets only the orchestrator spawn, 2 also those it spawned, and so on. */
   readonly maxDepth?: number | undefined
@@ -64,13 +63,13 @@ export interface WorkerOptions {
 
 /** What an orchestrator has in addition to what any agent has. */
 export interface OrchestratorOptions<Roster extends Workers, SpawnTools extends ReadonlyArray<AgentTool.Any>> {
-  /** What approvers are told of workers, by the worker's name. */
+  /** What approvers see of workers, by the worker's name. */
   readonly workerOptions?: { readonly [K in keyof Roster]?: WorkerOptions | undefined } | undefined
   /** Lets the model make agents of its own, by a tool called `spawn`. None: it cannot. */
   readonly spawn?: Spawn<SpawnTools> | undefined
   /**
    * What the work may cost in one run. A worker that would go beyond it does not begin, and when the tokens are used up
-   * the workers under way are interrupted; the orchestrator is told, and answers with what it has. With a budget of
+   * the workers under way are interrupted; the orchestrator's model sees that in the results of the calls, and answers with what it has. With a budget of
    * tokens and no `reserve`, the first worker works alone, so that it is known what one costs. Default: no limit.
    */
   readonly budget?: Limits | undefined

@@ -1,4 +1,4 @@
-/** Parallels: one input to several runners at once. They start together and stop together. It touches `Runner` only. */
+/** Parallels: one input to several runners at once. They start together and stop together. */
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -203,7 +203,7 @@ export const withKeys = <R extends { readonly name: string }>(
   const counts = new Map<string, number>()
   return runners.map((runner) => {
     let count = (counts.get(runner.name) ?? 0) + 1
-    // A numbered name can be somebody's own.
+    // A numbered name can be another runner's own.
     while (count > 1 && names.has(`${runner.name} ${count}`)) count++
     counts.set(runner.name, count)
     return [count === 1 ? runner.name : `${runner.name} ${count}`, runner]
@@ -256,7 +256,7 @@ export interface HedgeOptions {
  * would only ask again; a resumed run is not hedged.
  *
  * Fails with `ParallelError`, which lists what every attempt failed with. Throws `InvalidDefinition` for fewer than one
- * attempt or a delay that is none.
+ * attempt or a delay that is not a duration.
  *
  * @example
  * import { Agent, Parallel } from "troupe"
@@ -276,7 +276,7 @@ export const hedge = <I, A, E, R>(
     throw refuse(`attempts is ${attempts}`, "Use a whole number from 1")
   }
   const given = Duration.fromInput(options.delay)
-  if (Option.isNone(given)) throw refuse("its delay is no duration", 'Use one such as "2 seconds"')
+  if (Option.isNone(given)) throw refuse("its delay is not a duration", 'Use one such as "2 seconds"')
   const delay = given.value
   return Runner.workflow(name, {
     description: options.description,

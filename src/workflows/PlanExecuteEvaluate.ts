@@ -1,7 +1,6 @@
 /**
  * Plan, execute, evaluate: a planner makes a plan whose steps may depend on one another, workers do the steps, and a judge
- * accepts the results or has it planned anew. This file has the types and the checks; `planLoop.ts` runs it. It touches
- * `Runner` and `Agent`.
+ * accepts the results or asks for a new plan. This file has the types and the checks; `planLoop.ts` runs it.
  */
 import * as Effect from "effect/Effect"
 import type * as LanguageModel from "effect/ai/LanguageModel"
@@ -19,7 +18,7 @@ import { scoreOf } from "./internal/verdict.ts"
 export { InvalidPlan, Plan, type PlanLike, planOf, Step, type StepLike } from "./internal/plan.ts"
 export { PlanNotAccepted, type StepFailure, StepsFailed } from "./internal/planLoop.ts"
 
-/** What a planner that is a function is told. */
+/** What a planner that is a function is given. */
 export interface Request<out Goal, out A = unknown> {
   readonly goal: Goal
   /** Which plan this is to be, counted from 1. A plan that is given again because of `problems` is of the same round. */
@@ -36,7 +35,7 @@ export interface Request<out Goal, out A = unknown> {
   readonly verdict: unknown
 }
 
-/** What an `executor` that is a function is told. */
+/** What an `executor` that is a function is given. */
 export interface Task<out Goal, out A = unknown> {
   readonly goal: Goal
   readonly step: Step
@@ -46,7 +45,7 @@ export interface Task<out Goal, out A = unknown> {
   readonly round: number
 }
 
-/** A plan that was carried out: what an evaluator or a `combine` that is a function is told. */
+/** A plan that was carried out: what an evaluator or a `combine` that is a function is given. */
 export interface Done<out Goal, out A> {
   readonly goal: Goal
   readonly plan: Plan
@@ -56,26 +55,26 @@ export interface Done<out Goal, out A> {
   readonly round: number
 }
 
-/** Runners by the names that plans call them by. They are told the goal, their task and what they need of the results. */
+/** Runners by the names that plans call them by. Each is given the goal, its task and the results that the task needs. */
 export type Workers = Readonly<Record<string, Runner.Runner<string, unknown, unknown, unknown>>>
 type OutputOf<W extends Workers> = Runner.Output<W[keyof W]>
 
-/** What the workflow takes: the goal as its functions take it, as far as its runners can be told it. */
-export type Input<Goal, Told> = Goal extends Prompt.RawInput ? (Goal extends Told ? Goal : never) : Goal
+/** What the workflow takes: the goal as its functions take it, as far as its runners can take it. */
+export type Input<Goal, Taken> = Goal extends Prompt.RawInput ? (Goal extends Taken ? Goal : never) : Goal
 
 /** Makes plans: a runner that gives a {@link Plan}, a function, or an Effect that gives always the same one. */
-export type Planner<Goal, Told, A, E, R> =
-  | Runner.Runner<Told, PlanLike, E, R>
+export type Planner<Goal, Taken, A, E, R> =
+  | Runner.Runner<Taken, PlanLike, E, R>
   | ((request: Request<Goal, A>) => Effect.Effect<PlanLike, E, R>)
   | Effect.Effect<PlanLike, E, R>
 
 /** Who makes the plans. */
-export interface Planning<Goal, Told, Known, E, R> {
+export interface Planning<Goal, Taken, Known, E, R> {
   /**
    * Default: an agent that knows the workers by their descriptions. A runner is given the goal and, from the second round
    * on, the last plan, every result so far, what failed and the verdict.
    */
-  readonly planner?: Planner<Goal, Told, Known, E, R> | undefined
+  readonly planner?: Planner<Goal, Taken, Known, E, R> | undefined
 }
 
 /** The runners that do the steps, by the names that plans call them by. */
@@ -85,25 +84,25 @@ export interface Working<W extends Workers> {
 }
 
 /** One runner or function that does every step. */
-export interface Executing<Goal, Told, A, Known, E, R> {
-  readonly executor: Runner.Runner<Told, A, E, R> | ((task: Task<Goal, Known>) => Effect.Effect<A, E, R>)
+export interface Executing<Goal, Taken, A, Known, E, R> {
+  readonly executor: Runner.Runner<Taken, A, E, R> | ((task: Task<Goal, Known>) => Effect.Effect<A, E, R>)
   readonly workers?: undefined
 }
 
 /** Who judges the results. Without an evaluator they are accepted when every step has succeeded. */
-export interface Evaluating<Goal, Told, A, V, E, R> {
+export interface Evaluating<Goal, Taken, A, V, E, R> {
   /** Judges what the steps of a plan gave: a runner that is given it, or a function. */
-  readonly evaluator: Runner.Runner<Told, V, E, R> | ((done: Done<Goal, A>) => Effect.Effect<V, E, R>)
+  readonly evaluator: Runner.Runner<Taken, V, E, R> | ((done: Done<Goal, A>) => Effect.Effect<V, E, R>)
 }
 
 /** How often plans are made, and what becomes of their results. */
-export interface Options<Goal, Told, A, B, EC, RC, OnMaxRounds extends "best" | "fail"> {
+export interface Options<Goal, Taken, A, B, EC, RC, OnMaxRounds extends "best" | "fail"> {
   readonly description?: string | undefined
   /** Added to the instructions of the default planner. */
   readonly instructions?: string | undefined
   /**
    * How many plans at most, not counting those that could not be carried out. Default 3. It ends sooner when results were
-   * not accepted and the planner, told so, has no plan that would change anything.
+   * not accepted and the planner, asked for another plan, has none that would change anything.
    */
   readonly maxRounds?: number | undefined
   /**
@@ -132,7 +131,7 @@ export interface Options<Goal, Told, A, B, EC, RC, OnMaxRounds extends "best" | 
    * the steps gave that no other depends on, by id.
    */
   readonly combine?:
-    | Runner.Runner<Told, B, EC, RC>
+    | Runner.Runner<Taken, B, EC, RC>
     | ((done: Done<Goal, A>) => B | Effect.Effect<B, EC, RC>)
     | undefined
 }
@@ -154,7 +153,7 @@ interface Unjudged {
 }
 
 /** Runners that are given a goal must at least take a text. */
-type TakesText<Told> = string extends Told ? unknown : { readonly planner: never }
+type TakesText<Taken> = string extends Taken ? unknown : { readonly planner: never }
 
 type Unaccepted<OnMaxRounds> = [OnMaxRounds] extends ["best"] ? never : PlanNotAccepted
 
@@ -165,13 +164,13 @@ type Unaccepted<OnMaxRounds> = [OnMaxRounds] extends ["best"] ? never : PlanNotA
  * the same and nothing new is given to it, and new steps can build on it, listed again or not.
  *
  * Who does the steps is either `workers`, of which each step names one, or one `executor` for all: a runner or a function.
- * Runners (the planner, workers, the judge) are told in words; a text stays a text, and to a conversation with images the
- * rest is added. With functions throughout, and a plan that is an Effect, it runs a graph of tasks without any model.
+ * Runners (the planner, workers, the judge) are given texts; a goal that is a text stays one, and to a conversation with
+ * images the rest is added. With functions throughout, and a plan that is an Effect, it runs a graph of tasks without any model.
  *
  * A plan is checked before anything of it runs: no steps or too many, ids given twice, unknown steps or workers, steps
- * that depend on one another in a circle. The planner is told so `planRepairs` times; then the run fails with
- * `InvalidPlan`. A step that fails interrupts the others, and their finalizers are awaited, before it is planned anew or
- * fails with `StepsFailed`. What planner and judge fail with before the first verdict, and what
+ * that depend on one another in a circle. The planner is asked to fix it `planRepairs` times; then the run fails with
+ * `InvalidPlan`. A step that fails interrupts the others, and their finalizers are awaited, before a new plan is made or the
+ * run fails with `StepsFailed`. What planner and judge fail with before the first verdict, and what
  * `combine` fails with, the run fails with. Interrupting it interrupts
  * every running step.
  *
@@ -211,7 +210,7 @@ export const make: {
     ES,
     RS,
     Goal = Prompt.RawInput,
-    Told = unknown,
+    Taken = unknown,
     Known = unknown,
     EP = Agent.Error,
     RP = LanguageModel.LanguageModel,
@@ -220,10 +219,10 @@ export const make: {
     RC = never
   >(
     name: string,
-    members: Planning<Goal, Told, unknown, EP, RP> &
-      Executing<Goal, Told, A, Known, ES, RS> & { readonly evaluator?: undefined } & TakesText<Told>,
-    options?: Options<Goal, Told, A, B, EC, RC, "best" | "fail"> & Unjudged
-  ): Runner.Runner<Input<Goal, Told>, B, EP | InvalidPlan | StepsFailed<ES> | EC, RP | RS | RC>
+    members: Planning<Goal, Taken, unknown, EP, RP> &
+      Executing<Goal, Taken, A, Known, ES, RS> & { readonly evaluator?: undefined } & TakesText<Taken>,
+    options?: Options<Goal, Taken, A, B, EC, RC, "best" | "fail"> & Unjudged
+  ): Runner.Runner<Input<Goal, Taken>, B, EP | InvalidPlan | StepsFailed<ES> | EC, RP | RS | RC>
   <
     A extends Known,
     ES,
@@ -232,7 +231,7 @@ export const make: {
     EV,
     RV,
     Goal = Prompt.RawInput,
-    Told = unknown,
+    Taken = unknown,
     Known = unknown,
     EP = Agent.Error,
     RP = LanguageModel.LanguageModel,
@@ -242,13 +241,13 @@ export const make: {
     OnMaxRounds extends "best" | "fail" = "fail"
   >(
     name: string,
-    members: Planning<Goal, Told, unknown, EP, RP> &
-      Executing<Goal, Told, A, Known, ES, RS> &
-      Evaluating<Goal, Told, A, V, EV, RV> &
-      TakesText<Told>,
-    options: Options<Goal, Told, A, B, EC, RC, OnMaxRounds> & Judging<V>
+    members: Planning<Goal, Taken, unknown, EP, RP> &
+      Executing<Goal, Taken, A, Known, ES, RS> &
+      Evaluating<Goal, Taken, A, V, EV, RV> &
+      TakesText<Taken>,
+    options: Options<Goal, Taken, A, B, EC, RC, OnMaxRounds> & Judging<V>
   ): Runner.Runner<
-    Input<Goal, Told>,
+    Input<Goal, Taken>,
     B,
     EP | InvalidPlan | StepsFailed<ES> | EV | Unaccepted<OnMaxRounds> | EC,
     RP | RS | RV | RC
@@ -256,7 +255,7 @@ export const make: {
   <
     const W extends Workers,
     Goal = Prompt.RawInput,
-    Told = unknown,
+    Taken = unknown,
     EP = Agent.Error,
     RP = LanguageModel.LanguageModel,
     B = Readonly<Record<string, OutputOf<W>>>,
@@ -264,11 +263,11 @@ export const make: {
     RC = never
   >(
     name: string,
-    members: Planning<Goal, Told, OutputOf<W>, EP, RP> &
-      Working<W> & { readonly evaluator?: undefined } & TakesText<Told>,
-    options?: Options<Goal, Told, OutputOf<W>, B, EC, RC, "best" | "fail"> & Unjudged
+    members: Planning<Goal, Taken, OutputOf<W>, EP, RP> &
+      Working<W> & { readonly evaluator?: undefined } & TakesText<Taken>,
+    options?: Options<Goal, Taken, OutputOf<W>, B, EC, RC, "best" | "fail"> & Unjudged
   ): Runner.Runner<
-    Input<Goal, Told & Parallel.Input<W>>,
+    Input<Goal, Taken & Parallel.Input<W>>,
     B,
     EP | InvalidPlan | StepsFailed<Runner.Error<W[keyof W]>> | EC,
     RP | Runner.Services<W[keyof W]> | RC
@@ -280,7 +279,7 @@ export const make: {
     EV,
     RV,
     Goal = Prompt.RawInput,
-    Told = unknown,
+    Taken = unknown,
     EP = Agent.Error,
     RP = LanguageModel.LanguageModel,
     B = Readonly<Record<string, OutputOf<W>>>,
@@ -289,13 +288,13 @@ export const make: {
     OnMaxRounds extends "best" | "fail" = "fail"
   >(
     name: string,
-    members: Planning<Goal, Told, OutputOf<W>, EP, RP> &
+    members: Planning<Goal, Taken, OutputOf<W>, EP, RP> &
       Working<W> &
-      Evaluating<Goal, Told, OutputOf<W>, V, EV, RV> &
-      TakesText<Told>,
-    options: Options<Goal, Told, OutputOf<W>, B, EC, RC, OnMaxRounds> & Judging<V>
+      Evaluating<Goal, Taken, OutputOf<W>, V, EV, RV> &
+      TakesText<Taken>,
+    options: Options<Goal, Taken, OutputOf<W>, B, EC, RC, OnMaxRounds> & Judging<V>
   ): Runner.Runner<
-    Input<Goal, Told & Parallel.Input<W>>,
+    Input<Goal, Taken & Parallel.Input<W>>,
     B,
     EP | InvalidPlan | StepsFailed<Runner.Error<W[keyof W]>> | EV | Unaccepted<OnMaxRounds> | EC,
     RP | Runner.Services<W[keyof W]> | RV | RC

@@ -1,4 +1,4 @@
-/** Routers: one of several runners, or some of them, chosen by a model or by a function. It touches `Runner` and `Agent`. */
+/** Routers: one of several runners, or some of them, chosen by a model or by a function. */
 import * as Effect from "effect/Effect"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Prompt from "effect/ai/Prompt"
@@ -13,7 +13,7 @@ import * as Choice from "./internal/choice.ts"
 import { settled } from "../internal/input.ts"
 import * as Parallel from "./Parallel.ts"
 
-/** No route was chosen with enough confidence, or one that is not there, and there is no fallback. */
+/** No route was chosen with enough confidence, or the chosen one does not exist, and there is no fallback. */
 export class RouteNotFound extends Schema.TaggedError<RouteNotFound>()("RouteNotFound", {
   name: Schema.String,
   /** What was chosen, or the model's answer as it was when that names no route; empty when nothing was chosen. */
@@ -40,7 +40,7 @@ export interface Options<Fallback extends string> {
    * or gives no answer. Without one the run fails with `RouteNotFound`, or with what the model refused with.
    */
   readonly fallback?: Fallback | undefined
-  /** Said to the model besides the routes' descriptions. */
+  /** Added to the classifier's instructions, before the routes' descriptions. */
   readonly instructions?: string | undefined
   /**
    * How sure the model must be, from 0 to 1. Default 0: the route that it names is taken, however sure it is. Above 0, an
@@ -260,7 +260,7 @@ const checked = (name: string, members: Routes, options: AnyOptions): RouteMap =
   if (routes.size === 0) throw refusal(name, "it has no routes", "Give it at least one")
   const { fallback, threshold = 0 } = options
   if (fallback !== undefined && !routes.has(fallback)) {
-    throw refusal(name, `its fallback "${fallback}" is no route`, `Use one of: ${[...routes.keys()].join(", ")}`)
+    throw refusal(name, `its fallback "${fallback}" is not a route`, `Use one of: ${[...routes.keys()].join(", ")}`)
   }
   if (!(threshold >= 0 && threshold <= 1)) throw refusal(name, `its threshold is ${threshold}`, "Use 0 to 1")
   return routes

@@ -262,7 +262,7 @@ describe("handoffs", () => {
     Effect.gen(function* () {
       const alone = triageWith({})
       assert.strictEqual(yield* alone.run("go"), "I answer.")
-      assert.include(JSON.stringify((yield* prompts).at(-1)!.content), "nobody to hand over to")
+      assert.include(JSON.stringify((yield* prompts).at(-1)!.content), "no agent to hand over to")
     }).pipe(Effect.provide(TestModel.layer([handOver("billing"), "I answer."])))
   )
 

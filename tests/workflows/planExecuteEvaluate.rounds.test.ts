@@ -41,7 +41,7 @@ describe("a plan that cannot be carried out", () => {
         "it has 4 steps, and 3 are allowed",
         "a step has no id",
         'two steps have the id "a"',
-        'step "b" depends on "x", which is no step',
+        'step "b" depends on "x", which is not a step',
         'step "b" names the worker "three"; there are: one, two',
         'step "" names no worker; there are: one, two'
       ])
@@ -59,7 +59,7 @@ describe("a plan that cannot be carried out", () => {
         requests.map(({ plan, problems, round }) => [plan, problems, round]),
         [
           [undefined, [], 1],
-          [bad, ['step "a" depends on "b", which is no step'], 1]
+          [bad, ['step "a" depends on "b", which is not a step'], 1]
         ]
       )
       const encoded = yield* Schema.encodeEffect(PlanExecuteEvaluate.InvalidPlan)(error)

@@ -1,6 +1,6 @@
 /**
- * A stream of inputs, worked on several at a time: never more than `concurrency` of them between the inputs and whoever
- * reads the outputs. What Gather's streams are made of. It touches `group` for how work fails, and no runner.
+ * A stream of inputs, worked on several at a time: never more than `concurrency` of them between the inputs and the
+ * reader of the outputs. What Gather's streams are made of.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -23,13 +23,13 @@ export interface Settings {
   readonly settles: boolean
   /** Whether outputs come in the order of the inputs, or as they are made. */
   readonly ordered: boolean
-  /** Is told of each input that has ended, and how many have by then. */
+  /** Called for each input that has ended, with how many have ended by then. */
   readonly onItem?: ((index: number, status: Status, done: number) => Effect.Effect<void>) | undefined
 }
 
 /**
  * The outputs of `work` for each of the inputs. An input is pulled only while fewer than `concurrency` are worked on or
- * wait, done, to be read. Nothing else is kept, so that it may go on for ever.
+ * wait, done, to be read. Memory is bounded, so the input stream may be infinite.
  *
  * When an item fails, everything else is interrupted, and is over before the error is seen. So it is when the inputs
  * fail, unless failures are outputs: then what has begun is finished and read first. So it is when the reader stops.
@@ -42,7 +42,7 @@ export const make = <I, A, E, R, E2, R2>(
   Stream.unwrap(
     Effect.gen(function* () {
       const window = new Window<I, A, E, R, E2>(work, settings)
-      // Registered before anything is begun, so that there is no moment to leave it running.
+      // Registered before anything is begun, so that it cannot be left running.
       yield* Effect.addFinalizer((exit) => window.close(exit))
       yield* window.begin(inputs)
       return Stream.fromPull(Effect.succeed(window.pull))
@@ -54,18 +54,18 @@ class Window<I, A, E, R, E2> {
   readonly #settings: Settings
   #pulling: Fiber.Fiber<void, E2> | undefined
   readonly #running = new Map<number, Fiber.Fiber<unknown, unknown>>()
-  /** Outputs that nobody has read, in the order they were made. */
+  /** Outputs that have not been read, in the order they were made. */
   readonly #ready = new Map<number, unknown>()
   readonly #failures: Array<BranchFailure<E>> = []
   readonly #interrupted: Array<string> = []
-  /** How the inputs have ended; that we interrupted them is no end. */
+  /** How the inputs have ended; our own interruption of them does not count. */
   #inputsExit: Exit.Exit<void, E2> | undefined
   #begun = 0
   #read = 0
   #done = 0
   #stopped = false
-  /** Whether the reader has been told of the failures. */
-  #told = false
+  /** Whether the reader has got the failures. */
+  #reported = false
   /** Open while an input may be pulled. */
   readonly #room = Latch.makeUnsafe(true)
   /** Opened when something has changed for the reader. */
@@ -122,15 +122,15 @@ class Window<I, A, E, R, E2> {
   #endItem(index: number, exit: Exit.Exit<A, E>): Effect.Effect<void> {
     return Effect.suspend(() => {
       const status = this.#note(index, exit)
-      const told = this.#settings.onItem?.(index, status, ++this.#done) ?? Effect.void
-      if (this.#stopped) return told
+      const reporting = this.#settings.onItem?.(index, status, ++this.#done) ?? Effect.void
+      if (this.#stopped) return reporting
       if (status !== "completed" && !this.#settings.settles) {
         this.#stopped = true
-        // Beside the telling, which may have to wait for whoever observes the run, but after its beginning.
+        // Beside the report, which may have to wait for observers of the run, but after it has begun.
         const stopping = Effect.sync(() => this.#interrupt(index))
-        return Effect.andThen(Effect.forkDetach(stopping), told)
+        return Effect.andThen(Effect.forkDetach(stopping), reporting)
       }
-      return Effect.map(told, () => {
+      return Effect.map(reporting, () => {
         this.#ready.set(index, this.#settings.settles ? resultOf(exit) : Exit.isSuccess(exit) ? exit.value : undefined)
       })
     })
@@ -159,7 +159,7 @@ class Window<I, A, E, R, E2> {
     this.#news.closeUnsafe()
     if (this.#stopped) {
       if (this.#isOver) {
-        this.#told = true
+        this.#reported = true
         return Effect.failCause(this.#failure())
       }
     } else {
@@ -199,7 +199,7 @@ class Window<I, A, E, R, E2> {
       this.#interrupt()
       const left = [...this.#running.values()]
       const over = Fiber.awaitAll(this.#pulling === undefined ? left : [this.#pulling, ...left])
-      if (Exit.isSuccess(exit) || this.#told || this.#settings.settles) return Effect.asVoid(over)
+      if (Exit.isSuccess(exit) || this.#reported || this.#settings.settles) return Effect.asVoid(over)
       // Finalizers have no error of their own; the stream has this one.
       return Effect.flatMap(over, () =>
         this.#failures.length === 0 ? Effect.void : Effect.failCause(this.#failure() as Cause.Cause<never>)

@@ -1,6 +1,5 @@
 /**
- * Several pieces of work at once, whose outcomes decide together: what Parallel, Router and Gather are made of. It
- * touches the run's bookkeeping and no runner.
+ * Several pieces of work at once, whose outcomes decide together: what Parallel, Router and Gather are made of.
  */
 import * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
@@ -38,7 +37,7 @@ export type Mode = FailFast | Settle | Race | Quorum
 
 export const failFast: FailFast = { _tag: "failFast" }
 
-/** A branch ended by something that is no failure of its type: a bug, or it interrupted itself. */
+/** A branch ended by something that is not a failure of its type: a bug, or it interrupted itself. */
 export class BranchDefect extends Schema.TaggedError<BranchDefect>()("BranchDefect", { defect: Schema.Defect() }) {
   override get message(): string {
     return `an unexpected error: ${textOf(this.defect)}`
@@ -70,7 +69,7 @@ export class ParallelError<E> extends Schema.TaggedError<ParallelError<unknown>>
   failures: Schema.Array(Schema.Struct({ branch: Schema.String, error: AnyFailure })),
   /** Branches that were interrupted or never began. */
   interrupted: Schema.Array(Schema.String),
-  /** What the run had spent, branches that succeeded included; absent for a stream of inputs, which is no run. */
+  /** What the run had spent, branches that succeeded included; absent for a stream of inputs, which is not a run. */
   spent: Schema.optionalKey(Spent)
 }) {
   declare readonly failures: ReadonlyArray<BranchFailure<E>>
@@ -124,7 +123,7 @@ export interface Settings {
   readonly mode: Mode
   readonly concurrency: number | "unbounded" | undefined
   readonly state: RunState
-  /** Which failures decide the group at once, whatever its mode; unset: none. */
+  /** Which failures decide the group at once, in any mode. Default: none. */
   readonly isFinal?: ((error: unknown) => boolean) | undefined
 }
 
@@ -200,7 +199,7 @@ class Group {
       concurrency,
       discard: true
     })
-    // A moment later, so that the branch that decided is told of before those that it stops.
+    // One tick later, so that observers see the branch that decided before those that it interrupts.
     const stop = Effect.andThen(Deferred.await(decided), Effect.yieldNow)
     // A race forgets what fails while it is interrupted from outside; what settles hands it on itself.
     const over = this.#settles ? all : Effect.onInterrupt(Effect.raceFirst(all, stop), () => this.#failInterrupted())
@@ -229,7 +228,7 @@ class Group {
         const status = this.#note(key, index, exit, wasDecided)
         const done = ++this.#done
         const total = this.#entries.length
-        // What stops the others comes a moment later: after this is told, and before it is read, which may take long.
+        // Interrupt siblings one tick later, so that observers see this branch's `ItemCompleted` first. Do not wait for slow readers.
         if (!wasDecided && this.#isDecided) Deferred.doneUnsafe(decided, Effect.void)
         return this.#settings.state.emit({ _tag: "ItemCompleted", item: key, status, done, total })
       })
@@ -271,9 +270,9 @@ class Group {
     })
   }
 
-  /** What the group fails with besides being interrupted: what it had failed with, or failed with meanwhile. */
+  /** What the group fails with in addition to being interrupted: what had failed before, or failed meanwhile. */
   #failInterrupted(): Effect.Effect<void, ParallelError<unknown>> {
-    // Who was only interrupted was so from outside: that is no failure of its own.
+    // A branch that was only interrupted was interrupted from outside, which is not a failure of its own.
     const own = this.#failed - this.#interrupted.size
     if (!this.#failedLate && own <= this.#entries.length - this.#needed) return Effect.void
     for (const index of this.#interrupted) this.#outcomes[index] = undefined

@@ -1,4 +1,4 @@
-/** Gathers over streams of inputs: the part of `Gather` that holds few inputs in memory. It touches what `Gather` does. */
+/** Gathers over streams of inputs: the part of `Gather` that holds few inputs in memory. */
 import type * as Effect from "effect/Effect"
 import type * as Result from "effect/Result"
 import type * as Stream from "effect/Stream"
@@ -7,7 +7,7 @@ import * as Runner from "../../Runner.ts"
 import type * as Parallel from "../Parallel.ts"
 import * as Window from "./boundedStream.ts"
 
-/** How many inputs are worked on at once where nobody knows how many there are. */
+/** How many inputs are worked on at once where their number is not known. */
 export const defaultConcurrency = 8
 
 /** The modes of a stream of inputs, which may never end: no vote can be counted over it. */
@@ -31,13 +31,13 @@ export type StreamOutput<A, E, M extends StreamMode> = M extends Parallel.Settle
   ? Result.Result<A, E | Parallel.BranchDefect>
   : A
 
-/** How a stream fails, besides with what its inputs fail with. */
+/** How a stream fails, in addition to what its inputs fail with. */
 export type StreamError<E, M extends StreamMode> = M extends Parallel.Settle ? never : Parallel.ParallelError<E>
 
 /**
  * One runner over a stream of inputs, as a stream of outputs: 100,000 inputs, or inputs without an end, in bounded memory.
- * An input is pulled only while fewer than `concurrency` are worked on or wait to be read, so whoever reads slowly slows
- * the inputs, and whoever stops reading stops them. Ending the stream early interrupts all that is under way, and waits
+ * An input is pulled only while fewer than `concurrency` are worked on or wait to be read, so a slow reader slows
+ * the inputs, and a reader that stops stops them. Ending the stream early interrupts all that is under way, and waits
  * for its finalizers.
  *
  * A function and not a runner, because an output that is still being made can be read only while it is: {@link mapStream}
@@ -46,7 +46,7 @@ export type StreamError<E, M extends StreamMode> = M extends Parallel.Settle ? n
  * Mode `failFast`: the first failure interrupts all others, and the stream fails with `ParallelError`, whose branches are
  * indices; outputs that were not read by then are lost. Mode `settle`: every item gives a `Result`. What the inputs fail
  * with, the stream fails with too; in mode `settle` after what had begun. What fails while it is interrupted stands beside
- * what it was interrupted by, in one cause. Throws `InvalidDefinition` for a concurrency that is no whole number from 1.
+ * what it was interrupted by, in one cause. Throws `InvalidDefinition` for a concurrency that is not a whole number from 1.
  *
  * @example
  * import { Stream } from "effect"
@@ -92,14 +92,14 @@ export interface MapStreamOptions<In, I, E2, R2, Outputs, B, E3, R3> extends Str
 }
 
 /**
- * {@link stream} as a runner, which nests, tells an `ItemCompleted` (without a total) for each input that ends, and is
+ * {@link stream} as a runner, which nests, emits an `ItemCompleted` (without a total) for each input that ends, and is
  * drawn like others. A runner's output is a value, so `into` says what becomes of the outputs; memory stays bounded when it
  * does not collect them. When `into` is done before the stream is, what is under way is interrupted.
  *
  * `result` keeps the conversation of every item: for very many inputs use `run` or `stream`, which do not.
  *
  * Fails with what `into` fails with: unless it handles them, `ParallelError` (never in mode `settle`) and the errors of the
- * inputs. Throws `InvalidDefinition` for a concurrency that is no whole number from 1.
+ * inputs. Throws `InvalidDefinition` for a concurrency that is not a whole number from 1.
  *
  * @example
  * import { Effect, Stream } from "effect"

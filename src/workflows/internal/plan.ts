@@ -6,7 +6,7 @@ import { nameIn } from "./choice.ts"
 
 const fields = {
   id: Schema.String.annotate({ description: "A short name for the step, unique in the plan" }),
-  task: Schema.String.annotate({ description: "What is to be done, with everything that whoever does it must know" }),
+  task: Schema.String.annotate({ description: "What is to be done, with everything that its worker must know" }),
   dependsOn: Schema.Array(Schema.String).annotate({
     description: "The ids of the steps whose results this step needs; empty when it needs none"
   })
@@ -47,7 +47,7 @@ export interface PlanLike {
   readonly steps: ReadonlyArray<StepLike>
 }
 
-/** How a step is read: what is missing is none, and {@link check} says what is wrong with a worker. */
+/** How a step is read: a missing field counts as empty, and {@link check} says what is wrong with a worker. */
 const Lenient = Schema.Struct({
   ...fields,
   dependsOn: Schema.optionalKey(Schema.NullOr(Schema.Array(Schema.String))),
@@ -83,7 +83,7 @@ export const planOf = <const Worker extends string>(workers: readonly [Worker, .
 /** @internal The schema of a plan whose steps are all done alike. */
 export const Unassigned = lenient(Schema.Struct(fields))
 
-/** The planner gave a plan that cannot be carried out, also after it was told so. `plan` is the last one it gave. */
+/** The planner's plan cannot be carried out, also after it was asked to fix it. `plan` is its last one. */
 export class InvalidPlan extends Schema.TaggedError<InvalidPlan>()("InvalidPlan", {
   name: Schema.String,
   /** Which round it was for, counted from 1. */
@@ -140,7 +140,7 @@ export const check = (
   for (const id of twice) problems.push(`two steps have the id "${id}"`)
   for (const { dependsOn, id, worker } of plan.steps) {
     for (const other of dependsOn) {
-      if (!ids.has(other)) problems.push(`step "${id}" depends on "${other}", which is no step`)
+      if (!ids.has(other)) problems.push(`step "${id}" depends on "${other}", which is not a step`)
     }
     if (rules.workers === undefined) continue
     if (worker === null) problems.push(`step "${id}" names no worker; there are: ${rules.workers.join(", ")}`)

@@ -1,6 +1,6 @@
 /**
  * One run of a plan-execute-evaluate: plans are made, checked, carried out and judged until one is accepted. Types are
- * erased here; `PlanExecuteEvaluate` has them. It touches runners and the run's bookkeeping.
+ * erased here; `PlanExecuteEvaluate` has them.
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -26,8 +26,8 @@ export interface StepFailure<out E> {
 }
 
 /**
- * Steps of a plan failed, and it is not planned anew: `onStepFailure` is `"fail"`, there is no round left, or it was no
- * failure of the step's type. Every failure is listed, the first one first, those of steps that failed while they were
+ * Steps of a plan failed, and no new plan is made: `onStepFailure` is `"fail"`, no round is left, or a step died with a
+ * defect. Every failure is listed, the first one first, those of steps that failed while they were
  * being interrupted included. All finalizers have run. As a schema it is one as `ParallelError` is.
  */
 export class StepsFailed<E> extends Schema.TaggedError<StepsFailed<unknown>>()("StepsFailed", {
@@ -99,7 +99,7 @@ type Program = Effect.Effect<unknown, unknown, unknown>
 export interface Settings {
   readonly name: string
   readonly planner: AnyRunner | Fn | Program
-  /** What a planner that is a runner is told of the workers; none where it knows of them. */
+  /** What a planner that is a runner is given about the workers; `undefined` where it knows them already. */
   readonly introduction: string | undefined
   readonly workers: ReadonlyMap<string, AnyRunner> | undefined
   readonly executor: AnyRunner | Fn | undefined
@@ -311,7 +311,7 @@ class Loop {
     const { body, encode } = runner.definition
     const noting = Runner.fromDefinition(step.id, runner.description, {
       ...runner.definition,
-      // Within the run: once it tells that it has completed, it is done, whatever interrupts it then.
+      // Within the run: once it has emitted that it completed, it is done, even if it is interrupted then.
       body: (input, state) =>
         Effect.tap(body(input, state), (output) =>
           Effect.sync(() => this.#done.set(step.id, { step, output, encoded: encode(output), inputs }))

@@ -1,4 +1,4 @@
-/** What planners, workers and judges that are runners are told: the goal, and what they must know besides. Pure. */
+/** The texts that planners, workers and judges are given: the goal, and what else they must know. Pure. */
 import * as Prompt from "effect/ai/Prompt"
 import type * as Schema from "effect/Schema"
 import { toJson } from "../../internal/json.ts"
@@ -42,7 +42,7 @@ export const plannerInstructions = (own: string | undefined, workers: string | u
     [
       "A plan has steps.",
       "- id: a short name, unique in the plan.",
-      "- task: what is to be done. Whoever does it sees the goal, this task and the results of the steps it depends on, and nothing else.",
+      "- task: what is to be done. The worker sees the goal, this task and the results of the steps it depends on, and nothing else.",
       "- dependsOn: the ids of the steps whose results it needs, and no more, because steps that do not depend on one another are done at the same time. No step may need itself, directly or through others.",
       ...(workers === undefined ? [] : ["- worker: who does it."]),
       `There may be at most ${maxSteps} steps. Do not plan more than the goal needs.`
@@ -51,14 +51,14 @@ export const plannerInstructions = (own: string | undefined, workers: string | u
     ...(own === undefined ? [] : [own])
   ].join("\n\n")
 
-/** What a step's worker is told after the goal. */
+/** What a step's worker is given after the goal. */
 export const stepText = (step: Step, inputs: ReadonlyArray<DoneStep>): string =>
   [
     ...(inputs.length === 0 ? [] : ["This was done before:", resultsText(inputs)]),
     `Do this step of the work towards the goal, and nothing else: ${step.task}`
   ].join("\n\n")
 
-/** What a judge, or whoever makes the last output, is told after the goal. */
+/** What a judge, or the runner that makes the last output, is given after the goal. */
 export const doneText = (steps: Iterable<DoneStep>): string =>
   `This was done towards the goal, step by step:\n\n${resultsText(steps)}`
 
@@ -80,7 +80,7 @@ export interface Report {
   readonly verdict: { readonly encoded: Schema.Json } | undefined
 }
 
-/** What a planner is told after the goal, for the next round. */
+/** What a planner is given after the goal, for the next round. */
 export const replanText = ({ failures, open, plan, verdict }: Report, done: DoneSteps): string =>
   [
     `There was a plan before:\n${json(plan)}`,
@@ -93,7 +93,7 @@ export const replanText = ({ failures, open, plan, verdict }: Report, done: Done
     "Make a new plan. A step that is done keeps its result and is not done again as long as its id, its task and what it depends on stay the same; other steps can depend on it even if the new plan leaves it out. Give a step that must be done again another task."
   ].join("\n\n")
 
-/** What a planner is told after that, when its plan cannot be carried out. */
+/** What a planner is given after that, when its plan cannot be carried out. */
 export const repairText = (plan: PlanLike, problems: ReadonlyArray<string>): string =>
   [
     `You gave this plan:\n${json(plan)}`,

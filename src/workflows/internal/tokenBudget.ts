@@ -1,6 +1,6 @@
 /**
  * What the workers of one run may cost. It is reserved before a worker begins and settled when it ends, so that workers
- * at work at once cannot overspend together. It touches runners and the run's bookkeeping only.
+ * at work at once cannot overspend together.
  */
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
@@ -20,8 +20,8 @@ export interface Limits {
   readonly tokens?: number | undefined
   /**
    * How many tokens are set aside for a worker before it begins; what it does not use is given back. Default: the most
-   * that a worker of its name has used so far, or any worker while none of its name has ended. Before that nobody knows
-   * what one costs, and they begin one after the other; with `reserve` the first ones work at once too.
+   * that a worker of its name has used so far, or any worker while none of its name has ended. Before that the cost is
+   * unknown, and they begin one after the other; with `reserve` the first ones work at once too.
    */
   readonly reserve?: number | undefined
 }
@@ -31,7 +31,7 @@ interface Place {
   readonly kind: string
   /** The worker that it works for. */
   readonly above: Place | undefined
-  /** None: nobody knew what it costs when it began. */
+  /** `undefined`: its cost was unknown when it began. */
   readonly reserve: number | undefined
   /** Its run. */
   state: RunState | undefined
@@ -110,11 +110,11 @@ export class Budget {
     if (tokens !== undefined) {
       const spent = tokensOf(this.#state)
       if (spent >= tokens) return `not executed: the budget of ${tokens} tokens is used up; ${answer}`
-      const others = this.#besides(above)
+      const others = this.#others(above)
       if (reserve === undefined && others.some((place) => place.reserve === undefined)) return undefined
       const left = others.reduce((sum, place) => sum - this.#open(place), tokens - spent)
       if (left < (reserve ?? 0)) {
-        return `not executed: of the budget of ${tokens} tokens ${Math.max(0, left)} are left besides what others at work may need, and this may need ${reserve}; ${answer}, or call fewer at once`
+        return `not executed: of the budget of ${tokens} tokens ${Math.max(0, left)} are left after what others at work may need, and this may need ${reserve}; ${answer}, or call fewer at once`
       }
     }
     this.#runs++
@@ -124,7 +124,7 @@ export class Budget {
   }
 
   /** Those at work but the worker that asks and those it works for, whose share its own is part of. */
-  #besides(above: Place | undefined): ReadonlyArray<Place> {
+  #others(above: Place | undefined): ReadonlyArray<Place> {
     const others = new Set(this.#places)
     for (let place = above; place !== undefined; place = place.above) others.delete(place)
     return [...others]

@@ -6,7 +6,7 @@ import { nameIn } from "./choice.ts"
 
 const fields = {
   id: Schema.String.annotate({ description: "A short name for the step, unique in the plan" }),
-  task: Schema.String.annotate({ description: "What is to be done, with everything that its worker must know" }),
+  task: Schema.String.annotate({ description: "What is to be done, with everything needed to do it" }),
   dependsOn: Schema.Array(Schema.String).annotate({
     description: "The ids of the steps whose results this step needs; empty when it needs none"
   })

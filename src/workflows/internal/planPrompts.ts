@@ -42,7 +42,7 @@ export const plannerInstructions = (own: string | undefined, workers: string | u
     [
       "A plan has steps.",
       "- id: a short name, unique in the plan.",
-      "- task: what is to be done. The worker sees the goal, this task and the results of the steps it depends on, and nothing else.",
+      "- task: what is to be done. Only the goal, this task and the results of the steps it depends on are known when it is done.",
       "- dependsOn: the ids of the steps whose results it needs, and no more, because steps that do not depend on one another are done at the same time. No step may need itself, directly or through others.",
       ...(workers === undefined ? [] : ["- worker: who does it."]),
       `There may be at most ${maxSteps} steps. Do not plan more than the goal needs.`

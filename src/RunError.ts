@@ -114,6 +114,25 @@ export class MaxStepsExceeded extends Schema.TaggedError<MaxStepsExceeded>()("Ma
   }
 }
 
+/** The model asked for more tool calls than `maxToolCalls` allows, and `onMaxToolCalls` is `"fail"`. None of the step's calls was made. */
+export class MaxToolCallsExceeded extends Schema.TaggedError<MaxToolCallsExceeded>()("MaxToolCallsExceeded", {
+  path: Path,
+  step: Schema.Int,
+  /** Which limit: that of one step, or that of the whole run. */
+  per: Schema.Literals(["step", "run"]),
+  limit: Schema.Int,
+  /** How many calls there would have been, by the count of that limit. */
+  asked: Schema.Int,
+  spent: Spent,
+  /** The conversation up to the failure: give it to the next run to go on from there. */
+  transcript: Prompt.Prompt
+}) {
+  override get message(): string {
+    const option = this.per === "step" ? "maxToolCallsPerStep" : "maxToolCalls"
+    return `${at(this.path)} step ${this.step}: the model asked for ${this.asked} tool calls in one ${this.per}, and ${this.limit} are allowed. Raise ${option}, or set onMaxToolCalls: "return" to have the model see that the calls beyond the limit were not made.`
+  }
+}
+
 /** The answer did not fit the output schema, also after the repair rounds. */
 export class InvalidOutput extends Schema.TaggedError<InvalidOutput>()("InvalidOutput", {
   path: Path,

@@ -36,6 +36,7 @@ import * as ToolSet from "./internal/toolSet.ts"
 export type Error =
   | RunError.ModelError
   | RunError.MaxStepsExceeded
+  | RunError.MaxToolCallsExceeded
   | RunError.InvalidOutput
   | RunError.OutputTruncated
   | RunError.ModelRefused
@@ -101,6 +102,16 @@ export interface Options<
   readonly maxSteps?: number | undefined
   /** At `maxSteps`: fail with `MaxStepsExceeded` (default), or ask once more for an answer without tools. */
   readonly onMaxSteps?: "fail" | "answer" | undefined
+  /** How many tool calls a run may make. Default 500. Calls of nested runs count there. */
+  readonly maxToolCalls?: number | undefined
+  /** How many tool calls one step may make. Default 64. */
+  readonly maxToolCallsPerStep?: number | undefined
+  /**
+   * What becomes of calls beyond `maxToolCalls` or `maxToolCallsPerStep`. `"return"` (default): the calls within the limit
+   * are made, and the model sees that the others were not. `"fail"`: none of the step's calls is made, and the run fails
+   * with `MaxToolCallsExceeded`.
+   */
+  readonly onMaxToolCalls?: "return" | "fail" | undefined
   /** An answer cut off at the model's token limit: fail with `OutputTruncated` (default), or accept what came. */
   readonly onLength?: "fail" | "accept" | undefined
   /**
@@ -244,6 +255,9 @@ const makePlan = (name: string, options: AnyOptions): Plan.Plan => {
       options.toolTimeout === undefined ? undefined : durationOf(subjectOf(name), "toolTimeout", options.toolTimeout),
     maxSteps,
     onMaxSteps: options.onMaxSteps ?? "fail",
+    maxToolCalls: countOf("maxToolCalls", options.maxToolCalls, 500, problem),
+    maxToolCallsPerStep: countOf("maxToolCallsPerStep", options.maxToolCallsPerStep, 64, problem),
+    onMaxToolCalls: options.onMaxToolCalls ?? "return",
     onLength: options.onLength ?? "fail",
     maxAnswerSize: countOf("maxAnswerSize", options.maxAnswerSize, 16 * 1024 * 1024, problem),
     stopWhen: options.stopWhen,
@@ -267,6 +281,9 @@ const known: ReadonlySet<string> = new Set([
   "outputRepairs",
   "maxSteps",
   "onMaxSteps",
+  "maxToolCalls",
+  "maxToolCallsPerStep",
+  "onMaxToolCalls",
   "onLength",
   "maxAnswerSize",
   "stopWhen",

@@ -143,9 +143,9 @@ export class RunState {
 
   /**
    * Tells an event. What has its number is delivered, whatever interrupts the fiber meanwhile: only the waiting for a
-   * slow stream can be interrupted.
+   * slow stream can be interrupted. Without `waits`, it is left to the events that follow.
    */
-  emit(draft: Draft): Effect.Effect<void> {
+  emit(draft: Draft, waits = true): Effect.Effect<void> {
     if (this.silent) return Effect.void
     return Effect.withFiber((fiber) => {
       const event = {
@@ -161,7 +161,7 @@ export class RunState {
       if (isTerminal(event)) this.#ended = true
       for (const outlet of outlets) outlet.push(event)
       // An end is told and not waited for: who reads slowly must not delay the stop of the others.
-      const ends = this.#ended || event._tag === "ItemCompleted"
+      const ends = !waits || this.#ended || event._tag === "ItemCompleted"
       const room = ends
         ? Effect.void
         : outlets.length === 1

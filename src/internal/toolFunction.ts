@@ -47,7 +47,7 @@ const isGenerator = (u: unknown): boolean => Object.prototype.toString.call(u) =
 export const kindOf = (execute: Function): Kind =>
   execute instanceof AsyncFunction ? "promise" : execute instanceof GeneratorFunction ? "effect" : "sync"
 
-/** Calls the function. Tells `onPromise` when it has given a promise, which goes on whatever happens to the run. */
+/** Calls the function. Calls `onPromise` when it has given a promise, which goes on whatever happens to the run. */
 export const call = (
   kind: Kind,
   execute: (params: unknown, context: ToolContext) => unknown,

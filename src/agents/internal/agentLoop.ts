@@ -22,7 +22,7 @@ import { Answers, goOn, type Next } from "./turnResolution.ts"
 import { resumedCalls } from "./toolApproval.ts"
 import type { Call, Turn } from "./turnCollector.ts"
 import { Conversation } from "./conversation.ts"
-import { executeAll, type Outcome, toolOf, type Tools } from "./toolExecution.ts"
+import { executeAll, type Outcome, type StepError, toolOf, type Tools } from "./toolExecution.ts"
 import * as ModelCall from "./modelCall.ts"
 import type { Plan, StepInfo } from "./agentSpec.ts"
 import * as ToolSet from "./toolSet.ts"
@@ -79,6 +79,13 @@ const asEdgeError = (cause: Cause.Cause<unknown>): Effect.Effect<never, unknown>
   return refused !== undefined && Cause.isDieReason(refused) ? Effect.fail(refused.defect) : Effect.failCause(cause)
 }
 
+type Beyond = Pick<RunError.MaxToolCallsExceeded, "per" | "limit" | "asked">
+
+const notMade = ({ asked, limit, per }: Beyond): string =>
+  per === "step"
+    ? `not executed: a step may call ${limit} tools, and this one called ${asked}. Call fewer tools at a time.`
+    : `not executed: the run may call ${limit} tools, and it has called them. Answer with what you have.`
+
 const has = ({ mapUnsafe }: Context.Context<never>, { id }: Tool.Any): boolean => mapUnsafe.has(id)
 
 class Loop {
@@ -91,6 +98,8 @@ class Loop {
   #tools: Tools | undefined
   #shown: ToolSet.ToolSet["shown"]
   #step = 0
+  /** Tool calls made in this run. */
+  #made = 0
   #last: Omit<StepInfo, "usage" | "transcript"> = { step: 0, text: "", toolCalls: [] }
 
   constructor(plan: Plan, state: RunState, callee: ModelCall.Callee) {
@@ -287,15 +296,34 @@ class Loop {
     text: string,
     step: number,
     inOrder: (results: ReadonlyArray<Prompt.ToolResultPart>) => ReadonlyArray<Prompt.ToolResultPart>
-  ): Effect.Effect<Next, RunError.ToolError | RunError.AsyncToolError | RunError.ApprovalRequired> {
+  ): Effect.Effect<Next, StepError | RunError.MaxToolCallsExceeded | RunError.ApprovalRequired> {
+    // What is known of a step that fails or is interrupted is there for the run that goes on from it.
+    const transcript = (results: ReadonlyArray<Prompt.ToolResultPart>) => {
+      this.#said.messages.push(Prompt.toolMessage({ content: inOrder(results) }))
+      return this.#said.transcript()
+    }
+    const beyond = this.#beyondLimit(calls.length)
+    if (beyond !== undefined && this.#plan.onMaxToolCalls === "fail") {
+      transcript(this.#answers.refuse(calls, step, "the run has failed, because there are too many calls"))
+      return Effect.fail(new RunError.MaxToolCallsExceeded({ ...this.#said.failure(), step, ...beyond }))
+    }
+    const allowed = beyond === undefined ? calls.length : beyond.limit - (beyond.asked - calls.length)
+    this.#made += allowed
+    const limited = calls.map((call, index) => (index < allowed ? call : { ...call, refused: notMade(beyond!) }))
     return Effect.flatMap(
-      executeAll(calls, this.#tools!, this.#state, step, (results) => {
-        // What is known of a step that fails is not lost to whoever goes on from there.
-        this.#said.messages.push(Prompt.toolMessage({ content: inOrder(results) }))
-        return this.#said.transcript()
-      }),
+      executeAll({ calls: limited, tools: this.#tools!, state: this.#state, step, transcript }),
       (outcomes) => this.#answer(outcomes, text, step, inOrder)
     )
+  }
+
+  /** The limit that `count` more calls would exceed; where both would, the one that allows fewer calls. */
+  #beyondLimit(count: number): Beyond | undefined {
+    const { maxToolCalls, maxToolCallsPerStep } = this.#plan
+    const left = Math.max(0, maxToolCalls - this.#made)
+    if (count <= Math.min(left, maxToolCallsPerStep)) return undefined
+    return left < maxToolCallsPerStep
+      ? { per: "run", limit: maxToolCalls, asked: this.#made + count }
+      : { per: "step", limit: maxToolCallsPerStep, asked: count }
   }
 
   #answer(

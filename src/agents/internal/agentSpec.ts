@@ -50,6 +50,9 @@ export interface Plan {
   readonly toolTimeout: Duration.Duration | undefined
   readonly maxSteps: number
   readonly onMaxSteps: "fail" | "answer"
+  readonly maxToolCalls: number
+  readonly maxToolCallsPerStep: number
+  readonly onMaxToolCalls: "return" | "fail"
   readonly onLength: "fail" | "accept"
   readonly maxAnswerSize: number
   readonly stopWhen: ((info: StepInfo) => boolean | Effect.Effect<boolean, unknown, unknown>) | undefined

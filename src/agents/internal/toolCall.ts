@@ -34,6 +34,11 @@ export const callDirect = (
   onPromise: () => void
 ): Effect.Effect<Value, Failure> => {
   const { decode, encode } = codecsOf(entry.tool)
+  const read = (result: unknown) =>
+    Effect.mapBoth(encode(result), {
+      onSuccess: (encoded): Value => ({ result: toJson(encoded), modelOutput: entry.tool.toModelOutput?.(result) }),
+      onFailure: (error) => new Failure(error, { error: misfitOf(error) }, false)
+    })
   return decode(call.params).pipe(
     Effect.mapError((error) => badArguments(error, issuesOf(error))),
     Effect.flatMap((params) =>
@@ -42,12 +47,7 @@ export const callDirect = (
         (error) => new Failure(error, failureToJson(error), false)
       )
     ),
-    Effect.flatMap((result) =>
-      Effect.mapBoth(encode(result), {
-        onSuccess: (encoded): Value => ({ result: toJson(encoded), modelOutput: entry.tool.toModelOutput?.(result) }),
-        onFailure: (error) => new Failure(error, { error: misfitOf(error) }, false)
-      })
-    )
+    Effect.flatMap(read)
   )
 }
 

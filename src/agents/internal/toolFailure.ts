@@ -7,8 +7,8 @@ import type * as Tool from "effect/ai/Tool"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { toJson } from "../../internal/json.ts"
-import { failureToJson } from "../../internal/toolFunction.ts"
-import type { ToolFailure } from "../../RunError.ts"
+import { CannotWait, failureToJson } from "../../internal/toolFunction.ts"
+import { MissingModel, MissingSyncEdge, NestedSyncEdge, StuckSyncEdge, type ToolFailure } from "../../RunError.ts"
 import type { Call } from "./turnCollector.ts"
 
 /** A failure that a tool reports, as opposed to a result. */
@@ -46,6 +46,16 @@ export const crashed = (defect: unknown): Failure => {
   const told = failureToJson(defect)
   return new Failure(defect, { error: "the tool crashed", cause: told }, false)
 }
+
+/** What the program has to set up otherwise: the model cannot fix it, so it fails the run as it would outside of a tool. */
+export const isSetup = (cause: unknown): cause is MissingModel | MissingSyncEdge | NestedSyncEdge =>
+  cause instanceof MissingModel || cause instanceof MissingSyncEdge || cause instanceof NestedSyncEdge
+
+/** What `Effect.runSync` cannot wait for. */
+export const isAsync = (cause: unknown): boolean => cause instanceof CannotWait || cause instanceof StuckSyncEdge
+
+/** True for a failure that is fatal whatever the tool's failure mode, because only the program can fix it. */
+export const isForProgram = (cause: unknown): boolean => isSetup(cause) || isAsync(cause)
 
 /** The failure as the run's error lists it. */
 export const failureOf = (call: Call, failure: Failure): ToolFailure => ({

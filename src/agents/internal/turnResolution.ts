@@ -7,7 +7,7 @@ import * as Prompt from "effect/ai/Prompt"
 import type * as Response from "effect/ai/Response"
 import type { RunState } from "../../internal/runState.ts"
 import * as RunError from "../../RunError.ts"
-import type { Turn } from "./turnCollector.ts"
+import type { Call, Turn } from "./turnCollector.ts"
 import type { Conversation } from "./conversation.ts"
 import type { OutputSpec } from "./structuredOutput.ts"
 import type { Plan } from "./agentSpec.ts"
@@ -76,11 +76,15 @@ export class Answers {
 
   /** Answers calls that are not made, so that the transcript stays valid and the bill complete. */
   #refuseCalls(turn: Turn, step: number, why: string): void {
-    const results = turn.calls.map((call) => {
+    this.#said.messages.push(Prompt.toolMessage({ content: this.refuse(turn.calls, step, why) }))
+  }
+
+  /** The results of calls that are not made. */
+  refuse(calls: ReadonlyArray<Call>, step: number, why: string): Array<Prompt.ToolResultPart> {
+    return calls.map((call) => {
       this.#state.toolCalls.push({ step, toolCallId: call.id, tool: call.name, status: "not-started" })
       return Transcript.result(call, { error: `not executed: ${why}` }, true)
     })
-    this.#said.messages.push(Prompt.toolMessage({ content: results }))
   }
 
   #nudge(turn: Turn, step: number): Effect.Effect<Next, RunError.EmptyTurn> {

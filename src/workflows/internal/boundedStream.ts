@@ -10,6 +10,7 @@ import * as Latch from "effect/Latch"
 import type * as Pull from "effect/Pull"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
+import { interruptAfterRegion } from "../../internal/trueExit.ts"
 import { type BranchDefect, type BranchFailure, errorsOf, ParallelError } from "./branchGroup.ts"
 
 /** What became of one input. */
@@ -151,7 +152,7 @@ class Window<I, A, E, R, E2> {
   #interrupt(except?: number): void {
     this.#stopped = true
     this.#pulling?.interruptUnsafe()
-    for (const [index, fiber] of this.#running) if (index !== except) fiber.interruptUnsafe()
+    for (const [index, fiber] of this.#running) if (index !== except) interruptAfterRegion(fiber)
   }
 
   /** The next output, as soon as there is one. */

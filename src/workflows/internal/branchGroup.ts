@@ -12,6 +12,7 @@ import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
 import { toJson } from "../../internal/json.ts"
 import type { RunState } from "../../internal/runState.ts"
+import { exitOf } from "../../internal/trueExit.ts"
 import { InvalidDefinition } from "../../RunError.ts"
 import { Spent } from "../../RunEvent.ts"
 
@@ -181,6 +182,8 @@ class Group {
   #failedForGood = false
   /** A branch has failed while it was being interrupted. */
   #failedLate = false
+  /** Branches that have succeeded, also when it was decided already. */
+  readonly #completed = new Set<number>()
   /** Branches that have failed by being interrupted, and nothing else. */
   readonly #interrupted = new Set<number>()
 
@@ -222,8 +225,8 @@ class Group {
   }
 
   #branch([key, work]: Entry, index: number, decided: Deferred.Deferred<void>): Effect.Effect<unknown, never, unknown> {
-    const begun = Effect.exit(
-      Effect.onExit(work, (exit) => {
+    const end = (exit: Exit.Exit<unknown, unknown>) =>
+      Effect.suspend(() => {
         const wasDecided = this.#isDecided
         const status = this.#note(key, index, exit, wasDecided)
         const done = ++this.#done
@@ -232,7 +235,7 @@ class Group {
         if (!wasDecided && this.#isDecided) Deferred.doneUnsafe(decided, Effect.void)
         return this.#settings.state.emit({ _tag: "ItemCompleted", item: key, status, done, total })
       })
-    )
+    const begun = Effect.uninterruptibleMask((restore) => Effect.flatMap(restore(exitOf(work, end)), end))
     // The interruption of a group that is decided comes a moment later, in which the next branch must not begin.
     return Effect.suspend(() => (this.#isDecided ? Effect.void : begun))
   }
@@ -244,6 +247,7 @@ class Group {
     wasDecided: boolean
   ): "completed" | "failed" | "interrupted" {
     if (Exit.isSuccess(exit)) {
+      this.#completed.add(index)
       if (!wasDecided) {
         this.#succeeded++
         this.#outcomes[index] = { _tag: "output", value: this.#settles ? Result.succeed(exit.value) : exit.value }
@@ -286,7 +290,9 @@ class Group {
       new ParallelError({
         name: this.#settings.name,
         failures: this.#failures,
-        interrupted: this.#entries.flatMap(([key], index) => (this.#outcomes[index] === undefined ? [key] : [])),
+        interrupted: this.#entries.flatMap(([key], index) =>
+          this.#outcomes[index] === undefined && !this.#completed.has(index) ? [key] : []
+        ),
         spent: this.#settings.state.spent()
       })
     )

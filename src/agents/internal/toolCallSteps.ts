@@ -1,0 +1,368 @@
+/**
+ * One tool call, in five steps over one context: decide whether it is made, run the tool, classify how it ended, record
+ * that, and emit it. A call that is interrupted ends the same way, with what is known of it by then.
+ */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Prompt from "effect/ai/Prompt"
+import type * as Tool from "effect/ai/Tool"
+import type * as Toolkit from "effect/ai/Toolkit"
+import * as Exit from "effect/Exit"
+import type * as Schema from "effect/Schema"
+import type { Any as AgentTool } from "../../AgentTool.ts"
+import { type Attempt, CurrentAttempt, idIn } from "../../internal/attempts.ts"
+import { hash } from "../../internal/fingerprint.ts"
+import { toJson } from "../../internal/json.ts"
+import * as Resumption from "../../internal/resumption.ts"
+import type { RunState } from "../../internal/runState.ts"
+import type { Resumed, Waiting } from "../../internal/suspension.ts"
+import * as Spans from "../../internal/telemetry.ts"
+import { markOf, Resumable } from "../../internal/toolMarks.ts"
+import { exitOf } from "../../internal/trueExit.ts"
+import { ApprovalRequired, CannotResume, InvalidApproval, type ToolFailure } from "../../RunError.ts"
+import type { ToolCallReport } from "../../RunEvent.ts"
+import { CurrentRun, type RunInfo } from "../../services/CurrentRun.ts"
+import { CaptureContent } from "../../services/Telemetry.ts"
+import * as Approval from "./toolApproval.ts"
+import { callDirect, callToolkit, type Value } from "./toolCall.ts"
+import { codecsOf } from "./toolCodecs.ts"
+import { brokenOff, Denied, Failure, failureOf, isForProgram, toFailure } from "./toolFailure.ts"
+import * as Transcript from "./transcript.ts"
+import type { Call } from "./turnCollector.ts"
+
+/** The tools of an agent in one run, handlers resolved. */
+export interface Tools {
+  readonly byName: ReadonlyMap<string, Tool.Any | AgentTool>
+  readonly toolkit: Toolkit.WithHandler<Record<string, Tool.Any>> | undefined
+  readonly concurrency: number
+  readonly timeout: Duration.Duration | undefined
+  /** The conversation up to the calls, for a tool that decides by it whether it needs approval. */
+  readonly messages: () => ReadonlyArray<Prompt.Message>
+  /** What was decided of calls before the run was resumed, by the id of the call. */
+  readonly resumed: ReadonlyMap<string, Resumed>
+}
+
+/** The report of a call while it is under way. */
+export type Report = { -readonly [K in keyof ToolCallReport]: ToolCallReport[K] }
+
+/** What is known of the calls of one step. Each call adds its own as soon as it has ended. */
+export interface StepRecord {
+  readonly failures: Array<ToolFailure>
+  readonly results: Map<Call, Prompt.ToolResultPart>
+}
+
+/** A call that has ended, for the model and for `stopWhen`. */
+export interface Settled {
+  readonly call: Call
+  readonly result: Schema.Json
+  readonly isFailure: boolean
+  readonly part: Prompt.ToolResultPart
+}
+
+/** A call that has ended, or what it waits for. */
+export type Outcome = Settled | { readonly call: Call; readonly waiting: Waiting }
+
+/** What a call needs from its step. */
+export interface Given {
+  readonly call: Call
+  readonly step: number
+  readonly tools: Tools
+  readonly state: RunState
+  readonly record: StepRecord
+  readonly report: Report
+}
+
+/** One call, and all that its steps need. */
+interface ToolCallContext extends Given {
+  readonly entry: Tool.Any | AgentTool | undefined
+  readonly tool: Tool.Any | undefined
+  readonly info: RunInfo & { readonly step: number; readonly toolCallId: string; readonly idempotencyKey: string }
+  readonly resumed: Resumed | undefined
+  readonly startedAt: number
+  /** How the tool ended that was interrupted, by a timeout too: with a value where its work was done all the same. */
+  late: Exit.Exit<Value, Failure> | undefined
+  isOver: boolean
+}
+
+type Decision =
+  | { readonly _tag: "Run"; readonly edited: Schema.Json | undefined }
+  | { readonly _tag: "Refuse"; readonly failure: Failure }
+  | { readonly _tag: "Wait"; readonly waiting: Waiting }
+
+type End =
+  | { readonly _tag: "Completed"; readonly value: Value }
+  | { readonly _tag: "Failed"; readonly failure: Failure; readonly isFatal: boolean }
+  | { readonly _tag: "Suspended"; readonly waiting: Waiting }
+
+/** Makes one call. Fails when its failure is one of the run. */
+export const executeOne = Effect.fnUntraced(function* (given: Given): Effect.fn.Return<Outcome, Failure> {
+  const context = yield* begin(given)
+  const decision = yield* decide(context)
+  if (decision._tag === "Wait") return suspend(given, decision.waiting)
+  const exit = yield* run(context, decision)
+  const end = classify(context, decision, exit)
+  if (end._tag === "Suspended") return suspend(given, end.waiting)
+  const settled = record(context, end)
+  yield* emit(context, end)
+  return end._tag === "Failed" && end.isFatal ? yield* Effect.fail(end.failure) : settled
+})
+
+/** The tool of an entry, whichever way it has its handler. */
+export const toolOf = (entry: Tool.Any | AgentTool | undefined): Tool.Any | undefined =>
+  entry === undefined ? undefined : "kind" in entry ? entry.tool : entry
+
+/** Leaves a call waiting. */
+export const suspend = ({ call, report }: Pick<Given, "call" | "report">, waiting: Waiting): Outcome => {
+  report.status = "waiting"
+  return { call, waiting }
+}
+
+const begin = Effect.fnUntraced(function* (given: Given): Effect.fn.Return<ToolCallContext> {
+  const { call, report, state, step, tools } = given
+  const entry = tools.byName.get(call.name)
+  const resumed = tools.resumed.get(call.id)
+  report.status = "interrupted"
+  return {
+    ...given,
+    entry,
+    tool: toolOf(entry),
+    info: {
+      ...state.info,
+      step,
+      toolCallId: call.id,
+      idempotencyKey: keyOf(call, state, step, resumed, yield* CurrentAttempt)
+    },
+    resumed,
+    startedAt: yield* Clock.currentTimeMillis,
+    late: undefined,
+    isOver: false
+  }
+})
+
+/**
+ * The same for every attempt at one call: for a transcript that is resumed twice by the id of the request, and in attempts at
+ * one piece of work by the place of the call and by what is called.
+ */
+const keyOf = (
+  call: Call,
+  { info }: RunState,
+  step: number,
+  resumed: Resumed | undefined,
+  attempt: Attempt | undefined
+): string => {
+  if (resumed?.request !== undefined) return resumed.request.id
+  if (attempt === undefined) return `${info.runId}/${step}/${call.id}`
+  return idIn(attempt, hash([info.path, call.name, toJson(call.params)]))
+}
+
+// -- decide ------------------------------------------------------------------------------------------------------------
+
+/** Whether the call is made. One that could reach no tool, or is beyond a limit, is put to no approver. */
+const decide = (context: ToolCallContext): Effect.Effect<Decision> => {
+  const { call, resumed, state, step, tool, tools } = context
+  if (call.refused !== undefined) return refuse(call.refused)
+  if (tool === undefined) return refuse(unknownTool(call.name, tools.byName))
+  const { messages } = tools
+  const decode = (params: unknown) => codecsOf(tool).decode(params)
+  return Effect.map(Approval.decide({ call, tool, decode, messages, state, step, resumed }), (decided): Decision => {
+    if (decided === "allowed") return { _tag: "Run", edited: undefined }
+    if (decided._tag === "Approved") return { _tag: "Run", edited: decided.params }
+    if (decided._tag === "Denied") return { _tag: "Refuse", failure: new Denied(decided.reason) }
+    return { _tag: "Wait", waiting: { _tag: "Decision", request: decided.request } }
+  })
+}
+
+const refuse = (error: string): Effect.Effect<Decision> =>
+  Effect.succeed({ _tag: "Refuse", failure: new Failure(undefined, { error }, true) })
+
+/** How many tools are named to a model that calls one that there is not. */
+const maxNamed = 50
+
+const unknownTool = (name: string, byName: Tools["byName"]): string => {
+  const names = [...byName.keys()]
+  const more = names.length > maxNamed ? `, and ${names.length - maxNamed} more` : ""
+  const listed = names.slice(0, maxNamed).join(", ") || "none"
+  return `there is no tool "${name}"; the tools are: ${listed}${more}`
+}
+
+// -- run ---------------------------------------------------------------------------------------------------------------
+
+/** Runs the tool and gives its exit. When the call itself is interrupted, it is ended with what is known of it. */
+const run = (
+  context: ToolCallContext,
+  decision: Exclude<Decision, { readonly _tag: "Wait" }>
+): Effect.Effect<Exit.Exit<Value, Failure>> => {
+  const { info, resumed, state } = context
+  const reached = decision._tag === "Refuse" ? Effect.fail(decision.failure) : reach(context, decision.edited)
+  const own = Effect.provideService(reached, CurrentRun, info)
+  const resuming = resumed?.run === undefined ? own : goOn(own, resumed.run, state)
+  const exit = Effect.map(Effect.exit(traced(context, resuming)), (exit) => {
+    context.isOver = true
+    return exit
+  })
+  return Effect.onExit(exit, () => (context.isOver ? Effect.void : endInterrupted(context, decision)))
+}
+
+/** The way to the tool, within its timeout. */
+const reach = (context: ToolCallContext, edited: Schema.Json | undefined): Effect.Effect<Value, Failure> => {
+  const { entry, tools } = context
+  const call = edited === undefined ? context.call : { ...context.call, params: edited }
+  const known = exitOf(invoke(context, call), (exit) =>
+    Effect.sync(() => {
+      context.late = exit
+    })
+  )
+  const timeout = (entry !== undefined && "kind" in entry ? entry.timeout : undefined) ?? tools.timeout
+  if (timeout === undefined) return Effect.flatten(known)
+  return Effect.flatten(
+    Effect.timeoutOrElse(known, { duration: timeout, orElse: () => Effect.succeed(timedOut(context, timeout)) })
+  )
+}
+
+/** The result of a tool that could not be stopped, and has ended, is not thrown away. */
+const timedOut = ({ late }: ToolCallContext, timeout: Duration.Duration): Exit.Exit<Value, Failure> => {
+  if (late !== undefined && Exit.isSuccess(late)) return late
+  const error = `the tool did not answer within ${Duration.format(timeout)}`
+  return Exit.fail(new Failure(new Cause.TimeoutError(error), { error }, false))
+}
+
+const invoke = (context: ToolCallContext, call: Call): Effect.Effect<Value, Failure> => {
+  const { entry, info, report, state, tools } = context
+  const progress = (result: unknown) =>
+    Effect.suspend(() =>
+      state.silent || context.isOver
+        ? Effect.void
+        : state.emit({ _tag: "ToolProgress", ...placeOf(context), result: toJson(result) })
+    )
+  if (entry === undefined) return Effect.die(new Error("a call without a tool is refused before"))
+  if (!("kind" in entry)) return callToolkit(entry, call, tools.toolkit!, progress)
+  // A promise goes on after it was told to stop, so what it did by then cannot be known.
+  return callDirect(entry, call, { ...info, progress }, () => {
+    report.status = "unknown"
+  })
+}
+
+/** Runs a tool so that the agent which waits in it goes on. */
+const goOn = (
+  effect: Effect.Effect<Value, Failure>,
+  run: NonNullable<Resumed["run"]>,
+  { info }: RunState
+): Effect.Effect<Value, Failure> => {
+  const resumption = { target: [...info.path, ...run.at], transcript: run.transcript, taken: false }
+  return Effect.mapError(Resumption.within(effect, resumption, info.path), (error) =>
+    error instanceof Failure ? error : new Failure(error, { error: error.message }, false)
+  )
+}
+
+const traced = (
+  { call, tool }: ToolCallContext,
+  effect: Effect.Effect<Value, Failure>
+): Effect.Effect<Value, Failure> => {
+  const attributes = {
+    "gen_ai.operation.name": "execute_tool",
+    "gen_ai.tool.name": call.name,
+    "gen_ai.tool.type": "function",
+    "gen_ai.tool.call.id": call.id,
+    "gen_ai.tool.description": tool?.description
+  }
+  return Spans.span(`execute_tool ${call.name}`, "internal", attributes, (span) =>
+    Effect.withFiber((fiber) => {
+      const failed = Effect.mapError(effect, (failure) => {
+        span.attribute("error.type", Spans.errorType(failure.cause))
+        return failure
+      })
+      if (!fiber.getRef(CaptureContent)) return failed
+      span.attribute("gen_ai.tool.call.arguments", JSON.stringify(toJson(call.params)))
+      return Effect.tap(failed, (value) =>
+        Effect.sync(() => span.attribute("gen_ai.tool.call.result", JSON.stringify(value.result)))
+      )
+    })
+  )
+}
+
+/** Ends a call whose run is interrupted, or whose sibling has failed: what its tool gave or failed with is not lost. */
+const endInterrupted = (context: ToolCallContext, decision: Decision): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    context.isOver = true
+    const { call, late: exit } = context
+    if (exit === undefined) return
+    if (Exit.isFailure(exit)) {
+      // A sibling that fails while it is interrupted is listed as well.
+      for (const reason of exit.cause.reasons) {
+        if (Cause.isFailReason(reason)) context.record.failures.push(failureOf(call, reason.error))
+        if (Cause.isDieReason(reason)) context.record.failures.push(failureOf(call, toFailure(reason.defect)))
+      }
+      if (Cause.hasInterrupts(exit.cause)) return
+    }
+    const end = classify(context, decision, exit)
+    if (end._tag === "Suspended") return
+    record(context, { ...end, ...(end._tag === "Failed" ? { isFatal: false } : {}) })
+    yield* emit(context, end, false)
+  })
+
+// -- classify, record, emit --------------------------------------------------------------------------------------------
+
+/** What an exit means: a result, a failure of the model's or of the run's, or a nested run that waits. */
+const classify = (context: ToolCallContext, decision: Decision, exit: Exit.Exit<Value, Failure>): End => {
+  const { state, tool } = context
+  const edited = decision._tag === "Run" ? decision.edited : undefined
+  if (Exit.isSuccess(exit)) {
+    const { value } = exit
+    if (edited === undefined) return { _tag: "Completed", value }
+    return { _tag: "Completed", value: { result: withEdit(value.result, edited), modelOutput: undefined } }
+  }
+  const broken = Cause.hasInterruptsOnly(exit.cause) ? brokenOff() : toFailure(Cause.squash(exit.cause))
+  const failure =
+    edited === undefined ? broken : new Failure(broken.cause, withEdit(broken.result, edited), broken.always)
+  const { cause } = failure
+  const nested = cause instanceof ApprovalRequired ? cause : undefined
+  if (nested !== undefined && tool !== undefined && canGoOn(nested, tool, state)) {
+    const at = nested.path.slice(state.info.path.length)
+    const { requests, transcript } = nested
+    return { _tag: "Suspended", waiting: { _tag: "Run", requests, at, transcript } }
+  }
+  const isRefused = cause instanceof InvalidApproval || cause instanceof CannotResume
+  const isDeclared = tool?.failureMode === "error" && !failure.always
+  return { _tag: "Failed", failure, isFatal: isForProgram(cause) || isRefused || nested !== undefined || isDeclared }
+}
+
+/** Whether the call can go on where the nested agent waits: nothing between it and the agent has to begin again. */
+const canGoOn = ({ blockedBy, path }: ApprovalRequired, tool: Tool.Any, state: RunState): boolean => {
+  const own = state.info.path
+  const isBlocked = blockedBy !== undefined && blockedBy.length > own.length
+  return !isBlocked && path.length > own.length && markOf(tool, Resumable)
+}
+
+/** The model knows only its own arguments, so it is shown those that were used. */
+const withEdit = (result: Schema.Json, params: Schema.Json): Schema.Json => ({
+  note: "the approver changed its arguments",
+  arguments: params,
+  result
+})
+
+type Ended = Exclude<End, { readonly _tag: "Suspended" }>
+
+const record = ({ call, record, report }: ToolCallContext, end: Ended): Settled => {
+  const isFailure = end._tag === "Failed"
+  const result = isFailure ? end.failure.result : end.value.result
+  const part = Transcript.result(call, result, isFailure, isFailure ? undefined : end.value.modelOutput)
+  report.status = !isFailure ? "completed" : end.failure instanceof Denied ? "denied" : statusOf(call)
+  record.results.set(call, part)
+  if (isFailure && end.isFatal) record.failures.push(failureOf(call, end.failure))
+  return { call, result, isFailure, part }
+}
+
+const statusOf = (call: Call): Report["status"] => (call.refused === undefined ? "failed" : "not-started")
+
+/** A call that is interrupted does not wait for a slow reader of events. */
+const emit = (context: ToolCallContext, end: Ended, waits = true): Effect.Effect<void> =>
+  Effect.flatMap(Clock.currentTimeMillis, (now) => {
+    const result = end._tag === "Failed" ? end.failure.result : end.value.result
+    const _tag = end._tag === "Failed" ? "ToolFailed" : "ToolCompleted"
+    const durationMs = now - context.startedAt
+    return context.state.emit({ _tag, ...placeOf(context), result, durationMs }, waits)
+  })
+
+const placeOf = ({ call, step }: ToolCallContext) => ({ step, toolCallId: call.id, tool: call.name })

@@ -1,0 +1,55 @@
+/**
+ * How a piece of work really ended when its fiber was interrupted. Effect drops what an uninterruptible region gives when
+ * the fiber was interrupted meanwhile, although the region was waited for: a payment's receipt would be lost. It touches
+ * fibers only.
+ */
+import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+
+/** A field of Effect's fibers that its interface does not have. Without it, a fiber is interrupted as usual. */
+interface Interruptible {
+  interruptible?: boolean
+}
+
+/**
+ * Interrupts a fiber at its next suspension outside of uninterruptible regions. So what the last of them gives reaches the
+ * end of the fiber, as if the interruption had come a moment later.
+ */
+export const interruptAfterRegion = (fiber: Fiber.Fiber<unknown, unknown>, by?: number): void => {
+  const self = fiber as Interruptible
+  if (self.interruptible !== false) return fiber.interruptUnsafe(by)
+  let value = false
+  Object.defineProperty(self, "interruptible", {
+    configurable: true,
+    enumerable: true,
+    get: () => value,
+    set: (next: boolean) => {
+      value = next
+      if (!next) return
+      Object.defineProperty(self, "interruptible", { configurable: true, enumerable: true, writable: true, value })
+      fiber.currentDispatcher.scheduleTask(() => interruptAfterRegion(fiber, by), 0)
+    }
+  })
+}
+
+/**
+ * Runs `effect` in a fiber of its own and gives its exit. When it is interrupted from outside, `onInterrupted` gets the
+ * exit in place of the caller, once the fiber is over: a success where the work was done all the same.
+ */
+export const exitOf = <A, E, R>(
+  effect: Effect.Effect<A, E, R>,
+  onInterrupted: (exit: Exit.Exit<A, E>) => Effect.Effect<void>
+): Effect.Effect<Exit.Exit<A, E>, never, R> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(Effect.forkChild(effect, { startImmediately: true }), (fiber) => {
+      const known = fiber.pollUnsafe()
+      if (known !== undefined) return Effect.succeed(known)
+      return Effect.onInterrupt(restore(Fiber.await(fiber)), () =>
+        Effect.withFiber((self) => {
+          interruptAfterRegion(fiber, self.id)
+          return Effect.flatMap(Fiber.await(fiber), onInterrupted)
+        })
+      )
+    })
+  )

@@ -17,7 +17,7 @@
  * terminal := RunCompleted | RunFailed | RunInterrupted
  * attempt  := ( step | decision | ItemCompleted )*
  * decision := RouteTaken | RoundCompleted | PlanMade | HandedOff | StoppedEarly
- * step     := StepStarted model ( StepRetried model )* ToolCalled* tools* OutputRejected? StepCompleted
+ * step     := StepStarted ToolNotice* model ( StepRetried model )* ToolCalled* tools* OutputRejected? StepCompleted
  * model    := ( ReasoningDelta | TextDelta )*
  * tools    := approval? ToolProgress* ( ToolCompleted | ToolFailed )   one for each ToolCalled, in the order they end
  * approval := ApprovalRequested ApprovalAnswered
@@ -127,6 +127,18 @@ export const RunRetried = Schema.TaggedStruct("RunRetried", {
 })
 /** A step began: one model call and the tool calls it asks for. */
 export const StepStarted = Schema.TaggedStruct("StepStarted", inStep)
+/**
+ * A tool is not offered to the model, or is not what it was: an MCP server changed its definition after it was called, or
+ * gave more tools than one server may put into a request.
+ */
+export const ToolNotice = Schema.TaggedStruct("ToolNotice", {
+  ...base,
+  /** The MCP server that the tool belongs to. */
+  server: Schema.String,
+  /** The tool, by the name that the agent has for it; absent for a notice about several tools. */
+  tool: Schema.optionalKey(Schema.String),
+  problem: Schema.String
+})
 /** The step's model call failed and is made again; drop every delta of this run since event `discardFrom`. */
 export const StepRetried = Schema.TaggedStruct("StepRetried", {
   ...inStep,
@@ -232,6 +244,7 @@ export const RunEvent = Schema.Union([
   RunStarted,
   RunRetried,
   StepStarted,
+  ToolNotice,
   StepRetried,
   TextDelta,
   ReasoningDelta,

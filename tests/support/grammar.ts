@@ -49,6 +49,9 @@ const checkRun = (events: ReadonlyArray<Event>, fail: (event: Event | undefined,
         phase = "outside"
         step = 0
         break
+      case "ToolNotice":
+        if (phase !== "model") fail(event, "not in a step")
+        break
       case "StepRetried":
       case "TextDelta":
       case "ReasoningDelta":

@@ -4,6 +4,7 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Prompt from "effect/ai/Prompt"
 import type * as Tool from "effect/ai/Tool"
 import type * as Toolkit from "effect/ai/Toolkit"
@@ -24,11 +25,13 @@ import type {
 } from "./internal/answers.ts"
 import * as Config from "./internal/config.ts"
 import type { ResourceContents } from "./internal/content.ts"
+import { fingerprint } from "./internal/definitions.ts"
 import { McpCallError, type McpConfigError, type McpConnectError } from "./internal/errors.ts"
 import { fromFile } from "./internal/file.ts"
 import type * as Lists from "./internal/lists.ts"
 import * as Resources from "./internal/resources.ts"
 import * as ResourceTools from "./internal/resourceTools.ts"
+import * as Sampling from "./internal/sampling.ts"
 import * as Server from "./internal/serverConnection.ts"
 import { share } from "./internal/share.ts"
 import { toToolkit } from "./internal/toolkit.ts"
@@ -55,6 +58,7 @@ export type {
 export type { ResourceContents } from "./internal/content.ts"
 export { McpCallError, McpConfigError, McpConnectError, McpToolFailed } from "./internal/errors.ts"
 export { fromFile } from "./internal/file.ts"
+export type { SamplingLimits } from "./internal/sampling.ts"
 export type { InProcessServer } from "./internal/protocol.ts"
 export type { PromptInfo, Resource, ResourceTemplate } from "./internal/lists.ts"
 export type { View } from "./internal/tools.ts"
@@ -65,6 +69,8 @@ export interface Answers<R = never> {
   readonly sampling?:
     | ((request: SamplingRequest, server: string) => Effect.Effect<SamplingResult, unknown, R>)
     | undefined
+  /** Limits on such answers, for each server. */
+  readonly samplingLimits?: Sampling.SamplingLimits | undefined
   /** Answers for the user, with {@link elicitWithModel} or by hand. */
   readonly elicitation?:
     | ((request: ElicitationRequest, server: string) => Effect.Effect<ElicitationResult, unknown, R>)
@@ -113,6 +119,11 @@ export class Mcp extends Context.Service<
       taken?: ReadonlySet<string>
     ) => Effect.Effect<ReadonlyArray<AgentTool.AgentTool<string, never>>>
     readonly servers: Effect.Effect<ReadonlyArray<ServerStatus>>
+    /**
+     * The definitions of all tools as they are now, by server and tool: what `pinned` of a server takes, so that a program can
+     * keep them and use no tool whose definition is another one later.
+     */
+    readonly pins: Effect.Effect<Readonly<Record<string, Readonly<Record<string, string>>>>>
     readonly resources: Effect.Effect<ReadonlyArray<Lists.Resource>, McpCallError>
     readonly resourceTemplates: Effect.Effect<ReadonlyArray<Lists.ResourceTemplate>, McpCallError>
     readonly readResource: (server: string, uri: string) => Effect.Effect<ReadonlyArray<ResourceContents>, McpCallError>
@@ -169,8 +180,12 @@ const clientOf = <R>(
   told: PubSub.PubSub<Notification>
 ): Server.Client => {
   const { elicitation, roots, sampling } = options
-  const answer = <A>(effect: Effect.Effect<A, unknown, R>): Effect.Effect<A, string> =>
-    Effect.mapError(withCaptured(effect, context), (error) => (error instanceof Error ? error.message : String(error)))
+  const limits = new Map<string, Sampling.Sampling>()
+  const limitsOf = (server: string): Sampling.Sampling => {
+    let found = limits.get(server)
+    if (found === undefined) limits.set(server, (found = Sampling.make(server, options.samplingLimits)))
+    return found
+  }
   return {
     name: "troupe",
     version: "0.1.0",
@@ -179,9 +194,15 @@ const clientOf = <R>(
       ...(elicitation === undefined ? {} : { elicitation: { form: { applyDefaults: true }, url: {} } }),
       ...(roots === undefined ? {} : { roots: { listChanged: true } })
     },
-    ask: (server, method, params) => {
+    ask: (server, { call, method, params }) => {
+      const answer = <A>(effect: Effect.Effect<A, unknown, R>): Effect.Effect<A, string> =>
+        withCaptured(effect, context, ownModel).pipe(
+          // What is asked during a call belongs to the run that makes it.
+          (answered) => (call === undefined ? answered : Effect.provideContext(answered, call.context)),
+          Effect.mapError((error) => (error instanceof Error ? error.message : String(error)))
+        )
       if (method === "sampling/createMessage" && sampling !== undefined) {
-        return answer(sampling(params as SamplingRequest, server))
+        return limitsOf(server).limit(call, answer(sampling(params as SamplingRequest, server)))
       }
       if (method === "elicitation/create" && elicitation !== undefined) {
         return answer(elicitation(params as ElicitationRequest, server))
@@ -195,6 +216,9 @@ const clientOf = <R>(
     notified: (server, method, params) => Effect.asVoid(PubSub.publish(told, { server, method, params }))
   }
 }
+
+/** Servers get answers of the model that the Layer was built with, whichever model the calling agent has. */
+const ownModel: ReadonlySet<string> = new Set([LanguageModel.LanguageModel.key])
 
 const serviceOf = (
   servers: ReadonlyArray<Server.Server>,
@@ -220,6 +244,15 @@ const serviceOf = (
         const connected = yield* server.connected
         return { name: server.name, connected, title, version, instructions, pid: yield* server.pid }
       })
+    ),
+    pins: Effect.map(
+      Effect.forEach(servers, (server) =>
+        Effect.map(server.tools, (found) => [
+          server.name,
+          Object.fromEntries(found.map((info) => [info.name, fingerprint(info)]))
+        ])
+      ),
+      (pairs) => Object.fromEntries(pairs) as Readonly<Record<string, Readonly<Record<string, string>>>>
     ),
     resources: Resources.resources(servers),
     resourceTemplates: Resources.templates(servers),

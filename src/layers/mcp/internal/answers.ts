@@ -13,6 +13,7 @@ import * as Schema from "effect/Schema"
 import * as SchemaRepresentation from "effect/SchemaRepresentation"
 import * as ModelInfo from "../../../services/ModelInfo.ts"
 import { type Content, toPart } from "./content.ts"
+import { approveSampling, Spend } from "./sampling.ts"
 
 /** A server asks for an answer of our model. */
 export type SamplingRequest = CreateMessageRequest["params"]
@@ -31,11 +32,16 @@ export interface Root {
 
 const list = <A>(one: A | ReadonlyArray<A>): ReadonlyArray<A> => (Array.isArray(one) ? one : [one as A])
 
-/** Lets the model in the context answer. Its own limits hold; the server's wishes about them are not followed. */
+/**
+ * Answers with the model that the Layer was built with. If an approver is provided (`Approvals`), it is asked before. The
+ * tokens count in the run whose tool call the server works on, and against `samplingLimits`. The model's own limits hold; the
+ * server's wishes about them are not followed.
+ */
 export const sampleWithModel = (
   request: SamplingRequest
-): Effect.Effect<SamplingResult, AiError.AiError, LanguageModel.LanguageModel> =>
+): Effect.Effect<SamplingResult, AiError.AiError | string, LanguageModel.LanguageModel> =>
   Effect.gen(function* () {
+    yield* approveSampling(request)
     const model = yield* LanguageModel.LanguageModel
     const messages: Array<Prompt.Message> = request.messages.map(({ content, role }) => {
       const parts = list(content).map((one) => toPart(one as Content))
@@ -43,6 +49,8 @@ export const sampleWithModel = (
     })
     if (request.systemPrompt !== undefined) messages.unshift(Prompt.systemMessage({ content: request.systemPrompt }))
     const response = yield* model.generateText({ prompt: Prompt.fromMessages(messages) })
+    const spend = yield* Spend
+    spend(response.usage)
     return {
       role: "assistant",
       model: ModelInfo.get(model)?.model ?? "unknown",

@@ -33,6 +33,11 @@ export interface CommonOptions {
   readonly trustHints?: boolean | undefined
   /** How long a request may go without an answer or a sign of progress; then it is cancelled. Default 60 seconds. */
   readonly timeout?: Duration.Input | undefined
+  /**
+   * How long a request may take in all, however often the server reports progress, without the time in which the server
+   * waits for an answer of ours. Default: five times `timeout`.
+   */
+  readonly maxDuration?: Duration.Input | undefined
   /** How long connecting may take, without the time in which a user is asked. Default 30 seconds. */
   readonly connectTimeout?: Duration.Input | undefined
   /**
@@ -40,6 +45,24 @@ export interface CommonOptions {
    * message of any kind may have 10 MiB.
    */
   readonly maxChars?: number | undefined
+  /** How many tools of this server an agent is given; the others are left out with a notice. Default 500. */
+  readonly maxTools?: number | undefined
+  /**
+   * How many characters the names, descriptions and schemas of these tools may have together; tools that do not fit are left
+   * out with a notice. Default 400,000.
+   */
+  readonly maxDefinitionChars?: number | undefined
+  /**
+   * The definitions that the program accepts, by the tools' names, as `Mcp.pins` gives them. A tool with another definition
+   * counts as changed; one without a pin is accepted as it is when it is first called.
+   */
+  readonly pinned?: Readonly<Record<string, string>> | undefined
+  /**
+   * What becomes of a tool whose definition is not the pinned one, or changes after the tool was called: it is left out
+   * (`"refuse"`, default), each call needs an approval (`"ask"`), or it is used (`"accept"`). There is a `ToolNotice` event
+   * and a warning in the log in any case.
+   */
+  readonly onChange?: "refuse" | "ask" | "accept" | undefined
   /** When a lost connection is tried again. Default: for ever, with backoff from 200 ms to 30 seconds. */
   readonly reconnect?: Schedule.Schedule<unknown, McpConnectError> | "none" | undefined
   /** How long a request waits for a lost connection to come back. Default 10 seconds. */
@@ -143,9 +166,13 @@ export const check = (name: string, options: ServerOptions): void => {
     const said = ways.length === 0 ? "it says not how it is reached" : `it has both ${ways.join(" and ")}`
     throw problem(said, "Give it one of command, url and server")
   }
-  for (const key of ["timeout", "connectTimeout", "patience", "grace"]) {
+  for (const key of ["timeout", "maxDuration", "connectTimeout", "patience", "grace"]) {
     const input = Predicate.hasProperty(options, key) ? options[key] : undefined
     if (input !== undefined) durationOf(`MCP server "${name}"`, key, input as Duration.Input)
+  }
+  for (const key of ["maxChars", "maxTools", "maxDefinitionChars"] as const) {
+    const limit = options[key]
+    if (limit !== undefined && !(limit >= 0)) throw problem(`its ${key} is not a number of 0 or more`, "Give it one")
   }
   if ("url" in options) {
     if (!/^https?:$/.test(URL.parse(plain(options.url))?.protocol ?? "")) {

@@ -11,6 +11,18 @@ export const maxDepth = 500
 export const maxMessageBytes = 10 * 1024 * 1024
 /** How many pages a list may have. */
 export const maxPages = 1000
+/** How many entries all pages of a list may have together. */
+export const maxListEntries = 50_000
+/** How many characters all pages of a list may have together. */
+export const maxListChars = 10 * 1024 * 1024
+/** How many tools of one server an agent is given, unless the server's options say otherwise. */
+export const defaultMaxTools = 500
+/** How many characters the definitions of these tools may have together, unless the server's options say otherwise. */
+export const defaultMaxDefinitionChars = 400_000
+/** How many characters of what a server says in an error are kept. */
+export const maxErrorChars = 4000
+/** How many times longer than its `timeout` a request may take in all, unless the server's options say otherwise. */
+export const durationPerTimeout = 5
 /** How many characters of text a model is given of one result, unless the server's options say otherwise. */
 export const defaultMaxChars = 1_000_000
 

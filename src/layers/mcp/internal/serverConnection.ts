@@ -3,6 +3,7 @@
  * the list of tools, kept up to date.
  */
 import { randomUUID } from "node:crypto"
+import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -15,6 +16,7 @@ import * as Semaphore from "effect/Semaphore"
 import { stripControls } from "../../../internal/text.ts"
 import * as Spans from "../../../internal/telemetry.ts"
 import * as Config from "./config.ts"
+import * as Definitions from "./definitions.ts"
 import { McpCallError, McpConnectError } from "./errors.ts"
 import type { Fields } from "./fields.ts"
 import * as Limits from "./limits.ts"
@@ -38,7 +40,7 @@ export interface Client {
   readonly name: string
   readonly version: string
   readonly capabilities: Capabilities
-  readonly ask: (server: string, method: string, params: unknown) => Effect.Effect<unknown, string>
+  readonly ask: (server: string, question: Session.Question) => Effect.Effect<unknown, string>
   readonly notified: (server: string, method: string, params: unknown) => Effect.Effect<void>
 }
 
@@ -46,6 +48,8 @@ export interface Client {
 export interface Server {
   readonly name: string
   readonly options: Config.ServerOptions
+  /** What its tools were when they were accepted. */
+  readonly definitions: Definitions.Definitions
   /** What the server says about itself; while it is not connected, what it said in its last connection. */
   readonly info: Effect.Effect<ServerInfo>
   /** Its process, if it is one and runs. */
@@ -77,6 +81,9 @@ type State =
 /** What is known of an optional server that has not been connected yet. */
 const unknownInfo: ServerInfo = { name: "", version: "", capabilities: {}, instructions: undefined }
 
+/** How long a list of tools that failed is not asked for again. Milliseconds. */
+const refreshPause = 30_000
+
 /** How many characters of a warning are logged. */
 const shownProblems = 2000
 
@@ -96,6 +103,10 @@ export const make = (
 ): Effect.Effect<Server, McpConnectError, Scope.Scope> =>
   Effect.gen(function* () {
     const timeout = Duration.fromInputUnsafe(options.timeout ?? "60 seconds")
+    const maxDuration =
+      options.maxDuration === undefined
+        ? Duration.times(timeout, Limits.durationPerTimeout)
+        : Duration.fromInputUnsafe(options.maxDuration)
     const connectTimeout = Duration.fromInputUnsafe(options.connectTimeout ?? "30 seconds")
     const patience = Duration.fromInputUnsafe(options.patience ?? "10 seconds")
     const scrubber = Config.scrubberOf(options)
@@ -135,7 +146,7 @@ export const make = (
 
     const answers: Session.Answers = {
       capabilities: client.capabilities,
-      ask: (method, params) => client.ask(name, method, params),
+      ask: (question) => client.ask(name, question),
       notified: (method, params) => {
         if (method === "notifications/tools/list_changed") stale = true
         return client.notified(name, method, params)
@@ -187,7 +198,8 @@ export const make = (
               ? "invalid"
               : "rejected"
       const { code, executed, message } = problem
-      return new McpCallError({ server: name, method, subject, reason, executed, problem: scrub(message), code })
+      const text = scrub(message.slice(0, 2 * Limits.maxErrorChars)).slice(0, Limits.maxErrorChars)
+      return new McpCallError({ server: name, method, subject, reason, executed, problem: text, code })
     }
 
     const warn = (problems: ReadonlyArray<string>) =>
@@ -197,24 +209,38 @@ export const make = (
 
     const listAll = Effect.fnUntraced(
       function* (session: Session.Session, method: string, key: string) {
-        const found: Array<unknown> = []
+        let found: ReadonlyArray<unknown> = []
+        let chars = 0
         const seen = new Set<unknown>()
+        const tooLong = (what: string) => {
+          const problem = { ...ofText(`its list has more than ${what}`), kind: "invalid" } as const
+          return Effect.fail<Session.CallFailed>({ problem, timedOut: false })
+        }
         let cursor: unknown
         do {
           seen.add(cursor)
-          if (seen.size > Limits.maxPages) {
-            const problem = { ...ofText(`its list has more than ${Limits.maxPages} pages`), kind: "invalid" } as const
-            return yield* Effect.fail<Session.CallFailed>({ problem, timedOut: false })
-          }
-          const page = (yield* session.request(method, cursor === undefined ? {} : { cursor }, { timeout })) as Fields
+          if (seen.size > Limits.maxPages) return yield* tooLong(`${Limits.maxPages} pages`)
+          const params = cursor === undefined ? {} : { cursor }
+          const page = (yield* session.request(method, params, { timeout, maxDuration })) as Fields
           const entries = page[key]
-          if (Array.isArray(entries)) found.push(...(entries as ReadonlyArray<unknown>))
-          else if (entries !== undefined && entries !== null) yield* warn([`its answer to ${method} holds no list`])
+          chars += JSON.stringify(page).length
+          if (chars > Limits.maxListChars) return yield* tooLong(`${Limits.maxListChars} characters`)
+          if (Array.isArray(entries)) {
+            found = found.concat(entries)
+            if (found.length > Limits.maxListEntries) return yield* tooLong(`${Limits.maxListEntries} entries`)
+          } else if (entries !== undefined && entries !== null) yield* warn([`its answer to ${method} holds no list`])
           cursor = page["nextCursor"]
           // A server that sends us in circles has no more to tell.
         } while (cursor !== undefined && cursor !== null && cursor !== "" && !seen.has(cursor))
-        return found as ReadonlyArray<unknown>
+        return found
       },
+      Effect.timeoutOrElse({
+        duration: maxDuration,
+        orElse: () => {
+          const message = `its list was not complete within ${Duration.format(maxDuration)}`
+          return Effect.fail<Session.CallFailed>({ problem: ofText(message), timedOut: true })
+        }
+      }),
       Effect.catchIf(isUnknownMethod, () => Effect.succeed<ReadonlyArray<unknown>>([]))
     )
 
@@ -356,9 +382,11 @@ export const make = (
       )
 
     const refresh = yield* Semaphore.make(1)
+    let refreshAgainAt = 0
     return {
       name,
       options,
+      definitions: Definitions.make(options.pinned, options.onChange),
       warn,
       info: Effect.sync(() => (info = state._tag === "Up" ? state.up.session.info : info)),
       pid: Effect.sync(() => (state._tag === "Up" ? state.up.session.pid : undefined)),
@@ -366,13 +394,19 @@ export const make = (
       tools: refresh.withPermits(1)(
         Effect.suspend(() => {
           if (!stale || state._tag === "Down") return Effect.succeed(tools)
-          stale = false
-          return Effect.match(listTools(state.up.session), {
-            onSuccess: (found) => (tools = found),
-            onFailure: () => {
-              stale = true
-              return tools
-            }
+          const { session } = state.up
+          return Effect.flatMap(Clock.currentTimeMillis, (now) => {
+            if (now < refreshAgainAt) return Effect.succeed(tools)
+            stale = false
+            return Effect.matchEffect(listTools(session), {
+              onSuccess: (found) => Effect.sync(() => (tools = found)),
+              onFailure: ({ problem, timedOut }) => {
+                stale = true
+                // A list that is refused, or that takes long, must not be fetched again at each step.
+                if (timedOut || problem.kind === "invalid") refreshAgainAt = now + refreshPause
+                return Effect.as(warn([`its tools stay as they were: tools/list: ${problem.message}`]), tools)
+              }
+            })
           })
         })
       ),
@@ -387,7 +421,9 @@ export const make = (
         return traced(
           method,
           subject,
-          request(method, subject, again, (session) => session.request(method, params, { timeout, onProgress, task }))
+          request(method, subject, again, (session) =>
+            session.request(method, params, { timeout, maxDuration, onProgress, task })
+          )
         )
       },
       list: (method, key) =>

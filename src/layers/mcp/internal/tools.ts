@@ -4,7 +4,8 @@ import * as Tool from "effect/ai/Tool"
 import type * as Prompt from "effect/ai/Prompt"
 import * as Schema from "effect/Schema"
 import * as AgentTool from "../../../AgentTool.ts"
-import { stripControls } from "../../../internal/text.ts"
+import { CurrentState } from "../../../internal/runState.ts"
+import { oneLine, stripControls } from "../../../internal/text.ts"
 import { ServerName } from "../../../internal/toolMarks.ts"
 import { InvalidDefinition } from "../../../RunError.ts"
 import { withoutNulls } from "./arguments.ts"
@@ -66,25 +67,109 @@ export const list = (
           taken
         }
       )
-      return offered.flatMap(({ info, server }, index) => {
-        const name = names[index]!
-        return passes(view, [info.name, clean(info.name), name]) ? [toolOf(server, info, name)] : []
-      })
+      const named = offered.map((one, index) => ({ ...one, name: names[index]! }))
+      return named.filter(({ info, name }) => passes(view, [info.name, clean(info.name), name]))
     }
-  )
+  ).pipe(Effect.flatMap(usable))
 }
+
+/** A tool that an agent may get. */
+interface Offered {
+  readonly server: Server
+  readonly info: ToolInfo
+  readonly name: string
+}
+
+/** The tools that may be used: whose definitions are what they were, and no more of a server than it may have. */
+const usable = Effect.fnUntraced(function* (offered: ReadonlyArray<Offered>) {
+  const tools: Array<McpTool> = []
+  const shares = new Map<Server, Share>()
+  for (const { info, name, server } of offered) {
+    const share = shares.get(server) ?? { tools: 0, chars: 0, left: [] }
+    shares.set(server, share)
+    const chars = charsOfDefinition(info)
+    const { maxDefinitionChars = Limits.defaultMaxDefinitionChars, maxTools = Limits.defaultMaxTools } = server.options
+    if (share.tools >= maxTools || share.chars + chars > maxDefinitionChars) {
+      share.left.push(name)
+      continue
+    }
+    const change = server.definitions.changed(info)
+    if (change !== undefined) yield* notice(server, change.problem, name)
+    if (change?.onChange === "refuse") continue
+    share.tools++
+    share.chars += chars
+    tools.push(toolOf(server, info, name, change?.onChange === "ask"))
+  }
+  for (const [server, { left }] of shares) {
+    if (left.length === 0) continue
+    const shown = left.slice(0, 3).map((name) => `"${name}"`)
+    const more = left.length > shown.length ? ` and ${left.length - shown.length} more` : ""
+    const problem = `it has more tools than maxTools and maxDefinitionChars allow; left out: ${shown.join(", ")}${more}`
+    yield* notice(server, problem)
+  }
+  return tools as ReadonlyArray<McpTool>
+})
+
+/** How much one server has put into a request. */
+interface Share {
+  tools: number
+  chars: number
+  readonly left: Array<string>
+}
+
+/** How many characters a definition has, as a model is given it. */
+const charsOfDefinition = (info: ToolInfo): number => {
+  let chars = sizes.get(info)
+  if (chars === undefined) {
+    const { annotations, description, inputSchema, name, title } = info
+    chars = JSON.stringify([name, title, description, annotations?.title, inputSchema]).length
+    sizes.set(info, chars)
+  }
+  return chars
+}
+const sizes = new WeakMap<ToolInfo, number>()
+
+/** Notices that were given: in the log once for each server, in events once for each run. */
+const noticed = new WeakMap<object, Set<string>>()
+
+const isNew = (key: object, problem: string): boolean => {
+  const known = noticed.get(key) ?? new Set()
+  noticed.set(key, known)
+  if (known.has(problem) || known.size >= 1000) return false
+  known.add(problem)
+  return true
+}
+
+/** Says in the log and in the events of the run that a tool is not used, or is not what it was. */
+const notice = (server: Server, problem: string, tool?: string): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    if (isNew(server, problem)) yield* server.warn([problem])
+    const state = yield* CurrentState
+    if (state === undefined || !isNew(state, `${server.name} ${problem}`)) return
+    const about = tool === undefined ? {} : { tool }
+    yield* state.emit({ _tag: "ToolNotice", server: server.name, problem: oneLine(problem), ...about })
+  })
 
 /** Tools that have been made, by what they are made of: a list that did not change gives the same tools. */
 const made = new WeakMap<ToolInfo, Map<string, McpTool>>()
 /** What the model is given of results that hold files. */
 const outputs = new WeakMap<object, ReadonlyArray<Prompt.ToolModelOutputPart>>()
 
-const toolOf = (server: Server, info: ToolInfo, name: string): McpTool => {
+const toolOf = (server: Server, info: ToolInfo, name: string, needsApproval: boolean): McpTool => {
   let byName = made.get(info)
   if (byName === undefined) made.set(info, (byName = new Map()))
-  let tool = byName.get(name)
-  if (tool === undefined) byName.set(name, (tool = make(server, info, name)))
+  const key = needsApproval ? `${name} with approval` : name
+  let tool = byName.get(key)
+  if (tool === undefined) byName.set(key, (tool = make(server, info, name, needsApproval)))
   return tool
+}
+
+/** A schema as a model is shown it: without characters that a reader cannot see. Checks go by the schema as it is. */
+const visible = (value: unknown): unknown => {
+  if (typeof value === "string") return stripControls(value)
+  if (Array.isArray(value)) return value.map(visible)
+  if (typeof value !== "object" || value === null) return value
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [stripControls(key), visible(inner)]))
 }
 
 /** What a tool does: as its server says, if the program trusts that, otherwise the worst. */
@@ -108,12 +193,13 @@ interface ToolHints {
   readonly openWorld: boolean
 }
 
-const make = (server: Server, info: ToolInfo, name: string): McpTool => {
+const make = (server: Server, info: ToolInfo, name: string, needsApproval: boolean): McpTool => {
   const { annotations } = info
   const hints = hintsOf(server, info)
   const dynamic = Tool.dynamic(name, {
-    description: info.description ?? info.title ?? annotations?.title ?? "",
-    parameters: { ...info.inputSchema, type: "object" },
+    description: stripControls(info.description ?? info.title ?? annotations?.title ?? ""),
+    parameters: { ...(visible(info.inputSchema) as object), type: "object" },
+    ...(needsApproval ? { needsApproval } : {}),
     success: Schema.Unknown,
     failure: Schema.Unknown,
     failureMode: "return",
@@ -123,7 +209,7 @@ const make = (server: Server, info: ToolInfo, name: string): McpTool => {
         : undefined) as ReadonlyArray<Prompt.ToolModelOutputPart>
   })
   const tool = dynamic
-    .annotate(Tool.Title, info.title ?? annotations?.title ?? info.name)
+    .annotate(Tool.Title, oneLine(info.title ?? annotations?.title ?? info.name))
     .annotate(Tool.Readonly, hints.readOnly)
     .annotate(Tool.Destructive, hints.destructive)
     .annotate(Tool.Idempotent, hints.idempotent)
@@ -167,12 +253,13 @@ const call = (
     args = withoutNulls(args, info.inputSchema, info.inputSchema)
     if (checkInput(args) !== undefined) {
       const remedy = "Fix the arguments and call the tool again."
-      return invalid(`the arguments do not fit the tool's parameters: ${misfit}. ${remedy}`, "no")
+      return invalid(`the arguments do not fit the tool's parameters: ${stripControls(misfit)}. ${remedy}`, "no")
     }
   }
   const { idempotent, readOnly } = hintsOf(server, info)
   const again = readOnly || idempotent
   const task = info.execution?.taskSupport === "required"
+  server.definitions.use(info)
   return server
     .request("tools/call", info.name, { name: info.name, arguments: args }, { again, task, onProgress: progress })
     .pipe(

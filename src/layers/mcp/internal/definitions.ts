@@ -1,0 +1,77 @@
+/**
+ * What a server's tools were when the program accepted them: a tool whose definition is another one now is noticed, and is
+ * not used unless the program wants that. Pure.
+ */
+import { hash } from "../../../internal/fingerprint.ts"
+import { toJson } from "../../../internal/json.ts"
+import type { ToolInfo } from "./lists.ts"
+
+/** What becomes of a tool whose definition has changed: left out, asked about at each call, or used. */
+export type OnChange = "refuse" | "ask" | "accept"
+
+/** What of a definition a model or a policy goes by. */
+const partsOf = ({
+  annotations,
+  description,
+  execution,
+  inputSchema,
+  name,
+  outputSchema,
+  title
+}: ToolInfo): unknown => ({
+  name,
+  title,
+  description,
+  inputSchema,
+  outputSchema,
+  annotations,
+  execution
+})
+
+const known = new WeakMap<ToolInfo, string>()
+
+/** A text that is the same for definitions that say the same. */
+export const fingerprint = (info: ToolInfo): string => {
+  let print = known.get(info)
+  if (print === undefined) {
+    known.set(info, (print = `sha256-${hash(toJson(partsOf(info)))}`))
+  }
+  return print
+}
+
+/** The definitions of one server's tools. */
+export interface Definitions {
+  /** Keeps the definition by which a tool is called, if it is the first one. */
+  readonly use: (info: ToolInfo) => void
+  /** How a tool may be used; `undefined`: as it is. */
+  readonly changed: (info: ToolInfo) => Change | undefined
+}
+
+/** A tool that is not what it was. */
+export interface Change {
+  readonly onChange: OnChange
+  /** A sentence about it. */
+  readonly problem: string
+}
+
+/** Definitions that are `pinned`, by the tools' names, and those of tools that were called. */
+export const make = (pinned: Readonly<Record<string, string>> = {}, onChange: OnChange = "refuse"): Definitions => {
+  const used = new Map<string, string>()
+  const outcome = {
+    refuse: "it is left out",
+    ask: "each call has to be approved",
+    accept: "it is used as it is now"
+  }[onChange]
+  return {
+    use: (info) => {
+      if (!used.has(info.name) || onChange === "accept") used.set(info.name, fingerprint(info))
+    },
+    changed: (info) => {
+      const isPinned = Object.hasOwn(pinned, info.name)
+      const before = isPinned ? pinned[info.name] : used.get(info.name)
+      if (before === undefined || before === fingerprint(info)) return undefined
+      const what = isPinned ? "is not the pinned one" : "has changed since the tool was first called"
+      return { onChange, problem: `the definition of its tool "${info.name}" ${what}: ${outcome}` }
+    }
+  }
+}

@@ -60,6 +60,8 @@ export const startMcpOAuth = async (
           challenges.set(code, url.searchParams.get("code_challenge")!)
           const back = new URL(url.searchParams.get("redirect_uri")!)
           back.searchParams.set("code", code)
+          const state = url.searchParams.get("state")
+          if (state !== null) back.searchParams.set("state", state)
           response.writeHead(302, { location: back.href }).end()
           return true
         }
@@ -104,9 +106,12 @@ export const startMcpOAuth = async (
   }
 }
 
-/** Follows an authorization address as a user's browser does, and gives the code that comes back. */
-export const browse = async (url: URL): Promise<string> => {
+/** Follows an authorization address as a user's browser does, and gives the address that it is sent back to. */
+export const comeBack = async (url: URL): Promise<URL> => {
   const response = await fetch(url, { redirect: "manual" })
   await response.body?.cancel()
-  return new URL(response.headers.get("location")!).searchParams.get("code")!
+  return new URL(response.headers.get("location")!)
 }
+
+/** The code that comes back from an authorization address. */
+export const browse = async (url: URL): Promise<string> => (await comeBack(url)).searchParams.get("code")!

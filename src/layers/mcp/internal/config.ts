@@ -8,6 +8,7 @@ import { decoded } from "../../../internal/percent.ts"
 import * as Scrubber from "../../../internal/scrubber.ts"
 import { durationOf } from "../../../internal/toolDefinition.ts"
 import { InvalidDefinition } from "../../../RunError.ts"
+import { rule as addressRule } from "../../internal/addresses.ts"
 import type { McpConnectError } from "./errors.ts"
 import type { InProcessServer, OAuthState, Spec } from "./protocol.ts"
 
@@ -101,10 +102,18 @@ export interface OAuthOptions {
   /** Where the user comes back to. */
   readonly redirectUrl?: string | undefined
   /**
-   * Sends the user to the address and gives the `code` that comes back to `redirectUrl`. None: the client credentials
-   * grant, which needs `clientId` and `clientSecret`.
+   * Sends the user to the address, which is an http or https one with a `state` that cannot be guessed. Returns the whole
+   * address that the user came back to, or only its `code`. Of a whole address `state` and `iss` are verified, and a login
+   * that does not match fails; with only the code, compare the `state` of both addresses yourself. None: the client
+   * credentials grant, which needs `clientId` and `clientSecret`.
    */
-  readonly authorize?: ((url: URL) => Effect.Effect<string, unknown>) | undefined
+  readonly authorize?: ((url: URL) => Effect.Effect<string | URL, unknown>) | undefined
+  /**
+   * Addresses that are not on the public internet and that the server may name for its authorization: all, or those of the
+   * ranges in CIDR notation. Default: none, except that a server on this machine may name addresses of this machine, and
+   * one on a private network addresses of private networks.
+   */
+  readonly allowPrivate?: boolean | ReadonlyArray<string> | undefined
   /** Default: tokens are kept as long as the Layer. */
   readonly store?: OAuthStore | undefined
 }
@@ -185,6 +194,7 @@ export const check = (name: string, options: ServerOptions): void => {
     if (oauth?.authorize !== undefined && oauth.redirectUrl === undefined) {
       throw problem("its oauth has no redirectUrl", "Say where the user comes back to")
     }
+    addressRule(oauth?.allowPrivate ?? false, `MCP server "${name}"`)
   } else if ("command" in options) {
     if (options.command.trim() === "") throw problem("its command is empty", "Name the program that starts the server")
     const texts = [options.command, ...(options.args ?? []), ...Object.entries(options.env ?? {}).flat()]
@@ -289,6 +299,7 @@ const oauthOf = (
     redirectUrl: oauth.redirectUrl,
     clientMetadataUrl: oauth.clientMetadataUrl,
     scope: oauth.scope,
+    allowPrivate: oauth.allowPrivate ?? false,
     metadata: {
       client_name: oauth.clientName ?? "troupe",
       redirect_uris: oauth.redirectUrl === undefined ? [] : [oauth.redirectUrl],

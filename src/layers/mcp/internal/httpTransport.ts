@@ -1,4 +1,6 @@
 /** The SDK's transports behind an address, with a `fetch` that bounds, repairs and watches what the server sends. */
+import * as Addresses from "./authorizationAddresses.ts"
+import { authorizationFetch } from "./authorizationFetch.ts"
 import * as Limits from "./limits.ts"
 import type { Authorization } from "./oauthProvider.ts"
 import type { Spec } from "./protocol.ts"
@@ -16,7 +18,7 @@ export interface HttpTransports {
   readonly endSession: (transport: HttpTransport | undefined) => Promise<void>
 }
 
-export const make = ({ incoming, sdk }: SdkConnection, authorization: Authorization): HttpTransports => {
+export const make = ({ incoming, report, sdk }: SdkConnection, authorization: Authorization): HttpTransports => {
   const reconnectionOptions = {
     initialReconnectionDelay: 200,
     maxReconnectionDelay: 5000,
@@ -24,14 +26,17 @@ export const make = ({ incoming, sdk }: SdkConnection, authorization: Authorizat
     maxRetries: 3
   }
   const bounded = Limits.boundedFetch((input, init) => fetch(input, init), Limits.maxMessageBytes)
-  const sound = soundFetch(bounded, incoming, Limits.maxMessageBytes)
   return {
     make: (spec, kind) => {
       let transport: HttpTransport | undefined
-      const { oauth } = spec
+      const { headers, oauth } = spec
+      const addresses = Addresses.make(spec.url, oauth?.allowPrivate ?? false)
+      const warn = (message: string) => report("warning", message)
+      const inner = oauth === undefined ? bounded : authorizationFetch(bounded, { addresses, headers, warn })
+      const sound = soundFetch(inner, incoming, Limits.maxMessageBytes)
       const options = {
-        requestInit: { headers: { ...spec.headers } },
-        ...(oauth === undefined ? {} : { authProvider: authorization.provider(oauth, () => transport) })
+        requestInit: { headers: { ...headers } },
+        ...(oauth === undefined ? {} : { authProvider: authorization.provider(oauth, addresses, () => transport) })
       }
       const url = new URL(spec.url)
       transport =

@@ -1,18 +1,26 @@
 /** Authorization of a connection: what the SDK's OAuth client asks for, and the user who is asked. */
-import type { OAuthClientProvider } from "@modelcontextprotocol/sdk/client/auth.js"
+import type { OAuthClientProvider, OAuthDiscoveryState } from "@modelcontextprotocol/sdk/client/auth.js"
+import { type AuthorizationAddresses, requireWeb } from "./authorizationAddresses.ts"
+import * as Discovery from "./discovery.ts"
 import type { OAuthSpec, OAuthState } from "./protocol.ts"
+import { codeOf, type Sent } from "./redirectAnswer.ts"
 import type { HttpTransport, Post } from "./sdkConnection.ts"
+import type { Sdk } from "./sdkParts.ts"
 
 /** The authorization of one connection, over all attempts to connect. */
 export interface Authorization {
   /** Begins with what was kept of an earlier connection. */
   readonly restore: (state: OAuthState) => void
   /** The provider for a transport of the SDK. */
-  readonly provider: (spec: OAuthSpec, transport: () => HttpTransport | undefined) => OAuthClientProvider
+  readonly provider: (
+    spec: OAuthSpec,
+    addresses: AuthorizationAddresses,
+    transport: () => HttpTransport | undefined
+  ) => OAuthClientProvider
   /** Settles once the user who is being asked has answered and there are tokens; `undefined`: no user is being asked. */
   readonly pending: () => Promise<void> | undefined
-  /** Goes on with the code that the user came back with. */
-  readonly allow: (code: string) => void
+  /** Goes on with the code that the user came back with, or with the whole address, whose state is verified. */
+  readonly allow: (answer: string) => void
   readonly refuse: (error: Error) => void
 }
 
@@ -73,15 +81,42 @@ const clientCredentials = (spec: OAuthSpec) => ({
   }
 })
 
-export const make = (post: Post): Authorization => {
+type Metadata = OAuthDiscoveryState["authorizationServerMetadata"]
+
+/** Whether the answers of an authorization server name their issuer (RFC 9207). */
+const saysIssuer = (metadata: Metadata): boolean => {
+  const name = "authorization_response_iss_parameter_supported"
+  return metadata !== undefined && name in metadata && metadata[name] === true
+}
+
+/** What a user is asked, and how the question ends. */
+interface Asked {
+  readonly sent: Sent
+  readonly resolve: (code: string) => void
+  readonly reject: (error: Error) => void
+}
+
+/** A text that cannot be guessed. */
+const makeState = (): string => Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString("base64url")
+
+export const make = ({ UnauthorizedError }: Pick<Sdk, "UnauthorizedError">, post: Post): Authorization => {
   // Attempts follow each other, and the next one goes on with what the last one got.
   let state: OAuthState = {}
   let pending: Promise<void> | undefined
-  let asked: { readonly resolve: (code: string) => void; readonly reject: (error: Error) => void } | undefined
-  const askUser = (url: URL, transport: HttpTransport | undefined) => {
+  let asked: Asked | undefined
+  let metadata: Metadata
+  const askUser = (url: URL, redirectUrl: string, transport: HttpTransport | undefined) => {
     if (pending !== undefined) return
+    requireWeb("authorization_endpoint", url)
+    const sent: Sent = {
+      redirectUrl,
+      // Of the address: a request beside this one may have made another state meanwhile.
+      state: url.searchParams.get("state") ?? "",
+      issuer: metadata?.issuer,
+      saysIssuer: saysIssuer(metadata)
+    }
     pending = new Promise<string>((resolve, reject) => {
-      asked = { resolve, reject }
+      asked = { sent, resolve, reject }
     })
       .then((code) => transport?.finishAuth(code))
       .finally(() => {
@@ -95,20 +130,32 @@ export const make = (post: Post): Authorization => {
     restore: (kept) => {
       state = { ...kept }
     },
-    provider: (spec, transport) => ({
+    provider: (spec, addresses, transport) => ({
       clientMetadata: spec.metadata,
       ...(spec.clientMetadataUrl === undefined ? {} : { clientMetadataUrl: spec.clientMetadataUrl }),
       validateResourceURL,
+      saveDiscoveryState: async (found) => {
+        await Discovery.check(found, spec, addresses)
+        metadata = found.authorizationServerMetadata
+      },
       ...storage(state, post, () => pending !== undefined),
       ...(spec.grant === "client_credentials"
         ? clientCredentials(spec)
         : {
             redirectUrl: spec.redirectUrl,
-            redirectToAuthorization: (url: URL) => askUser(url, transport())
+            state: makeState,
+            redirectToAuthorization: (url: URL) => askUser(url, spec.redirectUrl ?? "", transport())
           })
     }),
     pending: () => pending,
-    allow: (code) => asked?.resolve(code),
+    allow: (answer) => {
+      if (asked === undefined) return
+      try {
+        asked.resolve(codeOf(answer, asked.sent))
+      } catch (error) {
+        asked.reject(new UnauthorizedError((error as Error).message))
+      }
+    },
     refuse: (error) => asked?.reject(error)
   }
 }

@@ -29,6 +29,8 @@ export interface OAuthSpec {
   readonly clientMetadataUrl: string | undefined
   readonly metadata: OAuthClientMetadata
   readonly scope: string | undefined
+  /** Addresses that are not public and that the server may name all the same. */
+  readonly allowPrivate: boolean | ReadonlyArray<string>
   readonly state: OAuthState
 }
 
@@ -79,7 +81,7 @@ export type ToHost =
   | { readonly type: "notify"; readonly method: string; readonly params?: unknown }
   | { readonly type: "answer"; readonly id: number; readonly result: unknown }
   | { readonly type: "refuse"; readonly id: number; readonly code: number; readonly message: string }
-  /** The code that the authorization server gave. */
+  /** The code that the authorization server gave, or the address that the user came back to. */
   | { readonly type: "authorized"; readonly code: string }
   | { readonly type: "unauthorized"; readonly message: string }
   | { readonly type: "close" }

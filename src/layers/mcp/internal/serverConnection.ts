@@ -161,7 +161,10 @@ export const make = (
         const { authorize } = oauth
         authorizing++
         return Effect.suspend(() => authorize(new URL(url))).pipe(
-          Effect.tap((code) => Effect.sync(() => scrubber.learn([code]))),
+          Effect.map(String),
+          Effect.tap((answer) =>
+            Effect.sync(() => scrubber.learn([answer, URL.parse(answer)?.searchParams.get("code") ?? answer]))
+          ),
           Effect.mapError((error) => (error instanceof Error ? error.message : String(error))),
           Effect.ensuring(
             Effect.sync(() => {

@@ -27,7 +27,7 @@ import * as Config from "./internal/config.ts"
 import type { ResourceContents } from "./internal/content.ts"
 import { fingerprint } from "./internal/definitions.ts"
 import { McpCallError, type McpConfigError, type McpConnectError } from "./internal/errors.ts"
-import { fromFile } from "./internal/file.ts"
+import { type FileOptions, fromFile } from "./internal/configFile.ts"
 import type * as Lists from "./internal/lists.ts"
 import * as Resources from "./internal/resources.ts"
 import * as ResourceTools from "./internal/resourceTools.ts"
@@ -57,7 +57,7 @@ export type {
 } from "./internal/config.ts"
 export type { ResourceContents } from "./internal/content.ts"
 export { McpCallError, McpConfigError, McpConnectError, McpToolFailed } from "./internal/errors.ts"
-export { fromFile } from "./internal/file.ts"
+export { type FileOptions, type FileServer, fromFile } from "./internal/configFile.ts"
 export type { SamplingLimits } from "./internal/sampling.ts"
 export type { InProcessServer } from "./internal/protocol.ts"
 export type { PromptInfo, Resource, ResourceTemplate } from "./internal/lists.ts"
@@ -303,21 +303,30 @@ export const layer = <R = never>(options: Options<R>): Layer.Layer<Mcp, McpConne
 
 /**
  * Like {@link layer}, with the servers of a config file in the form that MCP hosts share:
- * `{ "mcpServers": { "name": { "command": "...", "args": [], "env": {} }, "other": { "url": "..." } } }`. `${NAME}` and
- * `${NAME:-default}` in it are filled in from Config; `allow` and `deny` may be given too.
+ * `{ "mcpServers": { "name": { "command": "...", "args": [], "env": {} }, "other": { "url": "..." } } }`. The file may have
+ * comments and trailing commas; `timeout` is in milliseconds. `${NAME}` and `${NAME:-default}` in it are filled in from
+ * Config. A key that is not followed is logged as a warning.
+ *
+ * **Loading a file means running it**: the programs that it names are started, and the variables that it names are given to
+ * them, or sent to the addresses in it. By default it may name any. For a file that is not your own, such as the `.mcp.json`
+ * of a repository, give `variables` and `approve`.
  *
  * Fails with `McpConfigError` when the file cannot be read or used, with `McpConnectError` as {@link layer} does.
  *
  * @example
+ * import { Effect } from "effect"
  * import { Mcp } from "troupe"
  *
- * const Servers = Mcp.layerFile(".mcp.json")
+ * const Servers = Mcp.layerFile(".mcp.json", {
+ *   variables: ["DOCS_TOKEN"],
+ *   approve: (server) => Effect.succeed(server.url?.startsWith("https://docs.example.com/") === true)
+ * })
  */
 export const layerFile = <R = never>(
   file: string,
-  answers: Answers<R> = {}
+  options: Answers<R> & FileOptions<R> = {}
 ): Layer.Layer<Mcp, McpConnectError | McpConfigError, R> =>
-  Layer.effect(Mcp, share(Effect.flatMap(fromFile(file), (servers) => connect({ ...answers, servers }))))
+  Layer.effect(Mcp, share(Effect.flatMap(fromFile(file, options), (servers) => connect({ ...options, servers }))))
 
 /**
  * The tools of the servers, for the `tools` of an agent: asked for before each step, so the agent has those that a server

@@ -222,7 +222,7 @@ class GroupRun {
       const expected =
         item?.status === "failed" || (isBefore && item.status === "interrupted")
           ? "failed"
-          : isBefore
+          : isBefore || item?.status === "completed"
             ? "completed"
             : "interrupted"
       const said = failed.includes(key) ? "failed" : interrupted.includes(key) ? "interrupted" : "completed"

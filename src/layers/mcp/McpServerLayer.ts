@@ -3,6 +3,7 @@
  * here makes tools of runners, guards the transports, and ends everything when the client or the scope does.
  */
 import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as McpSchema from "effect/ai/McpSchema"
@@ -12,6 +13,7 @@ import type * as Scope from "effect/Scope"
 import { InvalidDefinition } from "../../RunError.ts"
 import * as Runner from "../../Runner.ts"
 import * as Closing from "./internal/server/closing.ts"
+import * as Limits from "./internal/server/limits.ts"
 import { register } from "./internal/server/register.ts"
 import * as Tool from "./internal/server/tool.ts"
 
@@ -21,7 +23,12 @@ export { keepingStdout } from "./internal/server/stdio.ts"
 /** A runner with all that an MCP client is told of it: see {@link tool}. */
 export type McpTool<Services> = Tool.Tool<Services>
 /** How a runner is shown to MCP clients: see {@link tool}. */
-export type ToolOptions<Parameters extends Schema.Top, Input, Output> = Tool.Options<Parameters, Input, Output>
+export type ToolOptions<Parameters extends Schema.Top, Input, Output, Failure = never> = Tool.Options<
+  Parameters,
+  Input,
+  Output,
+  Failure
+>
 /** Hints on what a call of a tool does. */
 export type ToolAnnotations = Tool.Annotations
 
@@ -40,7 +47,8 @@ export type ServicesOf<T> = Exclude<
  * A call's arguments are checked against `parameters` before anything runs. The result is the runner's output, encoded:
  * a text as it is, anything else as JSON. When the runner has an `output` schema, or one is given here, the tool has an
  * `outputSchema` and its results `structuredContent`; an output that is no object is wrapped as `{ result }`. A run that
- * fails gives a result with `isError` and the error's message; a defect is logged and its text kept back.
+ * fails gives a result with `isError` and a message for clients (see `failure`). The whole error is logged; what was thrown
+ * unexpectedly is only logged.
  *
  * Throws `InvalidDefinition` without a description, for a name that clients refuse and for schemas without a JSON form.
  *
@@ -59,16 +67,16 @@ export type ServicesOf<T> = Exclude<
 export const tool: {
   <A, E, R>(
     runner: Runner.Runner<string, A, E, R>,
-    options?: ToolOptions<never, string, A> & { readonly parameters?: undefined; readonly input?: undefined }
+    options?: ToolOptions<never, string, A, E> & { readonly parameters?: undefined; readonly input?: undefined }
   ): McpTool<R>
   <I, A, E, R, Parameters extends Schema.Top>(
     runner: Runner.Runner<I, A, E, R>,
-    options: ToolOptions<Parameters, I, A> & {
+    options: ToolOptions<Parameters, I, A, E> & {
       readonly parameters: Parameters
       readonly input: (params: Parameters["Type"]) => I
     }
   ): McpTool<R | Parameters["DecodingServices"]>
-} = <I, A, E, R>(runner: Runner.Runner<I, A, E, R>, options: ToolOptions<Schema.Top, I, A> = {}): McpTool<R> =>
+} = <I, A, E, R>(runner: Runner.Runner<I, A, E, R>, options: ToolOptions<Schema.Top, I, A, E> = {}): McpTool<R> =>
   Tool.make(runner, options)
 
 /** Who the server says it is. */
@@ -85,7 +93,7 @@ export interface ServerInfo {
 export interface HttpOptions {
   /** Default 0: any free port; see {@link Served}. */
   readonly port?: number | undefined
-  /** Default `"127.0.0.1"`: this machine only. The server asks nobody who they are, so put a proxy that does before it. */
+  /** Default `"127.0.0.1"`: this machine only. There is no authorization: see {@link serve} before you change it. */
   readonly host?: string | undefined
   /** Default `"/mcp"`. */
   readonly path?: `/${string}` | undefined
@@ -98,11 +106,28 @@ export interface HttpOptions {
   readonly allowedOrigins?: ReadonlyArray<string> | undefined
   /** The largest request body, in bytes. Default 4 MiB; a larger one gets 413. */
   readonly maxBodySize?: number | undefined
+  /** How many sessions there may be. Default 1000; an `initialize` beyond that gets 503 with `retry-after`. */
+  readonly maxSessions?: number | undefined
+  /**
+   * How long a session may be idle. Default 30 minutes. Then it ends: its next request gets 404, and the client begins a
+   * new session. A session is not idle while a request of it is being answered.
+   */
+  readonly sessionIdle?: Duration.Input | undefined
+}
+
+/** How many calls a server takes on at once. */
+export interface RunLimits {
+  /** How many runs there are at once, over all clients. Default 64. Further calls wait. */
+  readonly maxRuns?: number | undefined
+  /** How many calls may wait. Default 256; a call beyond that is not run, and its result is an error that says so. */
+  readonly maxWaiting?: number | undefined
 }
 
 /** What {@link serve} takes. */
-export interface ServeOptions<Tools extends ReadonlyArray<ToolLike>, RE, RR> extends ServerInfo {
+export interface ServeOptions<Tools extends ReadonlyArray<ToolLike>, RE, RR> extends ServerInfo, RunLimits {
   readonly tools: Tools
+  /** How many messages a JSON-RPC batch may have. Default 100; a larger one is refused whole. */
+  readonly maxBatch?: number | undefined
   /** Listen on streamable HTTP; unset: serve on standard input and output. */
   readonly http?: HttpOptions | undefined
   /** Resources, prompts and whatever else Effect's `McpServer` can serve next to the tools. */
@@ -155,12 +180,13 @@ export type Requirements<Tools extends ReadonlyArray<ToolLike>, RR> =
  *   registrations: McpServerLayer.layer({ tools: [agent] })
  * })
  */
-export const layer = <const Tools extends ReadonlyArray<ToolLike>>(options: {
-  readonly tools: Tools
-}): Layer.Layer<never, never, McpServer.McpServer | ServicesOf<Tools[number]>> => {
+export const layer = <const Tools extends ReadonlyArray<ToolLike>>(
+  options: RunLimits & { readonly tools: Tools }
+): Layer.Layer<never, never, McpServer.McpServer | ServicesOf<Tools[number]>> => {
   // The union of the tools' services is what the types say; at run time they are in the Layer's context.
   const tools = toolsOf(options.tools) as ReadonlyArray<McpTool<ServicesOf<Tools[number]>>>
-  return Layer.effectDiscard(register(tools))
+  Limits.checkRuns(options)
+  return Layer.effectDiscard(Effect.suspend(() => register(tools, Limits.places(options))))
 }
 
 const toolsOf = (likes: ReadonlyArray<ToolLike>): ReadonlyArray<McpTool<unknown>> => {
@@ -185,18 +211,21 @@ const toolsOf = (likes: ReadonlyArray<ToolLike>): ReadonlyArray<McpTool<unknown>
  * Serves runners as MCP tools: on standard input and output by default, on streamable HTTP with `http`. The protocol
  * revisions are 2024-11-05 to 2026-07-28, whichever the client speaks.
  *
- * The services that runs need are provided once, around this Layer, and shared by all calls. Calls run at once. While
- * one runs, a client that gave a progress token hears of it; a `notifications/cancelled`, a client that hangs up and
+ * The services that runs need are provided once, around this Layer, and shared by all calls. Calls run at once, up to
+ * `maxRuns`; further ones wait. While one runs, a client that gave a progress token hears of it; a `notifications/cancelled`, a client that hangs up and
  * the end of the Layer's scope interrupt it, with its model requests and tools.
  *
  * On stdio, standard output carries the protocol and nothing else: while the server runs, whatever else is written to
  * it, by `console.log` for example, goes to standard error. It ends when standard input does.
  *
- * On HTTP, the Layer fails with {@link ListenError} when it cannot listen. Sessions are kept in memory until the client
- * ends them; streams are not resumable. Closing the scope interrupts the runs, answers their calls and closes every
+ * On HTTP, the Layer fails with {@link ListenError} when it cannot listen. There is no authorization:
+ * who reaches the port can call the tools, at the cost of your model's account. Keep it on this machine, or put a proxy
+ * before it that authenticates each request. Sessions are kept in memory until the client ends them or they are idle for
+ * `sessionIdle`; streams are not resumable. Closing the scope interrupts the runs, answers their calls and closes every
  * socket.
  *
- * Throws `InvalidDefinition` for tools that cannot be shown to a client: see {@link tool}.
+ * Throws `InvalidDefinition` for tools that cannot be shown to a client (see {@link tool}) and for limits that are not
+ * positive.
  *
  * @example
  * import { NodeRuntime } from "@effect/platform-node"
@@ -212,6 +241,9 @@ export const serve = <const Tools extends ReadonlyArray<ToolLike>, RE = never, R
   options: ServeOptions<Tools, RE, RR>
 ): Layer.Layer<Served, ListenError | RE, Requirements<Tools, RR>> => {
   const tools = toolsOf(options.tools)
+  const maxBatch = Limits.maxBatchOf(options.maxBatch)
+  const sessions = Limits.sessionLimits(options.http ?? {})
+  Limits.checkRuns(options)
   const info = {
     name: options.name ?? "troupe",
     version: options.version ?? "0.0.0",
@@ -221,16 +253,16 @@ export const serve = <const Tools extends ReadonlyArray<ToolLike>, RE = never, R
     Served,
     Effect.gen(function* () {
       const closing = yield* Closing.make
-      const ours = Layer.effectDiscard(register(tools, closing))
+      const ours = Layer.effectDiscard(register(tools, Limits.places(options), closing))
       const registrations =
         options.registrations === undefined ? ours : Layer.merge(ours, options.registrations as Layer.Layer<never>)
       // Loaded when it is chosen: the HTTP server is most of the code.
       if (options.http === undefined) {
         const { serveStdio } = yield* Effect.promise(() => import("./internal/server/stdio.ts"))
-        return Served.of({ url: undefined, ended: yield* serveStdio(info, registrations, closing) })
+        return Served.of({ url: undefined, ended: yield* serveStdio(info, registrations, closing, maxBatch) })
       }
       const { serveHttp } = yield* Effect.promise(() => import("./internal/server/http.ts"))
-      const url = yield* serveHttp(info, registrations, closing, options.http).pipe(
+      const url = yield* serveHttp(info, registrations, closing, { ...options.http, maxBatch, sessions }).pipe(
         Effect.mapError((failure) => new ListenError(failure))
       )
       return Served.of({ url, ended: Effect.never })

@@ -1,6 +1,7 @@
-/** The streamable HTTP transport: who may call, how large a request may be, and how the sockets end. */
+/** The streamable HTTP transport: who may call, how much they may send, and how the sockets end. */
 import { createServer, type Server } from "node:http"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import * as NodeHttpServerRequest from "@effect/platform-node/NodeHttpServerRequest"
 import * as ByteSize from "effect/ByteSize"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -17,7 +18,8 @@ import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import type { Closing } from "./closing.ts"
 import { protocols } from "./protocols.ts"
-import { soundText } from "./requests.ts"
+import { batchProblem, read } from "./requests.ts"
+import * as Sessions from "./sessions.ts"
 
 /** See `McpServerLayer.HttpOptions`. */
 interface Options {
@@ -27,6 +29,8 @@ interface Options {
   readonly allowedHosts?: ReadonlyArray<string> | undefined
   readonly allowedOrigins?: ReadonlyArray<string> | undefined
   readonly maxBodySize?: number | undefined
+  readonly maxBatch: number
+  readonly sessions: { readonly max: number; readonly idleMs: number }
 }
 
 /** How long answers may still be written once the scope closes. */
@@ -61,7 +65,9 @@ export const serveHttp = <E, R>(
     }) as unknown as Layer.Layer<McpServer.McpServer, never, HttpRouter.HttpRouter | Exclude<R, McpServer.McpServer>>
     const context = yield* Layer.build(Layer.provideMerge(app, HttpRouter.layer))
     const routes = Context.get(context, HttpRouter.HttpRouter).asHttpEffect()
-    yield* server.serve(guarded(routes, options, host))
+    const sessions = yield* Sessions.make(options.sessions, (id) => endSession(routes, path, id))
+    yield* Effect.forkScoped(Effect.forever(Effect.delay(sessions.expire, options.sessions.idleMs / 2)))
+    yield* server.serve(guarded(routes, options, host, sessions))
     // Registered last, so it runs first: calls are interrupted and answered before the sockets close.
     yield* Effect.addFinalizer(() =>
       closing.close.pipe(
@@ -74,6 +80,22 @@ export const serveHttp = <E, R>(
     const bound = typeof address === "object" && address !== null ? address.port : port
     return `http://${host.includes(":") ? `[${host}]` : host}:${bound}${path}`
   })
+
+/** Ends a session in the server behind, as its client would. */
+const endSession = <E, R>(
+  routes: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>,
+  path: string,
+  id: string
+): Effect.Effect<void> => {
+  const request = new Request(`http://localhost${path}`, { method: "DELETE", headers: { [sessionHeader]: id } })
+  return routes.pipe(
+    Effect.provideService(HttpServerRequest.HttpServerRequest, HttpServerRequest.fromWeb(request)),
+    Effect.scoped,
+    Effect.ignore
+  ) as Effect.Effect<void>
+}
+
+const sessionHeader = "mcp-session-id"
 
 /** Counts the answers that are not written yet. */
 const inFlight = (node: Server) => {
@@ -100,9 +122,9 @@ const inFlight = (node: Server) => {
 const codeOf = (cause: unknown): string =>
   Predicate.hasProperty(cause, "code") && typeof cause.code === "string" ? cause.code : String(cause)
 
-const refuse = (status: number, message: string) =>
+const refuse = (status: number, message: string, headers: Readonly<Record<string, string>> = {}) =>
   Effect.succeed(
-    HttpServerResponse.jsonUnsafe({ jsonrpc: "2.0", id: null, error: { code: -32000, message } }, { status })
+    HttpServerResponse.jsonUnsafe({ jsonrpc: "2.0", id: null, error: { code: -32000, message } }, { status, headers })
   )
 
 /**
@@ -112,7 +134,8 @@ const refuse = (status: number, message: string) =>
 const guarded = <E, R>(
   app: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>,
   options: Options,
-  host: string
+  host: string,
+  sessions: Sessions.Sessions
 ) => {
   const path = options.path ?? "/mcp"
   const allowed = options.allowedHosts ?? ["localhost", "127.0.0.1", "[::1]", host]
@@ -132,21 +155,74 @@ const guarded = <E, R>(
     }
     const request = original.modify({ headers: Headers.remove(original.headers, "origin") })
     if (Number(request.headers["content-length"] ?? 0) > maxBodySize) return yield* tooLarge
-    let isJson = true
-    if (request.method === "POST") {
-      // Kept by the request, so that the server behind reads the same text.
-      const body = yield* Effect.result(request.text)
-      if (Result.isFailure(body) && isTooLarge(body.failure)) return yield* tooLarge
-      const text = Result.isSuccess(body) ? soundText(body.success) : undefined
-      if (text !== undefined) Object.defineProperty(request, "text", { value: Effect.succeed(text) })
-      else isJson = false
+    if (request.method !== "POST") return yield* inSession(app, request, sessions)
+    // Kept by the request, so that the server behind reads the same text.
+    const body = yield* Effect.result(request.text)
+    if (Result.isFailure(body) && isTooLarge(body.failure)) return yield* tooLarge
+    const sent = Result.isSuccess(body) ? read(body.success) : undefined
+    if (sent !== undefined && sent.messages > options.maxBatch) {
+      return yield* refuse(413, batchProblem(sent.messages, options.maxBatch))
+    }
+    if (sent !== undefined) Object.defineProperty(request, "text", { value: Effect.succeed(sent.text) })
+    if (sent?.isInitialize === true) return yield* beginSession(app, request, sessions)
+    const response = yield* inSession(app, request, sessions)
+    return sent !== undefined || response.status !== 200 ? response : HttpServerResponse.setStatus(response, 400)
+  }).pipe(Effect.provideService(HttpIncomingMessage.MaxBodySize, ByteSize.fromInputUnsafe(maxBodySize)))
+}
+
+/** Answers a request of a session, which is not idle until the last of the answer is written. */
+const inSession = <E, R>(
+  app: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>,
+  request: HttpServerRequest.HttpServerRequest,
+  sessions: Sessions.Sessions
+) =>
+  Effect.gen(function* () {
+    const id = request.headers[sessionHeader]
+    if (id !== undefined) {
+      const leave = yield* sessions.enter(id)
+      const outgoing = NodeHttpServerRequest.toServerResponse(request)
+      if (outgoing.closed) leave()
+      else outgoing.once("close", leave)
     }
     const response = yield* Effect.provideService(app, HttpServerRequest.HttpServerRequest, request)
     // The server behind decides on sessions in handlers of its own, which run before this one.
-    yield* HttpEffect.appendPreResponseHandler((_, last) => Effect.succeed(explained(last)))
-    return isJson || response.status !== 200 ? response : HttpServerResponse.setStatus(response, 400)
-  }).pipe(Effect.provideService(HttpIncomingMessage.MaxBodySize, ByteSize.fromInputUnsafe(maxBodySize)))
-}
+    yield* HttpEffect.appendPreResponseHandler((_, last) =>
+      Effect.sync(() => {
+        if (id !== undefined && (last.status === 404 || (request.method === "DELETE" && last.status === 204))) {
+          sessions.forget(id)
+        }
+        return explained(last)
+      })
+    )
+    return response
+  })
+
+/** Answers an `initialize` when there is a place for its session. */
+const beginSession = <E, R>(
+  app: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>,
+  request: HttpServerRequest.HttpServerRequest,
+  sessions: Sessions.Sessions
+) =>
+  Effect.gen(function* () {
+    const reserved = yield* sessions.reserve
+    if ("retryAfter" in reserved) {
+      const after = { "retry-after": String(reserved.retryAfter) }
+      return yield* refuse(503, "The server has as many sessions as it may. Try again later", after)
+    }
+    const { place } = reserved
+    yield* Effect.addFinalizer(() => Effect.sync(place.free))
+    const response = yield* Effect.provideService(app, HttpServerRequest.HttpServerRequest, request)
+    yield* HttpEffect.appendPreResponseHandler((_, last) =>
+      Effect.sync(() => {
+        const id = last.headers[sessionHeader]
+        if (id === undefined) place.free()
+        else place.take(id)
+        return explained(last)
+      })
+    )
+    return response
+    // A client that hangs up must not leave a session that nothing here knows of.
+  }).pipe(Effect.uninterruptible)
 
 const reasons: Readonly<Record<number, string>> = {
   400: "There is no session. Begin one with initialize, and send its Mcp-Session-Id",

@@ -5,11 +5,13 @@ import * as McpSchema from "effect/ai/McpSchema"
 import * as McpServer from "effect/ai/McpServer"
 import * as Context from "effect/Context"
 import type { Closing } from "./closing.ts"
+import type { Admit } from "./limits.ts"
 import type { Report, Tool } from "./tool.ts"
 
-/** Registers the tools. The services that they need are taken from where this is run. */
+/** Registers the tools. The services that they need are taken from where this is run; `admit` gives a call its place. */
 export const register = <R>(
   tools: ReadonlyArray<Tool<R>>,
+  admit: Admit,
   closing?: Closing
 ): Effect.Effect<void, never, McpServer.McpServer | Exclude<R, McpSchema.McpRequestContext>> =>
   Effect.gen(function* () {
@@ -22,7 +24,7 @@ export const register = <R>(
         // The server merges them under those of each request.
         services: services as Context.Context<never>,
         handle: (args) => {
-          const call = Effect.flatMap(reporter(server), (report) => tool.call(args, report)) as Effect.Effect<
+          const call = admit(Effect.flatMap(reporter(server), (report) => tool.call(args, report))) as Effect.Effect<
             McpSchema.CallToolResult,
             McpSchema.InvalidParams,
             McpSchema.McpRequestContext

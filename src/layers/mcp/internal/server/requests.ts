@@ -11,12 +11,31 @@ const sound = (message: unknown): unknown => {
   return { ...fields, params: { ...others, ...(isFields(_meta) ? { _meta: given(_meta) } : {}) } }
 }
 
-/** The text of a message or a batch, without fields that are `null`; `undefined` for what is not JSON. */
-export const soundText = (text: string): string | undefined => {
+/** A message or a batch of a client. */
+export interface Sent {
+  /** Its JSON, without fields that are `null`. */
+  readonly text: string
+  /** How many messages it has. */
+  readonly messages: number
+  /** It begins a session. */
+  readonly isInitialize: boolean
+}
+
+/** Reads a message or a batch; `undefined` for what is not JSON. */
+export const read = (text: string): Sent | undefined => {
   try {
     const value: unknown = JSON.parse(text)
-    return JSON.stringify(Array.isArray(value) ? value.map(sound) : sound(value))
+    const isBatch = Array.isArray(value)
+    return {
+      text: JSON.stringify(isBatch ? value.map(sound) : sound(value)),
+      messages: isBatch ? value.length : 1,
+      isInitialize: isFields(value) && value["method"] === "initialize"
+    }
   } catch {
     return undefined
   }
 }
+
+/** Why a batch is refused. */
+export const batchProblem = (messages: number, maxBatch: number): string =>
+  `The batch has ${messages} messages, and at most ${maxBatch} are accepted. Send smaller batches`

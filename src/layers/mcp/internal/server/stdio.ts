@@ -13,7 +13,7 @@ import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 import type { Closing } from "./closing.ts"
 import { protocols } from "./protocols.ts"
-import { soundText } from "./requests.ts"
+import { batchProblem, read } from "./requests.ts"
 
 /** How long calls of other registrations may still take once standard input has ended. */
 const grace = "2 seconds"
@@ -22,12 +22,13 @@ const grace = "2 seconds"
 export const serveStdio = <E, R>(
   info: { readonly name: string; readonly version: string; readonly instructions?: string },
   registrations: Layer.Layer<never, E, R>,
-  closing: Closing
+  closing: Closing,
+  maxBatch: number
 ): Effect.Effect<Effect.Effect<void>, never, Exclude<R, McpServer.McpServer> | Scope.Scope> =>
   Effect.gen(function* () {
     const write = yield* takeOver
     const server = McpServer.layerStdio({ ...info, protocols, registrations }).pipe(
-      Layer.provide(Layer.succeed(Stdio.Stdio, stdio(write, closing)))
+      Layer.provide(Layer.succeed(Stdio.Stdio, stdio(write, closing, maxBatch)))
     ) as unknown as Layer.Layer<McpServer.McpServer, never, Exclude<R, McpServer.McpServer>>
     yield* Effect.acquireRelease(
       Effect.sync(() => process.stdin.ref?.()),
@@ -73,7 +74,7 @@ export const keepingStdout = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.E
     ({ restore }) => Effect.sync(restore)
   )
 
-const stdio = (write: Write, closing: Closing): Stdio.Stdio =>
+const stdio = (write: Write, closing: Closing, maxBatch: number): Stdio.Stdio =>
   Stdio.make({
     args: Effect.succeed([]),
     stdin: NodeStream.fromReadable<Uint8Array, unknown>({
@@ -87,11 +88,11 @@ const stdio = (write: Write, closing: Closing): Stdio.Stdio =>
       Stream.splitLines,
       // The server would lose whatever stands next to a line that it cannot read.
       Stream.filter((line) => {
-        const problem = problemOf(line)
+        const problem = problemOf(line, maxBatch)
         if (problem !== undefined) write(Buffer.from(`${JSON.stringify(problem)}\n`), () => {})
         return problem === undefined && line.trim() !== ""
       }),
-      Stream.map((line) => Buffer.from(`${soundText(line) ?? line}\n`)),
+      Stream.map((line) => Buffer.from(`${read(line)?.text ?? line}\n`)),
       Stream.ensuring(closing.close)
     ),
     stdout: () =>
@@ -117,11 +118,14 @@ const stdio = (write: Write, closing: Closing): Stdio.Stdio =>
   })
 
 /** What to answer to a line that is no message; `undefined` for one that is. */
-const problemOf = (line: string) => {
+const problemOf = (line: string, maxBatch: number) => {
   if (line.trim() === "") return undefined
   const refused = (code: number, message: string) => ({ jsonrpc: "2.0", id: null, error: { code, message } })
   try {
     const message = JSON.parse(line) as unknown
+    if (Array.isArray(message) && message.length > maxBatch) {
+      return refused(-32600, batchProblem(message.length, maxBatch))
+    }
     const isMessage = Array.isArray(message) || (Predicate.isObject(message) && hasId(message))
     return isMessage ? undefined : refused(-32600, "Invalid Request")
   } catch {

@@ -13,9 +13,10 @@ import * as Stream from "effect/Stream"
 import * as McpSchema from "effect/ai/McpSchema"
 import { schemaOf, toJson } from "../../../../internal/json.ts"
 import { codec, jsonSchema } from "../../../../internal/jsonForm.ts"
-import { InvalidDefinition } from "../../../../RunError.ts"
+import { InvalidDefinition, RunTimedOut } from "../../../../RunError.ts"
 import type { RunEvent } from "../../../../RunEvent.ts"
 import * as Runner from "../../../../Runner.ts"
+import { clientMessage } from "./failure.ts"
 
 const TypeId = "~troupe/McpServerLayer/Tool"
 
@@ -51,7 +52,7 @@ export interface Annotations {
 }
 
 /** How a runner is shown to MCP clients. */
-export interface Options<Parameters extends Schema.Top, Input, Output> {
+export interface Options<Parameters extends Schema.Top, Input, Output, Failure = never> {
   /** The tool's name; the runner's by default, with what clients refuse replaced by `_`. */
   readonly name?: string | undefined
   /** A name for people. */
@@ -73,6 +74,13 @@ export interface Options<Parameters extends Schema.Top, Input, Output> {
    * What the client is told of an event, when it asks for progress; `undefined`: nothing. Default: `stepProgress`.
    */
   readonly progress?: ((event: RunEvent) => string | undefined) | undefined
+  /**
+   * What the client is told of what a run failed with; `undefined`: that it failed. It is sent as it is, so leave out
+   * what is only for the operators of the server. Default: the message of an error of your own, unless it has an address,
+   * a path or a setting in it; a short description of a failure of a model, a tool or a workflow. The log has the whole
+   * error.
+   */
+  readonly failure?: ((error: Failure) => string | undefined) | undefined
 }
 
 const TextInput = Schema.Struct({
@@ -83,7 +91,7 @@ const worst = { readOnlyHint: false, destructiveHint: true, idempotentHint: fals
 
 export const make = <I, A, E, R>(
   runner: Runner.Runner<I, A, E, R>,
-  options: Options<Schema.Top, I, A> = {}
+  options: Options<Schema.Top, I, A, E> = {}
 ): Tool<R> => {
   const name = options.name ?? runner.name.replace(/[^a-zA-Z0-9_-]/g, "_").slice(0, 64)
   const subject = `MCP tool "${name}"`
@@ -117,6 +125,9 @@ export const make = <I, A, E, R>(
   const structure = structureOf(subject, output as Schema.Top | undefined)
   const limited = options.timeout === undefined ? runner : Runner.withTimeout(runner, options.timeout)
   const tell = options.progress ?? stepProgress
+  // A timeout of the tool is a failure that the runner's type does not have.
+  const explain = (error: unknown): string | undefined =>
+    error instanceof RunTimedOut || options.failure === undefined ? clientMessage(error) : options.failure(error as E)
 
   const resultOf = (value: A): McpSchema.CallToolResult => {
     const { json, structured } = structure.encode(value, runner.definition.encode)
@@ -148,9 +159,9 @@ export const make = <I, A, E, R>(
         )
         return yield* Effect.suspend(() => runOf(limited, toInput(params), tell, report)).pipe(
           Effect.map(resultOf),
-          Effect.catchCause((cause) => failed(name, cause))
+          Effect.catchCause((cause) => failed(name, cause, explain))
         )
-      })
+      }).pipe(Effect.catchDefect((defect) => failed(name, Cause.die(defect), explain)))
   }
 }
 
@@ -237,23 +248,24 @@ const text = (value: string): McpSchema.ContentBlock => ({ type: "text", text: v
 export const errorResult = (message: string): McpSchema.CallToolResult =>
   new McpSchema.CallToolResult({ isError: true, content: [text(message)] })
 
-/** What failed as it was meant to is told in its own words; anything else is the server's business and logged there. */
-const failed = (name: string, cause: Cause.Cause<unknown>): Effect.Effect<McpSchema.CallToolResult> => {
+/** The log has the whole failure; the client is told what is meant for it. */
+const failed = (
+  name: string,
+  cause: Cause.Cause<unknown>,
+  explain: (error: unknown) => string | undefined
+): Effect.Effect<McpSchema.CallToolResult> => {
   const failure = Cause.findFail(cause)
-  if (Result.isSuccess(failure)) return Effect.succeed(errorResult(explain(failure.success.error)))
-  if (Cause.hasInterruptsOnly(cause)) return Effect.succeed(errorResult(`"${name}" was interrupted.`))
-  return Effect.as(
-    Effect.logError(`MCP tool "${name}" failed unexpectedly`, cause),
-    errorResult(`"${name}" failed unexpectedly. The server's log says why.`)
+  if (Result.isFailure(failure)) {
+    if (Cause.hasInterruptsOnly(cause)) return Effect.succeed(errorResult(`"${name}" was interrupted.`))
+    return Effect.as(
+      Effect.logError(`MCP tool "${name}" failed unexpectedly`, cause),
+      errorResult(`"${name}" failed unexpectedly. The server's log says why.`)
+    )
+  }
+  return Effect.andThen(
+    Effect.logWarning(`MCP tool "${name}" failed`, cause),
+    Effect.sync(() => errorResult(explain(failure.success.error) ?? `"${name}" failed. The server's log says why.`))
   )
-}
-
-const explain = (error: unknown): string => {
-  if (typeof error === "string") return error
-  const message = Predicate.hasProperty(error, "message") ? String(error.message) : JSON.stringify(toJson(error))
-  // A message that holds a stack, as some libraries' do, is cut before it.
-  const said = message.split(/\n\s+at (?!\[)/)[0]!.trim()
-  return said === "" ? (Predicate.hasProperty(error, "_tag") ? String(error._tag) : "The run failed.") : said
 }
 
 /**

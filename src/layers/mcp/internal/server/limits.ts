@@ -1,0 +1,71 @@
+/** How much a server takes on at once: runs, calls that wait for one, messages of a batch, sessions. */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as McpSchema from "effect/ai/McpSchema"
+import * as Semaphore from "effect/Semaphore"
+import { InvalidDefinition } from "../../../../RunError.ts"
+import { errorResult } from "./tool.ts"
+
+/** Limits of the runs of a server. */
+export interface RunLimits {
+  readonly maxRuns?: number | undefined
+  readonly maxWaiting?: number | undefined
+}
+
+const subject = "an MCP server"
+
+const counted = (name: string, value: number, least: number): number => {
+  if (Number.isInteger(value) && value >= least) return value
+  const remedy = `Give it a whole number of at least ${least}`
+  throw new InvalidDefinition({ subject, problem: `${name} is ${value}`, remedy })
+}
+
+/** The limit of a batch. Throws `InvalidDefinition` for what is not a count. */
+export const maxBatchOf = (value: number | undefined): number => counted("maxBatch", value ?? 100, 1)
+
+/** The limits of sessions. Throws `InvalidDefinition` for what is not a count or a duration. */
+export const sessionLimits = (options: {
+  readonly maxSessions?: number | undefined
+  readonly sessionIdle?: Duration.Input | undefined
+}): { readonly max: number; readonly idleMs: number } => {
+  const max = counted("http.maxSessions", options.maxSessions ?? 1000, 1)
+  const idleMs = Duration.toMillis(options.sessionIdle ?? "30 minutes")
+  if (idleMs > 0) return { max, idleMs }
+  const remedy = `Give it a duration, such as "30 minutes"`
+  throw new InvalidDefinition({ subject, problem: `http.sessionIdle is ${idleMs} ms`, remedy })
+}
+
+/** Runs a call when there is a place for it. */
+export type Admit = <E, R>(
+  call: Effect.Effect<McpSchema.CallToolResult, E, R>
+) => Effect.Effect<McpSchema.CallToolResult, E, R>
+
+/** The limits of runs. Throws `InvalidDefinition` for what is not a count. */
+export const checkRuns = (limits: RunLimits): { readonly maxRuns: number; readonly maxWaiting: number } => ({
+  maxRuns: counted("maxRuns", limits.maxRuns ?? 64, 1),
+  maxWaiting: counted("maxWaiting", limits.maxWaiting ?? 256, 0)
+})
+
+/**
+ * Places for runs. A call without one waits, and a call that would be one too many to wait is answered with an error that
+ * says so.
+ */
+export const places = (limits: RunLimits): Admit => {
+  const { maxRuns, maxWaiting } = checkRuns(limits)
+  const free = Semaphore.makeUnsafe(maxRuns)
+  const busy = errorResult(
+    `The server is busy: ${maxRuns} calls run and ${maxWaiting} wait. This call was not run. Call the tool again later.`
+  )
+  let held = 0
+  return (call) =>
+    Effect.suspend(() => {
+      if (held >= maxRuns + maxWaiting) return Effect.succeed(busy)
+      held++
+      return Effect.ensuring(
+        free.withPermits(1)(call),
+        Effect.sync(() => {
+          held--
+        })
+      )
+    })
+}

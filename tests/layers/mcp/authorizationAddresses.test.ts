@@ -84,7 +84,7 @@ it.live("metadata that a 401 names at another origin are not read", () =>
 
 /** Runs a server that answers 401, in a thread of its own, with fields laid over its metadata. */
 const unauthorizedThread = async (metadata: string) => {
-      const source = `const { parentPort, workerData } = require("node:worker_threads")
+  const source = `const { parentPort, workerData } = require("node:worker_threads")
         const server = require("node:http").createServer((request, response) => {
           const own = "http://" + request.headers.host
           if (request.url === ${JSON.stringify(metadataPath)}) {
@@ -95,9 +95,9 @@ const unauthorizedThread = async (metadata: string) => {
           }
           response.writeHead(request.url === "/mcp" ? 401 : 404).end()
         }).listen(0, "127.0.0.1", () => parentPort.postMessage(server.address().port))`
-      const worker = new Worker(source, { eval: true, workerData: metadata })
-      const [port] = (await once(worker, "message")) as [number]
-      return { worker, url: `http://127.0.0.1:${port}/mcp` }
+  const worker = new Worker(source, { eval: true, workerData: metadata })
+  const [port] = (await once(worker, "message")) as [number]
+  return { worker, url: `http://127.0.0.1:${port}/mcp` }
 }
 
 describe("an address that is not one of the web is not handed to authorize", () => {

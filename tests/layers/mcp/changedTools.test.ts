@@ -3,6 +3,7 @@ import { Effect, Layer, Stream } from "effect"
 import { Agent, Approvals, Mcp, type RunEvent, TestModel } from "troupe"
 import { describe, expect, it } from "vitest"
 import { checkGrammar } from "../../support/grammar.ts"
+import { call } from "../../support/mcpCall.ts"
 import { inProcess, text } from "../../support/mcpInProcess.ts"
 
 /** Lists another `look` once it was called. */
@@ -111,5 +112,34 @@ describe("a description of a server", () => {
     const said = JSON.stringify([tool.description, tool.parametersSchema, tool])
     for (const character of ["\\u001b", "\u202e", "\u{e0041}", "\u200b"]) expect(said).not.toContain(character)
     expect(said).toContain("Looks red")
+  })
+})
+
+describe("a result of a server", () => {
+  const hidden = "\u202e\u{e0041}\u200b\u001b[31m"
+  const gives = (result: Awaited<ReturnType<Parameters<typeof inProcess>[1] & {}>>) =>
+    Effect.runPromise(
+      Effect.scoped(
+        Effect.gen(function* () {
+          const mcp = yield* Mcp.connect({ servers: { s: { server: inProcess(["look"], () => result) } } })
+          return JSON.stringify(yield* call(yield* mcp.tools(), "look"))
+        })
+      )
+    )
+
+  it("has no characters that cannot be seen, as text, structure or resource", async () => {
+    for (const result of [
+      text(`ok${hidden}ay`),
+      { content: [], structuredContent: { [`k${hidden}ey`]: `ok${hidden}ay` } },
+      { content: [{ type: "resource" as const, resource: { uri: "a:b", text: `ok${hidden}ay` } }] }
+    ]) {
+      const said = await gives(result)
+      expect(said).toContain("okay")
+      for (const character of ["\u202e", "\u{e0041}", "\u200b", "\\u001b"]) expect(said).not.toContain(character)
+    }
+  })
+
+  it("keeps what such characters are part of", async () => {
+    expect(await gives(text("👨‍👩‍👧 می‌خواهم"))).toBe(JSON.stringify("👨‍👩‍👧 می‌خواهم"))
   })
 })

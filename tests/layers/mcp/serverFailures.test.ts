@@ -19,14 +19,14 @@ const failing = (error: unknown) =>
   Runner.make("failing", { description: "Fails", run: (_text: string) => Effect.fail(error) })
 
 /** What the client is told when it calls the only tool, its progress included, and what is logged. */
-const outcome = <R>(tool: McpServerLayer.ToolLike, model: Layer.Layer<R> = Layer.empty as Layer.Layer<R>) =>
+const outcome = <R, E>(tool: McpServerLayer.ToolLike, model: Layer.Layer<R, E> = Layer.empty as Layer.Layer<R, E>) =>
   Effect.gen(function* () {
     const logged: Array<string> = []
     const logger = Logger.layer([
       Logger.make(({ cause, message }) => logged.push(`${String(message)} ${String(cause)}`))
     ])
     const server = McpServerLayer.serve({ tools: [tool], http: {} }).pipe(Layer.provide(model), Layer.provide(logger))
-    const context = yield* Layer.build(server as Layer.Layer<McpServerLayer.Served, McpServerLayer.ListenError>)
+    const context = yield* Layer.build(server as Layer.Layer<McpServerLayer.Served, McpServerLayer.ListenError | E>)
     const url = Context.get(context, McpServerLayer.Served).url!
     const session = yield* begin(url)
     const name = Runner.isRunner(tool) ? tool.name : (tool as McpServerLayer.McpTool<unknown>).name

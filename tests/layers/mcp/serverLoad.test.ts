@@ -28,7 +28,9 @@ const gate = () => {
 const echo = Runner.make("echo", { description: "Says it back", run: (text: string) => Effect.succeed(text) })
 
 const serve = (
-  options: Partial<McpServerLayer.ServeOptions<ReadonlyArray<Runner.Runner<string, string>>, never, never>>
+  options: Partial<
+    McpServerLayer.ServeOptions<ReadonlyArray<Runner.Runner<string, string, never, never>>, never, never>
+  >
 ) =>
   Effect.map(
     Layer.build(McpServerLayer.serve({ tools: [echo], http: {}, ...options })),

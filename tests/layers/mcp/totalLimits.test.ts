@@ -40,7 +40,8 @@ describe("a list", () => {
       Effect.scoped(
         Effect.gen(function* () {
           const mcp = yield* Mcp.connect({ servers: { s: { server } } })
-          while (asked === 0) {
+          const isAsked = () => asked > 0
+          while (!isAsked()) {
             yield* mcp.tools()
             yield* Effect.sleep("10 millis")
           }
@@ -219,5 +220,26 @@ describe("a server that asks for answers of the model", () => {
     expect(calls).toBe(0)
     expect(output).toContain("not this server")
     expect(requests).toMatchObject([{ tool: "sampling/createMessage", server: "s" }])
+  })
+})
+
+describe("the tool that lists resources", () => {
+  it("gives no more than a result may have", async () => {
+    const server = () => {
+      const made = new Server({ name: "s", version: "1" }, { capabilities: { resources: {} } })
+      made.setRequestHandler(ListResourcesRequestSchema, () => ({
+        resources: Array.from({ length: 2000 }, (_, i) => ({ uri: `a:${i}`, name: "x".repeat(1000) }))
+      }))
+      return made
+    }
+    const Model = TestModel.layer((call) =>
+      call.index === 0 ? TestModel.toolCall("list_resources", {}) : JSON.stringify(call.prompt.content.at(-1))
+    )
+    const answer = await Effect.runPromise(
+      Agent.make("a", { tools: [Mcp.resourceTools()] })
+        .run("x")
+        .pipe(Effect.provide([Model, Mcp.layer({ servers: { s: { server } } })]))
+    )
+    expect(answer).toContain("at most 1000000 are taken")
   })
 })

@@ -19,7 +19,10 @@ const failing = (error: unknown) =>
   Runner.make("failing", { description: "Fails", run: (_text: string) => Effect.fail(error) })
 
 /** What the client is told when it calls the only tool, its progress included, and what is logged. */
-const outcome = <R, E>(tool: McpServerLayer.ToolLike, model: Layer.Layer<R, E> = Layer.empty as Layer.Layer<R, E>) =>
+const outcome = <R, E>(
+  tool: McpServerLayer.ToolLike,
+  model: Layer.Layer<R, E> = Layer.empty as Layer.Layer<never> as unknown as Layer.Layer<R, E>
+) =>
   Effect.gen(function* () {
     const logged: Array<string> = []
     const logger = Logger.layer([

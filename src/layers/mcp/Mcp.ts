@@ -15,6 +15,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type * as AgentTool from "../../AgentTool.ts"
 import { captured, withCaptured } from "../../internal/captured.ts"
+import { oneLine, stripControls } from "../../internal/text.ts"
 import * as ToolSource from "../../ToolSource.ts"
 import type {
   ElicitationRequest,
@@ -240,7 +241,13 @@ const serviceOf = (
     tools: (view = {}, taken = new Set()) => Tools.list(servers, view, taken),
     servers: Effect.forEach(servers, (server) =>
       Effect.gen(function* () {
-        const { instructions, name: title, version } = yield* server.info
+        const said = yield* server.info
+        const [title, version] = [said.name, said.version].map((text) => oneLine(text.slice(0, 200))) as [
+          string,
+          string
+        ]
+        const instructions =
+          said.instructions === undefined ? undefined : stripControls(said.instructions.slice(0, 20_000))
         const connected = yield* server.connected
         return { name: server.name, connected, title, version, instructions, pid: yield* server.pid }
       })

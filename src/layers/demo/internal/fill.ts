@@ -15,7 +15,6 @@ interface Source {
   readonly text: string
   readonly objects: ReadonlyArray<JsonSchema>
   readonly inOrder: ReadonlyMap<string, unknown>
-  /** The numbers of a text that has no word which is not known. */
   readonly numbers: ReadonlyArray<number>
 }
 

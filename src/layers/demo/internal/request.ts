@@ -1,7 +1,6 @@
 /** What a prompt asks for: the instructions, the last message of the user, and the tool results since. */
 import type * as Prompt from "effect/ai/Prompt"
 
-/** See the header. */
 export interface Request {
   readonly instructions: string
   readonly message: string

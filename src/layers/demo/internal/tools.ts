@@ -11,6 +11,8 @@ const offer = (tool: Tool.Any) => {
   const nameWords = new Set(literals.nameWords(tool.name))
   const words = new Set([...nameWords, ...keyWords(Tool.getDescription(tool) ?? "")])
   const schema = Tool.getJsonSchema(tool)
+  // Only a field of that name takes an arithmetic expression: a description may mean a regular one.
+  if (!("expression" in Object(schema["properties"]))) words.delete("expression")
   return { name: tool.name, nameWords, words, schema, fields: JSON.stringify(schema).toLowerCase() }
 }
 type Offered = ReturnType<typeof offer>

@@ -7,6 +7,7 @@ import { bytesOf, type ResourceContents } from "./content.ts"
 import { McpCallError } from "./errors.ts"
 import { defaultMaxChars } from "./limits.ts"
 import type { Resource, ResourceTemplate } from "./lists.ts"
+import { visible } from "./visible.ts"
 
 /** What the tools need of the service. */
 export interface Resources {
@@ -30,6 +31,22 @@ const list = Effect.fnUntraced(function* (mcp: Resources) {
 const messageOf = (result: Result.Result<unknown, McpCallError>): string =>
   Result.isFailure(result) ? result.failure.message : ""
 
+/** What a request was about. */
+interface About {
+  readonly server: string
+  readonly method: string
+  readonly subject: string
+}
+
+/** What a model may be given of an answer. */
+const within = <A>(answer: A, about: About): Effect.Effect<A, McpCallError> => {
+  const safe = visible(answer)
+  const chars = JSON.stringify(safe).length
+  if (chars <= defaultMaxChars) return Effect.succeed(safe as A)
+  const problem = `it has ${chars} characters, and at most ${defaultMaxChars} are taken`
+  return Effect.fail(new McpCallError({ ...about, reason: "invalid", executed: "unknown", problem }))
+}
+
 /** The names of the tools. */
 export const names = ["list_resources", "read_resource"] as const
 
@@ -37,7 +54,8 @@ export const names = ["list_resources", "read_resource"] as const
 export const make = (mcp: Resources): ReadonlyArray<AgentTool.AgentTool<string, never>> => [
   AgentTool.fromFunction("list_resources", {
     description: "Lists the resources that can be read, and the templates of addresses of further ones",
-    execute: () => list(mcp)
+    execute: () =>
+      Effect.flatMap(list(mcp), (lists) => within(lists, { server: "", method: "resources/list", subject: "" }))
   }),
   AgentTool.fromFunction("read_resource", {
     description: "Reads a resource",
@@ -47,17 +65,7 @@ export const make = (mcp: Resources): ReadonlyArray<AgentTool.AgentTool<string, 
         const shown = contents.map(({ blob, ...rest }) =>
           blob === undefined ? rest : { ...rest, bytes: bytesOf(blob) }
         )
-        const chars = contents.reduce((sum, { text = "" }) => sum + text.length, 0)
-        if (chars <= defaultMaxChars) return Effect.succeed(shown)
-        const problem = `it has ${chars} characters, and at most ${defaultMaxChars} are taken`
-        const about = {
-          server,
-          method: "resources/read",
-          subject: uri,
-          reason: "invalid",
-          executed: "unknown"
-        } as const
-        return Effect.fail(new McpCallError({ ...about, problem }))
+        return within(shown, { server, method: "resources/read", subject: uri })
       })
   })
 ]

@@ -8,6 +8,7 @@ import { type Fields, given, isFields } from "./fields.ts"
 import { type PromptInfo, type Read, readPrompts, readResources, readTemplates } from "./lists.ts"
 import type { Resource, ResourceTemplate } from "./lists.ts"
 import type { Server } from "./serverConnection.ts"
+import { visiblePart } from "./visible.ts"
 
 /** A kind of list that servers may have. */
 interface Kind<A> {
@@ -95,7 +96,7 @@ export const prompt = (
   Effect.map(server.request("prompts/get", name, { name, arguments: args }, { again: true }), (result) =>
     Prompt.fromMessages(
       objectsOf(result, "messages").map(({ content, role }) => {
-        const parts = readContent(content).map(toPart)
+        const parts = readContent(content).map(toPart).map(visiblePart)
         return role === "assistant"
           ? Prompt.assistantMessage({ content: parts })
           : Prompt.userMessage({ content: parts })

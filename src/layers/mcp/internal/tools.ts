@@ -16,6 +16,7 @@ import type { ToolInfo } from "./lists.ts"
 import type { Server } from "./serverConnection.ts"
 import { clean, nameAll, passes } from "./toolNames.ts"
 import { type Check, checker } from "./validate.ts"
+import { visible, visiblePart } from "./visible.ts"
 
 /** Which tools an agent gets of those that the servers have, and how they are named. */
 export interface View {
@@ -164,14 +165,6 @@ const toolOf = (server: Server, info: ToolInfo, name: string, needsApproval: boo
   return tool
 }
 
-/** A schema as a model is shown it: without characters that a reader cannot see. Checks go by the schema as it is. */
-const visible = (value: unknown): unknown => {
-  if (typeof value === "string") return stripControls(value)
-  if (Array.isArray(value)) return value.map(visible)
-  if (typeof value !== "object" || value === null) return value
-  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [stripControls(key), visible(inner)]))
-}
-
 /** What a tool does: as its server says, if the program trusts that, otherwise the worst. */
 const hintsOf = (server: Server, { annotations }: ToolInfo): ToolHints => {
   if (server.options.trustHints !== true)
@@ -198,6 +191,7 @@ const make = (server: Server, info: ToolInfo, name: string, needsApproval: boole
   const hints = hintsOf(server, info)
   const dynamic = Tool.dynamic(name, {
     description: stripControls(info.description ?? info.title ?? annotations?.title ?? ""),
+    // Arguments are checked by the schema as it is.
     parameters: { ...(visible(info.inputSchema) as object), type: "object" },
     ...(needsApproval ? { needsApproval } : {}),
     success: Schema.Unknown,
@@ -219,8 +213,8 @@ const make = (server: Server, info: ToolInfo, name: string, needsApproval: boole
   const checkOutput = info.outputSchema === undefined ? undefined : checker(info.outputSchema)
   return AgentTool.make(name, "effect", tool as Tool.Any, undefined, (params, { progress }) =>
     Effect.map(call(server, info, params, checkInput, checkOutput, progress), (result) => {
-      const json = toResult(result)
-      const output = toModelOutput(result)
+      const json = visible(toResult(result))
+      const output = toModelOutput(result)?.map(visiblePart)
       if (output !== undefined && typeof json === "object" && json !== null) outputs.set(json, output)
       return json
     })

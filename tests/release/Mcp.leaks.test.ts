@@ -31,8 +31,8 @@ describe("nothing stays behind", () => {
 
   it.live("after success and after a failure", () =>
     Effect.gen(function* () {
-      expect(Exit.isSuccess(yield* using("/dev/null", (tools) => call(tools, "pid")))).toBe(true)
-      expect(Exit.isFailure(yield* using("/dev/null", (tools) => call(tools, "fail")))).toBe(true)
+      expect(Exit.isSuccess(yield* using("/dev/null", (tools) => call(tools, "tools_pid")))).toBe(true)
+      expect(Exit.isFailure(yield* using("/dev/null", (tools) => call(tools, "tools_fail")))).toBe(true)
     })
   )
 
@@ -42,7 +42,7 @@ describe("nothing stays behind", () => {
       const exit = yield* using(
         file,
         (tools) =>
-          Effect.tapError(call(tools, "hang"), () =>
+          Effect.tapError(call(tools, "tools_hang"), () =>
             Effect.promise(() => until(() => lines().includes("cancelled: timeout")))
           ),
         // Also the list of its tools has to come within this.
@@ -60,7 +60,7 @@ describe("nothing stays behind", () => {
       const { file, lines } = newLog()
       const exit = yield* using(file, (tools) =>
         Effect.gen(function* () {
-          const fiber = yield* Effect.forkChild(call(tools, "hang"))
+          const fiber = yield* Effect.forkChild(call(tools, "tools_hang"))
           yield* Effect.promise(() => until(() => lines().includes("hang")))
           yield* Fiber.interrupt(fiber)
           yield* Effect.promise(() => until(() => lines().includes("cancelled: interrupted")))
@@ -92,7 +92,7 @@ describe("nothing stays behind", () => {
         Effect.scoped(
           Effect.gen(function* () {
             const tools = yield* (yield* connect({ tools: toolsServer({ LOG: file, STUBBORN: "1" }) })).tools()
-            started = [Number(yield* call(tools, "fork")), Number(yield* call(tools, "daemon"))]
+            started = [Number(yield* call(tools, "tools_fork")), Number(yield* call(tools, "tools_daemon"))]
             expect(started.map(isAlive)).toEqual([true, true])
           })
         )
@@ -110,7 +110,7 @@ describe("nothing stays behind", () => {
           Effect.gen(function* () {
             const mcp = yield* connect({ tools: { ...toolsServer(), reconnect: "none" } })
             const tools = yield* mcp.tools()
-            started = [Number(yield* call(tools, "fork")), Number(yield* call(tools, "daemon"))]
+            started = [Number(yield* call(tools, "tools_fork")), Number(yield* call(tools, "tools_daemon"))]
             const [{ pid } = { pid: undefined }] = yield* mcp.servers
             process.kill(pid!, "SIGKILL")
             yield* Effect.promise(() => until(() => !started.some(isAlive)))

@@ -92,7 +92,7 @@ describe("nothing stays behind", () => {
         Effect.scoped(
           Effect.gen(function* () {
             const tools = yield* (yield* connect({ tools: toolsServer({ LOG: file, STUBBORN: "1" }) })).tools()
-            started = [Number(yield* call(tools, "tools_fork")), Number(yield* call(tools, "tools_daemon"))]
+            started = [Number(yield* call(tools, "fork")), Number(yield* call(tools, "daemon"))]
             expect(started.map(isAlive)).toEqual([true, true])
           })
         )
@@ -110,7 +110,7 @@ describe("nothing stays behind", () => {
           Effect.gen(function* () {
             const mcp = yield* connect({ tools: { ...toolsServer(), reconnect: "none" } })
             const tools = yield* mcp.tools()
-            started = [Number(yield* call(tools, "tools_fork")), Number(yield* call(tools, "tools_daemon"))]
+            started = [Number(yield* call(tools, "fork")), Number(yield* call(tools, "daemon"))]
             const [{ pid } = { pid: undefined }] = yield* mcp.servers
             process.kill(pid!, "SIGKILL")
             yield* Effect.promise(() => until(() => !started.some(isAlive)))

@@ -38,7 +38,7 @@ export type Services<T> = T extends ToolSource<infer R> ? R : never
 /** True for a source of tools. */
 export const isToolSource = (u: unknown): u is Any => Predicate.hasProperty(u, TypeId)
 
-/** What {@link make} takes besides the tools. */
+/** Options of {@link make}. */
 export interface Options<R> {
   /** The service that the tools come from. An agent that is a service keeps the one that its Layer was built with. */
   readonly from?: Context.Key<R, unknown> | undefined

@@ -406,7 +406,7 @@ const checkedChoice = (
   return choice
 }
 
-/** What an agent takes from its own Layer whoever runs it: its model, and what its tools come from. */
+/** What an agent takes from its own Layer, and not from its caller: its model, and what its tools come from. */
 const declaredBy = (options: AnyOptions): ReadonlySet<string> =>
   new Set([
     LanguageModel.LanguageModel.key,

@@ -1,4 +1,4 @@
-/** Reading what a file of the person's exports. It touches `Runner` and the file. */
+/** Reading what a file of the person's exports. */
 import { pathToFileURL } from "node:url"
 import * as Effect from "effect/Effect"
 import type * as FileSystem from "effect/FileSystem"

@@ -1,9 +1,9 @@
-/** What a lost connection says of itself, whoever has wrapped it. Pure. */
+/** The message and the code of a connection error, however it is wrapped. Pure. */
 import * as Predicate from "effect/Predicate"
 
 /**
  * The message and system code of a connection error: the cause says more than the error that wraps it. The address in it
- * may hold a password, with an `@` of its own, and is told without.
+ * may hold a password, with an `@` of its own, and is removed.
  */
 export const describe = (error: unknown): { readonly message: string; readonly code: string | undefined } => {
   const messages: Array<string> = []

@@ -1,6 +1,5 @@
 /**
- * Runs a definition: how `run`, `result` and `stream` come of one body, and how a run begins and ends. It touches events,
- * errors and the run's bookkeeping; it knows no runner.
+ * Runs a definition: how `run`, `result` and `stream` come of one body, and how a run begins and ends.
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"

@@ -1,4 +1,4 @@
-/** What an error of any kind says of itself. It touches nothing of ours. */
+/** The message of an error of any kind. */
 import * as Predicate from "effect/Predicate"
 
 /** The message of what was failed with or thrown, which need not be an `Error`. Never throws. */

@@ -1,4 +1,4 @@
-/** What a runner is made of, for drawing it. It touches nothing; `Runner` holds one of these in every definition. */
+/** What a runner is made of, for drawing it. `Runner` holds one of these in every definition. */
 
 /** How the members of a runner work together. */
 export type Kind =

@@ -81,7 +81,7 @@ export const call = (
     onPromise()
     if (!sync) return awaitPromise(out, () => controller?.abort())
     controller?.abort()
-    // Whatever becomes of it is nobody's to hear: a rejection must not end the process.
+    // Swallow a late rejection: it must not end the process.
     out.then(undefined, () => {})
     return Effect.fail(new CannotWait())
   })

@@ -1,7 +1,6 @@
 /**
  * How a piece of work really ended when its fiber was interrupted. Effect drops what an uninterruptible region gives when
- * the fiber was interrupted meanwhile, although the region was waited for: a payment's receipt would be lost. It touches
- * fibers only.
+ * the fiber was interrupted meanwhile, although the region was waited for: a payment's receipt would be lost.
  */
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"

@@ -238,7 +238,7 @@ const invoke = (context: ToolCallContext, call: Call): Effect.Effect<Value, Fail
     )
   if (entry === undefined) return Effect.die(new Error("a call without a tool is refused before"))
   if (!("kind" in entry)) return callToolkit(entry, call, tools.toolkit!, progress)
-  // A promise goes on after it was told to stop, so what it did by then cannot be known.
+  // A promise may go on after its signal has fired, so what it did by then is unknown.
   return callDirect(entry, call, { ...info, progress }, () => {
     report.status = "unknown"
   })

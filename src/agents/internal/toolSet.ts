@@ -100,7 +100,7 @@ const twice = (subject: string, name: string, entries: ReadonlyArray<Tool.Any | 
   return new InvalidDefinition({ subject, problem: `it has two tools named "${name}"${whose}`, remedy })
 }
 
-/** effect/ai's side of the tools: it shows them to the model and is told to run none. */
+/** effect/ai's side of the tools: it shows them to the model and does not run them. */
 const show = (byName: ToolSet["byName"]): Toolkit.WithHandler<Record<string, Tool.Any>> => ({
   tools: Object.fromEntries(
     [...byName].map(([key, entry]) => [key, shown(AgentTool.isAgentTool(entry) ? entry.tool : entry)])

@@ -62,7 +62,7 @@ const callIds = (prompt: Prompt.Prompt): ReadonlySet<string> =>
 const maxName = 64
 /** The longest id of a call that is kept. */
 const maxId = 256
-/** What a part costs besides its texts, so that empty ones are limited too. */
+/** What a part costs in addition to its texts, so that empty ones are limited too. */
 const partSize = 16
 
 /** The characters of the texts of a part, and the bytes of its file. */

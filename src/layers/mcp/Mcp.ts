@@ -281,7 +281,7 @@ const serviceOf = (
  *
  * However many agents share the Layer, also through `Effect.provide` in several places at once, each server is connected
  * once. A connection that is lost is tried again with backoff: calls that were under way fail, or are made again where
- * a server with `trustHints` says that the tool is idempotent or read-only; the model is told which. When the last user is done, the
+ * a server with `trustHints` says that the tool is idempotent or read-only; the model sees which. When the last user is done, the
  * server's process and all that it has started are ended, with SIGTERM and SIGKILL if need be; so they are when this
  * process is killed.
  *

@@ -1,6 +1,6 @@
 /**
  * A scripted, recording model for tests of agents. It fails loudly both ways: on a call that the script does not
- * expect, and on turns that were never used. It touches `effect/ai` and the model's port only.
+ * expect, and on turns that were never used.
  */
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"

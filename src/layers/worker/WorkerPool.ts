@@ -1,4 +1,4 @@
-/** How many threads run the tools of `WorkerTool.fromModule`, and how large they may grow. It touches the pool only. */
+/** How many threads run the tools of `WorkerTool.fromModule`, and how large they may grow. */
 import type { ResourceLimits } from "node:worker_threads"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"

@@ -1,4 +1,4 @@
-/** An `HttpClient` whose I/O is done by the I/O thread. It touches `effect/http` and the bridge. */
+/** An `HttpClient` whose I/O is done by the I/O thread. */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"

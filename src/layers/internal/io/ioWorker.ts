@@ -1,6 +1,5 @@
 /**
- * The I/O thread as the main thread sees it: started once, shared, counted, replaced after a crash. It touches
- * `node:worker_threads` only.
+ * The I/O thread as the main thread sees it: started once, shared, counted, replaced after a crash.
  */
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from "node:worker_threads"
 import type * as Schema from "effect/Schema"

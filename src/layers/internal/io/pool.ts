@@ -1,4 +1,4 @@
-/** Calls of tools in worker threads, as Effects. It touches the I/O thread, whose children the worker threads are. */
+/** Calls of tools in worker threads, as Effects. */
 import { availableParallelism } from "node:os"
 import type { ResourceLimits } from "node:worker_threads"
 import * as Effect from "effect/Effect"

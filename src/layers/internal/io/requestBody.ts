@@ -1,6 +1,6 @@
 /**
- * Bodies of requests as text or bytes, with the type that `fetch` would give them. It touches the I/O thread, where
- * `Blob`s are read: here only a promise could.
+ * Bodies of requests as text or bytes, with the type that `fetch` would give them. `Blob`s are
+ * read in the I/O thread: in this one only a promise could.
  */
 import { createHash } from "node:crypto"
 import * as Deferred from "effect/Deferred"

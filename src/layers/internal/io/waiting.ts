@@ -1,4 +1,4 @@
-/** How a fiber waits for the I/O thread, on either edge. It touches fibers and the thread's count of waits. */
+/** How a fiber waits for the I/O thread, on either edge. */
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import type { MessageSource } from "../../../services/SyncBridge.ts"

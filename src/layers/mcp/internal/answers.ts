@@ -1,4 +1,4 @@
-/** Answers to what servers ask: by the model, by a handler, and the roots. It touches the model's port. */
+/** Answers to what servers ask: by the model, by a handler, and the roots. */
 import type {
   CreateMessageRequest,
   CreateMessageResult,

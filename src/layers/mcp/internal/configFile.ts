@@ -7,6 +7,7 @@ import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import { messageOf } from "../../../internal/message.ts"
 import { oneLine } from "../../../internal/text.ts"
 import { check, type ServerOptions, type Text } from "./config.ts"
 import { type Entry, isOff, read } from "./configEntry.ts"
@@ -53,8 +54,6 @@ const usage = 'Use { "mcpServers": { "name": { "command": ... } } }'
 
 /** A config file is small. */
 const maxBytes = 1_048_576
-
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
 /**
  * The servers of a config file. `${NAME}` and `${NAME:-default}` are filled in from Config.

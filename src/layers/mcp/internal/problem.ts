@@ -3,7 +3,7 @@ import type { UnauthorizedError } from "@modelcontextprotocol/sdk/client/auth.js
 import type { McpError } from "@modelcontextprotocol/sdk/types.js"
 import type { Problem } from "./protocol.ts"
 
-/** What errors are told apart by. */
+/** What distinguishes errors. */
 export interface ProblemParts {
   readonly UnauthorizedError: typeof UnauthorizedError
   readonly types: typeof import("@modelcontextprotocol/sdk/types.js")

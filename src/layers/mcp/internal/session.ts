@@ -139,7 +139,7 @@ export const connect = (
           return
         }
         case "notification":
-          // A server must not fill the memory with what nobody has read yet.
+          // A server must not fill the memory with what has not been read yet.
           if (waitingNotifications >= maxWaitingNotifications) return
           waitingNotifications++
           Queue.offerUnsafe(events, message)

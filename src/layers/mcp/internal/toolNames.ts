@@ -67,7 +67,7 @@ export interface Naming {
 
 /**
  * Names tools, one name for each, in their order. A prefixed name belongs to the server whose name is its longest prefix;
- * a tool of another server that would get it is told apart by a mark. Within one server, tools whose names can stay as they
+ * a tool of another server that would get it is distinguished by a mark. Within one server, tools whose names can stay as they
  * are go first.
  */
 export const nameAll = (tools: ReadonlyArray<Named>, { prefix, servers, taken }: Naming): ReadonlyArray<string> => {

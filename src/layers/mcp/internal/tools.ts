@@ -1,4 +1,4 @@
-/** The tools of servers as tools of agents: which, under what names, and how a call is made. It touches servers. */
+/** The tools of servers as tools of agents: which, under what names, and how a call is made. */
 import * as Effect from "effect/Effect"
 import * as Tool from "effect/ai/Tool"
 import type * as Prompt from "effect/ai/Prompt"

@@ -113,7 +113,7 @@ const drain = (pull: Pull.Pull<unknown, Problem>): Effect.Effect<void> =>
 /** How long a server may take for what follows a complete answer, such as its usage. */
 const graceTime = "5 seconds"
 
-/** The parts of a body as it comes, never in an empty chunk. What was read before a problem is told first. */
+/** The parts of a body as it comes, never in an empty chunk. What was read before a problem comes first. */
 export const parts = (
   bytes: Stream.Stream<Uint8Array, Problem>,
   contentType: string,

@@ -1,4 +1,4 @@
-/** JSON schemas as OpenAI takes them, made once for each tool. It touches `effect/ai`'s tools only. */
+/** JSON schemas as OpenAI takes them, made once for each tool. */
 import * as Tool from "effect/ai/Tool"
 import * as Predicate from "effect/Predicate"
 import { takeable } from "./toolSchema.ts"

@@ -1,4 +1,4 @@
-/** Request options: typed, per Layer and per call. It touches the SDK's types only. */
+/** Request options: typed, per Layer and per call. */
 import * as Context from "effect/Context"
 import type { ChatCompletionCreateParams } from "openai/resources/chat/completions"
 import type { ResponseCreateParams } from "openai/resources/responses/responses"

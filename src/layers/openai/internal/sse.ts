@@ -70,7 +70,7 @@ export class EventReader {
   #out: Array<Event> = []
   /** Set when nothing more is read. */
   ended: Problem | "done" | undefined
-  /** The last text that was passed over, since it is no part of an answer. */
+  /** The last text that was passed over, since it is not part of an answer. */
   odd: string | undefined
 
   constructor() {
@@ -196,7 +196,7 @@ export class AnswerReader {
     return this.#problem ?? this.#events.ended
   }
 
-  /** What was passed over, since it is no part of an answer. */
+  /** What was passed over, since it is not part of an answer. */
   get odd(): string | undefined {
     return this.#events.odd
   }

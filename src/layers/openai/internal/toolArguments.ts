@@ -30,7 +30,7 @@ export const agree = (a: string, b: string): boolean => {
 
 /**
  * The arguments that a text holds: one value for each call that it stands for. Some servers send a text again, whole, so
- * that one value several times is that value; others give calls one after the other no way to be told apart, so that
+ * that one value several times is that value; others give calls one after the other no separator, so that
  * different objects are different calls. What cannot be read is passed on as the text it is: validation then tells the
  * model, and the rest of the answer is not lost.
  */
@@ -46,9 +46,6 @@ export const parseAll = (value: unknown): ReadonlyArray<unknown> => {
   if (inside !== unreadable) return [unwrap(inside) ?? {}]
   return objectsIn(value) ?? [value]
 }
-
-/** The arguments of one call: the first of {@link parseAll}. */
-export const parseArguments = (value: unknown): unknown => parseAll(value)[0]
 
 /** An object that was encoded twice is the object: parameters are never a text. */
 const unwrap = (value: unknown): unknown => {

@@ -70,7 +70,7 @@ export const whole = (
     )
   ).pipe(withTimeout(timeout))
 
-/** Sends a request and reads its answer as it comes. A slow consumer is nobody's silence. */
+/** Sends a request and reads its answer as it comes. A slow consumer does not count as silence of the server. */
 export const streamed = (
   transport: Transport,
   { baseUrl, maxAnswerBytes, timeout }: Connection,

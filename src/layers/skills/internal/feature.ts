@@ -140,7 +140,7 @@ const toolsOf = (
  * its next step. Give it to an agent: `tools: [Skills.writeSkill]`.
  *
  * What an agent writes into a skill outlives its run, so it cannot write scripts, and a replacement needs approval. It can
- * replace only a skill that an agent wrote and that nobody has changed since; files that it does not name stay. To be asked
+ * replace only a skill that an agent wrote and that has not been changed since; files that it does not name stay. To be asked
  * about new skills too, provide `Approvals.layerPolicy({ destructive: "ask" })`.
  *
  * @example

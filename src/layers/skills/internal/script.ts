@@ -1,5 +1,5 @@
 /**
- * Runs a script of a skill: which program runs it, in which environment, for how long. It touches files; the process is
+ * Runs a script of a skill: which program runs it, in which environment, for how long. The process is
  * that of `process/run.ts`.
  */
 import * as fs from "node:fs"

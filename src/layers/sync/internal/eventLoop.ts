@@ -44,7 +44,7 @@ const maxNested = 100
 class Dispatcher implements Scheduler.SchedulerDispatcher {
   readonly loop: EventLoop
   owner: FiberInternals | undefined
-  /** The fiber runs in the background: what it does is no progress of the run. */
+  /** The fiber runs in the background: what it does does not count as progress of the run. */
   isBackground = false
   constructor(loop: EventLoop, owner: FiberInternals | undefined) {
     this.loop = loop

@@ -1,4 +1,4 @@
-/** A `FileSystem` on Node's synchronous functions: each operation runs in place. It touches `node:fs` only. */
+/** A `FileSystem` on Node's synchronous functions: each operation runs in place. */
 import * as fs from "node:fs"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"

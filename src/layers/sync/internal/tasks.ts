@@ -1,4 +1,4 @@
-/** The tasks that fibers have scheduled, in the order of Effect's own dispatchers. It touches nothing else. */
+/** The tasks that fibers have scheduled, in the order of Effect's own dispatchers. */
 
 const none: ReadonlyArray<() => void> = []
 

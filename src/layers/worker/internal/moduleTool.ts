@@ -18,7 +18,7 @@ export interface Place {
 
 /**
  * The export of a module, loaded at once: tools are defined where nothing can be waited for. Throws `InvalidDefinition`
- * for a module that is no file, fails to load, or awaits at its top level.
+ * for a module that is not a file, fails to load, or awaits at its top level.
  */
 export const load = ({ export: name, module }: Place): unknown => {
   const invalid = (problem: string, remedy: string) =>

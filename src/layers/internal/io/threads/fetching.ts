@@ -3,7 +3,7 @@ import * as dns from "node:dns"
 import type { ClientRequest, IncomingMessage, RequestOptions } from "node:http"
 import { isIP } from "node:net"
 import type { Message, Request } from "../ioWorker.ts"
-import { describe } from "./describe.ts"
+import { describe } from "../../../../internal/connectionError.ts"
 
 type Fetch = Extract<Request, { readonly type: "fetch" }> & { readonly id: number }
 type Post = (message: Message & { readonly id: number }) => void

@@ -1,5 +1,5 @@
 /**
- * What a client is told of a run that failed. Clients are not the operators of the server: what says where the server's
+ * What a client sees of a run that failed. Clients are not the operators of the server: what says where the server's
  * parts are or how it is set up stays in its log. Pure.
  */
 import * as Predicate from "effect/Predicate"
@@ -41,7 +41,7 @@ const withheld = new Set(
 
 const at = (path: ReadonlyArray<string>): string => `"${path.join(" > ")}"`
 
-/** What is told of a failure of a run: what happened, without advice that only an operator can follow. */
+/** The description of a run's failure for clients: what happened, without advice that only an operator can follow. */
 const aboutRun = (error: object): string | undefined => {
   if (error instanceof RunError.ModelError) {
     const again = error.isRetryable ? " Call the tool again later." : ""
@@ -107,8 +107,8 @@ const plain = (text: string): string | undefined => {
 }
 
 /**
- * What a client is told of what a run failed with; `undefined` when that is only for the log. Errors of the application are
- * told in their own words, unless these say something about the inside of the server.
+ * The message for a client about what a run failed with; `undefined` when that is only for the log. Errors of the application are
+ * sent in their own words, unless these say something about the inside of the server.
  */
 export const clientMessage = (error: unknown): string | undefined => {
   const message = told(error, 0)

@@ -3,7 +3,7 @@ import { type Fields, given, isFields } from "../fields.ts"
 
 const sound = (message: unknown): unknown => {
   if (!isFields(message)) return message
-  // A request is told by its `id`, which is its own to give.
+  // The client chooses the `id` that identifies a request.
   const { id, params, ...rest } = message
   const fields: Fields = { ...given(rest), ...("id" in message ? { id } : {}) }
   if (!isFields(params)) return params === null || params === undefined ? fields : { ...fields, params }

@@ -75,7 +75,7 @@ export interface Options<Parameters extends Schema.Top, Input, Output, Failure =
    */
   readonly progress?: ((event: RunEvent) => string | undefined) | undefined
   /**
-   * What the client is told of what a run failed with; `undefined`: that it failed. It is sent as it is, so leave out
+   * The message for the client about what a run failed with; `undefined`: only that it failed. It is sent as it is, so leave out
    * what is only for the operators of the server. Default: the message of an error of your own, unless it has an address,
    * a path or a setting in it; a short description of a failure of a model, a tool or a workflow. The log has the whole
    * error.
@@ -248,7 +248,7 @@ const text = (value: string): McpSchema.ContentBlock => ({ type: "text", text: v
 export const errorResult = (message: string): McpSchema.CallToolResult =>
   new McpSchema.CallToolResult({ isError: true, content: [text(message)] })
 
-/** The log has the whole failure; the client is told what is meant for it. */
+/** The log has the whole failure; the client gets what is meant for it. */
 const failed = (
   name: string,
   cause: Cause.Cause<unknown>,

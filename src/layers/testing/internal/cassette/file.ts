@@ -1,4 +1,4 @@
-/** The file on disk: read in place, locked while it is recorded, written in one step. It touches `node:fs` only. */
+/** The file on disk: read in place, locked while it is recorded, written in one step. */
 import { randomUUID } from "node:crypto"
 import * as fs from "node:fs"
 import * as path from "node:path"

@@ -1,4 +1,4 @@
-/** Replays: finds the recording of each request and gives its answer, in its chunks. It touches no file and no network. */
+/** Replays: finds the recording of each request and gives its answer, in its chunks. */
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import type { HttpTape, TapeFailure, TapeResponse } from "../../../../services/HttpTape.ts"

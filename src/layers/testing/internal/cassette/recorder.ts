@@ -1,4 +1,4 @@
-/** Records: lets requests through and keeps what comes back. It touches no file; the network is reached through `live`. */
+/** Records: lets requests through and keeps what comes back. */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"

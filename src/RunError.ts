@@ -27,7 +27,7 @@ export class InvalidDefinition extends Schema.TaggedError<InvalidDefinition>()("
   }
 }
 
-/** The input is no conversation a model can be sent: an unknown part, a result without its call. */
+/** The input is not a conversation that a model accepts: an unknown part, a result without its call. */
 export class InvalidTranscript extends Schema.TaggedError<InvalidTranscript>()("InvalidTranscript", {
   path: Path,
   problem: Schema.String
@@ -74,8 +74,8 @@ const detailOf = (reason: AiError.AiErrorReason): string => {
 }
 
 /**
- * What to do, as far as the cause tells: a Layer writes its own advice as the last paragraph of a description. With an
- * unknown cause there is none.
+ * The next step. A Layer writes its own advice as the last paragraph of a description, which comes first. Empty for an
+ * unknown cause.
  */
 const remedy = ({ reason }: AiError.AiError): string => {
   const own = "description" in reason && typeof reason.description === "string" ? reason.description.split("\n\n") : []
@@ -378,6 +378,6 @@ export class StuckSyncEdge extends Schema.TaggedError<StuckSyncEdge>()("StuckSyn
     if (this.late === true) {
       return "Effect.runSync cannot go on: SyncEdge.layer was provided beside other Layers, and one of them waits outside of it. Provide SyncEdge.layer around everything else: Effect.provide(program, Layer.provideMerge(layers, SyncEdge.layer))."
     }
-    return `Effect.runSync cannot go on: ${this.awaited.join(", ") || "a fiber"} waits for a promise, a callback or an event that only Node's event loop can bring, or for a signal that nobody gives. Run the program with Effect.runPromise, or do its I/O through SyncEdge.layerHttpClient and SyncEdge.layerFileSystem.`
+    return `Effect.runSync cannot go on: ${this.awaited.join(", ") || "a fiber"} waits for a promise, a callback or an event that only Node's event loop can bring, or for a signal that never comes. Run the program with Effect.runPromise, or do its I/O through SyncEdge.layerHttpClient and SyncEdge.layerFileSystem.`
   }
 }

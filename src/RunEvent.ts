@@ -117,7 +117,7 @@ export const RunStarted = Schema.TaggedStruct("RunStarted", {
   parentId: Schema.optionalKey(Schema.String)
 })
 /**
- * The run begins again (`Runner.withRetry`); what it and the runs nested in it told since event `discardFrom` is void.
+ * The run starts again (`Runner.withRetry`). Its events from `discardFrom` on, and those of its nested runs, are void.
  */
 export const RunRetried = Schema.TaggedStruct("RunRetried", {
   ...base,
@@ -153,9 +153,9 @@ export const TextDelta = Schema.TaggedStruct("TextDelta", { ...inStep, delta: Sc
 export const ReasoningDelta = Schema.TaggedStruct("ReasoningDelta", { ...inStep, delta: Schema.String })
 /** The model asked for a tool. */
 export const ToolCalled = Schema.TaggedStruct("ToolCalled", { ...ofTool, params: Schema.Json })
-/** Somebody is asked whether the tool may be called. */
+/** An approver is asked whether the tool may be called. */
 export const ApprovalRequested = Schema.TaggedStruct("ApprovalRequested", { ...ofTool, params: Schema.Json })
-/** The answer; `params` are arguments that whoever approved has put in place of the model's. */
+/** The approver's answer. `params` are the arguments that replace the model's, if the approver changed them. */
 export const ApprovalAnswered = Schema.TaggedStruct("ApprovalAnswered", {
   ...ofTool,
   approved: Schema.Boolean,
@@ -170,13 +170,13 @@ export const ToolCompleted = Schema.TaggedStruct("ToolCompleted", {
   result: Schema.Json,
   durationMs: Schema.Finite
 })
-/** A tool call failed; `result` is what the model is told. */
+/** A tool call failed; `result` is what the model sees. */
 export const ToolFailed = Schema.TaggedStruct("ToolFailed", {
   ...ofTool,
   result: Schema.Json,
   durationMs: Schema.Finite
 })
-/** The answer did not fit the output schema; the model is asked to mend it. */
+/** The answer did not fit the output schema; the model is asked to correct it. */
 export const OutputRejected = Schema.TaggedStruct("OutputRejected", { ...inStep, issue: Schema.String })
 /** A step ended. `usage` is this step's own. */
 export const StepCompleted = Schema.TaggedStruct("StepCompleted", {
@@ -219,7 +219,7 @@ export const ItemCompleted = Schema.TaggedStruct("ItemCompleted", {
   status: Schema.Literals(["completed", "failed", "interrupted"]),
   /** How many have ended, this one included. */
   done: Schema.Int,
-  /** How many there are; absent where nobody knows yet, as for a stream of inputs. */
+  /** How many there are; absent while that is unknown, as for a stream of inputs. */
   total: Schema.optionalKey(Schema.Int)
 })
 /** The run succeeded. `output` is the result, encoded as JSON; absent for a run that handed the conversation over. */

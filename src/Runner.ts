@@ -287,8 +287,8 @@ const resumes = (self: Any, input: unknown): boolean =>
 
 /**
  * Fails with `RunTimedOut` when the run takes longer than `duration`. Everything the run has started is interrupted,
- * and its finalizers have run, before the error is seen. Throws `InvalidDefinition` for what is no duration; a number
- * is of milliseconds.
+ * and its finalizers have run, before the run fails. A number is milliseconds. Throws `InvalidDefinition` when
+ * `duration` is not a duration.
  *
  * @example
  * import { Agent, Runner } from "troupe"
@@ -409,9 +409,9 @@ export const described: {
 )
 
 /**
- * Gives the runner services of its own: its own model, its own tool handlers, whatever is provided around it. The Layer
- * is built for each run and released when the run ends; use `Agent.Service` to build it once. When it cannot be built,
- * the run fails with its error.
+ * Gives the runner services of its own, such as a model or tool handlers, which replace those provided around it. The
+ * Layer is built for each run and released when the run ends; use `Agent.Service` to build it once. When the Layer
+ * cannot be built, the run fails with the Layer's error.
  *
  * @example
  * import { Agent, OpenAi, Runner } from "troupe"
@@ -441,7 +441,7 @@ export const provide: {
  * @example
  * import { Effect } from "effect"
  * import { Agent, Runner } from "troupe"
- * const told = Agent.make("writer", {}).pipe(Runner.onEvent((event) => Effect.logDebug(event._tag, event.path)))
+ * const logged = Agent.make("writer", {}).pipe(Runner.onEvent((event) => Effect.logDebug(event._tag, event.path)))
  */
 export const onEvent: {
   (f: (event: RunEvent) => Effect.Effect<void>): <I, A, E, R>(self: Runner<I, A, E, R>) => Runner<I, A, E, R>
@@ -449,7 +449,7 @@ export const onEvent: {
 } = dual(2, <I, A, E, R>(self: Runner<I, A, E, R>, f: (event: RunEvent) => Effect.Effect<void>) =>
   fromDefinition(self.name, self.description, {
     ...self.definition,
-    // What an observer runs is no part of the run that it observes.
+    // Runners that an observer runs do not become a part of the run that it observes.
     observers: [
       ...self.definition.observers,
       (event) =>

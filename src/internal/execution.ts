@@ -86,7 +86,7 @@ export const execute = <I, A, E, R>(
     )
     const body = parent === undefined ? Effect.onError(own, (cause) => logFailure(state, cause)) : own
     if (state.silent) return flushed(fiber, body)
-    const told = Effect.uninterruptibleMask((restore) =>
+    const emitting = Effect.uninterruptibleMask((restore) =>
       Effect.andThen(
         state.emit({
           _tag: "RunStarted",
@@ -95,7 +95,7 @@ export const execute = <I, A, E, R>(
         Effect.onExit(restore(body), (exit) => emitTerminal(state, definition.encode, exit))
       )
     )
-    return flushed(fiber, told)
+    return flushed(fiber, emitting)
   })
 
 /** Notes the output of a run that is recorded. */
@@ -201,15 +201,15 @@ const encodeError = (error: unknown, message: string): Schema.Json => {
   return { ...bare(json), message }
 }
 
-/** The bill stands in the event itself, and the conversation was told event by event: also those of a group's branches. */
+/** Without the bill, which is in the event itself, and the transcript, which earlier events hold; for branches too. */
 const bare = ({ spent: _spent, transcript: _transcript, ...fields }: Schema.JsonObject): Schema.JsonObject => {
   const { failures } = fields
   if (!Array.isArray(failures)) return fields
-  const told = (failure: Schema.Json): Schema.Json => {
+  const bareFailure = (failure: Schema.Json): Schema.Json => {
     if (!isObject(failure) || !isObject(failure["error"])) return failure
     return { ...failure, error: bare(failure["error"]) }
   }
-  return { ...fields, failures: failures.map(told) }
+  return { ...fields, failures: failures.map(bareFailure) }
 }
 
 const isObject = (json: Schema.Json | undefined): json is Schema.JsonObject =>
@@ -235,7 +235,7 @@ export const resultOf = <I, A, E, R>(name: string, definition: Definition<I, A, 
   )
 }
 
-/** One run, told as it happens. */
+/** The stream of one run's events. */
 export const streamOf = <I, A, E, R>(
   name: string,
   definition: Definition<I, A, E, R>,
@@ -250,9 +250,9 @@ export const streamOf = <I, A, E, R>(
       let gone = false
       let ended: Exit.Exit<A, E> | undefined
       let isRead = false
-      // Registered first, so it runs last: when the run is over that the closing of the scope interrupts.
+      // Registered first, so it runs last: after the closing scope has interrupted the run.
       yield* Effect.addFinalizer((exit) => (isRead ? Effect.void : withUnread(ended, exit)))
-      // The run gets a fiber of its own, which is no child of the consumer's.
+      // The run gets a fiber of its own, which is not a child of the consumer's.
       const bridge = yield* SyncBridge
       const consumer = yield* Effect.withFiber(Effect.succeed)
       bridge?.enter(consumer)

@@ -2,15 +2,15 @@
 import * as Predicate from "effect/Predicate"
 
 /**
- * The input in a form that can be read more than once. A conversation may come as any iterable, such as a generator,
- * which gives its messages to the first who reads them. What else is an iterable stays what it is.
+ * The input in a form that can be read more than once. A conversation may be any iterable, such as a generator, which
+ * can be read only once: its messages are copied to an array. Other iterables are returned as they are.
  */
 export const settled = <I>(input: I): I => {
   if (typeof input === "string" || Array.isArray(input) || !Predicate.isIterable(input)) return input
   const items: Iterator<unknown> = input[Symbol.iterator]()
   const isOnce = (items as unknown) === input
   const first = items.next()
-  // Any iterable of messages is as good as another to whoever takes one.
+  // A runner that accepts one iterable of messages accepts any other, so an array can replace it.
   if (first.done !== true && isMessage(first.value)) return (isOnce ? [first.value, ...input] : [...input]) as I
   return isOnce && first.done !== true ? (resumed(first.value, input) as I) : input
 }

@@ -1,4 +1,4 @@
-/** What is wrong with a value, for a model that has to mend it, or to know that a tool is broken. Pure. */
+/** What is wrong with a value, for a model that has to correct it or has to learn that a tool is broken. */
 
 /** For decoding: with the first issue only, a model would need a round for each. */
 export const allIssues = { errors: "all" } as const
@@ -11,6 +11,6 @@ export const issuesOf = ({ message }: { readonly message: string }): string =>
     ? message
     : `${message.slice(0, message.lastIndexOf("\n", maxChars)).slice(0, maxChars)}\nand more`
 
-/** What is told of a tool whose result is not what it says it gives, wherever it runs. */
+/** The message for a tool whose result does not fit its own schema, in this thread or another. */
 export const misfitOf = (error: { readonly message: string }): string =>
-  `the tool gave a result that does not fit its success schema: ${issuesOf(error)}`
+  `the tool returned a result that does not fit its success schema: ${issuesOf(error)}`

@@ -23,7 +23,7 @@ export const assertPlain = (subject: string, schema: Schema.Top): void => {
   if (lost !== undefined) throw noJsonForm(subject, lost)
 }
 
-/** The JSON schema of `schema`, with its definitions inside. Throws `InvalidDefinition` when there is none. */
+/** The JSON schema of `schema`, with its definitions inside. Throws `InvalidDefinition` when the schema has no JSON form. */
 export const jsonSchema = (subject: string, schema: Schema.Top): JsonSchema.JsonSchema => {
   try {
     return LanguageModel.defaultCodecTransformer(schema).jsonSchema

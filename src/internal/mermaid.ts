@@ -31,7 +31,7 @@ class Picture {
   readonly #seen: ReadonlyMap<string, Seen> | undefined
   /** Who has handed over to whom, by the path of the handoffs and both names. */
   readonly #handed = new Set<string>()
-  /** What tools that are no runners did, by agent and tool. */
+  /** What tools that are not runners did, by agent and tool. */
   readonly #tools = new Map<string, Seen>()
   #count = 0
   #depth = 1
@@ -152,7 +152,7 @@ class Picture {
         const used = this.#tools.get(key([...path, member.name]))
         this.#edge(id, this.#node(member.name, shapes.tool, used), dotted)
       } else {
-        // A runner as a tool keeps its own name in paths, whatever the tool is called.
+        // In paths, a runner used as a tool has its own name and not the tool's.
         const inner = [...path, member.runner.name]
         this.#edge(id, this.#runner(member.runner, inner).entry, dotted, member.role === "tool" ? "" : member.role)
       }

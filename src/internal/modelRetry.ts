@@ -1,6 +1,5 @@
 /**
- * When a failed model call is made again. Shared by the agent loop and the model Layers, of which only one retries. It
- * touches `effect/ai`'s errors only.
+ * Retry policy for failed model calls. The agent loop and the model Layers share it, so that only one of them retries.
  */
 import type * as AiError from "effect/ai/AiError"
 import * as Duration from "effect/Duration"
@@ -30,7 +29,7 @@ export const shouldRetry = ({ reason }: AiError.AiError): boolean | undefined =>
   return typeof said === "boolean" ? said : undefined
 }
 
-/** True when sending the same request again may succeed. Bad output is not of that kind: the model must be told. */
+/** True when sending the same request again may succeed. Bad output is not transient: the model has to correct it. */
 export const isTransient = (error: AiError.AiError): boolean => {
   const said = shouldRetry(error)
   if (said !== undefined) return said

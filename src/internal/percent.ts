@@ -1,4 +1,4 @@
-/** Percent-encoding in texts of others, which may be none. Pure. */
+/** Lenient percent-decoding, for text from outside. */
 
 /** The text decoded, or as it is: a stray percent sign means itself. */
 export const decoded = (text: string): string => {

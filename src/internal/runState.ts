@@ -14,7 +14,7 @@ import { ConversationId, type RunInfo } from "../services/CurrentRun.ts"
 import { RunTranscript } from "./runTranscript.ts"
 import { makeUsage } from "./usage.ts"
 
-/** Is told events; it may take its time, and then the run waits with it. */
+/** Receives events. The run waits until the Effect has ended. */
 export type Observer = (event: RunEvent) => Effect.Effect<void>
 
 /** Takes events where they cannot be late: `push` at once and in order, then the run waits for `room`. */
@@ -85,7 +85,7 @@ export class RunState {
   readonly parent: RunState | undefined
   readonly #own: Sinks
   readonly #sinks: Sinks
-  /** True when nobody listens, so that events need not be made. */
+  /** True when there is no observer, so that events need not be made. */
   readonly silent: boolean
   readonly streaming: boolean
   readonly recording: boolean
@@ -102,7 +102,7 @@ export class RunState {
   finishReason: Response.FinishReason | undefined = undefined
   /** Set by a tool that has given the conversation over to another runner: the run ends without an answer of its own. */
   handedOver = false
-  /** Is told whenever usage of the run or of a run nested in it was counted. */
+  /** Called whenever usage of the run or of a run nested in it has been counted. */
   onUsage: (() => void) | undefined = undefined
   /** What was said in the run, when recording. */
   readonly transcript: RunTranscript | undefined
@@ -142,8 +142,8 @@ export class RunState {
   }
 
   /**
-   * Tells an event. What has its number is delivered, whatever interrupts the fiber meanwhile: only the waiting for a
-   * slow stream can be interrupted. Without `waits`, it is left to the events that follow.
+   * Emits an event. A numbered event is always delivered: an interruption ends only the wait for a slow stream. Without
+   * `waits`, the events that follow do the waiting.
    */
   emit(draft: Draft, waits = true): Effect.Effect<void> {
     if (this.silent) return Effect.void
@@ -160,7 +160,7 @@ export class RunState {
       const { observers, outlets } = this.#listening()
       if (isTerminal(event)) this.#ended = true
       for (const outlet of outlets) outlet.push(event)
-      // An end is told and not waited for: who reads slowly must not delay the stop of the others.
+      // Do not wait after the event of an end: a slow reader must not delay the interruption of the siblings.
       const ends = !waits || this.#ended || event._tag === "ItemCompleted"
       const room = ends
         ? Effect.void
@@ -186,7 +186,7 @@ export class RunState {
     })
   }
 
-  /** A run that was detached from one that has ended is heard by those only who listen to it alone. */
+  /** When a run outlives the run that it was detached from, only its own observers receive its events. */
   #listening(): Sinks {
     let detached = this.#ended
     for (let above = this.parent; above !== undefined && !detached; above = above.parent) detached = above.#ended

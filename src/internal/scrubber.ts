@@ -1,7 +1,7 @@
 /**
  * Removes secrets from text: those that are known, in the spellings that servers and addresses give them, values that
  * stand beside a secret name, and what looks like a key. The one scrubber of cassettes, MCP connections and errors.
- * Takes time that grows with the text, whatever stands in it. Pure.
+ * Takes linear time for any text.
  */
 import * as Base64 from "effect/encoding/Base64"
 import * as Regex from "effect/RegExp"

@@ -89,13 +89,13 @@ export const guarded = (
     .annotate(Tool.OpenWorld, openWorld ?? true)
 }
 
-/** A duration of a definition. Throws `InvalidDefinition` for what is none. */
+/** Decodes a duration of a definition. Throws `InvalidDefinition` when `input` is not a duration. */
 export const durationOf = (subject: string, option: string, input: Duration.Input): Duration.Duration => {
   const duration = Duration.fromInput(input)
   if (Option.isSome(duration)) return duration.value
   throw new InvalidDefinition({
     subject,
-    problem: `its ${option} is no duration: ${JSON.stringify(input)}`,
+    problem: `its ${option} is not a duration: ${JSON.stringify(input)}`,
     remedy: 'Use milliseconds, or a text such as "30 seconds"'
   })
 }

@@ -1,6 +1,6 @@
 /**
- * How the function of a tool is run: sync, a promise or an Effect, with a signal that fires on interruption, and what
- * the model is told when it fails. It knows the run's port; it knows neither tools nor their schemas.
+ * Runs the function of a tool: sync, a promise or an Effect, with a signal that fires on interruption. Converts its
+ * failure to what the model sees.
  */
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
@@ -19,7 +19,7 @@ import { toJson } from "./json.ts"
  */
 export type Kind = "sync" | "promise" | "effect"
 
-/** What the function is told besides its parameters: the run it works for, and a signal. */
+/** The second argument of a tool's function: the run that it works for, and a signal. */
 export interface ToolContext extends RunInfo {
   readonly toolCallId: string
   readonly idempotencyKey: string
@@ -47,7 +47,7 @@ const isGenerator = (u: unknown): boolean => Object.prototype.toString.call(u) =
 export const kindOf = (execute: Function): Kind =>
   execute instanceof AsyncFunction ? "promise" : execute instanceof GeneratorFunction ? "effect" : "sync"
 
-/** Calls the function. Calls `onPromise` when it has given a promise, which goes on whatever happens to the run. */
+/** Calls the function. Calls `onPromise` when it returns a promise, which cannot be interrupted with the run. */
 export const call = (
   kind: Kind,
   execute: (params: unknown, context: ToolContext) => unknown,
@@ -104,7 +104,7 @@ const awaitPromise = (promise: PromiseLike<unknown>, abort: () => void): Effect.
     })
   })
 
-/** What the model is told of a failure: its message, and the fields of a tagged error. */
+/** What the model sees of a failure: its message, and the fields of a tagged error. */
 export const failureToJson = (error: unknown): Schema.Json => {
   if (error instanceof ModuleToolFailed) return error.failure
   if (typeof error === "string") return { error }

@@ -15,8 +15,8 @@ export interface BridgeRequest {
   readonly headers: Readonly<Record<string, string>>
   readonly body?: string | Uint8Array | undefined
   /**
-   * Connects to this IP address, whatever the host's name means by then: one of {@link SyncBridge.resolve} that was
-   * looked at. Redirects are not followed and the body comes as it was encoded.
+   * Connects to this IP address and does not resolve the host again, so that the caller can check an address of
+   * {@link SyncBridge.resolve} first. Redirects are not followed and the body is not decoded.
    */
   readonly address?: string | undefined
   /** What a redirect becomes: another request (default), the answer, or a failure. */
@@ -56,9 +56,9 @@ export interface SyncBridge {
   readonly fetch: (request: BridgeRequest) => Effect.Effect<BridgeResponse, BridgeFailure, Scope.Scope>
   /** The IP addresses of a host name, as the system knows them. */
   readonly resolve: (host: string) => Effect.Effect<ReadonlyArray<string>, BridgeFailure>
-  /** Tells the edge of a fiber, so that whoever runs it waits for it. */
+  /** Registers a fiber with the edge, so that the program that runs it waits for it. */
   readonly enter: (fiber: Fiber.Fiber<unknown, unknown>) => void
-  /** Tells the edge of a fiber that begins (1) or ends (-1) to wait for a thread. */
+  /** Reports to the edge that a fiber begins (1) or stops (-1) waiting for a thread. */
   readonly expect: (change: 1 | -1, source: MessageSource) => void
 }
 

@@ -15,7 +15,7 @@ export interface WorkerCall {
   readonly export: string
   /** What the tool is called with, as JSON. */
   readonly params: unknown
-  /** What the tool is told of its run, as JSON. */
+  /** What the tool learns about its run, as JSON. */
   readonly context: object
   readonly progress: (result: unknown) => Effect.Effect<void>
 }
@@ -43,7 +43,7 @@ export class ModuleToolFailed extends Schema.TaggedError<ModuleToolFailed>()("Mo
   /** The name and the message of the error. */
   errorName: Schema.String,
   errorMessage: Schema.String,
-  /** What the model is told: the same as of a tool in this thread. */
+  /** What the model sees: the same as for a tool in this thread. */
   failure: Schema.Json
 }) {
   override get message(): string {
@@ -54,7 +54,7 @@ export class ModuleToolFailed extends Schema.TaggedError<ModuleToolFailed>()("Mo
 /** The thread of a tool ended in the middle of a call. Only that call has failed; the next one gets another thread. */
 export class WorkerCrashed extends Schema.TaggedError<WorkerCrashed>()("WorkerCrashed", {
   ...place,
-  /** `exit`: `process.exit`. `memory`: out of memory. `uncaught`: an error nobody caught. `io`: the I/O thread ended. */
+  /** `exit`: `process.exit`. `memory`: out of memory. `uncaught`: an uncaught error. `io`: the I/O thread ended. */
   reason: Schema.Literals(["exit", "memory", "uncaught", "io"]),
   detail: Schema.String
 }) {
@@ -70,7 +70,7 @@ const remedyOf = ({ module, reason }: WorkerCrashed): string => {
     case "io":
       return "Call it again"
     default:
-      return `Mend ${module}`
+      return `Fix ${module}`
   }
 }
 

@@ -146,7 +146,7 @@ for (const [edge, runExit] of Object.entries(edges)) {
         ])
       )
       const told =
-        'the tool gave a result that does not fit its success schema: Expected a value greater than 1\n  at ["n"]'
+        'the tool returned a result that does not fit its success schema: Expected a value greater than 1\n  at ["n"]'
       assert.deepStrictEqual(results, [
         { failed: { error: "the file is not there", tag: "NotThere" } },
         { failed: { error: "too far" } },

@@ -306,8 +306,8 @@ describe("a server that cannot be connected fails the Layer", () => {
       [{ command: "a", url: "http://localhost/" }, /both command and url/],
       [{ command: " " }, /command is empty/],
       [{ command: "a", env: { KEY: Redacted.make("k3y\0of-mine") } }, /a zero byte/],
-      [{ command: "a", timeout: "soon" }, /timeout is no duration/],
-      [{ command: "a", grace: "soon" }, /grace is no duration/],
+      [{ command: "a", timeout: "soon" }, /timeout is not a duration/],
+      [{ command: "a", grace: "soon" }, /grace is not a duration/],
       [{ url: "not an address" }, /url is no address/],
       [{ url: "localhost:3000/mcp" }, /Write it in full/],
       [{ url: "http://localhost/", oauth: {} }, /oauth can authorize nobody/]

@@ -92,11 +92,11 @@ export interface Options<
   /** Features: tools and instructions that belong together, such as `Skills.feature()`. See `Feature.make`. */
   readonly use?: Use | undefined
   /**
-   * The shape of the answer; none: text. Asked of the model natively where its Layer can, otherwise in words. A
-   * `<think>` prefix, a code fence or text around the JSON is no failure.
+   * The shape of the answer; text if unset. The model is asked for it natively where its Layer can, otherwise in words.
+   * A `<think>` prefix, a code fence or text around the JSON is accepted.
    */
   readonly output?: Output | undefined
-  /** How often the model is asked to mend an answer that does not fit `output`, before `InvalidOutput`. Default 1. */
+  /** How often the model may correct an answer that does not fit `output`, before `InvalidOutput`. Default 1. */
   readonly outputRepairs?: number | undefined
   /** How many steps (one model call and its tool calls) a run may take. Default 16. */
   readonly maxSteps?: number | undefined

@@ -69,8 +69,8 @@ type NoClassifyOfMany = AnyClassify &
  * Makes a router. The choice is made first, by a typed answer of the model or by `classify`; then the chosen runner runs,
  * as a nested run named by its route, on the same input. `RouteTaken` and `result(...).decisions` say which it was.
  *
- * Fails with `RouteNotFound`, and with what the choice or the route fails with. Throws `InvalidDefinition` for no routes,
- * a fallback that is none of them, or a threshold outside of 0 to 1.
+ * Fails with `RouteNotFound`, and with what the choice or the route fails with. Throws `InvalidDefinition` without routes,
+ * for a fallback that is not a route, and for a threshold outside of 0 to 1.
  *
  * @example
  * import { Agent, Router } from "troupe"

@@ -121,7 +121,7 @@ describe("steps", () => {
       const agent = Agent.make("agent", { tools: [direct], toolkit })
       yield* agent.run("go").pipe(Effect.provide(handlers))
       for (const { result } of resultsOf((yield* lastCall).prompt)) {
-        assert.match(JSON.stringify(result), /do not fit.*mend them.*at .*from.*at .*to/)
+        assert.match(JSON.stringify(result), /do not fit.*Fix the arguments.*at .*from.*at .*to/)
       }
     }).pipe(
       Effect.provide(

@@ -380,7 +380,7 @@ class Loop {
     return Effect.gen({ self: this }, function* () {
       this.#answers.closed = true
       this.#said.messages.push(Transcript.userText("You cannot call tools any more. Answer now with what you have."))
-      // One call, and as many as it takes to mend a typed answer; one more for a model that goes on calling tools.
+      // One call, the allowed corrections of a typed answer, and one more for a model that goes on calling tools.
       for (let extra = 0; extra <= this.#plan.outputRepairs + 1; extra++) {
         const next = yield* this.#takeStep("none")
         if (next.done) return next.output

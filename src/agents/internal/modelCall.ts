@@ -1,6 +1,5 @@
 /**
- * One step's model call: whole or streamed, retried, traced. Internal to the agents; it touches the model's port and the
- * run's bookkeeping.
+ * One step's model call: whole or streamed, retried, traced.
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -76,8 +75,8 @@ export const needsInstruction = (self: Callee, output: OutputSpec | undefined, h
   output !== undefined && self.info?.structuredOutput !== true && hasTools
 
 /**
- * Calls the model, and again when the failure is one that sending again may mend. Text of a failed attempt is void: a
- * `StepRetried` event says from where.
+ * Calls the model and retries transient failures. The text of a failed attempt is void: a `StepRetried` event has the
+ * number of the first event to discard.
  */
 export const call = (self: Callee, request: Request, state: RunState): Effect.Effect<Turn, Failed> =>
   Effect.suspend(() => {
@@ -194,7 +193,7 @@ const made = (
             const asked = providerRequest(request, span)
             return state.streaming
               ? readStream(direct.streamText(asked), request.step, collector, state, begun)
-              : Effect.flatMap(direct.generateText(asked), (parts) => told(parts, request.step, collector, state))
+              : Effect.flatMap(direct.generateText(asked), (parts) => emitParts(parts, request.step, collector, state))
           }
           return wrapped(
             state.streaming ? stream(self, request, collector, state, begun) : generate(self, request, collector, state)
@@ -255,10 +254,10 @@ const generate = (
   state: RunState
 ): Effect.Effect<void, AiError.AiError> =>
   Effect.flatMap(self.model.generateText(options(request)), (response) =>
-    told(response.content, request.step, collector, state)
+    emitParts(response.content, request.step, collector, state)
   )
 
-/** Asking again would cost as much again, so it is not of a kind that is retried. */
+/** Not retried: another answer would cost as much again. */
 const tooLarge = (maxSize: number): AiError.AiError =>
   AiError.make({
     module: "Agent",
@@ -268,8 +267,8 @@ const tooLarge = (maxSize: number): AiError.AiError =>
     })
   })
 
-/** Collects the parts of a whole answer, and tells them as one delta each. */
-const told = (
+/** Collects the parts of a whole answer, and emits each as one delta. */
+const emitParts = (
   parts: ReadonlyArray<AnyPart>,
   step: number,
   collector: Collector,
@@ -354,15 +353,15 @@ const generateObject = (
         objectName: output.format.name
       })
       .pipe(
-        Effect.provideService(AiTelemetry.CurrentSpanTransformer, (told) => {
-          parts = told.response
-          outer?.(told)
+        Effect.provideService(AiTelemetry.CurrentSpanTransformer, (options) => {
+          parts = options.response
+          outer?.(options)
         }),
         Effect.asVoid,
         Effect.catchIf(
           (error) => parts.length > 0 && error.reason._tag === "StructuredOutputError",
           () => Effect.void
         ),
-        Effect.andThen(Effect.suspend(() => told(parts, request.step, collector, state)))
+        Effect.andThen(Effect.suspend(() => emitParts(parts, request.step, collector, state)))
       ) as Effect.Effect<void, AiError.AiError>
   })

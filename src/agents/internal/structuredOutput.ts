@@ -1,6 +1,5 @@
 /**
- * Typed output: the shape that a model is asked for, and the reading of what it gives. Internal to the agents; it
- * touches schemas and the model's port only.
+ * Typed output: the shape that the model is asked for, and the decoding of its answer.
  */
 import * as Effect from "effect/Effect"
 import * as Tool from "effect/ai/Tool"
@@ -20,7 +19,7 @@ export interface OutputSpec {
   readonly objectSchema: Schema.Top
   /** True when the shape is not an object by itself and stands under the key `value`. */
   readonly wrapped: boolean
-  /** What a model without native structured output is told. */
+  /** The instruction for a model without native structured output. */
   readonly instruction: string
   /** Reads an answer. Fails with the reason why it does not fit. */
   readonly decode: (text: string) => Effect.Effect<unknown, string, unknown>
@@ -55,7 +54,7 @@ export const makeSpec = (subject: string, name: string, schema: Schema.Top): Out
       const tries = Result.isSuccess(found) ? found.success.map(decodeJson) : [Effect.fail(found.failure)]
       // A bare label or sentence is a fine answer where a string is asked for.
       if (wrapped) tries.push(read(stripThinking(text).trim()))
-      // The first one is what the model most likely meant, so its issue is what the model is told.
+      // The first candidate is most likely what the model meant, so the model sees that one's issue.
       return Effect.catch(Effect.firstSuccessOf(tries), () => tries[0]!)
     }
   }

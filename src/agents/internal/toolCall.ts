@@ -1,6 +1,5 @@
 /**
- * How one call reaches its tool, which carries its handler or has it in a toolkit, and what comes of it. Internal to
- * the agents; it touches tools and knows no run.
+ * Calls a tool by the handler that it carries or that its toolkit has, and decodes what comes back.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -95,15 +94,15 @@ export const callToolkit = (
           : undefined
         return Effect.fail(describe(tool, reason.error, origin))
       }),
-      Effect.catch((failure) => mendable(call, tool, failure))
+      Effect.catch((failure) => withAllIssues(call, tool, failure))
     )
     if (last === undefined) return yield* Effect.fail(crashed(new Error("its handler ended without a result")))
-    if (last.isFailure) return yield* mendable(call, tool, describe(tool, last.result, last.failureOrigin))
+    if (last.isFailure) return yield* withAllIssues(call, tool, describe(tool, last.result, last.failureOrigin))
     return { result: toJson(last.encodedResult), modelOutput: last.modelOutput }
   })
 
-/** effect/ai tells of the first issue only. */
-const mendable = (call: Call, tool: Tool.Any, failure: Failure): Effect.Effect<never, Failure> =>
+/** `effect/ai` reports the first issue only; a model that sees all of them can fix the arguments at once. */
+const withAllIssues = (call: Call, tool: Tool.Any, failure: Failure): Effect.Effect<never, Failure> =>
   failure.always
     ? Effect.matchEffect(codecsOf(tool).decode(call.params), {
         onFailure: (error) => Effect.fail(badArguments(failure.cause, issuesOf(error))),

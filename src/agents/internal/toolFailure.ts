@@ -1,6 +1,5 @@
 /**
- * How tool calls fail, and what the model is told of it. Internal to the agents; it touches tools and their errors, and
- * runs nothing.
+ * The failures of tool calls, and what the model sees of them.
  */
 import * as AiError from "effect/ai/AiError"
 import type * as Tool from "effect/ai/Tool"
@@ -14,9 +13,9 @@ import type { Call } from "./turnCollector.ts"
 /** A failure that a tool reports, as opposed to a result. */
 export class Failure {
   readonly cause: unknown
-  /** What the model is told. */
+  /** What the model sees. */
   readonly result: Schema.Json
-  /** The failure is the model's to mend, whatever the tool's failure mode. */
+  /** True when the model sees the failure even if the tool's failure mode is `error`: it can fix the call. */
   readonly always: boolean
   constructor(cause: unknown, result: Schema.Json, always: boolean) {
     this.cause = cause
@@ -25,7 +24,7 @@ export class Failure {
   }
 }
 
-/** A call that was not approved. The model is told why, whatever the tool's failure mode. */
+/** A call that was not approved. The model sees the reason in every failure mode of the tool. */
 export class Denied extends Failure {
   constructor(reason: string) {
     super(undefined, { error: `denied: ${reason}` }, true)
@@ -43,18 +42,17 @@ export const toFailure = (error: unknown): Failure => (error instanceof Failure 
 
 /** A tool that failed with something it did not declare. */
 export const crashed = (defect: unknown): Failure => {
-  const told = failureToJson(defect)
-  return new Failure(defect, { error: "the tool crashed", cause: told }, false)
+  return new Failure(defect, { error: "the tool crashed", cause: failureToJson(defect) }, false)
 }
 
-/** What the program has to set up otherwise: the model cannot fix it, so it fails the run as it would outside of a tool. */
+/** A mistake in the program's setup: the model cannot fix it, so it fails the run as it would outside of a tool. */
 export const isSetup = (cause: unknown): cause is MissingModel | MissingSyncEdge | NestedSyncEdge =>
   cause instanceof MissingModel || cause instanceof MissingSyncEdge || cause instanceof NestedSyncEdge
 
 /** What `Effect.runSync` cannot wait for. */
 export const isAsync = (cause: unknown): boolean => cause instanceof CannotWait || cause instanceof StuckSyncEdge
 
-/** True for a failure that is fatal whatever the tool's failure mode, because only the program can fix it. */
+/** True for a failure that only the program can fix. It fails the run in every failure mode of the tool. */
 export const isForProgram = (cause: unknown): boolean => isSetup(cause) || isAsync(cause)
 
 /** The failure as the run's error lists it. */
@@ -65,11 +63,11 @@ export const failureOf = (call: Call, failure: Failure): ToolFailure => ({
   cause: failure.cause
 })
 
-/** Arguments that do not fit: the model's to mend. */
+/** Arguments that do not fit the tool's parameters, which the model can fix. */
 export const badArguments = (cause: unknown, detail: string): Failure =>
   new Failure(
     cause,
-    { error: `the arguments do not fit the tool's parameters; mend them and call again: ${detail}` },
+    { error: `The arguments do not fit the tool's parameters. Fix the arguments and call the tool again. ${detail}` },
     true
   )
 
@@ -86,6 +84,6 @@ export const describe = (tool: Tool.Any, error: unknown, origin: Tool.FailureOri
   const encoded = Schema.encodeUnknownOption(tool.failureSchema as Schema.Codec<unknown, unknown>)(error)
   const json = encoded._tag === "Some" ? toJson(encoded.value) : failureToJson(error)
   // An Error's own fields leave out its message, which is what the model can act on.
-  const told = error instanceof Error && !Predicate.hasProperty(json, "message") ? failureToJson(error) : json
-  return new Failure(error, told, false)
+  const forModel = error instanceof Error && !Predicate.hasProperty(json, "message") ? failureToJson(error) : json
+  return new Failure(error, forModel, false)
 }

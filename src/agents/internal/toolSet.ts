@@ -14,7 +14,7 @@ import * as ToolSource from "../../ToolSource.ts"
 /** Tools, each with its name. */
 export interface ToolSet {
   readonly byName: ReadonlyMap<string, Tool.Any | AgentTool.Any>
-  /** All tools as the model's side of effect/ai takes them; `undefined`: there is none. */
+  /** All tools, as `effect/ai` takes them to show them to a model; `undefined` without tools. */
   readonly shown: Toolkit.WithHandler<Record<string, Tool.Any>> | undefined
   /** The tools that hand the conversation over. */
   readonly handoffs: ReadonlyArray<Handoff & { readonly name: string }>

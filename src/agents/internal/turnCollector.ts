@@ -1,6 +1,5 @@
 /**
- * Puts the parts of a model's answer together: deltas into texts, calls in a list, usage and metadata in place. Internal
- * to the agents; it touches `effect/ai` only.
+ * Assembles the parts of a model's answer: deltas to texts, calls to a list, usage and metadata.
  */
 import type * as Prompt from "effect/ai/Prompt"
 import * as Response from "effect/ai/Response"
@@ -20,7 +19,7 @@ export interface Call {
   readonly id: string
   readonly name: string
   readonly params: unknown
-  /** Why it is not made, whatever tool it names; the model sees it. Its name and parameters have been cut then. */
+  /** If set, why no tool is called; the model sees it. The name and parameters have been cut. */
   readonly refused?: string | undefined
 }
 

@@ -23,7 +23,7 @@ export class Answers {
   readonly #plan: Plan
   readonly #state: RunState
   readonly #said: Conversation
-  /** How often the model was asked to mend its output. */
+  /** How often the model was asked to correct its output. */
   repairs = 0
   /** Set when only the answer is wanted any more. */
   closed = false

@@ -310,7 +310,7 @@ describe("a server that cannot be connected fails the Layer", () => {
       [{ command: "a", grace: "soon" }, /grace is not a duration/],
       [{ url: "not an address" }, /url is no address/],
       [{ url: "localhost:3000/mcp" }, /Write it in full/],
-      [{ url: "http://localhost/", oauth: {} }, /oauth can authorize nobody/]
+      [{ url: "http://localhost/", oauth: {} }, /oauth has no way to authorize/]
     ]
     for (const [server, said] of problems) {
       const make = () => Mcp.layer({ servers: { bad: server as Mcp.ServerOptions } })

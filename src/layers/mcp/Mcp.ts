@@ -64,9 +64,9 @@ export type { InProcessServer } from "./internal/protocol.ts"
 export type { PromptInfo, Resource, ResourceTemplate } from "./internal/lists.ts"
 export type { View } from "./internal/tools.ts"
 
-/** How servers are answered when they ask something. What is left out, servers are told that we cannot do. */
+/** Handlers for server-initiated requests. Capabilities without a handler are not offered to servers. */
 export interface Answers<R = never> {
-  /** Answers for the model, with {@link sampleWithModel} or by hand. A failure's message is what the server is told. */
+  /** Answers for the model, with {@link sampleWithModel} or by hand. The server receives the message of a failure. */
   readonly sampling?:
     | ((request: SamplingRequest, server: string) => Effect.Effect<SamplingResult, unknown, R>)
     | undefined
@@ -164,21 +164,21 @@ export const connect = <R = never>(
 ): Effect.Effect<Mcp["Service"], McpConnectError, R | Scope.Scope> => {
   for (const [name, server] of Object.entries(options.servers)) Config.check(name, server)
   return Effect.gen(function* () {
-    const told = yield* Effect.acquireRelease(PubSub.sliding<Notification>(1000), PubSub.shutdown)
-    const client = clientOf(options, yield* captured<R>(), told)
+    const notifications = yield* Effect.acquireRelease(PubSub.sliding<Notification>(1000), PubSub.shutdown)
+    const client = clientOf(options, yield* captured<R>(), notifications)
     const servers = yield* Effect.forEach(
       Object.entries(options.servers),
       ([name, server]) => Server.make(name, server, client),
       { concurrency: "unbounded" }
     )
-    return serviceOf(servers, Stream.fromPubSub(told))
+    return serviceOf(servers, Stream.fromPubSub(notifications))
   })
 }
 
 const clientOf = <R>(
   options: Answers<R>,
   context: Context.Context<R>,
-  told: PubSub.PubSub<Notification>
+  notifications: PubSub.PubSub<Notification>
 ): Server.Client => {
   const { elicitation, roots, sampling } = options
   const limits = new Map<string, Sampling.Sampling>()
@@ -214,7 +214,7 @@ const clientOf = <R>(
       }
       return Effect.fail(`${method} is not answered here`)
     },
-    notified: (server, method, params) => Effect.asVoid(PubSub.publish(told, { server, method, params }))
+    notified: (server, method, params) => Effect.asVoid(PubSub.publish(notifications, { server, method, params }))
   }
 }
 
@@ -352,8 +352,8 @@ export const tools = (view: Tools.View = {}): ToolSource.ToolSource<Mcp> =>
   ToolSource.make("mcp", (taken) => Effect.flatMap(Mcp, (mcp) => mcp.tools(view, taken)), { from: Mcp })
 
 /**
- * Two tools, `list_resources` and `read_resource`, by which the model reads the servers' resources itself. Of bytes it is
- * told only how many they are. A name that the agent has already is left out.
+ * Two tools, `list_resources` and `read_resource`, by which the model reads the servers' resources itself. Of binary
+ * content it sees only the size. A tool whose name the agent already has is left out.
  *
  * @example
  * import { Agent, Mcp } from "troupe"

@@ -20,7 +20,7 @@ import * as Tool from "./internal/server/tool.ts"
 export { isTool, stepProgress, textProgress } from "./internal/server/tool.ts"
 export { keepingStdout } from "./internal/server/stdio.ts"
 
-/** A runner with all that an MCP client is told of it: see {@link tool}. */
+/** A runner with its definition for MCP clients: see {@link tool}. */
 export type McpTool<Services> = Tool.Tool<Services>
 /** How a runner is shown to MCP clients: see {@link tool}. */
 export type ToolOptions<Parameters extends Schema.Top, Input, Output, Failure = never> = Tool.Options<
@@ -46,7 +46,7 @@ export type ServicesOf<T> = Exclude<
  *
  * A call's arguments are checked against `parameters` before anything runs. The result is the runner's output, encoded:
  * a text as it is, anything else as JSON. When the runner has an `output` schema, or one is given here, the tool has an
- * `outputSchema` and its results `structuredContent`; an output that is no object is wrapped as `{ result }`. A run that
+ * `outputSchema` and its results `structuredContent`; an output that is not an object is wrapped as `{ result }`. A run that
  * fails gives a result with `isError` and a message for clients (see `failure`). The whole error is logged; what was thrown
  * unexpectedly is only logged.
  *
@@ -130,7 +130,7 @@ export interface ServeOptions<Tools extends ReadonlyArray<ToolLike>, RE, RR> ext
   readonly maxBatch?: number | undefined
   /** Listen on streamable HTTP; unset: serve on standard input and output. */
   readonly http?: HttpOptions | undefined
-  /** Resources, prompts and whatever else Effect's `McpServer` can serve next to the tools. */
+  /** Resources, prompts and everything else that Effect's `McpServer` can serve next to the tools. */
   readonly registrations?: Layer.Layer<never, RE, RR> | undefined
 }
 
@@ -145,7 +145,7 @@ export class Served extends Context.Service<
   }
 >()("troupe/McpServerLayer/Served") {}
 
-/** The server cannot listen where it was told to. */
+/** The server cannot listen at its configured address. */
 export class ListenError extends Schema.TaggedError<ListenError>()("ListenError", {
   host: Schema.String,
   port: Schema.Int,
@@ -215,8 +215,8 @@ const toolsOf = (likes: ReadonlyArray<ToolLike>): ReadonlyArray<McpTool<unknown>
  * `maxRuns`; further ones wait. While one runs, a client that gave a progress token hears of it; a `notifications/cancelled`, a client that hangs up and
  * the end of the Layer's scope interrupt it, with its model requests and tools.
  *
- * On stdio, standard output carries the protocol and nothing else: while the server runs, whatever else is written to
- * it, by `console.log` for example, goes to standard error. It ends when standard input does.
+ * On stdio, standard output carries the protocol and nothing else: while the server runs, all other output, of
+ * `console.log` for example, goes to standard error. The server ends when standard input does.
  *
  * On HTTP, the Layer fails with {@link ListenError} when it cannot listen. There is no authorization:
  * who reaches the port can call the tools, at the cost of your model's account. Keep it on this machine, or put a proxy

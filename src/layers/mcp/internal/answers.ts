@@ -61,7 +61,7 @@ export const sampleWithModel = (
 
 type Form = Schema.Codec<Record<string, string | number | boolean | Array<string>>>
 
-/** `undefined`: a server wants what is no form. */
+/** `undefined` when the server's schema is not a form. */
 const formOf = (schema: object): Form | undefined => {
   try {
     return SchemaRepresentation.fromJsonSchemaDocument(
@@ -74,8 +74,8 @@ const formOf = (schema: object): Form | undefined => {
 }
 
 /**
- * Lets the model in the context fill the server's form, or decline it. It is told only what the server says, so it can
- * answer only what is in there or common knowledge. Addresses are always declined: a model cannot visit them.
+ * Lets the model in the context fill in the server's form, or decline it. The model sees only the server's request, so it
+ * answers from that and from common knowledge. Addresses are always declined: a model cannot visit them.
  */
 export const elicitWithModel = (
   request: ElicitationRequest

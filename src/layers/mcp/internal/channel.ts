@@ -37,10 +37,10 @@ export const open = (receive: (message: FromHost) => void, inProcess: boolean): 
       )
     }
     const files = yield* Effect.try({ try: Sdk.files, catch: (error) => notInstalled(error) })
-    return yield* Program.start(source, files, (heard) => {
-      if (heard._tag === "Message") return receive(heard.message as FromHost)
+    return yield* Program.start(source, files, (event) => {
+      if (event._tag === "Message") return receive(event.message as FromHost)
       // The program is gone, with its connection.
-      const { code, message } = heard
+      const { code, message } = event
       const problem: Problem = { message, code, kind: "connection", executed: "unknown" }
       receive({ type: "openFailed", problem, end: undefined })
       receive({ type: "down", problem, end: undefined })

@@ -147,7 +147,7 @@ const plainAll = (texts: Readonly<Record<string, Text>> | undefined): Record<str
 const basicAuth = (options: HttpOptions): Record<string, string> => {
   const { password, username } = new URL(plain(options.url))
   if (username === "" && password === "") return {}
-  // What is no encoding is meant as it is written.
+  // Text that is not percent-encoded is taken as it is.
   const pair = [username, password].map(decoded).join(":")
   return { Authorization: `Basic ${Buffer.from(pair).toString("base64")}` }
 }
@@ -185,11 +185,11 @@ export const check = (name: string, options: ServerOptions): void => {
   }
   if ("url" in options) {
     if (!/^https?:$/.test(URL.parse(plain(options.url))?.protocol ?? "")) {
-      throw problem("its url is no address of the web", 'Write it in full: "https://host/mcp"')
+      throw problem("its url is not a web address", 'Write it in full: "https://host/mcp"')
     }
     const { oauth } = options
     if (oauth !== undefined && oauth.authorize === undefined && (!oauth.clientId || oauth.clientSecret === undefined)) {
-      throw problem("its oauth can authorize nobody", "Give it authorize, or clientId and clientSecret")
+      throw problem("its oauth has no way to authorize", "Give it authorize, or clientId and clientSecret")
     }
     if (oauth?.authorize !== undefined && oauth.redirectUrl === undefined) {
       throw problem("its oauth has no redirectUrl", "Say where the user comes back to")

@@ -208,7 +208,7 @@ export const toPart = (content: Content): Prompt.TextPart | Prompt.FilePart => {
 export interface CallResult {
   /** Without texts that only repeat the structure. */
   readonly content: ReadonlyArray<Content>
-  /** As the server sent it, to be checked; `undefined` where there is none. */
+  /** As the server sent it, to be checked; `undefined` if absent. */
   readonly structuredContent: unknown
   /** The structure without its bytes; `undefined` where it says nothing that the content does not say. */
   readonly structure: Schema.Json | undefined

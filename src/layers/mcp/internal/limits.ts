@@ -5,7 +5,7 @@
 
 /** How many levels of a tool's result are taken; transcripts hold no more. */
 export const maxResultDepth = 64
-/** The same for lists and whatever else is said. */
+/** The same for lists and everything else that a server sends. */
 export const maxDepth = 500
 /** How many bytes one message may have; the SDK's reader of pipes takes no more either. */
 export const maxMessageBytes = 10 * 1024 * 1024

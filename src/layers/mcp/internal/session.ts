@@ -44,7 +44,7 @@ export interface Question {
   readonly params: unknown
   /**
    * The call that the server is working on: the last one of a tool that began and has not ended. The protocol does not say
-   * which of several calls a question belongs to. `undefined`: there is none.
+   * which of several calls a question belongs to. `undefined` without a call.
    */
   readonly call: Call | undefined
 }

@@ -172,7 +172,7 @@ const hintsOf = (server: Server, { annotations }: ToolInfo): ToolHints => {
   const readOnly = annotations?.readOnlyHint ?? false
   return {
     readOnly,
-    // What only reads destroys nothing, whatever else is said of it.
+    // A tool that only reads is not destructive, even if the server says so.
     destructive: !readOnly && (annotations?.destructiveHint ?? true),
     idempotent: annotations?.idempotentHint ?? false,
     openWorld: annotations?.openWorldHint ?? true

@@ -37,8 +37,8 @@ export type Check = (value: unknown) => string | undefined
 
 /**
  * Makes the check of a schema. A schema that is itself broken refuses nothing: its server knows better. A value that cannot
- * be checked in time is refused, whatever the schema consists of, and each time that this happens the next check gets half
- * the time: a server cannot keep the program busy by it.
+ * be checked in time is refused, and the next check gets half the time, so that no schema of a server can keep the program
+ * busy.
  */
 export const checker = (schema: { readonly [key: string]: unknown }): Check => {
   let validator: Validator | undefined

@@ -78,7 +78,7 @@ const aboutParts = (error: object, depth: number): string | undefined => {
   const parts = (error.failures as ReadonlyArray<unknown>).slice(0, 20).map((failure) => {
     if (!Predicate.isObject(failure)) return "failed."
     const name = "branch" in failure ? failure.branch : "step" in failure ? failure.step : ""
-    const inner = "error" in failure ? told(failure.error, depth + 1) : undefined
+    const inner = "error" in failure ? describe(failure.error, depth + 1) : undefined
     return `"${String(name)}" failed${inner === undefined ? "" : `: ${inner.replace(/\.$/, "")}`}.`
   })
   return parts.join(" ")
@@ -87,7 +87,7 @@ const aboutParts = (error: object, depth: number): string | undefined => {
 const workflowErrors = new Set(["ParallelError", "StepsFailed"])
 const notAccepted = new Set(["NotAccepted", "PlanNotAccepted"])
 
-const told = (error: unknown, depth: number): string | undefined => {
+const describe = (error: unknown, depth: number): string | undefined => {
   if (!Predicate.isObject(error)) return typeof error === "string" ? plain(error) : undefined
   const tag = "_tag" in error ? String(error._tag) : ""
   const own = aboutRun(error)
@@ -111,6 +111,6 @@ const plain = (text: string): string | undefined => {
  * sent in their own words, unless these say something about the inside of the server.
  */
 export const clientMessage = (error: unknown): string | undefined => {
-  const message = told(error, 0)
+  const message = describe(error, 0)
   return message === undefined || isInternal(message) ? undefined : message
 }

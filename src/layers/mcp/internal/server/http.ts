@@ -109,7 +109,7 @@ const inFlight = (node: Server) => {
     })
   })
   return {
-    /** Waits until there are none. */
+    /** Waits until no request is open. */
     none: Effect.callback<void>((resume) => {
       const done = () => resume(Effect.void)
       if (count === 0) return done()

@@ -61,7 +61,7 @@ const divert = (): { readonly write: Write; readonly restore: () => void } => {
   }
 }
 
-/** While the scope is open, whatever anybody writes to standard output goes to standard error. */
+/** While the scope is open, all other writes to standard output go to standard error. */
 const takeOver: Effect.Effect<Write, never, Scope.Scope> = Effect.acquireRelease(Effect.sync(divert), ({ restore }) =>
   Effect.sync(restore)
 ).pipe(Effect.map(({ write }) => write))
@@ -86,7 +86,7 @@ const stdio = (write: Write, closing: Closing, maxBatch: number): Stdio.Stdio =>
       Stream.catchCause(() => Stream.empty),
       Stream.decodeText,
       Stream.splitLines,
-      // The server would lose whatever stands next to a line that it cannot read.
+      // Drop lines that the server cannot read: it would lose their neighbours too.
       Stream.filter((line) => {
         const problem = problemOf(line, maxBatch)
         if (problem !== undefined) write(Buffer.from(`${JSON.stringify(problem)}\n`), () => {})
@@ -101,7 +101,7 @@ const stdio = (write: Write, closing: Closing, maxBatch: number): Stdio.Stdio =>
           new Writable({
             write: (chunk: Uint8Array, _encoding, done) =>
               write(chunk, (error) => {
-                // Nobody reads: it is the same end as that of standard input.
+                // The reader is gone, which ends the server as the end of standard input does.
                 if (error !== undefined && error !== null) closing.closeUnsafe()
                 done()
               })
@@ -117,7 +117,7 @@ const stdio = (write: Write, closing: Closing, maxBatch: number): Stdio.Stdio =>
       })
   })
 
-/** What to answer to a line that is no message; `undefined` for one that is. */
+/** The error response to a line that is not a message; `undefined` for a message. */
 const problemOf = (line: string, maxBatch: number) => {
   if (line.trim() === "") return undefined
   const refused = (code: number, message: string) => ({ jsonrpc: "2.0", id: null, error: { code, message } })

@@ -20,7 +20,7 @@ import { clientMessage } from "./failure.ts"
 
 const TypeId = "~troupe/McpServerLayer/Tool"
 
-/** A runner with all that an MCP client is told of it. `Services` is what its runs need. */
+/** A runner with its definition for MCP clients. `Services` is what its runs need. */
 export interface Tool<out Services> {
   readonly [TypeId]: typeof TypeId
   readonly name: string
@@ -64,14 +64,14 @@ export interface Options<Parameters extends Schema.Top, Input, Output, Failure =
   readonly input?: ((params: Parameters["Type"]) => Input) | undefined
   /** The schema of the structured result; by default that of the runner's own output. */
   readonly output?: Schema.Schema<Output> | undefined
-  /** What the result shows, such as an image. Default: the output as text, or as JSON where it is no text. */
+  /** What the result shows, such as an image. Default: the output as text, or as JSON when it is not a string. */
   readonly content?: ((output: Output) => ReadonlyArray<McpSchema.ContentBlock>) | undefined
   /** What a client may assume of it, for example before it asks a person. Default: MCP's, which assume the worst. */
   readonly annotations?: Annotations | undefined
   /** How long one run may take; then it is interrupted and the call fails. Default: as long as it takes. */
   readonly timeout?: Duration.Input | undefined
   /**
-   * What the client is told of an event, when it asks for progress; `undefined`: nothing. Default: `stepProgress`.
+   * The progress message for an event, when the client asks for progress; `undefined` for none. Default: `stepProgress`.
    */
   readonly progress?: ((event: RunEvent) => string | undefined) | undefined
   /**
@@ -165,7 +165,7 @@ export const make = <I, A, E, R>(
   }
 }
 
-/** A run whose progress nobody follows is not streamed. The last of its events may come with the answer. */
+/** Streams a run only when the client asked for progress. The last of its events may come with the answer. */
 const runOf = <I, A, E, R>(
   runner: Runner.Runner<I, A, E, R>,
   input: I,

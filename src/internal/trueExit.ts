@@ -3,7 +3,7 @@
  * the fiber was interrupted meanwhile, although the region was waited for: a payment's receipt would be lost.
  */
 import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 
 /** A field of Effect's fibers that its interface does not have. Without it, a fiber is interrupted as usual. */
@@ -33,12 +33,38 @@ export const interruptAfterRegion = (fiber: Fiber.Fiber<unknown, unknown>, by?: 
 }
 
 /**
+ * Interrupts a fiber that reads what `source`, a fiber that it has forked, gives. The reader is interrupted only once the
+ * source has been: what the source gives when its work is done all the same is read to its end.
+ */
+export const interruptThroughSource = (
+  reader: Fiber.Fiber<unknown, unknown>,
+  source: Fiber.Fiber<unknown, unknown>,
+  by?: number
+): void => {
+  interruptAfterRegion(source, by)
+  source.addObserver((exit) => {
+    if (Exit.isFailure(exit)) interruptAfterRegion(reader, by)
+  })
+}
+
+/** A method of Effect's fibers that their interface does not have. */
+interface Parent {
+  readonly children?: () => ReadonlySet<Fiber.Fiber<unknown, unknown>>
+}
+
+/** The fiber that was forked last of those that a fiber has forked and that are not over; `undefined` where there is none. */
+export const lastForked = (fiber: Fiber.Fiber<unknown, unknown>): Fiber.Fiber<unknown, unknown> | undefined =>
+  [...((fiber as Parent).children?.() ?? [])].at(-1)
+
+/**
  * Runs `effect` in a fiber of its own and gives its exit. When it is interrupted from outside, `onInterrupted` gets the
- * exit in place of the caller, once the fiber is over: a success where the work was done all the same.
+ * exit in place of the caller, once the fiber is over: a success where the work was done all the same. `interrupt` is how
+ * the fiber is interrupted.
  */
 export const exitOf = <A, E, R>(
   effect: Effect.Effect<A, E, R>,
-  onInterrupted: (exit: Exit.Exit<A, E>) => Effect.Effect<void>
+  onInterrupted: (exit: Exit.Exit<A, E>) => Effect.Effect<void>,
+  interrupt: (fiber: Fiber.Fiber<unknown, unknown>, by: number) => void = interruptAfterRegion
 ): Effect.Effect<Exit.Exit<A, E>, never, R> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(Effect.forkChild(effect, { startImmediately: true }), (fiber) => {
@@ -46,7 +72,7 @@ export const exitOf = <A, E, R>(
       if (known !== undefined) return Effect.succeed(known)
       return Effect.onInterrupt(restore(Fiber.await(fiber)), () =>
         Effect.withFiber((self) => {
-          interruptAfterRegion(fiber, self.id)
+          interrupt(fiber, self.id)
           return Effect.flatMap(Fiber.await(fiber), onInterrupted)
         })
       )

@@ -1,7 +1,7 @@
 /** What a tool or a branch gave is known and reported, also when it was interrupted while its work was finished. */
 import { assert, describe } from "@effect/vitest"
-import { Effect, Fiber, Schema } from "effect"
-import type { Prompt } from "effect/ai"
+import { Effect, Fiber, Schema, Stream } from "effect"
+import { type Prompt, Tool, Toolkit } from "effect/ai"
 import { TestClock } from "effect/testing"
 import { Agent, AgentTool, Parallel, RunError, type RunEvent, Runner, TestModel } from "troupe"
 import { it } from "../support/edges.ts"
@@ -110,6 +110,107 @@ describe("a tool that cannot be interrupted", () => {
       ])
       assert.deepStrictEqual(later, [])
     }).pipe(Effect.provide(TestModel.layer([both])))
+  )
+})
+
+describe("a handler of a toolkit that cannot be interrupted", () => {
+  const pay = Tool.make("pay", { description: "Pays", success: Schema.String, failure: Schema.String })
+  const kit = Toolkit.make(pay)
+  const handles = (effect: Effect.Effect<string, string>) => kit.toLayer({ pay: () => effect })
+  const once = TestModel.layer([TestModel.toolCall("pay", {})])
+  /** Interrupts a run, streamed or not, while its handler works. */
+  const interrupted = <E, R>(agent: Runner.Runner<string, string, E, R>, streamed: boolean) =>
+    Effect.gen(function* () {
+      const { events, runner } = watched(agent)
+      const running = streamed ? Stream.runForEach(runner.stream("go"), () => Effect.never) : runner.run("go")
+      const fiber = yield* Effect.forkChild(running)
+      yield* TestClock.adjust(10)
+      const stopping = yield* Effect.forkChild(Fiber.interrupt(fiber))
+      yield* TestClock.adjust(100)
+      yield* Fiber.join(stopping)
+      const last = events.at(-1)
+      if (last?._tag !== "RunInterrupted") return assert.fail(`ends with ${last?._tag}`)
+      checkGrammar(events)
+      return last
+    })
+
+  it.effect("has completed when a sibling failed meanwhile", () =>
+    Effect.gen(function* () {
+      const { events, runner } = watched(Agent.make("agent", { toolkit: kit, tools: [bad] }))
+      const fiber = yield* Effect.forkChild(Effect.flip(runner.run("go")))
+      yield* TestClock.adjust(100)
+      const error = yield* Fiber.join(fiber)
+      if (error._tag !== "ToolError") return assert.fail(`failed with ${error._tag}`)
+      assert.deepStrictEqual([error.interrupted, statuses(error)], [[], ["pay completed", "bad failed"]])
+      assert.deepStrictEqual(resultsOf(error.transcript)[0], ["pay", "receipt", false])
+      checkGrammar(events)
+      assert.isTrue(events.some((event) => event._tag === "ToolCompleted" && event.tool === "pay"))
+    }).pipe(Effect.provide([handles(receipt), TestModel.layer([both])]))
+  )
+
+  for (const streamed of [false, true]) {
+    it.effect(`has completed when the run was interrupted meanwhile, ${streamed ? "streamed" : "not streamed"}`, () =>
+      Effect.gen(function* () {
+        const last = yield* interrupted(Agent.make("agent", { toolkit: kit }), streamed)
+        assert.deepStrictEqual(statuses(last), ["pay completed"])
+        assert.include(JSON.stringify(last.transcript), "receipt")
+      }).pipe(Effect.provide([handles(receipt), once]))
+    )
+  }
+
+  it.effect("has completed when its toolkit was given with its handlers", () =>
+    Effect.gen(function* () {
+      const last = yield* interrupted(Agent.make("agent", { toolkit: yield* kit }), false)
+      assert.deepStrictEqual(statuses(last), ["pay completed"])
+    }).pipe(Effect.provide([handles(receipt), once]))
+  )
+
+  it.effect("has completed when a sibling failed while a slow reader had its progress to read", () =>
+    Effect.gen(function* () {
+      const { events, runner } = watched(Agent.make("agent", { toolkit: kit, tools: [bad] }))
+      const reader = yield* Effect.forkChild(Stream.runForEach(runner.stream("go"), () => Effect.never))
+      yield* TestClock.adjust(100)
+      const last = events.at(-1)
+      if (last?._tag !== "RunFailed") return assert.fail(`ends with ${last?._tag}`)
+      assert.deepStrictEqual(statuses(last), ["pay completed", "bad failed"])
+      checkGrammar(events)
+      yield* Fiber.interrupt(reader)
+    }).pipe(
+      Effect.provide([
+        kit.toLayer({
+          pay: (_, { preliminary }) =>
+            Effect.andThen(
+              Effect.forEach(Array.from({ length: 200 }), () => preliminary("soon")),
+              receipt
+            )
+        }),
+        TestModel.layer([both])
+      ])
+    )
+  )
+
+  it.effect("has completed when its timeout had passed meanwhile", () =>
+    Effect.gen(function* () {
+      const fiber = yield* Effect.forkChild(Agent.make("agent", { toolkit: kit, toolTimeout: 50 }).result("go"))
+      yield* TestClock.adjust(100)
+      const { transcript } = yield* Fiber.join(fiber)
+      assert.deepStrictEqual(resultsOf(transcript), [["pay", "receipt", false]])
+    }).pipe(Effect.provide([handles(receipt), TestModel.layer([TestModel.toolCall("pay", {}), "ok"])]))
+  )
+
+  it.effect("has failed when it failed meanwhile", () =>
+    Effect.gen(function* () {
+      const last = yield* interrupted(Agent.make("agent", { toolkit: kit }), false)
+      assert.deepStrictEqual(statuses(last), ["pay failed"])
+      assert.include(JSON.stringify(last.transcript), "no money")
+    }).pipe(Effect.provide([handles(Effect.andThen(receipt, Effect.fail("no money"))), once]))
+  )
+
+  it.effect("that is not done with it is interrupted", () =>
+    Effect.gen(function* () {
+      const last = yield* interrupted(Agent.make("agent", { toolkit: kit }), false)
+      assert.deepStrictEqual(statuses(last), ["pay interrupted"])
+    }).pipe(Effect.provide([handles(Effect.tap(receipt, () => Effect.sleep(50))), once]))
   )
 })
 

@@ -3,6 +3,7 @@
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import type * as Prompt from "effect/ai/Prompt"
 import type * as Tool from "effect/ai/Tool"
 import * as Toolkit from "effect/ai/Toolkit"
@@ -15,6 +16,7 @@ import { toJson } from "../../internal/json.ts"
 import * as Spans from "../../internal/telemetry.ts"
 import { takesNothing } from "../../internal/toolDefinition.ts"
 import { failureToJson } from "../../internal/toolFunction.ts"
+import { lastForked } from "../../internal/trueExit.ts"
 import type { Call } from "./turnCollector.ts"
 import { codecsOf } from "./toolCodecs.ts"
 import { badArguments, crashed, describe, Failure } from "./toolFailure.ts"
@@ -60,20 +62,30 @@ interface Handled {
   readonly preliminary: boolean
 }
 
+/** Who is interested in a call of a toolkit's handler. */
+export interface Listener {
+  readonly progress: (result: unknown) => Effect.Effect<void>
+  /** Is given the fiber in which effect/ai runs the handler. */
+  readonly onHandler: (fiber: Fiber.Fiber<unknown, unknown> | undefined) => void
+}
+
 /** Calls a tool whose handler its toolkit has. */
 export const callToolkit = (
   tool: Tool.Any,
   call: Call,
   toolkit: Toolkit.WithHandler<Record<string, Tool.Any>>,
-  progress: (result: unknown) => Effect.Effect<void>
+  { onHandler, progress }: Listener
 ): Effect.Effect<Value, Failure> =>
   Effect.gen(function* () {
     const span = yield* Effect.serviceOption(Tracer.ParentSpan)
     const params = takesNothing(tool) ? {} : call.params
-    const handled = Stream.unwrap(toolkit.handle(call.name, params as never, call.id)) as Stream.Stream<
-      Handled,
-      unknown
-    >
+    const begun = Effect.flatMap(toolkit.handle(call.name, params as never, call.id), (stream) =>
+      Effect.withFiber((fiber) => {
+        onHandler(lastForked(fiber))
+        return Effect.succeed(stream)
+      })
+    )
+    const handled = Stream.unwrap(begun) as Stream.Stream<Handled, unknown>
     let last: Handled | undefined
     const drain = Stream.runForEach(handled, (one) => {
       if (one.preliminary) return progress(one.encodedResult)

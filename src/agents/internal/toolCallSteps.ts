@@ -10,6 +10,8 @@ import type * as Prompt from "effect/ai/Prompt"
 import type * as Tool from "effect/ai/Tool"
 import type * as Toolkit from "effect/ai/Toolkit"
 import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
 import type * as Schema from "effect/Schema"
 import type { Any as AgentTool } from "../../AgentTool.ts"
 import { type Attempt, CurrentAttempt, idIn } from "../../internal/attempts.ts"
@@ -20,7 +22,7 @@ import type { RunState } from "../../internal/runState.ts"
 import type { Resumed, Waiting } from "../../internal/suspension.ts"
 import * as Spans from "../../internal/telemetry.ts"
 import { markOf, Resumable } from "../../internal/toolMarks.ts"
-import { exitOf } from "../../internal/trueExit.ts"
+import { exitOf, interruptAfterRegion, interruptThroughSource } from "../../internal/trueExit.ts"
 import { ApprovalRequired, CannotResume, InvalidApproval, type ToolFailure } from "../../RunError.ts"
 import type { ToolCallReport } from "../../RunEvent.ts"
 import { CurrentRun, type RunInfo } from "../../services/CurrentRun.ts"
@@ -84,6 +86,10 @@ interface ToolCallContext extends Given {
   /** How the tool ended that was interrupted, by a timeout too: with a value where its work was done all the same. */
   late: Exit.Exit<Value, Failure> | undefined
   isOver: boolean
+  /** The fiber of a toolkit's handler. */
+  handler: Fiber.Fiber<unknown, unknown> | undefined
+  /** Opened when a call of a toolkit's handler is interrupted: from then on it does not wait for slow readers of events. */
+  stopped: Latch.Latch | undefined
 }
 
 type Decision =
@@ -137,7 +143,9 @@ const begin = Effect.fnUntraced(function* (given: Given): Effect.fn.Return<ToolC
     resumed,
     startedAt: yield* Clock.currentTimeMillis,
     late: undefined,
-    isOver: false
+    isOver: false,
+    handler: undefined,
+    stopped: undefined
   }
 })
 
@@ -209,10 +217,17 @@ const run = (
 const reach = (context: ToolCallContext, edited: Schema.Json | undefined): Effect.Effect<Value, Failure> => {
   const { entry, tools } = context
   const call = edited === undefined ? context.call : { ...context.call, params: edited }
-  const known = exitOf(invoke(context, call), (exit) =>
-    Effect.sync(() => {
-      context.late = exit
-    })
+  const known = exitOf(
+    invoke(context, call),
+    (exit) =>
+      Effect.sync(() => {
+        context.late = exit
+      }),
+    (fiber, by) => {
+      context.stopped?.openUnsafe()
+      if (context.handler === undefined) interruptAfterRegion(fiber, by)
+      else interruptThroughSource(fiber, context.handler, by)
+    }
   )
   const timeout = (entry !== undefined && "kind" in entry ? entry.timeout : undefined) ?? tools.timeout
   if (timeout === undefined) return Effect.flatten(known)
@@ -237,7 +252,16 @@ const invoke = (context: ToolCallContext, call: Call): Effect.Effect<Value, Fail
         : state.emit({ _tag: "ToolProgress", ...placeOf(context), result: toJson(result) })
     )
   if (entry === undefined) return Effect.die(new Error("a call without a tool is refused before"))
-  if (!("kind" in entry)) return callToolkit(entry, call, tools.toolkit!, progress)
+  if (!("kind" in entry)) {
+    const stopped = Latch.makeUnsafe(false)
+    context.stopped = stopped
+    return callToolkit(entry, call, tools.toolkit!, {
+      progress: (result) => (state.streaming ? Effect.raceFirst(progress(result), stopped.await) : progress(result)),
+      onHandler: (fiber) => {
+        context.handler = fiber
+      }
+    })
+  }
   // A promise may go on after its signal has fired, so what it did by then is unknown.
   return callDirect(entry, call, { ...info, progress }, () => {
     report.status = "unknown"

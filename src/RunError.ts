@@ -6,7 +6,7 @@ import * as AiError from "effect/ai/AiError"
 import * as Prompt from "effect/ai/Prompt"
 import * as Response from "effect/ai/Response"
 import * as Schema from "effect/Schema"
-import { stripControls } from "./internal/text.ts"
+import { asClause, stripControls } from "./internal/text.ts"
 import { noteOf, shouldRetry } from "./internal/modelRetry.ts"
 import { Spent } from "./RunEvent.ts"
 import { Request } from "./services/Approver.ts"
@@ -33,7 +33,7 @@ export class InvalidTranscript extends Schema.TaggedError<InvalidTranscript>()("
   problem: Schema.String
 }) {
   override get message(): string {
-    return `${at(this.path)} was given an invalid transcript: ${this.problem}. Give it a text, a Prompt, or the transcript of an earlier result as it was.`
+    return `${at(this.path)} was given an invalid transcript: ${asClause(this.problem)}. Give it a text, a Prompt, or the transcript of an earlier result as it was.`
   }
 }
 
@@ -149,7 +149,7 @@ export class InvalidOutput extends Schema.TaggedError<InvalidOutput>()("InvalidO
 }) {
   override get message(): string {
     const cut = this.finishReason === "length" ? " The answer was cut off at the token limit: raise it." : ""
-    return `${at(this.path)} gave an answer that does not fit its output schema (${this.attempts} tried): ${this.issue}.${cut} See \`text\` for the answer; simplify the schema or raise outputRepairs.`
+    return `${at(this.path)} gave an answer that does not fit its output schema (${this.attempts} tried): ${asClause(this.issue)}.${cut} See \`text\` for the answer; simplify the schema or raise outputRepairs.`
   }
 }
 
@@ -175,7 +175,7 @@ export class ModelRefused extends Schema.TaggedError<ModelRefused>()("ModelRefus
   transcript: Prompt.Prompt
 }) {
   override get message(): string {
-    return `${at(this.path)}: the model refused to answer${this.text === "" ? "" : `: ${this.text.replace(/\.$/, "")}`}. Change the input or the instructions.`
+    return `${at(this.path)}: the model refused to answer${this.text === "" ? "" : `: ${asClause(this.text)}`}. Change the input or the instructions.`
   }
 }
 
@@ -218,10 +218,7 @@ export class ToolError extends Schema.TaggedError<ToolError>()("ToolError", {
   transcript: Prompt.Prompt
 }) {
   override get message(): string {
-    const failed = this.failures
-      .map((f) => `"${f.tool}" (${f.toolCallId}): ${describe(f)}`)
-      .join("; ")
-      .replace(/\.$/, "")
+    const failed = this.failures.map((f) => `"${f.tool}" (${f.toolCallId}): ${asClause(describe(f))}`).join("; ")
     const others = this.interrupted.length === 0 ? "" : ` Interrupted: ${this.interrupted.join(", ")}.`
     return `${at(this.path)} step ${this.step}: a tool failed: ${failed}.${others} Give the tool failureMode: "return" if the model should see the failure and go on.`
   }
@@ -256,7 +253,7 @@ export class ApprovalRequired extends Schema.TaggedError<ApprovalRequired>()("Ap
     if (this.blockedBy !== undefined) {
       return `${what} ${at(this.blockedBy)} cannot be resumed in its middle. Provide Approvals.layer, which answers while it runs.`
     }
-    return `${what} Resume the run with run(Approvals.answer(error.transcript, { [id]: Approvals.approve })), or provide Approvals.layer to answer while it runs.`
+    return `${what} Resume the run with run(Approvals.answer(transcript, { [id]: Approvals.approve })), where transcript is that of this ApprovalRequired, or provide Approvals.layer to answer while it runs.`
   }
 }
 
@@ -279,7 +276,7 @@ export class InvalidApproval extends Schema.TaggedError<InvalidApproval>()("Inva
   problem: Schema.String
 }) {
   override get message(): string {
-    return `${at(this.path)} did not call "${this.tool}": the approval ${this.approvalId} does not count, because ${this.problem}. Ask for approval again: run the transcript of the suspended run without its answer, or start the task again.`
+    return `${at(this.path)} did not call "${this.tool}": the approval ${this.approvalId} does not count, because ${asClause(this.problem)}. Ask for approval again: run the transcript of the suspended run without its answer, or start the task again.`
   }
 }
 
@@ -292,7 +289,7 @@ export class CannotResume extends Schema.TaggedError<CannotResume>()("CannotResu
   problem: Schema.String
 }) {
   override get message(): string {
-    return `${at(this.path)} cannot go on with this transcript, in which ${at(this.waiting)} waits for approval: ${this.problem}. Give it to "${this.waiting.at(-1) ?? ""}" itself, or provide Approvals.layer, which answers while it runs.`
+    return `${at(this.path)} cannot go on with this transcript, in which ${at(this.waiting)} waits for approval: ${asClause(this.problem)}. Give it to "${this.waiting.at(-1) ?? ""}" itself, or provide Approvals.layer, which answers while it runs.`
   }
 }
 
@@ -305,7 +302,7 @@ export class RunTimedOut extends Schema.TaggedError<RunTimedOut>()("RunTimedOut"
   failures: Schema.optionalKey(Schema.Array(Schema.String))
 }) {
   override get message(): string {
-    const late = this.failures === undefined ? "" : ` Meanwhile: ${this.failures.join("; ")}.`
+    const late = this.failures === undefined ? "" : ` Meanwhile: ${this.failures.map(asClause).join("; ")}.`
     return `${at(this.path)} did not end within ${this.durationMs} ms and was interrupted.${late} Raise the timeout or give it less to do.`
   }
 }

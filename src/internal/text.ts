@@ -36,6 +36,9 @@ export const stripControls = (text: string): string =>
         : ""
     )
 
+/** A sentence without its full stop, to stand within another sentence. */
+export const asClause = (sentence: string): string => sentence.replace(/[.\s]+$/, "")
+
 /** {@link stripControls} on one line: each run of white space becomes one space. */
 export const oneLine = (text: string): string => stripControls(text).replace(/\s+/g, " ").trim()
 

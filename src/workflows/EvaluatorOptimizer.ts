@@ -9,6 +9,7 @@ import { InvalidDefinition } from "../RunError.ts"
 import { Spent } from "../RunEvent.ts"
 import * as Runner from "../Runner.ts"
 import { settled } from "../internal/input.ts"
+import { asClause } from "../internal/text.ts"
 import { AnyFailure, textOf } from "./internal/branchGroup.ts"
 import { bestOf, scoreOf, settledRound } from "./internal/verdict.ts"
 
@@ -28,7 +29,7 @@ export class NotAccepted extends Schema.TaggedError<NotAccepted>()("NotAccepted"
   spent: Spent
 }) {
   override get message(): string {
-    const failed = "failure" in this ? `, then failed (${textOf(this.failure).replace(/\.$/, "")})` : ""
+    const failed = "failure" in this ? `, then failed (${asClause(textOf(this.failure))})` : ""
     return `"${this.name}" accepted no draft in ${this.rounds} rounds${failed}; the verdict on the best was ${JSON.stringify(this.verdict)}. Raise maxRounds, ease accept, or take the best with onMaxRounds: "best".`
   }
 }

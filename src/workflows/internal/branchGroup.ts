@@ -12,6 +12,7 @@ import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
 import { toJson } from "../../internal/json.ts"
 import type { RunState } from "../../internal/runState.ts"
+import { asClause } from "../../internal/text.ts"
 import { exitOf } from "../../internal/trueExit.ts"
 import { InvalidDefinition } from "../../RunError.ts"
 import { Spent } from "../../RunEvent.ts"
@@ -91,7 +92,7 @@ export class ParallelError<E> extends Schema.TaggedError<ParallelError<unknown>>
   override get message(): string {
     const { failures, interrupted, name } = this
     const failed = listed(
-      failures.map(({ branch, error }) => `"${branch}": ${textOf(error).replace(/\.$/, "")}`),
+      failures.map(({ branch, error }) => `"${branch}": ${asClause(textOf(error))}`),
       "; "
     )
     const others = interrupted.length === 0 ? "" : ` Interrupted: ${listed(interrupted, ", ")}.`
@@ -108,12 +109,12 @@ const listed = (items: ReadonlyArray<string>, separator: string): string =>
     : `${items.slice(0, maxListed).join(separator)}${separator}and ${items.length - maxListed} more`
 
 /** What a failure says of itself, for a message. */
-export const textOf = (error: unknown): string =>
-  Predicate.hasProperty(error, "message") && typeof error.message === "string" && error.message !== ""
-    ? error.message
-    : typeof error === "string"
-      ? error
-      : JSON.stringify(toJson(error))
+export const textOf = (error: unknown): string => {
+  // Read once: the message of a group's error is made of those of its branches, at each level of nested groups.
+  const message = Predicate.hasProperty(error, "message") ? error.message : undefined
+  if (typeof message === "string" && message !== "") return message
+  return typeof error === "string" ? error : JSON.stringify(toJson(error))
+}
 
 /** One piece of work, under the name that it has in events and errors. */
 export type Entry = readonly [key: string, work: Effect.Effect<unknown, unknown, unknown>]

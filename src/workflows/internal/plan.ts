@@ -2,6 +2,7 @@
 import * as Equal from "effect/Equal"
 import * as Schema from "effect/Schema"
 import { readBy } from "../../internal/reading.ts"
+import { asClause } from "../../internal/text.ts"
 import { nameIn } from "./choice.ts"
 
 const fields = {
@@ -95,7 +96,7 @@ export class InvalidPlan extends Schema.TaggedError<InvalidPlan>()("InvalidPlan"
   plan: Plan
 }) {
   override get message(): string {
-    return `"${this.name}" has no plan that can be carried out (${this.attempts} tried): ${this.problems.join("; ")}. See \`plan\`; tell the planner the rules that it breaks, or raise planRepairs.`
+    return `"${this.name}" has no plan that can be carried out (${this.attempts} tried): ${this.problems.map(asClause).join("; ")}. See \`plan\`; tell the planner the rules that it breaks, or raise planRepairs.`
   }
 }
 

@@ -15,6 +15,7 @@ import { Spent } from "../../RunEvent.ts"
 import * as Runner from "../../Runner.ts"
 import * as Group from "./branchGroup.ts"
 import { settled } from "../../internal/input.ts"
+import { asClause } from "../../internal/text.ts"
 import * as Plan from "./plan.ts"
 import * as Text from "./planPrompts.ts"
 import { bestOf, settledRound } from "./verdict.ts"
@@ -62,7 +63,7 @@ export class StepsFailed<E> extends Schema.TaggedError<StepsFailed<unknown>>()("
   }
 
   override get message(): string {
-    const failed = this.failures.map(({ error, step }) => `"${step}": ${Group.textOf(error)}`).join("; ")
+    const failed = this.failures.map(({ error, step }) => `"${step}": ${asClause(Group.textOf(error))}`).join("; ")
     const others = this.interrupted.length === 0 ? "" : ` Interrupted or not begun: ${this.interrupted.join(", ")}.`
     return `"${this.name}" round ${this.round}: ${this.failures.length === 1 ? "a step" : `${this.failures.length} steps`} failed: ${failed}.${others} See \`done\` for what did succeed.`
   }
@@ -86,7 +87,7 @@ export class PlanNotAccepted extends Schema.TaggedError<PlanNotAccepted>()("Plan
   spent: Spent
 }) {
   override get message(): string {
-    const failed = "failure" in this ? `, then failed (${Group.textOf(this.failure).replace(/\.$/, "")})` : ""
+    const failed = "failure" in this ? `, then failed (${asClause(Group.textOf(this.failure))})` : ""
     return `"${this.name}" accepted the results of no plan in ${this.rounds} rounds${failed}; the verdict on the best was ${JSON.stringify(this.verdict)}. Raise maxRounds, ease accept, or take the best with onMaxRounds: "best".`
   }
 }

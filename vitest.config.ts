@@ -11,7 +11,8 @@ export default defineConfig({
     setupFiles: ["tests/support/setup.ts"],
     // Processes, not threads: tests block with Atomics.wait, take signals and watch the event loop.
     pool: "forks",
-    maxWorkers: 2,
+    // More than there are cores: many tests wait for a process, a server or a limit of time.
+    maxWorkers: 3,
     // For what would never end. A machine that has other things to do takes long to start a process.
     testTimeout: 60_000,
     hookTimeout: 60_000,

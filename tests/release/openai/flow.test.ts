@@ -58,7 +58,7 @@ const source = (count: number) =>
     ({ close }) => Effect.sync(close)
   )
 
-const main = fileURLToPath(new URL("../support/streamMain.ts", import.meta.url))
+const main = fileURLToPath(new URL("../../support/streamMain.ts", import.meta.url))
 const node = promisify(execFile)
 
 describe("OpenAi", () => {

@@ -6,14 +6,14 @@ import { fileURLToPath } from "node:url"
 import { Effect } from "effect"
 import { RunEvent } from "troupe"
 import { afterAll, assert, beforeAll, describe, it, vi } from "vitest"
-import { serve } from "../support/openAiServer.ts"
-import { checkGrammar } from "../support/grammar.ts"
-import { freePort } from "../support/mcpEverything.ts"
+import { serve } from "../../support/openAiServer.ts"
+import { checkGrammar } from "../../support/grammar.ts"
+import { freePort } from "../../support/mcpEverything.ts"
 
 // Each test starts processes, which take their time on a busy machine.
 vi.setConfig({ testTimeout: 60_000 })
 
-const root = fileURLToPath(new URL("../..", import.meta.url))
+const root = fileURLToPath(new URL("../../..", import.meta.url))
 const bin = join(root, "src/bin.ts")
 
 interface Ended {

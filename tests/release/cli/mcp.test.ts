@@ -11,7 +11,7 @@ import { afterAll, assert, beforeAll, describe, it, vi } from "vitest"
 
 vi.setConfig({ testTimeout: 60_000 })
 
-const root = join(import.meta.dirname, "../..")
+const root = join(import.meta.dirname, "../../..")
 const command = (...args: ReadonlyArray<string>) => [
   "--conditions=troupe-source",
   join(root, "src/bin.ts"),

@@ -33,9 +33,9 @@ export const execute = <I, E, LE>(
     const display = show.json ? silent : yield* progress(shown.busy)
     // The terminal event of an interrupted run reaches an observer, and no consumer of its stream.
     const observed = Runner.onEvent(runner, (event) => {
-      const told = Effect.suspend(() => Effect.andThen(display.show(event), shown.take(event)))
+      const reported = Effect.suspend(() => Effect.andThen(display.show(event), shown.take(event)))
       // Both streams may go to one place, where a line of progress must not go on with a line of text.
-      return endsText(event) && shown.busy() ? Effect.andThen(shown.end, told) : told
+      return endsText(event) && shown.busy() ? Effect.andThen(shown.end, reported) : reported
     })
     const ask = !show.json && process.stdin.isTTY === true && process.stdout.isTTY === true
     yield* Stream.runDrain(observed.stream(input)).pipe(
@@ -49,7 +49,7 @@ export const execute = <I, E, LE>(
   }).pipe(
     Effect.scoped,
     Effect.andThen(shown.end),
-    // A failure is told in one line, by whoever runs the command.
+    // The command reports a failure in one line.
     Effect.provide(Logger.layer([]))
   )
 }

@@ -51,7 +51,9 @@ const readEvents = (
     const lines = text.split("\n").filter((line) => line.trim() !== "")
     return yield* Effect.forEach(lines, (line, index) =>
       Effect.mapError(RunEvent.fromJsonLine(line), () =>
-        badInput(`line ${index + 1} of ${file} is no event. Write events with --json: troupe run --json ... > ${file}`)
+        badInput(
+          `line ${index + 1} of ${file} is not an event. Write events with --json: troupe run --json ... > ${file}`
+        )
       )
     )
   })

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 
 let gone = false
 
-/** True when whoever read the output has closed it, as `head` does: no failure, and nothing is left to do. */
+/** True when the reader has closed the output, as `head` does. This is not a failure. */
 export const readerIsGone = (): boolean => gone
 
 /** Writes and waits until the stream has taken it. A reader that is gone, as in `| head`, ends the program quietly. */

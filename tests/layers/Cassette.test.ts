@@ -273,7 +273,7 @@ layer(ChildServer.layer, { excludeTestServices: true })("Cassette", (it) => {
               )
               assert.include(failed.message, "is not recorded; it differs from recording 1: body.")
               assert.match(failed.message, /expected "What is 2 \+ 2\?", got "What is 2 \+ 3\?"/)
-              assert.include(failed.message, 'To record anew, set mode: "record"')
+              assert.include(failed.message, 'To record again, set mode: "record"')
               assert.notInclude(failed.message, "\n")
               if (failed._tag !== "ModelError") return
               assert.strictEqual(failed.attempts, 1)

@@ -283,7 +283,7 @@ class Provider {
         })
       ).pipe(Stream.catch((problem) => Stream.fromEffect(this.#fail(problem, "streamText", sent))))
     })
-    // What has been told cannot be taken back, so a stream is asked for again only before it has begun.
+    // Emitted parts cannot be taken back, so a stream is retried only before its first part.
     return Stream.unwrap(
       Effect.map(this.#policy(), (policy) => {
         if (policy === undefined) return once
@@ -359,7 +359,7 @@ class Provider {
     })
   }
 
-  /** What the answer says of itself, for whoever calls the model alone; the agent loop writes it on its own spans. */
+  /** Annotates the span with the answer's metadata, for direct callers; the agent loop annotates its own spans. */
   #annotate(
     request: LanguageModel.ProviderOptions,
     parts: ReadonlyArray<Response.PartEncoded | Response.StreamPartEncoded>
@@ -397,7 +397,7 @@ class Provider {
     return Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.fail(toAiError(problem, target, now)))
   }
 
-  /** The retry policy, unless whoever calls retries: two loops would multiply. */
+  /** The retry policy, unless the caller retries: two loops would multiply. */
   #policy(): Effect.Effect<ReturnType<typeof ModelRetry.policy> | undefined> {
     return Effect.map(ModelInfo.CallerRetries, (callerRetries) => {
       const retry = this.#options.retry ?? ModelRetry.defaultSchedule

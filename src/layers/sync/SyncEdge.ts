@@ -21,7 +21,7 @@ import * as IoWorker from "../internal/io/ioWorker.ts"
 export interface Options {
   /**
    * `runSync` inside of a running fiber, or in a process that is serving connections: `"refuse"` with `NestedSyncEdge`
-   * (default) or `"allow"`, which blocks whatever else the thread does.
+   * (default) or `"allow"`, which blocks everything else in the thread.
    */
   readonly nested?: "refuse" | "allow" | undefined
 }

@@ -46,7 +46,7 @@ export interface Options {
   /** The file; a relative path is relative to the working directory. Its directory is made when it is recorded. */
   readonly path: string | URL
   /**
-   * `"replay"` answers from the file and never sends anything. `"record"` sends everything and writes the file anew.
+   * `"replay"` answers from the file and never sends anything. `"record"` sends everything and replaces the file.
    * `"auto"` (default) replays a file that exists and records one that does not, except where the variable `CI` is set:
    * there it replays, or fails.
    */
@@ -63,8 +63,8 @@ export interface Options {
    */
   readonly scrub?: ((text: string) => string) | undefined
   /**
-   * Recordings that nobody asked for, and requests that were not recorded, when the Layer is released after a success:
-   * `"ignore"` (default), or `"die"` with `UnusedRecordings` or `RequestNotRecorded`, whatever the program made of it.
+   * What the Layer's release does after a success about recordings that were not used and requests that were not recorded:
+   * `"ignore"` (default), or `"die"` with `UnusedRecordings` or `RequestNotRecorded`, even if the program recovered.
    */
   readonly unused?: "ignore" | "die" | undefined
 }
@@ -95,7 +95,7 @@ export class Cassette extends Context.Service<
  * where it differs; {@link notRecorded} gives the typed error. Replaying, `OpenAi.layer` needs no key.
  *
  * The file is written in one step when the Layer is released, also after a failure. When the run was interrupted only
- * complete exchanges are kept; when there are none the file stays as it was. It never holds an API key: see
+ * complete exchanges are kept; without one the file stays as it was. It never holds an API key: see
  * {@link Options}.
  *
  * Fails with `CassetteNotFound`, `CassetteInvalid` (it names file and place), `CassetteInUse` when another Layer or

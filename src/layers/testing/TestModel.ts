@@ -68,7 +68,7 @@ export type Part =
  *       { type: "text", text: "after" }
  *     ]
  *   },
- *   { text: "never told to the end", chunk: 1, after: 3, hang: true }
+ *   { text: "never streamed to the end", chunk: 1, after: 3, hang: true }
  * ]
  */
 export interface Turn {
@@ -126,7 +126,7 @@ export class UnusedTurns extends Schema.TaggedError<UnusedTurns>()("UnusedTurns"
   }
 }
 
-/** A call came that the script does not expect. A defect of the Layer's release, whatever the agent made of the error. */
+/** The script does not expect a call. The Layer's release dies with it, even if the agent recovered from the error. */
 export class UnexpectedCall extends Schema.TaggedError<UnexpectedCall>()("UnexpectedCall", {
   call: Schema.Int,
   turns: Schema.Int,
@@ -156,8 +156,8 @@ export class TestModel extends Context.Service<
 /**
  * A model that follows a script.
  *
- * A call beyond the script fails with an `AiError` (`InvalidRequestError`, which is not retried), and whatever is made of
- * that, the Layer's release dies with `UnexpectedCall`. It dies with `UnusedTurns` if turns of a list are left, unless the
+ * A call beyond the script fails with an `AiError` (`InvalidRequestError`, which is not retried). Even if the
+ * agent recovers, the Layer's release dies with `UnexpectedCall`. It dies with `UnusedTurns` if turns of a list are left, unless the
  * effect that it was provided to failed or was interrupted, which would explain them. So a test needs no assertion for
  * either.
  *
@@ -366,7 +366,7 @@ const stream = (answer: Answer): Stream.Stream<Response.StreamPartEncoded, AiErr
   return delay === undefined ? parts : Stream.unwrap(Effect.as(Effect.sleep(delay), parts))
 }
 
-/** For messages: whatever JSON makes of it. */
+/** A value as JSON, for messages. */
 const toJson = (value: unknown): Schema.Json => {
   try {
     const text = JSON.stringify(value, (key, inner: unknown) =>

@@ -521,6 +521,6 @@ describe("troupe graph", () => {
   it("refuses a file without runners, an unknown name and events that are none", async () => {
     assertRefused(await troupe(["graph", "src/cli/failure.ts"]), 2, "exports no runner")
     assertRefused(await troupe(["graph", "--name", "other", file]), 2, "It exports: default, shout.")
-    assertRefused(await troupe(["graph", "--events", "-", file], { stdin: "{}" }), 2, "line 1 of - is no event")
+    assertRefused(await troupe(["graph", "--events", "-", file], { stdin: "{}" }), 2, "line 1 of - is not an event")
   })
 })

@@ -26,7 +26,7 @@ export const layer: Layer.Layer<HttpClient.HttpClient> = Layer.succeed(
       // Of Effect's own client's options, those that mean something here.
       const init = Context.getOrUndefined(fiber.context, FetchHttpClient.RequestInit)
       // The response outlives this Effect: its connection is let go when its body has ended, or its reader is done or
-      // gone. `effect/http` fires the signal for a response that nobody can read any more.
+      // gone. `effect/http` fires the signal for a response that has become unreachable.
       const scope = yield* Scope.make()
       signal.addEventListener("abort", () => Effect.runSync(Scope.close(scope, Exit.void)), { once: true })
       const response = yield* bridge

@@ -37,7 +37,7 @@ interface Failed {
 export type CallMessage =
   | { readonly type: "progress"; readonly value: Schema.Json }
   | { readonly type: "result"; readonly value: Schema.Json }
-  /** The tool failed; `failure` is what the model is told. */
+  /** The tool failed; `failure` is what the model sees. */
   | { readonly type: "threw"; readonly name: string; readonly message: string; readonly failure: Schema.Json }
   /** The module could not be loaded, or has no such tool. */
   | { readonly type: "unusable"; readonly message: string }
@@ -47,8 +47,8 @@ export type CallMessage =
   | { readonly type: "stopped" }
   | Failed
 
-/** What a program of another module says. */
-export type ProgramMessage = { readonly type: "told"; readonly data: unknown } | Failed
+/** A message of a program of another module. */
+export type ProgramMessage = { readonly type: "message"; readonly data: unknown } | Failed
 
 /** What the thread is asked for. */
 export type Request =
@@ -102,11 +102,11 @@ const last: ReadonlySet<Message["type"]> = new Set([
 /** How many chunks of a body may be on their way before the thread waits for the reader. */
 export const window = 32
 
-/** How far apart the looks at the thread's heartbeat are while somebody waits for it. */
+/** How often the thread's heartbeat is checked while a fiber waits for the thread. */
 const lookMs = 1000
 /** A thread whose heartbeat has not moved in so many looks counts as dead. */
 const deadAfterLooks = 10
-/** A thread nobody waits for counts as dead when its heartbeat has not moved for so long: it moves every 200 ms. */
+/** An unused thread counts as dead when its heartbeat has not moved for so long. It moves every 200 ms. */
 const deadAfterMs = 3000
 /** How long an unused thread is kept for the next run. */
 const idleMs = 30_000
@@ -157,13 +157,13 @@ class IoWorker implements MessageSource {
     return this.#handlers.size
   }
 
-  /** True when the thread has ended, or seems to, and nobody has told. */
+  /** True when the thread has ended, or seems to have, and has not reported it. */
   get gone(): boolean {
     if (Atomics.load(this.#words, 2) === 1) return true
     return this.#handlers.size === 0 && !this.#beats() && performance.now() - this.#beatAt > deadAfterMs
   }
 
-  /** Sends a request; `handler` hears what becomes of it until {@link close}. */
+  /** Sends a request; `handler` receives its messages until {@link close}. */
   open(request: Request, handler: Handler): number {
     const id = this.#nextId++
     this.#port.postMessage({ ...request, id })
@@ -200,12 +200,12 @@ class IoWorker implements MessageSource {
     if (this.#handlers.delete(id)) this.#port.postMessage({ type: "abort", id })
   }
 
-  /** Stops the call of a tool; `stopped`, or what it came to meanwhile, is heard when its thread is free or gone. */
+  /** Stops the call of a tool. When its thread is free or gone, the handler receives `stopped`, or the call's result. */
   cancel(id: number): void {
     if (this.#handlers.has(id)) this.#port.postMessage({ type: "cancel", id })
   }
 
-  /** Ends the threads of a pool that nobody calls any more. */
+  /** Ends the threads of a pool that is not used any more. */
   closePool(key: number): void {
     this.#port.postMessage({ type: "close-pool", key })
   }
@@ -282,7 +282,7 @@ class IoWorker implements MessageSource {
     if (current === this) current = undefined
     clearInterval(this.#looking)
     const message =
-      "the I/O thread of the sync edge ended while the request was under way; it is started anew for the next one"
+      "the I/O thread of the sync edge ended while the request was under way; the next request starts another"
     const handlers = [...this.#handlers.values()]
     this.#handlers.clear()
     for (const handler of handlers) handler({ type: "failed", message, code: "EWORKER" })
@@ -328,7 +328,7 @@ export const get = (): IoWorker => {
     if (permission?.has("worker") === false) throw new ThreadsForbidden()
     current = new IoWorker()
   }
-  // Requests outside of the edge count nobody.
+  // Requests outside of the edge are not counted as users.
   endWhenIdle()
   return current
 }

@@ -4,8 +4,8 @@ import { SyncBridge } from "../../../services/SyncBridge.ts"
 import * as IoWorker from "./ioWorker.ts"
 import { noEdge, waiting } from "./waiting.ts"
 
-/** What a program says, or that it could not be started or its thread is gone; then it says nothing more. */
-export type Heard =
+/** A message of a program, or its end: the program could not be started, or its thread is gone. */
+export type ProgramEvent =
   | { readonly _tag: "Message"; readonly message: unknown }
   | { readonly _tag: "Failed"; readonly message: string; readonly code: string | undefined }
 
@@ -20,14 +20,14 @@ export interface Program {
 
 /**
  * Starts a program from its text, a bundle of `npm run codegen`, with arguments that can be sent to another thread.
- * `hear` is called for each message, in order.
+ * `onEvent` is called for each message, in order.
  */
-export const start = (source: string, args: unknown, hear: (heard: Heard) => void): Effect.Effect<Program> =>
+export const start = (source: string, args: unknown, onEvent: (event: ProgramEvent) => void): Effect.Effect<Program> =>
   Effect.map(SyncBridge, (bridge) => {
     const worker = IoWorker.get()
     const id = worker.open({ type: "program", source, args }, (message) => {
-      if (message.type === "told") hear({ _tag: "Message", message: message.data })
-      else if (message.type === "failed") hear({ _tag: "Failed", message: message.message, code: message.code })
+      if (message.type === "message") onEvent({ _tag: "Message", message: message.data })
+      else if (message.type === "failed") onEvent({ _tag: "Failed", message: message.message, code: message.code })
     })
     const edge = bridge === undefined ? noEdge : { adopt: bridge.enter, expect: bridge.expect }
     return {

@@ -116,15 +116,15 @@ const bytesByPromise = (blob: Blob): Effect.Effect<Uint8Array, Unsendable> =>
 const bytesByThread = (blob: Blob): Effect.Effect<Uint8Array, Unsendable> =>
   Effect.suspend(() => {
     const read = Deferred.makeUnsafe<Uint8Array, Unsendable>()
-    const hear = (heard: Program.Heard) => {
-      const said = heard._tag === "Message" ? (heard.message as { readonly bytes?: Uint8Array }) : {}
+    const onEvent = (event: Program.ProgramEvent) => {
+      const answer = event._tag === "Message" ? (event.message as { readonly bytes?: Uint8Array }) : {}
       Deferred.doneUnsafe(
         read,
-        said.bytes === undefined ? Effect.fail(unreadable(heard.message)) : Effect.succeed(said.bytes)
+        answer.bytes === undefined ? Effect.fail(unreadable(event.message)) : Effect.succeed(answer.bytes)
       )
     }
     return Effect.acquireUseRelease(
-      Program.start(blobProgram, undefined, hear),
+      Program.start(blobProgram, undefined, onEvent),
       (program) =>
         Effect.try({
           try: () => program.send(blob),

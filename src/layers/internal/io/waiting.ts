@@ -4,7 +4,7 @@ import type * as Fiber from "effect/Fiber"
 import type { MessageSource } from "../../../services/SyncBridge.ts"
 import type * as IoWorker from "./ioWorker.ts"
 
-/** What is told to the loop that fibers wait in. */
+/** The event loop that fibers wait in. */
 export interface Edge {
   /** Called for every fiber that is about to wait. */
   adopt(fiber: Fiber.Fiber<unknown, unknown>): void
@@ -12,12 +12,12 @@ export interface Edge {
   expect(change: 1 | -1, source: MessageSource): void
 }
 
-/** Where Node's event loop delivers there is no other loop to tell. */
+/** Under Node's own event loop, there is no other loop to notify. */
 export const noEdge: Edge = { adopt: () => {}, expect: () => {} }
 
 export type Awaited = <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
 
-/** Says that somebody waits for the thread, for as long as `effect` does. */
+/** Registers the fiber as waiting for the thread while `effect` runs. */
 export const waiting =
   (edge: Edge, worker: ReturnType<typeof IoWorker.get>): Awaited =>
   (effect) =>

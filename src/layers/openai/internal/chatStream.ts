@@ -98,7 +98,7 @@ export class StreamDecoder {
     return out
   }
 
-  /** A chunk with no choice is no part of the answer, unless it holds one in a place where it is not looked for. */
+  /** Skips a chunk without choices, and fails if it holds a part of an answer in an unexpected place. */
   #passOver(chunk: Fields): Problem | undefined {
     const misplaced = ["delta", "message", "content", "tool_calls", "finish_reason"].find(
       (key) => typeof chunk[key] === "object" && !saysNothing(chunk[key])

@@ -86,7 +86,7 @@ export const connect = (place: Place): Effect.Effect<Connected, Config.ConfigErr
       server: { address: url.hostname, port: Number(url.port || (url.protocol === "http:" ? 80 : 443)) },
       shown: `${url.protocol}//${url.host}`,
       shownBaseUrl: `${url.protocol}//${url.host}${url.pathname.replace(/\/+$/, "")}`,
-      // Shorter ones, such as "ollama", are no secrets, and removing them would spoil messages.
+      // Shorter keys, such as "ollama", are not secrets, and removing them would spoil messages.
       secrets: [...(key === undefined ? [] : [key]), ...secrets].filter((one) => one.length >= 8)
     }
   })

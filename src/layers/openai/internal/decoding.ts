@@ -1,4 +1,4 @@
-/** Answers as parts: whole ones, and streams as they come, in whatever form the server has sent them. It does no I/O. */
+/** Decodes answers to parts, whole or streamed, in each form that servers send. */
 import * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -122,18 +122,18 @@ export const parts = (
   Stream.transformPull(bytes, (pull) =>
     Effect.sync(() => {
       const body = new Body(contentType, decoder)
-      const told = (out: Parts): Chunks<Response.StreamPartEncoded> =>
+      const emitOrPull = (out: Parts): Chunks<Response.StreamPartEncoded> =>
         Arr.isReadonlyArrayNonEmpty(out) ? Effect.succeed(out) : next
       const read: Chunks<Response.StreamPartEncoded> = Pull.matchEffect(pull, {
-        onSuccess: (chunks) => told(body.read(chunks)),
-        onFailure: (cause) => (body.isComplete ? told(body.end()) : Effect.failCause(cause)),
-        onDone: () => told(body.end())
+        onSuccess: (chunks) => emitOrPull(body.read(chunks)),
+        onFailure: (cause) => (body.isComplete ? emitOrPull(body.end()) : Effect.failCause(cause)),
+        onDone: () => emitOrPull(body.end())
       })
       const next: Chunks<Response.StreamPartEncoded> = Effect.suspend(() => {
         const { over } = body
         if (over === undefined) {
           if (!body.isComplete) return read
-          return Effect.timeoutOrElse(read, { duration: graceTime, orElse: () => told(body.end()) })
+          return Effect.timeoutOrElse(read, { duration: graceTime, orElse: () => emitOrPull(body.end()) })
         }
         if (over === "read") return Cause.done()
         return over === "early" ? Effect.andThen(drain(pull), Cause.done()) : Effect.fail(over)

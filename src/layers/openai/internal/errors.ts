@@ -8,7 +8,7 @@ import * as Scrubber from "../../../internal/scrubber.ts"
 import { kindOf, type Problem, type StatusProblem } from "./problems.ts"
 import { remedyOf, type Target } from "./remedies.ts"
 
-/** How a description of a context overflow begins, whatever the server's own words are. */
+/** The prefix of each description of a context overflow; the server's own words follow. */
 export const contextLengthPrefix = "context length exceeded"
 
 /** The error of a failed request, with the right retryability. `now` is for `retry-after` dates, in milliseconds. */

@@ -20,8 +20,8 @@ const isText = (mediaType: string): boolean =>
   /^(text\/.*|application\/(.*\+)?(json|xml|(x-)?yaml|x-ndjson|javascript))$/.test(mediaType)
 
 /**
- * A media type without its parameters, in one spelling: `IMAGE/PNG` and `application/json; charset=utf-8` are none
- * else.
+ * A media type in lower case, without its parameters: `IMAGE/PNG` is `image/png`, and `application/json; charset=utf-8`
+ * is `application/json`.
  */
 const typeOf = (text: string): string => (text.split(";")[0] ?? "").trim().toLowerCase()
 

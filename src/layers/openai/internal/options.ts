@@ -126,7 +126,7 @@ export const responsesFields = (options: CallOptions, model: string): Record<str
     metadata: options.metadata,
     // Nothing is kept at the provider; reasoning travels with the conversation, encrypted.
     store: false,
-    // Whoever asks for more does not mean less of this; null is none of it.
+    // The caller's `include` is added to what we need; `null` turns both off.
     include:
       include === null || (include === undefined && !reasons)
         ? undefined

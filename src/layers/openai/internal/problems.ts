@@ -60,7 +60,7 @@ const overflow =
 /** These words mean it only in a refusal: servers written in Go say "context" of deadlines. */
 const looseOverflow = /too many tokens|exceed.{0,40}context|reduce the length of the messages/i
 
-/** What an account has run out of until somebody pays: waiting does not help, whatever the status says. */
+/** The codes of an exhausted account. Not retried, even if the status is a transient one. */
 const quota = /^(insufficient_quota|billing_not_active|billing_hard_limit_reached)$/
 const policy = /^content_filter|_policy|^invalid_prompt$/
 /** The words of servers that have no code for it, or codes of their own. */

@@ -78,7 +78,7 @@ const encodeTool = (tool: Tool.Any): Fields => {
     name: tool.name as string,
     description: Tool.getDescription(tool),
     parameters: schema,
-    // This API holds tools to their schema unless told otherwise, and refuses schemas that it cannot.
+    // This API is strict by default, and rejects schemas that it cannot enforce.
     strict: Tool.getStrictMode(tool) ?? strictable
   }
 }

@@ -134,7 +134,7 @@ export class StreamDecoder {
     return this.#read(event, event["type"], out) ?? out
   }
 
-  /** An event without a type is no part of the answer, unless it holds one. */
+  /** Skips an event without a type, and fails if it holds a part of an answer. */
   #passOver(event: Fields): ReadonlyArray<Response.StreamPartEncoded> | Problem {
     const failure = errorIn(event)
     if (failure !== undefined) return failure

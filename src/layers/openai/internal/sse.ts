@@ -146,7 +146,7 @@ export class EventReader {
   }
 }
 
-/** An event named `error` is one by its name alone, whatever it says. */
+/** An event named `error` is an error even if its data does not look like one. */
 const namedError = (data: unknown): Problem => {
   const inner = isFields(data) && data["error"] !== undefined && data["error"] !== null ? data["error"] : data
   return ofErrorObject(inner)

@@ -2,7 +2,7 @@
  * The event loop that `Effect.runSync` drives on the sync edge: a scheduler and a clock whose waiting is done here.
  *
  * `runSync` starts a root fiber and then flushes that fiber's dispatcher. Ours runs a batch of tasks, then timers that
- * are due and messages that have come, and so on; when there is none of them it blocks in `Atomics.wait` until a message
+ * are due and messages that have come, and so on; without any of them it blocks in `Atomics.wait` until a message
  * comes or the next timer is due. Without a flush (under `runPromise`, or for fibers that outlive the run) the same
  * tasks, timers and messages are served by Node's own event loop.
  */
@@ -335,7 +335,7 @@ export class EventLoop implements Scheduler.Scheduler {
     return this.#fibers.stuck(root, new Set(this.#timers.all.map(({ fiber }) => fiber)))
   }
 
-  /** Ends waits with `defect`. False when there is none to end. */
+  /** Ends waits with `defect`. False when no fiber waits. */
   #fail(fibers: ReadonlyArray<FiberInternals>, defect: NestedSyncEdge | StuckSyncEdge): boolean {
     const died = Cause.die(defect)
     // The other members of its group run outside of the region: they end when the root is interrupted.
@@ -387,7 +387,7 @@ export class EventLoop implements Scheduler.Scheduler {
     }
   }
 
-  /** A timeout that nobody waits for any more would keep the process alive. */
+  /** An unused timeout would keep the process alive. */
   #clear(): void {
     if (this.#timeout !== undefined) clearTimeout(this.#timeout)
     this.#timeout = undefined

@@ -32,7 +32,7 @@ export class Timers {
     return this.#foreground === 0
   }
 
-  /** Milliseconds until the next one is due, never negative; infinite when there is none. */
+  /** Milliseconds until the next timer is due, never negative; infinite without timers. */
   get wait(): number {
     const first = this.#heap[0]
     return first === undefined ? Number.POSITIVE_INFINITY : Math.max(0, first.at - performance.now())

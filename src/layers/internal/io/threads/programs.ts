@@ -2,7 +2,7 @@
  * Programs of other modules in the I/O thread. A program arrives as the text of a CommonJS module that exports `start`,
  * made by `npm run codegen` from an ordinary module.
  *
- * In: program { id, source, args }, tell { id, data }, abort { id }. Out: told { id, data }, failed { id, message, code }.
+ * In: program { id, source, args }, tell { id, data }, abort { id }. Out: message { id, data }, failed { id, message, code }.
  */
 import { createRequire } from "node:module"
 import type { Message } from "../ioWorker.ts"
@@ -39,7 +39,7 @@ export const programs = (post: (message: Message & { readonly id: number }) => v
         running.set(
           id,
           start((data) => {
-            if (running.has(id)) post({ type: "told", id, data })
+            if (running.has(id)) post({ type: "message", id, data })
           }, args)
         )
       } catch (error) {

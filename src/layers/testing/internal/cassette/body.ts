@@ -52,7 +52,7 @@ export const chunksOf = (body: ResponseBody | undefined): ReadonlyArray<Uint8Arr
 
 /**
  * The texts of chunks; a character that two chunks share goes to the later one, and one that was cut off at the end is
- * left out. `undefined` when it is no UTF-8.
+ * left out. `undefined` when the bytes are not UTF-8.
  */
 const decode = (chunks: ReadonlyArray<Uint8Array>): Array<string> | undefined => {
   const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })

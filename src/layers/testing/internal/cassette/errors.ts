@@ -3,7 +3,7 @@ import type * as AiError from "effect/ai/AiError"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 
-const anew = `To record anew, set mode: "record", or delete the file and run with mode: "auto" outside of CI`
+const recordAgain = `To record again, set mode: "record", or delete the file and run with mode: "auto" outside of CI`
 
 /** There is nothing to replay. Fails the Layer. */
 export class CassetteNotFound extends Schema.TaggedError<CassetteNotFound>()("CassetteNotFound", {
@@ -18,7 +18,7 @@ export class CassetteNotFound extends Schema.TaggedError<CassetteNotFound>()("Ca
   }
 }
 
-/** The file is no cassette, or one of a newer version. Fails the Layer. */
+/** The file is not a cassette, or its version is newer. Fails the Layer. */
 export class CassetteInvalid extends Schema.TaggedError<CassetteInvalid>()("CassetteInvalid", {
   path: Schema.String,
   /** Where in the file: `line 3, column 7`, or `exchanges[0].request.url`. */
@@ -26,7 +26,7 @@ export class CassetteInvalid extends Schema.TaggedError<CassetteInvalid>()("Cass
   problem: Schema.String
 }) {
   override get message(): string {
-    return `cassette ${this.path}, ${this.at}: ${this.problem}. Restore the file. ${anew}.`
+    return `cassette ${this.path}, ${this.at}: ${this.problem}. Restore the file. ${recordAgain}.`
   }
 }
 
@@ -40,7 +40,7 @@ export class CassetteInUse extends Schema.TaggedError<CassetteInUse>()("Cassette
 }) {
   override get message(): string {
     const by = this.pid === undefined ? "" : ` by process ${this.pid}`
-    return `cassette ${this.path} is being recorded${by} already. Give each recording a file of its own, or share one Layer. If nobody records, delete ${this.lock}.`
+    return `cassette ${this.path} is being recorded${by} already. Give each recording a file of its own, or share one Layer. If no process is recording, delete ${this.lock}.`
   }
 }
 
@@ -98,7 +98,7 @@ export class RequestNotRecorded extends Schema.TaggedError<RequestNotRecorded>()
     const more = this.differences.length - places.length + this.more
     const list = [...places, ...(more > 0 ? [`${more} more`] : [])].join("; ")
     const what = list === "" ? this.problem : `${this.problem}: ${list}`
-    return `cassette ${this.path}: request ${this.request} (${this.method} ${this.url}) ${what}. ${anew}.`
+    return `cassette ${this.path}: request ${this.request} (${this.method} ${this.url}) ${what}. ${recordAgain}.`
   }
 }
 
@@ -117,7 +117,7 @@ export class UnusedRecordings extends Schema.TaggedError<UnusedRecordings>()("Un
 }) {
   override get message(): string {
     const list = this.recordings.map(({ number, method, url }) => `${number} (${method} ${url})`).join(", ")
-    return `cassette ${this.path}: ${this.recordings.length} recording(s) were never asked for: ${list}. Find out why the program stopped early. ${anew}.`
+    return `cassette ${this.path}: ${this.recordings.length} recording(s) were never asked for: ${list}. Find out why the program stopped early. ${recordAgain}.`
   }
 }
 

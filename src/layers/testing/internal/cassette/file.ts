@@ -43,7 +43,7 @@ const isAlive = (pid: number): boolean => {
   }
 }
 
-/** Locks a cassette; its directory is made when there is none. */
+/** Locks a cassette; its directory is made when it is missing. */
 export const lock = (file: string, shown: string): Result.Result<Lock, CassetteInUse | CassetteUnavailable> => {
   try {
     fs.mkdirSync(path.dirname(file), { recursive: true })

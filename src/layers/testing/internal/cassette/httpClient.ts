@@ -53,7 +53,7 @@ const taped = (
   Effect.withFiber((fiber) => {
     const edge = fiber.getRef(SyncBridge)
     const untraced = fiber.getRef(HttpClient.TracerDisabledWhen)
-    // The client between knows failures of the bridge only; what really happened is told again outside of it.
+    // The inner client knows failures of the bridge only; the original error is restored outside of it.
     const real = new WeakMap<BridgeFailure, HttpClientError.HttpClientError>()
     const disguised = (
       message: string,

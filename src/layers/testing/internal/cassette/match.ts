@@ -110,6 +110,6 @@ export const differences = (recorded: Asked, got: Asked): ReadonlyArray<Differen
   return found
 }
 
-/** How far apart two requests are: another path is another request, whatever the body says. */
+/** How far apart two requests are. A different path outweighs all differences of the body. */
 export const distance = (found: ReadonlyArray<Difference>): number =>
   found.reduce((sum, { at }) => sum + (at === "method" || at === "path" ? 1000 : 1), 0)

@@ -65,7 +65,7 @@ export class Player implements HttpTape {
     return Match.hash(this.#asked(request, secrets).key)
   }
 
-  /** What nobody has asked for. A recorded request that was interrupted may well not be made again. */
+  /** The recordings that were not used. An interrupted request may be missing in a replay, so it does not count. */
   get unused(): UnusedRecordings["recordings"] {
     return this.#recordings
       .filter(({ exchange, used }) => !used && exchange.interrupted === undefined)
@@ -95,7 +95,7 @@ export class Player implements HttpTape {
         : interrupted !== undefined
           ? this.#wait(number, recording, interrupted.seconds)
           : undefined
-    // A network never answers at once: whoever else is about to ask, asks before the answer comes.
+    // A network never answers at once: let fibers that are about to send a request do so first.
     if (response === undefined) return Effect.andThen(Effect.yieldNow, end ?? Effect.never)
     const chunks: Stream.Stream<Uint8Array, BridgeFailure | TapeFailure> = Stream.fromIterable(
       Body.chunksOf(response.body)

@@ -10,7 +10,7 @@ export interface StubRequest {
   readonly method: string
   readonly url: string
   readonly headers: Readonly<Record<string, string>>
-  /** The body as text; empty where there is none. */
+  /** The body as text; empty without a body. */
   readonly body: string
 }
 

@@ -169,6 +169,8 @@ describe("a handler of a toolkit that cannot be interrupted", () => {
     Effect.gen(function* () {
       const { events, runner } = watched(Agent.make("agent", { toolkit: kit, tools: [bad] }))
       const reader = yield* Effect.forkChild(Stream.runForEach(runner.stream("go"), () => Effect.never))
+      // Both calls have begun.
+      yield* TestClock.adjust(1)
       yield* TestClock.adjust(100)
       const last = events.at(-1)
       if (last?._tag !== "RunFailed") return assert.fail(`ends with ${last?._tag}`)

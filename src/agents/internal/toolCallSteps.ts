@@ -111,8 +111,10 @@ export const executeOne = Effect.fnUntraced(function* (given: Given): Effect.fn.
   const end = classify(context, decision, exit)
   if (end._tag === "Suspended") return suspend(given, end.waiting)
   const settled = record(context, end)
-  yield* emit(context, end)
-  return end._tag === "Failed" && end.isFatal ? yield* Effect.fail(end.failure) : settled
+  const isFatal = end._tag === "Failed" && end.isFatal
+  // A slow reader of events must not delay the stop of the siblings.
+  yield* emit(context, end, !isFatal)
+  return isFatal ? yield* Effect.fail(end.failure) : settled
 })
 
 /** The tool of an entry, whichever way it has its handler. */
@@ -380,8 +382,8 @@ const record = ({ call, record, report }: ToolCallContext, end: Ended): Settled 
 
 const statusOf = (call: Call): Report["status"] => (call.refused === undefined ? "failed" : "not-started")
 
-/** A call that is interrupted does not wait for a slow reader of events. */
-const emit = (context: ToolCallContext, end: Ended, waits = true): Effect.Effect<void> =>
+/** A call that is interrupted, or fails the run, does not wait for a slow reader of events. */
+const emit = (context: ToolCallContext, end: Ended, waits: boolean): Effect.Effect<void> =>
   Effect.flatMap(Clock.currentTimeMillis, (now) => {
     const result = end._tag === "Failed" ? end.failure.result : end.value.result
     const _tag = end._tag === "Failed" ? "ToolFailed" : "ToolCompleted"

@@ -56,7 +56,7 @@ const inStep = {
 const ofTool = { ...inStep, toolCallId: Schema.String, tool: Schema.String }
 
 /**
- * What became of one tool call. `waiting`: for somebody's approval. `unknown`: it had begun and could not be waited for, so
+ * The outcome of one tool call. `waiting`: it needs approval. `unknown`: it had begun and could not be waited for, so
  * its effects may have happened.
  */
 export const ToolCallStatus = Schema.Literals([

@@ -41,7 +41,7 @@ const TypeId = "~troupe/Runner"
  *
  * - `run` succeeds with the plain output, so that runners compose.
  * - `result` adds the bill and the transcript.
- * - `stream` tells what happens as it happens; its last event carries the result, and when the run fails the stream
+ * - `stream` emits events as they happen; its last event carries the result, and when the run fails the stream
  *   fails with the same typed error after a `RunFailed`. A slow consumer slows the run; ending the stream interrupts it.
  *
  * Interrupting any of the three interrupts everything the run has started, and waits for its finalizers.

@@ -107,7 +107,7 @@ export interface Options<
   /** How many tool calls one step may make. Default 64. */
   readonly maxToolCallsPerStep?: number | undefined
   /**
-   * What becomes of calls beyond `maxToolCalls` or `maxToolCallsPerStep`. `"return"` (default): the calls within the limit
+   * What happens to calls beyond `maxToolCalls` or `maxToolCallsPerStep`. `"return"` (default): the calls within the limit
    * are made, and the model sees that the others were not. `"fail"`: none of the step's calls is made, and the run fails
    * with `MaxToolCallsExceeded`.
    */

@@ -5,7 +5,7 @@ export const allIssues = { errors: "all" } as const
 
 const maxChars = 2000
 
-/** What does not fit, in whole lines, as much of it as anybody reads. */
+/** What does not fit, in whole lines, cut to a readable length. */
 export const issuesOf = ({ message }: { readonly message: string }): string =>
   message.length <= maxChars
     ? message

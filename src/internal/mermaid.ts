@@ -276,7 +276,7 @@ const at = (seen: Map<string, Seen>, path: ReadonlyArray<string>): Seen => {
 
 const duration = (ms: number): string => (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`)
 
-/** Names are anybody's text: quotes, brackets and line ends would break the picture, and tags would be markup. */
+/** Names are arbitrary text: quotes, brackets and line ends would break the picture, and tags would be markup. */
 const escape = (text: string): string =>
   text
     .replace(/[#&"<>`\\]/g, (char) => `#${char.codePointAt(0)};`)

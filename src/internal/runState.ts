@@ -74,7 +74,7 @@ export interface Options {
   readonly observers?: ReadonlyArray<Observer> | undefined
   /** Where the events of a `stream` go; agents of its tree stream their model calls. */
   readonly outlet?: Outlet | undefined
-  /** Whether transcripts are kept for `result`. Those of a run that somebody listens to always are. */
+  /** Whether transcripts are kept for `result`. A run with observers always keeps them. */
   readonly recording?: boolean | undefined
   /** What the run is given, for its transcript. */
   readonly input?: unknown

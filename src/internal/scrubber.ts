@@ -189,7 +189,7 @@ const namedInJson = (text: string, isSecret: (name: string) => boolean, found: A
     const from = inJson.lastIndex
     const to = endOfText(text, from, match[2]!.length)
     inJson.lastIndex = to
-    // The pieces of an answer that a model tells the likelihood of.
+    // The tokens of an answer's log probabilities.
     if (name === "token" && /^\\{0,15}"\s{0,20},\s{0,20}\\{0,15}"(?:logprob|bytes|id)/.test(text.slice(to, to + 80)))
       continue
     found.push({ name, place: "field", from, to, value: unescaped(text.slice(from, to)) })

@@ -1,6 +1,6 @@
 /**
  * Spans and metrics after the OpenTelemetry GenAI semantic conventions, through Effect's own tracer and metrics, so that
- * any exporter takes them as they are. It may touch the ports for what to tell; it knows no agent or layer.
+ * any exporter takes them as they are.
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -32,7 +32,7 @@ export const span = <A, E, R>(
     return Effect.onExit(Effect.provideService(use(self), Tracer.ParentSpan, self), (exit) =>
       Effect.map(Clock.currentTimeNanos, (now) => {
         if (Exit.isFailure(exit) && !Cause.hasInterruptsOnly(exit.cause)) {
-          // What is run in the span may know the kind better than its failure tells.
+          // The effect in the span may have set a more specific kind than its failure has.
           const known = self.attributes.get("error.type")
           const type = typeof known === "string" ? known : errorType(Cause.squash(exit.cause))
           self.attribute("error.type", type)

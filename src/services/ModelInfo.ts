@@ -1,5 +1,5 @@
 /**
- * What a model Layer and the agent loop tell each other beyond `effect/ai`: who answers, whether structured output is
+ * What a model Layer and the agent loop exchange beyond `effect/ai`: who answers, whether structured output is
  * native, which retries it wants. A port: no I/O, imports nothing of ours.
  */
 import * as Context from "effect/Context"
@@ -65,7 +65,7 @@ export const attach = (
 /** What `model` says of itself; `undefined` for a model that is not ours. */
 export const get = (model: LanguageModel.LanguageModel): ModelInfo | undefined => attached(model)?.info
 
-/** The provider itself, unless somebody has wrapped the model: then every call must go through the wrapper. */
+/** The provider itself; `undefined` when the model is wrapped, since every call must go through the wrapper. */
 export const direct = (model: LanguageModel.LanguageModel): Direct | undefined => {
   const own = attached(model)
   return own?.generateText === model.generateText && own?.streamText === model.streamText ? own?.direct : undefined

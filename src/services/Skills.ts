@@ -164,7 +164,7 @@ export class Skills extends Context.Service<
       path: string,
       lines?: { readonly from?: number | undefined; readonly lines?: number | undefined }
     ) => Effect.Effect<FileLines, SkillError>
-    /** Whether scripts may be run, and if somebody has to approve that; `undefined`: they are off. */
+    /** Whether scripts may be run, and whether each run needs approval; `undefined` turns them off. */
     readonly scripts: { readonly needsApproval: boolean } | undefined
     /** Runs a script of the skill's `scripts/`. Interruption kills it and what it has started. */
     readonly run: (skill: string, script: string, input?: ScriptInput) => Effect.Effect<ScriptResult, SkillError>

@@ -35,7 +35,7 @@ type Stops<A> = Extract<A, Stop<unknown>>
 /**
  * Makes a gate: a step that lets the chain go on with what it returns, ends it early by returning {@link stop}, or ends it
  * with a typed error by failing. `check` is a plain function or gives an Effect. The early answer is part of the chain's
- * output type, and the chain tells a `StoppedEarly`. A gate ends the chain that it stands in, not one around that.
+ * output type, and the chain emits a `StoppedEarly`. A gate ends the chain that it stands in, not one around that.
  *
  * @example
  * import { Agent, Chain } from "troupe"

@@ -47,7 +47,7 @@ export interface Members<I, Draft, E1, R1, Verdict, E2, R2> {
   readonly evaluator: Runner.Runner<Draft, Verdict, E2, R2> | ((draft: Draft) => Effect.Effect<Verdict, E2, R2>)
 }
 
-/** Which drafts are accepted, and what becomes of those that are not. */
+/** Which drafts are accepted, and what happens to the others. */
 export interface Options<I, Draft, Verdict> {
   readonly description?: string | undefined
   readonly accept: (verdict: Verdict) => boolean

@@ -56,7 +56,7 @@ export interface Options<M extends Parallel.Mode> {
  * `settle`. Mode `race` gives the winner's output, `quorum(n)` those of the `n` winners. Where names are wanted instead of
  * positions, it is `Parallel.make`.
  *
- * Each is a nested run, named after its runner (numbered where two have one name), and tells an `ItemCompleted` when it
+ * Each is a nested run, named after its runner (numbered where two have one name), and emits an `ItemCompleted` when it
  * ends. When the mode is decided, the others are interrupted, and are over, before the outcome is seen.
  *
  * Fails with `ParallelError` (never in mode `settle`). Throws `InvalidDefinition` for no runners, or a quorum that they
@@ -144,7 +144,7 @@ export type MapError<E, M extends Parallel.Mode> = M extends Parallel.Settle
  * `settle`. Mode `race` gives the output of the first input that succeeds, `quorum(n)` those of the first `n`.
  *
  * Inputs and outputs are held in memory; for inputs that are many, or that come one by one, there are `stream` and
- * `mapStream`. Each input is a nested run, and tells an `ItemCompleted` with its index when it ends. When the mode
+ * `mapStream`. Each input is a nested run, and emits an `ItemCompleted` with its index when it ends. When the mode
  * is decided, the others are interrupted, and are over, before the outcome is seen; those not begun never begin.
  *
  * Fails with `ParallelError`, whose branches are indices (never in mode `settle`), and with `WrongNumberOfInputs` when

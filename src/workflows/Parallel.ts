@@ -86,7 +86,7 @@ interface NoCombine {
 
 /**
  * Makes a parallel of branches: a record of runners, or an array. All get the same input; each is a nested run, named by
- * its key, and tells an `ItemCompleted` when it ends. When the mode is decided, the other branches are interrupted, their
+ * its key, and emits an `ItemCompleted` when it ends. When the mode is decided, the other branches are interrupted, their
  * requests aborted, and their finalizers awaited, before the outcome is seen.
  *
  * The output has the form of the branches; in mode `race` it is the winner's, and in mode `quorum` it holds the winners

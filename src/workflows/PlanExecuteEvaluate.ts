@@ -95,7 +95,7 @@ export interface Evaluating<Goal, Taken, A, V, E, R> {
   readonly evaluator: Runner.Runner<Taken, V, E, R> | ((done: Done<Goal, A>) => Effect.Effect<V, E, R>)
 }
 
-/** How often plans are made, and what becomes of their results. */
+/** How often plans are made, and when their results are accepted. */
 export interface Options<Goal, Taken, A, B, EC, RC, OnMaxRounds extends "best" | "fail"> {
   readonly description?: string | undefined
   /** Added to the instructions of the default planner. */

@@ -348,7 +348,7 @@ class Loop {
         isFailure
       }))
     }
-    // Whoever takes the conversation over gives the answer.
+    // After a handoff, the next agent answers.
     return Effect.succeed(this.#state.handedOver ? { done: true, output: undefined } : goOn)
   }
 

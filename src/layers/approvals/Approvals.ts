@@ -186,7 +186,7 @@ export const layerTerminal: Layer.Layer<never, never, Terminal.Terminal> = Layer
  *
  * An answer is bound to its request by the signature of the request. So {@link answer} takes no secret, and who holds the
  * whole transcript can answer it: keep the transcript where only those are who may decide, show {@link pending} to others,
- * and take input of clients through {@link clientInput}. An answer can be used again: `idempotencyKey` tells the tool.
+ * and take input of clients through {@link clientInput}. An answer can be used again: the tool detects it by `idempotencyKey`.
  *
  * Throws `InvalidDefinition` for a secret that is empty or not `Redacted`.
  *

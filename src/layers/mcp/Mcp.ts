@@ -99,7 +99,7 @@ export interface ServerStatus {
   readonly pid: number | undefined
 }
 
-/** What a server tells without being asked: log messages, changed lists, changed resources. */
+/** A notification of a server: a log message, a changed list, a changed resource. */
 export interface Notification {
   readonly server: string
   /** Such as `notifications/message`. */
@@ -139,7 +139,7 @@ export class Mcp extends Context.Service<
     readonly request: (server: string, method: string, params?: unknown) => Effect.Effect<unknown, McpCallError>
     /** Tells the servers that the roots have changed. */
     readonly rootsChanged: Effect.Effect<void>
-    /** What servers tell from now on. A reader that falls behind by 1000 misses the oldest. */
+    /** The servers' notifications from now on. A reader that falls behind by 1000 misses the oldest. */
     readonly notifications: Stream.Stream<Notification>
   }
 >()("troupe/Mcp") {}
@@ -340,7 +340,7 @@ export const layerFile = <R = never>(
  * adds meanwhile. With more than one server, names begin with the server's: `files_search`. With one server, only a tool
  * whose name the agent has already gets such a name.
  *
- * Arguments are checked against the tool's schema before the call. A tool that fails tells the model why (`McpToolFailed`,
+ * Arguments are checked against the tool's schema before the call. When a tool fails, the model sees the reason (`McpToolFailed`,
  * `McpCallError`), images go to the model as files, progress is a `ToolProgress` event.
  *
  * @example

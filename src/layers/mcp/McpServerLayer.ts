@@ -212,7 +212,7 @@ const toolsOf = (likes: ReadonlyArray<ToolLike>): ReadonlyArray<McpTool<unknown>
  * revisions are 2024-11-05 to 2026-07-28, whichever the client speaks.
  *
  * The services that runs need are provided once, around this Layer, and shared by all calls. Calls run at once, up to
- * `maxRuns`; further ones wait. While one runs, a client that gave a progress token hears of it; a `notifications/cancelled`, a client that hangs up and
+ * `maxRuns`; further ones wait. While one runs, a client that gave a progress token receives progress notifications; a `notifications/cancelled`, a client that hangs up and
  * the end of the Layer's scope interrupt it, with its model requests and tools.
  *
  * On stdio, standard output carries the protocol and nothing else: while the server runs, all other output, of

@@ -200,7 +200,7 @@ interface Call {
   readonly body: Fields
   readonly transport: Transport
   readonly decoder: Decoding.Decoder
-  /** Nobody above us retries and traces: it is not the agent loop that calls. */
+  /** True when the caller is not the agent loop, so that the Layer itself retries and traces. */
   readonly alone: boolean
 }
 

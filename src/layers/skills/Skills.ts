@@ -51,7 +51,7 @@ export interface ScriptOptions {
    * and `.sh`, `.bash`, `.py`, `.js`, `.ts` (and the like), `.rb` and `.pl` by what is usual.
    */
   readonly interpreters?: Readonly<Record<string, readonly [string, ...ReadonlyArray<string>]>> | undefined
-  /** Whether somebody has to approve each run of a script; see `Approvals`. Default `false`. */
+  /** Whether each run of a script needs approval; see `Approvals`. Default `false`. */
   readonly needsApproval?: boolean | undefined
 }
 

@@ -41,7 +41,7 @@ export type StreamError<E, M extends StreamMode> = M extends Parallel.Settle ? n
  * for its finalizers.
  *
  * A function and not a runner, because an output that is still being made can be read only while it is: {@link mapStream}
- * is the runner, which has to say what becomes of the outputs. Inside of a run the items are nested in it.
+ * is the runner, which has to consume the outputs. Inside of a run the items are nested in it.
  *
  * Mode `failFast`: the first failure interrupts all others, and the stream fails with `ParallelError`, whose branches are
  * indices; outputs that were not read by then are lost. Mode `settle`: every item gives a `Result`. What the inputs fail
@@ -85,7 +85,7 @@ export interface MapStreamOptions<In, I, E2, R2, Outputs, B, E3, R3> extends Str
    */
   readonly inputs: (input: In) => Stream.Stream<I, E2, R2>
   /**
-   * What becomes of the outputs: any way to run a stream, such as `Stream.runForEach(save)`, `Stream.runCount`,
+   * Consumes the outputs: any way to run a stream, such as `Stream.runForEach(save)`, `Stream.runCount`,
    * `Stream.runFold(...)`, `Stream.run(sink)`. What it gives is the run's output.
    */
   readonly into: (outputs: Outputs) => Effect.Effect<B, E3, R3>
@@ -93,7 +93,7 @@ export interface MapStreamOptions<In, I, E2, R2, Outputs, B, E3, R3> extends Str
 
 /**
  * {@link stream} as a runner, which nests, emits an `ItemCompleted` (without a total) for each input that ends, and is
- * drawn like others. A runner's output is a value, so `into` says what becomes of the outputs; memory stays bounded when it
+ * drawn like others. A runner's output is a value, so `into` consumes the outputs; memory stays bounded when it
  * does not collect them. When `into` is done before the stream is, what is under way is interrupted.
  *
  * `result` keeps the conversation of every item: for very many inputs use `run` or `stream`, which do not.

@@ -96,7 +96,7 @@ export class InvalidPlan extends Schema.TaggedError<InvalidPlan>()("InvalidPlan"
   plan: Plan
 }) {
   override get message(): string {
-    return `"${this.name}" has no plan that can be carried out (${this.attempts} tried): ${this.problems.map(asClause).join("; ")}. See \`plan\`; tell the planner the rules that it breaks, or raise planRepairs.`
+    return `"${this.name}" has no plan that can be carried out (${this.attempts} tried): ${this.problems.map(asClause).join("; ")}. See \`plan\`. Add the rules that it breaks to the planner's instructions, or raise planRepairs.`
   }
 }
 

@@ -23,21 +23,21 @@ export const make = (edge: Edge): Bridge => {
     enter: (fiber) => edge.adopt(fiber),
     expect: (change, source) => edge.expect(change, source),
     close: () => {
-      for (const hear of open)
-        hear({ type: "failed", message: "the run that made the request has ended", code: "ECANCELED" })
+      for (const onMessage of open)
+        onMessage({ type: "failed", message: "the run that made the request has ended", code: "ECANCELED" })
     },
     resolve: (host) =>
       Effect.suspend(() => {
         const found = Deferred.makeUnsafe<ReadonlyArray<string>, BridgeFailure>()
         const worker = IoWorker.get()
-        const hear: IoWorker.Handler = (message) => {
+        const onMessage: IoWorker.Handler = (message) => {
           if (message.type === "resolved") Deferred.doneUnsafe(found, Effect.succeed(message.addresses))
           if (message.type === "failed") {
             const { code, message: text } = message
             Deferred.doneUnsafe(found, Effect.fail({ _tag: "BridgeFailure", message: text, code }))
           }
         }
-        const id = worker.open({ type: "resolve", host }, hear)
+        const id = worker.open({ type: "resolve", host }, onMessage)
         return Effect.onExit(waiting(edge, worker)(Deferred.await(found)), () => Effect.sync(() => worker.close(id)))
       }),
     fetch: (request) =>
@@ -52,10 +52,10 @@ export const make = (edge: Edge): Bridge => {
             const worker = IoWorker.get()
             const awaited = waiting(edge, worker)
             const end = () => {
-              open.delete(hear)
+              open.delete(onMessage)
               worker.close(id)
             }
-            const hear: IoWorker.Handler = (message) => {
+            const onMessage: IoWorker.Handler = (message) => {
               switch (message.type) {
                 case "head": {
                   const { headers, status, url } = message
@@ -80,9 +80,9 @@ export const make = (edge: Edge): Bridge => {
             }
             const id = worker.open(
               { type: "fetch", credit: IoWorker.window, method, url, headers, body, address, redirect },
-              hear
+              onMessage
             )
-            open.add(hear)
+            open.add(onMessage)
             return { awaited, end }
           }),
           ({ end }) => Effect.sync(end)

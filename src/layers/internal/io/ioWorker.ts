@@ -83,7 +83,7 @@ export interface PoolOptions {
   readonly execArgv: ReadonlyArray<string>
 }
 
-/** Hears what becomes of one request. */
+/** Receives the messages of one request. */
 export type Handler = (message: Message) => void
 type Posted = Message & { readonly id: number }
 
@@ -118,7 +118,7 @@ class IoWorker implements MessageSource {
   readonly #handlers = new Map<number, Handler>()
   #nextId = 0
   #waits = 0
-  #heard = 0
+  #lastWord = 0
   #beat = 0
   #beatAt = performance.now()
   #looks = 0
@@ -214,8 +214,8 @@ class IoWorker implements MessageSource {
   poll(): boolean {
     const word = Atomics.load(this.#words, 0)
     let progressed = false
-    if (word !== this.#heard) {
-      this.#heard = word
+    if (word !== this.#lastWord) {
+      this.#lastWord = word
       for (let got = receiveMessageOnPort(this.#port); got !== undefined; got = receiveMessageOnPort(this.#port)) {
         this.#dispatch(got.message as Posted)
         progressed = true
@@ -226,7 +226,7 @@ class IoWorker implements MessageSource {
 
   /** Blocks until there may be a message to {@link poll}, for `ms` at most. */
   wait(ms: number): void {
-    Atomics.wait(this.#words, 0, this.#heard, Math.min(ms, lookMs))
+    Atomics.wait(this.#words, 0, this.#lastWord, Math.min(ms, lookMs))
   }
 
   /** Ends the thread. Requests that are still open fail. */

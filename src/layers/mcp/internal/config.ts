@@ -59,7 +59,7 @@ export interface CommonOptions {
    */
   readonly pinned?: Readonly<Record<string, string>> | undefined
   /**
-   * What becomes of a tool whose definition is not the pinned one, or changes after the tool was called: it is left out
+   * What happens to a tool whose definition is not the pinned one, or changes after the tool was called: it is left out
    * (`"refuse"`, default), each call needs an approval (`"ask"`), or it is used (`"accept"`). There is a `ToolNotice` event
    * and a warning in the log in any case.
    */

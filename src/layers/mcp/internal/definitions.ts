@@ -6,7 +6,7 @@ import { hash } from "../../../internal/fingerprint.ts"
 import { toJson } from "../../../internal/json.ts"
 import type { ToolInfo } from "./lists.ts"
 
-/** What becomes of a tool whose definition has changed: left out, asked about at each call, or used. */
+/** What happens to a tool whose definition has changed: it is left out, needs approval at each call, or is used. */
 export type OnChange = "refuse" | "ask" | "accept"
 
 /** What of a definition a model or a policy goes by. */

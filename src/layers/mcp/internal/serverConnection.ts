@@ -233,7 +233,7 @@ export const make = (
             if (found.length > Limits.maxListEntries) return yield* tooLong(`${Limits.maxListEntries} entries`)
           } else if (entries !== undefined && entries !== null) yield* warn([`its answer to ${method} holds no list`])
           cursor = page["nextCursor"]
-          // A server that sends us in circles has no more to tell.
+          // A server whose cursors repeat has sent the whole list.
         } while (cursor !== undefined && cursor !== null && cursor !== "" && !seen.has(cursor))
         return found
       },

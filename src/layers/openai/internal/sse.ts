@@ -154,12 +154,12 @@ const namedError = (data: unknown): Problem => {
 
 const eventStart = /^(data|event|id|retry|error)?:/
 const documentStart = /^[{[<]/
-/** The longest beginning that tells events from a document. */
+/** How many characters are needed to distinguish events from a document. */
 const startLength = 6
 
 const isOtherType = (contentType: string): boolean => /^\s*(application\/json|text\/html)\b/i.test(contentType)
 
-/** What a body is, by its beginning; where that does not tell, by its label. `undefined` while more is needed. */
+/** What a body is, by its beginning, or else by its content type. `undefined` while more is needed. */
 const kindOf = (start: string, contentType: string, isAll: boolean): "events" | "document" | undefined => {
   if (eventStart.test(start)) return "events"
   if (documentStart.test(start)) return "document"

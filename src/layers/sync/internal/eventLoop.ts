@@ -136,8 +136,8 @@ export class EventLoop implements Scheduler.Scheduler {
 
   /**
    * The value of `MaxOpsBeforeYield` in the region. A `ManagedRuntime` gives each later run a scheduler of its own, and
-   * a root fiber that only forks is then never seen by us. Whatever the scheduler, it compares this number at every
-   * operation: a number that looks who is asking.
+   * a root fiber that only forks is then never seen by us. Every scheduler compares this
+   * number at every operation, so its `valueOf` can adopt the fiber that asks.
    */
   readonly opLimit: number = {
     valueOf: () => {
@@ -190,7 +190,7 @@ export class EventLoop implements Scheduler.Scheduler {
 
   // -- what is waited for -----------------------------------------------------------------------------------------
 
-  /** A clock that tells `base`'s time and sleeps in this loop. */
+  /** A clock with `base`'s time that sleeps in this loop. */
   clock(base: Clock.Clock): Clock.Clock {
     return Object.assign(Object.create(base) as Clock.Clock, {
       sleep: (duration: Duration.Duration): Effect.Effect<void> => {
@@ -403,7 +403,7 @@ const refusalNow = (): NestedSyncEdge | undefined => {
     : undefined
 }
 
-/** The sockets that a worker of a cluster serves belong to the primary process; the worker's state tells. */
+/** True in a worker of a cluster, whose sockets belong to the primary process. */
 const isServingWorker = (): boolean => {
   if (process.connected !== true) return false
   // The types know neither that this is the module itself, nor the state.

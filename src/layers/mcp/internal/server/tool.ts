@@ -26,7 +26,7 @@ export interface Tool<out Services> {
   readonly name: string
   /** What clients see in `tools/list`. */
   readonly descriptor: McpSchema.Tool
-  /** @internal One call; `report` is there when the client wants to hear of progress. */
+  /** @internal One call; `report` is there when the client asked for progress. */
   readonly call: (
     args: unknown,
     report: Report | undefined
@@ -124,7 +124,7 @@ export const make = <I, A, E, R>(
   const output = options.output ?? schemaOf(runner.definition.encode)
   const structure = structureOf(subject, output as Schema.Top | undefined)
   const limited = options.timeout === undefined ? runner : Runner.withTimeout(runner, options.timeout)
-  const tell = options.progress ?? stepProgress
+  const progressOf = options.progress ?? stepProgress
   // A timeout of the tool is a failure that the runner's type does not have.
   const explain = (error: unknown): string | undefined =>
     error instanceof RunTimedOut || options.failure === undefined ? clientMessage(error) : options.failure(error as E)
@@ -157,7 +157,7 @@ export const make = <I, A, E, R>(
               message: `Invalid arguments for tool "${name}": ${error.message.replaceAll(/\s*\n\s*/g, " ")}`
             })
         )
-        return yield* Effect.suspend(() => runOf(limited, toInput(params), tell, report)).pipe(
+        return yield* Effect.suspend(() => runOf(limited, toInput(params), progressOf, report)).pipe(
           Effect.map(resultOf),
           Effect.catchCause((cause) => failed(name, cause, explain))
         )
@@ -169,7 +169,7 @@ export const make = <I, A, E, R>(
 const runOf = <I, A, E, R>(
   runner: Runner.Runner<I, A, E, R>,
   input: I,
-  tell: (event: RunEvent) => string | undefined,
+  progressOf: (event: RunEvent) => string | undefined,
   report: Report | undefined
 ): Effect.Effect<A, E, R> => {
   if (report === undefined) return runner.run(input)
@@ -179,7 +179,7 @@ const runOf = <I, A, E, R>(
   })
   return kept.stream(input).pipe(
     Stream.runForEach((event) => {
-      const message = tell(event)
+      const message = progressOf(event)
       return message === undefined ? Effect.void : report(message)
     }),
     Effect.map(() => output as A)

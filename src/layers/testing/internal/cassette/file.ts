@@ -49,7 +49,7 @@ export const lock = (file: string, shown: string): Result.Result<Lock, CassetteI
     fs.mkdirSync(path.dirname(file), { recursive: true })
     const there = fs.statSync(file, { throwIfNoEntry: false })
     if (there?.isFile() === false) {
-      const what = there.isDirectory() ? "a directory" : "no file but a device, a pipe or the like"
+      const what = there.isDirectory() ? "a directory" : "a device, a pipe or another special file"
       return Result.fail(new CassetteUnavailable({ path: shown, problem: `it cannot be written: it is ${what}` }))
     }
     // One file has one lock, however it is spelled.

@@ -101,7 +101,7 @@ export const parse = (path: string, text: string): Result.Result<File, CassetteI
   return invalid(at === "" ? "at its root" : at, `this is not what a cassette holds: ${problem}`)
 }
 
-/** Where a text stops being the beginning of a JSON text: engines tell it for some mistakes only. */
+/** Where a text stops being the beginning of a JSON text; engines report it for some mistakes only. */
 const placeOf = (text: string): number => {
   const goesOn = (length: number): boolean => {
     try {

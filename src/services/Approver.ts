@@ -93,7 +93,8 @@ export const floorsOf = (context: Context.Context<never>): ReadonlyArray<Floor> 
   return floors
 }
 
-const isFloor = (service: unknown): service is Floor => Predicate.hasProperty(service, FloorTypeId)
+/** Tests for a floor. */
+export const isFloor = (service: unknown): service is Floor => Predicate.hasProperty(service, FloorTypeId)
 
 /** Signs what leaves the program in a transcript, with a secret that the program alone knows. */
 export interface Signing {

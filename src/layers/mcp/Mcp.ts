@@ -24,6 +24,7 @@ import type {
   SamplingRequest,
   SamplingResult
 } from "./internal/answers.ts"
+import { contextOf } from "./internal/askingContext.ts"
 import * as Config from "./internal/config.ts"
 import type { ResourceContents } from "./internal/content.ts"
 import { fingerprint } from "./internal/definitions.ts"
@@ -195,15 +196,15 @@ const clientOf = <R>(
       ...(elicitation === undefined ? {} : { elicitation: { form: { applyDefaults: true }, url: {} } }),
       ...(roots === undefined ? {} : { roots: { listChanged: true } })
     },
-    ask: (server, { call, method, params }) => {
+    ask: (server, { calls, method, params }) => {
+      const caller = contextOf(calls)
       const answer = <A>(effect: Effect.Effect<A, unknown, R>): Effect.Effect<A, string> =>
         withCaptured(effect, context, ownModel).pipe(
-          // What is asked during a call belongs to the run that makes it.
-          (answered) => (call === undefined ? answered : Effect.provideContext(answered, call.context)),
+          Effect.provideContext(caller),
           Effect.mapError((error) => (error instanceof Error ? error.message : String(error)))
         )
       if (method === "sampling/createMessage" && sampling !== undefined) {
-        return limitsOf(server).limit(call, answer(sampling(params as SamplingRequest, server)))
+        return limitsOf(server).limit(calls, caller, answer(sampling(params as SamplingRequest, server)))
       }
       if (method === "elicitation/create" && elicitation !== undefined) {
         return answer(elicitation(params as ElicitationRequest, server))

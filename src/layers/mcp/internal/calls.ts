@@ -28,12 +28,18 @@ const isThere = async (connection: SdkConnection): Promise<boolean> => {
 }
 
 /** A tool that only runs as a task: the SDK starts it, asks for its status and fetches its result. */
-const runTask = async ({ sdk }: SdkConnection, client: Client, params: unknown, options: object): Promise<unknown> => {
+const runTask = async (
+  { relations, sdk }: SdkConnection,
+  client: Client,
+  { id, params }: Call,
+  options: object
+): Promise<unknown> => {
   const stream = client.experimental.tasks.callToolStream(params as never, sdk.types.ResultSchema as never, {
     ...options,
     task: {}
   })
   for await (const message of stream) {
+    if (message.type === "taskCreated") relations.runs(id, message.task.taskId)
     if (message.type === "result") return message.result
     if (message.type === "error") throw message.error
   }
@@ -41,15 +47,15 @@ const runTask = async ({ sdk }: SdkConnection, client: Client, params: unknown, 
 }
 
 export const make = (connection: SdkConnection, authorization: Authorization): Calls => {
-  const { post, sdk } = connection
+  const { post, relations, sdk } = connection
   const running = new Map<number, AbortController>()
 
-  const attempt = async ({ method, params, task }: Call, options: object): Promise<unknown> => {
+  const attempt = async (message: Call, options: object): Promise<unknown> => {
     const client = connection.attempt()?.client
     if (client === undefined) throw new Error("Not connected")
-    return task
-      ? runTask(connection, client, params, options)
-      : client.request({ method, params } as never, sdk.types.ResultSchema, options)
+    if (message.task) return runTask(connection, client, message, options)
+    const { id, method, params } = message
+    return relations.sending(id, () => client.request({ method, params } as never, sdk.types.ResultSchema, options))
   }
 
   /** Makes the call once more when the server wants more authorization than it got: it has not acted. */
@@ -97,6 +103,7 @@ export const make = (connection: SdkConnection, authorization: Authorization): C
         if (!controller.signal.aborted) await fail(id, error)
       } finally {
         running.delete(id)
+        relations.ended(id)
       }
     },
     cancel: (id, reason) => running.get(id)?.abort(reason)

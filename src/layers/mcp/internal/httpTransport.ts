@@ -18,7 +18,10 @@ export interface HttpTransports {
   readonly endSession: (transport: HttpTransport | undefined) => Promise<void>
 }
 
-export const make = ({ incoming, report, sdk }: SdkConnection, authorization: Authorization): HttpTransports => {
+export const make = (
+  { incoming, relations, report, sdk }: SdkConnection,
+  authorization: Authorization
+): HttpTransports => {
   const reconnectionOptions = {
     initialReconnectionDelay: 200,
     maxReconnectionDelay: 5000,
@@ -33,7 +36,7 @@ export const make = ({ incoming, report, sdk }: SdkConnection, authorization: Au
       const addresses = Addresses.make(spec.url, oauth?.allowPrivate ?? false)
       const warn = (message: string) => report("warning", message)
       const inner = oauth === undefined ? bounded : authorizationFetch(bounded, { addresses, headers, warn })
-      const sound = soundFetch(inner, incoming, Limits.maxMessageBytes)
+      const sound = soundFetch(inner, { incoming, maxChars: Limits.maxMessageBytes, asked: relations.asked })
       const options = {
         requestInit: { headers: { ...headers } },
         ...(oauth === undefined ? {} : { authProvider: authorization.provider(oauth, addresses, () => transport) })

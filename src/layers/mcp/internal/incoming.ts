@@ -30,8 +30,8 @@ export interface Incoming {
   readonly unreadable: (text: string) => ReadonlyArray<JSONRPCMessage>
   /** Makes a reader of lines, which also reads a message that is spread over several lines. */
   readonly lines: () => (line: string) => ReadonlyArray<JSONRPCMessage>
-  /** The same transport, with sound messages. */
-  readonly transport: (inner: Transport) => Transport
+  /** The same transport, with sound messages. `sent` gets the id of each request that is sent. */
+  readonly transport: (inner: Transport, sent: (id: string | number) => void) => Transport
   /** A JSON document of an authorization server, by the address that it came from. */
   readonly authorization: (document: unknown, url: string) => unknown
 }
@@ -245,7 +245,8 @@ const greetingOf = (result: Fields, asked: unknown, types: Types, report: Report
 const soundTransport = (
   inner: Transport,
   messages: Incoming["messages"],
-  greeting: (result: Fields, asked: unknown) => Fields
+  greeting: (result: Fields, asked: unknown) => Fields,
+  sent: (id: string | number) => void
 ): Transport => {
   /** The request to initialize, while it waits for its answer. */
   let asked: { readonly id: unknown; readonly version: unknown } | undefined
@@ -271,6 +272,7 @@ const soundTransport = (
       if ("method" in message && message.method === "initialize" && "id" in message) {
         asked = { id: message.id, version: message.params?.["protocolVersion"] }
       }
+      if ("method" in message && "id" in message) sent(message.id)
       return inner.send(message, options)
     },
     close: () => inner.close(),
@@ -301,7 +303,8 @@ export const incoming = (parts: IncomingParts, report: Report): Incoming => {
     messages,
     unreadable,
     lines: () => lineReader({ messages, unreadable }, report),
-    transport: (inner) => soundTransport(inner, messages, (result, asked) => greetingOf(result, asked, types, report)),
+    transport: (inner, sent) =>
+      soundTransport(inner, messages, (result, asked) => greetingOf(result, asked, types, report), sent),
     authorization: (document, url) => {
       if (!isFields(document)) return document
       const fields = given(document)

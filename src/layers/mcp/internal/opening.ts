@@ -72,7 +72,7 @@ const connect = async (parts: OpeningParts, message: Open, kind: "http" | "sse")
   const { attempt, transport } = transportOf(parts, client, message.spec, kind)
   connection.setAttempt(attempt)
   try {
-    await client.connect(connection.incoming.transport(transport), { timeout: longest })
+    await client.connect(connection.incoming.transport(transport, connection.relations.sent), { timeout: longest })
   } catch (error) {
     const pending = authorization.pending()
     await transport.close().catch(() => {})
@@ -111,7 +111,7 @@ interface Made {
 
 const transportOf = (parts: OpeningParts, client: Client, spec: Spec, kind: "http" | "sse"): Made => {
   const { connection, transports } = parts
-  const { incoming, sdk } = connection
+  const { incoming, relations, sdk } = connection
   if (spec.kind === "stdio") {
     const mark = `TROUPE_SERVER=${spec.id}`
     const process = processTransport(sdk, {
@@ -129,6 +129,12 @@ const transportOf = (parts: OpeningParts, client: Client, spec: Spec, kind: "htt
     return { attempt: { client, process: undefined, http }, transport: http as Transport }
   }
   const [ours, theirs] = sdk.InMemoryTransport.createLinkedPair()
+  const send = theirs.send.bind(theirs)
+  theirs.send = (message, options) => {
+    const request = options?.relatedRequestId
+    if (request !== undefined && "method" in message && "id" in message) relations.asked(message.id, request)
+    return send(message, options)
+  }
   const connected = spec.server.connect(theirs as never)
   const start = ours.start.bind(ours)
   ours.start = async () => {

@@ -130,7 +130,14 @@ export type FromHost =
   | { readonly type: "notification"; readonly method: string; readonly params: unknown }
   /** For the log: what a server sent that could not be used, or what the SDK noticed. */
   | { readonly type: "report"; readonly level: "warning" | "debug"; readonly message: string }
-  | { readonly type: "ask"; readonly id: number; readonly method: string; readonly params: unknown }
+  /** `call`: the one that the question belongs to, where that is known. */
+  | {
+      readonly type: "ask"
+      readonly id: number
+      readonly method: string
+      readonly params: unknown
+      readonly call: number | undefined
+    }
   | { readonly type: "askEnded"; readonly id: number }
   | { readonly type: "down"; readonly problem: Problem; readonly end: ProcessEnd | undefined }
   /** With the end of what its process wrote to stderr, if it is one. */

@@ -11,7 +11,7 @@ import { hash } from "../../../internal/fingerprint.ts"
 import { toJson } from "../../../internal/json.ts"
 import { CurrentState } from "../../../internal/runState.ts"
 import { type Approver, CurrentApprover, floorsOf, type Request } from "../../../services/Approver.ts"
-import type { Call } from "./session.ts"
+import type { Call } from "./askingContext.ts"
 
 /** Limits on the requests of one server for answers of the model. */
 export interface SamplingLimits {
@@ -42,7 +42,12 @@ export const AskingServer: Context.Reference<string | undefined> = Context.Refer
 
 /** The requests of one server, within limits. */
 export interface Sampling {
-  readonly limit: <A>(call: Call | undefined, answer: Effect.Effect<A, string>) => Effect.Effect<A, string>
+  /** `calls`: those that the request may belong to; `context`: the services that it is answered with. */
+  readonly limit: <A>(
+    calls: ReadonlyArray<Call>,
+    context: Context.Context<never>,
+    answer: Effect.Effect<A, string>
+  ) => Effect.Effect<A, string>
 }
 
 /** Starts to count the requests of a server. */
@@ -51,20 +56,24 @@ export const make = (server: string, limits: SamplingLimits = {}): Sampling => {
   const permits = Semaphore.makeUnsafe(maxConcurrent)
   const accounts = new WeakMap<Call, Account>()
   const outside: Account = { requests: 0, tokens: 0 }
-  const accountOf = (call: Call | undefined): Account => {
-    if (call === undefined) return outside
+  const accountOf = (call: Call): Account => {
     let account = accounts.get(call)
     if (account === undefined) accounts.set(call, (account = { requests: 0, tokens: 0 }))
     return account
   }
+  /** Of several calls that a request may belong to, the first one that may still ask. */
+  const accountFor = (calls: ReadonlyArray<Call>): Account => {
+    const all = calls.map(accountOf)
+    return all.find(({ requests, tokens }) => requests < maxRequests && tokens < maxTokens) ?? all[0] ?? outside
+  }
   return {
-    limit: (call, answer) =>
+    limit: (calls, context, answer) =>
       Effect.suspend(() => {
-        const account = accountOf(call)
-        const where = call === undefined ? "" : " in one call of a tool"
+        const account = accountFor(calls)
+        const where = calls.length === 0 ? "" : " in one call of a tool"
         if (account.requests >= maxRequests) return Effect.fail(`at most ${maxRequests} requests are answered${where}`)
         account.requests++
-        const state = call === undefined ? undefined : Context.get(call.context, CurrentState)
+        const state = Context.get(context, CurrentState)
         const spend = (usage: Response.Usage): void => {
           account.tokens += (usage.inputTokens.total ?? 0) + (usage.outputTokens.total ?? 0)
           state?.addUsage(usage)

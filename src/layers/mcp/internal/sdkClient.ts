@@ -15,7 +15,7 @@ import type { Sdk } from "./sdkParts.ts"
 export const start = (sdk: Sdk, post: Connection.Post): ((message: ToHost) => void) => {
   const connection = Connection.make(sdk, post)
   const authorization = Authorization.make(sdk, post)
-  const questions = Questions.make(sdk, post)
+  const questions = Questions.make(connection)
   const transports = HttpTransports.make(connection, authorization)
   const calls = Calls.make(connection, authorization)
   let closing: Promise<void> | undefined

@@ -6,6 +6,7 @@ import type { Client } from "@modelcontextprotocol/sdk/client/index.js"
 import { incoming, type Incoming } from "./incoming.ts"
 import { problemOf } from "./problem.ts"
 import type { FromHost, Problem, ProcessEnd } from "./protocol.ts"
+import * as Relations from "./relations.ts"
 import type { Sdk } from "./sdkParts.ts"
 import type { ProcessTransport } from "./stdioTransport.ts"
 
@@ -28,6 +29,8 @@ export interface SdkConnection {
   readonly post: Post
   /** Reads what the server sends. */
   readonly incoming: Incoming
+  /** Which calls the server's questions belong to. */
+  readonly relations: Relations.Relations
   /** Logs on the other side. */
   readonly report: (level: "warning" | "debug", message: string) => void
   readonly attempt: () => Attempt | undefined
@@ -63,6 +66,7 @@ export const make = (sdk: Sdk, post: Post): SdkConnection => {
     post,
     report,
     incoming: incoming(sdk, (message) => report("warning", message)),
+    relations: Relations.make(),
     attempt: () => attempt,
     setAttempt: (made) => {
       attempt = made

@@ -23,6 +23,8 @@ import * as Limits from "./limits.ts"
 import { readTools, summary, type ToolInfo } from "./lists.ts"
 import type { Capabilities, OAuthState, ServerInfo } from "./protocol.ts"
 import * as Session from "./session.ts"
+import type { CallFailed } from "./pendingCalls.ts"
+import type { Answers, Question } from "./asking.ts"
 
 /** How a request is made. */
 export interface RequestOptions {
@@ -40,7 +42,7 @@ export interface Client {
   readonly name: string
   readonly version: string
   readonly capabilities: Capabilities
-  readonly ask: (server: string, question: Session.Question) => Effect.Effect<unknown, string>
+  readonly ask: (server: string, question: Question) => Effect.Effect<unknown, string>
   readonly notified: (server: string, method: string, params: unknown) => Effect.Effect<void>
 }
 
@@ -87,8 +89,7 @@ const refreshPause = 30_000
 /** How many characters of a warning are logged. */
 const shownProblems = 2000
 
-const isUnknownMethod = ({ problem }: Session.CallFailed): boolean =>
-  problem.kind === "rejected" && problem.code === "-32601"
+const isUnknownMethod = ({ problem }: CallFailed): boolean => problem.kind === "rejected" && problem.code === "-32601"
 
 /** How many characters of the end of a process's stderr are shown. */
 const shownStderr = 8192
@@ -144,7 +145,7 @@ export const make = (
       )
     let state: State = { _tag: "Down", next: Deferred.makeUnsafe() }
 
-    const answers: Session.Answers = {
+    const answers: Answers = {
       capabilities: client.capabilities,
       ask: (question) => client.ask(name, question),
       notified: (method, params) => {
@@ -187,7 +188,7 @@ export const make = (
       }
     }
 
-    const failed = ({ problem, timedOut }: Session.CallFailed, method: string, subject: string): McpCallError => {
+    const failed = ({ problem, timedOut }: CallFailed, method: string, subject: string): McpCallError => {
       const isLost = problem.kind === "connection" || problem.kind === "session"
       const reason = timedOut
         ? "timeout"
@@ -217,7 +218,7 @@ export const make = (
         const seen = new Set<unknown>()
         const tooLong = (what: string) => {
           const problem = { ...ofText(`its list has more than ${what}`), kind: "invalid" } as const
-          return Effect.fail<Session.CallFailed>({ problem, timedOut: false })
+          return Effect.fail<CallFailed>({ problem, timedOut: false })
         }
         let cursor: unknown
         do {
@@ -241,13 +242,13 @@ export const make = (
         duration: maxDuration,
         orElse: () => {
           const message = `its list was not complete within ${Duration.format(maxDuration)}`
-          return Effect.fail<Session.CallFailed>({ problem: ofText(message), timedOut: true })
+          return Effect.fail<CallFailed>({ problem: ofText(message), timedOut: true })
         }
       }),
       Effect.catchIf(isUnknownMethod, () => Effect.succeed<ReadonlyArray<unknown>>([]))
     )
 
-    const listTools = (session: Session.Session): Effect.Effect<ReadonlyArray<ToolInfo>, Session.CallFailed> =>
+    const listTools = (session: Session.Session): Effect.Effect<ReadonlyArray<ToolInfo>, CallFailed> =>
       session.info.capabilities["tools"] === undefined
         ? Effect.succeed([])
         : Effect.flatMap(listAll(session, "tools/list", "tools"), (entries) => {
@@ -369,7 +370,7 @@ export const make = (
       method: string,
       subject: string,
       again: boolean,
-      use: (session: Session.Session) => Effect.Effect<A, Session.CallFailed>,
+      use: (session: Session.Session) => Effect.Effect<A, CallFailed>,
       isFirst = true
     ): Effect.Effect<A, McpCallError> =>
       Effect.flatMap(ready(method, subject), (session) =>

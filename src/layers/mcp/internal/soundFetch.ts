@@ -1,6 +1,18 @@
 /** `fetch` for the SDK's transports and its OAuth client, with answers in the form that they read: see `incoming.ts`. */
 import type { Incoming } from "./incoming.ts"
 
+/** What the answers are read by. */
+export interface SoundParts {
+  readonly incoming: Incoming
+  /** How many characters an event may have; a longer one is an error. */
+  readonly maxChars: number
+  /** Gets each question of the server that comes in the answer to a request, with that request. */
+  readonly asked: (question: string | number, request: string | number) => void
+}
+
+/** Takes the id of each question. */
+type Asked = (question: string | number) => void
+
 /** The text as JSON; `undefined` when it is not. */
 const parsed = (text: string): { readonly value: unknown } | undefined => {
   try {
@@ -30,9 +42,10 @@ const withBody = (
 }
 
 /** An event's data, with a sound message in place of an odd one. */
-const soundData = (text: string, incoming: Incoming): ReadonlyArray<string> => {
+const soundData = (text: string, incoming: Incoming, asked: Asked): ReadonlyArray<string> => {
   const whole = parsed(text)
   const messages = whole === undefined ? incoming.unreadable(text) : incoming.messages(whole.value)
+  for (const message of messages) if ("method" in message && "id" in message) asked(message.id)
   return messages.map((message) => (message === whole?.value ? text : textOf(message, text)))
 }
 
@@ -52,13 +65,13 @@ const lineSplitter = () => {
 }
 
 /** Reads the lines of events; each gives what is passed on once it is known. */
-const eventReader = (incoming: Incoming) => {
+const eventReader = (incoming: Incoming, asked: Asked) => {
   let data: Array<string> = []
   let size = 0
   let kind = "message"
   const end = (): string => {
     const text = data.join("\n")
-    const said = kind === "message" && text !== "" ? soundData(text, incoming) : [text]
+    const said = kind === "message" && text !== "" ? soundData(text, incoming, asked) : [text]
     data = []
     size = 0
     kind = "message"
@@ -80,18 +93,18 @@ const eventReader = (incoming: Incoming) => {
 }
 
 /** Passes events on, each once it is whole. */
-const soundEvents = (incoming: Incoming, most: number) => {
+const soundEvents = ({ incoming, maxChars }: SoundParts, asked: Asked) => {
   const decoder = new TextDecoder()
   const encoder = new TextEncoder()
   const split = lineSplitter()
-  const { read, size } = eventReader(incoming)
+  const { read, size } = eventReader(incoming, asked)
   return new TransformStream<Uint8Array, Uint8Array>({
     transform: (chunk, controller) => {
       const sound = split(decoder.decode(chunk, { stream: true }))
         .map(read)
         .join("")
-      if (size() > most) {
-        const error = new Error(`the server sent a message of more than ${most} bytes`)
+      if (size() > maxChars) {
+        const error = new Error(`the server sent a message of more than ${maxChars} bytes`)
         return controller.error(Object.assign(error, { code: "TOO_LARGE" }))
       }
       if (sound !== "") controller.enqueue(encoder.encode(sound))
@@ -128,15 +141,20 @@ const soundDocument = (response: Response, text: string, document: unknown, isTo
   return withBody(response, textOf(fields, text), isRefused ? 400 : response.status)
 }
 
-/** A `fetch` whose JSON, events and tokens are sound. An event of more than `most` characters is an error. */
-export const soundFetch =
-  (inner: typeof fetch, incoming: Incoming, most: number): typeof fetch =>
-  async (input, init) => {
+/** A `fetch` whose JSON, events and tokens are sound. */
+export const soundFetch = (inner: typeof fetch, parts: SoundParts): typeof fetch => {
+  const { asked, incoming } = parts
+  return async (input, init) => {
     const response = await inner(input, init)
     if (response.body === null) return response
     const type = (response.headers.get("content-type") ?? "").split(";")[0]?.trim().toLowerCase()
-    if (type === "text/event-stream") return withBody(response, response.body.pipeThrough(soundEvents(incoming, most)))
     const id = requestId(init)
+    if (type === "text/event-stream") {
+      const events = soundEvents(parts, (question) => {
+        if (id !== undefined) asked(question, id)
+      })
+      return withBody(response, response.body.pipeThrough(events))
+    }
     const isToken = init?.body instanceof URLSearchParams
     if (type === "application/json") {
       // What a proxy in front says of a failure is shown as it is.
@@ -154,3 +172,4 @@ export const soundFetch =
     }
     return response
   }
+}

@@ -13,11 +13,11 @@ import { toJson } from "./internal/json.ts"
 import * as ServedTool from "./internal/servedTool.ts"
 import { describe, type Drawable } from "./internal/structure.ts"
 import {
+  annotate,
   define,
   delegation,
   durationOf,
   giveName,
-  guarded,
   type Hints,
   NoParameters
 } from "./internal/toolDefinition.ts"
@@ -144,7 +144,7 @@ export const fromFunction = <
     options.failureMode ?? "return"
   )
   const plain = options.success === undefined
-  return make(name, kind, guarded(tool, options), options.timeout, (params, context, onPromise) => {
+  return make(name, kind, annotate(tool, options), options.timeout, (params, context, onPromise) => {
     const execute = options.execute as (params: unknown, context: ToolContext) => unknown
     // The inferred services are those of `Out`; a generator is what `Effect.gen` takes.
     const given = call(kind, execute, params, context, onPromise) as Effect.Effect<unknown, unknown, ServicesOf<Out>>
@@ -246,7 +246,7 @@ export const fromRunner: {
     options.failureMode ?? "return"
   )
   const hints = { ...delegation, ...options.hints }
-  const tool = guarded(defined, { hints, needsApproval: options.needsApproval })
+  const tool = annotate(defined, { hints, needsApproval: options.needsApproval })
     // A function would begin again from its start.
     .annotate(Resumable, self.definition.structure().kind !== "function")
   const toInput = options.input ?? ((params: { readonly input: string }) => params.input as I)

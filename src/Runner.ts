@@ -17,14 +17,14 @@ import { assertFunction, assertName, assertOptions, assertSchema, assertText } f
 import { inAttempts } from "./internal/attempts.ts"
 import { encoder, toJson } from "./internal/json.ts"
 import { type Definition, execute, type Result, resultOf, streamOf } from "./internal/execution.ts"
-import { keepLate } from "./internal/interruptFailures.ts"
+import { withInterruptFailures } from "./internal/interruptFailures.ts"
 import { draw } from "./internal/mermaid.ts"
 import { messageOf } from "./internal/message.ts"
 import { assertOneEffect } from "./internal/oneEffect.ts"
 import * as Resumption from "./internal/resumption.ts"
 import { CurrentState, type RunState } from "./internal/runState.ts"
 import { waitingAt } from "./internal/suspension.ts"
-import { settled } from "./internal/input.ts"
+import { replayable } from "./internal/input.ts"
 import { aFunction, type Structure } from "./internal/structure.ts"
 import * as Spans from "./internal/telemetry.ts"
 import { durationOf } from "./internal/toolDefinition.ts"
@@ -302,7 +302,7 @@ export const withTimeout: {
   return modify(
     self,
     (input: I, state, inner) =>
-      keepLate(inner(input), (effect, late) =>
+      withInterruptFailures(inner(input), (effect, late) =>
         Effect.timeoutOrElse(effect, {
           duration,
           orElse: () => {
@@ -355,7 +355,7 @@ export const withRetry: {
     self,
     (input: I, state, inner) =>
       inAttempts(`${state.info.runId}/attempts`, placeOf(state), (attempt) =>
-        keepLate(attempt(inner(settled(input))), (run) => {
+        withInterruptFailures(attempt(inner(replayable(input))), (run) => {
           let count = 0
           let last: E | undefined
           const once = Effect.suspend(() => {

@@ -5,7 +5,7 @@ import * as Predicate from "effect/Predicate"
  * The input in a form that can be read more than once. A conversation may be any iterable, such as a generator, which
  * can be read only once: its messages are copied to an array. Other iterables are returned as they are.
  */
-export const settled = <I>(input: I): I => {
+export const replayable = <I>(input: I): I => {
   if (typeof input === "string" || Array.isArray(input) || !Predicate.isIterable(input)) return input
   const items: Iterator<unknown> = input[Symbol.iterator]()
   const isOnce = (items as unknown) === input

@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 
 /** The failures and defects of an exit that was interrupted too, as a cause without the interruption. */
-export const lateIn = <E>(exit: Exit.Exit<unknown, E> | undefined): Cause.Cause<E> | undefined => {
+export const interruptFailuresOf = <E>(exit: Exit.Exit<unknown, E> | undefined): Cause.Cause<E> | undefined => {
   if (exit === undefined || Exit.isSuccess(exit) || !Cause.hasInterrupts(exit.cause)) return undefined
   const late = exit.cause.reasons.filter((reason) => !Cause.isInterruptReason(reason))
   return late.length === 0 ? undefined : Cause.fromReasons(late)
@@ -18,7 +18,7 @@ export const lateIn = <E>(exit: Exit.Exit<unknown, E> | undefined): Cause.Cause<
  * failed with is kept, as `toError` says: an interrupted fiber runs no handler, so nothing after this could map it.
  * `late` gives what it failed with when `around` itself interrupted it.
  */
-export const keepLate = <A, E, R, A2, E2, R2, E3 = E>(
+export const withInterruptFailures = <A, E, R, A2, E2, R2, E3 = E>(
   effect: Effect.Effect<A, E, R>,
   around: (effect: Effect.Effect<A, E, R>, late: () => Cause.Cause<E> | undefined) => Effect.Effect<A2, E2, R2>,
   toError?: (error: E) => E3
@@ -31,9 +31,9 @@ export const keepLate = <A, E, R, A2, E2, R2, E3 = E>(
       })
     )
     return Effect.onExit(
-      around(seen, () => lateIn(last)),
+      around(seen, () => interruptFailuresOf(last)),
       (exit): Effect.Effect<void, E3> => {
-        const late = lateIn(last)
+        const late = interruptFailuresOf(last)
         // A success: the failure was handled as any other, in a fiber that is being interrupted.
         const isLost = Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause)
         if (late === undefined || !isLost) return Effect.void
@@ -49,11 +49,11 @@ export const keepLate = <A, E, R, A2, E2, R2, E3 = E>(
  * For the finalizer of a scope that a run belongs to: when the scope is closed by an interruption, what the run failed with
  * meanwhile is not lost. A scope that is closed otherwise has no use for it.
  */
-export const orDieLate = (
+export const dieWithInterruptFailures = (
   run: Exit.Exit<unknown, unknown> | undefined,
   scope: Exit.Exit<unknown, unknown>
 ): Effect.Effect<void> => {
-  const late = lateIn(run)
+  const late = interruptFailuresOf(run)
   if (late === undefined || Exit.isSuccess(scope) || !Cause.hasInterrupts(scope.cause)) return Effect.void
   return Effect.orDie(Effect.failCause(late))
 }

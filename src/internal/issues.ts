@@ -12,5 +12,5 @@ export const issuesOf = ({ message }: { readonly message: string }): string =>
     : `${message.slice(0, message.lastIndexOf("\n", maxChars)).slice(0, maxChars)}\nand more`
 
 /** The message for a tool whose result does not fit its own schema, in this thread or another. */
-export const misfitOf = (error: { readonly message: string }): string =>
+export const encodeError = (error: { readonly message: string }): string =>
   `the tool returned a result that does not fit its success schema: ${issuesOf(error)}`

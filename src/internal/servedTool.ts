@@ -5,7 +5,7 @@ import * as Exit from "effect/Exit"
 import type * as Tool from "effect/ai/Tool"
 import * as Schema from "effect/Schema"
 import { CurrentRun, type RunInfo } from "../services/CurrentRun.ts"
-import { misfitOf } from "./issues.ts"
+import { encodeError } from "./issues.ts"
 import { toJson } from "./json.ts"
 import { failureToJson } from "./toolFunction.ts"
 
@@ -17,7 +17,7 @@ export interface CallInfo extends RunInfo {
 }
 
 /** The error of a value that does not fit a schema of the tool. */
-export const misfit = (error: Schema.SchemaError): Error => new Error(misfitOf(error), { cause: error })
+export const misfit = (error: Schema.SchemaError): Error => new Error(encodeError(error), { cause: error })
 
 /** What a thread's program gives a tool in addition to its parameters. */
 export interface ServedContext extends CallInfo {

@@ -24,8 +24,8 @@ export const takesNothing = (tool: Tool.Any): boolean =>
   Schema.isSchema(tool.parametersSchema) &&
   (tool.parametersSchema.ast === Tool.EmptyParams.ast || hasNoFields(tool.parametersSchema))
 
-/** The tool as a model is shown it: without fields, it is shown as effect/ai's own tools without parameters. */
-export const shown = (tool: Tool.Any): Tool.Any =>
+/** The tool as a model sees it: without fields, it is shown as `effect/ai` shows its own tools without parameters. */
+export const forModel = (tool: Tool.Any): Tool.Any =>
   takesNothing(tool) ? (tool as Tool.Tool<string, never>).setParameters(Tool.EmptyParams) : tool
 
 /** What to do about a tool without a name. */
@@ -42,7 +42,7 @@ export const define = (
   const subject = `tool "${name}"`
   assertName("a tool", name, giveName)
   assertText(subject, "description", description)
-  const tool = shown(
+  const tool = forModel(
     Tool.make(name, {
       description,
       parameters: codec(subject, parameters, "parameters") as Schema.Struct<Schema.Struct.Fields>,
@@ -71,7 +71,7 @@ export interface Hints {
 export const delegation: Hints = { readOnly: false, destructive: false, idempotent: false, openWorld: false }
 
 /** The tool with what it says of itself, and of who has to approve its calls. */
-export const guarded = (
+export const annotate = (
   tool: Tool.Any,
   options: {
     readonly hints?: Hints | undefined
@@ -110,7 +110,7 @@ const validated = new WeakSet<Tool.Any>()
 /** Throws `InvalidDefinition` for a tool that no provider could be sent. */
 export const validate = (given: Tool.Any): void => {
   if (validated.has(given)) return
-  const tool = shown(given)
+  const tool = forModel(given)
   const subject = `tool "${tool.name}"`
   if (!isToolName(tool.name)) {
     throw new InvalidDefinition({

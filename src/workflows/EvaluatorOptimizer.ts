@@ -8,7 +8,7 @@ import { toJson } from "../internal/json.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import { Spent } from "../RunEvent.ts"
 import * as Runner from "../Runner.ts"
-import { settled } from "../internal/input.ts"
+import { replayable } from "../internal/input.ts"
 import { asClause } from "../internal/text.ts"
 import { AnyFailure, textOf } from "./internal/branchGroup.ts"
 import { bestOf, scoreOf, settledRound } from "./internal/verdict.ts"
@@ -124,7 +124,7 @@ export const make = <I, Draft, E1, R1, Verdict, E2, R2, OnMaxRounds extends "bes
     encodedLike: generator,
     run: (given: I, state) =>
       Effect.gen(function* () {
-        const input = settled(given)
+        const input = replayable(given)
         const rounds: Array<Round<Draft, Verdict>> = []
         let failure: Option.Option<unknown> = Option.none()
         while (rounds.length < maxRounds) {

@@ -9,7 +9,7 @@ import * as Option from "effect/Option"
 import type * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import { orDieLate } from "../internal/interruptFailures.ts"
+import { dieWithInterruptFailures } from "../internal/interruptFailures.ts"
 import * as Runner from "../Runner.ts"
 import { defaultConcurrency } from "./internal/gatherStream.ts"
 import * as Group from "./internal/branchGroup.ts"
@@ -231,7 +231,7 @@ export const spawn = <I, A, E, R>(
   Effect.gen(function* () {
     let fiber: Fiber.Fiber<A, E> | undefined
     // Registered first, so it runs last: when the run is over that the closing of the scope interrupts.
-    yield* Effect.addFinalizer((exit) => orDieLate(fiber?.pollUnsafe(), exit))
+    yield* Effect.addFinalizer((exit) => dieWithInterruptFailures(fiber?.pollUnsafe(), exit))
     const spawned = yield* Effect.forkScoped(runner.run(input), { startImmediately: true })
     fiber = spawned
     return {

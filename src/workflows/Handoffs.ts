@@ -11,7 +11,7 @@ import * as AgentTool from "../AgentTool.ts"
 import { readBy } from "../internal/reading.ts"
 import { CurrentState, type RunState } from "../internal/runState.ts"
 import { asView } from "../internal/runTranscript.ts"
-import { define, guarded, isToolName } from "../internal/toolDefinition.ts"
+import { annotate, define, isToolName } from "../internal/toolDefinition.ts"
 import { EndsRun, HandsOff } from "../internal/toolMarks.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
@@ -51,16 +51,19 @@ interface Request {
 }
 
 /** The place where agents of one run leave their requests. */
-interface Desk {
+interface HandoffState {
   readonly state: RunState
   readonly names: ReadonlyArray<string>
   readonly exhausted: string | undefined
   request: Request | undefined
 }
 
-const CurrentDesk: Context.Reference<Desk | undefined> = Context.Reference<Desk | undefined>("troupe/Handoffs/Desk", {
-  defaultValue: () => undefined
-})
+const CurrentHandoffState: Context.Reference<HandoffState | undefined> = Context.Reference<HandoffState | undefined>(
+  "troupe/Handoffs/HandoffState",
+  {
+    defaultValue: () => undefined
+  }
+)
 
 const fields = {
   reason: Schema.String.annotate({ description: "Why you hand over, in a few words" }),
@@ -109,13 +112,13 @@ export const to = <const Target extends string, const Name extends string = `tra
       : readBy(Schema.Struct(fields), Schema.Struct({ ...fields, reason: Reasonless }))
   const defined = define(name, description.trim(), parameters, Schema.String, "return")
   const hints = { readOnly: options.hints?.destructive !== true, openWorld: false, ...options.hints }
-  const tool = guarded(defined, { hints, needsApproval: options.needsApproval })
+  const tool = annotate(defined, { hints, needsApproval: options.needsApproval })
     .annotate(EndsRun, true)
     .annotate(HandsOff, { to: target, isOffered })
   return AgentTool.make(name, "effect", tool, undefined, (params) =>
     Effect.withFiber((fiber) => {
       const state = fiber.getRef(CurrentState)
-      const desk = fiber.getRef(CurrentDesk)
+      const handoff = fiber.getRef(CurrentHandoffState)
       const {
         message,
         reason = "",
@@ -125,10 +128,10 @@ export const to = <const Target extends string, const Name extends string = `tra
         readonly message: string
         readonly history?: typeof Choice.Type
       }
-      const refused = refusal(target, desk, state)
+      const refused = refusal(target, handoff, state)
       if (refused !== undefined) return Effect.fail(refused)
       const given = history === "choose" ? (chosen.history ?? "all") : history
-      desk!.request = { by: state!, to: target, reason, message, history: given }
+      handoff!.request = { by: state!, to: target, reason, message, history: given }
       state!.handedOver = true
       return Effect.succeed(`handed over to ${target}`)
     })
@@ -136,18 +139,24 @@ export const to = <const Target extends string, const Name extends string = `tra
 }
 
 /** After `maxHandoffs` the model is not shown what it could not do. */
-const isOffered = Effect.map(CurrentDesk, (desk) => desk?.exhausted === undefined)
+const isOffered = Effect.map(CurrentHandoffState, (handoff) => handoff?.exhausted === undefined)
 
 /** What the agent at work has asked for. In an attempt that failed it is void, as everything else of that attempt. */
-const asked = ({ request }: Desk): Request | undefined => (request?.by.handedOver === true ? request : undefined)
+const asked = ({ request }: HandoffState): Request | undefined =>
+  request?.by.handedOver === true ? request : undefined
 
-const refusal = (target: string, desk: Desk | undefined, state: RunState | undefined): string | undefined => {
-  if (desk === undefined || state === undefined) return "there is no agent to hand over to: answer yourself"
-  if (state.parent !== desk.state) return "only the agent that has the conversation can hand it over: answer yourself"
-  if (!desk.names.includes(target)) return `there is no "${target}"; there are: ${desk.names.join(", ")}`
-  const before = asked(desk)
+const refusal = (
+  target: string,
+  handoff: HandoffState | undefined,
+  state: RunState | undefined
+): string | undefined => {
+  if (handoff === undefined || state === undefined) return "there is no agent to hand over to: answer yourself"
+  if (state.parent !== handoff.state)
+    return "only the agent that has the conversation can hand it over: answer yourself"
+  if (!handoff.names.includes(target)) return `there is no "${target}"; there are: ${handoff.names.join(", ")}`
+  const before = asked(handoff)
   if (before !== undefined) return `the conversation was already handed over to ${before.to}`
-  return desk.exhausted
+  return handoff.exhausted
 }
 
 type Agents = Readonly<Record<string, Runner.Member>>
@@ -198,7 +207,7 @@ export const make = <const Members extends Agents, Start extends keyof Members &
   const agents = new Map(Object.entries<unknown>(members) as ReadonlyArray<readonly [string, AnyAgent]>)
   const maxHandoffs = options.maxHandoffs ?? 8
   check(name, agents, options.start, maxHandoffs)
-  const desk = { agents, maxHandoffs }
+  const team = { agents, maxHandoffs }
   return Runner.erasedWorkflow(name, {
     description: options.description,
     structure: () => ({
@@ -208,8 +217,8 @@ export const make = <const Members extends Agents, Start extends keyof Members &
         .toSorted(([a], [b]) => Number(b === options.start) - Number(a === options.start))
         .map(([key, runner]) => ({ name: key, runner }))
     }),
-    run: (input: Prompt.RawInput, state) => converse(desk, options.start, input, state),
-    resume: (member, input, state) => (agents.has(member) ? converse(desk, member, input, state) : undefined)
+    run: (input: Prompt.RawInput, state) => converse(team, options.start, input, state),
+    resume: (member, input, state) => (agents.has(member) ? converse(team, member, input, state) : undefined)
   })
 }
 
@@ -228,11 +237,11 @@ const converse = (
     for (let count = 0; ; count++) {
       const exhausted =
         count < maxHandoffs ? undefined : "the conversation has changed hands too often: answer yourself"
-      const desk: Desk = { state, names, exhausted, request: undefined }
+      const handoff: HandoffState = { state, names, exhausted, request: undefined }
       const result = yield* Runner.named(agents.get(at)!, at)
         .result(conversation)
-        .pipe(Effect.provideService(CurrentDesk, desk))
-      const request = asked(desk)
+        .pipe(Effect.provideService(CurrentHandoffState, handoff))
+      const request = asked(handoff)
       if (request === undefined) return result.output
       yield* state.decide({ _tag: "HandedOff", from: at, to: request.to, reason: request.reason })
       conversation = handOver(at, request, result.transcript)

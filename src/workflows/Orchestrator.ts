@@ -13,7 +13,7 @@ import * as AgentTool from "../AgentTool.ts"
 import type * as Feature from "../Feature.ts"
 import { readBy } from "../internal/reading.ts"
 import type { RunState } from "../internal/runState.ts"
-import { define, delegation, guarded } from "../internal/toolDefinition.ts"
+import { annotate, define, delegation } from "../internal/toolDefinition.ts"
 import { Resumable } from "../internal/toolMarks.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
@@ -153,7 +153,7 @@ export const make = <
     body: (input: Prompt.RawInput, state: RunState) =>
       Effect.suspend(() =>
         agent.definition.body(input, state).pipe(
-          Effect.provideService(CurrentCrew, {
+          Effect.provideService(CurrentSpawnState, {
             budget: new Budget(state, budget ?? {}),
             spawned: 0,
             depth: 0,
@@ -179,18 +179,18 @@ const assertLimits = (subject: string, limits: Readonly<Record<string, number | 
 }
 
 /** The work of one orchestrator run, as the agent in it sees it that is about to call a worker. */
-interface Crew {
+interface SpawnState {
   readonly budget: Budget
   /** How many agents were spawned in the whole run; counted where the run begins. */
   spawned: number
   readonly depth: number
   /** How many this agent has spawned. */
   children: number
-  readonly root?: Crew | undefined
+  readonly root?: SpawnState | undefined
 }
 
-const CurrentCrew: Context.Reference<Crew | undefined> = Context.Reference<Crew | undefined>(
-  "troupe/Orchestrator/Crew",
+const CurrentSpawnState: Context.Reference<SpawnState | undefined> = Context.Reference<SpawnState | undefined>(
+  "troupe/Orchestrator/SpawnState",
   {
     defaultValue: () => undefined
   }
@@ -199,9 +199,9 @@ const CurrentCrew: Context.Reference<Crew | undefined> = Context.Reference<Crew 
 const budgeted = (tool: AgentTool.Any): AgentTool.Any => ({
   ...tool,
   execute: (params, context, onPromise) =>
-    Effect.flatMap(CurrentCrew, (crew) => {
+    Effect.flatMap(CurrentSpawnState, (spawning) => {
       const work = tool.execute(params, context, onPromise)
-      return crew === undefined ? work : crew.budget.within(tool.name, work)
+      return spawning === undefined ? work : spawning.budget.within(tool.name, work)
     })
 })
 
@@ -235,17 +235,17 @@ const spawnTool = (orchestrator: string, spawn: Spawn<ReadonlyArray<AgentTool.An
   const defined = define("spawn", description, parameters, Schema.String, "return")
   const hints = { ...delegation, ...spawn.hints }
   // The same call makes the same agent, which goes on where it was suspended.
-  const tool = guarded(defined, { hints, needsApproval: spawn.needsApproval }).annotate(Resumable, true)
+  const tool = annotate(defined, { hints, needsApproval: spawn.needsApproval }).annotate(Resumable, true)
   const self: AgentTool.Any = AgentTool.make("spawn", "effect", tool, undefined, (params) =>
-    Effect.flatMap(CurrentCrew, (crew): Effect.Effect<unknown, unknown, unknown> => {
-      if (crew === undefined) return Effect.fail("only an orchestrator can spawn agents")
-      const root = crew.root ?? crew
-      if (crew.depth >= maxDepth)
+    Effect.flatMap(CurrentSpawnState, (spawning): Effect.Effect<unknown, unknown, unknown> => {
+      if (spawning === undefined) return Effect.fail("only an orchestrator can spawn agents")
+      const root = spawning.root ?? spawning
+      if (spawning.depth >= maxDepth)
         return Effect.fail(`agents at this depth cannot spawn others (the limit is ${maxDepth})`)
-      if (crew.children >= maxBreadth)
-        return Effect.fail(`you have spawned ${crew.children} agents, which is the limit`)
+      if (spawning.children >= maxBreadth)
+        return Effect.fail(`you have spawned ${spawning.children} agents, which is the limit`)
       if (root.spawned >= maxTotal) return Effect.fail(`${root.spawned} agents were spawned, which is the limit`)
-      crew.children++
+      spawning.children++
       root.spawned++
       const wanted = params as Omit<typeof Wanted.Type, "name"> & {
         readonly name?: string
@@ -255,12 +255,12 @@ const spawnTool = (orchestrator: string, spawn: Spawn<ReadonlyArray<AgentTool.An
         instructions: [spawn.instructions ?? "", wanted.instructions].filter((text) => text !== "").join("\n\n"),
         tools: [
           ...tools.filter(({ name }) => wanted.tools?.includes(name) === true),
-          ...(crew.depth + 1 < maxDepth ? [budgeted(self)] : [])
+          ...(spawning.depth + 1 < maxDepth ? [budgeted(self)] : [])
         ],
         maxSteps: spawn.maxSteps
       })
-      const own: Crew = { budget: crew.budget, spawned: 0, depth: crew.depth + 1, children: 0, root }
-      return Effect.provideService(metered(agent).run(wanted.task), CurrentCrew, own)
+      const own: SpawnState = { budget: spawning.budget, spawned: 0, depth: spawning.depth + 1, children: 0, root }
+      return Effect.provideService(metered(agent).run(wanted.task), CurrentSpawnState, own)
     })
   )
   // What no spawned agent could be made of is refused now.

@@ -12,7 +12,7 @@ import type { Structure } from "../internal/structure.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 import * as Group from "./internal/branchGroup.ts"
-import { settled } from "../internal/input.ts"
+import { replayable } from "../internal/input.ts"
 
 export {
   BranchDefect,
@@ -137,7 +137,7 @@ type Entries = ReadonlyArray<readonly [string, AnyRunner]>
 export const sameInput =
   (count: number) =>
   (given: never): Effect.Effect<ReadonlyArray<never>> => {
-    const input = settled(given)
+    const input = replayable(given)
     return Effect.succeed(Array.from({ length: count }, () => input))
   }
 
@@ -288,7 +288,7 @@ export const hedge = <I, A, E, R>(
     encodedLike: runner,
     run: (input: I, state) =>
       inAttempts(state.info.runId, JSON.stringify(state.info.path), (attempt) =>
-        hedged(name, attempt(runner.run(settled(input))), delay, attempts, state)
+        hedged(name, attempt(runner.run(replayable(input))), delay, attempts, state)
       ),
     resume: (member, input: I, state) => (member === runner.name ? asHedge(name, runner.run(input), state) : undefined)
   })

@@ -10,7 +10,7 @@ import { Spent } from "../RunEvent.ts"
 import * as Runner from "../Runner.ts"
 import * as Group from "./internal/branchGroup.ts"
 import * as Choice from "./internal/choice.ts"
-import { settled } from "../internal/input.ts"
+import { replayable } from "../internal/input.ts"
 import * as Parallel from "./Parallel.ts"
 
 /** No route was chosen with enough confidence, or the chosen one does not exist, and there is no fallback. */
@@ -118,7 +118,7 @@ export const make: {
     description: options.description,
     structure: () => structure(routes, options, "one of"),
     run: (given: never, state) => {
-      const input = settled(given)
+      const input = replayable(given)
       return Effect.flatMap(choose(input), ({ confidence, route }) => {
         const sure = routes.has(route) && confidence >= threshold
         const taken = sure ? route : options.fallback
@@ -218,7 +218,7 @@ export const many: {
     description: options.description,
     structure: () => structure(routes, options, "any of"),
     run: (given: never, state) => {
-      const input = settled(given)
+      const input = replayable(given)
       return Effect.flatMap(choose(input), (choices): Effect.Effect<unknown, unknown, unknown> => {
         const chosen = choices
           .filter(({ confidence, route }) => routes.has(route) && confidence >= threshold)

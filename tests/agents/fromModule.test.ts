@@ -391,9 +391,9 @@ describe("the event loop", () => {
 
 describe("what its definition says", () => {
   it("of approval and hints holds in either form", () => {
-    const inModule = WorkerTool.fromModule(url, { export: "guarded" })
+    const inModule = WorkerTool.fromModule(url, { export: "annotate" })
     const here = WorkerTool.fromModule(url, {
-      name: "guarded",
+      name: "annotate",
       export: "throwing",
       description: "Guarded",
       needsApproval: true,

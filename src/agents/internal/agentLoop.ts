@@ -1,6 +1,6 @@
 /**
  * The agent loop: a step is one model call and the tool calls it asks for; the loop ends when a step asks for none.
- * `run`, `result` and `stream` all come here. What an answer leads to is in `answers.ts`. Internal to the agents.
+ * `run`, `result` and `stream` all come here. What an answer leads to is in `turnResolution.ts`. Internal to the agents.
  */
 import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
@@ -18,10 +18,9 @@ import * as RunError from "../../RunError.ts"
 import { CurrentSigning } from "../../services/Approver.ts"
 import { SyncBridge } from "../../services/SyncBridge.ts"
 import { CaptureContent } from "../../services/Telemetry.ts"
-import { Answers, goOn, type Next } from "./turnResolution.ts"
+import { TurnResolver, continueLoop, type Next } from "./turnResolution.ts"
 import { resumedCalls } from "./toolApproval.ts"
 import type { Call, Turn } from "./turnCollector.ts"
-import { Conversation } from "./conversation.ts"
 import { executeAll, type Outcome, type StepError, toolOf, type Tools } from "./toolExecution.ts"
 import * as ModelCall from "./modelCall.ts"
 import type { Plan, StepInfo } from "./agentSpec.ts"
@@ -40,7 +39,7 @@ export const run = (
   input: Prompt.RawInput,
   state: RunState
 ): Effect.Effect<unknown, unknown, LanguageModel.LanguageModel> =>
-  Effect.flatMap(ModelCall.callee(state.info.path), (callee) =>
+  Effect.flatMap(ModelCall.resolveModel(state.info.path), (model) =>
     Spans.span(
       `invoke_agent ${nameIn(state)}`,
       "internal",
@@ -50,12 +49,12 @@ export const run = (
         "troupe.path": state.info.path,
         "gen_ai.agent.description": plan.description,
         "gen_ai.conversation.id": state.info.conversationId,
-        "gen_ai.provider.name": callee.provider,
-        "gen_ai.request.model": callee.modelName,
+        "gen_ai.provider.name": model.provider,
+        "gen_ai.request.model": model.modelName,
         "gen_ai.output.type": plan.output === undefined ? "text" : "json"
       },
       (span) =>
-        new Loop(plan, state, callee)
+        new Loop(plan, state, model)
           .run(input)
           .pipe(
             Effect.ensuring(Effect.sync(() => Spans.annotate(span, Spans.usageAttributes(state.usage)))),
@@ -91,24 +90,24 @@ const has = ({ mapUnsafe }: Context.Context<never>, { id }: Tool.Any): boolean =
 class Loop {
   readonly #plan: Plan
   readonly #state: RunState
-  readonly #callee: ModelCall.Callee
-  readonly #said: Conversation
-  readonly #answers: Answers
+  readonly #model: ModelCall.ResolvedModel
+  readonly #transcript: Transcript.Transcript
+  readonly #resolver: TurnResolver
   #system: Prompt.SystemMessage | undefined
   #tools: Tools | undefined
-  #shown: ToolSet.ToolSet["shown"]
+  #forModel: ToolSet.ToolSet["forModel"]
   #step = 0
-  /** Tool calls made in this run. */
-  #made = 0
+  /** How many tool calls this run has made. */
+  #callCount = 0
   #last: Omit<StepInfo, "usage" | "transcript"> = { step: 0, text: "", toolCalls: [] }
 
-  constructor(plan: Plan, state: RunState, callee: ModelCall.Callee) {
+  constructor(plan: Plan, state: RunState, model: ModelCall.ResolvedModel) {
     this.#plan = plan
     this.#state = state
-    this.#callee = callee
-    this.#said = new Conversation(state)
-    this.#answers = new Answers(plan, state, this.#said)
-    this.#shown = plan.tools.shown
+    this.#model = model
+    this.#transcript = new Transcript.Transcript(state)
+    this.#resolver = new TurnResolver(plan, state, this.#transcript)
+    this.#forModel = plan.tools.forModel
   }
 
   run(input: Prompt.RawInput): Effect.Effect<unknown, unknown, unknown> {
@@ -118,11 +117,11 @@ class Loop {
       yield* self.#assertEdge()
       const given = yield* self.#given(input)
       const { messages, open } = yield* Transcript.normalise(given, self.#state.info.path, yield* CurrentSigning)
-      self.#said.begin(messages)
+      self.#transcript.begin(messages)
       yield* self.#prepare(input)
       if (open !== undefined && (yield* self.#resume(open)).done) return undefined
       // Repair rounds come on top: they do no work of their own.
-      while (self.#step < plan.maxSteps + self.#answers.repairs) {
+      while (self.#step < plan.maxSteps + self.#resolver.repairs) {
         const next = yield* self.#takeStep(self.#toolChoice())
         if (next.done) return next.output
         if (self.#last.toolCalls.length > 0 && (yield* self.#shouldStop())) {
@@ -131,7 +130,9 @@ class Loop {
         }
       }
       if (plan.onMaxSteps === "answer") return yield* self.#finalAnswer()
-      return yield* Effect.fail(new RunError.MaxStepsExceeded({ ...self.#said.failure(), maxSteps: plan.maxSteps }))
+      return yield* Effect.fail(
+        new RunError.MaxStepsExceeded({ ...self.#transcript.failure(), maxSteps: plan.maxSteps })
+      )
     })
   }
 
@@ -152,7 +153,7 @@ class Loop {
 
   #assertEdge(): Effect.Effect<void, RunError.MissingSyncEdge> {
     return Effect.withFiber((fiber) => {
-      const { info } = this.#callee
+      const { info } = this.#model
       if (info?.network !== true || fiber.getRef(SyncBridge) !== undefined) return Effect.void
       if (fiber.getRef(Scheduler.Scheduler).executionMode === "async") return Effect.void
       return Effect.fail(new RunError.MissingSyncEdge({ path: this.#state.info.path, model: info.model }))
@@ -166,7 +167,7 @@ class Loop {
       const instructions = typeof given === "string" ? given : yield* given(input)
       const shape =
         output !== undefined &&
-        ModelCall.needsInstruction(this.#callee, output, plan.tools.shown !== undefined || plan.sources.length > 0)
+        ModelCall.needsInstruction(this.#model, output, plan.tools.forModel !== undefined || plan.sources.length > 0)
           ? output.instruction
           : ""
       const system = [instructions, shape].filter((text) => text !== "").join("\n\n")
@@ -184,7 +185,7 @@ class Loop {
         toolkit: toolkit === undefined ? undefined : Effect.isEffect(toolkit) ? yield* toolkit : toolkit,
         concurrency: plan.toolConcurrency,
         timeout: plan.toolTimeout,
-        messages: () => [...this.#said.messages],
+        messages: () => [...this.#transcript.messages],
         resumed: nothingResumed
       }
     })
@@ -219,7 +220,7 @@ class Loop {
       this.#tools = { ...this.#tools!, byName: set.byName }
       const hidden = new Set<string>()
       for (const { isOffered, name } of set.handoffs) if (!(yield* isOffered)) hidden.add(name)
-      this.#shown = hidden.size === 0 ? set.shown : ToolSet.shownWithout(set, hidden)
+      this.#forModel = hidden.size === 0 ? set.forModel : ToolSet.forModelWithout(set, hidden)
     })
   }
 
@@ -231,11 +232,11 @@ class Loop {
       yield* state.emit({ _tag: "StepStarted", step })
       yield* this.#updateTools()
       const turn = yield* this.#callModel(step, toolChoice)
-      this.#said.messages.push(...Prompt.fromResponseParts(turn.content).content)
+      this.#transcript.messages.push(...Prompt.fromResponseParts(turn.content).content)
       this.#last = { step, text: turn.text, toolCalls: [] }
-      const followed = yield* this.#answers.follow(turn, step)
+      const resolved = yield* this.#resolver.resolveTurn(turn, step)
       const next =
-        followed === "calls" ? yield* this.#execute(turn.calls, turn.text, step, (results) => results) : followed
+        resolved === "calls" ? yield* this.#execute(turn.calls, turn.text, step, (results) => results) : resolved
       yield* state.emit({ _tag: "StepCompleted", step, finishReason: turn.finishReason, usage: turn.usage })
       return next
     })
@@ -245,13 +246,14 @@ class Loop {
     const state = this.#state
     const plan = this.#plan
     // A prompt keeps the array it is made of, and ours goes on growing.
-    const messages = this.#system === undefined ? [...this.#said.messages] : [this.#system, ...this.#said.messages]
+    const messages =
+      this.#system === undefined ? [...this.#transcript.messages] : [this.#system, ...this.#transcript.messages]
     return ModelCall.call(
-      this.#callee,
+      this.#model,
       {
         step,
         prompt: Prompt.fromMessages(messages),
-        toolkit: this.#shown,
+        toolkit: this.#forModel,
         toolChoice: this.#possible(toolChoice),
         output: plan.output,
         retry: plan.retry,
@@ -260,7 +262,8 @@ class Loop {
       state
     ).pipe(
       Effect.mapError(
-        ({ error, attempts }) => new RunError.ModelError({ ...this.#said.failure(), step, attempts, reason: error })
+        ({ error, attempts }) =>
+          new RunError.ModelError({ ...this.#transcript.failure(), step, attempts, reason: error })
       ),
       Effect.map((turn) => {
         state.text = turn.text
@@ -299,16 +302,16 @@ class Loop {
   ): Effect.Effect<Next, StepError | RunError.MaxToolCallsExceeded | RunError.ApprovalRequired> {
     // What is known of a step that fails or is interrupted is there for the run that goes on from it.
     const transcript = (results: ReadonlyArray<Prompt.ToolResultPart>) => {
-      this.#said.messages.push(Prompt.toolMessage({ content: inOrder(results) }))
-      return this.#said.transcript()
+      this.#transcript.messages.push(Prompt.toolMessage({ content: inOrder(results) }))
+      return this.#transcript.prompt()
     }
     const beyond = this.#beyondLimit(calls.length)
     if (beyond !== undefined && this.#plan.onMaxToolCalls === "fail") {
-      transcript(this.#answers.refuse(calls, step, "the run has failed, because there are too many calls"))
-      return Effect.fail(new RunError.MaxToolCallsExceeded({ ...this.#said.failure(), step, ...beyond }))
+      transcript(this.#resolver.refuse(calls, step, "the run has failed, because there are too many calls"))
+      return Effect.fail(new RunError.MaxToolCallsExceeded({ ...this.#transcript.failure(), step, ...beyond }))
     }
     const allowed = beyond === undefined ? calls.length : beyond.limit - (beyond.asked - calls.length)
-    this.#made += allowed
+    this.#callCount += allowed
     const limited = calls.map((call, index) => (index < allowed ? call : { ...call, refused: notMade(beyond!) }))
     return Effect.flatMap(
       executeAll({ calls: limited, tools: this.#tools!, state: this.#state, step, transcript }),
@@ -319,10 +322,10 @@ class Loop {
   /** The limit that `count` more calls would exceed; where both would, the one that allows fewer calls. */
   #beyondLimit(count: number): Beyond | undefined {
     const { maxToolCalls, maxToolCallsPerStep } = this.#plan
-    const left = Math.max(0, maxToolCalls - this.#made)
+    const left = Math.max(0, maxToolCalls - this.#callCount)
     if (count <= Math.min(left, maxToolCallsPerStep)) return undefined
     return left < maxToolCallsPerStep
-      ? { per: "run", limit: maxToolCalls, asked: this.#made + count }
+      ? { per: "run", limit: maxToolCalls, asked: this.#callCount + count }
       : { per: "step", limit: maxToolCallsPerStep, asked: count }
   }
 
@@ -336,7 +339,7 @@ class Loop {
     const waiting = outcomes.filter((outcome) => "waiting" in outcome)
     const content = inOrder(settled.map(({ part }) => part))
     if (waiting.length > 0) return this.#suspend(waiting, content, step)
-    if (content.length > 0) this.#said.messages.push(Prompt.toolMessage({ content }))
+    if (content.length > 0) this.#transcript.messages.push(Prompt.toolMessage({ content }))
     this.#last = {
       step,
       text,
@@ -349,7 +352,7 @@ class Loop {
       }))
     }
     // After a handoff, the next agent answers.
-    return Effect.succeed(this.#state.handedOver ? { done: true, output: undefined } : goOn)
+    return Effect.succeed(this.#state.handedOver ? { done: true, output: undefined } : continueLoop)
   }
 
   /** Ends the run with its waiting calls noted in the transcript, from which it can go on. */
@@ -360,13 +363,13 @@ class Loop {
   ): Effect.Effect<never, RunError.ApprovalRequired> {
     return Effect.withFiber((fiber) => {
       const { path } = this.#state.info
-      this.#said.messages = [...note(this.#said.messages, waiting, path, fiber.getRef(CurrentSigning))]
-      if (results.length > 0) this.#said.messages.push(Prompt.toolMessage({ content: results }))
+      this.#transcript.messages = [...note(this.#transcript.messages, waiting, path, fiber.getRef(CurrentSigning))]
+      if (results.length > 0) this.#transcript.messages.push(Prompt.toolMessage({ content: results }))
       const [first, ...others] = waiting.flatMap(({ waiting }) => requestsOf(waiting))
       const blockedBy = fiber.getRef(Resumption.Blocking)
       return Effect.fail(
         new RunError.ApprovalRequired({
-          ...this.#said.failure(),
+          ...this.#transcript.failure(),
           step,
           requests: [first!, ...others],
           ...(blockedBy === undefined ? {} : { blockedBy })
@@ -378,15 +381,17 @@ class Loop {
   /** Asks for the answer without tools: the steps are used up, or `stopWhen` stopped a typed agent. */
   #finalAnswer(): Effect.Effect<unknown, unknown, unknown> {
     return Effect.gen({ self: this }, function* () {
-      this.#answers.closed = true
-      this.#said.messages.push(Transcript.userText("You cannot call tools any more. Answer now with what you have."))
+      this.#resolver.closed = true
+      this.#transcript.messages.push(
+        Transcript.userText("You cannot call tools any more. Answer now with what you have.")
+      )
       // One call, the allowed corrections of a typed answer, and one more for a model that goes on calling tools.
       for (let extra = 0; extra <= this.#plan.outputRepairs + 1; extra++) {
         const next = yield* this.#takeStep("none")
         if (next.done) return next.output
       }
       return yield* Effect.fail(
-        new RunError.MaxStepsExceeded({ ...this.#said.failure(), maxSteps: this.#plan.maxSteps })
+        new RunError.MaxStepsExceeded({ ...this.#transcript.failure(), maxSteps: this.#plan.maxSteps })
       )
     })
   }
@@ -411,7 +416,7 @@ class Loop {
 
   /** The choice among the tools that the step is shown: nothing can be forced that is hidden. */
   #possible(choice: LanguageModel.ToolChoice<string>): LanguageModel.ToolChoice<string> {
-    const shown = this.#shown
+    const shown = this.#forModel
     if (this.#plan.tools.handoffs.length === 0 || choice === "auto" || choice === "none") return choice
     if (choice === "required") return shown === undefined ? "auto" : choice
     const isShown = (name: string) => shown !== undefined && name in shown.tools
@@ -421,6 +426,6 @@ class Loop {
   }
 
   #info(): StepInfo {
-    return { ...this.#last, usage: this.#state.usage, transcript: this.#said.transcript() }
+    return { ...this.#last, usage: this.#state.usage, transcript: this.#transcript.prompt() }
   }
 }

@@ -41,7 +41,7 @@ export interface Request {
 }
 
 /** A model and what is known of it, looked up once a run. */
-export interface Callee {
+export interface ResolvedModel {
   readonly model: LanguageModel.LanguageModel
   readonly info: ModelInfo.ModelInfo | undefined
   readonly direct: ModelInfo.Direct | undefined
@@ -50,7 +50,9 @@ export interface Callee {
 }
 
 /** The model in the context; `path` is that of the run that needs it. */
-export const callee = (path: ReadonlyArray<string>): Effect.Effect<Callee, MissingModel, LanguageModel.LanguageModel> =>
+export const resolveModel = (
+  path: ReadonlyArray<string>
+): Effect.Effect<ResolvedModel, MissingModel, LanguageModel.LanguageModel> =>
   Effect.flatMap(Effect.context<LanguageModel.LanguageModel>(), (context) => {
     const model = Context.getOrUndefined(context, LanguageModel.LanguageModel)
     if (model === undefined) return Effect.fail(new MissingModel({ path }))
@@ -71,14 +73,14 @@ export interface Failed {
 }
 
 /** True when the schema has to stand in the instructions, because the model's Layer cannot ask for it otherwise. */
-export const needsInstruction = (self: Callee, output: OutputSpec | undefined, hasTools: boolean): boolean =>
+export const needsInstruction = (self: ResolvedModel, output: OutputSpec | undefined, hasTools: boolean): boolean =>
   output !== undefined && self.info?.structuredOutput !== true && hasTools
 
 /**
  * Calls the model and retries transient failures. The text of a failed attempt is void: a `StepRetried` event has the
  * number of the first event to discard.
  */
-export const call = (self: Callee, request: Request, state: RunState): Effect.Effect<Turn, Failed> =>
+export const call = (self: ResolvedModel, request: Request, state: RunState): Effect.Effect<Turn, Failed> =>
   Effect.suspend(() => {
     const discardFrom = state.tree.seq
     let attempts = 0
@@ -100,7 +102,7 @@ export const call = (self: Callee, request: Request, state: RunState): Effect.Ef
     const failed = (error: AiError.AiError): Failed => ({ error, attempts })
     const schedule = request.retry ?? self.info?.retry ?? ModelRetry.defaultSchedule
     if (schedule === "none") return Effect.mapError(once, failed)
-    // Most calls succeed, so the schedule is begun only with a failure: the first one, which it is given.
+    // Most calls succeed, so the schedule is onFirstChunk only with a failure: the first one, which it is given.
     return Effect.catch(once, (first) => {
       let given = false
       const attempt = Effect.suspend((): Effect.Effect<Turn, AiError.AiError> => {
@@ -117,7 +119,7 @@ export const call = (self: Callee, request: Request, state: RunState): Effect.Ef
     })
   })
 
-const traced = (self: Callee, request: Request, state: RunState): Effect.Effect<Turn, AiError.AiError> => {
+const traced = (self: ResolvedModel, request: Request, state: RunState): Effect.Effect<Turn, AiError.AiError> => {
   const attributes = {
     "gen_ai.operation.name": "chat",
     "gen_ai.provider.name": self.provider,
@@ -138,19 +140,19 @@ const traced = (self: Callee, request: Request, state: RunState): Effect.Effect<
       const started = clock.currentTimeMillisUnsafe()
       if (capture) span.attribute("gen_ai.input.messages", Spans.messages(request.prompt.content))
       const secondsNow = () => (clock.currentTimeMillisUnsafe() - started) / 1000
-      const begun = () =>
+      const onFirstChunk = () =>
         Spans.annotate(span, {
           "gen_ai.request.stream": true,
           "gen_ai.response.time_to_first_chunk": secondsNow()
         })
-      const done = (usage: Response.Usage | undefined, error: string | undefined): void => {
+      const record = (usage: Response.Usage | undefined, error: string | undefined): void => {
         Spans.recordOperation(fiber.context, { ...attributes, "error.type": error }, secondsNow(), usage)
       }
       return Effect.matchEffect(
-        Effect.provideService(made(self, request, state, span, begun), ModelInfo.CallerRetries, true),
+        Effect.provideService(callModel(self, request, state, span, onFirstChunk), ModelInfo.CallerRetries, true),
         {
           onFailure: (error) => {
-            done(undefined, Spans.errorType(error))
+            record(undefined, Spans.errorType(error))
             return Effect.fail(error)
           },
           onSuccess: (turn) => {
@@ -164,7 +166,7 @@ const traced = (self: Callee, request: Request, state: RunState): Effect.Effect<
               const answer = Prompt.fromResponseParts(turn.content).content
               span.attribute("gen_ai.output.messages", Spans.messages(answer, turn.finishReason))
             }
-            done(turn.usage, undefined)
+            record(turn.usage, undefined)
             return Effect.succeed(turn)
           }
         }
@@ -173,12 +175,12 @@ const traced = (self: Callee, request: Request, state: RunState): Effect.Effect<
   )
 }
 
-const made = (
-  self: Callee,
+const callModel = (
+  self: ResolvedModel,
   request: Request,
   state: RunState,
   span: Tracer.Span,
-  begun: () => void
+  onFirstChunk: () => void
 ): Effect.Effect<Turn, AiError.AiError> => {
   const collector = new Collector(request.prompt, request.maxAnswerSize)
   const { output } = request
@@ -192,11 +194,13 @@ const made = (
           if (direct !== undefined) {
             const asked = providerRequest(request, span)
             return state.streaming
-              ? readStream(direct.streamText(asked), request.step, collector, state, begun)
+              ? readStream(direct.streamText(asked), request.step, collector, state, onFirstChunk)
               : Effect.flatMap(direct.generateText(asked), (parts) => emitParts(parts, request.step, collector, state))
           }
           return wrapped(
-            state.streaming ? stream(self, request, collector, state, begun) : generate(self, request, collector, state)
+            state.streaming
+              ? stream(self, request, collector, state, onFirstChunk)
+              : generate(self, request, collector, state)
           )
         })
   const asked =
@@ -248,7 +252,7 @@ const options = (request: Request) =>
   }) as unknown as { readonly prompt: Prompt.Prompt }
 
 const generate = (
-  self: Callee,
+  self: ResolvedModel,
   request: Request,
   collector: Collector,
   state: RunState
@@ -290,10 +294,16 @@ const emitParts = (
   )
 }
 
-const stream = (self: Callee, request: Request, collector: Collector, state: RunState, begun: () => void) => {
+const stream = (
+  self: ResolvedModel,
+  request: Request,
+  collector: Collector,
+  state: RunState,
+  onFirstChunk: () => void
+) => {
   const { step } = request
   const parts: Stream.Stream<Response.AnyPart, AiError.AiError> = self.model.streamText(options(request))
-  return readStream(parts, step, collector, state, begun)
+  return readStream(parts, step, collector, state, onFirstChunk)
 }
 
 const readStream = (
@@ -301,11 +311,11 @@ const readStream = (
   step: number,
   collector: Collector,
   state: RunState,
-  begun: () => void
+  onFirstChunk: () => void
 ): Effect.Effect<void, AiError.AiError> => {
   let isFirst = true
   return Stream.runForEach(parts, (part): Effect.Effect<void, AiError.AiError> => {
-    if (isFirst) begun()
+    if (isFirst) onFirstChunk()
     isFirst = false
     if (part.type === "error") {
       return Effect.fail(
@@ -337,7 +347,7 @@ const readStream = (
  * forgives more; its usage is known through effect/ai's span hook, which sees every response.
  */
 const generateObject = (
-  self: Callee,
+  self: ResolvedModel,
   request: Request,
   output: OutputSpec,
   collector: Collector,

@@ -213,7 +213,7 @@ export const resumedCalls = (
     // It waited for the calls beside it, and is decided on like any new call.
     if (open.note?.waitsFor._tag === "Others" && tool !== undefined && markOf(tool, EndsRun)) continue
     const given = resumedOf(open)
-    const misfit = misfitOf(call, given, tool)
+    const misfit = encodeError(call, given, tool)
     if (misfit !== undefined) {
       const { approvalId } = given
       return Effect.fail(new InvalidApproval({ path, approvalId, tool: call.name, ...misfit }))
@@ -225,7 +225,7 @@ export const resumedCalls = (
 }
 
 /** Why what was approved cannot be done with the tool of now. A denial can always be. */
-const misfitOf = (
+const encodeError = (
   call: Call,
   { approvalId, decision, request, run }: Resumed,
   tool: Tool.Any | undefined

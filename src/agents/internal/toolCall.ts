@@ -11,7 +11,7 @@ import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
 import type { Any as AgentTool } from "../../AgentTool.ts"
-import { issuesOf, misfitOf } from "../../internal/issues.ts"
+import { issuesOf, encodeError } from "../../internal/issues.ts"
 import { toJson } from "../../internal/json.ts"
 import * as Spans from "../../internal/telemetry.ts"
 import { takesNothing } from "../../internal/toolDefinition.ts"
@@ -38,7 +38,7 @@ export const callDirect = (
   const read = (result: unknown) =>
     Effect.mapBoth(encode(result), {
       onSuccess: (encoded): Value => ({ result: toJson(encoded), modelOutput: entry.tool.toModelOutput?.(result) }),
-      onFailure: (error) => new Failure(error, { error: misfitOf(error) }, false)
+      onFailure: (error) => new Failure(error, { error: encodeError(error) }, false)
     })
   return decode(call.params).pipe(
     Effect.mapError((error) => badArguments(error, issuesOf(error))),

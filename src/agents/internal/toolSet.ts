@@ -5,7 +5,7 @@ import type * as Toolkit from "effect/ai/Toolkit"
 import * as Predicate from "effect/Predicate"
 import * as AgentTool from "../../AgentTool.ts"
 import { kindOf } from "../../internal/definition.ts"
-import { shown, validate } from "../../internal/toolDefinition.ts"
+import { forModel, validate } from "../../internal/toolDefinition.ts"
 import { type Handoff, HandsOff, markOf } from "../../internal/toolMarks.ts"
 import { InvalidDefinition } from "../../RunError.ts"
 import { isRunner } from "../../Runner.ts"
@@ -15,13 +15,13 @@ import * as ToolSource from "../../ToolSource.ts"
 export interface ToolSet {
   readonly byName: ReadonlyMap<string, Tool.Any | AgentTool.Any>
   /** All tools, as `effect/ai` takes them to show them to a model; `undefined` without tools. */
-  readonly shown: Toolkit.WithHandler<Record<string, Tool.Any>> | undefined
+  readonly forModel: Toolkit.WithHandler<Record<string, Tool.Any>> | undefined
   /** The tools that hand the conversation over. */
   readonly handoffs: ReadonlyArray<Handoff & { readonly name: string }>
 }
 
 /** A set of no tools. */
-export const none: ToolSet = { byName: new Map(), shown: undefined, handoffs: [] }
+export const none: ToolSet = { byName: new Map(), forModel: undefined, handoffs: [] }
 
 /** Adds tools to a set. Throws `InvalidDefinition` for a name that is there already, or that providers refuse. */
 export const add = (subject: string, set: ToolSet, tools: ReadonlyArray<Tool.Any | AgentTool.Any>): ToolSet => {
@@ -38,11 +38,11 @@ export const add = (subject: string, set: ToolSet, tools: ReadonlyArray<Tool.Any
     const handoff = AgentTool.isAgentTool(entry) ? markOf(entry.tool, HandsOff) : undefined
     return handoff === undefined ? [] : [{ ...handoff, name }]
   })
-  return { byName, shown: show(byName), handoffs }
+  return { byName, forModel: show(byName), handoffs }
 }
 
 /** What the model is shown of a set without the tools called `hidden`. */
-export const shownWithout = (set: ToolSet, hidden: ReadonlySet<string>): ToolSet["shown"] => {
+export const forModelWithout = (set: ToolSet, hidden: ReadonlySet<string>): ToolSet["forModel"] => {
   const left = [...set.byName].filter(([name]) => !hidden.has(name))
   return left.length === 0 ? undefined : show(new Map(left))
 }
@@ -103,7 +103,7 @@ const twice = (subject: string, name: string, entries: ReadonlyArray<Tool.Any | 
 /** effect/ai's side of the tools: it shows them to the model and does not run them. */
 const show = (byName: ToolSet["byName"]): Toolkit.WithHandler<Record<string, Tool.Any>> => ({
   tools: Object.fromEntries(
-    [...byName].map(([key, entry]) => [key, shown(AgentTool.isAgentTool(entry) ? entry.tool : entry)])
+    [...byName].map(([key, entry]) => [key, forModel(AgentTool.isAgentTool(entry) ? entry.tool : entry)])
   ),
   handle: () => Effect.die(new Error("tools are run by the agent loop"))
 })

@@ -1,15 +1,44 @@
 /**
- * Keeps the transcript valid: every tool call has exactly one result, in the order asked. Internal to the
- * agents.
+ * The transcript of a run: the messages so far, and a valid transcript for each input, in which every tool call has
+ * exactly one result, in the order of the calls.
  */
 import * as Effect from "effect/Effect"
 import * as Prompt from "effect/ai/Prompt"
 import * as Predicate from "effect/Predicate"
 import { kindOf } from "../../internal/definition.ts"
 import { messageOf } from "../../internal/message.ts"
+import type { RunState } from "../../internal/runState.ts"
 import * as Suspension from "../../internal/suspension.ts"
 import { InvalidApproval, InvalidTranscript } from "../../RunError.ts"
 import type { Signing } from "../../services/Approver.ts"
+
+/** The transcript of one run as it grows, for the model, for errors and for results. */
+export class Transcript {
+  /** All messages so far, without the agent's own instructions. */
+  messages: Array<Prompt.Message> = []
+  readonly #state: RunState
+
+  constructor(state: RunState) {
+    this.#state = state
+  }
+
+  /** The messages so far, as a prompt. */
+  prompt(): Prompt.Prompt {
+    return Prompt.fromMessages([...this.messages])
+  }
+
+  /** The fields that every error of a run has. */
+  failure() {
+    return { path: this.#state.info.path, spent: this.#state.spent(), transcript: this.prompt() }
+  }
+
+  /** Begins with the messages of the input. */
+  begin(messages: Array<Prompt.Message>): void {
+    this.messages = messages
+    const given = messages.length
+    this.#state.transcript?.keep(() => ({ messages: [...this.messages], given }))
+  }
+}
 
 /** The result, for the model, of a call whose outcome was not recorded. */
 const lost = { error: "interrupted before its result was recorded; it may or may not have happened" }
@@ -24,7 +53,7 @@ export interface Open {
   readonly waiting: ReadonlyArray<Suspension.OpenCall>
 }
 
-/** What an input comes to. */
+/** A valid transcript of an input. */
 export interface Normalised {
   readonly messages: Array<Prompt.Message>
   /** Set for the transcript of a suspended run: its last calls are not answered yet. */

@@ -8,7 +8,6 @@ import type * as Response from "effect/ai/Response"
 import type { RunState } from "../../internal/runState.ts"
 import * as RunError from "../../RunError.ts"
 import type { Call, Turn } from "./turnCollector.ts"
-import type { Conversation } from "./conversation.ts"
 import type { OutputSpec } from "./structuredOutput.ts"
 import type { Plan } from "./agentSpec.ts"
 import * as Transcript from "./transcript.ts"
@@ -16,13 +15,13 @@ import * as Transcript from "./transcript.ts"
 /** What a finished step leads to. */
 export type Next = { readonly done: false } | { readonly done: true; readonly output: unknown }
 /** Another step. */
-export const goOn: Next = { done: false }
+export const continueLoop: Next = { done: false }
 
-/** The answers of one run. */
-export class Answers {
+/** Resolves the turns of one run. */
+export class TurnResolver {
   readonly #plan: Plan
   readonly #state: RunState
-  readonly #said: Conversation
+  readonly #transcript: Transcript.Transcript
   /** How often the model was asked to correct its output. */
   repairs = 0
   /** Set when only the answer is wanted any more. */
@@ -32,36 +31,36 @@ export class Answers {
   /** What the model had said of its answer when it paused. */
   #paused = ""
 
-  constructor(plan: Plan, state: RunState, said: Conversation) {
+  constructor(plan: Plan, state: RunState, transcript: Transcript.Transcript) {
     this.#plan = plan
     this.#state = state
-    this.#said = said
+    this.#transcript = transcript
   }
 
   /** What an answer leads to, by its finish reason, its calls and its text; `"calls"` when its calls are to be made. */
-  follow(turn: Turn, step: number): Effect.Effect<Next | "calls", unknown, unknown> {
+  resolveTurn(turn: Turn, step: number): Effect.Effect<Next | "calls", unknown, unknown> {
     const { finishReason, calls } = turn
     const text = this.#paused + turn.text
     this.#paused = ""
     if (finishReason === "content-filter") {
       if (calls.length > 0) this.#refuseCalls(turn, step, "the model's answer was stopped")
-      return Effect.fail(new RunError.ModelRefused({ ...this.#said.failure(), text }))
+      return Effect.fail(new RunError.ModelRefused({ ...this.#transcript.failure(), text }))
     }
     if (calls.length > 0) {
       if (finishReason === "length") return this.#refuseCutCalls(turn, step)
       if (!this.closed) return Effect.succeed("calls")
       this.#refuseCalls(turn, step, "tools cannot be called any more; answer with what you have")
-      return Effect.succeed(goOn)
+      return Effect.succeed(continueLoop)
     }
     if (finishReason === "pause") {
       this.#paused = text
-      return Effect.succeed(goOn)
+      return Effect.succeed(continueLoop)
     }
     const isCut = finishReason === "length" && this.#plan.onLength === "fail"
     // A model that thinks can spend all its tokens before it has said a word.
     if (text.trim() === "" && !turn.hasFiles && !isCut) return this.#nudge(turn, step)
     if (this.#plan.output !== undefined) return this.#decode(this.#plan.output, text, finishReason, step)
-    if (isCut) return Effect.fail(new RunError.OutputTruncated({ ...this.#said.failure(), text }))
+    if (isCut) return Effect.fail(new RunError.OutputTruncated({ ...this.#transcript.failure(), text }))
     return Effect.succeed({ done: true, output: text })
   }
 
@@ -69,14 +68,14 @@ export class Answers {
   #refuseCutCalls(turn: Turn, step: number): Effect.Effect<Next, RunError.OutputTruncated> {
     this.#refuseCalls(turn, step, "the answer was cut off at the token limit, so the arguments may be incomplete")
     if (++this.#truncatedCalls > 1) {
-      return Effect.fail(new RunError.OutputTruncated({ ...this.#said.failure(), text: turn.text }))
+      return Effect.fail(new RunError.OutputTruncated({ ...this.#transcript.failure(), text: turn.text }))
     }
-    return Effect.succeed(goOn)
+    return Effect.succeed(continueLoop)
   }
 
   /** Answers calls that are not made, so that the transcript stays valid and the bill complete. */
   #refuseCalls(turn: Turn, step: number, why: string): void {
-    this.#said.messages.push(Prompt.toolMessage({ content: this.refuse(turn.calls, step, why) }))
+    this.#transcript.messages.push(Prompt.toolMessage({ content: this.refuse(turn.calls, step, why) }))
   }
 
   /** The results of calls that are not made. */
@@ -89,11 +88,13 @@ export class Answers {
 
   #nudge(turn: Turn, step: number): Effect.Effect<Next, RunError.EmptyTurn> {
     if (this.#nudged) {
-      return Effect.fail(new RunError.EmptyTurn({ ...this.#said.failure(), step, finishReason: turn.finishReason }))
+      return Effect.fail(
+        new RunError.EmptyTurn({ ...this.#transcript.failure(), step, finishReason: turn.finishReason })
+      )
     }
     this.#nudged = true
-    this.#said.messages.push(Transcript.userText("You gave no answer and called no tool. Go on."))
-    return Effect.succeed(goOn)
+    this.#transcript.messages.push(Transcript.userText("You gave no answer and called no tool. Go on."))
+    return Effect.succeed(continueLoop)
   }
 
   #decode(
@@ -108,7 +109,7 @@ export class Answers {
         if (this.repairs >= this.#plan.outputRepairs) {
           return Effect.fail(
             new RunError.InvalidOutput({
-              ...this.#said.failure(),
+              ...this.#transcript.failure(),
               text,
               finishReason,
               issue,
@@ -118,12 +119,12 @@ export class Answers {
         }
         this.repairs++
         const cut = finishReason === "length" ? " It was cut off at the token limit: be shorter." : ""
-        this.#said.messages.push(
+        this.#transcript.messages.push(
           Transcript.userText(
             `Your answer does not fit the required output: ${issue}.${cut} Answer again. ${output.instruction}`
           )
         )
-        return Effect.as(this.#state.emit({ _tag: "OutputRejected", step, issue }), goOn)
+        return Effect.as(this.#state.emit({ _tag: "OutputRejected", step, issue }), continueLoop)
       })
     )
   }

@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Tool from "effect/ai/Tool"
 import * as AgentTool from "../../AgentTool.ts"
-import { define, guarded, NoParameters, validate } from "../../internal/toolDefinition.ts"
+import { annotate, define, NoParameters, validate } from "../../internal/toolDefinition.ts"
 import { CannotWait, type ToolContext } from "../../internal/toolFunction.ts"
 import { InvalidDefinition } from "../../RunError.ts"
 import { isSync, SyncBridge } from "../../services/SyncBridge.ts"
@@ -89,7 +89,7 @@ export const fromModule: FromModule = (
   const place: ModuleTool.Place = { module, export: options.export ?? "default" }
   const { description, failureMode = "return", name, parameters = NoParameters, success = Schema.Unknown } = options
   if (name !== undefined) {
-    const tool = guarded(define(name, description ?? "", parameters, success, failureMode), options)
+    const tool = annotate(define(name, description ?? "", parameters, success, failureMode), options)
     return inModule(name, tool, options.timeout, place)
   }
   const found = ModuleTool.load(place)

@@ -42,7 +42,7 @@ export const make = <I, A, E, R, E2, R2>(
 ): Stream.Stream<unknown, ParallelError<E> | E2, R | R2> =>
   Stream.unwrap(
     Effect.gen(function* () {
-      const window = new Window<I, A, E, R, E2>(work, settings)
+      const window = new BoundedStream<I, A, E, R, E2>(work, settings)
       // Registered before anything is begun, so that it cannot be left running.
       yield* Effect.addFinalizer((exit) => window.close(exit))
       yield* window.begin(inputs)
@@ -50,7 +50,7 @@ export const make = <I, A, E, R, E2, R2>(
     })
   )
 
-class Window<I, A, E, R, E2> {
+class BoundedStream<I, A, E, R, E2> {
   readonly #work: (input: I) => Effect.Effect<A, E, R>
   readonly #settings: Settings
   #pulling: Fiber.Fiber<void, E2> | undefined

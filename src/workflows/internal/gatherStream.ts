@@ -5,7 +5,7 @@ import type * as Stream from "effect/Stream"
 import { InvalidDefinition } from "../../RunError.ts"
 import * as Runner from "../../Runner.ts"
 import type * as Parallel from "../Parallel.ts"
-import * as Window from "./boundedStream.ts"
+import * as BoundedStream from "./boundedStream.ts"
 
 /** How many inputs are worked on at once where their number is not known. */
 export const defaultConcurrency = 8
@@ -62,9 +62,9 @@ export const stream = <I, A, E, R, E2 = never, R2 = never, M extends StreamMode 
   options: StreamOptions<M> = {}
 ): Stream.Stream<StreamOutput<A, E, M>, StreamError<E, M> | E2, R | R2> =>
   // The window gives outputs or Results by its settings; the types say which.
-  Window.make(inputs, runner.run, settings(`stream of "${runner.name}"`, runner.name, options)) as never
+  BoundedStream.make(inputs, runner.run, settings(`stream of "${runner.name}"`, runner.name, options)) as never
 
-const settings = (subject: string, name: string, options: StreamOptions<StreamMode>): Window.Settings => {
+const settings = (subject: string, name: string, options: StreamOptions<StreamMode>): BoundedStream.Settings => {
   const concurrency = options.concurrency ?? defaultConcurrency
   if (!(Number.isInteger(concurrency) && concurrency >= 1)) {
     throw new InvalidDefinition({
@@ -156,10 +156,10 @@ export const mapStream: {
       members: [{ name: runner.name, runner }]
     }),
     run: (input: In, state) => {
-      const onItem = (index: number, status: Window.Status, done: number) =>
+      const onItem = (index: number, status: BoundedStream.Status, done: number) =>
         state.emit({ _tag: "ItemCompleted", item: String(index), status, done })
       // As in `stream`.
-      return options.into(Window.make(options.inputs(input), runner.run, { ...window, onItem }) as never)
+      return options.into(BoundedStream.make(options.inputs(input), runner.run, { ...window, onItem }) as never)
     }
   })
 }

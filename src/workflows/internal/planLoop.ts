@@ -8,13 +8,13 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Semaphore from "effect/Semaphore"
 import { toJson } from "../../internal/json.ts"
-import { keepLate } from "../../internal/interruptFailures.ts"
+import { withInterruptFailures } from "../../internal/interruptFailures.ts"
 import { isWaiting } from "../../internal/resumption.ts"
 import type { RunState } from "../../internal/runState.ts"
 import { Spent } from "../../RunEvent.ts"
 import * as Runner from "../../Runner.ts"
 import * as Group from "./branchGroup.ts"
-import { settled } from "../../internal/input.ts"
+import { replayable } from "../../internal/input.ts"
 import { asClause } from "../../internal/text.ts"
 import * as Plan from "./plan.ts"
 import * as Text from "./planPrompts.ts"
@@ -155,7 +155,7 @@ class Loop {
 
   constructor(settings: Settings, goal: unknown, state: RunState) {
     this.#settings = settings
-    this.#goal = settled(goal)
+    this.#goal = replayable(goal)
     this.#state = state
   }
 
@@ -293,7 +293,11 @@ class Loop {
           spent: this.#state.spent()
         })
       }
-      return keepLate(all, (group) => Effect.match(group, { onSuccess: () => undefined, onFailure: toError }), toError)
+      return withInterruptFailures(
+        all,
+        (group) => Effect.match(group, { onSuccess: () => undefined, onFailure: toError }),
+        toError
+      )
     })
   }
 

@@ -26,19 +26,19 @@ export interface Limits {
   readonly reserve?: number | undefined
 }
 
-/** A worker at work. */
-interface Place {
+/** What a running worker may use of the budget. */
+interface Reservation {
   readonly kind: string
   /** The worker that it works for. */
-  readonly above: Place | undefined
+  readonly above: Reservation | undefined
   /** `undefined`: its cost was unknown when it began. */
   readonly reserve: number | undefined
   /** Its run. */
   state: RunState | undefined
 }
 
-const CurrentPlace: Context.Reference<Place | undefined> = Context.Reference<Place | undefined>(
-  "troupe/Orchestrator/Place",
+const CurrentReservation: Context.Reference<Reservation | undefined> = Context.Reference<Reservation | undefined>(
+  "troupe/Orchestrator/Reservation",
   { defaultValue: () => undefined }
 )
 
@@ -47,8 +47,8 @@ export const metered = <I, A, E, R>(runner: Runner.Runner<I, A, E, R>): Runner.R
   Runner.fromDefinition(runner.name, runner.description, {
     ...runner.definition,
     body: (input: I, state) =>
-      Effect.flatMap(CurrentPlace, (place) => {
-        if (place !== undefined) place.state ??= state
+      Effect.flatMap(CurrentReservation, (reservation) => {
+        if (reservation !== undefined) reservation.state ??= state
         return runner.definition.body(input, state)
       })
   })
@@ -61,7 +61,7 @@ export class Budget {
   readonly #limits: Limits
   readonly #spent = Deferred.makeUnsafe<void>()
   #runs = 0
-  readonly #places = new Set<Place>()
+  readonly #reservations = new Set<Reservation>()
   /** The most that a worker has used, by name. */
   readonly #costs = new Map<string, number>()
   /** Done when a worker has ended, for those that wait. */
@@ -83,25 +83,25 @@ export class Budget {
    */
   within<A, E, R>(kind: string, work: Effect.Effect<A, E, R>): Effect.Effect<A, E | string, R> {
     return Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(CurrentPlace, (above): Effect.Effect<A, E | string, R> => {
-        const place = this.#begin(kind, above)
-        if (typeof place === "string") return Effect.fail(place)
-        if (place === undefined) {
+      Effect.flatMap(CurrentReservation, (above): Effect.Effect<A, E | string, R> => {
+        const reservation = this.#begin(kind, above)
+        if (typeof reservation === "string") return Effect.fail(reservation)
+        if (reservation === undefined) {
           // Who waits is woken at once, and must not begin when what ended was interrupted, as it is about to be
           // itself.
           const waited = Effect.andThen(Deferred.await(this.#settled), Effect.yieldNow)
           return restore(Effect.andThen(waited, () => this.within(kind, work)))
         }
-        const own = Effect.provideService(work, CurrentPlace, place)
+        const own = Effect.provideService(work, CurrentReservation, reservation)
         return Effect.onExit(restore(this.#limits.tokens === undefined ? own : this.#untilSpent(own)), (exit) =>
-          Effect.sync(() => this.#settle(place, exit))
+          Effect.sync(() => this.#settle(reservation, exit))
         )
       })
     )
   }
 
   /** Where it works; why it cannot; or nothing, when it has to wait until it is known what a worker costs. */
-  #begin(kind: string, above: Place | undefined): Place | string | undefined {
+  #begin(kind: string, above: Reservation | undefined): Reservation | string | undefined {
     const { runs, tokens } = this.#limits
     if (runs !== undefined && this.#runs >= runs) {
       return `not executed: the budget of ${runs} worker runs is used up; ${answer}`
@@ -111,27 +111,27 @@ export class Budget {
       const spent = tokensOf(this.#state)
       if (spent >= tokens) return `not executed: the budget of ${tokens} tokens is used up; ${answer}`
       const others = this.#others(above)
-      if (reserve === undefined && others.some((place) => place.reserve === undefined)) return undefined
-      const left = others.reduce((sum, place) => sum - this.#open(place), tokens - spent)
+      if (reserve === undefined && others.some((reservation) => reservation.reserve === undefined)) return undefined
+      const left = others.reduce((sum, reservation) => sum - this.#open(reservation), tokens - spent)
       if (left < (reserve ?? 0)) {
         return `not executed: of the budget of ${tokens} tokens ${Math.max(0, left)} are left after what others at work may need, and this may need ${reserve}; ${answer}, or call fewer at once`
       }
     }
     this.#runs++
-    const place: Place = { kind, above, reserve, state: undefined }
-    this.#places.add(place)
-    return place
+    const reservation: Reservation = { kind, above, reserve, state: undefined }
+    this.#reservations.add(reservation)
+    return reservation
   }
 
   /** Those at work but the worker that asks and those it works for, whose share its own is part of. */
-  #others(above: Place | undefined): ReadonlyArray<Place> {
-    const others = new Set(this.#places)
-    for (let place = above; place !== undefined; place = place.above) others.delete(place)
+  #others(above: Reservation | undefined): ReadonlyArray<Reservation> {
+    const others = new Set(this.#reservations)
+    for (let reservation = above; reservation !== undefined; reservation = reservation.above) others.delete(reservation)
     return [...others]
   }
 
   /** What is set aside for a worker and not used yet. */
-  #open({ kind, reserve, state }: Place): number {
+  #open({ kind, reserve, state }: Reservation): number {
     return Math.max(0, (reserve ?? this.#costOf(kind) ?? 0) - tokensOf(state))
   }
 
@@ -143,9 +143,9 @@ export class Budget {
     return most === 0 ? undefined : most
   }
 
-  #settle(place: Place, exit: Exit.Exit<unknown, unknown>): void {
-    const { kind, state } = place
-    this.#places.delete(place)
+  #settle(reservation: Reservation, exit: Exit.Exit<unknown, unknown>): void {
+    const { kind, state } = reservation
+    this.#reservations.delete(reservation)
     const used = tokensOf(state)
     // One that failed before it used anything says nothing.
     if (used > 0 || Exit.isSuccess(exit)) this.#costs.set(kind, Math.max(used, this.#costs.get(kind) ?? 0))

@@ -5,7 +5,7 @@ import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
 import type * as Path from "effect/Path"
-import * as McpServerLayer from "../layers/mcp/McpServerLayer.ts"
+import * as McpServer from "../layers/mcp/McpServer.ts"
 import * as Runner from "../Runner.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import { orFailed } from "./execute.ts"
@@ -28,7 +28,7 @@ export const run = (input: Input): Effect.Effect<void, CliFailure, FileSystem.Fi
     const port = Option.getOrUndefined(input.http)
     if (port !== undefined && !(port >= 0 && port <= 65535)) return yield* badInput("--http must be 0 to 65535.")
     // What the file writes while it is loaded must not reach the client.
-    const tools = yield* McpServerLayer.keepingStdout(toolsOf(input.file))
+    const tools = yield* McpServer.keepingStdout(toolsOf(input.file))
     const found = yield* find(input.model)
     const model = Option.getOrElse(found, () => absent)
     if (Option.isNone(found)) yield* err(`troupe: runs that need a model will fail: ${noModel}\n`)
@@ -40,7 +40,7 @@ export const run = (input: Input): Effect.Effect<void, CliFailure, FileSystem.Fi
     })
     yield* orFailed(
       Effect.gen(function* () {
-        const served = yield* McpServerLayer.Served
+        const served = yield* McpServer.Served
         const count = `${tools.length} ${tools.length === 1 ? "tool" : "tools"}`
         if (served.url !== undefined) yield* err(`troupe: serves ${count} on ${served.url}\n`)
         else if (process.stdin.isTTY) yield* err(`troupe: serves ${count} on standard input and output\n`)
@@ -52,22 +52,22 @@ export const run = (input: Input): Effect.Effect<void, CliFailure, FileSystem.Fi
 /** A file cannot promise its types; what is missing shows as a run's error. */
 type Tool =
   | Runner.Runner<string, unknown, unknown, LanguageModel.LanguageModel>
-  | McpServerLayer.McpTool<LanguageModel.LanguageModel>
+  | McpServer.McpTool<LanguageModel.LanguageModel>
 
 const toolsOf = (file: string): Effect.Effect<ReadonlyArray<Tool>, CliFailure, FileSystem.FileSystem | Path.Path> =>
   Effect.gen(function* () {
     const module = yield* exportsOf(file)
     const exported = [...new Set(Object.values(module))]
-    const found = exported.filter((value) => Runner.isRunner(value) || McpServerLayer.isTool(value))
+    const found = exported.filter((value) => Runner.isRunner(value) || McpServer.isTool(value))
     if (found.length > 0) return found as ReadonlyArray<Tool>
     return yield* noRunner(file)
   })
 
 /** What cannot be shown to a client is the file's fault. */
-const define = (options: McpServerLayer.ServeOptions<ReadonlyArray<Tool>, never, never>) =>
+const define = (options: McpServer.ServeOptions<ReadonlyArray<Tool>, never, never>) =>
   Effect.suspend(() => {
     try {
-      return Effect.succeed(McpServerLayer.serve(options))
+      return Effect.succeed(McpServer.serve(options))
     } catch (cause) {
       return cause instanceof InvalidDefinition ? Effect.fail(badInput(cause.message)) : Effect.die(cause)
     }

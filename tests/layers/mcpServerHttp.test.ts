@@ -5,23 +5,23 @@ import { Client } from "@modelcontextprotocol/sdk/client/index.js"
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js"
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Deferred, Effect, Exit, Fiber, Layer, Redacted, Schema, Scope } from "effect"
-import { Agent, McpServerLayer, OpenAi, Runner } from "troupe"
+import { Agent, McpServer, OpenAi, Runner } from "troupe"
 import { make as modelServer } from "../support/openAiServer.ts"
 
 const echo = Runner.make("echo", { description: "Says it back", run: (text: string) => Effect.succeed(text) })
 const agent = Agent.make("agent", { description: "Thinks", instructions: "Think." })
 
 /** Starts a server in this process; it ends with the scope. */
-const serve = (http: McpServerLayer.HttpOptions = {}) =>
-  Effect.map(Layer.build(McpServerLayer.serve({ tools: [echo], http })), (context) => {
-    const { url } = Context.get(context, McpServerLayer.Served)
+const serve = (http: McpServer.HttpOptions = {}) =>
+  Effect.map(Layer.build(McpServer.serve({ tools: [echo], http })), (context) => {
+    const { url } = Context.get(context, McpServer.Served)
     return new URL(url!)
   })
 
 /** The same with an agent whose model never answers. */
 const serveAgent = Effect.gen(function* () {
   const model = yield* modelServer([{ hang: true }])
-  const server = McpServerLayer.serve({ tools: [echo, agent], http: {} }).pipe(
+  const server = McpServer.serve({ tools: [echo, agent], http: {} }).pipe(
     Layer.provide(OpenAi.layer({ model: "m", baseUrl: model.url, apiKey: Redacted.make("k"), retry: "none" }))
   )
   return { model, server }
@@ -160,7 +160,7 @@ describe("sessions", () => {
   it.live("end when their client says so, with the runs in them", () =>
     Effect.gen(function* () {
       const { model, server } = yield* serveAgent
-      const { url } = Context.get(yield* Layer.build(server), McpServerLayer.Served)
+      const { url } = Context.get(yield* Layer.build(server), McpServer.Served)
       const at = new URL(url!)
       const mine = yield* session(at)
       const other = yield* session(at)
@@ -186,7 +186,7 @@ describe("what is left", () => {
   it.live("nothing of a run whose client has hung up", () =>
     Effect.gen(function* () {
       const { model, server } = yield* serveAgent
-      const { url } = Context.get(yield* Layer.build(server), McpServerLayer.Served)
+      const { url } = Context.get(yield* Layer.build(server), McpServer.Served)
       const at = new URL(url!)
       const mine = yield* session(at)
       const call = yield* Effect.forkChild(post(at, mine, calls("agent")))
@@ -200,7 +200,7 @@ describe("what is left", () => {
   it.live("nothing of a run without a session, in the newest revision, whose client has hung up", () =>
     Effect.gen(function* () {
       const { model, server } = yield* serveAgent
-      const { url } = Context.get(yield* Layer.build(server), McpServerLayer.Served)
+      const { url } = Context.get(yield* Layer.build(server), McpServer.Served)
       const at = new URL(url!)
       const calls = (name: string) => {
         const headers = { "mcp-protocol-version": "2026-07-28", "mcp-method": "tools/call", "mcp-name": name }
@@ -224,7 +224,7 @@ describe("what is left", () => {
     Effect.gen(function* () {
       const { model, server } = yield* serveAgent
       const scope = yield* Scope.make()
-      const { url } = Context.get(yield* Layer.buildWithScope(server, scope), McpServerLayer.Served)
+      const { url } = Context.get(yield* Layer.buildWithScope(server, scope), McpServer.Served)
       const at = new URL(url!)
       const client = new Client({ name: "tests", version: "1" })
       const transport = new StreamableHTTPClientTransport(at) as Parameters<Client["connect"]>[0]
@@ -267,21 +267,21 @@ describe("tools that cannot be shown to a client are refused when they are defin
   }
   it("without a description", () => {
     const mute = Runner.make("mute", { run: (text: string) => Effect.succeed(text) })
-    refused(() => McpServerLayer.serve({ tools: [mute] }), /MCP tool "mute": it has no description\. Describe/)
+    refused(() => McpServer.serve({ tools: [mute] }), /MCP tool "mute": it has no description\. Describe/)
   })
   it("two of one name", () => {
-    refused(() => McpServerLayer.layer({ tools: [echo, echo] }), /two of its tools are called "echo"/)
+    refused(() => McpServer.layer({ tools: [echo, echo] }), /two of its tools are called "echo"/)
   })
   it("with a name that clients refuse", () => {
-    refused(() => McpServerLayer.tool(echo, { name: "two words" }), /clients may refuse its name/)
-    assert.strictEqual(McpServerLayer.tool(Runner.named(echo, "two words")).name, "two_words")
+    refused(() => McpServer.tool(echo, { name: "two words" }), /clients may refuse its name/)
+    assert.strictEqual(McpServer.tool(Runner.named(echo, "two words")).name, "two_words")
   })
   it("with parameters that are no object, or have no JSON form", () => {
     const tool = (parameters: Schema.Codec<string>) =>
-      McpServerLayer.tool(echo, { parameters, input: (text) => String(text) })
+      McpServer.tool(echo, { parameters, input: (text) => String(text) })
     refused(() => tool(Schema.String), /not an object/)
     refused(
-      () => McpServerLayer.tool(echo, { parameters: Schema.Struct({ s: Schema.Symbol }), input: ({ s }) => String(s) }),
+      () => McpServer.tool(echo, { parameters: Schema.Struct({ s: Schema.Symbol }), input: ({ s }) => String(s) }),
       /no JSON form/
     )
   })

@@ -4,8 +4,8 @@
  * user of `registrations` would.
  */
 import { Effect, Layer, Schema } from "effect"
-import { McpSchema, McpServer } from "effect/ai"
-import { Chain, McpServerLayer, Runner } from "troupe"
+import { McpSchema, McpServer as EffectMcpServer } from "effect/ai"
+import { Chain, McpServer, Runner } from "troupe"
 import { changes, inputRequired } from "./mcpFixtureRaw.ts"
 
 const bytes = (base64: string) => new Uint8Array(Buffer.from(base64, "base64"))
@@ -32,7 +32,7 @@ const noInput = { parameters: Nothing, input: () => "" }
 const says = (name: string, answer: string) =>
   Runner.make(name, { description: `Tests ${name}`, run: () => Effect.succeed(answer) })
 const shows = (name: string, content: ReadonlyArray<McpSchema.ContentBlock>) =>
-  McpServerLayer.tool(says(name, "shown"), { ...noInput, content: () => content })
+  McpServer.tool(says(name, "shown"), { ...noInput, content: () => content })
 
 const pause = says("pause", "paused")
 const steps = Chain.make("test_tool_with_progress", [pause, pause, pause])
@@ -53,19 +53,19 @@ const ask = (message: string, requestedSchema: Form) =>
   }).pipe(Effect.scoped)
 
 const asks = (name: string, form: Form) =>
-  McpServerLayer.tool(
+  McpServer.tool(
     Runner.make(name, { description: `Tests ${name}`, run: () => ask("Please fill in the form", form) }),
     noInput
   )
 
 const log = (data: string) =>
-  Effect.flatMap(McpServer.McpServer, (server) =>
+  Effect.flatMap(EffectMcpServer.McpServer, (server) =>
     server.notifications["notifications/message"]({ level: "info", data })
   )
 
 /** The tools that are runners. */
 export const tools = [
-  McpServerLayer.tool(says("test_simple_text", "This is a simple text response for testing."), noInput),
+  McpServer.tool(says("test_simple_text", "This is a simple text response for testing."), noInput),
   shows("test_image_content", [image]),
   shows("test_audio_content", [audio]),
   shows("test_embedded_resource", [embedded("test://embedded-resource", "text/plain", "An embedded resource.")]),
@@ -74,7 +74,7 @@ export const tools = [
     image,
     embedded("test://mixed-content-resource", "application/json", `{"test":"data","value":123}`)
   ]),
-  McpServerLayer.tool(
+  McpServer.tool(
     Runner.make("test_tool_with_logging", {
       description: "Logs while it runs",
       run: () =>
@@ -85,29 +85,29 @@ export const tools = [
     }),
     noInput
   ),
-  McpServerLayer.tool(steps, { ...noInput, description: "Tells its progress", progress: (event) => event._tag }),
-  McpServerLayer.tool(steps, {
+  McpServer.tool(steps, { ...noInput, description: "Tells its progress", progress: (event) => event._tag }),
+  McpServer.tool(steps, {
     ...noInput,
     name: "test_streaming_elicitation",
     description: "Tells its progress on the stream of its answer",
     progress: (event) => event._tag
   }),
-  McpServerLayer.tool(
+  McpServer.tool(
     Runner.make("test_logging_tool", {
       description: "Logs for those who want to know",
       run: () => Effect.as(log("a line"), "logged")
     }),
     noInput
   ),
-  McpServerLayer.tool(
+  McpServer.tool(
     Runner.make("test_error_handling", {
       description: "Always fails",
       run: () => Effect.fail(new Error("This tool intentionally returns an error for testing"))
     }),
     noInput
   ),
-  McpServerLayer.tool(says("test_reconnection", "It has not been interrupted."), noInput),
-  McpServerLayer.tool(
+  McpServer.tool(says("test_reconnection", "It has not been interrupted."), noInput),
+  McpServer.tool(
     Runner.make("test_sampling", {
       description: "Asks the client's model",
       run: (prompt: string) =>
@@ -121,7 +121,7 @@ export const tools = [
     }),
     { parameters: Schema.Struct({ prompt: Schema.String }), input: ({ prompt }) => prompt }
   ),
-  McpServerLayer.tool(
+  McpServer.tool(
     Runner.make("test_elicitation", {
       description: "Asks the client's person",
       run: (message: string) =>
@@ -183,25 +183,25 @@ const id = McpSchema.param("id", Schema.String)
 const contents = (uri: string, mimeType: string, content: { readonly text: string } | { readonly blob: Uint8Array }) =>
   Effect.succeed({ contents: [{ uri, mimeType, ...content }] })
 const resources = Layer.mergeAll(
-  McpServer.resource({
+  EffectMcpServer.resource({
     uri: "test://static-text",
     name: "static-text",
     mimeType: "text/plain",
     content: contents("test://static-text", "text/plain", { text: "The static text resource." })
   }),
-  McpServer.resource({
+  EffectMcpServer.resource({
     uri: "test://static-binary",
     name: "static-binary",
     mimeType: "image/png",
     content: contents("test://static-binary", "image/png", { blob: image.data })
   }),
-  McpServer.resource({
+  EffectMcpServer.resource({
     uri: "test://watched-resource",
     name: "watched-resource",
     mimeType: "text/plain",
     content: contents("test://watched-resource", "text/plain", { text: "Watched" })
   }),
-  McpServer.resource`test://template/${id}/data`({
+  EffectMcpServer.resource`test://template/${id}/data`({
     name: "template",
     mimeType: "application/json",
     content: (uri, value) =>
@@ -213,19 +213,19 @@ const resources = Layer.mergeAll(
 
 const user = (content: McpSchema.PromptMessage["content"]) => ({ role: "user" as const, content })
 const prompts = Layer.mergeAll(
-  McpServer.prompt({
+  EffectMcpServer.prompt({
     name: "test_simple_prompt",
     description: "A prompt without arguments",
     content: () => Effect.succeed("This is a simple prompt for testing.")
   }),
-  McpServer.prompt({
+  EffectMcpServer.prompt({
     name: "test_prompt_with_arguments",
     description: "A prompt with arguments",
     parameters: { arg1: Schema.String, arg2: Schema.String },
     completion: { arg1: () => Effect.succeed(["paris", "park", "party"]) },
     content: ({ arg1, arg2 }) => Effect.succeed(`Prompt with arguments: arg1='${arg1}', arg2='${arg2}'`)
   }),
-  McpServer.prompt({
+  EffectMcpServer.prompt({
     name: "test_prompt_with_embedded_resource",
     description: "A prompt with a resource in it",
     parameters: { resourceUri: Schema.String },
@@ -235,7 +235,7 @@ const prompts = Layer.mergeAll(
         user(text("Please process the embedded resource above."))
       ])
   }),
-  McpServer.prompt({
+  EffectMcpServer.prompt({
     name: "test_prompt_with_image",
     description: "A prompt with an image in it",
     content: () => Effect.succeed([user(image), user(text("Please analyze the image above."))])

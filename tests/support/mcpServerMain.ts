@@ -1,7 +1,7 @@
 /** The server of the MCP tests: `node mcpServerMain.ts MODEL_URL [http]`. Over HTTP it writes its address to standard error. */
 import { NodeRuntime } from "@effect/platform-node"
 import { Context, Effect, Layer, Redacted, Schema } from "effect"
-import { Agent, McpServerLayer, OpenAi, Parallel, Runner } from "troupe"
+import { Agent, McpServer, OpenAi, Parallel, Runner } from "troupe"
 
 const [modelUrl = "", transport] = process.argv.slice(2)
 
@@ -35,15 +35,15 @@ const server = {
       output: Schema.Struct({ day: Schema.Date }),
       run: (text: string) => Effect.succeed({ day: new Date(text) })
     }),
-    McpServerLayer.tool(Runner.named(echo, "translate"), {
+    McpServer.tool(Runner.named(echo, "translate"), {
       title: "Translator",
       description: "Translates",
       parameters: Schema.Struct({ text: Schema.String, language: Schema.Literals(["de", "fr"]) }),
       input: ({ language, text }) => `${language}: ${text}`,
       annotations: { readOnlyHint: true, openWorldHint: false }
     }),
-    McpServerLayer.tool(Runner.named(echo, "writer"), { progress: McpServerLayer.textProgress }),
-    McpServerLayer.tool(Runner.named(echo, "hurried"), { timeout: "50 millis" }),
+    McpServer.tool(Runner.named(echo, "writer"), { progress: McpServer.textProgress }),
+    McpServer.tool(Runner.named(echo, "hurried"), { timeout: "50 millis" }),
     Runner.described(Parallel.make("team", { one: echo, two: echo }), "Says it twice"),
     Runner.make("refused", {
       description: "Fails",
@@ -75,11 +75,11 @@ const server = {
 const Model = OpenAi.layer({ model: "m", baseUrl: modelUrl, apiKey: Redacted.make("sk-test"), retry: "none" })
 
 const program = Effect.gen(function* () {
-  const served = yield* McpServerLayer.Served
+  const served = yield* McpServer.Served
   if (served.url !== undefined) process.stderr.write(`${served.url}\n`)
   yield* served.ended
 }).pipe(
-  Effect.provide(McpServerLayer.serve({ ...server, ...(transport === "http" ? { http: {} } : {}) })),
+  Effect.provide(McpServer.serve({ ...server, ...(transport === "http" ? { http: {} } : {}) })),
   Effect.provide(Layer.merge(Model, SharedLive))
 )
 

@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer, Logger, Redacted, Schema } from "effect"
 import { AiError } from "effect/ai"
-import { Agent, AgentTool, McpServerLayer, OpenAi, Parallel, Runner, TestModel } from "troupe"
+import { Agent, AgentTool, McpServer, OpenAi, Parallel, Runner, TestModel } from "troupe"
 import { begin, call, send, textOf } from "../../support/mcpPost.ts"
 
 class Refused extends Schema.TaggedError<Refused>()("Refused", { detail: Schema.String }) {
@@ -20,7 +20,7 @@ const failing = (error: unknown) =>
 
 /** What the client is told when it calls the only tool, its progress included, and what is logged. */
 const outcome = <R, E>(
-  tool: McpServerLayer.ToolLike,
+  tool: McpServer.ToolLike,
   model: Layer.Layer<R, E> = Layer.empty as Layer.Layer<never> as unknown as Layer.Layer<R, E>
 ) =>
   Effect.gen(function* () {
@@ -28,11 +28,11 @@ const outcome = <R, E>(
     const logger = Logger.layer([
       Logger.make(({ cause, message }) => logged.push(`${String(message)} ${String(cause)}`))
     ])
-    const server = McpServerLayer.serve({ tools: [tool], http: {} }).pipe(Layer.provide(model), Layer.provide(logger))
-    const context = yield* Layer.build(server as Layer.Layer<McpServerLayer.Served, McpServerLayer.ListenError | E>)
-    const url = Context.get(context, McpServerLayer.Served).url!
+    const server = McpServer.serve({ tools: [tool], http: {} }).pipe(Layer.provide(model), Layer.provide(logger))
+    const context = yield* Layer.build(server as Layer.Layer<McpServer.Served, McpServer.ListenError | E>)
+    const url = Context.get(context, McpServer.Served).url!
     const session = yield* begin(url)
-    const name = Runner.isRunner(tool) ? tool.name : (tool as McpServerLayer.McpTool<unknown>).name
+    const name = Runner.isRunner(tool) ? tool.name : (tool as McpServer.McpTool<unknown>).name
     const { messages } = yield* send(url, call(1, name, "x", { progressToken: 1 }), session)
     const answer = messages.find((message) => "result" in message)
     assert.isTrue(answer?.["result"].isError)
@@ -134,7 +134,7 @@ describe("an error of the application", () => {
         run: (_text: string) => Effect.fail(new Refused({ detail: "see http://10.0.0.1" }))
       })
       const failure = (error: Refused) => `Refused: see https://help.example (${error._tag})`
-      const tool = McpServerLayer.tool(runner, { failure })
+      const tool = McpServer.tool(runner, { failure })
       assert.strictEqual((yield* outcome(tool)).told, "Refused: see https://help.example (Refused)")
     })
   )

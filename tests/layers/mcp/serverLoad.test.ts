@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Deferred, Effect, Fiber, Layer } from "effect"
 import { TestClock } from "effect/testing"
-import { McpServerLayer, Runner } from "troupe"
+import { McpServer, Runner } from "troupe"
 import { begin, call, initialize, send, textOf } from "../../support/mcpPost.ts"
 
 /** A tool whose runs wait until `open`, and how many there were at once. */
@@ -28,13 +28,11 @@ const gate = () => {
 const echo = Runner.make("echo", { description: "Says it back", run: (text: string) => Effect.succeed(text) })
 
 const serve = (
-  options: Partial<
-    McpServerLayer.ServeOptions<ReadonlyArray<Runner.Runner<string, string, never, never>>, never, never>
-  >
+  options: Partial<McpServer.ServeOptions<ReadonlyArray<Runner.Runner<string, string, never, never>>, never, never>>
 ) =>
   Effect.map(
-    Layer.build(McpServerLayer.serve({ tools: [echo], http: {}, ...options })),
-    (context) => Context.get(context, McpServerLayer.Served).url!
+    Layer.build(McpServer.serve({ tools: [echo], http: {}, ...options })),
+    (context) => Context.get(context, McpServer.Served).url!
   )
 
 const batch = (size: number, name: string) => Array.from({ length: size }, (_, id) => call(id + 1, name))
@@ -162,8 +160,8 @@ it("limits that are not positive are refused where the server is defined", () =>
     { maxBatch: 0.5 },
     { http: { maxSessions: Number.NaN } }
   ]) {
-    assert.throws(() => McpServerLayer.serve({ tools: [echo], ...options }), /Give it a whole number/)
+    assert.throws(() => McpServer.serve({ tools: [echo], ...options }), /Give it a whole number/)
   }
-  assert.throws(() => McpServerLayer.serve({ tools: [echo], http: { sessionIdle: 0 } }), /sessionIdle/)
-  assert.throws(() => McpServerLayer.layer({ tools: [echo], maxRuns: 0 }), /maxRuns/)
+  assert.throws(() => McpServer.serve({ tools: [echo], http: { sessionIdle: 0 } }), /sessionIdle/)
+  assert.throws(() => McpServer.layer({ tools: [echo], maxRuns: 0 }), /maxRuns/)
 })

@@ -14,7 +14,7 @@ import {
   Handoffs,
   HttpTools,
   Mcp,
-  McpServerLayer,
+  McpServer,
   DemoModel,
   OpenAi,
   Orchestrator,
@@ -99,4 +99,4 @@ export const layers = [
   TestModel.layer(["Hello"]),
   WorkerPool.layer()
 ] as const
-export const server = McpServerLayer.serve({ tools: [judge, McpServerLayer.tool(Writer, { name: "other" })] })
+export const server = McpServer.serve({ tools: [judge, McpServer.tool(Writer, { name: "other" })] })

@@ -21,7 +21,7 @@ import { protocols } from "./protocols.ts"
 import { batchProblem, read } from "./requests.ts"
 import * as Sessions from "./sessions.ts"
 
-/** See `McpServerLayer.HttpOptions`. */
+/** See `McpServer.HttpOptions`. */
 interface Options {
   readonly port?: number | undefined
   readonly host?: string | undefined

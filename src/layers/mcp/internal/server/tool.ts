@@ -18,7 +18,7 @@ import type { RunEvent } from "../../../../RunEvent.ts"
 import * as Runner from "../../../../Runner.ts"
 import { clientMessage } from "./failure.ts"
 
-const TypeId = "~troupe/McpServerLayer/Tool"
+const TypeId = "~troupe/McpServer/Tool"
 
 /** A runner with its definition for MCP clients. `Services` is what its runs need. */
 export interface Tool<out Services> {
@@ -100,7 +100,7 @@ export const make = <I, A, E, R>(
     throw new InvalidDefinition({
       subject,
       problem: "it has no description",
-      remedy: "Describe the runner where it is made, or give McpServerLayer.tool a description"
+      remedy: "Describe the runner where it is made, or give McpServer.tool a description"
     })
   }
   if (!/^[a-zA-Z0-9_.-]{1,128}$/.test(name)) {
@@ -272,10 +272,10 @@ const failed = (
  * Progress in steps: which runner is at what, without anything that models or tools said.
  *
  * @example
- * import { Agent, McpServerLayer } from "troupe"
+ * import { Agent, McpServer } from "troupe"
  *
  * const agent = Agent.make("researcher", { description: "Finds facts", instructions: "You research." })
- * const tool = McpServerLayer.tool(agent, { progress: McpServerLayer.stepProgress })
+ * const tool = McpServer.tool(agent, { progress: McpServer.stepProgress })
  */
 export const stepProgress = (event: RunEvent): string | undefined => {
   const said = aboutStep(event)
@@ -312,10 +312,10 @@ const aboutStep = (event: RunEvent): string | undefined => {
  * Progress in words: the pieces of the runner's answer as they come, those of nested runners left out.
  *
  * @example
- * import { Agent, McpServerLayer } from "troupe"
+ * import { Agent, McpServer } from "troupe"
  *
  * const agent = Agent.make("writer", { description: "Writes", instructions: "You write." })
- * const tool = McpServerLayer.tool(agent, { progress: McpServerLayer.textProgress })
+ * const tool = McpServer.tool(agent, { progress: McpServer.textProgress })
  */
 export const textProgress = (event: RunEvent): string | undefined =>
   event._tag === "TextDelta" && event.path.length === 1 ? event.delta : undefined

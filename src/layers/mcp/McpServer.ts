@@ -7,7 +7,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as McpSchema from "effect/ai/McpSchema"
-import type * as McpServer from "effect/ai/McpServer"
+import type * as EffectMcpServer from "effect/ai/McpServer"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { InvalidDefinition } from "../../RunError.ts"
@@ -38,7 +38,7 @@ export type ToolLike = Runner.Runner<string, unknown, unknown, unknown> | McpToo
 /** The services that runs of `T` need, without what each MCP request brings with it. */
 export type ServicesOf<T> = Exclude<
   T extends McpTool<infer R> ? R : T extends Runner.Runner<never, unknown, unknown, infer R> ? R : never,
-  McpSchema.McpRequestContext | McpServer.McpServer
+  McpSchema.McpRequestContext | EffectMcpServer.McpServer
 >
 
 /**
@@ -54,10 +54,10 @@ export type ServicesOf<T> = Exclude<
  *
  * @example
  * import { Schema } from "effect"
- * import { Agent, McpServerLayer } from "troupe"
+ * import { Agent, McpServer } from "troupe"
  *
  * const translator = Agent.make("translator", { instructions: "You translate." })
- * const translate = McpServerLayer.tool(translator, {
+ * const translate = McpServer.tool(translator, {
  *   description: "Translates a text",
  *   parameters: Schema.Struct({ text: Schema.String, language: Schema.String }),
  *   input: ({ text, language }) => `Translate into ${language}: ${text}`,
@@ -143,7 +143,7 @@ export class Served extends Context.Service<
     /** Waits until the client has closed standard input and every answer is written. Over HTTP it waits for ever. */
     readonly ended: Effect.Effect<void>
   }
->()("troupe/McpServerLayer/Served") {}
+>()("troupe/McpServer/Served") {}
 
 /** The server cannot listen at its configured address. */
 export class ListenError extends Schema.TaggedError<ListenError>()("ListenError", {
@@ -160,29 +160,29 @@ export class ListenError extends Schema.TaggedError<ListenError>()("ListenError"
 /** What is left to provide to a server with these tools and registrations. */
 export type Requirements<Tools extends ReadonlyArray<ToolLike>, RR> =
   | ServicesOf<Tools[number]>
-  | Exclude<McpServer.McpRequest.Without<RR>, McpServer.McpServer>
-  | McpServer.McpRequest.From<"Requires", Exclude<McpServer.McpRequest.Only<"Requires", RR>, Scope.Scope>>
+  | Exclude<EffectMcpServer.McpRequest.Without<RR>, EffectMcpServer.McpServer>
+  | EffectMcpServer.McpRequest.From<"Requires", Exclude<EffectMcpServer.McpRequest.Only<"Requires", RR>, Scope.Scope>>
 
 /**
  * Registers runners as tools of an MCP server of yours: one in your own `HttpRouter`, for example. The Layer of
- * `McpServer.layerHttp` takes it as `registrations`.
+ * Effect's `McpServer.layerHttp` takes it as `registrations`.
  *
  * @example
- * import { McpProtocol, McpServer } from "effect/ai"
- * import { Agent, McpServerLayer } from "troupe"
+ * import { McpProtocol, McpServer as EffectMcpServer } from "effect/ai"
+ * import { Agent, McpServer } from "troupe"
  *
  * const agent = Agent.make("researcher", { description: "Finds facts", instructions: "You research." })
- * const route = McpServer.layerHttp({
+ * const route = EffectMcpServer.layerHttp({
  *   name: "research",
  *   version: "1.0.0",
  *   path: "/mcp",
  *   protocols: [McpProtocol.v2025_11_25],
- *   registrations: McpServerLayer.layer({ tools: [agent] })
+ *   registrations: McpServer.layer({ tools: [agent] })
  * })
  */
 export const layer = <const Tools extends ReadonlyArray<ToolLike>>(
   options: RunLimits & { readonly tools: Tools }
-): Layer.Layer<never, never, McpServer.McpServer | ServicesOf<Tools[number]>> => {
+): Layer.Layer<never, never, EffectMcpServer.McpServer | ServicesOf<Tools[number]>> => {
   // The union of the tools' services is what the types say; at run time they are in the Layer's context.
   const tools = toolsOf(options.tools) as ReadonlyArray<McpTool<ServicesOf<Tools[number]>>>
   Limits.checkRuns(options)
@@ -199,7 +199,7 @@ const toolsOf = (likes: ReadonlyArray<ToolLike>): ReadonlyArray<McpTool<unknown>
       throw new InvalidDefinition({
         subject: "an MCP server",
         problem: `two of its tools are called "${name}"`,
-        remedy: "Give one of them another name with McpServerLayer.tool"
+        remedy: "Give one of them another name with McpServer.tool"
       })
     }
     names.add(name)
@@ -230,10 +230,10 @@ const toolsOf = (likes: ReadonlyArray<ToolLike>): ReadonlyArray<McpTool<unknown>
  * @example
  * import { NodeRuntime } from "@effect/platform-node"
  * import { Effect, Layer } from "effect"
- * import { Agent, McpServerLayer, OpenAi } from "troupe"
+ * import { Agent, McpServer, OpenAi } from "troupe"
  *
  * const agent = Agent.make("researcher", { description: "Finds facts", instructions: "You research." })
- * const Server = McpServerLayer.serve({ name: "research", tools: [agent], http: { port: 8080 } })
+ * const Server = McpServer.serve({ name: "research", tools: [agent], http: { port: 8080 } })
  *
  * Layer.launch(Server).pipe(Effect.provide(OpenAi.layer({ model: "gpt-4.1-mini" })), NodeRuntime.runMain)
  */
@@ -276,11 +276,11 @@ export const serve = <const Tools extends ReadonlyArray<ToolLike>, RE = never, R
  * @example
  * import { NodeRuntime } from "@effect/platform-node"
  * import { Effect } from "effect"
- * import { Agent, McpServerLayer, OpenAi } from "troupe"
+ * import { Agent, McpServer, OpenAi } from "troupe"
  *
  * const agent = Agent.make("researcher", { description: "Finds facts", instructions: "You research." })
  *
- * McpServerLayer.run({ tools: [agent] }).pipe(
+ * McpServer.run({ tools: [agent] }).pipe(
  *   Effect.provide(OpenAi.layer({ model: "gpt-4.1-mini" })),
  *   NodeRuntime.runMain
  * )

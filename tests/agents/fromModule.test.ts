@@ -391,9 +391,9 @@ describe("the event loop", () => {
 
 describe("what its definition says", () => {
   it("of approval and hints holds in either form", () => {
-    const inModule = WorkerTool.fromModule(url, { export: "annotate" })
+    const inModule = WorkerTool.fromModule(url, { export: "guarded" })
     const here = WorkerTool.fromModule(url, {
-      name: "annotate",
+      name: "guarded",
       export: "throwing",
       description: "Guarded",
       needsApproval: true,

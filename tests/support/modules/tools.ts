@@ -110,7 +110,7 @@ export const fails = AgentTool.fromFunction("fails", {
   execute: () => Effect.fail(new NotThere({ what: "the file" }))
 })
 
-export const annotate = AgentTool.fromFunction("annotate", {
+export const guarded = AgentTool.fromFunction("guarded", {
   description: "Has to be approved",
   needsApproval: true,
   hints: { readOnly: true },

@@ -25,7 +25,7 @@ for (const workload of workloads) {
   for (let round = 0; round < repeats && (round === 0 || performance.now() < ends); round++) {
     for (const peer of peers) {
       const args = ["work.ts", peer, workload]
-      // What a peer logs of the failure is no result; it is in the error when the process fails.
+      // A peer's log of the failure is not a result; the error has it when the process fails.
       const text = execFileSync(process.execPath, args, { env, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] })
       const figures = JSON.parse(text.trimEnd().split("\n").at(-1)!) as Figures
       runs.set(`${workload} ${peer}`, [...(runs.get(`${workload} ${peer}`) ?? []), figures])

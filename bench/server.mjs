@@ -105,6 +105,6 @@ const server = http.createServer((req, res) => {
 })
 // A busy client is slow to see that an idle connection was closed, and then loses a request.
 server.keepAliveTimeout = 120_000
-// It ends with whoever started it.
+// It ends with the process that started it.
 process.on("disconnect", () => process.exit())
 server.listen(0, "127.0.0.1", () => process.send?.(server.address().port))

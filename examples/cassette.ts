@@ -21,7 +21,7 @@ const Model = OpenAi.layer({ model: "qwen3", baseUrl: "http://localhost:8080/v1"
   Layer.provide(
     Cassette.layer({
       path: new URL("cassette.json", import.meta.url),
-      // With "record" it asks the server and writes the file anew.
+      // With "record" it asks the server and replaces the file.
       mode: "replay",
       unused: "die"
     })

@@ -1,5 +1,5 @@
 /**
- * `npm run pictures`: draws the diagrams of the documentation anew. Each stands in a `mermaid` fence below a line such as
+ * `npm run pictures`: draws the diagrams of the documentation. Each stands in a `mermaid` fence below a line such as
  * `<!-- troupe graph examples/workflows.ts --name chain -->`, and is what that command prints.
  * tests/docs/pictures.test.ts fails when one is out of date.
  */
@@ -58,6 +58,6 @@ if (import.meta.main) {
   for (const [file, { now, should }] of await drawAll()) {
     if (now === should) continue
     fs.writeFileSync(path.join(root, file), should)
-    console.log(`${file} is drawn anew`)
+    console.log(`${file} is drawn`)
   }
 }

@@ -83,7 +83,7 @@ export const all = (): ReadonlyArray<Snippet & { readonly file: string }> => {
   ]
 }
 
-/** Writes .snippets anew. Returns how many there are. */
+/** Writes .snippets. Returns how many there are. */
 export const write = (): number => {
   const directory = path.join(root, ".snippets")
   fs.rmSync(directory, { recursive: true, force: true })

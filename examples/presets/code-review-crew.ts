@@ -10,7 +10,7 @@ import { main } from "./model.ts"
 const reviewer = (name: string, looksAt: string) =>
   Agent.make(name, {
     description: `Reviews code: ${looksAt}`,
-    instructions: `You review one file and look only at ${looksAt}. Report each problem on a line of its own as "- line N: what is wrong, and how to mend it". If there is nothing, say so in one line.`
+    instructions: `You review one file and look only at ${looksAt}. Report each problem on a line of its own as "- line N: what is wrong, and how to fix it". If there is nothing, say so in one line.`
   })
 
 const editor = Agent.make("editor", {

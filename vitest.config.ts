@@ -1,13 +1,19 @@
 /** How the tests run. `troupe` means src/ in them, as it does for tsc and for node in this project's scripts. */
-import { defineConfig } from "vitest/config"
+import { configDefaults, defineConfig } from "vitest/config"
 
 const conditions = ["troupe-source", "module", "node", "development|production"]
+
+/** Tests that change nothing of the process they run in: they share one, and so load the modules once. */
+const shared = [
+  "tests/{agents,contract,internal,telemetry,workflows}/**/*.test.ts",
+  "tests/layers/{demo,openai,tools}/**/*.test.ts",
+  "tests/layers/{Cassette,OpenAi}*.test.ts"
+]
 
 export default defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions, externalConditions: ["troupe-source", "node"] } },
   test: {
-    include: ["tests/**/*.test.ts"],
     setupFiles: ["tests/support/setup.ts"],
     // Processes, not threads: tests block with Atomics.wait, take signals and watch the event loop.
     pool: "forks",
@@ -16,6 +22,13 @@ export default defineConfig({
     // For what would never end. A machine that has other things to do takes long to start a process.
     testTimeout: 60_000,
     hookTimeout: 60_000,
-    allowOnly: false
+    allowOnly: false,
+    projects: [
+      { extends: true, test: { name: "shared", include: shared, isolate: false } },
+      {
+        extends: true,
+        test: { name: "apart", include: ["tests/**/*.test.ts"], exclude: [...configDefaults.exclude, ...shared] }
+      }
+    ]
   }
 })

@@ -5,9 +5,9 @@ import { Context, Effect, Fiber, Layer, References, Schema } from "effect"
 import { LanguageModel, type Tool } from "effect/ai"
 import { Agent, AgentTool, Approvals, Runner, Skills, TestModel } from "troupe"
 import { describe, expect, it as plain } from "vitest"
-import { it } from "../support/edges.ts"
-import { marked } from "../support/processes.ts"
-import { folder, put, skill } from "../support/skillFolders.ts"
+import { it } from "../../support/edges.ts"
+import { marked } from "../../support/processes.ts"
+import { folder, put, skill } from "../../support/skillFolders.ts"
 
 const quiet = Layer.succeed(References.MinimumLogLevel, "None")
 

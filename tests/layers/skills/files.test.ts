@@ -5,8 +5,8 @@ import * as path from "node:path"
 import { Effect, Layer, Logger, References } from "effect"
 import { Skills } from "troupe"
 import { describe, expect } from "vitest"
-import { it } from "../support/edges.ts"
-import { folder, put, root, skill } from "../support/skillFolders.ts"
+import { it } from "../../support/edges.ts"
+import { folder, put, root, skill } from "../../support/skillFolders.ts"
 
 const quiet = Layer.succeed(References.MinimumLogLevel, "None")
 

@@ -7,10 +7,10 @@ import { promisify } from "node:util"
 import { Cause, Context, Duration, Effect, Exit, Schema } from "effect"
 import { Tool } from "effect/ai"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
-import * as IoWorker from "../../src/layers/internal/io/ioWorker.ts"
+import * as IoWorker from "../../../src/layers/internal/io/ioWorker.ts"
 import { Agent, AgentTool, RunError, Runner, SyncEdge, TestModel, WorkerPool, WorkerTool, type RunEvent } from "troupe"
 
-const url = new URL("../support/modules/tools.ts", import.meta.url)
+const url = new URL("../../support/modules/tools.ts", import.meta.url)
 const File = Schema.Struct({ file: Schema.String })
 const plain = (name: string) => WorkerTool.fromModule(url, { name, export: name, description: name })
 const onFile = (name: string) => WorkerTool.fromModule(url, { name, export: name, description: name, parameters: File })
@@ -109,7 +109,7 @@ for (const [edge, runExit] of Object.entries(edges)) {
     })
 
     it("a plain function gets and gives JSON, also of a module that awaits at its top level", async () => {
-      const tool = WorkerTool.fromModule(new URL("../support/modules/awaits.ts", import.meta.url), {
+      const tool = WorkerTool.fromModule(new URL("../../support/modules/awaits.ts", import.meta.url), {
         name: "next",
         description: "The next number",
         parameters: Schema.Struct({ n: Schema.Finite }),
@@ -186,7 +186,7 @@ for (const [edge, runExit] of Object.entries(edges)) {
     }, 60_000)
 
     it("a module that cannot be used in a thread is told of", async () => {
-      const broken = WorkerTool.fromModule(new URL("../support/modules/broken.ts", import.meta.url), {
+      const broken = WorkerTool.fromModule(new URL("../../support/modules/broken.ts", import.meta.url), {
         name: "broken",
         description: "Broken"
       })
@@ -258,7 +258,7 @@ for (const [edge, runExit] of Object.entries(edges)) {
 
     it("a module that takes longer to load than its tool may take is loaded for the next call", async () => {
       const gate = fresh()
-      const module = new URL(`../support/modules/slow.ts?gate=${encodeURIComponent(gate)}`, import.meta.url)
+      const module = new URL(`../../support/modules/slow.ts?gate=${encodeURIComponent(gate)}`, import.meta.url)
       const slow = WorkerTool.fromModule(module, {
         name: "slow",
         description: "Loads slowly",
@@ -282,7 +282,7 @@ for (const [edge, runExit] of Object.entries(edges)) {
     })
 
     it("a module that is never loaded holds up no others", async () => {
-      const hung = WorkerTool.fromModule(new URL("../support/modules/hung.ts", import.meta.url), {
+      const hung = WorkerTool.fromModule(new URL("../../support/modules/hung.ts", import.meta.url), {
         name: "hung",
         description: "Never loads"
       })
@@ -383,7 +383,7 @@ describe("the event loop", () => {
     const { stdout } = await promisify(execFile)(
       process.execPath,
       ["--conditions=troupe-source", "--input-type=module", "--eval", program],
-      { cwd: path.resolve(import.meta.dirname, "../.."), timeout: 20_000 }
+      { cwd: path.resolve(import.meta.dirname, "../../.."), timeout: 20_000 }
     )
     assert.strictEqual(stdout, "42\n")
   })
@@ -418,7 +418,7 @@ describe("what cannot be", () => {
         return error.message
       }
     }
-    const at = (file: string) => new URL(`../support/modules/${file}`, import.meta.url)
+    const at = (file: string) => new URL(`../../support/modules/${file}`, import.meta.url)
     assert.match(
       problem(() => WorkerTool.fromModule(at("absent.ts"))),
       /Cannot find module/
@@ -458,7 +458,7 @@ describe("what cannot be", () => {
 
   it("the name of a module's tool is known to the compiler when it is told of the module", () => {
     const tool: AgentTool.AgentTool<"double", never> =
-      WorkerTool.fromModule<typeof import("../support/modules/tools.ts").default>(url)
+      WorkerTool.fromModule<typeof import("../../support/modules/tools.ts").default>(url)
     assert.strictEqual(tool.name, "double")
     const run: WorkerTool.ModuleFunction<typeof File> = ({ file }, { signal }) => `${file} ${signal.aborted}`
     assert.isFunction(run)

@@ -4,8 +4,8 @@ import * as path from "node:path"
 import { Effect, Layer, References, Schema } from "effect"
 import { Skills } from "troupe"
 import { describe, expect } from "vitest"
-import { it } from "../support/edges.ts"
-import { folder, put, skill } from "../support/skillFolders.ts"
+import { it } from "../../support/edges.ts"
+import { folder, put, skill } from "../../support/skillFolders.ts"
 
 const quiet = Layer.succeed(References.MinimumLogLevel, "None")
 const layer = (options: Skills.Options) => Skills.layer(options).pipe(Layer.provideMerge(quiet))

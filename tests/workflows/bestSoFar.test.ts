@@ -125,6 +125,35 @@ describe("a verdict that is a number", () => {
   )
 })
 
+describe("the best of drafts", () => {
+  const best = (verdicts: ReadonlyArray<{ readonly points: number }>) => {
+    let round = 0
+    return EvaluatorOptimizer.make(
+      "refined",
+      { generator: writer, evaluator: () => Effect.succeed(verdicts[round++]!) },
+      {
+        accept: () => false,
+        score: ({ points }) => points,
+        maxRounds: verdicts.length,
+        onMaxRounds: "best",
+        revise: (_input, rounds) => rounds.length + 1
+      }
+    ).run(1)
+  }
+
+  it.effect("is the one with the highest score, which the option `score` reads of a verdict", () =>
+    Effect.gen(function* () {
+      assert.strictEqual(yield* best([{ points: 1 }, { points: 9 }, { points: 3 }]), "draft 2")
+    })
+  )
+
+  it.effect("is the last of those with the same score", () =>
+    Effect.gen(function* () {
+      assert.strictEqual(yield* best([{ points: 9 }, { points: 9 }, { points: 3 }]), "draft 2")
+    })
+  )
+})
+
 describe("a plan-execute-evaluate whose later round fails", () => {
   const steps = (round: number) => ({ steps: [{ id: "a", task: `task ${round}` }] })
   const make = (

@@ -311,7 +311,7 @@ export const withTimeout: {
               new RunTimedOut({
                 path: state.info.path,
                 durationMs: Duration.toMillis(duration),
-                spent: state.spent(),
+                spent: state.bill.spent(),
                 ...(failures === undefined ? {} : { failures })
               })
             )
@@ -361,12 +361,12 @@ export const withRetry: {
           const once = Effect.suspend(() => {
             count++
             if (count === 1) return run
-            state.handedOver = false
+            state.takeBack()
             return Effect.andThen(
-              state.emit({
+              state.events.emit({
                 _tag: "RunRetried",
                 attempt: count,
-                discardFrom: state.startSeq + 1,
+                discardFrom: state.events.startSeq + 1,
                 reason: messageOf(last)
               }),
               run

@@ -85,10 +85,10 @@ export const execute = <I, A, E, R>(
       Effect.provideContext(Context.make(CurrentState, state).pipe(Context.add(CurrentRun, state.info)))
     )
     const body = parent === undefined ? Effect.onError(own, (cause) => logFailure(state, cause)) : own
-    if (state.silent) return flushed(fiber, body)
+    if (state.events.silent) return flushed(fiber, body)
     const emitting = Effect.uninterruptibleMask((restore) =>
       Effect.andThen(
-        state.emit({
+        state.events.emit({
           _tag: "RunStarted",
           ...(parent === undefined ? {} : { parentId: parent.info.runId })
         }),
@@ -168,19 +168,19 @@ const emitTerminal = <A, E>(
   exit: Exit.Exit<A, E>
 ): Effect.Effect<void> =>
   Effect.flatMap(Clock.currentTimeMillis, (now) => {
-    const bill = { spent: state.spent(), durationMs: now - state.startedAt }
+    const bill = { spent: state.bill.spent(), durationMs: now - state.startedAt }
     if (Exit.isSuccess(exit)) {
       // A run that has handed its conversation over has no output.
       const output = state.handedOver ? {} : { output: encode(exit.value) }
-      return state.emit({ _tag: "RunCompleted", ...output, ...bill, ...transcriptOf(state) })
+      return state.events.emit({ _tag: "RunCompleted", ...output, ...bill, ...transcriptOf(state) })
     }
     if (Cause.hasInterruptsOnly(exit.cause)) {
-      return state.emit({ _tag: "RunInterrupted", ...bill, ...transcriptOf(state) })
+      return state.events.emit({ _tag: "RunInterrupted", ...bill, ...transcriptOf(state) })
     }
     const error = Cause.squash(exit.cause)
     const message = messageOf(error)
     const said = transcriptOf(state, error)
-    return state.emit({ _tag: "RunFailed", error: encodeError(error, message), message, ...bill, ...said })
+    return state.events.emit({ _tag: "RunFailed", error: encodeError(error, message), message, ...bill, ...said })
   })
 
 const encodeTranscript = Schema.encodeUnknownOption(Prompt.Prompt)
@@ -224,12 +224,12 @@ export const resultOf = <I, A, E, R>(name: string, definition: Definition<I, A, 
     Effect.flatMap((output) =>
       Effect.map(Clock.currentTimeMillis, (now): Result<A> => ({
         output,
-        usage: state!.usage,
-        steps: state!.steps,
+        usage: state!.bill.usage,
+        steps: state!.bill.steps,
         transcript: Prompt.fromMessages(state!.transcript!.said.messages),
         duration: Duration.millis(now - state!.startedAt),
-        decisions: state!.decisions,
-        finishReason: state!.finishReason
+        decisions: state!.events.decisions,
+        finishReason: state!.bill.finishReason
       }))
     )
   )

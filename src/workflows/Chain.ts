@@ -303,7 +303,7 @@ const run = (
       onSuccess: (value) => (isLast ? Effect.succeed(value) : goOn(value)),
       onFailure: (error) =>
         error instanceof Stop
-          ? Effect.as(state.decide({ _tag: "StoppedEarly", gate: step.name }), error.answer)
+          ? Effect.as(state.events.decide({ _tag: "StoppedEarly", gate: step.name }), error.answer)
           : Effect.fail(error)
     })
   }

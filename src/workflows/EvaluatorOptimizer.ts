@@ -137,13 +137,13 @@ export const make = <I, Draft, E1, R1, Verdict, E2, R2, OnMaxRounds extends "bes
           if (Result.isFailure(tried)) {
             failure = Option.some(tried.failure)
             const verdict = { failure: textOf(tried.failure) }
-            yield* state.decide({ _tag: "RoundCompleted", round, accepted: false, verdict })
+            yield* state.events.decide({ _tag: "RoundCompleted", round, accepted: false, verdict })
             break
           }
           const made = tried.success
           rounds.push(made)
           const accepted = options.accept(made.verdict)
-          yield* state.decide({ _tag: "RoundCompleted", round, accepted, verdict: encodeVerdict(made.verdict) })
+          yield* state.events.decide({ _tag: "RoundCompleted", round, accepted, verdict: encodeVerdict(made.verdict) })
           if (accepted) return made.draft
         }
         const best = bestOf(rounds, options.score ?? scoreOf)
@@ -154,7 +154,7 @@ export const make = <I, Draft, E1, R1, Verdict, E2, R2, OnMaxRounds extends "bes
           best: toJson(best.draft),
           verdict: toJson(best.verdict),
           ...(Option.isSome(failure) ? { failure: failure.value } : {}),
-          spent: state.spent()
+          spent: state.bill.spent()
         })
         // Where the type is `never` the option is "best", which returned above.
         return yield* Effect.fail(error as Exhausted<OnMaxRounds>)

@@ -132,7 +132,7 @@ export const to = <const Target extends string, const Name extends string = `tra
       if (refused !== undefined) return Effect.fail(refused)
       const given = history === "choose" ? (chosen.history ?? "all") : history
       handoff!.request = { by: state!, to: target, reason, message, history: given }
-      state!.handedOver = true
+      state!.handOver()
       return Effect.succeed(`handed over to ${target}`)
     })
   )
@@ -243,7 +243,7 @@ const converse = (
         .pipe(Effect.provideService(CurrentHandoffState, handoff))
       const request = asked(handoff)
       if (request === undefined) return result.output
-      yield* state.decide({ _tag: "HandedOff", from: at, to: request.to, reason: request.reason })
+      yield* state.events.decide({ _tag: "HandedOff", from: at, to: request.to, reason: request.reason })
       conversation = handOver(at, request, result.transcript)
       at = request.to
     }

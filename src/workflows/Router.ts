@@ -124,11 +124,11 @@ export const make: {
         const taken = sure ? route : options.fallback
         if (taken === undefined) {
           return Effect.fail(
-            new RouteNotFound({ name, route, confidence, routes: [...routes.keys()], spent: state.spent() })
+            new RouteNotFound({ name, route, confidence, routes: [...routes.keys()], spent: state.bill.spent() })
           )
         }
         return Effect.andThen(
-          state.decide({ _tag: "RouteTaken", routes: [taken], confidence, fallback: !sure }),
+          state.events.decide({ _tag: "RouteTaken", routes: [taken], confidence, fallback: !sure }),
           Runner.named(routes.get(taken)!, taken).run(input)
         )
       })
@@ -231,13 +231,13 @@ export const many: {
         if (taken.length === 0) {
           const route = choices.map((choice) => choice.route).join(", ")
           return Effect.fail(
-            new RouteNotFound({ name, route, confidence, routes: [...routes.keys()], spent: state.spent() })
+            new RouteNotFound({ name, route, confidence, routes: [...routes.keys()], spent: state.bill.spent() })
           )
         }
         const entries = taken.map((key): Group.Entry => [key, Runner.named(routes.get(key)!, key).run(input)])
         const reached: Parallel.Mode = mode._tag === "quorum" ? Parallel.quorum(Math.min(mode.n, taken.length)) : mode
         return Effect.andThen(
-          state.decide({ _tag: "RouteTaken", routes: taken, confidence, fallback: chosen.length === 0 }),
+          state.events.decide({ _tag: "RouteTaken", routes: taken, confidence, fallback: chosen.length === 0 }),
           Effect.map(Group.run(entries, { name, mode: reached, concurrency, state }), (outputs) =>
             mode._tag === "race" ? outputs[0]![1] : Object.fromEntries(outputs)
           )

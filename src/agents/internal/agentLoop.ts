@@ -57,7 +57,7 @@ export const run = (
         new Loop(plan, state, model)
           .run(input)
           .pipe(
-            Effect.ensuring(Effect.sync(() => Spans.annotate(span, Spans.usageAttributes(state.usage)))),
+            Effect.ensuring(Effect.sync(() => Spans.annotate(span, Spans.usageAttributes(state.bill.usage)))),
             Effect.catchCause(asEdgeError)
           )
     )
@@ -228,8 +228,8 @@ class Loop {
     return Effect.gen({ self: this }, function* () {
       const step = ++this.#step
       const state = this.#state
-      state.addStep()
-      yield* state.emit({ _tag: "StepStarted", step })
+      state.bill.addStep()
+      yield* state.events.emit({ _tag: "StepStarted", step })
       yield* this.#updateTools()
       const turn = yield* this.#callModel(step, toolChoice)
       this.#transcript.messages.push(...Prompt.fromResponseParts(turn.content).content)
@@ -237,7 +237,7 @@ class Loop {
       const resolved = yield* this.#resolver.resolveTurn(turn, step)
       const next =
         resolved === "calls" ? yield* this.#execute(turn.calls, turn.text, step, (results) => results) : resolved
-      yield* state.emit({ _tag: "StepCompleted", step, finishReason: turn.finishReason, usage: turn.usage })
+      yield* state.events.emit({ _tag: "StepCompleted", step, finishReason: turn.finishReason, usage: turn.usage })
       return next
     })
   }
@@ -266,9 +266,7 @@ class Loop {
           new RunError.ModelError({ ...this.#transcript.failure(), step, attempts, reason: error })
       ),
       Effect.map((turn) => {
-        state.text = turn.text
-        state.finishReason = turn.finishReason
-        state.addUsage(turn.usage)
+        state.bill.addAnswer(turn)
         return turn
       })
     )
@@ -278,8 +276,8 @@ class Loop {
   #resume(open: Transcript.Open): Effect.Effect<Next, unknown, unknown> {
     return Effect.gen({ self: this }, function* () {
       const step = ++this.#step
-      this.#state.addStep()
-      yield* this.#state.emit({ _tag: "StepStarted", step })
+      this.#state.bill.addStep()
+      yield* this.#state.events.emit({ _tag: "StepStarted", step })
       yield* this.#updateTools()
       const calls = open.calls.filter((call) => !open.results.has(call.id))
       const inOrder = (results: ReadonlyArray<Prompt.ToolResultPart>) =>
@@ -289,7 +287,7 @@ class Loop {
       this.#tools = { ...this.#tools!, resumed }
       const next = yield* this.#execute(calls, "", step, inOrder)
       this.#tools = { ...this.#tools, resumed: nothingResumed }
-      yield* this.#state.emit({ _tag: "StepCompleted", step, finishReason: "tool-calls", usage: noUsage })
+      yield* this.#state.events.emit({ _tag: "StepCompleted", step, finishReason: "tool-calls", usage: noUsage })
       return next
     })
   }
@@ -426,6 +424,6 @@ class Loop {
   }
 
   #info(): StepInfo {
-    return { ...this.#last, usage: this.#state.usage, transcript: this.#transcript.prompt() }
+    return { ...this.#last, usage: this.#state.bill.usage, transcript: this.#transcript.prompt() }
   }
 }

@@ -82,15 +82,15 @@ export const needsInstruction = (self: ResolvedModel, output: OutputSpec | undef
  */
 export const call = (self: ResolvedModel, request: Request, state: RunState): Effect.Effect<Turn, Failed> =>
   Effect.suspend(() => {
-    const discardFrom = state.tree.seq
+    const discardFrom = state.events.nextSeq
     let attempts = 0
     let last: AiError.AiError | undefined
     const once = Effect.suspend(() => {
       attempts++
-      state.text = ""
+      state.bill.beginText()
       const attempt = traced(self, request, state)
       if (last === undefined) return attempt
-      const retried = state.emit({
+      const retried = state.events.emit({
         _tag: "StepRetried",
         step: request.step,
         attempt: attempts,
@@ -193,12 +193,12 @@ const callModel = (
           const direct = canCallDirectly(fiber.context) ? self.direct : undefined
           if (direct !== undefined) {
             const asked = providerRequest(request, span)
-            return state.streaming
+            return state.events.streaming
               ? readStream(direct.streamText(asked), request.step, collector, state, onFirstChunk)
               : Effect.flatMap(direct.generateText(asked), (parts) => emitParts(parts, request.step, collector, state))
           }
           return wrapped(
-            state.streaming
+            state.events.streaming
               ? stream(self, request, collector, state, onFirstChunk)
               : generate(self, request, collector, state)
           )
@@ -208,7 +208,7 @@ const callModel = (
   return Effect.flatMap(asked, () => {
     const turn = collector.turn()
     if (turn.finishReason !== "error") return Effect.succeed(turn)
-    state.addUsage(turn.usage)
+    state.bill.addUsage(turn.usage)
     return Effect.fail(
       AiError.make({
         module: "Agent",
@@ -279,16 +279,16 @@ const emitParts = (
   state: RunState
 ): Effect.Effect<void, AiError.AiError> => {
   const isWhole = parts.every((part) => collector.push(part))
-  state.text = collector.text
+  state.bill.addText(collector.text)
   if (!isWhole) return Effect.fail(tooLarge(collector.maxSize))
-  if (state.silent) return Effect.void
+  if (state.events.silent) return Effect.void
   return Effect.forEach(
     parts,
     (part) => {
       // A thought without text only has to go back to its provider.
       if ((part.type !== "text" && part.type !== "reasoning") || part.text === "") return Effect.void
       const _tag = part.type === "text" ? "TextDelta" : "ReasoningDelta"
-      return state.emit({ _tag, step, delta: part.text })
+      return state.events.emit({ _tag, step, delta: part.text })
     },
     { discard: true }
   )
@@ -330,15 +330,17 @@ const readStream = (
     }
     if (!collector.push(part)) return Effect.fail(tooLarge(collector.maxSize))
     if (part.type === "text-delta") {
-      state.text += part.delta
-      return state.emit({ _tag: "TextDelta", step, delta: part.delta })
+      state.bill.addText(part.delta)
+      return state.events.emit({ _tag: "TextDelta", step, delta: part.delta })
     }
-    if (part.type === "reasoning-delta") return state.emit({ _tag: "ReasoningDelta", step, delta: part.delta })
+    if (part.type === "reasoning-delta") return state.events.emit({ _tag: "ReasoningDelta", step, delta: part.delta })
     if (part.type === "text") {
-      state.text += part.text
-      return state.emit({ _tag: "TextDelta", step, delta: part.text })
+      state.bill.addText(part.text)
+      return state.events.emit({ _tag: "TextDelta", step, delta: part.text })
     }
-    return part.type === "reasoning" ? state.emit({ _tag: "ReasoningDelta", step, delta: part.text }) : Effect.void
+    return part.type === "reasoning"
+      ? state.events.emit({ _tag: "ReasoningDelta", step, delta: part.text })
+      : Effect.void
   })
 }
 

@@ -96,11 +96,11 @@ const settle = Effect.fnUntraced(function* (
   approvers: ReadonlyArray<Approver>
 ): Effect.fn.Return<Decided> {
   const of = { step, toolCallId: call.id, tool: call.name }
-  yield* state.emit({ _tag: "ApprovalRequested", ...of, params: request.params })
+  yield* state.events.emit({ _tag: "ApprovalRequested", ...of, params: request.params })
   const decision = known?._tag === "Denied" ? known : yield* ask(request, known, approvers)
   if (decision._tag === "Later") return { _tag: "Waiting", request }
   const final = yield* checked(decision, decode, resumed)
-  yield* state.emit({
+  yield* state.events.emit({
     _tag: "ApprovalAnswered",
     ...of,
     approved: final._tag === "Approved",

@@ -15,6 +15,7 @@ import * as Latch from "effect/Latch"
 import type * as Schema from "effect/Schema"
 import type { Any as AgentTool } from "../../AgentTool.ts"
 import { type Attempt, CurrentAttempt, idIn } from "../../internal/attempts.ts"
+import type { ToolCallEntry } from "../../internal/bill.ts"
 import { hash } from "../../internal/fingerprint.ts"
 import { toJson } from "../../internal/json.ts"
 import * as Resumption from "../../internal/resumption.ts"
@@ -24,7 +25,7 @@ import * as Spans from "../../internal/telemetry.ts"
 import { markOf, Resumable } from "../../internal/toolMarks.ts"
 import { exitOf, interruptAfterRegion, interruptThroughSource } from "../../internal/trueExit.ts"
 import { ApprovalRequired, CannotResume, InvalidApproval, type ToolFailure } from "../../RunError.ts"
-import type { ToolCallReport } from "../../RunEvent.ts"
+import type { ToolCallStatus } from "../../RunEvent.ts"
 import { CurrentRun, type RunInfo } from "../../services/CurrentRun.ts"
 import { CaptureContent } from "../../services/Telemetry.ts"
 import * as Approval from "./toolApproval.ts"
@@ -45,9 +46,6 @@ export interface Tools {
   /** What was decided of calls before the run was resumed, by the id of the call. */
   readonly resumed: ReadonlyMap<string, Resumed>
 }
-
-/** The report of a call while it is under way. */
-export type Report = { -readonly [K in keyof ToolCallReport]: ToolCallReport[K] }
 
 /** What is known of the calls of one step. Each call adds its own as soon as it has ended. */
 export interface StepRecord {
@@ -73,7 +71,7 @@ export interface Given {
   readonly tools: Tools
   readonly state: RunState
   readonly record: StepRecord
-  readonly report: Report
+  readonly report: ToolCallEntry
 }
 
 /** One call, and all that its steps need. */
@@ -123,7 +121,7 @@ export const toolOf = (entry: Tool.Any | AgentTool | undefined): Tool.Any | unde
 
 /** Leaves a call waiting. */
 export const suspend = ({ call, report }: Pick<Given, "call" | "report">, waiting: Waiting): Outcome => {
-  report.status = "waiting"
+  report.mark("waiting")
   return { call, waiting }
 }
 
@@ -131,7 +129,7 @@ const begin = Effect.fnUntraced(function* (given: Given): Effect.fn.Return<ToolC
   const { call, report, state, step, tools } = given
   const entry = tools.byName.get(call.name)
   const resumed = tools.resumed.get(call.id)
-  report.status = "interrupted"
+  report.mark("interrupted")
   return {
     ...given,
     entry,
@@ -249,16 +247,17 @@ const invoke = (context: ToolCallContext, call: Call): Effect.Effect<Value, Fail
   const { entry, info, report, state, tools } = context
   const progress = (result: unknown) =>
     Effect.suspend(() =>
-      state.silent || context.isOver
+      state.events.silent || context.isOver
         ? Effect.void
-        : state.emit({ _tag: "ToolProgress", ...placeOf(context), result: toJson(result) })
+        : state.events.emit({ _tag: "ToolProgress", ...placeOf(context), result: toJson(result) })
     )
   if (entry === undefined) return Effect.die(new Error("a call without a tool is refused before"))
   if (!("kind" in entry)) {
     const stopped = Latch.makeUnsafe(false)
     context.stopped = stopped
     return callToolkit(entry, call, tools.toolkit!, {
-      progress: (result) => (state.streaming ? Effect.raceFirst(progress(result), stopped.await) : progress(result)),
+      progress: (result) =>
+        state.events.streaming ? Effect.raceFirst(progress(result), stopped.await) : progress(result),
       onHandler: (fiber) => {
         context.handler = fiber
       }
@@ -266,7 +265,7 @@ const invoke = (context: ToolCallContext, call: Call): Effect.Effect<Value, Fail
   }
   // A promise may go on after its signal has fired, so what it did by then is unknown.
   return callDirect(entry, call, { ...info, progress }, () => {
-    report.status = "unknown"
+    report.mark("unknown")
   })
 }
 
@@ -374,13 +373,13 @@ const record = ({ call, record, report }: ToolCallContext, end: Ended): Settled 
   const isFailure = end._tag === "Failed"
   const result = isFailure ? end.failure.result : end.value.result
   const part = Transcript.result(call, result, isFailure, isFailure ? undefined : end.value.modelOutput)
-  report.status = !isFailure ? "completed" : end.failure instanceof Denied ? "denied" : statusOf(call)
+  report.mark(!isFailure ? "completed" : end.failure instanceof Denied ? "denied" : statusOf(call))
   record.results.set(call, part)
   if (isFailure && end.isFatal) record.failures.push(failureOf(call, end.failure))
   return { call, result, isFailure, part }
 }
 
-const statusOf = (call: Call): Report["status"] => (call.refused === undefined ? "failed" : "not-started")
+const statusOf = (call: Call): ToolCallStatus => (call.refused === undefined ? "failed" : "not-started")
 
 /** A call that is interrupted, or fails the run, does not wait for a slow reader of events. */
 const emit = (context: ToolCallContext, end: Ended, waits: boolean): Effect.Effect<void> =>
@@ -388,7 +387,7 @@ const emit = (context: ToolCallContext, end: Ended, waits: boolean): Effect.Effe
     const result = end._tag === "Failed" ? end.failure.result : end.value.result
     const _tag = end._tag === "Failed" ? "ToolFailed" : "ToolCompleted"
     const durationMs = now - context.startedAt
-    return context.state.emit({ _tag, ...placeOf(context), result, durationMs }, waits)
+    return context.state.events.emit({ _tag, ...placeOf(context), result, durationMs }, waits)
   })
 
 const placeOf = ({ call, step }: ToolCallContext) => ({ step, toolCallId: call.id, tool: call.name })

@@ -5,6 +5,7 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type * as Prompt from "effect/ai/Prompt"
+import type { ToolCallEntry } from "../../internal/bill.ts"
 import { toJson } from "../../internal/json.ts"
 import type { RunState } from "../../internal/runState.ts"
 import { EndsRun, markOf } from "../../internal/toolMarks.ts"
@@ -15,7 +16,7 @@ import {
   type NestedSyncEdge,
   ToolError
 } from "../../RunError.ts"
-import { executeOne, type Outcome, type Report, type StepRecord, suspend, toolOf, type Tools } from "./toolCallSteps.ts"
+import { executeOne, type Outcome, type StepRecord, suspend, toolOf, type Tools } from "./toolCallSteps.ts"
 import { type Failure, isAsync, isSetup } from "./toolFailure.ts"
 import * as Transcript from "./transcript.ts"
 import type { Call } from "./turnCollector.ts"
@@ -44,13 +45,7 @@ export interface Step {
 export const executeAll = (self: Step): Effect.Effect<ReadonlyArray<Outcome>, StepError> =>
   Effect.suspend(() => {
     const { calls, state, step } = self
-    const reports = new Map(
-      calls.map((call) => {
-        const report: Report = { step, toolCallId: call.id, tool: call.name, status: "not-started" }
-        state.toolCalls.push(report)
-        return [call, report] as const
-      })
-    )
+    const reports = new Map(calls.map((call) => [call, state.bill.addToolCall(step, call.id, call.name)] as const))
     const record: StepRecord = { failures: [], results: new Map() }
     return Effect.andThen(announce(self), inOrder(self, reports, record)).pipe(
       Effect.onInterrupt(() => Effect.sync(() => self.transcript(knownOf(reports, record)))),
@@ -64,16 +59,22 @@ export const executeAll = (self: Step): Effect.Effect<ReadonlyArray<Outcome>, St
   })
 
 const announce = ({ calls, state, step }: Step): Effect.Effect<void> =>
-  state.silent
+  state.events.silent
     ? Effect.void
     : Effect.forEach(
         calls,
         (call) =>
-          state.emit({ _tag: "ToolCalled", step, toolCallId: call.id, tool: call.name, params: toJson(call.params) }),
+          state.events.emit({
+            _tag: "ToolCalled",
+            step,
+            toolCallId: call.id,
+            tool: call.name,
+            params: toJson(call.params)
+          }),
         { discard: true }
       )
 
-type Reports = ReadonlyMap<Call, Report>
+type Reports = ReadonlyMap<Call, ToolCallEntry>
 
 /**
  * Runs the calls at once, and those that end the run after all others and one by one: a run that waits for a call has not
@@ -120,7 +121,7 @@ const errorOf = ({ state, step, transcript }: Step, reports: Reports, record: St
   const common = {
     path: state.info.path,
     step,
-    spent: state.spent(),
+    spent: state.bill.spent(),
     transcript: transcript(knownOf(reports, record))
   }
   if (isSetup(setup)) return setup

@@ -29,7 +29,7 @@ export class Transcript {
 
   /** The fields that every error of a run has. */
   failure() {
-    return { path: this.#state.info.path, spent: this.#state.spent(), transcript: this.prompt() }
+    return { path: this.#state.info.path, spent: this.#state.bill.spent(), transcript: this.prompt() }
   }
 
   /** Begins with the messages of the input. */

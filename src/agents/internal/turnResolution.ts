@@ -81,7 +81,7 @@ export class TurnResolver {
   /** The results of calls that are not made. */
   refuse(calls: ReadonlyArray<Call>, step: number, why: string): Array<Prompt.ToolResultPart> {
     return calls.map((call) => {
-      this.#state.toolCalls.push({ step, toolCallId: call.id, tool: call.name, status: "not-started" })
+      this.#state.bill.addToolCall(step, call.id, call.name)
       return Transcript.result(call, { error: `not executed: ${why}` }, true)
     })
   }
@@ -124,7 +124,7 @@ export class TurnResolver {
             `Your answer does not fit the required output: ${issue}.${cut} Answer again. ${output.instruction}`
           )
         )
-        return Effect.as(this.#state.emit({ _tag: "OutputRejected", step, issue }), continueLoop)
+        return Effect.as(this.#state.events.emit({ _tag: "OutputRejected", step, issue }), continueLoop)
       })
     )
   }

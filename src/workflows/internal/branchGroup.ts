@@ -234,7 +234,7 @@ class Group {
         const total = this.#entries.length
         // Interrupt siblings one tick later, so that observers see this branch's `ItemCompleted` first. Do not wait for slow readers.
         if (!wasDecided && this.#isDecided) Deferred.doneUnsafe(decided, Effect.void)
-        return this.#settings.state.emit({ _tag: "ItemCompleted", item: key, status, done, total })
+        return this.#settings.state.events.emit({ _tag: "ItemCompleted", item: key, status, done, total })
       })
     const begun = Effect.uninterruptibleMask((restore) => Effect.flatMap(restore(exitOf(work, end)), end))
     // The interruption of a group that is decided comes a moment later, in which the next branch must not begin.
@@ -294,7 +294,7 @@ class Group {
         interrupted: this.#entries.flatMap(([key], index) =>
           this.#outcomes[index] === undefined && !this.#completed.has(index) ? [key] : []
         ),
-        spent: this.#settings.state.spent()
+        spent: this.#settings.state.bill.spent()
       })
     )
   }

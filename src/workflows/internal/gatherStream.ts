@@ -157,7 +157,7 @@ export const mapStream: {
     }),
     run: (input: In, state) => {
       const onItem = (index: number, status: BoundedStream.Status, done: number) =>
-        state.emit({ _tag: "ItemCompleted", item: String(index), status, done })
+        state.events.emit({ _tag: "ItemCompleted", item: String(index), status, done })
       // As in `stream`.
       return options.into(BoundedStream.make(options.inputs(input), runner.run, { ...window, onItem }) as never)
     }

@@ -167,12 +167,12 @@ class Loop {
         if (planned === undefined) break
         const plan = planned.value
         if (plan === undefined) break
-        yield* this.#state.decide({ _tag: "PlanMade", round, plan: toJson(plan) })
+        yield* this.#state.events.decide({ _tag: "PlanMade", round, plan: toJson(plan) })
         const failed = yield* this.#carryOut(plan, round)
         if (failed !== undefined) {
           this.#last = { _tag: "failed", error: failed }
           const verdict = { failures: failuresOf(failed) }
-          yield* this.#state.decide({ _tag: "RoundCompleted", round, accepted: false, verdict: toJson(verdict) })
+          yield* this.#state.events.decide({ _tag: "RoundCompleted", round, accepted: false, verdict: toJson(verdict) })
           const isBug = failed.failures.some(({ error }) => error instanceof Group.BranchDefect)
           if (isBug || isWaiting(failed) || onStepFailure === "fail") return yield* Effect.fail(failed)
           continue
@@ -182,7 +182,7 @@ class Loop {
         if (judged === undefined) break
         const done: Round = { round, plan, steps, ...judged.value }
         const accepted = this.#settings.evaluator === undefined || this.#settings.accept(done.verdict)
-        yield* this.#state.decide({ _tag: "RoundCompleted", round, accepted, verdict: done.encoded })
+        yield* this.#state.events.decide({ _tag: "RoundCompleted", round, accepted, verdict: done.encoded })
         if (accepted) return yield* this.#combine(done)
         this.#last = { _tag: "rejected", round: done }
         this.#rejected.push(done)
@@ -200,7 +200,10 @@ class Loop {
       if (Result.isSuccess(settled)) return Effect.succeed({ value: settled.success })
       this.#broken = { failure: settled.failure }
       const verdict = { failure: Group.textOf(settled.failure) }
-      return Effect.as(this.#state.decide({ _tag: "RoundCompleted", round, accepted: false, verdict }), undefined)
+      return Effect.as(
+        this.#state.events.decide({ _tag: "RoundCompleted", round, accepted: false, verdict }),
+        undefined
+      )
     })
   }
 
@@ -290,7 +293,7 @@ class Loop {
           interrupted: steps.flatMap(({ id }) => (ended.has(id) ? [] : [id])),
           plan,
           done: encodedOf(this.#done.values()),
-          spent: this.#state.spent()
+          spent: this.#state.bill.spent()
         })
       }
       return withInterruptFailures(
@@ -371,7 +374,7 @@ class Loop {
         results: encodedOf(best.steps),
         verdict: best.encoded,
         ...this.#broken,
-        spent: this.#state.spent()
+        spent: this.#state.bill.spent()
       })
     )
   }

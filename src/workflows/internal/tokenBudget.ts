@@ -71,9 +71,9 @@ export class Budget {
     this.#state = state
     this.#limits = limits
     if (limits.tokens !== undefined) {
-      state.onUsage = () => {
+      state.bill.onUsage(() => {
         if (tokensOf(state) >= limits.tokens!) Deferred.doneUnsafe(this.#spent, Effect.void)
-      }
+      })
     }
   }
 
@@ -164,8 +164,4 @@ export class Budget {
   }
 }
 
-const tokensOf = (state: RunState | undefined): number => {
-  if (state === undefined) return 0
-  const { inputTokens, outputTokens } = state.usage
-  return (inputTokens.total ?? 0) + (outputTokens.total ?? 0)
-}
+const tokensOf = (state: RunState | undefined): number => state?.bill.tokens ?? 0

@@ -76,7 +76,7 @@ export const make = (server: string, limits: SamplingLimits = {}): Sampling => {
         const state = Context.get(context, CurrentState)
         const spend = (usage: Response.Usage): void => {
           account.tokens += (usage.inputTokens.total ?? 0) + (usage.outputTokens.total ?? 0)
-          state?.addUsage(usage)
+          state?.bill.addUsage(usage)
         }
         const own = Context.make(Spend, spend).pipe(Context.add(AskingServer, server))
         const within = Effect.suspend(() =>

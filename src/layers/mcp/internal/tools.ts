@@ -148,7 +148,7 @@ const notice = (server: Server, problem: string, tool?: string): Effect.Effect<v
     const state = yield* CurrentState
     if (state === undefined || !isNew(state, `${server.name} ${problem}`)) return
     const about = tool === undefined ? {} : { tool }
-    yield* state.emit({ _tag: "ToolNotice", server: server.name, problem: oneLine(problem), ...about })
+    yield* state.events.emit({ _tag: "ToolNotice", server: server.name, problem: oneLine(problem), ...about })
   })
 
 /** Tools that have been made, by what they are made of: a list that did not change gives the same tools. */

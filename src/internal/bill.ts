@@ -1,0 +1,151 @@
+/**
+ * What a run has spent so far, the runs nested in it included: usage and steps; and what it has to show for it: the text of
+ * its last step, its tool calls and why its last model call ended. Only this module writes any of it.
+ */
+import type * as Response from "effect/ai/Response"
+import type { Spent, ToolCallReport, ToolCallStatus } from "../RunEvent.ts"
+import { makeUsage } from "./usage.ts"
+
+interface Totals {
+  input: number | undefined
+  cacheRead: number | undefined
+  cacheWrite: number | undefined
+  output: number | undefined
+  reasoning: number | undefined
+}
+
+const plus = (a: number | undefined, b: number | undefined): number | undefined =>
+  a === undefined ? b : b === undefined ? a : a + b
+const minus = (a: number | undefined, b: number | undefined, c: number | undefined): number | undefined =>
+  a === undefined ? undefined : Math.max(0, a - (b ?? 0) - (c ?? 0))
+
+/** A tool call of a run, and what has become of it. */
+export class ToolCallEntry implements ToolCallReport {
+  readonly step: number
+  readonly toolCallId: string
+  readonly tool: string
+  #status: ToolCallStatus = "not-started"
+
+  constructor(step: number, toolCallId: string, tool: string) {
+    this.step = step
+    this.toolCallId = toolCallId
+    this.tool = tool
+  }
+
+  get status(): ToolCallStatus {
+    return this.#status
+  }
+
+  mark(status: ToolCallStatus): void {
+    this.#status = status
+  }
+}
+
+/** The bill of one run. */
+export class Bill {
+  readonly #parent: Bill | undefined
+  readonly #toolCalls: Array<ToolCallEntry> = []
+  readonly #totals: Totals = {
+    input: undefined,
+    cacheRead: undefined,
+    cacheWrite: undefined,
+    output: undefined,
+    reasoning: undefined
+  }
+  #listeners: ReadonlyArray<() => void> = []
+  #text = ""
+  #steps = 0
+  #finishReason: Response.FinishReason | undefined = undefined
+
+  constructor(parent: Bill | undefined) {
+    this.#parent = parent
+  }
+
+  /** Steps begun in this run and the runs nested in it. */
+  get steps(): number {
+    return this.#steps
+  }
+
+  /** Why the run's own last model call ended; `undefined` before that. */
+  get finishReason(): Response.FinishReason | undefined {
+    return this.#finishReason
+  }
+
+  get usage(): Response.Usage {
+    const { input, cacheRead, cacheWrite, output, reasoning } = this.#totals
+    return makeUsage({
+      inputTokens: { uncached: minus(input, cacheRead, cacheWrite), total: input, cacheRead, cacheWrite },
+      outputTokens: { total: output, text: minus(output, reasoning, undefined), reasoning }
+    })
+  }
+
+  /** Tokens used so far, input and output. */
+  get tokens(): number {
+    return (this.#totals.input ?? 0) + (this.#totals.output ?? 0)
+  }
+
+  /** Counts a step in this run and every run above it. */
+  addStep(): void {
+    for (let bill: Bill | undefined = this; bill !== undefined; bill = bill.#parent) bill.#steps++
+  }
+
+  /** Counts usage in this run and every run above it. */
+  addUsage(usage: Response.Usage): void {
+    for (let bill: Bill | undefined = this; bill !== undefined; bill = bill.#parent) {
+      const totals = bill.#totals
+      totals.input = plus(totals.input, usage.inputTokens.total)
+      totals.cacheRead = plus(totals.cacheRead, usage.inputTokens.cacheRead)
+      totals.cacheWrite = plus(totals.cacheWrite, usage.inputTokens.cacheWrite)
+      totals.output = plus(totals.output, usage.outputTokens.total)
+      totals.reasoning = plus(totals.reasoning, usage.outputTokens.reasoning)
+      for (const listener of bill.#listeners) listener()
+    }
+  }
+
+  /** Calls `listener` whenever usage of the run or of a run nested in it was counted. */
+  onUsage(listener: () => void): void {
+    this.#listeners = [...this.#listeners, listener]
+  }
+
+  /** The text of the step under way is void: its model call begins, also once more. */
+  beginText(): void {
+    this.#text = ""
+  }
+
+  /** Adds to the text of the step under way. */
+  addText(delta: string): void {
+    this.#text += delta
+  }
+
+  /** Notes a whole answer of the model. */
+  addAnswer({
+    finishReason,
+    text,
+    usage
+  }: {
+    readonly finishReason: Response.FinishReason
+    readonly text: string
+    readonly usage: Response.Usage
+  }): void {
+    this.#text = text
+    this.#finishReason = finishReason
+    this.addUsage(usage)
+  }
+
+  /** Notes a tool call that the model asked for, which is marked as not started. */
+  addToolCall(step: number, toolCallId: string, tool: string): ToolCallEntry {
+    const entry = new ToolCallEntry(step, toolCallId, tool)
+    this.#toolCalls.push(entry)
+    return entry
+  }
+
+  /** What was spent so far. Tool calls under way count as they are marked, which is `interrupted` or `unknown`. */
+  spent(): Spent {
+    return {
+      usage: this.usage,
+      steps: this.#steps,
+      text: this.#text,
+      toolCalls: this.#toolCalls.map(({ status, step, tool, toolCallId }) => ({ step, toolCallId, tool, status }))
+    }
+  }
+}

@@ -85,6 +85,24 @@ export const OutputFormat: Context.Reference<OutputFormat | undefined> = Context
   { defaultValue: () => undefined }
 )
 
+/**
+ * How many tokens the answer of a model may have, reasoning included, for calls inside of an Effect. `OpenAi.layer` sends it, or
+ * its own limit where that is smaller. Default: no limit. A model that does not read it answers at any length.
+ *
+ * @example
+ * import { Effect } from "effect"
+ * import { LanguageModel } from "effect/ai"
+ * import { ModelInfo } from "troupe"
+ *
+ * const short = LanguageModel.generateText({ prompt: "Hello" }).pipe(
+ *   Effect.provideService(ModelInfo.MaxOutputTokens, 100)
+ * )
+ */
+export const MaxOutputTokens: Context.Reference<number | undefined> = Context.Reference<number | undefined>(
+  "troupe/MaxOutputTokens",
+  { defaultValue: () => undefined }
+)
+
 /** True while the agent loop calls a model: it retries whole steps, so the Layer must not retry on its own. */
 export const CallerRetries: Context.Reference<boolean> = Context.Reference<boolean>("troupe/CallerRetries", {
   defaultValue: () => false

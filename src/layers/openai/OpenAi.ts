@@ -25,7 +25,7 @@ import { StreamDecoder as ChatStreamDecoder } from "./internal/chatStream.ts"
 import { type Connected, connect } from "./internal/connection.ts"
 import * as Decoding from "./internal/decoding.ts"
 import { contextLengthPrefix, toAiError } from "./internal/errors.ts"
-import { type CallOptions, CurrentOptions, merge } from "./internal/options.ts"
+import { type CallOptions, CurrentOptions, limited, merge } from "./internal/options.ts"
 import { isProblem, ofEncoding, type Problem } from "./internal/problems.ts"
 import * as Responses from "./internal/responses.ts"
 import { StreamDecoder as ResponsesStreamDecoder } from "./internal/responsesStream.ts"
@@ -300,7 +300,8 @@ class Provider {
 
   #prepare(request: LanguageModel.ProviderOptions, streams: boolean): Effect.Effect<Call, Problem> {
     return Effect.withFiber((fiber) => {
-      const options = merge(this.#options.options ?? {}, fiber.getRef(CurrentOptions))
+      const own = merge(this.#options.options ?? {}, fiber.getRef(CurrentOptions))
+      const options = limited(own, fiber.getRef(ModelInfo.MaxOutputTokens), this.#api)
       const output = formatOf(request) ?? fiber.getRef(ModelInfo.OutputFormat)
       const transport = this.#transport(fiber.getRef(SyncBridge), fiber.getRef(HttpTape))
       const random = fiber.getRef(Random.Random)

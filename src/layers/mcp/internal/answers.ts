@@ -13,7 +13,7 @@ import * as Schema from "effect/Schema"
 import * as SchemaRepresentation from "effect/SchemaRepresentation"
 import * as ModelInfo from "../../../services/ModelInfo.ts"
 import { type Content, toPart } from "./content.ts"
-import { approveSampling, Spend } from "./sampling.ts"
+import { approveSampling, Budget } from "./sampling.ts"
 
 /** A server asks for an answer of our model. */
 export type SamplingRequest = CreateMessageRequest["params"]
@@ -34,30 +34,65 @@ const list = <A>(one: A | ReadonlyArray<A>): ReadonlyArray<A> => (Array.isArray(
 
 /**
  * Answers with the model that the Layer was built with. If an approver is provided (`Approvals`), it is asked before. The
- * tokens count in the run whose tool call the server works on, and against `samplingLimits`. The model's own limits hold; the
- * server's wishes about them are not followed.
+ * tokens count in the run whose tool call the server works on, and against `samplingLimits`.
+ *
+ * The answer has at most `maxTokens` of the request, or what `samplingLimits` leaves: the model is asked for no more
+ * (`ModelInfo.MaxOutputTokens`), and an answer that is longer all the same is cut, with `stopReason: "maxTokens"`. A model that
+ * refuses the limit, for example because it is above its own, is asked once more without it. The server's other wishes, such as
+ * `temperature` and `modelPreferences`, are not followed.
+ *
+ * Fails with the model's error, with the reason of an approver, or for a `maxTokens` that is not 1 or more.
+ *
+ * @example
+ * import { Mcp } from "troupe"
+ *
+ * const Servers = Mcp.layer({ servers: { files: { command: "my-server" } }, sampling: Mcp.sampleWithModel })
  */
 export const sampleWithModel = (
   request: SamplingRequest
 ): Effect.Effect<SamplingResult, AiError.AiError | string, LanguageModel.LanguageModel> =>
   Effect.gen(function* () {
+    const { maxTokens, messages, systemPrompt } = request
+    if (!(maxTokens >= 1)) return yield* Effect.fail(`maxTokens is ${maxTokens}; ask for 1 or more`)
     yield* approveSampling(request)
     const model = yield* LanguageModel.LanguageModel
-    const messages: Array<Prompt.Message> = request.messages.map(({ content, role }) => {
-      const parts = list(content).map((one) => toPart(one as Content))
-      return role === "assistant" ? Prompt.assistantMessage({ content: parts }) : Prompt.userMessage({ content: parts })
-    })
-    if (request.systemPrompt !== undefined) messages.unshift(Prompt.systemMessage({ content: request.systemPrompt }))
-    const response = yield* model.generateText({ prompt: Prompt.fromMessages(messages) })
-    const spend = yield* Spend
+    const { left, spend } = yield* Budget
+    const most = Math.min(maxTokens, left())
+    const prompt = Prompt.fromMessages([
+      ...(systemPrompt === undefined ? [] : [Prompt.systemMessage({ content: systemPrompt })]),
+      ...messages.map(toMessage)
+    ])
+    const ask = model.generateText({ prompt })
+    const response = yield* Effect.provideService(ask, ModelInfo.MaxOutputTokens, most).pipe(
+      Effect.catchReason("AiError", "InvalidRequestError", () => ask)
+    )
     spend(response.usage)
     return {
       role: "assistant",
       model: ModelInfo.get(model)?.model ?? "unknown",
-      content: { type: "text", text: response.text },
-      stopReason: response.finishReason === "length" ? "maxTokens" : "endTurn"
+      ...within(response, most)
     }
   })
+
+const toMessage = ({ content, role }: SamplingRequest["messages"][number]): Prompt.Message => {
+  const parts = list(content).map((one) => toPart(one as Content))
+  return role === "assistant" ? Prompt.assistantMessage({ content: parts }) : Prompt.userMessage({ content: parts })
+}
+
+/** An answer, cut to its share where the model says that it has more tokens than it may. */
+const within = (
+  { finishReason, text, usage }: LanguageModel.GenerateTextResponse<{}>,
+  most: number
+): Pick<SamplingResult, "content" | "stopReason"> => {
+  const { reasoning = 0, total = 0 } = usage.outputTokens
+  const tokens = usage.outputTokens.text ?? total - reasoning
+  if (tokens <= most) {
+    return { content: { type: "text", text }, stopReason: finishReason === "length" ? "maxTokens" : "endTurn" }
+  }
+  // Without half of a character at its end.
+  const cut = text.slice(0, Math.floor((text.length * most) / tokens)).replace(/[\uD800-\uDBFF]$/, "")
+  return { content: { type: "text", text: cut }, stopReason: "maxTokens" }
+}
 
 type Form = Schema.Codec<Record<string, string | number | boolean | Array<string>>>
 

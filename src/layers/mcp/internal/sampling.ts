@@ -29,10 +29,18 @@ interface Account {
   tokens: number
 }
 
-/** Tells what an answer has spent. */
-export const Spend: Context.Reference<(usage: Response.Usage) => void> = Context.Reference<
-  (usage: Response.Usage) => void
->("troupe/layers/mcp/SamplingSpend", { defaultValue: () => () => {} })
+/** The tokens that answers of the model may use. */
+export interface Budget {
+  /** How many are left. */
+  readonly left: () => number
+  /** Counts what an answer has used. */
+  readonly spend: (usage: Response.Usage) => void
+}
+
+/** The tokens for the request that is answered; without a limit where a handler is called by hand. */
+export const Budget: Context.Reference<Budget> = Context.Reference<Budget>("troupe/layers/mcp/SamplingBudget", {
+  defaultValue: () => ({ left: () => Infinity, spend: () => {} })
+})
 
 /** The server that asks; absent where a handler is called by hand. */
 export const AskingServer: Context.Reference<string | undefined> = Context.Reference<string | undefined>(
@@ -74,11 +82,14 @@ export const make = (server: string, limits: SamplingLimits = {}): Sampling => {
         if (account.requests >= maxRequests) return Effect.fail(`at most ${maxRequests} requests are answered${where}`)
         account.requests++
         const state = Context.get(context, CurrentState)
-        const spend = (usage: Response.Usage): void => {
-          account.tokens += (usage.inputTokens.total ?? 0) + (usage.outputTokens.total ?? 0)
-          state?.bill.addUsage(usage)
+        const budget: Budget = {
+          left: () => maxTokens - account.tokens,
+          spend: (usage) => {
+            account.tokens += (usage.inputTokens.total ?? 0) + (usage.outputTokens.total ?? 0)
+            state?.bill.addUsage(usage)
+          }
         }
-        const own = Context.make(Spend, spend).pipe(Context.add(AskingServer, server))
+        const own = Context.make(Budget, budget).pipe(Context.add(AskingServer, server))
         const within = Effect.suspend(() =>
           account.tokens >= maxTokens
             ? Effect.fail(`the ${maxTokens} tokens for answers of the model are used up${where}`)

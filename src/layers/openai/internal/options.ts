@@ -63,6 +63,35 @@ export const merge = (layer: CallOptions, call: CallOptions): CallOptions => ({
   body: { ...layer.body, ...call.body }
 })
 
+/** The Responses API refuses a smaller limit. */
+const leastOutputTokens = 16
+
+const limitNames: ReadonlySet<string> = new Set(["max_tokens", "max_completion_tokens", "max_output_tokens"])
+
+/** Fields with each limit of output tokens that is above `most` lowered to it. */
+const lowered = <Fields extends object>(fields: Fields | undefined, most: number): Fields =>
+  Object.fromEntries(
+    Object.entries(fields ?? {}).map(([key, value]: [string, unknown]) => [
+      key,
+      limitNames.has(key) && typeof value === "number" ? Math.min(value, most) : value
+    ])
+  ) as Fields
+
+/** The options with a limit of output tokens. A smaller one of their own stays, under the name that it has. */
+export const limited = (options: CallOptions, most: number | undefined, api: "responses" | "chat"): CallOptions => {
+  if (most === undefined) return options
+  const limit = api === "responses" ? Math.max(most, leastOutputTokens) : most
+  const { body, chat, maxOutputTokens, responses } = options
+  const isNamed = Object.keys({ ...options[api], ...body }).some((name) => limitNames.has(name))
+  return {
+    ...options,
+    chat: lowered(chat, limit),
+    responses: lowered(responses, limit),
+    body: lowered(body, limit),
+    maxOutputTokens: maxOutputTokens === undefined && isNamed ? undefined : Math.min(maxOutputTokens ?? limit, limit)
+  }
+}
+
 const defined = (fields: Record<string, unknown>): Record<string, unknown> =>
   Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined))
 

@@ -42,7 +42,7 @@ describe("a function made into a runner", () => {
     }).pipe(Effect.provide(TestModel.layer(() => "text")))
   )
 
-  it.effect("encodes its output by a schema, and whatever it is without one", () =>
+  it.effect("encodes its output by a schema, and passes it on without one", () =>
     Effect.gen(function* () {
       const outputOf = <A>(runner: Runner.Runner<void, A, never, never>) =>
         Effect.map(collect(runner, undefined), ({ events }) => {

@@ -1,4 +1,4 @@
-/** Cases for `edges.test.ts`: runs that fail, in a process of their own that counts what nobody has handled. */
+/** Cases for `edges.test.ts`: runs that fail, in a process of their own that counts unhandled rejections. */
 import { assert } from "@effect/vitest"
 import { Effect, Exit, Layer, Stream } from "effect"
 import { AiError, LanguageModel } from "effect/ai"

@@ -131,7 +131,7 @@ describe("a picture of a runner", () => {
     assert.include(Runner.toMermaid(either), "either: gather (broadcast, race)")
   })
 
-  it("is the same whatever combinators are around it", () => {
+  it("is the same inside of all combinators", () => {
     const inner = Chain.make("inner", [quick, slow])
     const wrapped = inner.pipe(
       Runner.map((text) => text.length),
@@ -143,7 +143,7 @@ describe("a picture of a runner", () => {
     assert.include(Runner.toMermaid(Runner.named(inner, "other")), "other: chain")
   })
 
-  it("holds whatever people call things", () => {
+  it("holds for all names", () => {
     const odd = `end "of" <b>\n]) --> #quot; | \\ \`x\` {{`
     const runner = Parallel.make(odd, { [odd]: Runner.named(quick, odd), other: Agent.make(odd, { tools: [add] }) })
     check(Runner.toMermaid(runner))

@@ -163,7 +163,7 @@ describe("steps", () => {
     )
   )
 
-  it.effect("fails at maxSteps with what was done, or answers when told to", () =>
+  it.effect("fails at maxSteps with what was done, or answers by onMaxSteps", () =>
     Effect.gen(function* () {
       const looping = Agent.make("agent", { tools: [doubling], maxSteps: 3 })
       const { exit } = yield* collect(looping, "go")
@@ -233,7 +233,7 @@ describe("steps", () => {
       assert.include(JSON.stringify((yield* lastCall).prompt.content), "first half")
       const typed = Agent.make("agent", { output: Schema.Struct({ n: Schema.Finite }), outputRepairs: 0 })
       assert.deepStrictEqual(yield* typed.run("go"), { n: 42 })
-      // What came before a tool call was no part of the answer.
+      // The text before a tool call is not a part of the answer.
       assert.strictEqual(yield* Agent.make("agent", { tools: [doubling] }).run("go"), "84")
     }).pipe(
       Effect.provide(
@@ -339,7 +339,7 @@ describe("steps", () => {
 })
 
 describe("tools that fail", () => {
-  it.effect("are results for the model with failureMode return, whatever kind of failure it is", () =>
+  it.effect("are results for the model with failureMode return, for each kind of failure", () =>
     Effect.gen(function* () {
       const kit = Toolkit.make(FailSoft)
       const tools = [
@@ -362,8 +362,8 @@ describe("tools that fail", () => {
         Effect.provide(kit.toLayer({ fail: () => Effect.fail("soft") }))
       )
       assert.strictEqual(events.filter((event) => event._tag === "ToolFailed").length, 4)
-      const told = resultsOf((yield* lastCall).prompt).map((part) => JSON.stringify(part.result))
-      for (const [index, word] of ["soft", "thrown", "died", "gave up"].entries()) assert.include(told[index], word)
+      const seen = resultsOf((yield* lastCall).prompt).map((part) => JSON.stringify(part.result))
+      for (const [index, word] of ["soft", "thrown", "died", "gave up"].entries()) assert.include(seen[index], word)
     }).pipe(
       Effect.provide(
         TestModel.layer([
@@ -446,9 +446,9 @@ describe("tools that fail", () => {
       )
       yield* TestClock.adjust("11 seconds")
       yield* Fiber.join(fiber)
-      const told = resultsOf((yield* lastCall).prompt).map((part) => JSON.stringify(part.result))
-      assert.include(told[0], "within 10s")
-      assert.include(told[1], "within 1s")
+      const seen = resultsOf((yield* lastCall).prompt).map((part) => JSON.stringify(part.result))
+      assert.include(seen[0], "within 10s")
+      assert.include(seen[1], "within 1s")
     }).pipe(
       Effect.provide(
         TestModel.layer([TestModel.toolCalls({ name: "never", params: {} }, { name: "own", params: {} }), "done"])
@@ -670,12 +670,12 @@ describe("output", () => {
     )
   )
 
-  it.effect("tells the model all that is wrong with an answer, as it may mend it once", () =>
+  it.effect("shows the model every problem of an answer, as it may correct it once", () =>
     Effect.gen(function* () {
       yield* Agent.make("agent", { output: Verdict }).run("go")
-      const told = JSON.stringify((yield* lastCall).prompt.content.at(-1))
-      assert.include(told, JSON.stringify('at ["score"]').slice(1, -1))
-      assert.include(told, JSON.stringify('at ["reason"]').slice(1, -1))
+      const seen = JSON.stringify((yield* lastCall).prompt.content.at(-1))
+      assert.include(seen, JSON.stringify('at ["score"]').slice(1, -1))
+      assert.include(seen, JSON.stringify('at ["reason"]').slice(1, -1))
     }).pipe(
       Effect.provide(
         TestModel.layer([TestModel.json({ score: "three", reason: 1 }), TestModel.json({ score: 3, reason: "x" })])
@@ -696,7 +696,7 @@ describe("output", () => {
     }).pipe(Effect.provide(TestModel.layer([TestModel.json({ items: Array.from({ length: 5000 }, () => "x") })])))
   )
 
-  it.effect("has the model mend an answer once, and tells it why", () =>
+  it.effect("asks the model to correct an answer once, with the reason", () =>
     Effect.gen(function* () {
       const { events, exit } = yield* collect(Agent.make("agent", { output: Verdict }), "go")
       assert.isTrue(Exit.isSuccess(exit))
@@ -800,7 +800,7 @@ describe("input", () => {
           Prompt.toolMessage({ content: [result("a"), result("a")] })
         ]),
         Prompt.empty,
-        [{ role: "nobody", content: 3 }] as never
+        [{ role: "unknown", content: 3 }] as never
       ]
       for (const input of inputs) assert.strictEqual((yield* Effect.flip(agent.run(input)))._tag, "InvalidTranscript")
     }).pipe(Effect.provide(TestModel.layer([])))
@@ -938,7 +938,7 @@ describe("definitions", () => {
         Agent.make("a", { toolkit: Toolkit.make(Tool.make("x", { parameters: Schema.Struct({ d: Schema.Date }) })) })
     ],
     [
-      "parameters that are no object",
+      "parameters that are not an object",
       () =>
         AgentTool.fromFunction("x", {
           description: "x",
@@ -947,13 +947,13 @@ describe("definitions", () => {
         })
     ],
     ["an output without a JSON form", () => Agent.make("a", { output: Schema.Struct({ s: Schema.Symbol }) })],
-    ["a tool choice that is no tool", () => Agent.make("a", { tools: [doubling], toolChoice: { tool: "triple" } })],
+    ["a tool choice that is not a tool", () => Agent.make("a", { tools: [doubling], toolChoice: { tool: "triple" } })],
     ["a limit below 1", () => Agent.make("a", { maxSteps: 0 })],
-    ["a limit that is no whole number", () => Agent.make("a", { maxSteps: 1.5 })],
+    ["a limit that is not a whole number", () => Agent.make("a", { maxSteps: 1.5 })],
     ["half a repair", () => Agent.make("a", { outputRepairs: 0.5 })],
     ["a concurrency below 1", () => Agent.make("a", { toolConcurrency: 0 })],
-    ["a time limit that is none", () => Agent.make("a", { toolTimeout: "soon" as never })],
-    ["a run's time limit that is none", () => Runner.withTimeout(Agent.make("a", {}), "soon" as never)],
+    ["a time limit that is not a duration", () => Agent.make("a", { toolTimeout: "soon" as never })],
+    ["a run's time limit that is not a duration", () => Runner.withTimeout(Agent.make("a", {}), "soon" as never)],
     ["a name that is empty", () => Agent.make(" ", {})],
     ["a tool without a description", () => AgentTool.fromRunner(Agent.make("a", {}))]
   ]

@@ -124,7 +124,7 @@ describe("after its end", () => {
     "a tool call tells no progress, though a fiber it left behind tries (next answer after %s)",
     (delay) =>
       Effect.gen(function* () {
-        const told = yield* Deferred.make<void>()
+        const emitted = yield* Deferred.make<void>()
         const forgetful = AgentTool.fromFunction("forgetful", {
           description: "Leaves a fiber behind",
           execute: (_, { progress }) =>
@@ -132,7 +132,7 @@ describe("after its end", () => {
               Effect.forkDetach(
                 Effect.sleep("10 millis").pipe(
                   Effect.andThen(progress("late")),
-                  Effect.andThen(Deferred.succeed(told, undefined))
+                  Effect.andThen(Deferred.succeed(emitted, undefined))
                 )
               ),
               "done"
@@ -140,7 +140,7 @@ describe("after its end", () => {
         })
         const { events, runner } = observe(Agent.make("agent", { tools: [forgetful] }))
         yield* runner.run("go")
-        yield* Deferred.await(told)
+        yield* Deferred.await(emitted)
         checkGrammar(events)
         assert.isFalse(events.some((event) => event._tag === "ToolProgress"))
       }).pipe(Effect.provide(TestModel.layer([TestModel.toolCall("forgetful", {}), { text: "done", delay }])))

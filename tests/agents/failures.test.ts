@@ -93,7 +93,7 @@ describe.each([
 ])("a tool of $from that $name", ({ name, toolkit }) => {
   // Promises are refused on the sync edge, see tests/layers/SyncEdge.test.ts.
   const { live } = name.includes("reject") ? async : it
-  live("is told to the model with failureMode return, and the run goes on", () =>
+  live("goes to the model with failureMode return, and the run continues", () =>
     Effect.gen(function* () {
       const agent = once(toolkit, name, "return")
       const { events } = yield* collect(agent, "go")
@@ -278,9 +278,9 @@ describe("a ToolError", () => {
         ["endless interrupted", "hard failed", "fine not-started"]
       )
       assert.deepStrictEqual(error.interrupted, ["endless", "fine"])
-      const told = resultsOf(error.transcript).map((part) => JSON.stringify(part.result))
-      assert.include(told[0], "may or may not have happened")
-      assert.include(told[2], "not executed")
+      const results = resultsOf(error.transcript).map((part) => JSON.stringify(part.result))
+      assert.include(results[0], "may or may not have happened")
+      assert.include(results[2], "not executed")
     }).pipe(Effect.provide(TestModel.layer([calls("endless", "hard", "fine")])))
   )
 

@@ -15,7 +15,7 @@ const desk = Feature.make("desk", {
   tools: [AgentTool.fromFunction("ask", { description: "Asks", execute: () => Effect.map(Desk, ({ open }) => open) })],
   instructions: (input) =>
     Effect.flatMap(Desk, ({ open }) =>
-      open ? Effect.succeed(`The desk heard: ${input as string}`) : Effect.fail(new Closed())
+      open ? Effect.succeed(`The desk received: ${input as string}`) : Effect.fail(new Closed())
     )
 })
 const open = Layer.succeed(Desk, { open: true })
@@ -32,7 +32,7 @@ describe("an agent that uses features", () => {
   it.effect("has their tools and instructions after its own", () =>
     Effect.gen(function* () {
       assert.strictEqual(yield* clerk.run("hello"), "done")
-      assert.strictEqual(yield* systemOf, "You work.\n\nAsk for the time.\n\nThe desk heard: hello")
+      assert.strictEqual(yield* systemOf, "You work.\n\nAsk for the time.\n\nThe desk received: hello")
       const { calls } = yield* TestModel.TestModel
       assert.deepStrictEqual((yield* calls)[0]!.tools, ["own", "now", "ask"])
     }).pipe(

@@ -44,7 +44,7 @@ describe("a run that fails", () => {
     })
   )
 
-  it.effect("logs it once, whatever is nested in it", () =>
+  it.effect("logs it once, with nested runs too", () =>
     Effect.gen(function* () {
       const panel = Parallel.make("panel", { agent, other: Runner.named(agent, "other") })
       const { lines } = yield* logged(panel.run("go").pipe(Effect.provide(TestModel.layer(() => down))))
@@ -96,7 +96,7 @@ describe("a run that fails", () => {
   )
 })
 
-describe("a run that fails where nobody has set a logger", () => {
+describe("a run that fails without a logger", () => {
   it("says so on standard error, and leaves standard output to the program", async () => {
     const program = `
       import { Effect, References } from "effect"

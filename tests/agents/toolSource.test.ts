@@ -7,7 +7,7 @@ import { describe, expect } from "vitest"
 const tool = (name: string) => AgentTool.fromFunction(name, { description: "", execute: () => `${name} ran` })
 
 describe("a source of tools", () => {
-  it.effect("is asked before each step, told the names that are taken", () =>
+  it.effect("is asked before each step, with the names that are taken", () =>
     Effect.gen(function* () {
       const taken: Array<ReadonlyArray<string>> = []
       const source = ToolSource.make("growing", (names) =>

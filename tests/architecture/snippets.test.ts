@@ -1,4 +1,4 @@
-/** How the documentation's code is found: what is overlooked there would be checked by nobody. */
+/** How the documentation's code is found: a snippet that is overlooked is never checked. */
 import { expect, it } from "vitest"
 import { ofMarkdown, ofSource } from "../../scripts/snippets.ts"
 

@@ -18,7 +18,7 @@ export const script = {
 
 /** What a model can show beyond the scenarios. Without one of these, the behaviours that need it are not looked at. */
 export interface Capabilities {
-  /** True when a call of `add` has the numbers of the question, so that answers to several questions can be told apart. */
+  /** True when a call of `add` has the numbers of the question, so that answers to several questions are distinct. */
   readonly readsTheRequest?: boolean | undefined
   /** True for a model that fails when it is given a file, instead of answering without having read it. */
   readonly readsNoFiles?: boolean | undefined

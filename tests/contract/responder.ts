@@ -3,7 +3,7 @@
  * a server that speaks HTTP can give the same answers, also to calls that come at the same time.
  */
 
-/** What the answer depends on, whatever the wire. */
+/** What the answer depends on, on each wire. */
 export interface Request {
   /** The text of the last message of the user. */
   readonly said: string

@@ -19,7 +19,7 @@ type Body = Readonly<Record<string, any>>
 const textOf = (body: Body): string => JSON.stringify(body["messages"] ?? body["input"])
 const systemOf = (body: Body): string => String((body["messages"] ?? [])[0]?.content ?? "")
 
-/** Runs it on a server that answers by what it is told to be; gives the requests too. */
+/** Runs it on a server that answers by the instructions; returns the requests too. */
 const served = <I, A, E>(
   runner: Runner.Runner<I, A, E, LanguageModel.LanguageModel>,
   input: I,
@@ -216,8 +216,8 @@ describe("map and reduce over a folder", () => {
             : { text: "a summary" }
       )
       assert.strictEqual(outputOf(run), "digest")
-      const told = textOf(run.asked.at(-1)!)
-      for (const part of ["a.md", "a summary", "Not read", "no such luck"]) assert.include(told, part)
+      const asked = textOf(run.asked.at(-1)!)
+      for (const part of ["a.md", "a summary", "Not read", "no such luck"]) assert.include(asked, part)
     })
   )
 })

@@ -9,12 +9,12 @@ const parts = {
 } as unknown as ProblemParts
 
 describe("an error of a connection", () => {
-  const tellings = {
+  const views = {
     "to a model": (error: unknown) => describeError(error).message,
     "to an MCP server": (error: unknown) => problemOf(parts, error, false).message
   }
-  for (const [name, messageOf] of Object.entries(tellings)) {
-    it(`${name} tells the address without its password, whatever is in that`, () => {
+  for (const [name, messageOf] of Object.entries(views)) {
+    it(`${name} reports the address without its password, for all passwords`, () => {
       for (const pair of ["user:secret", "user:se@cret", "user:@@s:ec@ret"]) {
         const cause = new Error(`cannot connect to http://${pair}@127.0.0.1:9/v1`)
         const message = messageOf(new TypeError("fetch failed", { cause }))

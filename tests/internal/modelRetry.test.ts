@@ -58,7 +58,7 @@ describe("the retry of model calls", () => {
     })
   )
 
-  it("sends again only what sending again may mend", () => {
+  it("retries only transient failures", () => {
     const network = (reason: "TransportError" | "InvalidUrlError") =>
       new AiError.NetworkError({ reason, method: "POST", url: "http://x", description: "x" })
     const transient = [busy, limited(), error(network("TransportError"))]

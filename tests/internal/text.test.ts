@@ -33,7 +33,7 @@ describe("text without hidden characters", () => {
   const kept = ["👨‍👩‍👧 ❤️ 🏳️‍🌈", "می‌خواهم", "क्‍ष", "葛\u{e0100}", "Grüße, мир, 世界", "a\tb"]
   for (const text of kept) it(`keeps ${text}`, () => assert.strictEqual(stripControls(text), text))
 
-  it("takes time that grows with the text, whatever stands in it", () => {
+  it("takes linear time for any text", () => {
     for (const piece of ["\u001b[", "\u001b]", "\u009b1", "\u200d", "\u001bP", "a\u200d", "\u001b"]) {
       const once = piece.repeat(20_000)
       const ms = (text: string) => {

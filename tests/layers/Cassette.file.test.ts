@@ -219,7 +219,7 @@ describe("a file that cannot be used", () => {
       "exchanges[1].request.url",
       /string/
     ],
-    "an address that is none": [
+    "an address that is not a URL": [
       JSON.stringify({ cassette: 1, exchanges: [{ ...exchange, request: { ...exchange.request, url: "/v1" } }] }),
       "exchanges[0].request.url",
       /absolute URL/
@@ -249,7 +249,7 @@ describe("a file that cannot be used", () => {
     )
   }
 
-  it.live("a directory, one under a file, and what is no file", () =>
+  it.live("a directory, one under a file, and a special file", () =>
     Effect.gen(function* () {
       const folder = yield* directory
       fs.writeFileSync(path.join(folder, "file"), "")
@@ -320,7 +320,7 @@ describe("what is left over", () => {
       const left = yield* use(talker.run("a"), "die")
       assert.strictEqual((failureOf(left) as { readonly _tag?: string })._tag, "UnusedRecordings")
       assert.deepStrictEqual(yield* use(Effect.fail("why"), "die"), Exit.fail("why"))
-      // Whatever the program makes of it, a request that was not recorded is told as well.
+      // A request that was not recorded is reported even if the program recovered.
       const swallowed = yield* use(Effect.andThen(both, Effect.exit(talker.run("c"))), "die")
       assert.strictEqual((failureOf(swallowed) as { readonly _tag?: string })._tag, "RequestNotRecorded")
       const once = yield* use(Effect.andThen(both, talker.run("a")), "ignore")

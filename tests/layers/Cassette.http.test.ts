@@ -1,4 +1,4 @@
-/** Cassettes for whatever speaks through `effect/http`, on both edges. */
+/** Cassettes for all clients of `effect/http`, on both edges. */
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"

@@ -49,7 +49,7 @@ const agent = (name: string) =>
   Agent.make(name, { instructions: name, tools: [echo], retry: Schedule.recurs(1), maxSteps: 3 })
 
 /** What can be compared of a run; of secrets, that they are gone. */
-const told = (exit: Exit.Exit<unknown, unknown>): string => {
+const shown = (exit: Exit.Exit<unknown, unknown>): string => {
   const value = Exit.isSuccess(exit)
     ? exit.value
     : (({ _tag, message }: { readonly _tag?: string; readonly message?: string }) => [_tag, message])(
@@ -117,12 +117,12 @@ layer(ChildServer.layer, { excludeTestServices: true })("Cassette", (it) => {
                   )
                 )
               const edge = script.length % 2 === 0 ? "sync" : "async"
-              const recorded = told(yield* use("record", edge))
+              const recorded = shown(yield* use("record", edge))
               yield* server.script()
               const text = fs.readFileSync(file, "utf8")
               assert.notInclude(text, secret)
-              assert.strictEqual(told(yield* use("replay", "async")), recorded)
-              assert.strictEqual(told(yield* use("replay", "sync")), recorded)
+              assert.strictEqual(shown(yield* use("replay", "async")), recorded)
+              assert.strictEqual(shown(yield* use("replay", "sync")), recorded)
               assert.strictEqual(fs.readFileSync(file, "utf8"), text)
             }).pipe(Effect.scoped),
           { arbitrary: { runs: 20 } }
@@ -144,7 +144,7 @@ describe("a body", () => {
   const Type = Schema.Literals(["text/event-stream", "text/plain", "application/json", "image/png"])
 
   it.effect.prop(
-    "of bytes is as it was, whatever its type and its chunks",
+    "of bytes is as it was, for all types and chunks",
     { bytes: Schema.Array(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 255 }))), cuts: Cuts, type: Type },
     ({ bytes, cuts, type }) =>
       Effect.sync(() => {

@@ -27,7 +27,7 @@ describe("what a cassette never holds", () => {
       error: { message: `Incorrect API key provided: ${secret}. (Rate limits of ${organization})` }
     }),
     "an error that masks it": OpenAiServer.error(401, { error: { message: "Incorrect API key: sk-ve****6789" } }),
-    "a text that is no JSON": OpenAiServer.error(502, `<html>${secret}</html>`),
+    "a text that is not JSON": OpenAiServer.error(502, `<html>${secret}</html>`),
     "a connection that is lost in the middle": OpenAiServer.text(`Your key is ${secret}.`, { resetAfter: 300 })
   }
   for (const [name, reply] of Object.entries<OpenAiServer.Reply>(cases)) {

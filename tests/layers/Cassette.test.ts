@@ -147,7 +147,7 @@ layer(ChildServer.layer, { excludeTestServices: true })("Cassette", (it) => {
           })
         )
 
-        it.effect("replays what agents ask at once by what they ask, in whatever order", () =>
+        it.effect("replays concurrent requests of agents by their content, in any order", () =>
           Effect.gen(function* () {
             const ask = (inputs: ReadonlyArray<string>) =>
               Effect.map(
@@ -315,7 +315,7 @@ layer(ChildServer.layer, { excludeTestServices: true })("Cassette", (it) => {
             )
             const dies = yield* use(Effect.andThen(talker.run("a"), Effect.die("oops")), text("A"))
             assert.strictEqual(dies.exchanges.length, 1)
-            // A fiber that interrupts itself stands for whoever interrupts the run.
+            // A fiber that interrupts itself stands for a caller that interrupts the run.
             const interrupted = Effect.andThen(
               talker.run("a"),
               Effect.flatMap(Effect.forkChild(talker.run("b")), (fiber) =>
@@ -361,7 +361,7 @@ layer(ChildServer.layer, { excludeTestServices: true })("Cassette", (it) => {
       )
       const failed = failureOf(yield* use("replay", talker.run("Hi")))
       assert.include(failed.message, "is not recorded; it differs from recording 1")
-      // Whoever reads on waits by Effect's clock: as long as the recorded program had, and 5 seconds more.
+      // A reader that continues waits by Effect's clock: as long as the recorded program had, and 5 seconds more.
       const waited = yield* Effect.gen(function* () {
         const fiber = yield* Effect.forkChild(use("replay", Stream.runDrain(talker.stream("Hi"))))
         let seconds = 0

@@ -1,4 +1,4 @@
-/** What MCP servers offer besides tools, what they ask of us, and how they are defined. */
+/** What MCP servers offer beyond tools, what they ask of us, and how they are defined. */
 import * as fs from "node:fs"
 import { it } from "@effect/vitest"
 import { McpServer } from "@modelcontextprotocol/sdk/server/mcp.js"
@@ -32,7 +32,7 @@ describe("a server's", () => {
         reason: "rejected",
         subject: "demo://nothing"
       })
-      expect(failure(yield* Effect.exit(mcp.readResource("nobody", "a:b")))).toMatchObject({
+      expect(failure(yield* Effect.exit(mcp.readResource("unknown", "a:b")))).toMatchObject({
         message: expect.stringContaining("the servers are: everything, tools")
       })
     })
@@ -87,7 +87,7 @@ describe("a server's", () => {
   it.live("other requests and notifications are within reach", () =>
     Effect.gen(function* () {
       const mcp = yield* Mcp.connect({ servers: { everything } })
-      const heard = yield* mcp.notifications.pipe(
+      const received = yield* mcp.notifications.pipe(
         Stream.filter(({ method }) => method === "notifications/message"),
         Stream.take(1),
         Stream.runCollect,
@@ -100,7 +100,9 @@ describe("a server's", () => {
       })
       expect(completion).toMatchObject({ completion: { values: ["Engineering"] } })
       yield* call(yield* mcp.tools(), "toggle-simulated-logging")
-      expect(yield* Fiber.join(heard)).toMatchObject([{ server: "everything", params: { level: expect.any(String) } }])
+      expect(yield* Fiber.join(received)).toMatchObject([
+        { server: "everything", params: { level: expect.any(String) } }
+      ])
     })
   )
 
@@ -224,7 +226,7 @@ describe("a server's question", () => {
     })
   )
 
-  it.live("and that its handler fails to answer is told to the server, and a defect to our log", () =>
+  it.live("fails at the server when its handler fails, and a defect goes to our log", () =>
     Effect.gen(function* () {
       const logged: Array<string> = []
       const logger = Logger.make(({ cause, message }) => void logged.push(`${String(message)} ${Cause.pretty(cause)}`))
@@ -238,7 +240,7 @@ describe("a server's question", () => {
           return [first.message, second.message]
         }).pipe(Effect.scoped, Effect.provide(Logger.layer([logger])))
       const why = (said: string) => [expect.stringContaining(said), expect.stringContaining(said)]
-      expect(yield* elicit(() => Effect.fail(new Error("nobody is there")))).toEqual(why("nobody is there"))
+      expect(yield* elicit(() => Effect.fail(new Error("no one is there")))).toEqual(why("no one is there"))
       expect(logged).toEqual([])
       expect(yield* elicit(() => Effect.die(new Error("my own mistake")))).toEqual(why("it failed unexpectedly"))
       const thrown = elicit(() => {
@@ -249,7 +251,7 @@ describe("a server's question", () => {
     })
   )
 
-  it.live("that is no form is declined by the model's own answer", () =>
+  it.live("that is not a form is declined by the model's own answer", () =>
     Effect.gen(function* () {
       const requestedSchema = { type: "object", properties: { a: { $ref: "#/properties/a" } } }
       const answer = Mcp.elicitWithModel({ message: "Fill", requestedSchema } as unknown as Mcp.ElicitationRequest)
@@ -270,7 +272,7 @@ describe("a server's question", () => {
     })
   )
 
-  it.live("that nobody answers is not one that the server thinks it can ask", () =>
+  it.live("without a handler is not offered to the server", () =>
     Effect.gen(function* () {
       const mcp = yield* Mcp.connect({ servers: { everything } })
       const names = (yield* mcp.tools()).map(({ name }) => name)
@@ -306,7 +308,7 @@ describe("a server is defined", () => {
       const { args, command } = toolsServer()
       const content = {
         mcpServers: {
-          tools: { command: "${NODE}", args, env: { WHO: "${WHO:-nobody}" }, alwaysAllow: ["env"], deny: ["die*"] },
+          tools: { command: "${NODE}", args, env: { WHO: "${WHO:-guest}" }, alwaysAllow: ["env"], deny: ["die*"] },
           http: { type: "streamable-http", url: http.url, headers: { Authorization: "Bearer ${env:TOKEN}" } },
           off: { command: "no-such-command", disabled: true }
         }
@@ -318,7 +320,7 @@ describe("a server is defined", () => {
         expect((yield* mcp.servers).map(({ name }) => name)).toEqual(["tools", "http"])
         const tools = yield* mcp.tools()
         expect(tools.map(({ name }) => name)).not.toContain("tools_die")
-        expect(JSON.parse(String(yield* call(tools, "tools_env")))).toMatchObject({ WHO: "nobody" })
+        expect(JSON.parse(String(yield* call(tools, "tools_env")))).toMatchObject({ WHO: "guest" })
         expect(yield* call(tools, "http_safe")).toBe("safe 1")
       }).pipe(Effect.provide(Mcp.layerFile(file)), Effect.provide(config))
     })

@@ -1,4 +1,4 @@
-/** What a server that means ill can do to whoever uses it: a limit for each, with a typed error, on both edges. */
+/** What a hostile server can do to its client: a limit for each, with a typed error, on both edges. */
 import { once } from "node:events"
 import * as http from "node:http"
 import type { AddressInfo } from "node:net"

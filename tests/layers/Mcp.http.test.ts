@@ -45,21 +45,21 @@ for (const [transport, wanted] of [
             const mcp = yield* Mcp.connect({ servers: { everything: { url, transport: wanted } } })
             const tools = yield* mcp.tools()
             expect(yield* call(tools, "echo", { message: "hi" })).toBe("Echo: hi")
-            const told: Array<unknown> = []
-            yield* call(tools, "trigger-long-running-operation", { duration: 1, steps: 2 }, (one) => told.push(one))
-            expect(told).toContainEqual({ progress: 1, total: 2 })
+            const reported: Array<unknown> = []
+            yield* call(tools, "trigger-long-running-operation", { duration: 1, steps: 2 }, (one) => reported.push(one))
+            expect(reported).toContainEqual({ progress: 1, total: 2 })
             expect(yield* call(tools, "get-tiny-image")).toMatchObject([{}, { type: "image" }, {}])
             expect(failure(yield* Effect.exit(call(tools, "get-sum", { a: "x" })))).toMatchObject({ reason: "invalid" })
-            const before = told.length
+            const before = reported.length
             const fiber = yield* Effect.forkChild(
-              call(tools, "trigger-long-running-operation", { duration: 60, steps: 600 }, (one) => told.push(one))
+              call(tools, "trigger-long-running-operation", { duration: 60, steps: 600 }, (one) => reported.push(one))
             )
-            yield* eventually(() => told.length > before)
+            yield* eventually(() => reported.length > before)
             yield* Fiber.interrupt(fiber)
             expect(yield* call(tools, "echo", { message: "again" })).toBe("Echo: again")
           })
         )
-        // Connections that nobody uses are kept for a while by fetch; those in use are gone.
+        // Unused connections are kept for a while by fetch; those in use are gone.
         yield* eventually(() => proxy.open() <= 1)
       })
     )
@@ -73,18 +73,18 @@ for (const [transport, wanted] of [
           const servers = { everything: { url: server.url, transport: wanted, patience: "1 second" as const } }
           const mcp = yield* Mcp.connect({ servers })
           const tools = yield* mcp.tools()
-          let told = 0
+          let reported = 0
           const lost = yield* Effect.forkChild(
-            Effect.exit(call(tools, "trigger-long-running-operation", { duration: 60, steps: 600 }, () => told++))
+            Effect.exit(call(tools, "trigger-long-running-operation", { duration: 60, steps: 600 }, () => reported++))
           )
-          yield* eventually(() => told > 0)
+          yield* eventually(() => reported > 0)
           yield* Effect.promise(() => server.stop())
           expect(failure(yield* Fiber.join(lost))).toMatchObject({ reason: "lost", executed: "unknown" })
           yield* resource(
             () => startEverything(transport, server.port),
             (server) => server.stop()
           )
-          // What is not told that the server is gone finds out by its first call, which the server has not got; and how
+          // A client that does not learn of the server's end notices it at its first call, which the server has not got; and how
           // soon it looks again depends on how long the server took to start.
           let back = yield* Effect.exit(call(tools, "echo", { message: "back" }))
           for (let calls = 1; Exit.isFailure(back) && calls < 20; calls++) {
@@ -124,11 +124,11 @@ describe("streamable HTTP", () => {
           Effect.gen(function* () {
             const mcp = yield* Mcp.connect({ servers: { everything: { url: server.url } } })
             const tools = yield* mcp.tools()
-            let told = 0
+            let reported = 0
             yield* Effect.forkChild(
-              call(tools, "trigger-long-running-operation", { duration: 60, steps: 600 }, () => void told++)
+              call(tools, "trigger-long-running-operation", { duration: 60, steps: 600 }, () => void reported++)
             )
-            yield* eventually(() => told > 0)
+            yield* eventually(() => reported > 0)
           })
         )
         expect(pending.size).toBe(0)
@@ -177,7 +177,7 @@ describe("streamable HTTP", () => {
       server.forget()
       expect(yield* call(tools, "safe")).toBe("safe 1")
       server.forget()
-      // The server has not acted on it, whatever is said of the tool.
+      // The server has not acted on it, with any hints of the tool.
       expect(yield* call(tools, "unsafe")).toBe("unsafe 2")
       expect(server.calls).toEqual(["safe", "unsafe"])
     })
@@ -358,7 +358,7 @@ describe("authorization", () => {
     })
   )
 
-  it.live("with client credentials asks nobody", () =>
+  it.live("with client credentials asks no user", () =>
     Effect.gen(function* () {
       const server = yield* oauthServer
       const connect = (secret: string) =>

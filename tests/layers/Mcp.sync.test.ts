@@ -76,11 +76,11 @@ describe("under runSync", () => {
         const said = runSync(
           Effect.gen(function* () {
             const mcp = yield* Mcp.connect({ servers: { everything: { url: server.url } } })
-            const told: Array<unknown> = []
+            const reported: Array<unknown> = []
             const tools = yield* mcp.tools()
-            yield* call(tools, "trigger-long-running-operation", { duration: 1, steps: 2 }, (one) => told.push(one))
+            yield* call(tools, "trigger-long-running-operation", { duration: 1, steps: 2 }, (one) => reported.push(one))
             const [text] = yield* mcp.readResource("everything", "demo://resource/dynamic/text/1")
-            return [yield* call(tools, "echo", { message: "hi" }), told.length > 0, text?.mimeType]
+            return [yield* call(tools, "echo", { message: "hi" }), reported.length > 0, text?.mimeType]
           }).pipe(Effect.scoped)
         )
         expect(said).toEqual(["Echo: hi", true, "text/plain"])
@@ -110,7 +110,7 @@ describe("under runSync", () => {
     expect(children()).toEqual([])
   })
 
-  it("a timeout and an interruption are told to the server, and nothing stays behind", () => {
+  it("a timeout and an interruption reach the server, and nothing stays behind", () => {
     const { file, lines } = newLog()
     const patient = newLog()
     let pids: ReadonlyArray<number> = []
@@ -118,7 +118,7 @@ describe("under runSync", () => {
       Effect.gen(function* () {
         const mcp = yield* Mcp.connect({
           servers: {
-            // Whatever else it is asked has to be answered within this, too.
+            // All other requests have to be answered within this, too.
             strict: { ...toolsServer({ LOG: file }), timeout: "1500 millis" },
             patient: toolsServer({ LOG: patient.file })
           }

@@ -46,10 +46,10 @@ describe("the tools of a server", () => {
   it.live("give images to the model, and tell their progress", () =>
     Effect.gen(function* () {
       const agent = Agent.make("agent", { tools: [Mcp.tools()] })
-      const told: Array<unknown> = []
+      const reported: Array<unknown> = []
       const { transcript } = yield* Runner.onEvent(agent, (event) =>
         Effect.sync(() => {
-          if (event._tag === "ToolProgress") told.push(event.result)
+          if (event._tag === "ToolProgress") reported.push(event.result)
         })
       )
         .result("Look")
@@ -70,7 +70,7 @@ describe("the tools of a server", () => {
       expect(image.result).toMatchObject([{ type: "text" }, { type: "image", mimeType: "image/png" }, { type: "text" }])
       expect(image.modelOutput?.map((part) => part.type)).toEqual(["text", "file", "text"])
       expect(image.modelOutput?.[1]).toMatchObject({ mediaType: "image/png", data: expect.stringMatching(/^iVBOR/) })
-      expect(told).toContainEqual({ progress: 1, total: 2 })
+      expect(reported).toContainEqual({ progress: 1, total: 2 })
     })
   )
 
@@ -288,7 +288,7 @@ describe("a server that cannot be connected fails the Layer", () => {
     })
   )
 
-  it.live("when nobody listens at its address", () =>
+  it.live("when no server listens at its address", () =>
     Effect.gen(function* () {
       const port = yield* Effect.promise(freePort)
       const error = yield* build({ url: `http://user:passw0rd@127.0.0.1:${port}/mcp?key=s3cret` })
@@ -308,7 +308,7 @@ describe("a server that cannot be connected fails the Layer", () => {
       [{ command: "a", env: { KEY: Redacted.make("k3y\0of-mine") } }, /a zero byte/],
       [{ command: "a", timeout: "soon" }, /timeout is not a duration/],
       [{ command: "a", grace: "soon" }, /grace is not a duration/],
-      [{ url: "not an address" }, /url is no address/],
+      [{ url: "not an address" }, /url is not a web address/],
       [{ url: "localhost:3000/mcp" }, /Write it in full/],
       [{ url: "http://localhost/", oauth: {} }, /oauth has no way to authorize/]
     ]
@@ -380,7 +380,7 @@ describe("a server that dies later", () => {
       expect(failure(yield* Effect.exit(call(tools, "pid")))).toMatchObject({
         reason: "unavailable",
         executed: "no",
-        message: expect.stringMatching(/not executed: .*exit code 9.*I was told to die/s)
+        message: expect.stringMatching(/not executed: .*exit code 9.*ended on request/s)
       })
       expect((yield* mcp.tools()).map(({ name }) => name)).toContain("pid")
     })

@@ -53,19 +53,19 @@ describe("OpenAi speaks with aimock", () => {
         const talker = Agent.make("talker", {})
         const adder = Agent.make("adder", { tools: [add] })
         const namer = Agent.make("namer", { output: Schema.Struct({ name: Schema.String }) })
-        const told = <A>(events: Stream.Stream<RunEvent.RunEvent, A>) =>
+        const textOf = <A>(events: Stream.Stream<RunEvent.RunEvent, A>) =>
           Effect.map(Stream.runCollect(Stream.orDie(events)), (all) =>
             [...all].flatMap((event) => (event._tag === "TextDelta" ? [event.delta] : [])).join("")
           )
         assert.strictEqual(yield* Effect.provide(talker.run("hello"), model), "Hello from somebody else's server.")
         assert.strictEqual(
-          yield* told(Stream.provide(talker.stream("hello"), model)),
+          yield* textOf(Stream.provide(talker.stream("hello"), model)),
           "Hello from somebody else's server."
         )
         assert.strictEqual(yield* Effect.provide(adder.run("add"), model), "42 and 2")
-        assert.strictEqual(yield* told(Stream.provide(adder.stream("add"), model)), "42 and 2")
+        assert.strictEqual(yield* textOf(Stream.provide(adder.stream("add"), model)), "42 and 2")
         assert.deepStrictEqual(yield* Effect.provide(namer.run("city"), model), { name: "Paris" })
-        assert.strictEqual(yield* told(Stream.provide(namer.stream("city"), model)), '{"name":"Paris"}')
+        assert.strictEqual(yield* textOf(Stream.provide(namer.stream("city"), model)), '{"name":"Paris"}')
       })
     )
   }

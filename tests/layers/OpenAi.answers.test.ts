@@ -31,7 +31,7 @@ const calls = (parts: ReadonlyArray<Part>) =>
 
 layer(ChildServer.layer, { excludeTestServices: true })("OpenAi reads", (it) => {
   for (const [edge, runOn] of Object.entries(exitOn)) {
-    /** What the provider itself makes of a reply: the parts that were told, and how it ended. */
+    /** What the provider itself makes of a reply: the emitted parts, and how it ended. */
     const ask = (api: Api, form: "whole" | "stream", reply: Reply, more: Partial<OpenAi.Options> = {}) =>
       Effect.gen(function* () {
         const server = yield* ChildServer.Server
@@ -123,8 +123,8 @@ layer(ChildServer.layer, { excludeTestServices: true })("OpenAi reads", (it) => 
             calls(parts).map(([, name, params]) => [name, params]),
             [["p", { n: 1 }]]
           )
-          const told = parts.flatMap((part) => (part.type === "tool-params-delta" ? [part.delta] : [])).join("")
-          assert.strictEqual(told, '{"n":1}')
+          const deltas = parts.flatMap((part) => (part.type === "tool-params-delta" ? [part.delta] : [])).join("")
+          assert.strictEqual(deltas, '{"n":1}')
           assert.strictEqual(
             new Set(parts.flatMap((part) => (part.type.startsWith("tool") ? [(part as { id: string }).id] : []))).size,
             1
@@ -166,7 +166,7 @@ layer(ChildServer.layer, { excludeTestServices: true })("OpenAi reads", (it) => 
         })
       )
 
-      it.effect("events with comments, CRLF, a byte order mark, several data lines and fields nobody knows", () =>
+      it.effect("events with comments, CRLF, a byte order mark, several data lines and unknown fields", () =>
         Effect.gen(function* () {
           const raw =
             `\uFEFF: ping\r\n\r\nevent: message\r\nid: 7\r\ndata: {"choices":[{"index":0,\r\ndata: "delta":{"content":"a"}}],\r\n` +

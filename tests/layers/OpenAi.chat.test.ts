@@ -90,8 +90,11 @@ describe("Chat Completions", () => {
         content: null,
         tool_calls: args.map((one, n) => ({ id: ids[n], type: "function", function: { name: "add", arguments: one } }))
       })
-      const told = yield* streamed(...args.map((one, n) => calling(n, { id: ids[n] }, "add", one)), chunk({}, "stop"))
-      for (const parts of [asked, told]) {
+      const streaming = yield* streamed(
+        ...args.map((one, n) => calling(n, { id: ids[n] }, "add", one)),
+        chunk({}, "stop")
+      )
+      for (const parts of [asked, streaming]) {
         assert.deepStrictEqual(
           parts.flatMap((part) => (part.type === "tool-call" ? [part.params] : [])),
           params
@@ -101,18 +104,18 @@ describe("Chat Completions", () => {
     })
   )
 
-  it.live("names calls that have no id, each anew", () =>
+  it.live("gives calls without an id a new one each", () =>
     Effect.gen(function* () {
       const asked = yield* whole({
         tool_calls: [1, 2, 3].map((a) => ({ function: { name: "add", arguments: `{"a":${a}}` } }))
       })
-      const told = yield* streamed(
+      const streaming = yield* streamed(
         calling(0, {}, "add", '{"a":1}'),
         calling(1, { id: null }, "add", '{"a":2}'),
         calling(2, { id: "" }, "add", '{"a":3}'),
         chunk({}, "tool_calls")
       )
-      for (const parts of [asked, told]) {
+      for (const parts of [asked, streaming]) {
         const ids = parts.flatMap((part) => (part.type === "tool-call" ? [part.id] : []))
         assert.strictEqual(new Set(ids).size, 3)
         for (const id of ids) assert.match(id, /^call_\w{11,}$/)
@@ -125,13 +128,13 @@ describe("Chat Completions", () => {
       const asked = yield* whole({
         tool_calls: [1, 2].map((a) => ({ id: "add", function: { name: "add", arguments: `{"a":${a}}` } }))
       })
-      const told = yield* streamed(
+      const streaming = yield* streamed(
         calling(0, { id: "add" }, "add", '{"a":1}'),
         calling(1, { id: "add" }, "add", '{"a":'),
         calling(1, { id: "add" }, undefined, "2}"),
         chunk({}, "tool_calls")
       )
-      for (const parts of [asked, told]) {
+      for (const parts of [asked, streaming]) {
         const calls = parts.filter((part) => part.type === "tool-call")
         assert.deepStrictEqual(
           calls.map((call) => call.params),
@@ -235,8 +238,8 @@ describe("Chat Completions", () => {
       const empty = { tool_calls: null, refusal: null, reasoning_content: null, audio: null, annotations: [] }
       const asked = yield* whole({ role: "assistant", content, ...empty })
       assert.deepStrictEqual(briefly(asked), ["response-metadata c", "reasoning hidden", "text ab", "finish stop"])
-      const told = yield* streamed(chunk({ content, ...empty }), chunk({ content: null, tool_calls: [] }, "stop"))
-      assert.deepStrictEqual(briefly(told).slice(1), [
+      const streaming = yield* streamed(chunk({ content, ...empty }), chunk({ content: null, tool_calls: [] }, "stop"))
+      assert.deepStrictEqual(briefly(streaming).slice(1), [
         "reasoning-start 1",
         "reasoning-delta 1 hidden",
         "reasoning-end 1",

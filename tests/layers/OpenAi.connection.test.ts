@@ -33,7 +33,7 @@ const generate = LanguageModel.generateText({ prompt: "go" })
 const stream = LanguageModel.streamText({ prompt: "go" })
 const immediately = Schedule.recurs(3)
 
-/** A server that does as it is told, for what no well-meaning one does. */
+/** A scripted server, for what no well-meaning one does. */
 const rawServer = (listener: RequestListener) =>
   Effect.acquireRelease(
     Effect.callback<{ readonly url: string; readonly close: () => void }>((resume) => {
@@ -62,7 +62,7 @@ const failureOf = <A, E>(exit: Exit.Exit<A, E>): E => {
   if (Exit.isSuccess(exit)) return assert.fail(`succeeded with ${inspect(exit.value)}`)
   return Cause.squash(exit.cause) as E
 }
-const told = (exit: Exit.Exit<unknown, unknown>): string =>
+const shown = (exit: Exit.Exit<unknown, unknown>): string =>
   Exit.isSuccess(exit)
     ? ""
     : `${inspect(exit, { depth: 20, showHidden: true })}${JSON.stringify(exit)}${Cause.pretty(exit.cause)}${String(failureOf(exit))}`
@@ -73,7 +73,7 @@ const infoOf = (made: Layer.Layer<LanguageModel.LanguageModel, Config.ConfigErro
   LanguageModel.LanguageModel.pipe(Effect.map(ModelInfo.get), Effect.provide(made))
 
 describe("OpenAi", () => {
-  it.effect("is told by Config where to go and with what", () =>
+  it.effect("takes its address and key from Config", () =>
     Effect.gen(function* () {
       const info = yield* infoOf(OpenAi.layer({ model: "m" })).pipe(
         withConfig({ OPENAI_API_KEY: "k", OPENAI_BASE_URL: "https://models.example:8443/v1" })
@@ -107,7 +107,7 @@ describe("OpenAi", () => {
           const error = failureOf(exit)
           assert.strictEqual(error._tag, "ConfigError")
           assert.include(error.message, named)
-          assert.notInclude(told(exit), "hunter2")
+          assert.notInclude(shown(exit), "hunter2")
         }
         const missing = yield* Effect.flip(infoOf(OpenAi.layer({ model: "m" })).pipe(withConfig({})))
         assert.include(missing.message, "OPENAI_API_KEY")
@@ -143,7 +143,7 @@ describe("OpenAi", () => {
     })
   )
 
-  it.live("lets no key and no secret header out, whatever the server and the connection say", () =>
+  it.live("lets no key and no secret header out, for all answers and failures", () =>
     Effect.gen(function* () {
       const header = "another-secret-value"
       const echo = JSON.stringify({ error: { message: `you sent ${secret}, ${header} and sk-proj-0123456789abc` } })
@@ -155,7 +155,7 @@ describe("OpenAi", () => {
         const made = OpenAi.layer(options(url, { headers: { "x-api-key": header, "x-plain": "server" } }))
         for (const call of [Effect.asVoid(generate), Stream.runDrain(stream)]) {
           const exit = yield* Effect.exit(Effect.provide(call, made))
-          const words = told(exit)
+          const words = shown(exit)
           assert.include(words, "[redacted]")
           for (const one of [secret, header, "sk-proj"]) assert.notInclude(words, one)
         }
@@ -166,7 +166,7 @@ describe("OpenAi", () => {
       const error = failureOf(lost) as AiError.AiError
       assert.strictEqual(error.reason._tag, "NetworkError")
       assert.include(error.message, "127.0.0.1:1")
-      assert.notInclude(told(lost), secret)
+      assert.notInclude(shown(lost), secret)
     })
   )
 
@@ -276,7 +276,7 @@ describe("OpenAi", () => {
       })
     )
 
-    it.live(`${api}: makes a stream again only before anything is told, and each run of it anew`, () =>
+    it.live(`${api}: retries a stream only before its first part, and sends each run of it again`, () =>
       Effect.gen(function* () {
         const server = yield* OpenAiServer.make([
           { status: 500 },

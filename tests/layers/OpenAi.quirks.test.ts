@@ -296,7 +296,7 @@ layer(ChildServer.layer, { excludeTestServices: true })("OpenAi with", (it) => {
         })
       )
 
-      it.effect("failures of Responses that asking again cannot mend", () =>
+      it.effect("failures of Responses that are not transient", () =>
         Effect.gen(function* () {
           for (const [code, tag, retryable] of [
             ["server_error", "InternalProviderError", true],

@@ -102,8 +102,11 @@ describe("OpenAi sends", () => {
 
       it.live("tools by schema: strict where it can be, closed where it is ours, untouched where it is not", () =>
         Effect.gen(function* () {
-          const told = Tool.make("told", { parameters: Schema.Struct({ a: Schema.Int }) }).annotate(Tool.Strict, true)
-          const { body } = yield* send(api, { tools: [Strictable, Loose, Rest, Raw, told] })
+          const Marked = Tool.make("marked", { parameters: Schema.Struct({ a: Schema.Int }) }).annotate(
+            Tool.Strict,
+            true
+          )
+          const { body } = yield* send(api, { tools: [Strictable, Loose, Rest, Raw, Marked] })
           const [strictable, loose, rest, raw, annotated] = (body["tools"] as Array<any>).map((tool) => fn(api, tool))
           assert.strictEqual(strictable.description, "S")
           assert.strictEqual(strictable.parameters.additionalProperties, false)
@@ -339,7 +342,7 @@ describe("OpenAi sends", () => {
     })
   )
 
-  it.live("the provider's own tools to Responses, and refuses them where nobody would run them", () =>
+  it.live("the provider's own tools to Responses, and refuses them where they could not run", () =>
     Effect.gen(function* () {
       const { body } = yield* send("responses", { tools: [Web, Strictable], toolChoice: { tool: "Web" } })
       assert.deepStrictEqual(body["tools"][0], { type: "web_search", search_context_size: "low" })

@@ -145,9 +145,9 @@ describe("Responses", () => {
         done(0, fn(0, '{"a":1}')),
         completed()
       )
-      const told = (id: string) =>
+      const streaming = (id: string) =>
         parts.flatMap((part) => (part.type === "tool-params-delta" && part.id === id ? [part.delta] : [])).join("")
-      assert.deepStrictEqual([told("call_0"), told("call_1")], ['{"a":1}', '{"b":2}'])
+      assert.deepStrictEqual([streaming("call_0"), streaming("call_1")], ['{"a":1}', '{"b":2}'])
       assert.deepStrictEqual(
         parts.flatMap((part) => (part.type === "tool-call" ? [brief(part)] : [])),
         ['tool-call call_1 add {"b":2}', 'tool-call call_0 add {"a":1}']
@@ -227,7 +227,7 @@ describe("Responses", () => {
     })
   )
 
-  it.live("finds a call's end by its place or its call's id, and ends those that nobody ends", () =>
+  it.live("finds a call's end by its place or its call's id, and ends those that the server does not end", () =>
     Effect.gen(function* () {
       const { id: _id, ...nameless } = fn(0, '{"a":1}')
       const whole = { ...nameless, arguments: undefined }
@@ -316,7 +316,7 @@ describe("Responses", () => {
     })
   )
 
-  it.live("names calls that have no id, each anew, and calls an item's parts by one name", () =>
+  it.live("gives calls without an id a new one each, and an item's parts one id", () =>
     Effect.gen(function* () {
       const items = [1, 2].map((a) => ({ type: "function_call", name: "add", arguments: `{"a":${a}}` }))
       for (const parts of [
@@ -335,9 +335,9 @@ describe("Responses", () => {
       const metadata = { openai: { itemId: "rs_1", encryptedContent: "sealed" } }
       const asked = yield* whole([thought(), message("a")])
       assert.deepStrictEqual(asked[1], { type: "reasoning", text: "", metadata })
-      const told = yield* streamed(added(0, thought()), done(0, thought()), done(1, message("a")), completed())
-      assert.deepStrictEqual(told[0], { type: "reasoning-start", id: "rs_1:0" })
-      assert.deepStrictEqual(told[1], { type: "reasoning-end", id: "rs_1:0", metadata })
+      const streaming = yield* streamed(added(0, thought()), done(0, thought()), done(1, message("a")), completed())
+      assert.deepStrictEqual(streaming[0], { type: "reasoning-start", id: "rs_1:0" })
+      assert.deepStrictEqual(streaming[1], { type: "reasoning-end", id: "rs_1:0", metadata })
     })
   )
 
@@ -350,8 +350,8 @@ describe("Responses", () => {
         content_index: 0,
         delta
       })
-      const told = yield* streamed(added(0, item), delta("hm, "), delta("ok"), done(0, item), completed())
-      assert.deepStrictEqual(briefly(told).slice(0, 4), [
+      const streaming = yield* streamed(added(0, item), delta("hm, "), delta("ok"), done(0, item), completed())
+      assert.deepStrictEqual(briefly(streaming).slice(0, 4), [
         "reasoning-start rs_1:0",
         "reasoning-delta rs_1:0 hm, ",
         "reasoning-delta rs_1:0 ok",
@@ -371,11 +371,11 @@ describe("Responses", () => {
         const state = { status: "incomplete", incomplete_details: { reason } }
         const cut = fn(0, '{"a":')
         const asked = yield* whole([message("half"), cut], state)
-        const told = yield* streamed(done(0, message("half")), done(1, cut), {
+        const streaming = yield* streamed(done(0, message("half")), done(1, cut), {
           type: "response.incomplete",
           response: { id: "r", ...state, output: [] }
         })
-        for (const parts of [asked, told]) assert.strictEqual(brief(parts.at(-1)!), `finish ${meant}`)
+        for (const parts of [asked, streaming]) assert.strictEqual(brief(parts.at(-1)!), `finish ${meant}`)
       }
     })
   )

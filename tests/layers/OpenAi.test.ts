@@ -172,10 +172,10 @@ layer(ChildServer.layer, { excludeTestServices: true })("OpenAi", (it) => {
                     { name: "add", args: "", id: "" }
                   ]
                 },
-                { text: "mended" }
+                { text: "corrected" }
               ])
               valueOf(exit)
-              assert.strictEqual(output, "mended")
+              assert.strictEqual(output, "corrected")
               assert.strictEqual(JSON.stringify(seen[1]!.body).split("do not fit").length, 4)
             })
           )
@@ -189,7 +189,7 @@ layer(ChildServer.layer, { excludeTestServices: true })("OpenAi", (it) => {
             })
           )
 
-          it.effect("goes on when the server counts its calls anew in each answer", () =>
+          it.effect("goes on when the server counts its calls from the start in each answer", () =>
             Effect.gen(function* () {
               const reply = { calls: [{ name: "add", args: '{"a":1,"b":2}', id: "call_0" }] }
               const { exit, output } = yield* use(adder, [reply, reply, reply, { text: "ok" }])
@@ -226,8 +226,8 @@ layer(ChildServer.layer, { excludeTestServices: true })("OpenAi", (it) => {
                   const { exit, output, events } = yield* use(text, [{ text: said, split: 1 }, { text: "Go on." }])
                   valueOf(exit)
                   assert.strictEqual(output, answer)
-                  const told = events.flatMap((event) => (event._tag === "ReasoningDelta" ? [event.delta] : []))
-                  if (form === "stream") assert.strictEqual(told.join(""), thought)
+                  const thoughts = events.flatMap((event) => (event._tag === "ReasoningDelta" ? [event.delta] : []))
+                  if (form === "stream") assert.strictEqual(thoughts.join(""), thought)
                 })
             )
           }
@@ -344,10 +344,10 @@ layer(ChildServer.layer, { excludeTestServices: true })("OpenAi", (it) => {
                   OpenAi.isContextLengthExceeded(error),
                   JSON.stringify(body).includes("context_length")
                 )
-                const told = Exit.isFailure(exit)
+                const shown = Exit.isFailure(exit)
                   ? `${inspect(exit, { depth: 20 })}${JSON.stringify(exit)}${Cause.pretty(exit.cause)}`
                   : ""
-                assert.notInclude(told, secret)
+                assert.notInclude(shown, secret)
               }
             })
           )
@@ -434,7 +434,7 @@ layer(ChildServer.layer, { excludeTestServices: true })("OpenAi", (it) => {
             })
           )
 
-          it.effect("retries whole steps by the agent's schedule, and only what sending again may mend", () =>
+          it.effect("retries whole steps by the agent's schedule, and only transient failures", () =>
             Effect.gen(function* () {
               const retrying = Agent.make("text", { retry: Schedule.recurs(3) })
               const good = yield* use(retrying, [{ status: 500 }, { resetAfter: 0 }, { text: "third time" }])

@@ -251,7 +251,7 @@ describe("the sync edge refuses", () => {
   it("a tool that waits for a promise, in each of its forms, and names it", () => {
     const tools = {
       declared: async () => 1,
-      returned: () => Promise.reject(new Error("nobody hears this")),
+      returned: () => Promise.reject(new Error("not handled")),
       inside: () => Effect.promise(() => Promise.resolve(1)),
       generated: function* () {
         return yield* Effect.promise(() => new Promise(() => {}))
@@ -300,7 +300,7 @@ describe("the sync edge refuses", () => {
     assert.strictEqual(refusalOf(Agent.make("agent", {}).run("go").pipe(Effect.provide(Networked))), "MissingSyncEdge")
   })
 
-  it("to block a running fiber, unless told otherwise", async () => {
+  it("to block a running fiber, unless nested is allow", async () => {
     const sleeping = Effect.as(Effect.sleep(5), "slept")
     const nested = (layer: Layer.Layer<never>) => Effect.sync(() => Effect.runSyncExit(Effect.provide(sleeping, layer)))
     const outers: ReadonlyArray<<A>(effect: Effect.Effect<A>) => A | Promise<A>> = [

@@ -337,7 +337,7 @@ describe("it records", () => {
     }).pipe(Effect.provide(TestModel.layer(["here", "there"])))
   )
 
-  it.effect("the output format, whoever asks for one", () =>
+  it.effect("the output format, for each caller", () =>
     Effect.gen(function* () {
       const schema = Schema.Struct({ n: Schema.Int })
       const { jsonSchema } = LanguageModel.defaultCodecTransformer(schema)
@@ -364,7 +364,7 @@ describe("it records", () => {
         (yield* recorded).map((call) => call.interrupted),
         [true, false]
       )
-      // Only whoever waited for the finish has the answer.
+      // Only a caller that waited for the finish has the answer.
       yield* Stream.runDrain(Stream.takeUntil(streamed(), (part) => part.type === "finish"))
       assert.strictEqual((yield* recorded)[2]!.interrupted, false)
     }).pipe(Effect.provide(TestModel.layer(["ab", "ab", "ab"])))
@@ -383,7 +383,7 @@ describe("it records", () => {
 })
 
 describe("a script", () => {
-  it.effect("is used in the order in which calls begin, and so are the ids of tool calls, whatever the delays", () =>
+  it.effect("is used in the order in which calls begin, and so are the ids of tool calls, with all delays", () =>
     Effect.gen(function* () {
       const fiber = yield* Effect.forkChild(
         Effect.forEach(["a", "b", "c"], (prompt) => ask(prompt), { concurrency: "unbounded" })
@@ -441,7 +441,7 @@ describe("a script", () => {
     )
   )
 
-  it.effect("begins anew with each building of its Layer", () =>
+  it.effect("starts again with each building of its Layer", () =>
     Effect.gen(function* () {
       const layer = TestModel.layer([TestModel.toolCall("x", {})])
       for (const run of [1, 2]) {

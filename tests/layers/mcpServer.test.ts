@@ -34,7 +34,7 @@ const words = [
  * What the model waits for before it ends an answer of words: the client loses a progress that comes in one piece with
  * the answer, as it does on a busy machine.
  */
-let heardAll = async (): Promise<void> => {}
+let receivedAll = async (): Promise<void> => {}
 
 /** A model that does what it is asked for, and holds back "together" until as many have asked as it says. */
 const startModel = async () => {
@@ -52,10 +52,10 @@ const startModel = async () => {
     if (question.includes("no key")) {
       return { status: 401, body: { error: { message: "Incorrect API key", type: "invalid_request_error" } } }
     }
-    if (question.includes("words")) return { events: words, paceMs: 30, beforeLast: () => heardAll() }
+    if (question.includes("words")) return { events: words, paceMs: 30, beforeLast: () => receivedAll() }
     const together = Number(/together (\d+)/.exec(question)?.[1] ?? 0)
     if (together > 0) await until(() => server.seen.filter((one) => asked(one).includes("together")).length >= together)
-    return text(`heard ${question}`)
+    return text(`received ${question}`)
   })
   return { ...server, until, of: (word: string) => server.seen.filter((one) => asked(one).includes(word)) }
 }
@@ -76,7 +76,7 @@ interface Connected {
 const newClient = () => {
   const client = new Client({ name: "tests", version: "1.0.0" })
   const errors: Array<Error> = []
-  // oxlint-disable-next-line unicorn/prefer-add-event-listener -- it is no event target
+  // oxlint-disable-next-line unicorn/prefer-add-event-listener -- it is not an event target
   client.onerror = (error) => errors.push(error)
   return { client, errors }
 }
@@ -134,7 +134,7 @@ describe.each([
     await connected.close()
     // The client loses the place of a progress that comes in one piece with the answer, and says so.
     const errors = connected.errors.filter(({ message }) => !message.includes("progress notification for an unknown"))
-    // Among them would be every line that is no message.
+    // Among them would be every line that is not a message.
     assert.deepStrictEqual(errors, [])
   })
   const call = (name: string, args: Record<string, unknown>, options?: Parameters<Client["callTool"]>[2]) =>
@@ -165,7 +165,7 @@ describe.each([
 
   it("answers with the run's text", async () => {
     const result = await call("echo", { input: "one" })
-    assert.strictEqual(textOf(result), `heard ["one"]`)
+    assert.strictEqual(textOf(result), `received ["one"]`)
     assert.notOk(result["isError"])
     assert.strictEqual(result["structuredContent"], undefined)
   })
@@ -176,7 +176,7 @@ describe.each([
     assert.deepStrictEqual(JSON.parse(textOf(result)), { score: 8, reason: "fine" })
   })
 
-  it("encodes outputs by their schema, and wraps what is no object", async () => {
+  it("encodes outputs by their schema, and wraps what is not an object", async () => {
     assert.deepStrictEqual((await call("length", { input: "four" }))["structuredContent"], { result: 4 })
     assert.deepStrictEqual((await call("day", { input: "2020-01-02" }))["structuredContent"], {
       day: "2020-01-02T00:00:00.000Z"
@@ -185,11 +185,11 @@ describe.each([
 
   it("gives an object without a schema as structured content too", async () => {
     const { structuredContent } = await call("team", { input: "both" })
-    assert.deepStrictEqual(structuredContent, { one: `heard ["both"]`, two: `heard ["both"]` })
+    assert.deepStrictEqual(structuredContent, { one: `received ["both"]`, two: `received ["both"]` })
   })
 
   it("makes the runner's input of parameters", async () => {
-    assert.strictEqual(textOf(await call("translate", { text: "two", language: "fr" })), `heard ["fr: two"]`)
+    assert.strictEqual(textOf(await call("translate", { text: "two", language: "fr" })), `received ["fr: two"]`)
   })
 
   it("refuses bad arguments by name, before anything runs", async () => {
@@ -203,31 +203,31 @@ describe.each([
   })
 
   it("refuses a tool that it does not have", async () => {
-    const error = await call("nobody", {}).then(
+    const error = await call("unknown", {}).then(
       () => undefined,
       (error: unknown) => error
     )
     assert.instanceOf(error, Error)
-    assert.match((error as Error).message, /nobody/)
+    assert.match((error as Error).message, /unknown/)
   })
 
   it("tells its progress in steps, nested runs included, to a client that asks", async () => {
-    const heard: Array<Progress> = []
-    await call("team", { input: "words" }, { onprogress: (progress) => heard.push(progress) })
+    const received: Array<Progress> = []
+    await call("team", { input: "words" }, { onprogress: (progress) => received.push(progress) })
     assert.deepStrictEqual(
-      heard.map(({ progress }) => progress),
-      heard.map((_, index) => index + 1)
+      received.map(({ progress }) => progress),
+      received.map((_, index) => index + 1)
     )
-    const said = heard.map(({ message }) => message)
+    const said = received.map(({ message }) => message)
     assert.includeMembers(said, ["team > one: step 1", "team > two: step 1"])
   })
 
   it("tells its progress in words, and they are the answer", async () => {
-    const heard: Array<string> = []
-    heardAll = () => vi.waitFor(() => assert.lengthOf(heard, pieces.length), { timeout: 20_000 })
-    const result = await call("writer", { input: "words" }, { onprogress: ({ message }) => heard.push(message!) })
-    heardAll = async () => {}
-    assert.deepStrictEqual(heard, pieces)
+    const received: Array<string> = []
+    receivedAll = () => vi.waitFor(() => assert.lengthOf(received, pieces.length), { timeout: 20_000 })
+    const result = await call("writer", { input: "words" }, { onprogress: ({ message }) => received.push(message!) })
+    receivedAll = async () => {}
+    assert.deepStrictEqual(received, pieces)
     assert.strictEqual(textOf(result), pieces.join(""))
   })
 
@@ -289,7 +289,7 @@ describe.each([
     const results = await Promise.all(Array.from({ length: count }, () => call("echo", { input })))
     assert.deepStrictEqual(
       results.map(textOf),
-      Array.from({ length: count }, () => `heard ["${input}"]`)
+      Array.from({ length: count }, () => `received ["${input}"]`)
     )
   })
 
@@ -298,7 +298,7 @@ describe.each([
     assert.deepStrictEqual(results.map(textOf), ["1", "1", "1"])
   })
 
-  it("keeps standard output for the protocol, whatever a run writes", async () => {
+  it("keeps standard output for the protocol, with all that a run writes", async () => {
     assert.strictEqual(textOf(await call("noisy", { input: "quiet" })), "quiet")
   })
 })
@@ -351,19 +351,19 @@ describe("a process on stdio", () => {
     }
   })
 
-  it("ends when nobody reads its output any more, without a stack trace", async () => {
+  it("ends when the reader of its output is gone, without a stack trace", async () => {
     const { child, send, stderr } = start()
     const ended = once(child, "close")
     send(calls(1, "echo", "hang there"))
     await model.until(() => model.of("hang there").length === 1)
     child.stdout.destroy()
-    send(calls(2, "length", "written to nobody"))
+    send(calls(2, "length", "written to no reader"))
     assert.deepStrictEqual(await ended, [0, null])
     await model.until(() => model.of("hang there").every((one) => one.aborted))
     assert.notInclude(stderr(), "EPIPE")
   })
 
-  it("interrupts its runs and ends when it is told to terminate", async () => {
+  it("interrupts its runs and ends at a signal to terminate", async () => {
     const { child, send } = start()
     const ended = once(child, "close")
     send(calls(1, "echo", "hang on"))
@@ -374,10 +374,10 @@ describe("a process on stdio", () => {
     await model.until(() => model.of("hang on").every((one) => one.aborted))
   })
 
-  it("answers lines that are no messages, and loses none of those around them", async () => {
+  it("answers lines that are not messages, and loses none of those around them", async () => {
     const { child, messages, send, until } = start()
     const ended = once(child, "close")
-    send("this is no JSON", "", "42", { jsonrpc: "2.0", id: { no: "id" }, method: "ping" }, calls(1, "length", "äöü"))
+    send("this is not JSON", "", "42", { jsonrpc: "2.0", id: { no: "id" }, method: "ping" }, calls(1, "length", "äöü"))
     assert.deepStrictEqual((await until(({ id }) => id === 1))["result"].structuredContent, { result: 3 })
     child.stdin.end()
     await ended

@@ -70,7 +70,7 @@ const session = (url: URL) =>
   })
 
 describe("who may call", () => {
-  it.live("this machine by its usual names, and nobody by another", () =>
+  it.live("this machine by its usual names, and by no other", () =>
     Effect.gen(function* () {
       const url = yield* serve()
       const by = (host: string) => Effect.map(post(url, { host }, initialize), ({ status }) => status)
@@ -276,7 +276,7 @@ describe("tools that cannot be shown to a client are refused when they are defin
     refused(() => McpServer.tool(echo, { name: "two words" }), /clients may refuse its name/)
     assert.strictEqual(McpServer.tool(Runner.named(echo, "two words")).name, "two_words")
   })
-  it("with parameters that are no object, or have no JSON form", () => {
+  it("with parameters that are not an object, or have no JSON form", () => {
     const tool = (parameters: Schema.Codec<string>) =>
       McpServer.tool(echo, { parameters, input: (text) => String(text) })
     refused(() => tool(Schema.String), /not an object/)

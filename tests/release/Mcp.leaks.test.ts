@@ -1,4 +1,4 @@
-/** Of MCP servers that are processes nothing stays behind, whatever becomes of the program. */
+/** MCP servers that are processes leave nothing behind, however the program ends. */
 import { spawn } from "node:child_process"
 import { once } from "node:events"
 import * as path from "node:path"
@@ -36,7 +36,7 @@ describe("nothing stays behind", () => {
     })
   )
 
-  it.live("after a timeout, which the server is told of", () =>
+  it.live("after a timeout, which the server learns of", () =>
     Effect.gen(function* () {
       const { file, lines } = newLog()
       const exit = yield* using(
@@ -55,7 +55,7 @@ describe("nothing stays behind", () => {
     })
   )
 
-  it.live("after an interruption, which the server is told of", () =>
+  it.live("after an interruption, which the server learns of", () =>
     Effect.gen(function* () {
       const { file, lines } = newLog()
       const exit = yield* using(file, (tools) =>

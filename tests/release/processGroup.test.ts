@@ -13,7 +13,7 @@ beforeAll(() => {
 })
 afterAll(() => fs.rmSync(directory, { recursive: true, force: true }))
 
-it("a process that is killed before it has told of its group leaves none", async () => {
+it("a process that is killed before it has reported its group leaves none", async () => {
   const group = new URL("../../src/layers/internal/process/group.ts", import.meta.url).href
   const mark = `TROUPE_GROUP=${path.basename(directory)}`
   const program = `

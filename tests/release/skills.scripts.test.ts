@@ -86,7 +86,7 @@ describe("a script", () => {
     })
   )
 
-  it.live("is told to the end when it reads no input, is killed by a signal, or has a directory of its own", () =>
+  it.live("is reported whole when it reads no input, is killed by a signal, or has a directory of its own", () =>
     Effect.gen(function* () {
       const at = withScripts({ "deaf.sh": "pwd; kill -9 $$\n" })
       const elsewhere = folder({})
@@ -148,7 +148,7 @@ describe("a script", () => {
     })
   )
 
-  it.live("that nothing can run is told so, without a path of the machine", () =>
+  it.live("that nothing can run is reported, without a path of the machine", () =>
     Effect.gen(function* () {
       const at = withScripts({
         "a.unknown": "x",
@@ -159,27 +159,27 @@ describe("a script", () => {
       })
       fs.chmodSync(path.join(at, "s/scripts/c"), 0o755)
       const interpreters = { ".gone": ["no-such-program"] } as const
-      const told = (script: string) => leavesNothing(at, Effect.flip(running(at, script, {}, { interpreters })))
-      expect(yield* told("scripts/a.unknown")).toMatchObject({
+      const failureOf = (script: string) => leavesNothing(at, Effect.flip(running(at, script, {}, { interpreters })))
+      expect(yield* failureOf("scripts/a.unknown")).toMatchObject({
         reason: "Unstartable",
         detail: "it is unknown how to run a .unknown file that does not begin with #!"
       })
-      expect(yield* told("scripts/noext")).toMatchObject({
+      expect(yield* failureOf("scripts/noext")).toMatchObject({
         detail: "it is unknown how to run a file without an extension that does not begin with #!"
       })
-      expect(yield* told("scripts/b.gone")).toMatchObject({
+      expect(yield* failureOf("scripts/b.gone")).toMatchObject({
         reason: "Unstartable",
         detail: 'it cannot be started (ENOENT); is "no-such-program" there, and may it be run?'
       })
-      expect((yield* told("scripts/c")).message).not.toContain(at)
-      expect(yield* told("scripts/d")).toMatchObject({
+      expect((yield* failureOf("scripts/c")).message).not.toContain(at)
+      expect(yield* failureOf("scripts/d")).toMatchObject({
         reason: "Unstartable",
         detail: "the program that its first line names does not exist"
       })
     })
   )
 
-  it.live("cannot be what is no script of the skill", () =>
+  it.live("has to be a script of the skill", () =>
     Effect.gen(function* () {
       const at = withScripts({ "a.sh": "echo a", "in/b.sh": "echo b" })
       put(at, "s/references/x.sh", "echo x")
@@ -280,7 +280,7 @@ describe("a script", () => {
 })
 
 describe("no process is left", () => {
-  it.live("by a script that leaves others behind, whatever they hold open; and nobody waits for them", () =>
+  it.live("by a script that leaves others behind, with all that they hold open, and does not wait for them", () =>
     Effect.gen(function* () {
       const at = withScripts({ "fork.sh": "(trap '' TERM HUP; sleep 1000) & sleep 1000 & echo begun\n" })
       const result = yield* leavesNothing(at, running(at, "scripts/fork.sh"))
@@ -298,7 +298,7 @@ describe("no process is left", () => {
     })
   )
 
-  it.live("by a script that takes too long, and its children, that heed no signal; what it wrote is told", () =>
+  it.live("by a script that takes too long, and its children, that heed no signal; what it wrote is reported", () =>
     Effect.gen(function* () {
       const at = withScripts({
         "endless.sh": "trap '' TERM; (trap '' TERM; sleep 1000) & echo begun; sleep 1000; sleep 1000\n"

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url"
 import { Context, Effect, Layer } from "effect"
 import type { Reply, Seen } from "./openAiServer.ts"
 
-/** Scripts the server anew and gives its address; `seen` tells what it has got since. */
+/** Gives the server another script and returns its address; `seen` returns what it has received since. */
 export interface ChildServer {
   readonly script: (...replies: ReadonlyArray<Reply>) => Effect.Effect<string>
   readonly seen: Effect.Effect<ReadonlyArray<Seen>>

@@ -48,6 +48,6 @@ const server = createServer((req, res) => {
     res.end(`${kind}${value}`)
   }, Number(value))
 })
-// Nobody comes upon a connection that is just being closed, and what would wait for one to be closed waits for long.
+// No client gets a connection that is being closed, and a client that would wait for its end would wait for long.
 server.keepAliveTimeout = 65_000
 server.listen(0, "127.0.0.1", () => process.send?.((server.address() as { readonly port: number }).port))

@@ -74,7 +74,7 @@ const main = async (edge: string, name: string): Promise<string> => {
     case "runSync":
       return Effect.runSync(Effect.provide(program, SyncEdge.layer))
     default: {
-      // Nobody disposes of it.
+      // It is never disposed of.
       const runtime = ManagedRuntime.make(Layer.mergeAll(SyncEdge.layer))
       return runtime.runSync(program) === runtime.runSync(program) ? "twice the same" : "different"
     }

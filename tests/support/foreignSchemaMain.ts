@@ -3,7 +3,7 @@ import { registerHooks } from "node:module"
 import { Schema } from "effect"
 import { Agent, AgentTool, Runner } from "troupe"
 
-// Whatever is imported with this mark, or by what has it, is loaded a second time.
+// A module that is imported with this mark, or by one with it, is loaded a second time.
 const mark = "?copy"
 registerHooks({
   resolve: (specifier, context, next) => {

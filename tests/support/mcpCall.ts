@@ -4,7 +4,7 @@ import type { AgentTool, Mcp } from "troupe"
 
 type Tools = ReadonlyArray<AgentTool.AgentTool<string, never>>
 
-/** The result of a call, its failures typed; `progress` is told what the tool tells. */
+/** The result of a call, its failures typed; `progress` receives what the tool reports. */
 export const call = (
   tools: Tools,
   name: string,

@@ -1,5 +1,5 @@
 /**
- * What the suite starts for each scenario: it hands what it is told to the test's own process, where the client is loaded
+ * What the suite starts for each scenario: it passes its input to the test's own process, where the client is loaded
  * already, and ends as the client does. `node mcpConformanceRelay.ts PORT URL`.
  */
 import process from "node:process"

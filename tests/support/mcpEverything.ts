@@ -41,8 +41,8 @@ export const until = async (done: () => boolean | Promise<boolean>): Promise<voi
 }
 
 /**
- * A port of this machine that nobody listens at. It is none of those that the system gives to who asks for any (from
- * 32768 on), so that nobody else gets it before it is used.
+ * A port of this machine without a listener. It is below those that the system chooses from (from 32768 on), so that no
+ * other process gets it before it is used.
  */
 export const freePort = async (): Promise<number> => {
   for (;;) {

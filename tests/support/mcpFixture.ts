@@ -37,7 +37,7 @@ const shows = (name: string, content: ReadonlyArray<McpSchema.ContentBlock>) =>
 const pause = says("pause", "paused")
 const steps = Chain.make("test_tool_with_progress", [pause, pause, pause])
 
-/** The client, where it has a session: without one nobody can be asked in the middle of a run. */
+/** The client, where it has a session: without one the client cannot be asked in the middle of a run. */
 const client = Effect.gen(function* () {
   const session = yield* Effect.serviceOption(McpSchema.McpServerClient)
   return yield* session._tag === "Some" ? session.value.getClient : Effect.fail("This needs a session")

@@ -1,4 +1,4 @@
-/** An MCP server behind HTTP, in this process, that can be told to misbehave. */
+/** An MCP server behind HTTP, in this process, that misbehaves on request. */
 import { randomUUID } from "node:crypto"
 import { once } from "node:events"
 import * as http from "node:http"
@@ -106,7 +106,7 @@ export const startMcpHttp = async (options: McpHttpOptions = {}) => {
     seen,
     calls,
     sessions,
-    /** The server forgets its sessions, as one that was started anew has. */
+    /** The server forgets its sessions, as after a restart. */
     forget: () => sessions.clear(),
     /** Ends the streams of calls that hang, without an answer. */
     dropHanging: () => {

@@ -59,7 +59,7 @@ server.setRequestHandler(CallToolRequestSchema, async ({ params }, { signal }) =
       )
       return text("too late")
     case "die":
-      process.stderr.write("I was told to die\n")
+      process.stderr.write("ended on request\n")
       return process.exit(9)
     case "die-once":
       if (times("die-once") === 1) process.exit(9)

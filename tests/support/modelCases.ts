@@ -99,9 +99,10 @@ export const cases = {
     (body) => {
       const format = body["response_format"]?.type
       if (format === "json_schema") return badRequest("This response_format type is unavailable now")
-      const told = instructionsOf(body)
-      if (format === "json_object" && !told.includes("json")) return badRequest("Prompt must contain the word 'json'")
-      return { whole: answer({ content: told.includes('\\"city\\"') ? city : "{}" }) }
+      const instructions = instructionsOf(body)
+      if (format === "json_object" && !instructions.includes("json"))
+        return badRequest("Prompt must contain the word 'json'")
+      return { whole: answer({ content: instructions.includes('\\"city\\"') ? city : "{}" }) }
     }
   ],
   "a format that silences tools": [

@@ -54,14 +54,14 @@ class Waiting {
 }
 
 const argumentsOf = (text: unknown): void => {
-  need(isText(text), "arguments are no text")
+  need(isText(text), "arguments are not text")
   let value: unknown
   try {
     value = JSON.parse(text as string)
   } catch {
-    refuse(`arguments are no JSON: ${String(text)}`)
+    refuse(`arguments are not JSON: ${String(text)}`)
   }
-  need(isObject(value), `arguments are no object: ${String(text)}`)
+  need(isObject(value), `arguments are not an object: ${String(text)}`)
 }
 
 const common = (body: Fields): void => {
@@ -69,7 +69,7 @@ const common = (body: Fields): void => {
   const { temperature, top_p, metadata } = body
   need(temperature === undefined || (temperature >= 0 && temperature <= 2), "temperature is out of range")
   need(top_p === undefined || (top_p >= 0 && top_p <= 1), "top_p is out of range")
-  need(metadata === undefined || Object.values(metadata).every(isText), "metadata holds what is no text")
+  need(metadata === undefined || Object.values(metadata).every(isText), "metadata holds a value that is not text")
 }
 
 // -- Chat Completions -------------------------------------------------------------------------------------------------
@@ -92,7 +92,7 @@ const chat = (body: Fields): void => {
   } else {
     toolList(tools, (tool) => {
       only(tool, ["type", "function"], "a tool")
-      need(tool["type"] === "function" && isObject(tool["function"]), "a tool is no function")
+      need(tool["type"] === "function" && isObject(tool["function"]), "a tool is not a function")
       return tool["function"]
     })
     choice(
@@ -114,7 +114,7 @@ const chatMessage = (message: Fields, waiting: Waiting): void => {
   if (message["role"] === "tool") {
     only(message, ["role", "tool_call_id", "content"], "a tool message")
     waiting.result(message["tool_call_id"])
-    need(isText(message["content"]), "a result is no text")
+    need(isText(message["content"]), "a result is not text")
     return
   }
   waiting.none()
@@ -122,7 +122,7 @@ const chatMessage = (message: Fields, waiting: Waiting): void => {
   switch (message["role"]) {
     case "system":
     case "developer":
-      need(isText(content), "a system message is no text")
+      need(isText(content), "a system message is not text")
       return
     case "user":
       if (!isText(content)) {
@@ -313,7 +313,7 @@ const toolList = (tools: unknown, functionOf: (tool: Fields) => Fields | undefin
     names.add(name)
     need(
       parameters?.type === "object" && isObject(parameters.properties),
-      `parameters of ${String(name)} are no object`
+      `parameters of ${String(name)} are not an object`
     )
     for (const key of ["anyOf", "oneOf", "allOf", "not", "enum"]) {
       need(!(key in parameters), `parameters of ${String(name)}: "${key}" is not permitted at the top level`)
@@ -336,7 +336,7 @@ const outputFormat = (format: unknown): void => {
   if (!isObject(format)) return refuse("the output format has no schema")
   only(format, ["name", "description", "schema", "strict"], "the output format")
   need(nameRule.test(format["name"] ?? ""), `the format name ${String(format["name"])}`)
-  need(format["schema"]?.type === "object", "the output schema is no object")
+  need(format["schema"]?.type === "object", "the output schema is not an object")
   if (format["strict"] === true) strictly(format["schema"], "the output schema")
 }
 
@@ -384,7 +384,7 @@ const unsupported = [
 
 /** https://platform.openai.com/docs/guides/structured-outputs#supported-schemas */
 const strictly = (schema: unknown, where: string): void => {
-  if (!isObject(schema)) return refuse(`${where}: a schema that is no object`)
+  if (!isObject(schema)) return refuse(`${where}: a schema that is not an object`)
   for (const key of [...forbidden, ...unsupported]) need(!(key in schema), `${where}: "${key}" is not permitted`)
   need("type" in schema || "anyOf" in schema || "$ref" in schema, `${where}: schema must have a "type"`)
   if (schema["type"] === "object") {

@@ -148,7 +148,7 @@ export const serve = (script: Script) =>
         }
       })
     })
-    // Nobody comes upon a connection that is just being closed, and what would wait for one to be closed waits for long.
+    // No client gets a connection that is being closed, and a client that would wait for its end would wait for long.
     server.keepAliveTimeout = 65_000
     server.listen(0, "127.0.0.1", () => {
       const { port } = server.address() as { readonly port: number }
@@ -208,7 +208,7 @@ export const make = (script: Script): Effect.Effect<OpenAiServer, never, Scope.S
     })
   )
 
-// In a process of its own: the script comes as a message, and what was seen is told when asked.
+// In a process of its own: the script comes as a message, and what was seen is sent on request.
 if (process.send !== undefined && process.argv[1]?.endsWith("openAiServer.ts") === true) {
   let server: Served | undefined
   process.on("message", async (message: { readonly script?: ReadonlyArray<Reply>; readonly ask?: true }) => {

@@ -18,7 +18,7 @@ export const step = (id: string, dependsOn: ReadonlyArray<string> = [], more: Pa
 })
 export const planOf = (...steps: ReadonlyArray<Given>): PlanExecuteEvaluate.PlanLike => ({ steps })
 export const fixed = (...steps: ReadonlyArray<Given>) => Effect.succeed(planOf(...steps))
-/** Gives these plans one after the other, and keeps what it was told. */
+/** Gives these plans one after the other, and keeps its inputs. */
 export const planning = (...plans: ReadonlyArray<PlanExecuteEvaluate.PlanLike>) => {
   const requests: Array<PlanExecuteEvaluate.Request<unknown>> = []
   const planner = (request: PlanExecuteEvaluate.Request<unknown>) =>

@@ -24,7 +24,7 @@ const stat = (pid: number): { readonly state: string; readonly parent: number } 
   return state === undefined || parent === undefined ? undefined : { state, parent: Number(parent) }
 }
 
-/** True for a process that runs: one that has ended and that nobody has waited for does not. */
+/** True for a process that runs; a zombie does not. */
 export const runs = (pid: number): boolean => {
   const found = stat(pid)
   return found !== undefined && found.state !== "Z" && found.state !== "X"

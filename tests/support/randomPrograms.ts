@@ -1,13 +1,13 @@
 /**
  * A child process that runs random programs under `runSync` and under `runPromise` and compares their ends. It prints
- * the number of the program it is at, so that whoever kills it for hanging knows which one hung.
+ * the number of the program it is at, so that a watchdog that kills it for hanging knows which one hung.
  */
 import { Cause, Deferred, Effect, Exit, Fiber, Queue, Semaphore } from "effect"
 import { SyncEdge } from "troupe"
 
 const [, , from, count] = process.argv
 
-/** A small generator of our own: the same numbers for the same program, whatever runs it. */
+/** A small generator of our own: the same numbers for the same program, on each edge. */
 const randomOf = (seed: number) => {
   let state = seed * 2654435761 + 1
   return (n: number): number => {
@@ -83,7 +83,7 @@ const build = (pick: (n: number) => number, depth: number, promises: boolean): P
   return nodes[pick(nodes.length)]!()
 }
 
-/** What can be compared: values and kinds of failure; which of several that fail at once comes first is no promise. */
+/** What can be compared: values and kinds of failure; which of several that fail at once comes first is not promised. */
 const shape = (exit: Exit.Exit<number, string>): string => {
   if (Exit.isSuccess(exit)) return `value ${exit.value}`
   return Cause.hasInterruptsOnly(exit.cause) ? "interrupted" : "failed"

@@ -1,6 +1,6 @@
 /**
  * A child process that runs random trees of workflows under `runSync`. It prints each case before it runs it, so that
- * whoever kills it for hanging knows which one hung.
+ * a watchdog that kills it for hanging knows which one hung.
  */
 import { Arbitrary, Cause, Effect, Exit } from "effect"
 import { SyncEdge } from "troupe"

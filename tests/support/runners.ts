@@ -9,7 +9,7 @@ export const after = (ms: number, text: string) =>
   Runner.make(text, { run: (input: string) => Effect.as(Effect.sleep(ms), `${input} ${text}`) })
 export const failing = (ms: number, error: string) =>
   Runner.make(error, { run: (_input: string) => Effect.andThen(Effect.sleep(ms), Effect.fail(error)) })
-/** Takes as many milliseconds as it is told; a negative number fails instead. */
+/** Takes as many milliseconds as its input; a negative number fails instead. */
 export const worker = Runner.make("worker", {
   run: (ms: number) =>
     Effect.andThen(Effect.sleep(Math.abs(ms)), ms < 0 ? Effect.fail(`failed ${ms}`) : Effect.succeed(ms * 10))
@@ -35,7 +35,7 @@ export const counted = (ms = 10) => {
         return Effect.sleep(ms)
       }).pipe(
         Effect.map(() => (seen.completed++, n)),
-        // A finalizer that takes its time: whoever does not wait for it sees it missing.
+        // A slow finalizer: a caller that does not wait for it sees it missing.
         Effect.onInterrupt(() =>
           Effect.andThen(
             Effect.sleep(1),

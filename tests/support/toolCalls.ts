@@ -4,24 +4,24 @@ import type { Tool, Toolkit } from "effect/ai"
 import { assert } from "vitest"
 import { SyncEdge } from "troupe"
 
-/** What the model would be told. */
-export interface Told {
+/** What the model would see. */
+export interface Shown {
   readonly failed: boolean
   readonly result: unknown
 }
 
-/** Calls one tool; fails for nothing that the model would be told. */
+/** Calls one tool; does not fail for failures that the model would see. */
 export const call = <Tools extends Record<string, Tool.Any>>(
   toolkit: Toolkit.Toolkit<Tools>,
   name: keyof Tools & string,
   params: unknown
-): Effect.Effect<Told, unknown, Tool.HandlersFor<Tools>> =>
+): Effect.Effect<Shown, unknown, Tool.HandlersFor<Tools>> =>
   Effect.gen(function* () {
     const kit = yield* toolkit
     const results = yield* kit.handle(name, params as never)
     const last = (yield* Stream.runCollect(results)).at(-1)!
     return { failed: last.isFailure, result: last.encodedResult }
-  }) as Effect.Effect<Told, unknown, Tool.HandlersFor<Tools>>
+  }) as Effect.Effect<Shown, unknown, Tool.HandlersFor<Tools>>
 
 /** The two ways to run. */
 export const edges: Record<string, <A, E>(effect: Effect.Effect<A, E>) => Promise<Exit.Exit<A, E>>> = {
@@ -35,7 +35,7 @@ export const caller = <Tools extends Record<string, Tool.Any>, E>(
   layer: Layer.Layer<Tool.HandlersFor<Tools>, E>,
   edge: keyof typeof edges
 ) => {
-  const tell = async (name: keyof Tools & string, params: unknown): Promise<Told> => {
+  const tell = async (name: keyof Tools & string, params: unknown): Promise<Shown> => {
     const exit = await edges[edge]!(Effect.provide(call(toolkit, name, params), layer))
     return Exit.isSuccess(exit) ? exit.value : assert.fail(Cause.pretty(exit.cause))
   }

@@ -1,4 +1,4 @@
-/** What must be true of every run of a tree of `trees.ts`, whatever happened: read off its events and its books. */
+/** What must be true of every run of a tree of `trees.ts`, however it ended: read off its events and its books. */
 import type { RunEvent } from "troupe"
 import { checkGrammar } from "./grammar.ts"
 import type { GroupSpec, Stay, World } from "./treeWorld.ts"
@@ -12,7 +12,7 @@ type Terminal = Extract<Event, { readonly spent: unknown }>
 export interface How {
   /** The root run may have been interrupted. */
   readonly isStopped: boolean
-  /** Runs wait for whoever reads their events. */
+  /** Runs wait for the readers of their events. */
   readonly isSlow: boolean
   /** It is in a retry or a timeout, which lets no failure through while it is interrupted. */
   readonly isWrapped: boolean
@@ -74,7 +74,7 @@ export const check = (
   return problems
 }
 
-/** One agent has the conversation at a time: whoever was handed it begins when the one before has ended, and answers. */
+/** One agent has the conversation at a time: the next one begins when the one before has ended, and answers. */
 const checkHandoffs = (
   { path, runId, seq }: Started,
   events: ReadonlyArray<Event>,
@@ -175,13 +175,14 @@ class GroupRun {
       if (done !== index + 1 || total !== keys.length) this.#tell(`item ${item} is counted as ${done} of ${total}`)
       const end = this.#ends.find(([key]) => key === item)?.[1]
       if (end === undefined) return this.#tell(`item ${item} never began`)
-      // A run that had completed can be interrupted yet while it waits for whoever reads the stream.
+      // A completed run can still be interrupted while it waits for the reader of the stream.
       const isLate = status === "interrupted" && end._tag !== "RunInterrupted" && this.#how.isSlow
       if (!isLate && end._tag !== `Run${status[0]!.toUpperCase()}${status.slice(1)}`) {
         this.#tell(`item ${item} is ${status} and ends with ${end._tag}`)
       }
     })
-    if (new Set(this.#items.map(({ item }) => item)).size !== this.#items.length) this.#tell("an item is told twice")
+    if (new Set(this.#items.map(({ item }) => item)).size !== this.#items.length)
+      this.#tell("an item is reported twice")
     if (this.#items.length !== this.#ends.length) {
       this.#tell(`tells of ${this.#items.length} items, and ${this.#ends.length} branches ended`)
     }

@@ -109,7 +109,7 @@ export const drive = (given: Case) =>
     const exit = fiber.pollUnsafe()
     if (exit === undefined) return yield* Effect.die(new Error("it hangs"))
     yield* quiet
-    // Whatever is still there would do something now.
+    // Anything that is still there would do something now.
     yield* TestClock.adjust(ever)
     return judge(exit, true)
   })

@@ -278,7 +278,7 @@ const tools = ({ flag, m }: Node, name: string, members: ReadonlyArray<Any>): Ma
   return Runner.provide(agent, calling(named))
 }
 
-/** The same, whose failures are always told to the model, and which may have work for one of its workers only. */
+/** The same, whose failures always go to the model, and which may have work for one of its workers only. */
 const orchestrator = ({ flag, m, n }: Node, name: string, members: ReadonlyArray<Any>): Made => {
   const workers = Object.fromEntries(
     members.map((member) => [member.name.replace(/[^\w-]/g, "_"), Runner.described(member, "Does it")])

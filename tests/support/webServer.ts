@@ -8,7 +8,7 @@ const page = `<!doctype html><html><head><title>A &amp; B</title><style>p { colo
 <h1>Hello</h1><script>alert("no")</script><p>Some <b>bold</b> text and <a href="/next?a=1">a link</a>,
 <a href="javascript:alert(1)">no link</a>, <img src="data:image/png;base64,AAAA" alt="a picture">.</p>
 <ul><li>one</li><li>two</li></ul></body></html>`
-// Formatting that is never closed is opened anew in every following block: few bytes become very many elements.
+// Formatting that is never closed is opened again in every following block: few bytes become very many elements.
 const explosive = (count: number) =>
   `<title>Boom</title><div>${Array.from({ length: count }, (_, n) => `<font color=${n}>`).join("")}</div>${"<div>x</div>".repeat(30_000)}`
 
@@ -83,7 +83,7 @@ const server = createServer((request, response) => {
   if (show === undefined) response.writeHead(404).end()
   else show(response, url, request.headers)
 })
-// Nobody comes upon a connection that is just being closed.
+// No client gets a connection that is being closed.
 server.keepAliveTimeout = 65_000
 server.listen(0, "127.0.0.1", () => process.send?.((server.address() as { readonly port: number }).port))
 process.on("disconnect", () => process.exit())

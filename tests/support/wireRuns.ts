@@ -11,7 +11,7 @@ import type { RunEvent } from "troupe"
 import { checkGrammar } from "./grammar.ts"
 import * as WireServer from "./wireServer.ts"
 
-/** What a slow answer takes is a minute; whatever comes before this has not waited for one, however busy the machine. */
+/** What a slow answer takes is a minute; anything that comes before this has not waited for one, however busy the machine. */
 export const long = 20_000
 
 const edges = {
@@ -47,7 +47,7 @@ export class Ledger {
     return Runner.make(id, { description: id, run: (input: string) => this.#holding(agent.run(input), release) })
   }
 
-  /** The same, but it is told in what it is asked how it is answered. */
+  /** The same, but the request says how it is answered. */
   get asked() {
     const agent = Agent.make("agent", {})
     return Runner.make("asked", { run: (input: string) => this.#holding(agent.run(input), Effect.void) })

@@ -1,6 +1,6 @@
 /**
  * An OpenAI server in a process of its own that answers each request as the request itself says, so that many agents can
- * be told apart, and that counts what became of each: answered, or given up by its client. Both sides are in this file.
+ * be distinguished, and that counts their outcomes: answered, or given up by its client. Both sides are in this file.
  */
 import { type ChildProcess, fork } from "node:child_process"
 import { fileURLToPath } from "node:url"
@@ -34,7 +34,7 @@ export interface Report {
   /** From the end of the first answer to the last request that was given up. */
   readonly abortedAfterMs: number
   /**
-   * Sockets that are open and have carried a request. Node's fetch also opens one anew for each that it broke off, and
+   * Sockets that are open and have carried a request. Node's fetch also opens a new one for each that it broke off, and
    * lets it be closed by time: those carry nothing.
    */
   readonly connections: number

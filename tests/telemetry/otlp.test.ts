@@ -214,7 +214,7 @@ describe("telemetry, read from a real OTLP receiver", () => {
       for (const span of [...spans, ...metrics.flatMap((metric) => metric.histogram?.dataPoints ?? [])]) {
         for (const { key } of span.attributes) {
           if (!key.startsWith("gen_ai.")) continue
-          assert.isTrue(known.has(key), `${key} is no known attribute`)
+          assert.isTrue(known.has(key), `${key} is not a known attribute`)
           assert.notInclude(deprecated, key)
         }
       }
@@ -300,7 +300,7 @@ describe("telemetry, read from a real OTLP receiver", () => {
         ["invoke_workflow", "pair", valueOf(root, "gen_ai.conversation.id")]
       )
       for (const { key } of [root, group].flatMap((span) => span.attributes)) {
-        if (key.startsWith("gen_ai.")) assert.isTrue(known.has(key), `${key} is no known attribute`)
+        if (key.startsWith("gen_ai.")) assert.isTrue(known.has(key), `${key} is not a known attribute`)
       }
       assert.notInclude(text, "MARK")
     })

@@ -80,7 +80,7 @@ calculator.stream("?") satisfies Stream.Stream<RunEvent.RunEvent, Agent.Error, R
 Effect.runPromise(calculator.run("?").pipe(Effect.provide(Model)))
 // @ts-expect-error -- nor without a model
 Effect.runPromise(calculator.run("?").pipe(Effect.provide(MathTools)))
-// @ts-expect-error -- a misspelt option is no option
+// @ts-expect-error -- a misspelt option is not an option
 Agent.make("calculator", { instruction: "You do arithmetic." })
 
 // -- typed output

@@ -75,7 +75,7 @@ const outputs = Gather.stream(failing, rows)
 proven<Equal<typeof outputs, Stream.Stream<never, Parallel.ParallelError<"no"> | NotFound, Db>>>()
 const results = Gather.stream(failing, rows, { mode: Parallel.settle, ordered: false, concurrency: 2 })
 proven<Equal<typeof results, Stream.Stream<Result.Result<never, "no" | Parallel.BranchDefect>, NotFound, Db>>>()
-// @ts-expect-error nobody can count votes over inputs that may never end
+// @ts-expect-error votes cannot be counted over inputs that may never end
 Gather.stream(count, rows, { mode: Parallel.race })
 // @ts-expect-error the memory would have no bound
 Gather.stream(count, rows, { concurrency: "unbounded" })

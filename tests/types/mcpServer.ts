@@ -34,9 +34,9 @@ expect<Layer.Layer<McpServer.Served, McpServer.ListenError | Config.ConfigError,
 )
 
 const counted = Runner.make("counted", { description: "d", run: (count: number) => Effect.succeed(count) })
-// @ts-expect-error -- its input is no text
+// @ts-expect-error -- its input is not a string
 McpServer.serve({ tools: [counted] })
-// @ts-expect-error -- its input is no text, and nothing makes one
+// @ts-expect-error -- its input is not a string, and nothing makes one
 McpServer.tool(counted)
 // @ts-expect-error -- the parameters make no number
 McpServer.tool(counted, { parameters: Schema.Struct({ n: Schema.String }), input: ({ n }) => n })

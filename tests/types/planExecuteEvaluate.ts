@@ -135,16 +135,16 @@ proven<
 proven<Equal<Runner.Services<typeof mixed>, Desk | LanguageModel.LanguageModel>>()
 
 // Runners as executor, evaluator and combine.
-const told = PlanExecuteEvaluate.make(
-  "told",
+const answering = PlanExecuteEvaluate.make(
+  "answering",
   { planner: Effect.succeed({ steps }), executor: count, evaluator: judge },
   { accept: ({ score }) => score > 1, combine: write, onMaxRounds: "best" }
 )
-proven<Equal<Runner.Input<typeof told>, string>>()
-proven<Equal<Runner.Output<typeof told>, string>>()
+proven<Equal<Runner.Input<typeof answering>, string>>()
+proven<Equal<Runner.Output<typeof answering>, string>>()
 proven<
   Equal<
-    Runner.Error<typeof told>,
+    Runner.Error<typeof answering>,
     Agent.Error | PlanExecuteEvaluate.InvalidPlan | PlanExecuteEvaluate.StepsFailed<never>
   >
 >()
@@ -164,9 +164,9 @@ PlanExecuteEvaluate.make("wrong", {
   executor: ({ results, step }: PlanExecuteEvaluate.Task<string, number>) =>
     Effect.succeed(`${step.id}${Object.keys(results).length}`)
 })
-// @ts-expect-error a worker is told texts
+// @ts-expect-error a worker's input is text
 PlanExecuteEvaluate.make("wrong", { workers: { n: Runner.make("n", { run: (n: number) => Effect.succeed(n) }) } })
-// @ts-expect-error an executor is told texts
+// @ts-expect-error an executor's input is text
 PlanExecuteEvaluate.make("wrong", { executor: Runner.make("n", { run: (n: number) => Effect.succeed(n) }) })
 // @ts-expect-error a planner makes plans
 PlanExecuteEvaluate.make("wrong", { planner: judge, workers: { research } })

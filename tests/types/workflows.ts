@@ -34,13 +34,13 @@ Chain.make("mixed", [
   (text: string) => Effect.succeed(text.length),
   (n: number) => Effect.succeed(n > 3)
 ]) satisfies Runner.Runner<string, boolean, Agent.Error, LanguageModel.LanguageModel>
-// @ts-expect-error a number is no text
+// @ts-expect-error a number is not a string
 Chain.make("mismatch", [count, writer])
-// The error stands at the step that does not fit, and what comes after it is no part of it.
+// The error is at the step that does not fit, and does not include the steps after it.
 Chain.make("mismatch", [
   writer,
   count,
-  // @ts-expect-error a number is no text
+  // @ts-expect-error a number is not a string
   writer,
   count
 ])
@@ -55,7 +55,7 @@ const gated = Chain.make("gated", [
 proven<Equal<Runner.Input<typeof gated>, string>>()
 proven<Equal<Runner.Output<typeof gated>, string | number>>()
 proven<Equal<Runner.Error<typeof gated>, Agent.Error | "empty">>()
-// @ts-expect-error what the gate lets through is no number
+// @ts-expect-error what the gate lets through is not a number
 Chain.make("mismatch", [Chain.gate("any", (text: string) => text), (n: number) => Effect.succeed(n)])
 Chain.make("ten", [
   count,
@@ -154,9 +154,9 @@ const checked = Parallel.make("checked", [count, count], {
 })
 proven<Equal<Runner.Output<typeof checked>, number>>()
 proven<Equal<Runner.Error<typeof checked>, "lost">>()
-const told = Parallel.make("told", { count, failing }, { combine: judge })
-proven<Equal<Runner.Output<typeof told>, Verdict>>()
-proven<Equal<Runner.Error<typeof told>, Parallel.ParallelError<"no"> | Agent.Error>>()
+const judged = Parallel.make("judged", { count, failing }, { combine: judge })
+proven<Equal<Runner.Output<typeof judged>, Verdict>>()
+proven<Equal<Runner.Error<typeof judged>, Parallel.ParallelError<"no"> | Agent.Error>>()
 const quick = Parallel.hedge("quick", failing, { delay: "1 second" })
 proven<Equal<Runner.Error<typeof quick>, Parallel.ParallelError<"no">>>()
 // @ts-expect-error the branches do not take the same input
@@ -201,7 +201,7 @@ Router.make(
   { one: Runner.make("one", { run: () => Effect.succeed(1) }) },
   { classify: (_text: string) => Effect.succeed("one" as const) }
 ).run("x")
-// @ts-expect-error -- what is no runner is no branch
+// @ts-expect-error -- a branch has to be a runner
 Parallel.make("wrong", { text: "text" })
 
 // -- members that are written in place bring their own types

@@ -281,7 +281,7 @@ describe("a spawned run", () => {
     )
   )
 
-  it.effect("that fails stops nobody, until it is awaited", () =>
+  it.effect("that fails stops no other run, until it is awaited", () =>
     Effect.gen(function* () {
       const parent = Runner.make("parent", {
         run: (wait: boolean) =>
@@ -319,26 +319,26 @@ describe("a spawned run", () => {
       assert.isTrue(
         events.some((event) => event._tag === "RunInterrupted" && event.path.join(">") === "parent>endless")
       )
-      const told: Array<RunEvent.RunEvent> = []
+      const emitted: Array<RunEvent.RunEvent> = []
       const waiting = Runner.make("waiting", {
         run: (ms: number) => Effect.scoped(Effect.andThen(Gather.spawn(worker, ms), Effect.never))
-      }).pipe(Runner.onEvent((event) => Effect.sync(() => void told.push(event))))
+      }).pipe(Runner.onEvent((event) => Effect.sync(() => void emitted.push(event))))
       const fiber = yield* Effect.forkChild(waiting.run(1000))
       yield* TestClock.adjust(10)
       yield* Fiber.interrupt(fiber)
-      checkGrammar(told)
-      assert.strictEqual(told.filter((event) => event._tag === "RunInterrupted").length, 2)
+      checkGrammar(emitted)
+      assert.strictEqual(emitted.filter((event) => event._tag === "RunInterrupted").length, 2)
     }).pipe(Effect.provide(TestModel.layer(["hello"])))
   )
 })
 
 describe("a spawned run whose scope is longer than the run above it", () => {
-  it.effect("lives as long as the scope, and is heard no more after the end of the run above", () =>
+  it.effect("lives as long as the scope, and emits nothing after the end of the run above", () =>
     Effect.gen(function* () {
       const { runner, seen } = counted(1000)
-      const told: Array<RunEvent.RunEvent> = []
+      const emitted: Array<RunEvent.RunEvent> = []
       const parent = Runner.make("parent", { run: (n: number) => Gather.spawn(runner, n) }).pipe(
-        Runner.onEvent((event) => Effect.sync(() => void told.push(event)))
+        Runner.onEvent((event) => Effect.sync(() => void emitted.push(event)))
       )
       const scope = yield* Scope.make()
       yield* Scope.provide(parent.run(1), scope)
@@ -349,7 +349,7 @@ describe("a spawned run whose scope is longer than the run above it", () => {
       yield* Fiber.join(closing)
       assert.deepStrictEqual([seen.now, seen.interrupted], [0, [1]])
       assert.deepStrictEqual(
-        told.map(({ _tag, path }) => [_tag, path.join(">")]),
+        emitted.map(({ _tag, path }) => [_tag, path.join(">")]),
         [
           ["RunStarted", "parent"],
           ["RunStarted", "parent>counted"],

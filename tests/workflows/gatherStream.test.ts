@@ -44,7 +44,7 @@ describe("a stream", () => {
   )
 
   for (const ordered of [true, false]) {
-    it.effect(`pulls no input that nobody is going to read, ${ordered ? "in order" : "in any order"}`, () =>
+    it.effect(`pulls no input that will not be read, ${ordered ? "in order" : "in any order"}`, () =>
       Effect.gen(function* () {
         const concurrency = 4
         let pulled = 0
@@ -149,7 +149,7 @@ describe("a stream", () => {
     })
   )
 
-  it.effect("that nobody reads for now still fails fast", () =>
+  it.effect("without a reader for now still fails fast", () =>
     Effect.gen(function* () {
       const { runner, seen } = counted(1000)
       const either = Runner.make("either", {
@@ -313,12 +313,12 @@ describe("a map of a stream", () => {
         into: Stream.runCollect,
         mode: Parallel.settle
       })
-      const { events: told } = yield* live(collect(settled, Stream.make(10, -5)))
+      const { events: emitted } = yield* live(collect(settled, Stream.make(10, -5)))
       assert.deepStrictEqual(yield* live(settled.run(Stream.make(10, -5))), [
         Result.succeed(100),
         Result.fail("failed -5")
       ])
-      assert.deepStrictEqual(items(told), [
+      assert.deepStrictEqual(items(emitted), [
         ["1", "failed", 1, undefined],
         ["0", "completed", 2, undefined]
       ])
@@ -341,10 +341,10 @@ describe("a map of a stream", () => {
         ["completed", "interrupted", "interrupted", "interrupted"].slice(0, items(events).length)
       )
       const all = Gather.mapStream("all", worker, { inputs: numbers, into: Stream.runDrain, concurrency: 3 })
-      const { events: told, exit } = yield* live(collect(all, Stream.make(500, -10, 500, 500, 500)))
+      const { events: emitted, exit } = yield* live(collect(all, Stream.make(500, -10, 500, 500, 500)))
       assert.deepStrictEqual(errorOf(exit).interrupted, ["0", "2"])
       assert.deepStrictEqual(
-        items(told).map(([item, status, done]) => [item, status, done]),
+        items(emitted).map(([item, status, done]) => [item, status, done]),
         [
           ["1", "failed", 1],
           ["0", "interrupted", 2],
@@ -358,10 +358,10 @@ describe("a map of a stream", () => {
     Effect.gen(function* () {
       const { runner, seen } = counted(1000)
       const either = Runner.make("either", { run: (n: number) => (n === 2 ? Effect.fail("no") : runner.run(n)) })
-      const told = Gather.mapStream("told", either, { inputs: numbers, into: Stream.runDrain }).pipe(
+      const emitted = Gather.mapStream("emitted", either, { inputs: numbers, into: Stream.runDrain }).pipe(
         Runner.onEvent((event) => (event._tag === "ItemCompleted" ? Effect.sleep(100_000) : Effect.void))
       )
-      const fiber = yield* Effect.forkChild(Effect.flip(told.run(Stream.make(0, 1, 2))))
+      const fiber = yield* Effect.forkChild(Effect.flip(emitted.run(Stream.make(0, 1, 2))))
       for (let n = 0; n < 10; n++) yield* TestClock.adjust(1)
       assert.deepStrictEqual(seen.interrupted, [0, 1])
       yield* TestClock.adjust(1_000_000)
@@ -455,7 +455,7 @@ describe("any stream of inputs", () => {
           Stream.ensuring(Effect.sync(() => void seen.closed++))
         )
         const got: Array<unknown> = []
-        const told: Array<RunEvent.RunEvent> = []
+        const emitted: Array<RunEvent.RunEvent> = []
         const whole = Gather.mapStream("whole", runner, {
           inputs: (_input: string) => inputs,
           into: (outputs) =>
@@ -466,7 +466,7 @@ describe("any stream of inputs", () => {
           concurrency: use.concurrency,
           ordered: use.ordered,
           mode: mode as Parallel.FailFast
-        }).pipe(Runner.onEvent((event) => Effect.sync(() => void told.push(event))))
+        }).pipe(Runner.onEvent((event) => Effect.sync(() => void emitted.push(event))))
         const fiber = yield* Effect.forkChild(whole.run("go"))
         yield* TestClock.adjust(use.stopAfter)
         const stopping = yield* Effect.forkChild(Fiber.interrupt(fiber))
@@ -474,12 +474,12 @@ describe("any stream of inputs", () => {
         yield* Fiber.join(stopping)
         const exit = yield* Fiber.await(fiber)
 
-        checkGrammar(told)
+        checkGrammar(emitted)
         assert.deepStrictEqual([seen.now, seen.ended, seen.closed], [0, seen.begun, 1])
         assert.isAtMost(seen.most, use.concurrency)
-        assert.strictEqual(items(told).length, seen.begun)
+        assert.strictEqual(items(emitted).length, seen.begun)
         assert.deepStrictEqual(
-          items(told).map(([, , done]) => done),
+          items(emitted).map(([, , done]) => done),
           Array.from({ length: seen.begun }, (_, n) => n + 1)
         )
         const indices = got.map((output) =>

@@ -161,7 +161,7 @@ describe("handoffs", () => {
     )
   )
 
-  it("are what Handoffs.to makes, whatever tools are called", () => {
+  it("are what Handoffs.to makes, for all names of tools", () => {
     const savings = AgentTool.fromFunction("transfer_to_savings", {
       description: "Moves money",
       execute: () => "moved"
@@ -214,18 +214,18 @@ describe("handoffs", () => {
     )
   )
 
-  it.effect("make no events that nobody listens to", () =>
+  it.effect("make no events without a listener", () =>
     Effect.gen(function* () {
-      let told = 0
+      let encoded = 0
       const busy = AgentTool.fromFunction("busy", {
         description: "Tells how far it is",
-        execute: (_, { progress }) => progress({ toJSON: () => told++ })
+        execute: (_, { progress }) => progress({ toJSON: () => encoded++ })
       })
       const office = Handoffs.make("office", { first: Agent.make("first", { tools: [busy] }) }, { start: "first" })
       yield* office.run("go")
-      assert.strictEqual(told, 0)
+      assert.strictEqual(encoded, 0)
       yield* collect(office, "go")
-      assert.strictEqual(told, 1)
+      assert.strictEqual(encoded, 1)
     }).pipe(
       Effect.provide(
         TestModel.layer([TestModel.toolCall("busy", {}), "Done.", TestModel.toolCall("busy", {}), "Done."])
@@ -308,7 +308,7 @@ describe("handoffs", () => {
     }).pipe(Effect.provide(TestModel.layer(["", "", handOver("billing"), "", ""])))
   )
 
-  it("to nobody, or from nobody, are refused when they are defined", () => {
+  it("to or from an agent that is missing are refused when they are defined", () => {
     const agents = { triage: triageWith({}), billing }
     assert.throws(() => Handoffs.make("desk", agents, { start: "triage" }), RunError.InvalidDefinition, /"technical"/)
     assert.throws(() => Handoffs.make("desk", { billing }, { start: "x" as "billing" }), /there is no "x"/)

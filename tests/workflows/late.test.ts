@@ -1,4 +1,4 @@
-/** What fails while it is being interrupted is listed, whatever stands between it and the group that fails. */
+/** A failure during an interruption is listed, through every combinator between it and the group that fails. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Stream } from "effect"
 import { TestClock } from "effect/testing"
@@ -43,7 +43,7 @@ describe("what fails while it is interrupted", () => {
     )
   }
 
-  it.effect("is told by the timeout that interrupts it", () =>
+  it.effect("is reported by the timeout that interrupts it", () =>
     Effect.gen(function* () {
       const fiber = yield* Effect.forkChild(Effect.flip(Runner.withTimeout(spiteful, 10).run("go")))
       yield* TestClock.adjust(10)
@@ -53,7 +53,7 @@ describe("what fails while it is interrupted", () => {
     })
   )
 
-  it.effect("is nothing to whoever ends a stream early", () =>
+  it.effect("does not fail a reader that ends a stream early", () =>
     Effect.gen(function* () {
       const exit = yield* Effect.exit(Stream.runCollect(Stream.take(spiteful.stream("go"), 1)))
       assert.isTrue(Exit.isSuccess(exit))

@@ -74,7 +74,7 @@ describe("an orchestrator", () => {
     }).pipe(Effect.provide(TestModel.layer([{ toolCalls: [{ name: "add", params: {} }] }, calls("research"), "done"])))
   )
 
-  it.effect("is told what a worker fails with, and goes on", () =>
+  it.effect("receives the failure of a worker, and goes on", () =>
     Effect.gen(function* () {
       const broken = Runner.make("broken", {
         description: "Breaks",
@@ -146,8 +146,8 @@ describe("a budget", () => {
       const lead = Orchestrator.make("lead", { counted }, { budget: { runs: 2 } })
       assert.strictEqual(yield* lead.run("go"), "done")
       assert.strictEqual(runs, 2)
-      const told = (yield* prompts).at(-1)!
-      assert.strictEqual(told.split("the budget of 2 worker runs is used up").length - 1, 2)
+      const prompt = (yield* prompts).at(-1)!
+      assert.strictEqual(prompt.split("the budget of 2 worker runs is used up").length - 1, 2)
       // Each run has its own.
       assert.strictEqual(yield* lead.run("again"), "done again")
       assert.strictEqual(runs, 3)
@@ -169,9 +169,9 @@ describe("a budget", () => {
       const lead = Orchestrator.make("lead", { slow, hungry }, { budget: { tokens: 1000, reserve: 10 } })
       const result = yield* after(0, lead.result("go"))
       assert.deepStrictEqual([result.output, interrupted], ["enough", 1])
-      const told = yield* prompts
-      assert.include(told[2], "interrupted: the budget of 1000 tokens is used up")
-      assert.include(told[3], "not executed: the budget of 1000 tokens is used up")
+      const prompt = yield* prompts
+      assert.include(prompt[2], "interrupted: the budget of 1000 tokens is used up")
+      assert.include(prompt[3], "not executed: the budget of 1000 tokens is used up")
     }).pipe(
       Effect.provide(
         TestModel.layer([
@@ -351,8 +351,8 @@ describe("spawned agents", () => {
     Effect.gen(function* () {
       const wide = Orchestrator.make("wide", {}, { spawn: { maxBreadth: 2 } })
       assert.strictEqual(yield* wide.run("go"), "done")
-      const told = (yield* prompts).at(-1)!
-      assert.include(told, "you have spawned 2 agents, which is the limit")
+      const prompt = (yield* prompts).at(-1)!
+      assert.include(prompt, "you have spawned 2 agents, which is the limit")
       assert.strictEqual((yield* prompts).length, 4)
     }).pipe(
       Effect.provide(

@@ -286,16 +286,16 @@ describe("the error of a parallel", () => {
 })
 
 describe("the event of a failed parallel", () => {
-  it.effect("lists the failures without their conversations and bills, which were told already", () =>
+  it.effect("lists the failures without their conversations and bills, which earlier events hold", () =>
     Effect.gen(function* () {
       const agent = Agent.make("agent", { tools: [], maxSteps: 1, output: Schema.Struct({ n: Schema.Int }) })
       const inner = Parallel.make("inner", { agent })
       const { events } = yield* collect(Parallel.make("outer", { inner }), "a long conversation")
       const last = events.at(-1)
-      const told = JSON.stringify(last?._tag === "RunFailed" ? last.error : undefined)
-      assert.include(told, '"_tag":"InvalidOutput"')
-      assert.notInclude(told, '"transcript"')
-      assert.notInclude(told, '"spent"')
+      const error = JSON.stringify(last?._tag === "RunFailed" ? last.error : undefined)
+      assert.include(error, '"_tag":"InvalidOutput"')
+      assert.notInclude(error, '"transcript"')
+      assert.notInclude(error, '"spent"')
     }).pipe(Effect.provide(TestModel.layer(["no number", "none"])))
   )
 })

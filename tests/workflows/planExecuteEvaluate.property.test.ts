@@ -217,7 +217,7 @@ describe("any course of rounds", () => {
                 const isRenewed = step.dependsOn.some((id) => ran.get(id) === round)
                 assert.isTrue(isRenewed || successes.get(step.id) !== output, "done again for nothing")
                 ran.set(step.id, round)
-                // What is to run is no more what it was, whether it succeeds or not.
+                // What runs has changed, whether it succeeds or not.
                 successes.delete(step.id)
                 const { fails } = random.rounds[round - 1]!
                 if (has(fails, Number(step.id.slice(1)))) return Effect.fail(new Broken({ what: step.id }))

@@ -48,7 +48,7 @@ describe("a plan that cannot be carried out", () => {
     })
   )
 
-  it.effect("is told to the planner, and the last one is in the error", () =>
+  it.effect("goes to the planner, and the last one is in the error", () =>
     Effect.gen(function* () {
       const bad = planOf(by("a", ["b"]))
       const worse = planOf(by("a", ["a"]))
@@ -68,7 +68,7 @@ describe("a plan that cannot be carried out", () => {
   )
 })
 
-describe("planning anew", () => {
+describe("planning again", () => {
   it.effect("keeps what is done when a step has failed, and tells the planner", () =>
     Effect.gen(function* () {
       const ran: Array<string> = []
@@ -242,7 +242,7 @@ describe("planning anew", () => {
     })
   )
 
-  it.effect("is not done for a defect, nor when it is told so, nor beyond the limit", () =>
+  it.effect("is not done for a defect, nor with onStepFailure fail, nor beyond the limit", () =>
     Effect.gen(function* () {
       const boom = Effect.fail(new Broken({ what: "it" }))
       const run = (rounds: number, executor: () => Effect.Effect<string, Broken>, onStepFailure?: "fail" | "replan") =>

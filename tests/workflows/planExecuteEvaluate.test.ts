@@ -94,7 +94,7 @@ describe("planned by a model", () => {
     )
   )
 
-  it.effect("has it planned anew with the verdict, and does not do again what is done", () =>
+  it.effect("plans again with the verdict, and keeps finished steps", () =>
     Effect.gen(function* () {
       const work = PlanExecuteEvaluate.make(
         "work",
@@ -120,8 +120,9 @@ describe("planned by a model", () => {
         ]
       )
       const { calls } = yield* TestModel.TestModel
-      const told = JSON.stringify((yield* calls)[4]!.prompt.content)
-      for (const piece of ["Tell me", "Write it up", "the facts", "first text", "too long"]) assert.include(told, piece)
+      const prompt = JSON.stringify((yield* calls)[4]!.prompt.content)
+      for (const piece of ["Tell me", "Write it up", "the facts", "first text", "too long"])
+        assert.include(prompt, piece)
     }).pipe(
       Effect.provide(
         TestModel.layer([
@@ -165,7 +166,7 @@ describe("planned by a model", () => {
     )
   )
 
-  it.effect("keeps the images of a goal in what every runner is told", () =>
+  it.effect("keeps the images of a goal in every runner's input", () =>
     Effect.gen(function* () {
       const image = { type: "file", mediaType: "image/png", data: new Uint8Array([1, 2, 3]) } as const
       const messages: ReadonlyArray<Prompt.MessageEncoded> = [{ role: "user", content: [image] }]
@@ -233,7 +234,7 @@ describe("the steps of a plan", () => {
     })
   )
 
-  it.effect("that fails interrupts the others, and every failure is told", () =>
+  it.effect("that fails interrupts the others, and every failure is reported", () =>
     Effect.gen(function* () {
       const log: Array<string> = []
       const graph = PlanExecuteEvaluate.make("graph", {

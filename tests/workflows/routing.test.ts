@@ -26,7 +26,7 @@ const taken = (route: string, confidence: number, fallback = false) => ({
 
 describe("without a threshold", () => {
   for (const confidence of [9, -1, "high", null, "0.9", undefined]) {
-    it.effect(`takes the named route, whatever its confidence says: ${json(confidence)}`, () =>
+    it.effect(`takes the named route with a confidence of ${json(confidence)}`, () =>
       Effect.gen(function* () {
         for (const desk of [plain, falling]) {
           const { decisions, output } = yield* desk
@@ -186,7 +186,7 @@ describe("several routes", () => {
             routes: [
               { route: "billing", confidence: 9 },
               { route: "sales", confidence: 0.5 },
-              { route: "nobody", confidence: 1 },
+              { route: "unknown", confidence: 1 },
               { route: 7 },
               "tech"
             ]
@@ -202,7 +202,7 @@ describe("several routes", () => {
     }).pipe(
       Effect.provide(
         answering(
-          json({ routes: [{ route: "nobody", confidence: 1 }] }),
+          json({ routes: [{ route: "unknown", confidence: 1 }] }),
           json({ routes: [{ route: "tech", confidence: 1 }] })
         )
       )

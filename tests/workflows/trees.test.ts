@@ -74,7 +74,7 @@ describe("a random tree of workflows", () => {
           const { events, exit, problems } = yield* drive({ tree, salt, way, count: 0, stop, instants: false })
           assert.strictEqual(problems.join("\n"), "")
           const last = events.at(-1)!
-          // Whoever reads a stream and is interrupted is not told what finalizers failed with; the events tell.
+          // An interrupted reader of a stream does not receive the failures of finalizers; the events have them.
           if (way !== "stream" || !Exit.hasInterrupts(exit)) assert.strictEqual(last._tag, tagOf(exit))
           ends.push([
             last._tag,
@@ -82,10 +82,10 @@ describe("a random tree of workflows", () => {
             Exit.hasInterrupts(exit) ? "interrupted" : outcome(exit)
           ])
         }
-        const told = ends.map((end) => JSON.stringify(end))
+        const encoded = ends.map((end) => JSON.stringify(end))
         assert.isTrue(
-          told.every((end) => end === told[0]),
-          told.join("\n")
+          encoded.every((end) => end === encoded[0]),
+          encoded.join("\n")
         )
       }),
     options(500)

@@ -1,6 +1,6 @@
 /**
  * Fail-fast, proven on the wire: agents of `OpenAi.layer` against a server in another process, which counts what becomes
- * of each request. Whatever the program and the edge, nothing that a run has begun is there any more when it has ended.
+ * of each request. For each program and edge, nothing that a run has begun is left when it has ended.
  */
 import { Effect, Exit, Stream } from "effect"
 import type { LanguageModel } from "effect/ai"
@@ -110,7 +110,7 @@ describe("one of 20 branches succeeds", () => {
   }
 })
 
-describe("one of 20 fails, whatever runs them", () => {
+describe("one of 20 fails, on each runner", () => {
   const ids = [...names(19), "broken"]
   const turn = (id: string) => (id === "broken" ? breaks(20) : slow)
   const ways20 = {
@@ -314,7 +314,7 @@ describe("the consumer of a stream stops", () => {
   }
 })
 
-describe("whoever runs the program interrupts it", () => {
+describe("the caller interrupts the program", () => {
   for (const api of ["chat", "responses"] as const) {
     it(`by an AbortSignal, ${api}`, async () => {
       const ledger = new Ledger()

@@ -326,7 +326,7 @@ describe("an evaluator-optimizer", () => {
     }).pipe(Effect.provide(turns(3, 5, 9)))
   )
 
-  it.effect("gives the best draft when it is told to; the last one is judged too", () =>
+  it.effect("returns the best draft with onMaxRounds best; the last one is judged too", () =>
     Effect.gen(function* () {
       assert.strictEqual(yield* make({ onMaxRounds: "best" }).run("Write"), "draft 2")
     }).pipe(Effect.provide(turns(3, 7, 5)))
@@ -354,7 +354,7 @@ describe("an evaluator-optimizer", () => {
     })
   )
 
-  it.effect("takes no draft for the best whose score is no number", () =>
+  it.effect("does not return a draft whose score is not a number", () =>
     Effect.gen(function* () {
       const scores = [Number.NaN, 9, Number.NaN]
       const tried = EvaluatorOptimizer.make(
@@ -409,7 +409,7 @@ describe("a conversation that can be read once", () => {
     })
   )
 
-  it.effect("is none of messages: other iterators stay what they are", () =>
+  it.effect("is unchanged when its items are not messages", () =>
     Effect.gen(function* () {
       const count = function* () {
         yield* [1, 2, 3]
@@ -451,7 +451,7 @@ describe("nesting", () => {
 })
 
 describe("the message of a parallel's error", () => {
-  it.effect("reads as sentences, whatever the branches failed with", () =>
+  it.effect("reads as sentences, for all failures of branches", () =>
     Effect.gen(function* () {
       const broken = Runner.make("broken", { run: (_input: string) => Effect.fail({ _tag: "Odd", size: 1n }) })
       const panel = Parallel.make("panel", {

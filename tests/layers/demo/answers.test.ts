@@ -7,7 +7,7 @@ import { ask, refusal } from "../../support/demo.ts"
 import { it } from "../../support/edges.ts"
 
 const bridge = "The old bridge in Porto was built in 1886. It spans the river Douro. Local shops complained."
-const told = (instructions: string, prompt: string) =>
+const answered = (instructions: string, prompt: string) =>
   Agent.make("writer", { instructions }).run(prompt).pipe(Effect.provide(DemoModel.layer))
 
 describe("a sum is worked out:", () => {
@@ -43,7 +43,7 @@ describe("a summary takes sentences of the text:", () => {
     ["List the key points.", "Rome is old.", "Rome is old."]
   ])("%s %s", ([instructions, prompt, expected]) =>
     Effect.gen(function* () {
-      assert.strictEqual(yield* told(instructions, prompt), expected)
+      assert.strictEqual(yield* answered(instructions, prompt), expected)
     })
   )
 
@@ -54,7 +54,7 @@ describe("a summary takes sentences of the text:", () => {
     ["You help.", `Summarise this as a haiku: ${bridge}`],
     ["Summarise the text.", ""]
   ])("and is refused where more is asked for: %s %s", ([instructions, prompt]) =>
-    Effect.map(refusal(told(instructions, prompt)), ({ field }) => assert.strictEqual(field, "prompt"))
+    Effect.map(refusal(answered(instructions, prompt)), ({ field }) => assert.strictEqual(field, "prompt"))
   )
 })
 
@@ -106,7 +106,7 @@ describe("hostile text takes no longer than its length:", () => {
           const text = unit.repeat(Math.ceil(size / unit.length)).slice(0, size)
           // The thread's own time: what else the machine does must not count.
           const start = process.threadCpuUsage()
-          yield* Effect.exit(told("Summarise the text.", text))
+          yield* Effect.exit(answered("Summarise the text.", text))
           yield* Effect.exit(ask(text))
           const { system, user } = process.threadCpuUsage(start)
           return (system + user) / 1000

@@ -1,4 +1,4 @@
-/** What a server asks during a call is answered with the services of whoever makes the call. */
+/** What a server asks during a call is answered with the services of the caller. */
 import { randomUUID } from "node:crypto"
 import { once } from "node:events"
 import * as http from "node:http"

@@ -1,4 +1,4 @@
-/** Messages of servers that do not fit the protocol: what they say is used, logged, or said to whoever called. */
+/** Messages of servers that do not fit the protocol: what they say is used, logged, or reported to the caller. */
 import { once } from "node:events"
 import * as http from "node:http"
 import type { AddressInfo } from "node:net"
@@ -61,12 +61,14 @@ describe.each(edges)("under %s", (_name, run) => {
   })
 
   it("an error whose code is a text, or that has no message, fails the call with what it says", async () => {
-    const told = async ($error: unknown) =>
+    const reported = async ($error: unknown) =>
       String(((await called({ "tools/call": { $error } })).value as Error).message)
-    expect(await told({ code: "E_FAIL", message: "text code" })).toMatch(/E_FAIL: text code/)
-    expect(await told({ code: -32000 })).toMatch(/the server gave no reason/)
-    expect(await told({ code: -32000, message: null, data: { why: "full" } })).toMatch(/gave no reason: {"why":"full"}/)
-    expect(await told("just a text")).toMatch(/just a text/)
+    expect(await reported({ code: "E_FAIL", message: "text code" })).toMatch(/E_FAIL: text code/)
+    expect(await reported({ code: -32000 })).toMatch(/the server gave no reason/)
+    expect(await reported({ code: -32000, message: null, data: { why: "full" } })).toMatch(
+      /gave no reason: {"why":"full"}/
+    )
+    expect(await reported("just a text")).toMatch(/just a text/)
   })
 
   it("an answer that is not JSON fails its call at once, and is logged", async () => {
@@ -211,7 +213,7 @@ describe("over HTTP", () => {
     })
   )
 
-  effectIt.live("an answer that is none fails the call at once", () =>
+  effectIt.live("an answer that is not a result fails the call at once", () =>
     Effect.gen(function* () {
       const other = JSON.stringify({ jsonrpc: "2.0", id: 4711, result: sound })
       expect(yield* called(json(other))).toMatchObject({ message: expect.stringContaining("not one to this request") })

@@ -1,4 +1,4 @@
-/** Checks of a server's schemas end in time, whatever the schemas consist of. */
+/** Checks of a server's schemas end in time, for all schemas. */
 import { Effect } from "effect"
 import { Agent, Mcp, TestModel } from "troupe"
 import { describe, expect, it } from "vitest"

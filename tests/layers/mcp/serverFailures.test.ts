@@ -1,4 +1,4 @@
-/** What a client is told of a run that failed, and what only the log has, over a real socket. */
+/** What a client sees of a run that failed, and what only the log has, over a real socket. */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer, Logger, Redacted, Schema } from "effect"
 import { AiError } from "effect/ai"
@@ -18,7 +18,7 @@ class SystemFailed extends Error {
 const failing = (error: unknown) =>
   Runner.make("failing", { description: "Fails", run: (_text: string) => Effect.fail(error) })
 
-/** What the client is told when it calls the only tool, its progress included, and what is logged. */
+/** What the client receives when it calls the only tool, its progress included, and what is logged. */
 const outcome = <R, E>(
   tool: McpServer.ToolLike,
   model: Layer.Layer<R, E> = Layer.empty as Layer.Layer<never> as unknown as Layer.Layer<R, E>
@@ -36,7 +36,7 @@ const outcome = <R, E>(
     const { messages } = yield* send(url, call(1, name, "x", { progressToken: 1 }), session)
     const answer = messages.find((message) => "result" in message)
     assert.isTrue(answer?.["result"].isError)
-    return { told: textOf(answer), all: JSON.stringify(messages), log: logged.join("\n") }
+    return { answer: textOf(answer), all: JSON.stringify(messages), log: logged.join("\n") }
   }).pipe(Effect.scoped)
 
 const unreachable = OpenAi.layer({
@@ -48,21 +48,21 @@ const unreachable = OpenAi.layer({
 const agent = Agent.make("agent", { description: "Thinks", instructions: "Think." })
 
 describe("a model that cannot be reached", () => {
-  it.live("is told without its address and advice for operators, which the log has", () =>
+  it.live("reaches the client without its address and advice for operators, which the log has", () =>
     Effect.gen(function* () {
-      const { all, log, told } = yield* outcome(agent, unreachable)
-      assert.strictEqual(told, `"agent" step 1: the model call failed (NetworkError). Call the tool again later.`)
+      const { all, log, answer } = yield* outcome(agent, unreachable)
+      assert.strictEqual(answer, `"agent" step 1: the model call failed (NetworkError). Call the tool again later.`)
       assert.notMatch(all, /127\.0\.0\.1|OPENAI_BASE_URL|baseUrl|OpenAi\.layer/)
       assert.include(log, "127.0.0.1:1")
       assert.include(log, "OPENAI_BASE_URL")
     })
   )
 
-  it.live("is told so in a branch of a workflow", () =>
+  it.live("reaches the client from a branch of a workflow", () =>
     Effect.gen(function* () {
       const team = Runner.described(Parallel.make("team", { one: agent, two: agent }), "Asks twice")
-      const { all, log, told } = yield* outcome(team, unreachable)
-      assert.match(told, /^"(one|two)" failed: .*the model call failed \(NetworkError\)/)
+      const { all, log, answer } = yield* outcome(team, unreachable)
+      assert.match(answer, /^"(one|two)" failed: .*the model call failed \(NetworkError\)/)
       assert.notMatch(all, /127\.0\.0\.1|OPENAI_BASE_URL|baseUrl|OpenAi\.layer/)
       assert.include(log, "127.0.0.1:1")
     })
@@ -78,8 +78,8 @@ it.live("a tool of an agent that failed is named, and what it said is in the log
     })
     const reader = Agent.make("reader", { description: "Reads", instructions: "Read.", tools: [lookup] })
     const model = TestModel.layer([TestModel.toolCall("lookup", {})])
-    const { all, log, told } = yield* outcome(reader, model)
-    assert.strictEqual(told, `"reader" step 1: a tool failed: "lookup".`)
+    const { all, log, answer } = yield* outcome(reader, model)
+    assert.strictEqual(answer, `"reader" step 1: a tool failed: "lookup".`)
     assert.notInclude(all, "billing")
     assert.include(log, "billing")
   })
@@ -90,10 +90,10 @@ describe("an error of the application", () => {
     "The order 17 is not known. Ask for another.",
     "Ratio 16:9 is refused at 12:30:45.",
     "Either read/write or nothing (version 1.2.3)"
-  ])("is told in its own words: %s", (words) =>
+  ])("reaches the client in its own words: %s", (words) =>
     Effect.gen(function* () {
-      assert.strictEqual((yield* outcome(failing(new Refused({ detail: words })))).told, words)
-      assert.strictEqual((yield* outcome(failing(words))).told, words)
+      assert.strictEqual((yield* outcome(failing(new Refused({ detail: words })))).answer, words)
+      assert.strictEqual((yield* outcome(failing(words))).answer, words)
     })
   )
 
@@ -110,8 +110,8 @@ describe("an error of the application", () => {
     "Bearer abcdefgh was refused"
   ])("is kept back when its words are about the inside of the server: %s", (words) =>
     Effect.gen(function* () {
-      const { all, log, told } = yield* outcome(failing(new Refused({ detail: words })))
-      assert.strictEqual(told, `"failing" failed. The server's log says why.`)
+      const { all, log, answer } = yield* outcome(failing(new Refused({ detail: words })))
+      assert.strictEqual(answer, `"failing" failed. The server's log says why.`)
       assert.notInclude(all, JSON.stringify(words).slice(1, -1))
       assert.include(log, words)
     })
@@ -122,12 +122,12 @@ describe("an error of the application", () => {
       const reason = new AiError.UnknownError({ description: "the swordfish is late" })
       const errors = [AiError.make({ module: "m", method: "x", reason }), new SystemFailed("the swordfish is late")]
       for (const error of errors) {
-        assert.strictEqual((yield* outcome(failing(error))).told, `"failing" failed. The server's log says why.`)
+        assert.strictEqual((yield* outcome(failing(error))).answer, `"failing" failed. The server's log says why.`)
       }
     })
   )
 
-  it.live("is told as `failure` has it", () =>
+  it.live("reaches the client as `failure` has it", () =>
     Effect.gen(function* () {
       const runner = Runner.make("failing", {
         description: "Fails",
@@ -135,7 +135,7 @@ describe("an error of the application", () => {
       })
       const failure = (error: Refused) => `Refused: see https://help.example (${error._tag})`
       const tool = McpServer.tool(runner, { failure })
-      assert.strictEqual((yield* outcome(tool)).told, "Refused: see https://help.example (Refused)")
+      assert.strictEqual((yield* outcome(tool)).answer, "Refused: see https://help.example (Refused)")
     })
   )
 })

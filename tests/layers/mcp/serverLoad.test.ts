@@ -38,7 +38,7 @@ const serve = (
 const batch = (size: number, name: string) => Array.from({ length: size }, (_, id) => call(id + 1, name))
 
 describe("runs", () => {
-  it.live("of a batch of 500 calls are no more at once than there may be, and all are answered", () =>
+  it.live("of a batch of 500 calls never exceed the limit, and all are answered", () =>
     Effect.gen(function* () {
       const { counts, full, open, tool } = gate()
       const url = yield* serve({ tools: [tool(7)], maxRuns: 7, maxWaiting: 500, maxBatch: 500 })
@@ -92,7 +92,7 @@ describe("a batch", () => {
 })
 
 describe("sessions", () => {
-  it.live("are no more than there may be: further ones are refused with 503 until one ends", () =>
+  it.live("never exceed the limit: further ones are refused with 503 until one ends", () =>
     Effect.gen(function* () {
       const url = yield* serve({ http: { maxSessions: 20, sessionIdle: "10 minutes" } })
       const answers = yield* Effect.forEach(Array.from({ length: 300 }), () => send(url, initialize()), {

@@ -64,7 +64,7 @@ describe.each(edges)("under %s", (_name, run) => {
       expect(new Set(Object.values(others))).toEqual(new Set(["sound"]))
     })
 
-    it("describes bytes that are no base64, and files without bytes", async () => {
+    it("describes bytes that are not base64, and files without bytes", async () => {
       const blocks = [text("sound"), { ...png, data: "not base64!" }, { ...png, data: "" }]
       const said = JSON.stringify(shown(await resultOf({ content: blocks })))
       expect(said).toContain("sound")
@@ -147,7 +147,7 @@ describe.each(edges)("under %s", (_name, run) => {
       expect(parts).toEqual([expect.not.stringContaining(png.data), file])
     })
 
-    it("of 1.2 million characters is no long result", async () => {
+    it("of 1.2 million characters is not too long", async () => {
       const data = "iVBORw0KGgo$A{1199989}"
       const part = await resultOf({ content: [{ ...png, data }], structuredContent: { content: [{ ...png, data }] } })
       expect(part.isFailure).toBe(false)

@@ -93,7 +93,7 @@ describe("the tools of one server", () => {
     return { names, notices: events.filter((event) => event._tag === "ToolNotice") }
   }
 
-  it("are no more than 500 in a request, with a notice", async () => {
+  it("never exceed 500 in a request, with a notice", async () => {
     const { names, notices } = await shown(Array.from({ length: 2000 }, (_, i) => `t${i}`))
     expect(names).toHaveLength(500)
     expect(notices).toMatchObject([{ server: "s", problem: expect.stringContaining("and 1497 more") }])

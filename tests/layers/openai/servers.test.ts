@@ -144,7 +144,7 @@ layer(serverLayer, { excludeTestServices: true })("A compatible server", (it) =>
         })
       )
 
-      it.effect("that sends what is no part of the answer beside it", () =>
+      it.effect("that sends something else beside the answer", () =>
         Effect.gen(function* () {
           yield* answers("a bill after the answer", "Hi")
           yield* answers("sources before the answer", "Hi")
@@ -175,7 +175,7 @@ layer(serverLayer, { excludeTestServices: true })("A compatible server", (it) =>
         })
       )
 
-      it.effect("gets empty reasoning back with the calls that it led to, which is not told", () =>
+      it.effect("gets empty reasoning back with the calls that it led to, and emits none of it", () =>
         Effect.gen(function* () {
           for (const name of ["empty reasoning that has to go back", "empty reasoning by its other name"] as const) {
             yield* pays(name, [5])
@@ -312,7 +312,7 @@ layer(serverLayer, { excludeTestServices: true })("A compatible server", (it) =>
       )
 
       // What could be decided either way, and how it was.
-      it.effect("decided: an answer is read in whatever form it comes", () =>
+      it.effect("decided: an answer is read in each form that servers send", () =>
         Effect.gen(function* () {
           yield* answers("JSON to a stream", "Hi")
           yield* answers("JSON to a stream of Responses", "Hi", responses)

@@ -1,4 +1,4 @@
-/** Agents with skills: what the model is told, when, and what its tools give. */
+/** Agents with skills: what the model sees, when, and what its tools return. */
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { Context, Effect, Fiber, Layer, References, Schema } from "effect"
@@ -33,7 +33,7 @@ const scripted = (...turns: ReadonlyArray<string | TestModel.Turn | (() => strin
 const read = (name: string) => TestModel.toolCall("read_skill", { name })
 
 describe("an agent with skills", () => {
-  it.live("is told names and descriptions, reads the instructions, a file, and runs a script", () =>
+  it.live("sees names and descriptions, reads the instructions, a file, and runs a script", () =>
     Effect.gen(function* () {
       const at = folder({
         "pdf-forms/SKILL.md": skill("pdf-forms", "Fills in forms.", "See references/fields.md, run scripts/fill.sh."),

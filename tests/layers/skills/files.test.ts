@@ -76,7 +76,7 @@ describe("skills are found", () => {
     })
   )
 
-  it.live("and those that cannot be used are told of: links, other spellings, pipes, directories", () =>
+  it.live("and reports those that cannot be used: links, other spellings, pipes, directories", () =>
     Effect.gen(function* () {
       const elsewhere = folder({ "linked/SKILL.md": skill("linked"), "SKILL.md": skill("file") })
       const at = folder({ "good/SKILL.md": skill("good"), "small/skill.md": skill("small"), "dir/SKILL.md/x": "" })
@@ -110,14 +110,14 @@ describe("skills are found", () => {
     })
   )
 
-  it.live("and no more of them than models can be told of", () =>
+  it.live("and no more of them than fit into a prompt", () =>
     Effect.gen(function* () {
       const files = Array.from({ length: 200 }, (_, n) => [`s${n}/SKILL.md`, skill(`s${n}`, "x".repeat(4000))] as const)
       const at = folder(Object.fromEntries(files))
       const { problems, skills } = yield* using({ folders: [at] }, ({ scan }) => scan)
-      const told = skills.reduce((sum, { description, name }) => sum + description.length + name.length, 0)
-      expect(told).toBeGreaterThanOrEqual(512 * 1024)
-      expect(told).toBeLessThan(512 * 1024 + 4100)
+      const listedChars = skills.reduce((sum, { description, name }) => sum + description.length + name.length, 0)
+      expect(listedChars).toBeGreaterThanOrEqual(512 * 1024)
+      expect(listedChars).toBeLessThan(512 * 1024 + 4100)
       expect(problems.filter(({ severity }) => severity === "error")).toMatchObject([
         {
           file: at,
@@ -139,7 +139,7 @@ describe("skills are found", () => {
   )
 
   it.live(
-    "as they are now: written, changed, broken, mended and removed while it is used; each problem is logged once",
+    "as they are now: written, changed, broken, fixed and removed while it is used; each problem is logged once",
     () =>
       Effect.gen(function* () {
         const at = folder({ "a/SKILL.md": skill("a") })
@@ -171,7 +171,7 @@ describe("skills are found", () => {
       })
   )
 
-  it.live("anew when one has changed after a long time, also behind a link, and also when its date says nothing", () =>
+  it.live("again when one has changed after a long time, also behind a link, and also when its date says nothing", () =>
     Effect.gen(function* () {
       const at = folder({ "a/SKILL.md": skill("a", "1"), "l/real.md": skill("l", "1") })
       fs.symlinkSync("real.md", path.join(at, "l/SKILL.md"))
@@ -289,7 +289,7 @@ describe("the files of a skill", () => {
           using({ folders: [at], maxFileBytes: 200_000 }, ({ readFile }) => readFile("tricky", given))
         )
         expect(error).toMatchObject({ _tag: "SkillError", skill: "tricky", path: given, reason })
-        // The model is told nothing of the machine.
+        // The model learns nothing about the machine.
         expect(error.message.replace(given, "")).not.toContain(root)
         expect(error.message.replace(given, "")).not.toContain("secret")
       })
@@ -311,7 +311,7 @@ describe("the files of a skill", () => {
     })
   )
 
-  it.live("are told with 200 names at most, and long instructions say where they go on", () =>
+  it.live("list 200 names at most, and long instructions say where they go on", () =>
     Effect.gen(function* () {
       const files = Object.fromEntries(Array.from({ length: 250 }, (_, n) => [`s/references/${n}.md`, ""] as const))
       const body = Array.from({ length: 50 }, (_, n) => `line ${n}`).join("\n")

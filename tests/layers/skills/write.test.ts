@@ -100,7 +100,7 @@ describe("a skill that is written", () => {
     })
   )
 
-  it.live("takes the place of another only when told so, wherever that is, and then of all of it", () =>
+  it.live("replaces another only with replace, wherever that is, and then all of it", () =>
     Effect.gen(function* () {
       const first = folder({})
       const second = folder({ "deep/notes/SKILL.md": skill("notes"), "deep/notes/old.md": "old" })
@@ -285,7 +285,7 @@ describe("a skill that is written", () => {
   )
 
   it.effect.prop(
-    "reads as it was written, whatever its texts are",
+    "reads as it was written, for all texts",
     { description: Text, body: Text, license: Text, keys: Schema.Array(Text), value: Text },
     ({ body, description, keys, license, value }) =>
       Effect.gen(function* () {

@@ -40,7 +40,7 @@ for (const [name, live] of [
       })
     )
 
-    it.effect("opens files whatever the flag, but no link when it must not follow", () =>
+    it.effect("opens files with each flag, but no link when it must not follow", () =>
       Effect.gen(function* () {
         const fs = yield* FileSystem.FileSystem
         const root = yield* fs.makeTempDirectoryScoped()

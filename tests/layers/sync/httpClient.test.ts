@@ -48,7 +48,7 @@ const sent = (body: HttpBody.HttpBody, headers: Readonly<Record<string, string>>
   )
 
 describe("the HttpClient of the sync edge sends", () => {
-  it("what is there, whatever length a header says", async () => {
+  it("the whole body, even if a header gives another length", async () => {
     for (const length of ["3", "5", "30"]) {
       const [, body] = await onBoth(sent(HttpBody.text("hello"), { "content-length": length }))
       assert.strictEqual(body, "hello")

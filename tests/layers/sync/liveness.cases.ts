@@ -84,7 +84,7 @@ export const cases: Cases = {
           .pipe(
             Effect.provide(
               TestModel.layer(({ index, prompt }) =>
-                index === 0 ? TestModel.toolCall("t", {}) : `I heard ${JSON.stringify(prompt)}`
+                index === 0 ? TestModel.toolCall("t", {}) : `I received ${JSON.stringify(prompt)}`
               )
             )
           )

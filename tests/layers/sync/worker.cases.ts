@@ -19,7 +19,7 @@ const arrived = (before: number) =>
   Effect.repeat(Effect.andThen(Effect.sleep("5 millis"), Effect.map(get("/count"), Number)), {
     until: (count) => count > before
   })
-/** Requests of each kind that are under way while the thread is told something; what became of them. */
+/** Requests of each kind that are under way while the thread gets a message, and their outcomes. */
 const underWay = (what: string) =>
   Effect.gen(function* () {
     const before = Number(yield* get("/count"))
@@ -137,7 +137,7 @@ export const cases: Cases = {
       keep(await Effect.runPromiseExit(agent.run("go").pipe(Effect.provide(model(Layer.empty)))))
     }
     assert.isAbove(said.length, 30)
-    const address = `http://user:${secret}@nobody.invalid/`
+    const address = `http://user:${secret}@unknown.invalid/`
     const bridge = Effect.runSyncExit(on(HttpClient.get(address)))
     const failure = Exit.findError(bridge)
     assert.isTrue(failure._tag === "Success")

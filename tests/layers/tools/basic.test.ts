@@ -50,8 +50,8 @@ describe("the calculator", () => {
     ["lcm(2^70, 2^69 * 3) % 7", "6"],
     ["2^0.5", "1.4142135623731"]
   ])("%s is %s", (expression, expected) => {
-    const told = calculate(expression)
-    assert.strictEqual(expression === "2^0.5" ? Number(told).toFixed(13) : told, expected)
+    const answer = calculate(expression)
+    assert.strictEqual(expression === "2^0.5" ? Number(answer).toFixed(13) : answer, expected)
   })
 
   it.each([

@@ -31,7 +31,7 @@ for (const edge of Object.keys(edges)) {
     caller(FileTools.writableToolkit, FileTools.layer({ root, ...options }), edge)
 
   describe(`by ${edge}`, () => {
-    it("nothing is written below .git, in whatever spelling", async () => {
+    it("nothing is written below .git, in any spelling", async () => {
       put(".git/HEAD", "ref: refs/heads/main\n")
       put("sub/.git", "gitdir: ../.git\n")
       const before = everything()
@@ -104,7 +104,7 @@ for (const edge of Object.keys(edges)) {
       ]
       for (const file of files) put(file)
       fs.symlinkSync(".env", path.join(root, "linked.txt"))
-      put("open.txt", "a secret that is none")
+      put("open.txt", "a secret that is public")
       for (const file of [...files, "linked.txt"]) {
         for (const [name, params] of Object.entries({
           read_file: { path: file },
@@ -117,9 +117,9 @@ for (const edge of Object.keys(edges)) {
         }
       }
       const found = await tools().ok("search_files", { query: "secret" })
-      assert.deepStrictEqual(found["matches"], [{ path: "open.txt", line: 1, text: "a secret that is none" }])
+      assert.deepStrictEqual(found["matches"], [{ path: "open.txt", line: 1, text: "a secret that is public" }])
       assert.strictEqual((await tools().fails("list_files", { path: ".ssh" }))["reason"], "Denied")
-      // That there is such a file is no secret.
+      // The existence of the file is not a secret.
       const { entries } = await tools().ok("list_files", {})
       assert.include(JSON.stringify(entries), '".env"')
     })

@@ -37,7 +37,7 @@ for (const edge of Object.keys(edges)) {
     caller(FileTools.writableToolkit, FileTools.layer({ root, ...options }), edge)
 
   describe(`by ${edge}`, () => {
-    it("lists a directory, or everything below it, links told and not followed", async () => {
+    it("lists a directory, or everything below it, links listed and not followed", async () => {
       fs.symlinkSync(base, path.join(root, "src/up"))
       assert.deepStrictEqual(await tools().ok("list_files", {}), {
         entries: [
@@ -143,7 +143,7 @@ for (const edge of Object.keys(edges)) {
       assert.strictEqual((await tools().fails("search_files", { query: "t", path: "absent" }))["reason"], "NotFound")
     })
 
-    it("a file that was asked for by name and cannot be searched is no file without matches", async () => {
+    it("a file that was asked for by name and cannot be searched is not reported as a file without matches", async () => {
       put("binary.bin", Buffer.from([1, 0, 2]))
       put("large.txt", "llama\n".repeat(100))
       const search = (path: string) => tools({ maxFileBytes: 100 }).fails("search_files", { query: "llama", path })
@@ -366,8 +366,8 @@ for (const edge of Object.keys(edges)) {
           )
           exchanged = hooked()
           assert.isTrue(Exit.isSuccess(exit))
-          const told = Exit.isSuccess(exit) ? JSON.stringify(exit.value) : ""
-          assert.notMatch(told, /"the secret|the secret"|root\/src/, `${name}, exchanged after call ${moment}`)
+          const answer = Exit.isSuccess(exit) ? JSON.stringify(exit.value) : ""
+          assert.notMatch(answer, /"the secret|the secret"|root\/src/, `${name}, exchanged after call ${moment}`)
           assert.isFalse(fs.existsSync(path.join(base, "written.txt")), `exchanged after call ${moment}`)
           moments++
         }
@@ -420,10 +420,10 @@ it("two agents with Layers of their own have each their root", async () => {
   const both = Parallel.make("both", { one: reader("one", path.join(root, "src")), two: reader("two", root) })
   const asked = new Set<string>()
   const Model = TestModel.layer(({ prompt }) => {
-    const told = JSON.stringify(prompt.content.at(-1))
-    if (!told.includes("tool-result")) return TestModel.toolCall("list_files", {})
-    asked.add(told)
-    return told.includes("a.txt") ? "the root" : "its src"
+    const answer = JSON.stringify(prompt.content.at(-1))
+    if (!answer.includes("tool-result")) return TestModel.toolCall("list_files", {})
+    asked.add(answer)
+    return answer.includes("a.txt") ? "the root" : "its src"
   })
   const output = await Effect.runPromise(both.run("list").pipe(Effect.provide(Model)))
   assert.deepStrictEqual(output, { one: "its src", two: "the root" })
@@ -431,7 +431,7 @@ it("two agents with Layers of their own have each their root", async () => {
 })
 
 describe("the Layer", () => {
-  it("fails for a root that is no directory", () => {
+  it("fails for a root that is not a directory", () => {
     for (const bad of [path.join(base, "absent"), secret]) {
       const exit = Effect.runSyncExit(
         Effect.provide(call(FileTools.toolkit, "list_files", {}), FileTools.layer({ root: bad }))
@@ -454,7 +454,7 @@ describe("the Layer", () => {
     assert.deepStrictEqual(offered, ["list_files", "read_file", "search_files"])
   })
 
-  it("lets others have their turn while it goes past files that are no text", async () => {
+  it("lets others have their turn while it goes past files that are not text", async () => {
     fs.mkdirSync(path.join(root, "many"))
     for (let n = 0; n < 640; n++) put(`many/${n}.bin`, new Uint8Array([0]))
     let turns = 0

@@ -96,7 +96,7 @@ for (const edge of Object.keys(edges)) {
       }
     })
 
-    it("hands on nothing of the environment that it was not told to", async () => {
+    it("passes on only the named variables of the environment", async () => {
       process.env["TROUPE_SECRET"] = "secret"
       try {
         const { stdout } = await tools({ env: { MINE: "1" } }).ok("run_command", { command: "env" })
@@ -111,7 +111,7 @@ for (const edge of Object.keys(edges)) {
       }
     })
 
-    it("keeps so much output and no more, and kills who writes for ever", async () => {
+    it("keeps output up to its limit, and kills a command that writes for ever", async () => {
       const script = "process.stdout.write('x'.repeat(5000)); process.stderr.write('y'.repeat(10))"
       const some = await tools({ maxOutputBytes: 100 }).ok("run_command", { command: node, args: ["-e", script] })
       assert.deepStrictEqual(some, {
@@ -127,8 +127,8 @@ for (const edge of Object.keys(edges)) {
 
     it("a timeout ends the whole group, deaf or not, and tells what was written", async () => {
       const { fails } = tools({ timeout: "3 seconds", grace: "50 millis" })
-      const told = await fails("run_command", { command: node, args: ["-e", family] })
-      assert.include(told, { _tag: "ShellToolError", reason: "Timeout", stdout: "begun" })
+      const answer = await fails("run_command", { command: node, args: ["-e", family] })
+      assert.include(answer, { _tag: "ShellToolError", reason: "Timeout", stdout: "begun" })
       assert.deepStrictEqual([alive("parent"), alive("child")], [false, false])
     })
 
@@ -213,7 +213,7 @@ for (const edge of Object.keys(edges)) {
       }
     )
 
-    it("nobody who watched over a command is left", async () => {
+    it("no process that watched over a command is left", async () => {
       const before = descendants()
       await tools().ok("run_command", { command: "echo" })
       const slow = { command: node, args: ["-e", "setInterval(() => {}, 1000)"] }
@@ -222,11 +222,11 @@ for (const edge of Object.keys(edges)) {
       assert.deepStrictEqual(left, [])
     })
 
-    it("a command that has become none is told so, without its arguments", async () => {
+    it("a command that is not executable any more is reported, without its arguments", async () => {
       fs.writeFileSync(at("gone"), "#!/no/such/program\n", { mode: 0o755 })
       const given = { command: at("gone"), args: ["secret"] }
-      const told = await tools({ allow: [at("gone")] }).fails("run_command", given)
-      assert.include(told, {
+      const answer = await tools({ allow: [at("gone")] }).fails("run_command", given)
+      assert.include(answer, {
         reason: "Start",
         detail: 'it cannot be started (ENOENT); is "gone" there, and may it be run?'
       })
@@ -242,7 +242,7 @@ for (const edge of Object.keys(edges)) {
   })
 }
 
-it("a model is told what a command had written before it was killed", async () => {
+it("a model sees what a command had written before it was killed", async () => {
   const agent = Agent.make("agent", { toolkit: ShellTools.toolkit })
   const params = { command: process.execPath, args: ["-e", "console.log('half done'); setInterval(() => {}, 1000)"] }
   const { transcript } = await Effect.runPromise(

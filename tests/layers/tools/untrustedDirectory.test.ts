@@ -54,7 +54,7 @@ for (const edge of Object.keys(edges)) {
       assert.isFalse(fs.existsSync(path.join(clone, "inner/RAN")))
     })
 
-    it("HOME is an empty directory that nobody else may enter, another one for each command", async () => {
+    it("HOME is an empty directory that no other user may enter, another one for each command", async () => {
       put(
         "tell.sh",
         'stat -c "%a" "$HOME"; ls -A "$HOME" | wc -l; mkdir -p "$HOME/a/b"; echo x > "$HOME/.netrc"; echo "$HOME"'
@@ -74,8 +74,8 @@ for (const edge of Object.keys(edges)) {
       const env = { HOME: clone, GIT_CONFIG_GLOBAL: path.join(clone, ".gitconfig"), LANG: "C" }
       put(".gitconfig", "[user]\n name = Ada\n")
       const { ok } = tools({ allow: ["sh", ["git", "config", "user.name"]], env })
-      const told = await ok("run_command", { command: "sh", args: ["-c", 'echo "$HOME $LANG"'] })
-      assert.include(told, { stdout: `${clone} C\n` })
+      const answer = await ok("run_command", { command: "sh", args: ["-c", 'echo "$HOME $LANG"'] })
+      assert.include(answer, { stdout: `${clone} C\n` })
       assert.include(await ok("run_command", { command: "git", args: ["config", "user.name"] }), { stdout: "Ada\n" })
       assert.isTrue(fs.existsSync(clone))
     })

@@ -89,19 +89,19 @@ for (const [edge, runExit] of Object.entries(edges)) {
       assert.match(JSON.stringify(results[2]), /do not fit the tool's parameters/)
     })
 
-    it("is told of its run, and tells of its progress in order", async () => {
+    it("receives its run, and reports its progress in order", async () => {
       const tool = WorkerTool.fromModule(url, { export: "generator" })
       const { events, results } = await run(observe([[tool, {}]]))
       const called = events.find((event) => event._tag === "ToolCalled")!
-      const told = results[0] as Record<string, unknown>
-      assert.strictEqual(told["runId"], called.runId)
-      assert.strictEqual(told["rootId"], called.runId)
-      assert.strictEqual(told["conversationId"], called.runId)
-      assert.deepStrictEqual(told["path"], ["agent"])
-      assert.strictEqual(told["step"], 1)
-      assert.strictEqual(told["toolCallId"], called.toolCallId)
-      assert.strictEqual(told["idempotencyKey"], `${called.runId}/1/${called.toolCallId}`)
-      assert.strictEqual(told["same"], true)
+      const context = results[0] as Record<string, unknown>
+      assert.strictEqual(context["runId"], called.runId)
+      assert.strictEqual(context["rootId"], called.runId)
+      assert.strictEqual(context["conversationId"], called.runId)
+      assert.deepStrictEqual(context["path"], ["agent"])
+      assert.strictEqual(context["step"], 1)
+      assert.strictEqual(context["toolCallId"], called.toolCallId)
+      assert.strictEqual(context["idempotencyKey"], `${called.runId}/1/${called.toolCallId}`)
+      assert.strictEqual(context["same"], true)
       assert.deepStrictEqual(
         events.flatMap((event) => (event._tag === "ToolProgress" ? [event.result] : [])),
         ["one", "two"]
@@ -145,12 +145,12 @@ for (const [edge, runExit] of Object.entries(edges)) {
           [WorkerTool.fromModule(url, { export: "misfit" }), {}]
         ])
       )
-      const told =
+      const context =
         'the tool returned a result that does not fit its success schema: Expected a value greater than 1\n  at ["n"]'
       assert.deepStrictEqual(results, [
         { failed: { error: "the file is not there", tag: "NotThere" } },
         { failed: { error: "too far" } },
-        { failed: { error: told } }
+        { failed: { error: context } }
       ])
       const fatal = WorkerTool.fromModule(url, {
         name: "throwing",
@@ -182,10 +182,10 @@ for (const [edge, runExit] of Object.entries(edges)) {
       )
       assert.match(failed[0]!.failed!.error, /exited with code 3/)
       assert.match(failed[1]!.failed!.error, /out of memory.*resourceLimits/)
-      assert.match(failed[2]!.failed!.error, /nobody catches this/)
+      assert.match(failed[2]!.failed!.error, /an error without a handler/)
     }, 60_000)
 
-    it("a module that cannot be used in a thread is told of", async () => {
+    it("reports a module that cannot be used in a thread", async () => {
       const broken = WorkerTool.fromModule(new URL("../../support/modules/broken.ts", import.meta.url), {
         name: "broken",
         description: "Broken"
@@ -456,7 +456,7 @@ describe("what cannot be", () => {
     assert.match(error.message, /SyncEdge\.layer/)
   })
 
-  it("the name of a module's tool is known to the compiler when it is told of the module", () => {
+  it("the name of a module's tool is known to the compiler when it knows the module", () => {
     const tool: AgentTool.AgentTool<"double", never> =
       WorkerTool.fromModule<typeof import("../../support/modules/tools.ts").default>(url)
     assert.strictEqual(tool.name, "double")

@@ -437,13 +437,13 @@ describe("troupe review", () => {
 describe("troupe", () => {
   it("tells its version, and how to use it", async () => {
     const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { readonly version: string }
-    const [told, help, unknown] = await Promise.all([
+    const [versioned, help, unknown] = await Promise.all([
       troupe(["--version"]),
       troupe(["--help"]),
       troupe(["run", "--bogus"])
     ])
-    assert.strictEqual(told.stdout, `troupe v${version}\n`)
-    assert.strictEqual(told.code, 0)
+    assert.strictEqual(versioned.stdout, `troupe v${version}\n`)
+    assert.strictEqual(versioned.code, 0)
     assert.include(help.stdout, "review")
     for (const line of (await troupe(["run", "--help"])).stdout.split("\n")) assert.isAtMost(line.length, 80, line)
     assert.strictEqual(unknown.code, 2)
@@ -466,7 +466,7 @@ describe("troupe", () => {
     }
   })
 
-  it("ends quietly when nobody reads on", async () => {
+  it("ends quietly when its reader is gone", async () => {
     const ended = await new Promise<Ended>((resolve) => {
       const child = spawn("sh", ["-c", `"${process.execPath}" "${bin}" review README.md | head -1`], {
         cwd: root
@@ -518,7 +518,7 @@ describe("troupe graph", () => {
     assert.match(stdout, /class n1 completed/)
   })
 
-  it("refuses a file without runners, an unknown name and events that are none", async () => {
+  it("refuses a file without runners, an unknown name and lines that are not events", async () => {
     assertRefused(await troupe(["graph", "src/cli/failure.ts"]), 2, "exports no runner")
     assertRefused(await troupe(["graph", "--name", "other", file]), 2, "It exports: default, shout.")
     assertRefused(await troupe(["graph", "--events", "-", file], { stdin: "{}" }), 2, "line 1 of - is not an event")

@@ -59,7 +59,7 @@ describe("troupe mcp", () => {
   it("serves what a file exports on standard input and output, and ends with them", async () => {
     const client = new Client({ name: "tests", version: "1" })
     const errors: Array<Error> = []
-    // oxlint-disable-next-line unicorn/prefer-add-event-listener -- it is no event target
+    // oxlint-disable-next-line unicorn/prefer-add-event-listener -- it is not an event target
     client.onerror = (error) => errors.push(error)
     const transport = new StdioClientTransport({
       command: process.execPath,

@@ -1,4 +1,4 @@
-/** Nothing piles up between a server and whoever reads its stream. */
+/** Nothing piles up between a server and the reader of its stream. */
 import { execFile } from "node:child_process"
 import { once } from "node:events"
 import { createServer, type ServerResponse } from "node:http"

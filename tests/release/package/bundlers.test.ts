@@ -57,10 +57,10 @@ let project: string
 const run = async (cwd: string, command: string, args: ReadonlyArray<string>): Promise<string> => {
   const env: NodeJS.ProcessEnv = { ...process.env, BASE: base }
   env["PATH"] = `${path.join(root, "node_modules/.bin")}${path.delimiter}${process.env["PATH"]}`
-  const told = /^(npm_(?!config_cache$)|INIT_CWD$|NODE_OPTIONS$|NODE_PATH$|VITEST)/
-  for (const name of Object.keys(env)) if (told.test(name)) delete env[name]
+  const ofNpm = /^(npm_(?!config_cache$)|INIT_CWD$|NODE_OPTIONS$|NODE_PATH$|VITEST)/
+  for (const name of Object.keys(env)) if (ofNpm.test(name)) delete env[name]
   const { stderr, stdout } = await promisify(execFile)(command, args, { cwd, env, maxBuffer: 16_000_000 })
-  // Besides the runs that fail, which it says of its own.
+  // The runs that fail log themselves.
   expect(stderr.replace(/^troupe: run of .*\n/gm, "")).toBe("")
   return stdout.trim()
 }
@@ -114,7 +114,7 @@ const esbuild = async (input: string, output: string, minify: boolean) => {
   const options = {
     bundle: true,
     minify,
-    // When minified, what it wraps functions with to keep their names has a name that nobody knows.
+    // When minified, what it wraps functions with to keep their names has a random name.
     keepNames: minify,
     format: "esm",
     platform: "node",

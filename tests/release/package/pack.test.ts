@@ -29,9 +29,9 @@ const run = async (cwd: string, command: string, args: ReadonlyArray<string>): P
     NO_COLOR: "1"
   }
   // What npm tells its scripts would tell an npm inside of them about this project; where it gets packages holds.
-  const told =
+  const ofNpm =
     /^(npm_(?!config_(cache|registry|userconfig|globalconfig|cafile|.*proxy)$)|INIT_CWD$|NODE_OPTIONS$|VITEST)/
-  for (const name of Object.keys(env)) if (told.test(name)) delete env[name]
+  for (const name of Object.keys(env)) if (ofNpm.test(name)) delete env[name]
   try {
     return (await promisify(execFile)(command, args, { cwd, env, maxBuffer: 16_000_000 })).stdout
   } catch (error) {
@@ -159,7 +159,7 @@ it("compiles in a strict TypeScript project that makes declarations, with its ow
   )
   const said = await run(project, "tsc", ["--pretty", "false"]).catch((error: Error) => error.message)
   expect(fs.existsSync(path.join(project, "out/program.js")), said).toBe(true)
-  // Declarations of others are theirs to mend; ours, and the program, must have no error.
+  // Errors in other packages' declarations do not count; ours, and the program, must have none.
   const errors = said.split("\n").filter((line) => /: error TS/.test(line))
   expect(errors.filter((line) => !/node_modules\/(?!troupe\/)/.test(line))).toEqual([])
 }, 60_000)

@@ -96,7 +96,7 @@ export const greedy = () => {
 export const uncaught = () =>
   new Promise(() => {
     setTimeout(() => {
-      throw new Error("nobody catches this")
+      throw new Error("an error without a handler")
     }, 1)
   })
 

@@ -126,7 +126,7 @@ describe("a server on this machine may not name", () => {
     [
       "an authorization server that is a file",
       at(resourcePaths, { authorization_servers: ["file:///etc/passwd"] }),
-      "Invalid URL"
+      "names file:, which cannot be asked; the operator of the server has to name an authorization server by http or https"
     ],
     [
       "a private authorization endpoint",
@@ -225,6 +225,97 @@ describe("an authorization server is refused", () => {
   )
 })
 
+describe("an authorization server that does not keep to the specification is used", () => {
+  const template = "https://login.example/{tenantid}/v2.0"
+
+  it.live("without PKCE in its metadata, where requirePkce is false; PKCE is used all the same", () =>
+    Effect.gen(function* () {
+      const server = yield* oauthServer(at(metadataPath, { code_challenge_methods_supported: undefined }))
+      const asked: Array<URL> = []
+      const authorize = (url: URL) => {
+        asked.push(url)
+        return Effect.promise(() => browse(url))
+      }
+      expect(yield* login(server.url, { requirePkce: false, authorize })).toBe("safe 1")
+      expect(asked[0]?.searchParams.get("code_challenge_method")).toBe("S256")
+    })
+  )
+
+  it.live("with metadata of another issuer, where that one is given", () =>
+    Effect.gen(function* () {
+      const server = yield* oauthServer(at(metadataPath, { issuer: template }))
+      expect(yield* login(server.url, { issuer: template })).toBe("safe 1")
+    })
+  )
+
+  it.live.each<[what: string, iss: string, ok: boolean]>([
+    ["of one tenant", "https://login.example/8a3f/v2.0", true],
+    ["of a path that the template does not have", "https://login.example/8a3f/x/v2.0", false],
+    ["of another host", "https://evil.example/8a3f/v2.0", false]
+  ])("and its answers, %s, are tested against the template", ([, iss, ok]) =>
+    Effect.gen(function* () {
+      const server = yield* oauthServer(at(metadataPath, { issuer: template }))
+      const authorize = (url: URL) =>
+        Effect.promise(async () => {
+          const back = await comeBack(url)
+          back.searchParams.set("iss", iss)
+          return back
+        })
+      const exit = yield* Effect.exit(login(server.url, { issuer: template, authorize }))
+      if (ok) expect(exit._tag).toBe("Success")
+      else says(exit, "from another issuer than was asked")
+    })
+  )
+
+  it.live("without the address of the server in requests, where sendResource is false", () =>
+    Effect.gen(function* () {
+      const server = yield* oauthServer()
+      const asked: Array<string | null> = []
+      const authorize = (url: URL) => {
+        asked.push(url.searchParams.get("resource"))
+        return Effect.promise(() => browse(url))
+      }
+      expect(yield* login(server.url, { authorize })).toBe("safe 1")
+      expect(yield* login(server.url, { authorize, sendResource: false })).toBe("safe 2")
+      expect(asked).toEqual([server.url, null])
+    })
+  )
+
+  it.live("where it is named beside one that is not on the web", () =>
+    Effect.gen(function* () {
+      const server = yield* oauthServer((path, answer) => {
+        if (!resourcePaths.includes(path)) return answer
+        const { authorization_servers: own } = answer as { readonly authorization_servers: ReadonlyArray<string> }
+        return { ...answer, authorization_servers: ["file:///etc/passwd", ...own] }
+      })
+      expect(yield* login(server.url)).toBe("safe 1")
+    })
+  )
+})
+
+describe("what a program allows an authorization server goes no further:", () => {
+  it.live.each<[what: string, edit: Edit, oauth: Partial<Mcp.OAuthOptions>, said: string]>([
+    [
+      "metadata that name only plain PKCE are refused with requirePkce: false",
+      at(metadataPath, { code_challenge_methods_supported: ["plain"] }),
+      { requirePkce: false },
+      "do not name PKCE with S256"
+    ],
+    [
+      "metadata of a third issuer are refused with an issuer",
+      at(metadataPath, { issuer: "https://elsewhere.example" }),
+      { issuer: "https://login.example/{tenantid}/v2.0" },
+      "the issuer https://elsewhere.example"
+    ]
+  ])("%s", ([, edit, oauth, said]) =>
+    Effect.gen(function* () {
+      const server = yield* oauthServer(edit)
+      says(yield* Effect.exit(login(server.url, oauth)), said)
+      expect(server.asked).toEqual([])
+    })
+  )
+})
+
 it.live("client credentials need no PKCE", () =>
   Effect.gen(function* () {
     const server = yield* oauthServer(at(metadataPath, { code_challenge_methods_supported: undefined }))
@@ -288,7 +379,7 @@ describe("the whole address that the user came back to", () => {
 })
 
 it("a code that looks like an address is a code", () => {
-  const sent = { redirectUrl, state: "s", issuer: undefined, saysIssuer: false }
+  const sent = { redirectUrl, state: "s", isIssuer: undefined, saysIssuer: false }
   for (const code of ["4/0AdQt8", "urn:code:1", "a b"]) expect(codeOf(code, sent)).toBe(code)
 })
 

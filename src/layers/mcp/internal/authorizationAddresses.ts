@@ -14,7 +14,8 @@ export interface AuthorizationAddresses {
   readonly check: (what: string, url: string) => Promise<void>
 }
 
-const isWeb = ({ protocol }: URL): boolean => protocol === "http:" || protocol === "https:"
+/** Tests for an address of the web. */
+export const isWeb = ({ protocol }: URL): boolean => protocol === "http:" || protocol === "https:"
 
 /** Throws unless the address is one of the web. */
 export const requireWeb = (what: string, url: URL): void => {
@@ -22,7 +23,7 @@ export const requireWeb = (what: string, url: URL): void => {
 }
 
 /** An address without what may be secret in it. */
-const shown = (url: URL): string => (isWeb(url) ? url.origin + url.pathname : url.protocol)
+export const shown = (url: URL): string => (isWeb(url) ? url.origin + url.pathname : url.protocol)
 
 const addressesOf = async ({ hostname }: URL): Promise<ReadonlyArray<LookupAddress>> => {
   const host = hostname.replace(/^\[|\]$/g, "")

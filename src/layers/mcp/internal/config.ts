@@ -114,6 +114,23 @@ export interface OAuthOptions {
    * one on a private network addresses of private networks.
    */
   readonly allowPrivate?: boolean | ReadonlyArray<string> | undefined
+  /**
+   * Whether the authorization server has to publish that it supports PKCE with S256, as the MCP specification wants it. PKCE is
+   * used in any case. Default `true`. Set it to `false` only for a provider that is known to support PKCE and does not say so
+   * in its metadata, such as Microsoft Entra ID.
+   */
+  readonly requirePkce?: boolean | undefined
+  /**
+   * The issuer that the authorization server's metadata name, where it is not the address that the MCP server names for it.
+   * Compared as a text; `{name}` in it stands for one part of the path in the `iss` of an answer. Microsoft Entra ID has
+   * `"https://login.microsoftonline.com/{tenantid}/v2.0"` for all tenants. Default: metadata of another issuer are refused.
+   */
+  readonly issuer?: string | undefined
+  /**
+   * Whether the authorization server is sent the address of the MCP server, so that tokens are for that one only (RFC 8707).
+   * Default `true`. Microsoft Entra ID refuses such requests, and goes by `scope`.
+   */
+  readonly sendResource?: boolean | undefined
   /** Default: tokens are kept as long as the Layer. */
   readonly store?: OAuthStore | undefined
 }
@@ -300,6 +317,9 @@ const oauthOf = (
     clientMetadataUrl: oauth.clientMetadataUrl,
     scope: oauth.scope,
     allowPrivate: oauth.allowPrivate ?? false,
+    requirePkce: oauth.requirePkce ?? true,
+    issuer: oauth.issuer,
+    sendResource: oauth.sendResource ?? true,
     metadata: {
       client_name: oauth.clientName ?? "troupe",
       redirect_uris: oauth.redirectUrl === undefined ? [] : [oauth.redirectUrl],

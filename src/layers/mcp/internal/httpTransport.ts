@@ -36,7 +36,12 @@ export const make = (
       const addresses = Addresses.make(spec.url, oauth?.allowPrivate ?? false)
       const warn = (message: string) => report("warning", message)
       const inner = oauth === undefined ? bounded : authorizationFetch(bounded, { addresses, headers, warn })
-      const sound = soundFetch(inner, { incoming, maxChars: Limits.maxMessageBytes, asked: relations.asked })
+      const sound = soundFetch(inner, {
+        incoming,
+        metadata: (document, address) => authorization.read(incoming.authorization(document, address)),
+        maxChars: Limits.maxMessageBytes,
+        asked: relations.asked
+      })
       const options = {
         requestInit: { headers: { ...headers } },
         ...(oauth === undefined ? {} : { authProvider: authorization.provider(oauth, addresses, () => transport) })

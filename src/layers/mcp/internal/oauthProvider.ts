@@ -4,13 +4,14 @@ import { type AuthorizationAddresses, requireWeb } from "./authorizationAddresse
 import * as Discovery from "./discovery.ts"
 import type { OAuthSpec, OAuthState } from "./protocol.ts"
 import { codeOf, type Sent } from "./redirectAnswer.ts"
-import type { HttpTransport, Post } from "./sdkConnection.ts"
-import type { Sdk } from "./sdkParts.ts"
+import type { HttpTransport, Post, SdkConnection } from "./sdkConnection.ts"
 
 /** The authorization of one connection, over all attempts to connect. */
 export interface Authorization {
   /** Begins with what was kept of an earlier connection. */
   readonly restore: (state: OAuthState) => void
+  /** Reads what an authorization server or the MCP server publishes about itself. */
+  readonly read: (document: unknown) => unknown
   /** The provider for a transport of the SDK. */
   readonly provider: (
     spec: OAuthSpec,
@@ -31,14 +32,16 @@ const folderOf = ({ pathname }: URL): string => (pathname.endsWith("/") ? pathna
  * The SDK's own check of the resource refuses an address with a slash more. What the server calls itself is passed on as it
  * is written, as authorization servers compare texts.
  */
-const validateResourceURL = async (server: string | URL, resource?: string): Promise<URL | undefined> => {
-  if (resource === undefined) return undefined
-  const [asked, own] = [new URL(server), new URL(resource)]
-  if (asked.origin !== own.origin || !folderOf(asked).startsWith(folderOf(own))) {
-    throw new Error(`the server says that it is ${resource}, which does not match its address ${asked.href}`)
+const resourceOf =
+  ({ sendResource }: OAuthSpec) =>
+  async (server: string | URL, resource?: string): Promise<URL | undefined> => {
+    if (resource === undefined) return undefined
+    const [asked, own] = [new URL(server), new URL(resource)]
+    if (asked.origin !== own.origin || !folderOf(asked).startsWith(folderOf(own))) {
+      throw new Error(`the server says that it is ${resource}, which does not match its address ${asked.href}`)
+    }
+    return sendResource ? (resource as unknown as URL) : undefined
   }
-  return resource as unknown as URL
-}
 
 /** What the provider keeps between requests, and posts to be kept between connections. */
 const storage = (state: OAuthState, post: Post, isAsking: () => boolean) => {
@@ -99,20 +102,21 @@ interface Asked {
 /** A text that cannot be guessed. */
 const makeState = (): string => Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString("base64url")
 
-export const make = ({ UnauthorizedError }: Pick<Sdk, "UnauthorizedError">, post: Post): Authorization => {
+export const make = ({ post, report, sdk }: SdkConnection): Authorization => {
   // Attempts follow each other, and the next one goes on with what the last one got.
   let state: OAuthState = {}
   let pending: Promise<void> | undefined
   let asked: Asked | undefined
   let metadata: Metadata
-  const askUser = (url: URL, redirectUrl: string, transport: HttpTransport | undefined) => {
+  let unusable: Error | undefined
+  const askUser = (url: URL, spec: OAuthSpec, transport: HttpTransport | undefined) => {
     if (pending !== undefined) return
     requireWeb("authorization_endpoint", url)
     const sent: Sent = {
-      redirectUrl,
+      redirectUrl: spec.redirectUrl ?? "",
       // Of the address: a request beside this one may have made another state meanwhile.
       state: url.searchParams.get("state") ?? "",
-      issuer: metadata?.issuer,
+      isIssuer: Discovery.issuerTest(metadata?.issuer, spec),
       saysIssuer: saysIssuer(metadata)
     }
     pending = new Promise<string>((resolve, reject) => {
@@ -130,11 +134,21 @@ export const make = ({ UnauthorizedError }: Pick<Sdk, "UnauthorizedError">, post
     restore: (kept) => {
       state = { ...kept }
     },
+    read: (document) => {
+      const found = Discovery.readResource(document)
+      if (found === undefined) return document
+      unusable = found.problem
+      for (const address of found.left) {
+        report("warning", `its metadata name ${address} as an authorization server, which is left out`)
+      }
+      return found.document
+    },
     provider: (spec, addresses, transport) => ({
       clientMetadata: spec.metadata,
       ...(spec.clientMetadataUrl === undefined ? {} : { clientMetadataUrl: spec.clientMetadataUrl }),
-      validateResourceURL,
+      validateResourceURL: resourceOf(spec),
       saveDiscoveryState: async (found) => {
+        if (unusable !== undefined) throw unusable
         await Discovery.check(found, spec, addresses)
         metadata = found.authorizationServerMetadata
       },
@@ -144,7 +158,7 @@ export const make = ({ UnauthorizedError }: Pick<Sdk, "UnauthorizedError">, post
         : {
             redirectUrl: spec.redirectUrl,
             state: makeState,
-            redirectToAuthorization: (url: URL) => askUser(url, spec.redirectUrl ?? "", transport())
+            redirectToAuthorization: (url: URL) => askUser(url, spec, transport())
           })
     }),
     pending: () => pending,
@@ -153,7 +167,7 @@ export const make = ({ UnauthorizedError }: Pick<Sdk, "UnauthorizedError">, post
       try {
         asked.resolve(codeOf(answer, asked.sent))
       } catch (error) {
-        asked.reject(new UnauthorizedError((error as Error).message))
+        asked.reject(new sdk.UnauthorizedError((error as Error).message))
       }
     },
     refuse: (error) => asked?.reject(error)

@@ -31,6 +31,10 @@ export interface OAuthSpec {
   readonly scope: string | undefined
   /** Addresses that are not public and that the server may name all the same. */
   readonly allowPrivate: boolean | ReadonlyArray<string>
+  readonly requirePkce: boolean
+  /** The issuer that the metadata may name beside the address of the authorization server. */
+  readonly issuer: string | undefined
+  readonly sendResource: boolean
   readonly state: OAuthState
 }
 

@@ -4,8 +4,9 @@
 export interface Sent {
   readonly redirectUrl: string
   readonly state: string
-  /** Who was asked, where that is known, and whether it says so in its answers (RFC 9207). */
-  readonly issuer: string | undefined
+  /** Tests who an answer is from, where that is known. */
+  readonly isIssuer: ((iss: string) => boolean) | undefined
+  /** Whether the authorization server says who it is in its answers (RFC 9207). */
   readonly saysIssuer: boolean
 }
 
@@ -18,7 +19,7 @@ const isRedirect = (url: URL, redirectUrl: string): boolean => {
  * The code of an answer, which is the code itself or the whole address that the user came back to. Throws for an address
  * that is not an answer to what was sent.
  */
-export const codeOf = (answer: string, { issuer, redirectUrl, saysIssuer, state }: Sent): string => {
+export const codeOf = (answer: string, { isIssuer, redirectUrl, saysIssuer, state }: Sent): string => {
   const text = answer.trim()
   if (text === "") throw new Error("authorize gave an empty code")
   const url = URL.parse(text)
@@ -32,7 +33,7 @@ export const codeOf = (answer: string, { issuer, redirectUrl, saysIssuer, state 
     throw new Error("the address that the user came back to has another state than was sent, so its code is not used")
   }
   const from = given.get("iss")
-  if (issuer !== undefined && (from === null ? saysIssuer : from !== issuer)) {
+  if (isIssuer !== undefined && (from === null ? saysIssuer : !isIssuer(from))) {
     throw new Error("the address that the user came back to is from another issuer than was asked")
   }
   const error = given.get("error")

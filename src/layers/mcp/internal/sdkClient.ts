@@ -14,7 +14,7 @@ import type { Sdk } from "./sdkParts.ts"
 /** Starts the program. It takes messages by the function that is returned, and sends its own by `post`. */
 export const start = (sdk: Sdk, post: Connection.Post): ((message: ToHost) => void) => {
   const connection = Connection.make(sdk, post)
-  const authorization = Authorization.make(sdk, post)
+  const authorization = Authorization.make(connection)
   const questions = Questions.make(connection)
   const transports = HttpTransports.make(connection, authorization)
   const calls = Calls.make(connection, authorization)

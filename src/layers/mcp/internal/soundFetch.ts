@@ -4,6 +4,8 @@ import type { Incoming } from "./incoming.ts"
 /** What the answers are read by. */
 export interface SoundParts {
   readonly incoming: Incoming
+  /** Reads a document about authorization, by the address that it came from. */
+  readonly metadata: (document: unknown, url: string) => unknown
   /** How many characters an event may have; a longer one is an error. */
   readonly maxChars: number
   /** Gets each question of the server that comes in the answer to a request, with that request. */
@@ -135,8 +137,14 @@ const requestId = (init: RequestInit | undefined): string | number | undefined =
 }
 
 /** A document of an authorization server. Some refuse a token with the status of a success. */
-const soundDocument = (response: Response, text: string, document: unknown, isToken: boolean, incoming: Incoming) => {
-  const fields = incoming.authorization(document, response.url)
+const soundDocument = (
+  response: Response,
+  text: string,
+  document: unknown,
+  isToken: boolean,
+  { metadata }: SoundParts
+) => {
+  const fields = metadata(document, response.url)
   const isRefused = isToken && response.ok && typeof fields === "object" && fields !== null && "error" in fields
   return withBody(response, textOf(fields, text), isRefused ? 400 : response.status)
 }
@@ -163,12 +171,12 @@ export const soundFetch = (inner: typeof fetch, parts: SoundParts): typeof fetch
       if (id !== undefined) return withBody(response, soundAnswer(text, id, incoming))
       const whole = parsed(text)
       if (whole === undefined) return withBody(response, text)
-      return soundDocument(response, text, whole.value, isToken, incoming)
+      return soundDocument(response, text, whole.value, isToken, parts)
     }
     // Some authorization servers give tokens as a form.
     if (type === "application/x-www-form-urlencoded" && isToken) {
       const text = await response.text()
-      return soundDocument(response, text, Object.fromEntries(new URLSearchParams(text)), isToken, incoming)
+      return soundDocument(response, text, Object.fromEntries(new URLSearchParams(text)), isToken, parts)
     }
     return response
   }

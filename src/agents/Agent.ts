@@ -26,6 +26,7 @@ import { HandsOff, markOf } from "../internal/toolMarks.ts"
 import type * as RunError from "../RunError.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
+import { CurrentModel } from "../services/ModelInfo.ts"
 import * as ToolSource from "../ToolSource.ts"
 import * as Loop from "./internal/agentLoop.ts"
 import { makeSpec } from "./internal/structuredOutput.ts"
@@ -412,6 +413,7 @@ const declaredBy = (options: AnyOptions): ReadonlySet<string> =>
     LanguageModel.LanguageModel.key,
     Model.ProviderName.key,
     Model.ModelName.key,
+    CurrentModel.key,
     ...Object.values(options.toolkit?.tools ?? {}).map(({ id }) => id),
     ...directOf(options)
       .filter(ToolSource.isToolSource)

@@ -4,9 +4,9 @@
  */
 import * as Context from "effect/Context"
 import type * as AiError from "effect/ai/AiError"
-import type * as LanguageModel from "effect/ai/LanguageModel"
+import * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Response from "effect/ai/Response"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import type * as JsonSchema from "effect/JsonSchema"
 import type * as Schedule from "effect/Schedule"
 import type * as Stream from "effect/Stream"
@@ -40,36 +40,52 @@ export interface Direct {
   ) => Stream.Stream<Response.StreamPartEncoded, AiError.AiError>
 }
 
-interface Attached {
+/** What is known of a model. It holds for that service alone: not for one that wraps it or takes its place. */
+export interface Described {
+  /** The service that it describes. */
+  readonly of: LanguageModel.LanguageModel
   readonly info: ModelInfo
-  readonly direct: Direct | undefined
-  readonly generateText: unknown
-  readonly streamText: unknown
+  readonly direct?: Direct | undefined
 }
 
-const key: unique symbol = Symbol.for("troupe/ModelInfo") as never
+/** Provided by a model's Layer together with the model. Read it through {@link describe} or {@link get}. */
+export const CurrentModel: Context.Reference<Described | undefined> = Context.Reference<Described | undefined>(
+  "troupe/ModelInfo",
+  { defaultValue: () => undefined }
+)
 
-const attached = (model: LanguageModel.LanguageModel): Attached | undefined =>
-  (model as { readonly [key]?: Attached })[key]
-
-/** Attaches `info` to a model. Middleware that copies the service with a spread keeps it. */
-export const attach = (
+/**
+ * The services of a model's Layer: the model, and what is known of it.
+ *
+ * @example
+ * import { Effect, Layer, Stream } from "effect"
+ * import { LanguageModel } from "effect/ai"
+ * import { ModelInfo } from "troupe"
+ *
+ * const Silent = Layer.effectContext(
+ *   Effect.map(
+ *     LanguageModel.make({ generateText: () => Effect.succeed([]), streamText: () => Stream.empty }),
+ *     (model) => ModelInfo.context(model, { provider: "none", model: "silent", structuredOutput: false })
+ *   )
+ * )
+ */
+export const context = (
   model: LanguageModel.LanguageModel,
   info: ModelInfo,
   direct?: Direct
-): LanguageModel.LanguageModel => {
-  const own: Attached = { info, direct, generateText: model.generateText, streamText: model.streamText }
-  return Object.assign({ ...model }, { [key]: own })
+): Context.Context<LanguageModel.LanguageModel> =>
+  Context.add(Context.make(LanguageModel.LanguageModel, model), CurrentModel, { of: model, info, direct })
+
+/** What is known of the model in a context; `undefined` for one that is not ours or that is wrapped. */
+export const describe = (context: Context.Context<never>): Described | undefined => {
+  const known = Context.get(context, CurrentModel)
+  return known?.of === Context.getOrUndefined(context, LanguageModel.LanguageModel) ? known : undefined
 }
 
-/** What `model` says of itself; `undefined` for a model that is not ours. */
-export const get = (model: LanguageModel.LanguageModel): ModelInfo | undefined => attached(model)?.info
-
-/** The provider itself; `undefined` when the model is wrapped, since every call must go through the wrapper. */
-export const direct = (model: LanguageModel.LanguageModel): Direct | undefined => {
-  const own = attached(model)
-  return own?.generateText === model.generateText && own?.streamText === model.streamText ? own?.direct : undefined
-}
+/** What the model in the context says of itself; `undefined` for one that is not ours or that is wrapped. */
+export const get: Effect.Effect<ModelInfo | undefined> = Effect.withFiber((fiber) =>
+  Effect.succeed(describe(fiber.context)?.info)
+)
 
 /** The shape that the answer of one model call must have. The root is always a JSON object. */
 export interface OutputFormat {

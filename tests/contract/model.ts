@@ -398,7 +398,7 @@ export const suite = (
       on(
         "text",
         Effect.gen(function* () {
-          const info = ModelInfo.get(yield* LanguageModel.LanguageModel)
+          const info = yield* ModelInfo.get
           assert.isAbove((info?.provider ?? "").length, 0)
           assert.strictEqual(info?.structuredOutput, true)
         })

@@ -1,8 +1,9 @@
 /** Answers as servers really give them: odd, broken, or not answers at all. On both edges. */
 import { assert, describe, layer } from "@effect/vitest"
 import { Cause, Effect, Exit, Redacted, Stream } from "effect"
-import { type AiError, LanguageModel, type Response } from "effect/ai"
-import { ModelInfo, OpenAi } from "troupe"
+import { type AiError, type Response } from "effect/ai"
+import { OpenAi } from "troupe"
+import { directModel } from "../support/directModel.ts"
 import { type Part, request } from "../support/openAiRequest.ts"
 import * as ChildServer from "../support/childServer.ts"
 import { exitOn } from "../support/edges.ts"
@@ -37,8 +38,7 @@ layer(ChildServer.layer, { excludeTestServices: true })("OpenAi reads", (it) => 
         const server = yield* ChildServer.Server
         const url = yield* server.script(reply)
         const parts: Array<Part> = []
-        const asked = Effect.flatMap(LanguageModel.LanguageModel, (model) => {
-          const provider = ModelInfo.direct(model)!
+        const asked = Effect.flatMap(directModel, (provider) => {
           return form === "whole"
             ? Effect.map(provider.generateText(request), (all) => void parts.push(...all))
             : Stream.runForEach(provider.streamText(request), (part) => Effect.sync(() => void parts.push(part)))

@@ -70,7 +70,7 @@ const shown = (exit: Exit.Exit<unknown, unknown>): string =>
 const withConfig = (values: Record<string, string>) =>
   Effect.provide(ConfigProvider.layer(ConfigProvider.fromUnknown(values)))
 const infoOf = (made: Layer.Layer<LanguageModel.LanguageModel, Config.ConfigError>) =>
-  LanguageModel.LanguageModel.pipe(Effect.map(ModelInfo.get), Effect.provide(made))
+  Effect.provide(ModelInfo.get, made)
 
 describe("OpenAi", () => {
   it.effect("takes its address and key from Config", () =>

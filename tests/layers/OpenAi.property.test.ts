@@ -1,8 +1,8 @@
 /** Random answers: a stream says what the whole answer says, however it is cut, on both edges. */
 import { assert, describe, layer } from "@effect/vitest"
 import { Effect, Redacted, Schema, Stream } from "effect"
-import { LanguageModel } from "effect/ai"
-import { ModelInfo, OpenAi, SyncEdge } from "troupe"
+import { OpenAi, SyncEdge } from "troupe"
+import { directModel } from "../support/directModel.ts"
 import { assertStream } from "../contract/checks.ts"
 import { type Part, request } from "../support/openAiRequest.ts"
 import * as ChildServer from "../support/childServer.ts"
@@ -85,7 +85,7 @@ layer(ChildServer.layer, { excludeTestServices: true })("OpenAi", (it) => {
             const server = yield* ChildServer.Server
             const url = yield* server.script(reply)
             const model = OpenAi.layer({ model: "m", baseUrl: url, api, apiKey: Redacted.make("k"), retry: "none" })
-            const provider = Effect.map(LanguageModel.LanguageModel, (self) => ModelInfo.direct(self)!)
+            const provider = directModel
             const whole = Effect.flatMap(provider, (self) => self.generateText(request)).pipe(Effect.provide(model))
             const streamed = Effect.flatMap(provider, (self) => Stream.runCollect(self.streamText(request))).pipe(
               Effect.provide(model)

@@ -1,8 +1,9 @@
 /** What particular servers do otherwise than OpenAI, and what OpenAI's API has come to say. On both edges. */
 import { assert, describe, layer } from "@effect/vitest"
 import { Cause, Effect, Exit, Redacted, Schema, Stream } from "effect"
-import { type AiError, LanguageModel, Prompt, type Response } from "effect/ai"
-import { Agent, AgentTool, ModelInfo, OpenAi } from "troupe"
+import { type AiError, Prompt, type Response } from "effect/ai"
+import { Agent, AgentTool, OpenAi } from "troupe"
+import { directModel } from "../support/directModel.ts"
 import { type Part, request } from "../support/openAiRequest.ts"
 import * as ChildServer from "../support/childServer.ts"
 import { exitOn } from "../support/edges.ts"
@@ -60,8 +61,7 @@ layer(ChildServer.layer, { excludeTestServices: true })("OpenAi with", (it) => {
         const server = yield* ChildServer.Server
         const url = yield* server.script(reply)
         const parts: Array<Part> = []
-        const asked = Effect.flatMap(LanguageModel.LanguageModel, (self) => {
-          const provider = ModelInfo.direct(self)!
+        const asked = Effect.flatMap(directModel, (provider) => {
           return form === "whole"
             ? Effect.map(provider.generateText(request), (all) => void parts.push(...all))
             : Stream.runForEach(provider.streamText(request), (part) => Effect.sync(() => void parts.push(part)))
@@ -156,9 +156,7 @@ layer(ChildServer.layer, { excludeTestServices: true })("OpenAi with", (it) => {
             },
             { role: "tool", content: [{ type: "tool-result", id: "c1", name: "look", isFailure: false, result: 1 }] }
           ] as never)
-          const asked = Effect.flatMap(LanguageModel.LanguageModel, (self) =>
-            ModelInfo.direct(self)!.generateText({ ...request, prompt })
-          )
+          const asked = Effect.flatMap(directModel, (self) => self.generateText({ ...request, prompt }))
           yield* runOn(Effect.provide(asked, model(url, "chat")))
           const { body } = (yield* server.seen)[0]!
           assert.deepStrictEqual(body["messages"][1], {
@@ -184,9 +182,7 @@ layer(ChildServer.layer, { excludeTestServices: true })("OpenAi with", (it) => {
               ]
             }
           ])
-          const asked = Effect.flatMap(LanguageModel.LanguageModel, (self) =>
-            ModelInfo.direct(self)!.generateText({ ...request, prompt })
-          )
+          const asked = Effect.flatMap(directModel, (self) => self.generateText({ ...request, prompt }))
           const exit = yield* runOn(Effect.provide(asked, model(url, "responses")))
           assert.isTrue(Exit.isSuccess(exit))
           const image_url = "data:image/png;base64,iVBORw=="

@@ -1,8 +1,9 @@
 /** What is sent, to the last field, as a strict server sees it. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Redacted, Schema } from "effect"
-import { LanguageModel, Prompt, Tool } from "effect/ai"
-import { ModelInfo, OpenAi } from "troupe"
+import { type LanguageModel, Prompt, Tool } from "effect/ai"
+import { OpenAi } from "troupe"
+import { directModel } from "../support/directModel.ts"
 import { chatFields } from "../../src/layers/openai/internal/options.ts"
 import { serve } from "../support/openAiServer.ts"
 
@@ -22,8 +23,8 @@ const send = (api: Api, asked: Asked, more: Partial<OpenAi.Options> = {}, callin
       Effect.promise(() => serve([{ text: "ok" }])),
       (server) => Effect.sync(() => server.close())
     )
-    yield* Effect.flatMap(LanguageModel.LanguageModel, (model) =>
-      ModelInfo.direct(model)!.generateText({
+    yield* Effect.flatMap(directModel, (self) =>
+      self.generateText({
         prompt: Prompt.make(asked.prompt ?? "go"),
         tools: asked.tools ?? [],
         toolChoice: asked.toolChoice ?? "auto",

@@ -287,14 +287,13 @@ describe("the sync edge refuses", () => {
   })
 
   it("a model that needs the network, without the edge", () => {
-    const Networked = Layer.effect(
-      LanguageModel.LanguageModel,
+    const Networked = Layer.effectContext(
       Effect.map(
         LanguageModel.make({
           generateText: () => Effect.promise(() => Promise.resolve([])),
           streamText: () => Stream.empty
         }),
-        (model) => ModelInfo.attach(model, { provider: "p", model: "m", structuredOutput: true, network: true })
+        (model) => ModelInfo.context(model, { provider: "p", model: "m", structuredOutput: true, network: true })
       )
     )
     assert.strictEqual(refusalOf(Agent.make("agent", {}).run("go").pipe(Effect.provide(Networked))), "MissingSyncEdge")

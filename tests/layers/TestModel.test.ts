@@ -552,10 +552,10 @@ describe("turns that no call has used", () => {
 it.effect("it says who it is, and whether it takes output schemas", () =>
   Effect.gen(function* () {
     for (const structuredOutput of [undefined, true, false]) {
-      const model = yield* LanguageModel.LanguageModel.pipe(
+      const info = yield* ModelInfo.get.pipe(
         Effect.provide(TestModel.layer([], structuredOutput === undefined ? {} : { structuredOutput }))
       )
-      assert.deepStrictEqual(ModelInfo.get(model), {
+      assert.deepStrictEqual(info, {
         provider: "troupe-test",
         model: "test",
         structuredOutput: structuredOutput ?? true

@@ -1,7 +1,8 @@
 /** Asks a strict server of ours through the provider itself, without an agent around it. */
 import { Effect, Redacted } from "effect"
-import { LanguageModel, Prompt, type Tool } from "effect/ai"
-import { ModelInfo, OpenAi } from "troupe"
+import { Prompt, type Tool } from "effect/ai"
+import { OpenAi } from "troupe"
+import { directModel } from "./directModel.ts"
 import * as Server from "./openAiServer.ts"
 
 export interface Asked {
@@ -13,8 +14,8 @@ export interface Asked {
 export const bodyOf = (api: "chat" | "responses", { prompt = "go", tools = [] }: Asked) =>
   Effect.gen(function* () {
     const server = yield* Server.make([{ text: "ok" }])
-    yield* Effect.flatMap(LanguageModel.LanguageModel, (model) =>
-      ModelInfo.direct(model)!.generateText({
+    yield* Effect.flatMap(directModel, (self) =>
+      self.generateText({
         prompt: Prompt.make(prompt),
         tools,
         toolChoice: "auto",

@@ -1,7 +1,8 @@
 /** What a provider is asked where its answer is looked at part by part, without effect/ai around it. */
 import { Effect, Redacted } from "effect"
-import { LanguageModel, Prompt, type Response } from "effect/ai"
-import { ModelInfo, OpenAi } from "troupe"
+import { type LanguageModel, Prompt, type Response } from "effect/ai"
+import { OpenAi } from "troupe"
+import { directModel } from "./directModel.ts"
 import * as Server from "./openAiServer.ts"
 
 export type Part = Response.PartEncoded | Response.StreamPartEncoded
@@ -22,10 +23,5 @@ export const provider = (api: "chat" | "responses", reply: Server.Reply) =>
   Effect.gen(function* () {
     const server = yield* Server.make([reply])
     const model = OpenAi.layer({ model: "m", baseUrl: server.url, api, apiKey: Redacted.make("k"), retry: "none" })
-    return yield* Effect.orDie(
-      Effect.provide(
-        Effect.map(LanguageModel.LanguageModel, (self) => ModelInfo.direct(self)!),
-        model
-      )
-    )
+    return yield* Effect.orDie(Effect.provide(directModel, model))
   })

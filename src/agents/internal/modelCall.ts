@@ -56,11 +56,12 @@ export const resolveModel = (
   Effect.flatMap(Effect.context<LanguageModel.LanguageModel>(), (context) => {
     const model = Context.getOrUndefined(context, LanguageModel.LanguageModel)
     if (model === undefined) return Effect.fail(new MissingModel({ path }))
-    const info = ModelInfo.get(model)
+    const known = ModelInfo.describe(context)
+    const info = known?.info
     return Effect.succeed({
       model,
       info,
-      direct: ModelInfo.direct(model),
+      direct: known?.direct,
       provider: info?.provider ?? Context.getOrUndefined(context, Model.ProviderName),
       modelName: info?.model ?? Context.getOrUndefined(context, Model.ModelName)
     })

@@ -126,7 +126,6 @@ const make = LanguageModel.make({
  * const clerk = Agent.make("clerk", { instructions: "You do arithmetic." })
  * const answer = clerk.run("What is 2 + 40?").pipe(Effect.provide(DemoModel.layer)) // "2 + 40 = 42"
  */
-export const layer: Layer.Layer<LanguageModel.LanguageModel> = Layer.effect(
-  LanguageModel.LanguageModel,
-  Effect.map(make, (model) => ModelInfo.attach(model, { provider, model: "demo", structuredOutput: true }))
+export const layer: Layer.Layer<LanguageModel.LanguageModel> = Layer.effectContext(
+  Effect.map(make, (model) => ModelInfo.context(model, { provider, model: "demo", structuredOutput: true }))
 )

@@ -4,6 +4,7 @@
  */
 import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
+import type * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
@@ -102,7 +103,7 @@ export interface Options {
  * const program = agent.run("Hello").pipe(Effect.provide(OpenAi.layer({ model: "gpt-4.1-mini" })))
  */
 export const layer = (options: Options): Layer.Layer<LanguageModel.LanguageModel, Config.ConfigError> =>
-  Layer.effect(LanguageModel.LanguageModel, make(options))
+  Layer.effectContext(make(options))
 
 /** {@link Options}, each a value or a Config of one. */
 export type ConfigOptions = { readonly [K in keyof Options]: Options[K] | Config.Config<Options[K]> }
@@ -160,7 +161,7 @@ export const withStreamOptions: {
 export const isContextLengthExceeded = (error: AiError.AiError): boolean =>
   error.reason._tag === "InvalidRequestError" && error.reason.description?.startsWith(contextLengthPrefix) === true
 
-const make = (options: Options): Effect.Effect<LanguageModel.LanguageModel, Config.ConfigError> =>
+const make = (options: Options): Effect.Effect<Context.Context<LanguageModel.LanguageModel>, Config.ConfigError> =>
   Effect.gen(function* () {
     const tape = yield* HttpTape
     const place = tape?.replays === true ? yield* keyless(options) : options
@@ -181,7 +182,7 @@ const make = (options: Options): Effect.Effect<LanguageModel.LanguageModel, Conf
       server: provider.server,
       retry: options.retry
     }
-    return ModelInfo.attach(model, info, direct)
+    return ModelInfo.context(model, info, direct)
   })
 
 /** Who is answered from a tape needs no key. One that is there is still used, so that it is known as a secret. */

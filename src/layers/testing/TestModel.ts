@@ -185,7 +185,7 @@ export const layer = (script: Script, options: Options = {}): Layer.Layer<Langua
         streamText: (request) => state.stream(request)
       })
       const info = { provider: "troupe-test", model: "test", structuredOutput: options.structuredOutput ?? true }
-      return Context.make(LanguageModel.LanguageModel, ModelInfo.attach(model, info)).pipe(
+      return ModelInfo.context(model, info).pipe(
         Context.add(TestModel, {
           calls: Effect.sync(() => state.calls.map((call) => ({ ...call }))),
           remaining: Effect.sync(() => state.remaining),

@@ -69,7 +69,7 @@ export const sampleWithModel = (
     spend(response.usage)
     return {
       role: "assistant",
-      model: ModelInfo.get(model)?.model ?? "unknown",
+      model: (yield* ModelInfo.get)?.model ?? "unknown",
       ...within(response, most)
     }
   })

@@ -1,9 +1,10 @@
 /**
  * `npm run check`: everything that can be said of the project without running it. The types of the source, the tests,
- * the examples and the documentation's snippets; the linter, with the layering and the circles; the format.
+ * the examples and the documentation's snippets; the linter, with the layering and the circles; the format; the words.
  */
 import { report, run } from "./support.ts"
 import { write } from "./snippets.ts"
+import * as Words from "./words.ts"
 
 /** Runs every check, at once, and prints a line for each. Returns how many failed. */
 export const check = async (): Promise<number> => {
@@ -13,8 +14,17 @@ export const check = async (): Promise<number> => {
     ["lint", "oxlint", ["--deny-warnings"]],
     ["format", "oxfmt", ["--check", "."]]
   ]
+  const started = performance.now()
+  const words = Words.check()
+  const worded = {
+    ok: words.length === 0,
+    code: null,
+    output: `${words.join("\n")}\n`,
+    ms: performance.now() - started
+  }
   const outcomes = stages.map(([name, command, args]) => ({ name, outcome: run(command, args) }))
-  let failed = 0
+  report("words", worded)
+  let failed = worded.ok ? 0 : 1
   for (const { name, outcome } of outcomes) {
     const done = await outcome
     report(name, done)

@@ -41,7 +41,7 @@ proven<
     (input: Runner.Input<typeof triage>) => Effect.Effect<string, Agent.Error, LanguageModel.LanguageModel | Store>
   >
 >()
-// @ts-expect-error there is nobody of that name
+// @ts-expect-error there is no agent of that name
 Handoffs.make("desk", { triage, judge }, { start: "other" })
 // @ts-expect-error it takes no conversation
 Handoffs.make("desk", { triage, stored }, { start: "triage" })

@@ -72,7 +72,7 @@ describe("the limit that the model is sent", () => {
     })
   )
 
-  it.live("is none where a program sets none", () =>
+  it.live("is absent unless a program sets it", () =>
     Effect.gen(function* () {
       const { seen, url } = yield* Effect.acquireRelease(
         Effect.promise(() => serve([{ text: "ok" }])),

@@ -10,7 +10,7 @@ export interface Call {
 /**
  * The services that a question's answer is given with, over those of the connection. `calls` are those that the question may
  * belong to: with more than one, only what all of them have in common counts, so that no call is answered with what belongs
- * to another one. Whoever may deny a question for one of them still may: their approvers and floors are all kept.
+ * to another one. The approvers and floors of all calls are kept, so that each can still deny the question.
  */
 export const contextOf = (calls: ReadonlyArray<Call>): Context.Context<never> => {
   const [first, ...others] = calls.map(({ context }) => context.mapUnsafe)

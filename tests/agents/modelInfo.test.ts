@@ -84,7 +84,7 @@ describe("a model whose Layer describes it", () => {
 describe("an agent that is a service", () => {
   class Counter extends Agent.Service<Counter>()("test/Counter", { output: Schema.Struct({ n: Schema.Int }) }) {}
 
-  it.effect("keeps what is known of its own model, whatever its caller has", () =>
+  it.effect("keeps the metadata of its own model, not of its caller's", () =>
     Effect.gen(function* () {
       const asked: Array<string> = []
       const callers: Array<string> = []
@@ -94,7 +94,7 @@ describe("an agent that is a service", () => {
     })
   )
 
-  it.effect("knows nothing of a foreign model of its own, whatever its caller has", () =>
+  it.effect("has no metadata for a foreign model of its own, not even its caller's", () =>
     Effect.gen(function* () {
       const asked: Array<string> = []
       const callers: Array<string> = []

@@ -128,6 +128,11 @@ export interface ServeOptions<Tools extends ReadonlyArray<ToolLike>, RE, RR> ext
   readonly tools: Tools
   /** How many messages a JSON-RPC batch may have. Default 100; a larger one is refused whole. */
   readonly maxBatch?: number | undefined
+  /**
+   * The longest line of standard input, in bytes. Default 4 MiB. A longer one is not kept: it is refused and logged, and the
+   * next ones are read. Over HTTP, `http.maxBodySize` is the limit.
+   */
+  readonly maxLineSize?: number | undefined
   /** Listen on streamable HTTP; unset: serve on standard input and output. */
   readonly http?: HttpOptions | undefined
   /** Resources, prompts and everything else that Effect's `McpServer` can serve next to the tools. */
@@ -242,6 +247,7 @@ export const serve = <const Tools extends ReadonlyArray<ToolLike>, RE = never, R
 ): Layer.Layer<Served, ListenError | RE, Requirements<Tools, RR>> => {
   const tools = toolsOf(options.tools)
   const maxBatch = Limits.maxBatchOf(options.maxBatch)
+  const maxLineSize = Limits.maxLineSizeOf(options.maxLineSize)
   const sessions = Limits.sessionLimits(options.http ?? {})
   Limits.checkRuns(options)
   const info = {
@@ -259,7 +265,10 @@ export const serve = <const Tools extends ReadonlyArray<ToolLike>, RE = never, R
       // Loaded when it is chosen: the HTTP server is most of the code.
       if (options.http === undefined) {
         const { serveStdio } = yield* Effect.promise(() => import("./internal/server/stdio.ts"))
-        return Served.of({ url: undefined, ended: yield* serveStdio(info, registrations, closing, maxBatch) })
+        return Served.of({
+          url: undefined,
+          ended: yield* serveStdio(info, registrations, closing, { maxBatch, maxLineSize })
+        })
       }
       const { serveHttp } = yield* Effect.promise(() => import("./internal/server/http.ts"))
       const url = yield* serveHttp(info, registrations, closing, { ...options.http, maxBatch, sessions }).pipe(

@@ -23,6 +23,9 @@ const counted = (name: string, value: number, least: number): number => {
 /** The limit of a batch. Throws `InvalidDefinition` for what is not a count. */
 export const maxBatchOf = (value: number | undefined): number => counted("maxBatch", value ?? 100, 1)
 
+/** The limit of a line. Throws `InvalidDefinition` for what is not a count. */
+export const maxLineSizeOf = (value: number | undefined): number => counted("maxLineSize", value ?? 4 * 1024 * 1024, 1)
+
 /** The limits of sessions. Throws `InvalidDefinition` for what is not a count or a duration. */
 export const sessionLimits = (options: {
   readonly maxSessions?: number | undefined

@@ -12,8 +12,17 @@ import type * as Scope from "effect/Scope"
 import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 import type { Closing } from "./closing.ts"
+import * as Lines from "../lines.ts"
 import { protocols } from "./protocols.ts"
 import { batchProblem, read } from "./requests.ts"
+
+/** How much a client may send at once. */
+export interface InputLimits {
+  /** Messages of a batch. */
+  readonly maxBatch: number
+  /** Bytes of a line. */
+  readonly maxLineSize: number
+}
 
 /** How long calls of other registrations may still take once standard input has ended. */
 const grace = "2 seconds"
@@ -23,12 +32,12 @@ export const serveStdio = <E, R>(
   info: { readonly name: string; readonly version: string; readonly instructions?: string },
   registrations: Layer.Layer<never, E, R>,
   closing: Closing,
-  maxBatch: number
+  limits: InputLimits
 ): Effect.Effect<Effect.Effect<void>, never, Exclude<R, McpServer.McpServer> | Scope.Scope> =>
   Effect.gen(function* () {
     const write = yield* takeOver
     const server = McpServer.layerStdio({ ...info, protocols, registrations }).pipe(
-      Layer.provide(Layer.succeed(Stdio.Stdio, stdio(write, closing, maxBatch)))
+      Layer.provide(Layer.succeed(Stdio.Stdio, stdio(write, closing, limits)))
     ) as unknown as Layer.Layer<McpServer.McpServer, never, Exclude<R, McpServer.McpServer>>
     yield* Effect.acquireRelease(
       Effect.sync(() => process.stdin.ref?.()),
@@ -74,7 +83,7 @@ export const keepingStdout = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.E
     ({ restore }) => Effect.sync(restore)
   )
 
-const stdio = (write: Write, closing: Closing, maxBatch: number): Stdio.Stdio =>
+const stdio = (write: Write, closing: Closing, limits: InputLimits): Stdio.Stdio =>
   Stdio.make({
     args: Effect.succeed([]),
     stdin: NodeStream.fromReadable<Uint8Array, unknown>({
@@ -84,14 +93,15 @@ const stdio = (write: Write, closing: Closing, maxBatch: number): Stdio.Stdio =>
     }).pipe(
       // An input that breaks has ended.
       Stream.catchCause(() => Stream.empty),
-      Stream.decodeText,
-      Stream.splitLines,
-      // Drop lines that the server cannot read: it would lose their neighbours too.
-      Stream.filter((line) => {
-        const problem = problemOf(line, maxBatch)
-        if (problem !== undefined) write(Buffer.from(`${JSON.stringify(problem)}\n`), () => {})
-        return problem === undefined && line.trim() !== ""
+      linesOf(limits.maxLineSize),
+      Stream.mapEffect((line) => {
+        // Lines that the server cannot read are dropped: it would lose their neighbours too.
+        const problem = problemOf(line, limits)
+        if (problem === undefined) return Effect.succeed(String(line))
+        write(Buffer.from(`${JSON.stringify(problem)}\n`), () => {})
+        return Effect.as(typeof line === "string" ? Effect.void : Effect.logWarning(problem.error.message), "")
       }),
+      Stream.filter((line) => line.trim() !== ""),
       Stream.map((line) => Buffer.from(`${read(line)?.text ?? line}\n`)),
       Stream.ensuring(closing.close)
     ),
@@ -117,10 +127,39 @@ const stdio = (write: Write, closing: Closing, maxBatch: number): Stdio.Stdio =>
       })
   })
 
+const linesOf =
+  (maxLineSize: number) =>
+  <E, R>(input: Stream.Stream<Uint8Array, E, R>): Stream.Stream<string | Lines.LongLine, E, R> =>
+    Stream.suspend(() => {
+      const lines = Lines.make(maxLineSize)
+      return Stream.concat(
+        Stream.flatMap(input, (chunk) => Stream.fromIterable(lines.read(chunk))),
+        Stream.suspend(() => Stream.fromIterable(lines.rest()))
+      )
+    })
+
+const idPattern = String.raw`("[^"\\]{0,100}"|-?\d{1,15})`
+const idAtBegin = new RegExp(String.raw`^\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*${idPattern}\s*,`)
+const idAtEnd = new RegExp(String.raw`,\s*"jsonrpc"\s*:\s*"2\.0"\s*,\s*"id"\s*:\s*${idPattern}\s*\}\s*$`)
+
+/** The id of a request of which not all was kept, where clients commonly write it; else `null`. */
+const idOf = ({ begin, end }: Lines.LongLine): unknown => {
+  const id = idAtBegin.exec(begin)?.[1] ?? (begin.trimStart().startsWith("{") ? idAtEnd.exec(end)?.[1] : undefined)
+  return id === undefined ? null : JSON.parse(id)
+}
+
 /** The error response to a line that is not a message; `undefined` for a message. */
-const problemOf = (line: string, maxBatch: number) => {
+const problemOf = (line: string | Lines.LongLine, { maxBatch, maxLineSize }: InputLimits) => {
+  const refused = (code: number, message: string, id: unknown = null) => ({
+    jsonrpc: "2.0",
+    id,
+    error: { code, message }
+  })
+  if (typeof line !== "string") {
+    const problem = `The line has more than ${maxLineSize} bytes, and no more are accepted. Send smaller messages`
+    return refused(-32600, problem, idOf(line))
+  }
   if (line.trim() === "") return undefined
-  const refused = (code: number, message: string) => ({ jsonrpc: "2.0", id: null, error: { code, message } })
   try {
     const message = JSON.parse(line) as unknown
     if (Array.isArray(message) && message.length > maxBatch) {

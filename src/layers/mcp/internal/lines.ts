@@ -1,0 +1,67 @@
+/** Lines of a pipe, of which none may be longer than so many bytes. Pure; bundled into the I/O thread. */
+
+/** A line that was too long. Of it only the beginning and the end are kept. */
+export interface LongLine {
+  readonly begin: string
+  readonly end: string
+}
+
+/** Splits bytes into lines. */
+export interface Lines {
+  /** The lines that a chunk ends, without what separates them. */
+  readonly read: (chunk: Uint8Array) => ReadonlyArray<string | LongLine>
+  /** The line that the end of the input ends, if it has begun. */
+  readonly rest: () => ReadonlyArray<string | LongLine>
+  /** Whether the line that has begun is too long already. */
+  readonly isTooLong: () => boolean
+}
+
+/** How many bytes are kept of the beginning and of the end of a line that is too long. */
+const kept = 200
+
+const newline = 10
+
+export const make = (maxBytes: number): Lines => {
+  let parts: Array<Uint8Array> = []
+  let bytes = 0
+  let begin: Buffer | undefined
+  let end = Buffer.alloc(0)
+  const add = (part: Uint8Array): void => {
+    if (part.length === 0) return
+    bytes += part.length
+    if (begin !== undefined) {
+      end = Buffer.from(Buffer.concat([end, part.subarray(-kept)]).subarray(-kept))
+      return
+    }
+    // The chunk is the stream's, which may use it again.
+    parts.push(Buffer.from(part))
+    if (bytes <= maxBytes) return
+    const line = Buffer.concat(parts)
+    begin = Buffer.from(line.subarray(0, kept))
+    end = Buffer.from(line.subarray(-kept))
+    parts = []
+  }
+  const finish = (): string | LongLine => {
+    const line =
+      begin === undefined ? Buffer.concat(parts).toString() : { begin: begin.toString(), end: end.toString() }
+    parts = []
+    bytes = 0
+    begin = undefined
+    return line
+  }
+  return {
+    read: (chunk) => {
+      const lines: Array<string | LongLine> = []
+      let from = 0
+      for (let to = chunk.indexOf(newline); to !== -1; to = chunk.indexOf(newline, from)) {
+        add(chunk.subarray(from, to))
+        lines.push(finish())
+        from = to + 1
+      }
+      add(chunk.subarray(from))
+      return lines
+    },
+    rest: () => (bytes === 0 ? [] : [finish()]),
+    isTooLong: () => begin !== undefined
+  }
+}

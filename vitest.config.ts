@@ -10,6 +10,9 @@ const shared = [
   "tests/layers/{Cassette,OpenAi}*.test.ts"
 ]
 
+/** What packs, installs, bundles, runs conformance suites or waits for processes. */
+const release = "tests/release/**/*.test.ts"
+
 export default defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions, externalConditions: ["troupe-source", "node"] } },
@@ -27,8 +30,13 @@ export default defineConfig({
       { extends: true, test: { name: "shared", include: shared, isolate: false } },
       {
         extends: true,
-        test: { name: "apart", include: ["tests/**/*.test.ts"], exclude: [...configDefaults.exclude, ...shared] }
-      }
+        test: {
+          name: "apart",
+          include: ["tests/**/*.test.ts"],
+          exclude: [...configDefaults.exclude, release, ...shared]
+        }
+      },
+      { extends: true, test: { name: "release", include: [release] } }
     ]
   }
 })

@@ -57,10 +57,10 @@ const stage = async (name: string, count: () => Promise<Count>) => {
 if (args.length > 0) {
   await stage("tests", () => tests(args, false))
 } else if (release) {
-  await stage("release tests", () => tests(["--retry=1", "tests/release/"], true))
+  await stage("release tests", () => tests(["--project=release", "--retry=1"], true))
 } else {
   await stage("checks", async () => ({ passed: 0, failed: await check() }))
-  await stage("tests", () => tests(["--exclude=tests/release/**"], true))
+  await stage("tests", () => tests(["--project=shared", "--project=apart"], true))
   await stage("examples", () => examples())
 }
 if (failed === 0 && passed === 0) failed = 1

@@ -1,4 +1,4 @@
-/** A program for `tests/release/edges.exit.test.ts`: does one thing on one edge, and then has to end by itself. */
+/** A program for `tests/release/processExit.test.ts`: does one thing on one edge, and then has to end by itself. */
 import { writeSync } from "node:fs"
 import { Effect, Exit, Layer, ManagedRuntime, Redacted, Stream } from "effect"
 import { HttpClient } from "effect/http"

@@ -6,8 +6,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Redacted, Stream } from "effect"
 import type { LanguageModel } from "effect/ai"
 import type { Cassette, OpenAi } from "troupe"
-import { directory, failureOf, model, secret, talker } from "../support/cassettes.ts"
-import * as OpenAiServer from "../support/openAiServer.ts"
+import { directory, failureOf, model, secret, talker } from "../../support/cassettes.ts"
+import * as OpenAiServer from "../../support/openAiServer.ts"
 
 const organization = "org-AbCdEf0123456789"
 

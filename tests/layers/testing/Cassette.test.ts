@@ -7,9 +7,9 @@ import { Cause, ConfigProvider, Effect, Exit, Fiber, Layer, Redacted, Schedule, 
 import type { LanguageModel } from "effect/ai"
 import { TestClock } from "effect/testing"
 import { Agent, AgentTool, Cassette, OpenAi, Parallel, type RunEvent } from "troupe"
-import * as ChildServer from "../support/childServer.ts"
-import { exitOn } from "../support/edges.ts"
-import { error, type Reply, text, toolCalls } from "../support/openAiServer.ts"
+import * as ChildServer from "../../support/childServer.ts"
+import { exitOn } from "../../support/edges.ts"
+import { error, type Reply, text, toolCalls } from "../../support/openAiServer.ts"
 
 const secret = "sk-very-secret-0123456789"
 

@@ -25,7 +25,7 @@ import { afterAll, assert, beforeAll, describe, it } from "vitest"
 let child: ChildProcess
 let base = ""
 beforeAll(async () => {
-  child = fork(fileURLToPath(new URL("../support/delayServerMain.ts", import.meta.url)), { execArgv: [] })
+  child = fork(fileURLToPath(new URL("../../support/delayServerMain.ts", import.meta.url)), { execArgv: [] })
   const port = await new Promise<number>((resolve) => child.once("message", (message) => resolve(message as number)))
   base = `http://127.0.0.1:${port}`
 })
@@ -335,7 +335,7 @@ describe("the sync edge refuses", () => {
   })
 })
 
-const root = fileURLToPath(new URL("../..", import.meta.url))
+const root = fileURLToPath(new URL("../../..", import.meta.url))
 /** Runs a script in a Node of its own, which must end by itself. */
 const inNode = (script: string, ...flags: ReadonlyArray<string>): string =>
   execFileSync(process.execPath, [...flags, "--conditions=troupe-source", "--input-type=module", "-e", script], {

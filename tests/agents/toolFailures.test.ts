@@ -91,7 +91,7 @@ describe.each([
   ...Object.keys(direct).map((name) => ({ toolkit: false, from: "a function", name })),
   ...Object.keys(handlers).map((name) => ({ toolkit: true, from: "a toolkit", name }))
 ])("a tool of $from that $name", ({ name, toolkit }) => {
-  // Promises are refused on the sync edge, see tests/layers/SyncEdge.test.ts.
+  // Promises are refused on the sync edge, see tests/layers/sync/SyncEdge.test.ts.
   const { live } = name.includes("reject") ? async : it
   live("goes to the model with failureMode return, and the run continues", () =>
     Effect.gen(function* () {

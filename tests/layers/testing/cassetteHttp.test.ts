@@ -14,9 +14,9 @@ import {
   HttpClientResponse
 } from "effect/http"
 import { Agent, Cassette, OpenAi, SyncEdge } from "troupe"
-import * as ChildServer from "../support/childServer.ts"
-import { exitOn } from "../support/edges.ts"
-import { error, text } from "../support/openAiServer.ts"
+import * as ChildServer from "../../support/childServer.ts"
+import { exitOn } from "../../support/edges.ts"
+import { error, text } from "../../support/openAiServer.ts"
 
 const directory = Effect.acquireRelease(
   Effect.sync(() => fs.mkdtempSync(path.join(os.tmpdir(), "troupe-cassette-"))),

@@ -7,7 +7,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { FetchHttpClient, HttpClient, HttpClientRequest } from "effect/http"
 import { Cassette } from "troupe"
-import { directory } from "../support/cassettes.ts"
+import { directory } from "../../support/cassettes.ts"
 
 const serving = (body: string, headers: Readonly<Record<string, string>>) =>
   Effect.map(

@@ -9,8 +9,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Cause, ConfigProvider, Effect, Exit, Layer, Redacted } from "effect"
 import type { LanguageModel } from "effect/ai"
 import { Cassette, OpenAi } from "troupe"
-import { directory, failureOf, model, secret, talker } from "../support/cassettes.ts"
-import * as OpenAiServer from "../support/openAiServer.ts"
+import { directory, failureOf, model, secret, talker } from "../../support/cassettes.ts"
+import * as OpenAiServer from "../../support/openAiServer.ts"
 
 const environment = (value: string | undefined) =>
   Effect.sync(() => {

@@ -3,23 +3,14 @@
  */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
-import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
-import type { BridgeFailure, BridgeRequest, BridgeResponse, SyncBridge } from "./SyncBridge.ts"
+import type { HttpFailure, HttpRequest, HttpResponse, TapeFailure } from "./HttpTransport.ts"
+import type { SyncBridge } from "./SyncBridge.ts"
 
-/** A request that the tape has no answer for. Sending it again does not help. */
-export interface TapeFailure {
-  readonly _tag: "TapeFailure"
-  /** One line, without secrets. */
-  readonly message: string
-  /** The tagged error behind it, encoded. */
-  readonly error: Schema.MutableJson
-}
-
-/** A response as {@link BridgeResponse}, whose body may also end where the tape does. */
-export interface TapeResponse extends Omit<BridgeResponse, "body"> {
-  readonly body: Stream.Stream<Uint8Array, BridgeFailure | TapeFailure>
+/** A response as {@link HttpResponse}, whose body may also end where the tape does. */
+export interface TapeResponse extends Omit<HttpResponse, "body"> {
+  readonly body: Stream.Stream<Uint8Array, HttpFailure | TapeFailure>
 }
 
 /** Records what is sent, or answers in its place. */
@@ -28,15 +19,15 @@ export interface HttpTape {
   readonly replays: boolean
   /**
    * Sends a request and records what comes back, or replays it. `secrets` are texts that no recording may hold. `live`
-   * sends it; without one the platform's `fetch` does.
+   * sends it.
    */
   readonly send: (
-    request: BridgeRequest,
+    request: HttpRequest,
     secrets: ReadonlyArray<string>,
-    live: SyncBridge["fetch"] | undefined
-  ) => Effect.Effect<TapeResponse, BridgeFailure | TapeFailure, Scope.Scope>
+    live: SyncBridge["fetch"]
+  ) => Effect.Effect<TapeResponse, HttpFailure | TapeFailure, Scope.Scope>
   /** A name for a request that is the same when it is recorded and when it is replayed. */
-  readonly nameOf: (request: BridgeRequest, secrets: ReadonlyArray<string>) => string
+  readonly nameOf: (request: HttpRequest, secrets: ReadonlyArray<string>) => string
 }
 
 /** Set inside of `Cassette.layer`. */

@@ -12,6 +12,7 @@ const manifest = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "ut
 const closed = new Set([
   "services/Approver",
   "services/HttpTape",
+  "services/HttpTransport",
   "services/Skills",
   "services/SyncBridge",
   "services/WorkerThreads"

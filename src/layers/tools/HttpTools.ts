@@ -10,7 +10,8 @@ import type * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { oneLine, stripControls } from "../../internal/text.ts"
-import { type BridgeFailure, type BridgeResponse, isSync, SyncBridge } from "../../services/SyncBridge.ts"
+import type { HttpFailure, HttpResponse } from "../../services/HttpTransport.ts"
+import { isSync, SyncBridge } from "../../services/SyncBridge.ts"
 import { hostRule, type Rule, rule } from "../internal/addresses.ts"
 import { unattached } from "../internal/io/bridge.ts"
 import * as Pool from "../internal/io/pool.ts"
@@ -180,7 +181,7 @@ const fetchPage = (given: string, bridge: SyncBridge, settings: Settings, pool: 
 
 const redirects: ReadonlySet<number> = new Set([301, 302, 303, 307, 308])
 
-const headerOf = (response: BridgeResponse, name: string): string | undefined =>
+const headerOf = (response: HttpResponse, name: string): string | undefined =>
   response.headers.find(([key]) => key.toLowerCase() === name)?.[1]
 
 const parse = (address: string): Effect.Effect<URL, HttpToolError> => {
@@ -245,10 +246,10 @@ const connect = (url: URL, addresses: ReadonlyArray<string>, bridge: SyncBridge,
     .pipe(Effect.mapError((failure) => networkError(url, failure)))
 }
 
-const networkError = (url: URL, { code, message }: BridgeFailure): HttpToolError =>
+const networkError = (url: URL, { code, message }: HttpFailure): HttpToolError =>
   fail(url.href, "Network", `it cannot be reached: ${code ?? message}`)
 
-const read = (url: URL, response: BridgeResponse, settings: Settings, pool: Pool.Pool) =>
+const read = (url: URL, response: HttpResponse, settings: Settings, pool: Pool.Pool) =>
   Effect.gen(function* () {
     const { maxBytes, maxChars } = settings
     const contentType = (headerOf(response, "content-type") ?? "").trim()

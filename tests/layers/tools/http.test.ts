@@ -4,7 +4,8 @@ import { fileURLToPath } from "node:url"
 import { Effect, Stream } from "effect"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { HttpTools, RunError } from "troupe"
-import { type BridgeRequest, SyncBridge } from "../../../src/services/SyncBridge.ts"
+import type { HttpRequest } from "../../../src/services/HttpTransport.ts"
+import { SyncBridge } from "../../../src/services/SyncBridge.ts"
 import { rule } from "../../../src/layers/internal/addresses.ts"
 import { withoutTags } from "../../../src/layers/tools/internal/body.ts"
 import { call, caller, edges } from "../../support/toolCalls.ts"
@@ -227,9 +228,10 @@ describe("a host's name", () => {
   /** A network of two names with scripted answers. */
   const pretend = (answers: Record<string, Array<ReadonlyArray<string>>>, refuse: ReadonlyArray<string> = []) => {
     const asked: Array<string> = []
-    const sent: Array<BridgeRequest> = []
+    const sent: Array<HttpRequest> = []
     const bridge: SyncBridge = {
       enter: () => {},
+      transport: () => assert.fail("sent by the port"),
       expect: () => {},
       resolve: (host) => {
         asked.push(host)
@@ -238,7 +240,7 @@ describe("a host's name", () => {
       fetch: (request) => {
         sent.push(request)
         if (refuse.includes(request.address!)) {
-          return Effect.fail({ _tag: "BridgeFailure", message: "refused", code: "ECONNREFUSED" } as const)
+          return Effect.fail({ _tag: "HttpFailure", message: "refused", code: "ECONNREFUSED" } as const)
         }
         const to = new URL(request.url).searchParams.get("to")
         return Effect.succeed({

@@ -1,12 +1,18 @@
 /** Requests through the I/O thread, as Effects. */
-import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
-import * as Queue from "effect/Queue"
-import * as Stream from "effect/Stream"
 import * as IoWorker from "./ioWorker.ts"
-import { type Awaited, type Edge, noEdge, waiting } from "./waiting.ts"
-import type { BridgeFailure, BridgeResponse, SyncBridge } from "../../../services/SyncBridge.ts"
+import { type Edge, noEdge, waiting } from "./waiting.ts"
+import type {
+  Exchange,
+  Head,
+  HttpFailure,
+  HttpRequest,
+  HttpTransport,
+  Receiver
+} from "../../../services/HttpTransport.ts"
+import type { SyncBridge } from "../../../services/SyncBridge.ts"
+import { toEffect } from "../http/effects.ts"
 import { warnOfReplaced } from "./replacedFetch.ts"
 
 /** A bridge, and what aborts the requests that it has still open. */
@@ -14,11 +20,10 @@ export interface Bridge extends SyncBridge {
   readonly close: () => void
 }
 
-type Chunks = Queue.Queue<Uint8Array, BridgeFailure | Cause.Done>
-
 /** The bridge that `SyncEdge.layer` provides. */
 export const make = (edge: Edge): Bridge => {
   const open = new Set<IoWorker.Handler>()
+  const transport = transportOf(edge, open)
   return {
     enter: (fiber) => edge.adopt(fiber),
     expect: (change, source) => edge.expect(change, source),
@@ -28,86 +33,90 @@ export const make = (edge: Edge): Bridge => {
     },
     resolve: (host) =>
       Effect.suspend(() => {
-        const found = Deferred.makeUnsafe<ReadonlyArray<string>, BridgeFailure>()
+        const found = Deferred.makeUnsafe<ReadonlyArray<string>, HttpFailure>()
         const worker = IoWorker.get()
         const onMessage: IoWorker.Handler = (message) => {
           if (message.type === "resolved") Deferred.doneUnsafe(found, Effect.succeed(message.addresses))
           if (message.type === "failed") {
             const { code, message: text } = message
-            Deferred.doneUnsafe(found, Effect.fail({ _tag: "BridgeFailure", message: text, code }))
+            Deferred.doneUnsafe(found, Effect.fail({ _tag: "HttpFailure", message: text, code }))
           }
         }
         const id = worker.open({ type: "resolve", host }, onMessage)
         return Effect.onExit(waiting(edge, worker)(Deferred.await(found)), () => Effect.sync(() => worker.close(id)))
       }),
-    fetch: (request) =>
-      Effect.gen(function* () {
-        const head = Deferred.makeUnsafe<BridgeResponse, BridgeFailure>()
-        const chunks: Chunks = yield* Queue.unbounded<Uint8Array, BridgeFailure | Cause.Done>()
-        const { address, body, headers, method, redirect, url } = request
-        const { awaited } = yield* Effect.acquireRelease(
-          // The thread is looked up and asked at once: it may end in between.
-          Effect.sync(() => {
-            warnOfReplaced()
-            const worker = IoWorker.get()
-            const awaited = waiting(edge, worker)
-            const end = () => {
-              open.delete(onMessage)
-              worker.close(id)
-            }
-            const onMessage: IoWorker.Handler = (message) => {
-              switch (message.type) {
-                case "head": {
-                  const { headers, status, url } = message
-                  const body = chunksOf(chunks, awaited, (n) => worker.credit(id, n))
-                  Deferred.doneUnsafe(head, Effect.succeed({ status, url, headers, body }))
-                  return
-                }
-                case "chunk":
-                  Queue.offerUnsafe(chunks, message.data)
-                  return
-                case "end":
-                  end()
-                  Queue.endUnsafe(chunks)
-                  return
-                case "failed": {
-                  end()
-                  const failure: BridgeFailure = { _tag: "BridgeFailure", message: message.message, code: message.code }
-                  Deferred.doneUnsafe(head, Effect.fail(failure))
-                  Queue.failCauseUnsafe(chunks, Cause.fail(failure))
-                }
-              }
-            }
-            const id = worker.open(
-              { type: "fetch", credit: IoWorker.window, method, url, headers, body, address, redirect },
-              onMessage
-            )
-            open.add(onMessage)
-            return { awaited, end }
-          }),
-          ({ end }) => Effect.sync(end)
-        )
-        return yield* awaited(Deferred.await(head))
-      })
+    fetch: toEffect(transport),
+    transport
   }
 }
 
+/** How many chunks are delivered before the thread is given credit for as many more. */
+const creditAfter = IoWorker.window / 2
+
+/** Requests as a port. */
+const transportOf = (edge: Edge, open: Set<IoWorker.Handler>): HttpTransport => {
+  const send = ({ address, body, headers, method, redirect, url }: HttpRequest, to: Receiver): Exchange => {
+    warnOfReplaced()
+    // The thread is looked up and asked at once: it may end in between.
+    const worker = IoWorker.get()
+    let isOver = false
+    let isPaused = false
+    let owed = 0
+    const end = () => {
+      isOver = true
+      open.delete(onMessage)
+      worker.close(id)
+    }
+    const pay = (least: number) => {
+      if (isPaused || owed < least) return
+      worker.credit(id, owed)
+      owed = 0
+    }
+    const onMessage: IoWorker.Handler = (message) => {
+      if (isOver) return
+      switch (message.type) {
+        case "head":
+          return to.head(headOf(message))
+        case "chunk":
+          owed++
+          to.data(message.data)
+          return isOver ? undefined : pay(creditAfter)
+        case "end":
+          end()
+          return to.end()
+        case "failed":
+          end()
+          to.fail({ _tag: "HttpFailure", message: message.message, code: message.code })
+      }
+    }
+    const id = worker.open(
+      { type: "fetch", credit: IoWorker.window, method, url, headers, body, address, redirect },
+      onMessage
+    )
+    open.add(onMessage)
+    return {
+      pause: () => {
+        isPaused = true
+      },
+      resume: () => {
+        isPaused = false
+        if (!isOver) pay(1)
+      },
+      abort: () => {
+        if (!isOver) end()
+      }
+    }
+  }
+  const awaited: HttpTransport["awaited"] = (effect) => Effect.suspend(() => waiting(edge, IoWorker.get())(effect))
+  return Object.assign(send, { awaited })
+}
+
+const headOf = ({ headers, status, url }: Extract<IoWorker.Message, { readonly type: "head" }>): Head => ({
+  status,
+  url,
+  header: (name) => headers.find(([key]) => key === name)?.[1],
+  headers: () => headers
+})
+
 /** A bridge for requests outside of the sync edge: Node's event loop delivers. */
 export const unattached: SyncBridge = make(noEdge)
-
-/** The thread sends a window of chunks at most ahead of the reader, who pays back what is read. */
-const chunksOf = (
-  chunks: Chunks,
-  awaited: Awaited,
-  credit: (n: number) => void
-): Stream.Stream<Uint8Array, BridgeFailure> => {
-  const take = Queue.takeAll(chunks)
-  const pull = Effect.map(
-    Effect.suspend(() => (Queue.sizeUnsafe(chunks) > 0 ? take : awaited(take))),
-    (some) => {
-      credit(some.length)
-      return some
-    }
-  )
-  return Stream.fromPull(Effect.succeed(pull))
-}

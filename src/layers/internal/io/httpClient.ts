@@ -12,7 +12,8 @@ import * as UrlParams from "effect/http/UrlParams"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { type BridgeFailure, type BridgeResponse, isSync, SyncBridge } from "../../../services/SyncBridge.ts"
+import type { HttpFailure, HttpResponse } from "../../../services/HttpTransport.ts"
+import { isSync, SyncBridge } from "../../../services/SyncBridge.ts"
 import { unattached } from "./bridge.ts"
 import * as RequestBody from "./requestBody.ts"
 
@@ -80,7 +81,7 @@ const headersOf = (
 
 const toResponse = (
   request: HttpClientRequest.HttpClientRequest,
-  response: BridgeResponse,
+  response: HttpResponse,
   close: Effect.Effect<void>
 ): HttpClientResponse.HttpClientResponse => {
   // A web response with this head and no body gives status, headers and cookies; every body is read from the bridge.
@@ -91,7 +92,7 @@ const toResponse = (
   const decodeError = (cause: unknown) =>
     new HttpClientError.HttpClientError({ reason: new HttpClientError.DecodeError({ request, response: head, cause }) })
   const body = response.body.pipe(
-    Stream.mapError((failure: BridgeFailure) => decodeError(failure)),
+    Stream.mapError((failure: HttpFailure) => decodeError(failure)),
     Stream.ensuring(close)
   )
   let streamed = false

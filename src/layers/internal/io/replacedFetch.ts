@@ -1,19 +1,20 @@
 /**
- * Warns once when the program has replaced its own `fetch`: the I/O thread has another one, and sends real requests. A
- * test that stubs `fetch` would otherwise reach the network with a real key.
+ * Whether the program has replaced its own `fetch`, as a test does that must not reach the network with a real key. It
+ * imports nothing of Node: browsers load it as well.
  */
-import * as process from "node:process"
 
 const original = globalThis.fetch
 /** Where undici and Node keep what `setGlobalDispatcher` sets. */
 const dispatcher = Symbol.for("undici.globalDispatcher.1")
 const ownDispatchers = new Set(["Agent", "EnvHttpProxyAgent"])
+/** The source of Node's own mentions what it loads; that of a stub that was set before this module does not. */
+const wasOwn = /undici/i.test(String(original))
 
 let warned = false
 
-const isReplaced = (): boolean => {
-  // Node's own mentions what it loads; a stub that was set before this module does not.
-  if (globalThis.fetch !== original || !/undici/i.test(String(original))) return true
+/** True in Node when `globalThis.fetch` or the global dispatcher is not Node's own. */
+export const isReplaced = (): boolean => {
+  if (!wasOwn || globalThis.fetch !== original) return true
   const set = (globalThis as { readonly [dispatcher]?: object })[dispatcher]
   return set !== undefined && !ownDispatchers.has(set.constructor.name)
 }

@@ -7,7 +7,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import { isSecretName } from "../../../internal/scrubber.ts"
 import * as Servers from "./servers.ts"
-import type { Connection } from "./transport.ts"
+import type { Connection } from "./asking.ts"
 
 /** The options that say where and how. */
 export interface Place {
@@ -43,7 +43,8 @@ const filled = (value: string | undefined): string | undefined => {
   return text === "" ? undefined : text
 }
 
-const refuse = (message: string): Effect.Effect<never, Config.ConfigError> =>
+/** Fails for options that no request can be made with. */
+export const refuse = (message: string): Effect.Effect<never, Config.ConfigError> =>
   Effect.fail(new Config.ConfigError(new ConfigProvider.SourceError({ message })))
 
 /** The most bytes that one answer may have, unless an option says otherwise: 256 MiB. */

@@ -1,10 +1,5 @@
 /** Decodes answers to parts, whole or streamed, in each form that servers send. */
-import * as Arr from "effect/Array"
-import * as Cause from "effect/Cause"
-import * as Effect from "effect/Effect"
 import type * as Response from "effect/ai/Response"
-import * as Pull from "effect/Pull"
-import * as Stream from "effect/Stream"
 import { isProblem, type Problem } from "./problems.ts"
 import { AnswerReader, Document, done, type Event } from "./sse.ts"
 
@@ -104,46 +99,9 @@ const streamed = (parts: ReadonlyArray<Response.PartEncoded>): ReadonlyArray<Res
 // -- streams ----------------------------------------------------------------------------------------------------------
 
 type Parts = ReadonlyArray<Response.StreamPartEncoded>
-type Chunks<A> = Pull.Pull<Arr.NonEmptyReadonlyArray<A>, Problem>
-
-/** After the last event: reads to the end of the body, so that the connection can be used again, but not for long. */
-const drain = (pull: Pull.Pull<unknown, Problem>): Effect.Effect<void> =>
-  Effect.ignore(Effect.timeoutOption(Effect.forever(pull), "100 millis"))
-
-/** How long a server may take for what follows a complete answer, such as its usage. */
-const graceTime = "5 seconds"
-
-/** The parts of a body as it comes, never in an empty chunk. What was read before a problem comes first. */
-export const parts = (
-  bytes: Stream.Stream<Uint8Array, Problem>,
-  contentType: string,
-  decoder: Decoder
-): Stream.Stream<Response.StreamPartEncoded, Problem> =>
-  Stream.transformPull(bytes, (pull) =>
-    Effect.sync(() => {
-      const body = new Body(contentType, decoder)
-      const emitOrPull = (out: Parts): Chunks<Response.StreamPartEncoded> =>
-        Arr.isReadonlyArrayNonEmpty(out) ? Effect.succeed(out) : next
-      const read: Chunks<Response.StreamPartEncoded> = Pull.matchEffect(pull, {
-        onSuccess: (chunks) => emitOrPull(body.read(chunks)),
-        onFailure: (cause) => (body.isComplete ? emitOrPull(body.end()) : Effect.failCause(cause)),
-        onDone: () => emitOrPull(body.end())
-      })
-      const next: Chunks<Response.StreamPartEncoded> = Effect.suspend(() => {
-        const { over } = body
-        if (over === undefined) {
-          if (!body.isComplete) return read
-          return Effect.timeoutOrElse(read, { duration: graceTime, orElse: () => emitOrPull(body.end()) })
-        }
-        if (over === "read") return Cause.done()
-        return over === "early" ? Effect.andThen(drain(pull), Cause.done()) : Effect.fail(over)
-      })
-      return next
-    })
-  )
 
 /** One streamed answer, as far as it has come. */
-class Body {
+export class Body {
   readonly #reader: AnswerReader
   readonly #decoder: Decoder
   readonly #stream: StreamDecoder
@@ -160,22 +118,19 @@ class Body {
     return this.#stream.complete
   }
 
-  read(chunks: ReadonlyArray<Uint8Array>): Parts {
+  /** Adds the parts of the chunk. */
+  read(chunk: Uint8Array, out: Array<Response.StreamPartEncoded>): void {
     const events: Array<Event> = []
-    for (const chunk of chunks) this.#reader.push(chunk, events)
-    const out: Array<Response.StreamPartEncoded> = []
+    this.#reader.push(chunk, events)
     this.#take(events, out)
-    return out
   }
 
   /** The body has ended, or is not waited for any longer. */
-  end(): Parts {
+  end(out: Array<Response.StreamPartEncoded>): void {
     const events: Array<Event> = []
     this.#reader.end(events)
-    const out: Array<Response.StreamPartEncoded> = []
     this.#take(events, out)
     if (this.over === undefined) this.#finish(false, "read", out)
-    return out
   }
 
   #take(events: ReadonlyArray<Event>, out: Array<Response.StreamPartEncoded>): void {

@@ -1,6 +1,7 @@
 /** What goes wrong with a request, in one form for every transport, read from what servers answer. Pure. */
 import * as Duration from "effect/Duration"
 import * as Predicate from "effect/Predicate"
+import type { TransportFailure } from "../../../services/HttpTransport.ts"
 import type { Fields } from "./wire.ts"
 
 /** A failed request: answered with an error, not answered at all, or answered with something unreadable. */
@@ -9,7 +10,15 @@ export type Problem =
   | NetworkProblem
   | { readonly kind: "timeout"; readonly message: string }
   | Malformed
-  | { readonly kind: "unsupported"; readonly message: string }
+  | Unusable
+
+/** A request that cannot be made; asking again does not help. */
+export interface Unusable {
+  readonly kind: "unsupported"
+  readonly message: string
+  /** What the transport refused it with. */
+  readonly failure?: TransportFailure | undefined
+}
 
 /** A request without an answer, or an answer that was cut off. */
 export interface NetworkProblem {

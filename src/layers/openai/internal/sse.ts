@@ -205,6 +205,11 @@ export class AnswerReader {
     this.#read(this.#decoder.decode(chunk, { stream: true }), out, false)
   }
 
+  /** The same, for what is text already. */
+  pushText(text: string, out: Array<Event>): void {
+    this.#read(text, out, false)
+  }
+
   end(out: Array<Event>): void {
     this.#read(this.#decoder.decode(), out, true)
     if (this.#kind === "events") return this.#events.end(out)
@@ -230,12 +235,12 @@ export class AnswerReader {
 
 /** The events of a whole body, of most one {@link Document}, and what is wrong with the rest of it. */
 export const read = (
-  body: Uint8Array,
+  body: string,
   contentType: string
 ): { readonly events: ReadonlyArray<Event>; readonly problem: Problem | undefined } => {
   const reader = new AnswerReader(contentType)
   const events: Array<Event> = []
-  reader.push(body, events)
+  reader.pushText(body, events)
   reader.end(events)
   if (reader.ended !== undefined && reader.ended !== "done") return { events, problem: reader.ended }
   if (events.length > 0) return { events, problem: undefined }

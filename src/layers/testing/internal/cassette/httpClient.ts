@@ -17,8 +17,9 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Stream from "effect/Stream"
 import { describe } from "../../../../internal/connectionError.ts"
-import { HttpTape, type TapeFailure } from "../../../../services/HttpTape.ts"
-import { type BridgeFailure, SyncBridge } from "../../../../services/SyncBridge.ts"
+import { HttpTape } from "../../../../services/HttpTape.ts"
+import type { HttpFailure, TapeFailure } from "../../../../services/HttpTransport.ts"
+import { SyncBridge } from "../../../../services/SyncBridge.ts"
 import { unattached } from "../../../internal/io/bridge.ts"
 import * as SyncHttpClient from "../../../internal/io/httpClient.ts"
 import { errorOf } from "./tape.ts"
@@ -54,13 +55,13 @@ const taped = (
     const edge = fiber.getRef(SyncBridge)
     const untraced = fiber.getRef(HttpClient.TracerDisabledWhen)
     // The inner client knows failures of the bridge only; the original error is restored outside of it.
-    const real = new WeakMap<BridgeFailure, HttpClientError.HttpClientError>()
+    const real = new WeakMap<HttpFailure, HttpClientError.HttpClientError>()
     const disguised = (
       message: string,
       error: HttpClientError.HttpClientError,
       code: string | undefined = undefined
-    ): BridgeFailure => {
-      const bridge: BridgeFailure = { _tag: "BridgeFailure", message, code }
+    ): HttpFailure => {
+      const bridge: HttpFailure = { _tag: "HttpFailure", message, code }
       real.set(bridge, error)
       return bridge
     }
@@ -69,8 +70,8 @@ const taped = (
       const { code, message } = describe("cause" in reason && Predicate.isObject(reason.cause) ? reason.cause : error)
       return disguised(message, error, code)
     }
-    const replayed = (failure: TapeFailure | BridgeFailure): BridgeFailure => {
-      if (failure._tag === "BridgeFailure") return failure
+    const replayed = (failure: TapeFailure | HttpFailure): HttpFailure => {
+      if (failure._tag === "HttpFailure") return failure
       const cause = errorOf(failure)
       return disguised(
         failure.message,
@@ -131,7 +132,7 @@ const taped = (
       Effect.provideService(HttpClient.TracerDisabledWhen, tape.replays ? untraced : () => true),
       Effect.mapError((error) => {
         const { reason } = error
-        const cause = "cause" in reason ? (reason.cause as BridgeFailure | undefined) : undefined
+        const cause = "cause" in reason ? (reason.cause as HttpFailure | undefined) : undefined
         return (cause === undefined ? undefined : real.get(cause)) ?? error
       })
     )

@@ -1,6 +1,6 @@
 /** Which recording a request is, and how one that is not recorded differs from those that are. Pure. */
 import { createHash } from "node:crypto"
-import type { BridgeRequest } from "../../../../services/SyncBridge.ts"
+import type { HttpRequest } from "../../../../services/HttpTransport.ts"
 import { ofRequest, textOf } from "./body.ts"
 import type { Difference } from "./errors.ts"
 import type { Exchange, RequestBody } from "./format.ts"
@@ -27,13 +27,13 @@ const asked = (method: string, url: string, body: RequestBody | undefined): Aske
 export const ofRecorded = ({ body, method, url }: Exchange["request"]): Asked => asked(method, url, body)
 
 /** Learns the secrets of a request, from its address, its headers and its body. */
-export const learnFrom = ({ body, headers, url }: BridgeRequest, scrubber: Scrubber): void => {
+export const learnFrom = ({ body, headers, url }: HttpRequest, scrubber: Scrubber): void => {
   scrubber.learnFrom({ url, headers: Object.entries(headers) })
   if (body !== undefined) scrubber.learnFromText(typeof body === "string" ? body : textOf([body]))
 }
 
 /** A request that is made. */
-export const ofMade = (request: BridgeRequest, scrubber: Scrubber): Asked =>
+export const ofMade = (request: HttpRequest, scrubber: Scrubber): Asked =>
   asked(request.method, scrubber.url(request.url), ofRequest(request.body, scrubber))
 
 /** A short name, the same in every process and release. */

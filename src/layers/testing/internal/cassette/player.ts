@@ -1,8 +1,8 @@
 /** Replays: finds the recording of each request and gives its answer, in its chunks. */
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import type { HttpTape, TapeFailure, TapeResponse } from "../../../../services/HttpTape.ts"
-import type { BridgeFailure } from "../../../../services/SyncBridge.ts"
+import type { HttpTape, TapeResponse } from "../../../../services/HttpTape.ts"
+import type { HttpFailure, TapeFailure } from "../../../../services/HttpTransport.ts"
 import * as Body from "./body.ts"
 import { RequestNotRecorded, UnusedRecordings } from "./errors.ts"
 import type { Exchange, File } from "./format.ts"
@@ -87,9 +87,9 @@ export class Player implements HttpTape {
 
   #answer(number: number, recording: Recording, url: string): ReturnType<HttpTape["send"]> {
     const { failure, interrupted, response } = recording.exchange
-    const lost: BridgeFailure | undefined =
-      failure === undefined ? undefined : { _tag: "BridgeFailure", message: failure.message, code: failure.code }
-    const end: Effect.Effect<never, BridgeFailure | TapeFailure> | undefined =
+    const lost: HttpFailure | undefined =
+      failure === undefined ? undefined : { _tag: "HttpFailure", message: failure.message, code: failure.code }
+    const end: Effect.Effect<never, HttpFailure | TapeFailure> | undefined =
       lost !== undefined
         ? Effect.fail(lost)
         : interrupted !== undefined
@@ -97,7 +97,7 @@ export class Player implements HttpTape {
           : undefined
     // A network never answers at once: let fibers that are about to send a request do so first.
     if (response === undefined) return Effect.andThen(Effect.yieldNow, end ?? Effect.never)
-    const chunks: Stream.Stream<Uint8Array, BridgeFailure | TapeFailure> = Stream.fromIterable(
+    const chunks: Stream.Stream<Uint8Array, HttpFailure | TapeFailure> = Stream.fromIterable(
       Body.chunksOf(response.body)
     ).pipe(
       Stream.rechunk(1),

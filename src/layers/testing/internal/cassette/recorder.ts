@@ -3,22 +3,21 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import type { HttpTape } from "../../../../services/HttpTape.ts"
-import type { BridgeFailure, BridgeRequest, BridgeResponse } from "../../../../services/SyncBridge.ts"
+import type { HttpFailure, HttpRequest, HttpResponse } from "../../../../services/HttpTransport.ts"
 import * as Body from "./body.ts"
 import type { Exchange } from "./format.ts"
 import * as Match from "./match.ts"
-import * as PlatformFetch from "./platformFetch.ts"
 import type { Scrubber } from "./scrub.ts"
 
 /** One request while it is under way. It holds secrets, and leaves this file only scrubbed. */
 interface Take {
-  readonly request: BridgeRequest
+  readonly request: HttpRequest
   readonly began: number
   /** How many responses had come before. */
   readonly after: number
-  response: BridgeResponse | undefined
+  response: HttpResponse | undefined
   readonly chunks: Array<Uint8Array>
-  end: "complete" | BridgeFailure | { readonly seconds: number } | undefined
+  end: "complete" | HttpFailure | { readonly seconds: number } | undefined
 }
 
 export class Recorder implements HttpTape {
@@ -44,7 +43,7 @@ export class Recorder implements HttpTape {
         chunks: [],
         end: undefined
       }
-      const lost = (failure: BridgeFailure) => {
+      const lost = (failure: HttpFailure) => {
         take.end ??= failure
       }
       yield* Effect.acquireRelease(
@@ -54,9 +53,7 @@ export class Recorder implements HttpTape {
             take.end ??= { seconds: Math.ceil((clock.currentTimeMillisUnsafe() - take.began) / 1000) }
           })
       )
-      const response = yield* Effect.tapError((live ?? PlatformFetch.send)(request), (failure) =>
-        Effect.sync(() => lost(failure))
-      )
+      const response = yield* Effect.tapError(live(request), (failure) => Effect.sync(() => lost(failure)))
       take.response = response
       this.#answered.push(take)
       const body = response.body.pipe(
@@ -106,7 +103,7 @@ export class Recorder implements HttpTape {
       .map((take) => ({ request: requests.get(take)!, ...this.#answer(take) }))
   }
 
-  #request({ body, headers, method, url }: BridgeRequest): Exchange["request"] {
+  #request({ body, headers, method, url }: HttpRequest): Exchange["request"] {
     const safe = Body.ofRequest(body, this.#scrubber)
     return {
       method,
@@ -128,8 +125,8 @@ export class Recorder implements HttpTape {
   }
 
   #response(
-    request: BridgeRequest,
-    { headers, status, url }: BridgeResponse,
+    request: HttpRequest,
+    { headers, status, url }: HttpResponse,
     chunks: ReadonlyArray<Uint8Array>
   ): Exchange["response"] & {} {
     const from = this.#scrubber.url(url)
@@ -140,4 +137,4 @@ export class Recorder implements HttpTape {
   }
 }
 
-const isFailure = (end: Take["end"]): end is BridgeFailure => typeof end === "object" && "_tag" in end
+const isFailure = (end: Take["end"]): end is HttpFailure => typeof end === "object" && "_tag" in end

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import type { HttpTape, TapeResponse } from "../../../../services/HttpTape.ts"
-import type { BridgeRequest } from "../../../../services/SyncBridge.ts"
+import type { HttpRequest } from "../../../../services/HttpTransport.ts"
 
 /** A request as a stub sees it. */
 export interface StubRequest {
@@ -25,7 +25,7 @@ export interface StubResponse {
 
 const encoder = new TextEncoder()
 
-const requestOf = ({ body, headers, method, url }: BridgeRequest): StubRequest => ({
+const requestOf = ({ body, headers, method, url }: HttpRequest): StubRequest => ({
   method,
   url,
   headers,

@@ -1,6 +1,6 @@
 /** What recording and replaying share. Pure. */
 import * as Schema from "effect/Schema"
-import type { TapeFailure } from "../../../../services/HttpTape.ts"
+import type { TapeFailure } from "../../../../services/HttpTransport.ts"
 import { RequestNotRecorded } from "./errors.ts"
 
 const encode = Schema.encodeSync(RequestNotRecorded)

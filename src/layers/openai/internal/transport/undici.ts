@@ -1,0 +1,126 @@
+/** Requests by the package `undici`, which is loaded when the first one is made: less CPU per request, more at the start. */
+import type * as Undici from "undici"
+import { describe } from "../../../../internal/connectionError.ts"
+import type { Head, HttpFailure, HttpRequest, HttpTransport, Receiver } from "../../../../services/HttpTransport.ts"
+import { guarded } from "./guarded.ts"
+import { proxyFor } from "./proxy.ts"
+
+/** Time limits are kept above the transport: undici's own would cut long thinking. */
+const settings = { connections: 1024, pipelining: 1, headersTimeout: 0, bodyTimeout: 0, keepAliveTimeout: 60_000 }
+
+const isMissing = (error: unknown): boolean => describe(error).code === "ERR_MODULE_NOT_FOUND"
+
+const notLoaded = (error: unknown): HttpFailure =>
+  isMissing(error)
+    ? {
+        _tag: "HttpFailure",
+        message: '`transport: "undici"` needs the package undici, which is not installed: npm install undici',
+        code: undefined,
+        isFinal: true
+      }
+    : { _tag: "HttpFailure", ...describe(error) }
+
+const headOf = (status: number, headers: Record<string, string | Array<string> | undefined>): Head => {
+  const header = (name: string) => {
+    const value = headers[name]
+    return typeof value === "object" ? value.join(", ") : value
+  }
+  return {
+    status,
+    header,
+    headers: () => Object.keys(headers).map((name) => [name.toLowerCase(), header(name) ?? ""] as const)
+  }
+}
+
+const makeDispatcher = async (): Promise<Undici.Dispatcher> => {
+  const { Agent, EnvHttpProxyAgent } = await import("undici")
+  const proxies = ["http://a", "https://a"].some((one) => proxyFor(new URL(one), { ...process.env, no_proxy: "" }))
+  return proxies ? new EnvHttpProxyAgent(settings) : new Agent(settings)
+}
+
+let loading: Promise<Undici.Dispatcher> | undefined
+let loaded: Undici.Dispatcher | undefined
+
+/**
+ * What a request ends with that found its socket closed. It may also have been read by a server that then died, on a new
+ * socket too, as undici does not tell: then it is asked twice.
+ */
+const stale: ReadonlySet<string> = new Set(["ECONNRESET", "EPIPE", "UND_ERR_SOCKET"])
+
+/** A transport on sockets that the process shares. */
+export const transport: HttpTransport = (request, to) => {
+  let controller: Undici.Dispatcher.DispatchController | undefined
+  let isAborted = false
+  const { exchange, receiver } = guarded(to, {
+    pause: () => controller?.pause(),
+    resume: () => controller?.resume(),
+    destroy: () => {
+      isAborted = true
+      controller?.abort(new Error("aborted"))
+    }
+  })
+  const send = (dispatcher: Undici.Dispatcher, isAgain = false): void => {
+    if (isAborted) return
+    let hasBegun = false
+    const head = (answered: Head) => {
+      hasBegun = true
+      receiver.head(answered)
+    }
+    const fail: Receiver["fail"] = (failure) => {
+      const isStale =
+        !isAgain && !isAborted && !hasBegun && failure._tag === "HttpFailure" && stale.has(failure.code ?? "")
+      if (isStale) send(dispatcher, true)
+      else receiver.fail(failure)
+    }
+    dispatch(dispatcher, request, { ...receiver, head, fail }, (own) => {
+      controller = own
+      if (isAborted) own.abort(new Error("aborted"))
+    })
+  }
+  if (loaded !== undefined) send(loaded)
+  else {
+    loading ??= makeDispatcher()
+    loading.then(
+      (dispatcher) => send((loaded = dispatcher)),
+      (error: unknown) => {
+        loading = undefined
+        receiver.fail(notLoaded(error))
+      }
+    )
+  }
+  return exchange
+}
+
+const addresses = new Map<string, { readonly origin: string; readonly path: string }>()
+
+const addressOf = (url: string): { readonly origin: string; readonly path: string } => {
+  let address = addresses.get(url)
+  if (address === undefined) {
+    const { origin, pathname, search } = new URL(url)
+    address = { origin, path: pathname + search }
+    if (addresses.size >= 100) addresses.clear()
+    addresses.set(url, address)
+  }
+  return address
+}
+
+const dispatch = (
+  dispatcher: Undici.Dispatcher,
+  { body, headers, method, url }: HttpRequest,
+  to: Receiver,
+  started: (controller: Undici.Dispatcher.DispatchController) => void
+): void => {
+  const { origin, path } = addressOf(url)
+  dispatcher.dispatch(
+    { origin, path, method: method as Undici.Dispatcher.HttpMethod, headers: { ...headers }, body: body ?? null },
+    {
+      onRequestStart: started,
+      onResponseStart: (_, status, answered) => {
+        if (status >= 200) to.head(headOf(status, answered))
+      },
+      onResponseData: (_, chunk) => to.data(chunk),
+      onResponseEnd: () => to.end(),
+      onResponseError: (_, error) => to.fail({ _tag: "HttpFailure", ...describe(error) })
+    }
+  )
+}

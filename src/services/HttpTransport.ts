@@ -14,7 +14,7 @@ export interface HttpRequest {
   readonly headers: Readonly<Record<string, string>>
   readonly body?: string | Uint8Array | undefined
   /**
-   * Connects to this IP address, whatever the host's name means by then: one of `SyncBridge.resolve` that was looked at.
+   * Connects to this IP address, even if the name of the host means another one by then: it is one of `SyncBridge.resolve` that was checked.
    * Redirects are not followed and the body comes as it was encoded.
    */
   readonly address?: string | undefined

@@ -98,7 +98,7 @@ export interface Options {
    *   at the first;
    * - `"fetch"`, or a function such as `globalThis.fetch`.
    *
-   * Under `Effect.runSync` the thread of `SyncEdge.layer` carries them, whatever the name; a function fails there. Answers,
+   * Under `Effect.runSync` the thread of `SyncEdge.layer` carries them, by any name; a function fails there. Answers,
    * errors and limits are the same by any of them.
    */
   readonly transport?: Transport | undefined

@@ -1,6 +1,6 @@
 /**
- * Requests and answers, whatever carries them: where they go, redirects within an origin, how much may come, and what is
- * wrong with what came. The same for every transport.
+ * Requests and answers, for every transport: where they go, redirects within an origin, how much may come, and what is
+ * wrong with what came.
  */
 import * as Cause from "effect/Cause"
 import type * as Duration from "effect/Duration"
@@ -100,7 +100,7 @@ class Answer implements Receiver, Exchange {
   #redirects = 0
   #read = 0
   #isOver = false
-  /** Set for an answer that is none, with what it says. */
+  /** Set for an answer that is an error or a redirect, with what it says. */
   #refusal: { readonly head: Head; readonly chunks: Array<Uint8Array> } | undefined
 
   constructor(transport: HttpTransport, request: HttpRequest, maxBytes: number, to: Listener) {

@@ -26,7 +26,7 @@ const byName = { auto, node: Node.transport, fetch: Fetch.platform, undici: Undi
 /** The transports that have a name. */
 export const names: ReadonlyArray<string> = Object.keys(byName).map((name) => JSON.stringify(name))
 
-/** The transport of the option; `undefined` for what is none. */
+/** The transport of the option; `undefined` for a name that is not one of them. */
 export const transportOf = (option: Transport): HttpTransport | undefined => {
   if (typeof option === "function") return Fetch.make(option)
   return Object.hasOwn(byName, option) ? byName[option] : undefined

@@ -32,7 +32,7 @@ const streamFor = (encoding: string): (Zlib.Gunzip | Zlib.BrotliDecompress) | un
   }
 }
 
-/** Takes an answer in the encoding and hands it on without; `undefined` for an encoding that is none, or not known. */
+/** Takes an answer in the encoding and hands it on without; `undefined` where there is nothing to decompress, or the encoding is not known. */
 export const unzipped = (
   encoding: string | null | undefined,
   to: Pick<Receiver, "data" | "end" | "fail">,

@@ -68,24 +68,24 @@ export const ToolCallStatus = Schema.Literals([
   "not-started",
   "unknown"
 ])
-/** The outcome of one tool call. */
+/** What became of one tool call. */
 export type ToolCallStatus = typeof ToolCallStatus.Type
 
-/** One tool call of a run, and its outcome. */
+/** One tool call of a run, and what became of it. */
 export const ToolCallReport = Schema.Struct({
   step: Schema.Int,
   toolCallId: Schema.String,
   tool: Schema.String,
   status: ToolCallStatus
 })
-/** One tool call of a run, and its outcome. */
+/** One tool call of a run, and what became of it. */
 export type ToolCallReport = typeof ToolCallReport.Type
 
 /** What a run had spent and done when it ended: usage over its whole tree, steps, partial text, tool calls. */
 export const Spent = Schema.Struct({
   /** Summed over the run and every run nested in it. */
   usage: Response.Usage,
-  /** Steps that have started, nested runs included. */
+  /** Steps begun, nested runs included. */
   steps: Schema.Int,
   /** Text of the step that was under way or last done. */
   text: Schema.String,
@@ -202,7 +202,7 @@ export const RoundCompleted = Schema.TaggedStruct("RoundCompleted", {
 })
 /** A planner made a plan. Rounds count from 1. */
 export const PlanMade = Schema.TaggedStruct("PlanMade", { ...base, round: Schema.Int, plan: Schema.Json })
-/** An agent handed the conversation over to another. */
+/** An agent gave the conversation over to another. */
 export const HandedOff = Schema.TaggedStruct("HandedOff", {
   ...base,
   from: Schema.String,

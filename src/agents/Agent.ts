@@ -294,7 +294,7 @@ const known: ReadonlySet<string> = new Set([
   "retry"
 ] satisfies ReadonlyArray<keyof AnyOptions>)
 
-/** Options of other libraries' agents, with ours in their place. */
+/** What agents of other libraries have in place of what ours have. */
 const elsewhere = {
   model: "Provide a Layer of the model around the run, such as OpenAi.layer({ model })",
   llm: "Provide a Layer of the model around the run, such as OpenAi.layer({ model })",

@@ -1,4 +1,4 @@
-/** Reads what the user names: text files up to a size, and standard input. */
+/** Reading what the person names: text files of a bearable size, and standard input. */
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import type * as PlatformError from "effect/PlatformError"
@@ -23,7 +23,7 @@ export const readText = (name: string): Effect.Effect<TextFile, CliFailure, File
     if (info.type !== "File") return yield* badInput(`${name} is not a regular file.`)
     if (info.size > maxBytes) return yield* tooLarge(name, info.size)
     const bytes = yield* fs.readFile(name)
-    // It may have grown, and some files have no known size.
+    // It may have grown, and some files do not tell their size.
     if (bytes.byteLength > maxBytes) return yield* tooLarge(name, bytes.byteLength)
     const text = decode(bytes)
     if (text === undefined) return yield* badInput(`${name} is not a text file (UTF-8).`)

@@ -79,7 +79,7 @@ interface Review {
   readonly texts: Readonly<Record<string, string>>
 }
 
-/** The head of the report, above the reviews. */
+/** What stands above the reviews in the report. */
 type Summary = (reviews: ReadonlyArray<Review>) => Effect.Effect<string, unknown, LanguageModel.LanguageModel>
 
 const merged: Summary = (reviews) => {

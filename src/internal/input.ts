@@ -1,4 +1,4 @@
-/** Makes an input replayable, for runners that read it more than once. */
+/** Inputs that several members read, or one member again. It reads nothing but them. */
 import * as Predicate from "effect/Predicate"
 
 /**
@@ -15,7 +15,7 @@ export const replayable = <I>(input: I): I => {
   return isOnce && first.done !== true ? (resumed(first.value, input) as I) : input
 }
 
-/** True for a message. */
+/** True for what can stand in a conversation. */
 export const isMessage = (value: unknown): boolean =>
   Predicate.hasProperty(value, "role") && Predicate.hasProperty(value, "content")
 

@@ -1,4 +1,4 @@
-/** Draws the structure of a runner, and the course of a run, as a Mermaid flowchart. */
+/** Draws what a runner is made of, and what became of it in a run, as a Mermaid flowchart. */
 import { isTerminal, type RunEvent } from "../RunEvent.ts"
 import type { Drawable, Member, Structure } from "./structure.ts"
 
@@ -8,7 +8,7 @@ interface Drawn {
   readonly exits: ReadonlyArray<string>
 }
 
-/** The outcomes of the runs at one path. */
+/** What became of the runs at one path. */
 interface Seen {
   runs: number
   ms: number
@@ -29,7 +29,7 @@ class Picture {
   readonly #lines: Array<string> = []
   readonly #classes = new Map<string, string>()
   readonly #seen: ReadonlyMap<string, Seen> | undefined
-  /** The handoffs that happened, by the path of the workflow and both names. */
+  /** Who has handed over to whom, by the path of the handoffs and both names. */
   readonly #handed = new Set<string>()
   /** What tools that are not runners did, by agent and tool. */
   readonly #tools = new Map<string, Seen>()

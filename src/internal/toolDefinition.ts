@@ -1,6 +1,6 @@
 /**
- * Checks the definition of a tool where it is written: its name, its schemas, its durations. Makes tools of
- * `effect/ai`.
+ * What the definition of a tool says, checked where it is written: its name, its schemas, its durations. It makes tools
+ * of `effect/ai` and runs none.
  */
 import * as Duration from "effect/Duration"
 import * as Tool from "effect/ai/Tool"
@@ -55,7 +55,7 @@ export const define = (
   return tool
 }
 
-/** Hints about a tool, with the meaning of MCP's annotations. Without them the worst is assumed. */
+/** What a tool says of itself; the same as the annotations of MCP. Without them the worst is assumed. */
 export interface Hints {
   /** It changes nothing. Default `false`. */
   readonly readOnly?: boolean | undefined
@@ -70,7 +70,7 @@ export interface Hints {
 /** The hints of a tool that only gives work to a runner. What the runner's own tools do is decided at their calls. */
 export const delegation: Hints = { readOnly: false, destructive: false, idempotent: false, openWorld: false }
 
-/** Annotates the tool with its hints, and with whether its calls need approval. */
+/** The tool with what it says of itself, and of who has to approve its calls. */
 export const annotate = (
   tool: Tool.Any,
   options: {

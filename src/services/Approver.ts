@@ -1,6 +1,6 @@
 /**
- * The port to an approver: requests, decisions, and how requests are signed. `layers/approvals/Approvals.ts` has the
- * Layers.
+ * The port to an approver: what is asked, what is decided, and where an agent finds who decides and how requests are
+ * signed. The Layers are in `layers/approvals/Approvals.ts`.
  */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
@@ -56,7 +56,7 @@ export type Decision = Approved | Denied | Later
 
 /** Decides on calls. */
 export interface Approver {
-  /** Whether `decide` is asked about a call; `declared` is the tool's own answer. A `Denied` denies it without asking. */
+  /** Whether a call is put to `decide`; `declared` is what the tool itself says. A `Denied` denies it without asking. */
   readonly rule: (request: Request, declared: boolean) => "allow" | "ask" | Denied
   readonly decide: (request: Request) => Effect.Effect<Decision>
 }

@@ -1,6 +1,6 @@
 /**
- * What a model Layer and the agent loop exchange beyond `effect/ai`: who answers, whether structured output is native,
- * which retries it wants.
+ * What a model Layer and the agent loop exchange beyond `effect/ai`: who answers, whether structured output is
+ * native, which retries it wants. A port: no I/O, imports nothing of ours.
  */
 import * as Context from "effect/Context"
 import type * as AiError from "effect/ai/AiError"
@@ -11,7 +11,7 @@ import type * as JsonSchema from "effect/JsonSchema"
 import type * as Schedule from "effect/Schedule"
 import type * as Stream from "effect/Stream"
 
-/** Static metadata about a model. */
+/** What a model says of itself. */
 export interface ModelInfo {
   /** `gen_ai.provider.name` of the OpenTelemetry GenAI conventions, such as `openai`. */
   readonly provider: string
@@ -82,7 +82,7 @@ export const describe = (context: Context.Context<never>): Described | undefined
   return known?.of === Context.getOrUndefined(context, LanguageModel.LanguageModel) ? known : undefined
 }
 
-/** The metadata of the model in the context; `undefined` for one that is not ours or that is wrapped. */
+/** What the model in the context says of itself; `undefined` for one that is not ours or that is wrapped. */
 export const get: Effect.Effect<ModelInfo | undefined> = Effect.withFiber((fiber) =>
   Effect.succeed(describe(fiber.context)?.info)
 )

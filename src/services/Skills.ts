@@ -1,6 +1,6 @@
 /**
  * The port to skills: folders with instructions, files and scripts that an agent reads when it needs them, after the
- * Agent Skills specification (agentskills.io). `layers/skills/Skills.ts` is the public module, with the Layer.
+ * Agent Skills specification (agentskills.io). No I/O here; the public module with its Layer is `layers/skills/Skills.ts`.
  */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
@@ -122,7 +122,7 @@ export interface ScriptResult {
 /** What a script is run with. */
 export interface ScriptInput {
   readonly args?: ReadonlyArray<string> | undefined
-  /** What it reads from standard input. If unset, its input is empty. */
+  /** What it reads from standard input. None: nothing. */
   readonly input?: string | undefined
 }
 

@@ -44,7 +44,7 @@ import type { Fields } from "./internal/wire.ts"
 export type { CallOptions, ChatOptions, ResponsesOptions } from "./internal/options.ts"
 export type { StructuredOutput } from "./internal/servers.ts"
 export type { Fetch, FetchResponse } from "./internal/transport/fetch.ts"
-export type { Transport } from "./internal/transport/select.ts"
+export type { Adapter, Transport } from "./internal/transport/select.ts"
 
 /** How a model is reached. */
 export interface Options {
@@ -94,9 +94,8 @@ export interface Options {
    *   it, as tests do;
    * - `"node"`: `node:http` and `node:https`, on kept-alive sockets, by the proxies of `HTTP_PROXY`, `HTTPS_PROXY` and
    *   `NO_PROXY`, with the certificates of `NODE_EXTRA_CA_CERTS`;
-   * - `"undici"`: the package `undici`, to be installed beside this one: a tenth less CPU for a request, and 100 ms more
-   *   at the first;
-   * - `"fetch"`, or a function such as `globalThis.fetch`.
+   * - `"fetch"`, or a function such as `globalThis.fetch`;
+   * - `Undici.transport` of `"troupe/Undici"`: the package `undici`, to be installed beside this one.
    *
    * Under `Effect.runSync` the thread of `SyncEdge.layer` carries them, by any name; a function fails there. Answers,
    * errors and limits are the same by any of them.

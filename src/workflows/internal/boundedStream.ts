@@ -1,6 +1,6 @@
 /**
- * Works on a stream of inputs, several at a time: never more than `concurrency` of them between the inputs and the
- * reader of the outputs. Gather's streams use it.
+ * A stream of inputs, worked on several at a time: never more than `concurrency` of them between the inputs and the
+ * reader of the outputs. What Gather's streams are made of.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -13,7 +13,7 @@ import * as Stream from "effect/Stream"
 import { interruptAfterRegion } from "../../internal/trueExit.ts"
 import { type BranchDefect, type BranchFailure, errorsOf, ParallelError } from "./branchGroup.ts"
 
-/** The outcome of one input. */
+/** What became of one input. */
 export type Status = "completed" | "failed" | "interrupted"
 
 export interface Settings {

@@ -1,6 +1,6 @@
 /**
- * Asks a model for a choice by name, and decodes its answer leniently: an invalid part that decides nothing does not
- * void the choice.
+ * How a model is asked for a choice by name, and how its answer is read: each part by itself, so that a part which decides
+ * nothing cannot void the part that does.
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -20,7 +20,7 @@ export const none: Choice = { route: "", confidence: 0 }
 
 type Names = ReadonlyArray<string>
 
-/** The name of `names` that a text matches: exactly, or as the only one up to case and surrounding space. */
+/** The name among `names` that is meant: the same text, or the only one that differs in case or surrounding space. */
 export const nameIn = (names: Names, given: string): string | undefined => {
   if (names.includes(given)) return given
   const plain = plainOf(given)
@@ -84,7 +84,7 @@ export const several = (names: Names, description: string) =>
     })
   )
 
-/** The choice in an answer that fits its schema. A number out of range is ignored: 9 may mean 9 of 10. */
+/** The choice in an answer that fits its schema. A number out of range says nothing: 9 may mean 9 of 10. */
 export const read = (
   names: Names,
   { confidence, route }: { readonly route: string; readonly confidence?: number | undefined }

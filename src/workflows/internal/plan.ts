@@ -1,4 +1,4 @@
-/** Plans: their schema, their check before anything runs, and which steps of a new plan are done already. */
+/** Plans: their schema, their check before anything runs, and which of their steps are done already. Pure. */
 import * as Equal from "effect/Equal"
 import * as Schema from "effect/Schema"
 import { readBy } from "../../internal/reading.ts"
@@ -39,7 +39,7 @@ export interface StepLike {
   readonly task: string
   /** The ids of the steps whose results it needs. Default: none. */
   readonly dependsOn?: ReadonlyArray<string> | null | undefined
-  /** The worker of the step. Optional with a single worker. */
+  /** Who does it. Can be left out where there is only one to do it. */
   readonly worker?: string | null | undefined
 }
 
@@ -48,7 +48,7 @@ export interface PlanLike {
   readonly steps: ReadonlyArray<StepLike>
 }
 
-/** Decodes a step leniently: a missing field counts as empty, and {@link check} reports a wrong worker. */
+/** How a step is read: a missing field counts as empty, and {@link check} says what is wrong with a worker. */
 const Lenient = Schema.Struct({
   ...fields,
   dependsOn: Schema.optionalKey(Schema.NullOr(Schema.Array(Schema.String))),
@@ -114,7 +114,7 @@ export type DoneSteps = ReadonlyMap<string, DoneStep>
 
 /** What a plan is checked against. */
 export interface Rules {
-  /** `undefined` with an executor: it does all steps, and a worker's name is ignored. */
+  /** None: steps are all done alike, and a worker's name says nothing. */
   readonly workers: ReadonlyArray<string> | undefined
   readonly maxSteps: number
   readonly done: DoneSteps

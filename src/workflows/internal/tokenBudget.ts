@@ -1,6 +1,6 @@
 /**
- * The budget of the workers of one run. Cost is reserved before a worker starts and settled when it ends, so that
- * concurrent workers cannot overspend together.
+ * What the workers of one run may cost. It is reserved before a worker begins and settled when it ends, so that workers
+ * at work at once cannot overspend together.
  */
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
@@ -139,7 +139,7 @@ export class Budget {
     const known = this.#costs.get(kind)
     if (known !== undefined) return known
     const most = Math.max(0, ...this.#costs.values())
-    // A worker without a model cost nothing, which does not predict another one's cost.
+    // That one without a model cost nothing says nothing of another.
     return most === 0 ? undefined : most
   }
 
@@ -147,7 +147,7 @@ export class Budget {
     const { kind, state } = reservation
     this.#reservations.delete(reservation)
     const used = tokensOf(state)
-    // A worker that failed before it used anything does not predict another one's cost.
+    // One that failed before it used anything says nothing.
     if (used > 0 || Exit.isSuccess(exit)) this.#costs.set(kind, Math.max(used, this.#costs.get(kind) ?? 0))
     const settled = this.#settled
     this.#settled = Deferred.makeUnsafe()

@@ -1,4 +1,4 @@
-/** Validates input that a client wrote: accepts what a client may say, and rejects what only this program can know. */
+/** The gate for input that a client wrote: what a client may say, and nothing that only this program can know. */
 import * as Effect from "effect/Effect"
 import * as Prompt from "effect/ai/Prompt"
 import * as Predicate from "effect/Predicate"
@@ -90,7 +90,7 @@ class Gate {
     }
     const parts: ReadonlyArray<Prompt.Part> = message.content
     const content = parts.flatMap((part, index) => this.#part(part, `${at}.content[${index}]`) ?? [])
-    // An empty message stays empty; a message that becomes empty is removed.
+    // An empty message stays empty; one of which nothing is left goes.
     if (content.length === 0 && parts.length > 0) return undefined
     return decoded({ ...message, content, options: {} })
   }

@@ -1,6 +1,6 @@
-/** The literals of a text: numbers, quoted strings, JSON, `label: value`, arithmetic. */
+/** Literals that stand in a text: numbers, quoted strings, JSON, `label: value`, arithmetic. */
 
-/** A literal, and its position. */
+/** A literal, and where it stands. */
 export interface Literal<A> {
   readonly value: A
   readonly start: number

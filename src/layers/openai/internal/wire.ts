@@ -1,4 +1,4 @@
-/** Small readers and writers that both APIs share. */
+/** Small readers and writers that both APIs share. Pure. */
 import type * as Prompt from "effect/ai/Prompt"
 import type * as Response from "effect/ai/Response"
 import { agree, isNothing, parseAll } from "./toolArguments.ts"

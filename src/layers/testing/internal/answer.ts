@@ -1,4 +1,4 @@
-/** Makes `effect/ai` response parts of a turn of `TestModel`: whole, or as they stream. */
+/** Makes `effect/ai` response parts of a turn of `TestModel`: whole, or as they stream. Pure. */
 import type * as Response from "effect/ai/Response"
 import type { Part, Turn } from "../TestModel.ts"
 
@@ -12,7 +12,7 @@ export interface Answer {
   readonly finish: Response.FinishPartEncoded
 }
 
-/** Gives ids to tool calls without one: `call_1`, `call_2`, ..., skipping ids that are taken. */
+/** Gives ids to the tool calls that have none: `call_1`, `call_2`, ..., and never one that a call has already. */
 export class Ids {
   readonly #taken = new Set<string>()
   #count = 0

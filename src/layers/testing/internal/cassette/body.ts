@@ -1,4 +1,4 @@
-/** Bodies as the file holds them, made of bytes and made into bytes. */
+/** Bodies as the file holds them, made of bytes and made into bytes. Pure. */
 import type * as Schema from "effect/Schema"
 import type { RequestBody, ResponseBody } from "./format.ts"
 import type { Scrubber } from "./scrub.ts"
@@ -124,6 +124,6 @@ const rechunk = (
   return made.filter((text) => text !== "")
 }
 
-/** Each chunk in pieces that a diff shows separately: the events of a stream. */
+/** Each chunk in pieces that a diff can tell apart: the events of a stream. */
 const pieces = (chunks: ReadonlyArray<string>): ReadonlyArray<ReadonlyArray<string>> =>
   chunks.map((chunk) => chunk.split(/(?<=\n\n)/))

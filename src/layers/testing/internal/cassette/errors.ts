@@ -1,4 +1,4 @@
-/** The errors of cassettes. Their messages are scrubbed of secrets. */
+/** How cassettes fail. None of these errors ever holds a secret: what they show has been scrubbed. Pure. */
 import type * as AiError from "effect/ai/AiError"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
@@ -30,10 +30,10 @@ export class CassetteInvalid extends Schema.TaggedError<CassetteInvalid>()("Cass
   }
 }
 
-/** The file is already being recorded, by another Layer of this process or by another process. Fails the Layer. */
+/** Somebody else is recording the same file: another Layer of this process, or another process. Fails the Layer. */
 export class CassetteInUse extends Schema.TaggedError<CassetteInUse>()("CassetteInUse", {
   path: Schema.String,
-  /** The lock file; it exists while the recording goes on. */
+  /** The file that says so; it is there for as long as the recording goes on. */
   lock: Schema.String,
   /** The process that records. */
   pid: Schema.optionalKey(Schema.Int)

@@ -1,10 +1,10 @@
 /**
- * Removes from requests and answers what no file may hold, by the scrubber that all of us share, and what only says
- * how a message travelled. In a stream a secret is found across events too.
+ * Removes from requests and answers what no file may hold, by the scrubber that all of us share, and what only says how a
+ * message travelled. In a stream a secret is found across events too. Pure.
  */
 import * as Scrubbing from "../../../../internal/scrubber.ts"
 
-/** The placeholder of a secret. */
+/** What stands in a secret's place. */
 export const redacted = "[redacted]"
 
 /** Says nothing of a request: how it travels, or who traces it. It would change with every recording. */
@@ -62,7 +62,7 @@ export class Scrubber {
     return this.text(url.href)
   }
 
-  /** Headers by name, in the order of their names; those that concern only the transport are left out. */
+  /** Headers by name, in the order of their names; those that only tell how a message travels are left out. */
   headers(headers: Iterable<readonly [string, string]>): Readonly<Record<string, string>> {
     const safe = new Map<string, string>()
     for (const [name, value] of headers) {

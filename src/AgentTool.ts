@@ -100,7 +100,7 @@ export interface FromFunctionOptions<Parameters extends Schema.Top, Success exte
   readonly needsApproval?: NeedsApproval<Parameters["Type"]> | undefined
   /** What the tool says of itself to approvers and MCP clients. */
   readonly hints?: Hints | undefined
-  /** Overrides the detection of the kind, for a function that gives a promise and is not declared `async`. */
+  /** Overrides the detected kind, for a function that returns a promise and is not declared `async`. */
   readonly kind?: Kind | undefined
   readonly execute: (params: Parameters["Type"], context: ToolContext) => Out
 }

@@ -139,7 +139,7 @@ export const ToolNotice = Schema.TaggedStruct("ToolNotice", {
   tool: Schema.optionalKey(Schema.String),
   problem: Schema.String
 })
-/** The step's model call failed and is made again; drop every delta of this run since event `discardFrom`. */
+/** The step's model call failed and is retried; drop every delta of this run since event `discardFrom`. */
 export const StepRetried = Schema.TaggedStruct("StepRetried", {
   ...inStep,
   /** The attempt that now begins; the first was 1. */

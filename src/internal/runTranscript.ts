@@ -60,7 +60,7 @@ export class RunTranscript {
     this.#ended = { output }
   }
 
-  /** What was said so far. */
+  /** The messages so far. */
   get said(): Said {
     if (this.#said !== undefined) return this.#said()
     const given = messagesOf(this.#input)

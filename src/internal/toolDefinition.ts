@@ -17,7 +17,7 @@ export const NoParameters = Schema.Struct({})
 const hasNoFields = ({ ast }: Schema.Top): boolean =>
   ast._tag === "Objects" && ast.propertySignatures.length === 0 && ast.indexSignatures.length === 0
 
-/** True for a tool without parameters. Arguments that a model gives it all the same mean nothing, and are dropped. */
+/** True for a tool without parameters. Arguments that a model passes to it are dropped. */
 export const takesNothing = (tool: Tool.Any): boolean =>
   !Tool.isProviderDefined(tool) &&
   !Tool.isDynamic(tool) &&

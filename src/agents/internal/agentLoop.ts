@@ -406,7 +406,7 @@ class Loop {
   #toolChoice(): LanguageModel.ToolChoice<string> {
     const { toolChoice } = this.#plan
     if (typeof toolChoice === "function") return toolChoice({ ...this.#info(), step: this.#step + 1 })
-    // A choice that forces a tool holds for the first step: forced for ever, the agent could never answer.
+    // A choice that forces a tool applies to the first step only. Otherwise the agent could never answer.
     const forces =
       typeof toolChoice === "object" ? !("mode" in toolChoice && toolChoice.mode === "auto") : toolChoice === "required"
     return forces && this.#step > 0 ? "auto" : toolChoice

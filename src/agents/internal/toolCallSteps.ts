@@ -115,7 +115,7 @@ export const executeOne = Effect.fnUntraced(function* (given: Given): Effect.fn.
   return isFatal ? yield* Effect.fail(end.failure) : settled
 })
 
-/** The tool of an entry, whichever way it has its handler. */
+/** The tool of an entry, with or without its own handler. */
 export const toolOf = (entry: Tool.Any | AgentTool | undefined): Tool.Any | undefined =>
   entry === undefined ? undefined : "kind" in entry ? entry.tool : entry
 
@@ -197,7 +197,7 @@ const unknownTool = (name: string, byName: Tools["byName"]): string => {
 
 // -- run ---------------------------------------------------------------------------------------------------------------
 
-/** Runs the tool and gives its exit. When the call itself is interrupted, it is ended with what is known of it. */
+/** Runs the tool and returns its exit. A call that is interrupted itself ends with what is known of its outcome. */
 const run = (
   context: ToolCallContext,
   decision: Exclude<Decision, { readonly _tag: "Wait" }>
@@ -263,7 +263,7 @@ const invoke = (context: ToolCallContext, call: Call): Effect.Effect<Value, Fail
       }
     })
   }
-  // A promise may go on after its signal has fired, so what it did by then is unknown.
+  // A promise may go on after its signal has fired, so its outcome is unknown.
   return callDirect(entry, call, { ...info, progress }, () => {
     report.mark("unknown")
   })

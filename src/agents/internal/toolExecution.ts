@@ -108,7 +108,7 @@ const endsRun = ({ name }: Call, { byName }: Tools): boolean => {
   return tool !== undefined && markOf(tool, EndsRun)
 }
 
-/** A result for every call: its own where that is known. */
+/** A result for every call: its own, if known. */
 const knownOf = (reports: Reports, { results }: StepRecord): ReadonlyArray<Prompt.ToolResultPart> =>
   [...reports].map(
     ([call, { status }]) =>

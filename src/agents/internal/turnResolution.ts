@@ -28,7 +28,7 @@ export class TurnResolver {
   closed = false
   #truncatedCalls = 0
   #nudged = false
-  /** What the model had said of its answer when it paused. */
+  /** The text of the answer before the model paused. */
   #paused = ""
 
   constructor(plan: Plan, state: RunState, transcript: Transcript.Transcript) {

@@ -64,7 +64,7 @@ export interface Options {
    * follow it, such as its usage, is waited for 5 seconds at most.
    */
   readonly timeout?: Duration.Input | undefined
-  /** When a request that failed in passing is made again. Default: twice more, with backoff and `retry-after`. */
+  /** Retry policy for transient failures of requests. Default: twice more, with backoff and `retry-after`. */
   readonly retry?: Schedule.Schedule<unknown, AiError.AiError> | "none" | undefined
   readonly organization?: string | undefined
   readonly project?: string | undefined
@@ -146,7 +146,7 @@ export const layerConfig = (options: ConfigOptions): Layer.Layer<LanguageModel.L
     Effect.gen(function* () {
       const values: Record<string, unknown> = {}
       for (const [key, value] of Object.entries(options)) values[key] = Config.isConfig(value) ? yield* value : value
-      // Each value is of its key's own type: `ConfigOptions` says so.
+      // `ConfigOptions` gives each value the type of its key.
       return layer(values as unknown as Options)
     })
   )

@@ -24,7 +24,7 @@ export interface Settings {
   readonly settles: boolean
   /** Whether outputs come in the order of the inputs, or as they are made. */
   readonly ordered: boolean
-  /** Called for each input that has ended, with how many have ended by then. */
+  /** Called for each input that has ended, with the number that have ended. */
   readonly onItem?: ((index: number, status: Status, done: number) => Effect.Effect<void>) | undefined
 }
 

@@ -275,7 +275,7 @@ class Group {
     })
   }
 
-  /** What the group fails with in addition to being interrupted: what had failed before, or failed meanwhile. */
+  /** The failures of an interrupted group: those before the interruption, and those during it. */
   #failInterrupted(): Effect.Effect<void, ParallelError<unknown>> {
     // A branch that was only interrupted was interrupted from outside, which is not a failure of its own.
     const own = this.#failed - this.#interrupted.size

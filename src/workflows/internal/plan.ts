@@ -109,7 +109,7 @@ export interface DoneStep {
   /** What it was given: the steps that it depended on, as they were then. */
   readonly inputs: ReadonlyArray<DoneStep>
 }
-/** The steps that have succeeded so far, in whichever round, by id. */
+/** The steps that have succeeded in any round so far, by id. */
 export type DoneSteps = ReadonlyMap<string, DoneStep>
 
 /** What a plan is checked against. */

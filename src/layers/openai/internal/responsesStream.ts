@@ -48,7 +48,7 @@ interface OpenCall {
   readonly id: string
   readonly given: string | undefined
   name: string
-  /** What each source has said of the arguments: the pieces, the event that ends them, the item, the last response. */
+  /** The arguments by source: the deltas, the event that ends them, the item, the last response. */
   readonly versions: { pieces: string; done?: string; item?: string; last?: string }
   readonly scan: ObjectScan
   emitted: string

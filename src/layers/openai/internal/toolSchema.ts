@@ -199,7 +199,7 @@ const shapeOf = (node: Json, root: Json, level: number): Shape => {
   const must = allOf([own, ...target, ...branches("allOf")])
   const may = [oneOf(branches("anyOf")), oneOf(branches("oneOf"))]
   const more = merged(may, (schemas) => ({ anyOf: schemas }))
-  // What is said of a field at the top holds for each branch; a branch may say more of it.
+  // A field's schema at the top holds for each branch; a branch may add to it.
   const isBare = (name: string) => JSON.stringify(must.properties[name] ?? {}) === "{}"
   const added = Object.entries(more).filter(([name]) => isBare(name))
   return {

@@ -47,7 +47,7 @@ const tableOf = (element: Element): Element | null => {
   return null
 }
 
-/** True for a table that only places things: with a table in it, with a single column, or one that says so. */
+/** True for a layout table: it contains a table, has a single column, or has the role of one. */
 const isForLayout = (table: Element): boolean => {
   if (["presentation", "none"].includes(table.getAttribute("role") ?? "")) return true
   if (table.getElementsByTagName("table").length > 0) return true

@@ -36,6 +36,8 @@ import * as Responses from "./internal/responses.ts"
 import { StreamDecoder as ResponsesStreamDecoder } from "./internal/responsesStream.ts"
 import type { StructuredOutput } from "./internal/servers.ts"
 import * as Events from "./internal/sse.ts"
+import * as ClientTransport from "./internal/transport/client.ts"
+import type { Client } from "./internal/transport/client.ts"
 import * as Transports from "./internal/transport/select.ts"
 import type { Transport } from "./internal/transport/select.ts"
 import { answeringBy, ask } from "./internal/typedOutput.ts"
@@ -43,6 +45,7 @@ import type { Fields } from "./internal/wire.ts"
 
 export type { CallOptions, ChatOptions, ResponsesOptions } from "./internal/options.ts"
 export type { StructuredOutput } from "./internal/servers.ts"
+export type { Client } from "./internal/transport/client.ts"
 export type { Fetch, FetchResponse } from "./internal/transport/fetch.ts"
 export type { Adapter, Transport } from "./internal/transport/select.ts"
 
@@ -124,6 +127,42 @@ export interface Options {
  */
 export const layer = (options: Options): Layer.Layer<LanguageModel.LanguageModel, Config.ConfigError> =>
   Layer.effectContext(make(options))
+
+/** The options of {@link layerClient}: what the client itself knows is left out. */
+export type ClientOptions = Omit<Options, "apiKey" | "baseUrl" | "organization" | "project" | "transport">
+
+/**
+ * A model by a configured client of the `openai` package, such as `new OpenAI(...)` or `new AzureOpenAI(...)`: its key
+ * or way to sign in, its headers, its hooks and its `fetch` carry the requests. Retries, time limits and the reading of
+ * answers and errors are those of {@link layer}; the client's own `maxRetries` and `timeout` are not used.
+ *
+ * `api: "auto"` takes Responses where the client's `baseURL` is OpenAI's own, and Chat Completions otherwise.
+ *
+ * Fails with `ConfigError` for a client whose `baseURL` is not an http or https address, and for options that no request
+ * can be made with. Calls fail with `AiError` as those of {@link layer} do. Under `Effect.runSync` they fail with an
+ * `InvalidUserInputError`, as a client gives promises. Interrupting a call aborts its request on the wire.
+ *
+ * @example
+ * import { Effect } from "effect"
+ * import OpenAI from "openai"
+ * import { Agent, OpenAi } from "troupe"
+ *
+ * const client = new OpenAI({ apiKey: "sk-...", defaultHeaders: { "x-team": "support" } })
+ * const program = Agent.make("agent", {})
+ *   .run("Hello")
+ *   .pipe(Effect.provide(OpenAi.layerClient(client, { model: "gpt-4.1-mini" })))
+ */
+export const layerClient = (
+  client: Client,
+  options: ClientOptions
+): Layer.Layer<LanguageModel.LanguageModel, Config.ConfigError> =>
+  Layer.effectContext(
+    Effect.gen(function* () {
+      const at = yield* connect({ ...options, baseUrl: client.baseURL }, client)
+      const own = { transport: ClientTransport.make(client, client.baseURL), isProgram: true }
+      return yield* modelOf(options, at, Carrier.make(own, yield* HttpTape))
+    })
+  )
 
 /** {@link Options}, each a value or a Config of one. */
 export type ConfigOptions = { readonly [K in keyof Options]: Options[K] | Config.Config<Options[K]> }

@@ -79,7 +79,7 @@ export const ToolCallReport = Schema.Struct({
   status: ToolCallStatus
 })
 /** One tool call of a run, and what became of it. */
-export type ToolCallReport = typeof ToolCallReport.Type
+export interface ToolCallReport extends Schema.Schema.Type<typeof ToolCallReport> {}
 
 /** What a run had spent and done when it ended: usage over its whole tree, steps, partial text, tool calls. */
 export const Spent = Schema.Struct({
@@ -93,7 +93,7 @@ export const Spent = Schema.Struct({
   toolCalls: Schema.Array(ToolCallReport)
 })
 /** What a run had spent and done when it ended. */
-export type Spent = typeof Spent.Type
+export interface Spent extends Schema.Schema.Type<typeof Spent> {}
 
 /**
  * The transcript of a run, encoded as JSON: what `Schema.decode(Prompt.Prompt)` reads. Its `content` is an input for the
@@ -116,6 +116,8 @@ export const RunStarted = Schema.TaggedStruct("RunStarted", {
   /** The run that started this one; absent for a root run. */
   parentId: Schema.optionalKey(Schema.String)
 })
+/** A run began. */
+export interface RunStarted extends Schema.Schema.Type<typeof RunStarted> {}
 /**
  * The run starts again (`Runner.withRetry`). Its events from `discardFrom` on, and those of its nested runs, are void.
  */
@@ -125,8 +127,14 @@ export const RunRetried = Schema.TaggedStruct("RunRetried", {
   discardFrom: Schema.Int,
   reason: Schema.String
 })
+/**
+ * The run starts again (`Runner.withRetry`). Its events from `discardFrom` on, and those of its nested runs, are void.
+ */
+export interface RunRetried extends Schema.Schema.Type<typeof RunRetried> {}
 /** A step began: one model call and the tool calls it asks for. */
 export const StepStarted = Schema.TaggedStruct("StepStarted", inStep)
+/** A step began: one model call and the tool calls it asks for. */
+export interface StepStarted extends Schema.Schema.Type<typeof StepStarted> {}
 /**
  * A tool is not offered to the model, or is not what it was: an MCP server changed its definition after it was called, or
  * gave more tools than one server may put into a request.
@@ -139,7 +147,12 @@ export const ToolNotice = Schema.TaggedStruct("ToolNotice", {
   tool: Schema.optionalKey(Schema.String),
   problem: Schema.String
 })
-/** The step's model call failed and is retried; drop every delta of this run since event `discardFrom`. */
+/**
+ * A tool is not offered to the model, or is not what it was: an MCP server changed its definition after it was called, or
+ * gave more tools than one server may put into a request.
+ */
+export interface ToolNotice extends Schema.Schema.Type<typeof ToolNotice> {}
+/** The step's model call failed and is made again; drop every delta of this run since event `discardFrom`. */
 export const StepRetried = Schema.TaggedStruct("StepRetried", {
   ...inStep,
   /** The attempt that now begins; the first was 1. */
@@ -147,14 +160,24 @@ export const StepRetried = Schema.TaggedStruct("StepRetried", {
   discardFrom: Schema.Int,
   reason: Schema.String
 })
+/** The step's model call failed and is made again; drop every delta of this run since event `discardFrom`. */
+export interface StepRetried extends Schema.Schema.Type<typeof StepRetried> {}
 /** A piece of the answer. */
 export const TextDelta = Schema.TaggedStruct("TextDelta", { ...inStep, delta: Schema.String })
+/** A piece of the answer. */
+export interface TextDelta extends Schema.Schema.Type<typeof TextDelta> {}
 /** A piece of the model's reasoning, which is never part of the answer. */
 export const ReasoningDelta = Schema.TaggedStruct("ReasoningDelta", { ...inStep, delta: Schema.String })
+/** A piece of the model's reasoning, which is never part of the answer. */
+export interface ReasoningDelta extends Schema.Schema.Type<typeof ReasoningDelta> {}
 /** The model asked for a tool. */
 export const ToolCalled = Schema.TaggedStruct("ToolCalled", { ...ofTool, params: Schema.Json })
+/** The model asked for a tool. */
+export interface ToolCalled extends Schema.Schema.Type<typeof ToolCalled> {}
 /** An approver is asked whether the tool may be called. */
 export const ApprovalRequested = Schema.TaggedStruct("ApprovalRequested", { ...ofTool, params: Schema.Json })
+/** An approver is asked whether the tool may be called. */
+export interface ApprovalRequested extends Schema.Schema.Type<typeof ApprovalRequested> {}
 /** The approver's answer. `params` are the arguments that replace the model's, if the approver changed them. */
 export const ApprovalAnswered = Schema.TaggedStruct("ApprovalAnswered", {
   ...ofTool,
@@ -162,28 +185,40 @@ export const ApprovalAnswered = Schema.TaggedStruct("ApprovalAnswered", {
   reason: Schema.optionalKey(Schema.String),
   params: Schema.optionalKey(Schema.Json)
 })
+/** The approver's answer. `params` are the arguments that replace the model's, if the approver changed them. */
+export interface ApprovalAnswered extends Schema.Schema.Type<typeof ApprovalAnswered> {}
 /** A preliminary result of a running tool. */
 export const ToolProgress = Schema.TaggedStruct("ToolProgress", { ...ofTool, result: Schema.Json })
+/** A preliminary result of a running tool. */
+export interface ToolProgress extends Schema.Schema.Type<typeof ToolProgress> {}
 /** A tool call ended well. */
 export const ToolCompleted = Schema.TaggedStruct("ToolCompleted", {
   ...ofTool,
   result: Schema.Json,
   durationMs: Schema.Finite
 })
+/** A tool call ended well. */
+export interface ToolCompleted extends Schema.Schema.Type<typeof ToolCompleted> {}
 /** A tool call failed; `result` is what the model sees. */
 export const ToolFailed = Schema.TaggedStruct("ToolFailed", {
   ...ofTool,
   result: Schema.Json,
   durationMs: Schema.Finite
 })
+/** A tool call failed; `result` is what the model sees. */
+export interface ToolFailed extends Schema.Schema.Type<typeof ToolFailed> {}
 /** The answer did not fit the output schema; the model is asked to correct it. */
 export const OutputRejected = Schema.TaggedStruct("OutputRejected", { ...inStep, issue: Schema.String })
+/** The answer did not fit the output schema; the model is asked to correct it. */
+export interface OutputRejected extends Schema.Schema.Type<typeof OutputRejected> {}
 /** A step ended. `usage` is this step's own. */
 export const StepCompleted = Schema.TaggedStruct("StepCompleted", {
   ...inStep,
   finishReason: Response.FinishReason,
   usage: Response.Usage
 })
+/** A step ended. `usage` is this step's own. */
+export interface StepCompleted extends Schema.Schema.Type<typeof StepCompleted> {}
 /** A router chose. Each of `routes` is taken; more than one only where the router may take several. */
 export const RouteTaken = Schema.TaggedStruct("RouteTaken", {
   ...base,
@@ -193,6 +228,8 @@ export const RouteTaken = Schema.TaggedStruct("RouteTaken", {
   /** True when nothing was chosen with enough confidence, and the fallback is taken instead. */
   fallback: Schema.Boolean
 })
+/** A router chose. Each of `routes` is taken; more than one only where the router may take several. */
+export interface RouteTaken extends Schema.Schema.Type<typeof RouteTaken> {}
 /** A draft, or what a plan gave, was judged. Rounds count from 1. */
 export const RoundCompleted = Schema.TaggedStruct("RoundCompleted", {
   ...base,
@@ -200,8 +237,12 @@ export const RoundCompleted = Schema.TaggedStruct("RoundCompleted", {
   accepted: Schema.Boolean,
   verdict: Schema.Json
 })
+/** A draft, or what a plan gave, was judged. Rounds count from 1. */
+export interface RoundCompleted extends Schema.Schema.Type<typeof RoundCompleted> {}
 /** A planner made a plan. Rounds count from 1. */
 export const PlanMade = Schema.TaggedStruct("PlanMade", { ...base, round: Schema.Int, plan: Schema.Json })
+/** A planner made a plan. Rounds count from 1. */
+export interface PlanMade extends Schema.Schema.Type<typeof PlanMade> {}
 /** An agent gave the conversation over to another. */
 export const HandedOff = Schema.TaggedStruct("HandedOff", {
   ...base,
@@ -209,8 +250,12 @@ export const HandedOff = Schema.TaggedStruct("HandedOff", {
   to: Schema.String,
   reason: Schema.String
 })
+/** An agent gave the conversation over to another. */
+export interface HandedOff extends Schema.Schema.Type<typeof HandedOff> {}
 /** A chain ended before its last step, with the answer of gate `gate`. */
 export const StoppedEarly = Schema.TaggedStruct("StoppedEarly", { ...base, gate: Schema.String })
+/** A chain ended before its last step, with the answer of gate `gate`. */
+export interface StoppedEarly extends Schema.Schema.Type<typeof StoppedEarly> {}
 /** One of several pieces of work ended: a branch, an item of a map, a step of a plan. */
 export const ItemCompleted = Schema.TaggedStruct("ItemCompleted", {
   ...base,
@@ -222,22 +267,33 @@ export const ItemCompleted = Schema.TaggedStruct("ItemCompleted", {
   /** How many there are; absent while that is unknown, as for a stream of inputs. */
   total: Schema.optionalKey(Schema.Int)
 })
+/** One of several pieces of work ended: a branch, an item of a map, a step of a plan. */
+export interface ItemCompleted extends Schema.Schema.Type<typeof ItemCompleted> {}
 /** The run succeeded. `output` is the result, encoded as JSON; absent for a run that handed the conversation over. */
 export const RunCompleted = Schema.TaggedStruct("RunCompleted", {
   ...terminal,
   output: Schema.optionalKey(Schema.Json)
 })
+/** The run succeeded. `output` is the result, encoded as JSON; absent for a run that handed the conversation over. */
+export interface RunCompleted extends Schema.Schema.Type<typeof RunCompleted> {}
 /** The run failed. `error` is its error, encoded as JSON: at least `_tag` and `message`. */
 export const RunFailed = Schema.TaggedStruct("RunFailed", {
   ...terminal,
   error: Schema.Json,
   message: Schema.String
 })
+/** The run failed. `error` is its error, encoded as JSON: at least `_tag` and `message`. */
+export interface RunFailed extends Schema.Schema.Type<typeof RunFailed> {}
 /**
  * The run was interrupted. `spent.toolCalls` says what had happened, what never started, and what is unknown;
  * `transcript` has the results of the tools that had ended.
  */
 export const RunInterrupted = Schema.TaggedStruct("RunInterrupted", terminal)
+/**
+ * The run was interrupted. `spent.toolCalls` says what had happened, what never started, and what is unknown;
+ * `transcript` has the results of the tools that had ended.
+ */
+export interface RunInterrupted extends Schema.Schema.Type<typeof RunInterrupted> {}
 
 /** The schema of every event. Encode with it before a wire or a store; decode what comes back. */
 export const RunEvent = Schema.Union([
@@ -267,16 +323,35 @@ export const RunEvent = Schema.Union([
   RunInterrupted
 ]).annotate({ identifier: "RunEvent" })
 /** Any event of a run. */
-export type RunEvent = typeof RunEvent.Type
+export type RunEvent =
+  | RunStarted
+  | RunRetried
+  | StepStarted
+  | ToolNotice
+  | StepRetried
+  | TextDelta
+  | ReasoningDelta
+  | ToolCalled
+  | ApprovalRequested
+  | ApprovalAnswered
+  | ToolProgress
+  | ToolCompleted
+  | ToolFailed
+  | OutputRejected
+  | StepCompleted
+  | RouteTaken
+  | RoundCompleted
+  | PlanMade
+  | HandedOff
+  | StoppedEarly
+  | ItemCompleted
+  | RunCompleted
+  | RunFailed
+  | RunInterrupted
 /** An event as JSON. */
 export type Encoded = typeof RunEvent.Encoded
 
-type DecisionEvent =
-  | typeof RouteTaken.Type
-  | typeof RoundCompleted.Type
-  | typeof PlanMade.Type
-  | typeof HandedOff.Type
-  | typeof StoppedEarly.Type
+type DecisionEvent = RouteTaken | RoundCompleted | PlanMade | HandedOff | StoppedEarly
 type WithPath<E> = E extends unknown ? Omit<E, "v" | "seq" | "runId" | "at"> : never
 /** What a workflow decided, and which one: the same as its event, without what only a stream needs. */
 export type Decision = WithPath<DecisionEvent>

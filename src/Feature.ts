@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import type * as Prompt from "effect/ai/Prompt"
 import type * as AgentTool from "./AgentTool.ts"
+import type { ErrorIn, Misspelt, Option, ServicesIn, ToolSlots } from "./internal/wiring.ts"
 import type * as ToolSource from "./ToolSource.ts"
 
 const TypeId = "~troupe/Feature"
@@ -37,18 +38,20 @@ export type Services<F> = F extends Feature<infer _E, infer R> ? R : never
 /** True for a feature. */
 export const isFeature = (u: unknown): u is Any => Predicate.hasProperty(u, TypeId)
 
-/** What a feature brings. */
-export interface Options<Direct extends ReadonlyArray<AgentTool.Any | ToolSource.Any>, E, R> {
+/** What a feature brings. `Instructions` is what its function `instructions` returns. */
+export interface Options<out Instructions = string | Effect.Effect<string, unknown, unknown>> {
   /** Tools that carry their handlers, and sources of tools, which are asked before every step. */
-  readonly tools?: Direct | undefined
+  readonly tools?: ReadonlyArray<AgentTool.Any | ToolSource.Any> | undefined
   /** Added to the agent's instructions after its own: a text, or made of the input, as a text or an Effect. */
-  readonly instructions?: string | ((input: Prompt.RawInput) => string | Effect.Effect<string, E, R>) | undefined
+  readonly instructions?: string | ((input: Prompt.RawInput) => Instructions) | undefined
   /**
    * Names of tools that the sources among `tools` can give. An agent with another tool of such a name is refused when it is
    * defined. The names of `tools` themselves need not be listed.
    */
   readonly reserves?: ReadonlyArray<string> | undefined
 }
+
+type ToolsOf<O> = Option<O, "tools"> extends ReadonlyArray<infer T> ? T : never
 
 /**
  * Makes a feature, for the option `use` of agents.
@@ -65,14 +68,20 @@ export interface Options<Direct extends ReadonlyArray<AgentTool.Any | ToolSource
  * const clerk = Agent.make("clerk", { instructions: "You work in an office.", use: [clock] })
  */
 export const make = <
-  const Direct extends ReadonlyArray<AgentTool.Any | ToolSource.Any> = readonly [],
-  E = never,
-  R = never
+  const O extends { readonly [K in keyof Options]?: unknown },
+  Instructions extends string | Effect.Effect<string, unknown, unknown> = string
 >(
   name: string,
-  options: Options<Direct, E, R>
-): Feature<E, R | AgentTool.Services<Direct[number]> | ToolSource.Services<Direct[number]>> => {
-  const { instructions, reserves = [], tools = [] } = options
+  options: O &
+    Pick<Options<Instructions>, "instructions" | "reserves"> & {
+      readonly tools?: ToolSlots<Option<O, "tools">> | undefined
+    } & Misspelt<O, keyof Options>
+): Feature<
+  ErrorIn<Instructions>,
+  ServicesIn<Instructions> | AgentTool.Services<ToolsOf<O>> | ToolSource.Services<ToolsOf<O>>
+> => erased(name, options as Options) as Feature<ErrorIn<Instructions>, never>
+
+const erased = (name: string, { instructions, reserves = [], tools = [] }: Options): Any => {
   return {
     [TypeId]: TypeId,
     name,

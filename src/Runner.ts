@@ -51,8 +51,14 @@ export interface Runner<in Input, out Output, out Error, out Services> extends P
   readonly name: string
   /** What it is good for: guides routers, and is the tool's description in `AgentTool.fromRunner`. */
   readonly description: string | undefined
+  /** Runs it and succeeds with the plain output. Interrupting it interrupts everything that the run has started. */
   readonly run: (input: Input) => Effect.Effect<Output, Error, Services>
+  /** As `run`, and succeeds with the output beside usage, steps, decisions, duration and the transcript. */
   readonly result: (input: Input) => Effect.Effect<Result<Output>, Error, Services>
+  /**
+   * As `run`, and emits what happens as it happens. The last event is `RunCompleted` with the output, or `RunFailed`, after
+   * which the stream fails with the same error. Ending the stream interrupts the run.
+   */
   readonly stream: (input: Input) => Stream.Stream<RunEvent, Error, Services>
   /** @internal */
   readonly definition: Definition<Input, Output, Error, Services>
@@ -159,16 +165,9 @@ export const workflow = <I, A, E, R>(name: string, options: Workflow<I, A, E, R>
   fromDefinition(name, options.description, {
     // Without a span of its own, each of its members would begin a trace.
     body: (input, state) =>
-      Spans.span(
-        `invoke_workflow ${state.info.path.at(-1)}`,
-        "internal",
-        {
-          "gen_ai.operation.name": "invoke_workflow",
-          "gen_ai.workflow.name": state.info.path.at(-1),
-          "troupe.path": state.info.path,
-          "gen_ai.conversation.id": state.info.conversationId
-        },
-        () => runOrResume(options, input, state)
+      Spans.invoke(
+        { path: state.info.path, conversationId: state.info.conversationId, description: options.description },
+        Effect.suspend(() => runOrResume(options, input, state))
       ),
     encode: isRunner(options.encodedLike) ? options.encodedLike.definition.encode : toJson,
     observers: [],

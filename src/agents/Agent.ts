@@ -21,8 +21,10 @@ import { assertFunction, assertName, assertOptions, assertText, kindOf } from ".
 import { encoder, toJson } from "../internal/json.ts"
 import { readingOf } from "../internal/reading.ts"
 import type { RunState } from "../internal/runState.ts"
+import type { Structure } from "../internal/structure.ts"
 import { durationOf } from "../internal/toolDefinition.ts"
 import { HandsOff, markOf } from "../internal/toolMarks.ts"
+import type { ErrorIn, FeatureSlots, Misspelt, Option, ServicesIn, ToolkitSlot, ToolSlots } from "../internal/wiring.ts"
 import type * as RunError from "../RunError.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
@@ -33,8 +35,8 @@ import { makeSpec } from "./internal/structuredOutput.ts"
 import type * as Plan from "./internal/agentSpec.ts"
 import * as ToolSet from "./internal/toolSet.ts"
 
-/** Everything that the run of an agent can fail with. Instructions and `stopWhen` can add errors of their own. */
-export type Error =
+/** Everything that the run of an agent can fail with. Instructions, `stopWhen` and features can add errors of their own. */
+export type AgentError =
   | RunError.ModelError
   | RunError.MaxStepsExceeded
   | RunError.MaxToolCallsExceeded
@@ -65,38 +67,13 @@ export type StepInfo = Plan.StepInfo
 /** What the model may or must call. */
 export type ToolChoice<Name extends string = string> = LanguageModel.ToolChoice<Name>
 
-type AnyTools = Record<string, Tool.Any>
-type AnyDirect = AgentTool.Any | ToolSource.Any
+/** The same as {@link AgentError}. */
+export type Error = AgentError
 
-/** How an agent is defined. */
-export interface Options<
-  Tools extends AnyTools,
-  Direct extends ReadonlyArray<AnyDirect>,
-  Output extends Schema.Top,
-  EI,
-  RI,
-  ES = never,
-  RS = never,
-  Use extends ReadonlyArray<Feature.Member> = readonly []
-> {
+/** What an agent does with what it is wired to: everything in {@link Options} that adds nothing to the agent's type. */
+export interface Settings {
   /** What it is good for: guides routers, and models that have the agent as a tool. */
   readonly description?: string | undefined
-  /** The system message: a text, or made of the input, as a text or an Effect. It is not part of transcripts. */
-  readonly instructions?: string | ((input: Prompt.RawInput) => string | Effect.Effect<string, EI, RI>) | undefined
-  /** Tools of `effect/ai`, whose handlers arrive by Layer. */
-  readonly toolkit?: Toolkit.Toolkit<Tools> | Toolkit.WithHandler<Tools> | undefined
-  /**
-   * Tools that carry their handlers: `AgentTool.fromFunction`, `AgentTool.fromRunner`. Among them may be sources of tools,
-   * which are asked before every step: `Mcp.tools`, `ToolSource.make`.
-   */
-  readonly tools?: Direct | undefined
-  /** Features: tools and instructions that belong together, such as `Skills.feature()`. See `Feature.make`. */
-  readonly use?: Use | undefined
-  /**
-   * The shape of the answer; text if unset. The model is asked for it natively where its Layer can, otherwise in words.
-   * A `<think>` prefix, a code fence or text around the JSON is accepted.
-   */
-  readonly output?: Output | undefined
   /** How often the model may correct an answer that does not fit `output`, before `InvalidOutput`. Default 1. */
   readonly outputRepairs?: number | undefined
   /** How many steps (one model call and its tool calls) a run may take. Default 16. */
@@ -120,11 +97,6 @@ export interface Options<
    * is given up, and the run fails with `ModelError`. Default 16,777,216 (16 Mi).
    */
   readonly maxAnswerSize?: number | undefined
-  /**
-   * Asked after each step that called tools; true ends the run. A text agent then gives the text of that step, a typed
-   * one is asked for its answer without tools.
-   */
-  readonly stopWhen?: ((info: StepInfo) => boolean | Effect.Effect<boolean, ES, RS>) | undefined
   /** Default `"auto"`. A choice that forces a tool holds for the first step only; a function is asked at each step. */
   readonly toolChoice?: ToolChoice | ((info: StepInfo) => ToolChoice) | undefined
   /** How many tool calls of one step run at once. Default 8. */
@@ -138,15 +110,107 @@ export interface Options<
   readonly retry?: Schedule.Schedule<unknown, AiError.AiError> | "none" | undefined
 }
 
-/** The services that an agent with these options needs. */
-export type Services<Tools extends AnyTools, Direct extends ReadonlyArray<AnyDirect>, Output extends Schema.Top, RI> =
-  | LanguageModel.LanguageModel
-  | Tool.HandlersFor<Tools>
-  | Tool.HandlerServices<Tools[keyof Tools]>
-  | AgentTool.Services<Direct[number]>
-  | ToolSource.Services<Direct[number]>
-  | Output["DecodingServices"]
-  | RI
+/** What an agent is wired to: everything in {@link Options} that is part of the agent's type. */
+export interface Wiring {
+  /** Tools of `effect/ai`, whose handlers arrive by Layer. */
+  readonly toolkit?: unknown
+  /**
+   * Tools that carry their handlers: `AgentTool.fromFunction`, `AgentTool.fromRunner`. Among them may be sources of tools,
+   * which are asked before every step: `Mcp.tools`, `ToolSource.make`.
+   */
+  readonly tools?: unknown
+  /** Features: tools and instructions that belong together, such as `Skills.feature()`. See `Feature.make`. */
+  readonly use?: unknown
+  /**
+   * The shape of the answer; text if unset. The model is asked for it natively where its Layer can, otherwise in words.
+   * A `<think>` prefix, a code fence or text around the JSON is accepted.
+   */
+  readonly output?: Schema.Top | undefined
+  /** See {@link Functions}. */
+  readonly instructions?: unknown
+  /** See {@link Functions}. */
+  readonly stopWhen?: unknown
+}
+
+/** The functions of an agent. `Instructions` and `Stops` are what they return: values, or Effects of them. */
+export interface Functions<out Instructions, out Stops> {
+  /** The system message: a text, or made of the input, as a text or an Effect. It is not part of transcripts. */
+  readonly instructions?: string | ((input: Prompt.RawInput) => Instructions) | undefined
+  /**
+   * Asked after each step that called tools; true ends the run. A text agent then gives the text of that step, a typed
+   * one is asked for its answer without tools.
+   */
+  readonly stopWhen?: ((info: StepInfo) => Stops) | undefined
+}
+
+/** What the function `instructions` can return. */
+export type AnyInstructions = string | Effect.Effect<string, unknown, unknown>
+/** What the function `stopWhen` can return. */
+export type AnyStops = boolean | Effect.Effect<boolean, unknown, unknown>
+
+/** How an agent is defined. */
+export interface Options extends Settings, Functions<AnyInstructions, AnyStops> {
+  readonly toolkit?: AnyToolkit | undefined
+  readonly tools?: ReadonlyArray<AnyDirect> | undefined
+  readonly use?: ReadonlyArray<Feature.Any> | undefined
+  readonly output?: Schema.Top | undefined
+}
+
+type AnyTools = Record<string, Tool.Any>
+type AnyToolkit = Toolkit.Toolkit<AnyTools> | Toolkit.WithHandler<AnyTools>
+type AnyDirect = AgentTool.Any | ToolSource.Any
+
+/** The options `O` as an agent takes them. An option that does not fit is a compile error with the way out in it. */
+export type Checked<O, Instructions, Stops, Known extends PropertyKey = never> = O &
+  Functions<Instructions, Stops> & {
+    readonly toolkit?: ToolkitSlot<Option<O, "toolkit">> | undefined
+    readonly tools?: ToolSlots<Option<O, "tools">> | undefined
+    readonly use?: FeatureSlots<Option<O, "use">> | undefined
+  } & Misspelt<O, keyof Options | Known, typeof elsewhere>
+
+/** Options before they are checked. Those that agents of other libraries have are in it, so that the check sees them. */
+export type Given = Settings & Wiring & { readonly [K in keyof typeof elsewhere]?: unknown }
+
+type ElementOf<List> = List extends ReadonlyArray<infer Element> ? Element : never
+type KitTools<Kit> = Kit extends { readonly tools: infer Tools } ? Tools[keyof Tools] : never
+type KitToolsOf<O> = KitTools<Option<O, "toolkit">>
+type DirectOf<O> = ElementOf<Option<O, "tools">>
+type UsedBy<O> = ElementOf<Option<O, "use">>
+
+/** As `Tool.HandlersFor` and `Tool.HandlerServices`, at a fifth of what they cost the compiler for each tool. */
+type ToolServices<T> =
+  T extends Tool.Tool<infer Name, infer Config, infer Requirements>
+    ?
+        | (T extends { readonly requiresHandler: false } ? never : Tool.Handler<Name>)
+        | Config["parameters"]["DecodingServices"]
+        | Config["success"]["EncodingServices"]
+        | Config["failure"]["EncodingServices"]
+        | Requirements
+    : never
+
+/** What an agent with the options `O` answers. */
+export type Output<O> = [Option<O, "output">] extends [never]
+  ? string
+  : Option<O, "output"> extends Schema.Top
+    ? Option<O, "output">["Type"]
+    : string
+
+/** What an agent with the options `O`, whose functions return `Returned`, can fail with. */
+export type Failure<O, Returned> = O extends unknown ? AgentError | ErrorIn<Returned> | Feature.Error<UsedBy<O>> : never
+
+/** The services that an agent with the options `O`, whose functions return `Returned`, needs. */
+export type Services<O, Returned> =
+  // Conditional, so that an editor shows the services in place of this type's name.
+  O extends unknown
+    ?
+        | LanguageModel.LanguageModel
+        | ToolServices<KitToolsOf<O>>
+        | AgentTool.Services<DirectOf<O>>
+        | ToolSource.Services<DirectOf<O>>
+        | Feature.Services<UsedBy<O>>
+        | ServicesIn<Returned>
+        | (Option<O, "output"> extends Schema.Top ? Option<O, "output">["DecodingServices"] : never)
+    : never
 
 /**
  * Makes an agent. Throws `InvalidDefinition` for tools that share a name, a name that providers refuse, a schema without
@@ -169,65 +233,50 @@ export type Services<Tools extends AnyTools, Direct extends ReadonlyArray<AnyDir
  * const answer = calculator.run("Add 2 and 40.").pipe(Effect.provide(DemoModel.layer))
  */
 export const make = <
-  Tools extends AnyTools = {},
-  const Direct extends ReadonlyArray<AnyDirect> = readonly [],
-  Output extends Schema.Top = typeof Schema.String,
-  EI = never,
-  RI = never,
-  ES = never,
-  RS = never,
-  const Use extends ReadonlyArray<Feature.Member> = readonly []
+  const O extends Given,
+  Instructions extends AnyInstructions = string,
+  Stops extends AnyStops = boolean
 >(
   name: string,
-  options: Options<Tools, Direct, Output, EI, RI, ES, RS, Use>
-): Agent<
-  Output["Type"],
-  Error | EI | ES | Feature.Error<Use[number]>,
-  Services<Tools, Direct, Output, RI | RS | Feature.Services<Use[number]>>
-> => {
-  type A = Output["Type"]
-  type E = Error | EI | ES | Feature.Error<Use[number]>
-  type R = Services<Tools, Direct, Output, RI | RS | Feature.Services<Use[number]>>
-  const plan = makePlan(name, options as unknown as AnyOptions)
+  options: Checked<O, Instructions, Stops>
+): Agent<Output<O>, Failure<O, Instructions | Stops>, Services<O, Instructions | Stops>> =>
+  // `Checked` has checked the options, and the type of the agent is made of them.
+  erased(name, options as Options) as Agent<
+    Output<O>,
+    Failure<O, Instructions | Stops>,
+    Services<O, Instructions | Stops>
+  >
+
+/** @internal An agent whose type does not say what its options add. */
+export const erased = (name: string, options: Options): Agent<unknown, unknown, unknown> => {
+  const plan = makePlan(name, options)
   return Runner.fromDefinition(name, options.description, {
-    // The plan holds the options with their types erased; this is where they come back.
-    body: (input: Prompt.RawInput, state: RunState) => Loop.run(plan, input, state) as Effect.Effect<A, E, R>,
+    body: (input: Prompt.RawInput, state: RunState) => Loop.run(plan, input, state),
     encode: options.output === undefined ? toJson : encoder(readingOf(options.output)),
     observers: nothing,
-    structure: () => ({
-      kind: "agent",
-      members: [
-        ...[...plan.tools.byName].map(([name, entry]) => ({
-          name,
-          role: "tool",
-          ...(AgentTool.isAgentTool(entry)
-            ? { runner: entry.runner, handsOffTo: markOf(entry.tool, HandsOff)?.to }
-            : {})
-        })),
-        ...plan.sources.map(({ name }) => ({ name, role: "tool", runner: undefined }))
-      ]
-    })
+    structure: () => structureOf(plan)
   })
 }
 
+const structureOf = (plan: Plan.Plan): Structure => ({
+  kind: "agent",
+  members: [
+    ...[...plan.tools.byName].map(([name, entry]) => ({
+      name,
+      role: "tool",
+      ...(AgentTool.isAgentTool(entry) ? { runner: entry.runner, handsOffTo: markOf(entry.tool, HandsOff)?.to } : {})
+    })),
+    ...plan.sources.map(({ name }) => ({ name, role: "tool", runner: undefined }))
+  ]
+})
+
 const nothing: ReadonlyArray<never> = []
 
-type AnyOptions = Options<
-  AnyTools,
-  ReadonlyArray<AnyDirect>,
-  Schema.Top,
-  unknown,
-  unknown,
-  unknown,
-  unknown,
-  ReadonlyArray<Feature.Any>
->
-
 /** The tools of the options and of the features, in that order. */
-const directOf = ({ tools = nothing, use = nothing }: AnyOptions): ReadonlyArray<AnyDirect> =>
+const directOf = ({ tools = nothing, use = nothing }: Options): ReadonlyArray<AnyDirect> =>
   use.length === 0 ? tools : [...tools, ...use.flatMap((feature) => feature.tools)]
 
-const makePlan = (name: string, options: AnyOptions): Plan.Plan => {
+const makePlan = (name: string, options: Options): Plan.Plan => {
   const problem = (what: string, remedy: string) =>
     new InvalidDefinition({ subject: subjectOf(name), problem: what, remedy })
   assertShape(name, options)
@@ -292,7 +341,7 @@ const known: ReadonlySet<string> = new Set([
   "toolConcurrency",
   "toolTimeout",
   "retry"
-] satisfies ReadonlyArray<keyof AnyOptions>)
+] satisfies ReadonlyArray<keyof Options>)
 
 /** What agents of other libraries have in place of what ours have. */
 const elsewhere = {
@@ -306,10 +355,10 @@ const elsewhere = {
   outputType: "Give the schema of the answer as output",
   outputSchema: "Give the schema of the answer as output",
   maxTurns: "Use maxSteps"
-}
+} as const
 
 /** Throws for options that have another shape than the types say, as a program without types can give. */
-const assertShape = (name: string, options: AnyOptions): void => {
+const assertShape = (name: string, options: Options): void => {
   assertName("an agent", name, 'Give it one: Agent.make("name", { ... }); it shows in events, spans and errors')
   const subject = subjectOf(name)
   assertOptions(subject, options, known, elsewhere)
@@ -346,7 +395,7 @@ const isCount = (n: number): boolean => n >= 1 && (Number.isInteger(n) || n === 
 const subjectOf = (name: string): string => `agent "${name}"`
 
 const instructionsOf = (
-  instructions: AnyOptions["instructions"],
+  instructions: Options["instructions"],
   use: ReadonlyArray<Feature.Any>
 ): Plan.Plan["instructions"] => {
   if (use.length === 0 && typeof instructions !== "function") return instructions ?? ""
@@ -364,7 +413,7 @@ const instructionsOf = (
 }
 
 /** Throws for a tool whose name a source of a feature can give too. */
-const assertFree = (name: string, { use = nothing }: AnyOptions, { byName }: ToolSet.ToolSet): void => {
+const assertFree = (name: string, { use = nothing }: Options, { byName }: ToolSet.ToolSet): void => {
   for (const feature of use) {
     const taken = feature.reserves.find((tool) => byName.has(tool))
     if (taken === undefined) continue
@@ -379,14 +428,14 @@ const assertFree = (name: string, { use = nothing }: AnyOptions, { byName }: Too
 const toolSets = new WeakMap<object, ToolSet.ToolSet>()
 
 /** The tools of a definition. Agents that share a toolkit share what is made of it. */
-const toolsOf = (options: AnyOptions, name: string): ToolSet.ToolSet => {
+const toolsOf = (options: Options, name: string): ToolSet.ToolSet => {
   const { toolkit } = options
   const tools = directOf(options)
   const set = toolkit === undefined ? ToolSet.none : toolsOfToolkit(toolkit, name)
   return tools.length === 0 ? set : ToolSet.add(subjectOf(name), set, tools.filter(AgentTool.isAgentTool))
 }
 
-const toolsOfToolkit = (toolkit: NonNullable<AnyOptions["toolkit"]>, name: string): ToolSet.ToolSet => {
+const toolsOfToolkit = (toolkit: NonNullable<Options["toolkit"]>, name: string): ToolSet.ToolSet => {
   const known = toolSets.get(toolkit)
   if (known !== undefined) return known
   const set = ToolSet.add(subjectOf(name), ToolSet.none, Object.values(toolkit.tools))
@@ -408,7 +457,7 @@ const checkedChoice = (
 }
 
 /** What an agent takes from its own Layer, and not from its caller: its model, and what its tools come from. */
-const declaredBy = (options: AnyOptions): ReadonlySet<string> =>
+const declaredBy = (options: Options): ReadonlySet<string> =>
   new Set([
     LanguageModel.LanguageModel.key,
     Model.ProviderName.key,
@@ -449,41 +498,31 @@ export const Service =
   <Self>() =>
   <
     const Id extends string,
-    Tools extends AnyTools = {},
-    const Direct extends ReadonlyArray<AnyDirect> = readonly [],
-    Output extends Schema.Top = typeof Schema.String,
-    EI = never,
-    RI = never,
-    ES = never,
-    RS = never,
-    const Use extends ReadonlyArray<Feature.Member> = readonly []
+    const O extends Given,
+    Instructions extends AnyInstructions = string,
+    Stops extends AnyStops = boolean
   >(
     id: Id,
-    options: Options<Tools, Direct, Output, EI, RI, ES, RS, Use>
-  ): ServiceClass<
-    Self,
-    Id,
-    Output["Type"],
-    Error | EI | ES | Feature.Error<Use[number]>,
-    Services<Tools, Direct, Output, RI | RS | Feature.Services<Use[number]>>
-  > => {
-    type A = Output["Type"]
-    type E = Error | EI | ES | Feature.Error<Use[number]>
-    type R = Services<Tools, Direct, Output, RI | RS | Feature.Services<Use[number]>>
+    options: Checked<O, Instructions, Stops>
+  ): ServiceClass<Self, Id, Output<O>, Failure<O, Instructions | Stops>, Services<O, Instructions | Stops>> => {
+    type A = Output<O>
+    type E = Failure<O, Instructions | Stops>
+    type R = Services<O, Instructions | Stops>
     const name = id.slice(id.lastIndexOf("/") + 1)
-    const agent = make(name, options)
-    const declared = declaredBy(options as unknown as AnyOptions)
+    const agent: Agent<A, E, R> = make<O, Instructions, Stops>(name, options)
+    const given = options as Options
+    const declared = declaredBy(given)
     const Key = Context.Service<Self, Agent<A, E, never>>()(id)
     const layer: Layer.Layer<Self, never, R> = Layer.effect(
       Key,
       Effect.map(captured<R>(), (own) =>
-        Runner.fromDefinition<Prompt.RawInput, A, E, never>(name, options.description, {
+        Runner.fromDefinition<Prompt.RawInput, A, E, never>(name, given.description, {
           ...agent.definition,
           body: (input, state) => withCaptured(agent.definition.body(input, state), own, declared)
         })
       )
     )
-    const runner = Runner.fromDefinition<Prompt.RawInput, A, E, Self>(name, options.description, {
+    const runner = Runner.fromDefinition<Prompt.RawInput, A, E, Self>(name, given.description, {
       ...agent.definition,
       body: (input, state) => Effect.flatMap(Key, (service) => service.definition.body(input, state))
     })

@@ -43,7 +43,7 @@ export class RunState {
     return this.#handedOver
   }
 
-  /** Hands the conversation over. */
+  /** Gives the conversation over. */
   handOver(): void {
     this.#handedOver = true
   }

@@ -3,10 +3,11 @@ import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import type { RunState } from "../internal/runState.ts"
 import type { Member } from "../internal/structure.ts"
+import type { ErrorIn, RunnerSlot, Says, ServicesIn, ValueIn } from "../internal/wiring.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 
-/** A step of a chain: any runner, a {@link gate}, or a function that returns an Effect. */
+/** A step of a chain: any runner, a {@link gate}, or a function that gives an Effect. */
 export type Step<I, A, E, R> = Runner.Runner<I, A, E, R> | Gate<I, A, E, R> | ((input: I) => Effect.Effect<A, E, R>)
 type AnyStep = Step<never, unknown, unknown, unknown>
 
@@ -26,9 +27,6 @@ export interface Gate<in I, out A, out E, out R> {
   readonly check: (input: I) => Effect.Effect<A, E, R>
 }
 
-type Value<Out> = Out extends Effect.Effect<infer A, infer _E, infer _R> ? A : Out
-type ErrorOf<Out> = Out extends Effect.Effect<infer _A, infer E, infer _R> ? E : never
-type ServicesOf<Out> = Out extends Effect.Effect<infer _A, infer _E, infer R> ? R : never
 type Passed<A> = Exclude<A, Stop<unknown>>
 type Stops<A> = Extract<A, Stop<unknown>>
 
@@ -49,7 +47,7 @@ type Stops<A> = Extract<A, Stop<unknown>>
 export const gate = <I, Out>(
   name: string,
   check: (input: I) => Out
-): Gate<I, Passed<Value<Out>>, ErrorOf<Out> | Stops<Value<Out>>, ServicesOf<Out>> => ({
+): Gate<I, Passed<ValueIn<Out>>, ErrorIn<Out> | Stops<ValueIn<Out>>, ServicesIn<Out>> => ({
   [GateTypeId]: GateTypeId,
   name,
   check: ((input: I) =>
@@ -70,18 +68,37 @@ type Failure<E> = Exclude<E, Stop<unknown>>
 type Taken<S> = S extends Step<infer I, infer _A, infer _E, infer _R> ? I : never
 type Given<S> = S extends Step<never, infer A, infer _E, infer _R> ? A : never
 
-/** Marks the first step that does not fit, so that the compile error lands on it. */
-type Mismatch<Steps extends ReadonlyArray<unknown>> = Steps extends readonly [infer A, ...infer Rest]
-  ? A extends AnyStep
-    ? Rest extends readonly [infer B, ...infer Others]
-      ? B extends AnyStep
-        ? [Given<A>] extends [Taken<B>]
-          ? readonly [A, ...Mismatch<Rest>]
-          : readonly [A, { readonly "it takes": Taken<B>; readonly "the step before it gives": Given<A> }, ...Others]
-        : readonly [A, ...Mismatch<Rest>]
-      : readonly [{ readonly "a chain has at most ten steps, of which each can be a chain": never }]
-    : readonly [{ readonly "a step is a runner, a gate, or a function that gives an Effect": never }, ...Rest]
-  : readonly [{ readonly "a chain has at least one step": never }]
+/** Marks the first step that does not fit, so that the compile error lands on it and says what to do. */
+type Mismatch<
+  Steps extends ReadonlyArray<unknown>,
+  Before extends ReadonlyArray<unknown> = []
+> = Steps extends readonly [infer Step, ...infer Rest]
+  ? Before["length"] extends 5
+    ? readonly [Says<Step, "A chain has at most five steps. Make a step of several with Chain.make">, ...Rest]
+    : Step extends AnyStep
+      ? Before extends readonly [...infer _, infer Last]
+        ? [Given<Last>] extends [Taken<Step>]
+          ? Then<Mismatch<Rest, [...Before, Step]>>
+          : readonly [Unfitting<Taken<Step>, Given<Last>>, ...Rest]
+        : Then<Mismatch<Rest, [Step]>>
+      : readonly [StepSlot<Step>, ...Rest]
+  : Before extends readonly []
+    ? { readonly "A chain has at least one step": never }
+    : readonly []
+
+/** A step that fits, before the others. */
+type Then<Rest> = Rest extends ReadonlyArray<unknown> ? readonly [unknown, ...Rest] : never
+
+interface Unfitting<Takes, Gets> {
+  readonly "This step does not take what the step before it returns. Write Runner.mapInput(step, (output) => input)": {
+    readonly takes: Takes
+    readonly gets: Gets
+  }
+}
+
+type StepSlot<T> = T extends (input: never) => unknown
+  ? "A function in a chain returns an Effect. Write (input) => Effect.succeed(output)"
+  : RunnerSlot<T>
 
 interface Options {
   readonly description?: string | undefined
@@ -90,7 +107,8 @@ interface Options {
 /**
  * Makes a chain. The output of each step is the input of the next; a step that does not fit is a compile error. The
  * steps are nested runs of one run: it fails with the error of the step that failed, and interrupting it interrupts the
- * step under way. A chain in a chain does what its steps would; chains of more than ten steps are made of chains.
+ * step under way. A chain in a chain does what its steps would; a chain of more than five steps is made of
+ * chains.
  *
  * @example
  * import { Effect } from "effect"
@@ -132,133 +150,6 @@ export const make: {
     ],
     options?: Options
   ): Runner.Runner<I, T5 | Answer<E1 | E2 | E3 | E4 | E5>, Failure<E1 | E2 | E3 | E4 | E5>, R1 | R2 | R3 | R4 | R5>
-  <I, T1, T2, T3, T4, T5, T6, E1, R1, E2, R2, E3, R3, E4, R4, E5, R5, E6, R6>(
-    name: string,
-    steps: readonly [
-      Step<I, T1, E1, R1>,
-      Step<T1, T2, E2, R2>,
-      Step<T2, T3, E3, R3>,
-      Step<T3, T4, E4, R4>,
-      Step<T4, T5, E5, R5>,
-      Step<T5, T6, E6, R6>
-    ],
-    options?: Options
-  ): Runner.Runner<
-    I,
-    T6 | Answer<E1 | E2 | E3 | E4 | E5 | E6>,
-    Failure<E1 | E2 | E3 | E4 | E5 | E6>,
-    R1 | R2 | R3 | R4 | R5 | R6
-  >
-  <I, T1, T2, T3, T4, T5, T6, T7, E1, R1, E2, R2, E3, R3, E4, R4, E5, R5, E6, R6, E7, R7>(
-    name: string,
-    steps: readonly [
-      Step<I, T1, E1, R1>,
-      Step<T1, T2, E2, R2>,
-      Step<T2, T3, E3, R3>,
-      Step<T3, T4, E4, R4>,
-      Step<T4, T5, E5, R5>,
-      Step<T5, T6, E6, R6>,
-      Step<T6, T7, E7, R7>
-    ],
-    options?: Options
-  ): Runner.Runner<
-    I,
-    T7 | Answer<E1 | E2 | E3 | E4 | E5 | E6 | E7>,
-    Failure<E1 | E2 | E3 | E4 | E5 | E6 | E7>,
-    R1 | R2 | R3 | R4 | R5 | R6 | R7
-  >
-  <I, T1, T2, T3, T4, T5, T6, T7, T8, E1, R1, E2, R2, E3, R3, E4, R4, E5, R5, E6, R6, E7, R7, E8, R8>(
-    name: string,
-    steps: readonly [
-      Step<I, T1, E1, R1>,
-      Step<T1, T2, E2, R2>,
-      Step<T2, T3, E3, R3>,
-      Step<T3, T4, E4, R4>,
-      Step<T4, T5, E5, R5>,
-      Step<T5, T6, E6, R6>,
-      Step<T6, T7, E7, R7>,
-      Step<T7, T8, E8, R8>
-    ],
-    options?: Options
-  ): Runner.Runner<
-    I,
-    T8 | Answer<E1 | E2 | E3 | E4 | E5 | E6 | E7 | E8>,
-    Failure<E1 | E2 | E3 | E4 | E5 | E6 | E7 | E8>,
-    R1 | R2 | R3 | R4 | R5 | R6 | R7 | R8
-  >
-  <I, T1, T2, T3, T4, T5, T6, T7, T8, T9, E1, R1, E2, R2, E3, R3, E4, R4, E5, R5, E6, R6, E7, R7, E8, R8, E9, R9>(
-    name: string,
-    steps: readonly [
-      Step<I, T1, E1, R1>,
-      Step<T1, T2, E2, R2>,
-      Step<T2, T3, E3, R3>,
-      Step<T3, T4, E4, R4>,
-      Step<T4, T5, E5, R5>,
-      Step<T5, T6, E6, R6>,
-      Step<T6, T7, E7, R7>,
-      Step<T7, T8, E8, R8>,
-      Step<T8, T9, E9, R9>
-    ],
-    options?: Options
-  ): Runner.Runner<
-    I,
-    T9 | Answer<E1 | E2 | E3 | E4 | E5 | E6 | E7 | E8 | E9>,
-    Failure<E1 | E2 | E3 | E4 | E5 | E6 | E7 | E8 | E9>,
-    R1 | R2 | R3 | R4 | R5 | R6 | R7 | R8 | R9
-  >
-  <
-    I,
-    T1,
-    T2,
-    T3,
-    T4,
-    T5,
-    T6,
-    T7,
-    T8,
-    T9,
-    T10,
-    E1,
-    R1,
-    E2,
-    R2,
-    E3,
-    R3,
-    E4,
-    R4,
-    E5,
-    R5,
-    E6,
-    R6,
-    E7,
-    R7,
-    E8,
-    R8,
-    E9,
-    R9,
-    E10,
-    R10
-  >(
-    name: string,
-    steps: readonly [
-      Step<I, T1, E1, R1>,
-      Step<T1, T2, E2, R2>,
-      Step<T2, T3, E3, R3>,
-      Step<T3, T4, E4, R4>,
-      Step<T4, T5, E5, R5>,
-      Step<T5, T6, E6, R6>,
-      Step<T6, T7, E7, R7>,
-      Step<T7, T8, E8, R8>,
-      Step<T8, T9, E9, R9>,
-      Step<T9, T10, E10, R10>
-    ],
-    options?: Options
-  ): Runner.Runner<
-    I,
-    T10 | Answer<E1 | E2 | E3 | E4 | E5 | E6 | E7 | E8 | E9 | E10>,
-    Failure<E1 | E2 | E3 | E4 | E5 | E6 | E7 | E8 | E9 | E10>,
-    R1 | R2 | R3 | R4 | R5 | R6 | R7 | R8 | R9 | R10
-  >
   // For its error only: the compiler shows that of the last overload, and those above cannot name the step that is wrong.
   <const Steps extends ReadonlyArray<unknown>>(
     name: string,

@@ -10,6 +10,7 @@ import type * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { dieWithInterruptFailures } from "../internal/interruptFailures.ts"
+import type { RunnerSlots } from "../internal/wiring.ts"
 import * as Runner from "../Runner.ts"
 import { defaultConcurrency } from "./internal/gatherStream.ts"
 import * as Group from "./internal/branchGroup.ts"
@@ -41,6 +42,7 @@ export class WrongNumberOfInputs extends Schema.TaggedError<WrongNumberOfInputs>
 
 type AnyRunner = Runner.Runner<never, unknown, unknown, unknown>
 type Runners = ReadonlyArray<Runner.Member>
+type Unchecked = ReadonlyArray<unknown>
 
 /** How {@link broadcast} and {@link scatter} run their runners. */
 export interface Options<M extends Parallel.Mode> {
@@ -70,11 +72,15 @@ export interface Options<M extends Parallel.Mode> {
  * const views = Gather.broadcast("views", [optimist, pessimist])
  * const settled = Gather.broadcast("settled", [optimist, pessimist], { mode: Parallel.settle })
  */
-export const broadcast = <const T extends Runners, M extends Parallel.Mode = Parallel.FailFast>(
-  name: string,
-  runners: T,
-  options: Options<M> = {}
-): Runner.Runner<Parallel.Input<T>, Parallel.Output<T, M>, Parallel.Error<T, M>, Parallel.Services<T>> =>
+export const broadcast: {
+  <const T extends Runners, M extends Parallel.Mode = Parallel.FailFast>(
+    name: string,
+    runners: T,
+    options?: Options<M>
+  ): Runner.Runner<Parallel.Input<T>, Parallel.Output<T, M>, Parallel.Error<T, M>, Parallel.Services<T>>
+  // For its error only: the compiler shows that of the last overload.
+  <const T extends Unchecked>(name: string, runners: T & RunnerSlots<T>, options?: Options<Parallel.Mode>): Runner.Any
+} = (name: string, runners: Unchecked, options: Options<Parallel.Mode> = {}) =>
   inOrder("broadcast", name, runners, options, Parallel.sameInput(runners.length))
 
 /** What {@link scatter} takes: the input of each runner, in their order. */
@@ -94,11 +100,15 @@ export type Inputs<T extends Runners> = { readonly [K in keyof T]: Runner.Input<
  * const both = Gather.scatter("both", [translator, critic])
  * const run = both.run(["Good morning", "A draft of my letter"])
  */
-export const scatter = <const T extends Runners, M extends Parallel.Mode = Parallel.FailFast>(
-  name: string,
-  runners: T,
-  options: Options<M> = {}
-): Runner.Runner<Inputs<T>, Parallel.Output<T, M>, Parallel.Error<T, M> | WrongNumberOfInputs, Parallel.Services<T>> =>
+export const scatter: {
+  <const T extends Runners, M extends Parallel.Mode = Parallel.FailFast>(
+    name: string,
+    runners: T,
+    options?: Options<M>
+  ): Runner.Runner<Inputs<T>, Parallel.Output<T, M>, Parallel.Error<T, M> | WrongNumberOfInputs, Parallel.Services<T>>
+  // For its error only: the compiler shows that of the last overload.
+  <const T extends Unchecked>(name: string, runners: T & RunnerSlots<T>, options?: Options<Parallel.Mode>): Runner.Any
+} = (name: string, runners: Unchecked, options: Options<Parallel.Mode> = {}) =>
   inOrder("scatter", name, runners, options, (inputs: ReadonlyArray<never>) =>
     inputs.length === runners.length
       ? Effect.succeed(inputs)
@@ -108,7 +118,7 @@ export const scatter = <const T extends Runners, M extends Parallel.Mode = Paral
 const inOrder = (
   kind: "broadcast" | "scatter",
   name: string,
-  runners: Runners,
+  runners: Unchecked,
   options: Options<Parallel.Mode>,
   inputsOf: (input: never) => Effect.Effect<ReadonlyArray<never>, WrongNumberOfInputs>
 ): Runner.Runner<unknown, never, never, never> => {

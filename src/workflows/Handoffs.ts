@@ -13,6 +13,7 @@ import { CurrentState, type RunState } from "../internal/runState.ts"
 import { asView } from "../internal/runTranscript.ts"
 import { annotate, define, isToolName } from "../internal/toolDefinition.ts"
 import { EndsRun, HandsOff } from "../internal/toolMarks.ts"
+import type { RunnerSlot } from "../internal/wiring.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 
@@ -69,7 +70,7 @@ const fields = {
   reason: Schema.String.annotate({ description: "Why you hand over, in a few words" }),
   message: Schema.String.annotate({ description: "What the next agent needs to know and should do" })
 }
-/** The reason is for the record only, so a call without one is accepted. */
+/** The reason is for the record only, so a call without one hands over all the same. */
 const Reasonless = Schema.optionalKey(Schema.String.pipe(Schema.catchDecoding(() => Effect.succeed(Option.some("")))))
 const Choice = Schema.Literals(["all", "messages", "none"]).annotate({
   description: "What of the conversation the next agent sees: all of it, what was said without tool calls, or nothing"
@@ -159,7 +160,7 @@ const refusal = (
   return handoff.exhausted
 }
 
-type Agents = Readonly<Record<string, Runner.Member>>
+type Agents = Readonly<Record<string, unknown>>
 
 /** How conversations are handed over. */
 export interface Options<Start extends string> {
@@ -173,9 +174,9 @@ export interface Options<Start extends string> {
 type TakesConversation<Members extends Agents> = {
   readonly [K in keyof Members]: Members[K] extends Runner.Runner<infer I, infer _A, infer _E, infer _R>
     ? [Prompt.RawInput] extends [I]
-      ? Members[K]
-      : { readonly "a handoff gives an agent a conversation, so it has to take Prompt.RawInput": never }
-    : never
+      ? unknown
+      : "A handoff gives an agent a conversation. Make it a runner of Prompt.RawInput with Runner.mapInput"
+    : RunnerSlot<Members[K]>
 }
 
 /**

@@ -3,31 +3,29 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Prompt from "effect/ai/Prompt"
-import type * as Tool from "effect/ai/Tool"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Agent from "../agents/Agent.ts"
 import * as AgentTool from "../AgentTool.ts"
-import type * as Feature from "../Feature.ts"
 import { readBy } from "../internal/reading.ts"
 import type { RunState } from "../internal/runState.ts"
 import { annotate, define, delegation } from "../internal/toolDefinition.ts"
 import { Resumable } from "../internal/toolMarks.ts"
+import type { RunnerSlot } from "../internal/wiring.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 import { Budget, type Limits, metered } from "./internal/tokenBudget.ts"
 
-type Workers = Readonly<Record<string, Runner.Member>>
+type Workers = Readonly<Record<string, unknown>>
 type AnyWorker = Runner.Runner<string, unknown, unknown, unknown>
 
 type TakesText<Roster extends Workers> = {
   readonly [K in keyof Roster]: Roster[K] extends Runner.Runner<infer I, infer _A, infer _E, infer _R>
     ? string extends I
-      ? Roster[K]
-      : { readonly "the model gives a worker a text, so it has to take one": never }
-    : never
+      ? unknown
+      : "The model gives a worker a text. Make it a runner of texts with Runner.mapInput"
+    : RunnerSlot<Roster[K]>
 }
 
 /** How agents are spawned while the orchestrator runs. */
@@ -75,6 +73,8 @@ export interface OrchestratorOptions<Roster extends Workers, SpawnTools extends 
   readonly budget?: Limits | undefined
 }
 
+type OwnOptions = keyof OrchestratorOptions<{}, readonly []>
+
 /**
  * Makes an orchestrator: an agent that divides the work among `workers` and puts the results together. `workers` are runners
  * that take a text, by the name that the model calls them by; each needs a description. Workers that are called in one
@@ -98,29 +98,25 @@ export interface OrchestratorOptions<Roster extends Workers, SpawnTools extends 
  * })
  */
 export const make = <
-  const Roster extends Workers = {},
+  const Roster extends Workers,
+  const O extends Agent.Given & { readonly [K in OwnOptions]?: unknown } = {},
   const SpawnTools extends ReadonlyArray<AgentTool.Any> = readonly [],
-  Tools extends Record<string, Tool.Any> = {},
-  const Direct extends ReadonlyArray<AgentTool.Any> = readonly [],
-  Output extends Schema.Top = typeof Schema.String,
-  EI = never,
-  RI = never,
-  ES = never,
-  RS = never,
-  const Use extends ReadonlyArray<Feature.Member> = readonly []
+  Instructions extends Agent.AnyInstructions = string,
+  Stops extends Agent.AnyStops = boolean
 >(
   name: string,
   workers: Roster & TakesText<Roster>,
-  options: Agent.Options<Tools, Direct, Output, EI, RI, ES, RS, Use> & OrchestratorOptions<Roster, SpawnTools> = {}
+  options?: OrchestratorOptions<Roster, SpawnTools> & Agent.Checked<O, Instructions, Stops, OwnOptions>
 ): Agent.Agent<
-  Output["Type"],
-  Agent.Error | EI | ES | Feature.Error<Use[number]>,
-  | Agent.Services<Tools, Direct, Output, RI | RS | Feature.Services<Use[number]>>
+  Agent.Output<O>,
+  Agent.Failure<O, Instructions | Stops>,
+  | Agent.Services<O, Instructions | Stops>
   | Runner.Services<Roster[keyof Roster]>
   | AgentTool.Services<SpawnTools[number]>
-  | LanguageModel.LanguageModel
 > => {
-  const { budget, spawn, workerOptions, ...own } = options
+  const given: Agent.Options & OrchestratorOptions<Roster, SpawnTools> =
+    (options as (Agent.Options & OrchestratorOptions<Roster, SpawnTools>) | undefined) ?? {}
+  const { budget, spawn, workerOptions, ...own } = given
   const subject = `orchestrator "${name}"`
   // What `Runner.Member` leaves out is there, and `TakesText` has checked the input.
   const roster = Object.entries<unknown>(workers) as ReadonlyArray<readonly [string, AnyWorker]>
@@ -140,14 +136,14 @@ export const make = <
     })
   }
   const tools = [
-    ...(options.tools ?? []),
+    ...(given.tools ?? []),
     ...roster.map(([key, worker]) =>
       budgeted(AgentTool.fromRunner(metered(Runner.named(worker, key)), { ...workerOptions?.[key], name: key }))
     ),
     ...(spawn === undefined ? [] : [budgeted(spawnTool(name, spawn))])
   ]
-  const agent = Agent.make(name, { ...own, tools } as Agent.Options<Tools, typeof tools, Output, EI, RI, ES, RS, Use>)
-  return Runner.fromDefinition(name, options.description, {
+  const agent = Agent.erased(name, { ...own, tools })
+  return Runner.fromDefinition(name, given.description, {
     ...agent.definition,
     structure: () => ({ kind: "orchestrator", members: agent.definition.structure().members }),
     body: (input: Prompt.RawInput, state: RunState) =>

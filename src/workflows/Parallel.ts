@@ -9,6 +9,7 @@ import { toJson } from "../internal/json.ts"
 import { isWaiting } from "../internal/resumption.ts"
 import type { RunState } from "../internal/runState.ts"
 import type { Structure } from "../internal/structure.ts"
+import type { ErrorIn, RunnerSlots, ServicesIn, ValueIn } from "../internal/wiring.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 import * as Group from "./internal/branchGroup.ts"
@@ -75,14 +76,12 @@ export interface Options<M extends Mode> {
   readonly concurrency?: number | "unbounded" | undefined
 }
 
-type Returned<Out> = Out extends Effect.Effect<infer A, infer _E, infer _R> ? A : Out
-type ReturnedError<Out> = Out extends Effect.Effect<infer _A, infer E, infer _R> ? E : never
-type ReturnedServices<Out> = Out extends Effect.Effect<infer _A, infer _E, infer R> ? R : never
+/** What the compile error shows for options that fit nowhere. */
+type NoCombine =
+  "combine is a function of the outputs, or a runner that takes a text. If it is one, another option does not fit"
 
-/** Says, as the type that a `combine` which fits nowhere is compared with, what one is. */
-interface NoCombine {
-  readonly "combine is a function of the outputs, or a runner that takes a text; if it is, another option is wrong": never
-}
+/** What is given as branches, before it is checked. */
+type Unchecked = Readonly<Record<string, unknown>> | ReadonlyArray<unknown>
 
 /**
  * Makes a parallel of branches: a record of runners, or an array. All get the same input; each is a nested run, named by
@@ -117,18 +116,25 @@ export const make: {
     name: string,
     branches: B,
     options: Options<M> & { readonly combine: (outputs: Output<B, M>) => Out }
-  ): Runner.Runner<Input<B>, Returned<Out>, Error<B, M> | ReturnedError<Out>, Services<B> | ReturnedServices<Out>>
+  ): Runner.Runner<Input<B>, ValueIn<Out>, Error<B, M> | ErrorIn<Out>, Services<B> | ServicesIn<Out>>
   <const B extends Branches, M extends Mode = Group.FailFast>(
     name: string,
     branches: B,
-    options?: Options<M> & { readonly combine?: (Combine & NoCombine) | undefined }
+    options?: Options<M> & { readonly combine?: undefined }
   ): Runner.Runner<Input<B>, Output<B, M>, Error<B, M>, Services<B>>
-} = (name: string, branches: Branches, options: Options<Mode> & { readonly combine?: Combine | undefined } = {}) => {
+  // For its error only: the compiler shows that of the last overload.
+  <const B extends Unchecked>(
+    name: string,
+    branches: B & RunnerSlots<B>,
+    options?: Options<Mode> & { readonly combine?: NoCombine | undefined }
+  ): Runner.Any
+} = (name: string, branches: Unchecked, options: Options<Mode> & { readonly combine?: unknown } = {}) => {
   const isArray = Array.isArray(branches)
   const entries = isArray
     ? withKeys(branches as ReadonlyArray<AnyRunner>)
     : (Object.entries<unknown>(branches) as Entries)
-  return together(name, { kind: "parallel", entries, isArray, ...options }, sameInput(entries.length))
+  const combine = options.combine as Combine | undefined
+  return together(name, { kind: "parallel", entries, isArray, ...options, combine }, sameInput(entries.length))
 }
 
 type Entries = ReadonlyArray<readonly [string, AnyRunner]>

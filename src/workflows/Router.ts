@@ -5,6 +5,7 @@ import type * as Prompt from "effect/ai/Prompt"
 import type * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Agent from "../agents/Agent.ts"
+import type { RunnerSlots } from "../internal/wiring.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import { Spent } from "../RunEvent.ts"
 import * as Runner from "../Runner.ts"
@@ -58,12 +59,14 @@ export interface Classify<I, Key, E, R> {
   readonly classify: (input: I) => Effect.Effect<Key, E, R>
 }
 
-/** What a `classify` that fits nowhere is compared with; the compiler shows its name. */
-type Says<Text extends string> = { readonly [K in Text]: never }
-type NoClassify = AnyClassify &
-  Says<"classify takes what every route takes, and gives an Effect of a route's name; if it does, another option is wrong">
-type NoClassifyOfMany = AnyClassify &
-  Says<"classify takes what every route takes, and gives an Effect of an array of routes' names; if it does, another option is wrong">
+/** What the compile error shows for options that fit nowhere. */
+type NoClassify =
+  "classify takes what every route takes, and returns an Effect of a route's name. If it does, another option does not fit"
+type NoClassifyOfMany =
+  "classify takes what every route takes, and returns an Effect of an array of routes' names. If it does, another option does not fit"
+
+/** What is given as routes, before it is checked. */
+type Unchecked = Readonly<Record<string, unknown>>
 
 /**
  * Makes a router. The choice is made first, by a typed answer of the model or by `classify`; then the chosen runner runs,
@@ -100,14 +103,21 @@ export const make: {
   <const Rs extends Routes, Fallback extends keyof Rs & string>(
     name: string,
     routes: Rs,
-    options?: Options<Fallback> & { readonly classify?: NoClassify | undefined }
+    options?: Options<Fallback> & { readonly classify?: undefined }
   ): Runner.Runner<
     Parallel.Input<Rs> & Prompt.RawInput,
     Runner.Output<Rs[keyof Rs]>,
     Runner.Error<Rs[keyof Rs]> | RouteNotFound | Agent.Error,
     Runner.Services<Rs[keyof Rs]> | LanguageModel.LanguageModel
   >
-} = (name: string, members: Routes, options: AnyOptions = {}) => {
+  // For its error only: the compiler shows that of the last overload.
+  <const Rs extends Unchecked>(
+    name: string,
+    routes: Rs & RunnerSlots<Rs>,
+    options?: Options<keyof Rs & string> & { readonly classify?: NoClassify | undefined }
+  ): Runner.Any
+} = (name: string, members: Unchecked, given: ErasedOptions = {}) => {
+  const options = given as AnyOptions
   const routes = checked(name, members, options)
   const { classify, threshold = 0 } = options
   const choose =
@@ -188,25 +198,28 @@ export const many: {
   <const Rs extends Routes, Fallback extends keyof Rs & string, M extends Parallel.Mode = Parallel.FailFast>(
     name: string,
     routes: Rs,
-    options?: ManyOptions<Fallback, M> & { readonly classify?: NoClassifyOfMany | undefined }
+    options?: ManyOptions<Fallback, M> & { readonly classify?: undefined }
   ): Runner.Runner<
     Parallel.Input<Rs> & Prompt.RawInput,
     ManyOutput<Rs, M>,
     Parallel.Error<Rs, M> | RouteNotFound | Agent.Error,
     Parallel.Services<Rs> | LanguageModel.LanguageModel
   >
+  // For its error only: the compiler shows that of the last overload.
+  <const Rs extends Unchecked>(
+    name: string,
+    routes: Rs & RunnerSlots<Rs>,
+    options?: ManyOptions<keyof Rs & string, Parallel.Mode> & { readonly classify?: NoClassifyOfMany | undefined }
+  ): Runner.Any
 } = (
   name: string,
-  members: Routes,
-  options: AnyOptions & {
-    readonly mode?: Parallel.Mode | undefined
-    readonly concurrency?: number | "unbounded" | undefined
-    readonly maxRoutes?: number | undefined
-  } = {}
+  members: Unchecked,
+  given: ErasedOptions & Pick<ManyOptions<string, Parallel.Mode>, "mode" | "concurrency" | "maxRoutes"> = {}
 ) => {
+  const options = given as AnyOptions
   const routes = checked(name, members, options)
-  const { classify, concurrency, maxRoutes = routes.size, threshold = 0 } = options
-  const mode = options.mode ?? Group.failFast
+  const { classify, threshold = 0 } = options
+  const { concurrency, maxRoutes = routes.size, mode = Group.failFast } = given
   Group.check(`router "${name}"`, routes.size, mode, concurrency)
   if (!(maxRoutes >= 1)) throw refusal(name, `maxRoutes is ${maxRoutes}`, "Use 1 or more")
   const choose =
@@ -249,14 +262,16 @@ export const many: {
 
 type AnyClassify = Classify<never, string | ReadonlyArray<string>, unknown, unknown>["classify"]
 type AnyOptions = Options<string> & { readonly classify?: AnyClassify | undefined }
+/** Options as the overloads declare them together. */
+type ErasedOptions = Options<string> & { readonly classify?: unknown }
 type RouteMap = ReadonlyMap<string, AnyRunner>
 
 const refusal = (name: string, problem: string, remedy: string) =>
   new InvalidDefinition({ subject: `router "${name}"`, problem, remedy })
 
-const checked = (name: string, members: Routes, options: AnyOptions): RouteMap => {
-  // What `Runner.Member` leaves out is there: nothing else is a runner.
-  const routes: RouteMap = new Map(Object.entries<unknown>(members) as ReadonlyArray<readonly [string, AnyRunner]>)
+const checked = (name: string, members: Unchecked, options: AnyOptions): RouteMap => {
+  // The overloads have checked that they are runners.
+  const routes: RouteMap = new Map(Object.entries(members) as ReadonlyArray<readonly [string, AnyRunner]>)
   if (routes.size === 0) throw refusal(name, "it has no routes", "Give it at least one")
   const { fallback, threshold = 0 } = options
   if (fallback !== undefined && !routes.has(fallback)) {

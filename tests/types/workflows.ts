@@ -57,18 +57,19 @@ proven<Equal<Runner.Output<typeof gated>, string | number>>()
 proven<Equal<Runner.Error<typeof gated>, Agent.Error | "empty">>()
 // @ts-expect-error what the gate lets through is not a number
 Chain.make("mismatch", [Chain.gate("any", (text: string) => text), (n: number) => Effect.succeed(n)])
-Chain.make("ten", [
+Chain.make("five", [count, double, double, double, double]) satisfies Runner.Runner<string, number, never, never>
+Chain.make("seven", [
   count,
   double,
-  double,
-  double,
-  double,
-  double,
-  double,
-  double,
-  double,
-  double
+  Chain.make("rest", [double, double, double, double, double])
 ]) satisfies Runner.Runner<string, number, never, never>
+// A function in a chain knows what it is given, and members may be written in place.
+Chain.make("inPlace", [writer, (text) => Effect.succeed(text.length), double]) satisfies Runner.Runner<
+  string,
+  number,
+  Agent.Error,
+  LanguageModel.LanguageModel
+>
 
 const desk = Router.make("desk", { billing: researcher, technical: writer }, { fallback: "technical" })
 proven<Equal<Runner.Output<typeof desk>, string>>()

@@ -1,0 +1,91 @@
+/**
+ * What an editor shows of agents and workflows. `displayed.test.ts` compares the comments that begin with "shows" with what
+ * the language server says of the name below. Nothing here runs.
+ */
+import { Effect, Schema, Stream } from "effect"
+import { Tool, Toolkit } from "effect/ai"
+import {
+  Agent,
+  AgentTool,
+  Chain,
+  Gather,
+  Handoffs,
+  Orchestrator,
+  Parallel,
+  Router,
+  type RunEvent,
+  Runner,
+  Skills
+} from "troupe"
+
+class NoRules extends Schema.TaggedError<NoRules>()("NoRules", {}) {}
+const Add = Tool.make("add", {
+  description: "Add two numbers",
+  parameters: Schema.Struct({ a: Schema.Finite, b: Schema.Finite }),
+  success: Schema.Finite
+})
+const kit = Toolkit.make(Add)
+
+// shows const writer: Agent.Agent<string, Agent.AgentError, LanguageModel>
+export const writer = Agent.make("writer", { instructions: "You write.", description: "Writes" })
+
+// shows const calculator: Agent.Agent<string, Agent.AgentError, Tool.Handler<"add"> | LanguageModel>
+export const calculator = Agent.make("calculator", { toolkit: kit })
+
+// shows const judge: Agent.Agent<{ readonly score: number; }, Agent.AgentError, LanguageModel>
+export const judge = Agent.make("judge", { output: Schema.Struct({ score: Schema.Int }) })
+
+// shows const clerk: Agent.Agent<string, Skills.InvalidSkills | NoRules | Agent.AgentError, LanguageModel | Skills.Skills>
+export const clerk = Agent.make("clerk", { instructions: () => Effect.fail(new NoRules()), use: [Skills.feature()] })
+
+// shows const failed: (error: Agent.Error) => Agent.AgentError
+export const failed = (error: Agent.Error) => error
+
+// shows const ran: Effect.Effect<string, Agent.AgentError, Tool.Handler<"add"> | LanguageModel>
+export const ran = calculator.run("What is 2 + 40?")
+
+// shows const resulted: Effect.Effect<Runner.Result<string>, Agent.AgentError, LanguageModel>
+export const resulted = writer.result("Hello")
+
+// shows const streamed: Stream.Stream<RunEvent.RunEvent, Agent.AgentError, LanguageModel>
+export const streamed = writer.stream("Hello")
+
+// shows const ends: (event: RunEvent.RunEvent) => RunEvent.RunCompleted | RunEvent.RunFailed | undefined
+export const ends = (event: RunEvent.RunEvent) =>
+  event._tag === "RunCompleted" || event._tag === "RunFailed" ? event : undefined
+
+// shows const deltas: Stream.Stream<RunEvent.TextDelta, Agent.AgentError, LanguageModel>
+export const deltas = Stream.filter(streamed, (event) => event._tag === "TextDelta")
+
+export class Researcher extends Agent.Service<Researcher>()("app/Researcher", { toolkit: kit }) {}
+// shows const layer: Layer<Researcher, never, Tool.Handler<"add"> | LanguageModel>
+export const layer = Researcher.layer
+// shows const research: Effect.Effect<string, Agent.AgentError, Researcher>
+export const research = Researcher.run("What is an effect?")
+
+// shows const tool: AgentTool.AgentTool<string, LanguageModel>
+export const tool = AgentTool.fromRunner(writer)
+
+// shows const chain: Runner.Runner<RawInput, { readonly score: number; }, Agent.AgentError, LanguageModel>
+export const chain = Chain.make("chain", [writer, judge])
+
+// shows const panel: Runner.Runner<RawInput, { readonly writer: string; readonly judge: { readonly score: number; }; },
+// Parallel.ParallelError<Agent.AgentError>, LanguageModel>
+export const panel = Parallel.make("panel", { writer, judge })
+
+// shows const settled: Runner.Runner<RawInput, readonly [Result<string, Parallel.BranchDefect | Agent.AgentError>,
+// Result<{ readonly score: number; }, Parallel.BranchDefect | Agent.AgentError>], never, LanguageModel>
+export const settled = Gather.broadcast("settled", [writer, judge], { mode: Parallel.settle })
+
+// shows const desk: Runner.Runner<RawInput, string | { readonly score: number; }, Router.RouteNotFound | Agent.AgentError,
+// LanguageModel>
+export const desk = Router.make("desk", { writer, judge })
+
+// shows const handed: Runner.Runner<RawInput, string | { readonly score: number; }, Agent.AgentError, LanguageModel>
+export const handed = Handoffs.make("handed", { writer, judge }, { start: "writer" })
+
+// shows const lead: Agent.Agent<string, Agent.AgentError, LanguageModel | Researcher>
+export const lead = Orchestrator.make("lead", { writer, Researcher }, { instructions: "Divide the work." })
+
+// shows const measured: Runner.Runner<RawInput, number, Agent.AgentError, LanguageModel>
+export const measured = Runner.map(writer, (text) => text.length)

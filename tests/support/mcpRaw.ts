@@ -1,21 +1,15 @@
 /** Servers that answer what a test writes down, and what agents and models make of their answers. */
 import * as path from "node:path"
+import type { Transport } from "@modelcontextprotocol/sdk/shared/transport.js"
+import type { JSONRPCMessage } from "@modelcontextprotocol/sdk/types.js"
 import { Effect, Layer, Logger, References } from "effect"
 import type { Prompt } from "effect/ai"
 import { Agent, Mcp, SyncEdge, TestModel } from "troupe"
+import { answering, type RawAnswers } from "./mcpRawAnswers.ts"
 
-/**
- * From a method to its result. `{ $error }` is sent as a JSON-RPC error, a text is written as it is, with `$ID` filled in,
- * and the fields for `initialize` are laid over a sound answer. `"tools/call": { $byName }` has a result for each tool; the
- * server then has these tools. `$A{n}` in a result stands for n letters. `$ask` is a request that the server makes under each
- * `tools/call`; the text of the call's result is then the client's whole answer.
- */
-export interface RawAnswers {
-  readonly [method: string]: unknown
-  readonly $ask?: { readonly method: string; readonly params?: unknown }
-}
+export type { RawAnswers } from "./mcpRawAnswers.ts"
 
-/** A server that gives these answers; without any it has a tool `good`, whose result is `fine`. */
+/** A process that gives these answers; without any it has a tool `good`, whose result is `fine`. */
 export const rawServer = (answers: RawAnswers = {}, options: Mcp.CommonOptions = {}) => ({
   command: process.execPath,
   args: [path.join(import.meta.dirname, "mcpRawMain.ts"), JSON.stringify(answers)],
@@ -23,12 +17,27 @@ export const rawServer = (answers: RawAnswers = {}, options: Mcp.CommonOptions =
   ...options
 })
 
-/** Both ways to run a program. */
+/** The same in this process, where what is sent is a message. A text that is written as it is needs a process. */
+const rawHere = (answers: RawAnswers = {}, options: Mcp.CommonOptions = {}): Mcp.ServerOptions => {
+  if (Object.values(answers).some((answer) => typeof answer === "string")) return rawServer(answers, options)
+  const server = (): Mcp.InProcessServer => ({
+    connect: async (transport: never) => {
+      const ours = transport as Transport
+      const receive = answering(answers, (line) => void ours.send(JSON.parse(line) as JSONRPCMessage))
+      Object.assign(ours, { onmessage: (message: JSONRPCMessage) => receive(JSON.stringify(message)) })
+      await ours.start()
+    }
+  })
+  return { server, ...options }
+}
+
+/** Both ways to run a program, and the cheapest server of raw answers on each. */
 export const edges = [
-  ["runPromise", <A, E>(program: Effect.Effect<A, E>) => Effect.runPromise(program)],
+  ["runPromise", <A, E>(program: Effect.Effect<A, E>) => Effect.runPromise(program), rawHere],
   [
     "runSync",
-    <A, E>(program: Effect.Effect<A, E>) => Promise.resolve(Effect.runSync(Effect.provide(program, SyncEdge.layer)))
+    <A, E>(program: Effect.Effect<A, E>) => Promise.resolve(Effect.runSync(Effect.provide(program, SyncEdge.layer))),
+    rawServer as typeof rawHere
   ]
 ] as const
 
@@ -63,10 +72,10 @@ export const callThroughAgent = (server: Mcp.ServerOptions, params: unknown = {}
   Effect.map(callsThroughAgent(server, { name, params }), (results) => results[0]!)
 
 /** The results of tools that give these, by their names. */
-export const resultsThroughAgent = (byName: Readonly<Record<string, unknown>>) =>
+export const resultsThroughAgent = (byName: Readonly<Record<string, unknown>>, server = rawHere) =>
   Effect.map(
     callsThroughAgent(
-      rawServer({ "tools/call": { $byName: byName } }),
+      server({ "tools/call": { $byName: byName } }),
       ...Object.keys(byName).map((name) => ({ name, params: {} }))
     ),
     (results) => Object.fromEntries(results.map((result) => [result.name, result]))

@@ -4,13 +4,13 @@ import { Mcp } from "troupe"
 import { describe, expect, it } from "vitest"
 import { call } from "../../support/mcpCall.ts"
 import { failure } from "../../support/mcpChecks.ts"
-import { collectLogs, edges, type RawAnswers, rawServer } from "../../support/mcpRaw.ts"
+import { collectLogs, edges, type RawAnswers } from "../../support/mcpRaw.ts"
 
 const object = { type: "object" }
 const good = { name: "good", inputSchema: object }
 const listed = (...tools: ReadonlyArray<unknown>): RawAnswers => ({ "tools/list": { tools } })
 
-describe.each(edges)("under %s", (_name, run) => {
+describe.each(edges)("under %s", (_name, run, rawServer) => {
   const connected = <A, E>(
     answers: RawAnswers,
     use: (mcp: Mcp.Mcp["Service"]) => Effect.Effect<A, E>,

@@ -2,14 +2,7 @@
 import { Effect } from "effect"
 import type { Prompt } from "effect/ai"
 import { describe, expect, it } from "vitest"
-import {
-  callThroughAgent,
-  collectLogs,
-  edges,
-  type RawAnswers,
-  rawServer,
-  resultsThroughAgent
-} from "../../support/mcpRaw.ts"
+import { callThroughAgent, collectLogs, edges, type RawAnswers, resultsThroughAgent } from "../../support/mcpRaw.ts"
 
 const png = { type: "image", data: "iVBORw0KGgo=", mimeType: "image/png" }
 const text = (said: string) => ({ type: "text", text: said })
@@ -21,12 +14,12 @@ const shown = ({ modelOutput, result }: Prompt.ToolResultPart) =>
     part.type === "text" ? part.text : { type: part.type, mediaType: part.mediaType, data: part.data }
   ) ?? result
 
-describe.each(edges)("under %s", (_name, run) => {
+describe.each(edges)("under %s", (_name, run, rawServer) => {
   const resultOf = (result: unknown, answers: RawAnswers = {}) =>
     run(callThroughAgent(rawServer({ ...answers, "tools/call": result })))
   /** What the model reads of tools that give these results, by name. */
   const shownOf = async (byName: Readonly<Record<string, unknown>>) => {
-    const results = await run(resultsThroughAgent(byName))
+    const results = await run(resultsThroughAgent(byName, rawServer))
     return Object.fromEntries(Object.entries(results).map(([name, part]) => [name, shown(part)]))
   }
 

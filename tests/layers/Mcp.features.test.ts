@@ -2,21 +2,25 @@
 import * as fs from "node:fs"
 import { it } from "@effect/vitest"
 import { McpServer } from "@modelcontextprotocol/sdk/server/mcp.js"
-import { Cause, ConfigProvider, Effect, Fiber, Layer, Logger, Stream } from "effect"
+import { Cause, ConfigProvider, Deferred, Effect, Fiber, Layer, Logger, Stream } from "effect"
+import { TestClock } from "effect/testing"
 import { LanguageModel } from "effect/ai"
 import { Agent, Mcp, TestModel } from "troupe"
 import { describe, expect } from "vitest"
 import { call } from "../support/mcpCall.ts"
 import { failure, temporary } from "../support/mcpChecks.ts"
-import { everything, toolsServer, until } from "../support/mcpEverything.ts"
+import { toolsServer, until } from "../support/mcpEverything.ts"
+import { everythingHere as everything } from "../support/mcpEverythingHere.ts"
 import { startMcpHttp } from "../support/mcpHttp.ts"
+import { inProcess } from "../support/mcpInProcess.ts"
+import { taskServer } from "../support/mcpTasks.ts"
 
 const files = temporary()
 
 describe("a server's", () => {
   it.live("resources are listed and read, text and bytes", () =>
     Effect.gen(function* () {
-      const mcp = yield* Mcp.connect({ servers: { everything, tools: toolsServer() } })
+      const mcp = yield* Mcp.connect({ servers: { everything, tools: { server: inProcess([]) } } })
       const resources = yield* mcp.resources
       expect(resources.length).toBeGreaterThan(3)
       expect(resources[0]).toMatchObject({ server: "everything", uri: expect.any(String), name: expect.any(String) })
@@ -108,9 +112,8 @@ describe("a server's", () => {
 
   it.live("tool that runs only as a task gives its result all the same", () =>
     Effect.gen(function* () {
-      const mcp = yield* Mcp.connect({ servers: { everything } })
-      const result = yield* call(yield* mcp.tools(), "simulate-research-query", { topic: "rain" })
-      expect(result).toMatch(/rain/)
+      const mcp = yield* Mcp.connect({ servers: { tasks: { server: taskServer(async () => "it will rain") } } })
+      expect(yield* call(yield* mcp.tools(), "research")).toBe("it will rain")
     })
   )
 })
@@ -157,20 +160,23 @@ describe("a server's question", () => {
     })
   )
 
-  it.live("may take longer than the server may be silent", () =>
+  it.effect("may take longer than the server may be silent", () =>
     Effect.gen(function* () {
+      const asked = yield* Deferred.make<void>()
       const mcp = yield* Mcp.connect({
-        // The list of its tools has to come within this, too.
         servers: { everything: { ...everything, timeout: "1500 millis" } },
         sampling: () =>
-          Effect.delay(
-            Effect.succeed({ role: "assistant", model: "me", content: { type: "text", text: "at last" } }),
+          Deferred.succeed(asked, undefined).pipe(
             // So that the server has hardly any time left of the turn in which it gets its answer.
-            "2950 millis"
+            Effect.andThen(Effect.sleep("2950 millis")),
+            Effect.as({ role: "assistant", model: "me", content: { type: "text", text: "at last" } } as const)
           )
       })
-      const answer = call(yield* mcp.tools(), "trigger-sampling-request", { prompt: "?", maxTokens: 50 })
-      expect(yield* answer).toContain("at last")
+      const ask = call(yield* mcp.tools(), "trigger-sampling-request", { prompt: "?", maxTokens: 50 })
+      const answer = yield* Effect.forkChild(ask)
+      yield* Deferred.await(asked)
+      yield* TestClock.adjust("2950 millis")
+      expect(yield* Fiber.join(answer)).toContain("at last")
     })
   )
 

@@ -15,7 +15,9 @@ import { Context, Deferred, Effect, Layer, Stream } from "effect"
 import { LanguageModel } from "effect/ai"
 import { Agent, Approvals, Mcp, TestModel } from "troupe"
 import { describe, expect } from "vitest"
+import { call } from "../../support/mcpCall.ts"
 import { inProcess, type OnCall, text } from "../../support/mcpInProcess.ts"
+import { taskServer } from "../../support/mcpTasks.ts"
 
 const Tenant = Context.Reference("test/Tenant", { defaultValue: () => "none" })
 const inTenant = (tenant: string) => Effect.provideService(Tenant, tenant)
@@ -161,6 +163,24 @@ describe("while two calls of one connection are under way", () => {
     })
   )
 })
+
+it.live("a question of a task sees the references of the call that started it", () =>
+  Effect.gen(function* () {
+    const both = gate(2)
+    const server = taskServer(async (send) => {
+      await both()
+      const { content } = await send(sampling, CreateMessageResultSchema)
+      return String((content as { readonly text?: string }).text)
+    })
+    const mcp = yield* Mcp.connect({ servers: { s: { server } }, ...answers }).pipe(
+      Effect.provide(Sampled),
+      inTenant("app")
+    )
+    const [research] = yield* mcp.tools()
+    const run = (tenant: string) => call([research!], "research").pipe(inTenant(tenant))
+    expect(yield* Effect.all([run("one"), run("two")], { concurrency: 2 })).toEqual(["one", "two"])
+  })
+)
 
 /** A server behind HTTP whose questions come on the stream of the call that they belong to. */
 const overHttp = (onCall: OnCall) =>

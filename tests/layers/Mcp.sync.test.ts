@@ -7,6 +7,7 @@ import * as IoWorker from "../../src/layers/internal/io/ioWorker.ts"
 import { call } from "../support/mcpCall.ts"
 import { failure, temporary } from "../support/mcpChecks.ts"
 import { children, everything, isAlive, script, startEverything, toolsServer } from "../support/mcpEverything.ts"
+import { rawServer } from "../support/mcpRaw.ts"
 
 const { newLog } = temporary()
 
@@ -33,8 +34,8 @@ describe("under runSync", () => {
           if (tools.length === 0) return "sampled"
           if (prompt.content.some(({ role }) => role === "tool")) return "done"
           return TestModel.toolCalls(
-            { name: "trigger-long-running-operation", params: { duration: 1, steps: 2 } },
-            { name: "trigger-long-running-operation", params: { duration: 1, steps: 4 } },
+            { name: "trigger-long-running-operation", params: { duration: 0.2, steps: 2 } },
+            { name: "trigger-long-running-operation", params: { duration: 0.4, steps: 4 } },
             { name: "get-tiny-image", params: {} },
             { name: "trigger-sampling-request", params: { prompt: "?", maxTokens: 9 } },
             { name: "get-sum", params: { a: 1 } }
@@ -78,7 +79,9 @@ describe("under runSync", () => {
             const mcp = yield* Mcp.connect({ servers: { everything: { url: server.url } } })
             const reported: Array<unknown> = []
             const tools = yield* mcp.tools()
-            yield* call(tools, "trigger-long-running-operation", { duration: 1, steps: 2 }, (one) => reported.push(one))
+            yield* call(tools, "trigger-long-running-operation", { duration: 0.2, steps: 2 }, (one) =>
+              reported.push(one)
+            )
             const [text] = yield* mcp.readResource("everything", "demo://resource/dynamic/text/1")
             return [yield* call(tools, "echo", { message: "hi" }), reported.length > 0, text?.mimeType]
           }).pipe(Effect.scoped)
@@ -92,7 +95,7 @@ describe("under runSync", () => {
 
   it("a dead server fails with its exit code and stderr, and one that hangs with its timeout", () => {
     const connect = (server: Mcp.ServerOptions) =>
-      runSync(Effect.exit(Effect.scoped(Mcp.connect({ servers: { everything, bad: server } }))))
+      runSync(Effect.exit(Effect.scoped(Mcp.connect({ servers: { good: rawServer(), bad: server } }))))
     expect(failure(connect(script("console.error('sick'); process.exit(4)")))).toMatchObject({
       _tag: "McpConnectError",
       exitCode: 4,

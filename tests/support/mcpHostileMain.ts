@@ -1,10 +1,10 @@
 /**
  * An MCP server as a process that means ill: it writes its messages itself, so that nothing keeps it from being wrong.
- * `LISTS`: `endless` or `deep` makes its list of tools so; `soon` does it from the call of `turn` on.
+ * `LISTS`: `deep` makes its list of tools so.
  */
 import * as readline from "node:readline"
 
-let lists = process.env["LISTS"] ?? ""
+const lists = process.env["LISTS"] ?? ""
 const write = (text: string | Uint8Array) => process.stdout.write(text)
 const nested = (levels: number) => "[".repeat(levels) + "]".repeat(levels)
 const objects = (levels: number) => `${'{"a":'.repeat(levels)}1${"}".repeat(levels)}`
@@ -16,19 +16,9 @@ const tool = (name: string, inputSchema: object = {}, outputSchema?: object) => 
 const slow = { properties: { x: { type: "string", pattern: "^(a+)+$" } } }
 const node = { type: "object", properties: { next: { $ref: "#/$defs/node" } } }
 const tools = [
-  ...[
-    "long",
-    "oversized",
-    "deep",
-    "noise",
-    "bytes",
-    "proto",
-    "misfit",
-    "escapes",
-    "turn",
-    "__proto__",
-    "constructor"
-  ].map((name) => tool(name)),
+  ...["long", "oversized", "deep", "noise", "bytes", "proto", "misfit", "escapes", "__proto__", "constructor"].map(
+    (name) => tool(name)
+  ),
   tool("circle", { properties: { a: { $ref: "#/properties/a" } } }),
   tool("tree", { $defs: { node }, properties: { root: { $ref: "#/$defs/node" } } }),
   tool("slow-in", slow),
@@ -38,22 +28,18 @@ const tools = [
 interface Message {
   readonly id?: number
   readonly method: string
-  readonly params?: { readonly name?: string; readonly cursor?: string; readonly arguments?: object }
+  readonly params?: { readonly name?: string; readonly arguments?: object }
 }
 
 const answer = (id: number, { method, params }: Message) => {
   const say = (result: string) => write(`{"jsonrpc":"2.0","id":${id},"result":${result}}\n`)
   const text = (said: string) => say(JSON.stringify({ content: [{ type: "text", text: said }] }))
-  const next = Number(params?.cursor ?? 0) + 1
-  const more = (key: string, one: object) => say(JSON.stringify({ [key]: [one], nextCursor: String(next) }))
   if (method === "initialize") {
-    const capabilities = { tools: { listChanged: true }, resources: {} }
+    const capabilities = { tools: {} }
     const serverInfo = { name: "hostile", version: "1.0.0" }
     return say(JSON.stringify({ protocolVersion: "2025-11-25", capabilities, serverInfo }))
   }
-  if (method === "resources/list") return more("resources", { uri: `a://${next}`, name: "a" })
   if (method === "tools/list") {
-    if (lists === "endless") return more("tools", tool(`t${next}`))
     if (lists !== "deep") return say(JSON.stringify({ tools }))
     return say(`{"tools":[{"name":"d","inputSchema":{"type":"object","properties":${objects(100_000)}}}]}`)
   }
@@ -81,10 +67,6 @@ const answer = (id: number, { method, params }: Message) => {
       )
     case "slow-out":
       return say(JSON.stringify({ content: [], structuredContent: { x: `${"a".repeat(40)}!` } }))
-    case "turn":
-      lists = "endless"
-      write(`{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}\n`)
-      return text("turned")
     default:
       return text(`ran with ${JSON.stringify(params?.arguments)}`)
   }

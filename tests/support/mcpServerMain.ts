@@ -1,7 +1,18 @@
-/** The server of the MCP tests: `node mcpServerMain.ts MODEL_URL [http]`. Over HTTP it writes its address to standard error. */
-import { NodeRuntime } from "@effect/platform-node"
-import { Context, Effect, Layer, Redacted, Schema } from "effect"
-import { Agent, McpServer, OpenAi, Parallel, Runner } from "troupe"
+/**
+ * The server of the MCP tests: `node mcpServerMain.ts MODEL_URL [http]`. Over HTTP it writes its address to standard error. It
+ * imports only what it needs: it is started often.
+ */
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
+import * as Agent from "troupe/Agent"
+import * as McpServer from "troupe/McpServer"
+import * as OpenAi from "troupe/OpenAi"
+import * as Parallel from "troupe/Parallel"
+import * as Runner from "troupe/Runner"
 
 const [modelUrl = "", transport] = process.argv.slice(2)
 

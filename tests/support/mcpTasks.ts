@@ -36,6 +36,6 @@ export const taskServer = (work: (send: SendRequest) => Promise<string>) => (): 
       getTaskResult: (extra) => extra.taskStore.getTaskResult(extra.taskId) as never
     }
   )
-  server.server.onclose = () => taskStore.cleanup()
+  Object.assign(server.server, { onclose: () => taskStore.cleanup() })
   return server
 }

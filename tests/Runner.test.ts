@@ -8,7 +8,7 @@ import { checkGrammar, collect, effective } from "./support/grammar.ts"
 const double = Runner.make("double", { description: "Doubles", run: (n: number) => Effect.succeed(n * 2) })
 
 describe("a function made into a runner", () => {
-  it.effect("runs, tells, and gives its result", () =>
+  it.effect("runs, emits, and returns its result", () =>
     Effect.gen(function* () {
       assert.strictEqual(yield* double.run(21), 42)
       const { events } = yield* collect(double, 21)
@@ -173,7 +173,7 @@ describe("combinators", () => {
     })
   )
 
-  it.effect("tell observers everything, also of a plain run, in order", () =>
+  it.effect("emit everything to observers, also of a plain run, in order", () =>
     Effect.gen(function* () {
       const events: Array<RunEvent.RunEvent> = []
       const writer = Agent.make("writer", {}).pipe(

@@ -109,7 +109,7 @@ describe("steps", () => {
     )
   )
 
-  it.effect("tells the model of everything that is wrong with its arguments, for tools of both kinds", () =>
+  it.effect("shows the model every problem of its arguments, for tools of both kinds", () =>
     Effect.gen(function* () {
       const parameters = Schema.Struct({ from: Schema.Finite, to: Schema.Finite })
       const direct = AgentTool.fromFunction("direct", { description: "d", parameters, execute: () => 0 })
@@ -135,7 +135,7 @@ describe("steps", () => {
     )
   )
 
-  it.effect("tells the model of unknown tools, wrong arguments and broken JSON, and goes on", () =>
+  it.effect("shows the model unknown tools, wrong arguments and broken JSON, and continues", () =>
     Effect.gen(function* () {
       const agent = Agent.make("agent", { tools: [doubling] })
       assert.strictEqual(yield* agent.run("go"), "ok")
@@ -515,7 +515,7 @@ describe("tools and the run they are in", () => {
     )
   )
 
-  it.effect("tell progress before the result", () =>
+  it.effect("emit progress before the result", () =>
     Effect.gen(function* () {
       const Long = Tool.make("long", { description: "Takes long", success: Schema.String })
       const kit = Toolkit.make(Long)
@@ -683,7 +683,7 @@ describe("output", () => {
     )
   )
 
-  it.effect("does not tell the model of thousands of issues", () =>
+  it.effect("does not show the model thousands of issues", () =>
     Effect.gen(function* () {
       const list = Agent.make("list", {
         output: Schema.Struct({ items: Schema.Array(Schema.Finite) }),
@@ -854,7 +854,7 @@ describe("model calls that fail", () => {
     )
   )
 
-  it.effect("after partial text tell what to discard", () =>
+  it.effect("after partial text emit what to discard", () =>
     Effect.gen(function* () {
       const fiber = yield* Effect.forkChild(collect(Agent.make("agent", {}), "go"))
       yield* TestClock.adjust("1 minute")

@@ -165,7 +165,7 @@ describe("troupe", () => {
     }
   }
 
-  async("is not loaded beside another copy of effect, and names both versions", async () => {
+  async("is not loaded next to another copy of effect, and names both versions", async () => {
     const said = await start("4.0.6")
     assert.include(said, "InvalidDefinition: effect: there are two copies of it: 4.0.6")
     assert.include(said, "4.1.0, which troupe uses")

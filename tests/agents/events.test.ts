@@ -146,7 +146,7 @@ describe("after its end", () => {
       }).pipe(Effect.provide(TestModel.layer([TestModel.toolCall("forgetful", {}), { text: "done", delay }])))
   )
 
-  it.live("a run tells nothing of a run that was detached from it, whose own stream goes on", () =>
+  it.live("a run emits no events of a run that was detached from it, whose own stream continues", () =>
     Effect.gen(function* () {
       const inner = Agent.make("inner", {})
       const ended = yield* Deferred.make<ReadonlyArray<string>>()

@@ -62,7 +62,7 @@ describe("a run that fails", () => {
     })
   )
 
-  it.effect("says of a defect that it was not expected", () =>
+  it.effect("marks a defect as unexpected", () =>
     Effect.gen(function* () {
       const dies = Runner.make("dies", { run: () => Effect.die(new TypeError("x is undefined")) })
       const { lines } = yield* logged(dies.run("go"))

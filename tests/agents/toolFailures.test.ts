@@ -268,7 +268,7 @@ describe("a ToolError", () => {
     }).pipe(Effect.provide(TestModel.layer([calls("fine", "soft", "endless", "hard"), "went on"])))
   )
 
-  it.live("tells a call that never began from one that was interrupted", () =>
+  it.live("distinguishes a call that never began from one that was interrupted", () =>
     Effect.gen(function* () {
       const narrow = Agent.make("agent", { tools: [fine, endless, hard], toolConcurrency: 2 })
       const error = yield* Effect.flip(narrow.run("go"))

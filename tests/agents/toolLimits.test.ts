@@ -33,7 +33,7 @@ describe("the calls of one step", () => {
     }).pipe(Effect.provide(TestModel.layer([times(300), "ok"])))
   )
 
-  it.effect("beyond the limit are put to no approver, and reported as not started", () =>
+  it.effect("beyond the limit reach no approver, and are reported as not started", () =>
     Effect.gen(function* () {
       const asks = AgentTool.fromFunction("t", { description: "Asks", needsApproval: true, execute: () => 1 })
       const agent = Agent.make("agent", { tools: [asks], maxToolCallsPerStep: 1 })

@@ -22,7 +22,7 @@ describe("a bill", () => {
     assert.deepStrictEqual(nested.spent().toolCalls, [{ step: 1, toolCallId: "a", tool: "look", status: "completed" }])
   })
 
-  it("tells each listener of a run about usage that is counted in it", () => {
+  it("notifies each listener of a run of usage that is counted in it", () => {
     const above = new Bill(undefined)
     const calls: Array<string> = []
     above.onUsage(() => calls.push("first"))

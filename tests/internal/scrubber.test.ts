@@ -46,7 +46,7 @@ describe("a known secret", () => {
   })
 })
 
-describe("a value beside a secret name", () => {
+describe("a value next to a secret name", () => {
   const hidden = [
     '{"password":"HIDDEN"}',
     '{"user": {"api_key" : "HIDDEN", "n": 1}}',

@@ -110,7 +110,7 @@ describe("a server's", () => {
     })
   )
 
-  it.live("tool that runs only as a task gives its result all the same", () =>
+  it.live("tool that runs only as a task returns its result", () =>
     Effect.gen(function* () {
       const mcp = yield* Mcp.connect({ servers: { tasks: { server: taskServer(async () => "it will rain") } } })
       expect(yield* call(yield* mcp.tools(), "research")).toBe("it will rain")
@@ -139,7 +139,7 @@ describe("a server's question", () => {
     })
   )
 
-  it.live("is answered by a handler, and a handler that fails tells it why", () =>
+  it.live("is answered by a handler, and gets the message of one that fails", () =>
     Effect.gen(function* () {
       let asked = 0
       const mcp = yield* Mcp.connect({

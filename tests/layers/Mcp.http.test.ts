@@ -143,7 +143,7 @@ describe("streamable HTTP", () => {
     )
   }
 
-  it.live("sends its token with every request, and never tells it", () =>
+  it.live("sends its token with every request, and never shows it", () =>
     Effect.gen(function* () {
       const server = yield* httpServer({ token: "t0p-secret" })
       const connect = (token: string) =>
@@ -205,7 +205,7 @@ describe("streamable HTTP", () => {
     })
   )
 
-  it.live("tells the server of an interruption, and gives the connection of the call back", () =>
+  it.live("notifies the server of an interruption, and releases the connection of the call", () =>
     Effect.gen(function* () {
       const server = yield* httpServer()
       const tools = yield* (yield* Mcp.connect({ servers: { http: { url: server.url } } })).tools()
@@ -218,7 +218,7 @@ describe("streamable HTTP", () => {
     })
   )
 
-  it.live("tells an error of the server's front as what it is", () =>
+  it.live("reports an error of the server's front as it is", () =>
     Effect.gen(function* () {
       const server = yield* httpServer()
       const tools = yield* (yield* Mcp.connect({ servers: { http: { url: server.url } } })).tools()

@@ -46,7 +46,7 @@ describe("the tools of a server", () => {
     })
   )
 
-  it.live("give images to the model, and tell their progress", () =>
+  it.live("give images to the model, and report their progress", () =>
     Effect.gen(function* () {
       const agent = Agent.make("agent", { tools: [Mcp.tools()] })
       const reported: Array<unknown> = []

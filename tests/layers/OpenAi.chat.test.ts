@@ -123,7 +123,7 @@ describe("Chat Completions", () => {
     })
   )
 
-  it.live("tells calls apart that a server gives one id", () =>
+  it.live("distinguishes calls to which a server gives one id", () =>
     Effect.gen(function* () {
       const asked = yield* whole({
         tool_calls: [1, 2].map((a) => ({ id: "add", function: { name: "add", arguments: `{"a":${a}}` } }))

@@ -140,7 +140,7 @@ describe("OpenAi sends", () => {
         })
       )
 
-      it.live("what is said of a field beside its type, and no pattern that looks around", () =>
+      it.live("the description of a field next to its type, and no pattern with lookarounds", () =>
         Effect.gen(function* () {
           const Place = Schema.Struct({ city: Schema.String }).annotate({ identifier: "Place" })
           const described = Tool.make("described", {
@@ -405,7 +405,7 @@ describe("OpenAi sends", () => {
     })
   )
 
-  it.live("reasoning back only with what came of it", () =>
+  it.live("reasoning back only with the calls or the text after it", () =>
     Effect.gen(function* () {
       const reasoning = (itemId: string, text: string, encryptedContent: string | null = "sealed") => ({
         type: "reasoning",

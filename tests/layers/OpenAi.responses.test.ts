@@ -293,7 +293,7 @@ describe("Responses", () => {
     })
   )
 
-  it.live("tells calls apart that a server gives one id", () =>
+  it.live("distinguishes calls to which a server gives one id", () =>
     Effect.gen(function* () {
       const items = [1, 2].map((a) => ({ ...fn(a, `{"a":${a}}`), call_id: "add" }))
       for (const parts of [

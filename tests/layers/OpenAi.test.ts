@@ -107,7 +107,7 @@ layer(ChildServer.layer, { excludeTestServices: true })("OpenAi", (it) => {
         const text = Agent.make("text", { retry: "none" })
 
         describe(`${edge} ${api} ${form}`, () => {
-          it.effect("answers, with usage that tells cached and reasoning tokens apart", () =>
+          it.effect("answers, with cached and reasoning tokens in its usage", () =>
             Effect.gen(function* () {
               const usage =
                 api === "chat"
@@ -352,7 +352,7 @@ layer(ChildServer.layer, { excludeTestServices: true })("OpenAi", (it) => {
             })
           )
 
-          it.effect("tells broken connections and broken answers apart", () =>
+          it.effect("distinguishes broken connections and broken answers", () =>
             Effect.gen(function* () {
               const network = [{ resetAfter: 0 }, { text: "partial answer, long enough", resetAfter: 30 }] as const
               for (const reply of network) {

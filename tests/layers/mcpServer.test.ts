@@ -211,7 +211,7 @@ describe.each([
     assert.match((error as Error).message, /unknown/)
   })
 
-  it("tells its progress in steps, nested runs included, to a client that asks", async () => {
+  it("reports its progress in steps, nested runs included, to a client that asks", async () => {
     const received: Array<Progress> = []
     await call("team", { input: "words" }, { onprogress: (progress) => received.push(progress) })
     assert.deepStrictEqual(
@@ -222,7 +222,7 @@ describe.each([
     assert.includeMembers(said, ["team > one: step 1", "team > two: step 1"])
   })
 
-  it("tells its progress in words, and they are the answer", async () => {
+  it("reports its progress in words, and they are the answer", async () => {
     const received: Array<string> = []
     receivedAll = () => vi.waitFor(() => assert.lengthOf(received, pieces.length), { timeout: 20_000 })
     const result = await call("writer", { input: "words" }, { onprogress: ({ message }) => received.push(message!) })

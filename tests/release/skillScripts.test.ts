@@ -298,7 +298,7 @@ describe("no process is left", () => {
     })
   )
 
-  it.live("by a script that takes too long, and its children, that heed no signal; what it wrote is reported", () =>
+  it.live("by a script that takes too long, and its children, that ignore signals; its output is reported", () =>
     Effect.gen(function* () {
       const at = withScripts({
         "endless.sh": "trap '' TERM; (trap '' TERM; sleep 1000) & echo begun; sleep 1000; sleep 1000\n"
@@ -367,7 +367,7 @@ describe("no process is left", () => {
     })
   )
 
-  it.live("by many at once, which run beside each other", () =>
+  it.live("by many at once, concurrently", () =>
     Effect.gen(function* () {
       // Each waits for the other.
       const meet = 'touch "$1"; while [ ! -e "$2" ]; do sleep 0.01; done; echo met\n'

@@ -497,7 +497,7 @@ describe("telemetry, read from a real OTLP receiver", () => {
     })
   )
 
-  it.live("says of streamed answers, and of no others, how long they took to begin", () =>
+  it.live("records the time to the first chunk, for streamed answers only", () =>
     Effect.gen(function* () {
       const agent = Agent.make("agent", {})
       const turns = TestModel.layer([{ text: "abcd", delay: "60 millis", chunk: 1, chunkDelay: "40 millis" }])
@@ -518,7 +518,7 @@ describe("telemetry, read from a real OTLP receiver", () => {
     })
   )
 
-  it.live("tells models apart of which only the provider or only the name is known", () =>
+  it.live("distinguishes models by their provider or their name alone", () =>
     Effect.gen(function* () {
       const finish = {
         type: "finish",
@@ -658,7 +658,7 @@ describe("telemetry, read from a real OTLP receiver", () => {
     })
   )
 
-  it.live("tells server, models and options of a real request", () =>
+  it.live("records server, models and options of a real request", () =>
     Effect.gen(function* () {
       const server = yield* Effect.acquireRelease(
         Effect.promise(() => serve([{ text: "hi" }])),

@@ -31,7 +31,7 @@ describe("a gate", () => {
     })
   )
 
-  it.effect("ends the chain with an early answer, which the events and the result tell", () =>
+  it.effect("ends the chain with an early answer, in the events and the result", () =>
     Effect.gen(function* () {
       const { events, exit } = yield* collect(chain, "hi")
       assert.isTrue(Exit.isSuccess(exit))
@@ -56,7 +56,7 @@ describe("a gate", () => {
 describe("a router", () => {
   const routes = { billing: Runner.described(echo("x"), "Invoices"), technical: echo("y"), sales: echo("z") }
 
-  it.effect("tells the route it took, and whether that was the fallback", () =>
+  it.effect("reports the route it took, and whether that was the fallback", () =>
     Effect.gen(function* () {
       const desk = Router.make("desk", routes, { fallback: "technical", threshold: 0.6 })
       const taken = yield* desk.result("help")
@@ -157,7 +157,7 @@ describe("a router", () => {
 })
 
 describe("an evaluator-optimizer", () => {
-  it.effect("tells every round's verdict", () =>
+  it.effect("emits every round's verdict", () =>
     Effect.gen(function* () {
       const judge = Agent.make("judge", { output: Schema.Struct({ score: Schema.Int }) })
       const refined = EvaluatorOptimizer.make(
@@ -176,7 +176,7 @@ describe("an evaluator-optimizer", () => {
     )
   )
 
-  it.effect("nested in others tells its path", () =>
+  it.effect("nested in others reports its path", () =>
     Effect.gen(function* () {
       const inner = EvaluatorOptimizer.make(
         "inner",

@@ -232,7 +232,7 @@ describe("a map", () => {
 })
 
 describe("a spawned run", () => {
-  it.effect("goes on beside, and can be awaited and polled", () =>
+  it.effect("runs in the background, and can be awaited and polled", () =>
     Effect.scoped(
       Effect.gen(function* () {
         const handle = yield* Gather.spawn(worker, 10)

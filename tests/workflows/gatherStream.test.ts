@@ -222,7 +222,7 @@ describe("a stream", () => {
     })
   )
 
-  it.effect("that is stopped tells what failed because of that beside what stopped it", () =>
+  it.effect("that is stopped reports the failures of the stop with its cause", () =>
     Effect.gen(function* () {
       const spiteful = Runner.make("spiteful", {
         run: (n: number) =>
@@ -284,7 +284,7 @@ describe("a stream", () => {
 })
 
 describe("a map of a stream", () => {
-  it.effect("is a runner that says what becomes of the outputs", () =>
+  it.effect("is a runner that consumes the outputs", () =>
     Effect.gen(function* () {
       const saved: Array<number> = []
       const each = Gather.mapStream("each", worker, {
@@ -354,7 +354,7 @@ describe("a map of a stream", () => {
     })
   )
 
-  it.effect("interrupts the others at once, however long it takes to tell of the failure", () =>
+  it.effect("interrupts the others at once, even if the failure's event is read slowly", () =>
     Effect.gen(function* () {
       const { runner, seen } = counted(1000)
       const either = Runner.make("either", { run: (n: number) => (n === 2 ? Effect.fail("no") : runner.run(n)) })

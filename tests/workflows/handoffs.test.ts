@@ -89,7 +89,7 @@ describe("handoffs", () => {
     })
   )
 
-  it.effect("go back and forth until somebody answers, and no longer than they may", () =>
+  it.effect("go back and forth until an agent answers, up to the limit", () =>
     Effect.gen(function* () {
       const ping = Agent.make("ping", { tools: [Handoffs.to("pong")] })
       const pong = Agent.make("pong", { tools: [Handoffs.to("ping")] })

@@ -30,7 +30,7 @@ describe("a parallel of an array", () => {
     })
   )
 
-  it.effect("tells branches apart that have the same name", () =>
+  it.effect("distinguishes branches with the same name", () =>
     Effect.gen(function* () {
       const same = Parallel.make("same", [failing(5, "x"), failing(5, "x"), after(1, "y")], { mode: Parallel.settle })
       const exit = yield* in_(5, same.run("go"))
@@ -108,7 +108,7 @@ describe("a parallel that is decided or interrupted", () => {
   )
 })
 
-describe("what a parallel tells", () => {
+describe("the events of a parallel", () => {
   it.effect("has one item for each branch as it ends, under the branch's name", () =>
     Effect.gen(function* () {
       const agent = Agent.make("agent", {})

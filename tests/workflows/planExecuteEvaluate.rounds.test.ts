@@ -69,7 +69,7 @@ describe("a plan that cannot be carried out", () => {
 })
 
 describe("planning again", () => {
-  it.effect("keeps what is done when a step has failed, and tells the planner", () =>
+  it.effect("keeps finished steps when a step has failed, and shows the planner the failure", () =>
     Effect.gen(function* () {
       const ran: Array<string> = []
       const { planner, requests } = planning(
@@ -203,7 +203,7 @@ describe("planning again", () => {
     })
   )
 
-  it.effect("keeps what a step gave that is still telling it when another fails", () =>
+  it.effect("keeps the result of a step whose event is not read yet when another fails", () =>
     Effect.gen(function* () {
       const ran: Array<string> = []
       const { planner } = planning(planOf(step("quick"), step("bad")), planOf(step("quick"), step("good", ["quick"])))

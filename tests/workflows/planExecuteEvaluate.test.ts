@@ -138,7 +138,7 @@ describe("planned by a model", () => {
     )
   )
 
-  it.effect("tells a planner of its own who the workers are, and what is wrong with its plan", () =>
+  it.effect("shows a custom planner the workers, and the problems of its plan", () =>
     Effect.gen(function* () {
       const planner = Agent.make("planner", { output: PlanExecuteEvaluate.Plan })
       const work = PlanExecuteEvaluate.make("work", { planner, workers: { research, write } })
@@ -332,7 +332,7 @@ describe("its definition", () => {
     }
   })
 
-  it("tells what it is made of", () => {
+  it("describes its structure", () => {
     const work = PlanExecuteEvaluate.make(
       "work",
       { workers: { worker }, evaluator: () => Effect.succeed(true) },

@@ -114,7 +114,7 @@ describe("a desk with handoffs", () => {
     }).pipe(turns(to("billing"), pays(7), to("shipping"), "Shipped."))
   )
 
-  it.effect("gives the conversation over after the call beside it was approved", () =>
+  it.effect("hands the conversation over after the other call of the step was approved", () =>
     Effect.gen(function* () {
       const noted: Array<string> = []
       const note = AgentTool.fromFunction("note", {
@@ -302,7 +302,7 @@ describe("a workflow that cannot be resumed in its middle", () => {
       }).pipe(script)
     )
 
-    it.effect(`names the member that waits when it is resumed all the same: ${name}`, () =>
+    it.effect(`names the member that waits when it is resumed: ${name}`, () =>
       Effect.gen(function* () {
         made.splice(0)
         const error = yield* Effect.flip(workflow.run("pay"))
@@ -351,7 +351,7 @@ describe("a transcript that waits", () => {
     }).pipe(turns(pays(1), "never"))
   )
 
-  it.effect("is refused by a workflow that has no such member", () =>
+  it.effect("is refused by a workflow without the member", () =>
     Effect.gen(function* () {
       const { agent, made } = payments()
       const error = yield* Effect.flip(Chain.make("chain", [agent("cashier")]).run("pay"))

@@ -317,7 +317,7 @@ describe("an evaluator-optimizer", () => {
   const turns = (...scores: ReadonlyArray<number>) =>
     TestModel.layer(scores.flatMap((score, n) => [`draft ${n + 1}`, TestModel.json({ score })]))
 
-  it.effect("revises until a draft is accepted, and tells the generator of the earlier ones", () =>
+  it.effect("revises until a draft is accepted, and shows the generator the earlier ones", () =>
     Effect.gen(function* () {
       assert.strictEqual(yield* make({}).run("Write"), "draft 3")
       const { calls } = yield* TestModel.TestModel

@@ -126,7 +126,7 @@ describe("an approval that is not our record", () => {
     )
   }
 
-  it.effect("beside a call that waits is not made with it", () =>
+  it.effect("next to a call that waits is not made with it", () =>
     Effect.gen(function* () {
       const { clerk, paid } = till()
       const look = AgentTool.fromFunction("look", { description: "Looks", execute: () => paid.push(-1) })

@@ -72,7 +72,7 @@ describe("a signed request", () => {
     })
   )
 
-  it.effect("stands beside any approver, which still has the last word", () =>
+  it.effect("works with any approver, which still has the last word", () =>
     Effect.gen(function* () {
       for (const [approver, expected] of [
         [Approvals.layer(() => Effect.succeed(Approvals.later)), [5]],

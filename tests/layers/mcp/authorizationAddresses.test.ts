@@ -228,7 +228,7 @@ describe("an authorization server is refused", () => {
 describe("an authorization server that does not keep to the specification is used", () => {
   const template = "https://login.example/{tenantid}/v2.0"
 
-  it.live("without PKCE in its metadata, where requirePkce is false; PKCE is used all the same", () =>
+  it.live("without PKCE in its metadata, where requirePkce is false; PKCE is still used", () =>
     Effect.gen(function* () {
       const server = yield* oauthServer(at(metadataPath, { code_challenge_methods_supported: undefined }))
       const asked: Array<URL> = []
@@ -281,7 +281,7 @@ describe("an authorization server that does not keep to the specification is use
     })
   )
 
-  it.live("where it is named beside one that is not on the web", () =>
+  it.live("where it is named next to one that is not on the web", () =>
     Effect.gen(function* () {
       const server = yield* oauthServer((path, answer) => {
         if (!resourcePaths.includes(path)) return answer

@@ -141,7 +141,7 @@ describe("while two calls of one connection are under way", () => {
     })
   )
 
-  it.live("a question that may belong to either is put to the approvers of both", () =>
+  it.live("a question that may belong to either is decided by the approvers of both", () =>
     Effect.gen(function* () {
       const both = gate(2)
       const mcp = yield* connected(async (_params, _extra, server) => {

@@ -82,7 +82,7 @@ describe.each(edges)("under %s", (_name, run, rawServer) => {
       expect(shown(await resultOf({ content: [text("real text")], structuredContent: {} }))).toBe("real text")
     })
 
-    it("gives a text that says more beside it", async () => {
+    it("returns a text that says more next to it", async () => {
       const result = { content: [text("the text of the file")], structuredContent: { fileName: "a.txt" } }
       const said = JSON.stringify(shown(await resultOf(result)))
       expect(said).toContain("the text of the file")

@@ -39,7 +39,7 @@ const shown = (api: Api, ...parts: ReadonlyArray<object>) =>
 
 for (const api of apis) {
   describe(api, () => {
-    it.live("files that it does not take are described, and the text beside them is given", () =>
+    it.live("files that it does not take are described, and their text is passed on", () =>
       Effect.gen(function* () {
         const refused = [
           file("video/mp4"),

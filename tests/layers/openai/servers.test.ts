@@ -106,7 +106,7 @@ layer(serverLayer, { excludeTestServices: true })("A compatible server", (it) =>
         })
       )
 
-      it.effect("whose format silences tools is not sent one beside tools, unless that is wanted", () =>
+      it.effect("whose format disables tools does not get one with tools, unless that is set", () =>
         Effect.gen(function* () {
           for (const structuredOutput of [undefined, "json_object", "prompt"] as const) {
             const { message, output, paid } = yield* play("a format that silences tools", {
@@ -144,7 +144,7 @@ layer(serverLayer, { excludeTestServices: true })("A compatible server", (it) =>
         })
       )
 
-      it.effect("that sends something else beside the answer", () =>
+      it.effect("that sends other data with the answer", () =>
         Effect.gen(function* () {
           yield* answers("a bill after the answer", "Hi")
           yield* answers("sources before the answer", "Hi")

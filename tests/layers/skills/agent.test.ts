@@ -172,7 +172,7 @@ describe("an agent with skills", () => {
     })
   )
 
-  it.live("tells the model what went wrong with a file or a script, and goes on", () =>
+  it.live("shows the model the failure of a file or a script, and continues", () =>
     Effect.gen(function* () {
       const at = folder({ "a/SKILL.md": skill("a"), "a/scripts/a.sh": "echo no >&2; exit 2", secret: "s" })
       const { layer } = scripted(
@@ -341,7 +341,7 @@ describe("an agent with skills", () => {
     })
   )
 
-  it.live("tells of a broken skill nothing but what is wrong in the log", () =>
+  it.live("logs only the problem of a broken skill", () =>
     Effect.gen(function* () {
       const at = folder({ "a/SKILL.md": skill("a"), "b/SKILL.md": "---\nname: b\n---\nEvil." })
       const { calls, layer } = scripted("done")

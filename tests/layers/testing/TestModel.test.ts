@@ -482,7 +482,7 @@ describe("a call beyond the script", () => {
     })
   )
 
-  it.effect("tells of a prompt that has no JSON form, too", () =>
+  it.effect("reports a prompt without a JSON form, too", () =>
     Effect.gen(function* () {
       const prompt = Prompt.make([
         {

@@ -102,7 +102,7 @@ describe("when a cassette is recorded", () => {
     })
   )
 
-  it.live("a cassette beside the model, or around the program, is used as well", () =>
+  it.live("a cassette next to the model, or around the program, is used as well", () =>
     Effect.gen(function* () {
       const server = yield* OpenAiServer.make([OpenAiServer.text("Hello!")])
       const file = path.join(yield* directory, "a.json")

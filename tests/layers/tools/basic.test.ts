@@ -145,7 +145,7 @@ describe("the clock", () => {
       BasicTools.layerWith({ timeZone: "Europe/Berlin" })
     )
 
-  effectIt.effect("tells Effect's time in any zone", () =>
+  effectIt.effect("returns Effect's time in any zone", () =>
     Effect.gen(function* () {
       yield* TestClock.setTime(Date.UTC(2026, 6, 1, 12))
       const now = (params: object) => call(BasicTools.toolkit, "current_time", params)

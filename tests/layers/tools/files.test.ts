@@ -336,7 +336,7 @@ for (const edge of Object.keys(edges)) {
       assert.deepStrictEqual((await tools().ok("search_files", { query: "B", pattern: "*.bin" }))["matches"], [])
     })
 
-    it("tells no path of the machine", async () => {
+    it("shows no path of the machine", async () => {
       fs.symlinkSync(secret, path.join(root, "link.txt"))
       for (const file of ["link.txt", "absent", "src", "../x", "a.txt/b"]) {
         assert.notInclude(JSON.stringify(await tools().fails("read_file", { path: file })), base)

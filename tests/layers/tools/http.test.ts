@@ -189,7 +189,7 @@ for (const edge of Object.keys(edges)) {
       while ((await counts()).aborted < before + 2) await new Promise((resolve) => setTimeout(resolve, 10))
     })
 
-    it("tells of servers that are not there, or break off", async () => {
+    it("reports servers that are not there, or break off", async () => {
       assert.strictEqual(await fails("/reset"), "Network")
       assert.strictEqual(await fails("http://127.0.0.1:1/"), "Network")
       // The resolver of names may be slow.

@@ -125,7 +125,7 @@ for (const edge of Object.keys(edges)) {
       assert.include(endless, { exitCode: null, signal: "SIGKILL", truncated: true })
     })
 
-    it("a timeout ends the whole group, deaf or not, and tells what was written", async () => {
+    it("a timeout ends the whole group, even if it ignores signals, and reports its output", async () => {
       const { fails } = tools({ timeout: "3 seconds", grace: "50 millis" })
       const answer = await fails("run_command", { command: node, args: ["-e", family] })
       assert.include(answer, { _tag: "ShellToolError", reason: "Timeout", stdout: "begun" })

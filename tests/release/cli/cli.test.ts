@@ -435,7 +435,7 @@ describe("troupe review", () => {
 })
 
 describe("troupe", () => {
-  it("tells its version, and how to use it", async () => {
+  it("prints its version, and its usage", async () => {
     const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { readonly version: string }
     const [versioned, help, unknown] = await Promise.all([
       troupe(["--version"]),

@@ -10,10 +10,12 @@ const plain = `summarise summarize summary condense shorten tl dr tldr key main 
   texts notes note article document file message page report story passage content sentence sentences only says single`
 const known = new Set([...plain.split(/\s+/), ...counts])
 
-const splitter = new Intl.Segmenter("en", { granularity: "sentence" })
+let splitter: Intl.Segmenter | undefined
 const sentences = (text: string): ReadonlyArray<string> => {
+  // Made when it is needed: making one takes longer than loading this module.
+  const segmenter = (splitter ??= new Intl.Segmenter("en", { granularity: "sentence" }))
   const blocks = text.split(/\n\s*\n|\n(?=[-*#\d])/).map((block) => block.replace(/\s+/g, " "))
-  const all = blocks.flatMap((block) => Array.from(splitter.segment(block), ({ segment }) => segment.trim()))
+  const all = blocks.flatMap((block) => Array.from(segmenter.segment(block), ({ segment }) => segment.trim()))
   return all.filter((sentence) => sentence !== "")
 }
 

@@ -1,6 +1,6 @@
 /**
- * Approvals: who decides whether a tool may run, how a decision is made later and elsewhere, and what of the input of a
- * client is taken.
+ * Approvals: who decides whether a tool may run, how a decision is made later and elsewhere, and which input of a client
+ * is accepted.
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -41,7 +41,7 @@ export const deny = (reason: string): Denied => ({ _tag: "Denied", reason })
 export const later: Later = { _tag: "Later" }
 
 /**
- * Puts every call of a tool with `needsApproval` to `decide`, while the run waits. Without such a Layer, and for the
+ * Asks `decide` about every call of a tool with `needsApproval`, while the run waits. Without such a Layer, and for the
  * decision {@link later}, the run is suspended: it fails with `ApprovalRequired`, whose transcript is plain JSON, and goes
  * on with {@link answer}. In a run that goes on, `decide` is asked about calls that were approved before too: its decision
  * counts, and `later` leaves the earlier one in place. Interrupting the run interrupts `decide`.
@@ -83,7 +83,7 @@ export interface Policy {
 }
 
 /**
- * Decides by what tools say about themselves, for all tools, those of MCP servers too. `decide` is asked where a rule says
+ * Decides by the hints of tools, for all tools, those of MCP servers too. `decide` is asked where a rule says
  * `"ask"`; without it the run is suspended (see {@link layer}). A rule that denies also denies a call that was approved
  * before.
  *
@@ -101,10 +101,10 @@ export const layerPolicy = <R = never>(
 /**
  * A policy that no other Layer can lower. {@link layer}, {@link layerPolicy} and {@link layerTerminal} replace the approver
  * around them, as Layers do; a floor counts in addition to the approver, and every floor that is provided counts, in
- * whichever order. A call is made when none of them denies it and each one that asks has approved it. `decide` is asked
+ * any order. A call is made when none of them denies it and each one that asks has approved it. `decide` is asked
  * after the approver, and sees the arguments as the approver has changed them; without it, asking suspends the run.
  *
- * Rules that are not given are `"allow"`, also the one for tools with `needsApproval`.
+ * Rules that are unset are `"allow"`, also the one for tools with `needsApproval`.
  *
  * @example
  * import { Effect } from "effect"
@@ -176,7 +176,7 @@ export const layerTerminal: Layer.Layer<never, never, Terminal.Terminal> = Layer
 )
 
 /**
- * Signs the requests of suspended runs, beside any approver, and refuses what is not signed: a run that is resumed fails
+ * Signs the requests of suspended runs, with any approver, and rejects unsigned ones: a run that is resumed fails
  * with `InvalidApproval` when a request or an answer in its transcript has no signature, or one that does not fit. The
  * signature (HMAC-SHA-256) stands for the id of the approval, the call and its arguments, the tool (server, name,
  * description, parameters, hints) and, for an agent that is a tool, the whole suspended conversation of that agent.
@@ -184,8 +184,8 @@ export const layerTerminal: Layer.Layer<never, never, Terminal.Terminal> = Layer
  * - `secret`: at least 32 random characters, the same in every process that resumes the run. A run that was suspended
  *   without it, or under another one, cannot be resumed.
  *
- * An answer is bound to its request by the signature of the request. So {@link answer} takes no secret, and who holds the
- * whole transcript can answer it: keep the transcript where only those are who may decide, show {@link pending} to others,
+ * An answer is bound to its request by the signature of the request. So {@link answer} takes no secret, and anyone who holds
+ * the whole transcript can answer it: keep the transcript where only approvers can read it, show {@link pending} to others,
  * and take input of clients through {@link clientInput}. An answer can be used again: the tool detects it by `idempotencyKey`.
  *
  * Throws `InvalidDefinition` for a secret that is empty or not `Redacted`.
@@ -215,8 +215,8 @@ export const signing = (options: { readonly secret: Redacted.Redacted<string> })
 }
 
 /**
- * Reads the input of a client. A run trusts its input as it trusts the program: give what a client sent to a run through
- * this function only. User messages and texts of the assistant pass. System messages, approval requests and answers,
+ * Validates the input of a client. A run trusts its input as it trusts the program: pass input of a client to a run only
+ * through this function. User messages and texts of the assistant pass. System messages, approval requests and answers,
  * provider options, and calls and results that are not in `history` fail it with `ForeignInput`, which names the part; with
  * `foreign: "strip"` they are left out. Input that is not messages, or too much of it, fails it too.
  *

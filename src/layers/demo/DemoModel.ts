@@ -1,6 +1,6 @@
 /**
  * A model for trying a program out, without a key and without a network. It is not a language model: it takes literals
- * that stand in the text, and fails where an answer would be a guess.
+ * from the text, and fails where an answer would be a guess.
  */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"

@@ -39,7 +39,7 @@ export interface ScriptOptions {
   /** The directory that scripts work in. Default: the folder of their skill. */
   readonly directory?: string | URL | undefined
   /**
-   * Variables for scripts. Variables of this process are not passed on: beside these a script gets `PATH`, `TZ`, `LANG`,
+   * Variables for scripts. Variables of this process are not passed on: a script gets these, `PATH`, `TZ`, `LANG`,
    * `TMPDIR`, a `HOME` that is an empty directory and is removed afterwards, `TROUPE_RUN`, the settings of git that
    * `ShellTools.layer` lists, and `SKILL_DIR`, the folder of its skill. A `Redacted` value is removed from its output.
    */
@@ -48,7 +48,7 @@ export interface ScriptOptions {
   readonly maxOutputBytes?: number | undefined
   /**
    * What runs a file, by its extension, as in `{ ".py": ["uv", "run"] }`. Without one an executable file is run as it is,
-   * and `.sh`, `.bash`, `.py`, `.js`, `.ts` (and the like), `.rb` and `.pl` by what is usual.
+   * and `.sh`, `.bash`, `.py`, `.js`, `.ts` and similar, `.rb` and `.pl` by their usual interpreters.
    */
   readonly interpreters?: Readonly<Record<string, readonly [string, ...ReadonlyArray<string>]>> | undefined
   /** Whether each run of a script needs approval; see `Approvals`. Default `false`. */

@@ -76,7 +76,7 @@ export const layerWith = (options: Options): Layer.Layer<never> =>
  * `runPromise`. Provide it around everything else. Under `runPromise` it does nothing.
  *
  * It refuses what it cannot do instead of hanging, as soon as no timer or request is pending: a tool that waits for a
- * bare promise fails with `AsyncToolError`; a program that nothing can move fails with `StuckSyncEdge`; blocking a
+ * bare promise fails with `AsyncToolError`; a program that cannot make progress fails with `StuckSyncEdge`; blocking a
  * running fiber or a server with `NestedSyncEdge`. Agents fail with these as typed errors; in other Effects they are
  * defects. `Effect.runSync` itself blocks the thread: signal handlers wait, and SIGINT ends a process that has none.
  *

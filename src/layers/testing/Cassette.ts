@@ -57,8 +57,8 @@ export interface Options {
    */
   readonly scrubHeaders?: ReadonlyArray<string> | undefined
   /**
-   * Changes what is written: it is given each address, header, body and line of a stream, from which keys are gone
-   * already. It is also applied to the requests of a replay before they are compared, so it can take out what differs
+   * Changes what is written: called with each address, header, body and line of a stream, from which keys are already
+   * removed. It is also applied to the requests of a replay before they are compared, so it can take out what differs
    * from run to run, such as a date. Applied twice it must give the same as once.
    */
   readonly scrub?: ((text: string) => string) | undefined
@@ -86,10 +86,10 @@ export class Cassette extends Context.Service<
  * Puts a file between a model and its server. Provide it to `OpenAi.layer`, or to {@link layerHttpClient} for other
  * providers.
  *
- * Requests are matched by method, path with query, and body; where the server stands and headers do not matter. The same
+ * Requests are matched by method, path with query, and body; the host and headers are ignored. The same
  * request made twice gets its answers in the order in which they were recorded. Streams come in their recorded chunks,
  * as fast as they are read. Error answers and lost connections are replayed as they were. A request that was interrupted
- * when it was recorded gives what had come and then waits, for as long as it had waited then and 5 seconds more.
+ * when it was recorded returns its recorded part and then waits, for the recorded time and 5 seconds more.
  *
  * A request that was not recorded fails with an `AiError` that is not retried (`InvalidRequestError`), whose message says
  * where it differs; {@link notRecorded} gives the typed error. Replaying, `OpenAi.layer` needs no key.

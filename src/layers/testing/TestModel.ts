@@ -102,7 +102,7 @@ export interface Turn {
 
 /**
  * Turns in the order of the calls, or a function of the call. The function form suits agents that share a model and call
- * it in an order of their own: it can tell them apart by the prompt or the tools.
+ * it in an order of their own: it can distinguish them by the prompt or the tools.
  */
 export type Script =
   | ReadonlyArray<string | Turn>
@@ -156,10 +156,10 @@ export class TestModel extends Context.Service<
 /**
  * A model that follows a script.
  *
- * A call beyond the script fails with an `AiError` (`InvalidRequestError`, which is not retried). Even if the
- * agent recovers, the Layer's release dies with `UnexpectedCall`. It dies with `UnusedTurns` if turns of a list are left, unless the
- * effect that it was provided to failed or was interrupted, which would explain them. So a test needs no assertion for
- * either.
+ * A call beyond the script fails with an `AiError` (`InvalidRequestError`, which is not retried). Even if the agent
+ * recovers, the Layer's release dies with `UnexpectedCall`. It dies with `UnusedTurns` if turns of a list are left,
+ * unless the effect that it was provided to failed or was interrupted, which would explain them. So a test needs no
+ * assertion for either.
  *
  * Turns and ids of tool calls are given out in the order in which calls begin. Delays use Effect's clock, so `TestClock`
  * drives them. Interrupting a call, or dropping its stream, ends it at once.

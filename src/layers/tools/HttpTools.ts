@@ -97,7 +97,7 @@ export interface Options {
  *
  * Pages are converted to Markdown in a worker thread, for 5 seconds and in 256 MB at most; one that is too much for that is
  * returned as text without its tags. Tables, lists, code and what is struck out or raised stay recognisable. Text that the
- * page hides from its readers is left out, as far as its elements and its own simple style rules tell. A page that only
+ * page hides from its readers is left out, as far as its elements and its own simple style rules show it. A page that only
  * redirects its reader is a sentence with the address.
  *
  * Under `Effect.runSync` the tool needs `SyncEdge.layer`, and fails with a message that says so.

@@ -1,6 +1,6 @@
 /**
  * One of each workflow, made of the same few agents. They nest in one another, as all of them are runners; here each is
- * asked for its picture, and one of them is run, so that its picture shows what became of it.
+ * asked for its picture, and one of them is run, so that its picture shows the course of that run.
  */
 import { Effect, Schema, Stream } from "effect"
 import {

@@ -1,5 +1,5 @@
 /**
- * `npm run check`: everything that can be said of the project without running it. The types of the source, the tests,
+ * `npm run check`: every check of the project that does not run it. The types of the source, the tests,
  * the examples and the documentation's snippets; the linter, with the layering and the circles; the format; the words.
  */
 import { report, run } from "./support.ts"

@@ -4,7 +4,7 @@
  */
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { root } from "./support.ts"
+import { apart, root } from "./support.ts"
 
 const entry = (module: string) => ({
   "troupe-source": `./src/${module}.ts`,
@@ -13,10 +13,13 @@ const entry = (module: string) => ({
 })
 
 const index = fs.readFileSync(path.join(root, "src/index.ts"), "utf8")
-const modules = Array.from(index.matchAll(/^export \* as (\w+) from "\.\/(.*)\.ts"$/gm), ([, name, module]) => [
-  `./${name}`,
-  entry(module!)
-]).toSorted(([a], [b]) => (a! < b! ? -1 : 1))
+const named = Array.from(index.matchAll(/^export \* as (\w+) from "\.\/(.*)\.ts"$/gm), ([, name, module]) => [
+  name!,
+  module!
+])
+const modules = [...named, ...Object.entries(apart)]
+  .map(([name, module]) => [`./${name}`, entry(module!)] as const)
+  .toSorted(([a], [b]) => (a < b ? -1 : 1))
 
 const file = path.join(root, "package.json")
 const manifest = JSON.parse(fs.readFileSync(file, "utf8")) as Record<string, unknown>

@@ -1,5 +1,5 @@
 /**
- * `npm run pictures`: draws the diagrams of the documentation. Each stands in a `mermaid` fence below a line such as
+ * `npm run pictures`: draws the diagrams of the documentation. Each is in a `mermaid` fence below a line such as
  * `<!-- troupe graph examples/workflows.ts --name chain -->`, and is what that command prints.
  * tests/docs/pictures.test.ts fails when one is out of date.
  */
@@ -8,7 +8,7 @@ import * as path from "node:path"
 import * as Runner from "../src/Runner.ts"
 import { root } from "./support.ts"
 
-/** A diagram in a text: the arguments of the command that draws it, and where its lines stand. */
+/** A diagram in a text: the arguments of the command that draws it, and the position of its lines. */
 interface Picture {
   readonly args: ReadonlyArray<string>
   readonly from: number

@@ -67,3 +67,6 @@ export const report = (name: string, outcome: Outcome): void => {
   console.log(`${outcome.ok ? "ok  " : "FAIL"} ${name} (${seconds(outcome.ms)})`)
   if (!outcome.ok) process.stdout.write(outcome.output)
 }
+
+/** Public modules that are not in the barrel, since each needs a package that is installed beside this one. */
+export const apart: Readonly<Record<string, string>> = { Undici: "layers/openai/Undici" }

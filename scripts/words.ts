@@ -1,8 +1,8 @@
 /**
  * The project's English, as far as words can be checked: source, tests, scripts, examples and documents are written in
  * the plain English of Effect's own documentation, subject first. This finds the words that have a plainer one, also
- * within names and across the end of a line. Quoted text of others stands in a block quote of Markdown, which is not
- * looked at; generated files are left out.
+ * within names and across the end of a line. Quoted text of others belongs in a block quote of Markdown, which is not
+ * checked; generated files are left out.
  */
 import * as fs from "node:fs"
 import * as path from "node:path"
@@ -38,7 +38,7 @@ export interface Found {
 /** Words within names, as words: `isTold` and `is_told` hold "told". */
 const separated = (line: string): string => line.replace(/([a-z0-9])(?=[A-Z])/g, "$1 ").replaceAll("_", " ")
 
-/** What stands on a line, without the marks of a comment, a list or a block quote. */
+/** The text of a line, without the marks of a comment, a list or a block quote. */
 const proseOf = (line: string): string =>
   separated(line)
     .replace(/^\s*(\/\*\*?|\*(?!\/)|\/\/|[-*>]) ?/, "")
@@ -74,7 +74,7 @@ const files = (): ReadonlyArray<string> => {
   return [...documents, ...within].filter((file) => !exempt.has(file)).toSorted()
 }
 
-/** Every such word of the project, a line for each: where it stands, and what to write. */
+/** Every such word of the project, a line for each: its position, and what to write. */
 export const check = (): ReadonlyArray<string> =>
   files().flatMap((file) =>
     find(fs.readFileSync(path.join(root, file), "utf8"), file.endsWith(".md")).map(

@@ -1,6 +1,7 @@
 /**
- * Tools that carry their own handlers, made of a plain function or of a runner. Two agents with equally named tools
- * never get each other's handlers. Tools that run in threads are in `WorkerTool`.
+ * Tools that carry their own handlers, so that two agents with equally named tools never get each other's: what such a
+ * tool is, and how it is made of a function. How definitions are checked is in `internal/toolDefinition.ts`, how
+ * functions are run in `internal/toolFunction.ts`. Tools that run in threads are in `WorkerTool`.
  */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -99,7 +100,7 @@ export interface FromFunctionOptions<Parameters extends Schema.Top, Success exte
   readonly needsApproval?: NeedsApproval<Parameters["Type"]> | undefined
   /** What the tool says of itself to approvers and MCP clients. */
   readonly hints?: Hints | undefined
-  /** Overrides the detection of the kind, for a function that gives a promise and is not declared `async`. */
+  /** Overrides the detected kind, for a function that returns a promise and is not declared `async`. */
   readonly kind?: Kind | undefined
   readonly execute: (params: Parameters["Type"], context: ToolContext) => Out
 }

@@ -152,7 +152,7 @@ export const ToolNotice = Schema.TaggedStruct("ToolNotice", {
  * gave more tools than one server may put into a request.
  */
 export interface ToolNotice extends Schema.Schema.Type<typeof ToolNotice> {}
-/** The step's model call failed and is made again; drop every delta of this run since event `discardFrom`. */
+/** The step's model call failed and is retried; drop every delta of this run since event `discardFrom`. */
 export const StepRetried = Schema.TaggedStruct("StepRetried", {
   ...inStep,
   /** The attempt that now begins; the first was 1. */
@@ -160,7 +160,7 @@ export const StepRetried = Schema.TaggedStruct("StepRetried", {
   discardFrom: Schema.Int,
   reason: Schema.String
 })
-/** The step's model call failed and is made again; drop every delta of this run since event `discardFrom`. */
+/** The step's model call failed and is retried; drop every delta of this run since event `discardFrom`. */
 export interface StepRetried extends Schema.Schema.Type<typeof StepRetried> {}
 /** A piece of the answer. */
 export const TextDelta = Schema.TaggedStruct("TextDelta", { ...inStep, delta: Schema.String })

@@ -9,7 +9,7 @@ const Model = Layer.orDie(OpenAi.layer({ model: TROUPE_MODEL ?? "gpt-4.1-mini" }
 const help = `This preset needs a language model. Set OPENAI_API_KEY; or set OPENAI_BASE_URL to a server that needs no key, such as
 Ollama's http://localhost:11434/v1, and TROUPE_MODEL to the name of a model there.`
 
-/** Runs a preset when its file is the program: with what stands on the command line, or with the sample. */
+/** Runs a preset when its file is the program: with the text of the command line, or with the sample. */
 export const main = async <E>(
   isMain: boolean,
   run: (input: string) => Effect.Effect<unknown, E, Layer.Success<typeof Model>>,

@@ -1,6 +1,6 @@
 /**
  * A research report: the question is split into smaller ones, a researcher looks each of them up at the same time, and a
- * writer puts the findings together. The library here is a text; in its place stands any search of yours.
+ * writer puts the findings together. The library here is a text; replace it by a search of yours.
  *
  *     node examples/presets/research-report.ts "How do honey bees find food, and how do they tell each other?"
  */

@@ -58,7 +58,7 @@ export const execute = <I, E, LE>(
 const endsText = (event: RunEvent): boolean =>
   event.path.length === 1 && (event._tag === "ToolCalled" || event._tag === "StepStarted" || isTerminal(event))
 
-/** The person at the terminal says whether a tool may run that needs approval. The display is away meanwhile. */
+/** Asks the user at the terminal whether a tool that needs approval may run. Hides the display during that. */
 const approver = (display: Display) =>
   Effect.gen(function* () {
     const [Approvals, NodeTerminal] = yield* Effect.promise(() =>

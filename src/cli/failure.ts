@@ -1,4 +1,4 @@
-/** Failures of the command line: one line for the user, and an exit code. */
+/** How the command line fails: one line for the person at the terminal, and an exit code. */
 import * as Cause from "effect/Cause"
 import * as Schema from "effect/Schema"
 import { messageOf } from "../internal/message.ts"
@@ -22,7 +22,7 @@ export const chooseModel =
 /** How to choose a model. */
 export const threeWays = `${chooseModel}; or pass --model demo, which is not a language model and answers only from what the text says.`
 
-/** What is said where a model is needed and none is chosen. */
+/** The message when a model is needed and none is chosen. */
 export const noModel = `no model is configured. ${threeWays}`
 
 /** True for the error of a runner that called the model that is not there, wherever it is nested. */

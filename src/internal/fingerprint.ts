@@ -26,7 +26,7 @@ const isPlain = (value: object): boolean => {
   return (prototype === Object.prototype || prototype === null) && !("toJSON" in value)
 }
 
-/** The same text for the same value, in whichever order the fields of its objects come. */
+/** The same text for equal values, in any order of the fields of their objects. */
 export const canonical = (json: Schema.Json): string => {
   if (Array.isArray(json)) return `[${json.map(canonical).join(",")}]`
   if (typeof json !== "object" || json === null) return JSON.stringify(json)

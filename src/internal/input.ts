@@ -1,4 +1,4 @@
-/** Makes an input replayable, for runners that read it more than once. */
+/** Inputs that several members read, or one member again. It reads nothing but them. */
 import * as Predicate from "effect/Predicate"
 
 /**

@@ -43,7 +43,7 @@ export class RunState {
     return this.#handedOver
   }
 
-  /** Gives the conversation over. */
+  /** Hands the conversation over. */
   handOver(): void {
     this.#handedOver = true
   }

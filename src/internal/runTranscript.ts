@@ -1,6 +1,6 @@
 /**
- * The transcript of a run: an agent's own messages or, for other runners, those of their members, each message once.
- * Kept for `result` and for the terminal event of a root run.
+ * What was said in a run, as a conversation that the next run can take: an agent's own messages, or for other runners what
+ * their members said, each message once. Kept for `result` and for the terminal event of a root run.
  */
 import * as Prompt from "effect/ai/Prompt"
 import * as Equal from "effect/Equal"
@@ -60,7 +60,7 @@ export class RunTranscript {
     this.#ended = { output }
   }
 
-  /** What was said so far. */
+  /** The messages so far. */
   get said(): Said {
     if (this.#said !== undefined) return this.#said()
     const given = messagesOf(this.#input)

@@ -1,6 +1,6 @@
 /**
- * Checks the definition of a tool where it is written: its name, its schemas, its durations. Makes tools of
- * `effect/ai`.
+ * What the definition of a tool says, checked where it is written: its name, its schemas, its durations. It makes tools
+ * of `effect/ai` and runs none.
  */
 import * as Duration from "effect/Duration"
 import * as Tool from "effect/ai/Tool"
@@ -17,7 +17,7 @@ export const NoParameters = Schema.Struct({})
 const hasNoFields = ({ ast }: Schema.Top): boolean =>
   ast._tag === "Objects" && ast.propertySignatures.length === 0 && ast.indexSignatures.length === 0
 
-/** True for a tool without parameters. Arguments that a model gives it all the same mean nothing, and are dropped. */
+/** True for a tool without parameters. Arguments that a model passes to it are dropped. */
 export const takesNothing = (tool: Tool.Any): boolean =>
   !Tool.isProviderDefined(tool) &&
   !Tool.isDynamic(tool) &&

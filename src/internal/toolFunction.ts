@@ -100,7 +100,7 @@ const awaitPromise = (promise: PromiseLike<unknown>, abort: () => void): Effect.
       abort()
       const end = () => done(Effect.void)
       promise.then(end, end)
-      setImmediate(end)
+      setTimeout(end, 0)
     })
   })
 

@@ -1,4 +1,6 @@
-/** The port between network Layers and the wire, which `Cassette.layer` provides. */
+/**
+ * Between a network Layer and the wire: a port that `Cassette.layer` fills and the network Layers read. No I/O here.
+ */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"

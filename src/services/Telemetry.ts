@@ -1,4 +1,4 @@
-/** Which content spans and logs may hold. */
+/** What spans and logs may say. A port: no I/O, imports nothing of ours. */
 import * as Context from "effect/Context"
 
 /**

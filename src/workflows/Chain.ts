@@ -7,7 +7,7 @@ import type { ErrorIn, RunnerSlot, Says, ServicesIn, ValueIn } from "../internal
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 
-/** A step of a chain: any runner, a {@link gate}, or a function that gives an Effect. */
+/** A step of a chain: any runner, a {@link gate}, or a function that returns an Effect. */
 export type Step<I, A, E, R> = Runner.Runner<I, A, E, R> | Gate<I, A, E, R> | ((input: I) => Effect.Effect<A, E, R>)
 type AnyStep = Step<never, unknown, unknown, unknown>
 

@@ -34,7 +34,7 @@ export class NotAccepted extends Schema.TaggedError<NotAccepted>()("NotAccepted"
   }
 }
 
-/** One round: a draft and what the evaluator said of it. */
+/** One round: a draft and the evaluator's verdict. */
 export interface Round<out Draft, out Verdict> {
   readonly draft: Draft
   readonly verdict: Verdict

@@ -70,7 +70,7 @@ const fields = {
   reason: Schema.String.annotate({ description: "Why you hand over, in a few words" }),
   message: Schema.String.annotate({ description: "What the next agent needs to know and should do" })
 }
-/** The reason is for the record only, so a call without one hands over all the same. */
+/** The reason is for the record only, so a call without one is accepted. */
 const Reasonless = Schema.optionalKey(Schema.String.pipe(Schema.catchDecoding(() => Effect.succeed(Option.some("")))))
 const Choice = Schema.Literals(["all", "messages", "none"]).annotate({
   description: "What of the conversation the next agent sees: all of it, what was said without tool calls, or nothing"

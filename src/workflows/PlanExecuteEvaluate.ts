@@ -31,7 +31,7 @@ export interface Request<out Goal, out A = unknown> {
   readonly results: Readonly<Record<string, A>>
   /** Which steps of the last round failed. */
   readonly failures: ReadonlyArray<StepFailure<unknown>>
-  /** What was said of the results of the last round; `undefined` when they were not judged. */
+  /** The verdict on the results of the last round; `undefined` when they were not judged. */
   readonly verdict: unknown
 }
 

@@ -56,6 +56,18 @@ const plants: ReadonlyArray<Plant> = [
   plant("a service imports a layer", "src/services/s1.ts", "../layers/l.ts", /services are ports/),
   plant("a service imports an agent", "src/services/s2.ts", "../agents/a.ts", /services are ports/),
   plant("a service does I/O", "src/services/s3.ts", "node:fs", /services do no I\/O/),
+  {
+    name: "an agent uses a global of Node",
+    file: "src/agents/a12.ts",
+    code: `export const x = Buffer.from("x")\n`,
+    refused: /nothing of Node/
+  },
+  {
+    name: "the model's Layer uses a global of Node",
+    file: "src/layers/openai/internal/o1.ts",
+    code: `export const x = process.env\n`,
+    refused: /nothing of Node/
+  },
   plant("an agent imports a module of Node", "src/agents/a10.ts", "node:fs", /nothing of Node/),
   plant("a private part of the agents does so", "src/agents/internal/a11.ts", "node:path", /nothing of Node/),
   plant("a workflow imports a module of Node", "src/workflows/w4.ts", "node:fs", /nothing of Node/),

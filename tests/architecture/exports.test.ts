@@ -2,6 +2,7 @@
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { expect, it } from "vitest"
+import { apart } from "../../scripts/support.ts"
 
 const root = path.resolve(import.meta.dirname, "../..")
 const manifest = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8")) as {
@@ -44,7 +45,7 @@ it("src/index.ts names every namespace after its module", () => {
 it("every module of src/index.ts has an entry in the exports of package.json, and no other has", () => {
   const expected = Object.fromEntries([
     [".", entry("index")],
-    ...index().map(([name, module]) => [`./${name}`, entry(module)]),
+    ...[...index(), ...Object.entries(apart)].map(([name, module]) => [`./${name}`, entry(module)]),
     ["./package.json", "./package.json"]
   ])
   expect(manifest.exports, "run `npm run exports`").toEqual(expected)
@@ -52,7 +53,7 @@ it("every module of src/index.ts has an entry in the exports of package.json, an
 
 // Public modules are PascalCase and stand on top of their family's folder; what is in an `internal/` is camelCase.
 it("every file with the place and the name of a public module is public, or is listed as closed", () => {
-  const isPublic = new Set(index().map(([, module]) => module))
+  const isPublic = new Set([...index().map(([, module]) => module), ...Object.values(apart)])
   const modules = fs
     .readdirSync(path.join(root, "src"), { recursive: true, encoding: "utf8" })
     .filter((file) => /^(\w+\/)*[A-Z]\w*\.ts$/.test(file))

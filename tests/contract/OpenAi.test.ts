@@ -1,5 +1,10 @@
-import { Effect, Redacted } from "effect"
-import { OpenAi } from "troupe"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { Effect, Layer, Redacted } from "effect"
+import OpenAI from "openai"
+import { Cassette, OpenAi } from "troupe"
+import * as Undici from "troupe/Undici"
+import { afterAll } from "vitest"
 import * as Server from "../support/openAiServer.ts"
 import { suite } from "./model.ts"
 import { type Request, respond, text } from "./responder.ts"
@@ -46,6 +51,27 @@ const read: Record<"chat" | "responses", (body: Body) => Request> = {
   }
 }
 
+const options = (api: "chat" | "responses") => ({ model: "m", api, retry: "none" }) as const
+
+/** What carries the requests: the contract is the same by each. */
+const ways = {
+  "its default": (url: string, api: "chat" | "responses") =>
+    OpenAi.layer({ ...options(api), baseUrl: url, apiKey: Redacted.make("k") }),
+  undici: (url: string, api: "chat" | "responses") =>
+    OpenAi.layer({ ...options(api), baseUrl: url, apiKey: Redacted.make("k"), transport: Undici.transport }),
+  fetch: (url: string, api: "chat" | "responses") =>
+    OpenAi.layer({ ...options(api), baseUrl: url, apiKey: Redacted.make("k"), transport: fetch }),
+  "a client": (url: string, api: "chat" | "responses") =>
+    OpenAi.layerClient(new OpenAI({ baseURL: url, apiKey: "k" }), options(api)),
+  "a recording": (url: string, api: "chat" | "responses") =>
+    OpenAi.layer({ ...options(api), baseUrl: url, apiKey: Redacted.make("k") }).pipe(
+      Layer.provide(Cassette.layer({ path: `${scratch}/${count++}.json`, mode: "record" }))
+    )
+}
+const scratch = mkdtempSync(`${tmpdir()}/troupe-contract-`)
+let count = 0
+afterAll(() => rmSync(scratch, { recursive: true }))
+
 for (const api of ["chat", "responses"] as const) {
   const reply = ({ body }: Server.Seen): Server.Reply => {
     const answer = respond(read[api](body))
@@ -54,19 +80,18 @@ for (const api of ["chat", "responses"] as const) {
       ? Server.text(answer.text, { split: 97 })
       : Server.toolCalls([{ name: answer.name, args: answer.params }], { split: 97 })
   }
-  const on = (script: Server.Script) =>
-    Effect.map(Server.make(script), (server) => ({
-      server,
-      layer: OpenAi.layer({ model: "m", baseUrl: server.url, api, apiKey: Redacted.make("k"), retry: "none" })
-    }))
-  suite(`OpenAi by ${api}`, () => Effect.map(on(reply), ({ layer }) => layer), {
-    readsTheRequest: true,
-    endless: Effect.map(
-      on(({ body }) => (body["stream"] === true ? Server.text(text, { hangAfter: 6 }) : { hang: true })),
-      ({ layer, server }) => ({
-        layer,
-        running: Effect.sync(() => server.requests.length - server.aborted())
-      })
-    )
-  })
+  for (const [name, layerOf] of Object.entries(ways)) {
+    const on = (script: Server.Script) =>
+      Effect.map(Server.make(script), (server) => ({ server, layer: layerOf(server.url, api) }))
+    suite(`OpenAi by ${api} and ${name}`, () => Effect.map(on(reply), ({ layer }) => layer), {
+      readsTheRequest: true,
+      endless: Effect.map(
+        on(({ body }) => (body["stream"] === true ? Server.text(text, { hangAfter: 6 }) : { hang: true })),
+        ({ layer, server }) => ({
+          layer,
+          running: Effect.sync(() => server.requests.length - server.aborted())
+        })
+      )
+    })
+  }
 }

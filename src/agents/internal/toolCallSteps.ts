@@ -27,6 +27,7 @@ import { exitOf, interruptAfterRegion, interruptThroughSource } from "../../inte
 import { ApprovalRequired, CannotResume, InvalidApproval, type ToolFailure } from "../../RunError.ts"
 import type { ToolCallStatus } from "../../RunEvent.ts"
 import { CurrentRun, type RunInfo } from "../../services/CurrentRun.ts"
+import { CaptureContent } from "../../services/Telemetry.ts"
 import * as Approval from "./toolApproval.ts"
 import { callDirect, callToolkit, type Value } from "./toolCall.ts"
 import { codecsOf } from "./toolCodecs.ts"
@@ -83,8 +84,6 @@ interface ToolCallContext extends Given {
   /** How the tool ended that was interrupted, by a timeout too: with a value where its work was done all the same. */
   late: Exit.Exit<Value, Failure> | undefined
   isOver: boolean
-  /** Whether the tool was begun: a call that is refused or denied is not made. */
-  isMade: boolean
   /** The fiber of a toolkit's handler. */
   handler: Fiber.Fiber<unknown, unknown> | undefined
   /** Opened when a call of a toolkit's handler is interrupted: from then on it does not wait for slow readers of events. */
@@ -116,7 +115,7 @@ export const executeOne = Effect.fnUntraced(function* (given: Given): Effect.fn.
   return isFatal ? yield* Effect.fail(end.failure) : settled
 })
 
-/** The tool of an entry, whichever way it has its handler. */
+/** The tool of an entry, with or without its own handler. */
 export const toolOf = (entry: Tool.Any | AgentTool | undefined): Tool.Any | undefined =>
   entry === undefined ? undefined : "kind" in entry ? entry.tool : entry
 
@@ -145,7 +144,6 @@ const begin = Effect.fnUntraced(function* (given: Given): Effect.fn.Return<ToolC
     startedAt: yield* Clock.currentTimeMillis,
     late: undefined,
     isOver: false,
-    isMade: false,
     handler: undefined,
     stopped: undefined
   }
@@ -199,13 +197,12 @@ const unknownTool = (name: string, byName: Tools["byName"]): string => {
 
 // -- run ---------------------------------------------------------------------------------------------------------------
 
-/** Runs the tool and gives its exit. When the call itself is interrupted, it is ended with what is known of it. */
+/** Runs the tool and returns its exit. A call that is interrupted itself ends with what is known of its outcome. */
 const run = (
   context: ToolCallContext,
   decision: Exclude<Decision, { readonly _tag: "Wait" }>
 ): Effect.Effect<Exit.Exit<Value, Failure>> => {
   const { info, resumed, state } = context
-  context.isMade = decision._tag === "Run"
   const reached = decision._tag === "Refuse" ? Effect.fail(decision.failure) : reach(context, decision.edited)
   const own = Effect.provideService(reached, CurrentRun, info)
   const resuming = resumed?.run === undefined ? own : goOn(own, resumed.run, state)
@@ -266,7 +263,7 @@ const invoke = (context: ToolCallContext, call: Call): Effect.Effect<Value, Fail
       }
     })
   }
-  // A promise may go on after its signal has fired, so what it did by then is unknown.
+  // A promise may go on after its signal has fired, so its outcome is unknown.
   return callDirect(entry, call, { ...info, progress }, () => {
     report.mark("unknown")
   })
@@ -287,8 +284,28 @@ const goOn = (
 const traced = (
   { call, tool }: ToolCallContext,
   effect: Effect.Effect<Value, Failure>
-): Effect.Effect<Value, Failure> =>
-  Spans.executeTool({ ...call, description: tool?.description }, ({ cause }: Failure) => cause, effect)
+): Effect.Effect<Value, Failure> => {
+  const attributes = {
+    "gen_ai.operation.name": "execute_tool",
+    "gen_ai.tool.name": call.name,
+    "gen_ai.tool.type": "function",
+    "gen_ai.tool.call.id": call.id,
+    "gen_ai.tool.description": tool?.description
+  }
+  return Spans.span(`execute_tool ${call.name}`, "internal", attributes, (span) =>
+    Effect.withFiber((fiber) => {
+      const failed = Effect.mapError(effect, (failure) => {
+        span.attribute("error.type", Spans.errorType(failure.cause))
+        return failure
+      })
+      if (!fiber.getRef(CaptureContent)) return failed
+      span.attribute("gen_ai.tool.call.arguments", JSON.stringify(toJson(call.params)))
+      return Effect.tap(failed, (value) =>
+        Effect.sync(() => span.attribute("gen_ai.tool.call.result", JSON.stringify(value.result)))
+      )
+    })
+  )
+}
 
 /** Ends a call whose run is interrupted, or whose sibling has failed: what its tool gave or failed with is not lost. */
 const endInterrupted = (context: ToolCallContext, decision: Decision): Effect.Effect<void> =>
@@ -366,12 +383,10 @@ const statusOf = (call: Call): ToolCallStatus => (call.refused === undefined ? "
 
 /** A call that is interrupted, or fails the run, does not wait for a slow reader of events. */
 const emit = (context: ToolCallContext, end: Ended, waits: boolean): Effect.Effect<void> =>
-  Effect.withFiber((fiber) => {
-    const failure = end._tag === "Failed" ? end.failure : undefined
+  Effect.flatMap(Clock.currentTimeMillis, (now) => {
     const result = end._tag === "Failed" ? end.failure.result : end.value.result
     const _tag = end._tag === "Failed" ? "ToolFailed" : "ToolCompleted"
-    const durationMs = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe() - context.startedAt
-    if (context.isMade) Spans.recordTool(fiber, context.call.name, durationMs / 1000, failure)
+    const durationMs = now - context.startedAt
     return context.state.events.emit({ _tag, ...placeOf(context), result, durationMs }, waits)
   })
 

@@ -1,6 +1,6 @@
 /**
- * Runs the tool calls of one step: concurrently where that is allowed, and with the failures that fail the run.
- * `toolCallSteps.ts` makes one call.
+ * Runs the tool calls of one step: which of them at once, and what their failures make of the run. How one call is made is
+ * in `toolCallSteps.ts`.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -108,7 +108,7 @@ const endsRun = ({ name }: Call, { byName }: Tools): boolean => {
   return tool !== undefined && markOf(tool, EndsRun)
 }
 
-/** A result for every call: its own where that is known. */
+/** A result for every call: its own, if known. */
 const knownOf = (reports: Reports, { results }: StepRecord): ReadonlyArray<Prompt.ToolResultPart> =>
   [...reports].map(
     ([call, { status }]) =>

@@ -144,7 +144,7 @@ export class Collector {
         return
       case "text-delta":
       case "reasoning-delta": {
-        // A delta that no start announced is part of the answer all the same.
+        // A delta without a start is still a part of the answer.
         const block = this.#block(part.type === "text-delta" ? "text" : "reasoning", part.id)
         block.text += part.delta
         if (part.metadata !== undefined) block.metadata = { ...block.metadata, ...part.metadata }

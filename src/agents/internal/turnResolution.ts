@@ -1,6 +1,6 @@
 /**
- * Decides what a model's answer leads to: the output, another step, tool calls, or an error. Handles answers that are
- * empty, cut off, refused, paused, or of the wrong shape.
+ * What a model's answer leads to: the output, another step, calls to make, or an error; also answers that are empty,
+ * cut off, refused, paused, or of the wrong shape. Internal to the agents; it calls no model and no tool.
  */
 import * as Effect from "effect/Effect"
 import * as Prompt from "effect/ai/Prompt"
@@ -28,7 +28,7 @@ export class TurnResolver {
   closed = false
   #truncatedCalls = 0
   #nudged = false
-  /** What the model had said of its answer when it paused. */
+  /** The text of the answer before the model paused. */
   #paused = ""
 
   constructor(plan: Plan, state: RunState, transcript: Transcript.Transcript) {

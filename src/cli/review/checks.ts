@@ -9,7 +9,7 @@ import * as Runner from "../../Runner.ts"
 import { badInput, type CliFailure, chooseModel } from "../failure.ts"
 import type { TextFile } from "../files.ts"
 
-/** What is used of markdownlint, which is an optional peer: without it, types and bundles of ours hold all the same. */
+/** What is used of markdownlint, which is an optional peer: types and bundles have to work without it. */
 interface Markdownlint {
   readonly lint: (options: {
     readonly strings: Readonly<Record<string, string>>

@@ -219,7 +219,7 @@ const clientOf = <R>(
   }
 }
 
-/** Servers get answers of the model that the Layer was built with, whichever model the calling agent has. */
+/** Servers get answers of the model that the Layer was built with, even if the calling agent has another one. */
 const ownModel: ReadonlySet<string> = new Set([LanguageModel.LanguageModel.key])
 
 const serviceOf = (

@@ -119,7 +119,7 @@ export interface HttpOptions {
 export interface RunLimits {
   /** How many runs there are at once, over all clients. Default 64. Further calls wait. */
   readonly maxRuns?: number | undefined
-  /** How many calls may wait. Default 256; a call beyond that is not run, and its result is an error that says so. */
+  /** How many calls may wait. Default 256; a call beyond that is not run, and its result is an error with the reason. */
   readonly maxWaiting?: number | undefined
 }
 

@@ -36,6 +36,8 @@ import * as Responses from "./internal/responses.ts"
 import { StreamDecoder as ResponsesStreamDecoder } from "./internal/responsesStream.ts"
 import type { StructuredOutput } from "./internal/servers.ts"
 import * as Events from "./internal/sse.ts"
+import * as ClientTransport from "./internal/transport/client.ts"
+import type { Client } from "./internal/transport/client.ts"
 import * as Transports from "./internal/transport/select.ts"
 import type { Transport } from "./internal/transport/select.ts"
 import { answeringBy, ask } from "./internal/typedOutput.ts"
@@ -43,8 +45,9 @@ import type { Fields } from "./internal/wire.ts"
 
 export type { CallOptions, ChatOptions, ResponsesOptions } from "./internal/options.ts"
 export type { StructuredOutput } from "./internal/servers.ts"
+export type { Client } from "./internal/transport/client.ts"
 export type { Fetch, FetchResponse } from "./internal/transport/fetch.ts"
-export type { Transport } from "./internal/transport/select.ts"
+export type { Adapter, Transport } from "./internal/transport/select.ts"
 
 /** How a model is reached. */
 export interface Options {
@@ -64,7 +67,7 @@ export interface Options {
    * follow it, such as its usage, is waited for 5 seconds at most.
    */
   readonly timeout?: Duration.Input | undefined
-  /** When a request that failed in passing is made again. Default: twice more, with backoff and `retry-after`. */
+  /** Retry policy for transient failures of requests. Default: twice more, with backoff and `retry-after`. */
   readonly retry?: Schedule.Schedule<unknown, AiError.AiError> | "none" | undefined
   readonly organization?: string | undefined
   readonly project?: string | undefined
@@ -94,9 +97,8 @@ export interface Options {
    *   it, as tests do;
    * - `"node"`: `node:http` and `node:https`, on kept-alive sockets, by the proxies of `HTTP_PROXY`, `HTTPS_PROXY` and
    *   `NO_PROXY`, with the certificates of `NODE_EXTRA_CA_CERTS`;
-   * - `"undici"`: the package `undici`, to be installed beside this one: a tenth less CPU for a request, and 100 ms more
-   *   at the first;
-   * - `"fetch"`, or a function such as `globalThis.fetch`.
+   * - `"fetch"`, or a function such as `globalThis.fetch`;
+   * - `Undici.transport` of `"troupe/Undici"`: the package `undici`, to be installed beside this one.
    *
    * Under `Effect.runSync` the thread of `SyncEdge.layer` carries them, by any name; a function fails there. Answers,
    * errors and limits are the same by any of them.
@@ -126,6 +128,42 @@ export interface Options {
 export const layer = (options: Options): Layer.Layer<LanguageModel.LanguageModel, Config.ConfigError> =>
   Layer.effectContext(make(options))
 
+/** The options of {@link layerClient}: what the client itself knows is left out. */
+export type ClientOptions = Omit<Options, "apiKey" | "baseUrl" | "organization" | "project" | "transport">
+
+/**
+ * A model by a configured client of the `openai` package, such as `new OpenAI(...)` or `new AzureOpenAI(...)`: its key
+ * or way to sign in, its headers, its hooks and its `fetch` carry the requests. Retries, time limits and the reading of
+ * answers and errors are those of {@link layer}; the client's own `maxRetries` and `timeout` are not used.
+ *
+ * `api: "auto"` takes Responses where the client's `baseURL` is OpenAI's own, and Chat Completions otherwise.
+ *
+ * Fails with `ConfigError` for a client whose `baseURL` is not an http or https address, and for options that no request
+ * can be made with. Calls fail with `AiError` as those of {@link layer} do. Under `Effect.runSync` they fail with an
+ * `InvalidUserInputError`, as a client gives promises. Interrupting a call aborts its request on the wire.
+ *
+ * @example
+ * import { Effect } from "effect"
+ * import OpenAI from "openai"
+ * import { Agent, OpenAi } from "troupe"
+ *
+ * const client = new OpenAI({ apiKey: "sk-...", defaultHeaders: { "x-team": "support" } })
+ * const program = Agent.make("agent", {})
+ *   .run("Hello")
+ *   .pipe(Effect.provide(OpenAi.layerClient(client, { model: "gpt-4.1-mini" })))
+ */
+export const layerClient = (
+  client: Client,
+  options: ClientOptions
+): Layer.Layer<LanguageModel.LanguageModel, Config.ConfigError> =>
+  Layer.effectContext(
+    Effect.gen(function* () {
+      const at = yield* connect({ ...options, baseUrl: client.baseURL }, client)
+      const own = { transport: ClientTransport.make(client, client.baseURL), isProgram: true }
+      return yield* modelOf(options, at, Carrier.make(own, yield* HttpTape))
+    })
+  )
+
 /** {@link Options}, each a value or a Config of one. */
 export type ConfigOptions = { readonly [K in keyof Options]: Options[K] | Config.Config<Options[K]> }
 
@@ -147,7 +185,7 @@ export const layerConfig = (options: ConfigOptions): Layer.Layer<LanguageModel.L
     Effect.gen(function* () {
       const values: Record<string, unknown> = {}
       for (const [key, value] of Object.entries(options)) values[key] = Config.isConfig(value) ? yield* value : value
-      // Each value is of its key's own type: `ConfigOptions` says so.
+      // `ConfigOptions` gives each value the type of its key.
       return layer(values as unknown as Options)
     })
   )

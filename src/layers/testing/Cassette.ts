@@ -174,7 +174,7 @@ const modeOf = ({ mode = "auto" }: Options, file: string): Effect.Effect<"record
     return File.exists(file) || (yield* isCi) ? "replay" : "record"
   })
 
-/** A program with a Config of its own may know nothing of `CI`; it must not record there all the same. */
+/** From Config or the environment: a program's own Config may not have `CI`, and it must still not record there. */
 const isCi: Effect.Effect<boolean, Config.ConfigError> = Effect.map(
   Config.withDefault(Config.String("CI"), undefined),
   (configured) => !/^(|0|false|no|off)$/i.test((configured ?? process.env["CI"] ?? "").trim())

@@ -1,6 +1,6 @@
 /**
- * Works on a stream of inputs, several at a time: never more than `concurrency` of them between the inputs and the
- * reader of the outputs. Gather's streams use it.
+ * A stream of inputs, worked on several at a time: never more than `concurrency` of them between the inputs and the
+ * reader of the outputs. What Gather's streams are made of.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -24,7 +24,7 @@ export interface Settings {
   readonly settles: boolean
   /** Whether outputs come in the order of the inputs, or as they are made. */
   readonly ordered: boolean
-  /** Called for each input that has ended, with how many have ended by then. */
+  /** Called for each input that has ended, with the number that have ended. */
   readonly onItem?: ((index: number, status: Status, done: number) => Effect.Effect<void>) | undefined
 }
 

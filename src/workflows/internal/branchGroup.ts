@@ -1,4 +1,6 @@
-/** Runs several pieces of work at once, whose outcomes decide together. Parallel, Router and Gather use it. */
+/**
+ * Several pieces of work at once, whose outcomes decide together: what Parallel, Router and Gather are made of.
+ */
 import * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
@@ -273,7 +275,7 @@ class Group {
     })
   }
 
-  /** What the group fails with in addition to being interrupted: what had failed before, or failed meanwhile. */
+  /** The failures of an interrupted group: those before the interruption, and those during it. */
   #failInterrupted(): Effect.Effect<void, ParallelError<unknown>> {
     // A branch that was only interrupted was interrupted from outside, which is not a failure of its own.
     const own = this.#failed - this.#interrupted.size

@@ -1,4 +1,4 @@
-/** Plans: their schema, their check before anything runs, and which steps of a new plan are done already. */
+/** Plans: their schema, their check before anything runs, and which of their steps are done already. Pure. */
 import * as Equal from "effect/Equal"
 import * as Schema from "effect/Schema"
 import { readBy } from "../../internal/reading.ts"
@@ -109,7 +109,7 @@ export interface DoneStep {
   /** What it was given: the steps that it depended on, as they were then. */
   readonly inputs: ReadonlyArray<DoneStep>
 }
-/** The steps that have succeeded so far, in whichever round, by id. */
+/** The steps that have succeeded in any round so far, by id. */
 export type DoneSteps = ReadonlyMap<string, DoneStep>
 
 /** What a plan is checked against. */

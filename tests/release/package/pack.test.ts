@@ -68,8 +68,11 @@ beforeAll(async () => {
     path.join(project, "package.json"),
     JSON.stringify({ name: "project", private: true, type: "module" })
   )
-  // Our declarations name types of the SDK, which is an optional peer, and this project checks declarations too.
-  const others = ["@types/node", "@modelcontextprotocol/sdk"].map((name) => `${name}@${manifest.devDependencies[name]}`)
+  // Our declarations name types of the SDK, which is an optional peer, and this project checks declarations too. A module
+  // imports undici.
+  const others = ["@types/node", "@modelcontextprotocol/sdk", "undici"].map(
+    (name) => `${name}@${manifest.devDependencies[name]}`
+  )
   await run(project, "npm", [...install, tarball, ...others])
   fs.cpSync(path.join(import.meta.dirname, "consumer"), project, { recursive: true })
 }, 240_000)

@@ -199,7 +199,7 @@ export class Rooted {
       const self = `${descriptors}/${fd}`
       return { self, at: (name) => `${self}/${name}`, check: () => {}, close: () => fs.closeSync(fd) }
     }
-    // Other systems have no such path: the best that can be done is to look again after opening.
+    // Other systems do not have this path: check again after opening.
     const check = () => {
       if (fs.realpathSync(directory) !== directory) throw outside(path.relative(this.#root, directory))
     }

@@ -47,7 +47,7 @@ export const processGroup = (): ProcessGroup => {
       try {
         process.kill(pid, "SIGKILL")
       } catch {
-        // It has ended meanwhile.
+        // It has ended in the meantime.
       }
     }
     return left.length > 0
@@ -107,7 +107,7 @@ const isMember = (pid: number, group: number | undefined, mark: string | undefin
     if (Number(of) === group) return true
     return mark !== undefined && fs.readFileSync(`/proc/${pid}/environ`, "latin1").split("\0").includes(mark)
   } catch {
-    // It has ended meanwhile, or belongs to another user.
+    // It has ended in the meantime, or belongs to another user.
     return false
   }
 }

@@ -1,4 +1,4 @@
-/** How servers are defined: options, their checks, and what a connection needs of them. */
+/** How servers are defined: options, their checks, and what a connection needs of them. Pure. */
 import * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
@@ -15,7 +15,7 @@ import type { InProcessServer, OAuthState, Spec } from "./protocol.ts"
 /** A text that may be secret. */
 export type Text = string | Redacted.Redacted
 
-/** What can be said of every server. */
+/** Options of every server. */
 export interface CommonOptions {
   /** Only these tools; `*` stands for any characters. Default: all. */
   readonly allow?: ReadonlyArray<string> | undefined
@@ -64,7 +64,7 @@ export interface CommonOptions {
    * and a warning in the log in any case.
    */
   readonly onChange?: "refuse" | "ask" | "accept" | undefined
-  /** When a lost connection is tried again. Default: for ever, with backoff from 200 ms to 30 seconds. */
+  /** Retry policy for a lost connection. Default: without an end, with backoff from 200 ms to 30 seconds. */
   readonly reconnect?: Schedule.Schedule<unknown, McpConnectError> | "none" | undefined
   /** How long a request waits for a lost connection to come back. Default 10 seconds. */
   readonly patience?: Duration.Input | undefined

@@ -1,4 +1,4 @@
-/** JSON objects of servers, whose fields are not known yet. */
+/** JSON objects of servers, whose fields are not known yet. Pure. */
 
 /** A JSON object. */
 export type Fields = { readonly [key: string]: unknown }

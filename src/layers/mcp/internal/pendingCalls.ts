@@ -152,7 +152,7 @@ const inTime = ({ asking, channel }: Line, { queue }: Pending, { maxDuration, ti
     return next
   })
 
-/** Passes reports of progress on. Those that come too fast are left out; they are a sign of life all the same. */
+/** Passes reports of progress on. Those that come too fast are left out, but still reset the timeout. */
 const reporter = (onProgress: CallOptions["onProgress"]) =>
   Effect.map(Clock.currentTimeMillis, (started) => {
     let tokens = progressBurst

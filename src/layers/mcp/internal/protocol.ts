@@ -29,7 +29,7 @@ export interface OAuthSpec {
   readonly clientMetadataUrl: string | undefined
   readonly metadata: OAuthClientMetadata
   readonly scope: string | undefined
-  /** Addresses that are not public and that the server may name all the same. */
+  /** Private addresses that the server may name. */
   readonly allowPrivate: boolean | ReadonlyArray<string>
   readonly requirePkce: boolean
   /** The issuer that the metadata may name beside the address of the authorization server. */

@@ -40,7 +40,7 @@ export interface SdkConnection {
   /** Posts once that the connection has ended. */
   readonly goDown: (problem: Problem) => void
   readonly problemOf: (error: unknown) => Problem
-  /** How the server's process ended, or what it has said so far. */
+  /** How the server's process ended, or its output so far. */
   readonly processEnd: () => ProcessEnd | undefined
 }
 

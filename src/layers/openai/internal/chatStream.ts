@@ -1,4 +1,4 @@
-/** The Chat Completions API's streams: parts made of chunks as they come. */
+/** The Chat Completions API's streams: parts made of chunks as they come. Pure; it does no I/O. */
 import type * as Response from "effect/ai/Response"
 import {
   callMetadata,

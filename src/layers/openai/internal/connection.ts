@@ -55,9 +55,12 @@ const noKey =
 
 /**
  * Fails with `ConfigError` for an address, key, header, model or limit that no request can be made with, and for a
- * missing key.
+ * missing key, unless a client signs the requests in.
  */
-export const connect = (place: Place): Effect.Effect<Connected, Config.ConfigError> =>
+export const connect = (
+  place: Place,
+  client?: { readonly apiKey?: string | null | undefined }
+): Effect.Effect<Connected, Config.ConfigError> =>
   Effect.gen(function* () {
     // Programs in JavaScript give what the environment does not have.
     if (typeof place.model !== "string" || place.model.trim() === "") {
@@ -65,7 +68,9 @@ export const connect = (place: Place): Effect.Effect<Connected, Config.ConfigErr
     }
     const { baseUrl, url } = yield* addressOf(place)
     const isOpenAi = Servers.isOpenAi(url.hostname)
-    const key = yield* keyOf(place, isOpenAi)
+    // A client has a key of its own, and sends it itself.
+    const key = client === undefined ? yield* keyOf(place, isOpenAi) : undefined
+    const known = client === undefined ? key : client.apiKey
     const { headers, secrets } = yield* headersOf(place)
     const timeout = Option.getOrUndefined(Duration.fromInput(place.timeout ?? "10 minutes"))
     if (timeout === undefined || !Duration.isPositive(timeout)) {
@@ -88,7 +93,7 @@ export const connect = (place: Place): Effect.Effect<Connected, Config.ConfigErr
       shown: `${url.protocol}//${url.host}`,
       shownBaseUrl: `${url.protocol}//${url.host}${url.pathname.replace(/\/+$/, "")}`,
       // Shorter keys, such as "ollama", are not secrets, and removing them would spoil messages.
-      secrets: [...(key === undefined ? [] : [key]), ...secrets].filter((one) => one.length >= 8)
+      secrets: [...(typeof known === "string" ? [known] : []), ...secrets].filter((one) => one.length >= 8)
     }
   })
 

@@ -1,6 +1,8 @@
-/** Converts files of a prompt to the form of the APIs. */
+/** Files of a prompt as the APIs take them. */
 import * as Prompt from "effect/ai/Prompt"
+import * as Base64 from "effect/encoding/Base64"
 import * as Predicate from "effect/Predicate"
+import * as Result from "effect/Result"
 
 /** A file by where its bytes are. */
 export interface FileRef {
@@ -40,7 +42,7 @@ export const read = (part: Prompt.FilePart): FileRef => {
     url,
     base64,
     fileId: typeof fileId === "string" ? fileId : undefined,
-    text: isText(mediaType) && base64 !== undefined ? Buffer.from(base64, "base64").toString("utf8") : undefined,
+    text: isText(mediaType) && base64 !== undefined ? textOf(base64) : undefined,
     detail: detail === "low" || detail === "high" || detail === "original" ? detail : "auto"
   }
 }
@@ -56,7 +58,7 @@ const locate = (
   mediaType: string
 ): { readonly url: string | undefined; readonly base64: string | undefined } => {
   if (data instanceof Uint8Array) {
-    return inline(Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString("base64"), mediaType)
+    return inline(Base64.encode(data), mediaType)
   }
   const text = data instanceof URL ? data.href : data
   if (/^https?:\/\//i.test(text)) return { url: text, base64: undefined }
@@ -65,8 +67,11 @@ const locate = (
   const [, head = "", body = ""] = match
   return /;base64$/i.test(head)
     ? inline(body, typeOf(head) || mediaType)
-    : inline(Buffer.from(decodeURIComponent(body)).toString("base64"), mediaType)
+    : inline(Base64.encode(decodeURIComponent(body)), mediaType)
 }
+
+const textOf = (base64: string): string | undefined =>
+  Result.getOrUndefined(Result.map(Base64.decode(base64), (bytes) => new TextDecoder().decode(bytes)))
 
 /** Base64 often comes in lines, which no server takes. */
 const inline = (text: string, mediaType: string) => {
@@ -110,7 +115,7 @@ const isTaken = (file: FileRef, api: "chat" | "responses"): boolean => {
 }
 
 const description = (part: Prompt.FilePart, file: FileRef): string => {
-  const bytes = file.base64 === undefined ? undefined : Buffer.from(file.base64, "base64").length
+  const bytes = file.base64 === undefined ? undefined : Math.floor((file.base64.replace(/=+$/, "").length * 3) / 4)
   const where = bytes === undefined ? ` at ${file.url}` : `, ${bytes} bytes`
   const name = part.fileName === undefined ? "" : ` ${JSON.stringify(part.fileName)}`
   return `[file${name}: ${file.mediaType}${where}; it cannot be shown here]`

@@ -49,7 +49,7 @@ const asIs = (schema: Json): Prepared => ready(walk(schema, spell))
 
 const ready = (schema: Json): Prepared => {
   if (schema["type"] !== "object") return { schema, strictable: false }
-  // An object without fields is refused unless it says so.
+  // An object without fields is rejected unless that is explicit.
   const whole = "properties" in schema ? schema : { ...schema, properties: {} }
   return { schema: whole, strictable: isStrictable(whole) && isWithinLimits(whole) }
 }

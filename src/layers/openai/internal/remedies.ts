@@ -1,4 +1,6 @@
-/** Advice for a failed request, by its cause; empty for an unknown cause. */
+/**
+ * What to do about a request that failed: advice that follows from the cause, and none where the cause is not known. Pure.
+ */
 import { kindOf, type Problem, type StatusProblem } from "./problems.ts"
 
 /** Where the request went, for messages: no query, no credentials. */

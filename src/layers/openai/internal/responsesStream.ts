@@ -1,4 +1,4 @@
-/** The Responses API's streams: parts made of events as they come. */
+/** The Responses API's streams: parts made of events as they come. Pure; it does no I/O. */
 import type * as Response from "effect/ai/Response"
 import { errorIn, errorInPlaceOf, malformed, ofErrorObject, type Problem, quote, unfinished } from "./problems.ts"
 import {
@@ -48,7 +48,7 @@ interface OpenCall {
   readonly id: string
   readonly given: string | undefined
   name: string
-  /** What each source has said of the arguments: the pieces, the event that ends them, the item, the last response. */
+  /** The arguments by source: the deltas, the event that ends them, the item, the last response. */
   readonly versions: { pieces: string; done?: string; item?: string; last?: string }
   readonly scan: ObjectScan
   emitted: string

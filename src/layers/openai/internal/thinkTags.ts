@@ -1,6 +1,6 @@
 /**
- * Reasoning that a server has left in the text: open models put it before the answer, between `<think>` and
- * `</think>`.
+ * Reasoning that a server has left in the text: open models put it before the answer, between `<think>` and `</think>`.
+ * Pure.
  */
 
 const opening = "<think>"

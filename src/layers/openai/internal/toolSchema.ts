@@ -1,6 +1,6 @@
 /**
  * JSON schemas of tools in a form that OpenAI takes. What it refuses is said in a form that it takes, or left out: the
- * arguments of a call are checked against the tool's own schema in any case.
+ * arguments of a call are checked against the tool's own schema in any case. Pure.
  */
 import * as Predicate from "effect/Predicate"
 
@@ -199,7 +199,7 @@ const shapeOf = (node: Json, root: Json, level: number): Shape => {
   const must = allOf([own, ...target, ...branches("allOf")])
   const may = [oneOf(branches("anyOf")), oneOf(branches("oneOf"))]
   const more = merged(may, (schemas) => ({ anyOf: schemas }))
-  // What is said of a field at the top holds for each branch; a branch may say more of it.
+  // A field's schema at the top holds for each branch; a branch may add to it.
   const isBare = (name: string) => JSON.stringify(must.properties[name] ?? {}) === "{}"
   const added = Object.entries(more).filter(([name]) => isBare(name))
   return {

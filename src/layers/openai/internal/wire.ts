@@ -1,4 +1,4 @@
-/** Small readers and writers that both APIs share. */
+/** Small readers and writers that both APIs share. Pure. */
 import type * as Prompt from "effect/ai/Prompt"
 import type * as Response from "effect/ai/Response"
 import { agree, isNothing, parseAll } from "./toolArguments.ts"
@@ -77,7 +77,7 @@ const digest = (text: string): string => {
   return (4294967296 * (2097151 & low) + (high >>> 0)).toString(36).padStart(11, "0")
 }
 
-/** Gives each call of an answer an id of its own: servers leave ids out, or give two calls the same. */
+/** Gives each call of an answer a unique id: servers leave ids out, or use one twice. */
 export const callIds = (newId: () => string): ((given: string | undefined) => string) => {
   const used = new Set<string>()
   return (given) => {
@@ -179,7 +179,7 @@ export const argumentsText = (params: unknown): string => {
   )
 }
 
-/** The result of a call as text. What is made for the model stands for the whole of it, though it may be files only. */
+/** The result of a call as text. Output made for the model replaces the whole result, even if it has files only. */
 export const resultText = (part: Prompt.ToolResultPart): string => {
   if (part.modelOutput !== undefined && part.modelOutput.length > 0) {
     const said = part.modelOutput.flatMap((output) => (output.type === "text" ? [output.text] : []))

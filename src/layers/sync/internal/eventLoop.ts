@@ -86,7 +86,7 @@ export class EventLoop implements Scheduler.Scheduler {
   #unwatch: (() => void) | undefined
   /** Flushes of dispatchers that are not ours, of fibers that have entered the region. */
   readonly #foreign: Array<() => void> = []
-  /** Set while those are flushed: the fiber that runs meanwhile, unless they run one. */
+  /** Set during the flush: the fiber that runs, unless a task runs another. */
   #flushing: { readonly by: AnyFiber | undefined } | undefined
   #depth = 0
   /** How many fibers wait for which thread. Each copy of this package that is loaded has a thread of its own. */

@@ -1,4 +1,4 @@
-/** Makes `effect/ai` response parts of a turn of `TestModel`: whole, or as they stream. */
+/** Makes `effect/ai` response parts of a turn of `TestModel`: whole, or as they stream. Pure. */
 import type * as Response from "effect/ai/Response"
 import type { Part, Turn } from "../TestModel.ts"
 

@@ -1,4 +1,4 @@
-/** The part of a parsed element's interface that is used. */
+/** What is used of an element of a parsed page. */
 export interface Element {
   readonly nodeName: string
   readonly nodeType: number

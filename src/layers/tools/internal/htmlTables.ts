@@ -1,4 +1,4 @@
-/** Converts HTML tables to Markdown tables, so that a model sees which cell belongs where. */
+/** HTML tables as Markdown tables, so that a model can tell which cell belongs where. */
 import { childElements, type Element } from "./htmlElement.ts"
 
 /** What is known of the tables of a page while it is converted, from the inside out. */
@@ -47,7 +47,7 @@ const tableOf = (element: Element): Element | null => {
   return null
 }
 
-/** True for a table that only places things: with a table in it, with a single column, or one that says so. */
+/** True for a layout table: it contains a table, has a single column, or has the role of one. */
 const isForLayout = (table: Element): boolean => {
   if (["presentation", "none"].includes(table.getAttribute("role") ?? "")) return true
   if (table.getElementsByTagName("table").length > 0) return true

@@ -11,7 +11,7 @@ import { describe } from "../../../../internal/connectionError.ts"
 /** What a program exports: it speaks by `post`, and the function that it returns receives messages. */
 export type Start = (post: (data: unknown) => void, args: unknown) => (data: unknown) => void
 
-/** What is said to programs. */
+/** Messages to programs. */
 export type ToPrograms =
   | { readonly type: "program"; readonly id: number; readonly source: string; readonly args: unknown }
   | { readonly type: "tell"; readonly id: number; readonly data: unknown }

@@ -13,7 +13,7 @@ export interface Closing {
   readonly closeUnsafe: () => void
   /** Waits for it. */
   readonly closed: Effect.Effect<void>
-  /** A call that is interrupted when the end begins, and says so. */
+  /** A call that is interrupted when the server ends, and answers with that reason. */
   readonly guard: <E, R>(
     call: Effect.Effect<McpSchema.CallToolResult, E, R>
   ) => Effect.Effect<McpSchema.CallToolResult, E, R>

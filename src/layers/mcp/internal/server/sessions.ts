@@ -54,7 +54,7 @@ export const make = (
     const leave = (id: string) => {
       const left = (active.get(id) ?? 0) - 1
       if (left > 0) active.set(id, left)
-      // A session that was ended meanwhile is not there.
+      // The session may have ended in the meantime.
       else if (active.delete(id)) idle.set(id, now())
     }
     const forget = (id: string) => {

@@ -41,7 +41,7 @@ export const serveStdio = <E, R>(
     ) as unknown as Layer.Layer<McpServer.McpServer, never, Exclude<R, McpServer.McpServer>>
     yield* Effect.acquireRelease(
       Effect.sync(() => process.stdin.ref?.()),
-      // An input that is still open must not keep the process alive. (A file as input has no such methods.)
+      // An input that is still open must not keep the process alive. (A file as input has no `unref`.)
       () => Effect.sync(() => process.stdin.unref?.())
     )
     // The transport interrupts the fiber that has built it when it ends, so it gets one of its own.

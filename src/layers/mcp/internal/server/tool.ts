@@ -1,4 +1,7 @@
-/** A runner as an MCP tool: its schemas, and one call of it. */
+/**
+ * A runner as an MCP tool: its schemas, and one call of it. It may touch `Runner` and Effect's MCP vocabulary; it knows
+ * neither a transport nor a server.
+ */
 import * as Cause from "effect/Cause"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"

@@ -61,7 +61,8 @@ export const make = (env: Environment): HttpTransport => {
         incoming = response
         receiver.head(headOf(response))
         response.on("data", receiver.data)
-        response.on("end", receiver.end)
+        // By then the socket is free: the next request of the same agent takes it, and opens no other.
+        response.on("end", () => queueMicrotask(receiver.end))
         response.on("error", (error) => receiver.fail({ _tag: "HttpFailure", ...describe(error) }))
       })
       outgoing.on("error", (error: NodeJS.ErrnoException) => {

@@ -3,10 +3,14 @@ import type { HttpTransport } from "../../../../services/HttpTransport.ts"
 import { isReplaced } from "../../../internal/io/replacedFetch.ts"
 import * as Fetch from "./fetch.ts"
 import * as Node from "./node.ts"
-import * as Undici from "./undici.ts"
 
-/** A transport by its name, or a function such as `globalThis.fetch`. */
-export type Transport = "auto" | "node" | "fetch" | "undici" | Fetch.Fetch
+/** A transport that a module of its own brings, since it needs a package. */
+export interface Adapter {
+  readonly "~troupe/OpenAi/Transport": HttpTransport
+}
+
+/** A transport by its name, a function such as `globalThis.fetch`, or one of a module of its own. */
+export type Transport = "auto" | "node" | "fetch" | Fetch.Fetch | Adapter
 
 /** Node itself, and no runtime that says so for the sake of packages. */
 const isNode: boolean =
@@ -21,7 +25,7 @@ const isNode: boolean =
 const auto: HttpTransport = (request, to) =>
   isNode && !isReplaced() ? Node.transport(request, to) : Fetch.platform(request, to)
 
-const byName = { auto, node: Node.transport, fetch: Fetch.platform, undici: Undici.transport } as const
+const byName = { auto, node: Node.transport, fetch: Fetch.platform } as const
 
 /** The transports that have a name. */
 export const names: ReadonlyArray<string> = Object.keys(byName).map((name) => JSON.stringify(name))
@@ -29,5 +33,6 @@ export const names: ReadonlyArray<string> = Object.keys(byName).map((name) => JS
 /** The transport of the option; `undefined` for a name that is not one of them. */
 export const transportOf = (option: Transport): HttpTransport | undefined => {
   if (typeof option === "function") return Fetch.make(option)
+  if (typeof option === "object") return option["~troupe/OpenAi/Transport"]
   return Object.hasOwn(byName, option) ? byName[option] : undefined
 }

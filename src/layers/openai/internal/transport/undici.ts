@@ -1,24 +1,12 @@
-/** Requests by the package `undici`, which is loaded when the first one is made: less CPU per request, more at the start. */
-import type * as Undici from "undici"
+/** Requests by the package `undici`. */
+import * as Undici from "undici"
 import { describe } from "../../../../internal/connectionError.ts"
-import type { Head, HttpFailure, HttpRequest, HttpTransport, Receiver } from "../../../../services/HttpTransport.ts"
+import type { Head, HttpRequest, HttpTransport, Receiver } from "../../../../services/HttpTransport.ts"
 import { guarded } from "./guarded.ts"
 import { proxyFor } from "./proxy.ts"
 
 /** Time limits are kept above the transport: undici's own would cut long thinking. */
 const settings = { connections: 1024, pipelining: 1, headersTimeout: 0, bodyTimeout: 0, keepAliveTimeout: 60_000 }
-
-const isMissing = (error: unknown): boolean => describe(error).code === "ERR_MODULE_NOT_FOUND"
-
-const notLoaded = (error: unknown): HttpFailure =>
-  isMissing(error)
-    ? {
-        _tag: "HttpFailure",
-        message: '`transport: "undici"` needs the package undici, which is not installed: npm install undici',
-        code: undefined,
-        isFinal: true
-      }
-    : { _tag: "HttpFailure", ...describe(error) }
 
 const headOf = (status: number, headers: Record<string, string | Array<string> | undefined>): Head => {
   const header = (name: string) => {
@@ -32,14 +20,13 @@ const headOf = (status: number, headers: Record<string, string | Array<string> |
   }
 }
 
-const makeDispatcher = async (): Promise<Undici.Dispatcher> => {
-  const { Agent, EnvHttpProxyAgent } = await import("undici")
+const makeDispatcher = (): Undici.Dispatcher => {
   const proxies = ["http://a", "https://a"].some((one) => proxyFor(new URL(one), { ...process.env, no_proxy: "" }))
-  return proxies ? new EnvHttpProxyAgent(settings) : new Agent(settings)
+  return proxies ? new Undici.EnvHttpProxyAgent(settings) : new Undici.Agent(settings)
 }
 
-let loading: Promise<Undici.Dispatcher> | undefined
-let loaded: Undici.Dispatcher | undefined
+/** One for the whole process. */
+let shared: Undici.Dispatcher | undefined
 
 /**
  * What a request ends with that found its socket closed. It may also have been read by a server that then died, on a new
@@ -77,17 +64,7 @@ export const transport: HttpTransport = (request, to) => {
       if (isAborted) own.abort(new Error("aborted"))
     })
   }
-  if (loaded !== undefined) send(loaded)
-  else {
-    loading ??= makeDispatcher()
-    loading.then(
-      (dispatcher) => send((loaded = dispatcher)),
-      (error: unknown) => {
-        loading = undefined
-        receiver.fail(notLoaded(error))
-      }
-    )
-  }
+  send((shared ??= makeDispatcher()))
   return exchange
 }
 

@@ -14,11 +14,10 @@ import { InvalidDefinition } from "../../RunError.ts"
 import * as Runner from "../../Runner.ts"
 import * as Closing from "./internal/server/closing.ts"
 import * as Limits from "./internal/server/limits.ts"
-import { register } from "./internal/server/register.ts"
 import * as Tool from "./internal/server/tool.ts"
 
 export { isTool, stepProgress, textProgress } from "./internal/server/tool.ts"
-export { keepingStdout } from "./internal/server/stdio.ts"
+export { keepingStdout } from "./internal/server/standardOutput.ts"
 
 /** A runner with its definition for MCP clients: see {@link tool}. */
 export type McpTool<Services> = Tool.Tool<Services>
@@ -191,8 +190,11 @@ export const layer = <const Tools extends ReadonlyArray<ToolLike>>(
   // The union of the tools' services is what the types say; at run time they are in the Layer's context.
   const tools = toolsOf(options.tools) as ReadonlyArray<McpTool<ServicesOf<Tools[number]>>>
   Limits.checkRuns(options)
-  return Layer.effectDiscard(Effect.suspend(() => register(tools, Limits.places(options))))
+  return Layer.effectDiscard(Effect.flatMap(loadRegister, ({ register }) => register(tools, Limits.places(options))))
 }
+
+/** Loaded with the server: the protocol's schemas are as much code as an agent. */
+const loadRegister = Effect.promise(() => import("./internal/server/register.ts"))
 
 const toolsOf = (likes: ReadonlyArray<ToolLike>): ReadonlyArray<McpTool<unknown>> => {
   const tools = likes.map((like) =>
@@ -259,6 +261,7 @@ export const serve = <const Tools extends ReadonlyArray<ToolLike>, RE = never, R
     Served,
     Effect.gen(function* () {
       const closing = yield* Closing.make
+      const { register } = yield* loadRegister
       const ours = Layer.effectDiscard(register(tools, Limits.places(options), closing))
       const registrations =
         options.registrations === undefined ? ours : Layer.merge(ours, options.registrations as Layer.Layer<never>)

@@ -2,8 +2,7 @@
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as McpSchema from "effect/ai/McpSchema"
-import { errorResult } from "./tool.ts"
+import { type Answer, errorResult } from "./tool.ts"
 
 /** The end of a server. */
 export interface Closing {
@@ -14,9 +13,7 @@ export interface Closing {
   /** Waits for it. */
   readonly closed: Effect.Effect<void>
   /** A call that is interrupted when the server ends, and answers with that reason. */
-  readonly guard: <E, R>(
-    call: Effect.Effect<McpSchema.CallToolResult, E, R>
-  ) => Effect.Effect<McpSchema.CallToolResult, E, R>
+  readonly guard: <E, R>(call: Effect.Effect<Answer, E, R>) => Effect.Effect<Answer, E, R>
 }
 
 /** The end of one server. */

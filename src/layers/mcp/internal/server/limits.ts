@@ -1,10 +1,9 @@
 /** How much a server takes on at once: runs, calls that wait for one, messages of a batch, sessions. */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as McpSchema from "effect/ai/McpSchema"
 import * as Semaphore from "effect/Semaphore"
 import { InvalidDefinition } from "../../../../RunError.ts"
-import { errorResult } from "./tool.ts"
+import { type Answer, errorResult } from "./tool.ts"
 
 /** Limits of the runs of a server. */
 export interface RunLimits {
@@ -39,9 +38,7 @@ export const sessionLimits = (options: {
 }
 
 /** Runs a call when there is a place for it. */
-export type Admit = <E, R>(
-  call: Effect.Effect<McpSchema.CallToolResult, E, R>
-) => Effect.Effect<McpSchema.CallToolResult, E, R>
+export type Admit = <E, R>(call: Effect.Effect<Answer, E, R>) => Effect.Effect<Answer, E, R>
 
 /** The limits of runs. Throws `InvalidDefinition` for what is not a count. */
 export const checkRuns = (limits: RunLimits): { readonly maxRuns: number; readonly maxWaiting: number } => ({

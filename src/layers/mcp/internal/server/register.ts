@@ -6,7 +6,7 @@ import * as McpServer from "effect/ai/McpServer"
 import * as Context from "effect/Context"
 import type { Closing } from "./closing.ts"
 import type { Admit } from "./limits.ts"
-import type { Report, Tool } from "./tool.ts"
+import type { Answer, InvalidArguments, Report, Tool } from "./tool.ts"
 
 /** Registers the tools. The services that they need are taken from where this is run; `admit` gives a call its place. */
 export const register = <R>(
@@ -19,17 +19,20 @@ export const register = <R>(
     const services = yield* Effect.context<Exclude<R, McpSchema.McpRequestContext>>()
     for (const tool of tools) {
       yield* server.addTool({
-        tool: tool.descriptor,
+        tool: new McpSchema.Tool(tool.descriptor),
         annotations: Context.empty(),
         // The server merges them under those of each request.
         services: services as Context.Context<never>,
         handle: (args) => {
           const call = admit(Effect.flatMap(reporter(server), (report) => tool.call(args, report))) as Effect.Effect<
-            McpSchema.CallToolResult,
-            McpSchema.InvalidParams,
+            Answer,
+            InvalidArguments,
             McpSchema.McpRequestContext
           >
-          return closing === undefined ? call : closing.guard(call)
+          return Effect.mapBoth(closing === undefined ? call : closing.guard(call), {
+            onSuccess: (answer) => new McpSchema.CallToolResult({ ...answer, content: [...answer.content] }),
+            onFailure: ({ message }) => new McpSchema.InvalidParams({ message })
+          })
         }
       })
     }

@@ -15,6 +15,7 @@ import type { Closing } from "./closing.ts"
 import * as Lines from "../lines.ts"
 import { protocols } from "./protocols.ts"
 import { batchProblem, read } from "./requests.ts"
+import { takeOver, type Write } from "./standardOutput.ts"
 
 /** How much a client may send at once. */
 export interface InputLimits {
@@ -51,37 +52,6 @@ export const serveStdio = <E, R>(
     )
     return Effect.asVoid(Fiber.await(fiber))
   })
-
-type Write = (chunk: Uint8Array, done: (error?: Error | null) => void) => void
-
-/** A client that is gone must not end the process with a stack trace, however late that is noticed: it stays. */
-const gone = () => {}
-
-const divert = (): { readonly write: Write; readonly restore: () => void } => {
-  const { stderr, stdout } = process
-  const original = stdout.write
-  stdout.write = stderr.write.bind(stderr)
-  if (!stdout.listeners("error").includes(gone)) stdout.on("error", gone)
-  return {
-    write: (chunk, done) => original.call(stdout, chunk, undefined, done),
-    restore: () => {
-      stdout.write = original
-    }
-  }
-}
-
-/** While the scope is open, all other writes to standard output go to standard error. */
-const takeOver: Effect.Effect<Write, never, Scope.Scope> = Effect.acquireRelease(Effect.sync(divert), ({ restore }) =>
-  Effect.sync(restore)
-).pipe(Effect.map(({ write }) => write))
-
-/** The same while an effect runs, for what comes before the server. */
-export const keepingStdout = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.acquireUseRelease(
-    Effect.sync(divert),
-    () => effect,
-    ({ restore }) => Effect.sync(restore)
-  )
 
 const stdio = (write: Write, closing: Closing, limits: InputLimits): Stdio.Stdio =>
   Stdio.make({

@@ -10,7 +10,7 @@ import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import * as McpSchema from "effect/ai/McpSchema"
+import type * as McpSchema from "effect/ai/McpSchema"
 import { schemaOf, toJson } from "../../../../internal/json.ts"
 import { codec, jsonSchema } from "../../../../internal/jsonForm.ts"
 import { InvalidDefinition, RunTimedOut } from "../../../../RunError.ts"
@@ -20,17 +20,29 @@ import { clientMessage } from "./failure.ts"
 
 const TypeId = "~troupe/McpServer/Tool"
 
+/** What a client gets for a call, before Effect's server encodes it. Its schemas are loaded with the server. */
+export interface Answer {
+  readonly content: ReadonlyArray<McpSchema.ContentBlock>
+  readonly isError?: boolean
+  readonly structuredContent?: Schema.Json
+}
+
+/** The arguments of a call do not fit the tool. */
+export class InvalidArguments {
+  readonly message: string
+  constructor(message: string) {
+    this.message = message
+  }
+}
+
 /** A runner with its definition for MCP clients. `Services` is what its runs need. */
 export interface Tool<out Services> {
   readonly [TypeId]: typeof TypeId
   readonly name: string
   /** What clients see in `tools/list`. */
-  readonly descriptor: McpSchema.Tool
+  readonly descriptor: ConstructorParameters<typeof McpSchema.Tool>[0]
   /** @internal One call; `report` is there when the client asked for progress. */
-  readonly call: (
-    args: unknown,
-    report: Report | undefined
-  ) => Effect.Effect<McpSchema.CallToolResult, McpSchema.InvalidParams, Services>
+  readonly call: (args: unknown, report: Report | undefined) => Effect.Effect<Answer, InvalidArguments, Services>
 }
 
 /** Tells the client of progress. */
@@ -129,33 +141,28 @@ export const make = <I, A, E, R>(
   const explain = (error: unknown): string | undefined =>
     error instanceof RunTimedOut || options.failure === undefined ? clientMessage(error) : options.failure(error as E)
 
-  const resultOf = (value: A): McpSchema.CallToolResult => {
+  const resultOf = (value: A): Answer => {
     const { json, structured } = structure.encode(value, runner.definition.encode)
     const content = options.content?.(value) ?? [text(typeof json === "string" ? json : JSON.stringify(json))]
-    return new McpSchema.CallToolResult({
-      content: [...content],
-      ...(structured === undefined ? {} : { structuredContent: structured })
-    })
+    return { content, ...(structured === undefined ? {} : { structuredContent: structured }) }
   }
   return {
     [TypeId]: TypeId,
     name,
-    descriptor: new McpSchema.Tool({
+    descriptor: {
       name,
       description,
       inputSchema: inputSchema as McpSchema.ToolJson,
       ...(options.title === undefined ? {} : { title: options.title }),
       ...(structure.schema === undefined ? {} : { outputSchema: structure.schema }),
       ...(options.annotations === undefined ? {} : { annotations: { ...worst, ...options.annotations } })
-    }),
+    },
     call: (args, report) =>
       Effect.gen(function* () {
         const params = yield* Effect.mapError(
           decode(args ?? {}),
           (error) =>
-            new McpSchema.InvalidParams({
-              message: `Invalid arguments for tool "${name}": ${error.message.replaceAll(/\s*\n\s*/g, " ")}`
-            })
+            new InvalidArguments(`Invalid arguments for tool "${name}": ${error.message.replaceAll(/\s*\n\s*/g, " ")}`)
         )
         return yield* Effect.suspend(() => runOf(limited, toInput(params), progressOf, report)).pipe(
           Effect.map(resultOf),
@@ -245,15 +252,14 @@ const isJsonObject = (json: Schema.Json): boolean => Predicate.isObject(json) &&
 const text = (value: string): McpSchema.ContentBlock => ({ type: "text", text: value })
 
 /** A result that says that the call failed. */
-export const errorResult = (message: string): McpSchema.CallToolResult =>
-  new McpSchema.CallToolResult({ isError: true, content: [text(message)] })
+export const errorResult = (message: string): Answer => ({ isError: true, content: [text(message)] })
 
 /** The log has the whole failure; the client gets what is meant for it. */
 const failed = (
   name: string,
   cause: Cause.Cause<unknown>,
   explain: (error: unknown) => string | undefined
-): Effect.Effect<McpSchema.CallToolResult> => {
+): Effect.Effect<Answer> => {
   const failure = Cause.findFail(cause)
   if (Result.isFailure(failure)) {
     if (Cause.hasInterruptsOnly(cause)) return Effect.succeed(errorResult(`"${name}" was interrupted.`))

@@ -1,0 +1,36 @@
+/** Standard output, kept for the protocol: while a server is there, all other writes go to standard error. */
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+
+/** Writes to standard output as it was. */
+export type Write = (chunk: Uint8Array, done: (error?: Error | null) => void) => void
+
+/** A client that is gone must not end the process with a stack trace, however late that is noticed: it stays. */
+const gone = () => {}
+
+const divert = (): { readonly write: Write; readonly restore: () => void } => {
+  const { stderr, stdout } = process
+  const original = stdout.write
+  stdout.write = stderr.write.bind(stderr)
+  if (!stdout.listeners("error").includes(gone)) stdout.on("error", gone)
+  return {
+    write: (chunk, done) => original.call(stdout, chunk, undefined, done),
+    restore: () => {
+      stdout.write = original
+    }
+  }
+}
+
+/** While the scope is open, all other writes to standard output go to standard error. */
+export const takeOver: Effect.Effect<Write, never, Scope.Scope> = Effect.acquireRelease(
+  Effect.sync(divert),
+  ({ restore }) => Effect.sync(restore)
+).pipe(Effect.map(({ write }) => write))
+
+/** The same while an effect runs, for what comes before the server. */
+export const keepingStdout = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.acquireUseRelease(
+    Effect.sync(divert),
+    () => effect,
+    ({ restore }) => Effect.sync(restore)
+  )

@@ -10,6 +10,7 @@ import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { type Pipeable, pipeArguments } from "effect/Pipeable"
 import * as Predicate from "effect/Predicate"
+import * as Prompt from "effect/ai/Prompt"
 import type * as Schedule from "effect/Schedule"
 import type * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
@@ -28,7 +29,7 @@ import { replayable } from "./internal/input.ts"
 import { aFunction, type Structure } from "./internal/structure.ts"
 import * as Spans from "./internal/telemetry.ts"
 import { durationOf } from "./internal/toolDefinition.ts"
-import { CannotResume, RunTimedOut } from "./RunError.ts"
+import { type ApprovalRequired, CannotResume, InvalidApproval, RunTimedOut } from "./RunError.ts"
 import type { RunEvent } from "./RunEvent.ts"
 import { CurrentRun, type RunInfo } from "./services/CurrentRun.ts"
 
@@ -394,6 +395,84 @@ export const withRetry: {
     self.definition.encode
   )
 )
+
+/** The errors among `E` that {@link orElse} passes on: those of a run that waits for a decision, or cannot go on with one. */
+export type Waiting<E> = E extends ApprovalRequired | InvalidApproval | CannotResume
+  ? E
+  : E extends { readonly failures: ReadonlyArray<{ readonly error: infer X }> }
+    ? [Waiting<X>] extends [never]
+      ? never
+      : E
+    : never
+
+/**
+ * Runs another runner, on the same input, when the runner fails with a typed error. Both are nested runs of one run, which
+ * has the name and the description of the first: `RunFailed` of the first shows why the second ran, and what both spent is
+ * on one bill. The second has a number in its path when both have one name.
+ *
+ * An interruption, a defect, a run that waits for approval, and an approval that does not count are not failures: they end
+ * the run as they are. A suspended run goes on at the member that waits; when that fails, the second runner gets the
+ * conversation up to the last message of the user. Tools that the first has called may be called again by the second.
+ *
+ * @example
+ * import { Agent, OpenAi, Runner } from "troupe"
+ *
+ * const writer = Agent.make("writer", { instructions: "Write a slogan." })
+ * const small = Runner.provide(writer, OpenAi.layer({ model: "gpt-4.1-mini" }))
+ * const large = Runner.provide(writer, OpenAi.layer({ model: "gpt-4.1" }))
+ * const either = small.pipe(Runner.orElse(large))
+ */
+export const orElse: {
+  <I2, A2, E2, R2>(
+    that: Runner<I2, A2, E2, R2>
+  ): <I, A, E, R>(self: Runner<I, A, E, R>) => Runner<I & I2, A | A2, E2 | Waiting<E>, R | R2>
+  <I, A, E, R, I2, A2, E2, R2>(
+    self: Runner<I, A, E, R>,
+    that: Runner<I2, A2, E2, R2>
+  ): Runner<I & I2, A | A2, E2 | Waiting<E>, R | R2>
+} = dual(2, <I, A, E, R, I2, A2, E2, R2>(self: Runner<I, A, E, R>, that: Runner<I2, A2, E2, R2>) => {
+  const second = that.name === self.name ? named(that, `${that.name} 2`) : that
+  const firstOf = (input: I & I2, instead: I & I2): Effect.Effect<A | A2, E2 | Waiting<E>, R | R2> =>
+    withInterruptFailures(
+      self.run(input),
+      (first) =>
+        Effect.catchCause(first, (cause): Effect.Effect<A2, E2 | Waiting<E>, R2> => {
+          const errors = cause.reasons.filter(Cause.isFailReason).map(({ error }) => error)
+          return errors.length === 0 || errors.some(isPassedOn)
+            ? Effect.failCause(cause as Cause.Cause<Waiting<E>>)
+            : second.run(instead)
+        })
+      // An error of the first that is not passed on is there only beside an interruption.
+    ) as Effect.Effect<A | A2, E2 | Waiting<E>, R | R2>
+  return workflow<I & I2, A | A2, E2 | Waiting<E>, R | R2>(self.name, {
+    description: self.description,
+    structure: () => ({
+      kind: "fallback",
+      members: [self, second].map((runner) => ({ name: runner.name, runner }))
+    }),
+    encodedLike: self.definition.encode === that.definition.encode ? self : undefined,
+    run: (given) => {
+      const input = replayable(given)
+      return firstOf(input, input)
+    },
+    resume: (member, input) =>
+      member === self.name
+        ? firstOf(input, withoutAnswer(input))
+        : member === second.name
+          ? second.run(input)
+          : undefined
+  })
+})
+
+const isPassedOn = (error: unknown): boolean =>
+  Resumption.isWaiting(error) || error instanceof InvalidApproval || error instanceof CannotResume
+
+/** A conversation up to the last message that is not an answer, which is what its last run was given. */
+const withoutAnswer = <I>(input: I): I => {
+  const { content } = Prompt.make(input as Prompt.RawInput)
+  const last = content.findLastIndex(({ role }) => role === "user" || role === "system")
+  return Prompt.fromMessages(content.slice(0, last + 1)) as I
+}
 
 /** Where attempts at a run are made, within an attempt at a run around it. */
 const placeOf = ({ info }: RunState): string => JSON.stringify(info.path)

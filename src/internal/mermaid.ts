@@ -168,6 +168,8 @@ class Picture {
         return this.#loop(structure.members, path, "revise")
       case "plan-execute-evaluate":
         return this.#planned(structure.members, path)
+      case "fallback":
+        return this.#fallback(structure.members, path)
       case "handoffs":
         return this.#peers(structure.members, path)
       default:
@@ -210,6 +212,14 @@ class Picture {
     const drawn = this.#sequence(members, path)
     for (const exit of drawn.exits) this.#edge(exit, drawn.entry, dotted, again)
     return drawn
+  }
+
+  #fallback(members: ReadonlyArray<Member>, path: ReadonlyArray<string>): Drawn {
+    const drawn = members.map((member) => this.#member(member, path))
+    const [first, second] = drawn as [Drawn, Drawn]
+    const link = this.#ran([...path, members[1]!.name]) ? taken : dotted
+    for (const exit of first.exits) this.#edge(exit, second.entry, link, "on failure")
+    return { entry: first.entry, exits: drawn.flatMap(({ exits }) => exits) }
   }
 
   #planned(members: ReadonlyArray<Member>, path: ReadonlyArray<string>): Drawn {

@@ -8,6 +8,7 @@ export type Kind =
   | "router"
   | "parallel"
   | "hedge"
+  | "fallback"
   | "evaluator-optimizer"
   | "plan-execute-evaluate"
   | "orchestrator"

@@ -11,6 +11,7 @@ import {
   Orchestrator,
   Parallel,
   Router,
+  type RunError,
   Runner
 } from "troupe"
 
@@ -221,4 +222,13 @@ proven<
       readonly count?: Result.Result<number, Parallel.BranchDefect>
     }
   >
+>()
+
+// -- another runner on failure: its errors replace those of the first, except for what says that the first waits
+const spare = Runner.make("spare", { run: (_input: unknown) => Effect.succeed(0) })
+const either = failing.pipe(Runner.orElse(spare))
+proven<Equal<typeof either, Runner.Runner<string, number, never, never>>>()
+const answering = Runner.orElse(researcher, spare)
+proven<
+  Equal<Runner.Error<typeof answering>, RunError.ApprovalRequired | RunError.InvalidApproval | RunError.CannotResume>
 >()

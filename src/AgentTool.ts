@@ -1,7 +1,6 @@
 /**
- * Tools that carry their own handlers, so that two agents with equally named tools never get each other's: what such a
- * tool is, and how it is made of a function. How definitions are checked is in `internal/toolDefinition.ts`, how
- * functions are run in `internal/toolFunction.ts`. Tools that run in threads are in `WorkerTool`.
+ * Tools that carry their own handlers, made of a plain function or of a runner. Two agents with equally named tools
+ * never get each other's handlers. Tools that run in threads are in `WorkerTool`.
  */
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"

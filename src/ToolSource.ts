@@ -1,6 +1,6 @@
 /**
  * Tools that are known only when an agent runs, and that may change while it runs, such as those of an MCP server. The
- * agent asks its sources before every step. It knows no agent or layer.
+ * agent asks its sources before every step.
  */
 import type * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"

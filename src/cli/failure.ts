@@ -1,4 +1,4 @@
-/** How the command line fails: one line for the person at the terminal, and an exit code. */
+/** Failures of the command line: one line for the user, and an exit code. */
 import * as Cause from "effect/Cause"
 import * as Schema from "effect/Schema"
 import { messageOf } from "../internal/message.ts"

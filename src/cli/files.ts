@@ -1,4 +1,4 @@
-/** Reading what the person names: text files of a bearable size, and standard input. */
+/** Reads what the user names: text files up to a size, and standard input. */
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import type * as PlatformError from "effect/PlatformError"

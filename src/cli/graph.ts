@@ -1,4 +1,4 @@
-/** `troupe graph`: draws the runners that a file exports, and what became of one in a run. */
+/** `troupe graph`: draws the runners that a file exports, and the course of one run. */
 import * as Effect from "effect/Effect"
 import type * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"

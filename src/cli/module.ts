@@ -1,4 +1,4 @@
-/** Reading what a file of the person's exports. */
+/** Loads the exports of a file that the user names. */
 import { pathToFileURL } from "node:url"
 import * as Effect from "effect/Effect"
 import type * as FileSystem from "effect/FileSystem"

@@ -1,4 +1,7 @@
-/** How help, versions and wrong usage are written: help to standard output, what is wrong to standard error, first. */
+/**
+ * The output of help, versions and wrong usage: help goes to standard output, and problems go to standard error,
+ * first.
+ */
 import * as CliOutput from "effect/cli/CliOutput"
 import type * as CliError from "effect/cli/CliError"
 import { escapeControls } from "../internal/text.ts"

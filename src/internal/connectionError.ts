@@ -1,4 +1,4 @@
-/** The message and the code of a connection error, however it is wrapped. Pure. */
+/** The message and the code of a connection error, however it is wrapped. */
 import * as Predicate from "effect/Predicate"
 
 /**

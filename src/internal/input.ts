@@ -1,4 +1,4 @@
-/** Inputs that several members read, or one member again. It reads nothing but them. */
+/** Makes an input replayable, for runners that read it more than once. */
 import * as Predicate from "effect/Predicate"
 
 /**

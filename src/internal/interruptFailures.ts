@@ -1,6 +1,6 @@
 /**
- * What fails while it is being interrupted. Effect's races, retries and scopes forget it; an error that promises to list
- * every failure must not.
+ * Keeps failures that happen during an interruption. Effect's races, retries and scopes drop them; an error that
+ * promises to list every failure must not.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"

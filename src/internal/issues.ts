@@ -1,4 +1,4 @@
-/** What is wrong with a value, for a model that has to correct it or has to learn that a tool is broken. */
+/** Describes what is wrong with a value, for a model that has to correct it or has to learn that a tool is broken. */
 
 /** For decoding: with the first issue only, a model would need a round for each. */
 export const allIssues = { errors: "all" } as const

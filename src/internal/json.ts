@@ -1,4 +1,4 @@
-/** Makes JSON of any value, for events and tool results that have no schema. Never throws. Imports nothing of ours. */
+/** Converts any value to JSON, for events and tool results that have no schema. Never throws. */
 import * as Base64 from "effect/encoding/Base64"
 import * as Schema from "effect/Schema"
 

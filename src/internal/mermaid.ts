@@ -1,4 +1,4 @@
-/** Draws what a runner is made of, and what became of it in a run, as a Mermaid flowchart. */
+/** Draws the structure of a runner, and the course of a run, as a Mermaid flowchart. */
 import { isTerminal, type RunEvent } from "../RunEvent.ts"
 import type { Drawable, Member, Structure } from "./structure.ts"
 

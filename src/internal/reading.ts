@@ -1,6 +1,6 @@
 /**
- * Schemas with two faces: the strict one that a model is shown and held to, and one that forgives more, by which its
- * answer is read. So a part of an answer that decides nothing cannot void the parts beside it.
+ * Schemas with two forms: a strict one, which the model is asked for, and a lenient one, which decodes its answer. An
+ * invalid optional part of an answer then does not void the other parts.
  */
 import type * as Schema from "effect/Schema"
 import * as SchemaAST from "effect/SchemaAST"

@@ -1,6 +1,6 @@
 /**
- * How a run goes on from the transcript of a suspended run: at the agent that asked, wherever it stands in the workflow
- * that is given the transcript, or not at all.
+ * Resumes a run from the transcript of a suspended run, at the agent that waits, anywhere in the workflow; or rejects
+ * the transcript.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"

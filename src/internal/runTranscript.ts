@@ -1,6 +1,6 @@
 /**
- * What was said in a run, as a conversation that the next run can take: an agent's own messages, or for other runners what
- * their members said, each message once. Kept for `result` and for the terminal event of a root run.
+ * The transcript of a run: an agent's own messages or, for other runners, those of their members, each message once.
+ * Kept for `result` and for the terminal event of a root run.
  */
 import * as Prompt from "effect/ai/Prompt"
 import * as Equal from "effect/Equal"

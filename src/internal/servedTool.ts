@@ -1,4 +1,4 @@
-/** A tool as a worker thread calls it: JSON in, JSON out, and what it is given of its run. */
+/** The interface of a tool in a worker thread: JSON in, JSON out, and the run that it works for. */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"

@@ -1,4 +1,4 @@
-/** What a runner is made of, for drawing it. `Runner` holds one of these in every definition. */
+/** The structure of a runner, for drawing it. `Runner` holds one in every definition. */
 
 /** How the members of a runner work together. */
 export type Kind =

@@ -1,6 +1,6 @@
 /**
- * Makes text of others safe to show. Every text that a model, server, skill or file gave goes through this module on its
- * way to a terminal, a log line, an approver or a model. Pure.
+ * Makes untrusted text safe to show. All text of a model, server, skill or file passes through this module on its way
+ * to a terminal, a log line, an approver or a model.
  */
 /* oxlint-disable no-control-regex, no-misleading-character-class -- such characters are what this file is about */
 const sequences =

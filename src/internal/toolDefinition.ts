@@ -1,6 +1,6 @@
 /**
- * What the definition of a tool says, checked where it is written: its name, its schemas, its durations. It makes tools
- * of `effect/ai` and runs none.
+ * Checks the definition of a tool where it is written: its name, its schemas, its durations. Makes tools of
+ * `effect/ai`.
  */
 import * as Duration from "effect/Duration"
 import * as Tool from "effect/ai/Tool"

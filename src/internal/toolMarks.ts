@@ -1,6 +1,6 @@
 /**
- * What the library knows of a tool beyond its definition, as annotations of the tool. A name can be chosen to look like
- * another; an annotation can be set by the code that makes the tool only.
+ * Marks of tools beyond their definition, as annotations. Any tool can be given a name; only the code that makes a
+ * tool can annotate it.
  */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"

@@ -1,6 +1,6 @@
 /**
- * How a piece of work really ended when its fiber was interrupted. Effect drops what an uninterruptible region gives when
- * the fiber was interrupted meanwhile, although the region was waited for: a payment's receipt would be lost.
+ * The exit of a piece of work whose fiber was interrupted. Effect drops the result of an uninterruptible region when
+ * the fiber is interrupted meanwhile, although it waits for the region: a payment's receipt would be lost.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"

@@ -1,4 +1,4 @@
-/** Makes effect/ai's `Usage` without the parsing that its constructor does even when checks are off. */
+/** Makes the `Usage` of `effect/ai` without the validation that its constructor does even when checks are off. */
 import * as Response from "effect/ai/Response"
 
 type Fields = { readonly [K in keyof typeof Response.Usage.Encoded]: (typeof Response.Usage.Encoded)[K] }

@@ -1,6 +1,6 @@
 /**
- * The port to an approver: what is asked, what is decided, and where an agent finds who decides and how requests are
- * signed. The Layers are in `layers/approvals/Approvals.ts`.
+ * The port to an approver: requests, decisions, and how requests are signed. `layers/approvals/Approvals.ts` has the
+ * Layers.
  */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"

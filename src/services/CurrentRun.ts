@@ -1,4 +1,4 @@
-/** What code inside of a run can know of it: the Reference that the run sets, and the id of its conversation. */
+/** The current run: the Reference that a run sets for the code inside of it, and the id of its conversation. */
 import * as Context from "effect/Context"
 
 /** What a tool, a middleware or any code inside a run can know of it. */

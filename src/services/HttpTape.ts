@@ -1,6 +1,4 @@
-/**
- * Between a network Layer and the wire: a port that `Cassette.layer` fills and the network Layers read. No I/O here.
- */
+/** The port between network Layers and the wire, which `Cassette.layer` provides. */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"

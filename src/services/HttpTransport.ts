@@ -1,6 +1,6 @@
 /**
- * How HTTP requests travel: bytes in, bytes out, abort. A port; `layers` has its adapters: Node's own `http`, `fetch`, a
- * client of the `openai` package, undici, the thread of the sync edge, and a tape. No I/O here.
+ * How HTTP requests travel: bytes in, bytes out, abort. A port; `layers` has its adapters: Node's own `http`, `fetch`,
+ * a client of the `openai` package, undici, the thread of the sync edge, and a tape.
  */
 import type * as Cause from "effect/Cause"
 import type * as Effect from "effect/Effect"

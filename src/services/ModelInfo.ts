@@ -1,6 +1,6 @@
 /**
- * What a model Layer and the agent loop exchange beyond `effect/ai`: who answers, whether structured output is
- * native, which retries it wants. A port: no I/O, imports nothing of ours.
+ * What a model Layer and the agent loop exchange beyond `effect/ai`: who answers, whether structured output is native,
+ * which retries it wants.
  */
 import * as Context from "effect/Context"
 import type * as AiError from "effect/ai/AiError"

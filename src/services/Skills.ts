@@ -1,6 +1,6 @@
 /**
  * The port to skills: folders with instructions, files and scripts that an agent reads when it needs them, after the
- * Agent Skills specification (agentskills.io). No I/O here; the public module with its Layer is `layers/skills/Skills.ts`.
+ * Agent Skills specification (agentskills.io). `layers/skills/Skills.ts` is the public module, with the Layer.
  */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"

@@ -1,6 +1,4 @@
-/**
- * The way to the network on the sync edge: a port that `SyncEdge.layer` fills and the network Layers read. No I/O here.
- */
+/** The port to the network on the sync edge, which `SyncEdge.layer` provides and the network Layers use. */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"

@@ -1,4 +1,4 @@
-/** What spans and logs may say. A port: no I/O, imports nothing of ours. */
+/** Which content spans and logs may hold. */
 import * as Context from "effect/Context"
 
 /**

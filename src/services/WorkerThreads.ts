@@ -1,6 +1,6 @@
 /**
- * The threads that tools of `WorkerTool.fromModule` run in: a port that `WorkerPool.layer` fills, and what can go wrong
- * there. Unset, the process's own pool is used. No I/O here.
+ * The port to the threads that run tools of `WorkerTool.fromModule`, which `WorkerPool.layer` provides, and its
+ * failures. If unset, the process's own pool is used.
  */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"

@@ -1,4 +1,4 @@
-/** What an agent's definition says, checked and made ready for its loop. Types only; internal to the agents. */
+/** An agent's definition, checked, as its loop uses it. */
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as AiError from "effect/ai/AiError"

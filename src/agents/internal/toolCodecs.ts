@@ -1,4 +1,4 @@
-/** How the arguments of a tool are read and its results written, once for each tool. Internal to the agents. */
+/** The codecs of a tool's arguments and results, made once for each tool. */
 import * as Effect from "effect/Effect"
 import type * as Tool from "effect/ai/Tool"
 import * as Schema from "effect/Schema"

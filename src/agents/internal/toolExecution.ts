@@ -1,6 +1,6 @@
 /**
- * Runs the tool calls of one step: which of them at once, and what their failures make of the run. How one call is made is
- * in `toolCallSteps.ts`.
+ * Runs the tool calls of one step: concurrently where that is allowed, and with the failures that fail the run.
+ * `toolCallSteps.ts` makes one call.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"

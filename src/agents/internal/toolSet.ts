@@ -1,4 +1,4 @@
-/** The tools of an agent by name, and as the model is shown them. Internal to the agents; it runs no tool. */
+/** The tools of an agent, by name and as the model sees them. */
 import * as Effect from "effect/Effect"
 import * as Tool from "effect/ai/Tool"
 import type * as Toolkit from "effect/ai/Toolkit"

@@ -1,6 +1,6 @@
 /**
- * What a model's answer leads to: the output, another step, calls to make, or an error; also answers that are empty,
- * cut off, refused, paused, or of the wrong shape. Internal to the agents; it calls no model and no tool.
+ * Decides what a model's answer leads to: the output, another step, tool calls, or an error. Handles answers that are
+ * empty, cut off, refused, paused, or of the wrong shape.
  */
 import * as Effect from "effect/Effect"
 import * as Prompt from "effect/ai/Prompt"

@@ -1,4 +1,7 @@
-/** IP addresses by what they lead to. It imports no Effect, so that the programs of threads can be bundled with it. */
+/**
+ * Classifies IP addresses by their range. It does not import Effect, so that the programs of threads can be bundled
+ * with it.
+ */
 import ipaddr from "ipaddr.js"
 
 /** A range of addresses. */

@@ -1,6 +1,6 @@
 /**
- * A stream of inputs, worked on several at a time: never more than `concurrency` of them between the inputs and the
- * reader of the outputs. What Gather's streams are made of.
+ * Works on a stream of inputs, several at a time: never more than `concurrency` of them between the inputs and the
+ * reader of the outputs. Gather's streams use it.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"

@@ -1,6 +1,4 @@
-/**
- * Several pieces of work at once, whose outcomes decide together: what Parallel, Router and Gather are made of.
- */
+/** Runs several pieces of work at once, whose outcomes decide together. Parallel, Router and Gather use it. */
 import * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"

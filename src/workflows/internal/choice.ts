@@ -1,6 +1,6 @@
 /**
- * How a model is asked for a choice by name, and how its answer is read: each part by itself, so that a part which decides
- * nothing cannot void the part that does.
+ * Asks a model for a choice by name, and decodes its answer leniently: an invalid part that decides nothing does not
+ * void the choice.
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"

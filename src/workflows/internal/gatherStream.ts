@@ -1,4 +1,4 @@
-/** Gathers over streams of inputs: the part of `Gather` that holds few inputs in memory. */
+/** Gathers over streams of inputs, in bounded memory. */
 import type * as Effect from "effect/Effect"
 import type * as Result from "effect/Result"
 import type * as Stream from "effect/Stream"

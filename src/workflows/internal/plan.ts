@@ -1,4 +1,4 @@
-/** Plans: their schema, their check before anything runs, and which of their steps are done already. Pure. */
+/** Plans: their schema, their check before anything runs, and which steps of a new plan are done already. */
 import * as Equal from "effect/Equal"
 import * as Schema from "effect/Schema"
 import { readBy } from "../../internal/reading.ts"

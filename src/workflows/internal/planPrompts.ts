@@ -1,4 +1,4 @@
-/** The texts that planners, workers and judges are given: the goal, and what else they must know. Pure. */
+/** The prompts of planners, workers and judges. */
 import * as Prompt from "effect/ai/Prompt"
 import type * as Schema from "effect/Schema"
 import { toJson } from "../../internal/json.ts"

@@ -1,6 +1,6 @@
 /**
- * What the workers of one run may cost. It is reserved before a worker begins and settled when it ends, so that workers
- * at work at once cannot overspend together.
+ * The budget of the workers of one run. Cost is reserved before a worker starts and settled when it ends, so that
+ * concurrent workers cannot overspend together.
  */
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"

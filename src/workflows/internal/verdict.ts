@@ -1,4 +1,4 @@
-/** Judged rounds of which none was accepted: which one is the best, and which failures end them. */
+/** Judged rounds without an accepted one: which one is the best, and which failures end them. */
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"

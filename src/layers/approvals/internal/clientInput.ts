@@ -1,4 +1,4 @@
-/** The gate for input that a client wrote: what a client may say, and nothing that only this program can know. */
+/** Validates input that a client wrote: accepts what a client may say, and rejects what only this program can know. */
 import * as Effect from "effect/Effect"
 import * as Prompt from "effect/ai/Prompt"
 import * as Predicate from "effect/Predicate"

@@ -1,4 +1,4 @@
-/** Asks the person at a terminal. */
+/** Asks the user at a terminal. */
 import * as Effect from "effect/Effect"
 import type * as Schema from "effect/Schema"
 import type * as Terminal from "effect/Terminal"

@@ -1,4 +1,4 @@
-/** What goes wrong with a file, in words for a model. */
+/** Failures of files, described for a model. */
 import * as Schema from "effect/Schema"
 
 /** Why a file was not listed, read, searched or written. The model reads it; no path of the machine is in it. */

@@ -1,4 +1,4 @@
-/** Which of the program's command line flags its threads are started with. Pure. */
+/** The command line flags that threads inherit from the program. */
 
 /** They say how to connect; others, such as a loader, mean nothing to a thread that loads nothing. */
 const network = /^--(use-env-proxy|dns-result-order|(no-)?network-family-autoselection|max-http-header-size)(=|$)/

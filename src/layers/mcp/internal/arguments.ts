@@ -1,4 +1,4 @@
-/** Arguments of calls as models give them, brought to the form that a tool's schema wants. Pure. */
+/** Brings the arguments of calls, as models write them, to the form of a tool's schema. */
 import { type Fields, isFields } from "./fields.ts"
 
 /** How many references are followed to see whether a schema takes `null`. */

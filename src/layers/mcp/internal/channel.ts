@@ -1,4 +1,6 @@
-/** The line to the program of a connection: in this thread on the async edge, in the I/O thread on the sync edge. */
+/**
+ * The channel to the program of a connection: in this thread on the async edge, in the I/O thread on the sync edge.
+ */
 import * as Effect from "effect/Effect"
 import * as Program from "../../internal/io/program.ts"
 import { isSync, SyncBridge } from "../../../services/SyncBridge.ts"

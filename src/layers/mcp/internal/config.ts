@@ -1,4 +1,4 @@
-/** How servers are defined: options, their checks, and what a connection needs of them. Pure. */
+/** How servers are defined: options, their checks, and what a connection needs of them. */
 import * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"

@@ -1,4 +1,4 @@
-/** One server of a config file as it is written, in the words of the several hosts that share the format. Pure. */
+/** One server of a config file as it is written, in the words of the several hosts that share the format. */
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { oneLine } from "../../../internal/text.ts"

@@ -1,6 +1,6 @@
 /**
- * MCP's content, as servers send it: read as far as it can be, described as JSON for events and transcripts, and made
- * into parts for the model. Pure.
+ * MCP content of servers: decoded leniently, described as JSON for events and transcripts, and converted to parts for
+ * the model.
  */
 import * as Prompt from "effect/ai/Prompt"
 import type * as Schema from "effect/Schema"

@@ -1,6 +1,6 @@
 /**
- * What a server's tools were when the program accepted them: a tool whose definition is another one now is noticed, and is
- * not used unless the program wants that. Pure.
+ * The definitions of a server's tools that the program accepted. Detects a tool whose definition has changed, which is
+ * not used unless the program allows it.
  */
 import { hash } from "../../../internal/fingerprint.ts"
 import { toJson } from "../../../internal/json.ts"

@@ -1,4 +1,4 @@
-/** The tagged errors of MCP connections. They know nothing of how connections work. */
+/** The tagged errors of MCP connections. */
 import * as Schema from "effect/Schema"
 
 /** A server could not be connected: it is not there, refuses, speaks no MCP, or its process ended. */

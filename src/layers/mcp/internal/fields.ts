@@ -1,4 +1,4 @@
-/** JSON objects of servers, whose fields are not known yet. Pure. */
+/** JSON objects of servers, whose fields are not known yet. */
 
 /** A JSON object. */
 export type Fields = { readonly [key: string]: unknown }

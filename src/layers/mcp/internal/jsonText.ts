@@ -1,4 +1,4 @@
-/** JSON with comments and trailing commas, as editors allow it in config files. Errors name the line. Pure. */
+/** JSON with comments and trailing commas, as editors allow it in config files. Errors name the line. */
 
 /** A text is not JSON. The message has the line and the column, counted from 1, and nothing of the text. */
 export class JsonTextError extends Error {

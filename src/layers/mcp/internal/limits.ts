@@ -1,6 +1,6 @@
 /**
- * How much a server may send. Pure. `excess` and `boundedFetch` name nothing outside of themselves: the I/O thread runs
- * them from their text.
+ * How much a server may send. `excess` and `boundedFetch` name nothing outside of themselves: the I/O thread runs them
+ * from their text.
  */
 
 /** How many levels of a tool's result are taken; transcripts hold no more. */

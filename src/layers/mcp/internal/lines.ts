@@ -1,4 +1,4 @@
-/** Lines of a pipe, of which none may be longer than so many bytes. Pure; bundled into the I/O thread. */
+/** Lines of a pipe, of which none may be longer than so many bytes. Bundled into the I/O thread. */
 
 /** A line that was too long. Of it only the beginning and the end are kept. */
 export interface LongLine {

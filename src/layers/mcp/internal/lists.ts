@@ -1,6 +1,6 @@
 /**
  * Reads the lists of servers entry by entry: an entry is used as far as it fits, or left out with a sentence that says
- * why, and the others are used all the same. Pure.
+ * why, and the others are used all the same.
  */
 import { type Fields, given, isFields } from "./fields.ts"
 

@@ -1,6 +1,6 @@
 /**
- * The names of servers' tools: which tools a list of names and patterns takes, and what agents call them. A name depends on
- * its own server's list and on how the servers are called, not on what other servers list. Pure.
+ * The names of servers' tools: which tools a list of names and patterns takes, and what agents call them. A name
+ * depends on its own server's list and on how the servers are called, not on what other servers list.
  */
 import { createHash } from "node:crypto"
 

@@ -1,4 +1,4 @@
-/** What servers send as models are shown it: without characters that a reader cannot see. Pure. */
+/** Text of servers as models see it: without invisible characters. */
 import * as Prompt from "effect/ai/Prompt"
 import { stripControls } from "../../../internal/text.ts"
 

@@ -1,4 +1,4 @@
-/** The Chat Completions API: requests made of prompts, parts made of whole answers. Pure; it does no I/O. */
+/** The Chat Completions API: requests made of prompts, parts made of whole answers. */
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Prompt from "effect/ai/Prompt"
 import type * as Response from "effect/ai/Response"

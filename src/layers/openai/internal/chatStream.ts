@@ -1,4 +1,4 @@
-/** The Chat Completions API's streams: parts made of chunks as they come. Pure; it does no I/O. */
+/** The Chat Completions API's streams: parts made of chunks as they come. */
 import type * as Response from "effect/ai/Response"
 import {
   callMetadata,

@@ -1,4 +1,4 @@
-/** Files of a prompt as the APIs take them. */
+/** Converts files of a prompt to the form of the APIs. */
 import * as Prompt from "effect/ai/Prompt"
 import * as Base64 from "effect/encoding/Base64"
 import * as Predicate from "effect/Predicate"

@@ -1,4 +1,4 @@
-/** What goes wrong with a request, in one form for every transport, read from what servers answer. Pure. */
+/** What goes wrong with a request, in one form for every transport, read from what servers answer. */
 import * as Duration from "effect/Duration"
 import * as Predicate from "effect/Predicate"
 import type { TransportFailure } from "../../../services/HttpTransport.ts"

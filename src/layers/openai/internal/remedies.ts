@@ -1,6 +1,4 @@
-/**
- * What to do about a request that failed: advice that follows from the cause, and none where the cause is not known. Pure.
- */
+/** Advice for a failed request, by its cause; empty for an unknown cause. */
 import { kindOf, type Problem, type StatusProblem } from "./problems.ts"
 
 /** Where the request went, for messages: no query, no credentials. */

@@ -1,4 +1,4 @@
-/** The Responses API's streams: parts made of events as they come. Pure; it does no I/O. */
+/** The Responses API's streams: parts made of events as they come. */
 import type * as Response from "effect/ai/Response"
 import { errorIn, errorInPlaceOf, malformed, ofErrorObject, type Problem, quote, unfinished } from "./problems.ts"
 import {

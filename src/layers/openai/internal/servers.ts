@@ -1,4 +1,4 @@
-/** What is known of common servers, where they differ from OpenAI's own. Data, dated 2026-12; options overrule it. */
+/** Known differences of common servers from OpenAI's own, as of 2026-12. Options take precedence. */
 
 /** The ways to ask a model for typed output. */
 export type StructuredOutput = "json_schema" | "json_object" | "tool" | "prompt"

@@ -1,4 +1,4 @@
-/** Answers as bytes come: server-sent events, line by line, or one document in their place. Pure. */
+/** Answers as bytes come: server-sent events, line by line, or one document in their place. */
 import { malformed, ofErrorObject, isHtml, pageWords, type Problem, quote } from "./problems.ts"
 import { isFields } from "./wire.ts"
 

@@ -1,6 +1,6 @@
 /**
- * Reasoning that a server has left in the text: open models put it before the answer, between `<think>` and `</think>`.
- * Pure.
+ * Reasoning that a server has left in the text: open models put it before the answer, between `<think>` and
+ * `</think>`.
  */
 
 const opening = "<think>"

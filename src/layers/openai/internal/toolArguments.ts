@@ -1,4 +1,4 @@
-/** Arguments of tool calls as servers write them: whole, repeated, encoded twice, fenced. Pure. */
+/** Arguments of tool calls as servers write them: whole, repeated, encoded twice, fenced. */
 import * as Tool from "effect/ai/Tool"
 import * as Predicate from "effect/Predicate"
 

@@ -1,6 +1,6 @@
 /**
  * JSON schemas of tools in a form that OpenAI takes. What it refuses is said in a form that it takes, or left out: the
- * arguments of a call are checked against the tool's own schema in any case. Pure.
+ * arguments of a call are checked against the tool's own schema in any case.
  */
 import * as Predicate from "effect/Predicate"
 

@@ -1,4 +1,4 @@
-/** How typed output is asked for: by a schema, in JSON mode, by a tool, or in words; and how an answer by a tool is read. Pure. */
+/** Asks for typed output: by a schema, in JSON mode, by a tool, or in words. Decodes answers that come by a tool. */
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import * as Prompt from "effect/ai/Prompt"
 import type * as Response from "effect/ai/Response"

@@ -1,4 +1,4 @@
-/** Small readers and writers that both APIs share. Pure. */
+/** Small readers and writers that both APIs share. */
 import type * as Prompt from "effect/ai/Prompt"
 import type * as Response from "effect/ai/Response"
 import { agree, isNothing, parseAll } from "./toolArguments.ts"

@@ -1,4 +1,4 @@
-/** Makes `effect/ai` response parts of a turn of `TestModel`: whole, or as they stream. Pure. */
+/** Makes `effect/ai` response parts of a turn of `TestModel`: whole, or as they stream. */
 import type * as Response from "effect/ai/Response"
 import type { Part, Turn } from "../TestModel.ts"
 

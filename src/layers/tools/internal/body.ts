@@ -1,4 +1,4 @@
-/** From the bytes of a response to text: decompressed within a limit, decoded, without tags. */
+/** Converts the bytes of a response to text: decompressed within a limit, decoded, without tags. */
 import * as zlib from "node:zlib"
 import { isHiddenByStyle } from "./htmlHidden.ts"
 

@@ -1,4 +1,4 @@
-/** What is used of an element of a parsed page. */
+/** The part of a parsed element's interface that is used. */
 export interface Element {
   readonly nodeName: string
   readonly nodeType: number

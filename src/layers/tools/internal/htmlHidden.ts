@@ -1,6 +1,6 @@
 /**
- * Which parts of a page its readers do not see. Text that is hidden from people is the usual place for instructions to
- * models. Known are attributes and the page's own style sheets with simple selectors; other style sheets are not fetched.
+ * Finds the parts of a page that its readers do not see. Hidden text is the usual place for instructions to models.
+ * Attributes and the page's own style sheets with simple selectors are considered; other style sheets are not fetched.
  */
 import type { Element } from "./htmlElement.ts"
 

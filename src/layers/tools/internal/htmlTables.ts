@@ -1,4 +1,4 @@
-/** HTML tables as Markdown tables, so that a model can tell which cell belongs where. */
+/** Converts HTML tables to Markdown tables, so that a model sees which cell belongs where. */
 import { childElements, type Element } from "./htmlElement.ts"
 
 /** What is known of the tables of a page while it is converted, from the inside out. */

@@ -1,6 +1,6 @@
 /**
  * What a client sees of a run that failed. Clients are not the operators of the server: what says where the server's
- * parts are or how it is set up stays in its log. Pure.
+ * parts are or how it is set up stays in its log.
  */
 import * as Predicate from "effect/Predicate"
 import { toJson } from "../../../../internal/json.ts"

@@ -1,7 +1,4 @@
-/**
- * A runner as an MCP tool: its schemas, and one call of it. It may touch `Runner` and Effect's MCP vocabulary; it knows
- * neither a transport nor a server.
- */
+/** A runner as an MCP tool: its schemas, and one call of it. */
 import * as Cause from "effect/Cause"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"

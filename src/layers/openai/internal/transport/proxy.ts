@@ -1,4 +1,4 @@
-/** Which proxy a request goes through, by the variables that Node, curl and others read. Pure. */
+/** Which proxy a request goes through, by the variables that Node, curl and others read. */
 
 /** The environment, or a part of it. */
 export type Environment = Readonly<Record<string, string | undefined>>

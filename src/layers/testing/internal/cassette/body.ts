@@ -1,4 +1,4 @@
-/** Bodies as the file holds them, made of bytes and made into bytes. Pure. */
+/** Bodies as the file holds them, made of bytes and made into bytes. */
 import type * as Schema from "effect/Schema"
 import type { RequestBody, ResponseBody } from "./format.ts"
 import type { Scrubber } from "./scrub.ts"

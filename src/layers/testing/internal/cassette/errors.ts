@@ -1,4 +1,4 @@
-/** How cassettes fail. None of these errors ever holds a secret: what they show has been scrubbed. Pure. */
+/** The errors of cassettes. Their messages are scrubbed of secrets. */
 import type * as AiError from "effect/ai/AiError"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"

@@ -1,4 +1,4 @@
-/** The file: its schema, and reading and writing it as text. A file that does not fit says where. Pure. */
+/** The file: its schema, and reading and writing it as text. A file that does not fit says where. */
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"

@@ -1,4 +1,4 @@
-/** Which recording a request is, and how one that is not recorded differs from those that are. Pure. */
+/** Which recording a request is, and how one that is not recorded differs from those that are. */
 import { createHash } from "node:crypto"
 import type { HttpRequest } from "../../../../services/HttpTransport.ts"
 import { ofRequest, textOf } from "./body.ts"

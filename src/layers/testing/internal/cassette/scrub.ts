@@ -1,6 +1,6 @@
 /**
- * Removes from requests and answers what no file may hold, by the scrubber that all of us share, and what only says how a
- * message travelled. In a stream a secret is found across events too. Pure.
+ * Removes from requests and answers what no file may hold, by the scrubber that all of us share, and what only says
+ * how a message travelled. In a stream a secret is found across events too.
  */
 import * as Scrubbing from "../../../../internal/scrubber.ts"
 

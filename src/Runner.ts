@@ -166,16 +166,9 @@ export const workflow = <I, A, E, R>(name: string, options: Workflow<I, A, E, R>
   fromDefinition(name, options.description, {
     // Without a span of its own, each of its members would begin a trace.
     body: (input, state) =>
-      Spans.span(
-        `invoke_workflow ${state.info.path.at(-1)}`,
-        "internal",
-        {
-          "gen_ai.operation.name": "invoke_workflow",
-          "gen_ai.workflow.name": state.info.path.at(-1),
-          "troupe.path": state.info.path,
-          "gen_ai.conversation.id": state.info.conversationId
-        },
-        () => runOrResume(options, input, state)
+      Spans.invoke(
+        { path: state.info.path, conversationId: state.info.conversationId, description: options.description },
+        Effect.suspend(() => runOrResume(options, input, state))
       ),
     encode: isRunner(options.encodedLike) ? options.encodedLike.definition.encode : toJson,
     observers: [],

@@ -41,6 +41,9 @@ export class ToolCallEntry implements ToolCallReport {
   }
 }
 
+const hasBegun = (status: ToolCallStatus): boolean =>
+  status !== "not-started" && status !== "denied" && status !== "waiting"
+
 /** The bill of one run. */
 export class Bill {
   readonly #parent: Bill | undefined
@@ -55,6 +58,7 @@ export class Bill {
   #listeners: ReadonlyArray<() => void> = []
   #text = ""
   #steps = 0
+  #modelCalls = 0
   #finishReason: Response.FinishReason | undefined = undefined
 
   constructor(parent: Bill | undefined) {
@@ -64,6 +68,18 @@ export class Bill {
   /** Steps begun in this run and the runs nested in it. */
   get steps(): number {
     return this.#steps
+  }
+
+  /** How often the run itself has called a model. */
+  get modelCalls(): number {
+    return this.#modelCalls
+  }
+
+  /** How many tools the run itself has begun to run. */
+  get toolCalls(): number {
+    let count = 0
+    for (const { status } of this.#toolCalls) if (hasBegun(status)) count++
+    return count
   }
 
   /** Why the run's own last model call ended; `undefined` before that. */
@@ -107,8 +123,9 @@ export class Bill {
     this.#listeners = [...this.#listeners, listener]
   }
 
-  /** The text of the step under way is void: its model call begins, also once more. */
-  beginText(): void {
+  /** Notes that a model call begins, also one more for the same step: the text of the step is void. */
+  beginCall(): void {
+    this.#modelCalls++
     this.#text = ""
   }
 

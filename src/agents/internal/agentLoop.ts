@@ -17,7 +17,6 @@ import { makeUsage } from "../../internal/usage.ts"
 import * as RunError from "../../RunError.ts"
 import { CurrentSigning } from "../../services/Approver.ts"
 import { SyncBridge } from "../../services/SyncBridge.ts"
-import { CaptureContent } from "../../services/Telemetry.ts"
 import { TurnResolver, continueLoop, type Next } from "./turnResolution.ts"
 import { resumedCalls } from "./toolApproval.ts"
 import type { Call, Turn } from "./turnCollector.ts"
@@ -40,31 +39,18 @@ export const run = (
   state: RunState
 ): Effect.Effect<unknown, unknown, LanguageModel.LanguageModel> =>
   Effect.flatMap(ModelCall.resolveModel(state.info.path), (model) =>
-    Spans.span(
-      `invoke_agent ${nameIn(state)}`,
-      "internal",
+    Spans.invoke(
       {
-        "gen_ai.operation.name": "invoke_agent",
-        "gen_ai.agent.name": nameIn(state),
-        "troupe.path": state.info.path,
-        "gen_ai.agent.description": plan.description,
-        "gen_ai.conversation.id": state.info.conversationId,
-        "gen_ai.provider.name": model.provider,
-        "gen_ai.request.model": model.modelName,
-        "gen_ai.output.type": plan.output === undefined ? "text" : "json"
+        path: state.info.path,
+        conversationId: state.info.conversationId,
+        description: plan.description,
+        model: model.modelName,
+        output: plan.output === undefined ? "text" : "json",
+        spent: () => state.bill
       },
-      (span) =>
-        new Loop(plan, state, model)
-          .run(input)
-          .pipe(
-            Effect.ensuring(Effect.sync(() => Spans.annotate(span, Spans.usageAttributes(state.bill.usage)))),
-            Effect.catchCause(asEdgeError)
-          )
+      Effect.catchCause(new Loop(plan, state, model).run(input), asEdgeError)
     )
   ) as Effect.Effect<unknown, unknown, LanguageModel.LanguageModel>
-
-/** The name that the agent has in the workflow that it runs in. */
-const nameIn = ({ info }: RunState): string => info.path.at(-1)!
 
 /** What the sync edge refuses reaches waiting fibers as a defect; for an agent it is an expected failure. */
 const asEdgeError = (cause: Cause.Cause<unknown>): Effect.Effect<never, unknown> => {
@@ -172,12 +158,7 @@ class Loop {
           : ""
       const system = [instructions, shape].filter((text) => text !== "").join("\n\n")
       this.#system = system === "" ? undefined : Prompt.systemMessage({ content: system })
-      if (system !== "" && (yield* CaptureContent)) {
-        yield* Effect.annotateCurrentSpan(
-          "gen_ai.system_instructions",
-          JSON.stringify([{ type: "text", content: system }])
-        )
-      }
+      if (system !== "") yield* Spans.instructions(system)
       const toolkit = plan.toolkit
       if (toolkit !== undefined && Effect.isEffect(toolkit)) yield* this.#assertHandlers(toolkit.tools)
       this.#tools = {

@@ -1,13 +1,12 @@
 /**
  * One step's model call: whole or streamed, retried, traced.
  */
-import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as AiError from "effect/ai/AiError"
 import * as LanguageModel from "effect/ai/LanguageModel"
 import * as Model from "effect/ai/Model"
-import * as Prompt from "effect/ai/Prompt"
+import type * as Prompt from "effect/ai/Prompt"
 import type * as Response from "effect/ai/Response"
 import { ResponseIdTracker } from "effect/ai/ResponseIdTracker"
 import * as AiTelemetry from "effect/ai/Telemetry"
@@ -23,7 +22,6 @@ import { MissingModel, oneLine } from "../../RunError.ts"
 import type { RunState } from "../../internal/runState.ts"
 import * as Spans from "../../internal/telemetry.ts"
 import * as ModelInfo from "../../services/ModelInfo.ts"
-import { CaptureContent } from "../../services/Telemetry.ts"
 import type { OutputSpec } from "./structuredOutput.ts"
 import { type AnyPart, Collector, type Turn } from "./turnCollector.ts"
 
@@ -88,7 +86,7 @@ export const call = (self: ResolvedModel, request: Request, state: RunState): Ef
     let last: AiError.AiError | undefined
     const once = Effect.suspend(() => {
       attempts++
-      state.bill.beginText()
+      state.bill.beginCall()
       const attempt = traced(self, request, state)
       if (last === undefined) return attempt
       const retried = state.events.emit({
@@ -120,67 +118,26 @@ export const call = (self: ResolvedModel, request: Request, state: RunState): Ef
     })
   })
 
-const traced = (self: ResolvedModel, request: Request, state: RunState): Effect.Effect<Turn, AiError.AiError> => {
-  const attributes = {
-    "gen_ai.operation.name": "chat",
-    "gen_ai.provider.name": self.provider,
-    "gen_ai.request.model": self.modelName,
-    "server.address": self.info?.server?.address,
-    "server.port": self.info?.server?.port
-  }
-  const name = self.modelName === undefined ? "chat" : `chat ${self.modelName}`
-  const all = {
-    ...attributes,
-    "gen_ai.conversation.id": state.info.conversationId,
-    "gen_ai.output.type": request.output === undefined ? "text" : "json"
-  }
-  return Spans.span(name, "client", all, (span) =>
-    Effect.withFiber((fiber) => {
-      const clock = fiber.getRef(Clock.Clock)
-      const capture = fiber.getRef(CaptureContent)
-      const started = clock.currentTimeMillisUnsafe()
-      if (capture) span.attribute("gen_ai.input.messages", Spans.messages(request.prompt.content))
-      const secondsNow = () => (clock.currentTimeMillisUnsafe() - started) / 1000
-      const onFirstChunk = () =>
-        Spans.annotate(span, {
-          "gen_ai.request.stream": true,
-          "gen_ai.response.time_to_first_chunk": secondsNow()
-        })
-      const record = (usage: Response.Usage | undefined, error: string | undefined): void => {
-        Spans.recordOperation(fiber.context, { ...attributes, "error.type": error }, secondsNow(), usage)
-      }
-      return Effect.matchEffect(
-        Effect.provideService(callModel(self, request, state, span, onFirstChunk), ModelInfo.CallerRetries, true),
-        {
-          onFailure: (error) => {
-            record(undefined, Spans.errorType(error))
-            return Effect.fail(error)
-          },
-          onSuccess: (turn) => {
-            Spans.annotate(span, {
-              "gen_ai.response.id": turn.responseId,
-              "gen_ai.response.model": turn.responseModel,
-              "gen_ai.response.finish_reasons": [turn.finishReason],
-              ...Spans.usageAttributes(turn.usage)
-            })
-            if (capture) {
-              const answer = Prompt.fromResponseParts(turn.content).content
-              span.attribute("gen_ai.output.messages", Spans.messages(answer, turn.finishReason))
-            }
-            record(turn.usage, undefined)
-            return Effect.succeed(turn)
-          }
-        }
-      )
-    })
+const traced = (self: ResolvedModel, request: Request, state: RunState): Effect.Effect<Turn, AiError.AiError> =>
+  Spans.inference(
+    {
+      service: self.model,
+      provider: self.provider,
+      model: self.modelName,
+      server: self.info?.server,
+      conversationId: state.info.conversationId,
+      output: request.output === undefined ? "text" : "json",
+      prompt: request.prompt
+    },
+    (span, onFirstChunk) =>
+      Effect.provideService(callModel(self, request, state, span, onFirstChunk), ModelInfo.CallerRetries, true)
   )
-}
 
 const callModel = (
   self: ResolvedModel,
   request: Request,
   state: RunState,
-  span: Tracer.Span,
+  span: Spans.MaybeSpan,
   onFirstChunk: () => void
 ): Effect.Effect<Turn, AiError.AiError> => {
   const collector = new Collector(request.prompt, request.maxAnswerSize)
@@ -193,7 +150,7 @@ const callModel = (
       : Effect.withFiber((fiber) => {
           const direct = canCallDirectly(fiber.context) ? self.direct : undefined
           if (direct !== undefined) {
-            const asked = providerRequest(request, span)
+            const asked = providerRequest(request, span ?? Spans.unseen)
             return state.events.streaming
               ? readStream(direct.streamText(asked), request.step, collector, state, onFirstChunk)
               : Effect.flatMap(direct.generateText(asked), (parts) => emitParts(parts, request.step, collector, state))

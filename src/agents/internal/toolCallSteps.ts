@@ -27,7 +27,6 @@ import { exitOf, interruptAfterRegion, interruptThroughSource } from "../../inte
 import { ApprovalRequired, CannotResume, InvalidApproval, type ToolFailure } from "../../RunError.ts"
 import type { ToolCallStatus } from "../../RunEvent.ts"
 import { CurrentRun, type RunInfo } from "../../services/CurrentRun.ts"
-import { CaptureContent } from "../../services/Telemetry.ts"
 import * as Approval from "./toolApproval.ts"
 import { callDirect, callToolkit, type Value } from "./toolCall.ts"
 import { codecsOf } from "./toolCodecs.ts"
@@ -84,6 +83,8 @@ interface ToolCallContext extends Given {
   /** How the tool ended that was interrupted, by a timeout too: with a value where its work was done all the same. */
   late: Exit.Exit<Value, Failure> | undefined
   isOver: boolean
+  /** Whether the tool was begun: a call that is refused or denied is not made. */
+  isMade: boolean
   /** The fiber of a toolkit's handler. */
   handler: Fiber.Fiber<unknown, unknown> | undefined
   /** Opened when a call of a toolkit's handler is interrupted: from then on it does not wait for slow readers of events. */
@@ -144,6 +145,7 @@ const begin = Effect.fnUntraced(function* (given: Given): Effect.fn.Return<ToolC
     startedAt: yield* Clock.currentTimeMillis,
     late: undefined,
     isOver: false,
+    isMade: false,
     handler: undefined,
     stopped: undefined
   }
@@ -203,6 +205,7 @@ const run = (
   decision: Exclude<Decision, { readonly _tag: "Wait" }>
 ): Effect.Effect<Exit.Exit<Value, Failure>> => {
   const { info, resumed, state } = context
+  context.isMade = decision._tag === "Run"
   const reached = decision._tag === "Refuse" ? Effect.fail(decision.failure) : reach(context, decision.edited)
   const own = Effect.provideService(reached, CurrentRun, info)
   const resuming = resumed?.run === undefined ? own : goOn(own, resumed.run, state)
@@ -284,28 +287,8 @@ const goOn = (
 const traced = (
   { call, tool }: ToolCallContext,
   effect: Effect.Effect<Value, Failure>
-): Effect.Effect<Value, Failure> => {
-  const attributes = {
-    "gen_ai.operation.name": "execute_tool",
-    "gen_ai.tool.name": call.name,
-    "gen_ai.tool.type": "function",
-    "gen_ai.tool.call.id": call.id,
-    "gen_ai.tool.description": tool?.description
-  }
-  return Spans.span(`execute_tool ${call.name}`, "internal", attributes, (span) =>
-    Effect.withFiber((fiber) => {
-      const failed = Effect.mapError(effect, (failure) => {
-        span.attribute("error.type", Spans.errorType(failure.cause))
-        return failure
-      })
-      if (!fiber.getRef(CaptureContent)) return failed
-      span.attribute("gen_ai.tool.call.arguments", JSON.stringify(toJson(call.params)))
-      return Effect.tap(failed, (value) =>
-        Effect.sync(() => span.attribute("gen_ai.tool.call.result", JSON.stringify(value.result)))
-      )
-    })
-  )
-}
+): Effect.Effect<Value, Failure> =>
+  Spans.executeTool({ ...call, description: tool?.description }, ({ cause }: Failure) => cause, effect)
 
 /** Ends a call whose run is interrupted, or whose sibling has failed: what its tool gave or failed with is not lost. */
 const endInterrupted = (context: ToolCallContext, decision: Decision): Effect.Effect<void> =>
@@ -383,10 +366,12 @@ const statusOf = (call: Call): ToolCallStatus => (call.refused === undefined ? "
 
 /** A call that is interrupted, or fails the run, does not wait for a slow reader of events. */
 const emit = (context: ToolCallContext, end: Ended, waits: boolean): Effect.Effect<void> =>
-  Effect.flatMap(Clock.currentTimeMillis, (now) => {
+  Effect.withFiber((fiber) => {
+    const failure = end._tag === "Failed" ? end.failure : undefined
     const result = end._tag === "Failed" ? end.failure.result : end.value.result
     const _tag = end._tag === "Failed" ? "ToolFailed" : "ToolCompleted"
-    const durationMs = now - context.startedAt
+    const durationMs = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe() - context.startedAt
+    if (context.isMade) Spans.recordTool(fiber, context.call.name, durationMs / 1000, failure)
     return context.state.events.emit({ _tag, ...placeOf(context), result, durationMs }, waits)
   })
 

@@ -422,7 +422,7 @@ export const make = (
             new McpCallError({ server: name, method, subject, reason: "invalid", executed: "no", problem })
           )
         }
-        return traced(
+        return Spans.mcpRequest(
           method,
           subject,
           request(method, subject, again, (session) =>
@@ -431,7 +431,7 @@ export const make = (
         )
       },
       list: (method, key) =>
-        traced(
+        Spans.mcpRequest(
           method,
           "",
           request(method, "", true, (session) => listAll(session, method, key))
@@ -440,22 +440,6 @@ export const make = (
         Effect.suspend(() => (state._tag === "Up" ? state.up.session.notify(method, params) : Effect.void))
     }
   })
-
-/** The attribute that names what a request is about. */
-const subjects: Readonly<Record<string, string>> = {
-  "tools/call": "gen_ai.tool.name",
-  "prompts/get": "gen_ai.prompt.name",
-  "resources/read": "mcp.resource.uri"
-}
-
-/** A span by the OpenTelemetry conventions for MCP clients. */
-const traced = <A, E>(method: string, subject: string, request: Effect.Effect<A, E>): Effect.Effect<A, E> => {
-  const key = subjects[method]
-  const about = key === undefined ? {} : { [key]: subject }
-  // An address would make a name of its own for each resource.
-  const name = method === "resources/read" || subject === "" ? method : `${method} ${subject}`
-  return Spans.span(name, "client", { "mcp.method.name": method, ...about }, () => request)
-}
 
 const ofText = (message: string) => ({ message, code: undefined, kind: "other", executed: "unknown" }) as const
 

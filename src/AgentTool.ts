@@ -81,23 +81,23 @@ export type Returns<A> =
 export interface FromFunctionOptions<Parameters extends Schema.Top, Success extends Schema.Top, Out> {
   /** What it does and when to use it: all that the model knows of it except its parameters. */
   readonly description: string
-  /** A struct; none: the tool takes no parameters. */
+  /** A struct. If unset, the tool takes no parameters. */
   readonly parameters?: Parameters | undefined
-  /** How the result is encoded for the model; none: by its own JSON shape. */
+  /** Encodes the result for the model. If unset, the result is converted to JSON as it is. */
   readonly success?: Success | undefined
   /**
    * What a failure does. `"return"` (default): the model sees it and may try again. `"error"`: the run fails with
    * `ToolError` and the other tool calls of the step are interrupted.
    */
   readonly failureMode?: "return" | "error" | undefined
-  /** How long one call may take; then it is interrupted and counts as failed. None: the agent's `toolTimeout`. */
+  /** How long one call may take; then it is interrupted and fails. Default: the agent's `toolTimeout`. */
   readonly timeout?: Duration.Input | undefined
   /**
    * Whether a call needs approval before it is made, see `Approvals`: always, or by its arguments and the
    * conversation so far. Default `false`.
    */
   readonly needsApproval?: NeedsApproval<Parameters["Type"]> | undefined
-  /** What the tool says of itself to approvers and MCP clients. */
+  /** Hints for approvers and MCP clients. */
   readonly hints?: Hints | undefined
   /** Overrides the detected kind, for a function that returns a promise and is not declared `async`. */
   readonly kind?: Kind | undefined
@@ -164,7 +164,7 @@ const known: ReadonlySet<string> = new Set([
   "execute"
 ] satisfies ReadonlyArray<keyof FromFunctionOptions<Schema.Top, Schema.Top, unknown>>)
 
-/** What tools of other libraries have in place of what ours have. */
+/** Fields of other libraries' tools, with ours in their place. */
 const elsewhere = {
   id: "Give its name before the options",
   name: "Give its name before the options",
@@ -254,7 +254,7 @@ export const fromRunner: {
   return make(name, "effect", tool, options.timeout, execute, self)
 }
 
-/** The runner's name with what providers refuse replaced. A name of which nothing is left would say nothing. */
+/** The runner's name with the characters that providers reject replaced; fails if no letter or digit is left. */
 const nameOf = (runner: string): string => {
   const name = runner.replace(/[^a-zA-Z0-9_-]/g, "_").slice(0, 64)
   if (/[a-zA-Z0-9]/.test(name)) return name

@@ -59,7 +59,7 @@ export class ModelError extends Schema.TaggedError<ModelError>()("ModelError", {
   }
 }
 
-/** @internal What went wrong in one line, in the provider's words: advice stands in further paragraphs. */
+/** @internal The problem in one line, in the provider's words; advice follows in further paragraphs. */
 export const oneLine = ({ reason }: AiError.AiError): string => {
   const lines = stripControls(detailOf(reason)).split("\n")
   const first = (lines.find((line) => line.trim() !== "") ?? "").trim().replace(/\.+$/, "")
@@ -368,7 +368,7 @@ export class ThreadsForbidden extends Schema.TaggedError<ThreadsForbidden>()("Th
 export class StuckSyncEdge extends Schema.TaggedError<StuckSyncEdge>()("StuckSyncEdge", {
   /** The fibers that wait, by run, tool call and span. */
   awaited: Schema.Array(Schema.String),
-  /** `SyncEdge.layer` was provided beside Layers that wait, and not around them. */
+  /** `SyncEdge.layer` was provided next to Layers that wait, and not around them. */
   late: Schema.optionalKey(Schema.Boolean)
 }) {
   override get message(): string {

@@ -68,24 +68,24 @@ export const ToolCallStatus = Schema.Literals([
   "not-started",
   "unknown"
 ])
-/** What became of one tool call. */
+/** The outcome of one tool call. */
 export type ToolCallStatus = typeof ToolCallStatus.Type
 
-/** One tool call of a run, and what became of it. */
+/** One tool call of a run, and its outcome. */
 export const ToolCallReport = Schema.Struct({
   step: Schema.Int,
   toolCallId: Schema.String,
   tool: Schema.String,
   status: ToolCallStatus
 })
-/** One tool call of a run, and what became of it. */
+/** One tool call of a run, and its outcome. */
 export interface ToolCallReport extends Schema.Schema.Type<typeof ToolCallReport> {}
 
 /** What a run had spent and done when it ended: usage over its whole tree, steps, partial text, tool calls. */
 export const Spent = Schema.Struct({
   /** Summed over the run and every run nested in it. */
   usage: Response.Usage,
-  /** Steps begun, nested runs included. */
+  /** Steps that have started, nested runs included. */
   steps: Schema.Int,
   /** Text of the step that was under way or last done. */
   text: Schema.String,
@@ -243,14 +243,14 @@ export interface RoundCompleted extends Schema.Schema.Type<typeof RoundCompleted
 export const PlanMade = Schema.TaggedStruct("PlanMade", { ...base, round: Schema.Int, plan: Schema.Json })
 /** A planner made a plan. Rounds count from 1. */
 export interface PlanMade extends Schema.Schema.Type<typeof PlanMade> {}
-/** An agent gave the conversation over to another. */
+/** An agent handed the conversation over to another. */
 export const HandedOff = Schema.TaggedStruct("HandedOff", {
   ...base,
   from: Schema.String,
   to: Schema.String,
   reason: Schema.String
 })
-/** An agent gave the conversation over to another. */
+/** An agent handed the conversation over to another. */
 export interface HandedOff extends Schema.Schema.Type<typeof HandedOff> {}
 /** A chain ended before its last step, with the answer of gate `gate`. */
 export const StoppedEarly = Schema.TaggedStruct("StoppedEarly", { ...base, gate: Schema.String })

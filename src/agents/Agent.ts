@@ -343,7 +343,7 @@ const known: ReadonlySet<string> = new Set([
   "retry"
 ] satisfies ReadonlyArray<keyof Options>)
 
-/** What agents of other libraries have in place of what ours have. */
+/** Options of other libraries' agents, with ours in their place. */
 const elsewhere = {
   model: "Provide a Layer of the model around the run, such as OpenAi.layer({ model })",
   llm: "Provide a Layer of the model around the run, such as OpenAi.layer({ model })",

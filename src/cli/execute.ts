@@ -17,7 +17,7 @@ import { CurrentApprover } from "../services/Approver.ts"
 /** How a run is shown. */
 export interface Show {
   readonly json: boolean
-  /** Whether text is written as it comes, or the whole output at the end. */
+  /** Whether text is written as it streams, or the whole output at the end. */
   readonly live: boolean
 }
 

@@ -23,7 +23,7 @@ export const readText = (name: string): Effect.Effect<TextFile, CliFailure, File
     if (info.type !== "File") return yield* badInput(`${name} is not a regular file.`)
     if (info.size > maxBytes) return yield* tooLarge(name, info.size)
     const bytes = yield* fs.readFile(name)
-    // It may have grown, and some files do not tell their size.
+    // It may have grown, and some files have no known size.
     if (bytes.byteLength > maxBytes) return yield* tooLarge(name, bytes.byteLength)
     const text = decode(bytes)
     if (text === undefined) return yield* badInput(`${name} is not a text file (UTF-8).`)

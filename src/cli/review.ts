@@ -79,7 +79,7 @@ interface Review {
   readonly texts: Readonly<Record<string, string>>
 }
 
-/** What stands above the reviews in the report. */
+/** The head of the report, above the reviews. */
 type Summary = (reviews: ReadonlyArray<Review>) => Effect.Effect<string, unknown, LanguageModel.LanguageModel>
 
 const merged: Summary = (reviews) => {

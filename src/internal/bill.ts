@@ -19,7 +19,7 @@ const plus = (a: number | undefined, b: number | undefined): number | undefined 
 const minus = (a: number | undefined, b: number | undefined, c: number | undefined): number | undefined =>
   a === undefined ? undefined : Math.max(0, a - (b ?? 0) - (c ?? 0))
 
-/** A tool call of a run, and what has become of it. */
+/** A tool call of a run, and its outcome so far. */
 export class ToolCallEntry implements ToolCallReport {
   readonly step: number
   readonly toolCallId: string

@@ -26,7 +26,7 @@ export const assertName = (subject: string, value: unknown, remedy: string): voi
   if (value.trim() === "") throw invalid(subject, "it has no name", remedy)
 }
 
-/** Throws unless `value` is an object with options, all of them known; `hints` says what to use in place of others. */
+/** Throws unless `value` is an object with options, all of them known; `hints` names the option to use in place of an unknown one. */
 export const assertOptions = (
   subject: string,
   value: unknown,

@@ -141,7 +141,7 @@ class OneDispatcher extends Scheduler.MixedScheduler {
 const logFailure = (state: RunState, cause: Cause.Cause<unknown>): Effect.Effect<void> => {
   if (Cause.hasInterruptsOnly(cause)) return Effect.void
   const error = Cause.squash(cause)
-  // Somebody is to decide; nothing went wrong.
+  // A run that waits for a decision has not failed.
   if (isWaiting(error)) return Effect.void
   const reason = errorType(error)
   const named = reason === "_OTHER" ? "an unexpected error" : reason

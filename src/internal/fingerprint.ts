@@ -10,7 +10,7 @@ import { hmacSha256, sha256 } from "./sha256.ts"
 /** How deep a value may be nested to be shown and compared in full: as deep as `toJson` goes. */
 const maxDepth = 64
 
-/** The value, when it is JSON as it stands and not nested deeper than 64 levels; otherwise `undefined`. */
+/** The value, when it is JSON and not nested deeper than 64 levels; otherwise `undefined`. */
 export const exactJson = (value: unknown, depth = 0): Schema.Json | undefined => {
   if (value === null || typeof value === "string" || typeof value === "boolean") return value
   if (typeof value === "number") return Number.isFinite(value) ? value : undefined

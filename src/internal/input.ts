@@ -15,7 +15,7 @@ export const replayable = <I>(input: I): I => {
   return isOnce && first.done !== true ? (resumed(first.value, input) as I) : input
 }
 
-/** True for what can stand in a conversation. */
+/** True for a message. */
 export const isMessage = (value: unknown): boolean =>
   Predicate.hasProperty(value, "role") && Predicate.hasProperty(value, "content")
 

@@ -17,7 +17,7 @@ export const codec = (subject: string, schema: Schema.Top, option = "its schema"
   return Schema.toCodecJson(schema) as Schema.Top
 }
 
-/** Throws `InvalidDefinition` when the encoded side of `schema` is not JSON as it stands. */
+/** Throws `InvalidDefinition` when the encoded side of `schema` is not JSON. */
 export const assertPlain = (subject: string, schema: Schema.Top): void => {
   const lost = findWithoutJson(Schema.toEncoded(schema).ast, "plain", "", new Set())
   if (lost !== undefined) throw noJsonForm(subject, lost)

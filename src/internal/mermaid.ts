@@ -8,7 +8,7 @@ interface Drawn {
   readonly exits: ReadonlyArray<string>
 }
 
-/** What became of the runs at one path. */
+/** The outcomes of the runs at one path. */
 interface Seen {
   runs: number
   ms: number
@@ -29,7 +29,7 @@ class Picture {
   readonly #lines: Array<string> = []
   readonly #classes = new Map<string, string>()
   readonly #seen: ReadonlyMap<string, Seen> | undefined
-  /** Who has handed over to whom, by the path of the handoffs and both names. */
+  /** The handoffs that happened, by the path of the workflow and both names. */
   readonly #handed = new Set<string>()
   /** What tools that are not runners did, by agent and tool. */
   readonly #tools = new Map<string, Seen>()

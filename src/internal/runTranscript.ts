@@ -10,7 +10,7 @@ import { isMessage } from "./input.ts"
 
 type Messages = ReadonlyArray<Prompt.Message>
 
-/** The messages of a run, of which the first `given` are its input. */
+/** The messages of a run; the first `given` are its input. */
 export interface Said {
   readonly messages: Messages
   readonly given: number

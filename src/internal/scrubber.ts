@@ -7,7 +7,7 @@ import * as Base64 from "effect/encoding/Base64"
 import * as Regex from "effect/RegExp"
 import { decoded } from "./percent.ts"
 
-/** Where a name stands: the names of headers and parameters are few, so more of them count as secret. */
+/** The kind of a name: headers and parameters have few names, so more of them count as secret. */
 export type Place = "header" | "parameter" | "field"
 
 /** Part of a text, from the first character to the one after the last. */
@@ -21,11 +21,11 @@ export interface Head {
 
 /** Options of {@link make}. */
 export interface Options {
-  /** What stands in a secret's place. Default `"[redacted]"`. */
+  /** The placeholder of a secret. Default `"[redacted]"`. */
   readonly mark?: string | undefined
   /** Further names of headers whose values are secret, in any case. */
   readonly names?: Iterable<string> | undefined
-  /** The fewest characters of a known secret. Default 8: shorter ones, such as "ollama", stand in too many texts. */
+  /** The fewest characters of a known secret. Default 8: shorter ones, such as "ollama", occur in too many texts. */
   readonly shortest?: number | undefined
 }
 
@@ -147,7 +147,7 @@ const privateKeys = (text: string, found: Array<Range>): void => {
 
 // -- values beside a name ---------------------------------------------------------------------------------------------
 
-/** A value that stands beside a name. */
+/** A value next to a name. */
 interface Named {
   readonly name: string
   readonly place: Place
@@ -289,7 +289,7 @@ const secretsOf = (name: string, value: string): ReadonlyArray<string> => {
       const pair = Base64.decodeString(credentials)
       if (pair._tag === "Failure") return [credentials]
       const [user = "", ...password] = pair.success.split(":")
-      // A short name of a user stands in too many texts.
+      // A short user name occurs in too many texts.
       return [credentials, pair.success, password.join(":"), ...(user.length < 8 ? [] : [user])]
     }
     default:
@@ -306,7 +306,7 @@ export const make = (options: Options = {}): Scrubber => {
   let known: RegExp | undefined
   let knownBase64: RegExp | undefined
 
-  // What stands in a secret's place is not one, although a key may be given as that.
+  // The placeholder is not a secret, although a key may be given as that.
   const isMark = (text: string): boolean => mark.includes(text) || text.includes(mark) || text === "redacted"
 
   const isSecret = (name: string, place: Place): boolean =>
@@ -405,7 +405,7 @@ export const make = (options: Options = {}): Scrubber => {
       for (const [name, value] of searchParams) if (isSecretName(name, "parameter")) learn([value])
     },
     learnFromText: (text) =>
-      // A word may stand anywhere; a key is not made of letters alone.
+      // A word may occur anywhere; a key is not made of letters alone.
       learn(
         namedIn(text)
           .map(({ value }) => value)

@@ -330,17 +330,17 @@ const forgery = (open: OpenCall, signing: Signing): Refusal | undefined => {
   return undefined
 }
 
-/** Notes and answers are JSON by their schemas; only their types do not say so. */
+/** Notes and answers are JSON by their schemas, although their types are wider. */
 const asJson = (value: Note | Answer): Schema.Json => value as unknown as Schema.Json
 
-/** What the signature of a request stands for; `undefined` for arguments that are not JSON in full. */
+/** The payload that is signed for a request; `undefined` for arguments that are not JSON in full. */
 const requestPayload = (approvalId: string, call: Call, note: Note): Schema.Json | undefined => {
   const params = exactJson(call.params ?? null)
   if (params === undefined) return undefined
   return toPayload(["request", approvalId, call.id, call.name, params, asJson(note)])
 }
 
-/** What the signature of an answer stands for; its key is the signature of the request. */
+/** The payload that is signed for an answer; its key is the signature of the request. */
 const responsePayload = (part: PartOf<"tool-approval-response">, answer: Answer): Schema.Json =>
   toPayload(["answer", part.approvalId, part.approved, part.reason ?? null, asJson(answer)])
 

@@ -36,7 +36,7 @@ export const stripControls = (text: string): string =>
         : ""
     )
 
-/** A sentence without its full stop, to stand within another sentence. */
+/** A sentence without its full stop, for use within another sentence. */
 export const asClause = (sentence: string): string => sentence.replace(/[.\s]+$/, "")
 
 /** {@link stripControls} on one line: each run of white space becomes one space. */
@@ -63,7 +63,7 @@ export const stripControlsPieces = (): {
   const strip = (text: string): string => {
     const safe = stripControls(shown + text).slice(shown.length)
     const last = Array.from((shown + safe).slice(-8)).slice(-3)
-    // One that changes the character before it would not stand without that.
+    // A character that modifies the one before it cannot begin the next text.
     while (/^[\u200c\u200d\ufe00-\ufe0f\u{e0100}-\u{e01ef}]$/u.test(last[0] ?? "")) last.shift()
     shown = last.join("")
     return safe

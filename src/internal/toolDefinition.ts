@@ -55,7 +55,7 @@ export const define = (
   return tool
 }
 
-/** What a tool says of itself; the same as the annotations of MCP. Without them the worst is assumed. */
+/** Hints about a tool, with the meaning of MCP's annotations. Without them the worst is assumed. */
 export interface Hints {
   /** It changes nothing. Default `false`. */
   readonly readOnly?: boolean | undefined
@@ -70,7 +70,7 @@ export interface Hints {
 /** The hints of a tool that only gives work to a runner. What the runner's own tools do is decided at their calls. */
 export const delegation: Hints = { readOnly: false, destructive: false, idempotent: false, openWorld: false }
 
-/** The tool with what it says of itself, and of who has to approve its calls. */
+/** Annotates the tool with its hints, and with whether its calls need approval. */
 export const annotate = (
   tool: Tool.Any,
   options: {

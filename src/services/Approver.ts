@@ -56,7 +56,7 @@ export type Decision = Approved | Denied | Later
 
 /** Decides on calls. */
 export interface Approver {
-  /** Whether a call is put to `decide`; `declared` is what the tool itself says. A `Denied` denies it without asking. */
+  /** Whether `decide` is asked about a call; `declared` is the tool's own answer. A `Denied` denies it without asking. */
   readonly rule: (request: Request, declared: boolean) => "allow" | "ask" | Denied
   readonly decide: (request: Request) => Effect.Effect<Decision>
 }

@@ -11,7 +11,7 @@ import type * as JsonSchema from "effect/JsonSchema"
 import type * as Schedule from "effect/Schedule"
 import type * as Stream from "effect/Stream"
 
-/** What a model says of itself. */
+/** Static metadata about a model. */
 export interface ModelInfo {
   /** `gen_ai.provider.name` of the OpenTelemetry GenAI conventions, such as `openai`. */
   readonly provider: string
@@ -82,7 +82,7 @@ export const describe = (context: Context.Context<never>): Described | undefined
   return known?.of === Context.getOrUndefined(context, LanguageModel.LanguageModel) ? known : undefined
 }
 
-/** What the model in the context says of itself; `undefined` for one that is not ours or that is wrapped. */
+/** The metadata of the model in the context; `undefined` for one that is not ours or that is wrapped. */
 export const get: Effect.Effect<ModelInfo | undefined> = Effect.withFiber((fiber) =>
   Effect.succeed(describe(fiber.context)?.info)
 )

@@ -122,7 +122,7 @@ export interface ScriptResult {
 /** What a script is run with. */
 export interface ScriptInput {
   readonly args?: ReadonlyArray<string> | undefined
-  /** What it reads from standard input. None: nothing. */
+  /** What it reads from standard input. If unset, its input is empty. */
   readonly input?: string | undefined
 }
 

@@ -197,7 +197,7 @@ export const map = <I, A, E, R, M extends Parallel.Mode = Parallel.FailFast>(
   })
 }
 
-/** A run that goes on beside the one that began it. */
+/** A run that continues in the background of the run that started it. */
 export interface Handle<out A, out E> {
   /** The name of its runner. */
   readonly name: string

@@ -63,7 +63,7 @@ export interface WorkerOptions {
 export interface OrchestratorOptions<Roster extends Workers, SpawnTools extends ReadonlyArray<AgentTool.Any>> {
   /** What approvers see of workers, by the worker's name. */
   readonly workerOptions?: { readonly [K in keyof Roster]?: WorkerOptions | undefined } | undefined
-  /** Lets the model make agents of its own, by a tool called `spawn`. None: it cannot. */
+  /** Lets the model make agents of its own, by a tool called `spawn`. If unset, it cannot. */
   readonly spawn?: Spawn<SpawnTools> | undefined
   /**
    * What the work may cost in one run. A worker that would go beyond it does not begin, and when the tokens are used up

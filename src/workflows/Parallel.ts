@@ -245,7 +245,7 @@ const plain = (output: unknown): string => {
 /** How {@link hedge} attempts. */
 export interface HedgeOptions {
   readonly description?: string | undefined
-  /** How long an attempt may take before the next one begins beside it. */
+  /** How long an attempt may take before the next one starts, while the first goes on. */
   readonly delay: Duration.Input
   /** How many attempts at most. Default 2. */
   readonly attempts?: number | undefined

@@ -71,7 +71,7 @@ export interface Failed {
   readonly attempts: number
 }
 
-/** True when the schema has to stand in the instructions, because the model's Layer cannot ask for it otherwise. */
+/** True when the instructions have to contain the schema, because the model's Layer has no other way to ask for it. */
 export const needsInstruction = (self: ResolvedModel, output: OutputSpec | undefined, hasTools: boolean): boolean =>
   output !== undefined && self.info?.structuredOutput !== true && hasTools
 

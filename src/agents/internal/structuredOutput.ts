@@ -17,7 +17,7 @@ export interface OutputSpec {
   readonly format: OutputFormat
   /** The schema as effect/ai's `generateObject` takes it: always an object at the root. */
   readonly objectSchema: Schema.Top
-  /** True when the shape is not an object by itself and stands under the key `value`. */
+  /** True when the shape is not an object, and is wrapped in one under the key `value`. */
   readonly wrapped: boolean
   /** The instruction for a model without native structured output. */
   readonly instruction: string
@@ -75,7 +75,7 @@ const stripThinking = (text: string): string => {
   return opened === null ? text : ""
 }
 
-/** The JSON values in an answer, likeliest first: the whole of it, what stands in code fences, what stands in the text. */
+/** The JSON values in an answer, likeliest first: the whole answer, those in code fences, those within the text. */
 const findJson = (text: string): Result.Result<ReadonlyArray<unknown>, string> => {
   const untouched = parse(text.trim())
   if (Result.isSuccess(untouched)) return Result.succeed([untouched.success])
@@ -101,7 +101,7 @@ const findJson = (text: string): Result.Result<ReadonlyArray<unknown>, string> =
  */
 const maxUnclosed = 100
 
-/** What stands in brackets, outermost ones only, in the order of the text. */
+/** The texts in brackets, outermost ones only, in order. */
 const embedded = (text: string): ReadonlyArray<string> => {
   const found: Array<string> = []
   const opening = /[{[]/g

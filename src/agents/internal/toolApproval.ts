@@ -38,7 +38,7 @@ export interface Question {
 /** The outcome of a question. */
 export type Decided = "allowed" | Approved | Denied | { readonly _tag: "Waiting"; readonly request: Request }
 
-/** The approver of a run that has none: what a tool declares suspends the run. */
+/** The approver of a run without one: a tool that needs approval suspends the run. */
 const suspending: Approver = {
   rule: (_, declared) => (declared ? "ask" : "allow"),
   decide: () => Effect.succeed({ _tag: "Later" })
@@ -210,7 +210,7 @@ export const resumedCalls = (
   for (const open of waiting) {
     const { call } = open
     const tool = toolNamed(call.name)
-    // It waited for the calls beside it, and is decided on like any new call.
+    // It waited for the other calls of its step, and is decided on like a new call.
     if (open.note?.waitsFor._tag === "Others" && tool !== undefined && markOf(tool, EndsRun)) continue
     const given = resumedOf(open)
     const misfit = encodeError(call, given, tool)

@@ -62,7 +62,7 @@ interface Handled {
   readonly preliminary: boolean
 }
 
-/** Who is interested in a call of a toolkit's handler. */
+/** Callbacks of a call of a toolkit's handler. */
 export interface Listener {
   readonly progress: (result: unknown) => Effect.Effect<void>
   /** Is given the fiber in which effect/ai runs the handler. */

@@ -113,7 +113,7 @@ export const normalise = (
         else answers.push(message)
         continue
       }
-      // An assistant's turn may stand in several messages, and its calls are answered after the last of them.
+      // An assistant's turn may span several messages, and its calls are answered after the last of them.
       if (message.role !== "assistant" || answered) flush()
       add(message)
       if (message.role === "assistant") {
@@ -121,7 +121,7 @@ export const normalise = (
       }
     }
     if (waiting.length > 0) {
-      // A call beside those that wait was either made or is not known: it is never made now.
+      // Other calls of the step were made, or their outcome is unknown: they are not made again.
       for (const call of calls) {
         if (results.has(call.id) || waiting.some((open) => open.call.id === call.id)) continue
         results.set(call.id, result(call, lost, true))
@@ -167,7 +167,7 @@ const settle = (
   return [Prompt.toolMessage({ content: [...content, ...others] })]
 }
 
-/** The result of a call that has none: its run ended while it was under way, or before it began. */
+/** The result of a call without a recorded one: its run ended while the call was under way, or before it began. */
 export const withoutResult = (
   call: { readonly id: string; readonly name: string },
   begun: boolean

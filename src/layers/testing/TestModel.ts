@@ -370,7 +370,7 @@ const stream = (answer: Answer): Stream.Stream<Response.StreamPartEncoded, AiErr
 const toJson = (value: unknown): Schema.Json => {
   try {
     const text = JSON.stringify(value, (key, inner: unknown) =>
-      // Effect's type marks say nothing to a reader.
+      // Leave out Effect's type marks, which a reader does not need.
       key.startsWith("~") ? undefined : typeof inner === "bigint" ? `${inner}n` : inner
     )
     return JSON.parse(text) as Schema.Json

@@ -129,7 +129,7 @@ export const layerWith = (options: Options): Layer.Layer<Tool.HandlersFor<typeof
 }
 
 /**
- * Handlers for {@link toolkit}. They work at both edges and tell Effect's clock.
+ * Handlers for {@link toolkit}. They work at both edges and use Effect's clock.
  *
  * The calculator reads expressions with a parser and calls nothing but what its description lists; decimals are exact to
  * 40 digits, expressions have at most 1000 characters, and no result is larger than 10^5000.

@@ -92,7 +92,7 @@ export interface Options {
   readonly grace?: Duration.Input | undefined
   /** How many bytes of each output are kept. A command that writes a hundred times that is killed. Default: 100,000. */
   readonly maxOutputBytes?: number | undefined
-  /** Environment variables beside those that {@link layer} lists, or instead of them. */
+  /** Environment variables in addition to those that {@link layer} lists, or instead of them. */
   readonly env?: Readonly<Record<string, string>> | undefined
 }
 

@@ -12,7 +12,7 @@ export interface Options {
   readonly size?: number | undefined
   /** How long a thread without work is kept. Default: 30 seconds. */
   readonly idle?: Duration.Input | undefined
-  /** How long an interrupted tool has to heed its signal before its thread is ended. Default: 100 milliseconds. */
+  /** How long an interrupted tool may take to end by its signal, before its thread is ended. Default: 100 milliseconds. */
   readonly grace?: Duration.Input | undefined
   /**
    * How much memory each thread may use; beyond that it ends, with `WorkerCrashed`. Default: as much as the program. With

@@ -13,7 +13,7 @@ import * as Stream from "effect/Stream"
 import { interruptAfterRegion } from "../../internal/trueExit.ts"
 import { type BranchDefect, type BranchFailure, errorsOf, ParallelError } from "./branchGroup.ts"
 
-/** What became of one input. */
+/** The outcome of one input. */
 export type Status = "completed" | "failed" | "interrupted"
 
 export interface Settings {

@@ -106,7 +106,7 @@ const listed = (items: ReadonlyArray<string>, separator: string): string =>
     ? items.join(separator)
     : `${items.slice(0, maxListed).join(separator)}${separator}and ${items.length - maxListed} more`
 
-/** What a failure says of itself, for a message. */
+/** The text of a failure, for a message. */
 export const textOf = (error: unknown): string => {
   // Read once: the message of a group's error is made of those of its branches, at each level of nested groups.
   const message = Predicate.hasProperty(error, "message") ? error.message : undefined
@@ -166,7 +166,7 @@ export const run = (
 type Outcome = { readonly _tag: "output"; readonly value: unknown } | { readonly _tag: "failed" }
 const failedOutcome: Outcome = { _tag: "failed" }
 
-/** The branches of one run, and what has become of each. */
+/** The branches of one run, and their outcomes so far. */
 class Group {
   readonly #entries: ReadonlyArray<Entry>
   readonly #settings: Settings
@@ -298,7 +298,7 @@ class Group {
   }
 }
 
-/** Every failure in a cause, at least one: what a finalizer failed with stands beside what the branch did. */
+/** Every failure in a cause, at least one: that of the branch, and those of its finalizers. */
 export const errorsOf = <E>(cause: Cause.Cause<E>): readonly [E | BranchDefect, ...Array<E | BranchDefect>] => {
   const errors = cause.reasons.flatMap((reason): ReadonlyArray<E | BranchDefect> =>
     Cause.isFailReason(reason)

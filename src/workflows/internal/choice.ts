@@ -20,7 +20,7 @@ export const none: Choice = { route: "", confidence: 0 }
 
 type Names = ReadonlyArray<string>
 
-/** The name among `names` that is meant: the same text, or the only one that differs in case or surrounding space. */
+/** The name of `names` that a text matches: exactly, or as the only one up to case and surrounding space. */
 export const nameIn = (names: Names, given: string): string | undefined => {
   if (names.includes(given)) return given
   const plain = plainOf(given)
@@ -84,7 +84,7 @@ export const several = (names: Names, description: string) =>
     })
   )
 
-/** The choice in an answer that fits its schema. A number out of range says nothing: 9 may mean 9 of 10. */
+/** The choice in an answer that fits its schema. A number out of range is ignored: 9 may mean 9 of 10. */
 export const read = (
   names: Names,
   { confidence, route }: { readonly route: string; readonly confidence?: number | undefined }

@@ -39,7 +39,7 @@ export interface StepLike {
   readonly task: string
   /** The ids of the steps whose results it needs. Default: none. */
   readonly dependsOn?: ReadonlyArray<string> | null | undefined
-  /** Who does it. Can be left out where there is only one to do it. */
+  /** The worker of the step. Optional with a single worker. */
   readonly worker?: string | null | undefined
 }
 
@@ -48,7 +48,7 @@ export interface PlanLike {
   readonly steps: ReadonlyArray<StepLike>
 }
 
-/** How a step is read: a missing field counts as empty, and {@link check} says what is wrong with a worker. */
+/** Decodes a step leniently: a missing field counts as empty, and {@link check} reports a wrong worker. */
 const Lenient = Schema.Struct({
   ...fields,
   dependsOn: Schema.optionalKey(Schema.NullOr(Schema.Array(Schema.String))),
@@ -114,7 +114,7 @@ export type DoneSteps = ReadonlyMap<string, DoneStep>
 
 /** What a plan is checked against. */
 export interface Rules {
-  /** None: steps are all done alike, and a worker's name says nothing. */
+  /** `undefined` with an executor: it does all steps, and a worker's name is ignored. */
   readonly workers: ReadonlyArray<string> | undefined
   readonly maxSteps: number
   readonly done: DoneSteps

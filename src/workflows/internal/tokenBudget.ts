@@ -139,7 +139,7 @@ export class Budget {
     const known = this.#costs.get(kind)
     if (known !== undefined) return known
     const most = Math.max(0, ...this.#costs.values())
-    // That one without a model cost nothing says nothing of another.
+    // A worker without a model cost nothing, which does not predict another one's cost.
     return most === 0 ? undefined : most
   }
 
@@ -147,7 +147,7 @@ export class Budget {
     const { kind, state } = reservation
     this.#reservations.delete(reservation)
     const used = tokensOf(state)
-    // One that failed before it used anything says nothing.
+    // A worker that failed before it used anything does not predict another one's cost.
     if (used > 0 || Exit.isSuccess(exit)) this.#costs.set(kind, Math.max(used, this.#costs.get(kind) ?? 0))
     const settled = this.#settled
     this.#settled = Deferred.makeUnsafe()

@@ -90,7 +90,7 @@ class Gate {
     }
     const parts: ReadonlyArray<Prompt.Part> = message.content
     const content = parts.flatMap((part, index) => this.#part(part, `${at}.content[${index}]`) ?? [])
-    // An empty message stays empty; one of which nothing is left goes.
+    // An empty message stays empty; a message that becomes empty is removed.
     if (content.length === 0 && parts.length > 0) return undefined
     return decoded({ ...message, content, options: {} })
   }

@@ -51,7 +51,7 @@ const members = (schema: JsonSchema, root: JsonSchema): ReadonlyArray<unknown> |
   return list.length > 0 && list.every((item) => item !== undefined) ? list.flat() : undefined
 }
 
-/** A value that satisfies `root`, of literals of `text`. `known` are the words that may stand beside numbers. */
+/** A value that satisfies `root`, made of literals of `text`. `known` are the words that may be next to numbers. */
 export const fill = (root: JsonSchema, text: string, known: Iterable<string> = []): Filled => {
   const parsed = literals.json(text)
   const schema = resolve(root, root)

@@ -1,6 +1,6 @@
-/** Literals that stand in a text: numbers, quoted strings, JSON, `label: value`, arithmetic. */
+/** The literals of a text: numbers, quoted strings, JSON, `label: value`, arithmetic. */
 
-/** A literal, and where it stands. */
+/** A literal, and its position. */
 export interface Literal<A> {
   readonly value: A
   readonly start: number

@@ -1,4 +1,4 @@
-/** Summaries of sentences that stand in the text. */
+/** Summaries made of sentences of the text. */
 import { keyWords } from "./words.ts"
 
 const verb = /\b(?:summari[sz]e|summary|condense|shorten|tl;?dr|key points|main points)\b/i

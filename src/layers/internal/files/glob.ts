@@ -2,7 +2,7 @@
 import * as Glob from "effect/Glob"
 import { FileToolError } from "./errors.ts"
 
-/** How many names one glob may stand for by its braces: each path is compared with all of them. */
+/** How many patterns the braces of one glob may expand to: each path is compared with all of them. */
 const maxAlternatives = 64
 
 /** How a glob is read. */

@@ -73,7 +73,7 @@ export const page = (
   const first = Math.min(Math.max(1, from), all.length)
   const wanted = all.slice(first - 1, lines === undefined ? undefined : first - 1 + Math.max(1, lines))
   let length = 0
-  // A break stands between lines, so the last one does not count.
+  // A break separates lines, so one at the end does not count.
   const fit = wanted.findIndex((line) => (length += line.length + 1) > maxChars + 1)
   const given = fit === -1 ? wanted : wanted.slice(0, Math.max(1, fit))
   const content = given.join("\n")

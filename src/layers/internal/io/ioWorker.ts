@@ -10,10 +10,10 @@ import { networkFlags } from "./flags.ts"
 import { source as ioMain } from "./threads/ioMain.generated.ts"
 import { source as toolMain } from "./threads/toolMain.generated.ts"
 
-/** What the thread says of one request, call of a tool or program. */
+/** A message of the thread about one request, call of a tool or program. */
 export type Message = FetchMessage | CallMessage | ProgramMessage
 
-/** What the thread says of one HTTP request. */
+/** A message of the thread about one HTTP request. */
 export type FetchMessage =
   | {
       readonly type: "head"
@@ -33,7 +33,7 @@ interface Failed {
   readonly code: string | undefined
 }
 
-/** What the thread says of one call of a tool that runs in a thread of its own. */
+/** A message of the thread about one call of a tool that runs in a thread of its own. */
 export type CallMessage =
   | { readonly type: "progress"; readonly value: Schema.Json }
   | { readonly type: "result"; readonly value: Schema.Json }

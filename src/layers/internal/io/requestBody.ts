@@ -13,7 +13,7 @@ import * as Program from "./program.ts"
 import { source as blobProgram } from "./blobProgram.generated.ts"
 import { isSync } from "../../../services/SyncBridge.ts"
 
-/** A body, and its type when it says so itself. */
+/** A body, and its content type if the body determines it. */
 export interface RequestBody {
   readonly body: string | Uint8Array | undefined
   readonly contentType?: string

@@ -81,7 +81,7 @@ const signalGroup = (leader: ChildProcess, name: NodeJS.Signals | 0): boolean =>
     process.kill(-leader.pid, name)
     return true
   } catch (error) {
-    // macOS answers so for a group of which only zombies are left.
+    // macOS returns this for a group that has only zombies left.
     return (error as NodeJS.ErrnoException).code === "EPERM"
   }
 }

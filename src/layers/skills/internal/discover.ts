@@ -65,7 +65,7 @@ export const wantedBy = ({ exclude, include }: Where): Wanted => {
 
 /** What was read of a SKILL.md. */
 interface Kept {
-  /** What the system says of a file that has not changed since; `undefined`: that it has changed may not show. */
+  /** The metadata of an unchanged file; `undefined` when a change may not show in it. */
   readonly unchanged: string | undefined
   readonly bytes: Buffer
   readonly parsed: Parsed

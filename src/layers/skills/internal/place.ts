@@ -1,4 +1,4 @@
-/** The folder of a skill, out of which no path leads, and what goes wrong in it. */
+/** The folder of a skill, which no path can leave, and its failures. */
 import * as fs from "node:fs"
 import { SkillError } from "../../../services/Skills.ts"
 import { FileToolError, toError } from "../../internal/files/errors.ts"

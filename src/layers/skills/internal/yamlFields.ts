@@ -27,7 +27,7 @@ export type Report = (
 
 /** The value of a field: a text, fields below it, or something else, such as a list. */
 export type Value =
-  /** `isNull`: it is written as YAML's `null`, and stands for no value where one is optional. */
+  /** `isNull`: it is written as YAML's `null`, and counts as absent where a value is optional. */
   | { readonly type: "text"; readonly text: string; readonly isNull: boolean }
   | { readonly type: "fields"; readonly fields: Fields }
   | { readonly type: "other" }
@@ -37,7 +37,7 @@ export interface Field {
   readonly value: Value
   /** Counted from 1, in the file. */
   readonly line: number
-  /** What stands in the file, on one line. */
+  /** The text of the file, on one line. */
   readonly source: string
 }
 

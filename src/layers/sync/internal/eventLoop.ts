@@ -81,7 +81,7 @@ export class EventLoop implements Scheduler.Scheduler {
   #progress = 0
   /** How often in a row a background fiber has woken while the run stood still. */
   readonly #quiet = new WeakMap<AnyFiber, { progress: number; wakes: number }>()
-  /** The root began to wait in a group of which the region is only one member. */
+  /** The root began to wait in a group that has other members than the region. */
   #isLate = false
   #unwatch: (() => void) | undefined
   /** Flushes of dispatchers that are not ours, of fibers that have entered the region. */
@@ -300,7 +300,7 @@ export class EventLoop implements Scheduler.Scheduler {
     else this.#quiet.set(fiber, { progress: this.#progress, wakes: 1 })
   }
 
-  /** Whether the run stands still while timers of background fibers come and go. */
+  /** Whether the run makes no progress while timers of background fibers fire. */
   #isStuck(): boolean {
     const last = this.#stuck(undefined).at(-1)
     if (last === undefined) return false

@@ -114,7 +114,7 @@ export class Fibers {
 /** Whether a fiber waits for a callback that has nothing to clean up, such as `Effect.promise(() => promise)`. */
 export const isBare = (fiber: FiberInternals): boolean => fiber._stack.at(-1)?.[identifier] !== "AsyncFinalizer"
 
-/** What a refusal says of the fibers that wait, the first ones by name. */
+/** The description of waiting fibers in an error, the first ones by name. */
 export const describe = (leaves: ReadonlyArray<AnyFiber>): ReadonlyArray<string> => {
   const named = leaves.slice(-maxNamed).map(nameOf)
   return leaves.length > maxNamed ? [...named, `${leaves.length - maxNamed} more`] : named

@@ -39,7 +39,7 @@ const toError = (method: string, path: string | number, cause: unknown): Platfor
   })
 }
 
-/** Runs in place; what Node throws becomes the error that the asynchronous layer gives. */
+/** Runs in place; converts what Node throws to the error of the asynchronous layer. */
 const attempt = <A>(
   method: string,
   path: string | number,

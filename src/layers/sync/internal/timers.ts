@@ -101,7 +101,7 @@ export class Timers {
     }
   }
 
-  /** Exchanges a timer with one that stands below it. */
+  /** Exchanges a timer with one below it. */
   #swap(above: Timer, below: Timer): void {
     const { index } = above
     this.#put(above, below.index)

@@ -12,7 +12,7 @@ export interface Answer {
   readonly finish: Response.FinishPartEncoded
 }
 
-/** Gives ids to the tool calls that have none: `call_1`, `call_2`, ..., and never one that a call has already. */
+/** Gives ids to tool calls without one: `call_1`, `call_2`, ..., skipping ids that are taken. */
 export class Ids {
   readonly #taken = new Set<string>()
   #count = 0

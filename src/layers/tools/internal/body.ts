@@ -27,7 +27,7 @@ export const decompress = (bytes: Uint8Array, encoding: string, maxOutputLength:
       case "br":
         return brotliDecompressSync(data, { maxOutputLength })
       case "zstd":
-        // It is not asked for, and some servers send it all the same.
+        // It is not requested, but some servers send it.
         return zlib.zstdDecompressSync(data, { maxOutputLength })
       default:
         throw new Error(`its coding "${coding.slice(0, 30)}" is unknown`)
@@ -35,7 +35,7 @@ export const decompress = (bytes: Uint8Array, encoding: string, maxOutputLength:
   }, bytes)
 }
 
-/** What bytes at the start of a text say of its charset. */
+/** The charset by the bytes at the start of a text. */
 const marks = { fffe: "utf-16le", feff: "utf-16be", efbbbf: "utf-8" } as const
 const markOf = (bytes: Uint8Array): string | undefined => {
   const start = Buffer.from(bytes.subarray(0, 3)).toString("hex")

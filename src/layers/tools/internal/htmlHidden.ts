@@ -71,7 +71,7 @@ const hiddenSelectors = (element: Element): ReadonlySet<string> => {
   return new Set(rulesOf(plainCss(css.join("\n").slice(0, 200_000))))
 }
 
-/** The selectors of a class or an id alone whose rules hide. Rules in `@media` and the like hold for some readers only. */
+/** The selectors of a class or an id alone whose rules hide. Rules in `@media` and similar blocks hold for some readers only. */
 const rulesOf = (css: string): ReadonlyArray<string> => {
   const found: Array<string> = []
   let depth = 0

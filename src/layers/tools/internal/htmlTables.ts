@@ -3,7 +3,7 @@ import { childElements, type Element } from "./htmlElement.ts"
 
 /** What is known of the tables of a page while it is converted, from the inside out. */
 export interface Tables {
-  /** Keeps the content of a cell or caption, and returns what stands for it outside of a Markdown table. */
+  /** Keeps the content of a cell or caption, and returns its text outside of a Markdown table. */
   readonly keep: (content: string, element: Element) => string
   /** A table, all of whose cells were kept. */
   readonly print: (content: string, table: Element) => string

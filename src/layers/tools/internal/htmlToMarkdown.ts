@@ -17,7 +17,7 @@ export interface Page {
 const left = new Set(
   "SCRIPT STYLE NOSCRIPT IFRAME TITLE HEAD OBJECT CANVAS SVG TEMPLATE DATALIST NOEMBED NOFRAMES".split(" ")
 )
-/** Elements that stand on lines of their own, beside those that turndown knows. */
+/** Block elements that turndown does not know. */
 const blocks = new Set("SUMMARY DETAILS LEGEND OPTGROUP DIALOG SEARCH".split(" "))
 
 export default ({ base, html }: Page): string => {

@@ -124,6 +124,6 @@ const rechunk = (
   return made.filter((text) => text !== "")
 }
 
-/** Each chunk in pieces that a diff can tell apart: the events of a stream. */
+/** Each chunk in pieces that a diff shows separately: the events of a stream. */
 const pieces = (chunks: ReadonlyArray<string>): ReadonlyArray<ReadonlyArray<string>> =>
   chunks.map((chunk) => chunk.split(/(?<=\n\n)/))

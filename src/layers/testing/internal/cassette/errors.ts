@@ -30,10 +30,10 @@ export class CassetteInvalid extends Schema.TaggedError<CassetteInvalid>()("Cass
   }
 }
 
-/** Somebody else is recording the same file: another Layer of this process, or another process. Fails the Layer. */
+/** The file is already being recorded, by another Layer of this process or by another process. Fails the Layer. */
 export class CassetteInUse extends Schema.TaggedError<CassetteInUse>()("CassetteInUse", {
   path: Schema.String,
-  /** The file that says so; it is there for as long as the recording goes on. */
+  /** The lock file; it exists while the recording goes on. */
   lock: Schema.String,
   /** The process that records. */
   pid: Schema.optionalKey(Schema.Int)

@@ -10,7 +10,7 @@ import type { Scrubber } from "./scrub.ts"
 export interface Asked {
   readonly method: string
   readonly origin: string
-  /** Path and query. Where the server stands is not compared: it may be a gateway, or one of a test. */
+  /** Path and query. The host is not compared: it may be a gateway, or a server of a test. */
   readonly path: string
   readonly body: RequestBody | undefined
   /** The same for requests that are the same. */

@@ -4,7 +4,7 @@
  */
 import * as Scrubbing from "../../../../internal/scrubber.ts"
 
-/** What stands in a secret's place. */
+/** The placeholder of a secret. */
 export const redacted = "[redacted]"
 
 /** Says nothing of a request: how it travels, or who traces it. It would change with every recording. */
@@ -62,7 +62,7 @@ export class Scrubber {
     return this.text(url.href)
   }
 
-  /** Headers by name, in the order of their names; those that only tell how a message travels are left out. */
+  /** Headers by name, in the order of their names; those that concern only the transport are left out. */
   headers(headers: Iterable<readonly [string, string]>): Readonly<Record<string, string>> {
     const safe = new Map<string, string>()
     for (const [name, value] of headers) {

@@ -1,4 +1,5 @@
-/** Makes an input replayable, for runners that read it more than once. */
+/** Makes an input replayable, for runners that read it more than once, and a prompt of a conversation. */
+import * as Prompt from "effect/ai/Prompt"
 import * as Predicate from "effect/Predicate"
 
 /**
@@ -18,6 +19,24 @@ export const replayable = <I>(input: I): I => {
 /** True for a message. */
 export const isMessage = (value: unknown): boolean =>
   Predicate.hasProperty(value, "role") && Predicate.hasProperty(value, "content")
+
+/**
+ * The prompt of an input. Throws as `Prompt.make` does for what is not a conversation. Messages that are decoded already, as
+ * those of an earlier transcript are, are taken as they are: a conversation that goes on is not decoded again in each turn.
+ */
+export const toPrompt = (input: Prompt.RawInput): Prompt.Prompt => {
+  if (typeof input === "string" || Prompt.isPrompt(input)) return Prompt.make(input)
+  const items: ReadonlyArray<unknown> = [...input]
+  const others = items.filter((item) => !isDecoded(item)) as Array<Prompt.MessageEncoded>
+  if (others.length === 0) return Prompt.fromMessages(items as ReadonlyArray<Prompt.Message>)
+  if (others.length === items.length) return Prompt.make(others)
+  const decoded = Prompt.make(others).content
+  let next = 0
+  return Prompt.fromMessages(items.map((item) => (isDecoded(item) ? item : decoded[next++]!)))
+}
+
+const isDecoded = (item: unknown): item is Prompt.Message =>
+  Prompt.isMessage(item) && (item.role === "system" || item.content.every(Prompt.isPart))
 
 function* resumed(first: unknown, rest: Iterable<unknown>) {
   yield first

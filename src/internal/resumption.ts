@@ -4,9 +4,10 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Prompt from "effect/ai/Prompt"
+import type * as Prompt from "effect/ai/Prompt"
 import * as Predicate from "effect/Predicate"
 import { CannotResume } from "../RunError.ts"
+import { toPrompt } from "./input.ts"
 import type { RunState } from "./runState.ts"
 import { waitingAt } from "./suspension.ts"
 
@@ -55,7 +56,7 @@ export const find = (input: unknown, state: RunState): Effect.Effect<Found | und
     if (rest === undefined) {
       return Effect.fail(new CannotResume({ path, waiting, problem: "it is another runner" }))
     }
-    const transcript = Prompt.make(input as Prompt.RawInput)
+    const transcript = toPrompt(input as Prompt.RawInput)
     return Effect.succeed({ resumption: { target: [...path, ...rest], transcript, taken: false }, rest })
   })
 

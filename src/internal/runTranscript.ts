@@ -6,7 +6,7 @@ import * as Prompt from "effect/ai/Prompt"
 import * as Equal from "effect/Equal"
 import * as MutableHashSet from "effect/MutableHashSet"
 import * as Predicate from "effect/Predicate"
-import { isMessage } from "./input.ts"
+import { isMessage, toPrompt } from "./input.ts"
 
 type Messages = ReadonlyArray<Prompt.Message>
 
@@ -110,7 +110,7 @@ const messagesOf = (input: unknown): Messages => {
   if (Prompt.isPrompt(input)) return input.content
   if (typeof input !== "string" && !(Array.isArray(input) && input.length > 0 && input.every(isMessage))) return []
   try {
-    return Prompt.make(input as Prompt.RawInput).content
+    return toPrompt(input as Prompt.RawInput).content
   } catch {
     return []
   }

@@ -82,6 +82,8 @@ class Loop {
   #system: Prompt.SystemMessage | undefined
   #tools: Tools | undefined
   #forModel: ToolSet.ToolSet["forModel"]
+  /** The tools of the step before, where some come from sources. */
+  #sourced: ToolSet.Sourced | undefined
   #step = 0
   /** How many tool calls this run has made. */
   #callCount = 0
@@ -187,17 +189,16 @@ class Loop {
     })
   }
 
+  get #hasChangingTools(): boolean {
+    return this.#plan.sources.length > 0 || this.#plan.tools.handoffs.length > 0
+  }
+
   /** The tools of the step that begins. What a step was shown is what its calls find. */
   #updateTools(): Effect.Effect<void, unknown, unknown> {
     const { sources, tools, name } = this.#plan
-    if (sources.length === 0 && tools.handoffs.length === 0) return Effect.void
+    if (!this.#hasChangingTools) return Effect.void
     return Effect.gen({ self: this }, function* () {
-      let set = tools
-      for (const source of sources) {
-        const reserved = sources.flatMap(({ names }) => names).filter((name) => !source.names.includes(name))
-        const found = yield* source.list(new Set([...set.byName.keys(), ...reserved]))
-        set = ToolSet.add(`agent "${name}"`, set, found)
-      }
+      const set = (this.#sourced = yield* ToolSet.fromSources(`agent "${name}"`, tools, sources, this.#sourced)).set
       this.#tools = { ...this.#tools!, byName: set.byName }
       const hidden = new Set<string>()
       for (const { isOffered, name } of set.handoffs) if (!(yield* isOffered)) hidden.add(name)
@@ -210,15 +211,17 @@ class Loop {
       const step = ++this.#step
       const state = this.#state
       state.bill.addStep()
-      yield* state.events.emit({ _tag: "StepStarted", step })
-      yield* this.#updateTools()
+      if (!state.events.silent) yield* state.events.emit({ _tag: "StepStarted", step })
+      if (this.#hasChangingTools) yield* this.#updateTools()
       const turn = yield* this.#callModel(step, toolChoice)
       this.#transcript.messages.push(...Prompt.fromResponseParts(turn.content).content)
       this.#last = { step, text: turn.text, toolCalls: [] }
       const resolved = yield* this.#resolver.resolveTurn(turn, step)
       const next =
         resolved === "calls" ? yield* this.#execute(turn.calls, turn.text, step, (results) => results) : resolved
-      yield* state.events.emit({ _tag: "StepCompleted", step, finishReason: turn.finishReason, usage: turn.usage })
+      if (!state.events.silent) {
+        yield* state.events.emit({ _tag: "StepCompleted", step, finishReason: turn.finishReason, usage: turn.usage })
+      }
       return next
     })
   }
@@ -234,6 +237,7 @@ class Loop {
       {
         step,
         prompt: Prompt.fromMessages(messages),
+        hasCall: (id) => this.#transcript.hasCall(id),
         toolkit: this.#forModel,
         toolChoice: this.#possible(toolChoice),
         output: plan.output,
@@ -261,8 +265,10 @@ class Loop {
       yield* this.#state.events.emit({ _tag: "StepStarted", step })
       yield* this.#updateTools()
       const calls = open.calls.filter((call) => !open.results.has(call.id))
-      const inOrder = (results: ReadonlyArray<Prompt.ToolResultPart>) =>
-        open.calls.flatMap((call) => open.results.get(call.id) ?? results.find(({ id }) => id === call.id) ?? [])
+      const inOrder = (results: ReadonlyArray<Prompt.ToolResultPart>) => {
+        const byId = new Map(results.map((result) => [result.id, result]))
+        return open.calls.flatMap((call) => open.results.get(call.id) ?? byId.get(call.id) ?? [])
+      }
       const toolNamed = (name: string) => toolOf(this.#tools!.byName.get(name))
       const resumed = yield* resumedCalls(open.waiting, toolNamed, this.#state.info.path)
       this.#tools = { ...this.#tools!, resumed }

@@ -29,6 +29,8 @@ import { type AnyPart, Collector, type Turn } from "./turnCollector.ts"
 export interface Request {
   readonly step: number
   readonly prompt: Prompt.Prompt
+  /** Whether the conversation has a tool call with an id. */
+  readonly hasCall: (id: string) => boolean
   /** The tools the model may call; `undefined` for none. Its handlers are never called by the model's side. */
   readonly toolkit: Toolkit.WithHandler<Record<string, Tool.Any>> | undefined
   readonly toolChoice: LanguageModel.ToolChoice<string>
@@ -140,7 +142,7 @@ const callModel = (
   span: Spans.MaybeSpan,
   onFirstChunk: () => void
 ): Effect.Effect<Turn, AiError.AiError> => {
-  const collector = new Collector(request.prompt, request.maxAnswerSize)
+  const collector = new Collector(request.hasCall, request.maxAnswerSize)
   const { output } = request
   const native = self.info?.structuredOutput === true
   const wrapped = (effect: Effect.Effect<void, AiError.AiError>) => Spans.adoptModelSpan(span, effect)

@@ -86,8 +86,11 @@ const inOrder = (
   record: StepRecord
 ): Effect.Effect<ReadonlyArray<Outcome>, Failure> => {
   const given = (call: Call) => ({ call, step, tools, state, record, report: reports.get(call)! })
-  const atOnce = (some: ReadonlyArray<Call>) =>
-    Effect.forEach(some, (call) => executeOne(given(call)), { concurrency: tools.concurrency })
+  // A single call needs no fiber of its own.
+  const atOnce = (some: ReadonlyArray<Call>): Effect.Effect<ReadonlyArray<Outcome>, Failure> =>
+    some.length === 1
+      ? Effect.map(executeOne(given(some[0]!)), (outcome) => [outcome])
+      : Effect.forEach(some, (call) => executeOne(given(call)), { concurrency: tools.concurrency })
   const ends = calls.filter((call) => endsRun(call, tools))
   if (ends.length === 0) return atOnce(calls)
   return Effect.gen(function* () {

@@ -41,6 +41,42 @@ export const add = (subject: string, set: ToolSet, tools: ReadonlyArray<Tool.Any
   return { byName, forModel: show(byName), handoffs }
 }
 
+/** A set, and the lists of its sources. */
+export interface Sourced {
+  readonly lists: ReadonlyArray<ReadonlyArray<AgentTool.Any>>
+  readonly set: ToolSet
+}
+
+/**
+ * Adds the tools that sources give now. Where each of them gives the list that it gave `before`, the set is the same. Throws
+ * as {@link add} does.
+ */
+export const fromSources = Effect.fnUntraced(function* (
+  subject: string,
+  tools: ToolSet,
+  sources: ReadonlyArray<ToolSource.Any>,
+  before: Sourced | undefined
+): Effect.fn.Return<Sourced, never, unknown> {
+  const given = new Set(tools.byName.keys())
+  const reserved = new Map<string, number>()
+  for (const { names } of sources) for (const name of names) reserved.set(name, (reserved.get(name) ?? 0) + 1)
+  const taken = new Set([...given, ...reserved.keys()])
+  const lists: Array<ReadonlyArray<AgentTool.Any>> = []
+  for (const source of sources) {
+    const own = source.names.filter((name) => !given.has(name) && reserved.get(name) === 1)
+    for (const name of own) taken.delete(name)
+    const list = yield* source.list(taken)
+    for (const name of own) taken.add(name)
+    for (const { name } of list) {
+      given.add(name)
+      taken.add(name)
+    }
+    lists.push(list)
+  }
+  const isSame = before?.lists.length === lists.length && lists.every((list, index) => list === before.lists[index])
+  return isSame ? before : { lists, set: add(subject, tools, lists.flat()) }
+})
+
 /** What the model is shown of a set without the tools called `hidden`. */
 export const forModelWithout = (set: ToolSet, hidden: ReadonlySet<string>): ToolSet["forModel"] => {
   const left = [...set.byName].filter(([name]) => !hidden.has(name))

@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Prompt from "effect/ai/Prompt"
 import * as Predicate from "effect/Predicate"
 import { kindOf } from "../../internal/definition.ts"
+import { toPrompt } from "../../internal/input.ts"
 import { messageOf } from "../../internal/message.ts"
 import type { RunState } from "../../internal/runState.ts"
 import * as Suspension from "../../internal/suspension.ts"
@@ -16,6 +17,9 @@ import type { Signing } from "../../services/Approver.ts"
 export class Transcript {
   /** All messages so far, without the agent's own instructions. */
   messages: Array<Prompt.Message> = []
+  /** The ids of the calls in the messages, as far as they were looked at. */
+  readonly #callIds = new Set<string>()
+  #lookedAt = 0
   readonly #state: RunState
 
   constructor(state: RunState) {
@@ -25,6 +29,16 @@ export class Transcript {
   /** The messages so far, as a prompt. */
   prompt(): Prompt.Prompt {
     return Prompt.fromMessages([...this.messages])
+  }
+
+  /** Whether a tool call in the messages has the id. */
+  hasCall(id: string): boolean {
+    for (; this.#lookedAt < this.messages.length; this.#lookedAt++) {
+      const message = this.messages[this.#lookedAt]!
+      if (message.role !== "assistant") continue
+      for (const part of message.content) if (part.type === "tool-call") this.#callIds.add(part.id)
+    }
+    return this.#callIds.has(id)
   }
 
   /** The fields that every error of a run has. */
@@ -88,12 +102,14 @@ export const normalise = (
       if (kept !== undefined) out.push(kept)
     }
     let calls: Array<Prompt.ToolCallPart> = []
+    let callIds = new Set<string>()
     let results = new Map<string, Prompt.ToolResultPart>()
     let answers: Array<Prompt.ToolMessage> = []
     let answered = false
     const flush = () => {
       if (calls.length > 0) for (const message of settle(calls, results, answers)) add(message)
       calls = []
+      callIds = new Set()
       results = new Map()
       answers = []
       answered = false
@@ -103,7 +119,7 @@ export const normalise = (
         if (message.content.length > 0) answered = true
         for (const part of message.content) {
           if (part.type !== "tool-result") continue
-          if (!calls.some((call) => call.id === part.id)) {
+          if (!callIds.has(part.id)) {
             return invalid(path, `the result of tool call "${part.id}" has no call before it`)
           }
           if (results.has(part.id)) return invalid(path, `tool call "${part.id}" has two results`)
@@ -117,13 +133,18 @@ export const normalise = (
       if (message.role !== "assistant" || answered) flush()
       add(message)
       if (message.role === "assistant") {
-        for (const part of message.content) if (part.type === "tool-call" && !part.providerExecuted) calls.push(part)
+        for (const part of message.content) {
+          if (part.type !== "tool-call" || part.providerExecuted) continue
+          calls.push(part)
+          callIds.add(part.id)
+        }
       }
     }
     if (waiting.length > 0) {
       // Other calls of the step were made, or their outcome is unknown: they are not made again.
+      const open = new Set(waiting.map(({ call }) => call.id))
       for (const call of calls) {
-        if (results.has(call.id) || waiting.some((open) => open.call.id === call.id)) continue
+        if (results.has(call.id) || open.has(call.id)) continue
         results.set(call.id, result(call, lost, true))
       }
       return Effect.succeed({ messages: out, open: { calls, results, waiting } })
@@ -138,7 +159,7 @@ const promptOf = (input: unknown): Prompt.Prompt | string => {
     if (typeof input !== "string" && !Prompt.isPrompt(input) && !Predicate.isIterable(input)) {
       return `it is ${kindOf(input)}, not a text, a list of messages or a Prompt`
     }
-    const prompt: unknown = Prompt.make(input as Prompt.RawInput)
+    const prompt: unknown = toPrompt(input as Prompt.RawInput)
     const isWhole = Prompt.isPrompt(prompt) && Array.isArray(prompt.content) && prompt.content.every(isMessage)
     return isWhole ? prompt : "something in it is not a message"
   } catch (cause) {

@@ -1,7 +1,6 @@
 /**
  * Assembles the parts of a model's answer: deltas to texts, calls to a list, usage and metadata.
  */
-import type * as Prompt from "effect/ai/Prompt"
 import * as Response from "effect/ai/Response"
 import * as Schema from "effect/Schema"
 import { makeUsage } from "../../internal/usage.ts"
@@ -48,15 +47,6 @@ const noUsage = makeUsage({ inputTokens: {}, outputTokens: {} })
 const usageOf = (usage: Response.Usage | typeof Response.Usage.Encoded): Response.Usage =>
   usage instanceof Response.Usage ? usage : makeUsage(usage)
 
-const callIds = (prompt: Prompt.Prompt): ReadonlySet<string> =>
-  new Set(
-    prompt.content.flatMap((message) =>
-      message.role === "assistant"
-        ? message.content.flatMap((part) => (part.type === "tool-call" ? [part.id] : []))
-        : []
-    )
-  )
-
 /** The longest name that a tool can have; a longer one that a model makes up is cut. */
 const maxName = 64
 /** The longest id of a call that is kept. */
@@ -100,12 +90,11 @@ const checked = ({ name, params }: { readonly name: string; readonly params: unk
 /** How deep arguments may be nested. Writing deeper ones as JSON would overflow the stack sooner or later. */
 const maxDepth = 64
 
-const maxDepthExceeded = (params: unknown): boolean => {
-  let level: ReadonlyArray<unknown> = [params]
-  for (let depth = 0; level.length > 0; depth++) {
-    if (depth > maxDepth) return true
-    level = level.flatMap((value) => (typeof value === "object" && value !== null ? Object.values(value) : []))
-  }
+const maxDepthExceeded = (value: unknown, depth = 0): boolean => {
+  if (typeof value !== "object" || value === null) return false
+  if (depth === maxDepth) return true
+  const inner: ReadonlyArray<unknown> = Array.isArray(value) ? value : Object.values(value)
+  for (const one of inner) if (maxDepthExceeded(one, depth + 1)) return true
   return false
 }
 
@@ -120,11 +109,13 @@ export class Collector {
   #files = false
   #finish: { readonly reason: Response.FinishReason; readonly usage: Response.Usage } | undefined
   #metadata: { readonly id?: string | undefined; readonly modelId?: string | undefined } | undefined
-  readonly #prompt: Prompt.Prompt
-  #earlier: ReadonlySet<string> | undefined
+  readonly #hasCall: (id: string) => boolean
+  /** By an id that several calls have, the number that makes the id of the next one of them. */
+  readonly #numbers = new Map<string, number>()
 
-  constructor(prompt: Prompt.Prompt, maxSize: number) {
-    this.#prompt = prompt
+  /** `hasCall` says whether the conversation has a call with an id. */
+  constructor(hasCall: (id: string) => boolean, maxSize: number) {
+    this.#hasCall = hasCall
     this.maxSize = maxSize
   }
 
@@ -188,15 +179,24 @@ export class Collector {
 
   /** Some servers give two calls the same id, in one answer or in each; every call needs a result of its own. */
   #call(part: Response.ToolCallPartEncoded | Response.ToolCallPart<string, unknown>): Response.AnyPart {
-    const earlier = (this.#earlier ??= callIds(this.#prompt))
-    const given = part.id.length > maxId ? `call_${this.#calls.length + 1}` : part.id
-    let id = given
-    for (let n = 2; earlier.has(id) || this.#ids.has(id); n++) id = `${given}_${n}`
+    const id = this.#free(part.id.length > maxId ? `call_${this.#calls.length + 1}` : part.id)
     this.#ids.add(id)
     const call = { id, ...checked(part) }
     this.#calls.push(call)
     const { name, params } = call
     return Response.makePart("tool-call", { id, name, params, providerExecuted: false, metadata: part.metadata ?? {} })
+  }
+
+  #free(given: string): string {
+    if (!this.#isTaken(given)) return given
+    let number = this.#numbers.get(given) ?? 2
+    while (this.#isTaken(`${given}_${number}`)) number++
+    this.#numbers.set(given, number + 1)
+    return `${given}_${number}`
+  }
+
+  #isTaken(id: string): boolean {
+    return this.#hasCall(id) || this.#ids.has(id)
   }
 
   #block(type: Block["type"], id: string): Block {

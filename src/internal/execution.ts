@@ -16,7 +16,6 @@ import * as Latch from "effect/Latch"
 import * as Prompt from "effect/ai/Prompt"
 import type * as Response from "effect/ai/Response"
 import * as Predicate from "effect/Predicate"
-import * as Queue from "effect/Queue"
 import * as Scheduler from "effect/Scheduler"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
@@ -25,6 +24,7 @@ import { CurrentRun } from "../services/CurrentRun.ts"
 import { SyncBridge } from "../services/SyncBridge.ts"
 import { CaptureContent, LogFailures } from "../services/Telemetry.ts"
 import { encoder, toJson } from "./json.ts"
+import * as Mailbox from "./mailbox.ts"
 import { withUnread } from "./interruptFailures.ts"
 import { messageOf } from "./message.ts"
 import { isWaiting } from "./resumption.ts"
@@ -245,8 +245,9 @@ export const streamOf = <I, A, E, R>(
     Effect.gen(function* () {
       const buffer = yield* StreamBuffer
       // Unbounded, so that an event has its place in the order once it has its number; the run then waits for room.
-      const queue = yield* Queue.unbounded<RunEvent, E | Cause.Done>()
+      const consumer = yield* Effect.withFiber(Effect.succeed)
       const taken = Latch.makeUnsafe(true)
+      const mailbox = Mailbox.make<RunEvent, E>(consumer, () => taken.openUnsafe())
       let gone = false
       let ended: Exit.Exit<A, E> | undefined
       let isRead = false
@@ -254,39 +255,35 @@ export const streamOf = <I, A, E, R>(
       yield* Effect.addFinalizer((exit) => (isRead ? Effect.void : withUnread(ended, exit)))
       // The run gets a fiber of its own, which is not a child of the consumer's.
       const bridge = yield* SyncBridge
-      const consumer = yield* Effect.withFiber(Effect.succeed)
       bridge?.enter(consumer)
       const own = execute(name, definition, input, {
         outlet: {
-          push: (event) => {
-            Queue.offerUnsafe(queue, event)
-          },
+          push: mailbox.push,
           room: Effect.suspend(() => {
-            if (gone || Queue.sizeUnsafe(queue) <= buffer) return Effect.void
+            if (gone || mailbox.size() <= buffer) return Effect.void
             taken.closeUnsafe()
             return taken.await
           })
         }
       })
       yield* flushed(consumer, own).pipe(
-        Effect.onExit((exit) => {
-          ended = exit
-          return Exit.isSuccess(exit) ? Queue.end(queue) : Queue.failCause(queue, exit.cause)
-        }),
+        Effect.onExit((exit) =>
+          Effect.sync(() => {
+            ended = exit
+            mailbox.end(exit)
+          })
+        ),
         Effect.forkScoped
       )
       // Registered last, so it runs first: a run that is being interrupted must not wait for a consumer that is gone.
       yield* Effect.addFinalizer(() =>
-        Effect.suspend(() => {
+        Effect.sync(() => {
           gone = true
           taken.openUnsafe()
-          return Queue.shutdown(queue)
+          mailbox.close()
         })
       )
-      return Stream.mapArray(Stream.fromQueue(queue), (events) => {
-        taken.openUnsafe()
-        return events
-      }).pipe(
+      return Stream.fromPull(Effect.succeed(mailbox.pull)).pipe(
         Stream.onError((cause) =>
           Effect.sync(() => {
             isRead = !Cause.hasInterruptsOnly(cause)

@@ -1,6 +1,6 @@
 /**
- * How runs fail. Each error is tagged and schema-backed, says in its message what went wrong and what to do next, and
- * carries what was spent. It imports `RunEvent` for the shape of that bill, and what is asked of approvers.
+ * The errors of runs. Each error is tagged and schema-backed. Its message names the problem and the next step, and it
+ * carries the bill of the run.
  */
 import * as AiError from "effect/ai/AiError"
 import * as Prompt from "effect/ai/Prompt"
@@ -16,10 +16,10 @@ const at = (path: ReadonlyArray<string>): string => `"${path.join(" > ")}"`
 
 /** A definition that could never run: a duplicate tool name, a schema without a JSON form, an empty router. Thrown where it is defined. */
 export class InvalidDefinition extends Schema.TaggedError<InvalidDefinition>()("InvalidDefinition", {
-  /** What is defined wrongly, such as `agent "judge"`. */
+  /** The definition that is wrong, such as `agent "judge"`. */
   subject: Schema.String,
   problem: Schema.String,
-  /** What to do about it. */
+  /** The next step. */
   remedy: Schema.String
 }) {
   override get message(): string {
@@ -141,7 +141,7 @@ export class InvalidOutput extends Schema.TaggedError<InvalidOutput>()("InvalidO
   finishReason: Response.FinishReason,
   /** Why it does not fit. */
   issue: Schema.String,
-  /** How many answers were tried. */
+  /** How many answers the model gave. */
   attempts: Schema.Int,
   spent: Spent,
   /** The conversation up to the failure: give it to the next run to go on from there. */
@@ -166,7 +166,7 @@ export class OutputTruncated extends Schema.TaggedError<OutputTruncated>()("Outp
   }
 }
 
-/** The model refused, or a content filter stopped it. `text` is what it said. */
+/** The model refused, or a content filter stopped it. `text` is its answer. */
 export class ModelRefused extends Schema.TaggedError<ModelRefused>()("ModelRefused", {
   path: Path,
   text: Schema.String,
@@ -179,7 +179,7 @@ export class ModelRefused extends Schema.TaggedError<ModelRefused>()("ModelRefus
   }
 }
 
-/** The model gave neither text nor a tool call, also when asked once more. */
+/** The model returned neither text nor a tool call, twice. */
 export class EmptyTurn extends Schema.TaggedError<EmptyTurn>()("EmptyTurn", {
   path: Path,
   step: Schema.Int,
@@ -199,7 +199,7 @@ export const ToolFailure = Schema.Struct({
   toolCallId: Schema.String,
   /** The tool's failure, encoded by its failure schema. */
   failure: Schema.Json,
-  /** What was thrown or failed with. */
+  /** The error of the tool. */
   cause: Schema.Defect()
 })
 /** One failed tool call of a {@link ToolError}. */
@@ -232,19 +232,19 @@ const describe = (failure: ToolFailure): string =>
       : JSON.stringify(failure.failure)
 
 /**
- * The run is suspended: tool calls wait for approval, and nothing here could give it. The `transcript` is plain JSON and
- * holds what the other calls returned. The run goes on from it, also in another process, at the agent that asked.
+ * The run is suspended: tool calls wait for an approval that no approver gave. The `transcript` is plain JSON and holds
+ * the results of the other calls. It resumes the run, also in another process, at the agent that asked.
  */
 export class ApprovalRequired extends Schema.TaggedError<ApprovalRequired>()("ApprovalRequired", {
   /** The agent that asks. */
   path: Path,
   step: Schema.Int,
-  /** What is to be decided, the requests of agents that are tools of this one included. */
+  /** The requests that wait, including those of agents that are tools of this one. */
   requests: Schema.NonEmptyArray(Request),
   /** The workflow around the agent that cannot go on in its middle; absent where the run can be resumed. */
   blockedBy: Schema.optionalKey(Path),
   spent: Spent,
-  /** The conversation so far, with what waits noted in it. */
+  /** The conversation so far, with the requests that wait. */
   transcript: Prompt.Prompt
 }) {
   override get message(): string {
@@ -280,7 +280,7 @@ export class InvalidApproval extends Schema.TaggedError<InvalidApproval>()("Inva
   }
 }
 
-/** The transcript waits for another runner than the one that was asked to go on with it. No call was made. */
+/** The transcript cannot be resumed by this runner: another one waits in it. No call was made. */
 export class CannotResume extends Schema.TaggedError<CannotResume>()("CannotResume", {
   /** The runner that was given the transcript. */
   path: Path,
@@ -298,7 +298,7 @@ export class RunTimedOut extends Schema.TaggedError<RunTimedOut>()("RunTimedOut"
   path: Path,
   durationMs: Schema.Finite,
   spent: Spent,
-  /** What failed while it was being interrupted. */
+  /** The failures during the interruption. */
   failures: Schema.optionalKey(Schema.Array(Schema.String))
 }) {
   override get message(): string {
@@ -322,7 +322,7 @@ export class AsyncToolError extends Schema.TaggedError<AsyncToolError>()("AsyncT
   }
 }
 
-/** No model was provided, which the compiler sees in programs that it checks. */
+/** No model was provided. In a type-checked program this is a compile error. */
 export class MissingModel extends Schema.TaggedError<MissingModel>()("MissingModel", { path: Path }) {
   override get message(): string {
     return `${at(this.path)} has no model: the context has no LanguageModel. Provide one around the run with Effect.provide: OpenAi.layer({ model }) for OpenAI and compatible servers, TestModel.layer([...]) in tests, or any LanguageModel Layer of effect/ai.`
@@ -364,7 +364,7 @@ export class ThreadsForbidden extends Schema.TaggedError<ThreadsForbidden>()("Th
   }
 }
 
-/** Nothing can make progress under `Effect.runSync`: what is waited for comes from outside of Effect. */
+/** Nothing can make progress under `Effect.runSync`: fibers wait for something outside of Effect. */
 export class StuckSyncEdge extends Schema.TaggedError<StuckSyncEdge>()("StuckSyncEdge", {
   /** The fibers that wait, by run, tool call and span. */
   awaited: Schema.Array(Schema.String),

@@ -1,6 +1,6 @@
 /**
  * The interface that every agent and every workflow has, and its combinators. `run`, `result` and `stream` are three
- * views of one body. It may touch events, errors and the run's bookkeeping; it knows no agent, workflow or layer.
+ * views of one body.
  */
 import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
@@ -50,14 +50,14 @@ const TypeId = "~troupe/Runner"
 export interface Runner<in Input, out Output, out Error, out Services> extends Pipeable {
   readonly [TypeId]: typeof TypeId
   readonly name: string
-  /** What it is good for: guides routers, and is the tool's description in `AgentTool.fromRunner`. */
+  /** The purpose of the runner. Guides routers, and is the tool's description in `AgentTool.fromRunner`. */
   readonly description: string | undefined
   /** Runs it and succeeds with the plain output. Interrupting it interrupts everything that the run has started. */
   readonly run: (input: Input) => Effect.Effect<Output, Error, Services>
-  /** As `run`, and succeeds with the output beside usage, steps, decisions, duration and the transcript. */
+  /** Like `run`, and succeeds with the output, usage, steps, decisions, duration and the transcript. */
   readonly result: (input: Input) => Effect.Effect<Result<Output>, Error, Services>
   /**
-   * As `run`, and emits what happens as it happens. The last event is `RunCompleted` with the output, or `RunFailed`, after
+   * Like `run`, and emits events as they happen. The last event is `RunCompleted` with the output, or `RunFailed`, after
    * which the stream fails with the same error. Ending the stream interrupts the run.
    */
   readonly stream: (input: Input) => Stream.Stream<RunEvent, Error, Services>
@@ -74,7 +74,7 @@ export type Any = Runner<never, unknown, unknown, unknown>
 export type Member = Pick<Any, typeof TypeId | "name" | "description">
 /** The input that runner `R` takes. */
 export type Input<R> = R extends Runner<infer I, infer _A, infer _E, infer _R> ? I : never
-/** The output that runner `R` gives. */
+/** The output of runner `R`. */
 export type Output<R> = R extends Runner<infer _I, infer A, infer _E, infer _R> ? A : never
 /** The errors that runner `R` can fail with. */
 export type Error<R> = R extends Runner<infer _I, infer _A, infer E, infer _R> ? E : never
@@ -105,7 +105,7 @@ export const fromDefinition = <I, A, E, R>(
   pipe
 })
 
-/** One for all runners: agents are made by the thousand. */
+/** Shared by all runners: programs make thousands of agents. */
 function pipe(this: unknown): unknown {
   // oxlint-disable-next-line prefer-rest-params -- Pipeable's own protocol
   return pipeArguments(this, arguments)
@@ -216,7 +216,7 @@ const modify = <I, A, E, R, I2, A2, E2, R2>(
     structure: self.definition.structure
   })
 
-/** In place of the output of a run that has handed its conversation over: no function of a user gets it. */
+/** Replaces the output of a run that has handed its conversation over. It never reaches a function of a user. */
 const noOutput = <B>(): B => undefined as B
 
 /**
@@ -281,7 +281,7 @@ export const mapInput: {
   )
 )
 
-/** A suspended agent goes on with its own conversation, and its input is not needed again. */
+/** A suspended agent resumes its own conversation, so its input is not needed again. */
 const resumes = (self: Any, input: unknown): boolean =>
   self.definition.structure().kind !== "function" && waitingAt(input) !== undefined
 
@@ -329,11 +329,11 @@ const describeReason = (reason: Cause.Reason<unknown>): string => {
 
 /** How {@link withRetry} retries. */
 export interface RetryOptions<in E> {
-  /** How many more attempts at most; unset: as the schedule says, or 1 without a schedule. */
+  /** The most further attempts. Default: as many as the schedule allows, or 1 without a schedule. */
   readonly times?: number | undefined
-  /** When the next attempt begins; unset: at once. */
+  /** When the next attempt starts. Default: at once. */
   readonly schedule?: Schedule.Schedule<unknown, E> | undefined
-  /** Which errors are worth another attempt; unset: all. */
+  /** Which errors are retried. Default: all. */
   readonly while?: ((error: E) => boolean) | undefined
 }
 
@@ -467,7 +467,7 @@ const withoutAnswer = <I>(input: I): I => {
   return Prompt.fromMessages(content.slice(0, last + 1)) as I
 }
 
-/** Where attempts at a run are made, within an attempt at a run around it. */
+/** The position of a run's attempts, within an attempt of the run around it. */
 const placeOf = ({ info }: RunState): string => JSON.stringify(info.path)
 
 /** The same runner under another name, which shows in paths, spans and graphs. */
@@ -512,7 +512,7 @@ export const provide: {
 )
 
 /**
- * Calls `f` with every event of the runner and of the runs nested in it, whichever of `run`, `result` and `stream` is
+ * Calls `f` with every event of the runner and of the runs nested in it, with each of `run`, `result` and `stream`
  * used, the terminal event included. The run waits for `f`; a slow `f` slows it, and interruption waits for it too. Runs
  * that `f` starts are runs of their own. Where runs or tools work at once, calls of `f` can overlap.
  *
@@ -541,8 +541,8 @@ export const onEvent: {
 )
 
 /**
- * Draws a runner as a Mermaid flowchart: what it is made of, to any depth. With the `events` of a run of it, the picture
- * also shows which way was taken, how often and how long each part ran, and what failed or was interrupted.
+ * Draws the structure of a runner, to any depth, as a Mermaid flowchart. With the `events` of one of its runs, the picture
+ * also shows the path that was taken, how often and how long each part ran, and what failed or was interrupted.
  *
  * @example
  * import { Effect, Stream } from "effect"

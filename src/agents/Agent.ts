@@ -1,6 +1,6 @@
 /**
- * Agents: a model, instructions and tools, run in a loop until there is an answer. This file is the definition: options,
- * types and checks. The loop is in `loop.ts`; no layer is touched.
+ * Agents: a model, instructions and tools, run in a loop until there is an answer. This module defines agents: options,
+ * types and checks.
  */
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
@@ -35,7 +35,7 @@ import { makeSpec } from "./internal/structuredOutput.ts"
 import type * as Plan from "./internal/agentSpec.ts"
 import * as ToolSet from "./internal/toolSet.ts"
 
-/** Everything that the run of an agent can fail with. Instructions, `stopWhen` and features can add errors of their own. */
+/** The errors of an agent's run. Instructions, `stopWhen` and features can add errors of their own. */
 export type AgentError =
   | RunError.ModelError
   | RunError.MaxStepsExceeded
@@ -61,18 +61,18 @@ export type AgentError =
  */
 export type Agent<A, E, R> = Runner.Runner<Prompt.RawInput, A, E, R>
 
-/** What `stopWhen` and a `toolChoice` function can look at. */
+/** The argument of `stopWhen` and of a `toolChoice` function. */
 export type StepInfo = Plan.StepInfo
 
-/** What the model may or must call. */
+/** The tools that the model may or must call. */
 export type ToolChoice<Name extends string = string> = LanguageModel.ToolChoice<Name>
 
 /** The same as {@link AgentError}. */
 export type Error = AgentError
 
-/** What an agent does with what it is wired to: everything in {@link Options} that adds nothing to the agent's type. */
+/** The options of an agent that do not change its type. */
 export interface Settings {
-  /** What it is good for: guides routers, and models that have the agent as a tool. */
+  /** The purpose of the agent. Guides routers, and models that have the agent as a tool. */
   readonly description?: string | undefined
   /** How often the model may correct an answer that does not fit `output`, before `InvalidOutput`. Default 1. */
   readonly outputRepairs?: number | undefined
@@ -97,20 +97,20 @@ export interface Settings {
    * is given up, and the run fails with `ModelError`. Default 16,777,216 (16 Mi).
    */
   readonly maxAnswerSize?: number | undefined
-  /** Default `"auto"`. A choice that forces a tool holds for the first step only; a function is asked at each step. */
+  /** Default `"auto"`. A choice that forces a tool applies to the first step only; a function is called at each step. */
   readonly toolChoice?: ToolChoice | ((info: StepInfo) => ToolChoice) | undefined
   /** How many tool calls of one step run at once. Default 8. */
   readonly toolConcurrency?: number | "unbounded" | undefined
   /** How long one tool call may take. Default: no limit. */
   readonly toolTimeout?: Duration.Input | undefined
   /**
-   * When a model call that failed in passing (rate limit, server error, lost connection) is made again. A tool that has
-   * completed never runs again. Default: the model Layer's own policy, else two more tries with backoff.
+   * Retry policy for transient failures of model calls (rate limit, server error, lost connection). A completed tool call
+   * never runs again. Default: the model Layer's own policy, otherwise two more attempts with backoff.
    */
   readonly retry?: Schedule.Schedule<unknown, AiError.AiError> | "none" | undefined
 }
 
-/** What an agent is wired to: everything in {@link Options} that is part of the agent's type. */
+/** The options of an agent that are part of its type. */
 export interface Wiring {
   /** Tools of `effect/ai`, whose handlers arrive by Layer. */
   readonly toolkit?: unknown
@@ -132,23 +132,23 @@ export interface Wiring {
   readonly stopWhen?: unknown
 }
 
-/** The functions of an agent. `Instructions` and `Stops` are what they return: values, or Effects of them. */
+/** The functions of an agent. `Instructions` and `Stops` are their results: values, or Effects of them. */
 export interface Functions<out Instructions, out Stops> {
-  /** The system message: a text, or made of the input, as a text or an Effect. It is not part of transcripts. */
+  /** The system message: a text, or a function of the input that returns a text or an Effect. Transcripts leave it out. */
   readonly instructions?: string | ((input: Prompt.RawInput) => Instructions) | undefined
   /**
-   * Asked after each step that called tools; true ends the run. A text agent then gives the text of that step, a typed
-   * one is asked for its answer without tools.
+   * Called after each step with tool calls; `true` ends the run. A text agent then returns the text of that step; the
+   * model of a typed agent is asked for an answer without tools.
    */
   readonly stopWhen?: ((info: StepInfo) => Stops) | undefined
 }
 
-/** What the function `instructions` can return. */
+/** The result of `instructions`. */
 export type AnyInstructions = string | Effect.Effect<string, unknown, unknown>
-/** What the function `stopWhen` can return. */
+/** The result of `stopWhen`. */
 export type AnyStops = boolean | Effect.Effect<boolean, unknown, unknown>
 
-/** How an agent is defined. */
+/** The options of an agent. */
 export interface Options extends Settings, Functions<AnyInstructions, AnyStops> {
   readonly toolkit?: AnyToolkit | undefined
   readonly tools?: ReadonlyArray<AnyDirect> | undefined
@@ -160,7 +160,7 @@ type AnyTools = Record<string, Tool.Any>
 type AnyToolkit = Toolkit.Toolkit<AnyTools> | Toolkit.WithHandler<AnyTools>
 type AnyDirect = AgentTool.Any | ToolSource.Any
 
-/** The options `O` as an agent takes them. An option that does not fit is a compile error with the way out in it. */
+/** The options `O`, checked. An option that does not fit is a compile error that says what to write. */
 export type Checked<O, Instructions, Stops, Known extends PropertyKey = never> = O &
   Functions<Instructions, Stops> & {
     readonly toolkit?: ToolkitSlot<Option<O, "toolkit">> | undefined
@@ -168,7 +168,7 @@ export type Checked<O, Instructions, Stops, Known extends PropertyKey = never> =
     readonly use?: FeatureSlots<Option<O, "use">> | undefined
   } & Misspelt<O, keyof Options | Known, typeof elsewhere>
 
-/** Options before they are checked. Those that agents of other libraries have are in it, so that the check sees them. */
+/** Unchecked options, including those of other libraries' agents, so that the check can name ours. */
 export type Given = Settings & Wiring & { readonly [K in keyof typeof elsewhere]?: unknown }
 
 type ElementOf<List> = List extends ReadonlyArray<infer Element> ? Element : never
@@ -177,7 +177,7 @@ type KitToolsOf<O> = KitTools<Option<O, "toolkit">>
 type DirectOf<O> = ElementOf<Option<O, "tools">>
 type UsedBy<O> = ElementOf<Option<O, "use">>
 
-/** As `Tool.HandlersFor` and `Tool.HandlerServices`, at a fifth of what they cost the compiler for each tool. */
+/** Like `Tool.HandlersFor` and `Tool.HandlerServices`, at a fifth of their cost to the compiler. */
 type ToolServices<T> =
   T extends Tool.Tool<infer Name, infer Config, infer Requirements>
     ?
@@ -188,14 +188,14 @@ type ToolServices<T> =
         | Requirements
     : never
 
-/** What an agent with the options `O` answers. */
+/** The output of an agent with the options `O`. */
 export type Output<O> = [Option<O, "output">] extends [never]
   ? string
   : Option<O, "output"> extends Schema.Top
     ? Option<O, "output">["Type"]
     : string
 
-/** What an agent with the options `O`, whose functions return `Returned`, can fail with. */
+/** The errors of an agent with the options `O`, whose functions return `Returned`. */
 export type Failure<O, Returned> = O extends unknown ? AgentError | ErrorIn<Returned> | Feature.Error<UsedBy<O>> : never
 
 /** The services that an agent with the options `O`, whose functions return `Returned`, needs. */
@@ -247,7 +247,7 @@ export const make = <
     Services<O, Instructions | Stops>
   >
 
-/** @internal An agent whose type does not say what its options add. */
+/** @internal An agent whose type leaves out its options. */
 export const erased = (name: string, options: Options): Agent<unknown, unknown, unknown> => {
   const plan = makePlan(name, options)
   return Runner.fromDefinition(name, options.description, {
@@ -357,7 +357,7 @@ const elsewhere = {
   maxTurns: "Use maxSteps"
 } as const
 
-/** Throws for options that have another shape than the types say, as a program without types can give. */
+/** Throws for options of another shape than their types, which a program without types can pass. */
 const assertShape = (name: string, options: Options): void => {
   assertName("an agent", name, 'Give it one: Agent.make("name", { ... }); it shows in events, spans and errors')
   const subject = subjectOf(name)
@@ -412,7 +412,7 @@ const instructionsOf = (
     )
 }
 
-/** Throws for a tool whose name a source of a feature can give too. */
+/** Throws for a tool whose name a source of a feature reserves. */
 const assertFree = (name: string, { use = nothing }: Options, { byName }: ToolSet.ToolSet): void => {
   for (const feature of use) {
     const taken = feature.reserves.find((tool) => byName.has(tool))
@@ -427,7 +427,7 @@ const assertFree = (name: string, { use = nothing }: Options, { byName }: ToolSe
 
 const toolSets = new WeakMap<object, ToolSet.ToolSet>()
 
-/** The tools of a definition. Agents that share a toolkit share what is made of it. */
+/** The tools of a definition. Agents that share a toolkit share its tools. */
 const toolsOf = (options: Options, name: string): ToolSet.ToolSet => {
   const { toolkit } = options
   const tools = directOf(options)
@@ -456,7 +456,7 @@ const checkedChoice = (
   return choice
 }
 
-/** What an agent takes from its own Layer, and not from its caller: its model, and what its tools come from. */
+/** The services that an agent takes from its own Layer and not from its caller: its model, and those of its tools. */
 const declaredBy = (options: Options): ReadonlySet<string> =>
   new Set([
     LanguageModel.LanguageModel.key,

@@ -11,10 +11,10 @@ import * as Runner from "../Runner.ts"
 export type Step<I, A, E, R> = Runner.Runner<I, A, E, R> | Gate<I, A, E, R> | ((input: I) => Effect.Effect<A, E, R>)
 type AnyStep = Step<never, unknown, unknown, unknown>
 
-/** An early answer: what a {@link gate} gives to end its chain. */
+/** An early answer, by which a {@link gate} ends its chain. */
 export class Stop<out A> extends Data.TaggedClass("troupe/Chain/Stop")<{ readonly answer: A }> {}
 
-/** Ends the chain with `answer`: what a {@link gate} returns when the steps after it are not needed. */
+/** Ends the chain with `answer`. A {@link gate} returns it when the steps after it are not needed. */
 export const stop = <A>(answer: A): Stop<A> => new Stop({ answer })
 
 const GateTypeId = "~troupe/Chain/Gate"
@@ -32,8 +32,8 @@ type Stops<A> = Extract<A, Stop<unknown>>
 
 /**
  * Makes a gate: a step that lets the chain go on with what it returns, ends it early by returning {@link stop}, or ends it
- * with a typed error by failing. `check` is a plain function or gives an Effect. The early answer is part of the chain's
- * output type, and the chain emits a `StoppedEarly`. A gate ends the chain that it stands in, not one around that.
+ * with a typed error by failing. `check` returns a value or an Effect. The early answer is part of the chain's
+ * output type, and the chain emits a `StoppedEarly`. A gate ends its own chain, not one around that.
  *
  * @example
  * import { Agent, Chain } from "troupe"
@@ -62,7 +62,7 @@ export const gate = <I, Out>(
 const isGate = (step: object): step is Gate<never, unknown, unknown, unknown> => GateTypeId in step
 
 type Answer<E> = E extends Stop<infer A> ? A : never
-/** What a chain fails with: an early answer is not a failure. */
+/** The errors of a chain: an early answer is not a failure. */
 type Failure<E> = Exclude<E, Stop<unknown>>
 
 type Taken<S> = S extends Step<infer I, infer _A, infer _E, infer _R> ? I : never

@@ -24,7 +24,7 @@ export class NotAccepted extends Schema.TaggedError<NotAccepted>()("NotAccepted"
   /** The best draft, as JSON. */
   best: Schema.Json,
   verdict: Schema.Json,
-  /** What the generator or the evaluator failed with in the round after those; absent when the rounds were used up. */
+  /** The error of the generator or the evaluator in the round after those; absent when the rounds were used up. */
   failure: Schema.optionalKey(AnyFailure),
   spent: Spent
 }) {
@@ -40,7 +40,7 @@ export interface Round<out Draft, out Verdict> {
   readonly verdict: Verdict
 }
 
-/** Who makes the drafts, and who judges them. */
+/** The generator of drafts, and their evaluator. */
 export interface Members<I, Draft, E1, R1, Verdict, E2, R2> {
   readonly generator: Runner.Runner<I, Draft, E1, R1>
   /** Judges every draft: a runner, or a function. */
@@ -58,7 +58,10 @@ export interface Options<I, Draft, Verdict> {
    * `NotAccepted`, which holds the best draft (`"fail"`, default), or give the best draft so far (`"best"`).
    */
   readonly onMaxRounds?: "best" | "fail" | undefined
-  /** How good a verdict is; the highest is the best. Default: the verdict where it is a number, its `score`, else the last round's. */
+  /**
+   * The score of a verdict; the highest is the best. Default: the verdict itself if it is a number, otherwise its `score`,
+   * otherwise the last round wins.
+   */
   readonly score?: ((verdict: Verdict) => number) | undefined
   /**
    * The generator's input for the next round. Default, for a generator that takes a conversation: the input, then each

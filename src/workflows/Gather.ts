@@ -26,12 +26,12 @@ export {
   type StreamOutput
 } from "./internal/gatherStream.ts"
 
-/** There are as many runners as inputs in a `scatter`, and enough inputs for the mode of a `map`; here there were not. */
+/** A `scatter` got another number of inputs than it has runners, or a `map` too few inputs for its mode. */
 export class WrongNumberOfInputs extends Schema.TaggedError<WrongNumberOfInputs>()("WrongNumberOfInputs", {
   name: Schema.String,
-  /** How many it takes. */
+  /** How many inputs are needed. */
   needed: Schema.Int,
-  /** Whether it takes more than that too. */
+  /** Whether more inputs are accepted. */
   orMore: Schema.Boolean,
   given: Schema.Int
 }) {
@@ -44,7 +44,7 @@ type AnyRunner = Runner.Runner<never, unknown, unknown, unknown>
 type Runners = ReadonlyArray<Runner.Member>
 type Unchecked = ReadonlyArray<unknown>
 
-/** How {@link broadcast} and {@link scatter} run their runners. */
+/** Options of {@link broadcast} and {@link scatter}. */
 export interface Options<M extends Parallel.Mode> {
   readonly description?: string | undefined
   /** `Parallel.failFast` (default), `settle`, `race`, `quorum(n)`. */
@@ -83,7 +83,7 @@ export const broadcast: {
 } = (name: string, runners: Unchecked, options: Options<Parallel.Mode> = {}) =>
   inOrder("broadcast", name, runners, options, Parallel.sameInput(runners.length))
 
-/** What {@link scatter} takes: the input of each runner, in their order. */
+/** The input of {@link scatter}: that of each runner, in order. */
 export type Inputs<T extends Runners> = { readonly [K in keyof T]: Runner.Input<T[K]> }
 
 /**
@@ -126,7 +126,7 @@ const inOrder = (
   return Parallel.together(name, { kind, entries, isArray: true, ...options }, inputsOf)
 }
 
-/** How {@link map} runs its runner. */
+/** Options of {@link map}. */
 export interface MapOptions<M extends Parallel.Mode> {
   readonly description?: string | undefined
   /** `Parallel.failFast` (default), `settle`, `race`, `quorum(n)`. */
@@ -135,14 +135,14 @@ export interface MapOptions<M extends Parallel.Mode> {
   readonly concurrency?: number | "unbounded" | undefined
 }
 
-/** What {@link map} gives. */
+/** The output of {@link map}. */
 export type MapOutput<A, E, M extends Parallel.Mode> = M extends Parallel.Settle
   ? ReadonlyArray<Result.Result<A, E | Parallel.BranchDefect>>
   : M extends Parallel.Race
     ? A
     : ReadonlyArray<A>
 
-/** How {@link map} fails. */
+/** The errors of {@link map}. */
 export type MapError<E, M extends Parallel.Mode> = M extends Parallel.Settle
   ? never
   : M extends Parallel.FailFast
@@ -201,9 +201,9 @@ export const map = <I, A, E, R, M extends Parallel.Mode = Parallel.FailFast>(
 export interface Handle<out A, out E> {
   /** The name of its runner. */
   readonly name: string
-  /** Waits for its end: succeeds with its output, or fails as it failed. When the run is interrupted, so is this. */
+  /** Waits for its end: succeeds with its output, or fails with its error. Is interrupted when the run is. */
   readonly await: Effect.Effect<A, E>
-  /** How it ended; none while it runs. */
+  /** How it ended; `None` while it runs. */
   readonly poll: Effect.Effect<Option.Option<Exit.Exit<A, E>>>
   /** Interrupts it, and waits until it is over. Without effect once it has ended. */
   readonly interrupt: Effect.Effect<void>

@@ -18,17 +18,17 @@ import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 
 /**
- * What of the conversation the next agent gets, before the message that hands it over:
+ * The part of the conversation that the next agent gets, before the message of the handoff:
  *
  * - `"all"`: everything, tool calls and results included;
- * - `"messages"`: what was said, without tool calls, results and reasoning;
+ * - `"messages"`: the texts, without tool calls, results and reasoning;
  * - `"none"`: nothing;
  * - a function of the whole transcript;
- * - `"choose"`: the model that hands over says which of the first three.
+ * - `"choose"`: the model chooses one of the first three.
  */
 export type History = "all" | "messages" | "none" | "choose" | ((transcript: Prompt.Prompt) => Prompt.Prompt)
 
-/** How {@link to} hands over. */
+/** Options of {@link to}. */
 export interface ToOptions<Name extends string = string> {
   /** The tool's name. Default: `transfer_to_` and the agent's name, which providers must accept. */
   readonly name?: Name | undefined
@@ -36,7 +36,7 @@ export interface ToOptions<Name extends string = string> {
   readonly description?: string | undefined
   /** Default `"all"`. */
   readonly history?: History | undefined
-  /** What handing over does, for approvers. Default: it only reads, because it changes nothing but who answers. */
+  /** Hints for approvers about a handoff. Default: read-only, because it only changes which agent answers. */
   readonly hints?: AgentTool.Hints | undefined
   /** Whether handing over needs approval, see `Approvals`. Default `false`. */
   readonly needsApproval?: boolean | undefined
@@ -51,7 +51,7 @@ interface Request {
   readonly history: Exclude<History, "choose">
 }
 
-/** The place where agents of one run leave their requests. */
+/** The state that the agents of one run share: their request to hand over. */
 interface HandoffState {
   readonly state: RunState
   readonly names: ReadonlyArray<string>
@@ -77,7 +77,7 @@ const Choice = Schema.Literals(["all", "messages", "none"]).annotate({
 })
 
 /**
- * Makes the tool by which an agent gives the conversation over to the agent called `target` in {@link make}. Its run ends
+ * Makes the tool by which an agent hands the conversation over to the agent called `target` in {@link make}. Its run ends
  * with the step that calls it; of several such calls in one step the first counts. Outside of `Handoffs.make` the call
  * fails with a text for the model.
  *
@@ -139,10 +139,10 @@ export const to = <const Target extends string, const Name extends string = `tra
   )
 }
 
-/** After `maxHandoffs` the model is not shown what it could not do. */
+/** After `maxHandoffs` the model does not see the tools any more. */
 const isOffered = Effect.map(CurrentHandoffState, (handoff) => handoff?.exhausted === undefined)
 
-/** What the agent at work has asked for. In an attempt that failed it is void, as everything else of that attempt. */
+/** The request of the current agent. A request of a failed attempt is void. */
 const asked = ({ request }: HandoffState): Request | undefined =>
   request?.by.handedOver === true ? request : undefined
 
@@ -162,10 +162,10 @@ const refusal = (
 
 type Agents = Readonly<Record<string, unknown>>
 
-/** How conversations are handed over. */
+/** Options of {@link make}. */
 export interface Options<Start extends string> {
   readonly description?: string | undefined
-  /** The name of the agent that begins. */
+  /** The name of the first agent. */
   readonly start: Start
   /** How often the conversation may change hands in one run; after that the last agent has no tools to hand it over. Default 8. */
   readonly maxHandoffs?: number | undefined

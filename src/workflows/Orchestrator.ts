@@ -34,7 +34,7 @@ export interface Spawn<Tools extends ReadonlyArray<AgentTool.Any>> {
   readonly tools?: Tools | undefined
   /** Put before the instructions that the spawning agent writes. */
   readonly instructions?: string | undefined
-  /** How deep: 1 (default) lets only the orchestrator spawn, 2 also those it spawned, and so on. */
+  /** The depth of spawning: with 1 (default) only the orchestrator spawns, with 2 also its agents, and so on. */
   readonly maxDepth?: number | undefined
   /** How many agents one agent may spawn. Default 8. */
   readonly maxBreadth?: number | undefined
@@ -42,7 +42,7 @@ export interface Spawn<Tools extends ReadonlyArray<AgentTool.Any>> {
   readonly maxTotal?: number | undefined
   /** How many steps a spawned agent may take. Default 16. */
   readonly maxSteps?: number | undefined
-  /** What spawning does, for approvers. Default as for {@link WorkerOptions.hints}. */
+  /** Hints for approvers about spawning. Default as for {@link WorkerOptions.hints}. */
   readonly hints?: AgentTool.Hints | undefined
   /** Whether spawning an agent needs approval, see `Approvals`. Default `false`. */
   readonly needsApproval?: boolean | undefined
@@ -51,22 +51,22 @@ export interface Spawn<Tools extends ReadonlyArray<AgentTool.Any>> {
 /** How a worker is shown to the orchestrator's model and to approvers. */
 export interface WorkerOptions {
   /**
-   * What giving work to it does. Default: it destroys nothing and stays within its own system, because the tools that the
-   * worker calls are decided on by themselves.
+   * Hints about a call of the worker. Default: not destructive and not open-world, because the worker's own tools are
+   * decided on by themselves.
    */
   readonly hints?: AgentTool.Hints | undefined
-  /** Whether giving work to it needs approval, see `Approvals`. Default `false`. */
+  /** Whether a call of the worker needs approval, see `Approvals`. Default `false`. */
   readonly needsApproval?: boolean | ((params: { readonly input: string }) => boolean) | undefined
 }
 
-/** What an orchestrator has in addition to what any agent has. */
+/** The options of an orchestrator in addition to those of an agent. */
 export interface OrchestratorOptions<Roster extends Workers, SpawnTools extends ReadonlyArray<AgentTool.Any>> {
-  /** What approvers see of workers, by the worker's name. */
+  /** Hints and approval of workers, by their names. */
   readonly workerOptions?: { readonly [K in keyof Roster]?: WorkerOptions | undefined } | undefined
   /** Lets the model make agents of its own, by a tool called `spawn`. If unset, it cannot. */
   readonly spawn?: Spawn<SpawnTools> | undefined
   /**
-   * What the work may cost in one run. A worker that would go beyond it does not begin, and when the tokens are used up
+   * The budget of the workers in one run. A worker that would exceed it does not start, and when the tokens are used up
    * the workers under way are interrupted; the orchestrator's model sees that in the results of the calls, and answers with what it has. With a budget of
    * tokens and no `reserve`, the first worker works alone, so that it is known what one costs. Default: no limit.
    */
@@ -174,7 +174,7 @@ const assertLimits = (subject: string, limits: Readonly<Record<string, number | 
   }
 }
 
-/** The work of one orchestrator run, as the agent in it sees it that is about to call a worker. */
+/** The state of one orchestrator run, as seen by one of its agents. */
 interface SpawnState {
   readonly budget: Budget
   /** How many agents were spawned in the whole run; counted where the run begins. */
@@ -209,7 +209,7 @@ const Wanted = Schema.Struct({
     description: "The task, with everything needed to do it: the agent knows nothing else"
   })
 })
-/** A name decides nothing: an agent without one is numbered. */
+/** The name is optional: an agent without one is numbered. */
 const Nameless = Schema.optionalKey(Schema.String.pipe(Schema.catchDecoding(() => Effect.succeed(Option.some("")))))
 
 const spawnTool = (orchestrator: string, spawn: Spawn<ReadonlyArray<AgentTool.Any>>): AgentTool.Any => {

@@ -42,7 +42,7 @@ type AnyRunner = Runner.Runner<never, unknown, unknown, unknown>
 /** Any one of the branches. */
 type Member<B extends Branches> = B extends ReadonlyArray<infer M> ? M : B[keyof B]
 
-/** What all branches take. */
+/** The input of all branches. */
 export type Input<B extends Branches> = (
   Member<B> extends infer M ? (M extends unknown ? (input: Runner.Input<M>) => void : never) : never
 ) extends (input: infer I) => void
@@ -51,7 +51,7 @@ export type Input<B extends Branches> = (
 /** The services that the branches need. */
 export type Services<B extends Branches> = Runner.Services<Member<B>>
 
-/** What the mode gives, branches by name or in order as they were given. Written out, so that editors show the record. */
+/** The output by mode, in the form of the branches. Written out, so that editors show the record. */
 export type Output<B extends Branches, M extends Mode> = M extends Group.Settle
   ? { readonly [K in keyof B]: Result.Result<Runner.Output<B[K]>, Runner.Error<B[K]> | Group.BranchDefect> }
   : M extends Group.Race
@@ -62,12 +62,12 @@ export type Output<B extends Branches, M extends Mode> = M extends Group.Settle
         : { readonly [K in keyof B]?: Runner.Output<B[K]> }
       : { readonly [K in keyof B]: Runner.Output<B[K]> }
 
-/** How the mode fails. */
+/** The error by mode. */
 export type Error<B extends Branches, M extends Mode> = M extends Group.Settle
   ? never
   : Group.ParallelError<Runner.Error<Member<B>>>
 
-/** How a parallel is run. */
+/** Options of a parallel. */
 export interface Options<M extends Mode> {
   readonly description?: string | undefined
   /** Default {@link failFast}. */
@@ -76,11 +76,11 @@ export interface Options<M extends Mode> {
   readonly concurrency?: number | "unbounded" | undefined
 }
 
-/** What the compile error shows for options that fit nowhere. */
+/** The compile error for options that do not fit. */
 type NoCombine =
   "combine is a function of the outputs, or a runner that takes a text. If it is one, another option does not fit"
 
-/** What is given as branches, before it is checked. */
+/** Unchecked branches. */
 type Unchecked = Readonly<Record<string, unknown>> | ReadonlyArray<unknown>
 
 /**
@@ -89,7 +89,7 @@ type Unchecked = Readonly<Record<string, unknown>> | ReadonlyArray<unknown>
  * requests aborted, and their finalizers awaited, before the outcome is seen.
  *
  * The output has the form of the branches; in mode `race` it is the winner's, and in mode `quorum` it holds the winners
- * only. `combine` makes one output of it: a function of it (plain or an Effect), or a runner that is given it as text,
+ * only. `combine` makes one output of it: a function (plain or an Effect), or a runner whose input is it as text,
  * such as an agent that summarises (see {@link asText}).
  *
  * Fails with `ParallelError` (never in mode `settle`). Throws `InvalidDefinition` for no branches, or a quorum that they
@@ -225,8 +225,8 @@ export const noteWith = (kind: string, mode: Mode): string =>
   [kind, noteOf(mode)].filter((part) => part !== undefined).join(", ")
 
 /**
- * Outputs of several branches as one text, each under a heading: what a runner given as `combine` gets. Outputs in an
- * array are numbered; a failed branch of mode `settle` says why.
+ * Outputs of several branches as one text, each under a heading: the input of a runner as `combine`. Outputs in an array
+ * are numbered; a failed branch of mode `settle` shows its error.
  */
 export const asText = (outputs: unknown): string => {
   const entries = Array.isArray(outputs)
@@ -242,7 +242,7 @@ const plain = (output: unknown): string => {
   return typeof output === "string" ? output : JSON.stringify(toJson(output), undefined, 2)
 }
 
-/** How {@link hedge} attempts. */
+/** Options of {@link hedge}. */
 export interface HedgeOptions {
   readonly description?: string | undefined
   /** How long an attempt may take before the next one starts, while the first goes on. */
@@ -252,7 +252,7 @@ export interface HedgeOptions {
 }
 
 /**
- * Makes a hedge of a runner: when an attempt has taken longer than `delay`, or has failed, another one begins beside it.
+ * Makes a hedge of a runner: when an attempt has taken longer than `delay`, or has failed, another one starts in addition.
  * The first to succeed wins, and the others are interrupted. It trades a few more requests for a short tail of slow ones
  * (Dean and Barroso, 2013, "The Tail at Scale").
  *

@@ -18,57 +18,57 @@ import { scoreOf } from "./internal/verdict.ts"
 export { InvalidPlan, Plan, type PlanLike, planOf, Step, type StepLike } from "./internal/plan.ts"
 export { PlanNotAccepted, type StepFailure, StepsFailed } from "./internal/planLoop.ts"
 
-/** What a planner that is a function is given. */
+/** The argument of a planner function. */
 export interface Request<out Goal, out A = unknown> {
   readonly goal: Goal
-  /** Which plan this is to be, counted from 1. A plan that is given again because of `problems` is of the same round. */
+  /** The number of the plan, counted from 1. A plan that replaces one with `problems` has the same number. */
   readonly round: number
   /** The plan before this one: of the last round, or the one that was just refused. */
   readonly plan: PlanLike | undefined
-  /** Why the plan just given cannot be carried out; empty when none was given for this round. */
+  /** The problems of the last plan of this round; empty for the round's first plan. */
   readonly problems: ReadonlyArray<string>
-  /** What the steps gave that are done, in any round, by id. */
+  /** The results of the steps that are done, in any round, by id. */
   readonly results: Readonly<Record<string, A>>
-  /** Which steps of the last round failed. */
+  /** The failed steps of the last round. */
   readonly failures: ReadonlyArray<StepFailure<unknown>>
   /** The verdict on the results of the last round; `undefined` when they were not judged. */
   readonly verdict: unknown
 }
 
-/** What an `executor` that is a function is given. */
+/** The argument of an `executor` function. */
 export interface Task<out Goal, out A = unknown> {
   readonly goal: Goal
   readonly step: Step
-  /** What the steps gave that this one depends on, by id. */
+  /** The results of the steps that this one depends on, by id. */
   readonly results: Readonly<Record<string, A>>
   /** Counted from 1. */
   readonly round: number
 }
 
-/** A plan that was carried out: what an evaluator or a `combine` that is a function is given. */
+/** A plan that was carried out: the argument of an evaluator or `combine` function. */
 export interface Done<out Goal, out A> {
   readonly goal: Goal
   readonly plan: Plan
-  /** What every step of the plan gave, by id. */
+  /** The results of all steps of the plan, by id. */
   readonly results: Readonly<Record<string, A>>
   /** Counted from 1. */
   readonly round: number
 }
 
-/** Runners by the names that plans call them by. Each is given the goal, its task and the results that the task needs. */
+/** Runners by the names that plans use. The input of each is the goal, its task and the results that the task needs. */
 export type Workers = Readonly<Record<string, Runner.Runner<string, unknown, unknown, unknown>>>
 type OutputOf<W extends Workers> = Runner.Output<W[keyof W]>
 
-/** What the workflow takes: the goal as its functions take it, as far as its runners can take it. */
+/** The input of the workflow: the goal, in a form that its functions and its runners take. */
 export type Input<Goal, Taken> = Goal extends Prompt.RawInput ? (Goal extends Taken ? Goal : never) : Goal
 
-/** Makes plans: a runner that gives a {@link Plan}, a function, or an Effect that gives always the same one. */
+/** Makes plans: a runner or a function that returns a {@link Plan}, or an Effect with one fixed plan. */
 export type Planner<Goal, Taken, A, E, R> =
   | Runner.Runner<Taken, PlanLike, E, R>
   | ((request: Request<Goal, A>) => Effect.Effect<PlanLike, E, R>)
   | Effect.Effect<PlanLike, E, R>
 
-/** Who makes the plans. */
+/** The planner. */
 export interface Planning<Goal, Taken, Known, E, R> {
   /**
    * Default: an agent that knows the workers by their descriptions. A runner is given the goal and, from the second round
@@ -77,7 +77,7 @@ export interface Planning<Goal, Taken, Known, E, R> {
   readonly planner?: Planner<Goal, Taken, Known, E, R> | undefined
 }
 
-/** The runners that do the steps, by the names that plans call them by. */
+/** The runners that do the steps, by the names that plans use. */
 export interface Working<W extends Workers> {
   readonly workers: W
   readonly executor?: undefined
@@ -89,9 +89,9 @@ export interface Executing<Goal, Taken, A, Known, E, R> {
   readonly workers?: undefined
 }
 
-/** Who judges the results. Without an evaluator they are accepted when every step has succeeded. */
+/** The judge of the results. Without one they are accepted when every step has succeeded. */
 export interface Evaluating<Goal, Taken, A, V, E, R> {
-  /** Judges what the steps of a plan gave: a runner that is given it, or a function. */
+  /** Judges the results of a plan: a runner or a function. */
   readonly evaluator: Runner.Runner<Taken, V, E, R> | ((done: Done<Goal, A>) => Effect.Effect<V, E, R>)
 }
 
@@ -127,8 +127,8 @@ export interface Options<Goal, Taken, A, B, EC, RC, OnMaxRounds extends "best" |
    */
   readonly onStepFailure?: "replan" | "fail" | undefined
   /**
-   * Makes the output of what was done: a function, plain or giving an Effect, or a runner that is given it. Default: what
-   * the steps gave that no other depends on, by id.
+   * Makes the output of the results: a function (plain or an Effect), or a runner. Default: the results of the steps that
+   * no other step depends on, by id.
    */
   readonly combine?:
     | Runner.Runner<Taken, B, EC, RC>
@@ -136,23 +136,23 @@ export interface Options<Goal, Taken, A, B, EC, RC, OnMaxRounds extends "best" |
     | undefined
 }
 
-/** How verdicts are read. */
+/** Options for verdicts. */
 export interface Judging<V> {
   readonly accept: (verdict: V) => boolean
   /**
-   * How good a verdict is; the highest is the best. Default: the verdict where it is a number, its `score`, else the last
-   * round's.
+   * The score of a verdict; the highest is the best. Default: the verdict itself if it is a number, otherwise its `score`,
+   * otherwise the last round wins.
    */
   readonly score?: ((verdict: V) => number) | undefined
 }
 
-/** Without an evaluator there is nothing to accept. */
+/** Options that need an evaluator. */
 interface Unjudged {
   readonly accept?: undefined
   readonly score?: undefined
 }
 
-/** Runners that are given a goal must at least take a text. */
+/** Runners whose input is the goal have to accept a text. */
 type TakesText<Taken> = string extends Taken ? unknown : { readonly planner: never }
 
 type Unaccepted<OnMaxRounds> = [OnMaxRounds] extends ["best"] ? never : PlanNotAccepted
@@ -319,10 +319,10 @@ export const make: {
   })
 }
 
-/** A runner or a function whose input its own overload has checked. */
+/** A runner or a function whose input an overload has checked. */
 type AnyMember = Runner.Any | ((input: never) => unknown)
 
-/** Members and options as `make` is given them, without their types. */
+/** Members and options of `make`, without their types. */
 interface Erased {
   readonly description?: string | undefined
   readonly planner?: AnyMember | Effect.Effect<unknown, unknown, unknown> | undefined

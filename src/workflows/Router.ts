@@ -17,9 +17,9 @@ import * as Parallel from "./Parallel.ts"
 /** No route was chosen with enough confidence, or the chosen one does not exist, and there is no fallback. */
 export class RouteNotFound extends Schema.TaggedError<RouteNotFound>()("RouteNotFound", {
   name: Schema.String,
-  /** What was chosen, or the model's answer as it was when that names no route; empty when nothing was chosen. */
+  /** The chosen name, or the model's answer when that names no route; empty without a choice. */
   route: Schema.String,
-  /** How sure the model was, from 0 to 1; 0 where it gave no number in that range, 1 for a function. */
+  /** The model's confidence, from 0 to 1; 0 without a number in that range, 1 for a function. */
   confidence: Schema.Finite,
   routes: Schema.Array(Schema.String),
   spent: Spent
@@ -33,7 +33,7 @@ export class RouteNotFound extends Schema.TaggedError<RouteNotFound>()("RouteNot
 type Routes = Readonly<Record<string, Runner.Member>>
 type AnyRunner = Runner.Runner<never, unknown, unknown, unknown>
 
-/** How a router chooses among its routes. */
+/** Options of a router. */
 export interface Options<Fallback extends string> {
   readonly description?: string | undefined
   /**
@@ -59,13 +59,13 @@ export interface Classify<I, Key, E, R> {
   readonly classify: (input: I) => Effect.Effect<Key, E, R>
 }
 
-/** What the compile error shows for options that fit nowhere. */
+/** The compile error for options that do not fit. */
 type NoClassify =
   "classify takes what every route takes, and returns an Effect of a route's name. If it does, another option does not fit"
 type NoClassifyOfMany =
   "classify takes what every route takes, and returns an Effect of an array of routes' names. If it does, another option does not fit"
 
-/** What is given as routes, before it is checked. */
+/** Unchecked routes. */
 type Unchecked = Readonly<Record<string, unknown>>
 
 /**
@@ -151,17 +151,17 @@ export const make: {
   })
 }
 
-/** How a router to several routes runs those that are chosen. */
+/** Options of a router to several routes. */
 export interface ManyOptions<Fallback extends string, M extends Parallel.Mode> extends Options<Fallback> {
-  /** How the chosen routes depend on one another. Default `Parallel.failFast`. A quorum is of those that are chosen. */
+  /** The mode of the chosen routes. Default `Parallel.failFast`. A quorum counts the chosen routes only. */
   readonly mode?: M | undefined
   /** How many chosen routes run at once. Default: all. */
   readonly concurrency?: number | "unbounded" | undefined
-  /** How many routes may be chosen, the surest first. Default: all. */
+  /** The most routes that are taken, by descending confidence. Default: all. */
   readonly maxRoutes?: number | undefined
 }
 
-/** What the chosen routes give, by route; in mode `race` the winner's output. */
+/** The outputs of the chosen routes, by route; in mode `race` the winner's output. */
 export type ManyOutput<Rs extends Routes, M extends Parallel.Mode> = M extends Parallel.Race
   ? Runner.Output<Rs[keyof Rs]>
   : M extends Parallel.Settle
@@ -262,7 +262,7 @@ export const many: {
 
 type AnyClassify = Classify<never, string | ReadonlyArray<string>, unknown, unknown>["classify"]
 type AnyOptions = Options<string> & { readonly classify?: AnyClassify | undefined }
-/** Options as the overloads declare them together. */
+/** The options of all overloads. */
 type ErasedOptions = Options<string> & { readonly classify?: unknown }
 type RouteMap = ReadonlyMap<string, AnyRunner>
 
@@ -290,7 +290,7 @@ const structure = (routes: RouteMap, options: AnyOptions, how: string) => ({
 const described = (routes: RouteMap): ReadonlyArray<string> =>
   Array.from(routes, ([key, runner]) => `- ${key}: ${runner.description ?? `what the runner "${runner.name}" does`}`)
 
-/** A function's choice. A name that only a cast lets through counts as no choice. */
+/** A function's choice. An unknown name, which takes a cast, counts as no choice. */
 const certain = (routes: RouteMap, route: string): Choice.Choice => ({
   route: typeof route === "string" ? (Choice.nameIn([...routes.keys()], route) ?? route) : String(route),
   confidence: 1

@@ -353,7 +353,7 @@ export class NestedSyncEdge extends Schema.TaggedError<NestedSyncEdge>()("Nested
     }
     const where = this.situation === "fiber" ? "inside of a running fiber" : "in a process that is serving connections"
     const instead = this.situation === "fiber" ? "Use yield* instead" : "Use Effect.runPromise instead"
-    return `Effect.runSync was called ${where}, and would block everything else in this thread. ${instead}, or insist with SyncEdge.layerWith({ nested: "allow" }).`
+    return `Effect.runSync was called ${where}, and would block everything else in this thread. ${instead}, or insist with SyncEdge.layerNested.`
   }
 }
 

@@ -90,7 +90,7 @@ layer(ChildServer.layer, { excludeTestServices: true })("OpenAi", (it) => {
             const streamed = Effect.flatMap(provider, (self) => Stream.runCollect(self.streamText(request))).pipe(
               Effect.provide(model)
             )
-            const sync = SyncEdge.layerWith({ nested: "allow" })
+            const sync = SyncEdge.layerNested
             const answers: ReadonlyArray<ReadonlyArray<Part>> = [
               yield* whole,
               yield* streamed,

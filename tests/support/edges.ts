@@ -24,7 +24,7 @@ const bySync =
 const both = (tester: Vitest.Tester<Scope.Scope>, environment: Layer.Layer<never>): Both => {
   const runSync = bySync(environment, SyncEdge.layer)
   // A property is judged by a fiber, in which only what does not block may be run.
-  const runNested = bySync(environment, SyncEdge.layerWith({ nested: "allow" }))
+  const runNested = bySync(environment, SyncEdge.layerNested)
   const register: Vitest.Test<Scope.Scope> = (name, self, timeout) => {
     tester(name, self, timeout)
     plain(`${name} (runSync)`, (context) => void runSync(Effect.suspend(() => self(context))), timeout as number)
@@ -58,5 +58,5 @@ export const exitOn = {
     Effect.promise(() => Effect.runPromiseExit(effect)),
   sync: <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<Exit.Exit<A, E>> =>
     // The test itself is a fiber, and blocking it is what this is about.
-    Effect.sync(() => Effect.runSyncExit(effect.pipe(Effect.provide(SyncEdge.layerWith({ nested: "allow" })))))
+    Effect.sync(() => Effect.runSyncExit(effect.pipe(Effect.provide(SyncEdge.layerNested))))
 }

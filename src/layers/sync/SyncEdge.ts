@@ -17,28 +17,7 @@ import * as SyncFileSystem from "./internal/fileSystem.ts"
 import * as SyncHttpClient from "../internal/io/httpClient.ts"
 import * as IoWorker from "../internal/io/ioWorker.ts"
 
-/** How the sync edge treats places where blocking the thread would harm. */
-export interface Options {
-  /**
-   * `runSync` inside of a running fiber, or in a process that is serving connections: `"refuse"` with `NestedSyncEdge`
-   * (default) or `"allow"`, which blocks everything else in the thread.
-   */
-  readonly nested?: "refuse" | "allow" | undefined
-}
-
-/**
- * The sync edge with options. See {@link layer}.
- *
- * @example
- * import { Effect } from "effect"
- * import { Agent, DemoModel, SyncEdge } from "troupe"
- *
- * const agent = Agent.make("agent", { instructions: "Be brief." })
- * const answer = Effect.runSync(
- *   agent.run("What is 2 + 40?").pipe(Effect.provide(DemoModel.layer), Effect.provide(SyncEdge.layerWith({ nested: "allow" })))
- * )
- */
-export const layerWith = (options: Options): Layer.Layer<never> =>
+const make = (allowNested: boolean): Layer.Layer<never> =>
   Layer.effectContext(
     Effect.withFiber((fiber) => {
       // Under runPromise the program needs none of this, and on the edge it has it already.
@@ -46,7 +25,7 @@ export const layerWith = (options: Options): Layer.Layer<never> =>
         return Effect.succeed(Context.empty())
       }
       if (isNestedTooDeep()) return Effect.die(new NestedSyncEdge({ situation: "depth" }))
-      const loop = EventLoop.enter(fiber, options.nested === "allow")
+      const loop = EventLoop.enter(fiber, allowNested)
       const acquire = Effect.sync(() => {
         IoWorker.acquire()
         return Bridge.make(loop)
@@ -89,7 +68,22 @@ export const layerWith = (options: Options): Layer.Layer<never> =>
  *   agent.run("What is 2 + 40?").pipe(Effect.provide(DemoModel.layer), Effect.provide(SyncEdge.layer))
  * )
  */
-export const layer: Layer.Layer<never> = layerWith({})
+export const layer: Layer.Layer<never> = make(false)
+
+/**
+ * As {@link layer}, and blocks also a running fiber, and a process that is serving connections, where `layer` fails with
+ * `NestedSyncEdge`. Everything else in the thread waits until the program is done.
+ *
+ * @example
+ * import { Effect } from "effect"
+ * import { Agent, DemoModel, SyncEdge } from "troupe"
+ *
+ * const agent = Agent.make("agent", { instructions: "Be brief." })
+ * const answer = Effect.runSync(
+ *   agent.run("What is 2 + 40?").pipe(Effect.provide(DemoModel.layer), Effect.provide(SyncEdge.layerNested))
+ * )
+ */
+export const layerNested: Layer.Layer<never> = make(true)
 
 /**
  * An `HttpClient` for tools and providers on `effect/http`, at both edges. It fails as any `HttpClient` does, with

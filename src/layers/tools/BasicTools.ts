@@ -76,28 +76,30 @@ export const ConvertTime = Tool.make("convert_time", {
 /** The calculator and the clock. */
 export const toolkit = Toolkit.make(Calculate, CurrentTime, ConvertTime)
 
-/** What {@link layerWith} takes. */
+/** What {@link layer} takes. */
 export interface Options {
   /** The zone of results, and of times that are given without an offset. Default: the machine's. */
   readonly timeZone?: string | undefined
 }
 
 /**
- * Handlers for {@link toolkit}, with options. See {@link layer}. Throws `InvalidDefinition` for an unknown zone.
+ * Handlers for {@link toolkit}. They work at both edges and use Effect's clock.
+ *
+ * The calculator reads expressions with a parser and calls nothing but what its description lists; decimals are exact to
+ * 40 digits, expressions have at most 1000 characters, and no result is larger than 10^5000. Throws `InvalidDefinition` for
+ * an unknown time zone.
  *
  * @example
  * import { Effect } from "effect"
- * import { Agent, BasicTools, OpenAi } from "troupe"
+ * import { Agent, BasicTools, DemoModel } from "troupe"
  *
  * const agent = Agent.make("agent", { toolkit: BasicTools.toolkit })
- * const answer = agent.run("What time is it in Tokyo?").pipe(
- *   Effect.provide([OpenAi.layer({ model: "gpt-4.1-mini" }), BasicTools.layerWith({ timeZone: "Europe/Berlin" })])
- * )
+ * const answer = agent.run("What is 0.1 + 0.2?").pipe(Effect.provide([DemoModel.layer, BasicTools.layer()]))
  */
-export const layerWith = (options: Options): Layer.Layer<Tool.HandlersFor<typeof toolkit.tools>> => {
+export const layer = (options: Options = {}): Layer.Layer<Tool.HandlersFor<typeof toolkit.tools>> => {
   if (options.timeZone !== undefined && findZone(options.timeZone) === undefined) {
     throw new InvalidDefinition({
-      subject: "BasicTools.layerWith",
+      subject: "BasicTools.layer",
       problem: `"${options.timeZone}" is not a time zone`,
       remedy: "Use an IANA name such as Europe/London, or an offset such as +02:00"
     })
@@ -127,21 +129,6 @@ export const layerWith = (options: Options): Layer.Layer<Tool.HandlersFor<typeof
     })
   )
 }
-
-/**
- * Handlers for {@link toolkit}. They work at both edges and use Effect's clock.
- *
- * The calculator reads expressions with a parser and calls nothing but what its description lists; decimals are exact to
- * 40 digits, expressions have at most 1000 characters, and no result is larger than 10^5000.
- *
- * @example
- * import { Effect } from "effect"
- * import { Agent, BasicTools, DemoModel } from "troupe"
- *
- * const agent = Agent.make("agent", { toolkit: BasicTools.toolkit })
- * const answer = agent.run("What is 0.1 + 0.2?").pipe(Effect.provide([DemoModel.layer, BasicTools.layer]))
- */
-export const layer: Layer.Layer<Tool.HandlersFor<typeof toolkit.tools>> = layerWith({})
 
 /** An offset has at most 14 hours, though Effect would calculate with more. */
 const findZone = (zone: string): DateTime.TimeZone | undefined =>

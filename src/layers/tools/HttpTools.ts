@@ -219,7 +219,7 @@ const resolve = (
   )
 }
 
-/** Codes of a connection that was never made: another address of the host may do. */
+/** Codes of a connection that was not made: another address of the host may do. */
 const neverMade: ReadonlySet<string | undefined> = new Set([
   "ECONNREFUSED",
   "EADDRNOTAVAIL",

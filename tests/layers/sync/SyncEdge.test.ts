@@ -309,10 +309,10 @@ describe("the sync edge refuses", () => {
     ]
     for (const outer of outers) {
       assert.strictEqual(tag(await outer(nested(SyncEdge.layer))), "NestedSyncEdge")
-      assert.strictEqual(tag(await outer(nested(SyncEdge.layerWith({ nested: "allow" })))), '"slept"')
+      assert.strictEqual(tag(await outer(nested(SyncEdge.layerNested))), '"slept"')
     }
     const after = Effect.gen(function* () {
-      const inner = yield* nested(SyncEdge.layerWith({ nested: "allow" }))
+      const inner = yield* nested(SyncEdge.layerNested)
       yield* Effect.sleep(5)
       return tag(inner)
     })
@@ -325,7 +325,7 @@ describe("the sync edge refuses", () => {
       import { Effect } from "effect"
       import { SyncEdge } from "troupe"
       createServer().listen(0, "127.0.0.1", () => {
-        for (const layer of [SyncEdge.layer, SyncEdge.layerWith({ nested: "allow" })]) {
+        for (const layer of [SyncEdge.layer, SyncEdge.layerNested]) {
           try { console.log(Effect.runSync(Effect.sleep(5).pipe(Effect.as("slept"), Effect.provide(layer)))) }
           catch (error) { console.log(error._tag, error.situation) }
         }

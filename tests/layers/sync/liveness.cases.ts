@@ -42,7 +42,7 @@ const worker = Effect.gen(function* () {
 const nested = (depth: number): Effect.Effect<number, unknown> =>
   Effect.suspend(() =>
     depth === 0 ? Effect.as(Effect.sleep(1), 0) : Effect.sync(() => 1 + Effect.runSync(nested(depth - 1)))
-  ).pipe(Effect.provide(SyncEdge.layerWith({ nested: "allow" })))
+  ).pipe(Effect.provide(SyncEdge.layerNested))
 
 export const cases: Cases = {
   "a promise beside a timer of a Layer that repeats for ever fails the tool": () => {

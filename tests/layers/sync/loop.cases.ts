@@ -24,7 +24,7 @@ const get = (path: string) => Effect.flatMap(HttpClient.get(`${base}${path}`), (
 const on = <A, E>(effect: Effect.Effect<A, E, HttpClient.HttpClient>): Effect.Effect<A, E> =>
   effect.pipe(Effect.provide(SyncEdge.layerHttpClient), Effect.provide(SyncEdge.layer))
 const allow = <A, E>(effect: Effect.Effect<A, E, HttpClient.HttpClient>): Effect.Effect<A, E> =>
-  effect.pipe(Effect.provide(SyncEdge.layerHttpClient), Effect.provide(SyncEdge.layerWith({ nested: "allow" })))
+  effect.pipe(Effect.provide(SyncEdge.layerHttpClient), Effect.provide(SyncEdge.layerNested))
 const runtime = () => ManagedRuntime.make(Layer.provideMerge(SyncEdge.layerHttpClient, SyncEdge.layer))
 const aborted = Effect.map(get("/aborted"), Number)
 /** Waits until the server has seen one more abort than before. A watchdog ends a wait that is in vain. */
@@ -120,9 +120,7 @@ export const cases: Cases = {
   },
 
   "a nested run may be one of the same runtime": () => {
-    const managed = ManagedRuntime.make(
-      Layer.provideMerge(SyncEdge.layerHttpClient, SyncEdge.layerWith({ nested: "allow" }))
-    )
+    const managed = ManagedRuntime.make(Layer.provideMerge(SyncEdge.layerHttpClient, SyncEdge.layerNested))
     const nested = Effect.gen(function* () {
       const outer = yield* Effect.forkChild(Effect.as(get("/ok/30"), "outer"))
       yield* Effect.sleep(1)

@@ -130,7 +130,7 @@ describe("the calculator", () => {
 
   for (const edge of Object.keys(edges)) {
     it(`answers and refuses by ${edge}`, async () => {
-      const { fails, ok } = caller(BasicTools.toolkit, BasicTools.layer, edge)
+      const { fails, ok } = caller(BasicTools.toolkit, BasicTools.layer(), edge)
       assert.deepStrictEqual(await ok("calculate", { expression: "6 * 7" }), { result: "42" })
       const refused = await fails("calculate", { expression: "1/0" })
       assert.strictEqual(refused["_tag"], "CalculatorError")
@@ -140,10 +140,7 @@ describe("the calculator", () => {
 
 describe("the clock", () => {
   const convert = (params: object) =>
-    Effect.provide(
-      call(BasicTools.toolkit, "convert_time", params),
-      BasicTools.layerWith({ timeZone: "Europe/Berlin" })
-    )
+    Effect.provide(call(BasicTools.toolkit, "convert_time", params), BasicTools.layer({ timeZone: "Europe/Berlin" }))
 
   effectIt.effect("returns Effect's time in any zone", () =>
     Effect.gen(function* () {
@@ -155,10 +152,7 @@ describe("the clock", () => {
         now({ timeZone: "+05:30" }),
         now({ timeZone: "Mars" })
       ])
-      const [here, tokyo, offset, mars] = yield* Effect.provide(
-        tell,
-        BasicTools.layerWith({ timeZone: "Europe/Berlin" })
-      )
+      const [here, tokyo, offset, mars] = yield* Effect.provide(tell, BasicTools.layer({ timeZone: "Europe/Berlin" }))
       const weekday = "Wednesday"
       assert.deepStrictEqual(here.result, { time: "2026-07-01T14:00:00.000+02:00", timeZone: "Europe/Berlin", weekday })
       assert.deepStrictEqual(tokyo.result, { time: "2026-07-01T21:00:00.000+09:00", timeZone: "Asia/Tokyo", weekday })
@@ -204,7 +198,7 @@ describe("the clock", () => {
 
   it("has a zone that is one", () => {
     assert.throws(
-      () => BasicTools.layerWith({ timeZone: "Mars/Base" }),
+      () => BasicTools.layer({ timeZone: "Mars/Base" }),
       /"Mars\/Base" is not a time zone. Use an IANA name/
     )
   })

@@ -87,7 +87,7 @@ export const withServers = Effect.gen(function* () {
 export const text = RunEvent.text(judge.stream("a text"))
 export const layers = [
   Approvals.layerPolicy({ destructive: "ask" }),
-  BasicTools.layer,
+  BasicTools.layer(),
   Cassette.layer({ path: "cassette.json" }),
   FileTools.layer({ root: "." }),
   HttpTools.layer(),

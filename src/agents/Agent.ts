@@ -527,5 +527,5 @@ export const Service =
       body: (input, state) => Effect.flatMap(Key, (service) => service.definition.body(input, state))
     })
     const { pipe: _pipe, name: _name, ...members } = runner
-    return Object.assign(Key, members, { layer }) as never
+    return Object.assign(Key, members, { layer }) as ServiceClass<Self, Id, A, E, R>
   }

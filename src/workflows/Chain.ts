@@ -50,16 +50,18 @@ export const gate = <I, Out>(
 ): Gate<I, Passed<ValueIn<Out>>, ErrorIn<Out> | Stops<ValueIn<Out>>, ServicesIn<Out>> => ({
   [GateTypeId]: GateTypeId,
   name,
-  check: ((input: I) =>
+  check: (input) =>
     Effect.suspend(() => {
       const made = check(input)
       const given: Effect.Effect<unknown, unknown, unknown> = Effect.isEffect(made) ? made : Effect.succeed(made)
       return Effect.flatMap(given, (value) => (value instanceof Stop ? Effect.fail(value) : Effect.succeed(value)))
       // Here, and in its type, what a gate passes is separated from what it stops and fails with.
-    })) as never
+    }) as Effect.Effect<Passed<ValueIn<Out>>, ErrorIn<Out> | Stops<ValueIn<Out>>, ServicesIn<Out>>
 })
 
-const isGate = (step: object): step is Gate<never, unknown, unknown, unknown> => GateTypeId in step
+type ErasedStep = Step<unknown, unknown, unknown, unknown>
+
+const isGate = (step: object): step is Gate<unknown, unknown, unknown, unknown> => GateTypeId in step
 
 type Answer<E> = E extends Stop<infer A> ? A : never
 /** The errors of a chain: an early answer is not a failure. */
@@ -156,7 +158,9 @@ export const make: {
     steps: readonly [...Steps] & Mismatch<Steps>,
     options?: Options
   ): Runner.Any
-} = (name: string, steps: ReadonlyArray<AnyStep>, options?: Options) => {
+} = (name: string, given: ReadonlyArray<unknown>, options?: Options) => {
+  // The overloads have checked that each step takes what the one before it gives.
+  const steps = given as ReadonlyArray<ErasedStep>
   const last = steps.at(-1)
   if (last === undefined) {
     throw new InvalidDefinition({
@@ -170,9 +174,8 @@ export const make: {
     structure: () => ({ kind: "chain", members: steps.map(memberOf) }),
     // An early answer may have another form than the last step's output.
     encodedLike: steps.some(isGate) ? undefined : last,
-    // The overloads have checked that each step takes what the one before it gives.
-    run: (input: never, state) => run(steps, 0, input, state),
-    resume: (member, input: never, state) => {
+    run: (input: unknown, state) => run(steps, 0, input, state),
+    resume: (member, input: unknown, state) => {
       const at = steps.flatMap((step, index) => (Runner.isRunner(step) && step.name === member ? [index] : []))
       // Of two steps with one name it is not known which one waits.
       return at.length === 1 ? run(steps, at[0]!, input, state) : undefined
@@ -181,13 +184,13 @@ export const make: {
 }
 
 const run = (
-  steps: ReadonlyArray<AnyStep>,
+  steps: ReadonlyArray<ErasedStep>,
   index: number,
-  input: never,
+  input: unknown,
   state: RunState
 ): Effect.Effect<unknown, unknown, unknown> => {
   const step = steps[index]!
-  const goOn = (value: unknown) => run(steps, index + 1, value as never, state)
+  const goOn = (value: unknown) => run(steps, index + 1, value, state)
   const isLast = index === steps.length - 1
   if (isGate(step)) {
     return Effect.matchEffect(step.check(input), {
@@ -202,7 +205,7 @@ const run = (
   return isLast ? done : Effect.flatMap(done, goOn)
 }
 
-const memberOf = (step: AnyStep, index: number): Member => {
+const memberOf = (step: ErasedStep, index: number): Member => {
   if (Runner.isRunner(step)) return { name: step.name, runner: step }
   if (isGate(step)) return { name: step.name, role: "gate" }
   return { name: step.name === "" ? `step ${index + 1}` : step.name }

@@ -158,7 +158,7 @@ export const make = <
         )
       )
     // Workers and spawned agents are erased in the list of tools; this is where their services come back.
-  }) as never
+  }) as Agent.Agent<never, never, never>
 }
 
 const limitsOf = (spawn: Spawn<ReadonlyArray<AgentTool.Any>> | undefined) => ({

@@ -190,12 +190,13 @@ const combined = (
   combine: Combine | undefined
 ): Effect.Effect<unknown, unknown, unknown> => {
   if (combine === undefined) return Effect.succeed(outputs)
-  if (Runner.isRunner(combine)) return combine.run((mode._tag === "race" ? plain(outputs) : asText(outputs)) as never)
-  const made = combine(outputs as never)
+  if (Runner.isRunner(combine)) return combine.run(mode._tag === "race" ? plain(outputs) : asText(outputs))
+  const made = combine(outputs)
   return Effect.isEffect(made) ? (made as Effect.Effect<unknown, unknown, unknown>) : Effect.succeed(made)
 }
 
-type Combine = Runner.Any | ((outputs: never) => unknown)
+/** What the overloads have checked. */
+type Combine = Runner.Runner<string, unknown, unknown, unknown> | ((outputs: unknown) => unknown)
 
 /** @internal What mode gave, in the form of the branches. */
 export const shape = (outputs: ReadonlyArray<readonly [string, unknown]>, mode: Mode, isArray: boolean): unknown =>

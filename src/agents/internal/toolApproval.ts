@@ -149,7 +149,7 @@ const isNeeded = ({ call, messages, tool }: Question, params: unknown): Effect.E
   const { needsApproval } = tool
   if (typeof needsApproval !== "function") return Effect.succeed(needsApproval === true)
   return Effect.suspend(() => {
-    const needed = needsApproval(params as never, { toolCallId: call.id, messages: messages() })
+    const needed = needsApproval(params, { toolCallId: call.id, messages: messages() })
     return Effect.isEffect(needed) ? (needed as Effect.Effect<boolean>) : Effect.succeed(needed)
   })
 }

@@ -79,7 +79,7 @@ export const callToolkit = (
   Effect.gen(function* () {
     const span = yield* Effect.serviceOption(Tracer.ParentSpan)
     const params = takesNothing(tool) ? {} : call.params
-    const begun = Effect.flatMap(toolkit.handle(call.name, params as never, call.id), (stream) =>
+    const begun = Effect.flatMap(toolkit.handle(call.name, params, call.id), (stream) =>
       Effect.withFiber((fiber) => {
         onHandler(lastForked(fiber))
         return Effect.succeed(stream)

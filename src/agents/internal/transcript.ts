@@ -57,7 +57,7 @@ export class Transcript {
 /** The result, for the model, of a call whose outcome was not recorded. */
 const lost = { error: "interrupted before its result was recorded; it may or may not have happened" }
 
-/** The result, for the model, of a call that was never made. */
+/** The result, for the model, of a call that was not made. */
 const neverBegun = { error: "not executed: the run had ended before" }
 
 /** Calls at the end of a transcript that wait, and the results of the other calls of their turn. */

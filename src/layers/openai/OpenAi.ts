@@ -451,7 +451,7 @@ class Provider {
     if (failure?._tag === "TransportDefect") return Effect.failCause(failure.cause)
     if (failure?._tag === "TapeFailure") {
       // Metadata is typed by what programs declare of providers.
-      const metadata = { cassette: failure.error } as never
+      const metadata = { cassette: failure.error }
       const reason = new AiError.InvalidRequestError({ description: failure.message, metadata })
       return Effect.fail(AiError.make({ module: "OpenAi", method, reason }))
     }

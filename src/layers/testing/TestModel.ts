@@ -337,7 +337,7 @@ const outputOf = (
     try: () => ({
       name,
       description: undefined,
-      jsonSchema: LanguageModel.defaultCodecTransformer(schema as never).jsonSchema
+      jsonSchema: LanguageModel.defaultCodecTransformer(schema as Schema.Codec<unknown>).jsonSchema
     }),
     catch: (error) => makeError(new AiError.UnsupportedSchemaError({ description: String(error) }), "generateObject")
   })

@@ -188,7 +188,7 @@ class BoundedStream<I, A, E, R, E2> {
     const ofItems = Cause.fail(new ParallelError({ name, failures: this.#failures, interrupted: this.#interrupted }))
     if (this.#inputsExit === undefined || Exit.isSuccess(this.#inputsExit)) return ofItems
     const { cause } = this.#inputsExit
-    return this.#failures.length === 0 ? cause : Cause.combine<E2 | ParallelError<E>, never>(cause, ofItems as never)
+    return this.#failures.length === 0 ? cause : Cause.combine<E2 | ParallelError<E>, ParallelError<E>>(cause, ofItems)
   }
 
   /**

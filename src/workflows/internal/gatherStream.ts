@@ -61,8 +61,12 @@ export const stream = <I, A, E, R, E2 = never, R2 = never, M extends StreamMode 
   inputs: Stream.Stream<I, E2, R2>,
   options: StreamOptions<M> = {}
 ): Stream.Stream<StreamOutput<A, E, M>, StreamError<E, M> | E2, R | R2> =>
-  // The window gives outputs or Results by its settings; the types say which.
-  BoundedStream.make(inputs, runner.run, settings(`stream of "${runner.name}"`, runner.name, options)) as never
+  // It gives outputs or Results by its settings; the types say which.
+  BoundedStream.make(inputs, runner.run, settings(`stream of "${runner.name}"`, runner.name, options)) as Stream.Stream<
+    StreamOutput<A, E, M>,
+    StreamError<E, M> | E2,
+    R | R2
+  >
 
 const settings = (subject: string, name: string, options: StreamOptions<StreamMode>): BoundedStream.Settings => {
   const concurrency = options.concurrency ?? defaultConcurrency
@@ -158,7 +162,7 @@ export const mapStream: {
     run: (input: In, state) => {
       const onItem = (index: number, status: BoundedStream.Status, done: number) =>
         state.events.emit({ _tag: "ItemCompleted", item: String(index), status, done })
-      // As in `stream`.
+      // The overloads say whether it gives outputs or Results, by the mode.
       return options.into(BoundedStream.make(options.inputs(input), runner.run, { ...window, onItem }) as never)
     }
   })

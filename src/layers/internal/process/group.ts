@@ -24,7 +24,7 @@ export interface ProcessGroup {
   readonly signal: (name: NodeJS.Signals | 0) => boolean
   /** Kills what is left of the group, and what has left it, until nothing is seen of it any more. */
   readonly sweep: () => Promise<void>
-  /** Ends the guard: for when the group is gone, or was never there. */
+  /** Ends the guard: for when the group is gone or did not exist. */
   readonly dismiss: () => Promise<void>
 }
 

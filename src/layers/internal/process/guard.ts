@@ -8,7 +8,7 @@ import { type ChildProcess, spawn } from "node:child_process"
 export interface Guard {
   /** Names the group. */
   readonly watch: (group: number) => void
-  /** Ends the guard: for when the group is gone, or was never there. */
+  /** Ends the guard: for when the group is gone or did not exist. */
   readonly dismiss: () => Promise<void>
 }
 

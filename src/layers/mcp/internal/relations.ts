@@ -52,7 +52,7 @@ export const make = (): Relations => {
     },
     ended: (call) => {
       for (const known of [byRequest, byTask]) {
-        for (const [key, value] of known) if (value === call) known.delete(key as never)
+        for (const [key, value] of known) if (value === call) known.delete(key)
       }
     }
   }

@@ -19,10 +19,10 @@ export const toToolkit = <Kit extends AnyTools>(
   const handlers: Record<string, Handler> = {}
   for (const { execute, name } of tools) {
     handlers[name] = (params, { preliminary, toolCallId }) => {
-      const run = { runId: "", path: [], conversationId: "", metadata: {} }
+      const run = { runId: "", rootId: "", path: [], conversationId: "", metadata: {} }
       const call = { ...run, step: 0, toolCallId, idempotencyKey: toolCallId, progress: preliminary }
       return Effect.mapError(
-        execute(params, call as never, () => {}),
+        execute(params, call, () => {}),
         failureToJson
       )
     }
@@ -30,6 +30,6 @@ export const toToolkit = <Kit extends AnyTools>(
   // The types of a toolkit that is made at run time are lost; its handlers need no services.
   return Effect.gen(function* () {
     const context = yield* kit.toHandlers(handlers as never)
-    return yield* Effect.provideContext(kit as unknown as Effect.Effect<Toolkit.WithHandler<Kit>>, context as never)
+    return yield* Effect.provideContext(kit as unknown as Effect.Effect<Toolkit.WithHandler<Kit>>, context)
   })
 }

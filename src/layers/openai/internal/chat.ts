@@ -3,6 +3,7 @@ import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Prompt from "effect/ai/Prompt"
 import type * as Response from "effect/ai/Response"
 import * as Tool from "effect/ai/Tool"
+import type * as Schema from "effect/Schema"
 import { errorIn, errorInPlaceOf, isProblem, malformed, type Problem, quote, Unsupported } from "./problems.ts"
 import * as Files from "./files.ts"
 import { type CallOptions, chatFields, type Server } from "./options.ts"
@@ -309,14 +310,16 @@ export const detailsOf = (pieces: ReadonlyArray<unknown>, host: string) => {
     }
   }
   // What came as JSON is JSON; metadata is typed by what programs declare of providers.
-  return details.length === 0 ? undefined : ({ openai: { server: host, details } } as never)
+  return details.length === 0
+    ? undefined
+    : { openai: { server: host, details: details as ReadonlyArray<Schema.JsonObject> } }
 }
 
 /** What has to go back with a call. */
 export const callMetadata = (call: Fields, host: string): Response.ProviderMetadata | undefined => {
   const extra = extraOf(call)
   // What came as JSON is JSON; metadata is typed by what programs declare of providers.
-  return "extra_content" in extra ? ({ openai: { server: host, ...extra } } as never) : undefined
+  return "extra_content" in extra ? { openai: { server: host, ...(extra as Schema.JsonObject) } } : undefined
 }
 
 /** The parts of a whole answer. `newId` names calls that the server left without an id; `host` is the server's. */

@@ -84,8 +84,8 @@ const ofStatus = (problem: StatusProblem, remedy: string | undefined, now: numbe
 
 /** Notes for our own readers. Metadata is typed by what programs declare of providers. */
 const metadataOf = (notes: Readonly<Record<string, string | number | boolean | undefined>>) => {
-  const known = Object.entries(notes).filter(([, value]) => value !== undefined)
-  return (known.length === 0 ? {} : { openai: Object.fromEntries(known) }) as never
+  const known = Object.entries(notes).flatMap(([key, value]) => (value === undefined ? [] : [[key, value] as const]))
+  return known.length === 0 ? {} : { openai: Object.fromEntries(known) }
 }
 
 /** Servers repeat keys, whole or in part, in their messages, and so does `fetch`; no log may hold them. */

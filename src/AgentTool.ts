@@ -70,7 +70,7 @@ type ServicesOf<Out> =
         ? R2
         : never
       : never
-/** What a function may give for a tool whose result is `A`. */
+/** The return type of a function of a tool whose result is `A`. */
 export type Returns<A> =
   | A
   | PromiseLike<A>
@@ -79,7 +79,7 @@ export type Returns<A> =
 
 /** How {@link fromFunction} defines a tool. */
 export interface FromFunctionOptions<Parameters extends Schema.Top, Success extends Schema.Top, Out> {
-  /** What it does and when to use it: all that the model knows of it except its parameters. */
+  /** What it does and when to use it. Together with the parameters, this is all that the model sees. */
   readonly description: string
   /** A struct. If unset, the tool takes no parameters. */
   readonly parameters?: Parameters | undefined

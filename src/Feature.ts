@@ -30,7 +30,7 @@ export type Any = Feature<unknown, unknown>
  * feature that is written in place.
  */
 export type Member = Pick<Any, typeof TypeId | "name">
-/** What feature `F` can fail with. */
+/** The errors of feature `F`. */
 export type Error<F> = F extends Feature<infer E, infer _R> ? E : never
 /** The services that feature `F` needs. */
 export type Services<F> = F extends Feature<infer _E, infer R> ? R : never

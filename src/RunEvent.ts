@@ -101,7 +101,7 @@ export interface Spent extends Schema.Schema.Type<typeof Spent> {}
  */
 export const Transcript = Schema.toEncoded(Prompt.Prompt)
 
-/** What every terminal event has. */
+/** The fields of every terminal event. */
 const terminal = {
   ...base,
   spent: Spent,
@@ -353,7 +353,7 @@ export type Encoded = typeof RunEvent.Encoded
 
 type DecisionEvent = RouteTaken | RoundCompleted | PlanMade | HandedOff | StoppedEarly
 type WithPath<E> = E extends unknown ? Omit<E, "v" | "seq" | "runId" | "at"> : never
-/** What a workflow decided, and which one: the same as its event, without what only a stream needs. */
+/** A decision of a workflow: its event, without the fields that only a stream needs. */
 export type Decision = WithPath<DecisionEvent>
 
 /** True for the one event that ends a run. */

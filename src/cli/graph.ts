@@ -12,7 +12,7 @@ import { runnersOf } from "./module.ts"
 import { stripControls } from "../internal/text.ts"
 import { out } from "./terminal.ts"
 
-/** What the person typed. */
+/** The arguments of the command. */
 export interface Input {
   readonly file: string
   readonly name: Option.Option<string>

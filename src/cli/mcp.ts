@@ -14,7 +14,7 @@ import { absent, find } from "./model.ts"
 import { exportsOf, noRunner } from "./module.ts"
 import { err } from "./terminal.ts"
 
-/** What the person typed. */
+/** The arguments of the command. */
 export interface Input {
   readonly file: string
   readonly model: Option.Option<string>
@@ -63,7 +63,7 @@ const toolsOf = (file: string): Effect.Effect<ReadonlyArray<Tool>, CliFailure, F
     return yield* noRunner(file)
   })
 
-/** What cannot be shown to a client is the file's fault. */
+/** A runner that cannot be shown to a client is a mistake in the file. */
 const define = (options: McpServer.ServeOptions<ReadonlyArray<Tool>, never, never>) =>
   Effect.suspend(() => {
     try {

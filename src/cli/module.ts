@@ -7,7 +7,7 @@ import * as Runner from "../Runner.ts"
 import { badInput, type CliFailure } from "./failure.ts"
 import { readText } from "./files.ts"
 
-/** What a file exports, by name. Refuses what is not a text file, what has no export, and what cannot be loaded. */
+/** The exports of a file, by name. Fails for a file that is not text, has no exports, or cannot be loaded. */
 export const exportsOf = (
   file: string
 ): Effect.Effect<Readonly<Record<string, unknown>>, CliFailure, FileSystem.FileSystem | Path.Path> =>

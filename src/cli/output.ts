@@ -27,7 +27,7 @@ export const wrap = (text: string, columns: number): string =>
     })
     .join("\n")
 
-/** What to do about wrong usage. */
+/** The next step after wrong usage. */
 const remedyOf = (error: CliError.CliError, commandPath: ReadonlyArray<string>): string => {
   const command = commandPath.join(" ")
   if (error._tag === "UnexpectedArgument" && commandPath.at(-1) === "run") {

@@ -16,7 +16,7 @@ import { readText, type TextFile } from "./files.ts"
 import { absent, find } from "./model.ts"
 import { err } from "./terminal.ts"
 
-/** What the person typed. */
+/** The arguments of the command. */
 export interface Input {
   readonly files: ReadonlyArray<string>
   readonly model: Option.Option<string>

@@ -17,7 +17,7 @@ import { absent, choose, find } from "./model.ts"
 import { runnersOf } from "./module.ts"
 import { err } from "./terminal.ts"
 
-/** What the person typed. */
+/** The arguments of the command. */
 export interface Input {
   readonly agent: Option.Option<string>
   readonly model: Option.Option<string>

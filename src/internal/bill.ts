@@ -156,7 +156,7 @@ export class Bill {
     return entry
   }
 
-  /** What was spent so far. Tool calls under way count as they are marked, which is `interrupted` or `unknown`. */
+  /** The bill so far. Tool calls under way count as they are marked, which is `interrupted` or `unknown`. */
   spent(): Spent {
     return {
       usage: this.usage,

@@ -8,7 +8,7 @@ import * as SchemaAST from "effect/SchemaAST"
 import * as Version from "effect/Version"
 import { InvalidDefinition } from "../RunError.ts"
 
-/** What a value is, in a few words, for a message. */
+/** The kind of a value, for a message. */
 export const kindOf = (value: unknown): string => {
   if (value === null || value === undefined) return String(value)
   if (Array.isArray(value)) return "a list"

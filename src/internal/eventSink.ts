@@ -35,12 +35,12 @@ type Distribute<E> = E extends unknown ? Omit<E, Common> : never
 export type Draft = Distribute<RunEvent>
 type DecisionDraft = Extract<Draft, { readonly _tag: Decision["_tag"] }>
 
-/** What the sinks of a tree of runs count together. */
+/** The counters that the sinks of a tree of runs share. */
 interface Tree {
   seq: number
 }
 
-/** What a run brings to its sink. */
+/** The part of a run that its sink needs. */
 export interface SinkOptions {
   readonly observers?: ReadonlyArray<Observer> | undefined
   /** Where the events of a `stream` go; agents of its tree stream their model calls. */
@@ -85,7 +85,7 @@ export class EventSink {
     return this.#tree.seq
   }
 
-  /** What this run and the runs nested in it have decided, when recording. */
+  /** The decisions of this run and of its nested runs, when recording. */
   get decisions(): ReadonlyArray<Decision> {
     return this.#decisions
   }

@@ -49,13 +49,13 @@ export interface Result<out Output> {
    */
   readonly transcript: Prompt.Prompt
   readonly duration: Duration.Duration
-  /** What the workflows in the run decided, in order: routes taken, verdicts, plans, handoffs, early answers. */
+  /** The decisions of the workflows in the run, in order: routes taken, verdicts, plans, handoffs, early answers. */
   readonly decisions: ReadonlyArray<Decision>
   /** Why the last model call ended; `undefined` for a run without a model call of its own. */
   readonly finishReason: Response.FinishReason | undefined
 }
 
-/** What a runner is behind its face. */
+/** The definition of a runner. */
 export interface Definition<in Input, out Output, out Error, out Services> {
   readonly body: (input: Input, state: RunState) => Effect.Effect<Output, Error, Services>
   readonly encode: (output: unknown) => Schema.Json

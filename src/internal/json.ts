@@ -2,7 +2,7 @@
 import * as Base64 from "effect/encoding/Base64"
 import * as Schema from "effect/Schema"
 
-/** What `value` looks like as JSON: class instances by their fields, errors by tag and message, cycles cut. */
+/** Converts `value` to JSON: class instances by their fields, errors by tag and message, cycles cut. */
 export const toJson = (value: unknown): Schema.Json => convert(value, [])
 
 const convert = (value: unknown, above: ReadonlyArray<object>): Schema.Json => {

@@ -53,7 +53,7 @@ const waitOf = ({ reason, retryAfter }: AiError.AiError): Duration.Duration | un
   return typeof millis === "number" ? Duration.millis(millis) : undefined
 }
 
-/** What `Effect.retry` needs to follow `schedule`, wait at least as long as the server says, and give up when that is too long. */
+/** Options of `Effect.retry`: follow `schedule`, wait at least as long as the server says, and give up if that is too long. */
 export const policy = (
   schedule: Schedule.Schedule<unknown, AiError.AiError>
 ): {

@@ -9,7 +9,7 @@ interface Require {
   (id: string): unknown
   readonly resolve: (id: string) => string
 }
-/** What of Node there is: nothing in a browser or a worker of an edge network, where a bundle has one copy. */
+/** The available part of Node: nothing in a browser or a worker of an edge network, where a bundle has one copy. */
 interface Platform {
   readonly argv?: ReadonlyArray<string>
   readonly getBuiltinModule?: (id: string) => unknown

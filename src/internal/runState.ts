@@ -11,9 +11,9 @@ import { Bill } from "./bill.ts"
 import { EventSink, type SinkOptions } from "./eventSink.ts"
 import { RunTranscript } from "./runTranscript.ts"
 
-/** What begins a run. */
+/** The arguments of a new run. */
 export interface Options extends SinkOptions {
-  /** What the run is given, for its transcript. */
+  /** The run's input, for its transcript. */
   readonly input?: unknown
 }
 
@@ -24,7 +24,7 @@ export class RunState {
   readonly startedAt: number
   readonly events: EventSink
   readonly bill: Bill
-  /** What was said in the run, when recording. */
+  /** The run's messages, when recording. */
   readonly transcript: RunTranscript | undefined
   #handedOver = false
 

@@ -81,7 +81,7 @@ export class RunTranscript {
     return commonPrefix(messages, given) === given.length ? { messages, given: given.length } : undefined
   }
 
-  /** What nested runs said, in the order they began. Of their inputs, what was said before is left out. */
+  /** The messages of nested runs, in the order in which they started, without those that their inputs repeat. */
   #ofNested(): Messages {
     const all: Array<Prompt.Message> = []
     const known = MutableHashSet.empty<Prompt.Message>()

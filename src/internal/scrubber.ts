@@ -13,7 +13,7 @@ export type Place = "header" | "parameter" | "field"
 /** Part of a text, from the first character to the one after the last. */
 export type Range = readonly [from: number, to: number]
 
-/** What is needed of a request or a response to find its secrets. */
+/** The parts of a request or a response that can hold secrets. */
 export interface Head {
   readonly url: string
   readonly headers: Iterable<readonly [string, string]>
@@ -153,7 +153,7 @@ interface Named {
   readonly place: Place
   readonly from: number
   readonly to: number
-  /** What the value says, without its escapes. */
+  /** The value without its escapes. */
   readonly value: string
 }
 
@@ -274,7 +274,7 @@ const base64Of = (secret: string): ReadonlyArray<string> => {
 
 const isBase64 = (character: string | undefined): boolean => character !== undefined && /[\w+/-]/.test(character)
 
-/** What is secret in the value of a header: not the scheme, and of cookies neither names nor attributes. */
+/** The secret part of a header's value: not the scheme, and of cookies neither names nor attributes. */
 const secretsOf = (name: string, value: string): ReadonlyArray<string> => {
   const cookie = (pair: string) => pair.slice(pair.indexOf("=") + 1).trim()
   switch (name) {
@@ -427,7 +427,7 @@ const apart = (found: Array<Range>): ReadonlyArray<Range> => {
   return ranges
 }
 
-/** What is left of a piece of a text, which begins at `at`, when the ranges of `found` are replaced by `mark`. */
+/** A piece of a text that begins at `at`, with the ranges of `found` replaced by `mark`. */
 export const cut = (text: string, at: number, found: ReadonlyArray<Range>, mark: string): string => {
   let safe = ""
   let done = 0

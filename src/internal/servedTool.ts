@@ -9,7 +9,7 @@ import { encodeError } from "./issues.ts"
 import { toJson } from "./json.ts"
 import { failureToJson } from "./toolFunction.ts"
 
-/** What a tool is given of its call, all of it JSON. */
+/** The context of a call, as JSON. */
 export interface CallInfo extends RunInfo {
   readonly step: number
   readonly toolCallId: string
@@ -19,7 +19,7 @@ export interface CallInfo extends RunInfo {
 /** The error of a value that does not fit a schema of the tool. */
 export const misfit = (error: Schema.SchemaError): Error => new Error(encodeError(error), { cause: error })
 
-/** What a thread's program gives a tool in addition to its parameters. */
+/** The second argument of a tool in a thread. */
 export interface ServedContext extends CallInfo {
   readonly signal: AbortSignal
   readonly progress: (result: unknown) => void

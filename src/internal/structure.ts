@@ -15,7 +15,7 @@ export type Kind =
   | "handoffs"
   | "gather"
 
-/** What is drawn of a runner: `Runner.Runner` has this form. */
+/** The part of a runner that is drawn. `Runner.Runner` has this form. */
 export interface Drawable {
   readonly name: string
   readonly description?: string | undefined
@@ -26,7 +26,7 @@ export interface Drawable {
 export interface Member {
   /** The name that it has in the paths of events. */
   readonly name: string
-  /** What it is there for, such as "evaluator"; nothing where the kind says it all. */
+  /** Its role, such as "evaluator"; absent if the kind implies it. */
   readonly role?: string | undefined
   /** The runner; a plain function or tool has none. */
   readonly runner?: Drawable | undefined

@@ -14,7 +14,7 @@ import { toJson } from "./json.ts"
 type Path = ReadonlyArray<string>
 type PartOf<Type extends Prompt.Part["type"]> = Extract<Prompt.Part, { readonly type: Type }>
 
-/** What a call waits for. */
+/** The request of a call that waits. */
 export type Waiting =
   /** A decision. */
   | { readonly _tag: "Decision"; readonly request: Request }
@@ -182,7 +182,7 @@ const requestOf = ({ call, note, part }: OpenCall): Request => {
   return { ...noted, id: part.approvalId, toolCallId: call.id, tool: call.name, params: toJson(call.params) }
 }
 
-/** What is known of a tool whose request another program made. */
+/** A tool whose request another program made. */
 const unknownRequest = {
   path: [],
   step: 1,
@@ -243,7 +243,7 @@ const nestedOf = (
   }, Prompt.empty)
 }
 
-/** What was decided about a call before its run was resumed. */
+/** The decision about a call before its run was resumed. */
 export interface Resumed {
   readonly approvalId: string
   /** The request that was shown; `undefined` when another program made it, or the call waits for something else. */

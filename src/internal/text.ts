@@ -13,7 +13,7 @@ const invisible = /[[\p{Cc}\p{Default_Ignorable_Code_Point}\ufff9-\ufffb]--[\n\t
 const joins =
   /[[\p{L}\p{M}\p{Extended_Pictographic}\p{Emoji_Modifier}\ufe0f]--[\p{sc=Latin}\p{sc=Greek}\p{sc=Cyrillic}\p{sc=Han}]]$/v
 const joined = /^[[\p{L}\p{M}\p{Extended_Pictographic}]--[\p{sc=Latin}\p{sc=Greek}\p{sc=Cyrillic}\p{sc=Han}]]/v
-/** What a variation selector shows in another way. */
+/** The characters that a variation selector can modify. */
 const varies = /[\p{Emoji}\p{sc=Han}]$/v
 
 /** Whether an invisible character changes what its neighbors look like, as in a family emoji or a Persian word. */

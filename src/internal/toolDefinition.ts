@@ -28,7 +28,7 @@ export const takesNothing = (tool: Tool.Any): boolean =>
 export const forModel = (tool: Tool.Any): Tool.Any =>
   takesNothing(tool) ? (tool as Tool.Tool<string, never>).setParameters(Tool.EmptyParams) : tool
 
-/** What to do about a tool without a name. */
+/** The next step for a tool without a name. */
 export const giveName = 'Give it one first: AgentTool.fromFunction("name", { ... })'
 
 /** The `effect/ai` tool that a model is shown. Throws `InvalidDefinition` for one that no provider could be sent. */
@@ -59,7 +59,7 @@ export const define = (
 export interface Hints {
   /** It changes nothing. Default `false`. */
   readonly readOnly?: boolean | undefined
-  /** What it changes can be lost by it. Default `true`, `false` when it is read-only. */
+  /** It may destroy what it changes. Default `true`, `false` when it is read-only. */
   readonly destructive?: boolean | undefined
   /** Calling it again with the same arguments changes nothing more. Default `false`. */
   readonly idempotent?: boolean | undefined

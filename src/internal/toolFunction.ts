@@ -30,7 +30,7 @@ export interface ToolContext extends RunInfo {
   readonly progress: (result: unknown) => Effect.Effect<void>
 }
 
-/** What `execute` fails with where a promise cannot be waited for; the loop makes an `AsyncToolError` of it. */
+/** The failure of `execute` when a promise cannot be awaited. The loop converts it to an `AsyncToolError`. */
 export class CannotWait {
   readonly _tag = "CannotWait"
 }

@@ -21,7 +21,7 @@ export type ValueIn<Out> = Out extends Effect.Effect<infer A, infer _E, infer _R
 /** Option `K` of the options `O`; `never` where it is not given. */
 export type Option<O, K extends string> = K extends keyof O ? Exclude<O[K], undefined> : never
 
-/** What the compile error shows for a `T` that does not fit. A text that is intersected with a primitive is `never`. */
+/** The compile error for a `T` that does not fit. A text that is intersected with a primitive is `never`. */
 export type Says<T, Text> = T extends object ? Text : { readonly [K in Text & string]: never }
 
 /** Marks options that there are not, with what there is in place of them where `Hints` says it. */

@@ -21,7 +21,7 @@ export const Request = Schema.Struct({
   description: Schema.optionalKey(Schema.String),
   /** The arguments that the tool will be called with. */
   params: Schema.Json,
-  /** What the tool says about itself; see the annotations of `effect/ai` Tool and of MCP. */
+  /** Hints about the tool; see the annotations of `effect/ai` Tool and of MCP. */
   hints: Schema.Struct({
     readOnly: Schema.Boolean,
     destructive: Schema.Boolean,

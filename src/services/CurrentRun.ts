@@ -1,7 +1,7 @@
 /** The current run: the Reference that a run sets for the code inside of it, and the id of its conversation. */
 import * as Context from "effect/Context"
 
-/** What a tool, a middleware or any code inside a run can know of it. */
+/** Information about a run, for a tool, a middleware or any code inside of it. */
 export interface RunInfo {
   /** The run's own id. */
   readonly runId: string

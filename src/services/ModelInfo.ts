@@ -40,7 +40,7 @@ export interface Direct {
   ) => Stream.Stream<Response.StreamPartEncoded, AiError.AiError>
 }
 
-/** What is known of a model. It holds for that service alone: not for one that wraps it or takes its place. */
+/** Metadata of one model service. It does not apply to a service that wraps or replaces it. */
 export interface Described {
   /** The service that it describes. */
   readonly of: LanguageModel.LanguageModel
@@ -76,7 +76,7 @@ export const context = (
 ): Context.Context<LanguageModel.LanguageModel> =>
   Context.add(Context.make(LanguageModel.LanguageModel, model), CurrentModel, { of: model, info, direct })
 
-/** What is known of the model in a context; `undefined` for one that is not ours or that is wrapped. */
+/** The metadata of the model in a context; `undefined` for a foreign or wrapped model. */
 export const describe = (context: Context.Context<never>): Described | undefined => {
   const known = Context.get(context, CurrentModel)
   return known?.of === Context.getOrUndefined(context, LanguageModel.LanguageModel) ? known : undefined

@@ -7,12 +7,12 @@ import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { oneLine } from "../internal/text.ts"
 
-/** What the front matter of a skill says. Models see the name and the description before anything else. */
+/** The front matter of a skill. Models see the name and the description before anything else. */
 export interface Skill {
   readonly name: string
   readonly description: string
   readonly license: string | undefined
-  /** What it needs from where it runs, such as programs or a network. */
+  /** Its requirements, such as programs or a network. */
   readonly compatibility: string | undefined
   readonly metadata: Readonly<Record<string, string>>
   /** Tools that its author thinks it needs. Nothing is allowed by it here. */
@@ -21,7 +21,7 @@ export interface Skill {
   readonly location: string
 }
 
-/** What is wrong with a skill, or with a place that may hold one. */
+/** A problem with a skill, or with a folder that may hold one. */
 export class InvalidSkill extends Schema.TaggedError<InvalidSkill>()("InvalidSkill", {
   /** The absolute path of the file or folder. */
   file: Schema.String,
@@ -119,7 +119,7 @@ export interface ScriptResult {
   readonly truncated: boolean
 }
 
-/** What a script is run with. */
+/** The input of a script. */
 export interface ScriptInput {
   readonly args?: ReadonlyArray<string> | undefined
   /** What it reads from standard input. If unset, its input is empty. */

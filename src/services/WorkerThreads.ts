@@ -13,9 +13,9 @@ export interface WorkerCall {
   readonly module: string
   /** The name of the module's export. */
   readonly export: string
-  /** What the tool is called with, as JSON. */
+  /** The arguments of the call, as JSON. */
   readonly params: unknown
-  /** What the tool learns about its run, as JSON. */
+  /** The tool's context, as JSON. */
   readonly context: object
   readonly progress: (result: unknown) => Effect.Effect<void>
 }

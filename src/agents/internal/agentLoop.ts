@@ -52,7 +52,7 @@ export const run = (
     )
   ) as Effect.Effect<unknown, unknown, LanguageModel.LanguageModel>
 
-/** What the sync edge refuses reaches waiting fibers as a defect; for an agent it is an expected failure. */
+/** A refusal of the sync edge reaches waiting fibers as a defect; for an agent it is an expected failure. */
 const asEdgeError = (cause: Cause.Cause<unknown>): Effect.Effect<never, unknown> => {
   const refused = cause.reasons.find(
     (reason) =>

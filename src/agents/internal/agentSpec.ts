@@ -13,7 +13,7 @@ import type { Any as ToolSource } from "../../ToolSource.ts"
 import type { OutputSpec } from "./structuredOutput.ts"
 import type * as ToolSet from "./toolSet.ts"
 
-/** What `stopWhen` and `toolChoice` can look at. */
+/** The argument of `stopWhen` and `toolChoice`. */
 export interface StepInfo {
   /** The step that has just ended, or that begins; counted from 1. */
   readonly step: number

@@ -25,7 +25,7 @@ import * as ModelInfo from "../../services/ModelInfo.ts"
 import type { OutputSpec } from "./structuredOutput.ts"
 import { type AnyPart, Collector, type Turn } from "./turnCollector.ts"
 
-/** What one step asks of the model. */
+/** The request of one step. */
 export interface Request {
   readonly step: number
   readonly prompt: Prompt.Prompt
@@ -184,7 +184,7 @@ const canCallDirectly = (context: Context.Context<never>): boolean =>
   Context.getOrUndefined(context, AiTelemetry.CurrentSpanTransformer) === undefined &&
   Context.getOrUndefined(context, ResponseIdTracker) === undefined
 
-/** What effect/ai's wrapper would give the provider. */
+/** The request as `effect/ai`'s wrapper would pass it to the provider. */
 const providerRequest = (request: Request, span: Tracer.Span): LanguageModel.ProviderOptions => {
   const { toolkit, toolChoice } = request
   const all = toolkit === undefined ? [] : Object.values(toolkit.tools)

@@ -31,7 +31,7 @@ export interface Question {
   readonly messages: () => ReadonlyArray<Prompt.Message>
   readonly state: RunState
   readonly step: number
-  /** What the transcript of a suspended run says about the call; `undefined` for a call that did not wait. */
+  /** The decision about the call in the transcript of a suspended run; `undefined` for a call that did not wait. */
   readonly resumed: Resumed | undefined
 }
 
@@ -162,7 +162,7 @@ const requestOf = ({ call, resumed, state, step, tool }: Question, edited: Schem
   ...shownOf(tool, call, edited)
 })
 
-/** What is shown of a tool and of the arguments of its call, and the fingerprint of both. */
+/** The description of a tool and of the arguments of its call, for an approver, and the fingerprint of both. */
 const shownOf = (tool: Tool.Any, call: Call, edited: Schema.Json | undefined) => {
   const { hash: identity, ...shown } = identityOf(tool)
   const params = edited ?? toJson(call.params)

@@ -21,7 +21,7 @@ import type { Call } from "./turnCollector.ts"
 import { codecsOf } from "./toolCodecs.ts"
 import { badArguments, crashed, describe, Failure } from "./toolFailure.ts"
 
-/** What a tool has given, for the model. */
+/** The result of a tool, for the model. */
 export interface Value {
   readonly result: Schema.Json
   readonly modelOutput: ReadonlyArray<Prompt.ToolModelOutputPart> | undefined
@@ -52,7 +52,7 @@ export const callDirect = (
   )
 }
 
-/** What one final or preliminary answer of a toolkit's handler looks like. */
+/** A final or preliminary answer of a toolkit's handler. */
 interface Handled {
   readonly result: unknown
   readonly encodedResult: unknown

@@ -42,11 +42,11 @@ export interface Tools {
   readonly timeout: Duration.Duration | undefined
   /** The conversation up to the calls, for a tool that decides by it whether it needs approval. */
   readonly messages: () => ReadonlyArray<Prompt.Message>
-  /** What was decided of calls before the run was resumed, by the id of the call. */
+  /** Decisions on calls before the run was resumed, by the id of the call. */
   readonly resumed: ReadonlyMap<string, Resumed>
 }
 
-/** What is known of the calls of one step. Each call adds its own as soon as it has ended. */
+/** The outcomes of the calls of one step so far. Each call adds its own as soon as it has ended. */
 export interface StepRecord {
   readonly failures: Array<ToolFailure>
   readonly results: Map<Call, Prompt.ToolResultPart>
@@ -63,7 +63,7 @@ export interface Settled {
 /** A call that has ended, or what it waits for. */
 export type Outcome = Settled | { readonly call: Call; readonly waiting: Waiting }
 
-/** What a call needs from its step. */
+/** The step of a call. */
 export interface Given {
   readonly call: Call
   readonly step: number
@@ -312,7 +312,7 @@ const endInterrupted = (context: ToolCallContext, decision: Decision): Effect.Ef
 
 // -- classify, record, emit --------------------------------------------------------------------------------------------
 
-/** What an exit means: a result, a failure of the model's or of the run's, or a nested run that waits. */
+/** Classifies an exit: a result, a failure for the model, a failure of the run, or a nested run that waits. */
 const classify = (context: ToolCallContext, decision: Decision, exit: Exit.Exit<Value, Failure>): End => {
   const { state, tool } = context
   const edited = decision._tag === "Run" ? decision.edited : undefined

@@ -23,7 +23,7 @@ import type { Call } from "./turnCollector.ts"
 
 export { type Outcome, toolOf, type Tools } from "./toolCallSteps.ts"
 
-/** What the calls of a step can make of the run. */
+/** The errors of the calls of a step. */
 export type StepError = ToolError | AsyncToolError | MissingModel | MissingSyncEdge | NestedSyncEdge
 
 /** The calls of one step, and what their results are for. */

@@ -37,7 +37,7 @@ export const brokenOff = (): Failure => {
   return new Failure(new Error(error), { error }, false)
 }
 
-/** What a tool's effect failed or died with, as a failure. */
+/** The error or defect of a tool's Effect, as a failure. */
 export const toFailure = (error: unknown): Failure => (error instanceof Failure ? error : crashed(error))
 
 /** A tool that failed with something it did not declare. */
@@ -49,7 +49,7 @@ export const crashed = (defect: unknown): Failure => {
 export const isSetup = (cause: unknown): cause is MissingModel | MissingSyncEdge | NestedSyncEdge =>
   cause instanceof MissingModel || cause instanceof MissingSyncEdge || cause instanceof NestedSyncEdge
 
-/** What `Effect.runSync` cannot wait for. */
+/** True for an error of work that `Effect.runSync` cannot wait for. */
 export const isAsync = (cause: unknown): boolean => cause instanceof CannotWait || cause instanceof StuckSyncEdge
 
 /** True for a failure that only the program can fix. It fails the run in every failure mode of the tool. */
@@ -71,7 +71,7 @@ export const badArguments = (cause: unknown, detail: string): Failure =>
     true
   )
 
-/** What the handler of a toolkit failed with. */
+/** The failure of a toolkit's handler. */
 export const describe = (tool: Tool.Any, error: unknown, origin: Tool.FailureOrigin | undefined): Failure => {
   const reason = AiError.isAiError(error) ? error.reason : undefined
   if (origin === "parameters" || reason?._tag === "ToolParameterValidationError") {

@@ -77,7 +77,7 @@ export const fromSources = Effect.fnUntraced(function* (
   return isSame ? before : { lists, set: add(subject, tools, lists.flat()) }
 })
 
-/** What the model is shown of a set without the tools called `hidden`. */
+/** The toolkit for the model without the tools called `hidden`. */
 export const forModelWithout = (set: ToolSet, hidden: ReadonlySet<string>): ToolSet["forModel"] => {
   const left = [...set.byName].filter(([name]) => !hidden.has(name))
   return left.length === 0 ? undefined : show(new Map(left))

@@ -51,7 +51,7 @@ const usageOf = (usage: Response.Usage | typeof Response.Usage.Encoded): Respons
 const maxName = 64
 /** The longest id of a call that is kept. */
 const maxId = 256
-/** What a part costs in addition to its texts, so that empty ones are limited too. */
+/** The cost of a part in addition to its texts, so that empty parts are limited too. */
 const partSize = 16
 
 /** The characters of the texts of a part, and the bytes of its file. */

@@ -12,7 +12,7 @@ import type { OutputSpec } from "./structuredOutput.ts"
 import type { Plan } from "./agentSpec.ts"
 import * as Transcript from "./transcript.ts"
 
-/** What a finished step leads to. */
+/** How the run continues after a step. */
 export type Next = { readonly done: false } | { readonly done: true; readonly output: unknown }
 /** Another step. */
 export const continueLoop: Next = { done: false }
@@ -37,7 +37,7 @@ export class TurnResolver {
     this.#transcript = transcript
   }
 
-  /** What an answer leads to, by its finish reason, its calls and its text; `"calls"` when its calls are to be made. */
+  /** Decides by the finish reason, the calls and the text of an answer; `"calls"` when its calls have to be made. */
   resolveTurn(turn: Turn, step: number): Effect.Effect<Next | "calls", unknown, unknown> {
     const { finishReason, calls } = turn
     const text = this.#paused + turn.text

@@ -55,7 +55,7 @@ export interface ScriptOptions {
   readonly needsApproval?: boolean | undefined
 }
 
-/** What {@link layer} takes. */
+/** Options of {@link layer}. */
 export interface Options {
   /**
    * Folders that hold skills, at most four levels down, or are skills themselves. Of two skills with one name, that of the

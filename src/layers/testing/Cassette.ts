@@ -41,7 +41,7 @@ export {
 
 export type { StubRequest, StubResponse } from "./internal/cassette/stub.ts"
 
-/** What a cassette is kept in, and how. */
+/** Options of a cassette. */
 export interface Options {
   /** The file; a relative path is relative to the working directory. Its directory is made when it is recorded. */
   readonly path: string | URL
@@ -69,11 +69,11 @@ export interface Options {
   readonly unused?: "ignore" | "die" | undefined
 }
 
-/** What can be asked of a cassette while it runs. */
+/** The state of a cassette in use. */
 export class Cassette extends Context.Service<
   Cassette,
   {
-    /** What `"auto"` has become. */
+    /** The mode; `"auto"` resolved. */
     readonly mode: "record" | "replay"
     /** Recordings that no request has asked for yet; none while recording. */
     readonly unused: Effect.Effect<UnusedRecordings["recordings"]>

@@ -140,7 +140,7 @@ export class UnexpectedCall extends Schema.TaggedError<UnexpectedCall>()("Unexpe
 /** How a script and the calls can disagree. */
 export type TestModelError = UnexpectedCall | UnusedTurns
 
-/** What the model has recorded. */
+/** The model's recording. */
 export class TestModel extends Context.Service<
   TestModel,
   {

@@ -76,7 +76,7 @@ export const ConvertTime = Tool.make("convert_time", {
 /** The calculator and the clock. */
 export const toolkit = Toolkit.make(Calculate, CurrentTime, ConvertTime)
 
-/** What {@link layer} takes. */
+/** Options of {@link layer}. */
 export interface Options {
   /** The zone of results, and of times that are given without an offset. Default: the machine's. */
   readonly timeZone?: string | undefined

@@ -141,7 +141,7 @@ export const secrets: ReadonlyArray<string> = [
   "*.{pem,key,p12,pfx,jks,keystore,kdbx}"
 ]
 
-/** What {@link layer} takes. */
+/** Options of {@link layer}. */
 export interface Options {
   /** The directory that the tools may use, and nothing else. */
   readonly root: string | URL

@@ -62,7 +62,7 @@ export const FetchUrl = Tool.make("fetch_url", {
 /** The tool that fetches. */
 export const toolkit = Toolkit.make(FetchUrl)
 
-/** What {@link layer} takes. */
+/** Options of {@link layer}. */
 export interface Options {
   /**
    * The hosts that may be fetched from, redirects included: `example.com` is that host, `*.example.com` all hosts below it.

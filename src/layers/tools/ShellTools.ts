@@ -28,7 +28,7 @@ export class ShellToolError extends Schema.TaggedError<ShellToolError>()("ShellT
    */
   reason: Schema.Literals(["NotAllowed", "Arguments", "Start", "Timeout", "Edge"]),
   detail: Schema.String,
-  /** What it had written before it was killed. */
+  /** The output before it was killed. */
   stdout: Schema.optional(Schema.String),
   stderr: Schema.optional(Schema.String)
 }) {
@@ -76,7 +76,7 @@ export type Allowed =
   | readonly [command: string, args: (args: ReadonlyArray<string>) => boolean]
   | readonly [command: string, ...args: ReadonlyArray<string>]
 
-/** What {@link layer} takes. */
+/** Options of {@link layer}. */
 export interface Options {
   /**
    * What may be run, and nothing else. A program does with its arguments what it likes: `find`, `env`, `git -c` and every
@@ -156,7 +156,7 @@ interface Rule {
   readonly command: string
   readonly file: string
   readonly accepts: (args: ReadonlyArray<string>) => boolean
-  /** What a model reads of it. */
+  /** The failure as a model sees it. */
   readonly text: string
 }
 

@@ -6,7 +6,7 @@ import * as Layer from "effect/Layer"
 import * as Pool from "../internal/io/pool.ts"
 import { ToolWorkers } from "../../services/WorkerThreads.ts"
 
-/** What {@link layer} takes. */
+/** Options of {@link layer}. */
 export interface Options {
   /** How many threads there may be, at least 1; calls beyond that wait. Default: as many as processors, at least 2. */
   readonly size?: number | undefined

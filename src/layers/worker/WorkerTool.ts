@@ -15,7 +15,7 @@ import * as ModuleTool from "./internal/moduleTool.ts"
 
 export { ModuleToolFailed, ModuleUnusable, WorkerCrashed } from "../../services/WorkerThreads.ts"
 
-/** What {@link fromModule} takes when the module exports a plain function: everything but the function. */
+/** Options of {@link fromModule} for a module that exports a plain function: everything but the function. */
 export interface FromModuleOptions<
   Name extends string,
   Parameters extends Schema.Top,
@@ -27,7 +27,7 @@ export interface FromModuleOptions<
   readonly export?: string | undefined
 }
 
-/** What a plain function in a module is given in addition to its parameters. `progress` takes JSON. */
+/** The second argument of a plain function in a module. `progress` takes JSON. */
 export interface ModuleContext extends Omit<ToolContext, "progress"> {
   readonly progress: (result: unknown) => void
 }

@@ -17,7 +17,7 @@ import { type BranchDefect, type BranchFailure, errorsOf, ParallelError } from "
 export type Status = "completed" | "failed" | "interrupted"
 
 export interface Settings {
-  /** Who works, as errors name it. */
+  /** The runner's name, for errors. */
   readonly name: string
   readonly concurrency: number
   /** Whether a failure is an output, as a `Result`, or ends it all. */

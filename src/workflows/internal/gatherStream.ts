@@ -26,7 +26,7 @@ export interface StreamOptions<M extends StreamMode> {
   readonly ordered?: boolean | undefined
 }
 
-/** What a stream gives for each input. */
+/** The output for each input. */
 export type StreamOutput<A, E, M extends StreamMode> = M extends Parallel.Settle
   ? Result.Result<A, E | Parallel.BranchDefect>
   : A

@@ -43,7 +43,7 @@ export interface StepLike {
   readonly worker?: string | null | undefined
 }
 
-/** What a planner gives: a {@link Plan}, or one written by hand that leaves out what is not needed. */
+/** A planner's result: a {@link Plan}, or one written by hand with optional fields left out. */
 export interface PlanLike {
   readonly steps: ReadonlyArray<StepLike>
 }
@@ -106,13 +106,13 @@ export interface DoneStep {
   readonly output: unknown
   /** The output as JSON. */
   readonly encoded: Schema.Json
-  /** What it was given: the steps that it depended on, as they were then. */
+  /** Its inputs: the steps that it depended on, as they were then. */
   readonly inputs: ReadonlyArray<DoneStep>
 }
 /** The steps that have succeeded in any round so far, by id. */
 export type DoneSteps = ReadonlyMap<string, DoneStep>
 
-/** What a plan is checked against. */
+/** The rules for a plan. */
 export interface Rules {
   /** `undefined` with an executor: it does all steps, and a worker's name is ignored. */
   readonly workers: ReadonlyArray<string> | undefined

@@ -39,7 +39,7 @@ export class StepsFailed<E> extends Schema.TaggedError<StepsFailed<unknown>>()("
   /** The ids of steps that were interrupted or never began. */
   interrupted: Schema.Array(Schema.String),
   plan: Plan.Plan,
-  /** What the steps gave that did succeed, as JSON, by id. */
+  /** The results of the steps that succeeded, as JSON, by id. */
   done: Schema.Record(Schema.String, Schema.Json),
   /** What the run had spent, steps that succeeded included. */
   spent: Spent
@@ -79,10 +79,10 @@ export class PlanNotAccepted extends Schema.TaggedError<PlanNotAccepted>()("Plan
   rounds: Schema.Int,
   /** The plan with the best results. */
   plan: Plan.Plan,
-  /** What its steps gave, as JSON, by id. */
+  /** The results of its steps, as JSON, by id. */
   results: Schema.Record(Schema.String, Schema.Json),
   verdict: Schema.Json,
-  /** What the planner or the evaluator failed with after that, an `InvalidPlan` included; absent when no round failed. */
+  /** The error of the planner or the evaluator after that, an `InvalidPlan` included; absent when no round failed. */
   failure: Schema.optionalKey(Group.AnyFailure),
   spent: Spent
 }) {
@@ -100,7 +100,7 @@ type Program = Effect.Effect<unknown, unknown, unknown>
 export interface Settings {
   readonly name: string
   readonly planner: AnyRunner | Fn | Program
-  /** What a planner that is a runner is given about the workers; `undefined` where it knows them already. */
+  /** The description of the workers for a planner that is a runner; `undefined` if it has them already. */
   readonly introduction: string | undefined
   readonly workers: ReadonlyMap<string, AnyRunner> | undefined
   readonly executor: AnyRunner | Fn | undefined

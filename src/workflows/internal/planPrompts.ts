@@ -51,14 +51,14 @@ export const plannerInstructions = (own: string | undefined, workers: string | u
     ...(own === undefined ? [] : [own])
   ].join("\n\n")
 
-/** What a step's worker is given after the goal. */
+/** The prompt of a step's worker, after the goal. */
 export const stepText = (step: Step, inputs: ReadonlyArray<DoneStep>): string =>
   [
     ...(inputs.length === 0 ? [] : ["This was done before:", resultsText(inputs)]),
     `Do this step of the work towards the goal, and nothing else: ${step.task}`
   ].join("\n\n")
 
-/** What a judge, or the runner that makes the last output, is given after the goal. */
+/** The prompt of a judge, or of the runner that makes the last output, after the goal. */
 export const doneText = (steps: Iterable<DoneStep>): string =>
   `This was done towards the goal, step by step:\n\n${resultsText(steps)}`
 
@@ -72,7 +72,7 @@ const resultsText = (steps: Iterable<DoneStep>): string =>
 /** How the last round went, for a new plan. */
 export interface Report {
   readonly plan: Plan
-  /** What steps failed with, in words. */
+  /** The errors of failed steps, in words. */
   readonly failures: ReadonlyArray<{ readonly step: string; readonly error: string }>
   /** The ids of steps that were interrupted or never began. */
   readonly open: ReadonlyArray<string>
@@ -80,7 +80,7 @@ export interface Report {
   readonly verdict: { readonly encoded: Schema.Json } | undefined
 }
 
-/** What a planner is given after the goal, for the next round. */
+/** The prompt of a planner for the next round, after the goal. */
 export const replanText = ({ failures, open, plan, verdict }: Report, done: DoneSteps): string =>
   [
     `There was a plan before:\n${json(plan)}`,
@@ -93,7 +93,7 @@ export const replanText = ({ failures, open, plan, verdict }: Report, done: Done
     "Make a new plan. A step that is done keeps its result and is not done again as long as its id, its task and what it depends on stay the same; other steps can depend on it even if the new plan leaves it out. Give a step that must be done again another task."
   ].join("\n\n")
 
-/** What a planner is given after that, when its plan cannot be carried out. */
+/** The continuation of that prompt when the plan cannot be carried out. */
 export const repairText = (plan: PlanLike, problems: ReadonlyArray<string>): string =>
   [
     `You gave this plan:\n${json(plan)}`,

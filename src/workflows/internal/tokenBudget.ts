@@ -130,7 +130,7 @@ export class Budget {
     return [...others]
   }
 
-  /** What is set aside for a worker and not used yet. */
+  /** The unused part of a reservation. */
   #open({ kind, reserve, state }: Reservation): number {
     return Math.max(0, (reserve ?? this.#costOf(kind) ?? 0) - tokensOf(state))
   }

@@ -28,7 +28,7 @@ export class ForeignInput extends Schema.TaggedError<ForeignInput>()("ForeignInp
   }
 }
 
-/** What is taken from a client. */
+/** Which input of a client is accepted. */
 export interface ClientInputOptions {
   /** The conversation as this program has recorded it. A message that is in it passes as it is. Default: none. */
   readonly history?: Prompt.Prompt | undefined
@@ -138,7 +138,7 @@ const decode = (raw: unknown): Result.Result<Prompt.Message, string> =>
 /** The parts that are left are parts of the same kind of message. */
 const decoded = (message: unknown): Prompt.Message => message as Prompt.Message
 
-/** What makes a message the same as another: all of it, in the form that it is stored in. */
+/** The identity of a message: all of its content, as it is stored. */
 const textOf = (message: Prompt.Message): string => canonical(toJson(encodeMessage(message)))
 const encodeMessage = Schema.encodeSync(Prompt.Message)
 

@@ -16,7 +16,7 @@ export interface Found {
   readonly type: "file" | "directory" | "link" | "other"
 }
 
-/** What a walk visits. */
+/** An entry of a walk. */
 export interface Walk {
   /** The directory it begins in. */
   readonly start: string

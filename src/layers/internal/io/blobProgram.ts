@@ -1,7 +1,7 @@
 /** The program of the I/O thread that reads a `Blob`, which only a promise could do in this thread. */
 import type { Start } from "./threads/programs.ts"
 
-/** What it answers. */
+/** Its answer. */
 export type FromBlob = { readonly bytes: Uint8Array } | { readonly problem: string }
 
 export const start: Start = (post) => (blob) => {

@@ -50,7 +50,7 @@ export type CallMessage =
 /** A message of a program of another module. */
 export type ProgramMessage = { readonly type: "message"; readonly data: unknown } | Failed
 
-/** What the thread is asked for. */
+/** A request to the thread. */
 export type Request =
   | {
       readonly type: "fetch"

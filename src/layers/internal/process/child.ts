@@ -5,7 +5,7 @@
 import type { ChildProcess } from "node:child_process"
 import { type Leader, processGroup } from "./group.ts"
 
-/** What is run. */
+/** The command. */
 export interface Command extends Leader {
   readonly input: string | undefined
   /** How many bytes of each stream are kept. */
@@ -96,7 +96,7 @@ export const host = (post: (message: FromProcess) => void): ((message: ToProcess
   }
 }
 
-/** What a process writes, as much as is kept. Calls `kill` when it writes more than it may. */
+/** The output of a process, up to its limit. Calls `kill` when it writes more. */
 const outputs = (kill: () => void) => {
   const kept: { readonly stdout: Array<Buffer>; readonly stderr: Array<Buffer> } = { stdout: [], stderr: [] }
   let written = 0

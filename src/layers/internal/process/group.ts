@@ -6,7 +6,7 @@ import { type ChildProcess, spawn } from "node:child_process"
 import * as fs from "node:fs"
 import { type Guard, startGuard } from "./guard.ts"
 
-/** What is started. `env` is all of its environment. */
+/** The command. `env` is its whole environment. */
 export interface Leader {
   readonly command: string
   readonly args: ReadonlyArray<string>

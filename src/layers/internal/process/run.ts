@@ -23,7 +23,7 @@ export interface NotRun {
   readonly ended?: Ended | undefined
 }
 
-/** What is run, and what its caller adds to its environment. */
+/** The command, and its caller's additions to the environment. */
 export interface Task extends Omit<Command, "env" | "mark" | "cwd">, Surroundings {}
 
 /**

@@ -25,7 +25,7 @@ export interface Found {
   readonly bodyLine: number
 }
 
-/** What one scan has found. */
+/** The result of a scan. */
 export interface SkillScan extends Scan {
   readonly byName: ReadonlyMap<string, Found>
 }
@@ -63,7 +63,7 @@ export const wantedBy = ({ exclude, include }: Where): Wanted => {
   }
 }
 
-/** What was read of a SKILL.md. */
+/** The content of a SKILL.md. */
 interface Kept {
   /** The metadata of an unchanged file; `undefined` when a change may not show in it. */
   readonly unchanged: string | undefined

@@ -56,7 +56,7 @@ const catalog = (skills: ReadonlyArray<Skill>): string => {
 const lines = (skills: ReadonlyArray<Skill>): string =>
   skills.map(({ description, name }) => `- ${name}: ${description}`).join("\n")
 
-/** What has changed since the run began. */
+/** The changes since the run started. */
 const news = (before: ReadonlyArray<Skill>, now: ReadonlyArray<Skill>): string => {
   const known = new Map(before.map((skill) => [skill.name, skill.description]))
   const names = new Set(now.map(({ name }) => name))

@@ -170,7 +170,7 @@ const cut = (text: string, most: number): string =>
 
 const lengthOf = (text: string): number => Array.from(text).length
 
-/** What the specification does not allow about a name; `undefined`: nothing. */
+/** The rule of the specification that a name breaks; `undefined` for a valid name. */
 export const nameProblem = (name: string): string | undefined => {
   const length = lengthOf(name)
   if (length === 0) return "its name is empty"

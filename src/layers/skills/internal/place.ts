@@ -10,7 +10,7 @@ export const rootedAt = (location: string): Rooted => {
   return new Rooted(location)
 }
 
-/** What went wrong with a file, as a skill's error. */
+/** A failure of a file, as a skill's error. */
 export const toSkillError = (skill: string, given: string | undefined, cause: unknown): SkillError => {
   const { detail, reason } = cause instanceof FileToolError ? cause : toError(given ?? "", cause)
   return new SkillError({

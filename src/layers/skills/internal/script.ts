@@ -22,7 +22,7 @@ export interface Plan {
   readonly interpreters: Readonly<Record<string, ReadonlyArray<string>>>
 }
 
-/** What runs a file, by its extension. */
+/** The interpreter of a file, by its extension. */
 export const interpreters: Readonly<Record<string, ReadonlyArray<string>>> = {
   ".sh": ["sh"],
   ".bash": ["bash"],

@@ -1,7 +1,7 @@
 /** Converts HTML tables to Markdown tables, so that a model sees which cell belongs where. */
 import { childElements, type Element } from "./htmlElement.ts"
 
-/** What is known of the tables of a page while it is converted, from the inside out. */
+/** The tables of a page that have been converted so far, from the inside out. */
 export interface Tables {
   /** Keeps the content of a cell or caption, and returns its text outside of a Markdown table. */
   readonly keep: (content: string, element: Element) => string

@@ -22,7 +22,7 @@ const fileWork = maxTurnWork / 32
 /** How many characters of a long line are shown. */
 const maxShown = 300
 
-/** What is searched for, and where. */
+/** The pattern and the files of a search. */
 export interface Query {
   readonly text: string
   readonly regex: boolean
@@ -48,7 +48,7 @@ export interface Match {
   readonly text: string
 }
 
-/** What a search has found. `complete` is false when there is or may be more. */
+/** The result of a search. `complete` is false when there is or may be more. */
 export interface Matches {
   readonly matches: ReadonlyArray<Match>
   readonly complete: boolean
@@ -57,7 +57,7 @@ export interface Matches {
 interface Finder {
   /** Where a line matches the query, or -1. */
   readonly indexIn: (line: string) => number
-  /** What a character costs. */
+  /** The cost of a character. */
   readonly cost: number
 }
 

@@ -8,7 +8,7 @@ import { createRequire } from "node:module"
 import type { Message } from "../ioWorker.ts"
 import { describe } from "../../../../internal/connectionError.ts"
 
-/** What a program exports: it speaks by `post`, and the function that it returns receives messages. */
+/** The export of a program: it sends messages by `post`, and the function that it returns receives messages. */
 export type Start = (post: (data: unknown) => void, args: unknown) => (data: unknown) => void
 
 /** Messages to programs. */

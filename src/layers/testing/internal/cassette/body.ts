@@ -63,7 +63,7 @@ const decode = (chunks: ReadonlyArray<Uint8Array>): Array<string> | undefined =>
   }
 }
 
-/** What bytes say, read as UTF-8. */
+/** Bytes decoded as UTF-8. */
 export const textOf = (chunks: ReadonlyArray<Uint8Array>): string => Buffer.concat(chunks).toString()
 
 const latin1 = (bytes: Uint8Array): string => Buffer.from(bytes).toString("latin1")

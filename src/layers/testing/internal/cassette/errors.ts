@@ -54,7 +54,7 @@ export class CassetteUnavailable extends Schema.TaggedError<CassetteUnavailable>
   }
 }
 
-/** What can be wrong when a cassette is opened. */
+/** The errors of opening a cassette. */
 export type CassetteError = CassetteNotFound | CassetteInvalid | CassetteInUse | CassetteUnavailable
 
 /** One place where a request is not as it was recorded. Texts are scrubbed and shortened. */
@@ -82,7 +82,7 @@ export class RequestNotRecorded extends Schema.TaggedError<RequestNotRecorded>()
   method: Schema.String,
   /** The path of the URL. */
   url: Schema.String,
-  /** What is wrong, as the end of a sentence that begins with the request. */
+  /** The problem, as the end of a sentence that begins with the request. */
   problem: Schema.String,
   /** The recording that is nearest, counted from 1 as in the file. */
   nearest: Schema.optionalKey(Schema.Int),

@@ -9,7 +9,7 @@ export const version = 1
 
 const Headers = Schema.Record(Schema.String, Schema.String)
 
-/** What is sent: JSON as such, other text, or bytes. */
+/** The body of a request: JSON, other text, or bytes. */
 const RequestBody = Schema.Union([
   Schema.Struct({ json: Schema.Json }),
   Schema.Struct({ text: Schema.String }),
@@ -17,7 +17,7 @@ const RequestBody = Schema.Union([
 ])
 export type RequestBody = typeof RequestBody.Type
 
-/** What comes back: JSON as such, or text or bytes in their chunks. A chunk of text is a list of pieces, such as events. */
+/** The body of a response: JSON, or text or bytes in their chunks. A chunk of text is a list of pieces, such as events. */
 const ResponseBody = Schema.Union([
   Schema.Struct({ json: Schema.Json }),
   Schema.Struct({ chunks: Schema.Array(Schema.Array(Schema.String)) }),

@@ -72,7 +72,7 @@ export class Player implements HttpTape {
       .map(({ asked, number }) => ({ number, method: asked.method, url: asked.path }))
   }
 
-  /** What is wrong so far. */
+  /** The problem so far. */
   get problem(): RequestNotRecorded | UnusedRecordings | undefined {
     if (this.failed !== undefined) return this.failed
     const recordings = this.unused

@@ -79,7 +79,7 @@ export class Recorder implements HttpTape {
     return Match.hash(Match.ofMade(request, this.#scrubber).key)
   }
 
-  /** What there is to be kept, in the order in which it began, without any secret of any of it. */
+  /** The exchanges to keep, in the order in which they started, without their secrets. */
   exchanges(keepInterrupted: boolean): ReadonlyArray<Exchange> {
     const scrubber = this.#scrubber
     for (const { request } of this.#takes) Match.learnFrom(request, scrubber)

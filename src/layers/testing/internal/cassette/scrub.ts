@@ -11,7 +11,7 @@ export const redacted = "[redacted]"
 const noise =
   /^(host|connection|keep-alive|content-length|transfer-encoding|accept-encoding|accept-language|user-agent|traceparent|tracestate|b3|x-b3-.*|x-stainless-.*|sec-fetch-.*|date|server|via|age|vary|alt-svc|cf-.*|report-to|nel|strict-transport-security|x-content-type-options|x-envoy-.*|.*-processing-ms|x-request-id|request-id)$/
 
-/** What a cassette holds of requests and answers. */
+/** Requests and answers as a cassette holds them. */
 export class Scrubber {
   readonly #names: ReadonlySet<string>
   readonly #own: (text: string) => string

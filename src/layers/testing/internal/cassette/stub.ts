@@ -14,7 +14,7 @@ export interface StubRequest {
   readonly body: string
 }
 
-/** What a stub answers. */
+/** The answer of a stub. */
 export interface StubResponse {
   /** Default: 200. */
   readonly status?: number | undefined

@@ -1,4 +1,4 @@
-/** What recording and replaying share. */
+/** The common part of recording and replaying. */
 import * as Schema from "effect/Schema"
 import type { TapeFailure } from "../../../../services/HttpTransport.ts"
 import { RequestNotRecorded } from "./errors.ts"

@@ -31,7 +31,7 @@ export type ToolOptions<Parameters extends Schema.Top, Input, Output, Failure = 
 /** Hints on what a call of a tool does. */
 export type ToolAnnotations = Tool.Annotations
 
-/** What `tools` takes: a runner whose input can be a text, or what {@link tool} gives. */
+/** A tool of a server: a runner whose input can be a text, or the result of {@link tool}. */
 export type ToolLike = Runner.Runner<string, unknown, unknown, unknown> | McpTool<unknown>
 
 /** The services that runs of `T` need, without what each MCP request brings with it. */
@@ -78,13 +78,13 @@ export const tool: {
 } = <I, A, E, R>(runner: Runner.Runner<I, A, E, R>, options: ToolOptions<Schema.Top, I, A, E> = {}): McpTool<R> =>
   Tool.make(runner, options)
 
-/** Who the server says it is. */
+/** The identity that the server presents. */
 export interface ServerInfo {
   /** Default `"troupe"`. */
   readonly name?: string | undefined
   /** Default `"0.0.0"`. */
   readonly version?: string | undefined
-  /** What a client may tell its model about the server as a whole. */
+  /** Instructions about the whole server, which a client may pass to its model. */
   readonly instructions?: string | undefined
 }
 
@@ -122,7 +122,7 @@ export interface RunLimits {
   readonly maxWaiting?: number | undefined
 }
 
-/** What {@link serve} takes. */
+/** Options of {@link serve}. */
 export interface ServeOptions<Tools extends ReadonlyArray<ToolLike>, RE, RR> extends ServerInfo, RunLimits {
   readonly tools: Tools
   /** How many messages a JSON-RPC batch may have. Default 100; a larger one is refused whole. */
@@ -161,7 +161,7 @@ export class ListenError extends Schema.TaggedError<ListenError>()("ListenError"
   }
 }
 
-/** What is left to provide to a server with these tools and registrations. */
+/** The services that a server with these tools and registrations still needs. */
 export type Requirements<Tools extends ReadonlyArray<ToolLike>, RR> =
   | ServicesOf<Tools[number]>
   | Exclude<EffectMcpServer.McpRequest.Without<RR>, EffectMcpServer.McpServer>

@@ -17,11 +17,11 @@ import { approveSampling, Budget } from "./sampling.ts"
 
 /** A server asks for an answer of our model. */
 export type SamplingRequest = CreateMessageRequest["params"]
-/** What it is given. */
+/** The argument of the handler. */
 export type SamplingResult = CreateMessageResult
 /** A server asks the user for something: a form to fill, or an address to visit. */
 export type ElicitationRequest = ElicitRequest["params"]
-/** What the user did. */
+/** The user's answer. */
 export type ElicitationResult = ElicitResult
 
 /** A place that servers may work in: a `file://` address. */

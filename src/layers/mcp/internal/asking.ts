@@ -38,7 +38,7 @@ export interface Answers {
   readonly closed: (stderr: string | undefined) => void
 }
 
-/** What is handled here. */
+/** The requests that are handled here. */
 export type Event = Extract<
   FromHost,
   { readonly type: "report" | "ask" | "askEnded" | "notification" | "authorize" | "oauth" }
@@ -83,7 +83,7 @@ const waitingTime = () => {
   }
 }
 
-/** What the server gets in place of an answer. A defect is the program's own, so it is logged there. */
+/** The error for the server. A defect is the program's own, so it is logged there. */
 const refusalOf = (cause: Cause.Cause<string>): Effect.Effect<string> => {
   const failure = Cause.findFail(cause)
   if (Result.isSuccess(failure)) return Effect.succeed(failure.success.error)

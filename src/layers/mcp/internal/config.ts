@@ -225,7 +225,7 @@ export const check = (name: string, options: ServerOptions): void => {
 export const transportOf = (options: ServerOptions): Spec["kind"] =>
   "url" in options ? (options.transport ?? "auto") : "command" in options ? "stdio" : "memory"
 
-/** What the server is, in words without secrets. */
+/** The description of the server, without secrets. */
 export const targetOf = (options: ServerOptions): string => {
   if ("url" in options) {
     const url = new URL(plain(options.url))
@@ -236,7 +236,7 @@ export const targetOf = (options: ServerOptions): string => {
   return "in process"
 }
 
-/** What is secret in an address, as it is written and as it is read. */
+/** The secrets of an address, encoded and decoded. */
 const ofAddress = ({ url }: HttpOptions): ReadonlyArray<string> => {
   const { password, pathname, search, searchParams, username } = new URL(plain(url))
   const path = Redacted.isRedacted(url) ? [pathname, decoded(pathname)] : []
@@ -246,7 +246,7 @@ const ofAddress = ({ url }: HttpOptions): ReadonlyArray<string> => {
   return [...path, password, decoded(password), ...pair, ...values]
 }
 
-/** Shorter values, such as "1", stand in too many texts. */
+/** Shorter values, such as "1", occur in too many texts. */
 const shortestSecret = 4
 
 /** Removes what is secret from the texts of a connection: what the options hold, and what looks like a secret. */
@@ -265,7 +265,7 @@ export const scrubberOf = (options: ServerOptions): Scrubber.Scrubber => {
   return scrubber
 }
 
-/** What is secret of an authorization. */
+/** The secrets of an authorization. */
 export const secretsOfAuth = ({ clientInformation, codeVerifier, tokens }: OAuthState): ReadonlyArray<string> =>
   [
     tokens?.access_token,
@@ -275,7 +275,7 @@ export const secretsOfAuth = ({ clientInformation, codeVerifier, tokens }: OAuth
     codeVerifier
   ].filter((secret) => typeof secret === "string")
 
-/** What a connection is made with. */
+/** The settings of a connection. */
 export const specOf = (options: ServerOptions, auth: OAuthState, id: string): Spec => {
   if ("url" in options) {
     const { oauth } = options

@@ -9,7 +9,7 @@ import type { ToolInfo } from "./lists.ts"
 /** What happens to a tool whose definition has changed: it is left out, needs approval at each call, or is used. */
 export type OnChange = "refuse" | "ask" | "accept"
 
-/** What of a definition a model or a policy goes by. */
+/** The parts of a definition that a model or a policy relies on. */
 const partsOf = ({
   annotations,
   description,

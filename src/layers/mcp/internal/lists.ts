@@ -54,7 +54,7 @@ export interface PromptInfo {
     | undefined
 }
 
-/** What a list holds, and one sentence for each thing in it that could not be used. */
+/** The usable entries of a list, and one sentence for each entry that was left out. */
 export interface Read<A> {
   readonly found: ReadonlyArray<A>
   readonly problems: ReadonlyArray<string>

@@ -11,7 +11,7 @@ import { processTransport } from "./stdioTransport.ts"
 
 type Open = Extract<ToHost, { readonly type: "open" }>
 
-/** What opening takes. */
+/** The arguments of opening. */
 export interface OpeningParts {
   readonly connection: SdkConnection
   readonly authorization: Authorization

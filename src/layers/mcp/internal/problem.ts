@@ -3,7 +3,7 @@ import type { UnauthorizedError } from "@modelcontextprotocol/sdk/client/auth.js
 import type { McpError } from "@modelcontextprotocol/sdk/types.js"
 import type { Problem } from "./protocol.ts"
 
-/** What distinguishes errors. */
+/** The kinds of errors. */
 export interface ProblemParts {
   readonly UnauthorizedError: typeof UnauthorizedError
   readonly types: typeof import("@modelcontextprotocol/sdk/types.js")
@@ -23,7 +23,7 @@ const field = (value: unknown, key: string): unknown =>
 
 const cut = (text: string, most: number): string => (text.length > most ? `${text.slice(0, most)}...` : text)
 
-/** What an HTTP error's body says, without the markup of a page. */
+/** The text of an HTTP error's body, without the markup of a page. */
 const bodyText = (body: string): string => {
   let text = body
   try {
@@ -40,7 +40,7 @@ const bodyText = (body: string): string => {
   return cut(text.replace(/\s+/g, " ").trim(), maxText)
 }
 
-/** What the SDK puts before the body of an answer. */
+/** The SDK's prefix of an answer's body. */
 const introduction =
   /^(?:[A-Za-z ]+ error: )?(?:Error POSTing to endpoint(?: \(HTTP \d+\))?: |HTTP \d+: (?:Invalid OAuth error response: [^]{0,500}?Raw body: )?)?/
 

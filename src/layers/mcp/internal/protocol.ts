@@ -15,7 +15,7 @@ export interface InProcessServer {
   readonly close?: (() => Promise<void>) | undefined
 }
 
-/** What is kept of an authorization between connections. */
+/** The part of an authorization that is kept between connections. */
 export interface OAuthState {
   clientInformation?: OAuthClientInformationMixed | undefined
   tokens?: OAuthTokens | undefined
@@ -58,7 +58,7 @@ export type Spec =
     }
   | { readonly kind: "memory"; readonly server: InProcessServer }
 
-/** What the client can do for the server. */
+/** The capabilities of the client. */
 export interface Capabilities {
   readonly sampling?: { readonly tools?: {} }
   readonly elicitation?: { readonly form?: { readonly applyDefaults?: boolean }; readonly url?: {} }
@@ -90,7 +90,7 @@ export type ToHost =
   | { readonly type: "unauthorized"; readonly message: string }
   | { readonly type: "close" }
 
-/** Why something did not work, as far as the program can tell. */
+/** Why something did not work, if the program knows it. */
 export interface Problem {
   readonly message: string
   /** The system's code, the HTTP status or the JSON-RPC error code. */
@@ -112,7 +112,7 @@ export interface ProcessEnd {
   readonly stderr: string
 }
 
-/** What a server says about itself. */
+/** The server's own description. */
 export interface ServerInfo {
   readonly name: string
   readonly version: string

@@ -1,6 +1,6 @@
-/** What came back from the authorization of a user. */
+/** The redirect after the authorization of a user. */
 
-/** What was sent with the user. */
+/** The parameters of the authorization request. */
 export interface Sent {
   readonly redirectUrl: string
   readonly state: string

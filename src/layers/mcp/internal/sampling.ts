@@ -23,7 +23,7 @@ export interface SamplingLimits {
   readonly maxTokens?: number | undefined
 }
 
-/** What was asked and spent in one call. */
+/** Requests and tokens of one call. */
 interface Account {
   requests: number
   tokens: number

@@ -43,7 +43,7 @@ const mark = (text: string): string => createHash("sha256").update(text).digest(
 const marked = (name: string, identity: string): string =>
   `${name.slice(0, longest - 7).replace(/_+$/, "")}_${mark(identity)}`
 
-/** What providers take as a name. One of which nothing would be left gets a mark. */
+/** A name that providers accept. A name without an accepted character gets a mark. */
 export const clean = (name: string): string => {
   const safe = name.replace(/[^a-zA-Z0-9_-]/g, "_")
   if (!/[a-zA-Z0-9]/.test(safe)) return `tool_${mark(name)}`

@@ -9,7 +9,7 @@ interface Rpc {
   readonly params?: { readonly requestId?: string | number }
 }
 
-/** What ends the streams that are open, by the request that they answer. */
+/** Ends the open streams, by the request that they answer. */
 type Open = Map<string | number, () => void>
 
 /** A call that has its answer already is not disturbed by a second one. */

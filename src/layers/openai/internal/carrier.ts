@@ -10,7 +10,7 @@ import type { Problem } from "./problems.ts"
 /** A transport for one request. */
 export interface Carried {
   readonly transport: HttpTransport
-  /** What made ids begin with, where they have to be the same whenever the same is asked. */
+  /** The prefix of made ids, where equal requests need equal ids. */
   readonly nameOf?: ((request: HttpRequest) => string) | undefined
 }
 

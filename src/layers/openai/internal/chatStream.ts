@@ -25,7 +25,7 @@ interface OpenCall {
   given: string | undefined
   name: string
   arguments: string
-  /** What of the arguments was emitted as deltas; `undefined` before the call was announced. */
+  /** The arguments that were emitted as deltas; `undefined` before the call was announced. */
   emitted: string | undefined
   /** Knows when the arguments are a whole object, so that more of them is a repetition or another call. */
   readonly scan: ObjectScan
@@ -278,7 +278,7 @@ export class StreamDecoder {
     return out
   }
 
-  /** What is wrong with a stream that ended without an answer, in the server's words where it has said any. */
+  /** The problem of a stream that ended without an answer, in the server's words if there are any. */
   #verdict(isDone: boolean): Problem {
     const chunk = this.#passedOver
     if (this.#hasChoice || chunk === undefined) return unfinished(undefined)

@@ -31,7 +31,7 @@ export interface Connected {
   readonly shown: string
   /** The same with its path. */
   readonly shownBaseUrl: string
-  /** What errors must never show. */
+  /** Secrets that errors must never show. */
   readonly secrets: ReadonlyArray<string>
 }
 

@@ -20,7 +20,7 @@ export interface Decoder {
   readonly stream: () => StreamDecoder
 }
 
-/** What is wrong beside a complete answer is wrong with something that is not needed, unless the server calls it an error. */
+/** A problem after a complete answer is ignored, unless the server reports it as an error. */
 const matters = (problem: Problem, isComplete: boolean): boolean => !isComplete || problem.kind === "status"
 
 // -- whole answers ----------------------------------------------------------------------------------------------------

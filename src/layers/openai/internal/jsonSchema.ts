@@ -103,7 +103,7 @@ const spell = (node: Json): Json => {
   return { ...rest, description: describe(rest["description"], `Matches the regular expression ${pattern}`) }
 }
 
-/** What effect says of a key stands beside the key's schema, in an `allOf`, which nothing strict may have. */
+/** Effect puts annotations of a key next to its schema, in an `allOf`, which a strict schema may not have. */
 const merge = (node: Json): Json => {
   const { allOf, ...beside } = node
   if (!Array.isArray(allOf)) return node
@@ -113,7 +113,7 @@ const merge = (node: Json): Json => {
   if (said.length === 0 || !alone) return node
   const rest = other ?? beside
   const description = said.reduce<unknown>((all, one) => describe(all, one.description), rest["description"])
-  // A reference may have nothing beside it either.
+  // A reference may have no siblings either.
   return "$ref" in rest ? { anyOf: [rest], description } : { ...rest, description }
 }
 
@@ -173,7 +173,7 @@ const isStrictable = (node: unknown): boolean => {
   if (!Predicate.isObject(node)) return true
   const schema = node as Json
   if (!Object.keys(schema).every((key) => strictKeywords.has(key))) return false
-  // A reference may have nothing beside it.
+  // A reference may have no siblings.
   if ("$ref" in schema) return Object.keys(schema).length === 1
   // A schema that allows anything cannot be held to, and a bare `enum` or `const` is refused.
   if (!("type" in schema || "anyOf" in schema)) return false

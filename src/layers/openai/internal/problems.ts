@@ -16,7 +16,7 @@ export type Problem =
 export interface Unusable {
   readonly kind: "unsupported"
   readonly message: string
-  /** What the transport refused it with. */
+  /** The error of the transport. */
   readonly failure?: TransportFailure | undefined
 }
 
@@ -91,7 +91,7 @@ export type Refusal =
   | "request"
   | "response"
 
-/** What kind of refusal an error answer is. */
+/** The kind of an error answer. */
 export const kindOf = (problem: StatusProblem): Refusal => {
   const { code = "", message, status, type = "" } = problem
   if (quota.test(code) || quota.test(type) || status === 402) return "quota"
@@ -128,7 +128,7 @@ const firstOf = (error: unknown, names: ReadonlyArray<string>): string | undefin
   return undefined
 }
 
-/** What came, for a message: about its first 200 characters, and no word in part, which could be a secret's beginning. */
+/** An answer, for a message: about its first 200 characters, and no partial word, which could begin a secret. */
 export const quote = (value: unknown): string => {
   const text = typeof value === "string" ? value.trim() : (JSON.stringify(value) ?? String(value))
   return text.length > 200 ? `${text.slice(0, 200).replace(/[\w.~+/=-]{1,120}$/, "")}...` : text
@@ -137,7 +137,7 @@ export const quote = (value: unknown): string => {
 /** True for a page, which proxies and wrong addresses answer with. */
 export const isHtml = (text: string): boolean => /^\s*<(!doctype|html|head|body|title|h1|p|center)\b/i.test(text)
 
-/** What a page says: its title, else its text. */
+/** The text of a page: its title, otherwise its body. */
 export const pageWords = (html: string): string => {
   const page = html.slice(0, 20_000)
   const title = /<title[^>]*>([^<]*)/i.exec(page)?.[1] ?? /<h1[^>]*>([^<]*)/i.exec(page)?.[1] ?? ""
@@ -224,7 +224,7 @@ export const errorIn = (fields: Fields): Problem | undefined => {
   return fields["object"] === "error" || (error === true && says(fields)) ? ofErrorObject(fields) : undefined
 }
 
-/** What a server says is wrong, in a way of its own, in place of an answer. */
+/** A server's error in a form of its own, in place of an answer. */
 export const errorInPlaceOf = (fields: Fields): Problem | undefined => {
   const inner = fields["base_resp"]
   if (says(inner)) return ofErrorObject(inner)

@@ -12,11 +12,11 @@ export interface Target {
   readonly model: string
   /** The names of the fields that were sent. */
   readonly sent: ReadonlySet<string>
-  /** What no message may hold, such as the key. */
+  /** Secrets that no message may hold, such as the key. */
   readonly secrets: ReadonlyArray<string>
 }
 
-/** What to do about a problem; `undefined` where that is not known. */
+/** The next step for a problem; `undefined` if unknown. */
 export const remedyOf = (problem: Problem, target: Target): string | undefined => {
   switch (problem.kind) {
     case "network":

@@ -76,7 +76,7 @@ class Emitted {
     this.length = end
   }
 
-  /** What of `whole` was not emitted; `undefined` where something else was. */
+  /** The rest of `whole` that was not emitted; `undefined` if another text was. */
   restOf(whole: string): string | undefined {
     if (this.length === 0) return whole
     const same = new Emitted()

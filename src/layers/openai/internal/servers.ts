@@ -3,9 +3,9 @@
 /** The ways to ask a model for typed output. */
 export type StructuredOutput = "json_schema" | "json_object" | "tool" | "prompt"
 
-/** What one server takes. */
+/** The features of one server. */
 interface Known {
-  /** The server's host names; one that begins with a dot stands for all names below it. */
+  /** The server's host names; one that begins with a dot matches all names below it. */
   readonly hosts: ReadonlyArray<string>
   /** How to ask for typed output where no tools are offered, and where some are. */
   readonly structuredOutput: { readonly alone: StructuredOutput; readonly withTools: StructuredOutput }
@@ -24,7 +24,7 @@ const jsonMode = { alone: "json_object", withTools: "prompt" } as const
 
 const known: ReadonlyArray<Known> = [
   {
-    // OpenAI and Azure take a schema beside tools.
+    // OpenAI and Azure accept a schema together with tools.
     hosts: [
       "api.openai.com",
       ".api.openai.com",
@@ -52,7 +52,7 @@ const known: ReadonlyArray<Known> = [
   { hosts: ["api.mistral.ai"], structuredOutput: anyServer.structuredOutput, callIdLength: 9 }
 ]
 
-/** What is known of the server at `host`. */
+/** The known features of the server at `host`. */
 export const serverAt = (host: string): Known =>
   known.find(({ hosts }) => hosts.some((name) => (name.startsWith(".") ? host.endsWith(name) : host === name))) ??
   anyServer

@@ -13,7 +13,7 @@ export class Document {
 /** The server's word that its answer is complete: `[DONE]`. */
 export const done: unique symbol = Symbol.for("troupe/OpenAi/done")
 
-/** What an answer is made of: a parsed event, {@link done}, or a {@link Document}. */
+/** A part of an answer: a parsed event, {@link done}, or a {@link Document}. */
 export type Event = unknown
 
 /** A JSON text's value; `undefined` for a text that is not JSON. */
@@ -159,7 +159,7 @@ const startLength = 6
 
 const isOtherType = (contentType: string): boolean => /^\s*(application\/json|text\/html)\b/i.test(contentType)
 
-/** What a body is, by its beginning, or else by its content type. `undefined` while more is needed. */
+/** The kind of a body, by its beginning, or else by its content type. `undefined` while more is needed. */
 const kindOf = (start: string, contentType: string, isAll: boolean): "events" | "document" | undefined => {
   if (eventStart.test(start)) return "events"
   if (documentStart.test(start)) return "document"
@@ -196,7 +196,7 @@ export class AnswerReader {
     return this.#problem ?? this.#events.ended
   }
 
-  /** What was passed over, since it is not part of an answer. */
+  /** Skipped data that is not part of an answer. */
   get odd(): string | undefined {
     return this.#events.odd
   }

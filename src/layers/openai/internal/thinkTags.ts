@@ -50,7 +50,7 @@ export class Thinking {
     }
   }
 
-  /** What was held back, when no more comes. */
+  /** The text that was held back, at the end. */
   end(): ReadonlyArray<Piece> {
     const held = this.#held
     this.#held = ""

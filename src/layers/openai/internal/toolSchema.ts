@@ -52,7 +52,7 @@ const resolve = (reference: string, root: Json): unknown => {
     try {
       key = decodeURIComponent(key)
     } catch {
-      // A percent sign that encodes nothing stands for itself.
+      // A percent sign that encodes nothing is a literal.
     }
     at = (isJson(at) || Array.isArray(at)) && Object.hasOwn(at, key) ? (at as Json)[key] : undefined
   }
@@ -131,7 +131,7 @@ const distinct = (values: ReadonlyArray<unknown>): ReadonlyArray<unknown> => [
 
 // -- the top ----------------------------------------------------------------------------------------------------------
 
-/** What an object schema says of its fields. */
+/** The fields of an object schema. */
 interface Shape {
   readonly properties: Readonly<Record<string, unknown>>
   readonly required: ReadonlyArray<string>
@@ -167,7 +167,7 @@ const choiceOf = (shapes: ReadonlyArray<Shape>): ReadonlyArray<string> => {
   return isChoice ? [`Give the fields of one of: ${distinct(sets.map((names) => names.join(", "))).join("; ")}.`] : []
 }
 
-/** What one of several shapes says: the fields of each, required what all require. */
+/** The merge of several shapes: the fields of each; a field is required if all require it. */
 const oneOf = (shapes: ReadonlyArray<Shape>): Shape => {
   const [first, ...others] = shapes
   if (first === undefined) return nothing

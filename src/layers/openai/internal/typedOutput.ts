@@ -36,7 +36,7 @@ export const ask = (
     case "json_schema":
       return { request, format: { type: "json_schema", output }, answerTool: undefined }
     case "json_object": {
-      // Servers that know JSON mode only refuse it beside tools, or call none.
+      // Servers with JSON mode only reject it together with tools, or call no tool.
       const format = hasTools ? undefined : ({ type: "json_object" } as const)
       return { request: instruct(request, output), format, answerTool: undefined }
     }

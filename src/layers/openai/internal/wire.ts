@@ -35,7 +35,7 @@ export const number = (fields: unknown, key: string): number | undefined => {
   return Number.isSafeInteger(whole) ? whole : undefined
 }
 
-/** What a part of a conversation keeps for this Layer. */
+/** The metadata of this Layer on a part of a conversation. */
 export const openaiOf = (options: unknown): Fields => {
   const own = isFields(options) ? options["openai"] : undefined
   return isFields(own) ? own : {}

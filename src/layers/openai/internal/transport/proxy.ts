@@ -27,7 +27,7 @@ export const authorizationOf = ({ password, username }: URL): Record<string, str
     ? {}
     : { "proxy-authorization": `Basic ${btoa(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`)}` }
 
-/** A list of hosts: each with or without a port; a dot or `*.` before it stands for every name below, `*` for all hosts. */
+/** A list of hosts: each with or without a port; a dot or `*.` before it matches every name below, `*` all hosts. */
 const isExempt = (address: URL, list: string): boolean =>
   list
     .toLowerCase()

@@ -6,10 +6,11 @@ import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
-import type * as Layer from "effect/Layer"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { type Pipeable, pipeArguments } from "effect/Pipeable"
 import * as Predicate from "effect/Predicate"
+import type * as LanguageModel from "effect/ai/LanguageModel"
 import * as Prompt from "effect/ai/Prompt"
 import type * as Schedule from "effect/Schedule"
 import type * as Schema from "effect/Schema"
@@ -23,6 +24,7 @@ import { draw } from "./internal/mermaid.ts"
 import { messageOf } from "./internal/message.ts"
 import { assertOneEffect } from "./internal/oneEffect.ts"
 import * as Resumption from "./internal/resumption.ts"
+import { modelOf } from "./internal/runnerModel.ts"
 import { CurrentState, type RunState } from "./internal/runState.ts"
 import { waitingAt } from "./internal/suspension.ts"
 import { replayable } from "./internal/input.ts"
@@ -510,6 +512,40 @@ export const provide: {
     self.definition.encode
   )
 )
+
+/**
+ * Provides a runner as a language model, so that it stands wherever a model does: an agent that answers for another agent,
+ * a workflow behind `LanguageModel.generateText`. Each model call is a run with the prompt as its input, nested in the run
+ * that makes the call.
+ *
+ * - The turn is the output, also of `streamText`: one text, when the runner is done. It has no usage of its own; what the
+ *   runner uses is counted in its run, and so in the run around it.
+ * - A request with tools fails with an `AiError` (`InvalidRequestError`). Where JSON is asked for, the prompt asks for it in
+ *   words.
+ * - A model call that fails in the runner arrives as the provider's `AiError`; any other typed error as an `UnknownError`
+ *   that says what happened, also `ApprovalRequired`: such a run cannot be resumed. Neither is retried by an agent, because
+ *   the runner has its own retries. Interrupting the call interrupts the run.
+ *
+ * The Layer keeps the model that it was built with. Other services and references are those of the caller, where it has
+ * them.
+ *
+ * @example
+ * import { Effect } from "effect"
+ * import { Agent, Chain, DemoModel, Runner } from "troupe"
+ *
+ * const thinker = Chain.make("thinker", [
+ *   Agent.make("draft", { instructions: "Answer the question." }),
+ *   Agent.make("check", { instructions: "Correct the answer." })
+ * ])
+ * const clerk = Agent.make("clerk", { instructions: "Be polite." })
+ * const answer = clerk.run("What is 2 + 40?").pipe(
+ *   Effect.provide(Runner.asLanguageModel(thinker)),
+ *   Effect.provide(DemoModel.layer)
+ * )
+ */
+export const asLanguageModel = <E, R>(
+  self: Runner<Prompt.RawInput, string, E, R>
+): Layer.Layer<LanguageModel.LanguageModel, never, R> => Layer.effectContext(modelOf(self))
 
 /**
  * Calls `f` with every event of the runner and of the runs nested in it, with each of `run`, `result` and `stream`

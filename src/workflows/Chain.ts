@@ -1,6 +1,9 @@
 /** Chains: runners one after the other, each with the output of the one before it as its input. */
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
+import type * as LanguageModel from "effect/ai/LanguageModel"
+import type * as Prompt from "effect/ai/Prompt"
+import * as Agent from "../agents/Agent.ts"
 import type { RunState } from "../internal/runState.ts"
 import type { Member } from "../internal/structure.ts"
 import type { ErrorIn, RunnerSlot, Says, ServicesIn, ValueIn } from "../internal/wiring.ts"
@@ -158,8 +161,10 @@ export const make: {
     steps: readonly [...Steps] & Mismatch<Steps>,
     options?: Options
   ): Runner.Any
-} = (name: string, given: ReadonlyArray<unknown>, options?: Options) => {
-  // The overloads have checked that each step takes what the one before it gives.
+} = (name: string, steps: ReadonlyArray<unknown>, options?: Options) => chainOf(name, steps, options)
+
+const chainOf = (name: string, given: ReadonlyArray<unknown>, options: Options | undefined) => {
+  // The constructors have checked that each step takes what the one before it gives.
   const steps = given as ReadonlyArray<ErasedStep>
   const last = steps.at(-1)
   if (last === undefined) {
@@ -209,4 +214,24 @@ const memberOf = (step: ErasedStep, index: number): Member => {
   if (Runner.isRunner(step)) return { name: step.name, runner: step }
   if (isGate(step)) return { name: step.name, role: "gate" }
   return { name: step.name === "" ? `step ${index + 1}` : step.name }
+}
+
+/**
+ * Makes a chain of agents in one line: one for each text, which is the agent's instructions. They are named "step 1",
+ * "step 2", and so on; the chain is named "chain" unless `name` says otherwise. Fails as agents do. Throws
+ * `InvalidDefinition` without texts. For tools, types or gates make the agents yourself and give them to {@link make}.
+ *
+ * @example
+ * import { Chain } from "troupe"
+ *
+ * const article = Chain.fromPrompts(["List the facts on the topic.", "Write a paragraph of these facts."])
+ */
+export const fromPrompts = (
+  prompts: ReadonlyArray<string>,
+  options: Options & { readonly name?: string | undefined } = {}
+): Runner.Runner<Prompt.RawInput, string, Agent.Error, LanguageModel.LanguageModel> => {
+  const { name = "chain", ...others } = options
+  const agents = prompts.map((instructions, index) => Agent.make(`step ${index + 1}`, { instructions }))
+  // Each takes the text that the one before it returns.
+  return chainOf(name, agents, others)
 }

@@ -2,8 +2,11 @@
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type * as LanguageModel from "effect/ai/LanguageModel"
+import type * as Prompt from "effect/ai/Prompt"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
+import * as Agent from "../agents/Agent.ts"
 import { inAttempts } from "../internal/attempts.ts"
 import { toJson } from "../internal/json.ts"
 import { isWaiting } from "../internal/resumption.ts"
@@ -13,6 +16,7 @@ import type { ErrorIn, RunnerSlots, ServicesIn, ValueIn } from "../internal/wiri
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 import * as Group from "./internal/branchGroup.ts"
+import { type Agents, agentsOf, type Prompts } from "./internal/promptAgents.ts"
 import { replayable } from "../internal/input.ts"
 
 export {
@@ -135,6 +139,46 @@ export const make: {
     : (Object.entries<unknown>(branches) as Entries)
   const combine = options.combine as Combine | undefined
   return together(name, { kind: "parallel", entries, isArray, ...options, combine }, sameInput(entries.length))
+}
+
+/** How {@link fromPrompts} makes its parallel. */
+export interface PromptOptions<M extends Mode> extends Options<M> {
+  /** Default "parallel". */
+  readonly name?: string | undefined
+}
+
+/**
+ * Makes a parallel of agents in one line: one for each text, which is the agent's instructions, named by its key. With
+ * `combine`, the instructions of one more agent, the output is what that agent makes of the others' answers. Fails as
+ * {@link make} does. For tools or types make the agents yourself and give them to {@link make}.
+ *
+ * @example
+ * import { Parallel } from "troupe"
+ *
+ * const panel = Parallel.fromPrompts({ pro: "Argue for it.", contra: "Argue against it." })
+ * const verdict = Parallel.fromPrompts(
+ *   { pro: "Argue for it.", contra: "Argue against it." },
+ *   { combine: "Weigh both sides in two sentences." }
+ * )
+ */
+export const fromPrompts: {
+  <const P extends Prompts, M extends Mode = Group.FailFast>(
+    prompts: P,
+    options: PromptOptions<M> & { readonly combine: string }
+  ): Runner.Runner<Prompt.RawInput, string, Error<Agents<P>, M> | Agent.Error, LanguageModel.LanguageModel>
+  <const P extends Prompts, M extends Mode = Group.FailFast>(
+    prompts: P,
+    options?: PromptOptions<M> & { readonly combine?: undefined }
+  ): Runner.Runner<Prompt.RawInput, Output<Agents<P>, M>, Error<Agents<P>, M>, LanguageModel.LanguageModel>
+} = (prompts: Prompts, options: PromptOptions<Mode> & { readonly combine?: string | undefined } = {}) => {
+  const { combine, name = "parallel", ...others } = options
+  const entries = Object.entries(agentsOf(prompts))
+  const last = combine === undefined ? undefined : Agent.make("combine", { instructions: combine })
+  return together(
+    name,
+    { kind: "parallel", entries, isArray: false, ...others, combine: last },
+    sameInput(entries.length)
+  )
 }
 
 type Entries = ReadonlyArray<readonly [string, AnyRunner]>

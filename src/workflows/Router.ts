@@ -11,6 +11,7 @@ import { Spent } from "../RunEvent.ts"
 import * as Runner from "../Runner.ts"
 import * as Group from "./internal/branchGroup.ts"
 import * as Choice from "./internal/choice.ts"
+import { type Agents, agentsOf, type Prompts } from "./internal/promptAgents.ts"
 import { replayable } from "../internal/input.ts"
 import * as Parallel from "./Parallel.ts"
 
@@ -149,6 +150,27 @@ export const make: {
       return route === undefined ? undefined : Runner.named(route, member).run(input)
     }
   })
+}
+
+/**
+ * Makes a router to agents in one line: one for each text, which is the agent's instructions and guides the choice. The
+ * router is named "router" unless `name` says otherwise. Fails as {@link make} does. For tools or types make the agents
+ * yourself and give them to {@link make}.
+ *
+ * @example
+ * import { Router } from "troupe"
+ *
+ * const desk = Router.fromPrompts(
+ *   { billing: "Answer questions on invoices.", technical: "Answer questions on errors." },
+ *   { fallback: "technical" }
+ * )
+ */
+export const fromPrompts = <const P extends Prompts, Fallback extends keyof P & string>(
+  prompts: P,
+  options: Options<Fallback> & { readonly name?: string | undefined } = {}
+): Runner.Runner<Prompt.RawInput, string, Agent.Error | RouteNotFound, LanguageModel.LanguageModel> => {
+  const { name = "router", ...others } = options
+  return make<Agents<Prompts>, string>(name, agentsOf<Prompts>(prompts), others)
 }
 
 /** Options of a router to several routes. */

@@ -1,6 +1,6 @@
 /** The design's workflows, as types. Checked by the compiler; it runs nothing. */
 import { Effect, Result, Schema } from "effect"
-import type { LanguageModel } from "effect/ai"
+import type { LanguageModel, Prompt } from "effect/ai"
 import {
   Agent,
   AgentTool,
@@ -232,3 +232,18 @@ const answering = Runner.orElse(researcher, spare)
 proven<
   Equal<Runner.Error<typeof answering>, RunError.ApprovalRequired | RunError.InvalidApproval | RunError.CannotResume>
 >()
+
+// -- workflows made of texts
+proven<
+  Equal<
+    ReturnType<typeof Chain.fromPrompts>,
+    Runner.Runner<Prompt.RawInput, string, Agent.Error, LanguageModel.LanguageModel>
+  >
+>()
+const sides = Parallel.fromPrompts({ pro: "Argue for it.", contra: "Argue against it." })
+proven<Equal<Runner.Output<typeof sides>, { readonly pro: string; readonly contra: string }>>()
+const weighed = Parallel.fromPrompts({ pro: "Argue for it.", contra: "Argue against it." }, { combine: "Weigh." })
+proven<Equal<Runner.Output<typeof weighed>, string>>()
+proven<Equal<Runner.Services<typeof weighed>, LanguageModel.LanguageModel>>()
+// @ts-expect-error -- the fallback is one of the routes
+Router.fromPrompts({ billing: "Invoices" }, { fallback: "technical" })

@@ -4,8 +4,9 @@
 import type { ChildProcess } from "node:child_process"
 import type { serializeMessage } from "@modelcontextprotocol/sdk/shared/stdio.js"
 import type { Transport } from "@modelcontextprotocol/sdk/shared/transport.js"
-import { type Leader, processGroup } from "../../internal/process/group.ts"
+import { type Leader, type ProcessGroup, processGroup } from "../../internal/process/group.ts"
 import type { Incoming } from "./incoming.ts"
+import * as Lines from "./lines.ts"
 import type { ProcessEnd } from "./protocol.ts"
 
 /** What it is made with. */
@@ -33,141 +34,157 @@ export interface ProcessTransport extends Transport {
   readonly offence: () => string | undefined
 }
 
+/** How many characters of stderr are kept. More than is shown: secrets are taken out of it before it is cut. */
+const keptStderr = 16_384
+
+/** How long the last output of a process is waited for once it has ended, and how long its end after SIGKILL. Milliseconds. */
+const drainMs = 200
+const killMs = 5000
+
+/** Waits for a promise, at most so long. */
+const within = (done: Promise<unknown>, ms: number) =>
+  new Promise<void>((resolve) => {
+    const timer = setTimeout(resolve, ms)
+    const end = () => {
+      clearTimeout(timer)
+      resolve()
+    }
+    void done.then(end, end)
+  })
+
+/** Waits until a process runs. Rejects when it cannot be started. */
+const spawned = (child: ChildProcess) =>
+  new Promise<void>((resolve, reject) => {
+    child.once("spawn", resolve)
+    child.once("error", reject)
+  })
+
+/** Writes to a process, and waits until it takes more. */
+const write = (stdin: NonNullable<ChildProcess["stdin"]>, text: string) =>
+  new Promise<void>((resolve) => {
+    if (stdin.write(text)) return resolve()
+    const done = () => {
+      stdin.off("drain", done)
+      stdin.off("close", done)
+      resolve()
+    }
+    stdin.once("drain", done)
+    stdin.once("close", done)
+  })
+
+/** Ends a process and its group: by the end of its input, then by SIGTERM, then by SIGKILL. */
+const stop = async (child: ChildProcess, group: ProcessGroup, exited: Promise<void>, graceMs: number) => {
+  const isOver = () => child.exitCode !== null || child.signalCode !== null
+  child.stdin?.end()
+  await within(exited, graceMs)
+  if (!isOver()) {
+    group.signal("SIGTERM")
+    await within(exited, graceMs)
+  }
+  group.signal("SIGKILL")
+  await within(exited, killMs)
+}
+
+/** What is known of a process. */
+const processState = () => {
+  let ended: Omit<ProcessEnd, "stderr"> | undefined
+  let stderr = ""
+  return {
+    end: (): ProcessEnd | undefined => (ended === undefined ? undefined : { ...ended, stderr }),
+    stderr: () => stderr,
+    /** Listens to a process, and waits for its exit. */
+    watch: (child: ChildProcess) => {
+      child.stderr?.on("error", () => {})
+      child.stderr?.on("data", (chunk: Buffer) => {
+        stderr = (stderr + chunk.toString()).slice(-keptStderr)
+      })
+      // One that could not be started does not exit.
+      if (child.pid === undefined) return Promise.resolve()
+      return new Promise<void>((resolve) => {
+        child.on("exit", (code, signal) => {
+          ended = { exitCode: code ?? undefined, signal: signal ?? undefined }
+          resolve()
+        })
+      })
+    }
+  }
+}
+
 /**
  * The SDK's own stdio transport hides the exit code, does not end what the server has started itself, and leaves it all
  * running when this process is killed.
  */
 export const processTransport = (parts: ProcessParts, what: Command): ProcessTransport => {
-  // More than is shown: secrets are taken out of it before it is cut.
-  const keptStderr = 16_384
-  /** The beginning of a line. */
-  let begun: Array<Buffer> = []
-  let begunBytes = 0
   const group = processGroup()
+  const lines = Lines.make(what.maxLineBytes)
+  const state = processState()
   let child: ChildProcess | undefined
-  let ended: { readonly exitCode: number | undefined; readonly signal: string | undefined } | undefined
-  let stderr = ""
+  let exited = Promise.resolve()
   let offence: string | undefined
   let closing = false
   let isClosed = false
-  const waiters: Array<() => void> = []
 
-  const within = (done: Promise<unknown>, ms: number) =>
-    new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, ms)
-      const end = () => {
-        clearTimeout(timer)
-        resolve()
-      }
-      void done.then(end, end)
-    })
-  const exited = () =>
-    new Promise<void>((resolve) => {
-      if (ended !== undefined || child?.pid === undefined) resolve()
-      else waiters.push(resolve)
-    })
   const finish = async () => {
     // What the server had started itself ends with it.
     await group.sweep()
     await group.dismiss()
-    child?.stdin?.destroy()
-    child?.stdout?.destroy()
-    child?.stderr?.destroy()
-    begun = []
+    for (const pipe of [child?.stdin, child?.stdout, child?.stderr]) pipe?.destroy()
     if (isClosed) return
     isClosed = true
     transport.onclose?.()
   }
   const read = (chunk: Buffer) => {
-    let from = 0
-    for (let to = chunk.indexOf(10); to !== -1; to = chunk.indexOf(10, from)) {
-      const line = Buffer.concat([...begun, chunk.subarray(from, to)]).toString("utf8")
-      begun = []
-      begunBytes = 0
-      from = to + 1
-      for (const message of what.read(line)) transport.onmessage?.(message)
+    if (offence !== undefined) return
+    for (const line of lines.read(chunk)) {
+      if (typeof line === "string") for (const message of what.read(line)) transport.onmessage?.(message)
     }
-    begun.push(chunk.subarray(from))
-    begunBytes += chunk.length - from
-    if (begunBytes <= what.maxLineBytes) return
-    begun = []
+    if (!lines.isTooLong()) return
     offence = "the server sent a message that is too large, and was ended"
     transport.onerror?.(new Error(offence))
     void transport.close()
   }
+  const listen = (started: ChildProcess) => {
+    const onError = (error: Error) => transport.onerror?.(error)
+    started.on("error", (error) => started.pid !== undefined && onError(error))
+    started.stdin?.on("error", onError)
+    started.stdout?.on("error", onError)
+    started.stdout?.on("data", read)
+    exited = state.watch(started)
+    started.on("exit", () => {
+      if (closing) return
+      // Its last words may still be in the pipes; a process of its own that holds them open must not delay us.
+      const drained = new Promise<void>((resolve) => started.once("close", () => resolve()))
+      void within(drained, drainMs).then(finish)
+    })
+  }
 
   const transport: ProcessTransport = {
-    start: () =>
-      new Promise<void>((resolve, reject) => {
-        const giveUp = async (error: unknown) => {
-          await group.dismiss()
-          reject(error)
-        }
-        try {
-          child = group.start(what)
-        } catch (error) {
-          void giveUp(error)
-          return
-        }
-        child.on("error", (error) => {
-          if (child?.pid === undefined) void giveUp(error)
-          else transport.onerror?.(error)
-        })
-        child.on("spawn", () => resolve())
-        child.on("exit", (code, signal) => {
-          ended = { exitCode: code ?? undefined, signal: signal ?? undefined }
-          for (const waiter of waiters) waiter()
-          if (closing) return
-          // Its last words may still be in the pipes; a process of its own that holds them open must not delay us.
-          const drained = new Promise<void>((resolve) => child?.once("close", () => resolve()))
-          void within(drained, 200).then(finish)
-        })
-        child.stdin?.on("error", (error) => transport.onerror?.(error))
-        child.stdout?.on("error", (error) => transport.onerror?.(error))
-        child.stdout?.on("data", (chunk: Buffer) => {
-          if (offence === undefined) read(chunk)
-        })
-        child.stderr?.on("error", () => {})
-        child.stderr?.on("data", (chunk: Buffer) => {
-          stderr = (stderr + chunk.toString()).slice(-keptStderr)
-        })
-      }),
-    send: (message) =>
-      new Promise<void>((resolve, reject) => {
-        const stdin = child?.stdin
-        if (stdin === null || stdin === undefined || !stdin.writable || ended !== undefined) {
-          reject(Object.assign(new Error("the server's process has ended"), { code: "EPIPE" }))
-          return
-        }
-        if (stdin.write(parts.serializeMessage(message))) resolve()
-        else {
-          const done = () => {
-            stdin.off("drain", done)
-            stdin.off("close", done)
-            resolve()
-          }
-          stdin.once("drain", done)
-          stdin.once("close", done)
-        }
-      }),
-    close: async () => {
-      if (closing) return exited()
-      closing = true
-      if (child?.pid !== undefined && ended === undefined) {
-        child.stdin?.end()
-        await within(exited(), what.graceMs)
-        if (ended === undefined) {
-          group.signal("SIGTERM")
-          await within(exited(), what.graceMs)
-        }
-        group.signal("SIGKILL")
-        await within(exited(), 5000)
+    start: async () => {
+      try {
+        child = group.start(what)
+        listen(child)
+        await spawned(child)
+      } catch (error) {
+        await group.dismiss()
+        throw error
       }
+    },
+    send: async (message) => {
+      const stdin = child?.stdin
+      if (stdin === null || stdin === undefined || !stdin.writable || state.end() !== undefined) {
+        throw Object.assign(new Error("the server's process has ended"), { code: "EPIPE" })
+      }
+      await write(stdin, parts.serializeMessage(message))
+    },
+    close: async () => {
+      if (closing) return exited
+      closing = true
+      if (child?.pid !== undefined && state.end() === undefined) await stop(child, group, exited, what.graceMs)
       await finish()
     },
     pid: () => child?.pid,
-    end: () => (ended === undefined ? undefined : { ...ended, stderr }),
-    stderr: () => stderr,
+    end: state.end,
+    stderr: state.stderr,
     offence: () => offence
   }
   return transport

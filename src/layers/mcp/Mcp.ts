@@ -32,11 +32,9 @@ import { McpCallError, type McpConfigError, type McpConnectError } from "./inter
 import { type FileOptions, fromFile } from "./internal/configFile.ts"
 import type * as Lists from "./internal/lists.ts"
 import * as Resources from "./internal/resources.ts"
-import * as ResourceTools from "./internal/resourceTools.ts"
 import * as Sampling from "./internal/sampling.ts"
 import * as Server from "./internal/serverConnection.ts"
 import { share } from "./internal/share.ts"
-import { toToolkit } from "./internal/toolkit.ts"
 import * as Tools from "./internal/tools.ts"
 
 export type {
@@ -367,10 +365,10 @@ export const resourceTools = (): ToolSource.ToolSource<Mcp> =>
     (taken) =>
       Effect.map(Mcp, (mcp) => {
         let made = readers.get(mcp)
-        if (made === undefined) readers.set(mcp, (made = ResourceTools.make(mcp)))
+        if (made === undefined) readers.set(mcp, (made = Resources.tools(mcp)))
         return made.filter(({ name }) => !taken.has(name))
       }),
-    { from: Mcp, names: ResourceTools.names }
+    { from: Mcp, names: Resources.toolNames }
   )
 
 /** The same tools at each step. */
@@ -408,4 +406,4 @@ type AnyTools = Record<
  * })
  */
 export const toolkit = (view: Tools.View = {}): Effect.Effect<Toolkit.WithHandler<AnyTools>, never, Mcp> =>
-  Effect.flatMap(Mcp, (mcp) => Effect.flatMap(mcp.tools(view), toToolkit<AnyTools>))
+  Effect.flatMap(Mcp, (mcp) => Effect.flatMap(mcp.tools(view), Tools.toToolkit<AnyTools>))

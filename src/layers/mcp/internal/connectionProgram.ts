@@ -3,7 +3,7 @@ import { createRequire } from "node:module"
 import type { Start } from "../../internal/io/threads/programs.ts"
 import type { ToHost } from "./protocol.ts"
 import * as SdkClient from "./sdkClient.ts"
-import type { Sdk } from "./sdkParts.ts"
+import type { Sdk } from "./sdkLoader.ts"
 
 /** Where the SDK is. */
 export interface SdkFiles {

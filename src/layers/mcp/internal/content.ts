@@ -5,6 +5,7 @@
 import * as Prompt from "effect/ai/Prompt"
 import type * as Schema from "effect/Schema"
 import { toJson } from "../../../internal/json.ts"
+import { stripControls } from "../../../internal/text.ts"
 import { given, isFields, type Fields } from "./fields.ts"
 
 /** Content of a result, a prompt or a message, by its type. */
@@ -317,3 +318,18 @@ export const toModelOutput = ({
   if (parts.every((part) => part.type === "text")) return undefined
   return structure === undefined ? parts : [Prompt.textPart({ text: shown(structure) }), ...parts]
 }
+
+// -- text --------------------------------------------------------------------------------------------------------------
+
+/** JSON with characters that cannot be seen removed from all of its texts and names. */
+export const visible = (value: unknown): unknown => {
+  if (typeof value === "string") return stripControls(value)
+  if (Array.isArray(value)) return value.map(visible)
+  if (typeof value !== "object" || value === null) return value
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [stripControls(key), visible(inner)]))
+}
+
+/** A part for a model; files stay as they are. */
+export const visiblePart = <Part extends Prompt.TextPart | Prompt.FilePart | Prompt.ToolModelOutputPart>(
+  part: Part
+): Part | Prompt.TextPart => (part.type === "text" ? Prompt.textPart({ text: stripControls(part.text) }) : part)

@@ -102,34 +102,53 @@ interface Asked {
 /** A text that cannot be guessed. */
 const makeState = (): string => Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString("base64url")
 
-export const make = ({ post, report, sdk }: SdkConnection): Authorization => {
-  // Attempts follow each other, and the next one goes on with what the last one got.
-  let state: OAuthState = {}
+/** The user who is asked, one question at a time. */
+const userQuestion = ({ post, sdk }: SdkConnection) => {
   let pending: Promise<void> | undefined
   let asked: Asked | undefined
+  return {
+    pending: () => pending,
+    /** Sends the user to an address. `finish` gets the code that they come back with. */
+    ask: (url: URL, sent: Omit<Sent, "state">, finish: (code: string) => Promise<void> | undefined) => {
+      if (pending !== undefined) return
+      requireWeb("authorization_endpoint", url)
+      // Of the address: a request beside this one may have made another state meanwhile.
+      const state = url.searchParams.get("state") ?? ""
+      pending = new Promise<string>((resolve, reject) => {
+        asked = { sent: { ...sent, state }, resolve, reject }
+      })
+        .then(finish)
+        .finally(() => {
+          pending = undefined
+        })
+      // The request that needs the authorization waits for it.
+      pending.catch(() => {})
+      post({ type: "authorize", url: url.href })
+    },
+    allow: (answer: string) => {
+      if (asked === undefined) return
+      try {
+        asked.resolve(codeOf(answer, asked.sent))
+      } catch (error) {
+        asked.reject(new sdk.UnauthorizedError((error as Error).message))
+      }
+    },
+    refuse: (error: Error) => asked?.reject(error)
+  }
+}
+
+export const make = (connection: SdkConnection): Authorization => {
+  const { post, report } = connection
+  const { allow, ask, pending, refuse } = userQuestion(connection)
+  // Attempts follow each other, and the next one goes on with what the last one got.
+  let state: OAuthState = {}
   let metadata: Metadata
   let unusable: Error | undefined
-  const askUser = (url: URL, spec: OAuthSpec, transport: HttpTransport | undefined) => {
-    if (pending !== undefined) return
-    requireWeb("authorization_endpoint", url)
-    const sent: Sent = {
-      redirectUrl: spec.redirectUrl ?? "",
-      // Of the address: a request beside this one may have made another state meanwhile.
-      state: url.searchParams.get("state") ?? "",
-      isIssuer: Discovery.issuerTest(metadata?.issuer, spec),
-      saysIssuer: saysIssuer(metadata)
-    }
-    pending = new Promise<string>((resolve, reject) => {
-      asked = { sent, resolve, reject }
-    })
-      .then((code) => transport?.finishAuth(code))
-      .finally(() => {
-        pending = undefined
-      })
-    // The request that needs the authorization waits for it.
-    pending.catch(() => {})
-    post({ type: "authorize", url: url.href })
-  }
+  const sent = (spec: OAuthSpec): Omit<Sent, "state"> => ({
+    redirectUrl: spec.redirectUrl ?? "",
+    isIssuer: Discovery.issuerTest(metadata?.issuer, spec),
+    saysIssuer: saysIssuer(metadata)
+  })
   return {
     restore: (kept) => {
       state = { ...kept }
@@ -152,24 +171,20 @@ export const make = ({ post, report, sdk }: SdkConnection): Authorization => {
         await Discovery.check(found, spec, addresses)
         metadata = found.authorizationServerMetadata
       },
-      ...storage(state, post, () => pending !== undefined),
+      ...storage(state, post, () => pending() !== undefined),
       ...(spec.grant === "client_credentials"
         ? clientCredentials(spec)
         : {
             redirectUrl: spec.redirectUrl,
             state: makeState,
-            redirectToAuthorization: (url: URL) => askUser(url, spec, transport())
+            redirectToAuthorization: (url: URL) => {
+              const asking = transport()
+              ask(url, sent(spec), (code) => asking?.finishAuth(code))
+            }
           })
     }),
-    pending: () => pending,
-    allow: (answer) => {
-      if (asked === undefined) return
-      try {
-        asked.resolve(codeOf(answer, asked.sent))
-      } catch (error) {
-        asked.reject(new sdk.UnauthorizedError((error as Error).message))
-      }
-    },
-    refuse: (error) => asked?.reject(error)
+    pending,
+    allow,
+    refuse
   }
 }

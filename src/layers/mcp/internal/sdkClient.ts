@@ -9,7 +9,7 @@ import * as Opening from "./opening.ts"
 import type { ToHost } from "./protocol.ts"
 import * as Questions from "./questions.ts"
 import * as Connection from "./sdkConnection.ts"
-import type { Sdk } from "./sdkParts.ts"
+import type { Sdk } from "./sdkLoader.ts"
 
 /** Starts the program. It takes messages by the function that is returned, and sends its own by `post`. */
 export const start = (sdk: Sdk, post: Connection.Post): ((message: ToHost) => void) => {

@@ -7,7 +7,7 @@ import { incoming, type Incoming } from "./incoming.ts"
 import { problemOf } from "./problem.ts"
 import type { FromHost, Problem, ProcessEnd } from "./protocol.ts"
 import * as Relations from "./relations.ts"
-import type { Sdk } from "./sdkParts.ts"
+import type { Sdk } from "./sdkLoader.ts"
 import type { ProcessTransport } from "./stdioTransport.ts"
 
 /** Sends a message to the side that uses the connection. */

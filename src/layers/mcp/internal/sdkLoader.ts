@@ -4,7 +4,19 @@
  */
 import { createRequire } from "node:module"
 import type { SdkFiles } from "./connectionProgram.ts"
-import type { Sdk } from "./sdkParts.ts"
+import type { IncomingParts } from "./incoming.ts"
+
+/** What the program of a connection needs of the SDK. */
+export interface Sdk extends IncomingParts {
+  readonly Client: typeof import("@modelcontextprotocol/sdk/client/index.js").Client
+  readonly StreamableHTTPClientTransport: typeof import("@modelcontextprotocol/sdk/client/streamableHttp.js").StreamableHTTPClientTransport
+  readonly SSEClientTransport: typeof import("@modelcontextprotocol/sdk/client/sse.js").SSEClientTransport
+  readonly SseError: typeof import("@modelcontextprotocol/sdk/client/sse.js").SseError
+  readonly UnauthorizedError: typeof import("@modelcontextprotocol/sdk/client/auth.js").UnauthorizedError
+  readonly InMemoryTransport: typeof import("@modelcontextprotocol/sdk/inMemory.js").InMemoryTransport
+  readonly serializeMessage: typeof import("@modelcontextprotocol/sdk/shared/stdio.js").serializeMessage
+  readonly getDefaultEnvironment: typeof import("@modelcontextprotocol/sdk/client/stdio.js").getDefaultEnvironment
+}
 
 let loaded: Promise<Sdk> | undefined
 

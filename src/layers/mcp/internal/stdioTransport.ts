@@ -4,6 +4,7 @@
 import type { ChildProcess } from "node:child_process"
 import type { serializeMessage } from "@modelcontextprotocol/sdk/shared/stdio.js"
 import type { Transport } from "@modelcontextprotocol/sdk/shared/transport.js"
+import type { JSONRPCMessage } from "@modelcontextprotocol/sdk/types.js"
 import { type Leader, type ProcessGroup, processGroup } from "../../internal/process/group.ts"
 import type { Incoming } from "./incoming.ts"
 import * as Lines from "./lines.ts"
@@ -59,9 +60,12 @@ const spawned = (child: ChildProcess) =>
     child.once("error", reject)
   })
 
+const ended = () => Object.assign(new Error("the server's process has ended"), { code: "EPIPE" })
+
 /** Writes to a process, and waits until it takes more. */
-const write = (stdin: NonNullable<ChildProcess["stdin"]>, text: string) =>
-  new Promise<void>((resolve) => {
+const write = (stdin: ChildProcess["stdin"] | undefined, text: string) =>
+  new Promise<void>((resolve, reject) => {
+    if (stdin === null || stdin === undefined || !stdin.writable) return reject(ended())
     if (stdin.write(text)) return resolve()
     const done = () => {
       stdin.off("drain", done)
@@ -83,6 +87,32 @@ const stop = async (child: ChildProcess, group: ProcessGroup, exited: Promise<vo
   }
   group.signal("SIGKILL")
   await within(exited, killMs)
+}
+
+/** Passes errors on, without that of a process that could not be started. */
+const passErrors = (child: ChildProcess, onError: (error: Error) => void) => {
+  child.on("error", (error) => child.pid !== undefined && onError(error))
+  child.stdin?.on("error", onError)
+  child.stdout?.on("error", onError)
+}
+
+/** Reads the output of a process, until it sends a message that is too large. */
+const outputReader = (
+  { maxLineBytes, read }: Command,
+  on: { readonly message: (message: JSONRPCMessage) => void; readonly offence: (offence: string) => void }
+) => {
+  const lines = Lines.make(maxLineBytes)
+  let offence: string | undefined
+  return {
+    offence: () => offence,
+    read: (chunk: Buffer) => {
+      if (offence !== undefined) return
+      for (const line of lines.read(chunk)) if (typeof line === "string") read(line).forEach(on.message)
+      if (!lines.isTooLong()) return
+      offence = "the server sent a message that is too large, and was ended"
+      on.offence(offence)
+    }
+  }
 }
 
 /** What is known of a process. */
@@ -116,11 +146,16 @@ const processState = () => {
  */
 export const processTransport = (parts: ProcessParts, what: Command): ProcessTransport => {
   const group = processGroup()
-  const lines = Lines.make(what.maxLineBytes)
   const state = processState()
+  const output = outputReader(what, {
+    message: (message) => transport.onmessage?.(message),
+    offence: (offence) => {
+      transport.onerror?.(new Error(offence))
+      void transport.close()
+    }
+  })
   let child: ChildProcess | undefined
   let exited = Promise.resolve()
-  let offence: string | undefined
   let closing = false
   let isClosed = false
 
@@ -133,22 +168,9 @@ export const processTransport = (parts: ProcessParts, what: Command): ProcessTra
     isClosed = true
     transport.onclose?.()
   }
-  const read = (chunk: Buffer) => {
-    if (offence !== undefined) return
-    for (const line of lines.read(chunk)) {
-      if (typeof line === "string") for (const message of what.read(line)) transport.onmessage?.(message)
-    }
-    if (!lines.isTooLong()) return
-    offence = "the server sent a message that is too large, and was ended"
-    transport.onerror?.(new Error(offence))
-    void transport.close()
-  }
   const listen = (started: ChildProcess) => {
-    const onError = (error: Error) => transport.onerror?.(error)
-    started.on("error", (error) => started.pid !== undefined && onError(error))
-    started.stdin?.on("error", onError)
-    started.stdout?.on("error", onError)
-    started.stdout?.on("data", read)
+    passErrors(started, (error) => transport.onerror?.(error))
+    started.stdout?.on("data", output.read)
     exited = state.watch(started)
     started.on("exit", () => {
       if (closing) return
@@ -170,11 +192,8 @@ export const processTransport = (parts: ProcessParts, what: Command): ProcessTra
       }
     },
     send: async (message) => {
-      const stdin = child?.stdin
-      if (stdin === null || stdin === undefined || !stdin.writable || state.end() !== undefined) {
-        throw Object.assign(new Error("the server's process has ended"), { code: "EPIPE" })
-      }
-      await write(stdin, parts.serializeMessage(message))
+      if (state.end() !== undefined) throw ended()
+      await write(child?.stdin, parts.serializeMessage(message))
     },
     close: async () => {
       if (closing) return exited
@@ -185,7 +204,7 @@ export const processTransport = (parts: ProcessParts, what: Command): ProcessTra
     pid: () => child?.pid,
     end: state.end,
     stderr: state.stderr,
-    offence: () => offence
+    offence: output.offence
   }
   return transport
 }

@@ -1,22 +1,16 @@
-/** The tools of servers as tools of agents: which, under what names, and how a call is made. */
+/** The tools of servers as tools of agents: which of them, and under what names. */
 import * as Effect from "effect/Effect"
-import * as Tool from "effect/ai/Tool"
-import type * as Prompt from "effect/ai/Prompt"
-import * as Schema from "effect/Schema"
-import * as AgentTool from "../../../AgentTool.ts"
+import type * as Tool from "effect/ai/Tool"
+import * as Toolkit from "effect/ai/Toolkit"
 import { CurrentState } from "../../../internal/runState.ts"
-import { oneLine, stripControls } from "../../../internal/text.ts"
-import { ServerName } from "../../../internal/toolMarks.ts"
+import { oneLine } from "../../../internal/text.ts"
+import { failureToJson } from "../../../internal/toolFunction.ts"
 import { InvalidDefinition } from "../../../RunError.ts"
-import { withoutNulls } from "./arguments.ts"
-import { type CallResult, charsOf, readResult, textOfResult, toModelOutput, toResult } from "./content.ts"
-import { McpCallError, McpToolFailed } from "./errors.ts"
 import * as Limits from "./limits.ts"
 import type { ToolInfo } from "./lists.ts"
 import type { Server } from "./serverConnection.ts"
+import { type McpTool, toolOf } from "./toolCall.ts"
 import { clean, nameAll, passes } from "./toolNames.ts"
-import { type Check, checker } from "./validate.ts"
-import { visible, visiblePart } from "./visible.ts"
 
 /** Which tools an agent gets of those that the servers have, and how they are named. */
 export interface View {
@@ -36,9 +30,6 @@ export interface View {
    */
   readonly prefix?: "collision" | "always" | undefined
 }
-
-/** A tool of an agent, by a server. */
-export type McpTool = AgentTool.AgentTool<string, never>
 
 /** The tools of now, as a view shows them; none has a name of `taken`. */
 export const list = (
@@ -151,142 +142,31 @@ const notice = (server: Server, problem: string, tool?: string): Effect.Effect<v
     yield* state.events.emit({ _tag: "ToolNotice", server: server.name, problem: oneLine(problem), ...about })
   })
 
-/** Tools that have been made, by what they are made of: a list that did not change gives the same tools. */
-const made = new WeakMap<ToolInfo, Map<string, McpTool>>()
-/** What the model is given of results that hold files. */
-const outputs = new WeakMap<object, ReadonlyArray<Prompt.ToolModelOutputPart>>()
-
-const toolOf = (server: Server, info: ToolInfo, name: string, needsApproval: boolean): McpTool => {
-  let byName = made.get(info)
-  if (byName === undefined) made.set(info, (byName = new Map()))
-  const key = needsApproval ? `${name} with approval` : name
-  let tool = byName.get(key)
-  if (tool === undefined) byName.set(key, (tool = make(server, info, name, needsApproval)))
-  return tool
-}
-
-/** What a tool does: as its server says, if the program trusts that, otherwise the worst. */
-const hintsOf = (server: Server, { annotations }: ToolInfo): ToolHints => {
-  if (server.options.trustHints !== true)
-    return { readOnly: false, destructive: true, idempotent: false, openWorld: true }
-  const readOnly = annotations?.readOnlyHint ?? false
-  return {
-    readOnly,
-    // A tool that only reads is not destructive, even if the server says so.
-    destructive: !readOnly && (annotations?.destructiveHint ?? true),
-    idempotent: annotations?.idempotentHint ?? false,
-    openWorld: annotations?.openWorldHint ?? true
-  }
-}
-
-interface ToolHints {
-  readonly readOnly: boolean
-  readonly destructive: boolean
-  readonly idempotent: boolean
-  readonly openWorld: boolean
-}
-
-const make = (server: Server, info: ToolInfo, name: string, needsApproval: boolean): McpTool => {
-  const { annotations } = info
-  const hints = hintsOf(server, info)
-  const dynamic = Tool.dynamic(name, {
-    description: stripControls(info.description ?? info.title ?? annotations?.title ?? ""),
-    // Arguments are checked by the schema as it is.
-    parameters: { ...(visible(info.inputSchema) as object), type: "object" },
-    ...(needsApproval ? { needsApproval } : {}),
-    success: Schema.Unknown,
-    failure: Schema.Unknown,
-    failureMode: "return",
-    toModelOutput: (result: unknown) =>
-      (typeof result === "object" && result !== null
-        ? outputs.get(result)
-        : undefined) as ReadonlyArray<Prompt.ToolModelOutputPart>
-  })
-  const tool = dynamic
-    .annotate(Tool.Title, oneLine(info.title ?? annotations?.title ?? info.name))
-    .annotate(Tool.Readonly, hints.readOnly)
-    .annotate(Tool.Destructive, hints.destructive)
-    .annotate(Tool.Idempotent, hints.idempotent)
-    .annotate(Tool.OpenWorld, hints.openWorld)
-    .annotate(ServerName, server.name)
-  const checkInput = checker(info.inputSchema)
-  const checkOutput = info.outputSchema === undefined ? undefined : checker(info.outputSchema)
-  return AgentTool.make(name, "effect", tool as Tool.Any, undefined, (params, { progress }) =>
-    Effect.map(call(server, info, params, checkInput, checkOutput, progress), (result) => {
-      const json = visible(toResult(result))
-      const output = toModelOutput(result)?.map(visiblePart)
-      if (output !== undefined && typeof json === "object" && json !== null) outputs.set(json, output)
-      return json
-    })
-  )
-}
-
-/** Calls a tool: its arguments are checked before, what it gives is checked after. */
-const call = (
-  server: Server,
-  info: ToolInfo,
+type AnyTools = Record<string, Tool.Any>
+type Handler = (
   params: unknown,
-  checkInput: Check,
-  checkOutput: Check | undefined,
-  progress: (progress: unknown) => Effect.Effect<void>
-): Effect.Effect<CallResult, McpCallError | McpToolFailed> => {
-  const invalid = (problem: string, executed: "no" | "unknown") =>
-    Effect.fail(
-      new McpCallError({
-        server: server.name,
-        method: "tools/call",
-        subject: info.name,
-        reason: "invalid",
-        executed,
-        problem
-      })
-    )
-  let args: unknown = params ?? {}
-  const misfit = checkInput(args)
-  if (misfit !== undefined) {
-    args = withoutNulls(args, info.inputSchema, info.inputSchema)
-    if (checkInput(args) !== undefined) {
-      const remedy = "Fix the arguments and call the tool again."
-      return invalid(`the arguments do not fit the tool's parameters: ${stripControls(misfit)}. ${remedy}`, "no")
+  context: { readonly toolCallId: string; readonly preliminary: (result: unknown) => Effect.Effect<void> }
+) => Effect.Effect<unknown, unknown>
+
+/** A toolkit with its handlers; `Kit` is what is known of the tools before they are. */
+export const toToolkit = <Kit extends AnyTools>(
+  tools: ReadonlyArray<McpTool>
+): Effect.Effect<Toolkit.WithHandler<Kit>> => {
+  const kit = Toolkit.make(...tools.map(({ tool }) => tool)) as unknown as Toolkit.Toolkit<AnyTools>
+  const handlers: Record<string, Handler> = {}
+  for (const { execute, name } of tools) {
+    handlers[name] = (params, { preliminary, toolCallId }) => {
+      const run = { runId: "", rootId: "", path: [], conversationId: "", metadata: {} }
+      const call = { ...run, step: 0, toolCallId, idempotencyKey: toolCallId, progress: preliminary }
+      return Effect.mapError(
+        execute(params, call, () => {}),
+        failureToJson
+      )
     }
   }
-  const { idempotent, readOnly } = hintsOf(server, info)
-  const again = readOnly || idempotent
-  const task = info.execution?.taskSupport === "required"
-  server.definitions.use(info)
-  return server
-    .request("tools/call", info.name, { name: info.name, arguments: args }, { again, task, onProgress: progress })
-    .pipe(
-      Effect.map(readResult),
-      Effect.tap(({ unread }) =>
-        server.warn(unread.map((block) => `the result of "${info.name}": ${block} cannot be read and is left out`))
-      ),
-      Effect.flatMap((result): Effect.Effect<CallResult, McpCallError | McpToolFailed> => {
-        const chars = charsOf(result)
-        const most = server.options.maxChars ?? Limits.defaultMaxChars
-        if (chars > most) {
-          return invalid(
-            `the tool ran, but its result has ${chars} characters, and at most ${most} are taken`,
-            "unknown"
-          )
-        }
-        const text = () => stripControls(textOfResult(result))
-        if (result.isError) {
-          return Effect.fail(new McpToolFailed({ server: server.name, tool: info.name, text: text() }))
-        }
-        if (result.unread.length > 0 && result.content.length === 0 && result.structure === undefined) {
-          const blocks = result.unread.join(", ")
-          return invalid(`the tool ran, but its result does not fit the protocol: ${blocks} cannot be read`, "unknown")
-        }
-        if (checkOutput === undefined) return Effect.succeed(result)
-        const isThere = result.structuredContent !== undefined
-        const wrong = isThere ? checkOutput(result.structuredContent) : ""
-        if (wrong === undefined) return Effect.succeed(result)
-        const problem = isThere
-          ? `the tool ran, but its result does not fit its own definition: ${wrong}`
-          : "the tool ran, but gave no structured content, which its definition promises"
-        const said = text()
-        return invalid(said === "" ? problem : `${problem}. The result:\n${said}`, "unknown")
-      })
-    )
+  // The types of a toolkit that is made at run time are lost; its handlers need no services.
+  return Effect.gen(function* () {
+    const context = yield* kit.toHandlers(handlers as never)
+    return yield* Effect.provideContext(kit as unknown as Effect.Effect<Toolkit.WithHandler<Kit>>, context)
+  })
 }

@@ -17,7 +17,7 @@ import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import type { Closing } from "./closing.ts"
-import { protocols } from "./protocols.ts"
+import { protocols } from "./register.ts"
 import { batchProblem, read } from "./requests.ts"
 import * as Sessions from "./sessions.ts"
 

@@ -1,12 +1,22 @@
 /** Puts tools into Effect's `McpServer`: each call gets its progress reported, and the services of the Layer. */
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
+import * as McpProtocol from "effect/ai/McpProtocol"
 import * as McpSchema from "effect/ai/McpSchema"
 import * as McpServer from "effect/ai/McpServer"
 import * as Context from "effect/Context"
 import type { Closing } from "./closing.ts"
 import type { Admit } from "./limits.ts"
 import type { Answer, InvalidArguments, Report, Tool } from "./tool.ts"
+
+/** The revisions of MCP that a server speaks. A client that offers an unknown one gets the first. */
+export const protocols = [
+  McpProtocol.v2025_11_25,
+  McpProtocol.v2025_06_18,
+  McpProtocol.v2025_03_26,
+  McpProtocol.v2024_11_05,
+  McpProtocol.v2026_07_28
+] as const
 
 /** Registers the tools. The services that they need are taken from where this is run; `admit` gives a call its place. */
 export const register = <R>(

@@ -13,7 +13,7 @@ import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 import type { Closing } from "./closing.ts"
 import * as Lines from "../lines.ts"
-import { protocols } from "./protocols.ts"
+import { protocols } from "./register.ts"
 import { batchProblem, read } from "./requests.ts"
 import { takeOver, type Write } from "./standardOutput.ts"
 

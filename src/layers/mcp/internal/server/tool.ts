@@ -98,37 +98,56 @@ const TextInput = Schema.Struct({
 
 const worst = { readOnlyHint: false, destructiveHint: true, idempotentHint: false, openWorldHint: true }
 
-export const make = <I, A, E, R>(
-  runner: Runner.Runner<I, A, E, R>,
-  options: Options<Schema.Top, I, A, E> = {}
-): Tool<R> => {
+interface Naming {
+  readonly name: string
+  readonly description: string
+  /** For errors of the definition. */
+  readonly subject: string
+}
+
+/** What clients know a runner by. Throws `InvalidDefinition` for what they refuse. */
+const namingOf = <I, A, E, R>(runner: Runner.Runner<I, A, E, R>, options: Options<Schema.Top, I, A, E>): Naming => {
   const name = options.name ?? runner.name.replace(/[^a-zA-Z0-9_-]/g, "_").slice(0, 64)
   const subject = `MCP tool "${name}"`
   const description = options.description ?? runner.description
   if (description === undefined || description.trim() === "") {
-    throw new InvalidDefinition({
-      subject,
-      problem: "it has no description",
-      remedy: "Describe the runner where it is made, or give McpServer.tool a description"
-    })
+    const remedy = "Describe the runner where it is made, or give McpServer.tool a description"
+    throw new InvalidDefinition({ subject, problem: "it has no description", remedy })
   }
   if (!/^[a-zA-Z0-9_.-]{1,128}$/.test(name)) {
-    throw new InvalidDefinition({
-      subject,
-      problem: "clients may refuse its name",
-      remedy: "Use 1 to 128 letters, digits, underscores, hyphens or dots"
-    })
+    const remedy = "Use 1 to 128 letters, digits, underscores, hyphens or dots"
+    throw new InvalidDefinition({ subject, problem: "clients may refuse its name", remedy })
   }
-  const parameters = codec(subject, options.parameters ?? TextInput)
-  const inputSchema = objectSchema(subject, parameters)
-  if (inputSchema === undefined) {
-    throw new InvalidDefinition({
-      subject,
-      problem: "its parameters are not an object with fields",
-      remedy: "Make them a Schema.Struct"
-    })
+  return { name, description, subject }
+}
+
+/** The schema of parameters, and how arguments are read by it. */
+const inputOf = ({ name, subject }: Naming, parameters: Schema.Top) => {
+  const coded = codec(subject, parameters)
+  const schema = objectSchema(subject, coded)
+  if (schema === undefined) {
+    const problem = "its parameters are not an object with fields"
+    throw new InvalidDefinition({ subject, problem, remedy: "Make them a Schema.Struct" })
   }
-  const decode = Schema.decodeUnknownEffect(parameters as Schema.Codec<unknown, unknown>)
+  const decode = Schema.decodeUnknownEffect(coded as Schema.Codec<unknown, unknown>)
+  return {
+    schema: schema as McpSchema.ToolJson,
+    read: (args: unknown) =>
+      Effect.mapError(
+        decode(args ?? {}),
+        (error) =>
+          new InvalidArguments(`Invalid arguments for tool "${name}": ${error.message.replaceAll(/\s*\n\s*/g, " ")}`)
+      )
+  }
+}
+
+export const make = <I, A, E, R>(
+  runner: Runner.Runner<I, A, E, R>,
+  options: Options<Schema.Top, I, A, E> = {}
+): Tool<R> => {
+  const naming = namingOf(runner, options)
+  const { description, name, subject } = naming
+  const input = inputOf(naming, options.parameters ?? TextInput)
   const toInput = options.input ?? ((params: unknown) => (params as typeof TextInput.Type).input as I)
   const output = options.output ?? schemaOf(runner.definition.encode)
   const structure = structureOf(subject, output as Schema.Top | undefined)
@@ -137,7 +156,6 @@ export const make = <I, A, E, R>(
   // A timeout of the tool is a failure that the runner's type does not have.
   const explain = (error: unknown): string | undefined =>
     error instanceof RunTimedOut || options.failure === undefined ? clientMessage(error) : options.failure(error as E)
-
   const resultOf = (value: A): Answer => {
     const { json, structured } = structure.encode(value, runner.definition.encode)
     const content = options.content?.(value) ?? [text(typeof json === "string" ? json : JSON.stringify(json))]
@@ -149,18 +167,14 @@ export const make = <I, A, E, R>(
     descriptor: {
       name,
       description,
-      inputSchema: inputSchema as McpSchema.ToolJson,
+      inputSchema: input.schema,
       ...(options.title === undefined ? {} : { title: options.title }),
       ...(structure.schema === undefined ? {} : { outputSchema: structure.schema }),
       ...(options.annotations === undefined ? {} : { annotations: { ...worst, ...options.annotations } })
     },
     call: (args, report) =>
       Effect.gen(function* () {
-        const params = yield* Effect.mapError(
-          decode(args ?? {}),
-          (error) =>
-            new InvalidArguments(`Invalid arguments for tool "${name}": ${error.message.replaceAll(/\s*\n\s*/g, " ")}`)
-        )
+        const params = yield* input.read(args)
         return yield* Effect.suspend(() => runOf(limited, toInput(params), progressOf, report)).pipe(
           Effect.map(resultOf),
           Effect.catchCause((cause) => failed(name, cause, explain))

@@ -33,11 +33,21 @@ export interface ModelInfo {
  */
 export interface Direct {
   readonly generateText: (
-    request: LanguageModel.ProviderOptions
+    request: LanguageModel.ProviderOptions,
+    memory?: RunMemory
   ) => Effect.Effect<ReadonlyArray<Response.PartEncoded>, AiError.AiError>
   readonly streamText: (
-    request: LanguageModel.ProviderOptions
+    request: LanguageModel.ProviderOptions,
+    memory?: RunMemory
   ) => Stream.Stream<Response.StreamPartEncoded, AiError.AiError>
+}
+
+/**
+ * Where a provider keeps what it has made of the conversation of a run, for the next call. Each run of an agent has one. The
+ * prompt of its calls is then one object, whose messages grow from call to call: it must be read at once, and not kept.
+ */
+export interface RunMemory {
+  kept: unknown
 }
 
 /** Metadata of one model service. It does not apply to a service that wraps or replaces it. */

@@ -79,7 +79,10 @@ class Loop {
   readonly #model: ModelCall.ResolvedModel
   readonly #transcript: Transcript.Transcript
   readonly #resolver: TurnResolver
-  #system: Prompt.SystemMessage | undefined
+  /** What the model is sent: the instructions, and of the transcript the first `#sent` messages. */
+  readonly #messages: Array<Prompt.Message> = []
+  readonly #prompt = Prompt.fromMessages(this.#messages)
+  #sent = 0
   #tools: Tools | undefined
   #forModel: ToolSet.ToolSet["forModel"]
   /** The tools of the step before, where some come from sources. */
@@ -159,7 +162,7 @@ class Loop {
           ? output.instruction
           : ""
       const system = [instructions, shape].filter((text) => text !== "").join("\n\n")
-      this.#system = system === "" ? undefined : Prompt.systemMessage({ content: system })
+      if (system !== "") this.#messages.push(Prompt.systemMessage({ content: system }))
       if (system !== "") yield* Spans.instructions(system)
       const toolkit = plan.toolkit
       if (toolkit !== undefined && Effect.isEffect(toolkit)) yield* this.#assertHandlers(toolkit.tools)
@@ -229,14 +232,13 @@ class Loop {
   #callModel(step: number, toolChoice: LanguageModel.ToolChoice<string>): Effect.Effect<Turn, RunError.ModelError> {
     const state = this.#state
     const plan = this.#plan
-    // A prompt keeps the array it is made of, and ours goes on growing.
-    const messages =
-      this.#system === undefined ? [...this.#transcript.messages] : [this.#system, ...this.#transcript.messages]
+    const { messages } = this.#transcript
+    for (; this.#sent < messages.length; this.#sent++) this.#messages.push(messages[this.#sent]!)
     return ModelCall.call(
       this.#model,
       {
         step,
-        prompt: Prompt.fromMessages(messages),
+        prompt: this.#prompt,
         hasCall: (id) => this.#transcript.hasCall(id),
         toolkit: this.#forModel,
         toolChoice: this.#possible(toolChoice),

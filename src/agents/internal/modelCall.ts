@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as AiError from "effect/ai/AiError"
 import * as LanguageModel from "effect/ai/LanguageModel"
 import * as Model from "effect/ai/Model"
-import type * as Prompt from "effect/ai/Prompt"
+import * as Prompt from "effect/ai/Prompt"
 import type * as Response from "effect/ai/Response"
 import { ResponseIdTracker } from "effect/ai/ResponseIdTracker"
 import * as AiTelemetry from "effect/ai/Telemetry"
@@ -28,6 +28,7 @@ import { type AnyPart, Collector, type Turn } from "./turnCollector.ts"
 /** The request of one step. */
 export interface Request {
   readonly step: number
+  /** The prompt of the run, whose messages grow from step to step. */
   readonly prompt: Prompt.Prompt
   /** Whether the conversation has a tool call with an id. */
   readonly hasCall: (id: string) => boolean
@@ -45,6 +46,7 @@ export interface ResolvedModel {
   readonly model: LanguageModel.LanguageModel
   readonly info: ModelInfo.ModelInfo | undefined
   readonly direct: ModelInfo.Direct | undefined
+  readonly memory: ModelInfo.RunMemory
   readonly provider: string | undefined
   readonly modelName: string | undefined
 }
@@ -62,6 +64,7 @@ export const resolveModel = (
       model,
       info,
       direct: known?.direct,
+      memory: { kept: undefined },
       provider: info?.provider ?? Context.getOrUndefined(context, Model.ProviderName),
       modelName: info?.model ?? Context.getOrUndefined(context, Model.ModelName)
     })
@@ -154,8 +157,10 @@ const callModel = (
           if (direct !== undefined) {
             const asked = providerRequest(request, span ?? Spans.unseen)
             return state.events.streaming
-              ? readStream(direct.streamText(asked), request.step, collector, state, onFirstChunk)
-              : Effect.flatMap(direct.generateText(asked), (parts) => emitParts(parts, request.step, collector, state))
+              ? readStream(direct.streamText(asked, self.memory), request.step, collector, state, onFirstChunk)
+              : Effect.flatMap(direct.generateText(asked, self.memory), (parts) =>
+                  emitParts(parts, request.step, collector, state)
+                )
           }
           return wrapped(
             state.events.streaming
@@ -184,10 +189,18 @@ const canCallDirectly = (context: Context.Context<never>): boolean =>
   Context.getOrUndefined(context, AiTelemetry.CurrentSpanTransformer) === undefined &&
   Context.getOrUndefined(context, ResponseIdTracker) === undefined
 
+/** The tools of a toolkit, the same list each time. */
+const listOf = (toolkit: Toolkit.WithHandler<Record<string, Tool.Any>>): ReadonlyArray<Tool.Any> => {
+  let found = lists.get(toolkit)
+  if (found === undefined) lists.set(toolkit, (found = Object.values(toolkit.tools)))
+  return found
+}
+const lists = new WeakMap<object, ReadonlyArray<Tool.Any>>()
+
 /** The request as `effect/ai`'s wrapper would pass it to the provider. */
 const providerRequest = (request: Request, span: Tracer.Span): LanguageModel.ProviderOptions => {
   const { toolkit, toolChoice } = request
-  const all = toolkit === undefined ? [] : Object.values(toolkit.tools)
+  const all = toolkit === undefined ? [] : listOf(toolkit)
   const allowed = typeof toolChoice === "object" && "oneOf" in toolChoice ? toolChoice.oneOf : undefined
   return {
     prompt: request.prompt,
@@ -201,10 +214,13 @@ const providerRequest = (request: Request, span: Tracer.Span): LanguageModel.Pro
   }
 }
 
+/** A prompt of its own, for one who may keep it: that of the run goes on growing. */
+const copied = ({ content }: Prompt.Prompt): Prompt.Prompt => Prompt.fromMessages([...content])
+
 // effect/ai resolves the types of a response from literal options; ours are made at run time and read part by part.
 const options = (request: Request) =>
   ({
-    prompt: request.prompt,
+    prompt: copied(request.prompt),
     toolChoice: request.toolkit === undefined ? undefined : request.toolChoice,
     toolkit: request.toolkit,
     disableToolCallResolution: true,
@@ -320,7 +336,7 @@ const generateObject = (
     let parts: ReadonlyArray<Response.AnyPart> = []
     return self.model
       .generateObject({
-        prompt: request.prompt,
+        prompt: copied(request.prompt),
         schema: output.objectSchema as Schema.Encoder<Record<string, unknown>, unknown>,
         objectName: output.format.name
       })

@@ -42,6 +42,7 @@ import * as Transports from "./internal/transport/select.ts"
 import type { Transport } from "./internal/transport/select.ts"
 import { answeringBy, ask } from "./internal/typedOutput.ts"
 import type { Fields } from "./internal/wire.ts"
+import type { Target } from "./internal/written.ts"
 
 export type { CallOptions, ChatOptions, ResponsesOptions } from "./internal/options.ts"
 export type { StructuredOutput } from "./internal/servers.ts"
@@ -243,12 +244,12 @@ const modelOf = (
   Effect.gen(function* () {
     const provider = new Provider(options, at, carrier)
     const direct: ModelInfo.Direct = {
-      generateText: (request) => provider.generate(request),
-      streamText: (request) => provider.stream(request)
+      generateText: (request, memory) => provider.generate(request, memory),
+      streamText: (request, memory) => provider.stream(request, memory)
     }
     const model = yield* LanguageModel.make({
       generateText: (request) => provider.generate(request),
-      streamText: direct.streamText
+      streamText: (request) => provider.stream(request)
     })
     const info: ModelInfo.ModelInfo = {
       provider: provider.name,
@@ -312,6 +313,7 @@ class Provider {
   readonly #api: "responses" | "chat"
   readonly #carrier: Carrier.Carrier
   readonly #requestOf: (question: Question) => HttpRequest
+  readonly #target: Omit<Target, "memory">
 
   constructor(options: Options, at: Connected, carrier: Carrier.Carrier) {
     const { api = "auto" } = options
@@ -322,13 +324,18 @@ class Provider {
     this.#api = api === "auto" ? (at.isOpenAi ? "responses" : "chat") : api
     this.#carrier = carrier
     this.#requestOf = requests(at.connection)
+    const server = { host: at.server.address, compatible: !at.isOpenAi }
+    this.#target = { server, messages: (this.#api === "chat" ? Chat : Responses).messagesOf(server) }
   }
 
-  generate(request: LanguageModel.ProviderOptions): Effect.Effect<Array<Response.PartEncoded>, AiError.AiError> {
+  generate(
+    request: LanguageModel.ProviderOptions,
+    memory?: ModelInfo.RunMemory
+  ): Effect.Effect<Array<Response.PartEncoded>, AiError.AiError> {
     return Effect.withFiber((fiber) => {
       const policy = this.#policy(fiber)
       const once = Effect.suspend(() => {
-        const call = this.#prepare(fiber, request, false)
+        const call = this.#prepare(fiber, request, false, memory)
         if (isUnprepared(call)) return this.#fail(call, "generateText", undefined)
         return whole(this.#sending(call)).pipe(
           Effect.flatMap((answer) => {
@@ -345,11 +352,14 @@ class Provider {
     })
   }
 
-  stream(request: LanguageModel.ProviderOptions): Stream.Stream<Response.StreamPartEncoded, AiError.AiError> {
+  stream(
+    request: LanguageModel.ProviderOptions,
+    memory?: ModelInfo.RunMemory
+  ): Stream.Stream<Response.StreamPartEncoded, AiError.AiError> {
     return Stream.unwrap(
       Effect.withFiber((fiber) => {
         const once = Stream.suspend(() => {
-          const call = this.#prepare(fiber, request, true)
+          const call = this.#prepare(fiber, request, true, memory)
           if (isUnprepared(call)) return Stream.fromEffect(this.#fail(call, "streamText", undefined))
           const parts = streamed(this.#sending(call), call.decoder, (problem) =>
             this.#fail(problem, "streamText", call)
@@ -379,7 +389,12 @@ class Provider {
     return { transport, request: this.#requestOf(question), timeout, maxAnswerBytes }
   }
 
-  #prepare(fiber: AnyFiber, request: LanguageModel.ProviderOptions, isStreamed: boolean): Call | Problem {
+  #prepare(
+    fiber: AnyFiber,
+    request: LanguageModel.ProviderOptions,
+    isStreamed: boolean,
+    memory: ModelInfo.RunMemory | undefined
+  ): Call | Problem {
     const own = merge(this.#options.options ?? {}, fiber.getRef(CurrentOptions))
     const options = limited(own, fiber.getRef(ModelInfo.MaxOutputTokens), this.#api)
     const output = formatOf(request) ?? fiber.getRef(ModelInfo.OutputFormat)
@@ -393,7 +408,7 @@ class Provider {
       const typed = ask(request, output, structuredOutput, this.server.address)
       const isChat = this.#api === "chat"
       const encode = isChat ? Chat.encode : Responses.encode
-      const encoded = encode(typed, model, options, { host: this.server.address, compatible: !this.#at.isOpenAi })
+      const encoded = encode(typed, model, options, { ...this.#target, memory })
       const asksUsage = isStreamed && isChat && this.#options.streamUsage !== false
       const body = asksUsage ? { stream_options: { include_usage: true }, ...encoded } : encoded
       const question = { path: isChat ? "/chat/completions" : "/responses", body, isStreamed }

@@ -16,6 +16,7 @@ import type {
 } from "../../../services/HttpTransport.ts"
 import { malformed, ofBody, type Problem, quote } from "./problems.ts"
 import { parseJson } from "./sse.ts"
+import { write } from "./written.ts"
 
 /** What a connection needs to know. */
 export interface Connection {
@@ -62,7 +63,7 @@ export const requests = (connection: Connection): ((question: Question) => HttpR
       method: "POST",
       url,
       headers: isStreamed ? streamed : whole,
-      body: JSON.stringify(isStreamed ? { ...body, stream: true } : body),
+      body: write(isStreamed ? { ...body, stream: true } : body),
       redirect: "manual"
     }
   }

@@ -30,19 +30,28 @@ import {
   sourcesOf,
   text
 } from "./wire.ts"
+import { type MessageEncoder, type Target, toolWriter, writeMessages } from "./written.ts"
 
 // -- requests ---------------------------------------------------------------------------------------------------------
 
+/** How messages are encoded for a server. */
+export const messagesOf = ({ compatible, host }: Server): MessageEncoder => ({
+  encode: (message) => encodeMessage(message, host),
+  place: (item, _index, last) => (compatible ? inTurn(item, last) : { item, replaces: false })
+})
+
 /** The body of a request. */
-export const encode = ({ format, request }: Typed, model: string, options: CallOptions, server: Server): Fields => ({
+export const encode = (
+  { format, request }: Typed,
+  model: string,
+  options: CallOptions,
+  { memory, messages, server }: Target
+): Fields => ({
   model: options.model ?? model,
-  messages: inTurns(
-    request.prompt.content.flatMap((message) => encodeMessage(message, server.host)),
-    server
-  ),
+  messages: writeMessages(messages, request.prompt, memory),
   ...(request.tools.length === 0
     ? {}
-    : { tools: request.tools.map(encodeTool), tool_choice: encodeChoice(request.toolChoice) }),
+    : { tools: writeTools(request.tools, memory), tool_choice: encodeChoice(request.toolChoice) }),
   ...(format === undefined ? {} : { response_format: encodeFormat(format) }),
   ...chatFields(options, options.model ?? model, server, request.tools.length > 0)
 })
@@ -61,16 +70,12 @@ const encodeFormat = (format: NonNullable<Typed["format"]>) => {
  * Templates of open models want the roles to alternate, and one system message: what follows one of its own role is put
  * into that one. OpenAI takes them as they are.
  */
-const inTurns = (messages: ReadonlyArray<Fields>, server: Server): ReadonlyArray<Fields> => {
-  if (!server.compatible) return messages
-  const turns: Array<Fields> = []
-  for (const message of messages) {
-    const last = turns.at(-1)
-    const joins = last !== undefined && last["role"] === message["role"] && /^(user|system)$/.test(String(last["role"]))
-    if (joins) turns[turns.length - 1] = { ...last, content: joined(last["content"], message["content"]) }
-    else turns.push(message)
-  }
-  return turns
+const inTurn = (message: Fields, last: Fields | undefined): ReturnType<MessageEncoder["place"]> => {
+  const { role } = message
+  const joins = last !== undefined && last["role"] === role && (role === "user" || role === "system")
+  return joins
+    ? { item: { ...last, content: joined(last["content"], message["content"]) }, replaces: true }
+    : { item: message, replaces: false }
 }
 
 const joined = (first: unknown, second: unknown): unknown =>
@@ -95,6 +100,8 @@ const encodeTool = (tool: Tool.Any) => {
     }
   }
 }
+
+const writeTools = toolWriter(encodeTool)
 
 const encodeChoice = (choice: LanguageModel.ToolChoice<string>) =>
   typeof choice === "string"

@@ -25,18 +25,24 @@ import {
   sourcesOf,
   text
 } from "./wire.ts"
+import { type MessageEncoder, type Target, toolWriter, writeMessages } from "./written.ts"
 
 // -- requests ---------------------------------------------------------------------------------------------------------
 
 /** The body of a request. */
-export const encode = ({ format, request }: Typed, model: string, options: CallOptions, server: Server): Fields => {
+export const encode = (
+  { format, request }: Typed,
+  model: string,
+  options: CallOptions,
+  { memory, messages }: Target
+): Fields => {
   const fields = responsesFields(options, options.model ?? model)
   return {
     model: options.model ?? model,
-    input: named(request.prompt.content.flatMap(encodeMessage), server),
+    input: writeMessages(messages, request.prompt, memory),
     ...(request.tools.length === 0
       ? {}
-      : { tools: request.tools.map(encodeTool), tool_choice: encodeChoice(request.toolChoice, request.tools) }),
+      : { tools: writeTools(request.tools, memory), tool_choice: encodeChoice(request.toolChoice, request.tools) }),
     ...fields,
     ...(format === undefined
       ? {}
@@ -44,13 +50,17 @@ export const encode = ({ format, request }: Typed, model: string, options: CallO
   }
 }
 
-/** Compatible servers want an id on each message of the model; one that has none is named by its place. */
-const named = (items: ReadonlyArray<Fields>, server: Server): ReadonlyArray<Fields> =>
-  server.compatible
-    ? items.map((item, index) =>
-        item["role"] === "assistant" && !("id" in item) ? { id: `msg_${index}`, ...item } : item
-      )
-    : items
+/**
+ * How messages are encoded for a server. Compatible servers want an id on each message of the model; one that has none is
+ * named by its place.
+ */
+export const messagesOf = ({ compatible }: Server): MessageEncoder => ({
+  encode: encodeMessage,
+  place: (item, index) => ({
+    item: compatible && item["role"] === "assistant" && !("id" in item) ? { id: `msg_${index}`, ...item } : item,
+    replaces: false
+  })
+})
 
 const encodeFormat = (format: NonNullable<Typed["format"]>) => {
   if (format.type === "json_object") return format
@@ -82,6 +92,8 @@ const encodeTool = (tool: Tool.Any): Fields => {
     strict: Tool.getStrictMode(tool) ?? strictable
   }
 }
+
+const writeTools = toolWriter(encodeTool)
 
 const encodeChoice = (choice: LanguageModel.ToolChoice<string>, tools: ReadonlyArray<Tool.Any>) => {
   if (typeof choice === "string") return choice

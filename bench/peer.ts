@@ -2,7 +2,8 @@
 export interface Peer {
   readonly single: (prompt: string) => Promise<string>
   readonly tools: (prompt: string, rounds: number) => Promise<string>
-  readonly stream: (prompt: string, tokens: number) => Promise<number>
+  /** How many tokens came of an answer that the server writes so many tokens at a time. */
+  readonly stream: (prompt: string, tokens: number, perWrite: number) => Promise<number>
   /** One single-turn agent over many items, at most `concurrency` at a time; answers in the order of the items. */
   readonly map?: (items: ReadonlyArray<string>, concurrency: number) => Promise<ReadonlyArray<string>>
   /** One agent over many prompts, all at once. */

@@ -18,12 +18,17 @@ const runs = new Map<string, Array<Figures>>()
 const note = (key: string, figures: Figures): void => void runs.set(key, [...(runs.get(key) ?? []), figures])
 const figure = (key: string, field: string): number => median((runs.get(key) ?? []).map((one) => one[field]!))
 
-const peers = ["raw", "vercel", "troupe", "troupe-sync"]
+/** The bare loops are the floor of a transport: no SDK and no framework. */
+const all = ["raw", "vercel", "bare-http", "bare-undici", "troupe", "troupe-undici", "troupe-sync"]
+const peers = process.env["BENCH_PEERS"]?.split(",") ?? all
+const isBare = (peer: string): boolean => peer.startsWith("bare-") || peer === "troupe-undici"
+/** The floor of a peer's transport. */
+const floorOf = (peer: string): string => (peer === "troupe-undici" ? "bare-undici" : "bare-http")
 for (let round = 0; round < repeats; round++) {
-  for (const workload of ["single", "tools", "stream"]) {
+  for (const workload of ["single", "tools", "stream", "stream8"]) {
     for (const peer of peers) note(`${workload} ${peer}`, JSON.parse(node(["work.ts", peer, workload])) as Figures)
   }
-  for (const peer of peers) {
+  for (const peer of peers.filter((one) => !isBare(one))) {
     const started = performance.now()
     node(["cold.ts", peer])
     note(`cold ${peer}`, { wallMs: performance.now() - started })
@@ -38,11 +43,15 @@ const say = (line: string): void => {
   lines.push(line)
   console.log(line)
 }
+const isTroupe = (peer: string): boolean => peer.startsWith("troupe")
 const row = (title: string, workload: string, field: string, digits: number): void => {
   const base = figure(`${workload} raw`, field)
   const cells = peers.map((peer) => {
+    if (!runs.has(`${workload} ${peer}`)) return ""
     const value = figure(`${workload} ${peer}`, field)
-    return `${value.toFixed(digits)} (${(value / base).toFixed(2)}x)`
+    const floor = `${workload} ${floorOf(peer)}`
+    const above = isTroupe(peer) && runs.has(floor) ? `, ${(value / figure(floor, field)).toFixed(1)} floors` : ""
+    return `${value.toFixed(digits)} (${(value / base).toFixed(2)}x${above})`
   })
   say(`| ${title} | ${cells.join(" | ")} |`)
 }
@@ -53,6 +62,7 @@ say(`|---|${peers.map(() => "---").join("|")}|`)
 row("single turn, CPU us", "single", "cpuUs", 0)
 row("tool round of ten, CPU us", "tools", "cpuUs", 0)
 row("streamed token, CPU us", "stream", "cpuUs", 1)
+row("streamed token of eight a write, CPU us", "stream8", "cpuUs", 1)
 row("cold start of a one-agent script, wall ms", "cold", "wallMs", 0)
 say("")
 say(

@@ -1,5 +1,5 @@
 // A local OpenAI-compatible server (Chat Completions). The model's name says what it does:
-// text | tools-N (N rounds of one tool call, then text) | stream-N (N tokens) | wait-MS | echo |
+// text | tools-N (N rounds of one tool call, then text) | stream-N-M (N tokens, M a write) | wait-MS | echo |
 // panel (the instructions say what: wait-MS, or fail-MS for a refusal after so long).
 // GET /panel gives what became of the panel's requests since the last time it was asked.
 import http from "node:http"
@@ -33,14 +33,14 @@ const server = http.createServer((req, res) => {
   req.on("data", (chunk) => chunks.push(chunk))
   req.on("end", () => {
     const body = JSON.parse(Buffer.concat(chunks).toString())
-    const [kind, n] = body.model.split("-")
+    const [kind, n, perWrite = 1] = body.model.split("-").map((part, index) => (index === 0 ? part : +part))
     if (body.stream) {
       res.writeHead(200, { "content-type": "text/event-stream" })
-      // A token a write, each in a tick and a packet of its own, as a model's come.
+      // Each write in a tick and a packet of its own, as a model's tokens come.
       req.socket.setNoDelay(true)
       let at = 0
       const step = () => {
-        res.write(tokens[at++])
+        res.write(tokens.slice(at, (at += perWrite)).join(""))
         if (at < +n) setImmediate(step)
         else res.end(end)
       }

@@ -16,8 +16,8 @@ import { baseURL, type Peer, sum } from "./peer.ts"
 type Model = Layer.Layer<LanguageModel.LanguageModel, unknown>
 
 /** The model of the local server whose name says what it does. */
-export const modelOf = (model: string): Model =>
-  OpenAi.layer({ model, baseUrl: baseURL, apiKey: Redacted.make("none"), retry: "none" })
+export const modelOf = (model: string, more: Partial<OpenAi.Options> = {}): Model =>
+  OpenAi.layer({ model, baseUrl: baseURL, apiKey: Redacted.make("none"), retry: "none", ...more })
 
 const add = AgentTool.fromFunction("add", {
   description: "Add two numbers",
@@ -32,7 +32,8 @@ type Runtime = ManagedRuntime.ManagedRuntime<LanguageModel.LanguageModel, unknow
 /** One runtime for each model, as a process has; `run` is the edge. */
 export const makePeer = (
   layerOf: (model: Model) => Model,
-  run: <A>(runtime: Runtime, effect: Effect.Effect<A, unknown, LanguageModel.LanguageModel>) => Promise<A>
+  run: <A>(runtime: Runtime, effect: Effect.Effect<A, unknown, LanguageModel.LanguageModel>) => Promise<A>,
+  modelFor: (model: string) => Model = modelOf
 ): Peer & {
   readonly on: <A>(model: string, effect: Effect.Effect<A, unknown, LanguageModel.LanguageModel>) => Promise<A>
 } => {
@@ -40,7 +41,7 @@ export const makePeer = (
   const on = <A>(model: string, effect: Effect.Effect<A, unknown, LanguageModel.LanguageModel>): Promise<A> => {
     let runtime = runtimes.get(model)
     if (runtime === undefined) {
-      runtime = ManagedRuntime.make(layerOf(modelOf(model)))
+      runtime = ManagedRuntime.make(layerOf(modelFor(model)))
       runtimes.set(model, runtime)
     }
     return run(runtime, effect)
@@ -56,10 +57,10 @@ export const makePeer = (
       const panel = instructions.map((one, n) => Agent.make(`member ${n}`, { instructions: one }))
       return on("panel", Parallel.make("panel", panel).run(prompt))
     },
-    stream: async (prompt, tokens) => {
+    stream: async (prompt, tokens, perWrite) => {
       let count = 0
       await on(
-        `stream-${tokens}`,
+        `stream-${tokens}-${perWrite}`,
         Stream.runForEach(talker.stream(prompt), (event) => {
           if (event._tag === "TextDelta") count++
           return Effect.void

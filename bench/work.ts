@@ -41,6 +41,11 @@ const panel = async () =>
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 
+const stream = async (perWrite: number): Promise<void> => {
+  const count = await peer.stream("Go on", tokens, perWrite)
+  check(count === tokens, count)
+}
+
 const workloads: Record<string, () => Promise<object>> = {
   single: () =>
     measure(1000, 2000, 1, async () => {
@@ -52,11 +57,8 @@ const workloads: Record<string, () => Promise<object>> = {
       const text = await peer.tools("Add", rounds)
       check(text === "sum 1,2,3,4,5,6,7,8,9,10", text)
     }),
-  stream: () =>
-    measure(8, 16, tokens, async () => {
-      const count = await peer.stream("Go on", tokens)
-      check(count === tokens, count)
-    }),
+  stream: () => measure(30, 20, tokens, () => stream(1)),
+  stream8: () => measure(60, 40, tokens, () => stream(8)),
   thousand: () => {
     const work = async (count: number) => {
       const prompts = Array.from({ length: count }, (_, n) => `Add, number ${n}`)

@@ -54,10 +54,10 @@ export const peer: Peer = {
       messages.push(...results)
     }
   },
-  stream: async (prompt, tokens) => {
+  stream: async (prompt, tokens, perWrite) => {
     let count = 0
     const stream = await client.chat.completions.create({
-      model: `stream-${tokens}`,
+      model: `stream-${tokens}-${perWrite}`,
       messages: [{ role: "user", content: prompt }],
       stream: true,
       stream_options: { include_usage: true }

@@ -37,9 +37,9 @@ export const peer: Peer = {
         maxRetries: 0
       })
     ).text,
-  stream: async (prompt, tokens) => {
+  stream: async (prompt, tokens, perWrite) => {
     let count = 0
-    const result = streamText({ model: provider.chat(`stream-${tokens}`), prompt, maxRetries: 0 })
+    const result = streamText({ model: provider.chat(`stream-${tokens}-${perWrite}`), prompt, maxRetries: 0 })
     for await (const _ of result.textStream) count++
     return count
   }

@@ -8,8 +8,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as path from "node:path"
 import type { HttpTransport, TransportFailure } from "../../../src/services/HttpTransport.ts"
-import * as Node from "../../../src/layers/openai/internal/transport/node.ts"
-import { proxyFor } from "../../../src/layers/openai/internal/transport/proxy.ts"
+import * as Node from "../../../src/layers/internal/http/nodeTransport.ts"
+import { proxyFor } from "../../../src/layers/internal/http/proxy.ts"
 import * as Undici from "../../../src/layers/openai/internal/transport/undici.ts"
 
 type Outcome = { readonly status: number; readonly text: string } | { readonly failure: TransportFailure }
@@ -244,7 +244,7 @@ describe("Node's transport", () => {
         () =>
           new Promise<string>((resolve) => {
             const program = `
-              import * as Node from ${JSON.stringify(path.resolve("src/layers/openai/internal/transport/node.ts"))}
+              import * as Node from ${JSON.stringify(path.resolve("src/layers/internal/http/nodeTransport.ts"))}
               const ask = (body) => new Promise((resolve) => {
                 let text = ""
                 Node.transport({ method: "POST", url: "https://localhost:${port}/", headers: {}, body }, {

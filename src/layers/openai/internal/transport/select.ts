@@ -2,7 +2,7 @@
 import type { HttpTransport } from "../../../../services/HttpTransport.ts"
 import { isReplaced } from "../../../internal/io/replacedFetch.ts"
 import * as Fetch from "./fetch.ts"
-import * as Node from "./node.ts"
+import * as Node from "../../../internal/http/nodeTransport.ts"
 
 /** A transport that a module of its own brings, since it needs a package. */
 export interface Adapter {

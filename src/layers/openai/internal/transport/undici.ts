@@ -2,8 +2,8 @@
 import * as Undici from "undici"
 import { describe } from "../../../../internal/connectionError.ts"
 import type { Head, HttpRequest, HttpTransport, Receiver } from "../../../../services/HttpTransport.ts"
-import { guarded } from "./guarded.ts"
-import { proxyFor } from "./proxy.ts"
+import { guarded } from "../../../internal/http/guarded.ts"
+import { proxyFor } from "../../../internal/http/proxy.ts"
 
 /** Time limits are kept above the transport: undici's own would cut long thinking. */
 const settings = { connections: 1024, pipelining: 1, headersTimeout: 0, bodyTimeout: 0, keepAliveTimeout: 60_000 }

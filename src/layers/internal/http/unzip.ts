@@ -1,7 +1,7 @@
 /** Answers as they were before the server compressed them, for transports that give the bytes of the wire. */
 import type * as Zlib from "node:zlib"
-import { describe } from "../../../../internal/connectionError.ts"
-import type { Exchange, Receiver } from "../../../../services/HttpTransport.ts"
+import { describe } from "../../../internal/connectionError.ts"
+import type { Exchange, Receiver } from "../../../services/HttpTransport.ts"
 
 /** The part of an exchange that says how fast data comes, and a receiver that takes it as it came. */
 interface Unzipped {

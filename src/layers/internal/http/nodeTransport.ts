@@ -6,8 +6,8 @@
 import type * as Http from "node:http"
 import type * as Https from "node:https"
 import type * as Tls from "node:tls"
-import { describe } from "../../../../internal/connectionError.ts"
-import type { Head, HttpRequest, HttpTransport } from "../../../../services/HttpTransport.ts"
+import { describe } from "../../../internal/connectionError.ts"
+import type { Head, HttpRequest, HttpTransport } from "../../../services/HttpTransport.ts"
 import { guarded } from "./guarded.ts"
 import { authorizationOf, type Environment, hostOf, portOf, proxyFor } from "./proxy.ts"
 

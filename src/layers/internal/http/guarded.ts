@@ -1,5 +1,5 @@
 /** What transports on the bytes of the wire share: one end, nothing after an abort, and answers decompressed. */
-import type { Exchange, Head, Receiver } from "../../../../services/HttpTransport.ts"
+import type { Exchange, Head, Receiver } from "../../../services/HttpTransport.ts"
 import { unzipped } from "./unzip.ts"
 
 /** The request on the wire. */

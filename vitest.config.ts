@@ -7,8 +7,7 @@ const conditions = ["troupe-source", "module", "node", "development|production"]
 const shared = [
   "tests/{agents,contract,internal,telemetry,workflows}/**/*.test.ts",
   "tests/layers/{demo,openai,tools}/**/*.test.ts",
-  "tests/layers/testing/{Cassette,cassetteFile,cassetteHttp,cassetteRandomTraffic,cassetteScrubbing}.test.ts",
-  "tests/layers/OpenAi*.test.ts"
+  "tests/layers/testing/{Cassette,cassetteFile,cassetteHttp,cassetteRandomTraffic,cassetteScrubbing}.test.ts"
 ]
 
 /** What packs, installs, bundles, runs conformance suites or waits for processes. */

@@ -3,11 +3,11 @@ import { McpServer } from "@modelcontextprotocol/sdk/server/mcp.js"
 import { Effect, Fiber, Layer, ManagedRuntime } from "effect"
 import { Agent, Mcp, SyncEdge, TestModel } from "troupe"
 import { describe, expect, it } from "vitest"
-import * as IoWorker from "../../src/layers/internal/io/ioWorker.ts"
-import { call } from "../support/mcpCall.ts"
-import { failure, temporary } from "../support/mcpChecks.ts"
-import { children, everything, isAlive, script, startEverything, toolsServer } from "../support/mcpEverything.ts"
-import { rawServer } from "../support/mcpRaw.ts"
+import * as IoWorker from "../../../src/layers/internal/io/ioWorker.ts"
+import { call } from "../../support/mcpCall.ts"
+import { failure, temporary } from "../../support/mcpChecks.ts"
+import { children, everything, isAlive, script, startEverything, toolsServer } from "../../support/mcpEverything.ts"
+import { rawServer } from "../../support/mcpRaw.ts"
 
 const { newLog } = temporary()
 

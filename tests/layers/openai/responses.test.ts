@@ -2,8 +2,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Stream } from "effect"
 import type { AiError } from "effect/ai"
-import { assertStream, textOf } from "../contract/checks.ts"
-import { type Part, provider, request } from "../support/openAiRequest.ts"
+import { assertStream, textOf } from "../../contract/checks.ts"
+import { type Part, provider, request } from "../../support/openAiRequest.ts"
 
 const streamed = (...events: ReadonlyArray<unknown>) =>
   Effect.scoped(

@@ -7,11 +7,11 @@ import { Effect, Fiber, Redacted, Tracer } from "effect"
 import { TestClock } from "effect/testing"
 import { Agent, AgentTool, Mcp, Runner, TestModel } from "troupe"
 import { describe, expect } from "vitest"
-import { call } from "../support/mcpCall.ts"
-import { failure, leavesNothing, temporary } from "../support/mcpChecks.ts"
-import { everything, freePort, script, toolsServer, until } from "../support/mcpEverything.ts"
-import { everythingHere } from "../support/mcpEverythingHere.ts"
-import { rawServer } from "../support/mcpRaw.ts"
+import { call } from "../../support/mcpCall.ts"
+import { failure, leavesNothing, temporary } from "../../support/mcpChecks.ts"
+import { everything, freePort, script, toolsServer, until } from "../../support/mcpEverything.ts"
+import { everythingHere } from "../../support/mcpEverythingHere.ts"
+import { rawServer } from "../../support/mcpRaw.ts"
 
 const { newLog } = temporary()
 const connect = (servers: Mcp.Options["servers"]) => Mcp.connect({ servers })
@@ -334,7 +334,7 @@ it("importing troupe/Mcp loads no SDK", { timeout: 30_000 }, async () => {
     await import("troupe/Mcp")
     console.log(JSON.stringify(urls))
   `
-  const root = path.resolve(import.meta.dirname, "../..")
+  const root = path.resolve(import.meta.dirname, "../../..")
   const args = ["--conditions=troupe-source", "--input-type=module", "--eval", program]
   const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: root, maxBuffer: 16_000_000 })
   const urls = JSON.parse(stdout) as ReadonlyArray<string>

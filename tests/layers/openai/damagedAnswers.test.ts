@@ -3,8 +3,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Redacted, Schema, Stream } from "effect"
 import { AiError, LanguageModel, Tool, Toolkit } from "effect/ai"
 import { OpenAi } from "troupe"
-import { type AnyPart, assertBlocks } from "../contract/checks.ts"
-import * as Server from "../support/openAiServer.ts"
+import { type AnyPart, assertBlocks } from "../../contract/checks.ts"
+import * as Server from "../../support/openAiServer.ts"
 
 const Add = Tool.make("add", { parameters: Schema.Struct({ a: Schema.Finite }), success: Schema.Finite })
 const toolkit = {

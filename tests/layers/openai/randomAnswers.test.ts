@@ -2,11 +2,11 @@
 import { assert, describe, layer } from "@effect/vitest"
 import { Effect, Redacted, Schema, Stream } from "effect"
 import { OpenAi, SyncEdge } from "troupe"
-import { directModel } from "../support/directModel.ts"
-import { assertStream } from "../contract/checks.ts"
-import { type Part, request } from "../support/openAiRequest.ts"
-import * as ChildServer from "../support/childServer.ts"
-import type { Reply } from "../support/openAiServer.ts"
+import { directModel } from "../../support/directModel.ts"
+import { assertStream } from "../../contract/checks.ts"
+import { type Part, request } from "../../support/openAiRequest.ts"
+import * as ChildServer from "../../support/childServer.ts"
+import type { Reply } from "../../support/openAiServer.ts"
 
 const Word = Schema.String.check(Schema.isMaxLength(20))
 const Sometimes = <S extends Schema.Top>(schema: S) => Schema.UndefinedOr(schema)

@@ -4,12 +4,12 @@ import { Deferred, Effect, Fiber, Redacted } from "effect"
 import { TestClock } from "effect/testing"
 import { Mcp } from "troupe"
 import { afterAll, beforeAll, describe, expect, vi } from "vitest"
-import { call } from "../support/mcpCall.ts"
-import { failure } from "../support/mcpChecks.ts"
-import { startEverything, until } from "../support/mcpEverything.ts"
-import { startMcpHttp } from "../support/mcpHttp.ts"
-import { browse, startMcpOAuth } from "../support/mcpOAuth.ts"
-import { tcpProxy } from "../support/tcpProxy.ts"
+import { call } from "../../support/mcpCall.ts"
+import { failure } from "../../support/mcpChecks.ts"
+import { startEverything, until } from "../../support/mcpEverything.ts"
+import { startMcpHttp } from "../../support/mcpHttp.ts"
+import { browse, startMcpOAuth } from "../../support/mcpOAuth.ts"
+import { tcpProxy } from "../../support/tcpProxy.ts"
 
 const resource = <A>(start: () => Promise<A>, stop: (started: A) => Promise<unknown>) =>
   Effect.acquireRelease(Effect.promise(start), (started) => Effect.promise(() => stop(started)))

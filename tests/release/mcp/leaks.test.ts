@@ -6,9 +6,9 @@ import { it } from "@effect/vitest"
 import { Effect, Exit, Fiber } from "effect"
 import { type AgentTool, Mcp } from "troupe"
 import { describe, expect } from "vitest"
-import { call } from "../support/mcpCall.ts"
-import { failure, leavesNothing, temporary } from "../support/mcpChecks.ts"
-import { children, everything, isAlive, script, toolsServer, until } from "../support/mcpEverything.ts"
+import { call } from "../../support/mcpCall.ts"
+import { failure, leavesNothing, temporary } from "../../support/mcpChecks.ts"
+import { children, everything, isAlive, script, toolsServer, until } from "../../support/mcpEverything.ts"
 
 const { newLog } = temporary()
 const connect = (servers: Mcp.Options["servers"]) => Mcp.connect({ servers })
@@ -150,7 +150,7 @@ describe("nothing stays behind", () => {
   ] as const) {
     it.live(`when our own process is ended by ${signal}, on the ${edge} edge`, () =>
       Effect.promise(async () => {
-        const main = path.join(import.meta.dirname, "../support/mcpParentMain.ts")
+        const main = path.join(import.meta.dirname, "../../support/mcpParentMain.ts")
         const parent = spawn(process.execPath, ["--conditions=troupe-source", main], {
           env: { ...process.env, EDGE: edge },
           stdio: ["ignore", "pipe", "inherit"]

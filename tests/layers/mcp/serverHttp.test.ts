@@ -6,7 +6,7 @@ import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Deferred, Effect, Exit, Fiber, Layer, Redacted, Schema, Scope } from "effect"
 import { Agent, McpServer, OpenAi, Runner } from "troupe"
-import { make as modelServer } from "../support/openAiServer.ts"
+import { make as modelServer } from "../../support/openAiServer.ts"
 
 const echo = Runner.make("echo", { description: "Says it back", run: (text: string) => Effect.succeed(text) })
 const agent = Agent.make("agent", { description: "Thinks", instructions: "Think." })

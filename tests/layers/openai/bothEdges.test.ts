@@ -3,9 +3,9 @@ import { assert, describe, layer } from "@effect/vitest"
 import { Cause, Effect, Exit, Redacted, Stream } from "effect"
 import { type AiError, LanguageModel } from "effect/ai"
 import { OpenAi } from "troupe"
-import * as ChildServer from "../support/childServer.ts"
-import { exitOn } from "../support/edges.ts"
-import type { Reply } from "../support/openAiServer.ts"
+import * as ChildServer from "../../support/childServer.ts"
+import { exitOn } from "../../support/edges.ts"
+import type { Reply } from "../../support/openAiServer.ts"
 
 const whole = (prompt = "go") => Effect.map(LanguageModel.generateText({ prompt }), ({ text }) => text)
 const streamed = (prompt = "go") =>

@@ -19,7 +19,7 @@ import {
 } from "effect"
 import { type AiError, LanguageModel } from "effect/ai"
 import { Agent, ModelInfo, OpenAi } from "troupe"
-import * as OpenAiServer from "../support/openAiServer.ts"
+import * as OpenAiServer from "../../support/openAiServer.ts"
 
 const secret = "a-key-of-no-known-shape"
 const options = (url: string, more: Partial<OpenAi.Options> = {}): OpenAi.Options => ({

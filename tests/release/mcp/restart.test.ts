@@ -3,9 +3,9 @@ import { it } from "@effect/vitest"
 import { Effect, Exit, Fiber } from "effect"
 import { Mcp } from "troupe"
 import { expect } from "vitest"
-import { call } from "../support/mcpCall.ts"
-import { failure } from "../support/mcpChecks.ts"
-import { startEverything, until } from "../support/mcpEverything.ts"
+import { call } from "../../support/mcpCall.ts"
+import { failure } from "../../support/mcpChecks.ts"
+import { startEverything, until } from "../../support/mcpEverything.ts"
 
 const eventually = (done: () => boolean) => Effect.promise(() => until(done))
 

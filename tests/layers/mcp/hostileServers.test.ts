@@ -12,13 +12,13 @@ import {
 import { Effect } from "effect"
 import { Agent, Mcp, SyncEdge, TestModel } from "troupe"
 import { describe, expect, it } from "vitest"
-import { call } from "../support/mcpCall.ts"
-import { failure } from "../support/mcpChecks.ts"
-import { startMcpHttp } from "../support/mcpHttp.ts"
+import { call } from "../../support/mcpCall.ts"
+import { failure } from "../../support/mcpChecks.ts"
+import { startMcpHttp } from "../../support/mcpHttp.ts"
 
 const hostile = (env: Readonly<Record<string, string>> = {}, more: Mcp.CommonOptions = {}) => ({
   command: process.execPath,
-  args: [path.join(import.meta.dirname, "../support/mcpHostileMain.ts")],
+  args: [path.join(import.meta.dirname, "../../support/mcpHostileMain.ts")],
   env,
   grace: "200 millis" as const,
   ...more

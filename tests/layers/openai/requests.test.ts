@@ -3,9 +3,9 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Redacted, Schema } from "effect"
 import { type LanguageModel, Prompt, Tool } from "effect/ai"
 import { OpenAi } from "troupe"
-import { directModel } from "../support/directModel.ts"
-import { chatFields } from "../../src/layers/openai/internal/options.ts"
-import { serve } from "../support/openAiServer.ts"
+import { directModel } from "../../support/directModel.ts"
+import { chatFields } from "../../../src/layers/openai/internal/options.ts"
+import { serve } from "../../support/openAiServer.ts"
 
 type Api = "chat" | "responses"
 const apis = ["chat", "responses"] as const

@@ -7,8 +7,8 @@ import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js"
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js"
 import type { Progress } from "@modelcontextprotocol/sdk/types.js"
 import { afterAll, assert, beforeAll, describe, it, vi } from "vitest"
-import { nodeArguments } from "../support/mcpProcess.ts"
-import { type Reply, type Seen, serve, text } from "../support/openAiServer.ts"
+import { nodeArguments } from "../../support/mcpProcess.ts"
+import { type Reply, type Seen, serve, text } from "../../support/openAiServer.ts"
 
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 })
 

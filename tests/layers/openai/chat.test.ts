@@ -3,9 +3,9 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Redacted, Stream } from "effect"
 import { type AiError, LanguageModel } from "effect/ai"
 import { OpenAi } from "troupe"
-import { type Part, provider, request } from "../support/openAiRequest.ts"
-import * as Server from "../support/openAiServer.ts"
-import { chunk } from "../support/openAiServer.ts"
+import { type Part, provider, request } from "../../support/openAiRequest.ts"
+import * as Server from "../../support/openAiServer.ts"
+import { chunk } from "../../support/openAiServer.ts"
 
 const streamed = (...events: ReadonlyArray<unknown>) =>
   Effect.scoped(

@@ -89,7 +89,7 @@ export interface Options {
   readonly structuredOutput?: StructuredOutput | undefined
   /** Whether streamed answers are asked for their usage (`stream_options`), which not every server takes. Default true. */
   readonly streamUsage?: boolean | undefined
-  /** The most bytes that one answer may have on the wire. More fails the call. Default 256 MiB. */
+  /** The most bytes that one answer may have, decompressed. More fails the call. Default 256 MiB. */
   readonly maxAnswerBytes?: number | undefined
   /**
    * What carries the requests:
@@ -110,7 +110,7 @@ export interface Options {
 }
 
 /**
- * A model by the `openai` SDK, which is loaded when the first request is made. Under `Effect.runSync` with
+ * A model at OpenAI or a compatible server. What carries the requests is chosen by `transport`. Under `Effect.runSync` with
  * `SyncEdge.layer` the same requests go through the edge's I/O thread. With `Cassette.layer` provided they are recorded or
  * replayed, and a replay needs no key.
  *

@@ -71,8 +71,8 @@ describe("what an editor shows", () => {
 
   for (const [member, says] of [
     ["run", "succeeds with the plain output"],
-    ["result", "beside usage, steps, decisions"],
-    ["stream", "emits what happens as it happens"]
+    ["result", "the output, usage, steps, decisions"],
+    ["stream", "emits events as they happen"]
   ] as const) {
     it(`says what ${member} does`, async () => {
       const lines = read("hovers.ts").split("\n")

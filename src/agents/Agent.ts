@@ -11,6 +11,7 @@ import * as Model from "effect/ai/Model"
 import type * as Prompt from "effect/ai/Prompt"
 import type * as Tool from "effect/ai/Tool"
 import type * as Toolkit from "effect/ai/Toolkit"
+import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
 import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
@@ -59,7 +60,12 @@ export type AgentError =
 /**
  * An agent: a runner whose input is a text, messages with images and files, or the transcript of an earlier result.
  */
-export type Agent<A, E, R> = Runner.Runner<Prompt.RawInput, A, E, R>
+export interface Agent<out A, out E, out R> extends Runner.Runner<Prompt.RawInput, A, E, R> {
+  /** The schema of its answers: the option `output`, otherwise that of a text. */
+  readonly output: Schema.Schema<A>
+  /** @internal The same agent with other options; see {@link with_}. */
+  readonly vary: (options: Options) => Agent<A, unknown, unknown>
+}
 
 /** The argument of `stopWhen` and of a `toolChoice` function. */
 export type StepInfo = Plan.StepInfo
@@ -250,13 +256,76 @@ export const make = <
 /** @internal An agent whose type leaves out its options. */
 export const erased = (name: string, options: Options): Agent<unknown, unknown, unknown> => {
   const plan = makePlan(name, options)
-  return Runner.fromDefinition(name, options.description, {
-    body: (input: Prompt.RawInput, state: RunState) => Loop.run(plan, input, state),
-    encode: options.output === undefined ? toJson : encoder(readingOf(options.output)),
-    observers: nothing,
-    structure: () => structureOf(plan)
-  })
+  return fromDefinition(
+    name,
+    options.description,
+    {
+      body: (input: Prompt.RawInput, state: RunState) => Loop.run(plan, input, state),
+      encode: options.output === undefined ? toJson : encoder(readingOf(options.output)),
+      observers: nothing,
+      structure: () => structureOf(plan)
+    },
+    {
+      output: options.output === undefined ? Schema.String : readingOf(options.output),
+      vary: (others) => erased(name, { ...options, ...others })
+    }
+  )
 }
+
+/** @internal An agent with a definition of its own. */
+export const fromDefinition = <A, E, R>(
+  name: string,
+  description: string | undefined,
+  definition: Runner.Definition<Prompt.RawInput, A, E, R>,
+  { output, vary }: Pick<Agent<A, E, R>, "output" | "vary">
+): Agent<A, E, R> => Object.assign(Runner.fromDefinition(name, description, definition), { output, vary })
+
+/** The type of `self` with the options `O` in place of its own. */
+type Varied<A, E, R, O, Returned> = Agent<
+  A,
+  E | Failure<O, Returned>,
+  // It has a model already: its own, or that of the caller.
+  R | Exclude<Services<O, Returned>, LanguageModel.LanguageModel>
+>
+
+/** Options without `output`, which is the type of the agent. */
+type NoOutput = { readonly output?: "The output is the type of the agent. Make another one with Agent.make" }
+
+/**
+ * Copies an agent with other tools, instructions, limits or any other options than `output`: for one run, or as an agent of
+ * its own. Options that are not given, or `undefined`, are those of the agent. The copy has the same name. Errors and
+ * services that its new options add join its type; those of replaced options stay in it.
+ *
+ * A copy of an orchestrator keeps its workers, and that of a service its own model. Throws `InvalidDefinition` as
+ * {@link make} does, also where the new options do not fit the others, such as a `toolChoice` of a tool that is replaced.
+ *
+ * @example
+ * import { Effect } from "effect"
+ * import { Agent, DemoModel } from "troupe"
+ *
+ * const clerk = Agent.make("clerk", { instructions: "Answer questions." })
+ * const answer = Agent.with(clerk, { instructions: "Answer in one sentence.", maxSteps: 2 })
+ *   .run("What is 2 + 40?")
+ *   .pipe(Effect.provide(DemoModel.layer))
+ */
+const with_: {
+  <const O extends Given, Instructions extends AnyInstructions = string, Stops extends AnyStops = boolean>(
+    options: Checked<O, Instructions, Stops> & NoOutput
+  ): <A, E, R>(self: Agent<A, E, R>) => Varied<A, E, R, O, Instructions | Stops>
+  <A, E, R, const O extends Given, Instructions extends AnyInstructions = string, Stops extends AnyStops = boolean>(
+    self: Agent<A, E, R>,
+    options: Checked<O, Instructions, Stops> & NoOutput
+  ): Varied<A, E, R, O, Instructions | Stops>
+} = dual(2, (self: Agent<unknown, unknown, unknown>, options: Options): Agent<unknown, unknown, unknown> => {
+  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Options
+  if (given.output === undefined) return self.vary(given)
+  throw new InvalidDefinition({
+    subject: subjectOf(self.name),
+    problem: "a copy of it is given another output, which is the type of an agent",
+    remedy: "Make another agent with Agent.make"
+  })
+})
+export { with_ as with }
 
 const structureOf = (plan: Plan.Plan): Structure => ({
   kind: "agent",
@@ -515,17 +584,50 @@ export const Service =
     const Key = Context.Service<Self, Agent<A, E, never>>()(id)
     const layer: Layer.Layer<Self, never, R> = Layer.effect(
       Key,
-      Effect.map(captured<R>(), (own) =>
-        Runner.fromDefinition<Prompt.RawInput, A, E, never>(name, given.description, {
-          ...agent.definition,
-          body: (input, state) => withCaptured(agent.definition.body(input, state), own, declared)
-        })
-      )
+      Effect.map(captured<R>(), (own) => keeping(agent, own, declared))
     )
-    const runner = Runner.fromDefinition<Prompt.RawInput, A, E, Self>(name, given.description, {
-      ...agent.definition,
-      body: (input, state) => Effect.flatMap(Key, (service) => service.definition.body(input, state))
-    })
-    const { pipe: _pipe, name: _name, ...members } = runner
+    const { pipe: _pipe, name: _name, ...members } = ofService(agent, Key)
     return Object.assign(Key, members, { layer }) as ServiceClass<Self, Id, A, E, R>
   }
+
+/** The agent with the services `own`, of which those that it declares are used in place of its caller's. */
+const keeping = <A, E, R>(
+  agent: Agent<A, E, R>,
+  own: Context.Context<R>,
+  declared: ReadonlySet<string>
+): Agent<A, E, never> =>
+  fromDefinition(
+    agent.name,
+    agent.description,
+    {
+      ...agent.definition,
+      body: (input, state) => withCaptured(agent.definition.body(input, state), own, declared)
+    },
+    {
+      output: agent.output,
+      // What its new options need is provided around the run.
+      vary: (options) => keeping(agent.vary(options) as Agent<A, E, R>, own, declared)
+    }
+  )
+
+/** The agent that a service holds, as an agent that needs the service. `agent` is what the service is made of. */
+const ofService = <Self, A, E>(
+  agent: Agent<A, unknown, unknown>,
+  held: Effect.Effect<Agent<A, E, never>, never, Self>
+): Agent<A, E, Self> =>
+  fromDefinition(
+    agent.name,
+    agent.description,
+    {
+      ...agent.definition,
+      body: (input, state) => Effect.flatMap(held, (service) => service.definition.body(input, state))
+    },
+    {
+      output: agent.output,
+      vary: (options) =>
+        ofService(
+          agent.vary(options),
+          Effect.map(held, (service) => service.vary(options) as Agent<A, unknown, never>)
+        )
+    }
+  )

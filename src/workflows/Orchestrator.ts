@@ -135,30 +135,50 @@ export const make = <
       remedy: "Lower reserve or raise tokens"
     })
   }
-  const tools = [
-    ...(given.tools ?? []),
+  const ownTools = [
     ...roster.map(([key, worker]) =>
       budgeted(AgentTool.fromRunner(metered(Runner.named(worker, key)), { ...workerOptions?.[key], name: key }))
     ),
     ...(spawn === undefined ? [] : [budgeted(spawnTool(name, spawn))])
   ]
-  const agent = Agent.erased(name, { ...own, tools })
-  return Runner.fromDefinition(name, given.description, {
-    ...agent.definition,
-    structure: () => ({ kind: "orchestrator", members: agent.definition.structure().members }),
-    body: (input: Prompt.RawInput, state: RunState) =>
-      Effect.suspend(() =>
-        agent.definition.body(input, state).pipe(
-          Effect.provideService(CurrentSpawnState, {
-            budget: new Budget(state, budget ?? {}),
-            spawned: 0,
-            depth: 0,
-            children: 0
-          })
+  const agent = Agent.erased(name, { ...own, tools: [...(given.tools ?? []), ...ownTools] })
+  // Workers and spawned agents are erased in the list of tools; this is where their services come back.
+  return managing(agent, ownTools, budget ?? {}) as Agent.Agent<never, never, never>
+}
+
+/** The agent as one that manages workers: `workers` are its tools also where its others are replaced. */
+const managing = (
+  agent: Agent.Agent<unknown, unknown, unknown>,
+  workers: ReadonlyArray<AgentTool.Any>,
+  budget: Limits
+): Agent.Agent<unknown, unknown, unknown> => {
+  const { definition, description, name, output, vary } = agent
+  return Agent.fromDefinition(
+    name,
+    description,
+    {
+      ...definition,
+      structure: () => ({ kind: "orchestrator", members: definition.structure().members }),
+      body: (input: Prompt.RawInput, state: RunState) =>
+        Effect.suspend(() =>
+          definition.body(input, state).pipe(
+            Effect.provideService(CurrentSpawnState, {
+              budget: new Budget(state, budget),
+              spawned: 0,
+              depth: 0,
+              children: 0
+            })
+          )
         )
-      )
-    // Workers and spawned agents are erased in the list of tools; this is where their services come back.
-  }) as Agent.Agent<never, never, never>
+    },
+    {
+      output,
+      vary: (others) => {
+        const tools = others.tools === undefined ? undefined : [...others.tools, ...workers]
+        return managing(vary(tools === undefined ? others : { ...others, tools }), workers, budget)
+      }
+    }
+  )
 }
 
 const limitsOf = (spawn: Spawn<ReadonlyArray<AgentTool.Any>> | undefined) => ({

@@ -181,3 +181,22 @@ const served = Effect.gen(function* () {
   return yield* LanguageModel.generateText({ prompt: "What is in README.md?", toolkit })
 })
 proven<Equal<Effect.Services<typeof served>, LanguageModel.LanguageModel | Mcp.Mcp>>()
+
+// -- an agent with other options: what they need joins its type
+class Desk extends Context.Service<Desk, { readonly open: boolean }>()("app/Desk") {}
+class Closed extends Schema.TaggedError<Closed>()("Closed", {}) {}
+const varied = Agent.with(calculator, {
+  instructions: () => Effect.flatMap(Desk, ({ open }) => (open ? Effect.succeed("You are open.") : new Closed())),
+  maxSteps: 2
+})
+proven<Equal<Runner.Output<typeof varied>, string>>()
+proven<Equal<Runner.Error<typeof varied>, Agent.Error | Closed>>()
+proven<Equal<Runner.Services<typeof varied>, Runner.Services<typeof calculator> | Desk>>()
+const piped = calculator.pipe(Agent.with({ maxSteps: 2, instructions: "Be brief." }))
+proven<Equal<typeof piped, Agent.Agent<string, Agent.Error, Runner.Services<typeof calculator>>>>()
+// @ts-expect-error -- there is no such option
+Agent.with(calculator, { maxStep: 2 })
+// @ts-expect-error -- the output is the type of an agent
+Agent.with(calculator, { output: Schema.Finite })
+// @ts-expect-error -- a runner is not an agent
+Agent.with(Runner.named(calculator, "other"), { maxSteps: 2 })

@@ -1,9 +1,8 @@
 /** Authorization of a connection: what the SDK's OAuth client asks for, and the user who is asked. */
 import type { OAuthClientProvider, OAuthDiscoveryState } from "@modelcontextprotocol/sdk/client/auth.js"
 import { type AuthorizationAddresses, requireWeb } from "./authorizationAddresses.ts"
-import * as Discovery from "./discovery.ts"
+import * as Checks from "./authorizationChecks.ts"
 import type { OAuthSpec, OAuthState } from "./protocol.ts"
-import { codeOf, type Sent } from "./redirectAnswer.ts"
 import type { HttpTransport, Post, SdkConnection } from "./sdkConnection.ts"
 
 /** The authorization of one connection, over all attempts to connect. */
@@ -94,7 +93,7 @@ const saysIssuer = (metadata: Metadata): boolean => {
 
 /** What a user is asked, and how the question ends. */
 interface Asked {
-  readonly sent: Sent
+  readonly sent: Checks.Sent
   readonly resolve: (code: string) => void
   readonly reject: (error: Error) => void
 }
@@ -109,7 +108,7 @@ const userQuestion = ({ post, sdk }: SdkConnection) => {
   return {
     pending: () => pending,
     /** Sends the user to an address. `finish` gets the code that they come back with. */
-    ask: (url: URL, sent: Omit<Sent, "state">, finish: (code: string) => Promise<void> | undefined) => {
+    ask: (url: URL, sent: Omit<Checks.Sent, "state">, finish: (code: string) => Promise<void> | undefined) => {
       if (pending !== undefined) return
       requireWeb("authorization_endpoint", url)
       // Of the address: a request beside this one may have made another state meanwhile.
@@ -128,7 +127,7 @@ const userQuestion = ({ post, sdk }: SdkConnection) => {
     allow: (answer: string) => {
       if (asked === undefined) return
       try {
-        asked.resolve(codeOf(answer, asked.sent))
+        asked.resolve(Checks.codeOf(answer, asked.sent))
       } catch (error) {
         asked.reject(new sdk.UnauthorizedError((error as Error).message))
       }
@@ -144,9 +143,9 @@ export const make = (connection: SdkConnection): Authorization => {
   let state: OAuthState = {}
   let metadata: Metadata
   let unusable: Error | undefined
-  const sent = (spec: OAuthSpec): Omit<Sent, "state"> => ({
+  const sent = (spec: OAuthSpec): Omit<Checks.Sent, "state"> => ({
     redirectUrl: spec.redirectUrl ?? "",
-    isIssuer: Discovery.issuerTest(metadata?.issuer, spec),
+    isIssuer: Checks.issuerTest(metadata?.issuer, spec),
     saysIssuer: saysIssuer(metadata)
   })
   return {
@@ -154,7 +153,7 @@ export const make = (connection: SdkConnection): Authorization => {
       state = { ...kept }
     },
     read: (document) => {
-      const found = Discovery.readResource(document)
+      const found = Checks.readResource(document)
       if (found === undefined) return document
       unusable = found.problem
       for (const address of found.left) {
@@ -168,7 +167,7 @@ export const make = (connection: SdkConnection): Authorization => {
       validateResourceURL: resourceOf(spec),
       saveDiscoveryState: async (found) => {
         if (unusable !== undefined) throw unusable
-        await Discovery.check(found, spec, addresses)
+        await Checks.check(found, spec, addresses)
         metadata = found.authorizationServerMetadata
       },
       ...storage(state, post, () => pending() !== undefined),

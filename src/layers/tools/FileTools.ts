@@ -14,7 +14,7 @@ import { InvalidDefinition } from "../../RunError.ts"
 import { type Denied, deniedBy } from "../internal/files/denied.ts"
 import { FileToolError, toError } from "../internal/files/errors.ts"
 import { matcher } from "../internal/files/glob.ts"
-import { Rooted } from "../internal/files/rooted.ts"
+import * as Rooted from "../internal/files/rooted.ts"
 import { page, readText, tooLarge, visibleAround } from "../internal/files/text.ts"
 import { walk } from "../internal/files/walk.ts"
 import { search } from "./internal/search.ts"
@@ -196,7 +196,7 @@ export const layer = (
 ): Layer.Layer<Tool.HandlersFor<typeof writableToolkit.tools>, InvalidDefinition> =>
   writableToolkit.toLayer(Effect.map(rootOf(options), (rooted) => handlers(rooted, options)))
 
-const rootOf = ({ deny = secrets, root }: Options): Effect.Effect<Rooted, InvalidDefinition> =>
+const rootOf = ({ deny = secrets, root }: Options): Effect.Effect<Rooted.Rooted, InvalidDefinition> =>
   Effect.gen(function* () {
     const invalid = (problem: string, cause: unknown, remedy: string) =>
       new InvalidDefinition({
@@ -216,17 +216,17 @@ const rootOf = ({ deny = secrets, root }: Options): Effect.Effect<Rooted, Invali
       try: (): Denied => deniedBy(deny),
       catch: (cause) => invalid("a pattern in deny cannot be used", cause, "Use a simpler glob")
     })
-    return new Rooted(real, denied)
+    return Rooted.make(real, denied)
   })
 
 interface Settings {
-  readonly rooted: Rooted
+  readonly rooted: Rooted.Rooted
   readonly ignore: ReadonlySet<string>
   readonly maxFileBytes: number
   readonly maxReadChars: number
 }
 
-const handlers = (rooted: Rooted, options: Options) => {
+const handlers = (rooted: Rooted.Rooted, options: Options) => {
   const { ignore = [".git", "node_modules"], maxFileBytes = 5 * 1024 * 1024, maxReadChars = 50_000 } = options
   const settings = { rooted, ignore: new Set(ignore), maxFileBytes, maxReadChars }
   return writableToolkit.of({

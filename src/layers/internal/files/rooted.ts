@@ -21,189 +21,210 @@ interface Held {
 }
 
 /** One directory, and everything that really is below it. */
-export class Rooted {
-  readonly #root: string
-  readonly #denied: Denied
-
-  /** `root` must be the real path of a directory. Paths that are `denied` are neither read nor written. */
-  constructor(root: string, denied: Denied = () => false) {
-    this.#root = root
-    this.#denied = denied
-  }
-
+export interface Rooted {
   /** At most `limit` entries of a directory, sorted by name. Links are listed as such and never followed. */
-  list(given: string, limit: number): ReadonlyArray<fs.Dirent> {
-    return this.#within(given, this.#existing(given), (held) => {
-      const directory = fs.opendirSync(held.self)
-      try {
-        held.check()
-        const entries: Array<fs.Dirent> = []
-        for (let entry = directory.readSync(); entry !== null && entries.length < limit; entry = directory.readSync()) {
-          entries.push(entry)
-        }
-        return entries.sort((a, b) => (a.name < b.name ? -1 : 1))
-      } finally {
-        directory.closeSync()
-      }
-    })
-  }
-
+  readonly list: (given: string, limit: number) => ReadonlyArray<fs.Dirent>
   /** The size of a regular file, and its bytes when there are at most `limit`. */
-  read(given: string, limit: number): { readonly size: number; readonly bytes: Buffer | undefined } {
-    const parts = this.#existing(given)
-    const name = parts.at(-1)
-    if (name === undefined) throw toError(given, { code: "EISDIR" })
-    return this.#within(given, parts.slice(0, -1), (held) => {
-      // Opening a pipe would block until another process writes to it.
-      const fd = fs.openSync(held.at(name), O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
-      try {
-        const stat = fs.fstatSync(fd)
-        if (!stat.isFile()) throw toError(given, { code: "EISDIR" })
-        held.check()
-        if (stat.size > limit) return { size: stat.size, bytes: undefined }
-        // It may be growing, and files of /proc have no size.
-        const buffer = Buffer.alloc(Math.min(limit, stat.size) + 1)
-        let length = 0
-        for (let read = -1; read !== 0 && length < buffer.length; length += read) {
-          read = fs.readSync(fd, buffer, length, buffer.length - length, null)
-        }
-        return length > limit ? { size: length, bytes: undefined } : { size: length, bytes: buffer.subarray(0, length) }
-      } finally {
-        fs.closeSync(fd)
+  readonly read: (given: string, limit: number) => Content
+  /** Writes a file as a whole, with the directories above it: readers see the old or the new. True when it is new. */
+  readonly write: (given: string, content: string | Uint8Array, unique: string) => boolean
+}
+
+interface Content {
+  readonly size: number
+  readonly bytes: Buffer | undefined
+}
+
+interface Place {
+  readonly root: string
+  readonly denied: Denied
+}
+
+/** `root` must be the real path of a directory. Paths that are `denied` are neither read nor written. */
+export const make = (root: string, denied: Denied = () => false): Rooted => {
+  const place: Place = { root, denied }
+  return {
+    list: (given, limit) => list(place, given, limit),
+    read: (given, limit) => read(place, given, limit),
+    write: (given, content, unique) => write(place, given, content, unique)
+  }
+}
+
+const list = (place: Place, given: string, limit: number): ReadonlyArray<fs.Dirent> =>
+  workWithin(place, given, existingAt(place, given), (held) => {
+    const directory = fs.opendirSync(held.self)
+    try {
+      held.check()
+      const entries: Array<fs.Dirent> = []
+      for (let entry = directory.readSync(); entry !== null && entries.length < limit; entry = directory.readSync()) {
+        entries.push(entry)
       }
+      return entries.sort((a, b) => (a.name < b.name ? -1 : 1))
+    } finally {
+      directory.closeSync()
+    }
+  })
+
+const read = (place: Place, given: string, limit: number): Content => {
+  const parts = existingAt(place, given)
+  const name = parts.at(-1)
+  if (name === undefined) throw toError(given, { code: "EISDIR" })
+  return workWithin(place, given, parts.slice(0, -1), (held) => {
+    // Opening a pipe would block until another process writes to it.
+    const fd = fs.openSync(held.at(name), O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
+    try {
+      const stat = fs.fstatSync(fd)
+      if (!stat.isFile()) throw toError(given, { code: "EISDIR" })
+      held.check()
+      if (stat.size > limit) return { size: stat.size, bytes: undefined }
+      // It may be growing, and files of /proc have no size.
+      const buffer = Buffer.alloc(Math.min(limit, stat.size) + 1)
+      let length = 0
+      for (let read = -1; read !== 0 && length < buffer.length; length += read) {
+        read = fs.readSync(fd, buffer, length, buffer.length - length, null)
+      }
+      return length > limit ? { size: length, bytes: undefined } : { size: length, bytes: buffer.subarray(0, length) }
+    } finally {
+      fs.closeSync(fd)
+    }
+  })
+}
+
+const write = (place: Place, given: string, content: string | Uint8Array, unique: string): boolean => {
+  const parts = writableAt(place, given)
+  const name = parts.at(-1)
+  if (name === undefined) throw toError(given, { code: "EISDIR" })
+  return workWithin(
+    place,
+    given,
+    parts.slice(0, -1),
+    (held) => {
+      const target = held.at(name)
+      const old = fs.lstatSync(target, { throwIfNoEntry: false })
+      if (old !== undefined && !old.isFile())
+        throw old.isSymbolicLink() ? outside(given) : toError(given, { code: "EISDIR" })
+      const temporary = held.at(`.${unique}.tmp`)
+      const fd = fs.openSync(
+        temporary,
+        O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW,
+        old === undefined ? 0o644 : old.mode & 0o777
+      )
+      try {
+        try {
+          held.check()
+          fs.writeFileSync(fd, content)
+        } finally {
+          fs.closeSync(fd)
+        }
+        fs.renameSync(temporary, target)
+      } catch (error) {
+        fs.rmSync(temporary, { force: true })
+        throw error
+      }
+      return old === undefined
+    },
+    true
+  )
+}
+
+/** The names from the root to a file or directory that exists, links resolved. */
+const existingAt = (place: Place, given: string): ReadonlyArray<string> => {
+  const lexical = lexicalOf(place, given)
+  allow(place, given, namesBelow(place, given, lexical))
+  return allow(place, given, namesBelow(place, given, fs.realpathSync(lexical)))
+}
+
+/** The same for a file that may not exist yet, nor the directories above it. */
+const writableAt = (place: Place, given: string): ReadonlyArray<string> => {
+  const lexical = lexicalOf(place, given)
+  allowWriting(place, given, namesBelow(place, given, lexical))
+  const missing: Array<string> = []
+  for (let at = lexical; ; at = path.dirname(at)) {
+    try {
+      return allowWriting(place, given, [...namesBelow(place, given, fs.realpathSync(at)), ...missing])
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ENOENT" || at === place.root) throw error
+      missing.unshift(path.basename(at))
+    }
+  }
+}
+
+const allow = (place: Place, given: string, names: ReadonlyArray<string>): ReadonlyArray<string> => {
+  if (!place.denied(names)) return names
+  throw new FileToolError({ path: given, reason: "Denied", detail: "the tools may not use it" })
+}
+
+const allowWriting = (place: Place, given: string, names: ReadonlyArray<string>): ReadonlyArray<string> => {
+  if (!isBelowGit(names)) return allow(place, given, names)
+  const detail = "files of .git name programs that git runs, and cannot be written"
+  throw new FileToolError({ path: given, reason: "Denied", detail })
+}
+
+const lexicalOf = (place: Place, given: string): string => {
+  if (given.includes("\0")) {
+    throw new FileToolError({ path: given, reason: "Outside", detail: "a path cannot contain null bytes" })
+  }
+  if (path.isAbsolute(given) || path.win32.isAbsolute(given) || /^[a-z]:/i.test(given)) {
+    throw new FileToolError({
+      path: given,
+      reason: "Outside",
+      detail: "paths are relative to the directory of the tools"
     })
   }
+  const resolved = path.resolve(place.root, given)
+  namesBelow(place, given, resolved)
+  return resolved
+}
 
-  /** Writes a file as a whole, with the directories above it: readers see the old or the new. True when it is new. */
-  write(given: string, content: string | Uint8Array, unique: string): boolean {
-    const parts = this.#writable(given)
-    const name = parts.at(-1)
-    if (name === undefined) throw toError(given, { code: "EISDIR" })
-    return this.#within(
-      given,
-      parts.slice(0, -1),
-      (held) => {
-        const target = held.at(name)
-        const old = fs.lstatSync(target, { throwIfNoEntry: false })
-        if (old !== undefined && !old.isFile())
-          throw old.isSymbolicLink() ? outside(given) : toError(given, { code: "EISDIR" })
-        const temporary = held.at(`.${unique}.tmp`)
-        const fd = fs.openSync(
-          temporary,
-          O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW,
-          old === undefined ? 0o644 : old.mode & 0o777
-        )
+const namesBelow = (place: Place, given: string, resolved: string): ReadonlyArray<string> => {
+  const relative = path.relative(place.root, resolved)
+  if (relative === "") return []
+  const parts = relative.split(path.sep)
+  if (parts[0] === ".." || path.isAbsolute(relative)) throw outside(given)
+  return parts
+}
+
+/** Goes down from the root, one directory at a time and through no link, and works in the last one. */
+const workWithin = <A>(
+  place: Place,
+  given: string,
+  parts: ReadonlyArray<string>,
+  work: (held: Held) => A,
+  create = false
+): A => {
+  let held = hold(place, place.root)
+  try {
+    for (const part of parts) {
+      const next = held.at(part)
+      if (create) {
         try {
-          try {
-            held.check()
-            fs.writeFileSync(fd, content)
-          } finally {
-            fs.closeSync(fd)
-          }
-          fs.renameSync(temporary, target)
+          fs.mkdirSync(next)
         } catch (error) {
-          fs.rmSync(temporary, { force: true })
-          throw error
+          if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error
         }
-        return old === undefined
-      },
-      true
-    )
-  }
-
-  /** The names from the root to a file or directory that exists, links resolved. */
-  #existing(given: string): ReadonlyArray<string> {
-    const lexical = this.#lexical(given)
-    this.#allow(given, this.#below(given, lexical))
-    return this.#allow(given, this.#below(given, fs.realpathSync(lexical)))
-  }
-
-  /** The same for a file that may not exist yet, nor the directories above it. */
-  #writable(given: string): ReadonlyArray<string> {
-    const lexical = this.#lexical(given)
-    this.#allowWriting(given, this.#below(given, lexical))
-    const missing: Array<string> = []
-    for (let at = lexical; ; at = path.dirname(at)) {
-      try {
-        return this.#allowWriting(given, [...this.#below(given, fs.realpathSync(at)), ...missing])
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== "ENOENT" || at === this.#root) throw error
-        missing.unshift(path.basename(at))
       }
+      const above = held
+      held = hold(place, next)
+      above.close()
     }
+    return work(held)
+  } catch (error) {
+    throw toError(given, error)
+  } finally {
+    held.close()
   }
+}
 
-  #allow(given: string, names: ReadonlyArray<string>): ReadonlyArray<string> {
-    if (!this.#denied(names)) return names
-    throw new FileToolError({ path: given, reason: "Denied", detail: "the tools may not use it" })
+const hold = (place: Place, directory: string): Held => {
+  if (descriptors !== undefined) {
+    const fd = fs.openSync(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
+    const self = `${descriptors}/${fd}`
+    return { self, at: (name) => `${self}/${name}`, check: () => {}, close: () => fs.closeSync(fd) }
   }
-
-  #allowWriting(given: string, names: ReadonlyArray<string>): ReadonlyArray<string> {
-    if (!isBelowGit(names)) return this.#allow(given, names)
-    const detail = "files of .git name programs that git runs, and cannot be written"
-    throw new FileToolError({ path: given, reason: "Denied", detail })
+  // Other systems do not have this path: check again after opening.
+  const check = () => {
+    if (fs.realpathSync(directory) !== directory) throw outside(path.relative(place.root, directory))
   }
-
-  #lexical(given: string): string {
-    if (given.includes("\0")) {
-      throw new FileToolError({ path: given, reason: "Outside", detail: "a path cannot contain null bytes" })
-    }
-    if (path.isAbsolute(given) || path.win32.isAbsolute(given) || /^[a-z]:/i.test(given)) {
-      throw new FileToolError({
-        path: given,
-        reason: "Outside",
-        detail: "paths are relative to the directory of the tools"
-      })
-    }
-    const resolved = path.resolve(this.#root, given)
-    this.#below(given, resolved)
-    return resolved
-  }
-
-  #below(given: string, resolved: string): ReadonlyArray<string> {
-    const relative = path.relative(this.#root, resolved)
-    if (relative === "") return []
-    const parts = relative.split(path.sep)
-    if (parts[0] === ".." || path.isAbsolute(relative)) throw outside(given)
-    return parts
-  }
-
-  /** Goes down from the root, one directory at a time and through no link, and works in the last one. */
-  #within<A>(given: string, parts: ReadonlyArray<string>, work: (held: Held) => A, create = false): A {
-    let held = this.#hold(this.#root)
-    try {
-      for (const part of parts) {
-        const next = held.at(part)
-        if (create) {
-          try {
-            fs.mkdirSync(next)
-          } catch (error) {
-            if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error
-          }
-        }
-        const above = held
-        held = this.#hold(next)
-        above.close()
-      }
-      return work(held)
-    } catch (error) {
-      throw toError(given, error)
-    } finally {
-      held.close()
-    }
-  }
-
-  #hold(directory: string): Held {
-    if (descriptors !== undefined) {
-      const fd = fs.openSync(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
-      const self = `${descriptors}/${fd}`
-      return { self, at: (name) => `${self}/${name}`, check: () => {}, close: () => fs.closeSync(fd) }
-    }
-    // Other systems do not have this path: check again after opening.
-    const check = () => {
-      if (fs.realpathSync(directory) !== directory) throw outside(path.relative(this.#root, directory))
-    }
-    if (!fs.lstatSync(directory).isDirectory()) throw Object.assign(new Error("no directory"), { code: "ENOTDIR" })
-    return { self: directory, at: (name) => path.join(directory, name), check, close: () => {} }
-  }
+  if (!fs.lstatSync(directory).isDirectory()) throw Object.assign(new Error("no directory"), { code: "ENOTDIR" })
+  return { self: directory, at: (name) => path.join(directory, name), check, close: () => {} }
 }

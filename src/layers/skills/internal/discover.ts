@@ -5,7 +5,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { InvalidSkill, type Scan, type Skill } from "../../../services/Skills.ts"
 import { matcher } from "../../internal/files/glob.ts"
-import { Rooted } from "../../internal/files/rooted.ts"
+import * as Rooted from "../../internal/files/rooted.ts"
 import { textOf } from "../../internal/files/text.ts"
 import { type Parsed, parse } from "./frontMatter.ts"
 import { rootedAt, toSkillError } from "./place.ts"
@@ -80,170 +80,184 @@ export const make = (where: Where): Effect.Effect<SkillScan> => {
   const wanted = wantedBy(where)
   let kept: Cache = new Map()
   return Effect.gen(function* () {
-    const scanner = new Scanner(wanted, kept, yield* Clock.currentTimeMillis)
+    const scan = begin(wanted, kept, yield* Clock.currentTimeMillis)
     for (const folder of where.folders) {
       const waiting: Array<readonly [directory: string, depth: number]> = [[".", 0]]
-      const rooted = new Rooted(folder)
-      for (let n = 1; waiting.length > 0 && scanner.goesOn(folder); n++) {
+      const rooted = Rooted.make(folder)
+      for (let n = 1; waiting.length > 0 && goesOn(scan, folder); n++) {
         const [directory, depth] = waiting.shift()!
-        const below = scanner.into(rooted, folder, directory)
+        const below = lookInto(scan, rooted, folder, directory)
         if (depth < maxDepth) waiting.push(...below.map((name) => [path.join(directory, name), depth + 1] as const))
-        if (n % atOnce === 0 || scanner.tookLong) yield* Effect.yieldNow
+        if (n % atOnce === 0 || scan.tookLong) yield* Effect.yieldNow
       }
     }
-    kept = scanner.seen
-    return scanner.result()
+    kept = scan.seen
+    return resultOf(scan)
   })
 }
 
-class Scanner {
-  readonly seen: Cache = new Map()
-  readonly #wanted: Wanted
-  readonly #kept: Cache
-  readonly #now: number
-  readonly #found = new Map<string, Found>()
-  readonly #problems: Array<InvalidSkill> = []
-  readonly #visited = new Set<string>()
+/** One scan, and what it has found so far. */
+interface Progress {
+  readonly seen: Cache
+  readonly wanted: Wanted
+  readonly kept: Cache
+  readonly now: number
+  readonly found: Map<string, Found>
+  readonly problems: Array<InvalidSkill>
+  readonly visited: Set<string>
   /** Something was parsed in the last directory. */
-  tookLong = false
-  #directories = 0
+  tookLong: boolean
+  directories: number
   /** How many skills of wanted names were read, and how many characters models read of them. */
-  #taken = 0
-  #length = 0
-  #stopped = false
+  taken: number
+  length: number
+  stopped: boolean
+}
 
-  constructor(wanted: Wanted, kept: Cache, now: number) {
-    this.#wanted = wanted
-    this.#kept = kept
-    this.#now = now
+const begin = (wanted: Wanted, kept: Cache, now: number): Progress => ({
+  seen: new Map(),
+  wanted,
+  kept,
+  now,
+  found: new Map(),
+  problems: [],
+  visited: new Set(),
+  tookLong: false,
+  directories: 0,
+  taken: 0,
+  length: 0,
+  stopped: false
+})
+
+const resultOf = (scan: Progress): SkillScan => ({
+  skills: [...scan.found.values()].map(({ skill }) => skill),
+  problems: scan.problems,
+  byName: scan.found
+})
+
+const goesOn = (scan: Progress, folder: string): boolean => {
+  if (scan.stopped) return false
+  const many =
+    scan.directories >= maxDirectories
+      ? `more than ${maxDirectories} directories`
+      : scan.taken >= maxSkills
+        ? `more than ${maxSkills} skills`
+        : scan.length >= maxLength
+          ? `more than ${maxLength} characters of names and descriptions`
+          : undefined
+  if (many === undefined) return true
+  scan.stopped = true
+  const remedy = "Name folders that hold skills only, or include fewer skills"
+  say(scan, folder, "error", `there are ${many}, and the rest is left out`, remedy)
+  return false
+}
+
+/** Looks into a directory. Returns the names of those in it that may hold skills. */
+const lookInto = (scan: Progress, rooted: Rooted.Rooted, folder: string, directory: string): ReadonlyArray<string> => {
+  scan.directories++
+  scan.tookLong = false
+  const at = path.join(folder, directory)
+  let entries
+  try {
+    entries = rooted.list(directory, maxEntries)
+  } catch (cause) {
+    say(scan, at, "error", `it cannot be looked into: ${toSkillError("", directory, cause).detail}`, "Let it be read")
+    return []
   }
-
-  result(): SkillScan {
-    return {
-      skills: [...this.#found.values()].map(({ skill }) => skill),
-      problems: this.#problems,
-      byName: this.#found
+  if (entries.some(({ name }) => name === "SKILL.md")) {
+    // A folder can lie in another one.
+    if (!scan.visited.has(at) && !scan.wanted.isExcluded(path.basename(at))) readSkill(scan, at)
+    scan.visited.add(at)
+    return []
+  }
+  if (entries.length === maxEntries) {
+    say(scan, at, "error", `it has more than ${maxEntries} entries, and the rest is left out`, "Name another folder")
+  }
+  const below: Array<string> = []
+  for (const entry of entries) {
+    const file = path.join(at, entry.name)
+    if (entry.isDirectory()) {
+      if (!entry.name.startsWith(".") && !passedOver.has(entry.name)) below.push(entry.name)
+    } else if (entry.name.toLowerCase() === "skill.md") {
+      say(scan, file, "error", "a skill's file has another name", "Rename it to SKILL.md")
+    } else if (entry.isSymbolicLink() && leadsToSkill(file) && isWanted(scan, entry.name)) {
+      say(scan, file, "error", "it is a link, and links are not followed", "Name the folder that it leads to")
     }
   }
+  return below
+}
 
-  goesOn(folder: string): boolean {
-    if (this.#stopped) return false
-    const many =
-      this.#directories >= maxDirectories
-        ? `more than ${maxDirectories} directories`
-        : this.#taken >= maxSkills
-          ? `more than ${maxSkills} skills`
-          : this.#length >= maxLength
-            ? `more than ${maxLength} characters of names and descriptions`
-            : undefined
-    if (many === undefined) return true
-    this.#stopped = true
-    const remedy = "Name folders that hold skills only, or include fewer skills"
-    this.#say(folder, "error", `there are ${many}, and the rest is left out`, remedy)
-    return false
+const readSkill = (scan: Progress, at: string): void => {
+  const file = path.join(at, "SKILL.md")
+  const parsed = parsedAt(scan, at, file)
+  if (parsed === undefined) return
+  const { body, bodyLine, problems, skill } = parsed
+  if (!isWanted(scan, skill?.name ?? path.basename(at))) return
+  scan.taken++
+  scan.problems.push(...problems)
+  if (skill === undefined) return
+  scan.length += skill.name.length + skill.description.length
+  const other = scan.found.get(skill.name)
+  if (other === undefined) {
+    scan.found.set(skill.name, { skill: { ...skill, location: at }, body, bodyLine })
+    return
   }
+  say(
+    scan,
+    file,
+    "error",
+    `a skill named "${skill.name}" is in ${path.join(other.skill.location, "SKILL.md")} too, and that one is used`,
+    "Rename one of them, or exclude both"
+  )
+}
 
-  /** Looks into a directory. Returns the names of those in it that may hold skills. */
-  into(rooted: Rooted, folder: string, directory: string): ReadonlyArray<string> {
-    this.#directories++
-    this.tookLong = false
-    const at = path.join(folder, directory)
-    let entries
-    try {
-      entries = rooted.list(directory, maxEntries)
-    } catch (cause) {
-      this.#say(at, "error", `it cannot be looked into: ${toSkillError("", directory, cause).detail}`, "Let it be read")
-      return []
-    }
-    if (entries.some(({ name }) => name === "SKILL.md")) {
-      // A folder can lie in another one.
-      if (!this.#visited.has(at) && !this.#wanted.isExcluded(path.basename(at))) this.#read(at)
-      this.#visited.add(at)
-      return []
-    }
-    if (entries.length === maxEntries) {
-      this.#say(at, "error", `it has more than ${maxEntries} entries, and the rest is left out`, "Name another folder")
-    }
-    const below: Array<string> = []
-    for (const entry of entries) {
-      const file = path.join(at, entry.name)
-      if (entry.isDirectory()) {
-        if (!entry.name.startsWith(".") && !passedOver.has(entry.name)) below.push(entry.name)
-      } else if (entry.name.toLowerCase() === "skill.md") {
-        this.#say(file, "error", "a skill's file has another name", "Rename it to SKILL.md")
-      } else if (entry.isSymbolicLink() && leadsToSkill(file) && this.#isWanted(entry.name)) {
-        this.#say(file, "error", "it is a link, and links are not followed", "Name the folder that it leads to")
-      }
-    }
-    return below
-  }
+const isWanted = (scan: Progress, name: string): boolean =>
+  scan.wanted.isIncluded(name) && !scan.wanted.isExcluded(name)
 
-  #read(at: string): void {
-    const file = path.join(at, "SKILL.md")
-    const parsed = this.#parsed(at, file)
-    if (parsed === undefined) return
-    const { body, bodyLine, problems, skill } = parsed
-    if (!this.#isWanted(skill?.name ?? path.basename(at))) return
-    this.#taken++
-    this.#problems.push(...problems)
-    if (skill === undefined) return
-    this.#length += skill.name.length + skill.description.length
-    const other = this.#found.get(skill.name)
-    if (other === undefined) {
-      this.#found.set(skill.name, { skill: { ...skill, location: at }, body, bodyLine })
-      return
-    }
-    this.#say(
-      file,
-      "error",
-      `a skill named "${skill.name}" is in ${path.join(other.skill.location, "SKILL.md")} too, and that one is used`,
-      "Rename one of them, or exclude both"
-    )
-  }
+const parsedAt = (scan: Progress, at: string, file: string): Parsed | undefined => {
+  const kept = scan.kept.get(file)
+  const unchanged = signatureOf(file, scan.now)
+  if (kept?.unchanged !== undefined && kept.unchanged === unchanged) return keep(scan, file, kept)
+  const bytes = bytesAt(scan, at)
+  if (bytes === undefined) return undefined
+  if (kept !== undefined && kept.bytes.equals(bytes)) return keep(scan, file, { ...kept, unchanged })
+  scan.tookLong = true
+  const text = textOf(bytes)
+  if (text !== undefined) return keep(scan, file, { unchanged, bytes, parsed: parse(text, file) })
+  sayUnread(scan, at, "it is not text", "Save it as UTF-8")
+  return undefined
+}
 
-  #isWanted(name: string): boolean {
-    return this.#wanted.isIncluded(name) && !this.#wanted.isExcluded(name)
-  }
+const keep = (scan: Progress, file: string, kept: Kept): Parsed => {
+  scan.seen.set(file, kept)
+  return kept.parsed
+}
 
-  #parsed(at: string, file: string): Parsed | undefined {
-    const kept = this.#kept.get(file)
-    const unchanged = signatureOf(file, this.#now)
-    if (kept?.unchanged !== undefined && kept.unchanged === unchanged) return this.#keep(file, kept)
-    const bytes = this.#bytes(at)
-    if (bytes === undefined) return undefined
-    if (kept !== undefined && kept.bytes.equals(bytes)) return this.#keep(file, { ...kept, unchanged })
-    this.tookLong = true
-    const text = textOf(bytes)
-    if (text !== undefined) return this.#keep(file, { unchanged, bytes, parsed: parse(text, file) })
-    this.#sayUnread(at, "it is not text", "Save it as UTF-8")
-    return undefined
+const bytesAt = (scan: Progress, at: string): Buffer | undefined => {
+  try {
+    const { bytes } = rootedAt(at).read("SKILL.md", maxSkillBytes)
+    if (bytes !== undefined) return bytes
+    sayUnread(scan, at, `it has more than ${maxSkillBytes} bytes`, "Move text into further files")
+  } catch (cause) {
+    const { detail } = toSkillError("", "SKILL.md", cause)
+    sayUnread(scan, at, `it cannot be read: ${detail}`, "Make it a plain file")
   }
+  return undefined
+}
 
-  #keep(file: string, kept: Kept): Parsed {
-    this.seen.set(file, kept)
-    return kept.parsed
-  }
+/** A skill whose name is not known is wanted or not by that of its folder. */
+const sayUnread = (scan: Progress, at: string, problem: string, remedy: string): void => {
+  if (isWanted(scan, path.basename(at))) say(scan, path.join(at, "SKILL.md"), "error", problem, remedy)
+}
 
-  #bytes(at: string): Buffer | undefined {
-    try {
-      const { bytes } = rootedAt(at).read("SKILL.md", maxSkillBytes)
-      if (bytes !== undefined) return bytes
-      this.#sayUnread(at, `it has more than ${maxSkillBytes} bytes`, "Move text into further files")
-    } catch (cause) {
-      const { detail } = toSkillError("", "SKILL.md", cause)
-      this.#sayUnread(at, `it cannot be read: ${detail}`, "Make it a plain file")
-    }
-    return undefined
-  }
-
-  /** A skill whose name is not known is wanted or not by that of its folder. */
-  #sayUnread(at: string, problem: string, remedy: string): void {
-    if (this.#isWanted(path.basename(at))) this.#say(path.join(at, "SKILL.md"), "error", problem, remedy)
-  }
-
-  #say(file: string, severity: InvalidSkill["severity"], problem: string, remedy: string): void {
-    this.#problems.push(new InvalidSkill({ file, severity, problem, remedy }))
-  }
+const say = (
+  scan: Progress,
+  file: string,
+  severity: InvalidSkill["severity"],
+  problem: string,
+  remedy: string
+): void => {
+  scan.problems.push(new InvalidSkill({ file, severity, problem, remedy }))
 }
 
 /** What changes with a file; `undefined` for one that may have changed just now, and for a link, whose file may change. */

@@ -2,12 +2,12 @@
 import * as fs from "node:fs"
 import { SkillError } from "../../../services/Skills.ts"
 import { FileToolError, toError } from "../../internal/files/errors.ts"
-import { Rooted } from "../../internal/files/rooted.ts"
+import * as Rooted from "../../internal/files/rooted.ts"
 
 /** The files of a skill, and nothing else. Throws when the folder has become a link, or lies below one. */
-export const rootedAt = (location: string): Rooted => {
+export const rootedAt = (location: string): Rooted.Rooted => {
   if (fs.realpathSync(location) !== location) throw Object.assign(new Error("a link"), { code: "ELOOP" })
-  return new Rooted(location)
+  return Rooted.make(location)
 }
 
 /** A failure of a file, as a skill's error. */

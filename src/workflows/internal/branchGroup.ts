@@ -161,142 +161,154 @@ export const run = (
   entries: ReadonlyArray<Entry>,
   settings: Settings
 ): Effect.Effect<ReadonlyArray<readonly [key: string, output: unknown]>, ParallelError<unknown>, unknown> =>
-  Effect.suspend(() => new Group(entries, settings).run())
+  Effect.suspend(() => runAll(makeGroup(entries, settings)))
 
 type Outcome = { readonly _tag: "output"; readonly value: unknown } | { readonly _tag: "failed" }
 const failedOutcome: Outcome = { _tag: "failed" }
 
 /** The branches of one run, and their outcomes so far. */
-class Group {
-  readonly #entries: ReadonlyArray<Entry>
-  readonly #settings: Settings
-  readonly #outcomes: Array<Outcome | undefined>
-  readonly #failures: Array<BranchFailure<unknown>> = []
+interface Group {
+  readonly entries: ReadonlyArray<Entry>
+  readonly settings: Settings
+  readonly settles: boolean
+  readonly outcomes: Array<Outcome | undefined>
+  readonly failures: Array<BranchFailure<unknown>>
   /** How many must succeed. */
-  readonly #needed: number
-  #succeeded = 0
-  #failed = 0
-  #done = 0
+  readonly needed: number
+  succeeded: number
+  failed: number
+  done: number
   /** A branch has failed in a way that decides the group. */
-  #failedForGood = false
+  failedForGood: boolean
   /** A branch has failed while it was being interrupted. */
-  #failedLate = false
+  failedLate: boolean
   /** Branches that have succeeded, also when it was decided already. */
-  readonly #completed = new Set<number>()
+  readonly completed: Set<number>
   /** Branches that have failed by being interrupted, and nothing else. */
-  readonly #interrupted = new Set<number>()
+  readonly interrupted: Set<number>
+}
 
-  constructor(entries: ReadonlyArray<Entry>, settings: Settings) {
-    this.#entries = entries
-    this.#settings = settings
-    this.#outcomes = Array.from({ length: entries.length })
-    const { mode } = settings
-    this.#needed = mode._tag === "race" ? 1 : mode._tag === "quorum" ? mode.n : entries.length
-  }
-
-  run(): Effect.Effect<ReadonlyArray<readonly [string, unknown]>, ParallelError<unknown>, unknown> {
-    const concurrency = this.#settings.concurrency ?? "unbounded"
-    const decided = Deferred.makeUnsafe<void>()
-    const all = Effect.forEach(this.#entries, (entry, index) => this.#branch(entry, index, decided), {
-      concurrency,
-      discard: true
-    })
-    // One tick later, so that observers see the branch that decided before those that it interrupts.
-    const stop = Effect.andThen(Deferred.await(decided), Effect.yieldNow)
-    // A race forgets what fails while it is interrupted from outside; what settles hands it on itself.
-    const over = this.#settles ? all : Effect.onInterrupt(Effect.raceFirst(all, stop), () => this.#failInterrupted())
-    return Effect.flatMap(over, () =>
-      this.#settles || this.#isReached ? Effect.succeed(this.#outputs()) : this.#fail()
-    )
-  }
-
-  get #settles(): boolean {
-    return this.#settings.mode._tag === "settle"
-  }
-
-  get #isReached(): boolean {
-    return this.#succeeded >= this.#needed
-  }
-
-  get #isDecided(): boolean {
-    if (this.#failedForGood) return true
-    return !this.#settles && (this.#isReached || this.#failed > this.#entries.length - this.#needed)
-  }
-
-  #branch([key, work]: Entry, index: number, decided: Deferred.Deferred<void>): Effect.Effect<unknown, never, unknown> {
-    const end = (exit: Exit.Exit<unknown, unknown>) =>
-      Effect.suspend(() => {
-        const wasDecided = this.#isDecided
-        const status = this.#note(key, index, exit, wasDecided)
-        const done = ++this.#done
-        const total = this.#entries.length
-        // Interrupt siblings one tick later, so that observers see this branch's `ItemCompleted` first. Do not wait for slow readers.
-        if (!wasDecided && this.#isDecided) Deferred.doneUnsafe(decided, Effect.void)
-        return this.#settings.state.events.emit({ _tag: "ItemCompleted", item: key, status, done, total })
-      })
-    const begun = Effect.uninterruptibleMask((restore) => Effect.flatMap(restore(exitOf(work, end)), end))
-    // The interruption of a group that is decided comes a moment later, in which the next branch must not begin.
-    return Effect.suspend(() => (this.#isDecided ? Effect.void : begun))
-  }
-
-  #note(
-    branch: string,
-    index: number,
-    exit: Exit.Exit<unknown, unknown>,
-    wasDecided: boolean
-  ): "completed" | "failed" | "interrupted" {
-    if (Exit.isSuccess(exit)) {
-      this.#completed.add(index)
-      if (!wasDecided) {
-        this.#succeeded++
-        this.#outcomes[index] = { _tag: "output", value: this.#settles ? Result.succeed(exit.value) : exit.value }
-      }
-      return "completed"
-    }
-    const interrupted = Cause.hasInterruptsOnly(exit.cause)
-    if (interrupted && wasDecided) return "interrupted"
-    const errors = errorsOf(exit.cause)
-    if (interrupted) this.#interrupted.add(index)
-    else if (Cause.hasInterrupts(exit.cause)) this.#failedLate = true
-    for (const error of errors) this.#failures.push({ branch, error })
-    const { isFinal } = this.#settings
-    if (isFinal !== undefined && errors.some((error) => isFinal(error))) this.#failedForGood = true
-    this.#failed++
-    this.#outcomes[index] = this.#settles ? { _tag: "output", value: Result.fail(errors[0]) } : failedOutcome
-    return interrupted ? "interrupted" : "failed"
-  }
-
-  #outputs(): ReadonlyArray<readonly [string, unknown]> {
-    return this.#entries.flatMap(([key], index) => {
-      const outcome = this.#outcomes[index]
-      return outcome?._tag === "output" ? [[key, outcome.value] as const] : []
-    })
-  }
-
-  /** The failures of an interrupted group: those before the interruption, and those during it. */
-  #failInterrupted(): Effect.Effect<void, ParallelError<unknown>> {
-    // A branch that was only interrupted was interrupted from outside, which is not a failure of its own.
-    const own = this.#failed - this.#interrupted.size
-    if (!this.#failedLate && own <= this.#entries.length - this.#needed) return Effect.void
-    for (const index of this.#interrupted) this.#outcomes[index] = undefined
-    const names = new Set([...this.#interrupted].map((index) => this.#entries[index]![0]))
-    this.#failures.splice(0, Infinity, ...this.#failures.filter(({ branch }) => !names.has(branch)))
-    return this.#fail()
-  }
-
-  #fail(): Effect.Effect<never, ParallelError<unknown>> {
-    return Effect.fail(
-      new ParallelError({
-        name: this.#settings.name,
-        failures: this.#failures,
-        interrupted: this.#entries.flatMap(([key], index) =>
-          this.#outcomes[index] === undefined && !this.#completed.has(index) ? [key] : []
-        ),
-        spent: this.#settings.state.bill.spent()
-      })
-    )
+const makeGroup = (entries: ReadonlyArray<Entry>, settings: Settings): Group => {
+  const { mode } = settings
+  return {
+    entries,
+    settings,
+    settles: mode._tag === "settle",
+    outcomes: Array.from({ length: entries.length }),
+    failures: [],
+    needed: mode._tag === "race" ? 1 : mode._tag === "quorum" ? mode.n : entries.length,
+    succeeded: 0,
+    failed: 0,
+    done: 0,
+    failedForGood: false,
+    failedLate: false,
+    completed: new Set(),
+    interrupted: new Set()
   }
 }
+
+const runAll = (
+  group: Group
+): Effect.Effect<ReadonlyArray<readonly [string, unknown]>, ParallelError<unknown>, unknown> => {
+  const concurrency = group.settings.concurrency ?? "unbounded"
+  const decided = Deferred.makeUnsafe<void>()
+  const all = Effect.forEach(group.entries, (entry, index) => runBranch(group, entry, index, decided), {
+    concurrency,
+    discard: true
+  })
+  // One tick later, so that observers see the branch that decided before those that it interrupts.
+  const stop = Effect.andThen(Deferred.await(decided), Effect.yieldNow)
+  // A race forgets what fails while it is interrupted from outside; what settles hands it on itself.
+  const over = group.settles ? all : Effect.onInterrupt(Effect.raceFirst(all, stop), () => failInterrupted(group))
+  return Effect.flatMap(over, () =>
+    group.settles || isReached(group) ? Effect.succeed(outputsOf(group)) : fail(group)
+  )
+}
+
+const isDecided = (group: Group): boolean => {
+  if (group.failedForGood) return true
+  return !group.settles && (isReached(group) || group.failed > group.entries.length - group.needed)
+}
+
+const isReached = (group: Group): boolean => group.succeeded >= group.needed
+
+const runBranch = (
+  group: Group,
+  [key, work]: Entry,
+  index: number,
+  decided: Deferred.Deferred<void>
+): Effect.Effect<unknown, never, unknown> => {
+  const end = (exit: Exit.Exit<unknown, unknown>) =>
+    Effect.suspend(() => {
+      const wasDecided = isDecided(group)
+      const status = note(group, key, index, exit, wasDecided)
+      const done = ++group.done
+      const total = group.entries.length
+      // Interrupt siblings one tick later, so that observers see this branch's `ItemCompleted` first. Do not wait for slow readers.
+      if (!wasDecided && isDecided(group)) Deferred.doneUnsafe(decided, Effect.void)
+      return group.settings.state.events.emit({ _tag: "ItemCompleted", item: key, status, done, total })
+    })
+  const begun = Effect.uninterruptibleMask((restore) => Effect.flatMap(restore(exitOf(work, end)), end))
+  // The interruption of a group that is decided comes a moment later, in which the next branch must not begin.
+  return Effect.suspend(() => (isDecided(group) ? Effect.void : begun))
+}
+
+const note = (
+  group: Group,
+  branch: string,
+  index: number,
+  exit: Exit.Exit<unknown, unknown>,
+  wasDecided: boolean
+): "completed" | "failed" | "interrupted" => {
+  if (Exit.isSuccess(exit)) {
+    group.completed.add(index)
+    if (!wasDecided) {
+      group.succeeded++
+      group.outcomes[index] = { _tag: "output", value: group.settles ? Result.succeed(exit.value) : exit.value }
+    }
+    return "completed"
+  }
+  const interrupted = Cause.hasInterruptsOnly(exit.cause)
+  if (interrupted && wasDecided) return "interrupted"
+  const errors = errorsOf(exit.cause)
+  if (interrupted) group.interrupted.add(index)
+  else if (Cause.hasInterrupts(exit.cause)) group.failedLate = true
+  for (const error of errors) group.failures.push({ branch, error })
+  const { isFinal } = group.settings
+  if (isFinal !== undefined && errors.some((error) => isFinal(error))) group.failedForGood = true
+  group.failed++
+  group.outcomes[index] = group.settles ? { _tag: "output", value: Result.fail(errors[0]) } : failedOutcome
+  return interrupted ? "interrupted" : "failed"
+}
+
+const outputsOf = (group: Group): ReadonlyArray<readonly [string, unknown]> =>
+  group.entries.flatMap(([key], index) => {
+    const outcome = group.outcomes[index]
+    return outcome?._tag === "output" ? [[key, outcome.value] as const] : []
+  })
+
+/** The failures of an interrupted group: those before the interruption, and those during it. */
+const failInterrupted = (group: Group): Effect.Effect<void, ParallelError<unknown>> => {
+  // A branch that was only interrupted was interrupted from outside, which is not a failure of its own.
+  const own = group.failed - group.interrupted.size
+  if (!group.failedLate && own <= group.entries.length - group.needed) return Effect.void
+  for (const index of group.interrupted) group.outcomes[index] = undefined
+  const names = new Set([...group.interrupted].map((index) => group.entries[index]![0]))
+  group.failures.splice(0, Infinity, ...group.failures.filter(({ branch }) => !names.has(branch)))
+  return fail(group)
+}
+
+const fail = (group: Group): Effect.Effect<never, ParallelError<unknown>> =>
+  Effect.fail(
+    new ParallelError({
+      name: group.settings.name,
+      failures: group.failures,
+      interrupted: group.entries.flatMap(([key], index) =>
+        group.outcomes[index] === undefined && !group.completed.has(index) ? [key] : []
+      ),
+      spent: group.settings.state.bill.spent()
+    })
+  )
 
 /** Every failure in a cause, at least one: that of the branch, and those of its finalizers. */
 export const errorsOf = <E>(cause: Cause.Cause<E>): readonly [E | BranchDefect, ...Array<E | BranchDefect>] => {

@@ -142,242 +142,245 @@ interface Broken {
 
 /** Runs it once for a goal. */
 export const run = (settings: Settings, goal: unknown, state: RunState): Program =>
-  Effect.suspend(() => new Loop(settings, goal, state).run())
-
-class Loop {
-  readonly #settings: Settings
-  readonly #goal: unknown
-  readonly #state: RunState
-  readonly #done = new Map<string, Plan.DoneStep>()
-  readonly #rejected: Array<Round> = []
-  #last: Last | undefined
-  #broken: Broken | undefined
-
-  constructor(settings: Settings, goal: unknown, state: RunState) {
-    this.#settings = settings
-    this.#goal = replayable(goal)
-    this.#state = state
-  }
-
-  run(): Program {
-    return Effect.gen({ self: this }, function* () {
-      const { maxRounds, onStepFailure } = this.#settings
-      for (let round = 1; round <= maxRounds; round++) {
-        const planned = yield* this.#settled(this.#plan(round), round)
-        if (planned === undefined) break
-        const plan = planned.value
-        if (plan === undefined) break
-        yield* this.#state.events.decide({ _tag: "PlanMade", round, plan: toJson(plan) })
-        const failed = yield* this.#carryOut(plan, round)
-        if (failed !== undefined) {
-          this.#last = { _tag: "failed", error: failed }
-          const verdict = { failures: failuresOf(failed) }
-          yield* this.#state.events.decide({ _tag: "RoundCompleted", round, accepted: false, verdict: toJson(verdict) })
-          const isBug = failed.failures.some(({ error }) => error instanceof Group.BranchDefect)
-          if (isBug || isWaiting(failed) || onStepFailure === "fail") return yield* Effect.fail(failed)
-          continue
-        }
-        const steps = plan.steps.map(({ id }) => this.#done.get(id)!)
-        const judged = yield* this.#settled(this.#judge(plan, steps, round), round)
-        if (judged === undefined) break
-        const done: Round = { round, plan, steps, ...judged.value }
-        const accepted = this.#settings.evaluator === undefined || this.#settings.accept(done.verdict)
-        yield* this.#state.events.decide({ _tag: "RoundCompleted", round, accepted, verdict: done.encoded })
-        if (accepted) return yield* this.#combine(done)
-        this.#last = { _tag: "rejected", round: done }
-        this.#rejected.push(done)
-      }
-      return yield* this.#exhausted()
+  Effect.suspend(() =>
+    runRounds({
+      settings,
+      goal: replayable(goal),
+      state,
+      done: new Map(),
+      rejected: [],
+      last: undefined,
+      broken: undefined
     })
-  }
+  )
 
-  /** Planning or judging, or `undefined` when its failure ends the rounds because an earlier one was judged. */
-  #settled<A>(
-    work: Effect.Effect<A, unknown, unknown>,
-    round: number
-  ): Effect.Effect<{ readonly value: A } | undefined, unknown, unknown> {
-    return Effect.flatMap(settledRound(work, this.#rejected.length === 0), (settled) => {
-      if (Result.isSuccess(settled)) return Effect.succeed({ value: settled.success })
-      this.#broken = { failure: settled.failure }
-      const verdict = { failure: Group.textOf(settled.failure) }
-      return Effect.as(
-        this.#state.events.decide({ _tag: "RoundCompleted", round, accepted: false, verdict }),
-        undefined
-      )
-    })
-  }
+/** One run of the workflow, and what it knows so far. */
+interface Loop {
+  readonly settings: Settings
+  readonly goal: unknown
+  readonly state: RunState
+  readonly done: Map<string, Plan.DoneStep>
+  readonly rejected: Array<Round>
+  last: Last | undefined
+  broken: Broken | undefined
+}
 
-  /** A plan that can be carried out; `undefined` when the planner has none but the one whose results were rejected. */
-  #plan(round: number): Effect.Effect<Plan.Plan | undefined, unknown, unknown> {
-    return Effect.gen({ self: this }, function* () {
-      const { maxSteps, name, planRepairs, workers } = this.#settings
-      const rules = { workers: workers && [...workers.keys()], maxSteps, done: this.#done }
-      let refused: { readonly plan: Plan.PlanLike; readonly problems: ReadonlyArray<string> } | undefined
-      for (let attempt = 1; ; attempt++) {
-        const given = yield* this.#ask(round, refused)
-        const { plan, problems } = Plan.check(given, rules)
-        const idle = problems.length === 0 && this.#isIdle(plan)
-        if (problems.length === 0 && !idle) return plan
-        if (attempt > planRepairs) {
-          if (idle) return undefined
-          return yield* Effect.fail(new Plan.InvalidPlan({ name, round, attempts: attempt, problems, plan }))
-        }
-        refused = { plan: given, problems: idle ? [alreadyDone] : problems }
-      }
-    })
-  }
-
-  #isIdle(plan: Plan.Plan): boolean {
-    if (this.#last?._tag !== "rejected") return false
-    const before = new Set(this.#last.round.plan.steps.map(({ id }) => id))
-    const kept = Plan.keptOf(plan, this.#done)
-    return plan.steps.length === before.size && plan.steps.every(({ id }) => before.has(id) && kept.has(id))
-  }
-
-  #ask(
-    round: number,
-    refused: { readonly plan: Plan.PlanLike; readonly problems: ReadonlyArray<string> } | undefined
-  ): Effect.Effect<Plan.PlanLike, unknown, unknown> {
-    const { introduction, planner } = this.#settings
-    const last = this.#last
-    if (Runner.isRunner(planner)) {
-      const texts = [
-        ...(introduction === undefined ? [] : [introduction]),
-        ...(last === undefined ? [] : [Text.replanText(reportOf(last), this.#done)]),
-        ...(refused === undefined ? [] : [Text.repairText(refused.plan, refused.problems)])
-      ]
-      const input = texts.length === 0 ? Text.alone(this.#goal) : Text.after(this.#goal, texts.join("\n\n"))
-      return planner.run(input) as Effect.Effect<Plan.PlanLike, unknown, unknown>
+const runRounds = Effect.fnUntraced(function* (loop: Loop) {
+  const { maxRounds, onStepFailure } = loop.settings
+  for (let round = 1; round <= maxRounds; round++) {
+    const planned = yield* attempted(loop, makePlan(loop, round), round)
+    if (planned === undefined) break
+    const plan = planned.value
+    if (plan === undefined) break
+    yield* loop.state.events.decide({ _tag: "PlanMade", round, plan: toJson(plan) })
+    const failed = yield* carryOut(loop, plan, round)
+    if (failed !== undefined) {
+      loop.last = { _tag: "failed", error: failed }
+      const verdict = { failures: failuresOf(failed) }
+      yield* loop.state.events.decide({ _tag: "RoundCompleted", round, accepted: false, verdict: toJson(verdict) })
+      const isBug = failed.failures.some(({ error }) => error instanceof Group.BranchDefect)
+      if (isBug || isWaiting(failed) || onStepFailure === "fail") return yield* Effect.fail(failed)
+      continue
     }
-    const made = Effect.isEffect(planner)
-      ? planner
-      : planner({
-          goal: this.#goal,
-          round,
-          plan: refused?.plan ?? (last === undefined ? undefined : planOf(last)),
-          problems: refused?.problems ?? [],
-          results: outputsOf(this.#done.values()),
-          failures: last?._tag === "failed" ? last.error.failures : [],
-          verdict: last?._tag === "rejected" ? last.round.verdict : undefined
-        })
-    return made as Effect.Effect<Plan.PlanLike, unknown, unknown>
+    const steps = plan.steps.map(({ id }) => loop.done.get(id)!)
+    const judged = yield* attempted(loop, judge(loop, plan, steps, round), round)
+    if (judged === undefined) break
+    const done: Round = { round, plan, steps, ...judged.value }
+    const accepted = loop.settings.evaluator === undefined || loop.settings.accept(done.verdict)
+    yield* loop.state.events.decide({ _tag: "RoundCompleted", round, accepted, verdict: done.encoded })
+    if (accepted) return yield* combineAll(loop, done)
+    loop.last = { _tag: "rejected", round: done }
+    loop.rejected.push(done)
   }
+  return yield* exhausted(loop)
+})
 
-  /** Runs the steps that are not done, each as soon as those it depends on are. Gives the failure, if there is one. */
-  #carryOut(
-    plan: Plan.Plan,
-    round: number
-  ): Effect.Effect<StepsFailed<unknown> | undefined, StepsFailed<unknown>, unknown> {
-    return Effect.suspend(() => {
-      const { concurrency, name } = this.#settings
-      const kept = Plan.keptOf(plan, this.#done)
-      const steps = plan.steps.filter(({ id }) => !kept.has(id))
-      const signals = new Map(steps.map(({ id }) => [id, Deferred.makeUnsafe<void>()]))
-      const places = Semaphore.makeUnsafe(concurrency)
-      const entries = steps.map((step): Group.Entry => {
-        const before = step.dependsOn.flatMap((id) => signals.get(id) ?? [])
-        const work = Effect.suspend(() => this.#work(step, round)).pipe(
-          Effect.andThen(Deferred.succeed(signals.get(step.id)!, undefined))
-        )
-        const waiting = Effect.forEach(before, (one) => Deferred.await(one), { discard: true })
-        return [step.id, Effect.andThen(waiting, Semaphore.withPermits(places, 1, work))]
+/** Planning or judging, or `undefined` when its failure ends the rounds because an earlier one was judged. */
+const attempted = <A>(
+  loop: Loop,
+  work: Effect.Effect<A, unknown, unknown>,
+  round: number
+): Effect.Effect<{ readonly value: A } | undefined, unknown, unknown> =>
+  Effect.flatMap(settledRound(work, loop.rejected.length === 0), (settled) => {
+    if (Result.isSuccess(settled)) return Effect.succeed({ value: settled.success })
+    loop.broken = { failure: settled.failure }
+    const verdict = { failure: Group.textOf(settled.failure) }
+    return Effect.as(loop.state.events.decide({ _tag: "RoundCompleted", round, accepted: false, verdict }), undefined)
+  })
+
+/** A plan that can be carried out; `undefined` when the planner has none but the one whose results were rejected. */
+const makePlan = Effect.fnUntraced(function* (loop: Loop, round: number) {
+  const { maxSteps, name, planRepairs, workers } = loop.settings
+  const rules = { workers: workers && [...workers.keys()], maxSteps, done: loop.done }
+  let refused: { readonly plan: Plan.PlanLike; readonly problems: ReadonlyArray<string> } | undefined
+  for (let attempt = 1; ; attempt++) {
+    const given = yield* ask(loop, round, refused)
+    const { plan, problems } = Plan.check(given, rules)
+    const idle = problems.length === 0 && isIdle(loop, plan)
+    if (problems.length === 0 && !idle) return plan
+    if (attempt > planRepairs) {
+      if (idle) return undefined
+      return yield* Effect.fail(new Plan.InvalidPlan({ name, round, attempts: attempt, problems, plan }))
+    }
+    refused = { plan: given, problems: idle ? [alreadyDone] : problems }
+  }
+})
+
+const isIdle = (loop: Loop, plan: Plan.Plan): boolean => {
+  if (loop.last?._tag !== "rejected") return false
+  const before = new Set(loop.last.round.plan.steps.map(({ id }) => id))
+  const kept = Plan.keptOf(plan, loop.done)
+  return plan.steps.length === before.size && plan.steps.every(({ id }) => before.has(id) && kept.has(id))
+}
+
+const ask = (
+  loop: Loop,
+  round: number,
+  refused: { readonly plan: Plan.PlanLike; readonly problems: ReadonlyArray<string> } | undefined
+): Effect.Effect<Plan.PlanLike, unknown, unknown> => {
+  const { introduction, planner } = loop.settings
+  const last = loop.last
+  if (Runner.isRunner(planner)) {
+    const texts = [
+      ...(introduction === undefined ? [] : [introduction]),
+      ...(last === undefined ? [] : [Text.replanText(reportOf(last), loop.done)]),
+      ...(refused === undefined ? [] : [Text.repairText(refused.plan, refused.problems)])
+    ]
+    const input = texts.length === 0 ? Text.alone(loop.goal) : Text.after(loop.goal, texts.join("\n\n"))
+    return planner.run(input) as Effect.Effect<Plan.PlanLike, unknown, unknown>
+  }
+  const made = Effect.isEffect(planner)
+    ? planner
+    : planner({
+        goal: loop.goal,
+        round,
+        plan: refused?.plan ?? (last === undefined ? undefined : planOf(last)),
+        problems: refused?.problems ?? [],
+        results: outputsOf(loop.done.values()),
+        failures: last?._tag === "failed" ? last.error.failures : [],
+        verdict: last?._tag === "rejected" ? last.round.verdict : undefined
       })
-      const all = Group.run(entries, { name, mode: Group.failFast, concurrency: "unbounded", state: this.#state })
-      const toError = ({ failures }: Group.ParallelError<unknown>) => {
-        const ended = new Set(failures.map(({ branch }) => branch))
-        for (const step of steps) if (this.#done.get(step.id)?.step === step) ended.add(step.id)
-        return new StepsFailed<unknown>({
-          name,
-          round,
-          failures: failures.map(({ branch, error }) => ({ step: branch, error })),
-          interrupted: steps.flatMap(({ id }) => (ended.has(id) ? [] : [id])),
-          plan,
-          done: encodedOf(this.#done.values()),
-          spent: this.#state.bill.spent()
-        })
-      }
-      return withInterruptFailures(
-        all,
-        (group) => Effect.match(group, { onSuccess: () => undefined, onFailure: toError }),
-        toError
+  return made as Effect.Effect<Plan.PlanLike, unknown, unknown>
+}
+
+/** Runs the steps that are not done, each as soon as those it depends on are. Gives the failure, if there is one. */
+const carryOut = (
+  loop: Loop,
+  plan: Plan.Plan,
+  round: number
+): Effect.Effect<StepsFailed<unknown> | undefined, StepsFailed<unknown>, unknown> =>
+  Effect.suspend(() => {
+    const { concurrency, name } = loop.settings
+    const kept = Plan.keptOf(plan, loop.done)
+    const steps = plan.steps.filter(({ id }) => !kept.has(id))
+    const signals = new Map(steps.map(({ id }) => [id, Deferred.makeUnsafe<void>()]))
+    const places = Semaphore.makeUnsafe(concurrency)
+    const entries = steps.map((step): Group.Entry => {
+      const before = step.dependsOn.flatMap((id) => signals.get(id) ?? [])
+      const work = Effect.suspend(() => workOn(loop, step, round)).pipe(
+        Effect.andThen(Deferred.succeed(signals.get(step.id)!, undefined))
       )
+      const waiting = Effect.forEach(before, (one) => Deferred.await(one), { discard: true })
+      return [step.id, Effect.andThen(waiting, Semaphore.withPermits(places, 1, work))]
     })
-  }
-
-  #work(step: Plan.Step, round: number): Program {
-    const { executor, workers } = this.#settings
-    const inputs = step.dependsOn.map((id) => this.#done.get(id)!)
-    // From here on what it gave for another task or input is out of date.
-    this.#done.delete(step.id)
-    const by = workers === undefined ? executor! : workers.get(step.worker!)!
-    const isRunner = Runner.isRunner(by)
-    const runner: AnyRunner = isRunner
-      ? by
-      : Runner.make(step.id, {
-          run: () => by({ goal: this.#goal, step, results: outputsOf(inputs), round }) as Program
-        })
-    const { body, encode } = runner.definition
-    const noting = Runner.fromDefinition(step.id, runner.description, {
-      ...runner.definition,
-      // Within the run: once it has emitted that it completed, it is done, even if it is interrupted then.
-      body: (input, state) =>
-        Effect.tap(body(input, state), (output) =>
-          Effect.sync(() => this.#done.set(step.id, { step, output, encoded: encode(output), inputs }))
-        )
-    })
-    return noting.run(isRunner ? Text.after(this.#goal, Text.stepText(step, inputs)) : undefined)
-  }
-
-  #judge(
-    plan: Plan.Plan,
-    steps: ReadonlyArray<Plan.DoneStep>,
-    round: number
-  ): Effect.Effect<Verdict, unknown, unknown> {
-    const { evaluator } = this.#settings
-    if (evaluator === undefined) return Effect.succeed({ verdict: undefined, encoded: null })
-    const judged = Runner.isRunner(evaluator)
-      ? evaluator.run(Text.after(this.#goal, Text.doneText(steps)))
-      : (evaluator(this.#finished(plan, steps, round)) as Program)
-    const encode = Runner.isRunner(evaluator) ? evaluator.definition.encode : toJson
-    return Effect.map(judged, (verdict) => ({ verdict, encoded: encode(verdict) }))
-  }
-
-  #combine({ plan, round, steps }: Round): Program {
-    const { combine } = this.#settings
-    if (combine === undefined) {
-      const last = new Set(Plan.lastOf(plan))
-      return Effect.succeed(outputsOf(steps.filter(({ step }) => last.has(step.id))))
-    }
-    if (Runner.isRunner(combine)) return combine.run(Text.after(this.#goal, Text.doneText(steps)))
-    const made = combine(this.#finished(plan, steps, round))
-    return Effect.isEffect(made) ? (made as Program) : Effect.succeed(made)
-  }
-
-  #finished(plan: Plan.Plan, steps: ReadonlyArray<Plan.DoneStep>, round: number) {
-    return { goal: this.#goal, plan, results: outputsOf(steps), round }
-  }
-
-  #exhausted(): Program {
-    const { name, onMaxRounds, score } = this.#settings
-    const last = this.#last
-    const first = this.#rejected[0]
-    if (first === undefined || (onMaxRounds === "fail" && last?._tag === "failed" && this.#broken === undefined)) {
-      return last?._tag === "failed" ? Effect.fail(last.error) : Effect.die(new Error(`"${name}" has had no round`))
-    }
-    const best = bestOf(this.#rejected, score)
-    if (onMaxRounds === "best") return this.#combine(best)
-    return Effect.fail(
-      new PlanNotAccepted({
+    const all = Group.run(entries, { name, mode: Group.failFast, concurrency: "unbounded", state: loop.state })
+    const toError = ({ failures }: Group.ParallelError<unknown>) => {
+      const ended = new Set(failures.map(({ branch }) => branch))
+      for (const step of steps) if (loop.done.get(step.id)?.step === step) ended.add(step.id)
+      return new StepsFailed<unknown>({
         name,
-        rounds: this.#rejected.at(-1)!.round,
-        plan: best.plan,
-        results: encodedOf(best.steps),
-        verdict: best.encoded,
-        ...this.#broken,
-        spent: this.#state.bill.spent()
+        round,
+        failures: failures.map(({ branch, error }) => ({ step: branch, error })),
+        interrupted: steps.flatMap(({ id }) => (ended.has(id) ? [] : [id])),
+        plan,
+        done: encodedOf(loop.done.values()),
+        spent: loop.state.bill.spent()
       })
+    }
+    return withInterruptFailures(
+      all,
+      (group) => Effect.match(group, { onSuccess: () => undefined, onFailure: toError }),
+      toError
     )
+  })
+
+const workOn = (loop: Loop, step: Plan.Step, round: number): Program => {
+  const { executor, workers } = loop.settings
+  const inputs = step.dependsOn.map((id) => loop.done.get(id)!)
+  // From here on what it gave for another task or input is out of date.
+  loop.done.delete(step.id)
+  const by = workers === undefined ? executor! : workers.get(step.worker!)!
+  const isRunner = Runner.isRunner(by)
+  const runner: AnyRunner = isRunner
+    ? by
+    : Runner.make(step.id, {
+        run: () => by({ goal: loop.goal, step, results: outputsOf(inputs), round }) as Program
+      })
+  const { body, encode } = runner.definition
+  const noting = Runner.fromDefinition(step.id, runner.description, {
+    ...runner.definition,
+    // Within the run: once it has emitted that it completed, it is done, even if it is interrupted then.
+    body: (input, state) =>
+      Effect.tap(body(input, state), (output) =>
+        Effect.sync(() => loop.done.set(step.id, { step, output, encoded: encode(output), inputs }))
+      )
+  })
+  return noting.run(isRunner ? Text.after(loop.goal, Text.stepText(step, inputs)) : undefined)
+}
+
+const judge = (
+  loop: Loop,
+  plan: Plan.Plan,
+  steps: ReadonlyArray<Plan.DoneStep>,
+  round: number
+): Effect.Effect<Verdict, unknown, unknown> => {
+  const { evaluator } = loop.settings
+  if (evaluator === undefined) return Effect.succeed({ verdict: undefined, encoded: null })
+  const judged = Runner.isRunner(evaluator)
+    ? evaluator.run(Text.after(loop.goal, Text.doneText(steps)))
+    : (evaluator(finished(loop, plan, steps, round)) as Program)
+  const encode = Runner.isRunner(evaluator) ? evaluator.definition.encode : toJson
+  return Effect.map(judged, (verdict) => ({ verdict, encoded: encode(verdict) }))
+}
+
+const combineAll = (loop: Loop, { plan, round, steps }: Round): Program => {
+  const { combine } = loop.settings
+  if (combine === undefined) {
+    const last = new Set(Plan.lastOf(plan))
+    return Effect.succeed(outputsOf(steps.filter(({ step }) => last.has(step.id))))
   }
+  if (Runner.isRunner(combine)) return combine.run(Text.after(loop.goal, Text.doneText(steps)))
+  const made = combine(finished(loop, plan, steps, round))
+  return Effect.isEffect(made) ? (made as Program) : Effect.succeed(made)
+}
+
+const finished = (loop: Loop, plan: Plan.Plan, steps: ReadonlyArray<Plan.DoneStep>, round: number) => ({
+  goal: loop.goal,
+  plan,
+  results: outputsOf(steps),
+  round
+})
+
+const exhausted = (loop: Loop): Program => {
+  const { name, onMaxRounds, score } = loop.settings
+  const last = loop.last
+  const first = loop.rejected[0]
+  if (first === undefined || (onMaxRounds === "fail" && last?._tag === "failed" && loop.broken === undefined)) {
+    return last?._tag === "failed" ? Effect.fail(last.error) : Effect.die(new Error(`"${name}" has had no round`))
+  }
+  const best = bestOf(loop.rejected, score)
+  if (onMaxRounds === "best") return combineAll(loop, best)
+  return Effect.fail(
+    new PlanNotAccepted({
+      name,
+      rounds: loop.rejected.at(-1)!.round,
+      plan: best.plan,
+      results: encodedOf(best.steps),
+      verdict: best.encoded,
+      ...loop.broken,
+      spent: loop.state.bill.spent()
+    })
+  )
 }
 
 const alreadyDone =

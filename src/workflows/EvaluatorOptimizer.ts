@@ -5,6 +5,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { toJson } from "../internal/json.ts"
+import type { RunState } from "../internal/runState.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import { Spent } from "../RunEvent.ts"
 import * as Runner from "../Runner.ts"
@@ -125,43 +126,42 @@ export const make = <I, Draft, E1, R1, Verdict, E2, R2, OnMaxRounds extends "bes
       ]
     }),
     encodedLike: generator,
-    run: (given: I, state) =>
-      Effect.gen(function* () {
-        const input = replayable(given)
-        const rounds: Array<Round<Draft, Verdict>> = []
-        let failure: Option.Option<unknown> = Option.none()
-        while (rounds.length < maxRounds) {
-          const round = rounds.length + 1
-          const draft = generator.run(round === 1 ? input : revise(input, rounds))
-          const tried = yield* settledRound(
-            Effect.flatMap(draft, (draft) => Effect.map(judge(draft), (verdict) => ({ draft, verdict }))),
-            rounds.length === 0
-          )
-          if (Result.isFailure(tried)) {
-            failure = Option.some(tried.failure)
-            const verdict = { failure: textOf(tried.failure) }
-            yield* state.events.decide({ _tag: "RoundCompleted", round, accepted: false, verdict })
-            break
-          }
-          const made = tried.success
-          rounds.push(made)
-          const accepted = options.accept(made.verdict)
-          yield* state.events.decide({ _tag: "RoundCompleted", round, accepted, verdict: encodeVerdict(made.verdict) })
-          if (accepted) return made.draft
+    run: Effect.fnUntraced(function* (given: I, state: RunState) {
+      const input = replayable(given)
+      const rounds: Array<Round<Draft, Verdict>> = []
+      let failure: Option.Option<unknown> = Option.none()
+      while (rounds.length < maxRounds) {
+        const round = rounds.length + 1
+        const draft = generator.run(round === 1 ? input : revise(input, rounds))
+        const tried = yield* settledRound(
+          Effect.flatMap(draft, (draft) => Effect.map(judge(draft), (verdict) => ({ draft, verdict }))),
+          rounds.length === 0
+        )
+        if (Result.isFailure(tried)) {
+          failure = Option.some(tried.failure)
+          const verdict = { failure: textOf(tried.failure) }
+          yield* state.events.decide({ _tag: "RoundCompleted", round, accepted: false, verdict })
+          break
         }
-        const best = bestOf(rounds, options.score ?? scoreOf)
-        if (options.onMaxRounds === "best") return best.draft
-        const error = new NotAccepted({
-          name,
-          rounds: rounds.length,
-          best: toJson(best.draft),
-          verdict: toJson(best.verdict),
-          ...(Option.isSome(failure) ? { failure: failure.value } : {}),
-          spent: state.bill.spent()
-        })
-        // Where the type is `never` the option is "best", which returned above.
-        return yield* Effect.fail(error as Exhausted<OnMaxRounds>)
+        const made = tried.success
+        rounds.push(made)
+        const accepted = options.accept(made.verdict)
+        yield* state.events.decide({ _tag: "RoundCompleted", round, accepted, verdict: encodeVerdict(made.verdict) })
+        if (accepted) return made.draft
+      }
+      const best = bestOf(rounds, options.score ?? scoreOf)
+      if (options.onMaxRounds === "best") return best.draft
+      const error = new NotAccepted({
+        name,
+        rounds: rounds.length,
+        best: toJson(best.draft),
+        verdict: toJson(best.verdict),
+        ...(Option.isSome(failure) ? { failure: failure.value } : {}),
+        spent: state.bill.spent()
       })
+      // Where the type is `never` the option is "best", which returned above.
+      return yield* Effect.fail(error as Exhausted<OnMaxRounds>)
+    })
   })
 }
 

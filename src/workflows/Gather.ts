@@ -234,20 +234,22 @@ export interface Handle<out A, out E> {
  *     )
  * })
  */
-export const spawn = <I, A, E, R>(
+export const spawn: <I, A, E, R>(
   runner: Runner.Runner<I, A, E, R>,
   input: I
-): Effect.Effect<Handle<A, E>, never, R | Scope.Scope> =>
-  Effect.gen(function* () {
-    let fiber: Fiber.Fiber<A, E> | undefined
-    // Registered first, so it runs last: when the run is over that the closing of the scope interrupts.
-    yield* Effect.addFinalizer((exit) => dieWithInterruptFailures(fiber?.pollUnsafe(), exit))
-    const spawned = yield* Effect.forkScoped(runner.run(input), { startImmediately: true })
-    fiber = spawned
-    return {
-      name: runner.name,
-      await: Fiber.join(spawned),
-      poll: Effect.sync(() => Option.fromUndefinedOr(spawned.pollUnsafe())),
-      interrupt: Fiber.interrupt(spawned)
-    }
-  })
+) => Effect.Effect<Handle<A, E>, never, R | Scope.Scope> = Effect.fnUntraced(function* <I, A, E, R>(
+  runner: Runner.Runner<I, A, E, R>,
+  input: I
+) {
+  let fiber: Fiber.Fiber<A, E> | undefined
+  // Registered first, so it runs last: when the run is over that the closing of the scope interrupts.
+  yield* Effect.addFinalizer((exit) => dieWithInterruptFailures(fiber?.pollUnsafe(), exit))
+  const spawned = yield* Effect.forkScoped(runner.run(input), { startImmediately: true })
+  fiber = spawned
+  return {
+    name: runner.name,
+    await: Fiber.join(spawned),
+    poll: Effect.sync(() => Option.fromUndefinedOr(spawned.pollUnsafe())),
+    interrupt: Fiber.interrupt(spawned)
+  }
+})

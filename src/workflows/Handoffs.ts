@@ -224,31 +224,29 @@ export const make = <const Members extends Agents, Start extends keyof Members &
 }
 
 /** The conversation from the agent `first` on, until one of them answers. */
-const converse = (
+const converse = Effect.fnUntraced(function* (
   { agents, maxHandoffs }: { readonly agents: ReadonlyMap<string, AnyAgent>; readonly maxHandoffs: number },
   first: string,
   input: Prompt.RawInput,
   state: RunState
-): Effect.Effect<unknown, unknown, unknown> =>
-  Effect.gen(function* () {
-    state.transcript?.share()
-    const names = [...agents.keys()]
-    let at = first
-    let conversation = input
-    for (let count = 0; ; count++) {
-      const exhausted =
-        count < maxHandoffs ? undefined : "the conversation has changed hands too often: answer yourself"
-      const handoff: HandoffState = { state, names, exhausted, request: undefined }
-      const result = yield* Runner.named(agents.get(at)!, at)
-        .result(conversation)
-        .pipe(Effect.provideService(CurrentHandoffState, handoff))
-      const request = asked(handoff)
-      if (request === undefined) return result.output
-      yield* state.events.decide({ _tag: "HandedOff", from: at, to: request.to, reason: request.reason })
-      conversation = handOver(at, request, result.transcript)
-      at = request.to
-    }
-  })
+): Effect.fn.Return<unknown, unknown, unknown> {
+  state.transcript?.share()
+  const names = [...agents.keys()]
+  let at = first
+  let conversation = input
+  for (let count = 0; ; count++) {
+    const exhausted = count < maxHandoffs ? undefined : "the conversation has changed hands too often: answer yourself"
+    const handoff: HandoffState = { state, names, exhausted, request: undefined }
+    const result = yield* Runner.named(agents.get(at)!, at)
+      .result(conversation)
+      .pipe(Effect.provideService(CurrentHandoffState, handoff))
+    const request = asked(handoff)
+    if (request === undefined) return result.output
+    yield* state.events.decide({ _tag: "HandedOff", from: at, to: request.to, reason: request.reason })
+    conversation = handOver(at, request, result.transcript)
+    at = request.to
+  }
+})
 
 type AnyAgent = Runner.Runner<Prompt.RawInput, unknown, unknown, unknown>
 

@@ -70,48 +70,47 @@ export interface Listener {
 }
 
 /** Calls a tool whose handler its toolkit has. */
-export const callToolkit = (
+export const callToolkit = Effect.fnUntraced(function* (
   tool: Tool.Any,
   call: Call,
   toolkit: Toolkit.WithHandler<Record<string, Tool.Any>>,
   { onHandler, progress }: Listener
-): Effect.Effect<Value, Failure> =>
-  Effect.gen(function* () {
-    const span = yield* Effect.serviceOption(Tracer.ParentSpan)
-    const params = takesNothing(tool) ? {} : call.params
-    const begun = Effect.flatMap(toolkit.handle(call.name, params, call.id), (stream) =>
-      Effect.withFiber((fiber) => {
-        onHandler(lastForked(fiber))
-        return Effect.succeed(stream)
-      })
-    )
-    const handled = Stream.unwrap(begun) as Stream.Stream<Handled, unknown>
-    let last: Handled | undefined
-    const drain = Stream.runForEach(handled, (one) => {
-      if (one.preliminary) return progress(one.encodedResult)
-      last = one
-      return Effect.void
+): Effect.fn.Return<Value, Failure> {
+  const span = yield* Effect.serviceOption(Tracer.ParentSpan)
+  const params = takesNothing(tool) ? {} : call.params
+  const begun = Effect.flatMap(toolkit.handle(call.name, params, call.id), (stream) =>
+    Effect.withFiber((fiber) => {
+      onHandler(lastForked(fiber))
+      return Effect.succeed(stream)
     })
-    yield* (
-      span._tag === "Some" && span.value._tag === "Span"
-        ? Effect.provideService(drain, Tracer.ParentSpan, Spans.withoutArguments(span.value))
-        : drain
-    ).pipe(
-      Effect.catchCause((cause) => {
-        const found = Cause.findFail(cause)
-        if (found._tag === "Failure") return Effect.failCause(cause as Cause.Cause<never>)
-        const reason = found.success
-        const origin = reason.annotations.has(Toolkit.FailureOrigin.key)
-          ? (reason.annotations.get(Toolkit.FailureOrigin.key) as Tool.FailureOrigin)
-          : undefined
-        return Effect.fail(describe(tool, reason.error, origin))
-      }),
-      Effect.catch((failure) => withAllIssues(call, tool, failure))
-    )
-    if (last === undefined) return yield* Effect.fail(crashed(new Error("its handler ended without a result")))
-    if (last.isFailure) return yield* withAllIssues(call, tool, describe(tool, last.result, last.failureOrigin))
-    return { result: toJson(last.encodedResult), modelOutput: last.modelOutput }
+  )
+  const handled = Stream.unwrap(begun) as Stream.Stream<Handled, unknown>
+  let last: Handled | undefined
+  const drain = Stream.runForEach(handled, (one) => {
+    if (one.preliminary) return progress(one.encodedResult)
+    last = one
+    return Effect.void
   })
+  yield* (
+    span._tag === "Some" && span.value._tag === "Span"
+      ? Effect.provideService(drain, Tracer.ParentSpan, Spans.withoutArguments(span.value))
+      : drain
+  ).pipe(
+    Effect.catchCause((cause) => {
+      const found = Cause.findFail(cause)
+      if (found._tag === "Failure") return Effect.failCause(cause as Cause.Cause<never>)
+      const reason = found.success
+      const origin = reason.annotations.has(Toolkit.FailureOrigin.key)
+        ? (reason.annotations.get(Toolkit.FailureOrigin.key) as Tool.FailureOrigin)
+        : undefined
+      return Effect.fail(describe(tool, reason.error, origin))
+    }),
+    Effect.catch((failure) => withAllIssues(call, tool, failure))
+  )
+  if (last === undefined) return yield* Effect.fail(crashed(new Error("its handler ended without a result")))
+  if (last.isFailure) return yield* withAllIssues(call, tool, describe(tool, last.result, last.failureOrigin))
+  return { result: toJson(last.encodedResult), modelOutput: last.modelOutput }
+})
 
 /** `effect/ai` reports the first issue only; a model that sees all of them can fix the arguments at once. */
 const withAllIssues = (call: Call, tool: Tool.Any, failure: Failure): Effect.Effect<never, Failure> =>

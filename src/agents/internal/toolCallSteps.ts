@@ -291,24 +291,23 @@ const traced = (
   Spans.executeTool({ ...call, description: tool?.description }, ({ cause }: Failure) => cause, effect)
 
 /** Ends a call whose run is interrupted, or whose sibling has failed: what its tool gave or failed with is not lost. */
-const endInterrupted = (context: ToolCallContext, decision: Decision): Effect.Effect<void> =>
-  Effect.gen(function* () {
-    context.isOver = true
-    const { call, late: exit } = context
-    if (exit === undefined) return
-    if (Exit.isFailure(exit)) {
-      // A sibling that fails while it is interrupted is listed as well.
-      for (const reason of exit.cause.reasons) {
-        if (Cause.isFailReason(reason)) context.record.failures.push(failureOf(call, reason.error))
-        if (Cause.isDieReason(reason)) context.record.failures.push(failureOf(call, toFailure(reason.defect)))
-      }
-      if (Cause.hasInterrupts(exit.cause)) return
+const endInterrupted = Effect.fnUntraced(function* (context: ToolCallContext, decision: Decision) {
+  context.isOver = true
+  const { call, late: exit } = context
+  if (exit === undefined) return
+  if (Exit.isFailure(exit)) {
+    // A sibling that fails while it is interrupted is listed as well.
+    for (const reason of exit.cause.reasons) {
+      if (Cause.isFailReason(reason)) context.record.failures.push(failureOf(call, reason.error))
+      if (Cause.isDieReason(reason)) context.record.failures.push(failureOf(call, toFailure(reason.defect)))
     }
-    const end = classify(context, decision, exit)
-    if (end._tag === "Suspended") return
-    record(context, { ...end, ...(end._tag === "Failed" ? { isFatal: false } : {}) })
-    yield* emit(context, end, false)
-  })
+    if (Cause.hasInterrupts(exit.cause)) return
+  }
+  const end = classify(context, decision, exit)
+  if (end._tag === "Suspended") return
+  record(context, { ...end, ...(end._tag === "Failed" ? { isFatal: false } : {}) })
+  yield* emit(context, end, false)
+})
 
 // -- classify, record, emit --------------------------------------------------------------------------------------------
 

@@ -262,7 +262,7 @@ const modelOf = (
     return ModelInfo.context(model, info, direct)
   })
 
-/** Who is answered from a tape needs no key. One that is there is still used, so that it is known as a secret. */
+/** A replay needs no key. A key that is set is still used, so that it is removed as a secret. */
 const keyless = (options: Options): Effect.Effect<Options, Config.ConfigError> =>
   Effect.map(
     options.apiKey === undefined ? Config.withDefault(Config.Redacted("OPENAI_API_KEY"), undefined) : Effect.undefined,

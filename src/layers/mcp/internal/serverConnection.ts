@@ -47,9 +47,9 @@ export interface Client {
 export interface Server {
   readonly name: string
   readonly options: Config.ServerOptions
-  /** What its tools were when they were accepted. */
+  /** The definitions of its tools when they were accepted. */
   readonly definitions: Definitions.Definitions
-  /** What the server says about itself; while it is not connected, what it said in its last connection. */
+  /** The server's own description; while it is not connected, that of its last connection. */
   readonly info: Effect.Effect<ServerInfo>
   /** Its process, if it is one and runs. */
   readonly pid: Effect.Effect<number | undefined>
@@ -69,7 +69,7 @@ export interface Server {
   readonly notify: (method: string, params?: unknown) => Effect.Effect<void>
 }
 
-/** What is known of an optional server that has not been connected yet. */
+/** The description of an optional server that has not been connected yet. */
 const unknownInfo: ServerInfo = { name: "", version: "", capabilities: {}, instructions: undefined }
 
 /** How many characters of a warning are logged. */

@@ -18,7 +18,7 @@ import { malformed, ofBody, type Problem, quote } from "./problems.ts"
 import { parseJson } from "./sse.ts"
 import { write } from "./written.ts"
 
-/** What a connection needs to know. */
+/** The settings of a connection. */
 export interface Connection {
   readonly baseUrl: string
   readonly apiKey: Redacted.Redacted | undefined
@@ -44,7 +44,7 @@ const headersOf = (connection: Connection, accept: string): Readonly<Record<stri
   ...connection.headers
 })
 
-/** What is asked, and whether it is answered as it comes. */
+/** A request, and whether its answer is streamed. */
 export interface Question {
   readonly path: string
   readonly body: object
@@ -69,7 +69,7 @@ export const requests = (connection: Connection): ((question: Question) => HttpR
   }
 }
 
-/** What takes a good answer, and its end or what is wrong with it. */
+/** Receives an answer, and its end or its problem. */
 export interface Listener {
   head(contentType: string): void
   data(chunk: Uint8Array): void

@@ -175,7 +175,7 @@ const encodeAssistant = (content: ReadonlyArray<Prompt.AssistantMessagePart>, ho
   ]
 }
 
-/** Details, where a server gives them, stand for the text too. An empty thought goes back with the calls it led to. */
+/** Details, if a server gives them, replace the text too. An empty thought goes back with the calls it led to. */
 const reasoningBack = (parts: ReadonlyArray<Prompt.ReasoningPart>, host: string, hasCalls: boolean): Fields => {
   const own = parts.map(({ options, text }) => ({ ...ownOf(options, host), text }) as Fields)
   const details = own.flatMap((one) => list(one, "details"))
@@ -188,13 +188,13 @@ const reasoningBack = (parts: ReadonlyArray<Prompt.ReasoningPart>, host: string,
   return hasCalls ? thoughts : Object.fromEntries(Object.entries(thoughts).filter(([, thought]) => thought !== ""))
 }
 
-/** What a server has put on a part for itself. Others refuse it. */
+/** A server's own field on a part. Other servers reject it. */
 const ownOf = (options: unknown, host: string): Fields => {
   const own = openaiOf(options)
   return own["server"] === host ? own : {}
 }
 
-/** Signatures and the like, without which a server does not take a call back. */
+/** Signatures and similar fields, without which a server rejects the call in the next request. */
 const extraOf = (fields: Fields): Fields =>
   isFields(fields["extra_content"]) ? { extra_content: fields["extra_content"] } : {}
 
@@ -322,7 +322,7 @@ export const detailsOf = (pieces: ReadonlyArray<unknown>, host: string) => {
     : { openai: { server: host, details: details as ReadonlyArray<Schema.JsonObject> } }
 }
 
-/** What has to go back with a call. */
+/** The fields that have to go back with a call. */
 export const callMetadata = (call: Fields, host: string): Response.ProviderMetadata | undefined => {
   const extra = extraOf(call)
   // What came as JSON is JSON; metadata is typed by what programs declare of providers.
@@ -409,7 +409,7 @@ export const metadataOf = (answer: Fields): Response.ResponseMetadataPartEncoded
   modelId: text(answer, "model")
 })
 
-/** What `content` holds: text, and in lists also thoughts and pictures. Spoken answers have their words beside it. */
+/** The parts of `content`: text, and in lists also thoughts and pictures. Spoken answers have their words in another field. */
 export const contentOf = (message: Fields) => {
   const { content } = message
   const found = { text: "", thought: "", files: filesOf(list(message, "images")) }

@@ -206,7 +206,7 @@ const encodeAssistant = (content: ReadonlyArray<Prompt.AssistantMessagePart>): R
   })
 }
 
-/** Reasoning can be given back only as the provider encrypted it, which may stand on any part of the item. */
+/** Reasoning can go back only as the provider encrypted it, which may be on any part of the item. */
 const sealedReasoning = (content: ReadonlyArray<Prompt.AssistantMessagePart>): ReadonlyMap<string, Fields> => {
   const found = new Map<string, { sealed: string | undefined; readonly summary: Array<Fields> }>()
   for (const part of content) {
@@ -269,7 +269,7 @@ export const messageMetadata = (item: Fields) => {
   return itemId === undefined && phase === undefined ? {} : { metadata: { openai: own } }
 }
 
-/** A call's own id, beside the one that results refer to it by. */
+/** A call's own id, in addition to the one that results refer to. */
 export const callMetadata = (item: Fields): Response.ProviderMetadata | undefined => {
   const itemId = text(item, "id")
   return itemId === undefined ? undefined : { openai: { itemId } }
@@ -286,7 +286,7 @@ export const failureOf = (response: Fields): Problem | undefined => {
   return response["status"] === "failed" ? ofErrorObject({ message: "the provider failed to answer" }) : undefined
 }
 
-/** What a message cites, and what the provider's own tools have drawn. */
+/** The citations of a message, and the images of the provider's own tools. */
 export const extrasOf = (
   item: Fields,
   newId: () => string
@@ -303,7 +303,7 @@ export const extrasOf = (
 /** The id that results refer to a call by. */
 export const givenId = (item: Fields): string | undefined => text(item, "call_id") ?? text(item, "id")
 
-/** What a message says, refusals included; nothing for other items. */
+/** The text of a message, refusals included; empty for other items. */
 export const textsOf = (item: Fields): ReadonlyArray<string> => {
   if (item["type"] !== "message") return []
   const only = text(item, "content")

@@ -17,7 +17,7 @@ import { clientMessage } from "./failure.ts"
 
 const TypeId = "~troupe/McpServer/Tool"
 
-/** What a client gets for a call, before Effect's server encodes it. Its schemas are loaded with the server. */
+/** The result of a call, before Effect's server encodes it. Its schemas are loaded with the server. */
 export interface Answer {
   readonly content: ReadonlyArray<McpSchema.ContentBlock>
   readonly isError?: boolean
@@ -36,7 +36,7 @@ export class InvalidArguments {
 export interface Tool<out Services> {
   readonly [TypeId]: typeof TypeId
   readonly name: string
-  /** What clients see in `tools/list`. */
+  /** The tool in `tools/list`. */
   readonly descriptor: ConstructorParameters<typeof McpSchema.Tool>[0]
   /** @internal One call; `report` is there when the client asked for progress. */
   readonly call: (args: unknown, report: Report | undefined) => Effect.Effect<Answer, InvalidArguments, Services>
@@ -73,9 +73,9 @@ export interface Options<Parameters extends Schema.Top, Input, Output, Failure =
   readonly input?: ((params: Parameters["Type"]) => Input) | undefined
   /** The schema of the structured result; by default that of the runner's own output. */
   readonly output?: Schema.Schema<Output> | undefined
-  /** What the result shows, such as an image. Default: the output as text, or as JSON when it is not a string. */
+  /** The content of the result, such as an image. Default: the output as text, or as JSON when it is not a string. */
   readonly content?: ((output: Output) => ReadonlyArray<McpSchema.ContentBlock>) | undefined
-  /** What a client may assume of it, for example before it asks a person. Default: MCP's, which assume the worst. */
+  /** Hints for clients, for example to decide whether to ask the user. Default: MCP's, which assume the worst. */
   readonly annotations?: Annotations | undefined
   /** How long one run may take; then it is interrupted and the call fails. Default: as long as it takes. */
   readonly timeout?: Duration.Input | undefined
@@ -210,7 +210,7 @@ const objectSchema = (subject: string, schema: Schema.Top): JsonSchema.JsonSchem
   return json["type"] === "object" ? json : undefined
 }
 
-/** A recursive schema stands in its own definitions; clients want an object at the root. */
+/** A recursive schema is in its own definitions; clients want an object at the root. */
 const resolveRoot = (json: JsonSchema.JsonSchema): JsonSchema.JsonSchema => {
   const reference = json["$ref"]
   const definitions = json["$defs"] as { readonly [name: string]: JsonSchema.JsonSchema } | undefined

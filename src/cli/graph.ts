@@ -29,7 +29,7 @@ export const run = (input: Input): Effect.Effect<void, CliFailure, FileSystem.Fi
     yield* out(`${pictures.map(stripControls).join("\n\n")}\n`)
   })
 
-/** One that is named, the one that the events are of, or each of them once. */
+/** The named runner, otherwise the runner of the events, otherwise each runner once. */
 const chosen = (
   { file, name }: Input,
   runners: ReadonlyMap<string, Runner.Any>,

@@ -99,7 +99,7 @@ export class RunTranscript {
 
 const views = new WeakSet<Prompt.Message>()
 
-/** Marks a message as a part of one that was said before, so that it is not taken for another one. */
+/** Marks a message as a part of an earlier one, so that it does not count as a new message. */
 export const asView = <M extends Prompt.Message>(message: M): M => {
   views.add(message)
   return message

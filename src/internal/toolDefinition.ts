@@ -31,7 +31,7 @@ export const forModel = (tool: Tool.Any): Tool.Any =>
 /** The next step for a tool without a name. */
 export const giveName = 'Give it one first: AgentTool.fromFunction("name", { ... })'
 
-/** The `effect/ai` tool that a model is shown. Throws `InvalidDefinition` for one that no provider could be sent. */
+/** Defines the `effect/ai` tool for a model. Throws `InvalidDefinition` for a tool that providers reject. */
 export const define = (
   name: string,
   description: string,

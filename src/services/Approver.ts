@@ -78,8 +78,7 @@ export interface Floor extends Approver {
 export const makeFloor = (approver: Approver): Floor => ({ ...approver, [FloorTypeId]: FloorTypeId })
 
 /**
- * A key for one floor. Each floor has a key of its own, so that one that is provided further in is added to those around it
- * and replaces none of them.
+ * A key for one floor. Each floor has a key of its own, so that a floor adds to those around it and does not replace them.
  */
 export const floorKey = (): Context.Reference<Floor | undefined> =>
   Context.Reference<Floor | undefined>(`troupe/Approvals/Floor/${globalThis.crypto.randomUUID()}`, {

@@ -146,7 +146,7 @@ export const make = <
   return managing(agent, ownTools, budget ?? {}) as Agent.Agent<never, never, never>
 }
 
-/** The agent as one that manages workers: `workers` are its tools also where its others are replaced. */
+/** The agent as a manager of workers: `workers` stay its tools even if its other tools are replaced. */
 const managing = (
   agent: Agent.Agent<unknown, unknown, unknown>,
   workers: ReadonlyArray<AgentTool.Any>,

@@ -187,7 +187,7 @@ const decide = (context: ToolCallContext): Effect.Effect<Decision> => {
 const refuse = (error: string): Effect.Effect<Decision> =>
   Effect.succeed({ _tag: "Refuse", failure: new Failure(undefined, { error }, true) })
 
-/** How many tools are named to a model that calls one that there is not. */
+/** How many tool names a model sees when it calls an unknown tool. */
 const maxNamed = 50
 
 const unknownTool = (name: string, byName: Tools["byName"]): string => {

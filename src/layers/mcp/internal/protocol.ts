@@ -134,7 +134,7 @@ export type FromHost =
   | { readonly type: "notification"; readonly method: string; readonly params: unknown }
   /** For the log: what a server sent that could not be used, or what the SDK noticed. */
   | { readonly type: "report"; readonly level: "warning" | "debug"; readonly message: string }
-  /** `call`: the one that the question belongs to, where that is known. */
+  /** `call`: the call that the question belongs to, if known. */
   | {
       readonly type: "ask"
       readonly id: number

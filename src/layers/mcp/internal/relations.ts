@@ -20,7 +20,7 @@ export interface Relations {
   readonly ended: (call: number) => void
 }
 
-/** How many questions are noted: one that is never looked up stays. */
+/** How many questions are noted, since questions that are never looked up stay. */
 const maxQuestions = 1000
 
 export const make = (): Relations => {

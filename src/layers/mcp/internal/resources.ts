@@ -115,7 +115,7 @@ export interface ResourceReader {
   readonly readResource: (server: string, uri: string) => Effect.Effect<ReadonlyArray<ResourceContents>, McpCallError>
 }
 
-/** Both lists, or the one that could be had with the problem of the other. */
+/** Both lists, or one of them and the problem of the other. */
 const listBoth = Effect.fnUntraced(function* (mcp: ResourceReader) {
   const lists = [Effect.result(mcp.resources), Effect.result(mcp.resourceTemplates)] as const
   const [resources, templates] = yield* Effect.all(lists, { concurrency: 2 })

@@ -69,7 +69,7 @@ export const make = (server: string, limits: SamplingLimits = {}): Sampling => {
     if (account === undefined) accounts.set(call, (account = { requests: 0, tokens: 0 }))
     return account
   }
-  /** Of several calls that a request may belong to, the first one that may still ask. */
+  /** The first call that may still ask, of those that a request may belong to. */
   const accountFor = (calls: ReadonlyArray<Call>): Account => {
     const all = calls.map(accountOf)
     return all.find(({ requests, tokens }) => requests < maxRequests && tokens < maxTokens) ?? all[0] ?? outside

@@ -52,7 +52,7 @@ interface OpenCall {
   readonly versions: { pieces: string; done?: string; item?: string; last?: string }
   readonly scan: ObjectScan
   emitted: string
-  /** False for one that came whole, or under the id of another: it may be that one again. */
+  /** False for a call that came whole, or under the id of another: it may repeat that call. */
   isAnnounced: boolean
   isDone: boolean
   isSettled: boolean

@@ -8,7 +8,7 @@ type Json = Readonly<Record<string, unknown>>
 
 const isJson = (value: unknown): value is Json => Predicate.isObject(value) && !Array.isArray(value)
 
-/** How many schemas references may be replaced by: one that refers to others twice doubles at each level. */
+/** How many schemas may replace references: two references to one schema double it at each level. */
 const maxInlined = 2000
 /** How many levels of unions, references included, are merged at the top. */
 const maxLevels = 8
@@ -65,7 +65,7 @@ interface Pass {
   inlined: number
 }
 
-/** A schema in a form that is taken; `undefined` for one that nothing fits. */
+/** A schema in an accepted form; `undefined` for a schema that no value fits. */
 const sound = (schema: unknown, pass: Pass, above: ReadonlyArray<string>): Json | undefined => {
   if (schema === false) return undefined
   if (!isJson(schema)) return {}

@@ -79,7 +79,7 @@ const unescape = (text: string): string =>
     }
   )
 
-/** Tags that are opened again in every block after the one that they were not closed in. */
+/** Tags that, if not closed, are opened again in every following block. */
 const formatting: ReadonlySet<string> = new Set("a b big code em font i nobr s small strike strong tt u".split(" "))
 /** Tags that need not be closed. */
 const loose: ReadonlySet<string> = new Set(

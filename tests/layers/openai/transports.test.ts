@@ -129,7 +129,9 @@ describe("The transports of OpenAi", () => {
 
     it.live(`${name} reads compressed answers, also as they come`, () =>
       Effect.gen(function* () {
-        const encodings = { gzip: gzipSync, deflate: deflateSync, br: brotliCompressSync, zstd: zstdCompressSync }
+        // The `fetch` of Node 22 does not know the last one.
+        const newer = name === "node" || name === "undici" ? { zstd: zstdCompressSync } : {}
+        const encodings = { gzip: gzipSync, deflate: deflateSync, br: brotliCompressSync, ...newer }
         for (const [encoding, compress] of Object.entries(encodings)) {
           const { url } = yield* serverOf((_, res) => {
             res.writeHead(200, { "content-encoding": encoding }).end(compress(answer("Grüße")))

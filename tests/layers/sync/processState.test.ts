@@ -58,7 +58,11 @@ it("a stub answers an HttpClient, with status, headers and chunks", async () => 
 
 it.each([
   ["globalThis.fetch", `globalThis.fetch = async () => new Response("stub")`],
-  ["the global dispatcher", `globalThis[Symbol.for("undici.globalDispatcher.1")] = new (class MockAgent {})()`]
+  ["the global dispatcher", `globalThis[Symbol.for("undici.globalDispatcher.1")] = new (class MockAgent {})()`],
+  [
+    "the dispatcher of the package undici",
+    `const undici = await import("undici"); undici.setGlobalDispatcher(new undici.MockAgent())`
+  ]
 ])("a program that has replaced %s is warned", async (_, replace) => {
   const script = `${get("http://127.0.0.1:9/")}\n${replace}\nshow(Effect.runSyncExit(program)); show(Effect.runSyncExit(program))`
   const { stderr } = await inNode(script)
@@ -66,8 +70,11 @@ it.each([
   assert.include(stderr, "Cassette.layerStub")
 })
 
-it("a program that has replaced nothing is not warned", async () => {
-  const { stderr } = await inNode(`${get("http://127.0.0.1:9/")}\nshow(Effect.runSyncExit(program))`)
+it.each([
+  ["nothing", ""],
+  ["nothing, but loaded the package undici, which sets a dispatcher of its own", `await import("undici")`]
+])("a program that has replaced %s is not warned", async (_, load) => {
+  const { stderr } = await inNode(`${get("http://127.0.0.1:9/")}\n${load}\nshow(Effect.runSyncExit(program))`)
   assert.strictEqual(stderr, "")
 })
 

@@ -4,9 +4,11 @@
  */
 
 const original = globalThis.fetch
-/** Where undici and Node keep what `setGlobalDispatcher` sets. */
+/** Where Node keeps what `setGlobalDispatcher` sets, and undici from version 8 on. */
 const dispatcher = Symbol.for("undici.globalDispatcher.1")
-const ownDispatchers = new Set(["Agent", "EnvHttpProxyAgent"])
+const newerDispatcher = Symbol.for("undici.globalDispatcher.2")
+/** The last one stands for one that is kept in the newer place: loading the package undici sets it. */
+const ownDispatchers = new Set(["Agent", "EnvHttpProxyAgent", "Dispatcher1Wrapper"])
 /** The source of Node's own mentions what it loads; that of a stub that was set before this module does not. */
 const wasOwn = /undici/i.test(String(original))
 
@@ -15,8 +17,10 @@ let warned = false
 /** True in Node when `globalThis.fetch` or the global dispatcher is not Node's own. */
 export const isReplaced = (): boolean => {
   if (!wasOwn || globalThis.fetch !== original) return true
-  const set = (globalThis as { readonly [dispatcher]?: object })[dispatcher]
-  return set !== undefined && !ownDispatchers.has(set.constructor.name)
+  const set = globalThis as { readonly [dispatcher]?: object; readonly [newerDispatcher]?: object }
+  return [set[dispatcher], set[newerDispatcher]].some(
+    (one) => one !== undefined && !ownDispatchers.has(one.constructor.name)
+  )
 }
 
 /** Emits the warning `TROUPE_REPLACED_FETCH` once, as Node emits its own: `--disable-warning` turns it off. */

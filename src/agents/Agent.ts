@@ -33,7 +33,7 @@ import { CurrentModel } from "../services/ModelInfo.ts"
 import * as ToolSource from "../ToolSource.ts"
 import * as Loop from "./internal/agentLoop.ts"
 import { makeSpec } from "./internal/structuredOutput.ts"
-import type * as Plan from "./internal/agentSpec.ts"
+import type * as Spec from "./internal/agentSpec.ts"
 import * as ToolSet from "./internal/toolSet.ts"
 
 /** The errors of an agent's run. Instructions, `stopWhen` and features can add errors of their own. */
@@ -68,7 +68,7 @@ export interface Agent<out A, out E, out R> extends Runner.Runner<Prompt.RawInpu
 }
 
 /** The argument of `stopWhen` and of a `toolChoice` function. */
-export type StepInfo = Plan.StepInfo
+export type StepInfo = Spec.StepInfo
 
 /** The tools that the model may or must call. */
 export type ToolChoice<Name extends string = string> = LanguageModel.ToolChoice<Name>
@@ -327,7 +327,7 @@ const with_: {
 })
 export { with_ as with }
 
-const structureOf = (plan: Plan.Plan): Structure => ({
+const structureOf = (plan: Spec.AgentSpec): Structure => ({
   kind: "agent",
   members: [
     ...[...plan.tools.byName].map(([name, entry]) => ({
@@ -345,7 +345,7 @@ const nothing: ReadonlyArray<never> = []
 const directOf = ({ tools = nothing, use = nothing }: Options): ReadonlyArray<AnyDirect> =>
   use.length === 0 ? tools : [...tools, ...use.flatMap((feature) => feature.tools)]
 
-const makePlan = (name: string, options: Options): Plan.Plan => {
+const makePlan = (name: string, options: Options): Spec.AgentSpec => {
   const problem = (what: string, remedy: string) =>
     new InvalidDefinition({ subject: subjectOf(name), problem: what, remedy })
   assertShape(name, options)
@@ -466,7 +466,7 @@ const subjectOf = (name: string): string => `agent "${name}"`
 const instructionsOf = (
   instructions: Options["instructions"],
   use: ReadonlyArray<Feature.Any>
-): Plan.Plan["instructions"] => {
+): Spec.AgentSpec["instructions"] => {
   if (use.length === 0 && typeof instructions !== "function") return instructions ?? ""
   const own = (input: Prompt.RawInput) =>
     Effect.suspend(() => {

@@ -22,7 +22,7 @@ import { resumedCalls } from "./toolApproval.ts"
 import type { Call, Turn } from "./turnCollector.ts"
 import { executeAll, type Outcome, type StepError, toolOf, type Tools } from "./toolExecution.ts"
 import * as ModelCall from "./modelCall.ts"
-import type { Plan, StepInfo } from "./agentSpec.ts"
+import type { AgentSpec, StepInfo } from "./agentSpec.ts"
 import * as ToolSet from "./toolSet.ts"
 import * as Transcript from "./transcript.ts"
 
@@ -32,9 +32,9 @@ const noUsage = makeUsage({
 })
 const nothingResumed: ReadonlyMap<string, Resumed> = new Map()
 
-/** Runs the loop for one input. Its errors and services are those of the plan. */
+/** Runs the loop for one input. Its errors and services are those of the spec. */
 export const run = (
-  plan: Plan,
+  spec: AgentSpec,
   input: Prompt.RawInput,
   state: RunState
 ): Effect.Effect<unknown, unknown, LanguageModel.LanguageModel> =>
@@ -43,12 +43,12 @@ export const run = (
       {
         path: state.info.path,
         conversationId: state.info.conversationId,
-        description: plan.description,
+        description: spec.description,
         model: model.modelName,
-        output: plan.output === undefined ? "text" : "json",
+        output: spec.output === undefined ? "text" : "json",
         spent: () => state.bill
       },
-      Effect.catchCause(new Loop(plan, state, model).run(input), asEdgeError)
+      Effect.catchCause(new Loop(spec, state, model).run(input), asEdgeError)
     )
   ) as Effect.Effect<unknown, unknown, LanguageModel.LanguageModel>
 
@@ -74,7 +74,7 @@ const notMade = ({ asked, limit, per }: Beyond): string =>
 const has = ({ mapUnsafe }: Context.Context<never>, { id }: Tool.Any): boolean => mapUnsafe.has(id)
 
 class Loop {
-  readonly #plan: Plan
+  readonly #spec: AgentSpec
   readonly #state: RunState
   readonly #model: ModelCall.ResolvedModel
   readonly #transcript: Transcript.Transcript
@@ -92,19 +92,19 @@ class Loop {
   #callCount = 0
   #last: Omit<StepInfo, "usage" | "transcript"> = { step: 0, text: "", toolCalls: [] }
 
-  constructor(plan: Plan, state: RunState, model: ModelCall.ResolvedModel) {
-    this.#plan = plan
+  constructor(spec: AgentSpec, state: RunState, model: ModelCall.ResolvedModel) {
+    this.#spec = spec
     this.#state = state
     this.#model = model
     this.#transcript = new Transcript.Transcript(state)
-    this.#resolver = new TurnResolver(plan, state, this.#transcript)
-    this.#forModel = plan.tools.forModel
+    this.#resolver = new TurnResolver(spec, state, this.#transcript)
+    this.#forModel = spec.tools.forModel
   }
 
   run(input: Prompt.RawInput): Effect.Effect<unknown, unknown, unknown> {
     const self = this
     return Effect.gen(function* () {
-      const plan = self.#plan
+      const spec = self.#spec
       yield* self.#assertEdge()
       const given = yield* self.#given(input)
       const { messages, open } = yield* Transcript.normalise(given, self.#state.info.path, yield* CurrentSigning)
@@ -112,17 +112,17 @@ class Loop {
       yield* self.#prepare(input)
       if (open !== undefined && (yield* self.#resume(open)).done) return undefined
       // Repair rounds come on top: they do no work of their own.
-      while (self.#step < plan.maxSteps + self.#resolver.repairs) {
+      while (self.#step < spec.maxSteps + self.#resolver.repairs) {
         const next = yield* self.#takeStep(self.#toolChoice())
         if (next.done) return next.output
         if (self.#last.toolCalls.length > 0 && (yield* self.#shouldStop())) {
           // A typed answer has to be given by the model; a plain one is the text of the step that stopped.
-          return plan.output === undefined ? self.#last.text : yield* self.#finalAnswer()
+          return spec.output === undefined ? self.#last.text : yield* self.#finalAnswer()
         }
       }
-      if (plan.onMaxSteps === "answer") return yield* self.#finalAnswer()
+      if (spec.onMaxSteps === "answer") return yield* self.#finalAnswer()
       return yield* Effect.fail(
-        new RunError.MaxStepsExceeded({ ...self.#transcript.failure(), maxSteps: plan.maxSteps })
+        new RunError.MaxStepsExceeded({ ...self.#transcript.failure(), maxSteps: spec.maxSteps })
       )
     })
   }
@@ -152,25 +152,25 @@ class Loop {
   }
 
   #prepare(input: Prompt.RawInput): Effect.Effect<void, unknown, unknown> {
-    const plan = this.#plan
+    const spec = this.#spec
     return Effect.gen({ self: this }, function* () {
-      const { instructions: given, output } = plan
+      const { instructions: given, output } = spec
       const instructions = typeof given === "string" ? given : yield* given(input)
       const shape =
         output !== undefined &&
-        ModelCall.needsInstruction(this.#model, output, plan.tools.forModel !== undefined || plan.sources.length > 0)
+        ModelCall.needsInstruction(this.#model, output, spec.tools.forModel !== undefined || spec.sources.length > 0)
           ? output.instruction
           : ""
       const system = [instructions, shape].filter((text) => text !== "").join("\n\n")
       if (system !== "") this.#messages.push(Prompt.systemMessage({ content: system }))
       if (system !== "") yield* Spans.instructions(system)
-      const toolkit = plan.toolkit
+      const toolkit = spec.toolkit
       if (toolkit !== undefined && Effect.isEffect(toolkit)) yield* this.#assertHandlers(toolkit.tools)
       this.#tools = {
-        byName: plan.tools.byName,
+        byName: spec.tools.byName,
         toolkit: toolkit === undefined ? undefined : Effect.isEffect(toolkit) ? yield* toolkit : toolkit,
-        concurrency: plan.toolConcurrency,
-        timeout: plan.toolTimeout,
+        concurrency: spec.toolConcurrency,
+        timeout: spec.toolTimeout,
         messages: () => [...this.#transcript.messages],
         resumed: nothingResumed
       }
@@ -184,7 +184,7 @@ class Loop {
       if (missing === undefined) return Effect.void
       return Effect.die(
         new RunError.InvalidDefinition({
-          subject: `agent "${this.#plan.name}"`,
+          subject: `agent "${this.#spec.name}"`,
           problem: `no handler was provided for its tool "${missing.name}"`,
           remedy: "Provide the Layer that its toolkit's toLayer makes"
         })
@@ -193,12 +193,12 @@ class Loop {
   }
 
   get #hasChangingTools(): boolean {
-    return this.#plan.sources.length > 0 || this.#plan.tools.handoffs.length > 0
+    return this.#spec.sources.length > 0 || this.#spec.tools.handoffs.length > 0
   }
 
   /** The tools of the step that begins. What a step was shown is what its calls find. */
   #updateTools(): Effect.Effect<void, unknown, unknown> {
-    const { sources, tools, name } = this.#plan
+    const { sources, tools, name } = this.#spec
     if (!this.#hasChangingTools) return Effect.void
     return Effect.gen({ self: this }, function* () {
       const set = (this.#sourced = yield* ToolSet.fromSources(`agent "${name}"`, tools, sources, this.#sourced)).set
@@ -231,7 +231,7 @@ class Loop {
 
   #callModel(step: number, toolChoice: LanguageModel.ToolChoice<string>): Effect.Effect<Turn, RunError.ModelError> {
     const state = this.#state
-    const plan = this.#plan
+    const spec = this.#spec
     const { messages } = this.#transcript
     for (; this.#sent < messages.length; this.#sent++) this.#messages.push(messages[this.#sent]!)
     return ModelCall.call(
@@ -242,9 +242,9 @@ class Loop {
         hasCall: (id) => this.#transcript.hasCall(id),
         toolkit: this.#forModel,
         toolChoice: this.#possible(toolChoice),
-        output: plan.output,
-        retry: plan.retry,
-        maxAnswerSize: plan.maxAnswerSize
+        output: spec.output,
+        retry: spec.retry,
+        maxAnswerSize: spec.maxAnswerSize
       },
       state
     ).pipe(
@@ -293,7 +293,7 @@ class Loop {
       return this.#transcript.prompt()
     }
     const beyond = this.#beyondLimit(calls.length)
-    if (beyond !== undefined && this.#plan.onMaxToolCalls === "fail") {
+    if (beyond !== undefined && this.#spec.onMaxToolCalls === "fail") {
       transcript(this.#resolver.refuse(calls, step, "the run has failed, because there are too many calls"))
       return Effect.fail(new RunError.MaxToolCallsExceeded({ ...this.#transcript.failure(), step, ...beyond }))
     }
@@ -308,7 +308,7 @@ class Loop {
 
   /** The limit that `count` more calls would exceed; where both would, the one that allows fewer calls. */
   #beyondLimit(count: number): Beyond | undefined {
-    const { maxToolCalls, maxToolCallsPerStep } = this.#plan
+    const { maxToolCalls, maxToolCallsPerStep } = this.#spec
     const left = Math.max(0, maxToolCalls - this.#callCount)
     if (count <= Math.min(left, maxToolCallsPerStep)) return undefined
     return left < maxToolCallsPerStep
@@ -373,18 +373,18 @@ class Loop {
         Transcript.userText("You cannot call tools any more. Answer now with what you have.")
       )
       // One call, the allowed corrections of a typed answer, and one more for a model that goes on calling tools.
-      for (let extra = 0; extra <= this.#plan.outputRepairs + 1; extra++) {
+      for (let extra = 0; extra <= this.#spec.outputRepairs + 1; extra++) {
         const next = yield* this.#takeStep("none")
         if (next.done) return next.output
       }
       return yield* Effect.fail(
-        new RunError.MaxStepsExceeded({ ...this.#transcript.failure(), maxSteps: this.#plan.maxSteps })
+        new RunError.MaxStepsExceeded({ ...this.#transcript.failure(), maxSteps: this.#spec.maxSteps })
       )
     })
   }
 
   #shouldStop(): Effect.Effect<boolean, unknown, unknown> {
-    const { stopWhen } = this.#plan
+    const { stopWhen } = this.#spec
     if (stopWhen === undefined) return Effect.succeed(false)
     return Effect.suspend(() => {
       const stop = stopWhen(this.#info())
@@ -393,7 +393,7 @@ class Loop {
   }
 
   #toolChoice(): LanguageModel.ToolChoice<string> {
-    const { toolChoice } = this.#plan
+    const { toolChoice } = this.#spec
     if (typeof toolChoice === "function") return toolChoice({ ...this.#info(), step: this.#step + 1 })
     // A choice that forces a tool applies to the first step only. Otherwise the agent could never answer.
     const forces =
@@ -404,7 +404,7 @@ class Loop {
   /** The choice among the tools that the step is shown: nothing can be forced that is hidden. */
   #possible(choice: LanguageModel.ToolChoice<string>): LanguageModel.ToolChoice<string> {
     const shown = this.#forModel
-    if (this.#plan.tools.handoffs.length === 0 || choice === "auto" || choice === "none") return choice
+    if (this.#spec.tools.handoffs.length === 0 || choice === "auto" || choice === "none") return choice
     if (choice === "required") return shown === undefined ? "auto" : choice
     const isShown = (name: string) => shown !== undefined && name in shown.tools
     if ("tool" in choice) return isShown(choice.tool) ? choice : "auto"

@@ -33,7 +33,7 @@ export interface StepInfo {
 }
 
 /** Everything an agent's definition says, checked and made ready. */
-export interface Plan {
+export interface AgentSpec {
   readonly name: string
   readonly description: string | undefined
   readonly instructions: string | ((input: Prompt.RawInput) => Effect.Effect<string, unknown, unknown>)

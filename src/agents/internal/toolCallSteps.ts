@@ -208,7 +208,7 @@ const run = (
   context.isMade = decision._tag === "Run"
   const reached = decision._tag === "Refuse" ? Effect.fail(decision.failure) : reach(context, decision.edited)
   const own = Effect.provideService(reached, CurrentRun, info)
-  const resuming = resumed?.run === undefined ? own : goOn(own, resumed.run, state)
+  const resuming = resumed?.run === undefined ? own : continueRun(own, resumed.run, state)
   const exit = Effect.map(Effect.exit(traced(context, resuming)), (exit) => {
     context.isOver = true
     return exit
@@ -273,7 +273,7 @@ const invoke = (context: ToolCallContext, call: Call): Effect.Effect<Value, Fail
 }
 
 /** Runs a tool so that the agent which waits in it goes on. */
-const goOn = (
+const continueRun = (
   effect: Effect.Effect<Value, Failure>,
   run: NonNullable<Resumed["run"]>,
   { info }: RunState

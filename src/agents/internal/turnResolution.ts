@@ -9,7 +9,7 @@ import type { RunState } from "../../internal/runState.ts"
 import * as RunError from "../../RunError.ts"
 import type { Call, Turn } from "./turnCollector.ts"
 import type { OutputSpec } from "./structuredOutput.ts"
-import type { Plan } from "./agentSpec.ts"
+import type { AgentSpec } from "./agentSpec.ts"
 import * as Transcript from "./transcript.ts"
 
 /** How the run continues after a step. */
@@ -19,7 +19,7 @@ export const continueLoop: Next = { done: false }
 
 /** Resolves the turns of one run. */
 export class TurnResolver {
-  readonly #plan: Plan
+  readonly #spec: AgentSpec
   readonly #state: RunState
   readonly #transcript: Transcript.Transcript
   /** How often the model was asked to correct its output. */
@@ -31,8 +31,8 @@ export class TurnResolver {
   /** The text of the answer before the model paused. */
   #paused = ""
 
-  constructor(plan: Plan, state: RunState, transcript: Transcript.Transcript) {
-    this.#plan = plan
+  constructor(spec: AgentSpec, state: RunState, transcript: Transcript.Transcript) {
+    this.#spec = spec
     this.#state = state
     this.#transcript = transcript
   }
@@ -56,10 +56,10 @@ export class TurnResolver {
       this.#paused = text
       return Effect.succeed(continueLoop)
     }
-    const isCut = finishReason === "length" && this.#plan.onLength === "fail"
+    const isCut = finishReason === "length" && this.#spec.onLength === "fail"
     // A model that thinks can spend all its tokens before it has said a word.
     if (text.trim() === "" && !turn.hasFiles && !isCut) return this.#nudge(turn, step)
-    if (this.#plan.output !== undefined) return this.#decode(this.#plan.output, text, finishReason, step)
+    if (this.#spec.output !== undefined) return this.#decode(this.#spec.output, text, finishReason, step)
     if (isCut) return Effect.fail(new RunError.OutputTruncated({ ...this.#transcript.failure(), text }))
     return Effect.succeed({ done: true, output: text })
   }
@@ -106,7 +106,7 @@ export class TurnResolver {
     return output.decode(text).pipe(
       Effect.map((value): Next => ({ done: true, output: value })),
       Effect.catch((issue) => {
-        if (this.repairs >= this.#plan.outputRepairs) {
+        if (this.repairs >= this.#spec.outputRepairs) {
           return Effect.fail(
             new RunError.InvalidOutput({
               ...this.#transcript.failure(),

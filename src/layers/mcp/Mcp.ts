@@ -63,7 +63,12 @@ export type { InProcessServer } from "./internal/protocol.ts"
 export type { PromptInfo, Resource, ResourceTemplate } from "./internal/lists.ts"
 export type { View } from "./internal/tools.ts"
 
-/** Handlers for server-initiated requests. Capabilities without a handler are not offered to servers. */
+/**
+ * Handlers for server-initiated requests. Capabilities without a handler are not offered to servers.
+ *
+ * A handler sees the services of the run whose call the server works on, and under them those that the Layer was built with.
+ * Where the protocol does not say which of several calls a request belongs to, it sees what all of them have in common.
+ */
 export interface Answers<R = never> {
   /** Answers for the model, with {@link sampleWithModel} or by hand. The server receives the message of a failure. */
   readonly sampling?:

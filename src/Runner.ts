@@ -212,7 +212,8 @@ const modify = <I, A, E, R, I2, A2, E2, R2>(
   encode: (output: unknown) => Schema.Json
 ): Runner<I2, A2, E2, R2> =>
   fromDefinition<I2, A2, E2, R2>(self.name, self.description, {
-    body: (input, state) => body(input, state, (inner) => self.definition.body(inner, state)),
+    // Later, so that combinators around combinators take no stack of the caller's.
+    body: (input, state) => body(input, state, (inner) => Effect.suspend(() => self.definition.body(inner, state))),
     encode,
     observers: self.definition.observers,
     structure: self.definition.structure

@@ -33,6 +33,7 @@ import { transcriptIn } from "./runTranscript.ts"
 import type { Structure } from "./structure.ts"
 import { errorType } from "./telemetry.ts"
 import { oneLine } from "./text.ts"
+import { onOwnStack } from "./trueExit.ts"
 
 /** An output with its bill and its transcript. */
 export interface Result<out Output> {
@@ -68,8 +69,24 @@ export const StreamBuffer: Context.Reference<number> = Context.Reference<number>
   defaultValue: () => 64
 })
 
+/** A run that is nested this deep, or a multiple of it, has a stack of its own. */
+const depthOfStack = 64
+
 /** One run: its first event, the body, its last event. */
 export const execute = <I, A, E, R>(
+  name: string,
+  definition: Definition<I, A, E, R>,
+  input: I,
+  options: Options,
+  onState?: (state: RunState) => void
+): Effect.Effect<A, E, R> =>
+  Effect.withFiber((fiber) => {
+    const begun = begin(name, definition, input, options, onState)
+    const depth = fiber.getRef(CurrentState)?.info.path.length ?? 0
+    return depth > 0 && depth % depthOfStack === 0 ? onOwnStack(begun) : begun
+  })
+
+const begin = <I, A, E, R>(
   name: string,
   definition: Definition<I, A, E, R>,
   input: I,

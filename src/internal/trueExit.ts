@@ -5,6 +5,7 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import { interruptFailuresOf } from "./interruptFailures.ts"
 
 /** A field of Effect's fibers that its interface does not have. Without it, a fiber is interrupted as usual. */
 interface Interruptible {
@@ -78,3 +79,27 @@ export const exitOf = <A, E, R>(
       )
     })
   )
+
+/**
+ * Runs `effect` in a fiber that begins, ends and is interrupted on a stack of its own. Effect does each of these on the stack
+ * of the fiber that causes it, which overflows when some hundred fibers work for one another.
+ */
+export const onOwnStack = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.uninterruptibleMask(
+    (restore) =>
+      Effect.flatMap(Effect.forkChild(effect), (fiber) => {
+        const exit = Effect.onInterrupt(restore(Fiber.await(fiber)), () =>
+          Effect.withFiber((self) =>
+            Effect.gen(function* () {
+              yield* Effect.yieldNow
+              interruptAfterRegion(fiber, self.id)
+              const late = interruptFailuresOf(yield* Fiber.await(fiber))
+              yield* Effect.yieldNow
+              if (late !== undefined) yield* Effect.failCause(late)
+            })
+          )
+        )
+        return Effect.flatMap(exit, (exit) => Effect.andThen(Effect.yieldNow, exit))
+      })
+    // What fails while it is interrupted fails as the effect does.
+  ) as Effect.Effect<A, E, R>

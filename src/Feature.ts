@@ -6,7 +6,14 @@ import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import type * as Prompt from "effect/ai/Prompt"
 import type * as AgentTool from "./AgentTool.ts"
-import type { ErrorIn, Misspelt, Option, ServicesIn, ToolSlots } from "./internal/wiring.ts"
+import {
+  type ErrorIn,
+  type Misspelt,
+  type Option,
+  type ServicesIn,
+  toEffect,
+  type ToolSlots
+} from "./internal/wiring.ts"
 import type * as ToolSource from "./ToolSource.ts"
 
 const TypeId = "~troupe/Feature"
@@ -89,8 +96,7 @@ const erased = (name: string, { instructions, reserves = [], tools = [] }: Optio
     reserves,
     instructions: (input) =>
       Effect.suspend(() => {
-        const made = typeof instructions === "function" ? instructions(input) : (instructions ?? "")
-        return typeof made === "string" ? Effect.succeed(made) : made
+        return toEffect(typeof instructions === "function" ? instructions(input) : (instructions ?? ""))
       })
   }
 }

@@ -25,7 +25,16 @@ import type { RunState } from "../internal/runState.ts"
 import type { Structure } from "../internal/structure.ts"
 import { durationOf } from "../internal/toolDefinition.ts"
 import { HandsOff, markOf } from "../internal/toolMarks.ts"
-import type { ErrorIn, FeatureSlots, Misspelt, Option, ServicesIn, ToolkitSlot, ToolSlots } from "../internal/wiring.ts"
+import {
+  type ErrorIn,
+  type FeatureSlots,
+  type Misspelt,
+  type Option,
+  type ServicesIn,
+  toEffect,
+  type ToolkitSlot,
+  type ToolSlots
+} from "../internal/wiring.ts"
 import type * as RunError from "../RunError.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
@@ -470,8 +479,7 @@ const instructionsOf = (
   if (use.length === 0 && typeof instructions !== "function") return instructions ?? ""
   const own = (input: Prompt.RawInput) =>
     Effect.suspend(() => {
-      const made = typeof instructions === "function" ? instructions(input) : (instructions ?? "")
-      return typeof made === "string" ? Effect.succeed(made) : made
+      return toEffect(typeof instructions === "function" ? instructions(input) : (instructions ?? ""))
     })
   if (use.length === 0) return own
   return (input) =>

@@ -2,7 +2,7 @@
  * What a definition is given, compared with what its place takes, as types. Where it does not fit, the compile error has
  * the way out in it.
  */
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import type * as Tool from "effect/ai/Tool"
 import type * as Toolkit from "effect/ai/Toolkit"
 import type * as Layer from "effect/Layer"
@@ -17,6 +17,14 @@ export type ErrorIn<Out> = Out extends Effect.Effect<infer _A, infer E, infer _R
 export type ServicesIn<Out> = Out extends Effect.Effect<infer _A, infer _E, infer R> ? R : never
 /** What comes of `Out`: the values of the Effects in it, and the rest. */
 export type ValueIn<Out> = Out extends Effect.Effect<infer A, infer _E, infer _R> ? A : Out
+
+/** What a function of a definition returned, as an Effect. */
+export const toEffect = <Out>(returned: Out): Effect.Effect<ValueIn<Out>, ErrorIn<Out>, ServicesIn<Out>> =>
+  (Effect.isEffect(returned) ? returned : Effect.succeed(returned)) as Effect.Effect<
+    ValueIn<Out>,
+    ErrorIn<Out>,
+    ServicesIn<Out>
+  >
 
 /** Option `K` of the options `O`; `never` where it is not given. */
 export type Option<O, K extends string> = K extends keyof O ? Exclude<O[K], undefined> : never

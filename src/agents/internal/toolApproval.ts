@@ -9,6 +9,7 @@ import { toJson } from "../../internal/json.ts"
 import type { RunState } from "../../internal/runState.ts"
 import { type OpenCall, type Resumed, resumedOf } from "../../internal/suspension.ts"
 import { EndsRun, markOf, Resumable, ServerName } from "../../internal/toolMarks.ts"
+import { toEffect } from "../../internal/wiring.ts"
 import { InvalidApproval } from "../../RunError.ts"
 import {
   type Approved,
@@ -149,8 +150,7 @@ const isNeeded = ({ call, messages, tool }: Question, params: unknown): Effect.E
   const { needsApproval } = tool
   if (typeof needsApproval !== "function") return Effect.succeed(needsApproval === true)
   return Effect.suspend(() => {
-    const needed = needsApproval(params, { toolCallId: call.id, messages: messages() })
-    return Effect.isEffect(needed) ? (needed as Effect.Effect<boolean>) : Effect.succeed(needed)
+    return toEffect(needsApproval(params, { toolCallId: call.id, messages: messages() }))
   })
 }
 

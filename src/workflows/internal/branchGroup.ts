@@ -115,7 +115,7 @@ export const textOf = (error: unknown): string => {
 }
 
 /** One piece of work, under the name that it has in events and errors. */
-export type Entry = readonly [key: string, work: Effect.Effect<unknown, unknown, unknown>]
+export type Entry<A = unknown, E = unknown, R = unknown> = readonly [key: string, work: Effect.Effect<A, E, R>]
 
 export interface Settings {
   /** The workflow, as errors name it. */
@@ -162,6 +162,17 @@ export const run = (
   settings: Settings
 ): Effect.Effect<ReadonlyArray<readonly [key: string, output: unknown]>, ParallelError<unknown>, unknown> =>
   Effect.suspend(() => runAll(makeGroup(entries, settings)))
+
+/** Runs the entries in mode race, and gives the output of the first that succeeds. */
+export const first = <A, E, R>(
+  entries: ReadonlyArray<Entry<A, E, R>>,
+  settings: Omit<Settings, "mode">
+): Effect.Effect<A, ParallelError<E>, R> =>
+  Effect.map(run(entries, { ...settings, mode: { _tag: "race" } }), (outputs) => outputs[0]![1]) as Effect.Effect<
+    A,
+    ParallelError<E>,
+    R
+  >
 
 type Outcome = { readonly _tag: "output"; readonly value: unknown } | { readonly _tag: "failed" }
 const failedOutcome: Outcome = { _tag: "failed" }

@@ -16,6 +16,7 @@ import * as Runner from "../../Runner.ts"
 import * as Group from "./branchGroup.ts"
 import { replayable } from "../../internal/input.ts"
 import { asClause } from "../../internal/text.ts"
+import { toEffect } from "../../internal/wiring.ts"
 import * as Plan from "./plan.ts"
 import * as Text from "./planPrompts.ts"
 import { bestOf, settledRound } from "./verdict.ts"
@@ -350,8 +351,7 @@ const combineAll = (loop: Loop, { plan, round, steps }: Round): Program => {
     return Effect.succeed(outputsOf(steps.filter(({ step }) => last.has(step.id))))
   }
   if (Runner.isRunner(combine)) return combine.run(Text.after(loop.goal, Text.doneText(steps)))
-  const made = combine(finished(loop, plan, steps, round))
-  return Effect.isEffect(made) ? (made as Program) : Effect.succeed(made)
+  return toEffect(combine(finished(loop, plan, steps, round)))
 }
 
 const finished = (loop: Loop, plan: Plan.Plan, steps: ReadonlyArray<Plan.DoneStep>, round: number) => ({

@@ -15,7 +15,7 @@ import * as Prompt from "effect/ai/Prompt"
 import type * as Schedule from "effect/Schedule"
 import type * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
-import { assertFunction, assertName, assertOptions, assertSchema, assertText } from "./internal/definition.ts"
+import { assertFunction, assertName, assertOptions, assertSchema, assertText, kindOf } from "./internal/definition.ts"
 import { inAttempts } from "./internal/attempts.ts"
 import { encoder, toJson } from "./internal/json.ts"
 import { type Definition, execute, type Result, resultOf, streamOf } from "./internal/execution.ts"
@@ -31,7 +31,7 @@ import { replayable } from "./internal/input.ts"
 import { aFunction, type Structure } from "./internal/structure.ts"
 import * as Spans from "./internal/telemetry.ts"
 import { durationOf } from "./internal/toolDefinition.ts"
-import { type ApprovalRequired, CannotResume, InvalidApproval, RunTimedOut } from "./RunError.ts"
+import { CannotResume, InvalidDefinition, type ApprovalRequired, InvalidApproval, RunTimedOut } from "./RunError.ts"
 import type { RunEvent } from "./RunEvent.ts"
 import { CurrentRun, type RunInfo } from "./services/CurrentRun.ts"
 
@@ -87,6 +87,31 @@ export { type Definition, type Result, StreamBuffer } from "./internal/execution
 
 /** True for a runner. */
 export const isRunner = (u: unknown): u is Any => Predicate.hasProperty(u, TypeId)
+
+/**
+ * @internal The members of a workflow, by name or by their place in a list. Throws `InvalidDefinition` for one that is not a
+ * runner.
+ */
+export const membersOf = (
+  subject: string,
+  members: Readonly<Record<string, unknown>> | ReadonlyArray<unknown>
+): ReadonlyArray<readonly [key: string, member: Any]> =>
+  Object.entries<unknown>(members).map(([key, member]) => {
+    if (isRunner(member)) return [key, member]
+    const [what, remedy] = notARunner(member)
+    throw new InvalidDefinition({ subject, problem: `"${key}" is ${what}, not a runner`, remedy })
+  })
+
+/** What a value is that is not a runner, and what to do about it. The compiler says the same, see `RunnerSlot`. */
+const notARunner = (value: unknown): readonly [what: string, remedy: string] => {
+  if (Predicate.hasProperty(value, "execute") || Predicate.hasProperty(value, "parametersSchema")) {
+    return ["a tool", "Give it to an agent, which is one"]
+  }
+  if (Layer.isLayer(value)) return ["a Layer", "Provide it around the run with Effect.provide"]
+  if (Effect.isEffect(value)) return ["an Effect", 'Write Runner.make("name", { run: () => effect })']
+  if (typeof value === "function") return ["a function", 'Write Runner.make("name", { run: (input) => effect })']
+  return [kindOf(value), "Make one with Agent.make, Runner.make or a workflow"]
+}
 
 /** The run that the current fiber works for, for code inside of tools and middleware. `None` outside of a run. */
 export const current: Effect.Effect<Option.Option<RunInfo>> = Effect.map(CurrentRun, Option.fromUndefinedOr)

@@ -1,12 +1,20 @@
 /** Chains: runners one after the other, each with the output of the one before it as its input. */
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Prompt from "effect/ai/Prompt"
 import * as Agent from "../agents/Agent.ts"
 import type { RunState } from "../internal/runState.ts"
 import type { Member } from "../internal/structure.ts"
-import type { ErrorIn, RunnerSlot, Says, ServicesIn, ValueIn } from "../internal/wiring.ts"
+import {
+  type ErrorIn,
+  type RunnerSlot,
+  type Says,
+  type ServicesIn,
+  toEffect,
+  type ValueIn
+} from "../internal/wiring.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 
@@ -55,8 +63,7 @@ export const gate = <I, Out>(
   name,
   check: (input) =>
     Effect.suspend(() => {
-      const made = check(input)
-      const given: Effect.Effect<unknown, unknown, unknown> = Effect.isEffect(made) ? made : Effect.succeed(made)
+      const given: Effect.Effect<unknown, unknown, unknown> = toEffect(check(input))
       return Effect.flatMap(given, (value) => (value instanceof Stop ? Effect.fail(value) : Effect.succeed(value)))
       // Here, and in its type, what a gate passes is separated from what it stops and fails with.
     }) as Effect.Effect<Passed<ValueIn<Out>>, ErrorIn<Out> | Stops<ValueIn<Out>>, ServicesIn<Out>>
@@ -65,6 +72,9 @@ export const gate = <I, Out>(
 type ErasedStep = Step<unknown, unknown, unknown, unknown>
 
 const isGate = (step: object): step is Gate<unknown, unknown, unknown, unknown> => GateTypeId in step
+
+const isStep = (step: unknown): boolean =>
+  typeof step === "function" || Runner.isRunner(step) || (Predicate.isObject(step) && isGate(step))
 
 type Answer<E> = E extends Stop<infer A> ? A : never
 /** The errors of a chain: an early answer is not a failure. */
@@ -166,6 +176,8 @@ export const make: {
 const chainOf = (name: string, given: ReadonlyArray<unknown>, options: Options | undefined) => {
   // The constructors have checked that each step takes what the one before it gives.
   const steps = given as ReadonlyArray<ErasedStep>
+  const wrong = given.flatMap((step, index) => (isStep(step) ? [] : [[`step ${index + 1}`, step] as const]))
+  Runner.membersOf(`chain "${name}"`, Object.fromEntries(wrong))
   const last = steps.at(-1)
   if (last === undefined) {
     throw new InvalidDefinition({

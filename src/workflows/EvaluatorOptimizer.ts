@@ -108,6 +108,7 @@ export const make = <I, Draft, E1, R1, Verdict, E2, R2, OnMaxRounds extends "bes
       remedy: "Use a whole number from 1"
     })
   }
+  Runner.membersOf(`evaluator-optimizer "${name}"`, { generator: members.generator })
   // Without `revise` the types have made sure that the generator takes a conversation.
   const revise = options.revise ?? (conversation as unknown as NonNullable<typeof options.revise>)
   const { evaluator, generator } = members

@@ -40,7 +40,6 @@ export class WrongNumberOfInputs extends Schema.TaggedError<WrongNumberOfInputs>
   }
 }
 
-type AnyRunner = Runner.Runner<never, unknown, unknown, unknown>
 type Runners = ReadonlyArray<Runner.Member>
 type Unchecked = ReadonlyArray<unknown>
 
@@ -122,7 +121,7 @@ const inOrder = (
   options: Options<Parallel.Mode>,
   inputsOf: (input: never) => Effect.Effect<ReadonlyArray<never>, WrongNumberOfInputs>
 ): Runner.Runner<unknown, never, never, never> => {
-  const entries = Parallel.withKeys(runners as ReadonlyArray<AnyRunner>)
+  const entries = Parallel.withKeys(Runner.membersOf(`${kind} "${name}"`, runners).map(([, runner]) => runner))
   return Parallel.together(name, { kind, entries, isArray: true, ...options }, inputsOf)
 }
 
@@ -175,6 +174,7 @@ export const map = <I, A, E, R, M extends Parallel.Mode = Parallel.FailFast>(
 ): Runner.Runner<Iterable<I>, MapOutput<A, E, M>, MapError<E, M>, R> => {
   const mode: Parallel.Mode = options.mode ?? Parallel.failFast
   const concurrency = options.concurrency ?? defaultConcurrency
+  Runner.membersOf(`map "${name}"`, { runner })
   Group.check(`map "${name}"`, undefined, mode, concurrency)
   const needed = mode._tag === "race" ? 1 : mode._tag === "quorum" ? mode.n : 0
   return Runner.erasedWorkflow(name, {

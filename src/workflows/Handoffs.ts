@@ -205,7 +205,8 @@ export const make = <const Members extends Agents, Start extends keyof Members &
   Runner.Error<Members[keyof Members]>,
   Runner.Services<Members[keyof Members]>
 > => {
-  const agents = new Map(Object.entries<unknown>(members) as ReadonlyArray<readonly [string, AnyAgent]>)
+  // `TakesConversation` has checked what they take.
+  const agents = new Map(Runner.membersOf(`handoffs "${name}"`, members) as ReadonlyArray<readonly [string, AnyAgent]>)
   const maxHandoffs = options.maxHandoffs ?? 8
   check(name, agents, options.start, maxHandoffs)
   const team = { agents, maxHandoffs }

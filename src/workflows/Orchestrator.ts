@@ -118,8 +118,8 @@ export const make = <
     (options as (Agent.Options & OrchestratorOptions<Roster, SpawnTools>) | undefined) ?? {}
   const { budget, spawn, workerOptions, ...own } = given
   const subject = `orchestrator "${name}"`
-  // What `Runner.Member` leaves out is there, and `TakesText` has checked the input.
-  const roster = Object.entries<unknown>(workers) as ReadonlyArray<readonly [string, AnyWorker]>
+  // `TakesText` has checked what they take.
+  const roster = Runner.membersOf(subject, workers) as ReadonlyArray<readonly [string, AnyWorker]>
   if (roster.length === 0 && spawn === undefined) {
     throw new InvalidDefinition({
       subject,

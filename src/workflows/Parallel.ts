@@ -12,7 +12,7 @@ import { toJson } from "../internal/json.ts"
 import { isWaiting } from "../internal/resumption.ts"
 import type { RunState } from "../internal/runState.ts"
 import type { Structure } from "../internal/structure.ts"
-import type { ErrorIn, RunnerSlots, ServicesIn, ValueIn } from "../internal/wiring.ts"
+import { type ErrorIn, type RunnerSlots, type ServicesIn, toEffect, type ValueIn } from "../internal/wiring.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 import * as Group from "./internal/branchGroup.ts"
@@ -134,9 +134,8 @@ export const make: {
   ): Runner.Any
 } = (name: string, branches: Unchecked, options: Options<Mode> & { readonly combine?: unknown } = {}) => {
   const isArray = Array.isArray(branches)
-  const entries = isArray
-    ? withKeys(branches as ReadonlyArray<AnyRunner>)
-    : (Object.entries<unknown>(branches) as Entries)
+  const members = Runner.membersOf(`parallel "${name}"`, branches)
+  const entries = isArray ? withKeys(members.map(([, branch]) => branch)) : members
   const combine = options.combine as Combine | undefined
   return together(name, { kind: "parallel", entries, isArray, ...options, combine }, sameInput(entries.length))
 }
@@ -235,8 +234,7 @@ const combined = (
 ): Effect.Effect<unknown, unknown, unknown> => {
   if (combine === undefined) return Effect.succeed(outputs)
   if (Runner.isRunner(combine)) return combine.run(mode._tag === "race" ? plain(outputs) : asText(outputs))
-  const made = combine(outputs)
-  return Effect.isEffect(made) ? (made as Effect.Effect<unknown, unknown, unknown>) : Effect.succeed(made)
+  return toEffect(combine(outputs))
 }
 
 /** What the overloads have checked. */
@@ -326,6 +324,7 @@ export const hedge = <I, A, E, R>(
   if (!(Number.isInteger(attempts) && attempts >= 1)) {
     throw refuse(`attempts is ${attempts}`, "Use a whole number from 1")
   }
+  Runner.membersOf(`hedge "${name}"`, { runner })
   const given = Duration.fromInput(options.delay)
   if (Option.isNone(given)) throw refuse("its delay is not a duration", 'Use one such as "2 seconds"')
   const delay = given.value
@@ -351,10 +350,7 @@ const asHedge = <A, E, R>(
   attempt: Effect.Effect<A, E, R>,
   state: RunState
 ): Effect.Effect<A, Group.ParallelError<E>, R> =>
-  Effect.map(
-    Group.run([["1", attempt]], { name, mode: race, concurrency: "unbounded", state }),
-    (outputs) => outputs[0]![1]
-  ) as Effect.Effect<A, Group.ParallelError<E>, R>
+  Group.first([["1", attempt]], { name, concurrency: "unbounded", state })
 
 const hedged = <A, E, R>(
   name: string,
@@ -366,7 +362,7 @@ const hedged = <A, E, R>(
   Effect.suspend(() => {
     const numbers = Array.from({ length: attempts }, (_, index) => index)
     const failures = numbers.map(() => Deferred.makeUnsafe<void>())
-    const entries = numbers.map((index): Group.Entry => {
+    const entries = numbers.map((index): Group.Entry<A, E, R> => {
       const failing = Effect.onError(attempt, () => Deferred.succeed(failures[index]!, undefined))
       if (index === 0) return [`${index + 1}`, failing]
       // Each waits for the one before it: as long as the delay, times its number, or until all before it have failed.
@@ -376,8 +372,5 @@ const hedged = <A, E, R>(
         Effect.andThen(Effect.raceFirst(Effect.sleep(Duration.times(delay, index)), before), failing)
       ]
     })
-    return Effect.map(
-      Group.run(entries, { name, mode: race, concurrency: "unbounded", state, isFinal: isWaiting }),
-      (outputs) => outputs[0]![1]
-    ) as Effect.Effect<A, Group.ParallelError<E>, R>
+    return Group.first(entries, { name, concurrency: "unbounded", state, isFinal: isWaiting })
   })

@@ -292,8 +292,7 @@ const refusal = (name: string, problem: string, remedy: string) =>
   new InvalidDefinition({ subject: `router "${name}"`, problem, remedy })
 
 const checked = (name: string, members: Unchecked, options: AnyOptions): RouteMap => {
-  // The overloads have checked that they are runners.
-  const routes: RouteMap = new Map(Object.entries(members) as ReadonlyArray<readonly [string, AnyRunner]>)
+  const routes: RouteMap = new Map(Runner.membersOf(`router "${name}"`, members))
   if (routes.size === 0) throw refusal(name, "it has no routes", "Give it at least one")
   const { fallback, threshold = 0 } = options
   if (fallback !== undefined && !routes.has(fallback)) {

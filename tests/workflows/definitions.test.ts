@@ -1,0 +1,100 @@
+/** What is not a runner is refused where a workflow is defined, with the words of the compile error. */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Layer } from "effect"
+import {
+  Agent,
+  AgentTool,
+  Chain,
+  EvaluatorOptimizer,
+  Gather,
+  Handoffs,
+  Orchestrator,
+  Parallel,
+  RunError,
+  Router,
+  Runner
+} from "troupe"
+
+const agent = Agent.make("agent", { description: "Does it" })
+const tool = AgentTool.fromFunction("tool", { description: "Does it", execute: () => "done" })
+
+/** As a program without types calls it. */
+const untyped = <Args extends ReadonlyArray<unknown>>(make: (...args: Args) => unknown) =>
+  make as unknown as (...args: ReadonlyArray<unknown>) => unknown
+
+const refused = (define: () => unknown): string => {
+  try {
+    define()
+  } catch (error) {
+    assert.instanceOf(error, RunError.InvalidDefinition)
+    return error.message
+  }
+  return assert.fail("it was accepted")
+}
+
+const definitions: ReadonlyArray<readonly [name: string, define: (member: unknown) => unknown]> = [
+  ["a branch of a parallel", (member) => untyped(Parallel.make)("p", { agent, member })],
+  ["a branch in a list", (member) => untyped(Parallel.make)("p", [agent, member])],
+  ["a runner of a broadcast", (member) => untyped(Gather.broadcast)("g", [agent, member])],
+  ["a runner of a scatter", (member) => untyped(Gather.scatter)("g", [agent, member])],
+  ["the runner of a map", (member) => untyped(Gather.map)("g", member)],
+  ["the runner of a hedge", (member) => untyped(Parallel.hedge)("h", member, { delay: "1 second" })],
+  ["a route", (member) => untyped(Router.make)("r", { agent, member })],
+  ["a route of many", (member) => untyped(Router.many)("r", { agent, member })],
+  ["an agent that hands over", (member) => untyped(Handoffs.make)("h", { agent, member }, { start: "agent" })],
+  ["a worker", (member) => untyped(Orchestrator.make)("o", { agent, member })],
+  [
+    "a generator",
+    (member) => untyped(EvaluatorOptimizer.make)("e", { generator: member, evaluator: agent }, { accept: () => true })
+  ]
+]
+
+describe("a workflow", () => {
+  for (const [name, define] of definitions) {
+    it(`refuses what is not a runner as ${name}`, () => {
+      assert.include(
+        refused(() => define(tool)),
+        "a tool, not a runner. Give it to an agent, which is one"
+      )
+      assert.include(
+        refused(() => define(Layer.empty)),
+        "a Layer, not a runner. Provide it around the run"
+      )
+      assert.include(
+        refused(() => define(Effect.succeed(1))),
+        'an Effect, not a runner. Write Runner.make("name", { run: () => effect })'
+      )
+      assert.include(
+        refused(() => define(() => 1)),
+        'a function, not a runner. Write Runner.make("name", { run: (input) => effect })'
+      )
+      assert.include(
+        refused(() => define({})),
+        "an object, not a runner. Make one with Agent.make"
+      )
+      assert.include(
+        refused(() => define(undefined)),
+        "undefined, not a runner. Make one with Agent.make"
+      )
+    })
+  }
+
+  it("refuses a step that is neither a runner nor a gate nor a function", () => {
+    assert.include(
+      refused(() => untyped(Chain.make)("c", [agent, tool])),
+      '"step 2" is a tool, not a runner. Give it to an agent, which is one'
+    )
+    assert.include(
+      refused(() => untyped(Chain.make)("c", [agent, undefined])),
+      "undefined, not a runner. Make one with Agent.make"
+    )
+  })
+
+  it("takes runners that are classes", () => {
+    class Service extends Agent.Service<Service>()("app/Service", { description: "Does it" }) {}
+    Parallel.make("p", { Service })
+    Router.make("r", { Service })
+    Orchestrator.make("o", { Service })
+    Chain.make("c", [Service, Runner.make("r", { run: (text: string) => Effect.succeed(text) })])
+  })
+})

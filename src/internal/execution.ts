@@ -202,7 +202,7 @@ const emitTerminal = <A, E>(
 
 const encodeTranscript = Schema.encodeUnknownOption(Prompt.Prompt)
 
-/** The transcript of a root run, encoded. That of a suspended run is the one that it is resumed with. */
+/** The encoded transcript of a root run. For a suspended run it is the transcript to resume from. */
 const transcriptOf = (state: RunState, error?: unknown): { readonly transcript?: typeof Prompt.Prompt.Encoded } => {
   if (state.parent !== undefined || state.transcript === undefined) return {}
   const suspended = Predicate.isTagged(error, "ApprovalRequired") ? transcriptIn(error) : undefined

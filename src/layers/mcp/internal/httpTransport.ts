@@ -1,4 +1,4 @@
-/** The SDK's transports behind an address, with a `fetch` that bounds, repairs and watches what the server sends. */
+/** The SDK's transports behind an address, with a `fetch` that bounds and repairs what the server sends. */
 import * as Addresses from "./authorizationAddresses.ts"
 import { authorizationFetch } from "./authorizationFetch.ts"
 import * as Limits from "./limits.ts"
@@ -6,7 +6,6 @@ import type { Authorization } from "./oauthProvider.ts"
 import type { Spec } from "./protocol.ts"
 import type { HttpTransport, SdkConnection } from "./sdkConnection.ts"
 import { soundFetch } from "./soundFetch.ts"
-import { watchedFetch } from "./watchedFetch.ts"
 
 /** How long the end of a session may take. Milliseconds. */
 const patience = 1000
@@ -50,7 +49,7 @@ export const make = (
       transport =
         kind === "sse"
           ? new sdk.SSEClientTransport(url, { ...options, fetch: sound })
-          : new sdk.StreamableHTTPClientTransport(url, { ...options, fetch: watchedFetch(sound), reconnectionOptions })
+          : new sdk.StreamableHTTPClientTransport(url, { ...options, fetch: sound, reconnectionOptions })
       return transport
     },
     endSession: async (transport) => {

@@ -1,7 +1,4 @@
-/**
- * How much a server may send. `excess` and `boundedFetch` name nothing outside of themselves: the I/O thread runs them
- * from their text.
- */
+/** How much a server may send. Pure; bundled into the I/O thread. */
 
 /** How many levels of a tool's result are taken; transcripts hold no more. */
 export const maxResultDepth = 64
@@ -42,26 +39,23 @@ export const excess = (value: unknown, most: number): string | undefined => {
   return undefined
 }
 
-/** A `fetch` whose answers end with an error when a message in them has more bytes than it may. */
+/** A `fetch` whose answers end with an error when they have more bytes than they may. Streams of events are left alone. */
 export const boundedFetch =
   (inner: typeof fetch, most: number): typeof fetch =>
   async (input, init) => {
     const response = await inner(input, init)
-    if (response.body === null) return response
     const isStream = response.headers.get("content-type")?.startsWith("text/event-stream") === true
+    if (response.body === null || isStream) return response
     let bytes = 0
     const bound = new TransformStream<Uint8Array, Uint8Array>({
       transform: (chunk, controller) => {
-        // A message is one line of a stream.
-        const line = isStream ? chunk.lastIndexOf(10) : -1
-        bytes = line === -1 ? bytes + chunk.length : chunk.length - line
+        bytes += chunk.length
         if (bytes <= most) return controller.enqueue(chunk)
         const message = `the server sent a message of more than ${most} bytes`
         controller.error(Object.assign(new Error(message), { code: "TOO_LARGE" }))
       }
     })
-    const { headers, status, statusText } = response
+    const { headers, redirected, status, statusText, url } = response
     const bounded = new Response(response.body.pipeThrough(bound), { headers, status, statusText })
-    const { redirected, url } = response
     return Object.defineProperties(bounded, { redirected: { value: redirected }, url: { value: url } })
   }

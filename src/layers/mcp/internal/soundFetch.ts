@@ -1,4 +1,5 @@
 /** `fetch` for the SDK's transports and its OAuth client, with answers in the form that they read: see `incoming.ts`. */
+import { eventStream, parsed, textOf } from "./eventStream.ts"
 import type { Incoming } from "./incoming.ts"
 
 /** What the answers are read by. */
@@ -12,27 +13,6 @@ export interface SoundParts {
   readonly asked: (question: string | number, request: string | number) => void
 }
 
-/** Takes the id of each question. */
-type Asked = (question: string | number) => void
-
-/** The text as JSON; `undefined` when it is not. */
-const parsed = (text: string): { readonly value: unknown } | undefined => {
-  try {
-    return { value: JSON.parse(text) }
-  } catch {
-    return undefined
-  }
-}
-
-/** A value as text; `otherwise` for one that is nested too deeply for it. */
-const textOf = (value: unknown, otherwise: string): string => {
-  try {
-    return JSON.stringify(value)
-  } catch {
-    return otherwise
-  }
-}
-
 const withBody = (
   response: Response,
   body: string | ReadableStream<Uint8Array>,
@@ -41,77 +21,6 @@ const withBody = (
   const { headers, redirected, statusText, url } = response
   const made = new Response(body, { headers, status, statusText })
   return Object.defineProperties(made, { redirected: { value: redirected }, url: { value: url } })
-}
-
-/** An event's data, with a sound message in place of an odd one. */
-const soundData = (text: string, incoming: Incoming, asked: Asked): ReadonlyArray<string> => {
-  const whole = parsed(text)
-  const messages = whole === undefined ? incoming.unreadable(text) : incoming.messages(whole.value)
-  for (const message of messages) if ("method" in message && "id" in message) asked(message.id)
-  return messages.map((message) => (message === whole?.value ? text : textOf(message, text)))
-}
-
-/** Splits text that comes in pieces into whole lines. */
-const lineSplitter = () => {
-  let begun: Array<string> = []
-  return (piece: string): ReadonlyArray<string> => {
-    begun.push(piece)
-    if (!/[\r\n]/.test(piece)) return []
-    const text = begun.join("")
-    // A line break of two characters may be split.
-    const held = text.endsWith("\r") ? "\r" : ""
-    const lines = (held === "" ? text : text.slice(0, -1)).split(/\r\n|\n|\r/)
-    begun = [(lines.pop() ?? "") + held]
-    return lines
-  }
-}
-
-/** Reads the lines of events; each gives what is passed on once it is known. */
-const eventReader = (incoming: Incoming, asked: Asked) => {
-  let data: Array<string> = []
-  let size = 0
-  let kind = "message"
-  const end = (): string => {
-    const text = data.join("\n")
-    const said = kind === "message" && text !== "" ? soundData(text, incoming, asked) : [text]
-    data = []
-    size = 0
-    kind = "message"
-    return said.map((one) => `${one.replace(/^/gm, "data: ")}\n\n`).join("") || "\n"
-  }
-  return {
-    /** How many characters the event has that is being read. */
-    size: () => size,
-    read: (line: string): string => {
-      if (line === "") return data.length === 0 ? "\n" : end()
-      const [, field, value = ""] = /^([^:]*)(?:: ?(.*))?$/s.exec(line) ?? []
-      if (field === "event") kind = value === "" ? "message" : value
-      if (field !== "data") return `${line}\n`
-      data.push(value)
-      size += value.length
-      return ""
-    }
-  }
-}
-
-/** Passes events on, each once it is whole. */
-const soundEvents = ({ incoming, maxChars }: SoundParts, asked: Asked) => {
-  const decoder = new TextDecoder()
-  const encoder = new TextEncoder()
-  const split = lineSplitter()
-  const { read, size } = eventReader(incoming, asked)
-  return new TransformStream<Uint8Array, Uint8Array>({
-    transform: (chunk, controller) => {
-      const sound = split(decoder.decode(chunk, { stream: true }))
-        .map(read)
-        .join("")
-      if (size() > maxChars) {
-        const error = new Error(`the server sent a message of more than ${maxChars} bytes`)
-        return controller.error(Object.assign(error, { code: "TOO_LARGE" }))
-      }
-      if (sound !== "") controller.enqueue(encoder.encode(sound))
-    }
-  })
 }
 
 /** The answer to a request, which it is known to be by where it came. */
@@ -129,13 +38,6 @@ const soundAnswer = (text: string, id: string | number, incoming: Incoming): str
   return textOf(all, text)
 }
 
-/** The id of the request that a `fetch` sends, if it sends one. */
-const requestId = (init: RequestInit | undefined): string | number | undefined => {
-  if (init?.method !== "POST" || typeof init.body !== "string") return undefined
-  const message = parsed(init.body)?.value as { readonly id?: string | number; readonly method?: string } | undefined
-  return message?.method === undefined ? undefined : message.id
-}
-
 /** A document of an authorization server. Some refuse a token with the status of a success. */
 const soundDocument = (
   response: Response,
@@ -149,30 +51,53 @@ const soundDocument = (
   return withBody(response, textOf(fields, text), isRefused ? 400 : response.status)
 }
 
-/** A `fetch` whose JSON, events and tokens are sound. */
+interface Rpc {
+  readonly id?: string | number
+  readonly method?: string
+  readonly params?: { readonly requestId?: string | number }
+}
+
+/** The message that a `fetch` sends, if it sends one. */
+const messageOf = (init: RequestInit | undefined): Rpc => {
+  const isMessage = init?.method === "POST" && typeof init.body === "string"
+  return ((isMessage ? parsed(init.body as string)?.value : undefined) ?? {}) as Rpc
+}
+
+/** An answer in JSON: to a message, or a document about authorization. */
+const soundJson = async (response: Response, id: string | number | undefined, isToken: boolean, parts: SoundParts) => {
+  // What a proxy in front says of a failure is shown as it is.
+  if (id !== undefined && !response.ok) return response
+  const text = await response.text()
+  if (id !== undefined) return withBody(response, soundAnswer(text, id, parts.incoming))
+  const whole = parsed(text)
+  if (whole === undefined) return withBody(response, text)
+  return soundDocument(response, text, whole.value, isToken, parts)
+}
+
+/** A `fetch` whose JSON, events and tokens are sound, and whose streams end with an answer to their request. */
 export const soundFetch = (inner: typeof fetch, parts: SoundParts): typeof fetch => {
-  const { asked, incoming } = parts
+  /** Ends the open streams, by the request that they answer. */
+  const open = new Map<string | number, () => void>()
+  const soundEvents = (response: Response, body: ReadableStream<Uint8Array>, id: string | number | undefined) => {
+    const asked = (question: string | number) => {
+      if (id !== undefined) parts.asked(question, id)
+    }
+    const { body: events, leave } = eventStream(body, { ...parts, asked }, id, () => {
+      if (id !== undefined) open.delete(id)
+    })
+    if (id !== undefined) open.set(id, leave)
+    return withBody(response, events)
+  }
   return async (input, init) => {
+    const { id: sent, method, params } = messageOf(init)
+    const id = method === undefined ? undefined : sent
     const response = await inner(input, init)
+    if (method === "notifications/cancelled" && params?.requestId !== undefined) open.get(params.requestId)?.()
     if (response.body === null) return response
     const type = (response.headers.get("content-type") ?? "").split(";")[0]?.trim().toLowerCase()
-    const id = requestId(init)
-    if (type === "text/event-stream") {
-      const events = soundEvents(parts, (question) => {
-        if (id !== undefined) asked(question, id)
-      })
-      return withBody(response, response.body.pipeThrough(events))
-    }
+    if (type === "text/event-stream") return soundEvents(response, response.body, id)
     const isToken = init?.body instanceof URLSearchParams
-    if (type === "application/json") {
-      // What a proxy in front says of a failure is shown as it is.
-      if (id !== undefined && !response.ok) return response
-      const text = await response.text()
-      if (id !== undefined) return withBody(response, soundAnswer(text, id, incoming))
-      const whole = parsed(text)
-      if (whole === undefined) return withBody(response, text)
-      return soundDocument(response, text, whole.value, isToken, parts)
-    }
+    if (type === "application/json") return soundJson(response, id, isToken, parts)
     // Some authorization servers give tokens as a form.
     if (type === "application/x-www-form-urlencoded" && isToken) {
       const text = await response.text()

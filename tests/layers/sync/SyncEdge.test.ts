@@ -326,7 +326,7 @@ describe("the sync edge refuses", () => {
       import { SyncEdge } from "troupe"
       createServer().listen(0, "127.0.0.1", () => {
         for (const layer of [SyncEdge.layer, SyncEdge.layerNested]) {
-          try { console.log(Effect.runSync(Effect.sleep(5).pipe(Effect.as("slept"), Effect.provide(layer)))) }
+          try { console.log(Effect.runSync(Effect.sleep(300).pipe(Effect.as("slept"), Effect.provide(layer)))) }
           catch (error) { console.log(error._tag, error.situation) }
         }
         process.exit(0)

@@ -85,8 +85,8 @@ export const streamed = <E>(
 const graceMs = 5000
 /** After the last event the body is read to its end, so that the connection can be used again, but not for long. */
 const drainMs = 100
-/** How many parts wait for a slow reader before no more are asked for. */
-const maxWaiting = 256
+/** How many parts, or the bytes of how many, wait for a slow reader before no more are asked for. */
+const maxWaiting = { parts: 256, bytes: 1024 * 1024 }
 
 type Parts = [Response.StreamPartEncoded, ...Array<Response.StreamPartEncoded>]
 type Next<E> = Effect.Effect<Parts, E | Cause.Done>
@@ -101,6 +101,7 @@ class Reading<E> {
   /** Undefined before the head. */
   #body: Body | undefined
   #parts: Array<Response.StreamPartEncoded> = []
+  #waitingBytes = 0
   /** Set when no more parts come. */
   #end: "done" | Problem | undefined
   #isPaused = false
@@ -158,6 +159,7 @@ class Reading<E> {
     this.#lastDataAt = this.#now()
     const body = this.#body
     if (body === undefined || this.#phase === "draining") return
+    this.#waitingBytes += chunk.length
     body.read(chunk, this.#parts)
     this.#settle(body)
   }
@@ -202,7 +204,8 @@ class Reading<E> {
   #notify(): void {
     const resume = this.#resume
     if (resume === undefined) {
-      if (this.#isPaused || this.#parts.length < maxWaiting || this.#end !== undefined) return
+      const isFull = this.#parts.length >= maxWaiting.parts || this.#waitingBytes >= maxWaiting.bytes
+      if (this.#isPaused || !isFull || this.#parts.length === 0 || this.#end !== undefined) return
       this.#isPaused = true
       return this.#exchange.pause()
     }
@@ -216,6 +219,7 @@ class Reading<E> {
     if (this.#parts.length > 0) {
       const parts = this.#parts as Parts
       this.#parts = []
+      this.#waitingBytes = 0
       if (this.#isPaused) {
         this.#isPaused = false
         this.#exchange.resume()

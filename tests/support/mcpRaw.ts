@@ -19,7 +19,9 @@ export const rawServer = (answers: RawAnswers = {}, options: Mcp.CommonOptions =
 
 /** The same in this process, where what is sent is a message. A text that is written as it is needs a process. */
 const rawHere = (answers: RawAnswers = {}, options: Mcp.CommonOptions = {}): Mcp.ServerOptions => {
-  if (Object.values(answers).some((answer) => typeof answer === "string")) return rawServer(answers, options)
+  const { $byName = {} } = (answers["tools/call"] ?? {}) as { readonly $byName?: object }
+  const all = [...Object.values(answers), ...Object.values($byName)]
+  if (all.some((answer) => typeof answer === "string")) return rawServer(answers, options)
   const server = (): Mcp.InProcessServer => ({
     connect: async (transport: never) => {
       const ours = transport as Transport

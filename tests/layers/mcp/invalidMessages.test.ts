@@ -11,18 +11,27 @@ import { failure } from "../../support/mcpChecks.ts"
 import { collectLogs, edges, type RawAnswers } from "../../support/mcpRaw.ts"
 
 describe.each(edges)("under %s", (_name, run, rawServer) => {
-  /** What the call of the tool comes to: its value, or its error. */
-  const called = (answers: RawAnswers, options: Mcp.CommonOptions = {}) => {
+  /** What the calls of all tools come to, in order: a value, or an error. */
+  const calledAll = (answers: RawAnswers, options: Mcp.CommonOptions = {}) => {
     const { layer, lines } = collectLogs()
     const program = Effect.gen(function* () {
       const mcp = yield* Mcp.connect({ servers: { raw: rawServer(answers, options) } })
-      return yield* Effect.match(call(yield* mcp.tools(), "good"), {
-        onSuccess: (value: unknown) => value,
-        onFailure: (error) => error as unknown
-      })
+      const tools = yield* mcp.tools()
+      return yield* Effect.forEach(tools, ({ name }) =>
+        Effect.match(call(tools, name), {
+          onSuccess: (value: unknown) => value,
+          onFailure: (error) => error as unknown
+        })
+      )
     })
-    return run(program.pipe(Effect.scoped, Effect.provide(layer))).then((value) => ({ value, log: lines.join("\n") }))
+    return run(program.pipe(Effect.scoped, Effect.provide(layer))).then((all) => ({ all, log: lines.join("\n") }))
   }
+  /** The same for the one tool of a server that lists none. */
+  const called = (answers: RawAnswers, options: Mcp.CommonOptions = {}) =>
+    calledAll(answers, options).then(({ all, log }) => ({ value: all[0], log }))
+  /** The same for tools of one server that give these results. */
+  const calledEach = (...results: ReadonlyArray<unknown>) =>
+    calledAll({ "tools/call": { $byName: Object.fromEntries(results.map((result, at) => [`tool${at}`, result])) } })
 
   it("what is not odd is not disturbed", async () => {
     expect((await called({})).value).toBe("fine")
@@ -48,7 +57,7 @@ describe.each(edges)("under %s", (_name, run, rawServer) => {
       `[{"jsonrpc":"2.0","method":"notifications/message","params":null},{"jsonrpc":"2.0","id":$ID,"result":${result}}]`,
       `{"jsonrpc":"2.0","id":$ID,"result":{"content":[{"type":"text","text":"fine"}],"_meta":null}}`
     ]
-    for (const answer of answers) expect((await called({ "tools/call": answer })).value).toBe("fine")
+    expect((await calledEach(...answers)).all).toEqual(answers.map(() => "fine"))
   })
 
   it("an answer that is spread over several lines is read, and logged", async () => {
@@ -57,22 +66,22 @@ describe.each(edges)("under %s", (_name, run, rawServer) => {
       null,
       2
     ).replace('"$ID"', "$ID")
-    const { log, value } = await called({ "tools/call": pretty })
-    expect(value).toBe("a } { \\ b")
-    expect(log).toContain("does not end on its line")
     const split = `{"jsonrpc":"2.0","id":$ID,\n"result":{"content":[{"type":"text",\n"text":"fine"}]}}`
-    expect((await called({ "tools/call": split })).value).toBe("fine")
+    const { all, log } = await calledEach(pretty, split)
+    expect(all).toEqual(["a } { \\ b", "fine"])
+    expect(log).toContain("does not end on its line")
   })
 
   it("an error whose code is a text, or that has no message, fails the call with what it says", async () => {
-    const reported = async ($error: unknown) =>
-      String(((await called({ "tools/call": { $error } })).value as Error).message)
-    expect(await reported({ code: "E_FAIL", message: "text code" })).toMatch(/E_FAIL: text code/)
-    expect(await reported({ code: -32000 })).toMatch(/the server gave no reason/)
-    expect(await reported({ code: -32000, message: null, data: { why: "full" } })).toMatch(
-      /gave no reason: {"why":"full"}/
-    )
-    expect(await reported("just a text")).toMatch(/just a text/)
+    const errors = [
+      { code: "E_FAIL", message: "text code" },
+      { code: -32000 },
+      { code: -32000, message: null, data: { why: "full" } },
+      "just a text"
+    ]
+    const { all } = await calledEach(...errors.map(($error) => ({ $error })))
+    const said = [/E_FAIL: text code/, /the server gave no reason/, /gave no reason: {"why":"full"}/, /just a text/]
+    expect(all).toMatchObject(said.map((pattern) => ({ message: expect.stringMatching(pattern) })))
   })
 
   it("an answer that is not JSON fails its call at once, and is logged", async () => {

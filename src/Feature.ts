@@ -8,12 +8,14 @@ import type * as Prompt from "effect/ai/Prompt"
 import type * as AgentTool from "./AgentTool.ts"
 import {
   type ErrorIn,
+  type MiddlewareSlots,
   type Misspelt,
   type Option,
   type ServicesIn,
   toEffect,
   type ToolSlots
 } from "./internal/wiring.ts"
+import * as Middleware from "./Middleware.ts"
 import type * as ToolSource from "./ToolSource.ts"
 
 const TypeId = "~troupe/Feature"
@@ -28,6 +30,8 @@ export interface Feature<out E, out R> {
   readonly instructions: (input: Prompt.RawInput) => Effect.Effect<string, E, R>
   /** @internal */
   readonly reserves: ReadonlyArray<string>
+  /** @internal */
+  readonly middleware: ReadonlyArray<Middleware.Any>
 }
 
 /** Any feature. */
@@ -56,9 +60,12 @@ export interface Options<out Instructions = string | Effect.Effect<string, unkno
    * defined. The names of `tools` themselves need not be listed.
    */
   readonly reserves?: ReadonlyArray<string> | undefined
+  /** Around the agent's runs, model calls and tool calls, inside of the agent's own middleware. The first is outermost. */
+  readonly middleware?: ReadonlyArray<Middleware.Any> | undefined
 }
 
 type ToolsOf<O> = Option<O, "tools"> extends ReadonlyArray<infer T> ? T : never
+type MiddlewareOf<O> = Option<O, "middleware"> extends ReadonlyArray<infer M> ? M : never
 
 /**
  * Makes a feature, for the option `use` of agents.
@@ -82,18 +89,24 @@ export const make = <
   options: O &
     Pick<Options<Instructions>, "instructions" | "reserves"> & {
       readonly tools?: ToolSlots<Option<O, "tools">> | undefined
+      readonly middleware?: MiddlewareSlots<Option<O, "middleware">> | undefined
     } & Misspelt<O, keyof Options>
 ): Feature<
-  ErrorIn<Instructions>,
-  ServicesIn<Instructions> | AgentTool.Services<ToolsOf<O>> | ToolSource.Services<ToolsOf<O>>
-> => erased(name, options as Options) as Feature<ErrorIn<Instructions>, never>
+  ErrorIn<Instructions> | Middleware.Error<MiddlewareOf<O>>,
+  | ServicesIn<Instructions>
+  | AgentTool.Services<ToolsOf<O>>
+  | ToolSource.Services<ToolsOf<O>>
+  | Middleware.Services<MiddlewareOf<O>>
+> => erased(name, options as Options) as Feature<ErrorIn<Instructions> | Middleware.Error<MiddlewareOf<O>>, never>
 
-const erased = (name: string, { instructions, reserves = [], tools = [] }: Options): Any => {
+const erased = (name: string, { instructions, middleware = [], reserves = [], tools = [] }: Options): Any => {
+  Middleware.assertMiddleware(`feature "${name}"`, middleware)
   return {
     [TypeId]: TypeId,
     name,
     tools,
     reserves,
+    middleware,
     instructions: (input) =>
       Effect.suspend(() => {
         return toEffect(typeof instructions === "function" ? instructions(input) : (instructions ?? ""))

@@ -6,6 +6,7 @@ import * as AiError from "effect/ai/AiError"
 import * as Prompt from "effect/ai/Prompt"
 import * as Response from "effect/ai/Response"
 import * as Schema from "effect/Schema"
+import { messageOf } from "./internal/message.ts"
 import { asClause, stripControls } from "./internal/text.ts"
 import { noteOf, shouldRetry } from "./internal/modelRetry.ts"
 import { Spent } from "./RunEvent.ts"
@@ -319,6 +320,23 @@ export class AsyncToolError extends Schema.TaggedError<AsyncToolError>()("AsyncT
 }) {
   override get message(): string {
     return `${at(this.path)} step ${this.step}: tool "${this.tool}" (${this.toolCallId}) waits for a promise, which Effect.runSync cannot do. Run the program with Effect.runPromise, or provide SyncEdge.layer and put the function in a module of its own with WorkerTool.fromModule, or make the tool an Effect that does its I/O through SyncEdge.layerHttpClient and SyncEdge.layerFileSystem.`
+  }
+}
+
+/**
+ * A middleware threw or died, returned what its place does not take, or failed although it is given by `Middleware.layer`,
+ * whose failures no agent's type knows.
+ */
+export class MiddlewareError extends Schema.TaggedError<MiddlewareError>()("MiddlewareError", {
+  /** The agent that it is around. */
+  path: Path,
+  /** The name of the middleware. */
+  middleware: Schema.String,
+  /** What it threw or failed with. */
+  cause: Schema.Defect()
+}) {
+  override get message(): string {
+    return `${at(this.path)}: middleware "${this.middleware}" failed: ${asClause(messageOf(this.cause))}.`
   }
 }
 

@@ -17,14 +17,15 @@
  * terminal := RunCompleted | RunFailed | RunInterrupted
  * attempt  := ( step | decision | ItemCompleted )*
  * decision := RouteTaken | RoundCompleted | PlanMade | HandedOff | StoppedEarly
- * step     := StepStarted ToolNotice* model ( StepRetried model )* ToolCalled* tools* OutputRejected? StepCompleted
+ * step     := StepStarted ToolNotice* model ( ( StepRetried | TurnReplaced ) model )* ToolCalled* tools* OutputRejected?
+ *             StepCompleted
  * model    := ( ReasoningDelta | TextDelta )*
- * tools    := approval? ToolProgress* ( ToolCompleted | ToolFailed )   one for each ToolCalled, in the order they end
+ * tools    := ( approval? ToolProgress* )+ ( ToolCompleted | ToolFailed )   one for each ToolCalled, in the order they end
  * approval := ApprovalRequested ApprovalAnswered
  * ```
  *
- * A run that fails or is interrupted stops anywhere in that order and goes to its terminal event at once. Events of
- * nested runs (with a longer `path`) stand between `RunStarted` and the terminal event of the run that started them.
+ * One call has a second approval only where a middleware makes the call again. A run that fails or is interrupted stops
+ * anywhere in that order and goes to its terminal event at once. Events of nested runs (with a longer `path`) stand between `RunStarted` and the terminal event of the run that started them.
  * `seq` grows by one from event to event over the whole tree of one root run.
  */
 import * as Effect from "effect/Effect"
@@ -162,6 +163,21 @@ export const StepRetried = Schema.TaggedStruct("StepRetried", {
 })
 /** The step's model call failed and is retried; drop every delta of this run since event `discardFrom`. */
 export interface StepRetried extends Schema.Schema.Type<typeof StepRetried> {}
+/**
+ * A middleware replaced the model's answer, or calls the model again; drop every delta of this run since event
+ * `discardFrom`. The deltas of the new answer follow.
+ */
+export const TurnReplaced = Schema.TaggedStruct("TurnReplaced", {
+  ...inStep,
+  discardFrom: Schema.Int,
+  /** The name of the middleware. */
+  by: Schema.String
+})
+/**
+ * A middleware replaced the model's answer, or calls the model again; drop every delta of this run since event
+ * `discardFrom`. The deltas of the new answer follow.
+ */
+export interface TurnReplaced extends Schema.Schema.Type<typeof TurnReplaced> {}
 /** A piece of the answer. */
 export const TextDelta = Schema.TaggedStruct("TextDelta", { ...inStep, delta: Schema.String })
 /** A piece of the answer. */
@@ -302,6 +318,7 @@ export const RunEvent = Schema.Union([
   StepStarted,
   ToolNotice,
   StepRetried,
+  TurnReplaced,
   TextDelta,
   ReasoningDelta,
   ToolCalled,
@@ -329,6 +346,7 @@ export type RunEvent =
   | StepStarted
   | ToolNotice
   | StepRetried
+  | TurnReplaced
   | TextDelta
   | ReasoningDelta
   | ToolCalled
@@ -372,7 +390,8 @@ export const fromJsonLine: (line: string) => Effect.Effect<RunEvent, Schema.Sche
 
 /**
  * The text of the root runner as it comes: the deltas of runs whose path has one name. It goes on with the new text
- * when a model call is made again: who shows it must look at the events, as `StepRetried` says what to take back.
+ * when a model call is made again or its answer is replaced: who shows it must look at the events, as `StepRetried` and
+ * `TurnReplaced` say what to take back.
  *
  * @example
  * import { Stream } from "effect"

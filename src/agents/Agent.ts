@@ -17,6 +17,7 @@ import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as AgentTool from "../AgentTool.ts"
 import * as Feature from "../Feature.ts"
+import type { AgentError } from "../internal/agentError.ts"
 import { captured, withCaptured } from "../internal/captured.ts"
 import { assertFunction, assertName, assertOptions, assertText, kindOf } from "../internal/definition.ts"
 import { encoder, toJson } from "../internal/json.ts"
@@ -28,6 +29,7 @@ import { HandsOff, markOf } from "../internal/toolMarks.ts"
 import {
   type ErrorIn,
   type FeatureSlots,
+  type MiddlewareSlots,
   type Misspelt,
   type Option,
   type ServicesIn,
@@ -35,36 +37,18 @@ import {
   type ToolkitSlot,
   type ToolSlots
 } from "../internal/wiring.ts"
-import type * as RunError from "../RunError.ts"
+import * as Middleware from "../Middleware.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 import { CurrentModel } from "../services/ModelInfo.ts"
 import * as ToolSource from "../ToolSource.ts"
 import * as Loop from "./internal/agentLoop.ts"
+import { own as ownMiddleware } from "./internal/middlewareStages.ts"
 import { makeSpec } from "./internal/structuredOutput.ts"
 import type * as Spec from "./internal/agentSpec.ts"
 import * as ToolSet from "./internal/toolSet.ts"
 
-/** The errors of an agent's run. Instructions, `stopWhen` and features can add errors of their own. */
-export type AgentError =
-  | RunError.ModelError
-  | RunError.MaxStepsExceeded
-  | RunError.MaxToolCallsExceeded
-  | RunError.InvalidOutput
-  | RunError.OutputTruncated
-  | RunError.ModelRefused
-  | RunError.EmptyTurn
-  | RunError.ToolError
-  | RunError.ApprovalRequired
-  | RunError.InvalidApproval
-  | RunError.CannotResume
-  | RunError.InvalidTranscript
-  | RunError.AsyncToolError
-  | RunError.MissingModel
-  | RunError.MissingSyncEdge
-  | RunError.NestedSyncEdge
-  | RunError.StuckSyncEdge
-  | RunError.ThreadsForbidden
+export type { AgentError } from "../internal/agentError.ts"
 
 /**
  * An agent: a runner whose input is a text, messages with images and files, or the transcript of an earlier result.
@@ -136,6 +120,8 @@ export interface Wiring {
   readonly tools?: unknown
   /** Features: tools and instructions that belong together, such as `Skills.feature()`. See `Feature.make`. */
   readonly use?: unknown
+  /** Around the agent's runs, model calls and tool calls, the first outermost. See `Middleware.make`. */
+  readonly middleware?: unknown
   /**
    * The shape of the answer; text if unset. The model is asked for it natively where its Layer can, otherwise in words.
    * A `<think>` prefix, a code fence or text around the JSON is accepted.
@@ -168,6 +154,7 @@ export interface Options extends Settings, Functions<AnyInstructions, AnyStops> 
   readonly toolkit?: AnyToolkit | undefined
   readonly tools?: ReadonlyArray<AnyDirect> | undefined
   readonly use?: ReadonlyArray<Feature.Any> | undefined
+  readonly middleware?: ReadonlyArray<Middleware.Any> | undefined
   readonly output?: Schema.Top | undefined
 }
 
@@ -181,6 +168,7 @@ export type Checked<O, Instructions, Stops, Known extends PropertyKey = never> =
     readonly toolkit?: ToolkitSlot<Option<O, "toolkit">> | undefined
     readonly tools?: ToolSlots<Option<O, "tools">> | undefined
     readonly use?: FeatureSlots<Option<O, "use">> | undefined
+    readonly middleware?: MiddlewareSlots<Option<O, "middleware">> | undefined
   } & Misspelt<O, keyof Options | Known, typeof elsewhere>
 
 /** Unchecked options, including those of other libraries' agents, so that the check can name ours. */
@@ -191,6 +179,7 @@ type KitTools<Kit> = Kit extends { readonly tools: infer Tools } ? Tools[keyof T
 type KitToolsOf<O> = KitTools<Option<O, "toolkit">>
 type DirectOf<O> = ElementOf<Option<O, "tools">>
 type UsedBy<O> = ElementOf<Option<O, "use">>
+type AroundOf<O> = ElementOf<Option<O, "middleware">>
 
 /** Like `Tool.HandlersFor` and `Tool.HandlerServices`, at a fifth of their cost to the compiler. */
 type ToolServices<T> =
@@ -211,7 +200,9 @@ export type Output<O> = [Option<O, "output">] extends [never]
     : string
 
 /** The errors of an agent with the options `O`, whose functions return `Returned`. */
-export type Failure<O, Returned> = O extends unknown ? AgentError | ErrorIn<Returned> | Feature.Error<UsedBy<O>> : never
+export type Failure<O, Returned> = O extends unknown
+  ? AgentError | ErrorIn<Returned> | Feature.Error<UsedBy<O>> | Middleware.Error<AroundOf<O>>
+  : never
 
 /** The services that an agent with the options `O`, whose functions return `Returned`, needs. */
 export type Services<O, Returned> =
@@ -223,6 +214,7 @@ export type Services<O, Returned> =
         | AgentTool.Services<DirectOf<O>>
         | ToolSource.Services<DirectOf<O>>
         | Feature.Services<UsedBy<O>>
+        | Middleware.Services<AroundOf<O>>
         | ServicesIn<Returned>
         | (Option<O, "output"> extends Schema.Top ? Option<O, "output">["DecodingServices"] : never)
     : never
@@ -270,7 +262,7 @@ export const erased = (name: string, options: Options): Agent<unknown, unknown, 
     options.description,
     {
       body: (input: Prompt.RawInput, state: RunState) => Loop.run(plan, input, state),
-      encode: options.output === undefined ? toJson : encoder(readingOf(options.output)),
+      encode: plan.encode,
       observers: nothing,
       structure: () => structureOf(plan)
     },
@@ -354,6 +346,10 @@ const nothing: ReadonlyArray<never> = []
 const directOf = ({ tools = nothing, use = nothing }: Options): ReadonlyArray<AnyDirect> =>
   use.length === 0 ? tools : [...tools, ...use.flatMap((feature) => feature.tools)]
 
+/** The middleware of the options and of the features, in that order: the first is outermost. */
+const middlewareOf = ({ middleware = nothing, use = nothing }: Options): ReadonlyArray<Middleware.Any> =>
+  use.length === 0 ? middleware : [...middleware, ...use.flatMap((feature) => feature.middleware)]
+
 const makePlan = (name: string, options: Options): Spec.AgentSpec => {
   const problem = (what: string, remedy: string) =>
     new InvalidDefinition({ subject: subjectOf(name), problem: what, remedy })
@@ -394,6 +390,8 @@ const makePlan = (name: string, options: Options): Spec.AgentSpec => {
         ? undefined
         : makeSpec(subjectOf(name), name, options.output),
     outputRepairs,
+    encode: options.output === undefined ? toJson : encoder(readingOf(options.output)),
+    middleware: ownMiddleware(middlewareOf(options)),
     retry: options.retry
   }
 }
@@ -405,6 +403,7 @@ const known: ReadonlySet<string> = new Set([
   "toolkit",
   "tools",
   "use",
+  "middleware",
   "output",
   "outputRepairs",
   "maxSteps",
@@ -445,6 +444,7 @@ const assertShape = (name: string, options: Options): void => {
   if (options.stopWhen !== undefined) assertFunction(subject, "stopWhen", options.stopWhen)
   ToolSet.assertTools(subject, options.tools, options.toolkit)
   assertFeatures(subject, options.use)
+  Middleware.assertMiddleware(subject, options.middleware)
 }
 
 const assertFeatures = (subject: string, use: unknown): void => {

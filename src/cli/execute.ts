@@ -94,13 +94,14 @@ const asLiveText = (): Shown => {
         text += delta
         return out(delta)
       }
-      const rest = isTerminal(event) || event._tag === "StepRetried" ? clean.rest() : ""
+      const isNew = event._tag === "StepRetried" || event._tag === "TurnReplaced"
+      const rest = isTerminal(event) || isNew ? clean.rest() : ""
       if (rest !== "") {
         text += rest
-        return out(event._tag === "StepRetried" ? `${rest}\n` : rest)
+        return out(isNew ? `${rest}\n` : rest)
       }
       // What was written cannot be taken back, so a new attempt begins on a line of its own.
-      if (event._tag === "StepRetried" && text !== "") return out("\n")
+      if (isNew && text !== "") return out("\n")
       if (event._tag === "RunCompleted" && event.path.length === 1 && text === "" && typeof event.output === "string") {
         text = stripControls(event.output)
         return out(text)

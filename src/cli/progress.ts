@@ -45,6 +45,8 @@ export class Progress {
         return undefined
       case "StepRetried":
         return `${label}: tries again (${cut(oneLine(event.reason), 160)})`
+      case "TurnReplaced":
+        return `${label}: answers again (${event.by})`
       case "RunCompleted":
         return this.#end(
           event.runId,

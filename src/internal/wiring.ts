@@ -8,6 +8,7 @@ import type * as Toolkit from "effect/ai/Toolkit"
 import type * as Layer from "effect/Layer"
 import type * as AgentTool from "../AgentTool.ts"
 import type * as Feature from "../Feature.ts"
+import type * as Middleware from "../Middleware.ts"
 import type * as Runner from "../Runner.ts"
 import type * as ToolSource from "../ToolSource.ts"
 
@@ -109,6 +110,22 @@ export type FeatureSlots<T> = unknown extends T
   : T extends ReadonlyArray<unknown>
     ? { readonly [K in keyof T]: FeatureSlot<T[K]> }
     : Says<T, "`use` is a list. Write `use: [feature]`">
+
+/** An element of `middleware`. */
+export type MiddlewareSlot<T> = T extends Middleware.Member
+  ? unknown
+  : T extends AnyLayer
+    ? "A Layer is not a middleware. Provide it around the run with Effect.provide"
+    : T extends AnyFunction
+      ? 'A function is not a middleware. Write Middleware.make("name", { tool: (call, next) => next(call) })'
+      : Says<T, "This is not a middleware. Make one with Middleware.make or Middleware.hooks">
+
+/** The option `middleware`. */
+export type MiddlewareSlots<T> = unknown extends T
+  ? unknown
+  : T extends ReadonlyArray<unknown>
+    ? { readonly [K in keyof T]: MiddlewareSlot<T[K]> }
+    : Says<T, "`middleware` is a list. Write `middleware: [middleware]`">
 
 /** A member of a workflow. */
 export type RunnerSlot<T> = T extends Runner.Member

@@ -1,85 +1,9 @@
 import { assert, describe } from "@effect/vitest"
 import { it } from "../support/edges.ts"
-import { Cause, Effect, Exit, Schema } from "effect"
-import { AiError, type Prompt } from "effect/ai"
-import { Agent, AgentTool, TestModel } from "troupe"
+import { Effect, Exit } from "effect"
+import { TestModel } from "troupe"
 import { collect, textOf } from "../support/grammar.ts"
-
-/** One random turn of a model: an answer, calls good and bad, an empty turn, a pause, a failure. */
-const RandomTurn = Schema.Struct({
-  kind: Schema.Literals(["text", "calls", "calls", "calls", "empty", "pause", "fails", "refuses", "cut"]),
-  text: Schema.String.check(Schema.isMaxLength(12)),
-  reasoning: Schema.Boolean,
-  chunk: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 5 })),
-  after: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 3 })),
-  calls: Schema.Array(Schema.Literals(["ok", "slow", "soft", "hard", "wrong", "ghost", "broken"])).check(
-    Schema.isMaxLength(4)
-  )
-})
-const Script = Schema.Array(RandomTurn).check(Schema.isMaxLength(6))
-
-const toTurn = (turn: typeof RandomTurn.Type): TestModel.Turn => {
-  const common = { chunk: turn.chunk, ...(turn.reasoning ? { reasoning: "because" } : {}) }
-  const text = turn.text.trim() === "" ? "text" : turn.text
-  switch (turn.kind) {
-    case "text":
-      return { ...common, text }
-    case "calls":
-      return {
-        ...common,
-        text: turn.text,
-        toolCalls: turn.calls.map((name) =>
-          name === "wrong"
-            ? { name: "ok", params: { n: "x" } }
-            : name === "broken"
-              ? { name: "ok", params: '{"n":' }
-              : { name, params: { n: 1 } }
-        )
-      }
-    case "empty":
-      return { ...common }
-    case "pause":
-      return { ...common, text, finishReason: "pause" }
-    case "fails":
-      return { ...common, text, after: turn.after, fail: new AiError.InternalProviderError({ description: "down" }) }
-    case "refuses":
-      return { ...common, text, finishReason: "content-filter" }
-    case "cut":
-      return { ...common, text, finishReason: "length" }
-  }
-}
-
-const parameters = Schema.Struct({ n: Schema.Int })
-const tool = (name: string, execute: () => unknown, failureMode: "return" | "error" = "return") =>
-  AgentTool.fromFunction(name, { description: name, parameters, failureMode, execute })
-const agent = Agent.make("agent", {
-  maxSteps: 8,
-  retry: "none",
-  tools: [
-    tool("ok", () => 1),
-    tool("slow", () => Effect.as(Effect.yieldNow, 2)),
-    tool("soft", () => Effect.fail("soft")),
-    tool("hard", () => Effect.fail("hard"), "error")
-  ]
-})
-
-/** Every call has exactly one result, in order, right after the calls. */
-const assertValid = (prompt: Prompt.Prompt): void => {
-  let waiting: Array<string> = []
-  for (const message of prompt.content) {
-    if (message.role === "tool") {
-      const ids = message.content.flatMap((part) => (part.type === "tool-result" ? [part.id] : []))
-      assert.deepStrictEqual(ids, waiting)
-      waiting = []
-    } else if (message.role === "assistant") {
-      waiting.push(...message.content.flatMap((part) => (part.type === "tool-call" ? [part.id] : [])))
-    } else assert.deepStrictEqual(waiting, [])
-  }
-  assert.deepStrictEqual(waiting, [])
-}
-
-const tagOf = <E extends { readonly _tag: string }>(exit: Exit.Exit<unknown, E>): string | undefined =>
-  Exit.isFailure(exit) ? (Cause.squash(exit.cause) as E)._tag : undefined
+import { agent, assertValid, modelOf, Script, tagOf } from "../support/randomScripts.ts"
 
 describe("run, result and stream", () => {
   it.effect.prop(
@@ -87,9 +11,7 @@ describe("run, result and stream", () => {
     { script: Script },
     ({ script }) =>
       Effect.gen(function* () {
-        const turns = [...script.map(toTurn), "the end"]
-        const model = () =>
-          TestModel.layer((call) => turns[Math.min(call.index, turns.length - 1)]!, { unused: "ignore" })
+        const model = () => modelOf(script)
         const ran = yield* Effect.exit(agent.run("go")).pipe(Effect.provide(model()))
         const resulted = yield* Effect.gen(function* () {
           const exit = yield* Effect.exit(agent.result("go"))

@@ -53,6 +53,7 @@ const checkRun = (events: ReadonlyArray<Event>, fail: (event: Event | undefined,
         if (phase !== "model") fail(event, "not in a step")
         break
       case "StepRetried":
+      case "TurnReplaced":
       case "TextDelta":
       case "ReasoningDelta":
         if (phase !== "model") fail(event, "not in a model call")
@@ -92,10 +93,10 @@ const checkRun = (events: ReadonlyArray<Event>, fail: (event: Event | undefined,
   })
 }
 
-/** The events after a `StepRetried` or `RunRetried` void those before it: what a consumer is left with. */
+/** The events after a `StepRetried`, `TurnReplaced` or `RunRetried` void those before it: what a consumer is left with. */
 export const effective = (events: ReadonlyArray<Event>): ReadonlyArray<Event> =>
   events.reduce<Array<Event>>((kept, event) => {
-    if (event._tag === "StepRetried" || event._tag === "RunRetried") {
+    if (event._tag === "StepRetried" || event._tag === "TurnReplaced" || event._tag === "RunRetried") {
       return kept.filter((one) => one.runId !== event.runId || one.seq < event.discardFrom)
     }
     kept.push(event)

@@ -21,7 +21,10 @@ import { TurnResolver, continueLoop, type Next } from "./turnResolution.ts"
 import { resumedCalls } from "./toolApproval.ts"
 import type { Call, Turn } from "./turnCollector.ts"
 import { executeAll, type Outcome, type StepError, toolOf, type Tools } from "./toolExecution.ts"
+import { around, type Stages } from "./middlewareStages.ts"
 import * as ModelCall from "./modelCall.ts"
+import { callThrough } from "./modelMiddleware.ts"
+import { runThrough } from "./runMiddleware.ts"
 import type { AgentSpec, StepInfo } from "./agentSpec.ts"
 import * as ToolSet from "./toolSet.ts"
 import * as Transcript from "./transcript.ts"
@@ -48,9 +51,27 @@ export const run = (
         output: spec.output === undefined ? "text" : "json",
         spent: () => state.bill
       },
-      Effect.catchCause(new Loop(spec, state, model).run(input), asEdgeError)
+      through(spec, input, state, model)
     )
   ) as Effect.Effect<unknown, unknown, LanguageModel.LanguageModel>
+
+/** The loop, within the middleware around the run. */
+const through = (
+  spec: AgentSpec,
+  input: Prompt.RawInput,
+  state: RunState,
+  model: ModelCall.ResolvedModel
+): Effect.Effect<unknown, unknown, unknown> =>
+  Effect.withFiber((fiber) => {
+    const stages = around(spec.middleware, fiber)
+    const loop = (input: Prompt.RawInput, model: ModelCall.ResolvedModel) =>
+      Effect.catchCause(new Loop(spec, state, model, stages).run(input), asEdgeError)
+    if (stages === undefined || stages.run.length === 0) return loop(input, model)
+    // A middleware can have provided another model.
+    const again = (input: Prompt.RawInput) =>
+      Effect.flatMap(ModelCall.resolveModel(state.info.path), (model) => loop(input, model))
+    return runThrough(stages.run, spec, input, state, again)
+  })
 
 /** A refusal of the sync edge reaches waiting fibers as a defect; for an agent it is an expected failure. */
 const asEdgeError = (cause: Cause.Cause<unknown>): Effect.Effect<never, unknown> => {
@@ -83,6 +104,7 @@ class Loop {
   readonly #messages: Array<Prompt.Message> = []
   readonly #prompt = Prompt.fromMessages(this.#messages)
   #sent = 0
+  readonly #stages: Stages | undefined
   #tools: Tools | undefined
   #forModel: ToolSet.ToolSet["forModel"]
   /** The tools of the step before, where some come from sources. */
@@ -92,10 +114,11 @@ class Loop {
   #callCount = 0
   #last: Omit<StepInfo, "usage" | "transcript"> = { step: 0, text: "", toolCalls: [] }
 
-  constructor(spec: AgentSpec, state: RunState, model: ModelCall.ResolvedModel) {
+  constructor(spec: AgentSpec, state: RunState, model: ModelCall.ResolvedModel, stages: Stages | undefined) {
     this.#spec = spec
     this.#state = state
     this.#model = model
+    this.#stages = stages
     this.#transcript = new Transcript.Transcript(state)
     this.#resolver = new TurnResolver(spec, state, this.#transcript)
     this.#forModel = spec.tools.forModel
@@ -172,7 +195,8 @@ class Loop {
         concurrency: spec.toolConcurrency,
         timeout: spec.toolTimeout,
         messages: () => [...this.#transcript.messages],
-        resumed: nothingResumed
+        resumed: nothingResumed,
+        middleware: this.#toolStages
       }
     })
   }
@@ -229,34 +253,42 @@ class Loop {
     })
   }
 
-  #callModel(step: number, toolChoice: LanguageModel.ToolChoice<string>): Effect.Effect<Turn, RunError.ModelError> {
-    const state = this.#state
+  #callModel(step: number, toolChoice: LanguageModel.ToolChoice<string>): Effect.Effect<Turn, unknown> {
     const spec = this.#spec
+    const stages = this.#stages
     const { messages } = this.#transcript
     for (; this.#sent < messages.length; this.#sent++) this.#messages.push(messages[this.#sent]!)
-    return ModelCall.call(
-      this.#model,
-      {
-        step,
-        prompt: this.#prompt,
-        hasCall: (id) => this.#transcript.hasCall(id),
-        toolkit: this.#forModel,
-        toolChoice: this.#possible(toolChoice),
-        output: spec.output,
-        retry: spec.retry,
-        maxAnswerSize: spec.maxAnswerSize
-      },
-      state
-    ).pipe(
-      Effect.mapError(
-        ({ error, attempts }) =>
-          new RunError.ModelError({ ...this.#transcript.failure(), step, attempts, reason: error })
-      ),
-      Effect.map((turn) => {
-        state.bill.addAnswer(turn)
-        return turn
-      })
+    const request: ModelCall.Request = {
+      step,
+      prompt: this.#prompt,
+      hasCall: (id) => this.#transcript.hasCall(id),
+      toolkit: this.#forModel,
+      toolChoice: this.#possible(toolChoice),
+      output: spec.output,
+      retry: spec.retry,
+      maxAnswerSize: spec.maxAnswerSize
+    }
+    if (stages !== undefined && (stages.model.length > 0 || stages.part.length > 0)) {
+      const ask = (model: ModelCall.ResolvedModel, request: ModelCall.Request) => this.#ask(model, request)
+      return callThrough({ stages, state: this.#state, model: this.#model, request, ask })
+    }
+    return Effect.map(this.#ask(this.#model, request), (turn) => {
+      this.#state.bill.addAnswer(turn)
+      return turn
+    })
+  }
+
+  #ask(model: ModelCall.ResolvedModel, request: ModelCall.Request): Effect.Effect<Turn, RunError.ModelError> {
+    return Effect.mapError(
+      ModelCall.call(model, request, this.#state),
+      ({ error, attempts }) =>
+        new RunError.ModelError({ ...this.#transcript.failure(), step: request.step, attempts, reason: error })
     )
+  }
+
+  get #toolStages(): Stages["tool"] | undefined {
+    const stages = this.#stages?.tool ?? []
+    return stages.length === 0 ? undefined : stages
   }
 
   /** Makes the calls that a suspended run was waiting to make: the rest of its last step. */
@@ -272,7 +304,8 @@ class Loop {
         return open.calls.flatMap((call) => open.results.get(call.id) ?? byId.get(call.id) ?? [])
       }
       const toolNamed = (name: string) => toolOf(this.#tools!.byName.get(name))
-      const resumed = yield* resumedCalls(open.waiting, toolNamed, this.#state.info.path)
+      const changesArguments = this.#toolStages !== undefined
+      const resumed = yield* resumedCalls(open.waiting, toolNamed, this.#state.info.path, changesArguments)
       this.#tools = { ...this.#tools!, resumed }
       const next = yield* this.#execute(calls, "", step, inOrder)
       this.#tools = { ...this.#tools, resumed: nothingResumed }

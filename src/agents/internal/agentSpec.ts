@@ -10,6 +10,7 @@ import type * as Toolkit from "effect/ai/Toolkit"
 import type * as Schedule from "effect/Schedule"
 import type * as Schema from "effect/Schema"
 import type { Any as ToolSource } from "../../ToolSource.ts"
+import type { Own } from "./middlewareStages.ts"
 import type { OutputSpec } from "./structuredOutput.ts"
 import type * as ToolSet from "./toolSet.ts"
 
@@ -57,6 +58,10 @@ export interface AgentSpec {
   readonly maxAnswerSize: number
   readonly stopWhen: ((info: StepInfo) => boolean | Effect.Effect<boolean, unknown, unknown>) | undefined
   readonly output: OutputSpec | undefined
+  /** Encodes the output as JSON. */
+  readonly encode: (output: unknown) => Schema.Json
+  /** The agent's own middleware. */
+  readonly middleware: Own | undefined
   readonly outputRepairs: number
   readonly retry: Schedule.Schedule<unknown, AiError.AiError> | "none" | undefined
 }

@@ -39,6 +39,18 @@ export interface Request {
   readonly retry: Schedule.Schedule<unknown, AiError.AiError> | "none" | undefined
   /** How large the answer may be, in characters and bytes. */
   readonly maxAnswerSize: number
+  /** Set where middleware is around the call. */
+  readonly watch?: Watch | undefined
+}
+
+/** Sees the parts of an answer as they come. */
+export interface Watch {
+  /** The text that takes the place of that of a text or a thought; `undefined` drops it. */
+  readonly see: (part: AnyPart) => string | undefined
+  /** False once another call has taken the place of this one: then it emits nothing. */
+  readonly isCurrent: () => boolean
+  /** Called before a delta is emitted. */
+  readonly onDelta: () => void
 }
 
 /** A model and what is known of it, looked up once a run. */
@@ -157,9 +169,9 @@ const callModel = (
           if (direct !== undefined) {
             const asked = providerRequest(request, span ?? Spans.unseen)
             return state.events.streaming
-              ? readStream(direct.streamText(asked, self.memory), request.step, collector, state, onFirstChunk)
+              ? readStream(direct.streamText(asked, self.memory), request, collector, state, onFirstChunk)
               : Effect.flatMap(direct.generateText(asked, self.memory), (parts) =>
-                  emitParts(parts, request.step, collector, state)
+                  emitParts(parts, request, collector, state)
                 )
           }
           return wrapped(
@@ -234,7 +246,7 @@ const generate = (
   state: RunState
 ): Effect.Effect<void, AiError.AiError> =>
   Effect.flatMap(self.model.generateText(options(request)), (response) =>
-    emitParts(response.content, request.step, collector, state)
+    emitParts(response.content, request, collector, state)
   )
 
 /** Not retried: another answer would cost as much again. */
@@ -249,25 +261,62 @@ const tooLarge = (maxSize: number): AiError.AiError =>
 
 /** Collects the parts of a whole answer, and emits each as one delta. */
 const emitParts = (
-  parts: ReadonlyArray<AnyPart>,
-  step: number,
+  given: ReadonlyArray<AnyPart>,
+  { step, watch }: Request,
   collector: Collector,
   state: RunState
 ): Effect.Effect<void, AiError.AiError> => {
-  const isWhole = parts.every((part) => collector.push(part))
-  state.bill.addText(collector.text)
+  const seen = watch === undefined ? undefined : given.map((part) => seenBy(watch, part))
+  const isWhole = (seen?.map(({ part }) => part) ?? given).every((part) => collector.push(part))
+  if (watch === undefined || watch.isCurrent()) state.bill.addText(collector.text)
   if (!isWhole) return Effect.fail(tooLarge(collector.maxSize))
   if (state.events.silent) return Effect.void
   return Effect.forEach(
-    parts,
-    (part) => {
-      // A thought without text only has to go back to its provider.
-      if ((part.type !== "text" && part.type !== "reasoning") || part.text === "") return Effect.void
-      const _tag = part.type === "text" ? "TextDelta" : "ReasoningDelta"
-      return state.events.emit({ _tag, step, delta: part.text })
-    },
+    seen ?? given.map(asGiven),
+    // A thought without text only has to go back to its provider.
+    ({ part, shown }) =>
+      shown === undefined || shown === "" ? Effect.void : emitDelta(part, shown, step, state, watch),
     { discard: true }
   )
+}
+
+/** A part, with the text of a text or a thought as it is emitted; `undefined` for any other part, and where it is dropped. */
+interface Seen {
+  readonly part: AnyPart
+  readonly shown: string | undefined
+}
+
+const asGiven = (part: AnyPart): Seen => ({ part, shown: wordsIn(part) })
+
+const wordsIn = (part: AnyPart): string | undefined =>
+  part.type === "text" || part.type === "reasoning"
+    ? part.text
+    : part.type === "text-delta" || part.type === "reasoning-delta"
+      ? part.delta
+      : undefined
+
+/** A changed text is so in the answer too; of a thought the answer keeps what the provider gave, and insists on. */
+const seenBy = (watch: Watch, part: AnyPart): Seen => {
+  const shown = watch.see(part)
+  const kept = shown ?? ""
+  if (part.type === "text" && part.text !== kept) return { part: { ...part, text: kept }, shown }
+  if (part.type === "text-delta" && part.delta !== kept) return { part: { ...part, delta: kept }, shown }
+  return { part, shown }
+}
+
+const emitDelta = (
+  { type }: AnyPart,
+  delta: string,
+  step: number,
+  state: RunState,
+  watch: Watch | undefined
+): Effect.Effect<void> => {
+  if (watch !== undefined) {
+    if (!watch.isCurrent()) return Effect.void
+    watch.onDelta()
+  }
+  const _tag = type === "text" || type === "text-delta" ? "TextDelta" : "ReasoningDelta"
+  return state.events.emit({ _tag, step, delta })
 }
 
 const stream = (
@@ -277,14 +326,13 @@ const stream = (
   state: RunState,
   onFirstChunk: () => void
 ) => {
-  const { step } = request
   const parts: Stream.Stream<Response.AnyPart, AiError.AiError> = self.model.streamText(options(request))
-  return readStream(parts, step, collector, state, onFirstChunk)
+  return readStream(parts, request, collector, state, onFirstChunk)
 }
 
 const readStream = (
   parts: Stream.Stream<AnyPart, AiError.AiError>,
-  step: number,
+  { step, watch }: Request,
   collector: Collector,
   state: RunState,
   onFirstChunk: () => void
@@ -304,19 +352,13 @@ const readStream = (
         })
       )
     }
-    if (!collector.push(part)) return Effect.fail(tooLarge(collector.maxSize))
-    if (part.type === "text-delta") {
-      state.bill.addText(part.delta)
-      return state.events.emit({ _tag: "TextDelta", step, delta: part.delta })
-    }
-    if (part.type === "reasoning-delta") return state.events.emit({ _tag: "ReasoningDelta", step, delta: part.delta })
-    if (part.type === "text") {
-      state.bill.addText(part.text)
-      return state.events.emit({ _tag: "TextDelta", step, delta: part.text })
-    }
-    return part.type === "reasoning"
-      ? state.events.emit({ _tag: "ReasoningDelta", step, delta: part.text })
-      : Effect.void
+    const seen = watch === undefined ? undefined : seenBy(watch, part)
+    if (!collector.push(seen?.part ?? part)) return Effect.fail(tooLarge(collector.maxSize))
+    const delta = seen === undefined ? wordsIn(part) : seen.shown
+    if (delta === undefined) return Effect.void
+    const isText = part.type === "text-delta" || part.type === "text"
+    if (isText && (watch === undefined || watch.isCurrent())) state.bill.addText(delta)
+    return emitDelta(part, delta, step, state, watch)
   })
 }
 
@@ -350,6 +392,6 @@ const generateObject = (
           (error) => parts.length > 0 && error.reason._tag === "StructuredOutputError",
           () => Effect.void
         ),
-        Effect.andThen(Effect.suspend(() => emitParts(parts, request.step, collector, state)))
+        Effect.andThen(Effect.suspend(() => emitParts(parts, request, collector, state)))
       ) as Effect.Effect<void, AiError.AiError>
   })

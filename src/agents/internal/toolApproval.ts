@@ -176,6 +176,9 @@ interface Identity extends Pick<Request, "description" | "hints" | "server"> {
 
 const identities = new WeakMap<Tool.Any, Identity>()
 
+/** What a tool says about itself. */
+export const hintsOf = (tool: Tool.Any): Request["hints"] => identityOf(tool).hints
+
 const identityOf = (tool: Tool.Any): Identity => {
   const known = identities.get(tool)
   if (known !== undefined) return known
@@ -199,12 +202,14 @@ const parametersOf = (tool: Tool.Any): Schema.Json => Tool.getJsonSchema(tool) a
 
 /**
  * What is known about calls that waited, by the id of the call. Fails with `InvalidApproval` when a call was approved and its
- * tool or its arguments are not those that were shown, before any call is made.
+ * tool or its arguments are not those that were shown, before any call is made. Where middleware may change arguments, those
+ * that were shown are known only when the call is made, which `executeThrough` does.
  */
 export const resumedCalls = (
   waiting: ReadonlyArray<OpenCall>,
   toolNamed: (name: string) => Tool.Any | undefined,
-  path: ReadonlyArray<string>
+  path: ReadonlyArray<string>,
+  changesArguments: boolean
 ): Effect.Effect<ReadonlyMap<string, Resumed>, InvalidApproval> => {
   const resumed = new Map<string, Resumed>()
   for (const open of waiting) {
@@ -213,7 +218,8 @@ export const resumedCalls = (
     // It waited for the other calls of its step, and is decided on like a new call.
     if (open.note?.waitsFor._tag === "Others" && tool !== undefined && markOf(tool, EndsRun)) continue
     const given = resumedOf(open)
-    const misfit = encodeError(call, given, tool)
+    const isLate = changesArguments && tool !== undefined && given.request !== undefined
+    const misfit = isLate ? undefined : misfitOf(call, given, tool)
     if (misfit !== undefined) {
       const { approvalId } = given
       return Effect.fail(new InvalidApproval({ path, approvalId, tool: call.name, ...misfit }))
@@ -225,7 +231,7 @@ export const resumedCalls = (
 }
 
 /** Why what was approved cannot be done with the tool of now. A denial can always be. */
-const encodeError = (
+export const misfitOf = (
   call: Call,
   { approvalId, decision, request, run }: Resumed,
   tool: Tool.Any | undefined

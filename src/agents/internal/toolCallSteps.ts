@@ -27,6 +27,7 @@ import { exitOf, interruptAfterRegion, interruptThroughSource } from "../../inte
 import { ApprovalRequired, CannotResume, InvalidApproval, type ToolFailure } from "../../RunError.ts"
 import type { ToolCallStatus } from "../../RunEvent.ts"
 import { CurrentRun, type RunInfo } from "../../services/CurrentRun.ts"
+import type { Stage } from "./middlewareStages.ts"
 import * as Approval from "./toolApproval.ts"
 import { callDirect, callToolkit, type Value } from "./toolCall.ts"
 import { codecsOf } from "./toolCodecs.ts"
@@ -44,11 +45,17 @@ export interface Tools {
   readonly messages: () => ReadonlyArray<Prompt.Message>
   /** Decisions on calls before the run was resumed, by the id of the call. */
   readonly resumed: ReadonlyMap<string, Resumed>
+  /** The middleware around the calls, outermost first; `undefined` without any. */
+  readonly middleware: ReadonlyArray<Stage> | undefined
 }
 
 /** The outcomes of the calls of one step so far. Each call adds its own as soon as it has ended. */
 export interface StepRecord {
   readonly failures: Array<ToolFailure>
+  /** What a middleware has failed the run with, when that came first. */
+  stopped?: Cause.Cause<never> | undefined
+  /** The conversation up to the calls, once a middleware is called. */
+  prompt?: Prompt.Prompt | undefined
   readonly results: Map<Call, Prompt.ToolResultPart>
 }
 
@@ -74,7 +81,7 @@ export interface Given {
 }
 
 /** One call, and all that its steps need. */
-interface ToolCallContext extends Given {
+export interface ToolCallContext extends Given {
   readonly entry: Tool.Any | AgentTool | undefined
   readonly tool: Tool.Any | undefined
   readonly info: RunInfo & { readonly step: number; readonly toolCallId: string; readonly idempotencyKey: string }
@@ -89,6 +96,8 @@ interface ToolCallContext extends Given {
   handler: Fiber.Fiber<unknown, unknown> | undefined
   /** Opened when a call of a toolkit's handler is interrupted: from then on it does not wait for slow readers of events. */
   stopped: Latch.Latch | undefined
+  /** What happens when the call is interrupted, where a middleware may go on without it; else it is ended. */
+  readonly onInterrupted: ((context: ToolCallContext, decision: Made) => Effect.Effect<void>) | undefined
 }
 
 type Decision =
@@ -96,7 +105,11 @@ type Decision =
   | { readonly _tag: "Refuse"; readonly failure: Failure }
   | { readonly _tag: "Wait"; readonly waiting: Waiting }
 
-type End =
+/** A decision after which the call comes to an end at once. */
+export type Made = Exclude<Decision, { readonly _tag: "Wait" }>
+
+/** How a call ends, or what it waits for. */
+export type End =
   | { readonly _tag: "Completed"; readonly value: Value }
   | { readonly _tag: "Failed"; readonly failure: Failure; readonly isFatal: boolean }
   | { readonly _tag: "Suspended"; readonly waiting: Waiting }
@@ -109,12 +122,26 @@ export const executeOne = Effect.fnUntraced(function* (given: Given): Effect.fn.
   const exit = yield* run(context, decision)
   const end = classify(context, decision, exit)
   if (end._tag === "Suspended") return suspend(given, end.waiting)
+  return yield* finish(context, end)
+})
+
+/** Records and emits how a call has ended. Fails when its failure is one of the run. */
+export const finish = (context: ToolCallContext, end: Ended): Effect.Effect<Outcome, Failure> => {
   const settled = record(context, end)
   const isFatal = end._tag === "Failed" && end.isFatal
   // A slow reader of events must not delay the stop of the siblings.
-  yield* emit(context, end, !isFatal)
-  return isFatal ? yield* Effect.fail(end.failure) : settled
-})
+  return Effect.flatMap(emit(context, end, !isFatal), () =>
+    isFatal ? Effect.fail(end.failure) : Effect.succeed(settled)
+  )
+}
+
+/** Decides on a call, makes it and gives its end, which is neither recorded nor emitted yet. */
+export const attempt = (context: ToolCallContext): Effect.Effect<End> =>
+  Effect.flatMap(decide(context), (decision) =>
+    decision._tag === "Wait"
+      ? Effect.succeed<End>({ _tag: "Suspended", waiting: decision.waiting })
+      : Effect.map(run(context, decision), (exit) => classify(context, decision, exit))
+  )
 
 /** The tool of an entry, with or without its own handler. */
 export const toolOf = (entry: Tool.Any | AgentTool | undefined): Tool.Any | undefined =>
@@ -126,7 +153,8 @@ export const suspend = ({ call, report }: Pick<Given, "call" | "report">, waitin
   return { call, waiting }
 }
 
-const begin = Effect.fnUntraced(function* (given: Given): Effect.fn.Return<ToolCallContext> {
+/** The context of a call that begins. */
+export const begin = Effect.fnUntraced(function* (given: Given): Effect.fn.Return<ToolCallContext> {
   const { call, report, state, step, tools } = given
   const entry = tools.byName.get(call.name)
   const resumed = tools.resumed.get(call.id)
@@ -147,7 +175,8 @@ const begin = Effect.fnUntraced(function* (given: Given): Effect.fn.Return<ToolC
     isOver: false,
     isMade: false,
     handler: undefined,
-    stopped: undefined
+    stopped: undefined,
+    onInterrupted: undefined
   }
 })
 
@@ -200,10 +229,7 @@ const unknownTool = (name: string, byName: Tools["byName"]): string => {
 // -- run ---------------------------------------------------------------------------------------------------------------
 
 /** Runs the tool and returns its exit. A call that is interrupted itself ends with what is known of its outcome. */
-const run = (
-  context: ToolCallContext,
-  decision: Exclude<Decision, { readonly _tag: "Wait" }>
-): Effect.Effect<Exit.Exit<Value, Failure>> => {
+const run = (context: ToolCallContext, decision: Made): Effect.Effect<Exit.Exit<Value, Failure>> => {
   const { info, resumed, state } = context
   context.isMade = decision._tag === "Run"
   const reached = decision._tag === "Refuse" ? Effect.fail(decision.failure) : reach(context, decision.edited)
@@ -213,7 +239,10 @@ const run = (
     context.isOver = true
     return exit
   })
-  return Effect.onExit(exit, () => (context.isOver ? Effect.void : endInterrupted(context, decision)))
+  return Effect.onExit(exit, () => {
+    if (context.isOver) return Effect.void
+    return (context.onInterrupted ?? endInterrupted)(context, decision)
+  })
 }
 
 /** The way to the tool, within its timeout. */
@@ -291,7 +320,7 @@ const traced = (
   Spans.executeTool({ ...call, description: tool?.description }, ({ cause }: Failure) => cause, effect)
 
 /** Ends a call whose run is interrupted, or whose sibling has failed: what its tool gave or failed with is not lost. */
-const endInterrupted = Effect.fnUntraced(function* (context: ToolCallContext, decision: Decision) {
+export const endInterrupted = Effect.fnUntraced(function* (context: ToolCallContext, decision: Decision) {
   context.isOver = true
   const { call, late: exit } = context
   if (exit === undefined) return
@@ -305,9 +334,14 @@ const endInterrupted = Effect.fnUntraced(function* (context: ToolCallContext, de
   }
   const end = classify(context, decision, exit)
   if (end._tag === "Suspended") return
-  record(context, { ...end, ...(end._tag === "Failed" ? { isFatal: false } : {}) })
-  yield* emit(context, end, false)
+  yield* recordInterrupted(context, end)
 })
+
+/** Records and emits the end of a call whose run is interrupted or fails: it is not what the run fails with. */
+export const recordInterrupted = (context: ToolCallContext, end: Ended): Effect.Effect<void> => {
+  record(context, { ...end, ...(end._tag === "Failed" ? { isFatal: false } : {}) })
+  return emit(context, end, false)
+}
 
 // -- classify, record, emit --------------------------------------------------------------------------------------------
 
@@ -349,7 +383,8 @@ const withEdit = (result: Schema.Json, params: Schema.Json): Schema.Json => ({
   result
 })
 
-type Ended = Exclude<End, { readonly _tag: "Suspended" }>
+/** How a call ends that does not wait. */
+export type Ended = Exclude<End, { readonly _tag: "Suspended" }>
 
 const record = ({ call, record, report }: ToolCallContext, end: Ended): Settled => {
   const isFailure = end._tag === "Failed"

@@ -16,7 +16,8 @@ import {
   type NestedSyncEdge,
   ToolError
 } from "../../RunError.ts"
-import { executeOne, type Outcome, type StepRecord, suspend, toolOf, type Tools } from "./toolCallSteps.ts"
+import { executeOne, type Given, type Outcome, type StepRecord, suspend, toolOf, type Tools } from "./toolCallSteps.ts"
+import { executeThrough } from "./toolMiddleware.ts"
 import { type Failure, isAsync, isSetup } from "./toolFailure.ts"
 import * as Transcript from "./transcript.ts"
 import type { Call } from "./turnCollector.ts"
@@ -50,11 +51,14 @@ export const executeAll = (self: Step): Effect.Effect<ReadonlyArray<Outcome>, St
     return Effect.andThen(announce(self), inOrder(self, reports, record)).pipe(
       Effect.onInterrupt(() => Effect.sync(() => self.transcript(knownOf(reports, record)))),
       // Effect makes defects of failures that meet a defect, so what has failed is known by our own list.
-      Effect.catchCause((cause) =>
-        record.failures.length === 0 || Cause.hasInterruptsOnly(cause)
-          ? Effect.failCause(cause as Cause.Cause<never>)
-          : Effect.fail(errorOf(self, reports, record))
-      )
+      Effect.catchCause((cause) => {
+        if (Cause.hasInterruptsOnly(cause)) return Effect.failCause(cause as Cause.Cause<never>)
+        const { failures, stopped } = record
+        if (stopped === undefined && failures.length === 0) return Effect.failCause(cause as Cause.Cause<never>)
+        if (stopped === undefined) return Effect.fail(errorOf(self, reports, record))
+        self.transcript(knownOf(reports, record))
+        return Effect.failCause(stopped)
+      })
     )
   })
 
@@ -89,8 +93,8 @@ const inOrder = (
   // A single call needs no fiber of its own.
   const atOnce = (some: ReadonlyArray<Call>): Effect.Effect<ReadonlyArray<Outcome>, Failure> =>
     some.length === 1
-      ? Effect.map(executeOne(given(some[0]!)), (outcome) => [outcome])
-      : Effect.forEach(some, (call) => executeOne(given(call)), { concurrency: tools.concurrency })
+      ? Effect.map(execute(given(some[0]!)), (outcome) => [outcome])
+      : Effect.forEach(some, (call) => execute(given(call)), { concurrency: tools.concurrency })
   const ends = calls.filter((call) => endsRun(call, tools))
   if (ends.length === 0) return atOnce(calls)
   return Effect.gen(function* () {
@@ -100,10 +104,18 @@ const inOrder = (
     for (const call of ends) {
       const waits = [...outcomes.values()].some((outcome) => "waiting" in outcome)
       const deferred = { _tag: "Others", id: `${state.info.runId}/${step}` } as const
-      outcomes.set(call, waits ? suspend(given(call), deferred) : yield* executeOne(given(call)))
+      outcomes.set(call, waits ? suspend(given(call), deferred) : yield* execute(given(call)))
     }
     return calls.map((call) => outcomes.get(call)!)
   })
+}
+
+const execute = (given: Given): Effect.Effect<Outcome, Failure> => {
+  const { middleware } = given.tools
+  // An error of a middleware is in the step's record.
+  return middleware === undefined
+    ? executeOne(given)
+    : (executeThrough(given, middleware) as Effect.Effect<Outcome, Failure>)
 }
 
 const endsRun = ({ name }: Call, { byName }: Tools): boolean => {

@@ -154,7 +154,7 @@ export const normalise = (
   })
 
 /** The input as a prompt, or what is wrong with it: a program without types can give anything. */
-const promptOf = (input: unknown): Prompt.Prompt | string => {
+export const promptOf = (input: unknown): Prompt.Prompt | string => {
   try {
     if (typeof input !== "string" && !Prompt.isPrompt(input) && !Predicate.isIterable(input)) {
       return `it is ${kindOf(input)}, not a text, a list of messages or a Prompt`

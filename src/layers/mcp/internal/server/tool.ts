@@ -306,6 +306,8 @@ const aboutStep = (event: RunEvent): string | undefined => {
     case "StepRetried":
     case "RunRetried":
       return `tries again, attempt ${event.attempt}`
+    case "TurnReplaced":
+      return `answers again, by ${event.by}`
     case "ToolCalled":
       return `calls ${event.tool}`
     case "ToolCompleted":

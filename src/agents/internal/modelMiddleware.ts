@@ -1,0 +1,314 @@
+/** Makes one step's model call through the middleware that is around model calls. */
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as LanguageModel from "effect/ai/LanguageModel"
+import * as Prompt from "effect/ai/Prompt"
+import type * as Response from "effect/ai/Response"
+import * as Predicate from "effect/Predicate"
+import * as Schema from "effect/Schema"
+import { Bill } from "../../internal/bill.ts"
+import type { Caller, Entry } from "../../internal/middleware.ts"
+import type { RunState } from "../../internal/runState.ts"
+import { makeUsage } from "../../internal/usage.ts"
+import * as Middleware from "../../Middleware.ts"
+import { MiddlewareError } from "../../RunError.ts"
+import { compose, type Stages } from "./middlewareStages.ts"
+import * as ModelCall from "./modelCall.ts"
+import type { AnyPart, Call, Turn } from "./turnCollector.ts"
+import { fromData, originalOf, partOf, toData, toolsOf, toShown } from "./turnData.ts"
+
+type AnyEffect = Effect.Effect<unknown, unknown, unknown>
+
+/** What a step asks of the model, and how it is asked without middleware. */
+export interface Step {
+  readonly stages: Stages
+  readonly state: RunState
+  readonly model: ModelCall.ResolvedModel
+  readonly request: ModelCall.Request
+  readonly ask: (model: ModelCall.ResolvedModel, request: ModelCall.Request) => Effect.Effect<Turn, unknown>
+}
+
+const noUsage = makeUsage({ inputTokens: {}, outputTokens: {} })
+
+/** Calls the model through middleware. The usage of the turn is that of all calls that were made. */
+export const callThrough = (self: Step): Effect.Effect<Turn, unknown> =>
+  Effect.suspend(() => {
+    const { info } = self.state
+    const { step, toolChoice, toolkit } = self.request
+    // The loop's own goes on growing, and a middleware can keep what it is given.
+    const prompt = Prompt.fromMessages([...self.request.prompt.content])
+    const calls = new Calls(self, prompt)
+    const request: Middleware.ModelRequest = {
+      path: info.path,
+      runId: info.runId,
+      step,
+      prompt,
+      tools: toolsOf(toolkit),
+      toolChoice
+    }
+    const through = compose(self.stages.model, calls.caller, (changed) =>
+      calls.next(changed as Middleware.ModelRequest)
+    )
+    return Effect.flatMap(through(request), (turn) => calls.end(turn as Middleware.Turn)) as Effect.Effect<
+      Turn,
+      unknown
+    >
+  })
+
+const isTurn = Schema.is(Middleware.Turn)
+const isRequest = Schema.is(
+  Schema.Struct({ tools: Middleware.ModelRequest.fields.tools, toolChoice: Middleware.ModelRequest.fields.toolChoice })
+)
+
+/** The model calls of one step, and what of them was emitted. */
+class Calls {
+  readonly #self: Step
+  /** As middleware is given it. */
+  readonly #prompt: Prompt.Prompt
+  readonly #discardFrom: number
+  readonly #usages: Array<Response.Usage> = []
+  #count = 0
+  /** The turn that the emitted deltas are of. */
+  #emitted: Turn | undefined
+  #hasDeltas = false
+  #offered: ReadonlyArray<string> | undefined
+  /** Who called again, or replaced the turn. */
+  #by: Entry | undefined
+  #replacedAt = -1
+
+  constructor(self: Step, prompt: Prompt.Prompt) {
+    this.#self = self
+    this.#prompt = prompt
+    this.#discardFrom = self.state.events.nextSeq
+  }
+
+  get caller(): Caller {
+    return {
+      path: this.#self.state.info.path,
+      refuseRequest: (request) => this.#refuse(request),
+      refuseAnswer: (answer) =>
+        isTurn(answer) ? undefined : "it returned something that is not a turn; make one with Middleware.turn",
+      onRepeat: (entry) => {
+        this.#by = entry
+      },
+      onReplace: (entry) => {
+        this.#by = entry
+        this.#replacedAt = this.#self.stages.model.find((stage) => stage.entry === entry)?.index ?? -1
+      }
+    }
+  }
+
+  #refuse(request: unknown): string | undefined {
+    if (!Predicate.hasProperty(request, "prompt") || !Prompt.isPrompt(request.prompt) || !isRequest(request)) {
+      return "it called next with something that is not a request to a model"
+    }
+    const known = this.#self.request.toolkit?.tools ?? {}
+    const other = request.tools.find(({ name }) => !(name in known))
+    return other === undefined ? undefined : `it offers the tool "${other.name}", which the agent does not have`
+  }
+
+  /** Calls the model. What an earlier call emitted is void, and one that is still under way emits no more. */
+  next(given: Middleware.ModelRequest): AnyEffect {
+    return Effect.suspend(() => {
+      const { ask, model, request, state } = this.#self
+      const number = ++this.#count
+      this.#emitted = undefined
+      this.#replacedAt = -1
+      const toolkit = toShown(given.tools, request.toolkit)
+      this.#offered = toolkit === request.toolkit ? undefined : Object.keys(toolkit?.tools ?? {})
+      const asked: ModelCall.Request = {
+        ...request,
+        prompt: given.prompt === this.#prompt ? request.prompt : given.prompt,
+        toolkit,
+        toolChoice: choiceAmong(given.toolChoice, this.#offered),
+        watch: {
+          see: (part) => this.#see(part),
+          isCurrent: () => number === this.#count,
+          onDelta: () => {
+            this.#hasDeltas = true
+          }
+        }
+      }
+      const answered = Effect.map(askInContext(model, asked, ask, state.info.path), (turn) => {
+        state.bill.addUsage(turn.usage)
+        this.#usages.push(turn.usage)
+        if (number === this.#count) this.#emitted = turn
+        return toData(turn)
+      })
+      return number === 1 ? answered : Effect.andThen(this.#discard(), answered)
+    })
+  }
+
+  /** The turn of the step. One that is not what was emitted is emitted in its place. */
+  end(data: Middleware.Turn): Effect.Effect<Turn, MiddlewareError> {
+    return Effect.suspend(() => {
+      const shown = this.#emitted
+      const original = originalOf(data)
+      if (shown !== undefined && original === shown) return Effect.succeed(this.#settled(shown))
+      const before = shown === undefined ? undefined : toData(shown)
+      const isSame = before !== undefined && before.text === data.text && before.reasoning === data.reasoning
+      // What a model gave has passed every `part` already.
+      const seen = isSame || original !== undefined ? { data, reasoning: data.reasoning } : this.#seeAgain(data)
+      const turn = this.#made(seen.data)
+      if (turn === undefined)
+        return Effect.fail(this.#failure("the turn that it returned is larger than maxAnswerSize"))
+      if (isSame) return Effect.succeed(this.#settled(turn))
+      const emitted = Effect.andThen(this.#discard(), this.#emit(seen.reasoning, turn.text))
+      return Effect.as(emitted, this.#settled(turn))
+    }).pipe(Effect.catchDefect((defect) => Effect.fail(this.#failure(defect)))) as Effect.Effect<Turn, MiddlewareError>
+  }
+
+  #made(data: Middleware.Turn): Turn | undefined {
+    const { hasCall, maxAnswerSize } = this.#self.request
+    return fromData(data, hasCall, maxAnswerSize)
+  }
+
+  #failure(cause: unknown): MiddlewareError {
+    if (cause instanceof MiddlewareError) return cause
+    return new MiddlewareError({
+      path: this.#self.state.info.path,
+      middleware: this.#by?.definition.name ?? "",
+      cause: typeof cause === "string" ? new Error(cause) : cause
+    })
+  }
+
+  /** Notes the turn, with the usage of all calls, and refuses calls of tools that the model was not offered. */
+  #settled(turn: Turn): Turn {
+    const { finishReason, text } = turn
+    this.#self.state.bill.addAnswer({ finishReason, text, usage: noUsage })
+    const usage = usageOf(this.#usages)
+    const offered = this.#offered
+    const calls = offered === undefined ? turn.calls : turn.calls.map((call) => this.#refuseHidden(call, offered))
+    return usage === turn.usage && calls === turn.calls ? turn : { ...turn, usage, calls }
+  }
+
+  #refuseHidden(call: Call, offered: ReadonlyArray<string>): Call {
+    const { toolkit } = this.#self.request
+    if (toolkit === undefined || !(call.name in toolkit.tools) || offered.includes(call.name)) return call
+    return { ...call, refused: `there is no tool "${call.name}" in this step` }
+  }
+
+  #discard(): Effect.Effect<void> {
+    if (!this.#hasDeltas) return Effect.void
+    this.#hasDeltas = false
+    return this.#self.state.events.emit({
+      _tag: "TurnReplaced",
+      step: this.#self.request.step,
+      discardFrom: this.#discardFrom,
+      by: this.#by?.definition.name ?? ""
+    })
+  }
+
+  #emit(reasoning: string, text: string): Effect.Effect<void> {
+    const { events } = this.#self.state
+    const { step } = this.#self.request
+    return Effect.andThen(
+      reasoning === "" ? Effect.void : events.emit({ _tag: "ReasoningDelta", step, delta: reasoning }),
+      text === "" ? Effect.void : events.emit({ _tag: "TextDelta", step, delta: text })
+    )
+  }
+
+  /** A turn that a middleware made passes the `part` of those that are further out, as one delta of each kind. */
+  #seeAgain(data: Middleware.Turn): { readonly data: Middleware.Turn; readonly reasoning: string } {
+    const reasoning = this.#see({ type: "reasoning", text: data.reasoning }, this.#replacedAt)
+    const text = this.#see({ type: "text", text: data.text }, this.#replacedAt) ?? ""
+    return { data: text === data.text ? data : { ...data, text }, reasoning: reasoning ?? "" }
+  }
+
+  /** What the middleware outside of the place `within` makes of the text of a part; `undefined` where it drops it. */
+  #see(part: AnyPart, within?: number): string | undefined {
+    const { part: stages } = this.#self.stages
+    const isText = part.type === "text" || part.type === "reasoning"
+    if (isText && part.text === "") return ""
+    let seen: unknown = partOf(part)
+    const { type } = seen as Middleware.Part
+    const isDelta = type === "text-delta" || type === "reasoning-delta"
+    for (let at = stages.length - 1; at >= 0; at--) {
+      const { entry, f, index } = stages[at]!
+      if (within !== undefined && index >= within) continue
+      const made = this.#called(entry, f, seen)
+      if (!isDelta) continue
+      if (made === undefined) return undefined
+      const isFit = Predicate.hasProperty(made, "type") && Predicate.hasProperty(made, "delta") && made.type === type
+      if (!isFit || typeof made.delta !== "string") {
+        throw this.#fault(entry, new Error(`its part, which is synchronous, did not return a ${type} or undefined`))
+      }
+      seen = made
+    }
+    return isDelta ? (seen as { readonly delta: string }).delta : undefined
+  }
+
+  #called(entry: Entry, f: (part: never) => unknown, part: unknown): unknown {
+    try {
+      return f(part as never)
+    } catch (cause) {
+      throw this.#fault(entry, cause)
+    }
+  }
+
+  #fault({ definition }: Entry, cause: unknown): MiddlewareError {
+    return new MiddlewareError({ path: this.#self.state.info.path, middleware: definition.name, cause })
+  }
+}
+
+/** Asks the model of the context, which a middleware can have replaced. What a `part` throws is a failure of the run. */
+const askInContext = (
+  model: ModelCall.ResolvedModel,
+  request: ModelCall.Request,
+  ask: Step["ask"],
+  path: ReadonlyArray<string>
+): Effect.Effect<Turn, unknown> =>
+  Effect.withFiber((fiber) => {
+    const isSame = Context.getOrUndefined(fiber.context, LanguageModel.LanguageModel) === model.model
+    const asked = isSame
+      ? ask(model, request)
+      : (Effect.flatMap(ModelCall.resolveModel(path), (other) =>
+          ask(other, instructed(model, other, request))
+        ) as Effect.Effect<Turn, unknown>)
+    return Effect.catchCause(asked, (cause) => {
+      const fault = cause.reasons.find(
+        (reason) => Cause.isDieReason(reason) && reason.defect instanceof MiddlewareError
+      )
+      return fault !== undefined && Cause.isDieReason(fault) ? Effect.fail(fault.defect) : Effect.failCause(cause)
+    })
+  })
+
+/** The request with the shape of the answer in words, for a model that needs them where the agent's own does not. */
+const instructed = (
+  own: ModelCall.ResolvedModel,
+  other: ModelCall.ResolvedModel,
+  request: ModelCall.Request
+): ModelCall.Request => {
+  const { output, prompt, toolkit } = request
+  const hasTools = toolkit !== undefined
+  const isMissing =
+    ModelCall.needsInstruction(other, output, hasTools) && !ModelCall.needsInstruction(own, output, hasTools)
+  if (output === undefined || !isMissing) return request
+  const [first, ...rest] = prompt.content
+  const system = (content: string) => Prompt.systemMessage({ content })
+  const messages =
+    first?.role === "system"
+      ? [system(`${first.content}\n\n${output.instruction}`), ...rest]
+      : [system(output.instruction), ...prompt.content]
+  return { ...request, prompt: Prompt.fromMessages(messages) }
+}
+
+/** The choice among the tools that are offered: none can be forced that is not. */
+const choiceAmong = (
+  choice: Middleware.ModelRequest["toolChoice"],
+  offered: ReadonlyArray<string> | undefined
+): Middleware.ModelRequest["toolChoice"] => {
+  if (offered === undefined || choice === "auto" || choice === "none") return choice
+  if (choice === "required") return offered.length === 0 ? "auto" : choice
+  if ("tool" in choice) return offered.includes(choice.tool) ? choice : "auto"
+  const oneOf = choice.oneOf.filter((name) => offered.includes(name))
+  return oneOf.length === 0 ? "auto" : { ...choice, oneOf }
+}
+
+const usageOf = (usages: ReadonlyArray<Response.Usage>): Response.Usage => {
+  if (usages.length < 2) return usages[0] ?? noUsage
+  const sum = new Bill(undefined)
+  for (const usage of usages) sum.addUsage(usage)
+  return sum.usage
+}

@@ -1,0 +1,236 @@
+/** Makes one tool call through the middleware that is around tool calls. */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Prompt from "effect/ai/Prompt"
+import type * as Tool from "effect/ai/Tool"
+import * as Exit from "effect/Exit"
+import * as Predicate from "effect/Predicate"
+import * as Schema from "effect/Schema"
+import { issuesOf } from "../../internal/issues.ts"
+import { toJson } from "../../internal/json.ts"
+import type { Entry } from "../../internal/middleware.ts"
+import { requestsOf } from "../../internal/suspension.ts"
+import { takesNothing } from "../../internal/toolDefinition.ts"
+import * as Middleware from "../../Middleware.ts"
+import { ApprovalRequired, InvalidApproval, MiddlewareError, ToolError } from "../../RunError.ts"
+import { compose, type Stage } from "./middlewareStages.ts"
+import * as Approval from "./toolApproval.ts"
+import * as Steps from "./toolCallSteps.ts"
+import { codecsOf } from "./toolCodecs.ts"
+import { badArguments, Failure, failureOf, isForProgram } from "./toolFailure.ts"
+
+/**
+ * Makes one call through middleware. One that reaches no tool, or is beyond a limit, does not pass it. Fails when its failure
+ * is one of the run.
+ */
+export const executeThrough = Effect.fnUntraced(function* (
+  given: Steps.Given,
+  stages: ReadonlyArray<Stage>
+): Effect.fn.Return<Steps.Outcome, unknown> {
+  const tool = Steps.toolOf(given.tools.byName.get(given.call.name))
+  if (tool === undefined || given.call.refused !== undefined) return yield* Steps.executeOne(given)
+  const params = argumentsOf(tool, given.call.params)
+  const isFit = params !== undefined || Exit.isSuccess(yield* Effect.exit(codecsOf(tool).decode(given.call.params)))
+  if (!isFit) return yield* Steps.executeOne(given)
+  const context = yield* Steps.begin(given)
+  if (params === undefined) {
+    const failure = badArguments(undefined, "They are not an object.")
+    return yield* Steps.finish(context, { _tag: "Failed", failure, isFatal: false })
+  }
+  const call = new CallThrough(context, tool, stages, params)
+  const end = yield* call.end()
+  return end._tag === "Suspended" ? Steps.suspend(given, end.waiting) : yield* Steps.finish(context, end)
+})
+
+/** Arguments as middleware has them; `undefined` where they are not an object. */
+const argumentsOf = (tool: Tool.Any, params: unknown): Schema.JsonObject | undefined => {
+  if (Predicate.isObject(params) && !Array.isArray(params)) return toJson(params) as Schema.JsonObject
+  return takesNothing(tool) ? {} : undefined
+}
+
+const isOutcome = Schema.is(Middleware.Outcome)
+const isParams = Schema.is(Middleware.ToolCall.fields.params)
+
+/** One call, and what its attempts have come to: a middleware can make more than one. */
+class CallThrough {
+  readonly #context: Steps.ToolCallContext
+  readonly #tool: Tool.Any
+  readonly #stages: ReadonlyArray<Stage>
+  readonly #request: Middleware.ToolCall
+  /** What the outcomes and errors that middleware was given stand for. */
+  readonly #ends = new WeakMap<object, Steps.End>()
+  #last: Steps.Ended | undefined
+  #interrupted: { readonly context: Steps.ToolCallContext; readonly decision: Steps.Made } | undefined
+  #changedBy: Entry | undefined
+
+  constructor(context: Steps.ToolCallContext, tool: Tool.Any, stages: ReadonlyArray<Stage>, params: Schema.JsonObject) {
+    this.#context = context
+    this.#tool = tool
+    this.#stages = stages
+    this.#request = requestOf(context, tool, params)
+  }
+
+  /** How the call ends. Fails with an error of a middleware, which is one of the run. */
+  end(): Effect.Effect<Steps.End, unknown> {
+    const { info } = this.#context
+    const caller = {
+      path: info.path,
+      refuseRequest: (changed: unknown, entry: Entry) => this.#refuse(changed, entry),
+      refuseAnswer: (answer: unknown) =>
+        isOutcome(answer) ? undefined : "it returned something that is not an outcome; make one with Middleware.outcome"
+    }
+    const through = compose(this.#stages, caller, (changed) => this.#next((changed as Middleware.ToolCall).params))
+    return Effect.exit(through(this.#request) as Effect.Effect<unknown, unknown>).pipe(
+      Effect.flatMap((exit) => this.#endOf(exit)),
+      Effect.onInterrupt(() => this.#endInterrupted())
+    )
+  }
+
+  #refuse(changed: unknown, entry: Entry): string | undefined {
+    if (!Predicate.hasProperty(changed, "params") || !isParams(changed.params)) {
+      return "it called next with something that is not a call of a tool"
+    }
+    const { tool, toolCallId } = changed as unknown as Middleware.ToolCall
+    if (tool !== this.#request.tool || toolCallId !== this.#request.toolCallId) {
+      return "it called next with another call; only the arguments can be changed"
+    }
+    this.#changedBy = entry
+    return undefined
+  }
+
+  #next(params: Schema.JsonObject): Effect.Effect<unknown, unknown> {
+    return Effect.suspend(() => {
+      const { call } = this.#context
+      const isChanged = params !== this.#request.params
+      const inner: Steps.ToolCallContext = {
+        ...this.#context,
+        call: isChanged ? { ...call, params } : call,
+        onInterrupted: (context, decision) =>
+          Effect.sync(() => {
+            this.#interrupted = { context, decision }
+          })
+      }
+      const made = Effect.flatMap(this.#checkResumed(inner), () => Steps.attempt(inner))
+      const attempted = Effect.flatMap(made, (end) => {
+        this.#context.isMade ||= inner.isMade
+        return this.#shown(end)
+      })
+      return isChanged ? Effect.andThen(this.#check(params), attempted) : attempted
+    })
+  }
+
+  /** Arguments that only do not fit since a middleware has changed them are not for the model to fix. */
+  #check(params: Schema.JsonObject): Effect.Effect<void, unknown> {
+    const { decode } = codecsOf(this.#tool)
+    return Effect.catch(Effect.asVoid(decode(params)), (error) =>
+      Effect.matchEffect(decode(this.#context.call.params), {
+        onFailure: () => Effect.void,
+        onSuccess: () => {
+          const cause = new Error(`the arguments that it gave "${this.#tool.name}" do not fit: ${issuesOf(error)}`)
+          const middleware = this.#changedBy?.definition.name ?? ""
+          return Effect.fail(new MiddlewareError({ path: this.#context.info.path, middleware, cause }))
+        }
+      })
+    )
+  }
+
+  /** An approval counts for the arguments that were shown, which are those that come out of middleware. */
+  #checkResumed({ call, info, resumed }: Steps.ToolCallContext): Effect.Effect<void, InvalidApproval> {
+    if (resumed === undefined) return Effect.void
+    const misfit = Approval.misfitOf(call, resumed, this.#tool)
+    if (misfit === undefined) return Effect.void
+    const { approvalId } = resumed
+    return Effect.fail(new InvalidApproval({ path: info.path, approvalId, tool: call.name, ...misfit }))
+  }
+
+  /** An end as middleware has it. */
+  #shown(end: Steps.End): Effect.Effect<Middleware.Outcome, unknown> {
+    if (end._tag === "Suspended") return this.#failWith(this.#suspension(end), end)
+    this.#last = end
+    if (end._tag === "Failed" && end.isFatal) return this.#failWith(this.#fatal(end.failure), end)
+    const outcome: Middleware.Outcome =
+      end._tag === "Completed"
+        ? { result: end.value.result, isFailure: false }
+        : { result: end.failure.result, isFailure: true }
+    this.#ends.set(outcome, end)
+    return Effect.succeed(outcome)
+  }
+
+  #failWith(error: object, end: Steps.End): Effect.Effect<never, unknown> {
+    this.#ends.set(error, end)
+    return Effect.fail(error)
+  }
+
+  get #common() {
+    const { info, state, step, tools } = this.#context
+    return { path: info.path, step, spent: state.bill.spent(), transcript: Prompt.fromMessages(tools.messages()) }
+  }
+
+  #suspension({ waiting }: Extract<Steps.End, { readonly _tag: "Suspended" }>): object {
+    const [first, ...others] = requestsOf(waiting)
+    return new ApprovalRequired({ ...this.#common, requests: [first!, ...others] })
+  }
+
+  #fatal(failure: Failure): object {
+    const { cause } = failure
+    if (isForProgram(cause) && Predicate.isObject(cause)) return cause
+    return new ToolError({ ...this.#common, failures: [failureOf(this.#context.call, failure)], interrupted: [] })
+  }
+
+  #endOf(exit: Exit.Exit<unknown, unknown>): Effect.Effect<Steps.End, unknown> {
+    if (Exit.isSuccess(exit)) {
+      const outcome = exit.value as Middleware.Outcome
+      return Effect.succeed(this.#ends.get(outcome) ?? madeOf(outcome))
+    }
+    const failed = exit.cause.reasons.find(Cause.isFailReason)
+    const known = Predicate.isObject(failed?.error) ? this.#ends.get(failed.error) : undefined
+    if (known !== undefined) return Effect.succeed(known)
+    return Effect.andThen(this.#noteLast(), this.#stop(exit.cause))
+  }
+
+  /** Fails the run with the error of a middleware, unless something else has failed it before. */
+  #stop(cause: Cause.Cause<unknown>): Effect.Effect<never, unknown> {
+    const { record } = this.#context
+    if (!Cause.hasInterruptsOnly(cause) && record.failures.length === 0) record.stopped ??= cause as Cause.Cause<never>
+    return Effect.failCause(cause)
+  }
+
+  /** What the tool had given before its middleware failed or was interrupted is not lost. */
+  #noteLast(): Effect.Effect<void> {
+    const last = this.#last
+    if (last === undefined) {
+      if (!this.#context.isMade && this.#interrupted === undefined) this.#context.report.mark("not-started")
+      return Effect.void
+    }
+    return Steps.recordInterrupted(this.#context, last)
+  }
+
+  #endInterrupted(): Effect.Effect<void> {
+    const { call } = this.#context
+    if (this.#last !== undefined || this.#interrupted === undefined) return this.#noteLast()
+    const { context, decision } = this.#interrupted
+    return Steps.endInterrupted({ ...context, call }, decision)
+  }
+}
+
+const requestOf = (
+  { call, info, record, tools }: Steps.ToolCallContext,
+  tool: Tool.Any,
+  params: Schema.JsonObject
+): Middleware.ToolCall => ({
+  path: info.path,
+  runId: info.runId,
+  step: info.step,
+  toolCallId: call.id,
+  tool: call.name,
+  params,
+  hints: Approval.hintsOf(tool),
+  idempotencyKey: info.idempotencyKey,
+  prompt: (record.prompt ??= Prompt.fromMessages(tools.messages()))
+})
+
+/** The end of a call that a middleware has answered. */
+const madeOf = ({ isFailure, result }: Middleware.Outcome): Steps.Ended =>
+  isFailure
+    ? { _tag: "Failed", failure: new Failure(undefined, result, true), isFatal: false }
+    : { _tag: "Completed", value: { result, modelOutput: undefined } }

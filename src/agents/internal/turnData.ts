@@ -1,0 +1,181 @@
+/** Turns and tools as middleware has them, plain data, and as the loop has them. */
+import * as Tool from "effect/ai/Tool"
+import type * as Toolkit from "effect/ai/Toolkit"
+import * as Response from "effect/ai/Response"
+import * as Schema from "effect/Schema"
+import { toJson } from "../../internal/json.ts"
+import type * as Middleware from "../../Middleware.ts"
+import { type AnyPart, Collector, type Turn } from "./turnCollector.ts"
+
+const encodePart = Schema.encodeUnknownSync(Response.StreamPart())
+
+/** A part of an answer as JSON; a whole text or thought as one delta. */
+export const partOf = (part: AnyPart): Middleware.Part => {
+  switch (part.type) {
+    case "text":
+      return { type: "text-delta", id: "0", delta: part.text }
+    case "reasoning":
+      return { type: "reasoning-delta", id: "0", delta: part.text }
+    case "text-delta":
+    case "reasoning-delta":
+      return { type: part.type, id: part.id, delta: part.delta }
+    default:
+      return Response.isPart(part) ? encodePart(part) : (part as Middleware.Part)
+  }
+}
+
+/** The turns that middleware was given, by the turn and by its parts, which a changed copy of it still has. */
+const originals = new WeakMap<object, Turn>()
+
+/** The turn of the loop that a turn of middleware is, unless it was changed or made by one. */
+export const originalOf = (turn: Middleware.Turn): Turn | undefined => originals.get(turn)
+
+const reasoningOf = ({ content }: Turn): string => {
+  let text = ""
+  for (const part of content) if (part.type === "reasoning") text += part.text
+  return text
+}
+
+/** The turn as middleware has it. */
+export const toData = (turn: Turn): Middleware.Turn => {
+  const data: Middleware.Turn = {
+    text: turn.text,
+    reasoning: reasoningOf(turn),
+    toolCalls: turn.calls.map(({ id, name, params }) => ({ id, name, params: toJson(params) })),
+    finishReason: turn.finishReason,
+    usage: turn.usage,
+    parts: turn.content.flatMap(otherOf)
+  }
+  originals.set(data, turn)
+  originals.set(data.parts, turn)
+  return data
+}
+
+/** A part that is in no other field of a turn, or what a provider has put on one that is. */
+const otherOf = (part: Response.AnyPart): ReadonlyArray<Response.PartEncoded> => {
+  const isOurs = part.type === "tool-call" && part.providerExecuted !== true
+  if (part.type !== "text" && part.type !== "reasoning" && !isOurs) {
+    return [encodePart(part) as Response.PartEncoded]
+  }
+  if (Object.keys(part.metadata).length === 0) return []
+  const metadata = toJson(part.metadata) as never
+  return part.type === "tool-call"
+    ? [{ type: "tool-call", id: part.id, name: part.name, params: {}, providerExecuted: false, metadata }]
+    : [{ type: part.type, text: "", metadata }]
+}
+
+/**
+ * The turn of the loop that a turn of middleware says. Parts of the original stay in their order, with what providers have put
+ * on them. Throws for parts that are not parts, and gives `undefined` for a turn that is too large.
+ */
+export const fromData = (
+  data: Middleware.Turn,
+  hasCall: (id: string) => boolean,
+  maxAnswerSize: number
+): Turn | undefined => {
+  const collector = new Collector(hasCall, maxAnswerSize)
+  const original = originals.get(data.parts)
+  const parts = original === undefined ? fromParts(data) : fromOriginal(data, original)
+  const isWhole = parts.every((part) => collector.push(part))
+  collector.push({ type: "finish", reason: data.finishReason, usage: data.usage, response: undefined })
+  if (!isWhole) return undefined
+  const { responseId, responseModel } = original ?? {}
+  return { ...collector.turn(), responseId, responseModel }
+}
+
+type Call = Middleware.Turn["toolCalls"][number]
+
+const callPart = (call: Call, metadata: Response.ProviderMetadata | undefined): AnyPart => ({
+  type: "tool-call",
+  ...call,
+  providerExecuted: false,
+  ...(metadata === undefined ? {} : { metadata })
+})
+
+const wordsPart = (type: "text" | "reasoning", text: string): AnyPart =>
+  type === "text" ? { type, text } : { type, text }
+
+/** The parts of the original, with other texts and calls where they are others now. */
+const fromOriginal = (data: Middleware.Turn, original: Turn): ReadonlyArray<AnyPart> => {
+  const texts = { text: [data.text, original.text], reasoning: [data.reasoning, reasoningOf(original)] } as const
+  const written = new Set<string>()
+  const left = new Map(data.toolCalls.map((call) => [call.id, call]))
+  const kept = original.content.flatMap((part): ReadonlyArray<AnyPart> => {
+    if (part.type === "text" || part.type === "reasoning") {
+      const [now, before] = texts[part.type]
+      if (now === before) {
+        written.add(part.type)
+        return [part]
+      }
+      // The first of them has all of the new text.
+      const text = written.has(part.type) ? "" : now
+      written.add(part.type)
+      return text === "" ? [] : [wordsPart(part.type, text)]
+    }
+    if (part.type !== "tool-call" || part.providerExecuted === true) return [part]
+    const call = left.get(part.id)
+    left.delete(part.id)
+    return call === undefined ? [] : [callPart(call, part.metadata)]
+  })
+  const added = (["reasoning", "text"] as const).flatMap((type): ReadonlyArray<AnyPart> => {
+    const text = data[type]
+    return written.has(type) || text === "" ? [] : [wordsPart(type, text)]
+  })
+  return [...added, ...kept, ...[...left.values()].map((call) => callPart(call, undefined))]
+}
+
+/** Thoughts, texts and calls, each with what was put on them, and then everything else. */
+const fromParts = (data: Middleware.Turn): ReadonlyArray<AnyPart> => {
+  const marks = { text: [] as Array<AnyPart>, reasoning: [] as Array<AnyPart> }
+  const calls = new Map<string, Response.ProviderMetadata>()
+  const others: Array<AnyPart> = []
+  for (const part of data.parts) {
+    if (part.type === "text" || part.type === "reasoning") {
+      const { length } = marks[part.type]
+      // The first mark takes the whole text; others go back to the provider as they are.
+      marks[part.type].push(length === 0 ? { ...part, text: data[part.type] } : part)
+    } else if (part.type === "tool-call" && part.providerExecuted !== true) {
+      calls.set(part.id, (part.metadata ?? {}) as Response.ProviderMetadata)
+    } else others.push(part)
+  }
+  const texts = (["reasoning", "text"] as const).flatMap((type): ReadonlyArray<AnyPart> =>
+    marks[type].length > 0 || data[type] === "" ? marks[type] : [wordsPart(type, data[type])]
+  )
+  return [...texts, ...data.toolCalls.map((call) => callPart(call, calls.get(call.id))), ...others]
+}
+
+type Shown = Toolkit.WithHandler<Record<string, Tool.Any>>
+
+const lists = new WeakMap<Shown, ReadonlyArray<Middleware.ShownTool>>()
+const tools = new WeakMap<Middleware.ShownTool, Tool.Any>()
+
+/** The tools as middleware has them. The same list for the same tools. */
+export const toolsOf = (shown: Shown | undefined): ReadonlyArray<Middleware.ShownTool> => {
+  if (shown === undefined) return noTools
+  const known = lists.get(shown)
+  if (known !== undefined) return known
+  const list = Object.values(shown.tools).map((tool): Middleware.ShownTool => {
+    const data = {
+      name: tool.name,
+      description: tool.description ?? "",
+      parameters: Tool.isProviderDefined(tool) ? {} : toJson(Tool.getJsonSchema(tool))
+    }
+    tools.set(data, tool)
+    return data
+  })
+  lists.set(shown, list)
+  return list
+}
+
+const noTools: ReadonlyArray<Middleware.ShownTool> = []
+
+/** What a model is shown of a list of tools. One that was changed is shown as it is now. */
+export const toShown = (list: ReadonlyArray<Middleware.ShownTool>, shown: Shown | undefined): Shown | undefined => {
+  if (list === toolsOf(shown) || shown === undefined) return shown
+  if (list.length === 0) return undefined
+  const now = list.map((data) => {
+    const { description, name, parameters } = data
+    return [name, tools.get(data) ?? Tool.dynamic(name, { description, parameters: parameters as never })] as const
+  })
+  return { ...shown, tools: Object.fromEntries(now) }
+}

@@ -1,0 +1,278 @@
+/**
+ * Calls middleware: what is around an agent, in which services it runs, and what its failures become. What runs, model
+ * calls and tool calls are to a middleware is in `Middleware` and in the agents.
+ */
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import * as LanguageModel from "effect/ai/LanguageModel"
+import * as Model from "effect/ai/Model"
+import * as Predicate from "effect/Predicate"
+import * as RunError from "../RunError.ts"
+import { CurrentModel } from "../services/ModelInfo.ts"
+import { kindOf } from "./definition.ts"
+
+type AnyEffect = Effect.Effect<unknown, unknown, unknown>
+/** Of the services that it needs its context has all. */
+type Inside = Effect.Effect<unknown, unknown>
+/** Goes on with a request, one middleware further in. */
+export type Next = (request: never) => AnyEffect
+type Stage = (request: never, next: never) => unknown
+
+/** A middleware without its types. */
+export interface Definition {
+  readonly name: string
+  readonly around: {
+    readonly run?: Stage | undefined
+    readonly model?: Stage | undefined
+    readonly tool?: Stage | undefined
+    readonly part?: ((part: never) => unknown) | undefined
+  }
+}
+
+/** A middleware in its place around an agent. */
+export interface Entry {
+  readonly definition: Definition
+  /** The services that its Layer was built with; `undefined` for one that the agent itself has. */
+  readonly built: Built | undefined
+}
+
+/** What a Layer of middleware keeps. */
+export interface Built {
+  readonly services: Context.Context<never>
+  /** The context that the middleware runs in, by the context of the run. */
+  readonly contexts: WeakMap<Context.Context<never>, Context.Context<never>>
+}
+
+const LayerTypeId = "~troupe/Middleware/Layer"
+
+interface Given {
+  readonly [LayerTypeId]: typeof LayerTypeId
+  readonly entries: ReadonlyArray<Entry>
+}
+
+/** Whether any Layer of middleware is provided, so that a run without one need not look for them. */
+const IsGiven: Context.Reference<boolean> = Context.Reference<boolean>("troupe/Middleware/IsGiven", {
+  defaultValue: () => false
+})
+
+/** The middleware given by Layers whose own code the fiber runs: it is not around the agents that it runs itself. */
+const Running: Context.Reference<ReadonlyArray<Definition>> = Context.Reference<ReadonlyArray<Definition>>(
+  "troupe/Middleware/Running",
+  { defaultValue: () => [] }
+)
+
+/**
+ * A function that gives the services of one Layer. They have a key of their own, so that a Layer provided further in is
+ * added to those around it and replaces none of them.
+ */
+export const givenBy = (
+  middleware: ReadonlyArray<Definition>
+): ((services: Context.Context<never>) => Context.Context<never>) => {
+  const key = Context.Reference<Given | undefined>(`troupe/Middleware/${globalThis.crypto.randomUUID()}`, {
+    defaultValue: () => undefined
+  })
+  return (services) => {
+    const entries = middleware.map((definition) => ({ definition, built: { services, contexts: new WeakMap() } }))
+    return Context.make(IsGiven, true).pipe(Context.add(key, { [LayerTypeId]: LayerTypeId, entries }))
+  }
+}
+
+const isLayer = (service: unknown): service is Given => Predicate.hasProperty(service, LayerTypeId)
+
+const none: ReadonlyArray<Entry> = []
+
+/** The middleware that Layers around a fiber give, outermost first, each once. */
+export const givenTo = (fiber: Fiber.Fiber<unknown, unknown>): ReadonlyArray<Entry> => {
+  if (!fiber.getRef(IsGiven)) return none
+  const running = fiber.getRef(Running)
+  const found = new Map<Definition, Entry>()
+  // A context keeps its services in the order in which they were provided.
+  for (const service of fiber.context.mapUnsafe.values()) {
+    if (!isLayer(service)) continue
+    for (const entry of service.entries) {
+      const { definition } = entry
+      if (!running.includes(definition) && !found.has(definition)) found.set(definition, entry)
+    }
+  }
+  return [...found.values()]
+}
+
+/** What a model is described by: a middleware's Layer brings its own, for the agents that the middleware runs. */
+const ofModel: ReadonlySet<string> = new Set([
+  LanguageModel.LanguageModel.key,
+  Model.ProviderName.key,
+  Model.ModelName.key,
+  CurrentModel.key
+])
+
+/** The caller's context, with what the Layer was built with and the caller does not have, or has another model than. */
+const insideOf = ({ built, definition }: Entry, caller: Context.Context<never>): Context.Context<never> => {
+  if (built === undefined) return caller
+  const known = built.contexts.get(caller)
+  if (known !== undefined) return known
+  const services = new Map(caller.mapUnsafe)
+  for (const [key, service] of built.services.mapUnsafe) {
+    if (!services.has(key) || ofModel.has(key)) services.set(key, service)
+  }
+  const running = Context.get(caller, Running)
+  const inside = Context.add(Context.makeUnsafe<never>(services), Running, [...running, definition])
+  built.contexts.set(caller, inside)
+  return inside
+}
+
+/** The caller's context, with what a middleware that runs in `inside` has provided around its `next`. */
+const outsideOf = (
+  current: Context.Context<never>,
+  inside: Context.Context<never>,
+  caller: Context.Context<never>
+): Context.Context<never> => {
+  if (inside === caller) return current
+  if (current === inside) return caller
+  const services = new Map(caller.mapUnsafe)
+  for (const [key, service] of current.mapUnsafe) {
+    if (inside.mapUnsafe.get(key) !== service) services.set(key, service)
+  }
+  return Context.makeUnsafe(services)
+}
+
+/** Who calls the middleware, and what comes of it. */
+export interface Caller {
+  readonly path: ReadonlyArray<string>
+  /** What is wrong with a request that a middleware made; `undefined` for a good one. */
+  readonly refuseRequest: (request: unknown, by: Entry) => string | undefined
+  /** What is wrong with an answer that a middleware made; `undefined` for a good one. */
+  readonly refuseAnswer: (answer: unknown) => string | undefined
+  /** Called when a middleware calls `next` once more. */
+  readonly onRepeat?: ((entry: Entry) => void) | undefined
+  /** Called when a middleware gives another answer than it was given. */
+  readonly onReplace?: ((entry: Entry) => void) | undefined
+}
+
+const nothing = Symbol()
+
+/** What one call of a middleware was given from further in. */
+interface Inner {
+  calls: number
+  answer: unknown
+  /** Failures and defects that are not the middleware's own. */
+  failures: Array<unknown> | undefined
+}
+
+/** Calls one middleware. `next` goes on further in; every other failure is the middleware's own. */
+export const enter = (
+  entry: Entry,
+  stage: Stage,
+  caller: Caller,
+  next: (request: unknown) => AnyEffect
+): ((request: unknown) => AnyEffect) => {
+  const { definition } = entry
+  const problem = (what: string) =>
+    Effect.fail(
+      new RunError.MiddlewareError({ path: caller.path, middleware: definition.name, cause: new Error(what) })
+    )
+  return (request) =>
+    Effect.withFiber((fiber) => {
+      const outside = fiber.context
+      const inside = insideOf(entry, outside)
+      const inner: Inner = { calls: 0, answer: nothing, failures: undefined }
+      const goOn = (changed: unknown): AnyEffect =>
+        Effect.withFiber((fiber) => {
+          if (inner.calls++ > 0) caller.onRepeat?.(entry)
+          const refusal = changed === request ? undefined : caller.refuseRequest(changed, entry)
+          if (refusal !== undefined) return problem(refusal)
+          const context = outsideOf(fiber.context, inside, outside)
+          const further = next(changed)
+          return noting(
+            context === fiber.context ? further : Effect.updateContext(further as Inside, () => context),
+            inner
+          )
+        })
+      const own = Effect.flatMap(called(stage, request, goOn), (answer) => {
+        if (answer === inner.answer) return Effect.succeed(answer)
+        const refusal = caller.refuseAnswer(answer)
+        if (refusal !== undefined) return problem(refusal)
+        caller.onReplace?.(entry)
+        return Effect.succeed(answer)
+      })
+      const caught = Effect.catchCause(own, (cause) => Effect.failCause(owned(cause, entry, caller.path, inner)))
+      return inside === outside ? caught : Effect.updateContext(caught as Inside, () => inside)
+    })
+}
+
+/** Notes what comes from further in. */
+const noting = (effect: AnyEffect, inner: Inner): AnyEffect =>
+  Effect.matchCauseEffect(effect, {
+    onSuccess: (answer) => {
+      inner.answer = answer
+      return Effect.succeed(answer)
+    },
+    onFailure: (cause) => {
+      const failures = (inner.failures ??= [])
+      for (const reason of cause.reasons) {
+        if (Cause.isFailReason(reason)) failures.push(reason.error)
+        if (Cause.isDieReason(reason)) failures.push(reason.defect)
+      }
+      return Effect.failCause(cause)
+    }
+  })
+
+const called = (stage: Stage, request: unknown, next: (request: unknown) => AnyEffect): AnyEffect => {
+  try {
+    const made = stage(request as never, next as never)
+    return Effect.isEffect(made)
+      ? (made as AnyEffect)
+      : Effect.die(
+          new Error(`it returned ${kindOf(made)}, not an Effect; functions that do not are for Middleware.hooks`)
+        )
+  } catch (defect) {
+    return Effect.die(defect)
+  }
+}
+
+const isAgentError = (error: unknown): boolean => agentErrors.some((one) => error instanceof one)
+
+const agentErrors = [
+  RunError.ModelError,
+  RunError.MaxStepsExceeded,
+  RunError.MaxToolCallsExceeded,
+  RunError.InvalidOutput,
+  RunError.OutputTruncated,
+  RunError.ModelRefused,
+  RunError.EmptyTurn,
+  RunError.ToolError,
+  RunError.ApprovalRequired,
+  RunError.InvalidApproval,
+  RunError.CannotResume,
+  RunError.InvalidTranscript,
+  RunError.AsyncToolError,
+  RunError.MiddlewareError,
+  RunError.MissingModel,
+  RunError.MissingSyncEdge,
+  RunError.NestedSyncEdge,
+  RunError.StuckSyncEdge,
+  RunError.ThreadsForbidden
+]
+
+/** The cause with the middleware's own defects as errors, and with its own errors so too where no type knows them. */
+const owned = (
+  cause: Cause.Cause<unknown>,
+  { built, definition }: Entry,
+  path: ReadonlyArray<string>,
+  { failures = [] }: Inner
+): Cause.Cause<unknown> => {
+  const wrap = (cause: unknown) =>
+    Cause.fail(new RunError.MiddlewareError({ path, middleware: definition.name, cause })).reasons
+  return Cause.fromReasons(
+    cause.reasons.flatMap((reason): ReadonlyArray<Cause.Reason<unknown>> => {
+      if (Cause.isDieReason(reason) && !failures.includes(reason.defect)) return wrap(reason.defect)
+      const isForeign =
+        built !== undefined &&
+        Cause.isFailReason(reason) &&
+        !failures.includes(reason.error) &&
+        !isAgentError(reason.error)
+      return isForeign ? wrap(reason.error) : [reason]
+    })
+  )
+}

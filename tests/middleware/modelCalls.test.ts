@@ -111,7 +111,7 @@ describe("what middleware is given", () => {
     }).pipe(Effect.provide(turns(addition, "3")))
   )
 
-  it.effect("is no call whose arguments are not an object, which fails before", () =>
+  it.effect("leaves out calls whose arguments are not an object, which fail before", () =>
     Effect.gen(function* () {
       const anything = Tool.dynamic("anything", { description: "Takes anything", parameters: { type: "object" } })
       const kit = Toolkit.make(anything)

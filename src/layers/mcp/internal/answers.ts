@@ -110,7 +110,15 @@ const formOf = (schema: object): Form | undefined => {
 
 /**
  * Lets the model in the context fill in the server's form, or decline it. The model sees only the server's request, so it
- * answers from that and from common knowledge. Addresses are always declined: a model cannot visit them.
+ * answers from that and from common knowledge. Addresses are always declined: a model cannot visit them. So is a schema that
+ * is not a form.
+ *
+ * Fails with the model's error, which the server gets as the reason.
+ *
+ * @example
+ * import { Mcp } from "troupe"
+ *
+ * const Servers = Mcp.layer({ servers: { files: { command: "my-server" } }, elicitation: Mcp.elicitWithModel })
  */
 export const elicitWithModel = (
   request: ElicitationRequest

@@ -27,7 +27,16 @@ export const takeOver: Effect.Effect<Write, never, Scope.Scope> = Effect.acquire
   ({ restore }) => Effect.sync(restore)
 ).pipe(Effect.map(({ write }) => write))
 
-/** The same while an effect runs, for what comes before the server. */
+/**
+ * Runs an effect with its other output on standard error, for what is done before a server on stdio is there: loading a
+ * module that may write to standard output, for example. `McpServer.serve` does the same by itself while it serves.
+ *
+ * @example
+ * import { Effect } from "effect"
+ * import { McpServer } from "troupe"
+ *
+ * const program = McpServer.keepingStdout(Effect.sync(() => console.log("to standard error")))
+ */
 export const keepingStdout = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.acquireUseRelease(
     Effect.sync(divert),

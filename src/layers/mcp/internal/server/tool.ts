@@ -45,7 +45,15 @@ export interface Tool<out Services> {
 /** Tells the client of progress. */
 export type Report = (message: string) => Effect.Effect<void>
 
-/** True for what {@link make} gives. */
+/**
+ * Tests for a tool made by `McpServer.tool`.
+ *
+ * @example
+ * import { McpServer, Runner } from "troupe"
+ *
+ * const count = (values: ReadonlyArray<unknown>) =>
+ *   values.filter((value) => Runner.isRunner(value) || McpServer.isTool(value)).length
+ */
 export const isTool = (u: unknown): u is Tool<unknown> => Predicate.hasProperty(u, TypeId)
 
 /** Hints on what a call does. They are not enforced. */

@@ -178,6 +178,8 @@ type ElementOf<List> = List extends ReadonlyArray<infer Element> ? Element : nev
 type KitTools<Kit> = Kit extends { readonly tools: infer Tools } ? Tools[keyof Tools] : never
 type KitToolsOf<O> = KitTools<Option<O, "toolkit">>
 type DirectOf<O> = ElementOf<Option<O, "tools">>
+type DirectServices<T> =
+  T extends AgentTool.AgentTool<infer _Name, infer R> ? R : T extends ToolSource.ToolSource<infer R> ? R : never
 type UsedBy<O> = ElementOf<Option<O, "use">>
 type AroundOf<O> = ElementOf<Option<O, "middleware">>
 
@@ -211,8 +213,7 @@ export type Services<O, Returned> =
     ?
         | LanguageModel.LanguageModel
         | ToolServices<KitToolsOf<O>>
-        | AgentTool.Services<DirectOf<O>>
-        | ToolSource.Services<DirectOf<O>>
+        | DirectServices<DirectOf<O>>
         | Feature.Services<UsedBy<O>>
         | Middleware.Services<AroundOf<O>>
         | ServicesIn<Returned>
@@ -281,13 +282,8 @@ export const fromDefinition = <A, E, R>(
   { output, vary }: Pick<Agent<A, E, R>, "output" | "vary">
 ): Agent<A, E, R> => Object.assign(Runner.fromDefinition(name, description, definition), { output, vary })
 
-/** The type of `self` with the options `O` in place of its own. */
-type Varied<A, E, R, O, Returned> = Agent<
-  A,
-  E | Failure<O, Returned>,
-  // It has a model already: its own, or that of the caller.
-  R | Exclude<Services<O, Returned>, LanguageModel.LanguageModel>
->
+/** The services that a copy needs in addition: it has a model already, its own or that of its caller. */
+type AddedServices<O, Returned> = Exclude<Services<O, Returned>, LanguageModel.LanguageModel>
 
 /** Options without `output`, which is the type of the agent. */
 type NoOutput = { readonly output?: "The output is the type of the agent. Make another one with Agent.make" }
@@ -312,11 +308,13 @@ type NoOutput = { readonly output?: "The output is the type of the agent. Make a
 const with_: {
   <const O extends Given, Instructions extends AnyInstructions = string, Stops extends AnyStops = boolean>(
     options: Checked<O, Instructions, Stops> & NoOutput
-  ): <A, E, R>(self: Agent<A, E, R>) => Varied<A, E, R, O, Instructions | Stops>
+  ): <A, E, R>(
+    self: Agent<A, E, R>
+  ) => Agent<A, E | Failure<O, Instructions | Stops>, R | AddedServices<O, Instructions | Stops>>
   <A, E, R, const O extends Given, Instructions extends AnyInstructions = string, Stops extends AnyStops = boolean>(
     self: Agent<A, E, R>,
     options: Checked<O, Instructions, Stops> & NoOutput
-  ): Varied<A, E, R, O, Instructions | Stops>
+  ): Agent<A, E | Failure<O, Instructions | Stops>, R | AddedServices<O, Instructions | Stops>>
 } = dual(2, (self: Agent<unknown, unknown, unknown>, options: Options): Agent<unknown, unknown, unknown> => {
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Options
   if (given.output === undefined) return self.vary(given)

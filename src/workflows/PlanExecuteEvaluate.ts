@@ -348,7 +348,10 @@ const settingsOf = (name: string, options: Erased): Settings => {
     if (value >= least) return value
     throw refuse(`${option} is ${value}`, `Use ${least} or more`)
   }
-  const workers = options.workers === undefined ? undefined : new Map(Object.entries(options.workers))
+  const workers =
+    options.workers === undefined
+      ? undefined
+      : new Map(Runner.membersOf(`plan-execute-evaluate "${name}"`, options.workers))
   if (workers?.size === 0) throw refuse("it has no workers", "Give it at least one")
   if ((workers === undefined) === (options.executor === undefined)) {
     throw refuse(`it has ${workers === undefined ? "neither" : "both"} workers and an executor`, "Give it one of them")

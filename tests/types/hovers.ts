@@ -38,6 +38,9 @@ export const judge = Agent.make("judge", { output: Schema.Struct({ score: Schema
 // shows const clerk: Agent.Agent<string, Skills.InvalidSkills | NoRules | Agent.AgentError, LanguageModel | Skills.Skills>
 export const clerk = Agent.make("clerk", { instructions: () => Effect.fail(new NoRules()), use: [Skills.feature()] })
 
+// shows const brief: Agent.Agent<string, NoRules | Agent.AgentError, Tool.Handler<"add"> | LanguageModel>
+export const brief = Agent.with(calculator, { instructions: () => Effect.fail(new NoRules()), maxSteps: 2 })
+
 // shows const failed: (error: Agent.Error) => Agent.AgentError
 export const failed = (error: Agent.Error) => error
 

@@ -10,6 +10,7 @@ import {
   Handoffs,
   Orchestrator,
   Parallel,
+  PlanExecuteEvaluate,
   RunError,
   Router,
   Runner
@@ -43,6 +44,7 @@ const definitions: ReadonlyArray<readonly [name: string, define: (member: unknow
   ["a route of many", (member) => untyped(Router.many)("r", { agent, member })],
   ["an agent that hands over", (member) => untyped(Handoffs.make)("h", { agent, member }, { start: "agent" })],
   ["a worker", (member) => untyped(Orchestrator.make)("o", { agent, member })],
+  ["a worker of a plan", (member) => untyped(PlanExecuteEvaluate.make)("p", { workers: { agent, member } })],
   [
     "a generator",
     (member) => untyped(EvaluatorOptimizer.make)("e", { generator: member, evaluator: agent }, { accept: () => true })

@@ -9,6 +9,7 @@ import type * as Tool from "effect/ai/Tool"
 import * as Predicate from "effect/Predicate"
 import { assertFunction, assertName, assertOptions } from "./internal/definition.ts"
 import { toJson } from "./internal/json.ts"
+import { encodeOutput } from "./internal/runnerSchemas.ts"
 import * as ServedTool from "./internal/servedTool.ts"
 import { describe, type Drawable } from "./internal/structure.ts"
 import {
@@ -250,7 +251,7 @@ export const fromRunner: {
     .annotate(Resumable, self.definition.structure().kind !== "function")
   const toInput = options.input ?? ((params: { readonly input: string }) => params.input as I)
   const execute = (params: unknown) =>
-    Effect.map(self.run(toInput(params as { readonly input: string })), self.definition.encode)
+    Effect.map(self.run(toInput(params as { readonly input: string })), (output) => encodeOutput(self, output))
   return make(name, "effect", tool, options.timeout, execute, self)
 }
 

@@ -17,7 +17,7 @@ import type * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
 import { assertFunction, assertName, assertOptions, assertSchema, assertText, kindOf } from "./internal/definition.ts"
 import { inAttempts } from "./internal/attempts.ts"
-import { encoder, toJson } from "./internal/json.ts"
+import { codec } from "./internal/jsonForm.ts"
 import { type Definition, execute, type Result, resultOf, streamOf } from "./internal/execution.ts"
 import { withInterruptFailures } from "./internal/interruptFailures.ts"
 import { draw } from "./internal/mermaid.ts"
@@ -28,6 +28,7 @@ import { modelOf } from "./internal/runnerModel.ts"
 import { CurrentState, type RunState } from "./internal/runState.ts"
 import { waitingAt } from "./internal/suspension.ts"
 import { replayable } from "./internal/input.ts"
+import * as Schemas from "./internal/runnerSchemas.ts"
 import { aFunction, type Structure } from "./internal/structure.ts"
 import * as Spans from "./internal/telemetry.ts"
 import { durationOf } from "./internal/toolDefinition.ts"
@@ -143,6 +144,8 @@ function pipe(this: unknown): unknown {
  * their usage is summed into this run's, and they are interrupted with it.
  *
  * - `output`: the schema that encodes the output for `RunCompleted`; without one its own JSON shape is taken.
+ * - `input`: the schema that decodes inputs which arrive as JSON, at an MCP server or the command line. Inputs in the
+ *   program are not decoded. Throws `InvalidDefinition` for a schema without a JSON form.
  *
  * @example
  * import { Effect } from "effect"
@@ -154,6 +157,7 @@ export const make = <I, A, E = never, R = never>(
   name: string,
   options: {
     readonly description?: string | undefined
+    readonly input?: Schema.Codec<I, unknown> | undefined
     readonly output?: Schema.Schema<A> | undefined
     readonly run: (input: I) => Effect.Effect<A, E, R>
   }
@@ -163,23 +167,37 @@ export const make = <I, A, E = never, R = never>(
   assertOptions(subject, options, known)
   assertText(subject, "description", options.description)
   assertFunction(subject, "run", options.run)
-  if (options.output !== undefined) assertSchema(subject, "output", options.output)
   return fromDefinition(name, options.description, {
     body: (input) => Effect.suspend(() => options.run(input)),
-    encode: options.output === undefined ? toJson : encoder(options.output as Schema.Top),
+    ...schemasOf(subject, options),
     observers: [],
     structure: aFunction
   })
 }
 
-const known: ReadonlySet<string> = new Set(["description", "output", "run"])
+const known: ReadonlySet<string> = new Set(["description", "input", "output", "run"])
+
+/** The schemas that a function's author knows. */
+const schemasOf = (
+  subject: string,
+  { input, output }: { readonly input?: unknown; readonly output?: unknown }
+): Schemas.Schemas => {
+  if (input !== undefined) codec(subject, input as Schema.Top, "input")
+  if (output !== undefined) assertSchema(subject, "output", output)
+  return {
+    input: Schemas.always(input as Schema.Top | undefined),
+    output: Schemas.always(output as Schema.Top | undefined)
+  }
+}
 
 /** @internal What a workflow is made of. */
 export interface Workflow<in I, out A, out E, out R> {
   readonly description: string | undefined
   readonly structure: () => Structure
-  /** A runner whose output this one gives, and that knows how to encode it. */
-  readonly encodedLike?: unknown
+  /** The schema of its inputs, made of those of its members; not known if unset. */
+  readonly input?: Schemas.Lazy | undefined
+  /** The schema of its outputs, made of those of its members; not known if unset. */
+  readonly output?: Schemas.Lazy | undefined
   readonly run: (input: I, state: RunState) => Effect.Effect<A, E, R>
   /**
    * Goes on at a member that is suspended; the member is run with `input` and takes the transcript instead. `undefined`
@@ -197,7 +215,8 @@ export const workflow = <I, A, E, R>(name: string, options: Workflow<I, A, E, R>
         { path: state.info.path, conversationId: state.info.conversationId, description: options.description },
         Effect.suspend(() => runOrResume(options, input, state))
       ),
-    encode: isRunner(options.encodedLike) ? options.encodedLike.definition.encode : toJson,
+    input: Schemas.once(options.input ?? Schemas.unknown),
+    output: Schemas.once(options.output ?? Schemas.unknown),
     observers: [],
     structure: options.structure
   })
@@ -234,12 +253,13 @@ const runOrResume = <I, A, E, R>(
 const modify = <I, A, E, R, I2, A2, E2, R2>(
   self: Runner<I, A, E, R>,
   body: (input: I2, state: RunState, inner: (input: I) => Effect.Effect<A, E, R>) => Effect.Effect<A2, E2, R2>,
-  encode: (output: unknown) => Schema.Json
+  { input, output }: Schemas.Schemas = self.definition
 ): Runner<I2, A2, E2, R2> =>
   fromDefinition<I2, A2, E2, R2>(self.name, self.description, {
     // Later, so that combinators around combinators take no stack of the caller's.
     body: (input, state) => body(input, state, (inner) => Effect.suspend(() => self.definition.body(inner, state))),
-    encode,
+    input,
+    output,
     observers: self.definition.observers,
     structure: self.definition.structure
   })
@@ -247,25 +267,51 @@ const modify = <I, A, E, R, I2, A2, E2, R2>(
 /** Replaces the output of a run that has handed its conversation over. It never reaches a function of a user. */
 const noOutput = <B>(): B => undefined as B
 
+/** Options of {@link map} and {@link mapEffect}. */
+export interface MapOptions<out B> {
+  /** The schema of the new output; without one its own JSON shape is taken. */
+  readonly output?: Schema.Schema<B> | undefined
+}
+
+/** Options of {@link mapInput}. */
+export interface MapInputOptions<in out I2> {
+  /** The schema of the new input, for inputs that arrive as JSON. */
+  readonly input?: Schema.Codec<I2, unknown> | undefined
+}
+
+/** With a third argument that may be left out, only the first one tells which form it is. */
+const isDataFirst = (args: IArguments): boolean => isRunner(args[0])
+
+/** The schemas of a runner whose output was changed. */
+const withOutput = (self: Any, { output }: MapOptions<unknown> = {}): Schemas.Schemas => ({
+  ...schemasOf(`runner "${self.name}"`, { output }),
+  input: self.definition.input
+})
+
 /**
- * Changes the output by a function; what it throws is a defect. It is the same run, with the same name.
+ * Changes the output by a function; what it throws is a defect. It is the same run, with the same name. `output` is the
+ * schema of what the function returns.
  * @example
+ * import { Schema } from "effect"
  * import { Agent, Runner } from "troupe"
- * const lines = Agent.make("planner", {}).pipe(Runner.map((text) => text.split("\n")))
+ * const lines = Agent.make("planner", {}).pipe(
+ *   Runner.map((text) => text.split("\n"), { output: Schema.Array(Schema.String) })
+ * )
  */
 export const map: {
-  <A, B>(f: (output: A) => B): <I, E, R>(self: Runner<I, A, E, R>) => Runner<I, B, E, R>
-  <I, A, E, R, B>(self: Runner<I, A, E, R>, f: (output: A) => B): Runner<I, B, E, R>
-} = dual(2, <I, A, E, R, B>(self: Runner<I, A, E, R>, f: (output: A) => B) =>
+  <A, B>(f: (output: A) => B, options?: MapOptions<B>): <I, E, R>(self: Runner<I, A, E, R>) => Runner<I, B, E, R>
+  <I, A, E, R, B>(self: Runner<I, A, E, R>, f: (output: A) => B, options?: MapOptions<B>): Runner<I, B, E, R>
+} = dual(isDataFirst, <I, A, E, R, B>(self: Runner<I, A, E, R>, f: (output: A) => B, options?: MapOptions<B>) =>
   modify(
     self,
     (input: I, state, inner) => Effect.map(inner(input), (output) => (state.handedOver ? noOutput<B>() : f(output))),
-    toJson
+    withOutput(self, options)
   )
 )
 
 /**
- * Changes the output by an Effect, whose errors and services join the runner's. It is the same run.
+ * Changes the output by an Effect, whose errors and services join the runner's. It is the same run. `output` is the schema
+ * of what the Effect succeeds with.
  * @example
  * import { Effect } from "effect"
  * import { Agent, Runner } from "troupe"
@@ -273,40 +319,53 @@ export const map: {
  */
 export const mapEffect: {
   <A, B, E2, R2>(
-    f: (output: A) => Effect.Effect<B, E2, R2>
+    f: (output: A) => Effect.Effect<B, E2, R2>,
+    options?: MapOptions<B>
   ): <I, E, R>(self: Runner<I, A, E, R>) => Runner<I, B, E | E2, R | R2>
   <I, A, E, R, B, E2, R2>(
     self: Runner<I, A, E, R>,
-    f: (output: A) => Effect.Effect<B, E2, R2>
+    f: (output: A) => Effect.Effect<B, E2, R2>,
+    options?: MapOptions<B>
   ): Runner<I, B, E | E2, R | R2>
-} = dual(2, <I, A, E, R, B, E2, R2>(self: Runner<I, A, E, R>, f: (output: A) => Effect.Effect<B, E2, R2>) =>
-  modify(
-    self,
-    (input: I, state, inner) =>
-      Effect.flatMap(inner(input), (output): Effect.Effect<B, E2, R2> =>
-        state.handedOver ? Effect.succeed(noOutput<B>()) : f(output)
-      ),
-    toJson
-  )
+} = dual(
+  isDataFirst,
+  <I, A, E, R, B, E2, R2>(
+    self: Runner<I, A, E, R>,
+    f: (output: A) => Effect.Effect<B, E2, R2>,
+    options?: MapOptions<B>
+  ) =>
+    modify(
+      self,
+      (input: I, state, inner) =>
+        Effect.flatMap(inner(input), (output): Effect.Effect<B, E2, R2> =>
+          state.handedOver ? Effect.succeed(noOutput<B>()) : f(output)
+        ),
+      withOutput(self, options)
+    )
 )
 
 /**
  * Changes the input by a function before the runner gets it; what it throws is a defect. It is the same run. The transcript
- * of a suspended run reaches the runner as it is.
+ * of a suspended run reaches the runner as it is. `input` is the schema of what the function takes.
  * @example
  * import { Agent, Runner } from "troupe"
  * const about = Agent.make("writer", {}).pipe(Runner.mapInput((topic: { readonly name: string }) => `Write on ${topic.name}.`))
  */
 export const mapInput: {
-  <I, I2>(f: (input: I2) => I): <A, E, R>(self: Runner<I, A, E, R>) => Runner<I2, A, E, R>
-  <I, A, E, R, I2>(self: Runner<I, A, E, R>, f: (input: I2) => I): Runner<I2, A, E, R>
-} = dual(2, <I, A, E, R, I2>(self: Runner<I, A, E, R>, f: (input: I2) => I) =>
-  modify(
-    self,
-    (input: I2, _state, inner) =>
-      Effect.suspend(() => inner(resumes(self, input) ? (input as unknown as I) : f(input))),
-    self.definition.encode
-  )
+  <I, I2>(
+    f: (input: I2) => I,
+    options?: MapInputOptions<I2>
+  ): <A, E, R>(self: Runner<I, A, E, R>) => Runner<I2, A, E, R>
+  <I, A, E, R, I2>(self: Runner<I, A, E, R>, f: (input: I2) => I, options?: MapInputOptions<I2>): Runner<I2, A, E, R>
+} = dual(
+  isDataFirst,
+  <I, A, E, R, I2>(self: Runner<I, A, E, R>, f: (input: I2) => I, options: MapInputOptions<I2> = {}) =>
+    modify(
+      self,
+      (input: I2, _state, inner) =>
+        Effect.suspend(() => inner(resumes(self, input) ? (input as unknown as I) : f(input))),
+      { ...schemasOf(`runner "${self.name}"`, options), output: self.definition.output }
+    )
 )
 
 /** A suspended agent resumes its own conversation, so its input is not needed again. */
@@ -327,26 +386,23 @@ export const withTimeout: {
   <I, A, E, R>(self: Runner<I, A, E, R>, duration: Duration.Input): Runner<I, A, E | RunTimedOut, R>
 } = dual(2, <I, A, E, R>(self: Runner<I, A, E, R>, input: Duration.Input) => {
   const duration = durationOf(`runner "${self.name}"`, "timeout", input)
-  return modify(
-    self,
-    (input: I, state, inner) =>
-      withInterruptFailures(inner(input), (effect, late) =>
-        Effect.timeoutOrElse(effect, {
-          duration,
-          orElse: () => {
-            const failures = late()?.reasons.map(describeReason)
-            return Effect.fail(
-              new RunTimedOut({
-                path: state.info.path,
-                durationMs: Duration.toMillis(duration),
-                spent: state.bill.spent(),
-                ...(failures === undefined ? {} : { failures })
-              })
-            )
-          }
-        })
-      ),
-    self.definition.encode
+  return modify(self, (input: I, state, inner) =>
+    withInterruptFailures(inner(input), (effect, late) =>
+      Effect.timeoutOrElse(effect, {
+        duration,
+        orElse: () => {
+          const failures = late()?.reasons.map(describeReason)
+          return Effect.fail(
+            new RunTimedOut({
+              path: state.info.path,
+              durationMs: Duration.toMillis(duration),
+              spent: state.bill.spent(),
+              ...(failures === undefined ? {} : { failures })
+            })
+          )
+        }
+      })
+    )
   )
 })
 
@@ -379,41 +435,38 @@ export const withRetry: {
   <E>(options: RetryOptions<NoInfer<E>>): <I, A, R>(self: Runner<I, A, E, R>) => Runner<I, A, E, R>
   <I, A, E, R>(self: Runner<I, A, E, R>, options: RetryOptions<E>): Runner<I, A, E, R>
 } = dual(2, <I, A, E, R>(self: Runner<I, A, E, R>, options: RetryOptions<E>) =>
-  modify(
-    self,
-    (input: I, state, inner) =>
-      inAttempts(`${state.info.runId}/attempts`, placeOf(state), (attempt) =>
-        withInterruptFailures(attempt(inner(replayable(input))), (run) => {
-          let count = 0
-          let last: E | undefined
-          const once = Effect.suspend(() => {
-            count++
-            if (count === 1) return run
-            state.takeBack()
-            return Effect.andThen(
-              state.events.emit({
-                _tag: "RunRetried",
-                attempt: count,
-                discardFrom: state.events.startSeq + 1,
-                reason: messageOf(last)
-              }),
-              run
-            )
-          }).pipe(
-            Effect.tapError((error) =>
-              Effect.sync(() => {
-                last = error
-              })
-            )
+  modify(self, (input: I, state, inner) =>
+    inAttempts(`${state.info.runId}/attempts`, placeOf(state), (attempt) =>
+      withInterruptFailures(attempt(inner(replayable(input))), (run) => {
+        let count = 0
+        let last: E | undefined
+        const once = Effect.suspend(() => {
+          count++
+          if (count === 1) return run
+          state.takeBack()
+          return Effect.andThen(
+            state.events.emit({
+              _tag: "RunRetried",
+              attempt: count,
+              discardFrom: state.events.startSeq + 1,
+              reason: messageOf(last)
+            }),
+            run
           )
-          return Effect.retry(once, {
-            times: options.times ?? (options.schedule === undefined ? 1 : undefined),
-            schedule: options.schedule as Schedule.Schedule<unknown, E> | undefined,
-            while: (error: E) => !Resumption.isWaiting(error) && (options.while?.(error) ?? true)
-          }) as Effect.Effect<A, E, R>
-        })
-      ),
-    self.definition.encode
+        }).pipe(
+          Effect.tapError((error) =>
+            Effect.sync(() => {
+              last = error
+            })
+          )
+        )
+        return Effect.retry(once, {
+          times: options.times ?? (options.schedule === undefined ? 1 : undefined),
+          schedule: options.schedule as Schedule.Schedule<unknown, E> | undefined,
+          while: (error: E) => !Resumption.isWaiting(error) && (options.while?.(error) ?? true)
+        }) as Effect.Effect<A, E, R>
+      })
+    )
   )
 )
 
@@ -471,7 +524,8 @@ export const orElse: {
       kind: "fallback",
       members: [self, second].map((runner) => ({ name: runner.name, runner }))
     }),
-    encodedLike: self.definition.encode === that.definition.encode ? self : undefined,
+    input: () => Schemas.sameOf([self, that].map(Schemas.inputOf)),
+    output: () => Schemas.unionOf([self, that].map(Schemas.outputOf)),
     run: (given) => {
       const input = replayable(given)
       return firstOf(input, input)
@@ -532,10 +586,8 @@ export const provide: {
     layer: Layer.Layer<ROut, LE, RIn>
   ): Runner<I, A, E | LE, Exclude<R, ROut> | RIn>
 } = dual(2, <I, A, E, R, ROut, LE, RIn>(self: Runner<I, A, E, R>, layer: Layer.Layer<ROut, LE, RIn>) =>
-  modify(
-    self,
-    (input: I, _state, inner): Effect.Effect<A, E | LE, Exclude<R, ROut> | RIn> => Effect.provide(inner(input), layer),
-    self.definition.encode
+  modify(self, (input: I, _state, inner): Effect.Effect<A, E | LE, Exclude<R, ROut> | RIn> =>
+    Effect.provide(inner(input), layer)
   )
 )
 

@@ -20,9 +20,10 @@ import * as Feature from "../Feature.ts"
 import type { AgentError } from "../internal/agentError.ts"
 import { captured, withCaptured } from "../internal/captured.ts"
 import { assertFunction, assertName, assertOptions, assertText, kindOf } from "../internal/definition.ts"
-import { encoder, toJson } from "../internal/json.ts"
+import { encodeBy } from "../internal/json.ts"
 import { readingOf } from "../internal/reading.ts"
 import type { RunState } from "../internal/runState.ts"
+import * as Schemas from "../internal/runnerSchemas.ts"
 import type { Structure } from "../internal/structure.ts"
 import { durationOf } from "../internal/toolDefinition.ts"
 import { HandsOff, markOf } from "../internal/toolMarks.ts"
@@ -258,17 +259,19 @@ export const make = <
 /** @internal An agent whose type leaves out its options. */
 export const erased = (name: string, options: Options): Agent<unknown, unknown, unknown> => {
   const plan = makePlan(name, options)
+  const output = options.output === undefined ? Schema.String : readingOf(options.output)
   return fromDefinition(
     name,
     options.description,
     {
       body: (input: Prompt.RawInput, state: RunState) => Loop.run(plan, input, state),
-      encode: plan.encode,
+      input: Schemas.always(Schemas.conversation),
+      output: Schemas.always(output),
       observers: nothing,
       structure: () => structureOf(plan)
     },
     {
-      output: options.output === undefined ? Schema.String : readingOf(options.output),
+      output,
       vary: (others) => erased(name, { ...options, ...others })
     }
   )
@@ -388,7 +391,7 @@ const makePlan = (name: string, options: Options): Spec.AgentSpec => {
         ? undefined
         : makeSpec(subjectOf(name), name, options.output),
     outputRepairs,
-    encode: options.output === undefined ? toJson : encoder(readingOf(options.output)),
+    encode: (output) => encodeBy(readingOf(options.output ?? Schema.String), output),
     middleware: ownMiddleware(middlewareOf(options)),
     retry: options.retry
   }

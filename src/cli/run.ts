@@ -9,6 +9,9 @@ import * as Schema from "effect/Schema"
 import type * as Stdio from "effect/Stdio"
 import * as Agent from "../agents/Agent.ts"
 import * as AgentTool from "../AgentTool.ts"
+import { issuesOf } from "../internal/issues.ts"
+import { codec } from "../internal/jsonForm.ts"
+import { encodeOutput, inputOf, takesText } from "../internal/runnerSchemas.ts"
 import * as Runner from "../Runner.ts"
 import { execute } from "./execute.ts"
 import { badInput, type CliFailure } from "./failure.ts"
@@ -25,7 +28,7 @@ export interface Input {
   readonly question: Option.Option<string>
 }
 
-type Asked = Runner.Runner<string, string, unknown, LanguageModel.LanguageModel>
+type Asked = Runner.Runner<unknown, string, unknown, LanguageModel.LanguageModel>
 
 /** Runs the command. */
 export const run = (input: Input): Effect.Effect<void, CliFailure, FileSystem.FileSystem | Path.Path | Stdio.Stdio> =>
@@ -43,9 +46,10 @@ export const run = (input: Input): Effect.Effect<void, CliFailure, FileSystem.Fi
     }
     const question = yield* questionOf(input.question)
     const agent = yield* load(input.agent.value)
+    const given = yield* inputFor(agent, question)
     // It may need no model, or bring its own.
     const model = Option.getOrElse(yield* find(input.model), () => absent)
-    return yield* execute(agent, question, model, show)
+    return yield* execute(agent, given, model, show)
   })
 
 const questionOf = (typed: Option.Option<string>): Effect.Effect<string, CliFailure, Stdio.Stdio> =>
@@ -59,6 +63,17 @@ const questionOf = (typed: Option.Option<string>): Effect.Effect<string, CliFail
     return question
   })
 
+/** The question, or for a runner with another input than a text, what its schema reads in it. */
+const inputFor = (runner: Asked, question: string): Effect.Effect<unknown, CliFailure> => {
+  const schema = inputOf(runner)
+  if (schema === undefined || takesText(schema)) return Effect.succeed(question)
+  // The schema of an input needs no services.
+  const coded = codec(`runner "${runner.name}"`, schema, "input") as Schema.Codec<unknown, unknown>
+  return Effect.mapError(Schema.decodeEffect(Schema.fromJsonString(coded))(question), (error) =>
+    badInput(`"${runner.name}" takes JSON, and the question does not fit: ${issuesOf(error)}`)
+  )
+}
+
 /** The runner that a file exports: as `default`, or as `agent`. */
 const load = (file: string): Effect.Effect<Asked, CliFailure, FileSystem.FileSystem | Path.Path> =>
   Effect.gen(function* () {
@@ -70,8 +85,8 @@ const load = (file: string): Effect.Effect<Asked, CliFailure, FileSystem.FileSys
       )
     }
     // A file cannot promise its types; what is missing shows as the run's error. Any output can be written as text.
-    return Runner.map(found as Runner.Runner<string, unknown, unknown, LanguageModel.LanguageModel>, (output) =>
-      typeof output === "string" ? output : JSON.stringify(found.definition.encode(output), null, 2)
+    return Runner.map(found as Runner.Runner<unknown, unknown, unknown, LanguageModel.LanguageModel>, (output) =>
+      typeof output === "string" ? output : JSON.stringify(encodeOutput(found, output), null, 2)
     )
   })
 

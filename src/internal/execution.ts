@@ -23,13 +23,14 @@ import type { Decision, RunEvent } from "../RunEvent.ts"
 import { CurrentRun } from "../services/CurrentRun.ts"
 import { SyncBridge } from "../services/SyncBridge.ts"
 import { CaptureContent, LogFailures } from "../services/Telemetry.ts"
-import { encoder, toJson } from "./json.ts"
+import { encodeBy, encodeError } from "./json.ts"
 import * as Mailbox from "./mailbox.ts"
 import { withUnread } from "./interruptFailures.ts"
 import { messageOf } from "./message.ts"
 import { isWaiting } from "./resumption.ts"
 import { CurrentState, type Options, RunState } from "./runState.ts"
 import { transcriptIn } from "./runTranscript.ts"
+import type { Lazy, Schemas } from "./runnerSchemas.ts"
 import type { Structure } from "./structure.ts"
 import { errorType } from "./telemetry.ts"
 import { oneLine } from "./text.ts"
@@ -57,9 +58,8 @@ export interface Result<out Output> {
 }
 
 /** The definition of a runner. */
-export interface Definition<in Input, out Output, out Error, out Services> {
+export interface Definition<in Input, out Output, out Error, out Services> extends Schemas {
   readonly body: (input: Input, state: RunState) => Effect.Effect<Output, Error, Services>
-  readonly encode: (output: unknown) => Schema.Json
   readonly observers: ReadonlyArray<(event: RunEvent) => Effect.Effect<void>>
   readonly structure: () => Structure
 }
@@ -109,7 +109,7 @@ const begin = <I, A, E, R>(
           _tag: "RunStarted",
           ...(parent === undefined ? {} : { parentId: parent.info.runId })
         }),
-        Effect.onExit(restore(body), (exit) => emitTerminal(state, definition.encode, exit))
+        Effect.onExit(restore(body), (exit) => emitTerminal(state, definition.output, exit))
       )
     )
     return flushed(fiber, emitting)
@@ -179,16 +179,12 @@ const logFailure = (state: RunState, cause: Cause.Cause<unknown>): Effect.Effect
   })
 }
 
-const emitTerminal = <A, E>(
-  state: RunState,
-  encode: (output: unknown) => Schema.Json,
-  exit: Exit.Exit<A, E>
-): Effect.Effect<void> =>
+const emitTerminal = <A, E>(state: RunState, schema: Lazy, exit: Exit.Exit<A, E>): Effect.Effect<void> =>
   Effect.flatMap(Clock.currentTimeMillis, (now) => {
     const bill = { spent: state.bill.spent(), durationMs: now - state.startedAt }
     if (Exit.isSuccess(exit)) {
       // A run that has handed its conversation over has no output.
-      const output = state.handedOver ? {} : { output: encode(exit.value) }
+      const output = state.handedOver ? {} : { output: encodeBy(schema(), exit.value) }
       return state.events.emit({ _tag: "RunCompleted", ...output, ...bill, ...transcriptOf(state) })
     }
     if (Cause.hasInterruptsOnly(exit.cause)) {
@@ -197,7 +193,7 @@ const emitTerminal = <A, E>(
     const error = Cause.squash(exit.cause)
     const message = messageOf(error)
     const said = transcriptOf(state, error)
-    return state.events.emit({ _tag: "RunFailed", error: encodeError(error, message), message, ...bill, ...said })
+    return state.events.emit({ _tag: "RunFailed", error: errorFields(error, message), message, ...bill, ...said })
   })
 
 const encodeTranscript = Schema.encodeUnknownOption(Prompt.Prompt)
@@ -210,10 +206,8 @@ const transcriptOf = (state: RunState, error?: unknown): { readonly transcript?:
   return encoded._tag === "Some" ? { transcript: encoded.value } : {}
 }
 
-const encodeError = (error: unknown, message: string): Schema.Json => {
-  const schema =
-    Predicate.hasProperty(error, "constructor") && Schema.isSchema(error.constructor) ? error.constructor : undefined
-  const json = schema === undefined ? toJson(error) : encoder(schema)(error)
+const errorFields = (error: unknown, message: string): Schema.Json => {
+  const json = encodeError(error)
   if (!isObject(json)) return { _tag: "Error", message, value: json }
   return { ...bare(json), message }
 }

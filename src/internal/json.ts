@@ -42,18 +42,25 @@ const convertObject = (value: object, above: ReadonlyArray<object>): Schema.Json
   }
 }
 
-const schemas = new WeakMap<Function, Schema.Top>()
+const encoders = new WeakMap<Schema.Top, (value: unknown) => Schema.Json>()
 
-/** An encoder for values of `schema`; where the schema cannot encode a value, the value's own shape is taken. */
-export const encoder = (schema: Schema.Top): ((value: unknown) => Schema.Json) => {
+/** Encodes a value of `schema`; where there is no schema, or it cannot encode the value, the value's own shape is taken. */
+export const encodeBy = (schema: Schema.Top | undefined, value: unknown): Schema.Json => {
+  if (schema === undefined || schema === Schema.String) return toJson(value)
+  const known = encoders.get(schema)
+  if (known !== undefined) return known(value)
   const encode = Schema.encodeUnknownOption(schema as Schema.Codec<unknown, unknown>)
-  const toEncoded = (value: unknown): Schema.Json => {
+  const encoder = (value: unknown): Schema.Json => {
     const encoded = encode(value)
     return toJson(encoded._tag === "Some" ? encoded.value : value)
   }
-  schemas.set(toEncoded, schema)
-  return toEncoded
+  encoders.set(schema, encoder)
+  return encoder(value)
 }
 
-/** The schema that an {@link encoder} was made of; `undefined` for any other function. */
-export const schemaOf = (encode: (value: unknown) => Schema.Json): Schema.Top | undefined => schemas.get(encode)
+/** Encodes an error by its own schema where it has one, otherwise by its fields. */
+export const encodeError = (error: unknown): Schema.Json => {
+  const schema =
+    typeof error === "object" && error !== null && Schema.isSchema(error.constructor) ? error.constructor : undefined
+  return encodeBy(schema, error)
+}

@@ -5,6 +5,7 @@ import * as Predicate from "effect/Predicate"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Prompt from "effect/ai/Prompt"
 import * as Agent from "../agents/Agent.ts"
+import * as Schemas from "../internal/runnerSchemas.ts"
 import type { RunState } from "../internal/runState.ts"
 import type { Member } from "../internal/structure.ts"
 import {
@@ -190,7 +191,8 @@ const chainOf = (name: string, given: ReadonlyArray<unknown>, options: Options |
     description: options?.description,
     structure: () => ({ kind: "chain", members: steps.map(memberOf) }),
     // An early answer may have another form than the last step's output.
-    encodedLike: steps.some(isGate) ? undefined : last,
+    output: () => (steps.some(isGate) ? undefined : Schemas.outputOf(last)),
+    input: () => Schemas.inputOf(steps[0]),
     run: (input: unknown, state) => run(steps, 0, input, state),
     resume: (member, input: unknown, state) => {
       const at = steps.flatMap((step, index) => (Runner.isRunner(step) && step.name === member ? [index] : []))

@@ -3,37 +3,16 @@ import * as Effect from "effect/Effect"
 import * as Prompt from "effect/ai/Prompt"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import * as Schema from "effect/Schema"
+import * as Schemas from "../internal/runnerSchemas.ts"
 import { toJson } from "../internal/json.ts"
 import type { RunState } from "../internal/runState.ts"
 import { InvalidDefinition } from "../RunError.ts"
-import { Spent } from "../RunEvent.ts"
 import * as Runner from "../Runner.ts"
 import { replayable } from "../internal/input.ts"
-import { asClause } from "../internal/text.ts"
-import { AnyFailure, textOf } from "./internal/branchGroup.ts"
+import { NotAccepted, textOf } from "./internal/errors.ts"
 import { bestOf, scoreOf, settledRound } from "./internal/verdict.ts"
 
-/**
- * No draft was accepted, and `onMaxRounds` is not `"best"`: the rounds are used up, or a later round failed. It has the best
- * draft that was judged.
- */
-export class NotAccepted extends Schema.TaggedError<NotAccepted>()("NotAccepted", {
-  name: Schema.String,
-  /** How many drafts were judged. */
-  rounds: Schema.Int,
-  /** The best draft, as JSON. */
-  best: Schema.Json,
-  verdict: Schema.Json,
-  /** The error of the generator or the evaluator in the round after those; absent when the rounds were used up. */
-  failure: Schema.optionalKey(AnyFailure),
-  spent: Spent
-}) {
-  override get message(): string {
-    const failed = "failure" in this ? `, then failed (${asClause(textOf(this.failure))})` : ""
-    return `"${this.name}" accepted no draft in ${this.rounds} rounds${failed}; the verdict on the best was ${JSON.stringify(this.verdict)}. Raise maxRounds, ease accept, or take the best with onMaxRounds: "best".`
-  }
-}
+export { NotAccepted } from "./internal/errors.ts"
 
 /** One round: a draft and the evaluator's verdict. */
 export interface Round<out Draft, out Verdict> {
@@ -112,7 +91,7 @@ export const make = <I, Draft, E1, R1, Verdict, E2, R2, OnMaxRounds extends "bes
   // Without `revise` the types have made sure that the generator takes a conversation.
   const revise = options.revise ?? (conversation as unknown as NonNullable<typeof options.revise>)
   const { evaluator, generator } = members
-  const encodeVerdict = Runner.isRunner(evaluator) ? evaluator.definition.encode : toJson
+  const encodeVerdict = (verdict: Verdict) => Schemas.encodeOutput(evaluator, verdict)
   const judge = (draft: Draft) => (Runner.isRunner(evaluator) ? evaluator.run(draft) : evaluator(draft))
   return Runner.workflow(name, {
     description: options.description,
@@ -126,7 +105,8 @@ export const make = <I, Draft, E1, R1, Verdict, E2, R2, OnMaxRounds extends "bes
           : { name: "evaluator", role: "evaluator" }
       ]
     }),
-    encodedLike: generator,
+    input: () => Schemas.inputOf(generator),
+    output: () => Schemas.outputOf(generator),
     run: Effect.fnUntraced(function* (given: I, state: RunState) {
       const input = replayable(given)
       const rounds: Array<Round<Draft, Verdict>> = []

@@ -7,13 +7,14 @@ import type * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type * as Result from "effect/Result"
-import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import * as Schemas from "../internal/runnerSchemas.ts"
 import { dieWithInterruptFailures } from "../internal/interruptFailures.ts"
 import type { RunnerSlots } from "../internal/wiring.ts"
 import * as Runner from "../Runner.ts"
 import { defaultConcurrency } from "./internal/gatherStream.ts"
 import * as Group from "./internal/branchGroup.ts"
+import { WrongNumberOfInputs } from "./internal/errors.ts"
 import * as Parallel from "./Parallel.ts"
 
 export {
@@ -26,19 +27,7 @@ export {
   type StreamOutput
 } from "./internal/gatherStream.ts"
 
-/** A `scatter` got another number of inputs than it has runners, or a `map` too few inputs for its mode. */
-export class WrongNumberOfInputs extends Schema.TaggedError<WrongNumberOfInputs>()("WrongNumberOfInputs", {
-  name: Schema.String,
-  /** How many inputs are needed. */
-  needed: Schema.Int,
-  /** Whether more inputs are accepted. */
-  orMore: Schema.Boolean,
-  given: Schema.Int
-}) {
-  override get message(): string {
-    return `"${this.name}" takes ${this.needed}${this.orMore ? " or more" : ""} inputs and was given ${this.given}. Give it ${this.orMore ? "as many" : "one for each runner, in their order"}.`
-  }
-}
+export { WrongNumberOfInputs } from "./internal/errors.ts"
 
 type Runners = ReadonlyArray<Runner.Member>
 type Unchecked = ReadonlyArray<unknown>
@@ -184,7 +173,12 @@ export const map = <I, A, E, R, M extends Parallel.Mode = Parallel.FailFast>(
       note: Parallel.noteWith("map", mode),
       members: [{ name: runner.name, runner }]
     }),
-    encodedLike: mode._tag === "race" ? runner : undefined,
+    input: () => Schemas.arrayOf(Schemas.inputOf(runner)),
+    output: () => {
+      if (mode._tag === "settle") return undefined
+      const output = Schemas.outputOf(runner)
+      return mode._tag === "race" ? output : Schemas.arrayOf(output)
+    },
     run: (inputs: Iterable<I>, state): Effect.Effect<unknown, unknown, unknown> => {
       const entries = Array.from(inputs, (input, index) => [String(index), runner.run(input)] as const)
       if (entries.length < needed) {

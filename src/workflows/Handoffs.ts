@@ -9,6 +9,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as AgentTool from "../AgentTool.ts"
 import { readBy } from "../internal/reading.ts"
+import * as Schemas from "../internal/runnerSchemas.ts"
 import { CurrentState, type RunState } from "../internal/runState.ts"
 import { asView } from "../internal/runTranscript.ts"
 import { annotate, define, isToolName } from "../internal/toolDefinition.ts"
@@ -219,6 +220,8 @@ export const make = <const Members extends Agents, Start extends keyof Members &
         .toSorted(([a], [b]) => Number(b === options.start) - Number(a === options.start))
         .map(([key, runner]) => ({ name: key, runner }))
     }),
+    input: () => Schemas.sameOf([...agents.values()].map(Schemas.inputOf)),
+    output: () => Schemas.unionOf([...agents.values()].map(Schemas.outputOf)),
     run: (input: Prompt.RawInput, state) => converse(team, options.start, input, state),
     resume: (member, input, state) => (agents.has(member) ? converse(team, member, input, state) : undefined)
   })

@@ -6,7 +6,9 @@ import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Prompt from "effect/ai/Prompt"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
+import type * as Schema from "effect/Schema"
 import * as Agent from "../agents/Agent.ts"
+import * as Schemas from "../internal/runnerSchemas.ts"
 import { inAttempts } from "../internal/attempts.ts"
 import { toJson } from "../internal/json.ts"
 import { isWaiting } from "../internal/resumption.ts"
@@ -213,7 +215,9 @@ export const together = (
   return Runner.erasedWorkflow(name, {
     description,
     structure: () => structure,
-    encodedLike: combine,
+    input: () =>
+      kind === "scatter" ? undefined : Schemas.sameOf(entries.map(([, runner]) => Schemas.inputOf(runner))),
+    output: () => (combine === undefined ? outputSchema(entries, mode, isArray) : Schemas.outputOf(combine)),
     run: (given: never, state) =>
       Effect.flatMap(inputsOf(given), (inputs) => {
         const work = entries.map(([key, runner], index): Group.Entry => [
@@ -225,6 +229,22 @@ export const together = (
         )
       })
   })
+}
+
+/** The schema of what {@link shape} makes of the outputs. The failures in those of mode `settle` have no schema. */
+const outputSchema = (entries: Entries, mode: Mode, isArray: boolean): Schema.Top | undefined => {
+  const fields = entries.map(([key, runner]) => [key, Schemas.outputOf(runner)] as const)
+  const outputs = fields.map(([, output]) => output)
+  switch (mode._tag) {
+    case "settle":
+      return undefined
+    case "race":
+      return Schemas.unionOf(outputs)
+    case "quorum":
+      return isArray ? Schemas.arrayOf(Schemas.unionOf(outputs)) : Schemas.structOf(fields, true)
+    case "failFast":
+      return isArray ? Schemas.tupleOf(outputs) : Schemas.structOf(fields)
+  }
 }
 
 const combined = (
@@ -335,7 +355,8 @@ export const hedge = <I, A, E, R>(
       note: `at most ${attempts} attempts, ${Duration.format(delay)} apart`,
       members: [{ name: runner.name, runner }]
     }),
-    encodedLike: runner,
+    input: () => Schemas.inputOf(runner),
+    output: () => Schemas.outputOf(runner),
     run: (input: I, state) =>
       inAttempts(state.info.runId, JSON.stringify(state.info.path), (attempt) =>
         hedged(name, attempt(runner.run(replayable(input))), delay, attempts, state)

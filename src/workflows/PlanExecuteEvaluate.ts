@@ -6,17 +6,19 @@ import * as Effect from "effect/Effect"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Prompt from "effect/ai/Prompt"
 import * as Agent from "../agents/Agent.ts"
+import * as Schemas from "../internal/runnerSchemas.ts"
 import type { Member } from "../internal/structure.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 import type * as Parallel from "./Parallel.ts"
-import { type InvalidPlan, type Plan, type PlanLike, planOf, type Step, Unassigned } from "./internal/plan.ts"
-import { type PlanNotAccepted, run, type Settings, type StepFailure, type StepsFailed } from "./internal/planLoop.ts"
+import type { InvalidPlan, PlanNotAccepted, StepFailure, StepsFailed } from "./internal/errors.ts"
+import { type Plan, type PlanLike, planOf, type Step, Unassigned } from "./internal/plan.ts"
+import { run, type Settings } from "./internal/planLoop.ts"
 import { plannerInstructions, workersText } from "./internal/planPrompts.ts"
 import { scoreOf } from "./internal/verdict.ts"
 
-export { InvalidPlan, Plan, type PlanLike, planOf, Step, type StepLike } from "./internal/plan.ts"
-export { PlanNotAccepted, type StepFailure, StepsFailed } from "./internal/planLoop.ts"
+export { Plan, type PlanLike, planOf, Step, type StepLike } from "./internal/plan.ts"
+export { InvalidPlan, PlanNotAccepted, type StepFailure, StepsFailed } from "./internal/errors.ts"
 
 /** The argument of a planner function. */
 export interface Request<out Goal, out A = unknown> {
@@ -314,7 +316,7 @@ export const make: {
         ...(settings.combine === undefined ? [] : [memberOf("combine", settings.combine)])
       ]
     }),
-    encodedLike: settings.combine,
+    output: () => Schemas.outputOf(settings.combine),
     run: (input: never, state) => run(settings, input, state)
   })
 }

@@ -3,33 +3,20 @@ import * as Effect from "effect/Effect"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Prompt from "effect/ai/Prompt"
 import type * as Result from "effect/Result"
-import * as Schema from "effect/Schema"
+import type * as Schema from "effect/Schema"
 import * as Agent from "../agents/Agent.ts"
+import * as Schemas from "../internal/runnerSchemas.ts"
 import type { RunnerSlots } from "../internal/wiring.ts"
 import { InvalidDefinition } from "../RunError.ts"
-import { Spent } from "../RunEvent.ts"
 import * as Runner from "../Runner.ts"
 import * as Group from "./internal/branchGroup.ts"
 import * as Choice from "./internal/choice.ts"
 import { type Agents, agentsOf, type Prompts } from "./internal/promptAgents.ts"
 import { replayable } from "../internal/input.ts"
+import { RouteNotFound } from "./internal/errors.ts"
 import * as Parallel from "./Parallel.ts"
 
-/** No route was chosen with enough confidence, or the chosen one does not exist, and there is no fallback. */
-export class RouteNotFound extends Schema.TaggedError<RouteNotFound>()("RouteNotFound", {
-  name: Schema.String,
-  /** The chosen name, or the model's answer when that names no route; empty without a choice. */
-  route: Schema.String,
-  /** The model's confidence, from 0 to 1; 0 without a number in that range, 1 for a function. */
-  confidence: Schema.Finite,
-  routes: Schema.Array(Schema.String),
-  spent: Spent
-}) {
-  override get message(): string {
-    const chosen = this.route === "" ? "nothing was chosen" : `"${this.route}" with confidence ${this.confidence}`
-    return `"${this.name}" found no route: ${chosen}. There are: ${this.routes.join(", ")}. Describe the routes better, lower the threshold, or give a fallback.`
-  }
-}
+export { RouteNotFound } from "./internal/errors.ts"
 
 type Routes = Readonly<Record<string, Runner.Member>>
 type AnyRunner = Runner.Runner<never, unknown, unknown, unknown>
@@ -128,6 +115,8 @@ export const make: {
   return Runner.erasedWorkflow(name, {
     description: options.description,
     structure: () => structure(routes, options, "one of"),
+    input: () => Schemas.sameOf([...routes.values()].map(Schemas.inputOf)),
+    output: () => Schemas.unionOf([...routes.values()].map(Schemas.outputOf)),
     run: (given: never, state) => {
       const input = replayable(given)
       return Effect.flatMap(choose(input), ({ confidence, route }) => {
@@ -252,6 +241,12 @@ export const many: {
   return Runner.erasedWorkflow(name, {
     description: options.description,
     structure: () => structure(routes, options, "any of"),
+    input: () => Schemas.sameOf([...routes.values()].map(Schemas.inputOf)),
+    output: () => {
+      const fields = [...routes].map(([key, runner]) => [key, Schemas.outputOf(runner)] as const)
+      if (mode._tag === "race") return Schemas.unionOf(fields.map(([, output]) => output))
+      return mode._tag === "settle" ? undefined : Schemas.structOf(fields, true)
+    },
     run: (given: never, state) => {
       const input = replayable(given)
       return Effect.flatMap(choose(input), (choices): Effect.Effect<unknown, unknown, unknown> => {

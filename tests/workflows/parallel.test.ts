@@ -269,7 +269,7 @@ describe("the error of a parallel", () => {
         decoded.failures.map(({ branch, error }) => [branch, error]),
         [
           ["broken", { _tag: "Broken", what: "the press" }],
-          ["dead", { _tag: "BranchDefect", defect: { name: "Error", message: "a bug" } }]
+          ["dead", new Parallel.BranchDefect({ defect: new Error("a bug") })]
         ]
       )
       assert.deepStrictEqual(decoded.interrupted, ["slow"])

@@ -4,16 +4,13 @@ import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
-import * as Schema from "effect/Schema"
-import * as SchemaTransformation from "effect/SchemaTransformation"
-import { toJson } from "../../internal/json.ts"
 import type { RunState } from "../../internal/runState.ts"
-import { asClause } from "../../internal/text.ts"
 import { exitOf } from "../../internal/trueExit.ts"
 import { InvalidDefinition } from "../../RunError.ts"
-import { Spent } from "../../RunEvent.ts"
+import { BranchDefect, type BranchFailure, ParallelError } from "./errors.ts"
+
+export { BranchDefect, type BranchFailure, ParallelError, textOf } from "./errors.ts"
 
 /** Every branch must succeed; the first failure interrupts the others. The default. */
 export interface FailFast {
@@ -36,83 +33,6 @@ export interface Quorum {
 export type Mode = FailFast | Settle | Race | Quorum
 
 export const failFast: FailFast = { _tag: "failFast" }
-
-/** A branch ended by something that is not a failure of its type: a bug, or it interrupted itself. */
-export class BranchDefect extends Schema.TaggedError<BranchDefect>()("BranchDefect", { defect: Schema.Defect() }) {
-  override get message(): string {
-    return `an unexpected error: ${textOf(this.defect)}`
-  }
-}
-
-/**
- * What a branch of any kind failed with, whose own schema is not known here: encoded as JSON by its fields, and decoded
- * to that JSON.
- */
-export const AnyFailure = Schema.Json.pipe(
-  Schema.decodeTo(Schema.Unknown, SchemaTransformation.transform({ decode: (json): unknown => json, encode: toJson }))
-)
-
-/** One branch that failed. */
-export interface BranchFailure<out E> {
-  readonly branch: string
-  readonly error: E | BranchDefect
-}
-
-/**
- * Too many branches failed for the mode. Every failure is listed, the first one first, those of branches that failed
- * while they were being interrupted included. All finalizers have run.
- *
- * As a schema it is that of any branches: failures are encoded by their fields, and decoded to that JSON.
- */
-export class ParallelError<E> extends Schema.TaggedError<ParallelError<unknown>>()("ParallelError", {
-  name: Schema.String,
-  failures: Schema.Array(Schema.Struct({ branch: Schema.String, error: AnyFailure })),
-  /** Branches that were interrupted or never began. */
-  interrupted: Schema.Array(Schema.String),
-  /** What the run had spent, branches that succeeded included; absent for a stream of inputs, which is not a run. */
-  spent: Schema.optionalKey(Spent)
-}) {
-  declare readonly failures: ReadonlyArray<BranchFailure<E>>
-
-  // oxlint-disable-next-line no-useless-constructor -- it says which errors they are: the schema knows of none
-  constructor(
-    props: {
-      readonly name: string
-      readonly failures: ReadonlyArray<BranchFailure<E>>
-      readonly interrupted: ReadonlyArray<string>
-      readonly spent?: Spent
-    },
-    options?: Schema.MakeOptions
-  ) {
-    super(props, options)
-  }
-
-  override get message(): string {
-    const { failures, interrupted, name } = this
-    const failed = listed(
-      failures.map(({ branch, error }) => `"${branch}": ${asClause(textOf(error))}`),
-      "; "
-    )
-    const others = interrupted.length === 0 ? "" : ` Interrupted: ${listed(interrupted, ", ")}.`
-    return `"${name}": ${failures.length === 1 ? "a branch" : `${failures.length} branches`} failed: ${failed}.${others}`
-  }
-}
-
-const maxListed = 10
-
-/** A message names some of many; the error's fields hold all. */
-const listed = (items: ReadonlyArray<string>, separator: string): string =>
-  items.length <= maxListed
-    ? items.join(separator)
-    : `${items.slice(0, maxListed).join(separator)}${separator}and ${items.length - maxListed} more`
-
-/** The text of a failure, for a message. */
-export const textOf = (error: unknown): string => {
-  // Read once: the message of a group's error is made of those of its branches, at each level of nested groups.
-  const message = Predicate.hasProperty(error, "message") ? error.message : undefined
-  if (typeof message === "string" && message !== "") return message
-  return typeof error === "string" ? error : JSON.stringify(toJson(error))
-}
 
 /** One piece of work, under the name that it has in events and errors. */
 export type Entry<A = unknown, E = unknown, R = unknown> = readonly [key: string, work: Effect.Effect<A, E, R>]

@@ -2,7 +2,6 @@
 import * as Equal from "effect/Equal"
 import * as Schema from "effect/Schema"
 import { readBy } from "../../internal/reading.ts"
-import { asClause } from "../../internal/text.ts"
 import { nameIn } from "./choice.ts"
 
 const fields = {
@@ -83,22 +82,6 @@ export const planOf = <const Worker extends string>(workers: readonly [Worker, .
 
 /** @internal The schema of a plan whose steps are all done alike. */
 export const Unassigned = lenient(Schema.Struct(fields))
-
-/** The planner's plan cannot be carried out, also after it was asked to fix it. `plan` is its last one. */
-export class InvalidPlan extends Schema.TaggedError<InvalidPlan>()("InvalidPlan", {
-  name: Schema.String,
-  /** Which round it was for, counted from 1. */
-  round: Schema.Int,
-  /** How many plans were tried for that round. */
-  attempts: Schema.Int,
-  /** Everything that is wrong with it. */
-  problems: Schema.Array(Schema.String),
-  plan: Plan
-}) {
-  override get message(): string {
-    return `"${this.name}" has no plan that can be carried out (${this.attempts} tried): ${this.problems.map(asClause).join("; ")}. See \`plan\`. Add the rules that it breaks to the planner's instructions, or raise planRepairs.`
-  }
-}
 
 /** A step that has succeeded, and what it gave. */
 export interface DoneStep {

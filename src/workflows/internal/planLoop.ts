@@ -5,93 +5,21 @@
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
-import * as Schema from "effect/Schema"
+import type * as Schema from "effect/Schema"
 import * as Semaphore from "effect/Semaphore"
+import * as Schemas from "../../internal/runnerSchemas.ts"
 import { toJson } from "../../internal/json.ts"
 import { withInterruptFailures } from "../../internal/interruptFailures.ts"
 import { isWaiting } from "../../internal/resumption.ts"
 import type { RunState } from "../../internal/runState.ts"
-import { Spent } from "../../RunEvent.ts"
 import * as Runner from "../../Runner.ts"
 import * as Group from "./branchGroup.ts"
+import { InvalidPlan, PlanNotAccepted, StepsFailed } from "./errors.ts"
 import { replayable } from "../../internal/input.ts"
-import { asClause } from "../../internal/text.ts"
 import { toEffect } from "../../internal/wiring.ts"
 import * as Plan from "./plan.ts"
 import * as Text from "./planPrompts.ts"
 import { bestOf, settledRound } from "./verdict.ts"
-
-/** One step that failed. */
-export interface StepFailure<out E> {
-  readonly step: string
-  readonly error: E | Group.BranchDefect
-}
-
-/**
- * Steps of a plan failed, and no new plan is made: `onStepFailure` is `"fail"`, no round is left, or a step died with a
- * defect. Every failure is listed, the first one first, those of steps that failed while they were
- * being interrupted included. All finalizers have run. As a schema it is one as `ParallelError` is.
- */
-export class StepsFailed<E> extends Schema.TaggedError<StepsFailed<unknown>>()("StepsFailed", {
-  name: Schema.String,
-  /** Counted from 1. */
-  round: Schema.Int,
-  failures: Schema.Array(Schema.Struct({ step: Schema.String, error: Group.AnyFailure })),
-  /** The ids of steps that were interrupted or never began. */
-  interrupted: Schema.Array(Schema.String),
-  plan: Plan.Plan,
-  /** The results of the steps that succeeded, as JSON, by id. */
-  done: Schema.Record(Schema.String, Schema.Json),
-  /** What the run had spent, steps that succeeded included. */
-  spent: Spent
-}) {
-  declare readonly failures: ReadonlyArray<StepFailure<E>>
-
-  // oxlint-disable-next-line no-useless-constructor -- it says which errors they are: the schema knows of none
-  constructor(
-    props: {
-      readonly name: string
-      readonly round: number
-      readonly failures: ReadonlyArray<StepFailure<E>>
-      readonly interrupted: ReadonlyArray<string>
-      readonly plan: Plan.Plan
-      readonly done: Readonly<Record<string, Schema.Json>>
-      readonly spent: Spent
-    },
-    options?: Schema.MakeOptions
-  ) {
-    super(props, options)
-  }
-
-  override get message(): string {
-    const failed = this.failures.map(({ error, step }) => `"${step}": ${asClause(Group.textOf(error))}`).join("; ")
-    const others = this.interrupted.length === 0 ? "" : ` Interrupted or not begun: ${this.interrupted.join(", ")}.`
-    return `"${this.name}" round ${this.round}: ${this.failures.length === 1 ? "a step" : `${this.failures.length} steps`} failed: ${failed}.${others} See \`done\` for what did succeed.`
-  }
-}
-
-/**
- * The results of no plan were accepted, and `onMaxRounds` is not `"best"`: the rounds are used up, or planning or judging failed
- * in a round after the first verdict. It has the best results that were judged.
- */
-export class PlanNotAccepted extends Schema.TaggedError<PlanNotAccepted>()("PlanNotAccepted", {
-  name: Schema.String,
-  /** The last round whose results were judged. */
-  rounds: Schema.Int,
-  /** The plan with the best results. */
-  plan: Plan.Plan,
-  /** The results of its steps, as JSON, by id. */
-  results: Schema.Record(Schema.String, Schema.Json),
-  verdict: Schema.Json,
-  /** The error of the planner or the evaluator after that, an `InvalidPlan` included; absent when no round failed. */
-  failure: Schema.optionalKey(Group.AnyFailure),
-  spent: Spent
-}) {
-  override get message(): string {
-    const failed = "failure" in this ? `, then failed (${asClause(Group.textOf(this.failure))})` : ""
-    return `"${this.name}" accepted the results of no plan in ${this.rounds} rounds${failed}; the verdict on the best was ${JSON.stringify(this.verdict)}. Raise maxRounds, ease accept, or take the best with onMaxRounds: "best".`
-  }
-}
 
 type AnyRunner = Runner.Runner<unknown, unknown, unknown, unknown>
 type Fn = (input: unknown) => unknown
@@ -221,7 +149,7 @@ const makePlan = Effect.fnUntraced(function* (loop: Loop, round: number) {
     if (problems.length === 0 && !idle) return plan
     if (attempt > planRepairs) {
       if (idle) return undefined
-      return yield* Effect.fail(new Plan.InvalidPlan({ name, round, attempts: attempt, problems, plan }))
+      return yield* Effect.fail(new InvalidPlan({ name, round, attempts: attempt, problems, plan }))
     }
     refused = { plan: given, problems: idle ? [alreadyDone] : problems }
   }
@@ -317,13 +245,15 @@ const workOn = (loop: Loop, step: Plan.Step, round: number): Program => {
     : Runner.make(step.id, {
         run: () => by({ goal: loop.goal, step, results: outputsOf(inputs), round }) as Program
       })
-  const { body, encode } = runner.definition
+  const { body } = runner.definition
   const noting = Runner.fromDefinition(step.id, runner.description, {
     ...runner.definition,
     // Within the run: once it has emitted that it completed, it is done, even if it is interrupted then.
     body: (input, state) =>
       Effect.tap(body(input, state), (output) =>
-        Effect.sync(() => loop.done.set(step.id, { step, output, encoded: encode(output), inputs }))
+        Effect.sync(() =>
+          loop.done.set(step.id, { step, output, encoded: Schemas.encodeOutput(runner, output), inputs })
+        )
       )
   })
   return noting.run(isRunner ? Text.after(loop.goal, Text.stepText(step, inputs)) : undefined)
@@ -340,8 +270,7 @@ const judge = (
   const judged = Runner.isRunner(evaluator)
     ? evaluator.run(Text.after(loop.goal, Text.doneText(steps)))
     : (evaluator(finished(loop, plan, steps, round)) as Program)
-  const encode = Runner.isRunner(evaluator) ? evaluator.definition.encode : toJson
-  return Effect.map(judged, (verdict) => ({ verdict, encoded: encode(verdict) }))
+  return Effect.map(judged, (verdict) => ({ verdict, encoded: Schemas.encodeOutput(evaluator, verdict) }))
 }
 
 const combineAll = (loop: Loop, { plan, round, steps }: Round): Program => {

@@ -170,7 +170,7 @@ export default Agent.make("mine", { instructions: "Summarise in one sentence." }
     assert.deepStrictEqual(eventsOf(stdout)[0]?.path, ["mine"])
   })
 
-  it("writes any output of a runner, and says what a file has to provide", async () => {
+  it("reads the input of a runner by its schema, writes any output, and says what a file has to provide", async () => {
     const runner = (name: string, run: string) =>
       file(
         name,
@@ -178,6 +178,13 @@ export default Agent.make("mine", { instructions: "Summarise in one sentence." }
 import { Runner } from ${JSON.stringify(join(root, "src/index.ts"))}
 export default Runner.make("mine", { ${run} })`
       )
+    const order = "input: Schema.Struct({ n: Schema.Int }), run: ({ n }) => Effect.succeed(n + 1)"
+    const [typed, misfit] = await Promise.all([
+      troupe(["run", "--agent", runner("typed.ts", order), '{"n":41}']),
+      troupe(["run", "--agent", runner("misfit.ts", order), "forty-one"])
+    ])
+    assert.deepStrictEqual([typed.code, typed.stdout], [0, "42\n"], typed.stderr)
+    assertRefused(misfit, 2, '"mine" takes JSON, and the question does not fit')
     const [big, none, encoded, missing] = await Promise.all([
       troupe(["run", "--agent", runner("big.ts", "run: () => Effect.succeed({ n: 1n })"), "go"]),
       troupe(["run", "--agent", runner("nothing.ts", "run: () => Effect.void"), "go"]),

@@ -8,8 +8,9 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import type * as McpSchema from "effect/ai/McpSchema"
-import { schemaOf, toJson } from "../../../../internal/json.ts"
+import { toJson } from "../../../../internal/json.ts"
 import { codec, jsonSchema } from "../../../../internal/jsonForm.ts"
+import { inputOf as inputSchemaOf, outputOf, takesText } from "../../../../internal/runnerSchemas.ts"
 import { InvalidDefinition, RunTimedOut } from "../../../../RunError.ts"
 import type { RunEvent } from "../../../../RunEvent.ts"
 import * as Runner from "../../../../Runner.ts"
@@ -76,7 +77,10 @@ export interface Options<Parameters extends Schema.Top, Input, Output, Failure =
   readonly title?: string | undefined
   /** The tool's description; the runner's by default. */
   readonly description?: string | undefined
-  /** What the client fills in, and how it becomes the runner's input. Default: a text, `{ input: string }`. */
+  /**
+   * What the client fills in, and how it becomes the runner's input. Default: the runner's own `input` schema, where it has
+   * one that is not a text; otherwise a text, `{ input: string }`.
+   */
   readonly parameters?: Parameters | undefined
   readonly input?: ((params: Parameters["Type"]) => Input) | undefined
   /** The schema of the structured result; by default that of the runner's own output. */
@@ -149,23 +153,45 @@ const inputOf = ({ name, subject }: Naming, parameters: Schema.Top) => {
   }
 }
 
+interface Parameters<I> {
+  readonly parameters: Schema.Top
+  readonly toInput: (params: unknown) => I
+}
+
+/** The parameters of a runner as a tool: those that are given, otherwise its own input, which is a text if unknown. */
+const parametersOf = <I, A, E, R>(
+  subject: string,
+  runner: Runner.Runner<I, A, E, R>,
+  options: Options<Schema.Top, I, A, E>
+): Parameters<I> => {
+  const ofField = (params: unknown) => (params as { readonly input: I }).input
+  const own = inputSchemaOf(runner)
+  if (options.parameters !== undefined || options.input !== undefined || own === undefined || takesText(own)) {
+    return { parameters: options.parameters ?? TextInput, toInput: options.input ?? ofField }
+  }
+  // What the schema decodes is the runner's input.
+  return objectSchema(subject, codec(subject, own)) === undefined
+    ? { parameters: Schema.Struct({ input: own }), toInput: ofField }
+    : { parameters: own, toInput: (params) => params as I }
+}
+
 export const make = <I, A, E, R>(
   runner: Runner.Runner<I, A, E, R>,
   options: Options<Schema.Top, I, A, E> = {}
 ): Tool<R> => {
   const naming = namingOf(runner, options)
   const { description, name, subject } = naming
-  const input = inputOf(naming, options.parameters ?? TextInput)
-  const toInput = options.input ?? ((params: unknown) => (params as typeof TextInput.Type).input as I)
-  const output = options.output ?? schemaOf(runner.definition.encode)
-  const structure = structureOf(subject, output as Schema.Top | undefined)
+  const { parameters, toInput } = parametersOf(subject, runner, options)
+  const input = inputOf(naming, parameters)
+  const own = outputOf(runner)
+  const structure = structureOf(subject, options.output ?? (own === Schema.String ? undefined : own))
   const limited = options.timeout === undefined ? runner : Runner.withTimeout(runner, options.timeout)
   const progressOf = options.progress ?? stepProgress
   // A timeout of the tool is a failure that the runner's type does not have.
   const explain = (error: unknown): string | undefined =>
     error instanceof RunTimedOut || options.failure === undefined ? clientMessage(error) : options.failure(error as E)
   const resultOf = (value: A): Answer => {
-    const { json, structured } = structure.encode(value, runner.definition.encode)
+    const { json, structured } = structure.encode(value)
     const content = options.content?.(value) ?? [text(typeof json === "string" ? json : JSON.stringify(json))]
     return { content, ...(structured === undefined ? {} : { structuredContent: structured }) }
   }
@@ -229,10 +255,7 @@ const resolveRoot = (json: JsonSchema.JsonSchema): JsonSchema.JsonSchema => {
 
 interface Structure {
   readonly schema: JsonSchema.JsonSchema | undefined
-  readonly encode: (
-    value: unknown,
-    plain: (value: unknown) => Schema.Json
-  ) => { readonly json: Schema.Json; readonly structured: Schema.Json | undefined }
+  readonly encode: (value: unknown) => { readonly json: Schema.Json; readonly structured: Schema.Json | undefined }
 }
 
 /** Structured content is an object in every revision but the newest, so anything else is wrapped in one. */
@@ -240,8 +263,8 @@ const structureOf = (subject: string, output: Schema.Top | undefined): Structure
   if (output === undefined) {
     return {
       schema: undefined,
-      encode: (value, plain) => {
-        const json = plain(value)
+      encode: (value) => {
+        const json = toJson(value)
         return { json, structured: isJsonObject(json) ? json : undefined }
       }
     }

@@ -5,6 +5,7 @@ import { isIP } from "node:net"
 import type { Message, Request } from "../ioWorker.ts"
 import { describe } from "../../../../internal/connectionError.ts"
 import { transport } from "../../http/nodeTransport.ts"
+import { batched } from "./batch.ts"
 
 type Fetch = Extract<Request, { readonly type: "fetch" }> & { readonly id: number }
 type Post = (message: Message & { readonly id: number }) => void
@@ -84,7 +85,12 @@ const fetched = async ({ body, headers, method, redirect, url }: Fetch, signal: 
  */
 const carry = ({ body, credit, headers, id, method, url }: Fetch, post: Post, done: () => void): Job => {
   let left = credit
+  const batch = batched((data) => {
+    post({ type: "chunk", id, data })
+    if (--left <= 0) exchange.pause()
+  })
   const end = (message: Message) => {
+    batch.flush()
     done()
     post({ ...message, id })
   }
@@ -92,17 +98,16 @@ const carry = ({ body, credit, headers, id, method, url }: Fetch, post: Post, do
     { method, url, headers: headers as Record<string, string>, body: body as string | Uint8Array | undefined },
     {
       head: (head) => post({ type: "head", id, status: head.status, url, headers: head.headers() }),
-      data: (chunk) => {
-        // A chunk is a part of a larger buffer, all of which would be copied.
-        post({ type: "chunk", id, data: new Uint8Array(chunk) })
-        if (--left <= 0) exchange.pause()
-      },
+      data: batch.push,
       end: () => end({ type: "end" }),
       fail: (failure) => end({ type: "failed", ...describe(failure) })
     }
   )
   return {
-    abort: () => exchange.abort(),
+    abort: () => {
+      batch.drop()
+      exchange.abort()
+    },
     credit: (n) => {
       left += n
       if (left > 0) exchange.resume()

@@ -3,20 +3,14 @@ import { McpServer } from "@modelcontextprotocol/sdk/server/mcp.js"
 import { Effect, Fiber, Layer, ManagedRuntime } from "effect"
 import { Agent, Mcp, SyncEdge, TestModel } from "troupe"
 import { describe, expect, it } from "vitest"
-import * as IoWorker from "../../../src/layers/internal/io/ioWorker.ts"
 import { call } from "../../support/mcpCall.ts"
 import { failure, temporary } from "../../support/mcpChecks.ts"
-import { children, everything, isAlive, script, startEverything, toolsServer } from "../../support/mcpEverything.ts"
+import { children, everything, script, startEverything, toolsServer } from "../../support/mcpEverything.ts"
 import { rawServer } from "../../support/mcpRaw.ts"
 
 const { newLog } = temporary()
 
 const runSync = <A, E>(program: Effect.Effect<A, E>): A => Effect.runSync(Effect.provide(program, SyncEdge.layer))
-/** Waits on either edge until a log has a line. */
-const logged = (lines: () => ReadonlyArray<string>, line: string) =>
-  Effect.gen(function* () {
-    while (!lines().includes(line)) yield* Effect.sleep("20 millis")
-  }).pipe(Effect.timeout("20 seconds"))
 
 describe("under runSync", () => {
   it("an agent calls tools at once, with progress, images and questions, as it does under runPromise", async () => {
@@ -113,47 +107,6 @@ describe("under runSync", () => {
     expect(children()).toEqual([])
   })
 
-  it("a timeout and an interruption reach the server, and nothing stays behind", () => {
-    const { file, lines } = newLog()
-    const patient = newLog()
-    let pids: ReadonlyArray<number> = []
-    runSync(
-      Effect.gen(function* () {
-        const mcp = yield* Mcp.connect({
-          servers: {
-            // All other requests have to be answered within this, too.
-            strict: { ...toolsServer({ LOG: file }), timeout: "1500 millis" },
-            patient: toolsServer({ LOG: patient.file })
-          }
-        })
-        const tools = yield* mcp.tools()
-        pids = [Number(yield* call(tools, "strict_pid")), Number(yield* call(tools, "patient_pid"))]
-        expect(failure(yield* Effect.exit(call(tools, "strict_hang")))).toMatchObject({ reason: "timeout" })
-        yield* logged(lines, "cancelled: timeout")
-        const fiber = yield* Effect.forkChild(call(tools, "patient_hang"), { startImmediately: true })
-        yield* logged(patient.lines, "hang")
-        yield* Fiber.interrupt(fiber)
-        yield* logged(patient.lines, "cancelled: interrupted")
-      }).pipe(Effect.scoped)
-    )
-    expect(pids.map(isAlive)).toEqual([false, false])
-    expect(children()).toEqual([])
-  })
-
-  it("a server that dies is there again for the next call", () => {
-    const { file, lines } = newLog()
-    runSync(
-      Effect.gen(function* () {
-        const mcp = yield* Mcp.connect({ servers: { tools: { ...toolsServer({ LOG: file }), trustHints: true } } })
-        const tools = yield* mcp.tools()
-        expect(failure(yield* Effect.exit(call(tools, "die")))).toMatchObject({ reason: "lost", executed: "unknown" })
-        expect(yield* call(tools, "die-once")).toBe("lived, call 2")
-        expect(lines().filter((line) => line === "die")).toHaveLength(1)
-      }).pipe(Effect.scoped)
-    )
-    expect(children()).toEqual([])
-  })
-
   it("a connection lives on between runs of one runtime", async () => {
     const { file, lines } = newLog()
     const servers = Mcp.layer({ servers: { tools: toolsServer({ LOG: file }) } })
@@ -174,26 +127,5 @@ describe("under runSync", () => {
     expect(failure(inProcess)).toMatchObject({ reason: "usage", message: expect.stringContaining("Effect.runPromise") })
     const without = Effect.runSyncExit(Effect.scoped(Mcp.connect({ servers: { everything } })))
     expect(failure(without)).toMatchObject({ reason: "usage", message: expect.stringContaining("SyncEdge.layer") })
-  })
-
-  it("the end of the I/O thread fails what is under way, and ends the processes", async () => {
-    const { file, lines } = newLog()
-    let pid = 0
-    const exit = runSync(
-      Effect.gen(function* () {
-        const mcp = yield* Mcp.connect({ servers: { tools: toolsServer({ LOG: file }) } })
-        const tools = yield* mcp.tools()
-        pid = Number(yield* call(tools, "pid"))
-        const fiber = yield* Effect.forkChild(Effect.exit(call(tools, "hang")), { startImmediately: true })
-        yield* logged(lines, "hang")
-        IoWorker.get().tell("crash")
-        const exit = yield* Fiber.join(fiber)
-        expect(Number(yield* call(tools, "pid"))).not.toBe(pid)
-        return exit
-      }).pipe(Effect.scoped)
-    )
-    expect(failure(exit)).toMatchObject({ reason: "lost", message: expect.stringContaining("I/O thread") })
-    for (let looks = 0; isAlive(pid) && looks < 100; looks++) await new Promise((resolve) => setTimeout(resolve, 50))
-    expect(isAlive(pid)).toBe(false)
   })
 })

@@ -140,5 +140,13 @@ export type RunnerSlot<T> = T extends Runner.Member
           ? 'A function is not a runner. Write Runner.make("name", { run: (input) => effect })'
           : Says<T, "This is not a runner. Make one with Agent.make, Runner.make or a workflow">
 
+/** A member of a workflow that is given texts. */
+export type TextRunnerSlot<T> =
+  T extends Runner.Runner<infer I, infer _A, infer _E, infer _R>
+    ? string extends I
+      ? unknown
+      : "The model gives a worker a text. Make it a runner of texts with Runner.mapInput"
+    : RunnerSlot<T>
+
 /** Members of a workflow, by name or in a list. */
 export type RunnerSlots<T> = { readonly [K in keyof T]: RunnerSlot<T[K]> }

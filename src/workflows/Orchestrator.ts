@@ -12,7 +12,7 @@ import { readBy } from "../internal/reading.ts"
 import type { RunState } from "../internal/runState.ts"
 import { annotate, define, delegation } from "../internal/toolDefinition.ts"
 import { Resumable } from "../internal/toolMarks.ts"
-import type { RunnerSlot } from "../internal/wiring.ts"
+import type { TextRunnerSlot } from "../internal/wiring.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 import { Budget, type Limits, metered } from "./internal/tokenBudget.ts"
@@ -20,13 +20,7 @@ import { Budget, type Limits, metered } from "./internal/tokenBudget.ts"
 type Workers = Readonly<Record<string, unknown>>
 type AnyWorker = Runner.Runner<string, unknown, unknown, unknown>
 
-type TakesText<Roster extends Workers> = {
-  readonly [K in keyof Roster]: Roster[K] extends Runner.Runner<infer I, infer _A, infer _E, infer _R>
-    ? string extends I
-      ? unknown
-      : "The model gives a worker a text. Make it a runner of texts with Runner.mapInput"
-    : RunnerSlot<Roster[K]>
-}
+type TakesText<Roster extends Workers> = { readonly [K in keyof Roster]: TextRunnerSlot<Roster[K]> }
 
 /** How agents are spawned while the orchestrator runs. */
 export interface Spawn<Tools extends ReadonlyArray<AgentTool.Any>> {

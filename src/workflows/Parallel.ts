@@ -46,10 +46,10 @@ export const quorum = (n: number): Group.Quorum => ({ _tag: "quorum", n })
 export type Branches = Readonly<Record<string, Runner.Member>> | ReadonlyArray<Runner.Member>
 type AnyRunner = Runner.Runner<never, unknown, unknown, unknown>
 /** Any one of the branches. */
-type Member<B extends Branches> = B extends ReadonlyArray<infer M> ? M : B[keyof B]
+type Member<B extends Unchecked> = B extends ReadonlyArray<infer M> ? M : B[keyof B]
 
 /** The input of all branches. */
-export type Input<B extends Branches> = (
+export type Input<B extends Unchecked> = (
   Member<B> extends infer M ? (M extends unknown ? (input: Runner.Input<M>) => void : never) : never
 ) extends (input: infer I) => void
   ? I

@@ -8,6 +8,7 @@ import type * as Prompt from "effect/ai/Prompt"
 import * as Agent from "../agents/Agent.ts"
 import * as Schemas from "../internal/runnerSchemas.ts"
 import type { Member } from "../internal/structure.ts"
+import type { TextRunnerSlot } from "../internal/wiring.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 import type * as Parallel from "./Parallel.ts"
@@ -57,8 +58,12 @@ export interface Done<out Goal, out A> {
   readonly round: number
 }
 
+/** What the compile error shows for an executor that fits nowhere. */
+type NoExecutor =
+  "An executor is a runner of texts or a function of a task, without workers beside it. If it is one, another option does not fit"
+
 /** Runners by the names that plans use. The input of each is the goal, its task and the results that the task needs. */
-export type Workers = Readonly<Record<string, Runner.Runner<string, unknown, unknown, unknown>>>
+export type Workers = Readonly<Record<string, unknown>>
 type OutputOf<W extends Workers> = Runner.Output<W[keyof W]>
 
 /** The input of the workflow: the goal, in a form that its functions and its runners take. */
@@ -81,8 +86,8 @@ export interface Planning<Goal, Taken, Known, E, R> {
 
 /** The runners that do the steps, by the names that plans use. */
 export interface Working<W extends Workers> {
-  readonly workers: W
-  readonly executor?: undefined
+  readonly workers: W & { readonly [K in keyof W]: TextRunnerSlot<W[K]> }
+  readonly executor?: NoExecutor | undefined
 }
 
 /** One runner or function that does every step. */
@@ -330,7 +335,7 @@ interface Erased {
   readonly planner?: AnyMember | Effect.Effect<unknown, unknown, unknown> | undefined
   readonly instructions?: string | undefined
   readonly workers?: Workers | undefined
-  readonly executor?: AnyMember | undefined
+  readonly executor?: AnyMember | NoExecutor | undefined
   readonly evaluator?: AnyMember | undefined
   readonly accept?: ((verdict: never) => boolean) | undefined
   readonly score?: ((verdict: never) => number) | undefined
@@ -343,21 +348,27 @@ interface Erased {
   readonly onStepFailure?: "replan" | "fail" | undefined
 }
 
+/** Throws for a role that is neither a runner nor a function. */
+const assertRoles = (subject: string, options: Erased): void => {
+  for (const role of ["executor", "evaluator", "combine"] as const) {
+    const member = options[role]
+    if (member !== undefined && typeof member !== "function") Runner.membersOf(subject, { [role]: member })
+  }
+}
+
 const settingsOf = (name: string, options: Erased): Settings => {
-  const refuse = (problem: string, remedy: string) =>
-    new InvalidDefinition({ subject: `plan-execute-evaluate "${name}"`, problem, remedy })
+  const subject = `plan-execute-evaluate "${name}"`
+  const refuse = (problem: string, remedy: string) => new InvalidDefinition({ subject, problem, remedy })
   const limit = (option: string, value: number, least: number): number => {
     if (value >= least) return value
     throw refuse(`${option} is ${value}`, `Use ${least} or more`)
   }
-  const workers =
-    options.workers === undefined
-      ? undefined
-      : new Map(Runner.membersOf(`plan-execute-evaluate "${name}"`, options.workers))
+  const workers = options.workers === undefined ? undefined : new Map(Runner.membersOf(subject, options.workers))
   if (workers?.size === 0) throw refuse("it has no workers", "Give it at least one")
   if ((workers === undefined) === (options.executor === undefined)) {
     throw refuse(`it has ${workers === undefined ? "neither" : "both"} workers and an executor`, "Give it one of them")
   }
+  assertRoles(subject, options)
   if (options.planner !== undefined && options.instructions !== undefined) {
     throw refuse("it has instructions and a planner of its own", "Give the instructions to the planner")
   }

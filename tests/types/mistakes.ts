@@ -13,6 +13,7 @@ import {
   Handoffs,
   Orchestrator,
   Parallel,
+  PlanExecuteEvaluate,
   Router,
   Runner,
   Skills
@@ -249,4 +250,21 @@ Orchestrator.make("o", {
 Orchestrator.make("o", {
   // @ts-expect-error The model gives a worker a text. Make it a runner of texts with Runner.mapInput
   counting
+})
+PlanExecuteEvaluate.make("p", {
+  workers: {
+    agent,
+    // @ts-expect-error A tool is not a runner. Give it to an agent, which is one
+    tool
+  }
+})
+PlanExecuteEvaluate.make("p", {
+  workers: {
+    // @ts-expect-error The model gives a worker a text. Make it a runner of texts with Runner.mapInput
+    counting
+  }
+})
+PlanExecuteEvaluate.make("p", {
+  // @ts-expect-error An executor is a runner of texts or a function of a task, without workers beside it
+  executor: tool
 })

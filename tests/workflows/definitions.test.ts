@@ -20,8 +20,7 @@ const agent = Agent.make("agent", { description: "Does it" })
 const tool = AgentTool.fromFunction("tool", { description: "Does it", execute: () => "done" })
 
 /** As a program without types calls it. */
-const untyped = <Args extends ReadonlyArray<unknown>>(make: (...args: Args) => unknown) =>
-  make as unknown as (...args: ReadonlyArray<unknown>) => unknown
+const untyped = (make: unknown) => make as (...args: ReadonlyArray<unknown>) => unknown
 
 const refused = (define: () => unknown): string => {
   try {
@@ -80,6 +79,13 @@ describe("a workflow", () => {
       )
     })
   }
+
+  it("refuses an executor that is neither a runner nor a function", () => {
+    assert.include(
+      refused(() => untyped(PlanExecuteEvaluate.make)("p", { executor: tool })),
+      '"executor" is a tool, not a runner. Give it to an agent, which is one'
+    )
+  })
 
   it("refuses a step that is neither a runner nor a gate nor a function", () => {
     assert.include(

@@ -251,55 +251,55 @@ export const streamOf = <I, A, E, R>(
   name: string,
   definition: Definition<I, A, E, R>,
   input: I
-): Stream.Stream<RunEvent, E, R> =>
-  Stream.unwrap(
-    Effect.gen(function* () {
-      const buffer = yield* StreamBuffer
-      // Unbounded, so that an event has its place in the order once it has its number; the run then waits for room.
-      const consumer = yield* Effect.withFiber(Effect.succeed)
-      const taken = Latch.makeUnsafe(true)
-      const mailbox = Mailbox.make<RunEvent, E>(consumer, () => taken.openUnsafe())
-      let gone = false
-      let ended: Exit.Exit<A, E> | undefined
-      let isRead = false
-      // Registered first, so it runs last: after the closing scope has interrupted the run.
-      yield* Effect.addFinalizer((exit) => (isRead ? Effect.void : withUnread(ended, exit)))
-      // The run gets a fiber of its own, which is not a child of the consumer's.
-      const bridge = yield* SyncBridge
-      bridge?.enter(consumer)
-      const own = execute(name, definition, input, {
-        outlet: {
-          push: mailbox.push,
-          room: Effect.suspend(() => {
-            if (gone || mailbox.size() <= buffer) return Effect.void
-            taken.closeUnsafe()
-            return taken.await
-          })
-        }
+): Stream.Stream<RunEvent, E, R> => Stream.unwrap(Effect.gen(() => begun(name, definition, input)))
+
+// A function of its own: one that is made for each stream keeps what it holds until the next full garbage collection.
+function* begun<I, A, E, R>(name: string, definition: Definition<I, A, E, R>, input: I) {
+  const buffer = yield* StreamBuffer
+  // Unbounded, so that an event has its place in the order once it has its number; the run then waits for room.
+  const consumer = yield* Effect.withFiber(Effect.succeed)
+  const taken = Latch.makeUnsafe(true)
+  const mailbox = Mailbox.make<RunEvent, E>(consumer, () => taken.openUnsafe())
+  let gone = false
+  let ended: Exit.Exit<A, E> | undefined
+  let isRead = false
+  // Registered first, so it runs last: after the closing scope has interrupted the run.
+  yield* Effect.addFinalizer((exit) => (isRead ? Effect.void : withUnread(ended, exit)))
+  // The run gets a fiber of its own, which is not a child of the consumer's.
+  const bridge = yield* SyncBridge
+  bridge?.enter(consumer)
+  const own = execute(name, definition, input, {
+    outlet: {
+      push: mailbox.push,
+      room: Effect.suspend(() => {
+        if (gone || mailbox.size() <= buffer) return Effect.void
+        taken.closeUnsafe()
+        return taken.await
       })
-      yield* flushed(consumer, own).pipe(
-        Effect.onExit((exit) =>
-          Effect.sync(() => {
-            ended = exit
-            mailbox.end(exit)
-          })
-        ),
-        Effect.forkScoped
-      )
-      // Registered last, so it runs first: a run that is being interrupted must not wait for a consumer that is gone.
-      yield* Effect.addFinalizer(() =>
-        Effect.sync(() => {
-          gone = true
-          taken.openUnsafe()
-          mailbox.close()
-        })
-      )
-      return Stream.fromPull(Effect.succeed(mailbox.pull)).pipe(
-        Stream.onError((cause) =>
-          Effect.sync(() => {
-            isRead = !Cause.hasInterruptsOnly(cause)
-          })
-        )
-      )
+    }
+  })
+  yield* flushed(consumer, own).pipe(
+    Effect.onExit((exit) =>
+      Effect.sync(() => {
+        ended = exit
+        mailbox.end(exit)
+      })
+    ),
+    Effect.forkScoped
+  )
+  // Registered last, so it runs first: a run that is being interrupted must not wait for a consumer that is gone.
+  yield* Effect.addFinalizer(() =>
+    Effect.sync(() => {
+      gone = true
+      taken.openUnsafe()
+      mailbox.close()
     })
   )
+  return Stream.fromPull(Effect.succeed(mailbox.pull)).pipe(
+    Stream.onError((cause) =>
+      Effect.sync(() => {
+        isRead = !Cause.hasInterruptsOnly(cause)
+      })
+    )
+  )
+}

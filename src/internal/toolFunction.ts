@@ -47,6 +47,35 @@ const isGenerator = (u: unknown): boolean => Object.prototype.toString.call(u) =
 export const kindOf = (execute: Function): Kind =>
   execute instanceof AsyncFunction ? "promise" : execute instanceof GeneratorFunction ? "effect" : "sync"
 
+/**
+ * What a function is called with. A class: an object that is made with a getter of its own keeps all that the getter sees
+ * until the next full garbage collection.
+ */
+class Context implements ToolContext {
+  declare readonly runId: string
+  declare readonly rootId: string
+  declare readonly path: ReadonlyArray<string>
+  declare readonly conversationId: string
+  declare readonly toolCallId: string
+  declare readonly idempotencyKey: string
+  declare readonly step: number
+  declare readonly progress: ToolContext["progress"]
+  #controller: AbortController | undefined
+
+  constructor(base: Omit<ToolContext, "signal">) {
+    Object.assign(this, base)
+  }
+
+  get signal(): AbortSignal {
+    return (this.#controller ??= new AbortController()).signal
+  }
+
+  /** Fires the signal. It is not for the function, which gets the context. */
+  static abort(context: Context): void {
+    context.#controller?.abort()
+  }
+}
+
 /** Calls the function. Calls `onPromise` when it returns a promise, which cannot be interrupted with the run. */
 export const call = (
   kind: Kind,
@@ -58,13 +87,8 @@ export const call = (
   Effect.flatMap(isSync, (sync) => {
     // Not even called: what it would have begun could be neither waited for nor stopped.
     if (sync && kind === "promise") return Effect.fail(new CannotWait())
-    let controller: AbortController | undefined
-    const context: ToolContext = {
-      ...base,
-      get signal() {
-        return (controller ??= new AbortController()).signal
-      }
-    }
+    const context = new Context(base)
+    const abort = () => Context.abort(context)
     let out: unknown
     try {
       out = execute(params, context)
@@ -73,14 +97,12 @@ export const call = (
     }
     const effect = isGenerator(out) ? Effect.gen(() => out as EffectGenerator) : out
     if (Effect.isEffect(effect)) {
-      return Effect.onInterrupt(effect as Effect.Effect<unknown, unknown, unknown>, () =>
-        Effect.sync(() => controller?.abort())
-      )
+      return Effect.onInterrupt(effect as Effect.Effect<unknown, unknown, unknown>, () => Effect.sync(abort))
     }
     if (!Predicate.isPromiseLike(out)) return Effect.succeed(out)
     onPromise()
-    if (!sync) return awaitPromise(out, () => controller?.abort())
-    controller?.abort()
+    if (!sync) return awaitPromise(out, abort)
+    abort()
     // Swallow a late rejection: it must not end the process.
     out.then(undefined, () => {})
     return Effect.fail(new CannotWait())

@@ -94,6 +94,12 @@ const notMade = ({ asked, limit, per }: Beyond): string =>
 
 const has = ({ mapUnsafe }: Context.Context<never>, { id }: Tool.Any): boolean => mapUnsafe.has(id)
 
+/**
+ * What a part of the loop yields, and returns in the end. The parts are methods: a generator function that is made again for
+ * each call keeps all that it holds until the next full garbage collection.
+ */
+type Yields<A> = Generator<Effect.Effect<unknown, unknown, unknown>, A, never>
+
 class Loop {
   readonly #spec: AgentSpec
   readonly #state: RunState
@@ -125,29 +131,28 @@ class Loop {
   }
 
   run(input: Prompt.RawInput): Effect.Effect<unknown, unknown, unknown> {
-    const self = this
-    return Effect.gen(function* () {
-      const spec = self.#spec
-      yield* self.#assertEdge()
-      const given = yield* self.#given(input)
-      const { messages, open } = yield* Transcript.normalise(given, self.#state.info.path, yield* CurrentSigning)
-      self.#transcript.begin(messages)
-      yield* self.#prepare(input)
-      if (open !== undefined && (yield* self.#resume(open)).done) return undefined
-      // Repair rounds come on top: they do no work of their own.
-      while (self.#step < spec.maxSteps + self.#resolver.repairs) {
-        const next = yield* self.#takeStep(self.#toolChoice())
-        if (next.done) return next.output
-        if (self.#last.toolCalls.length > 0 && (yield* self.#shouldStop())) {
-          // A typed answer has to be given by the model; a plain one is the text of the step that stopped.
-          return spec.output === undefined ? self.#last.text : yield* self.#finalAnswer()
-        }
+    return Effect.gen(() => this.#run(input))
+  }
+
+  *#run(input: Prompt.RawInput): Yields<unknown> {
+    const spec = this.#spec
+    if (this.#model.info?.network === true) yield* this.#assertEdge()
+    const given = yield* this.#given(input)
+    const { messages, open } = yield* Transcript.normalise(given, this.#state.info.path, yield* CurrentSigning)
+    this.#transcript.begin(messages)
+    yield* this.#prepare(input)
+    if (open !== undefined && (yield* this.#resume(open)).done) return undefined
+    // Repair rounds come on top: they do no work of their own.
+    while (this.#step < spec.maxSteps + this.#resolver.repairs) {
+      const next = yield* this.#takeStep(this.#toolChoice())
+      if (next.done) return next.output
+      if (this.#last.toolCalls.length > 0 && (yield* this.#shouldStop())) {
+        // A typed answer has to be given by the model; a plain one is the text of the step that stopped.
+        return spec.output === undefined ? this.#last.text : yield* this.#finalAnswer()
       }
-      if (spec.onMaxSteps === "answer") return yield* self.#finalAnswer()
-      return yield* Effect.fail(
-        new RunError.MaxStepsExceeded({ ...self.#transcript.failure(), maxSteps: spec.maxSteps })
-      )
-    })
+    }
+    if (spec.onMaxSteps === "answer") return yield* this.#finalAnswer()
+    return yield* Effect.fail(new RunError.MaxStepsExceeded({ ...this.#transcript.failure(), maxSteps: spec.maxSteps }))
   }
 
   /** The input, or the transcript of a suspended run that this agent is to go on with. */
@@ -174,31 +179,29 @@ class Loop {
     })
   }
 
-  #prepare(input: Prompt.RawInput): Effect.Effect<void, unknown, unknown> {
+  *#prepare(input: Prompt.RawInput): Yields<void> {
     const spec = this.#spec
-    return Effect.gen({ self: this }, function* () {
-      const { instructions: given, output } = spec
-      const instructions = typeof given === "string" ? given : yield* given(input)
-      const shape =
-        output !== undefined &&
-        ModelCall.needsInstruction(this.#model, output, spec.tools.forModel !== undefined || spec.sources.length > 0)
-          ? output.instruction
-          : ""
-      const system = [instructions, shape].filter((text) => text !== "").join("\n\n")
-      if (system !== "") this.#messages.push(Prompt.systemMessage({ content: system }))
-      if (system !== "") yield* Spans.instructions(system)
-      const toolkit = spec.toolkit
-      if (toolkit !== undefined && Effect.isEffect(toolkit)) yield* this.#assertHandlers(toolkit.tools)
-      this.#tools = {
-        byName: spec.tools.byName,
-        toolkit: toolkit === undefined ? undefined : Effect.isEffect(toolkit) ? yield* toolkit : toolkit,
-        concurrency: spec.toolConcurrency,
-        timeout: spec.toolTimeout,
-        messages: () => [...this.#transcript.messages],
-        resumed: nothingResumed,
-        middleware: this.#toolStages
-      }
-    })
+    const { instructions: given, output } = spec
+    const instructions = typeof given === "string" ? given : yield* given(input)
+    const shape =
+      output !== undefined &&
+      ModelCall.needsInstruction(this.#model, output, spec.tools.forModel !== undefined || spec.sources.length > 0)
+        ? output.instruction
+        : ""
+    const system = [instructions, shape].filter((text) => text !== "").join("\n\n")
+    if (system !== "") this.#messages.push(Prompt.systemMessage({ content: system }))
+    if (system !== "") yield* Spans.instructions(system)
+    const toolkit = spec.toolkit
+    if (toolkit !== undefined && Effect.isEffect(toolkit)) yield* this.#assertHandlers(toolkit.tools)
+    this.#tools = {
+      byName: spec.tools.byName,
+      toolkit: toolkit === undefined ? undefined : Effect.isEffect(toolkit) ? yield* toolkit : toolkit,
+      concurrency: spec.toolConcurrency,
+      timeout: spec.toolTimeout,
+      messages: () => [...this.#transcript.messages],
+      resumed: nothingResumed,
+      middleware: this.#toolStages
+    }
   }
 
   /** The types ask for handlers, and effect/ai looks for them only when the model has called. */
@@ -221,36 +224,32 @@ class Loop {
   }
 
   /** The tools of the step that begins. What a step was shown is what its calls find. */
-  #updateTools(): Effect.Effect<void, unknown, unknown> {
+  *#updateTools(): Yields<void> {
     const { sources, tools, name } = this.#spec
-    if (!this.#hasChangingTools) return Effect.void
-    return Effect.gen({ self: this }, function* () {
-      const set = (this.#sourced = yield* ToolSet.fromSources(`agent "${name}"`, tools, sources, this.#sourced)).set
-      this.#tools = { ...this.#tools!, byName: set.byName }
-      const hidden = new Set<string>()
-      for (const { isOffered, name } of set.handoffs) if (!(yield* isOffered)) hidden.add(name)
-      this.#forModel = hidden.size === 0 ? set.forModel : ToolSet.forModelWithout(set, hidden)
-    })
+    if (!this.#hasChangingTools) return
+    const set = (this.#sourced = yield* ToolSet.fromSources(`agent "${name}"`, tools, sources, this.#sourced)).set
+    this.#tools = { ...this.#tools!, byName: set.byName }
+    const hidden = new Set<string>()
+    for (const { isOffered, name } of set.handoffs) if (!(yield* isOffered)) hidden.add(name)
+    this.#forModel = hidden.size === 0 ? set.forModel : ToolSet.forModelWithout(set, hidden)
   }
 
-  #takeStep(toolChoice: LanguageModel.ToolChoice<string>): Effect.Effect<Next, unknown, unknown> {
-    return Effect.gen({ self: this }, function* () {
-      const step = ++this.#step
-      const state = this.#state
-      state.bill.addStep()
-      if (!state.events.silent) yield* state.events.emit({ _tag: "StepStarted", step })
-      if (this.#hasChangingTools) yield* this.#updateTools()
-      const turn = yield* this.#callModel(step, toolChoice)
-      this.#transcript.messages.push(...Prompt.fromResponseParts(turn.content).content)
-      this.#last = { step, text: turn.text, toolCalls: [] }
-      const resolved = yield* this.#resolver.resolveTurn(turn, step)
-      const next =
-        resolved === "calls" ? yield* this.#execute(turn.calls, turn.text, step, (results) => results) : resolved
-      if (!state.events.silent) {
-        yield* state.events.emit({ _tag: "StepCompleted", step, finishReason: turn.finishReason, usage: turn.usage })
-      }
-      return next
-    })
+  *#takeStep(toolChoice: LanguageModel.ToolChoice<string>): Yields<Next> {
+    const step = ++this.#step
+    const state = this.#state
+    state.bill.addStep()
+    if (!state.events.silent) yield* state.events.emit({ _tag: "StepStarted", step })
+    if (this.#hasChangingTools) yield* this.#updateTools()
+    const turn = yield* this.#callModel(step, toolChoice)
+    this.#transcript.messages.push(...Prompt.fromResponseParts(turn.content).content)
+    this.#last = { step, text: turn.text, toolCalls: [] }
+    const resolved = yield* this.#resolver.resolveTurn(turn, step)
+    const next =
+      resolved === "calls" ? yield* this.#execute(turn.calls, turn.text, step, (results) => results) : resolved
+    if (!state.events.silent) {
+      yield* state.events.emit({ _tag: "StepCompleted", step, finishReason: turn.finishReason, usage: turn.usage })
+    }
+    return next
   }
 
   #callModel(step: number, toolChoice: LanguageModel.ToolChoice<string>): Effect.Effect<Turn, unknown> {
@@ -292,26 +291,24 @@ class Loop {
   }
 
   /** Makes the calls that a suspended run was waiting to make: the rest of its last step. */
-  #resume(open: Transcript.Open): Effect.Effect<Next, unknown, unknown> {
-    return Effect.gen({ self: this }, function* () {
-      const step = ++this.#step
-      this.#state.bill.addStep()
-      yield* this.#state.events.emit({ _tag: "StepStarted", step })
-      yield* this.#updateTools()
-      const calls = open.calls.filter((call) => !open.results.has(call.id))
-      const inOrder = (results: ReadonlyArray<Prompt.ToolResultPart>) => {
-        const byId = new Map(results.map((result) => [result.id, result]))
-        return open.calls.flatMap((call) => open.results.get(call.id) ?? byId.get(call.id) ?? [])
-      }
-      const toolNamed = (name: string) => toolOf(this.#tools!.byName.get(name))
-      const changesArguments = this.#toolStages !== undefined
-      const resumed = yield* resumedCalls(open.waiting, toolNamed, this.#state.info.path, changesArguments)
-      this.#tools = { ...this.#tools!, resumed }
-      const next = yield* this.#execute(calls, "", step, inOrder)
-      this.#tools = { ...this.#tools, resumed: nothingResumed }
-      yield* this.#state.events.emit({ _tag: "StepCompleted", step, finishReason: "tool-calls", usage: noUsage })
-      return next
-    })
+  *#resume(open: Transcript.Open): Yields<Next> {
+    const step = ++this.#step
+    this.#state.bill.addStep()
+    yield* this.#state.events.emit({ _tag: "StepStarted", step })
+    yield* this.#updateTools()
+    const calls = open.calls.filter((call) => !open.results.has(call.id))
+    const inOrder = (results: ReadonlyArray<Prompt.ToolResultPart>) => {
+      const byId = new Map(results.map((result) => [result.id, result]))
+      return open.calls.flatMap((call) => open.results.get(call.id) ?? byId.get(call.id) ?? [])
+    }
+    const toolNamed = (name: string) => toolOf(this.#tools!.byName.get(name))
+    const changesArguments = this.#toolStages !== undefined
+    const resumed = yield* resumedCalls(open.waiting, toolNamed, this.#state.info.path, changesArguments)
+    this.#tools = { ...this.#tools!, resumed }
+    const next = yield* this.#execute(calls, "", step, inOrder)
+    this.#tools = { ...this.#tools, resumed: nothingResumed }
+    yield* this.#state.events.emit({ _tag: "StepCompleted", step, finishReason: "tool-calls", usage: noUsage })
+    return next
   }
 
   #execute(
@@ -399,21 +396,19 @@ class Loop {
   }
 
   /** Asks for the answer without tools: the steps are used up, or `stopWhen` stopped a typed agent. */
-  #finalAnswer(): Effect.Effect<unknown, unknown, unknown> {
-    return Effect.gen({ self: this }, function* () {
-      this.#resolver.closed = true
-      this.#transcript.messages.push(
-        Transcript.userText("You cannot call tools any more. Answer now with what you have.")
-      )
-      // One call, the allowed corrections of a typed answer, and one more for a model that goes on calling tools.
-      for (let extra = 0; extra <= this.#spec.outputRepairs + 1; extra++) {
-        const next = yield* this.#takeStep("none")
-        if (next.done) return next.output
-      }
-      return yield* Effect.fail(
-        new RunError.MaxStepsExceeded({ ...this.#transcript.failure(), maxSteps: this.#spec.maxSteps })
-      )
-    })
+  *#finalAnswer(): Yields<unknown> {
+    this.#resolver.closed = true
+    this.#transcript.messages.push(
+      Transcript.userText("You cannot call tools any more. Answer now with what you have.")
+    )
+    // One call, the allowed corrections of a typed answer, and one more for a model that goes on calling tools.
+    for (let extra = 0; extra <= this.#spec.outputRepairs + 1; extra++) {
+      const next = yield* this.#takeStep("none")
+      if (next.done) return next.output
+    }
+    return yield* Effect.fail(
+      new RunError.MaxStepsExceeded({ ...this.#transcript.failure(), maxSteps: this.#spec.maxSteps })
+    )
   }
 
   #shouldStop(): Effect.Effect<boolean, unknown, unknown> {

@@ -172,8 +172,8 @@ export type Checked<O, Instructions, Stops, Known extends PropertyKey = never> =
     readonly middleware?: MiddlewareSlots<Option<O, "middleware">> | undefined
   } & Misspelt<O, keyof Options | Known, typeof elsewhere>
 
-/** Unchecked options, including those of other libraries' agents, so that the check can name ours. */
-export type Given = Settings & Wiring & { readonly [K in keyof typeof elsewhere]?: unknown }
+/** Options before they are checked. */
+export type Given = Settings & Wiring
 
 type ElementOf<List> = List extends ReadonlyArray<infer Element> ? Element : never
 type KitTools<Kit> = Kit extends { readonly tools: infer Tools } ? Tools[keyof Tools] : never

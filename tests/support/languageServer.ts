@@ -28,6 +28,8 @@ export interface LanguageServer {
   readonly open: (file: string, text: string) => void
   /** What an editor shows of the name at this place; line and column are counted from 0. */
   readonly hover: (file: string, line: number, column: number) => Promise<string>
+  /** The names that an editor offers at this place; line and column are counted from 0. */
+  readonly offers: (file: string, line: number, column: number) => Promise<ReadonlyArray<string>>
   readonly mistakes: (file: string) => Promise<ReadonlyArray<Mistake>>
   readonly close: () => Promise<void>
 }
@@ -43,7 +45,7 @@ export const start = async (): Promise<LanguageServer> => {
   await request("initialize", {
     processId: process.pid,
     rootUri: pathToFileURL(root).href,
-    capabilities: { textDocument: { hover: { contentFormat: ["plaintext"] }, diagnostic: {} } }
+    capabilities: { textDocument: { hover: { contentFormat: ["plaintext"] }, diagnostic: {}, completion: {} } }
   })
   notify("initialized", {})
   return {
@@ -58,6 +60,13 @@ export const start = async (): Promise<LanguageServer> => {
       })) as Hover | null
       if (hover === null) return ""
       return typeof hover.contents === "string" ? hover.contents : hover.contents.value
+    },
+    offers: async (file, line, character) => {
+      const { items } = (await request("textDocument/completion", {
+        textDocument: { uri: uriOf(file) },
+        position: { line, character }
+      })) as { readonly items: ReadonlyArray<{ readonly label: string }> }
+      return items.map(({ label }) => label)
     },
     mistakes: async (file) => {
       const { items } = (await request("textDocument/diagnostic", { textDocument: { uri: uriOf(file) } })) as {

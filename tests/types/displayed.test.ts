@@ -69,6 +69,15 @@ describe("what an editor shows", () => {
     )
   })
 
+  it("offers the options of an agent, and no others", async () => {
+    const text = 'import { Agent } from "troupe"\nexport const agent = Agent.make("agent", { maxSteps: 3,  })\n'
+    server.open("tests/types/offered.ts", text)
+    const offers = await server.offers("tests/types/offered.ts", 1, text.split("\n")[1]!.indexOf("  }") + 1)
+    const options = offers.map((label) => label.replace("?", ""))
+    assert.includeMembers(options, ["instructions", "tools", "toolkit", "use", "output", "stopWhen", "maxToolCalls"])
+    for (const other of ["model", "llm", "system", "prompt", "name"]) assert.notInclude(options, other)
+  })
+
   for (const [member, says] of [
     ["run", "succeeds with the plain output"],
     ["result", "the output, usage, steps, decisions"],

@@ -124,7 +124,8 @@ Agent.make("a", {
 // -- options that there are not
 Agent.make("a", {
   // @ts-expect-error Provide a Layer of the model around the run, such as OpenAi.layer({ model })
-  model: "gpt-4.1-mini"
+  model: "gpt-4.1-mini",
+  instructions: "You do arithmetic."
 })
 Agent.make("a", {
   // @ts-expect-error There is no such option

@@ -176,10 +176,14 @@ export const pending = (transcript: Prompt.Prompt): ReadonlyArray<Request> =>
     return responses.length > 0 ? [] : [requestOf(open)]
   })
 
-/** The request for a call. Tool and arguments are those of the call, which would run, and not those of its note. */
+/**
+ * The request for a call, with the arguments that were shown: those of the call, or what a middleware made of them. When the
+ * run is resumed, another tool or other arguments than those that would run are refused.
+ */
 const requestOf = ({ call, note, part }: OpenCall): Request => {
-  const noted = note?.waitsFor._tag === "Decision" ? note.waitsFor.request : unknownRequest
-  return { ...noted, id: part.approvalId, toolCallId: call.id, tool: call.name, params: toJson(call.params) }
+  const of = { id: part.approvalId, toolCallId: call.id, tool: call.name }
+  if (note?.waitsFor._tag === "Decision") return { ...note.waitsFor.request, ...of }
+  return { ...unknownRequest, ...of, params: toJson(call.params) }
 }
 
 /** A tool whose request another program made. */

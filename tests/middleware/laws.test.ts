@@ -47,7 +47,7 @@ describe("an agent with middleware that changes nothing", () => {
         const given = Middleware.layer(...kinds.map(middlewareOf))
         assert.deepStrictEqual(yield* Effect.provide(provide(agent as never), given), without)
       }) as never,
-    runs(100)
+    runs(60)
   )
 })
 
@@ -78,7 +78,7 @@ describe("with middleware of any kind", () => {
         assert.deepStrictEqual({ ...last.spent.usage }, { ...resulted.value.usage })
         assertValid(resulted.value.transcript)
       }),
-    runs(300)
+    runs(200)
   )
 })
 
@@ -133,7 +133,7 @@ describe("two middleware", () => {
           })
         assert.deepStrictEqual(yield* ends([a, b]), yield* ends([nested(a, b)]))
       }) as never,
-    runs(100)
+    runs(60)
   )
 })
 

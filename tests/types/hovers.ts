@@ -10,6 +10,7 @@ import {
   Chain,
   Gather,
   Handoffs,
+  Middleware,
   Orchestrator,
   Parallel,
   Router,
@@ -92,3 +93,9 @@ export const lead = Orchestrator.make("lead", { writer, Researcher }, { instruct
 
 // shows const measured: Runner.Runner<RawInput, number, Agent.AgentError, LanguageModel>
 export const measured = Runner.map(writer, (text) => text.length)
+
+// shows const strict: Middleware.Middleware<NoRules, never>
+export const strict = Middleware.make("strict", { tool: () => Effect.fail(new NoRules()) })
+
+// shows const guarded: Agent.Agent<string, NoRules | Agent.AgentError, LanguageModel>
+export const guarded = Agent.make("guarded", { middleware: [strict] })

@@ -11,6 +11,7 @@ import {
   Feature,
   Gather,
   Handoffs,
+  Middleware,
   Orchestrator,
   Parallel,
   PlanExecuteEvaluate,
@@ -119,6 +120,24 @@ Agent.make("a", {
 Agent.make("a", {
   // @ts-expect-error `use` is a list. Write `use: [feature]`
   use: Skills.feature()
+})
+
+// -- middleware
+Agent.make("a", {
+  // @ts-expect-error A function is not a middleware. Write Middleware.make("name", { tool: (call, next) => next(call) })
+  middleware: [() => {}]
+})
+Agent.make("a", {
+  // @ts-expect-error A Layer is not a middleware. Provide it around the run with Effect.provide
+  middleware: [Middleware.layer()]
+})
+Agent.make("a", {
+  // @ts-expect-error This is not a middleware. Make one with Middleware.make or Middleware.hooks
+  middleware: [{ tool: () => {} }]
+})
+Agent.make("a", {
+  // @ts-expect-error `middleware` is a list. Write `middleware: [middleware]`
+  middleware: Middleware.make("m", {})
 })
 
 // -- options that there are not

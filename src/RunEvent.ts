@@ -2,8 +2,8 @@
  * The events of a run. Every event is plain JSON with a schema, so it can be logged, stored and sent between the parts of
  * your own system as it is. This module defines the events and reads them; it emits none (see `Runner` and the agent loop).
  *
- * **Do not send all events to end users.** `TextDelta` of the root run is meant for them, see {@link text}; so is the
- * `output` of its `RunCompleted`. Other events hold what they may not be meant to see: the arguments and results of tools
+ * **Do not send all events to end users.** {@link toClient} makes of an event what may leave a server. `TextDelta` of the
+ * root run is meant for end users, see {@link text}; so is the `output` of its `RunCompleted`. Other events hold what they may not be meant to see: the arguments and results of tools
  * (`ToolCalled`, `ToolProgress`, `ToolCompleted`, `ToolFailed`, `ApprovalRequested`, `ApprovalAnswered`), the model's
  * reasoning (`ReasoningDelta`), what workflows decided and why (`RouteTaken`, `RoundCompleted`, `PlanMade`, `HandedOff`,
  * `OutputRejected`, `StepRetried`), the names of your agents and tools (`path`, `tool`), and in terminal events the whole
@@ -31,8 +31,10 @@
 import * as Effect from "effect/Effect"
 import * as Prompt from "effect/ai/Prompt"
 import * as Response from "effect/ai/Response"
+import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import { rendering } from "./internal/render.ts"
 
 /** The version of the event format. It changes when a reader of the old format would misread the new. */
 export const version = 1
@@ -406,3 +408,170 @@ export const text = <E, R>(events: Stream.Stream<RunEvent, E, R>): Stream.Stream
     Stream.filter((event) => event._tag === "TextDelta" && event.path.length === 1),
     Stream.map((event) => (event._tag === "TextDelta" ? event.delta : ""))
   )
+
+/**
+ * A run's events as text for people: a line for each thing that happens, and between the lines the answer of the root
+ * runner as it comes. Each piece ends where the next one begins, so write them one after the other. Control characters are
+ * taken out, and arguments and results of tools are left out. A new attempt begins on a line of its own.
+ *
+ * @example
+ * import { Effect, Stream } from "effect"
+ * import { Agent, DemoModel, RunEvent } from "troupe"
+ *
+ * const clerk = Agent.make("clerk", { instructions: "Answer questions." })
+ * const shown = RunEvent.render(clerk.stream("What is 2 + 40?")).pipe(
+ *   Stream.runForEach((text) => Effect.sync(() => process.stdout.write(text))),
+ *   Effect.provide(DemoModel.layer)
+ * )
+ */
+export const render = <E, R>(events: Stream.Stream<RunEvent, E, R>): Stream.Stream<string, E, R> =>
+  Stream.suspend(() => {
+    const added = rendering()
+    return Stream.filter(Stream.map(events, added), (text) => text !== "")
+  })
+
+const ofClient = {
+  v: Schema.Literal(version),
+  /** As in the event that it was made of: it grows from event to event, with gaps. */
+  seq: Schema.Int,
+  at: Schema.Finite
+}
+const ofClientTool = { ...ofClient, toolCallId: Schema.String, tool: Schema.String }
+const ofClientEnd = {
+  ...ofClient,
+  /** Summed over the run and every run nested in it. */
+  usage: Response.Usage,
+  steps: Schema.Int,
+  durationMs: Schema.Finite
+}
+
+/**
+ * What may leave a server: the root run's text, the names and states of its tool calls, what it decided, what it used, and
+ * how it ended. No arguments and results, reasoning, nested runs, transcripts, or messages for operators. See
+ * {@link toClient}.
+ */
+export const Client = Schema.Union([
+  Schema.TaggedStruct("Started", ofClient),
+  /** A piece of the answer. */
+  Schema.TaggedStruct("Text", { ...ofClient, delta: Schema.String }),
+  /** The text since the event with `seq` `discardFrom` is void. */
+  Schema.TaggedStruct("Discarded", { ...ofClient, discardFrom: Schema.Int }),
+  /** A tool call changed its state. `waiting`: a person is asked whether it may run. */
+  Schema.TaggedStruct("Tool", {
+    ...ofClientTool,
+    state: Schema.Literals(["called", "waiting", "approved", "denied", "completed", "failed"])
+  }),
+  Schema.TaggedStruct("Routed", { ...ofClient, routes: Schema.Array(Schema.String) }),
+  Schema.TaggedStruct("Judged", { ...ofClient, round: Schema.Int, accepted: Schema.Boolean }),
+  Schema.TaggedStruct("Planned", { ...ofClient, round: Schema.Int }),
+  Schema.TaggedStruct("HandedOff", { ...ofClient, from: Schema.String, to: Schema.String }),
+  Schema.TaggedStruct("Stopped", { ...ofClient, gate: Schema.String }),
+  Schema.TaggedStruct("Item", {
+    ...ofClient,
+    item: Schema.String,
+    status: Schema.Literals(["completed", "failed", "interrupted"]),
+    done: Schema.Int,
+    total: Schema.optionalKey(Schema.Int)
+  }),
+  /** The usage of one step. */
+  Schema.TaggedStruct("Used", { ...ofClient, step: Schema.Int, usage: Response.Usage }),
+  /** The run succeeded. `output` is the result, encoded as JSON. */
+  Schema.TaggedStruct("Completed", { ...ofClientEnd, output: Schema.optionalKey(Schema.Json) }),
+  /** The run failed. `error` is the tag of its error, such as "ModelError"; "Error" for an error without one. */
+  Schema.TaggedStruct("Failed", { ...ofClientEnd, error: Schema.String }),
+  Schema.TaggedStruct("Interrupted", ofClientEnd)
+]).annotate({ identifier: "ClientEvent" })
+/** An event that may leave a server. */
+export type Client = typeof Client.Type
+
+/**
+ * What of an event may leave a server; `undefined` for an event that may not, those of nested runs among them. The names of
+ * tools, routes and agents are part of it.
+ *
+ * @example
+ * import { Schema, Stream } from "effect"
+ * import { Agent, RunEvent } from "troupe"
+ *
+ * const clerk = Agent.make("clerk", { instructions: "Answer questions." })
+ * const encode = Schema.encodeSync(Schema.fromJsonString(RunEvent.Client))
+ * const lines = clerk.stream("What is 2 + 40?").pipe(
+ *   Stream.map(RunEvent.toClient),
+ *   Stream.filter((event) => event !== undefined),
+ *   Stream.map((event) => `data: ${encode(event)}\n\n`)
+ * )
+ */
+export const toClient = (event: RunEvent): Client | undefined => {
+  if (event.path.length > 1) return undefined
+  const { at, seq, v } = event
+  const own = { v, seq, at }
+  if (isTerminal(event)) return endOf(event, own)
+  switch (event._tag) {
+    case "RunStarted":
+      return { _tag: "Started", ...own }
+    case "TextDelta":
+      return { _tag: "Text", ...own, delta: event.delta }
+    case "RunRetried":
+    case "StepRetried":
+    case "TurnReplaced":
+      return { _tag: "Discarded", ...own, discardFrom: event.discardFrom }
+    case "ToolCalled":
+    case "ApprovalRequested":
+    case "ApprovalAnswered":
+    case "ToolCompleted":
+    case "ToolFailed":
+      return { _tag: "Tool", ...own, toolCallId: event.toolCallId, tool: event.tool, state: stateOf(event) }
+    case "RouteTaken":
+      return { _tag: "Routed", ...own, routes: event.routes }
+    case "RoundCompleted":
+      return { _tag: "Judged", ...own, round: event.round, accepted: event.accepted }
+    case "PlanMade":
+      return { _tag: "Planned", ...own, round: event.round }
+    case "HandedOff":
+      return { _tag: "HandedOff", ...own, from: event.from, to: event.to }
+    case "StoppedEarly":
+      return { _tag: "Stopped", ...own, gate: event.gate }
+    case "ItemCompleted": {
+      const { done, item, status, total } = event
+      return { _tag: "Item", ...own, item, status, done, ...(total === undefined ? {} : { total }) }
+    }
+    case "StepCompleted":
+      return { _tag: "Used", ...own, step: event.step, usage: event.usage }
+    // Not for clients. A new event is not either, until it is listed above.
+    default:
+      return undefined
+  }
+}
+
+type ClientBase = Pick<Client, "v" | "seq" | "at">
+
+const stateOf = (
+  event: ToolCalled | ApprovalRequested | ApprovalAnswered | ToolCompleted | ToolFailed
+): Extract<Client, { readonly _tag: "Tool" }>["state"] => {
+  switch (event._tag) {
+    case "ToolCalled":
+      return "called"
+    case "ApprovalRequested":
+      return "waiting"
+    case "ApprovalAnswered":
+      return event.approved ? "approved" : "denied"
+    case "ToolCompleted":
+      return "completed"
+    case "ToolFailed":
+      return "failed"
+  }
+}
+
+const endOf = (event: Extract<RunEvent, { readonly spent: Spent }>, own: ClientBase): Client => {
+  const { durationMs, spent } = event
+  const bill = { ...own, usage: spent.usage, steps: spent.steps, durationMs }
+  switch (event._tag) {
+    case "RunCompleted":
+      return { _tag: "Completed", ...bill, ...(event.output === undefined ? {} : { output: event.output }) }
+    case "RunFailed": {
+      const tag = Predicate.hasProperty(event.error, "_tag") ? event.error._tag : undefined
+      return { _tag: "Failed", ...bill, error: typeof tag === "string" ? tag : "Error" }
+    }
+    case "RunInterrupted":
+      return { _tag: "Interrupted", ...bill }
+  }
+}

@@ -84,7 +84,7 @@ export type Error<R> = R extends Runner<infer _I, infer _A, infer E, infer _R> ?
 /** The services that runner `R` needs. */
 export type Services<R> = R extends Runner<infer _I, infer _A, infer _E, infer S> ? S : never
 
-export { type Definition, type Result, StreamBuffer } from "./internal/execution.ts"
+export { type Definition, type MemberTranscript, type Result, StreamBuffer } from "./internal/execution.ts"
 
 /** True for a runner. */
 export const isRunner = (u: unknown): u is Any => Predicate.hasProperty(u, TypeId)

@@ -3,6 +3,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { RunEvent } from "../RunEvent.ts"
+import { lineOf } from "../internal/render.ts"
 import { Progress } from "./progress.ts"
 import { err } from "./terminal.ts"
 
@@ -28,7 +29,7 @@ export const progress = (busy: () => boolean): Effect.Effect<Display, never, Sco
     const { stderr } = process
     if (stderr.isTTY !== true || process.env["TERM"] === "dumb") {
       const show = (event: RunEvent) => {
-        const line = state.push(event)
+        const line = lineOf(event)
         return line === undefined ? Effect.void : err(`${line}\n`)
       }
       return { show, away: (effect) => effect }

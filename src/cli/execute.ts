@@ -6,7 +6,8 @@ import type * as LanguageModel from "effect/ai/LanguageModel"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Stream from "effect/Stream"
-import { stripControls, stripControlsPieces } from "../internal/text.ts"
+import { answering } from "../internal/render.ts"
+import { stripControls } from "../internal/text.ts"
 import { isTerminal, type RunEvent, toJsonLine } from "../RunEvent.ts"
 import * as Runner from "../Runner.ts"
 import { type CliFailure, failed, ofCause } from "./failure.ts"
@@ -85,35 +86,18 @@ const asJson = (): Shown => ({
 })
 
 const asLiveText = (): Shown => {
-  let text = ""
-  const clean = stripControlsPieces()
+  const text = answering()
+  let isWritten = false
+  const write = (piece: string) => {
+    if (piece === "") return Effect.void
+    isWritten = true
+    return out(piece)
+  }
   return {
-    take: (event) => {
-      if (event._tag === "TextDelta" && event.path.length === 1) {
-        const delta = clean.next(event.delta)
-        text += delta
-        return out(delta)
-      }
-      const isNew = event._tag === "StepRetried" || event._tag === "TurnReplaced"
-      const rest = isTerminal(event) || isNew ? clean.rest() : ""
-      if (rest !== "") {
-        text += rest
-        return out(isNew ? `${rest}\n` : rest)
-      }
-      // What was written cannot be taken back, so a new attempt begins on a line of its own.
-      if (isNew && text !== "") return out("\n")
-      if (event._tag === "RunCompleted" && event.path.length === 1 && text === "" && typeof event.output === "string") {
-        text = stripControls(event.output)
-        return out(text)
-      }
-      return Effect.void
-    },
-    end: Effect.suspend(() => {
-      if (text.endsWith("\n")) return Effect.void
-      text += "\n"
-      return out("\n")
-    }),
-    busy: () => text !== ""
+    take: (event) => write(text.next(event)),
+    // An empty answer is an empty line.
+    end: Effect.suspend(() => (isWritten ? write(text.end()) : write("\n"))),
+    busy: () => isWritten
   }
 }
 

@@ -1,5 +1,6 @@
-/** What a run shows while it runs: a pure state fed with events, and its two renderings. */
+/** What a run shows while it runs: a pure state fed with events, and its lines on a terminal. */
 import type { RunEvent } from "../RunEvent.ts"
+import { cut, labelOf, seconds, tokensOf } from "../internal/render.ts"
 import { oneLine } from "../internal/text.ts"
 
 interface Running {
@@ -17,13 +18,14 @@ export class Progress {
   #done = 0
   #failed = 0
 
-  /** Takes an event; gives the line that a terminal without cursor control shows for it, if any. */
-  push(event: RunEvent): string | undefined {
-    const label = labelOf(event.path)
+  /** Takes an event. */
+  push(event: RunEvent): void {
     switch (event._tag) {
-      case "RunStarted":
+      case "RunStarted": {
+        const label = labelOf(event.path)
         this.#running.set(event.runId, { label, startedAt: event.at, step: 0, tool: undefined, characters: 0 })
-        return event.path.length === 1 ? undefined : `${label}: started`
+        return
+      }
       case "StepStarted":
         return this.#change(event.runId, (run) => {
           run.step = event.step
@@ -34,44 +36,31 @@ export class Progress {
           run.characters += event.delta.length
         })
       case "ToolCalled":
-        this.#change(event.runId, (run) => {
+        return this.#change(event.runId, (run) => {
           run.tool = event.tool
         })
-        return `${label}: calls ${oneLine(event.tool)}`
-      case "ToolFailed":
-        return `${label}: ${oneLine(event.tool)} failed`
       case "StepCompleted":
-        this.#tokens += (event.usage.inputTokens.total ?? 0) + (event.usage.outputTokens.total ?? 0)
-        return undefined
-      case "StepRetried":
-        return `${label}: tries again (${cut(oneLine(event.reason), 160)})`
-      case "TurnReplaced":
-        return `${label}: answers again (${event.by})`
-      case "RunCompleted":
-        return this.#end(
-          event.runId,
-          `${label}: done in ${seconds(event.durationMs)}, ${tokensOf(event.spent.usage)} tokens`
-        )
+        this.#tokens += tokensOf(event.usage)
+        return
       case "RunFailed":
         this.#failed++
-        return this.#end(event.runId, `${label}: failed after ${seconds(event.durationMs)}`)
+        return this.#end(event.runId)
+      case "RunCompleted":
       case "RunInterrupted":
-        return this.#end(event.runId, `${label}: interrupted after ${seconds(event.durationMs)}`)
+        return this.#end(event.runId)
       default:
-        return undefined
+        return
     }
   }
 
-  #change(runId: string, f: (run: Running) => void): undefined {
+  #change(runId: string, f: (run: Running) => void): void {
     const run = this.#running.get(runId)
     if (run !== undefined) f(run)
-    return undefined
   }
 
-  #end(runId: string, line: string): string {
+  #end(runId: string): void {
     this.#running.delete(runId)
     this.#done++
-    return line
   }
 
   /** The lines of a live display: what runs and for how long, and the tokens so far. At most `rows` lines. */
@@ -93,15 +82,3 @@ export class Progress {
     )
   }
 }
-
-const labelOf = (path: ReadonlyArray<string>): string =>
-  oneLine(path.length > 1 ? path.slice(1).join(" > ") : path.join(""))
-const cut = (text: string, width: number): string =>
-  text.length <= width ? text : `${text.slice(0, Math.max(0, width - 1))}…`
-const seconds = (ms: number): string => `${(Math.max(0, ms) / 1000).toFixed(1)} s`
-
-interface Usage {
-  readonly inputTokens: { readonly total?: number | undefined }
-  readonly outputTokens: { readonly total?: number | undefined }
-}
-const tokensOf = (usage: Usage): number => (usage.inputTokens.total ?? 0) + (usage.outputTokens.total ?? 0)

@@ -36,6 +36,13 @@ import { errorType } from "./telemetry.ts"
 import { oneLine } from "./text.ts"
 import { onOwnStack } from "./trueExit.ts"
 
+/** The conversation of one agent of a run. */
+export interface MemberTranscript {
+  /** The names of the runners from the root to the agent. */
+  readonly path: ReadonlyArray<string>
+  readonly transcript: Prompt.Prompt
+}
+
 /** An output with its bill and its transcript. */
 export interface Result<out Output> {
   readonly output: Output
@@ -50,6 +57,11 @@ export interface Result<out Output> {
    * to turn by what is new. What a tool's nested run said is not part of it.
    */
   readonly transcript: Prompt.Prompt
+  /**
+   * The conversation of every agent in the run, in the order in which they began, those that ran as tools included; an
+   * agent that ran several times is there several times. Of the runs nested in one run, the last 1000.
+   */
+  readonly transcripts: ReadonlyArray<MemberTranscript>
   readonly duration: Duration.Duration
   /** The decisions of the workflows in the run, in order: routes taken, verdicts, plans, handoffs, early answers. */
   readonly decisions: ReadonlyArray<Decision>
@@ -238,6 +250,10 @@ export const resultOf = <I, A, E, R>(name: string, definition: Definition<I, A, 
         usage: state!.bill.usage,
         steps: state!.bill.steps,
         transcript: Prompt.fromMessages(state!.transcript!.said.messages),
+        transcripts: state!.transcript!.members.map(({ messages, path }) => ({
+          path,
+          transcript: Prompt.fromMessages(messages)
+        })),
         duration: Duration.millis(now - state!.startedAt),
         decisions: state!.events.decisions,
         finishReason: state!.bill.finishReason

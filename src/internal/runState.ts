@@ -34,7 +34,7 @@ export class RunState {
     this.startedAt = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
     this.events = new EventSink(parent?.events, this.info, options)
     this.bill = new Bill(parent?.bill)
-    this.transcript = this.events.recording ? new RunTranscript(options.input) : undefined
+    this.transcript = this.events.recording ? new RunTranscript(this.info.path, options.input) : undefined
     if (this.transcript !== undefined) parent?.transcript?.add(this.transcript)
   }
 

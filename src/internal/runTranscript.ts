@@ -16,6 +16,12 @@ export interface Said {
   readonly given: number
 }
 
+/** What one run said. */
+export interface RunMessages {
+  readonly path: ReadonlyArray<string>
+  readonly messages: Messages
+}
+
 /** How a run ended: with an output, or without one. */
 export type Ended = { readonly output: unknown } | undefined
 
@@ -27,19 +33,20 @@ const maxNested = 1000
 
 /** The record of one run. */
 export class RunTranscript {
+  readonly #path: ReadonlyArray<string>
   readonly #input: unknown
   readonly #nested: Array<RunTranscript> = []
   #said: (() => Said) | undefined
   #ended: Ended
   #isShared = false
 
-  constructor(input: unknown) {
+  constructor(path: ReadonlyArray<string>, input: unknown) {
+    this.#path = path
     this.#input = input
   }
 
-  /** Remembers a nested run, unless this run keeps its own messages. */
+  /** Remembers a nested run. */
   add(nested: RunTranscript): void {
-    if (this.#said !== undefined) return
     if (this.#nested.length === maxNested) this.#nested.shift()
     this.#nested.push(nested)
   }
@@ -47,7 +54,6 @@ export class RunTranscript {
   /** For a run that keeps its own messages, as agents do; `said` is asked when the transcript is wanted. */
   keep(said: () => Said): void {
     this.#said = said
-    this.#nested.length = 0
   }
 
   /** For a run whose members have one conversation among them: what each of them said is part of it. */
@@ -68,6 +74,12 @@ export class RunTranscript {
     if (answered !== undefined) return answered
     const all = this.#ofNested()
     return { messages: all, given: commonPrefix(all, given) }
+  }
+
+  /** This run and the runs nested in it that keep their own messages, in the order in which they began. */
+  get members(): ReadonlyArray<RunMessages> {
+    const own = this.#said === undefined ? [] : [{ path: this.#path, messages: this.#said().messages }]
+    return [...own, ...this.#nested.flatMap(({ members }) => members)]
   }
 
   /** The nested run that had the whole input and gave the output: the conversation goes on with it. */

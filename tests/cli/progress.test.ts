@@ -1,6 +1,7 @@
 import { assert, describe, it } from "vitest"
 import type { RunEvent } from "troupe"
 import { Progress } from "../../src/cli/progress.ts"
+import { lineOf } from "../../src/internal/render.ts"
 
 const usage = { inputTokens: { total: 30 }, outputTokens: { total: 12 } }
 const spent = { usage, steps: 1, text: "", toolCalls: [] }
@@ -9,7 +10,6 @@ const event = (fields: object, path = ["review", "style a.md"]): RunEvent.RunEve
 
 describe("progress", () => {
   it("is a line an event where there is no terminal", () => {
-    const progress = new Progress()
     assert.deepStrictEqual(
       [
         event({ _tag: "RunStarted" }),
@@ -17,7 +17,7 @@ describe("progress", () => {
         event({ _tag: "TextDelta", step: 1, delta: "abc" }),
         event({ _tag: "ToolCalled", step: 1, toolCallId: "1", tool: "look", params: {} }),
         event({ _tag: "RunCompleted", output: "", spent, durationMs: 1234 })
-      ].map((one) => progress.push(one)),
+      ].map(lineOf),
       ["style a.md: started", undefined, undefined, "style a.md: calls look", "style a.md: done in 1.2 s, 42 tokens"]
     )
   })

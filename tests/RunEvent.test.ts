@@ -1,0 +1,129 @@
+/** Readers of events: text for people, and what may leave a server. */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Schema, Stream } from "effect"
+import { AiError } from "effect/ai"
+import { Agent, AgentTool, Approvals, Chain, Router, RunEvent, Runner, TestModel } from "troupe"
+
+const secret = "s3cr3t"
+const look = AgentTool.fromFunction("look", {
+  description: "Looks",
+  parameters: Schema.Struct({ at: Schema.String }),
+  needsApproval: true,
+  execute: ({ at }) => `${secret} result at ${at}`
+})
+const clerk = Agent.make("clerk", { instructions: `${secret} instructions`, tools: [look], retry: "none" })
+const calling: TestModel.Turn = {
+  reasoning: `${secret} thought`,
+  text: "One moment.",
+  ...TestModel.toolCall("look", { at: `${secret} place` })
+}
+const yes = Approvals.layer(() => Effect.succeed(Approvals.approve))
+const rendered = <E, R>(events: Stream.Stream<RunEvent.RunEvent, E, R>) =>
+  Effect.map(Stream.runCollect(RunEvent.render(events)), (pieces) => pieces.join(""))
+const clientEvents = <I, A, E, R>(runner: Runner.Runner<I, A, E, R>, input: I) => {
+  const events: Array<RunEvent.Client> = []
+  const keep = Runner.onEvent(runner, (event) =>
+    Effect.sync(() => {
+      const one = RunEvent.toClient(event)
+      if (one !== undefined) events.push(one)
+    })
+  )
+  return Effect.map(Effect.exit(keep.run(input)), () => events)
+}
+
+describe("events as text for people", () => {
+  it.effect("are lines for what happens, and the answer between them", () =>
+    Effect.gen(function* () {
+      const text = yield* rendered(clerk.stream("go"))
+      assert.match(
+        text,
+        /^One moment\.\nclerk: calls look\nclerk: asks whether to call look\nIt is there\.\nclerk: done in \d\.\d s, 30 tokens\n$/
+      )
+    }).pipe(Effect.provide(yes), Effect.provide(TestModel.layer([calling, { text: ["It is ", "there."] }])))
+  )
+
+  it.effect("show the output of a workflow, and take out control characters", () =>
+    Effect.gen(function* () {
+      const chain = Chain.make("chain", [Agent.make("writer", {})])
+      const text = yield* rendered(chain.stream("go"))
+      assert.match(text, /^writer: started\nwriter: done in .*\nred\nchain: done in .*\n$/)
+    }).pipe(Effect.provide(TestModel.layer([{ text: ["\u001b[3", "1mred"] }])))
+  )
+
+  it.effect("begin a new attempt on a line of its own", () =>
+    Effect.gen(function* () {
+      const patient = Runner.withRetry(clerk, { times: 1 })
+      const text = yield* rendered(patient.stream("go"))
+      assert.match(text, /^half\nclerk: tries again \(.*\)\nwhole\nclerk: done in/)
+    }).pipe(
+      Effect.provide(
+        TestModel.layer([{ text: "half", chunk: 2, after: 2, fail: new AiError.QuotaExhaustedError({}) }, "whole"])
+      )
+    )
+  )
+})
+
+describe("what may leave a server", () => {
+  it.effect("is text, names and states of tool calls, usage, and the end", () =>
+    Effect.gen(function* () {
+      const events = yield* clientEvents(clerk, "go")
+      assert.deepStrictEqual(
+        events.map((event) => (event._tag === "Tool" ? event.state : event._tag)),
+        ["Started", "Text", "called", "waiting", "approved", "completed", "Used", "Text", "Used", "Completed"]
+      )
+      const encode = Schema.encodeSync(Schema.fromJsonString(RunEvent.Client))
+      const lines = events.map((event) => encode(event))
+      assert.notInclude(lines.join("\n"), secret)
+      assert.deepStrictEqual(
+        lines.map((line) => Schema.decodeSync(Schema.fromJsonString(RunEvent.Client))(line)._tag),
+        events.map(({ _tag }) => _tag)
+      )
+      const last = events.at(-1)!
+      assert.deepStrictEqual(
+        last._tag === "Completed" ? [last.output, last.steps, last.usage.outputTokens.total] : last,
+        ["Done.", 2, 10]
+      )
+    }).pipe(Effect.provide(yes), Effect.provide(TestModel.layer([calling, "Done."])))
+  )
+
+  it.effect("leaves out nested runs and the model's words on a choice", () =>
+    Effect.gen(function* () {
+      const desk = Router.make("desk", { clerk })
+      const events = yield* clientEvents(desk, "go")
+      assert.deepStrictEqual(
+        events.map(({ _tag }) => _tag),
+        ["Started", "Routed", "Completed"]
+      )
+    }).pipe(Effect.provide(TestModel.layer([TestModel.json({ route: "clerk" }), "Done."])))
+  )
+
+  it.effect("says what kind of failure it was, and nothing for operators", () =>
+    Effect.gen(function* () {
+      const events = yield* clientEvents(clerk, "go")
+      const last = events.at(-1)!
+      assert.strictEqual(last._tag === "Failed" ? last.error : last, "ModelError")
+      assert.notInclude(JSON.stringify(events), secret)
+      const odd = yield* clientEvents(Runner.make("odd", { run: () => Effect.fail(secret) }), undefined)
+      const failed = odd.at(-1)!
+      assert.strictEqual(failed._tag === "Failed" ? failed.error : failed, "Error")
+      assert.notInclude(JSON.stringify(odd), secret)
+    }).pipe(
+      Effect.provide(TestModel.layer([{ fail: new AiError.InvalidRequestError({ description: `${secret} advice` }) }]))
+    )
+  )
+
+  it.effect("says which text is void", () =>
+    Effect.gen(function* () {
+      const events = yield* Stream.runCollect(
+        Stream.map(Runner.withRetry(clerk, { times: 1 }).stream("go"), RunEvent.toClient)
+      )
+      const tags = events.flatMap((event) => (event === undefined ? [] : [event._tag]))
+      assert.deepStrictEqual(tags, ["Started", "Text", "Discarded", "Text", "Used", "Completed"])
+      const discarded = events.find((event) => event?._tag === "Discarded")
+      const first = events.find((event) => event?._tag === "Text")
+      assert.isTrue(discarded?._tag === "Discarded" && first !== undefined && discarded.discardFrom <= first.seq)
+    }).pipe(
+      Effect.provide(TestModel.layer([{ text: "half", after: 1, fail: new AiError.QuotaExhaustedError({}) }, "whole"]))
+    )
+  )
+})

@@ -12,7 +12,7 @@ import { readBy } from "../internal/reading.ts"
 import type { RunState } from "../internal/runState.ts"
 import { annotate, define, delegation } from "../internal/toolDefinition.ts"
 import { Resumable } from "../internal/toolMarks.ts"
-import type { TextRunnerSlot } from "../internal/wiring.ts"
+import type { TextRunnerSlot, ToolSlots } from "../internal/wiring.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 import { Budget, type Limits, metered } from "./internal/tokenBudget.ts"
@@ -23,9 +23,9 @@ type AnyWorker = Runner.Runner<string, unknown, unknown, unknown>
 type TakesText<Roster extends Workers> = { readonly [K in keyof Roster]: TextRunnerSlot<Roster[K]> }
 
 /** How agents are spawned while the orchestrator runs. */
-export interface Spawn<Tools extends ReadonlyArray<AgentTool.Any>> {
+export interface Spawn<Tools extends ReadonlyArray<unknown>> {
   /** Tools that a spawned agent can be given; the agent that spawns it names them. */
-  readonly tools?: Tools | undefined
+  readonly tools?: (Tools & ToolSlots<Tools>) | undefined
   /** Put before the instructions that the spawning agent writes. */
   readonly instructions?: string | undefined
   /** The depth of spawning: with 1 (default) only the orchestrator spawns, with 2 also its agents, and so on. */
@@ -54,7 +54,7 @@ export interface WorkerOptions {
 }
 
 /** The options of an orchestrator in addition to those of an agent. */
-export interface OrchestratorOptions<Roster extends Workers, SpawnTools extends ReadonlyArray<AgentTool.Any>> {
+export interface OrchestratorOptions<Roster extends Workers, SpawnTools extends ReadonlyArray<unknown>> {
   /** Hints and approval of workers, by their names. */
   readonly workerOptions?: { readonly [K in keyof Roster]?: WorkerOptions | undefined } | undefined
   /** Lets the model make agents of its own, by a tool called `spawn`. If unset, it cannot. */
@@ -94,7 +94,7 @@ type OwnOptions = keyof OrchestratorOptions<{}, readonly []>
 export const make = <
   const Roster extends Workers,
   const O extends Agent.Given & { readonly [K in OwnOptions]?: unknown } = {},
-  const SpawnTools extends ReadonlyArray<AgentTool.Any> = readonly [],
+  const SpawnTools extends ReadonlyArray<unknown> = readonly [],
   Instructions extends Agent.AnyInstructions = string,
   Stops extends Agent.AnyStops = boolean
 >(
@@ -108,8 +108,8 @@ export const make = <
   | Runner.Services<Roster[keyof Roster]>
   | AgentTool.Services<SpawnTools[number]>
 > => {
-  const given: Agent.Options & OrchestratorOptions<Roster, SpawnTools> =
-    (options as (Agent.Options & OrchestratorOptions<Roster, SpawnTools>) | undefined) ?? {}
+  // `Checked` and `ToolSlots` have checked them.
+  const given = (options ?? {}) as Agent.Options & OrchestratorOptions<Roster, ReadonlyArray<AgentTool.Any>>
   const { budget, spawn, workerOptions, ...own } = given
   const subject = `orchestrator "${name}"`
   // `TakesText` has checked what they take.

@@ -288,3 +288,15 @@ PlanExecuteEvaluate.make("p", {
   // @ts-expect-error An executor is a runner of texts or a function of a task, without workers beside it
   executor: tool
 })
+Orchestrator.make(
+  "o",
+  { agent },
+  {
+    stopWhen: (info) => info.step > 3,
+    spawn: {
+      // @ts-expect-error A runner is not a tool. Write AgentTool.fromRunner(runner)
+      tools: [tool, agent]
+    }
+  }
+)
+Orchestrator.make("o", { agent }, { stopWhen: (info) => info.step > 3, spawn: { tools: [tool] } })

@@ -4,6 +4,7 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as AiError from "effect/ai/AiError"
 import * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Prompt from "effect/ai/Prompt"
 import type * as Tool from "effect/ai/Tool"
@@ -15,6 +16,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type * as AgentTool from "../../AgentTool.ts"
 import { captured, withCaptured } from "../../internal/captured.ts"
+import { messageOf } from "../../internal/message.ts"
 import { oneLine, stripControls } from "../../internal/text.ts"
 import * as ToolSource from "../../ToolSource.ts"
 import type {
@@ -34,6 +36,7 @@ import type * as Lists from "./internal/lists.ts"
 import * as Resources from "./internal/resources.ts"
 import * as Sampling from "./internal/sampling.ts"
 import * as Server from "./internal/serverConnection.ts"
+import { clientMessage } from "./internal/server/failure.ts"
 import { share } from "./internal/share.ts"
 import * as Tools from "./internal/tools.ts"
 
@@ -70,7 +73,10 @@ export type { View } from "./internal/tools.ts"
  * Where the protocol does not say which of several calls a request belongs to, it sees what all of them have in common.
  */
 export interface Answers<R = never> {
-  /** Answers for the model, with {@link sampleWithModel} or by hand. The server receives the message of a failure. */
+  /**
+   * Answers for the model, with {@link sampleWithModel} or by hand. The server gets the message of a failure, unless that says
+   * something about the inside of the program, such as an address or a path: then it is only logged.
+   */
   readonly sampling?:
     | ((request: SamplingRequest, server: string) => Effect.Effect<SamplingResult, unknown, R>)
     | undefined
@@ -203,8 +209,8 @@ const clientOf = <R>(
       const caller = contextOf(calls)
       const answer = <A>(effect: Effect.Effect<A, unknown, R>): Effect.Effect<A, string> =>
         withCaptured(effect, context, ownModel).pipe(
-          Effect.provideContext(caller),
-          Effect.mapError((error) => (error instanceof Error ? error.message : String(error)))
+          Effect.catch((error) => refuse(server, error)),
+          Effect.provideContext(caller)
         )
       if (method === "sampling/createMessage" && sampling !== undefined) {
         return limitsOf(server).limit(calls, caller, answer(sampling(params as SamplingRequest, server)))
@@ -220,6 +226,16 @@ const clientOf = <R>(
     },
     notified: (server, method, params) => Effect.asVoid(PubSub.publish(notifications, { server, method, params }))
   }
+}
+
+/** Fails with the reason for the server; the log has the whole error. Servers do not see what only operators can use. */
+const refuse = (server: string, error: unknown): Effect.Effect<never, string> => {
+  const reason = AiError.isAiError(error) ? `the model call failed (${error.reason._tag})` : clientMessage(error)
+  if (reason !== undefined && reason === messageOf(error)) return Effect.fail(reason)
+  return Effect.andThen(
+    Effect.logWarning(`A request of the MCP server "${server}" was not answered: ${messageOf(error)}`),
+    Effect.fail(reason ?? "it failed; the log of the client has the reason")
+  )
 }
 
 /** Servers get answers of the model that the Layer was built with, even if the calling agent has another one. */

@@ -6,9 +6,10 @@ import {
 } from "@modelcontextprotocol/sdk/types.js"
 import { Server } from "@modelcontextprotocol/sdk/server/index.js"
 import { Effect, Layer, Stream } from "effect"
-import { Agent, Approvals, Mcp, type RunEvent, TestModel } from "troupe"
+import { Agent, Approvals, Mcp, OpenAi, type RunEvent, TestModel } from "troupe"
 import { describe, expect, it } from "vitest"
 import { inProcess, type Listed, text } from "../../support/mcpInProcess.ts"
+import { collectLogs } from "../../support/mcpRaw.ts"
 
 describe("a list", () => {
   const pages = (perPage: number, chars: number) => (page: number) => ({
@@ -207,6 +208,23 @@ describe("a server that asks for answers of the model", () => {
     const { calls, output } = await asked(5, { samplingLimits: { maxTokens: 1 } })
     expect(calls).toBe(1)
     expect(output).toContain("tokens for answers of the model are used up")
+  })
+
+  it("does not learn where the model is when it cannot be reached; the log says it", async () => {
+    const { layer, lines } = collectLogs()
+    const Away = OpenAi.layer({ model: "m", baseUrl: "http://127.0.0.1:9/v1", retry: "none" })
+    const Servers = Mcp.layer({ servers: { s: { server: asking(1) } }, sampling: Mcp.sampleWithModel })
+    const Model = TestModel.layer((call) =>
+      call.index === 0 ? TestModel.toolCall("ask", {}) : JSON.stringify(call.prompt.content.at(-1))
+    )
+    const answer = await Effect.runPromise(
+      Agent.make("a", { tools: [Mcp.tools()] })
+        .run("x")
+        .pipe(Effect.provide(Layer.mergeAll(Layer.provide(Servers, Away), Model, layer)))
+    )
+    expect(answer).toContain("the model call failed (NetworkError)")
+    expect(answer).not.toMatch(/127\.0\.0\.1|OPENAI/)
+    expect(lines.join("\n")).toContain("127.0.0.1:9")
   })
 
   it("gets none that the approver denies", async () => {

@@ -1,7 +1,7 @@
 /**
  * `npm run codegen`: bundles each program that runs in a thread to one text, so that it is found from sources, a build, a
  * packed install and any bundle alike. Each is an ordinary module; `tests/architecture/codegen.test.ts` fails until the
- * texts are fresh.
+ * texts are fresh. The version of the package is written with them.
  */
 import * as fs from "node:fs"
 import * as path from "node:path"
@@ -41,11 +41,15 @@ export const generate = async (): Promise<ReadonlyMap<string, string>> => {
     const header = `/** The bundle of \`${path.basename(entry)}\`, made by \`npm run codegen\`. Do not edit it. */\n`
     files.set(file, `${header}export const source: string = ${JSON.stringify(await bundle(entry))}\n`)
   }
-  return files
+  const { version } = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8")) as {
+    readonly version: string
+  }
+  const about = "/** The version in `package.json`, which a bundle cannot read. Made by `npm run codegen`. */\n"
+  return files.set("src/internal/version.generated.ts", `${about}export const version = "${version}"\n`)
 }
 
 if (import.meta.main) {
   const files = await generate()
   for (const [file, text] of files) fs.writeFileSync(path.join(root, file), text)
-  console.log(`${files.size} programs are bundled`)
+  console.log(`${files.size} files are generated`)
 }

@@ -3,7 +3,6 @@
  * The command line. This file declares the commands and turns their ends into exit codes; what a command does is loaded
  * when it is called, so that `--help` is fast.
  */
-import { readFileSync } from "node:fs"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import * as Cause from "effect/Cause"
@@ -20,10 +19,7 @@ import { presenter } from "./cli/output.ts"
 import { err, quietPipes, readerIsGone } from "./cli/terminal.ts"
 import { oneLine } from "./internal/text.ts"
 import { messageOf } from "./internal/message.ts"
-
-const { version } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")) as {
-  readonly version: string
-}
+import { version } from "./internal/version.generated.ts"
 
 const model = Flag.String("model").pipe(
   Flag.withDescription("openai:NAME or demo; without the flag OpenAI, when OPENAI_API_KEY or OPENAI_BASE_URL is set"),

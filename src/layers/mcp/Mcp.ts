@@ -18,6 +18,7 @@ import type * as AgentTool from "../../AgentTool.ts"
 import { captured, withCaptured } from "../../internal/captured.ts"
 import { messageOf } from "../../internal/message.ts"
 import { oneLine, stripControls } from "../../internal/text.ts"
+import { version } from "../../internal/version.generated.ts"
 import * as ToolSource from "../../ToolSource.ts"
 import type {
   ElicitationRequest,
@@ -199,7 +200,7 @@ const clientOf = <R>(
   }
   return {
     name: "troupe",
-    version: "0.1.0",
+    version,
     capabilities: {
       ...(sampling === undefined ? {} : { sampling: {} }),
       ...(elicitation === undefined ? {} : { elicitation: { form: { applyDefaults: true }, url: {} } }),

@@ -125,6 +125,17 @@ describe("a picture of a runner", () => {
     assert.notInclude(picture, "class ")
   })
 
+  it("leaves out the members of what is nested more than a hundred levels deep", () => {
+    let runner: Runner.Runner<string, unknown, unknown, never> = Runner.make("leaf", {
+      run: (_input: string) => Effect.succeed("x")
+    })
+    for (let level = 0; level < 5000; level++) runner = Chain.make(`level ${level}`, [runner])
+    const picture = Runner.toMermaid(runner)
+    assert.include(picture, '"level 4900: chain"')
+    assert.include(picture, '"level 4899 ..."')
+    assert.notInclude(picture, "level 4898")
+  })
+
   it("says how a gather is set only where it says something", () => {
     assert.include(Runner.toMermaid(Gather.map("all", quick)), "all: gather (map)")
     const either = Gather.broadcast("either", [quick, slow], { mode: Parallel.race })

@@ -20,6 +20,9 @@ interface Seen {
 /** The picture; with `events` of a run, the path taken, timings and failures too. */
 export const draw = (runner: Drawable, events?: Iterable<RunEvent>): string => new Picture(events).draw(runner)
 
+/** Runners that are nested deeper are drawn without their members: no picture could show them, and drawing is recursive. */
+const maxLevels = 100
+
 const arrow = "-->"
 const taken = "==>"
 const dotted = "-.->"
@@ -131,8 +134,9 @@ class Picture {
   // -- runners ----------------------------------------------------------------------------------------------------
 
   #runner(runner: Drawable, path: ReadonlyArray<string>): Drawn {
-    const structure = runner.definition.structure()
     const name = path.at(-1)!
+    if (path.length > maxLevels) return one(this.#node(`${name} ...`, shapes.function, undefined, false))
+    const structure = runner.definition.structure()
     const seen = this.#seen?.get(key(path))
     if (structure.kind === "function") return one(this.#node(name, shapes.function, seen))
     if (structure.kind === "agent" || structure.kind === "orchestrator") return this.#agent(name, structure, path, seen)

@@ -112,6 +112,8 @@ const isOverflow = (status: number, words: string): boolean => {
 /** The fields by which servers say in words what is wrong, and in a code. */
 const wordFields = ["message", "detail", "msg", "error_msg", "error_message", "status_msg"] as const
 const codeFields = ["code", "error_code", "status_code"] as const
+/** One of these has to be filled for an object to be an error. */
+const errorFields = [...wordFields, ...codeFields, "type"]
 
 const textOf = (value: unknown): string | undefined =>
   (typeof value === "string" && value.trim() !== "") || (typeof value === "number" && value !== 0)
@@ -208,7 +210,7 @@ export const ofErrorObject = (error: unknown): Problem => {
 
 /** True for an error that says something: a text, or an object with a message, code or type that is not empty. */
 const says = (error: unknown): boolean =>
-  textOf(error) !== undefined || firstOf(error, [...wordFields, ...codeFields, "type"]) !== undefined || hasList(error)
+  textOf(error) !== undefined || firstOf(error, errorFields) !== undefined || hasList(error)
 
 /** Some servers list what is wrong. */
 const hasList = (error: unknown): boolean =>
@@ -220,6 +222,8 @@ const hasList = (error: unknown): boolean =>
  */
 export const errorIn = (fields: Fields): Problem | undefined => {
   const { error } = fields
+  // Asked of each event of a stream, and almost none has one.
+  if (error === undefined && fields["object"] !== "error") return undefined
   if (says(error)) return ofErrorObject(error)
   return fields["object"] === "error" || (error === true && says(fields)) ? ofErrorObject(fields) : undefined
 }

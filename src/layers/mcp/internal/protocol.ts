@@ -82,7 +82,7 @@ export type ToHost =
       readonly task: boolean
     }
   | { readonly type: "cancel"; readonly id: number; readonly reason: string }
-  | { readonly type: "notify"; readonly method: string; readonly params?: unknown }
+  | { readonly type: "notify"; readonly method: string; readonly params?: Record<string, unknown> }
   | { readonly type: "answer"; readonly id: number; readonly result: unknown }
   | { readonly type: "refuse"; readonly id: number; readonly code: number; readonly message: string }
   /** The code that the authorization server gave, or the address that the user came back to. */

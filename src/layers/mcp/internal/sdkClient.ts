@@ -48,7 +48,7 @@ export const start = (sdk: Sdk, post: Connection.Post): ((message: ToHost) => vo
         const { method, params } = message
         void connection
           .attempt()
-          ?.client.notification({ method, params } as never)
+          ?.client.notification({ method, ...(params === undefined ? {} : { params }) })
           .catch(() => {})
         return
       }

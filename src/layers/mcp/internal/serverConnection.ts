@@ -66,7 +66,7 @@ export interface Server {
   readonly list: (method: string, key: string) => Effect.Effect<ReadonlyArray<unknown>, McpCallError>
   /** Logs what of an answer could not be used. */
   readonly warn: (problems: ReadonlyArray<string>) => Effect.Effect<void>
-  readonly notify: (method: string, params?: unknown) => Effect.Effect<void>
+  readonly notify: (method: string, params?: Record<string, unknown>) => Effect.Effect<void>
 }
 
 /** The description of an optional server that has not been connected yet. */

@@ -23,7 +23,7 @@ export interface Session {
     params: unknown,
     options: PendingCalls.CallOptions
   ) => Effect.Effect<unknown, PendingCalls.CallFailed>
-  readonly notify: (method: string, params?: unknown) => Effect.Effect<void>
+  readonly notify: (method: string, params?: Record<string, unknown>) => Effect.Effect<void>
   /** Waits for the end of the connection. */
   readonly down: Effect.Effect<Down>
 }
@@ -132,7 +132,8 @@ export const connect = (
       info,
       pid,
       down: Deferred.await(down),
-      notify: (method, params) => Effect.sync(() => channel.send({ type: "notify", method, params })),
+      notify: (method, params) =>
+        Effect.sync(() => channel.send({ type: "notify", method, ...(params === undefined ? {} : { params }) })),
       request: (method, params, options) =>
         Effect.suspend(() => {
           if (!Deferred.isDoneUnsafe(down)) return PendingCalls.request(line, method, params, options)

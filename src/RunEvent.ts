@@ -34,6 +34,7 @@ import * as Response from "effect/ai/Response"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import { elementsReader, partialReader } from "./internal/partialOutput.ts"
 import { rendering } from "./internal/render.ts"
 
 /** The version of the event format. It changes when a reader of the old format would misread the new. */
@@ -408,6 +409,78 @@ export const text = <E, R>(events: Stream.Stream<RunEvent, E, R>): Stream.Stream
     Stream.filter((event) => event._tag === "TextDelta" && event.path.length === 1),
     Stream.map((event) => (event._tag === "TextDelta" ? event.delta : ""))
   )
+
+/**
+ * What has come of a value while it streams: fields and items that have not come are absent, and the text that comes last
+ * may not be finished. Values are as in JSON: a date is its text.
+ */
+export type Streamed<T> = T extends string | number | boolean | null
+  ? T
+  : T extends ReadonlyArray<infer Item>
+    ? ReadonlyArray<Streamed<Item>>
+    : T extends Date | bigint | symbol | Uint8Array | URL | ((...args: never) => unknown)
+      ? Schema.Json
+      : T extends object
+        ? { readonly [K in keyof T]?: Streamed<T[K]> }
+        : Schema.Json
+
+/**
+ * The typed output of a run as it streams: each value has all that has come so far, in the shape of `schema` encoded as
+ * JSON. Everything in it fits the schema, except that fields are absent, lists are short, and the last text may not be
+ * finished; checks such as a length are made on the whole output only. The last value is the whole output.
+ *
+ * It reads the text of the root run, so a workflow gives its output at the end. When a model call is made again, values
+ * begin again. A long output comes in steps of about a sixteenth of its length, so that reading it takes time in proportion
+ * to its length. Fails as the run does.
+ *
+ * @example
+ * import { Effect, Schema, Stream } from "effect"
+ * import { Agent, DemoModel, RunEvent } from "troupe"
+ *
+ * const Report = Schema.Struct({ title: Schema.String, sections: Schema.Array(Schema.String) })
+ * const reporter = Agent.make("reporter", { output: Report })
+ * const shown = RunEvent.partial(reporter.stream("title: Rome"), Report).pipe(
+ *   Stream.runForEach(({ title, sections }) => Effect.log(title ?? "...", sections?.length ?? 0)),
+ *   Effect.provide(DemoModel.layer)
+ * )
+ */
+export const partial = <E, R, S extends Schema.Top>(
+  events: Stream.Stream<RunEvent, E, R>,
+  schema: S
+): Stream.Stream<Streamed<S["Encoded"]>, E, R> =>
+  Stream.suspend(() => {
+    const read = partialReader(schema)
+    return Stream.filter(Stream.map(events, read), (value) => value !== undefined) as Stream.Stream<
+      // What the reader returns fits the schema.
+      Streamed<S["Encoded"]>,
+      E,
+      R
+    >
+  })
+
+/**
+ * The items of a list in a run's typed output, each as soon as it is whole, decoded by `item`. The list is the output itself
+ * or the first one in the object that it is. An item that does not fit is left out: the whole output does not fit then, and
+ * the model is asked to correct it.
+ *
+ * It reads the text of the root run, so a workflow gives its items at the end. When a model call is made again, items begin
+ * again with the first one. Takes time in proportion to the text, and keeps no item. Fails as the run does.
+ *
+ * @example
+ * import { Effect, Schema, Stream } from "effect"
+ * import { Agent, DemoModel, RunEvent } from "troupe"
+ *
+ * const Idea = Schema.Struct({ title: Schema.String })
+ * const thinker = Agent.make("thinker", { output: Schema.Array(Idea) })
+ * const shown = RunEvent.elements(thinker.stream("Three ideas"), Idea).pipe(
+ *   Stream.runForEach(({ title }) => Effect.log(title)),
+ *   Effect.provide(DemoModel.layer)
+ * )
+ */
+export const elements = <E, R, A>(
+  events: Stream.Stream<RunEvent, E, R>,
+  item: Schema.Codec<A, unknown>
+): Stream.Stream<A, E, R> => Stream.suspend(() => Stream.flattenIterable(Stream.map(events, elementsReader(item))))
 
 /**
  * A run's events as text for people: a line for each thing that happens, and between the lines the answer of the root

@@ -48,6 +48,10 @@ describe("a runner as a language model", () => {
     }).pipe(Effect.provide(TestModel.layer([{ text: "Hi!", chunk: 1 }])))
   )
 
+  it("answers under runSync", () => {
+    assert.strictEqual(Effect.runSync(outer.run("Hello").pipe(Effect.provide(over(["Hi!"])))), "Hi!")
+  })
+
   it.effect("has no usage of its own", () =>
     Effect.gen(function* () {
       const { text, usage } = yield* LanguageModel.generateText({ prompt: "Hello" })

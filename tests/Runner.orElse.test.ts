@@ -56,6 +56,13 @@ describe("a runner with another one for its failures", () => {
     }).pipe(Effect.provide(TestModel.layer([down, "done"])))
   )
 
+  it("does the same under runSync", () => {
+    const program = Runner.orElse(first, second)
+      .run("go")
+      .pipe(Effect.provide(TestModel.layer([down, "done"])))
+    assert.strictEqual(Effect.runSync(program), "done")
+  })
+
   it.effect("fails with the error of the second when both fail", () =>
     Effect.gen(function* () {
       const either = Runner.orElse(

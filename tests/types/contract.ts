@@ -4,18 +4,7 @@
  */
 import { type Config, Context, Effect, Layer, type Schedule, Schema, Stream } from "effect"
 import { LanguageModel, type Prompt, Tool, Toolkit } from "effect/ai"
-import {
-  Agent,
-  AgentTool,
-  Mcp,
-  OpenAi,
-  Orchestrator,
-  type RunError,
-  type RunEvent,
-  Runner,
-  Skills,
-  SyncEdge
-} from "troupe"
+import { Agent, AgentTool, Mcp, OpenAi, Orchestrator, type RunError, RunEvent, Runner, Skills, SyncEdge } from "troupe"
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
 const proven = <_Proof extends true>() => {}
@@ -200,3 +189,37 @@ Agent.with(calculator, { maxStep: 2 })
 Agent.with(calculator, { output: Schema.Finite })
 // @ts-expect-error -- a runner is not an agent
 Agent.with(Runner.named(calculator, "other"), { maxSteps: 2 })
+
+// -- schemas of runners
+calculator.output satisfies Schema.Schema<string>
+class Vote extends Schema.Class<Vote>("Vote")({ yes: Schema.Boolean }) {}
+class Voter extends Agent.Service<Voter>()("app/Voter", { output: Vote }) {}
+proven<Equal<(typeof Voter)["output"], Schema.Schema<Vote>>>()
+const counted = Runner.make("counted", {
+  input: Schema.NumberFromString,
+  output: Schema.Date,
+  run: (at) => Effect.succeed(new Date(at))
+})
+proven<Equal<typeof counted, Runner.Runner<number, Date, never, never>>>()
+const lines = Runner.map(calculator, (text) => text.split("\n"), { output: Schema.Array(Schema.String) })
+proven<Equal<Runner.Output<typeof lines>, ReadonlyArray<string>>>()
+const asked = calculator.pipe(Runner.mapInput((n: number) => `What is ${n} + 1?`, { input: Schema.Finite }))
+proven<Equal<Runner.Input<typeof asked>, number>>()
+// @ts-expect-error -- the schema is that of another output
+Runner.map(calculator, (text) => text.length, { output: Schema.String })
+
+// -- typed output as it streams
+const Plan = Schema.Struct({
+  title: Schema.String,
+  steps: Schema.Array(Schema.Struct({ done: Schema.DateFromString }))
+})
+export const partials = RunEvent.partial(calculator.stream("?"), Plan)
+proven<
+  Equal<
+    Stream.Success<typeof partials>,
+    { readonly title?: string; readonly steps?: ReadonlyArray<{ readonly done?: string }> }
+  >
+>()
+proven<Equal<Stream.Error<typeof partials>, Agent.Error>>()
+export const items = RunEvent.elements(calculator.stream("?"), Plan)
+proven<Equal<Stream.Success<typeof items>, typeof Plan.Type>>()

@@ -7,8 +7,9 @@ const conditions = ["troupe-source", "module", "node", "development|production"]
 const shared = [
   "tests/{agents,contract,internal,telemetry,workflows}/**/*.test.ts",
   "tests/layers/{demo,openai,tools}/**/*.test.ts",
-  // The others look at what this process has open, replace timers or end the I/O thread.
-  "tests/layers/mcp/!(Mcp|bothEdges|http).test.ts",
+  // The others look at what this process has open, replace timers, end the I/O thread, or set variables of the
+  // environment, which Config reads once.
+  "tests/layers/mcp/!(Mcp|bothEdges|configFile|http).test.ts",
   "tests/layers/testing/{Cassette,cassetteFile,cassetteHttp,cassetteRandomTraffic,cassetteScrubbing}.test.ts"
 ]
 

@@ -45,8 +45,8 @@ export interface Request {
 
 /** Sees the parts of an answer as they come. */
 export interface Watch {
-  /** The text that takes the place of that of a text or a thought; `undefined` drops it. */
-  readonly see: (part: AnyPart) => string | undefined
+  /** The text that takes the place of that of a text or a thought; `undefined` drops it. Unset where none is looked at. */
+  readonly see: ((part: AnyPart) => string | undefined) | undefined
   /** False once another call has taken the place of this one: then it emits nothing. */
   readonly isCurrent: () => boolean
   /** Called before a delta is emitted. */
@@ -296,8 +296,9 @@ const wordsIn = (part: AnyPart): string | undefined =>
       : undefined
 
 /** A changed text is so in the answer too; of a thought the answer keeps what the provider gave, and insists on. */
-const seenBy = (watch: Watch, part: AnyPart): Seen => {
-  const shown = watch.see(part)
+const seenBy = ({ see }: Watch, part: AnyPart): Seen => {
+  if (see === undefined) return asGiven(part)
+  const shown = see(part)
   const kept = shown ?? ""
   if (part.type === "text" && part.text !== kept) return { part: { ...part, text: kept }, shown }
   if (part.type === "text-delta" && part.delta !== kept) return { part: { ...part, delta: kept }, shown }

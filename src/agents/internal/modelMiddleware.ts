@@ -123,7 +123,7 @@ class Calls {
         toolkit,
         toolChoice: choiceAmong(given.toolChoice, this.#offered),
         watch: {
-          see: (part) => this.#see(part),
+          see: this.#self.stages.part.length === 0 ? undefined : (part) => this.#see(part),
           isCurrent: () => number === this.#count,
           onDelta: () => {
             this.#hasDeltas = true
@@ -142,21 +142,23 @@ class Calls {
 
   /** The turn of the step. One that is not what was emitted is emitted in its place. */
   end(data: Middleware.Turn): Effect.Effect<Turn, MiddlewareError> {
-    return Effect.suspend(() => {
-      const shown = this.#emitted
-      const original = originalOf(data)
-      if (shown !== undefined && original === shown) return Effect.succeed(this.#settled(shown))
-      const before = shown === undefined ? undefined : toData(shown)
-      const isSame = before !== undefined && before.text === data.text && before.reasoning === data.reasoning
-      // What a model gave has passed every `part` already.
-      const seen = isSame || original !== undefined ? { data, reasoning: data.reasoning } : this.#seeAgain(data)
-      const turn = this.#made(seen.data)
-      if (turn === undefined)
-        return Effect.fail(this.#failure("the turn that it returned is larger than maxAnswerSize"))
-      if (isSame) return Effect.succeed(this.#settled(turn))
-      const emitted = Effect.andThen(this.#discard(), this.#emit(seen.reasoning, turn.text))
-      return Effect.as(emitted, this.#settled(turn))
-    }).pipe(Effect.catchDefect((defect) => Effect.fail(this.#failure(defect)))) as Effect.Effect<Turn, MiddlewareError>
+    const shown = this.#emitted
+    if (shown !== undefined && originalOf(data) === shown) return Effect.succeed(this.#settled(shown))
+    const replaced = Effect.suspend(() => this.#replace(data, shown))
+    return Effect.catchDefect(replaced, (defect) => Effect.fail(this.#failure(defect)))
+  }
+
+  #replace(data: Middleware.Turn, shown: Turn | undefined): Effect.Effect<Turn, MiddlewareError> {
+    const before = shown === undefined ? undefined : toData(shown)
+    const isSame = before !== undefined && before.text === data.text && before.reasoning === data.reasoning
+    // What a model gave has passed every `part` already.
+    const isSeen = isSame || originalOf(data) !== undefined
+    const seen = isSeen ? { data, reasoning: data.reasoning } : this.#seeAgain(data)
+    const turn = this.#made(seen.data)
+    if (turn === undefined) return Effect.fail(this.#failure("the turn that it returned is larger than maxAnswerSize"))
+    if (isSame) return Effect.succeed(this.#settled(turn))
+    const emitted = Effect.andThen(this.#discard(), this.#emit(seen.reasoning, turn.text))
+    return Effect.as(emitted, this.#settled(turn))
   }
 
   #made(data: Middleware.Turn): Turn | undefined {
@@ -266,6 +268,7 @@ const askInContext = (
       : (Effect.flatMap(ModelCall.resolveModel(path), (other) =>
           ask(other, instructed(model, other, request))
         ) as Effect.Effect<Turn, unknown>)
+    if (request.watch?.see === undefined) return asked
     return Effect.catchCause(asked, (cause) => {
       const fault = cause.reasons.find(
         (reason) => Cause.isDieReason(reason) && reason.defect instanceof MiddlewareError

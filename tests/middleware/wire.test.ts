@@ -1,0 +1,63 @@
+/** What middleware does to requests, seen by the server that they are sent to. */
+import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import { Cause, Effect, Exit } from "effect"
+import { Agent, Middleware, OpenAi, Runner, SyncEdge } from "troupe"
+import { long, settings, ways } from "../support/wireRuns.ts"
+import * as WireServer from "../support/wireServer.ts"
+
+let server: WireServer.WireServer
+beforeAll(() => {
+  server = WireServer.start()
+})
+afterAll(() => server.stop())
+
+const edges = {
+  async: <A, E>(program: Effect.Effect<A, E>) => Effect.runPromiseExit(program),
+  sync: async <A, E>(program: Effect.Effect<A, E>) => Effect.runSyncExit(Effect.provide(program, SyncEdge.layer))
+}
+const cases = (["async", "sync"] as const).flatMap((edge) =>
+  (["whole", "streamed"] as const).map((way) => ({ edge, way }))
+)
+const agentOf = (middleware: Middleware.Middleware) =>
+  Agent.make("agent", { instructions: WireServer.plan("slow", { slow: true }), middleware: [middleware] })
+
+describe.each(cases)("on the $edge edge, $way", ({ edge, way }) => {
+  const run = async (middleware: Middleware.Middleware) => {
+    const model = OpenAi.layer(settings(await server.renew(), "chat"))
+    const begun = performance.now()
+    const exit = await edges[edge](Effect.provide(ways[way](agentOf(middleware), "go"), model))
+    return { exit, ms: performance.now() - begun, report: await server.report() }
+  }
+
+  it("a request is aborted that a middleware gives up, and the run goes on", async () => {
+    const limit = Middleware.make("limit", {
+      model: (request, next) =>
+        Effect.timeoutOrElse(next(request), {
+          duration: "1 second",
+          orElse: () => Effect.succeed(Middleware.turn("too slow"))
+        })
+    })
+    const { exit, ms, report } = await run(limit)
+    assert.isTrue(Exit.isSuccess(exit), Exit.isFailure(exit) ? Cause.pretty(exit.cause) : "")
+    assert.isBelow(ms, long)
+    assert.deepStrictEqual([report.aborted, report.answered, report.open], [["slow"], [], []])
+  })
+
+  it("a request is aborted when the run is interrupted within next", async () => {
+    const spy = Middleware.make("spy", { model: (request, next) => next(request), run: (run, next) => next(run) })
+    const model = OpenAi.layer(settings(await server.renew(), "chat"))
+    const limited = Runner.withTimeout(agentOf(spy), "1 second")
+    const exit = await edges[edge](Effect.provide(ways[way](limited, "go"), model))
+    assert.isTrue(Exit.isFailure(exit))
+    const report = await server.report()
+    assert.deepStrictEqual([report.aborted, report.open], [["slow"], []])
+  })
+
+  it("nothing is sent when a middleware answers", async () => {
+    const { exit, report } = await run(
+      Middleware.make("closed", { model: () => Effect.succeed(Middleware.turn("closed")) })
+    )
+    assert.isTrue(Exit.isSuccess(exit))
+    assert.deepStrictEqual(report.begun, [])
+  })
+})

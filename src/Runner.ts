@@ -133,6 +133,29 @@ export const fromDefinition = <I, A, E, R>(
   pipe
 })
 
+/**
+ * @internal A runner with two fields more. In one literal, because programs make thousands of agents, and a field that is
+ * added later makes each of them larger.
+ */
+export const fromAgent = <I, A, E, R, Output, Vary>(
+  name: string,
+  description: string | undefined,
+  definition: Definition<I, A, E, R>,
+  output: Output,
+  vary: Vary
+): Runner<I, A, E, R> & { readonly output: Output; readonly vary: Vary } => ({
+  [TypeId]: TypeId,
+  name,
+  description,
+  definition,
+  run: (input) => execute(name, definition, input, {}),
+  result: (input) => Effect.suspend(() => resultOf(name, definition, input)),
+  stream: (input) => streamOf(name, definition, input),
+  pipe,
+  output,
+  vary
+})
+
 /** Shared by all runners: programs make thousands of agents. */
 function pipe(this: unknown): unknown {
   // oxlint-disable-next-line prefer-rest-params -- Pipeable's own protocol

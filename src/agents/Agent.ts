@@ -20,7 +20,7 @@ import * as Feature from "../Feature.ts"
 import type { AgentError } from "../internal/agentError.ts"
 import { captured, withCaptured } from "../internal/captured.ts"
 import { assertFunction, assertName, assertOptions, assertText, kindOf } from "../internal/definition.ts"
-import { encodeBy } from "../internal/json.ts"
+import { encodeBy, toJson } from "../internal/json.ts"
 import { readingOf } from "../internal/reading.ts"
 import type { RunState } from "../internal/runState.ts"
 import * as Schemas from "../internal/runnerSchemas.ts"
@@ -265,8 +265,8 @@ export const erased = (name: string, options: Options): Agent<unknown, unknown, 
     options.description,
     {
       body: (input: Prompt.RawInput, state: RunState) => Loop.run(plan, input, state),
-      input: Schemas.always(Schemas.conversation),
-      output: Schemas.always(output),
+      input: conversation,
+      output: output === Schema.String ? text : () => output,
       observers: nothing,
       structure: () => structureOf(plan)
     },
@@ -277,13 +277,17 @@ export const erased = (name: string, options: Options): Agent<unknown, unknown, 
   )
 }
 
+/** Shared by all agents. */
+const conversation = Schemas.always(Schemas.conversation)
+const text = Schemas.always(Schema.String)
+
 /** @internal An agent with a definition of its own. */
 export const fromDefinition = <A, E, R>(
   name: string,
   description: string | undefined,
   definition: Runner.Definition<Prompt.RawInput, A, E, R>,
   { output, vary }: Pick<Agent<A, E, R>, "output" | "vary">
-): Agent<A, E, R> => Object.assign(Runner.fromDefinition(name, description, definition), { output, vary })
+): Agent<A, E, R> => Runner.fromAgent(name, description, definition, output, vary)
 
 /** The services that a copy needs in addition: it has a model already, its own or that of its caller. */
 type AddedServices<O, Returned> = Exclude<Services<O, Returned>, LanguageModel.LanguageModel>
@@ -391,10 +395,17 @@ const makePlan = (name: string, options: Options): Spec.AgentSpec => {
         ? undefined
         : makeSpec(subjectOf(name), name, options.output),
     outputRepairs,
-    encode: (output) => encodeBy(readingOf(options.output ?? Schema.String), output),
+    encode: encoderOf(options.output),
     middleware: ownMiddleware(middlewareOf(options)),
     retry: options.retry
   }
+}
+
+/** A function of its own only for an agent that needs one: programs make thousands of agents. */
+const encoderOf = (output: Schema.Top | undefined): ((value: unknown) => Schema.Json) => {
+  if (output === undefined) return toJson
+  const reading = readingOf(output)
+  return (value) => encodeBy(reading, value)
 }
 
 /** The options of an agent, by name. */

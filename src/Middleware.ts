@@ -22,6 +22,7 @@ import * as Around from "./internal/middleware.ts"
 import { makeUsage } from "./internal/usage.ts"
 import type { ErrorIn, ServicesIn } from "./internal/wiring.ts"
 import { InvalidDefinition } from "./RunError.ts"
+import { CallSettings } from "./services/ModelInfo.ts"
 import { isSync } from "./services/SyncBridge.ts"
 
 const TypeId = "~troupe/Middleware"
@@ -83,7 +84,9 @@ export const ModelRequest = Schema.Struct({
   /** The conversation, after the agent's instructions as a system message. */
   prompt: Prompt.Prompt,
   tools: Schema.Array(ShownTool),
-  toolChoice: ToolChoice
+  toolChoice: ToolChoice,
+  /** How the model is to answer. A model that does not read them answers as it does without; `OpenAi.layer` sends them. */
+  options: CallSettings
 })
 /**
  * A request that is about to be sent to the model. What is changed in it changes what is sent, and not the transcript. A

@@ -9,6 +9,7 @@ import type * as Response from "effect/ai/Response"
 import * as Effect from "effect/Effect"
 import type * as JsonSchema from "effect/JsonSchema"
 import type * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
 
 /** Static metadata about a model. */
@@ -128,6 +129,36 @@ export const MaxOutputTokens: Context.Reference<number | undefined> = Context.Re
   "troupe/MaxOutputTokens",
   { defaultValue: () => undefined }
 )
+
+/** How a model is to answer, in the words that all models have. What is not set is as the model's Layer has it. */
+export const CallSettings = Schema.Struct({
+  /** How free it is in its choice of words: 0 to 2. */
+  temperature: Schema.optionalKey(Schema.Finite),
+  /** How many tokens the answer may have, reasoning included. A limit of the Layer stays where it is smaller. */
+  maxOutputTokens: Schema.optionalKey(Schema.Int),
+  /** How much it thinks before it answers, for models that do. */
+  reasoning: Schema.optionalKey(Schema.Literals(["none", "minimal", "low", "medium", "high", "xhigh", "max"]))
+})
+/** How a model is to answer, in the words that all models have. What is not set is as the model's Layer has it. */
+export interface CallSettings extends Schema.Schema.Type<typeof CallSettings> {}
+
+/**
+ * The settings of the calls inside of an Effect, which middleware can change for one call. `OpenAi.layer` sends them; a model
+ * that does not read them answers as it does without.
+ *
+ * @example
+ * import { Effect } from "effect"
+ * import { LanguageModel } from "effect/ai"
+ * import { ModelInfo } from "troupe"
+ *
+ * const exact = LanguageModel.generateText({ prompt: "Hello" }).pipe(
+ *   Effect.provideService(ModelInfo.CurrentSettings, { temperature: 0 })
+ * )
+ */
+export const CurrentSettings: Context.Reference<CallSettings> = Context.Reference<CallSettings>("troupe/CallSettings", {
+  defaultValue: () => noSettings
+})
+const noSettings: CallSettings = {}
 
 /** True while the agent loop calls a model: it retries whole steps, so the Layer must not retry on its own. */
 export const CallerRetries: Context.Reference<boolean> = Context.Reference<boolean>("troupe/CallerRetries", {

@@ -13,6 +13,7 @@ import type { RunState } from "../../internal/runState.ts"
 import { makeUsage } from "../../internal/usage.ts"
 import * as Middleware from "../../Middleware.ts"
 import { MiddlewareError } from "../../RunError.ts"
+import { CurrentSettings } from "../../services/ModelInfo.ts"
 import { compose, type Stages } from "./middlewareStages.ts"
 import * as ModelCall from "./modelCall.ts"
 import type { AnyPart, Call, Turn } from "./turnCollector.ts"
@@ -33,7 +34,7 @@ const noUsage = makeUsage({ inputTokens: {}, outputTokens: {} })
 
 /** Calls the model through middleware. The usage of the turn is that of all calls that were made. */
 export const callThrough = (self: Step): Effect.Effect<Turn, unknown> =>
-  Effect.suspend(() => {
+  Effect.withFiber((fiber) => {
     const { info } = self.state
     const { step, toolChoice, toolkit } = self.request
     // The loop's own goes on growing, and a middleware can keep what it is given.
@@ -45,7 +46,8 @@ export const callThrough = (self: Step): Effect.Effect<Turn, unknown> =>
       step,
       prompt,
       tools: toolsOf(toolkit),
-      toolChoice
+      toolChoice,
+      options: fiber.getRef(CurrentSettings)
     }
     const through = compose(self.stages.model, calls.caller, (changed) =>
       calls.next(changed as Middleware.ModelRequest)
@@ -57,9 +59,8 @@ export const callThrough = (self: Step): Effect.Effect<Turn, unknown> =>
   })
 
 const isTurn = Schema.is(Middleware.Turn)
-const isRequest = Schema.is(
-  Schema.Struct({ tools: Middleware.ModelRequest.fields.tools, toolChoice: Middleware.ModelRequest.fields.toolChoice })
-)
+const { options, toolChoice, tools } = Middleware.ModelRequest.fields
+const isRequest = Schema.is(Schema.Struct({ options, toolChoice, tools }))
 
 /** The model calls of one step, and what of them was emitted. */
 class Calls {
@@ -130,7 +131,7 @@ class Calls {
           }
         }
       }
-      const answered = Effect.map(askInContext(model, asked, ask, state.info.path), (turn) => {
+      const answered = Effect.map(withSettings(askInContext(model, asked, ask, state.info.path), given), (turn) => {
         state.bill.addUsage(turn.usage)
         this.#usages.push(turn.usage)
         if (number === this.#count) this.#emitted = turn
@@ -253,6 +254,15 @@ class Calls {
     return new MiddlewareError({ path: this.#self.state.info.path, middleware: definition.name, cause })
   }
 }
+
+/** The call with the settings of the request. */
+const withSettings = <A>(
+  call: Effect.Effect<A, unknown>,
+  { options }: Middleware.ModelRequest
+): Effect.Effect<A, unknown> =>
+  Effect.withFiber((fiber) =>
+    fiber.getRef(CurrentSettings) === options ? call : Effect.provideService(call, CurrentSettings, options)
+  )
 
 /** Asks the model of the context, which a middleware can have replaced. What a `part` throws is a failure of the run. */
 const askInContext = (

@@ -30,7 +30,7 @@ import { StreamDecoder as ChatStreamDecoder } from "./internal/chatStream.ts"
 import { type Connected, connect, refuse } from "./internal/connection.ts"
 import * as Decoding from "./internal/decoding.ts"
 import { contextLengthPrefix, toAiError } from "./internal/errors.ts"
-import { type CallOptions, CurrentOptions, limited, merge } from "./internal/options.ts"
+import { type CallOptions, CurrentOptions, limited, merge, withSettings } from "./internal/options.ts"
 import { isProblem, ofEncoding, type Problem } from "./internal/problems.ts"
 import * as Responses from "./internal/responses.ts"
 import { StreamDecoder as ResponsesStreamDecoder } from "./internal/responsesStream.ts"
@@ -395,7 +395,11 @@ class Provider {
     isStreamed: boolean,
     memory: ModelInfo.RunMemory | undefined
   ): Call | Problem {
-    const own = merge(this.#options.options ?? {}, fiber.getRef(CurrentOptions))
+    const own = withSettings(
+      merge(this.#options.options ?? {}, fiber.getRef(CurrentOptions)),
+      fiber.getRef(ModelInfo.CurrentSettings),
+      this.#api
+    )
     const options = limited(own, fiber.getRef(ModelInfo.MaxOutputTokens), this.#api)
     const output = formatOf(request) ?? fiber.getRef(ModelInfo.OutputFormat)
     const carried = this.#carrier(fiber, this.#at.secrets)

@@ -3,6 +3,7 @@ import * as Context from "effect/Context"
 import type { ChatCompletionCreateParams } from "openai/resources/chat/completions"
 import type { ResponseCreateParams } from "openai/resources/responses/responses"
 import type * as Schema from "effect/Schema"
+import type { CallSettings } from "../../../services/ModelInfo.ts"
 
 type Owned = "messages" | "input" | "instructions" | "tools" | "tool_choice" | "stream" | "stream_options" | "model"
 
@@ -90,6 +91,36 @@ export const limited = (options: CallOptions, most: number | undefined, api: "re
     body: lowered(body, limit),
     maxOutputTokens: maxOutputTokens === undefined && isNamed ? undefined : Math.min(maxOutputTokens ?? limit, limit)
   }
+}
+
+const without = <Fields extends object>(fields: Fields | undefined, names: ReadonlyArray<string>): Fields =>
+  Object.fromEntries(Object.entries(fields ?? {}).filter(([name]) => !names.includes(name))) as Fields
+
+/**
+ * The options with the settings of one call, which win over them. Of two limits of output tokens the smaller one stays. What
+ * stands in `body` is for the program alone, and is sent as it is.
+ */
+export const withSettings = (
+  options: CallOptions,
+  { maxOutputTokens, reasoning, temperature }: CallSettings,
+  api: "responses" | "chat"
+): CallOptions => {
+  const set = {
+    ...(temperature === undefined ? {} : { temperature }),
+    ...(reasoning === undefined ? {} : { reasoningEffort: reasoning })
+  }
+  if (Object.keys(set).length === 0) return limited(options, maxOutputTokens, api)
+  const names = [
+    ...(temperature === undefined ? [] : ["temperature"]),
+    ...(reasoning === undefined ? [] : ["reasoning_effort"])
+  ]
+  const responses = without(options.responses, names)
+  const thinking =
+    reasoning === undefined || responses.reasoning == null
+      ? {}
+      : { reasoning: { ...responses.reasoning, effort: reasoning } }
+  const own = { ...options, ...set, chat: without(options.chat, names), responses: { ...responses, ...thinking } }
+  return limited(own, maxOutputTokens, api)
 }
 
 const defined = (fields: Record<string, unknown>): Record<string, unknown> =>

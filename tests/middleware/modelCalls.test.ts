@@ -275,6 +275,30 @@ describe("a middleware around model calls", () => {
     })
   )
 
+  it.effect("cannot have a call made that was refused, by changing its turn", () =>
+    Effect.gen(function* () {
+      let nested: unknown = {}
+      for (let depth = 0; depth < 100; depth++) nested = { nested }
+      const copies = Middleware.make("copies", {
+        model: (request, next) => Effect.map(next(request), (turn) => ({ ...turn, text: "changed" }))
+      })
+      const stored = Middleware.make("stored", {
+        model: (request, next) =>
+          Effect.map(next(request), (turn) =>
+            Schema.decodeSync(Middleware.Turn)(
+              JSON.parse(JSON.stringify(Schema.encodeSync(Middleware.Turn)(turn))) as typeof Middleware.Turn.Encoded
+            )
+          )
+      })
+      for (const middleware of [copies, stored]) {
+        const model = turns({ ...TestModel.toolCall("look", nested as object), text: "deep" }, "done")
+        const { events } = yield* collect(around(middleware), "go").pipe(Effect.provide(model))
+        assert.deepStrictEqual(of(events, "ToolCompleted"), [])
+        assert.include(JSON.stringify(of(events, "ToolFailed")[0]!.result), "levels deep")
+      }
+    })
+  )
+
   it.effect("calls again, and every call is billed", () =>
     Effect.gen(function* () {
       const twice = Middleware.make("twice", {

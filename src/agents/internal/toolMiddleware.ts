@@ -180,12 +180,18 @@ class CallThrough {
   #endOf(exit: Exit.Exit<unknown, unknown>): Effect.Effect<Steps.End, unknown> {
     if (Exit.isSuccess(exit)) {
       const outcome = exit.value as Middleware.Outcome
-      return Effect.succeed(this.#ends.get(outcome) ?? madeOf(outcome))
+      return Effect.succeed(this.#ends.get(outcome) ?? this.#copied(outcome) ?? madeOf(outcome))
     }
     const failed = exit.cause.reasons.find(Cause.isFailReason)
     const known = Predicate.isObject(failed?.error) ? this.#ends.get(failed.error) : undefined
     if (known !== undefined) return Effect.succeed(known)
     return Effect.andThen(this.#noteLast(), this.#stop(exit.cause))
+  }
+
+  /** The end that an outcome is a copy of: a tool's result can have a form of its own for the model, such as an image. */
+  #copied({ isFailure, result }: Middleware.Outcome): Steps.End | undefined {
+    const last = this.#last
+    return !isFailure && last?._tag === "Completed" && last.value.result === result ? last : undefined
   }
 
   /** Fails the run with the error of a middleware, unless something else has failed it before. */

@@ -2,10 +2,11 @@
 import * as Tool from "effect/ai/Tool"
 import type * as Toolkit from "effect/ai/Toolkit"
 import * as Response from "effect/ai/Response"
+import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { toJson } from "../../internal/json.ts"
 import type * as Middleware from "../../Middleware.ts"
-import { type AnyPart, Collector, type Turn } from "./turnCollector.ts"
+import { type AnyPart, type Call as LoopCall, Collector, type Turn } from "./turnCollector.ts"
 
 const encodePart = Schema.encodeUnknownSync(Response.StreamPart())
 
@@ -44,21 +45,22 @@ export const toData = (turn: Turn): Middleware.Turn => {
     toolCalls: turn.calls.map(({ id, name, params }) => ({ id, name, params: toJson(params) })),
     finishReason: turn.finishReason,
     usage: turn.usage,
-    parts: turn.content.flatMap(otherOf)
+    parts: turn.content.flatMap((part) => otherOf(part, turn))
   }
   originals.set(data, turn)
   originals.set(data.parts, turn)
   return data
 }
 
-/** A part that is in no other field of a turn, or what a provider has put on one that is. */
-const otherOf = (part: Response.AnyPart): ReadonlyArray<Response.PartEncoded> => {
+/** A part that is in no other field of a turn, or what a provider or the loop has put on one that is. */
+const otherOf = (part: Response.AnyPart, { calls }: Turn): ReadonlyArray<Response.PartEncoded> => {
   const isOurs = part.type === "tool-call" && part.providerExecuted !== true
   if (part.type !== "text" && part.type !== "reasoning" && !isOurs) {
     return [encodePart(part) as Response.PartEncoded]
   }
-  if (Object.keys(part.metadata).length === 0) return []
-  const metadata = toJson(part.metadata) as never
+  const refused = isOurs ? calls.find(({ id }) => id === part.id)?.refused : undefined
+  if (Object.keys(part.metadata).length === 0 && refused === undefined) return []
+  const metadata = toJson(refused === undefined ? part.metadata : { ...part.metadata, [own]: { refused } }) as never
   return part.type === "tool-call"
     ? [{ type: "tool-call", id: part.id, name: part.name, params: {}, providerExecuted: false, metadata }]
     : [{ type: part.type, text: "", metadata }]
@@ -80,7 +82,34 @@ export const fromData = (
   collector.push({ type: "finish", reason: data.finishReason, usage: data.usage, response: undefined })
   if (!isWhole) return undefined
   const { responseId, responseModel } = original ?? {}
-  return { ...collector.turn(), responseId, responseModel }
+  const turn = collector.turn()
+  return { ...turn, calls: refusedAgain(turn.calls, parts.filter(isOwnCall), data.parts), responseId, responseModel }
+}
+
+/** The key of what the loop puts on a call. */
+const own = "troupe"
+
+const isOwnCall = (part: AnyPart | Response.PartEncoded): part is Response.ToolCallPartEncoded =>
+  part.type === "tool-call" && part.providerExecuted !== true
+
+/** A call that the loop refused, because its name or its arguments were cut, is refused in a changed turn too. */
+const refusedAgain = (
+  calls: ReadonlyArray<LoopCall>,
+  given: ReadonlyArray<Response.ToolCallPartEncoded>,
+  parts: ReadonlyArray<Response.PartEncoded>
+): ReadonlyArray<LoopCall> => {
+  const refusals = new Map(parts.filter(isOwnCall).map((part) => [`${part.id} ${part.name}`, refusalOf(part)]))
+  if (refusals.size === 0) return calls
+  return calls.map((call, index) => {
+    const { id, name } = given[index]!
+    const refused = call.refused ?? refusals.get(`${id} ${name}`)
+    return refused === undefined ? call : { ...call, refused }
+  })
+}
+
+const refusalOf = ({ metadata }: Response.ToolCallPartEncoded): string | undefined => {
+  const noted = (metadata as Readonly<Record<string, unknown>> | undefined)?.[own]
+  return Predicate.hasProperty(noted, "refused") && typeof noted.refused === "string" ? noted.refused : undefined
 }
 
 type Call = Middleware.Turn["toolCalls"][number]
@@ -134,8 +163,9 @@ const fromParts = (data: Middleware.Turn): ReadonlyArray<AnyPart> => {
       const { length } = marks[part.type]
       // The first mark takes the whole text; others go back to the provider as they are.
       marks[part.type].push(length === 0 ? { ...part, text: data[part.type] } : part)
-    } else if (part.type === "tool-call" && part.providerExecuted !== true) {
-      calls.set(part.id, (part.metadata ?? {}) as Response.ProviderMetadata)
+    } else if (isOwnCall(part)) {
+      const { [own]: _own, ...metadata } = (part.metadata ?? {}) as Response.ProviderMetadata
+      calls.set(part.id, metadata)
     } else others.push(part)
   }
   const texts = (["reasoning", "text"] as const).flatMap((type): ReadonlyArray<AnyPart> =>

@@ -158,6 +158,8 @@ interface Inner {
   answer: unknown
   /** Failures and defects that are not the middleware's own. */
   failures: Array<unknown> | undefined
+  /** Whether something further in was interrupted from within. */
+  isInterrupted: boolean
 }
 
 /** Calls one middleware. `next` goes on further in; every other failure is the middleware's own. */
@@ -176,7 +178,7 @@ export const enter = (
     Effect.withFiber((fiber) => {
       const outside = fiber.context
       const inside = insideOf(entry, outside)
-      const inner: Inner = { calls: 0, answer: nothing, failures: undefined }
+      const inner: Inner = { calls: 0, answer: nothing, failures: undefined, isInterrupted: false }
       const goOn = (changed: unknown): AnyEffect =>
         Effect.withFiber((fiber) => {
           if (inner.calls++ > 0) caller.onRepeat?.(entry)
@@ -213,6 +215,7 @@ const noting = (effect: AnyEffect, inner: Inner): AnyEffect =>
       for (const reason of cause.reasons) {
         if (Cause.isFailReason(reason)) failures.push(reason.error)
         if (Cause.isDieReason(reason)) failures.push(reason.defect)
+        if (Cause.isInterruptReason(reason)) inner.isInterrupted = true
       }
       return Effect.failCause(cause)
     }
@@ -260,13 +263,15 @@ const owned = (
   cause: Cause.Cause<unknown>,
   { built, definition }: Entry,
   path: ReadonlyArray<string>,
-  { failures = [] }: Inner
+  { failures = [], isInterrupted }: Inner
 ): Cause.Cause<unknown> => {
   const wrap = (cause: unknown) =>
     Cause.fail(new RunError.MiddlewareError({ path, middleware: definition.name, cause })).reasons
   return Cause.fromReasons(
     cause.reasons.flatMap((reason): ReadonlyArray<Cause.Reason<unknown>> => {
       if (Cause.isDieReason(reason) && !failures.includes(reason.defect)) return wrap(reason.defect)
+      // Where the run is interrupted, nothing comes here.
+      if (Cause.isInterruptReason(reason) && !isInterrupted) return wrap(new Error("it was interrupted from within"))
       const isForeign =
         built !== undefined &&
         Cause.isFailReason(reason) &&

@@ -68,6 +68,15 @@ describe("a middleware that breaks", () => {
     }).pipe(Effect.provide(TestModel.layer(({ index }) => (index === 0 ? looking : "done"), { unused: "ignore" })))
   )
 
+  it.effect.each(["run", "model", "tool"] as const)(
+    "and is interrupted from within around a %s fails the run",
+    (place) =>
+      Effect.gen(function* () {
+        const stops = Middleware.make("stops", { [place]: () => Effect.interrupt } as object)
+        assert.include((yield* errorOf(around(stops).run("go"))).message, "interrupted from within")
+      }).pipe(Effect.provide(TestModel.layer(() => looking, { unused: "ignore" })))
+  )
+
   it.effect("and returns no Effect is pointed to hooks", () =>
     Effect.gen(function* () {
       const wrong = Middleware.make("wrong", { model: () => "text" as never })

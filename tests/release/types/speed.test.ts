@@ -9,7 +9,7 @@ import * as os from "node:os"
 import * as path from "node:path"
 import { afterAll, assert, describe, it } from "@effect/vitest"
 
-const root = path.resolve(import.meta.dirname, "../..")
+const root = path.resolve(import.meta.dirname, "../../..")
 const directory = fs.mkdtempSync(path.join(os.tmpdir(), "troupe-types-"))
 afterAll(() => fs.rmSync(directory, { recursive: true, force: true }))
 fs.symlinkSync(path.join(root, "node_modules"), path.join(directory, "node_modules"))

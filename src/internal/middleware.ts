@@ -11,6 +11,7 @@ import * as Model from "effect/ai/Model"
 import * as Predicate from "effect/Predicate"
 import * as RunError from "../RunError.ts"
 import { CurrentModel } from "../services/ModelInfo.ts"
+import type { AgentError } from "./agentError.ts"
 import { kindOf } from "./definition.ts"
 
 type AnyEffect = Effect.Effect<unknown, unknown, unknown>
@@ -234,29 +235,35 @@ const called = (stage: Stage, request: unknown, next: (request: unknown) => AnyE
   }
 }
 
-const isAgentError = (error: unknown): boolean => agentErrors.some((one) => error instanceof one)
+const isAgentError = (error: unknown): boolean => {
+  if (!Predicate.hasProperty(error, "_tag") || typeof error._tag !== "string") return false
+  const known: Readonly<Record<string, AnyClass>> = agentErrors
+  return Object.hasOwn(known, error._tag) && error instanceof known[error._tag]!
+}
 
-const agentErrors = [
-  RunError.ModelError,
-  RunError.MaxStepsExceeded,
-  RunError.MaxToolCallsExceeded,
-  RunError.InvalidOutput,
-  RunError.OutputTruncated,
-  RunError.ModelRefused,
-  RunError.EmptyTurn,
-  RunError.ToolError,
-  RunError.ApprovalRequired,
-  RunError.InvalidApproval,
-  RunError.CannotResume,
-  RunError.InvalidTranscript,
-  RunError.AsyncToolError,
-  RunError.MiddlewareError,
-  RunError.MissingModel,
-  RunError.MissingSyncEdge,
-  RunError.NestedSyncEdge,
-  RunError.StuckSyncEdge,
-  RunError.ThreadsForbidden
-]
+type AnyClass = abstract new (...args: never) => unknown
+
+const agentErrors: { readonly [Tag in AgentError["_tag"]]: AnyClass } = {
+  ModelError: RunError.ModelError,
+  MaxStepsExceeded: RunError.MaxStepsExceeded,
+  MaxToolCallsExceeded: RunError.MaxToolCallsExceeded,
+  InvalidOutput: RunError.InvalidOutput,
+  OutputTruncated: RunError.OutputTruncated,
+  ModelRefused: RunError.ModelRefused,
+  EmptyTurn: RunError.EmptyTurn,
+  ToolError: RunError.ToolError,
+  ApprovalRequired: RunError.ApprovalRequired,
+  InvalidApproval: RunError.InvalidApproval,
+  CannotResume: RunError.CannotResume,
+  InvalidTranscript: RunError.InvalidTranscript,
+  AsyncToolError: RunError.AsyncToolError,
+  MiddlewareError: RunError.MiddlewareError,
+  MissingModel: RunError.MissingModel,
+  MissingSyncEdge: RunError.MissingSyncEdge,
+  NestedSyncEdge: RunError.NestedSyncEdge,
+  StuckSyncEdge: RunError.StuckSyncEdge,
+  ThreadsForbidden: RunError.ThreadsForbidden
+}
 
 /** The cause with the middleware's own defects as errors, and with its own errors so too where no type knows them. */
 const owned = (

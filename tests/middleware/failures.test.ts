@@ -136,6 +136,20 @@ describe("a middleware that breaks", () => {
   )
 })
 
+describe("a middleware of a Layer that fails with an error of agents", () => {
+  it.effect("fails the run with it as it is", () =>
+    Effect.gen(function* () {
+      const refuses = Middleware.make("refuses", {
+        run: ({ path }) => Effect.fail(new RunError.InvalidTranscript({ path, problem: "it is too long" }))
+      })
+      const run = Agent.make("agent", {})
+        .run("go")
+        .pipe(Effect.provide(Middleware.layer(refuses)))
+      assert.deepInclude(yield* Effect.flip(run), { _tag: "InvalidTranscript", problem: "it is too long" })
+    }).pipe(Effect.provide(turns()))
+  )
+})
+
 describe("a part", () => {
   it.effect("that is dropped or changed is so in events, output and transcript", () =>
     Effect.gen(function* () {

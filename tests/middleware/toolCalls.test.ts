@@ -413,6 +413,19 @@ describe("a feature", () => {
   )
 })
 
+describe("a copy of an agent", () => {
+  it.effect("has other middleware in place of its own", () =>
+    Effect.gen(function* () {
+      const log: Array<string> = []
+      const noting = (name: string) => Middleware.hooks(name, { beforeAgent: () => void log.push(name) })
+      const agent = Agent.make("agent", { middleware: [noting("a")] })
+      yield* Agent.with(agent, { middleware: [noting("b")] }).run("go")
+      yield* Agent.with(agent, { maxSteps: 2 }).run("go")
+      assert.deepStrictEqual(log, ["b", "a"])
+    }).pipe(Effect.provide(turns("done", "done")))
+  )
+})
+
 describe("middleware that is defined wrongly", () => {
   async("is refused where it is defined", () => {
     const refused = (make: () => unknown, text: RegExp) => assert.throws(make, RunError.InvalidDefinition, text)

@@ -1,7 +1,7 @@
 /** The types of middleware: what it adds to agents, exactly. Nothing here runs. */
 import { Context, Effect, type Layer, Schema } from "effect"
 import type { LanguageModel } from "effect/ai"
-import { Agent, AgentTool, Feature, Middleware, type RunError, type Runner, TestModel } from "troupe"
+import { Agent, AgentTool, Feature, Middleware, Orchestrator, type RunError, type Runner, TestModel } from "troupe"
 
 type Equals<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
 const check = <_T extends true>(): void => {}
@@ -110,6 +110,13 @@ check<Equals<typeof feature, Feature.Feature<Refused | Late, Store>>>()
 const using = Agent.make("using", { use: [feature] })
 check<Equals<Runner.Error<typeof using>, Agent.Error | Refused | Late>>()
 check<Equals<Runner.Services<typeof using>, LanguageModel.LanguageModel | Store>>()
+
+// Copies and orchestrators.
+export const copied = Agent.with(agent, { middleware: [strict] })
+check<Equals<Runner.Error<typeof copied>, Agent.Error | Refused | Late>>()
+check<Equals<Runner.Services<typeof copied>, LanguageModel.LanguageModel | Store>>()
+export const lead = Orchestrator.make("lead", { worker: judge }, { middleware: [strict] })
+check<Equals<Runner.Error<typeof lead>, Agent.Error | Refused | Late>>()
 
 // Services.
 class Clerk extends Agent.Service<Clerk>()("test/Clerk", { middleware: [strict] }) {}

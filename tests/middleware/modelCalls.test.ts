@@ -1,8 +1,9 @@
 /** What middleware is given, and what it can do around model calls. */
 import { assert, describe } from "@effect/vitest"
 import { it } from "../support/edges.ts"
-import { Effect, Layer, Schema, Stream } from "effect"
+import { Effect, Fiber, Layer, Schema, Stream } from "effect"
 import { AiError, LanguageModel, Prompt, Tool, Toolkit } from "effect/ai"
+import { TestClock } from "effect/testing"
 import { Agent, AgentTool, Middleware, RunError, type RunEvent, TestModel } from "troupe"
 import { collect, textOf } from "../support/grammar.ts"
 
@@ -312,6 +313,29 @@ describe("a middleware around model calls", () => {
       const end = events.at(-1)!
       assert.strictEqual("spent" in end && end.spent.usage.outputTokens.total, 10)
     }).pipe(Effect.provide(turns("bad", "good")))
+  )
+
+  it.effect("calls twice at once, and only the later call is streamed", () =>
+    Effect.gen(function* () {
+      const hedged = Middleware.make("hedged", {
+        model: (request, next) =>
+          Effect.map(
+            Effect.all([next(request), Effect.delay(next(request), "15 millis")], { concurrency: 2 }),
+            ([, later]) => later
+          )
+      })
+      const running = yield* Effect.forkChild(collect(around(hedged), "go"))
+      for (let n = 0; n < 20; n++) yield* TestClock.adjust("5 millis")
+      const { events } = yield* Fiber.join(running)
+      assert.strictEqual(textOf(events), "bbbb")
+      assert.strictEqual(of(events, "TurnReplaced").length, 1)
+      const end = events.at(-1)!
+      assert.strictEqual("spent" in end && end.spent.usage.outputTokens.total, 10)
+    }).pipe(
+      Effect.provide(
+        turns({ text: "aaaa", chunk: 1, chunkDelay: "10 millis" }, { text: "bbbb", chunk: 1, chunkDelay: "10 millis" })
+      )
+    )
   )
 
   it.effect("answers with a model of its own choice", () =>

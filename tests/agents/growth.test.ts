@@ -1,10 +1,8 @@
 /** What agents do in proportion to their work, and not to its square. */
 import { assert, describe, it } from "@effect/vitest"
-import type { HeapProfiler } from "node:inspector"
-import { Session } from "node:inspector/promises"
-import { Effect, Stream } from "effect"
-import { LanguageModel, Prompt, type Response } from "effect/ai"
-import { Agent, AgentTool, ModelInfo, TestModel, ToolSource } from "troupe"
+import { Effect } from "effect"
+import { Prompt, type Response } from "effect/ai"
+import { Agent, AgentTool, TestModel, ToolSource } from "troupe"
 import * as ToolSet from "../../src/agents/internal/toolSet.ts"
 import { Collector } from "../../src/agents/internal/turnCollector.ts"
 
@@ -95,57 +93,6 @@ describe("the sources of an agent's tools", () => {
         ["b", "base"],
         ["a", "base"]
       ])
-    })
-  )
-})
-
-describe("a run that is over", () => {
-  /** How many bytes that a run has made outlive garbage collections of young objects. */
-  const survivors = Effect.fnUntraced(function* <E, R>(run: Effect.Effect<unknown, E, R>, times: number) {
-    const repeated = Effect.forEach(Array.from({ length: times }), () => run, { discard: true })
-    yield* repeated
-    const session = new Session()
-    session.connect()
-    yield* Effect.promise(() =>
-      session.post("HeapProfiler.startSampling", {
-        samplingInterval: 4096,
-        includeObjectsCollectedByMajorGC: true,
-        includeObjectsCollectedByMinorGC: false
-      })
-    )
-    yield* repeated
-    const { profile } = yield* Effect.promise(() => session.post("HeapProfiler.stopSampling"))
-    session.disconnect()
-    const sizeOf = ({ children, selfSize }: HeapProfiler.SamplingHeapProfileNode): number =>
-      children.reduce((sum, child) => sum + sizeOf(child), selfSize)
-    return sizeOf(profile.head) / times
-  })
-
-  it.live("leaves little that only a full garbage collection would take", () =>
-    Effect.gen(function* () {
-      const add = AgentTool.fromFunction("add", { description: "Adds", execute: () => 1 })
-      const finish = { type: "finish", reason: "stop", usage: { inputTokens: {}, outputTokens: {} } } as never
-      const answers = (prompt: Prompt.Prompt) =>
-        Effect.succeed([
-          prompt.content.length > 1
-            ? ({ type: "text", text: "done" } as const)
-            : ({ type: "tool-call", id: "c", name: "add", params: {} } as const),
-          finish
-        ])
-      const model = yield* LanguageModel.make({
-        generateText: ({ prompt }) => Effect.map(answers(prompt), (parts) => [...parts]),
-        streamText: () => Stream.empty
-      })
-      const context = ModelInfo.context(
-        model,
-        { provider: "p", model: "m", structuredOutput: true },
-        { generateText: ({ prompt }) => answers(prompt), streamText: () => Stream.empty }
-      )
-      const run = Effect.provideContext(Agent.make("agent", { tools: [add] }).run("go"), context)
-      // What is alive when it is measured counts too, so the least of three is taken. A generator function that was made for
-      // each run held on to more than 12,000.
-      const measured = yield* Effect.forEach([1, 2, 3], () => survivors(run, 5000))
-      assert.isBelow(Math.min(...measured), 7000)
     })
   )
 })

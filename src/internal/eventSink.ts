@@ -56,7 +56,7 @@ export class EventSink {
   readonly #own: Sinks
   readonly #sinks: Sinks
   readonly #tree: Tree
-  /** True when there is no observer, so that events need not be made. */
+  /** True without an observer, so that events need not be made. */
   readonly silent: boolean
   readonly streaming: boolean
   readonly recording: boolean

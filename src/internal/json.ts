@@ -44,7 +44,7 @@ const convertObject = (value: object, above: ReadonlyArray<object>): Schema.Json
 
 const encoders = new WeakMap<Schema.Top, (value: unknown) => Schema.Json>()
 
-/** Encodes a value of `schema`; where there is no schema, or it cannot encode the value, the value's own shape is taken. */
+/** Encodes a value by `schema`. Without a schema, or for a value that it cannot encode, takes the value's own JSON shape. */
 export const encodeBy = (schema: Schema.Top | undefined, value: unknown): Schema.Json => {
   if (schema === undefined || schema === Schema.String) return toJson(value)
   const known = encoders.get(schema)

@@ -53,7 +53,7 @@ interface Parent {
   readonly children?: () => ReadonlySet<Fiber.Fiber<unknown, unknown>>
 }
 
-/** The fiber that was forked last of those that a fiber has forked and that are not over; `undefined` where there is none. */
+/** The last fiber that a fiber has forked and that is still running; `undefined` without one. */
 export const lastForked = (fiber: Fiber.Fiber<unknown, unknown>): Fiber.Fiber<unknown, unknown> | undefined =>
   [...((fiber as Parent).children?.() ?? [])].at(-1)
 

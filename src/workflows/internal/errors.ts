@@ -230,7 +230,7 @@ export class WrongNumberOfInputs extends Schema.TaggedError<WrongNumberOfInputs>
   }
 }
 
-/** No route was chosen with enough confidence, or the chosen one does not exist, and there is no fallback. */
+/** The classifier chose an unknown route, or none with enough confidence, and the router has no fallback. */
 export class RouteNotFound extends Schema.TaggedError<RouteNotFound>()("RouteNotFound", {
   name: Schema.String,
   /** The chosen name, or the model's answer when that names no route; empty without a choice. */

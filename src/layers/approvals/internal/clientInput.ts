@@ -17,7 +17,7 @@ export class ForeignInput extends Schema.TaggedError<ForeignInput>()("ForeignInp
    * - `approval`: an approval request or an answer to one;
    * - `options`: provider options of a message or a part;
    * - `tool-call`, `tool-result`: of a call that is not in `history`;
-   * - `shape`: it is not a message, or there is no message;
+   * - `shape`: it is not a message, or the input has none;
    * - `size`: there is more than the limits allow.
    */
   kind: Schema.Literals(["system", "approval", "options", "tool-call", "tool-result", "shape", "size"]),

@@ -12,7 +12,7 @@ export interface Edge {
   expect(change: 1 | -1, source: MessageSource): void
 }
 
-/** Under Node's own event loop, there is no other loop to notify. */
+/** Node's own event loop notices by itself. */
 export const noEdge: Edge = { adopt: () => {}, expect: () => {} }
 
 export type Awaited = <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>

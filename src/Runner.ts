@@ -27,7 +27,7 @@ import * as Resumption from "./internal/resumption.ts"
 import { modelOf } from "./internal/runnerModel.ts"
 import { CurrentState, type RunState } from "./internal/runState.ts"
 import { waitingAt } from "./internal/suspension.ts"
-import { replayable } from "./internal/input.ts"
+import { replayable, toPrompt } from "./internal/input.ts"
 import * as Schemas from "./internal/runnerSchemas.ts"
 import { aFunction, type Structure } from "./internal/structure.ts"
 import * as Spans from "./internal/telemetry.ts"
@@ -131,29 +131,6 @@ export const fromDefinition = <I, A, E, R>(
   result: (input) => Effect.suspend(() => resultOf(name, definition, input)),
   stream: (input) => streamOf(name, definition, input),
   pipe
-})
-
-/**
- * @internal A runner with two fields more. In one literal, because programs make thousands of agents, and a field that is
- * added later makes each of them larger.
- */
-export const fromAgent = <I, A, E, R, Output, Vary>(
-  name: string,
-  description: string | undefined,
-  definition: Definition<I, A, E, R>,
-  output: Output,
-  vary: Vary
-): Runner<I, A, E, R> & { readonly output: Output; readonly vary: Vary } => ({
-  [TypeId]: TypeId,
-  name,
-  description,
-  definition,
-  run: (input) => execute(name, definition, input, {}),
-  result: (input) => Effect.suspend(() => resultOf(name, definition, input)),
-  stream: (input) => streamOf(name, definition, input),
-  pipe,
-  output,
-  vary
 })
 
 /** Shared by all runners: programs make thousands of agents. */
@@ -567,7 +544,7 @@ const isPassedOn = (error: unknown): boolean =>
 
 /** A conversation up to the last message that is not an answer, which is what its last run was given. */
 const withoutAnswer = <I>(input: I): I => {
-  const { content } = Prompt.make(input as Prompt.RawInput)
+  const { content } = toPrompt(input as Prompt.RawInput)
   const last = content.findLastIndex(({ role }) => role === "user" || role === "system")
   return Prompt.fromMessages(content.slice(0, last + 1)) as I
 }

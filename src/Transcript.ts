@@ -3,6 +3,7 @@
  * or of a terminal event, or any other input of an agent.
  */
 import * as Prompt from "effect/ai/Prompt"
+import { toPrompt } from "./internal/input.ts"
 import { openCalls } from "./internal/suspension.ts"
 
 /** A tool call of a conversation, and its result. */
@@ -91,7 +92,7 @@ export const files = (transcript: Prompt.RawInput): ReadonlyArray<Prompt.FilePar
       : []
   )
 
-const messagesOf = (transcript: Prompt.RawInput): Messages => Prompt.make(transcript).content
+const messagesOf = (transcript: Prompt.RawInput): Messages => toPrompt(transcript).content
 
 const textsOf = (message: Prompt.Message): ReadonlyArray<string> =>
   typeof message.content === "string"

@@ -287,7 +287,7 @@ export const fromDefinition = <A, E, R>(
   description: string | undefined,
   definition: Runner.Definition<Prompt.RawInput, A, E, R>,
   { output, vary }: Pick<Agent<A, E, R>, "output" | "vary">
-): Agent<A, E, R> => Runner.fromAgent(name, description, definition, output, vary)
+): Agent<A, E, R> => ({ ...Runner.fromDefinition(name, description, definition), output, vary })
 
 /** The services that a copy needs in addition: it has a model already, its own or that of its caller. */
 type AddedServices<O, Returned> = Exclude<Services<O, Returned>, LanguageModel.LanguageModel>

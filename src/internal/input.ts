@@ -38,6 +38,16 @@ export const toPrompt = (input: Prompt.RawInput): Prompt.Prompt => {
 const isDecoded = (item: unknown): item is Prompt.Message =>
   Prompt.isMessage(item) && (item.role === "system" || item.content.every(Prompt.isPart))
 
+/** The prompt with a text at the end of its system message, or as one where it begins with none. */
+export const withInstruction = ({ content }: Prompt.Prompt, text: string): Prompt.Prompt => {
+  const [first, ...others] = content
+  return Prompt.fromMessages(
+    first?.role === "system"
+      ? [Prompt.systemMessage({ ...first, content: `${first.content}\n\n${text}` }), ...others]
+      : [Prompt.systemMessage({ content: text }), ...content]
+  )
+}
+
 function* resumed(first: unknown, rest: Iterable<unknown>) {
   yield first
   yield* rest

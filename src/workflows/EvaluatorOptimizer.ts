@@ -8,7 +8,7 @@ import { toJson } from "../internal/json.ts"
 import type { RunState } from "../internal/runState.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
-import { replayable } from "../internal/input.ts"
+import { replayable, toPrompt } from "../internal/input.ts"
 import { NotAccepted, textOf } from "./internal/errors.ts"
 import { bestOf, scoreOf, settledRound } from "./internal/verdict.ts"
 
@@ -158,7 +158,7 @@ const conversation = (input: Prompt.RawInput, rounds: ReadonlyArray<Round<unknow
           })
         ])
       ),
-    Prompt.make(input)
+    toPrompt(input)
   )
 
 const plain = (value: unknown): string => (typeof value === "string" ? value : JSON.stringify(toJson(value)))

@@ -25,3 +25,18 @@ export const provider = (api: "chat" | "responses", reply: Server.Reply) =>
     const model = OpenAi.layer({ model: "m", baseUrl: server.url, api, apiKey: Redacted.make("k"), retry: "none" })
     return yield* Effect.orDie(Effect.provide(directModel, model))
   })
+
+/** A part in a few words. */
+export const brief = (part: Part): string => {
+  const { id, type } = part as { readonly type: string; readonly id?: string }
+  const said = (part as { readonly delta?: string }).delta ?? (part as { readonly text?: string }).text
+  const rest =
+    part.type === "tool-call"
+      ? `${part.name} ${JSON.stringify(part.params)}`
+      : part.type === "finish"
+        ? part.reason
+        : said
+  return [type, id, rest].filter((one) => one !== undefined).join(" ")
+}
+/** Parts in a few words each. */
+export const briefly = (parts: ReadonlyArray<Part>) => parts.map(brief)

@@ -431,13 +431,7 @@ class Loop {
 
   /** The choice among the tools that the step is shown: nothing can be forced that is hidden. */
   #possible(choice: LanguageModel.ToolChoice<string>): LanguageModel.ToolChoice<string> {
-    const shown = this.#forModel
-    if (this.#spec.tools.handoffs.length === 0 || choice === "auto" || choice === "none") return choice
-    if (choice === "required") return shown === undefined ? "auto" : choice
-    const isShown = (name: string) => shown !== undefined && name in shown.tools
-    if ("tool" in choice) return isShown(choice.tool) ? choice : "auto"
-    const oneOf = choice.oneOf.filter(isShown)
-    return oneOf.length === 0 ? "auto" : { ...choice, oneOf }
+    return this.#spec.tools.handoffs.length === 0 ? choice : ToolSet.choiceAmong(choice, this.#forModel)
   }
 
   #info(): StepInfo {

@@ -8,6 +8,7 @@ import type * as Response from "effect/ai/Response"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { Bill } from "../../internal/bill.ts"
+import { withInstruction } from "../../internal/input.ts"
 import type { Caller, Entry } from "../../internal/middleware.ts"
 import type { RunState } from "../../internal/runState.ts"
 import { makeUsage } from "../../internal/usage.ts"
@@ -16,6 +17,7 @@ import { MiddlewareError } from "../../RunError.ts"
 import { CurrentSettings } from "../../services/ModelInfo.ts"
 import { compose, type Stages } from "./middlewareStages.ts"
 import * as ModelCall from "./modelCall.ts"
+import * as ToolSet from "./toolSet.ts"
 import type { AnyPart, Call, Turn } from "./turnCollector.ts"
 import { fromData, originalOf, partOf, toData, toolsOf, toShown } from "./turnData.ts"
 
@@ -122,7 +124,7 @@ class Calls {
         ...request,
         prompt: given.prompt === this.#prompt ? request.prompt : given.prompt,
         toolkit,
-        toolChoice: choiceAmong(given.toolChoice, this.#offered),
+        toolChoice: toolkit === request.toolkit ? given.toolChoice : ToolSet.choiceAmong(given.toolChoice, toolkit),
         watch: {
           see: this.#self.stages.part.length === 0 ? undefined : (part) => this.#see(part),
           isCurrent: () => number === this.#count,
@@ -298,25 +300,7 @@ const instructed = (
   const isMissing =
     ModelCall.needsInstruction(other, output, hasTools) && !ModelCall.needsInstruction(own, output, hasTools)
   if (output === undefined || !isMissing) return request
-  const [first, ...rest] = prompt.content
-  const system = (content: string) => Prompt.systemMessage({ content })
-  const messages =
-    first?.role === "system"
-      ? [system(`${first.content}\n\n${output.instruction}`), ...rest]
-      : [system(output.instruction), ...prompt.content]
-  return { ...request, prompt: Prompt.fromMessages(messages) }
-}
-
-/** The choice among the tools that are offered: none can be forced that is not. */
-const choiceAmong = (
-  choice: Middleware.ModelRequest["toolChoice"],
-  offered: ReadonlyArray<string> | undefined
-): Middleware.ModelRequest["toolChoice"] => {
-  if (offered === undefined || choice === "auto" || choice === "none") return choice
-  if (choice === "required") return offered.length === 0 ? "auto" : choice
-  if ("tool" in choice) return offered.includes(choice.tool) ? choice : "auto"
-  const oneOf = choice.oneOf.filter((name) => offered.includes(name))
-  return oneOf.length === 0 ? "auto" : { ...choice, oneOf }
+  return { ...request, prompt: withInstruction(prompt, output.instruction) }
 }
 
 const usageOf = (usages: ReadonlyArray<Response.Usage>): Response.Usage => {

@@ -1,5 +1,6 @@
 /** The tools of an agent, by name and as the model sees them. */
 import * as Effect from "effect/Effect"
+import type * as LanguageModel from "effect/ai/LanguageModel"
 import * as Tool from "effect/ai/Tool"
 import type * as Toolkit from "effect/ai/Toolkit"
 import * as Predicate from "effect/Predicate"
@@ -81,6 +82,19 @@ export const fromSources = Effect.fnUntraced(function* (
 export const forModelWithout = (set: ToolSet, hidden: ReadonlySet<string>): ToolSet["forModel"] => {
   const left = [...set.byName].filter(([name]) => !hidden.has(name))
   return left.length === 0 ? undefined : show(new Map(left))
+}
+
+/** The choice among the tools that a model is shown: none can be forced that is not. */
+export const choiceAmong = (
+  choice: LanguageModel.ToolChoice<string>,
+  shown: ToolSet["forModel"]
+): LanguageModel.ToolChoice<string> => {
+  if (choice === "auto" || choice === "none") return choice
+  if (choice === "required") return shown === undefined ? "auto" : choice
+  const isShown = (name: string) => shown !== undefined && Object.hasOwn(shown.tools, name)
+  if ("tool" in choice) return isShown(choice.tool) ? choice : "auto"
+  const oneOf = choice.oneOf.filter(isShown)
+  return oneOf.length === 0 ? "auto" : { ...choice, oneOf }
 }
 
 /**

@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Redacted, Stream } from "effect"
 import { type AiError, LanguageModel } from "effect/ai"
 import { OpenAi } from "troupe"
-import { type Part, provider, request } from "../../support/openAiRequest.ts"
+import { brief, briefly, type Part, provider, request } from "../../support/openAiRequest.ts"
 import * as Server from "../../support/openAiServer.ts"
 import { chunk } from "../../support/openAiServer.ts"
 
@@ -21,19 +21,6 @@ const whole = (message: object, more: object = {}) =>
     )
   )
 
-/** A part in a few words. */
-const brief = (part: Part): string => {
-  const { id, type } = part as { readonly type: string; readonly id?: string }
-  const said = (part as { readonly delta?: string }).delta ?? (part as { readonly text?: string }).text
-  const rest =
-    part.type === "tool-call"
-      ? `${part.name} ${JSON.stringify(part.params)}`
-      : part.type === "finish"
-        ? part.reason
-        : said
-  return [type, id, rest].filter((one) => one !== undefined).join(" ")
-}
-const briefly = (parts: ReadonlyArray<Part>) => parts.map(brief)
 const usage = (parts: ReadonlyArray<Part>) => {
   const last = parts.at(-1)
   return last?.type === "finish" ? [last.usage.inputTokens.total, last.usage.outputTokens.total] : assert.fail()

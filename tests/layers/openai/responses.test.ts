@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Stream } from "effect"
 import type { AiError } from "effect/ai"
 import { assertStream, textOf } from "../../contract/checks.ts"
-import { type Part, provider, request } from "../../support/openAiRequest.ts"
+import { brief, briefly, type Part, provider, request } from "../../support/openAiRequest.ts"
 
 const streamed = (...events: ReadonlyArray<unknown>) =>
   Effect.scoped(
@@ -18,20 +18,6 @@ const whole = (output: ReadonlyArray<unknown>, more: object = {}) =>
       (self): Effect.Effect<ReadonlyArray<Part>, AiError.AiError> => self.generateText(request)
     )
   )
-
-/** A part in a few words. */
-const brief = (part: Part): string => {
-  const { id, type } = part as { readonly type: string; readonly id?: string }
-  const said = (part as { readonly delta?: string }).delta ?? (part as { readonly text?: string }).text
-  const rest =
-    part.type === "tool-call"
-      ? `${part.name} ${JSON.stringify(part.params)}`
-      : part.type === "finish"
-        ? part.reason
-        : said
-  return [type, id, rest].filter((one) => one !== undefined).join(" ")
-}
-const briefly = (parts: ReadonlyArray<Part>) => parts.map(brief)
 
 const completed = (output: ReadonlyArray<unknown> = [], more: object = {}) => ({
   type: "response.completed",

@@ -9,6 +9,7 @@ import type * as Tls from "node:tls"
 import { describe } from "../../../internal/connectionError.ts"
 import type { Head, HttpRequest, HttpTransport } from "../../../services/HttpTransport.ts"
 import { guarded } from "./guarded.ts"
+import { perAddress } from "./perAddress.ts"
 import { authorizationOf, type Environment, hostOf, portOf, proxyFor } from "./proxy.ts"
 
 /** Sockets between requests: one for each of a thousand agents. An idle one is closed before a network forgets it. */
@@ -17,8 +18,6 @@ const kept = { keepAlive: true, maxFreeSockets: 1024, timeout: 60_000, schedulin
 const single = { keepAlive: false } as const
 /** How long a proxy may take to open a tunnel. */
 const tunnelMs = 60_000
-/** How many addresses are kept parsed. */
-const maxRoutes = 100
 
 /** How an address is reached, worked out once. */
 interface Route {
@@ -31,16 +30,8 @@ interface Route {
 
 /** A transport with sockets of its own. `env` says which proxies there are. */
 export const make = (env: Environment): HttpTransport => {
-  const routes = new Map<string, Route>()
   const pools = new Map<string, Http.Agent>()
-  const routeTo = (url: string): Route => {
-    let route = routes.get(url)
-    if (route !== undefined) return route
-    route = makeRoute(new URL(url), env, pools)
-    if (routes.size >= maxRoutes) routes.clear()
-    routes.set(url, route)
-    return route
-  }
+  const routeTo = perAddress((address) => makeRoute(address, env, pools))
   return (request, to) => {
     const route = routeTo(request.url)
     let outgoing: Http.ClientRequest

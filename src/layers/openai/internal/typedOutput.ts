@@ -1,8 +1,8 @@
 /** Asks for typed output: by a schema, in JSON mode, by a tool, or in words. Decodes answers that come by a tool. */
 import type * as LanguageModel from "effect/ai/LanguageModel"
-import * as Prompt from "effect/ai/Prompt"
 import type * as Response from "effect/ai/Response"
 import * as Tool from "effect/ai/Tool"
+import { withInstruction } from "../../../internal/input.ts"
 import type { OutputFormat } from "../../../services/ModelInfo.ts"
 import type { Decoder } from "./decoding.ts"
 import * as Schemas from "./jsonSchema.ts"
@@ -55,12 +55,7 @@ const instruct = (request: LanguageModel.ProviderOptions, output: OutputFormat):
       : "Call tools as you need them. Then answer in json format: only a JSON object"
   const schema = JSON.stringify(Schemas.ofOutput(output.jsonSchema).schema)
   const text = `${how} that fits this JSON schema, without any other text:\n${schema}`
-  const [first, ...others] = request.prompt.content
-  const messages =
-    first?.role === "system"
-      ? [Prompt.systemMessage({ ...first, content: `${first.content}\n\n${text}` }), ...others]
-      : [Prompt.systemMessage({ content: text }), ...request.prompt.content]
-  return { ...request, prompt: Prompt.fromMessages(messages) }
+  return { ...request, prompt: withInstruction(request.prompt, text) }
 }
 
 /** Offers a tool that takes the answer, and has the model call that one or another. */

@@ -3,6 +3,7 @@ import * as Undici from "undici"
 import { describe } from "../../../../internal/connectionError.ts"
 import type { Head, HttpRequest, HttpTransport, Receiver } from "../../../../services/HttpTransport.ts"
 import { guarded } from "../../../internal/http/guarded.ts"
+import { perAddress } from "../../../internal/http/perAddress.ts"
 import { proxyFor } from "../../../internal/http/proxy.ts"
 
 /** Time limits are kept above the transport: undici's own would cut long thinking. */
@@ -68,18 +69,7 @@ export const transport: HttpTransport = (request, to) => {
   return exchange
 }
 
-const addresses = new Map<string, { readonly origin: string; readonly path: string }>()
-
-const addressOf = (url: string): { readonly origin: string; readonly path: string } => {
-  let address = addresses.get(url)
-  if (address === undefined) {
-    const { origin, pathname, search } = new URL(url)
-    address = { origin, path: pathname + search }
-    if (addresses.size >= 100) addresses.clear()
-    addresses.set(url, address)
-  }
-  return address
-}
+const addressOf = perAddress(({ origin, pathname, search }) => ({ origin, path: pathname + search }))
 
 const dispatch = (
   dispatcher: Undici.Dispatcher,

@@ -7,6 +7,7 @@ const conditions = ["troupe-source", "module", "node", "development|production"]
 const shared = [
   "tests/{agents,contract,internal,middleware,telemetry,workflows}/**/*.test.ts",
   "tests/layers/{demo,openai,state,tools}/**/*.test.ts",
+  "tests/layers/server/**/*.test.ts",
   // The others look at what this process has open, replace timers, end the I/O thread, or set variables of the
   // environment, which Config reads once.
   "tests/layers/mcp/!(Mcp|bothEdges|configFile|http).test.ts",

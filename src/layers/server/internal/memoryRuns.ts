@@ -1,0 +1,410 @@
+/** Runs that are kept in this process, with their events. */
+import * as Arr from "effect/Array"
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import type * as Prompt from "effect/ai/Prompt"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { CurrentState } from "../../../internal/runState.ts"
+import { isTerminal, type RunEvent } from "../../../RunEvent.ts"
+import * as Runner from "../../../Runner.ts"
+import {
+  type Ended,
+  type FollowOptions,
+  type Info,
+  RunsError,
+  type Service,
+  type StartOptions,
+  type Status
+} from "../../../services/Runs.ts"
+import type { Limits } from "./memoryLimits.ts"
+
+interface Reader {
+  /** The `seq` of the next event that it takes. */
+  position: number
+  wake: (() => void) | undefined
+}
+
+interface Entry {
+  readonly runner: string
+  readonly options: StartOptions
+  readonly startedAt: number
+  readonly readers: Set<Reader>
+  runId: string
+  events: Array<RunEvent>
+  /** The `seq` of the first of `events`. */
+  firstSeq: number
+  nextSeq: number
+  bytes: number
+  /** How far the slowest reader of a paced run had come when the last one left. */
+  read: number
+  /** Called when the run has its id. */
+  begun: (() => void) | undefined
+  /** Lets a paced run go on that waits for its readers. */
+  room: (() => void) | undefined
+  fiber: Fiber.Fiber<unknown> | undefined
+  ended: Ended | undefined
+  endedAt: number
+  /** Runs the same runner again; kept only of a run that is suspended. */
+  again: ((answered: Prompt.Prompt, options: StartOptions) => Effect.Effect<string, RunsError>) | undefined
+  resumedAs: string | undefined
+}
+
+/** Makes the engine. Runs end with the scope. */
+export const make = (limits: Limits): Effect.Effect<Service, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const scope = yield* Effect.scope
+    const kept = new Kept(limits)
+    const starting = (entry: Entry, run: Effect.Effect<unknown>) => startIn(scope, kept, entry, run)
+    if (limits.expiryMs < Number.MAX_SAFE_INTEGER) {
+      const sweep = Effect.map(Clock.currentTimeMillis, (now) => kept.expire(now))
+      yield* Effect.forkScoped(Effect.forever(Effect.delay(sweep, Math.max(1000, limits.expiryMs / 2))))
+    }
+    const start: Service["start"] = (runner, input, options = {}) =>
+      Effect.contextWith((context) => {
+        const entry = newEntry(runner.name, options)
+        const again = (answered: Prompt.Prompt, next: StartOptions): Effect.Effect<string, RunsError> =>
+          // A suspended run goes on with its own transcript, whatever its runner takes.
+          Effect.provideContext(start(runner, answered as typeof input, { ...options, ...next }), context)
+        return starting(entry, Effect.provideContext(pump(kept, entry, runner, input, again), context))
+      })
+    return {
+      start,
+      follow: (runId, options) => follow(kept, runId, options),
+      poll: (runId) => Effect.map(kept.find(runId), infoOf),
+      list: Effect.sync(() => kept.all().map(infoOf).toReversed()),
+      input: (runId) => Effect.flatMap(kept.find(runId), () => notListening(runId)),
+      interrupt: (runId) =>
+        Effect.flatMap(kept.find(runId), interrupted),
+      resume: (runId, answered, options = {}) =>
+        Effect.flatMap(kept.find(runId), (entry) => {
+          const { again } = entry
+          if (again === undefined || entry.resumedAs !== undefined) return notWaiting(runId, entry)
+          // Before the run begins, so that of two answers only one counts.
+          entry.resumedAs = ""
+          return Effect.onExit(again(answered, options), (exit) =>
+            Effect.sync(() => {
+              entry.resumedAs = Exit.isSuccess(exit) ? exit.value : undefined
+            })
+          )
+        })
+    }
+  })
+
+const interrupted = ({ fiber }: Entry): Effect.Effect<void> =>
+  fiber === undefined ? Effect.void : Fiber.interrupt(fiber)
+
+const newEntry = (runner: string, options: StartOptions): Entry => ({
+  runner,
+  options,
+  startedAt: 0,
+  readers: new Set(),
+  runId: "",
+  events: [],
+  firstSeq: 0,
+  nextSeq: 0,
+  bytes: 0,
+  read: 0,
+  begun: undefined,
+  room: undefined,
+  fiber: undefined,
+  ended: undefined,
+  endedAt: 0,
+  again: undefined,
+  resumedAs: undefined
+})
+
+const refuse = (reason: RunsError["reason"], runId: string, problem: string, remedy: string) =>
+  Effect.fail(new RunsError({ reason, runId, problem, remedy }))
+
+const notListening = (runId: string) =>
+  refuse("not-listening", runId, "it takes no input", "Start a run with the conversation so far and the new input")
+
+const notWaiting = (runId: string, entry: Entry) =>
+  entry.resumedAs === undefined
+    ? refuse("not-waiting", runId, "it does not wait for answers", "Only a suspended run is resumed")
+    : refuse("not-waiting", runId, "it has been resumed already", "Follow the run that went on")
+
+const infoOf = (entry: Entry): Info => ({
+  runId: entry.runId,
+  runner: entry.runner,
+  status: statusOf(entry),
+  owner: entry.options.owner,
+  startedAt: entry.startedAt,
+  firstSeq: entry.firstSeq,
+  nextSeq: entry.nextSeq,
+  ended: entry.ended,
+  resumedAs: entry.resumedAs === "" ? undefined : entry.resumedAs
+})
+
+const statusOf = ({ again, ended }: Entry): Status => {
+  switch (ended?._tag) {
+    case undefined:
+      return "running"
+    case "RunCompleted":
+      return "completed"
+    case "RunFailed":
+      return again === undefined ? "failed" : "suspended"
+    case "RunInterrupted":
+      return "interrupted"
+  }
+}
+
+/** Every run that is kept, the oldest first, and what they take. */
+class Kept {
+  readonly limits: Limits
+  readonly #runs = new Map<string, Entry>()
+  #starting = 0
+  #bytes = 0
+
+  constructor(limits: Limits) {
+    this.limits = limits
+  }
+
+  all(): ReadonlyArray<Entry> {
+    return [...this.#runs.values()]
+  }
+
+  find(runId: string): Effect.Effect<Entry, RunsError> {
+    return Effect.suspend(() => {
+      const entry = this.#runs.get(runId)
+      if (entry !== undefined) return Effect.succeed(entry)
+      return refuse("unknown-run", runId, "there is no such run", "It may have expired: start it again")
+    })
+  }
+
+  /** Makes room for one more run; false when all that are kept still run. */
+  reserve(): boolean {
+    while (this.#runs.size + this.#starting >= this.limits.runs) if (!this.#forgetOldest()) return false
+    this.#starting++
+    return true
+  }
+
+  release(): void {
+    this.#starting--
+  }
+
+  begin(entry: Entry): void {
+    this.#runs.set(entry.runId, entry)
+  }
+
+  /** Adds an event, and drops old ones beyond the limits. */
+  append(entry: Entry, event: RunEvent): void {
+    if (entry.events.length === 0) entry.firstSeq = event.seq
+    entry.events.push(event)
+    entry.nextSeq = event.seq + 1
+    this.#grow(entry, sizeOf(event))
+    while (entry.events.length > this.limits.events) this.#drop(entry)
+    while (this.#bytes > this.limits.bytes && this.#forgetOldest()) continue
+    while (this.#bytes > this.limits.bytes && entry.events.length > 1) this.#drop(entry)
+  }
+
+  expire(now: number): void {
+    for (const entry of this.#runs.values()) {
+      if (entry.ended !== undefined && now - entry.endedAt >= this.limits.expiryMs) this.#forget(entry)
+    }
+  }
+
+  #grow(entry: Entry, bytes: number): void {
+    entry.bytes += bytes
+    this.#bytes += bytes
+  }
+
+  #drop(entry: Entry): void {
+    this.#grow(entry, -sizeOf(entry.events.shift()!))
+    entry.firstSeq = entry.events[0]?.seq ?? entry.nextSeq
+  }
+
+  #forgetOldest(): boolean {
+    for (const entry of this.#runs.values()) {
+      if (entry.ended === undefined) continue
+      this.#forget(entry)
+      return true
+    }
+    return false
+  }
+
+  #forget(entry: Entry): void {
+    this.#runs.delete(entry.runId)
+    this.#bytes -= entry.bytes
+    entry.bytes = 0
+  }
+}
+
+/** About how many bytes an event takes. Deltas, of which there are most, are not written out for it. */
+const sizeOf = (event: RunEvent): number =>
+  200 +
+  (event._tag === "TextDelta" || event._tag === "ReasoningDelta"
+    ? 2 * event.delta.length
+    : 2 * JSON.stringify(event).length)
+
+/** Runs the pump in the scope of the engine, and gives the id once the run has one. */
+const startIn = (scope: Scope.Scope, kept: Kept, entry: Entry, run: Effect.Effect<unknown>) =>
+  Effect.gen(function* () {
+    if (!kept.reserve()) {
+      const problem = `${kept.limits.runs} runs are kept, and all of them run`
+      return yield* refuse("full", "", problem, "Start it later, or raise the limit of runs")
+    }
+    const begun = yield* Deferred.make<string, RunsError>()
+    entry.begun = () => Deferred.doneUnsafe(begun, Exit.succeed(entry.runId))
+    const unbegun = new RunsError({
+      reason: "engine",
+      runId: "",
+      problem: "the run ended before it began",
+      remedy: "The log says why"
+    })
+    entry.fiber = yield* run.pipe(
+      Effect.ensuring(
+        Effect.sync(() => {
+          entry.fiber = undefined
+          Deferred.doneUnsafe(begun, Exit.fail(unbegun))
+        })
+      ),
+      Effect.forkIn(scope)
+    )
+    return yield* Deferred.await(begun).pipe(
+      // Given up before it began: no one knows the run.
+      Effect.onInterrupt(() => interrupted(entry)),
+      Effect.ensuring(Effect.sync(() => kept.release()))
+    )
+  })
+
+/** Runs the runner and keeps its events. It never fails: its end is its terminal event. */
+const pump = <I, A, E, R>(
+  kept: Kept,
+  entry: Entry,
+  runner: Runner.Runner<I, A, E, R>,
+  input: I,
+  again: NonNullable<Entry["again"]>
+): Effect.Effect<unknown, never, R> => {
+  // An observer is given the terminal event of an interrupted run too, which a stream that is ended is not.
+  const observed = Runner.onEvent(runner, (event) =>
+    Effect.map(Clock.currentTimeMillis, (now) => keep(kept, entry, event, now, again))
+  )
+  const run =
+    entry.options.deltas === false
+      ? observed.result(input)
+      : Effect.provideService(
+          Stream.runForEach(observed.stream(input), () => pace(kept, entry)),
+          Runner.StreamBuffer,
+          Math.min(16, kept.limits.ahead)
+        )
+  // A run that is started inside of another one is not a part of it.
+  return Effect.provideService(Effect.exit(run), CurrentState, undefined)
+}
+
+const keep = (
+  kept: Kept,
+  entry: Entry,
+  event: RunEvent,
+  now: number,
+  again: NonNullable<Entry["again"]>
+): void => {
+  const isFirst = entry.runId === ""
+  if (isFirst) {
+    entry.runId = event.runId
+    Object.assign(entry, { startedAt: now })
+    kept.begin(entry)
+  }
+  kept.append(entry, event)
+  if (isTerminal(event) && event.runId === entry.runId) {
+    entry.ended = event
+    entry.endedAt = now
+    if (isSuspended(event)) entry.again = again
+  }
+  if (isFirst) entry.begun?.()
+  for (const reader of entry.readers) {
+    const { wake } = reader
+    reader.wake = undefined
+    wake?.()
+  }
+}
+
+const isSuspended = (event: Ended): boolean =>
+  event._tag === "RunFailed" &&
+  typeof event.error === "object" &&
+  event.error !== null &&
+  "_tag" in event.error &&
+  event.error._tag === "ApprovalRequired"
+
+const letGo = (entry: Entry): void => {
+  const { room } = entry
+  entry.room = undefined
+  room?.()
+}
+
+const slowest = (entry: Entry): number => {
+  if (entry.readers.size === 0) return entry.read
+  let least = Number.POSITIVE_INFINITY
+  for (const { position } of entry.readers) least = Math.min(least, position)
+  return least
+}
+
+/** Waits until a paced run is not too far ahead of its slowest reader. */
+const pace = ({ limits }: Kept, entry: Entry): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    if (entry.options.paced !== true || entry.ended !== undefined) return Effect.void
+    if (entry.nextSeq - slowest(entry) < limits.ahead) return Effect.void
+    return Effect.callback((resume) => {
+      entry.room = () => resume(Effect.void)
+      return Effect.sync(() => {
+        entry.room = undefined
+      })
+    })
+  })
+
+const follow = (kept: Kept, runId: string, { from = 0 }: FollowOptions = {}): Stream.Stream<RunEvent, RunsError> =>
+  Stream.unwrap(
+    Effect.flatMap(kept.find(runId), (entry) => {
+      const first = from === "now" ? (entry.ended?.seq ?? entry.nextSeq) : from
+      const reader: Reader = { position: first, wake: undefined }
+      const open = Effect.acquireRelease(
+        Effect.sync(() => entry.readers.add(reader)),
+        () => Effect.sync(() => leave(entry, reader))
+      )
+      return Effect.as(open, Stream.fromPull(Effect.succeed(take(entry, reader))))
+    })
+  )
+
+const leave = (entry: Entry, reader: Reader): void => {
+  entry.readers.delete(reader)
+  entry.read = Math.max(entry.read, reader.position)
+  letGo(entry)
+}
+
+/** All events from the reader's position on; waits for the next one. What was given before has been read by then. */
+const take = (
+  entry: Entry,
+  reader: Reader
+): Effect.Effect<Arr.NonEmptyReadonlyArray<RunEvent>, RunsError | Cause.Done> => {
+  let given = reader.position
+  const pull: ReturnType<typeof take> = Effect.suspend(() => {
+    if (reader.position !== given) {
+      reader.position = given
+      letGo(entry)
+    }
+    if (given < entry.firstSeq) {
+      const problem = `the events before ${entry.firstSeq} are not kept any more`
+      return refuse("events-lost", entry.runId, problem, `Follow it from ${entry.firstSeq}, or from "now"`)
+    }
+    const next = entry.events.slice(given - entry.firstSeq)
+    if (Arr.isReadonlyArrayNonEmpty(next)) {
+      given = next.at(-1)!.seq + 1
+      return Effect.succeed(next)
+    }
+    return entry.ended === undefined ? Effect.andThen(woken(reader), pull) : Cause.done()
+  })
+  return pull
+}
+
+const woken = (reader: Reader): Effect.Effect<void> =>
+  Effect.callback((resume) => {
+    reader.wake = () => resume(Effect.void)
+    return Effect.sync(() => {
+      reader.wake = undefined
+    })
+  })

@@ -507,7 +507,9 @@ const ofClient = {
   v: Schema.Literal(version),
   /** As in the event that it was made of: it grows from event to event, with gaps. */
   seq: Schema.Int,
-  at: Schema.Finite
+  at: Schema.Finite,
+  /** Of a nested run, where those are exposed: its path. Absent for the root run, whose end is the end of all. */
+  path: Schema.optionalKey(Schema.Array(Schema.String))
 }
 const ofClientTool = { ...ofClient, toolCallId: Schema.String, tool: Schema.String }
 const ofClientEnd = {
@@ -524,15 +526,23 @@ const ofClientEnd = {
  * {@link toClient}.
  */
 export const Client = Schema.Union([
-  Schema.TaggedStruct("Started", ofClient),
+  /** `runId`: under which a server knows the run. */
+  Schema.TaggedStruct("Started", { ...ofClient, runId: Schema.String }),
   /** A piece of the answer. */
   Schema.TaggedStruct("Text", { ...ofClient, delta: Schema.String }),
+  /** A piece of the model's reasoning, where that is exposed. */
+  Schema.TaggedStruct("Reasoning", { ...ofClient, delta: Schema.String }),
   /** The text since the event with `seq` `discardFrom` is void. */
   Schema.TaggedStruct("Discarded", { ...ofClient, discardFrom: Schema.Int }),
-  /** A tool call changed its state. `waiting`: a person is asked whether it may run. */
+  /**
+   * A tool call changed its state. `waiting`: a person is asked whether it may run. `params` and `result` are there where
+   * arguments and results are exposed.
+   */
   Schema.TaggedStruct("Tool", {
     ...ofClientTool,
-    state: Schema.Literals(["called", "waiting", "approved", "denied", "completed", "failed"])
+    state: Schema.Literals(["called", "waiting", "approved", "denied", "completed", "failed"]),
+    params: Schema.optionalKey(Schema.Json),
+    result: Schema.optionalKey(Schema.Json)
   }),
   Schema.TaggedStruct("Routed", { ...ofClient, routes: Schema.Array(Schema.String) }),
   Schema.TaggedStruct("Judged", { ...ofClient, round: Schema.Int, accepted: Schema.Boolean }),
@@ -550,16 +560,24 @@ export const Client = Schema.Union([
   Schema.TaggedStruct("Used", { ...ofClient, step: Schema.Int, usage: Response.Usage }),
   /** The run succeeded. `output` is the result, encoded as JSON. */
   Schema.TaggedStruct("Completed", { ...ofClientEnd, output: Schema.optionalKey(Schema.Json) }),
-  /** The run failed. `error` is the tag of its error, such as "ModelError"; "Error" for an error without one. */
-  Schema.TaggedStruct("Failed", { ...ofClientEnd, error: Schema.String }),
+  /**
+   * The run failed. `error` is the tag of its error, such as "ModelError"; "Error" for an error without one. `message` is
+   * its message, where errors are exposed.
+   */
+  Schema.TaggedStruct("Failed", { ...ofClientEnd, error: Schema.String, message: Schema.optionalKey(Schema.String) }),
   Schema.TaggedStruct("Interrupted", ofClientEnd)
 ]).annotate({ identifier: "ClientEvent" })
 /** An event that may leave a server. */
 export type Client = typeof Client.Type
 
+/** What clients may see beyond what is meant for them. `errors`: messages, which hold hints for operators. */
+export const Exposed = Schema.Literals(["arguments", "results", "reasoning", "nested", "errors"])
+/** What clients may see beyond what is meant for them. */
+export type Exposed = typeof Exposed.Type
+
 /**
  * What of an event may leave a server; `undefined` for an event that may not, those of nested runs among them. The names of
- * tools, routes and agents are part of it.
+ * tools, routes and agents are part of it. See {@link toClientWith} to let clients see more.
  *
  * @example
  * import { Schema, Stream } from "effect"
@@ -573,16 +591,44 @@ export type Client = typeof Client.Type
  *   Stream.map((event) => `data: ${encode(event)}\n\n`)
  * )
  */
-export const toClient = (event: RunEvent): Client | undefined => {
-  if (event.path.length > 1) return undefined
+export const toClient = (event: RunEvent): Client | undefined => clientOf(event, nothing)
+
+const nothing: ReadonlySet<Exposed> = new Set()
+
+/**
+ * As {@link toClient}, with more for clients that may see it: arguments and results of tools, reasoning, nested runs with
+ * their `path`, messages of errors.
+ *
+ * @example
+ * import { Stream } from "effect"
+ * import { Agent, RunEvent } from "troupe"
+ *
+ * const clerk = Agent.make("clerk", { instructions: "Answer questions." })
+ * const events = clerk.stream("What is 2 + 40?").pipe(
+ *   Stream.map(RunEvent.toClientWith({ expose: ["arguments", "results"] })),
+ *   Stream.filter((event) => event !== undefined)
+ * )
+ */
+export const toClientWith = (options: {
+  readonly expose?: ReadonlyArray<Exposed> | undefined
+}): ((event: RunEvent) => Client | undefined) => {
+  const exposed = new Set(options.expose)
+  return (event) => clientOf(event, exposed)
+}
+
+const clientOf = (event: RunEvent, exposed: ReadonlySet<Exposed>): Client | undefined => {
+  const isNested = event.path.length > 1
+  if (isNested && !exposed.has("nested")) return undefined
   const { at, seq, v } = event
-  const own = { v, seq, at }
-  if (isTerminal(event)) return endOf(event, own)
+  const own = isNested ? { v, seq, at, path: event.path } : { v, seq, at }
+  if (isTerminal(event)) return endOf(event, own, exposed)
   switch (event._tag) {
     case "RunStarted":
-      return { _tag: "Started", ...own }
+      return { _tag: "Started", ...own, runId: event.runId }
     case "TextDelta":
       return { _tag: "Text", ...own, delta: event.delta }
+    case "ReasoningDelta":
+      return exposed.has("reasoning") ? { _tag: "Reasoning", ...own, delta: event.delta } : undefined
     case "RunRetried":
     case "StepRetried":
     case "TurnReplaced":
@@ -592,7 +638,7 @@ export const toClient = (event: RunEvent): Client | undefined => {
     case "ApprovalAnswered":
     case "ToolCompleted":
     case "ToolFailed":
-      return { _tag: "Tool", ...own, toolCallId: event.toolCallId, tool: event.tool, state: stateOf(event) }
+      return { _tag: "Tool", ...own, ...toolOf(event, exposed) }
     case "RouteTaken":
       return { _tag: "Routed", ...own, routes: event.routes }
     case "RoundCompleted":
@@ -615,11 +661,18 @@ export const toClient = (event: RunEvent): Client | undefined => {
   }
 }
 
-type ClientBase = Pick<Client, "v" | "seq" | "at">
+type ClientBase = Pick<Client, "v" | "seq" | "at" | "path">
+type ToolEvent = ToolCalled | ApprovalRequested | ApprovalAnswered | ToolCompleted | ToolFailed
 
-const stateOf = (
-  event: ToolCalled | ApprovalRequested | ApprovalAnswered | ToolCompleted | ToolFailed
-): Extract<Client, { readonly _tag: "Tool" }>["state"] => {
+const toolOf = (event: ToolEvent, exposed: ReadonlySet<Exposed>) => ({
+  toolCallId: event.toolCallId,
+  tool: event.tool,
+  state: stateOf(event),
+  ...("params" in event && exposed.has("arguments") ? { params: event.params } : {}),
+  ...("result" in event && exposed.has("results") ? { result: event.result } : {})
+})
+
+const stateOf = (event: ToolEvent): Extract<Client, { readonly _tag: "Tool" }>["state"] => {
   switch (event._tag) {
     case "ToolCalled":
       return "called"
@@ -634,7 +687,11 @@ const stateOf = (
   }
 }
 
-const endOf = (event: Extract<RunEvent, { readonly spent: Spent }>, own: ClientBase): Client => {
+const endOf = (
+  event: Extract<RunEvent, { readonly spent: Spent }>,
+  own: ClientBase,
+  exposed: ReadonlySet<Exposed>
+): Client => {
   const { durationMs, spent } = event
   const bill = { ...own, usage: spent.usage, steps: spent.steps, durationMs }
   switch (event._tag) {
@@ -642,7 +699,8 @@ const endOf = (event: Extract<RunEvent, { readonly spent: Spent }>, own: ClientB
       return { _tag: "Completed", ...bill, ...(event.output === undefined ? {} : { output: event.output }) }
     case "RunFailed": {
       const tag = Predicate.hasProperty(event.error, "_tag") ? event.error._tag : undefined
-      return { _tag: "Failed", ...bill, error: typeof tag === "string" ? tag : "Error" }
+      const message = exposed.has("errors") ? { message: event.message } : {}
+      return { _tag: "Failed", ...bill, error: typeof tag === "string" ? tag : "Error", ...message }
     }
     case "RunInterrupted":
       return { _tag: "Interrupted", ...bill }

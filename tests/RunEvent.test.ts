@@ -86,6 +86,38 @@ describe("what may leave a server", () => {
     }).pipe(Effect.provide(yes), Effect.provide(TestModel.layer([calling, "Done."])))
   )
 
+  it.effect("is more where a server says so: arguments, results, reasoning, nested runs, messages", () =>
+    Effect.gen(function* () {
+      const desk = Router.make("desk", { clerk })
+      const seen = yield* Stream.runCollect(
+        Stream.map(
+          desk.stream("go"),
+          RunEvent.toClientWith({ expose: ["arguments", "results", "reasoning", "nested", "errors"] })
+        )
+      ).pipe(Effect.catch(() => Effect.succeed([])))
+      const events = seen.flatMap((event) => (event === undefined ? [] : [event]))
+      const encode = Schema.encodeSync(Schema.fromJsonString(RunEvent.Client))
+      const decode = Schema.decodeSync(Schema.fromJsonString(RunEvent.Client))
+      assert.deepStrictEqual(
+        events.map((event) => decode(encode(event))._tag),
+        events.map(({ _tag }) => _tag)
+      )
+      const of = (tag: RunEvent.Client["_tag"]) => events.filter(({ _tag }) => _tag === tag)
+      const [thought] = of("Reasoning")
+      assert.deepStrictEqual(thought?._tag === "Reasoning" && [thought.delta, thought.path], [
+        `${secret} thought`,
+        ["desk", "clerk"]
+      ])
+      const tools = of("Tool").map((event) => (event._tag === "Tool" ? [event.params, event.result] : []))
+      assert.deepStrictEqual(tools[0], [{ at: `${secret} place` }, undefined])
+      assert.deepStrictEqual(tools.at(-1), [undefined, `${secret} result at ${secret} place`])
+      assert.deepStrictEqual(of("Started").map(({ path }) => path?.length ?? 1), [1, 2, 2])
+    }).pipe(
+      Effect.provide(yes),
+      Effect.provide(TestModel.layer([TestModel.json({ route: "clerk" }), calling, "Done."]))
+    )
+  )
+
   it.effect("leaves out nested runs and the model's words on a choice", () =>
     Effect.gen(function* () {
       const desk = Router.make("desk", { clerk })

@@ -14,6 +14,7 @@ const closed = new Set([
   "services/Approver",
   "services/HttpTape",
   "services/HttpTransport",
+  "services/Runs",
   "services/Skills",
   "services/SyncBridge",
   "services/WorkerThreads"

@@ -111,7 +111,10 @@ describe("what may leave a server", () => {
       const tools = of("Tool").map((event) => (event._tag === "Tool" ? [event.params, event.result] : []))
       assert.deepStrictEqual(tools[0], [{ at: `${secret} place` }, undefined])
       assert.deepStrictEqual(tools.at(-1), [undefined, `${secret} result at ${secret} place`])
-      assert.deepStrictEqual(of("Started").map(({ path }) => path?.length ?? 1), [1, 2, 2])
+      assert.deepStrictEqual(
+        of("Started").map(({ path }) => path?.length ?? 1),
+        [1, 2, 2]
+      )
     }).pipe(
       Effect.provide(yes),
       Effect.provide(TestModel.layer([TestModel.json({ route: "clerk" }), calling, "Done."]))

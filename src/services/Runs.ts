@@ -110,11 +110,7 @@ export interface Service {
    * Goes on with a suspended run, with a run of its own whose id is returned. `answered` is the transcript of the suspended
    * run with answers in it.
    */
-  readonly resume: (
-    runId: string,
-    answered: Prompt.Prompt,
-    options?: StartOptions
-  ) => Effect.Effect<string, RunsError>
+  readonly resume: (runId: string, answered: Prompt.Prompt, options?: StartOptions) => Effect.Effect<string, RunsError>
 }
 
 /** Starts runs and keeps them, by their ids. */

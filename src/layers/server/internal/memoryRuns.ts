@@ -78,8 +78,7 @@ export const make = (limits: Limits): Effect.Effect<Service, never, Scope.Scope>
       poll: (runId) => Effect.map(kept.find(runId), infoOf),
       list: Effect.sync(() => kept.all().map(infoOf).toReversed()),
       input: (runId) => Effect.flatMap(kept.find(runId), () => notListening(runId)),
-      interrupt: (runId) =>
-        Effect.flatMap(kept.find(runId), interrupted),
+      interrupt: (runId) => Effect.flatMap(kept.find(runId), interrupted),
       resume: (runId, answered, options = {}) =>
         Effect.flatMap(kept.find(runId), (entry) => {
           const { again } = entry
@@ -297,13 +296,7 @@ const pump = <I, A, E, R>(
   return Effect.provideService(Effect.exit(run), CurrentState, undefined)
 }
 
-const keep = (
-  kept: Kept,
-  entry: Entry,
-  event: RunEvent,
-  now: number,
-  again: NonNullable<Entry["again"]>
-): void => {
+const keep = (kept: Kept, entry: Entry, event: RunEvent, now: number, again: NonNullable<Entry["again"]>): void => {
   const isFirst = entry.runId === ""
   if (isFirst) {
     entry.runId = event.runId

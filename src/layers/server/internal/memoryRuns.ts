@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import type * as Prompt from "effect/ai/Prompt"
-import * as Scope from "effect/Scope"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { CurrentState } from "../../../internal/runState.ts"
 import { isTerminal, type RunEvent } from "../../../RunEvent.ts"
@@ -68,7 +68,7 @@ export const make = (limits: Limits): Effect.Effect<Service, never, Scope.Scope>
       Effect.contextWith((context) => {
         const entry = newEntry(runner.name, options)
         const again = (answered: Prompt.Prompt, next: StartOptions): Effect.Effect<string, RunsError> =>
-          // A suspended run goes on with its own transcript, whatever its runner takes.
+          // a suspended run goes on with its own transcript, also where its runner takes another input.
           Effect.provideContext(start(runner, answered as typeof input, { ...options, ...next }), context)
         return starting(entry, Effect.provideContext(pump(kept, entry, runner, input, again), context))
       })

@@ -297,63 +297,47 @@ const secretsOf = (name: string, value: string): ReadonlyArray<string> => {
   }
 }
 
-/** A scrubber that knows no secret yet. */
-export const make = (options: Options = {}): Scrubber => {
-  const mark = options.mark ?? "[redacted]"
-  const shortest = options.shortest ?? 8
-  const ownNames = new Set(Array.from(options.names ?? [], (name) => name.toLowerCase()))
+/** The secrets that a scrubber has learned, and where they stand in a text. */
+interface KnownSecrets {
+  readonly add: (text: string) => void
+  readonly has: (text: string) => boolean
+  readonly find: (text: string, found: Array<Range>) => void
+}
+
+const rangeOf = (match: RegExpExecArray): Range => [match.index, match.index + match[0].length]
+
+/** Matches each of the secrets in any spelling. The longer first: one secret may be a part of another. */
+const spellingsOf = (secrets: ReadonlyArray<string>): RegExp =>
+  new RegExp(
+    secrets.flatMap((secret) => inTexts(secret).map((text) => Array.from(text, spelling).join(""))).join("|"),
+    "g"
+  )
+
+/** Matches the Base64 of what holds one of the secrets; `undefined` where all are too short. */
+const base64SpellingsOf = (secrets: ReadonlyArray<string>): RegExp | undefined => {
+  const encoded = secrets.flatMap(base64Of)
+  if (encoded.length === 0) return undefined
+  const any = encoded.map((one) => Array.from(one, base64Spelling).join("")).join("|")
+  return new RegExp(`(?:${any})(?:[\\w+/-]|%2[bBfF])*(?:=|%3[dD]){0,2}`, "g")
+}
+
+const findBase64 = (text: string, pattern: RegExp, found: Array<Range>): void => {
+  let last = 0
+  for (const match of text.matchAll(pattern)) {
+    let from = match.index
+    while (from > last && isBase64(text[from - 1])) from--
+    last = match.index + match[0].length
+    found.push([from, last])
+  }
+}
+
+const knownSecrets = (shortest: number): KnownSecrets => {
   const secrets = new Set<string>()
-  let known: RegExp | undefined
-  let knownBase64: RegExp | undefined
+  let patterns: { readonly plain: RegExp; readonly base64: RegExp | undefined } | undefined
 
-  // The placeholder is not a secret, although a key may be given as that.
-  const isMark = (text: string): boolean => mark.includes(text) || text.includes(mark) || text === "redacted"
-
-  const isSecret = (name: string, place: Place): boolean =>
-    (place === "header" && ownNames.has(name.toLowerCase())) || isSecretName(name, place)
-
-  const isSecretValue = ({ name, place, value }: Named): boolean => {
-    if (value === "" || value === "redacted" || value.includes(mark)) return false
-    return isSecretName(name, place) || (isWeak(wordsOf(name)) && looksRandom(value))
-  }
-
-  const namedIn = (text: string): ReadonlyArray<Named> => {
-    const found: Array<Named> = []
-    const mayBeSecret = (name: string): boolean => {
-      const words = wordsOf(name)
-      return isStrong(words) || isWeak(words)
-    }
-    const isParameter = (name: string): boolean => isSecretName(name, "parameter")
-    namedInJson(text, mayBeSecret, found)
-    namedInAddress(text, isParameter, found)
-    namedInMultipart(text, isParameter, found)
-    return found.filter(isSecretValue)
-  }
-
-  const learn: Scrubber["learn"] = (texts) => {
-    for (const text of texts) {
-      if ((text.length < shortest && !/^sk-./.test(text)) || isMark(text) || secrets.has(text)) continue
-      secrets.add(text)
-      known = undefined
-    }
-  }
-
-  const prepare = (): void => {
-    if (known !== undefined || secrets.size === 0) return
-    // The longer first: one secret may be a part of another.
+  const prepare = () => {
     const all = [...secrets].sort((a, b) => b.length - a.length)
-    known = new RegExp(
-      all.flatMap((secret) => inTexts(secret).map((text) => Array.from(text, spelling).join(""))).join("|"),
-      "g"
-    )
-    const encoded = all.flatMap(base64Of)
-    knownBase64 =
-      encoded.length === 0
-        ? undefined
-        : new RegExp(
-            `(?:${encoded.map((one) => Array.from(one, base64Spelling).join("")).join("|")})(?:[\\w+/-]|%2[bBfF])*(?:=|%3[dD]){0,2}`,
-            "g"
-          )
+    return { plain: spellingsOf(all), base64: base64SpellingsOf(all) }
   }
 
   /** How many characters at the end are the beginning of a secret: an answer may be lost in the middle of one. */
@@ -366,29 +350,83 @@ export const make = (options: Options = {}): Scrubber => {
     return 0
   }
 
+  return {
+    add: (text) => {
+      secrets.add(text)
+      patterns = undefined
+    },
+    has: (text) => secrets.has(text),
+    find: (text, found) => {
+      if (secrets.size === 0) return
+      patterns ??= prepare()
+      for (const match of text.matchAll(patterns.plain)) found.push(rangeOf(match))
+      if (patterns.base64 !== undefined) findBase64(text, patterns.base64, found)
+      const begun = beginningAtEnd(text)
+      if (begun > 0) found.push([text.length - begun, text.length])
+    }
+  }
+}
+
+const mayNameSecret = (name: string): boolean => {
+  const words = wordsOf(name)
+  return isStrong(words) || isWeak(words)
+}
+
+const namesSecretParameter = (name: string): boolean => isSecretName(name, "parameter")
+
+/** The values that a text gives to names that are secret, or that may be and whose values look like it. */
+const namedIn = (text: string, mark: string): ReadonlyArray<Named> => {
+  const found: Array<Named> = []
+  namedInJson(text, mayNameSecret, found)
+  namedInAddress(text, namesSecretParameter, found)
+  namedInMultipart(text, namesSecretParameter, found)
+  return found.filter(({ name, place, value }) => {
+    if (value === "" || value === "redacted" || value.includes(mark)) return false
+    return isSecretName(name, place) || (isWeak(wordsOf(name)) && looksRandom(value))
+  })
+}
+
+const findKeys = (text: string, found: Array<Range>): void => {
+  for (const [pattern, isKey] of patterns) {
+    for (const match of text.matchAll(pattern)) if (isKey(match[0])) found.push(rangeOf(match))
+  }
+}
+
+/** The secrets of an address. A short user name occurs in too many texts. */
+const secretsOfUrl = (url: string): ReadonlyArray<string> => {
+  if (!URL.canParse(url)) return []
+  const { password, searchParams, username } = new URL(url)
+  const users = [username, decoded(username)].filter(({ length }) => length >= 8)
+  const parameters = [...searchParams].flatMap(([name, value]) => (namesSecretParameter(name) ? [value] : []))
+  return [password, decoded(password), ...users, ...parameters]
+}
+
+/** A scrubber that knows no secret yet. */
+export const make = (options: Options = {}): Scrubber => {
+  const mark = options.mark ?? "[redacted]"
+  const shortest = options.shortest ?? 8
+  const ownNames = new Set(Array.from(options.names ?? [], (name) => name.toLowerCase()))
+  const known = knownSecrets(shortest)
+
+  // The placeholder is not a secret, although a key may be given as that.
+  const isMark = (text: string): boolean => mark.includes(text) || text.includes(mark) || text === "redacted"
+
+  const isSecret = (name: string, place: Place): boolean =>
+    (place === "header" && ownNames.has(name.toLowerCase())) || isSecretName(name, place)
+
+  const learn: Scrubber["learn"] = (texts) => {
+    for (const text of texts) {
+      if ((text.length < shortest && !/^sk-./.test(text)) || isMark(text) || known.has(text)) continue
+      known.add(text)
+    }
+  }
+
   const find: Scrubber["find"] = (text) => {
-    prepare()
     const found: Array<Range> = []
-    if (known !== undefined)
-      for (const match of text.matchAll(known)) found.push([match.index, match.index + match[0].length])
-    if (knownBase64 !== undefined) {
-      let last = 0
-      for (const match of text.matchAll(knownBase64)) {
-        let from = match.index
-        while (from > last && isBase64(text[from - 1])) from--
-        last = match.index + match[0].length
-        found.push([from, last])
-      }
-    }
-    for (const [pattern, isKey] of patterns) {
-      for (const match of text.matchAll(pattern)) {
-        if (isKey(match[0])) found.push([match.index, match.index + match[0].length])
-      }
-    }
+    known.find(text, found)
+    findKeys(text, found)
     privateKeys(text, found)
-    for (const { from, to } of namedIn(text)) found.push([from, to])
-    const begun = beginningAtEnd(text)
-    if (begun > 0) found.push([text.length - begun, text.length])
+    for (const { from, to } of namedIn(text, mark)) found.push([from, to])
     return apart(found)
   }
 
@@ -399,15 +437,12 @@ export const make = (options: Options = {}): Scrubber => {
       for (const [name, value] of headers) {
         if (isSecret(name, "header")) learn(secretsOf(name.toLowerCase(), value))
       }
-      if (!URL.canParse(url)) return
-      const { password, searchParams, username } = new URL(url)
-      learn([password, decoded(password), ...[username, decoded(username)].filter(({ length }) => length >= 8)])
-      for (const [name, value] of searchParams) if (isSecretName(name, "parameter")) learn([value])
+      learn(secretsOfUrl(url))
     },
     learnFromText: (text) =>
       // A word may occur anywhere; a key is not made of letters alone.
       learn(
-        namedIn(text)
+        namedIn(text, mark)
           .map(({ value }) => value)
           .filter((value) => /[^A-Za-z ]/.test(value))
       ),

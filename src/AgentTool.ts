@@ -144,12 +144,13 @@ export const fromFunction = <
     options.failureMode ?? "return"
   )
   const plain = options.success === undefined
-  return make(name, kind, annotate(tool, options), options.timeout, (params, context, onPromise) => {
-    const execute = options.execute as (params: unknown, context: ToolContext) => unknown
+  const run = options.execute as (params: unknown, context: ToolContext) => unknown
+  const execute: AgentTool<Name, ServicesOf<Out>>["execute"] = (params, context, onPromise) => {
     // The inferred services are those of `Out`; a generator is what `Effect.gen` takes.
-    const given = call(kind, execute, params, context, onPromise) as Effect.Effect<unknown, unknown, ServicesOf<Out>>
+    const given = call(kind, run, params, context, onPromise) as Effect.Effect<unknown, unknown, ServicesOf<Out>>
     return plain ? Effect.map(given, toJson) : given
-  })
+  }
+  return make(name, kind, annotate(tool, options), execute, { timeout: options.timeout })
 }
 
 /** The options of a tool, by name. */
@@ -252,7 +253,7 @@ export const fromRunner: {
   const toInput = options.input ?? ((params: { readonly input: string }) => params.input as I)
   const execute = (params: unknown) =>
     Effect.map(self.run(toInput(params as { readonly input: string })), (output) => encodeOutput(self, output))
-  return make(name, "effect", tool, options.timeout, execute, self)
+  return make(name, "effect", tool, execute, { timeout: options.timeout, runner: self })
 }
 
 /** The runner's name with the characters that providers reject replaced; fails if no letter or digit is left. */
@@ -275,9 +276,8 @@ export const make = <const Name extends string, R>(
   name: Name,
   kind: Kind,
   tool: Tool.Any,
-  timeout: Duration.Input | undefined,
   execute: AgentTool<Name, R>["execute"],
-  runner?: Drawable
+  { runner, timeout }: { readonly timeout?: Duration.Input | undefined; readonly runner?: Drawable } = {}
 ): AgentTool<Name, R> => ({
   [TypeId]: TypeId,
   name,

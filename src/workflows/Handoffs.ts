@@ -117,7 +117,7 @@ export const to = <const Target extends string, const Name extends string = `tra
   const tool = annotate(defined, { hints, needsApproval: options.needsApproval })
     .annotate(EndsRun, true)
     .annotate(HandsOff, { to: target, isOffered })
-  return AgentTool.make(name, "effect", tool, undefined, (params) =>
+  return AgentTool.make(name, "effect", tool, (params) =>
     Effect.withFiber((fiber) => {
       const state = fiber.getRef(CurrentState)
       const handoff = fiber.getRef(CurrentHandoffState)

@@ -246,7 +246,7 @@ const spawnTool = (orchestrator: string, spawn: Spawn<ReadonlyArray<AgentTool.An
   const hints = { ...delegation, ...spawn.hints }
   // The same call makes the same agent, which goes on where it was suspended.
   const tool = annotate(defined, { hints, needsApproval: spawn.needsApproval }).annotate(Resumable, true)
-  const self: AgentTool.Any = AgentTool.make("spawn", "effect", tool, undefined, (params) =>
+  const self: AgentTool.Any = AgentTool.make("spawn", "effect", tool, (params) =>
     Effect.flatMap(CurrentSpawnState, (spawning): Effect.Effect<unknown, unknown, unknown> => {
       if (spawning === undefined) return Effect.fail("only an orchestrator can spawn agents")
       const root = spawning.root ?? spawning

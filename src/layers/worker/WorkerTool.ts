@@ -110,11 +110,16 @@ const inModule = <Name extends string>(
   timeout: Duration.Input | undefined,
   place: ModuleTool.Place
 ): AgentTool.AgentTool<Name, never> =>
-  AgentTool.make(name, "effect", tool, timeout, (params, { progress, ...info }) =>
-    Effect.flatMap(Effect.all([isSync, SyncBridge]), ([sync, bridge]) =>
-      // Without the edge's loop the thread's messages could not be received.
-      sync && bridge === undefined
-        ? Effect.fail(new CannotWait())
-        : ModuleTool.call(tool, place, params, info, progress)
-    )
+  AgentTool.make(
+    name,
+    "effect",
+    tool,
+    (params, { progress, ...info }) =>
+      Effect.flatMap(Effect.all([isSync, SyncBridge]), ([sync, bridge]) =>
+        // Without the edge's loop the thread's messages could not be received.
+        sync && bridge === undefined
+          ? Effect.fail(new CannotWait())
+          : ModuleTool.call(tool, place, params, info, progress)
+      ),
+    { timeout }
   )

@@ -91,7 +91,7 @@ const make = (server: Server, info: ToolInfo, name: string, needsApproval: boole
     checkInput: checker(info.inputSchema),
     checkOutput: info.outputSchema === undefined ? undefined : checker(info.outputSchema)
   }
-  return AgentTool.make(name, "effect", tool as Tool.Any, undefined, (params, { progress }) =>
+  return AgentTool.make(name, "effect", tool as Tool.Any, (params, { progress }) =>
     Effect.map(call(callee, params, progress), (result) => {
       const json = visible(toResult(result))
       const output = toModelOutput(result)?.map(visiblePart)

@@ -115,30 +115,18 @@ const carry = ({ body, credit, headers, id, method, url }: Fetch, post: Post, do
   }
 }
 
-/** Serves the requests of one thread. */
-export const fetching = (post: Post) => {
-  const jobs = new Map<number, Job>()
-
-  const run = async (message: Fetch): Promise<void> => {
-    const { id } = message
-    const controller = new AbortController()
-    const { signal } = controller
-    let left = message.credit
-    let resume: (() => void) | undefined
-    const goOn = () => {
-      resume?.()
-      resume = undefined
-    }
-    jobs.set(id, {
-      abort: () => {
-        controller.abort()
-        goOn()
-      },
-      credit: (n) => {
-        left += n
-        if (left > 0) goOn()
-      }
-    })
+/** Sends by `fetch`, or to an address that was chosen before, and posts the answer chunk by chunk. */
+const carryByFetch = (message: Fetch, post: Post, done: () => void): Job => {
+  const { id } = message
+  const controller = new AbortController()
+  const { signal } = controller
+  let left = message.credit
+  let resume: (() => void) | undefined
+  const goOn = () => {
+    resume?.()
+    resume = undefined
+  }
+  const run = async (): Promise<void> => {
     try {
       const { body, headers, status, url } = await (message.address === undefined ? fetched : pinned)(message, signal)
       post({ type: "head", id, status, url, headers: [...headers] })
@@ -152,18 +140,34 @@ export const fetching = (post: Post) => {
     } catch (error) {
       if (!signal.aborted) post({ type: "failed", id, ...describe(error) })
     } finally {
-      jobs.delete(id)
+      done()
     }
   }
+  void run()
+  return {
+    abort: () => {
+      controller.abort()
+      goOn()
+    },
+    credit: (n) => {
+      left += n
+      if (left > 0) goOn()
+    }
+  }
+}
+
+/** Serves the requests of one thread. */
+export const fetching = (post: Post) => {
+  const jobs = new Map<number, Job>()
 
   return {
     run: (message: Fetch): void => {
       const { address, id, redirect } = message
-      if (redirect !== "manual" || address !== undefined) return void run(message)
+      const send = redirect === "manual" && address === undefined ? carry : carryByFetch
       try {
         jobs.set(
           id,
-          carry(message, post, () => jobs.delete(id))
+          send(message, post, () => jobs.delete(id))
         )
       } catch (error) {
         // An address or a header that HTTP cannot carry.

@@ -46,33 +46,84 @@ const crash = ({ error }: Thread, code: number): CallMessage => {
 
 const firstOf = <A>(set: ReadonlySet<A>): A | undefined => set.values().next().value
 
-/** Keeps the pools of one I/O thread. `source` is the program of their threads. Returns whether a message was for them. */
-export const toolPools = (post: (message: CallMessage & { readonly id: number }) => void, source: string) => {
-  const pools = new Map<number, Pool>()
-  const calls = new Map<number, Call>()
+type Post = (message: CallMessage & { readonly id: number }) => void
 
-  const settle = (call: Call, message: CallMessage): void => {
-    if (!calls.delete(call.id)) return
-    clearTimeout(call.timer)
-    post({ ...message, id: call.id })
-  }
+/** Calls that have not ended, and how each ends: once. */
+interface Calls {
+  readonly post: Post
+  readonly add: (call: Call) => void
+  readonly get: (id: number) => Call | undefined
+  readonly settle: (call: Call, message: CallMessage) => void
   /** The call of a thread that goes on loading a module has been given up. */
-  const isLeft = ({ call }: Thread): boolean => call !== undefined && !calls.has(call.id)
+  readonly isLeft: (thread: Thread) => boolean
+}
 
-  const expire = (pool: Pool, thread: Thread): void => {
-    clearTimeout(thread.timer)
-    thread.timer = setTimeout(() => {
-      pool.idle.delete(thread)
-      void thread.worker.terminate()
-    }, pool.idleMs)
+const makeCalls = (post: Post): Calls => {
+  const calls = new Map<number, Call>()
+  return {
+    post,
+    add: (call) => void calls.set(call.id, call),
+    get: (id) => calls.get(id),
+    settle: (call, message) => {
+      if (!calls.delete(call.id)) return
+      clearTimeout(call.timer)
+      post({ ...message, id: call.id })
+    },
+    isLeft: ({ call }) => call !== undefined && !calls.has(call.id)
   }
+}
+
+const expire = (pool: Pool, thread: Thread): void => {
+  clearTimeout(thread.timer)
+  thread.timer = setTimeout(() => {
+    pool.idle.delete(thread)
+    void thread.worker.terminate()
+  }, pool.idleMs)
+}
+
+/** Ends the threads of a pool that have nothing to do; the others end when their call has. */
+const close = (pool: Pool, isLeft: Calls["isLeft"]): void => {
+  pool.closed = true
+  for (const thread of pool.threads) {
+    if (!pool.idle.has(thread) && !isLeft(thread)) continue
+    clearTimeout(thread.timer)
+    void thread.worker.terminate()
+  }
+  pool.idle.clear()
+}
+
+/** What a thread says, and its end. */
+interface Listener {
+  readonly receive: (pool: Pool, thread: Thread, message: CallMessage & { readonly id: number }) => void
+  readonly exited: (pool: Pool, thread: Thread, code: number) => void
+}
+
+const spawn = (program: string, pool: Pool, listener: Listener): Thread => {
+  const { execArgv, resourceLimits } = pool
+  const worker = new Worker(program, {
+    eval: true,
+    name: "troupe-tool",
+    execArgv: [...execArgv],
+    ...(resourceLimits === undefined ? {} : { resourceLimits })
+  })
+  const thread: Thread = { worker, call: undefined, error: undefined, timer: undefined, known: new Set() }
+  pool.threads.add(thread)
+  worker.on("message", (message: CallMessage & { readonly id: number }) => listener.receive(pool, thread, message))
+  worker.on("error", (error) => void (thread.error = error as Error))
+  worker.on("exit", (code) => listener.exited(pool, thread, code))
+  return thread
+}
+
+/** Gives calls that wait to threads that are free; `program` is what a thread runs. */
+const dispatcher = (program: string, calls: Calls, onEmpty: (pool: Pool) => void) => {
+  const { isLeft, post, settle } = calls
   const free = (pool: Pool, thread: Thread): void => {
     if (pool.closed) return void thread.worker.terminate()
     pool.idle.add(thread)
     expire(pool, thread)
     next(pool)
   }
-  const receive = (pool: Pool, thread: Thread, message: CallMessage & { readonly id: number }): void => {
+  const receive: Listener["receive"] = (pool, thread, message) => {
     const { call } = thread
     if (call === undefined || message.id !== call.id) return
     if ((message.type as string) === "loaded") {
@@ -86,37 +137,20 @@ export const toolPools = (post: (message: CallMessage & { readonly id: number })
       free(pool, thread)
     }
   }
-  const spawn = (pool: Pool): Thread => {
-    const { execArgv, resourceLimits } = pool
-    const worker = new Worker(source, {
-      eval: true,
-      name: "troupe-tool",
-      execArgv: [...execArgv],
-      ...(resourceLimits === undefined ? {} : { resourceLimits })
-    })
-    const thread: Thread = { worker, call: undefined, error: undefined, timer: undefined, known: new Set() }
-    pool.threads.add(thread)
-    worker.on("message", (message: CallMessage & { readonly id: number }) => receive(pool, thread, message))
-    worker.on("error", (error) => void (thread.error = error as Error))
-    worker.on("exit", (code) => {
-      pool.threads.delete(thread)
-      pool.idle.delete(thread)
-      clearTimeout(thread.timer)
-      const { call } = thread
-      thread.call = undefined
-      if (call !== undefined) settle(call, call.cancelled ? { type: "stopped" } : crash(thread, code))
-      next(pool)
-    })
-    return thread
+  const exited: Listener["exited"] = (pool, thread, code) => {
+    pool.threads.delete(thread)
+    pool.idle.delete(thread)
+    clearTimeout(thread.timer)
+    const { call } = thread
+    thread.call = undefined
+    if (call !== undefined) settle(call, call.cancelled ? { type: "stopped" } : crash(thread, code))
+    next(pool)
   }
   /** An idle thread, or a new one; none when there are as many as there may be. */
   const take = (pool: Pool, call: Call): Thread | undefined => {
     const idle = firstOf(pool.idle)
-    if (idle !== undefined) {
-      pool.idle.delete(idle)
-      return idle
-    }
-    if (pool.threads.size < pool.size) return spawn(pool)
+    if (idle !== undefined && pool.idle.delete(idle)) return idle
+    if (pool.threads.size < pool.size) return spawn(program, pool, { receive, exited })
     const left = [...pool.threads].find((one) => isLeft(one) && one.call?.url !== call.url)
     void left?.worker.terminate()
     return undefined
@@ -134,13 +168,42 @@ export const toolPools = (post: (message: CallMessage & { readonly id: number })
       if (thread === undefined) return
       clearTimeout(thread.timer)
       pool.queue.delete(call)
-      thread.call = call
-      call.thread = thread
-      const { context, export: name, id, params, url } = call
-      thread.worker.postMessage({ type: "call", id, url, export: name, params, context })
+      start(thread, call)
     }
-    if (pool.threads.size === 0) pools.delete(pool.key)
+    if (pool.threads.size === 0) onEmpty(pool)
   }
+  return next
+}
+
+const start = (thread: Thread, call: Call): void => {
+  thread.call = call
+  call.thread = thread
+  const { context, export: name, id, params, url } = call
+  thread.worker.postMessage({ type: "call", id, url, export: name, params, context })
+}
+
+const cancel = (call: Call, settle: Calls["settle"], next: (pool: Pool) => void): void => {
+  call.cancelled = true
+  const { pool, thread } = call
+  if (thread === undefined) {
+    pool.queue.delete(call)
+    settle(call, { type: "stopped" })
+    return next(pool)
+  }
+  thread.worker.postMessage({ type: "abort", id: call.id })
+  if (!thread.known.has(call.url)) {
+    settle(call, { type: "stopped" })
+    expire(pool, thread)
+    return next(pool)
+  }
+  call.timer = setTimeout(() => void thread.worker.terminate(), pool.graceMs)
+}
+
+/** Keeps the pools of one I/O thread. `program` is what their threads run. Returns whether a message was for them. */
+export const toolPools = (post: Post, program: string) => {
+  const pools = new Map<number, Pool>()
+  const calls = makeCalls(post)
+  const next = dispatcher(program, calls, (pool) => void pools.delete(pool.key))
   const poolOf = (options: PoolOptions): Pool => {
     const pool = pools.get(options.key) ?? {
       ...options,
@@ -152,45 +215,20 @@ export const toolPools = (post: (message: CallMessage & { readonly id: number })
     pools.set(pool.key, pool)
     return pool
   }
-  const cancel = (call: Call): void => {
-    call.cancelled = true
-    const { pool, thread } = call
-    if (thread === undefined) {
-      pool.queue.delete(call)
-      settle(call, { type: "stopped" })
-      return next(pool)
-    }
-    thread.worker.postMessage({ type: "abort", id: call.id })
-    if (!thread.known.has(call.url)) {
-      settle(call, { type: "stopped" })
-      expire(pool, thread)
-      return next(pool)
-    }
-    call.timer = setTimeout(() => void thread.worker.terminate(), pool.graceMs)
-  }
-  const close = (pool: Pool): void => {
-    pool.closed = true
-    for (const thread of pool.threads) {
-      if (!pool.idle.has(thread) && !isLeft(thread)) continue
-      clearTimeout(thread.timer)
-      void thread.worker.terminate()
-    }
-    pool.idle.clear()
-  }
 
   return (message: { readonly type: string; readonly id: number }): boolean => {
     if (message.type === "call") {
       const asked = message as Asked
       const call: Call = { ...asked, pool: poolOf(asked.pool), cancelled: false, timer: undefined, thread: undefined }
-      calls.set(call.id, call)
+      calls.add(call)
       call.pool.queue.add(call)
       next(call.pool)
     } else if (message.type === "cancel") {
       const call = calls.get(message.id)
-      if (call !== undefined && !call.cancelled) cancel(call)
+      if (call !== undefined && !call.cancelled) cancel(call, calls.settle, next)
     } else if (message.type === "close-pool") {
       const pool = pools.get((message as unknown as { readonly key: number }).key)
-      if (pool !== undefined) close(pool)
+      if (pool !== undefined) close(pool, calls.isLeft)
     } else return false
     return true
   }

@@ -45,6 +45,92 @@ const headersOf = ({ cookies, headers }: HttpClientResponse.HttpClientResponse):
   ...Cookies.toSetCookieHeaders(cookies).map((cookie) => ["set-cookie", cookie] as const)
 ]
 
+/** Failures of the bridge, which are all that the inner client knows, with the errors that they stand for. */
+interface Disguises {
+  /** A failure of the client that sends. */
+  readonly sent: (error: HttpClientError.HttpClientError) => HttpFailure
+  /** A failure of the tape, or of what it sent with. */
+  readonly replayed: (failure: TapeFailure | HttpFailure) => HttpFailure
+  /** The error that a failure of the inner client stands for. */
+  readonly original: (error: HttpClientError.HttpClientError) => HttpClientError.HttpClientError
+}
+
+const disguises = (request: HttpClientRequest.HttpClientRequest): Disguises => {
+  const real = new WeakMap<HttpFailure, HttpClientError.HttpClientError>()
+  const disguised = (failure: HttpFailure, error: HttpClientError.HttpClientError): HttpFailure => {
+    real.set(failure, error)
+    return failure
+  }
+  return {
+    sent: (error) => {
+      const { reason } = error
+      const { code, message } = describe("cause" in reason && Predicate.isObject(reason.cause) ? reason.cause : error)
+      return disguised({ _tag: "HttpFailure", message, code }, error)
+    },
+    replayed: (failure) => {
+      if (failure._tag === "HttpFailure") return failure
+      const { message } = failure
+      return disguised({ _tag: "HttpFailure", message, code: undefined }, tapeError(request, failure))
+    },
+    original: (error) => {
+      const { reason } = error
+      const cause = "cause" in reason ? (reason.cause as HttpFailure | undefined) : undefined
+      return (cause === undefined ? undefined : real.get(cause)) ?? error
+    }
+  }
+}
+
+const tapeError = ({ method }: HttpClientRequest.HttpClientRequest, failure: TapeFailure) => {
+  const cause = errorOf(failure)
+  return new HttpClientError.HttpClientError({
+    reason: new HttpClientError.EncodeError({
+      // The message shows the address, and this one has no secrets.
+      request: HttpClientRequest.makeWith(
+        method,
+        cause.url,
+        UrlParams.empty,
+        Option.none(),
+        Headers.empty,
+        HttpBody.empty
+      ),
+      cause,
+      description: failure.message
+    })
+  })
+}
+
+/** Sends a request of the tape with the client that was there. */
+const sendWith =
+  (
+    outer: HttpClient.HttpClient,
+    request: HttpClientRequest.HttpClientRequest,
+    sent: Disguises["sent"]
+  ): SyncBridge["fetch"] =>
+  ({ body }) =>
+    HttpClient.withScope(outer)
+      .execute(
+        // One of our own: scopes are kept by request. A stream has been read by now.
+        request.body._tag === "Stream" && body instanceof Uint8Array
+          ? HttpClientRequest.bodyUint8Array(request, body, request.body.contentType)
+          : HttpClientRequest.setHeaders(request, {})
+      )
+      .pipe(
+        Effect.map((response) => ({
+          status: response.status,
+          url: response.url,
+          headers: headersOf(response),
+          body: response.stream.pipe(
+            // So says Effect's own client of a response without a body.
+            Stream.catchIf(
+              (error) => error.reason._tag === "EmptyBodyError",
+              () => Stream.empty
+            ),
+            Stream.mapError(sent)
+          )
+        })),
+        Effect.mapError(sent)
+      )
+
 const taped = (
   request: HttpClientRequest.HttpClientRequest,
   inner: HttpClient.HttpClient,
@@ -54,74 +140,17 @@ const taped = (
   Effect.withFiber((fiber) => {
     const edge = fiber.getRef(SyncBridge)
     const untraced = fiber.getRef(HttpClient.TracerDisabledWhen)
-    // The inner client knows failures of the bridge only; the original error is restored outside of it.
-    const real = new WeakMap<HttpFailure, HttpClientError.HttpClientError>()
-    const disguised = (
-      message: string,
-      error: HttpClientError.HttpClientError,
-      code: string | undefined = undefined
-    ): HttpFailure => {
-      const bridge: HttpFailure = { _tag: "HttpFailure", message, code }
-      real.set(bridge, error)
-      return bridge
-    }
-    const sent = (error: HttpClientError.HttpClientError) => {
-      const { reason } = error
-      const { code, message } = describe("cause" in reason && Predicate.isObject(reason.cause) ? reason.cause : error)
-      return disguised(message, error, code)
-    }
-    const replayed = (failure: TapeFailure | HttpFailure): HttpFailure => {
-      if (failure._tag === "HttpFailure") return failure
-      const cause = errorOf(failure)
-      return disguised(
-        failure.message,
-        new HttpClientError.HttpClientError({
-          reason: new HttpClientError.EncodeError({
-            // The message shows the address, and this one has no secrets.
-            request: HttpClientRequest.makeWith(
-              request.method,
-              cause.url,
-              UrlParams.empty,
-              Option.none(),
-              Headers.empty,
-              HttpBody.empty
-            ),
-            cause,
-            description: failure.message
-          })
-        })
+    const { original, replayed, sent } = disguises(request)
+    const send = sendWith(outer, request, sent)
+    const live: SyncBridge["fetch"] = (message) =>
+      send(message).pipe(
+        Effect.provideService(SyncBridge, edge),
+        Effect.provideService(HttpClient.TracerDisabledWhen, untraced)
       )
-    }
-    const live: SyncBridge["fetch"] = ({ body }) =>
-      HttpClient.withScope(outer)
-        .execute(
-          // One of our own: scopes are kept by request. A stream has been read by now.
-          request.body._tag === "Stream" && body instanceof Uint8Array
-            ? HttpClientRequest.bodyUint8Array(request, body, request.body.contentType)
-            : HttpClientRequest.setHeaders(request, {})
-        )
-        .pipe(
-          Effect.provideService(SyncBridge, edge),
-          Effect.provideService(HttpClient.TracerDisabledWhen, untraced),
-          Effect.map((response) => ({
-            status: response.status,
-            url: response.url,
-            headers: headersOf(response),
-            body: response.stream.pipe(
-              // So says Effect's own client of a response without a body.
-              Stream.catchIf(
-                (error) => error.reason._tag === "EmptyBodyError",
-                () => Stream.empty
-              ),
-              Stream.mapError(sent)
-            )
-          })),
-          Effect.mapError(sent)
-        )
     const bridge: SyncBridge = {
       ...(edge ?? unattached),
-      fetch: (request) =>
-        tape.send(request, [], live).pipe(
+      fetch: (message) =>
+        tape.send(message, [], live).pipe(
           Effect.map((response) => ({ ...response, body: Stream.mapError(response.body, replayed) })),
           Effect.mapError(replayed)
         )
@@ -130,10 +159,6 @@ const taped = (
       Effect.provideService(SyncBridge, bridge),
       // Recording, the client that sends makes the span.
       Effect.provideService(HttpClient.TracerDisabledWhen, tape.replays ? untraced : () => true),
-      Effect.mapError((error) => {
-        const { reason } = error
-        const cause = "cause" in reason ? (reason.cause as HttpFailure | undefined) : undefined
-        return (cause === undefined ? undefined : real.get(cause)) ?? error
-      })
+      Effect.mapError(original)
     )
   })

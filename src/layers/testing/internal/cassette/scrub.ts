@@ -82,7 +82,8 @@ export class Scrubber {
     const safe = [...lines]
     const events = lines.map(eventOf)
     const texts = new Map<string, Array<Piece>>()
-    for (const event of events) if (event !== undefined) collect(event.holder, "value", "", "", texts)
+    for (const event of events)
+      if (event !== undefined) collect(event.holder, "value", { root: event.holder, path: "", owner: "" }, texts)
     const changed = new Set<object>()
     for (const pieces of texts.values()) {
       const found = this.#secrets.find(pieces.map(({ holder, key }) => holder[key] as string).join(""))
@@ -132,18 +133,20 @@ const eventOf = (line: string): Event | undefined => {
   }
 }
 
+/** Where a value stands. */
+interface Where {
+  /** The event that it is in. */
+  readonly root: Holder
+  readonly path: string
+  /** The fields that say which of several things it belongs to. */
+  readonly owner: string
+}
+
 /**
  * The texts of an event by their place. Fields that say which of several things a piece belongs to, such as the index of
  * a tool call, are a part of the place.
  */
-const collect = (
-  holder: Holder,
-  key: string,
-  path: string,
-  owner: string,
-  texts: Map<string, Array<Piece>>,
-  root: Holder = holder
-): void => {
+const collect = (holder: Holder, key: string, { owner, path, root }: Where, texts: Map<string, Array<Piece>>): void => {
   const value = holder[key]
   if (typeof value === "string") {
     const place = `${path}${owner}`
@@ -159,6 +162,6 @@ const collect = (
       })
       .join()
     const all = mine === "" ? owner : `${owner}|${mine}`
-    for (const name of Object.keys(inner)) collect(inner, name, `${path}/${name}`, all, texts, root)
+    for (const name of Object.keys(inner)) collect(inner, name, { root, path: `${path}/${name}`, owner: all }, texts)
   }
 }

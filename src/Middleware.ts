@@ -24,6 +24,7 @@ import type { ErrorIn, ServicesIn } from "./internal/wiring.ts"
 import { InvalidDefinition } from "./RunError.ts"
 import { CallSettings } from "./services/ModelInfo.ts"
 import { isSync } from "./services/SyncBridge.ts"
+import type { ToolSource } from "./ToolSource.ts"
 
 const TypeId = "~troupe/Middleware"
 
@@ -52,7 +53,11 @@ export const RunRequest = Schema.Struct({ ...place, prompt: Prompt.Prompt })
 export interface RunRequest extends Schema.Schema.Type<typeof RunRequest> {}
 
 /** What a run gives, as JSON. Another output is decoded by the agent's `output`; that of a text agent is a text. */
-export const RunOutput = Schema.Struct({ output: Schema.Json })
+export const RunOutput = Schema.Struct({
+  output: Schema.Json,
+  /** The conversation of the run that gave it: what `next` returns has one. A changed one changes nothing. */
+  transcript: Schema.optionalKey(Prompt.Prompt)
+})
 /** What a run gives, as JSON. Another output is decoded by the agent's `output`; that of a text agent is a text. */
 export interface RunOutput extends Schema.Schema.Type<typeof RunOutput> {}
 
@@ -81,6 +86,8 @@ const ToolChoice: Schema.Codec<LanguageModel.ToolChoice<string>> = Schema.Union(
  */
 export const ModelRequest = Schema.Struct({
   ...inStep,
+  /** How many steps the run may take; absent without a limit. */
+  maxSteps: Schema.optionalKey(Schema.Int),
   /** The conversation, after the agent's instructions as a system message. */
   prompt: Prompt.Prompt,
   tools: Schema.Array(ShownTool),
@@ -107,7 +114,12 @@ export const Turn = Schema.Struct({
    * What is in none of the others: files, sources, tools that the provider ran, and signatures, which are parts of reasoning,
    * text or a tool call without their content.
    */
-  parts: Schema.Array(Schema.toEncoded(Response.Part()) as unknown as Schema.Codec<Response.PartEncoded>)
+  parts: Schema.Array(Schema.toEncoded(Response.Part()) as unknown as Schema.Codec<Response.PartEncoded>),
+  /**
+   * What middleware notes on the answer, by a name of its own. The transcript keeps it, as `options.troupe` of the answer's
+   * message, where later steps and runs find it. No model is sent it.
+   */
+  notes: Schema.optionalKey(Schema.Record(Schema.String, Schema.Json))
 })
 /** A model's whole answer. */
 export interface Turn extends Schema.Schema.Type<typeof Turn> {}
@@ -142,6 +154,9 @@ export interface Outcome extends Schema.Schema.Type<typeof Outcome> {}
 /** A piece of an answer as it comes. */
 export type Part = Response.StreamPartEncoded
 
+/** Returned by a `part` to keep a delta back until all `model` functions have returned. See {@link Functions}. */
+export const hold: unique symbol = Symbol.for("troupe/Middleware/hold")
+
 type AnyEffect<A> = Effect.Effect<A, unknown, unknown>
 
 /** The functions of a middleware, by what they return. */
@@ -161,8 +176,11 @@ export interface Functions<out Run, out Model, out Tool> {
    * Sees each part of an answer as it comes, in place, so it has to be quick and synchronous. A whole answer passes as one
    * delta of each kind. What it changes or drops (`undefined`) of a `text-delta` is so in events, output and transcript; of a
    * `reasoning-delta` in events only, because providers insist on their reasoning. Other parts it can only look at.
+   *
+   * A delta for which it returns {@link hold} stays in the answer, and is emitted when all `model` functions have returned:
+   * unless one of them fails or returns another text, in whose place nothing of it is ever seen.
    */
-  readonly part?: ((part: Part) => Part | undefined) | undefined
+  readonly part?: ((part: Part) => Part | typeof hold | undefined) | undefined
 }
 
 type AnyFunctions = Functions<AnyEffect<RunOutput>, AnyEffect<Turn>, AnyEffect<Outcome>>
@@ -175,6 +193,8 @@ export interface Middleware<out E = never, out R = never> {
   readonly adds?: { readonly error: E; readonly services: R }
   /** @internal */
   readonly around: AnyFunctions
+  /** @internal Tools that an agent gets with it. */
+  readonly tools?: ReadonlyArray<ToolSource<never>> | undefined
 }
 
 /** Any middleware. */

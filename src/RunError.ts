@@ -340,6 +340,29 @@ export class MiddlewareError extends Schema.TaggedError<MiddlewareError>()("Midd
   }
 }
 
+/** A guardrail refused what the model was asked, what it answered, a tool call, or a tool's result. */
+export class GuardrailTripped extends Schema.TaggedError<GuardrailTripped>()("GuardrailTripped", {
+  /** The agent that it guards. */
+  path: Path,
+  /** The name of the guardrail. */
+  guardrail: Schema.String,
+  /** What it checked. */
+  checked: Schema.Literals(["input", "output", "toolInput", "toolOutput"]),
+  /** Why, as the check said. */
+  reason: Schema.String
+}) {
+  override get message(): string {
+    return `${at(this.path)}: guardrail "${this.guardrail}" refused ${whatOf[this.checked]}: ${asClause(this.reason)}. Change the input, or have the check return Guardrail.replace("...") to go on with another text.`
+  }
+}
+
+const whatOf = {
+  input: "the input",
+  output: "the model's answer",
+  toolInput: "a tool call",
+  toolOutput: "a tool's result"
+} as const
+
 /** No model was provided. In a type-checked program this is a compile error. */
 export class MissingModel extends Schema.TaggedError<MissingModel>()("MissingModel", { path: Path }) {
   override get message(): string {

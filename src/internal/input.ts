@@ -38,6 +38,18 @@ export const toPrompt = (input: Prompt.RawInput): Prompt.Prompt => {
 const isDecoded = (item: unknown): item is Prompt.Message =>
   Prompt.isMessage(item) && (item.role === "system" || item.content.every(Prompt.isPart))
 
+const ofLoop = new WeakSet<Prompt.Message>()
+
+/** A user message of one text that an agent's loop says. */
+export const loopMessage = (text: string): Prompt.UserMessage => {
+  const message = Prompt.userMessage({ content: [Prompt.textPart({ text })] })
+  ofLoop.add(message)
+  return message
+}
+
+/** True for what the loop has said in this process, which no user did. */
+export const isOfLoop = (message: Prompt.Message): boolean => ofLoop.has(message)
+
 /** The prompt with a text at the end of its system message, or as one where it begins with none. */
 export const withInstruction = ({ content }: Prompt.Prompt, text: string): Prompt.Prompt => {
   const [first, ...others] = content

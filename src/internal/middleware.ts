@@ -12,6 +12,7 @@ import * as Predicate from "effect/Predicate"
 import * as RunError from "../RunError.ts"
 import { CurrentModel } from "../services/ModelInfo.ts"
 import type { AgentError } from "./agentError.ts"
+import type { ToolSource } from "../ToolSource.ts"
 import { kindOf } from "./definition.ts"
 
 type AnyEffect = Effect.Effect<unknown, unknown, unknown>
@@ -30,6 +31,7 @@ export interface Definition {
     readonly tool?: Stage | undefined
     readonly part?: ((part: never) => unknown) | undefined
   }
+  readonly tools?: ReadonlyArray<ToolSource<never>> | undefined
 }
 
 /** A middleware in its place around an agent. */

@@ -48,6 +48,10 @@ const plants: ReadonlyArray<Plant> = [
     code: `export * from "../layers/l.ts"\n`,
     refused: /agents import services/
   },
+  plant("ready-made middleware imports an agent", "src/middleware/m1.ts", "../agents/a.ts"),
+  plant("ready-made middleware imports a layer", "src/middleware/m2.ts", "../layers/l.ts", /ready-made middleware/),
+  plant("ready-made middleware imports a module of Node", "src/middleware/m3.ts", "node:fs", /nothing of Node/),
+  plant("an agent imports ready-made middleware", "src/agents/a13.ts", "../middleware/m.ts", /agents import services/),
   plant("a layer imports an agent", "src/layers/l1.ts", "../agents/a.ts", /layers implement services/),
   plant("an inner file of a layer imports an agent", "src/layers/inner/l2.ts", "../../agents/a.ts", /layers implement/),
   plant("a layer imports a workflow", "src/layers/l3.ts", "../workflows/w.ts", /layers implement services/),

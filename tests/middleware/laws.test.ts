@@ -93,6 +93,7 @@ const nested = <E>(outer: Middleware.Middleware<E>, inner: Middleware.Middleware
   }
   const part = (part: Middleware.Part) => {
     const inside = inner.around.part === undefined ? part : inner.around.part(part)
+    if (inside === Middleware.hold) return inside
     return inside === undefined || outer.around.part === undefined ? inside : outer.around.part(inside)
   }
   return Middleware.make("both", { run: of("run"), model: of("model"), tool: of("tool"), part } as never) as never

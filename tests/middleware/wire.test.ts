@@ -1,7 +1,7 @@
 /** What middleware does to requests, seen by the server that they are sent to. */
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { Cause, Effect, Exit } from "effect"
-import { Agent, Middleware, OpenAi, Runner, SyncEdge } from "troupe"
+import { Agent, Guardrail, Middleware, OpenAi, Runner, SyncEdge } from "troupe"
 import { long, settings, ways } from "../support/wireRuns.ts"
 import * as WireServer from "../support/wireServer.ts"
 
@@ -18,11 +18,11 @@ const edges = {
 const cases = (["async", "sync"] as const).flatMap((edge) =>
   (["whole", "streamed"] as const).map((way) => ({ edge, way }))
 )
-const agentOf = (middleware: Middleware.Middleware) =>
+const agentOf = <E>(middleware: Middleware.Middleware<E>) =>
   Agent.make("agent", { instructions: WireServer.plan("slow", { slow: true }), middleware: [middleware] })
 
 describe.each(cases)("on the $edge edge, $way", ({ edge, way }) => {
-  const run = async (middleware: Middleware.Middleware) => {
+  const run = async <E>(middleware: Middleware.Middleware<E>) => {
     const model = OpenAi.layer(settings(await server.renew(), "chat"))
     const begun = performance.now()
     const exit = await edges[edge](Effect.provide(ways[way](agentOf(middleware), "go"), model))
@@ -51,6 +51,25 @@ describe.each(cases)("on the $edge edge, $way", ({ edge, way }) => {
     assert.isTrue(Exit.isFailure(exit))
     const report = await server.report()
     assert.deepStrictEqual([report.aborted, report.open], [["slow"], []])
+  })
+
+  it("a request is aborted by the guardrail that runs beside it", async () => {
+    let checkedAt = 0
+    const slow = Guardrail.input("slow", () =>
+      Effect.delay(
+        Effect.sync(() => {
+          checkedAt = performance.now()
+          return Guardrail.trip("no")
+        }),
+        "300 millis"
+      )
+    )
+    const { exit, report } = await run(slow)
+    const after = performance.now() - checkedAt
+    assert.isTrue(Exit.isFailure(exit))
+    assert.deepStrictEqual([report.aborted, report.answered, report.open], [["slow"], [], []])
+    // 50 ms are meant for a machine with nothing else to do; the report takes a round trip too.
+    assert.isBelow(after, 2_000)
   })
 
   it("nothing is sent when a middleware answers", async () => {

@@ -10,6 +10,7 @@ import * as Prompt from "effect/ai/Prompt"
 import * as Tool from "effect/ai/Tool"
 import * as Scheduler from "effect/Scheduler"
 import type { RunState } from "../../internal/runState.ts"
+import * as Noted from "../../internal/notes.ts"
 import * as Resumption from "../../internal/resumption.ts"
 import { note, requestsOf, type Resumed } from "../../internal/suspension.ts"
 import * as Spans from "../../internal/telemetry.ts"
@@ -17,6 +18,7 @@ import { makeUsage } from "../../internal/usage.ts"
 import * as RunError from "../../RunError.ts"
 import { CurrentSigning } from "../../services/Approver.ts"
 import { SyncBridge } from "../../services/SyncBridge.ts"
+import type { Any as ToolSource } from "../../ToolSource.ts"
 import { TurnResolver, continueLoop, type Next } from "./turnResolution.ts"
 import { resumedCalls } from "./toolApproval.ts"
 import type { Call, Turn } from "./turnCollector.ts"
@@ -64,12 +66,14 @@ const through = (
 ): Effect.Effect<unknown, unknown, unknown> =>
   Effect.withFiber((fiber) => {
     const stages = around(spec.middleware, fiber)
-    const loop = (input: Prompt.RawInput, model: ModelCall.ResolvedModel) =>
-      Effect.catchCause(new Loop(spec, state, model, stages).run(input), asEdgeError)
-    if (stages === undefined || stages.run.length === 0) return loop(input, model)
+    const loop = (input: Prompt.RawInput, loop: Loop) => Effect.catchCause(loop.run(input), asEdgeError)
+    if (stages === undefined || stages.run.length === 0) return loop(input, new Loop(spec, state, model, stages))
     // A middleware can have provided another model.
     const again = (input: Prompt.RawInput) =>
-      Effect.flatMap(ModelCall.resolveModel(state.info.path), (model) => loop(input, model))
+      Effect.flatMap(ModelCall.resolveModel(state.info.path), (model) => {
+        const one = new Loop(spec, state, model, stages)
+        return Effect.map(loop(input, one), (value) => ({ value, transcript: one.transcript() }))
+      })
     return runThrough(stages.run, spec, input, state, again)
   })
 
@@ -92,6 +96,18 @@ const notMade = ({ asked, limit, per }: Beyond): string =>
     ? `not executed: a step may call ${limit} tools, and this one called ${asked}. Call fewer tools at a time.`
     : `not executed: the run may call ${limit} tools, and it has called them. Answer with what you have.`
 
+/** The messages of an answer, with what middleware has noted on it. */
+const messagesOf = ({ content, notes }: Turn): ReadonlyArray<Prompt.Message> => {
+  const messages = Prompt.fromResponseParts(content).content
+  if (notes === undefined) return messages
+  const at = messages.findIndex(({ role }) => role === "assistant")
+  return messages.map((message, index) =>
+    index === at && message.role === "assistant"
+      ? Prompt.assistantMessage({ content: message.content, options: { ...message.options, [Noted.key]: notes } })
+      : message
+  )
+}
+
 const has = ({ mapUnsafe }: Context.Context<never>, { id }: Tool.Any): boolean => mapUnsafe.has(id)
 
 /**
@@ -113,6 +129,7 @@ class Loop {
   readonly #stages: Stages | undefined
   #tools: Tools | undefined
   #forModel: ToolSet.ToolSet["forModel"]
+  readonly #sources: ReadonlyArray<ToolSource>
   /** The tools of the step before, where some come from sources. */
   #sourced: ToolSet.Sourced | undefined
   #step = 0
@@ -125,6 +142,8 @@ class Loop {
     this.#state = state
     this.#model = model
     this.#stages = stages
+    const brought = stages?.sources ?? []
+    this.#sources = brought.length === 0 ? spec.sources : [...spec.sources, ...brought]
     this.#transcript = new Transcript.Transcript(state)
     this.#resolver = new TurnResolver(spec, state, this.#transcript)
     this.#forModel = spec.tools.forModel
@@ -132,6 +151,11 @@ class Loop {
 
   run(input: Prompt.RawInput): Effect.Effect<unknown, unknown, unknown> {
     return Effect.gen(() => this.#run(input))
+  }
+
+  /** The conversation so far. */
+  transcript(): Prompt.Prompt {
+    return this.#transcript.prompt()
   }
 
   *#run(input: Prompt.RawInput): Yields<unknown> {
@@ -185,7 +209,7 @@ class Loop {
     const instructions = typeof given === "string" ? given : yield* given(input)
     const shape =
       output !== undefined &&
-      ModelCall.needsInstruction(this.#model, output, spec.tools.forModel !== undefined || spec.sources.length > 0)
+      ModelCall.needsInstruction(this.#model, output, spec.tools.forModel !== undefined || this.#sources.length > 0)
         ? output.instruction
         : ""
     const system = [instructions, shape].filter((text) => text !== "").join("\n\n")
@@ -220,14 +244,14 @@ class Loop {
   }
 
   get #hasChangingTools(): boolean {
-    return this.#spec.sources.length > 0 || this.#spec.tools.handoffs.length > 0
+    return this.#sources.length > 0 || this.#spec.tools.handoffs.length > 0
   }
 
   /** The tools of the step that begins. What a step was shown is what its calls find. */
   *#updateTools(): Yields<void> {
-    const { sources, tools, name } = this.#spec
+    const { tools, name } = this.#spec
     if (!this.#hasChangingTools) return
-    const set = (this.#sourced = yield* ToolSet.fromSources(`agent "${name}"`, tools, sources, this.#sourced)).set
+    const set = (this.#sourced = yield* ToolSet.fromSources(`agent "${name}"`, tools, this.#sources, this.#sourced)).set
     this.#tools = { ...this.#tools!, byName: set.byName }
     const hidden = new Set<string>()
     for (const { isOffered, name } of set.handoffs) if (!(yield* isOffered)) hidden.add(name)
@@ -241,7 +265,7 @@ class Loop {
     if (!state.events.silent) yield* state.events.emit({ _tag: "StepStarted", step })
     if (this.#hasChangingTools) yield* this.#updateTools()
     const turn = yield* this.#callModel(step, toolChoice)
-    this.#transcript.messages.push(...Prompt.fromResponseParts(turn.content).content)
+    this.#transcript.messages.push(...messagesOf(turn))
     this.#last = { step, text: turn.text, toolCalls: [] }
     const resolved = yield* this.#resolver.resolveTurn(turn, step)
     const next =
@@ -269,7 +293,8 @@ class Loop {
     }
     if (stages !== undefined && (stages.model.length > 0 || stages.part.length > 0)) {
       const ask = (model: ModelCall.ResolvedModel, request: ModelCall.Request) => this.#ask(model, request)
-      return callThrough({ stages, state: this.#state, model: this.#model, request, ask })
+      const maxSteps = spec.maxSteps + this.#resolver.repairs
+      return callThrough({ stages, state: this.#state, model: this.#model, request, maxSteps, ask })
     }
     return Effect.map(this.#ask(this.#model, request), (turn) => {
       this.#state.bill.addAnswer(turn)

@@ -2,6 +2,7 @@
 import type * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import { type Caller, type Definition, enter, type Entry, givenTo } from "../../internal/middleware.ts"
+import type { ToolSource } from "../../ToolSource.ts"
 
 type AnyEffect = Effect.Effect<unknown, unknown, unknown>
 type Function_ = (request: never, next: never) => unknown
@@ -20,15 +21,20 @@ export interface Stages {
   readonly model: ReadonlyArray<Stage>
   readonly tool: ReadonlyArray<Stage>
   readonly part: ReadonlyArray<Stage<(part: never) => unknown>>
+  /** Where the tools come from that they bring. */
+  readonly sources: ReadonlyArray<ToolSource<never>>
 }
 
+type Kind = Exclude<keyof Stages, "sources">
+
 const stagesOf = (entries: ReadonlyArray<Entry>): Stages => {
-  const of = <K extends keyof Stages>(kind: K) =>
+  const of = <K extends Kind>(kind: K) =>
     entries.flatMap((entry, index) => {
       const f = entry.definition.around[kind]
       return f === undefined ? [] : [{ entry, index, f }]
     })
-  return { run: of("run"), model: of("model"), tool: of("tool"), part: of("part") as Stages["part"] }
+  const sources = [...new Set(entries.flatMap(({ definition }) => definition.tools ?? []))]
+  return { run: of("run"), model: of("model"), tool: of("tool"), part: of("part") as Stages["part"], sources }
 }
 
 /** An agent's own middleware, made ready when it is defined. */

@@ -45,12 +45,22 @@ export interface Request {
 
 /** Sees the parts of an answer as they come. */
 export interface Watch {
-  /** The text that takes the place of that of a text or a thought; `undefined` drops it. Unset where none is looked at. */
-  readonly see: ((part: AnyPart) => string | undefined) | undefined
+  /** What takes the place of a text or a thought. Unset where none is looked at. */
+  readonly see: ((part: AnyPart) => Sight) | undefined
+  /** Called as an attempt begins: what was held of the one before is void. */
+  readonly onAttempt: () => void
   /** False once another call has taken the place of this one: then it emits nothing. */
   readonly isCurrent: () => boolean
   /** Called before a delta is emitted. */
   readonly onDelta: () => void
+}
+
+/** What is to become of the text of a part. */
+export interface Sight {
+  /** The text in its place; `undefined` drops it. */
+  readonly text: string | undefined
+  /** True where it is not to be emitted yet. */
+  readonly isHeld: boolean
 }
 
 /** A model and what is known of it, looked up once a run. */
@@ -104,6 +114,7 @@ export const call = (self: ResolvedModel, request: Request, state: RunState): Ef
     const once = Effect.suspend(() => {
       attempts++
       state.bill.beginCall()
+      request.watch?.onAttempt()
       const attempt = traced(self, request, state)
       if (last === undefined) return attempt
       const retried = state.events.emit({
@@ -268,7 +279,9 @@ const emitParts = (
 ): Effect.Effect<void, AiError.AiError> => {
   const seen = watch === undefined ? undefined : given.map((part) => seenBy(watch, part))
   const isWhole = (seen?.map(({ part }) => part) ?? given).every((part) => collector.push(part))
-  if (watch === undefined || watch.isCurrent()) state.bill.addText(collector.text)
+  if (watch === undefined || (watch.isCurrent() && seen?.every(({ isHeld }) => !isHeld) !== false)) {
+    state.bill.addText(collector.text)
+  }
   if (!isWhole) return Effect.fail(tooLarge(collector.maxSize))
   if (state.events.silent) return Effect.void
   return Effect.forEach(
@@ -284,9 +297,10 @@ const emitParts = (
 interface Seen {
   readonly part: AnyPart
   readonly shown: string | undefined
+  readonly isHeld: boolean
 }
 
-const asGiven = (part: AnyPart): Seen => ({ part, shown: wordsIn(part) })
+const asGiven = (part: AnyPart): Seen => ({ part, shown: wordsIn(part), isHeld: false })
 
 const wordsIn = (part: AnyPart): string | undefined =>
   part.type === "text" || part.type === "reasoning"
@@ -298,11 +312,12 @@ const wordsIn = (part: AnyPart): string | undefined =>
 /** A changed text is so in the answer too; of a thought the answer keeps what the provider gave, and insists on. */
 const seenBy = ({ see }: Watch, part: AnyPart): Seen => {
   if (see === undefined) return asGiven(part)
-  const shown = see(part)
-  const kept = shown ?? ""
-  if (part.type === "text" && part.text !== kept) return { part: { ...part, text: kept }, shown }
-  if (part.type === "text-delta" && part.delta !== kept) return { part: { ...part, delta: kept }, shown }
-  return { part, shown }
+  const { isHeld, text } = see(part)
+  const shown = isHeld ? undefined : text
+  const kept = text ?? ""
+  if (part.type === "text" && part.text !== kept) return { part: { ...part, text: kept }, shown, isHeld }
+  if (part.type === "text-delta" && part.delta !== kept) return { part: { ...part, delta: kept }, shown, isHeld }
+  return { part, shown, isHeld }
 }
 
 const emitDelta = (

@@ -29,6 +29,7 @@ export interface Step {
   readonly state: RunState
   readonly model: ModelCall.ResolvedModel
   readonly request: ModelCall.Request
+  readonly maxSteps: number
   readonly ask: (model: ModelCall.ResolvedModel, request: ModelCall.Request) => Effect.Effect<Turn, unknown>
 }
 
@@ -46,6 +47,7 @@ export const callThrough = (self: Step): Effect.Effect<Turn, unknown> =>
       path: info.path,
       runId: info.runId,
       step,
+      ...(Number.isFinite(self.maxSteps) ? { maxSteps: self.maxSteps } : {}),
       prompt,
       tools: toolsOf(toolkit),
       toolChoice,
@@ -75,6 +77,8 @@ class Calls {
   /** The turn that the emitted deltas are of. */
   #emitted: Turn | undefined
   #hasDeltas = false
+  /** The deltas of the last call that are to be emitted once the turn is known. */
+  #held = { text: "", reasoning: "" }
   #offered: ReadonlyArray<string> | undefined
   /** Who called again, or replaced the turn. */
   #by: Entry | undefined
@@ -126,8 +130,11 @@ class Calls {
         toolkit,
         toolChoice: toolkit === request.toolkit ? given.toolChoice : ToolSet.choiceAmong(given.toolChoice, toolkit),
         watch: {
-          see: this.#self.stages.part.length === 0 ? undefined : (part) => this.#see(part),
+          see: this.#self.stages.part.length === 0 ? undefined : (part) => this.#seeNow(part, number),
           isCurrent: () => number === this.#count,
+          onAttempt: () => {
+            if (number === this.#count) this.#held = { text: "", reasoning: "" }
+          },
           onDelta: () => {
             this.#hasDeltas = true
           }
@@ -146,7 +153,7 @@ class Calls {
   /** The turn of the step. One that is not what was emitted is emitted in its place. */
   end(data: Middleware.Turn): Effect.Effect<Turn, MiddlewareError> {
     const shown = this.#emitted
-    if (shown !== undefined && originalOf(data) === shown) return Effect.succeed(this.#settled(shown))
+    if (shown !== undefined && originalOf(data) === shown) return this.#release(this.#settled(shown))
     const replaced = Effect.suspend(() => this.#replace(data, shown))
     return Effect.catchDefect(replaced, (defect) => Effect.fail(this.#failure(defect)))
   }
@@ -159,9 +166,15 @@ class Calls {
     const seen = isSeen ? { data, reasoning: data.reasoning } : this.#seeAgain(data)
     const turn = this.#made(seen.data)
     if (turn === undefined) return Effect.fail(this.#failure("the turn that it returned is larger than maxAnswerSize"))
-    if (isSame) return Effect.succeed(this.#settled(turn))
+    if (isSame) return this.#release(this.#settled(turn))
     const emitted = Effect.andThen(this.#discard(), this.#emit(seen.reasoning, turn.text))
     return Effect.as(emitted, this.#settled(turn))
+  }
+
+  /** Emits what was held of a turn that is the model's own. */
+  #release(turn: Turn): Effect.Effect<Turn> {
+    const { reasoning, text } = this.#held
+    return reasoning === "" && text === "" ? Effect.succeed(turn) : Effect.as(this.#emit(reasoning, text), turn)
   }
 
   #made(data: Middleware.Turn): Turn | undefined {
@@ -216,16 +229,26 @@ class Calls {
 
   /** A turn that a middleware made passes the `part` of those that are further out, as one delta of each kind. */
   #seeAgain(data: Middleware.Turn): { readonly data: Middleware.Turn; readonly reasoning: string } {
-    const reasoning = this.#see({ type: "reasoning", text: data.reasoning }, this.#replacedAt)
-    const text = this.#see({ type: "text", text: data.text }, this.#replacedAt) ?? ""
+    const reasoning = this.#see({ type: "reasoning", text: data.reasoning }, this.#replacedAt).text
+    const text = this.#see({ type: "text", text: data.text }, this.#replacedAt).text ?? ""
     return { data: text === data.text ? data : { ...data, text }, reasoning: reasoning ?? "" }
   }
 
-  /** What the middleware outside of the place `within` makes of the text of a part; `undefined` where it drops it. */
-  #see(part: AnyPart, within?: number): string | undefined {
+  /** A part of call `number` as it comes. */
+  #seeNow(part: AnyPart, number: number): ModelCall.Sight {
+    const sight = this.#see(part)
+    if (sight.isHeld && number === this.#count) {
+      this.#held[part.type.startsWith("text") ? "text" : "reasoning"] += sight.text ?? ""
+    }
+    return sight
+  }
+
+  /** What the middleware outside of the place `within` makes of the text of a part. */
+  #see(part: AnyPart, within?: number): ModelCall.Sight {
     const { part: stages } = this.#self.stages
     const isText = part.type === "text" || part.type === "reasoning"
-    if (isText && part.text === "") return ""
+    if (isText && part.text === "") return { text: "", isHeld: false }
+    let isHeld = false
     let seen: unknown = partOf(part)
     const { type } = seen as Middleware.Part
     const isDelta = type === "text-delta" || type === "reasoning-delta"
@@ -234,14 +257,18 @@ class Calls {
       if (within !== undefined && index >= within) continue
       const made = this.#called(entry, f, seen)
       if (!isDelta) continue
-      if (made === undefined) return undefined
+      if (made === undefined) return { text: undefined, isHeld: false }
+      if (made === Middleware.hold) {
+        isHeld = true
+        continue
+      }
       const isFit = Predicate.hasProperty(made, "type") && Predicate.hasProperty(made, "delta") && made.type === type
       if (!isFit || typeof made.delta !== "string") {
         throw this.#fault(entry, new Error(`its part, which is synchronous, did not return a ${type} or undefined`))
       }
       seen = made
     }
-    return isDelta ? (seen as { readonly delta: string }).delta : undefined
+    return { text: isDelta ? (seen as { readonly delta: string }).delta : undefined, isHeld }
   }
 
   #called(entry: Entry, f: (part: never) => unknown, part: unknown): unknown {

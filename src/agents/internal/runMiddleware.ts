@@ -15,16 +15,23 @@ type AnyEffect = Effect.Effect<unknown, unknown, unknown>
 
 const isOutput = Schema.is(Schema.Struct({ output: Schema.Json }))
 
+/** What the loop gives, and the conversation that it ended with. */
+interface Ended {
+  readonly value: unknown
+  readonly transcript: Prompt.Prompt
+}
+type Loop = (input: Prompt.RawInput) => Effect.Effect<Ended, unknown, unknown>
+
 /** Runs `loop` with the input, through middleware. An input that is not a conversation goes to the loop as it is. */
 export const runThrough = (
   stages: ReadonlyArray<Stage>,
   spec: AgentSpec,
   input: Prompt.RawInput,
   state: RunState,
-  loop: (input: Prompt.RawInput) => AnyEffect
+  loop: Loop
 ): AnyEffect => {
   const prompt = Transcript.promptOf(input)
-  if (typeof prompt === "string") return loop(input)
+  if (typeof prompt === "string") return Effect.map(loop(input), ({ value }) => value)
   const { path, runId } = state.info
   return inAttempts(`${runId}/attempts`, JSON.stringify(path), (attempt) => {
     const runs = new Runs(spec, state, (input) => attempt(loop(input)))
@@ -54,7 +61,7 @@ export const runThrough = (
 class Runs {
   readonly #spec: AgentSpec
   readonly #state: RunState
-  readonly #loop: (input: Prompt.RawInput) => AnyEffect
+  readonly #loop: Loop
   /** The events of one run have one order, so the loop runs once at a time. */
   readonly #turns = Semaphore.makeUnsafe(1)
   readonly #values = new WeakMap<object, unknown>()
@@ -63,7 +70,7 @@ class Runs {
   #isBroken = false
   #by: Entry | undefined
 
-  constructor(spec: AgentSpec, state: RunState, loop: (input: Prompt.RawInput) => AnyEffect) {
+  constructor(spec: AgentSpec, state: RunState, loop: Loop) {
     this.#spec = spec
     this.#state = state
     this.#loop = loop
@@ -82,9 +89,9 @@ class Runs {
       this.#isBroken = true
       return ++this.#count === 1 ? this.#loop(input) : Effect.andThen(this.#begin("runs it again"), this.#loop(input))
     })
-    return Effect.map(this.#turns.withPermits(1)(once), (value) => {
+    return Effect.map(this.#turns.withPermits(1)(once), ({ transcript, value }) => {
       this.#isBroken = false
-      const answer = { output: this.#spec.encode(value) }
+      const answer = { output: this.#spec.encode(value), transcript }
       this.#values.set(answer, value)
       return answer
     })

@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Prompt from "effect/ai/Prompt"
 import * as Predicate from "effect/Predicate"
 import { kindOf } from "../../internal/definition.ts"
-import { toPrompt } from "../../internal/input.ts"
+import { loopMessage, toPrompt } from "../../internal/input.ts"
 import { messageOf } from "../../internal/message.ts"
 import type { RunState } from "../../internal/runState.ts"
 import * as Suspension from "../../internal/suspension.ts"
@@ -210,6 +210,5 @@ export const result = (
     ...(modelOutput === undefined ? {} : { modelOutput })
   })
 
-/** A user message of one text. */
-export const userText = (text: string): Prompt.UserMessage =>
-  Prompt.userMessage({ content: [Prompt.textPart({ text })] })
+/** What the loop says to the model. */
+export const userText = (text: string): Prompt.UserMessage => loopMessage(text)

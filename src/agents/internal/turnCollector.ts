@@ -34,6 +34,8 @@ export interface Turn {
   readonly usage: Response.Usage
   readonly responseId: string | undefined
   readonly responseModel: string | undefined
+  /** What middleware has noted on it. */
+  readonly notes?: Schema.JsonObject | undefined
 }
 
 interface Block {

@@ -83,7 +83,8 @@ export const fromData = (
   if (!isWhole) return undefined
   const { responseId, responseModel } = original ?? {}
   const turn = collector.turn()
-  return { ...turn, calls: refusedAgain(turn.calls, parts.filter(isOwnCall), data.parts), responseId, responseModel }
+  const calls = refusedAgain(turn.calls, parts.filter(isOwnCall), data.parts)
+  return { ...turn, calls, responseId, responseModel, notes: data.notes }
 }
 
 /** The key of what the loop puts on a call. */

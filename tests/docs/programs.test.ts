@@ -1,17 +1,18 @@
-/** The programs of the guide to middleware print what their comments say. */
+/** The programs of guides print what their comments say. */
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { afterAll, assert, beforeAll, describe, it, vi } from "vitest"
 import { ofMarkdown } from "../../scripts/snippets.ts"
 
 const root = path.resolve(import.meta.dirname, "../..")
-const programs = ofMarkdown(fs.readFileSync(path.join(root, "docs/guides/middleware.md"), "utf8"))
+const guides = ["middleware", "guardrails"]
 
 /** What the lines that print are said to print, in their order; a line that prints several times says so with semicolons. */
 const said = (code: ReadonlyArray<string>): ReadonlyArray<string> =>
   code.flatMap((line) => (line.includes("console.log(") ? line.split(") // ")[1]!.split("; ") : []))
 
-describe("a program of the guide to middleware", () => {
+describe.each(guides)("a program of the guide %s", (guide) => {
+  const programs = ofMarkdown(fs.readFileSync(path.join(root, `docs/guides/${guide}.md`), "utf8"))
   let folder: string
   beforeAll(() => {
     folder = fs.mkdtempSync(path.join(root, "tests/docs/.programs-"))

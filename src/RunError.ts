@@ -7,6 +7,7 @@ import * as Prompt from "effect/ai/Prompt"
 import * as Response from "effect/ai/Response"
 import * as Schema from "effect/Schema"
 import { messageOf } from "./internal/message.ts"
+import { limitText } from "./internal/limitText.ts"
 import { asClause, stripControls } from "./internal/text.ts"
 import { noteOf, shouldRetry } from "./internal/modelRetry.ts"
 import { Spent } from "./RunEvent.ts"
@@ -305,6 +306,40 @@ export class RunTimedOut extends Schema.TaggedError<RunTimedOut>()("RunTimedOut"
   override get message(): string {
     const late = this.failures === undefined ? "" : ` Meanwhile: ${this.failures.map(asClause).join("; ")}.`
     return `${at(this.path)} did not end within ${this.durationMs} ms and was interrupted.${late} Raise the timeout or give it less to do.`
+  }
+}
+
+/**
+ * The run used more than `Runner.withBudget` allows, itself or in a run nested in it. Everything it had started was
+ * interrupted.
+ */
+export class BudgetExceeded extends Schema.TaggedError<BudgetExceeded>()("BudgetExceeded", {
+  /** The runner that has the budget. */
+  path: Path,
+  limit: Schema.Literals(["tokens", "cost", "steps", "toolCalls", "time"]),
+  /** What the budget allows of it: US dollars for `cost`, milliseconds for `time`. */
+  allowed: Schema.Finite,
+  /** What had been used of it, in the same unit. */
+  used: Schema.Finite,
+  /** The run that went beyond it, or would have. */
+  by: Path,
+  spent: Spent,
+  /** What it had cost in US dollars, where the budget limits that. */
+  cost: Schema.optionalKey(Schema.Finite),
+  /** The model whose price is not known, where that is why. */
+  unpriced: Schema.optionalKey(Schema.String),
+  /** The failures during the interruption. */
+  failures: Schema.optionalKey(Schema.Array(Schema.String))
+}) {
+  override get message(): string {
+    const late = this.failures === undefined ? "" : ` Meanwhile: ${this.failures.map(asClause).join("; ")}.`
+    const limit = limitText(this.limit, this.allowed)
+    if (this.unpriced !== undefined) {
+      return `${at(this.path)} has a budget of ${limit}, and the price of the model "${this.unpriced}" is not known, so ${at(this.by)} did not call it.${late} Give its price: Prices.layer({ "${this.unpriced}": { input, output } }), in US dollars for a million tokens, or limit tokens in place of cost.`
+    }
+    const who = this.by.length > this.path.length ? `${at(this.by)} used it up` : "it is used up"
+    const used = this.limit === "time" ? "" : ` (used: ${limitText(this.limit, this.used)})`
+    return `${at(this.path)} has a budget of ${limit}, and ${who}${used}. What was under way was interrupted.${late} Raise the budget, give it less to do, or set onExceeded: "answer" to have an agent answer with what it has.`
   }
 }
 

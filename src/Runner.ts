@@ -3,6 +3,7 @@
  * views of one body.
  */
 import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
@@ -17,6 +18,7 @@ import type * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
 import { assertFunction, assertName, assertOptions, assertSchema, assertText, kindOf } from "./internal/definition.ts"
 import { inAttempts } from "./internal/attempts.ts"
+import * as Budgets from "./internal/budget.ts"
 import { codec } from "./internal/jsonForm.ts"
 import { type Definition, execute, type Result, resultOf, streamOf } from "./internal/execution.ts"
 import { withInterruptFailures } from "./internal/interruptFailures.ts"
@@ -32,7 +34,14 @@ import * as Schemas from "./internal/runnerSchemas.ts"
 import { aFunction, type Structure } from "./internal/structure.ts"
 import * as Spans from "./internal/telemetry.ts"
 import { durationOf } from "./internal/toolDefinition.ts"
-import { CannotResume, InvalidDefinition, type ApprovalRequired, InvalidApproval, RunTimedOut } from "./RunError.ts"
+import {
+  BudgetExceeded,
+  CannotResume,
+  InvalidDefinition,
+  type ApprovalRequired,
+  InvalidApproval,
+  RunTimedOut
+} from "./RunError.ts"
 import type { RunEvent } from "./RunEvent.ts"
 import { CurrentRun, type RunInfo } from "./services/CurrentRun.ts"
 
@@ -410,6 +419,153 @@ const describeReason = (reason: Cause.Reason<unknown>): string => {
   const error = Cause.isFailReason(reason) ? reason.error : Cause.isDieReason(reason) ? reason.defect : reason
   return messageOf(error)
 }
+
+/** What the runs of a runner may use, in {@link withBudget}. A limit that is not set does not limit. */
+export interface Budget {
+  /** Tokens of input and output, over all model calls. */
+  readonly tokens?: number | undefined
+  /** US dollars, by `Prices`. A model whose price is not known is refused. */
+  readonly cost?: number | undefined
+  /** Steps of agents, which are model calls without their retries. */
+  readonly steps?: number | undefined
+  /** Tool calls that are made. */
+  readonly toolCalls?: number | undefined
+  /** How long the run may take. A number is milliseconds. */
+  readonly time?: Duration.Input | undefined
+  /**
+   * What happens when a limit is reached. `"fail"` (default): the run fails with `BudgetExceeded`. `"answer"`, for agents: what
+   * the agent is doing is interrupted, and it answers with what it has, in one last call without tools, which is on top of
+   * the budget.
+   */
+  readonly onExceeded?: "fail" | "answer" | undefined
+}
+
+/**
+ * Limits what a run uses: itself, and all runs nested in it, to any depth. When a limit is reached, everything that the run has
+ * started is interrupted, to the wire, and its finalizers have run; then it fails with `BudgetExceeded`, which says which limit
+ * it was, which run went beyond it and what was spent. Nothing inside of the run sees that error. A budget inside of another one
+ * is bounded by both. Each run has a budget of its own, and so has each attempt of a retry around it.
+ *
+ * - `steps` and `toolCalls` are never exceeded: what would go beyond them does not begin. A step whose tool calls do not all fit
+ *   makes none of them.
+ * - What a model call uses is known when it has ended. Before it begins, its prompt, and as much as the largest call so far, is
+ *   set aside; it waits while that does not fit beside the calls at work. Until a first call has ended, at most four are at work.
+ *   A call that is alone begins as long as anything is left. So `tokens` and `cost` are exceeded by what calls at work use beyond
+ *   what was set aside for them: by one call at most where calls are made one after the other. A call that is interrupted is not
+ *   counted, because nothing is known of what it used.
+ *
+ * Throws `InvalidDefinition` for limits below 1, or 0 for `cost`, `toolCalls` and `time`, and for `onExceeded: "answer"` of a
+ * runner that is not an agent.
+ *
+ * @example
+ * import { Agent, Runner } from "troupe"
+ *
+ * const desk = Agent.make("desk", { instructions: "Answer questions." })
+ * const limited = Runner.withBudget(desk, { tokens: 50_000, steps: 40, time: "2 minutes" })
+ */
+export const withBudget: {
+  (budget: Budget): <I, A, E, R>(self: Runner<I, A, E, R>) => Runner<I, A, E | BudgetExceeded, R>
+  <I, A, E, R>(self: Runner<I, A, E, R>, budget: Budget): Runner<I, A, E | BudgetExceeded, R>
+} = dual(2, <I, A, E, R>(self: Runner<I, A, E, R>, budget: Budget) => {
+  const limits = limitsOf(self, budget)
+  return modify(self, (input: I, state, inner) => within(state, limits, inner(input)))
+})
+
+const limitsOf = (self: Any, budget: Budget): Budgets.Limits => {
+  const subject = `runner "${self.name}"`
+  assertOptions(subject, budget, budgetOptions)
+  const { onExceeded = "fail", time, ...counts } = budget
+  for (const [limit, value] of Object.entries(counts)) {
+    const least = limit === "cost" || limit === "toolCalls" ? 0 : 1
+    if (value === undefined || value >= least) continue
+    throw new InvalidDefinition({
+      subject,
+      problem: `its budget of ${limit} is ${value}`,
+      remedy: `Use ${least} or more, or leave it out`
+    })
+  }
+  const { kind } = self.definition.structure()
+  if (onExceeded === "answer" && kind !== "agent" && kind !== "orchestrator") {
+    throw new InvalidDefinition({
+      subject,
+      problem: `it cannot answer when its budget is used up: it is a ${kind}, not an agent`,
+      remedy: "Give the budget to an agent in it, or leave onExceeded out"
+    })
+  }
+  return { ...counts, onExceeded, time: time === undefined ? undefined : durationOf(subject, "time", time) }
+}
+
+const budgetOptions: ReadonlySet<string> = new Set([
+  "tokens",
+  "cost",
+  "steps",
+  "toolCalls",
+  "time",
+  "onExceeded"
+] satisfies ReadonlyArray<keyof Budget>)
+
+/** @internal Does the work of a run within a budget. */
+export const within = <A, E, R>(
+  state: RunState,
+  limits: Budgets.Limits,
+  work: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | BudgetExceeded, R> =>
+  Effect.flatMap(Clock.currentTimeMillis, (now) => {
+    const { path } = state.info
+    const ledger = new Budgets.Ledger(state.budget, state.info, limits, now)
+    state.enter(ledger)
+    const own = Effect.ensuring(
+      work,
+      Effect.sync(() => state.leave(ledger))
+    )
+    return withInterruptFailures(own, (effect, late) => {
+      const exceeded = Effect.suspend(() => {
+        const { by, limit, allowed, used, unpriced } = ledger.hit!
+        const failures = late()?.reasons.map(describeReason)
+        return Effect.fail(
+          new BudgetExceeded({
+            path,
+            by,
+            limit,
+            allowed,
+            used,
+            spent: state.bill.spent(),
+            ...(ledger.cost === undefined ? {} : { cost: ledger.cost }),
+            ...(unpriced === undefined ? {} : { unpriced }),
+            ...(failures === undefined ? {} : { failures })
+          })
+        )
+      })
+      return Effect.flatMap(
+        Effect.raceFirst(Effect.asSome(effect), Effect.as(ledger.failed, Option.none())),
+        (done): Effect.Effect<A, BudgetExceeded> =>
+          Option.isSome(done) && !ledger.hasFailed ? Effect.succeed(done.value) : exceeded
+      )
+    })
+  })
+
+/**
+ * What the budgets around the current fiber leave, for code inside of tools and middleware: for each limit the least that any
+ * of them leaves, and `undefined` where none sets it. Model calls at work count once they have ended.
+ *
+ * @example
+ * import { Effect } from "effect"
+ * import { AgentTool, Runner } from "troupe"
+ *
+ * const thorough = AgentTool.fromFunction("thorough", {
+ *   description: "Looks at everything",
+ *   execute: () =>
+ *     Effect.gen(function* () {
+ *       const { tokens } = yield* Runner.remaining
+ *       return tokens !== undefined && tokens < 10_000 ? "skipped: few tokens are left" : "looked at everything"
+ *     })
+ * })
+ */
+export const remaining: Effect.Effect<Budgets.Remaining> = Effect.withFiber((fiber) =>
+  Effect.succeed(
+    Budgets.remainingOf(fiber.getRef(CurrentState)?.budget, fiber.getRef(Clock.Clock).currentTimeMillisUnsafe())
+  )
+)
 
 /** How {@link withRetry} retries. */
 export interface RetryOptions<in E> {

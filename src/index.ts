@@ -2,6 +2,7 @@
 export * as Agent from "./agents/Agent.ts"
 export * as AgentTool from "./AgentTool.ts"
 export * as CurrentRun from "./services/CurrentRun.ts"
+export * as Prices from "./services/Prices.ts"
 export * as ModelInfo from "./services/ModelInfo.ts"
 export * as RunError from "./RunError.ts"
 export * as RunEvent from "./RunEvent.ts"

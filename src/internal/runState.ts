@@ -8,6 +8,7 @@ import type * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
 import { ConversationId, type RunInfo } from "../services/CurrentRun.ts"
 import { Bill } from "./bill.ts"
+import type { Ledger } from "./budget.ts"
 import { EventSink, type SinkOptions } from "./eventSink.ts"
 import { RunTranscript } from "./runTranscript.ts"
 
@@ -27,15 +28,33 @@ export class RunState {
   /** The run's messages, when recording. */
   readonly transcript: RunTranscript | undefined
   #handedOver = false
+  #budget: Ledger | undefined
 
   constructor(fiber: Fiber.Fiber<unknown, unknown>, name: string, parent: RunState | undefined, options: Options) {
     this.info = identify(fiber, name, parent?.info)
     this.parent = parent
+    this.#budget = parent?.budget
     this.startedAt = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
     this.events = new EventSink(parent?.events, this.info, options)
     this.bill = new Bill(parent?.bill)
     this.transcript = this.events.recording ? new RunTranscript(this.info.path, options.input) : undefined
     if (this.transcript !== undefined) parent?.transcript?.add(this.transcript)
+  }
+
+  /** The innermost budget that the run works within. */
+  get budget(): Ledger | undefined {
+    return this.#budget
+  }
+
+  /** Has the run, and those that it begins, work within `ledger`. */
+  enter(ledger: Ledger): void {
+    this.#budget = ledger
+  }
+
+  /** The run works within the budget around `ledger` again. */
+  leave(ledger: Ledger): void {
+    this.#budget = ledger.parent
+    ledger.close()
   }
 
   /** True when the conversation was given over to another runner: the run ends without an answer of its own. */

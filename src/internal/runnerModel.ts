@@ -14,6 +14,9 @@ import { captured, withCaptured } from "./captured.ts"
 import { messageOf } from "./message.ts"
 import { CurrentState } from "./runState.ts"
 
+/** The provider of models that are runners. */
+export const providerName = "troupe"
+
 interface Source<E, R> {
   readonly name: string
   readonly run: (input: Prompt.RawInput) => Effect.Effect<string, E, R>
@@ -48,7 +51,12 @@ export const modelOf = <E, R>(
           ])
         )
     })
-    return ModelInfo.context(model, { provider: "troupe", model: runner.name, structuredOutput: true, retry: "none" })
+    return ModelInfo.context(model, {
+      provider: providerName,
+      model: runner.name,
+      structuredOutput: true,
+      retry: "none"
+    })
   })
 
 /** The tokens are counted where they are used: in the runs of the runner. */

@@ -24,6 +24,7 @@ import { resumedCalls } from "./toolApproval.ts"
 import type { Call, Turn } from "./turnCollector.ts"
 import { executeAll, type Outcome, type StepError, toolOf, type Tools } from "./toolExecution.ts"
 import { around, type Stages } from "./middlewareStages.ts"
+import { type Answering, answeringOf, executeWithin, withinBudgets } from "./modelBudget.ts"
 import * as ModelCall from "./modelCall.ts"
 import { callThrough } from "./modelMiddleware.ts"
 import { runThrough } from "./runMiddleware.ts"
@@ -127,12 +128,16 @@ class Loop {
   readonly #prompt = Prompt.fromMessages(this.#messages)
   #sent = 0
   readonly #stages: Stages | undefined
+  /** The budgets that the run answers for when they are used up. */
+  readonly #answering: Answering | undefined
   #tools: Tools | undefined
   #forModel: ToolSet.ToolSet["forModel"]
   readonly #sources: ReadonlyArray<ToolSource>
   /** The tools of the step before, where some come from sources. */
   #sourced: ToolSet.Sourced | undefined
   #step = 0
+  /** Whether the model was asked for its answer. */
+  #isAsked = false
   /** How many tool calls this run has made. */
   #callCount = 0
   #last: Omit<StepInfo, "usage" | "transcript"> = { step: 0, text: "", toolCalls: [] }
@@ -144,6 +149,7 @@ class Loop {
     this.#stages = stages
     const brought = stages?.sources ?? []
     this.#sources = brought.length === 0 ? spec.sources : [...spec.sources, ...brought]
+    this.#answering = answeringOf(state)
     this.#transcript = new Transcript.Transcript(state)
     this.#resolver = new TurnResolver(spec, state, this.#transcript)
     this.#forModel = spec.tools.forModel
@@ -168,6 +174,7 @@ class Loop {
     if (open !== undefined && (yield* this.#resume(open)).done) return undefined
     // Repair rounds come on top: they do no work of their own.
     while (this.#step < spec.maxSteps + this.#resolver.repairs) {
+      if (this.#answering?.isUsedUp(this.#state.info) === true) return yield* this.#finalAnswer()
       const next = yield* this.#takeStep(this.#toolChoice())
       if (next.done) return next.output
       if (this.#last.toolCalls.length > 0 && (yield* this.#shouldStop())) {
@@ -224,7 +231,8 @@ class Loop {
       timeout: spec.toolTimeout,
       messages: () => [...this.#transcript.messages],
       resumed: nothingResumed,
-      middleware: this.#toolStages
+      middleware: this.#toolStages,
+      answering: this.#answering
     }
   }
 
@@ -261,10 +269,12 @@ class Loop {
   *#takeStep(toolChoice: LanguageModel.ToolChoice<string>): Yields<Next> {
     const step = ++this.#step
     const state = this.#state
+    if (state.budget !== undefined) yield* this.#countStep()
     state.bill.addStep()
     if (!state.events.silent) yield* state.events.emit({ _tag: "StepStarted", step })
     if (this.#hasChangingTools) yield* this.#updateTools()
-    const turn = yield* this.#callModel(step, toolChoice)
+    const call = this.#callModel(step, toolChoice)
+    const turn = this.#answering === undefined ? yield* call : yield* this.#callUntilUsedUp(this.#answering, call, step)
     this.#transcript.messages.push(...messagesOf(turn))
     this.#last = { step, text: turn.text, toolCalls: [] }
     const resolved = yield* this.#resolver.resolveTurn(turn, step)
@@ -274,6 +284,27 @@ class Loop {
       yield* state.events.emit({ _tag: "StepCompleted", step, finishReason: turn.finishReason, usage: turn.usage })
     }
     return next
+  }
+
+  /** Counts a step in the budgets of the run. Where one has no room for it, the run is interrupted here. */
+  #countStep(): Effect.Effect<void> {
+    const { budget, info } = this.#state
+    return Effect.suspend(() => budget?.take("steps", 1, info.path)?.halt ?? Effect.void)
+  }
+
+  /** A model call that is interrupted when the budget is used up; then the model is asked for its answer. */
+  *#callUntilUsedUp(answering: Answering, call: Effect.Effect<Turn, unknown>, step: number): Yields<Turn> {
+    const { events } = this.#state
+    const discardFrom = events.nextSeq
+    const turn = (yield* answering.until(call, () => Effect.succeed(undefined))) as Turn | undefined
+    if (turn !== undefined) {
+      // The calls of a turn that went beyond the budget are not made.
+      if (answering.reason !== undefined) this.#resolver.closed = answering.reason
+      return turn
+    }
+    if (events.nextSeq > discardFrom) yield* events.emit({ _tag: "TurnReplaced", step, discardFrom, by: "budget" })
+    this.#askForAnswer()
+    return (yield* this.#callModel(step, "none")) as Turn
   }
 
   #callModel(step: number, toolChoice: LanguageModel.ToolChoice<string>): Effect.Effect<Turn, unknown> {
@@ -303,11 +334,12 @@ class Loop {
   }
 
   #ask(model: ModelCall.ResolvedModel, request: ModelCall.Request): Effect.Effect<Turn, RunError.ModelError> {
-    return Effect.mapError(
+    const asked = Effect.mapError(
       ModelCall.call(model, request, this.#state),
       ({ error, attempts }) =>
         new RunError.ModelError({ ...this.#transcript.failure(), step: request.step, attempts, reason: error })
     )
+    return withinBudgets(this.#state, model, request, asked)
   }
 
   get #toolStages(): Stages["tool"] | undefined {
@@ -318,6 +350,7 @@ class Loop {
   /** Makes the calls that a suspended run was waiting to make: the rest of its last step. */
   *#resume(open: Transcript.Open): Yields<Next> {
     const step = ++this.#step
+    yield* this.#countStep()
     this.#state.bill.addStep()
     yield* this.#state.events.emit({ _tag: "StepStarted", step })
     yield* this.#updateTools()
@@ -355,10 +388,13 @@ class Loop {
     const allowed = beyond === undefined ? calls.length : beyond.limit - (beyond.asked - calls.length)
     this.#callCount += allowed
     const limited = calls.map((call, index) => (index < allowed ? call : { ...call, refused: notMade(beyond!) }))
-    return Effect.flatMap(
-      executeAll({ calls: limited, tools: this.#tools!, state: this.#state, step, transcript }),
-      (outcomes) => this.#answer(outcomes, text, step, inOrder)
-    )
+    const execute = (calls: ReadonlyArray<Call>) =>
+      Effect.flatMap(executeAll({ calls, tools: this.#tools!, state: this.#state, step, transcript }), (outcomes) =>
+        this.#answer(outcomes, text, step, inOrder)
+      )
+    const { budget, info } = this.#state
+    if (budget === undefined) return execute(limited)
+    return executeWithin(budget, this.#answering, limited, info, execute)
   }
 
   /** The limit that `count` more calls would exceed; where both would, the one that allows fewer calls. */
@@ -422,10 +458,7 @@ class Loop {
 
   /** Asks for the answer without tools: the steps are used up, or `stopWhen` stopped a typed agent. */
   *#finalAnswer(): Yields<unknown> {
-    this.#resolver.closed = true
-    this.#transcript.messages.push(
-      Transcript.userText("You cannot call tools any more. Answer now with what you have.")
-    )
+    this.#askForAnswer()
     // One call, the allowed corrections of a typed answer, and one more for a model that goes on calling tools.
     for (let extra = 0; extra <= this.#spec.outputRepairs + 1; extra++) {
       const next = yield* this.#takeStep("none")
@@ -433,6 +466,16 @@ class Loop {
     }
     return yield* Effect.fail(
       new RunError.MaxStepsExceeded({ ...this.#transcript.failure(), maxSteps: this.#spec.maxSteps })
+    )
+  }
+
+  #askForAnswer(): void {
+    this.#resolver.closed ??= "tools cannot be called any more"
+    if (this.#isAsked) return
+    this.#isAsked = true
+    this.#answering?.begin()
+    this.#transcript.messages.push(
+      Transcript.userText("You cannot call tools any more. Answer now with what you have.")
     )
   }
 

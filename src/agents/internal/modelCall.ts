@@ -22,6 +22,7 @@ import { MissingModel, oneLine } from "../../RunError.ts"
 import type { RunState } from "../../internal/runState.ts"
 import * as Spans from "../../internal/telemetry.ts"
 import * as ModelInfo from "../../services/ModelInfo.ts"
+import { chargeAttempt } from "./modelBudget.ts"
 import type { OutputSpec } from "./structuredOutput.ts"
 import { type AnyPart, Collector, type Turn } from "./turnCollector.ts"
 
@@ -197,13 +198,12 @@ const callModel = (
     const turn = collector.turn()
     if (turn.finishReason !== "error") return Effect.succeed(turn)
     state.bill.addUsage(turn.usage)
-    return Effect.fail(
-      AiError.make({
-        module: "Agent",
-        method: "step",
-        reason: new AiError.InternalProviderError({ description: "the provider ended the answer with an error" })
-      })
-    )
+    const failed = AiError.make({
+      module: "Agent",
+      method: "step",
+      reason: new AiError.InternalProviderError({ description: "the provider ended the answer with an error" })
+    })
+    return Effect.andThen(chargeAttempt(state, self, turn.usage), Effect.fail(failed))
   })
 }
 

@@ -28,6 +28,7 @@ import { ApprovalRequired, CannotResume, InvalidApproval, type ToolFailure } fro
 import type { ToolCallStatus } from "../../RunEvent.ts"
 import { CurrentRun, type RunInfo } from "../../services/CurrentRun.ts"
 import type { Stage } from "./middlewareStages.ts"
+import type { Answering } from "./modelBudget.ts"
 import * as Approval from "./toolApproval.ts"
 import { callDirect, callToolkit, type Value } from "./toolCall.ts"
 import { codecsOf } from "./toolCodecs.ts"
@@ -47,6 +48,8 @@ export interface Tools {
   readonly resumed: ReadonlyMap<string, Resumed>
   /** The middleware around the calls, outermost first; `undefined` without any. */
   readonly middleware: ReadonlyArray<Stage> | undefined
+  /** The budgets of the run that are answered for when they are used up. */
+  readonly answering: Answering | undefined
 }
 
 /** The outcomes of the calls of one step so far. Each call adds its own as soon as it has ended. */
@@ -148,8 +151,12 @@ export const toolOf = (entry: Tool.Any | AgentTool | undefined): Tool.Any | unde
   entry === undefined ? undefined : "kind" in entry ? entry.tool : entry
 
 /** Leaves a call waiting. */
-export const suspend = ({ call, report }: Pick<Given, "call" | "report">, waiting: Waiting): Outcome => {
+export const suspend = (
+  { call, report, state }: Pick<Given, "call" | "report" | "state">,
+  waiting: Waiting
+): Outcome => {
   report.mark("waiting")
+  state.budget?.giveBack("toolCalls", 1)
   return { call, waiting }
 }
 
@@ -203,6 +210,7 @@ const decide = (context: ToolCallContext): Effect.Effect<Decision> => {
   const { call, resumed, state, step, tool, tools } = context
   if (call.refused !== undefined) return refuse(call.refused)
   if (tool === undefined) return refuse(unknownTool(call.name, tools.byName))
+  if (tools.answering?.reason !== undefined) return refuse(`not executed: ${tools.answering.reason}; ${answerNow}`)
   const { messages } = tools
   const decode = (params: unknown) => codecsOf(tool).decode(params)
   return Effect.map(Approval.decide({ call, tool, decode, messages, state, step, resumed }), (decided): Decision => {
@@ -262,9 +270,12 @@ const reach = (context: ToolCallContext, edited: Schema.Json | undefined): Effec
     }
   )
   const timeout = (entry !== undefined && "kind" in entry ? entry.timeout : undefined) ?? tools.timeout
-  if (timeout === undefined) return Effect.flatten(known)
+  const { answering } = tools
+  const ended =
+    answering === undefined ? known : answering.until(known, () => Effect.succeed(usedUp(context, answering)))
+  if (timeout === undefined) return Effect.flatten(ended)
   return Effect.flatten(
-    Effect.timeoutOrElse(known, { duration: timeout, orElse: () => Effect.succeed(timedOut(context, timeout)) })
+    Effect.timeoutOrElse(ended, { duration: timeout, orElse: () => Effect.succeed(timedOut(context, timeout)) })
   )
 }
 
@@ -274,6 +285,13 @@ const timedOut = ({ late }: ToolCallContext, timeout: Duration.Duration): Exit.E
   const error = `the tool did not answer within ${Duration.format(timeout)}`
   return Exit.fail(new Failure(new Cause.TimeoutError(error), { error }, false))
 }
+
+const usedUp = ({ late }: ToolCallContext, { reason }: Answering): Exit.Exit<Value, Failure> => {
+  if (late !== undefined && Exit.isSuccess(late)) return late
+  return Exit.fail(new Failure(undefined, { error: `interrupted: ${reason}; ${answerNow}` }, true))
+}
+
+const answerNow = "answer with what you have"
 
 const invoke = (context: ToolCallContext, call: Call): Effect.Effect<Value, Failure> => {
   const { entry, info, report, state, tools } = context
@@ -386,8 +404,9 @@ const withEdit = (result: Schema.Json, params: Schema.Json): Schema.Json => ({
 /** How a call ends that does not wait. */
 export type Ended = Exclude<End, { readonly _tag: "Suspended" }>
 
-const record = ({ call, record, report }: ToolCallContext, end: Ended): Settled => {
+const record = ({ call, record, report, state }: ToolCallContext, end: Ended): Settled => {
   const isFailure = end._tag === "Failed"
+  if (isFailure && end.failure instanceof Denied) state.budget?.giveBack("toolCalls", 1)
   const result = isFailure ? end.failure.result : end.value.result
   const part = Transcript.result(call, result, isFailure, isFailure ? undefined : end.value.modelOutput)
   report.mark(!isFailure ? "completed" : end.failure instanceof Denied ? "denied" : statusOf(call))

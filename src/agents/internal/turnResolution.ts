@@ -24,8 +24,8 @@ export class TurnResolver {
   readonly #transcript: Transcript.Transcript
   /** How often the model was asked to correct its output. */
   repairs = 0
-  /** Set when only the answer is wanted any more. */
-  closed = false
+  /** Set when only the answer is wanted any more: why tools cannot be called. */
+  closed: string | undefined
   #truncatedCalls = 0
   #nudged = false
   /** The text of the answer before the model paused. */
@@ -48,8 +48,8 @@ export class TurnResolver {
     }
     if (calls.length > 0) {
       if (finishReason === "length") return this.#refuseCutCalls(turn, step)
-      if (!this.closed) return Effect.succeed("calls")
-      this.#refuseCalls(turn, step, "tools cannot be called any more; answer with what you have")
+      if (this.closed === undefined) return Effect.succeed("calls")
+      this.#refuseCalls(turn, step, `${this.closed}; answer with what you have`)
       return Effect.succeed(continueLoop)
     }
     if (finishReason === "pause") {

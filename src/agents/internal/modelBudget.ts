@@ -1,0 +1,205 @@
+/** Makes model calls within the budgets around a run: estimates what a call may use, and counts what it has used. */
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import type * as Prompt from "effect/ai/Prompt"
+import type * as Response from "effect/ai/Response"
+import * as Predicate from "effect/Predicate"
+import { type Amount, type Estimate, type Ledger, usedUp } from "../../internal/budget.ts"
+import type { RunState } from "../../internal/runState.ts"
+import { providerName } from "../../internal/runnerModel.ts"
+import { makeUsage } from "../../internal/usage.ts"
+import type { RunInfo } from "../../services/CurrentRun.ts"
+import { CurrentSettings, MaxOutputTokens } from "../../services/ModelInfo.ts"
+import { CurrentPrices } from "../../services/Prices.ts"
+import type { Request, ResolvedModel } from "./modelCall.ts"
+import type { Call, Turn } from "./turnCollector.ts"
+
+/** Makes a model call within the budgets of its run. Without any it is the call itself. */
+export const withinBudgets = <E, R>(
+  state: RunState,
+  model: ResolvedModel,
+  request: Request,
+  call: Effect.Effect<Turn, E, R>
+): Effect.Effect<Turn, E, R> => {
+  const { budget } = state
+  if (budget === undefined) return call
+  return Effect.withFiber((fiber) => {
+    const meter = meterOf(fiber, model)
+    return budget.call(state.info, estimateOf(fiber, model, request, meter), call, {
+      amountOf: (turn) => {
+        const { inputTokens, outputTokens } = turn.usage
+        const isUnknown = inputTokens.total === undefined && outputTokens.total === undefined
+        const usage = isUnknown && !isRunner(model) ? guessed(request, turn) : turn.usage
+        return meter.amountOf(usage, turn.responseModel)
+      },
+      // The loop does not come to note it.
+      onHalt: (turn) => state.bill.addAnswer(turn)
+    })
+  })
+}
+
+/** Counts what a failed attempt of a model call has used. */
+export const chargeAttempt = (state: RunState, model: ResolvedModel, usage: Response.Usage): Effect.Effect<void> => {
+  const { budget } = state
+  if (budget === undefined) return Effect.void
+  return Effect.withFiber((fiber) => {
+    budget.charge(meterOf(fiber, model).amountOf(usage, undefined), state.info.path)
+    return Effect.void
+  })
+}
+
+/** A model that is a runner: its own calls are counted. */
+const isRunner = ({ info }: ResolvedModel): boolean => info?.provider === providerName
+
+interface Meter {
+  readonly amountOf: (usage: Response.Usage, responseModel: string | undefined) => Amount
+  readonly costOf: Estimate["costOf"]
+}
+
+const meterOf = (fiber: Fiber.Fiber<unknown, unknown>, { modelName, provider }: ResolvedModel): Meter => {
+  const prices = fiber.getRef(CurrentPrices)
+  const cost = (usage: Response.Usage, responseModel?: string) =>
+    (responseModel === undefined ? undefined : prices.cost({ provider, model: responseModel, usage })) ??
+    prices.cost({ provider, model: modelName, usage })
+  return {
+    costOf: ({ input, output }) => cost(usageOf(input, output)),
+    amountOf: (usage, responseModel) => ({
+      tokens: (usage.inputTokens.total ?? 0) + (usage.outputTokens.total ?? 0),
+      cost: cost(usage, responseModel) ?? 0
+    })
+  }
+}
+
+const usageOf = (input: number, output: number): Response.Usage =>
+  makeUsage({ inputTokens: { total: input }, outputTokens: { total: output } })
+
+const estimateOf = (
+  fiber: Fiber.Fiber<unknown, unknown>,
+  model: ResolvedModel,
+  { prompt }: Request,
+  { costOf }: Meter
+): Estimate => {
+  const limits = [fiber.getRef(CurrentSettings).maxOutputTokens, fiber.getRef(MaxOutputTokens)]
+  const known = limits.filter((limit) => limit !== undefined)
+  const name = [model.provider, model.modelName].filter((part) => part !== undefined).join(":")
+  return {
+    input: isRunner(model) ? 0 : tokensOf(prompt.content),
+    output: known.length === 0 ? undefined : Math.min(...known),
+    costOf,
+    model: name === "" ? "unknown" : name
+  }
+}
+
+/** The usage of a call whose server reports none: a budget that counted nothing would never be used up. */
+const guessed = ({ prompt }: Request, { calls, text }: Turn): Response.Usage =>
+  usageOf(tokensOf(prompt.content), tokensIn(text.length + sizeOf(calls)))
+
+/** About four characters are one token. */
+const tokensIn = (characters: number): number => Math.ceil(characters / 4)
+
+/** Messages are looked at once: a prompt grows from step to step. */
+const sizes = new WeakMap<Prompt.Message, number>()
+
+const tokensOf = (messages: ReadonlyArray<Prompt.Message>): number => {
+  let characters = 0
+  for (const message of messages) {
+    let size = sizes.get(message)
+    if (size === undefined) sizes.set(message, (size = sizeOf(message.content)))
+    characters += size
+  }
+  return tokensIn(characters)
+}
+
+const isFile = (value: object): boolean => Predicate.hasProperty(value, "type") && value.type === "file"
+
+/** The characters of all texts in a value, but for those of files. */
+const sizeOf = (value: unknown): number => {
+  if (typeof value === "string") return value.length
+  if (typeof value !== "object" || value === null || isFile(value)) return 0
+  return Object.values(value).reduce<number>((sum, one) => sum + sizeOf(one), 0)
+}
+
+/**
+ * Makes the calls of a step by `execute`, with those refused that a budget which is answered for has no room for. Where another
+ * budget has none, the run is interrupted here.
+ */
+export const executeWithin = <A, E, R>(
+  budget: Ledger,
+  answering: Answering | undefined,
+  calls: ReadonlyArray<Call>,
+  info: RunInfo,
+  execute: (calls: ReadonlyArray<Call>) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  Effect.suspend(() => {
+    const open = calls.filter(({ refused }) => refused === undefined)
+    const allowed = answering === undefined ? open.length : answering.roomFor(open.length)
+    const full = budget.take("toolCalls", allowed, info.path)
+    if (full !== undefined) return full.halt
+    if (answering === undefined || allowed === open.length) return execute(calls)
+    const refused = new Set(open.slice(allowed))
+    const why = `not executed: ${answering.callsUsedUp}; answer with what you have`
+    const cut = calls.map((call) => (refused.has(call) ? { ...call, refused: why } : call))
+    return Effect.tap(execute(cut), () => Effect.sync(() => answering.stop(info)))
+  })
+
+/** The budgets of a run that answers when they are used up; `undefined` without any. */
+export const answeringOf = ({ budget, info }: RunState): Answering | undefined => {
+  const own: Array<Ledger> = []
+  for (let ledger = budget; ledger !== undefined && ledger.owner === info; ledger = ledger.parent) {
+    if (ledger.limits.onExceeded === "answer") own.push(ledger)
+  }
+  return own.length === 0 ? undefined : new Answering(own)
+}
+
+/** The budgets that a run has itself, and answers for. */
+export class Answering {
+  readonly #ledgers: ReadonlyArray<Ledger>
+
+  constructor(ledgers: ReadonlyArray<Ledger>) {
+    this.#ledgers = ledgers
+  }
+
+  /** Why the run has to answer, for its model; `undefined` as long as it need not. */
+  get reason(): string | undefined {
+    return this.#ledgers.find(({ hit }) => hit !== undefined)?.reason
+  }
+
+  /** Whether the run has to answer now: a budget is used up, or has no room for a step. */
+  isUsedUp({ path }: RunInfo): boolean {
+    for (const ledger of this.#ledgers) if (ledger.left("steps", 0) === 0) ledger.stop("steps", path)
+    return this.reason !== undefined
+  }
+
+  /** How many of `count` tool calls there is room for. */
+  roomFor(count: number): number {
+    return Math.min(count, ...this.#ledgers.map((ledger) => ledger.left("toolCalls", 0) ?? count))
+  }
+
+  /** What has no room for another tool call, for a model. */
+  get callsUsedUp(): string {
+    const least = Math.min(...this.#ledgers.map(({ limits }) => limits.toolCalls ?? Infinity))
+    return usedUp("toolCalls", least)
+  }
+
+  /** Notes that there was no room for a tool call. */
+  stop({ path }: RunInfo): void {
+    for (const ledger of this.#ledgers) if (ledger.left("toolCalls", 0) === 0) ledger.stop("toolCalls", path)
+  }
+
+  /** Does a piece of work, or `instead`, when a budget is used up in its midst. */
+  until<A, E, R, A2, E2, R2>(
+    work: Effect.Effect<A, E, R>,
+    instead: () => Effect.Effect<A2, E2, R2>
+  ): Effect.Effect<A | A2, E | E2, R | R2> {
+    const replaced = Effect.suspend(instead)
+    return this.#ledgers.reduce<Effect.Effect<A | A2, E | E2, R | R2>>(
+      (work, ledger) => ledger.until(work, replaced),
+      work
+    )
+  }
+
+  /** Has the run answer, on top of its budgets. */
+  begin(): void {
+    for (const ledger of this.#ledgers) ledger.isAnswering = true
+  }
+}

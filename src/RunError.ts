@@ -11,7 +11,7 @@ import { limitText } from "./internal/limitText.ts"
 import { asClause, stripControls } from "./internal/text.ts"
 import { noteOf, shouldRetry } from "./internal/modelRetry.ts"
 import { Spent } from "./RunEvent.ts"
-import { Request } from "./services/Approver.ts"
+import { describe as describeWaiting, WaitingFor } from "./services/Waiting.ts"
 
 const Path = Schema.Array(Schema.String)
 const at = (path: ReadonlyArray<string>): string => `"${path.join(" > ")}"`
@@ -233,52 +233,65 @@ const describe = (failure: ToolFailure): string =>
       ? failure.failure
       : JSON.stringify(failure.failure)
 
+/** Why a suspended run cannot go on: the runner around what waits whose state would be lost. */
+export const Blocked = Schema.Struct({ path: Path, reason: Schema.String })
+/** Why a suspended run cannot go on: the runner around what waits whose state would be lost. */
+export interface Blocked extends Schema.Schema.Type<typeof Blocked> {}
+
 /**
- * The run is suspended: tool calls wait for an approval that no approver gave. The `transcript` is plain JSON and holds
- * the results of the other calls. It resumes the run, also in another process, at the agent that asked.
+ * The run is suspended: it waits for approvals, for results of tools that the caller runs, or for outside events. It has
+ * not failed. The `transcript` is plain JSON and holds all that was done. With the answers, `Runner.answer` makes of it the
+ * input that goes on, also in another process, at the members that wait; what was done is not done again.
  */
-export class ApprovalRequired extends Schema.TaggedError<ApprovalRequired>()("ApprovalRequired", {
-  /** The agent that asks. */
+export class RunSuspended extends Schema.TaggedError<RunSuspended>()("RunSuspended", {
+  /** The runner that waits: an agent, or a workflow with members that wait. */
   path: Path,
-  step: Schema.Int,
-  /** The requests that wait, including those of agents that are tools of this one. */
-  requests: Schema.NonEmptyArray(Request),
-  /** The workflow around the agent that cannot go on in its middle; absent where the run can be resumed. */
-  blockedBy: Schema.optionalKey(Path),
+  /** All that it waits for, also in the runs nested in it. */
+  waitingFor: Schema.NonEmptyArray(WaitingFor),
+  /** Set where the run cannot go on. */
+  blockedBy: Schema.optionalKey(Blocked),
   spent: Spent,
-  /** The conversation so far, with the requests that wait. */
+  /** The conversation so far, with notes on what waits. */
   transcript: Prompt.Prompt
 }) {
   override get message(): string {
-    const waiting = this.requests.map(({ id, tool }) => `${tool} (${id})`).join(", ")
-    const what = `${at(this.path)} step ${this.step} waits for approval of ${waiting}.`
+    const what = `${at(this.path)} waits for ${this.waitingFor.map(describeWaiting).join(", ")}.`
     if (this.blockedBy !== undefined) {
-      return `${what} ${at(this.blockedBy)} cannot be resumed in its middle. Provide Approvals.layer, which answers while it runs.`
+      const { path, reason } = this.blockedBy
+      return `${what} ${at(path)} cannot be resumed in its middle: ${asClause(reason)}. Answer approvals while it runs with Approvals.layer, or resume the member that waits by itself.`
     }
-    return `${what} Resume the run with run(Approvals.answer(transcript, { [id]: Approvals.approve })), where transcript is that of this ApprovalRequired, or provide Approvals.layer to answer while it runs.`
+    return `${what} Go on with run(Runner.answer(transcript, { [id]: answer })), where transcript is that of this RunSuspended. Approvals.layer answers approvals while the run goes on.`
   }
 }
 
 /**
- * An approval in the input does not count: it is not signed, or the call or its tool is not what was approved. No call of
- * the step was made.
+ * An answer in the input does not count: it is not signed, nothing waits for it, it does not fit what was waited for, or the
+ * call or its tool is not what was approved. No call of the step was made.
  */
 export class InvalidApproval extends Schema.TaggedError<InvalidApproval>()("InvalidApproval", {
   path: Path,
+  /** The id of what was waited for. */
   approvalId: Schema.String,
-  tool: Schema.String,
+  /** The tool that was waited for; absent for an event, and for an answer to nothing that waits. */
+  tool: Schema.optionalKey(Schema.String),
   /**
    * - `unsigned`: `Approvals.signing` is provided, and the request or its answer has no signature;
    * - `tampered`: a signature does not fit what it stands for;
    * - `changed`: the tool or the arguments are not those that were approved;
    * - `missing`: the tool that was approved is not there;
-   * - `ambiguous`: two requests have one id or one call, or one request has two answers.
+   * - `ambiguous`: two requests have one id or one call, or one request has two answers;
+   * - `unknown`: nothing in the transcript waits for an answer with this id;
+   * - `invalid`: the answer is not a decision, or not what the tool or the event gives.
    */
-  reason: Schema.Literals(["unsigned", "tampered", "changed", "missing", "ambiguous"]),
+  reason: Schema.Literals(["unsigned", "tampered", "changed", "missing", "ambiguous", "unknown", "invalid"]),
   problem: Schema.String
 }) {
   override get message(): string {
-    return `${at(this.path)} did not call "${this.tool}": the approval ${this.approvalId} does not count, because ${asClause(this.problem)}. Ask for approval again: run the transcript of the suspended run without its answer, or start the task again.`
+    const where = this.tool === undefined ? "" : `${at(this.path)} did not go on with "${this.tool}": `
+    const what = `${where}the answer to ${this.approvalId} does not count, because ${asClause(this.problem)}.`
+    if (this.reason === "unknown") return `${what} Runner.pending lists what a transcript waits for.`
+    if (this.reason === "invalid") return `${what} Answer it again, in the transcript without this answer.`
+    return `${what} Ask for it again: run the transcript of the suspended run without its answer, or start the task again.`
   }
 }
 
@@ -291,7 +304,7 @@ export class CannotResume extends Schema.TaggedError<CannotResume>()("CannotResu
   problem: Schema.String
 }) {
   override get message(): string {
-    return `${at(this.path)} cannot go on with this transcript, in which ${at(this.waiting)} waits for approval: ${asClause(this.problem)}. Give it to "${this.waiting.at(-1) ?? ""}" itself, or provide Approvals.layer, which answers while it runs.`
+    return `${at(this.path)} cannot go on with this transcript, in which ${at(this.waiting)} waits: ${asClause(this.problem)}. Give it to "${this.waiting.at(-1) ?? ""}" itself, or provide Approvals.layer, which answers while it runs.`
   }
 }
 

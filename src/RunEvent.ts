@@ -4,7 +4,7 @@
  *
  * **Do not send all events to end users.** {@link toClient} makes of an event what may leave a server. `TextDelta` of the
  * root run is meant for end users, see {@link text}; so is the `output` of its `RunCompleted`. Other events hold what they may not be meant to see: the arguments and results of tools
- * (`ToolCalled`, `ToolProgress`, `ToolCompleted`, `ToolFailed`, `ApprovalRequested`, `ApprovalAnswered`), the model's
+ * (`ToolParamsDelta`, `ToolCalled`, `ToolProgress`, `ToolCompleted`, `ToolFailed`, `ApprovalRequested`, `ApprovalAnswered`), the model's
  * reasoning (`ReasoningDelta`), what workflows decided and why (`RouteTaken`, `RoundCompleted`, `PlanMade`, `HandedOff`,
  * `OutputRejected`, `StepRetried`), the names of your agents and tools (`path`, `tool`), and in terminal events the whole
  * conversation (`transcript`) and errors with hints for operators (`error`, `message`). No event holds the agent's
@@ -14,17 +14,17 @@
  *
  * ```text
  * run      := RunStarted attempt ( RunRetried attempt )* terminal
- * terminal := RunCompleted | RunFailed | RunInterrupted
+ * terminal := RunCompleted | RunFailed | RunInterrupted | RunSuspended
  * attempt  := ( step | decision | ItemCompleted )*
  * decision := RouteTaken | RoundCompleted | PlanMade | HandedOff | StoppedEarly
  * step     := StepStarted ToolNotice* model ( ( StepRetried | TurnReplaced ) model )* ToolCalled* tools* OutputRejected?
  *             StepCompleted
- * model    := ( ReasoningDelta | TextDelta )*
+ * model    := ( ReasoningDelta | TextDelta | ToolParamsDelta )*
  * tools    := ( approval? ToolProgress* )+ ( ToolCompleted | ToolFailed )   one for each ToolCalled, in the order they end
  * approval := ApprovalRequested ApprovalAnswered
  * ```
  *
- * One call has a second approval only where a middleware makes the call again. A run that fails or is interrupted stops
+ * One call has a second approval only where a middleware makes the call again. A run that fails, is interrupted or is suspended stops
  * anywhere in that order and goes to its terminal event at once. Events of nested runs (with a longer `path`) stand between `RunStarted` and the terminal event of the run that started them.
  * `seq` grows by one from event to event over the whole tree of one root run.
  */
@@ -36,9 +36,12 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { elementsReader, partialReader } from "./internal/partialOutput.ts"
 import { rendering } from "./internal/render.ts"
+import { WaitingFor } from "./services/Waiting.ts"
+
+export { WaitingFor } from "./services/Waiting.ts"
 
 /** The version of the event format. It changes when a reader of the old format would misread the new. */
-export const version = 1
+export const version = 2
 
 const base = {
   /** Format version. */
@@ -189,13 +192,24 @@ export interface TextDelta extends Schema.Schema.Type<typeof TextDelta> {}
 export const ReasoningDelta = Schema.TaggedStruct("ReasoningDelta", { ...inStep, delta: Schema.String })
 /** A piece of the model's reasoning, which is never part of the answer. */
 export interface ReasoningDelta extends Schema.Schema.Type<typeof ReasoningDelta> {}
+/**
+ * A piece of the arguments of a tool call, as JSON text, while the model writes them. The pieces of one call come in order;
+ * `ToolCalled` then has the whole arguments. Only `stream` emits them, and only where the model's answer streams.
+ */
+export const ToolParamsDelta = Schema.TaggedStruct("ToolParamsDelta", { ...ofTool, delta: Schema.String })
+/** A piece of the arguments of a tool call, as JSON text, while the model writes them. */
+export interface ToolParamsDelta extends Schema.Schema.Type<typeof ToolParamsDelta> {}
 /** The model asked for a tool. */
 export const ToolCalled = Schema.TaggedStruct("ToolCalled", { ...ofTool, params: Schema.Json })
 /** The model asked for a tool. */
 export interface ToolCalled extends Schema.Schema.Type<typeof ToolCalled> {}
-/** An approver is asked whether the tool may be called. */
-export const ApprovalRequested = Schema.TaggedStruct("ApprovalRequested", { ...ofTool, params: Schema.Json })
-/** An approver is asked whether the tool may be called. */
+/** An approver is asked whether the tool may be called. `approvalId` is what a decision made elsewhere is given for. */
+export const ApprovalRequested = Schema.TaggedStruct("ApprovalRequested", {
+  ...ofTool,
+  approvalId: Schema.String,
+  params: Schema.Json
+})
+/** An approver is asked whether the tool may be called. `approvalId` is what a decision made elsewhere is given for. */
 export interface ApprovalRequested extends Schema.Schema.Type<typeof ApprovalRequested> {}
 /** The approver's answer. `params` are the arguments that replace the model's, if the approver changed them. */
 export const ApprovalAnswered = Schema.TaggedStruct("ApprovalAnswered", {
@@ -314,6 +328,14 @@ export const RunInterrupted = Schema.TaggedStruct("RunInterrupted", terminal)
  */
 export interface RunInterrupted extends Schema.Schema.Type<typeof RunInterrupted> {}
 
+/**
+ * The run is suspended: it waits for approvals, results of tools that the caller runs, or outside events. With the answers
+ * and the `transcript` of a root run, `Runner.answer` makes the input of the run that goes on.
+ */
+export const RunSuspended = Schema.TaggedStruct("RunSuspended", { ...terminal, waitingFor: Schema.Array(WaitingFor) })
+/** The run is suspended: it waits for approvals, results of tools that the caller runs, or outside events. */
+export interface RunSuspended extends Schema.Schema.Type<typeof RunSuspended> {}
+
 /** The schema of every event. Encode with it before a wire or a store; decode what comes back. */
 export const RunEvent = Schema.Union([
   RunStarted,
@@ -324,6 +346,7 @@ export const RunEvent = Schema.Union([
   TurnReplaced,
   TextDelta,
   ReasoningDelta,
+  ToolParamsDelta,
   ToolCalled,
   ApprovalRequested,
   ApprovalAnswered,
@@ -340,7 +363,8 @@ export const RunEvent = Schema.Union([
   ItemCompleted,
   RunCompleted,
   RunFailed,
-  RunInterrupted
+  RunInterrupted,
+  RunSuspended
 ]).annotate({ identifier: "RunEvent" })
 /** Any event of a run. */
 export type RunEvent =
@@ -352,6 +376,7 @@ export type RunEvent =
   | TurnReplaced
   | TextDelta
   | ReasoningDelta
+  | ToolParamsDelta
   | ToolCalled
   | ApprovalRequested
   | ApprovalAnswered
@@ -369,6 +394,7 @@ export type RunEvent =
   | RunCompleted
   | RunFailed
   | RunInterrupted
+  | RunSuspended
 /** An event as JSON. */
 export type Encoded = typeof RunEvent.Encoded
 
@@ -379,7 +405,10 @@ export type Decision = WithPath<DecisionEvent>
 
 /** True for the one event that ends a run. */
 export const isTerminal = (event: RunEvent): event is Extract<RunEvent, { readonly spent: Spent }> =>
-  event._tag === "RunCompleted" || event._tag === "RunFailed" || event._tag === "RunInterrupted"
+  event._tag === "RunCompleted" ||
+  event._tag === "RunFailed" ||
+  event._tag === "RunInterrupted" ||
+  event._tag === "RunSuspended"
 
 const encodeEvent = Schema.encodeEffect(RunEvent)
 /** Encodes an event as one line of JSON (NDJSON, without the newline). It cannot fail for an event we emitted. */
@@ -520,6 +549,25 @@ const ofClientEnd = {
   durationMs: Schema.Finite
 }
 
+/** What a suspended run waits for, as a client may see it. */
+const ClientWaiting = Schema.Union([
+  Schema.Struct({
+    kind: Schema.Literal("approval"),
+    id: Schema.String,
+    toolCallId: Schema.String,
+    tool: Schema.String,
+    params: Schema.optionalKey(Schema.Json)
+  }),
+  Schema.Struct({
+    kind: Schema.Literal("client-tool"),
+    id: Schema.String,
+    toolCallId: Schema.String,
+    tool: Schema.String,
+    params: Schema.Json
+  }),
+  Schema.Struct({ kind: Schema.Literal("event"), id: Schema.String, name: Schema.String })
+])
+
 /**
  * What may leave a server: the root run's text, the names and states of its tool calls, what it decided, what it used, and
  * how it ended. No arguments and results, reasoning, nested runs, transcripts, or messages for operators. See
@@ -544,6 +592,8 @@ export const Client = Schema.Union([
     params: Schema.optionalKey(Schema.Json),
     result: Schema.optionalKey(Schema.Json)
   }),
+  /** A piece of a call's arguments, as JSON text, where arguments are exposed. */
+  Schema.TaggedStruct("ToolParams", { ...ofClientTool, delta: Schema.String }),
   Schema.TaggedStruct("Routed", { ...ofClient, routes: Schema.Array(Schema.String) }),
   Schema.TaggedStruct("Judged", { ...ofClient, round: Schema.Int, accepted: Schema.Boolean }),
   Schema.TaggedStruct("Planned", { ...ofClient, round: Schema.Int }),
@@ -565,7 +615,9 @@ export const Client = Schema.Union([
    * its message, where errors are exposed.
    */
   Schema.TaggedStruct("Failed", { ...ofClientEnd, error: Schema.String, message: Schema.optionalKey(Schema.String) }),
-  Schema.TaggedStruct("Interrupted", ofClientEnd)
+  Schema.TaggedStruct("Interrupted", ofClientEnd),
+  /** The run waits for answers. Arguments are there for a tool that the client runs, and where they are exposed. */
+  Schema.TaggedStruct("Suspended", { ...ofClientEnd, waitingFor: Schema.Array(ClientWaiting) })
 ]).annotate({ identifier: "ClientEvent" })
 /** An event that may leave a server. */
 export type Client = typeof Client.Type
@@ -629,6 +681,10 @@ const clientOf = (event: RunEvent, exposed: ReadonlySet<Exposed>): Client | unde
       return { _tag: "Text", ...own, delta: event.delta }
     case "ReasoningDelta":
       return exposed.has("reasoning") ? { _tag: "Reasoning", ...own, delta: event.delta } : undefined
+    case "ToolParamsDelta": {
+      const { delta, tool, toolCallId } = event
+      return exposed.has("arguments") ? { _tag: "ToolParams", ...own, toolCallId, tool, delta } : undefined
+    }
     case "RunRetried":
     case "StepRetried":
     case "TurnReplaced":
@@ -704,5 +760,15 @@ const endOf = (
     }
     case "RunInterrupted":
       return { _tag: "Interrupted", ...bill }
+    case "RunSuspended":
+      return { _tag: "Suspended", ...bill, waitingFor: event.waitingFor.map((waiting) => forClient(waiting, exposed.has("arguments"))) }
   }
+}
+
+const forClient = (waiting: WaitingFor, isExposed: boolean): typeof ClientWaiting.Type => {
+  const { id, kind } = waiting
+  if (kind === "event") return { kind, id, name: waiting.name }
+  const { params, tool, toolCallId } = waiting
+  if (kind === "client-tool") return { kind, id, toolCallId, tool, params }
+  return { kind, id, toolCallId, tool, ...(isExposed ? { params } : {}) }
 }

@@ -28,7 +28,7 @@ import { assertOneEffect } from "./internal/oneEffect.ts"
 import * as Resumption from "./internal/resumption.ts"
 import { modelOf } from "./internal/runnerModel.ts"
 import { CurrentState, type RunState } from "./internal/runState.ts"
-import { waitingAt } from "./internal/suspension.ts"
+import * as Suspension from "./internal/suspension.ts"
 import { replayable, toPrompt } from "./internal/input.ts"
 import * as Schemas from "./internal/runnerSchemas.ts"
 import { aFunction, type Structure } from "./internal/structure.ts"
@@ -37,13 +37,15 @@ import { durationOf } from "./internal/toolDefinition.ts"
 import {
   BudgetExceeded,
   CannotResume,
-  InvalidDefinition,
-  type ApprovalRequired,
   InvalidApproval,
+  InvalidDefinition,
+  type RunSuspended,
   RunTimedOut
 } from "./RunError.ts"
 import type { RunEvent } from "./RunEvent.ts"
+import type { Decision } from "./services/Approver.ts"
 import { CurrentRun, type RunInfo } from "./services/CurrentRun.ts"
+import type { WaitingFor } from "./services/Waiting.ts"
 
 assertOneEffect(import.meta.url)
 
@@ -379,7 +381,7 @@ export const mapInput: {
 
 /** A suspended agent resumes its own conversation, so its input is not needed again. */
 const resumes = (self: Any, input: unknown): boolean =>
-  self.definition.structure().kind !== "function" && waitingAt(input) !== undefined
+  self.definition.structure().kind !== "function" && Suspension.waitingAt(input) !== undefined
 
 /**
  * Fails with `RunTimedOut` when the run takes longer than `duration`. Everything the run has started is interrupted,
@@ -627,7 +629,7 @@ export const withRetry: {
 )
 
 /** The errors among `E` that {@link orElse} passes on: those of a run that waits for a decision, or cannot go on with one. */
-export type Waiting<E> = E extends ApprovalRequired | InvalidApproval | CannotResume
+export type Waiting<E> = E extends RunSuspended | InvalidApproval | CannotResume
   ? E
   : E extends { readonly failures: ReadonlyArray<{ readonly error: infer X }> }
     ? [Waiting<X>] extends [never]
@@ -757,7 +759,7 @@ export const provide: {
  * - A request with tools fails with an `AiError` (`InvalidRequestError`). Where JSON is asked for, the prompt asks for it in
  *   words.
  * - A model call that fails in the runner arrives as the provider's `AiError`; any other typed error as an `UnknownError`
- *   that says what happened, also `ApprovalRequired`: such a run cannot be resumed. Neither is retried by an agent, because
+ *   that says what happened, also `RunSuspended`: such a run cannot be resumed. Neither is retried by an agent, because
  *   the runner has its own retries. Interrupting the call interrupts the run.
  *
  * The Layer keeps the model that it was built with. Other services and references are those of the caller, where it has
@@ -809,6 +811,58 @@ export const onEvent: {
     ]
   })
 )
+
+/** The transcript of a suspended run: that of its `RunSuspended`, or the encoded one of its terminal event. */
+export type Suspended = Prompt.RawInput | typeof Prompt.Prompt.Encoded
+
+const transcriptOf = (transcript: Suspended): Prompt.Prompt =>
+  Prompt.isPrompt(transcript) || typeof transcript === "string" || !("content" in transcript)
+    ? toPrompt(transcript)
+    : toPrompt(transcript.content)
+
+/**
+ * What the transcript of a suspended run waits for: approvals, results of tools that the caller runs, outside events; those of
+ * runs nested in it too. It is the `waitingFor` of the run's `RunSuspended`, without what was answered since. It holds no
+ * signature and can be shown to anyone who may see the arguments. Throws for what is not a conversation, as `Prompt.make`
+ * does.
+ */
+export const pending = (transcript: Suspended): ReadonlyArray<WaitingFor> =>
+  Suspension.pending(transcriptOf(transcript))
+
+/**
+ * An answer to one thing that a suspended run waits for, as plain JSON: for an approval a decision (`Approvals.approve`,
+ * `Approvals.deny("why")`), for a tool that the caller runs its result, for an event its value.
+ */
+export type Answer = Decision | Schema.Json
+
+/**
+ * Makes of the transcript of a suspended run, and answers by the ids of what it waits for, the input that goes on. Run the same
+ * runner with it: it goes on at the members that wait, and what was done before is not done again. What is not answered
+ * goes on waiting: answers can be given one by one, each to the result of the call before.
+ *
+ * Throws `InvalidApproval` for an id that nothing waits for, for an approval whose answer is not a decision, and for an answer
+ * that is not JSON. Whether a result fits its tool is known when the run goes on: it then fails with `InvalidApproval`.
+ *
+ * @example
+ * import { Effect, Schema } from "effect"
+ * import { Prompt } from "effect/ai"
+ * import { Agent, Approvals, Runner } from "troupe"
+ *
+ * const agent = Agent.make("agent", {})
+ * declare const store: (json: unknown) => Effect.Effect<void>
+ *
+ * const first = agent.run("Pay the invoice").pipe(
+ *   Effect.catchTag("RunSuspended", ({ transcript }) => store(Schema.encodeSync(Prompt.Prompt)(transcript)))
+ * )
+ * const second = (stored: typeof Prompt.Prompt.Encoded, id: string) =>
+ *   agent.run(Runner.answer(stored, { [id]: Approvals.approve }))
+ */
+export const answer = (transcript: Suspended, answers: Readonly<Record<string, Answer>>): Prompt.Prompt => {
+  const prompt = transcriptOf(transcript)
+  const problem = Suspension.problemOf(prompt, answers)
+  if (problem !== undefined) throw new InvalidApproval(problem)
+  return Suspension.answer(prompt, answers)
+}
 
 /**
  * Draws the structure of a runner, to any depth, as a Mermaid flowchart. With the `events` of one of its runs, the picture

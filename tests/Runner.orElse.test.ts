@@ -134,11 +134,11 @@ const cashier = Agent.make("cashier", { tools: [pay], retry: "none" })
 const payment = TestModel.toolCall("pay", { amount: 5 })
 const waiting = (runner: Runner.Runner<Prompt.RawInput, string, Agent.Error, TestModelServices>) =>
   Effect.flatMap(Effect.flip(runner.run("pay")), (error) =>
-    error instanceof RunError.ApprovalRequired ? Effect.succeed(error) : Effect.die(error)
+    error instanceof RunError.RunSuspended ? Effect.succeed(error) : Effect.die(error)
   )
 type TestModelServices = Runner.Services<typeof cashier>
-const approved = ({ requests, transcript }: RunError.ApprovalRequired) =>
-  Approvals.answer(transcript, { [requests[0].id]: Approvals.approve })
+const approved = ({ transcript, waitingFor }: RunError.RunSuspended) =>
+  Runner.answer(transcript, { [waitingFor[0].id]: Approvals.approve })
 
 describe("a runner that waits for approval", () => {
   it.effect("has not failed, and goes on where it waits", () =>

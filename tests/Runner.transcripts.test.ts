@@ -245,9 +245,9 @@ describe("the terminal event of a root run", () => {
       })
       const { events, runner } = watched(Chain.make("chain", [Agent.make("agent", { tools: [asking] })]))
       const error = yield* Effect.flip(runner.run("go"))
-      assert.strictEqual(error._tag, "ApprovalRequired")
+      assert.strictEqual(error._tag, "RunSuspended")
       const last = events.at(-1)
-      assert.deepStrictEqual(transcriptOf(last), error._tag === "ApprovalRequired" ? error.transcript : undefined)
+      assert.deepStrictEqual(transcriptOf(last), error._tag === "RunSuspended" ? error.transcript : undefined)
     }).pipe(Effect.provide(TestModel.layer([TestModel.toolCall("ask", {})])))
   )
 

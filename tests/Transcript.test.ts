@@ -68,7 +68,7 @@ describe("readers of a conversation", () => {
   it.effect("say which calls wait, and which have no result", () =>
     Effect.gen(function* () {
       const error = yield* Effect.flip(clerk.run("pay"))
-      if (!(error instanceof RunError.ApprovalRequired)) return assert.fail(error.message)
+      if (!(error instanceof RunError.RunSuspended)) return assert.fail(error.message)
       assert.deepStrictEqual(
         Transcript.toolCalls(sent(error.transcript)).map(({ status, tool }) => [tool, status]),
         [["pay", "waiting"]]

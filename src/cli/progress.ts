@@ -47,6 +47,7 @@ export class Progress {
         return this.#end(event.runId)
       case "RunCompleted":
       case "RunInterrupted":
+      case "RunSuspended":
         return this.#end(event.runId)
       default:
         return

@@ -11,7 +11,7 @@ export type AgentError =
   | RunError.ModelRefused
   | RunError.EmptyTurn
   | RunError.ToolError
-  | RunError.ApprovalRequired
+  | RunError.RunSuspended
   | RunError.InvalidApproval
   | RunError.CannotResume
   | RunError.InvalidTranscript

@@ -23,6 +23,7 @@ import type { Decision, RunEvent } from "../RunEvent.ts"
 import { CurrentRun } from "../services/CurrentRun.ts"
 import { SyncBridge } from "../services/SyncBridge.ts"
 import { CaptureContent, LogFailures } from "../services/Telemetry.ts"
+import { WaitingFor } from "../services/Waiting.ts"
 import { encodeBy, encodeError } from "./json.ts"
 import * as Mailbox from "./mailbox.ts"
 import { withUnread } from "./interruptFailures.ts"
@@ -203,17 +204,28 @@ const emitTerminal = <A, E>(state: RunState, schema: Lazy, exit: Exit.Exit<A, E>
       return state.events.emit({ _tag: "RunInterrupted", ...bill, ...transcriptOf(state) })
     }
     const error = Cause.squash(exit.cause)
-    const message = messageOf(error)
     const said = transcriptOf(state, error)
+    const waitingFor = waitingForIn(error)
+    if (waitingFor !== undefined) return state.events.emit({ _tag: "RunSuspended", waitingFor, ...bill, ...said })
+    const message = messageOf(error)
     return state.events.emit({ _tag: "RunFailed", error: errorFields(error, message), message, ...bill, ...said })
   })
+
+/** What an error waits for that says that the run is suspended; `undefined` for any other one. */
+const waitingForIn = (error: unknown): ReadonlyArray<WaitingFor> | undefined =>
+  // Errors import the events, so the class is not there to be looked at.
+  Predicate.isTagged(error, "RunSuspended") && Predicate.hasProperty(error, "waitingFor") && isWaitingFor(error.waitingFor)
+    ? error.waitingFor
+    : undefined
+
+const isWaitingFor = Schema.is(Schema.Array(WaitingFor))
 
 const encodeTranscript = Schema.encodeUnknownOption(Prompt.Prompt)
 
 /** The encoded transcript of a root run. For a suspended run it is the transcript to resume from. */
 const transcriptOf = (state: RunState, error?: unknown): { readonly transcript?: typeof Prompt.Prompt.Encoded } => {
   if (state.parent !== undefined || state.transcript === undefined) return {}
-  const suspended = Predicate.isTagged(error, "ApprovalRequired") ? transcriptIn(error) : undefined
+  const suspended = Predicate.isTagged(error, "RunSuspended") ? transcriptIn(error) : undefined
   const encoded = encodeTranscript(suspended ?? Prompt.fromMessages(state.transcript.said.messages))
   return encoded._tag === "Some" ? { transcript: encoded.value } : {}
 }

@@ -14,6 +14,7 @@ interface Seen {
   ms: number
   failed: number
   interrupted: number
+  waiting: number
   open: number
 }
 
@@ -26,7 +27,7 @@ const maxLevels = 100
 const arrow = "-->"
 const taken = "==>"
 const dotted = "-.->"
-const statuses = ["completed", "failed", "interrupted", "running", "unused"] as const
+const statuses = ["completed", "failed", "interrupted", "waiting", "running", "unused"] as const
 
 class Picture {
   readonly #lines: Array<string> = []
@@ -67,6 +68,7 @@ class Picture {
         one.ms += event.durationMs
         if (event._tag === "RunFailed") one.failed++
         if (event._tag === "RunInterrupted") one.interrupted++
+        if (event._tag === "RunSuspended") one.waiting++
       } else if (event._tag === "ToolCompleted" || event._tag === "ToolFailed") {
         const one = at(this.#tools, [...event.path, event.tool])
         one.runs++
@@ -83,14 +85,24 @@ class Picture {
       this.#classes.set(id, "unused")
       return ""
     }
-    const { failed, interrupted, ms, open, runs } = seen
-    const status = open > 0 ? "running" : failed > 0 ? "failed" : interrupted > 0 ? "interrupted" : "completed"
+    const { failed, interrupted, ms, open, runs, waiting } = seen
+    const status =
+      open > 0
+        ? "running"
+        : failed > 0
+          ? "failed"
+          : interrupted > 0
+            ? "interrupted"
+            : waiting > 0
+              ? "waiting"
+              : "completed"
     this.#classes.set(id, status)
     const facts = [
       ...(runs > 1 ? [`${runs} times`] : []),
       duration(ms),
       ...(failed > 0 ? [runs > 1 ? `${failed} failed` : "failed"] : []),
       ...(interrupted > 0 ? [runs > 1 ? `${interrupted} interrupted` : "interrupted"] : []),
+      ...(waiting > 0 ? [runs > 1 ? `${waiting} waiting` : "waiting"] : []),
       ...(open > 0 ? ["running"] : [])
     ]
     return `<br/><small>${facts.join(", ")}</small>`
@@ -274,6 +286,7 @@ const styles = {
   completed: "classDef completed stroke:#2a7,stroke-width:2px",
   failed: "classDef failed stroke:#c33,stroke-width:3px",
   interrupted: "classDef interrupted stroke:#c80,stroke-width:2px,stroke-dasharray:6 3",
+  waiting: "classDef waiting stroke:#86c,stroke-width:2px,stroke-dasharray:2 3",
   running: "classDef running stroke:#27c,stroke-width:2px",
   unused: "classDef unused opacity:0.5"
 } as const
@@ -283,7 +296,7 @@ const one = (id: string): Drawn => ({ entry: id, exits: [id] })
 const key = (path: ReadonlyArray<string>): string => JSON.stringify(path)
 
 const at = (seen: Map<string, Seen>, path: ReadonlyArray<string>): Seen => {
-  const found = seen.get(key(path)) ?? { runs: 0, ms: 0, failed: 0, interrupted: 0, open: 0 }
+  const found = seen.get(key(path)) ?? { runs: 0, ms: 0, failed: 0, interrupted: 0, waiting: 0, open: 0 }
   seen.set(key(path), found)
   return found
 }

@@ -254,7 +254,7 @@ const agentErrors: { readonly [Tag in AgentError["_tag"]]: AnyClass } = {
   ModelRefused: RunError.ModelRefused,
   EmptyTurn: RunError.EmptyTurn,
   ToolError: RunError.ToolError,
-  ApprovalRequired: RunError.ApprovalRequired,
+  RunSuspended: RunError.RunSuspended,
   InvalidApproval: RunError.InvalidApproval,
   CannotResume: RunError.CannotResume,
   InvalidTranscript: RunError.InvalidTranscript,

@@ -1,5 +1,6 @@
 /** Events of a run as text for people: a line for what happens, and the text of the answer between the lines. */
 import type { RunEvent } from "../RunEvent.ts"
+import type { WaitingFor } from "../services/Waiting.ts"
 import { oneLine, stripControls, stripControlsPieces } from "./text.ts"
 
 /** The line for an event, without its end; `undefined` for an event without one. It has nothing of arguments and results. */
@@ -35,11 +36,18 @@ const aboutRun = (event: RunEvent): string | undefined => {
       return `done in ${seconds(event.durationMs)}, ${tokensOf(event.spent.usage)} tokens`
     case "RunFailed":
       return `failed after ${seconds(event.durationMs)}`
+    case "RunSuspended":
+      return `waits for ${event.waitingFor.map(whatFor).join(", ")}`
     case "RunInterrupted":
       return `interrupted after ${seconds(event.durationMs)}`
     default:
       return undefined
   }
+}
+
+const whatFor = (waiting: WaitingFor): string => {
+  if (waiting.kind === "event") return `the event ${oneLine(waiting.name)}`
+  return `${waiting.kind === "approval" ? "approval" : "the result"} of ${oneLine(waiting.tool)}`
 }
 
 /** The names of nested runs, without that of the root. */
@@ -91,6 +99,7 @@ export const answering = () => {
             (written || typeof event.output !== "string" ? "" : write(stripControls(event.output)))
           )
         case "RunFailed":
+        case "RunSuspended":
         case "RunInterrupted":
           return write(clean.rest())
         default:

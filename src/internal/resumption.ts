@@ -89,7 +89,7 @@ export const within = <A, E, R>(
 
 /** True for an error that says that a run waits. Another attempt at the run would only ask again. */
 export const isWaiting = (error: unknown): boolean =>
-  Predicate.isTagged(error, "ApprovalRequired") ||
+  Predicate.isTagged(error, "RunSuspended") ||
   (Predicate.hasProperty(error, "failures") &&
     Array.isArray(error.failures) &&
     error.failures.some(

@@ -7,7 +7,9 @@ import * as Prompt from "effect/ai/Prompt"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
-import { type Decision, Request, type Signing } from "../services/Approver.ts"
+import { Decision, Request, type Signing } from "../services/Approver.ts"
+import type { WaitingFor } from "../services/Waiting.ts"
+import type { InvalidApproval } from "../RunError.ts"
 import { exactJson, isSignedBy, sign } from "./fingerprint.ts"
 import { toJson } from "./json.ts"
 
@@ -21,7 +23,7 @@ export type Waiting =
   /** A nested run that is suspended itself: the agent at `at`, a path below the agent that called it, and its transcript. */
   | {
       readonly _tag: "Run"
-      readonly requests: ReadonlyArray<Request>
+      readonly waitingFor: ReadonlyArray<WaitingFor>
       readonly at: Path
       readonly transcript: Prompt.Prompt
     }
@@ -81,11 +83,15 @@ interface Call {
 const idOf = (waiting: Waiting, call: Call): string =>
   waiting._tag === "Decision"
     ? waiting.request.id
-    : `${waiting._tag === "Run" ? waiting.requests[0]!.id : waiting.id}/${call.id}`
+    : `${waiting._tag === "Run" ? waiting.waitingFor[0]!.id : waiting.id}/${call.id}`
 
-/** The requests that a call waits for. */
-export const requestsOf = (waiting: Waiting): ReadonlyArray<Request> =>
-  waiting._tag === "Decision" ? [waiting.request] : waiting._tag === "Run" ? waiting.requests : []
+/** What a call waits for. */
+export const waitingForOf = (waiting: Waiting): ReadonlyArray<WaitingFor> =>
+  waiting._tag === "Decision"
+    ? [{ kind: "approval", ...waiting.request }]
+    : waiting._tag === "Run"
+      ? waiting.waitingFor
+      : []
 
 const waitsFor = (waiting: Waiting): Note["waitsFor"] =>
   waiting._tag === "Run"
@@ -167,13 +173,13 @@ const promptOf = (json: unknown): Prompt.Prompt | undefined => {
   }
 }
 
-/** The requests that a transcript waits for, those of suspended nested agents included. */
-export const pending = (transcript: Prompt.Prompt): ReadonlyArray<Request> =>
+/** What a transcript waits for, suspended nested runs included. */
+export const pending = (transcript: Prompt.Prompt): ReadonlyArray<WaitingFor> =>
   openCalls(transcript.content).flatMap((open) => {
     const { note, responses } = open
     if (note?.waitsFor._tag === "Others") return []
     if (note?.waitsFor._tag === "Run") return pending(nestedOf(note.waitsFor, responses))
-    return responses.length > 0 ? [] : [requestOf(open)]
+    return responses.length > 0 ? [] : [{ kind: "approval" as const, ...requestOf(open) }]
   })
 
 /**
@@ -194,18 +200,46 @@ const unknownRequest = {
   fingerprint: ""
 }
 
-/** Adds decisions to a transcript, by the ids of requests. What is not decided stays to be asked. */
-export const answer = (transcript: Prompt.Prompt, decisions: Readonly<Record<string, Decision>>): Prompt.Prompt => {
+/** Answers by the ids of what is waited for. */
+export type Answers = Readonly<Record<string, Decision | Schema.Json>>
+
+/** What is wrong with answers to a transcript; `undefined` where they can be added to it. */
+export const problemOf = (
+  transcript: Prompt.Prompt,
+  answers: Answers
+): Pick<InvalidApproval, "approvalId" | "path" | "problem" | "reason" | "tool"> | undefined => {
+  const all = new Map(pending(transcript).map((waiting) => [waiting.id, waiting]))
+  for (const [approvalId, answer] of Object.entries(answers)) {
+    const waiting = all.get(approvalId)
+    if (waiting === undefined) {
+      const others = all.size === 0 ? "it waits for none" : `it waits for ${[...all.keys()].join(", ")}`
+      const problem = `the transcript waits for no request "${approvalId}"; ${others}`
+      return { path: [], approvalId, reason: "unknown", problem }
+    }
+    const { path } = waiting
+    const of = { path, approvalId, reason: "invalid", ...(waiting.kind === "event" ? {} : { tool: waiting.tool }) } as const
+    if (waiting.kind === "approval" && !isDecision(answer)) {
+      return { ...of, problem: "it is not a decision: use Approvals.approve, approveWith, deny or later" }
+    }
+    if (exactJson(answer) === undefined) return { ...of, problem: "it is not plain JSON" }
+  }
+  return undefined
+}
+
+const isDecision = Schema.is(Decision)
+
+/** Adds answers to a transcript, by the ids of what it waits for. What is not answered goes on waiting. */
+export const answer = (transcript: Prompt.Prompt, answers: Answers): Prompt.Prompt => {
   const content = openCalls(transcript.content).flatMap(({ note, part, responses }) => {
     if (note?.waitsFor._tag === "Others") return []
     if (note?.waitsFor._tag === "Run") {
       const nested = nestedOf(note.waitsFor, responses)
-      const answered = answer(nested, decisions)
+      const answered = answer(nested, answers)
       if (answered === nested) return []
       return [response(part.approvalId, approved, note, encodeMessages(answered.content.slice(nested.content.length)))]
     }
-    const decision = decisions[part.approvalId]
-    if (decision === undefined || decision._tag === "Later" || responses.length > 0) return []
+    const decision = answers[part.approvalId]
+    if (!isDecision(decision) || decision._tag === "Later" || responses.length > 0) return []
     return [response(part.approvalId, decision, note, undefined)]
   })
   if (content.length === 0) return transcript

@@ -51,9 +51,13 @@ const withSpan = <A, E, R>(
 const end = (self: Tracer.Span, now: bigint, exit: Exit.Exit<unknown, unknown>): void => {
   if (Exit.isSuccess(exit)) return self.end(now, Exit.void)
   if (Cause.hasInterruptsOnly(exit.cause)) return self.end(now, Exit.interrupt())
+  const error = Cause.squash(exit.cause)
+  if (isSuspended(error)) self.attribute(suspended, true)
+  // A run that waits has not failed.
+  if (self.attributes.get(suspended) === true) return self.end(now, Exit.void)
   // What is run in the span may know the kind better than its failure tells.
   const known = self.attributes.get("error.type")
-  const type = typeof known === "string" ? known : errorType(Cause.squash(exit.cause))
+  const type = typeof known === "string" ? known : errorType(error)
   self.attribute("error.type", type)
   self.end(now, Exit.fail(new SpanFailure(type)))
 }
@@ -76,6 +80,10 @@ export const errorType = (error: unknown): string => {
   if (Predicate.hasProperty(error, "_tag")) return String(error._tag)
   return error instanceof Error ? error.name : "_OTHER"
 }
+
+/** Set on the span of what ended because a run is suspended. */
+const suspended = "troupe.suspended"
+const isSuspended = (error: unknown): boolean => Predicate.isTagged(error, "RunSuspended")
 
 const delegate = (self: Tracer.Span, overrides: Partial<Pick<Tracer.Span, "end" | "attribute">>): Tracer.Span => ({
   _tag: "Span",
@@ -230,9 +238,12 @@ export const instructions = (text: string): Effect.Effect<void> =>
     return Effect.annotateCurrentSpan("gen_ai.system_instructions", JSON.stringify([{ type: "text", content: text }]))
   })
 
-/** The type of what an exit failed with; `undefined` for a success and for an interruption, which is not an error. */
-const errorOf = (exit: Exit.Exit<unknown, unknown>): string | undefined =>
-  Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause) ? undefined : errorType(Cause.squash(exit.cause))
+/** The type of what an exit failed with; `undefined` for a success, an interruption and a suspension, which are not errors. */
+const errorOf = (exit: Exit.Exit<unknown, unknown>): string | undefined => {
+  if (Exit.isSuccess(exit) || Cause.hasInterruptsOnly(exit.cause)) return undefined
+  const error = Cause.squash(exit.cause)
+  return isSuspended(error) ? undefined : errorType(error)
+}
 
 // -- model calls -------------------------------------------------------------------------------------------------------
 
@@ -374,7 +385,9 @@ export const executeTool = <A extends { readonly result: unknown }, E, R>(
     if (span === undefined) return effect
     return Effect.withFiber((fiber) => {
       const failed = Effect.mapError(effect, (error) => {
-        span.attribute("error.type", errorType(causeOf(error)))
+        const cause = causeOf(error)
+        if (isSuspended(cause)) span.attribute(suspended, true)
+        else span.attribute("error.type", errorType(cause))
         return error
       })
       if (!fiber.getRef(CaptureContent)) return failed

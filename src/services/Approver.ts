@@ -54,6 +54,13 @@ export interface Later {
 /** The outcome of a request. */
 export type Decision = Approved | Denied | Later
 
+/** The schema of decisions, for those that come from outside. */
+export const Decision = Schema.Union([
+  Schema.TaggedStruct("Approved", { params: Schema.optional(Schema.Json) }),
+  Schema.TaggedStruct("Denied", { reason: Schema.String }),
+  Schema.TaggedStruct("Later", {})
+])
+
 /** Decides on calls. */
 export interface Approver {
   /** Whether `decide` is asked about a call; `declared` is the tool's own answer. A `Denied` denies it without asking. */

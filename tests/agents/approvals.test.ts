@@ -4,6 +4,7 @@ import { Effect, Exit, Fiber, Layer, Queue, Schema, Terminal } from "effect"
 import { Prompt, Tool, Toolkit } from "effect/ai"
 import { Agent, AgentTool, Approvals, RunError, Runner, SyncEdge, TestModel } from "troupe"
 import { checkGrammar, collect } from "../support/grammar.ts"
+import { asApproval } from "../support/waiting.ts"
 import type { RunEvent } from "troupe"
 
 const paid: Array<number> = []
@@ -40,7 +41,7 @@ const asText = (prompt: Prompt.Prompt) => JSON.stringify(prompt.content)
 const run = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.andThen(fresh, effect)
 const suspended = <I, A, E, R>(runner: Runner.Runner<I, A, E, R>, input: I) =>
   Effect.flatMap(Effect.flip(runner.run(input)), (error) =>
-    error instanceof RunError.ApprovalRequired ? Effect.succeed(error) : Effect.die(error)
+    error instanceof RunError.RunSuspended ? Effect.succeed(error) : Effect.die(error)
   )
 /** As another process would have it. */
 const sent = (transcript: Prompt.Prompt): Prompt.Prompt =>
@@ -186,7 +187,7 @@ describe("an approver", () => {
         const live = kit.toLayer({ pay: ({ amount }) => Effect.sync(() => paid.push(amount)) })
         const error = yield* suspended(agent, "pay").pipe(Effect.provide(live))
         assert.deepStrictEqual(paid, [])
-        const resumed = Approvals.answer(error.transcript, { [error.requests[0].id]: Approvals.approve })
+        const resumed = Runner.answer(error.transcript, { [error.waitingFor[0].id]: Approvals.approve })
         assert.strictEqual(yield* agent.run(resumed).pipe(Effect.provide(live)), "done")
         assert.deepStrictEqual(paid, [5])
       }).pipe(Effect.provide(TestModel.layer([payment(5), "done"])))
@@ -271,7 +272,7 @@ describe("a run without an approver", () => {
         looks = 0
         const { events, exit } = yield* collect(cashier, "pay").pipe(Effect.map((all) => all))
         assert.isTrue(Exit.isFailure(exit))
-        assert.strictEqual(events.at(-1)?._tag, "RunFailed")
+        assert.strictEqual(events.at(-1)?._tag, "RunSuspended")
         looks = 0
         const error = yield* suspended(cashier, "pay")
         assert.deepStrictEqual(
@@ -283,9 +284,9 @@ describe("a run without an approver", () => {
         )
         assert.include(error.message, "waits for approval of pay")
         const transcript = sent(error.transcript)
-        assert.deepStrictEqual(Approvals.pending(transcript), error.requests)
-        const answered = sent(Approvals.answer(transcript, { [error.requests[0].id]: Approvals.approve }))
-        assert.deepStrictEqual(Approvals.pending(answered), [])
+        assert.deepStrictEqual(Runner.pending(transcript), error.waitingFor)
+        const answered = sent(Runner.answer(transcript, { [error.waitingFor[0].id]: Approvals.approve }))
+        assert.deepStrictEqual(Runner.pending(answered), [])
         const result = yield* cashier.result(answered)
         assert.deepStrictEqual([result.output, paid, looks], ["done", [5], 1])
         const roles = (yield* lastPrompt).content.map(({ role }) => role)
@@ -307,7 +308,7 @@ describe("a run without an approver", () => {
       })
       const agent = Agent.make("agent", { tools: [once] })
       const error = yield* suspended(agent, "pay")
-      const answered = Approvals.answer(error.transcript, { [error.requests[0].id]: Approvals.approve })
+      const answered = Runner.answer(error.transcript, { [error.waitingFor[0].id]: Approvals.approve })
       yield* agent.run(sent(answered))
       yield* agent.run(sent(answered))
       yield* agent.run("pay").pipe(Effect.provide(Approvals.layer(() => Effect.succeed(Approvals.approve))))
@@ -321,15 +322,15 @@ describe("a run without an approver", () => {
     run(
       Effect.gen(function* () {
         const error = yield* suspended(cashier, "pay")
-        const { id } = error.requests[0]
+        const { id } = error.waitingFor[0]
         assert.throws(
-          () => Approvals.answer(error.transcript, { other: Approvals.approve }),
+          () => Runner.answer(error.transcript, { other: Approvals.approve }),
           /waits for no request "other"/
         )
-        const denied = Approvals.answer(error.transcript, { [id]: Approvals.deny("not today") })
+        const denied = Runner.answer(error.transcript, { [id]: Approvals.deny("not today") })
         assert.strictEqual(yield* cashier.run(denied), "no")
         assert.include(asText(yield* lastPrompt), "denied: not today")
-        const edited = sent(Approvals.answer(error.transcript, { [id]: Approvals.approveWith({ amount: 1 }) }))
+        const edited = sent(Runner.answer(error.transcript, { [id]: Approvals.approveWith({ amount: 1 }) }))
         assert.strictEqual(yield* cashier.run(edited), "yes")
         assert.deepStrictEqual(paid, [1])
       }).pipe(Effect.provide(TestModel.layer([payment(5), "no", "yes"])))
@@ -341,11 +342,11 @@ describe("a run without an approver", () => {
       Effect.gen(function* () {
         const lenient = Approvals.layerPolicy({ declared: "allow" })
         const error = yield* suspended(cashier, "pay")
-        const { id } = error.requests[0]
-        const denied = Approvals.answer(error.transcript, { [id]: Approvals.deny("not today") })
+        const { id } = error.waitingFor[0]
+        const denied = Runner.answer(error.transcript, { [id]: Approvals.deny("not today") })
         assert.strictEqual(yield* cashier.run(denied).pipe(Effect.provide(lenient)), "no")
         assert.deepStrictEqual(paid, [])
-        const edited = Approvals.answer(error.transcript, { [id]: Approvals.approveWith({ amount: 1 }) })
+        const edited = Runner.answer(error.transcript, { [id]: Approvals.approveWith({ amount: 1 }) })
         assert.strictEqual(yield* cashier.run(edited).pipe(Effect.provide(lenient)), "yes")
         assert.deepStrictEqual(paid, [1])
       }).pipe(Effect.provide(TestModel.layer([payment(5), "no", "yes"])))
@@ -357,8 +358,8 @@ describe("a run without an approver", () => {
       Effect.gen(function* () {
         const error = yield* suspended(cashier, "pay")
         const transcript = sent(error.transcript)
-        assert.deepStrictEqual(Approvals.pending(transcript), error.requests)
-        const answered = Approvals.answer(transcript, { [error.requests[0].id]: Approvals.approve })
+        assert.deepStrictEqual(Runner.pending(transcript), error.waitingFor)
+        const answered = Runner.answer(transcript, { [error.waitingFor[0].id]: Approvals.approve })
         assert.strictEqual(yield* cashier.run(answered), "done")
         assert.deepStrictEqual(paid, [5])
       }).pipe(
@@ -380,20 +381,21 @@ describe("a run without an approver", () => {
         const chief = Agent.make("chief", { tools: [AgentTool.fromRunner(boss), look, pay] })
         looks = 0
         const error = yield* suspended(chief, "pay")
-        const amount = ({ params }: Approvals.Request) => (params as { readonly amount: number }).amount
-        assert.deepStrictEqual(error.requests.map(amount), [5, 6, 7])
+        const amount = (waiting: RunEvent.WaitingFor) =>
+          waiting.kind === "event" ? 0 : (waiting.params as { readonly amount: number }).amount
+        assert.deepStrictEqual(error.waitingFor.map(amount), [5, 6, 7])
         let transcript = sent(error.transcript)
         for (const [left, decision] of [
           [[5, 6], Approvals.approve],
           [[6], Approvals.deny("enough")],
           [[], Approvals.approve]
         ] as const) {
-          const { id } = left.length === 2 ? error.requests[2]! : Approvals.pending(transcript)[0]!
-          transcript = sent(Approvals.answer(transcript, { [id]: decision }))
-          assert.deepStrictEqual(Approvals.pending(transcript).map(amount), [...left])
+          const { id } = left.length === 2 ? error.waitingFor[2]! : Runner.pending(transcript)[0]!
+          transcript = sent(Runner.answer(transcript, { [id]: decision }))
+          assert.deepStrictEqual(Runner.pending(transcript).map(amount), [...left])
         }
         assert.throws(
-          () => Approvals.answer(transcript, { [error.requests[0].id]: Approvals.approve }),
+          () => Runner.answer(transcript, { [error.waitingFor[0].id]: Approvals.approve }),
           /It waits for none/
         )
         assert.strictEqual(yield* chief.run(transcript), "chief is done")
@@ -434,7 +436,7 @@ describe("a run without an approver", () => {
       Effect.gen(function* () {
         const first = yield* suspended(cashier, "pay")
         const again = yield* suspended(cashier, sent(first.transcript))
-        assert.deepStrictEqual(again.requests[0].id, first.requests[0].id)
+        assert.deepStrictEqual(again.waitingFor[0].id, first.waitingFor[0].id)
         const approver = Approvals.layer(() => Effect.succeed(Approvals.approve))
         assert.strictEqual(yield* cashier.run(sent(again.transcript)).pipe(Effect.provide(approver)), "done")
         assert.deepStrictEqual(paid, [5])
@@ -446,7 +448,7 @@ describe("a run without an approver", () => {
     run(
       Effect.gen(function* () {
         const error = yield* suspended(Runner.withRetry(cashier, { times: 3 }), "pay")
-        assert.strictEqual(error._tag, "ApprovalRequired")
+        assert.strictEqual(error._tag, "RunSuspended")
       }).pipe(Effect.provide(TestModel.layer([payment(5)])))
     )
   )
@@ -458,12 +460,12 @@ describe("a run without an approver", () => {
         looks = 0
         const error = yield* suspended(boss, "pay")
         assert.deepStrictEqual(
-          error.requests.map(({ path, tool }) => [path, tool]),
+          error.waitingFor.map(asApproval).map(({ path, tool }) => [path, tool]),
           [[["boss", "cashier"], "pay"]]
         )
         const transcript = sent(error.transcript)
-        assert.deepStrictEqual(Approvals.pending(transcript), error.requests)
-        const answered = sent(Approvals.answer(transcript, { [error.requests[0].id]: Approvals.approve }))
+        assert.deepStrictEqual(Runner.pending(transcript), error.waitingFor)
+        const answered = sent(Runner.answer(transcript, { [error.waitingFor[0].id]: Approvals.approve }))
         assert.strictEqual(yield* boss.run(answered), "boss is done")
         assert.deepStrictEqual([paid, looks], [[5], 1])
       }).pipe(
@@ -489,8 +491,8 @@ describe("a run without an approver", () => {
       Effect.gen(function* () {
         const error = yield* suspended(cashier, "pay")
         const more = Prompt.concat(error.transcript, "Never mind.")
-        assert.deepStrictEqual(Approvals.pending(more), [])
-        assert.throws(() => Approvals.answer(more, { [error.requests[0].id]: Approvals.approve }), /It waits for none/)
+        assert.deepStrictEqual(Runner.pending(more), [])
+        assert.throws(() => Runner.answer(more, { [error.waitingFor[0].id]: Approvals.approve }), /It waits for none/)
         assert.strictEqual(yield* cashier.run(more), "fine")
         assert.deepStrictEqual(paid, [])
         const text = asText(yield* lastPrompt)

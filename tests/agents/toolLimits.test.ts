@@ -38,10 +38,10 @@ describe("the calls of one step", () => {
       const asks = AgentTool.fromFunction("t", { description: "Asks", needsApproval: true, execute: () => 1 })
       const agent = Agent.make("agent", { tools: [asks], maxToolCallsPerStep: 1 })
       const error = yield* Effect.flip(agent.run("go"))
-      assert.strictEqual(error._tag, "ApprovalRequired")
-      assert.lengthOf(error._tag === "ApprovalRequired" ? error.requests : [], 1)
+      assert.strictEqual(error._tag, "RunSuspended")
+      assert.lengthOf(error._tag === "RunSuspended" ? error.waitingFor : [], 1)
       assert.deepStrictEqual(
-        error._tag === "ApprovalRequired" ? error.spent.toolCalls.map(({ status }) => status) : [],
+        error._tag === "RunSuspended" ? error.spent.toolCalls.map(({ status }) => status) : [],
         ["waiting", "not-started", "not-started"]
       )
     }).pipe(Effect.provide(TestModel.layer([times(3)])))

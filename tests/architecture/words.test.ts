@@ -14,7 +14,7 @@ describe("the check of words", () => {
     ["It is written anew.", "anew"],
     ["besides that", "besides"],
     ["It touches files only.", "It touches"],
-    ["`ApprovalRequired` is none.", "is none"],
+    ["`RunSuspended` is none.", "is none"],
     ["its timeout is no duration", "is no"],
     ["those are no messages", "are no"]
   ])("finds a word that has a plainer one: %s", (text, word) => {

@@ -17,6 +17,7 @@ import {
   TestModel
 } from "troupe"
 import { checkGrammar, collect } from "../support/grammar.ts"
+import { asApproval } from "../support/waiting.ts"
 
 const turns = (...script: ReadonlyArray<string | TestModel.Turn>) => TestModel.layer(script)
 const calls = Effect.flatMap(TestModel.TestModel, ({ calls }) => calls)
@@ -283,11 +284,11 @@ describe("an approver", () => {
       const paid: Array<number> = []
       const agent = Agent.make("agent", { tools: [paying(paid, true)], middleware: [raise(1)] })
       const error = yield* Effect.flip(agent.run("go"))
-      if (error._tag !== "ApprovalRequired") return assert.fail(error._tag)
-      assert.deepStrictEqual(error.requests[0].params, { amount: 6 })
-      const [pending] = Approvals.pending(error.transcript)
-      assert.deepStrictEqual(pending!.params, { amount: 6 })
-      const answered = Approvals.answer(error.transcript, { [pending!.id]: Approvals.approve })
+      if (error._tag !== "RunSuspended") return assert.fail(error._tag)
+      assert.deepStrictEqual(asApproval(error.waitingFor[0]).params, { amount: 6 })
+      const [pending] = Runner.pending(error.transcript)
+      assert.deepStrictEqual(asApproval(pending).params, { amount: 6 })
+      const answered = Runner.answer(error.transcript, { [pending!.id]: Approvals.approve })
       assert.strictEqual(yield* agent.run(answered), "done")
       assert.deepStrictEqual(paid, [6])
     }).pipe(Effect.provide(turns(payment, "done")))
@@ -298,8 +299,8 @@ describe("an approver", () => {
       const paid: Array<number> = []
       const agent = (by: number) => Agent.make("agent", { tools: [paying(paid, true)], middleware: [raise(by)] })
       const error = yield* Effect.flip(agent(1).run("go"))
-      if (error._tag !== "ApprovalRequired") return assert.fail(error._tag)
-      const answered = Approvals.answer(error.transcript, { [error.requests[0].id]: Approvals.approve })
+      if (error._tag !== "RunSuspended") return assert.fail(error._tag)
+      const answered = Runner.answer(error.transcript, { [error.waitingFor[0].id]: Approvals.approve })
       const refused = yield* Effect.flip(agent(2).run(answered))
       assert.deepInclude(refused, { _tag: "InvalidApproval", reason: "changed" })
       assert.deepStrictEqual(paid, [])

@@ -230,7 +230,7 @@ const either = failing.pipe(Runner.orElse(spare))
 proven<Equal<typeof either, Runner.Runner<string, number, never, never>>>()
 const answering = Runner.orElse(researcher, spare)
 proven<
-  Equal<Runner.Error<typeof answering>, RunError.ApprovalRequired | RunError.InvalidApproval | RunError.CannotResume>
+  Equal<Runner.Error<typeof answering>, RunError.RunSuspended | RunError.InvalidApproval | RunError.CannotResume>
 >()
 
 // -- workflows made of texts

@@ -101,7 +101,7 @@ describe("an evaluator-optimizer whose later round fails", () => {
         { generator: Agent.make("writer", { tools: [pay] }), evaluator: () => Effect.succeed(0) },
         { accept: () => false, onMaxRounds: "best" }
       )
-      assert.strictEqual((yield* Effect.flip(refined.run("x")))._tag, "ApprovalRequired")
+      assert.strictEqual((yield* Effect.flip(refined.run("x")))._tag, "RunSuspended")
     }).pipe(Effect.provide(TestModel.layer(["draft 1", TestModel.toolCall("pay", {})])))
   )
 })

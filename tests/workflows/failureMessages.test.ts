@@ -52,7 +52,7 @@ describe("the message of a hedge that waits for approval", () => {
       const error = yield* Effect.flip(hedge.run("pay"))
       assert.notProperty(error, "transcript")
       assert.notInclude(error.message, "error.transcript")
-      assert.include(error.message, "where transcript is that of this ApprovalRequired")
+      assert.include(error.message, "where transcript is that of this RunSuspended")
     }).pipe(Effect.provide(TestModel.layer([TestModel.toolCall("pay", {})])))
   )
 })

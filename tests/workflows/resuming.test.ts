@@ -45,8 +45,8 @@ const pays = (n: number) => call("pay", { n })
 const sent = (transcript: Prompt.Prompt): Prompt.Prompt =>
   Schema.decodeSync(Prompt.Prompt)(JSON.parse(JSON.stringify(Schema.encodeSync(Prompt.Prompt)(transcript))))
 
-const waiting = (error: unknown): RunError.ApprovalRequired => {
-  if (error instanceof RunError.ApprovalRequired) return error
+const waiting = (error: unknown): RunError.RunSuspended => {
+  if (error instanceof RunError.RunSuspended) return error
   const inside = (
     error as { readonly failures?: ReadonlyArray<{ readonly error?: unknown; readonly cause?: unknown }> }
   ).failures
@@ -55,8 +55,8 @@ const waiting = (error: unknown): RunError.ApprovalRequired => {
   return waiting(found)
 }
 const approved = (error: unknown): Prompt.Prompt => {
-  const { requests, transcript } = waiting(error)
-  return sent(Approvals.answer(sent(transcript), Object.fromEntries(requests.map(({ id }) => [id, Approvals.approve]))))
+  const { transcript, waitingFor } = waiting(error)
+  return sent(Runner.answer(sent(transcript), Object.fromEntries(waitingFor.map(({ id }) => [id, Approvals.approve]))))
 }
 
 /** Runs until it waits, approves everything, and goes on. */
@@ -126,7 +126,7 @@ describe("a desk with handoffs", () => {
       const both = desk(erased(triage), erased(Agent.make("billing", {})))
       const error = waiting(yield* Effect.flip(both.run("x")))
       assert.deepStrictEqual(
-        error.requests.map(({ tool }) => tool),
+        error.waitingFor.map((one) => one.kind === "approval" && one.tool),
         ["note"]
       )
       assert.notInclude(JSON.stringify(error.transcript), "handed over to billing")
@@ -155,7 +155,7 @@ describe("a desk with handoffs", () => {
       const triage = Agent.make("triage", { tools: [Handoffs.to("billing", { needsApproval: true })] })
       const both = desk(erased(triage), erased(Agent.make("billing", {})))
       const error = waiting(yield* Effect.flip(both.run("x")))
-      const answered = Approvals.answer(error.transcript, { [error.requests[0].id]: Approvals.deny("stay") })
+      const answered = Runner.answer(error.transcript, { [error.waitingFor[0].id]: Approvals.deny("stay") })
       assert.strictEqual(yield* both.run(answered), "triage answers")
     }).pipe(turns(to("billing"), "triage answers"))
   )
@@ -296,7 +296,7 @@ describe("a workflow that cannot be resumed in its middle", () => {
       Effect.gen(function* () {
         const error = yield* Effect.flip(workflow.run("pay"))
         const message = (error as Error).message
-        assert.deepStrictEqual(waiting(error).blockedBy, ["w"])
+        assert.deepStrictEqual(waiting(error).blockedBy?.path, ["w"])
         assert.include(message, '"w" cannot be resumed in its middle')
         assert.notInclude(message, "Resume the run with")
       }).pipe(script)
@@ -400,7 +400,7 @@ describe("a run that waits for approval", () => {
         const error = yield* (runner as typeof cashier)
           .run("x")
           .pipe(Effect.flip, Effect.provide(TestModel.layer(() => (asked++, pays(1)))))
-        assert.strictEqual(waiting(error)._tag, "ApprovalRequired")
+        assert.strictEqual(waiting(error)._tag, "RunSuspended")
         assert.strictEqual(asked, 1)
       }
     })

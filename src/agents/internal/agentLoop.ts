@@ -12,7 +12,7 @@ import * as Scheduler from "effect/Scheduler"
 import type { RunState } from "../../internal/runState.ts"
 import * as Noted from "../../internal/notes.ts"
 import * as Resumption from "../../internal/resumption.ts"
-import { note, requestsOf, type Resumed } from "../../internal/suspension.ts"
+import { note, type Resumed, waitingForOf } from "../../internal/suspension.ts"
 import * as Spans from "../../internal/telemetry.ts"
 import { makeUsage } from "../../internal/usage.ts"
 import * as RunError from "../../RunError.ts"
@@ -374,7 +374,7 @@ class Loop {
     text: string,
     step: number,
     inOrder: (results: ReadonlyArray<Prompt.ToolResultPart>) => ReadonlyArray<Prompt.ToolResultPart>
-  ): Effect.Effect<Next, StepError | RunError.MaxToolCallsExceeded | RunError.ApprovalRequired> {
+  ): Effect.Effect<Next, StepError | RunError.MaxToolCallsExceeded | RunError.RunSuspended> {
     // What is known of a step that fails or is interrupted is there for the run that goes on from it.
     const transcript = (results: ReadonlyArray<Prompt.ToolResultPart>) => {
       this.#transcript.messages.push(Prompt.toolMessage({ content: inOrder(results) }))
@@ -412,11 +412,11 @@ class Loop {
     text: string,
     step: number,
     inOrder: (results: ReadonlyArray<Prompt.ToolResultPart>) => ReadonlyArray<Prompt.ToolResultPart>
-  ): Effect.Effect<Next, RunError.ApprovalRequired> {
+  ): Effect.Effect<Next, RunError.RunSuspended> {
     const settled = outcomes.filter((outcome) => "part" in outcome)
     const waiting = outcomes.filter((outcome) => "waiting" in outcome)
     const content = inOrder(settled.map(({ part }) => part))
-    if (waiting.length > 0) return this.#suspend(waiting, content, step)
+    if (waiting.length > 0) return this.#suspend(waiting, content)
     if (content.length > 0) this.#transcript.messages.push(Prompt.toolMessage({ content }))
     this.#last = {
       step,
@@ -436,21 +436,21 @@ class Loop {
   /** Ends the run with its waiting calls noted in the transcript, from which it can go on. */
   #suspend(
     waiting: ReadonlyArray<Extract<Outcome, { readonly waiting: unknown }>>,
-    results: ReadonlyArray<Prompt.ToolResultPart>,
-    step: number
-  ): Effect.Effect<never, RunError.ApprovalRequired> {
+    results: ReadonlyArray<Prompt.ToolResultPart>
+  ): Effect.Effect<never, RunError.RunSuspended> {
     return Effect.withFiber((fiber) => {
       const { path } = this.#state.info
       this.#transcript.messages = [...note(this.#transcript.messages, waiting, path, fiber.getRef(CurrentSigning))]
       if (results.length > 0) this.#transcript.messages.push(Prompt.toolMessage({ content: results }))
-      const [first, ...others] = waiting.flatMap(({ waiting }) => requestsOf(waiting))
+      const [first, ...others] = waiting.flatMap(({ waiting }) => waitingForOf(waiting))
       const blockedBy = fiber.getRef(Resumption.Blocking)
       return Effect.fail(
-        new RunError.ApprovalRequired({
+        new RunError.RunSuspended({
           ...this.#transcript.failure(),
-          step,
-          requests: [first!, ...others],
-          ...(blockedBy === undefined ? {} : { blockedBy })
+          waitingFor: [first!, ...others],
+          ...(blockedBy === undefined
+            ? {}
+            : { blockedBy: { path: blockedBy, reason: "its state is not kept while a member of it waits" } })
         })
       )
     })

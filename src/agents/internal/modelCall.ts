@@ -16,6 +16,7 @@ import type * as Schedule from "effect/Schedule"
 import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import type * as Tracer from "effect/Tracer"
+import type { Draft } from "../../internal/eventSink.ts"
 import { toJson } from "../../internal/json.ts"
 import * as ModelRetry from "../../internal/modelRetry.ts"
 import { MissingModel, oneLine } from "../../RunError.ts"
@@ -288,12 +289,14 @@ const emitParts = (
     seen ?? given.map(asGiven),
     // A thought without text only has to go back to its provider.
     ({ part, shown }) =>
-      shown === undefined || shown === "" ? Effect.void : emitDelta(part, shown, step, state, watch),
+      shown === undefined || shown === "" || part.type === "tool-params-delta"
+        ? Effect.void
+        : emitDelta(deltaOf(part, shown, step), state, watch),
     { discard: true }
   )
 }
 
-/** A part, with the text of a text or a thought as it is emitted; `undefined` for any other part, and where it is dropped. */
+/** A part, with the text of a text, a thought or a piece of arguments as it is emitted; `undefined` for any other part, and where it is dropped. */
 interface Seen {
   readonly part: AnyPart
   readonly shown: string | undefined
@@ -305,7 +308,7 @@ const asGiven = (part: AnyPart): Seen => ({ part, shown: wordsIn(part), isHeld: 
 const wordsIn = (part: AnyPart): string | undefined =>
   part.type === "text" || part.type === "reasoning"
     ? part.text
-    : part.type === "text-delta" || part.type === "reasoning-delta"
+    : part.type === "text-delta" || part.type === "reasoning-delta" || part.type === "tool-params-delta"
       ? part.delta
       : undefined
 
@@ -320,19 +323,20 @@ const seenBy = ({ see }: Watch, part: AnyPart): Seen => {
   return { part, shown, isHeld }
 }
 
-const emitDelta = (
-  { type }: AnyPart,
-  delta: string,
-  step: number,
-  state: RunState,
-  watch: Watch | undefined
-): Effect.Effect<void> => {
+type Delta = Extract<Draft, { readonly _tag: "TextDelta" | "ReasoningDelta" | "ToolParamsDelta" }>
+
+const deltaOf = ({ type }: AnyPart, delta: string, step: number): Delta => ({
+  _tag: type === "text" || type === "text-delta" ? "TextDelta" : "ReasoningDelta",
+  step,
+  delta
+})
+
+const emitDelta = (delta: Delta, state: RunState, watch: Watch | undefined): Effect.Effect<void> => {
   if (watch !== undefined) {
     if (!watch.isCurrent()) return Effect.void
     watch.onDelta()
   }
-  const _tag = type === "text" || type === "text-delta" ? "TextDelta" : "ReasoningDelta"
-  return state.events.emit({ _tag, step, delta })
+  return state.events.emit(delta)
 }
 
 const stream = (
@@ -372,9 +376,14 @@ const readStream = (
     if (!collector.push(seen?.part ?? part)) return Effect.fail(tooLarge(collector.maxSize))
     const delta = seen === undefined ? wordsIn(part) : seen.shown
     if (delta === undefined) return Effect.void
+    if (part.type === "tool-params-delta") {
+      const call = collector.announced(part.id)
+      if (call === undefined || delta === "") return Effect.void
+      return emitDelta({ _tag: "ToolParamsDelta", step, toolCallId: call.id, tool: call.name, delta }, state, watch)
+    }
     const isText = part.type === "text-delta" || part.type === "text"
     if (isText && (watch === undefined || watch.isCurrent())) state.bill.addText(delta)
-    return emitDelta(part, delta, step, state, watch)
+    return emitDelta(deltaOf(part, delta, step), state, watch)
   })
 }
 

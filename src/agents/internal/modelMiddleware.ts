@@ -251,7 +251,7 @@ class Calls {
     let isHeld = false
     let seen: unknown = partOf(part)
     const { type } = seen as Middleware.Part
-    const isDelta = type === "text-delta" || type === "reasoning-delta"
+    const isDelta = type === "text-delta" || type === "reasoning-delta" || type === "tool-params-delta"
     for (let at = stages.length - 1; at >= 0; at--) {
       const { entry, f, index } = stages[at]!
       if (within !== undefined && index >= within) continue

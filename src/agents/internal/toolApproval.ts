@@ -97,7 +97,7 @@ const settle = Effect.fnUntraced(function* (
   approvers: ReadonlyArray<Approver>
 ): Effect.fn.Return<Decided> {
   const of = { step, toolCallId: call.id, tool: call.name }
-  yield* state.events.emit({ _tag: "ApprovalRequested", ...of, params: request.params })
+  yield* state.events.emit({ _tag: "ApprovalRequested", ...of, approvalId: request.id, params: request.params })
   const decision = known?._tag === "Denied" ? known : yield* ask(request, known, approvers)
   if (decision._tag === "Later") return { _tag: "Waiting", request }
   const final = yield* checked(decision, decode, resumed)

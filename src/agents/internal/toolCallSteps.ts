@@ -24,7 +24,7 @@ import type { Resumed, Waiting } from "../../internal/suspension.ts"
 import * as Spans from "../../internal/telemetry.ts"
 import { markOf, Resumable } from "../../internal/toolMarks.ts"
 import { exitOf, interruptAfterRegion, interruptThroughSource } from "../../internal/trueExit.ts"
-import { ApprovalRequired, CannotResume, InvalidApproval, type ToolFailure } from "../../RunError.ts"
+import { RunSuspended, CannotResume, InvalidApproval, type ToolFailure } from "../../RunError.ts"
 import type { ToolCallStatus } from "../../RunEvent.ts"
 import { CurrentRun, type RunInfo } from "../../services/CurrentRun.ts"
 import type { Stage } from "./middlewareStages.ts"
@@ -376,11 +376,11 @@ const classify = (context: ToolCallContext, decision: Decision, exit: Exit.Exit<
   const failure =
     edited === undefined ? broken : new Failure(broken.cause, withEdit(broken.result, edited), broken.always)
   const { cause } = failure
-  const nested = cause instanceof ApprovalRequired ? cause : undefined
+  const nested = cause instanceof RunSuspended ? cause : undefined
   if (nested !== undefined && tool !== undefined && canGoOn(nested, tool, state)) {
     const at = nested.path.slice(state.info.path.length)
-    const { requests, transcript } = nested
-    return { _tag: "Suspended", waiting: { _tag: "Run", requests, at, transcript } }
+    const { transcript, waitingFor } = nested
+    return { _tag: "Suspended", waiting: { _tag: "Run", waitingFor, at, transcript } }
   }
   const isRefused = cause instanceof InvalidApproval || cause instanceof CannotResume
   const isDeclared = tool?.failureMode === "error" && !failure.always
@@ -388,9 +388,9 @@ const classify = (context: ToolCallContext, decision: Decision, exit: Exit.Exit<
 }
 
 /** Whether the call can go on where the nested agent waits: nothing between it and the agent has to begin again. */
-const canGoOn = ({ blockedBy, path }: ApprovalRequired, tool: Tool.Any, state: RunState): boolean => {
+const canGoOn = ({ blockedBy, path }: RunSuspended, tool: Tool.Any, state: RunState): boolean => {
   const own = state.info.path
-  const isBlocked = blockedBy !== undefined && blockedBy.length > own.length
+  const isBlocked = blockedBy !== undefined && blockedBy.path.length > own.length
   return !isBlocked && path.length > own.length && markOf(tool, Resumable)
 }
 

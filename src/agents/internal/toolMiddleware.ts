@@ -9,10 +9,10 @@ import * as Schema from "effect/Schema"
 import { issuesOf } from "../../internal/issues.ts"
 import { toJson } from "../../internal/json.ts"
 import type { Entry } from "../../internal/middleware.ts"
-import { requestsOf } from "../../internal/suspension.ts"
+import { waitingForOf } from "../../internal/suspension.ts"
 import { takesNothing } from "../../internal/toolDefinition.ts"
 import * as Middleware from "../../Middleware.ts"
-import { ApprovalRequired, InvalidApproval, MiddlewareError, ToolError } from "../../RunError.ts"
+import { RunSuspended, InvalidApproval, MiddlewareError, ToolError } from "../../RunError.ts"
 import { compose, type Stage } from "./middlewareStages.ts"
 import * as Approval from "./toolApproval.ts"
 import * as Steps from "./toolCallSteps.ts"
@@ -167,8 +167,9 @@ class CallThrough {
   }
 
   #suspension({ waiting }: Extract<Steps.End, { readonly _tag: "Suspended" }>): object {
-    const [first, ...others] = requestsOf(waiting)
-    return new ApprovalRequired({ ...this.#common, requests: [first!, ...others] })
+    const [first, ...others] = waitingForOf(waiting)
+    const { path, spent, transcript } = this.#common
+    return new RunSuspended({ path, spent, transcript, waitingFor: [first!, ...others] })
   }
 
   #fatal(failure: Failure): object {

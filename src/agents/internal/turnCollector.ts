@@ -112,6 +112,8 @@ export class Collector {
   #finish: { readonly reason: Response.FinishReason; readonly usage: Response.Usage } | undefined
   #metadata: { readonly id?: string | undefined; readonly modelId?: string | undefined } | undefined
   readonly #hasCall: (id: string) => boolean
+  /** The calls whose arguments stream, by the id that their pieces have. */
+  readonly #announced = new Map<string, Pick<Call, "id" | "name">>()
   /** By an id that several calls have, the number that makes the id of the next one of them. */
   readonly #numbers = new Map<string, number>()
 
@@ -152,6 +154,8 @@ export class Collector {
         return
       }
       case "tool-params-start":
+        if (part.providerExecuted !== true) this.#announce(part)
+        return
       case "tool-params-delta":
       case "tool-params-end":
         return
@@ -179,14 +183,31 @@ export class Collector {
     }
   }
 
+  /** The call whose arguments a piece is of, as it will be called; `undefined` for a piece of no call of ours. */
+  announced(id: string): Pick<Call, "id" | "name"> | undefined {
+    return this.#announced.get(id)
+  }
+
+  /** A call that is announced has its id from then on. */
+  #announce({ id, name }: { readonly id: string; readonly name: string }): void {
+    const own = this.#take(id)
+    this.#announced.set(id, { id: own, name: checked({ name, params: {} }).name })
+  }
+
   /** Some servers give two calls the same id, in one answer or in each; every call needs a result of its own. */
   #call(part: Response.ToolCallPartEncoded | Response.ToolCallPart<string, unknown>): Response.AnyPart {
-    const id = this.#free(part.id.length > maxId ? `call_${this.#calls.length + 1}` : part.id)
-    this.#ids.add(id)
+    const id = this.#announced.get(part.id)?.id ?? this.#take(part.id)
+    this.#announced.delete(part.id)
     const call = { id, ...checked(part) }
     this.#calls.push(call)
     const { name, params } = call
     return Response.makePart("tool-call", { id, name, params, providerExecuted: false, metadata: part.metadata ?? {} })
+  }
+
+  #take(given: string): string {
+    const id = this.#free(given.length > maxId ? `call_${this.#ids.size + 1}` : given)
+    this.#ids.add(id)
+    return id
   }
 
   #free(given: string): string {

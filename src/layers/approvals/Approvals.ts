@@ -11,7 +11,6 @@ import * as Semaphore from "effect/Semaphore"
 import * as Terminal from "effect/Terminal"
 import { captured, withCaptured } from "../../internal/captured.ts"
 import { isSignedBy, sign } from "../../internal/fingerprint.ts"
-import * as Suspension from "../../internal/suspension.ts"
 import { InvalidDefinition } from "../../RunError.ts"
 import {
   type Approved,
@@ -28,7 +27,7 @@ import {
 import * as ClientInput from "./internal/clientInput.ts"
 import { ask } from "./internal/terminal.ts"
 
-export { type Approved, type Decision, type Denied, type Later, Request } from "../../services/Approver.ts"
+export { type Approved, Decision, type Denied, type Later, Request } from "../../services/Approver.ts"
 export { type ClientInputOptions, ForeignInput } from "./internal/clientInput.ts"
 
 /** The tool runs with the arguments of the request. */
@@ -37,13 +36,13 @@ export const approve: Approved = { _tag: "Approved" }
 export const approveWith = (params: Schema.Json): Approved => ({ _tag: "Approved", params })
 /** The tool does not run, and the model gets the reason. */
 export const deny = (reason: string): Denied => ({ _tag: "Denied", reason })
-/** The decision is made elsewhere: the run fails with `ApprovalRequired`, from which it can be resumed. */
+/** The decision is made elsewhere: the run fails with `RunSuspended`, from which it can be resumed. */
 export const later: Later = { _tag: "Later" }
 
 /**
  * Asks `decide` about every call of a tool with `needsApproval`, while the run waits. Without such a Layer, and for the
- * decision {@link later}, the run is suspended: it fails with `ApprovalRequired`, whose transcript is plain JSON, and goes
- * on with {@link answer}. In a run that goes on, `decide` is asked about calls that were approved before too: its decision
+ * decision {@link later}, the run is suspended: it fails with `RunSuspended`, whose transcript is plain JSON, and goes
+ * on with `Runner.answer`. In a run that goes on, `decide` is asked about calls that were approved before too: its decision
  * counts, and `later` leaves the earlier one in place. Interrupting the run interrupts `decide`.
  *
  * @example
@@ -184,8 +183,8 @@ export const layerTerminal: Layer.Layer<never, never, Terminal.Terminal> = Layer
  * - `secret`: at least 32 random characters, the same in every process that resumes the run. A run that was suspended
  *   without it, or under another one, cannot be resumed.
  *
- * An answer is bound to its request by the signature of the request. So {@link answer} takes no secret, and anyone who holds
- * the whole transcript can answer it: keep the transcript where only approvers can read it, show {@link pending} to others,
+ * An answer is bound to its request by the signature of the request. So `Runner.answer` takes no secret, and anyone who holds
+ * the whole transcript can answer it: keep the transcript where only approvers can read it, show `Runner.pending` to others,
  * and take input of clients through {@link clientInput}. An answer can be used again: the tool detects it by `idempotencyKey`.
  *
  * Throws `InvalidDefinition` for a secret that is empty or not `Redacted`.
@@ -231,42 +230,3 @@ export const clientInput = (
   input: unknown,
   options?: ClientInput.ClientInputOptions
 ): Effect.Effect<Prompt.Prompt, ClientInput.ForeignInput> => ClientInput.check(input, options)
-
-/**
- * The requests that a transcript waits for, those of agents that are tools of its agent included. Tool and arguments are
- * those of the call that will run. Requests hold no signature and can be shown to anyone.
- */
-export const pending = (transcript: Prompt.Prompt): ReadonlyArray<Request> => Suspension.pending(transcript)
-
-/**
- * Adds decisions to the transcript of an `ApprovalRequired`, by the ids of its requests. Run the same runner with the
- * result: it goes on at the agent that asked, tools that are approved run now, and those that ran before do not run again. A
- * request without a decision is put to the approver of the run that resumes, if there is one. Throws `InvalidDefinition` for
- * an id that the transcript does not wait for.
- *
- * @example
- * import { Effect, Schema } from "effect"
- * import { Prompt } from "effect/ai"
- * import { Agent, Approvals } from "troupe"
- *
- * const agent = Agent.make("agent", {})
- * declare const store: (json: unknown) => Effect.Effect<void>
- *
- * const first = agent.run("Pay the invoice").pipe(
- *   Effect.catchTag("ApprovalRequired", ({ transcript }) => store(Schema.encodeSync(Prompt.Prompt)(transcript)))
- * )
- * const second = (json: typeof Prompt.Prompt.Encoded, id: string) =>
- *   agent.run(Approvals.answer(Schema.decodeSync(Prompt.Prompt)(json), { [id]: Approvals.approve }))
- */
-export const answer = (transcript: Prompt.Prompt, decisions: Readonly<Record<string, Decision>>): Prompt.Prompt => {
-  const ids = pending(transcript).map(({ id }) => id)
-  const unknown = Object.keys(decisions).find((id) => !ids.includes(id))
-  if (unknown !== undefined) {
-    throw new InvalidDefinition({
-      subject: "Approvals.answer",
-      problem: `the transcript waits for no request "${unknown}"`,
-      remedy: ids.length === 0 ? "It waits for none" : `It waits for: ${ids.join(", ")}`
-    })
-  }
-  return Suspension.answer(transcript, decisions)
-}

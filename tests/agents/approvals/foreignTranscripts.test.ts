@@ -6,6 +6,7 @@ import { Effect, Exit, Schema } from "effect"
 import { Prompt } from "effect/ai"
 import { Agent, AgentTool, Approvals, Mcp, Runner, RunError, TestModel, ToolSource } from "troupe"
 import { it } from "../../support/edges.ts"
+import { asApproval } from "../../support/waiting.ts"
 
 const user = { role: "user", content: "hi" } as const
 const yes = { role: "tool", content: [{ type: "tool-approval-response", approvalId: "a1", approved: true }] } as const
@@ -30,7 +31,7 @@ const till = () => {
 }
 const suspended = <A, E, R>(runner: Runner.Runner<Prompt.RawInput, A, E, R>) =>
   Effect.flatMap(Effect.flip(runner.run("pay")), (error) =>
-    error instanceof RunError.ApprovalRequired ? Effect.succeed(error) : Effect.die(error)
+    error instanceof RunError.RunSuspended ? Effect.succeed(error) : Effect.die(error)
   )
 type Json = { [key: string]: any }
 /** The transcript as its holder can change it. */
@@ -41,8 +42,8 @@ const changed = (transcript: Prompt.Prompt, change: (messages: Array<Json>) => v
 }
 const partOf = (messages: Array<Json>, type: string): Json =>
   messages.flatMap(({ content }) => (typeof content === "string" ? [] : content)).find((part) => part.type === type)
-const approve = (error: RunError.ApprovalRequired, transcript = error.transcript) =>
-  Approvals.answer(transcript, { [error.requests[0].id]: Approvals.approve })
+const approve = (error: RunError.RunSuspended, transcript = error.transcript) =>
+  Runner.answer(transcript, { [error.waitingFor[0].id]: Approvals.approve })
 
 describe("an approval that is not our record", () => {
   it.effect("is put to the approver of the run", () =>
@@ -59,7 +60,7 @@ describe("an approval that is not our record", () => {
     Effect.gen(function* () {
       const { clerk, paid } = till()
       const error = yield* Effect.flip(clerk.run(prompt(user, assistant(pays(1000), asks()), yes)))
-      assert.strictEqual(error._tag, "ApprovalRequired")
+      assert.strictEqual(error._tag, "RunSuspended")
       assert.deepStrictEqual(paid, [])
     }).pipe(turns("ok"))
   )
@@ -71,7 +72,7 @@ describe("an approval that is not our record", () => {
       const error = yield* Effect.flip(
         Agent.make("clerk", { tools: [look] }).run(prompt(user, assistant(pays(1), asks()), yes))
       )
-      assert.strictEqual(error._tag, "ApprovalRequired")
+      assert.strictEqual(error._tag, "RunSuspended")
       assert.deepStrictEqual(ran, [])
     }).pipe(turns("ok"))
   )
@@ -162,7 +163,7 @@ describe("an approval of an earlier turn", () => {
       const error = yield* suspended(clerk)
       const answered = approve(error)
       yield* clerk.run(answered)
-      const { id } = error.requests[0]
+      const { id } = error.waitingFor[0]
       const repeated = changed(answered, (messages) => {
         const turn = messages.find(({ role }) => role === "assistant")!
         messages.push(
@@ -183,10 +184,10 @@ describe("an approval of an earlier turn", () => {
         )
       })
       assert.deepStrictEqual(
-        Approvals.pending(repeated).map((request) => request.id),
+        Runner.pending(repeated).map((request) => request.id),
         [id]
       )
-      assert.strictEqual((yield* Effect.flip(clerk.run(repeated)))._tag, "ApprovalRequired")
+      assert.strictEqual((yield* Effect.flip(clerk.run(repeated)))._tag, "RunSuspended")
       assert.deepStrictEqual(paid, [5])
     }).pipe(turns(TestModel.toolCall("pay", { n: 5 }), "ok"))
   )
@@ -197,9 +198,9 @@ describe("what was approved is what runs", () => {
     Effect.gen(function* () {
       const request = { id: "a1", path: ["clerk"], step: 1, toolCallId: "c1", tool: "pay", params: { n: 5 } }
       const open = prompt(user, assistant(pays(5000), asks({ troupe: { requests: [request] } })))
-      assert.deepStrictEqual(Approvals.pending(open)[0]!.params, { n: 5000 })
+      assert.deepStrictEqual(asApproval(Runner.pending(open)[0]).params, { n: 5000 })
       const { clerk, paid } = till()
-      const exit = yield* Effect.exit(clerk.run(Approvals.answer(open, { a1: Approvals.approve })))
+      const exit = yield* Effect.exit(clerk.run(Runner.answer(open, { a1: Approvals.approve })))
       assert.isTrue(Exit.isFailure(exit))
       assert.deepStrictEqual(paid, [])
     }).pipe(turns("ok"))
@@ -275,7 +276,7 @@ describe("what was approved is what runs", () => {
     Effect.gen(function* () {
       const { clerk } = till()
       const error = yield* suspended(clerk)
-      const denied = Approvals.answer(error.transcript, { [error.requests[0].id]: Approvals.deny("no") })
+      const denied = Runner.answer(error.transcript, { [error.waitingFor[0].id]: Approvals.deny("no") })
       assert.strictEqual(yield* Agent.make("clerk", {}).run(denied), "ok")
     }).pipe(turns(TestModel.toolCall("pay", { n: 5 }), "ok"))
   )
@@ -364,7 +365,7 @@ describe("an approval for a tool of one MCP server", () => {
         Effect.provide(having(["send"], ["look"])),
         turns(TestModel.toolCall("send", {}))
       )
-      const { tool } = error.requests[0]
+      const { tool } = asApproval(error.waitingFor[0])
       const refused = yield* Effect.flip(agent.run(approve(error))).pipe(
         Effect.provide(ask),
         Effect.provide(having([], [tool])),
@@ -408,7 +409,7 @@ describe("the approver and the policy of the run that goes on", () => {
       const seen: Array<unknown> = []
       const approver = Approvals.layer(({ params }) => Effect.sync(() => (seen.push(params), Approvals.approve)))
       const error = yield* suspended(clerk)
-      const edited = Approvals.answer(error.transcript, { [error.requests[0].id]: Approvals.approveWith({ n: 2 }) })
+      const edited = Runner.answer(error.transcript, { [error.waitingFor[0].id]: Approvals.approveWith({ n: 2 }) })
       yield* clerk.run(edited).pipe(Effect.provide(approver))
       assert.deepStrictEqual([seen, paid], [[{ n: 2 }], [2]])
     }).pipe(turns(TestModel.toolCall("pay", { n: 5 }), "ok"))
@@ -419,7 +420,7 @@ describe("the approver and the policy of the run that goes on", () => {
       const { clerk, paid } = till()
       const approver = Approvals.layer(() => Effect.succeed(Approvals.approve))
       const error = yield* suspended(clerk)
-      const denied = Approvals.answer(error.transcript, { [error.requests[0].id]: Approvals.deny("no") })
+      const denied = Runner.answer(error.transcript, { [error.waitingFor[0].id]: Approvals.deny("no") })
       yield* clerk.run(denied).pipe(Effect.provide(approver))
       assert.deepStrictEqual(paid, [])
     }).pipe(turns(TestModel.toolCall("pay", { n: 5 }), "ok"))

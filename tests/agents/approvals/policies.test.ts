@@ -225,9 +225,9 @@ describe("a floor", () => {
       const both = Layer.mergeAll(lenient, floor)
       yield* Effect.gen(function* () {
         const error = yield* Effect.flip(clerk.run("go").pipe(Effect.provide(both)))
-        assert.strictEqual(error._tag, "ApprovalRequired")
-        const { requests, transcript } = error as RunError.ApprovalRequired
-        const answered = Approvals.answer(transcript, { [requests[0].id]: Approvals.approve })
+        assert.strictEqual(error._tag, "RunSuspended")
+        const { transcript, waitingFor } = error as RunError.RunSuspended
+        const answered = Runner.answer(transcript, { [waitingFor[0].id]: Approvals.approve })
         yield* clerk.run(answered).pipe(Effect.provide(both))
       }).pipe(Effect.provide(script))
       assert.deepStrictEqual(paid, [5])

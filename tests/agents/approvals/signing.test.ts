@@ -38,10 +38,10 @@ const noteOf = (messages: Array<Json>): Json => partOf(messages, "tool-approval-
 
 const suspended = <A, E, R>(runner: Runner.Runner<Prompt.RawInput, A, E, R>) =>
   Effect.flatMap(Effect.flip(runner.run("pay")), (error) =>
-    error instanceof RunError.ApprovalRequired ? Effect.succeed(error) : Effect.die(error)
+    error instanceof RunError.RunSuspended ? Effect.succeed(error) : Effect.die(error)
   ).pipe(Effect.provide(signed))
-const approve = ({ requests, transcript }: RunError.ApprovalRequired, open = transcript) =>
-  Approvals.answer(open, Object.fromEntries(requests.map(({ id }) => [id, Approvals.approve])))
+const approve = ({ transcript, waitingFor }: RunError.RunSuspended, open = transcript) =>
+  Runner.answer(open, Object.fromEntries(waitingFor.map(({ id }) => [id, Approvals.approve])))
 
 describe("a signed request", () => {
   it.effect("can be answered, stored, and resumed with the same secret", () =>
@@ -64,7 +64,7 @@ describe("a signed request", () => {
         const { clerk, paid } = till()
         yield* Effect.gen(function* () {
           const error = yield* suspended(clerk)
-          const answered = sent(Approvals.answer(error.transcript, { [error.requests[0].id]: decision }))
+          const answered = sent(Runner.answer(error.transcript, { [error.waitingFor[0].id]: decision }))
           yield* clerk.run(answered).pipe(Effect.provide(signed))
         }).pipe(turns(pays(5), "done"))
         assert.deepStrictEqual(paid, [...expected])
@@ -95,7 +95,7 @@ describe("a signed request", () => {
       const error = yield* suspended(clerk)
       assert.notInclude(JSON.stringify(encoded(error.transcript)) + String(error) + JSON.stringify(error), "thirty-two")
       assert.notInclude(
-        JSON.stringify(Approvals.pending(error.transcript)),
+        JSON.stringify(Runner.pending(error.transcript)),
         noteOf(encoded(error.transcript))["signature"]
       )
     }).pipe(turns(pays(5)))
@@ -192,7 +192,7 @@ describe("with signing, a transcript is refused", () => {
     Effect.gen(function* () {
       const { clerk, paid } = till()
       const error = yield* suspended(clerk)
-      const denied = Approvals.answer(error.transcript, { [error.requests[0].id]: Approvals.deny("no") })
+      const denied = Runner.answer(error.transcript, { [error.waitingFor[0].id]: Approvals.deny("no") })
       const turned = changed(denied, (messages) => (partOf(messages, "tool-approval-response")["approved"] = true))
       const refused = yield* Effect.flip(clerk.run(turned)).pipe(Effect.provide(signed))
       assert.instanceOf(refused, RunError.InvalidApproval)
@@ -206,7 +206,7 @@ describe("with signing, a transcript is refused", () => {
       const cheap = approve(yield* suspended(clerk))
       const dear = yield* suspended(clerk)
       const mixed = changed(dear.transcript, (messages) => {
-        const answer = { ...partOf(encoded(cheap), "tool-approval-response"), approvalId: dear.requests[0].id }
+        const answer = { ...partOf(encoded(cheap), "tool-approval-response"), approvalId: dear.waitingFor[0].id }
         messages.push({ role: "tool", content: [answer] })
       })
       const refused = yield* Effect.flip(clerk.run(mixed)).pipe(Effect.provide(signed))
@@ -226,7 +226,7 @@ describe("with signing, a transcript is refused", () => {
       )
       const unsigned = yield* Effect.flip(clerk.run("pay"))
       assert.instanceOf(
-        yield* Effect.flip(clerk.run(approve(unsigned as RunError.ApprovalRequired))).pipe(Effect.provide(signed)),
+        yield* Effect.flip(clerk.run(approve(unsigned as RunError.RunSuspended))).pipe(Effect.provide(signed)),
         RunError.InvalidApproval
       )
       assert.deepStrictEqual(paid, [])

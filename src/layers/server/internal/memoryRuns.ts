@@ -140,14 +140,16 @@ const infoOf = (entry: Entry): Info => ({
   resumedAs: entry.resumedAs === "" ? undefined : entry.resumedAs
 })
 
-const statusOf = ({ again, ended }: Entry): Status => {
+const statusOf = ({ ended }: Entry): Status => {
   switch (ended?._tag) {
     case undefined:
       return "running"
     case "RunCompleted":
       return "completed"
     case "RunFailed":
-      return again === undefined ? "failed" : "suspended"
+      return "failed"
+    case "RunSuspended":
+      return "suspended"
     case "RunInterrupted":
       return "interrupted"
   }
@@ -307,7 +309,7 @@ const keep = (kept: Kept, entry: Entry, event: RunEvent, now: number, again: Non
   if (isTerminal(event) && event.runId === entry.runId) {
     entry.ended = event
     entry.endedAt = now
-    if (isSuspended(event)) entry.again = again
+    if (event._tag === "RunSuspended") entry.again = again
   }
   if (isFirst) entry.begun?.()
   for (const reader of entry.readers) {
@@ -316,13 +318,6 @@ const keep = (kept: Kept, entry: Entry, event: RunEvent, now: number, again: Non
     wake?.()
   }
 }
-
-const isSuspended = (event: Ended): boolean =>
-  event._tag === "RunFailed" &&
-  typeof event.error === "object" &&
-  event.error !== null &&
-  "_tag" in event.error &&
-  event.error._tag === "ApprovalRequired"
 
 const letGo = (entry: Entry): void => {
   const { room } = entry

@@ -1,5 +1,6 @@
 /** Makes `effect/ai` response parts of a turn of `TestModel`: whole, or as they stream. */
 import type * as Response from "effect/ai/Response"
+import { exactJson } from "../../../internal/fingerprint.ts"
 import type { Part, Turn } from "../TestModel.ts"
 
 /** A turn as it will be answered: a part that streams has its deltas. */
@@ -58,7 +59,7 @@ export const answer = (given: string | Turn, ids: Ids): Answer => {
       ...block("reasoning", turn.reasoning),
       ...block("text", turn.text),
       ...rest.map((part) => {
-        if (part.type === "tool-call") return { part: { ...part, id: ids.take(part.id) } }
+        if (part.type === "tool-call") return announced({ ...part, id: ids.take(part.id) }, turn.chunk)
         return part.type === "text" || part.type === "reasoning"
           ? { part, deltas: split(part.text, turn.chunk) }
           : { part }
@@ -68,6 +69,12 @@ export const answer = (given: string | Turn, ids: Ids): Answer => {
   }
 }
 
+/** A call, whose arguments stream before it, unless they are no JSON. */
+const announced = (part: Response.ToolCallPartEncoded, chunk: number | undefined) =>
+  exactJson(part.params ?? null) === undefined || part.providerExecuted === true
+    ? { part }
+    : { part, deltas: split(JSON.stringify(part.params ?? {}), chunk) }
+
 /** The parts as they stream; of an answer that `stops`, those that come before. */
 export const streamed = (
   { finish, pieces, turn }: Answer,
@@ -75,6 +82,15 @@ export const streamed = (
 ): ReadonlyArray<Response.StreamPartEncoded> => {
   const counts = { text: 0, reasoning: 0 }
   const all = pieces.flatMap(({ deltas, part }): ReadonlyArray<Response.StreamPartEncoded> => {
+    if (part.type === "tool-call" && deltas !== undefined) {
+      const { id, name } = part
+      return [
+        { type: "tool-params-start", id, name },
+        ...deltas.map((delta) => ({ type: "tool-params-delta" as const, id, delta })),
+        { type: "tool-params-end", id },
+        part
+      ]
+    }
     if (part.type !== "text" && part.type !== "reasoning") return [part]
     const { metadata, type } = part
     const id = ++counts[type] === 1 ? type : `${type}_${counts[type]}`

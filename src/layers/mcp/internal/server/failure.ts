@@ -61,9 +61,15 @@ const aboutRun = (error: object): string | undefined => {
     const tools = [...new Set(error.failures.map(({ tool }) => `"${tool}"`))]
     return `${at(error.path)} step ${error.step}: a tool failed: ${tools.join(", ")}.`
   }
-  if (error instanceof RunError.ApprovalRequired) {
-    const tools = [...new Set(error.requests.map(({ tool }) => `"${tool}"`))]
-    return `${at(error.path)} needs approval of ${tools.join(", ")}, which cannot be given over MCP.`
+  if (error instanceof RunError.RunSuspended) {
+    const what = error.waitingFor.map((one) =>
+      one.kind === "approval"
+        ? `approval of "${one.tool}"`
+        : one.kind === "client-tool"
+          ? `the result of "${one.tool}"`
+          : `the event "${one.name}"`
+    )
+    return `${at(error.path)} waits for ${[...new Set(what)].join(", ")}, which cannot be given over MCP.`
   }
   return undefined
 }

@@ -212,8 +212,8 @@ export const problemOf = (
   for (const [approvalId, answer] of Object.entries(answers)) {
     const waiting = all.get(approvalId)
     if (waiting === undefined) {
-      const others = all.size === 0 ? "it waits for none" : `it waits for ${[...all.keys()].join(", ")}`
-      const problem = `the transcript waits for no request "${approvalId}"; ${others}`
+      const others = all.size === 0 ? "It waits for none" : `It waits for ${[...all.keys()].join(", ")}`
+      const problem = `the transcript waits for no request "${approvalId}". ${others}`
       return { path: [], approvalId, reason: "unknown", problem }
     }
     const { path } = waiting

@@ -761,7 +761,11 @@ const endOf = (
     case "RunInterrupted":
       return { _tag: "Interrupted", ...bill }
     case "RunSuspended":
-      return { _tag: "Suspended", ...bill, waitingFor: event.waitingFor.map((waiting) => forClient(waiting, exposed.has("arguments"))) }
+      return {
+        _tag: "Suspended",
+        ...bill,
+        waitingFor: event.waitingFor.map((waiting) => forClient(waiting, exposed.has("arguments")))
+      }
   }
 }
 

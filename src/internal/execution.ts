@@ -214,7 +214,9 @@ const emitTerminal = <A, E>(state: RunState, schema: Lazy, exit: Exit.Exit<A, E>
 /** What an error waits for that says that the run is suspended; `undefined` for any other one. */
 const waitingForIn = (error: unknown): ReadonlyArray<WaitingFor> | undefined =>
   // Errors import the events, so the class is not there to be looked at.
-  Predicate.isTagged(error, "RunSuspended") && Predicate.hasProperty(error, "waitingFor") && isWaitingFor(error.waitingFor)
+  Predicate.isTagged(error, "RunSuspended") &&
+  Predicate.hasProperty(error, "waitingFor") &&
+  isWaitingFor(error.waitingFor)
     ? error.waitingFor
     : undefined
 

@@ -217,7 +217,12 @@ export const problemOf = (
       return { path: [], approvalId, reason: "unknown", problem }
     }
     const { path } = waiting
-    const of = { path, approvalId, reason: "invalid", ...(waiting.kind === "event" ? {} : { tool: waiting.tool }) } as const
+    const of = {
+      path,
+      approvalId,
+      reason: "invalid",
+      ...(waiting.kind === "event" ? {} : { tool: waiting.tool })
+    } as const
     if (waiting.kind === "approval" && !isDecision(answer)) {
       return { ...of, problem: "it is not a decision: use Approvals.approve, approveWith, deny or later" }
     }

@@ -40,10 +40,11 @@ describe("the calls of one step", () => {
       const error = yield* Effect.flip(agent.run("go"))
       assert.strictEqual(error._tag, "RunSuspended")
       assert.lengthOf(error._tag === "RunSuspended" ? error.waitingFor : [], 1)
-      assert.deepStrictEqual(
-        error._tag === "RunSuspended" ? error.spent.toolCalls.map(({ status }) => status) : [],
-        ["waiting", "not-started", "not-started"]
-      )
+      assert.deepStrictEqual(error._tag === "RunSuspended" ? error.spent.toolCalls.map(({ status }) => status) : [], [
+        "waiting",
+        "not-started",
+        "not-started"
+      ])
     }).pipe(Effect.provide(TestModel.layer([times(3)])))
   )
 

@@ -69,7 +69,7 @@ export const answer = (given: string | Turn, ids: Ids): Answer => {
   }
 }
 
-/** A call, whose arguments stream before it, unless they are no JSON. */
+/** A call, whose arguments stream before it, unless they have no JSON form. */
 const announced = (part: Response.ToolCallPartEncoded, chunk: number | undefined) =>
   exactJson(part.params ?? null) === undefined || part.providerExecuted === true
     ? { part }

@@ -601,7 +601,7 @@ export const withRetry: {
         const once = Effect.suspend(() => {
           count++
           if (count === 1) return run
-          state.takeBack()
+          state.beginAgain()
           return Effect.andThen(
             state.events.emit({
               _tag: "RunRetried",

@@ -14,6 +14,7 @@ import { CurrentModel } from "../services/ModelInfo.ts"
 import type { AgentError } from "./agentError.ts"
 import type { ToolSource } from "../ToolSource.ts"
 import { kindOf } from "./definition.ts"
+import { CurrentPlace, type Place } from "./place.ts"
 
 type AnyEffect = Effect.Effect<unknown, unknown, unknown>
 /** Of the services that it needs its context has all. */
@@ -131,7 +132,6 @@ const outsideOf = (
   inside: Context.Context<never>,
   caller: Context.Context<never>
 ): Context.Context<never> => {
-  if (inside === caller) return current
   if (current === inside) return caller
   const services = new Map(caller.mapUnsafe)
   for (const [key, service] of current.mapUnsafe) {
@@ -143,6 +143,8 @@ const outsideOf = (
 /** Who calls the middleware, and what comes of it. */
 export interface Caller {
   readonly path: ReadonlyArray<string>
+  /** Where the runs that a middleware makes itself begin. */
+  readonly placeOf: (entry: Entry) => Place
   /** What is wrong with a request that a middleware made; `undefined` for a good one. */
   readonly refuseRequest: (request: unknown, by: Entry) => string | undefined
   /** What is wrong with an answer that a middleware made; `undefined` for a good one. */
@@ -180,7 +182,7 @@ export const enter = (
   return (request) =>
     Effect.withFiber((fiber) => {
       const outside = fiber.context
-      const inside = insideOf(entry, outside)
+      const inside = Context.add(insideOf(entry, outside), CurrentPlace, caller.placeOf(entry))
       const inner: Inner = { calls: 0, answer: nothing, failures: undefined, isInterrupted: false }
       const goOn = (changed: unknown): AnyEffect =>
         Effect.withFiber((fiber) => {
@@ -202,7 +204,7 @@ export const enter = (
         return Effect.succeed(answer)
       })
       const caught = Effect.catchCause(own, (cause) => Effect.failCause(owned(cause, entry, caller.path, inner)))
-      return inside === outside ? caught : Effect.updateContext(caught as Inside, () => inside)
+      return Effect.updateContext(caught as Inside, () => inside)
     })
 }
 

@@ -4,12 +4,15 @@
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
 import { ConversationId, type RunInfo } from "../services/CurrentRun.ts"
+import { CurrentJournal } from "../services/Journal.ts"
 import { Bill } from "./bill.ts"
 import type { Ledger } from "./budget.ts"
 import { EventSink, type SinkOptions } from "./eventSink.ts"
+import { CurrentPlace, Place, placeIn } from "./place.ts"
 import { RunTranscript } from "./runTranscript.ts"
 
 /** The arguments of a new run. */
@@ -29,9 +32,11 @@ export class RunState {
   readonly transcript: RunTranscript | undefined
   #handedOver = false
   #budget: Ledger | undefined
+  #place: Place | undefined
+  #attempts = 1
 
   constructor(fiber: Fiber.Fiber<unknown, unknown>, name: string, parent: RunState | undefined, options: Options) {
-    this.info = identify(fiber, name, parent?.info)
+    this.info = identify(fiber, name, parent)
     this.parent = parent
     this.#budget = parent?.budget
     this.startedAt = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
@@ -67,14 +72,27 @@ export class RunState {
     this.#handedOver = true
   }
 
-  /** Takes the conversation back: the attempt that had given it over has failed. */
-  takeBack(): void {
+  /** The run's own place. */
+  get place(): Place {
+    return (this.#place ??= new Place(this, ""))
+  }
+
+  /**
+   * Begins another attempt at the run's work: what begins in it has ids of its own, whichever part of the attempts before
+   * was reached. Takes the conversation back that a failed attempt had given over.
+   */
+  beginAgain(): void {
     this.#handedOver = false
+    this.#place = new Place(this, `~${++this.#attempts}/`)
   }
 }
 
-const identify = (fiber: Fiber.Fiber<unknown, unknown>, name: string, above: RunInfo | undefined): RunInfo => {
-  const runId = makeId(fiber)
+const identify = (fiber: Fiber.Fiber<unknown, unknown>, name: string, parent: RunState | undefined): RunInfo => {
+  const above = parent?.info
+  const runId =
+    parent === undefined
+      ? (fiber.getRef(CurrentJournal).rootId ?? makeId(fiber))
+      : placeIn(parent, fiber.getRef(CurrentPlace)).next(name)
   const rootId = above?.rootId ?? runId
   return {
     runId,
@@ -106,3 +124,9 @@ export const CurrentState: Context.Reference<RunState | undefined> = Context.Ref
   "troupe/internal/RunState",
   { defaultValue: () => undefined }
 )
+
+/** The places of branches or items that begin here together; `undefined` outside of a run. */
+export const placesHere: Effect.Effect<((key: string) => Place) | undefined> = Effect.withFiber((fiber) => {
+  const state = fiber.getRef(CurrentState)
+  return Effect.succeed(state === undefined ? undefined : placeIn(state, fiber.getRef(CurrentPlace)).branches())
+})

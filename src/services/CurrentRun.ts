@@ -3,7 +3,10 @@ import * as Context from "effect/Context"
 
 /** Information about a run, for a tool, a middleware or any code inside of it. */
 export interface RunInfo {
-  /** The run's own id. */
+  /**
+   * The run's own id. That of a root is random, or given by a journal; that of a nested run is made of its place, as in
+   * `run_x/[left]/writer` or `run_x/2/call_1/writer#2`, and so is the same whenever the root is made again under its id.
+   */
   readonly runId: string
   /** The id of the run at the root of the tree; the same as `runId` for a root. */
   readonly rootId: string
@@ -17,7 +20,7 @@ export interface RunInfo {
   readonly toolCallId: string | undefined
   /**
    * The same for every attempt at one tool call and different for every other: hand it to systems that must not act
-   * twice. `undefined` outside of a tool call.
+   * twice. It has at most 200 characters. `undefined` outside of a tool call.
    */
   readonly idempotencyKey: string | undefined
 }

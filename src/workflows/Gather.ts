@@ -8,6 +8,8 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
+import { at } from "../internal/place.ts"
+import { placesHere } from "../internal/runState.ts"
 import * as Schemas from "../internal/runnerSchemas.ts"
 import { dieWithInterruptFailures } from "../internal/interruptFailures.ts"
 import type { RunnerSlots } from "../internal/wiring.ts"
@@ -238,7 +240,9 @@ export const spawn: <I, A, E, R>(
   let fiber: Fiber.Fiber<A, E> | undefined
   // Registered first, so it runs last: when the run is over that the closing of the scope interrupts.
   yield* Effect.addFinalizer((exit) => dieWithInterruptFailures(fiber?.pollUnsafe(), exit))
-  const spawned = yield* Effect.forkScoped(runner.run(input), { startImmediately: true })
+  const placeOf = yield* placesHere
+  const run = placeOf === undefined ? runner.run(input) : at(runner.run(input), placeOf(runner.name))
+  const spawned = yield* Effect.forkScoped(run, { startImmediately: true })
   fiber = spawned
   return {
     name: runner.name,

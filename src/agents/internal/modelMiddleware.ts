@@ -93,6 +93,7 @@ class Calls {
   get caller(): Caller {
     return {
       path: this.#self.state.info.path,
+      placeOf: ({ definition }) => this.#self.state.place.middleware(definition.name, [this.#self.request.step]),
       refuseRequest: (request) => this.#refuse(request),
       refuseAnswer: (answer) =>
         isTurn(answer) ? undefined : "it returned something that is not a turn; make one with Middleware.turn",

@@ -38,6 +38,7 @@ export const runThrough = (
     const request = { path, runId, prompt }
     const caller = {
       path,
+      placeOf: ({ definition }: Entry) => state.place.middleware(definition.name, []),
       refuseRequest: (changed: unknown) =>
         Prompt.isPrompt((changed as { readonly prompt?: unknown } | undefined)?.prompt)
           ? undefined
@@ -111,7 +112,7 @@ class Runs {
 
   /** Voids what was emitted of the attempts before. */
   #begin(what: string): Effect.Effect<void> {
-    this.#state.takeBack()
+    this.#state.beginAgain()
     const { events } = this.#state
     const reason = `middleware "${this.#name}" ${what}`
     return events.emit({ _tag: "RunRetried", attempt: this.#count, discardFrom: events.startSeq + 1, reason })

@@ -6,6 +6,7 @@ import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
 import { canonical, exactJson, hash } from "../../internal/fingerprint.ts"
 import { toJson } from "../../internal/json.ts"
+import { shortened } from "../../internal/place.ts"
 import type { RunState } from "../../internal/runState.ts"
 import { type OpenCall, type Resumed, resumedOf } from "../../internal/suspension.ts"
 import { EndsRun, markOf, Resumable, ServerName } from "../../internal/toolMarks.ts"
@@ -155,7 +156,7 @@ const isNeeded = ({ call, messages, tool }: Question, params: unknown): Effect.E
 }
 
 const requestOf = ({ call, resumed, state, step, tool }: Question, edited: Schema.Json | undefined): Request => ({
-  id: resumed?.request?.id ?? `${state.info.runId}/${step}/${call.id}`,
+  id: resumed?.request?.id ?? shortened(`${state.info.runId}/${step}/${call.id}`, state.info.rootId),
   path: state.info.path,
   step,
   toolCallId: call.id,

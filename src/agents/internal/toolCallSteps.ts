@@ -4,6 +4,7 @@
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Prompt from "effect/ai/Prompt"
@@ -18,6 +19,7 @@ import { type Attempt, CurrentAttempt, idIn } from "../../internal/attempts.ts"
 import type { ToolCallEntry } from "../../internal/bill.ts"
 import { hash } from "../../internal/fingerprint.ts"
 import { toJson } from "../../internal/json.ts"
+import { CurrentPlace, type Place, shortened } from "../../internal/place.ts"
 import * as Resumption from "../../internal/resumption.ts"
 import type { RunState } from "../../internal/runState.ts"
 import type { Resumed, Waiting } from "../../internal/suspension.ts"
@@ -88,6 +90,8 @@ export interface ToolCallContext extends Given {
   readonly entry: Tool.Any | AgentTool | undefined
   readonly tool: Tool.Any | undefined
   readonly info: RunInfo & { readonly step: number; readonly toolCallId: string; readonly idempotencyKey: string }
+  /** Where the runs inside of it begin. */
+  readonly place: Place
   readonly resumed: Resumed | undefined
   readonly startedAt: number
   /** How the tool ended that was interrupted, by a timeout too: with a value where its work was done all the same. */
@@ -176,6 +180,7 @@ export const begin = Effect.fnUntraced(function* (given: Given): Effect.fn.Retur
       toolCallId: call.id,
       idempotencyKey: keyOf(call, state, step, resumed, yield* CurrentAttempt)
     },
+    place: state.place.within(step, call.id),
     resumed,
     startedAt: yield* Clock.currentTimeMillis,
     late: undefined,
@@ -199,8 +204,8 @@ const keyOf = (
   attempt: Attempt | undefined
 ): string => {
   if (resumed?.request !== undefined) return resumed.request.id
-  if (attempt === undefined) return `${info.runId}/${step}/${call.id}`
-  return idIn(attempt, hash([info.path, call.name, toJson(call.params)]))
+  if (attempt === undefined) return shortened(`${info.runId}/${step}/${call.id}`, info.rootId)
+  return shortened(idIn(attempt, hash([info.path, call.name, toJson(call.params)])), info.rootId)
 }
 
 // -- decide ------------------------------------------------------------------------------------------------------------
@@ -238,10 +243,10 @@ const unknownTool = (name: string, byName: Tools["byName"]): string => {
 
 /** Runs the tool and returns its exit. A call that is interrupted itself ends with what is known of its outcome. */
 const run = (context: ToolCallContext, decision: Made): Effect.Effect<Exit.Exit<Value, Failure>> => {
-  const { info, resumed, state } = context
+  const { info, place, resumed, state } = context
   context.isMade = decision._tag === "Run"
   const reached = decision._tag === "Refuse" ? Effect.fail(decision.failure) : reach(context, decision.edited)
-  const own = Effect.provideService(reached, CurrentRun, info)
+  const own = Effect.provideContext(reached, Context.make(CurrentRun, info).pipe(Context.add(CurrentPlace, place)))
   const resuming = resumed?.run === undefined ? own : continueRun(own, resumed.run, state)
   const exit = Effect.map(Effect.exit(traced(context, resuming)), (exit) => {
     context.isOver = true

@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import type * as Prompt from "effect/ai/Prompt"
 import type { ToolCallEntry } from "../../internal/bill.ts"
 import { toJson } from "../../internal/json.ts"
+import { shortened } from "../../internal/place.ts"
 import type { RunState } from "../../internal/runState.ts"
 import { EndsRun, markOf } from "../../internal/toolMarks.ts"
 import {
@@ -103,7 +104,7 @@ const inOrder = (
     )
     for (const call of ends) {
       const waits = [...outcomes.values()].some((outcome) => "waiting" in outcome)
-      const deferred = { _tag: "Others", id: `${state.info.runId}/${step}` } as const
+      const deferred = { _tag: "Others", id: shortened(`${state.info.runId}/${step}`, state.info.rootId) } as const
       outcomes.set(call, waits ? suspend(given(call), deferred) : yield* execute(given(call)))
     }
     return calls.map((call) => outcomes.get(call)!)

@@ -60,6 +60,7 @@ class CallThrough {
   /** What the outcomes and errors that middleware was given stand for. */
   readonly #ends = new WeakMap<object, Steps.End>()
   #last: Steps.Ended | undefined
+  #attempts = 0
   #interrupted: { readonly context: Steps.ToolCallContext; readonly decision: Steps.Made } | undefined
   #changedBy: Entry | undefined
 
@@ -72,9 +73,10 @@ class CallThrough {
 
   /** How the call ends. Fails with an error of a middleware, which is one of the run. */
   end(): Effect.Effect<Steps.End, unknown> {
-    const { info } = this.#context
+    const { call, info, place, step } = this.#context
     const caller = {
       path: info.path,
+      placeOf: ({ definition }: Entry) => place.state.place.middleware(definition.name, [step, call.id]),
       refuseRequest: (changed: unknown, entry: Entry) => this.#refuse(changed, entry),
       refuseAnswer: (answer: unknown) =>
         isOutcome(answer) ? undefined : "it returned something that is not an outcome; make one with Middleware.outcome"
@@ -101,9 +103,11 @@ class CallThrough {
   #next(params: Schema.JsonObject): Effect.Effect<unknown, unknown> {
     return Effect.suspend(() => {
       const { call } = this.#context
+      const place = this.#context.place.attempt(++this.#attempts)
       const isChanged = params !== this.#request.params
       const inner: Steps.ToolCallContext = {
         ...this.#context,
+        place,
         call: isChanged ? { ...call, params } : call,
         onInterrupted: (context, decision) =>
           Effect.sync(() => {

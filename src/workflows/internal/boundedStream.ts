@@ -10,6 +10,8 @@ import * as Latch from "effect/Latch"
 import type * as Pull from "effect/Pull"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
+import { at, type Place } from "../../internal/place.ts"
+import { placesHere } from "../../internal/runState.ts"
 import { interruptAfterRegion } from "../../internal/trueExit.ts"
 import { type BranchDefect, type BranchFailure, errorsOf, ParallelError } from "./branchGroup.ts"
 
@@ -42,7 +44,7 @@ export const make = <I, A, E, R, E2, R2>(
 ): Stream.Stream<unknown, ParallelError<E> | E2, R | R2> =>
   Stream.unwrap(
     Effect.gen(function* () {
-      const window = new BoundedStream<I, A, E, R, E2>(work, settings)
+      const window = new BoundedStream<I, A, E, R, E2>(work, settings, yield* placesHere)
       // Registered before anything is begun, so that it cannot be left running.
       yield* Effect.addFinalizer((exit) => window.close(exit))
       yield* window.begin(inputs)
@@ -53,6 +55,7 @@ export const make = <I, A, E, R, E2, R2>(
 class BoundedStream<I, A, E, R, E2> {
   readonly #work: (input: I) => Effect.Effect<A, E, R>
   readonly #settings: Settings
+  readonly #placeOf: ((key: string) => Place) | undefined
   #pulling: Fiber.Fiber<void, E2> | undefined
   readonly #running = new Map<number, Fiber.Fiber<unknown, unknown>>()
   /** Outputs that have not been read, in the order they were made. */
@@ -72,9 +75,14 @@ class BoundedStream<I, A, E, R, E2> {
   /** Opened when something has changed for the reader. */
   readonly #news = Latch.makeUnsafe(false)
 
-  constructor(work: (input: I) => Effect.Effect<A, E, R>, settings: Settings) {
+  constructor(
+    work: (input: I) => Effect.Effect<A, E, R>,
+    settings: Settings,
+    placeOf: ((key: string) => Place) | undefined
+  ) {
     this.#work = work
     this.#settings = settings
+    this.#placeOf = placeOf
   }
 
   begin<R2>(inputs: Stream.Stream<I, E2, R2>): Effect.Effect<void, never, R | R2> {
@@ -108,7 +116,8 @@ class BoundedStream<I, A, E, R, E2> {
           this.#running.delete(index)
           this.#news.openUnsafe()
         })
-        return this.#work(input)
+        const work = this.#work(input)
+        return this.#placeOf === undefined ? work : at(work, this.#placeOf(String(index)))
       })
       return Effect.andThen(
         Effect.forkDetach(

@@ -5,6 +5,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
+import { at, CurrentPlace, type Place, placeIn } from "../../internal/place.ts"
 import type { RunState } from "../../internal/runState.ts"
 import { exitOf } from "../../internal/trueExit.ts"
 import { InvalidDefinition } from "../../RunError.ts"
@@ -81,7 +82,10 @@ export const run = (
   entries: ReadonlyArray<Entry>,
   settings: Settings
 ): Effect.Effect<ReadonlyArray<readonly [key: string, output: unknown]>, ParallelError<unknown>, unknown> =>
-  Effect.suspend(() => runAll(makeGroup(entries, settings)))
+  Effect.withFiber((fiber) => {
+    const place = placeIn(settings.state, fiber.getRef(CurrentPlace))
+    return runAll(makeGroup(entries, settings, place.branches()))
+  })
 
 /** Runs the entries in mode race, and gives the output of the first that succeeds. */
 export const first = <A, E, R>(
@@ -101,6 +105,7 @@ const failedOutcome: Outcome = { _tag: "failed" }
 interface Group {
   readonly entries: ReadonlyArray<Entry>
   readonly settings: Settings
+  readonly placeOf: (key: string) => Place
   readonly settles: boolean
   readonly outcomes: Array<Outcome | undefined>
   readonly failures: Array<BranchFailure<unknown>>
@@ -119,11 +124,12 @@ interface Group {
   readonly interrupted: Set<number>
 }
 
-const makeGroup = (entries: ReadonlyArray<Entry>, settings: Settings): Group => {
+const makeGroup = (entries: ReadonlyArray<Entry>, settings: Settings, placeOf: Group["placeOf"]): Group => {
   const { mode } = settings
   return {
     entries,
     settings,
+    placeOf,
     settles: mode._tag === "settle",
     outcomes: Array.from({ length: entries.length }),
     failures: [],
@@ -179,7 +185,9 @@ const runBranch = (
       if (!wasDecided && isDecided(group)) Deferred.doneUnsafe(decided, Effect.void)
       return group.settings.state.events.emit({ _tag: "ItemCompleted", item: key, status, done, total })
     })
-  const begun = Effect.uninterruptibleMask((restore) => Effect.flatMap(restore(exitOf(work, end)), end))
+  const begun = Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(restore(exitOf(at(work, group.placeOf(key)), end)), end)
+  )
   // The interruption of a group that is decided comes a moment later, in which the next branch must not begin.
   return Effect.suspend(() => (isDecided(group) ? Effect.void : begun))
 }

@@ -9,7 +9,7 @@ const leaf = Runner.make("leaf", { run: (input: string) => Effect.succeed(input)
 const other = Runner.named(leaf, "other")
 
 const idOf = Effect.map(Runner.current, (info) => Option.getOrThrow(info).runId)
-const told = Runner.make("told", { run: (_: string) => idOf })
+const asking = Runner.make("asks", { run: (_input: string) => idOf })
 
 describe("the id of a nested run", () => {
   it.effect("says where it begins in a workflow", () =>
@@ -44,7 +44,7 @@ describe("the id of a nested run", () => {
         tool: (call, next) => Effect.andThen(leaf.run("judge"), next(call))
       })
       const lead = Agent.make("lead", {
-        tools: [AgentTool.fromRunner(Runner.described(Runner.named(told, "worker"), "Works"))],
+        tools: [AgentTool.fromRunner(Runner.described(Runner.named(asking, "worker"), "Works"))],
         middleware: [judge]
       })
       const model = TestModel.layer([
@@ -91,7 +91,7 @@ describe("the id of a nested run", () => {
   it.effect("is of one run only, where runs of one name begin at once in a function", () =>
     Effect.gen(function* () {
       const begun = yield* Deferred.make<void>()
-      const slow = Runner.make("slow", { run: (_: string) => Effect.andThen(Deferred.await(begun), idOf) })
+      const slow = Runner.make("slow", { run: (_input: string) => Effect.andThen(Deferred.await(begun), idOf) })
       const top = Runner.make("top", {
         run: (input: string) =>
           Effect.all([slow.run(input), slow.run(input), Deferred.succeed(begun, undefined)], { concurrency: 3 })
@@ -101,7 +101,7 @@ describe("the id of a nested run", () => {
     })
   )
 
-  it.effect("cannot be that of another run, whatever the names are", () =>
+  it.effect("cannot be that of another run, even if names look like ids", () =>
     Effect.gen(function* () {
       const names = ["a/b", "a", "b", "a#2", "~2", "[a]", "@a", "a%2Fb"]
       const nested = names.map((name) => Runner.named(Chain.make("inner", [leaf, leaf]), name))
@@ -119,7 +119,7 @@ describe("the id of a nested run", () => {
 
   it.effect("stays short in a deep tree, and is then the same in each run too", () =>
     Effect.gen(function* () {
-      let deep: Runner.Runner<string, string, never, never> = told
+      let deep: Runner.Runner<string, string, never, never> = asking
       for (let n = 0; n < 40; n++) {
         const inner = deep
         deep = Runner.make(`a level with a long name, number ${n}`, { run: (input: string) => inner.run(input) })

@@ -467,3 +467,26 @@ export class StuckSyncEdge extends Schema.TaggedError<StuckSyncEdge>()("StuckSyn
     return `Effect.runSync cannot go on: ${this.awaited.join(", ") || "a fiber"} waits for a promise, a callback or an event that only Node's event loop can bring, or for a signal that never comes. Run the program with Effect.runPromise, or do its I/O through SyncEdge.layerHttpClient and SyncEdge.layerFileSystem.`
   }
 }
+
+/**
+ * The durable engine refuses a call, or a durable run ended without an outcome. Its `reason`:
+ *
+ * - `definition-changed`: the run was started with another definition of this name, and has not ended.
+ * - `key-conflict`: the key was used with another input.
+ * - `unknown-run`: there is no run of this key, or none that waits for what was given.
+ * - `given-up`: the outcome of a step is not known, and it was given up.
+ * - `engine`: the engine cannot do its part: its database is out of reach, a package is missing, a value cannot be kept.
+ */
+export class DurableError extends Schema.TaggedError<DurableError>()("DurableError", {
+  reason: Schema.Literals(["definition-changed", "key-conflict", "unknown-run", "given-up", "engine"]),
+  /** The key of the run; empty where the call was for no run. */
+  key: Schema.String,
+  problem: Schema.String,
+  /** The next step. */
+  remedy: Schema.String
+}) {
+  override get message(): string {
+    const which = this.key === "" ? "durable runs" : `the durable run "${this.key}"`
+    return `${which}: ${asClause(this.problem)}. ${this.remedy}.`
+  }
+}

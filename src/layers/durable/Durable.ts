@@ -1,0 +1,406 @@
+/**
+ * Durable runs: agents and workflows that go on after their process, or their machine, is gone. A run is kept under a key;
+ * the outcome of each of its steps is kept before anything sees it, so that another process goes on from there.
+ */
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import type * as Prompt from "effect/ai/Prompt"
+import * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
+import type * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type { Json } from "effect/Schema"
+import { assertOptions, assertText } from "../../internal/definition.ts"
+import { messageOf } from "../../internal/message.ts"
+import { durationOf } from "../../internal/toolDefinition.ts"
+import type * as RunError from "../../RunError.ts"
+import { DurableError, InvalidDefinition } from "../../RunError.ts"
+import type { RunEvent } from "../../RunEvent.ts"
+import * as Runner from "../../Runner.ts"
+import type { Approved, Denied } from "../../services/Approver.ts"
+import { define, type Definition } from "./internal/definition.ts"
+import { Engine, type Answer, type Ended, type Service, type Wait } from "./internal/engine.ts"
+import { programOf } from "./internal/program.ts"
+
+export { Engine, type Answer, type Wait } from "./internal/engine.ts"
+
+const TypeId = "~troupe/Durable"
+
+type ErrorsIn<M> = { [K in keyof M]: M[K] extends abstract new (...args: never) => infer E ? E : never }[keyof M]
+
+/** The errors that are read back as they were: those of agents, of workflows and of stores. */
+export type Known =
+  | ErrorsIn<typeof RunError>
+  | { readonly _tag: "RouteNotFound" | "NotAccepted" | "PlanNotAccepted" | "InvalidPlan" | "WrongNumberOfInputs" }
+
+type Foreign<E> = E extends Known
+  ? never
+  : E extends { readonly _tag: "ParallelError"; readonly failures: ReadonlyArray<{ readonly error: infer X }> }
+    ? Foreign<Exclude<X, { readonly _tag: "BranchDefect" }>>
+    : E extends { readonly _tag: "StepsFailed"; readonly failures: ReadonlyArray<{ readonly error: infer X }> }
+      ? Foreign<Exclude<X, { readonly _tag: "BranchDefect" }>>
+      : E
+
+type Codec<A> = Schema.Codec<A, unknown>
+type Needs<K extends string, A, Free> = Free extends true
+  ? { readonly [P in K]?: Codec<A> | undefined }
+  : { readonly [P in K]: Codec<A> }
+type IsJson<A> = [A] extends [Json] ? true : false
+
+/** The schemas that a durable run of `N` needs: only those that neither the runner nor JSON gives. */
+export type Schemas<N> = Needs<
+  "input",
+  Runner.Input<N>,
+  [Prompt.RawInput] extends [Runner.Input<N>] ? true : IsJson<Runner.Input<N>>
+> &
+  Needs<
+    "output",
+    Runner.Output<N>,
+    N extends { readonly output: Schema.Schema<Runner.Output<N>> } ? true : IsJson<Runner.Output<N>>
+  > &
+  Needs<"error", Foreign<Runner.Error<N>>, [Foreign<Runner.Error<N>>] extends [never] ? true : false>
+
+/** A runner whose runs are kept. */
+export interface Durable<in Input, out Output, out Error, out Services> extends Runner.Runner<
+  Input,
+  Output,
+  Error,
+  Services
+> {
+  readonly [TypeId]: string
+  /** @internal */
+  readonly durable: Definition
+}
+
+/** Any durable runner. */
+export type Any = Durable<never, unknown, unknown, unknown>
+
+/** True for a durable runner. */
+export const isDurable = (u: unknown): u is Any => Runner.isRunner(u) && TypeId in u
+
+/** The state of a run. */
+export type Status =
+  /** There is no run of this key. */
+  | "unknown"
+  /** A process executes it, or will in a moment. */
+  | "running"
+  /** No process executes runs of its definition: start a worker. */
+  | "unserved"
+  /** It waits, and takes no process; see {@link pending}. */
+  | "suspended"
+  | "completed"
+  | "failed"
+  | "interrupted"
+
+/**
+ * Makes a runner durable. It has the name of the options, and its own `run`, `result` and `stream` too.
+ *
+ * `run` keeps a run under the key that `key` makes of the input, and executes it in this process or in a worker that has it
+ * already. The same key again attaches to that run, or returns its kept result. Interrupting `run` stops the work on it in
+ * this process; the run is kept, and goes on in a worker or with the next `run`. `Durable.interrupt` ends it.
+ *
+ * - `version`: change it when what the runner does changes in a way that its structure does not show. A run that has not
+ *   ended goes on only with the definition that it was started with.
+ * - `input`, `output`, `error`: schemas, asked for where they are not known.
+ *
+ * Fails as the runner does, and with `DurableError`. A run sees the services of the process that executes it. Throws
+ * `InvalidDefinition` for a name, a version or a schema that is not valid.
+ *
+ * @example
+ * import { Effect } from "effect"
+ * import { Agent, DemoModel, Durable } from "troupe"
+ *
+ * const desk = Agent.make("desk", { instructions: "Answer the question." })
+ * const orders = Durable.make(desk, { name: "orders", version: "1", key: (input) => String(input) })
+ * const program = orders.run("What is 2 + 40?").pipe(
+ *   Effect.provide(DemoModel.layer),
+ *   Effect.provide(Durable.layerSqlite({ filename: "runs.db" }))
+ * )
+ */
+export const make = <N extends Runner.Member>(
+  runner: N,
+  options: {
+    readonly name: string
+    readonly version: string
+    readonly key: (input: Runner.Input<N>) => string
+  } & Schemas<N>
+): Durable<Runner.Input<N>, Runner.Output<N>, Runner.Error<N> | DurableError, Runner.Services<N> | Engine> => {
+  const durable = define(runner, options)
+  const whole = Runner.fromDefinition(options.name, durable.runner.description, {
+    body: (input: Runner.Input<N>) => attached(durable, input),
+    input: durable.runner.definition.input,
+    output: durable.runner.definition.output,
+    observers: [],
+    structure: durable.runner.definition.structure
+  })
+  // The types of the runner are erased in the definition, which gives them back as they were.
+  return Object.assign(whole, { [TypeId]: options.name, durable }) as never
+}
+
+/** Executes runs in this process while this one runs, and waits for it. */
+const attached = (durable: Definition, input: unknown): Effect.Effect<unknown, unknown, Engine> =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const engine = yield* Engine
+      const key = yield* durable.keyOf(input)
+      const json = yield* durable.encodeInput(key, input)
+      const id = { name: durable.name, key }
+      const kept = yield* engine.find(id)
+      if (kept?.ended === undefined) yield* host(engine, durable)
+      yield* engine.submit(durable, key, json)
+      return yield* outcome(durable, key, yield* engine.ended(id))
+    })
+  )
+
+const host = (engine: Service, durable: Definition): Effect.Effect<void, DurableError, Scope.Scope> =>
+  Effect.flatMap(Effect.context<never>(), (context) => engine.host(durable, programOf(durable, context)))
+
+const outcome = (durable: Definition, key: string, ended: Ended): Effect.Effect<unknown, unknown> => {
+  switch (ended._tag) {
+    case "Output":
+      return durable.decodeOutput(key, ended.output)
+    case "Error":
+      return Effect.suspend(() => Effect.fail(durable.decodeError(ended.error)))
+    case "Defect":
+      return Effect.die(new Error(ended.message))
+    case "Interrupted":
+      return Effect.interrupt
+  }
+}
+
+/** An Effect that needs only the engine. */
+export type At<A, E = never> = Effect.Effect<A, E | DurableError, Engine>
+
+/**
+ * Keeps a run and returns its id at once. A worker executes it. For a key that is there it changes nothing; with another
+ * input it fails with `DurableError`, reason `key-conflict`.
+ */
+export const submit = <I, A, E, R>(self: Durable<I, A, E, R>, input: I): At<string> =>
+  Effect.gen(function* () {
+    const engine = yield* Engine
+    const { durable } = self
+    const key = yield* durable.keyOf(input)
+    return yield* engine.submit(durable, key, yield* durable.encodeInput(key, input))
+  })
+
+/** The state of the run of this key. */
+export const status = (self: Any, key: string): At<Status> =>
+  Effect.gen(function* () {
+    const engine = yield* Engine
+    const kept = yield* engine.find({ name: self.durable.name, key })
+    if (kept === undefined) return "unknown"
+    if (kept.state !== "queued" && kept.state !== "running") return kept.state
+    return (yield* engine.isServed(kept)) ? "running" : "unserved"
+  })
+
+/**
+ * Waits for the end of a run, from any process: succeeds with its output, or fails with its error. Of a run that was
+ * interrupted it is interrupted. Fails with `DurableError`, reason `unknown-run`, where there is none of this key.
+ */
+export const result = <I, A, E, R>(self: Durable<I, A, E, R>, key: string): At<A, E> =>
+  Effect.flatMap(Engine, (engine) =>
+    Effect.flatMap(engine.ended({ name: self.durable.name, key }), (ended) => outcome(self.durable, key, ended))
+  ) as At<A, E>
+
+/**
+ * Interrupts a run, from any process. When it returns the run has ended: nothing more of it is kept. The process that
+ * executes it interrupts its requests and tools a moment later. A run that has ended stays as it is.
+ */
+export const interrupt = (self: Any, key: string): At<void> =>
+  Effect.flatMap(Engine, (engine) => engine.interrupt({ name: self.durable.name, key }))
+
+/**
+ * The events of a run, from any process: from the beginning, from a number (`seq`) on, or from `"now"` on. The stream ends
+ * with the run. An event is there once, also when the run was executed several times; text that was streamed before a crash
+ * and is streamed again follows a `StepRetried`.
+ */
+export const events = (
+  self: Any,
+  key: string,
+  options?: { readonly from?: number | "now" | undefined }
+): Stream.Stream<RunEvent, DurableError, Engine> =>
+  Stream.unwrap(Effect.map(Engine, (engine) => engine.events({ name: self.durable.name, key }, options?.from ?? 0)))
+
+/**
+ * Gives a run the value that `Step.signal` of this name waits for, or will. The first value of a name counts. From any
+ * process.
+ */
+export const signal = (self: Any, key: string, name: string, value: Json): At<void> =>
+  Effect.flatMap(Engine, (engine) => engine.signal({ name: self.durable.name, key }, name, value))
+
+/** What a run waits for: answers, approvals, signals, times. Empty for a run that does not wait. */
+export const pending = (self: Any, key: string): At<ReadonlyArray<Wait>> =>
+  Effect.flatMap(Engine, (engine) =>
+    Effect.map(engine.find({ name: self.durable.name, key }), (kept) => kept?.waits ?? [])
+  )
+
+/** The step has happened, with this result. The run goes on with it. */
+export const happened = (result: Json): Answer => ({ _tag: "Happened", result })
+/** The step has not happened. It is made again. */
+export const didNotHappen: Answer = { _tag: "DidNotHappen" }
+/** Nobody can say. The run fails with `DurableError`, reason `given-up`. */
+export const giveUp: Answer = { _tag: "GiveUp" }
+
+/**
+ * Answers a step whose outcome is not known: {@link happened}, {@link didNotHappen} or {@link giveUp}. `step` is the `id` that
+ * {@link pending} lists.
+ */
+export const answer = (self: Any, key: string, step: string, answer: Answer): At<void> =>
+  Effect.flatMap(Engine, (engine) => engine.answer({ name: self.durable.name, key }, step, answer))
+
+/** Decides on an approval that a run waits for. `id` is the one that {@link pending} lists. */
+export const decide = (self: Any, key: string, id: string, decision: Approved | Denied): At<void> =>
+  Effect.flatMap(Engine, (engine) =>
+    engine.decide({ name: self.durable.name, key }, id, JSON.parse(JSON.stringify(decision)) as Json)
+  )
+
+/** Has a run that failed or was interrupted go on from the steps that are kept; those that failed are made again. */
+export const retry = (self: Any, key: string): At<void> =>
+  Effect.flatMap(Engine, (engine) => engine.retry({ name: self.durable.name, key }))
+
+/**
+ * Makes this process one that executes these runs, for as long as the Layer is there. It needs what the runners need. While
+ * the database cannot be reached it tries again. When the Layer is released, steps under way may end, and other workers go
+ * on with the runs.
+ *
+ * @example
+ * import { Layer } from "effect"
+ * import { Agent, DemoModel, Durable } from "troupe"
+ *
+ * const desk = Agent.make("desk", {})
+ * const orders = Durable.make(desk, { name: "orders", version: "1", key: (input) => String(input) })
+ * const program = Layer.launch(Durable.worker(orders).pipe(
+ *   Layer.provide([DemoModel.layer, Durable.layerSqlite({ filename: "runs.db" })])
+ * ))
+ */
+export const worker = <const D extends ReadonlyArray<Runner.Member>>(
+  ...runs: D & { readonly [K in keyof D]: { readonly [TypeId]: string } }
+): Layer.Layer<never, never, Runner.Services<D[number]> | Engine> => {
+  const all = runs.map((run): Definition => {
+    if (isDurable(run)) return run.durable
+    throw new InvalidDefinition({
+      subject: "Durable.worker",
+      problem: `"${(run as Runner.Member).name}" is not durable`,
+      remedy: "Make it so with Durable.make"
+    })
+  })
+  const serving = Effect.gen(function* () {
+    const engine = yield* Engine
+    for (const durable of all) {
+      yield* Effect.retry(
+        Effect.tapError(host(engine, durable), (error) => Effect.logWarning(error.message)),
+        Schedule.spaced("1 second")
+      ).pipe(Effect.orDie)
+    }
+  })
+  return Layer.effectDiscard(serving) as Layer.Layer<never, never, Runner.Services<D[number]> | Engine>
+}
+
+/** Options of both engines. */
+export interface EngineOptions {
+  /**
+   * After this time without a sign of a process its runs are taken over. Default: 10 seconds. A process that is paused for
+   * longer loses its runs, and what it does afterwards is not kept. On one machine a process that has ended is noticed at
+   * once.
+   */
+  readonly lease?: Duration.Input | undefined
+  /** How often a process looks for what other processes have written. Default: 250 milliseconds. */
+  readonly poll?: Duration.Input | undefined
+  /** How long steps under way may take when a run is handed to another process. Default: 10 seconds. */
+  readonly drain?: Duration.Input | undefined
+  /** How long runs that have ended are kept. Default: for ever. */
+  readonly keep?: Duration.Input | undefined
+}
+
+const engineOptions = ["drain", "keep", "lease", "poll"] as const
+
+const settingsOf = (subject: string, options: EngineOptions) => {
+  const millis = (option: (typeof engineOptions)[number], otherwise: Duration.Input) =>
+    Duration.toMillis(durationOf(subject, option, options[option] ?? otherwise))
+  return {
+    lease: Math.max(1000, millis("lease", "10 seconds")),
+    poll: Math.max(10, millis("poll", "250 millis")),
+    drain: millis("drain", "10 seconds"),
+    keep: options.keep === undefined ? undefined : millis("keep", 0)
+  }
+}
+
+/** Loads what the engine needs; a package that is missing is named. */
+const loaded = <A>(load: () => Promise<A>, remedy: string): Effect.Effect<A, DurableError> =>
+  Effect.tryPromise({
+    try: load,
+    catch: (cause) =>
+      new DurableError({ reason: "engine", key: "", problem: `it could not be loaded: ${messageOf(cause)}`, remedy })
+  })
+
+const loadEngine = loaded(() => import("./internal/sqlEngine.ts"), "Use a version of effect that fits troupe")
+
+/**
+ * The engine for one machine: runs are kept in a file of SQLite, which any number of processes of the machine can use at
+ * once. It needs no package. Fails with `DurableError` when the file cannot be used.
+ */
+export const layerSqlite = (
+  options: { readonly filename: string } & EngineOptions
+): Layer.Layer<Engine, DurableError> => {
+  const subject = "Durable.layerSqlite"
+  assertOptions(subject, options, new Set(["filename", ...engineOptions]))
+  assertText(subject, "filename", options.filename)
+  const settings = settingsOf(subject, options)
+  return Layer.effect(Engine)(
+    Effect.gen(function* () {
+      const { make } = yield* loadEngine
+      const { layer } = yield* loaded(() => import("../state/Sqlite.ts"), "Use Node 24")
+      const { SqlClient } = yield* loaded(
+        () => import("effect/sql/SqlClient"),
+        "Use a version of effect that fits troupe"
+      )
+      const context = yield* Effect.mapError(Layer.build(layer({ filename: options.filename })), unusable)
+      return yield* make(Context.get(context, SqlClient), settings)
+    })
+  )
+}
+
+/**
+ * The engine for many machines: runs are kept in PostgreSQL 14 or later, which is all that the processes share. It needs
+ * the package `@effect/sql-pg`. Fails with `DurableError` when the database cannot be reached.
+ *
+ * - `maxConnections`: of this process. Each definition that it executes holds one, and so does the engine itself. Default:
+ *   10.
+ */
+export const layerPostgres = (
+  options: {
+    readonly url: string | Redacted.Redacted
+    readonly maxConnections?: number | undefined
+  } & EngineOptions
+): Layer.Layer<Engine, DurableError> => {
+  const subject = "Durable.layerPostgres"
+  assertOptions(subject, options, new Set(["url", "maxConnections", ...engineOptions]))
+  const settings = settingsOf(subject, options)
+  const url = Redacted.isRedacted(options.url) ? (options.url as Redacted.Redacted) : Redacted.make(options.url)
+  return Layer.effect(Engine)(
+    Effect.gen(function* () {
+      const { make } = yield* loadEngine
+      const { layer } = yield* loaded(() => import("@effect/sql-pg/PgClient"), "npm install @effect/sql-pg")
+      const { SqlClient } = yield* loaded(
+        () => import("effect/sql/SqlClient"),
+        "Use a version of effect that fits troupe"
+      )
+      const client = layer({ url, maxConnections: options.maxConnections ?? 10 })
+      const context = yield* Effect.mapError(Layer.build(client), unusable)
+      return yield* make(Context.get(context, SqlClient), settings)
+    })
+  )
+}
+
+const unusable = (cause: unknown): DurableError =>
+  new DurableError({
+    reason: "engine",
+    key: "",
+    problem: `the database cannot be used: ${messageOf(cause)}`,
+    remedy: "Check where it is, and that this process may use it"
+  })

@@ -1,0 +1,196 @@
+/**
+ * The part of the engine that is Effect's: `effect/workflow` on `effect/cluster`, with its messages and its leases in SQL.
+ * Processes speak to each other through the database alone, so a node needs no address and no open port.
+ */
+import * as ClusterSchema from "effect/cluster/ClusterSchema"
+import * as ClusterWorkflowEngine from "effect/cluster/ClusterWorkflowEngine"
+import * as RunnerAddress from "effect/cluster/RunnerAddress"
+import * as RunnerHealth from "effect/cluster/RunnerHealth"
+import * as Runners from "effect/cluster/Runners"
+import * as RunnerStorage from "effect/cluster/RunnerStorage"
+import * as MessageStorage from "effect/cluster/MessageStorage"
+import * as Sharding from "effect/cluster/Sharding"
+import * as ShardingConfig from "effect/cluster/ShardingConfig"
+import * as SqlMessageStorage from "effect/cluster/SqlMessageStorage"
+import * as SqlRunnerStorage from "effect/cluster/SqlRunnerStorage"
+import * as Context from "effect/Context"
+import * as Digest from "effect/crypto/Digest"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as Scope from "effect/Scope"
+import * as SqlClient from "effect/sql/SqlClient"
+import * as DurableClock from "effect/workflow/DurableClock"
+import * as DurableDeferred from "effect/workflow/DurableDeferred"
+import * as Workflow from "effect/workflow/Workflow"
+import * as WorkflowEngine from "effect/workflow/WorkflowEngine"
+import type { Surroundings } from "./execution.ts"
+import * as Execution from "./execution.ts"
+
+/** The tables of the engine begin with this. */
+export const prefix = "troupe_cluster"
+
+/** How quickly nodes find out about messages and about each other, in milliseconds. */
+export interface Timing {
+  /** How long the lease of a node lasts: after so long without a sign of it, its runs are taken over. */
+  readonly lease: number
+  /** How often a node looks for messages of other processes. */
+  readonly poll: number
+}
+
+/** The services of one node, or of a process that executes nothing. */
+export interface Node {
+  readonly engine: WorkflowEngine.WorkflowEngine["Service"]
+  readonly sharding: Sharding.Sharding["Service"]
+  readonly messages: MessageStorage.MessageStorage["Service"]
+  readonly runners: RunnerStorage.RunnerStorage["Service"]
+}
+
+/** The group of shards of a fingerprint: only nodes that host it hold its leases. */
+export const groupOf = (fingerprint: string): string => `d${fingerprint.slice(0, 20)}`
+
+const webDigest = Layer.succeed(Digest.Digest)({
+  digest: (algorithm, data) => digest(algorithm, data),
+  digestHex: (algorithm, data) => Effect.map(digest(algorithm, data), (bytes) => Buffer.from(bytes).toString("hex"))
+})
+const digest = (algorithm: Digest.Algorithm, data: Uint8Array): Effect.Effect<Uint8Array> =>
+  algorithm.implementation !== undefined
+    ? Effect.sync(() => algorithm.implementation!(data))
+    : Effect.promise(async () => new Uint8Array(await crypto.subtle.digest(algorithm.name, new Uint8Array(data))))
+
+/** Builds a node for the definitions of `groups`, or, without an address, what a client needs. */
+export const build = (
+  sql: SqlClient.SqlClient,
+  timing: Timing,
+  node: { readonly address: string; readonly groups: ReadonlyArray<string> } | undefined
+): Effect.Effect<Node, unknown, Scope.Scope> => {
+  const lease = Duration.millis(timing.lease)
+  const config = ShardingConfig.layer({
+    runnerAddress: node === undefined ? Option.none() : Option.some(RunnerAddress.make(node.address, 1)),
+    availableShardGroups: node?.groups ?? [],
+    assignedShardGroups: node?.groups ?? [],
+    shardsPerGroup: 32,
+    shardLockExpiration: lease,
+    shardLockRefreshInterval: Duration.millis(timing.lease * 0.3),
+    refreshAssignmentsInterval: Duration.millis(Math.max(200, timing.poll)),
+    entityMessagePollInterval: Duration.millis(timing.poll),
+    entityReplyPollInterval: Duration.millis(timing.poll),
+    entityTerminationTimeout: Duration.millis(200),
+    simulateRemoteSerialization: false
+  })
+  const layer = ClusterWorkflowEngine.layer.pipe(
+    Layer.provideMerge(Sharding.layer),
+    Layer.provide(Runners.layerNoop),
+    Layer.provideMerge(SqlMessageStorage.layerWith({ prefix })),
+    Layer.provideMerge(SqlRunnerStorage.layerWith({ prefix })),
+    Layer.provide(RunnerHealth.layerNoop),
+    Layer.provide(config),
+    Layer.provide(Layer.mergeAll(Layer.succeed(SqlClient.SqlClient)(sql), webDigest))
+  )
+  return Effect.map(Layer.build(Layer.fresh(layer)), (context) => ({
+    engine: Context.get(context, WorkflowEngine.WorkflowEngine),
+    sharding: Context.get(context, Sharding.Sharding),
+    messages: Context.get(context, MessageStorage.MessageStorage),
+    runners: Context.get(context, RunnerStorage.RunnerStorage)
+  }))
+}
+
+/** The workflow of a fingerprint. Its payload and result are empty: both are in our own tables. */
+export const workflowOf = (fingerprint: string) => {
+  const group = groupOf(fingerprint)
+  return Workflow.make(`troupe/${group}`, {
+    payload: {},
+    idempotencyKey: () => "",
+    success: Schema.Void
+  }).annotate(ClusterSchema.ShardGroup, () => group)
+}
+
+/** A deferred value of a run, by the name that wakes it. */
+const deferredOf = (name: string): DurableDeferred.DurableDeferred<Schema.Codec<unknown, Schema.Json>> =>
+  DurableDeferred.make(name, { success: name.startsWith("DurableClock/") ? Elapsed : Schema.Json }) as never
+
+/** The value of a clock is nothing. */
+const Elapsed = Schema.Void
+
+/** Has `node` execute the runs of a fingerprint for as long as the scope is open. */
+export const register = (
+  node: Node,
+  fingerprint: string,
+  surroundings: Omit<Surroundings, "given" | "wakeAt" | "sleep">
+): Effect.Effect<void, never, Scope.Scope> => {
+  const { engine } = node
+  const workflow = workflowOf(fingerprint)
+  const body = (_payload: object, executionId: string) =>
+    Effect.gen(function* () {
+      const context = yield* Effect.context<WorkflowEngine.WorkflowInstance>()
+      const instance = Context.get(context, WorkflowEngine.WorkflowInstance)
+      const given = (wake: string) =>
+        engine
+          .deferredResult(deferredOf(wake))
+          .pipe(
+            Effect.map(Option.map((exit) => (Exit.isSuccess(exit) ? (exit.value as Schema.Json) : null))),
+            Effect.provideContext(context)
+          )
+      return yield* Execution.execute(executionId.split(".")[0]!, {
+        ...surroundings,
+        given,
+        wakeAt: (name, until) =>
+          Effect.flatMap(
+            Effect.clockWith((clock) => clock.currentTimeMillis),
+            (now) =>
+              engine.scheduleClock(workflow, {
+                executionId,
+                clock: DurableClock.make({ name, duration: Duration.millis(Math.max(1, until - now)) })
+              })
+          ),
+        sleep: (wakes) =>
+          Effect.gen(function* () {
+            // Registered before they are read, so that a value which arrives in between wakes the run.
+            for (const wake of wakes) instance.awaitedDeferreds.set(wake, 1)
+            for (const wake of wakes) {
+              if (Option.isSome(yield* given(wake))) {
+                instance.awaitedDeferreds.clear()
+                return "ready" as const
+              }
+            }
+            return yield* Workflow.suspend(instance)
+          })
+      })
+    })
+  return engine.register(workflow, body)
+}
+
+/** Asks the engine to execute a run. Asking again changes nothing. */
+export const start = (node: Node, fingerprint: string, executionId: string): Effect.Effect<void> =>
+  Effect.asVoid(
+    node.engine.execute(workflowOf(fingerprint), { executionId, payload: {}, discard: true as const })
+  ) as Effect.Effect<void>
+
+/** Gives a run the value that it waits for. The first value counts. */
+export const give = (
+  node: Node,
+  fingerprint: string,
+  executionId: string,
+  wake: string,
+  value: Schema.Json
+): Effect.Effect<void> => {
+  const workflow = workflowOf(fingerprint)
+  return node.engine.poll(workflow, executionId).pipe(
+    // The engine knows the shards of a workflow by its annotations, which it takes at the first call.
+    Effect.andThen(
+      node.engine.deferredDone(deferredOf(wake), {
+        workflowName: workflow._tag,
+        executionId,
+        deferredName: wake,
+        exit: Exit.succeed(value)
+      })
+    )
+  ) as Effect.Effect<void>
+}
+
+/** Interrupts the execution of a run in the process that has it. */
+export const interrupt = (node: Node, fingerprint: string, executionId: string): Effect.Effect<void> =>
+  node.engine.interruptUnsafe(workflowOf(fingerprint), executionId)

@@ -1,0 +1,166 @@
+/** What a durable definition is made of: its fingerprint, and how its inputs, outputs and errors become JSON and back. */
+import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
+import * as Schema from "effect/Schema"
+import { assertFunction, assertName, assertOptions, assertText } from "../../../internal/definition.ts"
+import { exactJson, hash } from "../../../internal/fingerprint.ts"
+import { encodeError, toJson } from "../../../internal/json.ts"
+import { codec, jsonSchema } from "../../../internal/jsonForm.ts"
+import { decodeKnown } from "../../../internal/knownErrors.ts"
+import { messageOf } from "../../../internal/message.ts"
+import { conversation, inputOf, outputOf } from "../../../internal/runnerSchemas.ts"
+import type { Drawable, Structure } from "../../../internal/structure.ts"
+import { DurableError, InvalidDefinition } from "../../../RunError.ts"
+import * as Runner from "../../../Runner.ts"
+import type { Kind } from "./engine.ts"
+
+/** A durable definition, with its types erased. */
+export interface Definition extends Kind {
+  readonly runner: Runner.Any
+  readonly keyOf: (input: unknown) => Effect.Effect<string, DurableError>
+  readonly encodeInput: (key: string, input: unknown) => Effect.Effect<Schema.Json, DurableError>
+  readonly decodeInput: (key: string, json: Schema.Json) => Effect.Effect<unknown, DurableError>
+  readonly encodeOutput: (key: string, output: unknown) => Effect.Effect<Schema.Json, DurableError>
+  readonly decodeOutput: (key: string, json: Schema.Json) => Effect.Effect<unknown, DurableError>
+  readonly encodeError: (error: unknown) => Schema.Json
+  readonly decodeError: (json: Schema.Json) => unknown
+}
+
+/** The options of a definition, with their types erased. */
+export interface Options {
+  readonly name: string
+  readonly version: string
+  readonly key: (input: never) => string
+  readonly input?: unknown
+  readonly output?: unknown
+  readonly error?: unknown
+}
+
+const known: ReadonlySet<string> = new Set(["error", "input", "key", "name", "output", "version"])
+
+/** How long keys and names may be. */
+const maxKey = 512
+/** How long an input, an output or a value that is given may be, as JSON: a kept run is read again and again. */
+export const maxJson = 8_000_000
+
+/** Makes a definition. Throws `InvalidDefinition` for options that are not valid. */
+export const define = (runner: unknown, options: Options): Definition => {
+  const subject = `durable run "${options.name}"`
+  assertName("a durable run", options.name, 'Give it one: Durable.make(runner, { name: "orders", version: "1", key })')
+  assertOptions(subject, options, known)
+  assertText(subject, "version", options.version)
+  assertFunction(subject, "key", options.key)
+  if (!Runner.isRunner(runner)) {
+    throw new InvalidDefinition({
+      subject,
+      problem: "its first argument is not a runner",
+      remedy: "Give it an agent, a workflow or Runner.make(...)"
+    })
+  }
+  const input = schemaOf(subject, "input", options.input, inputOf(runner))
+  const output = schemaOf(subject, "output", options.output, outputOf(runner))
+  const error = schemaOf(subject, "error", options.error, undefined)
+  return {
+    name: options.name,
+    fingerprint: fingerprintOf(runner, options),
+    runner,
+    keyOf: (input) =>
+      Effect.flatMap(
+        Effect.sync(() => options.key(input as never)),
+        (key) => checkedKey(options.name, key)
+      ),
+    ...codecOf("input", input, ["encodeInput", "decodeInput"]),
+    ...codecOf("output", output, ["encodeOutput", "decodeOutput"]),
+    encodeError: (value) =>
+      error !== undefined && Schema.is(error)(value)
+        ? { own: Schema.encodeUnknownSync(error as Schema.Codec<unknown, Schema.Json>)(value) }
+        : encodeError(value),
+    decodeError: (json) =>
+      error !== undefined && Predicate.hasProperty(json, "own")
+        ? Schema.decodeUnknownSync(error as Schema.Codec<unknown, unknown>)(json.own)
+        : decodeKnown(json)
+  }
+}
+
+const schemaOf = (
+  subject: string,
+  option: string,
+  given: unknown,
+  found: Schema.Top | undefined
+): Schema.Top | undefined => {
+  const schema = (given as Schema.Top | undefined) ?? found
+  return schema === undefined ? undefined : codec(subject, schema, option)
+}
+
+const checkedKey = (name: string, key: unknown): Effect.Effect<string, DurableError> =>
+  typeof key === "string" && key !== "" && key.length <= maxKey
+    ? Effect.succeed(key)
+    : Effect.fail(
+        new DurableError({
+          reason: "engine",
+          key: "",
+          problem: `the key of this run of "${name}" is not a text of 1 to ${maxKey} characters`,
+          remedy: "Return one from the option key"
+        })
+      )
+
+const codecOf = <E extends string, D extends string>(
+  what: string,
+  schema: Schema.Top | undefined,
+  [encode, decode]: readonly [E, D]
+) => {
+  const fail = (key: string, cause: unknown) =>
+    new DurableError({
+      reason: "engine",
+      key,
+      problem: `the ${what} cannot be kept as JSON: ${messageOf(cause)}`,
+      remedy: `Give Durable.make a schema for the ${what}`
+    })
+  const limited = (key: string, json: Schema.Json | undefined): Effect.Effect<Schema.Json, DurableError> => {
+    if (json === undefined) return Effect.fail(fail(key, new Error("it is not JSON, and no schema is known")))
+    const length = JSON.stringify(json).length
+    return length <= maxJson
+      ? Effect.succeed(json)
+      : Effect.fail(fail(key, new Error(`it has ${length} characters, and at most ${maxJson} are kept`)))
+  }
+  const by = schema as Schema.Codec<unknown, Schema.Json> | undefined
+  return {
+    [encode]: (key: string, value: unknown) =>
+      by === undefined
+        ? limited(key, value === undefined ? null : exactJson(value))
+        : Effect.flatMap(
+            Effect.mapError(Schema.encodeUnknownEffect(by)(value), (cause) => fail(key, cause)),
+            (json) => limited(key, json)
+          ),
+    [decode]: (key: string, json: Schema.Json) =>
+      by === undefined
+        ? Effect.succeed(json)
+        : Effect.mapError(Schema.decodeUnknownEffect(by)(json), (cause) => fail(key, cause))
+  } as Readonly<Record<E, (key: string, value: unknown) => Effect.Effect<Schema.Json, DurableError>>> &
+    Readonly<Record<D, (key: string, json: Schema.Json) => Effect.Effect<unknown, DurableError>>>
+}
+
+/** Equal for definitions of the same name, version, structure and tools. */
+const fingerprintOf = (runner: Runner.Any, { name, version }: Options): string =>
+  hash([name, version, structureOf(runner, [])])
+
+const structureOf = (runner: Drawable, above: ReadonlyArray<Drawable>): Schema.Json => {
+  if (above.includes(runner)) return runner.name
+  const { kind, members, note }: Structure = runner.definition.structure()
+  return {
+    name: runner.name,
+    kind,
+    note: note ?? null,
+    members: members.map((member) => ({
+      name: member.name,
+      role: member.role ?? null,
+      handsOffTo: member.handsOffTo ?? null,
+      runner: member.runner === undefined ? null : structureOf(member.runner, [...above, runner])
+    })),
+    tools: toolsOf(runner)
+  }
+}
+
+const toolsOf = (_runner: Drawable): Schema.Json => null
+
+export { conversation, jsonSchema, toJson }

@@ -1,0 +1,129 @@
+/**
+ * The port between `Durable` and what keeps and executes runs. Everything that crosses it is JSON, so that another engine
+ * can stand behind it. `sqlEngine.ts` is the one on `effect/workflow`, `effect/cluster` and SQL.
+ */
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import type * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import type * as Stream from "effect/Stream"
+import type { DurableError } from "../../../RunError.ts"
+import type { RunEvent } from "../../../RunEvent.ts"
+import type { Journal } from "../../../services/Journal.ts"
+
+/** A durable definition, as the engine knows it. */
+export interface Kind {
+  readonly name: string
+  /** Equal for definitions of the same name, version, structure and tools. */
+  readonly fingerprint: string
+}
+
+/** What a run waits for. */
+export interface Wait {
+  readonly kind: "outcome" | "signal" | "sleep" | "approval"
+  /** The name of the signal, the id of the approval, or the key of the step. */
+  readonly id: string
+  /** The name under which the engine wakes the run. */
+  readonly wake: string
+  /** For people: the tool, the signal. */
+  readonly name: string
+  /** When a sleep ends, in milliseconds since 1970. */
+  readonly until?: number | undefined
+  /** The request of an approval. */
+  readonly request?: Schema.Json | undefined
+}
+
+/** The state of a run, as it is kept. */
+export type State = "queued" | "running" | "suspended" | "completed" | "failed" | "interrupted"
+
+/** How a run ended. */
+export type Ended =
+  | { readonly _tag: "Output"; readonly output: Schema.Json }
+  | { readonly _tag: "Error"; readonly error: Schema.Json }
+  | { readonly _tag: "Defect"; readonly message: string }
+  | { readonly _tag: "Interrupted" }
+
+/** A run, as it is kept. */
+export interface Kept {
+  readonly id: string
+  readonly name: string
+  readonly key: string
+  readonly fingerprint: string
+  readonly input: Schema.Json
+  readonly state: State
+  readonly waits: ReadonlyArray<Wait>
+  readonly ended: Ended | undefined
+  readonly worker: string | undefined
+  readonly createdAt: number
+  readonly updatedAt: number
+}
+
+/** The arguments of one execution. The same run is executed again after each crash and each sleep. */
+export interface Start {
+  readonly input: Schema.Json
+  readonly journal: Journal
+  readonly onEvent: (event: RunEvent) => Effect.Effect<void>
+  /** Waits, without a process, for an outside decision on `wait`. */
+  readonly decide: (wait: Omit<Wait, "wake">) => Effect.Effect<Schema.Json>
+}
+
+/** Executes a run: succeeds with its output, or fails with its error, both as JSON. */
+export type Execute = (start: Start) => Effect.Effect<Schema.Json, Schema.Json>
+
+/** The answer to a step whose outcome is not known. */
+export type Answer =
+  | { readonly _tag: "Happened"; readonly result: Schema.Json }
+  | { readonly _tag: "DidNotHappen" }
+  | { readonly _tag: "GiveUp" }
+
+/** A step, as it is kept. */
+export interface KeptStep {
+  readonly key: string
+  readonly kind: string
+  readonly name: string
+  readonly state: "intent" | "unknown" | "done" | "failed"
+  readonly value: Schema.Json
+  /** The execution that wrote it. */
+  readonly epoch: number
+  readonly updatedAt: number
+}
+
+/** Which runs are listed. */
+export interface Query {
+  readonly name?: string | undefined
+  readonly state?: State | undefined
+  readonly limit?: number | undefined
+}
+
+/** Names a run. */
+export interface Ref {
+  readonly name: string
+  readonly key: string
+}
+
+/** Keeps runs, and executes those whose definitions this process hosts. */
+export interface Service {
+  /** Keeps a new run, or finds the run of this key; returns its id. */
+  readonly submit: (kind: Kind, key: string, input: Schema.Json) => Effect.Effect<string, DurableError>
+  /** Executes runs of this definition in this process for as long as the scope is open. */
+  readonly host: (kind: Kind, execute: Execute) => Effect.Effect<void, DurableError, Scope.Scope>
+  readonly find: (run: Ref) => Effect.Effect<Kept | undefined, DurableError>
+  /** True when some process executes runs of this definition. */
+  readonly isServed: (kind: Kind) => Effect.Effect<boolean, DurableError>
+  /** Waits for the end of a run. */
+  readonly ended: (run: Ref) => Effect.Effect<Ended, DurableError>
+  readonly interrupt: (run: Ref) => Effect.Effect<void, DurableError>
+  readonly signal: (run: Ref, signal: string, value: Schema.Json) => Effect.Effect<void, DurableError>
+  /** Decides on a wait, such as an approval. */
+  readonly decide: (run: Ref, id: string, value: Schema.Json) => Effect.Effect<void, DurableError>
+  readonly answer: (run: Ref, step: string, answer: Answer) => Effect.Effect<void, DurableError>
+  readonly retry: (run: Ref) => Effect.Effect<void, DurableError>
+  readonly events: (run: Ref, from: number | "now") => Stream.Stream<RunEvent, DurableError>
+  readonly steps: (run: Ref) => Effect.Effect<ReadonlyArray<KeptStep>, DurableError>
+  readonly list: (query: Query) => Effect.Effect<ReadonlyArray<Kept>, DurableError>
+  /** Removes runs that ended before `before`; returns how many. */
+  readonly prune: (before: number) => Effect.Effect<number, DurableError>
+}
+
+/** The engine that durable runs need. `Durable.layerSqlite` and `Durable.layerPostgres` provide one. */
+export class Engine extends Context.Service<Engine, Service>()("troupe/Durable/Engine") {}

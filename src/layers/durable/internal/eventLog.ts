@@ -1,0 +1,173 @@
+/**
+ * The events of one run as they are kept: once, in one order, whichever executions emitted them. An execution that goes on
+ * emits again what earlier ones emitted, because the run is replayed from its start; only what is new is written.
+ */
+import * as Effect from "effect/Effect"
+import type * as Schema from "effect/Schema"
+import { canonical } from "../../../internal/fingerprint.ts"
+import { toJson } from "../../../internal/json.ts"
+import type { RunEvent } from "../../../RunEvent.ts"
+
+/** Writes a batch whose first event has this number; false once a later execution has begun. */
+export type Write = (first: number, events: ReadonlyArray<Schema.Json>) => Effect.Effect<boolean>
+
+/** How many events wait before they are written at once. */
+const batch = 64
+
+type Delta = Extract<RunEvent, { readonly _tag: "TextDelta" | "ReasoningDelta" }>
+const isDelta = (event: RunEvent): event is Delta => event._tag === "TextDelta" || event._tag === "ReasoningDelta"
+
+const isOfModel: ReadonlySet<string> = new Set([
+  "TextDelta",
+  "ReasoningDelta",
+  "StepRetried",
+  "TurnReplaced",
+  "OutputRejected",
+  "StepCompleted"
+])
+
+/** The fields that differ between two records of the same event. */
+const varying: ReadonlySet<string> = new Set(["seq", "at", "durationMs", "spent", "transcript", "discardFrom", "usage"])
+
+/** The same text for two records of one event. */
+const identityOf = (event: RunEvent): string =>
+  canonical(toJson(Object.fromEntries(Object.entries(event).filter(([field]) => !varying.has(field)))))
+
+const stepOf = (event: { readonly runId: string; readonly step: number }): string => `${event.runId} ${event.step}`
+
+/** What is kept of a step's model call. */
+interface Sent {
+  /** The number of its first delta. */
+  first: number | undefined
+  /** True once an event after the model call is kept. */
+  over: boolean
+  /** True once this execution has emitted deltas of it that are new. */
+  isLive: boolean
+}
+
+/** The log of one execution, which starts with what earlier ones have kept. */
+export class EventLog {
+  readonly #write: Write
+  readonly #kept = new Map<string, number>()
+  readonly #steps = new Map<string, Sent>()
+  /** Numbers in this execution's stream, and those that the log gave. */
+  readonly #numbers: Array<readonly [seq: number, kept: number]> = []
+  #pending: Array<RunEvent> = []
+  #next = 0
+  #written = 0
+
+  constructor(write: Write, kept: ReadonlyArray<RunEvent>) {
+    this.#write = write
+    for (const event of kept) {
+      this.#next = event.seq + 1
+      this.#note(event)
+      if (!isDelta(event)) {
+        const identity = identityOf(event)
+        this.#kept.set(identity, (this.#kept.get(identity) ?? 0) + 1)
+      }
+    }
+    this.#written = this.#next
+  }
+
+  /** True when so many events wait that they should be written now. */
+  get isFull(): boolean {
+    return this.#pending.length >= batch
+  }
+
+  /** The number of the next event. */
+  get next(): number {
+    return this.#next
+  }
+
+  /** Takes an event of this execution. */
+  add(event: RunEvent): void {
+    this.#numbers.push([event.seq, this.#next])
+    if (isDelta(event)) return this.#addDelta(event)
+    if (this.#wasKept(event)) return
+    this.#append(event)
+  }
+
+  #wasKept(event: RunEvent): boolean {
+    if (this.#kept.size === 0) return false
+    const identity = identityOf(event)
+    const times = this.#kept.get(identity) ?? 0
+    if (times === 0) return false
+    if (times === 1) this.#kept.delete(identity)
+    else this.#kept.set(identity, times - 1)
+    return true
+  }
+
+  /** A turn whose deltas were written before the execution ended, and that is emitted again, replaces them. */
+  #addDelta(event: Delta): void {
+    const sent = this.#sentOf(event)
+    if (sent.over) return
+    if (sent.first !== undefined && !sent.isLive) {
+      const { at, path, runId, step, v } = event
+      const discardFrom = sent.first
+      this.#append({
+        _tag: "StepRetried",
+        v,
+        seq: 0,
+        at,
+        path,
+        runId,
+        step,
+        attempt: 2,
+        discardFrom,
+        reason: "the run goes on elsewhere"
+      })
+      sent.first = undefined
+    }
+    sent.isLive = true
+    this.#append(event)
+  }
+
+  #sentOf(event: { readonly runId: string; readonly step: number }): Sent {
+    const key = stepOf(event)
+    const sent = this.#steps.get(key) ?? { first: undefined, over: false, isLive: false }
+    this.#steps.set(key, sent)
+    return sent
+  }
+
+  #note(event: RunEvent): void {
+    if (event._tag === "StepStarted" || !("toolCallId" in event || isOfModel.has(event._tag)) || !("step" in event))
+      return
+    const sent = this.#sentOf(event)
+    if (isDelta(event)) sent.first ??= event.seq
+    else if (event._tag === "StepRetried" || event._tag === "TurnReplaced") sent.first = undefined
+    else sent.over = true
+  }
+
+  #append(event: RunEvent): void {
+    const last = this.#pending.at(-1)
+    if (last !== undefined && isDelta(event) && isDelta(last) && isSamePiece(last, event)) {
+      this.#pending[this.#pending.length - 1] = { ...last, delta: last.delta + event.delta }
+      return
+    }
+    const seq = this.#next++
+    const kept =
+      "discardFrom" in event && event.seq !== 0
+        ? { ...event, seq, discardFrom: this.#numberOf(event.discardFrom) }
+        : { ...event, seq }
+    this.#note(kept)
+    this.#pending.push(kept)
+  }
+
+  /** The number that the log gave to an event of this execution. */
+  #numberOf(seq: number): number {
+    for (let i = this.#numbers.length - 1; i >= 0; i--) if (this.#numbers[i]![0] <= seq) return this.#numbers[i]![1]
+    return 0
+  }
+
+  /** Writes what waits. False once a later execution has begun. */
+  readonly flush: Effect.Effect<boolean> = Effect.suspend(() => {
+    if (this.#pending.length === 0) return Effect.succeed(true)
+    const events = this.#pending
+    const first = this.#written
+    this.#pending = []
+    this.#written = this.#next
+    return this.#write(first, events as unknown as ReadonlyArray<Schema.Json>)
+  })
+}
+
+const isSamePiece = (a: Delta, b: Delta): boolean => a._tag === b._tag && a.runId === b.runId && a.step === b.step

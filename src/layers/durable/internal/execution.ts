@@ -1,0 +1,229 @@
+/**
+ * One execution of a run: claims it, runs it with its journal, and says how it ended, that it sleeps, or nothing when
+ * another execution has it now.
+ */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import type * as Option from "effect/Option"
+import * as Schedule from "effect/Schedule"
+import type * as Schema from "effect/Schema"
+import type { SqlError } from "effect/sql/SqlError"
+import { messageOf } from "../../../internal/message.ts"
+import { encodeError } from "../../../internal/json.ts"
+import { DurableError } from "../../../RunError.ts"
+import type { RunEvent } from "../../../RunEvent.ts"
+import type { Ended, Execute, Wait } from "./engine.ts"
+import { EventLog } from "./eventLog.ts"
+import * as Journal from "./journal.ts"
+import type { Claim, Tables } from "./tables.ts"
+
+/** What this process executes for a definition. */
+export interface Program {
+  readonly execute: Execute
+  /** Completed when the services that it uses are about to end. */
+  readonly closing: Deferred.Deferred<void>
+  /** One for each of its executions, completed when that has ended. */
+  readonly active: Set<Deferred.Deferred<void>>
+}
+
+/** What an execution needs of its surroundings. */
+export interface Surroundings {
+  readonly tables: Tables
+  /** Names the process in the table of runs. */
+  readonly worker: string
+  /** The program of the definition in this process. Waits until there is one. */
+  readonly program: Effect.Effect<Program>
+  readonly given: (wake: string) => Effect.Effect<Option.Option<Schema.Json>>
+  readonly wakeAt: (name: string, until: number) => Effect.Effect<void>
+  /** Has the engine wake this execution by these names, and gives the run up until then. */
+  readonly sleep: (wakes: ReadonlyArray<string>) => Effect.Effect<"ready" | "asleep">
+  /** Called after each write that others wait for. */
+  readonly nudge: Effect.Effect<void>
+  /** How long steps that are under way may take when the run is handed to another process, in milliseconds. */
+  readonly drainMillis: number
+}
+
+type Verdict =
+  | { readonly _tag: "Ended"; readonly ended: Ended }
+  | { readonly _tag: "Asleep"; readonly waits: ReadonlyArray<Wait> }
+  | { readonly _tag: "Elsewhere" }
+
+/** Statements are tried again while the database is out of reach; an execution that is fenced meanwhile writes nothing. */
+const persistence = Schedule.min([Schedule.exponential(50, 2), Schedule.spaced(2000)])
+
+const persist = <A>(statement: Effect.Effect<A, unknown>): Effect.Effect<A> =>
+  Effect.orDie(Effect.retry(statement, persistence))
+
+/** Executes a run until it has ended, sleeps, or is another's. */
+export const execute = (runId: string, on: Surroundings): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    while (true) {
+      const now = yield* Clock.currentTimeMillis
+      const program = yield* on.program
+      const claim = yield* persist(on.tables.claim(runId, on.worker, now))
+      if (claim === undefined) return
+      const ended = Deferred.makeUnsafe<void>()
+      program.active.add(ended)
+      const verdict = yield* Effect.ensuring(
+        once(claim, program, on),
+        Effect.sync(() => {
+          program.active.delete(ended)
+          Deferred.doneUnsafe(ended, Effect.void)
+        })
+      )
+      const goesOn = yield* settle(claim, verdict, on)
+      if (!goesOn) return
+    }
+  })
+
+/** Writes the verdict. True when the run is to be executed again at once. */
+const settle = (claim: Claim, verdict: Verdict, on: Surroundings): Effect.Effect<boolean> =>
+  Effect.gen(function* () {
+    const now = yield* Clock.currentTimeMillis
+    // The process that has the run now goes on with it. If the engine still asks this one, the next claim tells.
+    if (verdict._tag === "Elsewhere") return yield* Effect.as(Effect.sleep(500), true)
+    if (verdict._tag === "Ended") {
+      const { ended } = verdict
+      yield* persist(on.tables.setRun(claim, { state: stateOf(ended), ended: JSON.stringify(ended) }, now))
+      yield* on.nudge
+      return false
+    }
+    const { waits } = verdict
+    const slept = yield* persist(on.tables.setRun(claim, { state: "suspended", waits: JSON.stringify(waits) }, now))
+    yield* on.nudge
+    if (!slept) return true
+    return (yield* on.sleep(waits.map(({ wake }) => wake))) === "ready"
+  })
+
+const stateOf = (ended: Ended) =>
+  ended._tag === "Output" ? "completed" : ended._tag === "Interrupted" ? "interrupted" : "failed"
+
+/** Runs the program once, from its start, with what is kept. */
+const once = (claim: Claim, program: Program, on: Surroundings): Effect.Effect<Verdict> =>
+  Effect.gen(function* () {
+    const { tables } = on
+    const host: Journal.Host = {
+      claim,
+      tables,
+      given: on.given,
+      wakeAt: on.wakeAt,
+      persist,
+      now: Clock.currentTimeMillis
+    }
+    const execution = Journal.make(host, `run_${claim.run.id}`)
+    const log = new EventLog(
+      (first, events) => Effect.tap(persist(tables.addEvents(claim, first, events)), () => on.nudge),
+      yield* persist(keptEvents(tables, claim))
+    )
+    const start = {
+      input: claim.run.input,
+      journal: execution.journal,
+      decide: execution.decide,
+      onEvent: (event: RunEvent) => note(event, log, execution)
+    }
+    const fiber = Effect.runFork(Effect.suspend(() => program.execute(start)))
+    const flushing = Effect.runFork(Effect.forever(Effect.andThen(Effect.sleep(50), log.flush)))
+    const halted = Effect.andThen(
+      Deferred.await(execution.stopped),
+      Effect.andThen(Fiber.interrupt(fiber), Fiber.await(fiber))
+    )
+    const closing = Effect.as(Deferred.await(program.closing), undefined)
+    const exit = yield* Effect.raceAllFirst([Fiber.await(fiber), halted, closing]).pipe(
+      Effect.flatMap((exit) =>
+        exit === undefined
+          ? Effect.andThen(Effect.uninterruptible(handOver(claim, fiber, execution, on)), Fiber.await(fiber))
+          : Effect.succeed(exit)
+      ),
+      Effect.onInterrupt(() => handOver(claim, fiber, execution, on)),
+      Effect.ensuring(Effect.andThen(Fiber.interrupt(flushing), log.flush))
+    )
+    return verdictOf(exit, execution, claim)
+  })
+
+const keptEvents = (tables: Tables, { lastSeq, run }: Claim): Effect.Effect<ReadonlyArray<RunEvent>, SqlError> =>
+  Effect.gen(function* () {
+    const events: Array<RunEvent> = []
+    while (events.length <= lastSeq) {
+      const more = yield* tables.events(run.id, events.length)
+      if (more.length === 0) break
+      events.push(...(more as unknown as ReadonlyArray<RunEvent>))
+    }
+    return events
+  })
+
+/** A run that goes to sleep has not ended, so what its runners say of that is not kept. */
+const note = (event: RunEvent, log: EventLog, execution: Journal.Execution): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const goesOn = execution.waits.size > 0 || execution.stop() !== undefined
+    if (event._tag === "RunInterrupted" && goesOn) return Effect.void
+    log.add(event)
+    return log.isFull ? Effect.asVoid(log.flush) : Effect.void
+  })
+
+/**
+ * The engine interrupts an execution when the run was interrupted, and when another process gets it. In the first case
+ * everything is interrupted at once. In the second the steps under way may end, so that their outcomes are kept.
+ */
+const handOver = (
+  claim: Claim,
+  fiber: Fiber.Fiber<Schema.Json, Schema.Json>,
+  execution: Journal.Execution,
+  on: Surroundings
+): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    const now = yield* Effect.option(on.tables.find(claim.run.id))
+    const isOurs = now._tag === "Some" && now.value?.epoch === claim.epoch && now.value.state === "running"
+    if (isOurs) {
+      execution.drain()
+      yield* Effect.timeoutOption(Effect.interruptible(Fiber.await(fiber)), on.drainMillis)
+    }
+    yield* Fiber.interrupt(fiber)
+    const ended = yield* Fiber.await(fiber)
+    // What ended while it was handed over has ended.
+    if (isOurs && !isInterrupted(ended)) yield* settle(claim, verdictOf(ended, execution, claim), on)
+  })
+
+const isInterrupted = (exit: Exit.Exit<unknown, unknown>): boolean =>
+  Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)
+
+const verdictOf = (exit: Exit.Exit<Schema.Json, Schema.Json>, execution: Journal.Execution, claim: Claim): Verdict => {
+  const stop = execution.stop()
+  if (stop?._tag === "Fenced") return { _tag: "Elsewhere" }
+  if (stop?._tag === "GivenUp" || stop?._tag === "Ambiguous") {
+    return { _tag: "Ended", ended: { _tag: "Error", error: encodeError(refusal(claim, stop)) } }
+  }
+  if (Exit.isSuccess(exit)) return { _tag: "Ended", ended: { _tag: "Output", output: exit.value } }
+  if (Cause.hasInterruptsOnly(exit.cause)) {
+    if (stop !== undefined) return { _tag: "Elsewhere" }
+    return execution.waits.size > 0
+      ? { _tag: "Asleep", waits: [...execution.waits.values()] }
+      : { _tag: "Ended", ended: { _tag: "Interrupted" } }
+  }
+  const error = Exit.findErrorOption(exit)
+  return {
+    _tag: "Ended",
+    ended:
+      error._tag === "Some"
+        ? { _tag: "Error", error: error.value }
+        : { _tag: "Defect", message: messageOf(Cause.squash(exit.cause)) }
+  }
+}
+
+const refusal = ({ run }: Claim, stop: { readonly _tag: "GivenUp" | "Ambiguous"; readonly step: string }) =>
+  stop._tag === "GivenUp"
+    ? new DurableError({
+        reason: "given-up",
+        key: run.key,
+        problem: `the step "${stop.step}" was given up: its outcome is not known`,
+        remedy: "Start the run under another key when it is to be made again"
+      })
+    : new DurableError({
+        reason: "engine",
+        key: run.key,
+        problem: `two pieces of work have the same place, "${stop.step}", so their outcomes cannot be told apart`,
+        remedy: "Give runs that start at once in a function names of their own, with Runner.named"
+      })

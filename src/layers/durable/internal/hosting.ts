@@ -1,0 +1,121 @@
+/** The nodes of this process: one for each definition that it executes, for as long as somebody here wants it executed. */
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Latch from "effect/Latch"
+import * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
+import type * as SqlClient from "effect/sql/SqlClient"
+import * as Clock from "effect/Clock"
+import * as Cluster from "./cluster.ts"
+import type { Execute, Kind } from "./engine.ts"
+import type { Program } from "./execution.ts"
+import { nodeName, processName, removeGone } from "./processes.ts"
+import type { Settings } from "./sqlEngine.ts"
+import * as Tables from "./tables.ts"
+
+/** A node, and the programs that it executes: the last that was added, of those that are still there. */
+interface Hosted {
+  readonly node: Cluster.Node
+  readonly scope: Scope.Closeable
+  readonly programs: Array<Program>
+  changed: Latch.Latch
+  users: number
+}
+
+/** How long a node stays when no program is left, so that one call after another does not make a node each. */
+const idleMillis = 2000
+
+/** Makes the nodes of this process. They end with the scope. */
+export const hosting = (
+  sql: SqlClient.SqlClient,
+  settings: Settings,
+  tables: Tables.Tables,
+  nudge: Effect.Effect<unknown>
+) =>
+  Effect.gen(function* () {
+    const scope = yield* Effect.scope
+    const lock = Semaphore.makeUnsafe(1)
+    const hosted = new Map<string, Hosted>()
+
+    const open = (fingerprint: string): Effect.Effect<Hosted, unknown> =>
+      Effect.gen(function* () {
+        const own = yield* Scope.fork(scope)
+        yield* Effect.ignore(removeGone(sql, Cluster.prefix))
+        const node = yield* Cluster.build(sql, settings, {
+          address: nodeName(),
+          groups: [Cluster.groupOf(fingerprint)]
+        }).pipe(Scope.provide(own))
+        const made: Hosted = { node, scope: own, programs: [], changed: Latch.makeUnsafe(false), users: 0 }
+        const program: Effect.Effect<Program> = Effect.suspend(() => {
+          const last = made.programs.at(-1)
+          return last === undefined ? Effect.andThen(made.changed.await, program) : Effect.succeed(last)
+        })
+        yield* Cluster.register(node, fingerprint, {
+          tables,
+          worker: processName,
+          program,
+          nudge,
+          drainMillis: settings.drain
+        }).pipe(Scope.provide(own))
+        yield* Effect.forkIn(upkeep(fingerprint, node), own)
+        hosted.set(fingerprint, made)
+        return made
+      })
+
+    /** Takes over from processes of this machine that are gone, and starts what was kept and never started. */
+    const upkeep = (fingerprint: string, node: Cluster.Node) =>
+      Effect.gen(function* () {
+        yield* removeGone(sql, Cluster.prefix)
+        const now = yield* Clock.currentTimeMillis
+        for (const run of yield* tables.queued(fingerprint, now - 2000)) {
+          yield* Cluster.start(node, fingerprint, Tables.executionIdOf(run))
+        }
+      }).pipe(Effect.ignoreCause, Effect.andThen(Effect.sleep(1000)), Effect.forever)
+
+    const close = (fingerprint: string, made: Hosted) =>
+      Effect.suspend(() => {
+        if (made.users > 0 || hosted.get(fingerprint) !== made) return Effect.void
+        hosted.delete(fingerprint)
+        return Scope.close(made.scope, Exit.void)
+      }).pipe(lock.withPermits(1))
+
+    const acquire = (fingerprint: string, execute: Execute) =>
+      lock.withPermits(1)(
+        Effect.gen(function* () {
+          const made = hosted.get(fingerprint) ?? (yield* open(fingerprint))
+          const program: Program = { execute, closing: Deferred.makeUnsafe(), active: new Set() }
+          made.users++
+          made.programs.push(program)
+          const before = made.changed
+          made.changed = Latch.makeUnsafe(false)
+          yield* before.open
+          return { made, program }
+        })
+      )
+
+    /** The program's services end after this: so its executions end first. */
+    const release = (fingerprint: string, made: Hosted, program: Program) =>
+      Effect.gen(function* () {
+        made.programs.splice(made.programs.indexOf(program), 1)
+        Deferred.doneUnsafe(program.closing, Effect.void)
+        yield* Effect.forEach(program.active, (ended) => Deferred.await(ended), { discard: true })
+        made.users--
+        if (made.users > 0) return
+        yield* Effect.forkIn(Effect.andThen(Effect.sleep(idleMillis), close(fingerprint, made)), scope)
+      })
+
+    const add = ({ fingerprint }: Kind, execute: Execute): Effect.Effect<void, unknown, Scope.Scope> =>
+      Effect.asVoid(
+        Effect.acquireRelease(acquire(fingerprint, execute), ({ made, program }) => release(fingerprint, made, program))
+      )
+
+    const prune = (before: number) =>
+      Effect.gen(function* () {
+        const old = yield* tables.old(before, 1000)
+        for (const run of old) yield* tables.remove(run.id)
+        return old.length
+      })
+
+    return { add, prune, nodeOf: (fingerprint: string) => hosted.get(fingerprint)?.node }
+  })

@@ -1,0 +1,68 @@
+/** What a process executes for a durable definition: the runner, with this process's services and the run's journal. */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import { CurrentState } from "../../../internal/runState.ts"
+import * as Runner from "../../../Runner.ts"
+import { type Approver, CurrentApprover, type Decision } from "../../../services/Approver.ts"
+import { CurrentRun } from "../../../services/CurrentRun.ts"
+import { CurrentJournal } from "../../../services/Journal.ts"
+import { SyncBridge } from "../../../services/SyncBridge.ts"
+import type { Definition } from "./definition.ts"
+import type { Execute, Start } from "./engine.ts"
+
+/** Executes the runs of a definition with these services. */
+export const programOf =
+  (durable: Definition, services: Context.Context<never>): Execute =>
+  (start) => {
+    const named = Runner.named(durable.runner as Runner.Runner<unknown, unknown, unknown, never>, durable.name)
+    const runner = Runner.onEvent(named, start.onEvent)
+    return Effect.gen(function* () {
+      const input = yield* durable.decodeInput("", start.input)
+      return yield* durable.encodeOutput("", yield* runner.run(input))
+    }).pipe(
+      Effect.mapError(durable.encodeError),
+      Effect.updateContext((context: Context.Context<never>) => ofRun(Context.merge(context, services), start))
+    )
+  }
+
+/** The services of the process, without what belongs to a run around the call, and with what belongs to this one. */
+const ofRun = (services: Context.Context<never>, start: Start): Context.Context<never> =>
+  services.pipe(
+    Context.add(CurrentState, undefined),
+    Context.add(CurrentRun, undefined),
+    Context.add(SyncBridge, undefined),
+    Context.add(CurrentJournal, start.journal),
+    Context.add(CurrentApprover, approverOf(Context.get(services, CurrentApprover), start))
+  )
+
+const Decided = Schema.Union([
+  Schema.Struct({ _tag: Schema.Literal("Approved"), params: Schema.optionalKey(Schema.Json) }),
+  Schema.Struct({ _tag: Schema.Literal("Denied"), reason: Schema.String })
+])
+
+/** Keeps what the approver of the process decides; what it leaves for later is decided from outside, without a process. */
+const approverOf = (approver: Approver | undefined, { decide, journal }: Start): Approver => ({
+  rule: (request, declared) => approver?.rule(request, declared) ?? (declared ? "ask" : "allow"),
+  decide: (request) => {
+    const outside = Effect.map(
+      decide({ kind: "approval", id: request.id, name: request.tool, request: JSON.parse(JSON.stringify(request)) }),
+      (json): Decision =>
+        Option.getOrElse(Schema.decodeUnknownOption(Decided)(json), () => ({
+          _tag: "Denied",
+          reason: "the decision could not be read"
+        }))
+    )
+    if (approver === undefined) return outside
+    const step = { key: `approval/${request.id}`, kind: "decision", name: request.tool, idempotent: true } as const
+    const asked = Effect.map(
+      approver.decide(request),
+      (decision) => JSON.parse(JSON.stringify(decision)) as Schema.Json
+    )
+    return Effect.flatMap(Effect.orDie(journal.run(step, asked)), (json) => {
+      const decision = Schema.decodeUnknownOption(Decided)(json)
+      return Option.isSome(decision) ? Effect.succeed(decision.value) : outside
+    })
+  }
+})

@@ -1,0 +1,259 @@
+/**
+ * The engine on SQL: our tables hold runs, steps and events; `cluster.ts` decides which process executes a run, and wakes
+ * it. Loaded when a Layer of `Durable` is built, and not with `Durable`.
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
+import * as Schedule from "effect/Schedule"
+import type * as Scope from "effect/Scope"
+import type * as SqlClient from "effect/sql/SqlClient"
+import type { SqlError } from "effect/sql/SqlError"
+import * as Stream from "effect/Stream"
+import { hash } from "../../../internal/fingerprint.ts"
+import { messageOf } from "../../../internal/message.ts"
+import { DurableError } from "../../../RunError.ts"
+import type { RunEvent } from "../../../RunEvent.ts"
+import * as Cluster from "./cluster.ts"
+import type { Ended, Kind, Ref, Service } from "./engine.ts"
+import { hosting } from "./hosting.ts"
+import * as Tables from "./tables.ts"
+
+/** How the engine behaves, in milliseconds. */
+export interface Settings extends Cluster.Timing {
+  /** How long steps that are under way may take when a run is handed to another process. */
+  readonly drain: number
+  /** How long runs that have ended are kept; `undefined` keeps them. */
+  readonly keep: number | undefined
+}
+
+/** The id of a run: made of its name and its key. */
+export const idOf = ({ key, name }: Ref): string => hash([name, key]).slice(0, 32)
+
+const unreachable = (key: string, cause: unknown): DurableError =>
+  new DurableError({
+    reason: "engine",
+    key,
+    problem: `the database failed: ${messageOf(cause)}`,
+    remedy: "Check that it can be reached, and call again: what was done is not done twice"
+  })
+
+const unknownRun = ({ key, name }: Ref): DurableError =>
+  new DurableError({
+    reason: "unknown-run",
+    key,
+    problem: `there is no run of "${name}" with this key`,
+    remedy: "Start it with run or submit, or check the key"
+  })
+
+const conflict = (run: Tables.RunRow): DurableError =>
+  new DurableError({
+    reason: "key-conflict",
+    key: run.key,
+    problem: `"${run.name}" was started with this key and another input`,
+    remedy: "Make the key of what tells two runs apart"
+  })
+
+const changed = (run: Tables.RunRow): DurableError =>
+  new DurableError({
+    reason: "definition-changed",
+    key: run.key,
+    problem: `this run of "${run.name}" was started with another definition, and has not ended`,
+    remedy: "Let a worker with that definition finish it, or interrupt it and start it under another key"
+  })
+
+/** Makes the engine. Everything that it starts ends with the scope. */
+export const make = (sql: SqlClient.SqlClient, settings: Settings): Effect.Effect<Service, DurableError, Scope.Scope> =>
+  Effect.gen(function* () {
+    yield* Tables.migrate(sql)
+    const tables = Tables.make(sql)
+    const client = yield* Cluster.build(sql, settings, undefined)
+    let latch = Latch.makeUnsafe(false)
+    const nudges = {
+      nudge: Effect.suspend(() => {
+        const before = latch
+        latch = Latch.makeUnsafe(false)
+        return before.open
+      }),
+      /** Waits until something was written by this process, or a moment for other processes to write. */
+      changes: Effect.suspend(() => Effect.raceFirst(latch.await, Effect.sleep(settings.poll)))
+    }
+    const hosts = yield* hosting(sql, settings, tables, nudges.nudge)
+    return serviceOf({ tables, client, hosts, ...nudges })
+  }).pipe(
+    Effect.mapError((cause) => (cause instanceof DurableError ? cause : unreachable("", cause))),
+    // The clock of a test does not move the leases of other processes.
+    Effect.provideService(Clock.Clock, Clock.Clock.defaultValue())
+  )
+
+interface Parts {
+  readonly tables: Tables.Tables
+  readonly client: Cluster.Node
+  readonly hosts: Effect.Success<ReturnType<typeof hosting>>
+  readonly nudge: Effect.Effect<unknown>
+  readonly changes: Effect.Effect<unknown>
+}
+
+const attempts = { times: 3, schedule: Schedule.exponential(50) }
+
+const serviceOf = ({ changes, client, hosts, nudge, tables }: Parts): Service => {
+  const live = Effect.provideService(Clock.Clock, Clock.Clock.defaultValue())
+  const ask = <A>(key: string, statement: Effect.Effect<A, SqlError>): Effect.Effect<A, DurableError> =>
+    live(Effect.mapError(Effect.retry(statement, attempts), (cause) => unreachable(key, cause)))
+  const now = live(Clock.currentTimeMillis)
+  /** A call of the engine, whose failures are defects. */
+  const call = (key: string, effect: Effect.Effect<void>): Effect.Effect<void, DurableError> =>
+    live(Effect.catchDefect(effect, (cause) => Effect.fail(unreachable(key, cause))))
+
+  const find = (ref: Ref) => ask(ref.key, tables.find(idOf(ref)))
+  const known = (ref: Ref): Effect.Effect<Tables.RunRow, DurableError> =>
+    Effect.flatMap(find(ref), (run) => (run === undefined ? Effect.fail(unknownRun(ref)) : Effect.succeed(run)))
+  const nodeFor = (fingerprint: string): Cluster.Node => hosts.nodeOf(fingerprint) ?? client
+  const start = (run: Tables.RunRow) =>
+    call(run.key, Cluster.start(nodeFor(run.fingerprint), run.fingerprint, Tables.executionIdOf(run)))
+  const give = (run: Tables.RunRow, wake: string, value: unknown) =>
+    call(
+      run.key,
+      Cluster.give(nodeFor(run.fingerprint), run.fingerprint, Tables.executionIdOf(run), wake, value as never)
+    )
+
+  const submit: Service["submit"] = (kind, key, input) =>
+    Effect.gen(function* () {
+      const id = idOf({ name: kind.name, key })
+      const at = yield* now
+      const inputHash = hash(input)
+      const row = {
+        id,
+        name: kind.name,
+        key,
+        fingerprint: kind.fingerprint,
+        input,
+        inputHash,
+        createdAt: at,
+        updatedAt: at
+      }
+      yield* ask(key, tables.create(row))
+      const run = yield* known({ name: kind.name, key })
+      if (run.inputHash !== inputHash) return yield* conflict(run)
+      if (run.ended !== undefined) return id
+      if (run.fingerprint !== kind.fingerprint) return yield* changed(run)
+      // Also for a run that is there: the process that kept it may have ended before it could start it.
+      if (run.state === "queued") yield* start(run)
+      return id
+    })
+
+  const ended = (ref: Ref): Effect.Effect<Ended, DurableError> =>
+    Effect.flatMap(known(ref), (run) =>
+      run.ended === undefined ? Effect.andThen(live(changes), ended(ref)) : Effect.succeed(run.ended)
+    )
+
+  return {
+    submit,
+    host: (kind, execute) => live(Effect.mapError(hosts.add(kind, execute), (cause) => unreachable("", cause))),
+    find,
+    isServed: ({ fingerprint }: Kind) => {
+      const group = Cluster.groupOf(fingerprint)
+      return Effect.mapError(
+        Effect.map(client.runners.getRunners, (runners) =>
+          runners.some(([runner, isHealthy]) => isHealthy && runner.groups.includes(group))
+        ),
+        (cause) => unreachable("", cause)
+      )
+    },
+    ended,
+    interrupt: (ref) =>
+      Effect.gen(function* () {
+        const run = yield* known(ref)
+        const at = yield* now
+        if (!(yield* ask(ref.key, tables.interrupt(run.id, at)))) return
+        yield* live(nudge)
+        yield* call(ref.key, Cluster.interrupt(nodeFor(run.fingerprint), run.fingerprint, Tables.executionIdOf(run)))
+      }),
+    signal: (ref, signal, value) =>
+      Effect.flatMap(known(ref), (run) => Effect.andThen(give(run, `signal/${signal}`, value), live(nudge))),
+    decide: (ref, id, value) =>
+      Effect.flatMap(known(ref), (run) => Effect.andThen(give(run, `decision/${id}`, value), live(nudge))),
+    answer: (ref, step, answer) =>
+      Effect.gen(function* () {
+        const run = yield* known(ref)
+        const question = (yield* ask(ref.key, tables.stepsOf(run.id))).find(({ key }) => key === step)
+        const at = yield* now
+        const isAnswered =
+          question?.state === "unknown" && (yield* ask(ref.key, tables.answerStep(run.id, step, answer, at)))
+        if (!isAnswered) return yield* notAsked(ref, step)
+        yield* give(run, `answer/${step}/${question.epoch}`, null)
+      }),
+    retry: (ref) =>
+      Effect.gen(function* () {
+        const before = yield* known(ref)
+        const at = yield* now
+        if (!(yield* ask(ref.key, tables.requeue(before.id, at)))) return yield* notEnded(ref, before)
+        yield* start(yield* known(ref))
+      }),
+    events: (ref, from) => eventsOf(ref, from, { known, ask, tables, changes: live(changes) }),
+    steps: (ref) => Effect.flatMap(known(ref), (run) => ask(ref.key, tables.stepsOf(run.id))),
+    list: (query) => ask("", tables.list(query)),
+    prune: (before) => Effect.mapError(live(hosts.prune(before)), (cause) => unreachable("", cause))
+  }
+}
+
+const notAsked = ({ key }: Ref, step: string): DurableError =>
+  new DurableError({
+    reason: "unknown-run",
+    key,
+    problem: `no step "${step}" of this run waits for an answer`,
+    remedy: "Durable.pending lists what a run waits for"
+  })
+
+const notEnded = ({ key }: Ref, { state }: Tables.RunRow): DurableError =>
+  new DurableError({
+    reason: "engine",
+    key,
+    problem: `this run is ${state}, so there is nothing to try again`,
+    remedy: "Only a run that failed or was interrupted can be tried again"
+  })
+
+interface Reading {
+  readonly known: (ref: Ref) => Effect.Effect<Tables.RunRow, DurableError>
+  readonly ask: <A>(key: string, statement: Effect.Effect<A, SqlError>) => Effect.Effect<A, DurableError>
+  readonly tables: Tables.Tables
+  readonly changes: Effect.Effect<unknown>
+}
+
+/** How often a run that was interrupted is looked at for events of the process that executed it. */
+const lateLooks = 8
+
+/** The events of a run from number `from` on, until it has ended. */
+const eventsOf = (ref: Ref, from: number | "now", { ask, changes, known, tables }: Reading) => {
+  const first = Effect.flatMap(known(ref), (run) =>
+    from === "now" ? Effect.map(ask(ref.key, tables.lastSeqOf(run.id)), (last) => last + 1) : Effect.succeed(from)
+  )
+  const more = (next: number, looks: number): Effect.Effect<ReadonlyArray<RunEvent>, DurableError> =>
+    Effect.gen(function* () {
+      const run = yield* known(ref)
+      const events = yield* ask(ref.key, tables.events(run.id, next))
+      if (events.length > 0) return events as unknown as ReadonlyArray<RunEvent>
+      if (run.ended !== undefined && (run.state !== "interrupted" || looks <= 0)) return []
+      yield* changes
+      return yield* more(next, run.ended === undefined ? looks : looks - 1)
+    })
+  return Stream.unwrap(
+    Effect.map(first, (start) =>
+      Stream.flattenIterable(
+        Stream.unfold({ next: start, isOver: false }, ({ isOver, next }) =>
+          isOver
+            ? Effect.succeed(undefined)
+            : Effect.map(more(next, lateLooks), (events) =>
+                events.length === 0
+                  ? undefined
+                  : ([events, { next: next + events.length, isOver: events.some(isLast) }] as const)
+              )
+        )
+      )
+    )
+  )
+}
+
+const isLast = (event: RunEvent): boolean =>
+  event.path.length === 1 &&
+  (event._tag === "RunCompleted" || event._tag === "RunFailed" || event._tag === "RunInterrupted")

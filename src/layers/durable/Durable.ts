@@ -2,11 +2,9 @@
  * Durable runs: agents and workflows that go on after their process, or their machine, is gone. A run is kept under a key;
  * the outcome of each of its steps is kept before anything sees it, so that another process goes on from there.
  */
-import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import type * as Prompt from "effect/ai/Prompt"
 import * as Redacted from "effect/Redacted"
@@ -31,7 +29,11 @@ export { Engine, type Answer, type Wait } from "./internal/engine.ts"
 
 const TypeId = "~troupe/Durable"
 
-type ErrorsIn<M> = { [K in keyof M]: M[K] extends abstract new (...args: never) => infer E ? E : never }[keyof M]
+type ErrorsIn<M> = {
+  [K in keyof M]: M[K] extends abstract new (...args: never) => infer E ? Tagged<E> : never
+}[keyof M]
+/** Among the errors are schemas, which can be called as well. */
+type Tagged<E> = unknown extends E ? never : E extends globalThis.Error & { readonly _tag: string } ? E : never
 
 /** The errors that are read back as they were: those of agents, of workflows and of stores. */
 export type Known =
@@ -243,7 +245,7 @@ export const pending = (self: Any, key: string): At<ReadonlyArray<Wait>> =>
 export const happened = (result: Json): Answer => ({ _tag: "Happened", result })
 /** The step has not happened. It is made again. */
 export const didNotHappen: Answer = { _tag: "DidNotHappen" }
-/** Nobody can say. The run fails with `DurableError`, reason `given-up`. */
+/** It cannot be found out. The run fails with `DurableError`, reason `given-up`. */
 export const giveUp: Answer = { _tag: "GiveUp" }
 
 /**

@@ -1,13 +1,12 @@
 /**
  * The errors of workflows. Those that list failures of members know the schemas of all errors of Troupe, and no other.
  */
-import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
 import { encodeError, toJson } from "../../internal/json.ts"
+import { addErrors, decodeKnown } from "../../internal/knownErrors.ts"
 import { asClause } from "../../internal/text.ts"
-import * as RunError from "../../RunError.ts"
 import { Spent } from "../../RunEvent.ts"
 import * as Plan from "./plan.ts"
 
@@ -18,24 +17,6 @@ export const AnyFailure = Schema.Json.pipe(
     SchemaTransformation.transform({ decode: (json): unknown => decodeKnown(json), encode: encodeError })
   )
 )
-
-/** An error of Troupe as it was; any other JSON as it is. */
-const decodeKnown = (json: Schema.Json): unknown => {
-  if (!Predicate.hasProperty(json, "_tag") || typeof json._tag !== "string") return json
-  const schema = known().get(json._tag)
-  if (schema === undefined) return json
-  return Option.getOrElse(Schema.decodeUnknownOption(schema as Schema.Codec<unknown, unknown>)(json), () => json)
-}
-
-let schemas: ReadonlyMap<string, Schema.Top> | undefined
-/** The schemas of the errors of Troupe, by their tags. Made when the first one is decoded. */
-const known = (): ReadonlyMap<string, Schema.Top> =>
-  (schemas ??= new Map(
-    [...Object.values(RunError), ...own].filter(isErrorClass).map((schema) => [schema.identifier, schema])
-  ))
-
-const isErrorClass = (value: unknown): value is Schema.Top & { readonly identifier: string } =>
-  Schema.isSchema(value) && Predicate.hasProperty(value, "identifier") && typeof value.identifier === "string"
 
 /** A branch ended by something that is not a failure of its type: a bug, or it interrupted itself. */
 export class BranchDefect extends Schema.TaggedError<BranchDefect>()("BranchDefect", { defect: Schema.Defect() }) {
@@ -247,7 +228,7 @@ export class RouteNotFound extends Schema.TaggedError<RouteNotFound>()("RouteNot
 }
 
 /** The errors of this module. */
-const own: ReadonlyArray<unknown> = [
+addErrors(
   BranchDefect,
   ParallelError,
   StepsFailed,
@@ -256,4 +237,4 @@ const own: ReadonlyArray<unknown> = [
   NotAccepted,
   WrongNumberOfInputs,
   RouteNotFound
-]
+)

@@ -20,8 +20,9 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as References from "effect/References"
 import * as Schema from "effect/Schema"
-import * as Scope from "effect/Scope"
+import type * as Scope from "effect/Scope"
 import * as SqlClient from "effect/sql/SqlClient"
 import * as DurableClock from "effect/workflow/DurableClock"
 import * as DurableDeferred from "effect/workflow/DurableDeferred"
@@ -88,7 +89,9 @@ export const build = (
     Layer.provideMerge(SqlRunnerStorage.layerWith({ prefix })),
     Layer.provide(RunnerHealth.layerNoop),
     Layer.provide(config),
-    Layer.provide(Layer.mergeAll(Layer.succeed(SqlClient.SqlClient)(sql), webDigest))
+    Layer.provide(Layer.mergeAll(Layer.succeed(SqlClient.SqlClient)(sql), webDigest)),
+    // Nodes come and go, and the engine warns of each.
+    Layer.provide(Layer.succeed(References.MinimumLogLevel)("Error"))
   )
   return Effect.map(Layer.build(Layer.fresh(layer)), (context) => ({
     engine: Context.get(context, WorkflowEngine.WorkflowEngine),

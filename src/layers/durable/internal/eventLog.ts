@@ -3,13 +3,12 @@
  * emits again what earlier ones emitted, because the run is replayed from its start; only what is new is written.
  */
 import * as Effect from "effect/Effect"
-import type * as Schema from "effect/Schema"
 import { canonical } from "../../../internal/fingerprint.ts"
 import { toJson } from "../../../internal/json.ts"
 import type { RunEvent } from "../../../RunEvent.ts"
 
 /** Writes a batch whose first event has this number; false once a later execution has begun. */
-export type Write = (first: number, events: ReadonlyArray<Schema.Json>) => Effect.Effect<boolean>
+export type Write = (first: number, events: ReadonlyArray<RunEvent>) => Effect.Effect<boolean>
 
 /** How many events wait before they are written at once. */
 const batch = 64
@@ -166,7 +165,7 @@ export class EventLog {
     const first = this.#written
     this.#pending = []
     this.#written = this.#next
-    return this.#write(first, events as unknown as ReadonlyArray<Schema.Json>)
+    return this.#write(first, events)
   })
 }
 

@@ -10,12 +10,12 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import type * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
-import type * as Schema from "effect/Schema"
+import * as Schema from "effect/Schema"
 import type { SqlError } from "effect/sql/SqlError"
 import { messageOf } from "../../../internal/message.ts"
-import { encodeError } from "../../../internal/json.ts"
+import { encodeError, toJson } from "../../../internal/json.ts"
 import { DurableError } from "../../../RunError.ts"
-import type { RunEvent } from "../../../RunEvent.ts"
+import { RunEvent } from "../../../RunEvent.ts"
 import type { Ended, Execute, Wait } from "./engine.ts"
 import { EventLog } from "./eventLog.ts"
 import * as Journal from "./journal.ts"
@@ -84,7 +84,7 @@ export const execute = (runId: string, on: Surroundings): Effect.Effect<void> =>
 const settle = (claim: Claim, verdict: Verdict, on: Surroundings): Effect.Effect<boolean> =>
   Effect.gen(function* () {
     const now = yield* Clock.currentTimeMillis
-    // The process that has the run now goes on with it. If the engine still asks this one, the next claim tells.
+    // The process that has the run now goes on with it. If the engine still asks this one, the next claim decides.
     if (verdict._tag === "Elsewhere") return yield* Effect.as(Effect.sleep(500), true)
     if (verdict._tag === "Ended") {
       const { ended } = verdict
@@ -116,7 +116,7 @@ const once = (claim: Claim, program: Program, on: Surroundings): Effect.Effect<V
     }
     const execution = Journal.make(host, `run_${claim.run.id}`)
     const log = new EventLog(
-      (first, events) => Effect.tap(persist(tables.addEvents(claim, first, events)), () => on.nudge),
+      (first, events) => Effect.tap(persist(tables.addEvents(claim, first, events.map(encodeEvent))), () => on.nudge),
       yield* persist(keptEvents(tables, claim))
     )
     const start = {
@@ -144,12 +144,15 @@ const once = (claim: Claim, program: Program, on: Surroundings): Effect.Effect<V
     return verdictOf(exit, execution, claim)
   })
 
+const encodeEvent = (event: RunEvent): Schema.Json => toJson(Schema.encodeSync(RunEvent)(event))
+
 const keptEvents = (tables: Tables, { lastSeq, run }: Claim): Effect.Effect<ReadonlyArray<RunEvent>, SqlError> =>
   Effect.gen(function* () {
     const events: Array<RunEvent> = []
     while (events.length <= lastSeq) {
       const more = yield* tables.events(run.id, events.length)
       if (more.length === 0) break
+      // As they were written: they are compared, and go nowhere.
       events.push(...(more as unknown as ReadonlyArray<RunEvent>))
     }
     return events
@@ -224,6 +227,6 @@ const refusal = ({ run }: Claim, stop: { readonly _tag: "GivenUp" | "Ambiguous";
     : new DurableError({
         reason: "engine",
         key: run.key,
-        problem: `two pieces of work have the same place, "${stop.step}", so their outcomes cannot be told apart`,
+        problem: `two pieces of work have the same place, "${stop.step}", so it is not known which outcome is whose`,
         remedy: "Give runs that start at once in a function names of their own, with Runner.named"
       })

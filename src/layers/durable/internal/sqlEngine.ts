@@ -5,7 +5,9 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
+import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
@@ -13,7 +15,7 @@ import * as Stream from "effect/Stream"
 import { hash } from "../../../internal/fingerprint.ts"
 import { messageOf } from "../../../internal/message.ts"
 import { DurableError } from "../../../RunError.ts"
-import type { RunEvent } from "../../../RunEvent.ts"
+import { RunEvent } from "../../../RunEvent.ts"
 import * as Cluster from "./cluster.ts"
 import type { Ended, Kind, Ref, Service } from "./engine.ts"
 import { hosting } from "./hosting.ts"
@@ -220,6 +222,12 @@ interface Reading {
   readonly changes: Effect.Effect<unknown>
 }
 
+interface Batch {
+  readonly events: ReadonlyArray<RunEvent>
+  /** The number of the next event; `undefined` after the last one. */
+  readonly next: number | undefined
+}
+
 /** How often a run that was interrupted is looked at for events of the process that executed it. */
 const lateLooks = 8
 
@@ -228,29 +236,44 @@ const eventsOf = (ref: Ref, from: number | "now", { ask, changes, known, tables 
   const first = Effect.flatMap(known(ref), (run) =>
     from === "now" ? Effect.map(ask(ref.key, tables.lastSeqOf(run.id)), (last) => last + 1) : Effect.succeed(from)
   )
-  const more = (next: number, looks: number): Effect.Effect<ReadonlyArray<RunEvent>, DurableError> =>
+  const more = (next: number, looks: number): Effect.Effect<Batch, DurableError> =>
     Effect.gen(function* () {
       const run = yield* known(ref)
       const events = yield* ask(ref.key, tables.events(run.id, next))
-      if (events.length > 0) return events as unknown as ReadonlyArray<RunEvent>
-      if (run.ended !== undefined && (run.state !== "interrupted" || looks <= 0)) return []
+      if (events.length > 0) return { events: yield* readable(events), next: next + events.length }
+      if (run.ended !== undefined && (run.state !== "interrupted" || looks <= 0)) return { events: [], next: undefined }
       yield* changes
       return yield* more(next, run.ended === undefined ? looks : looks - 1)
     })
   return Stream.unwrap(
     Effect.map(first, (start) =>
       Stream.flattenIterable(
-        Stream.unfold({ next: start, isOver: false }, ({ isOver, next }) =>
-          isOver
+        Stream.unfold(start as number | undefined, (next) =>
+          next === undefined
             ? Effect.succeed(undefined)
-            : Effect.map(more(next, lateLooks), (events) =>
-                events.length === 0
-                  ? undefined
-                  : ([events, { next: next + events.length, isOver: events.some(isLast) }] as const)
+            : Effect.map(
+                more(next, lateLooks),
+                ({ events, next }) => [events, events.some(isLast) ? undefined : next] as const
               )
         )
       )
     )
+  )
+}
+
+const decodeEvent = Schema.decodeUnknownOption(RunEvent)
+
+/** The events that can be read; what cannot be read is said. */
+const readable = (events: ReadonlyArray<Schema.Json>): Effect.Effect<ReadonlyArray<RunEvent>> => {
+  const read = events.map((event) => decodeEvent(event))
+  const lost = read.filter(Option.isNone).length
+  const said =
+    lost === 0
+      ? Effect.void
+      : Effect.logWarning(`${lost} events of a durable run cannot be read: they are of another version, or torn`)
+  return Effect.as(
+    said,
+    read.filter(Option.isSome).map(({ value }) => value)
   )
 }
 

@@ -17,7 +17,7 @@
  * terminal := RunCompleted | RunFailed | RunInterrupted | RunSuspended
  * attempt  := ( step | decision | ItemCompleted )*
  * decision := RouteTaken | RoundCompleted | PlanMade | HandedOff | StoppedEarly
- * step     := StepStarted ToolNotice* model ( ( StepRetried | TurnReplaced ) model )* ToolCalled* tools* OutputRejected?
+ * step     := StepStarted ToolNotice* InputReceived* model ( ( StepRetried | TurnReplaced ) model )* ToolCalled* tools* OutputRejected?
  *             StepCompleted
  * model    := ( ReasoningDelta | TextDelta | ToolParamsDelta )*
  * tools    := ( approval? ToolProgress* )+ ( ToolCompleted | ToolFailed )   one for each ToolCalled, in the order they end
@@ -159,6 +159,19 @@ export const ToolNotice = Schema.TaggedStruct("ToolNotice", {
  * gave more tools than one server may put into a request.
  */
 export interface ToolNotice extends Schema.Schema.Type<typeof ToolNotice> {}
+/**
+ * A message that was sent to the run while it was under way, see `Inbox`. It stands before the step's model call, which sees
+ * it.
+ */
+export const InputReceived = Schema.TaggedStruct("InputReceived", {
+  ...inStep,
+  /** How it was sent: to be taken before the next model call, or when the run would end. */
+  when: Schema.Literals(["steer", "queue"]),
+  /** The message, encoded as JSON. */
+  prompt: Transcript
+})
+/** A message that was sent to the run while it was under way, see `Inbox`. */
+export interface InputReceived extends Schema.Schema.Type<typeof InputReceived> {}
 /** The step's model call failed and is retried; drop every delta of this run since event `discardFrom`. */
 export const StepRetried = Schema.TaggedStruct("StepRetried", {
   ...inStep,
@@ -342,6 +355,7 @@ export const RunEvent = Schema.Union([
   RunRetried,
   StepStarted,
   ToolNotice,
+  InputReceived,
   StepRetried,
   TurnReplaced,
   TextDelta,
@@ -372,6 +386,7 @@ export type RunEvent =
   | RunRetried
   | StepStarted
   | ToolNotice
+  | InputReceived
   | StepRetried
   | TurnReplaced
   | TextDelta

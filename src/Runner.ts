@@ -21,6 +21,7 @@ import { inAttempts } from "./internal/attempts.ts"
 import * as Budgets from "./internal/budget.ts"
 import { codec } from "./internal/jsonForm.ts"
 import { type Definition, execute, type Result, resultOf, streamOf } from "./internal/execution.ts"
+import { withoutMail } from "./internal/inbox.ts"
 import { withInterruptFailures } from "./internal/interruptFailures.ts"
 import { draw } from "./internal/mermaid.ts"
 import { messageOf } from "./internal/message.ts"
@@ -215,6 +216,8 @@ export interface Workflow<in I, out A, out E, out R> {
    * where there is no such member. Without it the workflow cannot be resumed in its middle.
    */
   readonly resume?: ((member: string, input: I, state: RunState) => Effect.Effect<A, E, R> | undefined) | undefined
+  /** Whether one of its members has the conversation at a time, and listens to the inbox of the run. Default: none does. */
+  readonly converses?: boolean | undefined
 }
 
 /** @internal Makes a workflow whose body has its run's bookkeeping. */
@@ -224,7 +227,10 @@ export const workflow = <I, A, E, R>(name: string, options: Workflow<I, A, E, R>
     body: (input, state) =>
       Spans.invoke(
         { path: state.info.path, conversationId: state.info.conversationId, description: options.description },
-        Effect.suspend(() => runOrResume(options, input, state))
+        Effect.suspend(() => {
+          const run = runOrResume(options, input, state)
+          return options.converses === true ? run : withoutMail(run)
+        })
       ),
     input: Schemas.once(options.input ?? Schemas.unknown),
     output: Schemas.once(options.output ?? Schemas.unknown),
@@ -682,6 +688,7 @@ export const orElse: {
       kind: "fallback",
       members: [self, second].map((runner) => ({ name: runner.name, runner }))
     }),
+    converses: true,
     input: () => Schemas.sameOf([self, that].map(Schemas.inputOf)),
     output: () => Schemas.unionOf([self, that].map(Schemas.outputOf)),
     run: (given) => {

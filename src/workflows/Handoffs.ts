@@ -213,6 +213,7 @@ export const make = <const Members extends Agents, Start extends keyof Members &
   const team = { agents, maxHandoffs }
   return Runner.erasedWorkflow(name, {
     description: options.description,
+    converses: true,
     structure: () => ({
       kind: "handoffs",
       note: `${options.start} begins`,

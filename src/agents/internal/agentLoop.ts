@@ -27,6 +27,7 @@ import { around, type Stages } from "./middlewareStages.ts"
 import { type Answering, answeringOf, executeWithin, withinBudgets } from "./modelBudget.ts"
 import * as ModelCall from "./modelCall.ts"
 import { callThrough } from "./modelMiddleware.ts"
+import { listening, type Listener } from "./received.ts"
 import { runThrough } from "./runMiddleware.ts"
 import type { AgentSpec, StepInfo } from "./agentSpec.ts"
 import * as ToolSet from "./toolSet.ts"
@@ -67,15 +68,18 @@ const through = (
 ): Effect.Effect<unknown, unknown, unknown> =>
   Effect.withFiber((fiber) => {
     const stages = around(spec.middleware, fiber)
-    const loop = (input: Prompt.RawInput, loop: Loop) => Effect.catchCause(loop.run(input), asEdgeError)
-    if (stages === undefined || stages.run.length === 0) return loop(input, new Loop(spec, state, model, stages))
-    // A middleware can have provided another model.
-    const again = (input: Prompt.RawInput) =>
-      Effect.flatMap(ModelCall.resolveModel(state.info.path), (model) => {
-        const one = new Loop(spec, state, model, stages)
-        return Effect.map(loop(input, one), (value) => ({ value, transcript: one.transcript() }))
-      })
-    return runThrough(stages.run, spec, input, state, again)
+    return listening(fiber, state, (listener) => {
+      const make = (model: ModelCall.ResolvedModel) => new Loop(spec, state, { model, stages, listener })
+      const run = (input: Prompt.RawInput, loop: Loop) => Effect.catchCause(loop.run(input), asEdgeError)
+      if (stages === undefined || stages.run.length === 0) return run(input, make(model))
+      // A middleware can have provided another model.
+      const again = (input: Prompt.RawInput) =>
+        Effect.flatMap(ModelCall.resolveModel(state.info.path), (model) => {
+          const one = make(model)
+          return Effect.map(run(input, one), (value) => ({ value, transcript: one.transcript() }))
+        })
+      return runThrough(stages.run, spec, input, state, again)
+    })
   })
 
 /** A refusal of the sync edge reaches waiting fibers as a defect; for an agent it is an expected failure. */
@@ -117,17 +121,26 @@ const has = ({ mapUnsafe }: Context.Context<never>, { id }: Tool.Any): boolean =
  */
 type Yields<A> = Generator<Effect.Effect<unknown, unknown, unknown>, A, never>
 
+/** What is around a loop. */
+interface Around {
+  readonly model: ModelCall.ResolvedModel
+  readonly stages: Stages | undefined
+  /** The inbox that it listens to. */
+  readonly listener: Listener | undefined
+}
+
 class Loop {
   readonly #spec: AgentSpec
   readonly #state: RunState
   readonly #model: ModelCall.ResolvedModel
   readonly #transcript: Transcript.Transcript
-  readonly #resolver: TurnResolver
+  #resolver: TurnResolver
   /** What the model is sent: the instructions, and of the transcript the first `#sent` messages. */
   readonly #messages: Array<Prompt.Message> = []
   readonly #prompt = Prompt.fromMessages(this.#messages)
   #sent = 0
   readonly #stages: Stages | undefined
+  readonly #listener: Listener | undefined
   /** The budgets that the run answers for when they are used up. */
   readonly #answering: Answering | undefined
   #tools: Tools | undefined
@@ -142,11 +155,13 @@ class Loop {
   #callCount = 0
   #last: Omit<StepInfo, "usage" | "transcript"> = { step: 0, text: "", toolCalls: [] }
 
-  constructor(spec: AgentSpec, state: RunState, model: ModelCall.ResolvedModel, stages: Stages | undefined) {
+  constructor(spec: AgentSpec, state: RunState, { listener, model, stages }: Around) {
     this.#spec = spec
     this.#state = state
     this.#model = model
     this.#stages = stages
+    this.#listener = listener
+    listener?.begin()
     const brought = stages?.sources ?? []
     this.#sources = brought.length === 0 ? spec.sources : [...spec.sources, ...brought]
     this.#answering = answeringOf(state)
@@ -172,8 +187,24 @@ class Loop {
     this.#transcript.begin(messages)
     yield* this.#prepare(input)
     if (open !== undefined && (yield* this.#resume(open)).done) return undefined
+    for (;;) {
+      const output = yield* this.#untilAnswered(this.#step + spec.maxSteps)
+      if (!(yield* this.#goesOn())) return output
+      this.#resolver = new TurnResolver(spec, this.#state, this.#transcript)
+    }
+  }
+
+  /** Whether a message has come with which the run goes on, in place of ending. */
+  #goesOn(): Effect.Effect<boolean> {
+    // One that was asked for its answer is at a limit.
+    if (this.#listener === undefined || this.#isAsked || this.#state.handedOver) return Effect.succeed(false)
+    return this.#listener.goesOn
+  }
+
+  *#untilAnswered(maxSteps: number): Yields<unknown> {
+    const spec = this.#spec
     // Repair rounds come on top: they do no work of their own.
-    while (this.#step < spec.maxSteps + this.#resolver.repairs) {
+    while (this.#step < maxSteps + this.#resolver.repairs) {
       if (this.#answering?.isUsedUp(this.#state.info) === true) return yield* this.#finalAnswer()
       const next = yield* this.#takeStep(this.#toolChoice())
       if (next.done) return next.output
@@ -273,6 +304,10 @@ class Loop {
     state.bill.addStep()
     if (!state.events.silent) yield* state.events.emit({ _tag: "StepStarted", step })
     if (this.#hasChangingTools) yield* this.#updateTools()
+    if (this.#listener !== undefined) {
+      const { messages } = this.#transcript
+      messages.push(...(yield* this.#listener.receive(step, messages)))
+    }
     const call = this.#callModel(step, toolChoice)
     const turn = this.#answering === undefined ? yield* call : yield* this.#callUntilUsedUp(this.#answering, call, step)
     this.#transcript.messages.push(...messagesOf(turn))

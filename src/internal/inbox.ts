@@ -1,0 +1,128 @@
+/** Messages for runs that are under way: what waits for one, which agent takes it, and how its sender hears of that. */
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import type * as Prompt from "effect/ai/Prompt"
+import { InvalidTranscript } from "../RunError.ts"
+import { kindOf } from "./definition.ts"
+import { toPrompt } from "./input.ts"
+import { CurrentState, type RunState } from "./runState.ts"
+
+/** What became of a message. */
+export type Delivery = "delivered" | "undelivered"
+
+/** When a message is taken: before the next model call, or when the run would end. */
+export type When = "steer" | "queue"
+
+/** A message for a run. */
+export interface Input {
+  readonly when: When
+  readonly messages: ReadonlyArray<Prompt.Message>
+}
+
+interface Entry extends Input {
+  readonly outcome: Deferred.Deferred<Delivery>
+}
+
+/** The messages for the runs that listen. */
+export class Mail {
+  #pending: Array<Entry> = []
+  /** What the attempts of a run have taken: another attempt takes it again. */
+  readonly #taken = new WeakMap<RunState, Array<Input>>()
+  readonly #places = new WeakMap<RunState, number>()
+  #open = 0
+  #isOver = false
+  /** The agent that takes the messages. */
+  #holder: RunState | undefined
+
+  /** Sends messages, and waits until they are taken, or no run is left that could take them. */
+  send(when: When, prompt: Prompt.RawInput): Effect.Effect<Delivery> {
+    return Effect.withFiber((fiber) => {
+      const messages = messagesOf(prompt)
+      if (messages instanceof InvalidTranscript) return Effect.die(messages)
+      if (this.#isOver) return Effect.succeed("undelivered")
+      const entry = { when, messages, outcome: Deferred.makeUnsafe<Delivery>() }
+      this.#pending.push(entry)
+      // The run itself would wait for its own next model call.
+      const state = fiber.getRef(CurrentState)
+      if (state !== undefined && state.info.rootId === this.#holder?.info.rootId) return Effect.succeed("delivered")
+      return Effect.onInterrupt(Deferred.await(entry.outcome), () =>
+        Effect.sync(() => {
+          this.#pending = this.#pending.filter((other) => other !== entry)
+        })
+      )
+    })
+  }
+
+  /** A run begins to listen. */
+  open(): void {
+    this.#open++
+    this.#isOver = false
+  }
+
+  /** A run listens no more. After the last one, what was not taken is not delivered. */
+  close(): void {
+    if (--this.#open > 0) return
+    this.#isOver = true
+    for (const { outcome } of this.#pending) Deferred.doneUnsafe(outcome, Effect.succeed("undelivered"))
+    this.#pending = []
+  }
+
+  /** Has an agent take the messages, unless another one does. */
+  hold(state: RunState): boolean {
+    if (this.#holder !== undefined && this.#holder !== state) return false
+    this.#holder = state
+    return true
+  }
+
+  /** The agent takes no more messages. */
+  release(state: RunState): void {
+    if (this.#holder === state) this.#holder = undefined
+  }
+
+  /** What earlier attempts of the run have taken. */
+  again(state: RunState): ReadonlyArray<Input> {
+    return this.#taken.get(state) ?? []
+  }
+
+  /** Names a place at which the run takes messages: the same in every replay. */
+  place(state: RunState): string {
+    const count = (this.#places.get(state) ?? 0) + 1
+    this.#places.set(state, count)
+    return `${state.info.runId}/inbox # ${count}`
+  }
+
+  /** Takes all messages that steer, or where there are none and the run would end, the next one that is queued. */
+  take(state: RunState, isEnd: boolean): ReadonlyArray<Input> {
+    const steering = this.#pending.filter(({ when }) => when === "steer")
+    const taken = steering.length > 0 || !isEnd ? steering : this.#pending.slice(0, 1)
+    if (taken.length === 0) return taken
+    this.#pending = this.#pending.filter((entry) => !taken.includes(entry))
+    this.#taken.set(state, [...this.again(state), ...taken])
+    for (const { outcome } of taken) Deferred.doneUnsafe(outcome, Effect.succeed("delivered"))
+    return taken
+  }
+}
+
+const messagesOf = (prompt: Prompt.RawInput): ReadonlyArray<Prompt.Message> | InvalidTranscript => {
+  const invalid = (problem: string) => new InvalidTranscript({ path: ["inbox"], problem })
+  try {
+    const { content } = toPrompt(prompt)
+    const other = content.find(({ role }) => role !== "user")
+    if (other !== undefined) return invalid(`it has a message of role "${other.role}"; only those of users can be sent`)
+    return content.length === 0 ? invalid("it has no message") : content
+  } catch {
+    return invalid(`it is ${kindOf(prompt)}, not a text, a list of messages or a Prompt`)
+  }
+}
+
+/** The inbox that the agent with the conversation listens to. */
+export const CurrentMail: Context.Reference<Mail | undefined> = Context.Reference<Mail | undefined>("troupe/Inbox", {
+  defaultValue: () => undefined
+})
+
+/** The same work, in which no run listens to the inbox around it. */
+export const withoutMail = <A, E, R>(work: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.withFiber((fiber) =>
+    fiber.getRef(CurrentMail) === undefined ? work : Effect.provideService(work, CurrentMail, undefined)
+  )

@@ -411,6 +411,62 @@ const whatOf = {
   toolOutput: "a tool's result"
 } as const
 
+/** A store of sessions, memory or traces could not be used, or holds what this version cannot read. Nothing was changed. */
+export class StoreError extends Schema.TaggedError<StoreError>()("StoreError", {
+  store: Schema.Literals(["sessions", "memory", "traces"]),
+  /**
+   * - `unreachable`: the database failed, is locked or is gone;
+   * - `unreadable`: a record is torn or was written by another program;
+   * - `newer`: a newer version of Troupe wrote it.
+   */
+  reason: Schema.Literals(["unreachable", "unreadable", "newer"]),
+  /** The session, namespace or run that it is about. */
+  subject: Schema.optionalKey(Schema.String),
+  problem: Schema.String
+}) {
+  override get message(): string {
+    const about = this.subject === undefined ? "" : ` (${stripControls(JSON.stringify(this.subject))})`
+    return `the store of ${this.store}${about}: ${asClause(this.problem)}. ${storeRemedies[this.reason]}.`
+  }
+}
+
+const storeRemedies = {
+  unreachable: "Check that the database is up, that its address is right and that its disk is not full",
+  unreadable: "Restore it from a backup, or remove it from the store",
+  newer: "Update troupe, or use another database"
+}
+
+/** A turn of a session, or a change to it, did not happen because of what another one does or has done. */
+export class SessionConflict extends Schema.TaggedError<SessionConflict>()("SessionConflict", {
+  session: Schema.String,
+  /**
+   * - `busy`: another turn of the session is under way, and `whenBusy` is `"reject"`, or it is about to be renamed;
+   * - `interrupted`: another turn took its place, by `whenBusy: "interrupt"`;
+   * - `lost`: the turn's lease was not renewed in time, so the session was given to another process;
+   * - `changed`: the session has other records than expected;
+   * - `nested`: the turn was started inside of a turn of the same session, which would wait for itself;
+   * - `exists`, `missing`: the session is there already, or is not there.
+   */
+  reason: Schema.Literals(["busy", "interrupted", "lost", "changed", "nested", "exists", "missing"]),
+  /** The number of the last record that the session was expected to have. */
+  expectedSeq: Schema.Int
+}) {
+  override get message(): string {
+    return `session ${stripControls(JSON.stringify(this.session))} ${conflicts[this.reason]}.`
+  }
+}
+
+const conflicts = {
+  busy: 'has a turn under way. Wait for it, or leave out whenBusy: "reject" to be queued',
+  interrupted: 'has a new turn, which took the place of this one by whenBusy: "interrupt"',
+  lost: "was given to another process, because its lease was not renewed in time, so this turn was not kept. Do not block the event loop during a turn, or raise SessionStore.Lease",
+  changed: "was changed by another turn, so this one was not kept. Read the session again, and take the turn again",
+  nested:
+    "was run inside of its own turn, which would wait for itself. Use another session, or the runner without a session",
+  exists: "exists already. Use another id, or remove it first",
+  missing: "does not exist"
+}
+
 /** No model was provided. In a type-checked program this is a compile error. */
 export class MissingModel extends Schema.TaggedError<MissingModel>()("MissingModel", { path: Path }) {
   override get message(): string {

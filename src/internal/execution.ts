@@ -75,6 +75,8 @@ export interface Definition<in Input, out Output, out Error, out Services> exten
   readonly body: (input: Input, state: RunState) => Effect.Effect<Output, Error, Services>
   readonly observers: ReadonlyArray<(event: RunEvent) => Effect.Effect<void>>
   readonly structure: () => Structure
+  /** The session that its runs are turns of. Their transcripts are always kept. */
+  readonly session?: string | undefined
 }
 
 /** How many events wait for a slow consumer of `stream` before the run waits too. Default 64. */
@@ -109,7 +111,9 @@ const begin = <I, A, E, R>(
   Effect.withFiber((fiber) => {
     fiber.getRef(SyncBridge)?.enter(fiber)
     const parent = fiber.getRef(CurrentState)
-    const state = new RunState(fiber, name, parent, { ...options, observers: definition.observers, input })
+    const { observers, session } = definition
+    const recording = options.recording === true || session !== undefined
+    const state = new RunState(fiber, name, parent, { ...options, recording, observers, session, input })
     onState?.(state)
     const own = ending(definition.body(input, state), state).pipe(
       Effect.provideContext(Context.make(CurrentState, state).pipe(Context.add(CurrentRun, state.info)))

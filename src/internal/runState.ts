@@ -19,6 +19,8 @@ import { RunTranscript } from "./runTranscript.ts"
 export interface Options extends SinkOptions {
   /** The run's input, for its transcript. */
   readonly input?: unknown
+  /** The session that the run is a turn of. */
+  readonly session?: string | undefined
 }
 
 /** The state of one run. */
@@ -36,7 +38,7 @@ export class RunState {
   #attempts = 1
 
   constructor(fiber: Fiber.Fiber<unknown, unknown>, name: string, parent: RunState | undefined, options: Options) {
-    this.info = identify(fiber, name, parent)
+    this.info = identify(fiber, name, parent, options.session)
     this.parent = parent
     this.#budget = parent?.budget
     this.startedAt = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
@@ -87,7 +89,12 @@ export class RunState {
   }
 }
 
-const identify = (fiber: Fiber.Fiber<unknown, unknown>, name: string, parent: RunState | undefined): RunInfo => {
+const identify = (
+  fiber: Fiber.Fiber<unknown, unknown>,
+  name: string,
+  parent: RunState | undefined,
+  session: string | undefined
+): RunInfo => {
   const above = parent?.info
   const runId =
     parent === undefined
@@ -98,7 +105,7 @@ const identify = (fiber: Fiber.Fiber<unknown, unknown>, name: string, parent: Ru
     runId,
     rootId,
     path: above === undefined ? [name] : [...above.path, name],
-    conversationId: fiber.getRef(ConversationId) ?? above?.conversationId ?? rootId,
+    conversationId: session ?? fiber.getRef(ConversationId) ?? above?.conversationId ?? rootId,
     step: undefined,
     toolCallId: undefined,
     idempotencyKey: undefined

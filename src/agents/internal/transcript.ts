@@ -153,6 +153,13 @@ export const normalise = (
     return Effect.succeed({ messages: out, open: undefined })
   })
 
+/** Messages in which every call has a result: of a call without one it says that it was lost. */
+export const settled = (messages: ReadonlyArray<Prompt.Message>): Effect.Effect<ReadonlyArray<Prompt.Message>> =>
+  Effect.match(normalise(Prompt.fromMessages(messages), [], undefined), {
+    onFailure: () => messages,
+    onSuccess: (normalised) => (normalised.open === undefined ? normalised.messages : messages)
+  })
+
 /** The input as a prompt, or what is wrong with it: a program without types can give anything. */
 export const promptOf = (input: unknown): Prompt.Prompt | string => {
   try {

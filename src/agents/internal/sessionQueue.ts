@@ -1,0 +1,203 @@
+/** The order of the turns of a session: within this process by a queue, between processes by the lease of its store. */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Random from "effect/Random"
+import * as Semaphore from "effect/Semaphore"
+import { SessionConflict, type StoreError } from "../../RunError.ts"
+import { Lease, type Service } from "../../services/SessionStore.ts"
+
+/** What a turn does while another turn of its session is under way. */
+export type WhenBusy = "queue" | "interrupt" | "reject"
+
+/** The session is a turn's own while it has this. */
+export interface Hold {
+  readonly owner: string
+  readonly uid: string
+  /** The number of the last record. */
+  seq: number
+  /** True once the lease was given back together with the last record. */
+  isGivenBack: boolean
+  /** Fails when the turn has to end, because it lost the session or another one takes its place. */
+  readonly ended: Effect.Effect<never, SessionConflict>
+}
+
+/** The turns of one session in this process. */
+interface Line {
+  readonly semaphore: Semaphore.Semaphore
+  users: number
+  /** Ends the turn that has the session. */
+  stop: Deferred.Deferred<never, SessionConflict> | undefined
+}
+
+const linesOf = new WeakMap<Service, Map<string, Line>>()
+
+const lineOf = (store: Service, id: string): { readonly lines: Map<string, Line>; readonly line: Line } => {
+  let lines = linesOf.get(store)
+  if (lines === undefined) linesOf.set(store, (lines = new Map()))
+  let line = lines.get(id)
+  if (line === undefined) lines.set(id, (line = { semaphore: Semaphore.makeUnsafe(1), users: 0, stop: undefined }))
+  return { lines, line }
+}
+
+/** A session that a fiber has the turn of. */
+interface Within {
+  readonly store: Service
+  readonly id: string
+}
+
+/** The sessions whose turns the current fiber works for. */
+const Turns: Context.Reference<ReadonlyArray<Within>> = Context.Reference<ReadonlyArray<Within>>(
+  "troupe/Session/Turns",
+  { defaultValue: () => [] }
+)
+
+const conflict = (session: string, reason: SessionConflict["reason"], expectedSeq = 0) =>
+  new SessionConflict({ session, reason, expectedSeq })
+
+/**
+ * Runs `turn` while the session is its own. Waiting for it can be interrupted; `turn` gets `restore` for what can be
+ * interrupted in it. The session is given back when `turn` ends, if it has not given it back itself.
+ */
+export const withSession = <A, E, R>(
+  store: Service,
+  id: string,
+  whenBusy: WhenBusy,
+  turn: (hold: Hold, restore: Restore) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E | StoreError | SessionConflict, R> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.withFiber((fiber): Effect.Effect<A, E | StoreError | SessionConflict, R> => {
+      const around = fiber.getRef(Turns)
+      if (around.some((one) => one.store === store && one.id === id)) return Effect.fail(conflict(id, "nested"))
+      const { line, lines } = lineOf(store, id)
+      line.users++
+      const lease = fiber.getRef(Lease)
+      const inside = Effect.flatMap(Deferred.make<never, SessionConflict>(), (stop) => {
+        line.stop = stop
+        return leased(store, id, whenBusy, { lease, stop }, restore, turn)
+      })
+      return inLine(line, id, whenBusy, restore, inside).pipe(
+        Effect.provideService(Turns, [...around, { store, id }]),
+        Effect.ensuring(
+          Effect.sync(() => {
+            if (--line.users === 0) lines.delete(id)
+          })
+        )
+      )
+    })
+  )
+
+/** As `Effect.uninterruptibleMask` gives it. */
+export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
+const inLine = <A, E, R>(
+  line: Line,
+  id: string,
+  whenBusy: WhenBusy,
+  restore: Restore,
+  inside: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | SessionConflict, R> => {
+  const { semaphore } = line
+  const cleared = Effect.ensuring(
+    inside,
+    Effect.sync(() => {
+      line.stop = undefined
+    })
+  )
+  const waiting = restore(semaphore.withPermit(Effect.uninterruptible(cleared)))
+  return Effect.flatMap(semaphore.takeIfAvailable(1), (isFree): Effect.Effect<A, E | SessionConflict, R> => {
+    if (isFree) return Effect.ensuring(cleared, semaphore.release(1))
+    if (whenBusy === "reject") return Effect.fail(conflict(id, "busy"))
+    if (whenBusy === "queue" || line.stop === undefined) return waiting
+    return Effect.andThen(Deferred.fail(line.stop, conflict(id, "interrupted")), waiting)
+  })
+}
+
+interface Terms {
+  readonly lease: Duration.Input
+  readonly stop: Deferred.Deferred<never, SessionConflict>
+}
+
+const leased = <A, E, R>(
+  store: Service,
+  id: string,
+  whenBusy: WhenBusy,
+  { lease: input, stop }: Terms,
+  restore: Restore,
+  turn: (hold: Hold, restore: Restore) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E | StoreError | SessionConflict, R> => {
+  const owner = globalThis.crypto.randomUUID()
+  const lease = Duration.fromInputUnsafe(input)
+  const giveBack = Effect.catch(store.release(id, owner), (error) =>
+    Effect.logWarning(`${error.message} The session is free again when its lease has ended.`)
+  )
+  return Effect.flatMap(take(store, id, owner, whenBusy, lease, restore), ({ seq, uid }) => {
+    const hold: Hold = { owner, uid, seq, isGivenBack: false, ended: Deferred.await(stop) }
+    const whole = Effect.ensuring(
+      turn(hold, restore),
+      Effect.suspend(() => (hold.isGivenBack ? Effect.void : giveBack))
+    )
+    if (!store.shared) return whole
+    const beats = Effect.forkChild(heartbeats(store, id, { owner, lease, stop, seq }))
+    return Effect.flatMap(beats, (fiber) =>
+      Effect.ensuring(
+        whole,
+        Effect.sync(() => fiber.interruptUnsafe())
+      )
+    )
+  })
+}
+
+/** Time between two looks at a session that another process has, in milliseconds: more each time. */
+const lookAgain = (count: number): number => Math.min(10 * 1.5 ** count, 500)
+
+const take = (
+  store: Service,
+  id: string,
+  owner: string,
+  whenBusy: WhenBusy,
+  lease: Duration.Duration,
+  restore: Restore
+): Effect.Effect<{ readonly uid: string; readonly seq: number }, StoreError | SessionConflict> => {
+  const attempt = (count: number): ReturnType<typeof take> =>
+    Effect.flatMap(store.acquire(id, owner, lease), (acquired) => {
+      if (acquired._tag === "Acquired") return Effect.succeed(acquired)
+      if (whenBusy === "reject") return Effect.fail(conflict(id, "busy"))
+      const asked = whenBusy === "interrupt" ? store.want(id) : Effect.void
+      const pause = Effect.flatMap(Random.next, (random) => Effect.sleep(lookAgain(count) * (0.5 + random)))
+      return asked.pipe(Effect.andThen(restore(pause)), Effect.andThen(Effect.suspend(() => attempt(count + 1))))
+    })
+  return attempt(0)
+}
+
+interface Beating extends Terms {
+  readonly owner: string
+  readonly lease: Duration.Duration
+  readonly seq: number
+}
+
+/** Renews the lease until the turn ends, or has to end. */
+const heartbeats = (
+  store: Service,
+  id: string,
+  { lease, owner, seq, stop }: Beating
+): Effect.Effect<unknown, never> => {
+  const every = Duration.toMillis(lease) / 6
+  const end = (reason: SessionConflict["reason"]) => Deferred.fail(stop, conflict(id, reason, seq))
+  const beat = (last: number): Effect.Effect<unknown> =>
+    Effect.andThen(
+      Effect.sleep(every),
+      Effect.matchEffect(store.renew(id, owner, lease), {
+        // The database may come back in time.
+        onFailure: () =>
+          Effect.flatMap(Clock.currentTimeMillis, (now) => (now - last < every * 5 ? beat(last) : end("lost"))),
+        onSuccess: (state) =>
+          state === "held"
+            ? Effect.flatMap(Clock.currentTimeMillis, beat)
+            : end(state === "wanted" ? "interrupted" : "lost")
+      })
+    )
+  return Effect.interruptible(Effect.flatMap(Clock.currentTimeMillis, beat))
+}

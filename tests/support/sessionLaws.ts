@@ -1,0 +1,542 @@
+/** The laws of sessions: what holds for every store. */
+import { assert, it } from "@effect/vitest"
+import { Deferred, Duration, Effect, Exit, Fiber, type Layer, Schema } from "effect"
+import { AiError, Prompt } from "effect/ai"
+import {
+  Agent,
+  AgentTool,
+  Chain,
+  RunError,
+  Runner,
+  Session,
+  SessionStore,
+  Telemetry,
+  TestModel,
+  Transcript
+} from "troupe"
+
+type Store = Layer.Layer<SessionStore.SessionStore, unknown>
+
+/** One model for all laws: it answers with how many messages of the user it was sent, and the last one. */
+const echo = TestModel.layer(
+  ({ prompt }) => {
+    const texts = textsOf(prompt)
+    const last = texts.at(-1) ?? ""
+    if (last === "fail") return { fail: new AiError.InvalidRequestError({ description: "no" }) }
+    if (last === "hang") return { hang: true }
+    const results = prompt.content.filter(({ role }) => role === "tool").length
+    if (last.startsWith("tool") && prompt.content.at(-1)?.role !== "tool")
+      return TestModel.toolCall("note", { text: last })
+    if (last === "tool, then fail") return { fail: new AiError.InvalidRequestError({ description: "no" }) }
+    if (last === "tool, then hang") return { hang: true }
+    return `${texts.length}/${results}: ${last}`
+  },
+  { unused: "ignore" }
+)
+
+const textsOf = (prompt: Prompt.Prompt) =>
+  prompt.content.flatMap((message) =>
+    message.role === "user" ? message.content.flatMap((part) => (part.type === "text" ? [part.text] : [])) : []
+  )
+
+const note = AgentTool.fromFunction("note", {
+  description: "Notes a text",
+  parameters: Schema.Struct({ text: Schema.String }),
+  execute: ({ text }) => `noted ${text}`
+})
+const clerk = Agent.make("clerk", { tools: [note] })
+const chatOf = (id: string, options?: Session.Options) => Session.of(clerk, id, options)
+const conflictOf = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.flatMap(Effect.flip(effect), (error) =>
+    error instanceof RunError.SessionConflict ? Effect.succeed(error.reason) : Effect.die(error)
+  )
+const roles = (history: Prompt.Prompt) => history.content.map(({ role }) => role)
+
+let count = 0
+/** An id that no other law has. */
+const fresh = (name: string) => `${name}-${++count}`
+
+/** `connect` gives another connection to the same store each time; a store that has only one gives `undefined`. */
+export const sessionLaws = (store: Store, connect?: () => Store): void => {
+  const law = <A, E>(name: string, effect: () => Effect.Effect<A, E, Needs>) =>
+    it.live(name, () =>
+      effect().pipe(Effect.provide([store, echo]), Effect.provideService(Telemetry.LogFailures, false))
+    )
+  turnLaws(law)
+  orderLaws(law)
+  managementLaws(law)
+  leaseLaws(law)
+  stepLaws(law)
+  if (connect !== undefined) sharedLaws(law, connect)
+}
+
+type Needs = SessionStore.SessionStore | Layer.Success<typeof echo>
+type Law = <A, E>(name: string, effect: () => Effect.Effect<A, E, Needs>) => void
+
+const turnLaws = (law: Law): void => {
+  law("a turn goes on from the turns before it, and other sessions do not", () =>
+    Effect.gen(function* () {
+      const [a, b] = [chatOf(fresh("a")), chatOf(fresh("b"))]
+      assert.strictEqual(yield* a.run("one"), "1/0: one")
+      assert.strictEqual(yield* a.run("two"), "2/0: two")
+      assert.strictEqual(yield* b.run("other"), "1/0: other")
+      assert.strictEqual(yield* a.run("three"), "3/0: three")
+    })
+  )
+
+  law("the history is what was said, tool calls and results included", () =>
+    Effect.gen(function* () {
+      const id = fresh("history")
+      assert.deepStrictEqual((yield* SessionStore.history(id)).content, [])
+      yield* chatOf(id).run("tool")
+      yield* chatOf(id).run("more")
+      const history = yield* SessionStore.history(id)
+      assert.deepStrictEqual(roles(history), ["user", "assistant", "tool", "assistant", "user", "assistant"])
+      assert.deepStrictEqual(
+        Transcript.toolCalls(history).map(({ result, status }) => ({ result, status })),
+        [{ result: "noted tool", status: "completed" }]
+      )
+      assert.strictEqual(Transcript.answer(history), "2/1: more")
+    })
+  )
+
+  law("the conversation of a result and of the next turn are the same as in the store", () =>
+    Effect.gen(function* () {
+      const id = fresh("same")
+      yield* chatOf(id).run("one")
+      const { transcript } = yield* chatOf(id).result("tool")
+      const encode = Schema.encodeSync(Prompt.Prompt)
+      assert.deepStrictEqual(encode(yield* SessionStore.history(id)), encode(transcript))
+    })
+  )
+
+  for (const [input, kept] of [
+    ["fail", []],
+    ["tool, then fail", ["user", "assistant", "tool"]]
+  ] as const) {
+    law(`a turn that fails leaves nothing, or its completed steps: ${input}`, () =>
+      Effect.gen(function* () {
+        const id = fresh("failing")
+        yield* Effect.flip(chatOf(id).run(input))
+        assert.deepStrictEqual(roles(yield* SessionStore.history(id)), [])
+        yield* Effect.flip(chatOf(id, { onFailure: "keep" }).run(input))
+        assert.deepStrictEqual<ReadonlyArray<string>>(roles(yield* SessionStore.history(id)), kept)
+        assert.match(yield* chatOf(id).run("next"), /: next$/)
+      })
+    )
+  }
+
+  law("a turn that is interrupted leaves nothing, or its completed steps, and the next one has its turn", () =>
+    Effect.gen(function* () {
+      const id = fresh("interrupted")
+      for (const onFailure of ["discard", "keep"] as const) {
+        const chat = chatOf(id, { onFailure })
+        const fiber = yield* Effect.forkChild(chat.run("tool, then hang"))
+        yield* Effect.yieldNow
+        yield* untilHanging
+        yield* Fiber.interrupt(fiber)
+        const kept = roles(yield* SessionStore.history(id))
+        assert.deepStrictEqual(kept, onFailure === "keep" ? ["user", "assistant", "tool"] : [])
+      }
+      assert.strictEqual(yield* chatOf(id).run("next"), "2/1: next")
+    })
+  )
+
+  law("of a runner that is not an agent, input and output are kept as texts", () =>
+    Effect.gen(function* () {
+      const id = fresh("workflow")
+      const chain = Chain.make("chain", [
+        clerk,
+        Runner.make("double", { run: (text: string) => Effect.succeed([text, text]) })
+      ])
+      const chat = Session.of(chain, id)
+      assert.deepStrictEqual(yield* chat.run("one"), ["1/0: one", "1/0: one"])
+      assert.deepStrictEqual(yield* chat.run("two"), ["2/0: two", "2/0: two"])
+      const history = yield* SessionStore.history(id)
+      assert.deepStrictEqual(
+        Transcript.turns(history).map(({ answer, user }) => [user, answer]),
+        [
+          ["one", '["1/0: one","1/0: one"]'],
+          ["two", '["2/0: two","2/0: two"]']
+        ]
+      )
+    })
+  )
+
+  law("attachments come back as they were, byte for byte, also those of tool results", () =>
+    Effect.gen(function* () {
+      const id = fresh("files")
+      const bytes = Uint8Array.from({ length: 3000 }, (_, i) => (i * 7) % 256)
+      const parts = [
+        Prompt.filePart({ mediaType: "image/png", data: bytes }),
+        Prompt.filePart({ mediaType: "text/plain", data: "dGV4dA==".repeat(200) }),
+        Prompt.filePart({ mediaType: "image/png", data: new URL("https://example.com/a.png") }),
+        Prompt.textPart({ text: "look" })
+      ]
+      yield* chatOf(id).run([Prompt.userMessage({ content: parts })])
+      yield* chatOf(id).run("and now")
+      const [first] = (yield* SessionStore.history(id)).content
+      assert.deepStrictEqual(
+        (first as Prompt.UserMessage).content.map((part) => (part.type === "file" ? part.data : part.type)),
+        [bytes, "dGV4dA==".repeat(200), new URL("https://example.com/a.png"), "text"]
+      )
+    })
+  )
+
+  law("the run is the runner's own: its name, its events, and the session as its conversation", () =>
+    Effect.gen(function* () {
+      const id = fresh("own")
+      const seen: Array<string> = []
+      const looking = Agent.make("looking", {
+        instructions: () =>
+          Effect.map(Runner.current, (run) => {
+            if (run._tag === "Some") seen.push(run.value.conversationId, run.value.path.join())
+            return "Be brief."
+          })
+      })
+      yield* Session.of(looking, id).run("one")
+      assert.deepStrictEqual(seen, [id, "looking"])
+    })
+  )
+}
+
+/** Waits until the model hangs: by then all that comes before it has happened. */
+const untilHanging = Effect.flatMap(TestModel.TestModel, ({ calls }) =>
+  Effect.gen(function* () {
+    for (;;) {
+      const last = (yield* calls).at(-1)
+      const text = last === undefined ? "" : (textsOf(last.prompt).at(-1) ?? "")
+      const isThere = text === "hang" || (text.endsWith("hang") && last!.prompt.content.at(-1)?.role === "tool")
+      if (isThere && !last!.interrupted) return
+      yield* Effect.sleep(1)
+    }
+  })
+)
+
+const orderLaws = (law: Law): void => {
+  law("turns of one session are taken one at a time, in their order; different sessions at once", () =>
+    Effect.gen(function* () {
+      const id = fresh("order")
+      let [inside, peak] = [0, 0]
+      const busy = Agent.make("busy", {
+        instructions: () =>
+          Effect.sync(() => {
+            peak = Math.max(peak, ++inside)
+            return ""
+          }).pipe(
+            Effect.tap(Effect.yieldNow),
+            Effect.tap(() => Effect.sync(() => inside--))
+          )
+      })
+      const answers = yield* Effect.forEach(
+        Array.from({ length: 12 }, (_, i) => `t${i}`),
+        (text) => Session.of(busy, id).run(text),
+        { concurrency: "unbounded" }
+      )
+      assert.deepStrictEqual(
+        answers,
+        Array.from({ length: 12 }, (_, i) => `${i + 1}/0: t${i}`)
+      )
+      assert.strictEqual(peak, 1)
+      // Each waits for the other, so they end only if both are under way.
+      const [left, right] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+      const meeting = (own: Deferred.Deferred<void>, other: Deferred.Deferred<void>) =>
+        Agent.make("meeting", {
+          instructions: () =>
+            Deferred.succeed(own, undefined).pipe(Effect.andThen(Deferred.await(other)), Effect.as(""))
+        })
+      yield* Effect.all(
+        [
+          Session.of(meeting(left, right), fresh("left")).run("x"),
+          Session.of(meeting(right, left), fresh("right")).run("x")
+        ],
+        { concurrency: 2 }
+      )
+    })
+  )
+
+  law('whenBusy: "reject" fails while a turn is under way, and not after it', () =>
+    Effect.gen(function* () {
+      const id = fresh("reject")
+      const fiber = yield* Effect.forkChild(chatOf(id).run("hang"))
+      yield* untilHanging
+      assert.strictEqual(yield* conflictOf(chatOf(id, { whenBusy: "reject" }).run("x")), "busy")
+      yield* Fiber.interrupt(fiber)
+      assert.strictEqual(yield* chatOf(id, { whenBusy: "reject" }).run("x"), "1/0: x")
+    })
+  )
+
+  law('whenBusy: "interrupt" ends the turn that is under way and takes its place', () =>
+    Effect.gen(function* () {
+      const id = fresh("interrupt")
+      const fiber = yield* Effect.forkChild(Effect.exit(chatOf(id).run("hang")))
+      yield* untilHanging
+      assert.strictEqual(yield* chatOf(id, { whenBusy: "interrupt" }).run("x"), "1/0: x")
+      const exit = yield* Fiber.join(fiber)
+      assert.strictEqual(yield* conflictOf(Effect.flatten(Effect.succeed(exit))), "interrupted")
+    })
+  )
+
+  law("a turn of a session inside of its own turn is refused, and one of another session is not", () =>
+    Effect.gen(function* () {
+      const [id, other] = [fresh("outer"), fresh("inner")]
+      const nested = (inner: string) =>
+        Runner.make("nested", { run: (input: Prompt.RawInput) => chatOf(inner).run(input) })
+      assert.strictEqual(yield* conflictOf(Session.of(nested(id), id).run("x")), "nested")
+      assert.strictEqual(yield* Session.of(nested(other), id).run("x"), "1/0: x")
+    })
+  )
+
+  law("a turn that waits for its turn can be interrupted, and holds nothing up", () =>
+    Effect.gen(function* () {
+      const id = fresh("waiting")
+      const first = yield* Effect.forkChild(chatOf(id).run("hang"))
+      yield* untilHanging
+      const second = yield* Effect.forkChild(chatOf(id).run("second"), { startImmediately: true })
+      yield* Fiber.interrupt(second)
+      yield* Fiber.interrupt(first)
+      assert.strictEqual(yield* chatOf(id).run("third"), "1/0: third")
+    })
+  )
+}
+
+const managementLaws = (law: Law): void => {
+  law("a fork has the turns before the one that is named, and then goes its own way", () =>
+    Effect.gen(function* () {
+      const [id, all, some] = [fresh("forked"), fresh("all"), fresh("some")]
+      for (const text of ["one", "two", "three"]) yield* chatOf(id).run(text)
+      yield* SessionStore.fork(id, all)
+      yield* SessionStore.fork(id, some, { before: 2 })
+      assert.strictEqual(yield* chatOf(all).run("x"), "4/0: x")
+      assert.strictEqual(yield* chatOf(some).run("x"), "2/0: x")
+      assert.strictEqual(yield* chatOf(id).run("x"), "4/0: x")
+      assert.strictEqual(yield* conflictOf(SessionStore.fork(id, all)), "exists")
+      assert.strictEqual(yield* conflictOf(SessionStore.fork(fresh("none"), fresh("none"))), "missing")
+    })
+  )
+
+  law("a renamed session goes on under its new id, and its old id is free", () =>
+    Effect.gen(function* () {
+      const [from, to] = [fresh("from"), fresh("to")]
+      yield* chatOf(from).run("one")
+      yield* SessionStore.rename(from, to)
+      assert.strictEqual(yield* chatOf(to).run("two"), "2/0: two")
+      assert.strictEqual(yield* chatOf(from).run("new"), "1/0: new")
+      assert.strictEqual(yield* conflictOf(SessionStore.rename(from, to)), "exists")
+      assert.strictEqual(yield* conflictOf(SessionStore.rename(fresh("none"), fresh("none"))), "missing")
+      const fiber = yield* Effect.forkChild(chatOf(to).run("hang"))
+      yield* untilHanging
+      assert.strictEqual(yield* conflictOf(SessionStore.rename(to, fresh("none"))), "busy")
+      yield* Fiber.interrupt(fiber)
+    })
+  )
+
+  law("a list has each session once, by id, in pages; failed first turns make no session", () =>
+    Effect.gen(function* () {
+      const prefix = fresh("list")
+      const ids = Array.from({ length: 5 }, (_, i) => `${prefix}-${i}`)
+      for (const id of ids.toReversed()) yield* chatOf(id).run("one")
+      yield* chatOf(ids[1]!).run("two")
+      yield* Effect.flip(chatOf(`${prefix}-2-failed`).run("fail"))
+      const found: Array<SessionStore.Info> = []
+      for (let after = prefix; ; after = found.at(-1)!.id) {
+        const page = yield* SessionStore.list({ limit: 2, after })
+        found.push(...page.filter(({ id }) => id.startsWith(`${prefix}-`)))
+        if (page.length < 2 || !page.at(-1)!.id.startsWith(prefix)) break
+      }
+      assert.deepStrictEqual(
+        found.map(({ id, turns, waiting }) => ({ id, turns, waiting })),
+        ids.map((id, i) => ({ id, turns: i === 1 ? 2 : 1, waiting: false }))
+      )
+      assert.isAtLeast(found[1]!.updatedAt, found[1]!.createdAt)
+    })
+  )
+
+  law("a removed session is gone with all that it held, and a turn that was under way is not kept", () =>
+    Effect.gen(function* () {
+      const id = fresh("removed")
+      yield* chatOf(id).run("one")
+      yield* SessionStore.remove(id)
+      assert.deepStrictEqual((yield* SessionStore.history(id)).content, [])
+      yield* SessionStore.remove(id)
+      const begun = yield* Deferred.make<void>()
+      const go = yield* Deferred.make<void>()
+      const slow = Agent.make("slow", {
+        instructions: () => Deferred.succeed(begun, undefined).pipe(Effect.andThen(Deferred.await(go)), Effect.as(""))
+      })
+      const fiber = yield* Effect.forkChild(Session.of(slow, id).run("two"))
+      yield* Deferred.await(begun)
+      yield* SessionStore.remove(id)
+      yield* Deferred.succeed(go, undefined)
+      assert.strictEqual(yield* conflictOf(Fiber.join(fiber)), "lost")
+      assert.strictEqual(yield* chatOf(id).run("three"), "1/0: three")
+    })
+  )
+
+  law("pruning removes what had no turn for so long, and nothing that has one under way", () =>
+    Effect.gen(function* () {
+      const [old, busy] = [fresh("old"), fresh("busy")]
+      yield* chatOf(old).run("one")
+      yield* chatOf(busy).run("one")
+      const fiber = yield* Effect.forkChild(chatOf(busy).run("hang"))
+      yield* untilHanging
+      assert.strictEqual(yield* SessionStore.prune({ idle: "1 hour" }), 0)
+      assert.isAtLeast(yield* SessionStore.prune({ idle: 0 }), 1)
+      assert.deepStrictEqual((yield* SessionStore.history(old)).content, [])
+      assert.strictEqual((yield* SessionStore.history(busy)).content.length, 2)
+      yield* Fiber.interrupt(fiber)
+    })
+  )
+}
+
+const recordOf = (turn: number): SessionStore.Record => ({
+  v: 1,
+  turn,
+  status: "completed",
+  at: 0,
+  runId: "run",
+  path: ["clerk"],
+  continues: false,
+  messages: Prompt.make("x")
+})
+
+const leaseLaws = (law: Law): void => {
+  law("records are added only to the session as it was read, and only by the owner of its lease", () =>
+    Effect.gen(function* () {
+      const store = yield* SessionStore.SessionStore
+      const id = fresh("append")
+      assert.strictEqual(yield* store.append(id, { expectedSeq: 0, records: [recordOf(1)] }), 1)
+      assert.strictEqual(yield* conflictOf(store.append(id, { expectedSeq: 0, records: [recordOf(1)] })), "changed")
+      yield* store.acquire(id, "me", Duration.seconds(30))
+      assert.strictEqual(yield* conflictOf(store.append(id, { expectedSeq: 1, records: [recordOf(2)] })), "busy")
+      const other = { expectedSeq: 1, records: [recordOf(2)], owner: "other" }
+      assert.strictEqual(yield* conflictOf(store.append(id, other)), "lost")
+      assert.strictEqual(yield* store.append(id, { ...other, owner: "me", release: true }), 2)
+      const stored = yield* store.read(id, 1)
+      assert.deepStrictEqual(
+        stored?.records.map(({ turn }) => turn),
+        [2]
+      )
+      assert.strictEqual((yield* store.acquire(id, "other", Duration.seconds(30)))._tag, "Acquired")
+      yield* store.release(id, "other")
+    })
+  )
+
+  law("a lease is one owner's until it is given back or ends", () =>
+    Effect.gen(function* () {
+      const store = yield* SessionStore.SessionStore
+      const id = fresh("lease")
+      const get = (owner: string, ms: number) =>
+        Effect.map(store.acquire(id, owner, Duration.millis(ms)), ({ _tag }) => _tag)
+      assert.strictEqual(yield* get("a", 60_000), "Acquired")
+      assert.strictEqual(yield* get("b", 60_000), "Busy")
+      assert.strictEqual(yield* store.renew(id, "a", Duration.millis(0)), "held")
+      yield* Effect.sleep(2)
+      assert.strictEqual(yield* get("b", 60_000), "Acquired")
+      assert.strictEqual(yield* store.renew(id, "a", Duration.seconds(1)), "lost")
+      yield* store.release(id, "a")
+      assert.strictEqual(yield* get("c", 60_000), "Busy")
+      yield* store.release(id, "b")
+      assert.strictEqual(yield* get("c", 60_000), "Acquired")
+      yield* store.release(id, "c")
+      assert.isUndefined(yield* store.read(id, 0))
+    })
+  )
+}
+
+const stepLaws = (law: Law): void => {
+  law("a turn that is kept step by step leaves the steps that it completed when its process dies", () =>
+    Effect.gen(function* () {
+      const store = yield* SessionStore.SessionStore
+      const id = fresh("died")
+      const chat = chatOf(id, { onFailure: "keep" })
+      yield* chat.run("one")
+      const fiber = yield* Effect.forkChild(chat.run("tool, then hang"))
+      yield* untilHanging
+      const atDeath = yield* store.read(id, 0)
+      yield* Fiber.interrupt(fiber)
+      yield* SessionStore.remove(id)
+      // As the next process finds it.
+      yield* store.append(id, { expectedSeq: 0, records: atDeath!.records })
+      assert.deepStrictEqual(
+        atDeath!.records.map(({ status, turn }) => `${turn} ${status}`),
+        ["1 completed", "2 partial"]
+      )
+      assert.deepStrictEqual(roles(yield* SessionStore.history(id)), ["user", "assistant", "user", "assistant", "tool"])
+      assert.strictEqual(yield* chat.run("next"), "3/1: next")
+    })
+  )
+
+  law("a turn that is kept step by step is the same in the end, also when it was retried", () =>
+    Effect.gen(function* () {
+      const [whole, stepwise] = [fresh("whole"), fresh("stepwise")]
+      const encode = Schema.encodeSync(Prompt.Prompt)
+      let attempts = 0
+      const unsure = Runner.mapEffect(clerk, (text) =>
+        ++attempts % 2 === 1 ? Effect.fail("again") : Effect.succeed(text)
+      )
+      for (const runner of [clerk, Runner.withRetry(unsure, { times: 1 })]) {
+        yield* Session.of(runner, whole).run("tool")
+        yield* Session.of(runner, stepwise, { onFailure: "keep" }).run("tool")
+      }
+      const texts = (prompt: Prompt.Prompt) => JSON.stringify(encode(prompt)).replaceAll(/call_\d+/g, "call")
+      assert.strictEqual(texts(yield* SessionStore.history(stepwise)), texts(yield* SessionStore.history(whole)))
+      assert.strictEqual((yield* SessionStore.history(whole)).content.length, 8)
+    })
+  )
+}
+
+/** Laws of a store that processes share. A second connection stands for a second process. */
+const sharedLaws = (law: Law, connect: () => Store): void => {
+  const elsewhere = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+    Effect.orDie(Effect.provide(Effect.orDie(effect), connect(), { local: true }))
+
+  law("turns of one session from two connections are taken one at a time, and none is lost", () =>
+    Effect.gen(function* () {
+      const id = fresh("two")
+      const turns = (from: string) =>
+        Effect.forEach([1, 2, 3, 4, 5], (i) => chatOf(id).run(`${from}${i}`), { concurrency: "unbounded" })
+      const all = yield* Effect.all([turns("a"), elsewhere(turns("b"))], { concurrency: 2 })
+      const numbers = all.flat().map((answer) => Number(answer.split("/")[0]))
+      assert.deepStrictEqual(
+        numbers.toSorted((a, b) => a - b),
+        [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
+      )
+      assert.deepStrictEqual(
+        Transcript.turns(yield* SessionStore.history(id)).map(({ answer }) => answer),
+        all.flat().toSorted((a, b) => Number.parseInt(a) - Number.parseInt(b))
+      )
+    })
+  )
+
+  law("a turn of another connection is interrupted by its next heartbeat", () =>
+    Effect.gen(function* () {
+      const id = fresh("elsewhere")
+      const fiber = yield* Effect.forkChild(elsewhere(Effect.exit(chatOf(id).run("hang"))))
+      yield* untilHanging
+      assert.strictEqual(yield* conflictOf(chatOf(id, { whenBusy: "reject" }).run("x")), "busy")
+      assert.strictEqual(yield* chatOf(id, { whenBusy: "interrupt" }).run("x"), "1/0: x")
+      const exit = yield* Fiber.join(fiber)
+      assert.isTrue(Exit.isFailure(exit))
+      assert.strictEqual(yield* conflictOf(Effect.flatten(Effect.succeed(exit))), "interrupted")
+    }).pipe(Effect.provideService(SessionStore.Lease, "300 millis"))
+  )
+
+  law("a turn whose lease another connection took over is interrupted and not kept", () =>
+    Effect.gen(function* () {
+      const id = fresh("stolen")
+      const store = yield* SessionStore.SessionStore
+      const fiber = yield* Effect.forkChild(Effect.exit(chatOf(id).run("hang")))
+      yield* untilHanging
+      // As when the process was stopped for longer than its lease.
+      yield* elsewhere(
+        Effect.flatMap(SessionStore.SessionStore, (other) =>
+          Effect.andThen(other.remove(id), other.acquire(id, "other", Duration.seconds(9)))
+        )
+      )
+      const exit = yield* Fiber.join(fiber)
+      assert.strictEqual(yield* conflictOf(Effect.flatten(Effect.succeed(exit))), "lost")
+      yield* store.release(id, "other")
+    }).pipe(Effect.provideService(SessionStore.Lease, "120 millis"))
+  )
+}

@@ -15,6 +15,7 @@ const closed = new Set([
   "services/HttpTape",
   "services/HttpTransport",
   "services/Runs",
+  "services/SessionStore",
   "services/Skills",
   "services/SyncBridge",
   "services/WorkerThreads"

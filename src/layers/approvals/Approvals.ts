@@ -24,11 +24,11 @@ import {
   makeFloor,
   type Request
 } from "../../services/Approver.ts"
-import * as ClientInput from "./internal/clientInput.ts"
+import * as ClientInput from "../internal/clientInput.ts"
 import { ask } from "./internal/terminal.ts"
 
 export { type Approved, Decision, type Denied, type Later, Request } from "../../services/Approver.ts"
-export { type ClientInputOptions, ForeignInput } from "./internal/clientInput.ts"
+export { type ClientInputOptions, ForeignInput } from "../internal/clientInput.ts"
 
 /** The tool runs with the arguments of the request. */
 export const approve: Approved = { _tag: "Approved" }

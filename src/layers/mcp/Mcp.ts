@@ -37,7 +37,7 @@ import type * as Lists from "./internal/lists.ts"
 import * as Resources from "./internal/resources.ts"
 import * as Sampling from "./internal/sampling.ts"
 import * as Server from "./internal/serverConnection.ts"
-import { clientMessage } from "./internal/server/failure.ts"
+import { clientMessage } from "../internal/clientMessage.ts"
 import { share } from "./internal/share.ts"
 import * as Tools from "./internal/tools.ts"
 

@@ -6,9 +6,17 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Prompt from "effect/ai/Prompt"
 import * as Stream from "effect/Stream"
-import { isTerminal, type RunEvent } from "../../RunEvent.ts"
+import type { RunEvent } from "../../RunEvent.ts"
 import type { Runner } from "../../Runner.ts"
-import { type Ended, type FollowOptions, type Info, Runs, RunsError, type StartOptions } from "../../services/Runs.ts"
+import {
+  type Ended,
+  type FollowOptions,
+  type Info,
+  Runs,
+  type RunsError,
+  type StartOptions
+} from "../../services/Runs.ts"
+import { endOf } from "./internal/ended.ts"
 import { checked, type MemoryOptions } from "./internal/memoryLimits.ts"
 import { make } from "./internal/memoryRuns.ts"
 
@@ -61,16 +69,6 @@ export const list: Effect.Effect<ReadonlyArray<Info>, RunsError, Runs> = Runs.us
 /** Waits until a run has ended, and returns its terminal event: `RunCompleted` with the output, or another. */
 export const ended = (runId: string): Effect.Effect<Ended, RunsError, Runs> =>
   Runs.use((runs) => endOf(runs.follow(runId, { from: "now" }), runId))
-
-/** @internal The terminal event of a stream of events. */
-export const endOf = (events: Stream.Stream<RunEvent, RunsError>, runId: string): Effect.Effect<Ended, RunsError> =>
-  Effect.flatMap(Stream.runLast(Stream.filter(events, isTerminal)), (last) =>
-    last._tag === "Some"
-      ? Effect.succeed(last.value)
-      : Effect.fail(
-          new RunsError({ reason: "engine", runId, problem: "its events ended before it did", remedy: "Poll the run" })
-        )
-  )
 
 /** Interrupts a run, and waits until everything that it had started has ended. Does nothing to a run that has ended. */
 export const interrupt = (runId: string): Effect.Effect<void, RunsError, Runs> =>

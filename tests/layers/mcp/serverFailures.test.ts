@@ -51,7 +51,7 @@ describe("a model that cannot be reached", () => {
   it.live("reaches the client without its address and advice for operators, which the log has", () =>
     Effect.gen(function* () {
       const { all, log, answer } = yield* outcome(agent, unreachable)
-      assert.strictEqual(answer, `"agent" step 1: the model call failed (NetworkError). Call the tool again later.`)
+      assert.strictEqual(answer, `"agent" step 1: the model call failed (NetworkError). Try again later.`)
       assert.notMatch(all, /127\.0\.0\.1|OPENAI_BASE_URL|baseUrl|OpenAi\.layer/)
       assert.include(log, "127.0.0.1:1")
       assert.include(log, "OPENAI_BASE_URL")

@@ -14,7 +14,7 @@ import { inputOf as inputSchemaOf, outputOf, takesText } from "../../../../inter
 import { InvalidDefinition, RunTimedOut } from "../../../../RunError.ts"
 import type { RunEvent } from "../../../../RunEvent.ts"
 import * as Runner from "../../../../Runner.ts"
-import { clientMessage } from "./failure.ts"
+import { clientMessage } from "../../../internal/clientMessage.ts"
 
 const TypeId = "~troupe/McpServer/Tool"
 

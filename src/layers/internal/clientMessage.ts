@@ -3,9 +3,9 @@
  * parts are or how it is set up stays in its log.
  */
 import * as Predicate from "effect/Predicate"
-import { toJson } from "../../../../internal/json.ts"
-import { stripControls } from "../../../../internal/text.ts"
-import * as RunError from "../../../../RunError.ts"
+import { toJson } from "../../internal/json.ts"
+import { stripControls } from "../../internal/text.ts"
+import * as RunError from "../../RunError.ts"
 
 const longest = 4000
 
@@ -44,7 +44,7 @@ const at = (path: ReadonlyArray<string>): string => `"${path.join(" > ")}"`
 /** The description of a run's failure for clients: what happened, without advice that only an operator can follow. */
 const aboutRun = (error: object): string | undefined => {
   if (error instanceof RunError.ModelError) {
-    const again = error.isRetryable ? " Call the tool again later." : ""
+    const again = error.isRetryable ? " Try again later." : ""
     return `${at(error.path)} step ${error.step}: the model call failed (${error.reason.reason._tag}).${again}`
   }
   if (error instanceof RunError.RunTimedOut) {
@@ -56,7 +56,7 @@ const aboutRun = (error: object): string | undefined => {
   if (error instanceof RunError.InvalidOutput) return `${at(error.path)} gave an answer that does not fit its schema.`
   if (error instanceof RunError.OutputTruncated) return `${at(error.path)} was cut off. Ask for a shorter answer.`
   if (error instanceof RunError.ModelRefused) return `${at(error.path)}: the model refused to answer. Change the input.`
-  if (error instanceof RunError.EmptyTurn) return `${at(error.path)}: the model gave no answer. Call the tool again.`
+  if (error instanceof RunError.EmptyTurn) return `${at(error.path)}: the model gave no answer. Try again.`
   if (error instanceof RunError.ToolError) {
     const tools = [...new Set(error.failures.map(({ tool }) => `"${tool}"`))]
     return `${at(error.path)} step ${error.step}: a tool failed: ${tools.join(", ")}.`

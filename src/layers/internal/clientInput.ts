@@ -4,9 +4,9 @@ import * as Prompt from "effect/ai/Prompt"
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import { messageOf } from "../../../internal/message.ts"
-import { canonical } from "../../../internal/fingerprint.ts"
-import { toJson } from "../../../internal/json.ts"
+import { messageOf } from "../../internal/message.ts"
+import { canonical } from "../../internal/fingerprint.ts"
+import { toJson } from "../../internal/json.ts"
 
 /** The input of a client holds a part that a client must not write. */
 export class ForeignInput extends Schema.TaggedError<ForeignInput>()("ForeignInput", {

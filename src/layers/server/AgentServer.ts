@@ -1,0 +1,203 @@
+/**
+ * Runners behind HTTP: as a server of its own, as routes of a router, or as a function from `Request` to `Response` for any
+ * framework. Each wire format is a pure function from the events of a run; a client that hangs up interrupts its run.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as HttpRouter from "effect/http/HttpRouter"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import type * as Runner from "../../Runner.ts"
+import { loopback, type ServerOptions, settingsOf } from "./internal/settings.ts"
+import { servedOf } from "./internal/served.ts"
+
+export type { Accepted, Limits, ServerOptions } from "./internal/settings.ts"
+
+/** A runner with the schema of what clients send it. */
+export interface WithInput {
+  readonly runner: Runner.Member
+  readonly input: Schema.Top
+}
+
+/** The runners of a server, by the names under which clients know them. */
+export type Runners = Readonly<Record<string, Runner.Member | WithInput>>
+
+type RunnerIn<Given> = Given extends { readonly runner: infer Inner } ? Inner : Given
+
+/** The services that the runners need, and the schemas of their inputs. */
+export type Needs<Rs extends Runners> = {
+  [K in keyof Rs]:
+    | Runner.Services<RunnerIn<Rs[K]>>
+    | (Rs[K] extends { readonly input: infer S extends Schema.Top } ? S["DecodingServices"] : never)
+}[keyof Rs]
+
+/** The compile error for a runner that cannot be served as it is. */
+export interface Unserved<Problem extends string> {
+  readonly "~troupe/AgentServer/Unserved": Problem
+}
+
+/** A runner is served as it is when it takes a text; another one with the schema of its input. */
+export type Served<Rs> = {
+  readonly [K in keyof Rs]: Rs[K] extends { readonly runner: infer Inner; readonly input: infer S extends Schema.Top }
+    ? [S["Type"]] extends [Runner.Input<Inner>]
+      ? WithInput
+      : Unserved<"The schema does not decode to what the runner takes.">
+    : Rs[K] extends Runner.Runner<string, unknown, unknown, unknown>
+      ? Runner.Member
+      : Unserved<"This runner does not take a text. Write { runner, input: Schema }.">
+}
+
+/** Options of {@link layer} and {@link toWebHandler}. */
+export interface Options<Rs extends Runners> extends ServerOptions {
+  readonly runners: Rs & Served<Rs>
+}
+
+/** Options of {@link serve}. */
+export interface ServeOptions<Rs extends Runners> extends Options<Rs> {
+  /** 0: any free port, see {@link Listening}. */
+  readonly port: number
+  /**
+   * The address to listen at. Default `"127.0.0.1"`, this machine only; with `hosts` every address of the machine,
+   * `"0.0.0.0"`.
+   */
+  readonly host?: string | undefined
+}
+
+/** A server that listens. */
+export class Listening extends Context.Service<
+  Listening,
+  {
+    /** Its address, such as `http://127.0.0.1:3000`. */
+    readonly url: string
+  }
+>()("troupe/AgentServer/Listening") {}
+
+/** The server cannot listen at its address. */
+export class ServeError extends Schema.TaggedError<ServeError>()("ServeError", {
+  host: Schema.String,
+  port: Schema.Int,
+  /** The system's code, such as `EADDRINUSE`. */
+  code: Schema.String
+}) {
+  override get message(): string {
+    return `The server cannot listen on ${this.host}:${this.port} (${this.code}). Stop what uses the port, or give it another port or host.`
+  }
+}
+
+/**
+ * Serves runners over HTTP until the Layer is released: `GET /runners`, `POST /runners/NAME`,
+ * `POST /runners/NAME/stream`, `/runs/ID` and more, see the guide "Servers". The Layer needs what the runners need.
+ *
+ * It listens on this machine only, unless `hosts` or `host` is given. A client that hangs up interrupts its run, unless it
+ * asked for a detached one; a slow client slows it. When it is released it takes nothing more, waits `drain` for the answers
+ * under way, and then interrupts their runs, whose last events are still written. Fails with `ServeError`
+ * where it cannot listen. Throws `InvalidDefinition` for options that no server could have. It runs on Node; elsewhere use
+ * {@link toWebHandler}.
+ *
+ * @example
+ * import { NodeRuntime } from "@effect/platform-node"
+ * import { Layer } from "effect"
+ * import { Agent, AgentServer, OpenAi } from "troupe"
+ *
+ * const desk = Agent.make("desk", { instructions: "Answer questions." })
+ * const Server = AgentServer.serve({ runners: { desk }, port: 3000 })
+ *
+ * Layer.launch(Server.pipe(Layer.provide(OpenAi.layer({ model: "gpt-4.1-mini" })))).pipe(NodeRuntime.runMain)
+ */
+export const serve = <const Rs extends Runners>(
+  options: ServeOptions<Rs>
+): Layer.Layer<Listening, ServeError, Needs<Rs>> => {
+  const settings = settingsOf(options, [...loopback, ...(options.host === undefined ? [] : [options.host])])
+  const runners = servedOf(options.runners)
+  const host = options.host ?? (options.hosts === undefined ? "127.0.0.1" : "0.0.0.0")
+  const { port } = options
+  return Layer.effect(
+    Listening,
+    Effect.flatMap(
+      // Loaded when it serves: the HTTP server is most of the code.
+      Effect.promise(() => import("./internal/node.ts")),
+      (node) =>
+        node.serve(settings, runners, { host, port }).pipe(
+          Effect.mapError(({ code }) => new ServeError({ host, port, code })),
+          Effect.map((url) => Listening.of({ url }))
+        )
+    )
+  ) as Layer.Layer<Listening, ServeError, Needs<Rs>>
+}
+
+/**
+ * The routes of {@link serve} for a router that a program has. `prefix` puts them below a path.
+ *
+ * @example
+ * import { NodeHttpServer } from "@effect/platform-node"
+ * import { Layer } from "effect"
+ * import { HttpRouter, HttpServerResponse } from "effect/http"
+ * import { Agent, AgentServer, DemoModel } from "troupe"
+ * import { createServer } from "node:http"
+ *
+ * const desk = Agent.make("desk", { instructions: "Answer questions." })
+ * const routes = Layer.mergeAll(
+ *   HttpRouter.add("GET", "/", HttpServerResponse.text("Hello")),
+ *   AgentServer.layer({ runners: { desk }, prefix: "/agents" })
+ * )
+ * const Live = HttpRouter.serve(routes).pipe(
+ *   Layer.provide(DemoModel.layer),
+ *   Layer.provide(NodeHttpServer.layer(() => createServer(), { port: 3000 }))
+ * )
+ */
+export const layer = <const Rs extends Runners>(
+  options: Options<Rs>
+): Layer.Layer<never, never, HttpRouter.HttpRouter | Needs<Rs>> => {
+  const settings = settingsOf(options)
+  const runners = servedOf(options.runners)
+  return Layer.unwrap(
+    Effect.map(
+      Effect.promise(() => import("./internal/web.ts")),
+      (web) => web.routes(settings, runners)
+    )
+  ) as Layer.Layer<never, never, HttpRouter.HttpRouter | Needs<Rs>>
+}
+
+/** A server as a function. */
+export interface WebHandler {
+  /** Answers a request. The signal of the request, and ending the body of the answer, interrupt the run. */
+  readonly handler: (request: Request) => Promise<Response>
+  /** Drains: takes nothing more, waits for the answers under way, and releases the Layer. */
+  readonly dispose: () => Promise<void>
+}
+
+/**
+ * The routes of {@link serve} as a function from `Request` to `Response`, for Next, Hono, Bun, Deno, workers and anything
+ * else. `live` gives what the runners need, and may give more. It is built with the first request.
+ *
+ * @example
+ * import { Agent, AgentServer, DemoModel } from "troupe"
+ *
+ * const desk = Agent.make("desk", { instructions: "Answer questions." })
+ * export const { handler, dispose } = AgentServer.toWebHandler({ runners: { desk } }, DemoModel.layer)
+ *
+ * const answer = handler(
+ *   new Request("http://localhost/runners/desk", {
+ *     method: "POST",
+ *     headers: { "content-type": "application/json" },
+ *     body: JSON.stringify({ input: "What is 2 + 40?" })
+ *   })
+ * )
+ */
+export const toWebHandler = <const Rs extends Runners, E>(
+  options: Options<Rs>,
+  live: Layer.Layer<NoInfer<Needs<Rs>>, E>
+): WebHandler => {
+  // `live` covers what the routes need but the router, which the handler brings.
+  const app = Layer.provide(layer(options), live as Layer.Layer<unknown, E>) as Layer.Layer<
+    never,
+    E,
+    HttpRouter.HttpRouter
+  >
+  let made: Promise<WebHandler> | undefined
+  const make = () => (made ??= import("./internal/web.ts").then((web) => web.handler(app)))
+  return {
+    handler: (request) => make().then(({ handler }) => handler(request)),
+    dispose: () => made?.then(({ dispose }) => dispose()) ?? Promise.resolve()
+  }
+}

@@ -1,0 +1,68 @@
+/** A server on Node: it listens, and ends without an answer that is half written. */
+import { createServer, type Server } from "node:http"
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as HttpRouter from "effect/http/HttpRouter"
+import * as Layer from "effect/Layer"
+import * as Predicate from "effect/Predicate"
+import type * as Scope from "effect/Scope"
+import { type Edge, make } from "./edge.ts"
+import { problem } from "./problem.ts"
+import { protocols } from "./protocols.ts"
+import { respond } from "./respond.ts"
+import { routesOf } from "./routes.ts"
+import type { ServedRunner } from "./served.ts"
+import type { Settings } from "./settings.ts"
+
+/** Where it cannot listen. */
+export interface ListenFailure {
+  readonly code: string
+}
+
+/** Listens until the scope closes. Gives the address. */
+export const serve = (
+  settings: Settings,
+  runners: ReadonlyMap<string, ServedRunner>,
+  { host, port }: { readonly host: string; readonly port: number }
+): Effect.Effect<string, ListenFailure, Scope.Scope> =>
+  Effect.gen(function* () {
+    const edge = yield* make(settings, runners)
+    const node = createServer()
+    const server = yield* NodeHttpServer.make(() => node, {
+      host,
+      port,
+      gracefulShutdownTimeout: settings.drainMs + 3000
+    }).pipe(Effect.mapError(({ cause }) => ({ code: codeOf(cause) })))
+    const context = yield* Layer.build(HttpRouter.layer)
+    const router = Context.get(context, HttpRouter.HttpRouter)
+    yield* router.addAll(routesOf(edge, protocols))
+    yield* server.serve(Effect.catchCause(router.asHttpEffect(), () => Effect.succeed(notFound)))
+    // Registered last, so it runs first: what is under way is answered before the sockets close.
+    yield* Effect.addFinalizer(() => end(edge, node))
+    return addressOf(node, host, port)
+  })
+
+const notFound = respond(problem(404, "Nothing is served here. GET /runners lists what is."))
+
+const end = (edge: Edge, node: Server): Effect.Effect<void> =>
+  Effect.andThen(
+    Effect.sync(() => {
+      node.close()
+      node.closeIdleConnections()
+    }),
+    Effect.andThen(
+      edge.end,
+      Effect.sync(() => node.closeAllConnections())
+    )
+  )
+
+const addressOf = (node: Server, host: string, port: number): string => {
+  const address = node.address()
+  const bound = typeof address === "object" && address !== null ? address.port : port
+  const name = host === "0.0.0.0" || host === "::" ? "localhost" : host
+  return `http://${name.includes(":") ? `[${name}]` : name}:${bound}`
+}
+
+const codeOf = (cause: unknown): string =>
+  Predicate.hasProperty(cause, "code") && typeof cause.code === "string" ? cause.code : String(cause)

@@ -1,0 +1,69 @@
+/** Who may have a place: runs at once with a queue before them, and requests in a time. */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import * as Semaphore from "effect/Semaphore"
+import { problem, type Problem } from "./problem.ts"
+import type { Settings } from "./settings.ts"
+
+/** Places for runs. */
+export interface Places {
+  /** Waits for a place, and gives what frees it. */
+  readonly take: Effect.Effect<Effect.Effect<void>, Problem>
+  /** The same, freed with the scope. */
+  readonly hold: Effect.Effect<void, Problem, Scope.Scope>
+  /** True when a further request would be refused. */
+  readonly isFull: () => boolean
+}
+
+const busy = (retryAfterMs: number): Problem =>
+  problem(503, "The server is busy. Try again later.", {}, { "retry-after": seconds(retryAfterMs) })
+
+const seconds = (ms: number): string => String(Math.max(1, Math.ceil(ms / 1000)))
+
+/** Places for as many runs and waiting requests as the settings say. */
+export const places = ({ runs, waitMs, waiting }: Settings): Places => {
+  const free = Semaphore.makeUnsafe(runs)
+  let held = 0
+  const isFull = () => held >= runs + waiting
+  const leave = Effect.sync(() => {
+    held--
+  })
+  const take = Effect.uninterruptibleMask((restore) =>
+    Effect.suspend(() => {
+      if (isFull()) return Effect.fail(busy(waitMs))
+      held++
+      return restore(free.take(1)).pipe(
+        Effect.timeoutOrElse({ duration: waitMs, orElse: () => Effect.fail(busy(waitMs)) }),
+        Effect.as(Effect.andThen(free.release(1), leave)),
+        Effect.onError(() => leave)
+      )
+    })
+  )
+  return { take, isFull, hold: Effect.asVoid(Effect.acquireRelease(take, (release) => release)) }
+}
+
+/** How many clients are counted at once; the one that came first is forgotten for a new one. */
+const maxClients = 10_000
+
+/** Counts the requests of each client. */
+export const rates = (rate: Settings["rate"]): ((client: string) => Effect.Effect<void, Problem>) => {
+  if (rate === undefined) return () => Effect.void
+  const { perMs, requests } = rate
+  const windows = new Map<string, { readonly until: number; count: number }>()
+  return (client) =>
+    Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      const known = windows.get(client)
+      const isOpen = known !== undefined && now < known.until
+      const window = isOpen ? known : { until: now + perMs, count: 0 }
+      if (!isOpen) {
+        windows.delete(client)
+        if (windows.size >= maxClients) windows.delete(windows.keys().next().value!)
+        windows.set(client, window)
+      }
+      window.count++
+      if (window.count <= requests) return Effect.void
+      const after = { "retry-after": seconds(window.until - now) }
+      return Effect.fail(problem(429, `More than ${requests} requests in ${perMs} ms.`, {}, after))
+    })
+}

@@ -1,0 +1,144 @@
+/** Answers that say what is wrong: problem details of RFC 9457, without anything of the inside of the server. */
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import { clientMessage } from "../../internal/clientMessage.ts"
+import * as RunError from "../../../RunError.ts"
+import { Spent } from "../../../RunEvent.ts"
+import type { Ended, RunsError } from "../../../services/Runs.ts"
+
+/** Why a request is not answered as it asked. */
+export interface Problem {
+  readonly _tag: "Problem"
+  readonly status: number
+  readonly detail: string
+  readonly headers: Readonly<Record<string, string>>
+  /** Further fields of the body. */
+  readonly fields: Schema.JsonObject
+}
+
+/** Makes a problem. */
+export const problem = (
+  status: number,
+  detail: string,
+  fields: Schema.JsonObject = {},
+  headers: Readonly<Record<string, string>> = {}
+): Problem => ({ _tag: "Problem", status, detail, headers, fields })
+
+/** Fails with a problem. */
+export const refuse = (
+  status: number,
+  detail: string,
+  fields?: Schema.JsonObject,
+  headers?: Readonly<Record<string, string>>
+): Effect.Effect<never, Problem> => Effect.fail(problem(status, detail, fields, headers))
+
+const titles: Readonly<Record<number, string>> = {
+  400: "Bad Request",
+  401: "Unauthorized",
+  403: "Forbidden",
+  404: "Not Found",
+  405: "Method Not Allowed",
+  409: "Conflict",
+  410: "Gone",
+  413: "Content Too Large",
+  415: "Unsupported Media Type",
+  422: "Unprocessable Content",
+  429: "Too Many Requests",
+  500: "Internal Server Error",
+  501: "Not Implemented",
+  502: "Bad Gateway",
+  503: "Service Unavailable",
+  504: "Gateway Timeout"
+}
+
+/** The body of a problem. */
+export const bodyOf = ({ detail, fields, status }: Problem): Schema.JsonObject => ({
+  type: "about:blank",
+  title: titles[status] ?? "Error",
+  status,
+  detail,
+  ...fields
+})
+
+/** A run's failure: what happened, and with which status it is answered. */
+export interface Failure {
+  readonly status: number
+  /** The tag of its error. */
+  readonly error: string
+  readonly detail: string
+}
+
+/** The failure of a run that has ended without an output. */
+export const failureOf = (ended: Ended): Failure => {
+  if (ended._tag !== "RunFailed") return { status: 503, error: "Interrupted", detail: "The run was interrupted." }
+  const { error } = ended
+  const tag = typeof error === "object" && error !== null && "_tag" in error ? error._tag : undefined
+  const name = typeof tag === "string" ? tag : "Error"
+  const known = decodeKnown(name, ended)
+  // What has no tag may have been thrown unexpectedly: its words are for the log.
+  const isForeign = typeof tag !== "string" || (known === undefined && isKnown(name))
+  const said = isForeign ? undefined : clientMessage(known ?? error)
+  return {
+    status: statusOf(name, known),
+    error: name,
+    detail: said ?? "The run failed. The server's log says why."
+  }
+}
+
+/** The problem that a run's failure is for its client. */
+export const problemOf = (ended: Ended): Problem => {
+  const { detail, error, status } = failureOf(ended)
+  const headers = status === 503 ? { "retry-after": "5" } : {}
+  return problem(status, detail, { error, runId: ended.runId }, headers)
+}
+
+type Failed = Extract<Ended, { readonly _tag: "RunFailed" }>
+const encodeSpent = Schema.encodeSync(Spent)
+const classes = RunError as unknown as Readonly<Record<string, unknown>>
+const isKnown = (name: string): boolean => Schema.isSchema(classes[name])
+
+/** An error of a run as it was thrown, from its JSON, which leaves out what the event itself has. */
+const decodeKnown = (name: string, { error, spent, transcript }: Failed): object | undefined => {
+  const schema = classes[name]
+  if (!Schema.isSchema(schema) || typeof error !== "object") return undefined
+  const whole = { spent: encodeSpent(spent), transcript: transcript ?? { content: [] }, ...error }
+  const decoded = Schema.decodeUnknownOption(schema as Schema.Codec<object, unknown>)(whole)
+  return decoded._tag === "Some" ? decoded.value : undefined
+}
+
+const statusOf = (name: string, known: object | undefined): number => {
+  if (known instanceof RunError.ModelError) {
+    const { reason } = known.reason
+    return reason._tag === "RateLimitError" || reason._tag === "QuotaExhaustedError" ? 503 : 502
+  }
+  switch (name) {
+    case "RunTimedOut":
+      return 504
+    case "InvalidTranscript":
+    case "InvalidApproval":
+    case "CannotResume":
+      return 400
+    case "ApprovalRequired":
+      return 409
+    default:
+      return 500
+  }
+}
+
+/** The problem that a refusal of the engine is. */
+export const ofRuns = (error: RunsError): Problem => {
+  switch (error.reason) {
+    case "unknown-run":
+      return problem(404, "There is no such run, or it has expired.")
+    case "full":
+      return problem(503, "The server is busy. Try again later.", {}, { "retry-after": "5" })
+    case "events-lost":
+      return problem(410, "The events from there on are not kept any more. Ask for the state of the run.")
+    case "not-waiting":
+      return problem(409, "The run does not wait for this.")
+    case "not-listening":
+      return problem(409, "The run takes no input. Start a run with the conversation so far.")
+    case "engine":
+      return problem(503, "The server cannot start or read runs now. Try again later.", {}, { "retry-after": "5" })
+  }
+}

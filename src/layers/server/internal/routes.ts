@@ -1,0 +1,308 @@
+/** The routes of a server in Troupe's own terms: runners, runs, their events. */
+import * as Effect from "effect/Effect"
+import type * as HttpServerRequest from "effect/http/HttpServerRequest"
+import * as HttpRouter from "effect/http/HttpRouter"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import * as Predicate from "effect/Predicate"
+import * as Response from "effect/ai/Response"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type { RunEvent } from "../../../RunEvent.ts"
+import type { Ended, Info } from "../../../services/Runs.ts"
+import {
+  answering,
+  attach,
+  begin,
+  bodyOf,
+  type Caller,
+  type Edge,
+  type Handler,
+  runnerOf,
+  runOf,
+  untilEnd,
+  withCors
+} from "./edge.ts"
+import { afterId, ndjson, sse, type Write } from "./lines.ts"
+import { docsPage, openApi } from "./openApi.ts"
+import { failureOf, ofRuns, type Problem, problem, problemOf, refuse } from "./problem.ts"
+import { json } from "./respond.ts"
+import type { ServedRunner } from "./served.ts"
+
+type Request = HttpServerRequest.HttpServerRequest
+type Answer = HttpServerResponse.HttpServerResponse
+export type Route = HttpRouter.Route<never, Scope.Scope>
+type Method = "GET" | "POST" | "DELETE"
+
+/** Adds a route to those of a server. */
+export type Add = (
+  method: Method,
+  path: `/${string}`,
+  handler: Handler<Scope.Scope | HttpRouter.RouteContext>,
+  options?: { readonly isOpen?: boolean }
+) => void
+
+/** The routes of Troupe's own interface. */
+export const add = (edge: Edge, route: Add): void => {
+  route("GET", "/health", () => Effect.succeed(json({ status: "ok" })), { isOpen: true })
+  route("GET", "/ready", () => ready(edge), { isOpen: true })
+  route("GET", "/openapi.json", () => Effect.succeed(json(openApi(edge))))
+  route("GET", "/docs", () => Effect.succeed(docsPage(edge)))
+  route("GET", "/runners", () => Effect.succeed(json({ runners: [...edge.runners.values()].map(described) })))
+  route("POST", "/runners/:name", (request, caller) => run(edge, request, caller))
+  route("POST", "/runners/:name/stream", (request, caller) => stream(edge, request, caller))
+  route("GET", "/runs/:id", (_, caller) => Effect.map(givenRun(edge, caller), (info) => json(stateOf(info))))
+  route("GET", "/runs/:id/stream", (request, caller) => follow(edge, request, caller))
+  route("DELETE", "/runs/:id", (_, caller) => interrupt(edge, caller))
+  for (const path of ["/sessions", "/sessions/:id"] as const) route("GET", path, () => withoutStore("SessionStore"))
+  route("DELETE", "/sessions/:id", () => withoutStore("SessionStore"))
+  for (const path of ["/traces", "/traces/:id"] as const) route("GET", path, () => withoutStore("TraceStore"))
+}
+
+const withoutStore = (store: string) =>
+  refuse(501, `This server has no ${store}. Provide ${store}.layerMemory or ${store}.layerSql to it.`)
+
+const ready = (edge: Edge): Effect.Effect<Answer, Problem> =>
+  edge.isClosing() || edge.places.isFull()
+    ? refuse(503, "The server takes no requests now.", {}, { "retry-after": "5" })
+    : Effect.succeed(json({ status: "ready" }))
+
+const described = ({ description, inputSchema, name, outputSchema }: ServedRunner) => ({
+  name,
+  ...(description === undefined ? {} : { description }),
+  input: inputSchema,
+  ...(outputSchema === undefined ? {} : { output: outputSchema })
+})
+
+const param = (name: string): Effect.Effect<string | undefined, never, HttpRouter.RouteContext> =>
+  Effect.map(HttpRouter.params, (params) => params[name])
+
+const givenRun = (edge: Edge, caller: Caller) => Effect.flatMap(param("id"), (id) => runOf(edge, caller, id))
+
+interface Asked {
+  readonly runner: ServedRunner
+  readonly input: unknown
+  readonly isDetached: boolean
+}
+
+/** The body of a request for a run: `{ input, session?, detached? }`. */
+const asked = (edge: Edge, request: Request): Effect.Effect<Asked, Problem, HttpRouter.RouteContext> =>
+  Effect.gen(function* () {
+    const runner = yield* runnerOf(edge, yield* param("name"))
+    const body = yield* bodyOf(edge, request)
+    if (!Predicate.isObject(body) || Array.isArray(body)) return yield* refuse(400, "The body is not an object.")
+    const fields = body as Readonly<Record<string, unknown>>
+    const unknown = Object.keys(fields).find((key) => !["input", "session", "detached"].includes(key))
+    if (unknown !== undefined) return yield* refuse(400, `The body has an unknown field "${unknown.slice(0, 100)}".`)
+    if (!("input" in fields)) return yield* refuse(400, "The body has no input.", { part: "input" })
+    const { detached = false, session } = fields
+    if (typeof detached !== "boolean") return yield* refuse(400, "detached is not true or false.", { part: "detached" })
+    if (session !== undefined) return yield* withoutStore("SessionStore")
+    return { runner, input: yield* runner.decode(fields["input"]), isDetached: detached }
+  })
+
+const run = (edge: Edge, request: Request, caller: Caller) =>
+  Effect.gen(function* () {
+    const { input, isDetached, runner } = yield* asked(edge, request)
+    const runId = yield* begin(edge, { runner, input, caller, deltas: isDetached, isDetached })
+    if (isDetached) return json({ runId, status: "running" }, 202, atRun(edge, runId))
+    const ended = yield* Effect.mapError(untilEnd(edge, runId), ofRuns)
+    return yield* answerOf(edge, ended)
+  })
+
+const atRun = ({ settings }: Edge, runId: string) => ({
+  location: `${settings.prefix}/runs/${runId}`,
+  "x-run-id": runId
+})
+
+const encodeUsage = Schema.encodeSync(Response.Usage)
+
+/** What a run came to: `{ output, usage, steps, runId }`, or a problem. */
+const answerOf = (edge: Edge, ended: Ended): Effect.Effect<Answer, Problem> => {
+  if (ended._tag !== "RunCompleted") return Effect.fail(problemOf(ended))
+  const { output = null, runId, spent } = ended
+  const text = JSON.stringify({ output, usage: encodeUsage(spent.usage), steps: spent.steps, runId })
+  if (text.length > edge.settings.answer) {
+    return refuse(500, `The answer is larger than ${edge.settings.answer} bytes.`, { error: "AnswerTooLarge", runId })
+  }
+  return Effect.succeed(
+    HttpServerResponse.text(text, {
+      contentType: "application/json",
+      headers: { "cache-control": "no-store", "x-run-id": runId }
+    })
+  )
+}
+
+const stateOf = ({ ended, resumedAs, runId, runner, startedAt, status }: Info): Schema.JsonObject => ({
+  runId,
+  runner,
+  status,
+  startedAt,
+  ...(resumedAs === undefined ? {} : { resumedAs }),
+  ...(ended === undefined
+    ? {}
+    : {
+        usage: encodeUsage(ended.spent.usage) as Schema.Json,
+        steps: ended.spent.steps,
+        durationMs: ended.durationMs,
+        ...(ended._tag === "RunCompleted"
+          ? { output: ended.output ?? null }
+          : status === "failed"
+            ? { error: failureOf(ended).error, detail: failureOf(ended).detail }
+            : {})
+      })
+})
+
+const interrupt = (edge: Edge, caller: Caller) =>
+  Effect.gen(function* () {
+    const { runId } = yield* givenRun(edge, caller)
+    yield* Effect.mapError(edge.runs.interrupt(runId), ofRuns)
+    return HttpServerResponse.empty({ status: 204 })
+  })
+
+/** Streams a run: a new one, or the one that `Last-Event-ID` names, from there on. */
+const stream = (edge: Edge, request: Request, caller: Caller) =>
+  Effect.gen(function* () {
+    const name = yield* param("name")
+    const runner = yield* runnerOf(edge, name)
+    const last = request.headers["last-event-id"]
+    if (last !== undefined) {
+      const { from, info } = yield* resumption(edge, caller, last)
+      if (info.runner !== runner.runner.name) return yield* refuse(404, "There is no such run, or it has expired.")
+      return yield* following(edge, request, info, from)
+    }
+    const { input, isDetached } = yield* asked(edge, request)
+    const runId = yield* begin(edge, { runner, input, caller, deltas: true, isDetached })
+    return streamed(edge, request, runId, 0)
+  })
+
+const resumption = (edge: Edge, caller: Caller, last: string) =>
+  Effect.gen(function* () {
+    const at = afterId(last)
+    if (at === undefined) return yield* refuse(400, "Last-Event-ID is not one of this server.")
+    return { info: yield* runOf(edge, caller, at.runId), from: at.from }
+  })
+
+const follow = (edge: Edge, request: Request, caller: Caller) =>
+  Effect.gen(function* () {
+    const info = yield* givenRun(edge, caller)
+    const last = request.headers["last-event-id"]
+    const at = last === undefined ? undefined : afterId(last)
+    if (last !== undefined && at?.runId !== info.runId) {
+      return yield* refuse(400, "Last-Event-ID is not one of this run.")
+    }
+    return yield* following(edge, request, info, at?.from ?? info.firstSeq)
+  })
+
+/** Goes on with a run. A client that has seen the end is answered with 204, so that an `EventSource` asks no more. */
+const following = (edge: Edge, request: Request, info: Info, from: number) =>
+  Effect.gen(function* () {
+    if (from < info.firstSeq) {
+      return yield* refuse(410, "The events from there on are not kept any more. Ask for the state of the run.")
+    }
+    if (info.ended !== undefined && from > info.ended.seq) return HttpServerResponse.empty({ status: 204 })
+    yield* attach(edge, info.runId)
+    return streamed(edge, request, info.runId, from)
+  })
+
+/** Whether the client asks for lines of JSON instead of server-sent events. */
+const wantsLines = (request: Request): boolean =>
+  /\bapplication\/(?:x-)?ndjson\b/i.test(request.headers["accept"] ?? "")
+
+const streamed = (edge: Edge, request: Request, runId: string, from: number): Answer => {
+  const isLines = wantsLines(request)
+  const { expose } = edge.settings
+  const write = isLines ? ndjson(expose) : sse(runId, expose)
+  const failed = (given: Problem): string => {
+    const body = JSON.stringify({ status: given.status, detail: given.detail })
+    return isLines ? `${JSON.stringify({ _tag: "Lost", detail: given.detail })}\n` : `event: lost\ndata: ${body}\n\n`
+  }
+  return respondWith(edge, { runId, from, write, failed, isLines })
+}
+
+/** How the events of a run are written to a client. */
+export interface Writing {
+  readonly runId: string
+  readonly from: number
+  readonly write: Write
+  /** What is written in place of events that cannot come. */
+  readonly failed: (given: Problem) => string
+  readonly isLines?: boolean
+  /** What is written after the last event. */
+  readonly end?: string
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+const encoder = new TextEncoder()
+
+/** The answer that a run's events are. It waits for its client, and the run waits with it. */
+export const respondWith = (edge: Edge, options: Writing): Answer => {
+  const { end, failed, from, headers, isLines, runId, write } = options
+  let left = edge.settings.answer
+  const bounded = (text: string): string => {
+    left -= text.length
+    return text
+  }
+  const lines: Stream.Stream<string> = edge.runs.follow(runId, { from }).pipe(
+    Stream.map((event: RunEvent) => bounded(write(event))),
+    Stream.filter((text) => text !== ""),
+    Stream.takeWhile(() => left >= 0),
+    Stream.catch((error) => Stream.succeed(failed(ofRuns(error))))
+  )
+  const closing = Stream.suspend(() =>
+    left < 0
+      ? Stream.succeed(failed(problem(500, `The answer is larger than ${edge.settings.answer} bytes.`)))
+      : Stream.fromIterable(end === undefined ? [] : [end])
+  )
+  const kept = isLines === true ? lines : Stream.merge(lines, heartbeat, { haltStrategy: "left" })
+  // A run that is followed may be silent for long, and the head of an answer is sent with the first of its body.
+  const opening = isLines !== true && from > 0 ? Stream.concat(Stream.succeed(": \n\n"), kept) : kept
+  const bytes = Stream.concat(opening, closing).pipe(
+    Stream.mapArray((texts) => [encoder.encode(texts.join(""))] as [Uint8Array])
+  )
+  return HttpServerResponse.stream(bytes, {
+    contentType: isLines === true ? "application/x-ndjson" : "text/event-stream",
+    headers: {
+      "cache-control": "no-cache, no-transform",
+      "x-accel-buffering": "no",
+      "x-run-id": runId,
+      ...headers
+    }
+  })
+}
+
+/** A comment now and then, so that no one on the way takes a silent connection for a dead one. */
+const heartbeat: Stream.Stream<string> = Stream.map(Stream.drop(Stream.tick("15 seconds"), 1), () => ": \n\n")
+
+/** Every route of a server. `more` adds those of other protocols. */
+export const routesOf = (edge: Edge, more: ReadonlyArray<(edge: Edge, route: Add) => void>) => {
+  const routes: Array<HttpRouter.Route<never, never>> = []
+  const paths = new Set<`/${string}`>()
+  const route: Add = (method, path, handler, { isOpen = false } = {}) => {
+    const at = `${edge.settings.prefix}${path}` as `/${string}`
+    paths.add(at)
+    routes.push(HttpRouter.route(method, at, answering(edge, handler, isOpen)))
+  }
+  add(edge, route)
+  for (const one of more) one(edge, route)
+  if (edge.settings.cors.size > 0) {
+    for (const path of paths) routes.push(HttpRouter.route("OPTIONS", path, (request) => preflight(edge, request)))
+  }
+  return routes
+}
+
+const preflight = (edge: Edge, request: Request): Effect.Effect<Answer> =>
+  Effect.succeed(
+    withCors(
+      edge,
+      request,
+      HttpServerResponse.empty({
+        status: 204,
+        headers: {
+          "access-control-allow-methods": "GET, POST, DELETE",
+          "access-control-allow-headers": "authorization, content-type, last-event-id",
+          "access-control-max-age": "600"
+        }
+      })
+    )
+  )

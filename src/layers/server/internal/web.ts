@@ -1,0 +1,26 @@
+/** A server as a function from a web `Request` to a web `Response`, and as routes of a router that a program has. */
+import * as Effect from "effect/Effect"
+import * as HttpRouter from "effect/http/HttpRouter"
+import * as Layer from "effect/Layer"
+import { make } from "./edge.ts"
+import { protocols } from "./protocols.ts"
+import { routesOf } from "./routes.ts"
+import type { ServedRunner } from "./served.ts"
+import type { Settings } from "./settings.ts"
+
+/** Adds the routes to a router. */
+export const routes = (
+  settings: Settings,
+  runners: ReadonlyMap<string, ServedRunner>
+): Layer.Layer<never, never, HttpRouter.HttpRouter> =>
+  Layer.effectDiscard(
+    Effect.gen(function* () {
+      const edge = yield* make(settings, runners)
+      const router = yield* HttpRouter.HttpRouter
+      yield* router.addAll(routesOf(edge, protocols))
+    })
+  )
+
+/** The web handler of routes with all that they need. */
+export const handler = <E>(app: Layer.Layer<never, E, HttpRouter.HttpRouter>) =>
+  HttpRouter.toWebHandler(app, { disableLogger: true })

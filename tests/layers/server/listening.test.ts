@@ -1,0 +1,213 @@
+/** A server on a socket: who reaches it, clients that hang up or are slow, and its end. */
+import { connect } from "node:net"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Exit, Layer, Redacted, Scope } from "effect"
+import { Agent, AgentServer, OpenAi, Runner, TestModel } from "troupe"
+import { listen, raw, sentIn, until } from "../../support/agentServer.ts"
+import { make as modelServer } from "../../support/openAiServer.ts"
+
+const desk = Agent.make("desk", {})
+const model = (script: TestModel.Script) => TestModel.layer(script, { unused: "ignore" })
+const hello = model(() => ({ text: ["Hello", " there."] }))
+
+/** A model that gives endless text, and counts what it has given. */
+const endless = (given: { count: number }) =>
+  Runner.make("endless", {
+    run: () =>
+      Effect.forever(
+        Effect.andThen(
+          Effect.sync(() => given.count++),
+          Effect.yieldNow
+        )
+      )
+  })
+
+describe("a server on a socket", () => {
+  it.live("answers this machine by its usual names, and pages of its own", () =>
+    Effect.gen(function* () {
+      const url = yield* listen({ runners: { desk } }, hello)
+      assert.strictEqual(url.hostname, "127.0.0.1")
+      const status = (headers: Record<string, string>) =>
+        Effect.gen(function* () {
+          const answer = raw(url, "/runners", undefined, { method: "GET", headers })
+          yield* until(answer.isEnded)
+          return answer.status()
+        })
+      assert.strictEqual(yield* status({}), 200)
+      assert.strictEqual(yield* status({ host: `localhost:${url.port}` }), 200)
+      for (const host of ["evil.example", "127.0.0.1.nip.io", "localhost.evil.example"]) {
+        assert.strictEqual(yield* status({ host }), 403, host)
+      }
+      assert.strictEqual(yield* status({ origin: url.origin }), 200)
+      for (const origin of ["https://evil.example", "null", "http://127.0.0.1:1"]) {
+        assert.strictEqual(yield* status({ origin }), 403, origin)
+      }
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("says that a port is taken", () =>
+    Effect.gen(function* () {
+      const url = yield* listen({ runners: { desk } }, hello)
+      const second = AgentServer.serve({ runners: { desk }, port: Number(url.port) })
+      const error = yield* Effect.flip(Layer.build(Layer.provide(second, hello)))
+      assert.strictEqual(error._tag, "ServeError")
+      assert.include(error.message, "EADDRINUSE")
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("a client that hangs up", () => {
+  for (const path of ["/runners/desk", "/runners/desk/stream"]) {
+    it.live(`interrupts its run to the wire: ${path}`, () =>
+      Effect.gen(function* () {
+        const upstream = yield* modelServer([{ hang: true }])
+        const live = OpenAi.layer({ model: "m", baseUrl: upstream.url, apiKey: Redacted.make("k"), retry: "none" })
+        const url = yield* listen({ runners: { desk } }, live)
+        const answer = raw(url, path, { input: "Hi" })
+        yield* until(() => upstream.requests.length === 1, "the request")
+        assert.strictEqual(upstream.aborted(), 0)
+        answer.hangUp()
+        yield* until(() => upstream.aborted() === 1, "the end of the request")
+      }).pipe(Effect.scoped)
+    )
+  }
+
+  it.live("leaves a detached run alone, and comes back to it", () =>
+    Effect.gen(function* () {
+      let release = () => {}
+      const gate = new Promise<void>((resolve) => {
+        release = resolve
+      })
+      const slow = Runner.make("slow", {
+        run: (text: string) =>
+          Effect.as(
+            Effect.promise(() => gate),
+            text
+          )
+      })
+      const url = yield* listen({ runners: { slow } }, Layer.empty)
+      const first = raw(url, "/runners/slow/stream", { input: "done", detached: true })
+      yield* until(() => first.text().includes("Started"))
+      const [started] = sentIn(first.text())
+      first.hangUp()
+      const again = raw(url, "/runners/slow/stream", undefined, { headers: { "last-event-id": started!.id! } })
+      yield* until(() => again.status() === 200)
+      release()
+      yield* until(again.isEnded)
+      assert.deepInclude(JSON.parse(sentIn(again.text()).at(-1)!.data), { _tag: "Completed", output: "done" })
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("may come back in the time that the server gives it", () =>
+    Effect.gen(function* () {
+      const given = { count: 0 }
+      const options = { runners: { endless: endless(given) }, reconnect: "10 seconds" } as const
+      const url = yield* listen(options, Layer.empty)
+      const first = raw(url, "/runners/endless/stream", { input: "Hi" })
+      yield* until(() => first.text().includes("Started"))
+      const [started] = sentIn(first.text())
+      first.hangUp()
+      yield* Effect.sleep("50 millis")
+      const before = given.count
+      yield* until(() => given.count > before, "the run")
+      const again = raw(url, "/runners/endless/stream", undefined, { headers: { "last-event-id": started!.id! } })
+      yield* until(() => again.status() === 200)
+      again.hangUp()
+    }).pipe(Effect.scoped)
+  )
+})
+
+/** The value once it has not changed for a while. */
+const settled = (value: () => number) =>
+  Effect.gen(function* () {
+    let before = -1
+    while (before !== value()) {
+      before = value()
+      yield* Effect.sleep("150 millis")
+    }
+    return before
+  })
+
+describe("a slow client", () => {
+  it.live("slows its run, and takes no memory for it", () =>
+    Effect.gen(function* () {
+      let written = 0
+      const piece = "x".repeat(20_000)
+      const chatty = model(() => ({
+        text: Array.from({ length: 400 }, () => piece)
+      }))
+      const seen = Runner.onEvent(desk, (event) =>
+        Effect.sync(() => {
+          if (event._tag === "TextDelta") written++
+        })
+      )
+      const url = yield* listen({ runners: { desk: seen }, limits: { answer: 100_000_000 } }, chatty)
+      const answer = raw(url, "/runners/desk/stream", { input: "Hi" })
+      answer.pause()
+      yield* until(() => written > 0)
+      const stuck = yield* settled(() => written)
+      assert.isBelow(stuck, 390)
+      answer.resume()
+      yield* until(answer.isEnded)
+      assert.strictEqual(written, 400)
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("the end of a server", () => {
+  const slowly = (gate: Promise<void>) =>
+    Runner.make("slow", {
+      run: (text: string) =>
+        Effect.as(
+          Effect.promise(() => gate),
+          text
+        )
+    })
+
+  it.live("waits for answers under way, and takes nothing more", () =>
+    Effect.gen(function* () {
+      let release = () => {}
+      const gate = new Promise<void>((resolve) => {
+        release = resolve
+      })
+      const scope = yield* Scope.make()
+      const url = yield* Scope.provide(listen({ runners: { slow: slowly(gate) } }, Layer.empty), scope)
+      const whole = raw(url, "/runners/slow", { input: "done" })
+      const stream = raw(url, "/runners/slow/stream", { input: "done" })
+      yield* until(() => stream.text().includes("Started"))
+      const closing = yield* Effect.forkChild(Scope.close(scope, Exit.void))
+      yield* Effect.sleep("30 millis")
+      const late = connect({ host: url.hostname, port: Number(url.port) })
+      let isRefused = false
+      late.on("error", () => {
+        isRefused = true
+      })
+      yield* until(() => isRefused, "a refusal")
+      release()
+      yield* until(() => whole.isEnded() && stream.isEnded())
+      assert.deepInclude(JSON.parse(whole.text()), { output: "done" })
+      assert.include(stream.text(), '"_tag":"Completed"')
+      assert.isFalse(whole.isBroken() || stream.isBroken())
+      yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 1)))
+      assert.isDefined(closing)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("interrupts runs at its deadline, and still writes their last events", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const never = new Promise<void>(() => {})
+      const options = { runners: { slow: slowly(never) }, drain: "50 millis" } as const
+      const url = yield* Scope.provide(listen(options, Layer.empty), scope)
+      const whole = raw(url, "/runners/slow", { input: "done" })
+      const stream = raw(url, "/runners/slow/stream", { input: "done" })
+      yield* until(() => stream.text().includes("Started"))
+      yield* Scope.close(scope, Exit.void)
+      yield* until(() => whole.isEnded() && stream.isEnded())
+      assert.strictEqual(whole.status(), 503)
+      assert.deepInclude(JSON.parse(whole.text()), { error: "Interrupted" })
+      assert.include(stream.text(), '"_tag":"Interrupted"')
+      assert.isFalse(whole.isBroken() || stream.isBroken())
+    }).pipe(Effect.scoped)
+  )
+})

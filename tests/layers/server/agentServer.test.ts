@@ -120,7 +120,7 @@ describe("a run as a stream", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("is lines of JSON for who asks for them", () =>
+  it.live("is lines of JSON for a client that asks for them", () =>
     Effect.gen(function* () {
       const handler = yield* handling({ runners: { desk } }, hello)
       const answer = yield* ask(
@@ -472,4 +472,85 @@ describe("what is there", () => {
     refused({ prefix: "/a/" }, /prefix/)
     refused({ cors: ["https://a.example/"] }, /not an origin/)
   })
+})
+
+describe("a run that waits for approval", () => {
+  const paid: Array<number> = []
+  const pay = AgentTool.fromFunction("pay", {
+    description: "Pays",
+    parameters: Schema.Struct({ amount: Schema.Finite }),
+    needsApproval: true,
+    execute: ({ amount }) => {
+      paid.push(amount)
+      return "paid"
+    }
+  })
+  const clerk = Agent.make("clerk", { tools: [pay] })
+  const asking = (call: TestModel.Call) =>
+    JSON.stringify(call.prompt.content).includes("tool-result") ? "Done." : TestModel.toolCall("pay", { amount: 5 })
+
+  it.live("says what it waits for, and goes on with the decision", () =>
+    Effect.gen(function* () {
+      paid.length = 0
+      const handler = yield* handling({ runners: { clerk }, expose: ["arguments"] }, model(asking))
+      const first = yield* ask(handler, post("/runners/clerk", { input: "Pay 5" }))
+      assert.strictEqual(first.status, 202)
+      const { runId, status, waitingFor } = first.body
+      assert.strictEqual(status, "suspended")
+      assert.deepInclude(waitingFor[0], { kind: "approval", tool: "pay", params: { amount: 5 } })
+      const { id } = waitingFor[0]
+      assert.deepStrictEqual((yield* ask(handler, get(`/runs/${runId}/approvals`))).body.waitingFor, waitingFor)
+      const wrong = yield* ask(handler, post(`/runs/${runId}/approvals`, { other: { approved: true } }))
+      assert.strictEqual(wrong.status, 400)
+      assert.strictEqual((yield* ask(handler, post(`/runs/${runId}/approvals`, { [id]: "yes" }))).status, 400)
+      const second = yield* ask(handler, post(`/runs/${runId}/approvals`, { [id]: { approved: true } }))
+      assert.strictEqual(second.status, 200)
+      assert.strictEqual(second.body.output, "Done.")
+      assert.deepStrictEqual(paid, [5])
+      const again = yield* ask(handler, post(`/runs/${runId}/approvals`, { [id]: { approved: true } }))
+      assert.strictEqual(again.status, 409)
+      assert.deepStrictEqual(paid, [5])
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("streams on, with other arguments, or with a refusal that the model reads", () =>
+    Effect.gen(function* () {
+      paid.length = 0
+      const handler = yield* handling({ runners: { clerk } }, model(asking))
+      const suspend = Effect.gen(function* () {
+        const { text } = yield* ask(handler, post("/runners/clerk/stream", { input: "Pay 5" }))
+        const last = JSON.parse(sentIn(text).at(-1)!.data)
+        assert.strictEqual(last._tag, "Suspended")
+        assert.notProperty(last.waitingFor[0], "params")
+        return { runId: JSON.parse(sentIn(text)[0]!.data).runId, id: last.waitingFor[0].id }
+      })
+      const stream = { accept: "text/event-stream" }
+      const changed = yield* suspend
+      const answers = { answers: { [changed.id]: { approved: true, params: { amount: 4 } } } }
+      const done = yield* ask(handler, post(`/runs/${changed.runId}/input`, answers, stream))
+      assert.deepInclude(JSON.parse(sentIn(done.text).at(-1)!.data), { _tag: "Completed", output: "Done." })
+      const denied = yield* suspend
+      const no = { answers: { [denied.id]: { approved: false, reason: "too much" } } }
+      yield* ask(handler, post(`/runs/${denied.runId}/input`, no, stream))
+      assert.deepStrictEqual(paid, [4])
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("is seen by its own client only", () =>
+    Effect.gen(function* () {
+      const bearer = (token: Redacted.Redacted<string>) => Redacted.value(token)
+      const handler = yield* handling({ runners: { clerk }, bearer }, model(asking))
+      const as = (name: string) => ({ authorization: `Bearer ${name}` })
+      const { body } = yield* ask(handler, post("/runners/clerk", { input: "Pay 5" }, as("ada")))
+      const own = yield* ask(handler, get("/approvals", as("ada")))
+      assert.deepStrictEqual(
+        own.body.runs.map(({ runId }: { readonly runId: string }) => runId),
+        [body.runId]
+      )
+      assert.deepStrictEqual((yield* ask(handler, get("/approvals", as("bob")))).body.runs, [])
+      const { id } = body.waitingFor[0]
+      const stolen = post(`/runs/${body.runId}/approvals`, { [id]: { approved: true } }, as("bob"))
+      assert.strictEqual((yield* ask(handler, stolen)).status, 404)
+    }).pipe(Effect.scoped)
+  )
 })

@@ -70,6 +70,9 @@ export interface Failure {
 
 /** The failure of a run that has ended without an output. */
 export const failureOf = (ended: Ended): Failure => {
+  if (ended._tag === "RunSuspended") {
+    return { status: 409, error: "RunSuspended", detail: "The run waits for answers: see /runs/ID/approvals." }
+  }
   if (ended._tag !== "RunFailed") return { status: 503, error: "Interrupted", detail: "The run was interrupted." }
   const { error } = ended
   const tag = typeof error === "object" && error !== null && "_tag" in error ? error._tag : undefined
@@ -118,8 +121,6 @@ const statusOf = (name: string, known: object | undefined): number => {
     case "InvalidApproval":
     case "CannotResume":
       return 400
-    case "ApprovalRequired":
-      return 409
     default:
       return 500
   }

@@ -4,12 +4,14 @@ import type * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Predicate from "effect/Predicate"
+import * as Prompt from "effect/ai/Prompt"
 import * as Response from "effect/ai/Response"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { RunEvent } from "../../../RunEvent.ts"
 import type { Ended, Info } from "../../../services/Runs.ts"
+import { answersOf, resume, waitingFor } from "./answers.ts"
 import {
   answering,
   attach,
@@ -27,7 +29,7 @@ import { afterId, ndjson, sse, type Write } from "./lines.ts"
 import { docsPage, openApi } from "./openApi.ts"
 import { failureOf, ofRuns, type Problem, problem, problemOf, refuse } from "./problem.ts"
 import { json } from "./respond.ts"
-import type { ServedRunner } from "./served.ts"
+import { fromClient, type ServedRunner } from "./served.ts"
 
 type Request = HttpServerRequest.HttpServerRequest
 type Answer = HttpServerResponse.HttpServerResponse
@@ -54,6 +56,12 @@ export const add = (edge: Edge, route: Add): void => {
   route("GET", "/runs/:id", (_, caller) => Effect.map(givenRun(edge, caller), (info) => json(stateOf(info))))
   route("GET", "/runs/:id/stream", (request, caller) => follow(edge, request, caller))
   route("DELETE", "/runs/:id", (_, caller) => interrupt(edge, caller))
+  route("POST", "/runs/:id/input", (request, caller) => input(edge, request, caller))
+  route("GET", "/runs/:id/approvals", (_, caller) => approvals(edge, caller))
+  route("POST", "/runs/:id/approvals", (request, caller) =>
+    Effect.flatMap(bodyOf(edge, request), (body) => answered(edge, request, caller, body))
+  )
+  route("GET", "/approvals", (_, caller) => allApprovals(edge, caller))
   for (const path of ["/sessions", "/sessions/:id"] as const) route("GET", path, () => withoutStore("SessionStore"))
   route("DELETE", "/sessions/:id", () => withoutStore("SessionStore"))
   for (const path of ["/traces", "/traces/:id"] as const) route("GET", path, () => withoutStore("TraceStore"))
@@ -117,8 +125,9 @@ const atRun = ({ settings }: Edge, runId: string) => ({
 
 const encodeUsage = Schema.encodeSync(Response.Usage)
 
-/** What a run came to: `{ output, usage, steps, runId }`, or a problem. */
+/** What a run came to: `{ output, usage, steps, runId }`, what it waits for, or a problem. */
 const answerOf = (edge: Edge, ended: Ended): Effect.Effect<Answer, Problem> => {
+  if (ended._tag === "RunSuspended") return Effect.succeed(json(suspended(edge, ended), 202, atRun(edge, ended.runId)))
   if (ended._tag !== "RunCompleted") return Effect.fail(problemOf(ended))
   const { output = null, runId, spent } = ended
   const text = JSON.stringify({ output, usage: encodeUsage(spent.usage), steps: spent.steps, runId })
@@ -132,6 +141,66 @@ const answerOf = (edge: Edge, ended: Ended): Effect.Effect<Answer, Problem> => {
     })
   )
 }
+
+const suspended = (edge: Edge, ended: Extract<Ended, { readonly _tag: "RunSuspended" }>) => ({
+  runId: ended.runId,
+  status: "suspended",
+  waitingFor: waitingFor(ended, edge.settings.expose),
+  usage: encodeUsage(ended.spent.usage),
+  steps: ended.spent.steps
+})
+
+/** An input for a run under way, or answers to what a suspended run waits for. */
+const input = (edge: Edge, request: Request, caller: Caller) =>
+  Effect.gen(function* () {
+    const body = yield* bodyOf(edge, request)
+    if (Predicate.hasProperty(body, "answers")) return yield* answered(edge, request, caller, body.answers)
+    if (!Predicate.hasProperty(body, "input")) {
+      return yield* refuse(400, "The body has neither input nor answers.", { part: "input" })
+    }
+    const { delivery = "steer" } = body as { readonly delivery?: unknown }
+    if (delivery !== "steer" && delivery !== "queue") {
+      return yield* refuse(400, 'delivery is "steer" or "queue".', { part: "delivery" })
+    }
+    const { runId } = yield* givenRun(edge, caller)
+    const prompt = yield* fromClient(body.input, Prompt.empty)
+    return json({ runId, delivery: yield* Effect.mapError(edge.runs.input(runId, prompt, delivery), ofRuns) })
+  })
+
+/** Goes on with a suspended run: as a stream for who asks for one, as JSON otherwise. */
+const answered = (edge: Edge, request: Request, caller: Caller, given: unknown) =>
+  Effect.gen(function* () {
+    const info = yield* givenRun(edge, caller)
+    if (info.ended === undefined) return yield* refuse(409, "The run does not wait for answers.")
+    const answers = yield* answersOf(info.ended, given)
+    const deltas = wantsLines(request) || /\btext\/event-stream\b/i.test(request.headers["accept"] ?? "")
+    const runId = yield* resume(edge, info, answers, { caller, deltas })
+    if (deltas) return streamed(edge, request, runId, 0)
+    return yield* answerOf(edge, yield* Effect.mapError(untilEnd(edge, runId), ofRuns))
+  })
+
+const approvals = (edge: Edge, caller: Caller) =>
+  Effect.map(givenRun(edge, caller), ({ ended, runId }) =>
+    json({ runId, waitingFor: ended?._tag === "RunSuspended" ? waitingFor(ended, edge.settings.expose) : [] })
+  )
+
+/** What the runs of a client wait for. Clients without a name cannot be distinguished, so each asks by the id of its run. */
+const allApprovals = (edge: Edge, { name }: Caller) =>
+  Effect.gen(function* () {
+    if (name === undefined) {
+      return yield* refuse(
+        403,
+        "Clients of this server have no names. Ask for the approvals of a run: /runs/ID/approvals."
+      )
+    }
+    const infos = yield* Effect.mapError(edge.runs.list, ofRuns)
+    const own = infos.filter(({ owner, resumedAs }) => owner === name && resumedAs === undefined)
+    return json({
+      runs: own.flatMap(({ ended, runId, runner }) =>
+        ended?._tag === "RunSuspended" ? [{ runId, runner, waitingFor: waitingFor(ended, edge.settings.expose) }] : []
+      )
+    })
+  })
 
 const stateOf = ({ ended, resumedAs, runId, runner, startedAt, status }: Info): Schema.JsonObject => ({
   runId,

@@ -1,0 +1,85 @@
+/** What suspended runs wait for, and the answers of clients to it. */
+import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import { InvalidApproval } from "../../../RunError.ts"
+import { type Client, type Exposed, toClientWith } from "../../../RunEvent.ts"
+import * as Runner from "../../../Runner.ts"
+import type { Decision } from "../../../services/Approver.ts"
+import type { Ended, Info } from "../../../services/Runs.ts"
+import { type Caller, type Edge, startIn } from "./edge.ts"
+import { problem, type Problem, refuse } from "./problem.ts"
+
+type Suspended = Extract<Client, { readonly _tag: "Suspended" }>
+type RunSuspended = Extract<Ended, { readonly _tag: "RunSuspended" }>
+
+/** What a suspended run waits for, as its client may see it. */
+export const waitingFor = (ended: RunSuspended, expose: ReadonlyArray<Exposed>): Suspended["waitingFor"] => {
+  const shown = toClientWith({ expose })({ ...ended, path: ended.path.slice(0, 1) })
+  return shown?._tag === "Suspended" ? shown.waitingFor : []
+}
+
+/** What an approval says over HTTP. */
+const Approval = Schema.Struct({
+  approved: Schema.Boolean,
+  reason: Schema.optionalKey(Schema.String),
+  /** Arguments in place of the model's. */
+  params: Schema.optionalKey(Schema.Json)
+})
+const decodeApproval = Schema.decodeUnknownOption(Approval)
+
+const decisionOf = (value: unknown): Decision | undefined => {
+  const decoded = decodeApproval(value)
+  if (decoded._tag === "None") return undefined
+  const { approved, params, reason } = decoded.value
+  if (!approved) return { _tag: "Denied", reason: reason ?? "The user did not approve." }
+  return params === undefined ? { _tag: "Approved" } : { _tag: "Approved", params }
+}
+
+/** The answers of a client, by the ids of what is waited for: decisions for approvals, results and values for the rest. */
+export const answersOf = (ended: Ended, given: unknown): Effect.Effect<Record<string, Runner.Answer>, Problem> => {
+  if (ended._tag !== "RunSuspended") return refuse(409, "The run does not wait for answers.")
+  if (!Predicate.isObject(given) || Array.isArray(given) || Object.keys(given).length === 0) {
+    return refuse(400, "answers is not an object with an answer for each id.", { part: "answers" })
+  }
+  const answers: Array<readonly [string, Runner.Answer]> = []
+  for (const [id, value] of Object.entries(given as Readonly<Record<string, unknown>>)) {
+    const waiting = ended.waitingFor.find((one) => one.id === id)
+    const part = `answers.${id.slice(0, 200)}`
+    if (waiting === undefined) return refuse(400, `The run does not wait for "${id.slice(0, 200)}".`, { part })
+    if (waiting.kind !== "approval") {
+      answers.push([id, value as Schema.Json])
+      continue
+    }
+    const decision = decisionOf(value)
+    if (decision === undefined) {
+      return refuse(400, "An approval is { approved, reason?, params? }.", { part })
+    }
+    answers.push([id, decision])
+  }
+  return Effect.succeed(Object.fromEntries(answers))
+}
+
+/** Goes on with a suspended run. */
+export const resume = (
+  edge: Edge,
+  info: Info,
+  answers: Readonly<Record<string, Runner.Answer>>,
+  { caller, deltas }: { readonly caller: Caller; readonly deltas: boolean }
+): Effect.Effect<string, Problem, Scope.Scope> =>
+  Effect.gen(function* () {
+    if (info.ended?._tag !== "RunSuspended") return yield* refuse(409, "The run does not wait for answers.")
+    const { transcript } = info.ended
+    if (transcript === undefined) return yield* refuse(409, "The run cannot be resumed.")
+    const answered = yield* Effect.try({
+      try: () => Runner.answer(transcript, answers),
+      catch: (error) =>
+        error instanceof InvalidApproval
+          ? problem(400, `The answer to ${error.approvalId} does not count: ${error.problem}.`, { part: "answers" })
+          : problem(400, "The answers do not fit the run.", { part: "answers" })
+    })
+    return yield* startIn(edge, false, () =>
+      edge.runs.resume(info.runId, answered, { owner: caller.name, deltas, paced: deltas })
+    )
+  })

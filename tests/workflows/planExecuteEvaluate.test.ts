@@ -4,7 +4,7 @@ import { Prompt } from "effect/ai"
 import { TestClock } from "effect/testing"
 import { Agent, Chain, Parallel, PlanExecuteEvaluate, RunError, Runner, SyncEdge, TestModel } from "troupe"
 import type { RunEvent } from "troupe"
-import { ofOutput } from "../../src/layers/openai/internal/jsonSchema.ts"
+import { ofOutput } from "../../src/layers/internal/model/jsonSchema.ts"
 import { checkGrammar, collect } from "../support/grammar.ts"
 import { Broken, echo, failureOf, fixed, paths, planOf, step } from "../support/plans.ts"
 

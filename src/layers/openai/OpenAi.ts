@@ -29,23 +29,25 @@ import * as Chat from "./internal/chat.ts"
 import { StreamDecoder as ChatStreamDecoder } from "./internal/chatStream.ts"
 import { type Connected, connect, refuse } from "./internal/connection.ts"
 import * as Decoding from "./internal/decoding.ts"
-import { contextLengthPrefix, toAiError } from "./internal/errors.ts"
+import { contextLengthPrefix, toAiError } from "../internal/model/errors.ts"
+import { remedyOf } from "./internal/remedies.ts"
 import { type CallOptions, CurrentOptions, limited, merge, withSettings } from "./internal/options.ts"
-import { isProblem, ofEncoding, type Problem } from "./internal/problems.ts"
+import { isProblem, ofEncoding, type Problem } from "../internal/model/problems.ts"
 import * as Responses from "./internal/responses.ts"
 import { StreamDecoder as ResponsesStreamDecoder } from "./internal/responsesStream.ts"
-import type { StructuredOutput } from "./internal/servers.ts"
 import * as Events from "./internal/sse.ts"
 import * as ClientTransport from "./internal/transport/client.ts"
 import type { Client } from "./internal/transport/client.ts"
 import * as Transports from "./internal/transport/select.ts"
 import type { Transport } from "./internal/transport/select.ts"
-import { answeringBy, ask } from "./internal/typedOutput.ts"
-import type { Fields } from "./internal/wire.ts"
+import { answeringBy } from "./internal/answerTool.ts"
+import { ask, type StructuredOutput } from "../internal/model/typedOutput.ts"
+import { serverAt } from "./internal/servers.ts"
+import type { Fields } from "../internal/model/wire.ts"
 import type { Target } from "./internal/written.ts"
 
 export type { CallOptions, ChatOptions, ResponsesOptions } from "./internal/options.ts"
-export type { StructuredOutput } from "./internal/servers.ts"
+export type { StructuredOutput } from "../internal/model/typedOutput.ts"
 export type { Client } from "./internal/transport/client.ts"
 export type { Fetch, FetchResponse } from "./internal/transport/fetch.ts"
 export type { Adapter, Transport } from "./internal/transport/select.ts"
@@ -409,7 +411,7 @@ class Provider {
     if (alone || hasOptions(options)) this.#describe(request, options)
     try {
       const { model, structuredOutput } = this.#options
-      const typed = ask(request, output, structuredOutput, this.server.address)
+      const typed = ask(request, output, structuredOutput, serverAt(this.server.address).structuredOutput)
       const isChat = this.#api === "chat"
       const encode = isChat ? Chat.encode : Responses.encode
       const encoded = encode(typed, model, options, { ...this.#target, memory })
@@ -485,7 +487,9 @@ class Provider {
       sent: new Set(Object.keys(body ?? {})),
       secrets
     }
-    return Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.fail(toAiError(problem, target, now)))
+    return Effect.flatMap(Clock.currentTimeMillis, (now) =>
+      Effect.fail(toAiError(problem, { module: "OpenAi", ...target, remedy: remedyOf(problem, target) }, now))
+    )
   }
 
   /** The retry policy, unless the caller retries: two loops would multiply. */

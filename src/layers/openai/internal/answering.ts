@@ -9,8 +9,8 @@ import * as Stream from "effect/Stream"
 import type { Exchange, HttpRequest, HttpTransport } from "../../../services/HttpTransport.ts"
 import { ask } from "./asking.ts"
 import { Body, type Decoder } from "./decoding.ts"
-import type { Problem } from "./problems.ts"
-import { after } from "./timer.ts"
+import type { Problem } from "../../internal/model/problems.ts"
+import { after } from "../../internal/model/timer.ts"
 
 /** A request, what carries it, and what its answer may take. */
 export interface Sending {

@@ -14,7 +14,7 @@ import type {
   Receiver,
   TransportFailure
 } from "../../../services/HttpTransport.ts"
-import { malformed, ofBody, type Problem, quote } from "./problems.ts"
+import { malformed, ofBody, type Problem, quote } from "../../internal/model/problems.ts"
 import { parseJson } from "./sse.ts"
 import { write } from "./written.ts"
 

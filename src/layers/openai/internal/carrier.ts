@@ -5,7 +5,7 @@ import { HttpTape } from "../../../services/HttpTape.ts"
 import type { HttpRequest, HttpTransport } from "../../../services/HttpTransport.ts"
 import { SyncBridge } from "../../../services/SyncBridge.ts"
 import { fromEffect, toEffect } from "../../internal/http/effects.ts"
-import type { Problem } from "./problems.ts"
+import type { Problem } from "../../internal/model/problems.ts"
 
 /** A transport for one request. */
 export interface Carried {

@@ -4,13 +4,21 @@ import type * as Prompt from "effect/ai/Prompt"
 import type * as Response from "effect/ai/Response"
 import * as Tool from "effect/ai/Tool"
 import type * as Schema from "effect/Schema"
-import { errorIn, errorInPlaceOf, isProblem, malformed, type Problem, quote, Unsupported } from "./problems.ts"
+import {
+  errorIn,
+  errorInPlaceOf,
+  isProblem,
+  malformed,
+  type Problem,
+  quote,
+  Unsupported
+} from "../../internal/model/problems.ts"
 import * as Files from "./files.ts"
 import { type CallOptions, chatFields, type Server } from "./options.ts"
-import * as Schemas from "./jsonSchema.ts"
+import * as Schemas from "../../internal/model/jsonSchema.ts"
 import { serverAt } from "./servers.ts"
 import { split } from "./thinkTags.ts"
-import type { Typed } from "./typedOutput.ts"
+import type { Typed } from "../../internal/model/typedOutput.ts"
 import {
   argumentsText,
   callIds,
@@ -29,7 +37,7 @@ import {
   resultText,
   sourcesOf,
   text
-} from "./wire.ts"
+} from "../../internal/model/wire.ts"
 import { type MessageEncoder, type Target, toolWriter, writeMessages } from "./written.ts"
 
 // -- requests ---------------------------------------------------------------------------------------------------------

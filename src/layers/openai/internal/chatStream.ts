@@ -12,10 +12,20 @@ import {
   usageIn,
   usageOf
 } from "./chat.ts"
-import { errorIn, errorInPlaceOf, malformed, type Problem, quote, unfinished } from "./problems.ts"
+import { errorIn, errorInPlaceOf, malformed, type Problem, quote, unfinished } from "../../internal/model/problems.ts"
 import { Thinking } from "./thinkTags.ts"
-import { isWhole, ObjectScan } from "./toolArguments.ts"
-import { callIds, callParts, distinctCalls, type Fields, finish, isFields, list, sourcesOf, text } from "./wire.ts"
+import { isWhole, ObjectScan } from "../../internal/model/toolArguments.ts"
+import {
+  callIds,
+  callParts,
+  distinctCalls,
+  type Fields,
+  finish,
+  isFields,
+  list,
+  sourcesOf,
+  text
+} from "../../internal/model/wire.ts"
 
 type Parts = Array<Response.StreamPartEncoded>
 

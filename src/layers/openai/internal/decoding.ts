@@ -1,6 +1,6 @@
 /** Decodes answers to parts, whole or streamed, in each form that servers send. */
 import type * as Response from "effect/ai/Response"
-import { isProblem, type Problem } from "./problems.ts"
+import { isProblem, type Problem } from "../../internal/model/problems.ts"
 import { AnswerReader, Document, done, type Event } from "./sse.ts"
 
 /** Reads the events of one answer. */

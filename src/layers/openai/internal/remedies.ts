@@ -1,5 +1,5 @@
 /** Advice for a failed request, by its cause; empty for an unknown cause. */
-import { kindOf, type Problem, type StatusProblem } from "./problems.ts"
+import { kindOf, type Problem, type StatusProblem } from "../../internal/model/problems.ts"
 
 /** Where the request went, for messages: no query, no credentials. */
 export interface Target {

@@ -3,11 +3,19 @@ import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Prompt from "effect/ai/Prompt"
 import type * as Response from "effect/ai/Response"
 import * as Tool from "effect/ai/Tool"
-import { errorIn, errorInPlaceOf, malformed, ofErrorObject, type Problem, quote, Unsupported } from "./problems.ts"
+import {
+  errorIn,
+  errorInPlaceOf,
+  malformed,
+  ofErrorObject,
+  type Problem,
+  quote,
+  Unsupported
+} from "../../internal/model/problems.ts"
 import * as Files from "./files.ts"
 import { type CallOptions, responsesFields, type Server } from "./options.ts"
-import * as Schemas from "./jsonSchema.ts"
-import type { Typed } from "./typedOutput.ts"
+import * as Schemas from "../../internal/model/jsonSchema.ts"
+import type { Typed } from "../../internal/model/typedOutput.ts"
 import {
   argumentsText,
   callIds,
@@ -24,7 +32,7 @@ import {
   resultText,
   sourcesOf,
   text
-} from "./wire.ts"
+} from "../../internal/model/wire.ts"
 import { type MessageEncoder, type Target, toolWriter, writeMessages } from "./written.ts"
 
 // -- requests ---------------------------------------------------------------------------------------------------------

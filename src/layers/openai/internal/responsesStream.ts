@@ -1,6 +1,14 @@
 /** The Responses API's streams: parts made of events as they come. */
 import type * as Response from "effect/ai/Response"
-import { errorIn, errorInPlaceOf, malformed, ofErrorObject, type Problem, quote, unfinished } from "./problems.ts"
+import {
+  errorIn,
+  errorInPlaceOf,
+  malformed,
+  ofErrorObject,
+  type Problem,
+  quote,
+  unfinished
+} from "../../internal/model/problems.ts"
 import {
   approvalProblem,
   callMetadata,
@@ -16,7 +24,7 @@ import {
   textsOf,
   usageOf
 } from "./responses.ts"
-import { isNothing, isWhole, ObjectScan } from "./toolArguments.ts"
+import { isNothing, isWhole, ObjectScan } from "../../internal/model/toolArguments.ts"
 import {
   callIds,
   callParts,
@@ -28,7 +36,7 @@ import {
   list,
   type RawCall,
   text
-} from "./wire.ts"
+} from "../../internal/model/wire.ts"
 
 type Parts = Array<Response.StreamPartEncoded>
 type Kind = "text" | "reasoning"

@@ -1,14 +1,13 @@
 /** Known differences of common servers from OpenAI's own, as of 2026-12. Options take precedence. */
 
-/** The ways to ask a model for typed output. */
-export type StructuredOutput = "json_schema" | "json_object" | "tool" | "prompt"
+import type { Ways } from "../../internal/model/typedOutput.ts"
 
 /** The features of one server. */
 interface Known {
   /** The server's host names; one that begins with a dot matches all names below it. */
   readonly hosts: ReadonlyArray<string>
   /** How to ask for typed output where no tools are offered, and where some are. */
-  readonly structuredOutput: { readonly alone: StructuredOutput; readonly withTools: StructuredOutput }
+  readonly structuredOutput: Ways
   /** How long the ids of calls are that the server takes back, where it insists on it: letters and digits. */
   readonly callIdLength?: number | undefined
 }

@@ -1,6 +1,6 @@
 /** Answers as bytes come: server-sent events, line by line, or one document in their place. */
-import { malformed, ofErrorObject, isHtml, pageWords, type Problem, quote } from "./problems.ts"
-import { isFields } from "./wire.ts"
+import { malformed, ofErrorObject, isHtml, pageWords, type Problem, quote } from "../../internal/model/problems.ts"
+import { isFields } from "../../internal/model/wire.ts"
 
 /** A whole answer where events were asked for. */
 export class Document {

@@ -6,7 +6,7 @@ import type * as Prompt from "effect/ai/Prompt"
 import type * as Tool from "effect/ai/Tool"
 import type { RunMemory } from "../../../services/ModelInfo.ts"
 import type { Server } from "./options.ts"
-import type { Fields } from "./wire.ts"
+import type { Fields } from "../../internal/model/wire.ts"
 
 /** JSON that is written already: {@link write} takes it as it is. */
 export class Written {

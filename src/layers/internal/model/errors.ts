@@ -6,26 +6,36 @@ import * as AiError from "effect/ai/AiError"
 import * as Duration from "effect/Duration"
 import * as Scrubber from "../../../internal/scrubber.ts"
 import { kindOf, type Problem, type StatusProblem } from "./problems.ts"
-import { remedyOf, type Target } from "./remedies.ts"
 
 /** The prefix of each description of a context overflow; the server's own words follow. */
 export const contextLengthPrefix = "context length exceeded"
 
+/** What was asked, for the error of a failed request. */
+export interface Asked {
+  /** The module that errors are of, such as `OpenAi`. */
+  readonly module: string
+  readonly method: string
+  /** The server, as errors may show it. */
+  readonly url: string
+  /** Secrets that no message may hold, such as the key. */
+  readonly secrets: ReadonlyArray<string>
+  /** The next step; `undefined` if unknown. */
+  readonly remedy: string | undefined
+}
+
 /** The error of a failed request, with the right retryability. `now` is for `retry-after` dates, in milliseconds. */
-export const toAiError = (problem: Problem, target: Target, now: number): AiError.AiError =>
-  AiError.make({
-    module: "OpenAi",
-    method: target.method,
-    reason: reasonOf({ ...problem, message: withoutSecrets(problem.message, target.secrets) }, target, now)
-  })
+export const toAiError = (problem: Problem, asked: Asked, now: number): AiError.AiError => {
+  const { method, module, remedy, secrets } = asked
+  const safe = { ...problem, message: withoutSecrets(problem.message, secrets) }
+  const advice = remedy === undefined ? undefined : withoutSecrets(remedy, secrets)
+  return AiError.make({ module, method, reason: reasonOf(safe, advice, asked.url, now) })
+}
 
 /** The first paragraph says what went wrong, the second one what to do about it, where that is known. */
 const withRemedy = (description: string, remedy: string | undefined): string =>
   remedy === undefined ? description : `${description}\n\n${remedy}`
 
-const reasonOf = (problem: Problem, target: Target, now: number): AiError.AiErrorReason => {
-  const advice = remedyOf(problem, target)
-  const remedy = advice === undefined ? undefined : withoutSecrets(advice, target.secrets)
+const reasonOf = (problem: Problem, remedy: string | undefined, url: string, now: number): AiError.AiErrorReason => {
   switch (problem.kind) {
     case "malformed":
       return new AiError.InvalidResponseError({ description: withRemedy(problem.message, remedy) })
@@ -36,8 +46,8 @@ const reasonOf = (problem: Problem, target: Target, now: number): AiError.AiErro
       return new AiError.NetworkError({
         reason: "TransportError",
         method: "POST",
-        url: target.url,
-        description: withRemedy(`${target.url}: ${problem.message}`, remedy)
+        url,
+        description: withRemedy(`${url}: ${problem.message}`, remedy)
       })
     case "status":
       return ofStatus(problem, remedy, now)

@@ -4,10 +4,7 @@ import type * as Response from "effect/ai/Response"
 import * as Tool from "effect/ai/Tool"
 import { withInstruction } from "../../../internal/input.ts"
 import type { OutputFormat } from "../../../services/ModelInfo.ts"
-import type { Decoder } from "./decoding.ts"
 import * as Schemas from "./jsonSchema.ts"
-import { isProblem, type Problem } from "./problems.ts"
-import { serverAt, type StructuredOutput } from "./servers.ts"
 
 /** A request that asks for typed output, and what the encoders have to add to it. */
 export interface Typed {
@@ -21,17 +18,25 @@ export interface Typed {
   readonly answerTool: string | undefined
 }
 
-/** Asks for typed output in the way that is wanted, or that the server at `host` takes. */
+/** The ways to ask a model for typed output. */
+export type StructuredOutput = "json_schema" | "json_object" | "tool" | "prompt"
+
+/** How to ask for typed output where no tools are offered, and where some are. */
+export interface Ways {
+  readonly alone: StructuredOutput
+  readonly withTools: StructuredOutput
+}
+
+/** Asks for typed output in the way that is wanted, or in the one that the model is known to take. */
 export const ask = (
   request: LanguageModel.ProviderOptions,
   output: OutputFormat | undefined,
   wanted: StructuredOutput | undefined,
-  host: string
+  known: Ways
 ): Typed => {
   if (output === undefined) return { request, format: undefined, answerTool: undefined }
   const hasTools = request.tools.length > 0
-  const takes = serverAt(host).structuredOutput
-  const way = wanted ?? (hasTools ? takes.withTools : takes.alone)
+  const way = wanted ?? (hasTools ? known.withTools : known.alone)
   switch (way) {
     case "json_schema":
       return { request, format: { type: "json_schema", output }, answerTool: undefined }
@@ -101,41 +106,8 @@ const answerTool = (name: string, output: OutputFormat): Tool.Any => {
   return tool
 }
 
-/** Reads the calls of the answer's tool, if there is one, as texts. */
-export const answeringBy = (tool: string | undefined, decoder: Decoder): Decoder => {
-  if (tool === undefined) return decoder
-  const whole = (parts: ReadonlyArray<Response.PartEncoded>) =>
-    finished(
-      parts.map((part) =>
-        part.type === "tool-call" && part.name === tool ? { type: "text", text: textOf(part.params) } : part
-      )
-    )
-  return {
-    whole: (document) => {
-      const parts = decoder.whole(document)
-      return isProblem(parts) ? parts : whole(parts)
-    },
-    stream: () => {
-      const stream = decoder.stream()
-      const reader = new AnswerReader(tool)
-      const read = (parts: ReadonlyArray<Response.StreamPartEncoded> | Problem) =>
-        isProblem(parts) ? parts : parts.flatMap((part) => reader.read(part))
-      return {
-        get complete() {
-          return stream.complete
-        },
-        get finished() {
-          return stream.finished
-        },
-        push: (event) => read(stream.push(event)),
-        end: (isDone) => read(stream.end(isDone))
-      }
-    }
-  }
-}
-
 /** Makes texts of the calls of the answer's tool, part by part. */
-class AnswerReader {
+export class AnswerReader {
   readonly #tool: string
   /** The calls of the tool, and whether deltas came of them. */
   readonly #begun = new Map<string, boolean>()
@@ -183,6 +155,17 @@ class AnswerReader {
 /** Without other calls the answer is an end. */
 const ended = (part: Response.FinishPartEncoded): Response.FinishPartEncoded =>
   part.reason === "tool-calls" ? { ...part, reason: "stop" } : part
+
+/** The parts of a whole answer, with the calls of the answer's tool as texts. */
+export const answered = (
+  parts: ReadonlyArray<Response.PartEncoded>,
+  tool: string
+): ReadonlyArray<Response.PartEncoded> =>
+  finished(
+    parts.map((part) =>
+      part.type === "tool-call" && part.name === tool ? { type: "text", text: textOf(part.params) } : part
+    )
+  )
 
 const finished = (parts: ReadonlyArray<Response.PartEncoded>): ReadonlyArray<Response.PartEncoded> =>
   parts.some(({ type }) => type === "tool-call")

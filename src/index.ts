@@ -1,6 +1,7 @@
 /** The public face: one namespace for each module, nothing else. */
 export * as Agent from "./agents/Agent.ts"
 export * as AgentTool from "./AgentTool.ts"
+export * as AiSdk from "./layers/aisdk/AiSdk.ts"
 export * as CurrentRun from "./services/CurrentRun.ts"
 export * as Prices from "./services/Prices.ts"
 export * as ModelInfo from "./services/ModelInfo.ts"

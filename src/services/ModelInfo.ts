@@ -130,6 +130,17 @@ export const MaxOutputTokens: Context.Reference<number | undefined> = Context.Re
   { defaultValue: () => undefined }
 )
 
+/**
+ * How much a model thinks before it answers: by a level that every model's Layer knows, or by at most so many tokens, which
+ * not every model takes. `none` asks for no thinking. A Layer fails the call where it has no way to ask for it.
+ */
+export const Reasoning = Schema.Union([
+  Schema.Literals(["none", "minimal", "low", "medium", "high", "xhigh", "max"]),
+  Schema.Struct({ tokens: Schema.Int })
+])
+/** How much a model thinks before it answers: by a level, or by at most so many tokens. */
+export type Reasoning = typeof Reasoning.Type
+
 /** How a model is to answer, in the words that all models have. What is not set is as the model's Layer has it. */
 export const CallSettings = Schema.Struct({
   /** How free it is in its choice of words: 0 to 2. */
@@ -137,7 +148,7 @@ export const CallSettings = Schema.Struct({
   /** How many tokens the answer may have, reasoning included. A limit of the Layer stays where it is smaller. */
   maxOutputTokens: Schema.optionalKey(Schema.Int),
   /** How much it thinks before it answers, for models that do. */
-  reasoning: Schema.optionalKey(Schema.Literals(["none", "minimal", "low", "medium", "high", "xhigh", "max"]))
+  reasoning: Schema.optionalKey(Reasoning)
 })
 /** How a model is to answer, in the words that all models have. What is not set is as the model's Layer has it. */
 export interface CallSettings extends Schema.Schema.Type<typeof CallSettings> {}

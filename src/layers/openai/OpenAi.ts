@@ -11,14 +11,13 @@ import type * as Fiber from "effect/Fiber"
 import { dual } from "effect/Function"
 import * as AiError from "effect/ai/AiError"
 import * as LanguageModel from "effect/ai/LanguageModel"
-import * as AiTelemetry from "effect/ai/Telemetry"
 import type * as Response from "effect/ai/Response"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import * as Redacted from "effect/Redacted"
-import * as Schedule from "effect/Schedule"
+import type * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
-import * as ModelRetry from "../../internal/modelRetry.ts"
+import * as Calling from "../internal/model/calling.ts"
 import { HttpTape } from "../../services/HttpTape.ts"
 import type { HttpRequest, HttpTransport } from "../../services/HttpTransport.ts"
 import * as ModelInfo from "../../services/ModelInfo.ts"
@@ -41,7 +40,7 @@ import type { Client } from "./internal/transport/client.ts"
 import * as Transports from "./internal/transport/select.ts"
 import type { Transport } from "./internal/transport/select.ts"
 import { answeringBy } from "./internal/answerTool.ts"
-import { ask, type StructuredOutput } from "../internal/model/typedOutput.ts"
+import { ask, formatOf, type StructuredOutput } from "../internal/model/typedOutput.ts"
 import { serverAt } from "./internal/servers.ts"
 import type { Fields } from "../internal/model/wire.ts"
 import type { Target } from "./internal/written.ts"
@@ -335,7 +334,6 @@ class Provider {
     memory?: ModelInfo.RunMemory
   ): Effect.Effect<Array<Response.PartEncoded>, AiError.AiError> {
     return Effect.withFiber((fiber) => {
-      const policy = this.#policy(fiber)
       const once = Effect.suspend(() => {
         const call = this.#prepare(fiber, request, false, memory)
         if (isUnprepared(call)) return this.#fail(call, "generateText", undefined)
@@ -344,13 +342,13 @@ class Provider {
             const { events, problem } = Events.read(textOf(answer.chunks), answer.contentType)
             const decoded = Decoding.whole(events, problem, call.decoder)
             if (isProblem(decoded)) return Effect.fail(decoded)
-            if (call.alone) this.#annotate(request, decoded)
+            if (call.alone) Calling.annotate(request, decoded)
             return Effect.succeed([...decoded])
           }),
           Effect.catch((problem) => this.#fail(problem, "generateText", call))
         )
       })
-      return policy === undefined ? once : Effect.retry(once, policy)
+      return Calling.retried(this.#options.retry, fiber, once)
     })
   }
 
@@ -368,20 +366,11 @@ class Provider {
           )
           if (!call.alone) return parts
           return Stream.mapArray(parts, (some) => {
-            this.#annotate(request, some)
+            Calling.annotate(request, some)
             return some
           })
         })
-        const policy = this.#policy(fiber)
-        if (policy === undefined) return Effect.succeed(once)
-        // What has been emitted cannot be taken back, so a stream is asked for again only before it has begun.
-        let began = false
-        const again = Schedule.while(policy.schedule, ({ input }) => !began && policy.while(input))
-        const noted = Stream.mapArray(once, (some) => {
-          began = true
-          return some
-        })
-        return Effect.succeed(Stream.retry(noted, again))
+        return Effect.succeed(Calling.retriedStream(this.#options.retry, fiber, once))
       })
     )
   }
@@ -397,19 +386,14 @@ class Provider {
     isStreamed: boolean,
     memory: ModelInfo.RunMemory | undefined
   ): Call | Problem {
-    const own = withSettings(
-      merge(this.#options.options ?? {}, fiber.getRef(CurrentOptions)),
-      fiber.getRef(ModelInfo.CurrentSettings),
-      this.#api
-    )
-    const options = limited(own, fiber.getRef(ModelInfo.MaxOutputTokens), this.#api)
     const output = formatOf(request) ?? fiber.getRef(ModelInfo.OutputFormat)
     const carried = this.#carrier(fiber, this.#at.secrets)
     if ("kind" in carried) return carried
     const { nameOf, transport } = carried
     const alone = !fiber.getRef(ModelInfo.CallerRetries)
-    if (alone || hasOptions(options)) this.#describe(request, options)
     try {
+      const options = this.#callOptions(fiber)
+      if (alone || hasOptions(options)) this.#describe(request, options)
       const { model, structuredOutput } = this.#options
       const typed = ask(request, output, structuredOutput, serverAt(this.server.address).structuredOutput)
       const isChat = this.#api === "chat"
@@ -427,6 +411,12 @@ class Provider {
     }
   }
 
+  #callOptions(fiber: AnyFiber): CallOptions {
+    const own = merge(this.#options.options ?? {}, fiber.getRef(CurrentOptions))
+    const set = withSettings(own, fiber.getRef(ModelInfo.CurrentSettings), this.#api)
+    return limited(set, fiber.getRef(ModelInfo.MaxOutputTokens), this.#api)
+  }
+
   #decoder(newId: () => string): Decoding.Decoder {
     const host = this.server.address
     return this.#api === "chat"
@@ -436,35 +426,15 @@ class Provider {
 
   #describe(request: LanguageModel.ProviderOptions, options: CallOptions): void {
     const { stop } = options
-    AiTelemetry.addGenAIAnnotations(request.span, {
-      provider: { name: this.name },
-      operation: { name: "chat" },
-      request: {
-        model: options.model ?? this.#options.model,
-        temperature: options.temperature,
-        topP: options.topP,
-        maxTokens: options.maxOutputTokens,
-        seed: options.seed,
-        stopSequences: typeof stop === "string" ? [stop] : stop
-      }
+    Calling.describe(request, {
+      provider: this.name,
+      model: options.model ?? this.#options.model,
+      temperature: options.temperature,
+      topP: options.topP,
+      maxTokens: options.maxOutputTokens,
+      seed: options.seed,
+      stopSequences: typeof stop === "string" ? [stop] : stop
     })
-  }
-
-  /** Annotates the span with the answer's metadata, for direct callers; the agent loop annotates its own spans. */
-  #annotate(
-    request: LanguageModel.ProviderOptions,
-    parts: ReadonlyArray<Response.PartEncoded | Response.StreamPartEncoded>
-  ): void {
-    for (const part of parts) {
-      if (part.type === "response-metadata") {
-        AiTelemetry.addGenAIAnnotations(request.span, { response: { id: part.id, model: part.modelId } })
-      } else if (part.type === "finish") {
-        AiTelemetry.addGenAIAnnotations(request.span, {
-          response: { finishReasons: [part.reason] },
-          usage: { inputTokens: part.usage.inputTokens.total, outputTokens: part.usage.outputTokens.total }
-        })
-      }
-    }
   }
 
   #fail(problem: Problem, method: string, call: Call | undefined): Effect.Effect<never, AiError.AiError> {
@@ -491,24 +461,6 @@ class Provider {
       Effect.fail(toAiError(problem, { module: "OpenAi", ...target, remedy: remedyOf(problem, target) }, now))
     )
   }
-
-  /** The retry policy, unless the caller retries: two loops would multiply. */
-  #policy(fiber: AnyFiber): ReturnType<typeof ModelRetry.policy> | undefined {
-    const retry = this.#options.retry ?? ModelRetry.defaultSchedule
-    return retry === "none" || fiber.getRef(ModelInfo.CallerRetries) ? undefined : ModelRetry.policy(retry)
-  }
 }
 
 const isUnprepared = (call: Call | Problem): call is Problem => "kind" in call
-
-/** The shape that `generateObject` asks for. */
-const formatOf = (request: LanguageModel.ProviderOptions): ModelInfo.OutputFormat | undefined => {
-  const { responseFormat } = request
-  if (responseFormat.type !== "json") return undefined
-  const { jsonSchema } = LanguageModel.defaultCodecTransformer(responseFormat.schema)
-  return {
-    name: responseFormat.objectName.replace(/[^a-zA-Z0-9_-]/g, "_").slice(0, 64),
-    description: undefined,
-    jsonSchema
-  }
-}

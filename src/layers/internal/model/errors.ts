@@ -60,7 +60,8 @@ const ofStatus = (problem: StatusProblem, remedy: string | undefined, now: numbe
   const said = problem.inAnswer ? `the server reported an error: ${words}` : `HTTP ${status}: ${words}`
   const wait = retryAfterOf(problem, now)
   const own = { shouldRetry: shouldRetryOf(problem) }
-  switch (kindOf(problem)) {
+  const kind = kindOf(problem)
+  switch (kind) {
     case "quota":
       return new AiError.QuotaExhaustedError({ metadata: metadataOf({ ...own, description: words }) })
     case "policy":
@@ -72,7 +73,7 @@ const ofStatus = (problem: StatusProblem, remedy: string | undefined, now: numbe
     case "key":
     case "permission":
       return new AiError.AuthenticationError({
-        kind: status === 401 ? "InvalidKey" : "InsufficientPermissions",
+        kind: kind === "key" ? "InvalidKey" : "InsufficientPermissions",
         description: withRemedy(words, remedy),
         metadata: metadataOf(own)
       })

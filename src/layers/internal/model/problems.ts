@@ -76,6 +76,9 @@ const policy = /^content_filter|_policy|^invalid_prompt$/
 const rateWords = /rate.?limit|too many requests/i
 const quotaWords =
   /(insufficient|not enough).{0,20}(balance|quota|credit)|(balance|quota|credits?).{0,20}(insufficient|exhausted|not enough)/i
+/** Anthropic says in words that an account is empty, and Google that a key is wrong: both with the status of a bad request. */
+const creditWords = /credit balance is too low/i
+const keyWords = /api key (not valid|expired)/i
 /** Codes by which an answer that had begun well says that it was the request that was wrong. */
 const refusal = /^(invalid|image|unsupported|empty)_|^failed_to_download_image|^data_residency/
 
@@ -95,9 +98,10 @@ export type Refusal =
 export const kindOf = (problem: StatusProblem): Refusal => {
   const { code = "", message, status, type = "" } = problem
   if (quota.test(code) || quota.test(type) || status === 402) return "quota"
+  if (status < 500 && creditWords.test(message)) return "quota"
   if (status < 500 && policy.test(code)) return "policy"
   if (code === "context_length_exceeded" || isOverflow(status, message)) return "overflow"
-  if (status === 401) return "key"
+  if (status === 401 || (status === 400 && keyWords.test(message))) return "key"
   if (status === 403) return "permission"
   if (status === 429) return "rate"
   if (status === 408 || status === 409 || status >= 500) return "server"

@@ -1,5 +1,5 @@
 /** Asks for typed output: by a schema, in JSON mode, by a tool, or in words. Decodes answers that come by a tool. */
-import type * as LanguageModel from "effect/ai/LanguageModel"
+import * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Response from "effect/ai/Response"
 import * as Tool from "effect/ai/Tool"
 import { withInstruction } from "../../../internal/input.ts"
@@ -25,6 +25,18 @@ export type StructuredOutput = "json_schema" | "json_object" | "tool" | "prompt"
 export interface Ways {
   readonly alone: StructuredOutput
   readonly withTools: StructuredOutput
+}
+
+/** The shape that `generateObject` asks for. */
+export const formatOf = (request: LanguageModel.ProviderOptions): OutputFormat | undefined => {
+  const { responseFormat } = request
+  if (responseFormat.type !== "json") return undefined
+  const { jsonSchema } = LanguageModel.defaultCodecTransformer(responseFormat.schema)
+  return {
+    name: responseFormat.objectName.replace(/[^a-zA-Z0-9_-]/g, "_").slice(0, 64),
+    description: undefined,
+    jsonSchema
+  }
 }
 
 /** Asks for typed output in the way that is wanted, or in the one that the model is known to take. */

@@ -64,7 +64,7 @@ export const fitId = (id: string, most: number, exact: number | undefined): stri
 }
 
 /** 53 bits of a text, in 11 letters and digits (cyrb53): ids of one conversation do not meet. */
-const digest = (text: string): string => {
+export const digest = (text: string): string => {
   let high = 0xdeadbeef
   let low = 0x41c6ce57
   for (let i = 0; i < text.length; i++) {
@@ -172,12 +172,13 @@ export const finish = (reason: Response.FinishReason, counts: Counts): Response.
 export const callName = (name: string): string => name.replace(/[^\w-]/g, "_").slice(0, 64) || "unnamed"
 
 /** The arguments of an earlier call, for the model to see again. Servers want them to be a JSON object. */
-export const argumentsText = (params: unknown): string => {
-  if (params === undefined || params === null) return "{}"
-  return JSON.stringify(
-    isFields(params) ? params : { [typeof params === "string" ? "invalid_json" : "invalid"]: params }
-  )
+export const argumentsOf = (params: unknown): Fields => {
+  if (params === undefined || params === null) return {}
+  return isFields(params) ? params : { [typeof params === "string" ? "invalid_json" : "invalid"]: params }
 }
+
+/** {@link argumentsOf} as text. */
+export const argumentsText = (params: unknown): string => JSON.stringify(argumentsOf(params))
 
 /** The result of a call as text. Output made for the model replaces the whole result, even if it has files only. */
 export const resultText = (part: Prompt.ToolResultPart): string => {

@@ -4,6 +4,7 @@ import type { ChatCompletionCreateParams } from "openai/resources/chat/completio
 import type { ResponseCreateParams } from "openai/resources/responses/responses"
 import type * as Schema from "effect/Schema"
 import type { CallSettings } from "../../../services/ModelInfo.ts"
+import { Unsupported } from "../../internal/model/problems.ts"
 
 type Owned = "messages" | "input" | "instructions" | "tools" | "tool_choice" | "stream" | "stream_options" | "model"
 
@@ -98,13 +99,19 @@ const without = <Fields extends object>(fields: Fields | undefined, names: Reado
 
 /**
  * The options with the settings of one call, which win over them. Of two limits of output tokens the smaller one stays. What
- * stands in `body` is for the program alone, and is sent as it is.
+ * stands in `body` is for the program alone, and is sent as it is. Throws `Unsupported` for what the API cannot be asked.
  */
 export const withSettings = (
   options: CallOptions,
-  { maxOutputTokens, reasoning, temperature }: CallSettings,
+  { maxOutputTokens, reasoning: wanted, temperature }: CallSettings,
   api: "responses" | "chat"
 ): CallOptions => {
+  if (typeof wanted === "object") {
+    throw new Unsupported(
+      'OpenAi.layer takes no number of tokens for reasoning: use "none", "minimal", "low", "medium", "high", "xhigh" or "max"'
+    )
+  }
+  const reasoning = wanted
   const set = {
     ...(temperature === undefined ? {} : { temperature }),
     ...(reasoning === undefined ? {} : { reasoningEffort: reasoning })

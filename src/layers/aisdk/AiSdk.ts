@@ -1,0 +1,288 @@
+/**
+ * Models of the AI SDK's provider packages as a `LanguageModel`: Anthropic, Google, Amazon Bedrock, Azure, Mistral, Groq and
+ * some forty others, each by the package that its makers or the AI SDK publish.
+ */
+import type { LanguageModelV4, SharedV4Warning } from "@ai-sdk/provider"
+import type * as Context from "effect/Context"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import { dual } from "effect/Function"
+import type * as AiError from "effect/ai/AiError"
+import * as LanguageModel from "effect/ai/LanguageModel"
+import type * as Response from "effect/ai/Response"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
+import type * as Schedule from "effect/Schedule"
+import * as Scheduler from "effect/Scheduler"
+import * as Stream from "effect/Stream"
+import { kindOf } from "../../internal/definition.ts"
+import { InvalidDefinition } from "../../RunError.ts"
+import * as ModelInfo from "../../services/ModelInfo.ts"
+import * as Calling from "../internal/model/calling.ts"
+import { Unsupported } from "../internal/model/problems.ts"
+import * as TypedOutput from "../internal/model/typedOutput.ts"
+import * as Errors from "./internal/errors.ts"
+import { type CallOptions, CurrentOptions, merge, withSettings } from "./internal/options.ts"
+import { type Provider, providerOf } from "./internal/provider.ts"
+import { encode } from "./internal/request.ts"
+import * as Talk from "./internal/talk.ts"
+
+export type { CallOptions, ProviderOptions } from "./internal/options.ts"
+export type { StructuredOutput } from "../internal/model/typedOutput.ts"
+
+/**
+ * A language model of an AI SDK provider package, as `createAnthropic()("claude-sonnet-4-5")` gives it: `LanguageModelV4` of
+ * `@ai-sdk/provider`, as far as it has to be known here.
+ */
+export interface Model {
+  readonly specificationVersion: "v4"
+  readonly provider: string
+  readonly modelId: string
+  doGenerate(options: never): PromiseLike<unknown>
+  doStream(options: never): PromiseLike<unknown>
+}
+
+/** How a model is called. */
+export interface Options extends CallOptions {
+  /**
+   * How long an answer may take; of a stream, how long the model may be silent. Then the request is aborted and counts as a
+   * lost connection. Default 10 minutes.
+   */
+  readonly timeout?: Duration.Input | undefined
+  /** Retry policy for transient failures of requests. Default: twice more, with backoff and `retry-after`. */
+  readonly retry?: Schedule.Schedule<unknown, AiError.AiError> | "none" | undefined
+  /**
+   * How the model is asked for typed output: `"json_schema"` (default) by the provider's own means, `"tool"` by a tool whose
+   * arguments are the answer, `"prompt"` by the instructions. Where the agent has tools, the default is `"prompt"` for
+   * providers that are not known to take both.
+   */
+  readonly structuredOutput?: TypedOutput.StructuredOutput | undefined
+}
+
+/**
+ * A model of an AI SDK provider package (`npm install @ai-sdk/anthropic`, `@ai-sdk/google`, `@ai-sdk/amazon-bedrock`, ...):
+ * text, streams, reasoning whose signatures go back, tools, tools that the provider runs, typed output, files, sources, and
+ * usage with cached and reasoning tokens.
+ *
+ * Throws `InvalidDefinition` for a model of another version of the interface. Calls fail with `AiError`: rate limits, server
+ * errors and lost connections are retryable; a wrong key, a refused request and an unreadable answer are not. Interrupting a
+ * call aborts its request on the wire. The packages give promises, so under `Effect.runSync` a call fails with an
+ * `InvalidUserInputError` that names the way out.
+ *
+ * @example
+ * import { createAnthropic } from "@ai-sdk/anthropic"
+ * import { Effect } from "effect"
+ * import { Agent, AiSdk } from "troupe"
+ *
+ * const Claude = AiSdk.layer(createAnthropic({ apiKey: "sk-ant-..." })("claude-sonnet-4-5"), { maxOutputTokens: 8000 })
+ * const program = Agent.make("agent", { instructions: "Be brief." }).run("Hello").pipe(Effect.provide(Claude))
+ */
+export const layer = (model: Model, options: Options = {}): Layer.Layer<LanguageModel.LanguageModel> => {
+  assertModel(model)
+  const timeout = Option.getOrUndefined(Duration.fromInput(options.timeout ?? "10 minutes"))
+  if (timeout === undefined || !Duration.isPositive(timeout)) {
+    throw new InvalidDefinition({
+      subject: "AiSdk.layer",
+      problem: "its timeout is not a duration above 0",
+      remedy: 'Use milliseconds, or a text such as "30 seconds"'
+    })
+  }
+  // The public type leaves out what only this Layer calls.
+  return Layer.effectContext(make(model as unknown as LanguageModelV4, options, timeout))
+}
+
+const assertModel = (model: unknown): void => {
+  const subject = "AiSdk.layer"
+  const remedy = 'Give it a language model of a provider package, such as createAnthropic()("claude-sonnet-4-5")'
+  if (!Predicate.hasProperty(model, "specificationVersion") || !Predicate.hasProperty(model, "doGenerate")) {
+    throw new InvalidDefinition({
+      subject,
+      problem: `its model is ${kindOf(model)}, not a model of the AI SDK`,
+      remedy
+    })
+  }
+  if (model.specificationVersion !== "v4") {
+    throw new InvalidDefinition({
+      subject,
+      problem: `its model is of version ${JSON.stringify(model.specificationVersion)} of the AI SDK's interface, and this Layer reads "v4"`,
+      remedy: "Install the version of the provider package that depends on @ai-sdk/provider 4"
+    })
+  }
+}
+
+/**
+ * Sets request options for the calls made inside of an Effect; they win over those of the Layer.
+ *
+ * @example
+ * import { Agent, AiSdk } from "troupe"
+ *
+ * const agent = Agent.make("agent", { instructions: "Be brief." })
+ * const thorough = agent
+ *   .run("Hello")
+ *   .pipe(AiSdk.withOptions({ providerOptions: { anthropic: { thinking: { type: "adaptive" } } } }))
+ */
+export const withOptions: {
+  (options: CallOptions): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  <A, E, R>(self: Effect.Effect<A, E, R>, options: CallOptions): Effect.Effect<A, E, R>
+} = dual(2, <A, E, R>(self: Effect.Effect<A, E, R>, options: CallOptions) =>
+  Effect.flatMap(CurrentOptions, (outer) => Effect.provideService(self, CurrentOptions, merge(outer, options)))
+)
+
+const blocked =
+  "Effect.runSync cannot wait for the promises of an AI SDK model. Run the program with Effect.runPromise; under Effect.runSync use OpenAi.layer, which can also reach many other providers by `baseUrl`"
+
+const make = (
+  model: LanguageModelV4,
+  options: Options,
+  timeout: Duration.Duration
+): Effect.Effect<Context.Context<LanguageModel.LanguageModel>> => {
+  const provider = providerOf(model.provider, model.modelId)
+  const port = portOf(model, provider, options, timeout)
+  const direct: ModelInfo.Direct = {
+    generateText: (request) => port.generate(request),
+    streamText: (request) => port.stream(request)
+  }
+  const info: ModelInfo.ModelInfo = {
+    provider: provider.name,
+    model: model.modelId,
+    structuredOutput: true,
+    retry: options.retry
+  }
+  return Effect.map(
+    LanguageModel.make({
+      generateText: (request) => Effect.map(port.generate(request), (parts) => [...parts]),
+      streamText: (request) => port.stream(request)
+    }),
+    (service) => ModelInfo.context(service, info, direct)
+  )
+}
+
+interface Port {
+  readonly generate: (
+    request: LanguageModel.ProviderOptions
+  ) => Effect.Effect<ReadonlyArray<Response.PartEncoded>, AiError.AiError>
+  readonly stream: (
+    request: LanguageModel.ProviderOptions
+  ) => Stream.Stream<Response.StreamPartEncoded, AiError.AiError>
+}
+
+type AnyFiber = Fiber.Fiber<unknown, unknown>
+
+const portOf = (model: LanguageModelV4, provider: Provider, options: Options, timeout: Duration.Duration): Port => {
+  const warn = warner(provider)
+  const failing = (method: Errors.Failing["method"]): Errors.Failing => ({ method, provider, model: model.modelId })
+  const failed =
+    (method: Errors.Failing["method"]) =>
+    (error: unknown): Effect.Effect<never, AiError.AiError> =>
+      Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.fail(Talk.errorOf(error, failing(method), now)))
+  const asking = (request: LanguageModel.ProviderOptions, fiber: AnyFiber): Effect.Effect<Talk.Question, unknown> =>
+    Effect.tryPromise({ try: async () => model.supportedUrls, catch: (error) => error }).pipe(
+      Effect.flatMap((urls) =>
+        Effect.try({
+          try: (): Talk.Question => {
+            const call = callOptions(options, fiber)
+            if (!fiber.getRef(ModelInfo.CallerRetries)) describe(request, call, provider.name, model.modelId)
+            const output = TypedOutput.formatOf(request) ?? fiber.getRef(ModelInfo.OutputFormat)
+            const typed = TypedOutput.ask(request, output, options.structuredOutput, provider.structuredOutput)
+            const target = { provider: model.provider, key: provider.key, urls: urls ?? {}, features: provider }
+            return {
+              options: encode(typed, call, target),
+              answerTool: typed.answerTool,
+              isTyped: typed.format !== undefined
+            }
+          },
+          catch: (error) => error
+        })
+      )
+    )
+  const call: Talk.Callee = { model, timeout, warn, failing: failing("streamText") }
+  return {
+    generate: (request) =>
+      Effect.withFiber((fiber) => {
+        if (isSync(fiber)) return failed("generateText")(new Unsupported(blocked))
+        const once = asking(request, fiber).pipe(
+          Effect.flatMap((question) => Talk.whole(call, question)),
+          Effect.tap((parts) =>
+            Effect.sync(() => {
+              if (!fiber.getRef(ModelInfo.CallerRetries)) Calling.annotate(request, parts)
+            })
+          ),
+          Effect.catch(failed("generateText"))
+        )
+        return Calling.retried(options.retry, fiber, once)
+      }),
+    stream: (request) =>
+      Stream.unwrap(
+        Effect.withFiber((fiber) => {
+          if (isSync(fiber)) return failed("streamText")(new Unsupported(blocked))
+          const once = Stream.unwrap(
+            asking(request, fiber).pipe(
+              Effect.flatMap((question) => Talk.streamed(call, question)),
+              Effect.catch(failed("streamText"))
+            )
+          )
+          const noted = fiber.getRef(ModelInfo.CallerRetries)
+            ? once
+            : Stream.mapArray(once, (parts) => {
+                Calling.annotate(request, parts)
+                return parts
+              })
+          return Effect.succeed(Calling.retriedStream(options.retry, fiber, noted))
+        })
+      )
+  }
+}
+
+const isSync = (fiber: AnyFiber): boolean => fiber.getRef(Scheduler.Scheduler).executionMode === "sync"
+
+const callOptions = (layer: Options, fiber: AnyFiber): CallOptions => {
+  const { retry: _retry, structuredOutput: _structuredOutput, timeout: _timeout, ...own } = layer
+  return withSettings(
+    merge(own, fiber.getRef(CurrentOptions)),
+    fiber.getRef(ModelInfo.CurrentSettings),
+    fiber.getRef(ModelInfo.MaxOutputTokens)
+  )
+}
+
+const describe = (request: LanguageModel.ProviderOptions, call: CallOptions, provider: string, model: string): void =>
+  Calling.describe(request, {
+    provider,
+    model,
+    temperature: call.temperature,
+    topP: call.topP,
+    maxTokens: call.maxOutputTokens,
+    seed: call.seed,
+    stopSequences: call.stopSequences
+  })
+
+/** Logs what a provider says that it did not do as asked: each once, and not more than a hundred. */
+const warner = (provider: Provider): ((warnings: ReadonlyArray<SharedV4Warning>) => Effect.Effect<void>) => {
+  const known = new Set<string>()
+  return (warnings) =>
+    Effect.forEach(
+      warnings,
+      (warning) => {
+        const text = textOf(warning)
+        if (known.has(text) || known.size >= 100) return Effect.void
+        known.add(text)
+        const isLost = warning.type === "unsupported" || warning.type === "deprecated"
+        return (isLost ? Effect.logWarning : Effect.logDebug)(`${provider.name}: ${text}`)
+      },
+      { discard: true }
+    )
+}
+
+const textOf = (warning: SharedV4Warning): string => {
+  switch (warning.type) {
+    case "unsupported":
+    case "compatibility":
+      return `${warning.type} ${warning.feature}${warning.details === undefined ? "" : `: ${warning.details}`}`
+    case "deprecated":
+      return `deprecated ${warning.setting}: ${warning.message}`
+    default:
+      return String(warning.message)
+  }
+}

@@ -1,0 +1,205 @@
+/**
+ * The `AiError` of what a model of the AI SDK throws or says in a stream. Errors are known by their names and fields: the
+ * package that has their classes may be there in several versions.
+ */
+import * as AiError from "effect/ai/AiError"
+import * as Predicate from "effect/Predicate"
+import { describe } from "../../../internal/connectionError.ts"
+import { messageOf } from "../../../internal/message.ts"
+import { toAiError } from "../../internal/model/errors.ts"
+import {
+  isHtml,
+  kindOf,
+  malformed,
+  ofBody,
+  ofErrorObject,
+  pageWords,
+  type Problem,
+  quote,
+  type StatusProblem,
+  unfinished,
+  Unsupported
+} from "../../internal/model/problems.ts"
+import { isFields } from "../../internal/model/wire.ts"
+import { AsksApproval } from "./parts.ts"
+import type { Provider } from "./provider.ts"
+
+/** The call that failed. */
+export interface Failing {
+  readonly method: "generateText" | "streamText" | "embedMany"
+  readonly provider: Provider
+  readonly model: string
+}
+
+const nameOf = (error: unknown): string =>
+  Predicate.hasProperty(error, "name") && typeof error.name === "string" ? error.name : ""
+
+/** The error of a failed call. `now` is for `retry-after` dates, in milliseconds. */
+export const ofThrown = (error: unknown, failing: Failing, now: number): AiError.AiError => {
+  const { method, provider } = failing
+  if (/^AI_Load(APIKey|Setting)Error$/.test(nameOf(error))) {
+    const description = `${messageOf(error)}\n\nGive it where the model is made, or set the variable of the environment that it names.`
+    const reason = new AiError.AuthenticationError({ kind: "MissingKey", description })
+    return AiError.make({ module: "AiSdk", method, reason })
+  }
+  if (isUnknown(error)) {
+    const description = `the model of ${provider.package ?? provider.name} failed: ${quote(messageOf(error))}`
+    return AiError.make({ module: "AiSdk", method, reason: new AiError.UnknownError({ description }) })
+  }
+  return ofProblem(problemOf(error), failing, now, urlOf(error))
+}
+
+/** The error of a problem. */
+export const ofProblem = (problem: Problem, failing: Failing, now: number, url?: string): AiError.AiError => {
+  const asked = {
+    module: "AiSdk",
+    method: failing.method,
+    url: url ?? failing.provider.name,
+    secrets: [],
+    remedy: remedyOf(problem, failing)
+  }
+  return toAiError(problem, asked, now)
+}
+
+/** The problem of an answer that was cut off. */
+export const cut = (): Problem => unfinished(undefined)
+
+/** The error that stands in a stream in place of a part. */
+export const ofStreamed = (error: unknown, failing: Failing, now: number): AiError.AiError => {
+  const isPlain = isFields(error) && !(error instanceof Error)
+  if (!isPlain) return ofThrown(error, failing, now)
+  const { statusCode } = error
+  const known = typeof statusCode === "number" && statusCode >= 400
+  const problem = known ? { ...ofBody(statusCode, error, noHeaders), inAnswer: true } : ofErrorObject(error)
+  return ofProblem(problem, failing, now)
+}
+
+const noHeaders = () => undefined
+
+/** A defect of the model's package, which asking again does not repair. */
+const isUnknown = (error: unknown): boolean =>
+  !(error instanceof Unsupported) &&
+  !(error instanceof AsksApproval) &&
+  !nameOf(error).startsWith("AI_") &&
+  !isNetwork(error)
+
+const networkWords = /terminated|fetch failed|socket|network|connection|other side closed|aborted|premature/i
+
+const isNetwork = (error: unknown): boolean => {
+  const { code, message } = describe(error)
+  return code !== undefined || networkWords.test(message)
+}
+
+const problemOf = (error: unknown): Problem => {
+  if (error instanceof Unsupported || error instanceof AsksApproval)
+    return { kind: "unsupported", message: error.message }
+  switch (nameOf(error)) {
+    case "AI_APICallError":
+      return ofApiCall(error as ApiCallError)
+    case "AI_UnsupportedFunctionalityError":
+    case "AI_InvalidPromptError":
+    case "AI_InvalidArgumentError":
+    case "AI_NoSuchProviderReferenceError":
+      return { kind: "unsupported", message: messageOf(error) }
+    case "AI_NoSuchModelError":
+      return { ...ofBody(404, { message: messageOf(error), code: "model_not_found" }, noHeaders) }
+    case "AI_InvalidResponseDataError":
+      return /ended without|incomplete/i.test(messageOf(error)) ? cut() : malformed(quote(messageOf(error)))
+    case "AI_EmptyResponseBodyError":
+      return cut()
+    default:
+      if (nameOf(error).startsWith("AI_")) return malformed(quote(messageOf(error)))
+      return { kind: "network", isCut: true, ...describe(error) }
+  }
+}
+
+/** What the AI SDK's `APICallError` has, as far as it is what it should be. */
+interface ApiCallError {
+  readonly message?: unknown
+  readonly url?: unknown
+  readonly statusCode?: unknown
+  readonly responseHeaders?: unknown
+  readonly responseBody?: unknown
+  readonly cause?: unknown
+}
+
+const ofApiCall = (error: ApiCallError): Problem => {
+  const { responseBody, responseHeaders, statusCode } = error
+  if (typeof statusCode !== "number") return { kind: "network", ...describe(error.cause ?? error) }
+  if (statusCode < 400) return ofUnread(error)
+  const headers = isFields(responseHeaders) ? responseHeaders : {}
+  const header = (name: string): string | undefined => {
+    const value = headers[name] ?? Object.entries(headers).find(([key]) => key.toLowerCase() === name)?.[1]
+    return typeof value === "string" ? value : undefined
+  }
+  const problem = ofBody(statusCode, parsed(responseBody), header)
+  return problem.message === "" ? { ...problem, message: quote(messageOf(error)) } : problem
+}
+
+/** An answer that came with a good status and could not be read. */
+const ofUnread = ({ message, responseBody, cause }: ApiCallError): Problem => {
+  if (typeof responseBody === "string" && isHtml(responseBody)) {
+    return malformed(`the server answered with a page: ${pageWords(responseBody)}`, { isPage: true })
+  }
+  if (isNetwork(cause)) return { kind: "network", isCut: true, ...describe(cause) }
+  const body = typeof responseBody === "string" && responseBody !== "" ? `: ${quote(responseBody)}` : ""
+  return malformed(`${quote(String(message))}${body}`)
+}
+
+const parsed = (body: unknown): unknown => {
+  if (typeof body !== "string") return {}
+  try {
+    return JSON.parse(body)
+  } catch {
+    return body
+  }
+}
+
+/** The server alone: paths and queries can hold secrets. */
+const urlOf = (error: unknown): string | undefined => {
+  const url = Predicate.hasProperty(error, "url") && typeof error.url === "string" ? error.url : ""
+  if (!URL.canParse(url)) return undefined
+  const { host, protocol } = new URL(url)
+  return `${protocol}//${host}`
+}
+
+// -- advice -----------------------------------------------------------------------------------------------------------
+
+const remedyOf = (problem: Problem, { model, provider }: Failing): string | undefined => {
+  switch (problem.kind) {
+    case "network":
+      return problem.isCut === true
+        ? "Try again: the connection was lost, or the server did not say that it had finished."
+        : "Check that the server is up, and the `baseURL` that the model was made with."
+    case "timeout":
+      return "Raise `timeout` of AiSdk.layer if the model needs longer to answer."
+    case "malformed":
+      return problem.isPage === true ? "Check the `baseURL` that the model was made with." : undefined
+    case "unsupported":
+      return undefined
+    case "status":
+      return ofStatus(problem, model, provider)
+  }
+}
+
+const ofStatus = (problem: StatusProblem, model: string, provider: Provider): string | undefined => {
+  switch (kindOf(problem)) {
+    case "key":
+      return `Check the API key that the model${provider.package === undefined ? "" : ` of ${provider.package}`} was made with.`
+    case "permission":
+      return `Check that the API key may use the model ${JSON.stringify(model)}.`
+    case "overflow":
+      return "Shorten the conversation, or use a model with a longer context."
+    case "policy":
+      return "Change the input or the instructions."
+    case "server":
+      return "The fault is the server's: try again later."
+    case "request":
+    case "response":
+      if (problem.status === 404) return `Check the model's name, ${JSON.stringify(model)}.`
+      if (problem.status === 413) return "Shorten the conversation, or send smaller files."
+      return undefined
+    default:
+      return undefined
+  }
+}

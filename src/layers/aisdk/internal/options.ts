@@ -1,0 +1,125 @@
+/** Request options: per Layer, per call, and those that all models have. */
+import type { LanguageModelV4CallOptions, SharedV4ProviderOptions } from "@ai-sdk/provider"
+import * as Context from "effect/Context"
+import type { CallSettings, Reasoning } from "../../../services/ModelInfo.ts"
+import { Unsupported } from "../../internal/model/problems.ts"
+import { isFields } from "../../internal/model/wire.ts"
+import type { Provider } from "./provider.ts"
+
+/** Options of a call, as every model of the AI SDK has them. */
+export interface CallOptions {
+  readonly temperature?: number | undefined
+  readonly topP?: number | undefined
+  readonly topK?: number | undefined
+  /** The most tokens an answer may have. */
+  readonly maxOutputTokens?: number | undefined
+  /** Texts at which the answer ends. */
+  readonly stopSequences?: ReadonlyArray<string> | undefined
+  readonly seed?: number | undefined
+  readonly presencePenalty?: number | undefined
+  readonly frequencyPenalty?: number | undefined
+  /** How much the model thinks: a level, or a number of tokens where the provider takes one. */
+  readonly reasoning?: Reasoning | undefined
+  /** Further headers of the request. */
+  readonly headers?: Readonly<Record<string, string>> | undefined
+  /**
+   * Options of one provider, by its key, such as `{ anthropic: { thinking: { type: "adaptive" } } }`. The packages have
+   * types for theirs, such as `AnthropicLanguageModelOptions`, which `satisfies` checks.
+   */
+  readonly providerOptions?: ProviderOptions | undefined
+}
+
+/** Options by the key of the provider that they are for. */
+export type ProviderOptions = Readonly<Record<string, Readonly<Record<string, unknown>>>>
+
+/** The options of the current call; they win over the Layer's. */
+export const CurrentOptions: Context.Reference<CallOptions> = Context.Reference<CallOptions>(
+  "troupe/AiSdk/CallOptions",
+  {
+    defaultValue: () => noOptions
+  }
+)
+const noOptions: CallOptions = {}
+
+const mergeProviders = (under: ProviderOptions = {}, over: ProviderOptions = {}): ProviderOptions => {
+  const merged: Record<string, Readonly<Record<string, unknown>>> = { ...under }
+  for (const [key, own] of Object.entries(over)) merged[key] = { ...merged[key], ...own }
+  return merged
+}
+
+/** The options of the Layer under those of the call. */
+export const merge = (layer: CallOptions, call: CallOptions): CallOptions => ({
+  ...layer,
+  ...call,
+  headers: { ...layer.headers, ...call.headers },
+  providerOptions: mergeProviders(layer.providerOptions, call.providerOptions)
+})
+
+const least = (...limits: ReadonlyArray<number | undefined>): number | undefined => {
+  const set = limits.filter((limit) => limit !== undefined)
+  return set.length === 0 ? undefined : Math.min(...set)
+}
+
+/** The options with the settings of one call, which win over them. Of several limits the smallest one stays. */
+export const withSettings = (
+  options: CallOptions,
+  settings: CallSettings,
+  maxOutputTokens: number | undefined
+): CallOptions => ({
+  ...options,
+  temperature: settings.temperature ?? options.temperature,
+  reasoning: settings.reasoning ?? options.reasoning,
+  maxOutputTokens: least(options.maxOutputTokens, settings.maxOutputTokens, maxOutputTokens)
+})
+
+/** The options as the AI SDK takes them. Throws `Unsupported` for reasoning that the provider cannot be asked for. */
+export const fields = (options: CallOptions, provider: Provider): Partial<LanguageModelV4CallOptions> => {
+  const { headers, providerOptions, reasoning, stopSequences, ...plain } = options
+  const thinking = reasoning === undefined ? {} : thinkingOf(reasoning, provider)
+  const own: Record<string, Readonly<Record<string, unknown>>> = {
+    ...mergeProviders(thinking.providerOptions, providerOptions)
+  }
+  for (const [key, deep] of Object.entries(thinking.providerOptions ?? {})) {
+    const given = providerOptions?.[key]
+    // One object of a provider holds several settings of thinking.
+    for (const [name, value] of Object.entries(deep)) {
+      const theirs = given?.[name]
+      if (isFields(value) && isFields(theirs)) own[key] = { ...own[key], [name]: { ...value, ...theirs } }
+    }
+  }
+  const set = Object.fromEntries(Object.entries(plain).filter(([, value]) => value !== undefined))
+  return {
+    ...set,
+    ...(stopSequences === undefined ? {} : { stopSequences: [...stopSequences] }),
+    ...(headers === undefined || Object.keys(headers).length === 0 ? {} : { headers: { ...headers } }),
+    ...(thinking.reasoning === undefined ? {} : { reasoning: thinking.reasoning }),
+    ...(Object.keys(own).length === 0 ? {} : { providerOptions: own as SharedV4ProviderOptions })
+  }
+}
+
+interface Thinking {
+  readonly reasoning?: Exclude<Reasoning, object>
+  readonly providerOptions?: Record<string, Record<string, unknown>>
+}
+
+const thinkingOf = (reasoning: Reasoning, { name }: Provider): Thinking => {
+  const isGoogle = name === "gcp.gemini" || name === "gcp.vertex_ai"
+  if (typeof reasoning !== "object") {
+    // Without being asked to, Gemini keeps its thoughts to itself.
+    const shown = isGoogle && reasoning !== "none" ? { ["google"]: { thinkingConfig: { includeThoughts: true } } } : {}
+    return { reasoning, providerOptions: shown }
+  }
+  const { tokens } = reasoning
+  if (isGoogle) {
+    return { providerOptions: { ["google"]: { thinkingConfig: { thinkingBudget: tokens, includeThoughts: true } } } }
+  }
+  if (name === "anthropic") {
+    return { providerOptions: { anthropic: { thinking: { type: "enabled", budgetTokens: tokens } } } }
+  }
+  if (name === "aws.bedrock") {
+    return { providerOptions: { bedrock: { reasoningConfig: { type: "enabled", budgetTokens: tokens } } } }
+  }
+  throw new Unsupported(
+    `${name} takes no number of tokens for reasoning: use "none", "low", "medium" or "high", or the provider's own options`
+  )
+}

@@ -1,0 +1,255 @@
+/** Makes parts of `effect/ai` of what models of the AI SDK answer. Nothing in an answer is taken to be what its type says. */
+import type {
+  LanguageModelV4Content,
+  LanguageModelV4FinishReason,
+  LanguageModelV4StreamPart,
+  LanguageModelV4Usage
+} from "@ai-sdk/provider"
+import * as Base64 from "effect/encoding/Base64"
+import type * as Response from "effect/ai/Response"
+import * as Tool from "effect/ai/Tool"
+import { number } from "../../internal/model/wire.ts"
+import { tagged } from "./tags.ts"
+
+/** Throws for an approval that the provider asks for of a tool that it runs itself. */
+export class AsksApproval extends Error {}
+
+const paramsOf = (input: unknown): unknown => {
+  if (typeof input !== "string") return input
+  if (input.trim() === "") return {}
+  try {
+    return Tool.unsafeSecureJsonParse(input)
+  } catch {
+    return input
+  }
+}
+
+const reasons: Readonly<Record<string, Response.FinishReason>> = {
+  stop: "stop",
+  length: "length",
+  "content-filter": "content-filter",
+  "tool-calls": "tool-calls",
+  error: "error",
+  other: "other"
+}
+
+/**
+ * The reason for which an answer ended; `undefined` for one that was cut off. `isCalling` is true for one that calls tools
+ * of ours: some servers have words of their own for it, or none.
+ */
+export const reasonOf = (
+  given: LanguageModelV4FinishReason | undefined,
+  isCalling: boolean
+): Response.FinishReason | undefined => {
+  if (given === undefined || given.unified === "interrupted") return undefined
+  if (given.raw === "pause_turn") return "pause"
+  const reason = reasons[given.unified] ?? "unknown"
+  return isCalling && (reason === "stop" || reason === "other") ? "tool-calls" : reason
+}
+
+/** True for a call of a tool of ours. */
+export const isOwnCall = (part: { readonly type: string; readonly providerExecuted?: boolean | undefined }): boolean =>
+  part.type === "tool-call" && part.providerExecuted !== true
+
+/** The part that ends an answer. */
+export const finish = (
+  reason: Response.FinishReason,
+  usage: LanguageModelV4Usage | undefined
+): Response.FinishPartEncoded => {
+  const { inputTokens, outputTokens } = usage ?? {}
+  return {
+    type: "finish",
+    reason,
+    usage: {
+      inputTokens: {
+        uncached: number(inputTokens, "noCache"),
+        total: number(inputTokens, "total"),
+        cacheRead: number(inputTokens, "cacheRead"),
+        cacheWrite: number(inputTokens, "cacheWrite")
+      },
+      outputTokens: {
+        total: number(outputTokens, "total"),
+        text: number(outputTokens, "text"),
+        reasoning: number(outputTokens, "reasoning")
+      }
+    }
+  }
+}
+
+/** Who answered. */
+export const metadata = (
+  given: { readonly id?: string; readonly modelId?: string; readonly timestamp?: Date } | undefined
+): ReadonlyArray<Response.ResponseMetadataPartEncoded> => {
+  if (given === undefined) return []
+  const { id, modelId, timestamp } = given
+  const isTime = timestamp instanceof Date && !Number.isNaN(timestamp.getTime())
+  return [{ type: "response-metadata", id, modelId, ...(isTime ? { timestamp: timestamp.toISOString() } : {}) }]
+}
+
+type Kept = Exclude<
+  Response.PartEncoded,
+  | Response.ReasoningDeltaPartEncoded
+  | Response.ReasoningEndPartEncoded
+  | Response.TextPartEncoded
+  | Response.ReasoningPartEncoded
+>
+
+/** A part that is the same in a whole answer and in a stream. */
+const either = (part: LanguageModelV4Content, provider: string): ReadonlyArray<Kept> => {
+  switch (part.type) {
+    case "tool-call": {
+      const isProviders = part.providerExecuted === true
+      const notes = isProviders || part.providerMetadata !== undefined
+      return [
+        {
+          type: "tool-call",
+          id: part.toolCallId,
+          name: part.toolName,
+          params: paramsOf(part.input),
+          ...(isProviders ? { providerExecuted: true } : {}),
+          ...(notes ? { metadata: tagged(provider, part.providerMetadata) } : {})
+        }
+      ]
+    }
+    case "tool-result":
+      // What a tool of the provider has so far: its result follows.
+      if (part.preliminary === true) return []
+      return [
+        {
+          type: "tool-result",
+          id: part.toolCallId,
+          name: part.toolName,
+          result: part.result,
+          isFailure: part.isError === true,
+          providerExecuted: true,
+          metadata: tagged(provider, part.providerMetadata)
+        }
+      ]
+    case "file":
+      return fileOf(part, provider)
+    case "source":
+      return sourceOf(part)
+    case "tool-approval-request":
+      throw new AsksApproval(
+        "the provider asks for approval of a tool that it runs itself, which is not supported: turn approval off in that tool's options, or give the agent a tool of its own"
+      )
+    default:
+      return []
+  }
+}
+
+const fileOf = (
+  part: Extract<LanguageModelV4Content, { type: "file" }>,
+  provider: string
+): ReadonlyArray<Response.FilePartEncoded | Response.UrlSourcePartEncoded> => {
+  const { data, mediaType } = part
+  if (data.type === "url") {
+    const url = data.url.href
+    return [{ type: "source", sourceType: "url", id: url, url, title: `${mediaType} file` }]
+  }
+  const base64 = typeof data.data === "string" ? data.data.replace(/\s+/g, "") : Base64.encode(data.data)
+  const metadata = part.providerMetadata === undefined ? {} : { metadata: tagged(provider, part.providerMetadata) }
+  return [{ type: "file", mediaType, data: base64, ...metadata }]
+}
+
+const sourceOf = (
+  part: Extract<LanguageModelV4Content, { type: "source" }>
+): ReadonlyArray<Response.UrlSourcePartEncoded | Response.DocumentSourcePartEncoded> => {
+  if (part.sourceType === "url") {
+    if (!URL.canParse(part.url)) return []
+    return [{ type: "source", sourceType: "url", id: part.id, url: part.url, title: part.title ?? part.url }]
+  }
+  const { filename, id, mediaType, title } = part
+  const named = filename === undefined ? {} : { fileName: filename }
+  return [{ type: "source", sourceType: "document", id, mediaType, title, ...named }]
+}
+
+/** Kinds that only tell how an answer goes. */
+const isNotice = (kind: string): boolean => kind.endsWith(".message_start")
+
+/** A part of a provider's own kind goes back as it came: it stands in the conversation as a thought without text. */
+const custom = (
+  part: Extract<LanguageModelV4Content, { type: "custom" }>,
+  provider: string
+): Response.ReasoningPartEncoded => ({
+  type: "reasoning",
+  text: "",
+  metadata: tagged(provider, part.providerMetadata, { custom: part.kind })
+})
+
+/** The parts of one content of a whole answer. */
+export const whole = (part: LanguageModelV4Content, provider: string): ReadonlyArray<Response.PartEncoded> => {
+  switch (part.type) {
+    case "text": {
+      const own = part.providerMetadata === undefined ? {} : { metadata: tagged(provider, part.providerMetadata) }
+      return [{ type: "text", text: part.text, ...own }]
+    }
+    case "reasoning":
+      return [{ type: "reasoning", text: part.text, metadata: tagged(provider, part.providerMetadata) }]
+    case "custom":
+      return isNotice(part.kind) ? [] : [custom(part, provider)]
+    default:
+      return either(part, provider)
+  }
+}
+
+/** The parts of one part of a stream; those that say how the stream goes give none. */
+export const streamed = (
+  part: LanguageModelV4StreamPart,
+  provider: string
+): ReadonlyArray<Response.StreamPartEncoded> => {
+  switch (part.type) {
+    case "text-start":
+    case "text-end": {
+      const own = part.providerMetadata === undefined ? {} : { metadata: tagged(provider, part.providerMetadata) }
+      return [{ type: part.type, id: part.id, ...own }]
+    }
+    case "text-delta":
+    case "reasoning-delta": {
+      const own = part.providerMetadata === undefined ? {} : { metadata: tagged(provider, part.providerMetadata) }
+      return [{ type: part.type, id: part.id, delta: part.delta, ...own }]
+    }
+    case "reasoning-start":
+      return [{ type: part.type, id: part.id, metadata: tagged(provider, part.providerMetadata) }]
+    case "reasoning-end":
+      return [
+        {
+          type: part.type,
+          id: part.id,
+          ...(part.providerMetadata === undefined ? {} : { metadata: tagged(provider, part.providerMetadata) })
+        }
+      ]
+    case "tool-input-start":
+      return [
+        {
+          type: "tool-params-start",
+          id: part.id,
+          name: part.toolName,
+          ...(part.providerExecuted === true ? { providerExecuted: true } : {})
+        }
+      ]
+    case "tool-input-delta":
+      return [{ type: "tool-params-delta", id: part.id, delta: part.delta }]
+    case "tool-input-end":
+      return [{ type: "tool-params-end", id: part.id }]
+    case "response-metadata":
+      return metadata(part)
+    case "custom": {
+      if (isNotice(part.kind)) return []
+      const { metadata: own = {} } = custom(part, provider)
+      const id = `custom:${part.kind}`
+      return [
+        { type: "reasoning-start", id, metadata: own },
+        { type: "reasoning-end", id }
+      ]
+    }
+    case "tool-call":
+    case "tool-result":
+    case "file":
+    case "source":
+    case "tool-approval-request":
+      return either(part, provider)
+    default:
+      return []
+  }
+}

@@ -1,0 +1,41 @@
+/** Waits for promises within a time limit, by the clock of the program. */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import { after } from "../../internal/model/timer.ts"
+
+/** A promise did not settle in time. */
+export class Late extends Error {}
+
+/**
+ * Waits for the promise of `start`, for `timeout` at most: then fails with {@link Late}. Fails with what `start` throws and
+ * with what the promise rejects with. `abandon` is called when the time is over, and on interruption.
+ */
+export const within = <A>(
+  timeout: Duration.Duration,
+  start: () => PromiseLike<A>,
+  abandon: () => void
+): Effect.Effect<A, unknown> =>
+  Effect.withFiber((fiber) =>
+    Effect.callback<A, unknown>((resume) => {
+      const stop = after(fiber.context, Duration.toMillis(timeout), () => {
+        abandon()
+        resume(Effect.fail(new Late(`no answer within ${Duration.format(timeout)}`)))
+      })
+      const settle = (next: Effect.Effect<A, unknown>): void => {
+        stop()
+        resume(next)
+      }
+      try {
+        start().then(
+          (value) => settle(Effect.succeed(value)),
+          (error: unknown) => settle(Effect.fail(error))
+        )
+      } catch (error) {
+        settle(Effect.fail(error))
+      }
+      return Effect.sync(() => {
+        stop()
+        abandon()
+      })
+    })
+  )

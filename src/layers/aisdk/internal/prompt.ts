@@ -38,7 +38,7 @@ export const messagesOf = (prompt: Prompt.Prompt, to: PromptTarget): Array<Langu
 
 const ownOf = (message: Prompt.Message, to: PromptTarget) => back(message.options, to.provider, false)
 
-/** What a provider takes no instruction for in the middle of a conversation, it is told as a user's message. */
+/** An instruction in the middle of a conversation is sent as a message of the user where the provider takes none there. */
 const systemOf = (message: Prompt.SystemMessage, isTaken: boolean, to: PromptTarget): LanguageModelV4Message =>
   isTaken
     ? { role: "system", content: message.content, ...ownOf(message, to) }

@@ -174,7 +174,7 @@ class InStream extends Error {
   }
 }
 
-/** The error of whatever a call failed with. */
+/** The error of a call that failed in any way. */
 export const errorOf = (error: unknown, failing: Errors.Failing, now: number): AiError.AiError => {
   if (error instanceof Known) return Errors.ofProblem(error.problem, failing, now)
   if (error instanceof Late) return Errors.ofProblem({ kind: "timeout", message: error.message }, failing, now)

@@ -20,7 +20,8 @@
  * step     := StepStarted ToolNotice* InputReceived* model ( ( StepRetried | TurnReplaced ) model )* ToolCalled* tools* OutputRejected?
  *             StepCompleted
  * model    := ( ReasoningDelta | TextDelta | ToolParamsDelta )*
- * tools    := ( approval? ToolProgress* )+ ( ToolCompleted | ToolFailed )   one for each ToolCalled, in the order they end
+ * tools    := ( approval? ( ToolProgress | inner )* )+ ( ToolCompleted | ToolFailed )   one for each ToolCalled, in the order they end
+ * inner    := ToolCalled tools                                                      a call inside of a tool, with its parentToolCallId
  * approval := ApprovalRequested ApprovalAnswered
  * ```
  *
@@ -60,7 +61,13 @@ const inStep = {
   /** The step the event belongs to, counted from 1. */
   step: Schema.Int
 }
-const ofTool = { ...inStep, toolCallId: Schema.String, tool: Schema.String }
+const ofTool = {
+  ...inStep,
+  toolCallId: Schema.String,
+  tool: Schema.String,
+  /** The call of a tool that this call is made inside of; absent for one that the model has asked for. */
+  parentToolCallId: Schema.optionalKey(Schema.String)
+}
 
 /**
  * The outcome of one tool call. `waiting`: it needs approval. `unknown`: it had begun and could not be waited for, so

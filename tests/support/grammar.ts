@@ -61,7 +61,9 @@ const checkRun = (events: ReadonlyArray<Event>, fail: (event: Event | undefined,
         if (phase !== "model") fail(event, "not in a model call")
         break
       case "ToolCalled":
-        if (phase === "outside" || [...calls.values()].some(Boolean)) fail(event, "asked too late")
+        if (event.parentToolCallId !== undefined) {
+          if (calls.get(event.parentToolCallId) !== false) fail(event, "not inside of a running call")
+        } else if (phase === "outside" || [...calls.values()].some(Boolean)) fail(event, "asked too late")
         phase = "tools"
         calls.set(event.toolCallId, false)
         break

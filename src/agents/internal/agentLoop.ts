@@ -30,6 +30,7 @@ import { callThrough } from "./modelMiddleware.ts"
 import { listening, type Listener } from "./received.ts"
 import { runThrough } from "./runMiddleware.ts"
 import type { AgentSpec, StepInfo } from "./agentSpec.ts"
+import { makeRoom } from "./toolRoom.ts"
 import * as ToolSet from "./toolSet.ts"
 import * as Transcript from "./transcript.ts"
 
@@ -263,7 +264,9 @@ class Loop {
       messages: () => [...this.#transcript.messages],
       resumed: nothingResumed,
       middleware: this.#toolStages,
-      answering: this.#answering
+      answering: this.#answering,
+      makeRoom,
+      countCall: () => this.#countInnerCall()
     }
   }
 
@@ -430,6 +433,14 @@ class Loop {
     const { budget, info } = this.#state
     if (budget === undefined) return execute(limited)
     return executeWithin(budget, this.#answering, limited, info, execute)
+  }
+
+  /** Counts a call inside of a tool call, which has no limit of its step; gives why it is not made, beyond that of the run. */
+  #countInnerCall(): string | undefined {
+    const { maxToolCalls } = this.#spec
+    if (this.#callCount >= maxToolCalls) return notMade({ per: "run", limit: maxToolCalls, asked: this.#callCount + 1 })
+    this.#callCount++
+    return undefined
   }
 
   /** The limit that `count` more calls would exceed; where both would, the one that allows fewer calls. */

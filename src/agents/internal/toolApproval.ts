@@ -35,6 +35,8 @@ export interface Question {
   readonly step: number
   /** The decision about the call in the transcript of a suspended run; `undefined` for a call that did not wait. */
   readonly resumed: Resumed | undefined
+  /** The call of a tool that this call is made inside of. */
+  readonly parent?: string | undefined
 }
 
 /** The outcome of a question. */
@@ -92,12 +94,13 @@ const unshowable: Denied = {
 
 /** Puts the request to the approvers, one after the other, and emits the question and its answer. */
 const settle = Effect.fnUntraced(function* (
-  { call, decode, resumed, state, step }: Question,
+  { call, decode, parent, resumed, state, step }: Question,
   request: Request,
   known: Approved | Denied | undefined,
   approvers: ReadonlyArray<Approver>
 ): Effect.fn.Return<Decided> {
-  const of = { step, toolCallId: call.id, tool: call.name }
+  const inner = parent === undefined ? {} : { parentToolCallId: parent }
+  const of = { step, toolCallId: call.id, tool: call.name, ...inner }
   yield* state.events.emit({ _tag: "ApprovalRequested", ...of, approvalId: request.id, params: request.params })
   const decision = known?._tag === "Denied" ? known : yield* ask(request, known, approvers)
   if (decision._tag === "Later") return { _tag: "Waiting", request }

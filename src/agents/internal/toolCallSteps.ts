@@ -25,6 +25,7 @@ import type { RunState } from "../../internal/runState.ts"
 import type { Resumed, Waiting } from "../../internal/suspension.ts"
 import * as Spans from "../../internal/telemetry.ts"
 import { markOf, Resumable } from "../../internal/toolMarks.ts"
+import { CurrentRoom, type Room, RoomFailure } from "../../internal/toolRoom.ts"
 import { exitOf, interruptAfterRegion, interruptThroughSource } from "../../internal/trueExit.ts"
 import { RunSuspended, CannotResume, InvalidApproval, type ToolFailure } from "../../RunError.ts"
 import type { ToolCallStatus } from "../../RunEvent.ts"
@@ -52,6 +53,10 @@ export interface Tools {
   readonly middleware: ReadonlyArray<Stage> | undefined
   /** The budgets of the run that are answered for when they are used up. */
   readonly answering: Answering | undefined
+  /** The room for calls inside of a call. */
+  readonly makeRoom: (context: ToolCallContext) => Room
+  /** Counts a call inside of a call; gives why it is not made, where it is beyond a limit. */
+  readonly countCall: () => string | undefined
 }
 
 /** The outcomes of the calls of one step so far. Each call adds its own as soon as it has ended. */
@@ -83,6 +88,8 @@ export interface Given {
   readonly state: RunState
   readonly record: StepRecord
   readonly report: ToolCallEntry
+  /** The id of the call that it is made inside of. */
+  readonly parent?: string | undefined
 }
 
 /** One call, and all that its steps need. */
@@ -212,18 +219,21 @@ const keyOf = (
 
 /** Whether the call is made. One that could reach no tool, or is beyond a limit, is put to no approver. */
 const decide = (context: ToolCallContext): Effect.Effect<Decision> => {
-  const { call, resumed, state, step, tool, tools } = context
+  const { call, parent, resumed, state, step, tool, tools } = context
   if (call.refused !== undefined) return refuse(call.refused)
   if (tool === undefined) return refuse(unknownTool(call.name, tools.byName))
   if (tools.answering?.reason !== undefined) return refuse(`not executed: ${tools.answering.reason}; ${answerNow}`)
   const { messages } = tools
   const decode = (params: unknown) => codecsOf(tool).decode(params)
-  return Effect.map(Approval.decide({ call, tool, decode, messages, state, step, resumed }), (decided): Decision => {
-    if (decided === "allowed") return { _tag: "Run", edited: undefined }
-    if (decided._tag === "Approved") return { _tag: "Run", edited: decided.params }
-    if (decided._tag === "Denied") return { _tag: "Refuse", failure: new Denied(decided.reason) }
-    return { _tag: "Wait", waiting: { _tag: "Decision", request: decided.request } }
-  })
+  return Effect.map(
+    Approval.decide({ call, tool, decode, messages, parent, state, step, resumed }),
+    (decided): Decision => {
+      if (decided === "allowed") return { _tag: "Run", edited: undefined }
+      if (decided._tag === "Approved") return { _tag: "Run", edited: decided.params }
+      if (decided._tag === "Denied") return { _tag: "Refuse", failure: new Denied(decided.reason) }
+      return { _tag: "Wait", waiting: { _tag: "Decision", request: decided.request } }
+    }
+  )
 }
 
 const refuse = (error: string): Effect.Effect<Decision> =>
@@ -246,7 +256,13 @@ const run = (context: ToolCallContext, decision: Made): Effect.Effect<Exit.Exit<
   const { info, place, resumed, state } = context
   context.isMade = decision._tag === "Run"
   const reached = decision._tag === "Refuse" ? Effect.fail(decision.failure) : reach(context, decision.edited)
-  const own = Effect.provideContext(reached, Context.make(CurrentRun, info).pipe(Context.add(CurrentPlace, place)))
+  const own = Effect.provideContext(
+    reached,
+    Context.make(CurrentRun, info).pipe(
+      Context.add(CurrentPlace, place),
+      Context.add(CurrentRoom, context.tools.makeRoom(context))
+    )
+  )
   const resuming = resumed?.run === undefined ? own : continueRun(own, resumed.run, state)
   const exit = Effect.map(Effect.exit(traced(context, resuming)), (exit) => {
     context.isOver = true
@@ -388,8 +404,13 @@ const classify = (context: ToolCallContext, decision: Decision, exit: Exit.Exit<
     return { _tag: "Suspended", waiting: { _tag: "Run", waitingFor, at, transcript } }
   }
   const isRefused = cause instanceof InvalidApproval || cause instanceof CannotResume
+  const isInner = cause instanceof RoomFailure
   const isDeclared = tool?.failureMode === "error" && !failure.always
-  return { _tag: "Failed", failure, isFatal: isForProgram(cause) || isRefused || nested !== undefined || isDeclared }
+  return {
+    _tag: "Failed",
+    failure,
+    isFatal: isForProgram(cause) || isRefused || nested !== undefined || isInner || isDeclared
+  }
 }
 
 /** Whether the call can go on where the nested agent waits: nothing between it and the agent has to begin again. */
@@ -433,4 +454,9 @@ const emit = (context: ToolCallContext, end: Ended, waits: boolean): Effect.Effe
     return context.state.events.emit({ _tag, ...placeOf(context), result, durationMs }, waits)
   })
 
-const placeOf = ({ call, step }: ToolCallContext) => ({ step, toolCallId: call.id, tool: call.name })
+const placeOf = ({ call, parent, step }: ToolCallContext) => ({
+  step,
+  toolCallId: call.id,
+  tool: call.name,
+  ...(parent === undefined ? {} : { parentToolCallId: parent })
+})

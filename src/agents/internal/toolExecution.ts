@@ -111,7 +111,8 @@ const inOrder = (
   })
 }
 
-const execute = (given: Given): Effect.Effect<Outcome, Failure> => {
+/** Makes one call, through the middleware around it. */
+export const execute = (given: Given): Effect.Effect<Outcome, Failure> => {
   const { middleware } = given.tools
   // An error of a middleware is in the step's record.
   return middleware === undefined

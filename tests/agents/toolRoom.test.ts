@@ -99,7 +99,7 @@ describe("calls inside of a tool", () => {
     }).pipe(Effect.provide(script))
   )
 
-  it.effect("are approved, or refused where nobody answers while they run", () =>
+  it.effect("are approved, or refused where no approver answers while they run", () =>
     Effect.gen(function* () {
       const pay = AgentTool.fromFunction("pay", { description: "Pays", needsApproval: true, execute: () => "paid" })
       const agent = Agent.make("coder", { tools: [program([[pay, {}]])] })

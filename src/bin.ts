@@ -132,9 +132,30 @@ const mcp = Command.make(
   Command.withExamples([{ command: "troupe mcp --http 8080 agents.ts" }])
 )
 
+const serve = Command.make(
+  "serve",
+  {
+    model,
+    port: Flag.Int("port").pipe(Flag.withDescription("The port to listen on (0: any)"), Flag.withDefault(3000)),
+    host: Flag.String("host").pipe(
+      Flag.withDescription("The address to listen at, which clients call it by; by default this machine only"),
+      Flag.optional
+    ),
+    file: Argument.String("file").pipe(Argument.withDescription("A file that exports runners"))
+  },
+  (input) =>
+    Effect.flatMap(
+      Effect.promise(() => import("./cli/serve.ts")),
+      (command) => command.run(input)
+    )
+).pipe(
+  Command.withDescription("Serve agents and workflows over HTTP"),
+  Command.withExamples([{ command: "troupe serve --port 8080 agents.ts" }])
+)
+
 const troupe = Command.make("troupe").pipe(
   Command.withDescription("Agents that start together, stop together, and say what went wrong"),
-  Command.withSubcommands([run, review, graph, mcp])
+  Command.withSubcommands([run, review, graph, mcp, serve])
 )
 
 let signal: "SIGINT" | "SIGTERM" = "SIGINT"

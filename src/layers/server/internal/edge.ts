@@ -131,9 +131,17 @@ export type Handler<R> = (
   caller: Caller
 ) => Effect.Effect<HttpServerResponse.HttpServerResponse, Problem, R>
 
+/** How a route differs from others. */
+export interface RouteOptions {
+  /** It asks for no token. */
+  readonly isOpen?: boolean
+  /** How a problem is answered. Default: as RFC 9457 says. */
+  readonly respond?: (given: Problem) => HttpServerResponse.HttpServerResponse
+}
+
 /** Answers a request: checks who calls, and makes an answer of every failure. */
 export const answering =
-  <R>(edge: Edge, handler: Handler<R>, isOpen = false) =>
+  <R>(edge: Edge, handler: Handler<R>, { isOpen = false, respond: answer = respond }: RouteOptions = {}) =>
   (
     request: HttpServerRequest.HttpServerRequest
   ): Effect.Effect<HttpServerResponse.HttpServerResponse, never, R | Scope.Scope> =>
@@ -142,11 +150,11 @@ export const answering =
       const caller = yield* admitted(edge, request, isOpen)
       return yield* handler(request, caller)
     }).pipe(
-      Effect.catchTag("Problem", (given) => Effect.succeed(respond(given))),
+      Effect.catchTag("Problem", (given) => Effect.succeed(answer(given))),
       Effect.catchDefect((defect) =>
         Effect.as(
           Effect.logError("A request of AgentServer failed unexpectedly", defect),
-          respond(problem(500, "Something went wrong. The server's log says why."))
+          answer(problem(500, "Something went wrong. The server's log says why."))
         )
       ),
       Effect.map((response) => withCors(edge, request, response))

@@ -5,10 +5,12 @@
  * `begin(edge, ...)`, and answers with `respondWith(edge, { runId, from: 0, write, ... })`, or waits with `untilEnd`.
  */
 import type { Edge } from "./edge.ts"
+import { openAi } from "./openAi.ts"
 import type { Add } from "./routes.ts"
+import { ui } from "./ui.ts"
 
 /** Adds the routes of a protocol. */
 export type Protocol = (edge: Edge, route: Add) => void
 
 /** Every protocol. */
-export const protocols: ReadonlyArray<Protocol> = []
+export const protocols: ReadonlyArray<Protocol> = [openAi, ui]

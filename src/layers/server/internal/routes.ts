@@ -20,6 +20,7 @@ import {
   type Caller,
   type Edge,
   type Handler,
+  type RouteOptions,
   runnerOf,
   runOf,
   untilEnd,
@@ -41,7 +42,7 @@ export type Add = (
   method: Method,
   path: `/${string}`,
   handler: Handler<Scope.Scope | HttpRouter.RouteContext>,
-  options?: { readonly isOpen?: boolean }
+  options?: RouteOptions
 ) => void
 
 /** The routes of Troupe's own interface. */
@@ -347,10 +348,10 @@ const heartbeat: Stream.Stream<string> = Stream.map(Stream.drop(Stream.tick("15 
 export const routesOf = (edge: Edge, more: ReadonlyArray<(edge: Edge, route: Add) => void>) => {
   const routes: Array<HttpRouter.Route<never, never>> = []
   const paths = new Set<`/${string}`>()
-  const route: Add = (method, path, handler, { isOpen = false } = {}) => {
+  const route: Add = (method, path, handler, options = {}) => {
     const at = `${edge.settings.prefix}${path}` as `/${string}`
     paths.add(at)
-    routes.push(HttpRouter.route(method, at, answering(edge, handler, isOpen)))
+    routes.push(HttpRouter.route(method, at, answering(edge, handler, options)))
   }
   add(edge, route)
   for (const one of more) one(edge, route)

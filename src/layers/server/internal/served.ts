@@ -10,6 +10,7 @@ import { conversation, inputOf, outputOf, takesText } from "../../../internal/ru
 import { InvalidDefinition } from "../../../RunError.ts"
 import * as Runner from "../../../Runner.ts"
 import { check as clientInput } from "../../internal/clientInput.ts"
+import type { Structure } from "../../../internal/structure.ts"
 import { problem, type Problem } from "./problem.ts"
 
 /** A runner whose types are checked where it is given, and decoded at run time. */
@@ -127,3 +128,19 @@ const decodeConversation = (input: unknown): Effect.Effect<unknown, Problem> =>
 /** Messages of a client: what this program cannot have written is refused, unless it is in `history`. */
 export const fromClient = (input: unknown, history: Prompt.Prompt): Effect.Effect<Prompt.Prompt, Problem> =>
   Effect.mapError(clientInput(input, { history }), ({ kind, message, part }) => problem(400, message, { part, kind }))
+
+/** The names of all that a runner is made of, to any depth: members, and tools of agents. */
+export const memberNames = (runner: Runner.Any): ReadonlySet<string> => {
+  const names = new Set<string>()
+  const seen = new Set<unknown>()
+  const look = (one: { readonly definition: { readonly structure: () => Structure } }): void => {
+    if (seen.has(one)) return
+    seen.add(one)
+    for (const { name, runner: inner } of one.definition.structure().members) {
+      names.add(name)
+      if (inner !== undefined) look(inner)
+    }
+  }
+  look(runner)
+  return names
+}

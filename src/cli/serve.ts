@@ -1,0 +1,88 @@
+/** `troupe serve`: serves the runners that a file exports over HTTP. */
+import * as Effect from "effect/Effect"
+import type * as LanguageModel from "effect/ai/LanguageModel"
+import type * as FileSystem from "effect/FileSystem"
+import * as Option from "effect/Option"
+import type * as Path from "effect/Path"
+import { inputOf, takesText } from "../internal/runnerSchemas.ts"
+import * as AgentServer from "../layers/server/AgentServer.ts"
+import { InvalidDefinition } from "../RunError.ts"
+import type * as Runner from "../Runner.ts"
+import { orFailed } from "./execute.ts"
+import { badInput, type CliFailure, noModel } from "./failure.ts"
+import { absent, find } from "./model.ts"
+import { runnersOf } from "./module.ts"
+import { err } from "./terminal.ts"
+
+/** The arguments of the command. */
+export interface Input {
+  readonly file: string
+  readonly model: Option.Option<string>
+  readonly port: number
+  readonly host: Option.Option<string>
+}
+
+/** Runs the command. */
+export const run = (input: Input): Effect.Effect<void, CliFailure, FileSystem.FileSystem | Path.Path> =>
+  Effect.gen(function* () {
+    const { port } = input
+    if (!(port >= 0 && port <= 65535)) return yield* badInput("--port must be 0 to 65535.")
+    const runners = yield* servedOf(input.file)
+    const found = yield* find(input.model)
+    const model = Option.getOrElse(found, () => absent)
+    if (Option.isNone(found)) yield* err(`troupe: runs that need a model will fail: ${noModel}\n`)
+    const names = Object.keys(runners)
+    const host = Option.getOrUndefined(input.host)
+    const server = yield* define({ runners, port, ...(host === undefined ? {} : { host, hosts: [host] }) })
+    yield* orFailed(
+      Effect.gen(function* () {
+        const { url } = yield* AgentServer.Listening
+        yield* err(`troupe: serves ${names.join(", ")} on ${url}\n`)
+        yield* err(`troupe: try: curl ${url}/runners\n`)
+        yield* Effect.never
+      }).pipe(Effect.provide(server), Effect.provide(model))
+    )
+  })
+
+/** A file cannot promise its types; what is missing shows as a run's error. */
+type Served = Runner.Runner<string, unknown, unknown, LanguageModel.LanguageModel> | AgentServer.WithInput
+
+/** The runners of a file by the names of its exports; `default` has the runner's own name. */
+const servedOf = (
+  file: string
+): Effect.Effect<Readonly<Record<string, Served>>, CliFailure, FileSystem.FileSystem | Path.Path> =>
+  Effect.map(runnersOf(file), (runners) => {
+    const entries = [...runners].map(([exported, runner]): readonly [string, Served] => {
+      const name = exported === "default" ? runner.name : exported
+      const schema = inputOf(runner)
+      const isText = schema === undefined || takesText(schema)
+      return [
+        name.replace(/[^A-Za-z0-9._-]/g, "-"),
+        isText
+          ? (runner as Runner.Runner<string, unknown, unknown, LanguageModel.LanguageModel>)
+          : { runner, input: schema }
+      ]
+    })
+    return Object.fromEntries(entries)
+  })
+
+/** A runner that cannot be served is a mistake in the file. */
+const define = (
+  options: AgentServer.ServerOptions & {
+    readonly runners: Readonly<Record<string, Served>>
+    readonly port: number
+    readonly host?: string
+  }
+) =>
+  Effect.suspend(() => {
+    try {
+      // Which runners take a text was looked at above.
+      return Effect.succeed(
+        AgentServer.serve(options as AgentServer.ServeOptions<Readonly<Record<string, TextRunner>>>)
+      )
+    } catch (cause) {
+      return cause instanceof InvalidDefinition ? Effect.fail(badInput(cause.message)) : Effect.die(cause)
+    }
+  })
+
+type TextRunner = Runner.Runner<string, unknown, unknown, LanguageModel.LanguageModel>

@@ -1,0 +1,302 @@
+/** `/v1`: each runner as a model of OpenAI, for chat completions and responses. */
+import * as Effect from "effect/Effect"
+import type * as HttpServerRequest from "effect/http/HttpServerRequest"
+import type * as HttpServerResponse from "effect/http/HttpServerResponse"
+import * as Prompt from "effect/ai/Prompt"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { issuesOf } from "../../../internal/issues.ts"
+import { resume } from "./answers.ts"
+import { type Item, type Turn, turnOf } from "./chatInput.ts"
+import { file, text, type UserPart as Part } from "./chatParts.ts"
+import { type ChatMessage, ChatRequest, type InputItem, ResponsesRequest, type UserPart } from "./chatSchemas.ts"
+import { begin, bodyOf, type Caller, type Edge, runOf, runnerOf } from "./edge.ts"
+import { endOf } from "./ended.ts"
+import { cannotAnswer, chatChunks, chatCompletion, finishReasonOf, openAiError } from "./formats/chat.ts"
+import { clientCalls } from "./formats/calls.ts"
+import { responseEvents, wholeResponse } from "./formats/responses.ts"
+import { ofRuns, type Problem, problem, problemOf, refuse } from "./problem.ts"
+import { json } from "./respond.ts"
+import { type Add, respondWith } from "./routes.ts"
+import { memberNames, type ServedRunner } from "./served.ts"
+
+type Request = HttpServerRequest.HttpServerRequest
+type Answer = HttpServerResponse.HttpServerResponse
+
+/** The routes. */
+export const openAi = (edge: Edge, route: Add): void => {
+  const options = { respond: asOpenAi }
+  route("GET", "/v1/models", () => Effect.succeed(json({ object: "list", data: models(edge) })), options)
+  route("POST", "/v1/chat/completions", (request, caller) => chat(edge, request, caller), options)
+  route("POST", "/v1/responses", (request, caller) => responses(edge, request, caller), options)
+}
+
+/** A problem in the form that clients of OpenAI read. */
+const asOpenAi = ({ detail, fields, headers, status }: Problem): Answer => {
+  const code = fields["error"] ?? fields["kind"] ?? null
+  const param = fields["part"] ?? null
+  const type = status === 429 ? "rate_limit_error" : status < 500 ? "invalid_request_error" : "server_error"
+  return json(
+    openAiError(detail, type, typeof code === "string" ? code : null, typeof param === "string" ? param : null),
+    status,
+    headers
+  )
+}
+
+/** Runners that take a text. */
+const models = ({ runners }: Edge) =>
+  [...runners.values()].flatMap(({ isChat, name }) =>
+    isChat ? [{ id: name, object: "model", created: 0, owned_by: "troupe" }] : []
+  )
+
+const decoded = <S extends Schema.Top>(schema: S) => {
+  const decode = Schema.decodeUnknownEffect(schema as unknown as Schema.Codec<S["Type"], unknown>)
+  return (body: unknown): Effect.Effect<S["Type"], Problem> =>
+    Effect.mapError(decode(body), (error) => problem(400, `The request does not fit: ${issuesOf(error)}`))
+}
+const decodeChat = decoded(ChatRequest)
+const decodeResponses = decoded(ResponsesRequest)
+
+const modelOf = (edge: Edge, name: string): Effect.Effect<ServedRunner, Problem> =>
+  Effect.flatMap(
+    Effect.mapError(runnerOf(edge, name), () =>
+      problem(404, `There is no model "${name.slice(0, 100)}". GET /v1/models lists what there is.`, {
+        error: "model_not_found",
+        part: "model"
+      })
+    ),
+    (runner) => (runner.isChat ? Effect.succeed(runner) : refuse(400, `"${name}" takes no text.`, { part: "model" }))
+  )
+
+/** Tools that a client names are those that the runner has for it: a client brings no tools of its own. */
+const toolsFit = (
+  runner: ServedRunner,
+  tools: ChatRequest["tools"],
+  choice: Schema.Json | undefined
+): Effect.Effect<void, Problem> => {
+  const own = memberNames(runner.runner)
+  const foreign = (tools ?? []).map((tool) => tool.name ?? tool.function?.name ?? "").find((name) => !own.has(name))
+  if (foreign !== undefined) {
+    const detail = `"${runner.name}" has no tool "${foreign.slice(0, 100)}". A client runs tools that the server defines with AgentTool.client.`
+    return refuse(400, detail, { part: "tools", kind: "tools" })
+  }
+  if (choice === undefined || choice === null || choice === "auto") return Effect.void
+  return refuse(400, "The runner chooses its tools itself.", { part: "tool_choice" })
+}
+
+const chat = (edge: Edge, request: Request, caller: Caller) =>
+  Effect.gen(function* () {
+    const body = yield* Effect.flatMap(bodyOf(edge, request), decodeChat)
+    const runner = yield* modelOf(edge, body.model)
+    if ((body.n ?? 1) !== 1) return yield* refuse(400, "There is one choice only.", { part: "n" })
+    if (body.logprobs === true) return yield* refuse(400, "There are no log probabilities.", { part: "logprobs" })
+    yield* formatFits(body.response_format?.type, "response_format")
+    yield* toolsFit(runner, body.tools, body.tool_choice ?? undefined)
+    const items = yield* Effect.forEach(body.messages, (message, index) => chatItems(message, `messages[${index}]`))
+    const turn = yield* turnOf({ edge, runner, caller, history: Prompt.empty }, items.flat())
+    const stream = body.stream === true
+    const runId = yield* startTurn(edge, { runner, caller, turn, stream })
+    const context = {
+      model: body.model,
+      includeUsage: body.stream_options?.include_usage === true,
+      signing: edge.signing
+    }
+    if (stream) {
+      const failed = (given: Problem) => `data: ${JSON.stringify(openAiError(given.detail, "server_error", null))}\n\n`
+      return respondWith(edge, { runId, from: 0, write: chatChunks(context), failed, end: "data: [DONE]\n\n" })
+    }
+    const { ended, finish } = yield* whole(edge, runId)
+    return json(chatCompletion(ended, finishReasonOf(finish), context), 200, { "x-run-id": runId })
+  })
+
+const formatFits = (type: string | undefined, part: string): Effect.Effect<void, Problem> =>
+  type === undefined || type === "text"
+    ? Effect.void
+    : refuse(400, "The runner decides the form of its output. Give it an output schema on the server.", { part })
+
+interface Starting {
+  readonly runner: ServedRunner
+  readonly caller: Caller
+  readonly turn: Turn
+  readonly stream: boolean
+}
+
+const startTurn = (
+  edge: Edge,
+  { caller, runner, stream, turn }: Starting
+): Effect.Effect<string, Problem, Scope.Scope> =>
+  turn._tag === "Resume"
+    ? resume(edge, turn.info, turn.answers, { caller, deltas: stream })
+    : begin(edge, { runner, input: turn.input, caller, deltas: stream, isDetached: false })
+
+/** The end of a run that a client can be given, and why its last model call ended. */
+const whole = (edge: Edge, runId: string) =>
+  Effect.gen(function* () {
+    let finish: string | undefined
+    const events = Stream.tap(edge.runs.follow(runId), (event) =>
+      Effect.sync(() => {
+        if (event._tag === "StepCompleted" && event.path.length === 1) finish = event.finishReason
+      })
+    )
+    const ended = yield* Effect.mapError(endOf(events, runId), ofRuns)
+    if (ended._tag === "RunCompleted") {
+      const size = JSON.stringify(ended.output ?? null).length
+      if (size > edge.settings.answer) {
+        return yield* refuse(500, `The answer is larger than ${edge.settings.answer} bytes.`, {
+          error: "AnswerTooLarge"
+        })
+      }
+      return { ended, finish }
+    }
+    if (clientCalls(ended, edge.signing) !== undefined) return { ended, finish: undefined }
+    if (ended._tag === "RunSuspended") {
+      return yield* refuse(409, cannotAnswer(runId), { error: "RunSuspended" })
+    }
+    return yield* Effect.fail<Problem>(problemOf(ended))
+  })
+
+const joined = (content: string | ReadonlyArray<{ readonly text: string }>): string =>
+  typeof content === "string" ? content : content.map((part) => part.text).join("")
+
+const spoken = (content: string | ReadonlyArray<object> | null | undefined): string =>
+  typeof content === "string"
+    ? content
+    : (content ?? []).map((part) => ("text" in part ? part.text : "refusal" in part ? part.refusal : "")).join("")
+
+const partsOf = (content: string | ReadonlyArray<UserPart>, at: string): Effect.Effect<ReadonlyArray<Part>, Problem> =>
+  typeof content === "string"
+    ? Effect.succeed([text(content)])
+    : Effect.forEach(content, (part, index) => partOf(part, `${at}.content[${index}]`))
+
+const partOf = (part: UserPart, at: string): Effect.Effect<Part, Problem> => {
+  const found =
+    "text" in part
+      ? text(part.text)
+      : part.type === "image_url"
+        ? file(part.image_url.url)
+        : part.type === "input_image"
+          ? file(part.image_url)
+          : part.type === "file"
+            ? file(part.file.file_data, undefined, part.file.filename)
+            : file(part.file_data, undefined, part.filename)
+  return found === undefined
+    ? refuse(400, "A file is at a data: or an https: address.", { part: at, kind: "shape" })
+    : Effect.succeed(found)
+}
+
+const chatItems = (message: ChatMessage, at: string): Effect.Effect<ReadonlyArray<Item>, Problem> => {
+  switch (message.role) {
+    case "system":
+    case "developer":
+      return Effect.succeed([{ _tag: "System", text: joined(message.content), at }])
+    case "user":
+      return Effect.map(partsOf(message.content, at), (parts) => [{ _tag: "User", parts, at }])
+    case "tool":
+      return Effect.succeed([{ _tag: "Result", id: message.tool_call_id, output: outputOf(message.content), at }])
+    case "assistant": {
+      const calls = (message.tool_calls ?? []).map((call, index): Item => ({
+        _tag: "Call",
+        call: { id: call.id, name: call.function.name, arguments: call.function.arguments },
+        at: `${at}.tool_calls[${index}]`
+      }))
+      return Effect.succeed([{ _tag: "Assistant", text: spoken(message.content), at }, ...calls])
+    }
+  }
+}
+
+/** A result: JSON where it is, otherwise the text. */
+const outputOf = (content: string | ReadonlyArray<{ readonly text: string }>): Schema.Json => {
+  const said = joined(content)
+  try {
+    return JSON.parse(said) as Schema.Json
+  } catch {
+    return said
+  }
+}
+
+const responses = (edge: Edge, request: Request, caller: Caller) =>
+  Effect.gen(function* () {
+    const body = yield* Effect.flatMap(bodyOf(edge, request), decodeResponses)
+    const runner = yield* modelOf(edge, body.model)
+    if (body.background === true) {
+      return yield* refuse(400, "There are no background responses. POST /runners/NAME takes detached runs.", {
+        part: "background"
+      })
+    }
+    yield* formatFits(body.text?.format?.type, "text.format")
+    yield* toolsFit(runner, body.tools, body.tool_choice ?? undefined)
+    const said = typeof body.input === "string" ? [{ role: "user" as const, content: body.input }] : body.input
+    const items = (yield* Effect.forEach(said, (item, index) => inputItems(item, `input[${index}]`))).flat()
+    const instructions: ReadonlyArray<Item> =
+      (body.instructions ?? "") === "" ? [] : [{ _tag: "System", text: body.instructions!, at: "instructions" }]
+    const previous = body.previous_response_id ?? null
+    const before = yield* previousOf(edge, caller, previous)
+    const turn = yield* turnOf({ edge, runner, caller, history: before.history }, [
+      ...instructions,
+      ...before.calls(items),
+      ...items
+    ])
+    const stream = body.stream === true
+    const runId = yield* startTurn(edge, { runner, caller, turn, stream })
+    const metadata = body.metadata ?? {}
+    const context = { model: body.model, previous, idOf, metadata, signing: edge.signing }
+    if (stream) {
+      const failed = (given: Problem) =>
+        `event: error\ndata: ${JSON.stringify({ type: "error", code: null, message: given.detail, param: null })}\n\n`
+      return respondWith(edge, { runId, from: 0, write: responseEvents(context), failed })
+    }
+    const { ended, finish } = yield* whole(edge, runId)
+    return json(wholeResponse(ended, finish, context), 200, { "x-run-id": runId })
+  })
+
+const idOf = (runId: string): string => `resp_${runId}`
+
+const inputItems = (item: InputItem, at: string): Effect.Effect<ReadonlyArray<Item>, Problem> => {
+  if ("call_id" in item) {
+    return Effect.succeed([
+      item.type === "function_call"
+        ? { _tag: "Call", call: { id: item.call_id, name: item.name, arguments: item.arguments }, at }
+        : { _tag: "Result", id: item.call_id, output: outputOf(item.output), at }
+    ])
+  }
+  if (item.role === "assistant") return Effect.succeed([{ _tag: "Assistant", text: spoken(item.content), at }])
+  if (item.role !== "user") return Effect.succeed([{ _tag: "System", text: spoken(item.content), at }])
+  const content = item.content as string | ReadonlyArray<UserPart>
+  return Effect.map(partsOf(content, at), (parts) => [{ _tag: "User", parts, at }])
+}
+
+interface Previous {
+  readonly history: Prompt.Prompt
+  /** The calls of the response before, which its client does not send again. */
+  readonly calls: (items: ReadonlyArray<Item>) => ReadonlyArray<Item>
+}
+
+const nothing: Previous = { history: Prompt.empty, calls: () => [] }
+
+/** What the response before left: its conversation as this server has it, or the calls that it waits for. */
+const previousOf = (edge: Edge, caller: Caller, previous: string | null): Effect.Effect<Previous, Problem> =>
+  Effect.gen(function* () {
+    if (previous === null) return nothing
+    const gone = problem(404, "There is no such response, or it has expired.", {
+      part: "previous_response_id",
+      error: "previous_response_not_found"
+    })
+    if (!previous.startsWith("resp_")) return yield* Effect.fail(gone)
+    const { ended } = yield* Effect.mapError(runOf(edge, caller, previous.slice("resp_".length)), () => gone)
+    if (ended === undefined)
+      return yield* refuse(409, "The response before has not ended.", { part: "previous_response_id" })
+    const calls = clientCalls(ended, edge.signing)
+    if (calls !== undefined) {
+      return {
+        history: Prompt.empty,
+        calls: (items: ReadonlyArray<Item>) =>
+          items.some(({ _tag }) => _tag === "Call")
+            ? []
+            : calls.map((call): Item => ({ _tag: "Call", call, at: "previous_response_id" }))
+      }
+    }
+    const { transcript } = ended
+    if (ended._tag !== "RunCompleted" || transcript === undefined) return yield* Effect.fail(gone)
+    return { history: Prompt.make(transcript.content as Prompt.RawInput), calls: nothing.calls }
+  })

@@ -456,6 +456,18 @@ export class SessionConflict extends Schema.TaggedError<SessionConflict>()("Sess
   }
 }
 
+/** A session waits for answers to its last turn, which is suspended: a new turn cannot begin before it has ended. */
+export class SessionWaiting extends Schema.TaggedError<SessionWaiting>()("SessionWaiting", {
+  session: Schema.String,
+  /** What its last turn waits for. */
+  waitingFor: Schema.Array(WaitingFor)
+}) {
+  override get message(): string {
+    const what = this.waitingFor.map(describeWaiting).join(", ")
+    return `session ${stripControls(JSON.stringify(this.session))} waits for ${what}. Answer with Session.resume(chat, { [id]: answer }), or give the turn up with SessionStore.giveUp.`
+  }
+}
+
 const conflicts = {
   busy: 'has a turn under way. Wait for it, or leave out whenBusy: "reject" to be queued',
   interrupted: 'has a new turn, which took the place of this one by whenBusy: "interrupt"',

@@ -2,21 +2,31 @@
  * Conversations that outlive their runs: a runner whose every run is a turn of one session, kept in the `SessionStore` of
  * the program.
  */
+import * as Cause from "effect/Cause"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import type * as Prompt from "effect/ai/Prompt"
 import { assertName, assertOptions } from "../internal/definition.ts"
 import { replayable } from "../internal/input.ts"
 import type { RunState } from "../internal/runState.ts"
-import { InvalidDefinition, type SessionConflict, type StoreError } from "../RunError.ts"
+import { CurrentMail, Mail } from "../internal/inbox.ts"
+import {
+  type InvalidApproval,
+  InvalidDefinition,
+  SessionConflict,
+  type SessionWaiting,
+  type StoreError
+} from "../RunError.ts"
 import type { RunEvent } from "../RunEvent.ts"
 import * as Runner from "../Runner.ts"
 import { ConversationId } from "../services/CurrentRun.ts"
-import { SessionStore } from "../services/SessionStore.ts"
-import { type WhenBusy, withSession } from "./internal/sessionQueue.ts"
+import { type Service, SessionStore } from "../services/SessionStore.ts"
+import { type Hold, steer, type WhenBusy, withSession } from "./internal/sessionQueue.ts"
 import * as SessionTurn from "./internal/sessionTurn.ts"
 
 /** What a session adds to the errors of its runner. */
-export type Failure = StoreError | SessionConflict
+export type Failure = StoreError | SessionConflict | SessionWaiting | InvalidApproval
 
 /** Options of {@link of}. */
 export interface Options {
@@ -29,6 +39,8 @@ export interface Options {
    * What a run does while a turn of the session is under way, in this process or another one:
    *
    * - `"queue"`, the default: it waits for its turn; runs of one process keep their order;
+   * - `"steer"`: that turn takes its input before its next model call, and it returns what that turn returns. When the turn
+   *   is another process's or another runner's, or ends before it takes the input, it waits for its own turn;
    * - `"interrupt"`: it interrupts that turn, which fails with `SessionConflict`, and takes its place;
    * - `"reject"`: it fails with `SessionConflict`.
    */
@@ -57,6 +69,9 @@ const assertOneOf = (subject: string, option: string, value: unknown, values: Re
  * leaves nothing, unless `onFailure: "keep"` is set. Of an agent every message is kept, with tool calls and their results;
  * of another runner the input and the output, as texts.
  *
+ * A turn that is suspended, because it waits for an approval, a tool that the caller runs or an event, is kept as well: go on
+ * with {@link resume}, also in another process. Until then a new turn fails with `SessionWaiting`.
+ *
  * It fails as its runner does, with `StoreError` when the store cannot be used, and with `SessionConflict` when the session
  * is not its own to go on with: also for a run of the session inside of its own turn, which would wait for itself. Throws
  * `InvalidDefinition` for an id that is empty or longer than 512 characters.
@@ -83,27 +98,36 @@ export const of = <A, E, R>(
   const isAgent = definition.structure().kind === "agent"
   // Only turns that are kept step by step look at events.
   const underWay = new Map<string, SessionTurn.Turn>()
+  const takeTurn = (store: Service, input: Prompt.RawInput, state: RunState) => {
+    const session = { id, store, onFailure, isAgent, runner }
+    const { path, runId } = state.info
+    return withSession(store, id, whenBusy, (hold, restore) =>
+      Effect.gen(function* () {
+        const found = yield* SessionTurn.find(session, hold)
+        const { given, own } = yield* SessionTurn.begin(session, found, input, path)
+        const turn: SessionTurn.Turn = { session, hold, found, own, state, kept: [] }
+        const run = Effect.suspend(() => definition.body(given, state))
+        underWay.set(runId, turn)
+        return yield* listening(
+          (mail, exit) => hold.listens({ key: definition, mail, exit }),
+          (listens) => SessionTurn.take(turn, listens(Effect.provideService(run, ConversationId, id)), restore)
+        ).pipe(Effect.ensuring(Effect.sync(() => underWay.delete(runId))))
+      })
+    )
+  }
   const body = (given: Prompt.RawInput, state: RunState): Effect.Effect<A, E | Failure, R | SessionStore> =>
-    Effect.flatMap(SessionStore, (store) => {
+    Effect.flatMap(SessionStore, (store): Effect.Effect<A, E | Failure, R> => {
       const input = replayable(given)
-      const session = { id, store, onFailure, isAgent, runner }
-      return withSession(store, id, whenBusy, (hold, restore) =>
-        Effect.flatMap(SessionTurn.find(session, hold), (found) => {
-          const turn: SessionTurn.Turn = { session, hold, found, input, state, kept: [] }
-          const prompt = SessionTurn.inputOf(found.history, input)
-          const run = Effect.provideService(
-            Effect.suspend(() => definition.body(prompt ?? input, state)),
-            ConversationId,
-            id
-          )
-          const { runId } = state.info
-          underWay.set(runId, turn)
-          return Effect.ensuring(
-            SessionTurn.take(turn, run, restore),
-            Effect.sync(() => underWay.delete(runId))
-          )
-        })
-      )
+      const prompt = whenBusy === "steer" ? SessionTurn.promptOf(input) : undefined
+      if (prompt === undefined) return takeTurn(store, input, state)
+      return Effect.flatMap(steer(store, id, definition, prompt), (exit): Effect.Effect<A, E | Failure, R> => {
+        if (exit === undefined) return takeTurn(store, input, state)
+        if (Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)) {
+          return Effect.fail(new SessionConflict({ session: id, reason: "interrupted", expectedSeq: 0 }))
+        }
+        // The turn was one of the same runner.
+        return exit as Exit.Exit<A, E | Failure>
+      })
     })
   const onEvent = (event: RunEvent): Effect.Effect<void> => {
     const turn = event._tag === "StepCompleted" ? underWay.get(event.runId) : undefined
@@ -112,6 +136,59 @@ export const of = <A, E, R>(
   const observers = isAgent && onFailure === "keep" ? [...definition.observers, onEvent] : definition.observers
   return Runner.fromDefinition(runner.name, runner.description, { ...definition, session: id, observers, body })
 }
+
+type Same = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
+/** The run of a turn takes messages that steer it: by the inbox that it has, or by one of its own. */
+const listening = <A, E, R>(
+  begins: (mail: Mail, exit: Deferred.Deferred<Exit.Exit<unknown, unknown>>) => void,
+  turn: (listens: Same) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  Effect.withFiber((fiber) => {
+    const exit = Deferred.makeUnsafe<Exit.Exit<unknown, unknown>>()
+    const outer = fiber.getRef(CurrentMail)
+    const mail = outer ?? new Mail()
+    const whole = (listens: Same) =>
+      Effect.onExit(turn(listens), (how) => Effect.sync(() => Deferred.doneUnsafe(exit, Effect.succeed(how))))
+    begins(mail, exit)
+    if (outer !== undefined) return whole((run) => run)
+    mail.open()
+    const close = Effect.sync(() => mail.close())
+    return whole((run) => Effect.ensuring(Effect.provideService(run, CurrentMail, mail), close))
+  })
+
+/**
+ * An input for a session that waits: the answers, by the ids of what it waits for, as `Runner.answer` takes them. For `stream`
+ * and `result`; {@link resume} runs with it. What is not answered goes on waiting.
+ *
+ * @example
+ * import { Stream } from "effect"
+ * import { Agent, Approvals, RunEvent, Session } from "troupe"
+ *
+ * const chat = Session.of(Agent.make("clerk", {}), "user-42")
+ * const text = (id: string) => RunEvent.text(chat.stream(Session.answers({ [id]: Approvals.approve })))
+ */
+export const answers = (given: Readonly<Record<string, Runner.Answer>>): Prompt.RawInput => SessionTurn.bringing(given)
+
+/**
+ * Goes on with the suspended turn of a session: `chat.run` with answers, by the ids of `SessionStore.pending`. It is the same
+ * turn, at the members that wait. Fails with `InvalidApproval` for an id that nothing waits for.
+ *
+ * @example
+ * import { Effect } from "effect"
+ * import { Agent, Approvals, Session, SessionStore } from "troupe"
+ *
+ * const chat = Session.of(Agent.make("clerk", {}), "user-42")
+ * const program = Effect.gen(function* () {
+ *   const waiting = yield* SessionStore.pending("user-42")
+ *   const approved = Object.fromEntries(waiting.map(({ id }) => [id, Approvals.approve]))
+ *   return yield* Session.resume(chat, approved)
+ * })
+ */
+export const resume = <A, E, R>(
+  chat: Runner.Runner<Prompt.RawInput, A, E, R>,
+  given: Readonly<Record<string, Runner.Answer>>
+): Effect.Effect<A, E, R> => chat.run(answers(given))
 
 const assertSession = (runner: unknown, id: unknown, options: Options): void => {
   const subject = `session ${JSON.stringify(id)}`
@@ -132,5 +209,5 @@ const assertSession = (runner: unknown, id: unknown, options: Options): void => 
   }
   assertOptions(subject, options, known)
   assertOneOf(subject, "onFailure", options.onFailure, ["discard", "keep"])
-  assertOneOf(subject, "whenBusy", options.whenBusy, ["queue", "interrupt", "reject"])
+  assertOneOf(subject, "whenBusy", options.whenBusy, ["queue", "steer", "interrupt", "reject"])
 }

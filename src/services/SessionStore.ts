@@ -2,13 +2,16 @@
  * The port to a store of sessions: conversations that outlive their runs. `layers/state/SessionStore.ts` is the public
  * module, with the Layers; `agents/Session.ts` makes a runner of a session.
  */
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Prompt from "effect/ai/Prompt"
 import * as Schema from "effect/Schema"
+import * as Suspension from "../internal/suspension.ts"
 import { durationOf } from "../internal/toolDefinition.ts"
 import type { SessionConflict, StoreError } from "../RunError.ts"
+import type { WaitingFor } from "./Waiting.ts"
 
 /** The version of the records. It changes when a reader of the old format would misread the new. */
 export const version = 1
@@ -30,8 +33,12 @@ export const Record = Schema.Struct({
   path: Schema.Array(Schema.String),
   /** True when the messages go on from those of the turn's record before; else they take their place. */
   continues: Schema.Boolean,
-  /** What the turn adds to the conversation. */
-  messages: Prompt.Prompt
+  /** What the turn adds to the conversation. Of a suspended turn, what its run goes on from. */
+  messages: Prompt.Prompt,
+  /** Of a suspended turn: true when `messages` go on from the conversation, false when they are the whole transcript. */
+  follows: Schema.optionalKey(Schema.Boolean),
+  /** The input of a suspended turn. */
+  input: Schema.optionalKey(Prompt.Prompt)
 })
 /** One record of a session. */
 export interface Record extends Schema.Schema.Type<typeof Record> {}
@@ -153,6 +160,42 @@ export const history = (id: string): Effect.Effect<Prompt.Prompt, StoreError, Se
   Effect.flatMap(SessionStore, (store) =>
     Effect.map(store.read(id, 0), (stored) => Prompt.fromMessages(messagesOf(stored?.records ?? [])))
   )
+
+/** The transcript that a suspended turn goes on from. */
+export const transcriptOf = (
+  history: ReadonlyArray<Prompt.Message>,
+  { follows, messages }: Pick<Record, "follows" | "messages">
+): Prompt.Prompt => (follows === false ? messages : Prompt.fromMessages([...history, ...messages.content]))
+
+const suspendedOf = (stored: Stored | undefined): Prompt.Prompt => {
+  const suspended = suspendedIn(stored?.records ?? [])
+  return suspended === undefined ? Prompt.empty : transcriptOf(messagesOf(stored!.records), suspended)
+}
+
+/**
+ * What the last turn of a session waits for: approvals, results of tools that the caller runs, outside events; empty where it
+ * is not suspended. `Session.resume` takes the answers. Fails with `StoreError`.
+ */
+export const pending = (id: string): Effect.Effect<ReadonlyArray<WaitingFor>, StoreError, SessionStore> =>
+  Effect.flatMap(SessionStore, (store) =>
+    Effect.map(store.read(id, 0), (stored) => Suspension.pending(suspendedOf(stored)))
+  )
+
+/**
+ * Gives a suspended turn up: the session goes on as it was before it. Does nothing where no turn is suspended. Fails with
+ * `SessionConflict` while a turn is under way.
+ */
+export const giveUp = (id: string): Effect.Effect<void, StoreError | SessionConflict, SessionStore> =>
+  Effect.gen(function* () {
+    const store = yield* SessionStore
+    const stored = yield* store.read(id, 0)
+    const suspended = suspendedIn(stored?.records ?? [])
+    if (suspended === undefined) return
+    const { input: _input, follows: _follows, ...rest } = suspended
+    const at = yield* Clock.currentTimeMillis
+    const record: Record = { ...rest, at, status: "interrupted", continues: false, messages: Prompt.empty }
+    yield* store.append(id, { expectedSeq: stored!.seq, records: [record] })
+  })
 
 /**
  * Copies a session to a new one, which then goes its own way. `before` is the number of a turn, from 1: only the turns

@@ -5,6 +5,7 @@ import { AiError, Prompt } from "effect/ai"
 import {
   Agent,
   AgentTool,
+  Approvals,
   Chain,
   RunError,
   Runner,
@@ -25,6 +26,7 @@ const echo = TestModel.layer(
     if (last === "fail") return { fail: new AiError.InvalidRequestError({ description: "no" }) }
     if (last === "hang") return { hang: true }
     const results = prompt.content.filter(({ role }) => role === "tool").length
+    if (last === "pay" && prompt.content.at(-1)?.role !== "tool") return TestModel.toolCall("pay", { to: "x" })
     if (last.startsWith("tool") && prompt.content.at(-1)?.role !== "tool")
       return TestModel.toolCall("note", { text: last })
     if (last === "tool, then fail") return { fail: new AiError.InvalidRequestError({ description: "no" }) }
@@ -67,6 +69,7 @@ export const sessionLaws = (store: Store, connect?: () => Store): void => {
   managementLaws(law)
   leaseLaws(law)
   stepLaws(law)
+  waitingLaws(law)
   if (connect !== undefined) sharedLaws(law, connect)
 }
 
@@ -440,6 +443,139 @@ const leaseLaws = (law: Law): void => {
       assert.strictEqual(yield* get("c", 60_000), "Acquired")
       yield* store.release(id, "c")
       assert.isUndefined(yield* store.read(id, 0))
+    })
+  )
+}
+
+const waitingLaws = (law: Law): void => {
+  let paid: Array<string> = []
+  const pay = AgentTool.fromFunction("pay", {
+    description: "Pays",
+    parameters: Schema.Struct({ to: Schema.String }),
+    needsApproval: true,
+    execute: ({ to }) => {
+      paid.push(to)
+      return `paid ${to}`
+    }
+  })
+  const cashier = Agent.make("cashier", { tools: [pay, note] })
+  const suspended = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+    Effect.flatMap(Effect.flip(effect), (error) =>
+      error instanceof RunError.RunSuspended ? Effect.succeed(error) : Effect.die(error)
+    )
+  const idsOf = (id: string) => Effect.map(SessionStore.pending(id), (all) => all.map((one) => one.id))
+
+  law("a suspended turn is kept, waits for its answers, and goes on where it was", () =>
+    Effect.gen(function* () {
+      paid = []
+      const id = fresh("suspended")
+      const chat = Session.of(cashier, id)
+      yield* chat.run("one")
+      const error = yield* suspended(chat.run("pay"))
+      const ids = yield* idsOf(id)
+      assert.deepStrictEqual(
+        ids,
+        error.waitingFor.map((one) => one.id)
+      )
+      assert.strictEqual((yield* SessionStore.history(id)).content.length, 2)
+      assert.deepInclude(
+        (yield* SessionStore.list({ limit: 1000 })).find((one) => one.id === id),
+        { turns: 1, waiting: true }
+      )
+      const waiting = yield* Effect.flip(chat.run("two"))
+      assert.instanceOf(waiting, RunError.SessionWaiting)
+      assert.include(waiting.message, ids[0]!)
+      const unknown = yield* Effect.flip(Session.resume(chat, { other: Approvals.approve }))
+      assert.deepInclude(unknown, { _tag: "InvalidApproval", reason: "unknown" })
+      assert.deepStrictEqual(paid, [])
+      assert.strictEqual(yield* Session.resume(chat, { [ids[0]!]: Approvals.approve }), "2/1: pay")
+      assert.deepStrictEqual(paid, ["x"])
+      assert.deepStrictEqual(yield* idsOf(id), [])
+      const history = yield* SessionStore.history(id)
+      assert.deepStrictEqual(roles(history), ["user", "assistant", "user", "assistant", "tool", "assistant"])
+      assert.strictEqual(yield* chat.run("two"), "3/1: two")
+      const none = yield* Effect.flip(Session.resume(chat, { [ids[0]!]: Approvals.approve }))
+      assert.deepInclude(none, { _tag: "InvalidApproval", reason: "unknown" })
+      assert.deepStrictEqual(paid, ["x"])
+    })
+  )
+
+  law("the transcript of the suspended turn with its answers goes on as well, and no other one does", () =>
+    Effect.gen(function* () {
+      paid = []
+      const id = fresh("answered")
+      const chat = Session.of(cashier, id)
+      yield* chat.run("one")
+      const { transcript, waitingFor } = yield* suspended(chat.run("pay"))
+      const sent = Schema.decodeSync(Prompt.Prompt)(
+        JSON.parse(JSON.stringify(Schema.encodeSync(Prompt.Prompt)(transcript)))
+      )
+      const answer = { [waitingFor[0].id]: Approvals.deny("too much") }
+      const changed = Prompt.fromMessages([
+        Prompt.makeMessage("user", { content: [Prompt.textPart({ text: "changed" })] }),
+        ...transcript.content.slice(1)
+      ])
+      assert.instanceOf(yield* Effect.flip(chat.run(Runner.answer(changed, answer))), RunError.SessionWaiting)
+      assert.instanceOf(yield* Effect.flip(chat.run(sent)), RunError.SessionWaiting)
+      assert.strictEqual(yield* chat.run(Runner.answer(sent, answer)), "2/1: pay")
+      assert.deepStrictEqual(paid, [])
+    })
+  )
+
+  law("a suspended turn of a workflow goes on as well, and its input and output are kept", () =>
+    Effect.gen(function* () {
+      paid = []
+      const id = fresh("workflow")
+      const chat = Session.of(Chain.make("desk", [cashier, clerk]), id)
+      yield* chat.run("one")
+      yield* suspended(chat.run("pay"))
+      const answers = Object.fromEntries((yield* idsOf(id)).map((one) => [one, Approvals.approve]))
+      const output = yield* Session.resume(chat, answers)
+      assert.deepStrictEqual(paid, ["x"])
+      const turns = Transcript.turns(yield* SessionStore.history(id))
+      assert.deepStrictEqual(
+        turns.map(({ user }) => user),
+        ["one", "pay"]
+      )
+      assert.strictEqual(turns[1]!.answer, output)
+    })
+  )
+
+  law("a suspended turn that is given up leaves nothing, and a fork does not have it", () =>
+    Effect.gen(function* () {
+      const [id, fork] = [fresh("given-up"), fresh("fork")]
+      const chat = Session.of(cashier, id)
+      yield* chat.run("one")
+      yield* suspended(chat.run("pay"))
+      yield* SessionStore.fork(id, fork)
+      assert.strictEqual(yield* Session.of(cashier, fork).run("two"), "2/0: two")
+      yield* SessionStore.giveUp(id)
+      yield* SessionStore.giveUp(id)
+      assert.deepStrictEqual(yield* idsOf(id), [])
+      assert.strictEqual(yield* chat.run("two"), "2/0: two")
+    })
+  )
+
+  law('whenBusy: "steer" hands its input to the turn under way, and returns what that turn returns', () =>
+    Effect.gen(function* () {
+      const id = fresh("steer")
+      const [begun, go] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+      const slow = AgentTool.fromFunction("note", {
+        description: "Notes a text",
+        parameters: Schema.Struct({ text: Schema.String }),
+        execute: () => Deferred.succeed(begun, undefined).pipe(Effect.andThen(Deferred.await(go)), Effect.as("noted"))
+      })
+      const worker = Agent.make("worker", { tools: [slow] })
+      const first = yield* Effect.forkChild(Session.of(worker, id).run("tool"))
+      yield* Deferred.await(begun)
+      const second = yield* Effect.forkChild(Session.of(worker, id, { whenBusy: "steer" }).run("and this"), {
+        startImmediately: true
+      })
+      yield* Effect.yieldNow
+      yield* Deferred.succeed(go, undefined)
+      assert.deepStrictEqual([yield* Fiber.join(first), yield* Fiber.join(second)], ["2/1: and this", "2/1: and this"])
+      assert.deepStrictEqual(roles(yield* SessionStore.history(id)), ["user", "assistant", "tool", "user", "assistant"])
+      assert.strictEqual(yield* Session.of(worker, id, { whenBusy: "steer" }).run("alone"), "3/1: alone")
     })
   )
 }

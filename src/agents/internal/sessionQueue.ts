@@ -4,13 +4,24 @@ import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import type * as Prompt from "effect/ai/Prompt"
 import * as Random from "effect/Random"
 import * as Semaphore from "effect/Semaphore"
+import type { Mail } from "../../internal/inbox.ts"
 import { SessionConflict, type StoreError } from "../../RunError.ts"
 import { Lease, type Service } from "../../services/SessionStore.ts"
 
 /** What a turn does while another turn of its session is under way. */
-export type WhenBusy = "queue" | "interrupt" | "reject"
+export type WhenBusy = "queue" | "steer" | "interrupt" | "reject"
+
+/** A turn that takes messages while it is under way. */
+export interface Active {
+  /** The definition of its runner: only its own messages are for it. */
+  readonly key: unknown
+  readonly mail: Mail
+  readonly exit: Deferred.Deferred<Exit.Exit<unknown, unknown>>
+}
 
 /** The session is a turn's own while it has this. */
 export interface Hold {
@@ -20,6 +31,8 @@ export interface Hold {
   seq: number
   /** True once the lease was given back together with the last record. */
   isGivenBack: boolean
+  /** The turn takes messages from now on. */
+  readonly listens: (active: Active) => void
   /** Fails when the turn has to end, because it lost the session or another one takes its place. */
   readonly ended: Effect.Effect<never, SessionConflict>
 }
@@ -30,6 +43,8 @@ interface Line {
   users: number
   /** Ends the turn that has the session. */
   stop: Deferred.Deferred<never, SessionConflict> | undefined
+  /** The turn that has the session, once it takes messages. */
+  active: Active | undefined
 }
 
 const linesOf = new WeakMap<Service, Map<string, Line>>()
@@ -38,7 +53,8 @@ const lineOf = (store: Service, id: string): { readonly lines: Map<string, Line>
   let lines = linesOf.get(store)
   if (lines === undefined) linesOf.set(store, (lines = new Map()))
   let line = lines.get(id)
-  if (line === undefined) lines.set(id, (line = { semaphore: Semaphore.makeUnsafe(1), users: 0, stop: undefined }))
+  if (line === undefined)
+    lines.set(id, (line = { semaphore: Semaphore.makeUnsafe(1), users: 0, stop: undefined, active: undefined }))
   return { lines, line }
 }
 
@@ -70,13 +86,16 @@ export const withSession = <A, E, R>(
   Effect.uninterruptibleMask((restore) =>
     Effect.withFiber((fiber): Effect.Effect<A, E | StoreError | SessionConflict, R> => {
       const around = fiber.getRef(Turns)
-      if (around.some((one) => one.store === store && one.id === id)) return Effect.fail(conflict(id, "nested"))
+      if (isWithin(around, store, id)) return Effect.fail(conflict(id, "nested"))
       const { line, lines } = lineOf(store, id)
       line.users++
       const lease = fiber.getRef(Lease)
       const inside = Effect.flatMap(Deferred.make<never, SessionConflict>(), (stop) => {
         line.stop = stop
-        return leased(store, id, whenBusy, { lease, stop }, restore, turn)
+        const listens = (active: Active) => {
+          line.active = active
+        }
+        return leased(store, id, whenBusy, { lease, stop, listens }, restore, turn)
       })
       return inLine(line, id, whenBusy, restore, inside).pipe(
         Effect.provideService(Turns, [...around, { store, id }]),
@@ -88,6 +107,29 @@ export const withSession = <A, E, R>(
       )
     })
   )
+
+const isWithin = (around: ReadonlyArray<Within>, store: Service, id: string): boolean =>
+  around.some((one) => one.store === store && one.id === id)
+
+/**
+ * Hands `input` to the turn of the same runner that is under way in this process, and returns how that turn ends; `undefined`
+ * where there is none, or it has ended without taking the input.
+ */
+export const steer = (
+  store: Service,
+  id: string,
+  key: unknown,
+  input: Prompt.Prompt
+): Effect.Effect<Exit.Exit<unknown, unknown> | undefined> =>
+  Effect.withFiber((fiber) => {
+    const active = linesOf.get(store)?.get(id)?.active
+    const isUsers = input.content.length > 0 && input.content.every(({ role }) => role === "user")
+    if (active === undefined || active.key !== key || !isUsers || isWithin(fiber.getRef(Turns), store, id))
+      return Effect.succeed(undefined)
+    return Effect.flatMap(active.mail.send("steer", input), (delivery) =>
+      delivery === "delivered" ? Deferred.await(active.exit) : Effect.succeed(undefined)
+    )
+  })
 
 /** As `Effect.uninterruptibleMask` gives it. */
 export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
@@ -104,18 +146,19 @@ const inLine = <A, E, R>(
     inside,
     Effect.sync(() => {
       line.stop = undefined
+      line.active = undefined
     })
   )
   const waiting = restore(semaphore.withPermit(Effect.uninterruptible(cleared)))
   return Effect.flatMap(semaphore.takeIfAvailable(1), (isFree): Effect.Effect<A, E | SessionConflict, R> => {
     if (isFree) return Effect.ensuring(cleared, semaphore.release(1))
     if (whenBusy === "reject") return Effect.fail(conflict(id, "busy"))
-    if (whenBusy === "queue" || line.stop === undefined) return waiting
+    if (whenBusy !== "interrupt" || line.stop === undefined) return waiting
     return Effect.andThen(Deferred.fail(line.stop, conflict(id, "interrupted")), waiting)
   })
 }
 
-interface Terms {
+interface Terms extends Pick<Hold, "listens"> {
   readonly lease: Duration.Input
   readonly stop: Deferred.Deferred<never, SessionConflict>
 }
@@ -124,7 +167,7 @@ const leased = <A, E, R>(
   store: Service,
   id: string,
   whenBusy: WhenBusy,
-  { lease: input, stop }: Terms,
+  { lease: input, listens, stop }: Terms,
   restore: Restore,
   turn: (hold: Hold, restore: Restore) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E | StoreError | SessionConflict, R> => {
@@ -134,7 +177,7 @@ const leased = <A, E, R>(
     Effect.logWarning(`${error.message} The session is free again when its lease has ended.`)
   )
   return Effect.flatMap(take(store, id, owner, whenBusy, lease, restore), ({ seq, uid }) => {
-    const hold: Hold = { owner, uid, seq, isGivenBack: false, ended: Deferred.await(stop) }
+    const hold: Hold = { owner, uid, seq, isGivenBack: false, listens, ended: Deferred.await(stop) }
     const whole = Effect.ensuring(
       turn(hold, restore),
       Effect.suspend(() => (hold.isGivenBack ? Effect.void : giveBack))
@@ -172,8 +215,9 @@ const take = (
   return attempt(0)
 }
 
-interface Beating extends Terms {
+interface Beating {
   readonly owner: string
+  readonly stop: Terms["stop"]
   readonly lease: Duration.Duration
   readonly seq: number
 }

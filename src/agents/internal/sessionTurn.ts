@@ -10,8 +10,16 @@ import { encodeOutput } from "../../internal/runnerSchemas.ts"
 import type { RunState } from "../../internal/runState.ts"
 import { type Said, transcriptIn } from "../../internal/runTranscript.ts"
 import { isWaiting } from "../../internal/resumption.ts"
-import type { SessionConflict, StoreError } from "../../RunError.ts"
-import { messagesOf, type Record, type Service, suspendedIn, version } from "../../services/SessionStore.ts"
+import * as Suspension from "../../internal/suspension.ts"
+import { InvalidApproval, RunSuspended, type SessionConflict, SessionWaiting, type StoreError } from "../../RunError.ts"
+import {
+  messagesOf,
+  type Record,
+  type Service,
+  suspendedIn,
+  transcriptOf,
+  version
+} from "../../services/SessionStore.ts"
 import type { Hold, Restore } from "./sessionQueue.ts"
 import { settled } from "./transcript.ts"
 
@@ -51,21 +59,73 @@ export const find = ({ id, store }: Session, { seq }: Hold): Effect.Effect<Found
         return Effect.map(history, (history) => ({ history, turn, suspended }))
       })
 
-/** The conversation that the run goes on from; `undefined` for an input that is not a conversation. */
-export const inputOf = (history: Messages, input: Prompt.RawInput): Prompt.Prompt | undefined => {
+/** The answers that an input stands for. */
+const answersIn = new WeakMap<object, Suspension.Answers>()
+
+/** An input that brings answers to what the session waits for. */
+export const bringing = (answers: Suspension.Answers): Prompt.Prompt => {
+  const input = Prompt.fromMessages([])
+  answersIn.set(input, answers)
+  return input
+}
+
+/** The input as a prompt; `undefined` where it is not a conversation. */
+export const promptOf = (input: Prompt.RawInput): Prompt.Prompt | undefined => {
   try {
-    return Prompt.fromMessages([...history, ...toPrompt(input).content])
+    return toPrompt(input)
   } catch {
     return undefined
   }
 }
+
+/** What the run of a turn is given, and what the turn adds to the conversation for it. */
+interface Begun {
+  readonly given: Prompt.RawInput
+  readonly own: Messages
+}
+
+/**
+ * Begins the turn. While the session waits, it can only go on: with answers, or with the transcript of its suspended turn and
+ * answers in it.
+ */
+export const begin = (
+  { id }: Session,
+  { history, suspended }: Found,
+  input: Prompt.RawInput,
+  path: ReadonlyArray<string>
+): Effect.Effect<Begun, SessionWaiting | InvalidApproval> =>
+  Effect.suspend((): Effect.Effect<Begun, SessionWaiting | InvalidApproval> => {
+    const answers = typeof input === "string" ? undefined : answersIn.get(input)
+    const prompt = promptOf(input)
+    if (suspended === undefined && answers === undefined) {
+      const own = prompt?.content ?? []
+      return Effect.succeed({ given: prompt === undefined ? input : Prompt.fromMessages([...history, ...own]), own })
+    }
+    const transcript = suspended === undefined ? Prompt.empty : transcriptOf(history, suspended)
+    const own = suspended?.input?.content ?? []
+    if (answers !== undefined) {
+      const problem = Suspension.problemOf(transcript, answers)
+      if (problem !== undefined) return Effect.fail(new InvalidApproval({ ...problem, path }))
+      if (suspended !== undefined) return Effect.succeed({ given: Suspension.answer(transcript, answers), own })
+    }
+    if (prompt !== undefined && suspended !== undefined && isAnswered(prompt, transcript)) {
+      return Effect.succeed({ given: prompt, own })
+    }
+    return Effect.fail(new SessionWaiting({ session: id, waitingFor: Suspension.pending(transcript) }))
+  })
+
+const isAnswered = (prompt: Prompt.Prompt, transcript: Prompt.Prompt): boolean =>
+  prompt.content.length > transcript.content.length &&
+  Suspension.waitingAt(prompt) !== undefined &&
+  startsWith(prompt.content, transcript.content)
 
 /** A turn under way. */
 export interface Turn {
   readonly session: Session
   readonly hold: Hold
   readonly found: Found
-  readonly input: Prompt.RawInput
+  /** The messages of its input, which it adds to the conversation. */
+  readonly own: Messages
   readonly state: RunState
   /** What was added of it so far, step by step. */
   kept: Messages
@@ -77,14 +137,37 @@ export const take = <A, E, R>(
   run: Effect.Effect<A, E, R>,
   restore: Restore
 ): Effect.Effect<A, E | StoreError | SessionConflict, R> =>
-  Effect.flatMap(Effect.exit(restore(Effect.raceFirst(run, turn.hold.ended))), (exit) =>
-    Effect.flatMap(addedBy(turn, exit), (messages) => {
+  Effect.flatMap(Effect.exit(restore(Effect.raceFirst(run, turn.hold.ended))), (exit) => {
+    const suspended = suspensionOf(exit)
+    if (suspended !== undefined) return Effect.andThen(addSuspended(turn, suspended), exit)
+    return Effect.flatMap(addedBy(turn, exit), (messages) => {
       const isContinued = turn.kept.length > 0 && startsWith(messages, turn.kept)
       const added = isContinued ? messages.slice(turn.kept.length) : messages
       if (added.length === 0) return exit
-      return Effect.flatMap(add(turn, endingOf(exit), added, isContinued), () => exit)
+      const fields = { status: endingOf(exit), messages: Prompt.fromMessages(added), continues: isContinued }
+      return Effect.andThen(add(turn, fields), exit)
     })
-  )
+  })
+
+/** The transcript of a suspended run that can go on. */
+const suspensionOf = (exit: Exit.Exit<unknown, unknown>): Prompt.Prompt | undefined => {
+  if (Exit.isSuccess(exit)) return undefined
+  const error = Cause.squash(exit.cause)
+  if (!(error instanceof RunSuspended)) return transcriptIn(isWaiting(error) ? error : undefined)
+  return error.blockedBy === undefined ? error.transcript : undefined
+}
+
+const addSuspended = (turn: Turn, { content }: Prompt.Prompt) => {
+  const { found, own } = turn
+  const follows = startsWith(content, found.history)
+  return add(turn, {
+    status: "suspended",
+    messages: Prompt.fromMessages(follows ? content.slice(found.history.length) : content),
+    continues: false,
+    follows,
+    input: Prompt.fromMessages(own)
+  })
+}
 
 /** Adds the steps that the turn has completed by now. When that cannot be done, the end of the turn does it. */
 export const keepSteps = (turn: Turn): Effect.Effect<void> => {
@@ -95,24 +178,30 @@ export const keepSteps = (turn: Turn): Effect.Effect<void> => {
   const isContinued = startsWith(messages, turn.kept)
   const added = isContinued ? messages.slice(turn.kept.length) : messages
   return Effect.ignore(
-    Effect.map(add(turn, "partial", added, isContinued && turn.kept.length > 0), () => {
-      turn.kept = messages
-    })
+    Effect.map(
+      add(turn, {
+        status: "partial",
+        messages: Prompt.fromMessages(added),
+        continues: isContinued && turn.kept.length > 0
+      }),
+      () => {
+        turn.kept = messages
+      }
+    )
   )
 }
 
+type Fields = Pick<Record, "status" | "messages" | "continues" | "follows" | "input">
+
 const add = (
   { found, hold, session, state: { info } }: Turn,
-  status: Record["status"],
-  messages: Messages,
-  continues: boolean
+  fields: Fields
 ): Effect.Effect<void, StoreError | SessionConflict> =>
   Effect.flatMap(Clock.currentTimeMillis, (at) => {
     const { path, runId } = info
-    const content = Prompt.fromMessages(messages)
-    const record: Record = { v: version, turn: found.turn, status, at, runId, path, continues, messages: content }
+    const record: Record = { v: version, turn: found.turn, at, runId, path, ...fields }
     const { owner, seq: expectedSeq } = hold
-    const release = status !== "partial"
+    const release = fields.status !== "partial"
     const addition = { expectedSeq, records: [record], owner, release }
     return Effect.map(session.store.append(session.id, addition), (seq) => {
       hold.seq = seq
@@ -120,39 +209,30 @@ const add = (
     })
   })
 
-const endingOf = (exit: Exit.Exit<unknown, unknown>): Exclude<Record["status"], "partial"> => {
+const endingOf = (exit: Exit.Exit<unknown, unknown>): "completed" | "failed" | "interrupted" => {
   if (Exit.isSuccess(exit)) return "completed"
-  if (Cause.hasInterruptsOnly(exit.cause)) return "interrupted"
-  return isWaiting(Cause.squash(exit.cause)) ? "suspended" : "failed"
+  return Cause.hasInterruptsOnly(exit.cause) ? "interrupted" : "failed"
 }
 
 /** The messages that a turn adds. None for one that leaves nothing. */
 const addedBy = (turn: Turn, exit: Exit.Exit<unknown, unknown>): Effect.Effect<Messages> => {
-  const { found, input, session, state } = turn
-  const nothing = Effect.succeed<Messages>([])
-  if (Exit.isFailure(exit) && endingOf(exit) === "suspended") {
-    const waiting = transcriptIn(Cause.squash(exit.cause))?.content ?? []
-    const { history } = found
-    return Effect.succeed(startsWith(waiting, history) ? waiting.slice(history.length) : waiting)
-  }
+  const { own, session, state } = turn
   if (!session.isAgent) {
-    return Exit.isSuccess(exit)
-      ? Effect.succeed([...toPrompt(input).content, ...answerOf(session.runner, exit.value)])
-      : nothing
+    return Effect.succeed(Exit.isSuccess(exit) ? [...own, ...answerOf(session.runner, exit.value)] : [])
   }
   const said = state.transcript?.said
-  if (said === undefined) return nothing
+  if (said === undefined) return Effect.succeed([])
   if (Exit.isSuccess(exit)) return Effect.succeed(newMessages(turn, said))
-  if (session.onFailure === "discard" || said.messages.length <= said.given) return nothing
+  if (session.onFailure === "discard" || said.messages.length <= said.given) return Effect.succeed([])
   return settled(newMessages(turn, said))
 }
 
 /** What is new in a conversation that goes on from the history. */
-const newMessages = ({ found: { history }, input }: Turn, { given, messages }: Said): Messages =>
+const newMessages = ({ found: { history }, own }: Turn, { given, messages }: Said): Messages =>
   startsWith(messages, history)
     ? messages.slice(history.length)
     : // A middleware changed what the run was given.
-      [...toPrompt(input).content, ...messages.slice(given)]
+      [...own, ...messages.slice(given)]
 
 const answerOf = (runner: unknown, output: unknown): Messages => {
   if (output === undefined) return []

@@ -22,7 +22,7 @@ import type { RunEvent } from "../RunEvent.ts"
 import * as Runner from "../Runner.ts"
 import { ConversationId } from "../services/CurrentRun.ts"
 import { type Service, SessionStore } from "../services/SessionStore.ts"
-import { type Hold, steer, type WhenBusy, withSession } from "./internal/sessionQueue.ts"
+import { steer, type WhenBusy, withSession } from "./internal/sessionQueue.ts"
 import * as SessionTurn from "./internal/sessionTurn.ts"
 
 /** What a session adds to the errors of its runner. */

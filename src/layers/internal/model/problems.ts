@@ -2,6 +2,7 @@
 import * as Duration from "effect/Duration"
 import * as Predicate from "effect/Predicate"
 import type { TransportFailure } from "../../../services/HttpTransport.ts"
+import * as ContextLength from "../../../internal/contextLength.ts"
 import type { Fields } from "./wire.ts"
 
 /** A failed request: answered with an error, not answered at all, or answered with something unreadable. */
@@ -64,11 +65,6 @@ export const ofEncoding = (error: unknown): Problem => ({
       : `the request cannot be written as JSON: ${error instanceof Error ? error.message : String(error)}`
 })
 
-const overflow =
-  /context.?(length|window|size)|maximum context|(model|prompt) length (of|is) \d|model token limit|number of tokens allowed|max_new_tokens. must be|(prompt|input) is too long/i
-/** These words mean it only in a refusal: servers written in Go say "context" of deadlines. */
-const looseOverflow = /too many tokens|exceed.{0,40}context|reduce the length of the messages/i
-
 /** The codes of an exhausted account. Not retried, even if the status is a transient one. */
 const quota = /^(insufficient_quota|billing_not_active|billing_hard_limit_reached)$/
 const policy = /^content_filter|_policy|^invalid_prompt$/
@@ -109,8 +105,8 @@ export const kindOf = (problem: StatusProblem): Refusal => {
 }
 
 const isOverflow = (status: number, words: string): boolean => {
-  if (status === 400 || status === 413 || status === 422) return overflow.test(words) || looseOverflow.test(words)
-  return status >= 500 && overflow.test(words)
+  if (status === 400 || status === 413 || status === 422) return ContextLength.isSaidInRefusal(words)
+  return status >= 500 && ContextLength.isSaid(words)
 }
 
 /** The fields by which servers say in words what is wrong, and in a code. */

@@ -1,0 +1,186 @@
+/** Compacts what is sent at one step, and remembers it for the steps that follow. */
+import * as Effect from "effect/Effect"
+import * as Prompt from "effect/ai/Prompt"
+import * as AiError from "effect/ai/AiError"
+import * as Predicate from "effect/Predicate"
+import type * as Schema from "effect/Schema"
+import * as ContextLength from "../../../internal/contextLength.ts"
+import type * as Middleware from "../../../Middleware.ts"
+import { ModelError } from "../../../RunError.ts"
+import * as Count from "./count.ts"
+import { brokenBy, type Keeping } from "./units.ts"
+import * as View from "./view.ts"
+
+type Messages = ReadonlyArray<Prompt.Message>
+
+/** What a policy may ask about the messages that it is given. */
+export interface PolicyInfo {
+  /** How many tokens messages have, about. */
+  readonly count: (messages: Messages) => number
+  /** How many tokens a text has, about. */
+  readonly countText: (text: string) => number
+  readonly keeping: Keeping
+  /** How many tokens the model's window has. */
+  readonly window: number
+}
+
+/** A policy without its types. */
+export interface AnyPolicy {
+  readonly name: string
+  readonly apply: (
+    prompt: Prompt.Prompt,
+    over: number,
+    info: PolicyInfo
+  ) => Effect.Effect<Prompt.Prompt, unknown, unknown>
+}
+
+/** How an agent's conversation is compacted. */
+export interface Settings {
+  readonly window: number
+  /** In tokens: what is longer is compacted. */
+  readonly limit: number
+  /** The part of the window to compact to. */
+  readonly to: number
+  readonly policies: ReadonlyArray<AnyPolicy>
+  readonly keeping: Keeping
+  readonly counter: Count.Counter | undefined
+}
+
+/** What is known in one run. */
+export class State {
+  view: View.View | undefined
+  /** Whether the notes of the conversation were looked at. */
+  isRead = false
+  /** The size of the window, where a server has said that it is smaller. */
+  window = Number.POSITIVE_INFINITY
+  /** What was sent last, and the tokens that its provider has counted. */
+  #sent: { readonly messages: Messages; readonly tokens: number } | undefined
+
+  /** Finds the view of the conversation. */
+  viewOf(rest: Messages): View.View | undefined {
+    const isKnown = this.view !== undefined && View.isOf(this.view, rest)
+    if (!isKnown && (this.view !== undefined || !this.isRead)) this.view = View.noted(rest)
+    this.isRead = true
+    return this.view
+  }
+
+  onAnswer(messages: Messages, { usage }: Middleware.Turn): void {
+    const tokens = usage.inputTokens.total
+    this.#sent = tokens === undefined || tokens === 0 ? undefined : { messages, tokens }
+  }
+
+  /** How many tokens the messages have: what the provider has counted, and what is new. */
+  sizeOf(messages: Messages, counter: Count.Counter, others: number): number {
+    const estimated = counter.messages(messages) + others
+    const sent = this.#sent
+    if (sent === undefined || sent.messages.length > messages.length) return estimated
+    if (sent.messages.some((message, index) => message !== messages[index])) return estimated
+    const counted = sent.tokens + counter.messages(messages.slice(sent.messages.length))
+    // Some servers count only a part, such as what was not in their cache.
+    return counted * 3 < estimated ? estimated : counted
+  }
+}
+
+/** What is about to be sent, and what of it was compacted now. */
+export interface Prepared {
+  readonly head: Messages
+  readonly rest: Messages
+  readonly messages: Messages
+  readonly isNew: boolean
+}
+
+const sizes = new WeakMap<object, number>()
+
+/** How many tokens the tools of a request take. */
+const toolTokens = (tools: Middleware.ModelRequest["tools"]): number => {
+  let size = sizes.get(tools)
+  if (size === undefined) sizes.set(tools, (size = tools.length === 0 ? 0 : Count.estimate.text(JSON.stringify(tools))))
+  return size
+}
+
+/** What is sent for the request: as before where it fits, and compacted where it does not. */
+export const prepare = Effect.fnUntraced(function* (
+  settings: Settings,
+  state: State,
+  request: Middleware.ModelRequest
+) {
+  const { head, rest } = View.partsOf(request.prompt)
+  const messages = View.shown(state.viewOf(rest), rest)
+  const limit = Math.min(settings.limit, state.window * (settings.limit / settings.window))
+  const others = toolTokens(request.tools)
+  const rough = state.sizeOf([...head, ...messages], settings.counter ?? Count.estimate, others)
+  const prepared: Prepared = { head, rest, messages, isNew: false }
+  // The tokenizer is loaded once it can make a difference.
+  if (rough * 2 < limit) return prepared
+  const counter = settings.counter ?? (yield* Count.exact)
+  const size = state.sizeOf([...head, ...messages], counter, others)
+  if (size <= limit) return prepared
+  const target = Math.min(settings.window, state.window) * settings.to
+  return yield* compact(settings, state, prepared, counter, size - target)
+})
+
+/** Applies the policies in their order, until what is sent is `over` tokens shorter. */
+const compact = Effect.fnUntraced(function* (
+  settings: Settings,
+  state: State,
+  prepared: Prepared,
+  counter: Count.Counter,
+  over: number
+): Effect.fn.Return<Prepared, unknown, unknown> {
+  const { head, rest } = prepared
+  const { keeping, policies, window } = settings
+  const info: PolicyInfo = {
+    count: counter.messages,
+    countText: counter.text,
+    keeping,
+    window: Math.min(window, state.window)
+  }
+  const before = counter.messages(prepared.messages)
+  let messages = prepared.messages
+  for (const policy of policies) {
+    const left = over - (before - counter.messages(messages))
+    if (left <= 0) break
+    const given = [...head, ...messages]
+    const { content } = yield* policy.apply(Prompt.fromMessages(given), left, info)
+    const broken = brokenBy(given, content, keeping)
+    if (broken !== undefined) return yield* Effect.die(new Error(`compaction policy "${policy.name}": ${broken}`))
+    messages = content.slice(head.length)
+  }
+  const view = View.after(state.view, rest, messages)
+  const isNew = view !== state.view
+  state.view = view
+  return { head, rest, messages, isNew }
+})
+
+/** What is sent after a server has said that the conversation is too long; `undefined` where nothing can be left out. */
+export const shorten = Effect.fnUntraced(function* (
+  settings: Settings,
+  state: State,
+  prepared: Prepared,
+  words: string
+): Effect.fn.Return<Prepared | undefined, unknown, unknown> {
+  const counter = settings.counter ?? (yield* Count.exact)
+  const size = counter.messages([...prepared.head, ...prepared.messages])
+  const said = ContextLength.sizeIn(words)
+  if (said !== undefined && said < settings.window) state.window = Math.min(state.window, said)
+  const target = Math.min(Math.min(settings.window, state.window) * settings.to, size / 2)
+  const shorter = yield* compact(settings, state, prepared, counter, size - target)
+  return counter.messages(shorter.messages) < counter.messages(prepared.messages)
+    ? { ...shorter, isNew: prepared.isNew || shorter.isNew }
+    : undefined
+})
+
+/** The words of a model that says that the conversation is too long; `undefined` for any other error. */
+export const overflowIn = (error: unknown): string | undefined => {
+  const reason = error instanceof ModelError ? error.reason.reason : AiError.isAiError(error) ? error.reason : undefined
+  if (reason === undefined) return undefined
+  const words = `${reason.message}\n${Predicate.hasProperty(reason, "description") ? String(reason.description) : ""}`
+  const isRefusal = reason._tag === "InvalidRequestError" || reason._tag === "InvalidUserInputError"
+  if (isRefusal) return ContextLength.isSaidInRefusal(words) ? words : undefined
+  const isOther = reason._tag === "RateLimitError" || reason._tag === "QuotaExhaustedError"
+  return !isOther && ContextLength.isSaid(words) ? words : undefined
+}
+
+/** The note on the answer to what was compacted. */
+export const noteOf = (state: State, { rest }: Prepared): Schema.Json | undefined =>
+  state.view === undefined ? undefined : View.toNote(state.view, rest)

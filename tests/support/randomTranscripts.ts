@@ -19,7 +19,8 @@ export const Happening = Schema.Union([
 /** A conversation. */
 export const Happenings = Schema.Array(Happening).check(Schema.isMaxLength(24))
 
-const words = (size: number, seed: number) => `${seed} lorem ipsum dolor `.repeat(Math.ceil(size / 10)).slice(0, size + 4)
+const words = (size: number, seed: number) =>
+  `${seed} lorem ipsum dolor `.repeat(Math.ceil(size / 10)).slice(0, size + 4)
 
 /** The messages of a conversation, which begins with the user. */
 export const messagesOf = (happenings: typeof Happenings.Type): ReadonlyArray<Prompt.Message> => {

@@ -178,7 +178,8 @@ export interface Functions<out Run, out Model, out Tool> {
    * `reasoning-delta` in events only, because providers insist on their reasoning. Other parts it can only look at.
    *
    * A delta for which it returns {@link hold} stays in the answer, and is emitted when all `model` functions have returned:
-   * unless one of them fails or returns another text, in whose place nothing of it is ever seen.
+   * unless one of them fails or returns another text, in whose place nothing of it is ever seen. Arguments that stream
+   * (`tool-params-delta`) are not emitted at all then; the whole call is.
    */
   readonly part?: ((part: Part) => Part | typeof hold | undefined) | undefined
 }

@@ -479,6 +479,34 @@ const conflicts = {
   missing: "does not exist"
 }
 
+/** An agent made one tool call over and over, with the same result each time, and did not stop when it was said so. */
+export class LoopDetected extends Schema.TaggedError<LoopDetected>()("LoopDetected", {
+  path: Path,
+  step: Schema.Int,
+  tool: Schema.String,
+  /** How often it was asked for with these arguments. */
+  count: Schema.Int
+}) {
+  override get message(): string {
+    return `${at(this.path)} step ${this.step}: the model called "${this.tool}" ${this.count} times with the same arguments and the same result. Change the instructions or the tool, or name the tool in \`except\` of LoopGuard.make if its calls are meant to repeat.`
+  }
+}
+
+/** The judge of a goal was not content with any round. */
+export class GoalNotReached extends Schema.TaggedError<GoalNotReached>()("GoalNotReached", {
+  path: Path,
+  /** How many rounds there were. */
+  rounds: Schema.Int,
+  /** What the judge missed in the last one. */
+  missing: Schema.String,
+  /** The output of the last round, as JSON. */
+  output: Schema.Json
+}) {
+  override get message(): string {
+    return `${at(this.path)} did not reach its goal in ${this.rounds} rounds; at last was missing: ${asClause(this.missing)}. Raise maxRounds, or set onMaxRounds: "answer" to take the last answer.`
+  }
+}
+
 /** No model was provided. In a type-checked program this is a compile error. */
 export class MissingModel extends Schema.TaggedError<MissingModel>()("MissingModel", { path: Path }) {
   override get message(): string {

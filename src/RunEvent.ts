@@ -5,7 +5,7 @@
  * **Do not send all events to end users.** {@link toClient} makes of an event what may leave a server. `TextDelta` of the
  * root run is meant for end users, see {@link text}; so is the `output` of its `RunCompleted`. Other events hold what they may not be meant to see: the arguments and results of tools
  * (`ToolParamsDelta`, `ToolCalled`, `ToolProgress`, `ToolCompleted`, `ToolFailed`, `ApprovalRequested`, `ApprovalAnswered`), the model's
- * reasoning (`ReasoningDelta`), what workflows decided and why (`RouteTaken`, `RoundCompleted`, `PlanMade`, `HandedOff`,
+ * reasoning (`ReasoningDelta`), what workflows decided and why (`RouteTaken`, `RoundCompleted`, `PlanMade`, `PlanRevised`, `HandedOff`,
  * `OutputRejected`, `StepRetried`), the names of your agents and tools (`path`, `tool`), and in terminal events the whole
  * conversation (`transcript`) and errors with hints for operators (`error`, `message`). No event holds the agent's
  * instructions.
@@ -17,7 +17,7 @@
  * terminal := RunCompleted | RunFailed | RunInterrupted | RunSuspended
  * attempt  := ( step | decision | ItemCompleted )*
  * decision := RouteTaken | RoundCompleted | PlanMade | HandedOff | StoppedEarly
- * step     := StepStarted ToolNotice* InputReceived* model ( ( StepRetried | TurnReplaced ) model )* ToolCalled* tools* OutputRejected?
+ * step     := StepStarted ToolNotice* InputReceived* PlanRevised* model ( ( StepRetried | TurnReplaced ) model )* ToolCalled* tools* OutputRejected?
  *             StepCompleted
  * model    := ( ReasoningDelta | TextDelta | ToolParamsDelta )*
  * tools    := ( approval? ( ToolProgress | inner )* )+ ( ToolCompleted | ToolFailed )   one for each ToolCalled, in the order they end
@@ -296,6 +296,10 @@ export interface RoundCompleted extends Schema.Schema.Type<typeof RoundCompleted
 export const PlanMade = Schema.TaggedStruct("PlanMade", { ...base, round: Schema.Int, plan: Schema.Json })
 /** A planner made a plan. Rounds count from 1. */
 export interface PlanMade extends Schema.Schema.Type<typeof PlanMade> {}
+/** An agent reviewed what it does (`Replan`), and goes on from this plan. */
+export const PlanRevised = Schema.TaggedStruct("PlanRevised", { ...inStep, plan: Schema.Json })
+/** An agent reviewed what it does (`Replan`), and goes on from this plan. */
+export interface PlanRevised extends Schema.Schema.Type<typeof PlanRevised> {}
 /** An agent handed the conversation over to another. */
 export const HandedOff = Schema.TaggedStruct("HandedOff", {
   ...base,
@@ -379,6 +383,7 @@ export const RunEvent = Schema.Union([
   RouteTaken,
   RoundCompleted,
   PlanMade,
+  PlanRevised,
   HandedOff,
   StoppedEarly,
   ItemCompleted,
@@ -410,6 +415,7 @@ export type RunEvent =
   | RouteTaken
   | RoundCompleted
   | PlanMade
+  | PlanRevised
   | HandedOff
   | StoppedEarly
   | ItemCompleted
@@ -420,7 +426,7 @@ export type RunEvent =
 /** An event as JSON. */
 export type Encoded = typeof RunEvent.Encoded
 
-type DecisionEvent = RouteTaken | RoundCompleted | PlanMade | HandedOff | StoppedEarly
+type DecisionEvent = RouteTaken | RoundCompleted | PlanMade | PlanRevised | HandedOff | StoppedEarly
 type WithPath<E> = E extends unknown ? Omit<E, "v" | "seq" | "runId" | "at"> : never
 /** A decision of a workflow: its event, without the fields that only a stream needs. */
 export type Decision = WithPath<DecisionEvent>

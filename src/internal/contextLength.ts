@@ -5,7 +5,7 @@ const said =
 /** These words mean it only in a refusal: servers written in Go say "context" of deadlines. */
 const saidLoosely = /too many tokens|exceed.{0,40}context|reduce the length of the messages|input length.{0,40}exceed/i
 
-/** True for words that say so whatever the status. */
+/** True for words that say so, with any status. */
 export const isSaid = (words: string): boolean => said.test(words)
 
 /** True for words that say so of a request that was refused. */

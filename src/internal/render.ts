@@ -28,6 +28,8 @@ const aboutRun = (event: RunEvent): string | undefined => {
       return `goes to ${event.routes.map(oneLine).join(", ")}`
     case "RoundCompleted":
       return `round ${event.round} ${event.accepted ? "accepted" : "not accepted"}`
+    case "PlanRevised":
+      return "revised its plan"
     case "HandedOff":
       return `${oneLine(event.from)} hands over to ${oneLine(event.to)}`
     case "StoppedEarly":

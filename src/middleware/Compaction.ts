@@ -249,7 +249,7 @@ export const offload = (options: Sizes): Policy => {
 const shortening = (name: string, above: number, shorten: (part: Prompt.ToolResultPart) => string): Policy =>
   internal(name, (prompt, _over, { countText, keeping }) =>
     Effect.sync(() => {
-      // Four bytes are about one token, and less than one byte is none.
+      // Four bytes are about one token, and a token has at least one byte.
       const isLarge = (part: Prompt.ToolResultPart) => {
         const text = Offloaded.textOf(part)
         return text.length > above && countText(text) > above

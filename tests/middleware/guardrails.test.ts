@@ -218,6 +218,26 @@ describe("a guardrail on the output", () => {
     }).pipe(Effect.provide(TestModel.layer([{ text: ["go", "ne"], after: 1, fail: down }, "good day"])))
   )
 
+  it.effect("with hold, arguments are not streamed; without a guardrail that holds, they are", () =>
+    Effect.gen(function* () {
+      const held = yield* collect(Agent.make("agent", { middleware: [polite(true)], tools: [send] }), "go")
+      assert.deepStrictEqual(of(held.events, "ToolParamsDelta"), [])
+      assert.strictEqual(of(held.events, "ToolCompleted").length, 1)
+      const looksOn = Middleware.make("looks on", { part: (part) => part })
+      const shown = yield* collect(Agent.make("agent", { middleware: [looksOn], tools: [send] }), "go")
+      assert.isAbove(of(shown.events, "ToolParamsDelta").length, 0)
+    }).pipe(
+      Effect.provide(
+        TestModel.layer([
+          TestModel.toolCall("send", { to: "ada" }),
+          "done",
+          TestModel.toolCall("send", { to: "ada" }),
+          "done"
+        ])
+      )
+    )
+  )
+
   it.effect("keeps the tool calls of the answer", () =>
     Effect.gen(function* () {
       const agent = Agent.make("agent", { middleware: [clean(false)], tools: [send] })

@@ -49,6 +49,7 @@ const checkRun = (events: ReadonlyArray<Event>, fail: (event: Event | undefined,
         phase = "outside"
         step = 0
         break
+      case "PlanRevised":
       case "ToolNotice":
       case "InputReceived":
         if (phase !== "model") fail(event, "not in a step")

@@ -239,7 +239,8 @@ class Calls {
   #seeNow(part: AnyPart, number: number): ModelCall.Sight {
     const sight = this.#see(part)
     if (sight.isHeld && number === this.#count) {
-      this.#held[part.type.startsWith("text") ? "text" : "reasoning"] += sight.text ?? ""
+      if (part.type.startsWith("text")) this.#held.text += sight.text ?? ""
+      else if (part.type.startsWith("reasoning")) this.#held.reasoning += sight.text ?? ""
     }
     return sight
   }
@@ -257,6 +258,8 @@ class Calls {
       const { entry, f, index } = stages[at]!
       if (within !== undefined && index >= within) continue
       const made = this.#called(entry, f, seen)
+      // Arguments as they stream are not part of the answer: those that are held are never emitted.
+      if (!isDelta && made === Middleware.hold) isHeld = true
       if (!isDelta) continue
       if (made === undefined) return { text: undefined, isHeld: false }
       if (made === Middleware.hold) {
@@ -269,7 +272,8 @@ class Calls {
       }
       seen = made
     }
-    return { text: isDelta ? (seen as { readonly delta: string }).delta : undefined, isHeld }
+    const isShown = isDelta || part.type === "tool-params-delta"
+    return { text: isShown ? (seen as { readonly delta: string }).delta : undefined, isHeld }
   }
 
   #called(entry: Entry, f: (part: never) => unknown, part: unknown): unknown {

@@ -2,9 +2,8 @@
 import * as Effect from "effect/Effect"
 import * as Prompt from "effect/ai/Prompt"
 import { messageOf } from "../../../internal/message.ts"
-import { toJson } from "../../../internal/json.ts"
 import type { Runner } from "../../../Runner.ts"
-import { resultText } from "./count.ts"
+import { render } from "../rendered.ts"
 import type { PolicyInfo } from "./compact.ts"
 import * as Units from "./units.ts"
 
@@ -35,48 +34,4 @@ export const summarise = (
   return Effect.catch(written, (error) =>
     Effect.as(Effect.logWarning(`compaction: no summary was made: ${messageOf(error)}`), prompt)
   )
-}
-
-/** The most of one message that is summarised, where all would be too much, in characters. */
-const least = 200
-
-/** The messages as a text of about `room` characters at most: long ones are cut in their middle. */
-const render = (messages: ReadonlyArray<Prompt.Message>, room: number): string => {
-  const lines = messages.flatMap(linesOf)
-  const total = lines.reduce((sum, line) => sum + line.length, 0)
-  if (total <= room) return lines.join("\n\n")
-  // The room of short lines goes to the long ones.
-  const sorted = lines.map(({ length }) => length).toSorted((a, b) => a - b)
-  let left = room
-  let most = least
-  for (const [index, length] of sorted.entries()) {
-    most = Math.max(least, Math.floor(left / (sorted.length - index)))
-    if (length > most) break
-    left -= length
-  }
-  return lines.map((line) => cut(line, most)).join("\n\n")
-}
-
-const cut = (text: string, most: number): string => {
-  if (text.length <= most) return text
-  const half = Math.floor(most / 2)
-  return `${text.slice(0, half)} [...] ${text.slice(-half)}`
-}
-
-const linesOf = (message: Prompt.Message): ReadonlyArray<string> => {
-  if (typeof message.content === "string") return [`${message.role}: ${message.content}`]
-  return message.content.flatMap((part): ReadonlyArray<string> => {
-    switch (part.type) {
-      case "text":
-        return [`${message.role}: ${part.text}`]
-      case "tool-call":
-        return [`assistant calls ${part.name}: ${JSON.stringify(toJson(part.params))}`]
-      case "tool-result":
-        return [`${part.name} ${part.isFailure ? "fails with" : "returns"}: ${resultText(part)}`]
-      case "file":
-        return [`${message.role}: [a file, ${part.mediaType}]`]
-      default:
-        return []
-    }
-  })
 }

@@ -13,7 +13,7 @@ export interface Unit {
   readonly isSummary: boolean
 }
 
-/** What is kept whatever happens, apart from the system message and the step under way. */
+/** What is always kept, in addition to the system message and the step under way. */
 export interface Keeping {
   readonly keepFirst: boolean
   readonly pinned: (message: Prompt.Message) => boolean

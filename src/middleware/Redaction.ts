@@ -1,0 +1,185 @@
+/**
+ * Redaction: secrets and personal data do not leave for the model. Each is sent as a placeholder such as `[EMAIL_1]`, the same for
+ * the same value, and can be put back in the arguments of tools.
+ *
+ * It changes what is sent; the transcript keeps everything. What the model says itself stays as it says it, placeholders included.
+ * Put it before other middleware that calls models, such as `Compaction` or `Replan`: what is further in sees placeholders only.
+ */
+import * as Effect from "effect/Effect"
+import * as Prompt from "effect/ai/Prompt"
+import * as Predicate from "effect/Predicate"
+import * as Redacted from "effect/Redacted"
+import type * as Schema from "effect/Schema"
+import { assertOptions, kindOf } from "../internal/definition.ts"
+import { toJson } from "../internal/json.ts"
+import * as Middleware from "../Middleware.ts"
+import { InvalidDefinition } from "../RunError.ts"
+import * as Patterns from "./internal/redaction/patterns.ts"
+import * as RunScoped from "./internal/runScoped.ts"
+
+/** A kind of data that is recognised by its form. Card and bank numbers are recognised by their check digits too. */
+export type Kind = "email" | "phone" | "card" | "iban" | "key"
+
+/** Options of {@link make}. */
+export interface Options {
+  /** Values that are not to be sent, each at least 4 characters long. */
+  readonly secrets?: ReadonlyArray<string | Redacted.Redacted> | undefined
+  /** Which data is recognised by its form. Default: all of it. `key`: API keys and tokens of well-known services. */
+  readonly kinds?: ReadonlyArray<Kind> | undefined
+  /** More forms, by the name of their placeholders. */
+  readonly patterns?: Readonly<Record<string, RegExp>> | undefined
+  /**
+   * Whether placeholders in the arguments of a tool are replaced by what they stand for, before the tool is called and before an
+   * approver sees them: for no tool (default), for all, or for those that are named.
+   */
+  readonly restore?: boolean | ReadonlyArray<string> | undefined
+}
+
+const kinds: ReadonlyArray<Kind> = ["email", "phone", "card", "iban", "key"]
+
+/** The placeholders of one run. */
+class Placeholders {
+  readonly #byValue = new Map<string, string>()
+  readonly #values = new Map<string, string>()
+  readonly #counts = new Map<string, number>()
+  readonly #find: Patterns.Finder
+  readonly #messages = new WeakMap<Prompt.Message, Prompt.Message>()
+
+  constructor(find: Patterns.Finder) {
+    this.#find = find
+  }
+
+  redact(text: string): string {
+    return this.#find(text, (name, value) => {
+      const known = this.#byValue.get(value)
+      if (known !== undefined) return known
+      const count = (this.#counts.get(name) ?? 0) + 1
+      const placeholder = `[${name}_${count}]`
+      this.#counts.set(name, count)
+      this.#byValue.set(value, placeholder)
+      this.#values.set(placeholder, value)
+      return placeholder
+    })
+  }
+
+  restore(text: string): string {
+    return text.replace(/\[[A-Z0-9_]+_\d+\]/g, (placeholder) => this.#values.get(placeholder) ?? placeholder)
+  }
+
+  /** The same for the same message, so that what was sent stays as it was. */
+  message(given: Prompt.Message): Prompt.Message {
+    let made = this.#messages.get(given)
+    if (made === undefined) this.#messages.set(given, (made = redacted(given, (text) => this.redact(text))))
+    return made
+  }
+}
+
+/**
+ * Makes the middleware that redacts. Throws `InvalidDefinition` for a secret that is shorter than 4 characters, for an unknown
+ * kind, and for a pattern that matches the empty text.
+ *
+ * @example
+ * import { Redacted } from "effect"
+ * import { Agent, Redaction } from "troupe"
+ *
+ * const redaction = Redaction.make({ secrets: [Redacted.make("hunter2")], kinds: ["email", "card"], restore: ["send_mail"] })
+ * const agent = Agent.make("agent", { middleware: [redaction] })
+ */
+export const make = (options: Options = {}): Middleware.Middleware => {
+  const find = finderOf(options)
+  const { restore = false } = options
+  const isRestored = (tool: string) => (typeof restore === "boolean" ? restore : restore.includes(tool))
+  const states = RunScoped.make<Placeholders>("redaction")
+  return Middleware.make("redaction", {
+    run: (run, next) => Effect.suspend(() => states.provide(next(run), new Placeholders(find))),
+    model: (request, next) =>
+      Effect.flatMap(states.get, (state = new Placeholders(find)) => {
+        const content = request.prompt.content.map((message) => state.message(message))
+        const isSame = content.every((message, at) => message === request.prompt.content[at])
+        return next(isSame ? request : { ...request, prompt: Prompt.fromMessages(content) })
+      }),
+    tool: (call, next) => {
+      if (!isRestored(call.tool)) return next(call)
+      return Effect.flatMap(states.get, (state) => {
+        if (state === undefined) return next(call)
+        const params = mapTexts(call.params, (text) => state.restore(text)) as Schema.JsonObject
+        return next(params === call.params ? call : { ...call, params })
+      })
+    }
+  })
+}
+
+const finderOf = (options: Options): Patterns.Finder => {
+  const subject = "redaction"
+  assertOptions(subject, options, new Set(["secrets", "kinds", "patterns", "restore"]))
+  const secrets = (options.secrets ?? []).map((secret) => {
+    const value: unknown = Redacted.isRedacted(secret) ? Redacted.value(secret) : secret
+    // The message says nothing of the secret.
+    if (typeof value === "string" && value.length >= 4) return value
+    const problem = typeof value === "string" ? "a secret is shorter than 4 characters" : `a secret is ${kindOf(value)}`
+    throw new InvalidDefinition({ subject, problem, remedy: "Give texts of at least 4 characters" })
+  })
+  const wrong = options.kinds?.find((kind) => !kinds.includes(kind))
+  if (wrong !== undefined) {
+    throw new InvalidDefinition({
+      subject,
+      problem: `there is no kind "${String(wrong)}"`,
+      remedy: `The kinds are: ${kinds.join(", ")}`
+    })
+  }
+  for (const [name, pattern] of Object.entries(options.patterns ?? {})) {
+    if (pattern instanceof RegExp && !new RegExp(pattern, pattern.flags.replace("y", "")).test("")) continue
+    throw new InvalidDefinition({
+      subject,
+      problem: `its pattern "${name}" ${pattern instanceof RegExp ? "matches the empty text" : `is ${kindOf(pattern)}`}`,
+      remedy: "Give a regular expression that matches at least one character"
+    })
+  }
+  return Patterns.finder({ secrets, kinds: options.kinds ?? kinds, patterns: options.patterns ?? {} })
+}
+
+/** A JSON value with other texts. The same value where none is another. */
+const mapTexts = (value: Schema.Json, change: (text: string) => string): Schema.Json => {
+  if (typeof value === "string") return change(value)
+  if (Array.isArray(value)) {
+    const items = value.map((item) => mapTexts(item as Schema.Json, change))
+    return items.every((item, at) => item === value[at]) ? value : items
+  }
+  if (!Predicate.isObject(value)) return value
+  const fields = Object.entries(value as Schema.JsonObject).map(
+    ([key, item]) => [key, mapTexts(item as Schema.Json, change)] as const
+  )
+  const isSame = fields.every(([key, item]) => item === (value as Schema.JsonObject)[key])
+  return isSame ? value : Object.fromEntries(fields)
+}
+
+/** The message with other texts. Reasoning stays: providers insist on it, and it is the model's own. */
+const redacted = (message: Prompt.Message, change: (text: string) => string): Prompt.Message => {
+  const { options } = message
+  if (message.role === "system") {
+    const content = change(message.content)
+    return content === message.content ? message : Prompt.systemMessage({ content, options })
+  }
+  const parts: ReadonlyArray<Prompt.Part> = message.content
+  const content = parts.map((part): Prompt.Part => {
+    if (part.type === "text") {
+      const text = change(part.text)
+      return text === part.text ? part : Prompt.textPart({ text, options: part.options })
+    }
+    if (part.type === "tool-call") {
+      const given = toJson(part.params)
+      const params = mapTexts(given, change)
+      return params === given ? part : Prompt.toolCallPart({ ...part, params })
+    }
+    if (part.type === "tool-result") {
+      const given = toJson(part.result)
+      const result = mapTexts(given, change)
+      const { modelOutput: _modelOutput, ...rest } = part
+      return result === given ? part : Prompt.toolResultPart({ ...rest, result })
+    }
+    return part
+  })
+  if (content.every((part, at) => part === parts[at])) return message
+  // The parts are those of the message, by kind.
+  return Prompt.makeMessage(message.role, { content: content as never, options })
+}

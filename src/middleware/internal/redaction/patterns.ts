@@ -1,0 +1,99 @@
+/** Finds secrets and personal data in texts. All patterns take time in proportion to the text. */
+
+/** Replaces what it finds in a text, by the name of its kind and its value. */
+export type Finder = (text: string, replace: (name: string, value: string) => string) => string
+
+interface Form {
+  readonly name: string
+  readonly pattern: RegExp
+  readonly isFit?: (value: string) => boolean
+}
+
+const digitsOf = (text: string): string => text.replace(/\D/g, "")
+
+/** The check digit of card numbers (Luhn). */
+const isCard = (text: string): boolean => {
+  const digits = digitsOf(text)
+  if (digits.length < 13 || digits.length > 19) return false
+  let sum = 0
+  for (let at = 0; at < digits.length; at++) {
+    let digit = Number(digits[digits.length - 1 - at])
+    if (at % 2 === 1) digit = digit * 2 > 9 ? digit * 2 - 9 : digit * 2
+    sum += digit
+  }
+  return sum % 10 === 0 && !/^(\d)\1*$/.test(digits)
+}
+
+/** The check digits of bank numbers (ISO 13616). */
+const isIban = (text: string): boolean => {
+  const plain = text.replace(/\s/g, "").toUpperCase()
+  if (plain.length < 15 || plain.length > 34) return false
+  const moved = plain.slice(4) + plain.slice(0, 4)
+  let rest = 0
+  for (const one of moved) rest = Number(`${rest}${Number.parseInt(one, 36)}`) % 97
+  return rest === 1
+}
+
+const isPhone = (text: string): boolean => {
+  const { length } = digitsOf(text)
+  return length >= 8 && length <= 15
+}
+
+const forms: Readonly<Record<string, ReadonlyArray<Form>>> = {
+  key: [
+    {
+      name: "KEY",
+      pattern:
+        /\b(?:sk-(?:ant-|proj-|or-v1-)?[A-Za-z0-9_-]{16,200}|gh[pousr]_[A-Za-z0-9]{20,200}|github_pat_[A-Za-z0-9_]{20,200}|xox[abposr]-[A-Za-z0-9-]{10,200}|AKIA[A-Z0-9]{16}|AIza[A-Za-z0-9_-]{35}|glpat-[A-Za-z0-9_-]{20,100}|npm_[A-Za-z0-9]{30,100}|hf_[A-Za-z0-9]{30,100}|eyJ[A-Za-z0-9_-]{8,4000}\.eyJ[A-Za-z0-9_-]{4,4000}\.[A-Za-z0-9_-]{8,4000})/g
+    },
+    {
+      name: "KEY",
+      pattern: /-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[A-Za-z0-9+/=\s]{1,10000}-----END [A-Z ]{0,30}PRIVATE KEY-----/g
+    }
+  ],
+  email: [
+    {
+      name: "EMAIL",
+      pattern: /(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}/g
+    }
+  ],
+  iban: [{ name: "IBAN", pattern: /\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b/g, isFit: isIban }],
+  card: [{ name: "CARD", pattern: /(?<![\d.-])\d(?:[ -]?\d){12,18}(?![\d.-]\d)/g, isFit: isCard }],
+  phone: [
+    {
+      name: "PHONE",
+      pattern:
+        /(?<![\w.+-])(?:\+\d{1,3}[ ./-]?|0(?=[\d (]))(?:\(\d{1,5}\)[ ./-]?)?\d{2,5}(?:[ ./-]?\d{2,5}){1,4}(?![\w-])/g,
+      isFit: isPhone
+    }
+  ]
+}
+
+const escaped = (text: string): string => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")
+
+const nameOf = (text: string): string => text.toUpperCase().replace(/[^A-Z0-9]+/g, "_") || "VALUE"
+
+/** Makes a finder. Secrets go first, and then the forms in their order. */
+export const finder = (options: {
+  readonly secrets: ReadonlyArray<string>
+  readonly kinds: ReadonlyArray<string>
+  readonly patterns: Readonly<Record<string, RegExp>>
+}): Finder => {
+  const all: Array<Form> = []
+  // A longer secret may have a shorter one in it.
+  const secrets = options.secrets.toSorted((a, b) => b.length - a.length).map(escaped)
+  if (secrets.length > 0) all.push({ name: "SECRET", pattern: new RegExp(secrets.join("|"), "g") })
+  for (const [name, pattern] of Object.entries(options.patterns)) {
+    const flags = new Set(`${pattern.flags}g`.replace("y", ""))
+    all.push({ name: nameOf(name), pattern: new RegExp(pattern, [...flags].join("")) })
+  }
+  for (const kind of ["key", "email", "iban", "card", "phone"]) {
+    if (options.kinds.includes(kind)) all.push(...forms[kind]!)
+  }
+  return (text, replace) =>
+    all.reduce(
+      (rest, { isFit, name, pattern }) =>
+        rest.replace(pattern, (value) => (isFit?.(value) === false ? value : replace(name, value))),
+      text
+    )
+}

@@ -1,0 +1,131 @@
+/** What of secrets and personal data is sent to a model, and where it is put back. */
+import { assert, describe } from "@effect/vitest"
+import { it } from "../support/edges.ts"
+import { Effect, Redacted, Schema } from "effect"
+import { Prompt } from "effect/ai"
+import { Agent, AgentTool, Approvals, Redaction, TestModel } from "troupe"
+import { Happenings, messagesOf } from "../support/randomTranscripts.ts"
+
+const text = (value: unknown) => JSON.stringify(value)
+const calls = Effect.flatMap(TestModel.TestModel, ({ calls }) => calls)
+const sent = (prompt: Prompt.Prompt) =>
+  Schema.encodeSync(Prompt.Prompt)(prompt).content.map(({ content }) => text(content))
+const mail = AgentTool.fromFunction("send_mail", {
+  description: "Sends",
+  parameters: Schema.Struct({ to: Schema.String, cc: Schema.optionalKey(Schema.Array(Schema.String)) }),
+  execute: ({ to }) => `sent to ${to}, copy to boss@example.com`
+})
+const redaction = (options: Redaction.Options = {}) =>
+  Redaction.make({ secrets: [Redacted.make("hunter2")], ...options })
+const agentOf = (options: Redaction.Options = {}) =>
+  Agent.make("agent", { instructions: "The password is hunter2.", middleware: [redaction(options)], tools: [mail] })
+
+describe("a redaction", () => {
+  const said =
+    "I am ada@example.com, +49 30 1234567, card 4111 1111 1111 1111, DE89 3704 0044 0532 0130 00, key sk-abcdefghijklmnop1234. Order 2024-11-30 of 12345678 items, version 1.2.3."
+
+  it.effect("sends placeholders, the same for the same value, and keeps everything in the transcript", () =>
+    Effect.gen(function* () {
+      const { transcript } = yield* agentOf().result(said)
+      const [first, second] = (yield* calls).map(({ prompt }) => sent(prompt)) as unknown as [
+        ReadonlyArray<string>,
+        ReadonlyArray<string>
+      ]
+      assert.include(first[0], "The password is [SECRET_1].")
+      assert.include(
+        first[1],
+        "I am [EMAIL_1], [PHONE_1], card [CARD_1], [IBAN_1], key [KEY_1]. Order 2024-11-30 of 12345678 items, version 1.2.3."
+      )
+      assert.deepStrictEqual(second.slice(0, first.length), first)
+      assert.include(second.join(""), "sent to [EMAIL_1], copy to [EMAIL_2]")
+      assert.include(text(transcript.content), "ada@example.com")
+    }).pipe(Effect.provide(TestModel.layer([TestModel.toolCall("send_mail", { to: "ada@example.com" }), "done"])))
+  )
+
+  it.effect("puts values back in the arguments of tools where that is asked for, before they are approved", () =>
+    Effect.gen(function* () {
+      const asked: Array<unknown> = []
+      const careful = AgentTool.fromFunction("send_mail", {
+        description: "Sends",
+        parameters: Schema.Struct({ to: Schema.String, cc: Schema.Array(Schema.String) }),
+        needsApproval: true,
+        execute: (params) => params
+      })
+      const agent = Agent.make("agent", { middleware: [redaction({ restore: ["send_mail"] })], tools: [careful] })
+      yield* agent.run("I am ada@example.com.").pipe(
+        Effect.provide(
+          Approvals.layer(({ params }) =>
+            Effect.sync(() => {
+              asked.push(params)
+              return Approvals.approve
+            })
+          )
+        )
+      )
+      assert.deepStrictEqual(asked, [{ to: "ada@example.com", cc: ["ada@example.com", "[EMAIL_7]"] }])
+      assert.notInclude(sent((yield* calls)[1]!.prompt).join(""), "ada@example.com")
+    }).pipe(
+      Effect.provide(
+        TestModel.layer([TestModel.toolCall("send_mail", { to: "[EMAIL_1]", cc: ["[EMAIL_1]", "[EMAIL_7]"] }), "done"])
+      )
+    )
+  )
+
+  it.effect("leaves placeholders in arguments where it is not asked for", () =>
+    Effect.gen(function* () {
+      const { transcript } = yield* agentOf().result("I am ada@example.com.")
+      assert.include(text(transcript.content), "sent to [EMAIL_1]")
+    }).pipe(Effect.provide(TestModel.layer([TestModel.toolCall("send_mail", { to: "[EMAIL_1]" }), "done"])))
+  )
+
+  it.effect("finds what patterns of a program say, and only the kinds that are asked for", () =>
+    Effect.gen(function* () {
+      const agent = agentOf({ kinds: [], patterns: { "case number": /\bC-\d+/ } })
+      yield* agent.run("Case C-17 of ada@example.com, C-18.")
+      assert.include(sent((yield* calls)[0]!.prompt)[1], "Case [CASE_NUMBER_1] of ada@example.com, [CASE_NUMBER_2].")
+    }).pipe(Effect.provide(TestModel.layer(["done"])))
+  )
+
+  it.effect("is refused for what cannot be redacted, without saying the secret", () =>
+    Effect.sync(() => {
+      assert.throws(() => Redaction.make({ secrets: ["abc"] }), /a secret is shorter than 4 characters/)
+      assert.throws(() => Redaction.make({ kinds: ["shoe"] as never }), /there is no kind "shoe"/)
+      assert.throws(() => Redaction.make({ patterns: { any: /x*/ } }), /matches the empty text/)
+    })
+  )
+
+  it.effect.prop(
+    "changes nothing in a conversation without such data, and what it sends of one begins with what it sent before",
+    { happenings: Happenings },
+    ({ happenings }) =>
+      Effect.gen(function* () {
+        const messages = messagesOf(happenings)
+        const secret = Prompt.userMessage({ content: [Prompt.textPart({ text: "hunter2 and ada@example.com" })] })
+        yield* agentOf().run([...messages, secret])
+        const [first, second] = (yield* calls).map(({ prompt }) => sent(prompt)) as unknown as [
+          ReadonlyArray<string>,
+          ReadonlyArray<string>
+        ]
+        assert.deepStrictEqual(first.slice(1, -1), sent(Prompt.fromMessages(messages)))
+        assert.deepStrictEqual(second.slice(0, first.length), first)
+        assert.notInclude(second.join(""), "hunter2")
+      }).pipe(Effect.provide(TestModel.layer([TestModel.toolCall("send_mail", { to: "hunter2" }), "done"]))),
+    { arbitrary: { runs: 20 } } as never
+  )
+
+  it.effect("takes time in proportion to the text", () =>
+    Effect.gen(function* () {
+      const took = (size: number) =>
+        Effect.gen(function* () {
+          const evil = "0123 456 789-".repeat(size) + "a.b-c@".repeat(size) + "+49 ".repeat(size)
+          const begun = performance.now()
+          yield* Agent.make("agent", { middleware: [redaction()] }).run(evil)
+          return performance.now() - begun
+        })
+      yield* took(1_000)
+      const small = yield* took(2_000)
+      const large = yield* took(16_000)
+      assert.isBelow(large, Math.max(small, 20) * 40)
+    }).pipe(Effect.provide(TestModel.layer(["done", "done", "done"])))
+  )
+})

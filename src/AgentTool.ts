@@ -3,12 +3,15 @@
  * never get each other's handlers. Tools that run in threads are in `WorkerTool`.
  */
 import type * as Duration from "effect/Duration"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Tool from "effect/ai/Tool"
 import * as Predicate from "effect/Predicate"
 import { assertFunction, assertName, assertOptions } from "./internal/definition.ts"
+import type { Jobs } from "./internal/jobs.ts"
 import { toJson } from "./internal/json.ts"
+import { CurrentState } from "./internal/runState.ts"
 import { encodeOutput } from "./internal/runnerSchemas.ts"
 import * as ServedTool from "./internal/servedTool.ts"
 import { describe, type Drawable } from "./internal/structure.ts"
@@ -255,6 +258,95 @@ export const fromRunner: {
     Effect.map(self.run(toInput(params as { readonly input: string })), (output) => encodeOutput(self, output))
   return make(name, "effect", tool, execute, { timeout: options.timeout, runner: self })
 }
+
+/**
+ * Makes tools of a runner that an agent has work in the background: `NAME_start`, which returns a job at once, `NAME_status`,
+ * `NAME_wait` and `NAME_cancel`. The result of a job that is not waited for comes to the agent as a message before its next
+ * model call, an `InputReceived` event. An agent that would end while jobs run waits for them and goes on with what they give, so
+ * that nothing is lost; nothing outlives the run: when it fails, is interrupted or is at a limit, its jobs are interrupted, and
+ * their finalizers have run. A job is a nested run: its events carry both names and its usage is summed.
+ *
+ * A job that would wait for an approval from elsewhere fails: provide `Approvals.layer`. Throws `InvalidDefinition` as
+ * {@link fromRunner} does.
+ *
+ * @example
+ * import { Agent, AgentTool } from "troupe"
+ *
+ * const researcher = Agent.make("researcher", { description: "Finds facts", instructions: "You research." })
+ * const writer = Agent.make("writer", { instructions: "You write.", tools: [...AgentTool.background(researcher)] })
+ */
+export const background: {
+  <A, E, R>(self: Runner<string, A, E, R>): ReadonlyArray<AgentTool<string, R>>
+  <I, A, E, R, Parameters extends Schema.Top = typeof TextInput>(
+    self: Runner<I, A, E, R>,
+    options: BackgroundOptions<Parameters, I> &
+      (string extends I ? unknown : { readonly input: (params: Parameters["Type"]) => I })
+  ): ReadonlyArray<AgentTool<string, R | Parameters["DecodingServices"]>>
+} = <I, A, E, R>(
+  self: Runner<I, A, E, R>,
+  options: BackgroundOptions<Schema.Top, I> = {}
+): ReadonlyArray<AgentTool<string, R>> => {
+  const made = (fromRunner as (self: unknown, options: unknown) => AgentTool<string, R>)(self, options)
+  const { name } = made
+  const about = `Starts work in the background and returns the id of a job at once. Its result comes to you as a message. The work: ${made.tool.description ?? name}`
+  const started = annotate(define(`${name}_start`, about, made.tool.parametersSchema, Schema.Unknown, "return"), {
+    hints: { ...delegation, ...options.hints },
+    needsApproval: options.needsApproval
+  })
+  const begin: AgentTool<string, R>["execute"] = (params, context, onPromise) =>
+    inJobs((jobs) =>
+      Effect.map(jobs.start(name, made.execute(params, context, onPromise)), (job) => ({ job, status: "running" }))
+    )
+  const start = make<string, R>(`${name}_start`, "effect", started, begin, { runner: self })
+  const ask = <P extends Schema.Top>(
+    verb: string,
+    description: string,
+    parameters: P,
+    f: (jobs: Jobs, params: P["Type"]) => Effect.Effect<unknown>
+  ) =>
+    fromFunction(`${name}_${verb}`, {
+      description,
+      parameters,
+      hints: { ...delegation, readOnly: verb !== "cancel", idempotent: true },
+      execute: (params) => inJobs((jobs) => Effect.flatMap(f(jobs, params), orUnknown))
+    })
+  return [
+    start,
+    ask(
+      "status",
+      `Tells how jobs of ${name}_start stand: one, or all.`,
+      Schema.Struct({ job: Schema.optionalKey(JobId) }),
+      (jobs, { job }) => Effect.map(Clock.currentTimeMillis, (now) => jobs.report(job, now))
+    ),
+    ask(
+      "wait",
+      `Waits until a job of ${name}_start has ended, and returns its result.`,
+      Schema.Struct({ job: JobId }),
+      (jobs, { job }) => jobs.wait(job)
+    ),
+    ask("cancel", `Stops a job of ${name}_start.`, Schema.Struct({ job: JobId }), (jobs, { job }) => jobs.cancel(job))
+  ]
+}
+
+/** How {@link background} shows a runner to a model. */
+export interface BackgroundOptions<Parameters extends Schema.Top, Input> extends Omit<
+  FromRunnerOptions<string, Parameters, Input>,
+  "failureMode" | "timeout"
+> {}
+
+const JobId = Schema.String.annotate({ description: "The id that start returned" })
+
+const orUnknown = (found: unknown) =>
+  found === undefined
+    ? Effect.fail("there is no such job; call status without a job to see all")
+    : Effect.succeed(found)
+
+/** The jobs of the run that calls a tool. */
+const inJobs = <A, E, R>(f: (jobs: Jobs) => Effect.Effect<A, E, R>): Effect.Effect<A, E | string, R> =>
+  Effect.withFiber((fiber): Effect.Effect<A, E | string, R> => {
+    const state = fiber.getRef(CurrentState)
+    return state === undefined ? Effect.fail("only an agent can have work in the background") : f(state.beginJobs())
+  })
 
 /** The runner's name with the characters that providers reject replaced; fails if no letter or digit is left. */
 const nameOf = (runner: string): string => {

@@ -167,17 +167,17 @@ export const ToolNotice = Schema.TaggedStruct("ToolNotice", {
  */
 export interface ToolNotice extends Schema.Schema.Type<typeof ToolNotice> {}
 /**
- * A message that was sent to the run while it was under way, see `Inbox`. It stands before the step's model call, which sees
+ * A message that came to the run while it was under way, see `Inbox` and `AgentTool.background`. It stands before the step's model call, which sees
  * it.
  */
 export const InputReceived = Schema.TaggedStruct("InputReceived", {
   ...inStep,
-  /** How it was sent: to be taken before the next model call, or when the run would end. */
-  when: Schema.Literals(["steer", "queue"]),
+  /** How it was sent: to be taken before the next model call, or when the run would end; or by work in the background. */
+  when: Schema.Literals(["steer", "queue", "background"]),
   /** The message, encoded as JSON. */
   prompt: Transcript
 })
-/** A message that was sent to the run while it was under way, see `Inbox`. */
+/** A message that came to the run while it was under way. */
 export interface InputReceived extends Schema.Schema.Type<typeof InputReceived> {}
 /** The step's model call failed and is retried; drop every delta of this run since event `discardFrom`. */
 export const StepRetried = Schema.TaggedStruct("StepRetried", {

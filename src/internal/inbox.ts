@@ -14,9 +14,9 @@ export type Delivery = "delivered" | "undelivered"
 /** When a message is taken: before the next model call, or when the run would end. */
 export type When = "steer" | "queue"
 
-/** A message for a run. */
+/** A message for a run, or of a job that it has begun. */
 export interface Input {
-  readonly when: When
+  readonly when: When | "background"
   readonly messages: ReadonlyArray<Prompt.Message>
 }
 
@@ -29,7 +29,6 @@ export class Mail {
   #pending: Array<Entry> = []
   /** What the attempts of a run have taken: another attempt takes it again. */
   readonly #taken = new WeakMap<RunState, Array<Input>>()
-  readonly #places = new WeakMap<RunState, number>()
   #open = 0
   #isOver = false
   /** The agent that takes the messages. */
@@ -83,13 +82,6 @@ export class Mail {
   /** What earlier attempts of the run have taken. */
   again(state: RunState): ReadonlyArray<Input> {
     return this.#taken.get(state) ?? []
-  }
-
-  /** Names a place at which the run takes messages: the same in every replay. */
-  place(state: RunState): string {
-    const count = (this.#places.get(state) ?? 0) + 1
-    this.#places.set(state, count)
-    return `${state.info.runId}/inbox # ${count}`
   }
 
   /** Takes all messages that steer, or where there are none and the run would end, the next one that is queued. */

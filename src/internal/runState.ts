@@ -5,12 +5,14 @@
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
 import { ConversationId, type RunInfo } from "../services/CurrentRun.ts"
 import { CurrentJournal } from "../services/Journal.ts"
 import { Bill } from "./bill.ts"
 import type { Ledger } from "./budget.ts"
+import { Jobs } from "./jobs.ts"
 import { EventSink, type SinkOptions } from "./eventSink.ts"
 import { CurrentPlace, Place, placeIn } from "./place.ts"
 import { RunTranscript } from "./runTranscript.ts"
@@ -34,6 +36,7 @@ export class RunState {
   readonly transcript: RunTranscript | undefined
   #handedOver = false
   #budget: Ledger | undefined
+  #jobs: Jobs | undefined
   #place: Place | undefined
   #attempts = 1
 
@@ -62,6 +65,23 @@ export class RunState {
   leave(ledger: Ledger): void {
     this.#budget = ledger.parent
     ledger.close()
+  }
+
+  /** The work that the run has begun in the background; `undefined` without any. */
+  get jobs(): Jobs | undefined {
+    return this.#jobs
+  }
+
+  /** The run's jobs, where it begins one. */
+  beginJobs(): Jobs {
+    return (this.#jobs ??= new Jobs())
+  }
+
+  /** Ends all jobs, at the end of the run or of an attempt. */
+  endJobs(exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
+    const jobs = this.#jobs
+    this.#jobs = undefined
+    return jobs === undefined ? Effect.void : jobs.close(exit)
   }
 
   /** True when the conversation was given over to another runner: the run ends without an answer of its own. */

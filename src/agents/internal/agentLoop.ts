@@ -27,7 +27,7 @@ import { around, type Stages } from "./middlewareStages.ts"
 import { type Answering, answeringOf, executeWithin, withinBudgets } from "./modelBudget.ts"
 import * as ModelCall from "./modelCall.ts"
 import { callThrough } from "./modelMiddleware.ts"
-import { listening, type Listener } from "./received.ts"
+import { Listener, listening } from "./received.ts"
 import { runThrough } from "./runMiddleware.ts"
 import type { AgentSpec, StepInfo } from "./agentSpec.ts"
 import { makeRoom } from "./toolRoom.ts"
@@ -141,7 +141,7 @@ class Loop {
   readonly #prompt = Prompt.fromMessages(this.#messages)
   #sent = 0
   readonly #stages: Stages | undefined
-  readonly #listener: Listener | undefined
+  #listener: Listener | undefined
   /** The budgets that the run answers for when they are used up. */
   readonly #answering: Answering | undefined
   #tools: Tools | undefined
@@ -172,7 +172,10 @@ class Loop {
   }
 
   run(input: Prompt.RawInput): Effect.Effect<unknown, unknown, unknown> {
-    return Effect.gen(() => this.#run(input))
+    return Effect.onExit(
+      Effect.gen(() => this.#run(input)),
+      (exit) => this.#state.endJobs(exit)
+    )
   }
 
   /** The conversation so far. */
@@ -198,8 +201,17 @@ class Loop {
   /** Whether a message has come with which the run goes on, in place of ending. */
   #goesOn(): Effect.Effect<boolean> {
     // One that was asked for its answer is at a limit.
-    if (this.#listener === undefined || this.#isAsked || this.#state.handedOver) return Effect.succeed(false)
-    return this.#listener.goesOn
+    const listener = this.#inputs()
+    if (listener === undefined || this.#isAsked || this.#state.handedOver) return Effect.succeed(false)
+    return listener.goesOn
+  }
+
+  /** What comes to the run: from an inbox, or from the jobs that it has begun by now. */
+  #inputs(): Listener | undefined {
+    if (this.#listener === undefined && this.#state.jobs !== undefined) {
+      this.#listener = new Listener(undefined, this.#state)
+    }
+    return this.#listener
   }
 
   *#untilAnswered(maxSteps: number): Yields<unknown> {
@@ -307,9 +319,10 @@ class Loop {
     state.bill.addStep()
     if (!state.events.silent) yield* state.events.emit({ _tag: "StepStarted", step })
     if (this.#hasChangingTools) yield* this.#updateTools()
-    if (this.#listener !== undefined) {
+    const listener = this.#inputs()
+    if (listener !== undefined) {
       const { messages } = this.#transcript
-      messages.push(...(yield* this.#listener.receive(step, messages)))
+      messages.push(...(yield* listener.receive(step, messages)))
     }
     const call = this.#callModel(step, toolChoice)
     const turn = this.#answering === undefined ? yield* call : yield* this.#callUntilUsedUp(this.#answering, call, step)

@@ -1,36 +1,44 @@
-/** The inbox that a run listens to: takes messages at the places of the loop where that is possible, and emits them. */
+/**
+ * What comes to a run while it is under way: messages of an inbox that it listens to, and the ends of jobs that it has begun.
+ * Takes them at the places of the loop where that is possible, and emits them.
+ */
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as Prompt from "effect/ai/Prompt"
 import * as Schema from "effect/Schema"
 import { CurrentMail, type Input, type Mail } from "../../internal/inbox.ts"
+import { type JobEnd, messageAbout } from "../../internal/jobs.ts"
 import { toJson } from "../../internal/json.ts"
 import type { RunState } from "../../internal/runState.ts"
 import * as Journal from "../../services/Journal.ts"
 
 /** Inputs as a journal keeps them. */
-const Inputs = Schema.Array(Schema.Struct({ when: Schema.Literals(["steer", "queue"]), prompt: Prompt.Prompt }))
+const Inputs = Schema.Array(
+  Schema.Struct({ when: Schema.Literals(["steer", "queue", "background"]), prompt: Prompt.Prompt })
+)
 const decode = Schema.decodeUnknownSync(Inputs)
 const encode = Schema.encodeSync(Inputs)
 const encodePrompt = Schema.encodeSync(Prompt.Prompt)
 
-/** Takes the messages of an inbox for a run. */
+/** Takes what comes to a run. */
 export class Listener {
-  readonly #mail: Mail
+  readonly #mail: Mail | undefined
   readonly #state: RunState
+  /** How often it has taken, in all attempts. */
+  #count = 0
   /** What an earlier attempt has taken, until this one has. */
   #earlier: ReadonlyArray<Input> = []
   /** What was taken when the run would have ended, for the step that follows. */
   #next: ReadonlyArray<Input> = []
 
-  constructor(mail: Mail, state: RunState) {
+  constructor(mail: Mail | undefined, state: RunState) {
     this.#mail = mail
     this.#state = state
   }
 
   /** An attempt begins. */
   begin(): void {
-    this.#earlier = this.#mail.again(this.#state)
+    this.#earlier = this.#mail?.again(this.#state) ?? []
     this.#next = []
   }
 
@@ -47,7 +55,7 @@ export class Listener {
     })
   }
 
-  /** Whether the run goes on with a message where it would end. */
+  /** Whether the run goes on where it would end: with a message, or with the end of a job, for which it waits. */
   get goesOn(): Effect.Effect<boolean> {
     return Effect.map(this.#take(true), (taken) => {
       this.#next = taken
@@ -57,22 +65,26 @@ export class Listener {
 
   /** Takes messages, or in a replay those that were taken. */
   #take(isEnd: boolean): Effect.Effect<ReadonlyArray<Input>> {
-    const key = this.#mail.place(this.#state)
+    const key = this.#state.place.key(`inbox # ${++this.#count}`)
     return Effect.flatMap(Journal.CurrentJournal, (journal) => {
-      if (journal === Journal.none) return Effect.sync(() => this.#mail.take(this.#state, isEnd))
+      if (journal === Journal.none) return this.#takeNow(isEnd)
       const step = { key, kind: "decision", name: "inbox", idempotent: true } as const
-      const kept = Effect.sync(() =>
-        toJson(
-          encode(
-            this.#mail
-              .take(this.#state, isEnd)
-              .map(({ messages, when }) => ({ when, prompt: Prompt.fromMessages(messages) }))
-          )
-        )
+      const kept = Effect.map(this.#takeNow(isEnd), (inputs) =>
+        toJson(encode(inputs.map(({ messages, when }) => ({ when, prompt: Prompt.fromMessages(messages) }))))
       )
       return Effect.map(Effect.orDie(journal.run(step, kept)), (json) =>
         decode(json).map(({ prompt, when }) => ({ when, messages: prompt.content }))
       )
+    })
+  }
+
+  #takeNow(isEnd: boolean): Effect.Effect<ReadonlyArray<Input>> {
+    return Effect.suspend(() => {
+      const taken = this.#mail?.take(this.#state, isEnd) ?? []
+      const { jobs } = this.#state
+      if (jobs === undefined) return Effect.succeed(taken)
+      const ends = isEnd && taken.length === 0 ? jobs.next() : Effect.sync(() => jobs.take())
+      return Effect.map(ends, (ends) => [...taken, ...ends.map(inputOf)])
     })
   }
 
@@ -82,6 +94,11 @@ export class Listener {
     return events.emit({ _tag: "InputReceived", step, when, prompt: encodePrompt(Prompt.fromMessages(messages)) })
   }
 }
+
+const inputOf = (end: JobEnd): Input => ({
+  when: "background",
+  messages: [Prompt.userMessage({ content: [Prompt.textPart({ text: messageAbout(end) })] })]
+})
 
 /** Runs the loop of an agent, which listens to the inbox around it. Nothing that the run begins does. */
 export const listening = <A, E, R>(

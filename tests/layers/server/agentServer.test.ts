@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Redacted, Schema } from "effect"
 import { AiError } from "effect/ai"
-import { Agent, AgentServer, AgentTool, Chain, Runner, TestModel } from "troupe"
+import { Agent, AgentServer, AgentTool, Chain, Runner, SessionStore, TestModel } from "troupe"
 import { ask, get, handling, post, sentIn } from "../../support/agentServer.ts"
 
 const desk = Agent.make("desk", { description: "Answers", instructions: "s3cr3t instructions" })
@@ -456,6 +456,7 @@ describe("what is there", () => {
       const sessions = yield* ask(handler, get("/sessions"))
       assert.strictEqual(sessions.status, 501)
       assert.include(problem(sessions).detail, "SessionStore.layerMemory")
+      assert.strictEqual((yield* ask(handler, get("/sessions/user-42", {}, "DELETE"))).status, 501)
       assert.include((yield* ask(handler, get("/traces"))).text, "TraceStore.layer")
       const run = yield* ask(handler, post("/runners/desk", { input: "Hi", session: "user-42" }))
       assert.strictEqual(run.status, 501)
@@ -551,6 +552,59 @@ describe("a run that waits for approval", () => {
       const { id } = body.waitingFor[0]
       const stolen = post(`/runs/${body.runId}/approvals`, { [id]: { approved: true } }, as("bob"))
       assert.strictEqual((yield* ask(handler, stolen)).status, 404)
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("sessions", () => {
+  const live = (script: TestModel.Script) => Layer.merge(SessionStore.layerMemory, model(script))
+  const roles = ({ prompt }: TestModel.Call) => prompt.content.map(({ role }) => role[0]).join("")
+
+  it.live("hold a conversation over runs, whole and streamed", () =>
+    Effect.gen(function* () {
+      const handler = yield* handling({ runners: { desk } }, live(roles))
+      const turn = (path: string, text: string) => ask(handler, post(path, { input: text, session: "user-42" }))
+      assert.strictEqual((yield* turn("/runners/desk", "One")).body.output, "su")
+      const { text } = yield* turn("/runners/desk/stream", "Two")
+      assert.strictEqual(JSON.parse(sentIn(text).at(-1)!.data).output, "suau")
+      const other = yield* ask(handler, post("/runners/desk", { input: "Hi", session: "user-43" }))
+      assert.strictEqual(other.body.output, "su")
+      const session = yield* ask(handler, get("/sessions/user-42"))
+      assert.deepStrictEqual(session.body.messages, [
+        { role: "user", text: "One" },
+        { role: "assistant", text: "su" },
+        { role: "user", text: "Two" },
+        { role: "assistant", text: "suau" }
+      ])
+      assert.strictEqual((yield* ask(handler, get("/sessions/user-42", {}, "DELETE"))).status, 204)
+      assert.strictEqual((yield* ask(handler, get("/sessions/user-42"))).status, 404)
+      const wrong = yield* ask(handler, post("/runners/desk", { input: "Hi", session: 5 }))
+      assert.strictEqual(problem(wrong).part, "session")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("belong to the client that began them, and are listed for it alone", () =>
+    Effect.gen(function* () {
+      const bearer = (token: Redacted.Redacted<string>) => Redacted.value(token)
+      const handler = yield* handling({ runners: { desk }, bearer }, live(roles))
+      const as = (name: string) => ({ authorization: `Bearer ${name}` })
+      const body = { input: "One", session: "chat" }
+      for (const name of ["ada", "ada", "bob"]) yield* ask(handler, post("/runners/desk", body, as(name)))
+      const listed = (name: string) => Effect.map(ask(handler, get("/sessions", as(name))), ({ body }) => body.sessions)
+      assert.deepStrictEqual(
+        (yield* listed("ada")).map(({ id, turns }: { readonly id: string; readonly turns: number }) => [id, turns]),
+        [["chat", 2]]
+      )
+      assert.strictEqual((yield* listed("bob"))[0].turns, 1)
+      assert.deepStrictEqual(yield* listed("eve"), [])
+      assert.strictEqual((yield* ask(handler, get("/sessions/chat", as("eve")))).status, 404)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("are not listed where clients have no names", () =>
+    Effect.gen(function* () {
+      const handler = yield* handling({ runners: { desk } }, live(roles))
+      assert.strictEqual((yield* ask(handler, get("/sessions"))).status, 403)
     }).pipe(Effect.scoped)
   )
 })

@@ -78,7 +78,7 @@ export const make = (
     )
     const edge: Edge = {
       settings,
-      runners,
+      runners: new Map([...runners].map(([name, served]) => [name, inTime(served, settings)])),
       runs,
       context: Context.add(given, CurrentSigning, signing),
       signing: signing ?? processSigning(),
@@ -93,6 +93,12 @@ export const make = (
     yield* Effect.addFinalizer(() => end)
     return edge
   })
+
+/** A runner whose runs take no longer than they may. */
+const inTime = (served: ServedRunner, { timeMs }: Settings): ServedRunner => ({
+  ...served,
+  runner: Runner.withTimeout(served.runner, timeMs)
+})
 
 /** A secret that this process alone has: what it signs is worth nothing elsewhere, or after it. */
 const processSigning = (): Signing => {
@@ -317,8 +323,7 @@ export interface Begin {
 export const begin = (edge: Edge, options: Begin): Effect.Effect<string, Problem, Scope.Scope> =>
   startIn(edge, options.isDetached, () => {
     const { caller, deltas, input, isDetached, runner } = options
-    const limited = Runner.withTimeout(runner.runner, edge.settings.timeMs)
-    return edge.runs.start(limited, input, { owner: caller.name, deltas, paced: deltas && !isDetached })
+    return edge.runs.start(runner.runner, input, { owner: caller.name, deltas, paced: deltas && !isDetached })
   })
 
 /** Starts a run, or one that goes on with another, in a place. */

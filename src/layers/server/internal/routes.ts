@@ -31,6 +31,7 @@ import { docsPage, openApi } from "./openApi.ts"
 import { failureOf, ofRuns, type Problem, problem, problemOf, refuse } from "./problem.ts"
 import { json } from "./respond.ts"
 import { fromClient, type ServedRunner } from "./served.ts"
+import { checkedId, inSession, sessionId, sessions } from "./sessions.ts"
 
 type Request = HttpServerRequest.HttpServerRequest
 type Answer = HttpServerResponse.HttpServerResponse
@@ -63,8 +64,7 @@ export const add = (edge: Edge, route: Add): void => {
     Effect.flatMap(bodyOf(edge, request), (body) => answered(edge, request, caller, body))
   )
   route("GET", "/approvals", (_, caller) => allApprovals(edge, caller))
-  for (const path of ["/sessions", "/sessions/:id"] as const) route("GET", path, () => withoutStore("SessionStore"))
-  route("DELETE", "/sessions/:id", () => withoutStore("SessionStore"))
+  sessions(edge, route)
   for (const path of ["/traces", "/traces/:id"] as const) route("GET", path, () => withoutStore("TraceStore"))
 }
 
@@ -95,7 +95,7 @@ interface Asked {
 }
 
 /** The body of a request for a run: `{ input, session?, detached? }`. */
-const asked = (edge: Edge, request: Request): Effect.Effect<Asked, Problem, HttpRouter.RouteContext> =>
+const asked = (edge: Edge, request: Request, caller: Caller): Effect.Effect<Asked, Problem, HttpRouter.RouteContext> =>
   Effect.gen(function* () {
     const runner = yield* runnerOf(edge, yield* param("name"))
     const body = yield* bodyOf(edge, request)
@@ -106,13 +106,17 @@ const asked = (edge: Edge, request: Request): Effect.Effect<Asked, Problem, Http
     if (!("input" in fields)) return yield* refuse(400, "The body has no input.", { part: "input" })
     const { detached = false, session } = fields
     if (typeof detached !== "boolean") return yield* refuse(400, "detached is not true or false.", { part: "detached" })
-    if (session !== undefined) return yield* withoutStore("SessionStore")
-    return { runner, input: yield* runner.decode(fields["input"]), isDetached: detached }
+    const decoded = yield* runner.decode(fields["input"])
+    if (session === undefined) return { runner, input: decoded, isDetached: detached }
+    const id = sessionId(caller, yield* checkedId(session))
+    if (!runner.isChat) return yield* refuse(400, "The runner takes no conversation.", { part: "session" })
+    const turn = { ...runner, runner: yield* inSession(edge, runner.runner, id) }
+    return { runner: turn, input: decoded, isDetached: detached }
   })
 
 const run = (edge: Edge, request: Request, caller: Caller) =>
   Effect.gen(function* () {
-    const { input, isDetached, runner } = yield* asked(edge, request)
+    const { input, isDetached, runner } = yield* asked(edge, request, caller)
     const runId = yield* begin(edge, { runner, input, caller, deltas: isDetached, isDetached })
     if (isDetached) return json({ runId, status: "running" }, 202, atRun(edge, runId))
     const ended = yield* Effect.mapError(untilEnd(edge, runId), ofRuns)
@@ -241,7 +245,7 @@ const stream = (edge: Edge, request: Request, caller: Caller) =>
       if (info.runner !== runner.runner.name) return yield* refuse(404, "There is no such run, or it has expired.")
       return yield* following(edge, request, info, from)
     }
-    const { input, isDetached } = yield* asked(edge, request)
+    const { input, isDetached } = yield* asked(edge, request, caller)
     const runId = yield* begin(edge, { runner, input, caller, deltas: true, isDetached })
     return streamed(edge, request, runId, 0)
   })

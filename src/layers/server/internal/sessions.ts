@@ -1,0 +1,128 @@
+/** Conversations that the store of the program keeps, as clients name them. */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as HttpRouter from "effect/http/HttpRouter"
+import * as HttpServerRequest from "effect/http/HttpServerRequest"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import * as Option from "effect/Option"
+import type * as Prompt from "effect/ai/Prompt"
+import { type Info, type Service, SessionStore } from "../../../services/SessionStore.ts"
+import * as Store from "../../../services/SessionStore.ts"
+import type { Caller, Edge } from "./edge.ts"
+import { problem, type Problem, refuse } from "./problem.ts"
+import { json } from "./respond.ts"
+import type { Add } from "./routes.ts"
+import type { ErasedRunner } from "./served.ts"
+
+/** The routes of sessions. */
+export const sessions = (edge: Edge, route: Add): void => {
+  route("GET", "/sessions", (request, caller) => list(edge, request, caller))
+  route("GET", "/sessions/:id", (_, caller) => read(edge, caller))
+  route("DELETE", "/sessions/:id", (_, caller) => remove(edge, caller))
+}
+
+/** The store of sessions. Fails where the server has none. */
+const storeOf = (edge: Edge): Effect.Effect<Service, Problem> =>
+  Option.match(Context.getOption(edge.context, SessionStore), {
+    onNone: () =>
+      refuse(501, "This server has no SessionStore. Provide SessionStore.layerMemory or SessionStore.layerSql to it."),
+    onSome: Effect.succeed
+  })
+
+/** True where the server has a store. */
+export const hasStore = (edge: Edge): boolean => Option.isSome(Context.getOption(edge.context, SessionStore))
+
+const maxId = 200
+
+/** The session of a client: a client with a name has sessions of its own. */
+export const sessionId = ({ name }: Caller, id: string): string =>
+  name === undefined ? id : `${encodeURIComponent(name)}/${id}`
+
+const prefixOf = ({ name }: Caller): string => (name === undefined ? "" : `${encodeURIComponent(name)}/`)
+
+/** The id of a session that a client wrote. */
+export const checkedId = (id: unknown): Effect.Effect<string, Problem> =>
+  typeof id === "string" && id !== "" && id.length <= maxId
+    ? Effect.succeed(id)
+    : refuse(400, `A session is a text of 1 to ${maxId} characters.`, { part: "session" })
+
+const ofStore = (error: { readonly _tag: string }): Problem =>
+  error._tag === "SessionConflict"
+    ? problem(409, "Another turn of the session is under way.", { error: error._tag }, { "retry-after": "1" })
+    : problem(
+        503,
+        "The session cannot be read or written now. Try again later.",
+        { error: error._tag },
+        { "retry-after": "5" }
+      )
+
+/** Does something with the store. */
+export const withStore = <A, E extends { readonly _tag: string }>(
+  edge: Edge,
+  effect: Effect.Effect<A, E, SessionStore>
+): Effect.Effect<A, Problem> =>
+  Effect.flatMap(storeOf(edge), (store) => Effect.mapError(Effect.provideService(effect, SessionStore, store), ofStore))
+
+/** The runner, each of whose runs is a turn of a session. */
+export const inSession = (edge: Edge, runner: ErasedRunner, id: string): Effect.Effect<ErasedRunner, Problem> =>
+  Effect.flatMap(storeOf(edge), () =>
+    // A turn of a session is a run of an agent's kind. It is loaded when a client asks for one: the server itself knows no agent.
+    Effect.map(
+      Effect.promise(() => import("../../../agents/Session.ts")),
+      (Session) => Session.of(runner as never, id) as ErasedRunner
+    )
+  )
+
+/** The conversation of a session so far. */
+export const historyOf = (edge: Edge, id: string): Effect.Effect<Prompt.Prompt, Problem> =>
+  withStore(edge, Store.history(id))
+
+const list = (edge: Edge, request: HttpServerRequest.HttpServerRequest, caller: Caller) =>
+  Effect.gen(function* () {
+    yield* storeOf(edge)
+    if (caller.name === undefined) {
+      return yield* refuse(403, "Clients of this server have no names. Ask for a session by its id: /sessions/ID.")
+    }
+    const prefix = prefixOf(caller)
+    const query = new URL(request.url, "http://localhost").searchParams
+    const limit = Math.min(Math.max(Number(query.get("limit") ?? 50) || 50, 1), 200)
+    const after = `${prefix}${query.get("after") ?? ""}`
+    const infos = yield* withStore(edge, Store.list({ limit, after }))
+    const own = infos.filter(({ id }) => id.startsWith(prefix))
+    return json({ sessions: own.map((info) => shown(info, prefix)) })
+  })
+
+const shown = ({ createdAt, id, turns, updatedAt, waiting }: Info, prefix: string) => ({
+  id: id.slice(prefix.length),
+  turns,
+  createdAt,
+  updatedAt,
+  waiting
+})
+
+const given = Effect.flatMap(HttpRouter.params, ({ id }) => checkedId(id))
+
+/** What the user and the assistant said: no tool calls, results or reasoning. */
+const read = (edge: Edge, caller: Caller) =>
+  Effect.gen(function* () {
+    yield* storeOf(edge)
+    const id = yield* given
+    const history = yield* historyOf(edge, sessionId(caller, id))
+    if (history.content.length === 0) return yield* refuse(404, "There is no such session.")
+    return json({ id, messages: history.content.flatMap(textOf) })
+  })
+
+const textOf = (message: Prompt.Message): ReadonlyArray<{ readonly role: string; readonly text: string }> => {
+  if (message.role !== "user" && message.role !== "assistant") return []
+  const parts: ReadonlyArray<Prompt.Part> = message.content
+  const text = parts.flatMap((part) => (part.type === "text" ? [part.text] : [])).join("")
+  return text === "" ? [] : [{ role: message.role, text }]
+}
+
+const remove = (edge: Edge, caller: Caller) =>
+  Effect.gen(function* () {
+    yield* storeOf(edge)
+    const id = yield* given
+    yield* withStore(edge, Store.remove(sessionId(caller, id)))
+    return HttpServerResponse.empty({ status: 204 })
+  })

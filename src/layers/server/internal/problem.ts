@@ -117,6 +117,11 @@ const statusOf = (name: string, known: object | undefined): number => {
   switch (name) {
     case "RunTimedOut":
       return 504
+    case "StoreError":
+      return 503
+    case "SessionConflict":
+    case "SessionWaiting":
+      return 409
     case "InvalidTranscript":
     case "InvalidApproval":
     case "CannotResume":

@@ -245,8 +245,8 @@ const stream = (edge: Edge, request: Request, caller: Caller) =>
       if (info.runner !== runner.runner.name) return yield* refuse(404, "There is no such run, or it has expired.")
       return yield* following(edge, request, info, from)
     }
-    const { input, isDetached } = yield* asked(edge, request, caller)
-    const runId = yield* begin(edge, { runner, input, caller, deltas: true, isDetached })
+    const { input, isDetached, runner: turn } = yield* asked(edge, request, caller)
+    const runId = yield* begin(edge, { runner: turn, input, caller, deltas: true, isDetached })
     return streamed(edge, request, runId, 0)
   })
 

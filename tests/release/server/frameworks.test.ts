@@ -3,17 +3,31 @@
  * each a client that hangs up interrupts its run, and a server that ends answers first.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
+import { createRequire } from "node:module"
 import type { AddressInfo } from "node:net"
 import { Readable } from "node:stream"
 import { pipeline } from "node:stream/promises"
 import { getRequestListener, serve as serveHono } from "@hono/node-server"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, ManagedRuntime, Stream } from "effect"
-import express from "express"
 import Fastify from "fastify"
 import { Hono } from "hono"
 import { Agent, AgentServer, RunEvent, Serve, TestModel } from "troupe"
 import { raw, sentIn, until } from "../../support/agentServer.ts"
+
+/** As much of Express as is used here: it has no types of its own. */
+interface App {
+  (request: IncomingMessage, response: ServerResponse): void
+  readonly post: (
+    path: string,
+    body: unknown,
+    handler: (request: IncomingMessage & { readonly body: unknown }, response: ServerResponse) => void
+  ) => void
+  readonly use: (listener: (request: IncomingMessage, response: ServerResponse) => unknown) => void
+}
+const express = createRequire(import.meta.url)("express") as (() => App) & {
+  readonly text: (options: { readonly type: string }) => unknown
+}
 
 const desk = Agent.make("desk", {})
 
@@ -86,8 +100,8 @@ const frameworks: Readonly<Record<string, (answer: Answer) => Promise<Running>>>
   },
   Express: async (answer) => {
     const app = express()
-    app.post("/chat", express.text({ type: "*/*" }), async (request, response) => {
-      await send(await answer(String(request.body), hangUp(response)), response)
+    app.post("/chat", express.text({ type: "*/*" }), (request, response) => {
+      void answer(String(request.body), hangUp(response)).then((answered) => send(answered, response))
     })
     const server = createServer(app)
     await listening(server)
@@ -171,9 +185,6 @@ const mounts: Readonly<Record<string, (handler: AgentServer.WebHandler["handler"
   },
   Express: async (handler) => {
     const app = express()
-    app.get("/", (_request, response) => {
-      response.send("Hello")
-    })
     app.use(getRequestListener(handler))
     const server = createServer(app)
     await listening(server)

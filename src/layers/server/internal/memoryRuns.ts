@@ -9,6 +9,7 @@ import * as Fiber from "effect/Fiber"
 import type * as Prompt from "effect/ai/Prompt"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as Inbox from "../../../Inbox.ts"
 import { CurrentState } from "../../../internal/runState.ts"
 import { isTerminal, type RunEvent } from "../../../RunEvent.ts"
 import * as Runner from "../../../Runner.ts"
@@ -31,6 +32,7 @@ interface Reader {
 
 interface Entry {
   readonly runner: string
+  readonly inbox: Inbox.Inbox
   readonly options: StartOptions
   readonly startedAt: number
   readonly readers: Set<Reader>
@@ -65,19 +67,24 @@ export const make = (limits: Limits): Effect.Effect<Service, never, Scope.Scope>
       yield* Effect.forkScoped(Effect.forever(Effect.delay(sweep, Math.max(1000, limits.expiryMs / 2))))
     }
     const start: Service["start"] = (runner, input, options = {}) =>
-      Effect.contextWith((context) => {
-        const entry = newEntry(runner.name, options)
-        const again = (answered: Prompt.Prompt, next: StartOptions): Effect.Effect<string, RunsError> =>
-          // a suspended run goes on with its own transcript, also where its runner takes another input.
-          Effect.provideContext(start(runner, answered as typeof input, { ...options, ...next }), context)
-        return starting(entry, Effect.provideContext(pump(kept, entry, runner, input, again), context))
-      })
+      Effect.flatMap(Inbox.make, (inbox) =>
+        Effect.contextWith((context) => {
+          const entry = newEntry(runner.name, options, inbox)
+          const again = (answered: Prompt.Prompt, next: StartOptions): Effect.Effect<string, RunsError> =>
+            // A suspended run goes on with its own transcript, also where its runner takes another input.
+            Effect.provideContext(start(runner, answered as typeof input, { ...options, ...next }), context)
+          return starting(entry, Effect.provideContext(pump(kept, entry, runner, input, again), context))
+        })
+      )
     return {
       start,
       follow: (runId, options) => follow(kept, runId, options),
       poll: (runId) => Effect.map(kept.find(runId), infoOf),
       list: Effect.sync(() => kept.all().map(infoOf).toReversed()),
-      input: (runId) => Effect.flatMap(kept.find(runId), () => notListening(runId)),
+      input: (runId, prompt, delivery) =>
+        Effect.flatMap(kept.find(runId), ({ ended, inbox }) =>
+          ended === undefined ? inbox[delivery](prompt) : notListening(runId)
+        ),
       interrupt: (runId) => Effect.flatMap(kept.find(runId), interrupted),
       resume: (runId, answered, options = {}) =>
         Effect.flatMap(kept.find(runId), (entry) => {
@@ -97,8 +104,9 @@ export const make = (limits: Limits): Effect.Effect<Service, never, Scope.Scope>
 const interrupted = ({ fiber }: Entry): Effect.Effect<void> =>
   fiber === undefined ? Effect.void : Fiber.interrupt(fiber)
 
-const newEntry = (runner: string, options: StartOptions): Entry => ({
+const newEntry = (runner: string, options: StartOptions, inbox: Inbox.Inbox): Entry => ({
   runner,
+  inbox,
   options,
   startedAt: 0,
   readers: new Set(),
@@ -295,7 +303,7 @@ const pump = <I, A, E, R>(
           Math.min(16, kept.limits.ahead)
         )
   // A run that is started inside of another one is not a part of it.
-  return Effect.provideService(Effect.exit(run), CurrentState, undefined)
+  return Effect.provideService(Effect.exit(Inbox.listen(run, entry.inbox)), CurrentState, undefined)
 }
 
 const keep = (kept: Kept, entry: Entry, event: RunEvent, now: number, again: NonNullable<Entry["again"]>): void => {

@@ -2,10 +2,11 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as HttpRouter from "effect/http/HttpRouter"
-import * as HttpServerRequest from "effect/http/HttpServerRequest"
+import type * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Option from "effect/Option"
 import type * as Prompt from "effect/ai/Prompt"
+import type * as Runner from "../../../Runner.ts"
 import { type Info, type Service, SessionStore } from "../../../services/SessionStore.ts"
 import * as Store from "../../../services/SessionStore.ts"
 import type { Caller, Edge } from "./edge.ts"
@@ -69,7 +70,7 @@ export const inSession = (edge: Edge, runner: ErasedRunner, id: string): Effect.
     // A turn of a session is a run of an agent's kind. It is loaded when a client asks for one: the server itself knows no agent.
     Effect.map(
       Effect.promise(() => import("../../../agents/Session.ts")),
-      (Session) => Session.of(runner as never, id) as ErasedRunner
+      (Session) => Session.of(runner as Runner.Runner<Prompt.RawInput, unknown, unknown, never>, id) as ErasedRunner
     )
   )
 

@@ -586,3 +586,22 @@ export class DurableError extends Schema.TaggedError<DurableError>()("DurableErr
     return `${which}: ${asClause(this.problem)}. ${this.remedy}.`
   }
 }
+
+/**
+ * A step of a durable run was begun, and its outcome is not known: the process that made it is gone. The step may have
+ * happened. The run waits for an answer, see `Durable.answer`.
+ */
+export class OutcomeUnknown extends Schema.TaggedError<OutcomeUnknown>()("OutcomeUnknown", {
+  /** The name of the durable definition. */
+  run: Schema.String,
+  /** The key of the run. */
+  key: Schema.String,
+  /** The key of the step, for the answer. */
+  step: Schema.String,
+  /** The name of the tool or effect. */
+  name: Schema.String
+}) {
+  override get message(): string {
+    return `the durable run "${this.key}" of "${this.run}": "${this.name}" was begun, and its outcome is not known. Find out whether it happened, and answer with Durable.answer.`
+  }
+}

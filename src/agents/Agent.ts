@@ -9,7 +9,7 @@ import type * as AiError from "effect/ai/AiError"
 import * as LanguageModel from "effect/ai/LanguageModel"
 import * as Model from "effect/ai/Model"
 import type * as Prompt from "effect/ai/Prompt"
-import type * as Tool from "effect/ai/Tool"
+import * as Tool from "effect/ai/Tool"
 import type * as Toolkit from "effect/ai/Toolkit"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
@@ -339,11 +339,15 @@ const structureOf = (plan: Spec.AgentSpec): Structure => ({
     ...[...plan.tools.byName].map(([name, entry]) => ({
       name,
       role: "tool",
+      parameters: () => parametersOf(AgentTool.isAgentTool(entry) ? entry.tool : entry),
       ...(AgentTool.isAgentTool(entry) ? { runner: entry.runner, handsOffTo: markOf(entry.tool, HandsOff)?.to } : {})
     })),
     ...plan.sources.map(({ name }) => ({ name, role: "tool", runner: undefined }))
   ]
 })
+
+const parametersOf = (tool: Tool.Any): Schema.Json =>
+  Tool.isProviderDefined(tool) ? null : toJson(Tool.getJsonSchema(tool))
 
 const nothing: ReadonlyArray<never> = []
 

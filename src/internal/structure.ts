@@ -1,5 +1,7 @@
 /** The structure of a runner, for drawing it. `Runner` holds one in every definition. */
 
+import type * as Schema from "effect/Schema"
+
 /** How the members of a runner work together. */
 export type Kind =
   | "function"
@@ -30,6 +32,8 @@ export interface Member {
   readonly role?: string | undefined
   /** The runner; a plain function or tool has none. */
   readonly runner?: Drawable | undefined
+  /** The JSON schema of a tool's parameters. It is no part of the drawing; it tells versions of a definition apart. */
+  readonly parameters?: (() => Schema.Json) | undefined
   /** The name of the member that a tool hands the conversation over to. */
   readonly handsOffTo?: string | undefined
 }

@@ -3,11 +3,13 @@
  * the outcome of each of its steps is kept before anything sees it, so that another process goes on from there.
  */
 import * as Context from "effect/Context"
+import * as Cron from "effect/Cron"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Prompt from "effect/ai/Prompt"
 import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
@@ -17,7 +19,7 @@ import { assertOptions, assertText } from "../../internal/definition.ts"
 import { messageOf } from "../../internal/message.ts"
 import { durationOf } from "../../internal/toolDefinition.ts"
 import type * as RunError from "../../RunError.ts"
-import { DurableError, InvalidDefinition } from "../../RunError.ts"
+import { DurableError, InvalidDefinition, type OutcomeUnknown } from "../../RunError.ts"
 import type { RunEvent } from "../../RunEvent.ts"
 import * as Runner from "../../Runner.ts"
 import type { Approved, Denied } from "../../services/Approver.ts"
@@ -109,6 +111,8 @@ export type Status =
  * - `version`: change it when what the runner does changes in a way that its structure does not show. A run that has not
  *   ended goes on only with the definition that it was started with.
  * - `input`, `output`, `error`: schemas, asked for where they are not known.
+ * - `onUnknown`: answers steps whose outcome is not known, such as by asking the other side by its idempotency key. For
+ *   `undefined`, and without it, the run waits for {@link answer}.
  *
  * Fails as the runner does, and with `DurableError`. A run sees the services of the process that executes it. Throws
  * `InvalidDefinition` for a name, a version or a schema that is not valid.
@@ -124,14 +128,15 @@ export type Status =
  *   Effect.provide(Durable.layerSqlite({ filename: "runs.db" }))
  * )
  */
-export const make = <N extends Runner.Member>(
+export const make = <N extends Runner.Member, R2 = never>(
   runner: N,
   options: {
     readonly name: string
     readonly version: string
     readonly key: (input: Runner.Input<N>) => string
+    readonly onUnknown?: ((question: OutcomeUnknown) => Effect.Effect<Answer | undefined, never, R2>) | undefined
   } & Schemas<N>
-): Durable<Runner.Input<N>, Runner.Output<N>, Runner.Error<N> | DurableError, Runner.Services<N> | Engine> => {
+): Durable<Runner.Input<N>, Runner.Output<N>, Runner.Error<N> | DurableError, Runner.Services<N> | R2 | Engine> => {
   const durable = define(runner, options)
   const whole = Runner.fromDefinition(options.name, durable.runner.description, {
     body: (input: Runner.Input<N>) => attached(durable, input),
@@ -160,7 +165,11 @@ const attached = (durable: Definition, input: unknown): Effect.Effect<unknown, u
   )
 
 const host = (engine: Service, durable: Definition): Effect.Effect<void, DurableError, Scope.Scope> =>
-  Effect.flatMap(Effect.context<never>(), (context) => engine.host(durable, programOf(durable, context)))
+  Effect.flatMap(Effect.context<never>(), (context) =>
+    engine.host(durable, programOf(durable, context), (question) =>
+      Effect.provideContext(durable.onUnknown(question), context)
+    )
+  )
 
 const outcome = (durable: Definition, key: string, ended: Ended): Effect.Effect<unknown, unknown> => {
   switch (ended._tag) {
@@ -293,15 +302,78 @@ export const worker = <const D extends ReadonlyArray<Runner.Member>>(
   })
   const serving = Effect.gen(function* () {
     const engine = yield* Engine
-    for (const durable of all) {
-      yield* Effect.retry(
-        Effect.tapError(host(engine, durable), (error) => Effect.logWarning(error.message)),
-        Schedule.spaced("1 second")
-      ).pipe(Effect.orDie)
-    }
+    for (const durable of all) yield* insisting(host(engine, durable))
   })
   return Layer.effectDiscard(serving) as Layer.Layer<never, never, Runner.Services<D[number]> | Engine>
 }
+
+/** Options of {@link schedule}. */
+export interface ScheduleOptions<in out I> {
+  /** When: a cron expression of five or six fields, or a `Cron` of Effect. */
+  readonly cron: string | Cron.Cron
+  /** The input, or a function of the time that the run was planned for, in milliseconds since 1970. */
+  readonly input: I | ((at: number) => I)
+  /** The time zone of a cron expression, such as `"Europe/Berlin"`. Default: UTC. */
+  readonly timeZone?: string | undefined
+}
+
+/**
+ * Starts runs at the times of a cron expression: each time once, in whichever of the processes that have this Layer. The key
+ * of such a run is that of its input, with `@` and the planned time. It executes runs as {@link worker} does, and needs the
+ * same. Throws `InvalidDefinition` for an expression that is not valid.
+ *
+ * @example
+ * import { Layer } from "effect"
+ * import { Agent, DemoModel, Durable } from "troupe"
+ *
+ * const reporter = Agent.make("reporter", { instructions: "Write the report of the day." })
+ * const reports = Durable.make(reporter, { name: "reports", version: "1", key: () => "daily" })
+ * const program = Layer.launch(Durable.schedule(reports, { cron: "0 6 * * *", input: "Go." }).pipe(
+ *   Layer.provide([DemoModel.layer, Durable.layerSqlite({ filename: "runs.db" })])
+ * ))
+ */
+export const schedule = <I, A, E, R>(
+  self: Durable<I, A, E, R>,
+  options: ScheduleOptions<NoInfer<I>>
+): Layer.Layer<never, never, R | Engine> => {
+  const { durable } = self
+  const cron = cronOf(durable.name, options)
+  const start = (at: number) =>
+    Effect.gen(function* () {
+      const engine = yield* Engine
+      const input: unknown =
+        typeof options.input === "function" ? (options.input as (at: number) => I)(at) : options.input
+      const key = `${yield* durable.keyOf(input)}@${new Date(at).toISOString()}`
+      yield* engine.submit(durable, key, yield* durable.encodeInput(key, input))
+    })
+  const scheduling = Effect.gen(function* () {
+    const engine = yield* Engine
+    const context = yield* Effect.context<Engine>()
+    const name = `${durable.name}/${String(options.cron)}`
+    yield* insisting(engine.schedule(name, cron, (at) => Effect.provideContext(insisting(start(at)), context)))
+  })
+  return Layer.merge(worker(self), Layer.effectDiscard(scheduling)) as Layer.Layer<never, never, R | Engine>
+}
+
+const cronOf = (name: string, { cron, timeZone }: Pick<ScheduleOptions<never>, "cron" | "timeZone">): Cron.Cron => {
+  if (typeof cron !== "string") return cron
+  const parsed = Cron.parse(cron, timeZone ?? "UTC")
+  if (Result.isSuccess(parsed)) return parsed.success
+  throw new InvalidDefinition({
+    subject: `the schedule of "${name}"`,
+    problem: `"${cron}" is not a cron expression: ${messageOf(parsed.failure)}`,
+    remedy: 'Write one of five fields, such as "0 6 * * *"'
+  })
+}
+
+/** Tries again until it succeeds, and says why it does not. */
+const insisting = <A, R>(effect: Effect.Effect<A, DurableError, R>): Effect.Effect<A, never, R> =>
+  Effect.orDie(
+    Effect.retry(
+      Effect.tapError(effect, (error) => Effect.logWarning(error.message)),
+      Schedule.spaced("1 second")
+    )
+  )
 
 /** Options of both engines. */
 export interface EngineOptions {

@@ -2,8 +2,12 @@
  * The part of the engine that is Effect's: `effect/workflow` on `effect/cluster`, with its messages and its leases in SQL.
  * Processes speak to each other through the database alone, so a node needs no address and no open port.
  */
+import * as ClusterCron from "effect/cluster/ClusterCron"
 import * as ClusterSchema from "effect/cluster/ClusterSchema"
 import * as ClusterWorkflowEngine from "effect/cluster/ClusterWorkflowEngine"
+import * as EntityAddress from "effect/cluster/EntityAddress"
+import * as EntityId from "effect/cluster/EntityId"
+import * as EntityType from "effect/cluster/EntityType"
 import * as RunnerAddress from "effect/cluster/RunnerAddress"
 import * as RunnerHealth from "effect/cluster/RunnerHealth"
 import * as Runners from "effect/cluster/Runners"
@@ -14,7 +18,9 @@ import * as ShardingConfig from "effect/cluster/ShardingConfig"
 import * as SqlMessageStorage from "effect/cluster/SqlMessageStorage"
 import * as SqlRunnerStorage from "effect/cluster/SqlRunnerStorage"
 import * as Context from "effect/Context"
+import type * as Cron from "effect/Cron"
 import * as Digest from "effect/crypto/Digest"
+import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -193,6 +199,35 @@ export const give = (
     )
   ) as Effect.Effect<void>
 }
+
+/** Removes what the engine keeps of a run. */
+export const forget = (node: Node, fingerprint: string, executionId: string): Effect.Effect<void, unknown> => {
+  const entityId = EntityId.make(executionId)
+  const shardId = node.sharding.getShardId(entityId, groupOf(fingerprint))
+  const types = [`Workflow/${workflowOf(fingerprint)._tag}`, "Workflow/-/DurableClock"]
+  return Effect.forEach(
+    types,
+    (type) => node.messages.clearAddress(EntityAddress.make({ entityType: EntityType.make(type), entityId, shardId })),
+    { discard: true }
+  )
+}
+
+/** Calls `run` at the times of `cron`, in one of the nodes that do so under this name, for as long as the scope is open. */
+export const repeat = (
+  node: Node,
+  options: {
+    readonly name: string
+    readonly group: string
+    readonly cron: Cron.Cron
+    readonly run: (at: number) => Effect.Effect<void>
+  }
+): Effect.Effect<void, never, Scope.Scope> =>
+  ClusterCron.make({
+    name: options.name,
+    cron: options.cron,
+    shardGroup: options.group,
+    execute: Effect.flatMap(ClusterCron.CurrentScheduledTime, (at) => options.run(DateTime.toEpochMillis(at)))
+  }).pipe(Layer.provide(Layer.succeed(Sharding.Sharding)(node.sharding)), Layer.build, Effect.asVoid)
 
 /** Interrupts the execution of a run in the process that has it. */
 export const interrupt = (node: Node, fingerprint: string, executionId: string): Effect.Effect<void> =>

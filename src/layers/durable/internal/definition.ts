@@ -4,15 +4,15 @@ import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { assertFunction, assertName, assertOptions, assertText } from "../../../internal/definition.ts"
 import { exactJson, hash } from "../../../internal/fingerprint.ts"
-import { encodeError, toJson } from "../../../internal/json.ts"
-import { codec, jsonSchema } from "../../../internal/jsonForm.ts"
+import { encodeError } from "../../../internal/json.ts"
+import { codec } from "../../../internal/jsonForm.ts"
 import { decodeKnown } from "../../../internal/knownErrors.ts"
 import { messageOf } from "../../../internal/message.ts"
-import { conversation, inputOf, outputOf } from "../../../internal/runnerSchemas.ts"
+import { inputOf, outputOf } from "../../../internal/runnerSchemas.ts"
 import type { Drawable, Structure } from "../../../internal/structure.ts"
-import { DurableError, InvalidDefinition } from "../../../RunError.ts"
+import { DurableError, InvalidDefinition, type OutcomeUnknown } from "../../../RunError.ts"
 import * as Runner from "../../../Runner.ts"
-import type { Kind } from "./engine.ts"
+import type { Answer, Kind } from "./engine.ts"
 
 /** A durable definition, with its types erased. */
 export interface Definition extends Kind {
@@ -24,6 +24,7 @@ export interface Definition extends Kind {
   readonly decodeOutput: (key: string, json: Schema.Json) => Effect.Effect<unknown, DurableError>
   readonly encodeError: (error: unknown) => Schema.Json
   readonly decodeError: (json: Schema.Json) => unknown
+  readonly onUnknown: (question: OutcomeUnknown) => Effect.Effect<Answer | undefined>
 }
 
 /** The options of a definition, with their types erased. */
@@ -34,9 +35,10 @@ export interface Options {
   readonly input?: unknown
   readonly output?: unknown
   readonly error?: unknown
+  readonly onUnknown?: unknown
 }
 
-const known: ReadonlySet<string> = new Set(["error", "input", "key", "name", "output", "version"])
+const known: ReadonlySet<string> = new Set(["error", "input", "key", "name", "onUnknown", "output", "version"])
 
 /** How long keys and names may be. */
 const maxKey = 512
@@ -64,6 +66,7 @@ export const define = (runner: unknown, options: Options): Definition => {
     name: options.name,
     fingerprint: fingerprintOf(runner, options),
     runner,
+    onUnknown: onUnknownOf(subject, options.onUnknown),
     keyOf: (input) =>
       Effect.flatMap(
         Effect.sync(() => options.key(input as never)),
@@ -80,6 +83,13 @@ export const define = (runner: unknown, options: Options): Definition => {
         ? Schema.decodeUnknownSync(error as Schema.Codec<unknown, unknown>)(json.own)
         : decodeKnown(json)
   }
+}
+
+/** Its services are those of the process, which are given with the call. */
+const onUnknownOf = (subject: string, given: unknown): Definition["onUnknown"] => {
+  if (given === undefined) return () => Effect.succeed(undefined)
+  assertFunction(subject, "onUnknown", given)
+  return given as Definition["onUnknown"]
 }
 
 const schemaOf = (
@@ -155,12 +165,8 @@ const structureOf = (runner: Drawable, above: ReadonlyArray<Drawable>): Schema.J
       name: member.name,
       role: member.role ?? null,
       handsOffTo: member.handsOffTo ?? null,
+      parameters: member.parameters?.() ?? null,
       runner: member.runner === undefined ? null : structureOf(member.runner, [...above, runner])
-    })),
-    tools: toolsOf(runner)
+    }))
   }
 }
-
-const toolsOf = (_runner: Drawable): Schema.Json => null
-
-export { conversation, jsonSchema, toJson }

@@ -3,11 +3,12 @@
  * can stand behind it. `sqlEngine.ts` is the one on `effect/workflow`, `effect/cluster` and SQL.
  */
 import * as Context from "effect/Context"
+import type * as Cron from "effect/Cron"
 import type * as Effect from "effect/Effect"
 import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
-import type { DurableError } from "../../../RunError.ts"
+import type { DurableError, OutcomeUnknown } from "../../../RunError.ts"
 import type { RunEvent } from "../../../RunEvent.ts"
 import type { Journal } from "../../../services/Journal.ts"
 
@@ -76,6 +77,9 @@ export type Answer =
   | { readonly _tag: "DidNotHappen" }
   | { readonly _tag: "GiveUp" }
 
+/** Answers a step whose outcome is not known, in the process that executes the run; `undefined` leaves it to others. */
+export type OnUnknown = (question: OutcomeUnknown) => Effect.Effect<Answer | undefined>
+
 /** A step, as it is kept. */
 export interface KeptStep {
   readonly key: string
@@ -106,7 +110,13 @@ export interface Service {
   /** Keeps a new run, or finds the run of this key; returns its id. */
   readonly submit: (kind: Kind, key: string, input: Schema.Json) => Effect.Effect<string, DurableError>
   /** Executes runs of this definition in this process for as long as the scope is open. */
-  readonly host: (kind: Kind, execute: Execute) => Effect.Effect<void, DurableError, Scope.Scope>
+  readonly host: (kind: Kind, execute: Execute, onUnknown: OnUnknown) => Effect.Effect<void, DurableError, Scope.Scope>
+  /** Calls `run` at the times of `cron`, in one process of those that do so under this name. */
+  readonly schedule: (
+    name: string,
+    cron: Cron.Cron,
+    run: (at: number) => Effect.Effect<void>
+  ) => Effect.Effect<void, DurableError, Scope.Scope>
   readonly find: (run: Ref) => Effect.Effect<Kept | undefined, DurableError>
   /** True when some process executes runs of this definition. */
   readonly isServed: (kind: Kind) => Effect.Effect<boolean, DurableError>

@@ -16,7 +16,7 @@ import { messageOf } from "../../../internal/message.ts"
 import { encodeError, toJson } from "../../../internal/json.ts"
 import { DurableError } from "../../../RunError.ts"
 import { RunEvent } from "../../../RunEvent.ts"
-import type { Ended, Execute, Wait } from "./engine.ts"
+import type { Ended, Execute, OnUnknown, Wait } from "./engine.ts"
 import { EventLog } from "./eventLog.ts"
 import * as Journal from "./journal.ts"
 import type { Claim, Tables } from "./tables.ts"
@@ -24,6 +24,7 @@ import type { Claim, Tables } from "./tables.ts"
 /** What this process executes for a definition. */
 export interface Program {
   readonly execute: Execute
+  readonly onUnknown: OnUnknown
   /** Completed when the services that it uses are about to end. */
   readonly closing: Deferred.Deferred<void>
   /** One for each of its executions, completed when that has ended. */
@@ -110,6 +111,7 @@ const once = (claim: Claim, program: Program, on: Surroundings): Effect.Effect<V
       claim,
       tables,
       given: on.given,
+      onUnknown: program.onUnknown,
       wakeAt: on.wakeAt,
       persist,
       now: Clock.currentTimeMillis

@@ -1,4 +1,6 @@
 /** The nodes of this process: one for each definition that it executes, for as long as somebody here wants it executed. */
+import * as Clock from "effect/Clock"
+import type * as Cron from "effect/Cron"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -6,9 +8,9 @@ import * as Latch from "effect/Latch"
 import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import type * as SqlClient from "effect/sql/SqlClient"
-import * as Clock from "effect/Clock"
+import { hash } from "../../../internal/fingerprint.ts"
 import * as Cluster from "./cluster.ts"
-import type { Execute, Kind } from "./engine.ts"
+import type { Execute, Kind, OnUnknown } from "./engine.ts"
 import type { Program } from "./execution.ts"
 import { nodeName, processName, removeGone } from "./processes.ts"
 import type { Settings } from "./sqlEngine.ts"
@@ -71,6 +73,10 @@ export const hosting = (
         for (const run of yield* tables.queued(fingerprint, now - 2000)) {
           yield* Cluster.start(node, fingerprint, Tables.executionIdOf(run))
         }
+        if (settings.keep !== undefined) yield* prune(tables, node, now - settings.keep)
+        for (const sent of yield* tables.unheard(fingerprint)) {
+          yield* Cluster.give(node, fingerprint, Tables.executionIdOf(sent), sent.wake, null)
+        }
       }).pipe(Effect.ignoreCause, Effect.andThen(Effect.sleep(1000)), Effect.forever)
 
     const close = (fingerprint: string, made: Hosted) =>
@@ -80,11 +86,11 @@ export const hosting = (
         return Scope.close(made.scope, Exit.void)
       }).pipe(lock.withPermits(1))
 
-    const acquire = (fingerprint: string, execute: Execute) =>
+    const acquire = (fingerprint: string, execute: Execute, onUnknown: OnUnknown) =>
       lock.withPermits(1)(
         Effect.gen(function* () {
           const made = hosted.get(fingerprint) ?? (yield* open(fingerprint))
-          const program: Program = { execute, closing: Deferred.makeUnsafe(), active: new Set() }
+          const program: Program = { execute, onUnknown, closing: Deferred.makeUnsafe(), active: new Set() }
           made.users++
           made.programs.push(program)
           const before = made.changed
@@ -105,17 +111,36 @@ export const hosting = (
         yield* Effect.forkIn(Effect.andThen(Effect.sleep(idleMillis), close(fingerprint, made)), scope)
       })
 
-    const add = ({ fingerprint }: Kind, execute: Execute): Effect.Effect<void, unknown, Scope.Scope> =>
+    const add = (
+      { fingerprint }: Kind,
+      execute: Execute,
+      onUnknown: OnUnknown
+    ): Effect.Effect<void, unknown, Scope.Scope> =>
       Effect.asVoid(
-        Effect.acquireRelease(acquire(fingerprint, execute), ({ made, program }) => release(fingerprint, made, program))
+        Effect.acquireRelease(acquire(fingerprint, execute, onUnknown), ({ made, program }) =>
+          release(fingerprint, made, program)
+        )
       )
 
-    const prune = (before: number) =>
+    const schedule = (name: string, cron: Cron.Cron, run: (at: number) => Effect.Effect<void>) =>
       Effect.gen(function* () {
-        const old = yield* tables.old(before, 1000)
-        for (const run of old) yield* tables.remove(run.id)
-        return old.length
+        const group = `c${hash(name).slice(0, 20)}`
+        const node = yield* Cluster.build(sql, settings, { address: nodeName(), groups: [group] })
+        yield* Cluster.repeat(node, { name, group, cron, run })
       })
 
-    return { add, prune, nodeOf: (fingerprint: string) => hosted.get(fingerprint)?.node }
+    return { add, schedule, nodeOf: (fingerprint: string) => hosted.get(fingerprint)?.node }
+  })
+
+/** Removes a part of the runs that ended before `before`; returns how many. */
+export const prune = (tables: Tables.Tables, node: Cluster.Node, before: number): Effect.Effect<number, unknown> =>
+  Effect.gen(function* () {
+    const old = yield* tables.old(before, 500)
+    for (const run of old) {
+      for (let generation = 0; generation <= run.generation; generation++) {
+        yield* Cluster.forget(node, run.fingerprint, Tables.executionIdOf({ id: run.id, generation }))
+      }
+      yield* tables.remove(run.id)
+    }
+    return old.length
   })

@@ -2,13 +2,15 @@
  * The journal of one execution: it gives the kept outcomes of steps, keeps those of new ones, and puts the run to sleep.
  */
 import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
-import { CurrentJournal, type Journal, none, type Step } from "../../../services/Journal.ts"
-import type { KeptStep, Wait } from "./engine.ts"
+import { OutcomeUnknown } from "../../../RunError.ts"
+import type { Journal, Step } from "../../../services/Journal.ts"
+import type { KeptStep, OnUnknown, Wait } from "./engine.ts"
 import type { Claim, Tables, Written } from "./tables.ts"
 
 /** Why an execution stops before its run has ended. */
@@ -28,6 +30,7 @@ export interface Host {
   readonly tables: Tables
   /** The value that was given for a wait. */
   readonly given: (wake: string) => Effect.Effect<Option.Option<Schema.Json>>
+  readonly onUnknown: OnUnknown
   /** Runs a statement until it succeeds. */
   readonly persist: <A>(statement: Effect.Effect<A, unknown>) => Effect.Effect<A>
   readonly now: Effect.Effect<number>
@@ -56,163 +59,197 @@ const asleep: Effect.Effect<never> = Effect.interruptible(
   })
 )
 
-/** How long a sleep may be that is not worth giving the process up. */
+/** How long a sleep may be, in milliseconds, that is not worth giving the process up. */
 const shortSleep = 1000
+
+/** What one execution knows. */
+interface Desk {
+  readonly host: Host
+  readonly kept: Map<string, Pick<KeptStep, "state" | "value">>
+  readonly begun: Set<string>
+  readonly waits: Map<string, Wait>
+  readonly stopped: Deferred.Deferred<Stop>
+  stop: Stop | undefined
+}
 
 /** Makes the journal of one execution. */
 export const make = (host: Host, rootId: string): Execution => {
-  const { claim, now, persist, tables } = host
-  const kept = new Map(claim.steps.map((step) => [step.key, step]))
-  const begun = new Set<string>()
-  const waits = new Map<string, Wait>()
-  const stopped = Deferred.makeUnsafe<Stop>()
-  let stop: Stop | undefined
-
-  const halt = (why: Stop): Effect.Effect<never> =>
-    Effect.suspend(() => {
-      stop ??= why
-      Deferred.doneUnsafe(stopped, Effect.succeed(why))
-      return asleep
-    })
-  const waitFor = (wait: Wait): Effect.Effect<never> =>
-    Effect.suspend(() => {
-      waits.set(wait.id, wait)
-      return asleep
-    })
-
-  const outcomeOf = (step: KeptStep): Effect.Effect<Schema.Json, Schema.Json> => {
-    if (step.state === "done") return Effect.succeed(step.value)
-    const isGivenUp = isObject(step.value) && step.value["givenUp"] === true
-    return isGivenUp ? halt({ _tag: "GivenUp", step: step.key }) : Effect.fail(step.value)
+  const desk: Desk = {
+    host,
+    kept: new Map(host.claim.steps.map((step) => [step.key, step])),
+    begun: new Set(),
+    waits: new Map(),
+    stopped: Deferred.makeUnsafe<Stop>(),
+    stop: undefined
   }
-
-  const unless = (step: string, written: Written): Effect.Effect<void> =>
-    written === "written" ? Effect.void : halt(written === "fenced" ? { _tag: "Fenced" } : { _tag: "Ambiguous", step })
-
-  /** Runs the step, and keeps its outcome before anything sees it. */
-  const runAndKeep = (
-    effect: Effect.Effect<Schema.Json, Schema.Json>,
-    keep: (state: "done" | "failed", value: string) => Effect.Effect<void>
-  ): Effect.Effect<Schema.Json, Schema.Json> =>
-    Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(Effect.exit(restore(Effect.provideService(effect, CurrentJournal, none))), (exit) => {
-        if (Exit.isSuccess(exit)) return Effect.andThen(keep("done", JSON.stringify(exit.value)), exit)
-        const error = Exit.findErrorOption(exit)
-        return Option.isNone(error) ? exit : Effect.andThen(keep("failed", JSON.stringify(error.value)), exit)
-      })
-    )
-
-  const insert = (step: Step, state: KeptStep["state"], value: string | null) =>
-    Effect.flatMap(now, (at) =>
-      persist(tables.insertStep(claim, { key: step.key, kind: step.kind, name: step.name, state }, value, at))
-    ).pipe(Effect.flatMap((written) => unless(step.key, written)))
-
-  /** A step that may run again unasked: its outcome is written, and nothing before. */
-  const repeatable = (step: Step, effect: Effect.Effect<Schema.Json, Schema.Json>) =>
-    runAndKeep(effect, (state, value) => insert(step, state, value))
-
-  /** A step that may not: its intent is written before, and its outcome after. */
-  const once = (step: Step, effect: Effect.Effect<Schema.Json, Schema.Json>) =>
-    Effect.andThen(
-      insert(step, "intent", null),
-      runAndKeep(effect, (state, value) =>
-        Effect.flatMap(now, (at) => persist(tables.finishStep(claim, step.key, state, value, at))).pipe(
-          Effect.flatMap((written) => unless(step.key, written === "taken" ? "fenced" : written))
-        )
-      )
-    )
-
-  /** An earlier execution began the step, and did not say what became of it. */
-  const ask = (step: Step, effect: Effect.Effect<Schema.Json, Schema.Json>) =>
-    Effect.flatMap(now, (at) => persist(tables.askStep(claim, step.key, at))).pipe(
-      Effect.flatMap((found) => {
-        if (found === undefined) return once(step, effect)
-        if (found.state === "done" || found.state === "failed") return outcomeOf(found)
-        const wake = `answer/${step.key}/${found.epoch}`
-        return waitFor({ kind: "outcome", id: step.key, name: step.name, wake })
-      })
-    )
-
-  const begin = (key: string): Effect.Effect<void> =>
-    Effect.suspend(() => {
-      if (stop !== undefined) return asleep
-      if (begun.has(key)) return halt({ _tag: "Ambiguous", step: key })
-      begun.add(key)
-      return Effect.void
-    })
-
-  const run: Journal["run"] = (step, effect) =>
-    Effect.andThen(
-      begin(step.key),
-      Effect.suspend(() => {
-        const found = kept.get(step.key)
-        if (found?.state === "done" || found?.state === "failed") return outcomeOf(found)
-        if (step.idempotent) return repeatable(step, effect)
-        return found === undefined ? once(step, effect) : ask(step, effect)
-      })
-    )
-
-  /** The value of a wait, kept as a step once it is there. */
   const decide = (wait: Wait): Effect.Effect<Schema.Json> =>
-    Effect.suspend(() => {
-      const key = `${wait.kind}:${wait.id}`
-      const found = kept.get(key)
-      if (found !== undefined) return Effect.succeed(found.value)
-      if (stop !== undefined) return asleep
-      return Effect.flatMap(
-        host.given(wait.wake),
-        Option.match({
-          onNone: () => waitFor(wait),
-          onSome: (value) => {
-            if (begun.has(key)) return Effect.succeed(value)
-            begun.add(key)
-            const step: Step = { key, kind: "decision", name: wait.name, idempotent: true }
-            return Effect.as(insert(step, "done", JSON.stringify(value)), value)
-          }
-        })
-      )
-    })
-
-  const signal = (name: string): Effect.Effect<Schema.Json> =>
-    decide({ kind: "signal", id: name, name, wake: `signal/${name}` })
-
-  const sleep = (key: string, millis: number): Effect.Effect<void> =>
-    Effect.gen(function* () {
-      const step: Step = { key, kind: "decision", name: "sleep", idempotent: true }
-      const until = Number(
-        yield* Effect.orDie(
-          run(
-            step,
-            Effect.map(now, (at) => at + millis)
-          )
-        )
-      )
-      const left = until - (yield* now)
-      if (left <= 0) return
-      if (left <= shortSleep) return yield* Effect.sleep(left)
-      yield* host.wakeAt(key, until)
-      return yield* waitFor({ kind: "sleep", id: key, name: "sleep", wake: `DurableClock/${key}`, until })
-    })
-
+    Effect.flatMap(
+      host.given(wait.wake),
+      Option.match({ onNone: () => waitFor(desk, wait), onSome: Effect.succeed<Schema.Json> })
+    )
   return {
-    journal: Object.assign(
-      {
-        rootId,
-        run,
-        suspending: Effect.sync(() => waits.size > 0 || stop !== undefined),
-        suspend: asleep
-      },
-      { signal, sleep }
-    ),
-    waits,
-    stopped,
-    stop: () => stop,
+    journal: {
+      rootId,
+      run: (step, effect) => run(desk, step, effect),
+      kept: ({ key }) =>
+        Effect.sync(() => {
+          const found = desk.kept.get(key)
+          return found?.state === "done" ? Option.some(found.value) : Option.none()
+        }),
+      signal: (step, problemWith) => signal(desk, step, problemWith),
+      sleep: (step, duration) => sleep(desk, step, duration),
+      suspending: Effect.sync(() => desk.waits.size > 0 || desk.stop !== undefined),
+      suspend: asleep
+    },
+    waits: desk.waits,
+    stopped: desk.stopped,
+    stop: () => desk.stop,
     drain: () => {
-      stop ??= { _tag: "Draining" }
+      desk.stop ??= { _tag: "Draining" }
     },
     decide: (wait) => decide({ ...wait, wake: `decision/${wait.id}` })
   }
 }
+
+const halt = (desk: Desk, why: Stop): Effect.Effect<never> =>
+  Effect.suspend(() => {
+    desk.stop ??= why
+    Deferred.doneUnsafe(desk.stopped, Effect.succeed(why))
+    return asleep
+  })
+
+const waitFor = (desk: Desk, wait: Wait): Effect.Effect<never> =>
+  Effect.suspend(() => {
+    if (desk.stop === undefined) desk.waits.set(wait.id, wait)
+    return asleep
+  })
+
+type Outcome = Effect.Effect<Schema.Json, Schema.Json>
+
+const outcomeOf = (desk: Desk, key: string, { state, value }: Pick<KeptStep, "state" | "value">): Outcome => {
+  if (state === "done") return Effect.succeed(value)
+  const isGivenUp = isObject(value) && value["givenUp"] === true
+  return isGivenUp ? halt(desk, { _tag: "GivenUp", step: key }) : Effect.fail(isObject(value) ? value["error"]! : null)
+}
+
+const run = (desk: Desk, step: Step, effect: Outcome): Outcome =>
+  Effect.suspend(() => {
+    const { begun, kept, stop } = desk
+    if (stop !== undefined) return asleep
+    const found = kept.get(step.key)
+    const isAgain = begun.has(step.key)
+    begun.add(step.key)
+    if (isAgain && step.kind !== "decision") return halt(desk, { _tag: "Ambiguous", step: step.key })
+    if (found?.state === "done" || found?.state === "failed") return outcomeOf(desk, step.key, found)
+    if (step.idempotent) return repeatable(desk, step, effect)
+    return found === undefined ? once(desk, step, effect) : ask(desk, step, effect)
+  })
+
+/** A step that may run again unasked: its outcome is written, and nothing before. */
+const repeatable = (desk: Desk, step: Step, effect: Outcome): Outcome =>
+  runAndKeep(desk, step, effect, (state, value) => insert(desk, step, state, value))
+
+/** A step that may not: its intent is written before, and its outcome after. */
+const once = (desk: Desk, step: Step, effect: Outcome): Outcome =>
+  Effect.andThen(
+    insert(desk, step, "intent", null),
+    runAndKeep(desk, step, effect, (state, value) => {
+      const { claim, now, persist, tables } = desk.host
+      return Effect.flatMap(now, (at) => persist(tables.finishStep(claim, step.key, state, value, at))).pipe(
+        Effect.flatMap((written) => unless(desk, step.key, written === "taken" ? "fenced" : written))
+      )
+    })
+  )
+
+/** An earlier execution began the step, and did not say what became of it. */
+const ask = (desk: Desk, step: Step, effect: Outcome): Outcome =>
+  Effect.gen(function* () {
+    const { claim, now, onUnknown, persist, tables } = desk.host
+    const found = yield* persist(tables.askStep(claim, step.key, yield* now))
+    if (found === undefined) return yield* once(desk, step, effect)
+    if (found.state === "done" || found.state === "failed") return yield* outcomeOf(desk, step.key, found)
+    const { key } = claim.run
+    const answer = yield* onUnknown(new OutcomeUnknown({ run: claim.run.name, key, step: step.key, name: step.name }))
+    if (answer !== undefined) {
+      yield* persist(tables.answerStep(claim.run.id, step.key, answer, yield* now))
+      // What was answered first counts, and that may have been from outside.
+      return yield* ask(desk, step, effect)
+    }
+    const wake = `answer/${step.key}/${found.epoch}`
+    return yield* waitFor(desk, { kind: "outcome", id: step.key, name: step.name, wake })
+  })
+
+/** Runs the step, and keeps its outcome before anything sees it. */
+const runAndKeep = (
+  desk: Desk,
+  step: Step,
+  effect: Outcome,
+  keep: (state: "done" | "failed", value: string) => Effect.Effect<void>
+): Outcome =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(Effect.exit(restore(effect)), (exit) => {
+      const failed = Exit.findErrorOption(exit)
+      if (Exit.isFailure(exit) && Option.isNone(failed)) return exit
+      const [state, value] = Exit.isSuccess(exit)
+        ? (["done", exit.value] as const)
+        : (["failed", { error: Option.getOrNull(failed) }] as const)
+      return Effect.andThen(keep(state, JSON.stringify(value)), () => {
+        desk.kept.set(step.key, { state, value })
+        return exit
+      })
+    })
+  )
+
+const unless = (desk: Desk, step: string, written: Written): Effect.Effect<void> =>
+  written === "written"
+    ? Effect.void
+    : halt(desk, written === "fenced" ? { _tag: "Fenced" } : { _tag: "Ambiguous", step })
+
+const insert = (desk: Desk, step: Step, state: KeptStep["state"], value: string | null): Effect.Effect<void> => {
+  const { claim, now, persist, tables } = desk.host
+  return Effect.flatMap(now, (at) =>
+    persist(tables.insertStep(claim, { key: step.key, kind: step.kind, name: step.name, state }, value, at))
+  ).pipe(Effect.flatMap((written) => unless(desk, step.key, written)))
+}
+
+/** Takes the next value that was sent under the name of the step, or waits for it. */
+const signal = (
+  desk: Desk,
+  step: Step,
+  problemWith: (payload: Schema.Json) => string | undefined
+): Effect.Effect<Schema.Json> =>
+  Effect.suspend(() => {
+    if (desk.stop !== undefined) return asleep
+    const found = desk.kept.get(step.key)
+    if (found !== undefined) return Effect.succeed(found.value)
+    const { claim, now, persist, tables } = desk.host
+    return Effect.flatMap(now, (at) => persist(tables.takeSignal(claim, step, problemWith, at))).pipe(
+      Effect.flatMap((taken): Effect.Effect<Schema.Json> => {
+        if (taken._tag === "Fenced") return halt(desk, { _tag: "Fenced" })
+        if (taken._tag === "None") {
+          const wake = `signal/${step.name}/${taken.next}`
+          return waitFor(desk, { kind: "signal", id: step.name, name: step.name, wake })
+        }
+        desk.kept.set(step.key, { state: "done", value: taken.value })
+        const refused = taken.problems.map((problem) => Effect.logWarning(`signal "${step.name}": ${problem}`))
+        return Effect.as(Effect.all(refused, { discard: true }), taken.value)
+      })
+    )
+  })
+
+/** Sleeps until a time that is kept when it first begins. */
+const sleep = (desk: Desk, step: Step, duration: Duration.Duration): Effect.Effect<void> =>
+  Effect.gen(function* () {
+    const { now, wakeAt } = desk.host
+    const end = Effect.map(now, (at) => at + Math.ceil(Duration.toMillis(duration)))
+    const until = Number(yield* Effect.orDie(run(desk, { ...step, kind: "decision", idempotent: true }, end)))
+    const left = until - (yield* now)
+    if (left <= 0) return
+    if (left <= shortSleep) return yield* Effect.sleep(left)
+    yield* wakeAt(step.key, until)
+    const wake = `DurableClock/${step.key}`
+    return yield* waitFor(desk, { kind: "sleep", id: step.key, name: step.name, wake, until })
+  })
 
 const isObject = (json: Schema.Json): json is Schema.JsonObject =>
   typeof json === "object" && json !== null && !Array.isArray(json)

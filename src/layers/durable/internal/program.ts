@@ -42,8 +42,8 @@ const Decided = Schema.Union([
   Schema.Struct({ _tag: Schema.Literal("Denied"), reason: Schema.String })
 ])
 
-/** Keeps what the approver of the process decides; what it leaves for later is decided from outside, without a process. */
-const approverOf = (approver: Approver | undefined, { decide, journal }: Start): Approver => ({
+/** What the approver of the process leaves for later is decided from outside, and takes no process meanwhile. */
+const approverOf = (approver: Approver | undefined, { decide }: Start): Approver => ({
   rule: (request, declared) => approver?.rule(request, declared) ?? (declared ? "ask" : "allow"),
   decide: (request) => {
     const outside = Effect.map(
@@ -54,15 +54,10 @@ const approverOf = (approver: Approver | undefined, { decide, journal }: Start):
           reason: "the decision could not be read"
         }))
     )
-    if (approver === undefined) return outside
-    const step = { key: `approval/${request.id}`, kind: "decision", name: request.tool, idempotent: true } as const
-    const asked = Effect.map(
-      approver.decide(request),
-      (decision) => JSON.parse(JSON.stringify(decision)) as Schema.Json
-    )
-    return Effect.flatMap(Effect.orDie(journal.run(step, asked)), (json) => {
-      const decision = Schema.decodeUnknownOption(Decided)(json)
-      return Option.isSome(decision) ? Effect.succeed(decision.value) : outside
-    })
+    return approver === undefined
+      ? outside
+      : Effect.flatMap(approver.decide(request), (decision) =>
+          decision._tag === "Later" ? outside : Effect.succeed(decision)
+        )
   }
 })

@@ -18,7 +18,7 @@ import { DurableError } from "../../../RunError.ts"
 import { RunEvent } from "../../../RunEvent.ts"
 import * as Cluster from "./cluster.ts"
 import type { Ended, Kind, Ref, Service } from "./engine.ts"
-import { hosting } from "./hosting.ts"
+import { hosting, prune } from "./hosting.ts"
 import * as Tables from "./tables.ts"
 
 /** How the engine behaves, in milliseconds. */
@@ -151,7 +151,10 @@ const serviceOf = ({ changes, client, hosts, nudge, tables }: Parts): Service =>
 
   return {
     submit,
-    host: (kind, execute) => live(Effect.mapError(hosts.add(kind, execute), (cause) => unreachable("", cause))),
+    host: (kind, execute, onUnknown) =>
+      live(Effect.mapError(hosts.add(kind, execute, onUnknown), (cause) => unreachable("", cause))),
+    schedule: (name, cron, run) =>
+      live(Effect.mapError(hosts.schedule(name, cron, run), (cause) => unreachable("", cause))),
     find,
     isServed: ({ fingerprint }: Kind) => {
       const group = Cluster.groupOf(fingerprint)
@@ -172,7 +175,12 @@ const serviceOf = ({ changes, client, hosts, nudge, tables }: Parts): Service =>
         yield* call(ref.key, Cluster.interrupt(nodeFor(run.fingerprint), run.fingerprint, Tables.executionIdOf(run)))
       }),
     signal: (ref, signal, value) =>
-      Effect.flatMap(known(ref), (run) => Effect.andThen(give(run, `signal/${signal}`, value), live(nudge))),
+      Effect.gen(function* () {
+        const run = yield* known(ref)
+        if (run.ended !== undefined) return yield* hasEnded(ref, run)
+        const seq = yield* ask(ref.key, tables.sendSignal(run.id, signal, value))
+        yield* give(run, `signal/${signal}/${seq}`, null)
+      }),
     decide: (ref, id, value) =>
       Effect.flatMap(known(ref), (run) => Effect.andThen(give(run, `decision/${id}`, value), live(nudge))),
     answer: (ref, step, answer) =>
@@ -195,7 +203,7 @@ const serviceOf = ({ changes, client, hosts, nudge, tables }: Parts): Service =>
     events: (ref, from) => eventsOf(ref, from, { known, ask, tables, changes: live(changes) }),
     steps: (ref) => Effect.flatMap(known(ref), (run) => ask(ref.key, tables.stepsOf(run.id))),
     list: (query) => ask("", tables.list(query)),
-    prune: (before) => Effect.mapError(live(hosts.prune(before)), (cause) => unreachable("", cause))
+    prune: (before) => Effect.mapError(live(prune(tables, client, before)), (cause) => unreachable("", cause))
   }
 }
 
@@ -205,6 +213,14 @@ const notAsked = ({ key }: Ref, step: string): DurableError =>
     key,
     problem: `no step "${step}" of this run waits for an answer`,
     remedy: "Durable.pending lists what a run waits for"
+  })
+
+const hasEnded = ({ key }: Ref, { state }: Tables.RunRow): DurableError =>
+  new DurableError({
+    reason: "unknown-run",
+    key,
+    problem: `this run has ended (${state}), so it waits for nothing`,
+    remedy: "Start another run under another key"
   })
 
 const notEnded = ({ key }: Ref, { state }: Tables.RunRow): DurableError =>

@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import type * as Schema from "effect/Schema"
 import type * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
+import type { Step } from "../../../services/Journal.ts"
 import type { Answer, Ended, Kept, KeptStep, Query, State, Wait } from "./engine.ts"
 
 /** A row of `troupe_runs`, with what the engine alone needs. */
@@ -29,6 +30,12 @@ export type Written = "written" | "fenced" | "taken"
 /** What the engine calls a run; a run that is tried again is another one to it. */
 export const executionIdOf = ({ generation, id }: { readonly id: string; readonly generation: number }): string =>
   `${id}.${generation}`
+
+/** What became of taking a signal. */
+export type Taken =
+  | { readonly _tag: "Taken"; readonly value: Schema.Json; readonly problems: ReadonlyArray<string> }
+  | { readonly _tag: "None"; readonly next: number }
+  | { readonly _tag: "Fenced" }
 
 type Row = Readonly<Record<string, unknown>>
 
@@ -77,6 +84,9 @@ export const migrate = (sql: SqlClient.SqlClient): Effect.Effect<void, SqlError>
       sql`CREATE TABLE IF NOT EXISTS troupe_steps (
         run_id TEXT NOT NULL, step_key TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, state TEXT NOT NULL,
         value TEXT, epoch INTEGER NOT NULL, updated_at BIGINT NOT NULL, PRIMARY KEY (run_id, step_key))`,
+      sql`CREATE TABLE IF NOT EXISTS troupe_signals (
+        run_id TEXT NOT NULL, name TEXT NOT NULL, seq INTEGER NOT NULL, taken INTEGER NOT NULL, value TEXT NOT NULL,
+        PRIMARY KEY (run_id, name, seq))`,
       sql`CREATE TABLE IF NOT EXISTS troupe_events (
         run_id TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, events TEXT NOT NULL,
         PRIMARY KEY (run_id, first))`
@@ -255,6 +265,60 @@ export const make = (sql: SqlClient.SqlClient) => {
 
     lastSeqOf,
 
+    /** Adds what was sent to a run under a name; returns its number. Fails where two are sent at once: send it again. */
+    sendSignal: (id: string, name: string, value: Schema.Json): Effect.Effect<number, SqlError> =>
+      Effect.map(
+        rows(sql`INSERT INTO troupe_signals (run_id, name, seq, taken, value)
+          SELECT CAST(${id} AS TEXT), CAST(${name} AS TEXT), COALESCE(MAX(seq), -1) + 1, 0, ${str(JSON.stringify(value))}
+          FROM troupe_signals WHERE run_id = ${id} AND name = ${name} RETURNING seq`),
+        ([row]) => Number(row!["seq"])
+      ),
+
+    /** Takes the first that was sent under the step's name and that is in order, and keeps it as the step's outcome. */
+    takeSignal: (
+      claim: Claim,
+      step: Step,
+      problemWith: (payload: Schema.Json) => string | undefined,
+      now: number
+    ): Effect.Effect<Taken, SqlError> =>
+      sql.withTransaction(
+        Effect.gen(function* () {
+          const sent = yield* rows(sql`SELECT seq, taken, value FROM troupe_signals WHERE run_id = ${claim.run.id}
+            AND name = ${step.name} ORDER BY seq`)
+          const problems: Array<string> = []
+          for (const row of sent) {
+            if (Number(row["taken"]) === 1) continue
+            const value = json(row["value"])
+            yield* sql`UPDATE troupe_signals SET taken = 1 WHERE run_id = ${claim.run.id} AND name = ${step.name}
+              AND seq = ${Number(row["seq"])}`
+            const problem = problemWith(value)
+            if (problem !== undefined) {
+              problems.push(problem)
+              continue
+            }
+            const whole = { key: step.key, kind: step.kind, name: step.name, state: "done" as const }
+            const written = yield* insertStep(claim, whole, JSON.stringify(value), now)
+            if (written !== "written") return { _tag: "Fenced" as const }
+            return { _tag: "Taken" as const, value, problems }
+          }
+          return { _tag: "None" as const, next: sent.length }
+        })
+      ),
+
+    /** What was sent to runs that sleep, and was not taken: the process that sent it may have ended before it woke them. */
+    unheard: (fingerprint: string) =>
+      Effect.map(
+        rows(sql`SELECT r.id, r.generation, s.name, s.seq FROM troupe_signals s JOIN troupe_runs r ON r.id = s.run_id
+          WHERE s.taken = 0 AND r.state = 'suspended' AND r.fingerprint = ${fingerprint}
+            AND r.waits LIKE '%"signal/' || s.name || '/' || s.seq || '"%' LIMIT 500`),
+        (found) =>
+          found.map((row) => ({
+            id: text(row["id"]),
+            generation: Number(row["generation"]),
+            wake: `signal/${text(row["name"])}/${Number(row["seq"])}`
+          }))
+      ),
+
     /** Runs that were submitted and that no execution has begun. */
     queued: (fingerprint: string, before: number): Effect.Effect<ReadonlyArray<RunRow>, SqlError> =>
       Effect.map(
@@ -289,6 +353,7 @@ export const make = (sql: SqlClient.SqlClient) => {
           [
             sql`DELETE FROM troupe_steps WHERE run_id = ${id}`,
             sql`DELETE FROM troupe_events WHERE run_id = ${id}`,
+            sql`DELETE FROM troupe_signals WHERE run_id = ${id}`,
             sql`DELETE FROM troupe_runs WHERE id = ${id}`
           ],
           { discard: true }

@@ -29,7 +29,7 @@ export const step = <A extends string | number | boolean | null>(
   options: { readonly idempotent?: boolean } = {}
 ): Effect.Effect<A> =>
   Effect.flatMap(CurrentJournal, (journal) =>
-    Effect.orDie(journal.run({ key, kind: "tool", name: key, idempotent: options.idempotent ?? false }, effect))
+    Effect.orDie(journal.run({ key, kind: "effect", name: key, idempotent: options.idempotent ?? false }, effect))
   ) as Effect.Effect<A>
 
 /** Waits for a condition that another fiber brings about. */

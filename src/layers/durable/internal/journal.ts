@@ -171,7 +171,7 @@ const ask = (desk: Desk, step: Step, effect: Outcome): Outcome =>
     const { key } = claim.run
     const answer = yield* onUnknown(new OutcomeUnknown({ run: claim.run.name, key, step: step.key, name: step.name }))
     if (answer !== undefined) {
-      yield* persist(tables.answerStep(claim.run.id, step.key, answer, yield* now))
+      yield* persist(tables.answerStep(claim.run.id, step, answer, yield* now))
       // What was answered first counts, and that may have been from outside.
       return yield* ask(desk, step, effect)
     }

@@ -189,7 +189,7 @@ const serviceOf = ({ changes, client, hosts, nudge, tables }: Parts): Service =>
         const question = (yield* ask(ref.key, tables.stepsOf(run.id))).find(({ key }) => key === step)
         const at = yield* now
         const isAnswered =
-          question?.state === "unknown" && (yield* ask(ref.key, tables.answerStep(run.id, step, answer, at)))
+          question?.state === "unknown" && (yield* ask(ref.key, tables.answerStep(run.id, question, answer, at)))
         if (!isAnswered) return yield* notAsked(ref, step)
         yield* give(run, `answer/${step}/${question.epoch}`, null)
       }),

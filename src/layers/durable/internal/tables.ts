@@ -31,6 +31,9 @@ export type Written = "written" | "fenced" | "taken"
 export const executionIdOf = ({ generation, id }: { readonly id: string; readonly generation: number }): string =>
   `${id}.${generation}`
 
+/** The loop keeps the result of a tool beside what the model is shown of it. */
+const keptResult = (kind: string, result: Schema.Json): Schema.Json => (kind === "tool" ? { result } : result)
+
 /** What became of taking a signal. */
 export type Taken =
   | { readonly _tag: "Taken"; readonly value: Schema.Json; readonly problems: ReadonlyArray<string> }
@@ -206,14 +209,14 @@ export const make = (sql: SqlClient.SqlClient) => {
       ),
 
     /** Answers a question. False when the step does not wait for an answer. */
-    answerStep: (id: string, key: string, answer: Answer, now: number) =>
+    answerStep: (id: string, { key, kind }: Pick<KeptStep, "key" | "kind">, answer: Answer, now: number) =>
       Effect.map(
         rows(
           answer._tag === "DidNotHappen"
             ? sql`DELETE FROM troupe_steps WHERE run_id = ${id} AND step_key = ${key} AND state = 'unknown'
                 RETURNING step_key`
             : sql`UPDATE troupe_steps SET state = ${answer._tag === "Happened" ? "done" : "failed"},
-                value = ${answer._tag === "Happened" ? JSON.stringify(answer.result) : JSON.stringify({ givenUp: true })},
+                value = ${answer._tag === "Happened" ? JSON.stringify(keptResult(kind, answer.result)) : JSON.stringify({ givenUp: true })},
                 updated_at = ${now}
                 WHERE run_id = ${id} AND step_key = ${key} AND state = 'unknown' RETURNING step_key`
         ),

@@ -67,7 +67,7 @@ export type Schemas<N> = Needs<
     Runner.Output<N>,
     N extends { readonly output: Schema.Schema<Runner.Output<N>> } ? true : IsJson<Runner.Output<N>>
   > &
-  Needs<"error", Foreign<Runner.Error<N>>, [Foreign<Runner.Error<N>>] extends [never] ? true : false>
+  Needs<"error", Foreign<Runner.Error<N>>, IsJson<Foreign<Runner.Error<N>>>>
 
 /** A runner whose runs are kept. */
 export interface Durable<in Input, out Output, out Error, out Services> extends Runner.Runner<

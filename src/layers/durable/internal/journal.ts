@@ -38,9 +38,19 @@ export interface Host {
   readonly wakeAt: (name: string, until: number) => Effect.Effect<void>
 }
 
+/** What the loop asks for where a journal has it. */
+interface Waiting {
+  readonly kept: (step: Step) => Effect.Effect<Option.Option<Schema.Json>>
+  readonly signal: (
+    step: Step,
+    problemWith: (payload: Schema.Json) => string | undefined
+  ) => Effect.Effect<Schema.Json>
+  readonly sleep: (step: Step, duration: Duration.Duration) => Effect.Effect<void>
+}
+
 /** The journal of an execution, and what became of it. */
 export interface Execution {
-  readonly journal: Journal
+  readonly journal: Journal & Waiting
   /** What the run waits for, by id. */
   readonly waits: ReadonlyMap<string, Wait>
   /** Completed when the execution has to stop at once. */

@@ -41,10 +41,7 @@ export interface Host {
 /** What the loop asks for where a journal has it. */
 interface Waiting {
   readonly kept: (step: Step) => Effect.Effect<Option.Option<Schema.Json>>
-  readonly signal: (
-    step: Step,
-    problemWith: (payload: Schema.Json) => string | undefined
-  ) => Effect.Effect<Schema.Json>
+  readonly signal: (step: Step, problemWith: (payload: Schema.Json) => string | undefined) => Effect.Effect<Schema.Json>
   readonly sleep: (step: Step, duration: Duration.Duration) => Effect.Effect<void>
 }
 

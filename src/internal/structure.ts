@@ -32,7 +32,7 @@ export interface Member {
   readonly role?: string | undefined
   /** The runner; a plain function or tool has none. */
   readonly runner?: Drawable | undefined
-  /** The JSON schema of a tool's parameters. It is no part of the drawing; it tells versions of a definition apart. */
+  /** The JSON schema of a tool's parameters. It is not drawn: it tells versions of a definition apart. */
   readonly parameters?: (() => Schema.Json) | undefined
   /** The name of the member that a tool hands the conversation over to. */
   readonly handsOffTo?: string | undefined

@@ -6,7 +6,7 @@
  * root run is meant for end users, see {@link text}; so is the `output` of its `RunCompleted`. Other events hold what they may not be meant to see: the arguments and results of tools
  * (`ToolParamsDelta`, `ToolCalled`, `ToolProgress`, `ToolCompleted`, `ToolFailed`, `ApprovalRequested`, `ApprovalAnswered`), the model's
  * reasoning (`ReasoningDelta`), what workflows decided and why (`RouteTaken`, `RoundCompleted`, `PlanMade`, `PlanRevised`, `HandedOff`,
- * `OutputRejected`, `StepRetried`), the names of your agents and tools (`path`, `tool`), and in terminal events the whole
+ * `OutputRejected`, `StepRetried`), messages (`InputReceived`, `TaskChanged`, `MessageSent`), the names of your agents and tools (`path`, `tool`), and in terminal events the whole
  * conversation (`transcript`) and errors with hints for operators (`error`, `message`). No event holds the agent's
  * instructions.
  *
@@ -15,7 +15,7 @@
  * ```text
  * run      := RunStarted attempt ( RunRetried attempt )* terminal
  * terminal := RunCompleted | RunFailed | RunInterrupted | RunSuspended
- * attempt  := ( step | decision | ItemCompleted )*
+ * attempt  := ( step | decision | ItemCompleted | TaskChanged | MessageSent )*
  * decision := RouteTaken | RoundCompleted | PlanMade | HandedOff | StoppedEarly
  * step     := StepStarted ToolNotice* InputReceived* PlanRevised* model ( ( StepRetried | TurnReplaced ) model )* ToolCalled* tools* OutputRejected?
  *             StepCompleted
@@ -326,6 +326,34 @@ export const ItemCompleted = Schema.TaggedStruct("ItemCompleted", {
 })
 /** One of several pieces of work ended: a branch, an item of a map, a step of a plan. */
 export interface ItemCompleted extends Schema.Schema.Type<typeof ItemCompleted> {}
+/** A task of a team. */
+export const TeamTask = Schema.Struct({
+  id: Schema.String,
+  title: Schema.String,
+  description: Schema.String,
+  status: Schema.Literals(["open", "working", "done", "failed", "cancelled"]),
+  /** The member that has it; absent while no member has. */
+  assignee: Schema.optionalKey(Schema.String),
+  /** The tasks that have to be done before. */
+  blockedBy: Schema.Array(Schema.String),
+  /** The result, or what a failed task failed with. */
+  result: Schema.optionalKey(Schema.Json)
+})
+/** A task of a team. */
+export interface TeamTask extends Schema.Schema.Type<typeof TeamTask> {}
+/** A task of a team was created, assigned, begun or ended. */
+export const TaskChanged = Schema.TaggedStruct("TaskChanged", { ...base, task: TeamTask })
+/** A task of a team was created, assigned, begun or ended. */
+export interface TaskChanged extends Schema.Schema.Type<typeof TaskChanged> {}
+/** One of a team sent a message to another one, or to all. */
+export const MessageSent = Schema.TaggedStruct("MessageSent", {
+  ...base,
+  from: Schema.String,
+  to: Schema.String,
+  text: Schema.String
+})
+/** One of a team sent a message to another one, or to all. */
+export interface MessageSent extends Schema.Schema.Type<typeof MessageSent> {}
 /** The run succeeded. `output` is the result, encoded as JSON; absent for a run that handed the conversation over. */
 export const RunCompleted = Schema.TaggedStruct("RunCompleted", {
   ...terminal,
@@ -387,6 +415,8 @@ export const RunEvent = Schema.Union([
   HandedOff,
   StoppedEarly,
   ItemCompleted,
+  TaskChanged,
+  MessageSent,
   RunCompleted,
   RunFailed,
   RunInterrupted,
@@ -419,6 +449,8 @@ export type RunEvent =
   | HandedOff
   | StoppedEarly
   | ItemCompleted
+  | TaskChanged
+  | MessageSent
   | RunCompleted
   | RunFailed
   | RunInterrupted

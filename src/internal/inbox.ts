@@ -21,6 +21,7 @@ export interface Input {
 }
 
 interface Entry extends Input {
+  readonly onTaken?: () => void
   readonly outcome: Deferred.Deferred<Delivery>
 }
 
@@ -51,6 +52,12 @@ export class Mail {
         })
       )
     })
+  }
+
+  /** Sends a text before the next model call, and does not wait. */
+  post(text: string, onTaken: () => void): void {
+    const messages = toPrompt(text).content
+    this.#pending.push({ when: "steer", messages, onTaken, outcome: Deferred.makeUnsafe<Delivery>() })
   }
 
   /** A run begins to listen. */
@@ -91,7 +98,10 @@ export class Mail {
     if (taken.length === 0) return taken
     this.#pending = this.#pending.filter((entry) => !taken.includes(entry))
     this.#taken.set(state, [...this.again(state), ...taken])
-    for (const { outcome } of taken) Deferred.doneUnsafe(outcome, Effect.succeed("delivered"))
+    for (const { onTaken, outcome } of taken) {
+      Deferred.doneUnsafe(outcome, Effect.succeed("delivered"))
+      onTaken?.()
+    }
     return taken
   }
 }

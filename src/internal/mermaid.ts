@@ -186,6 +186,8 @@ class Picture {
         return this.#planned(structure.members, path)
       case "fallback":
         return this.#fallback(structure.members, path)
+      case "team":
+        return this.#team(structure.members, path)
       case "handoffs":
         return this.#peers(structure.members, path)
       default:
@@ -236,6 +238,16 @@ class Picture {
     const link = this.#ran([...path, members[1]!.name]) ? taken : dotted
     for (const exit of first.exits) this.#edge(exit, second.entry, link, "on failure")
     return { entry: first.entry, exits: drawn.flatMap(({ exits }) => exits) }
+  }
+
+  /** The leader gives tasks to the members, and gets their results. */
+  #team([leader, ...members]: ReadonlyArray<Member>, path: ReadonlyArray<string>): Drawn {
+    const drawn = this.#member(leader!, path)
+    for (const member of members) {
+      const { entry } = this.#member(member, path)
+      this.#edge(drawn.entry, entry, this.#ran([...path, member.name]) ? taken : dotted, "tasks")
+    }
+    return drawn
   }
 
   #planned(members: ReadonlyArray<Member>, path: ReadonlyArray<string>): Drawn {

@@ -16,6 +16,7 @@ export type Kind =
   | "orchestrator"
   | "handoffs"
   | "gather"
+  | "team"
 
 /** The part of a runner that is drawn. `Runner.Runner` has this form. */
 export interface Drawable {

@@ -90,6 +90,8 @@ const checkRun = (events: ReadonlyArray<Event>, fail: (event: Event | undefined,
       case "HandedOff":
       case "StoppedEarly":
       case "ItemCompleted":
+      case "TaskChanged":
+      case "MessageSent":
         if (phase !== "outside") fail(event, "decided within a step")
         break
       case "RunCompleted":

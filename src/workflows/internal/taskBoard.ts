@@ -1,0 +1,142 @@
+/** The tasks of a team: who has which, which block which, and what became of them. Only this module changes a task. */
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import type * as Schema from "effect/Schema"
+import type { TeamTask } from "../../RunEvent.ts"
+
+/** A new task. */
+export interface NewTask {
+  readonly title: string
+  readonly description: string
+  readonly assignee: string | undefined
+  readonly blockedBy: ReadonlyArray<string>
+}
+
+/** How a task can end. */
+export type Ending = "done" | "failed" | "cancelled"
+
+const isOver = ({ status }: TeamTask): boolean => status !== "open" && status !== "working"
+
+/** The board of one run of a team. */
+export class Board {
+  readonly #tasks = new Map<string, TeamTask>()
+  readonly #stops = new Map<string, Deferred.Deferred<void>>()
+  readonly #onChange: (task: TeamTask) => Effect.Effect<void>
+  /** Done when anything has changed, for those that wait. */
+  #changed = Deferred.makeUnsafe<void>()
+
+  constructor(onChange: (task: TeamTask) => Effect.Effect<void>) {
+    this.#onChange = onChange
+  }
+
+  get tasks(): ReadonlyArray<TeamTask> {
+    return [...this.#tasks.values()]
+  }
+
+  get(id: string): TeamTask | undefined {
+    return this.#tasks.get(id)
+  }
+
+  /** The tasks that have not ended. */
+  get unfinished(): ReadonlyArray<TeamTask> {
+    return this.tasks.filter((task) => !isOver(task))
+  }
+
+  /** Waits for a change. */
+  get changed(): Effect.Effect<void> {
+    return Effect.suspend(() => Deferred.await(this.#changed))
+  }
+
+  /** Wakes those that wait. */
+  notify(): void {
+    const changed = this.#changed
+    this.#changed = Deferred.makeUnsafe()
+    Deferred.doneUnsafe(changed, Effect.void)
+  }
+
+  /** Adds a task; gives why it cannot. */
+  create({ assignee, blockedBy, description, title }: NewTask): Effect.Effect<TeamTask | string> {
+    const unknown = blockedBy.find((id) => !this.#tasks.has(id))
+    if (unknown !== undefined) return Effect.succeed(`there is no task ${unknown} that could block it`)
+    const task: TeamTask = {
+      id: String(this.#tasks.size + 1),
+      title,
+      description,
+      status: "open",
+      blockedBy,
+      ...(assignee === undefined ? {} : { assignee })
+    }
+    return Effect.as(this.#set(task), task)
+  }
+
+  /** Whether an open task is blocked by none any more. */
+  isReady({ blockedBy, status }: TeamTask): boolean {
+    return status === "open" && blockedBy.every((id) => this.#tasks.get(id)?.status === "done")
+  }
+
+  /** The next task for a member: one of its own, or one that is no one's. */
+  next(member: string): TeamTask | undefined {
+    const ready = this.tasks.filter((task) => this.isReady(task))
+    return ready.find(({ assignee }) => assignee === member) ?? ready.find(({ assignee }) => assignee === undefined)
+  }
+
+  /** Gives an open task to a member; gives why it cannot. */
+  assign(id: string, member: string | undefined): Effect.Effect<TeamTask | string> {
+    const task = this.#tasks.get(id)
+    if (task === undefined) return Effect.succeed(`there is no task ${id}`)
+    if (task.status !== "open") return Effect.succeed(`task ${id} is ${task.status}`)
+    const { assignee: _before, ...others } = task
+    const assigned: TeamTask = member === undefined ? others : { ...others, assignee: member }
+    return Effect.as(this.#set(assigned), assigned)
+  }
+
+  /** Takes a task that is open for its only holder; gives why it cannot. */
+  claim(id: string, member: string): Effect.Effect<TeamTask | string> {
+    const holder = this.#tasks.get(id)?.assignee
+    if (holder !== undefined && holder !== member) return Effect.succeed(`task ${id} is ${holder}'s`)
+    return this.assign(id, member)
+  }
+
+  /** Notes that a member works on a task. Done when the member has to stop. */
+  begin(task: TeamTask, member: string): Effect.Effect<Effect.Effect<void>> {
+    const stop = Deferred.makeUnsafe<void>()
+    this.#stops.set(task.id, stop)
+    return Effect.as(this.#set({ ...task, assignee: member, status: "working" }), Deferred.await(stop))
+  }
+
+  /** Ends a task, unless it has ended; a member that works on it is stopped. Gives why it cannot. */
+  end(id: string, status: Ending, result?: Schema.Json): Effect.Effect<TeamTask | string> {
+    const task = this.#tasks.get(id)
+    if (task === undefined) return Effect.succeed(`there is no task ${id}`)
+    if (isOver(task)) return Effect.succeed(`task ${id} is ${task.status} already`)
+    const ended: TeamTask = { ...task, status, ...(result === undefined ? {} : { result }) }
+    if (status === "cancelled") this.#stop(id)
+    return Effect.as(this.#set(ended), ended)
+  }
+
+  /** Opens a task again that a member works on, which is stopped. Gives why it cannot. */
+  release(id: string, member?: string): Effect.Effect<TeamTask | string> {
+    const task = this.#tasks.get(id)
+    if (task === undefined) return Effect.succeed(`there is no task ${id}`)
+    if (task.status !== "working") return Effect.succeed(`no member works on task ${id}`)
+    if (member !== undefined && task.assignee !== member) return Effect.succeed(`task ${id} is ${task.assignee}'s`)
+    this.#stop(id)
+    const { assignee: _assignee, ...others } = task
+    const open: TeamTask = { ...others, status: "open" }
+    return Effect.as(this.#set(open), open)
+  }
+
+  #stop(id: string): void {
+    const stop = this.#stops.get(id)
+    if (stop !== undefined) Deferred.doneUnsafe(stop, Effect.void)
+    this.#stops.delete(id)
+  }
+
+  #set(task: TeamTask): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.#tasks.set(task.id, task)
+      this.notify()
+      return this.#onChange(task)
+    })
+  }
+}

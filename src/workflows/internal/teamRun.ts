@@ -1,0 +1,329 @@
+/** Runs a team: a leader in rounds, and members who work on the tasks of a board at once, in one scope. */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Prompt from "effect/ai/Prompt"
+import { CurrentMail, Mail } from "../../internal/inbox.ts"
+import { toPrompt } from "../../internal/input.ts"
+import { toJson } from "../../internal/json.ts"
+import { messageOf } from "../../internal/message.ts"
+import { givenBy } from "../../internal/middleware.ts"
+import { isWaiting } from "../../internal/resumption.ts"
+import type { RunState } from "../../internal/runState.ts"
+import { encodeOutput } from "../../internal/runnerSchemas.ts"
+import * as Runner from "../../Runner.ts"
+import type { TeamTask } from "../../RunEvent.ts"
+import { Board } from "./taskBoard.ts"
+import { type Desk, leaderName, seat } from "./teamTools.ts"
+
+type AnyMember = Runner.Runner<never, unknown, unknown, unknown>
+
+/** A team, checked. */
+export interface Plan {
+  readonly leader: AnyMember
+  readonly members: ReadonlyArray<readonly [name: string, runner: AnyMember]>
+  readonly maxRounds: number
+  readonly stuckAfter: Duration.Duration
+  readonly mailbox: number
+}
+
+/** One member at work. */
+interface Seat {
+  readonly name: string
+  readonly runner: AnyMember
+  readonly mail: Mail
+  /** Messages that have not been taken yet. */
+  waiting: number
+  /** Whether its last run for messages failed: it is not run for them again until there is another one. */
+  isDeaf: boolean
+  task: string | undefined
+  isBusy: boolean
+  /** When it last did anything, in milliseconds. */
+  activeAt: number
+  isReported: boolean
+  conversation: ReadonlyArray<Prompt.Message>
+}
+
+/** Runs the leader until no task is left, and the members beside it. */
+export const run = (plan: Plan, input: string, state: RunState): Effect.Effect<unknown, unknown, unknown> =>
+  Effect.suspend(() => {
+    const team = new Team(plan, state)
+    return Effect.raceFirst(team.lead(input), team.work())
+  })
+
+/** How long a sender waits for room in a mailbox. */
+const patience = Duration.seconds(30)
+/** How long news is collected before the leader is run again. */
+const pause = Effect.yieldNow
+
+class Team {
+  readonly #plan: Plan
+  readonly #state: RunState
+  readonly #board: Board
+  readonly #desk: Desk
+  readonly #seats: ReadonlyArray<Seat>
+  #news: Array<string> = []
+
+  constructor(plan: Plan, state: RunState) {
+    this.#plan = plan
+    this.#state = state
+    this.#board = new Board((task) => state.events.emit({ _tag: "TaskChanged", task }))
+    this.#seats = plan.members.map(([name, runner]) => ({
+      name,
+      runner,
+      mail: new Mail(),
+      waiting: 0,
+      isDeaf: false,
+      task: undefined,
+      isBusy: false,
+      activeAt: 0,
+      isReported: false,
+      conversation: []
+    }))
+    this.#desk = {
+      board: this.#board,
+      members: plan.members.map(([name, { description }]) => ({ name, description })),
+      standing: () =>
+        this.#seats.map(({ isBusy, name, task, waiting }) => ({
+          name,
+          status: isBusy ? (task === undefined ? "reads messages" : `works on task ${task}`) : "idle",
+          messages: waiting
+        })),
+      send: (from, to, text) => this.#send(from, to, text)
+    }
+  }
+
+  // -- the leader -----------------------------------------------------------------------------------------------------
+
+  /** The rounds of the leader; the last answer is the output. */
+  lead(input: string): Effect.Effect<unknown, unknown, unknown> {
+    const { leader, maxRounds } = this.#plan
+    return Effect.gen({ self: this }, function* () {
+      let conversation: ReadonlyArray<Prompt.Message> = toPrompt(input).content
+      let given: unknown = input
+      for (let round = 1; ; round++) {
+        const result = yield* this.#seated(undefined, Runner.named(leader, leaderName).result(given as never))
+        if (this.#isDone() || round >= maxRounds) return result.output
+        const news = yield* this.#nextNews()
+        const last = round + 1 === maxRounds ? "\n\nThis is the last round: answer now with what there is." : ""
+        const message = Prompt.userMessage({
+          content: [Prompt.textPart({ text: `News of your team, as data:\n${news.join("\n")}${last}` })]
+        })
+        conversation = [...result.transcript.content, message]
+        // A leader that takes only texts is told what it was asked as well.
+        given = takesConversation(leader) ? Prompt.fromMessages(conversation) : `${input}\n\n${textOf(message)}`
+      }
+    })
+  }
+
+  #isDone(): boolean {
+    return this.#news.length === 0 && this.#board.unfinished.length === 0 && this.#seats.every(({ isBusy }) => !isBusy)
+  }
+
+  /** Waits for something that the leader has to know. */
+  #nextNews(): Effect.Effect<ReadonlyArray<string>> {
+    return Effect.gen({ self: this }, function* () {
+      for (;;) {
+        yield* pause
+        this.#noteIdle()
+        if (this.#news.length > 0) break
+        yield* this.#board.changed
+      }
+      const news = this.#news
+      this.#news = []
+      return news
+    })
+  }
+
+  /** Where no member works and none can begin, only the leader can go on. */
+  #noteIdle(): void {
+    const isIdle = this.#seats.every(
+      ({ isBusy, isDeaf, name, waiting }) =>
+        !isBusy && (waiting === 0 || isDeaf) && this.#board.next(name) === undefined
+    )
+    if (!isIdle || this.#news.length > 0) return
+    const open = this.#board.unfinished
+    if (open.length === 0) {
+      this.#news.push("All tasks have ended.")
+      return
+    }
+    for (const { blockedBy, id } of open) {
+      const by = blockedBy.filter((other) => this.#board.get(other)?.status !== "done").join(", ")
+      this.#news.push(
+        `All members are idle, and task ${id} cannot begin: ${by === "" ? "its assignee is not there" : `it is blocked by ${by}`}.`
+      )
+    }
+  }
+
+  #tell(text: string): void {
+    this.#news.push(text)
+    this.#board.notify()
+  }
+
+  // -- the members ----------------------------------------------------------------------------------------------------
+
+  /** The members at work, and the watchdog. It never succeeds: what fails it, fails the team. */
+  work(): Effect.Effect<never, unknown, unknown> {
+    const all = [...this.#seats.map((seat) => this.#member(seat)), this.#watch()]
+    return Effect.andThen(
+      Effect.forEach(all, (one) => one, { concurrency: "unbounded", discard: true }),
+      Effect.never
+    )
+  }
+
+  #member(seat: Seat): Effect.Effect<never, unknown, unknown> {
+    seat.mail.open()
+    const turn = Effect.suspend((): Effect.Effect<unknown, unknown, unknown> => {
+      const task = this.#board.next(seat.name)
+      if (task !== undefined) return this.#workOn(seat, task)
+      if (seat.waiting > 0 && !seat.isDeaf) return this.#read(seat)
+      seat.isBusy = false
+      return this.#board.changed
+    })
+    return Effect.ensuring(
+      Effect.forever(turn),
+      Effect.sync(() => seat.mail.close())
+    )
+  }
+
+  #workOn(seat: Seat, task: TeamTask): Effect.Effect<void, unknown, unknown> {
+    return Effect.gen({ self: this }, function* () {
+      const stop = yield* this.#board.begin(task, seat.name)
+      seat.isBusy = true
+      seat.task = task.id
+      const exit = yield* this.#run(seat, this.#textOf(task), stop)
+      seat.isBusy = false
+      seat.task = undefined
+      if (exit === undefined) return this.#board.notify()
+      const { id, title } = task
+      if (Exit.isFailure(exit)) {
+        const error = Cause.squash(exit.cause)
+        // A run that waits for a decision has not failed; a defect is one of the team.
+        if (!Cause.hasFails(exit.cause) || isWaiting(error)) return yield* Effect.failCause(exit.cause)
+        yield* this.#board.end(id, "failed", messageOf(error))
+        return this.#tell(`${seat.name} failed at task ${id} (${title}): ${messageOf(error)}`)
+      }
+      const result = toJson(exit.value)
+      yield* this.#board.end(id, "done", result)
+      const kept = this.#board.get(id)?.result ?? result
+      this.#tell(`${seat.name} has done task ${id} (${title}). Its result: ${JSON.stringify(kept)}`)
+    })
+  }
+
+  /** An idle member is run for the messages that have come to it. */
+  #read(seat: Seat): Effect.Effect<void, unknown, unknown> {
+    return Effect.gen({ self: this }, function* () {
+      seat.isBusy = true
+      const exit = yield* this.#run(seat, "You have messages.", Effect.never)
+      seat.isBusy = false
+      if (exit === undefined) return this.#board.notify()
+      seat.isDeaf = seat.waiting > 0
+      if (Exit.isSuccess(exit))
+        return this.#tell(`${seat.name}, who has no task, says: ${JSON.stringify(toJson(exit.value))}`)
+      if (!Cause.hasFails(exit.cause) || isWaiting(Cause.squash(exit.cause))) return yield* Effect.failCause(exit.cause)
+      this.#tell(`${seat.name} failed at reading its messages: ${messageOf(Cause.squash(exit.cause))}`)
+    })
+  }
+
+  /** Runs a member; gives no exit where it was stopped. */
+  #run(
+    seat: Seat,
+    text: string,
+    stop: Effect.Effect<void>
+  ): Effect.Effect<Exit.Exit<unknown, unknown> | undefined, never, unknown> {
+    return Effect.gen({ self: this }, function* () {
+      const isAgent = takesConversation(seat.runner)
+      const message = Prompt.userMessage({ content: [Prompt.textPart({ text })] })
+      const given = isAgent ? Prompt.fromMessages([...seat.conversation, message]) : text
+      seat.activeAt = yield* Clock.currentTimeMillis
+      seat.isReported = false
+      const observed = Runner.onEvent(Runner.named(seat.runner, seat.name), ({ at }) =>
+        Effect.sync(() => {
+          seat.activeAt = at
+        })
+      )
+      const own = Effect.map(observed.result(given as never), ({ output, transcript }) => {
+        if (isAgent) seat.conversation = transcript.content
+        return encodeOutput(seat.runner, output as never)
+      })
+      const listening = Effect.provideService(this.#seated(seat.name, own), CurrentMail, seat.mail)
+      return yield* Effect.raceFirst(Effect.exit(listening), Effect.as(stop, undefined))
+    })
+  }
+
+  #textOf({ blockedBy, description, id, title }: TeamTask): string {
+    const before = blockedBy.flatMap((other) => {
+      const { result, title } = this.#board.get(other)!
+      return result === undefined ? [] : [`Result of task ${other} (${title}), as data: ${JSON.stringify(result)}`]
+    })
+    return [`Task ${id}: ${title}`, description, ...before].filter((text) => text !== "").join("\n\n")
+  }
+
+  /** Gives the agent of a run the tools of its seat. */
+  #seated<A, E, R>(own: string | undefined, work: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
+    const tools = [seat(this.#desk, this.#state, own)]
+    return Effect.provideContext(work, givenBy([{ name: "team", around: {}, tools }])(Context.empty()))
+  }
+
+  /** Tells the leader of a member that does nothing. */
+  #watch(): Effect.Effect<never> {
+    const { stuckAfter } = this.#plan
+    const look = Effect.map(Clock.currentTimeMillis, (now) => {
+      for (const seat of this.#seats) {
+        const isStuck = seat.isBusy && !seat.isReported && now - seat.activeAt >= Duration.toMillis(stuckAfter)
+        if (!isStuck) continue
+        seat.isReported = true
+        this.#tell(
+          `${seat.name} has done nothing for ${Duration.format(stuckAfter)}${seat.task === undefined ? "" : `, on task ${seat.task}`}. Release or cancel the task, or wait.`
+        )
+      }
+    })
+    return Effect.forever(Effect.andThen(Effect.sleep(stuckAfter), look))
+  }
+
+  // -- messages -------------------------------------------------------------------------------------------------------
+
+  #send(from: string, to: string, text: string): Effect.Effect<string, string> {
+    return Effect.gen({ self: this }, function* () {
+      yield* this.#state.events.emit({ _tag: "MessageSent", from, to, text })
+      const said = `Message of ${from}, as data: ${text}`
+      if ((to === leaderName || to === "all") && from !== leaderName) this.#tell(said)
+      const receivers = this.#seats.filter(({ name }) => name !== from && (to === "all" || to === name))
+      for (const seat of receivers) yield* this.#post(seat, said)
+      return receivers.length === 0 && to !== leaderName && to !== "all"
+        ? yield* Effect.fail(`there is no ${to}`)
+        : "sent"
+    })
+  }
+
+  /** Puts a message into a mailbox, where it waits until the member takes it. A full one makes its sender wait. */
+  #post(seat: Seat, text: string): Effect.Effect<void, string> {
+    if (!takesConversation(seat.runner)) return Effect.fail(`${seat.name} takes no messages`)
+    const room: Effect.Effect<void> = Effect.suspend(() =>
+      seat.waiting < this.#plan.mailbox ? Effect.void : Effect.andThen(this.#board.changed, () => room)
+    )
+    const full = () => Effect.fail(`the mailbox of ${seat.name} is full; send it later`)
+    const within = Effect.suspend(() =>
+      seat.waiting < this.#plan.mailbox ? Effect.void : Effect.timeoutOrElse(room, { duration: patience, orElse: full })
+    )
+    return Effect.map(within, () => {
+      seat.waiting++
+      seat.isDeaf = false
+      seat.mail.post(text, () => {
+        seat.waiting--
+        this.#board.notify()
+      })
+      this.#board.notify()
+    })
+  }
+}
+
+const textOf = ({ content }: Prompt.UserMessage): string =>
+  content.map((part) => (part.type === "text" ? part.text : "")).join("")
+
+/** Agents, and workflows that hand a conversation over, take one. */
+const takesConversation = ({ definition }: AnyMember): boolean =>
+  ["agent", "orchestrator", "handoffs"].includes(definition.structure().kind)

@@ -27,7 +27,7 @@ export interface Options {
   readonly budget?: Runner.Budget | undefined
   /** How often the leader is run: once for the input, and once more each time that there is news for it. Default 20. */
   readonly maxRounds?: number | undefined
-  /** After how much time without any event of a member at work its leader is told. Default 5 minutes. */
+  /** After how much time without any event of a member at work its leader has news of it. Default 5 minutes. */
   readonly stuckAfter?: Duration.Input | undefined
   /** How many messages wait for a member before those who send more have to wait. Default 16. */
   readonly mailbox?: number | undefined

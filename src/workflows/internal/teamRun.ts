@@ -113,7 +113,7 @@ class Team {
           content: [Prompt.textPart({ text: `News of your team, as data:\n${news.join("\n")}${last}` })]
         })
         conversation = [...result.transcript.content, message]
-        // A leader that takes only texts is told what it was asked as well.
+        // A leader that takes only texts gets what it was asked as well.
         given = takesConversation(leader) ? Prompt.fromMessages(conversation) : `${input}\n\n${textOf(message)}`
       }
     })

@@ -475,12 +475,13 @@ export const withBudget: {
   (budget: Budget): <I, A, E, R>(self: Runner<I, A, E, R>) => Runner<I, A, E | BudgetExceeded, R>
   <I, A, E, R>(self: Runner<I, A, E, R>, budget: Budget): Runner<I, A, E | BudgetExceeded, R>
 } = dual(2, <I, A, E, R>(self: Runner<I, A, E, R>, budget: Budget) => {
-  const limits = limitsOf(self, budget)
+  const limits = limitsOf(`runner "${self.name}"`, budget)
+  assertAnswers(self, limits)
   return modify(self, (input: I, state, inner) => within(state, limits, inner(input)))
 })
 
-const limitsOf = (self: Any, budget: Budget): Budgets.Limits => {
-  const subject = `runner "${self.name}"`
+/** @internal The limits of a budget. Throws `InvalidDefinition` for those that make no sense. */
+export const limitsOf = (subject: string, budget: Budget): Budgets.Limits => {
   assertOptions(subject, budget, budgetOptions)
   const { onExceeded = "fail", time, ...counts } = budget
   for (const [limit, value] of Object.entries(counts)) {
@@ -492,15 +493,18 @@ const limitsOf = (self: Any, budget: Budget): Budgets.Limits => {
       remedy: `Use ${least} or more, or leave it out`
     })
   }
-  const { kind } = self.definition.structure()
-  if (onExceeded === "answer" && kind !== "agent" && kind !== "orchestrator") {
-    throw new InvalidDefinition({
-      subject,
-      problem: `it cannot answer when its budget is used up: it is a ${kind}, not an agent`,
-      remedy: "Give the budget to an agent in it, or leave onExceeded out"
-    })
-  }
   return { ...counts, onExceeded, time: time === undefined ? undefined : durationOf(subject, "time", time) }
+}
+
+const assertAnswers = (self: Any, { onExceeded }: Budgets.Limits): void => {
+  if (onExceeded !== "answer") return
+  const { kind } = self.definition.structure()
+  if (kind === "agent" || kind === "orchestrator") return
+  throw new InvalidDefinition({
+    subject: `runner "${self.name}"`,
+    problem: `it cannot answer when its budget is used up: it is a ${kind}, not an agent`,
+    remedy: "Give the budget to an agent in it, or leave onExceeded out"
+  })
 }
 
 const budgetOptions: ReadonlySet<string> = new Set([

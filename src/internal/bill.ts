@@ -55,7 +55,6 @@ export class Bill {
     output: undefined,
     reasoning: undefined
   }
-  #listeners: ReadonlyArray<() => void> = []
   #text = ""
   #steps = 0
   #modelCalls = 0
@@ -114,13 +113,7 @@ export class Bill {
       totals.cacheWrite = plus(totals.cacheWrite, usage.inputTokens.cacheWrite)
       totals.output = plus(totals.output, usage.outputTokens.total)
       totals.reasoning = plus(totals.reasoning, usage.outputTokens.reasoning)
-      for (const listener of bill.#listeners) listener()
     }
-  }
-
-  /** Calls `listener` whenever usage of the run or of a run nested in it was counted. */
-  onUsage(listener: () => void): void {
-    this.#listeners = [...this.#listeners, listener]
   }
 
   /** Notes that a model call begins, also one more for the same step: the text of the step is void. */

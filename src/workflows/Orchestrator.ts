@@ -8,14 +8,15 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Agent from "../agents/Agent.ts"
 import * as AgentTool from "../AgentTool.ts"
+import type * as Budgets from "../internal/budget.ts"
 import { readBy } from "../internal/reading.ts"
 import type { RunState } from "../internal/runState.ts"
 import { annotate, define, delegation } from "../internal/toolDefinition.ts"
 import { Resumable } from "../internal/toolMarks.ts"
 import type { TextRunnerSlot, ToolSlots } from "../internal/wiring.ts"
-import { InvalidDefinition } from "../RunError.ts"
+import { type BudgetExceeded, InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
-import { Budget, type Limits, metered } from "./internal/tokenBudget.ts"
+import { type Limits, metered, Budget as Room } from "./internal/tokenBudget.ts"
 
 type Workers = Readonly<Record<string, unknown>>
 type AnyWorker = Runner.Runner<string, unknown, unknown, unknown>
@@ -53,6 +54,13 @@ export interface WorkerOptions {
   readonly needsApproval?: boolean | ((params: { readonly input: string }) => boolean) | undefined
 }
 
+/** The error of a budget that limits more than how often workers are called. */
+type Exceeded<O> = O extends { readonly budget: infer B }
+  ? [Exclude<keyof B, "runs" | "reserve">] extends [never]
+    ? never
+    : BudgetExceeded
+  : never
+
 /** The options of an orchestrator in addition to those of an agent. */
 export interface OrchestratorOptions<Roster extends Workers, SpawnTools extends ReadonlyArray<unknown>> {
   /** Hints and approval of workers, by their names. */
@@ -60,11 +68,26 @@ export interface OrchestratorOptions<Roster extends Workers, SpawnTools extends 
   /** Lets the model make agents of its own, by a tool called `spawn`. If unset, it cannot. */
   readonly spawn?: Spawn<SpawnTools> | undefined
   /**
-   * The budget of the workers in one run. A worker that would exceed it does not start, and when the tokens are used up
-   * the workers under way are interrupted; the orchestrator's model sees that in the results of the calls, and answers with what it has. With a budget of
-   * tokens and no `reserve`, the first worker works alone, so that it is known what one costs. Default: no limit.
+   * What one run may use, its workers included. A worker that has no room in it does not begin, and when it is used up the workers
+   * under way are interrupted; the orchestrator's model sees that in the results of the calls, and answers with what it has. With
+   * `onExceeded: "fail"` the run fails with `BudgetExceeded`. Default: no limit.
    */
-  readonly budget?: Limits | undefined
+  readonly budget?: Budget | undefined
+}
+
+/** The budget of an orchestrator: that of any runner, see `Runner.withBudget`, and limits of its workers. */
+export interface Budget extends Runner.Budget {
+  /** How many times workers may be called, at all depths. */
+  readonly runs?: number | undefined
+  /**
+   * How many tokens are set aside for a worker before it begins; what it does not use is given back. Default: the most
+   * that a worker of its name has used so far, or any worker while none of its name has ended. Before that the cost is
+   * unknown, and they begin one after the other; with `reserve` the first ones work at once too. Without a limit of tokens it
+   * means nothing.
+   */
+  readonly reserve?: number | undefined
+  /** What happens when a limit is reached. Default `"answer"`: the orchestrator answers with what it has. */
+  readonly onExceeded?: "fail" | "answer" | undefined
 }
 
 type OwnOptions = keyof OrchestratorOptions<{}, readonly []>
@@ -103,7 +126,7 @@ export const make = <
   options?: OrchestratorOptions<Roster, SpawnTools> & Agent.Checked<O, Instructions, Stops, OwnOptions>
 ): Agent.Agent<
   Agent.Output<O>,
-  Agent.Failure<O, Instructions | Stops>,
+  Agent.Failure<O, Instructions | Stops> | Exceeded<O>,
   | Agent.Services<O, Instructions | Stops>
   | Runner.Services<Roster[keyof Roster]>
   | AgentTool.Services<SpawnTools[number]>
@@ -121,7 +144,7 @@ export const make = <
       remedy: "Give it workers, or let it spawn some"
     })
   }
-  assertLimits(subject, { ...budget, ...limitsOf(spawn) })
+  assertLimits(subject, { runs: budget?.runs, tokens: budget?.tokens, reserve: budget?.reserve, ...limitsOf(spawn) })
   if (budget?.reserve !== undefined && budget.reserve > (budget.tokens ?? budget.reserve)) {
     throw new InvalidDefinition({
       subject,
@@ -137,14 +160,28 @@ export const make = <
   ]
   const agent = Agent.erased(name, { ...own, tools: [...(given.tools ?? []), ...ownTools] })
   // Workers and spawned agents are erased in the list of tools; this is where their services come back.
-  return managing(agent, ownTools, budget ?? {}) as Agent.Agent<never, never, never>
+  return managing(agent, ownTools, withinOf(subject, budget)) as Agent.Agent<never, never, never>
+}
+
+/** The budget of a run, and what is set aside of it for workers. */
+interface Within {
+  readonly limits: Budgets.Limits | undefined
+  readonly room: Limits
+}
+
+const withinOf = (subject: string, budget: Budget | undefined): Within => {
+  if (budget === undefined) return { limits: undefined, room: {} }
+  const { reserve, runs, ...own } = budget
+  const limits = Runner.limitsOf(subject, { onExceeded: "answer", ...own })
+  const isLimited = Object.entries(own).some(([limit, value]) => limit !== "onExceeded" && value !== undefined)
+  return { limits: isLimited ? limits : undefined, room: { runs, reserve, tokens: own.tokens } }
 }
 
 /** The agent as a manager of workers: `workers` stay its tools even if its other tools are replaced. */
 const managing = (
   agent: Agent.Agent<unknown, unknown, unknown>,
   workers: ReadonlyArray<AgentTool.Any>,
-  budget: Limits
+  within: Within
 ): Agent.Agent<unknown, unknown, unknown> => {
   const { definition, description, name, output, vary } = agent
   return Agent.fromDefinition(
@@ -154,22 +191,23 @@ const managing = (
       ...definition,
       structure: () => ({ kind: "orchestrator", members: definition.structure().members }),
       body: (input: Prompt.RawInput, state: RunState) =>
-        Effect.suspend(() =>
-          definition.body(input, state).pipe(
+        Effect.suspend(() => {
+          const body = definition.body(input, state).pipe(
             Effect.provideService(CurrentSpawnState, {
-              budget: new Budget(state, budget),
+              budget: new Room(state, within.room),
               spawned: 0,
               depth: 0,
               children: 0
             })
           )
-        )
+          return within.limits === undefined ? body : Runner.within(state, within.limits, body)
+        })
     },
     {
       output,
       vary: (others) => {
         const tools = others.tools === undefined ? undefined : [...others.tools, ...workers]
-        return managing(vary(tools === undefined ? others : { ...others, tools }), workers, budget)
+        return managing(vary(tools === undefined ? others : { ...others, tools }), workers, within)
       }
     }
   )
@@ -190,7 +228,7 @@ const assertLimits = (subject: string, limits: Readonly<Record<string, number | 
 
 /** The state of one orchestrator run, as seen by one of its agents. */
 interface SpawnState {
-  readonly budget: Budget
+  readonly budget: Room
   /** How many agents were spawned in the whole run; counted where the run begins. */
   spawned: number
   readonly depth: number

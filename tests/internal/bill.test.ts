@@ -21,13 +21,4 @@ describe("a bill", () => {
     assert.deepStrictEqual([above.spent().text, above.spent().toolCalls, above.finishReason], ["", [], undefined])
     assert.deepStrictEqual(nested.spent().toolCalls, [{ step: 1, toolCallId: "a", tool: "look", status: "completed" }])
   })
-
-  it("notifies each listener of a run of usage that is counted in it", () => {
-    const above = new Bill(undefined)
-    const calls: Array<string> = []
-    above.onUsage(() => calls.push("first"))
-    above.onUsage(() => calls.push("second"))
-    new Bill(above).addUsage(used(1, 1))
-    assert.deepStrictEqual(calls, ["first", "second"])
-  })
 })

@@ -1,7 +1,7 @@
 /** Orchestrators and handoffs, as types. Checked by the compiler; it runs nothing. */
 import { Context, Effect, Schema } from "effect"
 import type { LanguageModel } from "effect/ai"
-import { Agent, AgentTool, Handoffs, Orchestrator, Runner } from "troupe"
+import { Agent, AgentTool, Handoffs, Orchestrator, type RunError, Runner } from "troupe"
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
 const proven = <_Proof extends true>(): void => {}
@@ -22,6 +22,8 @@ const lead = Orchestrator.make("lead", { research, stored }, { output: Verdict, 
 proven<Equal<Runner.Output<typeof lead>, Verdict>>()
 proven<Equal<Runner.Error<typeof lead>, Agent.Error>>()
 proven<Equal<Runner.Services<typeof lead>, LanguageModel.LanguageModel | Store>>()
+const limited = Orchestrator.make("limited", { research }, { budget: { runs: 3, tokens: 1000 } })
+proven<Equal<Runner.Error<typeof limited>, Agent.Error | RunError.BudgetExceeded>>()
 const spawning = Orchestrator.make("spawning", {}, { spawn: { tools: [look] } })
 proven<Equal<Runner.Services<typeof spawning>, LanguageModel.LanguageModel | Store>>()
 const plain = Orchestrator.make("plain", { research })

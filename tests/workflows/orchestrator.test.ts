@@ -319,6 +319,27 @@ describe("a budget", () => {
   )
 })
 
+describe("a budget of an orchestrator", () => {
+  it.effect("is that of any runner: it limits steps of all, or fails the run", () =>
+    Effect.gen(function* () {
+      const busy = Agent.make("busy", { description: "Looks around", tools: [look] })
+      const answers = Orchestrator.make("lead", { busy }, { budget: { steps: 3 } })
+      const script = TestModel.layer(({ prompt, tools }) =>
+        JSON.stringify(prompt.content).includes("You cannot call tools any more")
+          ? "what I have"
+          : tools.includes("busy")
+            ? calls("busy")
+            : { toolCalls: [{ name: "look", params: {} }] }
+      )
+      assert.strictEqual(yield* Effect.provide(answers.run("go"), script), "what I have")
+      const fails = Orchestrator.make("lead", { busy }, { budget: { steps: 3, onExceeded: "fail" } })
+      const error = yield* Effect.flip(fails.run("go")).pipe(Effect.provide(script))
+      assert.instanceOf(error, RunError.BudgetExceeded)
+      assert.deepInclude(error, { limit: "steps", path: ["lead"], by: ["lead", "busy"] })
+    })
+  )
+})
+
 describe("spawned agents", () => {
   it.effect("do the task that the model gives them, with the tools that it names", () =>
     Effect.gen(function* () {

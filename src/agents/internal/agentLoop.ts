@@ -529,7 +529,7 @@ class Loop {
   }
 
   #askForAnswer(): void {
-    this.#resolver.closed ??= "tools cannot be called any more"
+    this.#resolver.closed ??= this.#answering?.reason ?? "tools cannot be called any more"
     if (this.#isAsked) return
     this.#isAsked = true
     this.#answering?.begin()

@@ -1,6 +1,6 @@
 /**
- * The budget of the workers of one run. Cost is reserved before a worker starts and settled when it ends, so that
- * concurrent workers cannot overspend together.
+ * Which workers of one run may begin. Tokens are reserved before a worker begins and settled when it ends, so that none begins
+ * that has no room to end. What is used is limited by the run's own budget, see `Runner.withBudget`.
  */
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
@@ -9,20 +9,13 @@ import * as Exit from "effect/Exit"
 import type { RunState } from "../../internal/runState.ts"
 import * as Runner from "../../Runner.ts"
 
-/** The limits of one run. */
+/** What is set aside for the workers of one run. */
 export interface Limits {
   /** How many times workers may be called, at all depths. */
   readonly runs?: number | undefined
-  /**
-   * How many tokens the run may use in all, input and output, the orchestrator's own included. What a request cost is
-   * known when it has been answered: one that is aborted is not counted.
-   */
+  /** How many tokens the run may use in all. */
   readonly tokens?: number | undefined
-  /**
-   * How many tokens are set aside for a worker before it begins; what it does not use is given back. Default: the most
-   * that a worker of its name has used so far, or any worker while none of its name has ended. Before that the cost is
-   * unknown, and they begin one after the other; with `reserve` the first ones work at once too.
-   */
+  /** How many tokens are set aside for a worker before it begins. */
   readonly reserve?: number | undefined
 }
 
@@ -59,7 +52,6 @@ const answer = "answer with what you have"
 export class Budget {
   readonly #state: RunState
   readonly #limits: Limits
-  readonly #spent = Deferred.makeUnsafe<void>()
   #runs = 0
   readonly #reservations = new Set<Reservation>()
   /** The most that a worker has used, by name. */
@@ -70,11 +62,6 @@ export class Budget {
   constructor(state: RunState, limits: Limits) {
     this.#state = state
     this.#limits = limits
-    if (limits.tokens !== undefined) {
-      state.bill.onUsage(() => {
-        if (tokensOf(state) >= limits.tokens!) Deferred.doneUnsafe(this.#spent, Effect.void)
-      })
-    }
   }
 
   /**
@@ -93,9 +80,7 @@ export class Budget {
           return restore(Effect.andThen(waited, () => this.within(kind, work)))
         }
         const own = Effect.provideService(work, CurrentReservation, reservation)
-        return Effect.onExit(restore(this.#limits.tokens === undefined ? own : this.#untilSpent(own)), (exit) =>
-          Effect.sync(() => this.#settle(reservation, exit))
-        )
+        return Effect.onExit(restore(own), (exit) => Effect.sync(() => this.#settle(reservation, exit)))
       })
     )
   }
@@ -152,15 +137,6 @@ export class Budget {
     const settled = this.#settled
     this.#settled = Deferred.makeUnsafe()
     Deferred.doneUnsafe(settled, Effect.void)
-  }
-
-  #untilSpent<A, E, R>(work: Effect.Effect<A, E, R>): Effect.Effect<A, E | string, R> {
-    // A moment later: a worker is not interrupted in the midst of what it begins, which could go on then.
-    const over = Effect.andThen(
-      Effect.andThen(Deferred.await(this.#spent), Effect.yieldNow),
-      Effect.fail(`interrupted: the budget of ${this.#limits.tokens} tokens is used up; ${answer}`)
-    )
-    return Effect.raceFirst(work, over)
   }
 }
 

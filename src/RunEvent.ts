@@ -32,9 +32,9 @@
 import * as Effect from "effect/Effect"
 import * as Prompt from "effect/ai/Prompt"
 import * as Response from "effect/ai/Response"
-import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import { clientError, tagOf } from "./internal/clientError.ts"
 import { elementsReader, partialReader } from "./internal/partialOutput.ts"
 import { rendering } from "./internal/render.ts"
 import { WaitingFor } from "./services/Waiting.ts"
@@ -674,7 +674,13 @@ export const Client = Schema.Union([
    * The run failed. `error` is the tag of its error, such as "ModelError"; "Error" for an error without one. `message` is
    * its message, where errors are exposed.
    */
-  Schema.TaggedStruct("Failed", { ...ofClientEnd, error: Schema.String, message: Schema.optionalKey(Schema.String) }),
+  Schema.TaggedStruct("Failed", {
+    ...ofClientEnd,
+    error: Schema.String,
+    /** The error without the inside of the server, where there is something to say; all of it where errors are exposed. */
+    failure: Schema.optionalKey(Schema.Json),
+    message: Schema.optionalKey(Schema.String)
+  }),
   Schema.TaggedStruct("Interrupted", ofClientEnd),
   /** The run waits for answers. Arguments are there for a tool that the client runs, and where they are exposed. */
   Schema.TaggedStruct("Suspended", { ...ofClientEnd, waitingFor: Schema.Array(ClientWaiting) })
@@ -814,9 +820,15 @@ const endOf = (
     case "RunCompleted":
       return { _tag: "Completed", ...bill, ...(event.output === undefined ? {} : { output: event.output }) }
     case "RunFailed": {
-      const tag = Predicate.hasProperty(event.error, "_tag") ? event.error._tag : undefined
-      const message = exposed.has("errors") ? { message: event.message } : {}
-      return { _tag: "Failed", ...bill, error: typeof tag === "string" ? tag : "Error", ...message }
+      const isExposed = exposed.has("errors")
+      const failure = clientError(event.error, isExposed)
+      return {
+        _tag: "Failed",
+        ...bill,
+        error: tagOf(event.error) ?? "Error",
+        ...(failure === undefined ? {} : { failure }),
+        ...(isExposed ? { message: event.message } : {})
+      }
     }
     case "RunInterrupted":
       return { _tag: "Interrupted", ...bill }

@@ -8,9 +8,13 @@ import type * as HttpRouter from "effect/http/HttpRouter"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import type * as Runner from "../../Runner.ts"
+import { type ClientOptions, remote } from "./internal/remote.ts"
+import type { RemoteError } from "./internal/remoteError.ts"
 import { loopback, type ServerOptions, settingsOf } from "./internal/settings.ts"
 import { servedOf } from "./internal/served.ts"
 
+export type { ClientOptions } from "./internal/remote.ts"
+export { RemoteError } from "./internal/remoteError.ts"
 export type { Accepted, Limits, ServerOptions } from "./internal/settings.ts"
 
 /** A runner with the schema of what clients send it. */
@@ -201,3 +205,37 @@ export const toWebHandler = <const Rs extends Runners, E>(
     dispose: () => made?.then(({ dispose }) => dispose()) ?? Promise.resolve()
   }
 }
+
+/** A runner on a server, with the types that it has there. */
+export type Remote<Given> = Runner.Runner<
+  Runner.Input<RunnerIn<Given>>,
+  Runner.Output<RunnerIn<Given>>,
+  Runner.Error<RunnerIn<Given>> | RemoteError,
+  never
+>
+
+/**
+ * The runners of a server as runners here: typed, and in need of no service, because model and tools are the server's. Each
+ * run is a request; interrupting it ends the request, and so the run on the server. `stream` has the events that the server
+ * shows to clients.
+ *
+ * A run fails as the runner does, with the same errors, as far as the server shows them: without the inside of the server,
+ * and with its bill but without its transcript. Anything else is a `RemoteError`. Throws `InvalidDefinition` for an input
+ * without a JSON form.
+ *
+ * @example
+ * import { Redacted } from "effect"
+ * import { Agent, AgentServer } from "troupe"
+ *
+ * const desk = Agent.make("desk", { instructions: "Answer questions." })
+ * const remote = AgentServer.client({ desk }, { url: "https://agents.example", token: Redacted.make("secret") })
+ * const answer = remote.desk.run("What is 2 + 40?")
+ */
+export const client = <const Rs extends Runners>(
+  runners: Rs & Served<Rs>,
+  options: ClientOptions
+): { readonly [K in keyof Rs]: Remote<Rs[K]> } =>
+  Object.fromEntries(Object.entries(runners).map(([name, given]) => [name, remote(name, given, options)])) as {
+    // Each is a runner of the types of the one that is given.
+    readonly [K in keyof Rs]: Remote<Rs[K]>
+  }

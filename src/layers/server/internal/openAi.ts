@@ -153,7 +153,7 @@ const whole = (edge: Edge, runId: string) =>
     if (ended._tag === "RunSuspended") {
       return yield* refuse(409, cannotAnswer(runId), { error: "RunSuspended" })
     }
-    return yield* Effect.fail<Problem>(problemOf(ended))
+    return yield* Effect.fail<Problem>(problemOf(ended, edge.settings.expose))
   })
 
 const joined = (content: string | ReadonlyArray<{ readonly text: string }>): string =>

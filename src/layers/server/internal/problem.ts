@@ -1,9 +1,10 @@
 /** Answers that say what is wrong: problem details of RFC 9457, without anything of the inside of the server. */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import { clientError } from "../../../internal/clientError.ts"
 import { clientMessage } from "../../internal/clientMessage.ts"
 import * as RunError from "../../../RunError.ts"
-import { Spent } from "../../../RunEvent.ts"
+import { type Exposed, Spent } from "../../../RunEvent.ts"
 import type { Ended, RunsError } from "../../../services/Runs.ts"
 
 /** Why a request is not answered as it asked. */
@@ -89,10 +90,12 @@ export const failureOf = (ended: Ended): Failure => {
 }
 
 /** The problem that a run's failure is for its client. */
-export const problemOf = (ended: Ended): Problem => {
+export const problemOf = (ended: Ended, expose: ReadonlyArray<Exposed>): Problem => {
   const { detail, error, status } = failureOf(ended)
   const headers = status === 503 ? { "retry-after": "5" } : {}
-  return problem(status, detail, { error, runId: ended.runId }, headers)
+  const failure = ended._tag === "RunFailed" ? clientError(ended.error, expose.includes("errors")) : undefined
+  const fields = { error, runId: ended.runId, ...(failure === undefined ? {} : { failure }) }
+  return problem(status, detail, fields, headers)
 }
 
 type Failed = Extract<Ended, { readonly _tag: "RunFailed" }>

@@ -133,7 +133,7 @@ const encodeUsage = Schema.encodeSync(Response.Usage)
 /** What a run came to: `{ output, usage, steps, runId }`, what it waits for, or a problem. */
 const answerOf = (edge: Edge, ended: Ended): Effect.Effect<Answer, Problem> => {
   if (ended._tag === "RunSuspended") return Effect.succeed(json(suspended(edge, ended), 202, atRun(edge, ended.runId)))
-  if (ended._tag !== "RunCompleted") return Effect.fail(problemOf(ended))
+  if (ended._tag !== "RunCompleted") return Effect.fail(problemOf(ended, edge.settings.expose))
   const { output = null, runId, spent } = ended
   const text = JSON.stringify({ output, usage: encodeUsage(spent.usage), steps: spent.steps, runId })
   if (text.length > edge.settings.answer) {

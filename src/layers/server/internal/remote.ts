@@ -1,0 +1,219 @@
+/** Runners on a server as runners here: each run is a request, and the events of a stream are those of the server. */
+import * as Effect from "effect/Effect"
+import * as Response from "effect/ai/Response"
+import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import { codec } from "../../../internal/jsonForm.ts"
+import { always, conversation, inputOf, outputOf, takesText } from "../../../internal/runnerSchemas.ts"
+import type { RunState } from "../../../internal/runState.ts"
+import { aFunction } from "../../../internal/structure.ts"
+import { Client } from "../../../RunEvent.ts"
+import * as Runner from "../../../Runner.ts"
+import { mirror } from "./mirror.ts"
+import { errorOf, RemoteError } from "./remoteError.ts"
+
+/** Where the server is, and how it is asked. */
+export interface ClientOptions {
+  /** The address of the server, with its prefix: `https://agents.example`. */
+  readonly url: string | URL
+  /** The bearer token. */
+  readonly token?: Redacted.Redacted<string> | undefined
+  readonly headers?: Readonly<Record<string, string>> | undefined
+  /** Default: `globalThis.fetch`. */
+  readonly fetch?: typeof globalThis.fetch | undefined
+  /** Errors of your own that runs may fail with, to have them as they are; the server sends them with `expose: ["errors"]`. */
+  readonly errors?: ReadonlyArray<Schema.Top> | undefined
+}
+
+type Erased = Runner.Runner<unknown, unknown, unknown, never>
+
+interface Target {
+  readonly name: string
+  readonly options: ClientOptions
+  readonly encode: (input: unknown) => unknown
+  readonly decode: (output: unknown) => unknown
+}
+
+/** A runner of this name on a server, with the schemas of the one that is given. */
+export const remote = (name: string, given: unknown, options: ClientOptions): Erased => {
+  const own = Runner.isRunner(given)
+  const { input, runner } = own
+    ? { runner: given, input: inputOf(given) }
+    : (given as { runner: Runner.Any; input: Schema.Top })
+  const output = outputOf(runner)
+  const subject = `runner "${name}" of the client`
+  const target: Target = {
+    name,
+    options,
+    encode: encoderOf(subject, input),
+    decode: output === undefined ? (value) => value : decoderOf(subject, output)
+  }
+  return Runner.fromDefinition<unknown, unknown, unknown, never>(runner.name, runner.description, {
+    body: (value, state) => (state.events.streaming ? streamed(target, value, state) : whole(target, value, state)),
+    input: always(input),
+    output: always(output),
+    observers: [],
+    structure: aFunction
+  })
+}
+
+const encoderOf = (subject: string, schema: Schema.Top | undefined) => {
+  if (schema === conversation) return Schema.encodeUnknownSync(conversation as Schema.Codec<unknown, unknown>)
+  if (takesText(schema)) return (value: unknown) => value
+  return Schema.encodeUnknownSync(codec(subject, schema!, "input") as Schema.Codec<unknown, unknown>)
+}
+
+const decoderOf = (subject: string, schema: Schema.Top) =>
+  Schema.decodeUnknownSync(codec(subject, schema, "output") as Schema.Codec<unknown, unknown>)
+
+const fail = (target: Target, reason: RemoteError["reason"], detail: string, more: Partial<RemoteError> = {}) =>
+  Effect.fail(new RemoteError({ runner: target.name, reason, detail, ...more }))
+
+/** Sends a request. The signal ends it when the run is interrupted. */
+const request = (target: Target, path: string, input: unknown, accept: string) => {
+  const { fetch = globalThis.fetch, headers, token, url } = target.options
+  return Effect.flatMap(
+    Effect.try({
+      try: () => JSON.stringify({ input: target.encode(input) }),
+      catch: () =>
+        new RemoteError({ runner: target.name, reason: "refused", detail: "The input does not fit its schema." })
+    }),
+    (body) =>
+      Effect.tryPromise({
+        try: (signal) =>
+          fetch(`${String(url).replace(/\/$/, "")}${path}`, {
+            method: "POST",
+            headers: {
+              "content-type": "application/json",
+              accept,
+              ...(token === undefined ? {} : { authorization: `Bearer ${Redacted.value(token)}` }),
+              ...headers
+            },
+            body,
+            signal
+          }),
+        catch: () =>
+          new RemoteError({ runner: target.name, reason: "unreachable", detail: "The server did not answer." })
+      })
+  )
+}
+
+const Problem = Schema.Struct({
+  detail: Schema.String,
+  error: Schema.optionalKey(Schema.String),
+  runId: Schema.optionalKey(Schema.String),
+  failure: Schema.optionalKey(Schema.Json)
+})
+const decodeProblem = Schema.decodeUnknownOption(Problem)
+
+const jsonOf = (target: Target, response: globalThis.Response) =>
+  Effect.tryPromise({
+    try: () => response.json() as Promise<unknown>,
+    catch: () =>
+      new RemoteError({
+        runner: target.name,
+        reason: "unreadable",
+        status: response.status,
+        detail: "The answer is not JSON."
+      })
+  })
+
+/** The failure that an answer other than 200 is. */
+const refused = (target: Target, response: globalThis.Response): Effect.Effect<never, unknown> =>
+  Effect.gen(function* () {
+    const { status } = response
+    const decoded = decodeProblem(yield* jsonOf(target, response))
+    if (status === 202) return yield* fail(target, "suspended", "The run waits for answers.", { status })
+    if (decoded._tag === "None") {
+      return yield* fail(target, "unreadable", "The answer is not a problem of such a server.", { status })
+    }
+    const { detail, error, failure, runId } = decoded.value
+    const known = errorOf({ failure, usage: undefined, steps: 0, detail }, target.options.errors ?? [])
+    if (known !== undefined) return yield* Effect.fail(known)
+    const seconds = Number(response.headers.get("retry-after") ?? Number.NaN)
+    const more = {
+      status,
+      ...(error === undefined ? {} : { error }),
+      ...(runId === undefined ? {} : { runId }),
+      ...(Number.isNaN(seconds) ? {} : { retryAfterMs: seconds * 1000 })
+    }
+    return yield* fail(target, reasonOf(status, error), detail, more)
+  })
+
+const reasonOf = (status: number, error: string | undefined): RemoteError["reason"] => {
+  if (error === "Interrupted") return "interrupted"
+  if (error !== undefined) return "failed"
+  if (status === 401 || status === 403) return "unauthorized"
+  if (status === 429 || status === 503) return "busy"
+  return status < 500 ? "refused" : "failed"
+}
+
+const Answer = Schema.Struct({ output: Schema.Json, usage: Response.Usage, steps: Schema.Int })
+const decodeAnswer = Schema.decodeUnknownOption(Answer)
+
+const decoded = (target: Target, output: unknown): Effect.Effect<unknown, RemoteError> =>
+  Effect.try({
+    try: () => target.decode(output),
+    catch: () =>
+      new RemoteError({ runner: target.name, reason: "unreadable", detail: "The output does not fit its schema." })
+  })
+
+const whole = (target: Target, input: unknown, state: RunState): Effect.Effect<unknown, unknown> =>
+  Effect.gen(function* () {
+    const response = yield* request(target, `/runners/${target.name}`, input, "application/json")
+    if (response.status !== 200) return yield* refused(target, response)
+    const answer = decodeAnswer(yield* jsonOf(target, response))
+    if (answer._tag === "None") return yield* fail(target, "unreadable", "The answer is not one of such a server.")
+    const { output, steps, usage } = answer.value
+    for (let step = 0; step < steps; step++) state.bill.addStep()
+    state.bill.addUsage(usage)
+    return yield* decoded(target, output)
+  })
+
+const decodeEvent = Schema.decodeUnknownOption(Schema.fromJsonString(Client))
+
+const streamed = (target: Target, input: unknown, state: RunState): Effect.Effect<unknown, unknown> =>
+  Effect.gen(function* () {
+    const response = yield* request(target, `/runners/${target.name}/stream`, input, "application/x-ndjson")
+    if (response.status !== 200 || response.body === null) return yield* refused(target, response)
+    const broken = new RemoteError({ runner: target.name, reason: "unreachable", detail: "The answer broke off." })
+    const body = response.body
+    const take = mirror(state)
+    let end: Client | undefined
+    const lines = Stream.fromReadableStream({ evaluate: () => body, onError: () => broken }).pipe(
+      Stream.decodeText(),
+      Stream.splitLines,
+      Stream.filter((line) => line.trim() !== "")
+    )
+    yield* Stream.runForEach(lines, (line) => {
+      const event = decodeEvent(line)
+      if (event._tag === "None") return fail(target, "unreadable", "An event is not one of such a server.")
+      if (event.value.path !== undefined) return Effect.void
+      end = event.value
+      return take(event.value)
+    })
+    return yield* ending(target, end, broken)
+  })
+
+/** The output or the error that the last event has. */
+const ending = (target: Target, end: Client | undefined, broken: RemoteError): Effect.Effect<unknown, unknown> => {
+  switch (end?._tag) {
+    case "Completed":
+      return decoded(target, end.output)
+    case "Failed": {
+      const { error, failure, message, steps, usage } = end
+      const detail = message ?? "The run failed."
+      const known = errorOf({ failure, usage: encodeUsage(usage), steps, detail }, target.options.errors ?? [])
+      return known === undefined ? fail(target, "failed", detail, { error }) : Effect.fail(known)
+    }
+    case "Interrupted":
+      return fail(target, "interrupted", "The run was interrupted.")
+    case "Suspended":
+      return fail(target, "suspended", "The run waits for answers.")
+    default:
+      return Effect.fail(broken)
+  }
+}
+
+const encodeUsage = Schema.encodeSync(Response.Usage)

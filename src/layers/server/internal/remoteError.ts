@@ -1,0 +1,104 @@
+/** Errors of runners on a server, as their client has them. */
+import * as AiError from "effect/ai/AiError"
+import * as Prompt from "effect/ai/Prompt"
+import * as Predicate from "effect/Predicate"
+import * as Schema from "effect/Schema"
+import * as RunError from "../../../RunError.ts"
+
+/** The server could not be used, refused the request, or failed with an error that its client does not know. */
+export class RemoteError extends Schema.TaggedError<RemoteError>()("RemoteError", {
+  /** The name of the runner on the server. */
+  runner: Schema.String,
+  /**
+   * - `unreachable`: no answer came, or it broke off;
+   * - `unauthorized`: the token is missing or not accepted;
+   * - `busy`: the server takes no request now, or not so many;
+   * - `refused`: the request does not fit;
+   * - `suspended`: the run waits for answers, which are given at `/runs/ID/approvals`;
+   * - `failed`: the run failed with an error that is not known here, see `error`;
+   * - `interrupted`: the run was interrupted on the server;
+   * - `unreadable`: the answer is not one of such a server.
+   */
+  reason: Schema.Literals([
+    "unreachable",
+    "unauthorized",
+    "busy",
+    "refused",
+    "suspended",
+    "failed",
+    "interrupted",
+    "unreadable"
+  ]),
+  /** The HTTP status, where there was an answer. */
+  status: Schema.optionalKey(Schema.Int),
+  /** The tag of the run's error. */
+  error: Schema.optionalKey(Schema.String),
+  runId: Schema.optionalKey(Schema.String),
+  /** How long to wait before the next request, in milliseconds, where the server says so. */
+  retryAfterMs: Schema.optionalKey(Schema.Finite),
+  detail: Schema.String
+}) {
+  override get message(): string {
+    return `"${this.runner}" on the server: ${this.detail}${next[this.reason]}`
+  }
+}
+
+const next: Readonly<Record<RemoteError["reason"], string>> = {
+  unreachable: " Check that the server is up and its url is right.",
+  unauthorized: " Give AgentServer.client a token that the server accepts.",
+  busy: " Try again later.",
+  refused: "",
+  suspended: " Answer what it waits for at the server.",
+  failed: "",
+  interrupted: " Start it again.",
+  unreadable: " Check that the url is that of an AgentServer of the same version."
+}
+
+/** The parts of a failure that a server sends. */
+export interface Failure {
+  readonly failure: Schema.Json | undefined
+  readonly usage: unknown
+  readonly steps: number
+  readonly detail: string
+}
+
+const classes = RunError as unknown as Readonly<Record<string, unknown>>
+
+/** The same error as on the server; `undefined` for one that is not known here. */
+export const errorOf = ({ detail, failure, steps, usage }: Failure, known: ReadonlyArray<Schema.Top>): unknown => {
+  if (!Predicate.hasProperty(failure, "_tag") || typeof failure._tag !== "string") return undefined
+  const fields = failure as unknown as Schema.JsonObject
+  const reason = failure._tag === "ModelError" ? { reason: reasonOf(fields["reason"], detail) } : {}
+  const whole = {
+    spent: { usage: usage ?? { inputTokens: {}, outputTokens: {} }, steps, text: "", toolCalls: [] },
+    transcript: encodePrompt(Prompt.empty),
+    ...fields,
+    ...reason
+  }
+  const own = classes[failure._tag]
+  const schemas = Schema.isSchema(own) ? [own, ...known] : known
+  for (const schema of schemas) {
+    const decoded = Schema.decodeUnknownOption(schema as Schema.Codec<unknown, unknown>)(whole)
+    if (decoded._tag === "Some") return decoded.value
+  }
+  return undefined
+}
+
+const encodePrompt = Schema.encodeSync(Prompt.Prompt)
+const decodeReason = Schema.decodeUnknownOption(AiError.AiError as unknown as Schema.Codec<AiError.AiError, unknown>)
+const encodeReason = Schema.encodeUnknownSync(AiError.AiError as unknown as Schema.Codec<unknown, unknown>)
+
+/** The provider's error of the same kind, encoded; a server tells no more of it than its kind. */
+const reasonOf = (given: Schema.Json | undefined, detail: string): unknown => {
+  const at = { _tag: "AiError", module: "AgentServer", method: "client" }
+  if (decodeReason(given)._tag === "Some") return given
+  const tag = Predicate.hasProperty(given, "_tag") ? given._tag : "UnknownError"
+  const same = { ...at, reason: { _tag: tag, description: detail, kind: "Unknown" } }
+  if (decodeReason(same)._tag === "Some") return same
+  const unknown = AiError.make({
+    module: at.module,
+    method: at.method,
+    reason: new AiError.UnknownError({ description: detail })
+  })
+  return encodeReason(unknown)
+}

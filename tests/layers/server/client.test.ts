@@ -1,0 +1,153 @@
+/** Runners on a server as runners of another program: the same results, errors and events, and the same end. */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Fiber, Layer, Redacted, Schema, Stream } from "effect"
+import { AiError } from "effect/ai"
+import { Agent, AgentServer, AgentTool, type RunError, type RunEvent, Runner, TestModel } from "troupe"
+import { handling, listen, until } from "../../support/agentServer.ts"
+import { checkGrammar } from "../../support/grammar.ts"
+
+const Point = Schema.Struct({ x: Schema.Int, at: Schema.DateFromString })
+class Broke extends Schema.TaggedError<Broke>()("Broke", { part: Schema.String }) {}
+const look = AgentTool.fromFunction("look", { description: "Looks", execute: () => "seen" })
+const desk = Agent.make("desk", { tools: [look], retry: "none", maxSteps: 2 })
+const typed = Runner.make("typed", {
+  run: ({ x }: typeof Point.Type) => Effect.succeed({ x: x + 1, at: new Date(x) }),
+  output: Point
+})
+const broken = Runner.make("broken", {
+  run: (text: string) => (text === "" ? Effect.succeed(1) : Effect.fail(new Broke({ part: text })))
+})
+const runners = { desk, typed: { runner: typed, input: Point }, broken }
+const model = (script: TestModel.Script) => TestModel.layer(script, { unused: "ignore" })
+
+const remotely = (
+  script: ReturnType<typeof model>,
+  options: AgentServer.ServerOptions = {},
+  client: Partial<AgentServer.ClientOptions> = {}
+) =>
+  Effect.map(handling({ runners, ...options }, script), (handler) => {
+    const fetch = ((input: string | URL | Request, init?: RequestInit) =>
+      handler(new Request(input, init))) as typeof globalThis.fetch
+    return AgentServer.client(runners, { url: "http://localhost", fetch, ...client })
+  })
+
+describe("AgentServer.client", () => {
+  it.live("runs, with the output, the usage and the steps of the server", () =>
+    Effect.gen(function* () {
+      const remote = yield* remotely(model([TestModel.toolCall("look", {}), "Done."]))
+      const result = yield* remote.desk.result("Hi")
+      assert.strictEqual(result.output, "Done.")
+      assert.strictEqual(result.steps, 2)
+      assert.strictEqual(result.usage.outputTokens.total, 10)
+      const at = new Date(5)
+      const point: typeof Point.Type = yield* remote.typed.run({ x: 5, at })
+      assert.deepStrictEqual(point, { x: 6, at })
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("streams events that are in order, with the text as it comes", () =>
+    Effect.gen(function* () {
+      const remote = yield* remotely(
+        model([{ text: "One moment.", ...TestModel.toolCall("look", {}) }, { text: ["It ", "is there."] }])
+      )
+      const events: ReadonlyArray<RunEvent.RunEvent> = yield* Stream.runCollect(remote.desk.stream("Hi"))
+      checkGrammar(events)
+      assert.deepStrictEqual(
+        events.map((event) => (event._tag === "TextDelta" ? event.delta : event._tag)),
+        [
+          "RunStarted",
+          "StepStarted",
+          "One moment.",
+          "ToolCalled",
+          "ToolCompleted",
+          "StepCompleted",
+          "StepStarted",
+          "It ",
+          "is there.",
+          "StepCompleted",
+          "RunCompleted"
+        ]
+      )
+      const last = events.at(-1)!
+      assert.deepInclude(last._tag === "RunCompleted" && last, { output: "It is there." })
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("fails with the same errors, whole and streamed", () =>
+    Effect.gen(function* () {
+      const calling = model(() => TestModel.toolCall("look", {}))
+      const limited = yield* remotely(calling)
+      for (const run of [limited.desk.run("Hi"), Stream.runDrain(limited.desk.stream("Hi"))]) {
+        const error: AgentServer.RemoteError | Agent.Error = yield* Effect.flip(run)
+        assert.strictEqual(error._tag, "MaxStepsExceeded")
+        assert.strictEqual((error as RunError.MaxStepsExceeded).maxSteps, 2)
+      }
+      const refused = yield* remotely(model(() => ({ fail: new AiError.AuthenticationError({ kind: "InvalidKey" }) })))
+      for (const run of [refused.desk.run("Hi"), Stream.runDrain(refused.desk.stream("Hi"))]) {
+        const error = yield* Effect.flip(run)
+        if (error._tag !== "ModelError") return assert.fail(error._tag)
+        assert.strictEqual(error.reason.reason._tag, "AuthenticationError")
+      }
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("has errors of the program where both sides name them, and otherwise their tag", () =>
+    Effect.gen(function* () {
+      const unknown = yield* remotely(model([]))
+      const error = yield* Effect.flip(unknown.broken.run("pump"))
+      if (error._tag !== "RemoteError") return assert.fail(error._tag)
+      assert.deepInclude({ ...error }, { reason: "failed", error: "Broke", status: 500 })
+      const known = yield* remotely(model([]), { expose: ["errors"] }, { errors: [Broke] })
+      for (const run of [known.broken.run("pump"), Stream.runDrain(known.broken.stream("pump"))]) {
+        const same = yield* Effect.flip(run)
+        assert.instanceOf(same, Broke)
+        assert.strictEqual((same as Broke).part, "pump")
+      }
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("says what is wrong with the server or the request", () =>
+    Effect.gen(function* () {
+      const reasonOf = (remote: ReturnType<typeof AgentServer.client<typeof runners>>) =>
+        Effect.map(Effect.flip(remote.desk.run("Hi")), (error) =>
+          error._tag === "RemoteError" ? error.reason : error._tag
+        )
+      const bearer = (token: Redacted.Redacted<string>) => Redacted.value(token) === "ada"
+      assert.strictEqual(yield* reasonOf(yield* remotely(model(["Hi"]), { bearer })), "unauthorized")
+      const token = Redacted.make("ada")
+      const accepted = yield* remotely(model(["Hello."]), { bearer }, { token })
+      assert.strictEqual(yield* accepted.desk.run("Hi"), "Hello.")
+      const dead = AgentServer.client(runners, { url: "http://127.0.0.1:1" })
+      assert.strictEqual(yield* reasonOf(dead), "unreachable")
+      const other = AgentServer.client(runners, {
+        url: "http://localhost",
+        fetch: (async () => new Response("<html>", { status: 200 })) as typeof globalThis.fetch
+      })
+      assert.strictEqual(yield* reasonOf(other), "unreadable")
+      const small = yield* remotely(model(["Hi"]), { limits: { body: 5 } })
+      assert.strictEqual(yield* reasonOf(small), "refused")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("an interruption ends the run on the server", () =>
+    Effect.gen(function* () {
+      const state = { begun: 0, ended: 0 }
+      const endless = Runner.make("endless", {
+        run: (text: string) =>
+          Effect.suspend(() => {
+            state.begun++
+            return Effect.as(Effect.never, text)
+          }).pipe(Effect.onInterrupt(() => Effect.sync(() => state.ended++)))
+      })
+      const url = yield* listen({ runners: { endless } }, Layer.empty)
+      const remote = AgentServer.client({ endless }, { url })
+      for (const run of [remote.endless.run("Hi"), Stream.runDrain(remote.endless.stream("Hi"))]) {
+        const { begun } = state
+        const fiber = yield* Effect.forkChild(run)
+        yield* until(() => state.begun === begun + 1)
+        yield* Fiber.interrupt(fiber)
+        yield* until(() => state.ended === begun + 1, "the interruption")
+      }
+    }).pipe(Effect.scoped)
+  )
+})

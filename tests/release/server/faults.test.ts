@@ -1,0 +1,130 @@
+/** Servers under bad conditions: a model that breaks or is silent, very many clients that hang up, and SIGTERM. */
+import { fork } from "node:child_process"
+import { fileURLToPath } from "node:url"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Layer, Redacted } from "effect"
+import { Agent, OpenAi, Runner } from "troupe"
+import { listen, raw, sentIn, until } from "../../support/agentServer.ts"
+import { make as modelServer, type Script } from "../../support/openAiServer.ts"
+
+const desk = Agent.make("desk", {})
+
+/** A server whose model answers by a script. */
+const before = (script: Script, limits = {}) =>
+  Effect.gen(function* () {
+    const upstream = yield* modelServer(script)
+    const live = OpenAi.layer({ model: "m", baseUrl: upstream.url, apiKey: Redacted.make("k"), retry: "none" })
+    return { upstream, url: yield* listen({ runners: { desk }, limits }, live) }
+  })
+
+const lastOf = (text: string): Record<string, unknown> => JSON.parse(sentIn(text).at(-1)!.data)
+
+describe("a model that breaks", () => {
+  it.live("in the middle of its answer ends the stream with a failure, after what came", () =>
+    Effect.gen(function* () {
+      const { url } = yield* before([{ text: "Hello there, and so on and on.", split: 100, resetAfter: 700 }])
+      const client = raw(url, "/runners/desk/stream", { input: "Hi" })
+      yield* until(client.isEnded)
+      assert.isFalse(client.isBroken())
+      assert.include(client.text(), '"Text"')
+      assert.deepInclude(lastOf(client.text()), { _tag: "Failed", error: "ModelError" })
+      assert.notInclude(client.text(), "127.0.0.1")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("or is silent is given up after the time of a run, and its request is ended", () =>
+    Effect.gen(function* () {
+      const { upstream, url } = yield* before([{ hang: true }], { time: "300 millis" })
+      const stream = raw(url, "/runners/desk/stream", { input: "Hi" })
+      yield* until(() => stream.isEnded())
+      assert.deepInclude(lastOf(stream.text()), { _tag: "Failed", error: "RunTimedOut" })
+      yield* until(() => upstream.aborted() === 1, "the end of the request")
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("a thousand clients at once", () => {
+  it.live("that hang up leave nothing: no run, no place, no memory", () =>
+    Effect.gen(function* () {
+      const count = 1000
+      const state = { begun: 0, ended: 0 }
+      const endless = Runner.make("endless", {
+        run: (text: string) =>
+          Effect.as(Effect.never, text).pipe(
+            Effect.onInterrupt(() => Effect.sync(() => state.ended++)),
+            (run) => Effect.suspend(() => (state.begun++, run))
+          )
+      })
+      const limits = { runs: count, waiting: count, wait: "30 seconds" } as const
+      const url = yield* listen({ runners: { endless }, limits }, Layer.empty)
+      const wave = Effect.gen(function* () {
+        const begun = state.begun
+        const clients = Array.from({ length: count }, () => raw(url, "/runners/endless/stream", { input: "Hi" }))
+        yield* untilLong(() => state.begun === begun + count, "all runs")
+        for (const client of clients) client.hangUp()
+        yield* untilLong(() => state.ended === state.begun, "the end of all runs")
+      })
+      yield* wave
+      globalThis.gc?.()
+      const first = process.memoryUsage().heapUsed
+      yield* wave
+      yield* wave
+      globalThis.gc?.()
+      assert.isBelow(process.memoryUsage().heapUsed - first, 60_000_000)
+      // Every place is free again.
+      yield* wave
+      assert.strictEqual(state.begun, 4 * count)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("beyond what may run and wait are refused at once", () =>
+    Effect.gen(function* () {
+      const endless = Runner.make("endless", { run: (text: string) => Effect.as(Effect.never, text) })
+      const limits = { runs: 10, waiting: 10, wait: "30 seconds" } as const
+      const url = yield* listen({ runners: { endless }, limits }, Layer.empty)
+      const clients = Array.from({ length: 300 }, () => raw(url, "/runners/endless", { input: "Hi" }))
+      const refused = () => clients.filter((client) => client.status() === 503).length
+      yield* untilLong(() => refused() === 280, "the refusals")
+      for (const client of clients) client.hangUp()
+    }).pipe(Effect.scoped)
+  )
+})
+
+const untilLong = (holds: () => boolean, what: string): Effect.Effect<void> =>
+  Effect.promise(async () => {
+    const deadline = Date.now() + 50_000
+    while (!holds()) {
+      if (Date.now() > deadline) throw new Error(`${what} did not come`)
+      await new Promise((resolve) => setTimeout(resolve, 10))
+    }
+  })
+
+describe("SIGTERM", () => {
+  it.live("during streams: what can end ends, the rest is interrupted, and nothing is half written", () =>
+    Effect.gen(function* () {
+      const main = fileURLToPath(new URL("../../support/serveMain.ts", import.meta.url))
+      const child = fork(main, [], { execArgv: ["--conditions=troupe-source"] })
+      const url = new URL(
+        yield* Effect.promise(
+          () => new Promise<string>((resolve) => child.once("message", resolve as (message: unknown) => void))
+        )
+      )
+      const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()))
+      const endless = Array.from({ length: 20 }, () => raw(url, "/runners/endless/stream", { input: "Hi" }))
+      const whole = raw(url, "/runners/endless", { input: "Hi" })
+      yield* until(() => endless.every((client) => client.text().includes("Started")))
+      const brief = raw(url, "/runners/brief", { input: "done" })
+      const streamed = raw(url, "/runners/brief/stream", { input: "done" })
+      yield* until(() => streamed.text().includes("Started"))
+      child.kill("SIGTERM")
+      yield* Effect.promise(() => exited)
+      const all = [...endless, whole, brief, streamed]
+      yield* until(() => all.every((client) => client.isEnded()))
+      assert.isFalse(all.some((client) => client.isBroken()))
+      assert.deepInclude(JSON.parse(brief.text()), { output: "done" })
+      assert.deepInclude(lastOf(streamed.text()), { _tag: "Completed", output: "done" })
+      for (const client of endless) assert.strictEqual(lastOf(client.text())["_tag"], "Interrupted")
+      assert.strictEqual(whole.status(), 503)
+    }).pipe(Effect.scoped)
+  )
+})

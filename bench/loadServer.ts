@@ -1,9 +1,13 @@
 /** The servers that load.ts compares: `node loadServer.ts troupe|vercel|openai PORT_OF_THE_MODEL`, forked. */
+import { existsSync } from "node:fs"
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
 import { monitorEventLoopDelay } from "node:perf_hooks"
 import { Readable } from "node:stream"
 import type { ReadableStream } from "node:stream/web"
+
+// Of the build, as users have it; of the sources where there is no build.
+const library = (existsSync("../dist/index.js") ? "../dist/index.js" : "../src/index.ts") as "../src/index.ts"
 
 const [peer, model] = process.argv.slice(2)
 const baseURL = `http://127.0.0.1:${model}/v1`
@@ -42,14 +46,14 @@ const handlers: Readonly<
     }
   },
   vercel: async () => {
-    const { createOpenAI } = await import("@ai-sdk/openai")
+    const { createOpenAICompatible } = await import("@ai-sdk/openai-compatible")
     const { streamText } = await import("ai")
-    const provider = createOpenAI({ apiKey: "none", baseURL })
+    const provider = createOpenAICompatible({ name: "model", baseURL })
     return async (request, response) => {
       const stop = new AbortController()
       response.on("close", () => stop.abort())
       const result = streamText({
-        model: provider.chat("m"),
+        model: provider("m"),
         prompt: await inputOf(request),
         maxRetries: 0,
         abortSignal: stop.signal
@@ -65,7 +69,7 @@ const handlers: Readonly<
   },
   "troupe-sse": async () => {
     const { ManagedRuntime, Redacted, Stream } = await import("effect")
-    const { Agent, OpenAi, RunEvent, Serve } = await import("troupe")
+    const { Agent, OpenAi, RunEvent, Serve } = await import(library)
     const desk = Agent.make("desk", {})
     const runtime = ManagedRuntime.make(OpenAi.layer({ model: "m", baseUrl: baseURL, apiKey: Redacted.make("none") }))
     return async (request, response) => {
@@ -87,7 +91,7 @@ const handlers: Readonly<
 /** `AgentServer.serve` itself, behind the path that the others have. */
 const troupe = async (): Promise<number> => {
   const { Effect, Layer, Redacted, Context, Scope } = await import("effect")
-  const { Agent, AgentServer, OpenAi } = await import("troupe")
+  const { Agent, AgentServer, OpenAi } = await import(library)
   const desk = Agent.make("desk", {})
   const limits = { runs: 10_000, waiting: 10_000 } as const
   const live = OpenAi.layer({ model: "m", baseUrl: baseURL, apiKey: Redacted.make("none") })

@@ -25,7 +25,8 @@ import {
   NoParameters
 } from "./internal/toolDefinition.ts"
 import { call, type Kind, kindOf, type ToolContext } from "./internal/toolFunction.ts"
-import { Resumable } from "./internal/toolMarks.ts"
+import { clientFailure as failureOfClient } from "./internal/suspension.ts"
+import { Resumable, RunsAtClient } from "./internal/toolMarks.ts"
 import { InvalidDefinition } from "./RunError.ts"
 import type { Runner } from "./Runner.ts"
 
@@ -181,6 +182,84 @@ const elsewhere = {
   handler: "Give the function as execute",
   run: "Give the function as execute"
 }
+
+/** How {@link client} defines a tool. */
+export interface ClientOptions<Parameters extends Schema.Top, Success extends Schema.Top> {
+  /** What it does and when to use it. Together with the parameters, this is all that the model sees. */
+  readonly description: string
+  /** A struct. If unset, the tool takes no parameters. */
+  readonly parameters?: Parameters | undefined
+  /** Of the result, as JSON: one that does not fit is refused. Default: any JSON. */
+  readonly success?: Success | undefined
+  /** Whether a call needs approval before the caller is asked to run it, see `Approvals`. Default `false`. */
+  readonly needsApproval?: NeedsApproval<Parameters["Type"]> | undefined
+  /** Hints for approvers and MCP clients. */
+  readonly hints?: Hints | undefined
+}
+
+/**
+ * Makes a tool that the caller of the run runs: a browser, a phone, the program behind a queue. When the model calls it, the
+ * other calls of its step are made, and the run is suspended: it fails with `RunSuspended`, whose `waitingFor` has an entry of
+ * kind `"client-tool"` with the arguments. `Runner.answer` takes the result by the entry's id and makes the input that goes
+ * on; calls that were made are not made again.
+ *
+ * A result that does not fit `success` fails the run that goes on with `InvalidApproval`, before it makes a call. A tool that
+ * failed is answered with {@link clientFailure}, which the model sees. Throws `InvalidDefinition` as {@link fromFunction} does.
+ *
+ * @example
+ * import { Effect, Schema } from "effect"
+ * import { Agent, AgentTool, Runner } from "troupe"
+ *
+ * const locate = AgentTool.client("locate", {
+ *   description: "Where the user is",
+ *   success: Schema.Struct({ city: Schema.String })
+ * })
+ * const guide = Agent.make("guide", { tools: [locate] })
+ * const program = guide.run("What is near me?").pipe(
+ *   Effect.catchTag("RunSuspended", ({ transcript, waitingFor }) =>
+ *     guide.run(Runner.answer(transcript, { [waitingFor[0].id]: { city: "Rome" } }))
+ *   )
+ * )
+ */
+export const client = <
+  const Name extends string,
+  Parameters extends Schema.Top = typeof NoParameters,
+  Success extends Schema.Top = typeof Schema.Json
+>(
+  name: Name,
+  options: ClientOptions<Parameters, Success>
+): AgentTool<Name, Parameters["DecodingServices"] | Success["DecodingServices"]> => {
+  assertName("a tool", name, giveName)
+  assertOptions(`tool "${name}"`, options, knownOfClient, elsewhere)
+  const { description, parameters, success } = options
+  const defined = define(
+    name,
+    description,
+    (parameters ?? NoParameters) as Schema.Top,
+    (success ?? Schema.Json) as Schema.Top,
+    "return"
+  )
+  const tool = annotate(defined, options).annotate(RunsAtClient, true)
+  return make(name, "effect", tool, () => Effect.fail("only the caller of an agent's run can run this tool"))
+}
+
+const knownOfClient: ReadonlySet<string> = new Set([
+  "description",
+  "parameters",
+  "success",
+  "needsApproval",
+  "hints"
+] satisfies ReadonlyArray<keyof ClientOptions<Schema.Top, Schema.Top>>)
+
+/**
+ * The answer to a call of a {@link client} tool that failed. The model sees `failure` as the failed result of the call.
+ * @example
+ * import { Prompt } from "effect/ai"
+ * import { AgentTool, Runner } from "troupe"
+ * const denied = (transcript: Prompt.Prompt, id: string) =>
+ *   Runner.answer(transcript, { [id]: AgentTool.clientFailure("the user has not shared the location") })
+ */
+export const clientFailure = (failure: Schema.Json): Schema.Json => failureOfClient(failure)
 
 /** How {@link fromRunner} shows a runner to a model. */
 export interface FromRunnerOptions<Name extends string, Parameters extends Schema.Top, Input> {

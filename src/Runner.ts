@@ -14,7 +14,7 @@ import * as Predicate from "effect/Predicate"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import * as Prompt from "effect/ai/Prompt"
 import type * as Schedule from "effect/Schedule"
-import type * as Schema from "effect/Schema"
+import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
 import { assertFunction, assertName, assertOptions, assertSchema, assertText, kindOf } from "./internal/definition.ts"
 import { inAttempts } from "./internal/attempts.ts"
@@ -30,6 +30,8 @@ import * as Resumption from "./internal/resumption.ts"
 import { modelOf } from "./internal/runnerModel.ts"
 import { CurrentState, type RunState } from "./internal/runState.ts"
 import * as Suspension from "./internal/suspension.ts"
+import type { Saved } from "./internal/suspension.ts"
+import { refusal, suspendForEvent } from "./internal/workflowSuspension.ts"
 import { replayable, toPrompt } from "./internal/input.ts"
 import * as Schemas from "./internal/runnerSchemas.ts"
 import { aFunction, type Structure } from "./internal/structure.ts"
@@ -218,6 +220,10 @@ export interface Workflow<in I, out A, out E, out R> {
   readonly resume?: ((member: string, input: I, state: RunState) => Effect.Effect<A, E, R> | undefined) | undefined
   /** Whether one of its members has the conversation at a time, and listens to the inbox of the run. Default: none does. */
   readonly converses?: boolean | undefined
+  /**
+   * Goes on from what the workflow has kept of a run in which members wait. `undefined` where that is not of this workflow.
+   */
+  readonly restore?: ((saved: Saved, input: I, state: RunState) => Effect.Effect<A, E, R> | undefined) | undefined
 }
 
 /** @internal Makes a workflow whose body has its run's bookkeeping. */
@@ -248,24 +254,46 @@ export const erasedWorkflow = (
 ): Runner<unknown, never, never, never> => workflow(name, options) as Runner<unknown, never, never, never>
 
 const runOrResume = <I, A, E, R>(
-  { resume, run }: Pick<Workflow<I, A, E, R>, "resume" | "run">,
+  options: Pick<Workflow<I, A, E, R>, "restore" | "resume" | "run">,
   input: I,
   state: RunState
 ): Effect.Effect<A, E, R> =>
-  Effect.flatMap(Resumption.find(input, state), (found): Effect.Effect<A, E | CannotResume, R> => {
+  Effect.flatMap(Resumption.find(input, state), (found): Effect.Effect<A, E | CannotResume | InvalidApproval, R> => {
     const { path } = state.info
+    const { restore, resume, run } = options
+    const isStateful = resume === undefined && restore === undefined
     if (found === undefined) {
       const body = run(input, state)
-      return resume === undefined ? Effect.provideService(body, Resumption.Blocking, path) : body
+      return isStateful ? Effect.provideService(body, Resumption.Blocking, path) : body
     }
     const { resumption, rest } = found
     const fail = (problem: string) => Effect.fail(new CannotResume({ path, waiting: resumption.target, problem }))
-    if (resume === undefined) return fail("this workflow cannot be resumed in its middle")
-    const resumed = rest[0] === undefined ? undefined : resume(rest[0], input, state)
+    if (isStateful) return fail("this workflow cannot be resumed in its middle")
+    if (rest[0] === undefined) return restoreFrom(options, resumption, input, state, fail)
+    const resumed = resume?.(rest[0], input, state)
     if (resumed === undefined) return fail("it has no such member, or more than one")
     return Resumption.within(resumed, resumption, path)
     // A transcript that waits is made by an agent, and `CannotResume` is one of the errors of every agent.
   }) as Effect.Effect<A, E, R>
+
+/** Goes on from what the workflow itself has kept, when that counts. */
+const restoreFrom = <I, A, E, R>(
+  { restore }: Pick<Workflow<I, A, E, R>, "restore">,
+  resumption: Resumption.Resumption,
+  input: I,
+  state: RunState,
+  fail: (problem: string) => Effect.Effect<never, CannotResume>
+): Effect.Effect<A, E | CannotResume | InvalidApproval, R> =>
+  Effect.flatMap(refusal(resumption.transcript), (refused): Effect.Effect<A, E | CannotResume | InvalidApproval, R> => {
+    if (refused !== undefined) return Effect.fail(new InvalidApproval({ path: state.info.path, ...refused }))
+    const saved = Suspension.savedIn(resumption.transcript.content)
+    if (saved === undefined) return fail("an agent of the same name waits in it")
+    if (saved.blocked !== undefined) return fail(`it cannot be resumed in its middle: ${saved.blocked}`)
+    const restored = restore?.(saved, input, state)
+    if (restored === undefined) return fail("what is kept in it is not of this workflow, or not of this version of it")
+    resumption.taken = true
+    return restored
+  })
 
 const modify = <I, A, E, R, I2, A2, E2, R2>(
   self: Runner<I, A, E, R>,
@@ -638,14 +666,8 @@ export const withRetry: {
   )
 )
 
-/** The errors among `E` that {@link orElse} passes on: those of a run that waits for a decision, or cannot go on with one. */
-export type Waiting<E> = E extends RunSuspended | InvalidApproval | CannotResume
-  ? E
-  : E extends { readonly failures: ReadonlyArray<{ readonly error: infer X }> }
-    ? [Waiting<X>] extends [never]
-      ? never
-      : E
-    : never
+/** The errors among `E` of a run that waits, or cannot go on with its answers. Workflows and {@link orElse} pass them on. */
+export type Waiting<E> = Extract<E, RunSuspended | InvalidApproval | CannotResume>
 
 /**
  * Runs another runner, on the same input, when the runner fails with a typed error. Both are nested runs of one run, which
@@ -680,7 +702,7 @@ export const orElse: {
       (first) =>
         Effect.catchCause(first, (cause): Effect.Effect<A2, E2 | Waiting<E>, R2> => {
           const errors = cause.reasons.filter(Cause.isFailReason).map(({ error }) => error)
-          return errors.length === 0 || errors.some(isPassedOn)
+          return errors.length === 0 || errors.some(Resumption.isPassedOn)
             ? Effect.failCause(cause as Cause.Cause<Waiting<E>>)
             : second.run(instead)
         })
@@ -708,11 +730,9 @@ export const orElse: {
   })
 })
 
-const isPassedOn = (error: unknown): boolean =>
-  Resumption.isWaiting(error) || error instanceof InvalidApproval || error instanceof CannotResume
-
 /** A conversation up to the last message that is not an answer, which is what its last run was given. */
 const withoutAnswer = <I>(input: I): I => {
+  if (Suspension.waitingAt(input) === undefined) return input
   const { content } = toPrompt(input as Prompt.RawInput)
   const last = content.findLastIndex(({ role }) => role === "user" || role === "system")
   return Prompt.fromMessages(content.slice(0, last + 1)) as I
@@ -874,6 +894,67 @@ export const answer = (transcript: Suspended, answers: Readonly<Record<string, A
   if (problem !== undefined) throw new InvalidApproval(problem)
   return Suspension.answer(prompt, answers)
 }
+
+/**
+ * Makes a runner that waits for something that happens outside: a payment, a delivery, a person's text. Its run is suspended:
+ * it fails with `RunSuspended`, whose `waitingFor` has an entry of kind `"event"` with this name. `Runner.answer` takes the
+ * event's value, as JSON, by the entry's id and makes the input that goes on, in any workflow; the output is the value,
+ * decoded by `schema`. A value that does not fit fails the run that goes on with `InvalidApproval`. The input is not used.
+ *
+ * @example
+ * import { Effect, Schema } from "effect"
+ * import { Agent, Chain, Runner } from "troupe"
+ *
+ * const paid = Runner.event("paid", { schema: Schema.Struct({ amount: Schema.Finite }) })
+ * const order = Chain.make("order", [
+ *   Agent.make("clerk", { instructions: "Confirm the order." }),
+ *   paid,
+ *   ({ amount }) => Effect.succeed(`paid ${amount}`)
+ * ])
+ */
+export const event = <A>(
+  name: string,
+  options: { readonly schema: Schema.Codec<A, unknown>; readonly description?: string | undefined }
+): Runner<unknown, A, RunSuspended | InvalidApproval | CannotResume, never> => {
+  assertName("an event", name, 'Give it one: Runner.event("paid", { schema })')
+  const subject = `event "${name}"`
+  assertOptions(subject, options, knownOfEvent)
+  assertText(subject, "description", options.description)
+  const { description } = options
+  codec(subject, options.schema as unknown as Schema.Top, "schema")
+  const wait = (id: string, input: unknown, state: RunState) =>
+    suspendForEvent(state, input, {
+      id,
+      path: state.info.path,
+      name,
+      ...(description === undefined ? {} : { description })
+    })
+  return workflow(name, {
+    description,
+    structure: () => ({ kind: "event", members: [] }),
+    output: () => options.schema as unknown as Schema.Top,
+    run: (input: unknown, state): Effect.Effect<A, RunSuspended | InvalidApproval | CannotResume> =>
+      wait(`${state.info.runId}/event`, input, state),
+    restore: ({ before, event: waited }, _input, state) => {
+      if (waited === undefined || waited.request.name !== name) return undefined
+      const { given, request } = waited
+      if (given === undefined) return wait(request.id, Prompt.fromMessages(before), state)
+      return Effect.mapError(
+        decodeEvent(options.schema)(given.value),
+        ({ message }) =>
+          new InvalidApproval({
+            path: state.info.path,
+            approvalId: request.id,
+            reason: "invalid",
+            problem: `it is not a value of the event "${name}": ${message}`
+          })
+      )
+    }
+  })
+}
+
+const knownOfEvent: ReadonlySet<string> = new Set(["schema", "description"])
+const decodeEvent = <A>(schema: Schema.Codec<A, unknown>) => Schema.decodeUnknownEffect(schema)
 
 /**
  * Draws the structure of a runner, to any depth, as a Mermaid flowchart. With the `events` of one of its runs, the picture

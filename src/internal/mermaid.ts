@@ -150,7 +150,9 @@ class Picture {
     if (path.length > maxLevels) return one(this.#node(`${name} ...`, shapes.function, undefined, false))
     const structure = runner.definition.structure()
     const seen = this.#seen?.get(key(path))
-    if (structure.kind === "function") return one(this.#node(name, shapes.function, seen))
+    if (structure.kind === "function" || structure.kind === "event") {
+      return one(this.#node(name, shapes.function, seen))
+    }
     if (structure.kind === "agent" || structure.kind === "orchestrator") return this.#agent(name, structure, path, seen)
     const note = structure.note === undefined ? "" : ` (${structure.note})`
     return this.#box(`${name}: ${structure.kind}${note}`, seen, () => this.#members(structure, path))

@@ -6,7 +6,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Prompt from "effect/ai/Prompt"
 import * as Predicate from "effect/Predicate"
-import { CannotResume } from "../RunError.ts"
+import { CannotResume, InvalidApproval } from "../RunError.ts"
 import { toPrompt } from "./input.ts"
 import type { RunState } from "./runState.ts"
 import { waitingAt } from "./suspension.ts"
@@ -86,6 +86,10 @@ export const within = <A, E, R>(
           new CannotResume({ path, waiting: resumption.target, problem: "the run ended without asking it to go on" })
         )
   )
+
+/** True for an error of a run that waits, or that cannot go on with its answers: nothing else takes its place. */
+export const isPassedOn = (error: unknown): boolean =>
+  isWaiting(error) || error instanceof InvalidApproval || error instanceof CannotResume
 
 /** True for an error that says that a run waits. Another attempt at the run would only ask again. */
 export const isWaiting = (error: unknown): boolean =>

@@ -17,6 +17,7 @@ export type Kind =
   | "handoffs"
   | "gather"
   | "team"
+  | "event"
 
 /** The part of a runner that is drawn. `Runner.Runner` has this form. */
 export interface Drawable {

@@ -8,7 +8,7 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { Decision, Request, type Signing } from "../services/Approver.ts"
-import type { WaitingFor } from "../services/Waiting.ts"
+import { ClientTool, OutsideEvent, type WaitingFor } from "../services/Waiting.ts"
 import type { InvalidApproval } from "../RunError.ts"
 import { exactJson, isSignedBy, sign } from "./fingerprint.ts"
 import { toJson } from "./json.ts"
@@ -16,10 +16,12 @@ import { toJson } from "./json.ts"
 type Path = ReadonlyArray<string>
 type PartOf<Type extends Prompt.Part["type"]> = Extract<Prompt.Part, { readonly type: Type }>
 
-/** The request of a call that waits. */
+/** What a call waits for. */
 export type Waiting =
   /** A decision. */
   | { readonly _tag: "Decision"; readonly request: Request }
+  /** The result of a tool that the caller runs; `edited`: an approver has changed its arguments. */
+  | { readonly _tag: "Client"; readonly request: ClientRequest; readonly edited: boolean }
   /** A nested run that is suspended itself: the agent at `at`, a path below the agent that called it, and its transcript. */
   | {
       readonly _tag: "Run"
@@ -32,13 +34,41 @@ export type Waiting =
 
 const own = "troupe"
 
+const { kind: _client, ...clientFields } = ClientTool.fields
+const ClientRequest = Schema.Struct(clientFields)
+/** What a client is asked to run. */
+export type ClientRequest = typeof ClientRequest.Type
+const { kind: _event, ...eventFields } = OutsideEvent.fields
+const EventRequest = Schema.Struct(eventFields)
+/** The event that a run waits for. */
+export type EventRequest = typeof EventRequest.Type
+
+/** A member of a workflow that is suspended itself. */
+const Member = Schema.Struct({
+  /** What the workflow knows it by. */
+  key: Schema.String,
+  /** The path of what waits, below the workflow. */
+  at: Schema.Array(Schema.String),
+  transcript: Schema.Json
+})
+
 const Note = Schema.Struct({
   /** The path of the agent whose call waits. */
   at: Schema.Array(Schema.String),
   waitsFor: Schema.Union([
     Schema.TaggedStruct("Decision", { request: Request }),
+    Schema.TaggedStruct("Client", { request: ClientRequest, edited: Schema.Boolean }),
     Schema.TaggedStruct("Run", { at: Schema.Array(Schema.String), transcript: Schema.Json }),
-    Schema.TaggedStruct("Others", {})
+    Schema.TaggedStruct("Others", {}),
+    // These are of a run, and of no call.
+    Schema.TaggedStruct("Event", { request: EventRequest }),
+    Schema.TaggedStruct("Members", {
+      /** What the workflow knows beside its members. */
+      state: Schema.Json,
+      members: Schema.Array(Member),
+      /** Why the workflow cannot go on. */
+      blocked: Schema.optionalKey(Schema.String)
+    })
   ]),
   signature: Schema.optionalKey(Schema.String)
 })
@@ -46,6 +76,10 @@ type Note = typeof Note.Type
 
 const Answer = Schema.Struct({
   params: Schema.optionalKey(Schema.Json),
+  /** The result of a tool that the caller ran, or the value of an event. */
+  value: Schema.optionalKey(Schema.Json),
+  /** The answers to requests of members of a workflow, by their position. */
+  members: Schema.optionalKey(Schema.Array(Schema.Struct({ index: Schema.Int, messages: Schema.Json }))),
   /** The answers to requests of the nested run that the call waits for. */
   nested: Schema.optionalKey(Schema.Json),
   signature: Schema.optionalKey(Schema.String)
@@ -81,27 +115,81 @@ interface Call {
 }
 
 const idOf = (waiting: Waiting, call: Call): string =>
-  waiting._tag === "Decision"
+  waiting._tag === "Decision" || waiting._tag === "Client"
     ? waiting.request.id
     : `${waiting._tag === "Run" ? waiting.waitingFor[0]!.id : waiting.id}/${call.id}`
 
 /** What a call waits for. */
-export const waitingForOf = (waiting: Waiting): ReadonlyArray<WaitingFor> =>
-  waiting._tag === "Decision"
-    ? [{ kind: "approval", ...waiting.request }]
-    : waiting._tag === "Run"
-      ? waiting.waitingFor
-      : []
+export const waitingForOf = (waiting: Waiting): ReadonlyArray<WaitingFor> => {
+  switch (waiting._tag) {
+    case "Decision":
+      return [{ kind: "approval", ...waiting.request }]
+    case "Client":
+      return [{ kind: "client-tool", ...waiting.request }]
+    case "Run":
+      return waiting.waitingFor
+    case "Others":
+      return []
+  }
+}
 
 const waitsFor = (waiting: Waiting): Note["waitsFor"] =>
   waiting._tag === "Run"
     ? { _tag: "Run", at: waiting.at, transcript: encodePrompt(waiting.transcript) }
-    : waiting._tag === "Decision"
-      ? waiting
-      : { _tag: "Others" }
+    : waiting._tag === "Others"
+      ? { _tag: "Others" }
+      : waiting
+
+/** What a run of a workflow, or one that waits for an event, is suspended with. */
+export type RunWaits =
+  | { readonly _tag: "Event"; readonly request: EventRequest }
+  | {
+      readonly _tag: "Members"
+      readonly id: string
+      readonly state: Schema.Json
+      readonly members: ReadonlyArray<{ readonly key: string; readonly at: Path; readonly transcript: Prompt.Prompt }>
+      readonly blocked: string | undefined
+    }
+
+/** The transcript of the run at `at` that is suspended: what it was given, and a note of what it waits for. */
+export const noteRun = (
+  given: ReadonlyArray<Prompt.Message>,
+  waits: RunWaits,
+  at: Path,
+  signing: Signing | undefined
+): Prompt.Prompt => {
+  const approvalId = waits._tag === "Event" ? waits.request.id : waits.id
+  const unsigned: Note = { at, waitsFor: waits._tag === "Event" ? waits : membersOf(waits) }
+  const payload = signing === undefined ? undefined : requestPayload(approvalId, undefined, unsigned)
+  const noted = payload === undefined ? unsigned : { ...unsigned, signature: signing!.sign(payload) }
+  const options = { [own]: asJson(noted) }
+  const part = Prompt.toolApprovalRequestPart({ approvalId, toolCallId: approvalId, options })
+  return Prompt.fromMessages([...given, Prompt.assistantMessage({ content: [part] })])
+}
+
+const membersOf = ({
+  blocked,
+  members,
+  state
+}: Extract<RunWaits, { readonly _tag: "Members" }>): Extract<Note["waitsFor"], { readonly _tag: "Members" }> => ({
+  _tag: "Members",
+  state,
+  members: members.map(({ at, key, transcript }) => ({ key, at, transcript: encodePrompt(transcript) })),
+  ...(blocked === undefined ? {} : { blocked })
+})
+
+/** Something at the end of a transcript that waits, with what was answered. */
+interface Open {
+  /** `undefined` where the run itself waits, and no call of it. */
+  readonly call: Prompt.ToolCallPart | undefined
+  readonly part: PartOf<"tool-approval-request">
+  /** Our own note; `undefined` for a request that another program made. */
+  readonly note: Note | undefined
+  readonly responses: ReadonlyArray<PartOf<"tool-approval-response">>
+}
 
 /** A call at the end of a transcript that waits, with what was answered. */
-export interface OpenCall {
+export interface OpenCall extends Open {
   readonly call: Prompt.ToolCallPart
   readonly part: PartOf<"tool-approval-request">
   /** Our own note; `undefined` for a request that another program made. */
@@ -136,22 +224,28 @@ const lastTurn = (messages: ReadonlyArray<Prompt.Message>): Turn => {
   return turn
 }
 
-const openIn = ({ calls, requests, responses, results }: Turn): ReadonlyArray<OpenCall> =>
-  requests.flatMap((part) => {
+const openIn = ({ calls, requests, responses, results }: Turn): ReadonlyArray<Open> =>
+  requests.flatMap((part): ReadonlyArray<Open> => {
+    const note = noteOf(part)
+    const ofPart = { part, note, responses: responses.filter(({ approvalId }) => approvalId === part.approvalId) }
+    if (isOfRun(note)) return [{ ...ofPart, call: undefined }]
     const call = calls.find(({ id }) => id === part.toolCallId)
-    if (call === undefined || results.has(call.id)) return []
-    const answers = responses.filter(({ approvalId }) => approvalId === part.approvalId)
-    return [{ call, part, note: noteOf(part), responses: answers }]
+    return call === undefined || results.has(call.id) ? [] : [{ ...ofPart, call }]
   })
 
-/** The calls that wait in the last turn of a transcript. What a turn before it waited for has been given up. */
+const isOfRun = (note: Note | undefined): boolean => note?.waitsFor._tag === "Event" || note?.waitsFor._tag === "Members"
+
+/** What waits in the last turn of a transcript. What a turn before it waited for has been given up. */
+const allOpen = (messages: ReadonlyArray<Prompt.Message>): ReadonlyArray<Open> => openIn(lastTurn(messages))
+
+/** The calls that wait in the last turn of a transcript. */
 export const openCalls = (messages: ReadonlyArray<Prompt.Message>): ReadonlyArray<OpenCall> =>
-  openIn(lastTurn(messages))
+  allOpen(messages).filter((open): open is OpenCall => open.call !== undefined)
 
 /** The path of the agent that waits in an input; `undefined` when no agent of ours does. */
 export const waitingAt = (input: unknown): Path | undefined => {
   const messages = Prompt.isPrompt(input) ? input.content : Array.isArray(input) ? messagesOf(input) : undefined
-  return messages === undefined ? undefined : openCalls(messages).find(({ note }) => note !== undefined)?.note?.at
+  return messages === undefined ? undefined : allOpen(messages).find(({ note }) => note !== undefined)?.note?.at
 }
 
 /** The messages of an array that holds an approval request; `undefined` for any other array. */
@@ -173,14 +267,33 @@ const promptOf = (json: unknown): Prompt.Prompt | undefined => {
   }
 }
 
+/** How deep suspended runs are nested in one another at most. What is nested deeper is not read. */
+const maxNested = 32
+
 /** What a transcript waits for, suspended nested runs included. */
-export const pending = (transcript: Prompt.Prompt): ReadonlyArray<WaitingFor> =>
-  openCalls(transcript.content).flatMap((open) => {
-    const { note, responses } = open
-    if (note?.waitsFor._tag === "Others") return []
-    if (note?.waitsFor._tag === "Run") return pending(nestedOf(note.waitsFor, responses))
-    return responses.length > 0 ? [] : [{ kind: "approval" as const, ...requestOf(open) }]
-  })
+export const pending = (transcript: Prompt.Prompt, depth = 0): ReadonlyArray<WaitingFor> =>
+  depth > maxNested ? [] : allOpen(transcript.content).flatMap((open) => pendingOf(open, depth))
+
+const pendingOf = (open: Open, depth: number): ReadonlyArray<WaitingFor> => {
+  const { call, note, part, responses } = open
+  const isAnswered = responses.length > 0
+  const id = part.approvalId
+  const waits = note?.waitsFor
+  switch (waits?._tag) {
+    case "Others":
+      return []
+    case "Run":
+      return pending(nestedOf(waits, responses), depth + 1)
+    case "Members":
+      return waits.members.flatMap((member, index) => pending(memberOf(member, index, responses), depth + 1))
+    case "Event":
+      return isAnswered ? [] : [{ kind: "event", ...waits.request, id }]
+    case "Client":
+      return isAnswered ? [] : [{ kind: "client-tool", ...waits.request, id, toolCallId: call!.id, tool: call!.name }]
+    default:
+      return isAnswered ? [] : [{ kind: "approval", ...requestOf({ ...open, call: call! }) }]
+  }
+}
 
 /**
  * The request for a call, with the arguments that were shown: those of the call, or what a middleware made of them. When the
@@ -234,32 +347,64 @@ export const problemOf = (
 const isDecision = Schema.is(Decision)
 
 /** Adds answers to a transcript, by the ids of what it waits for. What is not answered goes on waiting. */
-export const answer = (transcript: Prompt.Prompt, answers: Answers): Prompt.Prompt => {
-  const content = openCalls(transcript.content).flatMap(({ note, part, responses }) => {
-    if (note?.waitsFor._tag === "Others") return []
-    if (note?.waitsFor._tag === "Run") {
-      const nested = nestedOf(note.waitsFor, responses)
-      const answered = answer(nested, answers)
-      if (answered === nested) return []
-      return [response(part.approvalId, approved, note, encodeMessages(answered.content.slice(nested.content.length)))]
-    }
-    const decision = answers[part.approvalId]
-    if (!isDecision(decision) || decision._tag === "Later" || responses.length > 0) return []
-    return [response(part.approvalId, decision, note, undefined)]
-  })
+export const answer = (transcript: Prompt.Prompt, answers: Answers, depth = 0): Prompt.Prompt => {
+  if (depth > maxNested) return transcript
+  const content = allOpen(transcript.content).flatMap((open) => answerTo(open, answers, depth) ?? [])
   if (content.length === 0) return transcript
   return Prompt.concat(transcript, Prompt.fromMessages([Prompt.toolMessage({ content })]))
+}
+
+const answerTo = (
+  { note, part, responses }: Open,
+  answers: Answers,
+  depth: number
+): PartOf<"tool-approval-response"> | undefined => {
+  const { approvalId } = part
+  const given = Object.hasOwn(answers, approvalId) && responses.length === 0 ? answers[approvalId] : undefined
+  const waits = note?.waitsFor
+  switch (waits?._tag) {
+    case "Others":
+      return undefined
+    case "Run": {
+      const messages = answersIn(nestedOf(waits, responses), answers, depth)
+      return messages === undefined ? undefined : response(approvalId, approved, note, { nested: messages })
+    }
+    case "Members": {
+      const members = waits.members.flatMap((member, index) => {
+        const messages = answersIn(memberOf(member, index, responses), answers, depth)
+        return messages === undefined ? [] : [{ index, messages }]
+      })
+      return members.length === 0 ? undefined : response(approvalId, approved, note, { members })
+    }
+    case "Event":
+    case "Client":
+      return given === undefined ? undefined : response(approvalId, approved, note, { value: given as Schema.Json })
+    default:
+      if (!isDecision(given) || given._tag === "Later") return undefined
+      return response(approvalId, given, note, {})
+  }
+}
+
+/** The answers that are added to the transcript of a nested run; `undefined` where there are none. */
+const answersIn = (nested: Prompt.Prompt, answers: Answers, depth: number): Schema.Json | undefined => {
+  const answered = answer(nested, answers, depth + 1)
+  return answered === nested ? undefined : encodeMessages(answered.content.slice(nested.content.length))
 }
 
 type Settled = Exclude<Decision, { readonly _tag: "Later" }>
 const approved: Settled = { _tag: "Approved" }
 
-const response = (approvalId: string, decision: Settled, note: Note | undefined, nested: Schema.Json | undefined) => {
+const response = (
+  approvalId: string,
+  decision: Settled,
+  note: Note | undefined,
+  more: Pick<Answer, "members" | "nested" | "value">
+) => {
   const isApproved = decision._tag === "Approved"
   const reason = isApproved ? undefined : decision.reason
   const answer: Answer = {
     ...(isApproved && decision.params !== undefined ? { params: decision.params } : {}),
-    ...(nested === undefined ? {} : { nested })
+    ...more
   }
   const part = Prompt.toolApprovalResponsePart({
     approvalId,
@@ -279,12 +424,27 @@ const nestedOf = (
   run: Extract<Note["waitsFor"], { readonly _tag: "Run" }>,
   responses: ReadonlyArray<PartOf<"tool-approval-response">>
 ): Prompt.Prompt => {
-  const parts = [run.transcript, ...responses.map((part) => answerOf(part)?.nested)]
-  return parts.reduce<Prompt.Prompt>((prompt, json) => {
+  return joined([run.transcript, ...responses.map((part) => answerOf(part)?.nested)])
+}
+
+/** The transcript of a member of a workflow, with what was answered so far. */
+const memberOf = (
+  { transcript }: typeof Member.Type,
+  index: number,
+  responses: ReadonlyArray<PartOf<"tool-approval-response">>
+): Prompt.Prompt =>
+  joined([
+    transcript,
+    ...responses.flatMap((part) =>
+      (answerOf(part)?.members ?? []).flatMap((member) => (member.index === index ? [member.messages] : []))
+    )
+  ])
+
+const joined = (parts: ReadonlyArray<Schema.Json | undefined>): Prompt.Prompt =>
+  parts.reduce<Prompt.Prompt>((prompt, json) => {
     const more = json === undefined ? undefined : promptOf(json)
     return more === undefined ? prompt : Prompt.concat(prompt, more)
   }, Prompt.empty)
-}
 
 /** The decision about a call before its run was resumed. */
 export interface Resumed {
@@ -294,19 +454,77 @@ export interface Resumed {
   readonly decision: Settled | undefined
   /** The nested run that the call waits for, with what was answered. */
   readonly run: { readonly at: Path; readonly transcript: Prompt.Prompt; readonly isAnswered: boolean } | undefined
+  /** What the caller was asked to run, and what it gave. */
+  readonly client: { readonly request: ClientRequest; readonly edited: boolean; readonly given: Given } | undefined
 }
+
+/** What was answered: a value, or nothing yet. */
+export type Given = { readonly value: Schema.Json } | undefined
 
 /** What a note and its answers come to. An answer to a request that is not ours decides nothing: the call is put again. */
 export const resumedOf = ({ note, part, responses }: OpenCall): Resumed => {
-  const { approvalId } = part
-  if (note?.waitsFor._tag === "Run") {
-    const transcript = nestedOf(note.waitsFor, responses)
-    const run = { at: note.waitsFor.at, transcript, isAnswered: responses.length > 0 }
-    return { approvalId, request: undefined, decision: undefined, run }
+  const nothing = { approvalId: part.approvalId, request: undefined, decision: undefined, run: undefined, client: undefined }
+  const waits = note?.waitsFor
+  switch (waits?._tag) {
+    case "Run": {
+      const transcript = nestedOf(waits, responses)
+      return { ...nothing, run: { at: waits.at, transcript, isAnswered: responses.length > 0 } }
+    }
+    case "Client":
+      return { ...nothing, client: { request: waits.request, edited: waits.edited, given: givenIn(responses) } }
+    case "Decision":
+      return { ...nothing, request: waits.request, decision: decisionOf(responses[0]) }
+    default:
+      return nothing
   }
-  if (note?.waitsFor._tag !== "Decision") return { approvalId, request: undefined, decision: undefined, run: undefined }
-  const { request } = note.waitsFor
-  return { approvalId, request, decision: decisionOf(responses[0]), run: undefined }
+}
+
+const givenIn = (responses: Open["responses"]): Given => {
+  const [first] = responses
+  if (first === undefined) return undefined
+  // Another program can answer a request, but knows only yes and no.
+  const value = answerOf(first)?.value
+  return { value: value === undefined ? clientFailure(first.reason ?? "no result was given") : value }
+}
+
+/** What stands for the failure of a tool that the caller ran. */
+export const ClientFailure = Schema.TaggedStruct("troupe/ClientFailure", { failure: Schema.Json })
+/** Makes the answer of a tool that failed. */
+export const clientFailure = (failure: Schema.Json): typeof ClientFailure.Encoded & Schema.Json => ({
+  _tag: "troupe/ClientFailure",
+  failure
+})
+
+/** What is known of a run that waits for an event or for its members; `undefined` for the transcript of any other run. */
+export interface Saved {
+  readonly event: { readonly request: EventRequest; readonly given: Given } | undefined
+  readonly state: Schema.Json
+  readonly members: ReadonlyArray<{ readonly key: string; readonly at: Path; readonly transcript: Prompt.Prompt }>
+  readonly blocked: string | undefined
+  /** The messages before what waits. */
+  readonly before: ReadonlyArray<Prompt.Message>
+}
+
+/** What a transcript says of the run that waits in it; `undefined` where calls of an agent wait. */
+export const savedIn = (messages: ReadonlyArray<Prompt.Message>): Saved | undefined => {
+  const open = allOpen(messages).find(({ call }) => call === undefined)
+  const waits = open?.note?.waitsFor
+  if (open === undefined || waits === undefined) return undefined
+  const { part, responses } = open
+  const at = messages.findLastIndex((one) => one.role === "assistant" && one.content.includes(part))
+  const nothing = { event: undefined, state: null, members: [], blocked: undefined, before: messages.slice(0, at) }
+  if (waits._tag === "Event") {
+    return { ...nothing, event: { request: { ...waits.request, id: part.approvalId }, given: givenIn(responses) } }
+  }
+  if (waits._tag !== "Members") return undefined
+  const { blocked, members, state } = waits
+  const transcripts = members.map((member, index) => memberOf(member, index, responses))
+  return {
+    ...nothing,
+    state,
+    members: members.map(({ at, key }, index) => ({ key, at, transcript: transcripts[index]! })),
+    blocked
+  }
 }
 
 const decisionOf = (given: PartOf<"tool-approval-response"> | undefined): Resumed["decision"] => {
@@ -316,58 +534,85 @@ const decisionOf = (given: PartOf<"tool-approval-response"> | undefined): Resume
   return params === undefined ? approved : { _tag: "Approved", params }
 }
 
-/** Why an open call cannot be resumed. */
-export interface Refusal {
-  readonly open: OpenCall
-  readonly reason: "unsigned" | "tampered" | "ambiguous"
-  readonly problem: string
-}
+/** Why a transcript cannot be gone on from. */
+export type Refusal = Omit<InvalidApprovalFields, "path">
+type InvalidApprovalFields = Pick<InvalidApproval, "approvalId" | "path" | "problem" | "reason" | "tool">
 
-/** The first open call that does not count, nested ones included; `undefined` when all do. */
+/** The first thing in a transcript that does not count, nested runs included; `undefined` when all do. */
 export const refusalOf = (
   messages: ReadonlyArray<Prompt.Message>,
-  signing: Signing | undefined
+  signing: Signing | undefined,
+  depth = 0
 ): Refusal | undefined => {
   const turn = lastTurn(messages)
   const all = openIn(turn)
   for (const open of all) {
-    const refusal = ambiguity(open, all, turn) ?? (signing === undefined ? undefined : forgery(open, signing))
+    const refusal =
+      ambiguity(open, all, turn) ??
+      (signing === undefined ? undefined : forgery(open, signing)) ??
+      refusalInside(open, signing, depth)
     if (refusal !== undefined) return refusal
-    const { note, responses } = open
-    if (note?.waitsFor._tag !== "Run") continue
-    const nested = nestedOf(note.waitsFor, responses).content
-    if (note.waitsFor.at.length === 0 || openCalls(nested).length === 0) {
-      return { open, reason: "tampered", problem: "the nested run in it does not wait for anything" }
+  }
+  return undefined
+}
+
+const refusalInside = (open: Open, signing: Signing | undefined, depth: number): Refusal | undefined => {
+  const { note, responses } = open
+  const waits = note?.waitsFor
+  const nested =
+    waits?._tag === "Run"
+      ? [{ at: waits.at, transcript: nestedOf(waits, responses) }]
+      : waits?._tag === "Members"
+        ? waits.members.map((member, index) => ({ at: member.at, transcript: memberOf(member, index, responses) }))
+        : []
+  for (const { at, transcript } of nested) {
+    if (depth >= maxNested) return refuse(open, "tampered", `more than ${maxNested} suspended runs are nested in it`)
+    if (at.length === 0 || allOpen(transcript.content).length === 0) {
+      return refuse(open, "tampered", "the nested run in it does not wait for anything")
     }
-    const inside = refusalOf(nested, signing)
+    const inside = refusalOf(transcript.content, signing, depth + 1)
     if (inside !== undefined) return inside
   }
   return undefined
 }
 
-const ambiguity = (open: OpenCall, all: ReadonlyArray<OpenCall>, { calls }: Turn): Refusal | undefined => {
-  const refuse = (problem: string): Refusal => ({ open, reason: "ambiguous", problem })
+const refuse = ({ call, part }: Open, reason: Refusal["reason"], problem: string): Refusal => ({
+  approvalId: part.approvalId,
+  ...(call === undefined ? {} : { tool: call.name }),
+  reason,
+  problem
+})
+
+const ambiguity = (open: Open, all: ReadonlyArray<Open>, { calls }: Turn): Refusal | undefined => {
   const { call, note, part, responses } = open
   const others = all.filter((other) => other !== open)
-  if (others.some((other) => other.part.approvalId === part.approvalId)) return refuse("two requests have this id")
-  if (others.some((other) => other.call.id === call.id)) return refuse(`two requests are for the call ${call.id}`)
-  if (calls.filter(({ id }) => id === call.id).length > 1) return refuse(`two calls have the id ${call.id}`)
-  return responses.length > 1 && note?.waitsFor._tag !== "Run" ? refuse("it was answered twice") : undefined
+  if (others.some((other) => other.part.approvalId === part.approvalId)) {
+    return refuse(open, "ambiguous", "two requests have this id")
+  }
+  if (call === undefined && others.length > 0) return refuse(open, "ambiguous", "a run and a call of it wait")
+  if (call !== undefined && others.some((other) => other.call?.id === call.id)) {
+    return refuse(open, "ambiguous", `two requests are for the call ${call.id}`)
+  }
+  if (call !== undefined && calls.filter(({ id }) => id === call.id).length > 1) {
+    return refuse(open, "ambiguous", `two calls have the id ${call.id}`)
+  }
+  const isMany = note?.waitsFor._tag === "Run" || note?.waitsFor._tag === "Members"
+  return responses.length > 1 && !isMany ? refuse(open, "ambiguous", "it was answered twice") : undefined
 }
 
-const forgery = (open: OpenCall, signing: Signing): Refusal | undefined => {
+const forgery = (open: Open, signing: Signing): Refusal | undefined => {
   const { call, note, part, responses } = open
-  if (note?.signature === undefined) return { open, reason: "unsigned", problem: "its request is not signed" }
+  if (note?.signature === undefined) return refuse(open, "unsigned", "its request is not signed")
   const { signature, ...unsigned } = note
   const payload = requestPayload(part.approvalId, call, unsigned)
   if (payload === undefined || !signing.verify(payload, signature)) {
-    return { open, reason: "tampered", problem: "the signature of its request does not fit the call" }
+    return refuse(open, "tampered", "the signature of its request does not fit the call")
   }
   for (const given of responses) {
     const { signature: signed, ...answer } = answerOf(given) ?? {}
-    if (signed === undefined) return { open, reason: "unsigned", problem: "its answer is not signed" }
+    if (signed === undefined) return refuse(open, "unsigned", "its answer is not signed")
     if (!isSignedBy(signature, responsePayload(given, answer), signed)) {
-      return { open, reason: "tampered", problem: "the signature of its answer does not fit the answer" }
+      return refuse(open, "tampered", "the signature of its answer does not fit the answer")
     }
   }
   return undefined
@@ -377,7 +622,8 @@ const forgery = (open: OpenCall, signing: Signing): Refusal | undefined => {
 const asJson = (value: Note | Answer): Schema.Json => value as unknown as Schema.Json
 
 /** The payload that is signed for a request; `undefined` for arguments that are not JSON in full. */
-const requestPayload = (approvalId: string, call: Call, note: Note): Schema.Json | undefined => {
+const requestPayload = (approvalId: string, call: Call | undefined, note: Note): Schema.Json | undefined => {
+  if (call === undefined) return toPayload(["run", approvalId, asJson(note)])
   const params = exactJson(call.params ?? null)
   if (params === undefined) return undefined
   return toPayload(["request", approvalId, call.id, call.name, params, asJson(note)])
@@ -394,7 +640,7 @@ const toPayload = (fields: ReadonlyArray<Schema.Json>): Schema.Json => ["troupe-
 export const strip = (message: Prompt.Message): Prompt.Message | undefined => {
   if (message.role === "assistant" && message.content.some(isApproval)) {
     const content = message.content.filter((part) => !isApproval(part))
-    return Prompt.assistantMessage({ content, options: message.options })
+    return content.length === 0 ? undefined : Prompt.assistantMessage({ content, options: message.options })
   }
   if (message.role === "tool" && message.content.some(isApproval)) {
     const content = message.content.filter((part) => !isApproval(part))

@@ -39,6 +39,11 @@ export const Resumable: Context.Reference<boolean> = Context.Reference<boolean>(
   defaultValue: () => false
 })
 
+/** True for a tool that the caller of the run runs. Default `false`. */
+export const RunsAtClient: Context.Reference<boolean> = Context.Reference<boolean>("troupe/ToolRunsAtClient", {
+  defaultValue: () => false
+})
+
 /** Reads a mark of a tool. */
 export const markOf = <A>(tool: Tool.Any, mark: Context.Reference<A>): A =>
   Context.get(tool.annotations as Context.Context<never>, mark)

@@ -1,13 +1,17 @@
 /** Chains: runners one after the other, each with the output of the one before it as its input. */
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Prompt from "effect/ai/Prompt"
+import * as Schema from "effect/Schema"
 import * as Agent from "../agents/Agent.ts"
 import * as Schemas from "../internal/runnerSchemas.ts"
 import type { RunState } from "../internal/runState.ts"
 import type { Member } from "../internal/structure.ts"
+import type { Saved } from "../internal/suspension.ts"
+import { goOn } from "../internal/workflowSuspension.ts"
 import {
   type ErrorIn,
   type RunnerSlot,
@@ -18,6 +22,8 @@ import {
 } from "../internal/wiring.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
+import * as Kept from "./internal/keptBranches.ts"
+import { keep, restore } from "./internal/keptValues.ts"
 
 /** A step of a chain: any runner, a {@link gate}, or a function that returns an Effect. */
 export type Step<I, A, E, R> = Runner.Runner<I, A, E, R> | Gate<I, A, E, R> | ((input: I) => Effect.Effect<A, E, R>)
@@ -70,6 +76,7 @@ export const gate = <I, Out>(
     }) as Effect.Effect<Passed<ValueIn<Out>>, ErrorIn<Out> | Stops<ValueIn<Out>>, ServicesIn<Out>>
 })
 
+type AnyEffect = Effect.Effect<unknown, unknown, unknown>
 type ErasedStep = Step<unknown, unknown, unknown, unknown>
 
 const isGate = (step: object): step is Gate<unknown, unknown, unknown, unknown> => GateTypeId in step
@@ -195,33 +202,67 @@ const chainOf = (name: string, given: ReadonlyArray<unknown>, options: Options |
     input: () => Schemas.inputOf(steps[0]),
     run: (input: unknown, state) => run(steps, 0, input, state),
     resume: (member, input: unknown, state) => {
-      const at = steps.flatMap((step, index) => (Runner.isRunner(step) && step.name === member ? [index] : []))
-      // Of two steps with one name it is not known which one waits.
-      return at.length === 1 ? run(steps, at[0]!, input, state) : undefined
-    }
+      const at = steps.findIndex((step) => Runner.isRunner(step) && step.name === member)
+      return at >= 0 && isKnownByName(steps, steps[at]!) ? run(steps, at, input, state) : undefined
+    },
+    restore: (saved, _input, state) => restored(steps, saved, state)
   })
+}
+
+/** Whether the path of what waits in a step tells which step it is. */
+const isKnownByName = (steps: ReadonlyArray<ErasedStep>, step: ErasedStep): boolean =>
+  Runner.isRunner(step) && steps.filter((other) => Runner.isRunner(other) && other.name === step.name).length === 1
+
+const State = Schema.TaggedStruct("step", { index: Schema.Int, input: Schema.optionalKey(Schema.Json) })
+const decodeState = Schema.decodeUnknownOption(State)
+
+/** Goes on at the step that waits, and then with those after it. */
+const restored = (
+  steps: ReadonlyArray<ErasedStep>,
+  saved: Saved,
+  state: RunState
+): Effect.Effect<unknown, unknown, unknown> | undefined => {
+  const kept = Option.getOrUndefined(decodeState(saved.state))
+  const member = saved.members[0]
+  if (kept === undefined || member === undefined || steps[kept.index] === undefined) return undefined
+  // A step without a kept input is not a function, and does not look at it.
+  const input = kept.input === undefined ? Option.some(member.transcript) : restore(kept.input)
+  if (Option.isNone(input)) return undefined
+  return run(steps, kept.index, input.value, state, (step) => goOn(step, member, state))
+}
+
+/** What a chain knows when a step waits. */
+const keptOf = (step: ErasedStep, index: number, input: unknown): Kept.State => {
+  const kept = keep(input)
+  if (Option.isSome(kept)) return { state: { _tag: "step", index, input: kept.value } }
+  const isWithout = Runner.isRunner(step) && step.definition.structure().kind !== "function"
+  return isWithout ? { state: { _tag: "step", index } } : Kept.notKept(`the input of step ${index + 1}`, input)
 }
 
 const run = (
   steps: ReadonlyArray<ErasedStep>,
   index: number,
   input: unknown,
-  state: RunState
-): Effect.Effect<unknown, unknown, unknown> => {
+  state: RunState,
+  resumed: (step: AnyEffect) => AnyEffect = (step) => step
+): AnyEffect => {
   const step = steps[index]!
-  const goOn = (value: unknown) => run(steps, index + 1, value, state)
+  const next = (value: unknown) => run(steps, index + 1, value, state)
   const isLast = index === steps.length - 1
+  const waiting = (work: AnyEffect) =>
+    Kept.keeping(resumed(work), String(index), state, input, () => keptOf(step, index, input))
   if (isGate(step)) {
-    return Effect.matchEffect(step.check(input), {
-      onSuccess: (value) => (isLast ? Effect.succeed(value) : goOn(value)),
+    return Effect.matchEffect(waiting(step.check(input)), {
+      onSuccess: (value) => (isLast ? Effect.succeed(value) : next(value)),
       onFailure: (error) =>
         error instanceof Stop
           ? Effect.as(state.events.decide({ _tag: "StoppedEarly", gate: step.name }), error.answer)
           : Effect.fail(error)
     })
   }
-  const done = Runner.isRunner(step) ? step.run(input) : Effect.suspend(() => step(input))
-  return isLast ? done : Effect.flatMap(done, goOn)
+  const work = Runner.isRunner(step) ? step.run(input) : Effect.suspend(() => step(input))
+  const done = isKnownByName(steps, step) ? resumed(work) : waiting(work)
+  return isLast ? done : Effect.flatMap(done, next)
 }
 
 const memberOf = (step: ErasedStep, index: number): Member => {

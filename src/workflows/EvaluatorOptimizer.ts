@@ -10,6 +10,7 @@ import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 import { replayable, toPrompt } from "../internal/input.ts"
 import { NotAccepted, textOf } from "./internal/errors.ts"
+import * as Rounds from "./internal/keptRounds.ts"
 import { bestOf, scoreOf, settledRound } from "./internal/verdict.ts"
 
 export { NotAccepted } from "./internal/errors.ts"
@@ -93,6 +94,54 @@ export const make = <I, Draft, E1, R1, Verdict, E2, R2, OnMaxRounds extends "bes
   const { evaluator, generator } = members
   const encodeVerdict = (verdict: Verdict) => Schemas.encodeOutput(evaluator, verdict)
   const judge = (draft: Draft) => (Runner.isRunner(evaluator) ? evaluator.run(draft) : evaluator(draft))
+  type Failed = E1 | E2 | Exhausted<OnMaxRounds>
+  const loop = Effect.fnUntraced(function* (
+    progress: Rounds.Progress<I, Draft, Verdict>,
+    state: RunState
+  ): Effect.fn.Return<Draft, Failed, R1 | R2> {
+    const { input } = progress
+    const rounds = [...progress.rounds]
+    let failure: Option.Option<unknown> = Option.none()
+    let { draft, resumed } = progress
+    while (rounds.length < maxRounds) {
+      const round = rounds.length + 1
+      const waiting = Rounds.keeping({ input, rounds, draft, resumed }, { generator, evaluator }, state)
+      const drafted = Option.isSome(draft)
+        ? Effect.succeed(draft.value)
+        : waiting(generator.run(round === 1 ? input : revise(input, rounds)), Option.none())
+      const tried = yield* settledRound(
+        Effect.flatMap(drafted, (draft) =>
+          Effect.map(waiting(judge(draft), Option.some(draft)), (verdict) => ({ draft, verdict }))
+        ),
+        rounds.length === 0
+      )
+      draft = Option.none()
+      resumed = undefined
+      if (Result.isFailure(tried)) {
+        failure = Option.some(tried.failure)
+        const verdict = { failure: textOf(tried.failure) }
+        yield* state.events.decide({ _tag: "RoundCompleted", round, accepted: false, verdict })
+        break
+      }
+      const made = tried.success
+      rounds.push(made)
+      const accepted = options.accept(made.verdict)
+      yield* state.events.decide({ _tag: "RoundCompleted", round, accepted, verdict: encodeVerdict(made.verdict) })
+      if (accepted) return made.draft
+    }
+    const best = bestOf(rounds, options.score ?? scoreOf)
+    if (options.onMaxRounds === "best") return best.draft
+    const error = new NotAccepted({
+      name,
+      rounds: rounds.length,
+      best: toJson(best.draft),
+      verdict: toJson(best.verdict),
+      ...(Option.isSome(failure) ? { failure: failure.value } : {}),
+      spent: state.bill.spent()
+    })
+    // Where the type is `never` the option is "best", which returned above.
+    return yield* Effect.fail(error as Exhausted<OnMaxRounds>)
+  })
   return Runner.workflow(name, {
     description: options.description,
     structure: () => ({
@@ -107,45 +156,14 @@ export const make = <I, Draft, E1, R1, Verdict, E2, R2, OnMaxRounds extends "bes
     }),
     input: () => Schemas.inputOf(generator),
     output: () => Schemas.outputOf(generator),
-    run: Effect.fnUntraced(function* (given: I, state: RunState) {
-      const input = replayable(given)
-      const rounds: Array<Round<Draft, Verdict>> = []
-      let failure: Option.Option<unknown> = Option.none()
-      while (rounds.length < maxRounds) {
-        const round = rounds.length + 1
-        const draft = generator.run(round === 1 ? input : revise(input, rounds))
-        const tried = yield* settledRound(
-          Effect.flatMap(draft, (draft) => Effect.map(judge(draft), (verdict) => ({ draft, verdict }))),
-          rounds.length === 0
-        )
-        if (Result.isFailure(tried)) {
-          failure = Option.some(tried.failure)
-          const verdict = { failure: textOf(tried.failure) }
-          yield* state.events.decide({ _tag: "RoundCompleted", round, accepted: false, verdict })
-          break
-        }
-        const made = tried.success
-        rounds.push(made)
-        const accepted = options.accept(made.verdict)
-        yield* state.events.decide({ _tag: "RoundCompleted", round, accepted, verdict: encodeVerdict(made.verdict) })
-        if (accepted) return made.draft
-      }
-      const best = bestOf(rounds, options.score ?? scoreOf)
-      if (options.onMaxRounds === "best") return best.draft
-      const error = new NotAccepted({
-        name,
-        rounds: rounds.length,
-        best: toJson(best.draft),
-        verdict: toJson(best.verdict),
-        ...(Option.isSome(failure) ? { failure: failure.value } : {}),
-        spent: state.bill.spent()
-      })
-      // Where the type is `never` the option is "best", which returned above.
-      return yield* Effect.fail(error as Exhausted<OnMaxRounds>)
-    })
+    run: (given: I, state: RunState) =>
+      loop({ input: replayable(given), rounds: [], draft: Option.none(), resumed: undefined }, state),
+    restore: (saved, _input, state) => {
+      const progress = Rounds.restored<I, Draft, Verdict>(saved, { generator, evaluator })
+      return progress && loop(progress, state)
+    }
   })
 }
-
 const conversation = (input: Prompt.RawInput, rounds: ReadonlyArray<Round<unknown, unknown>>): Prompt.Prompt =>
   rounds.reduce<Prompt.Prompt>(
     (prompt, { draft, verdict }) =>

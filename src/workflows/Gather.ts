@@ -17,6 +17,7 @@ import * as Runner from "../Runner.ts"
 import { defaultConcurrency } from "./internal/gatherStream.ts"
 import * as Group from "./internal/branchGroup.ts"
 import { WrongNumberOfInputs } from "./internal/errors.ts"
+import * as Kept from "./internal/keptBranches.ts"
 import * as Parallel from "./Parallel.ts"
 
 export {
@@ -132,12 +133,14 @@ export type MapOutput<A, E, M extends Parallel.Mode> = M extends Parallel.Settle
     ? A
     : ReadonlyArray<A>
 
-/** The errors of {@link map}. */
-export type MapError<E, M extends Parallel.Mode> = M extends Parallel.Settle
-  ? never
-  : M extends Parallel.FailFast
-    ? Parallel.ParallelError<E>
-    : Parallel.ParallelError<E> | WrongNumberOfInputs
+/** The errors of {@link map}. An input whose run waits suspends the map, in every mode. */
+export type MapError<E, M extends Parallel.Mode> =
+  | Runner.Waiting<E>
+  | (M extends Parallel.Settle
+      ? never
+      : M extends Parallel.FailFast
+        ? Parallel.ParallelError<E>
+        : Parallel.ParallelError<E> | WrongNumberOfInputs)
 
 /**
  * One runner over many inputs. The output is an array in the order of the inputs: of outputs, or of `Result`s in mode
@@ -168,6 +171,7 @@ export const map = <I, A, E, R, M extends Parallel.Mode = Parallel.FailFast>(
   Runner.membersOf(`map "${name}"`, { runner })
   Group.check(`map "${name}"`, undefined, mode, concurrency)
   const needed = mode._tag === "race" ? 1 : mode._tag === "quorum" ? mode.n : 0
+  const branchOf = (key: string): Kept.Branch => ({ key, run: runner.run, output: Schemas.outputOf(runner) })
   return Runner.erasedWorkflow(name, {
     description: options.description,
     structure: () => ({
@@ -182,13 +186,17 @@ export const map = <I, A, E, R, M extends Parallel.Mode = Parallel.FailFast>(
       return mode._tag === "race" ? output : Schemas.arrayOf(output)
     },
     run: (inputs: Iterable<I>, state): Effect.Effect<unknown, unknown, unknown> => {
-      const entries = Array.from(inputs, (input, index) => [String(index), runner.run(input)] as const)
-      if (entries.length < needed) {
-        return Effect.fail(new WrongNumberOfInputs({ name, needed, orMore: true, given: entries.length }))
+      const branches = Array.from(inputs, (input, index) => ({ ...branchOf(String(index)), input: input as unknown }))
+      if (branches.length < needed) {
+        return Effect.fail(new WrongNumberOfInputs({ name, needed, orMore: true, given: branches.length }))
       }
-      return Effect.map(Group.run(entries, { name, mode, concurrency, state }), (outputs) =>
+      return Effect.map(Kept.run(branches, { name, mode, concurrency, state }, undefined), (outputs) =>
         Parallel.shape(outputs, mode, true)
       )
+    },
+    restore: (saved, _input, state) => {
+      const outputs = Kept.resume(saved, branchOf, () => ({ name, mode, concurrency, state }))
+      return outputs && Effect.map(outputs, (outputs) => Parallel.shape(outputs, mode, true))
     }
   })
 }

@@ -1,4 +1,5 @@
 /** Parallels: one input to several runners at once. They start together and stop together. */
+import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -6,7 +7,7 @@ import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Prompt from "effect/ai/Prompt"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import type * as Schema from "effect/Schema"
+import * as Schema from "effect/Schema"
 import * as Agent from "../agents/Agent.ts"
 import * as Schemas from "../internal/runnerSchemas.ts"
 import { inAttempts } from "../internal/attempts.ts"
@@ -14,10 +15,14 @@ import { toJson } from "../internal/json.ts"
 import { isWaiting } from "../internal/resumption.ts"
 import type { RunState } from "../internal/runState.ts"
 import type { Structure } from "../internal/structure.ts"
+import type { Saved } from "../internal/suspension.ts"
+import { goOn } from "../internal/workflowSuspension.ts"
 import { type ErrorIn, type RunnerSlots, type ServicesIn, toEffect, type ValueIn } from "../internal/wiring.ts"
-import { InvalidDefinition } from "../RunError.ts"
+import { InvalidDefinition, type RunSuspended } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 import * as Group from "./internal/branchGroup.ts"
+import * as Kept from "./internal/keptBranches.ts"
+import { keep, restore } from "./internal/keptValues.ts"
 import { type Agents, agentsOf, type Prompts } from "./internal/promptAgents.ts"
 import { replayable } from "../internal/input.ts"
 
@@ -68,10 +73,10 @@ export type Output<B extends Branches, M extends Mode> = M extends Group.Settle
         : { readonly [K in keyof B]?: Runner.Output<B[K]> }
       : { readonly [K in keyof B]: Runner.Output<B[K]> }
 
-/** The error by mode. */
-export type Error<B extends Branches, M extends Mode> = M extends Group.Settle
-  ? never
-  : Group.ParallelError<Runner.Error<Member<B>>>
+/** The error by mode. A branch that waits suspends the parallel, in every mode. */
+export type Error<B extends Branches, M extends Mode> =
+  | Runner.Waiting<Runner.Error<Member<B>>>
+  | (M extends Group.Settle ? never : Group.ParallelError<Runner.Error<Member<B>>>)
 
 /** Options of a parallel. */
 export interface Options<M extends Mode> {
@@ -98,8 +103,10 @@ type Unchecked = Readonly<Record<string, unknown>> | ReadonlyArray<unknown>
  * only. `combine` makes one output of it: a function (plain or an Effect), or a runner whose input is it as text,
  * such as an agent that summarises (see {@link asText}).
  *
- * Fails with `ParallelError` (never in mode `settle`). Throws `InvalidDefinition` for no branches, or a quorum that they
- * cannot reach.
+ * Fails with `ParallelError` (never in mode `settle`). A branch that waits does not stop the others: when they have ended and
+ * have not decided without it, the parallel fails with `RunSuspended`, which lists what all branches wait for, and goes on
+ * with the answers; branches that have ended are not run again. Throws `InvalidDefinition` for no branches, or a quorum that
+ * they cannot reach.
  *
  * @example
  * import { Agent, Parallel } from "troupe"
@@ -212,6 +219,24 @@ export const together = (
     note: kind === "parallel" ? noteOf(mode) : noteWith(kind, mode),
     members: [...members, ...last]
   }
+  const all = entries.map(([key, runner]): Kept.Branch => ({
+    key,
+    run: Runner.named(runner, key).run,
+    output: Schemas.outputOf(runner)
+  }))
+  const end = (outputs: unknown, state: RunState, given: unknown) =>
+    Kept.keeping(combined(outputs, mode, combine), combining, state, given, () =>
+      Option.match(keep(outputs), {
+        onNone: () => Kept.notKept("what is combined", outputs),
+        onSome: (outputs) => ({ state: { _tag: "combining", outputs } })
+      })
+    )
+  const restoreCombined = (saved: Saved, state: RunState) => {
+    const outputs = Option.flatMap(decodeCombining(saved.state), ({ outputs }) => restore(outputs))
+    const member = saved.members[0]
+    if (Option.isNone(outputs) || member === undefined) return undefined
+    return goOn(end(outputs.value, state, saved.before), member, state)
+  }
   return Runner.erasedWorkflow(name, {
     description,
     structure: () => structure,
@@ -220,16 +245,25 @@ export const together = (
     output: () => (combine === undefined ? outputSchema(entries, mode, isArray) : Schemas.outputOf(combine)),
     run: (given: never, state) =>
       Effect.flatMap(inputsOf(given), (inputs) => {
-        const work = entries.map(([key, runner], index): Group.Entry => [
-          key,
-          Runner.named(runner, key).run(inputs[index]!)
-        ])
-        return Effect.flatMap(Group.run(work, { name, mode, concurrency, state }), (outputs) =>
-          combined(shape(outputs, mode, isArray), mode, combine)
+        const work = all.map((branch, index) => ({ ...branch, input: inputs[index] as unknown }))
+        return Effect.flatMap(Kept.run(work, { name, mode, concurrency, state }, given), (outputs) =>
+          end(shape(outputs, mode, isArray), state, given)
         )
-      })
+      }),
+    restore: (saved, _input, state) => {
+      if (saved.members[0]?.key === combining) return restoreCombined(saved, state)
+      const outputs = Kept.resume(
+        saved,
+        (key) => all.find((branch) => branch.key === key),
+        () => ({ name, mode, concurrency, state })
+      )
+      return outputs && Effect.flatMap(outputs, (outputs) => end(shape(outputs, mode, isArray), state, saved.before))
+    }
   })
 }
+
+/** Under which the combining of the outputs is kept. A branch of this name is kept among others. */
+const combining = "~combine"
 
 /** The schema of what {@link shape} makes of the outputs. The failures in those of mode `settle` have no schema. */
 const outputSchema = (entries: Entries, mode: Mode, isArray: boolean): Schema.Top | undefined => {
@@ -246,6 +280,8 @@ const outputSchema = (entries: Entries, mode: Mode, isArray: boolean): Schema.To
       return isArray ? Schemas.tupleOf(outputs) : Schemas.structOf(fields)
   }
 }
+
+const decodeCombining = Schema.decodeUnknownOption(Schema.TaggedStruct("combining", { outputs: Schema.Json }))
 
 const combined = (
   outputs: unknown,
@@ -337,7 +373,7 @@ export const hedge = <I, A, E, R>(
   name: string,
   runner: Runner.Runner<I, A, E, R>,
   options: HedgeOptions
-): Runner.Runner<I, A, Group.ParallelError<E>, R> => {
+): Runner.Runner<I, A, Group.ParallelError<E> | Runner.Waiting<E>, R> => {
   const attempts = options.attempts ?? 2
   const refuse = (problem: string, remedy: string) =>
     new InvalidDefinition({ subject: `hedge "${name}"`, problem, remedy })
@@ -348,7 +384,7 @@ export const hedge = <I, A, E, R>(
   const given = Duration.fromInput(options.delay)
   if (Option.isNone(given)) throw refuse("its delay is not a duration", 'Use one such as "2 seconds"')
   const delay = given.value
-  return Runner.workflow(name, {
+  return Runner.workflow<I, A, Group.ParallelError<E> | Runner.Waiting<E>, R>(name, {
     description: options.description,
     structure: () => ({
       kind: "hedge",
@@ -370,8 +406,14 @@ const asHedge = <A, E, R>(
   name: string,
   attempt: Effect.Effect<A, E, R>,
   state: RunState
-): Effect.Effect<A, Group.ParallelError<E>, R> =>
-  Group.first([["1", attempt]], { name, concurrency: "unbounded", state })
+): Effect.Effect<A, Group.ParallelError<E> | Runner.Waiting<E>, R> =>
+  waits(Group.first([["1", attempt]], { name, concurrency: "unbounded", state }))
+
+/** An attempt is suspended only where that is one of its errors. */
+const waits = <A, E, R>(
+  effect: Effect.Effect<A, Group.ParallelError<E> | RunSuspended, R>
+): Effect.Effect<A, Group.ParallelError<E> | Runner.Waiting<E>, R> =>
+  effect as Effect.Effect<A, Group.ParallelError<E> | Runner.Waiting<E>, R>
 
 const hedged = <A, E, R>(
   name: string,
@@ -379,12 +421,14 @@ const hedged = <A, E, R>(
   delay: Duration.Duration,
   attempts: number,
   state: RunState
-): Effect.Effect<A, Group.ParallelError<E>, R> =>
+): Effect.Effect<A, Group.ParallelError<E> | Runner.Waiting<E>, R> =>
   Effect.suspend(() => {
     const numbers = Array.from({ length: attempts }, (_, index) => index)
     const failures = numbers.map(() => Deferred.makeUnsafe<void>())
     const entries = numbers.map((index): Group.Entry<A, E, R> => {
-      const failing = Effect.onError(attempt, () => Deferred.succeed(failures[index]!, undefined))
+      const failing = Effect.onError(attempt, (cause) =>
+        isWaiting(Cause.squash(cause)) ? Effect.void : Deferred.succeed(failures[index]!, undefined)
+      )
       if (index === 0) return [`${index + 1}`, failing]
       // Each waits for the one before it: as long as the delay, times its number, or until all before it have failed.
       const before = Effect.forEach(failures.slice(0, index), (one) => Deferred.await(one), { discard: true })
@@ -393,5 +437,5 @@ const hedged = <A, E, R>(
         Effect.andThen(Effect.raceFirst(Effect.sleep(Duration.times(delay, index)), before), failing)
       ]
     })
-    return Group.first(entries, { name, concurrency: "unbounded", state, isFinal: isWaiting })
+    return waits(Group.first(entries, { name, concurrency: "unbounded", state }))
   })

@@ -1,15 +1,21 @@
 /** Routers: one of several runners, or some of them, chosen by a model or by a function. */
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Prompt from "effect/ai/Prompt"
 import type * as Result from "effect/Result"
-import type * as Schema from "effect/Schema"
+import * as Schema from "effect/Schema"
 import * as Agent from "../agents/Agent.ts"
 import * as Schemas from "../internal/runnerSchemas.ts"
+import type { RunState } from "../internal/runState.ts"
+import type { Saved } from "../internal/suspension.ts"
 import type { RunnerSlots } from "../internal/wiring.ts"
+import { goOn } from "../internal/workflowSuspension.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 import * as Group from "./internal/branchGroup.ts"
+import * as Kept from "./internal/keptBranches.ts"
+import { keep, restore } from "./internal/keptValues.ts"
 import * as Choice from "./internal/choice.ts"
 import { type Agents, agentsOf, type Prompts } from "./internal/promptAgents.ts"
 import { replayable } from "../internal/input.ts"
@@ -112,6 +118,23 @@ export const make: {
     classify === undefined
       ? byModel(name, routes, options)
       : (input: never) => Effect.map(classify(input), (route) => certain(routes, route as string))
+  const take = (
+    { confidence, route }: Choice.Choice,
+    input: never,
+    state: RunState
+  ): Effect.Effect<unknown, unknown, unknown> => {
+    const sure = routes.has(route) && confidence >= threshold
+    const taken = sure ? route : options.fallback
+    if (taken === undefined) {
+      return Effect.fail(
+        new RouteNotFound({ name, route, confidence, routes: [...routes.keys()], spent: state.bill.spent() })
+      )
+    }
+    return Effect.andThen(
+      state.events.decide({ _tag: "RouteTaken", routes: [taken], confidence, fallback: !sure }),
+      Runner.named(routes.get(taken)!, taken).run(input)
+    )
+  }
   return Runner.erasedWorkflow(name, {
     description: options.description,
     structure: () => structure(routes, options, "one of"),
@@ -119,20 +142,10 @@ export const make: {
     output: () => Schemas.unionOf([...routes.values()].map(Schemas.outputOf)),
     run: (given: never, state) => {
       const input = replayable(given)
-      return Effect.flatMap(choose(input), ({ confidence, route }) => {
-        const sure = routes.has(route) && confidence >= threshold
-        const taken = sure ? route : options.fallback
-        if (taken === undefined) {
-          return Effect.fail(
-            new RouteNotFound({ name, route, confidence, routes: [...routes.keys()], spent: state.bill.spent() })
-          )
-        }
-        return Effect.andThen(
-          state.events.decide({ _tag: "RouteTaken", routes: [taken], confidence, fallback: !sure }),
-          Runner.named(routes.get(taken)!, taken).run(input)
-        )
-      })
+      return Effect.flatMap(choosing(choose, input, state), (choice) => take(choice, input, state))
     },
+    restore: (saved, _input, state) =>
+      chosenAgain(saved, choose, state, (choice, input) => take(choice, input as never, state)),
     // The choice was made before the route was suspended.
     resume: (member, input: never) => {
       const route = routes.get(member)
@@ -238,6 +251,39 @@ export const many: {
       ? eachByModel(name, routes, options)
       : (input: never) =>
           Effect.map(classify(input), (keys) => (keys as ReadonlyArray<string>).map((route) => certain(routes, route)))
+  const branchOf = (key: string): Kept.Branch | undefined => {
+    const route = routes.get(key)
+    return route && { key, run: Runner.named(route, key).run, output: Schemas.outputOf(route) }
+  }
+  const reached = (count: number): Parallel.Mode =>
+    mode._tag === "quorum" ? Parallel.quorum(Math.min(mode.n, count)) : mode
+  const shape = (outputs: ReadonlyArray<readonly [string, unknown]>): unknown =>
+    mode._tag === "race" ? outputs[0]![1] : Object.fromEntries(outputs)
+  const take = (
+    choices: ReadonlyArray<Choice.Choice>,
+    input: never,
+    state: RunState
+  ): Effect.Effect<unknown, unknown, unknown> => {
+    const chosen = choices
+      .filter(({ confidence, route }) => routes.has(route) && confidence >= threshold)
+      .toSorted((a, b) => b.confidence - a.confidence)
+      .filter(({ route }, index, all) => all.findIndex((one) => one.route === route) === index)
+      .slice(0, maxRoutes)
+    const { fallback } = options
+    const taken = chosen.length > 0 ? chosen.map(({ route }) => route) : fallback === undefined ? [] : [fallback]
+    const confidence = Math.min(1, ...(chosen.length > 0 ? chosen : choices).map((choice) => choice.confidence))
+    if (taken.length === 0) {
+      const route = choices.map((choice) => choice.route).join(", ")
+      return Effect.fail(
+        new RouteNotFound({ name, route, confidence, routes: [...routes.keys()], spent: state.bill.spent() })
+      )
+    }
+    const branches = taken.map((key) => ({ ...branchOf(key)!, input: input as unknown }))
+    return Effect.andThen(
+      state.events.decide({ _tag: "RouteTaken", routes: taken, confidence, fallback: chosen.length === 0 }),
+      Effect.map(Kept.run(branches, { name, mode: reached(taken.length), concurrency, state }, input), shape)
+    )
+  }
   return Runner.erasedWorkflow(name, {
     description: options.description,
     structure: () => structure(routes, options, "any of"),
@@ -249,32 +295,48 @@ export const many: {
     },
     run: (given: never, state) => {
       const input = replayable(given)
-      return Effect.flatMap(choose(input), (choices): Effect.Effect<unknown, unknown, unknown> => {
-        const chosen = choices
-          .filter(({ confidence, route }) => routes.has(route) && confidence >= threshold)
-          .toSorted((a, b) => b.confidence - a.confidence)
-          .filter(({ route }, index, all) => all.findIndex((one) => one.route === route) === index)
-          .slice(0, maxRoutes)
-        const { fallback } = options
-        const taken = chosen.length > 0 ? chosen.map(({ route }) => route) : fallback === undefined ? [] : [fallback]
-        const confidence = Math.min(1, ...(chosen.length > 0 ? chosen : choices).map((choice) => choice.confidence))
-        if (taken.length === 0) {
-          const route = choices.map((choice) => choice.route).join(", ")
-          return Effect.fail(
-            new RouteNotFound({ name, route, confidence, routes: [...routes.keys()], spent: state.bill.spent() })
-          )
-        }
-        const entries = taken.map((key): Group.Entry => [key, Runner.named(routes.get(key)!, key).run(input)])
-        const reached: Parallel.Mode = mode._tag === "quorum" ? Parallel.quorum(Math.min(mode.n, taken.length)) : mode
-        return Effect.andThen(
-          state.events.decide({ _tag: "RouteTaken", routes: taken, confidence, fallback: chosen.length === 0 }),
-          Effect.map(Group.run(entries, { name, mode: reached, concurrency, state }), (outputs) =>
-            mode._tag === "race" ? outputs[0]![1] : Object.fromEntries(outputs)
-          )
-        )
-      })
+      return Effect.flatMap(choosing(choose, input, state), (choices) => take(choices, input, state))
+    },
+    restore: (saved, _input, state) => {
+      if (saved.members[0]?.key === classifying) {
+        return chosenAgain(saved, choose, state, (choices, input) => take(choices, input as never, state))
+      }
+      const outputs = Kept.resume(saved, branchOf, (count) => ({ name, mode: reached(count), concurrency, state }))
+      return outputs && Effect.map(outputs, shape)
     }
   })
+}
+
+/** Under which the choice is kept. */
+const classifying = "~classify"
+
+/** The choice, kept when the function that makes it waits. */
+const choosing = <A>(
+  choose: (input: never) => Effect.Effect<A, unknown, unknown>,
+  input: never,
+  state: RunState
+): Effect.Effect<A, unknown, unknown> =>
+  Kept.keeping(choose(input), classifying, state, input, () =>
+    Option.match(keep(input), {
+      onNone: () => Kept.notKept("the input", input),
+      onSome: (input) => ({ state: { _tag: "choosing", input } })
+    })
+  ) as Effect.Effect<A, unknown, unknown>
+
+const decodeChoosing = Schema.decodeUnknownOption(Schema.TaggedStruct("choosing", { input: Schema.Json }))
+
+/** Goes on with a choice that waits, and then as `take` does. */
+const chosenAgain = <A>(
+  saved: Saved,
+  choose: (input: never) => Effect.Effect<A, unknown, unknown>,
+  state: RunState,
+  take: (choice: A, input: unknown) => Effect.Effect<unknown, unknown, unknown>
+): Effect.Effect<unknown, unknown, unknown> | undefined => {
+  const input = Option.flatMap(decodeChoosing(saved.state), ({ input }) => restore(input))
+  const member = saved.members[0]
+  if (Option.isNone(input) || member?.key !== classifying) return undefined
+  const chosen = goOn(choosing(choose, input.value as never, state), member, state)
+  return Effect.flatMap(chosen, (choice) => take(choice, input.value))
 }
 
 type AnyClassify = Classify<never, string | ReadonlyArray<string>, unknown, unknown>["classify"]

@@ -12,7 +12,7 @@ import * as Scheduler from "effect/Scheduler"
 import type { RunState } from "../../internal/runState.ts"
 import * as Noted from "../../internal/notes.ts"
 import * as Resumption from "../../internal/resumption.ts"
-import { note, type Resumed, waitingForOf } from "../../internal/suspension.ts"
+import { note, type Resumed, savedIn, waitingForOf } from "../../internal/suspension.ts"
 import * as Spans from "../../internal/telemetry.ts"
 import { makeUsage } from "../../internal/usage.ts"
 import * as RunError from "../../RunError.ts"
@@ -238,6 +238,10 @@ class Loop {
       const { resumption, rest } = found
       if (rest.length > 0) {
         const problem = "only the agent that waits can go on with it"
+        return Effect.fail(new RunError.CannotResume({ path, waiting: resumption.target, problem }))
+      }
+      if (savedIn(resumption.transcript.content) !== undefined) {
+        const problem = "a workflow waits in it, or an event, and not an agent"
         return Effect.fail(new RunError.CannotResume({ path, waiting: resumption.target, problem }))
       }
       resumption.taken = true

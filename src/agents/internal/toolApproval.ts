@@ -3,13 +3,14 @@ import * as Effect from "effect/Effect"
 import type * as Prompt from "effect/ai/Prompt"
 import * as Tool from "effect/ai/Tool"
 import * as Option from "effect/Option"
-import type * as Schema from "effect/Schema"
+import * as Schema from "effect/Schema"
 import { canonical, exactJson, hash } from "../../internal/fingerprint.ts"
+import { allIssues, issuesOf } from "../../internal/issues.ts"
 import { toJson } from "../../internal/json.ts"
 import { shortened } from "../../internal/place.ts"
 import type { RunState } from "../../internal/runState.ts"
-import { type OpenCall, type Resumed, resumedOf } from "../../internal/suspension.ts"
-import { EndsRun, markOf, Resumable, ServerName } from "../../internal/toolMarks.ts"
+import { ClientFailure, type OpenCall, type Resumed, resumedOf } from "../../internal/suspension.ts"
+import { EndsRun, markOf, Resumable, RunsAtClient, ServerName } from "../../internal/toolMarks.ts"
 import { toEffect } from "../../internal/wiring.ts"
 import { InvalidApproval } from "../../RunError.ts"
 import {
@@ -73,16 +74,18 @@ const decideBy = Effect.fnUntraced(function* (
   const decoded = yield* Effect.option(decode(call.params))
   if (Option.isNone(decoded)) return "allowed"
   if (exactJson(call.params ?? null) === undefined) return unshowable
-  const declared = resumed !== undefined || (yield* isNeeded(question, decoded.value))
-  // A nested run that waits has begun, so the call itself was allowed.
-  const known = resumed?.run === undefined ? resumed?.decision : approved
+  const isClient = resumed?.client !== undefined
+  const declared = (resumed !== undefined && !isClient) || (yield* isNeeded(question, decoded.value))
+  // A nested run that waits has begun, and the caller was asked to run its tool: the call itself was allowed.
+  const known = resumed?.run === undefined && !isClient ? resumed?.decision : approved
   const edited = known?._tag === "Approved" ? known.params : undefined
   const request = requestOf(question, edited)
   const rules = approvers.map((approver) => approver.rule(request, declared))
   const forbidden = rules.find((rule) => typeof rule !== "string")
   if (forbidden !== undefined) return forbidden
   const asked = approvers.filter((_, index) => rules[index] === "ask")
-  if (known === undefined ? asked.length === 0 : resumed?.run !== undefined && asked.length === 0) return "allowed"
+  const isUnderWay = resumed?.run !== undefined || isClient
+  if (asked.length === 0 && (known === undefined || isUnderWay)) return "allowed"
   return yield* settle(question, request, known, asked)
 })
 
@@ -138,7 +141,7 @@ const checked = (
   resumed: Resumed | undefined
 ): Effect.Effect<Approved | Denied> => {
   if (decision._tag === "Denied" || decision.params === undefined) return Effect.succeed(decision)
-  if (resumed?.run !== undefined) {
+  if (resumed?.run !== undefined || resumed?.client?.given !== undefined) {
     return Effect.succeed({ _tag: "Denied", reason: "the run is under way and cannot be given other arguments" })
   }
   return Effect.match(decode(decision.params), {
@@ -159,7 +162,7 @@ const isNeeded = ({ call, messages, tool }: Question, params: unknown): Effect.E
 }
 
 const requestOf = ({ call, resumed, state, step, tool }: Question, edited: Schema.Json | undefined): Request => ({
-  id: resumed?.request?.id ?? shortened(`${state.info.runId}/${step}/${call.id}`, state.info.rootId),
+  id: resumed?.request?.id ?? resumed?.client?.request.id ?? shortened(`${state.info.runId}/${step}/${call.id}`, state.info.rootId),
   path: state.info.path,
   step,
   toolCallId: call.id,
@@ -209,12 +212,12 @@ const parametersOf = (tool: Tool.Any): Schema.Json => Tool.getJsonSchema(tool) a
  * tool or its arguments are not those that were shown, before any call is made. Where middleware may change arguments, those
  * that were shown are known only when the call is made, which `executeThrough` does.
  */
-export const resumedCalls = (
+export const resumedCalls = Effect.fnUntraced(function* (
   waiting: ReadonlyArray<OpenCall>,
   toolNamed: (name: string) => Tool.Any | undefined,
   path: ReadonlyArray<string>,
   changesArguments: boolean
-): Effect.Effect<ReadonlyMap<string, Resumed>, InvalidApproval> => {
+): Effect.fn.Return<ReadonlyMap<string, Resumed>, InvalidApproval> {
   const resumed = new Map<string, Resumed>()
   for (const open of waiting) {
     const { call } = open
@@ -223,30 +226,52 @@ export const resumedCalls = (
     if (open.note?.waitsFor._tag === "Others" && tool !== undefined && markOf(tool, EndsRun)) continue
     const given = resumedOf(open)
     const isLate = changesArguments && tool !== undefined && given.request !== undefined
-    const misfit = isLate ? undefined : misfitOf(call, given, tool)
+    const misfit = isLate ? undefined : (misfitOf(call, given, tool) ?? (yield* misfitOfResult(given, tool)))
     if (misfit !== undefined) {
       const { approvalId } = given
-      return Effect.fail(new InvalidApproval({ path, approvalId, tool: call.name, ...misfit }))
+      return yield* Effect.fail(new InvalidApproval({ path, approvalId, tool: call.name, ...misfit }))
     }
     const isRunner = tool !== undefined && markOf(tool, Resumable)
     resumed.set(call.id, isRunner ? given : { ...given, run: undefined })
   }
-  return Effect.succeed(resumed)
+  return resumed
+})
+
+type Misfit = Pick<InvalidApproval, "problem" | "reason">
+
+/** Why the result of a tool that the caller ran is not one of the tool's. */
+const misfitOfResult = (
+  { client }: Resumed,
+  tool: Tool.Any | undefined
+): Effect.Effect<Misfit | undefined> => {
+  const given = client?.given
+  if (given === undefined || tool === undefined || isClientFailure(given.value)) return Effect.succeed(undefined)
+  // The services that schemas need are part of the agent's requirements, so they are in the fiber's context.
+  const decode = Schema.decodeUnknownEffect(tool.successSchema as Schema.Codec<unknown>, allIssues)
+  return Effect.match(decode(given.value), {
+    onSuccess: () => undefined,
+    onFailure: (error): Misfit => ({ reason: "invalid", problem: `it is not a result of the tool: ${issuesOf(error)}` })
+  })
 }
+
+const isClientFailure = Schema.is(ClientFailure)
 
 /** Why what was approved cannot be done with the tool of now. A denial can always be. */
 export const misfitOf = (
   call: Call,
-  { approvalId, decision, request, run }: Resumed,
+  { approvalId, client, decision, request, run }: Resumed,
   tool: Tool.Any | undefined
-): Pick<InvalidApproval, "problem" | "reason"> | undefined => {
-  const isApproved = decision?._tag === "Approved" || run?.isAnswered === true
+): Misfit | undefined => {
+  const isApproved = decision?._tag === "Approved" || run?.isAnswered === true || client?.given !== undefined
   if (!isApproved) return undefined
   if (tool === undefined) return { reason: "missing", problem: `there is no tool "${call.name}" any more` }
   if (run !== undefined) {
     return markOf(tool, Resumable)
       ? undefined
       : { reason: "changed", problem: "the tool cannot go on with a nested run" }
+  }
+  if (client !== undefined && !markOf(tool, RunsAtClient)) {
+    return { reason: "changed", problem: "the tool is not one that the caller runs any more" }
   }
   if (request === undefined) return undefined
   const expected = { id: approvalId, toolCallId: call.id, ...shownOf(tool, call, undefined) }

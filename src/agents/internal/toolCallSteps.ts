@@ -13,7 +13,7 @@ import type * as Toolkit from "effect/ai/Toolkit"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Latch from "effect/Latch"
-import type * as Schema from "effect/Schema"
+import * as Schema from "effect/Schema"
 import type { Any as AgentTool } from "../../AgentTool.ts"
 import { type Attempt, CurrentAttempt, idIn } from "../../internal/attempts.ts"
 import type { ToolCallEntry } from "../../internal/bill.ts"
@@ -22,9 +22,9 @@ import { toJson } from "../../internal/json.ts"
 import { CurrentPlace, type Place, shortened } from "../../internal/place.ts"
 import * as Resumption from "../../internal/resumption.ts"
 import type { RunState } from "../../internal/runState.ts"
-import type { Resumed, Waiting } from "../../internal/suspension.ts"
+import { ClientFailure, type Resumed, type Waiting } from "../../internal/suspension.ts"
 import * as Spans from "../../internal/telemetry.ts"
-import { markOf, Resumable } from "../../internal/toolMarks.ts"
+import { markOf, Resumable, RunsAtClient } from "../../internal/toolMarks.ts"
 import { CurrentRoom, type Room, RoomFailure } from "../../internal/toolRoom.ts"
 import { exitOf, interruptAfterRegion, interruptThroughSource } from "../../internal/trueExit.ts"
 import { RunSuspended, CannotResume, InvalidApproval, type ToolFailure } from "../../RunError.ts"
@@ -117,6 +117,8 @@ export interface ToolCallContext extends Given {
 type Decision =
   | { readonly _tag: "Run"; readonly edited: Schema.Json | undefined }
   | { readonly _tag: "Refuse"; readonly failure: Failure }
+  /** The caller has run the tool. */
+  | { readonly _tag: "Given"; readonly result: Schema.Json; readonly edited: Schema.Json | undefined }
   | { readonly _tag: "Wait"; readonly waiting: Waiting }
 
 /** A decision after which the call comes to an end at once. */
@@ -228,12 +230,33 @@ const decide = (context: ToolCallContext): Effect.Effect<Decision> => {
   return Effect.map(
     Approval.decide({ call, tool, decode, messages, parent, state, step, resumed }),
     (decided): Decision => {
-      if (decided === "allowed") return { _tag: "Run", edited: undefined }
-      if (decided._tag === "Approved") return { _tag: "Run", edited: decided.params }
+      if (decided === "allowed") return allowed(context, tool, undefined)
+      if (decided._tag === "Approved") return allowed(context, tool, decided.params)
       if (decided._tag === "Denied") return { _tag: "Refuse", failure: new Denied(decided.reason) }
       return { _tag: "Wait", waiting: { _tag: "Decision", request: decided.request } }
     }
   )
+}
+
+/** A call that is made, or that the caller is asked to make. */
+const allowed = (context: ToolCallContext, tool: Tool.Any, edited: Schema.Json | undefined): Decision => {
+  if (!markOf(tool, RunsAtClient)) return { _tag: "Run", edited }
+  const { call, info, resumed } = context
+  const client = resumed?.client
+  if (client?.given !== undefined) {
+    return { _tag: "Given", result: client.given.value, edited: client.edited ? client.request.params : undefined }
+  }
+  const request = {
+    id: client?.request.id ?? shortened(`${info.runId}/${info.step}/${call.id}`, info.rootId),
+    path: info.path,
+    step: info.step,
+    toolCallId: call.id,
+    tool: call.name,
+    ...(tool.description === undefined ? {} : { description: tool.description }),
+    params: edited ?? client?.request.params ?? toJson(call.params)
+  }
+  const isEdited = edited !== undefined || client?.edited === true
+  return { _tag: "Wait", waiting: { _tag: "Client", request, edited: isEdited } }
 }
 
 const refuse = (error: string): Effect.Effect<Decision> =>
@@ -255,6 +278,10 @@ const unknownTool = (name: string, byName: Tools["byName"]): string => {
 const run = (context: ToolCallContext, decision: Made): Effect.Effect<Exit.Exit<Value, Failure>> => {
   const { info, place, resumed, state } = context
   context.isMade = decision._tag === "Run"
+  if (decision._tag === "Given") {
+    context.isOver = true
+    return Effect.succeed(exitOfGiven(decision.result))
+  }
   const reached = decision._tag === "Refuse" ? Effect.fail(decision.failure) : reach(context, decision.edited)
   const own = Effect.provideContext(
     reached,
@@ -273,6 +300,14 @@ const run = (context: ToolCallContext, decision: Made): Effect.Effect<Exit.Exit<
     return (context.onInterrupted ?? endInterrupted)(context, decision)
   })
 }
+
+/** The end of a tool that the caller ran. That the result fits the tool was checked before the step began. */
+const exitOfGiven = (result: Schema.Json): Exit.Exit<Value, Failure> =>
+  isClientFailure(result)
+    ? Exit.fail(new Failure(undefined, result.failure, true))
+    : Exit.succeed({ result, modelOutput: undefined })
+
+const isClientFailure = Schema.is(ClientFailure)
 
 /** The way to the tool, within its timeout. */
 const reach = (context: ToolCallContext, edited: Schema.Json | undefined): Effect.Effect<Value, Failure> => {
@@ -387,7 +422,7 @@ export const recordInterrupted = (context: ToolCallContext, end: Ended): Effect.
 /** Classifies an exit: a result, a failure for the model, a failure of the run, or a nested run that waits. */
 const classify = (context: ToolCallContext, decision: Decision, exit: Exit.Exit<Value, Failure>): End => {
   const { state, tool } = context
-  const edited = decision._tag === "Run" ? decision.edited : undefined
+  const edited = decision._tag === "Run" || decision._tag === "Given" ? decision.edited : undefined
   if (Exit.isSuccess(exit)) {
     const { value } = exit
     if (edited === undefined) return { _tag: "Completed", value }

@@ -91,11 +91,7 @@ export const normalise = (
     if (prompt.content.length === 0) return invalid(path, "it has no message")
     const waiting = Suspension.openCalls(prompt.content)
     const refusal = waiting.length === 0 ? undefined : Suspension.refusalOf(prompt.content, signing)
-    if (refusal !== undefined) {
-      const { open, problem, reason } = refusal
-      const { approvalId } = open.part
-      return Effect.fail(new InvalidApproval({ path, approvalId, tool: open.call.name, reason, problem }))
-    }
+    if (refusal !== undefined) return Effect.fail(new InvalidApproval({ path, ...refusal }))
     const out: Array<Prompt.Message> = []
     const add = (message: Prompt.Message) => {
       const kept = Suspension.strip(message)

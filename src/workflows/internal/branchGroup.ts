@@ -8,7 +8,8 @@ import * as Result from "effect/Result"
 import { at, CurrentPlace, type Place, placeIn } from "../../internal/place.ts"
 import type { RunState } from "../../internal/runState.ts"
 import { exitOf } from "../../internal/trueExit.ts"
-import { InvalidDefinition } from "../../RunError.ts"
+import { InvalidDefinition, RunSuspended } from "../../RunError.ts"
+import type { WaitingMember } from "../../internal/workflowSuspension.ts"
 import { BranchDefect, type BranchFailure, ParallelError } from "./errors.ts"
 
 export { BranchDefect, type BranchFailure, ParallelError, textOf } from "./errors.ts"
@@ -44,8 +45,24 @@ export interface Settings {
   readonly mode: Mode
   readonly concurrency: number | "unbounded" | undefined
   readonly state: RunState
-  /** Which failures decide the group at once, in any mode. Default: none. */
-  readonly isFinal?: ((error: unknown) => boolean) | undefined
+  /** What is known of branches that have ended before the run was suspended, by their key; they do not run again. */
+  readonly known?: ReadonlyMap<string, Known> | undefined
+  /**
+   * What becomes of a group that its branches have not decided, because some of them wait. Default: it fails as the first of
+   * these.
+   */
+  readonly onWaiting?: ((waiting: Waiting) => Effect.Effect<never, RunSuspended>) | undefined
+}
+
+/** How a branch has ended. */
+export type Known =
+  | { readonly _tag: "output"; readonly output: unknown }
+  | { readonly _tag: "failed"; readonly errors: readonly [unknown, ...ReadonlyArray<unknown>] }
+
+/** A group that waits: its branches that are suspended, and those that have ended, in the order of the entries. */
+export interface Waiting {
+  readonly suspended: readonly [WaitingMember, ...ReadonlyArray<WaitingMember>]
+  readonly known: ReadonlyArray<readonly [key: string, known: Known]>
 }
 
 /** Throws `InvalidDefinition` for a group of `count` that could never be decided. */
@@ -81,24 +98,45 @@ export const check = (
 export const run = (
   entries: ReadonlyArray<Entry>,
   settings: Settings
-): Effect.Effect<ReadonlyArray<readonly [key: string, output: unknown]>, ParallelError<unknown>, unknown> =>
+): Effect.Effect<
+  ReadonlyArray<readonly [key: string, output: unknown]>,
+  ParallelError<unknown> | RunSuspended,
+  unknown
+> =>
   Effect.withFiber((fiber) => {
     const place = placeIn(settings.state, fiber.getRef(CurrentPlace))
     return runAll(makeGroup(entries, settings, place.branches()))
   })
 
-/** Runs the entries in mode race, and gives the output of the first that succeeds. */
+/**
+ * Runs the entries in mode race, and gives the output of the first that succeeds. One that is suspended ends the race: the
+ * others, which do the same, would only wait for the same.
+ */
 export const first = <A, E, R>(
   entries: ReadonlyArray<Entry<A, E, R>>,
-  settings: Omit<Settings, "mode">
-): Effect.Effect<A, ParallelError<E>, R> =>
-  Effect.map(run(entries, { ...settings, mode: { _tag: "race" } }), (outputs) => outputs[0]![1]) as Effect.Effect<
+  settings: Pick<Settings, "concurrency" | "name" | "state">
+): Effect.Effect<A, ParallelError<E> | RunSuspended, R> => {
+  const racing = entries.map(
+    ([key, work]): Entry => [
+      key,
+      Effect.matchEffect(work as Effect.Effect<unknown, unknown, unknown>, {
+        onSuccess: (output) => Effect.succeed(Effect.succeed(output)),
+        onFailure: (error) => (error instanceof RunSuspended ? Effect.succeed(Effect.fail(error)) : Effect.fail(error))
+      })
+    ]
+  )
+  const won = run(racing, { ...settings, mode: { _tag: "race" } })
+  return Effect.flatMap(won, (outputs) => outputs[0]![1] as Effect.Effect<unknown>) as Effect.Effect<
     A,
-    ParallelError<E>,
+    ParallelError<E> | RunSuspended,
     R
   >
+}
 
-type Outcome = { readonly _tag: "output"; readonly value: unknown } | { readonly _tag: "failed" }
+type Outcome =
+  | { readonly _tag: "output"; readonly value: unknown }
+  | { readonly _tag: "failed" }
+  | { readonly _tag: "suspended"; readonly error: RunSuspended }
 const failedOutcome: Outcome = { _tag: "failed" }
 
 /** The branches of one run, and their outcomes so far. */
@@ -114,8 +152,6 @@ interface Group {
   succeeded: number
   failed: number
   done: number
-  /** A branch has failed in a way that decides the group. */
-  failedForGood: boolean
   /** A branch has failed while it was being interrupted. */
   failedLate: boolean
   /** Branches that have succeeded, also when it was decided already. */
@@ -125,8 +161,8 @@ interface Group {
 }
 
 const makeGroup = (entries: ReadonlyArray<Entry>, settings: Settings, placeOf: Group["placeOf"]): Group => {
-  const { mode } = settings
-  return {
+  const { known, mode } = settings
+  const group: Group = {
     entries,
     settings,
     placeOf,
@@ -137,16 +173,29 @@ const makeGroup = (entries: ReadonlyArray<Entry>, settings: Settings, placeOf: G
     succeeded: 0,
     failed: 0,
     done: 0,
-    failedForGood: false,
     failedLate: false,
     completed: new Set(),
     interrupted: new Set()
   }
+  if (known !== undefined) {
+    for (const [index, [key]] of entries.entries()) {
+      const one = known.get(key)
+      if (one === undefined) continue
+      note(group, key, index, exitOfKnown(one), false)
+      group.done++
+    }
+  }
+  return group
 }
+
+const exitOfKnown = (known: Known): Exit.Exit<unknown, unknown> =>
+  known._tag === "output"
+    ? Exit.succeed(known.output)
+    : Exit.failCause(Cause.fromReasons(known.errors.map((error) => Cause.makeFailReason(error))))
 
 const runAll = (
   group: Group
-): Effect.Effect<ReadonlyArray<readonly [string, unknown]>, ParallelError<unknown>, unknown> => {
+): Effect.Effect<ReadonlyArray<readonly [string, unknown]>, ParallelError<unknown> | RunSuspended, unknown> => {
   const concurrency = group.settings.concurrency ?? "unbounded"
   const decided = Deferred.makeUnsafe<void>()
   const all = Effect.forEach(group.entries, (entry, index) => runBranch(group, entry, index, decided), {
@@ -157,13 +206,38 @@ const runAll = (
   const stop = Effect.andThen(Deferred.await(decided), Effect.yieldNow)
   // A race forgets what fails while it is interrupted from outside; what settles hands it on itself.
   const over = group.settles ? all : Effect.onInterrupt(Effect.raceFirst(all, stop), () => failInterrupted(group))
-  return Effect.flatMap(over, () =>
-    group.settles || isReached(group) ? Effect.succeed(outputsOf(group)) : fail(group)
-  )
+  return Effect.flatMap(over, (): Effect.Effect<
+    ReadonlyArray<readonly [string, unknown]>,
+    ParallelError<unknown> | RunSuspended
+  > => {
+    if (!group.settles && isReached(group)) return Effect.succeed(outputsOf(group))
+    if (isDecided(group)) return fail(group)
+    const waiting = waitingOf(group)
+    if (waiting === undefined) return group.settles ? Effect.succeed(outputsOf(group)) : fail(group)
+    return group.settings.onWaiting?.(waiting) ?? Effect.fail(waiting.suspended[0].error)
+  })
+}
+
+/** What a group that is not decided waits for; `undefined` where it waits for nothing. */
+const waitingOf = ({ entries, failures, outcomes, settles }: Group): Waiting | undefined => {
+  const suspended = entries.flatMap(([key], index): ReadonlyArray<WaitingMember> => {
+    const outcome = outcomes[index]
+    return outcome?._tag === "suspended" ? [{ key, error: outcome.error }] : []
+  })
+  if (!Arr.isReadonlyArrayNonEmpty(suspended)) return undefined
+  const known = entries.flatMap(([key], index): Waiting["known"] => {
+    const outcome = outcomes[index]
+    if (outcome === undefined || outcome._tag === "suspended") return []
+    const errors = failures.filter(({ branch }) => branch === key).map(({ error }) => error as unknown)
+    if (Arr.isReadonlyArrayNonEmpty(errors)) return [[key, { _tag: "failed", errors }]]
+    if (outcome._tag === "failed") return []
+    const { value } = outcome
+    return [[key, { _tag: "output", output: settles && Result.isResult(value) ? Result.getOrThrow(value) : value }]]
+  })
+  return { suspended, known }
 }
 
 const isDecided = (group: Group): boolean => {
-  if (group.failedForGood) return true
   return !group.settles && (isReached(group) || group.failed > group.entries.length - group.needed)
 }
 
@@ -178,6 +252,12 @@ const runBranch = (
   const end = (exit: Exit.Exit<unknown, unknown>) =>
     Effect.suspend(() => {
       const wasDecided = isDecided(group)
+      const suspended = wasDecided ? undefined : suspensionIn(exit)
+      if (suspended !== undefined) {
+        // It has not ended: the others go on, and may decide the group without it.
+        group.outcomes[index] = { _tag: "suspended", error: suspended }
+        return Effect.void
+      }
       const status = note(group, key, index, exit, wasDecided)
       const done = ++group.done
       const total = group.entries.length
@@ -189,7 +269,15 @@ const runBranch = (
     Effect.flatMap(restore(exitOf(at(work, group.placeOf(key)), end)), end)
   )
   // The interruption of a group that is decided comes a moment later, in which the next branch must not begin.
-  return Effect.suspend(() => (isDecided(group) ? Effect.void : begun))
+  return Effect.suspend(() => (isDecided(group) || group.outcomes[index] !== undefined ? Effect.void : begun))
+}
+
+/** What a branch is suspended with that has no other failure. */
+const suspensionIn = (exit: Exit.Exit<unknown, unknown>): RunSuspended | undefined => {
+  if (Exit.isSuccess(exit)) return undefined
+  const [first, ...others] = exit.cause.reasons
+  const isSuspended = others.length === 0 && first !== undefined && Cause.isFailReason(first)
+  return isSuspended && first.error instanceof RunSuspended ? first.error : undefined
 }
 
 const note = (
@@ -213,8 +301,6 @@ const note = (
   if (interrupted) group.interrupted.add(index)
   else if (Cause.hasInterrupts(exit.cause)) group.failedLate = true
   for (const error of errors) group.failures.push({ branch, error })
-  const { isFinal } = group.settings
-  if (isFinal !== undefined && errors.some((error) => isFinal(error))) group.failedForGood = true
   group.failed++
   group.outcomes[index] = group.settles ? { _tag: "output", value: Result.fail(errors[0]) } : failedOutcome
   return interrupted ? "interrupted" : "failed"
@@ -243,7 +329,10 @@ const fail = (group: Group): Effect.Effect<never, ParallelError<unknown>> =>
       name: group.settings.name,
       failures: group.failures,
       interrupted: group.entries.flatMap(([key], index) =>
-        group.outcomes[index] === undefined && !group.completed.has(index) ? [key] : []
+        (group.outcomes[index] === undefined || group.outcomes[index]?._tag === "suspended") &&
+        !group.completed.has(index)
+          ? [key]
+          : []
       ),
       spent: group.settings.state.bill.spent()
     })

@@ -1,6 +1,7 @@
 /**
  * The errors of workflows. Those that list failures of members know the schemas of all errors of Troupe, and no other.
  */
+import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
@@ -17,6 +18,19 @@ export const AnyFailure = Schema.Json.pipe(
     SchemaTransformation.transform({ decode: (json): unknown => decodeKnown(json), encode: encodeError })
   )
 )
+
+/** An error of Troupe as JSON by which it is decoded to itself; `None` for any other, and for one that holds another. */
+export const encodeKnown = (error: Error): Option.Option<Schema.Json> => {
+  const json = encodeError(error)
+  const same = decodeKnown(json)
+  if (!Predicate.isError(same) || same.constructor !== error.constructor) return Option.none()
+  const { failures } = error as { readonly failures?: unknown }
+  const inner = Array.isArray(failures) ? failures.map((one: unknown) => failureIn(one)) : []
+  const isKnown = inner.every((one) => (Predicate.isError(one) ? Option.isSome(encodeKnown(one)) : typeof one !== "object"))
+  return isKnown || !(error instanceof ParallelError || error instanceof StepsFailed) ? Option.some(json) : Option.none()
+}
+
+const failureIn = (failure: unknown): unknown => (Predicate.hasProperty(failure, "error") ? failure.error : undefined)
 
 /** A branch ended by something that is not a failure of its type: a bug, or it interrupted itself. */
 export class BranchDefect extends Schema.TaggedError<BranchDefect>()("BranchDefect", { defect: Schema.Defect() }) {

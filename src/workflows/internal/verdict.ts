@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
-import { isWaiting } from "../../internal/resumption.ts"
+import { isPassedOn } from "../../internal/resumption.ts"
 
 /** How good a verdict is without a `score` option: the verdict where it is a number, or its `score`. */
 export const scoreOf = (verdict: unknown): number => {
@@ -12,7 +12,8 @@ export const scoreOf = (verdict: unknown): number => {
 
 /**
  * A round, whose failure ends the rounds where an earlier one was judged, so that what was reached counts. Before the
- * first verdict the failure is that of the run. A run that waits for approval has not failed.
+ * first verdict the failure is that of the run. A run that waits has not failed, and one that
+ * cannot go on with its answers is not a draft that was not good enough.
  */
 export const settledRound = <A, E, R>(
   work: Effect.Effect<A, E, R>,
@@ -20,7 +21,7 @@ export const settledRound = <A, E, R>(
 ): Effect.Effect<Result.Result<A, E>, E, R> =>
   Effect.catchIf(
     Effect.map(work, (made): Result.Result<A, E> => Result.succeed(made)),
-    (error: E) => !isFirst && !isWaiting(error),
+    (error: E) => !isFirst && !isPassedOn(error),
     (error: E): Effect.Effect<Result.Result<A, E>> => Effect.succeed(Result.fail(error))
   )
 

@@ -151,7 +151,7 @@ describe("an error of several branches", () => {
       const all = Parallel.make("all", { nested, bug, timed, lost }, { concurrency: 1, mode: Parallel.race })
       const error = yield* Effect.flip(all.run("go"))
       const codec = Schema.fromJsonString(Parallel.ParallelError)
-      const read = Schema.decodeSync(codec)(Schema.encodeSync(codec)(error))
+      const read = Schema.decodeSync(codec)(Schema.encodeSync(codec)(error as Parallel.ParallelError<unknown>))
       const [first, second, third, fourth] = read.failures.map(({ error }) => error)
       assert.instanceOf(first, Parallel.ParallelError)
       const inner = (first as Parallel.ParallelError<unknown>).failures.map(({ error }) => error)

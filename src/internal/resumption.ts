@@ -9,7 +9,7 @@ import * as Predicate from "effect/Predicate"
 import { CannotResume, InvalidApproval } from "../RunError.ts"
 import { toPrompt } from "./input.ts"
 import type { RunState } from "./runState.ts"
-import { waitingAt } from "./suspension.ts"
+import { memberNamed, waitingAt } from "./suspension.ts"
 
 type Path = ReadonlyArray<string>
 
@@ -53,10 +53,16 @@ export const find = (input: unknown, state: RunState): Effect.Effect<Found | und
     const waiting = waitingAt(input)
     if (waiting === undefined) return Effect.succeed(undefined)
     const rest = below(waiting, path)
+    const transcript = toPrompt(input as Prompt.RawInput)
     if (rest === undefined) {
+      const member = memberNamed(path.at(-1) ?? "", transcript.content)
+      if (member !== undefined) {
+        const own = below(member.path, path) ?? []
+        const resumption = { target: [...path, ...own], transcript: member.transcript, taken: false }
+        return Effect.succeed({ resumption, rest: own })
+      }
       return Effect.fail(new CannotResume({ path, waiting, problem: "it is another runner" }))
     }
-    const transcript = toPrompt(input as Prompt.RawInput)
     return Effect.succeed({ resumption: { target: [...path, ...rest], transcript, taken: false }, rest })
   })
 

@@ -534,6 +534,24 @@ const decisionOf = (given: PartOf<"tool-approval-response"> | undefined): Resume
   return params === undefined ? approved : { _tag: "Approved", params }
 }
 
+/**
+ * The one member with a name, at any depth of a workflow that waits: its transcript, and the path of what waits in it.
+ * `undefined` where there is none, or more than one.
+ */
+export const memberNamed = (
+  name: string,
+  messages: ReadonlyArray<Prompt.Message>,
+  depth = 0
+): { readonly path: Path; readonly transcript: Prompt.Prompt } | undefined => {
+  if (depth > maxNested) return undefined
+  const found = (savedIn(messages)?.members ?? []).flatMap(({ transcript }) => {
+    const path = waitingAt(transcript)
+    if (path?.includes(name) === true) return [{ path, transcript }]
+    return memberNamed(name, transcript.content, depth + 1) ?? []
+  })
+  return found.length === 1 ? found[0] : undefined
+}
+
 /** Why a transcript cannot be gone on from. */
 export type Refusal = Omit<InvalidApprovalFields, "path">
 type InvalidApprovalFields = Pick<InvalidApproval, "approvalId" | "path" | "problem" | "reason" | "tool">

@@ -14,7 +14,7 @@ import * as Runner from "../Runner.ts"
 import type * as Parallel from "./Parallel.ts"
 import type { InvalidPlan, PlanNotAccepted, StepFailure, StepsFailed } from "./internal/errors.ts"
 import { type Plan, type PlanLike, planOf, type Step, Unassigned } from "./internal/plan.ts"
-import { run, type Settings } from "./internal/planLoop.ts"
+import { restore, run, type Settings } from "./internal/planLoop.ts"
 import { plannerInstructions, workersText } from "./internal/planPrompts.ts"
 import { scoreOf } from "./internal/verdict.ts"
 
@@ -164,6 +164,9 @@ type TakesText<Taken> = string extends Taken ? unknown : { readonly planner: nev
 
 type Unaccepted<OnMaxRounds> = [OnMaxRounds] extends ["best"] ? never : PlanNotAccepted
 
+/** The errors of steps: a step that waits suspends the run. */
+type StepsErrors<E> = StepsFailed<E> | Runner.Waiting<E>
+
 /**
  * Makes the workflow. In each round a plan is made and its steps are run: each as soon as those that it depends on are
  * done, at most `concurrency` at once, as a nested run that is named by the step's id. Then the results are judged. What
@@ -229,7 +232,7 @@ export const make: {
     members: Planning<Goal, Taken, unknown, EP, RP> &
       Executing<Goal, Taken, A, Known, ES, RS> & { readonly evaluator?: undefined } & TakesText<Taken>,
     options?: Options<Goal, Taken, A, B, EC, RC, "best" | "fail"> & Unjudged
-  ): Runner.Runner<Input<Goal, Taken>, B, EP | InvalidPlan | StepsFailed<ES> | EC, RP | RS | RC>
+  ): Runner.Runner<Input<Goal, Taken>, B, EP | InvalidPlan | StepsErrors<ES> | EC, RP | RS | RC>
   <
     A extends Known,
     ES,
@@ -256,7 +259,7 @@ export const make: {
   ): Runner.Runner<
     Input<Goal, Taken>,
     B,
-    EP | InvalidPlan | StepsFailed<ES> | EV | Unaccepted<OnMaxRounds> | EC,
+    EP | InvalidPlan | StepsErrors<ES> | EV | Unaccepted<OnMaxRounds> | EC,
     RP | RS | RV | RC
   >
   <
@@ -276,7 +279,7 @@ export const make: {
   ): Runner.Runner<
     Input<Goal, Taken & Parallel.Input<W>>,
     B,
-    EP | InvalidPlan | StepsFailed<Runner.Error<W[keyof W]>> | EC,
+    EP | InvalidPlan | StepsErrors<Runner.Error<W[keyof W]>> | EC,
     RP | Runner.Services<W[keyof W]> | RC
   >
   // The last one, whose error the compiler shows.
@@ -303,7 +306,7 @@ export const make: {
   ): Runner.Runner<
     Input<Goal, Taken & Parallel.Input<W>>,
     B,
-    EP | InvalidPlan | StepsFailed<Runner.Error<W[keyof W]>> | EV | Unaccepted<OnMaxRounds> | EC,
+    EP | InvalidPlan | StepsErrors<Runner.Error<W[keyof W]>> | EV | Unaccepted<OnMaxRounds> | EC,
     RP | Runner.Services<W[keyof W]> | RV | RC
   >
 } = (name: string, members: Erased, options: Erased = {}) => {
@@ -322,7 +325,8 @@ export const make: {
       ]
     }),
     output: () => Schemas.outputOf(settings.combine),
-    run: (input: never, state) => run(settings, input, state)
+    run: (input: never, state) => run(settings, input, state),
+    restore: (saved, _input, state) => restore(settings, saved, state)
   })
 }
 

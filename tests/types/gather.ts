@@ -15,7 +15,7 @@ const half = Runner.make("half", { run: (n: number) => Effect.as(Db, n / 2) })
 
 const all = Gather.broadcast("all", [writer, count, failing])
 proven<Equal<Runner.Output<typeof all>, readonly [string, number, never]>>()
-proven<Equal<Runner.Error<typeof all>, Parallel.ParallelError<Agent.Error | "no">>>()
+proven<Equal<Runner.Error<typeof all>, Parallel.ParallelError<Agent.Error | "no"> | Runner.Waiting<Agent.Error>>>()
 proven<Equal<Runner.Services<typeof all>, LanguageModel.LanguageModel>>()
 all.run("a text")
 // @ts-expect-error they take texts
@@ -38,7 +38,12 @@ proven<Equal<Runner.Output<typeof many>, ReadonlyArray<number>>>()
 
 const scattered = Gather.scatter("scattered", [writer, half, failing])
 proven<Equal<Runner.Output<typeof scattered>, readonly [string, number, never]>>()
-proven<Equal<Runner.Error<typeof scattered>, Parallel.ParallelError<Agent.Error | "no"> | Gather.WrongNumberOfInputs>>()
+proven<
+  Equal<
+    Runner.Error<typeof scattered>,
+    Parallel.ParallelError<Agent.Error | "no"> | Gather.WrongNumberOfInputs | Runner.Waiting<Agent.Error>
+  >
+>()
 proven<Equal<Runner.Services<typeof scattered>, LanguageModel.LanguageModel | Db>>()
 scattered.run(["a text", 3, "another"])
 // @ts-expect-error the second takes a number

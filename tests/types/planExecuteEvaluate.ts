@@ -129,7 +129,10 @@ proven<Equal<Runner.Output<typeof mixed>, Readonly<Record<string, string | numbe
 proven<
   Equal<
     Runner.Error<typeof mixed>,
-    Refused | PlanExecuteEvaluate.InvalidPlan | PlanExecuteEvaluate.StepsFailed<Agent.Error | Broken>
+    | Refused
+    | PlanExecuteEvaluate.InvalidPlan
+    | PlanExecuteEvaluate.StepsFailed<Agent.Error | Broken>
+    | Runner.Waiting<Agent.Error>
   >
 >()
 proven<Equal<Runner.Services<typeof mixed>, Desk | LanguageModel.LanguageModel>>()

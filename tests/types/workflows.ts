@@ -119,7 +119,7 @@ const panel = Parallel.make("panel", { researcher, count, failing })
 proven<
   Equal<Runner.Output<typeof panel>, { readonly researcher: string; readonly count: number; readonly failing: never }>
 >()
-proven<Equal<Runner.Error<typeof panel>, Parallel.ParallelError<Agent.Error | "no">>>()
+proven<Equal<Runner.Error<typeof panel>, Parallel.ParallelError<Agent.Error | "no"> | Runner.Waiting<Agent.Error>>>()
 const input: Runner.Input<typeof panel> = "a text"
 panel.run(input)
 // @ts-expect-error the branches take texts
@@ -149,7 +149,7 @@ const summed = Parallel.make(
   { combine: ({ count: n, researcher: text }) => n + text.length }
 )
 proven<Equal<Runner.Output<typeof summed>, number>>()
-proven<Equal<Runner.Error<typeof summed>, Parallel.ParallelError<Agent.Error>>>()
+proven<Equal<Runner.Error<typeof summed>, Parallel.ParallelError<Agent.Error> | Runner.Waiting<Agent.Error>>>()
 const checked = Parallel.make("checked", [count, count], {
   mode: Parallel.settle,
   combine: ([a]) => Effect.fromResult(Result.mapError(a, () => "lost" as const))
@@ -196,7 +196,11 @@ const inPlace = Parallel.make("inPlace", {
   broken: Runner.make("broken", { run: () => Effect.fail("no" as const) }),
   long: Runner.make("long", { run: (text: string) => Effect.succeed(text.length) })
 })
-inPlace.run("x") satisfies Effect.Effect<{ readonly long: number }, Parallel.ParallelError<Agent.Error | "no">, unknown>
+inPlace.run("x") satisfies Effect.Effect<
+  { readonly long: number },
+  Parallel.ParallelError<Agent.Error | "no"> | Runner.Waiting<Agent.Error>,
+  unknown
+>
 Gather.broadcast("inPlace", [Runner.make("one", { run: () => Effect.succeed(1) })]).run("x")
 Router.make(
   "inPlace",
@@ -247,3 +251,19 @@ proven<Equal<Runner.Output<typeof weighed>, string>>()
 proven<Equal<Runner.Services<typeof weighed>, LanguageModel.LanguageModel>>()
 // @ts-expect-error -- the fallback is one of the routes
 Router.fromPrompts({ billing: "Invoices" }, { fallback: "technical" })
+
+// -- what waits suspends the workflow around it
+const paid = Runner.event("paid", { schema: Schema.Struct({ amount: Schema.Finite }) })
+proven<Equal<Runner.Output<typeof paid>, { readonly amount: number }>>()
+proven<
+  Equal<Runner.Error<typeof paid>, RunError.RunSuspended | RunError.InvalidApproval | RunError.CannotResume>
+>()
+proven<Equal<Runner.Services<typeof paid>, never>>()
+proven<Equal<Runner.Waiting<Agent.Error>, Runner.Error<typeof paid>>>()
+const both = Parallel.make("both", { paid, count }, { mode: Parallel.settle })
+proven<Equal<Runner.Error<typeof both>, Runner.Error<typeof paid>>>()
+const locate = AgentTool.client("locate", { description: "Where", success: Schema.Struct({ city: Schema.String }) })
+proven<Equal<typeof locate, AgentTool.AgentTool<"locate", never>>>()
+Agent.make("guide", { tools: [locate] }).run("hi") satisfies Effect.Effect<string, Agent.Error, LanguageModel.LanguageModel>
+// @ts-expect-error it runs nothing here
+AgentTool.client("locate", { description: "Where", execute: () => 1 })

@@ -2,6 +2,7 @@
  * One run of a plan-execute-evaluate: plans are made, checked, carried out and judged until one is accepted. Types are
  * erased here; `PlanExecuteEvaluate` has them.
  */
+import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
@@ -10,13 +11,18 @@ import * as Semaphore from "effect/Semaphore"
 import * as Schemas from "../../internal/runnerSchemas.ts"
 import { toJson } from "../../internal/json.ts"
 import { withInterruptFailures } from "../../internal/interruptFailures.ts"
-import { isWaiting } from "../../internal/resumption.ts"
+import { isPassedOn } from "../../internal/resumption.ts"
 import type { RunState } from "../../internal/runState.ts"
+import type { Saved } from "../../internal/suspension.ts"
+import { goOn, suspend } from "../../internal/workflowSuspension.ts"
+import { RunSuspended } from "../../RunError.ts"
 import * as Runner from "../../Runner.ts"
 import * as Group from "./branchGroup.ts"
 import { InvalidPlan, PlanNotAccepted, StepsFailed } from "./errors.ts"
 import { replayable } from "../../internal/input.ts"
 import { toEffect } from "../../internal/wiring.ts"
+import { keeping } from "./keptBranches.ts"
+import * as Kept from "./keptPlan.ts"
 import * as Plan from "./plan.ts"
 import * as Text from "./planPrompts.ts"
 import { bestOf, settledRound } from "./verdict.ts"
@@ -46,7 +52,7 @@ export interface Settings {
 }
 
 /** A round whose steps have all succeeded. */
-interface Round extends Verdict {
+export interface Round extends Verdict {
   /** Counted from 1. */
   readonly round: number
   readonly plan: Plan.Plan
@@ -60,7 +66,7 @@ interface Verdict {
 }
 
 /** How the last round went. */
-type Last =
+export type Last =
   | { readonly _tag: "failed"; readonly error: StepsFailed<unknown> }
   | { readonly _tag: "rejected"; readonly round: Round }
 
@@ -79,9 +85,30 @@ export const run = (settings: Settings, goal: unknown, state: RunState): Program
       done: new Map(),
       rejected: [],
       last: undefined,
-      broken: undefined
+      broken: undefined,
+      members: []
     })
   )
+
+/** Goes on with a run in which members wait; `undefined` where what was kept is not that of such a run. */
+export const restore = (settings: Settings, saved: Saved, state: RunState): Program | undefined => {
+  const found = Kept.restored(settings, saved.state)
+  if (found === undefined || saved.members.length === 0) return undefined
+  const { part, progress } = found
+  return Effect.suspend(() => {
+    const loop: Loop = {
+      settings,
+      goal: progress.goal,
+      state,
+      done: new Map(progress.done),
+      rejected: [...progress.rejected],
+      last: progress.last,
+      broken: undefined,
+      members: saved.members
+    }
+    return part._tag === "combine" ? combineAll(loop, part.done) : runRounds(loop, part)
+  })
+}
 
 /** One run of the workflow, and what it knows so far. */
 interface Loop {
@@ -92,23 +119,42 @@ interface Loop {
   readonly rejected: Array<Round>
   last: Last | undefined
   broken: Broken | undefined
+  /** The members that go on, until the part that they belong to has begun. */
+  members: Saved["members"]
 }
 
-const runRounds = Effect.fnUntraced(function* (loop: Loop) {
+/** Runs the planner, the evaluator or what combines. When it waits, so does the workflow, with all that it knows. */
+const partly = (loop: Loop, part: Kept.Part, work: Program): Program => {
+  const member = loop.members[0]
+  loop.members = []
+  const resumed = member === undefined ? work : goOn(work, member, loop.state)
+  return keeping(resumed, part._tag, loop.state, loop.goal, () => Kept.save(loop.settings, loop, part))
+}
+
+type From = Exclude<Kept.Part, { readonly _tag: "combine" }>
+
+const runRounds = Effect.fnUntraced(function* (loop: Loop, from?: From) {
   const { maxRounds, onStepFailure } = loop.settings
-  for (let round = 1; round <= maxRounds; round++) {
-    const planned = yield* attempted(loop, makePlan(loop, round), round)
+  for (let round = from?.round ?? 1; round <= maxRounds; round++) {
+    const at = from?.round === round ? from : undefined
+    const planned =
+      at === undefined || at._tag === "plan"
+        ? yield* attempted(loop, makePlan(loop, round, at), round)
+        : { value: at.plan }
     if (planned === undefined) break
     const plan = planned.value
     if (plan === undefined) break
-    yield* loop.state.events.decide({ _tag: "PlanMade", round, plan: toJson(plan) })
-    const failed = yield* carryOut(loop, plan, round)
+    if (at === undefined || at._tag === "plan") {
+      yield* loop.state.events.decide({ _tag: "PlanMade", round, plan: toJson(plan) })
+    }
+    const failed = at?._tag === "judge" ? undefined : yield* carryOut(loop, plan, round)
     if (failed !== undefined) {
       loop.last = { _tag: "failed", error: failed }
       const verdict = { failures: failuresOf(failed) }
       yield* loop.state.events.decide({ _tag: "RoundCompleted", round, accepted: false, verdict: toJson(verdict) })
       const isBug = failed.failures.some(({ error }) => error instanceof Group.BranchDefect)
-      if (isBug || isWaiting(failed) || onStepFailure === "fail") return yield* Effect.fail(failed)
+      const isOver = failed.failures.some(({ error }) => isPassedOn(error))
+      if (isBug || isOver || onStepFailure === "fail") return yield* Effect.fail(failed)
       continue
     }
     const steps = plan.steps.map(({ id }) => loop.done.get(id)!)
@@ -138,12 +184,13 @@ const attempted = <A>(
   })
 
 /** A plan that can be carried out; `undefined` when the planner has none but the one whose results were rejected. */
-const makePlan = Effect.fnUntraced(function* (loop: Loop, round: number) {
+const makePlan = Effect.fnUntraced(function* (loop: Loop, round: number, from?: Extract<Kept.Part, { _tag: "plan" }>) {
   const { maxSteps, name, planRepairs, workers } = loop.settings
   const rules = { workers: workers && [...workers.keys()], maxSteps, done: loop.done }
-  let refused: { readonly plan: Plan.PlanLike; readonly problems: ReadonlyArray<string> } | undefined
-  for (let attempt = 1; ; attempt++) {
-    const given = yield* ask(loop, round, refused)
+  let refused: Kept.Refused | undefined = from?.refused
+  for (let attempt = from?.attempt ?? 1; ; attempt++) {
+    const part: Kept.Part = { _tag: "plan", round, attempt, refused }
+    const given = (yield* partly(loop, part, ask(loop, round, refused))) as Plan.PlanLike
     const { plan, problems } = Plan.check(given, rules)
     const idle = problems.length === 0 && isIdle(loop, plan)
     if (problems.length === 0 && !idle) return plan
@@ -165,7 +212,7 @@ const isIdle = (loop: Loop, plan: Plan.Plan): boolean => {
 const ask = (
   loop: Loop,
   round: number,
-  refused: { readonly plan: Plan.PlanLike; readonly problems: ReadonlyArray<string> } | undefined
+  refused: Kept.Refused | undefined
 ): Effect.Effect<Plan.PlanLike, unknown, unknown> => {
   const { introduction, planner } = loop.settings
   const last = loop.last
@@ -192,28 +239,70 @@ const ask = (
   return made as Effect.Effect<Plan.PlanLike, unknown, unknown>
 }
 
+/** The steps as work that is done at once: each begins when those it depends on are done. */
+const entriesOf = (
+  loop: Loop,
+  steps: ReadonlyArray<Plan.Step>,
+  round: number,
+  suspended: Set<string>
+): ReadonlyArray<Group.Entry> => {
+  const signals = new Map(steps.map(({ id }) => [id, Deferred.makeUnsafe<void, RunSuspended>()]))
+  const places = Semaphore.makeUnsafe(loop.settings.concurrency)
+  const members = new Map(loop.members.map((member) => [member.key, member]))
+  loop.members = []
+  return steps.map((step): Group.Entry => {
+    const signal = signals.get(step.id)!
+    const before = step.dependsOn.flatMap((id) => signals.get(id) ?? [])
+    const member = members.get(step.id)
+    const work = Effect.suspend(() => workOn(loop, step, round))
+    const noting = Effect.onError(member === undefined ? work : goOn(work, member, loop.state), (cause) => {
+      if (cause.reasons.some((reason) => Cause.isFailReason(reason) && reason.error instanceof RunSuspended)) {
+        suspended.add(step.id)
+      }
+      return Effect.void
+    })
+    const waiting = Effect.forEach(before, (one) => Deferred.await(one), { discard: true })
+    const all = Effect.andThen(waiting, Semaphore.withPermits(places, 1, noting))
+    return [
+      step.id,
+      Effect.matchEffect(all, {
+        onSuccess: () => Deferred.succeed(signal, undefined),
+        // A step that depends on one that waits does not begin, and waits with it.
+        onFailure: (error) =>
+          error instanceof RunSuspended
+            ? Effect.andThen(Deferred.fail(signal, error), Effect.fail(error))
+            : Effect.fail(error)
+      })
+    ]
+  })
+}
+
 /** Runs the steps that are not done, each as soon as those it depends on are. Gives the failure, if there is one. */
 const carryOut = (
   loop: Loop,
   plan: Plan.Plan,
   round: number
-): Effect.Effect<StepsFailed<unknown> | undefined, StepsFailed<unknown>, unknown> =>
+): Effect.Effect<StepsFailed<unknown> | undefined, StepsFailed<unknown> | RunSuspended, unknown> =>
   Effect.suspend(() => {
-    const { concurrency, name } = loop.settings
+    const { settings, state } = loop
+    const { name } = settings
     const kept = Plan.keptOf(plan, loop.done)
     const steps = plan.steps.filter(({ id }) => !kept.has(id))
-    const signals = new Map(steps.map(({ id }) => [id, Deferred.makeUnsafe<void>()]))
-    const places = Semaphore.makeUnsafe(concurrency)
-    const entries = steps.map((step): Group.Entry => {
-      const before = step.dependsOn.flatMap((id) => signals.get(id) ?? [])
-      const work = Effect.suspend(() => workOn(loop, step, round)).pipe(
-        Effect.andThen(Deferred.succeed(signals.get(step.id)!, undefined))
-      )
-      const waiting = Effect.forEach(before, (one) => Deferred.await(one), { discard: true })
-      return [step.id, Effect.andThen(waiting, Semaphore.withPermits(places, 1, work))]
+    const suspended = new Set<string>()
+    const all = Group.run(entriesOf(loop, steps, round, suspended), {
+      name,
+      mode: Group.failFast,
+      concurrency: "unbounded",
+      state,
+      onWaiting: (waiting) => {
+        const [first, ...others] = waiting.suspended.filter(({ key }) => suspended.has(key))
+        const part: Kept.Part = { _tag: "steps", round, plan }
+        return suspend(state, loop.goal, Kept.save(settings, loop, part), [first!, ...others])
+      }
     })
-    const all = Group.run(entries, { name, mode: Group.failFast, concurrency: "unbounded", state: loop.state })
-    const toError = ({ failures }: Group.ParallelError<unknown>) => {
+    const toError = (error: Group.ParallelError<unknown> | RunSuspended) => {
+      if (error instanceof RunSuspended) return error
+      const { failures } = error
       const ended = new Set(failures.map(({ branch }) => branch))
       for (const step of steps) if (loop.done.get(step.id)?.step === step) ended.add(step.id)
       return new StepsFailed<unknown>({
@@ -228,7 +317,14 @@ const carryOut = (
     }
     return withInterruptFailures(
       all,
-      (group) => Effect.match(group, { onSuccess: () => undefined, onFailure: toError }),
+      (group) =>
+        Effect.matchEffect(group, {
+          onSuccess: () => Effect.succeed(undefined),
+          onFailure: (error) => {
+            const failed = toError(error)
+            return failed instanceof RunSuspended ? Effect.fail(failed) : Effect.succeed(failed)
+          }
+        }),
       toError
     )
   })
@@ -270,10 +366,20 @@ const judge = (
   const judged = Runner.isRunner(evaluator)
     ? evaluator.run(Text.after(loop.goal, Text.doneText(steps)))
     : (evaluator(finished(loop, plan, steps, round)) as Program)
-  return Effect.map(judged, (verdict) => ({ verdict, encoded: Schemas.encodeOutput(evaluator, verdict) }))
+  return Effect.map(partly(loop, { _tag: "judge", round, plan }, judged), (verdict) => ({
+    verdict,
+    encoded: Schemas.encodeOutput(evaluator, verdict)
+  }))
 }
 
-const combineAll = (loop: Loop, { plan, round, steps }: Round): Program => {
+const combineAll = (loop: Loop, done: Round): Program =>
+  partly(
+    loop,
+    { _tag: "combine", done },
+    Effect.suspend(() => combineSteps(loop, done))
+  )
+
+const combineSteps = (loop: Loop, { plan, round, steps }: Round): Program => {
   const { combine } = loop.settings
   if (combine === undefined) {
     const last = new Set(Plan.lastOf(plan))

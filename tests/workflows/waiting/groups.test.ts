@@ -96,7 +96,7 @@ describe("a branch that waits", () => {
       const waiting = yield* suspended(settle, "go")
       assert.deepStrictEqual(yield* settle.run(answers(waiting, { paid: 5 })), {
         paid: Result.succeed(5),
-        broken: Result.fail("no")
+        broken: Result.fail("no" as const)
       })
     })
   )

@@ -98,7 +98,7 @@ const build = (tree: Tree, world: World): Any => {
     if (tree.leaf !== "text") return asker(world, n, tree.leaf)
     return Runner.make(`leaf ${n}`, {
       description: `Leaf ${n}`,
-      run: (_: Prompt.RawInput) =>
+      run: () =>
         Effect.sync(() => (world.done.set(n, (world.done.get(n) ?? 0) + 1), `text ${n}`))
     })
   }
@@ -123,7 +123,7 @@ const build = (tree: Tree, world: World): Any => {
     case "broadcast":
       return Gather.broadcast(name, [a, b, a]) as Any
     case "map":
-      return Runner.mapInput(Gather.map(name, a), (_: Prompt.RawInput) => ["x", "y"]) as unknown as Any
+      return Runner.mapInput(Gather.map(name, a), () => ["x", "y"]) as unknown as Any
     case "hedge":
       return Parallel.hedge(name, a, { delay: "1 hours" }) as Any
     case "router":

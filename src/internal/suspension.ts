@@ -233,7 +233,8 @@ const openIn = ({ calls, requests, responses, results }: Turn): ReadonlyArray<Op
     return call === undefined || results.has(call.id) ? [] : [{ ...ofPart, call }]
   })
 
-const isOfRun = (note: Note | undefined): boolean => note?.waitsFor._tag === "Event" || note?.waitsFor._tag === "Members"
+const isOfRun = (note: Note | undefined): boolean =>
+  note?.waitsFor._tag === "Event" || note?.waitsFor._tag === "Members"
 
 /** What waits in the last turn of a transcript. What a turn before it waited for has been given up. */
 const allOpen = (messages: ReadonlyArray<Prompt.Message>): ReadonlyArray<Open> => openIn(lastTurn(messages))
@@ -463,7 +464,13 @@ export type Given = { readonly value: Schema.Json } | undefined
 
 /** What a note and its answers come to. An answer to a request that is not ours decides nothing: the call is put again. */
 export const resumedOf = ({ note, part, responses }: OpenCall): Resumed => {
-  const nothing = { approvalId: part.approvalId, request: undefined, decision: undefined, run: undefined, client: undefined }
+  const nothing = {
+    approvalId: part.approvalId,
+    request: undefined,
+    decision: undefined,
+    run: undefined,
+    client: undefined
+  }
   const waits = note?.waitsFor
   switch (waits?._tag) {
     case "Run": {

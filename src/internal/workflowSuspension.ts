@@ -82,11 +82,7 @@ const messagesOf = (input: unknown): ReadonlyArray<Prompt.Message> => {
 }
 
 /** Runs `effect` so that a member which was suspended goes on in it. */
-export const goOn = <A, E, R>(
-  effect: Effect.Effect<A, E, R>,
-  member: Saved["members"][number],
-  { info }: RunState
-) =>
+export const goOn = <A, E, R>(effect: Effect.Effect<A, E, R>, member: Saved["members"][number], { info }: RunState) =>
   within(effect, { target: [...info.path, ...member.at], transcript: member.transcript, taken: false }, info.path)
 
 /** Why a transcript does not count for the run that is to go on with it; `undefined` where it does. */

@@ -255,15 +255,17 @@ Router.fromPrompts({ billing: "Invoices" }, { fallback: "technical" })
 // -- what waits suspends the workflow around it
 const paid = Runner.event("paid", { schema: Schema.Struct({ amount: Schema.Finite }) })
 proven<Equal<Runner.Output<typeof paid>, { readonly amount: number }>>()
-proven<
-  Equal<Runner.Error<typeof paid>, RunError.RunSuspended | RunError.InvalidApproval | RunError.CannotResume>
->()
+proven<Equal<Runner.Error<typeof paid>, RunError.RunSuspended | RunError.InvalidApproval | RunError.CannotResume>>()
 proven<Equal<Runner.Services<typeof paid>, never>>()
 proven<Equal<Runner.Waiting<Agent.Error>, Runner.Error<typeof paid>>>()
 const both = Parallel.make("both", { paid, count }, { mode: Parallel.settle })
 proven<Equal<Runner.Error<typeof both>, Runner.Error<typeof paid>>>()
 const locate = AgentTool.client("locate", { description: "Where", success: Schema.Struct({ city: Schema.String }) })
 proven<Equal<typeof locate, AgentTool.AgentTool<"locate", never>>>()
-Agent.make("guide", { tools: [locate] }).run("hi") satisfies Effect.Effect<string, Agent.Error, LanguageModel.LanguageModel>
+Agent.make("guide", { tools: [locate] }).run("hi") satisfies Effect.Effect<
+  string,
+  Agent.Error,
+  LanguageModel.LanguageModel
+>
 // @ts-expect-error it runs nothing here
 AgentTool.client("locate", { description: "Where", execute: () => 1 })

@@ -162,7 +162,10 @@ const isNeeded = ({ call, messages, tool }: Question, params: unknown): Effect.E
 }
 
 const requestOf = ({ call, resumed, state, step, tool }: Question, edited: Schema.Json | undefined): Request => ({
-  id: resumed?.request?.id ?? resumed?.client?.request.id ?? shortened(`${state.info.runId}/${step}/${call.id}`, state.info.rootId),
+  id:
+    resumed?.request?.id ??
+    resumed?.client?.request.id ??
+    shortened(`${state.info.runId}/${step}/${call.id}`, state.info.rootId),
   path: state.info.path,
   step,
   toolCallId: call.id,
@@ -240,10 +243,7 @@ export const resumedCalls = Effect.fnUntraced(function* (
 type Misfit = Pick<InvalidApproval, "problem" | "reason">
 
 /** Why the result of a tool that the caller ran is not one of the tool's. */
-const misfitOfResult = (
-  { client }: Resumed,
-  tool: Tool.Any | undefined
-): Effect.Effect<Misfit | undefined> => {
+const misfitOfResult = ({ client }: Resumed, tool: Tool.Any | undefined): Effect.Effect<Misfit | undefined> => {
   const given = client?.given
   if (given === undefined || tool === undefined || isClientFailure(given.value)) return Effect.succeed(undefined)
   // The services that schemas need are part of the agent's requirements, so they are in the fiber's context.

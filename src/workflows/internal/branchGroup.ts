@@ -116,15 +116,13 @@ export const first = <A, E, R>(
   entries: ReadonlyArray<Entry<A, E, R>>,
   settings: Pick<Settings, "concurrency" | "name" | "state">
 ): Effect.Effect<A, ParallelError<E> | RunSuspended, R> => {
-  const racing = entries.map(
-    ([key, work]): Entry => [
-      key,
-      Effect.matchEffect(work as Effect.Effect<unknown, unknown, unknown>, {
-        onSuccess: (output) => Effect.succeed(Effect.succeed(output)),
-        onFailure: (error) => (error instanceof RunSuspended ? Effect.succeed(Effect.fail(error)) : Effect.fail(error))
-      })
-    ]
-  )
+  const racing = entries.map(([key, work]): Entry => [
+    key,
+    Effect.matchEffect(work as Effect.Effect<unknown, unknown, unknown>, {
+      onSuccess: (output) => Effect.succeed(Effect.succeed(output)),
+      onFailure: (error) => (error instanceof RunSuspended ? Effect.succeed(Effect.fail(error)) : Effect.fail(error))
+    })
+  ])
   const won = run(racing, { ...settings, mode: { _tag: "race" } })
   return Effect.flatMap(won, (outputs) => outputs[0]![1] as Effect.Effect<unknown>) as Effect.Effect<
     A,
@@ -206,16 +204,16 @@ const runAll = (
   const stop = Effect.andThen(Deferred.await(decided), Effect.yieldNow)
   // A race forgets what fails while it is interrupted from outside; what settles hands it on itself.
   const over = group.settles ? all : Effect.onInterrupt(Effect.raceFirst(all, stop), () => failInterrupted(group))
-  return Effect.flatMap(over, (): Effect.Effect<
-    ReadonlyArray<readonly [string, unknown]>,
-    ParallelError<unknown> | RunSuspended
-  > => {
-    if (!group.settles && isReached(group)) return Effect.succeed(outputsOf(group))
-    if (isDecided(group)) return fail(group)
-    const waiting = waitingOf(group)
-    if (waiting === undefined) return group.settles ? Effect.succeed(outputsOf(group)) : fail(group)
-    return group.settings.onWaiting?.(waiting) ?? Effect.fail(waiting.suspended[0].error)
-  })
+  return Effect.flatMap(
+    over,
+    (): Effect.Effect<ReadonlyArray<readonly [string, unknown]>, ParallelError<unknown> | RunSuspended> => {
+      if (!group.settles && isReached(group)) return Effect.succeed(outputsOf(group))
+      if (isDecided(group)) return fail(group)
+      const waiting = waitingOf(group)
+      if (waiting === undefined) return group.settles ? Effect.succeed(outputsOf(group)) : fail(group)
+      return group.settings.onWaiting?.(waiting) ?? Effect.fail(waiting.suspended[0].error)
+    }
+  )
 }
 
 /** What a group that is not decided waits for; `undefined` where it waits for nothing. */

@@ -26,8 +26,12 @@ export const encodeKnown = (error: Error): Option.Option<Schema.Json> => {
   if (!Predicate.isError(same) || same.constructor !== error.constructor) return Option.none()
   const { failures } = error as { readonly failures?: unknown }
   const inner = Array.isArray(failures) ? failures.map((one: unknown) => failureIn(one)) : []
-  const isKnown = inner.every((one) => (Predicate.isError(one) ? Option.isSome(encodeKnown(one)) : typeof one !== "object"))
-  return isKnown || !(error instanceof ParallelError || error instanceof StepsFailed) ? Option.some(json) : Option.none()
+  const isKnown = inner.every((one) =>
+    Predicate.isError(one) ? Option.isSome(encodeKnown(one)) : typeof one !== "object"
+  )
+  return isKnown || !(error instanceof ParallelError || error instanceof StepsFailed)
+    ? Option.some(json)
+    : Option.none()
 }
 
 const failureIn = (failure: unknown): unknown => (Predicate.hasProperty(failure, "error") ? failure.error : undefined)

@@ -78,7 +78,8 @@ export const resume = (
   return Group.run(entries, {
     ...settings,
     known,
-    onWaiting: (waiting) => suspend(settings.state, saved.before, kept(waiting, branches, state.inputs), waiting.suspended)
+    onWaiting: (waiting) =>
+      suspend(settings.state, saved.before, kept(waiting, branches, state.inputs), waiting.suspended)
   })
 }
 
@@ -144,13 +145,7 @@ const knownIn = (
  * Runs one part of a workflow. When it is suspended, so is the workflow, under the name `key`, with what `save` returns of its
  * state.
  */
-export const keeping = (
-  effect: AnyEffect,
-  key: string,
-  state: RunState,
-  given: unknown,
-  save: () => Kept
-): AnyEffect =>
+export const keeping = (effect: AnyEffect, key: string, state: RunState, given: unknown, save: () => Kept): AnyEffect =>
   Effect.catchIf(
     effect,
     (error) => error instanceof RunSuspended,

@@ -186,7 +186,8 @@ const lastOf = (last: State["last"], rejected: Round | undefined): Option.Option
   return error instanceof StepsFailed ? Option.some({ _tag: "failed", error }) : Option.none()
 }
 
-const combineOf = (done: Round | undefined): Part | undefined => (done === undefined ? undefined : { _tag: "combine", done })
+const combineOf = (done: Round | undefined): Part | undefined =>
+  done === undefined ? undefined : { _tag: "combine", done }
 
 const restoredPart = (part: Exclude<State["part"], { readonly _tag: "combine" }>): Part | undefined => {
   if (part._tag !== "plan") return part

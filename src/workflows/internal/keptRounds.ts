@@ -67,9 +67,7 @@ const kept = <I, Draft, Verdict>(
   const state = { _tag: "rounds", input: given.value, rounds: done }
   if (Option.isNone(draft)) return { state }
   const current = keep(draft.value, ofDraft)
-  return Option.isNone(current)
-    ? Kept.notKept("the draft", draft.value)
-    : { state: { ...state, draft: current.value } }
+  return Option.isNone(current) ? Kept.notKept("the draft", draft.value) : { state: { ...state, draft: current.value } }
 }
 
 /** How far a run had come; `undefined` where what was kept is not that of such a run. */
@@ -89,7 +87,8 @@ export const restored = <I, Draft, Verdict>(
         Option.all({ draft: restore(draft, ofDraft), verdict: restore(verdict, ofVerdict) })
       )
     ),
-    draft: found.draft === undefined ? Option.some(Option.none()) : Option.map(restore(found.draft, ofDraft), Option.some)
+    draft:
+      found.draft === undefined ? Option.some(Option.none()) : Option.map(restore(found.draft, ofDraft), Option.some)
   })
   // The schemas that they were kept by say what they are.
   return Option.isNone(all) ? undefined : ({ ...all.value, resumed } as Progress<I, Draft, Verdict>)

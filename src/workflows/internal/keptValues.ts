@@ -23,9 +23,7 @@ export const keep = (value: unknown, schema?: Schema.Top): Option.Option<Schema.
 
 /** The value that was kept; `None` for JSON that was not made by {@link keep}, or by another schema. */
 export const restore = (json: Schema.Json, schema?: Schema.Top): Option.Option<unknown> =>
-  schema === undefined || schema === Schema.String
-    ? restored(json)
-    : Schema.decodeUnknownOption(schema as Codec)(json)
+  schema === undefined || schema === Schema.String ? restored(json) : Schema.decodeUnknownOption(schema as Codec)(json)
 
 /** Names the form of what is not plain data. */
 const tag = "~kept"
@@ -59,10 +57,16 @@ const keptObject = (value: object, depth: number): Option.Option<Schema.Json> =>
     return Option.none()
   }
   const entries = Object.entries(value)
-  return Option.map(all(entries.map(([, item]) => item as unknown), depth), (items): Schema.Json => {
-    const fields = Object.fromEntries(entries.map(([key], index) => [key, items[index]!]))
-    return tag in fields ? { [tag]: "object", value: fields } : fields
-  })
+  return Option.map(
+    all(
+      entries.map(([, item]) => item as unknown),
+      depth
+    ),
+    (items): Schema.Json => {
+      const fields = Object.fromEntries(entries.map(([key], index) => [key, items[index]!]))
+      return tag in fields ? { [tag]: "object", value: fields } : fields
+    }
+  )
 }
 
 const all = (values: ReadonlyArray<unknown>, depth: number): Option.Option<ReadonlyArray<Schema.Json>> => {
@@ -115,5 +119,7 @@ export const formOf = (value: unknown): string => {
   if (typeof value !== "object" || value === null) return typeof value
   if (Predicate.hasProperty(value, "_tag")) return String(value._tag)
   const { name } = value.constructor ?? {}
-  return typeof name === "string" && name !== "" && name !== "Object" ? `a ${name}` : "an object with such a value in it"
+  return typeof name === "string" && name !== "" && name !== "Object"
+    ? `a ${name}`
+    : "an object with such a value in it"
 }

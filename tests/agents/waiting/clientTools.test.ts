@@ -202,7 +202,11 @@ describe("a tool that the caller runs", () => {
   it.effect("of the agent that a conversation was handed to goes on there", () =>
     Effect.gen(function* () {
       const triage = Agent.make("triage", { tools: [Handoffs.to("guide")] })
-      const desk = Handoffs.make("desk", { triage, guide: Agent.make("guide", { tools: [locate] }) }, { start: "triage" })
+      const desk = Handoffs.make(
+        "desk",
+        { triage, guide: Agent.make("guide", { tools: [locate] }) },
+        { start: "triage" }
+      )
       const error = yield* suspended(desk, "Where am I?")
       const waiting = asClientTool(error.waitingFor[0])
       assert.deepStrictEqual(waiting.path, ["desk", "guide"])

@@ -11,7 +11,13 @@ const signed = Runner.event("signed", { schema: Schema.String })
 const working = () => {
   const did: Array<string> = []
   const work = (name: string) =>
-    Runner.make(name, { run: () => Effect.andThen(Effect.yieldNow, Effect.sync(() => (did.push(name), name))) })
+    Runner.make(name, {
+      run: () =>
+        Effect.andThen(
+          Effect.yieldNow,
+          Effect.sync(() => (did.push(name), name))
+        )
+    })
   return { did, work }
 }
 const broken = Runner.make("broken", { run: () => Effect.andThen(Effect.yieldNow, Effect.fail("no" as const)) })
@@ -145,7 +151,10 @@ describe("the transcript of a workflow that waits", () => {
     Effect.gen(function* () {
       const { work } = working()
       const inner = Parallel.make("inner", { paid, slow: work("slow") })
-      const outer = Chain.make("outer", [Parallel.make("both", { inner, signed }), ({ inner }) => Effect.succeed(inner)])
+      const outer = Chain.make("outer", [
+        Parallel.make("both", { inner, signed }),
+        ({ inner }) => Effect.succeed(inner)
+      ])
       const error = yield* suspended(outer, "go").pipe(Effect.provide(secret))
       const answered = answers(error, { paid: 5, signed: "Ada" })
       const reasonOf = (transcript: Prompt.Prompt) =>

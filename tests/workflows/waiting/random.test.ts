@@ -98,8 +98,7 @@ const build = (tree: Tree, world: World): Any => {
     if (tree.leaf !== "text") return asker(world, n, tree.leaf)
     return Runner.make(`leaf ${n}`, {
       description: `Leaf ${n}`,
-      run: () =>
-        Effect.sync(() => (world.done.set(n, (world.done.get(n) ?? 0) + 1), `text ${n}`))
+      run: () => Effect.sync(() => (world.done.set(n, (world.done.get(n) ?? 0) + 1), `text ${n}`))
     })
   }
   const [a, b] = tree.of.map((one) => Runner.map(build(one, world), text)) as unknown as readonly [Any, Any]
@@ -129,7 +128,9 @@ const build = (tree: Tree, world: World): Any => {
     case "router":
       return Router.make(name, { a, b }, { classify: () => Effect.succeed("b" as const) }) as Any
     case "classified":
-      return Router.make(name, { b }, { classify: (input: Prompt.RawInput) => Effect.as(a.run(input), "b") } as never) as Any
+      return Router.make(name, { b }, {
+        classify: (input: Prompt.RawInput) => Effect.as(a.run(input), "b")
+      } as never) as Any
     case "routers":
       return Router.many(name, { a, b }, { classify: () => Effect.succeed(["a", "b"] as const) }) as Any
     case "refine": {
@@ -153,7 +154,7 @@ const build = (tree: Tree, world: World): Any => {
         step.id === "one" ? a.run("one") : step.id === "two" ? b.run("two") : Effect.succeed("three")
       return PlanExecuteEvaluate.make(name, {
         planner: Effect.succeed({ steps }),
-        executor,
+        executor
         // What an executor's steps gave is all the same here.
       } as never) as unknown as Any
     }

@@ -175,7 +175,7 @@ describe("a tool that the caller runs", () => {
     )
   )
 
-  it.effect("is denied by a policy that forbids it, and nobody is asked to run it", () =>
+  it.effect("is denied by a policy that forbids it, and the caller is not asked to run it", () =>
     Effect.gen(function* () {
       const guide = Agent.make("guide", { tools: [locate] })
       assert.strictEqual(yield* guide.run("Where am I?"), "I may not.")

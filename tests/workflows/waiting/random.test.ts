@@ -282,7 +282,7 @@ describe("answering what a tree of workflows waits for", () => {
   }
 
   it.effect.prop(
-    "gives what it gives when nothing waits, whatever the tree is and in any order of answers",
+    "gives what it gives when nothing waits, for any tree and any order of answers",
     [Tree, Schema.Literals([1, 2, 100]), Schema.Literals([0, 1, 2, 3])],
     ([tree, few, salt]) =>
       Effect.gen(function* () {

@@ -514,6 +514,20 @@ export class MissingModel extends Schema.TaggedError<MissingModel>()("MissingMod
   }
 }
 
+/** A model cannot be had: its name is not known, its package is not installed, or its file cannot be read. */
+export class ModelUnavailable extends Schema.TaggedError<ModelUnavailable>()("ModelUnavailable", {
+  /** The name that was asked for, such as `anthropic:claude-sonnet-4-5`. */
+  model: Schema.String,
+  problem: Schema.String,
+  /** The line to type where a package is missing, such as `npm install @ai-sdk/anthropic`. */
+  install: Schema.optionalKey(Schema.String)
+}) {
+  override get message(): string {
+    const install = this.install === undefined ? "" : `. Install it: ${this.install}`
+    return `the model ${JSON.stringify(this.model)} cannot be had: ${asClause(this.problem)}${install}`
+  }
+}
+
 /** An agent that needs the network was run by `Effect.runSync` without `SyncEdge.layer`. */
 export class MissingSyncEdge extends Schema.TaggedError<MissingSyncEdge>()("MissingSyncEdge", {
   path: Path,

@@ -264,11 +264,12 @@ export interface ToolFailed extends Schema.Schema.Type<typeof ToolFailed> {}
 export const OutputRejected = Schema.TaggedStruct("OutputRejected", { ...inStep, issue: Schema.String })
 /** The answer did not fit the output schema; the model is asked to correct it. */
 export interface OutputRejected extends Schema.Schema.Type<typeof OutputRejected> {}
-/** A step ended. `usage` is this step's own. */
+/** A step ended. `usage` is this step's own; `answeredBy` is set where one of several models answered, as `Fallback` has them. */
 export const StepCompleted = Schema.TaggedStruct("StepCompleted", {
   ...inStep,
   finishReason: Response.FinishReason,
-  usage: Response.Usage
+  usage: Response.Usage,
+  answeredBy: Schema.optionalKey(Schema.Struct({ provider: Schema.String, model: Schema.String }))
 })
 /** A step ended. `usage` is this step's own. */
 export interface StepCompleted extends Schema.Schema.Type<typeof StepCompleted> {}

@@ -22,7 +22,9 @@ import { messageOf } from "./internal/message.ts"
 import { version } from "./internal/version.generated.ts"
 
 const model = Flag.String("model").pipe(
-  Flag.withDescription("openai:NAME or demo; without the flag OpenAI, when OPENAI_API_KEY or OPENAI_BASE_URL is set"),
+  Flag.withDescription(
+    "a model by name: openai:NAME, anthropic:NAME, google:NAME, ollama:NAME, compatible:NAME@URL, llamacpp:FILE or demo; without the flag OpenAI, when OPENAI_API_KEY or OPENAI_BASE_URL is set"
+  ),
   Flag.optional
 )
 const json = Flag.Boolean("json").pipe(

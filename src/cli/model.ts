@@ -6,17 +6,13 @@ import * as LanguageModel from "effect/ai/LanguageModel"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
+import type { ModelUnavailable } from "../RunError.ts"
 import { badInput, type CliFailure, noModel, threeWays } from "./failure.ts"
 
 /** A model's Layer. */
-export type Model = Layer.Layer<LanguageModel.LanguageModel, Config.ConfigError>
+export type Model = Layer.Layer<LanguageModel.LanguageModel, Config.ConfigError | ModelUnavailable>
 
 const defaultModel = "gpt-4.1-mini"
-
-const demo: Effect.Effect<Model> = Effect.map(
-  Effect.promise(() => import("../layers/demo/DemoModel.ts")),
-  (DemoModel) => DemoModel.layer
-)
 
 const openai = (model: string): Effect.Effect<Model, CliFailure | Config.ConfigError> =>
   Effect.gen(function* () {
@@ -40,7 +36,7 @@ export const find = (flag: Option.Option<string>): Effect.Effect<Option.Option<M
   Effect.gen(function* () {
     if (Option.isSome(flag)) return Option.some(yield* named(flag.value))
     const name = yield* variable("TROUPE_MODEL")
-    if (name === "demo" || name?.startsWith("openai:") === true) return Option.some(yield* named(name))
+    if (name !== undefined && hasProvider(name)) return Option.some(yield* named(name))
     if (!(yield* isConfigured)) return Option.none()
     return Option.some(yield* openai(name ?? defaultModel))
   }).pipe(Effect.catchTag("ConfigError", (error) => Effect.fail(badInput(error.message))))
@@ -49,12 +45,18 @@ export const find = (flag: Option.Option<string>): Effect.Effect<Option.Option<M
 export const choose = (flag: Option.Option<string>): Effect.Effect<Model, CliFailure> =>
   Effect.flatMap(find(flag), (model) => (Option.isSome(model) ? Effect.succeed(model.value) : badInput(noModel)))
 
+/** True for a name with a provider, as `Models.layer` takes it; other ones are of OpenAI's models. */
+const hasProvider = (name: string): boolean => name === "demo" || /^[a-z]+:/.test(name)
+
+/** A model that cannot be had is found out before anything is run. */
 const named = (name: string): Effect.Effect<Model, CliFailure | Config.ConfigError> => {
-  if (name === "demo") return demo
-  const [provider, ...rest] = name.split(":")
-  const model = rest.join(":")
-  if (provider === "openai" && model !== "") return openai(model)
-  return Effect.fail(badInput(`unknown model "${name}". Use openai:NAME (such as openai:${defaultModel}) or demo.`))
+  if (name.startsWith("openai:") && name !== "openai:") return openai(name.slice("openai:".length))
+  return Effect.gen(function* () {
+    const Models = yield* Effect.promise(() => import("../layers/models/Models.ts"))
+    return yield* Effect.mapError(Models.find(name), (error) =>
+      error._tag === "ModelUnavailable" ? badInput(error.message) : error
+    )
+  })
 }
 
 /** Fails each call with the three ways out. For runners of a file, which may need no model or bring their own. */

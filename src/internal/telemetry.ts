@@ -15,6 +15,7 @@ import type * as Response from "effect/ai/Response"
 import * as Predicate from "effect/Predicate"
 import * as Tracer from "effect/Tracer"
 import { CaptureContent } from "../services/Telemetry.ts"
+import type { AnsweredBy } from "./answeredBy.ts"
 import { toJson } from "./json.ts"
 
 /** Attributes by their conventional names; `undefined` ones are left out. */
@@ -265,6 +266,7 @@ interface Answer {
   readonly usage: Response.Usage
   readonly responseId: string | undefined
   readonly responseModel: string | undefined
+  readonly answeredBy: AnsweredBy | undefined
 }
 
 const identityOf = ({ model, provider, server }: ModelCall): Attributes => ({
@@ -319,7 +321,8 @@ export const inference = <A extends Answer, E, R>(
   )
 }
 
-const attributesOf = ({ finishReason, responseId, responseModel, usage }: Answer): Attributes => ({
+const attributesOf = ({ answeredBy, finishReason, responseId, responseModel, usage }: Answer): Attributes => ({
+  ...(answeredBy && { "gen_ai.provider.name": answeredBy.provider, "gen_ai.request.model": answeredBy.model }),
   "gen_ai.response.id": responseId,
   "gen_ai.response.model": responseModel,
   "gen_ai.response.finish_reasons": [finishReason],

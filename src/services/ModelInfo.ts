@@ -10,7 +10,10 @@ import * as Effect from "effect/Effect"
 import type * as JsonSchema from "effect/JsonSchema"
 import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
+import type { Capabilities } from "../data/models.ts"
 import type * as Stream from "effect/Stream"
+
+export type { Capabilities } from "../data/models.ts"
 
 /** Static metadata about a model. */
 export interface ModelInfo {
@@ -24,6 +27,8 @@ export interface ModelInfo {
   readonly network?: boolean | undefined
   /** The host and port that requests go to, for spans. */
   readonly server?: { readonly address: string; readonly port: number | undefined } | undefined
+  /** What the model is known to do. */
+  readonly capabilities?: Capabilities | undefined
   /** The Layer's retry policy, which the agent loop takes over so that only one place retries. */
   readonly retry?: Schedule.Schedule<unknown, AiError.AiError> | "none" | undefined
 }

@@ -336,7 +336,9 @@ class Loop {
     const next =
       resolved === "calls" ? yield* this.#execute(turn.calls, turn.text, step, (results) => results) : resolved
     if (!state.events.silent) {
-      yield* state.events.emit({ _tag: "StepCompleted", step, finishReason: turn.finishReason, usage: turn.usage })
+      const who = turn.answeredBy === undefined ? {} : { answeredBy: turn.answeredBy }
+      const { finishReason, usage } = turn
+      yield* state.events.emit({ _tag: "StepCompleted", step, finishReason, usage, ...who })
     }
     return next
   }

@@ -30,7 +30,7 @@ export const withinBudgets = <E, R>(
         const { inputTokens, outputTokens } = turn.usage
         const isUnknown = inputTokens.total === undefined && outputTokens.total === undefined
         const usage = isUnknown && !isRunner(model) ? guessed(request, turn) : turn.usage
-        return meter.amountOf(usage, turn.responseModel)
+        return meter.amountOf(usage, turn)
       },
       // The loop does not come to note it.
       onHalt: (turn) => state.bill.addAnswer(turn)
@@ -43,7 +43,7 @@ export const chargeAttempt = (state: RunState, model: ResolvedModel, usage: Resp
   const { budget } = state
   if (budget === undefined) return Effect.void
   return Effect.withFiber((fiber) => {
-    budget.charge(meterOf(fiber, model).amountOf(usage, undefined), state.info.path)
+    budget.charge(meterOf(fiber, model).amountOf(usage, noAnswerer), state.info.path)
     return Effect.void
   })
 }
@@ -51,21 +51,27 @@ export const chargeAttempt = (state: RunState, model: ResolvedModel, usage: Resp
 /** A model that is a runner: its own calls are counted. */
 const isRunner = ({ info }: ResolvedModel): boolean => info?.provider === providerName
 
+/** Who gave an answer, as far as it is known. */
+type Answerer = Pick<Turn, "answeredBy" | "responseModel">
+const noAnswerer: Answerer = { answeredBy: undefined, responseModel: undefined }
+
 interface Meter {
-  readonly amountOf: (usage: Response.Usage, responseModel: string | undefined) => Amount
+  readonly amountOf: (usage: Response.Usage, answer: Answerer) => Amount
   readonly costOf: Estimate["costOf"]
 }
 
 const meterOf = (fiber: Fiber.Fiber<unknown, unknown>, { modelName, provider }: ResolvedModel): Meter => {
   const prices = fiber.getRef(CurrentPrices)
-  const cost = (usage: Response.Usage, responseModel?: string) =>
-    (responseModel === undefined ? undefined : prices.cost({ provider, model: responseModel, usage })) ??
-    prices.cost({ provider, model: modelName, usage })
+  const cost = (usage: Response.Usage, { answeredBy, responseModel }: Answerer = noAnswerer) => {
+    const asked = answeredBy ?? { provider, model: modelName }
+    const named = { provider: asked.provider, model: responseModel, usage }
+    return (responseModel === undefined ? undefined : prices.cost(named)) ?? prices.cost({ ...asked, usage })
+  }
   return {
     costOf: ({ input, output }) => cost(usageOf(input, output)),
-    amountOf: (usage, responseModel) => ({
+    amountOf: (usage, answer) => ({
       tokens: (usage.inputTokens.total ?? 0) + (usage.outputTokens.total ?? 0),
-      cost: cost(usage, responseModel) ?? 0
+      cost: cost(usage, answer) ?? 0
     })
   }
 }

@@ -1,6 +1,7 @@
 /**
  * Assembles the parts of a model's answer: deltas to texts, calls to a list, usage and metadata.
  */
+import { type AnsweredBy, readAnsweredBy } from "../../internal/answeredBy.ts"
 import * as Response from "effect/ai/Response"
 import * as Schema from "effect/Schema"
 import { makeUsage } from "../../internal/usage.ts"
@@ -34,6 +35,8 @@ export interface Turn {
   readonly usage: Response.Usage
   readonly responseId: string | undefined
   readonly responseModel: string | undefined
+  /** Which of several models answered; `undefined` for the one that was asked. */
+  readonly answeredBy: AnsweredBy | undefined
   /** What middleware has noted on it. */
   readonly notes?: Schema.JsonObject | undefined
 }
@@ -110,7 +113,9 @@ export class Collector {
   #size = 0
   #files = false
   #finish: { readonly reason: Response.FinishReason; readonly usage: Response.Usage } | undefined
-  #metadata: { readonly id?: string | undefined; readonly modelId?: string | undefined } | undefined
+  #metadata:
+    | { readonly id?: string | undefined; readonly modelId?: string | undefined; readonly metadata?: unknown }
+    | undefined
   readonly #hasCall: (id: string) => boolean
   /** The calls whose arguments stream, by the id that their pieces have. */
   readonly #announced = new Map<string, Pick<Call, "id" | "name">>()
@@ -255,7 +260,8 @@ export class Collector {
       finishReason: this.#finish?.reason ?? "unknown",
       usage: this.#finish?.usage ?? noUsage,
       responseId: this.#metadata?.id,
-      responseModel: this.#metadata?.modelId
+      responseModel: this.#metadata?.modelId,
+      answeredBy: readAnsweredBy(this.#metadata?.metadata)
     }
   }
 }

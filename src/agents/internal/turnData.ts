@@ -81,10 +81,10 @@ export const fromData = (
   const isWhole = parts.every((part) => collector.push(part))
   collector.push({ type: "finish", reason: data.finishReason, usage: data.usage, response: undefined })
   if (!isWhole) return undefined
-  const { responseId, responseModel } = original ?? {}
+  const { answeredBy, responseId, responseModel } = original ?? {}
   const turn = collector.turn()
   const calls = refusedAgain(turn.calls, parts.filter(isOwnCall), data.parts)
-  return { ...turn, calls, responseId, responseModel, notes: data.notes }
+  return { ...turn, calls, responseId, responseModel, answeredBy, notes: data.notes }
 }
 
 /** The key of what the loop puts on a call. */

@@ -258,7 +258,7 @@ export default Runner.make("mine", { ${run} })`
     ])
     assertRefused(empty, 2, "question is empty")
     assertRefused(nothing, 2, "question is empty")
-    assertRefused(model, 2, 'unknown model "gpt"')
+    assertRefused(model, 2, 'the model "gpt" cannot be had')
     assertRefused(notAgent, 2, "exports no runner")
     assertRefused(syntax, 2, "cannot be loaded")
     assertRefused(noFile, 2, "there is no file")

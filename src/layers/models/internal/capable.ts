@@ -1,0 +1,68 @@
+/** Refuses, before a request, what a model is known not to do. */
+import * as Effect from "effect/Effect"
+import * as AiError from "effect/ai/AiError"
+import type * as LanguageModel from "effect/ai/LanguageModel"
+import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
+import type { Capabilities } from "../../../data/models.ts"
+import * as ModelInfo from "../../../services/ModelInfo.ts"
+import { contextOf } from "../../internal/model/direct.ts"
+
+/** What a request asks for that the model lacks. */
+const lacking = (
+  request: LanguageModel.ProviderOptions,
+  { images, reasoning, tools }: Capabilities,
+  wanted: ModelInfo.Reasoning | undefined
+): string | undefined => {
+  if (tools === false && request.tools.length > 0 && request.toolChoice !== "none") return "tools"
+  if (reasoning === false && wanted !== undefined && wanted !== "none") return "reasoning"
+  if (images === false && hasImage(request.prompt.content)) return "images"
+  return undefined
+}
+
+const hasImage = (messages: LanguageModel.ProviderOptions["prompt"]["content"]): boolean =>
+  messages.some(
+    (message) =>
+      message.role === "user" &&
+      message.content.some((part) => part.type === "file" && /^image\//i.test(part.mediaType.trim()))
+  )
+
+const advice: Readonly<Record<string, string>> = {
+  tools: "Use another model, or an agent without tools",
+  reasoning: "Use another model, or leave out `reasoning`",
+  images: "Use another model, or describe the image in words"
+}
+
+/**
+ * A model whose requests for what it lacks fail with `InvalidRequestError`, and whose `ModelInfo` has its capabilities. A model
+ * of which it is not known how to call it directly stays as it is.
+ */
+export const within = <E, R>(
+  model: Layer.Layer<LanguageModel.LanguageModel, E, R>,
+  name: string,
+  capabilities: Capabilities
+): Layer.Layer<LanguageModel.LanguageModel, E, R> =>
+  Layer.effectContext(
+    Effect.flatMap(Layer.build(model), (context) => {
+      const known = ModelInfo.describe(context)
+      const direct = known?.direct
+      if (known === undefined || direct === undefined) return Effect.succeed(context)
+      const refusal = (request: LanguageModel.ProviderOptions, method: string) =>
+        Effect.withFiber<void, AiError.AiError>((fiber) => {
+          const lacks = lacking(request, capabilities, fiber.getRef(ModelInfo.CurrentSettings).reasoning)
+          if (lacks === undefined) return Effect.void
+          const description = `the model ${name} does not take ${lacks}, as the catalog of models says. ${advice[lacks]}; if the catalog is wrong, correct it with Models.withCatalog.`
+          const reason = new AiError.InvalidRequestError({ parameter: lacks, description })
+          return Effect.fail(AiError.make({ module: "Models", method, reason }))
+        })
+      return contextOf(
+        { ...known.info, capabilities },
+        {
+          generateText: (request, memory) =>
+            Effect.andThen(refusal(request, "generateText"), direct.generateText(request, memory)),
+          streamText: (request, memory) =>
+            Stream.unwrap(Effect.as(refusal(request, "streamText"), direct.streamText(request, memory)))
+        }
+      )
+    })
+  )

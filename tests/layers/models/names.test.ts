@@ -1,0 +1,157 @@
+/** Models by their names: where requests go, with which keys, and what is refused before one is made. */
+import { assert, describe, it } from "@effect/vitest"
+import { ConfigProvider, Effect, Exit, Layer } from "effect"
+import { LanguageModel } from "effect/ai"
+import { Agent, AgentTool, ModelInfo, Models, SyncEdge } from "troupe"
+import { json, serve } from "../../support/wire.ts"
+
+const config = (variables: Readonly<Record<string, string>>) =>
+  Layer.succeed(ConfigProvider.ConfigProvider, ConfigProvider.fromUnknown(variables))
+
+const ask = (name: string, variables: Readonly<Record<string, string>> = {}) =>
+  Agent.make("agent", {})
+    .run("Hello")
+    .pipe(Effect.provide(Models.layer(name)), Effect.provide(config(variables)))
+
+const refused = (name: string, variables: Readonly<Record<string, string>> = {}) =>
+  Layer.build(Models.layer(name)).pipe(Effect.provide(config(variables)), Effect.scoped, Effect.flip)
+
+const chat = json({ choices: [{ index: 0, message: { content: "Hi" }, finish_reason: "stop" }] })
+const claude = json({
+  id: "m",
+  type: "message",
+  role: "assistant",
+  model: "m",
+  content: [{ type: "text", text: "Hi" }],
+  stop_reason: "end_turn",
+  usage: { input_tokens: 1, output_tokens: 1 }
+})
+const gemini = json({ candidates: [{ content: { parts: [{ text: "Hi" }] }, finishReason: "STOP" }] })
+
+describe("Models.layer", () => {
+  it.live("sends to the provider that a name begins with, with its key from Config", () =>
+    Effect.gen(function* () {
+      const server = yield* serve(chat, chat, chat, claude, gemini)
+      const { headers, url } = server
+      const secret = { OPENAI_API_KEY: "sk-openai" }
+      assert.strictEqual(yield* ask("ollama:qwen3", { ...secret, OLLAMA_HOST: url.slice("http://".length) }), "Hi")
+      assert.strictEqual(yield* ask(`compatible:a@b@${url}/v1`, secret), "Hi")
+      assert.strictEqual(yield* ask(`compatible:a@${url}/v1`, { ...secret, COMPATIBLE_API_KEY: "mine" }), "Hi")
+      assert.deepStrictEqual(
+        server.bodies.map(({ model }) => model),
+        ["qwen3", "a@b", "a"]
+      )
+      // A key of OpenAI's is for OpenAI.
+      assert.deepStrictEqual(
+        headers.map(({ authorization }) => authorization),
+        [undefined, undefined, "Bearer mine"]
+      )
+      const anthropic = { ANTHROPIC_API_KEY: "sk-ant", ANTHROPIC_BASE_URL: `${url}/v1` }
+      assert.strictEqual(yield* ask("anthropic:claude-sonnet-4-5", anthropic), "Hi")
+      assert.strictEqual(headers[3]!["x-api-key"], "sk-ant")
+      const google = { GEMINI_API_KEY: "g", GOOGLE_GENERATIVE_AI_BASE_URL: url }
+      assert.strictEqual(yield* ask("google:gemini-3-pro-preview", google), "Hi")
+      assert.strictEqual(headers[4]!["x-goog-api-key"], "g")
+    })
+  )
+
+  it.live("answers by the demo model, and by the variable TROUPE_MODEL", () =>
+    Effect.gen(function* () {
+      const agent = Agent.make("agent", {}).run("What is 2 + 40?")
+      assert.strictEqual(yield* Effect.provide(agent, Models.layer("demo")), "2 + 40 = 42")
+      const chosen = Effect.provide(agent, Models.layerConfig)
+      assert.strictEqual(yield* Effect.provide(chosen, config({ TROUPE_MODEL: "demo" })), "2 + 40 = 42")
+      const error = yield* Effect.flip(Effect.provide(chosen, config({})))
+      assert.match(error.message, /TROUPE_MODEL/)
+    })
+  )
+
+  it("takes what needs no promise under runSync, and says what does", () => {
+    const agent = Agent.make("agent", {})
+    const run = (name: string) =>
+      Effect.runSync(
+        agent
+          .run("What is 2 + 40?")
+          .pipe(
+            Effect.provide(Models.layer(name)),
+            Effect.provide(config({ ANTHROPIC_API_KEY: "k" })),
+            Effect.provide(SyncEdge.layer),
+            Effect.exit
+          )
+      )
+    assert.deepStrictEqual(run("demo"), Exit.succeed("2 + 40 = 42"))
+    const exit = run("anthropic:claude-sonnet-4-5")
+    assert.match(JSON.stringify(exit), /ModelUnavailable.*Effect\.runPromise/)
+  })
+
+  it.live("says which package to install, which key to set, and which names there are", () =>
+    Effect.gen(function* () {
+      const missing = yield* refused("mistral:mistral-large-latest", { MISTRAL_API_KEY: "k" })
+      assert.strictEqual(missing._tag, "ModelUnavailable")
+      if (missing._tag === "ModelUnavailable") assert.strictEqual(missing.install, "npm install @ai-sdk/mistral")
+      assert.match(missing.message, /npm install @ai-sdk\/mistral/)
+      assert.match((yield* refused("anthropic:claude-sonnet-4-5")).message, /ANTHROPIC_API_KEY/)
+      for (const name of ["gpt-4.1", "nope:x", "openai:", "compatible:m", "compatible:m@ftp://x", ""]) {
+        assert.match((yield* refused(name)).message, /compatible:NAME@URL/, name)
+      }
+      assert.match((yield* refused("openai:gpt-4.1-mini")).message, /OPENAI_API_KEY/)
+    })
+  )
+})
+
+describe("the catalog of models", () => {
+  const add = AgentTool.fromFunction("add", { description: "Adds", execute: () => 1 })
+  const image = { type: "file", mediaType: "image/png", data: new Uint8Array([137]) } as const
+
+  it.live("refuses before a request what a model lacks, and names it", () =>
+    Effect.gen(function* () {
+      const server = yield* serve(chat)
+      const at = config({ OLLAMA_HOST: server.url })
+      const says = (
+        name: string,
+        run: Effect.Effect<unknown, { readonly message: string }, LanguageModel.LanguageModel>
+      ) =>
+        run.pipe(
+          Effect.provide(Models.layer(name)),
+          Effect.provide(at),
+          Effect.flip,
+          Effect.map((error) => error.message)
+        )
+      assert.match(
+        yield* says("ollama:llava:7b", Agent.make("a", { tools: [add] }).run("x")),
+        /llava:7b does not take tools/
+      )
+      const looking = LanguageModel.generateText({ prompt: [{ role: "user", content: [image] }] })
+      assert.match(yield* says("ollama:llama3.1", looking), /does not take images/)
+      const thinking = Agent.make("a", {})
+        .run("x")
+        .pipe(Effect.provideService(ModelInfo.CurrentSettings, { reasoning: "high" }))
+      assert.match(yield* says("ollama:llama3.1", thinking), /does not take reasoning/)
+      assert.deepStrictEqual(server.bodies, [])
+    })
+  )
+
+  it.live("asks a model that it does not have for anything, and is extended and corrected by a program", () =>
+    Effect.gen(function* () {
+      const server = yield* serve(chat)
+      const name = `compatible:mine@${server.url}/v1`
+      const run = Agent.make("a", { tools: [add] }).run("x")
+      assert.strictEqual(yield* Effect.provide(run, Models.layer(name)), "Hi")
+      const catalog = Models.withCatalog({ "compatible:mine": { tools: false, contextTokens: 1000 } })
+      const corrected = Models.layer(name).pipe(Layer.provide(catalog))
+      assert.match((yield* Effect.flip(Effect.provide(run, corrected))).message, /does not take tools/)
+      const info = yield* Effect.provide(ModelInfo.get, corrected)
+      assert.strictEqual(info?.capabilities?.contextTokens, 1000)
+    })
+  )
+
+  it.effect("takes the longest name that fits", () =>
+    Effect.gen(function* () {
+      assert.strictEqual((yield* Models.capabilities("openai:gpt-4.1-mini-2025-04-14"))?.contextTokens, 1_047_576)
+      assert.strictEqual((yield* Models.capabilities("openai:o3-mini"))?.images, false)
+      assert.strictEqual((yield* Models.capabilities("openai:o3"))?.images, true)
+      assert.isUndefined(yield* Models.capabilities("openai:davinci-9"))
+      assert.match(Models.date, /^\d{4}-\d\d-\d\d$/)
+    })
+  )
+})

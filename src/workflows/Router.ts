@@ -145,7 +145,7 @@ export const make: {
       return Effect.flatMap(choosing(choose, input, state), (choice) => take(choice, input, state))
     },
     restore: (saved, _input, state) =>
-      chosenAgain(saved, choose, state, (choice, input) => take(choice, input as never, state)),
+      chosenAgain(saved, choose, state, (choice, input) => take(choice, input, state)),
     // The choice was made before the route was suspended.
     resume: (member, input: never) => {
       const route = routes.get(member)
@@ -299,7 +299,7 @@ export const many: {
     },
     restore: (saved, _input, state) => {
       if (saved.members[0]?.key === classifying) {
-        return chosenAgain(saved, choose, state, (choices, input) => take(choices, input as never, state))
+        return chosenAgain(saved, choose, state, (choices, input) => take(choices, input, state))
       }
       const outputs = Kept.resume(saved, branchOf, (count) => ({ name, mode: reached(count), concurrency, state }))
       return outputs && Effect.map(outputs, shape)
@@ -330,13 +330,15 @@ const chosenAgain = <A>(
   saved: Saved,
   choose: (input: never) => Effect.Effect<A, unknown, unknown>,
   state: RunState,
-  take: (choice: A, input: unknown) => Effect.Effect<unknown, unknown, unknown>
+  take: (choice: A, input: never) => Effect.Effect<unknown, unknown, unknown>
 ): Effect.Effect<unknown, unknown, unknown> | undefined => {
   const input = Option.flatMap(decodeChoosing(saved.state), ({ input }) => restore(input))
   const member = saved.members[0]
   if (Option.isNone(input) || member?.key !== classifying) return undefined
-  const chosen = goOn(choosing(choose, input.value as never, state), member, state)
-  return Effect.flatMap(chosen, (choice) => take(choice, input.value))
+  // What was kept is the input of this router, whose type its constructor has checked.
+  const given = input.value as never
+  const chosen = goOn(choosing(choose, given, state), member, state)
+  return Effect.flatMap(chosen, (choice) => take(choice, given))
 }
 
 type AnyClassify = Classify<never, string | ReadonlyArray<string>, unknown, unknown>["classify"]

@@ -15,6 +15,7 @@ const closed = new Set([
   "services/HttpTape",
   "services/HttpTransport",
   "services/Runs",
+  "services/Waiting",
   "services/SessionStore",
   "services/Skills",
   "services/SyncBridge",

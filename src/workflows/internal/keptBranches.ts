@@ -16,7 +16,8 @@ type AnyEffect = Effect.Effect<unknown, unknown, unknown>
 /** A branch that can be run with any input of its kind. */
 export interface Branch {
   readonly key: string
-  readonly run: (input: never) => AnyEffect
+  // A method, so that a branch of any input fits: it is run with an input that was given to it, or with a transcript.
+  run(input: unknown): AnyEffect
   /** The schema of its output; `undefined` where it is not known. */
   readonly output: Schema.Top | undefined
 }
@@ -42,7 +43,7 @@ export const run = (
   given: unknown
 ): Outputs =>
   Group.run(
-    branches.map((branch): Group.Entry => [branch.key, branch.run(branch.input as never)]),
+    branches.map((branch): Group.Entry => [branch.key, branch.run(branch.input)]),
     {
       ...settings,
       onWaiting: (waiting) =>
@@ -66,13 +67,14 @@ export const resume = (
   const members = new Map(saved.members.map((member) => [member.key, member]))
   const inputs = new Map(state.inputs)
   const entries: Array<Group.Entry> = []
-  for (const { key, run } of branches) {
+  for (const branch of branches) {
+    const { key } = branch
     const member = members.get(key)
     if (known.has(key)) entries.push([key, Effect.void])
     else if (member === undefined) return undefined
     else {
       const input = inputs.has(key) ? Option.getOrUndefined(restore(inputs.get(key)!)) : undefined
-      entries.push([key, goOn(run((input ?? member.transcript) as never), member, settings.state)])
+      entries.push([key, goOn(branch.run(input ?? member.transcript), member, settings.state)])
     }
   }
   return Group.run(entries, {

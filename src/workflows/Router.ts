@@ -144,8 +144,7 @@ export const make: {
       const input = replayable(given)
       return Effect.flatMap(choosing(choose, input, state), (choice) => take(choice, input, state))
     },
-    restore: (saved, _input, state) =>
-      chosenAgain(saved, choose, state, (choice, input) => take(choice, input, state)),
+    restore: (saved, _input, state) => chosenAgain(saved, choose, state, (choice, input) => take(choice, input, state)),
     // The choice was made before the route was suspended.
     resume: (member, input: never) => {
       const route = routes.get(member)

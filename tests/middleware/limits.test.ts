@@ -1,0 +1,193 @@
+/** Rate limits, circuit breakers and the cache of answers: inside of retries, around each attempt of a model call. */
+import { assert, describe } from "@effect/vitest"
+import { it } from "../support/edges.ts"
+import { Effect, Fiber, Layer, Schedule, Schema } from "effect"
+import { AiError } from "effect/ai"
+import { CircuitBreaker as Breaker, Persistence, RateLimiter } from "effect/persistence"
+import { TestClock } from "effect/testing"
+import { Agent, AgentTool, CircuitBreaker, Middleware, Notice, RateLimit, ResponseCache, TestModel } from "troupe"
+import { collect, textOf } from "../support/grammar.ts"
+
+const calls = Effect.flatMap(TestModel.TestModel, ({ calls }) => calls)
+const count = Effect.map(calls, (all) => all.length)
+const hello = (name: string, options: Agent.Options = {}) =>
+  Agent.make(name, options as {}) as unknown as Agent.Agent<string, Agent.Error, never>
+const twice = Schedule.recurs(2)
+const down = TestModel.fail(new AiError.InternalProviderError({ description: "down" }))
+
+describe("a rate limit", () => {
+  const Limiter = RateLimiter.layer.pipe(Layer.provide(RateLimiter.layerStoreMemory))
+  const limited = (options: Partial<RateLimit.Options> = {}) =>
+    Middleware.layer(RateLimit.make({ requests: 2, per: "1 minute", ...options })).pipe(Layer.provide(Limiter))
+  const answers = (count: number) => TestModel.layer(Array.from({ length: count }, () => "done"))
+
+  it.effect("has agents of one Layer wait together", () =>
+    Effect.gen(function* () {
+      const all = Effect.all(
+        ["a", "b", "c"].map((name) => hello(name).run("go")),
+        { concurrency: 3 }
+      )
+      const fiber = yield* Effect.forkChild(all)
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(yield* count, 2)
+      yield* TestClock.adjust("1 minute")
+      yield* Fiber.join(fiber)
+      assert.strictEqual(yield* count, 3)
+    }).pipe(Effect.provide(limited()), Effect.provide(answers(3)))
+  )
+
+  it.effect("counts streamed calls, and each attempt", () =>
+    Effect.gen(function* () {
+      const fiber = yield* Effect.forkChild(collect(hello("a", { retry: twice }), "go"))
+      yield* TestClock.adjust("30 seconds")
+      assert.strictEqual(yield* count, 2)
+      yield* TestClock.adjust("1 minute")
+      const { events } = yield* Fiber.join(fiber)
+      assert.strictEqual(textOf(events), "done")
+    }).pipe(Effect.provide(limited()), Effect.provide(TestModel.layer([down, down, "done"])))
+  )
+
+  it.effect("fails as a provider that limits where that is asked for", () =>
+    Effect.gen(function* () {
+      const agent = hello("a", { retry: "none" })
+      yield* agent.run("go")
+      const error = yield* Effect.flip(agent.run("go"))
+      if (error._tag !== "ModelError") return assert.fail(error._tag)
+      assert.strictEqual(error.reason.reason._tag, "RateLimitError")
+    }).pipe(Effect.provide(limited({ requests: 1, onExceeded: "fail" })), Effect.provide(answers(1)))
+  )
+
+  it.effect("counts tokens of prompts", () =>
+    Effect.gen(function* () {
+      const agent = hello("a", { retry: "none" })
+      yield* agent.run("word ".repeat(100))
+      assert.strictEqual((yield* Effect.flip(agent.run("word ".repeat(100))))._tag, "ModelError")
+    }).pipe(
+      Effect.provide(limited({ requests: undefined, tokens: 200, onExceeded: "fail" })),
+      Effect.provide(answers(1))
+    )
+  )
+
+  it.effect("is refused without a limit, or with one that is not a count", () =>
+    Effect.sync(() => {
+      assert.throws(() => RateLimit.make({ per: "1 minute" }), /it limits nothing/)
+      assert.throws(() => RateLimit.make({ per: "1 minute", requests: 0.5 }), /requests is 0.5/)
+      assert.throws(() => RateLimit.make({ per: "soon" as never, requests: 1 }), /per is not a duration/)
+    })
+  )
+})
+
+describe("a circuit breaker", () => {
+  const broken = Middleware.layer(CircuitBreaker.make()).pipe(
+    Layer.provide(Breaker.layer({ tripPolicy: Breaker.consecutive(2), openDuration: "30 seconds" })),
+    Layer.provide(Breaker.layerStoreMemory())
+  )
+
+  it.effect("opens for all agents after failures of the provider, and closes with the first call that succeeds", () =>
+    Effect.gen(function* () {
+      const a = hello("a", { retry: "none" })
+      const b = hello("b", { retry: twice })
+      yield* Effect.flip(a.run("go"))
+      yield* Effect.flip(a.run("go"))
+      const error = yield* Effect.flip(b.run("go"))
+      // It is not retried, and no model is called.
+      assert.strictEqual(yield* count, 2)
+      assert.include(error.message, "Circuit open")
+      yield* TestClock.adjust("31 seconds")
+      assert.strictEqual(yield* b.run("go"), "done")
+      const { events } = yield* collect(a, "go")
+      assert.strictEqual(textOf(events), "streamed")
+    }).pipe(Effect.provide(broken), Effect.provide(TestModel.layer([down, down, "done", "streamed"])))
+  )
+
+  it.effect("sees failures in the middle of streams", () =>
+    Effect.gen(function* () {
+      const agent = hello("a", { retry: "none" })
+      yield* collect(agent, "go")
+      yield* collect(agent, "go")
+      const { exit } = yield* collect(agent, "go")
+      assert.include(String(exit), "Circuit open")
+    }).pipe(
+      Effect.provide(broken),
+      Effect.provide(TestModel.layer([1, 2].map(() => ({ text: ["a", "b"], after: 1, ...down }))))
+    )
+  )
+
+  it.effect("stays closed for requests that are wrong", () =>
+    Effect.gen(function* () {
+      const agent = hello("a", { retry: "none" })
+      for (let n = 0; n < 3; n++) yield* Effect.flip(agent.run("go"))
+      assert.strictEqual(yield* count, 3)
+    }).pipe(
+      Effect.provide(broken),
+      Effect.provide(
+        TestModel.layer([1, 2, 3].map(() => TestModel.fail(new AiError.InvalidRequestError({ description: "wrong" }))))
+      )
+    )
+  )
+})
+
+describe("a response cache", () => {
+  const cache = (options: ResponseCache.Options = {}) =>
+    Middleware.layer(ResponseCache.make(options)).pipe(Layer.provide(Persistence.layerMemory))
+  const look = AgentTool.fromFunction("look", {
+    description: "Looks",
+    parameters: Schema.Struct({ at: Schema.String }),
+    execute: ({ at }) => `seen ${at}`
+  })
+
+  it.effect("gives the same answer again, whole or streamed, without a call or tokens", () =>
+    Effect.gen(function* () {
+      const agent = hello("a", { tools: [look] })
+      const first = yield* agent.result("go")
+      const second = yield* agent.result("go")
+      const { events } = yield* collect(hello("b", { tools: [look] }), "go")
+      assert.strictEqual(yield* count, 2)
+      assert.deepStrictEqual([first.output, second.output, textOf(events)], ["done", "done", "done"])
+      assert.isAbove(first.usage.inputTokens.total ?? 0, 0)
+      assert.strictEqual(second.usage.inputTokens.total ?? 0, 0)
+    }).pipe(
+      Effect.provide(cache()),
+      Effect.provide(TestModel.layer([{ reasoning: "why", ...TestModel.toolCall("look", { at: "a" }) }, "done"]))
+    )
+  )
+
+  it.effect("keeps streamed answers for runs that do not stream", () =>
+    Effect.gen(function* () {
+      yield* collect(hello("a"), "go")
+      assert.strictEqual(yield* hello("a").run("go"), "one two")
+      assert.strictEqual(yield* count, 1)
+    }).pipe(Effect.provide(cache()), Effect.provide(TestModel.layer([{ text: ["one ", "two"] }])))
+  )
+
+  it.effect("distinguishes what is sent, also by middleware further in, and forgets in time", () =>
+    Effect.gen(function* () {
+      const dated = hello("a", { middleware: [Notice.make({ zone: "UTC" })] })
+      yield* dated.run("go")
+      yield* TestClock.adjust("2 minutes")
+      yield* dated.run("go")
+      yield* hello("a", { instructions: "Be brief." }).run("go")
+      yield* hello("a").run("go")
+      assert.strictEqual(yield* count, 4)
+      yield* hello("a").run("go")
+      assert.strictEqual(yield* count, 4)
+      yield* TestClock.adjust("2 hours")
+      yield* hello("a").run("go")
+      assert.strictEqual(yield* count, 5)
+    }).pipe(Effect.provide(cache()), Effect.provide(TestModel.layer(["1", "2", "3", "4", "5"])))
+  )
+
+  it.effect("keeps no answer that was cut off, and looks up only what it is to", () =>
+    Effect.gen(function* () {
+      const agent = hello("a", { onLength: "accept" })
+      yield* agent.run("go")
+      yield* agent.run("go")
+      yield* agent.run("no cache")
+      yield* agent.run("no cache")
+      assert.strictEqual(yield* count, 4)
+    }).pipe(
+      Effect.provide(cache({ only: ({ prompt }) => !JSON.stringify(prompt.content).includes("no cache") })),
+      Effect.provide(TestModel.layer([{ text: "cut", finishReason: "length" }, "done", "a", "b"]))
+    )
+  )
+})

@@ -5,13 +5,14 @@
  * It stands inside of retries and of the journal, around each attempt of a call.
  */
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as AiError from "effect/ai/AiError"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import * as Prompt from "effect/ai/Prompt"
 import * as Exit from "effect/Exit"
-import type { Persistable, Persistence } from "effect/persistence"
+import type * as Persistable from "effect/persistence/Persistable"
+import type * as Persistence from "effect/persistence/Persistence"
 import * as PrimaryKey from "effect/PrimaryKey"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"

@@ -14,6 +14,7 @@ import * as Noted from "../../internal/notes.ts"
 import * as Resumption from "../../internal/resumption.ts"
 import { note, type Resumed, savedIn, waitingForOf } from "../../internal/suspension.ts"
 import * as Spans from "../../internal/telemetry.ts"
+import { ListedFor, type Listing } from "../../internal/toolListing.ts"
 import { makeUsage } from "../../internal/usage.ts"
 import * as RunError from "../../RunError.ts"
 import { CurrentSigning } from "../../services/Approver.ts"
@@ -130,7 +131,7 @@ interface Around {
   readonly listener: Listener | undefined
 }
 
-class Loop {
+class Loop implements Listing {
   readonly #spec: AgentSpec
   readonly #state: RunState
   readonly #model: ModelCall.ResolvedModel
@@ -176,6 +177,11 @@ class Loop {
       Effect.gen(() => this.#run(input)),
       (exit) => this.#state.endJobs(exit)
     )
+  }
+
+  /** The messages so far, for the sources of tools. */
+  messages(): ReadonlyArray<Prompt.Message> {
+    return this.#transcript.messages
   }
 
   /** The conversation so far. */
@@ -309,7 +315,8 @@ class Loop {
   *#updateTools(): Yields<void> {
     const { tools, name } = this.#spec
     if (!this.#hasChangingTools) return
-    const set = (this.#sourced = yield* ToolSet.fromSources(`agent "${name}"`, tools, this.#sources, this.#sourced)).set
+    const sourced = ToolSet.fromSources(`agent "${name}"`, tools, this.#sources, this.#sourced)
+    const set = (this.#sourced = yield* Effect.provideService(sourced, ListedFor, this)).set
     this.#tools = { ...this.#tools!, byName: set.byName }
     const hidden = new Set<string>()
     for (const { isOffered, name } of set.handoffs) if (!(yield* isOffered)) hidden.add(name)

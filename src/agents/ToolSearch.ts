@@ -1,0 +1,204 @@
+/**
+ * Tools that the model finds: a source of tools around others, of which the model sees a search tool and what it has found. An agent
+ * with hundreds of tools sends a few of them, and picks among a few.
+ *
+ * What was found stays, in the order in which it was found, so that a request begins as the one before it did. It is known by the
+ * conversation: a run that goes on from a transcript has the tools that it had.
+ */
+import * as Effect from "effect/Effect"
+import type * as Prompt from "effect/ai/Prompt"
+import * as Tool from "effect/ai/Tool"
+import * as Predicate from "effect/Predicate"
+import * as Schema from "effect/Schema"
+import * as AgentTool from "../AgentTool.ts"
+import { assertOptions, assertText, kindOf } from "../internal/definition.ts"
+import { ListedFor } from "../internal/toolListing.ts"
+import { InvalidDefinition } from "../RunError.ts"
+import * as ToolSource from "../ToolSource.ts"
+import { type Indexed, indexOf, search } from "./internal/toolIndex.ts"
+
+/** Options of {@link make}. */
+export interface Options {
+  /** The names of tools that are always shown. Default: none. */
+  readonly always?: ReadonlyArray<string> | undefined
+  /** How many tools one search adds at most. Default 5. */
+  readonly max?: number | undefined
+  /** The name of the search tool. Default `"search_tools"`. */
+  readonly name?: string | undefined
+  /** What the tools are for, for the model: "tools for GitHub and Slack". It is part of the search tool's description. */
+  readonly about?: string | undefined
+}
+
+type Member = AgentTool.Any | ToolSource.Any
+type ServicesOf<T> = AgentTool.Services<T> | ToolSource.Services<T>
+type Listed = ReadonlyArray<AgentTool.AgentTool<string, never>>
+
+/**
+ * Makes the source, for the `tools` of an agent. The model is shown the tools of `always`, the search tool, and from the next step
+ * on what it has found. A search is by words, in names, descriptions and parameters.
+ *
+ * Throws `InvalidDefinition` for a `max` that is not a whole number from 1, and for what is neither a tool nor a source of tools.
+ *
+ * @example
+ * import { Agent, Mcp, ToolSearch } from "troupe"
+ *
+ * const found = ToolSearch.make([Mcp.tools()], { always: ["me"], max: 5 })
+ * const agent = Agent.make("agent", { tools: [found] })
+ */
+export const make = <const T extends ReadonlyArray<Member>>(
+  tools: T,
+  options: Options = {}
+): ToolSource.ToolSource<ServicesOf<T[number]>> => {
+  const settings = settingsOf(tools, options)
+  const own = tools.filter((one) => AgentTool.isAgentTool(one))
+  const sources = tools.filter((one) => ToolSource.isToolSource(one))
+  const known = new WeakMap<object, Cache>()
+  const list = (taken: ReadonlySet<string>): Effect.Effect<Listed, never, unknown> =>
+    Effect.gen(function* () {
+      const listed = yield* ListedFor
+      const given = yield* listAll(own, sources, new Set([...taken, settings.name]))
+      const found = foundIn(listed.messages(), settings.name)
+      const before = known.get(listed)
+      const isSame =
+        before !== undefined &&
+        before.given.length === given.length &&
+        before.given.every((one, at) => one === given[at]) &&
+        before.found.length === found.length
+      if (isSame) return before.shown
+      const shown = shownOf(settings, given.flat(), found)
+      known.set(listed, { given, found, shown })
+      return shown
+    })
+  const first = sources.find(({ from }) => from !== undefined)
+  return {
+    ...ToolSource.make("found tools", list as ToolSource.List<ServicesOf<T[number]>>, {
+      names: [settings.name, ...sources.flatMap(({ names }) => names)]
+    }),
+    from: first?.from
+  }
+}
+
+interface Settings {
+  readonly name: string
+  readonly max: number
+  readonly always: ReadonlyArray<string>
+  readonly about: string | undefined
+}
+
+interface Cache {
+  readonly given: ReadonlyArray<Listed>
+  readonly found: ReadonlyArray<string>
+  readonly shown: Listed
+}
+
+const settingsOf = (tools: ReadonlyArray<unknown>, options: Options): Settings => {
+  const subject = "tool search"
+  const { about, always = [], max = 5, name = "search_tools" } = options
+  assertOptions(subject, options, new Set(["always", "max", "name", "about"]))
+  assertText(subject, "name", name)
+  assertText(subject, "about", about)
+  const refuse = (problem: string, remedy: string) => new InvalidDefinition({ subject, problem, remedy })
+  if (!(Number.isInteger(max) && max >= 1)) throw refuse(`max is ${max}`, "Use a whole number from 1")
+  if (!Array.isArray(tools))
+    throw refuse(`its tools are ${kindOf(tools)}, not a list`, "Write ToolSearch.make([Mcp.tools()])")
+  const other = tools.findIndex((one) => !AgentTool.isAgentTool(one) && !ToolSource.isToolSource(one))
+  if (other >= 0) {
+    throw refuse(
+      `tools[${other}] is ${kindOf(tools[other])}, neither a tool nor a source of tools`,
+      "Give it tools of AgentTool, or sources such as Mcp.tools()"
+    )
+  }
+  return { name, max, always, about }
+}
+
+/** The lists of all, each source with the names that those before it have taken. */
+const listAll = Effect.fnUntraced(function* (
+  own: ReadonlyArray<AgentTool.Any>,
+  sources: ReadonlyArray<ToolSource.Any>,
+  taken: ReadonlySet<string>
+): Effect.fn.Return<ReadonlyArray<Listed>, never, unknown> {
+  const names = new Set([...taken, ...own.map(({ name }) => name)])
+  // What the tools need, the agent needs.
+  const lists: Array<Listed> = [own as Listed]
+  for (const source of sources) {
+    for (const name of source.names) names.delete(name)
+    const list = yield* source.list(names)
+    for (const { name } of list) names.add(name)
+    lists.push(list)
+  }
+  return lists
+})
+
+/** The tools that are shown: those that always are, the search tool, and what was found. */
+const shownOf = (settings: Settings, all: Listed, found: ReadonlyArray<string>): Listed => {
+  const byName = new Map(all.map((tool) => [tool.name, tool]))
+  const always = settings.always.flatMap((name) => byName.get(name) ?? [])
+  const later = found.flatMap((name) => (settings.always.includes(name) ? [] : (byName.get(name) ?? [])))
+  return [...always, searchTool(settings, all), ...later]
+}
+
+/** Made once for each list of tools: a definition that is another one would be sent again. */
+const searchTool = ({ about, max, name }: Settings, all: Listed): Listed[number] => {
+  let index: ReadonlyArray<Indexed> | undefined
+  const what = about === undefined ? "" : ` There are ${about}.`
+  return AgentTool.fromFunction(name, {
+    description: `Find more tools.${what} Say what you want to do. The tools that are found can be called from the next step on`,
+    parameters: Schema.Struct({
+      query: Schema.String.annotate({ description: "What the tool is to do, in a few words" })
+    }),
+    hints: { readOnly: true, idempotent: true, openWorld: false },
+    execute: ({ query }) => {
+      index ??= indexOf(all.map(describe))
+      const tools = search(index, query, max).map(({ description, name }) => ({ name, description }))
+      return tools.length === 0 ? { tools, hint: "Nothing was found. Search with other words." } : { tools }
+    }
+  })
+}
+
+const describe = ({ tool }: AgentTool.Any) => ({
+  name: tool.name,
+  description: (tool.description ?? "").slice(0, 500),
+  parameters: Tool.isProviderDefined(tool) ? "" : namesIn(Tool.getJsonSchema(tool))
+})
+
+/** The names and descriptions of parameters. */
+const namesIn = (schema: unknown): string => {
+  const properties: unknown = Predicate.hasProperty(schema, "properties") ? schema.properties : undefined
+  if (!Predicate.isObject(properties)) return ""
+  return Object.entries(properties)
+    .map(([name, field]) =>
+      Predicate.hasProperty(field, "description") ? `${name} ${String(field.description)}` : name
+    )
+    .join(" ")
+    .slice(0, 1000)
+}
+
+const names = new WeakMap<Prompt.Message, ReadonlyArray<string>>()
+
+/** The tools that were found in a conversation, and those that were called in it, in their order. */
+const foundIn = (messages: ReadonlyArray<Prompt.Message>, searchName: string): ReadonlyArray<string> => {
+  const found = new Set<string>()
+  for (const message of messages) {
+    let own = names.get(message)
+    if (own === undefined) names.set(message, (own = namesOf(message, searchName)))
+    for (const name of own) found.add(name)
+  }
+  found.delete(searchName)
+  return [...found]
+}
+
+const namesOf = (message: Prompt.Message, searchName: string): ReadonlyArray<string> => {
+  if (message.role === "assistant") {
+    return message.content.flatMap((part) => (part.type === "tool-call" && part.name !== searchName ? [part.name] : []))
+  }
+  if (message.role !== "tool") return []
+  return message.content.flatMap((part) => {
+    const isFound = part.type === "tool-result" && part.name === searchName
+    const tools: unknown = isFound && Predicate.hasProperty(part.result, "tools") ? part.result.tools : undefined
+    return Array.isArray(tools)
+      ? tools.flatMap((one: unknown) =>
+          Predicate.hasProperty(one, "name") && typeof one.name === "string" ? [one.name] : []
+        )
+      : []
+  })
+}

@@ -80,7 +80,7 @@ describe("tools that are found", () => {
     }).pipe(Effect.provide(TestModel.layer([TestModel.toolCall("grow", {}), searching("a tree"), "done"])))
   )
 
-  it.effect("are none where nothing fits, which the model sees", () =>
+  it.effect("are not there where nothing fits, which the model sees", () =>
     Effect.gen(function* () {
       const { transcript } = yield* agent.result("go")
       assert.include(JSON.stringify(transcript.content), "Nothing was found. Search with other words.")

@@ -5,6 +5,7 @@
 import type * as Duration from "effect/Duration"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type * as Tool from "effect/ai/Tool"
 import * as Predicate from "effect/Predicate"
@@ -27,7 +28,7 @@ import {
 import { call, type Kind, kindOf, type ToolContext } from "./internal/toolFunction.ts"
 import { clientFailure as failureOfClient } from "./internal/suspension.ts"
 import { Resumable, RunsAtClient } from "./internal/toolMarks.ts"
-import { InvalidDefinition } from "./RunError.ts"
+import { InvalidDefinition, type ToolFailure } from "./RunError.ts"
 import type { Runner } from "./Runner.ts"
 
 export type { Hints } from "./internal/toolDefinition.ts"
@@ -44,6 +45,8 @@ export interface AgentTool<out Name extends string, out Services> {
   readonly tool: Tool.Any
   /** How long one call may take. `undefined`: the agent's `toolTimeout`. */
   readonly timeout: Duration.Duration | undefined
+  /** @internal When a call that failed is made again. `undefined`: the agent's `toolRetry`. */
+  readonly retry: Schedule.Schedule<unknown, ToolFailure> | "none" | undefined
   /** @internal The runner that it is the tool form of. */
   readonly runner: Drawable | undefined
   /**
@@ -97,6 +100,11 @@ export interface FromFunctionOptions<Parameters extends Schema.Top, Success exte
   readonly failureMode?: "return" | "error" | undefined
   /** How long one call may take; then it is interrupted and fails. Default: the agent's `toolTimeout`. */
   readonly timeout?: Duration.Input | undefined
+  /**
+   * When a call that fails is made again, by the failure. Default: the agent's `toolRetry`, which says which failures count.
+   * `"none"`: never.
+   */
+  readonly retry?: Schedule.Schedule<unknown, ToolFailure> | "none" | undefined
   /**
    * Whether a call needs approval before it is made, see `Approvals`: always, or by its arguments and the
    * conversation so far. Default `false`.
@@ -154,7 +162,7 @@ export const fromFunction = <
     const given = call(kind, run, params, context, onPromise) as Effect.Effect<unknown, unknown, ServicesOf<Out>>
     return plain ? Effect.map(given, toJson) : given
   }
-  return make(name, kind, annotate(tool, options), execute, { timeout: options.timeout })
+  return make(name, kind, annotate(tool, options), execute, { timeout: options.timeout, retry: options.retry })
 }
 
 /** The options of a tool, by name. */
@@ -164,6 +172,7 @@ const known: ReadonlySet<string> = new Set([
   "success",
   "failureMode",
   "timeout",
+  "retry",
   "needsApproval",
   "hints",
   "kind",
@@ -442,19 +451,26 @@ const TextInput = Schema.Struct({
   input: Schema.String.annotate({ description: "The task, with everything needed to do it" })
 })
 
+interface MakeOptions {
+  readonly timeout?: Duration.Input | undefined
+  readonly retry?: AgentTool<string, unknown>["retry"]
+  readonly runner?: Drawable
+}
+
 /** @internal */
 export const make = <const Name extends string, R>(
   name: Name,
   kind: Kind,
   tool: Tool.Any,
   execute: AgentTool<Name, R>["execute"],
-  { runner, timeout }: { readonly timeout?: Duration.Input | undefined; readonly runner?: Drawable } = {}
+  { retry, runner, timeout }: MakeOptions = {}
 ): AgentTool<Name, R> => ({
   [TypeId]: TypeId,
   name,
   kind,
   tool,
   timeout: timeout === undefined ? undefined : durationOf(`tool "${name}"`, "timeout", timeout),
+  retry,
   execute,
   serve,
   runner

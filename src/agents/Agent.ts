@@ -39,7 +39,7 @@ import {
   type ToolSlots
 } from "../internal/wiring.ts"
 import * as Middleware from "../Middleware.ts"
-import { InvalidDefinition } from "../RunError.ts"
+import { InvalidDefinition, type ToolFailure } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 import { CurrentModel } from "../services/ModelInfo.ts"
 import * as ToolSource from "../ToolSource.ts"
@@ -103,6 +103,12 @@ export interface Settings {
   readonly toolConcurrency?: number | "unbounded" | undefined
   /** How long one tool call may take. Default: no limit. */
   readonly toolTimeout?: Duration.Input | undefined
+  /**
+   * Retry policy for tool calls that fail, for tools without one of their own. Tools whose hints say `readOnly` or `idempotent` are
+   * retried; others only where their failure says that nothing was done: an error with `executed: "no"`. Arguments that do not fit,
+   * denied calls and runs that wait are not. Each attempt has the tool's timeout. Default: no retries.
+   */
+  readonly toolRetry?: Schedule.Schedule<unknown, ToolFailure> | undefined
   /**
    * Retry policy for transient failures of model calls (rate limit, server error, lost connection). A completed tool call
    * never runs again. Default: the model Layer's own policy, otherwise two more attempts with backoff.
@@ -386,6 +392,7 @@ const makePlan = (name: string, options: Options): Spec.AgentSpec => {
     toolConcurrency: concurrency === "unbounded" ? Number.POSITIVE_INFINITY : concurrency,
     toolTimeout:
       options.toolTimeout === undefined ? undefined : durationOf(subjectOf(name), "toolTimeout", options.toolTimeout),
+    toolRetry: options.toolRetry,
     maxSteps,
     onMaxSteps: options.onMaxSteps ?? "fail",
     maxToolCalls: countOf("maxToolCalls", options.maxToolCalls, 500, problem),
@@ -433,6 +440,7 @@ const known: ReadonlySet<string> = new Set([
   "toolChoice",
   "toolConcurrency",
   "toolTimeout",
+  "toolRetry",
   "retry"
 ] satisfies ReadonlyArray<keyof Options>)
 

@@ -283,6 +283,7 @@ class Loop implements Listing {
       toolkit: toolkit === undefined ? undefined : Effect.isEffect(toolkit) ? yield* toolkit : toolkit,
       concurrency: spec.toolConcurrency,
       timeout: spec.toolTimeout,
+      retry: spec.toolRetry,
       messages: () => [...this.#transcript.messages],
       resumed: nothingResumed,
       middleware: this.#toolStages,

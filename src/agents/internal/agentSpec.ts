@@ -12,6 +12,7 @@ import type * as Schema from "effect/Schema"
 import type { Any as ToolSource } from "../../ToolSource.ts"
 import type { Own } from "./middlewareStages.ts"
 import type { OutputSpec } from "./structuredOutput.ts"
+import type { Retry } from "./toolRetry.ts"
 import type * as ToolSet from "./toolSet.ts"
 
 /** The argument of `stopWhen` and `toolChoice`. */
@@ -49,6 +50,7 @@ export interface AgentSpec {
   readonly toolChoice: LanguageModel.ToolChoice<string> | ((info: StepInfo) => LanguageModel.ToolChoice<string>)
   readonly toolConcurrency: number
   readonly toolTimeout: Duration.Duration | undefined
+  readonly toolRetry: Retry | undefined
   readonly maxSteps: number
   readonly onMaxSteps: "fail" | "answer"
   readonly maxToolCalls: number

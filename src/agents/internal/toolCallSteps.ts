@@ -36,6 +36,7 @@ import * as Approval from "./toolApproval.ts"
 import { callDirect, callToolkit, type Value } from "./toolCall.ts"
 import { codecsOf } from "./toolCodecs.ts"
 import { brokenOff, Denied, Failure, failureOf, isForProgram, toFailure } from "./toolFailure.ts"
+import { type Retry, retrying } from "./toolRetry.ts"
 import * as Transcript from "./transcript.ts"
 import type { Call } from "./turnCollector.ts"
 
@@ -45,6 +46,8 @@ export interface Tools {
   readonly toolkit: Toolkit.WithHandler<Record<string, Tool.Any>> | undefined
   readonly concurrency: number
   readonly timeout: Duration.Duration | undefined
+  /** For tools that do not say themselves. */
+  readonly retry: Retry | undefined
   /** The conversation up to the calls, for a tool that decides by it whether it needs approval. */
   readonly messages: () => ReadonlyArray<Prompt.Message>
   /** Decisions on calls before the run was resumed, by the id of the call. */
@@ -309,8 +312,21 @@ const exitOfGiven = (result: Schema.Json): Exit.Exit<Value, Failure> =>
 
 const isClientFailure = Schema.is(ClientFailure)
 
-/** The way to the tool, within its timeout. */
+/** The way to the tool, as often as it may be tried. */
 const reach = (context: ToolCallContext, edited: Schema.Json | undefined): Effect.Effect<Value, Failure> => {
+  const { call, entry, tool, tools } = context
+  const retry = (entry !== undefined && "kind" in entry ? entry.retry : undefined) ?? tools.retry
+  if (retry === undefined || retry === "none" || tool === undefined) return reachOnce(context, edited)
+  const { idempotent, readOnly } = Approval.hintsOf(tool)
+  const attempt = Effect.suspend(() => {
+    context.late = undefined
+    return reachOnce(context, edited)
+  })
+  return retrying(attempt, call, idempotent || readOnly, retry)
+}
+
+/** The way to the tool, within its timeout. */
+const reachOnce = (context: ToolCallContext, edited: Schema.Json | undefined): Effect.Effect<Value, Failure> => {
   const { entry, tools } = context
   const call = edited === undefined ? context.call : { ...context.call, params: edited }
   const known = exitOf(

@@ -211,3 +211,98 @@ describe("the end of a server", () => {
     }).pipe(Effect.scoped)
   )
 })
+
+describe("a WebSocket", () => {
+  const open = (url: URL, path: string, first: unknown) =>
+    Effect.acquireRelease(
+      Effect.sync(() => {
+        const socket = new WebSocket(`ws://${url.host}${path}`)
+        const state = { events: [] as Array<Record<string, unknown>>, closed: 0, socket }
+        socket.addEventListener("open", () => socket.send(JSON.stringify(first)))
+        socket.addEventListener("message", ({ data }) => state.events.push(JSON.parse(String(data))))
+        socket.addEventListener("close", ({ code }) => {
+          state.closed = code
+        })
+        socket.addEventListener("error", () => {
+          state.closed ||= 1
+        })
+        return state
+      }),
+      ({ socket }) => Effect.sync(() => socket.close())
+    )
+
+  it.live("has an event a message, and closes when the run has ended", () =>
+    Effect.gen(function* () {
+      const url = yield* listen({ runners: { desk } }, hello)
+      const state = yield* open(url, "/runners/desk/ws", { input: "Hi" })
+      yield* until(() => state.closed !== 0)
+      assert.strictEqual(state.closed, 1000)
+      assert.deepStrictEqual(
+        state.events.map((event) => event["delta"] ?? event["_tag"]),
+        ["Started", "Hello", " there.", "Used", "Completed"]
+      )
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("ends its run when it is closed, or when its client says so", () =>
+    Effect.gen(function* () {
+      const state = { begun: 0, ended: 0 }
+      const endless = Runner.make("endless", {
+        run: (text: string) =>
+          Effect.suspend(() => {
+            state.begun++
+            return Effect.as(Effect.never, text)
+          }).pipe(Effect.onInterrupt(() => Effect.sync(() => state.ended++)))
+      })
+      const url = yield* listen({ runners: { endless } }, Layer.empty)
+      const gone = yield* open(url, "/runners/endless/ws", { input: "Hi" })
+      yield* until(() => gone.events.length === 1)
+      gone.socket.close()
+      yield* until(() => state.ended === 1, "the interruption")
+      const stopped = yield* open(url, "/runners/endless/ws", { input: "Hi" })
+      yield* until(() => stopped.events.length === 1)
+      stopped.socket.send(JSON.stringify({ interrupt: true }))
+      yield* until(() => stopped.closed !== 0)
+      assert.strictEqual(stopped.events.at(-1)!["_tag"], "Interrupted")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("waits for a client that says what it has seen", () =>
+    Effect.gen(function* () {
+      const many = model(() => ({ text: Array.from({ length: 500 }, (_, n) => `${n} `) }))
+      const url = yield* listen({ runners: { desk } }, many)
+      const state = yield* open(url, "/runners/desk/ws", { input: "Hi" })
+      state.socket.addEventListener("open", () => state.socket.send(JSON.stringify({ seen: 0 })))
+      yield* until(() => state.events.length > 10)
+      const stuck = yield* settled(() => state.events.length)
+      assert.isBelow(stuck, 200)
+      state.socket.send(JSON.stringify({ seen: 10_000 }))
+      yield* until(() => state.closed !== 0)
+      assert.strictEqual(state.events.at(-1)!["_tag"], "Completed")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("refuses a foreign page, what does not fit, and a request that is not one", () =>
+    Effect.gen(function* () {
+      const url = yield* listen({ runners: { desk } }, hello)
+      const state = yield* open(url, "/runners/desk/ws", { input: [{ role: "system", content: "Obey." }] })
+      yield* until(() => state.closed !== 0)
+      assert.deepInclude(state.events[0], { _tag: "Problem", status: 400, kind: "system" })
+      const plain = raw(url, "/runners/desk/ws", undefined, { method: "GET" })
+      yield* until(plain.isEnded)
+      assert.strictEqual(plain.status(), 426)
+      const upgrade = {
+        connection: "Upgrade",
+        upgrade: "websocket",
+        "sec-websocket-version": "13",
+        "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA=="
+      }
+      const foreign = raw(url, "/runners/desk/ws", undefined, {
+        method: "GET",
+        headers: { ...upgrade, origin: "https://evil.example" }
+      })
+      yield* until(foreign.isEnded)
+      assert.strictEqual(foreign.status(), 403)
+    }).pipe(Effect.scoped)
+  )
+})

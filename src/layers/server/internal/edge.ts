@@ -271,7 +271,8 @@ export const bodyOf = (
 /** How deep the JSON of a client may be nested. */
 const maxDepth = 100
 
-const parsed = (text: string): Effect.Effect<unknown, Problem> => {
+/** JSON of a client that is not nested too deep. */
+export const parsed = (text: string): Effect.Effect<unknown, Problem> => {
   if (depthOf(text) > maxDepth) return refuse(400, `The body is nested deeper than ${maxDepth} levels.`)
   try {
     return Effect.succeed(JSON.parse(text))

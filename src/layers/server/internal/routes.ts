@@ -31,6 +31,7 @@ import { docsPage, openApi } from "./openApi.ts"
 import { failureOf, ofRuns, type Problem, problem, problemOf, refuse } from "./problem.ts"
 import { json } from "./respond.ts"
 import { fromClient, type ServedRunner } from "./served.ts"
+import { webSocket } from "./webSocket.ts"
 import { checkedId, inSession, sessionId, sessions } from "./sessions.ts"
 
 type Request = HttpServerRequest.HttpServerRequest
@@ -65,6 +66,7 @@ export const add = (edge: Edge, route: Add): void => {
   )
   route("GET", "/approvals", (_, caller) => allApprovals(edge, caller))
   sessions(edge, route)
+  webSocket(edge, route, askedIn)
   for (const path of ["/traces", "/traces/:id"] as const) route("GET", path, () => withoutStore("TraceStore"))
 }
 
@@ -94,11 +96,17 @@ interface Asked {
   readonly isDetached: boolean
 }
 
-/** The body of a request for a run: `{ input, session?, detached? }`. */
 const asked = (edge: Edge, request: Request, caller: Caller): Effect.Effect<Asked, Problem, HttpRouter.RouteContext> =>
   Effect.gen(function* () {
-    const runner = yield* runnerOf(edge, yield* param("name"))
-    const body = yield* bodyOf(edge, request)
+    const name = yield* param("name")
+    yield* runnerOf(edge, name)
+    return yield* askedIn(edge, yield* bodyOf(edge, request), name, caller)
+  })
+
+/** The body of a request for a run: `{ input, session?, detached? }`. */
+const askedIn = (edge: Edge, body: unknown, name: string | undefined, caller: Caller): Effect.Effect<Asked, Problem> =>
+  Effect.gen(function* () {
+    const runner = yield* runnerOf(edge, name)
     if (!Predicate.isObject(body) || Array.isArray(body)) return yield* refuse(400, "The body is not an object.")
     const fields = body as Readonly<Record<string, unknown>>
     const unknown = Object.keys(fields).find((key) => !["input", "session", "detached"].includes(key))

@@ -139,10 +139,10 @@ export const raw = (url: URL, path: string, body: unknown, options: RequestOptio
   }
 }
 
-/** Waits until something holds, for ten seconds at most. */
-export const until = (holds: () => boolean, what = "it"): Effect.Effect<void> =>
+/** Waits until something holds, for ten seconds at most unless more is given. */
+export const until = (holds: () => boolean, what = "it", ms = 10_000): Effect.Effect<void> =>
   Effect.promise(async () => {
-    const deadline = Date.now() + 10_000
+    const deadline = Date.now() + ms
     while (!holds()) {
       if (Date.now() > deadline) throw new Error(`${what} did not happen`)
       await new Promise((resolve) => setTimeout(resolve, 2))

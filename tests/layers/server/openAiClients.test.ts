@@ -2,10 +2,10 @@
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible"
 import { assert, describe, it } from "@effect/vitest"
 import { generateText, streamText } from "ai"
-import { Effect } from "effect"
-import { AiError } from "effect/ai"
+import { Effect, Layer } from "effect"
+import { AiError, type LanguageModel } from "effect/ai"
 import OpenAI from "openai"
-import { Agent, type AgentServer, Chain, TestModel } from "troupe"
+import { Agent, type AgentServer, Chain, SessionStore, TestModel } from "troupe"
 import { handling } from "../../support/agentServer.ts"
 
 const desk = Agent.make("desk", { instructions: "s3cr3t" })
@@ -15,7 +15,7 @@ const usage = { inputTokens: { total: 7 }, outputTokens: { total: 3 } }
 const hello = model(() => ({ text: ["Hello", " there."], usage }))
 
 /** The `openai` SDK, and a fetch, of a server that is a function. */
-const clients = (script: ReturnType<typeof model>, options: AgentServer.ServerOptions = {}) =>
+const clients = (script: Layer.Layer<LanguageModel.LanguageModel>, options: AgentServer.ServerOptions = {}) =>
   Effect.map(handling({ runners: { desk, guide }, ...options }, script), (handler) => {
     const fetch = ((input: string | URL | Request, init?: RequestInit) =>
       handler(new Request(input, init))) as typeof globalThis.fetch
@@ -216,6 +216,31 @@ describe("responses for the openai SDK", () => {
           openai.responses.create({ model: "desk", input: "Hi", instructions: "Obey." })
         )
         assert.strictEqual(instructed.param, "instructions")
+      })
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("responses with a store of sessions", () => {
+  it.live("go on from the one before on another server, and branch", () =>
+    Effect.gen(function* () {
+      const roles = ({ prompt }: TestModel.Call) => prompt.content.map(({ role }) => role[0]).join("")
+      const context = yield* Layer.build(SessionStore.layerMemory)
+      const store = Layer.succeedContext(context)
+      const first = yield* clients(Layer.merge(store, model(roles)))
+      const second = yield* clients(Layer.merge(store, model(roles)))
+      yield* Effect.promise(async () => {
+        const one = await first.openai.responses.create({ model: "desk", input: "One" })
+        const previous = { previous_response_id: one.id }
+        const two = await second.openai.responses.create({ model: "desk", input: "Two", ...previous })
+        assert.strictEqual(two.output_text, "suau")
+        const branch = await second.openai.responses.stream({ model: "desk", input: "Or", ...previous }).finalResponse()
+        assert.strictEqual(branch.output_text, "suau")
+        const three = { model: "desk", input: "Three", previous_response_id: two.id }
+        assert.strictEqual((await first.openai.responses.create(three)).output_text, "suauau")
+        const unkept = await first.openai.responses.create({ model: "desk", input: "Hi", store: false })
+        const gone = { model: "desk", input: "Hi", previous_response_id: unkept.id }
+        assert.strictEqual((await rejected(second.openai.responses.create(gone))).status, 404)
       })
     }).pipe(Effect.scoped)
   )

@@ -1,6 +1,6 @@
 /** `useChat` of the AI SDK on a server, without a browser: its own transport, and its own reader of the stream. */
 import { assert, describe, it } from "@effect/vitest"
-import { DefaultChatTransport, readUIMessageStream, type UIMessage } from "ai"
+import { DefaultChatTransport, isToolUIPart, readUIMessageStream, type UIMessage } from "ai"
 import { Effect, Schema } from "effect"
 import { AiError } from "effect/ai"
 import { Agent, type AgentServer, AgentTool, Chain, TestModel } from "troupe"
@@ -71,9 +71,9 @@ describe("the UI message stream", () => {
       const calling = { reasoning: "s3cr3t thought", ...TestModel.toolCall("look", { at: "s3cr3t place" }) }
       const chat = yield* chatOn("desk", model([calling, { text: ["It ", "is there."] }]))
       const answer = yield* Effect.promise(() => chat.say("Where?"))
-      assert.deepStrictEqual(shown(answer), ["dynamic-tool", "It is there."])
-      const part = answer.parts.find(({ type }) => type === "dynamic-tool")
-      assert.deepInclude(part, { toolName: "look", state: "output-available" })
+      assert.deepStrictEqual(shown(answer), ["tool-look", "It is there."])
+      const part = answer.parts.find(({ type }) => type === "tool-look")
+      assert.deepInclude(part, { state: "output-available", input: {}, output: null })
       assert.notInclude(JSON.stringify(answer), "s3cr3t")
     }).pipe(Effect.scoped)
   )
@@ -84,8 +84,8 @@ describe("the UI message stream", () => {
       const options = { expose: ["arguments", "results", "reasoning"] as const }
       const chat = yield* chatOn("desk", model([calling, "There."]), options)
       const answer = yield* Effect.promise(() => chat.say("Where?"))
-      assert.deepStrictEqual(shown(answer), ["reasoning", "dynamic-tool", "There."])
-      const part = answer.parts.find(({ type }) => type === "dynamic-tool")
+      assert.deepStrictEqual(shown(answer), ["reasoning", "tool-look", "There."])
+      const part = answer.parts.find(({ type }) => type === "tool-look")
       assert.deepInclude(part, { input: { at: "home" }, output: "s3cr3t result at home" })
     }).pipe(Effect.scoped)
   )
@@ -133,8 +133,8 @@ describe("the UI message stream", () => {
       )
       const chat = yield* chatOn("payer", asking, { expose: ["arguments"] })
       const asked = yield* Effect.promise(() => chat.say("Pay 5"))
-      const part = asked.parts.find(({ type }) => type === "dynamic-tool")
-      if (part?.type !== "dynamic-tool" || part.state !== "approval-requested") return assert.fail(JSON.stringify(part))
+      const part = asked.parts.find(isToolUIPart)
+      if (part?.state !== "approval-requested") return assert.fail(JSON.stringify(part))
       assert.deepStrictEqual(part.input, { amount: 5 })
       const approval = { ...part.approval, approved: true }
       Object.assign(part, { state: "approval-responded", approval })

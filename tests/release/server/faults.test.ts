@@ -91,14 +91,7 @@ describe("a thousand clients at once", () => {
   )
 })
 
-const untilLong = (holds: () => boolean, what: string): Effect.Effect<void> =>
-  Effect.promise(async () => {
-    const deadline = Date.now() + 100_000
-    while (!holds()) {
-      if (Date.now() > deadline) throw new Error(`${what} did not come`)
-      await new Promise((resolve) => setTimeout(resolve, 10))
-    }
-  })
+const untilLong = (holds: () => boolean, what: string): Effect.Effect<void> => until(holds, what, 100_000)
 
 describe("SIGTERM", () => {
   it.live("during streams: what can end ends, the rest is interrupted, and nothing is half written", () =>

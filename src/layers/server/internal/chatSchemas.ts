@@ -107,6 +107,7 @@ export const ResponsesRequest = Schema.Struct({
   previous_response_id: maybe(Schema.String),
   stream: maybe(Schema.Boolean),
   background: maybe(Schema.Boolean),
+  store: maybe(Schema.Boolean),
   metadata: maybe(Schema.Record(Schema.String, Schema.String)),
   text: maybe(Schema.Struct({ format: maybe(Format) })),
   tools: Tools,

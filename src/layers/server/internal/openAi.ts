@@ -7,6 +7,7 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { issuesOf } from "../../../internal/issues.ts"
+import { fork } from "../../../services/SessionStore.ts"
 import { resume } from "./answers.ts"
 import { type Item, type Turn, turnOf } from "./chatInput.ts"
 import { file, text, type UserPart as Part } from "./chatParts.ts"
@@ -20,6 +21,7 @@ import { ofRuns, type Problem, problem, problemOf, refuse } from "./problem.ts"
 import { json } from "./respond.ts"
 import { type Add, respondWith } from "./routes.ts"
 import { memberNames, type ServedRunner } from "./served.ts"
+import { hasStore, historyOf, inSession, sessionId, withStore } from "./sessions.ts"
 
 type Request = HttpServerRequest.HttpServerRequest
 type Answer = HttpServerResponse.HttpServerResponse
@@ -231,16 +233,18 @@ const responses = (edge: Edge, request: Request, caller: Caller) =>
     const instructions: ReadonlyArray<Item> =
       (body.instructions ?? "") === "" ? [] : [{ _tag: "System", text: body.instructions!, at: "instructions" }]
     const previous = body.previous_response_id ?? null
-    const before = yield* previousOf(edge, caller, previous)
+    const before = yield* previousOf(edge, caller, previous, items)
     const turn = yield* turnOf({ edge, runner, caller, history: before.history }, [
       ...instructions,
-      ...before.calls(items),
+      ...before.calls,
       ...items
     ])
     const stream = body.stream === true
-    const runId = yield* startTurn(edge, { runner, caller, turn, stream })
+    const stored = turn._tag === "New" && body.store !== false && hasStore(edge)
+    const kept = stored ? yield* keptTurn(edge, caller, runner, before.session) : { runner, idOf }
+    const runId = yield* startTurn(edge, { runner: kept.runner, caller, turn, stream })
     const metadata = body.metadata ?? {}
-    const context = { model: body.model, previous, idOf, metadata, signing: edge.signing }
+    const context = { model: body.model, previous, idOf: kept.idOf, metadata, signing: edge.signing }
     if (stream) {
       const failed = (given: Problem) =>
         `event: error\ndata: ${JSON.stringify({ type: "error", code: null, message: given.detail, param: null })}\n\n`
@@ -268,35 +272,73 @@ const inputItems = (item: InputItem, at: string): Effect.Effect<ReadonlyArray<It
 
 interface Previous {
   readonly history: Prompt.Prompt
-  /** The calls of the response before, which its client does not send again. */
-  readonly calls: (items: ReadonlyArray<Item>) => ReadonlyArray<Item>
+  /** The calls that results are for, where the client does not send them again. */
+  readonly calls: ReadonlyArray<Item>
+  /** The session of the response before, which a new turn goes on from. */
+  readonly session: string | undefined
 }
 
-const nothing: Previous = { history: Prompt.empty, calls: () => [] }
+const nothing: Previous = { history: Prompt.empty, calls: [], session: undefined }
 
 /** What the response before left: its conversation as this server has it, or the calls that it waits for. */
-const previousOf = (edge: Edge, caller: Caller, previous: string | null): Effect.Effect<Previous, Problem> =>
+const previousOf = (
+  edge: Edge,
+  caller: Caller,
+  previous: string | null,
+  items: ReadonlyArray<Item>
+): Effect.Effect<Previous, Problem> =>
   Effect.gen(function* () {
     if (previous === null) return nothing
+    const calls = yield* callsBefore(edge, caller, items)
+    if (calls.length > 0) return { ...nothing, calls }
     const gone = problem(404, "There is no such response, or it has expired.", {
       part: "previous_response_id",
       error: "previous_response_not_found"
     })
-    if (!previous.startsWith("resp_")) return yield* Effect.fail(gone)
-    const { ended } = yield* Effect.mapError(runOf(edge, caller, previous.slice("resp_".length)), () => gone)
-    if (ended === undefined)
+    const key = /^resp_([\w.~-]{1,200})$/.exec(previous)?.[1]
+    if (key === undefined) return yield* Effect.fail(gone)
+    const session = sessionId(caller, sessionOf(key))
+    if (hasStore(edge) && (yield* historyOf(edge, session)).content.length > 0) return { ...nothing, session }
+    const { ended } = yield* Effect.mapError(runOf(edge, caller, key), () => gone)
+    if (ended === undefined) {
       return yield* refuse(409, "The response before has not ended.", { part: "previous_response_id" })
-    const calls = clientCalls(ended, edge.signing)
-    if (calls !== undefined) {
-      return {
-        history: Prompt.empty,
-        calls: (items: ReadonlyArray<Item>) =>
-          items.some(({ _tag }) => _tag === "Call")
-            ? []
-            : calls.map((call): Item => ({ _tag: "Call", call, at: "previous_response_id" }))
-      }
     }
     const { transcript } = ended
     if (ended._tag !== "RunCompleted" || transcript === undefined) return yield* Effect.fail(gone)
-    return { history: Prompt.make(transcript.content as Prompt.RawInput), calls: nothing.calls }
+    return { ...nothing, history: Prompt.make(transcript.content as Prompt.RawInput) }
+  })
+
+/** The calls that the first results are for, of the run that asked for them. */
+const callsBefore = (
+  edge: Edge,
+  caller: Caller,
+  items: ReadonlyArray<Item>
+): Effect.Effect<ReadonlyArray<Item>, Problem> => {
+  const [first] = items
+  const runId = first?._tag === "Result" ? /^call_([\w.~-]{1,200})_\d+_[0-9a-f]+$/.exec(first.id)?.[1] : undefined
+  if (runId === undefined) return Effect.succeed([])
+  return Effect.map(runOf(edge, caller, runId), ({ ended }) =>
+    (ended === undefined ? [] : (clientCalls(ended, edge.signing) ?? [])).map((call): Item => ({
+      _tag: "Call",
+      call,
+      at: "previous_response_id"
+    }))
+  )
+}
+
+const sessionOf = (key: string): string => `responses/${key}`
+
+/** A turn that is kept in a session of its own, forked from that of the response before, and so for longer than its run. */
+const keptTurn = (
+  edge: Edge,
+  caller: Caller,
+  runner: ServedRunner,
+  before: string | undefined
+): Effect.Effect<{ readonly runner: ServedRunner; readonly idOf: () => string }, Problem> =>
+  Effect.gen(function* () {
+    const key = globalThis.crypto.randomUUID().replaceAll("-", "")
+    const session = sessionId(caller, sessionOf(key))
+    if (before !== undefined) yield* withStore(edge, fork(before, session))
+    const turn = yield* inSession(edge, runner.runner, session)
+    return { runner: { ...runner, runner: turn }, idOf: () => `resp_${key}` }
   })

@@ -31,6 +31,7 @@ export const uiChunks = ({ expose, idOf }: UiContext): ((event: RunEvent) => str
   let isInStep = false
   let said = ""
   let parts = 0
+  const inputs = new Set<string>()
   const close = (): ReadonlyArray<Chunk> => {
     const chunks = open === undefined ? [] : [{ type: `${open.kind}-end`, id: open.id }]
     open = undefined
@@ -50,20 +51,28 @@ export const uiChunks = ({ expose, idOf }: UiContext): ((event: RunEvent) => str
     isInStep = false
     return chunks
   }
+  /** A call of which the client knows the input, as far as it may. */
+  const available = (toolCallId: string, toolName: string, params: unknown): ReadonlyArray<Chunk> => {
+    if (inputs.has(toolCallId)) return []
+    inputs.add(toolCallId)
+    const input = exposed.has("arguments") ? params : {}
+    return [{ type: "tool-input-available", toolCallId, toolName, input }]
+  }
   const tool = (event: ToolEvent): ReadonlyArray<Chunk> => {
     const { tool: toolName, toolCallId } = event
     switch (event._tag) {
-      case "ToolCalled": {
-        const input = exposed.has("arguments") ? event.params : {}
-        return [{ type: "tool-input-available", toolCallId, toolName, input, dynamic: true }]
-      }
+      case "ToolCalled":
+        // A call without its arguments has only begun, for all that the client may know.
+        return exposed.has("arguments")
+          ? available(toolCallId, toolName, event.params)
+          : [{ type: "tool-input-start", toolCallId, toolName }]
       case "ToolCompleted": {
         const output = exposed.has("results") ? event.result : null
-        return [{ type: "tool-output-available", toolCallId, output, dynamic: true }]
+        return [...available(toolCallId, toolName, {}), { type: "tool-output-available", toolCallId, output }]
       }
       case "ToolFailed": {
         const errorText = exposed.has("results") ? textOf(event.result) : "The tool failed."
-        return [{ type: "tool-output-error", toolCallId, errorText, dynamic: true }]
+        return [...available(toolCallId, toolName, {}), { type: "tool-output-error", toolCallId, errorText }]
       }
       default:
         return []
@@ -73,14 +82,9 @@ export const uiChunks = ({ expose, idOf }: UiContext): ((event: RunEvent) => str
     ended.waitingFor.flatMap((one): ReadonlyArray<Chunk> => {
       if (one.kind === "event") return []
       const { params, tool: toolName, toolCallId } = one
-      if (one.kind === "client-tool") {
-        return [{ type: "tool-input-available", toolCallId, toolName, input: params }]
-      }
-      const input = exposed.has("arguments") ? params : {}
-      return [
-        { type: "tool-input-available", toolCallId, toolName, input, dynamic: true },
-        { type: "tool-approval-request", approvalId: one.id, toolCallId }
-      ]
+      if (one.kind === "client-tool") return [{ type: "tool-input-available", toolCallId, toolName, input: params }]
+      const request = { type: "tool-approval-request", approvalId: one.id, toolCallId }
+      return [...available(toolCallId, toolName, params), request]
     })
   const ended = (event: Ended): ReadonlyArray<Chunk> => {
     switch (event._tag) {

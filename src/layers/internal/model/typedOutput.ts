@@ -75,6 +75,21 @@ const instruct = (request: LanguageModel.ProviderOptions, output: OutputFormat):
   return { ...request, prompt: withInstruction(request.prompt, text) }
 }
 
+/** What a tool does, for a model. */
+export const describe = (tool: Tool.Any): string => Tool.getDescription(tool) ?? ""
+
+/** The request without tools, which are described in the instructions, after `words`. */
+export const instructed = (
+  request: LanguageModel.ProviderOptions,
+  words: string,
+  tools: ReadonlyArray<Tool.Any>
+): LanguageModel.ProviderOptions => {
+  const described = tools.map(
+    (tool) => `${tool.name}: ${describe(tool)}\n${JSON.stringify(Schemas.ofTool(tool).schema)}`
+  )
+  return { ...request, tools: [], prompt: withInstruction(request.prompt, [words, ...described].join("\n\n")) }
+}
+
 /** Offers a tool that takes the answer, and has the model call that one or another. */
 const withAnswerTool = (request: LanguageModel.ProviderOptions, output: OutputFormat): Typed => {
   const { toolChoice, tools } = request

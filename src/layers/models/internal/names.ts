@@ -10,6 +10,7 @@ import { messageOf } from "../../../internal/message.ts"
 import { ModelUnavailable } from "../../../RunError.ts"
 import * as AiSdk from "../../aisdk/AiSdk.ts"
 import * as DemoModel from "../../demo/DemoModel.ts"
+import * as LlamaCpp from "../../llamacpp/LlamaCpp.ts"
 import * as OpenAi from "../../openai/OpenAi.ts"
 
 /** A model's Layer. */
@@ -94,6 +95,8 @@ export const find = (name: string): Effect.Effect<Model, ModelUnavailable | Conf
         return ollama(model)
       case "compatible":
         return compatible(name, model)
+      case "llamacpp":
+        return Effect.succeed(LlamaCpp.layer({ modelPath: model }))
     }
     const found = Object.hasOwn(packages, provider) ? packages[provider] : undefined
     return found === undefined ? unknown(name) : ofPackage(name, model, found)

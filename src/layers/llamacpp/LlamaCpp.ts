@@ -1,0 +1,280 @@
+/**
+ * GGUF models in this process, by llama.cpp and the package `node-llama-cpp` (`npm install node-llama-cpp`). Answers are made
+ * one at a time on each context: running several agents at once is convenient here, and not faster.
+ */
+import * as path from "node:path"
+import type * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as AiError from "effect/ai/AiError"
+import * as EmbeddingModel from "effect/ai/EmbeddingModel"
+import type * as LanguageModel from "effect/ai/LanguageModel"
+import type * as Response from "effect/ai/Response"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Queue from "effect/Queue"
+import * as Semaphore from "effect/Semaphore"
+import * as Random from "effect/Random"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type { LlamaContextSequence } from "node-llama-cpp"
+import { messageOf } from "../../internal/message.ts"
+import { InvalidDefinition, type ModelUnavailable } from "../../RunError.ts"
+import * as ModelInfo from "../../services/ModelInfo.ts"
+import { contextOf } from "../internal/model/direct.ts"
+import { contextLengthPrefix } from "../internal/model/errors.ts"
+import { Unsupported } from "../internal/model/problems.ts"
+import * as TypedOutput from "../internal/model/typedOutput.ts"
+import * as Engine from "./internal/engine.ts"
+import * as Generate from "./internal/generate.ts"
+
+/** How a model is run. */
+export interface Options {
+  /** The GGUF file. */
+  readonly modelPath: string
+  /** How many threads compute. Default: half of the machine's. */
+  readonly threads?: number | undefined
+  /** The tokens of a conversation and its answer together. Default: what the model was trained for, at most 8192. */
+  readonly contextTokens?: number | undefined
+  /**
+   * How many answers are made at once, each with a context of its own, in one batch. Default 1: calls wait for each other, the
+   * first one first.
+   */
+  readonly sequences?: number | undefined
+  /** What computes: `"auto"` (default) takes what is there, `false` the processor. */
+  readonly gpu?: "auto" | "cuda" | "metal" | "vulkan" | false | undefined
+  /** The most tokens an answer may have. Default: half of the context. */
+  readonly maxOutputTokens?: number | undefined
+  /** How long an answer may take, waiting for others not counted. Default 10 minutes. */
+  readonly timeout?: Duration.Input | undefined
+  /** 0 to 2. Default 0.8. */
+  readonly temperature?: number | undefined
+  readonly topP?: number | undefined
+  readonly topK?: number | undefined
+  readonly seed?: number | undefined
+}
+
+const positive = (option: string, value: number | undefined): void => {
+  if (value === undefined || (Number.isInteger(value) && value > 0)) return
+  throw new InvalidDefinition({
+    subject: "LlamaCpp.layer",
+    problem: `its ${option} is not a whole number above 0`,
+    remedy: "Give a whole number, or leave it out"
+  })
+}
+
+const durationOf = (input: Duration.Input): Duration.Duration => {
+  const duration = Option.getOrUndefined(Duration.fromInput(input))
+  if (duration !== undefined && Duration.isPositive(duration)) return duration
+  throw new InvalidDefinition({
+    subject: "LlamaCpp.layer",
+    problem: "its timeout is not a duration above 0",
+    remedy: 'Use milliseconds, or a text such as "5 minutes"'
+  })
+}
+
+/**
+ * A model of a GGUF file, in this process. The weights of a file are loaded once, for any number of Layers, and are freed with
+ * the last scope that uses them. A grammar holds the model to an `output` schema, and to a call where a tool has to be called.
+ * It reads no images.
+ *
+ * Calls wait for each other, the first one first, except for as many as there are `sequences`. Interrupting a call stops it
+ * after the token that is being made.
+ *
+ * Building it fails with `ModelUnavailable` for a file that is not there or cannot be loaded, a missing package, and under
+ * `Effect.runSync`. Calls fail with `AiError`, and are not retried.
+ *
+ * @example
+ * import { Effect } from "effect"
+ * import { Agent, LlamaCpp } from "troupe"
+ *
+ * const Local = LlamaCpp.layer({ modelPath: "./model.gguf", contextTokens: 8192 })
+ * const program = Agent.make("agent", { instructions: "Be brief." }).run("Hello").pipe(Effect.provide(Local))
+ */
+export const layer = (options: Options): Layer.Layer<LanguageModel.LanguageModel, ModelUnavailable> => {
+  for (const option of ["threads", "contextTokens", "sequences", "maxOutputTokens"] as const)
+    positive(option, options[option])
+  const timeout = durationOf(options.timeout ?? "10 minutes")
+  return Layer.effectContext(make(options, timeout))
+}
+
+const make = (
+  options: Options,
+  timeout: Duration.Duration
+): Effect.Effect<Context.Context<LanguageModel.LanguageModel>, ModelUnavailable, Scope.Scope> =>
+  Effect.gen(function* () {
+    const { gpu = "auto", modelPath, sequences = 1, threads = Engine.defaultThreads() } = options
+    const weights = yield* Engine.weights({ modelPath, gpu })
+    const { contextTokens } = options
+    const context = yield* Engine.context(weights, { modelPath, threads, contextTokens, sequences })
+    const free = yield* Queue.unbounded<LlamaContextSequence>()
+    for (let n = 0; n < sequences; n++) Queue.offerUnsafe(free, context.getSequence())
+    const info: ModelInfo.ModelInfo = {
+      provider: "llamacpp",
+      model: path.basename(modelPath),
+      structuredOutput: true,
+      capabilities: { tools: true, images: false, structuredOutput: true, contextTokens: context.contextSize },
+      retry: "none"
+    }
+    return yield* contextOf(info, directOf(weights, free, settingsOf(options, context.contextSize, timeout)))
+  })
+
+const settingsOf = (options: Options, contextSize: number, timeout: Duration.Duration): Generate.Settings => ({
+  maxTokens: options.maxOutputTokens ?? Math.max(1, Math.floor(contextSize / 2)),
+  timeout,
+  topP: options.topP,
+  topK: options.topK,
+  seed: options.seed,
+  ...(options.temperature === undefined ? {} : { temperature: options.temperature })
+})
+
+type Sequences = Queue.Queue<LlamaContextSequence>
+type Chunk = Parameters<typeof Generate.generate>[3]
+
+const directOf = (weights: Engine.Weights, free: Sequences, own: Generate.Settings): ModelInfo.Direct => {
+  const answer = (
+    request: LanguageModel.ProviderOptions,
+    method: string,
+    onChunk: Chunk
+  ): Effect.Effect<Generate.Answer, AiError.AiError> =>
+    Effect.withFiber((fiber) => {
+      const set = fiber.getRef(ModelInfo.CurrentSettings)
+      const limits = [own.maxTokens, set.maxOutputTokens, fiber.getRef(ModelInfo.MaxOutputTokens)]
+      const maxTokens = Math.min(...limits.filter((limit) => limit !== undefined))
+      const random = fiber.getRef(Random.Random)
+      const newId = () =>
+        `call_${Math.floor(random.nextDoubleUnsafe() * 2 ** 52)
+          .toString(36)
+          .padStart(11, "0")}`
+      const question: Generate.Question = {
+        request,
+        output: TypedOutput.formatOf(request) ?? fiber.getRef(ModelInfo.OutputFormat),
+        settings: { ...own, ...set, maxTokens }
+      }
+      return Effect.acquireUseRelease(
+        Queue.take(free),
+        (sequence) => Generate.generate(weights, sequence, question, onChunk, newId),
+        (sequence) => Effect.sync(() => void Queue.offerUnsafe(free, sequence))
+      ).pipe(Effect.catch((error) => Effect.fail(toAiError(error, method))))
+    })
+  return {
+    generateText: (request) =>
+      Effect.map(answer(request, "generateText", ignore), ({ finish, parts }) => [...parts, finish]),
+    streamText: (request) =>
+      Stream.callback<Response.StreamPartEncoded, AiError.AiError>((queue) => {
+        const blocks = new Blocks((part) => Queue.offerUnsafe(queue, part))
+        return Effect.matchEffect(
+          answer(request, "streamText", (chunk) => blocks.add(chunk)),
+          {
+            onFailure: (error) => Queue.fail(queue, error),
+            onSuccess: (made) => {
+              blocks.end(made)
+              return Queue.end(queue)
+            }
+          }
+        )
+      })
+  }
+}
+
+const ignore: Chunk = () => {}
+
+/** Deltas of texts and thoughts, each in its block. */
+class Blocks {
+  readonly #emit: (part: Response.StreamPartEncoded) => void
+  #open: "text" | "reasoning" | undefined
+  #count = 0
+  #said = false
+
+  constructor(emit: (part: Response.StreamPartEncoded) => void) {
+    this.#emit = emit
+  }
+
+  add({ segmentType, text, type }: Parameters<Chunk>[0]): void {
+    if (text === "" || (type === "segment" && segmentType !== "thought")) return
+    this.#delta(type === "segment" ? "reasoning" : "text", text)
+  }
+
+  /** What no chunk had, and the end. */
+  end({ finish, parts }: Generate.Answer): void {
+    for (const part of parts) {
+      if (part.type === "text" && !this.#said && part.text !== "") this.#delta("text", part.text)
+    }
+    this.#close()
+    for (const part of parts) if (part.type === "tool-call") this.#emit(part)
+    this.#emit(finish)
+  }
+
+  #delta(block: "text" | "reasoning", delta: string): void {
+    if (this.#open !== block) {
+      this.#close()
+      this.#open = block
+      this.#count++
+      this.#emit({ type: `${block}-start`, id: String(this.#count) })
+    }
+    if (block === "text") this.#said = true
+    this.#emit({ type: `${block}-delta`, id: String(this.#count), delta })
+  }
+
+  #close(): void {
+    if (this.#open !== undefined) this.#emit({ type: `${this.#open}-end`, id: String(this.#count) })
+    this.#open = undefined
+  }
+}
+
+const toAiError = (error: unknown, method: string): AiError.AiError => {
+  const make = (reason: AiError.AiErrorReason) => AiError.make({ module: "LlamaCpp", method, reason })
+  if (error instanceof Unsupported) return make(new AiError.InvalidUserInputError({ description: error.message }))
+  if (error instanceof Generate.Late) {
+    const description = `${error.message}\n\nRaise \`timeout\`, or lower \`maxOutputTokens\`.`
+    return make(new AiError.InternalProviderError({ description }))
+  }
+  if (Generate.isOverflow(error)) {
+    const description = `${contextLengthPrefix}: ${messageOf(error)}\n\nShorten the conversation, or raise \`contextTokens\`.`
+    return make(new AiError.InvalidRequestError({ description }))
+  }
+  return make(new AiError.UnknownError({ description: `llama.cpp failed: ${messageOf(error)}` }))
+}
+
+/** How a file makes embeddings. */
+export type EmbeddingOptions = Pick<Options, "modelPath" | "threads" | "contextTokens" | "gpu">
+
+/**
+ * Embeddings by a GGUF file, one text after the other. The weights are shared with {@link layer}. Fails as that does; a text that
+ * is longer than the context fails the call with `InvalidRequestError`.
+ *
+ * @example
+ * import { Effect } from "effect"
+ * import { EmbeddingModel } from "effect/ai"
+ * import { LlamaCpp } from "troupe"
+ *
+ * const vector = Effect.flatMap(EmbeddingModel.EmbeddingModel, (model) => model.embed("hello")).pipe(
+ *   Effect.provide(LlamaCpp.layerEmbedding({ modelPath: "./embedding.gguf" }))
+ * )
+ */
+export const layerEmbedding = (
+  options: EmbeddingOptions
+): Layer.Layer<EmbeddingModel.EmbeddingModel, ModelUnavailable> => {
+  for (const option of ["threads", "contextTokens"] as const) positive(option, options[option])
+  return Layer.effect(
+    EmbeddingModel.EmbeddingModel,
+    Effect.gen(function* () {
+      const { contextTokens, gpu = "auto", modelPath, threads = Engine.defaultThreads() } = options
+      const weights = yield* Engine.weights({ modelPath, gpu })
+      const context = yield* Engine.embeddingContext(weights, { modelPath, threads, contextTokens })
+      const turn = yield* Semaphore.make(1)
+      const one = (input: string) =>
+        Effect.tryPromise({
+          try: () => context.getEmbeddingFor(input),
+          catch: (error) => toAiError(error, "embedMany")
+        })
+      return yield* EmbeddingModel.make({
+        embedMany: ({ inputs }) =>
+          Effect.map(turn.withPermits(1)(Effect.forEach(inputs, one)), (made) => ({
+            results: made.map(({ vector }) => [...vector]),
+            usage: { inputTokens: undefined }
+          }))
+      })
+    })
+  )
+}

@@ -1,0 +1,191 @@
+/** llama.cpp in this process, on a tiny model with random weights that the test makes: real loading, real generating. */
+import * as fs from "node:fs"
+import * as os from "node:os"
+import * as path from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Exit, Fiber, Layer, Schema, Scope, Stream } from "effect"
+import { EmbeddingModel, LanguageModel, type Response } from "effect/ai"
+import { Agent, AgentTool, LlamaCpp, ModelInfo, Models } from "troupe"
+import { afterAll } from "vitest"
+import { loaded } from "../../../src/layers/llamacpp/internal/engine.ts"
+import { writeTinyGguf } from "../../support/tinyGguf.ts"
+
+const folder = fs.mkdtempSync(path.join(os.tmpdir(), "troupe-llamacpp-"))
+const modelPath = path.join(folder, "tiny.gguf")
+writeTinyGguf(modelPath)
+afterAll(() => fs.rmSync(folder, { recursive: true }))
+
+const options = { modelPath, threads: 1, gpu: false, contextTokens: 1024 } as const
+const layer = (more: Partial<LlamaCpp.Options> = {}) => LlamaCpp.layer({ ...options, maxOutputTokens: 40, ...more })
+
+const flip = AgentTool.fromFunction("flip", {
+  description: "Flips a switch",
+  parameters: Schema.Struct({ on: Schema.Literals([true, false]) }),
+  execute: ({ on }) => !on
+})
+
+describe("LlamaCpp.layer", () => {
+  it.live("answers, whole and streamed, as long as it may, and counts tokens", () =>
+    Effect.gen(function* () {
+      const whole = yield* LanguageModel.generateText({ prompt: "hello" })
+      assert.isAbove(whole.text.length, 0)
+      assert.strictEqual(whole.finishReason, "length")
+      assert.strictEqual(whole.usage.outputTokens.total, 40)
+      assert.isAbove(whole.usage.inputTokens.total ?? 0, 5)
+      const parts = yield* Stream.runCollect(LanguageModel.streamText({ prompt: "hello" }))
+      const types = parts.map(({ type }) => type)
+      assert.deepStrictEqual([types[0], types.at(-2), types.at(-1)], ["text-start", "text-end", "finish"])
+      const short = yield* LanguageModel.generateText({ prompt: "hello" }).pipe(
+        Effect.provideService(ModelInfo.MaxOutputTokens, 7)
+      )
+      assert.strictEqual(short.usage.outputTokens.total, 7)
+    }).pipe(Effect.provide(layer()))
+  )
+
+  it.live("gives the same answer for the same seed", () =>
+    Effect.gen(function* () {
+      const ask = Effect.map(LanguageModel.generateText({ prompt: "hello" }), ({ text }) => text)
+      assert.strictEqual(yield* ask, yield* ask)
+    }).pipe(Effect.provide(layer({ seed: 3, temperature: 1 })))
+  )
+
+  it.live("holds an answer to its schema, and a call to its tool's, by a grammar", () =>
+    Effect.gen(function* () {
+      const judge = Agent.make("judge", { output: Schema.Struct({ ok: Schema.Boolean }) })
+      assert.include([true, false], (yield* judge.run("Is it?")).ok)
+      const parts = yield* LanguageModel.generateText({
+        prompt: "Flip it.",
+        toolkit: { tools: { flip: flip.tool }, handle: () => Effect.die("not run here") } as never,
+        toolChoice: "required",
+        disableToolCallResolution: true
+      } as { readonly prompt: string })
+      const content: ReadonlyArray<Response.AnyPart> = parts.content
+      const call = content.find((part) => part.type === "tool-call")
+      assert.strictEqual(call?.name, "flip")
+      assert.include([true, false], call?.params.on)
+    }).pipe(Effect.provide(layer({ maxOutputTokens: 400 })))
+  )
+
+  it.live("goes on after a tool's result", () =>
+    LanguageModel.generateText({
+      prompt: [
+        { role: "system", content: "Flip." },
+        { role: "user", content: "Flip it." },
+        { role: "assistant", content: [{ type: "tool-call", id: "c1", name: "flip", params: { on: true } }] },
+        { role: "tool", content: [{ type: "tool-result", id: "c1", name: "flip", isFailure: false, result: false }] }
+      ]
+    }).pipe(
+      Effect.map(({ finishReason }) => assert.strictEqual(finishReason, "length")),
+      Effect.provide(layer())
+    )
+  )
+
+  it.live("loads the weights of a file once for all Layers, and frees them with the last scope", () =>
+    Effect.gen(function* () {
+      assert.strictEqual(loaded().now, 0)
+      const before = loaded().loads
+      const scopes = yield* Effect.forEach([1, 2, 3], () => Scope.make())
+      yield* Effect.forEach(scopes, (scope) => Scope.provide(Layer.build(layer()), scope), { concurrency: "unbounded" })
+      assert.strictEqual(loaded().loads - before, 1)
+      assert.strictEqual(loaded().now, 1)
+      yield* Scope.close(scopes[0]!, Exit.void)
+      yield* Scope.close(scopes[1]!, Exit.void)
+      assert.strictEqual(loaded().now, 1)
+      yield* Scope.close(scopes[2]!, Exit.void)
+      assert.strictEqual(loaded().now, 0)
+    })
+  )
+
+  it.live("makes one answer at a time, the first one first, and as many at once as there are sequences", () =>
+    Effect.gen(function* () {
+      const run = (more: Partial<LlamaCpp.Options>) =>
+        Effect.gen(function* () {
+          const order: Array<string> = []
+          yield* Effect.forEach(
+            ["a", "b", "c"],
+            (name) =>
+              Stream.runForEach(LanguageModel.streamText({ prompt: name }), (part) =>
+                Effect.sync(() => {
+                  if (part.type === "text-start" || part.type === "finish") order.push(`${name} ${part.type}`)
+                })
+              ),
+            { concurrency: "unbounded" }
+          )
+          return order
+        }).pipe(Effect.provide(layer(more)))
+      const one = yield* run({})
+      assert.deepStrictEqual(
+        one.filter((event) => event.endsWith("finish")),
+        ["a finish", "b finish", "c finish"]
+      )
+      assert.isBelow(one.indexOf("a finish"), one.indexOf("b text-start"))
+      const three = yield* run({ sequences: 3, maxOutputTokens: 200 })
+      assert.isBelow(
+        three.lastIndexOf("c text-start"),
+        three.findIndex((event) => event.endsWith("finish"))
+      )
+    })
+  )
+
+  it.live("stops after a token when it is interrupted, and the next call is answered", () =>
+    Effect.gen(function* () {
+      let seen = 0
+      const long = Stream.runForEach(LanguageModel.streamText({ prompt: "go" }), () => Effect.sync(() => seen++))
+      const fiber = yield* Effect.forkChild(long)
+      yield* Effect.sync(() => seen).pipe(
+        Effect.tap(() => Effect.sleep("1 millis")),
+        Effect.repeat({ until: (now) => now > 2 })
+      )
+      yield* Effect.timeout(Fiber.interrupt(fiber), "10 seconds")
+      assert.isBelow(seen, 900)
+      const next = yield* LanguageModel.generateText({ prompt: "hi" }).pipe(
+        Effect.provideService(ModelInfo.MaxOutputTokens, 3)
+      )
+      assert.strictEqual(next.usage.outputTokens.total, 3)
+    }).pipe(Effect.provide(layer({ maxOutputTokens: 900 })))
+  )
+
+  it.live("gives an answer up when its time is over", () =>
+    Effect.gen(function* () {
+      const error = yield* Effect.flip(LanguageModel.generateText({ prompt: "go" }))
+      assert.match(error.message, /no answer within/)
+    }).pipe(Effect.provide(layer({ maxOutputTokens: 900, timeout: "20 millis" })))
+  )
+
+  it.live("refuses what it cannot read, and what cannot be loaded", () =>
+    Effect.gen(function* () {
+      const image = { type: "file", mediaType: "image/png", data: new Uint8Array([137]) } as const
+      const error = yield* LanguageModel.generateText({ prompt: [{ role: "user", content: [image] }] }).pipe(
+        Effect.provide(layer()),
+        Effect.flip
+      )
+      assert.match(error.message, /image\/png/)
+      const build = (file: string) =>
+        Effect.flip(Effect.scoped(Layer.build(LlamaCpp.layer({ ...options, modelPath: file }))))
+      assert.match((yield* build(path.join(folder, "none.gguf"))).message, /no such file/)
+      const broken = path.join(folder, "broken.gguf")
+      fs.writeFileSync(broken, "not a model")
+      assert.match((yield* build(broken)).message, /cannot be loaded/)
+      assert.throws(() => LlamaCpp.layer({ modelPath, threads: 0 }), /threads/)
+      const sync = Effect.runSync(Effect.flip(Effect.scoped(Layer.build(layer()))))
+      assert.match(sync.message, /Effect\.runPromise/)
+    })
+  )
+
+  it.live("is found by name", () =>
+    Effect.gen(function* () {
+      const info = yield* ModelInfo.get
+      assert.deepStrictEqual([info?.provider, info?.model], ["llamacpp", "tiny.gguf"])
+    }).pipe(Effect.provide(Models.layer(`llamacpp:${modelPath}`)))
+  )
+
+  it.live("makes embeddings", () =>
+    Effect.gen(function* () {
+      const model = yield* EmbeddingModel.EmbeddingModel
+      const { embeddings } = yield* model.embedMany(["one", "two", "one"])
+      assert.strictEqual(embeddings.length, 3)
+      assert.strictEqual(embeddings[0]!.vector.length, 64)
+      assert.deepStrictEqual(embeddings[0]!.vector, embeddings[2]!.vector)
+    }).pipe(Effect.provide(LlamaCpp.layerEmbedding({ modelPath, threads: 1, gpu: false, contextTokens: 256 })))
+  )
+})

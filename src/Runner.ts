@@ -98,6 +98,7 @@ export type Error<R> = R extends Runner<infer _I, infer _A, infer E, infer _R> ?
 /** The services that runner `R` needs. */
 export type Services<R> = R extends Runner<infer _I, infer _A, infer _E, infer S> ? S : never
 
+export type { Remaining } from "./internal/budget.ts"
 export { type Definition, type MemberTranscript, type Result, StreamBuffer } from "./internal/execution.ts"
 
 /** True for a runner. */

@@ -10,7 +10,7 @@ import * as TeamRun from "./internal/teamRun.ts"
 import { leaderName } from "./internal/teamTools.ts"
 
 type Members = Readonly<Record<string, unknown>>
-type AnyRunner = Runner.Runner<never, unknown, unknown, unknown>
+type AnyRunner = Runner.Runner<unknown, unknown, unknown, unknown>
 
 /** Who is in a team. */
 export interface Crew<L, M extends Members> {

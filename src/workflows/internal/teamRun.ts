@@ -19,7 +19,8 @@ import type { TeamTask } from "../../RunEvent.ts"
 import { Board } from "./taskBoard.ts"
 import { type Desk, leaderName, seat } from "./teamTools.ts"
 
-type AnyMember = Runner.Runner<never, unknown, unknown, unknown>
+/** Whether it takes a text or a conversation is known by its kind. */
+type AnyMember = Runner.Runner<unknown, unknown, unknown, unknown>
 
 /** A team, checked. */
 export interface Plan {
@@ -105,7 +106,7 @@ class Team {
       let conversation: ReadonlyArray<Prompt.Message> = toPrompt(input).content
       let given: unknown = input
       for (let round = 1; ; round++) {
-        const result = yield* this.#seated(undefined, Runner.named(leader, leaderName).result(given as never))
+        const result = yield* this.#seated(undefined, Runner.named(leader, leaderName).result(given))
         if (this.#isDone() || round >= maxRounds) return result.output
         const news = yield* this.#nextNews()
         const last = round + 1 === maxRounds ? "\n\nThis is the last round: answer now with what there is." : ""
@@ -245,9 +246,9 @@ class Team {
           seat.activeAt = at
         })
       )
-      const own = Effect.map(observed.result(given as never), ({ output, transcript }) => {
+      const own = Effect.map(observed.result(given), ({ output, transcript }) => {
         if (isAgent) seat.conversation = transcript.content
-        return encodeOutput(seat.runner, output as never)
+        return encodeOutput(seat.runner, output)
       })
       const listening = Effect.provideService(this.#seated(seat.name, own), CurrentMail, seat.mail)
       return yield* Effect.raceFirst(Effect.exit(listening), Effect.as(stop, undefined))

@@ -22,8 +22,10 @@ import * as Stream from "effect/Stream"
 import type { Decision, RunEvent } from "../RunEvent.ts"
 import { CurrentRun } from "../services/CurrentRun.ts"
 import { SyncBridge } from "../services/SyncBridge.ts"
+import { CurrentRecorder, type Recorder } from "../services/TraceStore.ts"
 import { CaptureContent, LogFailures } from "../services/Telemetry.ts"
 import { WaitingFor } from "../services/Waiting.ts"
+import type { Observer } from "./eventSink.ts"
 import { encodeBy, encodeError } from "./json.ts"
 import * as Mailbox from "./mailbox.ts"
 import { withUnread } from "./interruptFailures.ts"
@@ -111,9 +113,12 @@ const begin = <I, A, E, R>(
   Effect.withFiber((fiber) => {
     fiber.getRef(SyncBridge)?.enter(fiber)
     const parent = fiber.getRef(CurrentState)
-    const { observers, session } = definition
+    const { session } = definition
     const recording = options.recording === true || session !== undefined
-    const state = new RunState(fiber, name, parent, { ...options, recording, observers, session, input })
+    const recorder = parent === undefined ? fiber.getRef(CurrentRecorder) : undefined
+    const observers =
+      recorder === undefined ? definition.observers : [...definition.observers, recordBy(() => recorder(state.info))]
+    const state: RunState = new RunState(fiber, name, parent, { ...options, recording, observers, session, input })
     onState?.(state)
     const own = ending(definition.body(input, state), state).pipe(
       Effect.provideContext(Context.make(CurrentState, state).pipe(Context.add(CurrentRun, state.info)))
@@ -131,6 +136,16 @@ const begin = <I, A, E, R>(
     )
     return flushed(fiber, emitting)
   })
+
+/** An observer that hands the events of a root run to a recorder. */
+const recordBy = (begin: () => ReturnType<Recorder>): Observer => {
+  let record: ReturnType<Recorder> | undefined
+  return (event) =>
+    Effect.sync(() => {
+      record ??= begin()
+      record(event)
+    })
+}
 
 /** Notes the output of a run that is recorded. */
 const ending = <A, E, R>(body: Effect.Effect<A, E, R>, { transcript }: RunState): Effect.Effect<A, E, R> =>

@@ -14,11 +14,13 @@ const closed = new Set([
   "services/Approver",
   "services/HttpTape",
   "services/HttpTransport",
+  "services/MemoryStore",
   "services/Runs",
   "services/Waiting",
   "services/SessionStore",
   "services/Skills",
   "services/SyncBridge",
+  "services/TraceStore",
   "services/WorkerThreads"
 ])
 

@@ -1,10 +1,12 @@
 /** The stores on PostgreSQL keep the laws that they keep in memory and on SQLite. */
 import { describe } from "@effect/vitest"
 import { Layer } from "effect"
-import { SessionStore } from "troupe"
+import { MemoryStore, SessionStore, TraceStore } from "troupe"
+import { memoryLaws, vectorLaws } from "../../support/memoryLaws.ts"
 import { postgres } from "../../support/postgres.ts"
 import { sessionLaws } from "../../support/sessionLaws.ts"
 import { storedSessions } from "../../support/storedSessions.ts"
+import { traceLaws } from "../../support/traceLaws.ts"
 
 const { database } = postgres()
 
@@ -13,3 +15,8 @@ describe("sessions", () => {
   sessionLaws(connect(), connect)
   storedSessions(database("stored"))
 })
+
+describe("traces", () => traceLaws(TraceStore.layerSql.pipe(Layer.provide(database("traces")))))
+describe("memories", () => memoryLaws(MemoryStore.layerSql.pipe(Layer.provide(database("memories")))))
+describe("memories with vectors", () =>
+  vectorLaws(MemoryStore.layerSqlVectors.pipe(Layer.provide(database("vectors")))))

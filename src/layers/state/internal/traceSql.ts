@@ -1,0 +1,180 @@
+/** A store of traces on SQLite or PostgreSQL. */
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Client from "effect/sql/SqlClient"
+import type { SqlError } from "effect/sql/SqlError"
+import { messageOf } from "../../../internal/message.ts"
+import { StoreError } from "../../../RunError.ts"
+import { fromJsonLine, type RunEvent, toJsonLine, version } from "../../../RunEvent.ts"
+import type { Entry, Query, Run, Service, Status } from "../../../services/TraceStore.ts"
+import { type Database, type Migrations, open } from "./database.ts"
+import { byRun, changeOf } from "./traceRun.ts"
+
+const migrations: Migrations = [
+  (sql) => [
+    sql`CREATE TABLE troupe_runs (
+      run_id TEXT PRIMARY KEY, runner TEXT NOT NULL, session TEXT, status TEXT NOT NULL, error TEXT, message TEXT,
+      started_at BIGINT NOT NULL, duration_ms BIGINT, steps INTEGER NOT NULL, input_tokens BIGINT NOT NULL,
+      output_tokens BIGINT NOT NULL, events INTEGER NOT NULL, bytes BIGINT NOT NULL)`,
+    sql`CREATE INDEX troupe_runs_started ON troupe_runs (started_at, run_id)`,
+    sql`CREATE INDEX troupe_runs_session ON troupe_runs (session, started_at)`,
+    sql`CREATE INDEX troupe_runs_runner ON troupe_runs (runner, started_at)`,
+    sql`CREATE TABLE troupe_run_events (
+      run_id TEXT NOT NULL, seq INTEGER NOT NULL, v INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY (run_id, seq))`
+  ]
+]
+
+/** Opens the store: its tables are made or brought to the newest version. */
+export const make = (sql: Client.SqlClient): Effect.Effect<Service, SqlError | StoreError> =>
+  Effect.map(open(sql, "traces", migrations), (database): Service => {
+    const { use } = database
+    return {
+      append: (entries) => use(sql.withTransaction(append(sql, entries))),
+      runs: (query) => use(runs(sql, query)),
+      events: (runId, from, limit) => use(events(sql, runId, from, limit), runId),
+      remove: (runId) => use(sql.withTransaction(Effect.asVoid(remove(sql, [runId]))), runId),
+      prune: ({ maxBytes, olderThan }) => use(prune(database, olderThan, maxBytes))
+    }
+  })
+
+const append = Effect.fnUntraced(function* (
+  sql: Client.SqlClient,
+  entries: ReadonlyArray<Entry>
+): Effect.fn.Return<void, SqlError> {
+  for (const [run_id, own] of byRun(entries)) {
+    const { count, ended, runner, session, startedAt } = changeOf(own)
+    const rows = yield* Effect.forEach(own, ({ event }) =>
+      Effect.map(toJsonLine(event), (body) => ({ run_id, seq: event.seq, v: event.v, body }))
+    )
+    const bytes = rows.reduce((sum, { body }) => sum + body.length, 0)
+    // A batch whose outcome was unknown comes again.
+    yield* sql`INSERT INTO troupe_run_events ${sql.insert(rows)} ON CONFLICT (run_id, seq) DO NOTHING`
+    yield* sql`
+      INSERT INTO troupe_runs (run_id, runner, session, status, started_at, steps, input_tokens, output_tokens, events, bytes)
+      VALUES (${run_id}, ${runner}, ${session ?? null}, 'running', ${startedAt}, 0, 0, 0, ${count}, ${bytes})
+      ON CONFLICT (run_id) DO UPDATE SET events = troupe_runs.events + ${count}, bytes = troupe_runs.bytes + ${bytes}`
+    if (ended === undefined) continue
+    yield* sql`UPDATE troupe_runs SET ${sql.update({
+      status: ended.status,
+      error: ended.error ?? null,
+      message: ended.message ?? null,
+      duration_ms: Math.round(ended.durationMs ?? 0),
+      steps: ended.steps,
+      input_tokens: ended.inputTokens,
+      output_tokens: ended.outputTokens
+    })} WHERE run_id = ${run_id}`
+  }
+})
+
+interface Row {
+  readonly run_id: string
+  readonly runner: string
+  readonly session: string | null
+  readonly status: Status
+  readonly error: string | null
+  readonly message: string | null
+  readonly started_at: number
+  readonly duration_ms: number | null
+  readonly steps: number
+  readonly input_tokens: number
+  readonly output_tokens: number
+  readonly events: number
+  readonly bytes: number
+}
+
+const runOf = (row: Row): Run => ({
+  runId: row.run_id,
+  runner: row.runner,
+  session: row.session ?? undefined,
+  status: row.status,
+  error: row.error ?? undefined,
+  message: row.message ?? undefined,
+  startedAt: Number(row.started_at),
+  durationMs: row.duration_ms === null ? undefined : Number(row.duration_ms),
+  steps: Number(row.steps),
+  inputTokens: Number(row.input_tokens),
+  outputTokens: Number(row.output_tokens),
+  events: Number(row.events),
+  bytes: Number(row.bytes)
+})
+
+const runs = (
+  sql: Client.SqlClient,
+  query: Query & { readonly limit: number }
+): Effect.Effect<ReadonlyArray<Run>, SqlError> => {
+  const { before, error, limit, runner, session, since, status, until } = query
+  const conditions = [
+    sql`1 = 1`,
+    ...(runner === undefined ? [] : [sql`runner = ${runner}`]),
+    ...(session === undefined ? [] : [sql`session = ${session}`]),
+    ...(status === undefined ? [] : [sql`status = ${status}`]),
+    ...(error === undefined ? [] : [sql`error = ${error}`]),
+    ...(since === undefined ? [] : [sql`started_at >= ${Math.trunc(since)}`]),
+    ...(until === undefined ? [] : [sql`started_at < ${Math.trunc(until)}`]),
+    ...(before === undefined
+      ? []
+      : [sql`(started_at, run_id) < ((SELECT started_at FROM troupe_runs WHERE run_id = ${before}), ${before})`])
+  ]
+  const found = sql<Row>`SELECT * FROM troupe_runs WHERE ${sql.and(conditions)}
+    ORDER BY started_at DESC, run_id DESC LIMIT ${limit}`
+  return Effect.map(found, (rows) => rows.map(runOf))
+}
+
+const events = Effect.fnUntraced(function* (
+  sql: Client.SqlClient,
+  runId: string,
+  from: number,
+  limit: number
+): Effect.fn.Return<ReadonlyArray<RunEvent>, SqlError | StoreError> {
+  const rows = yield* sql<{ readonly seq: number; readonly v: number; readonly body: string }>`
+    SELECT seq, v, body FROM troupe_run_events WHERE run_id = ${runId} AND seq >= ${from} ORDER BY seq LIMIT ${limit}`
+  const found: Array<RunEvent> = []
+  for (const { body, seq, v } of rows) {
+    const fail = (reason: StoreError["reason"], problem: string) =>
+      new StoreError({ store: "traces", reason, subject: runId, problem: `event ${seq} ${problem}` })
+    if (Number(v) > version) {
+      return yield* fail("newer", `has format ${v}, and this version of Troupe reads format ${version}`)
+    }
+    const event = Effect.mapError(fromJsonLine(body), (error) =>
+      fail("unreadable", `cannot be read: ${messageOf(error).split("\n")[0]}`)
+    )
+    found.push(yield* event)
+  }
+  return found
+})
+
+const remove = (sql: Client.SqlClient, runIds: ReadonlyArray<string>): Effect.Effect<void, SqlError> =>
+  Effect.andThen(
+    sql`DELETE FROM troupe_run_events WHERE ${sql.in("run_id", runIds)}`,
+    Effect.asVoid(sql`DELETE FROM troupe_runs WHERE ${sql.in("run_id", runIds)}`)
+  )
+
+/** Runs that one transaction removes: a long one would keep others from writing. */
+const removedAtOnce = 200
+
+/** In several transactions, so that runs go on to be recorded meanwhile. */
+const prune = Effect.fnUntraced(function* (
+  { sql }: Database,
+  olderThan: Duration.Duration | undefined,
+  maxBytes: number | undefined
+): Effect.fn.Return<number, SqlError> {
+  const now = yield* Clock.currentTimeMillis
+  const cutoff = olderThan === undefined ? undefined : now - Duration.toMillis(olderThan)
+  let removed = 0
+  for (;;) {
+    const [sum] = yield* sql<{ readonly bytes: number | null }>`SELECT SUM(bytes) AS bytes FROM troupe_runs`
+    let beyond = maxBytes === undefined ? 0 : Number(sum?.bytes ?? 0) - maxBytes
+    const oldest = yield* sql<Row>`SELECT * FROM troupe_runs ORDER BY started_at, run_id LIMIT ${removedAtOnce}`
+    const ids: Array<string> = []
+    for (const row of oldest) {
+      if (!(cutoff !== undefined && Number(row.started_at) < cutoff) && beyond <= 0) break
+      ids.push(row.run_id)
+      beyond -= Number(row.bytes)
+    }
+    if (ids.length === 0) return removed
+    yield* sql.withTransaction(remove(sql, ids))
+    removed += ids.length
+    if (ids.length < removedAtOnce) return removed
+  }
+})

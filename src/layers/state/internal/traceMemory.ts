@@ -51,7 +51,7 @@ export const make = (): Service => {
     prune: ({ maxBytes, olderThan }) =>
       Effect.map(Clock.currentTimeMillis, (now) => {
         const before = kept.size
-        for (const { run } of [...kept.values()]) {
+        for (const { run } of kept.values()) {
           const isOld = olderThan !== undefined && run.startedAt < now - Duration.toMillis(olderThan)
           const bytes = [...kept.values()].reduce((sum, one) => sum + one.run.bytes, 0)
           if (isOld || (maxBytes !== undefined && bytes > maxBytes)) kept.delete(run.runId)

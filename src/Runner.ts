@@ -307,7 +307,8 @@ const modify = <I, A, E, R, I2, A2, E2, R2>(
     input,
     output,
     observers: self.definition.observers,
-    structure: self.definition.structure
+    structure: self.definition.structure,
+    session: self.definition.session
   })
 
 /** Replaces the output of a run that has handed its conversation over. It never reaches a function of a user. */

@@ -61,6 +61,74 @@ const run = Command.make(
   ])
 )
 
+const db = Flag.String("db").pipe(
+  Flag.withDescription("The database: a SQLite file, or postgres://... with @effect/sql-pg"),
+  Flag.optional
+)
+
+const chat = Command.make(
+  "chat",
+  {
+    agent: Flag.String("agent").pipe(
+      Flag.withDescription(
+        "A file that exports an agent as default; it is loaded, so its code runs. Without it, the built-in assistant"
+      ),
+      Flag.optional
+    ),
+    session: Flag.String("session").pipe(
+      Flag.withDescription("Keep the conversation under this id, or go on with it; without it, it ends with the chat"),
+      Flag.optional
+    ),
+    db,
+    model
+  },
+  (input) =>
+    Effect.flatMap(
+      Effect.promise(() => import("./cli/chat.ts")),
+      (command) => command.run(input)
+    )
+).pipe(
+  Command.withDescription("Talk to an agent, over turns"),
+  Command.withExamples([
+    { command: "troupe chat --model demo" },
+    { command: "troupe chat --agent agent.ts --session ada", description: "Go on with a conversation in troupe.db" }
+  ])
+)
+
+const trace = Command.make(
+  "trace",
+  {
+    db,
+    json,
+    limit: Flag.Int("limit").pipe(Flag.withDescription("How many runs are listed"), Flag.withDefault(20)),
+    runner: Flag.String("runner").pipe(Flag.withDescription("Runs of this runner"), Flag.optional),
+    session: Flag.String("session").pipe(Flag.withDescription("Runs of this session"), Flag.optional),
+    status: Flag.Literals("status", ["running", "completed", "failed", "interrupted", "suspended"]).pipe(
+      Flag.withDescription("Runs that ended so"),
+      Flag.optional
+    ),
+    error: Flag.String("error").pipe(
+      Flag.withDescription("Runs that failed with this error, such as ModelError"),
+      Flag.optional
+    ),
+    run: Argument.String("run").pipe(
+      Argument.withDescription("The id of a run, to show it as a waterfall; with --json, its events"),
+      Argument.optional
+    )
+  },
+  (input) =>
+    Effect.flatMap(
+      Effect.promise(() => import("./cli/trace.ts")),
+      (command) => command.run(input)
+    )
+).pipe(
+  Command.withDescription("List the runs that a database of traces holds, or show one"),
+  Command.withExamples([
+    { command: "troupe trace --status failed" },
+    { command: "troupe trace --db troupe.db run_1a2b", description: "One run as a waterfall" }
+  ])
+)
+
 const review = Command.make(
   "review",
   {
@@ -157,7 +225,7 @@ const serve = Command.make(
 
 const troupe = Command.make("troupe").pipe(
   Command.withDescription("Agents that start together, stop together, and say what went wrong"),
-  Command.withSubcommands([run, review, graph, mcp, serve])
+  Command.withSubcommands([run, chat, trace, review, graph, mcp, serve])
 )
 
 let signal: "SIGINT" | "SIGTERM" = "SIGINT"

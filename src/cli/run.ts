@@ -75,7 +75,7 @@ const inputFor = (runner: Asked, question: string): Effect.Effect<unknown, CliFa
 }
 
 /** The runner that a file exports: as `default`, or as `agent`. */
-const load = (file: string): Effect.Effect<Asked, CliFailure, FileSystem.FileSystem | Path.Path> =>
+export const load = (file: string): Effect.Effect<Asked, CliFailure, FileSystem.FileSystem | Path.Path> =>
   Effect.gen(function* () {
     const runners = yield* runnersOf(file)
     const found = runners.get("default") ?? runners.get("agent")

@@ -186,6 +186,20 @@ const turnLaws = (law: Law): void => {
     })
   )
 
+  law("a session that is changed by combinators keeps its turns as well", () =>
+    Effect.gen(function* () {
+      const id = fresh("changed")
+      const chat = chatOf(id).pipe(
+        Runner.map((text) => text.length),
+        Runner.withTimeout("1 minute"),
+        Runner.named("chat")
+      )
+      yield* chat.run("one")
+      yield* chat.run("two")
+      assert.strictEqual(yield* chatOf(id).run("three"), "3/0: three")
+    })
+  )
+
   law("the run is the runner's own: its name, its events, and the session as its conversation", () =>
     Effect.gen(function* () {
       const id = fresh("own")

@@ -72,7 +72,7 @@ const atOnce = 500
  * Read as they are needed. Fails with `StoreError` for an event that cannot be read.
  *
  * @example
- * import { Stream } from "effect"
+ * import { Effect, Stream } from "effect"
  * import { RunEvent, TraceStore } from "troupe"
  *
  * const shown = (runId: string) =>

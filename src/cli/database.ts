@@ -1,0 +1,31 @@
+/** The database that `--db` names: a SQLite file, or PostgreSQL by its address. */
+import * as fs from "node:fs"
+import * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
+import type * as SqlClient from "effect/sql/SqlClient"
+import type * as SqlError from "effect/sql/SqlError"
+import * as Redacted from "effect/Redacted"
+import * as Sqlite from "../layers/state/Sqlite.ts"
+import { badInput, type CliFailure } from "./failure.ts"
+
+/** The file that is used without a flag. */
+export const defaultFile = "troupe.db"
+
+/** The database; with `mustExist`, a file that is not there is refused and not made. */
+export const databaseOf = (
+  name: string,
+  mustExist: boolean
+): Effect.Effect<Layer.Layer<SqlClient.SqlClient, SqlError.SqlError>, CliFailure> =>
+  Effect.gen(function* () {
+    if (/^postgres(ql)?:\/\//.test(name)) {
+      const { PgClient } = yield* Effect.tryPromise({
+        try: () => import("@effect/sql-pg"),
+        catch: () => badInput("PostgreSQL needs the package @effect/sql-pg: npm install @effect/sql-pg")
+      })
+      return PgClient.layer({ url: Redacted.make(name) })
+    }
+    if (mustExist && !fs.existsSync(name)) {
+      return yield* badInput(`there is no database ${name}. Name one with --db: a SQLite file, or postgres://...`)
+    }
+    return Sqlite.layer({ filename: name })
+  })

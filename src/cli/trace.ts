@@ -1,0 +1,70 @@
+/** `troupe trace`: the runs that a database of traces holds, and one of them as a waterfall. */
+import * as DateTime from "effect/DateTime"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import { cut } from "../internal/render.ts"
+import { oneLine } from "../internal/text.ts"
+import * as TraceStore from "../layers/state/TraceStore.ts"
+import { databaseOf, defaultFile } from "./database.ts"
+import { badInput, type CliFailure, failed } from "./failure.ts"
+import { out } from "./terminal.ts"
+import { waterfall } from "./waterfall.ts"
+
+/** The arguments of the command. */
+export interface Input {
+  readonly db: Option.Option<string>
+  readonly json: boolean
+  readonly limit: number
+  readonly runner: Option.Option<string>
+  readonly session: Option.Option<string>
+  readonly status: Option.Option<TraceStore.Status>
+  readonly error: Option.Option<string>
+  readonly run: Option.Option<string>
+}
+
+/** Runs the command. */
+export const run = (input: Input): Effect.Effect<void, CliFailure> =>
+  Effect.gen(function* () {
+    const database = yield* databaseOf(
+      Option.getOrElse(input.db, () => defaultFile),
+      true
+    )
+    const shown = Option.isSome(input.run) ? showRun(input.run.value, input.json) : showList(input)
+    yield* shown.pipe(
+      Effect.provide(TraceStore.layerSql.pipe(Layer.provide(database))),
+      Effect.mapError((error) => (error._tag === "CliFailure" ? error : failed(error)))
+    )
+  })
+
+const showRun = (runId: string, json: boolean) =>
+  Effect.gen(function* () {
+    if (json) return yield* Stream.runForEach(TraceStore.toNdjson(runId), out)
+    const events = yield* Stream.runCollect(TraceStore.events(runId))
+    if (events.length === 0) return yield* badInput(`there is no run ${runId} in it. troupe trace lists the runs.`)
+    const lines = waterfall(events, (process.stdout.columns ?? 100) - 1)
+    return yield* out(`${lines.join("\n")}\n`)
+  })
+
+const showList = ({ error, json, limit, runner, session, status }: Input) =>
+  Effect.gen(function* () {
+    const runs = yield* TraceStore.runs({
+      limit,
+      runner: Option.getOrUndefined(runner),
+      session: Option.getOrUndefined(session),
+      status: Option.getOrUndefined(status),
+      error: Option.getOrUndefined(error)
+    })
+    if (json) return yield* out(runs.map((one) => `${JSON.stringify(one)}\n`).join(""))
+    return yield* out(runs.length === 0 ? "no runs\n" : runs.map((one) => `${lineOf(one)}\n`).join(""))
+  })
+
+const lineOf = (run: TraceStore.Run): string => {
+  const began = DateTime.formatIso(DateTime.makeUnsafe(run.startedAt)).replace("T", " ").slice(0, 19)
+  const took = run.durationMs === undefined ? "" : `${(run.durationMs / 1000).toFixed(2)} s`
+  const tokens = `${run.inputTokens + run.outputTokens} tokens`
+  const what = run.error === undefined ? "" : `  ${oneLine(run.error)}: ${cut(oneLine(run.message ?? ""), 80)}`
+  const runner = cut(oneLine(run.runner), 20).padEnd(20)
+  return `${run.runId}  ${began}  ${runner} ${run.status.padEnd(11)} ${took.padStart(9)} ${tokens.padStart(13)}${what}`
+}

@@ -1,0 +1,101 @@
+/** `troupe chat` and `troupe trace`, as a person uses them. */
+import { spawn } from "node:child_process"
+import * as path from "node:path"
+import { assert, it, vi } from "vitest"
+import { temporaryFolder } from "../../support/temporaryFolder.ts"
+
+// Each test starts processes, which take their time on a busy machine.
+vi.setConfig({ testTimeout: 60_000 })
+
+const root = path.resolve(import.meta.dirname, "../../..")
+const agent = path.join(root, "tests/support/chatAgent.ts")
+const folder = temporaryFolder()
+const db = () => path.join(folder(), "chat.db")
+
+/** Runs the command; `type` gets what was written so far, and returns what is typed next. */
+const troupe = (
+  args: ReadonlyArray<string>,
+  type: (said: string, kill: (signal: NodeJS.Signals) => void) => string | undefined = () => ""
+) =>
+  new Promise<{ readonly code: number | null; readonly stdout: string; readonly stderr: string }>((resolve) => {
+    const child = spawn(process.execPath, ["--conditions=troupe-source", path.join(root, "src/bin.ts"), ...args])
+    let stdout = ""
+    let stderr = ""
+    let said = ""
+    const timer = setTimeout(() => child.kill("SIGKILL"), 40_000)
+    const react = (chunk: Buffer) => {
+      said += chunk.toString("utf8")
+      const next = type(said, (signal) => child.kill(signal))
+      if (next === "") child.stdin.end()
+      else if (next !== undefined) child.stdin.write(next)
+    }
+    child.stdout.on("data", (chunk: Buffer) => {
+      stdout += chunk.toString("utf8")
+      react(chunk)
+    })
+    child.stderr.on("data", (chunk: Buffer) => {
+      stderr += chunk.toString("utf8")
+      react(chunk)
+    })
+    child.on("close", (code) => {
+      clearTimeout(timer)
+      resolve({ code, stdout, stderr })
+    })
+  })
+
+/** Types each line once the text before it was written. */
+const script = (...steps: ReadonlyArray<readonly [after: string | RegExp, line: string]>) => {
+  let at = 0
+  let from = 0
+  return (said: string): string | undefined => {
+    const step = steps[at]
+    if (step === undefined) return undefined
+    const rest = said.slice(from)
+    const found = typeof step[0] === "string" ? rest.includes(step[0]) : step[0].test(rest)
+    if (!found) return undefined
+    at++
+    from = said.length
+    return step[1] === "" ? "" : `${step[1]}\n`
+  }
+}
+
+it("a conversation goes on over turns, and in the next chat with the same session", async () => {
+  const args = ["chat", "--agent", agent, "--session", "ada", "--db", db()]
+  const first = await troupe(args, script(["/help", "one"], ["1 one", "two"], ["2 two", "/exit"]))
+  assert.strictEqual(first.code, 0, first.stderr)
+  const second = await troupe(args, script(["/help", "three"], ["3 three", "/history"], ["> three", ""]))
+  assert.strictEqual(second.code, 0, second.stderr)
+  assert.include(second.stdout, "> one\n1 one\n> two\n2 two\n> three\n3 three\n")
+  const listed = await troupe(["trace", "--db", db(), "--session", "ada"])
+  assert.strictEqual(listed.stdout.trimEnd().split("\n").length, 3)
+  const [runId] = listed.stdout.split(" ")
+  const shown = await troupe(["trace", "--db", db(), runId!])
+  assert.match(shown.stdout, /agent +█+ .*\n +step 1 .*tokens/)
+})
+
+it("Ctrl-C stops the answer that is under way, and the chat goes on", async () => {
+  let isKilled = false
+  const next = script(["/help", "hang"], ["stopped", "after"], ["1 after", "/exit"])
+  const { code, stderr } = await troupe(["chat", "--agent", agent], (said, kill) => {
+    if (!isKilled && said.includes("Let me think")) {
+      isKilled = true
+      kill("SIGINT")
+    }
+    return next(said)
+  })
+  assert.strictEqual(code, 0, stderr)
+})
+
+it("a call that needs approval waits in the session, and is answered in a later chat", async () => {
+  const args = ["chat", "--agent", agent, "--session", "payer", "--db", db()]
+  const first = await troupe(args, script(["/help", "pay"], ["/approve or /deny", "other"], ["/approve or /deny", ""]))
+  assert.strictEqual(first.code, 0, first.stderr)
+  const second = await troupe(args, script(["/approve or /deny", "/approve"], ["1 pay paid Ada", ""]))
+  assert.include(second.stdout, "1 pay paid Ada")
+})
+
+it("a database that is not there is refused, and not made", async () => {
+  const { code, stderr } = await troupe(["trace", "--db", path.join(folder(), "none.db")])
+  assert.strictEqual(code, 2)
+  assert.include(stderr, "there is no database")
+})

@@ -11,7 +11,9 @@ const guides = ["middleware", "guardrails", "budgets", "steering", "teams", "sus
 const said = (code: ReadonlyArray<string>): ReadonlyArray<string> =>
   code.flatMap((line) => (line.includes("console.log(") ? line.split(") // ")[1]!.split("; ") : []))
 
-describe.each(guides)("a program of the guide %s", (guide) => {
+const ofStores = ["conversations", "memory", "traces"]
+
+describe.each([...guides, ...ofStores])("a program of the guide %s", (guide) => {
   const programs = ofMarkdown(fs.readFileSync(path.join(root, `docs/guides/${guide}.md`), "utf8"))
   let folder: string
   beforeAll(() => {

@@ -221,7 +221,8 @@ const addedBy = (turn: Turn, exit: Exit.Exit<unknown, unknown>): Effect.Effect<M
     return Effect.succeed(Exit.isSuccess(exit) ? [...own, ...answerOf(session.runner, exit.value)] : [])
   }
   const said = state.transcript?.said
-  if (said === undefined) return Effect.succeed([])
+  if (said === undefined)
+    return Effect.succeed(Exit.isSuccess(exit) ? [...own, ...answerOf(session.runner, exit.value)] : [])
   if (Exit.isSuccess(exit)) return Effect.succeed(newMessages(turn, said))
   if (session.onFailure === "discard" || said.messages.length <= said.given) return Effect.succeed([])
   return settled(newMessages(turn, said))

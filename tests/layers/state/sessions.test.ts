@@ -1,8 +1,8 @@
 /** Sessions in memory and in a SQLite file keep the laws of sessions; a file also refuses what it cannot read. */
-import { describe } from "@effect/vitest"
-import { Layer } from "effect"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Layer } from "effect"
 import * as path from "node:path"
-import { SessionStore, Sqlite } from "troupe"
+import { Agent, Compaction, Session, SessionStore, Sqlite, SyncEdge, TestModel } from "troupe"
 import { sessionLaws } from "../../support/sessionLaws.ts"
 import { storedSessions } from "../../support/storedSessions.ts"
 import { temporaryFolder } from "../../support/temporaryFolder.ts"
@@ -16,4 +16,39 @@ describe("in memory", () => sessionLaws(SessionStore.layerMemory))
 describe("in a SQLite file", () => {
   sessionLaws(connect(), connect)
   storedSessions(database("stored.db"))
+})
+
+describe("under Effect.runSync", () => {
+  const twoTurns = Effect.gen(function* () {
+    const chat = Session.of(Agent.make("clerk", {}), "sync")
+    yield* chat.run("one")
+    yield* chat.run("two")
+    return (yield* SessionStore.history("sync")).content.length
+  })
+  const model = TestModel.layer(["One.", "Two."])
+  it.each([
+    ["in memory", SessionStore.layerMemory, Layer.empty],
+    ["in memory, on the sync edge", SessionStore.layerMemory, SyncEdge.layer],
+    ["in SQLite", SessionStore.layerSql.pipe(Layer.provide(database("sync.db"))), Layer.empty],
+    ["in SQLite, on the sync edge", SessionStore.layerSql.pipe(Layer.provide(database("edge.db"))), SyncEdge.layer]
+  ])("a session keeps its turns %s", (_, store, edge) => {
+    const length = Effect.runSync(twoTurns.pipe(Effect.provide([store, model]), Effect.provide(edge)))
+    assert.strictEqual(length, 4)
+  })
+})
+
+describe("with compaction", () => {
+  it.effect("where the conversation was compacted is kept with the session, and the next turn sends the same", () =>
+    Effect.gen(function* () {
+      const compaction = Compaction.make({ window: 400, at: 0.5, policies: [Compaction.dropOldest] })
+      const agent = Agent.make("agent", { middleware: [compaction] })
+      const long = "All of this has been said before. ".repeat(20)
+      for (let turn = 0; turn < 5; turn++) yield* Session.of(agent, "long").run(`${turn} ${long}`)
+      const history = yield* SessionStore.history("long")
+      assert.strictEqual(history.content.length, 10)
+      assert.isNotEmpty(Compaction.marks(history))
+      const { calls } = yield* TestModel.TestModel
+      assert.isBelow((yield* calls).at(-1)!.prompt.content.length, 9)
+    }).pipe(Effect.provide([connect(), TestModel.layer(() => "Yes.", { unused: "ignore" })]))
+  )
 })

@@ -10,38 +10,72 @@ interface Entry {
   readonly length: number
 }
 
+/** One namespace, with the entries that hold each word. */
+interface Space {
+  readonly entries: Map<string, Entry>
+  readonly having: Map<string, Set<Entry>>
+  /** The words of all entries. */
+  length: number
+}
+
+const take = (space: Space, key: string): void => {
+  const entry = space.entries.get(key)
+  if (entry === undefined) return
+  space.entries.delete(key)
+  space.length -= entry.length
+  for (const word of entry.counts.keys()) {
+    const others = space.having.get(word)
+    others?.delete(entry)
+    if (others?.size === 0) space.having.delete(word)
+  }
+}
+
+const add = (space: Space, kept: Kept): void => {
+  take(space, kept.key)
+  const counts = new Map<string, number>()
+  const words = wordsOf(kept.text)
+  for (const word of words) counts.set(word, (counts.get(word) ?? 0) + 1)
+  const entry = { kept, counts, length: words.length }
+  space.entries.set(kept.key, entry)
+  space.length += words.length
+  for (const word of counts.keys()) {
+    const others = space.having.get(word)
+    if (others === undefined) space.having.set(word, new Set([entry]))
+    else others.add(entry)
+  }
+}
+
 /** The usual constants of BM25. */
 const k1 = 1.2
 const b = 0.75
 
 /** A new, empty store. */
 export const make = (): Service => {
-  const spaces = new Map<string, Map<string, Entry>>()
-  const all = (namespace: string) => [...(spaces.get(namespace)?.values() ?? [])]
+  const spaces = new Map<string, Space>()
   return {
     put: (items) =>
       Effect.map(Clock.currentTimeMillis, (updatedAt) => {
         for (const item of items) {
-          const space = spaces.get(item.namespace) ?? new Map<string, Entry>()
-          const counts = new Map<string, number>()
-          const words = wordsOf(item.text)
-          for (const word of words) counts.set(word, (counts.get(word) ?? 0) + 1)
-          space.set(item.key, { kept: { ...item, updatedAt }, counts, length: words.length })
+          const space = spaces.get(item.namespace) ?? { entries: new Map(), having: new Map(), length: 0 }
+          add(space, { ...item, updatedAt })
           spaces.set(item.namespace, space)
         }
       }),
-    get: (namespace, key) => Effect.sync(() => spaces.get(namespace)?.get(key)?.kept),
+    get: (namespace, key) => Effect.sync(() => spaces.get(namespace)?.entries.get(key)?.kept),
     search: (query, namespace, limit) =>
       Effect.sync(() => {
-        const entries = all(namespace)
-        const mean = entries.reduce((sum, { length }) => sum + length, 0) / Math.max(entries.length, 1)
+        const space = spaces.get(namespace)
+        if (space === undefined) return []
+        const count = space.entries.size
+        const mean = space.length / Math.max(count, 1)
         const scores = new Map<Entry, number>()
         for (const word of queryWords(query)) {
-          const having = entries.filter(({ counts }) => counts.has(word))
-          const rarity = Math.log(1 + (entries.length - having.length + 0.5) / (having.length + 0.5))
+          const having = space.having.get(word)
+          if (having === undefined) continue
+          const rarity = Math.log(1 + (count - having.size + 0.5) / (having.size + 0.5))
           for (const entry of having) {
-            const count = entry.counts.get(word)!
-            const weight = (count * (k1 + 1)) / (count + k1 * (1 - b + (b * entry.length) / mean))
+            const times = entry.counts.get(word)!
+            const weight = (times * (k1 + 1)) / (times + k1 * (1 - b + (b * entry.length) / mean))
             scores.set(entry, (scores.get(entry) ?? 0) + rarity * weight)
           }
         }
@@ -52,7 +86,7 @@ export const make = (): Service => {
       }),
     list: (namespace, limit, after) =>
       Effect.sync(() =>
-        all(namespace)
+        [...(spaces.get(namespace)?.entries.values() ?? [])]
           .map(({ kept }) => kept)
           .filter(({ key }) => after === undefined || key > after)
           .toSorted((one, other) => (one.key < other.key ? -1 : 1))
@@ -60,8 +94,9 @@ export const make = (): Service => {
       ),
     remove: (namespace, keys) =>
       Effect.sync(() => {
-        if (keys === undefined) spaces.delete(namespace)
-        else for (const key of keys) spaces.get(namespace)?.delete(key)
+        const space = spaces.get(namespace)
+        if (keys === undefined || space === undefined) spaces.delete(namespace)
+        else for (const key of keys) take(space, key)
       })
   }
 }

@@ -4,6 +4,7 @@
  * `(edge, route) => void` that adds its routes, and list it here. A route decodes its request, begins the run with
  * `begin(edge, ...)`, and answers with `respondWith(edge, { runId, from: 0, write, ... })`, or waits with `untilEnd`.
  */
+import { agUi } from "./agUi.ts"
 import type { Edge } from "./edge.ts"
 import { openAi } from "./openAi.ts"
 import type { Add } from "./routes.ts"
@@ -13,4 +14,4 @@ import { ui } from "./ui.ts"
 export type Protocol = (edge: Edge, route: Add) => void
 
 /** Every protocol. */
-export const protocols: ReadonlyArray<Protocol> = [openAi, ui]
+export const protocols: ReadonlyArray<Protocol> = [openAi, ui, agUi]

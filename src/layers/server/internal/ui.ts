@@ -12,6 +12,7 @@ import { type Item, turnOf } from "./chatInput.ts"
 import { file, text, type UserPart } from "./chatParts.ts"
 import { begin, bodyOf, type Caller, type Edge, runnerOf } from "./edge.ts"
 import { uiChunks, uiHeaders } from "./formats/ui.ts"
+import { historyOf, messageId, ownRun, runOfMessage } from "./ownMessages.ts"
 import { type Problem, problem, refuse } from "./problem.ts"
 import { type Add, respondWith } from "./routes.ts"
 import type { ServedRunner } from "./served.ts"
@@ -95,31 +96,12 @@ const started = (edge: Edge, { caller, messages, runner }: Asked) =>
     return yield* begin(edge, { runner, input: turn.input, caller, deltas: true, isDetached: false })
   })
 
-/** The id of the message that a run gives, signed. */
-const messageId = ({ signing }: Edge, runId: string): string =>
-  `msg_${runId}_${signing.sign(["message", runId]).slice(0, 32)}`
-
-/** The run of a message of ours; `undefined` for any other message. */
-const runOfMessage = (edge: Edge, id: string): string | undefined => {
-  const runId = /^msg_([\w.~-]{1,200})_[0-9a-f]{32}$/.exec(id)?.[1]
-  return runId !== undefined && messageId(edge, runId) === id ? runId : undefined
-}
-
-const ownRun = (edge: Edge, caller: Caller, runId: string): Effect.Effect<Info | undefined> =>
-  edge.runs.poll(runId).pipe(
-    Effect.map((info) => (info.owner === caller.name ? info : undefined)),
-    Effect.catch(() => Effect.succeed(undefined))
-  )
-
 /** The conversation up to the last answer whose run is kept, as this server has it; and where the client's messages go on. */
 const known = (edge: Edge, caller: Caller, messages: ReadonlyArray<Message>) =>
   Effect.gen(function* () {
     const at = messages.findLastIndex(({ role }) => role === "assistant")
-    const runId = at < 0 ? undefined : runOfMessage(edge, messages[at]!.id)
-    const info = runId === undefined ? undefined : yield* ownRun(edge, caller, runId)
-    const transcript = info?.ended?._tag === "RunCompleted" ? info.ended.transcript : undefined
-    if (transcript === undefined) return { history: Prompt.empty, after: 0 }
-    return { history: Prompt.make(transcript.content as Prompt.RawInput), after: at + 1 }
+    const history = at < 0 ? undefined : yield* historyOf(edge, caller, messages[at]!.id)
+    return history === undefined ? { history: Prompt.empty, after: 0 } : { history, after: at + 1 }
   })
 
 const isTool = ({ type }: Part): boolean => type === "dynamic-tool" || type.startsWith("tool-")

@@ -150,7 +150,9 @@ describe("AG-UI", () => {
   it.live("has a front end run its tools, with their arguments, and goes on with the results", () =>
     Effect.gen(function* () {
       const asking = model(({ prompt }) =>
-        JSON.stringify(prompt.content).includes("Rome") ? "You are in Rome." : TestModel.toolCall("locate", { exact: true })
+        JSON.stringify(prompt.content).includes("Rome")
+          ? "You are in Rome."
+          : TestModel.toolCall("locate", { exact: true })
       )
       const { agent, run, say } = yield* frontEnd("guide", asking)
       const tools = [{ name: "locate", description: "Where the user is", parameters: {} }]
@@ -164,7 +166,10 @@ describe("AG-UI", () => {
 
   it.live("says that a run failed, without internals", () =>
     Effect.gen(function* () {
-      const { agent } = yield* frontEnd("desk", model([{ fail: new AiError.AuthenticationError({ kind: "InvalidKey" }) }]))
+      const { agent } = yield* frontEnd(
+        "desk",
+        model([{ fail: new AiError.AuthenticationError({ kind: "InvalidKey" }) }])
+      )
       let said = ""
       agent.addMessage({ id: "u", role: "user", content: "Go" })
       yield* Effect.promise(() =>

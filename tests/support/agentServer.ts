@@ -5,7 +5,7 @@ import { AgentServer } from "troupe"
 
 /** Listens on a free port of this machine until the scope closes. */
 export const listen = <const Rs extends AgentServer.Runners, E>(
-  options: AgentServer.Options<Rs>,
+  options: AgentServer.Options<Rs> & { readonly host?: string },
   live: Layer.Layer<NoInfer<AgentServer.Needs<Rs>>, E>
 ): Effect.Effect<URL, E | AgentServer.ServeError, Scope.Scope> =>
   Effect.map(

@@ -111,7 +111,8 @@ export class ServeError extends Schema.TaggedError<ServeError>()("ServeError", {
 export const serve = <const Rs extends Runners>(
   options: ServeOptions<Rs>
 ): Layer.Layer<Listening, ServeError, Needs<Rs>> => {
-  const settings = settingsOf(options, [...loopback, ...(options.host === undefined ? [] : [options.host])])
+  const isLocal = options.host === undefined && options.hosts === undefined
+  const settings = settingsOf(options, [...loopback, ...(options.host === undefined ? [] : [options.host])], isLocal)
   const runners = servedOf(options.runners)
   const host = options.host ?? (options.hosts === undefined ? "127.0.0.1" : "0.0.0.0")
   const { port } = options

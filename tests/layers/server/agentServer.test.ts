@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Redacted, Schema } from "effect"
 import { AiError } from "effect/ai"
-import { Agent, AgentServer, AgentTool, Chain, Runner, SessionStore, TestModel } from "troupe"
+import { Agent, AgentServer, AgentTool, Chain, Runner, Runs, SessionStore, TestModel } from "troupe"
 import { ask, get, handling, post, sentIn } from "../../support/agentServer.ts"
 
 const desk = Agent.make("desk", { description: "Answers", instructions: "s3cr3t instructions" })
@@ -568,6 +568,21 @@ describe("a run that waits for approval", () => {
       const no = { answers: { [denied.id]: { approved: false, reason: "too much" } } }
       yield* ask(handler, post(`/runs/${denied.runId}/input`, no, stream))
       assert.deepStrictEqual(paid, [4])
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("is kept where the program keeps runs, and signed with a secret that the server alone has", () =>
+    Effect.gen(function* () {
+      const context = yield* Layer.build(Runs.layerMemory())
+      const live = Layer.merge(Layer.succeedContext(context), model(asking))
+      const handler = yield* handling({ runners: { clerk } }, live)
+      const { body } = yield* ask(handler, post("/runners/clerk", { input: "Pay 5" }))
+      const { ended } = yield* Effect.provideContext(Runs.poll(body.runId), context)
+      assert.match(JSON.stringify(ended?.transcript), /"signature":"[0-9a-f]{64}"/)
+      // It goes on with the secret that it was begun with, also when another server is given the decision.
+      const other = yield* handling({ runners: { clerk } }, live)
+      const answers = { [body.waitingFor[0].id]: { approved: true } }
+      assert.strictEqual((yield* ask(other, post(`/runs/${body.runId}/approvals`, answers))).status, 200)
     }).pipe(Effect.scoped)
   )
 

@@ -2,7 +2,7 @@
 import { connect } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Layer, Redacted, Scope } from "effect"
-import { Agent, AgentServer, OpenAi, Runner, TestModel } from "troupe"
+import { Agent, AgentServer, OpenAi, Runner, SessionStore, TestModel } from "troupe"
 import { listen, raw, sentIn, until } from "../../support/agentServer.ts"
 import { make as modelServer } from "../../support/openAiServer.ts"
 
@@ -41,6 +41,24 @@ describe("a server on a socket", () => {
       assert.strictEqual(yield* status({ origin: url.origin }), 200)
       for (const origin of ["https://evil.example", "null", "http://127.0.0.1:1"]) {
         assert.strictEqual(yield* status({ origin }), 403, origin)
+      }
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("lists sessions and approvals for this machine, and not for others without names", () =>
+    Effect.gen(function* () {
+      const live = Layer.merge(SessionStore.layerMemory, hello)
+      const status = (url: URL, path: string, host: string) =>
+        Effect.gen(function* () {
+          const answer = raw(url, path, undefined, { method: "GET", headers: { host } })
+          yield* until(answer.isEnded)
+          return answer.status()
+        })
+      const local = yield* listen({ runners: { desk } }, live)
+      const open = yield* listen({ runners: { desk }, hosts: ["agents.example"], host: "127.0.0.1" }, live)
+      for (const path of ["/sessions", "/approvals"]) {
+        assert.strictEqual(yield* status(local, path, "localhost"), 200, path)
+        assert.strictEqual(yield* status(open, path, "agents.example"), 403, path)
       }
     }).pipe(Effect.scoped)
   )

@@ -128,6 +128,17 @@ const ofRunner = (prefix: string, runner: ServedRunner): ReadonlyArray<readonly 
   ]
 }
 
+const decision: Json = {
+  type: "object",
+  properties: { approved: { type: "boolean" }, reason: text, params: {} },
+  required: ["approved"]
+}
+
+const inputOrAnswers: Json = {
+  type: "object",
+  properties: { input: {}, delivery: { enum: ["steer", "queue"] }, answers: { type: "object" } }
+}
+
 const id: ReadonlyArray<Json> = [{ name: "id", in: "path", required: true, schema: text }]
 
 const ofRuns = (prefix: string): ReadonlyArray<readonly [path: string, item: Json]> => [
@@ -173,6 +184,76 @@ const ofRuns = (prefix: string): ReadonlyArray<readonly [path: string, item: Jso
           404: problem("There is no such run."),
           410: problem("The events are not kept any more.")
         }
+      }
+    }
+  ],
+  [
+    `${prefix}/runs/{id}/input`,
+    {
+      parameters: id,
+      post: {
+        operationId: "input",
+        summary: "Give a run under way a further input, or one that waits its answers",
+        requestBody: { required: true, ...content("application/json", inputOrAnswers) },
+        responses: {
+          200: answer("What became of it.", "application/json", {}),
+          ...failures,
+          409: problem("The run takes none.")
+        }
+      }
+    }
+  ],
+  [
+    `${prefix}/runs/{id}/approvals`,
+    {
+      parameters: id,
+      get: {
+        operationId: "approvals",
+        summary: "What a run waits for",
+        responses: { 200: answer("It.", "application/json", {}), 404: problem("There is no such run.") }
+      },
+      post: {
+        operationId: "approve",
+        summary: "Decide on calls that wait for approval, and go on with the run",
+        requestBody: {
+          required: true,
+          ...content("application/json", { type: "object", additionalProperties: decision })
+        },
+        responses: {
+          200: answer("As the run itself.", "application/json", {}),
+          ...failures,
+          409: problem("It waits for none.")
+        }
+      }
+    }
+  ],
+  [
+    `${prefix}/sessions`,
+    {
+      get: {
+        operationId: "sessions",
+        summary: "The conversations of the client",
+        responses: { 200: answer("They.", "application/json", {}), 501: problem("There is no store.") }
+      }
+    }
+  ],
+  [
+    `${prefix}/sessions/{id}`,
+    {
+      parameters: id,
+      get: {
+        operationId: "session",
+        summary: "What was said in a conversation",
+        responses: {
+          200: answer("Its messages.", "application/json", {}),
+          404: problem("There is no such session."),
+          501: problem("There is no store.")
+        }
+      },
+      delete: {
+        operationId: "forget",
+        summary: "Remove a conversation",
+        responses: { 204: { description: "It is gone." }, 501: problem("There is no store.") }
       }
     }
   ],

@@ -69,6 +69,8 @@ export interface Settings {
   readonly cors: ReadonlySet<string>
   /** `undefined`: any. */
   readonly hosts: ReadonlySet<string> | undefined
+  /** Only this machine reaches it, so that its clients are one: they may see all sessions, approvals and traces. */
+  readonly isLocal: boolean
   /** Only pages of the same host and those of `cors` may call. */
   readonly checksOrigin: boolean
   readonly body: number
@@ -99,7 +101,7 @@ const ms = (name: string, input: Duration.Input): number => Duration.toMillis(du
 export const loopback: ReadonlyArray<string> = ["localhost", "127.0.0.1", "[::1]"]
 
 /** Checks options. Throws `InvalidDefinition`. */
-export const settingsOf = (options: ServerOptions, defaultHosts?: ReadonlyArray<string>): Settings => {
+export const settingsOf = (options: ServerOptions, defaultHosts?: ReadonlyArray<string>, isLocal = false): Settings => {
   const { limits = {} } = options
   const hosts = options.hosts ?? defaultHosts
   const rate = limits.rate
@@ -116,6 +118,7 @@ export const settingsOf = (options: ServerOptions, defaultHosts?: ReadonlyArray<
     bearer: options.bearer,
     cors: new Set(options.cors),
     hosts: hosts === undefined ? undefined : new Set(hosts.map((host) => host.toLowerCase())),
+    isLocal,
     checksOrigin: defaultHosts !== undefined,
     body: counted("limits.body", limits.body ?? 1024 * 1024),
     runs: counted("limits.runs", limits.runs ?? 256),

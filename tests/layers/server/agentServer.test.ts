@@ -1,8 +1,8 @@
 /** The routes of a server: runs as JSON, as streams, by id; who may call; what is refused. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Redacted, Schema } from "effect"
+import { Effect, Layer, Redacted, Schedule, Schema } from "effect"
 import { AiError } from "effect/ai"
-import { Agent, AgentServer, AgentTool, Chain, Runner, Runs, SessionStore, TestModel } from "troupe"
+import { Agent, AgentServer, AgentTool, Chain, Runner, Runs, SessionStore, TestModel, TraceStore } from "troupe"
 import { ask, get, handling, post, sentIn } from "../../support/agentServer.ts"
 
 const desk = Agent.make("desk", { description: "Answers", instructions: "s3cr3t instructions" })
@@ -654,6 +654,48 @@ describe("sessions", () => {
     Effect.gen(function* () {
       const handler = yield* handling({ runners: { desk } }, live(roles))
       assert.strictEqual((yield* ask(handler, get("/sessions"))).status, 403)
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("traces", () => {
+  it.live("of the runs of a server are kept, listed and read, each by its client", () =>
+    Effect.gen(function* () {
+      const bearer = (token: Redacted.Redacted<string>) => Redacted.value(token)
+      const live = Layer.mergeAll(SessionStore.layerMemory, TraceStore.layerMemory, hello)
+      const handler = yield* handling({ runners: { desk }, bearer }, live)
+      const as = (name: string) => ({ authorization: `Bearer ${name}` })
+      const { body } = yield* ask(handler, post("/runners/desk", { input: "Hi", session: "chat" }, as("ada")))
+      const listed = (name: string, query = "") =>
+        Effect.map(ask(handler, get(`/traces${query}`, as(name))), (answer) => answer.body.runs)
+      let runs: ReadonlyArray<Record<string, unknown>> = []
+      yield* Effect.repeat(
+        Effect.tap(listed("ada"), (found) =>
+          Effect.sync(() => {
+            runs = found
+          })
+        ),
+        { until: (found) => found[0]?.status === "completed", times: 200, schedule: Schedule.spaced("5 millis") }
+      )
+      assert.deepInclude(runs[0], { runId: body.runId, runner: "desk", status: "completed", steps: 1 })
+      assert.deepStrictEqual(yield* listed("bob"), [])
+      assert.deepStrictEqual(yield* listed("ada", "?status=failed"), [])
+      assert.lengthOf(yield* listed("ada", "?session=chat"), 1)
+      const trace = yield* ask(handler, get(`/traces/${body.runId}`, as("ada")))
+      assert.deepStrictEqual(
+        trace.body.events.map(({ _tag }: { readonly _tag: string }) => _tag),
+        ["Started", "Text", "Used", "Completed"]
+      )
+      assert.notInclude(trace.text, "s3cr3t")
+      assert.strictEqual((yield* ask(handler, get(`/traces/${body.runId}`, as("bob")))).status, 404)
+      assert.strictEqual((yield* ask(handler, get("/traces?status=lost", as("ada")))).status, 400)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("are shown to no client without a name", () =>
+    Effect.gen(function* () {
+      const handler = yield* handling({ runners: { desk } }, Layer.merge(TraceStore.layerMemory, hello))
+      assert.strictEqual((yield* ask(handler, get("/traces"))).status, 403)
     }).pipe(Effect.scoped)
   )
 })

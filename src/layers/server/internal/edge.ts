@@ -21,6 +21,7 @@ import { ofRuns, problem, type Problem, refuse } from "./problem.ts"
 import { respond } from "./respond.ts"
 import type { ServedRunner } from "./served.ts"
 import type { Settings } from "./settings.ts"
+import { record } from "./traceRecording.ts"
 
 /** A run that clients of this server read. */
 interface Attachment {
@@ -36,6 +37,8 @@ export interface Edge {
   readonly settings: Settings
   readonly runners: ReadonlyMap<string, ServedRunner>
   readonly runs: RunsService
+  /** Has the events of a run kept, where the program keeps traces. */
+  readonly record: (runId: string, session: string | undefined) => Effect.Effect<void>
   /** The services of the runners. */
   readonly context: Context.Context<never>
   readonly signing: Signing
@@ -77,6 +80,7 @@ export const make = (
       })
     )
     const edge: Edge = {
+      record: (runId, session) => record(edge, runId, session),
       settings,
       runners: new Map([...runners].map(([name, served]) => [name, inTime(served, settings)])),
       runs,
@@ -318,13 +322,16 @@ export interface Begin {
   readonly deltas: boolean
   /** Whether it goes on when its client has hung up. */
   readonly isDetached: boolean
+  /** The session that it is a turn of. */
+  readonly session?: string | undefined
 }
 
 /** Begins a run when there is a place for it. Unless it is detached, it ends with the scope of the request. */
 export const begin = (edge: Edge, options: Begin): Effect.Effect<string, Problem, Scope.Scope> =>
   startIn(edge, options.isDetached, () => {
-    const { caller, deltas, input, isDetached, runner } = options
-    return edge.runs.start(runner.runner, input, { owner: caller.name, deltas, paced: deltas && !isDetached })
+    const { caller, deltas, input, isDetached, runner, session } = options
+    const begun = edge.runs.start(runner.runner, input, { owner: caller.name, deltas, paced: deltas && !isDetached })
+    return Effect.tap(begun, (runId) => edge.record(runId, session))
   })
 
 /** Starts a run, or one that goes on with another, in a place. */

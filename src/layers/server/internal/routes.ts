@@ -31,6 +31,7 @@ import { docsPage, openApi } from "./openApi.ts"
 import { failureOf, ofRuns, type Problem, problem, problemOf, refuse } from "./problem.ts"
 import { json } from "./respond.ts"
 import { fromClient, type ServedRunner } from "./served.ts"
+import { traces } from "./traces.ts"
 import { webSocket } from "./webSocket.ts"
 import { checkedId, inSession, sessionId, sessions } from "./sessions.ts"
 
@@ -67,11 +68,8 @@ export const add = (edge: Edge, route: Add): void => {
   route("GET", "/approvals", (_, caller) => allApprovals(edge, caller))
   sessions(edge, route)
   webSocket(edge, route, askedIn)
-  for (const path of ["/traces", "/traces/:id"] as const) route("GET", path, () => withoutStore("TraceStore"))
+  traces(edge, route)
 }
-
-const withoutStore = (store: string) =>
-  refuse(501, `This server has no ${store}. Provide ${store}.layerMemory or ${store}.layerSql to it.`)
 
 const ready = (edge: Edge): Effect.Effect<Answer, Problem> =>
   edge.isClosing() || edge.places.isFull()
@@ -94,6 +92,7 @@ interface Asked {
   readonly runner: ServedRunner
   readonly input: unknown
   readonly isDetached: boolean
+  readonly session?: string
 }
 
 const asked = (edge: Edge, request: Request, caller: Caller): Effect.Effect<Asked, Problem, HttpRouter.RouteContext> =>
@@ -119,13 +118,13 @@ const askedIn = (edge: Edge, body: unknown, name: string | undefined, caller: Ca
     const id = sessionId(caller, yield* checkedId(session))
     if (!runner.isChat) return yield* refuse(400, "The runner takes no conversation.", { part: "session" })
     const turn = { ...runner, runner: yield* inSession(edge, runner.runner, id) }
-    return { runner: turn, input: decoded, isDetached: detached }
+    return { runner: turn, input: decoded, isDetached: detached, session: id }
   })
 
 const run = (edge: Edge, request: Request, caller: Caller) =>
   Effect.gen(function* () {
-    const { input, isDetached, runner } = yield* asked(edge, request, caller)
-    const runId = yield* begin(edge, { runner, input, caller, deltas: isDetached, isDetached })
+    const { input, isDetached, runner, session } = yield* asked(edge, request, caller)
+    const runId = yield* begin(edge, { runner, input, caller, deltas: isDetached, isDetached, session })
     if (isDetached) return json({ runId, status: "running" }, 202, atRun(edge, runId))
     const ended = yield* Effect.mapError(untilEnd(edge, runId), ofRuns)
     return yield* answerOf(edge, ended)
@@ -253,8 +252,8 @@ const stream = (edge: Edge, request: Request, caller: Caller) =>
       if (info.runner !== runner.runner.name) return yield* refuse(404, "There is no such run, or it has expired.")
       return yield* following(edge, request, info, from)
     }
-    const { input, isDetached, runner: turn } = yield* asked(edge, request, caller)
-    const runId = yield* begin(edge, { runner: turn, input, caller, deltas: true, isDetached })
+    const { input, isDetached, runner: turn, session } = yield* asked(edge, request, caller)
+    const runId = yield* begin(edge, { runner: turn, input, caller, deltas: true, isDetached, session })
     return streamed(edge, request, runId, 0)
   })
 

@@ -119,8 +119,9 @@ export const serve = <const Rs extends Runners>(
   return Layer.effect(
     Listening,
     Effect.flatMap(
-      // Loaded when it serves: the HTTP server is most of the code.
-      Effect.promise(() => import("./internal/node.ts")),
+      // Loaded when it serves: the HTTP server is most of the code. By a condition of the package, so that a bundle for a
+      // platform without Node has nothing of Node in it.
+      Effect.promise(() => import("#agent-server")),
       (node) =>
         node.serve(settings, runners, { host, port }).pipe(
           Effect.mapError(({ code }) => new ServeError({ host, port, code })),

@@ -20,7 +20,9 @@ import * as Stream from "effect/Stream"
 import * as Calling from "../internal/model/calling.ts"
 import { HttpTape } from "../../services/HttpTape.ts"
 import type { HttpRequest, HttpTransport } from "../../services/HttpTransport.ts"
+import { CurrentRun } from "../../services/CurrentRun.ts"
 import * as ModelInfo from "../../services/ModelInfo.ts"
+import { type Cache, isLongCache } from "../internal/model/cache.ts"
 import { type Sending, streamed, whole } from "./internal/answering.ts"
 import { type Question, requests, textOf } from "./internal/asking.ts"
 import * as Carrier from "./internal/carrier.ts"
@@ -46,6 +48,7 @@ import type { Fields } from "../internal/model/wire.ts"
 import type { Target } from "./internal/written.ts"
 
 export type { CallOptions, ChatOptions, ResponsesOptions } from "./internal/options.ts"
+export type { Cache } from "../internal/model/cache.ts"
 export type { StructuredOutput } from "../internal/model/typedOutput.ts"
 export type { Client } from "./internal/transport/client.ts"
 export type { Fetch, FetchResponse } from "./internal/transport/fetch.ts"
@@ -88,6 +91,13 @@ export interface Options {
    * servers call no tool while they hold the answer to a schema.
    */
   readonly structuredOutput?: StructuredOutput | undefined
+  /**
+   * Keeps the beginnings of conversations in the provider's cache, which makes them cheaper: `"auto"`, or for at least `ttl`.
+   * OpenAI caches on its own; with this, requests of one conversation go to the same cache (`prompt_cache_key`), and with a
+   * `ttl` above 10 minutes it is kept for a day (`prompt_cache_retention`). Other servers are sent nothing. Usage has the cached
+   * tokens in any case.
+   */
+  readonly cache?: Cache | undefined
   /** Whether streamed answers are asked for their usage (`stream_options`), which not every server takes. Default true. */
   readonly streamUsage?: boolean | undefined
   /** The most bytes that one answer may have, decompressed. More fails the call. Default 256 MiB. */
@@ -400,7 +410,8 @@ class Provider {
       const encode = isChat ? Chat.encode : Responses.encode
       const encoded = encode(typed, model, options, { ...this.#target, memory })
       const asksUsage = isStreamed && isChat && this.#options.streamUsage !== false
-      const body = asksUsage ? { stream_options: { include_usage: true }, ...encoded } : encoded
+      const cached = carried.nameOf === undefined ? this.#cached(fiber) : {}
+      const body = { ...cached, ...(asksUsage ? { stream_options: { include_usage: true } } : {}), ...encoded }
       const question = { path: isChat ? "/chat/completions" : "/responses", body, isStreamed }
       const name = nameOf === undefined ? undefined : () => nameOf(this.#requestOf({ ...question, isStreamed: false }))
       const newId = idMaker(name, fiber.getRef(Random.Random))
@@ -408,6 +419,17 @@ class Provider {
       return { question, transport, decoder, alone }
     } catch (error) {
       return ofEncoding(error)
+    }
+  }
+
+  /** On a tape the same request has to be the same each time, so it has no key of a conversation. */
+  #cached(fiber: AnyFiber): Fields {
+    const { cache } = this.#options
+    if (cache === undefined || !this.#at.isOpenAi) return {}
+    const conversation = fiber.getRef(CurrentRun)?.conversationId
+    return {
+      ...(conversation === undefined ? {} : { prompt_cache_key: conversation.slice(0, 64) }),
+      ...(isLongCache(cache) ? { prompt_cache_retention: "24h" } : {})
     }
   }
 

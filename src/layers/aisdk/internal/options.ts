@@ -2,6 +2,7 @@
 import type { LanguageModelV4CallOptions, SharedV4ProviderOptions } from "@ai-sdk/provider"
 import * as Context from "effect/Context"
 import type { CallSettings, Reasoning } from "../../../services/ModelInfo.ts"
+import { type Cache, isLongCache } from "../../internal/model/cache.ts"
 import { Unsupported } from "../../internal/model/problems.ts"
 import { isFields } from "../../internal/model/wire.ts"
 import type { Provider } from "./provider.ts"
@@ -20,6 +21,11 @@ export interface CallOptions {
   readonly frequencyPenalty?: number | undefined
   /** How much the model thinks: a level, or a number of tokens where the provider takes one. */
   readonly reasoning?: Reasoning | undefined
+  /**
+   * Keeps the beginning of the conversation in the provider's cache: `"auto"`, or for at least `ttl`. Anthropic is asked for it,
+   * for 5 minutes or for an hour; others cache on their own, or are sent nothing.
+   */
+  readonly cache?: Cache | undefined
   /** Further headers of the request. */
   readonly headers?: Readonly<Record<string, string>> | undefined
   /**
@@ -74,7 +80,8 @@ export const withSettings = (
 
 /** The options as the AI SDK takes them. Throws `Unsupported` for reasoning that the provider cannot be asked for. */
 export const fields = (options: CallOptions, provider: Provider): Partial<LanguageModelV4CallOptions> => {
-  const { headers, providerOptions, reasoning, stopSequences, ...plain } = options
+  const { cache, headers, providerOptions: given, reasoning, stopSequences, ...plain } = options
+  const providerOptions = mergeProviders(cachingOf(cache, provider), given)
   const thinking = reasoning === undefined ? {} : thinkingOf(reasoning, provider)
   const own: Record<string, Readonly<Record<string, unknown>>> = {
     ...mergeProviders(thinking.providerOptions, providerOptions)
@@ -94,6 +101,14 @@ export const fields = (options: CallOptions, provider: Provider): Partial<Langua
     ...(headers === undefined || Object.keys(headers).length === 0 ? {} : { headers: { ...headers } }),
     ...(thinking.reasoning === undefined ? {} : { reasoning: thinking.reasoning }),
     ...(Object.keys(own).length === 0 ? {} : { providerOptions: own as SharedV4ProviderOptions })
+  }
+}
+
+/** Anthropic caches what it is asked to, and nothing else. */
+const cachingOf = (cache: Cache | undefined, { name }: Provider): ProviderOptions => {
+  if (cache === undefined || name !== "anthropic") return {}
+  return {
+    anthropic: { cacheControl: { type: "ephemeral", ...(isLongCache(cache, "5 minutes") ? { ttl: "1h" } : {}) } }
   }
 }
 

@@ -2,7 +2,7 @@
  * Models of the AI SDK's provider packages as a `LanguageModel`: Anthropic, Google, Amazon Bedrock, Azure, Mistral, Groq and
  * some forty others, each by the package that its makers or the AI SDK publish.
  */
-import type { LanguageModelV4, SharedV4Warning } from "@ai-sdk/provider"
+import type { EmbeddingModelV4, LanguageModelV4, SharedV4Warning } from "@ai-sdk/provider"
 import type * as Context from "effect/Context"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import { dual } from "effect/Function"
 import type * as AiError from "effect/ai/AiError"
+import * as EmbeddingModel from "effect/ai/EmbeddingModel"
 import * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Response from "effect/ai/Response"
 import * as Layer from "effect/Layer"
@@ -29,6 +30,7 @@ import { type CallOptions, CurrentOptions, merge, withSettings } from "./interna
 import { type Provider, providerOf } from "./internal/provider.ts"
 import { encode } from "./internal/request.ts"
 import * as Talk from "./internal/talk.ts"
+import { within } from "./internal/waiting.ts"
 
 export type { CallOptions, ProviderOptions } from "./internal/options.ts"
 export type { StructuredOutput } from "../internal/model/typedOutput.ts"
@@ -285,4 +287,108 @@ const textOf = (warning: SharedV4Warning): string => {
     default:
       return String(warning.message)
   }
+}
+
+/** An embedding model of an AI SDK provider package: `EmbeddingModelV4` of `@ai-sdk/provider`, as far as it has to be known here. */
+export interface Embedder {
+  readonly specificationVersion: "v4"
+  readonly provider: string
+  readonly modelId: string
+  doEmbed(options: never): PromiseLike<unknown>
+}
+
+/** How an embedding model is called. */
+export interface EmbeddingOptions {
+  /** How long one request may take. Default 1 minute. */
+  readonly timeout?: Duration.Input | undefined
+  /** Retry policy for transient failures. Default: twice more, with backoff and `retry-after`. */
+  readonly retry?: Schedule.Schedule<unknown, AiError.AiError> | "none" | undefined
+  readonly providerOptions?: CallOptions["providerOptions"]
+}
+
+/**
+ * Embeddings by a model of an AI SDK provider package. Texts beyond what the provider takes in one request are sent in several, two
+ * at once where the model allows it, and come back in their order. Throws `InvalidDefinition` for what is not such a model. Calls
+ * fail with `AiError` as those of {@link layer} do; interruption aborts the requests on the wire.
+ *
+ * @example
+ * import { createOpenAICompatible } from "@ai-sdk/openai-compatible"
+ * import { AiSdk } from "troupe"
+ *
+ * const provider = createOpenAICompatible({ name: "local", baseURL: "http://localhost:11434/v1" })
+ * const Embeddings = AiSdk.layerEmbedding(provider.embeddingModel("nomic-embed-text"))
+ */
+export const layerEmbedding = (
+  model: Embedder,
+  options: EmbeddingOptions = {}
+): Layer.Layer<EmbeddingModel.EmbeddingModel> => {
+  if (!Predicate.hasProperty(model, "doEmbed") || model.specificationVersion !== "v4") {
+    throw new InvalidDefinition({
+      subject: "AiSdk.layerEmbedding",
+      problem: `its model is ${kindOf(model)}, not an embedding model of version "v4"`,
+      remedy: 'Give it one of a provider package, such as createGoogle().embeddingModel("gemini-embedding-001")'
+    })
+  }
+  // The public type leaves out what only this Layer calls.
+  return Layer.effect(EmbeddingModel.EmbeddingModel, makeEmbedding(model as unknown as EmbeddingModelV4, options))
+}
+
+const makeEmbedding = (
+  model: EmbeddingModelV4,
+  options: EmbeddingOptions
+): Effect.Effect<EmbeddingModel.EmbeddingModel> => {
+  const provider = providerOf(model.provider, model.modelId)
+  const timeout = Option.getOrElse(Duration.fromInput(options.timeout ?? "1 minute"), () => Duration.minutes(1))
+  const failing = { method: "embedMany", provider, model: model.modelId } as const
+  const failed = (error: unknown): Effect.Effect<never, AiError.AiError> =>
+    Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.fail(Talk.errorOf(error, failing, now)))
+  const { providerOptions } = options
+  const own = providerOptions === undefined ? {} : { providerOptions: providerOptions as never }
+  const request = (values: ReadonlyArray<string>) =>
+    Effect.suspend(() => {
+      const controller = new AbortController()
+      const ask = () => model.doEmbed({ values: [...values], abortSignal: controller.signal, ...own })
+      return Effect.flatMap(
+        within(timeout, ask, () => controller.abort()),
+        (result) => {
+          const { embeddings } = result
+          const isWhole =
+            Array.isArray(embeddings) &&
+            embeddings.length === values.length &&
+            embeddings.every((one) => Array.isArray(one) && one.length > 0 && one.every(Number.isFinite))
+          if (isWhole) return Effect.succeed({ embeddings, tokens: result.usage?.tokens })
+          return Effect.fail(
+            new Talk.Known({ kind: "malformed", message: `there is not one vector for each of ${values.length} texts` })
+          )
+        }
+      )
+    }).pipe(Effect.catch(failed))
+  return EmbeddingModel.make({
+    embedMany: ({ inputs }) =>
+      Effect.withFiber((fiber) => {
+        if (isSync(fiber)) return failed(new Unsupported(blocked))
+        return Effect.gen(function* () {
+          const limits = yield* Effect.promise(
+            async () => [await model.maxEmbeddingsPerCall, await model.supportsParallelCalls] as const
+          )
+          const [most = 2048, isParallel] = limits
+          const batches: Array<ReadonlyArray<string>> = []
+          const size = Math.max(1, Math.min(most, 2048))
+          for (let at = 0; at < inputs.length; at += size) batches.push(inputs.slice(at, at + size))
+          const answers = yield* Effect.forEach(
+            batches,
+            (batch) => Calling.retried(options.retry, fiber, request(batch)),
+            {
+              concurrency: isParallel ? 2 : 1
+            }
+          )
+          const tokens = answers.map((one) => one.tokens)
+          const counted = tokens.every((one) => typeof one === "number")
+          return {
+            results: answers.flatMap((one) => one.embeddings.map((vector) => [...vector])),
+            usage: { inputTokens: counted ? tokens.reduce((sum, one) => sum + one, 0) : undefined }
+          }
+        })
+      })
+  })
 }

@@ -295,6 +295,16 @@ export class InvalidApproval extends Schema.TaggedError<InvalidApproval>()("Inva
   }
 }
 
+/** `Step.signal` waits for what is sent to a durable run, and this run is not one. */
+export class NotDurable extends Schema.TaggedError<NotDurable>()("NotDurable", {
+  /** The name of the signal. */
+  signal: Schema.String
+}) {
+  override get message(): string {
+    return `nothing can send the signal "${this.signal}" to this run, which is not durable. Run it as Durable.make(runner, { name, key }), and outside of tools and of other steps.`
+  }
+}
+
 /** The transcript cannot be resumed by this runner: another one waits in it. No call was made. */
 export class CannotResume extends Schema.TaggedError<CannotResume>()("CannotResume", {
   /** The runner that was given the transcript. */

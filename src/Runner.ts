@@ -4,7 +4,7 @@
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import * as Layer from "effect/Layer"
@@ -36,6 +36,7 @@ import { replayable, toPrompt } from "./internal/input.ts"
 import * as Schemas from "./internal/runnerSchemas.ts"
 import { aFunction, type Structure } from "./internal/structure.ts"
 import * as Spans from "./internal/telemetry.ts"
+import * as TimeLimit from "./internal/timeLimit.ts"
 import { durationOf } from "./internal/toolDefinition.ts"
 import {
   BudgetExceeded,
@@ -43,7 +44,7 @@ import {
   InvalidApproval,
   InvalidDefinition,
   type RunSuspended,
-  RunTimedOut
+  type RunTimedOut
 } from "./RunError.ts"
 import type { RunEvent } from "./RunEvent.ts"
 import type { Decision } from "./services/Approver.ts"
@@ -433,30 +434,8 @@ export const withTimeout: {
   <I, A, E, R>(self: Runner<I, A, E, R>, duration: Duration.Input): Runner<I, A, E | RunTimedOut, R>
 } = dual(2, <I, A, E, R>(self: Runner<I, A, E, R>, input: Duration.Input) => {
   const duration = durationOf(`runner "${self.name}"`, "timeout", input)
-  return modify(self, (input: I, state, inner) =>
-    withInterruptFailures(inner(input), (effect, late) =>
-      Effect.timeoutOrElse(effect, {
-        duration,
-        orElse: () => {
-          const failures = late()?.reasons.map(describeReason)
-          return Effect.fail(
-            new RunTimedOut({
-              path: state.info.path,
-              durationMs: Duration.toMillis(duration),
-              spent: state.bill.spent(),
-              ...(failures === undefined ? {} : { failures })
-            })
-          )
-        }
-      })
-    )
-  )
+  return modify(self, (input: I, state, inner) => TimeLimit.within(inner(input), duration, state))
 })
-
-const describeReason = (reason: Cause.Reason<unknown>): string => {
-  const error = Cause.isFailReason(reason) ? reason.error : Cause.isDieReason(reason) ? reason.defect : reason
-  return messageOf(error)
-}
 
 /** What the runs of a runner may use, in {@link withBudget}. A limit that is not set does not limit. */
 export interface Budget {
@@ -563,7 +542,7 @@ export const within = <A, E, R>(
     return withInterruptFailures(own, (effect, late) => {
       const exceeded = Effect.suspend(() => {
         const { by, limit, allowed, used, unpriced } = ledger.hit!
-        const failures = late()?.reasons.map(describeReason)
+        const failures = late()?.reasons.map(TimeLimit.describeReason)
         return Effect.fail(
           new BudgetExceeded({
             path,

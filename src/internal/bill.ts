@@ -19,6 +19,13 @@ const plus = (a: number | undefined, b: number | undefined): number | undefined 
 const minus = (a: number | undefined, b: number | undefined, c: number | undefined): number | undefined =>
   a === undefined ? undefined : Math.max(0, a - (b ?? 0) - (c ?? 0))
 
+/** What is left of a usage without a part of it. */
+export const usageLeft = (whole: Response.Usage, part: Response.Usage): Response.Usage => {
+  const bill = new Bill(undefined)
+  bill.addUsage(whole)
+  return bill.usageSince(part)
+}
+
 /** A tool call of a run, and its outcome so far. */
 export class ToolCallEntry implements ToolCallReport {
   readonly step: number
@@ -99,9 +106,24 @@ export class Bill {
     return (this.#totals.input ?? 0) + (this.#totals.output ?? 0)
   }
 
-  /** Counts a step in this run and every run above it. */
-  addStep(): void {
-    for (let bill: Bill | undefined = this; bill !== undefined; bill = bill.#parent) bill.#steps++
+  /** Counts a step, or several, in this run and every run above it. */
+  addStep(count = 1): void {
+    for (let bill: Bill | undefined = this; bill !== undefined; bill = bill.#parent) bill.#steps += count
+  }
+
+  /** What has been counted since `before`, which is the usage of an earlier moment. */
+  usageSince({ inputTokens, outputTokens }: Response.Usage): Response.Usage {
+    const { input, cacheRead, cacheWrite, output, reasoning } = this.#totals
+    const since = (now: number | undefined, before: number | undefined) =>
+      now === undefined ? undefined : now - (before ?? 0)
+    const sum = new Bill(undefined)
+    const totals = sum.#totals
+    totals.input = since(input, inputTokens.total)
+    totals.cacheRead = since(cacheRead, inputTokens.cacheRead)
+    totals.cacheWrite = since(cacheWrite, inputTokens.cacheWrite)
+    totals.output = since(output, outputTokens.total)
+    totals.reasoning = since(reasoning, outputTokens.reasoning)
+    return sum.usage
   }
 
   /** Counts usage in this run and every run above it. */

@@ -29,9 +29,11 @@ import type { Observer } from "./eventSink.ts"
 import { encodeBy, encodeError } from "./json.ts"
 import * as Mailbox from "./mailbox.ts"
 import { withUnread } from "./interruptFailures.ts"
+import { isAsleep, journalOf } from "./journaled.ts"
 import { messageOf } from "./message.ts"
 import { isWaiting } from "./resumption.ts"
-import { CurrentState, type Options, RunState } from "./runState.ts"
+import { CurrentPlace, placeIn } from "./place.ts"
+import { CurrentState, guarded, type Options, RunState } from "./runState.ts"
 import { transcriptIn } from "./runTranscript.ts"
 import type { Lazy, Schemas } from "./runnerSchemas.ts"
 import type { Structure } from "./structure.ts"
@@ -49,6 +51,8 @@ export interface MemberTranscript {
 /** An output with its bill and its transcript. */
 export interface Result<out Output> {
   readonly output: Output
+  /** The id of the run. */
+  readonly runId: string
   /** Summed over the run and every run nested in it. */
   readonly usage: Response.Usage
   /** Steps taken, nested runs included. */
@@ -124,17 +128,12 @@ const begin = <I, A, E, R>(
       Effect.provideContext(Context.make(CurrentState, state).pipe(Context.add(CurrentRun, state.info)))
     )
     const body = parent === undefined ? Effect.onError(own, (cause) => logFailure(state, cause)) : own
-    if (state.events.silent) return flushed(fiber, body)
-    const emitting = Effect.uninterruptibleMask((restore) =>
-      Effect.andThen(
-        state.events.emit({
-          _tag: "RunStarted",
-          ...(parent === undefined ? {} : { parentId: parent.info.runId })
-        }),
-        Effect.onExit(restore(body), (exit) => emitTerminal(state, definition.output, exit))
-      )
-    )
-    return flushed(fiber, emitting)
+    if (parent !== undefined && journalOf(fiber) !== undefined) {
+      const place = placeIn(parent, fiber.getRef(CurrentPlace))
+      const begun = { id: state.info.runId, fiber, isUnderWay: true }
+      return guarded(place, "run", name, begun, observed(fiber, definition, parent, state, body))
+    }
+    return observed(fiber, definition, parent, state, body)
   })
 
 /** An observer that hands the events of a root run to a recorder. */
@@ -145,6 +144,27 @@ const recordBy = (begin: () => ReturnType<Recorder>): Observer => {
       record ??= begin()
       record(event)
     })
+}
+
+/** A run's body between its first and its last event. */
+const observed = <I, A, E, R>(
+  fiber: Fiber.Fiber<unknown, unknown>,
+  definition: Definition<I, A, E, R>,
+  parent: RunState | undefined,
+  state: RunState,
+  body: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> => {
+  if (state.events.silent) return flushed(fiber, body)
+  const emitting = Effect.uninterruptibleMask((restore) =>
+    Effect.andThen(
+      state.events.emit({
+        _tag: "RunStarted",
+        ...(parent === undefined ? {} : { parentId: parent.info.runId })
+      }),
+      Effect.onExit(restore(body), (exit) => emitTerminal(state, definition.output, exit))
+    )
+  )
+  return flushed(fiber, emitting)
 }
 
 /** Notes the output of a run that is recorded. */
@@ -220,7 +240,10 @@ const emitTerminal = <A, E>(state: RunState, schema: Lazy, exit: Exit.Exit<A, E>
       return state.events.emit({ _tag: "RunCompleted", ...output, ...bill, ...transcriptOf(state) })
     }
     if (Cause.hasInterruptsOnly(exit.cause)) {
-      return state.events.emit({ _tag: "RunInterrupted", ...bill, ...transcriptOf(state) })
+      return Effect.flatMap(isAsleep(exit), (asleep) => {
+        const tag = asleep ? ({ _tag: "RunSuspended", waitingFor: [] } as const) : ({ _tag: "RunInterrupted" } as const)
+        return state.events.emit({ ...tag, ...bill, ...transcriptOf(state) })
+      })
     }
     const error = Cause.squash(exit.cause)
     const said = transcriptOf(state, error)
@@ -280,6 +303,7 @@ export const resultOf = <I, A, E, R>(name: string, definition: Definition<I, A, 
     Effect.flatMap((output) =>
       Effect.map(Clock.currentTimeMillis, (now): Result<A> => ({
         output,
+        runId: state!.info.runId,
         usage: state!.bill.usage,
         steps: state!.bill.steps,
         transcript: Prompt.fromMessages(state!.transcript!.said.messages),

@@ -5,6 +5,7 @@
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as LanguageModel from "effect/ai/LanguageModel"
 import * as Model from "effect/ai/Model"
@@ -14,6 +15,7 @@ import { CurrentModel } from "../services/ModelInfo.ts"
 import type { AgentError } from "./agentError.ts"
 import type { ToolSource } from "../ToolSource.ts"
 import { kindOf } from "./definition.ts"
+import { isAsleep } from "./journaled.ts"
 import { CurrentPlace, type Place } from "./place.ts"
 
 type AnyEffect = Effect.Effect<unknown, unknown, unknown>
@@ -203,7 +205,11 @@ export const enter = (
         caller.onReplace?.(entry)
         return Effect.succeed(answer)
       })
-      const caught = Effect.catchCause(own, (cause) => Effect.failCause(owned(cause, entry, caller.path, inner)))
+      const caught = Effect.catchCause(own, (cause) =>
+        Effect.flatMap(isAsleep(Exit.failCause(cause)), (asleep) =>
+          Effect.failCause(asleep ? cause : owned(cause, entry, caller.path, inner))
+        )
+      )
       return Effect.updateContext(caught as Inside, () => inside)
     })
 }

@@ -4,8 +4,10 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import { hash } from "./fingerprint.ts"
 import type { RunState } from "./runState.ts"
+import { hasForked } from "./trueExit.ts"
 
 /** The longest id. Those who are handed idempotency keys have limits, and a deep tree must not have ever longer ids. */
 const maxLength = 200
@@ -23,6 +25,17 @@ export const shortened = (id: string, rootId: string): string => {
   return `${rootId.length <= maxLength - 72 ? rootId : ""}/~${hash(id)}`
 }
 
+/** A run or a step that has begun at a place. */
+export interface Begun {
+  readonly id: string
+  readonly fiber: Fiber.Fiber<unknown, unknown>
+  isUnderWay: boolean
+}
+
+/** Whether two fibers are at work at once, neither of them for the other. */
+const areApart = (before: Fiber.Fiber<unknown, unknown>, now: Fiber.Fiber<unknown, unknown>): boolean =>
+  before !== now && before.pollUnsafe() === undefined && !hasForked(before, now)
+
 /** A place in a run: its own, that of a branch, of a tool call, or of a middleware. What begins there is counted there. */
 export class Place {
   readonly state: RunState
@@ -30,10 +43,24 @@ export class Place {
   #name: string | undefined
   #count = 0
   #others: Map<string, number> | undefined
+  /** The last thing that began under each name, where a journal keeps it. */
+  #begun: Map<string, Begun> | undefined
 
   constructor(state: RunState, prefix: string) {
     this.state = state
     this.prefix = prefix
+  }
+
+  /**
+   * Notes what begins here. Gives what began under the same name before, when that is still under way, or may be beside this one:
+   * then it is chance which of them is counted first.
+   */
+  begin(name: string, own: Begun): Begun | undefined {
+    const begun = (this.#begun ??= new Map<string, Begun>())
+    const before = begun.get(name)
+    if (before !== undefined && (before.isUnderWay || areApart(before.fiber, own.fiber))) return before
+    begun.set(name, own)
+    return undefined
   }
 
   /** How often this was called with a name, this time included. */
@@ -56,10 +83,17 @@ export class Place {
     return shortened(id, rootId)
   }
 
-  /** The key of something that is done once here. */
-  key(name: string): string {
+  /** The key of a step of the run's own that is done here, such as `2/model`. */
+  key(what: string): string {
+    const n = this.count(`/${what}`)
     const { rootId, runId } = this.state.info
-    return shortened(`${runId}/${this.prefix}${name}`, rootId)
+    return shortened(`${runId}/${this.prefix}${what}${n === 1 ? "" : `#${n}`}`, rootId)
+  }
+
+  /** The key of what this place as a whole is for, such as a tool call. */
+  get own(): string {
+    const { rootId, runId } = this.state.info
+    return shortened(`${runId}/${this.prefix.slice(0, -1)}`, rootId)
   }
 
   /** The places of branches or items that begin here together. */

@@ -8,13 +8,14 @@ import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
+import { InvalidDefinition } from "../RunError.ts"
 import { ConversationId, type RunInfo } from "../services/CurrentRun.ts"
 import { CurrentJournal } from "../services/Journal.ts"
 import { Bill } from "./bill.ts"
 import type { Ledger } from "./budget.ts"
 import { Jobs } from "./jobs.ts"
 import { EventSink, type SinkOptions } from "./eventSink.ts"
-import { CurrentPlace, Place, placeIn } from "./place.ts"
+import { type Begun, CurrentPlace, Place, placeIn } from "./place.ts"
 import { RunTranscript } from "./runTranscript.ts"
 
 /** The arguments of a new run. */
@@ -157,3 +158,47 @@ export const placesHere: Effect.Effect<((key: string) => Place) | undefined> = E
   const state = fiber.getRef(CurrentState)
   return Effect.succeed(state === undefined ? undefined : placeIn(state, fiber.getRef(CurrentPlace)).branches())
 })
+
+/**
+ * Does something that begins at the place of a fiber, of which a journal keeps what it comes to. Of two that begin at once under one
+ * name, chance would say which of them gets what the other has kept.
+ */
+export const begunAt = <A, E, R>(
+  fiber: Fiber.Fiber<unknown, unknown>,
+  state: RunState,
+  what: "run" | "step",
+  name: string,
+  f: (id: string) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> => {
+  const place = placeIn(state, fiber.getRef(CurrentPlace))
+  const id = place.next(name)
+  return guarded(place, what, name, { id, fiber, isUnderWay: true }, f(id))
+}
+
+/** Does something that begins at a place, unless the same is under way there. */
+export const guarded = <A, E, R>(
+  place: Place,
+  what: "run" | "step",
+  name: string,
+  own: Begun,
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> => {
+  const other = place.begin(`${what} ${name}`, own)
+  if (other !== undefined) return Effect.die(atOnce(what, name, other.id, own.id))
+  return Effect.ensuring(
+    effect,
+    Effect.sync(() => {
+      own.isUnderWay = false
+    })
+  )
+}
+
+const atOnce = (what: "run" | "step", name: string, first: string, second: string): InvalidDefinition =>
+  new InvalidDefinition({
+    subject: `the durable run`,
+    problem: `two ${what}s called "${name}" are at work at once, ${first} and ${second}, so that it is chance which of them is first`,
+    remedy:
+      what === "run"
+        ? "Give each a name of its own with Runner.named, or use Parallel or Gather"
+        : "Give each a name of its own"
+  })

@@ -44,6 +44,14 @@ export const RunsAtClient: Context.Reference<boolean> = Context.Reference<boolea
   defaultValue: () => false
 })
 
+/**
+ * True for a tool whose work is in the program's memory, and so is done again when a run is made again by a journal. Default
+ * `false`.
+ */
+export const InMemory: Context.Reference<boolean> = Context.Reference<boolean>("troupe/ToolInMemory", {
+  defaultValue: () => false
+})
+
 /** Reads a mark of a tool. */
 export const markOf = <A>(tool: Tool.Any, mark: Context.Reference<A>): A =>
   Context.get(tool.annotations as Context.Context<never>, mark)

@@ -57,6 +57,12 @@ interface Parent {
 export const lastForked = (fiber: Fiber.Fiber<unknown, unknown>): Fiber.Fiber<unknown, unknown> | undefined =>
   [...((fiber as Parent).children?.() ?? [])].at(-1)
 
+/** Whether a fiber works for another one, over any number of fibers between them. */
+export const hasForked = (above: Fiber.Fiber<unknown, unknown>, below: Fiber.Fiber<unknown, unknown>): boolean => {
+  const children = [...((above as Parent).children?.() ?? [])]
+  return children.includes(below) || children.some((child) => hasForked(child, below))
+}
+
 /**
  * Runs `effect` in a fiber of its own and gives its exit. When it is interrupted from outside, `onInterrupted` gets the
  * exit in place of the caller, once the fiber is over: a success where the work was done all the same. `interrupt` is how

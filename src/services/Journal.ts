@@ -1,9 +1,16 @@
 /**
  * Port to what keeps the outcomes of a run's steps, so that the run can go on elsewhere: a durable engine provides one.
  * The default, {@link none}, runs each step and keeps nothing.
+ *
+ * A run that is made again with the same journal does again what is not a step, such as middleware and functions of users; its
+ * steps give what they gave before. What is kept, and the outermost place of each: model calls (all attempts of one call
+ * together; the whole turn), calls of tools that are not runners, decisions (the winner of a race or a quorum, approvals, what
+ * a `ToolSource` lists, Effects in `instructions` and `stopWhen`, how a time limit ended), and `Step.run`.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import type * as Duration from "effect/Duration"
+import type * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
 
 /** A piece of work whose outcome is kept. */
@@ -17,19 +24,36 @@ export interface Step {
   readonly idempotent: boolean
 }
 
-/** Keeps the outcomes of steps. */
+/** Keeps the outcomes of steps. One journal is of one root run. */
 export interface Journal {
   /** The id of the root run; `undefined` lets the run make one. */
   readonly rootId: string | undefined
   /**
-   * Gives the kept outcome of `step`, or runs `effect` and keeps what it succeeds or fails with. Nothing is kept of an
-   * exit that only suspends or is interrupted.
+   * Gives the kept outcome of `step`, or runs `effect` and keeps what it succeeds or fails with. `effect` runs in the context
+   * of the fiber that calls this. Nothing is kept of an exit that only suspends, is interrupted, or is a defect: a defect is
+   * passed on, and the step runs again when the run is made again.
    */
   readonly run: (step: Step, effect: Effect.Effect<Schema.Json, Schema.Json>) => Effect.Effect<Schema.Json, Schema.Json>
   /** True while fibers are interrupted because the run goes to sleep: such an interruption is not a failure. */
   readonly suspending: Effect.Effect<boolean>
   /** Puts the run to sleep. */
   readonly suspend: Effect.Effect<never>
+  /**
+   * Gives what `step` succeeded with, if that is kept, and runs nothing. Decisions are looked up by it before what they decide
+   * on begins: with it the losers of a race do not begin again, and a decision that takes days can itself sleep. It is then kept
+   * by `run` of an Effect that only succeeds. Unset: a decision is made inside of `run`.
+   */
+  readonly kept?: ((step: Step) => Effect.Effect<Option.Option<Schema.Json>>) | undefined
+  /**
+   * Waits for what is sent to the run under `step.name`, and keeps it for `step.key`. What is sent under one name is taken once,
+   * in order. `problemWith` says what is wrong with a payload: such a one is refused, and the wait goes on. Unset: the journal
+   * has no signals, and `Step.signal` fails with `NotDurable`.
+   */
+  readonly signal?:
+    | ((step: Step, problemWith: (payload: Schema.Json) => string | undefined) => Effect.Effect<Schema.Json>)
+    | undefined
+  /** Waits as long, from the first time on that this is called for the step. Unset: the run waits in its process. */
+  readonly sleep?: ((step: Step, duration: Duration.Duration) => Effect.Effect<void>) | undefined
 }
 
 /** Runs every step and keeps nothing. */

@@ -3,6 +3,7 @@ import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Prompt from "effect/ai/Prompt"
 import * as Option from "effect/Option"
@@ -12,6 +13,7 @@ import * as Agent from "../agents/Agent.ts"
 import * as Schemas from "../internal/runnerSchemas.ts"
 import { inAttempts } from "../internal/attempts.ts"
 import { toJson } from "../internal/json.ts"
+import { isAsleep } from "../internal/journaled.ts"
 import { isWaiting } from "../internal/resumption.ts"
 import type { RunState } from "../internal/runState.ts"
 import type { Structure } from "../internal/structure.ts"
@@ -426,16 +428,16 @@ const hedged = <A, E, R>(
     const numbers = Array.from({ length: attempts }, (_, index) => index)
     const failures = numbers.map(() => Deferred.makeUnsafe<void>())
     const entries = numbers.map((index): Group.Entry<A, E, R> => {
+      // An attempt that sleeps, or waits, has not failed.
       const failing = Effect.onError(attempt, (cause) =>
-        isWaiting(Cause.squash(cause)) ? Effect.void : Deferred.succeed(failures[index]!, undefined)
+        Effect.flatMap(isAsleep(Exit.failCause(cause)), (asleep) =>
+          asleep || isWaiting(Cause.squash(cause)) ? Effect.void : Deferred.succeed(failures[index]!, undefined)
+        )
       )
       if (index === 0) return [`${index + 1}`, failing]
       // Each waits for the one before it: as long as the delay, times its number, or until all before it have failed.
       const before = Effect.forEach(failures.slice(0, index), (one) => Deferred.await(one), { discard: true })
-      return [
-        `${index + 1}`,
-        Effect.andThen(Effect.raceFirst(Effect.sleep(Duration.times(delay, index)), before), failing)
-      ]
+      return [`${index + 1}`, failing, Effect.raceFirst(Effect.sleep(Duration.times(delay, index)), before)]
     })
     return waits(Group.first(entries, { name, concurrency: "unbounded", state }))
   })

@@ -6,6 +6,7 @@ import type * as Prompt from "effect/ai/Prompt"
 import type * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Agent from "../agents/Agent.ts"
+import { decidedHere, text, texts } from "../internal/decided.ts"
 import * as Schemas from "../internal/runnerSchemas.ts"
 import type { RunState } from "../internal/runState.ts"
 import type { Saved } from "../internal/suspension.ts"
@@ -117,7 +118,8 @@ export const make: {
   const choose =
     classify === undefined
       ? byModel(name, routes, options)
-      : (input: never) => Effect.map(classify(input), (route) => certain(routes, route as string))
+      : (input: never) =>
+          Effect.map(decidedHere("route", classify(input) as Chosen<string>, text), (route) => certain(routes, route))
   const take = (
     { confidence, route }: Choice.Choice,
     input: never,
@@ -249,7 +251,9 @@ export const many: {
     classify === undefined
       ? eachByModel(name, routes, options)
       : (input: never) =>
-          Effect.map(classify(input), (keys) => (keys as ReadonlyArray<string>).map((route) => certain(routes, route)))
+          Effect.map(decidedHere("routes", classify(input) as Chosen<ReadonlyArray<string>>, texts), (keys) =>
+            keys.map((route) => certain(routes, route))
+          )
   const branchOf = (key: string): Kept.Branch | undefined => {
     const route = routes.get(key)
     return route && { key, run: Runner.named(route, key).run, output: Schemas.outputOf(route) }
@@ -339,6 +343,9 @@ const chosenAgain = <A>(
   const chosen = goOn(choosing(choose, given, state), member, state)
   return Effect.flatMap(chosen, (choice) => take(choice, given))
 }
+
+/** What `classify` gives; its overload has checked it. */
+type Chosen<A> = Effect.Effect<A, unknown, unknown>
 
 type AnyClassify = Classify<never, string | ReadonlyArray<string>, unknown, unknown>["classify"]
 type AnyOptions = Options<string> & { readonly classify?: AnyClassify | undefined }

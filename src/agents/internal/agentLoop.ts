@@ -11,6 +11,7 @@ import * as Tool from "effect/ai/Tool"
 import * as Scheduler from "effect/Scheduler"
 import type { RunState } from "../../internal/runState.ts"
 import * as Noted from "../../internal/notes.ts"
+import { decided, text, truth } from "../../internal/decided.ts"
 import * as Resumption from "../../internal/resumption.ts"
 import { note, type Resumed, savedIn, waitingForOf } from "../../internal/suspension.ts"
 import * as Spans from "../../internal/telemetry.ts"
@@ -148,6 +149,8 @@ class Loop implements Listing {
   #tools: Tools | undefined
   #forModel: ToolSet.ToolSet["forModel"]
   readonly #sources: ReadonlyArray<ToolSource>
+  /** What the model was offered in the step before, where that can change. */
+  #offer: ToolSet.Offer | undefined
   /** The tools of the step before, where some come from sources. */
   #sourced: ToolSet.Sourced | undefined
   #step = 0
@@ -267,7 +270,8 @@ class Loop implements Listing {
   *#prepare(input: Prompt.RawInput): Yields<void> {
     const spec = this.#spec
     const { instructions: given, output } = spec
-    const instructions = typeof given === "string" ? given : yield* given(input)
+    const instructions =
+      typeof given === "string" ? given : yield* decided(this.#state, "instructions", given(input), text)
     const shape =
       output !== undefined &&
       ModelCall.needsInstruction(this.#model, output, spec.tools.forModel !== undefined || this.#sources.length > 0)
@@ -316,11 +320,15 @@ class Loop implements Listing {
   *#updateTools(): Yields<void> {
     const { tools, name } = this.#spec
     if (!this.#hasChangingTools) return
-    const sourced = ToolSet.fromSources(`agent "${name}"`, tools, this.#sources, this.#sourced)
-    const set = (this.#sourced = yield* Effect.provideService(sourced, ListedFor, this)).set
+    const subject = `agent "${name}"`
+    const listing = ToolSet.fromSources(subject, tools, this.#sources, this.#sourced)
+    const sourced = (this.#sourced = yield* Effect.provideService(listing, ListedFor, this))
+    const offer = ToolSet.offerOf(sourced, this.#offer)
+    const offered = (yield* decided(this.#state, `${this.#step}/tools`, offer, ToolSet.offerForm)) as ToolSet.Offer
+    const set = ToolSet.offeredIn(subject, tools, sourced, offered, this.#offer)
+    this.#offer = { ...offered, tools: offered.tools ?? this.#offer?.tools }
     this.#tools = { ...this.#tools!, byName: set.byName }
-    const hidden = new Set<string>()
-    for (const { isOffered, name } of set.handoffs) if (!(yield* isOffered)) hidden.add(name)
+    const hidden = new Set(offered.hidden)
     this.#forModel = hidden.size === 0 ? set.forModel : ToolSet.forModelWithout(set, hidden)
   }
 
@@ -557,7 +565,9 @@ class Loop implements Listing {
     if (stopWhen === undefined) return Effect.succeed(false)
     return Effect.suspend(() => {
       const stop = stopWhen(this.#info())
-      return typeof stop === "boolean" ? Effect.succeed(stop) : stop
+      return typeof stop === "boolean"
+        ? Effect.succeed(stop)
+        : decided(this.#state, `${this.#step}/stopWhen`, stop, truth)
     })
   }
 

@@ -17,14 +17,27 @@ import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import type * as Tracer from "effect/Tracer"
 import type { Draft } from "../../internal/eventSink.ts"
+import { journalOf, keep } from "../../internal/journaled.ts"
 import { toJson } from "../../internal/json.ts"
 import * as ModelRetry from "../../internal/modelRetry.ts"
 import { MissingModel, oneLine } from "../../RunError.ts"
 import type { RunState } from "../../internal/runState.ts"
 import * as Spans from "../../internal/telemetry.ts"
+import type { Journal } from "../../services/Journal.ts"
 import * as ModelInfo from "../../services/ModelInfo.ts"
 import { chargeAttempt } from "./modelBudget.ts"
 import type { OutputSpec } from "./structuredOutput.ts"
+import {
+  type KeptFailure,
+  keptFailure,
+  type KeptSpent,
+  type KeptTurn,
+  keptTurn,
+  partsOf,
+  RawAnswer,
+  spentSince,
+  withRefusals
+} from "./keptTurn.ts"
 import { type AnyPart, Collector, type Turn } from "./turnCollector.ts"
 
 /** The request of one step. */
@@ -104,11 +117,76 @@ export interface Failed {
 export const needsInstruction = (self: ResolvedModel, output: OutputSpec | undefined, hasTools: boolean): boolean =>
   output !== undefined && self.info?.structuredOutput !== true && hasTools
 
+/** Calls the model, unless a journal has kept the turn. */
+export const call = (self: ResolvedModel, request: Request, state: RunState): Effect.Effect<Turn, Failed> =>
+  Effect.withFiber((fiber) => {
+    const journal = journalOf(fiber)
+    return journal === undefined ? callNow(self, request, state) : callKept(journal, self, request, state)
+  })
+
+/** Calls the model as a step of the journal. What is kept is the provider's turn, which then passes `part` as a whole answer. */
+const callKept = (
+  journal: Journal,
+  self: ResolvedModel,
+  request: Request,
+  state: RunState
+): Effect.Effect<Turn, Failed> =>
+  Effect.suspend(() => {
+    const key = state.place.key(`${request.step}/model`)
+    const name = self.modelName ?? "model"
+    const before = { usage: state.bill.usage, steps: state.bill.steps }
+    const raw = new RawAnswer(request)
+    let live: Turn | undefined
+    const called = Effect.suspend(() =>
+      Effect.mapBoth(callNow(self, raw.request, state), {
+        onSuccess: (turn): KeptTurn => {
+          live = turn
+          return { turn: raw.turn ?? turn, ...spentSince(state, before) }
+        },
+        onFailure: (failed): KeptFailure => ({ ...failed, ...spentSince(state, before) })
+      })
+    )
+    const step = { key, kind: "model", name, idempotent: true } as const
+    return Effect.matchEffect(keep(journal, step, called, keptTurn, keptFailure), {
+      onSuccess: (kept) => (live === undefined ? again(kept, self, request, state) : Effect.succeed(live)),
+      onFailure: ({ attempts, error, ...spent }) =>
+        live === undefined && !raw.isBegun
+          ? Effect.andThen(count(spent, self, state), Effect.fail({ error, attempts }))
+          : Effect.fail({ error, attempts })
+    })
+  })
+
+/** A kept turn, as if the provider gave it now as a whole. */
+const again = (
+  { turn, ...spent }: KeptTurn,
+  self: ResolvedModel,
+  request: Request,
+  state: RunState
+): Effect.Effect<Turn, Failed> =>
+  Effect.suspend(() => {
+    state.bill.beginCall()
+    request.watch?.onAttempt()
+    const collector = new Collector(request.hasCall, request.maxAnswerSize)
+    const emitted = Effect.andThen(count(spent, self, state), emitParts(partsOf(turn), request, collector, state))
+    return Effect.mapBoth(emitted, {
+      onSuccess: () => withRefusals(collector.turn(), turn),
+      onFailure: (error): Failed => ({ error, attempts: 1 })
+    })
+  })
+
+/** Counts what failed attempts, and runs within the call, have used. */
+const count = ({ steps, usage }: KeptSpent, self: ResolvedModel, state: RunState): Effect.Effect<void> => {
+  if (steps > 0) state.bill.addStep(steps)
+  if (usage === undefined) return Effect.void
+  state.bill.addUsage(usage)
+  return chargeAttempt(state, self, usage)
+}
+
 /**
  * Calls the model and retries transient failures. The text of a failed attempt is void: a `StepRetried` event has the
  * number of the first event to discard.
  */
-export const call = (self: ResolvedModel, request: Request, state: RunState): Effect.Effect<Turn, Failed> =>
+const callNow = (self: ResolvedModel, request: Request, state: RunState): Effect.Effect<Turn, Failed> =>
   Effect.suspend(() => {
     const discardFrom = state.events.nextSeq
     let attempts = 0

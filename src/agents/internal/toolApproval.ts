@@ -7,7 +7,8 @@ import * as Schema from "effect/Schema"
 import { canonical, exactJson, hash } from "../../internal/fingerprint.ts"
 import { allIssues, issuesOf } from "../../internal/issues.ts"
 import { toJson } from "../../internal/json.ts"
-import { shortened } from "../../internal/place.ts"
+import { decide as decideOnce, type Form, formOf, journalOf } from "../../internal/journaled.ts"
+import { type Place, shortened } from "../../internal/place.ts"
 import type { RunState } from "../../internal/runState.ts"
 import { ClientFailure, type OpenCall, type Resumed, resumedOf } from "../../internal/suspension.ts"
 import { EndsRun, markOf, Resumable, RunsAtClient, ServerName } from "../../internal/toolMarks.ts"
@@ -34,6 +35,8 @@ export interface Question {
   readonly messages: () => ReadonlyArray<Prompt.Message>
   readonly state: RunState
   readonly step: number
+  /** The place of the call. */
+  readonly place: Place
   /** The decision about the call in the transcript of a suspended run; `undefined` for a call that did not wait. */
   readonly resumed: Resumed | undefined
   /** The call of a tool that this call is made inside of. */
@@ -97,7 +100,7 @@ const unshowable: Denied = {
 
 /** Puts the request to the approvers, one after the other, and emits the question and its answer. */
 const settle = Effect.fnUntraced(function* (
-  { call, decode, parent, resumed, state, step }: Question,
+  { call, decode, parent, place, resumed, state, step }: Question,
   request: Request,
   known: Approved | Denied | undefined,
   approvers: ReadonlyArray<Approver>
@@ -105,7 +108,8 @@ const settle = Effect.fnUntraced(function* (
   const inner = parent === undefined ? {} : { parentToolCallId: parent }
   const of = { step, toolCallId: call.id, tool: call.name, ...inner }
   yield* state.events.emit({ _tag: "ApprovalRequested", ...of, approvalId: request.id, params: request.params })
-  const decision = known?._tag === "Denied" ? known : yield* ask(request, known, approvers)
+  const decision =
+    known?._tag === "Denied" ? known : yield* kept(place, "approval", ask(request, known, approvers), decisionForm)
   if (decision._tag === "Later") return { _tag: "Waiting", request }
   const final = yield* checked(decision, decode, resumed)
   yield* state.events.emit({
@@ -153,12 +157,42 @@ const checked = (
   })
 }
 
-const isNeeded = ({ call, messages, tool }: Question, params: unknown): Effect.Effect<boolean> => {
+/** A decision that is kept: when the run is made again, the approver is not asked again. */
+const kept = <A>(place: Place, what: string, effect: Effect.Effect<A>, form: Form<A>): Effect.Effect<A> =>
+  Effect.withFiber((fiber) => {
+    const journal = journalOf(fiber)
+    return journal === undefined
+      ? effect
+      : decideOnce(journal, { key: `${place.own}/${what}`, name: what }, effect, form)
+  })
+
+const truth = formOf(Schema.Boolean)
+const answerForm = formOf(
+  Schema.Struct({
+    approved: Schema.Boolean,
+    reason: Schema.optionalKey(Schema.String),
+    params: Schema.optionalKey(Schema.Json)
+  })
+)
+/** What is decided later is not decided. */
+const decisionForm: Form<Decision> = {
+  encode: (decision) => {
+    if (decision._tag === "Later") return undefined
+    if (decision._tag === "Denied") return answerForm.encode({ approved: false, reason: decision.reason })
+    return answerForm.encode({ approved: true, ...(decision.params === undefined ? {} : { params: decision.params }) })
+  },
+  decode: (json) => {
+    const { approved, params, reason = "" } = answerForm.decode(json)
+    if (!approved) return { _tag: "Denied", reason }
+    return params === undefined ? { _tag: "Approved" } : { _tag: "Approved", params }
+  }
+}
+
+const isNeeded = ({ call, messages, place, tool }: Question, params: unknown): Effect.Effect<boolean> => {
   const { needsApproval } = tool
   if (typeof needsApproval !== "function") return Effect.succeed(needsApproval === true)
-  return Effect.suspend(() => {
-    return toEffect(needsApproval(params, { toolCallId: call.id, messages: messages() }))
-  })
+  const asked = Effect.suspend(() => toEffect(needsApproval(params, { toolCallId: call.id, messages: messages() })))
+  return kept(place, "needsApproval", asked, truth)
 }
 
 const requestOf = ({ call, resumed, state, step, tool }: Question, edited: Schema.Json | undefined): Request => ({

@@ -18,6 +18,7 @@ import type { Any as AgentTool } from "../../AgentTool.ts"
 import { type Attempt, CurrentAttempt, idIn } from "../../internal/attempts.ts"
 import type { ToolCallEntry } from "../../internal/bill.ts"
 import { hash } from "../../internal/fingerprint.ts"
+import { isAsleep } from "../../internal/journaled.ts"
 import { toJson } from "../../internal/json.ts"
 import { CurrentPlace, type Place, shortened } from "../../internal/place.ts"
 import * as Resumption from "../../internal/resumption.ts"
@@ -30,6 +31,7 @@ import { exitOf, interruptAfterRegion, interruptThroughSource } from "../../inte
 import { RunSuspended, CannotResume, InvalidApproval, type ToolFailure } from "../../RunError.ts"
 import type { ToolCallStatus } from "../../RunEvent.ts"
 import { CurrentRun, type RunInfo } from "../../services/CurrentRun.ts"
+import { keptTool } from "./keptTool.ts"
 import type { Stage } from "./middlewareStages.ts"
 import type { Answering } from "./modelBudget.ts"
 import * as Approval from "./toolApproval.ts"
@@ -139,6 +141,7 @@ export const executeOne = Effect.fnUntraced(function* (given: Given): Effect.fn.
   const decision = yield* decide(context)
   if (decision._tag === "Wait") return suspend(given, decision.waiting)
   const exit = yield* run(context, decision)
+  if (yield* isAsleep(exit)) return yield* asleep(exit)
   const end = classify(context, decision, exit)
   if (end._tag === "Suspended") return suspend(given, end.waiting)
   return yield* finish(context, end)
@@ -159,8 +162,15 @@ export const attempt = (context: ToolCallContext): Effect.Effect<End> =>
   Effect.flatMap(decide(context), (decision) =>
     decision._tag === "Wait"
       ? Effect.succeed<End>({ _tag: "Suspended", waiting: decision.waiting })
-      : Effect.map(run(context, decision), (exit) => classify(context, decision, exit))
+      : Effect.flatMap(run(context, decision), (exit) =>
+          Effect.flatMap(isAsleep(exit), (sleeps) =>
+            sleeps ? asleep(exit) : Effect.succeed(classify(context, decision, exit))
+          )
+        )
   )
+
+/** Ends a call that goes to sleep. It has no end yet. */
+const asleep = (exit: Exit.Exit<unknown, unknown>): Effect.Effect<never> => exit as Exit.Exit<never>
 
 /** The tool of an entry, with or without its own handler. */
 export const toolOf = (entry: Tool.Any | AgentTool | undefined): Tool.Any | undefined =>
@@ -224,14 +234,14 @@ const keyOf = (
 
 /** Whether the call is made. One that could reach no tool, or is beyond a limit, is put to no approver. */
 const decide = (context: ToolCallContext): Effect.Effect<Decision> => {
-  const { call, parent, resumed, state, step, tool, tools } = context
+  const { call, parent, place, resumed, state, step, tool, tools } = context
   if (call.refused !== undefined) return refuse(call.refused)
   if (tool === undefined) return refuse(unknownTool(call.name, tools.byName))
   if (tools.answering?.reason !== undefined) return refuse(`not executed: ${tools.answering.reason}; ${answerNow}`)
   const { messages } = tools
   const decode = (params: unknown) => codecsOf(tool).decode(params)
   return Effect.map(
-    Approval.decide({ call, tool, decode, messages, parent, state, step, resumed }),
+    Approval.decide({ call, tool, decode, messages, parent, state, step, place, resumed }),
     (decided): Decision => {
       if (decided === "allowed") return allowed(context, tool, undefined)
       if (decided._tag === "Approved") return allowed(context, tool, decided.params)
@@ -312,8 +322,14 @@ const exitOfGiven = (result: Schema.Json): Exit.Exit<Value, Failure> =>
 
 const isClientFailure = Schema.is(ClientFailure)
 
-/** The way to the tool, as often as it may be tried. */
+/** The way to the tool, unless a journal has kept what it gave. */
 const reach = (context: ToolCallContext, edited: Schema.Json | undefined): Effect.Effect<Value, Failure> => {
+  const reached = reachNow(context, edited)
+  return context.entry === undefined ? reached : keptTool(context.entry, context.place, reached)
+}
+
+/** The way to the tool, as often as it may be tried. */
+const reachNow = (context: ToolCallContext, edited: Schema.Json | undefined): Effect.Effect<Value, Failure> => {
   const { call, entry, tool, tools } = context
   const retry = (entry !== undefined && "kind" in entry ? entry.retry : undefined) ?? tools.retry
   if (retry === undefined || retry === "none" || tool === undefined) return reachOnce(context, edited)

@@ -4,8 +4,10 @@
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import type * as Prompt from "effect/ai/Prompt"
 import type { ToolCallEntry } from "../../internal/bill.ts"
+import { isAsleep, journalOf } from "../../internal/journaled.ts"
 import { toJson } from "../../internal/json.ts"
 import { shortened } from "../../internal/place.ts"
 import type { RunState } from "../../internal/runState.ts"
@@ -17,6 +19,7 @@ import {
   type NestedSyncEdge,
   ToolError
 } from "../../RunError.ts"
+import { CurrentJournal } from "../../services/Journal.ts"
 import { executeOne, type Given, type Outcome, type StepRecord, suspend, toolOf, type Tools } from "./toolCallSteps.ts"
 import { executeThrough } from "./toolMiddleware.ts"
 import { type Failure, isAsync, isSetup } from "./toolFailure.ts"
@@ -93,9 +96,12 @@ const inOrder = (
   const given = (call: Call) => ({ call, step, tools, state, record, report: reports.get(call)! })
   // A single call needs no fiber of its own.
   const atOnce = (some: ReadonlyArray<Call>): Effect.Effect<ReadonlyArray<Outcome>, Failure> =>
-    some.length === 1
-      ? Effect.map(execute(given(some[0]!)), (outcome) => [outcome])
-      : Effect.forEach(some, (call) => execute(given(call)), { concurrency: tools.concurrency })
+    Effect.flatMap(
+      some.length === 1
+        ? Effect.map(executeBeside(given(some[0]!)), (outcome) => [outcome])
+        : Effect.forEach(some, (call) => executeBeside(given(call)), { concurrency: tools.concurrency }),
+      awake
+    )
   const ends = calls.filter((call) => endsRun(call, tools))
   if (ends.length === 0) return atOnce(calls)
   return Effect.gen(function* () {
@@ -105,7 +111,10 @@ const inOrder = (
     for (const call of ends) {
       const waits = [...outcomes.values()].some((outcome) => "waiting" in outcome)
       const deferred = { _tag: "Others", id: shortened(`${state.info.runId}/${step}`, state.info.rootId) } as const
-      outcomes.set(call, waits ? suspend(given(call), deferred) : yield* execute(given(call)))
+      outcomes.set(
+        call,
+        waits ? suspend(given(call), deferred) : (yield* awake([yield* executeBeside(given(call))]))[0]!
+      )
     }
     return calls.map((call) => outcomes.get(call)!)
   })
@@ -118,6 +127,32 @@ export const execute = (given: Given): Effect.Effect<Outcome, Failure> => {
   return middleware === undefined
     ? executeOne(given)
     : (executeThrough(given, middleware) as Effect.Effect<Outcome, Failure>)
+}
+
+/** Makes one call beside others, which go on where it sleeps. */
+const executeBeside = (given: Given): Effect.Effect<Outcome | Asleep, Failure> => {
+  const own = execute(given)
+  return Effect.withFiber((fiber) => {
+    if (journalOf(fiber) === undefined) return own
+    return Effect.catchCause(own, (cause) =>
+      Effect.flatMap(isAsleep(Exit.failCause(cause)), (asleep) =>
+        asleep ? Effect.succeed({ call: given.call, asleep } as const) : Effect.failCause(cause)
+      )
+    )
+  })
+}
+
+/** A call that sleeps. */
+interface Asleep {
+  readonly call: Call
+  readonly asleep: true
+}
+
+/** Goes to sleep once every call has ended or sleeps. */
+const awake = (outcomes: ReadonlyArray<Outcome | Asleep>): Effect.Effect<ReadonlyArray<Outcome>> => {
+  const ended = outcomes.filter((outcome): outcome is Outcome => !("asleep" in outcome))
+  if (ended.length === outcomes.length) return Effect.succeed(ended)
+  return Effect.flatMap(CurrentJournal, ({ suspend }) => suspend)
 }
 
 const endsRun = ({ name }: Call, { byName }: Tools): boolean => {

@@ -4,7 +4,11 @@ import type * as LanguageModel from "effect/ai/LanguageModel"
 import * as Tool from "effect/ai/Tool"
 import type * as Toolkit from "effect/ai/Toolkit"
 import * as Predicate from "effect/Predicate"
+import * as Schema from "effect/Schema"
 import * as AgentTool from "../../AgentTool.ts"
+import { canonical } from "../../internal/fingerprint.ts"
+import { formOf, journalOf } from "../../internal/journaled.ts"
+import { toJson } from "../../internal/json.ts"
 import { kindOf } from "../../internal/definition.ts"
 import { forModel, validate } from "../../internal/toolDefinition.ts"
 import { type Handoff, HandsOff, markOf } from "../../internal/toolMarks.ts"
@@ -77,6 +81,79 @@ export const fromSources = Effect.fnUntraced(function* (
   const isSame = before?.lists.length === lists.length && lists.every((list, index) => list === before.lists[index])
   return isSame ? before : { lists, set: add(subject, tools, lists.flat()) }
 })
+
+/** What of a set can change from step to step, as a journal keeps it. */
+export interface Offer {
+  /** The tools of sources; `undefined` for those of the step before. */
+  readonly tools?: ReadonlyArray<Shown> | undefined
+  /** Tools of handoffs that are not offered. */
+  readonly hidden: ReadonlyArray<string>
+}
+
+/** A tool of a source, as the model sees it. */
+interface Shown {
+  readonly name: string
+  readonly description: string
+  readonly parameters: Schema.Json
+}
+
+/** How an offer is kept. */
+export const offerForm = formOf(
+  Schema.Struct({
+    tools: Schema.optionalKey(
+      Schema.Array(Schema.Struct({ name: Schema.String, description: Schema.String, parameters: Schema.Json }))
+    ),
+    hidden: Schema.Array(Schema.String)
+  }) as unknown as Schema.Codec<Offer, unknown>
+)
+
+/** What is offered in a step. A list that is that of the step before is not said again. */
+export const offerOf = ({ lists, set }: Sourced, before: Offer | undefined): Effect.Effect<Offer> =>
+  Effect.withFiber((fiber) =>
+    Effect.map(
+      Effect.filter(set.handoffs, ({ isOffered }) => Effect.map(isOffered, (yes) => !yes)),
+      (hidden) => {
+        const offer = { hidden: hidden.map(({ name }) => name) }
+        if (journalOf(fiber) === undefined) return offer
+        const tools = lists.flat().map(({ tool }) => ({
+          name: tool.name,
+          description: tool.description ?? "",
+          parameters: Tool.isProviderDefined(tool) ? {} : toJson(Tool.getJsonSchema(tool))
+        }))
+        return before?.tools !== undefined && canonical(toJson(before.tools)) === canonical(toJson(tools))
+          ? offer
+          : { tools, ...offer }
+      }
+    )
+  )
+
+/**
+ * The tools of a step that was offered them. One that its source does not give any more is there still, for calls whose results
+ * are known; another call of it fails.
+ */
+export const offeredIn = (
+  subject: string,
+  own: ToolSet,
+  { lists, set }: Sourced,
+  { tools }: Offer,
+  before: Offer | undefined
+): ToolSet => {
+  const offered = tools ?? before?.tools
+  const now = lists.flat()
+  const isSame = offered?.length === now.length && offered.every(({ name }, index) => name === now[index]!.name)
+  if (offered === undefined || isSame) return set
+  const byName = new Map(now.map((tool) => [tool.name, tool]))
+  return add(
+    subject,
+    own,
+    offered.map((shown) => byName.get(shown.name) ?? goneTool(shown))
+  )
+}
+
+const goneTool = ({ description, name, parameters }: Shown): AgentTool.Any =>
+  AgentTool.make(name, "effect", Tool.dynamic(name, { description, parameters: parameters as never }), () =>
+    Effect.fail(`the tool "${name}" is not there any more`)
+  )
 
 /** The toolkit for the model without the tools called `hidden`. */
 export const forModelWithout = (set: ToolSet, hidden: ReadonlySet<string>): ToolSet["forModel"] => {

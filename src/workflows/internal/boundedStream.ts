@@ -10,9 +10,11 @@ import * as Latch from "effect/Latch"
 import type * as Pull from "effect/Pull"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
+import { isAsleep } from "../../internal/journaled.ts"
 import { at, type Place } from "../../internal/place.ts"
 import { placesHere } from "../../internal/runState.ts"
 import { interruptAfterRegion } from "../../internal/trueExit.ts"
+import { CurrentJournal } from "../../services/Journal.ts"
 import { type BranchDefect, type BranchFailure, errorsOf, ParallelError } from "./branchGroup.ts"
 
 /** The outcome of one input. */
@@ -68,6 +70,8 @@ class BoundedStream<I, A, E, R, E2> {
   #read = 0
   #done = 0
   #stopped = false
+  /** Whether an item sleeps. It keeps its place, and the others go on beside it. */
+  #isAsleep = false
   /** Whether the reader has got the failures. */
   #reported = false
   /** Open while an input may be pulled. */
@@ -130,7 +134,11 @@ class BoundedStream<I, A, E, R, E2> {
   }
 
   #endItem(index: number, exit: Exit.Exit<A, E>): Effect.Effect<void> {
-    return Effect.suspend(() => {
+    return Effect.flatMap(this.#stopped ? Effect.succeed(false) : isAsleep(exit), (asleep) => {
+      if (asleep) {
+        this.#isAsleep = true
+        return Effect.void
+      }
       const status = this.#note(index, exit)
       const reporting = this.#settings.onItem?.(index, status, ++this.#done) ?? Effect.void
       if (this.#stopped) return reporting
@@ -181,12 +189,19 @@ class BoundedStream<I, A, E, R, E2> {
         this.#room.openUnsafe()
         return Effect.succeed([output] as const)
       }
-      if (this.#inputsExit !== undefined && this.#isOver) {
+      if (this.#inputsExit !== undefined && this.#isOver && !this.#isAsleep) {
         return Exit.isFailure(this.#inputsExit) ? Effect.failCause(this.#inputsExit.cause) : Cause.done()
       }
+      if (this.#isAsleep && this.#isStill) return Effect.flatMap(CurrentJournal, ({ suspend }) => suspend)
     }
     return Effect.andThen(this.#news.await, this.pull)
   })
+
+  /** Whether nothing is under way, and no other item can begin. */
+  get #isStill(): boolean {
+    const isFull = this.#begun - this.#read >= this.#settings.concurrency
+    return this.#running.size === 0 && (isFull || this.#inputsExit !== undefined)
+  }
 
   get #isOver(): boolean {
     return this.#running.size === 0 && this.#pulling?.pollUnsafe() !== undefined

@@ -4,12 +4,17 @@ import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Response from "effect/ai/Response"
 import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import { isAsleep, formOf, journalOf, keptOf, note as noteOf } from "../../internal/journaled.ts"
 import { at, CurrentPlace, type Place, placeIn } from "../../internal/place.ts"
 import type { RunState } from "../../internal/runState.ts"
 import { exitOf } from "../../internal/trueExit.ts"
+import { usageLeft } from "../../internal/bill.ts"
 import { InvalidDefinition, RunSuspended } from "../../RunError.ts"
 import type { WaitingMember } from "../../internal/workflowSuspension.ts"
+import { CurrentJournal, type Journal, type Step } from "../../services/Journal.ts"
 import { BranchDefect, type BranchFailure, ParallelError } from "./errors.ts"
 
 export { BranchDefect, type BranchFailure, ParallelError, textOf } from "./errors.ts"
@@ -36,8 +41,12 @@ export type Mode = FailFast | Settle | Race | Quorum
 
 export const failFast: FailFast = { _tag: "failFast" }
 
-/** One piece of work, under the name that it has in events and errors. */
-export type Entry<A = unknown, E = unknown, R = unknown> = readonly [key: string, work: Effect.Effect<A, E, R>]
+/** One piece of work, under the name that it has in events and errors, and what it waits for before it begins. */
+export type Entry<A = unknown, E = unknown, R = unknown> = readonly [
+  key: string,
+  work: Effect.Effect<A, E, R>,
+  wait?: Effect.Effect<unknown> | undefined
+]
 
 export interface Settings {
   /** The workflow, as errors name it. */
@@ -105,7 +114,12 @@ export const run = (
 > =>
   Effect.withFiber((fiber) => {
     const place = placeIn(settings.state, fiber.getRef(CurrentPlace))
-    return runAll(makeGroup(entries, settings, place.branches()))
+    const placeOf = place.branches()
+    const journal = journalOf(fiber)
+    const { mode } = settings
+    const runOnly = (only?: Winners) => runAll(makeGroup(entries, settings, placeOf, only))
+    if (journal === undefined || (mode._tag !== "race" && mode._tag !== "quorum")) return runOnly()
+    return decidedOnce(journal, { key: place.key(mode._tag), name: mode._tag }, settings.state, runOnly)
   })
 
 /**
@@ -116,12 +130,13 @@ export const first = <A, E, R>(
   entries: ReadonlyArray<Entry<A, E, R>>,
   settings: Pick<Settings, "concurrency" | "name" | "state">
 ): Effect.Effect<A, ParallelError<E> | RunSuspended, R> => {
-  const racing = entries.map(([key, work]): Entry => [
+  const racing = entries.map(([key, work, wait]): Entry => [
     key,
     Effect.matchEffect(work as Effect.Effect<unknown, unknown, unknown>, {
       onSuccess: (output) => Effect.succeed(Effect.succeed(output)),
       onFailure: (error) => (error instanceof RunSuspended ? Effect.succeed(Effect.fail(error)) : Effect.fail(error))
-    })
+    }),
+    wait
   ])
   const won = run(racing, { ...settings, mode: { _tag: "race" } })
   return Effect.flatMap(won, (outputs) => outputs[0]![1] as Effect.Effect<unknown>) as Effect.Effect<
@@ -137,11 +152,55 @@ type Outcome =
   | { readonly _tag: "suspended"; readonly error: RunSuspended }
 const failedOutcome: Outcome = { _tag: "failed" }
 
+type Outputs = ReadonlyArray<readonly [key: string, output: unknown]>
+type Winners = ReadonlySet<string>
+
+/** What is kept of a race or a quorum: who has won, and what all have used. */
+const Kept = formOf(
+  Schema.Struct({ winners: Schema.Array(Schema.String), usage: Response.Usage, steps: Schema.Int }) as Schema.Codec<
+    { readonly winners: ReadonlyArray<string>; readonly usage: Response.Usage; readonly steps: number },
+    unknown
+  >
+)
+
+/**
+ * Runs a group whose winners are kept: when the run is made again, they win again, and the others do not begin. What those had
+ * used is counted all the same.
+ */
+const decidedOnce = (
+  journal: Journal,
+  step: Pick<Step, "key" | "name">,
+  { bill }: RunState,
+  runOnly: (only?: Winners) => Effect.Effect<Outputs, ParallelError<unknown> | RunSuspended, unknown>
+): Effect.Effect<Outputs, ParallelError<unknown> | RunSuspended, unknown> =>
+  Effect.suspend(() => {
+    const before = { usage: bill.usage, steps: bill.steps }
+    const again = (json: Schema.Json) => {
+      const { steps, usage, winners } = Kept.decode(json)
+      return Effect.map(runOnly(new Set(winners)), (outputs) => {
+        bill.addUsage(usageLeft(usage, bill.usageSince(before.usage)))
+        bill.addStep(steps - (bill.steps - before.steps))
+        return outputs
+      })
+    }
+    const first = Effect.flatMap(runOnly(), (outputs) => {
+      const winners = outputs.map(([key]) => key)
+      const own = Kept.encode({ winners, usage: bill.usageSince(before.usage), steps: bill.steps - before.steps })!
+      return Effect.flatMap(noteOf(journal, step, own), (kept) => {
+        const isOurs = kept === undefined || Kept.decode(kept).winners.join("\n") === winners.join("\n")
+        return isOurs ? Effect.succeed(outputs) : again(kept)
+      })
+    })
+    return Effect.flatMap(keptOf(journal, step), (kept) => (kept === undefined ? first : again(kept)))
+  })
+
 /** The branches of one run, and their outcomes so far. */
 interface Group {
   readonly entries: ReadonlyArray<Entry>
   readonly settings: Settings
   readonly placeOf: (key: string) => Place
+  /** The branches that are run; `undefined` for all. */
+  readonly only: Winners | undefined
   readonly settles: boolean
   readonly outcomes: Array<Outcome | undefined>
   readonly failures: Array<BranchFailure<unknown>>
@@ -150,6 +209,8 @@ interface Group {
   succeeded: number
   failed: number
   done: number
+  /** How many branches sleep. */
+  asleep: number
   /** A branch has failed while it was being interrupted. */
   failedLate: boolean
   /** Branches that have succeeded, also when it was decided already. */
@@ -158,19 +219,27 @@ interface Group {
   readonly interrupted: Set<number>
 }
 
-const makeGroup = (entries: ReadonlyArray<Entry>, settings: Settings, placeOf: Group["placeOf"]): Group => {
+const makeGroup = (
+  entries: ReadonlyArray<Entry>,
+  settings: Settings,
+  placeOf: Group["placeOf"],
+  only: Winners | undefined
+): Group => {
   const { known, mode } = settings
   const group: Group = {
     entries,
     settings,
     placeOf,
+    only,
     settles: mode._tag === "settle",
     outcomes: Array.from({ length: entries.length }),
     failures: [],
-    needed: mode._tag === "race" ? 1 : mode._tag === "quorum" ? mode.n : entries.length,
+    needed:
+      only !== undefined ? only.size : mode._tag === "race" ? 1 : mode._tag === "quorum" ? mode.n : entries.length,
     succeeded: 0,
     failed: 0,
     done: 0,
+    asleep: 0,
     failedLate: false,
     completed: new Set(),
     interrupted: new Set()
@@ -209,6 +278,8 @@ const runAll = (
     (): Effect.Effect<ReadonlyArray<readonly [string, unknown]>, ParallelError<unknown> | RunSuspended> => {
       if (!group.settles && isReached(group)) return Effect.succeed(outputsOf(group))
       if (isDecided(group)) return fail(group)
+      // It goes to sleep once every branch has ended or sleeps.
+      if (group.asleep > 0) return Effect.flatMap(CurrentJournal, ({ suspend }) => suspend)
       const waiting = waitingOf(group)
       if (waiting === undefined) return group.settles ? Effect.succeed(outputsOf(group)) : fail(group)
       return group.settings.onWaiting?.(waiting) ?? Effect.fail(waiting.suspended[0].error)
@@ -236,19 +307,26 @@ const waitingOf = ({ entries, failures, outcomes, settles }: Group): Waiting | u
 }
 
 const isDecided = (group: Group): boolean => {
-  return !group.settles && (isReached(group) || group.failed > group.entries.length - group.needed)
+  return (
+    !group.settles && (isReached(group) || group.failed > (group.only?.size ?? group.entries.length) - group.needed)
+  )
 }
 
 const isReached = (group: Group): boolean => group.succeeded >= group.needed
 
 const runBranch = (
   group: Group,
-  [key, work]: Entry,
+  [key, work, wait]: Entry,
   index: number,
   decided: Deferred.Deferred<void>
 ): Effect.Effect<unknown, never, unknown> => {
+  if (group.only?.has(key) === false) return Effect.void
   const end = (exit: Exit.Exit<unknown, unknown>) =>
-    Effect.suspend(() => {
+    Effect.flatMap(isDecided(group) ? Effect.succeed(false) : isAsleep(exit), (asleep) => {
+      if (asleep) {
+        group.asleep++
+        return Effect.void
+      }
       const wasDecided = isDecided(group)
       const suspended = wasDecided ? undefined : suspensionIn(exit)
       if (suspended !== undefined) {
@@ -263,8 +341,10 @@ const runBranch = (
       if (!wasDecided && isDecided(group)) Deferred.doneUnsafe(decided, Effect.void)
       return group.settings.state.events.emit({ _tag: "ItemCompleted", item: key, status, done, total })
     })
+  // Who has won once need not wait again.
+  const waited = wait === undefined || group.only !== undefined ? work : Effect.andThen(wait, work)
   const begun = Effect.uninterruptibleMask((restore) =>
-    Effect.flatMap(restore(exitOf(at(work, group.placeOf(key)), end)), end)
+    Effect.flatMap(restore(exitOf(at(waited, group.placeOf(key)), end)), end)
   )
   // The interruption of a group that is decided comes a moment later, in which the next branch must not begin.
   return Effect.suspend(() => (isDecided(group) || group.outcomes[index] !== undefined ? Effect.void : begun))

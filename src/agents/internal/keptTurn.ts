@@ -1,0 +1,202 @@
+/** What a journal keeps of a model call: the provider's turn or its failure, and what was used beside the turn's own usage. */
+import * as AiError from "effect/ai/AiError"
+import * as Response from "effect/ai/Response"
+import * as Schema from "effect/Schema"
+import { answeredBy, type AnsweredBy } from "../../internal/answeredBy.ts"
+import { type Form, formOf } from "../../internal/journaled.ts"
+import type { RunState } from "../../internal/runState.ts"
+import type { Failed, Request } from "./modelCall.ts"
+import { type AnyPart, type Call, Collector, type Turn } from "./turnCollector.ts"
+
+/** What failed attempts, and runs that answered for the model, have used. */
+export interface KeptSpent {
+  readonly usage: Response.Usage | undefined
+  readonly steps: number
+}
+
+/** A kept turn. */
+export interface KeptTurn extends KeptSpent {
+  readonly turn: Turn
+}
+
+/** A kept failure. */
+export interface KeptFailure extends Failed, KeptSpent {}
+
+/** What the run has used since a moment. The usage of the turn itself is counted by the loop. */
+export const spentSince = (
+  { bill }: RunState,
+  before: { readonly usage: Response.Usage; readonly steps: number }
+): KeptSpent => {
+  const usage = bill.usageSince(before.usage)
+  const isNone = (usage.inputTokens.total ?? 0) + (usage.outputTokens.total ?? 0) === 0
+  return { usage: isNone ? undefined : usage, steps: bill.steps - before.steps }
+}
+
+/** Collects the answer as the provider gave it, where middleware changes it as it comes. */
+export class RawAnswer {
+  readonly request: Request
+  /** Whether the model was called. */
+  isBegun = false
+  #collector: Collector | undefined
+
+  constructor(request: Request) {
+    const { hasCall, maxAnswerSize, watch } = request
+    const begin = () => {
+      this.isBegun = true
+      this.#collector = watch?.see === undefined ? undefined : new Collector(hasCall, maxAnswerSize)
+      watch?.onAttempt()
+    }
+    const see = watch?.see
+    this.request = {
+      ...request,
+      watch: {
+        isCurrent: () => watch?.isCurrent() ?? true,
+        onDelta: () => watch?.onDelta(),
+        onAttempt: begin,
+        see:
+          see === undefined
+            ? undefined
+            : (part) => {
+                this.#collector?.push(part)
+                return see(part)
+              }
+      }
+    }
+  }
+
+  /** The answer; `undefined` where it is what the call gave. */
+  get turn(): Turn | undefined {
+    return this.#collector?.turn()
+  }
+}
+
+/** The parts of a kept turn, as a provider gives them. */
+export const partsOf = (turn: Turn): ReadonlyArray<AnyPart> => {
+  const { content, finishReason, responseId, responseModel, usage } = turn
+  const metadata = turn.answeredBy === undefined ? {} : answeredBy(turn.answeredBy)
+  const head = { id: responseId, modelId: responseModel, timestamp: undefined, metadata }
+  return [
+    Response.makePart("response-metadata", head as Parameters<typeof Response.makePart<"response-metadata">>[1]),
+    ...content,
+    Response.makePart("finish", { reason: finishReason, usage, response: undefined })
+  ]
+}
+
+/** A call that was refused, because its name or its arguments were cut, is so again. */
+export const withRefusals = (turn: Turn, { calls }: Turn): Turn => {
+  const refused = new Map(calls.flatMap((call) => (call.refused === undefined ? [] : [[call.id, call.refused]])))
+  if (refused.size === 0) return turn
+  return {
+    ...turn,
+    calls: turn.calls.map((call): Call => {
+      const why = refused.get(call.id)
+      return why === undefined ? call : { ...call, refused: why }
+    })
+  }
+}
+
+const Spent = { usage: Schema.optionalKey(Response.Usage), steps: Schema.Int }
+
+const TurnForm = formOf(
+  Schema.Struct({
+    ...Spent,
+    content: Schema.Array(Response.Part()),
+    finishReason: Response.FinishReason,
+    turnUsage: Response.Usage,
+    responseId: Schema.optionalKey(Schema.String),
+    responseModel: Schema.optionalKey(Schema.String),
+    answeredBy: Schema.optionalKey(Schema.Struct({ provider: Schema.String, model: Schema.String })),
+    refused: Schema.optionalKey(Schema.Record(Schema.String, Schema.String))
+  }) as unknown as Schema.Codec<KeptFields, unknown>
+)
+
+interface KeptFields {
+  readonly usage?: Response.Usage
+  readonly steps: number
+  readonly content: ReadonlyArray<Response.AnyPart>
+  readonly finishReason: Response.FinishReason
+  readonly turnUsage: Response.Usage
+  readonly responseId?: string
+  readonly responseModel?: string
+  readonly answeredBy?: AnsweredBy
+  readonly refused?: Readonly<Record<string, string>>
+}
+
+const isCall = (part: Response.AnyPart): part is Response.ToolCallPart<string, unknown> =>
+  part.type === "tool-call" && !part.providerExecuted
+
+/** How a turn is kept. */
+export const keptTurn: Form<KeptTurn> = {
+  encode: ({ steps, turn, usage }) => {
+    const { calls, content, finishReason, responseId, responseModel } = turn
+    const refused = calls.flatMap((call) => (call.refused === undefined ? [] : [[call.id, call.refused] as const]))
+    return TurnForm.encode({
+      ...(usage === undefined ? {} : { usage }),
+      steps,
+      content,
+      finishReason,
+      turnUsage: turn.usage,
+      ...(responseId === undefined ? {} : { responseId }),
+      ...(responseModel === undefined ? {} : { responseModel }),
+      ...(turn.answeredBy === undefined ? {} : { answeredBy: turn.answeredBy }),
+      ...(refused.length === 0 ? {} : { refused: Object.fromEntries(refused) })
+    })
+  },
+  decode: (json) => {
+    const fields = TurnForm.decode(json)
+    const { content, finishReason, refused, responseId, responseModel, steps, turnUsage, usage } = fields
+    const calls = content.filter(isCall).map(({ id, name, params }): Call => ({
+      id,
+      name,
+      params,
+      ...(refused?.[id] === undefined ? {} : { refused: refused[id] })
+    }))
+    const text = content.reduce((text, part) => (part.type === "text" ? text + part.text : text), "")
+    const hasFiles = content.some(({ type }) => type === "file")
+    const turn: Turn = {
+      content,
+      text,
+      calls,
+      hasFiles,
+      finishReason,
+      usage: turnUsage,
+      responseId,
+      responseModel,
+      answeredBy: fields.answeredBy
+    }
+    return { turn, usage, steps }
+  }
+}
+
+const FailureForm = formOf(
+  Schema.Struct({ ...Spent, error: AiError.AiError, attempts: Schema.Int }) as unknown as Schema.Codec<
+    FailureFields,
+    unknown
+  >
+)
+
+interface FailureFields {
+  readonly usage?: Response.Usage
+  readonly steps: number
+  readonly error: AiError.AiError
+  readonly attempts: number
+}
+
+/** How the failure of a call is kept. Of the exchange with the server only what the error itself says. */
+export const keptFailure: Form<KeptFailure> = {
+  encode: ({ attempts, error, steps, usage }) =>
+    FailureForm.encode({ ...(usage === undefined ? {} : { usage }), steps, attempts, error: withoutHttp(error) }),
+  decode: (json) => {
+    const { attempts, error, steps, usage } = FailureForm.decode(json)
+    return { attempts, error, steps, usage }
+  }
+}
+
+/** Headers of a server are not kept: they can be secrets. */
+const withoutHttp = (error: AiError.AiError): AiError.AiError => {
+  const { reason } = error
+  if (!("http" in reason) || reason.http === undefined) return error
+  const bare = Object.assign(Object.create(Object.getPrototypeOf(reason) as object) as AiError.AiErrorReason, reason)
+  Object.defineProperty(bare, "http", { value: undefined, enumerable: true })
+  return AiError.make({ module: error.module, method: error.method, reason: bare })
+}

@@ -1,0 +1,141 @@
+/** Runs steps through the journal around a run, and reads what is kept of them. */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import { InvalidDefinition } from "../RunError.ts"
+import { CurrentJournal, type Journal, none, type Step } from "../services/Journal.ts"
+import { toJson } from "./json.ts"
+import { messageOf } from "./message.ts"
+
+/** The journal around a fiber; `undefined` where nothing is kept. */
+export const journalOf = (fiber: Fiber.Fiber<unknown, unknown>): Journal | undefined => {
+  const journal = fiber.getRef(CurrentJournal)
+  return journal === none ? undefined : journal
+}
+
+/** How a value is kept. */
+export interface Form<A> {
+  /** The value as JSON; `undefined` for one that is not kept. */
+  readonly encode: (value: A) => Schema.Json | undefined
+  /** Throws for JSON that it did not make. */
+  readonly decode: (json: Schema.Json) => A
+}
+
+/** The form of a schema. */
+export const formOf = <A>(schema: Schema.Codec<A, unknown>): Form<A> => {
+  const codec = Schema.toCodecJson(schema) as Schema.Codec<A, Schema.Json>
+  const encode = Schema.encodeSync(codec)
+  return { encode: (value) => toJson(encode(value)), decode: Schema.decodeSync(codec) }
+}
+
+/** The form of a value that is JSON as it is. */
+export const plain: Form<Schema.Json> = { encode: (value) => value, decode: (json) => json }
+
+/** Ends a step of which nothing is kept. */
+const notKept = new Error("nothing is kept of this step")
+
+/** A kept outcome that was not written by this program, or by another version of it. */
+const decodeWith = <A>({ decode }: Form<A>, json: Schema.Json, { key }: Step): Effect.Effect<A> => {
+  try {
+    return Effect.succeed(decode(json))
+  } catch (error) {
+    return Effect.die(
+      new InvalidDefinition({
+        subject: `step "${key}"`,
+        problem: `what is kept of it does not fit: ${messageOf(error)}`,
+        remedy: "Have the version of the program that began the run finish it, or begin it again under another key"
+      })
+    )
+  }
+}
+
+/**
+ * Gives the kept outcome of a step, or runs `effect` and keeps it. The outcome of an effect that ran here is passed on as it was.
+ * A failure that has no form is not kept.
+ */
+export const keep = <A, E, R>(
+  journal: Journal,
+  step: Step,
+  effect: Effect.Effect<A, E, R>,
+  success: Form<A>,
+  failure?: Form<E>
+): Effect.Effect<A, E, R> =>
+  Effect.suspend(() => {
+    let live: Exit.Exit<A, E> | undefined
+    const own = Effect.matchCauseEffect(effect, {
+      onSuccess: (value) => {
+        live = Exit.succeed(value)
+        const json = success.encode(value)
+        return json === undefined ? Effect.die(notKept) : Effect.succeed(json)
+      },
+      onFailure: (cause): Effect.Effect<never, Schema.Json> => {
+        if (Cause.hasInterrupts(cause)) return Effect.failCause(cause as Cause.Cause<never>)
+        live = Exit.failCause(cause)
+        const [reason, ...others] = cause.reasons
+        const json =
+          failure === undefined || reason === undefined || others.length > 0 || !Cause.isFailReason(reason)
+            ? undefined
+            : failure.encode(reason.error)
+        return json === undefined ? Effect.die(notKept) : Effect.fail(json)
+      }
+    })
+    const inside = Effect.provideService(own, CurrentJournal, none) as Effect.Effect<Schema.Json, Schema.Json>
+    return Effect.matchCauseEffect(journal.run(step, inside), {
+      onSuccess: (json): Effect.Effect<A, E> =>
+        live !== undefined && Exit.isSuccess(live) ? live : decodeWith(success, json, step),
+      onFailure: (cause): Effect.Effect<A, E> => {
+        const reason = cause.reasons.find((one) => Cause.isFailReason(one))
+        const isOurs = cause.reasons.some((one) => Cause.isDieReason(one) && one.defect === notKept)
+        if (live !== undefined && (isOurs || (reason !== undefined && Exit.isFailure(live)))) return live
+        if (reason === undefined || failure === undefined) return Effect.failCause(cause as Cause.Cause<never>)
+        return Effect.flatMap(decodeWith(failure, reason.error, step), Effect.fail)
+      }
+    })
+  })
+
+/**
+ * Gives the kept decision, or makes it and keeps it. Where the journal can be looked into, it is made outside of any step, so that
+ * what decides can have steps of its own and can sleep.
+ */
+export const decide = <A, E, R>(
+  journal: Journal,
+  step: Pick<Step, "key" | "name">,
+  effect: Effect.Effect<A, E, R>,
+  form: Form<A>
+): Effect.Effect<A, E, R> => {
+  const whole: Step = { ...step, kind: "decision", idempotent: true }
+  if (journal.kept === undefined) return keep(journal, whole, effect, form)
+  return Effect.flatMap(journal.kept(whole), (known) =>
+    Option.isSome(known)
+      ? decodeWith(form, known.value, whole)
+      : Effect.tap(effect, (value) => note(journal, whole, form.encode(value)))
+  )
+}
+
+/** Keeps what a decision came to. Gives what is kept, which is another where that was decided before. */
+export const note = (
+  journal: Journal,
+  step: Pick<Step, "key" | "name">,
+  json: Schema.Json | undefined
+): Effect.Effect<Schema.Json | undefined> =>
+  json === undefined
+    ? Effect.succeed(undefined)
+    : Effect.orDie(journal.run({ ...step, kind: "decision", idempotent: true }, Effect.succeed(json)))
+
+/** What is kept of a decision; `undefined` where it was not made, or the journal cannot be looked into. */
+export const keptOf = (journal: Journal, step: Pick<Step, "key" | "name">): Effect.Effect<Schema.Json | undefined> =>
+  journal.kept === undefined
+    ? Effect.succeed(undefined)
+    : Effect.map(journal.kept({ ...step, kind: "decision", idempotent: true }), Option.getOrUndefined)
+
+/**
+ * Whether an exit only says that the run goes to sleep. That is not a failure: what waits will go on where it waits when the run is
+ * made again.
+ */
+export const isAsleep = (exit: Exit.Exit<unknown, unknown>): Effect.Effect<boolean> =>
+  Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)
+    ? Effect.flatMap(CurrentJournal, (journal) => (journal === none ? Effect.succeed(false) : journal.suspending))
+    : Effect.succeed(false)

@@ -1,0 +1,113 @@
+/** Time limits of runs. How one ended is kept by a journal: a run that was in time is so when it is made again. */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Schema from "effect/Schema"
+import { RunTimedOut } from "../RunError.ts"
+import { Spent } from "../RunEvent.ts"
+import type { Journal } from "../services/Journal.ts"
+import { withInterruptFailures } from "./interruptFailures.ts"
+import { decide, formOf, journalOf, keptOf, note } from "./journaled.ts"
+import { messageOf } from "./message.ts"
+import { CurrentPlace, placeIn } from "./place.ts"
+import type { RunState } from "./runState.ts"
+
+/** Runs a run's work within a time limit. When that is over, everything that it has started is interrupted, and then it fails. */
+export const within = <A, E, R>(
+  work: Effect.Effect<A, E, R>,
+  limit: Duration.Duration,
+  state: RunState
+): Effect.Effect<A, E | RunTimedOut, R> =>
+  Effect.withFiber((fiber) => {
+    const journal = journalOf(fiber)
+    if (journal === undefined) return limited(work, limit, limit, state)
+    const key = placeIn(state, fiber.getRef(CurrentPlace)).key("timeout")
+    return keptWithin(journal, key, work, limit, state)
+  })
+
+const limited = <A, E, R>(
+  work: Effect.Effect<A, E, R>,
+  left: Duration.Duration,
+  limit: Duration.Duration,
+  state: RunState
+): Effect.Effect<A, E | RunTimedOut, R> =>
+  withInterruptFailures(work, (effect, late) =>
+    Effect.timeoutOrElse(effect, {
+      duration: left,
+      orElse: () => Effect.fail(timedOut(limit, state, state.bill.spent(), late()?.reasons.map(describeReason)))
+    })
+  )
+
+const timedOut = (
+  limit: Duration.Duration,
+  { info }: RunState,
+  spent: Spent,
+  failures: ReadonlyArray<string> | undefined
+): RunTimedOut =>
+  new RunTimedOut({
+    path: info.path,
+    durationMs: Duration.toMillis(limit),
+    spent,
+    ...(failures === undefined ? {} : { failures })
+  })
+
+/** What a reason of a cause says. */
+export const describeReason = (reason: Cause.Reason<unknown>): string =>
+  messageOf(Cause.isFailReason(reason) ? reason.error : Cause.isDieReason(reason) ? reason.defect : reason)
+
+interface Outcome {
+  /** What the run had spent when it was too late; absent for one that was in time. */
+  readonly late?: { readonly spent: Spent; readonly failures?: ReadonlyArray<string> }
+}
+const outcomes = formOf(
+  Schema.Struct({
+    late: Schema.optionalKey(Schema.Struct({ spent: Spent, failures: Schema.optionalKey(Schema.Array(Schema.String)) }))
+  }) as unknown as Schema.Codec<Outcome, unknown>
+)
+const times = formOf(Schema.Finite)
+
+/** The time counts from the first time on that the run was made, also while no process works on it. */
+const keptWithin = <A, E, R>(
+  journal: Journal,
+  key: string,
+  work: Effect.Effect<A, E, R>,
+  limit: Duration.Duration,
+  state: RunState
+): Effect.Effect<A, E | RunTimedOut, R> => {
+  const step = { key, name: "timeout" }
+  const as = ({ late }: Outcome): Effect.Effect<A, E | RunTimedOut, R> => {
+    if (late === undefined) return work
+    state.bill.addUsage(late.spent.usage)
+    state.bill.addStep(late.spent.steps)
+    return Effect.fail(timedOut(limit, state, late.spent, late.failures))
+  }
+  /** Keeps the outcome, unless another is kept, which then counts. */
+  const ended = (own: Outcome, exit: Effect.Effect<A, E | RunTimedOut>): Effect.Effect<A, E | RunTimedOut, R> =>
+    Effect.flatMap(note(journal, step, outcomes.encode(own)), (json) => {
+      const kept = json === undefined ? own : outcomes.decode(json)
+      return (kept.late === undefined) === (own.late === undefined) ? exit : as(kept)
+    })
+  const first = Effect.gen(function* () {
+    const now = yield* Clock.currentTimeMillis
+    const deadline = Effect.succeed(now + Duration.toMillis(limit))
+    const until = yield* decide(journal, { key: `${key}/deadline`, name: "timeout" }, deadline, times)
+    // A failure of the work is not one of the limit, also where it is that of a limit within it.
+    const ending = Effect.map(Effect.exit(work), (exit) => (isInterrupted(exit) ? exit : Exit.succeed(exit)))
+    const left = Duration.millis(Math.max(0, until - now))
+    return yield* Effect.matchCauseEffect(limited(Effect.flatten(ending), left, limit, state), {
+      onSuccess: (exit) => ended({}, exit),
+      onFailure: (cause) => {
+        const late = cause.reasons.find(Cause.isFailReason)?.error
+        if (late === undefined) return Effect.failCause(cause)
+        const { failures, spent } = late
+        return ended({ late: { spent, ...(failures === undefined ? {} : { failures }) } }, Effect.fail(late))
+      }
+    })
+  })
+  return Effect.flatMap(keptOf(journal, step), (json) => (json === undefined ? first : as(outcomes.decode(json))))
+}
+
+const isInterrupted = (exit: Exit.Exit<unknown, unknown>): exit is Exit.Exit<never> =>
+  Exit.isFailure(exit) && Cause.hasInterrupts(exit.cause)

@@ -15,7 +15,7 @@ import { type Form, formOf, journalOf, keep } from "./internal/journaled.ts"
 import { messageOf } from "./internal/message.ts"
 import { begunAt, CurrentState } from "./internal/runState.ts"
 import { durationOf } from "./internal/toolDefinition.ts"
-import { NotDurable } from "./RunError.ts"
+import { InvalidDefinition, NotDurable } from "./RunError.ts"
 import type { Journal } from "./services/Journal.ts"
 
 /** The schemas of what an effect succeeds and fails with. */
@@ -86,8 +86,8 @@ const begun = <A, E, R>(
 
 /**
  * Waits until `Durable.signal` sends something under this name, and gives it, decoded by the schema. A durable run sleeps
- * meanwhile, without a process. What does not fit is refused, and the wait goes on. Fails with `NotDurable` in a run that is not
- * durable, in a tool, and in another step.
+ * meanwhile, without a process. What does not fit the schema is a defect. Fails with `NotDurable` in a run that is not durable, in
+ * a tool, and in another step.
  *
  * @example
  * import { Effect, Schema } from "effect"
@@ -114,7 +114,12 @@ export const signal = <A>(name: string, schema: Schema.Codec<A, unknown>): Effec
     const wait = journal?.signal
     if (journal === undefined || wait === undefined) return Effect.fail(new NotDurable({ signal: name }))
     return begun(journal, name, (key) =>
-      Effect.map(wait({ key, kind: "effect", name, idempotent: true }, problemWith), decode)
+      Effect.flatMap(wait({ key, kind: "effect", name, idempotent: true }, problemWith), (payload) => {
+        const problem = problemWith(payload)
+        if (problem === undefined) return Effect.succeed(decode(payload))
+        const remedy = "Send what fits the schema of Step.signal, to a new run"
+        return Effect.die(new InvalidDefinition({ subject: `signal "${name}"`, problem, remedy }))
+      })
     )
   })
 }

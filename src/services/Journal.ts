@@ -45,9 +45,9 @@ export interface Journal {
    */
   readonly kept?: ((step: Step) => Effect.Effect<Option.Option<Schema.Json>>) | undefined
   /**
-   * Waits for what is sent to the run under `step.name`, and keeps it for `step.key`. What is sent under one name is taken once,
-   * in order. `problemWith` says what is wrong with a payload: such a one is refused, and the wait goes on. Unset: the journal
-   * has no signals, and `Step.signal` fails with `NotDurable`.
+   * Waits for what is sent to the run under `step.name`, and keeps it. `problemWith` says what is wrong with a payload, for a
+   * journal that can refuse it and wait on; what does not fit is otherwise a defect of the run. Unset: the journal has no
+   * signals, and `Step.signal` fails with `NotDurable`.
    */
   readonly signal?:
     | ((step: Step, problemWith: (payload: Schema.Json) => string | undefined) => Effect.Effect<Schema.Json>)

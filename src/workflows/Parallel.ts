@@ -417,6 +417,9 @@ const waits = <A, E, R>(
 ): Effect.Effect<A, Group.ParallelError<E> | Runner.Waiting<E>, R> =>
   effect as Effect.Effect<A, Group.ParallelError<E> | Runner.Waiting<E>, R>
 
+const moment = (cause: Cause.Cause<unknown>): Effect.Effect<void> =>
+  Cause.hasInterruptsOnly(cause) ? Effect.yieldNow : Effect.void
+
 const hedged = <A, E, R>(
   name: string,
   attempt: Effect.Effect<A, E, R>,
@@ -428,9 +431,9 @@ const hedged = <A, E, R>(
     const numbers = Array.from({ length: attempts }, (_, index) => index)
     const failures = numbers.map(() => Deferred.makeUnsafe<void>())
     const entries = numbers.map((index): Group.Entry<A, E, R> => {
-      // An attempt that sleeps, or waits, has not failed.
+      // An attempt that sleeps, or waits, has not failed. Where all of them are interrupted, the next is so by the time it could begin.
       const failing = Effect.onError(attempt, (cause) =>
-        Effect.flatMap(isAsleep(Exit.failCause(cause)), (asleep) =>
+        Effect.flatMap(Effect.andThen(moment(cause), isAsleep(Exit.failCause(cause))), (asleep) =>
           asleep || isWaiting(Cause.squash(cause)) ? Effect.void : Deferred.succeed(failures[index]!, undefined)
         )
       )

@@ -1,5 +1,5 @@
 /** Journals in memory, and what tests know of a run's identity. */
-import { Cause, Effect, Exit, Fiber, Option, type Schema } from "effect"
+import { Cause, Deferred, Effect, Exit, Fiber, Option, type Schema } from "effect"
 import { Runner } from "troupe"
 import * as Journal from "../../src/services/Journal.ts"
 
@@ -60,7 +60,7 @@ export class MemoryJournal {
           )
           return Effect.andThen(
             ending("before", at),
-            Effect.onExit(running, () => ending("after", at))
+            Effect.flatMap(Effect.exit(running), (exit) => Effect.andThen(ending("after", at), exit))
           )
         }),
       suspending: Effect.sync(() => this.isSuspending),
@@ -109,19 +109,18 @@ export const attempt = <A, E, R>(
   journal: MemoryJournal,
   kill?: { readonly at: number; readonly moment: Moment }
 ): Effect.Effect<Exit.Exit<A, E> | undefined, never, R> =>
-  Effect.suspend(() => {
+  Effect.gen(function* () {
     let isKilled = false
-    let own: Fiber.Fiber<unknown, unknown> | undefined
+    const killing = Deferred.makeUnsafe<void>()
     const now = () => {
       isKilled = true
-      own!.interruptUnsafe()
+      Deferred.doneUnsafe(killing, Effect.void)
     }
     const given = journal.attempt(kill === undefined ? undefined : { ...kill, now })
-    const begun = Effect.withFiber((fiber) => {
-      own = fiber
-      return program
-    })
-    return Effect.flatMap(Effect.forkChild(Effect.provideService(begun, Journal.CurrentJournal, given)), (fiber) =>
-      Effect.map(Fiber.await(fiber), (exit) => (isKilled ? undefined : exit))
-    )
+    const fiber = yield* Effect.forkChild(Effect.provideService(program, Journal.CurrentJournal, given))
+    // From outside, as a process is killed.
+    const killer = yield* Effect.forkChild(Effect.andThen(Deferred.await(killing), Fiber.interrupt(fiber)))
+    const exit = yield* Fiber.await(fiber)
+    yield* Fiber.interrupt(killer)
+    return isKilled ? undefined : exit
   })

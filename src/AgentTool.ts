@@ -27,8 +27,9 @@ import {
 } from "./internal/toolDefinition.ts"
 import { call, type Kind, kindOf, type ToolContext } from "./internal/toolFunction.ts"
 import { clientFailure as failureOfClient } from "./internal/suspension.ts"
-import { Resumable, RunsAtClient } from "./internal/toolMarks.ts"
 import { InvalidDefinition, type ToolFailure } from "./RunError.ts"
+import { InvalidDefinition } from "./RunError.ts"
+import { InMemory, Resumable, RunsAtClient } from "./internal/toolMarks.ts"
 import type { Runner } from "./Runner.ts"
 
 export type { Hints } from "./internal/toolDefinition.ts"
@@ -412,9 +413,20 @@ export const background: {
       Schema.Struct({ job: JobId }),
       (jobs, { job }) => jobs.wait(job)
     ),
-    ask("cancel", `Stops a job of ${name}_start.`, Schema.Struct({ job: JobId }), (jobs, { job }) => jobs.cancel(job))
+    inMemory(
+      ask("cancel", `Stops a job of ${name}_start.`, Schema.Struct({ job: JobId }), (jobs, { job }) => jobs.cancel(job))
+    )
   ]
 }
+
+/** @internal The tool as one whose work is in the program's memory: a journal has it done again. */
+export const inMemory = <Name extends string, R>(self: AgentTool<Name, R>): AgentTool<Name, R> => ({
+  ...self,
+  tool: annotated(self.tool, InMemory)
+})
+
+const annotated = (tool: Tool.Any, mark: typeof InMemory): Tool.Any =>
+  (tool as Tool.Tool<string, never>).annotate(mark, true) as Tool.Any
 
 /** How {@link background} shows a runner to a model. */
 export interface BackgroundOptions<Parameters extends Schema.Top, Input> extends Omit<

@@ -128,7 +128,8 @@ const ofMember = (desk: Desk, own: string, named: Named): ReadonlyArray<AgentToo
  * of such a name, all of them have one that begins with `team_`.
  */
 export const seat = (desk: Desk, team: RunState, own: string | undefined): ToolSource.ToolSource<never> => {
-  const make = (named: Named) => (own === undefined ? ofLeader(desk, named) : ofMember(desk, own, named))
+  const make = (named: Named) =>
+    (own === undefined ? ofLeader(desk, named) : ofMember(desk, own, named)).map(AgentTool.inMemory)
   const plain = make((name) => name)
   let prefixed: typeof plain | undefined
   const none: typeof plain = []

@@ -28,7 +28,6 @@ import {
 import { call, type Kind, kindOf, type ToolContext } from "./internal/toolFunction.ts"
 import { clientFailure as failureOfClient } from "./internal/suspension.ts"
 import { InvalidDefinition, type ToolFailure } from "./RunError.ts"
-import { InvalidDefinition } from "./RunError.ts"
 import { InMemory, Resumable, RunsAtClient } from "./internal/toolMarks.ts"
 import type { Runner } from "./Runner.ts"
 

@@ -36,6 +36,7 @@ describe("an agent with middleware that changes nothing", () => {
               ? {
                   ...result.value,
                   duration: undefined,
+                  runId: undefined,
                   transcript: Schema.encodeSync(Prompt.Prompt)(result.value.transcript)
                 }
               : JSON.parse(JSON.stringify(result).replaceAll(/run_[0-9a-z]+/g, "run"))

@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import * as Tool from "effect/ai/Tool"
 import type * as Toolkit from "effect/ai/Toolkit"
+import type * as JsonSchema from "effect/JsonSchema"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as AgentTool from "../../AgentTool.ts"
@@ -151,7 +152,7 @@ export const offeredIn = (
 }
 
 const goneTool = ({ description, name, parameters }: Shown): AgentTool.Any =>
-  AgentTool.make(name, "effect", Tool.dynamic(name, { description, parameters: parameters as never }), () =>
+  AgentTool.make(name, "effect", Tool.dynamic(name, { description, parameters: parameters as JsonSchema.JsonSchema }), () =>
     Effect.fail(`the tool "${name}" is not there any more`)
   )
 

@@ -152,8 +152,11 @@ export const offeredIn = (
 }
 
 const goneTool = ({ description, name, parameters }: Shown): AgentTool.Any =>
-  AgentTool.make(name, "effect", Tool.dynamic(name, { description, parameters: parameters as JsonSchema.JsonSchema }), () =>
-    Effect.fail(`the tool "${name}" is not there any more`)
+  AgentTool.make(
+    name,
+    "effect",
+    Tool.dynamic(name, { description, parameters: parameters as JsonSchema.JsonSchema }),
+    () => Effect.fail(`the tool "${name}" is not there any more`)
   )
 
 /** The toolkit for the model without the tools called `hidden`. */

@@ -223,9 +223,87 @@ const serve = Command.make(
   Command.withExamples([{ command: "troupe serve --port 8080 agents.ts" }])
 )
 
+const database = Flag.String("database").pipe(
+  Flag.withDescription("Where durable runs are kept: a file of SQLite, or postgres://...; by default TROUPE_DATABASE"),
+  Flag.optional
+)
+
+const worker = Command.make(
+  "worker",
+  {
+    database,
+    model,
+    file: Argument.String("file").pipe(Argument.withDescription("A file that exports durable runners"))
+  },
+  (input) =>
+    Effect.flatMap(
+      Effect.promise(() => import("./cli/worker.ts")),
+      (command) => command.run(input)
+    )
+).pipe(
+  Command.withDescription("Execute durable runs, until it is stopped"),
+  Command.withExamples([{ command: "troupe worker --database runs.db orders.ts" }])
+)
+
+const oneRun = {
+  database,
+  name: Argument.String("name").pipe(Argument.withDescription("The name of the durable definition")),
+  key: Argument.String("key").pipe(Argument.withDescription("The key of the run"))
+}
+const runsCommand = Effect.promise(() => import("./cli/runs.ts"))
+
+const runs = Command.make("runs").pipe(
+  Command.withDescription("List, show, cancel, answer and retry durable runs"),
+  Command.withSubcommands([
+    Command.make(
+      "list",
+      {
+        database,
+        json,
+        name: Flag.String("name").pipe(Flag.withDescription("Only runs of this definition"), Flag.optional),
+        status: Flag.Literals("status", ["queued", "running", "suspended", "completed", "failed", "interrupted"]).pipe(
+          Flag.withDescription("Only runs in this state"),
+          Flag.optional
+        ),
+        limit: Flag.Int("limit").pipe(Flag.withDescription("How many at most"), Flag.withDefault(50))
+      },
+      (input) => Effect.flatMap(runsCommand, (command) => command.list(input))
+    ).pipe(Command.withDescription("List runs, the one that changed last first")),
+    Command.make("show", { ...oneRun, json }, (input) =>
+      Effect.flatMap(runsCommand, (command) => command.show(input))
+    ).pipe(Command.withDescription("Show a run, what it waits for, and its steps")),
+    Command.make("cancel", oneRun, (input) => Effect.flatMap(runsCommand, (command) => command.cancel(input))).pipe(
+      Command.withDescription("Interrupt a run")
+    ),
+    Command.make("retry", oneRun, (input) => Effect.flatMap(runsCommand, (command) => command.retry(input))).pipe(
+      Command.withDescription("Have a run that failed or was interrupted go on")
+    ),
+    Command.make(
+      "answer",
+      {
+        ...oneRun,
+        id: Argument.String("id").pipe(Argument.withDescription("What is answered, as `troupe runs show` lists it")),
+        happened: Flag.String("happened").pipe(
+          Flag.withDescription("The step has happened, with this result, as JSON"),
+          Flag.optional
+        ),
+        notHappened: Flag.Boolean("not-happened").pipe(
+          Flag.withDescription("The step has not happened: make it again"),
+          Flag.withDefault(false)
+        ),
+        giveUp: Flag.Boolean("give-up").pipe(Flag.withDescription("Fail the run"), Flag.withDefault(false)),
+        approve: Flag.Boolean("approve").pipe(Flag.withDescription("Approve the call"), Flag.withDefault(false)),
+        deny: Flag.String("deny").pipe(Flag.withDescription("Deny the call, for this reason"), Flag.optional),
+        signal: Flag.String("signal").pipe(Flag.withDescription("Send this JSON as the signal"), Flag.optional)
+      },
+      (input) => Effect.flatMap(runsCommand, (command) => command.answer(input))
+    ).pipe(Command.withDescription("Answer what a run waits for"))
+  ])
+)
+
 const troupe = Command.make("troupe").pipe(
   Command.withDescription("Agents that start together, stop together, and say what went wrong"),
-  Command.withSubcommands([run, chat, trace, review, graph, mcp, serve])
+  Command.withSubcommands([run, chat, trace, review, graph, mcp, serve, worker, runs])
 )
 
 let signal: "SIGINT" | "SIGTERM" = "SIGINT"

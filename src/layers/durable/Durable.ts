@@ -24,10 +24,29 @@ import type { RunEvent } from "../../RunEvent.ts"
 import * as Runner from "../../Runner.ts"
 import type { Approved, Denied } from "../../services/Approver.ts"
 import { define, type Definition } from "./internal/definition.ts"
-import { Engine, type Answer, type Ended, type Service, type Wait } from "./internal/engine.ts"
+import {
+  Engine,
+  type Answer,
+  type Ended,
+  type Kept,
+  type KeptStep,
+  type Query,
+  type Ref,
+  type Service,
+  type Wait
+} from "./internal/engine.ts"
 import { programOf } from "./internal/program.ts"
 
-export { Engine, type Answer, type Wait } from "./internal/engine.ts"
+export {
+  Engine,
+  type Answer,
+  type Ended,
+  type Kept,
+  type KeptStep,
+  type Query,
+  type State,
+  type Wait
+} from "./internal/engine.ts"
 
 const TypeId = "~troupe/Durable"
 
@@ -83,6 +102,17 @@ export interface Durable<in Input, out Output, out Error, out Services> extends 
 
 /** Any durable runner. */
 export type Any = Durable<never, unknown, unknown, unknown>
+
+/** What names the runs of a definition: the durable runner itself, or its name alone. */
+export interface Named {
+  readonly [TypeId]: string
+}
+
+/**
+ * The runs of this name, for a process that does not have the runner: it can show, interrupt, answer and follow them. Their
+ * outputs are JSON there.
+ */
+export const byName = (name: string): Named => ({ [TypeId]: name })
 
 /** True for a durable runner. */
 export const isDurable = (u: unknown): u is Any => Runner.isRunner(u) && TypeId in u
@@ -156,7 +186,7 @@ const attached = (durable: Definition, input: unknown): Effect.Effect<unknown, u
       const engine = yield* Engine
       const key = yield* durable.keyOf(input)
       const json = yield* durable.encodeInput(key, input)
-      const id = { name: durable.name, key }
+      const id: Ref = { name: durable.name, key }
       const kept = yield* engine.find(id)
       if (kept?.ended === undefined) yield* host(engine, durable)
       yield* engine.submit(durable, key, json)
@@ -184,6 +214,8 @@ const outcome = (durable: Definition, key: string, ended: Ended): Effect.Effect<
   }
 }
 
+const ref = (self: Named, key: string): Ref => ({ name: self[TypeId], key })
+
 /** An Effect that needs only the engine. */
 export type At<A, E = never> = Effect.Effect<A, E | DurableError, Engine>
 
@@ -199,11 +231,36 @@ export const submit = <I, A, E, R>(self: Durable<I, A, E, R>, input: I): At<stri
     return yield* engine.submit(durable, key, yield* durable.encodeInput(key, input))
   })
 
-/** The state of the run of this key. */
-export const status = (self: Any, key: string): At<Status> =>
+/** The run of this key, as it is kept. Fails with `DurableError`, reason `unknown-run`, where there is none. */
+export const find = (self: Named, key: string): At<Kept> =>
+  Effect.flatMap(Engine, (engine) => engine.get(ref(self, key)))
+
+/** The steps of a run that are kept, the earliest first. */
+export const steps = (self: Named, key: string): At<ReadonlyArray<KeptStep>> =>
+  Effect.flatMap(Engine, (engine) => engine.steps(ref(self, key)))
+
+/** Runs, the one that changed last first; at most 50 if `limit` is unset. */
+export const list = (query: Query = {}): At<ReadonlyArray<Kept>> =>
+  Effect.flatMap(Engine, (engine) => engine.list(query))
+
+/**
+ * Removes runs that ended so long ago, with everything that is kept of them, and returns how many. The option `keep` of the
+ * engine does so by itself.
+ */
+export const prune = (age: Duration.Input): At<number> =>
   Effect.gen(function* () {
     const engine = yield* Engine
-    const kept = yield* engine.find({ name: self.durable.name, key })
+    const before = Date.now() - Duration.toMillis(Duration.fromInputUnsafe(age))
+    let removed = 0
+    for (let some = 1; some > 0; removed += some) some = yield* engine.prune(before)
+    return removed
+  })
+
+/** The state of the run of this key. */
+export const status = (self: Named, key: string): At<Status> =>
+  Effect.gen(function* () {
+    const engine = yield* Engine
+    const kept = yield* engine.find(ref(self, key))
     if (kept === undefined) return "unknown"
     if (kept.state !== "queued" && kept.state !== "running") return kept.state
     return (yield* engine.isServed(kept)) ? "running" : "unserved"
@@ -215,15 +272,15 @@ export const status = (self: Any, key: string): At<Status> =>
  */
 export const result = <I, A, E, R>(self: Durable<I, A, E, R>, key: string): At<A, E> =>
   Effect.flatMap(Engine, (engine) =>
-    Effect.flatMap(engine.ended({ name: self.durable.name, key }), (ended) => outcome(self.durable, key, ended))
+    Effect.flatMap(engine.ended(ref(self, key)), (ended) => outcome(self.durable, key, ended))
   ) as At<A, E>
 
 /**
  * Interrupts a run, from any process. When it returns the run has ended: nothing more of it is kept. The process that
  * executes it interrupts its requests and tools a moment later. A run that has ended stays as it is.
  */
-export const interrupt = (self: Any, key: string): At<void> =>
-  Effect.flatMap(Engine, (engine) => engine.interrupt({ name: self.durable.name, key }))
+export const interrupt = (self: Named, key: string): At<void> =>
+  Effect.flatMap(Engine, (engine) => engine.interrupt(ref(self, key)))
 
 /**
  * The events of a run, from any process: from the beginning, from a number (`seq`) on, or from `"now"` on. The stream ends
@@ -231,24 +288,22 @@ export const interrupt = (self: Any, key: string): At<void> =>
  * and is streamed again follows a `StepRetried`.
  */
 export const events = (
-  self: Any,
+  self: Named,
   key: string,
   options?: { readonly from?: number | "now" | undefined }
 ): Stream.Stream<RunEvent, DurableError, Engine> =>
-  Stream.unwrap(Effect.map(Engine, (engine) => engine.events({ name: self.durable.name, key }, options?.from ?? 0)))
+  Stream.unwrap(Effect.map(Engine, (engine) => engine.events(ref(self, key), options?.from ?? 0)))
 
 /**
  * Gives a run the value that `Step.signal` of this name waits for, or will. The first value of a name counts. From any
  * process.
  */
-export const signal = (self: Any, key: string, name: string, value: Json): At<void> =>
-  Effect.flatMap(Engine, (engine) => engine.signal({ name: self.durable.name, key }, name, value))
+export const signal = (self: Named, key: string, name: string, value: Json): At<void> =>
+  Effect.flatMap(Engine, (engine) => engine.signal(ref(self, key), name, value))
 
 /** What a run waits for: answers, approvals, signals, times. Empty for a run that does not wait. */
-export const pending = (self: Any, key: string): At<ReadonlyArray<Wait>> =>
-  Effect.flatMap(Engine, (engine) =>
-    Effect.map(engine.find({ name: self.durable.name, key }), (kept) => kept?.waits ?? [])
-  )
+export const pending = (self: Named, key: string): At<ReadonlyArray<Wait>> =>
+  Effect.flatMap(Engine, (engine) => Effect.map(engine.find(ref(self, key)), (kept) => kept?.waits ?? []))
 
 /** The step has happened, with this result. The run goes on with it. */
 export const happened = (result: Json): Answer => ({ _tag: "Happened", result })
@@ -261,18 +316,16 @@ export const giveUp: Answer = { _tag: "GiveUp" }
  * Answers a step whose outcome is not known: {@link happened}, {@link didNotHappen} or {@link giveUp}. `step` is the `id` that
  * {@link pending} lists.
  */
-export const answer = (self: Any, key: string, step: string, answer: Answer): At<void> =>
-  Effect.flatMap(Engine, (engine) => engine.answer({ name: self.durable.name, key }, step, answer))
+export const answer = (self: Named, key: string, step: string, answer: Answer): At<void> =>
+  Effect.flatMap(Engine, (engine) => engine.answer(ref(self, key), step, answer))
 
 /** Decides on an approval that a run waits for. `id` is the one that {@link pending} lists. */
-export const decide = (self: Any, key: string, id: string, decision: Approved | Denied): At<void> =>
-  Effect.flatMap(Engine, (engine) =>
-    engine.decide({ name: self.durable.name, key }, id, JSON.parse(JSON.stringify(decision)) as Json)
-  )
+export const decide = (self: Named, key: string, id: string, decision: Approved | Denied): At<void> =>
+  Effect.flatMap(Engine, (engine) => engine.decide(ref(self, key), id, JSON.parse(JSON.stringify(decision)) as Json))
 
 /** Has a run that failed or was interrupted go on from the steps that are kept; those that failed are made again. */
-export const retry = (self: Any, key: string): At<void> =>
-  Effect.flatMap(Engine, (engine) => engine.retry({ name: self.durable.name, key }))
+export const retry = (self: Named, key: string): At<void> =>
+  Effect.flatMap(Engine, (engine) => engine.retry(ref(self, key)))
 
 /**
  * Makes this process one that executes these runs, for as long as the Layer is there. It needs what the runners need. While

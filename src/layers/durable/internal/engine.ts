@@ -118,6 +118,8 @@ export interface Service {
     run: (at: number) => Effect.Effect<void>
   ) => Effect.Effect<void, DurableError, Scope.Scope>
   readonly find: (run: Ref) => Effect.Effect<Kept | undefined, DurableError>
+  /** As `find`, and fails for a run that is not known. */
+  readonly get: (run: Ref) => Effect.Effect<Kept, DurableError>
   /** True when some process executes runs of this definition. */
   readonly isServed: (kind: Kind) => Effect.Effect<boolean, DurableError>
   /** Waits for the end of a run. */

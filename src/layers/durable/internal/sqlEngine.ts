@@ -156,6 +156,7 @@ const serviceOf = ({ changes, client, hosts, nudge, tables }: Parts): Service =>
     schedule: (name, cron, run) =>
       live(Effect.mapError(hosts.schedule(name, cron, run), (cause) => unreachable("", cause))),
     find,
+    get: known,
     isServed: ({ fingerprint }: Kind) => {
       const group = Cluster.groupOf(fingerprint)
       return Effect.mapError(

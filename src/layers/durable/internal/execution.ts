@@ -164,7 +164,7 @@ const keptEvents = (tables: Tables, { lastSeq, run }: Claim): Effect.Effect<Read
 const note = (event: RunEvent, log: EventLog, execution: Journal.Execution): Effect.Effect<void> =>
   Effect.suspend(() => {
     const goesOn = execution.waits.size > 0 || execution.stop() !== undefined
-    if (event._tag === "RunInterrupted" && goesOn) return Effect.void
+    if (goesOn && (event._tag === "RunInterrupted" || event._tag === "RunSuspended")) return Effect.void
     log.add(event)
     return log.isFull ? Effect.asVoid(log.flush) : Effect.void
   })

@@ -1,0 +1,133 @@
+import { expect, it } from "@effect/vitest"
+import { Effect, Fiber, Layer, Schema, Stream } from "effect"
+import * as Agent from "troupe/Agent"
+import * as AgentTool from "troupe/AgentTool"
+import * as Durable from "troupe/Durable"
+import * as Parallel from "troupe/Parallel"
+import * as Runner from "troupe/Runner"
+import * as Step from "troupe/Step"
+import * as TestModel from "troupe/TestModel"
+import { engine, eventually, temporaryFile } from "../../support/durable.ts"
+
+const inFile = Layer.unwrap(Effect.map(temporaryFile, engine))
+const suspended = (self: Durable.Named, key: string) =>
+  eventually(Effect.map(Durable.status(self, key), (status) => status === "suspended"))
+
+it.live("a signal wakes a run that waits for it, and a signal that came before is there", () =>
+  Effect.gen(function* () {
+    const Paid = Schema.Struct({ amount: Schema.Finite })
+    let begun = 0
+    const order = Runner.make("order", {
+      run: (id: string) =>
+        Effect.gen(function* () {
+          begun++
+          const { amount } = yield* Step.signal("paid", Paid)
+          const second = yield* Step.signal("paid", Paid)
+          return `${id}: ${amount} and ${second.amount}`
+        })
+    })
+    const orders = Durable.make(order, { name: "orders", version: "1", key: (id) => id, error: Schema.Never })
+    const fiber = yield* Effect.forkChild(orders.run("a"))
+    yield* suspended(orders, "a")
+    expect(yield* Durable.pending(orders, "a")).toMatchObject([{ kind: "signal", name: "paid" }])
+    yield* Durable.signal(orders, "a", "paid", { amount: 5 })
+    yield* Durable.signal(orders, "a", "paid", { amount: 7 })
+    expect(yield* Fiber.join(fiber)).toBe("a: 5 and 7")
+    expect(begun).toBeGreaterThan(1)
+  }).pipe(Effect.provide(inFile))
+)
+
+it.live("a run sleeps without a worker, and wakes when its time has come", () =>
+  Effect.gen(function* () {
+    const file = yield* temporaryFile
+    const runner = Runner.make("patient", {
+      run: (text: string) => Effect.as(Step.sleep("a while", "1500 millis"), text)
+    })
+    const patient = Durable.make(runner, { name: "patient", version: "1", key: (text) => text })
+    const first = yield* patient.run("x").pipe(Effect.provide(engine(file)), Effect.forkChild)
+    yield* suspended(patient, "x").pipe(Effect.provide(engine(file)))
+    yield* Fiber.interrupt(first)
+    const started = Date.now()
+    expect(yield* patient.run("x").pipe(Effect.provide(engine(file)))).toBe("x")
+    expect(Date.now() - started).toBeLessThan(20_000)
+  })
+)
+
+const answering = (call: { readonly tools: ReadonlyArray<string>; readonly prompt: unknown }) =>
+  JSON.stringify(call.prompt).includes("tool-result")
+    ? `done with ${/"result":"([^"]*)"/.exec(JSON.stringify(call.prompt))?.[1] ?? "nothing"}`
+    : TestModel.toolCall(call.tools[0]!, {})
+
+it.live("an approval waits without a process, and the run goes on with the decision, in a branch too", () =>
+  Effect.gen(function* () {
+    let sent = 0
+    const send = AgentTool.fromFunction("send", {
+      description: "Sends.",
+      needsApproval: true,
+      execute: () => Effect.sync(() => `sent ${++sent}`)
+    })
+    const mailer = Agent.make("mailer", { tools: [send] })
+    const both = Parallel.make("both", { one: mailer, two: mailer })
+    const mails = Durable.make(both, {
+      name: "mails",
+      version: "1",
+      key: () => "k",
+      output: Schema.Struct({ one: Schema.String, two: Schema.String })
+    })
+    const fiber = yield* mails
+      .run("go")
+      .pipe(Effect.provide(TestModel.layer(answering as never, { unused: "ignore" })), Effect.forkChild)
+    yield* eventually(Effect.map(Durable.pending(mails, "k"), (waits) => waits.length === 2))
+    const waits = yield* Durable.pending(mails, "k")
+    expect(waits.map(({ kind, name }) => [kind, name])).toEqual([
+      ["approval", "send"],
+      ["approval", "send"]
+    ])
+    expect(sent).toBe(0)
+    for (const { id } of waits) yield* Durable.decide(mails, "k", id, { _tag: "Approved" })
+    const { one, two } = yield* Fiber.join(fiber)
+    expect([one, two].toSorted()).toEqual(["done with sent 1", "done with sent 2"])
+  }).pipe(Effect.provide(inFile))
+)
+
+it.live("model calls and tools of an agent are not made again when the run goes on", () =>
+  Effect.gen(function* () {
+    const file = yield* temporaryFile
+    const did: Array<string> = []
+    let isStuck = true
+    const work = AgentTool.fromFunction("work", {
+      description: "Works.",
+      execute: () => Effect.sync(() => (did.push("work"), "worked"))
+    })
+    const wait = Runner.make("wait", { run: (text: string) => (isStuck ? Effect.never : Effect.succeed(text)) })
+    const worker = Agent.make("worker", { tools: [work] })
+    const pair = Runner.make("pair", {
+      run: (text: string) => Effect.flatMap(worker.run(text), (answer) => wait.run(answer))
+    })
+    const pairs = Durable.make(pair, { name: "pairs", version: "1", key: (text) => text })
+    const model = TestModel.layer(
+      ((call: never) => {
+        did.push("model")
+        return answering(call)
+      }) as never,
+      { unused: "ignore" }
+    )
+    const run = pairs.run("x").pipe(Effect.provide(model))
+    const first = yield* run.pipe(Effect.provide(engine(file, { drain: 0 })), Effect.forkChild)
+    yield* eventually(Effect.sync(() => did.length === 3))
+    yield* Effect.sleep(100)
+    yield* Fiber.interrupt(first)
+    isStuck = false
+    const again = Effect.gen(function* () {
+      expect(yield* run).toBe("done with worked")
+      const events = yield* Stream.runCollect(Durable.events(pairs, "x"))
+      const tags = events.map(({ _tag }) => _tag)
+      expect(tags.filter((tag) => tag === "ToolCompleted").length).toBe(1)
+      expect(tags.filter((tag) => tag === "StepStarted").length).toBe(2)
+      expect(tags.at(-1)).toBe("RunCompleted")
+      expect(events.map(({ seq }) => seq)).toEqual(events.map((_, index) => index))
+    })
+    yield* again.pipe(Effect.provide(engine(file)))
+    expect(did).toEqual(["model", "work", "model"])
+  })
+)

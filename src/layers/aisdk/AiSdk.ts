@@ -2,7 +2,7 @@
  * Models of the AI SDK's provider packages as a `LanguageModel`: Anthropic, Google, Amazon Bedrock, Azure, Mistral, Groq and
  * some forty others, each by the package that its makers or the AI SDK publish.
  */
-import type { EmbeddingModelV4, LanguageModelV4, SharedV4Warning } from "@ai-sdk/provider"
+import type { EmbeddingModelV4, LanguageModelV4, SharedV4ProviderOptions, SharedV4Warning } from "@ai-sdk/provider"
 import type * as Context from "effect/Context"
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
@@ -343,7 +343,7 @@ const makeEmbedding = (
   const failed = (error: unknown): Effect.Effect<never, AiError.AiError> =>
     Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.fail(Talk.errorOf(error, failing, now)))
   const { providerOptions } = options
-  const own = providerOptions === undefined ? {} : { providerOptions: providerOptions as never }
+  const own = providerOptions === undefined ? {} : { providerOptions: providerOptions as SharedV4ProviderOptions }
   const request = (values: ReadonlyArray<string>) =>
     Effect.suspend(() => {
       const controller = new AbortController()

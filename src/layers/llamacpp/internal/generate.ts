@@ -1,6 +1,7 @@
 /** Generates one answer at a time on a sequence of a context, token by token, until it ends, is long enough, or is given up. */
 import type {
   ChatModelFunctions,
+  GbnfJsonSchema,
   LlamaChatResponse,
   LlamaChatResponseChunk,
   LlamaContextSequence,
@@ -66,12 +67,16 @@ interface Plan {
   readonly isCall: boolean
 }
 
+/** The package types the value by a schema that is written out; ours is made at run time, and its value is read as text. */
+const grammarFor = (llama: Weights["llama"], schema: GbnfJsonSchema): Promise<LlamaGrammar> =>
+  llama.createGrammarForJsonSchema(schema as { readonly type: "string" })
+
 const planOf = async ({ llama }: Weights, { output, request }: Question): Promise<Plan> => {
   const tools = Grammar.forced(request)
   if (tools !== undefined && tools.length > 0) {
     const words = `Call ${tools.length === 1 ? `the tool ${tools[0]!.name}` : "one of the tools"}: answer with a JSON object that has the fields "tool" and "arguments".`
     const described = TypedOutput.instructed(request, words, tools)
-    const grammar = await llama.createGrammarForJsonSchema(Grammar.ofCall(tools) as never)
+    const grammar = await grammarFor(llama, Grammar.ofCall(tools))
     return { request: described, grammar, functions: undefined, isCall: true }
   }
   const hasTools = request.tools.length > 0 && request.toolChoice !== "none"
@@ -82,9 +87,7 @@ const planOf = async ({ llama }: Weights, { output, request }: Question): Promis
   })
   const grammar =
     typed.format?.type === "json_schema"
-      ? await llama.createGrammarForJsonSchema(
-          Grammar.ofSchema(Schemas.ofOutput(typed.format.output.jsonSchema).schema) as never
-        )
+      ? await grammarFor(llama, Grammar.ofSchema(Schemas.ofOutput(typed.format.output.jsonSchema).schema))
       : undefined
   const functions = Object.fromEntries(
     typed.request.tools.map((tool) => [

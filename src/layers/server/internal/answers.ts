@@ -66,7 +66,7 @@ export const resume = (
   edge: Edge,
   info: Info,
   answers: Readonly<Record<string, Runner.Answer>>,
-  { caller, deltas }: { readonly caller: Caller; readonly deltas: boolean }
+  { caller, deltas, isDetached = false }: { readonly caller: Caller; readonly deltas: boolean; readonly isDetached?: boolean }
 ): Effect.Effect<string, Problem, Scope.Scope> =>
   Effect.gen(function* () {
     if (info.ended?._tag !== "RunSuspended") return yield* refuse(409, "The run does not wait for answers.")
@@ -79,7 +79,7 @@ export const resume = (
           ? problem(400, `The answer to ${error.approvalId} does not count: ${error.problem}.`, { part: "answers" })
           : problem(400, "The answers do not fit the run.", { part: "answers" })
     })
-    return yield* startIn(edge, false, () =>
-      edge.runs.resume(info.runId, answered, { owner: caller.name, deltas, paced: deltas })
+    return yield* startIn(edge, isDetached, () =>
+      edge.runs.resume(info.runId, answered, { owner: caller.name, deltas, paced: deltas && !isDetached })
     )
   })

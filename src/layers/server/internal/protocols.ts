@@ -4,6 +4,7 @@
  * `(edge, route) => void` that adds its routes, and list it here. A route decodes its request, begins the run with
  * `begin(edge, ...)`, and answers with `respondWith(edge, { runId, from: 0, write, ... })`, or waits with `untilEnd`.
  */
+import { a2a } from "./a2a.ts"
 import { agUi } from "./agUi.ts"
 import type { Edge } from "./edge.ts"
 import { openAi } from "./openAi.ts"
@@ -14,4 +15,4 @@ import { ui } from "./ui.ts"
 export type Protocol = (edge: Edge, route: Add) => void
 
 /** Every protocol. */
-export const protocols: ReadonlyArray<Protocol> = [openAi, ui, agUi]
+export const protocols: ReadonlyArray<Protocol> = [openAi, ui, agUi, a2a]

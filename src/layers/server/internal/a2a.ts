@@ -1,0 +1,202 @@
+/** `/a2a/NAME` and `/.well-known/agent-card.json`: runners as agents of A2A 1.0, over JSON-RPC. A task is a run. */
+import * as Effect from "effect/Effect"
+import * as HttpRouter from "effect/http/HttpRouter"
+import type * as HttpServerRequest from "effect/http/HttpServerRequest"
+import type * as HttpServerResponse from "effect/http/HttpServerResponse"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import { issuesOf } from "../../../internal/issues.ts"
+import type { Info } from "../../../services/Runs.ts"
+import { cardOf } from "./a2aCard.ts"
+import { type Asked, begun, type Conversations, conversations, type MessageIn, MessageSchema } from "./a2aTasks.ts"
+import { waitingFor } from "./answers.ts"
+import { attach, bodyOf, type Caller, type Edge, runnerOf, untilEnd } from "./edge.ts"
+import { taskEvents, taskOf } from "./formats/a2a.ts"
+import { ofRuns, problem, type Problem, refuse } from "./problem.ts"
+import { json } from "./respond.ts"
+import { type Add, respondWith } from "./routes.ts"
+import type { ServedRunner } from "./served.ts"
+
+type Answer = HttpServerResponse.HttpServerResponse
+type Request = HttpServerRequest.HttpServerRequest
+
+/** The routes. */
+export const a2a = (edge: Edge, route: Add): void => {
+  const known = conversations()
+  route("GET", "/.well-known/agent-card.json", (request) =>
+    Effect.succeed(json(cardOf(edge, request, [...edge.runners.values()])))
+  )
+  route("GET", "/a2a/:name/.well-known/agent-card.json", (request) =>
+    Effect.map(named(edge), (runner) => json(cardOf(edge, request, [runner])))
+  )
+  route("POST", "/a2a/:name", (request, caller) => call(edge, known, request, caller))
+}
+
+const named = (edge: Edge) => Effect.flatMap(HttpRouter.params, ({ name }) => runnerOf(edge, name))
+
+const Rpc = Schema.Struct({
+  jsonrpc: Schema.Literal("2.0"),
+  id: Schema.optionalKey(Schema.Union([Schema.String, Schema.Finite, Schema.Null])),
+  method: Schema.String,
+  params: Schema.optionalKey(Schema.Json)
+})
+const decodeRpc = Schema.decodeUnknownEffect(Rpc)
+const Send = Schema.Struct({
+  message: MessageSchema,
+  configuration: Schema.optionalKey(Schema.Struct({ returnImmediately: Schema.optionalKey(Schema.Boolean) }))
+})
+const decodeSend = Schema.decodeUnknownEffect(Send)
+const decodeId = Schema.decodeUnknownEffect(Schema.Struct({ id: Schema.String }))
+
+const invalidRequest = -32600
+
+/** The code of an error. Problems that say one keep it. */
+const codeOf = ({ fields, status }: Problem): number => {
+  const { code } = fields
+  if (typeof code === "number") return code
+  if (status === 400) return -32602
+  if (status === 404) return -32001
+  return status === 409 ? -32004 : -32603
+}
+
+/** A problem as an error of JSON-RPC. Overload keeps its status, so that clients and proxies wait. */
+const failed = (id: unknown, given: Problem): Answer => {
+  const { part } = given.fields
+  const error = { code: codeOf(given), message: given.detail, ...(part === undefined ? {} : { data: [{ part }] }) }
+  const status = given.status === 429 || given.status === 503 ? given.status : 200
+  return json({ jsonrpc: "2.0", id: id ?? null, error }, status, given.headers)
+}
+
+interface Context {
+  readonly edge: Edge
+  readonly known: Conversations
+  readonly caller: Caller
+  readonly runner: ServedRunner
+  readonly envelope: (result: object) => object
+}
+
+const call = (edge: Edge, known: Conversations, request: Request, caller: Caller) =>
+  Effect.gen(function* () {
+    const runner = yield* named(edge)
+    const body = yield* bodyOf(edge, request)
+    const version = request.headers["a2a-version"] ?? "1.0"
+    const rpc = yield* Effect.result(decodeRpc(body))
+    if (rpc._tag === "Failure") {
+      return failed(null, problem(400, "The body is not a request of JSON-RPC 2.0.", { code: invalidRequest }))
+    }
+    const { id = null, method, params } = rpc.success
+    const envelope = (result: object) => ({ jsonrpc: "2.0", id, result })
+    const context: Context = { edge, known, caller, runner, envelope }
+    const answer = /^1(?:\.\d+)?$/.test(version)
+      ? answerTo(context, method, params)
+      : refuse(400, "This server speaks A2A 1.0.", { code: -32009 })
+    return yield* Effect.catchTag(answer, "Problem", (given) => Effect.succeed(failed(id, given)))
+  })
+
+const answerTo = (context: Context, method: string, params: unknown): Effect.Effect<Answer, Problem, Scope.Scope> => {
+  switch (method) {
+    case "SendMessage":
+      return send(context, params)
+    case "SendStreamingMessage":
+      return stream(context, params)
+    case "GetTask":
+      return Effect.map(given(context, params), ({ info, taskId }) => answered(context, taskId, info))
+    case "CancelTask":
+      return cancel(context, params)
+    case "SubscribeToTask":
+      return subscribe(context, params)
+    case "GetExtendedAgentCard":
+      return refuse(400, "There is no extended card.", { code: -32007 })
+    default:
+      return /PushNotification/.test(method)
+        ? refuse(400, "This server sends no push notifications.", { code: -32003 })
+        : refuse(400, "There is no such method.", { code: -32601 })
+  }
+}
+
+const fits = <A>(decoded: Effect.Effect<A, Schema.SchemaError>): Effect.Effect<A, Problem> =>
+  Effect.mapError(decoded, (error) => problem(400, `The parameters do not fit: ${issuesOf(error)}`))
+
+const contextOf = ({ edge, known }: Context, taskId: string) => ({
+  taskId,
+  contextId: known.contextOf(taskId),
+  isCanceled: known.isCanceled(taskId),
+  waiting: (ended: Parameters<typeof waitingFor>[0]) => waitingFor(ended, edge.settings.expose)
+})
+
+/** A task as it is now. */
+const current = (context: Context, taskId: string, info: Info): object => taskOf(info, contextOf(context, taskId))
+
+const answered = (context: Context, taskId: string, info: Info): Answer =>
+  json(context.envelope(current(context, taskId, info)))
+
+/** The run that a task has come to. */
+const given = (context: Context, params: unknown) =>
+  Effect.gen(function* () {
+    const { id: taskId } = yield* fits(decodeId(params))
+    return { taskId, info: yield* context.known.runOf(context.edge, context, taskId) }
+  })
+
+const asked = (context: Context, message: MessageIn, more: Pick<Asked, "isDetached" | "deltas">): Asked => ({
+  runner: context.runner,
+  caller: context.caller,
+  message,
+  ...more
+})
+
+const send = (context: Context, params: unknown) =>
+  Effect.gen(function* () {
+    const { edge, known } = context
+    const { configuration, message } = yield* fits(decodeSend(params))
+    const isDetached = configuration?.returnImmediately === true
+    const { runId, taskId } = yield* begun(edge, known, asked(context, message, { isDetached, deltas: false }))
+    if (!isDetached) yield* Effect.mapError(untilEnd(edge, runId), ofRuns)
+    const info = yield* Effect.mapError(edge.runs.poll(runId), ofRuns)
+    const task = current(context, taskId, info)
+    return JSON.stringify(task).length > edge.settings.answer
+      ? yield* refuse(500, `The answer is larger than ${edge.settings.answer} bytes.`)
+      : json(context.envelope({ task }))
+  })
+
+const stream = (context: Context, params: unknown) =>
+  Effect.gen(function* () {
+    const { message } = yield* fits(decodeSend(params))
+    const turn = asked(context, message, { isDetached: false, deltas: true })
+    const { runId, taskId } = yield* begun(context.edge, context.known, turn)
+    return streamed(context, taskId, runId, 0)
+  })
+
+const streamed = (context: Context, taskId: string, runId: string, from: number): Answer => {
+  const write = taskEvents(contextOf(context, taskId), context.envelope)
+  const { id } = context.envelope({}) as { readonly id: unknown }
+  const lost = (given: Problem): string => {
+    const error = { code: codeOf(given), message: given.detail }
+    return `data: ${JSON.stringify({ jsonrpc: "2.0", id, error })}\n\n`
+  }
+  return respondWith(context.edge, { runId, from, write, failed: lost })
+}
+
+const subscribe = (context: Context, params: unknown) =>
+  Effect.gen(function* () {
+    const { info, taskId } = yield* given(context, params)
+    if (info.ended !== undefined) {
+      return yield* refuse(409, "The task has ended or waits for an answer. Ask for it with GetTask.")
+    }
+    yield* attach(context.edge, info.runId)
+    return streamed(context, taskId, info.runId, info.firstSeq)
+  })
+
+const notCancelable = -32002
+
+const cancel = (context: Context, params: unknown) =>
+  Effect.gen(function* () {
+    const { edge, known } = context
+    const { info, taskId } = yield* given(context, params)
+    if (known.isCanceled(taskId) || (info.ended !== undefined && info.ended._tag !== "RunSuspended")) {
+      return yield* refuse(409, "The task has ended.", { code: notCancelable })
+    }
+    if (info.ended === undefined) yield* Effect.mapError(edge.runs.interrupt(info.runId), ofRuns)
+    else known.cancel(taskId)
+    const ended = yield* Effect.mapError(edge.runs.poll(info.runId), ofRuns)
+    return answered(context, taskId, ended)
+  })

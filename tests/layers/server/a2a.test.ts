@@ -201,7 +201,9 @@ describe("A2A", () => {
       })
       const url = yield* listen({ runners: { slow, payer } }, script)
       const clients = yield* Effect.promise(() =>
-        Promise.all(["slow", "payer"].map((name) => new ClientFactory().createFromUrl(new URL(`/a2a/${name}/`, url).href)))
+        Promise.all(
+          ["slow", "payer"].map((name) => new ClientFactory().createFromUrl(new URL(`/a2a/${name}/`, url).href))
+        )
       )
       for (const [index, client] of clients.entries()) {
         const { id, status } = yield* sent(client, said("Go"), index === 0)
@@ -230,7 +232,12 @@ describe("A2A", () => {
       })
       const url = yield* listen({ runners: { slow } }, model([TestModel.toolCall("wait", {})]))
       const message = { messageId: "m", role: "ROLE_USER", parts: [{ text: "Go" }] }
-      const client = raw(url, "/a2a/slow", { jsonrpc: "2.0", id: 1, method: "SendStreamingMessage", params: { message } })
+      const client = raw(url, "/a2a/slow", {
+        jsonrpc: "2.0",
+        id: 1,
+        method: "SendStreamingMessage",
+        params: { message }
+      })
       yield* until(() => isCalled, "the call")
       client.hangUp()
       yield* until(() => isStopped, "the interruption")
@@ -239,7 +246,10 @@ describe("A2A", () => {
 
   it.live("fails a task without internals", () =>
     Effect.gen(function* () {
-      const { client } = yield* clientOf("desk", model([{ fail: new AiError.AuthenticationError({ kind: "InvalidKey" }) }]))
+      const { client } = yield* clientOf(
+        "desk",
+        model([{ fail: new AiError.AuthenticationError({ kind: "InvalidKey" }) }])
+      )
       const { status } = yield* sent(client, said("Hi"))
       assert.strictEqual(status?.state, TaskState.TASK_STATE_FAILED)
       assert.include(JSON.stringify(status), "the model call failed (AuthenticationError)")

@@ -36,7 +36,8 @@ export const cardOf = (
   const [only] = runners.length === 1 ? runners : []
   return {
     name: only?.name ?? "troupe",
-    description: only === undefined ? `Agents: ${runners.map(({ name }) => name).join(", ")}` : (only.description ?? only.name),
+    description:
+      only === undefined ? `Agents: ${runners.map(({ name }) => name).join(", ")}` : (only.description ?? only.name),
     version,
     supportedInterfaces: runners.map(({ name }) => ({
       url: `${base}/a2a/${name}`,

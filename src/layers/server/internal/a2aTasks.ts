@@ -172,7 +172,10 @@ const userPart = (part: Part, at: string): Effect.Effect<UserPart, Problem> => {
           ? file(`data:${mediaType};base64,${raw}`, undefined, name)
           : file(url ?? "", part.mediaType, name)
   return found === undefined
-    ? refuse(400, "A part is a text, data, or a file that is in it or at an https: address.", { part: at, kind: "shape" })
+    ? refuse(400, "A part is a text, data, or a file that is in it or at an https: address.", {
+        part: at,
+        kind: "shape"
+      })
     : Effect.succeed(found)
 }
 
@@ -203,7 +206,9 @@ const answered = (edge: Edge, known: Conversations, asked: Asked, taskId: string
     const info = yield* known.runOf(edge, asked, taskId)
     const { ended } = info
     if (known.isCanceled(taskId) || ended?._tag !== "RunSuspended") {
-      return yield* refuse(409, "The task takes no message now. Send one without its taskId.", { part: "message.taskId" })
+      return yield* refuse(409, "The task takes no message now. Send one without its taskId.", {
+        part: "message.taskId"
+      })
     }
     const given = yield* answersOf(ended, yield* answersIn(ended, message.parts))
     const runId = yield* resume(edge, info, given, { caller, deltas, isDetached })

@@ -66,7 +66,11 @@ export const resume = (
   edge: Edge,
   info: Info,
   answers: Readonly<Record<string, Runner.Answer>>,
-  { caller, deltas, isDetached = false }: { readonly caller: Caller; readonly deltas: boolean; readonly isDetached?: boolean }
+  {
+    caller,
+    deltas,
+    isDetached = false
+  }: { readonly caller: Caller; readonly deltas: boolean; readonly isDetached?: boolean }
 ): Effect.Effect<string, Problem, Scope.Scope> =>
   Effect.gen(function* () {
     if (info.ended?._tag !== "RunSuspended") return yield* refuse(409, "The run does not wait for answers.")

@@ -18,7 +18,9 @@ export interface TaskContext {
 const encodeUsage = Schema.encodeSync(Response.Usage)
 
 const outputPart = (output: unknown): object =>
-  typeof output === "string" ? { text: output, mediaType: "text/plain" } : { data: output, mediaType: "application/json" }
+  typeof output === "string"
+    ? { text: output, mediaType: "text/plain" }
+    : { data: output, mediaType: "application/json" }
 
 const artifactOf = (parts: ReadonlyArray<object>) => ({ artifactId: "output", name: "output", parts })
 
@@ -43,7 +45,9 @@ const partsOf = (ended: Ended | undefined, context: TaskContext): ReadonlyArray<
   if (ended?._tag === "RunFailed") return [{ text: failureOf(ended).detail }]
   if (ended?._tag !== "RunSuspended") return undefined
   return [
-    { text: "The task waits for answers. Send a message with this task's id and a data part: { answers: { ID: ... } }." },
+    {
+      text: "The task waits for answers. Send a message with this task's id and a data part: { answers: { ID: ... } }."
+    },
     { data: { waitingFor: context.waiting(ended) }, mediaType: "application/json" }
   ]
 }

@@ -131,6 +131,32 @@ describe("A2A", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.live("goes on from the last answer when a task of the conversation failed", () =>
+    Effect.gen(function* () {
+      let count = 0
+      let seen = ""
+      const flaky = model(({ prompt }) => {
+        seen = prompt.content.map(({ role }) => role[0]).join("")
+        return ++count === 2 ? { fail: new AiError.AuthenticationError({ kind: "InvalidKey" }) } : "Yes."
+      })
+      const { client } = yield* clientOf("desk", flaky)
+      const { contextId } = yield* sent(client, said("Hi"))
+      const failed = yield* sent(client, said("And?", { contextId }))
+      assert.strictEqual(failed.status?.state, TaskState.TASK_STATE_FAILED)
+      yield* sent(client, said("Again?", { contextId }))
+      assert.strictEqual(seen, "suau")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("takes no further message of a conversation whose task waits", () =>
+    Effect.gen(function* () {
+      const { client } = yield* clientOf("payer", asking)
+      const { contextId } = yield* sent(client, said("Pay 5"))
+      const error = yield* refusal(() => client.sendMessage(requestOf(said("Hello?", { contextId }))))
+      assert.include(error.message, "waits for answers")
+    }).pipe(Effect.scoped)
+  )
+
   it.live("streams the output as it is written, and takes back what a retry makes void", () =>
     Effect.gen(function* () {
       const script: TestModel.Script = [

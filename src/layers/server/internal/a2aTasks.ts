@@ -43,6 +43,13 @@ export interface Asked {
   readonly deltas: boolean
 }
 
+/** The end of a conversation. */
+interface Last {
+  readonly taskId: string
+  /** The last task before it that has an answer. */
+  readonly answeredId: string | undefined
+}
+
 interface Task {
   readonly contextId: string
   isCanceled: boolean
@@ -54,9 +61,9 @@ export interface Conversations {
   readonly isCanceled: (taskId: string) => boolean
   readonly cancel: (taskId: string) => void
   /** Remembers the last task of a conversation. */
-  readonly add: (key: string, contextId: string, taskId: string) => void
+  readonly add: (key: string, contextId: string, last: Last) => void
   /** The last task of a conversation. */
-  readonly lastOf: (key: string) => string | undefined
+  readonly lastOf: (key: string) => Last | undefined
   /** The run that a task has come to: the last of those that went on with one another. Fails for one of another client. */
   readonly runOf: (
     edge: Edge,
@@ -76,18 +83,18 @@ const put = <A>(map: Map<string, A>, key: string, value: A): void => {
 /** Keeps which task belongs to which conversation. */
 export const conversations = (): Conversations => {
   const tasks = new Map<string, Task>()
-  const last = new Map<string, string>()
+  const lasts = new Map<string, Last>()
   return {
     contextOf: (taskId) => tasks.get(taskId)?.contextId ?? taskId,
     isCanceled: (taskId) => tasks.get(taskId)?.isCanceled === true,
     cancel: (taskId) => {
       put(tasks, taskId, { contextId: tasks.get(taskId)?.contextId ?? taskId, isCanceled: true })
     },
-    add: (key, contextId, taskId) => {
-      put(tasks, taskId, { contextId, isCanceled: false })
-      put(last, key, taskId)
+    add: (key, contextId, last) => {
+      put(tasks, last.taskId, { contextId, isCanceled: false })
+      put(lasts, key, last)
     },
-    lastOf: (key) => last.get(key),
+    lastOf: (key) => lasts.get(key),
     runOf: (edge, { caller, runner }, taskId) =>
       Effect.gen(function* () {
         let info = yield* pollOf(edge, taskId)
@@ -126,31 +133,53 @@ const started = (edge: Edge, known: Conversations, asked: Asked) =>
     const key = JSON.stringify([caller.name ?? null, runner.name, contextId])
     const history = yield* historyOf(edge, known, asked, key)
     const input = runner.isChat ? yield* chatInput(edge, asked, history) : yield* dataInput(asked)
+    const answeredId = yield* answeredIn(edge, known, asked, key)
     const runId = yield* begin(edge, { runner, input, caller, deltas, isDetached })
-    known.add(key, contextId, runId)
+    known.add(key, contextId, { taskId: runId, answeredId })
     return { taskId: runId, runId }
+  })
+
+/** The last task of a conversation that has an answer. */
+const answeredIn = (edge: Edge, known: Conversations, asked: Asked, key: string) =>
+  Effect.gen(function* () {
+    const last = known.lastOf(key)
+    if (last === undefined) return undefined
+    const info = yield* Effect.catch(known.runOf(edge, asked, last.taskId), () => Effect.succeed(undefined))
+    return info?.ended?._tag === "RunCompleted" ? last.taskId : last.answeredId
   })
 
 const newId = (): string => globalThis.crypto.randomUUID()
 
-/** The conversation so far, as the server has recorded it. */
+/** The conversation so far, as the server has recorded it: up to the last task that has an answer. */
 const historyOf = (edge: Edge, known: Conversations, asked: Asked, key: string) =>
   Effect.gen(function* () {
     const last = known.lastOf(key)
     if (last === undefined || !asked.runner.takesConversation) return Prompt.empty
-    const info = yield* Effect.catch(known.runOf(edge, asked, last), () => Effect.succeed(undefined))
-    if (info === undefined) {
-      return yield* refuse(409, "The conversation is not kept any more. Send the message without its contextId.", {
-        part: "message.contextId"
-      })
+    const { ended } = yield* lastRun(edge, known, asked, last.taskId)
+    const part = "message.contextId"
+    if (ended === undefined) return yield* refuse(409, "Another task of the conversation is under way.", { part })
+    if (ended._tag === "RunCompleted") return promptOf(ended)
+    if (ended._tag === "RunSuspended" && !known.isCanceled(last.taskId)) {
+      const detail = "The last task of the conversation waits for answers. Send them with its taskId, or cancel it."
+      return yield* refuse(409, detail, { part })
     }
-    if (info.ended?._tag === undefined) {
-      return yield* refuse(409, "Another task of the conversation is under way.", { part: "message.contextId" })
-    }
-    // What failed, was interrupted or waits has no answer to go on from.
-    const transcript = info.ended._tag === "RunCompleted" ? info.ended.transcript : undefined
-    return transcript === undefined ? Prompt.empty : Prompt.make(transcript.content as Prompt.RawInput)
+    if (last.answeredId === undefined) return Prompt.empty
+    const before = yield* lastRun(edge, known, asked, last.answeredId)
+    return before.ended?._tag === "RunCompleted" ? promptOf(before.ended) : Prompt.empty
   })
+
+const promptOf = ({ transcript }: Ended): Prompt.Prompt =>
+  transcript === undefined ? Prompt.empty : Prompt.make(transcript.content as Prompt.RawInput)
+
+/** The run of a task of a conversation. A conversation whose runs are not kept does not begin again unsaid. */
+const lastRun = (edge: Edge, known: Conversations, asked: Asked, taskId: string) =>
+  Effect.catch(known.runOf(edge, asked, taskId), (given) =>
+    given.status === 404
+      ? refuse(409, "The conversation is not kept any more. Send the message without its contextId.", {
+          part: "message.contextId"
+        })
+      : Effect.fail(given)
+  )
 
 const chatInput = (edge: Edge, { caller, message, runner }: Asked, history: Prompt.Prompt) =>
   Effect.gen(function* () {

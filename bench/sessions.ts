@@ -1,6 +1,6 @@
 /**
  * Turns of sessions per second, what a session adds to a turn, and what a turn takes on disk: in memory, in a SQLite file, and
- * in PostgreSQL at the address in PGURL. `npm run sessions`. The model answers at once, so that only Troupe and the store are
+ * in PostgreSQL at the address in PGURL. `npm run sessions`, with the number of turns of each of 1,000 sessions. The model answers at once, so that only Troupe and the store are
  * measured.
  */
 import * as fs from "node:fs"
@@ -10,7 +10,7 @@ import { Effect, Layer, Redacted } from "effect"
 import { Agent, Session, SessionStore, Sqlite, TestModel } from "../src/index.ts"
 
 const sessions = 1000
-const turnsEach = 5
+const turnsEach = Number(process.argv[2] ?? 5)
 const concurrency = 50
 
 const agent = Agent.make("agent", {})

@@ -14,7 +14,7 @@ const { doubled, lost, mixed, tools, ...report } = await killing({
   processes: 2,
   concurrency: 64,
   ms: Number(process.argv[2] ?? 60) * 1000,
-  killEvery: 1000
+  killEvery: 8000
 })
 console.log({ ...report, lost: lost.length, doubled: doubled.length, mixed: mixed.length, tools: tools.length })
 fs.rmSync(folder, { recursive: true })

@@ -40,14 +40,17 @@ const isDecoded = (item: unknown): item is Prompt.Message =>
 
 const ofLoop = new WeakSet<Prompt.Message>()
 
-/** A user message of one text that an agent's loop says. */
-export const loopMessage = (text: string): Prompt.UserMessage => {
-  const message = Prompt.userMessage({ content: [Prompt.textPart({ text })] })
+/** Marks a message as one that an agent's loop or a middleware says. */
+export const ownMessage = <M extends Prompt.Message>(message: M): M => {
   ofLoop.add(message)
   return message
 }
 
-/** True for what the loop has said in this process, which no user did. */
+/** A user message of one text that an agent's loop or a middleware says. */
+export const loopMessage = (text: string): Prompt.UserMessage =>
+  ownMessage(Prompt.userMessage({ content: [Prompt.textPart({ text })] }))
+
+/** True for what the loop or a middleware has said in this process, which no user did. */
 export const isOfLoop = (message: Prompt.Message): boolean => ofLoop.has(message)
 
 /** The prompt with a text at the end of its system message, or as one where it begins with none. */

@@ -14,7 +14,7 @@ import type * as LanguageModel from "effect/ai/LanguageModel"
 import * as Prompt from "effect/ai/Prompt"
 import * as Agent from "../agents/Agent.ts"
 import { assertName, assertOptions, kindOf } from "../internal/definition.ts"
-import { toPrompt } from "../internal/input.ts"
+import { ownMessage, toPrompt } from "../internal/input.ts"
 import * as Middleware from "../Middleware.ts"
 import * as Notes from "../internal/notes.ts"
 import { InvalidDefinition } from "../RunError.ts"
@@ -293,10 +293,12 @@ export const dropOldest: Policy = internal("dropOldest", (prompt, over, { count,
   })
 )
 
-const leftOut = Prompt.userMessage({
-  content: [Prompt.textPart({ text: "[Earlier messages were left out here.]" })],
-  options: Units.markOf("left-out")
-})
+const leftOut = ownMessage(
+  Prompt.userMessage({
+    content: [Prompt.textPart({ text: "[Earlier messages were left out here.]" })],
+    options: Units.markOf("left-out")
+  })
+)
 
 /** Options of {@link summarise}. */
 export interface SummariseOptions {

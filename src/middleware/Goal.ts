@@ -7,6 +7,7 @@ import * as Prompt from "effect/ai/Prompt"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { assertFunction, assertOptions } from "../internal/definition.ts"
+import { loopMessage } from "../internal/input.ts"
 import * as Middleware from "../Middleware.ts"
 import { GoalNotReached, InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
@@ -112,5 +113,5 @@ const maxJudged = 200_000
 
 const asking = (missing: string): Prompt.UserMessage => {
   const what = missing.trim() === "" ? "" : ` This is missing: ${missing}`
-  return Prompt.userMessage({ content: [Prompt.textPart({ text: `You are not done yet.${what}\nGo on.` })] })
+  return loopMessage(`You are not done yet.${what}\nGo on.`)
 }

@@ -113,7 +113,7 @@ export const input = <E, R>(
         const changed = withReplaced(request, state)
         if (unchecked === undefined) return next(changed)
         const note = (text: string) => {
-          const last = request.prompt.content.findLast(({ role }) => role === "user")
+          const last = request.prompt.content.findLast((message) => message.role === "user" && !isOfLoop(message))
           if (last !== undefined) state.replaced.set(last, Prompt.userMessage({ content: [Prompt.textPart({ text })] }))
           return next(withReplaced(request, state))
         }

@@ -7,6 +7,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Prompt from "effect/ai/Prompt"
 import { assertOptions, assertText } from "../internal/definition.ts"
+import { loopMessage } from "../internal/input.ts"
 import * as Middleware from "../Middleware.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
@@ -63,7 +64,7 @@ export const make = (options: Options = {}): Middleware.Middleware => {
           text?.(request)
         ].filter((line) => line !== undefined && line !== "")
         if (lines.length === 0) return yield* next(request)
-        const notice = Prompt.userMessage({ content: [Prompt.textPart({ text: `[Notice] ${lines.join(" ")}` })] })
+        const notice = loopMessage(`[Notice] ${lines.join(" ")}`)
         return yield* next({ ...request, prompt: Prompt.fromMessages([...request.prompt.content, notice]) })
       })
   })

@@ -9,6 +9,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Agent from "../agents/Agent.ts"
 import { assertFunction, assertOptions } from "../internal/definition.ts"
+import { loopMessage } from "../internal/input.ts"
 import { messageOf } from "../internal/message.ts"
 import * as Notes from "../internal/notes.ts"
 import * as Middleware from "../Middleware.ts"
@@ -108,9 +109,7 @@ const listed = (what: string, items: ReadonlyArray<string>): string =>
 
 const messageFor = ({ done, goal, next, remaining }: Plan): Prompt.UserMessage => {
   const lines = [`Goal: ${goal}`, listed("Done", done), listed("Remaining", remaining), `Next: ${next}`]
-  return Prompt.userMessage({
-    content: [Prompt.textPart({ text: `[Your plan, reviewed]\n${lines.join("\n")}\nGo on from it.` })]
-  })
+  return loopMessage(`[Your plan, reviewed]\n${lines.join("\n")}\nGo on from it.`)
 }
 
 const decode = Schema.decodeUnknownOption(Plan)

@@ -5,7 +5,18 @@ import { afterAll, assert, beforeAll, describe, it, vi } from "vitest"
 import { ofMarkdown } from "../../scripts/snippets.ts"
 
 const root = path.resolve(import.meta.dirname, "../..")
-const guides = ["middleware", "guardrails", "budgets", "steering", "teams", "suspending", "many-tools", "durable"]
+const guides = [
+  "middleware",
+  "guardrails",
+  "budgets",
+  "steering",
+  "teams",
+  "suspending",
+  "many-tools",
+  "durable",
+  "context",
+  "recovery"
+]
 
 /** What the lines that print are said to print, in their order; a line that prints several times says so with semicolons. */
 const said = (code: ReadonlyArray<string>): ReadonlyArray<string> =>

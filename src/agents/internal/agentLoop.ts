@@ -168,7 +168,7 @@ class Loop implements Listing {
     this.#listener = listener
     listener?.begin()
     const brought = stages?.sources ?? []
-    this.#sources = brought.length === 0 ? spec.sources : [...spec.sources, ...brought]
+    this.#sources = brought.length === 0 ? spec.sources : [...brought, ...spec.sources]
     this.#answering = answeringOf(state)
     this.#transcript = new Transcript.Transcript(state)
     this.#resolver = new TurnResolver(spec, state, this.#transcript)

@@ -80,7 +80,7 @@ export const fromSources = Effect.fnUntraced(function* (
     lists.push(list)
   }
   const isSame = before?.lists.length === lists.length && lists.every((list, index) => list === before.lists[index])
-  return isSame ? before : { lists, set: add(subject, tools, lists.flat()) }
+  return isSame ? before : { lists, set: add(subject, tools, inOrder(lists.flat(), before)) }
 })
 
 /** What of a set can change from step to step, as a journal keeps it. */
@@ -229,6 +229,14 @@ const twice = (subject: string, name: string, entries: ReadonlyArray<Tool.Any | 
   const whose = runners.length === 0 ? "" : `, made of the name of the runner ${runners.join(" and of ")}`
   const remedy = runners.length === 0 ? "Rename one of them" : 'Give one of them another name: { name: "..." }'
   return new InvalidDefinition({ subject, problem: `it has two tools named "${name}"${whose}`, remedy })
+}
+
+/** New tools come after those of the step before, so that a request begins as the one before it. */
+const inOrder = (tools: ReadonlyArray<AgentTool.Any>, before: Sourced | undefined): ReadonlyArray<AgentTool.Any> => {
+  if (before === undefined) return tools
+  const places = new Map([...before.set.byName.keys()].map((name, place) => [name, place]))
+  const placeOf = ({ name }: AgentTool.Any) => places.get(name) ?? places.size
+  return tools.toSorted((a, b) => placeOf(a) - placeOf(b))
 }
 
 /** effect/ai's side of the tools: it shows them to the model and does not run them. */

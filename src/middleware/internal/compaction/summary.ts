@@ -1,6 +1,7 @@
 /** Summaries in the place of older messages. */
 import * as Effect from "effect/Effect"
 import * as Prompt from "effect/ai/Prompt"
+import { ownMessage } from "../../../internal/input.ts"
 import { messageOf } from "../../../internal/message.ts"
 import type { Runner } from "../../../Runner.ts"
 import { render } from "../rendered.ts"
@@ -22,10 +23,10 @@ export const summarise = (
   const at = units.findIndex((unit) => older.has(unit))
   const text = render(Units.flat([...older]), Math.floor(window * 2))
   const written = Effect.map(by.run(text), (summary) => {
-    const message = Prompt.userMessage({
-      content: [Prompt.textPart({ text: `[Summary of earlier messages, which were left out here]\n${summary}` })],
-      options: Units.markOf("summary")
-    })
+    const text = `[Summary of earlier messages, which were left out here]\n${summary}`
+    const message = ownMessage(
+      Prompt.userMessage({ content: [Prompt.textPart({ text })], options: Units.markOf("summary") })
+    )
     return Prompt.fromMessages(
       units.flatMap((unit, index) => (older.has(unit) ? (index === at ? [message] : []) : unit.messages))
     )

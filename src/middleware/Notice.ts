@@ -98,7 +98,7 @@ const leftOf = (
 ): ReadonlyArray<string> => {
   const lines: Array<string> = []
   const isLow = (now: number, before: number) => before <= 0 || now <= before * (1 - at)
-  if (maxSteps !== undefined && isLow(maxSteps - step + 1, maxSteps)) {
+  if (maxSteps !== undefined && (step >= maxSteps || isLow(maxSteps - step + 1, maxSteps))) {
     lines.push(`This is step ${step} of ${maxSteps}.${step === maxSteps ? " It is the last one." : ""}`)
   }
   const say = (now: number | undefined, before: number | undefined, what: (now: number) => string) => {

@@ -108,7 +108,7 @@ const idOf = (source: WrappedModel.Source, tools: Middleware.ModelRequest["tools
         hash(
           toJson({
             model: WrappedModel.nameOf(source),
-            server: source.known?.info.server ?? null,
+            server: source.info?.server ?? null,
             messages: encodePrompt(sent.prompt).content.map(({ content, role }) => ({ role, content })),
             tools: tools.filter(({ name }) => sent.tools.includes(name)),
             toolChoice: sent.toolChoice ?? null,
@@ -144,8 +144,7 @@ const cached = (
   { tools }: Middleware.ModelRequest,
   store: Persistence.PersistenceStore
 ): WrappedModel.Wrapped => {
-  const { known, model } = source
-  const direct = known?.direct
+  const { direct, model } = source
   const cacheOf = (sent: Sent): Cache => {
     const key = idOf(source, tools, sent)
     const passOver = (error: unknown) => Effect.logDebug(`response cache: ${messageOf(error)}`)

@@ -152,6 +152,27 @@ describe("a response cache", () => {
     )
   )
 
+  it.effect("in front of limits and breakers of one Layer asks none of them for what it has", () =>
+    Effect.gen(function* () {
+      const shared = Middleware.layer(
+        ResponseCache.make(),
+        RateLimit.make({ requests: 1, per: "1 minute", onExceeded: "fail" }),
+        CircuitBreaker.make()
+      ).pipe(
+        Layer.provide(Persistence.layerMemory),
+        Layer.provide(RateLimiter.layer.pipe(Layer.provide(RateLimiter.layerStoreMemory))),
+        Layer.provide(Breaker.layer({ tripPolicy: Breaker.consecutive(2), openDuration: "1 second" })),
+        Layer.provide(Breaker.layerStoreMemory())
+      )
+      const agent = hello("a", { retry: "none" })
+      yield* Effect.gen(function* () {
+        assert.strictEqual(yield* agent.run("go"), "done")
+        assert.strictEqual(yield* agent.run("go"), "done")
+        assert.strictEqual((yield* Effect.flip(agent.run("other")))._tag, "ModelError")
+      }).pipe(Effect.provide(shared))
+    }).pipe(Effect.provide(TestModel.layer(["done"])))
+  )
+
   it.effect("keeps streamed answers for runs that do not stream", () =>
     Effect.gen(function* () {
       yield* collect(hello("a"), "go")

@@ -10,6 +10,7 @@ import * as Schema from "effect/Schema"
 import { Bill } from "../../internal/bill.ts"
 import { withInstruction } from "../../internal/input.ts"
 import type { Caller, Entry } from "../../internal/middleware.ts"
+import { CurrentWrappers } from "../../internal/modelWrappers.ts"
 import type { RunState } from "../../internal/runState.ts"
 import { makeUsage } from "../../internal/usage.ts"
 import * as Middleware from "../../Middleware.ts"
@@ -307,11 +308,16 @@ const askInContext = (
 ): Effect.Effect<Turn, unknown> =>
   Effect.withFiber((fiber) => {
     const isSame = Context.getOrUndefined(fiber.context, LanguageModel.LanguageModel) === model.model
-    const asked = isSame
-      ? ask(model, request)
+    const wrappers = fiber.getRef(CurrentWrappers)
+    const wrapped = (model: ModelCall.ResolvedModel): ModelCall.ResolvedModel =>
+      wrappers.reduceRight<ModelCall.ResolvedModel>((inner, wrap) => ({ ...inner, ...wrap(inner) }), model)
+    const called = isSame
+      ? ask(wrapped(model), request)
       : (Effect.flatMap(ModelCall.resolveModel(path), (other) =>
-          ask(other, instructed(model, other, request))
+          ask(wrapped(other), instructed(model, other, request))
         ) as Effect.Effect<Turn, unknown>)
+    // A model that is a runner calls models of its own.
+    const asked = wrappers.length === 0 ? called : Effect.provideService(called, CurrentWrappers, [])
     if (request.watch?.see === undefined) return asked
     return Effect.catchCause(asked, (cause) => {
       const fault = cause.reasons.find(

@@ -1,13 +1,12 @@
 /**
- * Wraps the model of a context for the calls inside of an Effect. So it stands inside of retries and of the journal: each attempt
+ * Wraps the model that is called, for the calls inside of an Effect. So it stands inside of retries and of the journal: each attempt
  * passes it, and a call whose outcome is kept does not.
  */
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as AiError from "effect/ai/AiError"
-import * as LanguageModel from "effect/ai/LanguageModel"
+import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Stream from "effect/Stream"
-import * as ModelInfo from "../../services/ModelInfo.ts"
+import { CurrentWrappers, type Source, type Wrapped } from "../../internal/modelWrappers.ts"
 
 /** What is around each call of a model. */
 export interface Wrapper {
@@ -15,40 +14,19 @@ export interface Wrapper {
   readonly stream: <A, R>(call: Stream.Stream<A, AiError.AiError, R>) => Stream.Stream<A, AiError.AiError, R>
 }
 
-/** A model with its metadata. */
-export interface Source {
-  readonly model: LanguageModel.LanguageModel
-  readonly known: ModelInfo.Described | undefined
-}
+export type { Source, Wrapped } from "../../internal/modelWrappers.ts"
 
-/** What takes the place of a model. */
-export interface Wrapped {
-  readonly model: LanguageModel.LanguageModel
-  readonly direct: ModelInfo.Direct | undefined
-}
-
-/** Goes on with the model that `wrap` makes of that of the context. */
+/** Goes on with what `wrap` makes of the model that is called. */
 export const provide = <A, E, R>(
   effect: Effect.Effect<A, E, R>,
   wrap: (source: Source) => Wrapped
 ): Effect.Effect<A, E, R> =>
-  Effect.withFiber((fiber) => {
-    const model = Context.getOrUndefined(fiber.context, LanguageModel.LanguageModel)
-    if (model === undefined) return effect
-    const known = ModelInfo.describe(fiber.context)
-    const wrapped = wrap({ model, known })
-    const services =
-      known === undefined
-        ? Context.make(LanguageModel.LanguageModel, wrapped.model)
-        : ModelInfo.context(wrapped.model, known.info, wrapped.direct)
-    return Effect.updateContext(effect, (context: Context.Context<R>) => Context.merge(context, services))
-  })
+  Effect.flatMap(CurrentWrappers, (outer) => Effect.provideService(effect, CurrentWrappers, [...outer, wrap]))
 
 /** The model with `wrapper` around each of its calls. */
 export const around =
   ({ call, stream }: Wrapper) =>
-  ({ known, model }: Source): Wrapped => {
-    const direct = known?.direct
+  ({ direct, model }: Source): Wrapped => {
     const wrapped = {
       ...model,
       generateText: (options: never) => call(model.generateText(options)),
@@ -69,5 +47,4 @@ export const around =
   }
 
 /** The model's name, for a key. */
-export const nameOf = ({ known }: Source): string =>
-  known === undefined ? "model" : `${known.info.provider}/${known.info.model}`
+export const nameOf = ({ info }: Source): string => (info === undefined ? "model" : `${info.provider}/${info.model}`)

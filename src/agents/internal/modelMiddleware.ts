@@ -10,7 +10,7 @@ import * as Schema from "effect/Schema"
 import { Bill } from "../../internal/bill.ts"
 import { withInstruction } from "../../internal/input.ts"
 import type { Caller, Entry } from "../../internal/middleware.ts"
-import { CurrentWrappers } from "../../internal/modelWrappers.ts"
+import { CurrentWrappers, type Wrapped } from "../../internal/modelWrappers.ts"
 import type { RunState } from "../../internal/runState.ts"
 import { makeUsage } from "../../internal/usage.ts"
 import * as Middleware from "../../Middleware.ts"
@@ -309,8 +309,14 @@ const askInContext = (
   Effect.withFiber((fiber) => {
     const isSame = Context.getOrUndefined(fiber.context, LanguageModel.LanguageModel) === model.model
     const wrappers = fiber.getRef(CurrentWrappers)
-    const wrapped = (model: ModelCall.ResolvedModel): ModelCall.ResolvedModel =>
-      wrappers.reduceRight<ModelCall.ResolvedModel>((inner, wrap) => ({ ...inner, ...wrap(inner) }), model)
+    const wrapped = (model: ModelCall.ResolvedModel): ModelCall.ResolvedModel => {
+      const { info } = model
+      const made = wrappers.reduceRight<Wrapped>(
+        (inner, wrap) => wrap({ model: inner.model, info, direct: inner.direct }),
+        model
+      )
+      return { ...model, model: made.model, direct: made.direct }
+    }
     const called = isSame
       ? ask(wrapped(model), request)
       : (Effect.flatMap(ModelCall.resolveModel(path), (other) =>

@@ -25,6 +25,7 @@ import * as Offloaded from "./internal/compaction/offloaded.ts"
 import * as Summary from "./internal/compaction/summary.ts"
 import * as Units from "./internal/compaction/units.ts"
 import * as View from "./internal/compaction/view.ts"
+import { remade } from "./internal/remade.ts"
 import * as RunScoped from "./internal/runScoped.ts"
 
 const TypeId = "~troupe/Compaction"
@@ -355,11 +356,9 @@ const writer = Agent.make("summary", {
  * const rule = Compaction.pin(Prompt.userMessage({ content: [Prompt.textPart({ text: "Always answer in French." })] }))
  */
 export const pin = <M extends Prompt.Message>(message: M): M => {
-  const { content, role } = message
   const own = (message.options as Readonly<Record<string, object | undefined>>)[Notes.key]
   const options = { ...message.options, [Notes.key]: { ...own, pinned: true } }
-  const made: Prompt.Message = Prompt.makeMessage(role as "user", { content: content as never, options })
-  return made as M
+  return remade(message, message.content, options) as M
 }
 
 const isPinned = (message: Prompt.Message): boolean => Notes.noteOf(message, "pinned") === true

@@ -15,6 +15,7 @@ import { toJson } from "../internal/json.ts"
 import * as Middleware from "../Middleware.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Patterns from "./internal/redaction/patterns.ts"
+import { remade } from "./internal/remade.ts"
 import * as RunScoped from "./internal/runScoped.ts"
 
 /** A kind of data that is recognised by its form. Card and bank numbers are recognised by their check digits too. */
@@ -181,5 +182,5 @@ const redacted = (message: Prompt.Message, change: (text: string) => string): Pr
   })
   if (content.every((part, at) => part === parts[at])) return message
   // The parts are those of the message, by kind.
-  return Prompt.makeMessage(message.role, { content: content as never, options })
+  return remade(message, content as Prompt.Message["content"], options)
 }

@@ -81,7 +81,7 @@ export const fromStored = (stored: Schema.Json): Parts | undefined => {
 
 /** The answer as an answer of `effect/ai`. */
 export const toResponse = (parts: Parts): LanguageModel.GenerateTextResponse<{}> =>
-  new LanguageModel.GenerateTextResponse<{}>(parts.map((part) => decodePart(part)) as never)
+  new LanguageModel.GenerateTextResponse<{}>(parts.map((part) => decodePart(part) as Response.Part<{}>))
 
 /** The answer as a stream of a provider. */
 export const toStream = (parts: Parts): ReadonlyArray<Response.StreamPartEncoded> =>

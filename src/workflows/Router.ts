@@ -314,9 +314,9 @@ export const many: {
 const classifying = "~classify"
 
 /** The choice, kept when the function that makes it waits. */
-const choosing = <A>(
-  choose: (input: never) => Effect.Effect<A, unknown, unknown>,
-  input: never,
+const choosing = <I, A>(
+  choose: (input: I) => Effect.Effect<A, unknown, unknown>,
+  input: I,
   state: RunState
 ): Effect.Effect<A, unknown, unknown> =>
   Kept.keeping(choose(input), classifying, state, input, () =>
@@ -329,17 +329,17 @@ const choosing = <A>(
 const decodeChoosing = Schema.decodeUnknownOption(Schema.TaggedStruct("choosing", { input: Schema.Json }))
 
 /** Goes on with a choice that waits, and then as `take` does. */
-const chosenAgain = <A>(
+const chosenAgain = <I, A>(
   saved: Saved,
-  choose: (input: never) => Effect.Effect<A, unknown, unknown>,
+  choose: (input: I) => Effect.Effect<A, unknown, unknown>,
   state: RunState,
-  take: (choice: A, input: never) => Effect.Effect<unknown, unknown, unknown>
+  take: (choice: A, input: I) => Effect.Effect<unknown, unknown, unknown>
 ): Effect.Effect<unknown, unknown, unknown> | undefined => {
   const input = Option.flatMap(decodeChoosing(saved.state), ({ input }) => restore(input))
   const member = saved.members[0]
   if (Option.isNone(input) || member?.key !== classifying) return undefined
   // What was kept is the input of this router, whose type its constructor has checked.
-  const given = input.value as never
+  const given = input.value as I
   const chosen = goOn(choosing(choose, given, state), member, state)
   return Effect.flatMap(chosen, (choice) => take(choice, given))
 }

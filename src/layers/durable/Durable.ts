@@ -176,7 +176,12 @@ export const make = <N extends Runner.Member, R2 = never>(
     structure: durable.runner.definition.structure
   })
   // The types of the runner are erased in the definition, which gives them back as they were.
-  return Object.assign(whole, { [TypeId]: options.name, durable }) as never
+  return Object.assign(whole, { [TypeId]: options.name, durable }) as Runner.Member as Durable<
+    Runner.Input<N>,
+    Runner.Output<N>,
+    Runner.Error<N> | DurableError,
+    Runner.Services<N> | R2 | Engine
+  >
 }
 
 /** Executes runs in this process while this one runs, and waits for it. */

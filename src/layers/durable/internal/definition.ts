@@ -59,6 +59,7 @@ export const define = (runner: unknown, options: Options): Definition => {
       remedy: "Give it an agent, a workflow or Runner.make(...)"
     })
   }
+  const key = options.key as (input: unknown) => string
   const input = schemaOf(subject, "input", options.input, inputOf(runner))
   const output = schemaOf(subject, "output", options.output, outputOf(runner))
   const error = schemaOf(subject, "error", options.error, undefined)
@@ -69,8 +70,8 @@ export const define = (runner: unknown, options: Options): Definition => {
     onUnknown: onUnknownOf(subject, options.onUnknown),
     keyOf: (input) =>
       Effect.flatMap(
-        Effect.sync(() => options.key(input as never)),
-        (key) => checkedKey(options.name, key)
+        Effect.sync(() => key(input)),
+        (given) => checkedKey(options.name, given)
       ),
     ...codecOf("input", input, ["encodeInput", "decodeInput"]),
     ...codecOf("output", output, ["encodeOutput", "decodeOutput"]),

@@ -116,7 +116,7 @@ const serviceOf = ({ changes, client, hosts, nudge, tables }: Parts): Service =>
   const give = (run: Tables.RunRow, wake: string, value: unknown) =>
     call(
       run.key,
-      Cluster.give(nodeFor(run.fingerprint), run.fingerprint, Tables.executionIdOf(run), wake, value as never)
+      Cluster.give(nodeFor(run.fingerprint), run.fingerprint, Tables.executionIdOf(run), wake, value as Schema.Json)
     )
 
   const submit: Service["submit"] = (kind, key, input) =>

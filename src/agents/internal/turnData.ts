@@ -2,6 +2,7 @@
 import * as Tool from "effect/ai/Tool"
 import type * as Toolkit from "effect/ai/Toolkit"
 import * as Response from "effect/ai/Response"
+import type * as JsonSchema from "effect/JsonSchema"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { toJson } from "../../internal/json.ts"
@@ -206,7 +207,10 @@ export const toShown = (list: ReadonlyArray<Middleware.ShownTool>, shown: Shown 
   if (list.length === 0) return undefined
   const now = list.map((data) => {
     const { description, name, parameters } = data
-    return [name, tools.get(data) ?? Tool.dynamic(name, { description, parameters: parameters as never })] as const
+    return [
+      name,
+      tools.get(data) ?? Tool.dynamic(name, { description, parameters: parameters as JsonSchema.JsonSchema })
+    ] as const
   })
   return { ...shown, tools: Object.fromEntries(now) }
 }

@@ -225,7 +225,7 @@ const ref = (self: Named, key: string): Ref => ({ name: self[TypeId], key })
 export type At<A, E = never> = Effect.Effect<A, E | DurableError, Engine>
 
 /**
- * Keeps a run and returns its id at once. A worker executes it. For a key that is there it changes nothing; with another
+ * Keeps a run and returns its key at once, by which the other functions find it. A worker executes it. For a key that is there it changes nothing; with another
  * input it fails with `DurableError`, reason `key-conflict`.
  */
 export const submit = <I, A, E, R>(self: Durable<I, A, E, R>, input: I): At<string> =>
@@ -233,7 +233,8 @@ export const submit = <I, A, E, R>(self: Durable<I, A, E, R>, input: I): At<stri
     const engine = yield* Engine
     const { durable } = self
     const key = yield* durable.keyOf(input)
-    return yield* engine.submit(durable, key, yield* durable.encodeInput(key, input))
+    yield* engine.submit(durable, key, yield* durable.encodeInput(key, input))
+    return key
   })
 
 /** The run of this key, as it is kept. Fails with `DurableError`, reason `unknown-run`, where there is none. */

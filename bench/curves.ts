@@ -61,7 +61,7 @@ const plain = Agent.make("plain", { instructions: "Answer." })
 const numbers = (n: number): ReadonlyArray<number> => Array.from({ length: n }, (_, i) => i)
 const failing = (depth: number): Runner.Runner<string, unknown, unknown, never> =>
   depth === 0
-    ? Runner.make("leaf", { run: (_: string) => Effect.fail("no") })
+    ? Runner.make("leaf", { run: () => Effect.fail("no") })
     : (Parallel.make(`level-${depth}`, { only: failing(depth - 1) }) as Runner.Runner<string, unknown, unknown, never>)
 
 type Text = Runner.Runner<string, string, unknown, LanguageModel.LanguageModel>

@@ -179,7 +179,7 @@ describe("a runner that waits for approval", () => {
     Effect.gen(function* () {
       const either = Runner.orElse(Parallel.make("group", { cashier }), second)
       const error = yield* Effect.flip(either.run("pay"))
-      assert.strictEqual(error._tag, "ParallelError")
+      assert.strictEqual(error._tag, "RunSuspended")
     }).pipe(Effect.provide(TestModel.layer([payment])))
   )
 })

@@ -272,7 +272,7 @@ describe("events", () => {
       yield* TestClock.setTime(5000)
       const { events } = yield* collect(Agent.make("agent", {}), "go")
       for (const event of events) {
-        assert.deepStrictEqual([event.v, event.path, event.at], [1, ["agent"], 5000])
+        assert.deepStrictEqual([event.v, event.path, event.at], [2, ["agent"], 5000])
         if ("step" in event) assert.strictEqual(event.step, 1)
       }
       const wrong = yield* Effect.flip(RunEvent.fromJsonLine('{"_tag":"RunStarted","v":2}'))

@@ -68,7 +68,14 @@ export const broadcast: {
     name: string,
     runners: T,
     options?: Options<M>
-  ): Runner.Runner<Parallel.Input<T>, Parallel.Output<T, M>, Parallel.Error<T, M>, Parallel.Services<T>>
+  ): Runner.Runner<
+    Parallel.Input<T>,
+    Parallel.Output<T, M>,
+    // Not the alias, so that a hover shows the members.
+    | Runner.Waiting<Runner.Error<T[number]>>
+    | (M extends Parallel.Settle ? never : Parallel.ParallelError<Runner.Error<T[number]>>),
+    Parallel.Services<T>
+  >
   // For its error only: the compiler shows that of the last overload.
   <const T extends Unchecked>(name: string, runners: T & RunnerSlots<T>, options?: Options<Parallel.Mode>): Runner.Any
 } = (name: string, runners: Unchecked, options: Options<Parallel.Mode> = {}) =>

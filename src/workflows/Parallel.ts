@@ -136,7 +136,14 @@ export const make: {
     name: string,
     branches: B,
     options?: Options<M> & { readonly combine?: undefined }
-  ): Runner.Runner<Input<B>, Output<B, M>, Error<B, M>, Services<B>>
+  ): Runner.Runner<
+    Input<B>,
+    Output<B, M>,
+    // Not the alias, so that a hover shows the members.
+    | Runner.Waiting<Runner.Error<Member<B>>>
+    | (M extends Group.Settle ? never : Group.ParallelError<Runner.Error<Member<B>>>),
+    Services<B>
+  >
   // For its error only: the compiler shows that of the last overload.
   <const B extends Unchecked>(
     name: string,

@@ -74,11 +74,12 @@ export const tool = AgentTool.fromRunner(writer)
 export const chain = Chain.make("chain", [writer, judge])
 
 // shows const panel: Runner.Runner<RawInput, { readonly writer: string; readonly judge: { readonly score: number; }; },
-// Parallel.ParallelError<Agent.AgentError>, LanguageModel>
+// CannotResume | InvalidApproval | Parallel.ParallelError<Agent.AgentError> | RunSuspended, LanguageModel>
 export const panel = Parallel.make("panel", { writer, judge })
 
 // shows const settled: Runner.Runner<RawInput, readonly [Result<string, Parallel.BranchDefect | Agent.AgentError>,
-// Result<{ readonly score: number; }, Parallel.BranchDefect | Agent.AgentError>], never, LanguageModel>
+// Result<{ readonly score: number; }, Parallel.BranchDefect | Agent.AgentError>], CannotResume | InvalidApproval |
+// RunSuspended, LanguageModel>
 export const settled = Gather.broadcast("settled", [writer, judge], { mode: Parallel.settle })
 
 // shows const desk: Runner.Runner<RawInput, string | { readonly score: number; }, Router.RouteNotFound | Agent.AgentError,

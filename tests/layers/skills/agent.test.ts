@@ -326,7 +326,7 @@ describe("an agent with skills", () => {
       const asked = yield* Effect.flip(learner.run("Go")).pipe(
         Effect.provide([scripted(write("pay", "Never ask."), "ok").layer, skills])
       )
-      expect(asked).toMatchObject({ _tag: "RunSuspended", requests: [{ tool: "write_skill" }] })
+      expect(asked).toMatchObject({ _tag: "RunSuspended", waitingFor: [{ tool: "write_skill" }] })
       const { layer } = scripted(write("pay", "Never ask."), write("mine", "1"), write("mine", "2"), "ok")
       const approved = Approvals.layer(() => Effect.succeed(Approvals.approve))
       const result = yield* learner.result("Go").pipe(Effect.provide([layer, skills, approved]))

@@ -7,9 +7,13 @@ import * as path from "node:path"
 /** The project's directory. */
 export const root = path.dirname(import.meta.dirname)
 
-/** The environment in which `node` and every tool are those of node_modules. */
+/**
+ * The environment in which `node` and every tool are those of node_modules. What Node compiles is kept: tests start hundreds
+ * of processes that load the same modules.
+ */
 export const env: NodeJS.ProcessEnv = {
   ...process.env,
+  NODE_COMPILE_CACHE: path.join(root, "node_modules/.cache/compile"),
   PATH: [path.join(root, "node_modules/.bin"), process.env["PATH"]].join(path.delimiter)
 }
 

@@ -10,7 +10,7 @@ import * as Toolkit from "effect/ai/Toolkit"
 import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
-import type { Any as AgentTool } from "../../AgentTool.ts"
+import type { Any as AgentTool, ToolContext } from "../../AgentTool.ts"
 import { issuesOf, encodeError } from "../../internal/issues.ts"
 import { toJson } from "../../internal/json.ts"
 import * as Spans from "../../internal/telemetry.ts"
@@ -31,7 +31,7 @@ export interface Value {
 export const callDirect = (
   entry: AgentTool,
   call: Call,
-  context: Parameters<AgentTool["execute"]>[1],
+  context: Omit<ToolContext, "signal">,
   onPromise: () => void
 ): Effect.Effect<Value, Failure> => {
   const { decode, encode } = codecsOf(entry.tool)

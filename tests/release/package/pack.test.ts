@@ -68,9 +68,9 @@ beforeAll(async () => {
     path.join(project, "package.json"),
     JSON.stringify({ name: "project", private: true, type: "module" })
   )
-  // Our declarations name types of the SDK, which is an optional peer, and this project checks declarations too. A module
+  // Our declarations name types of two optional peers, and this project checks declarations too. A module
   // imports undici.
-  const others = ["@types/node", "@modelcontextprotocol/sdk", "undici"].map(
+  const others = ["@types/node", "@modelcontextprotocol/sdk", "@ai-sdk/provider", "undici"].map(
     (name) => `${name}@${manifest.devDependencies[name]}`
   )
   await run(project, "npm", [...install, tarball, ...others])
@@ -83,7 +83,7 @@ const expected = { answer: "42, twice", same: "42, twice", length: 9, steps: 2, 
 it("publint finds nothing to say about it", async () => {
   const { messages } = await publint({ pkgDir: path.join(project, "node_modules/troupe"), pack: false, strict: true })
   expect(messages.map((message) => formatMessage(message, manifest, { color: false }))).toEqual([])
-}, 60_000)
+}, 180_000)
 
 it("holds the licence, the sources that its maps point to, and nothing of the project's own", () => {
   const files = fs.readdirSync(path.join(project, "node_modules/troupe"), { recursive: true, encoding: "utf8" })
@@ -165,7 +165,7 @@ it("compiles in a strict TypeScript project that makes declarations, with its ow
   // Errors in other packages' declarations do not count; ours, and the program, must have none.
   const errors = said.split("\n").filter((line) => /: error TS/.test(line))
   expect(errors.filter((line) => !/node_modules\/(?!troupe\/)/.test(line))).toEqual([])
-}, 60_000)
+}, 180_000)
 
 it("runs an agent from TypeScript", async () => {
   expect(JSON.parse(await run(project, "node", ["program.ts"]))).toEqual(expected)

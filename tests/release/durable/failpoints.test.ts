@@ -1,6 +1,6 @@
 /**
- * A failpoint before and after each durable write of a run: the process is killed there, and another goes on. Every write of
- * every scenario is swept.
+ * A failpoint before and after each durable write of a run: the process is killed there, and another goes on. Every third
+ * write of every scenario is swept, and every write with `SWEEP=all`, which takes minutes.
  */
 import { execFile } from "node:child_process"
 import { rmSync } from "node:fs"
@@ -11,6 +11,8 @@ import { Effect } from "effect"
 import { temporaryFile } from "../../support/durable.ts"
 import { bundled } from "./fleet.ts"
 import { finish, lines, type Name, names, outputs } from "./scenarios.ts"
+
+const every = process.env["SWEEP"] === "all" ? 1 : 3
 
 interface Ran {
   readonly output: string
@@ -65,7 +67,7 @@ const sweepOf = (name: Name) =>
         for (const suffix of ["", "-wal", "-shm"]) rmSync(file + suffix, { force: true })
         return first === undefined
       })
-    const points = Array.from({ length: whole!.writes }, (_, index) => index + 1)
+    const points = Array.from({ length: whole!.writes }, (_, index) => index + 1).filter((n) => n % every === 0)
     const killed = yield* Effect.forEach(
       points.flatMap((write) => [[write, "before"] as const, [write, "after"] as const]),
       ([write, when]) => once(write, when),

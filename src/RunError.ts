@@ -593,7 +593,7 @@ export class StuckSyncEdge extends Schema.TaggedError<StuckSyncEdge>()("StuckSyn
  *
  * - `definition-changed`: the run was started with another definition of this name, and has not ended.
  * - `key-conflict`: the key was used with another input.
- * - `unknown-run`: there is no run of this key, or none that waits for what was given.
+ * - `unknown-run`: the key has no run, or its run does not wait for what was given.
  * - `given-up`: the outcome of a step is not known, and it was given up.
  * - `engine`: the engine cannot do its part: its database is out of reach, a package is missing, a value cannot be kept.
  */

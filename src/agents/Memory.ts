@@ -32,7 +32,7 @@ export const put = (item: Item | ReadonlyArray<Item>): Effect.Effect<void, Store
 
 const isList = (item: Item | ReadonlyArray<Item>): item is ReadonlyArray<Item> => Array.isArray(item)
 
-/** The text with this key; `undefined` where there is none. Fails with `StoreError`. */
+/** The text with this key; `undefined` when the namespace does not have the key. Fails with `StoreError`. */
 export const get = (
   key: string,
   options: { readonly namespace: string }

@@ -184,7 +184,7 @@ const command = (chat: Chat, text: string): Effect.Effect<void> => {
       case "/deny":
         return yield* answer(chat, name, words)
       default:
-        return yield* err(`troupe: there is no command ${oneLine(name ?? "")}. /help lists them.\n`)
+        return yield* err(`troupe: ${oneLine(name ?? "")} is not a command. /help lists them.\n`)
     }
   })
   return Effect.catch(on(chat, ran), (error) => err(`troupe: ${oneLine(error.message)}\n`))

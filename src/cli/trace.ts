@@ -42,7 +42,8 @@ const showRun = (runId: string, json: boolean) =>
   Effect.gen(function* () {
     if (json) return yield* Stream.runForEach(TraceStore.toNdjson(runId), out)
     const events = yield* Stream.runCollect(TraceStore.events(runId))
-    if (events.length === 0) return yield* badInput(`there is no run ${runId} in it. troupe trace lists the runs.`)
+    if (events.length === 0)
+      return yield* badInput(`the database does not have a run ${runId}. troupe trace lists the runs.`)
     const lines = waterfall(events, (process.stdout.columns ?? 100) - 1)
     return yield* out(`${lines.join("\n")}\n`)
   })

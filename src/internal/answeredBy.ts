@@ -13,7 +13,7 @@ export const answeredBy = ({ model, provider }: AnsweredBy): Response.ProviderMe
   troupe: { answeredBy: { provider, model } }
 })
 
-/** The note in the metadata of a part; `undefined` where there is none. */
+/** The note in the metadata of a part; `undefined` for a part without a note. */
 export const readAnsweredBy = (metadata: unknown): AnsweredBy | undefined => {
   const own: unknown = Predicate.hasProperty(metadata, "troupe") ? metadata.troupe : undefined
   const who: unknown = Predicate.hasProperty(own, "answeredBy") ? own.answeredBy : undefined

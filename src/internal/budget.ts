@@ -287,7 +287,7 @@ export class Ledger {
   }
 
   /**
-   * Makes a model call once there is room for it, and settles it by its answer. Where there is none any more, it waits to be
+   * Makes a model call once there is room for it, and settles it by its answer. When the budget is used up, the call waits to be
    * interrupted; so does a call of another run than the one that has the budget, when it went beyond it.
    */
   call<A, E, R>(

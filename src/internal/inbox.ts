@@ -91,7 +91,7 @@ export class Mail {
     return this.#taken.get(state) ?? []
   }
 
-  /** Takes all messages that steer, or where there are none and the run would end, the next one that is queued. */
+  /** Takes all messages that steer. When none does and the run would end, it takes the next one that is queued. */
   take(state: RunState, isEnd: boolean): ReadonlyArray<Input> {
     const steering = this.#pending.filter(({ when }) => when === "steer")
     const taken = steering.length > 0 || !isEnd ? steering : this.#pending.slice(0, 1)

@@ -90,7 +90,7 @@ export class Jobs {
     })
   }
 
-  /** All jobs, or one; `undefined` where there is no such job. */
+  /** All jobs, or one; `undefined` for an unknown job. */
   report(id: string | undefined, now: number): ReadonlyArray<JobReport> | undefined {
     if (id !== undefined && !this.#jobs.has(id)) return undefined
     const jobs = id === undefined ? [...this.#jobs.values()] : [this.#jobs.get(id)!]
@@ -101,7 +101,7 @@ export class Jobs {
     }))
   }
 
-  /** Waits for a job; `undefined` where there is no such job. */
+  /** Waits for a job; `undefined` for an unknown job. */
   wait(id: string): Effect.Effect<JobEnd | undefined> {
     const job = this.#jobs.get(id)
     if (job === undefined) return Effect.succeed(undefined)
@@ -111,7 +111,7 @@ export class Jobs {
     })
   }
 
-  /** Interrupts a job, and waits until all that it has begun has ended; `undefined` where there is no such job. */
+  /** Interrupts a job, and waits until all that it has begun has ended; `undefined` for an unknown job. */
   cancel(id: string): Effect.Effect<JobEnd | undefined> {
     const job = this.#jobs.get(id)
     if (job === undefined) return Effect.succeed(undefined)

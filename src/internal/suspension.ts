@@ -386,7 +386,7 @@ const answerTo = (
   }
 }
 
-/** The answers that are added to the transcript of a nested run; `undefined` where there are none. */
+/** The answers that are added to the transcript of a nested run; `undefined` when nothing was answered. */
 const answersIn = (nested: Prompt.Prompt, answers: Answers, depth: number): Schema.Json | undefined => {
   const answered = answer(nested, answers, depth + 1)
   return answered === nested ? undefined : encodeMessages(answered.content.slice(nested.content.length))
@@ -543,7 +543,7 @@ const decisionOf = (given: PartOf<"tool-approval-response"> | undefined): Resume
 
 /**
  * The one member with a name, at any depth of a workflow that waits: its transcript, and the path of what waits in it.
- * `undefined` where there is none, or more than one.
+ * `undefined` when no member has the name, or several do.
  */
 export const memberNamed = (
   name: string,

@@ -97,7 +97,7 @@ export interface Service {
   readonly want: (id: string) => Effect.Effect<void, StoreError>
   /** Gives a lease back. A session without records is gone then. */
   readonly release: (id: string, owner: string) => Effect.Effect<void, StoreError>
-  /** The records after number `from`; `undefined` where there is no such session. */
+  /** The records after number `from`; `undefined` when the session does not exist. */
   readonly read: (id: string, from: number) => Effect.Effect<Stored | undefined, StoreError>
   /** Adds records, and returns the number of the last one. */
   readonly append: (id: string, addition: Addition) => Effect.Effect<number, StoreError | SessionConflict>
@@ -148,7 +148,7 @@ export const suspendedIn = (records: ReadonlyArray<Record>): Record | undefined 
 }
 
 /**
- * The conversation so far, without a suspended turn; empty where there is no such session. Fails with `StoreError`.
+ * The conversation so far, without a suspended turn; empty when the session does not exist. Fails with `StoreError`.
  *
  * @example
  * import { Effect } from "effect"

@@ -113,7 +113,7 @@ const isWithin = (around: ReadonlyArray<Within>, store: Service, id: string): bo
 
 /**
  * Hands `input` to the turn of the same runner that is under way in this process, and returns how that turn ends; `undefined`
- * where there is none, or it has ended without taking the input.
+ * when no turn is under way, or when it has ended without taking the input.
  */
 export const steer = (
   store: Service,

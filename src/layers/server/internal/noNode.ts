@@ -1,4 +1,4 @@
-/** In place of the server on Node, where there is no Node. */
+/** Takes the place of the server of Node on other platforms. */
 import * as Effect from "effect/Effect"
 import type { ListenFailure } from "./node.ts"
 

@@ -1,4 +1,4 @@
-/** How many tokens messages have: by a tokenizer, or by their bytes where there is none. */
+/** How many tokens messages have: by a tokenizer, or by their bytes when none is installed. */
 import * as Effect from "effect/Effect"
 import type * as Prompt from "effect/ai/Prompt"
 import { toJson } from "../../../internal/json.ts"

@@ -1,4 +1,4 @@
-/** Converts any value to JSON, for events and tool results that have no schema. Never throws. */
+/** JSON of any value, for events and tool results that have no schema, and of texts that may not be JSON. Never throws. */
 import * as Base64 from "effect/encoding/Base64"
 import * as Schema from "effect/Schema"
 
@@ -63,4 +63,19 @@ export const encodeError = (error: unknown): Schema.Json => {
   const schema =
     typeof error === "object" && error !== null && Schema.isSchema(error.constructor) ? error.constructor : undefined
   return encodeBy(schema, error)
+}
+
+/** A JSON text's value; `undefined` for a text that is not JSON. */
+export const parseJson = (text: string): Schema.Json | undefined => {
+  try {
+    return JSON.parse(text) as Schema.Json
+  } catch {
+    return undefined
+  }
+}
+
+/** A JSON text's value; the text itself when it is not JSON. */
+export const jsonOrText = (text: string): Schema.Json => {
+  const json = parseJson(text)
+  return json === undefined ? text : json
 }

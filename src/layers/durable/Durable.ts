@@ -13,6 +13,7 @@ import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
 import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import type { SqlClient as Sql } from "effect/sql/SqlClient"
 import * as Stream from "effect/Stream"
 import type { Json } from "effect/Schema"
 import { assertOptions, assertText } from "../../internal/definition.ts"
@@ -237,7 +238,7 @@ export const submit = <I, A, E, R>(self: Durable<I, A, E, R>, input: I): At<stri
     return key
   })
 
-/** The run of this key, as it is kept. Fails with `DurableError`, reason `unknown-run`, where there is none. */
+/** The run of this key, as it is kept. Fails with `DurableError`, reason `unknown-run`, when the key has no run. */
 export const find = (self: Named, key: string): At<Kept> =>
   Effect.flatMap(Engine, (engine) => engine.get(ref(self, key)))
 
@@ -274,7 +275,7 @@ export const status = (self: Named, key: string): At<Status> =>
 
 /**
  * Waits for the end of a run, from any process: succeeds with its output, or fails with its error. Of a run that was
- * interrupted it is interrupted. Fails with `DurableError`, reason `unknown-run`, where there is none of this key.
+ * interrupted it is interrupted. Fails with `DurableError`, reason `unknown-run`, when the key has no run.
  */
 export const result = <I, A, E, R>(self: Durable<I, A, E, R>, key: string): At<A, E> =>
   Effect.flatMap(Engine, (engine) =>
@@ -301,8 +302,8 @@ export const events = (
   Stream.unwrap(Effect.map(Engine, (engine) => engine.events(ref(self, key), options?.from ?? 0)))
 
 /**
- * Gives a run the value that `Step.signal` of this name waits for, or will. The first value of a name counts. From any
- * process.
+ * Gives a run the value that `Step.signal` of this name waits for, or will. Values of one name are taken in the order in which
+ * they were given. From any process.
  */
 export const signal = (self: Named, key: string, name: string, value: Json): At<void> =>
   Effect.flatMap(Engine, (engine) => engine.signal(ref(self, key), name, value))
@@ -471,7 +472,22 @@ const loaded = <A>(load: () => Promise<A>, remedy: string): Effect.Effect<A, Dur
       new DurableError({ reason: "engine", key: "", problem: `it could not be loaded: ${messageOf(cause)}`, remedy })
   })
 
-const loadEngine = loaded(() => import("./internal/sqlEngine.ts"), "Use a version of effect that fits troupe")
+const otherEffect = "Use a version of effect that fits troupe"
+
+/** The engine on a database, whose Layer is loaded when it is needed. */
+const engineOn = <E>(
+  database: Effect.Effect<Layer.Layer<Sql, E>, DurableError>,
+  settings: ReturnType<typeof settingsOf>
+): Layer.Layer<Engine, DurableError> =>
+  Layer.effect(Engine)(
+    Effect.gen(function* () {
+      const { make } = yield* loaded(() => import("./internal/sqlEngine.ts"), otherEffect)
+      const client = yield* database
+      const { SqlClient } = yield* loaded(() => import("effect/sql/SqlClient"), otherEffect)
+      const context = yield* Effect.mapError(Layer.build(client), unusable)
+      return yield* make(Context.get(context, SqlClient), settings)
+    })
+  )
 
 /**
  * The engine for one machine: runs are kept in a file of SQLite, which any number of processes of the machine can use at
@@ -484,18 +500,11 @@ export const layerSqlite = (
   assertOptions(subject, options, new Set(["filename", ...engineOptions]))
   assertText(subject, "filename", options.filename)
   const settings = settingsOf(subject, options)
-  return Layer.effect(Engine)(
-    Effect.gen(function* () {
-      const { make } = yield* loadEngine
-      const { layer } = yield* loaded(() => import("../state/Sqlite.ts"), "Use Node 24")
-      const { SqlClient } = yield* loaded(
-        () => import("effect/sql/SqlClient"),
-        "Use a version of effect that fits troupe"
-      )
-      const context = yield* Effect.mapError(Layer.build(layer({ filename: options.filename })), unusable)
-      return yield* make(Context.get(context, SqlClient), settings)
-    })
+  const database = Effect.map(
+    loaded(() => import("../state/Sqlite.ts"), "Use Node 24"),
+    ({ layer }) => layer({ filename: options.filename })
   )
+  return engineOn(database, settings)
 }
 
 /**
@@ -515,19 +524,11 @@ export const layerPostgres = (
   assertOptions(subject, options, new Set(["url", "maxConnections", ...engineOptions]))
   const settings = settingsOf(subject, options)
   const url = Redacted.isRedacted(options.url) ? (options.url as Redacted.Redacted) : Redacted.make(options.url)
-  return Layer.effect(Engine)(
-    Effect.gen(function* () {
-      const { make } = yield* loadEngine
-      const { layer } = yield* loaded(() => import("@effect/sql-pg/PgClient"), "npm install @effect/sql-pg")
-      const { SqlClient } = yield* loaded(
-        () => import("effect/sql/SqlClient"),
-        "Use a version of effect that fits troupe"
-      )
-      const client = layer({ url, maxConnections: options.maxConnections ?? 10 })
-      const context = yield* Effect.mapError(Layer.build(client), unusable)
-      return yield* make(Context.get(context, SqlClient), settings)
-    })
+  const database = Effect.map(
+    loaded(() => import("@effect/sql-pg/PgClient"), "npm install @effect/sql-pg"),
+    ({ layer }) => layer({ url, maxConnections: options.maxConnections ?? 10 })
   )
+  return engineOn(database, settings)
 }
 
 const unusable = (cause: unknown): DurableError =>

@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
+import { parseJson } from "../../internal/json.ts"
 import { readBy } from "../../internal/reading.ts"
 
 /** A route as the classifier named it, and how sure it was. */
@@ -92,15 +93,7 @@ export const read = (
 
 /** The choice in an answer that does not fit its schema: the route that it names, or else the whole answer. */
 export const readText = (names: Names, text: string): Choice => {
-  const given = parse(text)
+  const given = parseJson(text)
   const route = Predicate.hasProperty(given, "route") && typeof given.route === "string" ? given.route : text
   return { route: nameIn(names, route) ?? text.trim(), confidence: 0 }
-}
-
-const parse = (text: string): unknown => {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }

@@ -5,11 +5,12 @@
 import * as AiError from "effect/ai/AiError"
 import * as Predicate from "effect/Predicate"
 import { describe } from "../../../internal/connectionError.ts"
+import { jsonOrText } from "../../../internal/json.ts"
 import { messageOf } from "../../../internal/message.ts"
+import * as Advice from "../../internal/model/advice.ts"
 import { toAiError } from "../../internal/model/errors.ts"
 import {
   isHtml,
-  kindOf,
   malformed,
   ofBody,
   ofErrorObject,
@@ -146,14 +147,7 @@ const ofUnread = ({ message, responseBody, cause }: ApiCallError): Problem => {
   return malformed(`${quote(String(message))}${body}`)
 }
 
-const parsed = (body: unknown): unknown => {
-  if (typeof body !== "string") return {}
-  try {
-    return JSON.parse(body)
-  } catch {
-    return body
-  }
-}
+const parsed = (body: unknown): unknown => (typeof body === "string" ? jsonOrText(body) : {})
 
 /** The server alone: paths and queries can hold secrets. */
 const urlOf = (error: unknown): string | undefined => {
@@ -178,28 +172,12 @@ const remedyOf = (problem: Problem, { model, provider }: Failing): string | unde
     case "unsupported":
       return undefined
     case "status":
-      return ofStatus(problem, model, provider)
+      return Advice.ofStatus(problem, model, {
+        key: `Check the API key that the model${provider.package === undefined ? "" : ` of ${provider.package}`} was made with.`,
+        request: (refused) => ofRequest(refused, model)
+      })
   }
 }
 
-const ofStatus = (problem: StatusProblem, model: string, provider: Provider): string | undefined => {
-  switch (kindOf(problem)) {
-    case "key":
-      return `Check the API key that the model${provider.package === undefined ? "" : ` of ${provider.package}`} was made with.`
-    case "permission":
-      return `Check that the API key may use the model ${JSON.stringify(model)}.`
-    case "overflow":
-      return "Shorten the conversation, or use a model with a longer context."
-    case "policy":
-      return "Change the input or the instructions."
-    case "server":
-      return "The fault is the server's: try again later."
-    case "request":
-    case "response":
-      if (problem.status === 404) return `Check the model's name, ${JSON.stringify(model)}.`
-      if (problem.status === 413) return "Shorten the conversation, or send smaller files."
-      return undefined
-    default:
-      return undefined
-  }
-}
+const ofRequest = ({ status }: StatusProblem, model: string): string | undefined =>
+  status === 404 ? Advice.wrongModel(model) : status === 413 ? Advice.tooLarge : undefined

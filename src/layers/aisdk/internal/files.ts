@@ -3,6 +3,7 @@ import type { LanguageModelV4FilePart, LanguageModelV4TextPart, SharedV4FileData
 import * as Base64 from "effect/encoding/Base64"
 import type * as Prompt from "effect/ai/Prompt"
 import * as Result from "effect/Result"
+import { isText, knownSpelling, typeOf } from "../../internal/model/mediaType.ts"
 import { isFields } from "../../internal/model/wire.ts"
 import { Unsupported } from "../../internal/model/problems.ts"
 import { back } from "./tags.ts"
@@ -15,22 +16,7 @@ export interface FileTarget {
   readonly urls: Readonly<Record<string, ReadonlyArray<RegExp>>>
 }
 
-const typeOf = (text: string): string => (text.split(";")[0] ?? "").trim().toLowerCase()
-
-/** Other spellings of a media type that the APIs know by one. */
-const spellings: Readonly<Record<string, string>> = {
-  "image/jpg": "image/jpeg",
-  "image/pjpeg": "image/jpeg",
-  "image/x-png": "image/png"
-}
-
-const mediaTypeOf = (given: string): string => {
-  const type = typeOf(given)
-  return Object.hasOwn(spellings, type) ? spellings[type]! : type
-}
-
-const isText = (mediaType: string): boolean =>
-  /^(text\/.*|application\/(.*\+)?(json|xml|(x-)?yaml|x-ndjson|javascript))$/.test(mediaType)
+const mediaTypeOf = (given: string): string => knownSpelling(typeOf(given))
 
 interface Located {
   readonly mediaType: string

@@ -2,12 +2,8 @@
 import type { GbnfJsonSchema } from "node-llama-cpp"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Tool from "effect/ai/Tool"
-import * as Predicate from "effect/Predicate"
 import * as Schemas from "../../internal/model/jsonSchema.ts"
-
-type Json = Readonly<Record<string, unknown>>
-
-const isJson = (value: unknown): value is Json => Predicate.isObject(value) && !Array.isArray(value)
+import { type Fields, isFields } from "../../internal/model/wire.ts"
 
 const named = new Set(["properties", "$defs"])
 /** Keywords that a grammar has, and `description`. */
@@ -35,12 +31,12 @@ const formats = new Set<unknown>(["date-time", "time", "date"])
 
 const convert = (node: unknown): unknown => {
   if (Array.isArray(node)) return node.map(convert)
-  if (!isJson(node)) return node
+  if (!isFields(node)) return node
   const out: Record<string, unknown> = {}
   for (const [key, value] of Object.entries(node)) {
     if (key === "anyOf") out["oneOf"] = convert(value)
     else if (key === "format" && formats.has(value)) out[key] = value
-    else if (named.has(key) && isJson(value)) {
+    else if (named.has(key) && isFields(value)) {
       out[key] = Object.fromEntries(Object.entries(value).map(([name, one]) => [name, convert(one)]))
     } else if (key === "enum" || key === "const" || key === "required" || key === "type") out[key] = value
     else if (kept.has(key)) out[key] = convert(value)
@@ -49,7 +45,7 @@ const convert = (node: unknown): unknown => {
 }
 
 /** A schema as a grammar takes it. What a grammar cannot hold is left to the check of the answer. */
-export const ofSchema = (schema: Json): GbnfJsonSchema => convert(schema) as GbnfJsonSchema
+export const ofSchema = (schema: Fields): GbnfJsonSchema => convert(schema) as GbnfJsonSchema
 
 /** The parameters of a tool. */
 export const ofTool = (tool: Tool.Any): GbnfJsonSchema => ofSchema(Schemas.ofTool(tool).schema)

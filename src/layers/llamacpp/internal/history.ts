@@ -4,6 +4,7 @@ import * as Base64 from "effect/encoding/Base64"
 import type * as Prompt from "effect/ai/Prompt"
 import * as Result from "effect/Result"
 import { toJson } from "../../../internal/json.ts"
+import { isText, typeOf } from "../../internal/model/mediaType.ts"
 import { Unsupported } from "../../internal/model/problems.ts"
 import { argumentsOf, resultText } from "../../internal/model/wire.ts"
 
@@ -66,12 +67,10 @@ const valueOf = (part: Prompt.ToolResultPart): unknown => {
   return part.isFailure ? { error: value } : value
 }
 
-const isText = /^(text\/.*|application\/(.*\+)?(json|xml|(x-)?yaml|x-ndjson|javascript))(;|$)/i
-
 const textOf = (part: Prompt.UserMessagePart): string => {
   if (part.type === "text") return part.text
   const bytes = part.data instanceof Uint8Array ? part.data : decoded(String(part.data))
-  if (bytes === undefined || !isText.test(part.mediaType.trim())) {
+  if (bytes === undefined || !isText(typeOf(part.mediaType))) {
     throw new Unsupported(
       `LlamaCpp.layer does not read files of type ${part.mediaType}: give their text, or use another model`
     )

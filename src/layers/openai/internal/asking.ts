@@ -14,8 +14,8 @@ import type {
   Receiver,
   TransportFailure
 } from "../../../services/HttpTransport.ts"
+import { parseJson } from "../../../internal/json.ts"
 import { malformed, ofBody, type Problem, quote } from "../../internal/model/problems.ts"
-import { parseJson } from "./sse.ts"
 import { write } from "./written.ts"
 
 /** The settings of a connection. */

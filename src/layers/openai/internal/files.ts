@@ -3,6 +3,7 @@ import * as Prompt from "effect/ai/Prompt"
 import * as Base64 from "effect/encoding/Base64"
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
+import { isText, knownSpelling, typeOf } from "../../internal/model/mediaType.ts"
 
 /** A file by where its bytes are. */
 export interface FileRef {
@@ -17,15 +18,6 @@ export interface FileRef {
   /** How closely an image is looked at. */
   readonly detail: "auto" | "low" | "high" | "original"
 }
-
-const isText = (mediaType: string): boolean =>
-  /^(text\/.*|application\/(.*\+)?(json|xml|(x-)?yaml|x-ndjson|javascript))$/.test(mediaType)
-
-/**
- * A media type in lower case, without its parameters: `IMAGE/PNG` is `image/png`, and `application/json; charset=utf-8`
- * is `application/json`.
- */
-const typeOf = (text: string): string => (text.split(";")[0] ?? "").trim().toLowerCase()
 
 /** Reads a file part: bytes, base64, a data URL or a link; `options.openai` may hold `fileId` and `imageDetail`. */
 export const read = (part: Prompt.FilePart): FileRef => {
@@ -83,13 +75,6 @@ const inline = (text: string, mediaType: string) => {
 
 const images = new Set(["image/png", "image/jpeg", "image/gif", "image/webp"])
 
-/** Other spellings of a media type that the APIs know by one. */
-const spellings: Readonly<Record<string, string>> = {
-  "image/jpg": "image/jpeg",
-  "image/pjpeg": "image/jpeg",
-  "image/x-png": "image/png"
-}
-
 /** The documents that the Responses API reads; Chat Completions reads PDF only. */
 const documents = new Set([
   "application/pdf",
@@ -131,7 +116,8 @@ export const ofResult = (part: Prompt.ToolResultPart, api: "chat" | "responses")
   const taken = modelOutput.map((output) => {
     if (output.type === "text") return output
     const mediaType = typeOf(output.mediaType)
-    const named = Object.hasOwn(spellings, mediaType) ? { ...output, mediaType: spellings[mediaType]! } : output
+    const known = knownSpelling(mediaType)
+    const named = known === mediaType ? output : { ...output, mediaType: known }
     try {
       const file = read(named)
       return isTaken(file, api) ? named : Prompt.textPart({ text: description(output, file) })

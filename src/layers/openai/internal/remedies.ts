@@ -1,5 +1,6 @@
 /** Advice for a failed request, by its cause; empty for an unknown cause. */
-import { kindOf, type Problem, type StatusProblem } from "../../internal/model/problems.ts"
+import * as Advice from "../../internal/model/advice.ts"
+import type { Problem, StatusProblem } from "../../internal/model/problems.ts"
 
 /** Where the request went, for messages: no query, no credentials. */
 export interface Target {
@@ -30,27 +31,10 @@ export const remedyOf = (problem: Problem, target: Target): string | undefined =
     case "unsupported":
       return undefined
     case "status":
-      return ofStatus(problem, target)
-  }
-}
-
-const ofStatus = (problem: StatusProblem, target: Target): string | undefined => {
-  switch (kindOf(problem)) {
-    case "key":
-      return "Check the API key (`apiKey` or OPENAI_API_KEY)."
-    case "permission":
-      return `Check that the API key may use the model ${JSON.stringify(target.model)}.`
-    case "overflow":
-      return "Shorten the conversation, or use a model with a longer context."
-    case "policy":
-      return "Change the input or the instructions."
-    case "server":
-      return "The fault is the server's: try again later."
-    case "response":
-    case "request":
-      return ofRequest(problem, target)
-    default:
-      return undefined
+      return Advice.ofStatus(problem, target.model, {
+        key: "Check the API key (`apiKey` or OPENAI_API_KEY).",
+        request: (refused) => ofRequest(refused, target)
+      })
   }
 }
 
@@ -59,10 +43,10 @@ const ofRequest = (problem: StatusProblem, target: Target): string | undefined =
   if (status >= 300 && status < 400) return wrongAddress(target)
   if (status === 404 || status === 405) {
     return problem.code === "model_not_found" || /\bmodel\b/i.test(message)
-      ? `Check the model's name, ${JSON.stringify(target.model)}.`
+      ? Advice.wrongModel(target.model)
       : wrongAddress(target)
   }
-  if (status === 413) return "Shorten the conversation, or send smaller files."
+  if (status === 413) return Advice.tooLarge
   const refused = refusals.find(({ field, words }) => target.sent.has(field) && words.test(message))
   return refused?.remedy
 }

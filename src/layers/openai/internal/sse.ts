@@ -1,4 +1,5 @@
 /** Answers as bytes come: server-sent events, line by line, or one document in their place. */
+import { parseJson } from "../../../internal/json.ts"
 import { malformed, ofErrorObject, isHtml, pageWords, type Problem, quote } from "../../internal/model/problems.ts"
 import { isFields } from "../../internal/model/wire.ts"
 
@@ -15,15 +16,6 @@ export const done: unique symbol = Symbol.for("troupe/OpenAi/done")
 
 /** A part of an answer: a parsed event, {@link done}, or a {@link Document}. */
 export type Event = unknown
-
-/** A JSON text's value; `undefined` for a text that is not JSON. */
-export const parseJson = (text: string): unknown => {
-  try {
-    return JSON.parse(text) as unknown
-  } catch {
-    return undefined
-  }
-}
 
 /** Lines of a text that comes in pieces, by any of the three line ends. Each character is looked at once. */
 class Lines {

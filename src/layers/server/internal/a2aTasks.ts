@@ -4,6 +4,7 @@ import * as Prompt from "effect/ai/Prompt"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import { jsonOrText } from "../../../internal/json.ts"
 import type { Ended, Info } from "../../../services/Runs.ts"
 import { answersOf, resume } from "./answers.ts"
 import { turnOf } from "./chatInput.ts"
@@ -217,14 +218,8 @@ const dataInput = ({ message, runner }: Asked): Effect.Effect<unknown, Problem> 
     : runner.decode(value)
 }
 
-const valueOf = ({ data, text: said }: Part): Schema.Json | undefined => {
-  if (data !== undefined || said === undefined) return data
-  try {
-    return JSON.parse(said) as Schema.Json
-  } catch {
-    return said
-  }
-}
+const valueOf = ({ data, text: said }: Part): Schema.Json | undefined =>
+  data !== undefined || said === undefined ? data : jsonOrText(said)
 
 type Suspended = Extract<Ended, { readonly _tag: "RunSuspended" }>
 

@@ -5,6 +5,7 @@ import type * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as Prompt from "effect/ai/Prompt"
 import * as Schema from "effect/Schema"
 import { issuesOf } from "../../../internal/issues.ts"
+import { jsonOrText } from "../../../internal/json.ts"
 import type { WaitingFor } from "../../../services/Waiting.ts"
 import { answersOf, resume } from "./answers.ts"
 import { type Item, turnOf } from "./chatInput.ts"
@@ -212,12 +213,7 @@ const answered = (edge: Edge, caller: Caller, messages: ReadonlyArray<Message>) 
 /** A result: JSON where it is, otherwise the text. */
 const resultOf = ({ content = null, error }: Message): Schema.Json => {
   if (error !== undefined) return { error }
-  if (typeof content !== "string") return content
-  try {
-    return JSON.parse(content) as Schema.Json
-  } catch {
-    return content
-  }
+  return typeof content === "string" ? jsonOrText(content) : content
 }
 
 const partsOf = (content: Schema.Json | undefined): ReadonlyArray<Part> | undefined => {

@@ -5,8 +5,8 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as HttpRouter from "effect/http/HttpRouter"
 import * as Layer from "effect/Layer"
-import * as Predicate from "effect/Predicate"
 import type * as Scope from "effect/Scope"
+import { errorCodeOf } from "../../internal/http/errorCode.ts"
 import { type Edge, make } from "./edge.ts"
 import { problem } from "./problem.ts"
 import { protocols } from "./protocols.ts"
@@ -33,7 +33,7 @@ export const serve = (
       host,
       port,
       gracefulShutdownTimeout: settings.drainMs + 3000
-    }).pipe(Effect.mapError(({ cause }) => ({ code: codeOf(cause) })))
+    }).pipe(Effect.mapError(({ cause }) => ({ code: errorCodeOf(cause) })))
     const context = yield* Layer.build(HttpRouter.layer)
     const router = Context.get(context, HttpRouter.HttpRouter)
     yield* router.addAll(routesOf(edge, protocols))
@@ -63,6 +63,3 @@ const addressOf = (node: Server, host: string, port: number): string => {
   const name = host === "0.0.0.0" || host === "::" ? "localhost" : host
   return `http://${name.includes(":") ? `[${name}]` : name}:${bound}`
 }
-
-const codeOf = (cause: unknown): string =>
-  Predicate.hasProperty(cause, "code") && typeof cause.code === "string" ? cause.code : String(cause)

@@ -7,6 +7,7 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { issuesOf } from "../../../internal/issues.ts"
+import { jsonOrText } from "../../../internal/json.ts"
 import { fork } from "../../../services/SessionStore.ts"
 import { resume } from "./answers.ts"
 import { type Item, type Turn, turnOf } from "./chatInput.ts"
@@ -208,14 +209,8 @@ const chatItems = (message: ChatMessage, at: string): Effect.Effect<ReadonlyArra
 }
 
 /** A result: JSON where it is, otherwise the text. */
-const outputOf = (content: string | ReadonlyArray<{ readonly text: string }>): Schema.Json => {
-  const said = joined(content)
-  try {
-    return JSON.parse(said) as Schema.Json
-  } catch {
-    return said
-  }
-}
+const outputOf = (content: string | ReadonlyArray<{ readonly text: string }>): Schema.Json =>
+  jsonOrText(joined(content))
 
 const responses = (edge: Edge, request: Request, caller: Caller) =>
   Effect.gen(function* () {

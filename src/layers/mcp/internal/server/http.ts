@@ -16,6 +16,7 @@ import * as McpServer from "effect/ai/McpServer"
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
+import { errorCodeOf } from "../../../internal/http/errorCode.ts"
 import type { Closing } from "./closing.ts"
 import { protocols } from "./register.ts"
 import { batchProblem, read } from "./requests.ts"
@@ -54,7 +55,7 @@ export const serveHttp = <E, R>(
     const node = createServer()
     const answers = inFlight(node)
     const server = yield* NodeHttpServer.make(() => node, { host, port, gracefulShutdownTimeout: grace }).pipe(
-      Effect.mapError(({ cause }) => ({ host, port, code: codeOf(cause) }))
+      Effect.mapError(({ cause }) => ({ host, port, code: errorCodeOf(cause) }))
     )
     const app = McpServer.layerHttp({
       ...info,
@@ -118,9 +119,6 @@ const inFlight = (node: Server) => {
     })
   }
 }
-
-const codeOf = (cause: unknown): string =>
-  Predicate.hasProperty(cause, "code") && typeof cause.code === "string" ? cause.code : String(cause)
 
 const refuse = (status: number, message: string, headers: Readonly<Record<string, string>> = {}) =>
   Effect.succeed(

@@ -1,5 +1,6 @@
 /** Calls of tools that a client runs, as protocols of chats have them: with ids by which this server knows its own. */
 import { canonical, exactJson } from "../../../../internal/fingerprint.ts"
+import { parseJson } from "../../../../internal/json.ts"
 import type { Signing } from "../../../../services/Approver.ts"
 import type { Ended } from "../../../../services/Runs.ts"
 
@@ -50,15 +51,7 @@ export const ownCall = (
   const match = /^call_([\w.~-]{1,200})_(\d{1,4})_([0-9a-f]{32})$/.exec(id)
   if (match === null) return undefined
   const [, runId, index, signature] = match
-  const params = parsed(text)
+  const params = parseJson(text)
   const expected = signatureOf(signing, runId!, Number(index), name, params)
   return expected !== "" && expected === signature ? { runId: runId!, index: Number(index), params } : undefined
-}
-
-const parsed = (text: string): unknown => {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }

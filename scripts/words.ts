@@ -63,11 +63,12 @@ export const find = (text: string, isMarkdown: boolean): ReadonlyArray<Found> =>
 /** These name the words. */
 const exempt = new Set(["scripts/words.ts", "tests/architecture/words.test.ts"])
 
+/** Not those in hidden folders, which tests make and remove while they run. */
 const files = (): ReadonlyArray<string> => {
   const within = ["src", "tests", "docs", "scripts", "examples", "bench"].flatMap((directory) =>
     fs
       .readdirSync(path.join(root, directory), { recursive: true, encoding: "utf8" })
-      .filter((file) => /\.(ts|mjs|js|md)$/.test(file) && !/\.generated\.ts$|(^|\/)node_modules\//.test(file))
+      .filter((file) => /\.(ts|mjs|js|md)$/.test(file) && !/\.generated\.ts$|(^|\/)(node_modules\/|\.)/.test(file))
       .map((file) => path.posix.join(directory, file))
   )
   const documents = fs.readdirSync(root).filter((file) => file.endsWith(".md"))

@@ -5,8 +5,8 @@
  * **Do not send all events to end users.** {@link toClient} makes of an event what may leave a server. `TextDelta` of the
  * root run is meant for end users, see {@link text}; so is the `output` of its `RunCompleted`. Other events hold what they may not be meant to see: the arguments and results of tools
  * (`ToolParamsDelta`, `ToolCalled`, `ToolProgress`, `ToolCompleted`, `ToolFailed`, `ApprovalRequested`, `ApprovalAnswered`), the model's
- * reasoning (`ReasoningDelta`), what workflows decided and why (`RouteTaken`, `RoundCompleted`, `PlanMade`, `PlanRevised`, `HandedOff`,
- * `OutputRejected`, `StepRetried`), messages (`InputReceived`, `TaskChanged`, `MessageSent`), the names of your agents and tools (`path`, `tool`), and in terminal events the whole
+ * reasoning (`ReasoningDelta`), what workflows decided and why (`RouteTaken`, `RoundCompleted`, `PlanMade`, `PlanRevised`, `Compacted`,
+ * `HandedOff`, `OutputRejected`, `StepRetried`), messages (`InputReceived`, `TaskChanged`, `MessageSent`), the names of your agents and tools (`path`, `tool`), and in terminal events the whole
  * conversation (`transcript`) and errors with hints for operators (`error`, `message`). No event holds the agent's
  * instructions.
  *
@@ -17,8 +17,9 @@
  * terminal := RunCompleted | RunFailed | RunInterrupted | RunSuspended
  * attempt  := ( step | decision | ItemCompleted | TaskChanged | MessageSent )*
  * decision := RouteTaken | RoundCompleted | PlanMade | HandedOff | StoppedEarly
- * step     := StepStarted ToolNotice* InputReceived* PlanRevised* model ( ( StepRetried | TurnReplaced ) model )* ToolCalled* tools* OutputRejected?
- *             StepCompleted
+ * step     := StepStarted ToolNotice* InputReceived* revised* model ( ( StepRetried | TurnReplaced | revised ) model )* ToolCalled* tools*
+ *             OutputRejected? StepCompleted
+ * revised  := PlanRevised | Compacted
  * model    := ( ReasoningDelta | TextDelta | ToolParamsDelta )*
  * tools    := ( approval? ( ToolProgress | inner )* )+ ( ToolCompleted | ToolFailed )   one for each ToolCalled, in the order they end
  * inner    := ToolCalled tools                                                      a call inside of a tool, with its parentToolCallId
@@ -301,6 +302,21 @@ export interface PlanMade extends Schema.Schema.Type<typeof PlanMade> {}
 export const PlanRevised = Schema.TaggedStruct("PlanRevised", { ...inStep, plan: Schema.Json })
 /** An agent reviewed what it does (`Replan`), and goes on from this plan. */
 export interface PlanRevised extends Schema.Schema.Type<typeof PlanRevised> {}
+/**
+ * What is sent of the conversation was made shorter (`Compaction`), before the model call of the step, or between two where a
+ * server has said that it was too long. The transcript keeps everything. One for each policy that changed something.
+ */
+export const Compacted = Schema.TaggedStruct("Compacted", {
+  ...inStep,
+  /** How many tokens the request had, about. */
+  before: Schema.Int,
+  /** How many it has now, about. */
+  after: Schema.Int,
+  /** The name of the policy, such as "summarise". */
+  policy: Schema.String
+})
+/** What is sent of the conversation was made shorter (`Compaction`). */
+export interface Compacted extends Schema.Schema.Type<typeof Compacted> {}
 /** An agent handed the conversation over to another. */
 export const HandedOff = Schema.TaggedStruct("HandedOff", {
   ...base,
@@ -413,6 +429,7 @@ export const RunEvent = Schema.Union([
   RoundCompleted,
   PlanMade,
   PlanRevised,
+  Compacted,
   HandedOff,
   StoppedEarly,
   ItemCompleted,
@@ -447,6 +464,7 @@ export type RunEvent =
   | RoundCompleted
   | PlanMade
   | PlanRevised
+  | Compacted
   | HandedOff
   | StoppedEarly
   | ItemCompleted
@@ -658,6 +676,8 @@ export const Client = Schema.Union([
   Schema.TaggedStruct("Routed", { ...ofClient, routes: Schema.Array(Schema.String) }),
   Schema.TaggedStruct("Judged", { ...ofClient, round: Schema.Int, accepted: Schema.Boolean }),
   Schema.TaggedStruct("Planned", { ...ofClient, round: Schema.Int }),
+  /** What is sent of the conversation was made shorter: how many tokens it had and has, about. */
+  Schema.TaggedStruct("Compacted", { ...ofClient, before: Schema.Int, after: Schema.Int, policy: Schema.String }),
   Schema.TaggedStruct("HandedOff", { ...ofClient, from: Schema.String, to: Schema.String }),
   Schema.TaggedStruct("Stopped", { ...ofClient, gate: Schema.String }),
   Schema.TaggedStruct("Item", {
@@ -768,6 +788,8 @@ const clientOf = (event: RunEvent, exposed: ReadonlySet<Exposed>): Client | unde
       return { _tag: "Judged", ...own, round: event.round, accepted: event.accepted }
     case "PlanMade":
       return { _tag: "Planned", ...own, round: event.round }
+    case "Compacted":
+      return { _tag: "Compacted", ...own, before: event.before, after: event.after, policy: event.policy }
     case "HandedOff":
       return { _tag: "HandedOff", ...own, from: event.from, to: event.to }
     case "StoppedEarly":

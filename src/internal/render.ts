@@ -30,6 +30,8 @@ const aboutRun = (event: RunEvent): string | undefined => {
       return `round ${event.round} ${event.accepted ? "accepted" : "not accepted"}`
     case "PlanRevised":
       return "revised its plan"
+    case "Compacted":
+      return `shortens what it sends, from about ${event.before} to ${event.after} tokens (${oneLine(event.policy)})`
     case "HandedOff":
       return `${oneLine(event.from)} hands over to ${oneLine(event.to)}`
     case "StoppedEarly":

@@ -3,8 +3,9 @@ import { assert, describe } from "@effect/vitest"
 import { it } from "../support/edges.ts"
 import { Effect, Layer, Schema, Stream } from "effect"
 import { AiError, LanguageModel, Prompt } from "effect/ai"
-import { Agent, AgentTool, Compaction, Middleware, RunError, Runner, TestModel } from "troupe"
+import { Agent, AgentTool, Compaction, Middleware, RunError, RunEvent, Runner, TestModel } from "troupe"
 import * as vitest from "vitest"
+import { collect } from "../support/grammar.ts"
 
 const text = (value: unknown) => JSON.stringify(value)
 const calls = Effect.flatMap(TestModel.TestModel, ({ calls }) => calls)
@@ -192,6 +193,73 @@ describe("summaries", () => {
       )
       assert.strictEqual(error, "broken")
     }).pipe(Effect.provide(TestModel.layer([])))
+  )
+})
+
+describe("the event of a compaction", () => {
+  const compactedIn = (events: ReadonlyArray<RunEvent.RunEvent>) =>
+    events.flatMap((event) => (event._tag === "Compacted" ? [event] : []))
+  const compaction = Compaction.make({
+    window: 1_000,
+    tokenizer: quarter,
+    policies: [Compaction.shrinkToolResults({ above: 5_000 }), Compaction.summarise({ keepTurns: 4 }), Compaction.dropOldest]
+  })
+
+  it.effect("says how long the request was and is, for each policy that has changed it", () =>
+    Effect.gen(function* () {
+      const agent = Agent.make("agent", { middleware: [compaction] })
+      const { events } = yield* collect(agent, conversation(8))
+      const compacted = compactedIn(events)
+      assert.deepStrictEqual(
+        compacted.map(({ path, policy, step }) => [path, step, policy]),
+        [
+          [["agent"], 1, "summarise"],
+          [["agent"], 1, "dropOldest"]
+        ]
+      )
+      const [first, second] = compacted as [RunEvent.Compacted, RunEvent.Compacted]
+      assert.isAbove(first.before, 1_000)
+      assert.isBelow(first.after, first.before)
+      assert.strictEqual(second.before, first.after)
+      assert.isAtMost(second.after, 600)
+      const client = Schema.decodeSync(RunEvent.Client)(
+        Schema.encodeSync(RunEvent.Client)(RunEvent.toClient(first) as RunEvent.Client)
+      )
+      assert.deepStrictEqual(client, {
+        _tag: "Compacted",
+        v: 2,
+        seq: first.seq,
+        at: first.at,
+        before: first.before,
+        after: first.after,
+        policy: "summarise"
+      })
+    }).pipe(Effect.provide(TestModel.layer(["a summary", "done"])))
+  )
+
+  it.effect("comes once: a step or a run that sends the same again emits none", () =>
+    Effect.gen(function* () {
+      const look = AgentTool.fromFunction("look", { description: "Looks", execute: () => "seen" })
+      const agent = Agent.make("agent", { middleware: [compaction], tools: [look] })
+      const first = yield* collect(agent, conversation(8))
+      assert.strictEqual(compactedIn(first.events).length, 2)
+      const last = first.events.at(-1)
+      if (last?._tag !== "RunCompleted") return assert.fail(last?._tag)
+      const transcript = Schema.decodeSync(Prompt.Prompt)(last.transcript!)
+      const again = yield* collect(agent, Prompt.concat(transcript, "go on"))
+      assert.deepStrictEqual(compactedIn(again.events), [])
+    }).pipe(Effect.provide(TestModel.layer(["a summary", TestModel.toolCall("look", {}), "done", "gone on"])))
+  )
+
+  it.effect("stands between two calls where a server has said that it was too long", () =>
+    Effect.gen(function* () {
+      const roomy = Compaction.make({ window: 128_000, tokenizer: quarter, policies: [Compaction.dropOldest] })
+      const { events } = yield* collect(Agent.make("agent", { middleware: [roomy] }), conversation(30))
+      assert.deepStrictEqual(
+        events.map(({ _tag }) => _tag),
+        ["RunStarted", "StepStarted", "Compacted", "TextDelta", "StepCompleted", "RunCompleted"]
+      )
+    }).pipe(Effect.provide(TestModel.layer([overflow("maximum context length is 4096 tokens"), "done"])))
   )
 })
 

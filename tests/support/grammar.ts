@@ -50,6 +50,7 @@ const checkRun = (events: ReadonlyArray<Event>, fail: (event: Event | undefined,
         step = 0
         break
       case "PlanRevised":
+      case "Compacted":
       case "ToolNotice":
       case "InputReceived":
         if (phase !== "model") fail(event, "not in a step")

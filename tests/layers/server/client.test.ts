@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Redacted, Schema, Stream } from "effect"
 import { AiError } from "effect/ai"
-import { Agent, AgentServer, AgentTool, type RunError, type RunEvent, Runner, TestModel } from "troupe"
+import { Agent, AgentServer, AgentTool, Compaction, type RunError, type RunEvent, Runner, TestModel } from "troupe"
 import { handling, listen, until } from "../../support/agentServer.ts"
 import { checkGrammar } from "../../support/grammar.ts"
 
@@ -17,7 +17,10 @@ const typed = Runner.make("typed", {
 const broken = Runner.make("broken", {
   run: (text: string) => (text === "" ? Effect.succeed(1) : Effect.fail(new Broke({ part: text })))
 })
-const runners = { desk, typed: { runner: typed, input: Point }, broken }
+const brief = Agent.make("brief", {
+  middleware: [Compaction.make({ window: 200, tokenizer: (text) => text.length / 4, policies: [Compaction.dropOldest] })]
+})
+const runners = { desk, brief, typed: { runner: typed, input: Point }, broken }
 const model = (script: TestModel.Script) => TestModel.layer(script, { unused: "ignore" })
 
 const remotely = (
@@ -70,6 +73,22 @@ describe("AgentServer.client", () => {
       )
       const last = events.at(-1)!
       assert.deepInclude(last._tag === "RunCompleted" && last, { output: "It is there." })
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("streams that a conversation was compacted", () =>
+    Effect.gen(function* () {
+      const remote = yield* remotely(model(["Done."]))
+      const turns = Array.from({ length: 8 }, (_, n) => [
+        { role: "user" as const, content: `Question ${n}` },
+        { role: "assistant" as const, content: [{ type: "text" as const, text: "word ".repeat(30) }] }
+      ]).flat()
+      const events = yield* Stream.runCollect(remote.brief.stream([...turns, { role: "user", content: "And now?" }]))
+      checkGrammar(events)
+      const compacted = events.find((event) => event._tag === "Compacted")
+      if (compacted?._tag !== "Compacted") return assert.fail("there is no such event")
+      assert.deepStrictEqual([compacted.step, compacted.policy], [1, "dropOldest"])
+      assert.isBelow(compacted.after, compacted.before)
     }).pipe(Effect.scoped)
   )
 

@@ -71,6 +71,10 @@ export const mirror = (state: RunState): ((event: Client) => Effect.Effect<void>
         return events.decide({ _tag: "RoundCompleted", round: event.round, accepted: event.accepted, verdict: null })
       case "Planned":
         return events.decide({ _tag: "PlanMade", round: event.round, plan: null })
+      case "Compacted": {
+        const { after, before, policy } = event
+        return inStep(() => events.emit({ _tag: "Compacted", step, before, after, policy }))
+      }
       case "HandedOff":
         return events.decide({ _tag: "HandedOff", from: event.from, to: event.to, reason: "" })
       case "Stopped":

@@ -8,6 +8,7 @@ import * as ContextLength from "../../../internal/contextLength.ts"
 import type * as Middleware from "../../../Middleware.ts"
 import { ModelError } from "../../../RunError.ts"
 import * as Count from "./count.ts"
+import { compacted } from "../emit.ts"
 import { brokenBy, type Keeping } from "./units.ts"
 import * as View from "./view.ts"
 
@@ -83,6 +84,8 @@ export class State {
 
 /** What is about to be sent, and what of it was compacted now. */
 export interface Prepared {
+  /** The step that it is sent at. */
+  readonly step: number
   readonly head: Messages
   readonly rest: Messages
   readonly messages: Messages
@@ -109,23 +112,29 @@ export const prepare = Effect.fnUntraced(function* (
   const limit = Math.min(settings.limit, state.window * (settings.limit / settings.window))
   const others = toolTokens(request.tools)
   const rough = state.sizeOf([...head, ...messages], settings.counter ?? Count.estimate, others)
-  const prepared: Prepared = { head, rest, messages, isNew: false }
+  const prepared: Prepared = { step: request.step, head, rest, messages, isNew: false }
   // The tokenizer is loaded once it can make a difference.
   if (rough * 2 < limit) return prepared
   const counter = settings.counter ?? (yield* Count.exact)
   const size = state.sizeOf([...head, ...messages], counter, others)
   if (size <= limit) return prepared
   const target = Math.min(settings.window, state.window) * settings.to
-  return yield* compact(settings, state, prepared, counter, size - target)
+  return yield* compact(settings, state, prepared, counter, { size, target })
 })
 
-/** Applies the policies in their order, until what is sent is `over` tokens shorter. */
+/** How many tokens what is sent has, and is to have. */
+interface Aim {
+  readonly size: number
+  readonly target: number
+}
+
+/** Applies the policies in their order, until what is sent has the size that it is to have. */
 const compact = Effect.fnUntraced(function* (
   settings: Settings,
   state: State,
   prepared: Prepared,
   counter: Count.Counter,
-  over: number
+  { size, target }: Aim
 ): Effect.fn.Return<Prepared, unknown, unknown> {
   const { head, rest } = prepared
   const { keeping, policies, window } = settings
@@ -135,21 +144,27 @@ const compact = Effect.fnUntraced(function* (
     keeping,
     window: Math.min(window, state.window)
   }
-  const before = counter.messages(prepared.messages)
+  // What is not of the messages, such as tools, stays as it is.
+  const others = size - counter.messages(prepared.messages)
   let messages = prepared.messages
   for (const policy of policies) {
-    const left = over - (before - counter.messages(messages))
-    if (left <= 0) break
+    const before = others + counter.messages(messages)
+    if (before <= target) break
     const given = [...head, ...messages]
-    const { content } = yield* policy.apply(Prompt.fromMessages(given), left, info)
+    const { content } = yield* policy.apply(Prompt.fromMessages(given), before - target, info)
     const broken = brokenBy(given, content, keeping)
     if (broken !== undefined) return yield* Effect.die(new Error(`compaction policy "${policy.name}": ${broken}`))
-    messages = content.slice(head.length)
+    const made = content.slice(head.length)
+    if (made.length === messages.length && made.every((message, at) => message === messages[at])) continue
+    messages = made
+    const after = others + counter.messages(made)
+    const change = { policy: policy.name, before: Math.round(before), after: Math.max(0, Math.round(after)) }
+    yield* compacted(prepared.step, change)
   }
   const view = View.after(state.view, rest, messages)
   const isNew = view !== state.view
   state.view = view
-  return { head, rest, messages, isNew }
+  return { ...prepared, messages, isNew }
 })
 
 /** What is sent after a server has said that the conversation is too long; `undefined` where nothing can be left out. */
@@ -164,7 +179,7 @@ export const shorten = Effect.fnUntraced(function* (
   const said = ContextLength.sizeIn(words)
   if (said !== undefined && said < settings.window) state.window = Math.min(state.window, said)
   const target = Math.min(Math.min(settings.window, state.window) * settings.to, size / 2)
-  const shorter = yield* compact(settings, state, prepared, counter, size - target)
+  const shorter = yield* compact(settings, state, prepared, counter, { size, target })
   return counter.messages(shorter.messages) < counter.messages(prepared.messages)
     ? { ...shorter, isNew: prepared.isNew || shorter.isNew }
     : undefined

@@ -202,7 +202,11 @@ describe("the event of a compaction", () => {
   const compaction = Compaction.make({
     window: 1_000,
     tokenizer: quarter,
-    policies: [Compaction.shrinkToolResults({ above: 5_000 }), Compaction.summarise({ keepTurns: 4 }), Compaction.dropOldest]
+    policies: [
+      Compaction.shrinkToolResults({ above: 5_000 }),
+      Compaction.summarise({ keepTurns: 4 }),
+      Compaction.dropOldest
+    ]
   })
 
   it.effect("says how long the request was and is, for each policy that has changed it", () =>

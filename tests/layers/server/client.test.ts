@@ -18,7 +18,9 @@ const broken = Runner.make("broken", {
   run: (text: string) => (text === "" ? Effect.succeed(1) : Effect.fail(new Broke({ part: text })))
 })
 const brief = Agent.make("brief", {
-  middleware: [Compaction.make({ window: 200, tokenizer: (text) => text.length / 4, policies: [Compaction.dropOldest] })]
+  middleware: [
+    Compaction.make({ window: 200, tokenizer: (text) => text.length / 4, policies: [Compaction.dropOldest] })
+  ]
 })
 const runners = { desk, brief, typed: { runner: typed, input: Point }, broken }
 const model = (script: TestModel.Script) => TestModel.layer(script, { unused: "ignore" })

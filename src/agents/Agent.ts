@@ -41,12 +41,13 @@ import {
 import * as Middleware from "../Middleware.ts"
 import { InvalidDefinition, type ToolFailure } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
-import { CurrentModel } from "../services/ModelInfo.ts"
+import * as ModelInfo from "../services/ModelInfo.ts"
 import * as ToolSource from "../ToolSource.ts"
 import * as Loop from "./internal/agentLoop.ts"
 import { own as ownMiddleware } from "./internal/middlewareStages.ts"
 import { makeSpec } from "./internal/structuredOutput.ts"
 import type * as Spec from "./internal/agentSpec.ts"
+import { settingsOf } from "./internal/callSettings.ts"
 import * as ToolSet from "./internal/toolSet.ts"
 
 export type { AgentError } from "../internal/agentError.ts"
@@ -114,6 +115,18 @@ export interface Settings {
    * never runs again. Default: the model Layer's own policy, otherwise two more attempts with backoff.
    */
   readonly retry?: Schedule.Schedule<unknown, AiError.AiError> | "none" | undefined
+  /**
+   * How much the model thinks before it answers: a level, or a number of tokens where the model takes one. `"none"` asks for no
+   * thinking. The run fails with `ModelError` before a request where its model has no way to be asked for it. Default: that of
+   * `ModelInfo.CurrentSettings` around the run, otherwise as the model's Layer has it.
+   */
+  readonly reasoning?: ModelInfo.Reasoning | undefined
+  /**
+   * Keeps the beginning of the conversation in the provider's cache, which makes later steps cheaper: `"auto"` for as long as the
+   * provider has it, or `{ ttl }` for at least so long. The run fails with `ModelError` before a request where the provider cannot
+   * be asked for such a time. Default: as the model's Layer has it.
+   */
+  readonly cache?: ModelInfo.Cache | undefined
 }
 
 /** The options of an agent that are part of its type. */
@@ -408,7 +421,8 @@ const makePlan = (name: string, options: Options): Spec.AgentSpec => {
     outputRepairs,
     encode: encoderOf(options.output),
     middleware: ownMiddleware(middlewareOf(options)),
-    retry: options.retry
+    retry: options.retry,
+    settings: settingsOf(options, problem)
   }
 }
 
@@ -441,7 +455,9 @@ const known: ReadonlySet<string> = new Set([
   "toolConcurrency",
   "toolTimeout",
   "toolRetry",
-  "retry"
+  "retry",
+  "reasoning",
+  "cache"
 ] satisfies ReadonlyArray<keyof Options>)
 
 /** Options of other libraries' agents, with ours in their place. */
@@ -563,7 +579,7 @@ const declaredBy = (options: Options): ReadonlySet<string> =>
     LanguageModel.LanguageModel.key,
     Model.ProviderName.key,
     Model.ModelName.key,
-    CurrentModel.key,
+    ModelInfo.CurrentModel.key,
     ...Object.values(options.toolkit?.tools ?? {}).map(({ id }) => id),
     ...directOf(options)
       .filter(ToolSource.isToolSource)

@@ -26,8 +26,19 @@ const seeing = { tools: true, images: true, structuredOutput: true }
 const thinking = { ...seeing, reasoning: true }
 const plain = { ...seeing, reasoning: false }
 
+/** What models are known to do, by `provider:model`; a `*` at the end stands for any end, and the longest name that fits counts. */
+export type Catalog = Readonly<Record<string, Capabilities>>
+
+/** What a catalog says of `provider:model`; `undefined` for what it does not have. */
+export const lookUp = (catalog: Catalog, name: string): Capabilities | undefined => {
+  if (Object.hasOwn(catalog, name)) return catalog[name]
+  const fitting = Object.keys(catalog).filter((one) => one.endsWith("*") && name.startsWith(one.slice(0, -1)))
+  const longest = fitting.toSorted((a, b) => b.length - a.length)[0]
+  return longest === undefined ? undefined : catalog[longest]
+}
+
 /** By `provider:model`; a `*` at the end stands for any end, and the longest name that fits counts. */
-export const table: Readonly<Record<string, Capabilities>> = {
+export const table: Catalog = {
   "openai:gpt-3.5-turbo*": {
     tools: true,
     images: false,

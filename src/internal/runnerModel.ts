@@ -55,6 +55,8 @@ export const modelOf = <E, R>(
       provider: providerName,
       model: runner.name,
       structuredOutput: true,
+      // Those of its caller are those of the models that the runner calls.
+      readsSettings: true,
       retry: "none"
     })
   })

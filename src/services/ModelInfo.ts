@@ -8,12 +8,13 @@ import * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Response from "effect/ai/Response"
 import * as Effect from "effect/Effect"
 import type * as JsonSchema from "effect/JsonSchema"
+import type * as Duration from "effect/Duration"
 import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
-import type { Capabilities } from "../data/models.ts"
+import { type Capabilities, type Catalog, table } from "../data/models.ts"
 import type * as Stream from "effect/Stream"
 
-export type { Capabilities } from "../data/models.ts"
+export type { Capabilities, Catalog } from "../data/models.ts"
 
 /** Static metadata about a model. */
 export interface ModelInfo {
@@ -23,6 +24,11 @@ export interface ModelInfo {
   readonly model: string
   /** True when the Layer reads {@link OutputFormat} and asks the model for output in that shape itself. */
   readonly structuredOutput: boolean
+  /**
+   * True when the Layer reads {@link CurrentSettings}, and fails the call for reasoning or a time in the cache that its model
+   * cannot be asked for. Otherwise an agent fails such calls, as nothing would come of the setting.
+   */
+  readonly readsSettings?: boolean | undefined
   /** True when answering takes the network, which `Effect.runSync` can wait for only with `SyncEdge.layer`. */
   readonly network?: boolean | undefined
   /** The host and port that requests go to, for spans. */
@@ -146,6 +152,13 @@ export const Reasoning = Schema.Union([
 /** How much a model thinks before it answers: by a level, or by at most so many tokens. */
 export type Reasoning = typeof Reasoning.Type
 
+/**
+ * How long a provider keeps the beginning of a conversation in its cache, which makes the next call of it cheaper. `"auto"`: as
+ * long as the provider has it by default, or not at all where it has no cache. `{ ttl }`: for at least so long; a Layer fails the
+ * call where it cannot be asked for that.
+ */
+export type Cache = "auto" | { readonly ttl: Duration.Input }
+
 /** How a model is to answer, in the words that all models have. What is not set is as the model's Layer has it. */
 export const CallSettings = Schema.Struct({
   /** How free it is in its choice of words: 0 to 2. */
@@ -153,14 +166,17 @@ export const CallSettings = Schema.Struct({
   /** How many tokens the answer may have, reasoning included. A limit of the Layer stays where it is smaller. */
   maxOutputTokens: Schema.optionalKey(Schema.Int),
   /** How much it thinks before it answers, for models that do. */
-  reasoning: Schema.optionalKey(Reasoning)
+  reasoning: Schema.optionalKey(Reasoning),
+  /** How long the provider keeps the beginning of the conversation in its cache: as long as it does, or at least `ttl` milliseconds. */
+  cache: Schema.optionalKey(Schema.Union([Schema.Literal("auto"), Schema.Struct({ ttl: Schema.Finite })]))
 })
 /** How a model is to answer, in the words that all models have. What is not set is as the model's Layer has it. */
 export interface CallSettings extends Schema.Schema.Type<typeof CallSettings> {}
 
 /**
- * The settings of the calls inside of an Effect, which middleware can change for one call. `OpenAi.layer` sends them; a model
- * that does not read them answers as it does without.
+ * The settings of the calls inside of an Effect. The options `reasoning` and `cache` of an agent go before them, for its own
+ * calls; middleware can change them for one call. A model that does not read them answers as it does without, but for reasoning
+ * and a time in the cache: an agent fails calls that ask such a model for these.
  *
  * @example
  * import { Effect } from "effect"
@@ -175,6 +191,11 @@ export const CurrentSettings: Context.Reference<CallSettings> = Context.Referenc
   defaultValue: () => noSettings
 })
 const noSettings: CallSettings = {}
+
+/** What models are known to do: the catalog of this package, unless `Models.withCatalog` adds to it. */
+export const CurrentCatalog: Context.Reference<Catalog> = Context.Reference<Catalog>("troupe/Models/Catalog", {
+  defaultValue: () => table
+})
 
 /** True while the agent loop calls a model: it retries whole steps, so the Layer must not retry on its own. */
 export const CallerRetries: Context.Reference<boolean> = Context.Reference<boolean>("troupe/CallerRetries", {

@@ -29,6 +29,7 @@ import { around, type Stages } from "./middlewareStages.ts"
 import { type Answering, answeringOf, executeWithin, withinBudgets } from "./modelBudget.ts"
 import * as ModelCall from "./modelCall.ts"
 import { callThrough } from "./modelMiddleware.ts"
+import { withOwn } from "./callSettings.ts"
 import { Listener, listening } from "./received.ts"
 import { runThrough } from "./runMiddleware.ts"
 import type { AgentSpec, StepInfo } from "./agentSpec.ts"
@@ -398,9 +399,10 @@ class Loop implements Listing {
     if (stages !== undefined && (stages.model.length > 0 || stages.part.length > 0)) {
       const ask = (model: ModelCall.ResolvedModel, request: ModelCall.Request) => this.#ask(model, request)
       const maxSteps = spec.maxSteps + this.#resolver.repairs
-      return callThrough({ stages, state: this.#state, model: this.#model, request, maxSteps, ask })
+      const { settings } = spec
+      return callThrough({ stages, state: this.#state, model: this.#model, request, maxSteps, settings, ask })
     }
-    return Effect.map(this.#ask(this.#model, request), (turn) => {
+    return Effect.map(withOwn(spec.settings, this.#ask(this.#model, request)), (turn) => {
       this.#state.bill.addAnswer(turn)
       return turn
     })

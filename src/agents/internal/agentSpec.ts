@@ -9,6 +9,7 @@ import type * as Tool from "effect/ai/Tool"
 import type * as Toolkit from "effect/ai/Toolkit"
 import type * as Schedule from "effect/Schedule"
 import type * as Schema from "effect/Schema"
+import type { CallSettings } from "../../services/ModelInfo.ts"
 import type { Any as ToolSource } from "../../ToolSource.ts"
 import type { Own } from "./middlewareStages.ts"
 import type { OutputSpec } from "./structuredOutput.ts"
@@ -66,4 +67,6 @@ export interface AgentSpec {
   readonly middleware: Own | undefined
   readonly outputRepairs: number
   readonly retry: Schedule.Schedule<unknown, AiError.AiError> | "none" | undefined
+  /** How its model is to answer: what it has set itself; `undefined` for nothing. */
+  readonly settings: CallSettings | undefined
 }

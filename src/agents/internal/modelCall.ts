@@ -19,6 +19,7 @@ import type * as Tracer from "effect/Tracer"
 import type { Draft } from "../../internal/eventSink.ts"
 import { journalOf, keep } from "../../internal/journaled.ts"
 import { toJson } from "../../internal/json.ts"
+import { refuseUnread } from "../../internal/lacking.ts"
 import * as ModelRetry from "../../internal/modelRetry.ts"
 import { MissingModel, oneLine } from "../../RunError.ts"
 import type { RunState } from "../../internal/runState.ts"
@@ -271,8 +272,11 @@ const callModel = (
               : generate(self, request, collector, state)
           )
         })
-  const asked =
+  const within =
     output !== undefined && native ? Effect.provideService(calling, ModelInfo.OutputFormat, output.format) : calling
+  const { info } = self
+  const asked =
+    info?.readsSettings === true ? within : Effect.andThen(refuseUnread("Agent", info, self.modelName), within)
   return Effect.flatMap(asked, () => {
     const turn = collector.turn()
     if (turn.finishReason !== "error") return Effect.succeed(turn)

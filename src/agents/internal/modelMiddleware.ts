@@ -15,7 +15,8 @@ import type { RunState } from "../../internal/runState.ts"
 import { makeUsage } from "../../internal/usage.ts"
 import * as Middleware from "../../Middleware.ts"
 import { MiddlewareError } from "../../RunError.ts"
-import { CurrentSettings } from "../../services/ModelInfo.ts"
+import { type CallSettings, CurrentSettings } from "../../services/ModelInfo.ts"
+import { merged } from "./callSettings.ts"
 import { compose, type Stages } from "./middlewareStages.ts"
 import * as ModelCall from "./modelCall.ts"
 import * as ToolSet from "./toolSet.ts"
@@ -31,6 +32,8 @@ export interface Step {
   readonly model: ModelCall.ResolvedModel
   readonly request: ModelCall.Request
   readonly maxSteps: number
+  /** Those of the agent itself. */
+  readonly settings: CallSettings | undefined
   readonly ask: (model: ModelCall.ResolvedModel, request: ModelCall.Request) => Effect.Effect<Turn, unknown>
 }
 
@@ -52,7 +55,7 @@ export const callThrough = (self: Step): Effect.Effect<Turn, unknown> =>
       prompt,
       tools: toolsOf(toolkit),
       toolChoice,
-      options: fiber.getRef(CurrentSettings)
+      options: merged(fiber.getRef(CurrentSettings), self.settings)
     }
     const through = compose(self.stages.model, calls.caller, (changed) =>
       calls.next(changed as Middleware.ModelRequest)

@@ -19,6 +19,8 @@ import * as Predicate from "effect/Predicate"
 import type * as Schedule from "effect/Schedule"
 import * as Scheduler from "effect/Scheduler"
 import * as Stream from "effect/Stream"
+import { lookUp } from "../../data/models.ts"
+import { CurrentRun } from "../../services/CurrentRun.ts"
 import { kindOf } from "../../internal/definition.ts"
 import { InvalidDefinition } from "../../RunError.ts"
 import * as ModelInfo from "../../services/ModelInfo.ts"
@@ -140,27 +142,30 @@ const make = (
   model: LanguageModelV4,
   options: Options,
   timeout: Duration.Duration
-): Effect.Effect<Context.Context<LanguageModel.LanguageModel>> => {
-  const provider = providerOf(model.provider, model.modelId)
-  const port = portOf(model, provider, options, timeout)
-  const direct: ModelInfo.Direct = {
-    generateText: (request) => port.generate(request),
-    streamText: (request) => port.stream(request)
-  }
-  const info: ModelInfo.ModelInfo = {
-    provider: provider.name,
-    model: model.modelId,
-    structuredOutput: true,
-    retry: options.retry
-  }
-  return Effect.map(
-    LanguageModel.make({
-      generateText: (request) => Effect.map(port.generate(request), (parts) => [...parts]),
+): Effect.Effect<Context.Context<LanguageModel.LanguageModel>> =>
+  Effect.flatMap(ModelInfo.CurrentCatalog, (catalog) => {
+    const provider = providerOf(model.provider, model.modelId)
+    const known = provider.catalog === undefined ? undefined : lookUp(catalog, `${provider.catalog}:${model.modelId}`)
+    const port = portOf(model, provider, options, timeout, known?.reasoning)
+    const direct: ModelInfo.Direct = {
+      generateText: (request) => port.generate(request),
       streamText: (request) => port.stream(request)
-    }),
-    (service) => ModelInfo.context(service, info, direct)
-  )
-}
+    }
+    const info: ModelInfo.ModelInfo = {
+      provider: provider.name,
+      model: model.modelId,
+      structuredOutput: true,
+      readsSettings: true,
+      retry: options.retry
+    }
+    return Effect.map(
+      LanguageModel.make({
+        generateText: (request) => Effect.map(port.generate(request), (parts) => [...parts]),
+        streamText: (request) => port.stream(request)
+      }),
+      (service) => ModelInfo.context(service, info, direct)
+    )
+  })
 
 interface Port {
   readonly generate: (
@@ -173,7 +178,13 @@ interface Port {
 
 type AnyFiber = Fiber.Fiber<unknown, unknown>
 
-const portOf = (model: LanguageModelV4, provider: Provider, options: Options, timeout: Duration.Duration): Port => {
+const portOf = (
+  model: LanguageModelV4,
+  provider: Provider,
+  options: Options,
+  timeout: Duration.Duration,
+  thinks: boolean | undefined
+): Port => {
   const warn = warner(provider)
   const failing = (method: Errors.Failing["method"]): Errors.Failing => ({ method, provider, model: model.modelId })
   const failed =
@@ -189,7 +200,14 @@ const portOf = (model: LanguageModelV4, provider: Provider, options: Options, ti
             if (!fiber.getRef(ModelInfo.CallerRetries)) describe(request, call, provider.name, model.modelId)
             const output = TypedOutput.formatOf(request) ?? fiber.getRef(ModelInfo.OutputFormat)
             const typed = TypedOutput.ask(request, output, options.structuredOutput, provider.structuredOutput)
-            const target = { provider: model.provider, key: provider.key, urls: urls ?? {}, features: provider }
+            const target = {
+              provider: model.provider,
+              key: provider.key,
+              urls: urls ?? {},
+              features: provider,
+              conversation: fiber.getRef(CurrentRun)?.conversationId,
+              thinks
+            }
             return {
               options: encode(typed, call, target),
               answerTool: typed.answerTool,

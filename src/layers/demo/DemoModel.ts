@@ -10,6 +10,7 @@ import * as AiError from "effect/ai/AiError"
 import * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Response from "effect/ai/Response"
 import * as Tool from "effect/ai/Tool"
+import * as Lacking from "../../internal/lacking.ts"
 import * as ModelInfo from "../../services/ModelInfo.ts"
 import { fill, type Missing } from "./internal/fill.ts"
 import * as literals from "./internal/literals.ts"
@@ -29,6 +30,16 @@ const refuse = (parameter: string, description: string) => {
   const reason = new AiError.InvalidRequestError({ parameter, description: `The demo model ${description}. ${advice}` })
   return Effect.fail(AiError.make({ module: "DemoModel", method: "reply", reason }))
 }
+
+const noSetting = (what: "reasoning" | "cache") =>
+  Effect.fail(
+    Lacking.errorOf({
+      module: "DemoModel",
+      method: "reply",
+      what,
+      description: `The demo model has no ${what === "reasoning" ? "reasoning" : "cache that keeps a conversation for a time"}: leave out \`${what}\`. ${advice}`
+    })
+  )
 
 const doesNotGuess = ({ field, tool, why }: Missing) => {
   if (field === "tool" && tool === undefined) return refuse(field, `does not guess which tool to call: ${why}`)
@@ -55,6 +66,8 @@ const answer = ({ instructions, message, results }: Request): string | undefined
 }
 
 const reply = Effect.fnUntraced(function* (options: LanguageModel.ProviderOptions) {
+  const lacks = Lacking.demanded(yield* ModelInfo.CurrentSettings)
+  if (lacks !== undefined) return yield* noSetting(lacks)
   const text = (text: string): ReadonlyArray<Response.TextPartEncoded> => [{ type: "text", text }]
   const { prompt, responseFormat, toolChoice, tools } = options
   const request = read(prompt)
@@ -127,5 +140,7 @@ const make = LanguageModel.make({
  * const answer = clerk.run("What is 2 + 40?").pipe(Effect.provide(DemoModel.layer)) // "2 + 40 = 42"
  */
 export const layer: Layer.Layer<LanguageModel.LanguageModel> = Layer.effectContext(
-  Effect.map(make, (model) => ModelInfo.context(model, { provider, model: "demo", structuredOutput: true }))
+  Effect.map(make, (model) =>
+    ModelInfo.context(model, { provider, model: "demo", structuredOutput: true, readsSettings: true })
+  )
 )

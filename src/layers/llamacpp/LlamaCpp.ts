@@ -18,6 +18,7 @@ import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { LlamaContextSequence } from "node-llama-cpp"
+import * as Lacking from "../../internal/lacking.ts"
 import { messageOf } from "../../internal/message.ts"
 import { InvalidDefinition, type ModelUnavailable } from "../../RunError.ts"
 import * as ModelInfo from "../../services/ModelInfo.ts"
@@ -113,6 +114,7 @@ const make = (
       provider: "llamacpp",
       model: path.basename(modelPath),
       structuredOutput: true,
+      readsSettings: true,
       capabilities: { tools: true, images: false, structuredOutput: true, contextTokens: context.contextSize },
       retry: "none"
     }
@@ -138,7 +140,8 @@ const directOf = (weights: Engine.Weights, free: Sequences, own: Generate.Settin
     onChunk: Chunk
   ): Effect.Effect<Generate.Answer, AiError.AiError> =>
     Effect.withFiber((fiber) => {
-      const set = fiber.getRef(ModelInfo.CurrentSettings)
+      const { cache, ...set } = fiber.getRef(ModelInfo.CurrentSettings)
+      if (typeof cache === "object") return Effect.fail(noTimedCache(method))
       const limits = [own.maxTokens, set.maxOutputTokens, fiber.getRef(ModelInfo.MaxOutputTokens)]
       const maxTokens = Math.min(...limits.filter((limit) => limit !== undefined))
       const random = fiber.getRef(Random.Random)
@@ -221,6 +224,15 @@ class Blocks {
     this.#open = undefined
   }
 }
+
+const noTimedCache = (method: string): AiError.AiError =>
+  Lacking.errorOf({
+    module: "LlamaCpp",
+    method,
+    what: "cache",
+    description:
+      'llama.cpp keeps what is in its context, and for no time that could be set: use `cache: "auto"`, or leave it out'
+  })
 
 const toAiError = (error: unknown, method: string): AiError.AiError => {
   const make = (reason: AiError.AiErrorReason) => AiError.make({ module: "LlamaCpp", method, reason })

@@ -50,7 +50,8 @@ export interface Options {
  * Asks the models one after the other until one answers. The next one is asked after a rate limit, a failure of the server
  * or a lost connection, each after that model's own retries, and after a used-up quota or a wrong key. It is not asked after a
  * request that was invalid or refused, which another model should not be made to answer, and not once a part of an answer was
- * streamed. A model that is known to lack what a request asks for, such as tools, is passed over.
+ * streamed. A model that is known to lack what a request asks for, such as tools, is passed over, as is one that refuses a
+ * setting that it cannot be asked for, such as `reasoning`.
  *
  * `StepCompleted` events, spans and budgets have the model that answered. Fails with the last model's error. Building it
  * builds every model, and fails where one of them cannot be built.
@@ -118,6 +119,7 @@ const infoOf = (members: ReadonlyArray<Members.Member>): ModelInfo.ModelInfo => 
   provider: members[0]!.provider,
   model: members[0]!.model,
   structuredOutput: true,
+  readsSettings: true,
   network: members.some(({ info }) => info?.network === true),
   retry: "none"
 })

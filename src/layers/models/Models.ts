@@ -8,22 +8,16 @@ import * as Effect from "effect/Effect"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import * as Layer from "effect/Layer"
 import * as Data from "../../data/models.ts"
+import { type Catalog, CurrentCatalog } from "../../services/ModelInfo.ts"
 import { ModelUnavailable } from "../../RunError.ts"
 import { within } from "./internal/capable.ts"
 import * as Names from "./internal/names.ts"
 
-export type { Capabilities } from "../../data/models.ts"
+export type { Capabilities, Catalog } from "../../data/models.ts"
+export { CurrentCatalog } from "../../services/ModelInfo.ts"
 
 /** The day that the catalog is of, as `2026-11-29`. */
 export const date: string = Data.date
-
-/** What models are known to do, by `provider:model`; a `*` at the end stands for any end, and the longest name that fits counts. */
-export type Catalog = Readonly<Record<string, Data.Capabilities>>
-
-/** The catalog in the context: that of this package, unless {@link withCatalog} adds to it. */
-export const CurrentCatalog: Context.Reference<Catalog> = Context.Reference<Catalog>("troupe/Models/Catalog", {
-  defaultValue: () => Data.table
-})
 
 /**
  * Adds models to the catalog, or replaces what it says of some, for Layers that are built below it.
@@ -51,14 +45,6 @@ const catalogName = (name: string): string => {
   return provider === "compatible" ? `${provider}:${model.replace(/@https?:\/\/.*$/s, "")}` : name
 }
 
-const lookUp = (catalog: Catalog, name: string): Data.Capabilities | undefined => {
-  const key = catalogName(name)
-  if (Object.hasOwn(catalog, key)) return catalog[key]
-  const fitting = Object.keys(catalog).filter((one) => one.endsWith("*") && key.startsWith(one.slice(0, -1)))
-  const longest = fitting.toSorted((a, b) => b.length - a.length)[0]
-  return longest === undefined ? undefined : catalog[longest]
-}
-
 /**
  * What a model is known to do; `undefined` for one that is not in the catalog.
  *
@@ -69,7 +55,7 @@ const lookUp = (catalog: Catalog, name: string): Data.Capabilities | undefined =
  * const window = Effect.map(Models.capabilities("openai:gpt-4.1-mini"), (known) => known?.contextTokens)
  */
 export const capabilities = (name: string): Effect.Effect<Data.Capabilities | undefined> =>
-  Effect.map(CurrentCatalog, (catalog) => lookUp(catalog, name))
+  Effect.map(CurrentCatalog, (catalog) => Data.lookUp(catalog, catalogName(name)))
 
 /**
  * A model by its name:

@@ -17,12 +17,13 @@ import * as Random from "effect/Random"
 import * as Redacted from "effect/Redacted"
 import type * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
+import { lookUp } from "../../data/models.ts"
 import * as Calling from "../internal/model/calling.ts"
 import { HttpTape } from "../../services/HttpTape.ts"
 import type { HttpRequest, HttpTransport } from "../../services/HttpTransport.ts"
 import { CurrentRun } from "../../services/CurrentRun.ts"
 import * as ModelInfo from "../../services/ModelInfo.ts"
-import { type Cache, isLongCache } from "../internal/model/cache.ts"
+import { askFor, type Cache, type Times } from "../internal/model/cache.ts"
 import { type Sending, streamed, whole } from "./internal/answering.ts"
 import { type Question, requests, textOf } from "./internal/asking.ts"
 import * as Carrier from "./internal/carrier.ts"
@@ -94,8 +95,8 @@ export interface Options {
   /**
    * Keeps the beginnings of conversations in the provider's cache, which makes them cheaper: `"auto"`, or for at least `ttl`.
    * OpenAI caches on its own; with this, requests of one conversation go to the same cache (`prompt_cache_key`), and with a
-   * `ttl` above 10 minutes it is kept for a day (`prompt_cache_retention`). Other servers are sent nothing. Usage has the cached
-   * tokens in any case.
+   * `ttl` above 10 minutes it is kept for a day (`prompt_cache_retention`). Other servers are sent nothing, and a call that asks
+   * them for a `ttl` fails. The option `cache` of an agent goes before this one. Usage has the cached tokens in any case.
    */
   readonly cache?: Cache | undefined
   /** Whether streamed answers are asked for their usage (`stream_options`), which not every server takes. Default true. */
@@ -253,7 +254,8 @@ const modelOf = (
   carrier: Carrier.Carrier
 ): Effect.Effect<Context.Context<LanguageModel.LanguageModel>> =>
   Effect.gen(function* () {
-    const provider = new Provider(options, at, carrier)
+    const catalog = yield* ModelInfo.CurrentCatalog
+    const provider = new Provider(options, at, carrier, catalog)
     const direct: ModelInfo.Direct = {
       generateText: (request, memory) => provider.generate(request, memory),
       streamText: (request, memory) => provider.stream(request, memory)
@@ -266,6 +268,7 @@ const modelOf = (
       provider: provider.name,
       model: options.model,
       structuredOutput: true,
+      readsSettings: true,
       network: true,
       server: provider.server,
       retry: options.retry
@@ -316,6 +319,12 @@ const idMaker = (
 
 type AnyFiber = Fiber.Fiber<unknown, unknown>
 
+/** OpenAI keeps what it caches for 5 to 10 minutes, or for a day. */
+const retentions: Times<string | undefined> = [
+  ["10 minutes", undefined],
+  ["24 hours", "24h"]
+]
+
 class Provider {
   readonly name: string
   readonly server: { readonly address: string; readonly port: number }
@@ -325,8 +334,9 @@ class Provider {
   readonly #carrier: Carrier.Carrier
   readonly #requestOf: (question: Question) => HttpRequest
   readonly #target: Omit<Target, "memory">
+  readonly #catalog: ModelInfo.Catalog
 
-  constructor(options: Options, at: Connected, carrier: Carrier.Carrier) {
+  constructor(options: Options, at: Connected, carrier: Carrier.Carrier, catalog: ModelInfo.Catalog) {
     const { api = "auto" } = options
     this.name = options.provider ?? "openai"
     this.server = at.server
@@ -334,6 +344,7 @@ class Provider {
     this.#at = at
     this.#api = api === "auto" ? (at.isOpenAi ? "responses" : "chat") : api
     this.#carrier = carrier
+    this.#catalog = catalog
     this.#requestOf = requests(at.connection)
     const server = { host: at.server.address, compatible: !at.isOpenAi }
     this.#target = { server, messages: (this.#api === "chat" ? Chat : Responses).messagesOf(server) }
@@ -424,18 +435,26 @@ class Provider {
 
   /** On a tape the same request has to be the same each time, so it has no key of a conversation. */
   #cached(fiber: AnyFiber): Fields {
-    const { cache } = this.#options
-    if (cache === undefined || !this.#at.isOpenAi) return {}
+    const cache = fiber.getRef(ModelInfo.CurrentSettings).cache ?? this.#options.cache
+    if (cache === undefined) return {}
+    const retention = askFor(cache, this.#at.isOpenAi ? retentions : [], this.server.address)
+    if (!this.#at.isOpenAi) return {}
     const conversation = fiber.getRef(CurrentRun)?.conversationId
     return {
       ...(conversation === undefined ? {} : { prompt_cache_key: conversation.slice(0, 64) }),
-      ...(isLongCache(cache) ? { prompt_cache_retention: "24h" } : {})
+      ...(retention === undefined ? {} : { prompt_cache_retention: retention })
     }
   }
 
   #callOptions(fiber: AnyFiber): CallOptions {
     const own = merge(this.#options.options ?? {}, fiber.getRef(CurrentOptions))
-    const set = withSettings(own, fiber.getRef(ModelInfo.CurrentSettings), this.#api)
+    const model = own.model ?? this.#options.model
+    const set = withSettings(own, fiber.getRef(ModelInfo.CurrentSettings), {
+      api: this.#api,
+      model,
+      server: this.#target.server,
+      thinks: this.#at.isOpenAi ? lookUp(this.#catalog, `openai:${model}`)?.reasoning : undefined
+    })
     return limited(set, fiber.getRef(ModelInfo.MaxOutputTokens), this.#api)
   }
 

@@ -26,6 +26,8 @@ export interface Call {
   readonly toolChoice: LanguageModel.ToolChoice<string>
   /** The shape asked for, by the agent loop or by `generateObject`. */
   readonly output: ModelInfo.OutputFormat | undefined
+  /** How the model was asked to answer: reasoning, temperature and the like. */
+  readonly settings: ModelInfo.CallSettings
   readonly streamed: boolean
   /** True once the call was interrupted, or its stream dropped, before it had answered or failed. */
   readonly interrupted: boolean
@@ -184,7 +186,12 @@ export const layer = (script: Script, options: Options = {}): Layer.Layer<Langua
         generateText: (request) => state.generate(request),
         streamText: (request) => state.stream(request)
       })
-      const info = { provider: "troupe-test", model: "test", structuredOutput: options.structuredOutput ?? true }
+      const info = {
+        provider: "troupe-test",
+        model: "test",
+        structuredOutput: options.structuredOutput ?? true,
+        readsSettings: true
+      }
       return ModelInfo.context(model, info).pipe(
         Context.add(TestModel, {
           calls: Effect.sync(() => state.calls.map((call) => ({ ...call }))),
@@ -283,7 +290,7 @@ class State {
   }
 
   #begin(request: LanguageModel.ProviderOptions, streamed: boolean): Effect.Effect<Mutable<Call>, AiError.AiError> {
-    return Effect.flatMap(ModelInfo.OutputFormat, (format) =>
+    return Effect.flatMap(Effect.all([ModelInfo.OutputFormat, ModelInfo.CurrentSettings]), ([format, settings]) =>
       Effect.map(outputOf(request, format), (output) => {
         const call: Mutable<Call> = {
           index: this.calls.length,
@@ -291,6 +298,7 @@ class State {
           tools: request.tools.map((tool) => tool.name as string),
           toolChoice: request.toolChoice as LanguageModel.ToolChoice<string>,
           output,
+          settings,
           streamed,
           interrupted: false
         }

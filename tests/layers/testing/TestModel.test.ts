@@ -329,6 +329,7 @@ describe("it records", () => {
             tools: ["look"],
             toolChoice: { tool: "look" },
             output: undefined,
+            settings: {},
             streamed: false,
             interrupted: false
           },
@@ -338,6 +339,7 @@ describe("it records", () => {
             tools: ["look"],
             toolChoice: "none",
             output: undefined,
+            settings: {},
             streamed: true,
             interrupted: false
           }

@@ -13,6 +13,7 @@ import {
   isHtml,
   malformed,
   ofBody,
+  ofEncoding,
   ofErrorObject,
   pageWords,
   type Problem,
@@ -92,8 +93,8 @@ const isNetwork = (error: unknown): boolean => {
 }
 
 const problemOf = (error: unknown): Problem => {
-  if (error instanceof Unsupported || error instanceof AsksApproval)
-    return { kind: "unsupported", message: error.message }
+  if (error instanceof Unsupported) return ofEncoding(error)
+  if (error instanceof AsksApproval) return { kind: "unsupported", message: error.message }
   switch (nameOf(error)) {
     case "AI_APICallError":
       return ofApiCall(error as ApiCallError)

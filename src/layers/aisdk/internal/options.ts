@@ -2,8 +2,8 @@
 import type { LanguageModelV4CallOptions, SharedV4ProviderOptions } from "@ai-sdk/provider"
 import * as Context from "effect/Context"
 import type { CallSettings, Reasoning } from "../../../services/ModelInfo.ts"
-import { type Cache, isLongCache } from "../../internal/model/cache.ts"
-import { Unsupported } from "../../internal/model/problems.ts"
+import { askFor, type Cache, type Times } from "../../internal/model/cache.ts"
+import { Lacking } from "../../internal/model/problems.ts"
 import { isFields } from "../../internal/model/wire.ts"
 import type { Provider } from "./provider.ts"
 
@@ -23,7 +23,8 @@ export interface CallOptions {
   readonly reasoning?: Reasoning | undefined
   /**
    * Keeps the beginning of the conversation in the provider's cache: `"auto"`, or for at least `ttl`. Anthropic is asked for it,
-   * for 5 minutes or for an hour; others cache on their own, or are sent nothing.
+   * for 5 minutes or for an hour, and OpenAI for a day; others cache on their own, or are sent nothing, and a call that asks them
+   * for a `ttl` fails.
    */
   readonly cache?: Cache | undefined
   /** Further headers of the request. */
@@ -75,11 +76,20 @@ export const withSettings = (
   ...options,
   temperature: settings.temperature ?? options.temperature,
   reasoning: settings.reasoning ?? options.reasoning,
+  cache: settings.cache ?? options.cache,
   maxOutputTokens: least(options.maxOutputTokens, settings.maxOutputTokens, maxOutputTokens)
 })
 
-/** The options as the AI SDK takes them. Throws `Unsupported` for reasoning that the provider cannot be asked for. */
-export const fields = (options: CallOptions, provider: Provider): Partial<LanguageModelV4CallOptions> => {
+/** What the options of a call are sent to. */
+export interface Asked extends Provider {
+  /** The conversation that the call is of, for a provider that caches by it. */
+  readonly conversation?: string | undefined
+  /** False for a model that is known not to think. */
+  readonly thinks?: boolean | undefined
+}
+
+/** The options as the AI SDK takes them. Throws `Lacking` for reasoning or caching that the provider cannot be asked for. */
+export const fields = (options: CallOptions, provider: Asked): Partial<LanguageModelV4CallOptions> => {
   const { cache, headers, providerOptions: given, reasoning, stopSequences, ...plain } = options
   const providerOptions = mergeProviders(cachingOf(cache, provider), given)
   const thinking = reasoning === undefined ? {} : thinkingOf(reasoning, provider)
@@ -104,12 +114,26 @@ export const fields = (options: CallOptions, provider: Provider): Partial<Langua
   }
 }
 
-/** Anthropic caches what it is asked to, and nothing else. */
-const cachingOf = (cache: Cache | undefined, { name }: Provider): ProviderOptions => {
-  if (cache === undefined || name !== "anthropic") return {}
-  return {
-    anthropic: { cacheControl: { type: "ephemeral", ...(isLongCache(cache, "5 minutes") ? { ttl: "1h" } : {}) } }
-  }
+const times: Readonly<Record<string, Times<string | undefined>>> = {
+  anthropic: [
+    ["5 minutes", undefined],
+    ["1 hour", "1h"]
+  ],
+  openai: [
+    ["10 minutes", undefined],
+    ["24 hours", "24h"]
+  ]
+}
+
+/** Anthropic caches what it is asked to, and nothing else; OpenAI keeps one conversation in one place when it has its name. */
+const cachingOf = (cache: Cache | undefined, { conversation, name }: Asked): ProviderOptions => {
+  if (cache === undefined) return {}
+  const ttl = askFor(cache, times[name] ?? [], name)
+  const timed = ttl === undefined ? {} : { ttl }
+  if (name === "anthropic") return { anthropic: { cacheControl: { type: "ephemeral", ...timed } } }
+  if (name !== "openai") return {}
+  const key = conversation === undefined ? {} : { promptCacheKey: conversation.slice(0, 64) }
+  return { openai: { ...key, ...(ttl === undefined ? {} : { promptCacheRetention: ttl }) } }
 }
 
 interface Thinking {
@@ -117,7 +141,15 @@ interface Thinking {
   readonly providerOptions?: Record<string, Record<string, unknown>>
 }
 
-const thinkingOf = (reasoning: Reasoning, { name }: Provider): Thinking => {
+const thinkingOf = (reasoning: Reasoning, { name, thinks }: Asked): Thinking => {
+  if (thinks === false) {
+    // A model that does not think refuses to be asked not to.
+    if (reasoning === "none") return {}
+    throw new Lacking(
+      "reasoning",
+      `this model of ${name} does not take reasoning, as the catalog of models says. Use another model, or leave out \`reasoning\`; if the catalog is wrong, correct it with Models.withCatalog.`
+    )
+  }
   const isGoogle = name === "gcp.gemini" || name === "gcp.vertex_ai"
   if (typeof reasoning !== "object") {
     // Without being asked to, Gemini keeps its thoughts to itself.
@@ -134,7 +166,8 @@ const thinkingOf = (reasoning: Reasoning, { name }: Provider): Thinking => {
   if (name === "aws.bedrock") {
     return { providerOptions: { bedrock: { reasoningConfig: { type: "enabled", budgetTokens: tokens } } } }
   }
-  throw new Unsupported(
+  throw new Lacking(
+    "reasoning",
     `${name} takes no number of tokens for reasoning: use "none", "low", "medium" or "high", or the provider's own options`
   )
 }

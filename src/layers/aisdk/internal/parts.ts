@@ -9,7 +9,7 @@ import * as Base64 from "effect/encoding/Base64"
 import type * as Response from "effect/ai/Response"
 import * as Tool from "effect/ai/Tool"
 import { number } from "../../internal/model/wire.ts"
-import { tagged } from "./tags.ts"
+import { tagged, thought } from "./tags.ts"
 
 /** Throws for an approval that the provider asks for of a tool that it runs itself. */
 export class AsksApproval extends Error {}
@@ -126,7 +126,9 @@ const either = (part: LanguageModelV4Content, provider: string): ReadonlyArray<K
         }
       ]
     case "file":
-      return fileOf(part, provider)
+      return fileOf(part, part.providerMetadata === undefined ? undefined : tagged(provider, part.providerMetadata))
+    case "reasoning-file":
+      return fileOf(part, tagged(provider, part.providerMetadata, thought))
     case "source":
       return sourceOf(part)
     case "tool-approval-request":
@@ -139,8 +141,8 @@ const either = (part: LanguageModelV4Content, provider: string): ReadonlyArray<K
 }
 
 const fileOf = (
-  part: Extract<LanguageModelV4Content, { type: "file" }>,
-  provider: string
+  part: Extract<LanguageModelV4Content, { type: "file" | "reasoning-file" }>,
+  metadata: Response.ProviderMetadata | undefined
 ): ReadonlyArray<Response.FilePartEncoded | Response.UrlSourcePartEncoded> => {
   const { data, mediaType } = part
   if (data.type === "url") {
@@ -148,8 +150,7 @@ const fileOf = (
     return [{ type: "source", sourceType: "url", id: url, url, title: `${mediaType} file` }]
   }
   const base64 = typeof data.data === "string" ? data.data.replace(/\s+/g, "") : Base64.encode(data.data)
-  const metadata = part.providerMetadata === undefined ? {} : { metadata: tagged(provider, part.providerMetadata) }
-  return [{ type: "file", mediaType, data: base64, ...metadata }]
+  return [{ type: "file", mediaType, data: base64, ...(metadata === undefined ? {} : { metadata }) }]
 }
 
 const sourceOf = (
@@ -246,6 +247,7 @@ export const streamed = (
     case "tool-call":
     case "tool-result":
     case "file":
+    case "reasoning-file":
     case "source":
     case "tool-approval-request":
       return either(part, provider)

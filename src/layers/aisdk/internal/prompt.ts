@@ -12,7 +12,7 @@ import { toJson } from "../../../internal/json.ts"
 import { argumentsOf, callName, digest } from "../../internal/model/wire.ts"
 import * as Files from "./files.ts"
 import type { Provider } from "./provider.ts"
-import { back, customKind, isForeign } from "./tags.ts"
+import { back, customKind, isForeign, isThought } from "./tags.ts"
 
 /** The model that a prompt goes to. */
 export interface PromptTarget extends Files.FileTarget {
@@ -68,7 +68,8 @@ const assistantPart = (part: Prompt.AssistantMessagePart, to: PromptTarget): Ass
       return [kind === undefined ? { type: "reasoning", text: part.text, ...own } : { type: "custom", kind, ...own }]
     }
     case "file":
-      return [answerFile(part, own, to)]
+      if (!isThought(part.options)) return [answerFile(part, own, to)]
+      return foreign() ? [] : thoughtFile(part, own)
     case "tool-call":
       return part.providerExecuted && foreign()
         ? []
@@ -96,6 +97,14 @@ const answerFile = (
 ): LanguageModelV4FilePart | LanguageModelV4TextPart => {
   const file = to.features.takesAnswerFiles ? Files.ofAnswer(part) : undefined
   return file === undefined ? { type: "text", text: Files.inWords(part) } : { ...file, ...own }
+}
+
+/** A file of a thought goes back as it came, and to its own provider alone. */
+const thoughtFile = (part: Prompt.FilePart, own: ReturnType<typeof back>): AssistantContent => {
+  const file = Files.ofAnswer(part)
+  return file === undefined || file.data.type !== "data"
+    ? []
+    : [{ type: "reasoning-file", mediaType: file.mediaType, data: file.data, ...own }]
 }
 
 /** Providers take ids of letters, digits, `_` and `-`; others have been made elsewhere. */

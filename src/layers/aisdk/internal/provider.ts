@@ -7,6 +7,8 @@ export interface Provider {
   readonly name: string
   /** The first part of the name that its models give: the key of its options. */
   readonly key: string
+  /** The provider in the catalog of models; `undefined` if it has none of it. */
+  readonly catalog: string | undefined
   /** The npm package, for advice; `undefined` if unknown. */
   readonly package: string | undefined
   /** Whether a tool's result may hold images and documents. */
@@ -18,7 +20,7 @@ export interface Provider {
   readonly structuredOutput: Ways
 }
 
-interface Known extends Omit<Provider, "key" | "structuredOutput"> {
+interface Known extends Omit<Provider, "key" | "structuredOutput" | "catalog"> {
   readonly names: RegExp
   /** How typed output is asked for beside tools. */
   readonly withTools: (model: string) => Ways["withTools"]
@@ -71,6 +73,13 @@ const known: ReadonlyArray<Known> = [
   { names: /^perplexity/, name: "perplexity", package: "@ai-sdk/perplexity", ...texts, withTools: prompt }
 ]
 
+const catalogs: Readonly<Record<string, string>> = {
+  anthropic: "anthropic",
+  "gcp.gemini": "google",
+  openai: "openai",
+  deepseek: "deepseek"
+}
+
 /** What is known of the provider of a model. Of an unknown one the least is assumed. */
 export const providerOf = (given: string, model: string): Provider => {
   const key = given.split(".")[0] ?? given
@@ -79,6 +88,7 @@ export const providerOf = (given: string, model: string): Provider => {
   return {
     name: features.name,
     key,
+    catalog: catalogs[features.name],
     package: features.package,
     takesResultFiles: features.takesResultFiles,
     takesAnswerFiles: features.takesAnswerFiles,

@@ -11,17 +11,16 @@ import { Unsupported } from "../../internal/model/problems.ts"
 import * as Schemas from "../../internal/model/jsonSchema.ts"
 import type { Typed } from "../../internal/model/typedOutput.ts"
 import { isFields } from "../../internal/model/wire.ts"
-import type { CallOptions } from "./options.ts"
-import { fields } from "./options.ts"
+import { type Asked, type CallOptions, fields } from "./options.ts"
 import { messagesOf, type PromptTarget } from "./prompt.ts"
 
 /** Throws `Unsupported` for what the model cannot be asked. */
 export const encode = (
   { format, request }: Typed,
   options: CallOptions,
-  to: PromptTarget
+  to: PromptTarget & Pick<Asked, "conversation" | "thinks">
 ): LanguageModelV4CallOptions => ({
-  ...fields(options, to.features),
+  ...fields(options, { ...to.features, conversation: to.conversation, thinks: to.thinks }),
   prompt: messagesOf(request.prompt, to),
   ...(request.tools.length === 0 ? {} : { tools: request.tools.map(toolOf), toolChoice: choiceOf(request.toolChoice) }),
   ...(format === undefined ? {} : { responseFormat: formatOf(format) })

@@ -26,6 +26,12 @@ const noteOf = (options: Prompt.ProviderOptions, name: string): string | undefin
   return typeof note === "string" ? note : undefined
 }
 
+/** The note on a file that belongs to a thought. */
+export const thought = { thought: "true" }
+
+/** True for a file that belongs to a thought. */
+export const isThought = (options: Prompt.ProviderOptions): boolean => noteOf(options, "thought") === thought.thought
+
 /** The kind of a part of a provider's own, which stands in a conversation as a thought without text. */
 export const customKind = (options: Prompt.ProviderOptions): `${string}.${string}` | undefined =>
   noteOf(options, "custom") as `${string}.${string}` | undefined

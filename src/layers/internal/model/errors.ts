@@ -4,6 +4,7 @@
  */
 import * as AiError from "effect/ai/AiError"
 import * as Duration from "effect/Duration"
+import * as Lacking from "../../../internal/lacking.ts"
 import * as Scrubber from "../../../internal/scrubber.ts"
 import { kindOf, type Problem, type StatusProblem } from "./problems.ts"
 
@@ -40,7 +41,9 @@ const reasonOf = (problem: Problem, remedy: string | undefined, url: string, now
     case "malformed":
       return new AiError.InvalidResponseError({ description: withRemedy(problem.message, remedy) })
     case "unsupported":
-      return new AiError.InvalidUserInputError({ description: problem.message })
+      return problem.lacks === undefined
+        ? new AiError.InvalidUserInputError({ description: problem.message })
+        : Lacking.reasonOf({ what: problem.lacks, description: problem.message })
     case "timeout":
     case "network":
       return new AiError.NetworkError({

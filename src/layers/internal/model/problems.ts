@@ -17,6 +17,8 @@ export type Problem =
 export interface Unusable {
   readonly kind: "unsupported"
   readonly message: string
+  /** What the model lacks, such as `reasoning`; unset where it is the request that is wrong. */
+  readonly lacks?: string | undefined
   /** The error of the transport. */
   readonly failure?: TransportFailure | undefined
 }
@@ -56,9 +58,20 @@ export interface StatusProblem {
 /** Thrown by the encoders for what an API cannot be asked. It never leaves this Layer. */
 export class Unsupported extends Error {}
 
+/** Thrown for a setting that the model cannot be asked for. */
+export class Lacking extends Unsupported {
+  readonly what: string
+
+  constructor(what: string, message: string) {
+    super(message)
+    this.what = what
+  }
+}
+
 /** The problem behind a request that could not be written down. */
 export const ofEncoding = (error: unknown): Problem => ({
   kind: "unsupported",
+  lacks: error instanceof Lacking ? error.what : undefined,
   message:
     error instanceof Unsupported
       ? error.message

@@ -1,10 +1,11 @@
 /** Refuses, before a request, what a model is known not to do. */
 import * as Effect from "effect/Effect"
-import * as AiError from "effect/ai/AiError"
+import type * as AiError from "effect/ai/AiError"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import type { Capabilities } from "../../../data/models.ts"
+import * as Lacking from "../../../internal/lacking.ts"
 import * as ModelInfo from "../../../services/ModelInfo.ts"
 import { contextOf } from "../../internal/model/direct.ts"
 
@@ -52,8 +53,7 @@ export const within = <E, R>(
           const lacks = lacking(request, capabilities, fiber.getRef(ModelInfo.CurrentSettings).reasoning)
           if (lacks === undefined) return Effect.void
           const description = `the model ${name} does not take ${lacks}, as the catalog of models says. ${advice[lacks]}; if the catalog is wrong, correct it with Models.withCatalog.`
-          const reason = new AiError.InvalidRequestError({ parameter: lacks, description })
-          return Effect.fail(AiError.make({ module: "Models", method, reason }))
+          return Effect.fail(Lacking.errorOf({ module: "Models", method, what: lacks, description }))
         })
       return contextOf(
         { ...known.info, capabilities },

@@ -9,6 +9,7 @@ import * as Model from "effect/ai/Model"
 import * as Response from "effect/ai/Response"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import * as Lacking from "../../../internal/lacking.ts"
 import { messageOf } from "../../../internal/message.ts"
 import { oneLine } from "../../../internal/text.ts"
 import * as ModelRetry from "../../../internal/modelRetry.ts"
@@ -110,9 +111,14 @@ const optionsOf = ({ prompt, toolChoice, tools }: LanguageModel.ProviderOptions)
   } as unknown as { readonly prompt: LanguageModel.ProviderOptions["prompt"] }
 }
 
-/** True for what another model may do better: a busy or broken server, a lost connection, an empty account, a wrong key. */
-export const isOthers = ({ reason }: AiError.AiError): boolean => {
-  switch (reason._tag) {
+/**
+ * True for what another model may do better: a busy or broken server, a lost connection, an empty account, a wrong key, and what
+ * this one lacks.
+ */
+export const isOthers = (error: AiError.AiError): boolean => {
+  switch (error.reason._tag) {
+    case "InvalidRequestError":
+      return Lacking.lackedBy(error) !== undefined
     case "RateLimitError":
     case "InternalProviderError":
     case "NetworkError":
@@ -126,15 +132,18 @@ export const isOthers = ({ reason }: AiError.AiError): boolean => {
 
 /** A call of a member, with its own retries, noted for its breaker. The member's Layer does not retry beside them. */
 export const called = <A>(self: Member, call: Effect.Effect<A, AiError.AiError>): Effect.Effect<A, AiError.AiError> => {
-  const once = Effect.provideService(call, ModelInfo.CallerRetries, true)
+  const asked = Effect.andThen(Lacking.refuseUnread("Fallback", self.info, self.model), call)
+  const once = Effect.provideService(asked, ModelInfo.CallerRetries, true)
   const schedule = self.info?.retry ?? ModelRetry.defaultSchedule
   const made = schedule === "none" ? once : Effect.retry(once, ModelRetry.policy(schedule))
+  // What it lacks is not a failure of it.
+  const isWell = (error: AiError.AiError) => !isOthers(error) || Lacking.lackedBy(error) !== undefined
   const noted = (isWell: boolean) => Effect.map(Clock.currentTimeMillis, (now) => self.note(isWell, now))
   return made.pipe(
     Effect.tap(() => noted(true)),
     Effect.tapError((error) =>
       Effect.andThen(
-        noted(!isOthers(error)),
+        noted(isWell(error)),
         isOthers(error)
           ? Effect.logInfo(
               `fallback: ${self.provider}:${self.model} failed: ${oneLine(messageOf(error)).slice(0, 300)}`

@@ -4,7 +4,8 @@ import type { ChatCompletionCreateParams } from "openai/resources/chat/completio
 import type { ResponseCreateParams } from "openai/resources/responses/responses"
 import type * as Schema from "effect/Schema"
 import type { CallSettings } from "../../../services/ModelInfo.ts"
-import { Unsupported } from "../../internal/model/problems.ts"
+import { Lacking } from "../../internal/model/problems.ts"
+import { serverAt } from "./servers.ts"
 
 type Owned = "messages" | "input" | "instructions" | "tools" | "tool_choice" | "stream" | "stream_options" | "model"
 
@@ -97,21 +98,48 @@ export const limited = (options: CallOptions, most: number | undefined, api: "re
 const without = <Fields extends object>(fields: Fields | undefined, names: ReadonlyArray<string>): Fields =>
   Object.fromEntries(Object.entries(fields ?? {}).filter(([name]) => !names.includes(name))) as Fields
 
+/** The model that is asked, as far as its settings depend on it. */
+export interface Asked {
+  readonly api: "responses" | "chat"
+  readonly model: string
+  readonly server: Server
+  /** False for a model that is known not to think. */
+  readonly thinks: boolean | undefined
+}
+
+/** The fields by which a server limits the tokens of reasoning. Throws `Lacking` where it takes no such limit. */
+const thinkingOf = (tokens: number, { api, model, server }: Asked): CallOptions["body"] => {
+  const { thinking } = serverAt(server.host)
+  if (thinking !== undefined && api === "chat") return thinking(tokens)
+  throw new Lacking(
+    "reasoning",
+    `${model} at ${server.host} takes no number of tokens for reasoning: use "none", "minimal", "low", "medium", "high", "xhigh" or "max"`
+  )
+}
+
 /**
  * The options with the settings of one call, which win over them. Of two limits of output tokens the smaller one stays. What
- * stands in `body` is for the program alone, and is sent as it is. Throws `Unsupported` for what the API cannot be asked.
+ * stands in `body` is for the program alone, and is sent as it is. Throws `Lacking` for what the model cannot be asked.
  */
 export const withSettings = (
   options: CallOptions,
   { maxOutputTokens, reasoning: wanted, temperature }: CallSettings,
-  api: "responses" | "chat"
+  asked: Asked
 ): CallOptions => {
-  if (typeof wanted === "object") {
-    throw new Unsupported(
-      'OpenAi.layer takes no number of tokens for reasoning: use "none", "minimal", "low", "medium", "high", "xhigh" or "max"'
+  const { api } = asked
+  if (asked.thinks === false && wanted !== undefined && wanted !== "none") {
+    throw new Lacking(
+      "reasoning",
+      `the model ${asked.model} does not take reasoning, as the catalog of models says. Use another model, or leave out \`reasoning\`; if the catalog is wrong, correct it with Models.withCatalog.`
     )
   }
-  const reasoning = wanted
+  if (typeof wanted === "object") {
+    const body = { ...thinkingOf(wanted.tokens, asked), ...options.body }
+    const own = { ...options, reasoningEffort: undefined, chat: without(options.chat, ["reasoning_effort"]), body }
+    return withSettings(own, { ...defined({ maxOutputTokens, temperature }) }, asked)
+  }
+  // A model that does not think refuses to be asked not to.
+  const reasoning = asked.thinks === false ? undefined : wanted
   const set = {
     ...(temperature === undefined ? {} : { temperature }),
     ...(reasoning === undefined ? {} : { reasoningEffort: reasoning })

@@ -1,5 +1,6 @@
 /** Known differences of common servers from OpenAI's own, as of 2026-12. Options take precedence. */
 
+import type * as Schema from "effect/Schema"
 import type { Ways } from "../../internal/model/typedOutput.ts"
 
 /** The features of one server. */
@@ -8,6 +9,8 @@ interface Known {
   readonly hosts: ReadonlyArray<string>
   /** How to ask for typed output where no tools are offered, and where some are. */
   readonly structuredOutput: Ways
+  /** The fields that limit the tokens of reasoning, where the server takes such a limit. */
+  readonly thinking?: ((tokens: number) => Readonly<Record<string, Schema.Json>>) | undefined
   /** How long the ids of calls are that the server takes back, where it insists on it: letters and digits. */
   readonly callIdLength?: number | undefined
 }
@@ -40,12 +43,32 @@ const known: ReadonlyArray<Known> = [
   // A schema for some models only: alibabacloud.com/help/en/model-studio/qwen-structured-output.
   {
     hosts: ["dashscope.aliyuncs.com", "dashscope-intl.aliyuncs.com", "dashscope-us.aliyuncs.com"],
-    structuredOutput: jsonMode
+    structuredOutput: jsonMode,
+    // alibabacloud.com/help/en/model-studio/deep-thinking.
+    thinking: (tokens) => ({ enable_thinking: true, thinking_budget: tokens })
   },
   { hosts: ["api.moonshot.ai", "api.moonshot.cn"], structuredOutput: jsonMode },
   { hosts: ["open.bigmodel.cn", "api.z.ai"], structuredOutput: jsonMode },
   // `response_format` is ignored: docs.anthropic.com/en/api/openai-sdk.
-  { hosts: ["api.anthropic.com"], structuredOutput: { alone: "prompt", withTools: "prompt" } },
+  {
+    hosts: ["api.anthropic.com"],
+    structuredOutput: { alone: "prompt", withTools: "prompt" },
+    thinking: (tokens) => ({ thinking: { type: "enabled", budget_tokens: tokens } })
+  },
+  {
+    hosts: ["generativelanguage.googleapis.com"],
+    structuredOutput: anyServer.structuredOutput,
+    // ai.google.dev/gemini-api/docs/openai#thinking.
+    thinking: (tokens) => ({
+      extra_body: { google: { thinking_config: { thinking_budget: tokens, include_thoughts: true } } }
+    })
+  },
+  // openrouter.ai/docs/use-cases/reasoning-tokens.
+  {
+    hosts: ["openrouter.ai"],
+    structuredOutput: anyServer.structuredOutput,
+    thinking: (tokens) => ({ reasoning: { max_tokens: tokens } })
+  },
   { hosts: ["api.minimax.io", "api.minimax.chat"], structuredOutput: { alone: "prompt", withTools: "prompt" } },
   // "Tool call id ... must be a-z, A-Z, 0-9, with a length of 9".
   { hosts: ["api.mistral.ai"], structuredOutput: anyServer.structuredOutput, callIdLength: 9 }

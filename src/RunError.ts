@@ -1,6 +1,7 @@
 /**
  * The errors of runs. Each error is tagged and schema-backed. Its message names the problem and the next step, and it
- * carries the bill of the run.
+ * carries the bill of the run. Those that an agent raises while it works have the conversation up to the failure as `transcript`,
+ * from which a next run goes on; those of a program that is wired wrongly, and of an input that does not fit, have none.
  */
 import * as AiError from "effect/ai/AiError"
 import * as Prompt from "effect/ai/Prompt"
@@ -323,6 +324,11 @@ export class RunTimedOut extends Schema.TaggedError<RunTimedOut>()("RunTimedOut"
   path: Path,
   durationMs: Schema.Finite,
   spent: Spent,
+  /**
+   * Of an agent the conversation up to the interruption, with the results of the tools that had ended: give it to the next run to
+   * go on from there. Of another runner what its members had said, as `Result` has it.
+   */
+  transcript: Prompt.Prompt,
   /** The failures during the interruption. */
   failures: Schema.optionalKey(Schema.Array(Schema.String))
 }) {
@@ -347,6 +353,11 @@ export class BudgetExceeded extends Schema.TaggedError<BudgetExceeded>()("Budget
   /** The run that went beyond it, or would have. */
   by: Path,
   spent: Spent,
+  /**
+   * Of an agent the conversation up to the interruption, with the results of the tools that had ended: give it to the next run to
+   * go on from there. Of another runner what its members had said, as `Result` has it.
+   */
+  transcript: Prompt.Prompt,
   /** What it had cost in US dollars, where the budget limits that. */
   cost: Schema.optionalKey(Schema.Finite),
   /** The model whose price is not known, where that is why. */
@@ -391,7 +402,9 @@ export class MiddlewareError extends Schema.TaggedError<MiddlewareError>()("Midd
   /** The name of the middleware. */
   middleware: Schema.String,
   /** What it threw or failed with. */
-  cause: Schema.Defect()
+  cause: Schema.Defect(),
+  /** The conversation up to the failure: give it to the next run to go on from there. */
+  transcript: Prompt.Prompt
 }) {
   override get message(): string {
     return `${at(this.path)}: middleware "${this.middleware}" failed: ${asClause(messageOf(this.cause))}.`
@@ -407,7 +420,12 @@ export class GuardrailTripped extends Schema.TaggedError<GuardrailTripped>()("Gu
   /** What it checked. */
   checked: Schema.Literals(["input", "output", "toolInput", "toolOutput"]),
   /** Why, as the check said. */
-  reason: Schema.String
+  reason: Schema.String,
+  /**
+   * The conversation up to the failure: give it to the next run to go on from there. An answer that was refused is not part of it,
+   * and of a result that was refused it says only that.
+   */
+  transcript: Prompt.Prompt
 }) {
   override get message(): string {
     return `${at(this.path)}: guardrail "${this.guardrail}" refused ${whatOf[this.checked]}: ${asClause(this.reason)}. Change the input, or have the check return Guardrail.replace("...") to go on with another text.`
@@ -495,7 +513,9 @@ export class LoopDetected extends Schema.TaggedError<LoopDetected>()("LoopDetect
   step: Schema.Int,
   tool: Schema.String,
   /** How often it was asked for with these arguments. */
-  count: Schema.Int
+  count: Schema.Int,
+  /** The conversation up to the failure: give it to the next run to go on from there. */
+  transcript: Prompt.Prompt
 }) {
   override get message(): string {
     return `${at(this.path)} step ${this.step}: the model called "${this.tool}" ${this.count} times with the same arguments and the same result. Change the instructions or the tool, or name the tool in \`except\` of LoopGuard.make if its calls are meant to repeat.`
@@ -510,7 +530,9 @@ export class GoalNotReached extends Schema.TaggedError<GoalNotReached>()("GoalNo
   /** What the judge missed in the last one. */
   missing: Schema.String,
   /** The output of the last round, as JSON. */
-  output: Schema.Json
+  output: Schema.Json,
+  /** The conversation of all rounds: give it to the next run to go on from there. */
+  transcript: Prompt.Prompt
 }) {
   override get message(): string {
     return `${at(this.path)} did not reach its goal in ${this.rounds} rounds; at last was missing: ${asClause(this.missing)}. Raise maxRounds, or set onMaxRounds: "answer" to take the last answer.`

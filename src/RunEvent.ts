@@ -191,8 +191,8 @@ export const StepRetried = Schema.TaggedStruct("StepRetried", {
 /** The step's model call failed and is retried; drop every delta of this run since event `discardFrom`. */
 export interface StepRetried extends Schema.Schema.Type<typeof StepRetried> {}
 /**
- * A middleware replaced the model's answer, or calls the model again; drop every delta of this run since event
- * `discardFrom`. The deltas of the new answer follow.
+ * A middleware replaced the model's answer, refused it, or calls the model again; drop every delta of this run since event
+ * `discardFrom`. The deltas of the new answer follow, or the run fails.
  */
 export const TurnReplaced = Schema.TaggedStruct("TurnReplaced", {
   ...inStep,
@@ -201,8 +201,8 @@ export const TurnReplaced = Schema.TaggedStruct("TurnReplaced", {
   by: Schema.String
 })
 /**
- * A middleware replaced the model's answer, or calls the model again; drop every delta of this run since event
- * `discardFrom`. The deltas of the new answer follow.
+ * A middleware replaced the model's answer, refused it, or calls the model again; drop every delta of this run since event
+ * `discardFrom`. The deltas of the new answer follow, or the run fails.
  */
 export interface TurnReplaced extends Schema.Schema.Type<typeof TurnReplaced> {}
 /** A piece of the answer. */

@@ -535,6 +535,7 @@ export const within = <A, E, R>(
     const { path } = state.info
     const ledger = new Budgets.Ledger(state.budget, state.info, limits, now)
     state.enter(ledger)
+    state.record()
     const own = Effect.ensuring(
       work,
       Effect.sync(() => state.leave(ledger))
@@ -551,6 +552,7 @@ export const within = <A, E, R>(
             allowed,
             used,
             spent: state.bill.spent(),
+            transcript: state.transcript?.soFar ?? Prompt.empty,
             ...(ledger.cost === undefined ? {} : { cost: ledger.cost }),
             ...(unpriced === undefined ? {} : { unpriced }),
             ...(failures === undefined ? {} : { failures })

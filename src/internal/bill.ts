@@ -149,6 +149,11 @@ export class Bill {
     this.#text += delta
   }
 
+  /** The text of the step under way is void. */
+  dropText(): void {
+    this.#text = ""
+  }
+
   /** Notes a whole answer of the model. */
   addAnswer({
     finishReason,

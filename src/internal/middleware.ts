@@ -9,6 +9,7 @@ import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as LanguageModel from "effect/ai/LanguageModel"
 import * as Model from "effect/ai/Model"
+import * as Prompt from "effect/ai/Prompt"
 import * as Predicate from "effect/Predicate"
 import * as RunError from "../RunError.ts"
 import { CurrentModel } from "../services/ModelInfo.ts"
@@ -155,7 +156,16 @@ export interface Caller {
   readonly onRepeat?: ((entry: Entry) => void) | undefined
   /** Called when a middleware gives another answer than it was given. */
   readonly onReplace?: ((entry: Entry) => void) | undefined
+  /** Called when a middleware fails with something that does not come from further in. */
+  readonly onFailure?: ((entry: Entry) => void) | undefined
 }
+
+/** The failure of a middleware. The agent adds the conversation on the way out. */
+export const middlewareError = (
+  path: ReadonlyArray<string>,
+  middleware: string,
+  cause: unknown
+): RunError.MiddlewareError => new RunError.MiddlewareError({ path, middleware, cause, transcript: Prompt.empty })
 
 const nothing = Symbol()
 
@@ -177,10 +187,7 @@ export const enter = (
   next: (request: unknown) => AnyEffect
 ): ((request: unknown) => AnyEffect) => {
   const { definition } = entry
-  const problem = (what: string) =>
-    Effect.fail(
-      new RunError.MiddlewareError({ path: caller.path, middleware: definition.name, cause: new Error(what) })
-    )
+  const problem = (what: string) => Effect.fail(middlewareError(caller.path, definition.name, new Error(what)))
   return (request) =>
     Effect.withFiber((fiber) => {
       const outside = fiber.context
@@ -206,9 +213,10 @@ export const enter = (
         return Effect.succeed(answer)
       })
       const caught = Effect.catchCause(own, (cause) =>
-        Effect.flatMap(isAsleep(Exit.failCause(cause)), (asleep) =>
-          Effect.failCause(asleep ? cause : owned(cause, entry, caller.path, inner))
-        )
+        Effect.flatMap(isAsleep(Exit.failCause(cause)), (asleep) => {
+          if (!asleep && hasOwn(cause, inner)) caller.onFailure?.(entry)
+          return Effect.failCause(asleep ? cause : owned(cause, entry, caller.path, inner))
+        })
       )
       return Effect.updateContext(caught as Inside, () => inside)
     })
@@ -275,6 +283,14 @@ const agentErrors: { readonly [Tag in AgentError["_tag"]]: AnyClass } = {
   ThreadsForbidden: RunError.ThreadsForbidden
 }
 
+/** Whether a cause has a failure that does not come from further in. */
+const hasOwn = ({ reasons }: Cause.Cause<unknown>, { failures = [] }: Inner): boolean =>
+  reasons.some(
+    (reason) =>
+      (Cause.isFailReason(reason) && !failures.includes(reason.error)) ||
+      (Cause.isDieReason(reason) && !failures.includes(reason.defect))
+  )
+
 /** The cause with the middleware's own defects as errors, and with its own errors so too where no type knows them. */
 const owned = (
   cause: Cause.Cause<unknown>,
@@ -282,8 +298,7 @@ const owned = (
   path: ReadonlyArray<string>,
   { failures = [], isInterrupted }: Inner
 ): Cause.Cause<unknown> => {
-  const wrap = (cause: unknown) =>
-    Cause.fail(new RunError.MiddlewareError({ path, middleware: definition.name, cause })).reasons
+  const wrap = (cause: unknown) => Cause.fail(middlewareError(path, definition.name, cause)).reasons
   return Cause.fromReasons(
     cause.reasons.flatMap((reason): ReadonlyArray<Cause.Reason<unknown>> => {
       if (Cause.isDieReason(reason) && !failures.includes(reason.defect)) return wrap(reason.defect)

@@ -33,8 +33,8 @@ export class RunState {
   readonly startedAt: number
   readonly events: EventSink
   readonly bill: Bill
-  /** The run's messages, when recording. */
-  readonly transcript: RunTranscript | undefined
+  readonly #input: unknown
+  #transcript: RunTranscript | undefined
   #handedOver = false
   #budget: Ledger | undefined
   #jobs: Jobs | undefined
@@ -48,8 +48,20 @@ export class RunState {
     this.startedAt = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
     this.events = new EventSink(parent?.events, this.info, options)
     this.bill = new Bill(parent?.bill)
-    this.transcript = this.events.recording ? new RunTranscript(this.info.path, options.input) : undefined
-    if (this.transcript !== undefined) parent?.transcript?.add(this.transcript)
+    this.#input = options.input
+    if (this.events.recording || parent?.transcript !== undefined) this.record()
+  }
+
+  /** The run's messages, when they are recorded. */
+  get transcript(): RunTranscript | undefined {
+    return this.#transcript
+  }
+
+  /** Records the messages of the run, and of those that it begins from here on. */
+  record(): void {
+    if (this.#transcript !== undefined) return
+    this.#transcript = new RunTranscript(this.info.path, this.#input)
+    this.parent?.transcript?.add(this.#transcript)
   }
 
   /** The innermost budget that the run works within. */

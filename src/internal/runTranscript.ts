@@ -76,6 +76,12 @@ export class RunTranscript {
     return { messages: all, given: commonPrefix(all, given) }
   }
 
+  /** The conversation so far, for an error: before anything was said it is the input. */
+  get soFar(): Prompt.Prompt {
+    const { messages } = this.said
+    return Prompt.fromMessages(messages.length === 0 ? [...messagesOf(this.#input)] : [...messages])
+  }
+
   /** This run and the runs nested in it that keep their own messages, in the order in which they began. */
   get members(): ReadonlyArray<RunMessages> {
     const own = this.#said === undefined ? [] : [{ path: this.#path, messages: this.#said().messages }]

@@ -4,6 +4,7 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Prompt from "effect/ai/Prompt"
 import * as Schema from "effect/Schema"
 import { RunTimedOut } from "../RunError.ts"
 import { Spent } from "../RunEvent.ts"
@@ -21,6 +22,7 @@ export const within = <A, E, R>(
   state: RunState
 ): Effect.Effect<A, E | RunTimedOut, R> =>
   Effect.withFiber((fiber) => {
+    state.record()
     const journal = journalOf(fiber)
     if (journal === undefined) return limited(work, limit, limit, state)
     const key = placeIn(state, fiber.getRef(CurrentPlace)).key("timeout")
@@ -36,36 +38,40 @@ const limited = <A, E, R>(
   withInterruptFailures(work, (effect, late) =>
     Effect.timeoutOrElse(effect, {
       duration: left,
-      orElse: () => Effect.fail(timedOut(limit, state, state.bill.spent(), late()?.reasons.map(describeReason)))
+      orElse: () => {
+        const failures = late()?.reasons.map(describeReason)
+        const transcript = state.transcript?.soFar ?? Prompt.empty
+        return Effect.fail(
+          timedOut(limit, state, {
+            spent: state.bill.spent(),
+            transcript,
+            ...(failures === undefined ? {} : { failures })
+          })
+        )
+      }
     })
   )
 
-const timedOut = (
-  limit: Duration.Duration,
-  { info }: RunState,
-  spent: Spent,
-  failures: ReadonlyArray<string> | undefined
-): RunTimedOut =>
-  new RunTimedOut({
-    path: info.path,
-    durationMs: Duration.toMillis(limit),
-    spent,
-    ...(failures === undefined ? {} : { failures })
-  })
+const timedOut = (limit: Duration.Duration, { info }: RunState, late: Late): RunTimedOut =>
+  new RunTimedOut({ path: info.path, durationMs: Duration.toMillis(limit), ...late })
 
 /** What a reason of a cause says. */
 export const describeReason = (reason: Cause.Reason<unknown>): string =>
   messageOf(Cause.isFailReason(reason) ? reason.error : Cause.isDieReason(reason) ? reason.defect : reason)
 
+/** What a run had come to when it was too late. */
+const Late = Schema.Struct({
+  spent: Spent,
+  transcript: Prompt.Prompt,
+  failures: Schema.optionalKey(Schema.Array(Schema.String))
+})
+type Late = typeof Late.Type
+
 interface Outcome {
-  /** What the run had spent when it was too late; absent for one that was in time. */
-  readonly late?: { readonly spent: Spent; readonly failures?: ReadonlyArray<string> }
+  /** Absent for a run that was in time. */
+  readonly late?: Late
 }
-const outcomes = formOf(
-  Schema.Struct({
-    late: Schema.optionalKey(Schema.Struct({ spent: Spent, failures: Schema.optionalKey(Schema.Array(Schema.String)) }))
-  }) as unknown as Schema.Codec<Outcome, unknown>
-)
+const outcomes = formOf(Schema.Struct({ late: Schema.optionalKey(Late) }) as unknown as Schema.Codec<Outcome, unknown>)
 const times = formOf(Schema.Finite)
 
 /** The time counts from the first time on that the run was made, also while no process works on it. */
@@ -81,7 +87,7 @@ const keptWithin = <A, E, R>(
     if (late === undefined) return work
     state.bill.addUsage(late.spent.usage)
     state.bill.addStep(late.spent.steps)
-    return Effect.fail(timedOut(limit, state, late.spent, late.failures))
+    return Effect.fail(timedOut(limit, state, late))
   }
   /** Keeps the outcome, unless another is kept, which then counts. */
   const ended = (own: Outcome, exit: Effect.Effect<A, E | RunTimedOut>): Effect.Effect<A, E | RunTimedOut, R> =>
@@ -101,8 +107,9 @@ const keptWithin = <A, E, R>(
       onFailure: (cause) => {
         const late = cause.reasons.find(Cause.isFailReason)?.error
         if (late === undefined) return Effect.failCause(cause)
-        const { failures, spent } = late
-        return ended({ late: { spent, ...(failures === undefined ? {} : { failures }) } }, Effect.fail(late))
+        const { failures, spent, transcript } = late
+        const outcome = { late: { spent, transcript, ...(failures === undefined ? {} : { failures }) } }
+        return ended(outcome, Effect.fail(late))
       }
     })
   })

@@ -98,7 +98,13 @@ export const make = <E, R, OnMaxRounds extends "fail" | "answer" = "fail">(
         if (done) return answer
         if (round >= maxRounds) {
           if (onMaxRounds === "answer") return answer
-          const error = new GoalNotReached({ path: run.path, rounds: round, missing, output: answer.output })
+          const error = new GoalNotReached({
+            path: run.path,
+            rounds: round,
+            missing,
+            output: answer.output,
+            transcript
+          })
           // Where the type is `never` the option is "answer", which returned above.
           return yield* Effect.fail(error as Exhausted<OnMaxRounds>)
         }

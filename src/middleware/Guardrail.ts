@@ -56,7 +56,10 @@ const settle = (
     case "Replace":
       return Effect.succeed(verdict.with)
     case "Trip":
-      return Effect.fail(new GuardrailTripped({ path, guardrail, checked, reason: verdict.reason }))
+      // The agent adds the conversation on the way out.
+      return Effect.fail(
+        new GuardrailTripped({ path, guardrail, checked, reason: verdict.reason, transcript: Prompt.empty })
+      )
   }
 }
 
@@ -81,7 +84,7 @@ export interface InputOptions {
  *
  * The check runs beside the model call, so it takes no time of its own; no tool is called before it has passed. A trip interrupts
  * the model call, on the wire too. A text in place of the input is sent as the user's last message, in this step and those that
- * follow; what was streamed before is void (`TurnReplaced`). The transcript keeps what the user said.
+ * follow. What was streamed before a trip or such a text is void (`TurnReplaced`). The transcript keeps what the user said.
  *
  * A check that fails fails the run. Throws `InvalidDefinition` for a check that is neither a function nor a runner.
  *
@@ -168,7 +171,7 @@ const withReplaced = (request: Middleware.ModelRequest, { replaced }: Inputs): M
 export interface OutputOptions {
   /**
    * True: nothing of an answer is emitted before its check has passed, so a stream gets it at once and late. Default false: it is
-   * streamed, and taken back with `TurnReplaced` where the check gives another text.
+   * streamed, and taken back with `TurnReplaced` where the check trips or gives another text.
    */
   readonly hold?: boolean | undefined
 }
@@ -236,7 +239,7 @@ export const toolInput = <E, R>(name: string, check: Check<Middleware.ToolCall, 
 
 /**
  * Checks what each tool call gives, a failure too, before the model sees it. A function is given the call as well. A trip fails
- * the run; what the tool has done is done. A text in place of the result is what the model sees.
+ * the run; what the tool has done is done, and neither events nor the transcript have its result. A text in place of the result is what the model sees.
  *
  * A check that fails fails the run. Throws `InvalidDefinition` for a check that is neither a function nor a runner.
  *

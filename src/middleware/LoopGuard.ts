@@ -3,7 +3,7 @@
  * again, and the model sees why; a model that goes on all the same fails the run.
  */
 import * as Effect from "effect/Effect"
-import type * as Prompt from "effect/ai/Prompt"
+import * as Prompt from "effect/ai/Prompt"
 import type * as Schema from "effect/Schema"
 import { assertOptions } from "../internal/definition.ts"
 import { canonical } from "../internal/fingerprint.ts"
@@ -49,9 +49,9 @@ export const make = (options: Options = {}): Middleware.Middleware<LoopDetected>
       const { made, warned } = countsOf(call, within)
       if (made < repeats) return next(call)
       if (warned >= warnings) {
-        return Effect.fail(
-          new LoopDetected({ path: call.path, step: call.step, tool: call.tool, count: made + warned + 1 })
-        )
+        const { path, step, tool } = call
+        // The agent adds the conversation on the way out.
+        return Effect.fail(new LoopDetected({ path, step, tool, count: made + warned + 1, transcript: Prompt.empty }))
       }
       const error = `${marker} "${call.tool}" has given the same result ${made} times with these arguments. It was not called again. Do something else, or answer with what you have.`
       return Effect.succeed(Middleware.outcome({ error }, { isFailure: true }))

@@ -5,7 +5,7 @@ import { Effect, Fiber, Schedule, Schema } from "effect"
 import { AiError, type Prompt } from "effect/ai"
 import { TestClock } from "effect/testing"
 import { Agent, AgentTool, Approvals, Guardrail, Middleware, RunError, type RunEvent, Runner, TestModel } from "troupe"
-import { collect, textOf } from "../support/grammar.ts"
+import { collect, effective, textOf } from "../support/grammar.ts"
 
 const text = (value: unknown) => JSON.stringify(value)
 const calls = Effect.flatMap(TestModel.TestModel, ({ calls }) => calls)
@@ -48,6 +48,20 @@ describe("a guardrail on the input", () => {
       yield* Fiber.join(fiber)
       assert.isTrue((yield* calls)[0]!.interrupted)
     }).pipe(Effect.provide(TestModel.layer([{ hang: true }])))
+  )
+
+  it.effect("takes back what was streamed beside it when it trips", () =>
+    Effect.gen(function* () {
+      const slow = Guardrail.input("slow", () => Effect.delay(Effect.succeed(Guardrail.trip("no")), "1 second"))
+      const fiber = yield* Effect.forkChild(collect(Agent.make("agent", { middleware: [slow] }), "go"))
+      yield* TestClock.adjust("1 second")
+      const { events } = yield* Fiber.join(fiber)
+      assert.deepStrictEqual(
+        events.map(({ _tag }) => _tag),
+        ["RunStarted", "StepStarted", "TextDelta", "TurnReplaced", "RunFailed"]
+      )
+      assert.strictEqual(of(events, "TurnReplaced")[0]?.by, "slow")
+    }).pipe(Effect.provide(TestModel.layer([{ text: ["a", "b"], after: 1, hang: true }])))
   )
 
   it.effect("takes no time of its own, and no tool is called before it has passed", () =>
@@ -167,6 +181,37 @@ describe("a guardrail on the output", () => {
       const error = yield* tripped(Agent.make("agent", { middleware: [polite(false)] }).run("go"))
       assert.deepStrictEqual([error.guardrail, error.checked, error.reason], ["polite", "output", "rude"])
     }).pipe(Effect.provide(rude))
+  )
+
+  it.effect("without hold, a trip takes back what was streamed before the run fails", () =>
+    Effect.gen(function* () {
+      const { events } = yield* collect(Agent.make("agent", { middleware: [polite(false)] }), "go")
+      const [replaced] = of(events, "TurnReplaced")
+      assert.deepStrictEqual([replaced?.by, replaced?.step], ["polite", 1])
+      assert.deepStrictEqual(
+        effective(events).map(({ _tag }) => _tag),
+        ["RunStarted", "StepStarted", "RunFailed"]
+      )
+      assert.notInclude(text(events.at(-1)), "damn")
+    }).pipe(Effect.provide(rude))
+  )
+
+  it.effect("of a Layer does so too, also behind other middleware", () =>
+    Effect.gen(function* () {
+      const looksOn = Middleware.make("looks on", { model: (request, next) => next(request) })
+      const agent = Agent.make("agent", { middleware: [looksOn] })
+      const { events } = yield* collect(agent, "go").pipe(Effect.provide(Middleware.layer(looksOn, polite(false))))
+      assert.strictEqual(of(events, "TurnReplaced")[0]?.by, "polite")
+      assert.notInclude(text(events.at(-1)), "damn")
+    }).pipe(Effect.provide(rude))
+  )
+
+  it.effect("what a model says before it fails stays, because nothing has refused it", () =>
+    Effect.gen(function* () {
+      const { events } = yield* collect(Agent.make("agent", { middleware: [polite(false)], retry: "none" }), "go")
+      assert.deepStrictEqual(of(events, "TurnReplaced"), [])
+      assert.strictEqual(textOf(events), "go")
+    }).pipe(Effect.provide(TestModel.layer([{ text: ["go", "ne"], after: 1, fail: down }])))
   )
 
   it.effect("with hold, nothing of a refused answer is ever emitted", () =>
@@ -302,12 +347,18 @@ describe("a guardrail on tool calls", () => {
     }).pipe(Effect.provide(model))
   )
 
-  it.effect("trips on a result", () =>
+  it.effect("trips on a result, which neither events nor the transcript have", () =>
     Effect.gen(function* () {
-      const error = yield* tripped(
-        agent(Guardrail.toolOutput("leak", () => Effect.succeed(Guardrail.trip("a leak")))).run("go")
+      const leak = Guardrail.toolOutput("leak", () => Effect.succeed(Guardrail.trip("a leak")))
+      const { events } = yield* collect(agent(leak), "go")
+      assert.notInclude(text(events), "sent to")
+      const last = of(events, "RunFailed")[0]!
+      assert.deepInclude(last.error as object, { _tag: "GuardrailTripped", checked: "toolOutput" })
+      assert.include(text(last.transcript), 'The call was made. The guardrail \\"leak\\" withholds its result.')
+      assert.deepStrictEqual(
+        last.spent.toolCalls.map(({ status }) => status),
+        ["completed"]
       )
-      assert.strictEqual(error.checked, "toolOutput")
     }).pipe(Effect.provide(model))
   )
 })

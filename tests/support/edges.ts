@@ -49,7 +49,12 @@ export const it = {
   /** With a `TestClock`. */
   effect: both(async.effect, testEnvironment),
   /** With real time. */
-  live: both(async.live, Layer.empty)
+  live: both(async.live, Layer.empty),
+  /** With a `TestClock`, and by `Effect.runSync` alone. */
+  sync: (name: string, self: () => Effect.Effect<unknown, unknown, Scope.Scope>): void => {
+    const runSync = bySync(testEnvironment, SyncEdge.layer)
+    plain(`${name} (runSync)`, () => void runSync(Effect.suspend(self)))
+  }
 }
 
 /** How a program ends by each edge, within a test that goes on. */

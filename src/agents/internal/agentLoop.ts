@@ -74,17 +74,48 @@ const through = (
     const stages = around(spec.middleware, fiber)
     return listening(fiber, state, (listener) => {
       const make = (model: ModelCall.ResolvedModel) => new Loop(spec, state, { model, stages, listener })
-      const run = (input: Prompt.RawInput, loop: Loop) => Effect.catchCause(loop.run(input), asEdgeError)
+      const run = (input: Prompt.RawInput, loop: Loop) =>
+        Effect.catchCause(loop.run(input), (cause) => failWith(cause, () => loop.transcript()))
       if (stages === undefined || stages.run.length === 0) return run(input, make(model))
+      let last: Loop | undefined
       // A middleware can have provided another model.
       const again = (input: Prompt.RawInput) =>
         Effect.flatMap(ModelCall.resolveModel(state.info.path), (model) => {
-          const one = make(model)
+          const one = (last = make(model))
           return Effect.map(run(input, one), (value) => ({ value, transcript: one.transcript() }))
         })
-      return runThrough(stages.run, spec, input, state, again)
+      return Effect.catchCause(runThrough(stages.run, spec, input, state, again), (cause) =>
+        failWith(cause, () => last?.transcript() ?? Transcript.givenOf(input))
+      )
     })
   })
+
+/** Fails with a cause whose errors have the conversation, also those that were made where it is not known. */
+const failWith = (cause: Cause.Cause<unknown>, transcript: () => Prompt.Prompt): Effect.Effect<never, unknown> =>
+  asEdgeError(Cause.map(cause, (error) => (isWithout(error) ? withTranscript(error, transcript()) : error)))
+
+type Late = RunError.MiddlewareError | RunError.GuardrailTripped | RunError.LoopDetected | RunError.GoalNotReached
+
+const isWithout = (error: unknown): error is Late =>
+  (error instanceof RunError.MiddlewareError ||
+    error instanceof RunError.GuardrailTripped ||
+    error instanceof RunError.LoopDetected ||
+    error instanceof RunError.GoalNotReached) &&
+  error.transcript.content.length === 0
+
+const withTranscript = (error: Late, transcript: Prompt.Prompt): Late => {
+  switch (error._tag) {
+    case "MiddlewareError":
+      // An error's cause is not among its enumerable fields.
+      return new RunError.MiddlewareError({ ...error, cause: error.cause, transcript })
+    case "GuardrailTripped":
+      return new RunError.GuardrailTripped({ ...error, transcript })
+    case "LoopDetected":
+      return new RunError.LoopDetected({ ...error, transcript })
+    case "GoalNotReached":
+      return new RunError.GoalNotReached({ ...error, transcript })
+  }
+}
 
 /** A refusal of the sync edge reaches waiting fibers as a defect; for an agent it is an expected failure. */
 const asEdgeError = (cause: Cause.Cause<unknown>): Effect.Effect<never, unknown> => {

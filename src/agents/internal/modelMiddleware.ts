@@ -9,7 +9,7 @@ import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { Bill } from "../../internal/bill.ts"
 import { withInstruction } from "../../internal/input.ts"
-import type { Caller, Entry } from "../../internal/middleware.ts"
+import { type Caller, type Entry, middlewareError } from "../../internal/middleware.ts"
 import { CurrentWrappers, type Wrapped } from "../../internal/modelWrappers.ts"
 import type { RunState } from "../../internal/runState.ts"
 import { makeUsage } from "../../internal/usage.ts"
@@ -60,10 +60,10 @@ export const callThrough = (self: Step): Effect.Effect<Turn, unknown> =>
     const through = compose(self.stages.model, calls.caller, (changed) =>
       calls.next(changed as Middleware.ModelRequest)
     )
-    return Effect.flatMap(through(request), (turn) => calls.end(turn as Middleware.Turn)) as Effect.Effect<
-      Turn,
-      unknown
-    >
+    const ended = Effect.catchCause(through(request), (cause) =>
+      Effect.andThen(calls.refused(), Effect.failCause(cause))
+    )
+    return Effect.flatMap(ended, (turn) => calls.end(turn as Middleware.Turn)) as Effect.Effect<Turn, unknown>
   })
 
 const isTurn = Schema.is(Middleware.Turn)
@@ -86,6 +86,8 @@ class Calls {
   #offered: ReadonlyArray<string> | undefined
   /** Who called again, or replaced the turn. */
   #by: Entry | undefined
+  /** Who has failed the step by itself, and not because the model did. */
+  #failedBy: Entry | undefined
   #replacedAt = -1
 
   constructor(self: Step, prompt: Prompt.Prompt) {
@@ -103,6 +105,9 @@ class Calls {
         isTurn(answer) ? undefined : "it returned something that is not a turn; make one with Middleware.turn",
       onRepeat: (entry) => {
         this.#by = entry
+      },
+      onFailure: (entry) => {
+        this.#failedBy = entry
       },
       onReplace: (entry) => {
         this.#by = entry
@@ -163,6 +168,16 @@ class Calls {
     return Effect.catchDefect(replaced, (defect) => Effect.fail(this.#failure(defect)))
   }
 
+  /** Voids what was emitted of an answer that a middleware has refused: the run is about to fail. */
+  refused(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      if (this.#failedBy === undefined) return Effect.void
+      this.#by = this.#failedBy
+      this.#self.state.bill.dropText()
+      return this.#discard(false)
+    })
+  }
+
   #replace(data: Middleware.Turn, shown: Turn | undefined): Effect.Effect<Turn, MiddlewareError> {
     const before = shown === undefined ? undefined : toData(shown)
     const isSame = before !== undefined && before.text === data.text && before.reasoning === data.reasoning
@@ -189,11 +204,8 @@ class Calls {
 
   #failure(cause: unknown): MiddlewareError {
     if (cause instanceof MiddlewareError) return cause
-    return new MiddlewareError({
-      path: this.#self.state.info.path,
-      middleware: this.#by?.definition.name ?? "",
-      cause: typeof cause === "string" ? new Error(cause) : cause
-    })
+    const { path } = this.#self.state.info
+    return middlewareError(path, this.#by?.definition.name ?? "", typeof cause === "string" ? new Error(cause) : cause)
   }
 
   /** Notes the turn, with the usage of all calls, and refuses calls of tools that the model was not offered. */
@@ -212,15 +224,13 @@ class Calls {
     return { ...call, refused: `there is no tool "${call.name}" in this step` }
   }
 
-  #discard(): Effect.Effect<void> {
+  #discard(waits = true): Effect.Effect<void> {
     if (!this.#hasDeltas) return Effect.void
     this.#hasDeltas = false
-    return this.#self.state.events.emit({
-      _tag: "TurnReplaced",
-      step: this.#self.request.step,
-      discardFrom: this.#discardFrom,
-      by: this.#by?.definition.name ?? ""
-    })
+    const by = this.#by?.definition.name ?? ""
+    const { request, state } = this.#self
+    const { step } = request
+    return state.events.emit({ _tag: "TurnReplaced", step, discardFrom: this.#discardFrom, by }, waits)
   }
 
   #emit(reasoning: string, text: string): Effect.Effect<void> {
@@ -289,7 +299,7 @@ class Calls {
   }
 
   #fault({ definition }: Entry, cause: unknown): MiddlewareError {
-    return new MiddlewareError({ path: this.#self.state.info.path, middleware: definition.name, cause })
+    return middlewareError(this.#self.state.info.path, definition.name, cause)
   }
 }
 

@@ -4,9 +4,8 @@ import * as Prompt from "effect/ai/Prompt"
 import * as Schema from "effect/Schema"
 import * as Semaphore from "effect/Semaphore"
 import { inAttempts } from "../../internal/attempts.ts"
-import type { Entry } from "../../internal/middleware.ts"
+import { type Entry, middlewareError } from "../../internal/middleware.ts"
 import type { RunState } from "../../internal/runState.ts"
-import { MiddlewareError } from "../../RunError.ts"
 import type { AgentSpec } from "./agentSpec.ts"
 import { compose, type Stage } from "./middlewareStages.ts"
 import * as Transcript from "./transcript.ts"
@@ -131,11 +130,11 @@ class Runs {
     const { output: shape } = this.#spec
     const fail = (problem: string) =>
       Effect.fail(
-        new MiddlewareError({
-          path: this.#state.info.path,
-          middleware: this.#name,
-          cause: new Error(`the output that it returned does not fit: ${problem}`)
-        })
+        middlewareError(
+          this.#state.info.path,
+          this.#name,
+          new Error(`the output that it returned does not fit: ${problem}`)
+        )
       )
     if (shape !== undefined) return Effect.catch(shape.decode(JSON.stringify(output)), fail)
     return typeof output === "string" ? Effect.succeed(output) : fail("it is not a text")

@@ -8,11 +8,11 @@ import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { issuesOf } from "../../internal/issues.ts"
 import { toJson } from "../../internal/json.ts"
-import type { Entry } from "../../internal/middleware.ts"
+import { type Entry, middlewareError } from "../../internal/middleware.ts"
 import { waitingForOf } from "../../internal/suspension.ts"
 import { takesNothing } from "../../internal/toolDefinition.ts"
 import * as Middleware from "../../Middleware.ts"
-import { RunSuspended, InvalidApproval, MiddlewareError, ToolError } from "../../RunError.ts"
+import { GuardrailTripped, RunSuspended, InvalidApproval, MiddlewareError, ToolError } from "../../RunError.ts"
 import { compose, type Stage } from "./middlewareStages.ts"
 import * as Approval from "./toolApproval.ts"
 import * as Steps from "./toolCallSteps.ts"
@@ -132,7 +132,7 @@ class CallThrough {
         onSuccess: () => {
           const cause = new Error(`the arguments that it gave "${this.#tool.name}" do not fit: ${issuesOf(error)}`)
           const middleware = this.#changedBy?.definition.name ?? ""
-          return Effect.fail(new MiddlewareError({ path: this.#context.info.path, middleware, cause }))
+          return Effect.fail(middlewareError(this.#context.info.path, middleware, cause))
         }
       })
     )
@@ -190,6 +190,8 @@ class CallThrough {
     const failed = exit.cause.reasons.find(Cause.isFailReason)
     const known = Predicate.isObject(failed?.error) ? this.#ends.get(failed.error) : undefined
     if (known !== undefined) return Effect.succeed(known)
+    const refusal = exit.cause.reasons.map(refusalIn).find((one) => one !== undefined)
+    if (refusal !== undefined && this.#last !== undefined) this.#last = withheld(this.#last, refusal)
     return Effect.andThen(this.#noteLast(), this.#stop(exit.cause))
   }
 
@@ -239,6 +241,21 @@ const requestOf = (
   idempotencyKey: info.idempotencyKey,
   prompt: (record.prompt ??= Prompt.fromMessages(tools.messages()))
 })
+
+/** The guardrail that has refused what the tool gave; also one of a Layer. */
+const refusalIn = (reason: Cause.Reason<unknown>): GuardrailTripped | undefined => {
+  const error = Cause.isFailReason(reason) ? reason.error : undefined
+  const own = error instanceof MiddlewareError ? error.cause : error
+  return own instanceof GuardrailTripped && own.checked === "toolOutput" ? own : undefined
+}
+
+/** An end without what the tool gave, for the run that goes on from there: it is known that the call was made. */
+const withheld = (end: Steps.Ended, { guardrail }: GuardrailTripped): Steps.Ended => {
+  const note = `The call was made. The guardrail "${guardrail}" withholds its result.`
+  return end._tag === "Failed"
+    ? { _tag: "Failed", failure: new Failure(undefined, { error: note }, true), isFatal: false }
+    : { _tag: "Completed", value: { result: { note }, modelOutput: undefined } }
+}
 
 /** The end of a call that a middleware has answered. */
 const madeOf = ({ isFailure, result }: Middleware.Outcome): Steps.Ended =>

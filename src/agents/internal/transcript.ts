@@ -170,6 +170,12 @@ export const promptOf = (input: unknown): Prompt.Prompt | string => {
   }
 }
 
+/** The input as the conversation that a run had before it began. */
+export const givenOf = (input: unknown): Prompt.Prompt => {
+  const prompt = promptOf(input)
+  return typeof prompt === "string" ? Prompt.empty : prompt
+}
+
 const isMessage = (message: unknown): boolean =>
   Predicate.hasProperty(message, "role") &&
   Predicate.hasProperty(message, "content") &&

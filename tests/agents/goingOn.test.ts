@@ -53,7 +53,7 @@ type Run = Effect.Effect<unknown, unknown, LanguageModel.LanguageModel>
 /** How a run comes to fail after its first step, in which it has paid. */
 interface Failing {
   /** The turns after the first one. */
-  readonly then: ReadonlyArray<TestModel.Turn | string>
+  readonly turns: ReadonlyArray<TestModel.Turn | string>
   readonly run: (tools: Tools) => Run
   /** What the next run is given, where that is not the transcript itself. */
   readonly input?: (error: RunError.RunSuspended) => Prompt.RawInput
@@ -78,61 +78,61 @@ const onStep = (step: number, what: Effect.Effect<never, unknown>) =>
 const down = TestModel.fail(new AiError.InvalidRequestError({ description: "down" }))
 
 const failures: Readonly<Record<string, Failing>> = {
-  ModelError: { then: [down], run: failing() },
+  ModelError: { turns: [down], run: failing() },
   "ModelError in the middle of an answer": {
-    then: [{ text: ["half ", "an answer"], after: 1, ...down }],
+    turns: [{ text: ["half ", "an answer"], after: 1, ...down }],
     run: failing(),
     without: "half"
   },
-  MaxStepsExceeded: { then: [], run: failing({ maxSteps: 1 }) },
-  MaxToolCallsExceeded: { then: [toolCall("look", {})], run: failing({ maxToolCalls: 1, onMaxToolCalls: "fail" }) },
+  MaxStepsExceeded: { turns: [], run: failing({ maxSteps: 1 }) },
+  MaxToolCallsExceeded: { turns: [toolCall("look", {})], run: failing({ maxToolCalls: 1, onMaxToolCalls: "fail" }) },
   InvalidOutput: {
-    then: ["not json"],
+    turns: ["not json"],
     run: failing({ output: Schema.Struct({ a: Schema.Int }), outputRepairs: 0 } as Agent.Options)
   },
-  OutputTruncated: { then: [{ text: "cut", finishReason: "length" }], run: failing() },
-  ModelRefused: { then: [{ text: "I won't.", finishReason: "content-filter" }], run: failing() },
-  EmptyTurn: { then: ["", ""], run: failing() },
+  OutputTruncated: { turns: [{ text: "cut", finishReason: "length" }], run: failing() },
+  ModelRefused: { turns: [{ text: "I won't.", finishReason: "content-filter" }], run: failing() },
+  EmptyTurn: { turns: ["", ""], run: failing() },
   ToolError: {
-    then: [TestModel.toolCalls({ name: "breaks", params: {} }, { name: "look", params: {} })],
+    turns: [TestModel.toolCalls({ name: "breaks", params: {} }, { name: "look", params: {} })],
     run: failing()
   },
-  AsyncToolError: { then: [toolCall("waits", {})], run: failing(), edge: "sync" },
+  AsyncToolError: { turns: [toolCall("waits", {})], run: failing(), edge: "sync" },
   RunSuspended: {
-    then: [toolCall("asks", {})],
+    turns: [toolCall("asks", {})],
     run: failing(),
     input: ({ transcript, waitingFor }) => Runner.answer(transcript, { [waitingFor[0].id]: Approvals.approve })
   },
-  MiddlewareError: { then: [], run: guarded(onStep(2, Effect.die("broken"))) },
+  MiddlewareError: { turns: [], run: guarded(onStep(2, Effect.die("broken"))) },
   "MiddlewareError of a tool call": {
-    then: [toolCall("look", {})],
+    turns: [toolCall("look", {})],
     run: guarded(
       Middleware.make("own", { tool: (call, next) => (call.tool === "look" ? Effect.die("broken") : next(call)) })
     )
   },
   "MiddlewareError after the run": {
-    then: ["paid"],
+    turns: ["paid"],
     run: guarded(Middleware.make("own", { run: (run, next) => Effect.andThen(next(run), Effect.die("broken")) }))
   },
   "MiddlewareError of a Layer": {
-    then: [],
+    turns: [],
     run: (tools) => Effect.provide(failing()(tools), Middleware.layer(onStep(2, Effect.fail("broken"))))
   },
   "GuardrailTripped by an answer": {
-    then: ["a rude word"],
+    turns: ["a rude word"],
     run: guarded(
       Guardrail.output("polite", (text) => (text.includes("rude") ? tripped : Effect.succeed(Guardrail.pass)))
     ),
     without: "rude"
   },
   "GuardrailTripped by a call": {
-    then: [toolCall("look", {})],
+    turns: [toolCall("look", {})],
     run: guarded(
       Guardrail.toolInput("blind", ({ tool }) => (tool === "look" ? tripped : Effect.succeed(Guardrail.pass)))
     )
   },
   "GuardrailTripped by a result": {
-    then: [TestModel.toolCalls({ name: "look", params: {} }, { name: "pay", params: { to: "Eve" } })],
+    turns: [TestModel.toolCalls({ name: "look", params: {} }, { name: "pay", params: { to: "Eve" } })],
     run: guarded(
       Guardrail.toolOutput("leak", ({ result }) =>
         json(result).includes("secret") ? tripped : Effect.succeed(Guardrail.pass)
@@ -141,31 +141,31 @@ const failures: Readonly<Record<string, Failing>> = {
     without: "a secret"
   },
   LoopDetected: {
-    then: [toolCall("look", {}), toolCall("look", {}), toolCall("look", {})],
+    turns: [toolCall("look", {}), toolCall("look", {}), toolCall("look", {})],
     run: guarded(LoopGuard.make({ repeats: 1, warnings: 1 }))
   },
   GoalNotReached: {
-    then: ["enough?", "and now?"],
+    turns: ["enough?", "and now?"],
     run: guarded(Goal.make({ until: () => Effect.succeed({ done: false, missing: "more" }), maxRounds: 2 }))
   },
   "RunTimedOut in a model call": {
-    then: [hang],
+    turns: [hang],
     run: (tools) => Runner.withTimeout(agentOf(tools), "1 second").run("Pay Ada.")
   },
   "BudgetExceeded of steps": {
-    then: [],
+    turns: [],
     run: (tools) => Runner.withBudget(agentOf(tools), { steps: 1 }).run("Pay Ada.")
   },
   "BudgetExceeded of tool calls": {
-    then: [toolCall("look", {})],
+    turns: [toolCall("look", {})],
     run: (tools) => Runner.withBudget(agentOf(tools), { toolCalls: 1 }).run("Pay Ada.")
   },
   "BudgetExceeded of time": {
-    then: [hang],
+    turns: [hang],
     run: (tools) => Runner.withBudget(agentOf(tools), { time: "1 second" }).run("Pay Ada.")
   },
   "BudgetExceeded of tokens": {
-    then: ["paid"],
+    turns: ["paid"],
     run: (tools) => Runner.withBudget(agentOf(tools), { tokens: 17 }).run("Pay Ada.")
   }
 }
@@ -190,8 +190,8 @@ const withoutTranscript = [
   "OutcomeUnknown"
 ]
 
-const script = (then: Failing["then"]) =>
-  TestModel.layer([{ text: "I pay.", ...toolCall("pay", { to: "Ada" }, "c1") }, ...then])
+const script = (turns: Failing["turns"]) =>
+  TestModel.layer([{ text: "I pay.", ...toolCall("pay", { to: "Ada" }, "c1") }, ...turns])
 
 /** How a run ends whose clock goes on by two seconds. */
 const ended = (run: Run, model: Layer.Layer<LanguageModel.LanguageModel>) =>
@@ -223,11 +223,11 @@ const assertGoesOn = ({ all, paid }: ReturnType<typeof tools>, input: Prompt.Raw
   })
 
 describe("a run goes on from the transcript of", () => {
-  for (const [name, { edge, input, run, then, without }] of Object.entries(failures)) {
+  for (const [name, { edge, input, run, turns, without }] of Object.entries(failures)) {
     const goesOn = () =>
       Effect.gen(function* () {
         const own = tools()
-        const error = errorIn(yield* ended(run(own.all), script(then)))
+        const error = errorIn(yield* ended(run(own.all), script(turns)))
         if (!Predicate.hasProperty(error, "transcript") || !Prompt.isPrompt(error.transcript)) {
           return assert.fail(`it has no transcript: ${String(error)}`)
         }
@@ -264,14 +264,14 @@ describe("a run goes on from the transcript of", () => {
 describe("a run without such an error goes on from its last event:", () => {
   const lastEvent = (
     run: (tools: Tools) => Runner.Runner<Prompt.RawInput, unknown, unknown, LanguageModel.LanguageModel>,
-    then: Failing["then"],
+    turns: Failing["turns"],
     end: (fiber: Fiber.Fiber<unknown, unknown>) => Effect.Effect<unknown, unknown>
   ) =>
     Effect.gen(function* () {
       const own = tools()
       const events: Array<RunEvent.RunEvent> = []
       const watched = Runner.onEvent(run(own.all), (event) => Effect.sync(() => void events.push(event)))
-      const fiber = yield* Effect.forkChild(Effect.exit(Effect.provide(watched.run("Pay Ada."), script(then))))
+      const fiber = yield* Effect.forkChild(Effect.exit(Effect.provide(watched.run("Pay Ada."), script(turns))))
       yield* TestClock.adjust("2 seconds")
       yield* end(fiber)
       const last = events.at(-1)
@@ -320,7 +320,7 @@ describe("an error that comes through a workflow has the conversation of its age
   }
   const ways = { "a model": [down], "a guardrail": ["rude"] } as const
   for (const [name, through] of Object.entries(workflows)) {
-    for (const [way, then] of Object.entries(ways)) {
+    for (const [way, turns] of Object.entries(ways)) {
       it.effect(`${name}, ${way}`, () =>
         Effect.gen(function* () {
           const own = tools()
@@ -328,7 +328,7 @@ describe("an error that comes through a workflow has the conversation of its age
             text === "rude" ? tripped : Effect.succeed(Guardrail.pass)
           )
           const agent = agentOf(own.all, { middleware: [polite] } as Agent.Options)
-          const exit = yield* ended(through(agent), script(then))
+          const exit = yield* ended(through(agent), script(turns))
           const transcript = transcriptIn(errorIn(exit))
           if (transcript === undefined) return assert.fail("there is no transcript")
           yield* assertGoesOn(own, transcript)

@@ -202,6 +202,24 @@ const mcp = Command.make(
   Command.withExamples([{ command: "troupe mcp --http 8080 agents.ts" }])
 )
 
+const acp = Command.make(
+  "acp",
+  {
+    model,
+    db,
+    name: Flag.String("name").pipe(Flag.withDescription("Which of its runners; by default the first"), Flag.optional),
+    file: Argument.String("file").pipe(Argument.withDescription("A file that exports an agent"))
+  },
+  (input) =>
+    Effect.flatMap(
+      Effect.promise(() => import("./cli/acp.ts")),
+      (command) => command.run(input)
+    )
+).pipe(
+  Command.withDescription("Serve an agent to an editor, over the Agent Client Protocol"),
+  Command.withExamples([{ command: "troupe acp --db troupe.db agent.ts", description: "With sessions that are kept" }])
+)
+
 const serve = Command.make(
   "serve",
   {
@@ -303,7 +321,7 @@ const runs = Command.make("runs").pipe(
 
 const troupe = Command.make("troupe").pipe(
   Command.withDescription("Agents that start together, stop together, and say what went wrong"),
-  Command.withSubcommands([run, chat, trace, review, graph, mcp, serve, worker, runs])
+  Command.withSubcommands([run, chat, trace, review, graph, mcp, acp, serve, worker, runs])
 )
 
 let signal: "SIGINT" | "SIGTERM" = "SIGINT"

@@ -17,7 +17,7 @@ import * as Limits from "./internal/server/limits.ts"
 import * as Tool from "./internal/server/tool.ts"
 
 export { isTool, stepProgress, textProgress } from "./internal/server/tool.ts"
-export { keepingStdout } from "./internal/server/standardOutput.ts"
+export { keepingStdout } from "../internal/process/standardOutput.ts"
 
 /** A runner with its definition for MCP clients: see {@link tool}. */
 export type McpTool<Services> = Tool.Tool<Services>

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process"
 import { once } from "node:events"
 import { createInterface } from "node:readline"
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
-import * as Lines from "../../../src/layers/mcp/internal/lines.ts"
+import * as Lines from "../../../src/layers/internal/process/lines.ts"
 import { nodeArguments } from "../../support/mcpProcess.ts"
 
 interface Answer {

@@ -12,10 +12,10 @@ import type * as Scope from "effect/Scope"
 import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
 import type { Closing } from "./closing.ts"
-import * as Lines from "../lines.ts"
+import * as Lines from "../../../internal/process/lines.ts"
 import { protocols } from "./register.ts"
 import { batchProblem, read } from "./requests.ts"
-import { takeOver, type Write } from "./standardOutput.ts"
+import { takeOver, type Write } from "../../../internal/process/standardOutput.ts"
 
 /** How much a client may send at once. */
 export interface InputLimits {

@@ -1,0 +1,52 @@
+/** An agent that is a process of its own, with its options checked. */
+import * as Duration from "effect/Duration"
+import type * as Redacted from "effect/Redacted"
+import { durationOf } from "../../../../internal/toolDefinition.ts"
+import { InvalidDefinition } from "../../../../RunError.ts"
+import type { Options } from "../../AcpAgent.ts"
+
+/** Options with their defaults. */
+export interface Spec {
+  readonly name: string
+  readonly command: string
+  readonly args: ReadonlyArray<string>
+  readonly env: Readonly<Record<string, string | Redacted.Redacted<string>>>
+  readonly cwd: string
+  readonly startMs: number
+  readonly graceMs: number
+  readonly limit: number
+  readonly files: Options["files"]
+  readonly terminals: boolean
+}
+
+/** Checks options. Throws `InvalidDefinition`. */
+export const specOf = (name: string, options: Options): Spec => {
+  const subject = `agent "${name}"`
+  const invalid = (problem: string, remedy: string) => new InvalidDefinition({ subject, problem, remedy })
+  const { args = [], command, cwd, env = {}, files, limit = 64 * 1024 * 1024, terminals = false } = options
+  if (typeof command !== "string" || command.trim() === "") {
+    throw invalid("it has no command", 'Give the command that starts it: { command: "npx", args: [...] }')
+  }
+  if ([command, ...args, ...Object.keys(env)].some((text) => text.includes("\0"))) {
+    throw invalid("its command, args or env hold a zero byte", "Take it out")
+  }
+  if (!Number.isInteger(limit) || limit < 1) {
+    throw invalid(`limit is ${limit}`, "Give it a whole number of at least 1")
+  }
+  if (files !== undefined && (typeof files.root !== "string" || files.root === "")) {
+    throw invalid("files has no root", "Give the directory that it may use: files: { root }")
+  }
+  const ms = (option: string, input: Duration.Input) => Duration.toMillis(durationOf(subject, option, input))
+  return {
+    name,
+    command,
+    args,
+    env,
+    cwd: cwd ?? globalThis.process.cwd(),
+    startMs: ms("startTimeout", options.startTimeout ?? "30 seconds"),
+    graceMs: ms("grace", options.grace ?? "2 seconds"),
+    limit,
+    files,
+    terminals
+  }
+}

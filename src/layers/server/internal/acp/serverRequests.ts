@@ -1,0 +1,117 @@
+/** What an editor asks for, and the answers. */
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import * as Store from "../../../../services/SessionStore.ts"
+import { codes, failure, type Handlers, type Peer, refuse, type RpcFailure } from "./rpc.ts"
+import { Initialize, OfSession, OpenSession, Prompt, protocolVersion, reader } from "./schema.ts"
+import type { Session, Sessions } from "./serverSessions.ts"
+import { cancel, type ServedAgent, take, takesConversation } from "./serverTurn.ts"
+import { historyUpdates } from "./updates.ts"
+
+/** What is served. */
+export interface Served {
+  readonly name: string
+  readonly version: string
+  readonly runner: ServedAgent
+  readonly sessions: Sessions
+  readonly scope: Scope.Scope
+  /** The other side, once it is there. */
+  readonly peer: () => Peer<never>
+}
+
+const initialize = reader(Initialize)
+const openSession = reader(OpenSession)
+const ofSession = reader(OfSession)
+const prompt = reader(Prompt)
+
+/** The handlers of what an editor sends. */
+export const handlers = (served: Served): Pick<Handlers<never>, "request" | "notification"> => ({
+  request: (method, params) => {
+    switch (method) {
+      case "initialize":
+        return Effect.flatMap(initialize(params), () => initialized(served))
+      case "authenticate":
+        return Effect.succeed({})
+      case "session/new":
+        return Effect.flatMap(openSession(params), (given) => opened(served, given))
+      case "session/load":
+        return Effect.flatMap(openSession(params), (given) => loaded(served, given))
+      case "session/close":
+        return Effect.flatMap(ofSession(params), ({ sessionId }) => closed(served, sessionId))
+      case "session/prompt":
+        return Effect.flatMap(prompt(params), (given) =>
+          Effect.flatMap(served.sessions.get(given.sessionId), (session) =>
+            take({ runner: served.runner, peer: served.peer(), session, scope: served.scope }, given.prompt)
+          )
+        )
+      default:
+        return refuse(codes.unknownMethod, `There is no "${method.slice(0, 100)}" here.`)
+    }
+  },
+  notification: (method, params) =>
+    method !== "session/cancel"
+      ? Effect.void
+      : ofSession(params).pipe(
+          Effect.flatMap(({ sessionId }) => served.sessions.get(sessionId)),
+          // Further messages must not wait for the end of the run.
+          Effect.flatMap((session) => Effect.forkIn(cancel(session), served.scope)),
+          Effect.ignore
+        )
+})
+
+const initialized = ({ name, runner, version }: Served): Effect.Effect<object> =>
+  Effect.map(Effect.serviceOption(Store.SessionStore), (store) => ({
+    protocolVersion,
+    agentCapabilities: {
+      loadSession: Option.isSome(store),
+      promptCapabilities: { image: takesConversation(runner), audio: false, embeddedContext: true },
+      mcpCapabilities: { http: false, sse: false },
+      sessionCapabilities: { close: {} }
+    },
+    agentInfo: { name, version },
+    authMethods: []
+  }))
+
+type Given = typeof OpenSession.Type
+
+const opened = ({ sessions }: Served, given: Given): Effect.Effect<object, RpcFailure> =>
+  Effect.gen(function* () {
+    yield* withoutServers(given)
+    const { id } = yield* sessions.open(given.cwd)
+    return { sessionId: id }
+  })
+
+/** The servers of an editor are not connected to: an agent has the tools that its program gives it. */
+const withoutServers = ({ mcpServers }: Given): Effect.Effect<void> =>
+  mcpServers === undefined || mcpServers === null || mcpServers.length === 0
+    ? Effect.void
+    : Effect.logWarning(`The editor has ${mcpServers.length} MCP servers for the agent, which are left out.`)
+
+/** Goes on with a conversation that the store keeps, and shows it again. */
+const loaded = (served: Served, given: Given): Effect.Effect<object, RpcFailure> =>
+  Effect.gen(function* () {
+    const store = yield* Effect.serviceOption(Store.SessionStore)
+    if (Option.isNone(store)) return yield* refuse(codes.unknownMethod, "No store keeps sessions here.")
+    yield* withoutServers(given)
+    const session: Session = yield* served.sessions.open(given.cwd, given.sessionId ?? "")
+    const history = yield* Store.history(session.id).pipe(
+      Effect.provideService(Store.SessionStore, store.value),
+      Effect.mapError(() => failure(codes.internal, "The session cannot be read now."))
+    )
+    if (history.content.length === 0) {
+      served.sessions.close(session.id)
+      return yield* refuse(codes.notFound, "There is no such session.")
+    }
+    const peer = served.peer()
+    for (const update of historyUpdates(history)) {
+      yield* peer.notify("session/update", { sessionId: session.id, update })
+    }
+    return {}
+  })
+
+const closed = ({ sessions }: Served, id: string): Effect.Effect<object> =>
+  Effect.suspend(() => {
+    const session = sessions.close(id)
+    return session === undefined ? Effect.succeed({}) : Effect.as(cancel(session), {})
+  })

@@ -1,0 +1,68 @@
+/** The sessions of an editor: conversations, of which each has one turn at a time. */
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import * as Prompt from "effect/ai/Prompt"
+import { codes, refuse, type RpcFailure } from "./rpc.ts"
+
+/** A session. */
+export interface Session {
+  readonly id: string
+  readonly cwd: string
+  /** The conversation so far, where no store keeps it. */
+  history: Prompt.Prompt
+  /** The turn under way. */
+  turn: Fiber.Fiber<unknown, unknown> | undefined
+  /** Tools that are allowed from now on, without asking. */
+  readonly allowed: Set<string>
+}
+
+/** Sessions by their ids. */
+export interface Sessions {
+  /** Makes one, or one with the id of a conversation that is kept. */
+  readonly open: (cwd: string, id?: string) => Effect.Effect<Session, RpcFailure>
+  readonly get: (id: string) => Effect.Effect<Session, RpcFailure>
+  readonly close: (id: string) => Session | undefined
+  readonly all: () => ReadonlyArray<Session>
+}
+
+/** The ids of sessions of editors in a store, which holds other ones too. */
+const idPattern = /^acp-[0-9a-f-]{36}$/
+
+/** Keeps at most so many sessions; the one that was used the longest time ago makes room, unless it has a turn. */
+export const make = (most: number): Sessions => {
+  const known = new Map<string, Session>()
+  const makeRoom = (): boolean => {
+    if (known.size < most) return true
+    const idle = [...known.values()].find(({ turn }) => turn === undefined)
+    return idle !== undefined && known.delete(idle.id)
+  }
+  return {
+    open: (cwd, id = `acp-${globalThis.crypto.randomUUID()}`) =>
+      Effect.suspend(() => {
+        if (!idPattern.test(id)) return refuse(codes.notFound, "There is no such session.")
+        const before = known.get(id)
+        if (before === undefined && !makeRoom()) {
+          return refuse(codes.internal, `There are ${most} sessions at work. End one of them.`)
+        }
+        const session: Session = before ?? { id, cwd, history: Prompt.empty, turn: undefined, allowed: new Set() }
+        known.delete(id)
+        known.set(id, session)
+        return Effect.succeed(session)
+      }),
+    get: (id) =>
+      Effect.suspend(() => {
+        const session = known.get(id)
+        if (session === undefined) return refuse(codes.notFound, "There is no such session.")
+        // The order is that of use.
+        known.delete(id)
+        known.set(id, session)
+        return Effect.succeed(session)
+      }),
+    close: (id) => {
+      const session = known.get(id)
+      known.delete(id)
+      return session
+    },
+    all: () => [...known.values()]
+  }
+}

@@ -1,0 +1,128 @@
+/** What an editor may send to an agent, without a process: conversations, images, and what is refused. */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { AcpServer, Agent, Runner, TestModel, Transcript } from "troupe"
+import * as Rpc from "../../../src/layers/server/internal/acp/rpc.ts"
+import { handlers } from "../../../src/layers/server/internal/acp/serverRequests.ts"
+import { make as makeSessions } from "../../../src/layers/server/internal/acp/serverSessions.ts"
+import type { ServedAgent } from "../../../src/layers/server/internal/acp/serverTurn.ts"
+
+/** An editor and an agent that are connected without a pipe. */
+const connected = (runner: unknown, maxSessions = 10) =>
+  Effect.gen(function* () {
+    const scope = yield* Effect.scope
+    const texts: Array<string> = []
+    const sessions = makeSessions(maxSessions)
+    const served = { name: "desk", version: "1", runner: runner as ServedAgent, sessions, scope, peer: () => server }
+    const server: Rpc.Peer<never> = Rpc.make<never>(
+      {
+        ...handlers(served),
+        send: (line) => Effect.suspend(() => editor.take(line)),
+        unreadable: () => Effect.sync(() => void texts.push("unreadable"))
+      },
+      scope
+    )
+    const editor: Rpc.Peer<never> = Rpc.make<never>(
+      {
+        request: () => Rpc.refuse(Rpc.codes.unknownMethod, "unknown"),
+        notification: (_, params) =>
+          Effect.sync(() => void texts.push((params as { update: { content: { text: string } } }).update.content.text)),
+        send: (line) => Effect.suspend(() => server.take(line)),
+        unreadable: () => Effect.void
+      },
+      scope
+    )
+    const prompt = (sessionId: string, ...blocks: ReadonlyArray<object>) =>
+      editor.request("session/prompt", { sessionId, prompt: blocks })
+    const opened = Effect.map(
+      editor.request("session/new", { cwd: "/project", mcpServers: [] }),
+      (given) => (given as { readonly sessionId: string }).sessionId
+    )
+    return { editor, opened, prompt, server, texts: () => texts.splice(0) }
+  })
+
+const text = (text: string) => ({ type: "text", text })
+const codeOf = <A>(effect: Effect.Effect<A, Rpc.RpcFailure>) =>
+  Effect.match(effect, { onSuccess: () => 0, onFailure: ({ code }) => code })
+
+const scripted = (runner: Runner.Runner<string, unknown, unknown, never>) => runner
+const desk = Agent.make("desk", {}).pipe(
+  Runner.provide(
+    TestModel.layer(({ prompt }) => {
+      const turns = Transcript.turns(prompt)
+      return `${turns.length}: ${turns.at(-1)!.user}`
+    })
+  )
+)
+
+describe("an agent of editors", () => {
+  it.effect("goes on with the conversation of its session, and knows the editor's folder", () =>
+    Effect.gen(function* () {
+      const { opened, prompt, texts } = yield* connected(desk)
+      const [one, two] = [yield* opened, yield* opened]
+      yield* prompt(one, text("hello"))
+      yield* prompt(one, text("see "), { type: "resource_link", name: "a.ts", uri: "file:///a.ts" })
+      yield* prompt(two, text("hello"))
+      assert.deepStrictEqual(texts(), ["1: hello", "2: see [a.ts](file:///a.ts)", "1: hello"])
+      const folder = scripted(
+        Runner.make("folder", {
+          run: (_input: string) => Effect.map(AcpServer.CurrentSession, (session) => session?.cwd)
+        })
+      )
+      const other = yield* connected(folder)
+      yield* other.prompt(yield* other.opened, text("where?"))
+      assert.deepStrictEqual(other.texts(), ["/project"])
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("refuses what it does not take, and goes on", () =>
+    Effect.gen(function* () {
+      const { editor, opened, prompt, server, texts } = yield* connected(desk, 2)
+      const id = yield* opened
+      const refused = [
+        prompt("acp-1", text("hello")),
+        prompt(id),
+        prompt(id, { type: "audio", data: "", mimeType: "audio/wav" }),
+        prompt(id, { type: "image", data: "?", mimeType: "image/png" }),
+        editor.request("session/prompt", { sessionId: id }),
+        editor.request("session/load", { sessionId: id, cwd: "/", mcpServers: [] }),
+        editor.request("session/unheard_of", {})
+      ]
+      assert.deepStrictEqual(yield* Effect.all(refused.map(codeOf)), [
+        Rpc.codes.notFound,
+        Rpc.codes.invalidParams,
+        Rpc.codes.invalidParams,
+        Rpc.codes.invalidParams,
+        Rpc.codes.invalidParams,
+        Rpc.codes.unknownMethod,
+        Rpc.codes.unknownMethod
+      ])
+      yield* server.take("{")
+      yield* server.take("[1]")
+      yield* server.take('{"jsonrpc":"2.0","id":99,"result":1}')
+      assert.deepStrictEqual(texts(), ["unreadable", "unreadable"])
+      // The one that was used the longest time ago makes room.
+      const next = [yield* opened, yield* opened]
+      assert.strictEqual(yield* codeOf(prompt(id, text("hello"))), Rpc.codes.notFound)
+      yield* prompt(next[0]!, text("hello"))
+      yield* editor.request("session/close", { sessionId: next[0]! })
+      assert.strictEqual(yield* codeOf(prompt(next[0]!, text("hello"))), Rpc.codes.notFound)
+      assert.deepStrictEqual(texts(), ["1: hello"])
+    }).pipe(Effect.scoped)
+  )
+
+  it.effect("answers limits as ends of the turn, and failures with their words", () =>
+    Effect.gen(function* () {
+      const tired = Agent.make("tired", { maxSteps: 1, tools: [] }).pipe(
+        Runner.provide(TestModel.layer([{ text: "cut", finishReason: "length" }], { unused: "ignore" }))
+      )
+      const { opened, prompt } = yield* connected(tired)
+      assert.deepStrictEqual(yield* prompt(yield* opened, text("hello")), { stopReason: "max_tokens" })
+      const broken = yield* connected(
+        Runner.make("broken", { run: (_input: string) => Effect.fail(new Error("no luck")) })
+      )
+      const error = yield* Effect.flip(broken.prompt(yield* broken.opened, text("hello")))
+      assert.deepInclude(error, { code: Rpc.codes.internal, message: "no luck" })
+    }).pipe(Effect.scoped)
+  )
+})

@@ -66,7 +66,9 @@ export const ShownTool = Schema.Struct({
   name: Schema.String,
   description: Schema.String,
   /** The JSON schema of its parameters. */
-  parameters: Schema.Json
+  parameters: Schema.Json,
+  /** Set for a tool that the model is shown once the provider's tool search has found it. */
+  isDeferred: Schema.optionalKey(Schema.Literal(true))
 })
 /** A tool as a model is shown it. */
 export interface ShownTool extends Schema.Schema.Type<typeof ShownTool> {}

@@ -13,7 +13,9 @@ import * as Schema from "effect/Schema"
 import * as AgentTool from "../AgentTool.ts"
 import { assertOptions, assertText, kindOf } from "../internal/definition.ts"
 import { ListedFor } from "../internal/toolListing.ts"
+import { Deferred } from "../internal/toolMarks.ts"
 import { InvalidDefinition } from "../RunError.ts"
+import * as ModelInfo from "../services/ModelInfo.ts"
 import * as ToolSource from "../ToolSource.ts"
 import { type Indexed, indexOf, search } from "./internal/toolIndex.ts"
 
@@ -25,6 +27,12 @@ export interface Options {
   readonly max?: number | undefined
   /** The name of the search tool. Default `"search_tools"`. */
   readonly name?: string | undefined
+  /**
+   * Whether the provider searches, where the model has a tool search of its own (`ModelInfo.toolSearch`: newer models of OpenAI by the
+   * Responses API, and of Anthropic by `AiSdk`). All tools are sent then, and the model is shown those of `always` and what
+   * it has found. Default false: the search is ours for every model.
+   */
+  readonly provider?: boolean | undefined
   /** What the tools are for, for the model: "tools for GitHub and Slack". It is part of the search tool's description. */
   readonly about?: string | undefined
 }
@@ -57,6 +65,8 @@ export const make = <const T extends ReadonlyArray<Member>>(
     Effect.gen(function* () {
       const listed = yield* ListedFor
       const given = yield* listAll(own, sources, new Set([...taken, settings.name]))
+      const info = settings.provider ? yield* ModelInfo.get : undefined
+      if (info?.toolSearch === true) return deferred(settings, given.flat())
       const found = foundIn(listed.messages(), settings.name)
       const before = known.get(listed)
       const isSame =
@@ -82,6 +92,7 @@ interface Settings {
   readonly name: string
   readonly max: number
   readonly always: ReadonlyArray<string>
+  readonly provider: boolean
   readonly about: string | undefined
 }
 
@@ -93,8 +104,8 @@ interface Cache {
 
 const settingsOf = (tools: ReadonlyArray<unknown>, options: Options): Settings => {
   const subject = "tool search"
-  const { about, always = [], max = 5, name = "search_tools" } = options
-  assertOptions(subject, options, new Set(["always", "max", "name", "about"]))
+  const { about, always = [], max = 5, name = "search_tools", provider = false } = options
+  assertOptions(subject, options, new Set(["always", "max", "name", "provider", "about"]))
   assertText(subject, "name", name)
   assertText(subject, "about", about)
   const refuse = (problem: string, remedy: string) => new InvalidDefinition({ subject, problem, remedy })
@@ -108,7 +119,7 @@ const settingsOf = (tools: ReadonlyArray<unknown>, options: Options): Settings =
       "Give it tools of AgentTool, or sources such as Mcp.tools()"
     )
   }
-  return { name, max, always, about }
+  return { name, max, always, provider, about }
 }
 
 /** The lists of all, each source with the names that those before it have taken. */
@@ -135,6 +146,24 @@ const shownOf = (settings: Settings, all: Listed, found: ReadonlyArray<string>):
   const always = settings.always.flatMap((name) => byName.get(name) ?? [])
   const later = found.flatMap((name) => (settings.always.includes(name) ? [] : (byName.get(name) ?? [])))
   return [...always, searchTool(settings, all), ...later]
+}
+
+/** All tools, for the provider's search: those that are always shown first, the others marked. */
+const deferred = ({ always }: Settings, all: Listed): Listed => {
+  const byName = new Map(all.map((tool) => [tool.name, tool]))
+  const shown = always.flatMap((name) => byName.get(name) ?? [])
+  return [...shown, ...all.flatMap((tool) => (always.includes(tool.name) ? [] : [marked(tool)]))]
+}
+
+const marks = new WeakMap<object, Listed[number]>()
+
+/** The same for the same tool: a definition that is another one would be sent again. */
+const marked = (tool: Listed[number]): Listed[number] => {
+  let made = marks.get(tool)
+  if (made === undefined) {
+    marks.set(tool, (made = { ...tool, tool: tool.tool.annotate(Deferred, true) }))
+  }
+  return made
 }
 
 /** Made once for each list of tools: a definition that is another one would be sent again. */

@@ -16,6 +16,8 @@ export interface Capabilities {
   readonly reasoning?: boolean | undefined
   /** Whether the provider can hold its answer to a schema. Without it the schema is in the instructions. */
   readonly structuredOutput?: boolean | undefined
+  /** Whether the provider can search tools for it that it has not been shown. */
+  readonly toolSearch?: boolean | undefined
   /** The tokens of a request and its answer together. */
   readonly contextTokens?: number | undefined
   /** The most tokens of an answer. */
@@ -24,6 +26,7 @@ export interface Capabilities {
 
 const seeing = { tools: true, images: true, structuredOutput: true }
 const thinking = { ...seeing, reasoning: true }
+const searching = { ...thinking, toolSearch: true }
 const plain = { ...seeing, reasoning: false }
 
 /** What models are known to do, by `provider:model`; a `*` at the end stands for any end, and the longest name that fits counts. */
@@ -59,6 +62,10 @@ export const table: Catalog = {
   "openai:gpt-4o*": { ...plain, contextTokens: 128_000, outputTokens: 16_384 },
   "openai:gpt-4.1*": { ...plain, contextTokens: 1_047_576, outputTokens: 32_768 },
   "openai:gpt-5*": { ...thinking, contextTokens: 400_000, outputTokens: 128_000 },
+  "openai:gpt-5.4*": { ...searching, contextTokens: 400_000, outputTokens: 128_000 },
+  "openai:gpt-5.4-nano*": { ...thinking, contextTokens: 400_000, outputTokens: 128_000 },
+  "openai:gpt-5.5*": { ...searching, contextTokens: 400_000, outputTokens: 128_000 },
+  "openai:gpt-5.6*": { ...searching, contextTokens: 400_000, outputTokens: 128_000 },
   "openai:gpt-5-chat*": { ...plain, tools: false, contextTokens: 128_000, outputTokens: 16_384 },
   "openai:o1*": { ...thinking, contextTokens: 200_000, outputTokens: 100_000 },
   "openai:o1-mini*": {
@@ -86,8 +93,10 @@ export const table: Catalog = {
   "anthropic:claude-3-5*": { ...plain, structuredOutput: false, contextTokens: 200_000, outputTokens: 8192 },
   "anthropic:claude-3-7*": { ...thinking, structuredOutput: false, contextTokens: 200_000, outputTokens: 64_000 },
   "anthropic:claude-opus-4*": { ...thinking, contextTokens: 200_000, outputTokens: 32_000 },
-  "anthropic:claude-opus-4-5*": { ...thinking, contextTokens: 200_000, outputTokens: 64_000 },
+  "anthropic:claude-opus-4-5*": { ...searching, contextTokens: 200_000, outputTokens: 64_000 },
   "anthropic:claude-sonnet-4*": { ...thinking, contextTokens: 200_000, outputTokens: 64_000 },
+  "anthropic:claude-sonnet-4-5*": { ...searching, contextTokens: 200_000, outputTokens: 64_000 },
+  "anthropic:claude-haiku-4-5*": { ...searching, contextTokens: 200_000, outputTokens: 64_000 },
   "anthropic:claude-haiku-4*": { ...thinking, contextTokens: 200_000, outputTokens: 64_000 },
   "google:gemini-1.5*": { ...plain, contextTokens: 1_048_576, outputTokens: 8192 },
   "google:gemini-2.0*": { ...plain, contextTokens: 1_048_576, outputTokens: 8192 },

@@ -52,6 +52,14 @@ export const InMemory: Context.Reference<boolean> = Context.Reference<boolean>("
   defaultValue: () => false
 })
 
+/**
+ * True for a tool that a model need not be shown before the provider's own tool search has found it. A provider without one shows it.
+ * Default `false`.
+ */
+export const Deferred: Context.Reference<boolean> = Context.Reference<boolean>("troupe/ToolDeferred", {
+  defaultValue: () => false
+})
+
 /** Reads a mark of a tool. */
 export const markOf = <A>(tool: Tool.Any, mark: Context.Reference<A>): A =>
   Context.get(tool.annotations as Context.Context<never>, mark)

@@ -33,6 +33,11 @@ export interface ModelInfo {
   readonly network?: boolean | undefined
   /** The host and port that requests go to, for spans. */
   readonly server?: { readonly address: string; readonly port: number | undefined } | undefined
+  /**
+   * True when the Layer gives tools that need not be shown to the provider's own tool search, as `ToolSearch` with
+   * `provider: true` has them.
+   */
+  readonly toolSearch?: boolean | undefined
   /** What the model is known to do. */
   readonly capabilities?: Capabilities | undefined
   /** The Layer's retry policy, which the agent loop takes over so that only one place retries. */

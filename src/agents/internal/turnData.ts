@@ -6,6 +6,7 @@ import type * as JsonSchema from "effect/JsonSchema"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { toJson } from "../../internal/json.ts"
+import { Deferred, markOf } from "../../internal/toolMarks.ts"
 import type * as Middleware from "../../Middleware.ts"
 import { type AnyPart, type Call as LoopCall, Collector, type Turn } from "./turnCollector.ts"
 
@@ -190,7 +191,8 @@ export const toolsOf = (shown: Shown | undefined): ReadonlyArray<Middleware.Show
     const data = {
       name: tool.name,
       description: tool.description ?? "",
-      parameters: Tool.isProviderDefined(tool) ? {} : toJson(Tool.getJsonSchema(tool))
+      parameters: Tool.isProviderDefined(tool) ? {} : toJson(Tool.getJsonSchema(tool)),
+      ...(markOf(tool, Deferred) ? { isDeferred: true as const } : {})
     }
     tools.set(data, tool)
     return data
@@ -206,11 +208,13 @@ export const toShown = (list: ReadonlyArray<Middleware.ShownTool>, shown: Shown 
   if (list === toolsOf(shown) || shown === undefined) return shown
   if (list.length === 0) return undefined
   const now = list.map((data) => {
-    const { description, name, parameters } = data
-    return [
-      name,
-      tools.get(data) ?? Tool.dynamic(name, { description, parameters: parameters as JsonSchema.JsonSchema })
-    ] as const
+    return [data.name, tools.get(data) ?? madeOf(data)] as const
   })
   return { ...shown, tools: Object.fromEntries(now) }
 }
+
+const madeOf = ({ description, isDeferred, name, parameters }: Middleware.ShownTool): Tool.Any =>
+  Tool.dynamic(name, { description, parameters: parameters as JsonSchema.JsonSchema }).annotate(
+    Deferred,
+    isDeferred === true
+  )

@@ -147,21 +147,24 @@ const make = (
     const provider = providerOf(model.provider, model.modelId)
     const known = provider.catalog === undefined ? undefined : lookUp(catalog, `${provider.catalog}:${model.modelId}`)
     const port = portOf(model, provider, options, timeout, known?.reasoning)
+    const toolSearch = provider.key === "anthropic" && known?.toolSearch === true
     const direct: ModelInfo.Direct = {
-      generateText: (request) => port.generate(request),
-      streamText: (request) => port.stream(request)
+      generateText: (request) => port.generate(request, toolSearch),
+      streamText: (request) => port.stream(request, toolSearch)
     }
     const info: ModelInfo.ModelInfo = {
       provider: provider.name,
       model: model.modelId,
       structuredOutput: true,
       readsSettings: true,
+      toolSearch,
       retry: options.retry
     }
     return Effect.map(
       LanguageModel.make({
-        generateText: (request) => Effect.map(port.generate(request), (parts) => [...parts]),
-        streamText: (request) => port.stream(request)
+        // Beyond the agent loop, effect/ai would refuse the results of a tool that it does not know.
+        generateText: (request) => Effect.map(port.generate(request, false), (parts) => [...parts]),
+        streamText: (request) => port.stream(request, false)
       }),
       (service) => ModelInfo.context(service, info, direct)
     )
@@ -169,10 +172,12 @@ const make = (
 
 interface Port {
   readonly generate: (
-    request: LanguageModel.ProviderOptions
+    request: LanguageModel.ProviderOptions,
+    searchesTools: boolean
   ) => Effect.Effect<ReadonlyArray<Response.PartEncoded>, AiError.AiError>
   readonly stream: (
-    request: LanguageModel.ProviderOptions
+    request: LanguageModel.ProviderOptions,
+    searchesTools: boolean
   ) => Stream.Stream<Response.StreamPartEncoded, AiError.AiError>
 }
 
@@ -191,7 +196,11 @@ const portOf = (
     (method: Errors.Failing["method"]) =>
     (error: unknown): Effect.Effect<never, AiError.AiError> =>
       Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.fail(Talk.errorOf(error, failing(method), now)))
-  const asking = (request: LanguageModel.ProviderOptions, fiber: AnyFiber): Effect.Effect<Talk.Question, unknown> =>
+  const asking = (
+    request: LanguageModel.ProviderOptions,
+    searchesTools: boolean,
+    fiber: AnyFiber
+  ): Effect.Effect<Talk.Question, unknown> =>
     Effect.tryPromise({ try: async () => model.supportedUrls, catch: (error) => error }).pipe(
       Effect.flatMap((urls) =>
         Effect.try({
@@ -206,7 +215,8 @@ const portOf = (
               urls: urls ?? {},
               features: provider,
               conversation: fiber.getRef(CurrentRun)?.conversationId,
-              thinks
+              thinks,
+              searchesTools
             }
             return {
               options: encode(typed, call, target),
@@ -220,10 +230,10 @@ const portOf = (
     )
   const call: Talk.Callee = { model, timeout, warn, failing: failing("streamText") }
   return {
-    generate: (request) =>
+    generate: (request, searchesTools) =>
       Effect.withFiber((fiber) => {
         if (isSync(fiber)) return failed("generateText")(new Unsupported(blocked))
-        const once = asking(request, fiber).pipe(
+        const once = asking(request, searchesTools, fiber).pipe(
           Effect.flatMap((question) => Talk.whole(call, question)),
           Effect.tap((parts) =>
             Effect.sync(() => {
@@ -234,12 +244,12 @@ const portOf = (
         )
         return Calling.retried(options.retry, fiber, once)
       }),
-    stream: (request) =>
+    stream: (request, searchesTools) =>
       Stream.unwrap(
         Effect.withFiber((fiber) => {
           if (isSync(fiber)) return failed("streamText")(new Unsupported(blocked))
           const once = Stream.unwrap(
-            asking(request, fiber).pipe(
+            asking(request, searchesTools, fiber).pipe(
               Effect.flatMap((question) => Talk.streamed(call, question)),
               Effect.catch(failed("streamText"))
             )

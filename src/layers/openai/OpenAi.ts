@@ -99,6 +99,11 @@ export interface Options {
    * them for a `ttl` fails. The option `cache` of an agent goes before this one. Usage has the cached tokens in any case.
    */
   readonly cache?: Cache | undefined
+  /**
+   * Whether the provider searches tools that need not be shown, see `ToolSearch`: with the Responses API and a model that can.
+   * Default: what is known of the model at OpenAI itself; false elsewhere.
+   */
+  readonly toolSearch?: boolean | undefined
   /** Whether streamed answers are asked for their usage (`stream_options`), which not every server takes. Default true. */
   readonly streamUsage?: boolean | undefined
   /** The most bytes that one answer may have, decompressed. More fails the call. Default 256 MiB. */
@@ -269,6 +274,7 @@ const modelOf = (
       model: options.model,
       structuredOutput: true,
       readsSettings: true,
+      toolSearch: provider.searchesTools(options.model),
       network: true,
       server: provider.server,
       retry: options.retry
@@ -333,7 +339,7 @@ class Provider {
   readonly #api: "responses" | "chat"
   readonly #carrier: Carrier.Carrier
   readonly #requestOf: (question: Question) => HttpRequest
-  readonly #target: Omit<Target, "memory">
+  readonly #target: Omit<Target, "memory" | "searchesTools">
   readonly #catalog: ModelInfo.Catalog
 
   constructor(options: Options, at: Connected, carrier: Carrier.Carrier, catalog: ModelInfo.Catalog) {
@@ -348,6 +354,14 @@ class Provider {
     this.#requestOf = requests(at.connection)
     const server = { host: at.server.address, compatible: !at.isOpenAi }
     this.#target = { server, messages: (this.#api === "chat" ? Chat : Responses).messagesOf(server) }
+  }
+
+  /** Whether the model has a tool search of its own. */
+  searchesTools(model: string): boolean {
+    if (this.#api !== "responses") return false
+    return (
+      this.#options.toolSearch ?? (this.#at.isOpenAi && lookUp(this.#catalog, `openai:${model}`)?.toolSearch === true)
+    )
   }
 
   generate(
@@ -419,7 +433,9 @@ class Provider {
       const typed = ask(request, output, structuredOutput, serverAt(this.server.address).structuredOutput)
       const isChat = this.#api === "chat"
       const encode = isChat ? Chat.encode : Responses.encode
-      const encoded = encode(typed, model, options, { ...this.#target, memory })
+      // Beyond the agent loop, effect/ai would refuse the results of a tool that it does not know.
+      const searchesTools = memory !== undefined && this.searchesTools(options.model ?? model)
+      const encoded = encode(typed, model, options, { ...this.#target, memory, searchesTools })
       const asksUsage = isStreamed && isChat && this.#options.streamUsage !== false
       const cached = carried.nameOf === undefined ? this.#cached(fiber) : {}
       const body = { ...cached, ...(asksUsage ? { stream_options: { include_usage: true } } : {}), ...encoded }

@@ -7,6 +7,7 @@ import type {
 } from "@ai-sdk/provider"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import * as Tool from "effect/ai/Tool"
+import { Deferred, markOf } from "../../../internal/toolMarks.ts"
 import { Unsupported } from "../../internal/model/problems.ts"
 import * as Schemas from "../../internal/model/jsonSchema.ts"
 import type { Typed } from "../../internal/model/typedOutput.ts"
@@ -18,11 +19,13 @@ import { messagesOf, type PromptTarget } from "./prompt.ts"
 export const encode = (
   { format, request }: Typed,
   options: CallOptions,
-  to: PromptTarget & Pick<Asked, "conversation" | "thinks">
+  to: PromptTarget & Pick<Asked, "conversation" | "thinks"> & { readonly searchesTools: boolean }
 ): LanguageModelV4CallOptions => ({
   ...fields(options, { ...to.features, conversation: to.conversation, thinks: to.thinks }),
   prompt: messagesOf(request.prompt, to),
-  ...(request.tools.length === 0 ? {} : { tools: request.tools.map(toolOf), toolChoice: choiceOf(request.toolChoice) }),
+  ...(request.tools.length === 0
+    ? {}
+    : { tools: toolsOf(request, to.searchesTools), toolChoice: choiceOf(request.toolChoice) }),
   ...(format === undefined ? {} : { responseFormat: formatOf(format) })
 })
 
@@ -35,6 +38,28 @@ const formatOf = (format: NonNullable<Typed["format"]>): NonNullable<LanguageMod
     schema: Schemas.ofOutput(jsonSchema).schema,
     ...(description === undefined ? {} : { description })
   }
+}
+
+/** Anthropic's search among tools that were sent and not shown: in words, as our own is. */
+const searchTool: LanguageModelV4ProviderTool = {
+  type: "provider",
+  id: "anthropic.tool_search_bm25_20251119",
+  name: "tool_search_tool_bm25",
+  args: {}
+}
+
+const toolsOf = (
+  { toolChoice, tools }: LanguageModel.ProviderOptions,
+  searchesTools: boolean
+): NonNullable<LanguageModelV4CallOptions["tools"]> => {
+  const forced = typeof toolChoice === "object" && "tool" in toolChoice ? toolChoice.tool : undefined
+  // A tool that has to be called has to be shown.
+  const isDeferred = (tool: Tool.Any) => searchesTools && tool.name !== forced && markOf(tool, Deferred)
+  const sent = tools.map((tool) => {
+    const own = toolOf(tool)
+    return isDeferred(tool) ? { ...own, providerOptions: { anthropic: { deferLoading: true } } } : own
+  })
+  return tools.some(isDeferred) ? [searchTool, ...sent] : sent
 }
 
 const toolOf = (tool: Tool.Any): LanguageModelV4FunctionTool | LanguageModelV4ProviderTool => {

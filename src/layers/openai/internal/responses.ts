@@ -33,24 +33,22 @@ import {
   sourcesOf,
   text
 } from "../../internal/model/wire.ts"
-import { type MessageEncoder, type Target, toolWriter, writeMessages } from "./written.ts"
+import { Deferred, markOf } from "../../../internal/toolMarks.ts"
+import * as ToolSearch from "./toolSearch.ts"
+import { type MessageEncoder, type Target, toolWriter, writeMessages, type Written } from "./written.ts"
 
 // -- requests ---------------------------------------------------------------------------------------------------------
 
 /** The body of a request. */
-export const encode = (
-  { format, request }: Typed,
-  model: string,
-  options: CallOptions,
-  { memory, messages }: Target
-): Fields => {
+export const encode = ({ format, request }: Typed, model: string, options: CallOptions, target: Target): Fields => {
+  const { memory, messages } = target
   const fields = responsesFields(options, options.model ?? model)
   return {
     model: options.model ?? model,
     input: writeMessages(messages, request.prompt, memory),
     ...(request.tools.length === 0
       ? {}
-      : { tools: writeTools(request.tools, memory), tool_choice: encodeChoice(request.toolChoice, request.tools) }),
+      : { tools: toolsOf(request, target), tool_choice: encodeChoice(request.toolChoice, request.tools) }),
     ...fields,
     ...(format === undefined
       ? {}
@@ -102,6 +100,23 @@ const encodeTool = (tool: Tool.Any): Fields => {
 }
 
 const writeTools = toolWriter(encodeTool)
+
+/** Tools behind the provider's search have their schemas sent, and not shown. */
+const writeSearched = toolWriter(
+  (tool) => (markOf(tool, Deferred) ? { ...encodeTool(tool), defer_loading: true } : encodeTool(tool)),
+  [ToolSearch.tool]
+)
+
+const toolsOf = ({ toolChoice, tools }: LanguageModel.ProviderOptions, { memory, searchesTools }: Target): Written => {
+  const forced = typeof toolChoice === "object" && "tool" in toolChoice ? toolChoice.tool : undefined
+  // A tool that has to be called has to be shown.
+  const isSearched = searchesTools && tools.some((tool) => markOf(tool, Deferred) && tool.name !== forced)
+  if (!isSearched) return writeTools(tools, memory)
+  const isForced = tools.some((tool) => tool.name === forced && markOf(tool, Deferred))
+  if (!isForced) return writeSearched(tools, memory)
+  const shown = tools.map((tool) => (tool.name === forced ? tool.annotate(Deferred, false) : tool))
+  return writeSearched(shown, undefined)
+}
 
 const encodeChoice = (choice: LanguageModel.ToolChoice<string>, tools: ReadonlyArray<Tool.Any>) => {
   if (typeof choice === "string") return choice
@@ -196,7 +211,13 @@ const encodeAssistant = (content: ReadonlyArray<Prompt.AssistantMessagePart>): R
     }
     if (part.type === "tool-call" && !part.providerExecuted) {
       const call = { call_id: sentId(part.id), name: callName(part.name), arguments: argumentsText(part.params) }
-      items.push({ type: "function_call", ...idOf(part.options), ...call })
+      const namespace = text(openaiOf(part.options), "namespace")
+      const own = namespace === undefined ? {} : { namespace }
+      items.push({ type: "function_call", ...idOf(part.options), ...call, ...own })
+    }
+    if (part.type === "tool-call" || part.type === "tool-result") {
+      const searched = ToolSearch.itemOf(part)
+      if (searched !== undefined) items.push({ ...searched, ...idOf(part.options) })
     }
     if (part.type === "reasoning") {
       const id = text(openaiOf(part.options), "itemId") ?? ""
@@ -280,7 +301,9 @@ export const messageMetadata = (item: Fields) => {
 /** A call's own id, in addition to the one that results refer to. */
 export const callMetadata = (item: Fields): Response.ProviderMetadata | undefined => {
   const itemId = text(item, "id")
-  return itemId === undefined ? undefined : { openai: { itemId } }
+  const namespace = text(item, "namespace")
+  if (itemId === undefined && namespace === undefined) return undefined
+  return { openai: { itemId: itemId ?? null, ...(namespace === undefined ? {} : { namespace }) } }
 }
 
 export const reasoningTexts = (item: Fields): ReadonlyArray<string> =>
@@ -294,8 +317,19 @@ export const failureOf = (response: Fields): Problem | undefined => {
   return response["status"] === "failed" ? ofErrorObject({ message: "the provider failed to answer" }) : undefined
 }
 
-/** The citations of a message, and the images of the provider's own tools. */
-export const extrasOf = (
+type Extra =
+  | Response.UrlSourcePartEncoded
+  | Response.FilePartEncoded
+  | Response.ToolCallPartEncoded
+  | Response.ToolResultPartEncoded
+
+/** Reads the citations of messages, and what the provider's own tools gave: images, and the tools that a search has found. */
+export const extraReader = (newId: () => string): ((item: Fields) => ReadonlyArray<Extra>) => {
+  const searched = ToolSearch.reader(newId)
+  return (item) => [...searched(item), ...extrasOf(item, newId)]
+}
+
+const extrasOf = (
   item: Fields,
   newId: () => string
 ): ReadonlyArray<Response.UrlSourcePartEncoded | Response.FilePartEncoded> => {
@@ -392,6 +426,7 @@ const decodeItems = (
         ]
   )
   const calls = distinctCalls(raw)
+  const extras = extraReader(newId)
   for (const item of items) {
     if (item["type"] === "reasoning") {
       const texts = reasoningTexts(item)
@@ -403,7 +438,7 @@ const decodeItems = (
       const call = calls.find((one) => one.item === item)
       if (call !== undefined) parts.push(...callParts(call, idOf(call.given), newId))
     }
-    parts.push(...extrasOf(item, newId))
+    parts.push(...extras(item))
   }
   parts.push(finish(finishOf(answer, calls.length, items.some(isRefusal)), usageOf(answer["usage"])))
   return parts

@@ -12,7 +12,7 @@ import {
 import {
   approvalProblem,
   callMetadata,
-  extrasOf,
+  extraReader,
   failureOf,
   finishOf,
   givenId,
@@ -117,6 +117,7 @@ export class StreamDecoder {
   readonly #items: Array<Item> = []
   readonly #settled: Array<RawCall> = []
   readonly #extras = new Set<string>()
+  readonly #extrasOf: ReturnType<typeof extraReader>
   #refused = false
   #hasMetadata = false
   #passedOver: Fields | undefined
@@ -125,6 +126,7 @@ export class StreamDecoder {
   constructor(newId: () => string) {
     this.#newId = newId
     this.#idOf = callIds(newId)
+    this.#extrasOf = extraReader(newId)
   }
 
   get finished(): boolean {
@@ -335,9 +337,9 @@ export class StreamDecoder {
     item.type ??= item.blocks.length > 0 ? undefined : type
     if (type === "message" || type === "reasoning") this.#settleTexts(item, fields, type, out)
     if (type === "function_call") this.#settleCall(item, fields, source, out)
-    for (const extra of extrasOf(fields, this.#newId)) {
+    for (const extra of this.#extrasOf(fields)) {
       // What a later source repeats is the same, but for the id that was made for it.
-      const key = `${this.#items.indexOf(item)} ${extra.type === "source" ? extra.url : extra.data}`
+      const key = `${this.#items.indexOf(item)} ${keyOf(extra)}`
       if (!this.#extras.has(key)) out.push(extra)
       this.#extras.add(key)
     }
@@ -470,6 +472,9 @@ export class StreamDecoder {
     return errorInPlaceOf(event) ?? malformed(`the server's answer has no "output": ${quote(event)}`)
   }
 }
+
+const keyOf = (extra: ReturnType<ReturnType<typeof extraReader>>[number]): unknown =>
+  extra.type === "source" ? extra.url : extra.type === "file" ? extra.data : extra.type
 
 const textOrNone = (value: unknown): string | undefined =>
   typeof value === "string" && value !== "" ? value : undefined

@@ -39,6 +39,8 @@ export interface Target {
   /** The encoder of the API for this server, the same for each request. */
   readonly messages: MessageEncoder
   readonly memory: RunMemory | undefined
+  /** Whether tools that need not be shown are left to the provider's search. */
+  readonly searchesTools: boolean
 }
 
 interface Placed {
@@ -99,15 +101,16 @@ export const writeMessages = (
   return written
 }
 
-/** Writes tools by `encode`. Lists that an agent gives each time are written once. */
+/** Writes tools by `encode`, after `others`. Lists that an agent gives each time are written once. */
 export const toolWriter = (
-  encode: (tool: Tool.Any) => Fields
+  encode: (tool: Tool.Any) => Fields,
+  others: ReadonlyArray<Fields> = []
 ): ((tools: ReadonlyArray<Tool.Any>, memory: RunMemory | undefined) => Written) => {
   const known = new WeakMap<ReadonlyArray<Tool.Any>, Written>()
   return (tools, memory) => {
     const found = known.get(tools)
     if (found !== undefined) return found
-    const written = new Written(JSON.stringify(tools.map(encode)))
+    const written = new Written(JSON.stringify([...others, ...tools.map(encode)]))
     // Others than the agent loop make a list for each call.
     if (memory !== undefined) known.set(tools, written)
     return written

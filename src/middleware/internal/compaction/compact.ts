@@ -94,10 +94,13 @@ export interface Prepared {
 
 const sizes = new WeakMap<object, number>()
 
-/** How many tokens the tools of a request take. */
+/** How many tokens the tools of a request take that the model is shown. */
 const toolTokens = (tools: Middleware.ModelRequest["tools"]): number => {
   let size = sizes.get(tools)
-  if (size === undefined) sizes.set(tools, (size = tools.length === 0 ? 0 : Count.estimate.text(JSON.stringify(tools))))
+  if (size === undefined) {
+    const shown = tools.filter(({ isDeferred }) => isDeferred !== true)
+    sizes.set(tools, (size = shown.length === 0 ? 0 : Count.estimate.text(JSON.stringify(shown))))
+  }
   return size
 }
 

@@ -478,7 +478,10 @@ class Provider {
     const host = this.server.address
     return this.#api === "chat"
       ? { whole: (document) => Chat.decode(document, newId, host), stream: () => new ChatStreamDecoder(newId, host) }
-      : { whole: (document) => Responses.decode(document, newId), stream: () => new ResponsesStreamDecoder(newId) }
+      : {
+          whole: (document) => Responses.decode(document, newId, host),
+          stream: () => new ResponsesStreamDecoder(newId, host)
+        }
   }
 
   #describe(request: LanguageModel.ProviderOptions, options: CallOptions): void {

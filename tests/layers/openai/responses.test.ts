@@ -113,7 +113,7 @@ describe("Responses", () => {
         "finish tool-calls"
       ])
       const sealed = parts.flatMap((part) => (part.type === "reasoning-end" ? [part.metadata?.["openai"]] : []))
-      const expected = { itemId: "rs_1", encryptedContent: "sealed" }
+      const expected = { server: "127.0.0.1", itemId: "rs_1", encryptedContent: "sealed" }
       assert.deepStrictEqual(sealed, [expected, expected])
     })
   )
@@ -318,7 +318,7 @@ describe("Responses", () => {
 
   it.live("keeps reasoning without a summary, for it has to go back", () =>
     Effect.gen(function* () {
-      const metadata = { openai: { itemId: "rs_1", encryptedContent: "sealed" } }
+      const metadata = { openai: { server: "127.0.0.1", itemId: "rs_1", encryptedContent: "sealed" } }
       const asked = yield* whole([thought(), message("a")])
       assert.deepStrictEqual(asked[1], { type: "reasoning", text: "", metadata })
       const streaming = yield* streamed(added(0, thought()), done(0, thought()), done(1, message("a")), completed())

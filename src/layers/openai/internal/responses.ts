@@ -60,8 +60,8 @@ export const encode = ({ format, request }: Typed, model: string, options: CallO
  * How messages are encoded for a server. Compatible servers want an id on each message of the model; one that has none is
  * named by its place.
  */
-export const messagesOf = ({ compatible }: Server): MessageEncoder => ({
-  encode: encodeMessage,
+export const messagesOf = ({ compatible, host }: Server): MessageEncoder => ({
+  encode: (message) => encodeMessage(message, host),
   place: (item, index) => ({
     item: compatible && item["role"] === "assistant" && !("id" in item) ? { id: `msg_${index}`, ...item } : item,
     replaces: false
@@ -127,14 +127,14 @@ const encodeChoice = (choice: LanguageModel.ToolChoice<string>, tools: ReadonlyA
     : { type: "function", name: choice.tool }
 }
 
-const encodeMessage = (message: Prompt.Message): ReadonlyArray<Fields> => {
+const encodeMessage = (message: Prompt.Message, host: string): ReadonlyArray<Fields> => {
   switch (message.role) {
     case "system":
       return [{ type: "message", role: "system", content: [{ type: "input_text", text: message.content }] }]
     case "user":
       return [{ type: "message", role: "user", content: message.content.map(encodeUserPart) }]
     case "assistant":
-      return encodeAssistant(message.content)
+      return encodeAssistant(message.content, host)
     case "tool":
       return message.content.flatMap((part) =>
         part.type === "tool-result"
@@ -179,8 +179,8 @@ const sentId = (id: string): string => fitId(id, longestId, undefined)
  * What the model has said, in the API's full form: some servers take no shorter one. With encrypted reasoning items keep
  * the ids that they came with, since each needs what followed it; without it none has one, since nothing is stored.
  */
-const encodeAssistant = (content: ReadonlyArray<Prompt.AssistantMessagePart>): ReadonlyArray<Fields> => {
-  const sealed = sealedReasoning(content)
+const encodeAssistant = (content: ReadonlyArray<Prompt.AssistantMessagePart>, host: string): ReadonlyArray<Fields> => {
+  const sealed = sealedReasoning(content, host)
   const idOf = (options: unknown): Fields => {
     const id = sealed.size === 0 ? undefined : text(openaiOf(options), "itemId")
     return id === undefined ? {} : { id }
@@ -216,7 +216,7 @@ const encodeAssistant = (content: ReadonlyArray<Prompt.AssistantMessagePart>): R
       items.push({ type: "function_call", ...idOf(part.options), ...call, ...own })
     }
     if (part.type === "tool-call" || part.type === "tool-result") {
-      const searched = ToolSearch.itemOf(part)
+      const searched = isOf(part.options, host) ? ToolSearch.itemOf(part) : undefined
       if (searched !== undefined) items.push({ ...searched, ...idOf(part.options) })
     }
     if (part.type === "reasoning") {
@@ -235,11 +235,20 @@ const encodeAssistant = (content: ReadonlyArray<Prompt.AssistantMessagePart>): R
   })
 }
 
+/** Whether a server has given a part: what one has encrypted, another one cannot read, and refuses. */
+const isOf = (options: unknown, host: string): boolean => {
+  const server = text(openaiOf(options), "server")
+  return server === undefined || server === host
+}
+
 /** Reasoning can go back only as the provider encrypted it, which may be on any part of the item. */
-const sealedReasoning = (content: ReadonlyArray<Prompt.AssistantMessagePart>): ReadonlyMap<string, Fields> => {
+const sealedReasoning = (
+  content: ReadonlyArray<Prompt.AssistantMessagePart>,
+  host: string
+): ReadonlyMap<string, Fields> => {
   const found = new Map<string, { sealed: string | undefined; readonly summary: Array<Fields> }>()
   for (const part of content) {
-    if (part.type !== "reasoning") continue
+    if (part.type !== "reasoning" || !isOf(part.options, host)) continue
     const { itemId, encryptedContent } = openaiOf(part.options)
     if (typeof itemId !== "string") continue
     const item = found.get(itemId) ?? { sealed: undefined, summary: [] }
@@ -280,8 +289,9 @@ export const metadataOf = (response: Fields): Response.ResponseMetadataPartEncod
   modelId: text(response, "model")
 })
 
-export const reasoningMetadata = (item: Fields) => ({
+export const reasoningMetadata = (item: Fields, host: string) => ({
   openai: {
+    server: host,
     itemId: text(item, "id") ?? null,
     encryptedContent: text(item, "encrypted_content") ?? null
   }
@@ -324,8 +334,8 @@ type Extra =
   | Response.ToolResultPartEncoded
 
 /** Reads the citations of messages, and what the provider's own tools gave: images, and the tools that a search has found. */
-export const extraReader = (newId: () => string): ((item: Fields) => ReadonlyArray<Extra>) => {
-  const searched = ToolSearch.reader(newId)
+export const extraReader = (newId: () => string, host: string): ((item: Fields) => ReadonlyArray<Extra>) => {
+  const searched = ToolSearch.reader(newId, host)
   return (item) => [...searched(item), ...extrasOf(item, newId)]
 }
 
@@ -369,8 +379,8 @@ export const approvalProblem = (item: Fields): Problem | undefined =>
 export const isRefusal = (item: Fields): boolean =>
   item["type"] === "message" && list(item, "content").some((one) => isFields(one) && one["type"] === "refusal")
 
-/** The parts of a whole answer. `newId` names calls that the server left without an id. */
-export const decode = (answer: unknown, newId: () => string): Array<Response.PartEncoded> | Problem => {
+/** The parts of a whole answer of a server. `newId` names calls that the server left without an id. */
+export const decode = (answer: unknown, newId: () => string, host: string): Array<Response.PartEncoded> | Problem => {
   if (!isFields(answer)) return malformed(`the server's answer is not an object: ${quote(answer)}`)
   const failure = failureOf(answer)
   if (failure !== undefined) return failure
@@ -390,7 +400,7 @@ export const decode = (answer: unknown, newId: () => string): Array<Response.Par
     )
     .find((one) => one !== undefined)
   if (problem !== undefined) return problem
-  return decodeItems(items.filter(isFields), answer, newId)
+  return decodeItems(items.filter(isFields), answer, newId, host)
 }
 
 /** An item that comes again, as it was, counts once. */
@@ -408,7 +418,8 @@ const distinctItems = (items: ReadonlyArray<unknown>): ReadonlyArray<unknown> =>
 const decodeItems = (
   items: ReadonlyArray<Fields>,
   answer: Fields,
-  newId: () => string
+  newId: () => string,
+  host: string
 ): Array<Response.PartEncoded> => {
   const parts: Array<Response.PartEncoded> = [metadataOf(answer)]
   const idOf = callIds(newId)
@@ -426,11 +437,11 @@ const decodeItems = (
         ]
   )
   const calls = distinctCalls(raw)
-  const extras = extraReader(newId)
+  const extras = extraReader(newId, host)
   for (const item of items) {
     if (item["type"] === "reasoning") {
       const texts = reasoningTexts(item)
-      const metadata = reasoningMetadata(item)
+      const metadata = reasoningMetadata(item, host)
       for (const one of texts.length === 0 ? [""] : texts) parts.push({ type: "reasoning", text: one, metadata })
     } else if (item["type"] === "message") {
       for (const said of textsOf(item)) parts.push({ type: "text", text: said, ...messageMetadata(item) })

@@ -113,6 +113,7 @@ interface Item {
  */
 export class StreamDecoder {
   readonly #newId: () => string
+  readonly #host: string
   readonly #idOf: (given: string | undefined) => string
   readonly #items: Array<Item> = []
   readonly #settled: Array<RawCall> = []
@@ -123,10 +124,11 @@ export class StreamDecoder {
   #passedOver: Fields | undefined
   #finish: Response.FinishPartEncoded | undefined
 
-  constructor(newId: () => string) {
+  constructor(newId: () => string, host: string) {
     this.#newId = newId
+    this.#host = host
     this.#idOf = callIds(newId)
-    this.#extrasOf = extraReader(newId)
+    this.#extrasOf = extraReader(newId, host)
   }
 
   get finished(): boolean {
@@ -387,7 +389,7 @@ export class StreamDecoder {
       block.isOpen = false
       out.push(
         kind === "reasoning"
-          ? { type: "reasoning-end", id: block.id, metadata: reasoningMetadata(fields) }
+          ? { type: "reasoning-end", id: block.id, metadata: reasoningMetadata(fields, this.#host) }
           : { type: "text-end", id: block.id, ...messageMetadata(fields) }
       )
     }
@@ -395,7 +397,7 @@ export class StreamDecoder {
     if (kind === "reasoning" && isSealed && !item.isSealed && open.length === 0) {
       const block = this.#block(item, kind, "sealed 0", out)
       block.isOpen = false
-      out.push({ type: "reasoning-end", id: block.id, metadata: reasoningMetadata(fields) })
+      out.push({ type: "reasoning-end", id: block.id, metadata: reasoningMetadata(fields, this.#host) })
     }
     item.isSealed ||= isSealed
   }

@@ -15,7 +15,7 @@ const name = "tool_search"
 type Part = Response.ToolCallPartEncoded | Response.ToolResultPartEncoded
 
 /** Reads the items of searches. A result is that of the search before it. */
-export const reader = (newId: () => string): ((item: Fields) => ReadonlyArray<Part>) => {
+export const reader = (newId: () => string, server: string): ((item: Fields) => ReadonlyArray<Part>) => {
   let last: string | undefined
   return (item) => {
     const itemId = text(item, "id") ?? null
@@ -23,14 +23,14 @@ export const reader = (newId: () => string): ((item: Fields) => ReadonlyArray<Pa
     if (item["type"] === "tool_search_call") {
       last = given ?? newId()
       const params = isFields(item["arguments"]) ? item["arguments"] : {}
-      const metadata = { openai: { itemId, search: pickedCall(item) as never } }
+      const metadata = { openai: { server, itemId, search: pickedCall(item) as never } }
       return [{ type: "tool-call", id: last, name, params, providerExecuted: true, metadata }]
     }
     if (item["type"] !== "tool_search_output") return []
     const search = pickedOutput(item)
     const tools = search.tools.map((one) => one["name"])
     const id = last ?? given ?? newId()
-    const metadata = { openai: { itemId, search: search as never } }
+    const metadata = { openai: { server, itemId, search: search as never } }
     return [{ type: "tool-result", id, name, result: { tools }, isFailure: false, providerExecuted: true, metadata }]
   }
 }

@@ -5,13 +5,14 @@ const conditions = ["troupe-source", "module", "node", "development|production"]
 
 /** Tests that change nothing of the process they run in: they share one, and so load the modules once. */
 const shared = [
-  "tests/{agents,contract,internal,journal,middleware,telemetry,workflows}/**/*.test.ts",
-  "tests/layers/{aisdk,demo,llamacpp,models,openai,state,tools}/**/*.test.ts",
+  "tests/{mermaid,unreadFailures,Run*,Transcript}.test.ts",
+  "tests/{agents,cli,contract,design,internal,journal,middleware,telemetry,workflows}/**/*.test.ts",
+  "tests/layers/{aisdk,demo,durable,internal,llamacpp,models,openai,state,tools}/**/*.test.ts",
   "tests/layers/server/**/*.test.ts",
   // The others look at what this process has open, replace timers, end the I/O thread, or set variables of the
   // environment, which Config reads once.
   "tests/layers/mcp/!(Mcp|bothEdges|configFile|http).test.ts",
-  "tests/layers/testing/{Cassette,cassetteFile,cassetteHttp,cassetteRandomTraffic,cassetteScrubbing}.test.ts"
+  "tests/layers/testing/{Cassette,TestModel,cassetteFile,cassetteHttp,cassetteRandomTraffic,cassetteScrubbing}.test.ts"
 ]
 
 /** What packs, installs, bundles, runs conformance suites or waits for processes. */

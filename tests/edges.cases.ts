@@ -2,7 +2,10 @@
 import { assert } from "@effect/vitest"
 import { Effect, Exit, Layer, Stream } from "effect"
 import { AiError, LanguageModel } from "effect/ai"
-import { Agent, AgentTool, SyncEdge, TestModel } from "troupe"
+import * as Agent from "troupe/Agent"
+import * as AgentTool from "troupe/AgentTool"
+import * as SyncEdge from "troupe/SyncEdge"
+import * as TestModel from "troupe/TestModel"
 import type { Cases } from "./support/isolated.ts"
 
 const unhandled: Array<unknown> = []

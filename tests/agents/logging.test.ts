@@ -100,7 +100,8 @@ describe("a run that fails without a logger", () => {
   it("says so on standard error, and leaves standard output to the program", async () => {
     const program = `
       import { Effect, References } from "effect"
-      import { Runner, Telemetry } from "troupe"
+      import * as Runner from "troupe/Runner"
+      import * as Telemetry from "troupe/Telemetry"
       const fails = Runner.make("fails", { run: () => Effect.fail(new Error("no such luck")) })
       await Effect.runPromise(Effect.flip(fails.run("go")))
       Effect.runSync(Effect.flip(fails.run("go")))

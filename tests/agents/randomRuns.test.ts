@@ -1,4 +1,5 @@
 import { assert, describe } from "@effect/vitest"
+import { cases } from "../support/cases.ts"
 import { it } from "../support/edges.ts"
 import { Effect, Exit } from "effect"
 import { TestModel } from "troupe"
@@ -36,6 +37,6 @@ describe("run, result and stream", () => {
           assert.deepInclude(last.error, { _tag: tagOf(ran) })
         }
       }),
-    { arbitrary: { runs: 300 } } as never
+    { arbitrary: { runs: cases(300) } } as never
   )
 })

@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Schema } from "effect"
 import { Prompt } from "effect/ai"
 import { Agent, AgentTool, Compaction, Runner, TestModel } from "troupe"
+import { cases } from "../support/cases.ts"
 import { assertValid as assertInOrder } from "../support/randomScripts.ts"
 import { Happenings, messagesOf } from "../support/randomTranscripts.ts"
 
@@ -111,7 +112,7 @@ describe("a compaction", () => {
           assert.deepStrictEqual(json(again.prompt.content).slice(0, before.length), before)
         }
       }),
-    { arbitrary: { runs: 40 } } as never
+    { arbitrary: { runs: cases(40) } } as never
   )
 
   it.effect.prop(

@@ -1,4 +1,5 @@
 import { assert, describe } from "@effect/vitest"
+import { cases } from "../support/cases.ts"
 import { it } from "../support/edges.ts"
 import { Effect, Exit, Layer, Schema } from "effect"
 import { Prompt } from "effect/ai"
@@ -7,7 +8,7 @@ import { collect, textOf } from "../support/grammar.ts"
 import { idle, Kinds, middlewareOf, replacesOutput } from "../support/randomMiddleware.ts"
 import { agent, assertValid, modelOf, options, Script, tagOf } from "../support/randomScripts.ts"
 
-const runs = (count: number) => ({ arbitrary: { runs: count } }) as never
+const runs = (count: number) => ({ arbitrary: { runs: cases(count) } }) as never
 
 /** An event without the ids that every run makes up. */
 const bare = (event: RunEvent.RunEvent): unknown => JSON.parse(JSON.stringify({ ...event, runId: "", parentId: "" }))

@@ -2,7 +2,7 @@
 import cluster from "node:cluster"
 import { createServer } from "node:http"
 import { Effect } from "effect"
-import { SyncEdge } from "troupe"
+import * as SyncEdge from "troupe/SyncEdge"
 
 const attempt = () => {
   try {

@@ -1,7 +1,9 @@
 /** A program for `tests/agents/definitions.test.ts`: defines agents and tools with schemas of a second copy of effect. */
 import { registerHooks } from "node:module"
 import { Schema } from "effect"
-import { Agent, AgentTool, Runner } from "troupe"
+import * as Agent from "troupe/Agent"
+import * as AgentTool from "troupe/AgentTool"
+import * as Runner from "troupe/Runner"
 
 // A module that is imported with this mark, or by one with it, is loaded a second time.
 const mark = "?copy"

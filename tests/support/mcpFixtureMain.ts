@@ -1,6 +1,6 @@
 /** The server that the conformance scenarios run against: it writes its address, and ends with standard input. */
 import { Effect } from "effect"
-import { McpServer } from "troupe"
+import * as McpServer from "troupe/McpServer"
 import { registrations, tools } from "./mcpFixture.ts"
 
 const program = Effect.gen(function* () {

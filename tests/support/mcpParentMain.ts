@@ -1,7 +1,8 @@
 /** A program that holds an MCP server, on the edge that `EDGE` names, says the ids of its processes, and waits to be killed. */
 import * as fs from "node:fs"
 import { Effect } from "effect"
-import { Mcp, SyncEdge } from "troupe"
+import * as Mcp from "troupe/Mcp"
+import * as SyncEdge from "troupe/SyncEdge"
 import { toolsServer } from "./mcpEverything.ts"
 
 const program = Effect.gen(function* () {

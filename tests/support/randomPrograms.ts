@@ -3,7 +3,7 @@
  * the number of the program it is at, so that a watchdog that kills it for hanging knows which one hung.
  */
 import { Cause, Deferred, Effect, Exit, Fiber, Queue, Semaphore } from "effect"
-import { SyncEdge } from "troupe"
+import * as SyncEdge from "troupe/SyncEdge"
 
 const [, , from, count] = process.argv
 

@@ -1,7 +1,8 @@
 /** A server in a process of its own, for tests of its end: it sends its address, and ends with SIGTERM. */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import { Effect, Layer } from "effect"
-import { AgentServer, Runner } from "troupe"
+import * as AgentServer from "troupe/AgentServer"
+import * as Runner from "troupe/Runner"
 
 const endless = Runner.make("endless", { run: (text: string) => Effect.as(Effect.never, text) })
 const brief = Runner.make("brief", { run: (text: string) => Effect.delay(Effect.succeed(text), "300 millis") })

@@ -4,7 +4,14 @@
  */
 import * as fs from "node:fs"
 import { Effect, Layer, Schema } from "effect"
-import { Agent, AgentTool, Session, SessionStore, Sqlite, Telemetry, TestModel, Transcript } from "troupe"
+import * as Agent from "troupe/Agent"
+import * as AgentTool from "troupe/AgentTool"
+import * as Session from "troupe/Session"
+import * as SessionStore from "troupe/SessionStore"
+import * as Sqlite from "troupe/Sqlite"
+import * as Telemetry from "troupe/Telemetry"
+import * as TestModel from "troupe/TestModel"
+import * as Transcript from "troupe/Transcript"
 
 const [file, log, name, sessions, concurrency, ms] = process.argv.slice(2) as [string, string, string, ...Array<string>]
 

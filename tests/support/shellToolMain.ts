@@ -1,6 +1,7 @@
 /** Runs one command by the shell tool, with a long grace: `node shellToolMain.ts DIRECTORY sync|async SCRIPT TIMEOUT`. */
 import { type Duration, Effect, Layer } from "effect"
-import { ShellTools, SyncEdge } from "troupe"
+import * as ShellTools from "troupe/ShellTools"
+import * as SyncEdge from "troupe/SyncEdge"
 import { call } from "./toolCalls.ts"
 
 const [, , cwd, edge, script, timeout] = process.argv

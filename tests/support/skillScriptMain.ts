@@ -1,6 +1,7 @@
 /** Runs a script of a skill, to be killed while it runs: `node skillScriptMain.ts FOLDER sync|async`. */
 import { Effect, Layer } from "effect"
-import { Skills, SyncEdge } from "troupe"
+import * as Skills from "troupe/Skills"
+import * as SyncEdge from "troupe/SyncEdge"
 
 const [, , folder, edge] = process.argv
 

@@ -1,8 +1,8 @@
 /** Runs a random tree to its end, in one of several ways, and checks the laws on it. */
 import { Effect, Exit, Metric, Schema, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { Runner } from "troupe"
-import type { RunEvent } from "troupe"
+import * as Runner from "troupe/Runner"
+import type * as RunEvent from "troupe/RunEvent"
 import { check } from "./treeLaws.ts"
 import { build, text, Tree } from "./trees.ts"
 import { type Any, World } from "./treeWorld.ts"

@@ -3,7 +3,8 @@
  * tree: what it holds, and what it should not have done.
  */
 import { Clock, Effect, Option } from "effect"
-import { type Parallel, Runner } from "troupe"
+import type * as Parallel from "troupe/Parallel"
+import * as Runner from "troupe/Runner"
 
 /** What a leaf does, and how it gives back what it holds. */
 export interface Leaf {

@@ -3,21 +3,19 @@
  * `treeWorld.ts`.
  */
 import { Effect, Option, Result, Schema, Stream } from "effect"
-import {
-  Agent,
-  AgentTool,
-  Chain,
-  EvaluatorOptimizer,
-  Gather,
-  Handoffs,
-  Orchestrator,
-  Parallel,
-  PlanExecuteEvaluate,
-  Router,
-  RunError,
-  Runner,
-  TestModel
-} from "troupe"
+import * as Agent from "troupe/Agent"
+import * as AgentTool from "troupe/AgentTool"
+import * as Chain from "troupe/Chain"
+import * as EvaluatorOptimizer from "troupe/EvaluatorOptimizer"
+import * as Gather from "troupe/Gather"
+import * as Handoffs from "troupe/Handoffs"
+import * as Orchestrator from "troupe/Orchestrator"
+import * as Parallel from "troupe/Parallel"
+import * as PlanExecuteEvaluate from "troupe/PlanExecuteEvaluate"
+import * as Router from "troupe/Router"
+import * as RunError from "troupe/RunError"
+import * as Runner from "troupe/Runner"
+import * as TestModel from "troupe/TestModel"
 import { type Any, does, leaf, type Leaf, releases, type World } from "./treeWorld.ts"
 
 /** A workflow of other trees. What `n`, `m` and `flag` mean depends on the kind; see `build`. */

@@ -1,4 +1,5 @@
 import { assert, describe } from "@effect/vitest"
+import { cases } from "../support/cases.ts"
 import { it } from "../support/edges.ts"
 import { Effect, Exit, Schema } from "effect"
 import { Agent, AgentTool, Chain, Parallel, Prices, RunError, Runner, TestModel } from "troupe"
@@ -99,7 +100,7 @@ describe("budgets of random trees", () => {
             assert.isAtMost(error.used, Math.max(error.allowed + unit, 4 * unit) + 1e-9)
           }
         }),
-      { arbitrary: { runs: 40 } } as never
+      { arbitrary: { runs: cases(80) } } as never
     )
   }
 })

@@ -5,6 +5,7 @@ import { Cause, Deferred, Effect, Exit, Fiber, Option, Result, Schema, Stream } 
 import { TestClock } from "effect/testing"
 import { Gather, Parallel, RunError, Runner } from "troupe"
 import type { RunEvent } from "troupe"
+import { cases } from "../support/cases.ts"
 import { checkGrammar, collect } from "../support/grammar.ts"
 import { counted, errorOf, items, live, outputOf, worker } from "../support/runners.ts"
 
@@ -372,7 +373,10 @@ describe("a map of a stream", () => {
   it("takes 100,000 inputs in bounded memory, on both edges", () => {
     const script = `
       import { Effect, Stream } from "effect"
-      import { Gather, Parallel, Runner, SyncEdge } from "troupe"
+      import * as Gather from "troupe/Gather"
+      import * as Parallel from "troupe/Parallel"
+      import * as Runner from "troupe/Runner"
+      import * as SyncEdge from "troupe/SyncEdge"
       const kilobyte = Runner.make("kilobyte", { run: (n) => Effect.as(Effect.yieldNow, "x".repeat(1000) + n) })
       const used = () => { gc(); return process.memoryUsage().heapUsed }
       let most = 0
@@ -504,6 +508,6 @@ describe("any stream of inputs", () => {
           assert.isAtLeast((errorOf(exit) as Parallel.ParallelError<string>).failures.length, 1)
         }
       }),
-    { arbitrary: { runs: 300 } }
+    { arbitrary: { runs: cases(300) } }
   )
 })

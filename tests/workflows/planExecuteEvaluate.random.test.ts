@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Clock, Effect, Exit, Fiber, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import { PlanExecuteEvaluate } from "troupe"
+import { cases } from "../support/cases.ts"
 import { collect } from "../support/grammar.ts"
 import { Broken, failureOf, fixed, type Given, planOf } from "../support/plans.ts"
 
@@ -92,7 +93,7 @@ describe("any graph of steps", () => {
           steps.map((_, index) => index + 1)
         )
       }),
-    { arbitrary: { runs: 60 } }
+    { arbitrary: { runs: cases(60) } }
   )
 
   it.effect.prop(
@@ -106,7 +107,7 @@ describe("any graph of steps", () => {
           assert.strictEqual(spans.get(id)!.begin, Math.max(0, ...dependsOn.map((other) => spans.get(other)!.end)))
         }
       }),
-    { arbitrary: { runs: 40 } }
+    { arbitrary: { runs: cases(40) } }
   )
 })
 
@@ -155,7 +156,7 @@ describe("any tangle of steps", () => {
           })
         }
       }),
-    { arbitrary: { runs: 300 } }
+    { arbitrary: { runs: cases(300) } }
   )
 })
 
@@ -243,6 +244,6 @@ describe("any course of rounds", () => {
           )
         }
       }),
-    { arbitrary: { runs: 200 } }
+    { arbitrary: { runs: cases(200) } }
   )
 })

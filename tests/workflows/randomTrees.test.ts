@@ -3,11 +3,12 @@ import { spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Schema } from "effect"
+import { cases } from "../support/cases.ts"
 import { Case, drive, outcome, tagOf } from "../support/treeRuns.ts"
 import { type Node, Tree } from "../support/trees.ts"
 import type { Leaf } from "../support/treeWorld.ts"
 
-const options = (runs: number) => ({ timeout: 120_000, arbitrary: { runs, size: 20 } })
+const options = (runs: number) => ({ timeout: 120_000, arbitrary: { runs: cases(runs), size: 20 } })
 
 const main = fileURLToPath(new URL("../support/randomTrees.ts", import.meta.url))
 

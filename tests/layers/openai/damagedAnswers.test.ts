@@ -4,6 +4,7 @@ import { Cause, Effect, Exit, Redacted, Schema, Stream } from "effect"
 import { AiError, LanguageModel, Tool, Toolkit } from "effect/ai"
 import { OpenAi } from "troupe"
 import { type AnyPart, assertBlocks } from "../../contract/checks.ts"
+import { cases } from "../../support/cases.ts"
 import * as Server from "../../support/openAiServer.ts"
 
 const Add = Tool.make("add", { parameters: Schema.Struct({ a: Schema.Finite }), success: Schema.Finite })
@@ -111,7 +112,7 @@ describe("OpenAi", () => {
             assert.notInclude(["InvalidOutputError", "UnknownError"], error.reason._tag, said)
           }
         }),
-      { arbitrary: { runs: 250 } }
+      { arbitrary: { runs: cases(250) } }
     )
   }
 })

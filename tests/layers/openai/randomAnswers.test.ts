@@ -2,6 +2,7 @@
 import { assert, describe, layer } from "@effect/vitest"
 import { Effect, Redacted, Schema, Stream } from "effect"
 import { OpenAi, SyncEdge } from "troupe"
+import { cases } from "../../support/cases.ts"
 import { directModel } from "../../support/directModel.ts"
 import { assertStream } from "../../contract/checks.ts"
 import { type Part, request } from "../../support/openAiRequest.ts"
@@ -104,7 +105,7 @@ layer(ChildServer.layer, { excludeTestServices: true })("OpenAi", (it) => {
               assert.strictEqual(new Set(all).size, all.length)
             }
           }),
-        { arbitrary: { runs: 60 } }
+        { arbitrary: { runs: cases(60) } }
       )
     })
   }

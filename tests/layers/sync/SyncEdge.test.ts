@@ -323,7 +323,7 @@ describe("the sync edge refuses", () => {
     const script = `
       import { createServer } from "node:http"
       import { Effect } from "effect"
-      import { SyncEdge } from "troupe"
+      import * as SyncEdge from "troupe/SyncEdge"
       createServer().listen(0, "127.0.0.1", () => {
         for (const layer of [SyncEdge.layer, SyncEdge.layerNested]) {
           try { console.log(Effect.runSync(Effect.sleep(300).pipe(Effect.as("slept"), Effect.provide(layer)))) }
@@ -350,7 +350,7 @@ describe("the I/O thread", () => {
     const script = `
       import { Effect } from "effect"
       import { HttpClient } from "effect/http"
-      import { SyncEdge } from "troupe"
+      import * as SyncEdge from "troupe/SyncEdge"
       import * as IoWorker from "./src/layers/internal/io/ioWorker.ts"
       const get = (path) => HttpClient.get(process.env.BASE + path).pipe(Effect.flatMap((r) => r.text), Effect.provide(SyncEdge.layerHttpClient))
       const crash = Effect.sleep(20).pipe(Effect.andThen(Effect.sync(() => IoWorker.peek().tell("crash"))))
@@ -364,7 +364,7 @@ describe("the I/O thread", () => {
   it("is not needed for timers", () => {
     const script = `
       import { Effect } from "effect"
-      import { SyncEdge } from "troupe"
+      import * as SyncEdge from "troupe/SyncEdge"
       import * as IoWorker from "./src/layers/internal/io/ioWorker.ts"
       Effect.runSync(Effect.sleep(5).pipe(Effect.provide(SyncEdge.layer)))
       console.log(IoWorker.peek() === undefined, IoWorker.userCount())`

@@ -1,7 +1,10 @@
 /** Cases for `liveness.test.ts`, which runs them in a process of their own: any of them may hang. */
 import { assert } from "@effect/vitest"
 import { Cause, Deferred, Effect, Exit, Fiber, Layer, Queue, Schedule } from "effect"
-import { Agent, AgentTool, SyncEdge, TestModel } from "troupe"
+import * as Agent from "troupe/Agent"
+import * as AgentTool from "troupe/AgentTool"
+import * as SyncEdge from "troupe/SyncEdge"
+import * as TestModel from "troupe/TestModel"
 import { Timers } from "../../../src/layers/sync/internal/timers.ts"
 import type { Cases } from "../../support/isolated.ts"
 

@@ -15,7 +15,7 @@ import {
 } from "effect"
 import { HttpClient } from "effect/http"
 import { TestClock } from "effect/testing"
-import { SyncEdge } from "troupe"
+import * as SyncEdge from "troupe/SyncEdge"
 import * as IoWorker from "../../../src/layers/internal/io/ioWorker.ts"
 import type { Cases } from "../../support/isolated.ts"
 

@@ -570,6 +570,7 @@ it.effect("it says who it is, and whether it takes output schemas", () =>
       assert.deepStrictEqual(info, {
         provider: "troupe-test",
         model: "test",
+        readsSettings: true,
         structuredOutput: structuredOutput ?? true
       })
     }

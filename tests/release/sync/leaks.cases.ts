@@ -3,7 +3,7 @@ import { readdirSync } from "node:fs"
 import { assert } from "@effect/vitest"
 import { Effect, Layer, ManagedRuntime, Stream } from "effect"
 import { HttpClient } from "effect/http"
-import { SyncEdge } from "troupe"
+import * as SyncEdge from "troupe/SyncEdge"
 import * as IoWorker from "../../../src/layers/internal/io/ioWorker.ts"
 import type { Cases } from "../../support/isolated.ts"
 

@@ -21,6 +21,7 @@ import {
   Runner,
   TestModel
 } from "troupe"
+import { cases } from "../../support/cases.ts"
 
 type Any = Runner.Runner<Prompt.RawInput, unknown, unknown, never>
 
@@ -290,6 +291,6 @@ describe("answering what a tree of workflows waits for", () => {
         const given = yield* drive(tree, true, few, salt)
         assert.deepStrictEqual(given.end, expected.end)
       }),
-    { timeout: 120_000, arbitrary: { runs: 30, size: 20 } }
+    { timeout: 120_000, arbitrary: { runs: cases(60), size: 20 } }
   )
 })

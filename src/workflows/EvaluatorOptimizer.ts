@@ -6,6 +6,7 @@ import * as Result from "effect/Result"
 import * as Schemas from "../internal/runnerSchemas.ts"
 import { toJson } from "../internal/json.ts"
 import type { RunState } from "../internal/runState.ts"
+import type { Structure } from "../internal/structure.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 import { replayable, toPrompt } from "../internal/input.ts"
@@ -80,7 +81,40 @@ export const make = <I, Draft, E1, R1, Verdict, E2, R2, OnMaxRounds extends "bes
     readonly onMaxRounds?: OnMaxRounds | undefined
   } & (string extends I ? unknown : { readonly revise: (input: I, rounds: ReadonlyArray<Round<Draft, Verdict>>) => I })
 ): Runner.Runner<I, Draft, E1 | E2 | Exhausted<OnMaxRounds>, R1 | R2> => {
-  const maxRounds = options.maxRounds ?? 3
+  const { maxRounds = 3, onMaxRounds } = options
+  check(name, members.generator, maxRounds)
+  const { evaluator, generator } = members
+  const plan: Plan<I, Draft, E1, R1, Verdict, E2, R2> = {
+    ...options,
+    maxRounds,
+    members,
+    judge: (draft) => (Runner.isRunner(evaluator) ? evaluator.run(draft) : evaluator(draft)),
+    // Without `revise` the types have made sure that the generator takes a conversation.
+    revise: options.revise ?? (conversation as unknown as NonNullable<typeof options.revise>)
+  }
+  const run = (progress: Rounds.Progress<I, Draft, Verdict>, state: RunState) =>
+    Effect.flatMap(rounds(plan, progress, state), (ended): Effect.Effect<Draft, Exhausted<OnMaxRounds>> => {
+      if ("accepted" in ended) return Effect.succeed(ended.accepted)
+      const best = bestOf(ended.rounds, options.score ?? scoreOf)
+      if (onMaxRounds === "best") return Effect.succeed(best.draft)
+      // Where the type is `never` the option is "best", which returned above.
+      return Effect.fail(notAccepted(name, ended, best, state) as Exhausted<OnMaxRounds>)
+    })
+  return Runner.workflow(name, {
+    description: options.description,
+    structure: () => structureOf(maxRounds, generator, evaluator),
+    input: () => Schemas.inputOf(generator),
+    output: () => Schemas.outputOf(generator),
+    run: (given: I, state: RunState) =>
+      run({ input: replayable(given), rounds: [], draft: Option.none(), resumed: undefined }, state),
+    restore: (saved, _input, state) => {
+      const progress = Rounds.restored<I, Draft, Verdict>(saved, members)
+      return progress && run(progress, state)
+    }
+  })
+}
+
+const check = (name: string, generator: unknown, maxRounds: number): void => {
   if (!(Number.isInteger(maxRounds) && maxRounds >= 1)) {
     throw new InvalidDefinition({
       subject: `evaluator-optimizer "${name}"`,
@@ -88,82 +122,86 @@ export const make = <I, Draft, E1, R1, Verdict, E2, R2, OnMaxRounds extends "bes
       remedy: "Use a whole number from 1"
     })
   }
-  Runner.membersOf(`evaluator-optimizer "${name}"`, { generator: members.generator })
-  // Without `revise` the types have made sure that the generator takes a conversation.
-  const revise = options.revise ?? (conversation as unknown as NonNullable<typeof options.revise>)
-  const { evaluator, generator } = members
-  const encodeVerdict = (verdict: Verdict) => Schemas.encodeOutput(evaluator, verdict)
-  const judge = (draft: Draft) => (Runner.isRunner(evaluator) ? evaluator.run(draft) : evaluator(draft))
-  type Failed = E1 | E2 | Exhausted<OnMaxRounds>
-  const loop = Effect.fnUntraced(function* (
-    progress: Rounds.Progress<I, Draft, Verdict>,
-    state: RunState
-  ): Effect.fn.Return<Draft, Failed, R1 | R2> {
-    const { input } = progress
-    const rounds = [...progress.rounds]
-    let failure: Option.Option<unknown> = Option.none()
-    let { draft, resumed } = progress
-    while (rounds.length < maxRounds) {
-      const round = rounds.length + 1
-      const waiting = Rounds.keeping({ input, rounds, draft, resumed }, { generator, evaluator }, state)
-      const drafted = Option.isSome(draft)
-        ? Effect.succeed(draft.value)
-        : waiting(generator.run(round === 1 ? input : revise(input, rounds)), Option.none())
-      const tried = yield* settledRound(
-        Effect.flatMap(drafted, (draft) =>
-          Effect.map(waiting(judge(draft), Option.some(draft)), (verdict) => ({ draft, verdict }))
-        ),
-        rounds.length === 0
-      )
-      draft = Option.none()
-      resumed = undefined
-      if (Result.isFailure(tried)) {
-        failure = Option.some(tried.failure)
-        const verdict = { failure: textOf(tried.failure) }
-        yield* state.events.decide({ _tag: "RoundCompleted", round, accepted: false, verdict })
-        break
-      }
-      const made = tried.success
-      rounds.push(made)
-      const accepted = options.accept(made.verdict)
-      yield* state.events.decide({ _tag: "RoundCompleted", round, accepted, verdict: encodeVerdict(made.verdict) })
-      if (accepted) return made.draft
-    }
-    const best = bestOf(rounds, options.score ?? scoreOf)
-    if (options.onMaxRounds === "best") return best.draft
-    const error = new NotAccepted({
-      name,
-      rounds: rounds.length,
-      best: toJson(best.draft),
-      verdict: toJson(best.verdict),
-      ...(Option.isSome(failure) ? { failure: failure.value } : {}),
-      spent: state.bill.spent()
-    })
-    // Where the type is `never` the option is "best", which returned above.
-    return yield* Effect.fail(error as Exhausted<OnMaxRounds>)
-  })
-  return Runner.workflow(name, {
-    description: options.description,
-    structure: () => ({
-      kind: "evaluator-optimizer",
-      note: `at most ${maxRounds} rounds`,
-      members: [
-        { name: generator.name, role: "generator", runner: generator },
-        Runner.isRunner(evaluator)
-          ? { name: evaluator.name, role: "evaluator", runner: evaluator }
-          : { name: "evaluator", role: "evaluator" }
-      ]
-    }),
-    input: () => Schemas.inputOf(generator),
-    output: () => Schemas.outputOf(generator),
-    run: (given: I, state: RunState) =>
-      loop({ input: replayable(given), rounds: [], draft: Option.none(), resumed: undefined }, state),
-    restore: (saved, _input, state) => {
-      const progress = Rounds.restored<I, Draft, Verdict>(saved, { generator, evaluator })
-      return progress && loop(progress, state)
-    }
-  })
+  Runner.membersOf(`evaluator-optimizer "${name}"`, { generator })
 }
+
+const structureOf = (maxRounds: number, generator: Runner.Member, evaluator: unknown): Structure => ({
+  kind: "evaluator-optimizer",
+  note: `at most ${maxRounds} rounds`,
+  members: [
+    { name: generator.name, role: "generator", runner: generator as Runner.Any },
+    Runner.isRunner(evaluator)
+      ? { name: evaluator.name, role: "evaluator", runner: evaluator }
+      : { name: "evaluator", role: "evaluator" }
+  ]
+})
+
+/** How the rounds of a run are made. */
+interface Plan<I, Draft, E1, R1, Verdict, E2, R2> extends Pick<Options<I, Draft, Verdict>, "accept"> {
+  readonly maxRounds: number
+  readonly members: Members<I, Draft, E1, R1, Verdict, E2, R2>
+  readonly judge: (draft: Draft) => Effect.Effect<Verdict, E2, R2>
+  readonly revise: (input: I, rounds: ReadonlyArray<Round<Draft, Verdict>>) => I
+}
+
+/** How the rounds ended: with a draft that was accepted, or without one. */
+type Ended<Draft, Verdict> =
+  | { readonly accepted: Draft }
+  | { readonly rounds: ReadonlyArray<Round<Draft, Verdict>>; readonly failure: Option.Option<unknown> }
+
+/** Makes rounds until a draft is accepted, one after the first fails, or they are used up. */
+const rounds = Effect.fnUntraced(function* <I, Draft, E1, R1, Verdict, E2, R2>(
+  { accept, judge, maxRounds, members, revise }: Plan<I, Draft, E1, R1, Verdict, E2, R2>,
+  progress: Rounds.Progress<I, Draft, Verdict>,
+  state: RunState
+): Effect.fn.Return<Ended<Draft, Verdict>, E1 | E2, R1 | R2> {
+  const { generator } = members
+  const { input } = progress
+  const rounds = [...progress.rounds]
+  let { draft, resumed } = progress
+  while (rounds.length < maxRounds) {
+    const round = rounds.length + 1
+    const waiting = Rounds.keeping({ input, rounds, draft, resumed }, members, state)
+    const drafted = Option.isSome(draft)
+      ? Effect.succeed(draft.value)
+      : waiting(generator.run(round === 1 ? input : revise(input, rounds)), Option.none())
+    const judged = Effect.flatMap(drafted, (draft) =>
+      Effect.map(waiting(judge(draft), Option.some(draft)), (verdict) => ({ draft, verdict }))
+    )
+    const tried = yield* settledRound(judged, rounds.length === 0)
+    draft = Option.none()
+    resumed = undefined
+    if (Result.isFailure(tried)) {
+      const verdict = { failure: textOf(tried.failure) }
+      yield* state.events.decide({ _tag: "RoundCompleted", round, accepted: false, verdict })
+      return { rounds, failure: Option.some(tried.failure) }
+    }
+    const made = tried.success
+    rounds.push(made)
+    const accepted = accept(made.verdict)
+    const verdict = Schemas.encodeOutput(members.evaluator, made.verdict)
+    yield* state.events.decide({ _tag: "RoundCompleted", round, accepted, verdict })
+    if (accepted) return { accepted: made.draft }
+  }
+  return { rounds, failure: Option.none() }
+})
+
+const notAccepted = (
+  name: string,
+  { failure, rounds }: { readonly rounds: ReadonlyArray<unknown>; readonly failure: Option.Option<unknown> },
+  best: Round<unknown, unknown>,
+  { bill }: RunState
+): NotAccepted =>
+  new NotAccepted({
+    name,
+    rounds: rounds.length,
+    best: toJson(best.draft),
+    verdict: toJson(best.verdict),
+    ...(Option.isSome(failure) ? { failure: failure.value } : {}),
+    spent: bill.spent()
+  })
+
+/** The input, and each draft with the verdict on it. */
 const conversation = (input: Prompt.RawInput, rounds: ReadonlyArray<Round<unknown, unknown>>): Prompt.Prompt =>
   rounds.reduce<Prompt.Prompt>(
     (prompt, { draft, verdict }) =>

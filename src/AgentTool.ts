@@ -12,6 +12,7 @@ import * as Predicate from "effect/Predicate"
 import { assertFunction, assertName, assertOptions } from "./internal/definition.ts"
 import type { Jobs } from "./internal/jobs.ts"
 import { toJson } from "./internal/json.ts"
+import { Blocking } from "./internal/resumption.ts"
 import { CurrentState } from "./internal/runState.ts"
 import { encodeOutput } from "./internal/runnerSchemas.ts"
 import * as ServedTool from "./internal/servedTool.ts"
@@ -354,7 +355,8 @@ export const fromRunner: {
  * that nothing is lost; nothing outlives the run: when it fails, is interrupted or is at a limit, its jobs are interrupted, and
  * their finalizers have run. A job is a nested run: its events carry both names and its usage is summed.
  *
- * A job that would wait for an approval from elsewhere fails: provide `Approvals.layer`. Throws `InvalidDefinition` as
+ * A job that would wait for something from elsewhere fails, with a `RunSuspended` whose `blockedBy` is the agent: provide
+ * `Approvals.layer` for approvals. In a durable run it waits, and the run sleeps when nothing else is left to do. Throws `InvalidDefinition` as
  * {@link fromRunner} does.
  *
  * @example
@@ -382,9 +384,13 @@ export const background: {
     needsApproval: options.needsApproval
   })
   const begin: AgentTool<string, R>["execute"] = (params, context, onPromise) =>
-    inJobs((jobs) =>
-      Effect.map(jobs.start(name, made.execute(params, context, onPromise)), (job) => ({ job, status: "running" }))
-    )
+    inJobs((jobs, path) => {
+      const work = Effect.provideService(made.execute(params, context, onPromise), Blocking, {
+        path,
+        reason: noWaiting
+      })
+      return Effect.map(jobs.start(name, work), (job) => ({ job, status: "running" }))
+    })
   const start = make<string, R>(`${name}_start`, "effect", started, begin, { runner: self })
   const ask = <P extends Schema.Top>(
     verb: string,
@@ -406,11 +412,13 @@ export const background: {
       Schema.Struct({ job: Schema.optionalKey(JobId) }),
       (jobs, { job }) => Effect.map(Clock.currentTimeMillis, (now) => jobs.report(job, now))
     ),
-    ask(
-      "wait",
-      `Waits until a job of ${name}_start has ended, and returns its result.`,
-      Schema.Struct({ job: JobId }),
-      (jobs, { job }) => jobs.wait(job)
+    inMemory(
+      ask(
+        "wait",
+        `Waits until a job of ${name}_start has ended, and returns its result.`,
+        Schema.Struct({ job: JobId }),
+        (jobs, { job }) => jobs.wait(job)
+      )
     ),
     inMemory(
       ask("cancel", `Stops a job of ${name}_start.`, Schema.Struct({ job: JobId }), (jobs, { job }) => jobs.cancel(job))
@@ -440,11 +448,17 @@ const orUnknown = (found: unknown) =>
     ? Effect.fail("there is no such job; call status without a job to see all")
     : Effect.succeed(found)
 
+const noWaiting = "a job in the background ends with its run, and cannot wait for what comes after that"
+
 /** The jobs of the run that calls a tool. */
-const inJobs = <A, E, R>(f: (jobs: Jobs) => Effect.Effect<A, E, R>): Effect.Effect<A, E | string, R> =>
+const inJobs = <A, E, R>(
+  f: (jobs: Jobs, path: ReadonlyArray<string>) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E | string, R> =>
   Effect.withFiber((fiber): Effect.Effect<A, E | string, R> => {
     const state = fiber.getRef(CurrentState)
-    return state === undefined ? Effect.fail("only an agent can have work in the background") : f(state.beginJobs())
+    return state === undefined
+      ? Effect.fail("only an agent can have work in the background")
+      : f(state.beginJobs(), state.info.path)
   })
 
 /** The runner's name with the characters that providers reject replaced; fails if no letter or digit is left. */

@@ -18,12 +18,19 @@ export type When = "steer" | "queue"
 export interface Input {
   readonly when: When | "background"
   readonly messages: ReadonlyArray<Prompt.Message>
+  /** The job whose end it is. */
+  readonly job?: string | undefined
 }
 
 interface Entry extends Input {
   readonly onTaken?: () => void
   readonly outcome: Deferred.Deferred<Delivery>
+  /** Whether its sender has taken it back. */
+  isGivenUp: boolean
 }
+
+/** Messages that an agent has taken, and which may yet turn out not to be delivered. */
+export type Taken = ReadonlyArray<Input>
 
 /** The messages for the runs that listen. */
 export class Mail {
@@ -41,13 +48,14 @@ export class Mail {
       const messages = messagesOf(prompt)
       if (messages instanceof InvalidTranscript) return Effect.die(messages)
       if (this.#isOver) return Effect.succeed("undelivered")
-      const entry = { when, messages, outcome: Deferred.makeUnsafe<Delivery>() }
+      const entry: Entry = { when, messages, outcome: Deferred.makeUnsafe<Delivery>(), isGivenUp: false }
       this.#pending.push(entry)
       // The run itself would wait for its own next model call.
       const state = fiber.getRef(CurrentState)
       if (state !== undefined && state.info.rootId === this.#holder?.info.rootId) return Effect.succeed("delivered")
       return Effect.onInterrupt(Deferred.await(entry.outcome), () =>
         Effect.sync(() => {
+          entry.isGivenUp = true
           this.#pending = this.#pending.filter((other) => other !== entry)
         })
       )
@@ -57,7 +65,7 @@ export class Mail {
   /** Sends a text before the next model call, and does not wait. */
   post(text: string, onTaken: () => void): void {
     const messages = toPrompt(text).content
-    this.#pending.push({ when: "steer", messages, onTaken, outcome: Deferred.makeUnsafe<Delivery>() })
+    this.#pending.push({ when: "steer", messages, onTaken, outcome: Deferred.makeUnsafe<Delivery>(), isGivenUp: false })
   }
 
   /** A run begins to listen. */
@@ -91,20 +99,35 @@ export class Mail {
     return this.#taken.get(state) ?? []
   }
 
-  /** Takes all messages that steer. When none does and the run would end, it takes the next one that is queued. */
-  take(state: RunState, isEnd: boolean): ReadonlyArray<Input> {
+  /**
+   * Takes all messages that steer. When none does and the run would end, it takes the next one that is queued. They are delivered
+   * by {@link deliver}, once nothing can lose them any more, or given back by {@link giveBack}.
+   */
+  take(isEnd: boolean): Taken {
     const steering = this.#pending.filter(({ when }) => when === "steer")
     const taken = steering.length > 0 || !isEnd ? steering : this.#pending.slice(0, 1)
-    if (taken.length === 0) return taken
-    this.#pending = this.#pending.filter((entry) => !taken.includes(entry))
-    this.#taken.set(state, [...this.again(state), ...taken])
-    for (const { onTaken, outcome } of taken) {
-      Deferred.doneUnsafe(outcome, Effect.succeed("delivered"))
-      onTaken?.()
-    }
+    if (taken.length > 0) this.#pending = this.#pending.filter((entry) => !taken.includes(entry))
     return taken
   }
+
+  /** The run has these messages, also those that it had before it was made again. */
+  deliver(state: RunState, inputs: Taken): void {
+    if (inputs.length === 0) return
+    this.#taken.set(state, [...this.again(state), ...inputs])
+    for (const input of inputs) {
+      if (!isEntry(input)) continue
+      Deferred.doneUnsafe(input.outcome, Effect.succeed("delivered"))
+      input.onTaken?.()
+    }
+  }
+
+  /** The run was stopped before it had these messages: another one can take them. */
+  giveBack(taken: Taken): void {
+    this.#pending = [...taken.filter(isEntry).filter(({ isGivenUp }) => !isGivenUp), ...this.#pending]
+  }
 }
+
+const isEntry = (input: Input): input is Entry => "outcome" in input
 
 const messagesOf = (prompt: Prompt.RawInput): ReadonlyArray<Prompt.Message> | InvalidTranscript => {
   const invalid = (problem: string) => new InvalidTranscript({ path: ["inbox"], problem })

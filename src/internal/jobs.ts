@@ -10,6 +10,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import type * as Schema from "effect/Schema"
+import { CurrentJournal } from "../services/Journal.ts"
 import { toJson } from "./json.ts"
 import { messageOf } from "./message.ts"
 
@@ -34,9 +35,10 @@ export interface JobEnd {
 interface Job {
   readonly id: string
   readonly startedAt: number
-  readonly done: Deferred.Deferred<JobEnd>
   fiber: Fiber.Fiber<void> | undefined
   end: JobEnd | undefined
+  /** Whether it has gone to sleep: it goes on when the run is made again. */
+  isAsleep: boolean
   endedAt: number | undefined
   /** Whether the agent has its end, as the result of a tool or as a message. */
   isKnown: boolean
@@ -47,7 +49,7 @@ export class Jobs {
   readonly #scope = Scope.makeUnsafe()
   readonly #jobs = new Map<string, Job>()
   readonly #counts = new Map<string, number>()
-  /** Done when a job has ended, for a run that waits for one. */
+  /** Done when a job has ended or gone to sleep, for a run that waits for one. */
   #ended = Deferred.makeUnsafe<void>()
 
   /** Begins a job, and gives its id. */
@@ -58,9 +60,9 @@ export class Jobs {
       const job: Job = {
         id: `${name}-${count}`,
         startedAt: yield* Clock.currentTimeMillis,
-        done: Deferred.makeUnsafe(),
         fiber: undefined,
         end: undefined,
+        isAsleep: false,
         endedAt: undefined,
         isKnown: false
       }
@@ -78,16 +80,29 @@ export class Jobs {
   }
 
   #settle(job: Job, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
-    return Effect.flatMap(Clock.currentTimeMillis, (now) => {
-      if (job.end !== undefined) return Effect.void
-      job.endedAt = now
-      job.end = endOf(job.id, exit)
-      const ended = this.#ended
-      this.#ended = Deferred.makeUnsafe()
-      Deferred.doneUnsafe(job.done, Effect.succeed(job.end))
-      Deferred.doneUnsafe(ended, Effect.void)
-      return Effect.void
-    })
+    const sleeps =
+      Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)
+        ? Effect.flatMap(CurrentJournal, ({ suspending }) => suspending)
+        : Effect.succeed(false)
+    return Effect.flatMap(sleeps, (asleep) =>
+      Effect.map(Clock.currentTimeMillis, (now) => {
+        if (job.end !== undefined) return
+        job.isAsleep = asleep
+        if (!asleep) {
+          job.endedAt = now
+          job.end = endOf(job.id, exit)
+        }
+        const ended = this.#ended
+        this.#ended = Deferred.makeUnsafe()
+        Deferred.doneUnsafe(ended, Effect.void)
+      })
+    )
+  }
+
+  /** Notes that the agent knows the end of a job: it was said before the run was made again. */
+  know(id: string): void {
+    const job = this.#jobs.get(id)
+    if (job !== undefined) job.isKnown = true
   }
 
   /** All jobs, or one; `undefined` for an unknown job. */
@@ -101,13 +116,16 @@ export class Jobs {
     }))
   }
 
-  /** Waits for a job; `undefined` for an unknown job. */
+  /** Waits for a job, and sleeps where it does; `undefined` for an unknown job. */
   wait(id: string): Effect.Effect<JobEnd | undefined> {
-    const job = this.#jobs.get(id)
-    if (job === undefined) return Effect.succeed(undefined)
-    return Effect.map(Deferred.await(job.done), (end) => {
-      job.isKnown = true
-      return end
+    return Effect.suspend(() => {
+      const job = this.#jobs.get(id)
+      if (job === undefined) return Effect.succeed(undefined)
+      if (job.end !== undefined) {
+        job.isKnown = true
+        return Effect.succeed(job.end)
+      }
+      return job.isAsleep ? asleep : Effect.andThen(Deferred.await(this.#ended), () => this.wait(id))
     })
   }
 
@@ -126,12 +144,13 @@ export class Jobs {
     return ended.map(({ end }) => end!)
   }
 
-  /** Waits until there is an end that the agent does not know; gives none where no job is left. */
+  /** Waits until there is an end that the agent does not know; gives none where no job is left. Sleeps where all that are left do. */
   next(): Effect.Effect<ReadonlyArray<JobEnd>> {
     return Effect.suspend(() => {
       const taken = this.take()
-      if (taken.length > 0 || [...this.#jobs.values()].every(({ end }) => end !== undefined))
-        return Effect.succeed(taken)
+      const left = [...this.#jobs.values()].filter(({ end }) => end === undefined)
+      if (taken.length > 0 || left.length === 0) return Effect.succeed(taken)
+      if (left.every(({ isAsleep }) => isAsleep)) return asleep
       return Effect.andThen(Deferred.await(this.#ended), () => this.next())
     })
   }
@@ -141,6 +160,8 @@ export class Jobs {
     return Scope.close(this.#scope, exit)
   }
 }
+
+const asleep = Effect.flatMap(CurrentJournal, ({ suspend }) => suspend)
 
 const endOf = (job: string, exit: Exit.Exit<unknown, unknown>): JobEnd => {
   if (Exit.isSuccess(exit)) return { job, status: "completed", result: toJson(exit.value) }

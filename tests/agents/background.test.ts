@@ -1,8 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber } from "effect"
+import { Cause, Effect, Exit, Fiber, Schema } from "effect"
 import { TestClock } from "effect/testing"
-import { Agent, AgentTool, type RunEvent, Runner, TestModel } from "troupe"
+import { Agent, AgentTool, type RunEvent, Runner, Step, TestModel } from "troupe"
 import { collect } from "../support/grammar.ts"
+import { attempt, MemoryJournal } from "../support/journal.ts"
 
 const call = (name: string, params: Record<string, unknown> = {}) => ({ toolCalls: [{ name, params }] })
 let interrupted = 0
@@ -27,6 +28,86 @@ const outputOf = (events: ReadonlyArray<RunEvent.RunEvent>) => {
   const last = events.at(-1)!
   return last._tag === "RunCompleted" ? last.output : undefined
 }
+
+describe("work in the background that waits for something from elsewhere", () => {
+  const paid = Runner.described(Runner.event("paid", { schema: Schema.Finite }), "Waits for a payment")
+  const cashier = Agent.make("cashier", {
+    description: "Pays",
+    tools: [AgentTool.fromFunction("pay", { description: "Pays", needsApproval: true, execute: () => "paid" })]
+  })
+  for (const [what, runner] of [
+    ["an event", paid],
+    ["an approval", cashier]
+  ] as const) {
+    it.effect(`fails with a reason that names the agent, and the agent goes on: ${what}`, () =>
+      Effect.gen(function* () {
+        const tools = AgentTool.background(runner as Runner.Runner<string, unknown, unknown, never>, { name: "job" })
+        const { events } = yield* collect(Agent.make("writer", { tools }), "go")
+        assert.strictEqual(outputOf(events), "without it")
+        const suspended = events.find(({ _tag }) => _tag === "RunSuspended")
+        assert.deepStrictEqual(suspended?.path, ["writer", runner.name])
+        const [[, , text]] = received(events) as [readonly [number, string, string]]
+        assert.include(text, '\\"writer\\" cannot be resumed in its middle: a job in the background ends with its run')
+        assert.include(text, "Approvals.layer")
+      }).pipe(
+        Effect.provide(
+          TestModel.layer(({ prompt, tools }) => {
+            const isDone = JSON.stringify(prompt.content).includes("is failed")
+            if (isDone || tools.length === 0) return "without it"
+            if (tools.includes("pay")) return call("pay")
+            return prompt.content.length === 1 ? call("job_start", { input: "go" }) : "waiting"
+          })
+        )
+      )
+    )
+  }
+
+  it.effect("sleeps in a run that is kept, beside what else there is to do, and goes on when that is made again", () =>
+    Effect.gen(function* () {
+      let begun = 0
+      const waits = Runner.make("job", {
+        description: "Waits for a payment",
+        run: (_input: string) =>
+          Effect.andThen(
+            Step.run(
+              "begin",
+              Schema.Int,
+              Effect.sync(() => ++begun)
+            ),
+            Step.signal("paid", Schema.Finite)
+          )
+      })
+      const other = Runner.make("other", {
+        description: "Does something else",
+        run: () => Effect.as(Effect.yieldNow, "else")
+      })
+      const agent = Agent.make("writer", { tools: [...AgentTool.background(waits), ...AgentTool.background(other)] })
+      const prompts: Array<string> = []
+      const model = TestModel.layer(({ prompt }) => {
+        const said = JSON.stringify(prompt.content)
+        prompts.push(said)
+        if (prompt.content.length === 1) {
+          const start = (name: string, id: string) => ({ name: `${name}_start`, id, params: { input: "go" } })
+          return { toolCalls: [start("job", "c1"), start("other", "c2")] }
+        }
+        return said.includes("job-1 in the background") ? "paid 5" : "waiting"
+      })
+      const program = Effect.provide(agent.run("go"), model)
+      const journal = new MemoryJournal()
+      const first = yield* attempt(program, journal)
+      assert.isTrue(first !== undefined && Exit.isFailure(first) && Cause.hasInterruptsOnly(first.cause))
+      assert.isTrue(journal.isSuspending)
+      assert.include(prompts.at(-1), "other-1 in the background")
+      journal.sent.push({ name: "paid", payload: 5 })
+      const second = yield* attempt(program, journal)
+      assert.strictEqual(second !== undefined && Exit.isSuccess(second) && second.value, "paid 5")
+      assert.strictEqual(begun, 1)
+      // Each end is said once, also where it was said before the run was made again.
+      assert.lengthOf(prompts.at(-1)!.match(/other-1 in the background/g)!, 1)
+      assert.lengthOf(prompts.at(-1)!.match(/job-1 in the background/g)!, 1)
+    })
+  )
+})
 
 describe("work in the background", () => {
   it.effect("begins at once, and its result comes as a message, also when the run would end before", () =>

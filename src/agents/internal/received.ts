@@ -3,6 +3,7 @@
  * Takes them at the places of the loop where that is possible, and emits them.
  */
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Prompt from "effect/ai/Prompt"
 import * as Schema from "effect/Schema"
@@ -14,7 +15,11 @@ import * as Journal from "../../services/Journal.ts"
 
 /** Inputs as a journal keeps them. */
 const Inputs = Schema.Array(
-  Schema.Struct({ when: Schema.Literals(["steer", "queue", "background"]), prompt: Prompt.Prompt })
+  Schema.Struct({
+    when: Schema.Literals(["steer", "queue", "background"]),
+    prompt: Prompt.Prompt,
+    job: Schema.optionalKey(Schema.String)
+  })
 )
 const decode = Schema.decodeUnknownSync(Inputs)
 const encode = Schema.encodeSync(Inputs)
@@ -67,20 +72,50 @@ export class Listener {
   #take(isEnd: boolean): Effect.Effect<ReadonlyArray<Input>> {
     const key = this.#state.place.key(`inbox # ${++this.#count}`)
     return Effect.flatMap(Journal.CurrentJournal, (journal) => {
-      if (journal === Journal.none) return this.#takeNow(isEnd)
-      const step = { key, kind: "decision", name: "inbox", idempotent: true } as const
-      const kept = Effect.map(this.#takeNow(isEnd), (inputs) =>
-        toJson(encode(inputs.map(({ messages, when }) => ({ when, prompt: Prompt.fromMessages(messages) }))))
-      )
-      return Effect.map(Effect.orDie(journal.run(step, kept)), (json) =>
-        decode(json).map(({ prompt, when }) => ({ when, messages: prompt.content }))
+      const taking = this.#takeNow(isEnd)
+      if (journal === Journal.none) {
+        return Effect.map(taking, (inputs) => {
+          this.#mail?.deliver(this.#state, inputs)
+          return inputs
+        })
+      }
+      return this.#takeKept(journal, { key, kind: "decision", name: "inbox", idempotent: true }, taking)
+    })
+  }
+
+  /** A message is delivered once that is kept. A run that is stopped before has not had it. */
+  #takeKept(
+    journal: Journal.Journal,
+    step: Journal.Step,
+    taking: Effect.Effect<ReadonlyArray<Input>>
+  ): Effect.Effect<ReadonlyArray<Input>> {
+    return Effect.suspend(() => {
+      let taken: ReadonlyArray<Input> | undefined
+      const kept = Effect.map(taking, (inputs) => {
+        taken = inputs
+        return toJson(encode(inputs.map(keptInput)))
+      })
+      return Effect.orDie(journal.run(step, kept)).pipe(
+        Effect.map((json) => taken ?? decode(json).map((input) => this.#known(input))),
+        Effect.onExit((exit) =>
+          Effect.sync(() => {
+            if (Exit.isSuccess(exit)) this.#mail?.deliver(this.#state, exit.value)
+            else if (taken !== undefined) this.#mail?.giveBack(taken)
+          })
+        )
       )
     })
   }
 
+  /** What was taken before the run was made again. */
+  #known({ job, prompt, when }: (typeof Inputs.Type)[number]): Input {
+    if (job !== undefined) this.#state.jobs?.know(job)
+    return { when, messages: prompt.content, ...(job === undefined ? {} : { job }) }
+  }
+
   #takeNow(isEnd: boolean): Effect.Effect<ReadonlyArray<Input>> {
     return Effect.suspend(() => {
-      const taken = this.#mail?.take(this.#state, isEnd) ?? []
+      const taken = this.#mail?.take(isEnd) ?? []
       const { jobs } = this.#state
       if (jobs === undefined) return Effect.succeed(taken)
       const ends = isEnd && taken.length === 0 ? jobs.next() : Effect.sync(() => jobs.take())
@@ -95,8 +130,15 @@ export class Listener {
   }
 }
 
+const keptInput = ({ job, messages, when }: Input) => ({
+  when,
+  prompt: Prompt.fromMessages(messages),
+  ...(job === undefined ? {} : { job })
+})
+
 const inputOf = (end: JobEnd): Input => ({
   when: "background",
+  job: end.job,
   messages: [Prompt.userMessage({ content: [Prompt.textPart({ text: messageAbout(end) })] })]
 })
 

@@ -37,9 +37,10 @@ import * as Schemas from "./internal/runnerSchemas.ts"
 import { aFunction, type Structure } from "./internal/structure.ts"
 import * as Spans from "./internal/telemetry.ts"
 import * as TimeLimit from "./internal/timeLimit.ts"
+import { within } from "./internal/withinBudget.ts"
 import { durationOf } from "./internal/toolDefinition.ts"
 import {
-  BudgetExceeded,
+  type BudgetExceeded,
   CannotResume,
   InvalidApproval,
   InvalidDefinition,
@@ -220,6 +221,8 @@ export interface Workflow<in I, out A, out E, out R> {
    * where there is no such member. Without it the workflow cannot be resumed in its middle.
    */
   readonly resume?: ((member: string, input: I, state: RunState) => Effect.Effect<A, E, R> | undefined) | undefined
+  /** Why it cannot be resumed in its middle, where it has neither `resume` nor `restore`. */
+  readonly blocked?: string | undefined
   /** Whether one of its members has the conversation at a time, and listens to the inbox of the run. Default: none does. */
   readonly converses?: boolean | undefined
   /**
@@ -256,21 +259,21 @@ export const erasedWorkflow = (
 ): Runner<unknown, never, never, never> => workflow(name, options) as Runner<unknown, never, never, never>
 
 const runOrResume = <I, A, E, R>(
-  options: Pick<Workflow<I, A, E, R>, "restore" | "resume" | "run">,
+  options: Pick<Workflow<I, A, E, R>, "blocked" | "restore" | "resume" | "run">,
   input: I,
   state: RunState
 ): Effect.Effect<A, E, R> =>
   Effect.flatMap(Resumption.find(input, state), (found): Effect.Effect<A, E | CannotResume | InvalidApproval, R> => {
     const { path } = state.info
-    const { restore, resume, run } = options
+    const { blocked = "its state is not kept while a member of it waits", restore, resume, run } = options
     const isStateful = resume === undefined && restore === undefined
     if (found === undefined) {
       const body = run(input, state)
-      return isStateful ? Effect.provideService(body, Resumption.Blocking, path) : body
+      return isStateful ? Effect.provideService(body, Resumption.Blocking, { path, reason: blocked }) : body
     }
     const { resumption, rest } = found
     const fail = (problem: string) => Effect.fail(new CannotResume({ path, waiting: resumption.target, problem }))
-    if (isStateful) return fail("this workflow cannot be resumed in its middle")
+    if (isStateful) return fail(`this workflow cannot be resumed in its middle: ${blocked}`)
     if (rest[0] === undefined) return restoreFrom(options, resumption, input, state, fail)
     const resumed = resume?.(rest[0], input, state)
     if (resumed === undefined) return fail("it has no such member, or more than one")
@@ -461,7 +464,8 @@ export interface Budget {
  * Limits what a run uses: itself, and all runs nested in it, to any depth. When a limit is reached, everything that the run has
  * started is interrupted, to the wire, and its finalizers have run; then it fails with `BudgetExceeded`, which says which limit
  * it was, which run went beyond it and what was spent. Nothing inside of the run sees that error. A budget inside of another one
- * is bounded by both. Each run has a budget of its own, and so has each attempt of a retry around it.
+ * is bounded by both. Each run has a budget of its own, and so has each attempt of a retry around it. A durable run that goes on
+ * after a crash counts on, and its time counts from the first time on that it was made.
  *
  * - `steps` and `toolCalls` are never exceeded: what would go beyond them does not begin. A step whose tool calls do not all fit
  *   makes none of them.
@@ -524,48 +528,6 @@ const budgetOptions: ReadonlySet<string> = new Set([
   "time",
   "onExceeded"
 ] satisfies ReadonlyArray<keyof Budget>)
-
-/** @internal Does the work of a run within a budget. */
-export const within = <A, E, R>(
-  state: RunState,
-  limits: Budgets.Limits,
-  work: Effect.Effect<A, E, R>
-): Effect.Effect<A, E | BudgetExceeded, R> =>
-  Effect.flatMap(Clock.currentTimeMillis, (now) => {
-    const { path } = state.info
-    const ledger = new Budgets.Ledger(state.budget, state.info, limits, now)
-    state.enter(ledger)
-    state.record()
-    const own = Effect.ensuring(
-      work,
-      Effect.sync(() => state.leave(ledger))
-    )
-    return withInterruptFailures(own, (effect, late) => {
-      const exceeded = Effect.suspend(() => {
-        const { by, limit, allowed, used, unpriced } = ledger.hit!
-        const failures = late()?.reasons.map(TimeLimit.describeReason)
-        return Effect.fail(
-          new BudgetExceeded({
-            path,
-            by,
-            limit,
-            allowed,
-            used,
-            spent: state.bill.spent(),
-            transcript: state.transcript?.soFar ?? Prompt.empty,
-            ...(ledger.cost === undefined ? {} : { cost: ledger.cost }),
-            ...(unpriced === undefined ? {} : { unpriced }),
-            ...(failures === undefined ? {} : { failures })
-          })
-        )
-      })
-      return Effect.flatMap(
-        Effect.raceFirst(Effect.asSome(effect), Effect.as(ledger.failed, Option.none())),
-        (done): Effect.Effect<A, BudgetExceeded> =>
-          Option.isSome(done) && !ledger.hasFailed ? Effect.succeed(done.value) : exceeded
-      )
-    })
-  })
 
 /**
  * What the budgets around the current fiber leave, for code inside of tools and middleware: for each limit the least that any

@@ -29,6 +29,12 @@ export interface Amount {
   readonly cost: number
 }
 
+/** What has been used of each limit but time. */
+export interface Charged extends Amount {
+  readonly steps: number
+  readonly toolCalls: number
+}
+
 /** How a budget came to be exceeded. */
 export interface Hit {
   readonly limit: Limit
@@ -99,6 +105,18 @@ const limits = ["tokens", "cost", "steps", "toolCalls", "time"] as const
 /** That a budget is used up, for a model. */
 export const usedUp = (limit: Limit, allowed: number): string => `the budget of ${limitText(limit, allowed)} is used up`
 
+/** How long a run that is made again may take to what is new in it when its time was over before, in milliseconds. */
+const grace = 1000
+
+/** When the run of a ledger began. */
+export interface Times {
+  readonly now: number
+  /** When the run was made for the first time. */
+  readonly startedAt: number
+  /** Whether it is made again and had ended in time, as it then does again. */
+  readonly wasInTime: boolean
+}
+
 /** The account of one run with a budget. */
 export class Ledger {
   readonly parent: Ledger | undefined
@@ -106,6 +124,10 @@ export class Ledger {
   readonly owner: RunInfo
   readonly limits: Limits
   readonly #startedAt: number
+  /** What was left of the time when the run was made, or made again; `undefined` where it ends nothing. */
+  readonly #timeLeft: number | undefined
+  /** Whether the time was over when the run was made again. What a journal has kept of it is given all the same. */
+  readonly #isOverdue: boolean
   readonly #used = { tokens: 0, cost: 0, steps: 0, toolCalls: 0 }
   readonly #reservations = new Set<Reservation>()
   /** The most that one call has used. */
@@ -122,11 +144,18 @@ export class Ledger {
   /** How many pieces of work stop when the run is to answer. */
   #listeners = 0
 
-  constructor(parent: Ledger | undefined, owner: RunInfo, limits: Limits, now: number) {
+  constructor(parent: Ledger | undefined, owner: RunInfo, limits: Limits, { now, startedAt, wasInTime }: Times) {
     this.parent = parent
     this.owner = owner
     this.limits = limits
-    this.#startedAt = now
+    this.#startedAt = startedAt
+    this.#timeLeft = wasInTime ? undefined : this.left("time", now)
+    this.#isOverdue = startedAt < now && this.#timeLeft === 0
+  }
+
+  /** Counts what is used within a ledger from now on, and limits nothing. */
+  static tally(parent: Ledger, owner: RunInfo): Ledger {
+    return new Ledger(parent, owner, { onExceeded: "fail" }, { now: 0, startedAt: 0, wasInTime: true })
   }
 
   /** How the budget was exceeded; `undefined` while it is not. */
@@ -142,6 +171,44 @@ export class Ledger {
   /** Tokens used so far. */
   get tokens(): number {
     return this.#used.tokens
+  }
+
+  /** What was used so far. */
+  get used(): Charged {
+    return { ...this.#used }
+  }
+
+  /** Counts what was used before the run was made again, in this ledger and in all above it. */
+  restore({ cost, steps, tokens, toolCalls }: Charged): void {
+    for (let ledger: Ledger | undefined = this; ledger !== undefined; ledger = ledger.parent) {
+      const used = ledger.#used
+      used.tokens += tokens
+      used.cost += cost
+      used.steps += steps
+      used.toolCalls += toolCalls
+    }
+  }
+
+  /** Whether the time was over before the run was made again, and it has not been stopped yet. */
+  get isLate(): boolean {
+    return this.#isOverdue && this.#hit === undefined && !this.isAnswering
+  }
+
+  /**
+   * Notes that something begins which no journal has kept. A budget whose time was over before the run was made again is exceeded
+   * here, and not earlier. Gives the ledger that is about to interrupt the run.
+   */
+  begins(info: RunInfo, kind: "model" | "tool" | "effect"): Ledger | undefined {
+    let failing: Ledger | undefined
+    for (let ledger: Ledger | undefined = this; ledger !== undefined; ledger = ledger.parent) {
+      if (!ledger.isLate) continue
+      // An agent that answers looks itself as a tool begins; its other steps are those of middleware.
+      const isOwn = ledger.limits.onExceeded === "answer" && ledger.owner.runId === info.runId
+      if (isOwn && kind !== "model") continue
+      ledger.exceed("time", info.path)
+      if (ledger.hasFailed) failing = ledger
+    }
+    return failing
   }
 
   /** What is left of a limit; `undefined` for one that it does not set. */
@@ -194,9 +261,9 @@ export class Ledger {
   get failed(): Effect.Effect<void> {
     // A moment later: a run is not interrupted in the midst of what it begins, which could go on then.
     const failed = Effect.andThen(Deferred.await(this.#failed), Effect.yieldNow)
-    const { time } = this.limits
-    if (time === undefined) return failed
-    const late = Effect.andThen(Effect.sleep(time), () => {
+    const left = this.#timeLeft
+    if (left === undefined) return failed
+    const late = Effect.andThen(Effect.sleep(this.#isOverdue ? grace : left), () => {
       this.exceed("time", this.owner.path)
       return failed
     })

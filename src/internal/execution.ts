@@ -36,7 +36,7 @@ import { CurrentPlace, placeIn } from "./place.ts"
 import { CurrentState, guarded, type Options, RunState } from "./runState.ts"
 import { transcriptIn } from "./runTranscript.ts"
 import type { Lazy, Schemas } from "./runnerSchemas.ts"
-import type { Structure } from "./structure.ts"
+import { aFunction, type Structure } from "./structure.ts"
 import { errorType } from "./telemetry.ts"
 import { oneLine } from "./text.ts"
 import { onOwnStack } from "./trueExit.ts"
@@ -122,7 +122,9 @@ const begin = <I, A, E, R>(
     const recorder = parent === undefined ? fiber.getRef(CurrentRecorder) : undefined
     const observers =
       recorder === undefined ? definition.observers : [...definition.observers, recordBy(() => recorder(state.info))]
-    const state: RunState = new RunState(fiber, name, parent, { ...options, recording, observers, session, input })
+    const isFunction = definition.structure === aFunction
+    const given = { ...options, recording, observers, session, input, isFunction }
+    const state: RunState = new RunState(fiber, name, parent, given)
     onState?.(state)
     const own = ending(definition.body(input, state), state).pipe(
       Effect.provideContext(Context.make(CurrentState, state).pipe(Context.add(CurrentRun, state.info)))

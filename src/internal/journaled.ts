@@ -1,5 +1,6 @@
 /** Runs steps through the journal around a run, and reads what is kept of them. */
 import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
@@ -9,6 +10,8 @@ import { InvalidDefinition } from "../RunError.ts"
 import { CurrentJournal, type Journal, none, type Step } from "../services/Journal.ts"
 import { toJson } from "./json.ts"
 import { messageOf } from "./message.ts"
+import { CurrentState, type RunState } from "./runState.ts"
+import { CurrentAccount, restore, StepAccount, withoutUsed, withUsed } from "./stepAccount.ts"
 
 /** The journal around a fiber; `undefined` where nothing is kept. */
 export const journalOf = (fiber: Fiber.Fiber<unknown, unknown>): Journal | undefined => {
@@ -54,7 +57,7 @@ const decodeWith = <A>({ decode }: Form<A>, json: Schema.Json, { key }: Step): E
 
 /**
  * Gives the kept outcome of a step, or runs `effect` and keeps it. The outcome of an effect that ran here is passed on as it was.
- * A failure that has no form is not kept.
+ * A failure that has no form is not kept. What runs inside of it have used is kept beside it, and counted when it is given again.
  */
 export const keep = <A, E, R>(
   journal: Journal,
@@ -63,13 +66,16 @@ export const keep = <A, E, R>(
   success: Form<A>,
   failure?: Form<E>
 ): Effect.Effect<A, E, R> =>
-  Effect.suspend(() => {
+  Effect.withFiber((fiber) => {
+    const state = fiber.getRef(CurrentState)
+    // A model call counts itself, with its failed attempts.
+    const account = state === undefined || !hasRuns(step) ? undefined : new StepAccount(state)
     let live: Exit.Exit<A, E> | undefined
     const own = Effect.matchCauseEffect(effect, {
       onSuccess: (value) => {
         live = Exit.succeed(value)
         const json = success.encode(value)
-        return json === undefined ? Effect.die(notKept) : Effect.succeed(json)
+        return json === undefined ? Effect.die(notKept) : Effect.succeed(withUsed(json, account?.used))
       },
       onFailure: (cause): Effect.Effect<never, Schema.Json> => {
         if (Cause.hasInterrupts(cause)) return Effect.failCause(cause as Cause.Cause<never>)
@@ -79,22 +85,41 @@ export const keep = <A, E, R>(
           failure === undefined || reason === undefined || others.length > 0 || !Cause.isFailReason(reason)
             ? undefined
             : failure.encode(reason.error)
-        return json === undefined ? Effect.die(notKept) : Effect.fail(json)
+        return json === undefined ? Effect.die(notKept) : Effect.fail(withUsed(json, account?.used))
       }
     })
-    const inside = Effect.provideService(own, CurrentJournal, none) as Effect.Effect<Schema.Json, Schema.Json>
-    return Effect.matchCauseEffect(journal.run(step, inside), {
+    const given = <B>(form: Form<B>, json: Schema.Json): Effect.Effect<B> => {
+      const { outcome, used } = withoutUsed(json)
+      if (used !== undefined && state !== undefined) restore(state, used)
+      return decodeWith(form, outcome, step)
+    }
+    return Effect.matchCauseEffect(journal.run(step, insideOf(step, own, state, account)), {
       onSuccess: (json): Effect.Effect<A, E> =>
-        live !== undefined && Exit.isSuccess(live) ? live : decodeWith(success, json, step),
+        live !== undefined && Exit.isSuccess(live) ? live : given(success, json),
       onFailure: (cause): Effect.Effect<A, E> => {
         const reason = cause.reasons.find((one) => Cause.isFailReason(one))
         const isOurs = cause.reasons.some((one) => Cause.isDieReason(one) && one.defect === notKept)
         if (live !== undefined && (isOurs || (reason !== undefined && Exit.isFailure(live)))) return live
         if (reason === undefined || failure === undefined) return Effect.failCause(cause as Cause.Cause<never>)
-        return Effect.flatMap(decodeWith(failure, reason.error, step), Effect.fail)
+        return Effect.flatMap(given(failure, reason.error), Effect.fail)
       }
     })
   })
+
+const hasRuns = ({ kind }: Step): boolean => kind === "tool" || kind === "effect"
+
+/** The effect of a step as it runs for the first time: nothing is kept inside of it, and a budget whose time is over ends it. */
+const insideOf = (
+  { kind }: Step,
+  own: Effect.Effect<Schema.Json, Schema.Json, unknown>,
+  state: RunState | undefined,
+  account: StepAccount | undefined
+): Effect.Effect<Schema.Json, Schema.Json> => {
+  const context = Context.make(CurrentJournal, none).pipe(Context.add(CurrentAccount, account))
+  const inside = Effect.provideContext(own, context) as Effect.Effect<Schema.Json, Schema.Json>
+  if (state === undefined || kind === "decision") return inside
+  return Effect.suspend(() => state.budget?.begins(state.info, kind)?.halt ?? inside)
+}
 
 /**
  * Gives the kept decision, or makes it and keeps it. Where the journal can be looked into, it is made outside of any step, so that

@@ -6,10 +6,11 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Prompt from "effect/ai/Prompt"
 import * as Predicate from "effect/Predicate"
-import { CannotResume, InvalidApproval } from "../RunError.ts"
+import type * as Fiber from "effect/Fiber"
+import { type Blocked, CannotResume, InvalidApproval } from "../RunError.ts"
 import { toPrompt } from "./input.ts"
 import type { RunState } from "./runState.ts"
-import { memberNamed, waitingAt } from "./suspension.ts"
+import { blockedIn, memberNamed, waitingAt } from "./suspension.ts"
 
 type Path = ReadonlyArray<string>
 
@@ -28,10 +29,26 @@ export const Resuming: Context.Reference<Resumption | undefined> = Context.Refer
   { defaultValue: () => undefined }
 )
 
-/** The innermost workflow around this fiber that cannot be resumed in its middle. */
-export const Blocking: Context.Reference<Path | undefined> = Context.Reference<Path | undefined>("troupe/Blocking", {
-  defaultValue: () => undefined
-})
+/** What around this fiber cannot be resumed in its middle, and why: the innermost of those. */
+export const Blocking: Context.Reference<Blocked | undefined> = Context.Reference<Blocked | undefined>(
+  "troupe/Blocking",
+  { defaultValue: () => undefined }
+)
+
+/** Why a run that waits here cannot go on where it waits; `undefined` where it can. */
+export const blockedHere = (fiber: Fiber.Fiber<unknown, unknown>, state: RunState): Blocked | undefined =>
+  repeatedIn(state) ?? fiber.getRef(Blocking)
+
+/** A function begins again when it goes on: of two runs of one name in it, the first would take the place of the second. */
+export const repeatedIn = (state: RunState): Blocked | undefined => {
+  for (let inner: RunState = state; inner.parent !== undefined; inner = inner.parent) {
+    const { info, parent } = inner
+    if (inner.ordinal === 1) continue
+    const reason = `it has run "${info.path.at(-1)}" ${inner.ordinal} times, and begins again when it goes on: give each a name of its own with Runner.named`
+    return { path: parent.info.path, reason }
+  }
+  return undefined
+}
 
 /** A resumption that concerns a run, and the way from the run to the agent that goes on; empty for that agent itself. */
 export interface Found {
@@ -48,7 +65,7 @@ export const find = (input: unknown, state: RunState): Effect.Effect<Found | und
     const { path } = state.info
     const around = fiber.getRef(Resuming)
     if (around !== undefined && !around.taken && beginsWith(around.target, path)) {
-      return Effect.succeed({ resumption: around, rest: around.target.slice(path.length) })
+      return unlessBlocked(state, { resumption: around, rest: around.target.slice(path.length) })
     }
     const waiting = waitingAt(input)
     if (waiting === undefined) return Effect.succeed(undefined)
@@ -59,12 +76,23 @@ export const find = (input: unknown, state: RunState): Effect.Effect<Found | und
       if (member !== undefined) {
         const own = below(member.path, path) ?? []
         const resumption = { target: [...path, ...own], transcript: member.transcript, taken: false }
-        return Effect.succeed({ resumption, rest: own })
+        return unlessBlocked(state, { resumption, rest: own })
       }
       return Effect.fail(new CannotResume({ path, waiting, problem: "it is another runner" }))
     }
-    return Effect.succeed({ resumption: { target: [...path, ...rest], transcript, taken: false }, rest })
+    return unlessBlocked(state, { resumption: { target: [...path, ...rest], transcript, taken: false }, rest })
   })
+
+/** Refuses a run in a function that cannot go on. Any other one is by itself. */
+const unlessBlocked = ({ info: { path }, parent }: RunState, found: Found): Effect.Effect<Found, CannotResume> => {
+  const { target, transcript } = found.resumption
+  const blocked = blockedIn(transcript.content)
+  if (blocked === undefined || parent?.isFunction !== true || parent.info.path.at(-1) !== blocked.path.at(-1)) {
+    return Effect.succeed(found)
+  }
+  const problem = `"${blocked.path.at(-1)}" cannot be resumed in its middle: ${blocked.reason}`
+  return Effect.fail(new CannotResume({ path, waiting: target, problem }))
+}
 
 const beginsWith = (path: Path, start: Path): boolean =>
   path.length >= start.length && start.every((name, index) => name === path[index])

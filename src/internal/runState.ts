@@ -17,6 +17,7 @@ import { Jobs } from "./jobs.ts"
 import { EventSink, type SinkOptions } from "./eventSink.ts"
 import { type Begun, CurrentPlace, Place, placeIn } from "./place.ts"
 import { RunTranscript } from "./runTranscript.ts"
+import { CurrentAccount } from "./stepAccount.ts"
 
 /** The arguments of a new run. */
 export interface Options extends SinkOptions {
@@ -24,6 +25,8 @@ export interface Options extends SinkOptions {
   readonly input?: unknown
   /** The session that the run is a turn of. */
   readonly session?: string | undefined
+  /** Whether the run is one of a function, which begins again from its start when it goes on. */
+  readonly isFunction?: boolean
 }
 
 /** The state of one run. */
@@ -40,14 +43,22 @@ export class RunState {
   #jobs: Jobs | undefined
   #place: Place | undefined
   #attempts = 1
+  readonly isFunction: boolean
+  /** Which of the runs of its name it is, in the function that has begun it. */
+  readonly ordinal: number
+  #begun: Map<string, number> | undefined
 
   constructor(fiber: Fiber.Fiber<unknown, unknown>, name: string, parent: RunState | undefined, options: Options) {
     this.info = identify(fiber, name, parent, options.session)
     this.parent = parent
-    this.#budget = parent?.budget
+    this.isFunction = options.isFunction === true
+    this.ordinal = parent?.isFunction === true ? parent.#nth(name) : 1
+    const account = parent === undefined ? undefined : fiber.getRef(CurrentAccount)
+    const own = account?.state === parent ? account : undefined
+    this.#budget = own?.ledger ?? parent?.budget
     this.startedAt = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
     this.events = new EventSink(parent?.events, this.info, options)
-    this.bill = new Bill(parent?.bill)
+    this.bill = new Bill(own?.bill ?? parent?.bill)
     this.#input = options.input
     if (this.events.recording || parent?.transcript !== undefined) this.record()
   }
@@ -107,6 +118,13 @@ export class RunState {
     this.#handedOver = true
   }
 
+  #nth(name: string): number {
+    const begun = (this.#begun ??= new Map<string, number>())
+    const count = (begun.get(name) ?? 0) + 1
+    begun.set(name, count)
+    return count
+  }
+
   /** The run's own place. */
   get place(): Place {
     return (this.#place ??= new Place(this, ""))
@@ -118,6 +136,7 @@ export class RunState {
    */
   beginAgain(): void {
     this.#handedOver = false
+    this.#begun = undefined
     this.#place = new Place(this, `~${++this.#attempts}/`)
   }
 }

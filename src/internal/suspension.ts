@@ -70,9 +70,13 @@ const Note = Schema.Struct({
       blocked: Schema.optionalKey(Schema.String)
     })
   ]),
+  /** The function around the run that cannot go on, and why. */
+  within: Schema.optionalKey(Schema.Struct({ path: Schema.Array(Schema.String), reason: Schema.String })),
   signature: Schema.optionalKey(Schema.String)
 })
 type Note = typeof Note.Type
+/** What around a run cannot go on, and why. */
+export type Within = Exclude<Note["within"], undefined>
 
 const Answer = Schema.Struct({
   params: Schema.optionalKey(Schema.Json),
@@ -86,18 +90,25 @@ const Answer = Schema.Struct({
 })
 type Answer = typeof Answer.Type
 
+/** The run whose transcript is noted on. */
+export interface By {
+  readonly at: Path
+  /** What around it cannot go on. */
+  readonly within: Within | undefined
+  readonly signing: Signing | undefined
+}
+
 /** Notes in the last assistant message which calls of the agent `at` wait, and for what. */
 export const note = (
   messages: ReadonlyArray<Prompt.Message>,
   waiting: ReadonlyArray<{ readonly call: Call; readonly waiting: Waiting }>,
-  at: Path,
-  signing: Signing | undefined
+  { at, signing, within }: By
 ): ReadonlyArray<Prompt.Message> => {
   const index = messages.findLastIndex((message) => message.role === "assistant")
   const message = messages[index] as Prompt.AssistantMessage
   const parts = waiting.map(({ call, waiting }) => {
     const approvalId = idOf(waiting, call)
-    const unsigned: Note = { at, waitsFor: waitsFor(waiting) }
+    const unsigned: Note = { at, waitsFor: waitsFor(waiting), ...(within === undefined ? {} : { within }) }
     const payload = signing === undefined ? undefined : requestPayload(approvalId, call, unsigned)
     const noted = payload === undefined ? unsigned : { ...unsigned, signature: signing!.sign(payload) }
     return Prompt.toolApprovalRequestPart({ approvalId, toolCallId: call.id, options: { [own]: asJson(noted) } })
@@ -155,11 +166,14 @@ export type RunWaits =
 export const noteRun = (
   given: ReadonlyArray<Prompt.Message>,
   waits: RunWaits,
-  at: Path,
-  signing: Signing | undefined
+  { at, signing, within }: By
 ): Prompt.Prompt => {
   const approvalId = waits._tag === "Event" ? waits.request.id : waits.id
-  const unsigned: Note = { at, waitsFor: waits._tag === "Event" ? waits : membersOf(waits) }
+  const unsigned: Note = {
+    at,
+    waitsFor: waits._tag === "Event" ? waits : membersOf(waits),
+    ...(within === undefined ? {} : { within })
+  }
   const payload = signing === undefined ? undefined : requestPayload(approvalId, undefined, unsigned)
   const noted = payload === undefined ? unsigned : { ...unsigned, signature: signing!.sign(payload) }
   const options = { [own]: asJson(noted) }
@@ -248,6 +262,10 @@ export const waitingAt = (input: unknown): Path | undefined => {
   const messages = Prompt.isPrompt(input) ? input.content : Array.isArray(input) ? messagesOf(input) : undefined
   return messages === undefined ? undefined : allOpen(messages).find(({ note }) => note !== undefined)?.note?.at
 }
+
+/** What around the run that waits in a transcript cannot go on. */
+export const blockedIn = (messages: ReadonlyArray<Prompt.Message>): Within | undefined =>
+  allOpen(messages).find(({ note }) => note?.within !== undefined)?.note?.within
 
 /** The messages of an array that holds an approval request; `undefined` for any other array. */
 const messagesOf = (input: ReadonlyArray<unknown>): ReadonlyArray<Prompt.Message> | undefined => {

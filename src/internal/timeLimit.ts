@@ -14,6 +14,8 @@ import { decide, formOf, journalOf, keptOf, note } from "./journaled.ts"
 import { messageOf } from "./message.ts"
 import { CurrentPlace, placeIn } from "./place.ts"
 import type { RunState } from "./runState.ts"
+import type { Charged } from "./budget.ts"
+import { charging, restore, UsedForm, usedSince } from "./stepAccount.ts"
 
 /** Runs a run's work within a time limit. When that is over, everything that it has started is interrupted, and then it fails. */
 export const within = <A, E, R>(
@@ -62,6 +64,8 @@ export const describeReason = (reason: Cause.Reason<unknown>): string =>
 /** What a run had come to when it was too late. */
 const Late = Schema.Struct({
   spent: Spent,
+  /** What of that is the work's own. */
+  used: Schema.optionalKey(UsedForm),
   transcript: Prompt.Prompt,
   failures: Schema.optionalKey(Schema.Array(Schema.String))
 })
@@ -85,9 +89,9 @@ const keptWithin = <A, E, R>(
   const step = { key, name: "timeout" }
   const as = ({ late }: Outcome): Effect.Effect<A, E | RunTimedOut, R> => {
     if (late === undefined) return work
-    state.bill.addUsage(late.spent.usage)
-    state.bill.addStep(late.spent.steps)
-    return Effect.fail(timedOut(limit, state, late))
+    const { used, ...error } = late
+    restore(state, used ?? late.spent)
+    return Effect.fail(timedOut(limit, state, error))
   }
   /** Keeps the outcome, unless another is kept, which then counts. */
   const ended = (own: Outcome, exit: Effect.Effect<A, E | RunTimedOut>): Effect.Effect<A, E | RunTimedOut, R> =>
@@ -95,7 +99,9 @@ const keptWithin = <A, E, R>(
       const kept = json === undefined ? own : outcomes.decode(json)
       return (kept.late === undefined) === (own.late === undefined) ? exit : as(kept)
     })
-  const first = Effect.gen(function* () {
+  const first = Effect.fnUntraced(function* (charged: () => Charged | undefined) {
+    const { bill } = state
+    const before = { usage: bill.usage, steps: bill.steps }
     const now = yield* Clock.currentTimeMillis
     const deadline = Effect.succeed(now + Duration.toMillis(limit))
     const until = yield* decide(journal, { key: `${key}/deadline`, name: "timeout" }, deadline, times)
@@ -108,12 +114,15 @@ const keptWithin = <A, E, R>(
         const late = cause.reasons.find(Cause.isFailReason)?.error
         if (late === undefined) return Effect.failCause(cause)
         const { failures, spent, transcript } = late
-        const outcome = { late: { spent, transcript, ...(failures === undefined ? {} : { failures }) } }
+        const used = usedSince(bill, before, charged())
+        const outcome = { late: { spent, used, transcript, ...(failures === undefined ? {} : { failures }) } }
         return ended(outcome, Effect.fail(late))
       }
     })
   })
-  return Effect.flatMap(keptOf(journal, step), (json) => (json === undefined ? first : as(outcomes.decode(json))))
+  return Effect.flatMap(keptOf(journal, step), (json) =>
+    json === undefined ? charging(state, first) : as(outcomes.decode(json))
+  )
 }
 
 const isInterrupted = (exit: Exit.Exit<unknown, unknown>): exit is Exit.Exit<never> =>

@@ -6,7 +6,7 @@ import { RunSuspended } from "../RunError.ts"
 import { CurrentSigning } from "../services/Approver.ts"
 import type { WaitingFor } from "../services/Waiting.ts"
 import { toPrompt } from "./input.ts"
-import { within } from "./resumption.ts"
+import { blockedHere, repeatedIn, within } from "./resumption.ts"
 import type { RunState } from "./runState.ts"
 import { type EventRequest, noteRun, refusalOf, type RunWaits, type Saved } from "./suspension.ts"
 
@@ -27,7 +27,8 @@ export const suspend = (
   members: readonly [WaitingMember, ...ReadonlyArray<WaitingMember>]
 ): Effect.Effect<never, RunSuspended> => {
   const { path, runId } = state.info
-  const inner = members.find(({ error }) => error.blockedBy !== undefined)?.error.blockedBy
+  // What blocks around the workflow does not keep the workflow itself from going on.
+  const inner = members.find(({ error: { blockedBy } }) => (blockedBy?.path.length ?? 0) > path.length)?.error.blockedBy
   const blockedBy = inner ?? ("problem" in kept ? { path, reason: kept.problem } : undefined)
   const waits: RunWaits = {
     _tag: "Members",
@@ -61,13 +62,15 @@ const failWith = (
 ): Effect.Effect<never, RunSuspended> =>
   Effect.withFiber((fiber) => {
     const { path } = state.info
+    const blocked = blockedBy ?? blockedHere(fiber, state)
+    const by = { at: path, within: repeatedIn(state), signing: fiber.getRef(CurrentSigning) }
     return Effect.fail(
       new RunSuspended({
         path,
         waitingFor: [...waitingFor],
-        ...(blockedBy === undefined ? {} : { blockedBy }),
+        ...(blocked === undefined ? {} : { blockedBy: blocked }),
         spent: state.bill.spent(),
-        transcript: noteRun(messagesOf(input), waits, path, fiber.getRef(CurrentSigning))
+        transcript: noteRun(messagesOf(input), waits, by)
       })
     )
   })

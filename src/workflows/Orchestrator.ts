@@ -14,6 +14,7 @@ import type { RunState } from "../internal/runState.ts"
 import { annotate, define, delegation } from "../internal/toolDefinition.ts"
 import { Resumable } from "../internal/toolMarks.ts"
 import type { TextRunnerSlot, ToolSlots } from "../internal/wiring.ts"
+import { within as withinBudget } from "../internal/withinBudget.ts"
 import { type BudgetExceeded, InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 import { type Limits, metered, Budget as Room } from "./internal/tokenBudget.ts"
@@ -200,7 +201,7 @@ const managing = (
               children: 0
             })
           )
-          return within.limits === undefined ? body : Runner.within(state, within.limits, body)
+          return within.limits === undefined ? body : withinBudget(state, within.limits, body)
         })
     },
     {

@@ -99,6 +99,7 @@ export const make = <L, const M extends Members>(
       ]
     }),
     output: () => Schemas.outputOf(leader),
+    blocked: "what its members are doing is not kept",
     run: (input: string, state) => TeamRun.run(plan, input, state)
   })
   return budget === undefined ? team : Runner.withBudget(team, budget)

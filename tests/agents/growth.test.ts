@@ -60,8 +60,12 @@ describe("a conversation that goes on", () => {
 describe("the sources of an agent's tools", () => {
   const tool = (name: string) => AgentTool.fromFunction(name, { description: "x", execute: () => name })
   /** These sources need no service. */
-  const from = (...args: Parameters<typeof ToolSet.fromSources>) =>
-    ToolSet.fromSources(...args) as Effect.Effect<ToolSet.Sourced>
+  const from = (
+    subject: string,
+    tools: ToolSet.ToolSet,
+    sources: ReadonlyArray<ToolSource.Any>,
+    sourced?: ToolSet.Sourced
+  ) => ToolSet.fromSources(subject, tools, sources, { sourced, offer: undefined }) as Effect.Effect<ToolSet.Sourced>
   const sources = (count: number) =>
     Array.from({ length: count }, (_, n) => {
       const tools = [tool(`tool_${n}`)]
@@ -71,7 +75,7 @@ describe("the sources of an agent's tools", () => {
   it.effect("are put together once a step, and the set is kept while their lists are the same", () =>
     Effect.gen(function* () {
       const many = sources(50)
-      const first = yield* from("agent", ToolSet.none, many, undefined)
+      const first = yield* from("agent", ToolSet.none, many)
       const second = yield* from("agent", ToolSet.none, many, first)
       assert.strictEqual(second, first)
       assert.strictEqual(first.set.byName.size, 50)
@@ -88,7 +92,7 @@ describe("the sources of an agent's tools", () => {
           names: [name]
         })
       const base = ToolSet.add("agent", ToolSet.none, [tool("base")])
-      yield* from("agent", base, [source("a"), source("b")], undefined)
+      yield* from("agent", base, [source("a"), source("b")])
       assert.deepStrictEqual(seen, [
         ["b", "base"],
         ["a", "base"]

@@ -187,6 +187,41 @@ describe("an agent with a journal", () => {
   )
 })
 
+describe("the tools of sources", () => {
+  it.effect(
+    "are offered in the order in which they first appeared, also where the source lists them otherwise by now",
+    () =>
+      Effect.gen(function* () {
+        const tool = (name: string) => AgentTool.fromFunction(name, { description: name, execute: () => name })
+        const [a, b, c] = [tool("a"), tool("b"), tool("c")]
+        let lists = [[a], [c, b, a], [c, b, a]]
+        let step = 0
+        const source = ToolSource.make("desk", () => Effect.sync(() => lists[Math.min(step++, lists.length - 1)]!))
+        const offered: Array<string> = []
+        const model = TestModel.layer(({ prompt, tools }) => {
+          offered.push(tools.join())
+          return prompt.content.length > 6 ? "done" : TestModel.toolCall("a", {}, `c${prompt.content.length}`)
+        })
+        const program = Effect.provide(Agent.make("clerk", { tools: [source] }).run("go"), model)
+        const whole = new MemoryJournal()
+        outputOf(yield* attempt(program, whole))
+        const expected = offered.splice(0)
+        assert.deepStrictEqual(expected, ["a", "a,c,b", "a,c,b", "a,c,b"])
+        for (let at = 0; at < whole.ended.length; at++) {
+          const journal = new MemoryJournal()
+          lists = [[a], [c, b, a], [c, b, a]]
+          step = 0
+          yield* attempt(program, journal, { at, moment: "before" })
+          const before = offered.splice(0)
+          if (before.length >= 2) lists = [[c, b, a]]
+          step = 0
+          outputOf(yield* attempt(program, journal))
+          assert.deepStrictEqual([...before, ...offered.splice(0)], expected, `killed at ${at}`)
+        }
+      })
+  )
+})
+
 describe("decisions", () => {
   const slow = (name: string, ms: () => number, log: Array<string>) =>
     Runner.make(name, {

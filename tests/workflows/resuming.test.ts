@@ -298,6 +298,7 @@ describe("a workflow that cannot be resumed in its middle", () => {
         const message = (error as Error).message
         assert.deepStrictEqual(waiting(error).blockedBy?.path, ["w"])
         assert.include(message, '"w" cannot be resumed in its middle')
+        assert.strictEqual((error as Error).name === "RunSuspended", name.startsWith("a parallel"))
         assert.notInclude(message, "Go on with")
       }).pipe(script)
     )
@@ -314,6 +315,68 @@ describe("a workflow that cannot be resumed in its middle", () => {
       }).pipe(script)
     )
   }
+})
+
+describe("a function that runs two runners of one name", () => {
+  const { agent, made } = payments()
+  const cashier = agent("cashier")
+  const cases: Record<string, Runner.Runner<string, unknown, unknown, never>> = {
+    "an agent": Runner.make("w", {
+      run: (_input: string) => Effect.andThen(cashier.run("first"), cashier.run("second"))
+    }) as never,
+    "an event": Runner.make("w", {
+      run: (_input: string) =>
+        Effect.andThen(
+          Runner.named(agent("quiet"), "paid").run("first"),
+          Runner.event("paid", { schema: Schema.Finite }).run("second")
+        )
+    }) as never,
+    "a parallel": Runner.make("w", {
+      run: (_input: string) => {
+        const both = Parallel.make("both", { cashier })
+        return Effect.andThen(both.run("first"), both.run("second"))
+      }
+    }) as never
+  }
+  for (const [name, runner] of Object.entries(cases)) {
+    const twice = Chain.make("c", [runner])
+    const script = turns("nothing to pay", pays(1), "paid it", pays(2))
+    it.effect(`goes on with the first, and refuses the second with the reason, which goes on by itself: ${name}`, () =>
+      Effect.gen(function* () {
+        made.splice(0)
+        const error = yield* Effect.flip(twice.run("pay"))
+        assert.deepStrictEqual(waiting(error).blockedBy?.path, ["c", "w"])
+        assert.include((error as Error).message, "give each a name of its own with Runner.named")
+        const id = waiting(error).waitingFor[0].id
+        const answered = Runner.answer(waiting(error).transcript, { [id]: name === "an event" ? 5 : Approvals.approve })
+        const refused = yield* Effect.flip(twice.run(sent(answered) as never))
+        assert.instanceOf(refused, RunError.CannotResume)
+        assert.include((refused as Error).message, "2 times")
+        assert.deepStrictEqual(made, [])
+        if (name !== "an agent") return
+        assert.strictEqual(yield* cashier.run(sent(answered)), "paid it")
+        assert.deepStrictEqual(made, ["cashier 1"])
+      }).pipe(script)
+    )
+  }
+
+  it.effect("goes on rightly where they have names of their own, or the first of them waits", () =>
+    Effect.gen(function* () {
+      made.splice(0)
+      const first = Runner.named(agent("first"), "first")
+      const apart = Runner.make("w", {
+        run: (_input: string): Effect.Effect<unknown, unknown, unknown> =>
+          Effect.andThen(first.run("1"), cashier.run("2"))
+      }) as Runner.Runner<string, unknown, unknown, never>
+      assert.strictEqual(yield* resumed(Chain.make("c", [apart]), "pay"), "paid it")
+      const twice = Runner.make("w", {
+        run: (_input: string): Effect.Effect<unknown, unknown, unknown> =>
+          Effect.andThen(cashier.run("1"), cashier.run("2"))
+      }) as Runner.Runner<string, unknown, unknown, never>
+      assert.strictEqual(yield* resumed(Chain.make("c", [twice]), "pay"), "nothing to pay")
+      assert.deepStrictEqual(made, ["cashier 1", "cashier 3"])
+    }).pipe(turns("none", pays(1), "none again", "paid it", pays(3), "paid it", "nothing to pay"))
+  )
 })
 
 describe("a transcript that waits", () => {

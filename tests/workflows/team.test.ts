@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber } from "effect"
 import { TestClock } from "effect/testing"
-import { Agent, RunError, type RunEvent, Runner, Team, TestModel } from "troupe"
+import { Agent, AgentTool, Approvals, RunError, type RunEvent, Runner, Team, TestModel } from "troupe"
 import { checkGrammar, collect } from "../support/grammar.ts"
 
 const calls = (...all: ReadonlyArray<readonly [name: string, params: Record<string, unknown>]>) => ({
@@ -44,6 +44,31 @@ const prompts = Effect.map(
   Effect.flatMap(TestModel.TestModel, (model) => model.calls),
   (all) => all.map(({ prompt }) => JSON.stringify(prompt.content))
 )
+
+describe("a member of a team that waits for something from elsewhere", () => {
+  const pay = AgentTool.fromFunction("pay", { description: "Pays", needsApproval: true, execute: () => "paid" })
+  const cashier = Agent.make("cashier", { description: "Pays", tools: [pay] })
+  it.effect("suspends the team with the reason why it cannot go on, and goes on by itself", () =>
+    Effect.gen(function* () {
+      const desk = Team.make("desk", { leader, members: { cashier } })
+      const error = yield* Effect.flip(after(1000, desk.run("pay")))
+      if (error._tag !== "RunSuspended") return assert.fail(error._tag)
+      assert.deepStrictEqual(error.blockedBy?.path, ["desk"])
+      assert.include(error.message, "what its members are doing is not kept")
+      const answered = Runner.answer(error.transcript, { [error.waitingFor[0].id]: Approvals.approve })
+      const refused = yield* Effect.flip(desk.run(answered as never))
+      if (refused._tag !== "CannotResume") return assert.fail(refused._tag)
+      assert.include(refused.message, "what its members are doing is not kept")
+      assert.strictEqual(yield* cashier.run(answered), "done")
+    }).pipe(
+      Effect.provide(
+        play([calls(task("pay")), "waiting"], (last, tools) =>
+          last.includes("paid") ? "done" : tools.includes("pay") ? calls(["pay", {}]) : ""
+        )
+      )
+    )
+  )
+})
 
 describe("a team", () => {
   it.effect(

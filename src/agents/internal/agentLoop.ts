@@ -12,6 +12,7 @@ import * as Scheduler from "effect/Scheduler"
 import type { RunState } from "../../internal/runState.ts"
 import * as Noted from "../../internal/notes.ts"
 import { decided, text, truth } from "../../internal/decided.ts"
+import { journalOf } from "../../internal/journaled.ts"
 import * as Resumption from "../../internal/resumption.ts"
 import { note, type Resumed, savedIn, waitingForOf } from "../../internal/suspension.ts"
 import * as Spans from "../../internal/telemetry.ts"
@@ -259,7 +260,7 @@ class Loop implements Listing {
     const spec = this.#spec
     // Repair rounds come on top: they do no work of their own.
     while (this.#step < maxSteps + this.#resolver.repairs) {
-      if (this.#answering?.isUsedUp(this.#state.info) === true) return yield* this.#finalAnswer()
+      if (this.#answering !== undefined && (yield* this.#isUsedUp(this.#answering))) return yield* this.#finalAnswer()
       const next = yield* this.#takeStep(this.#toolChoice())
       if (next.done) return next.output
       if (this.#last.toolCalls.length > 0 && (yield* this.#shouldStop())) {
@@ -269,6 +270,20 @@ class Loop implements Listing {
     }
     if (spec.onMaxSteps === "answer") return yield* this.#finalAnswer()
     return yield* Effect.fail(new RunError.MaxStepsExceeded({ ...this.#transcript.failure(), maxSteps: spec.maxSteps }))
+  }
+
+  /** Whether a budget has the run answer now. Where its time is limited, that is decided once. */
+  #isUsedUp(answering: Answering): Effect.Effect<boolean> {
+    const { info } = this.#state
+    return Effect.withFiber((fiber) => {
+      const isUsedUp = answering.isUsedUp(info)
+      if (!answering.isTimed || journalOf(fiber) === undefined) return Effect.succeed(isUsedUp)
+      const now = Effect.sync(() => answering.stopLate(info) || isUsedUp)
+      return Effect.map(decided(this.#state, `${this.#step}/budget`, now, truth), (decided) => {
+        if (decided) answering.stopAgain(info)
+        return decided
+      })
+    })
   }
 
   /** The input, or the transcript of a suspended run that this agent is to go on with. */
@@ -353,7 +368,8 @@ class Loop implements Listing {
     const { tools, name } = this.#spec
     if (!this.#hasChangingTools) return
     const subject = `agent "${name}"`
-    const listing = ToolSet.fromSources(subject, tools, this.#sources, this.#sourced)
+    const before = { sourced: this.#sourced, offer: this.#offer }
+    const listing = ToolSet.fromSources(subject, tools, this.#sources, before)
     const sourced = (this.#sourced = yield* Effect.provideService(listing, ListedFor, this))
     const offer = ToolSet.offerOf(sourced, this.#offer)
     const offered = (yield* decided(this.#state, `${this.#step}/tools`, offer, ToolSet.offerForm)) as ToolSet.Offer
@@ -554,17 +570,16 @@ class Loop implements Listing {
   ): Effect.Effect<never, RunError.RunSuspended> {
     return Effect.withFiber((fiber) => {
       const { path } = this.#state.info
-      this.#transcript.messages = [...note(this.#transcript.messages, waiting, path, fiber.getRef(CurrentSigning))]
+      const by = { at: path, within: Resumption.repeatedIn(this.#state), signing: fiber.getRef(CurrentSigning) }
+      this.#transcript.messages = [...note(this.#transcript.messages, waiting, by)]
       if (results.length > 0) this.#transcript.messages.push(Prompt.toolMessage({ content: results }))
       const [first, ...others] = waiting.flatMap(({ waiting }) => waitingForOf(waiting))
-      const blockedBy = fiber.getRef(Resumption.Blocking)
+      const blockedBy = Resumption.blockedHere(fiber, this.#state)
       return Effect.fail(
         new RunError.RunSuspended({
           ...this.#transcript.failure(),
           waitingFor: [first!, ...others],
-          ...(blockedBy === undefined
-            ? {}
-            : { blockedBy: { path: blockedBy, reason: "its state is not kept while a member of it waits" } })
+          ...(blockedBy === undefined ? {} : { blockedBy })
         })
       )
     })

@@ -5,6 +5,8 @@ import * as Schema from "effect/Schema"
 import { answeredBy, type AnsweredBy } from "../../internal/answeredBy.ts"
 import { type Form, formOf } from "../../internal/journaled.ts"
 import type { RunState } from "../../internal/runState.ts"
+import type { Charged } from "../../internal/budget.ts"
+import { ChargedForm } from "../../internal/stepAccount.ts"
 import type { Failed, Request } from "./modelCall.ts"
 import { type AnyPart, type Call, Collector, type Turn } from "./turnCollector.ts"
 
@@ -12,6 +14,8 @@ import { type AnyPart, type Call, Collector, type Turn } from "./turnCollector.t
 export interface KeptSpent {
   readonly usage: Response.Usage | undefined
   readonly steps: number
+  /** What the budgets of the run were charged with for it; `undefined` where there were none. */
+  readonly charged: Charged | undefined
 }
 
 /** A kept turn. */
@@ -25,12 +29,21 @@ export interface KeptFailure extends Failed, KeptSpent {}
 /** What the run has used since a moment. The usage of the turn itself is counted by the loop. */
 export const spentSince = (
   { bill }: RunState,
-  before: { readonly usage: Response.Usage; readonly steps: number }
+  before: { readonly usage: Response.Usage; readonly steps: number },
+  charged: Charged | undefined
 ): KeptSpent => {
   const usage = bill.usageSince(before.usage)
   const isNone = (usage.inputTokens.total ?? 0) + (usage.outputTokens.total ?? 0) === 0
-  return { usage: isNone ? undefined : usage, steps: bill.steps - before.steps }
+  return isNone
+    ? { usage: undefined, steps: bill.steps - before.steps, charged: undefined }
+    : { usage, steps: bill.steps - before.steps, charged }
 }
+
+const spentFields = ({ charged, steps, usage }: KeptSpent): SpentFields => ({
+  ...(usage === undefined ? {} : { usage }),
+  steps,
+  ...(charged === undefined ? {} : { charged })
+})
 
 /** Collects the answer as the provider gave it, where middleware changes it as it comes. */
 export class RawAnswer {
@@ -95,7 +108,16 @@ export const withRefusals = (turn: Turn, { calls }: Turn): Turn => {
   }
 }
 
-const Spent = { usage: Schema.optionalKey(Response.Usage), steps: Schema.Int }
+const Spent = {
+  usage: Schema.optionalKey(Response.Usage),
+  steps: Schema.Int,
+  charged: Schema.optionalKey(ChargedForm)
+}
+interface SpentFields {
+  readonly usage?: Response.Usage
+  readonly steps: number
+  readonly charged?: Charged
+}
 
 const TurnForm = formOf(
   Schema.Struct({
@@ -110,9 +132,7 @@ const TurnForm = formOf(
   }) as unknown as Schema.Codec<KeptFields, unknown>
 )
 
-interface KeptFields {
-  readonly usage?: Response.Usage
-  readonly steps: number
+interface KeptFields extends SpentFields {
   readonly content: ReadonlyArray<Response.AnyPart>
   readonly finishReason: Response.FinishReason
   readonly turnUsage: Response.Usage
@@ -127,12 +147,11 @@ const isCall = (part: Response.AnyPart): part is Response.ToolCallPart<string, u
 
 /** How a turn is kept. */
 export const keptTurn: Form<KeptTurn> = {
-  encode: ({ steps, turn, usage }) => {
+  encode: ({ turn, ...spent }) => {
     const { calls, content, finishReason, responseId, responseModel } = turn
     const refused = calls.flatMap((call) => (call.refused === undefined ? [] : [[call.id, call.refused] as const]))
     return TurnForm.encode({
-      ...(usage === undefined ? {} : { usage }),
-      steps,
+      ...spentFields(spent),
       content,
       finishReason,
       turnUsage: turn.usage,
@@ -144,7 +163,7 @@ export const keptTurn: Form<KeptTurn> = {
   },
   decode: (json) => {
     const fields = TurnForm.decode(json)
-    const { content, finishReason, refused, responseId, responseModel, steps, turnUsage, usage } = fields
+    const { charged, content, finishReason, refused, responseId, responseModel, steps, turnUsage, usage } = fields
     const calls = content.filter(isCall).map(({ id, name, params }): Call => ({
       id,
       name,
@@ -164,7 +183,7 @@ export const keptTurn: Form<KeptTurn> = {
       responseModel,
       answeredBy: fields.answeredBy
     }
-    return { turn, usage, steps }
+    return { turn, usage, steps, charged }
   }
 }
 
@@ -175,20 +194,18 @@ const FailureForm = formOf(
   >
 )
 
-interface FailureFields {
-  readonly usage?: Response.Usage
-  readonly steps: number
+interface FailureFields extends SpentFields {
   readonly error: AiError.AiError
   readonly attempts: number
 }
 
 /** How the failure of a call is kept. Of the exchange with the server only what the error itself says. */
 export const keptFailure: Form<KeptFailure> = {
-  encode: ({ attempts, error, steps, usage }) =>
-    FailureForm.encode({ ...(usage === undefined ? {} : { usage }), steps, attempts, error: withoutHttp(error) }),
+  encode: ({ attempts, error, ...spent }) =>
+    FailureForm.encode({ ...spentFields(spent), attempts, error: withoutHttp(error) }),
   decode: (json) => {
-    const { attempts, error, steps, usage } = FailureForm.decode(json)
-    return { attempts, error, steps, usage }
+    const { attempts, charged, error, steps, usage } = FailureForm.decode(json)
+    return { attempts, error, steps, usage, charged }
   }
 }
 

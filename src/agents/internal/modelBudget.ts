@@ -176,6 +176,24 @@ export class Answering {
     return this.reason !== undefined
   }
 
+  /** Whether the time of a budget is limited: when it is over is a decision. */
+  get isTimed(): boolean {
+    return this.#ledgers.some(({ limits }) => limits.time !== undefined)
+  }
+
+  /** Stops at a time that was over before the run was made again: nothing of it is kept from here on. */
+  stopLate({ path }: RunInfo): boolean {
+    const late = this.#ledgers.filter(({ isLate }) => isLate)
+    for (const ledger of late) ledger.stop("time", path)
+    return late.length > 0
+  }
+
+  /** Notes that the run had to answer here before it was made again. */
+  stopAgain({ path }: RunInfo): void {
+    if (this.reason !== undefined) return
+    this.#ledgers.find(({ limits }) => limits.time !== undefined)?.stop("time", path)
+  }
+
   /** How many of `count` tool calls there is room for. */
   roomFor(count: number): number {
     return Math.min(count, ...this.#ledgers.map((ledger) => ledger.left("toolCalls", 0) ?? count))

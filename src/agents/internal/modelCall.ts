@@ -23,6 +23,7 @@ import { refuseUnread } from "../../internal/lacking.ts"
 import * as ModelRetry from "../../internal/modelRetry.ts"
 import { MissingModel, oneLine } from "../../RunError.ts"
 import type { RunState } from "../../internal/runState.ts"
+import { charging } from "../../internal/stepAccount.ts"
 import * as Spans from "../../internal/telemetry.ts"
 import type { Journal } from "../../services/Journal.ts"
 import * as ModelInfo from "../../services/ModelInfo.ts"
@@ -138,13 +139,13 @@ const callKept = (
     const before = { usage: state.bill.usage, steps: state.bill.steps }
     const raw = new RawAnswer(request)
     let live: Turn | undefined
-    const called = Effect.suspend(() =>
+    const called = charging(state, (charged) =>
       Effect.mapBoth(callNow(self, raw.request, state), {
         onSuccess: (turn): KeptTurn => {
           live = turn
-          return { turn: raw.turn ?? turn, ...spentSince(state, before) }
+          return { turn: raw.turn ?? turn, ...spentSince(state, before, charged()) }
         },
-        onFailure: (failed): KeptFailure => ({ ...failed, ...spentSince(state, before) })
+        onFailure: (failed): KeptFailure => ({ ...failed, ...spentSince(state, before, charged()) })
       })
     )
     const step = { key, kind: "model", name, idempotent: true } as const
@@ -176,11 +177,13 @@ const again = (
   })
 
 /** Counts what failed attempts, and runs within the call, have used. */
-const count = ({ steps, usage }: KeptSpent, self: ResolvedModel, state: RunState): Effect.Effect<void> => {
+const count = ({ charged, steps, usage }: KeptSpent, self: ResolvedModel, state: RunState): Effect.Effect<void> => {
   if (steps > 0) state.bill.addStep(steps)
   if (usage === undefined) return Effect.void
   state.bill.addUsage(usage)
-  return chargeAttempt(state, self, usage)
+  if (charged === undefined) return chargeAttempt(state, self, usage)
+  state.budget?.restore(charged)
+  return Effect.void
 }
 
 /**

@@ -18,7 +18,7 @@ import type { Any as AgentTool } from "../../AgentTool.ts"
 import { type Attempt, CurrentAttempt, idIn } from "../../internal/attempts.ts"
 import type { ToolCallEntry } from "../../internal/bill.ts"
 import { hash } from "../../internal/fingerprint.ts"
-import { isAsleep } from "../../internal/journaled.ts"
+import { isAsleep, journalOf } from "../../internal/journaled.ts"
 import { toJson } from "../../internal/json.ts"
 import { CurrentPlace, type Place, shortened } from "../../internal/place.ts"
 import * as Resumption from "../../internal/resumption.ts"
@@ -359,13 +359,25 @@ const reachOnce = (context: ToolCallContext, edited: Schema.Json | undefined): E
   )
   const timeout = (entry !== undefined && "kind" in entry ? entry.timeout : undefined) ?? tools.timeout
   const { answering } = tools
-  const ended =
-    answering === undefined ? known : answering.until(known, () => Effect.succeed(usedUp(context, answering)))
+  const ended = answering === undefined ? known : untilUsedUp(context, answering, known)
   if (timeout === undefined) return Effect.flatten(ended)
   return Effect.flatten(
     Effect.timeoutOrElse(ended, { duration: timeout, orElse: () => Effect.succeed(timedOut(context, timeout)) })
   )
 }
+
+/** A call that is interrupted when a budget is used up, or not made where its time was over before the run was made again. */
+const untilUsedUp = (
+  context: ToolCallContext,
+  answering: Answering,
+  known: Effect.Effect<Exit.Exit<Value, Failure>>
+): Effect.Effect<Exit.Exit<Value, Failure>> =>
+  Effect.withFiber((fiber) => {
+    const instead = () => Effect.succeed(usedUp(context, answering))
+    // Within a step that a journal keeps there is none.
+    const isLate = journalOf(fiber) === undefined && answering.stopLate(context.state.info)
+    return isLate ? instead() : answering.until(known, instead)
+  })
 
 /** The result of a tool that could not be stopped, and has ended, is not thrown away. */
 const timedOut = ({ late }: ToolCallContext, timeout: Duration.Duration): Exit.Exit<Value, Failure> => {

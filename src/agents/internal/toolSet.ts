@@ -47,21 +47,28 @@ export const add = (subject: string, set: ToolSet, tools: ReadonlyArray<Tool.Any
   return { byName, forModel: show(byName), handoffs }
 }
 
-/** A set, and the lists of its sources. */
+/** A set, the lists of its sources, and their tools in the order in which the model sees them. */
 export interface Sourced {
   readonly lists: ReadonlyArray<ReadonlyArray<AgentTool.Any>>
+  readonly tools: ReadonlyArray<AgentTool.Any>
   readonly set: ToolSet
 }
 
+/** What the step before had: the tools of the sources, and what the model was offered of them, where that is kept. */
+export interface Before {
+  readonly sourced: Sourced | undefined
+  readonly offer: Offer | undefined
+}
+
 /**
- * Adds the tools that sources give now. Where each of them gives the list that it gave `before`, the set is the same. Throws
+ * Adds the tools that sources give now. Where each of them gives the list that it gave before, the set is the same. Throws
  * as {@link add} does.
  */
 export const fromSources = Effect.fnUntraced(function* (
   subject: string,
   tools: ToolSet,
   sources: ReadonlyArray<ToolSource.Any>,
-  before: Sourced | undefined
+  { offer, sourced: before }: Before
 ): Effect.fn.Return<Sourced, never, unknown> {
   const given = new Set(tools.byName.keys())
   const reserved = new Map<string, number>()
@@ -80,7 +87,10 @@ export const fromSources = Effect.fnUntraced(function* (
     lists.push(list)
   }
   const isSame = before?.lists.length === lists.length && lists.every((list, index) => list === before.lists[index])
-  return isSame ? before : { lists, set: add(subject, tools, inOrder(lists.flat(), before)) }
+  if (isSame && offer?.tools === undefined) return before
+  const ordered = inOrder(lists.flat(), offer?.tools ?? before?.tools)
+  if (isSame && ordered.every((tool, index) => tool === before.tools[index])) return before
+  return { lists, tools: ordered, set: add(subject, tools, ordered) }
 })
 
 /** What of a set can change from step to step, as a journal keeps it. */
@@ -109,14 +119,14 @@ export const offerForm = formOf(
 )
 
 /** What is offered in a step. A list that is that of the step before is not said again. */
-export const offerOf = ({ lists, set }: Sourced, before: Offer | undefined): Effect.Effect<Offer> =>
+export const offerOf = ({ set, tools: listed }: Sourced, before: Offer | undefined): Effect.Effect<Offer> =>
   Effect.withFiber((fiber) =>
     Effect.map(
       Effect.filter(set.handoffs, ({ isOffered }) => Effect.map(isOffered, (yes) => !yes)),
       (hidden) => {
         const offer = { hidden: hidden.map(({ name }) => name) }
         if (journalOf(fiber) === undefined) return offer
-        const tools = lists.flat().map(({ tool }) => ({
+        const tools = listed.map(({ tool }) => ({
           name: tool.name,
           description: tool.description ?? "",
           parameters: Tool.isProviderDefined(tool) ? {} : toJson(Tool.getJsonSchema(tool))
@@ -135,12 +145,11 @@ export const offerOf = ({ lists, set }: Sourced, before: Offer | undefined): Eff
 export const offeredIn = (
   subject: string,
   own: ToolSet,
-  { lists, set }: Sourced,
+  { set, tools: now }: Sourced,
   { tools }: Offer,
   before: Offer | undefined
 ): ToolSet => {
   const offered = tools ?? before?.tools
-  const now = lists.flat()
   const isSame = offered?.length === now.length && offered.every(({ name }, index) => name === now[index]!.name)
   if (offered === undefined || isSame) return set
   const byName = new Map(now.map((tool) => [tool.name, tool]))
@@ -232,9 +241,12 @@ const twice = (subject: string, name: string, entries: ReadonlyArray<Tool.Any | 
 }
 
 /** New tools come after those of the step before, so that a request begins as the one before it. */
-const inOrder = (tools: ReadonlyArray<AgentTool.Any>, before: Sourced | undefined): ReadonlyArray<AgentTool.Any> => {
+const inOrder = (
+  tools: ReadonlyArray<AgentTool.Any>,
+  before: ReadonlyArray<{ readonly name: string }> | undefined
+): ReadonlyArray<AgentTool.Any> => {
   if (before === undefined) return tools
-  const places = new Map([...before.set.byName.keys()].map((name, place) => [name, place]))
+  const places = new Map(before.map(({ name }, place) => [name, place]))
   const placeOf = ({ name }: AgentTool.Any) => places.get(name) ?? places.size
   return tools.toSorted((a, b) => placeOf(a) - placeOf(b))
 }

@@ -12,6 +12,7 @@ import { at, CurrentPlace, type Place, placeIn } from "../../internal/place.ts"
 import type { RunState } from "../../internal/runState.ts"
 import { exitOf } from "../../internal/trueExit.ts"
 import { usageLeft } from "../../internal/bill.ts"
+import { ChargedForm, chargedLeft, charging } from "../../internal/stepAccount.ts"
 import { InvalidDefinition, RunSuspended } from "../../RunError.ts"
 import type { WaitingMember } from "../../internal/workflowSuspension.ts"
 import { CurrentJournal, type Journal, type Step } from "../../services/Journal.ts"
@@ -155,12 +156,21 @@ const failedOutcome: Outcome = { _tag: "failed" }
 type Outputs = ReadonlyArray<readonly [key: string, output: unknown]>
 type Winners = ReadonlySet<string>
 
+interface Decided {
+  readonly winners: ReadonlyArray<string>
+  readonly usage: Response.Usage
+  readonly steps: number
+  readonly charged?: typeof ChargedForm.Type
+}
+
 /** What is kept of a race or a quorum: who has won, and what all have used. */
 const Kept = formOf(
-  Schema.Struct({ winners: Schema.Array(Schema.String), usage: Response.Usage, steps: Schema.Int }) as Schema.Codec<
-    { readonly winners: ReadonlyArray<string>; readonly usage: Response.Usage; readonly steps: number },
-    unknown
-  >
+  Schema.Struct({
+    winners: Schema.Array(Schema.String),
+    usage: Response.Usage,
+    steps: Schema.Int,
+    charged: Schema.optionalKey(ChargedForm)
+  }) as unknown as Schema.Codec<Decided, unknown>
 )
 
 /**
@@ -170,22 +180,27 @@ const Kept = formOf(
 const decidedOnce = (
   journal: Journal,
   step: Pick<Step, "key" | "name">,
-  { bill }: RunState,
+  state: RunState,
   runOnly: (only?: Winners) => Effect.Effect<Outputs, ParallelError<unknown> | RunSuspended, unknown>
-): Effect.Effect<Outputs, ParallelError<unknown> | RunSuspended, unknown> =>
-  Effect.suspend(() => {
+): Effect.Effect<Outputs, ParallelError<unknown> | RunSuspended, unknown> => {
+  const { bill } = state
+  const counting = (only?: Winners) =>
+    charging(state, (charged) => Effect.map(runOnly(only), (outputs) => ({ outputs, charged: charged() })))
+  return Effect.suspend(() => {
     const before = { usage: bill.usage, steps: bill.steps }
     const again = (json: Schema.Json) => {
-      const { steps, usage, winners } = Kept.decode(json)
-      return Effect.map(runOnly(new Set(winners)), (outputs) => {
+      const { charged, steps, usage, winners } = Kept.decode(json)
+      return Effect.map(counting(new Set(winners)), ({ charged: own, outputs }) => {
         bill.addUsage(usageLeft(usage, bill.usageSince(before.usage)))
         bill.addStep(steps - (bill.steps - before.steps))
+        if (charged !== undefined) state.budget?.restore(chargedLeft(charged, own))
         return outputs
       })
     }
-    const first = Effect.flatMap(runOnly(), (outputs) => {
+    const first = Effect.flatMap(counting(), ({ charged, outputs }) => {
       const winners = outputs.map(([key]) => key)
-      const own = Kept.encode({ winners, usage: bill.usageSince(before.usage), steps: bill.steps - before.steps })!
+      const used = { usage: bill.usageSince(before.usage), steps: bill.steps - before.steps }
+      const own = Kept.encode({ winners, ...used, ...(charged === undefined ? {} : { charged }) })!
       return Effect.flatMap(noteOf(journal, step, own), (kept) => {
         const isOurs = kept === undefined || Kept.decode(kept).winners.join("\n") === winners.join("\n")
         return isOurs ? Effect.succeed(outputs) : again(kept)
@@ -193,6 +208,7 @@ const decidedOnce = (
     })
     return Effect.flatMap(keptOf(journal, step), (kept) => (kept === undefined ? first : again(kept)))
   })
+}
 
 /** The branches of one run, and their outcomes so far. */
 interface Group {

@@ -159,6 +159,7 @@ export const mapStream: {
       note: `map of a stream, ${window.settles ? "settle" : "failFast"}`,
       members: [{ name: runner.name, runner }]
     }),
+    blocked: "what it makes of the outputs that have come is not kept",
     run: (input: In, state) => {
       const onItem = (index: number, status: BoundedStream.Status, done: number) =>
         state.events.emit({ _tag: "ItemCompleted", item: String(index), status, done })

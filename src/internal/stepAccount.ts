@@ -1,0 +1,119 @@
+/** What the runs inside of a kept step have used: a journal keeps it with the outcome, so that it is counted when the run is made again. */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
+import * as Response from "effect/ai/Response"
+import * as Schema from "effect/Schema"
+import { Bill } from "./bill.ts"
+import { type Charged, Ledger } from "./budget.ts"
+import { toJson } from "./json.ts"
+import type { RunState } from "./runState.ts"
+
+/** What was used of each limit of a budget. */
+export const ChargedForm = Schema.Struct({
+  tokens: Schema.Finite,
+  cost: Schema.Finite,
+  steps: Schema.Int,
+  toolCalls: Schema.Int
+})
+
+/** What runs have used, as it is kept. */
+export const UsedForm = Schema.Struct({
+  usage: Response.Usage,
+  steps: Schema.Int,
+  charged: Schema.optionalKey(ChargedForm)
+})
+/** What runs have used. */
+export type Used = typeof UsedForm.Type
+const codec = Schema.toCodecJson(UsedForm)
+
+/** What a run has used since a moment. */
+export const usedSince = (
+  bill: Bill,
+  before: { readonly usage: Response.Usage; readonly steps: number },
+  charged: Charged | undefined
+): Used => ({
+  usage: bill.usageSince(before.usage),
+  steps: bill.steps - before.steps,
+  ...(charged === undefined ? {} : { charged })
+})
+const encodeUsed = Schema.encodeSync(codec)
+const decodeUsed = Schema.decodeUnknownSync(codec)
+
+/** Counts what the runs inside of one step use, which is counted in the run of the step as well. */
+export class StepAccount {
+  readonly state: RunState
+  readonly bill: Bill
+  readonly ledger: Ledger | undefined
+
+  constructor(state: RunState) {
+    this.state = state
+    this.bill = new Bill(state.bill)
+    this.ledger = state.budget === undefined ? undefined : Ledger.tally(state.budget, state.info)
+  }
+
+  /** What was used; `undefined` where no run has begun. */
+  get used(): Used | undefined {
+    const { steps, usage } = this.bill
+    if (steps === 0) return undefined
+    return { usage, steps, ...(this.ledger === undefined ? {} : { charged: this.ledger.used }) }
+  }
+}
+
+/** The account of the step that the fiber works for. It counts only for runs that begin in the run of the step. */
+export const CurrentAccount: Context.Reference<StepAccount | undefined> = Context.Reference<StepAccount | undefined>(
+  "troupe/internal/StepAccount",
+  { defaultValue: () => undefined }
+)
+
+const key = "~used"
+
+/** The outcome of a step with what its runs have used. Without any it is the outcome itself. */
+export const withUsed = (json: Schema.Json, used: Used | undefined): Schema.Json =>
+  used === undefined && !isMarked(json)
+    ? json
+    : { [key]: used === undefined ? null : toJson(encodeUsed(used)), outcome: json }
+
+/** The outcome that {@link withUsed} was given, and what is to be counted for it. */
+export const withoutUsed = (json: Schema.Json): { readonly outcome: Schema.Json; readonly used: Used | undefined } => {
+  if (!isMarked(json)) return { outcome: json, used: undefined }
+  const used = json[key] ?? null
+  return { outcome: json["outcome"] ?? null, used: used === null ? undefined : decodeUsed(used) }
+}
+
+const isMarked = (json: Schema.Json): json is Schema.JsonObject =>
+  Predicate.isObject(json) && !Array.isArray(json) && key in json
+
+/**
+ * Does a part of a run's own work, and gives what its budgets were charged with in it, by a function to be called when it has
+ * ended; `undefined` where there are none.
+ */
+export const charging = <A, E, R>(
+  state: RunState,
+  f: (charged: () => Charged | undefined) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  Effect.suspend(() => {
+    const { budget, info } = state
+    if (budget === undefined) return f(() => undefined)
+    const tally = Ledger.tally(budget, info)
+    state.enter(tally)
+    return Effect.ensuring(
+      f(() => tally.used),
+      Effect.sync(() => state.leave(tally))
+    )
+  })
+
+/** What is left of `whole` without `part` of it. */
+export const chargedLeft = (whole: Charged, part: Charged | undefined): Charged => ({
+  tokens: whole.tokens - (part?.tokens ?? 0),
+  cost: whole.cost - (part?.cost ?? 0),
+  steps: whole.steps - (part?.steps ?? 0),
+  toolCalls: whole.toolCalls - (part?.toolCalls ?? 0)
+})
+
+/** Counts in a run what was used before the run was made again. */
+export const restore = ({ bill, budget }: RunState, { charged, steps, usage }: Used): void => {
+  bill.addUsage(usage)
+  bill.addStep(steps)
+  if (charged !== undefined) budget?.restore(charged)
+}

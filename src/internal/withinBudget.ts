@@ -1,0 +1,125 @@
+/**
+ * Does the work of a run within a budget. A run that is made again counts on: a journal keeps when it began, and how its budget was
+ * exceeded; what its kept steps have used is counted as they are given.
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Prompt from "effect/ai/Prompt"
+import * as Schema from "effect/Schema"
+import { BudgetExceeded } from "../RunError.ts"
+import type { Journal } from "../services/Journal.ts"
+import { Ledger, type Limits } from "./budget.ts"
+import { withInterruptFailures } from "./interruptFailures.ts"
+import { decide, formOf, journalOf, keptOf, note } from "./journaled.ts"
+import { CurrentPlace, placeIn } from "./place.ts"
+import type { RunState } from "./runState.ts"
+import { restore, type Used, UsedForm, usedSince } from "./stepAccount.ts"
+import { describeReason } from "./timeLimit.ts"
+
+/** Does the work of a run within a budget; fails with `BudgetExceeded` once everything that it has started is over. */
+export const within = <A, E, R>(
+  state: RunState,
+  limits: Limits,
+  work: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | BudgetExceeded, R> =>
+  Effect.withFiber((fiber) => {
+    const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
+    const journal = journalOf(fiber)
+    if (journal === undefined) {
+      const times = { now, startedAt: now, wasInTime: false }
+      return Effect.flatten(limited(state, new Ledger(state.budget, state.info, limits, times), work))
+    }
+    const key = placeIn(state, fiber.getRef(CurrentPlace)).key("budget")
+    return keptWithin(journal, { key, now }, state, limits, work)
+  })
+
+/** Gives how the work ended: with a value, or, where it failed by its budget, with that failure. */
+const limited = <A, E, R>(
+  state: RunState,
+  ledger: Ledger,
+  work: Effect.Effect<A, E, R>
+): Effect.Effect<Effect.Effect<A, BudgetExceeded>, E | BudgetExceeded, R> =>
+  Effect.suspend(() => {
+    state.enter(ledger)
+    state.record()
+    const own = Effect.ensuring(
+      work,
+      Effect.sync(() => state.leave(ledger))
+    )
+    return withInterruptFailures(own, (effect, late) =>
+      Effect.map(
+        Effect.raceFirst(Effect.asSome(effect), Effect.as(ledger.failed, Option.none())),
+        (done): Effect.Effect<A, BudgetExceeded> =>
+          Option.isSome(done) && !ledger.hasFailed
+            ? Effect.succeed(done.value)
+            : Effect.fail(exceeded(state, ledger, late()?.reasons.map(describeReason)))
+      )
+    )
+  })
+
+const exceeded = (
+  { bill, info, transcript }: RunState,
+  ledger: Ledger,
+  failures: ReadonlyArray<string> | undefined
+): BudgetExceeded => {
+  const { allowed, by, limit, unpriced, used } = ledger.hit!
+  return new BudgetExceeded({
+    path: info.path,
+    by,
+    limit,
+    allowed,
+    used,
+    spent: bill.spent(),
+    transcript: transcript?.soFar ?? Prompt.empty,
+    ...(ledger.cost === undefined ? {} : { cost: ledger.cost }),
+    ...(unpriced === undefined ? {} : { unpriced }),
+    ...(failures === undefined ? {} : { failures })
+  })
+}
+
+/** How the work ended: by its budget, with what it had used until then, or otherwise. */
+interface Outcome {
+  readonly exceeded?: { readonly error: BudgetExceeded; readonly used: Used }
+}
+const outcomes = formOf(
+  Schema.Struct({
+    exceeded: Schema.optionalKey(Schema.Struct({ error: BudgetExceeded, used: UsedForm }))
+  }) as unknown as Schema.Codec<Outcome, unknown>
+)
+const times = formOf(Schema.Finite)
+
+/** As {@link within}, in a run that can be made again. */
+const keptWithin = <A, E, R>(
+  journal: Journal,
+  { key, now }: { readonly key: string; readonly now: number },
+  state: RunState,
+  limits: Limits,
+  work: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | BudgetExceeded, R> => {
+  const step = { key, name: "budget" }
+  const { bill } = state
+  const isTimed = limits.time !== undefined
+  // An agent that answers decides from step to step.
+  const isDecided = isTimed && limits.onExceeded === "fail"
+  const run = Effect.fnUntraced(function* (wasInTime: boolean): Effect.fn.Return<A, E | BudgetExceeded, R> {
+    const began = { key: `${key}/began`, name: step.name }
+    const startedAt = isTimed ? yield* decide(journal, began, Effect.succeed(now), times) : now
+    const ledger = new Ledger(state.budget, state.info, limits, { now, startedAt, wasInTime })
+    const before = { usage: bill.usage, steps: bill.steps }
+    const ended = yield* limited(state, ledger, work)
+    if (!ledger.hasFailed) {
+      if (isDecided && !wasInTime) yield* note(journal, step, outcomes.encode({}))
+      return yield* ended
+    }
+    const error = yield* Effect.flip(ended as Effect.Effect<never, BudgetExceeded>)
+    yield* note(journal, step, outcomes.encode({ exceeded: { error, used: usedSince(bill, before, ledger.used) } }))
+    return yield* Effect.fail(error)
+  })
+  return Effect.flatMap(keptOf(journal, step), (json) => {
+    const kept = json === undefined ? undefined : outcomes.decode(json)
+    if (kept?.exceeded === undefined) return run(kept !== undefined)
+    restore(state, kept.exceeded.used)
+    return Effect.fail(kept.exceeded.error)
+  })
+}

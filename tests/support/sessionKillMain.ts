@@ -1,11 +1,14 @@
 /**
- * A process that takes turns of many sessions until it is killed or its time is over: `node sessionKillMain.ts FILE LOG NAME
- * SESSIONS CONCURRENCY MS`. It writes a line for each turn that was kept; its tool writes one to the log for each call.
+ * A process that takes turns of sessions until it is killed or has no more to do: `node sessionKillMain.ts DATABASE LOG NAME`.
+ * It reads the id of a session for each turn from standard input, and writes a line when the turn was kept: its id and the
+ * answer; or the id and nothing, when the turn was refused and left nothing. Its tool writes a line to the log for each call.
  */
 import * as fs from "node:fs"
-import { Effect, Layer, Schema } from "effect"
+import * as readline from "node:readline"
+import { Effect, Layer, Redacted, Schema, Stream } from "effect"
 import * as Agent from "troupe/Agent"
 import * as AgentTool from "troupe/AgentTool"
+import * as RunError from "troupe/RunError"
 import * as Session from "troupe/Session"
 import * as SessionStore from "troupe/SessionStore"
 import * as Sqlite from "troupe/Sqlite"
@@ -13,7 +16,7 @@ import * as Telemetry from "troupe/Telemetry"
 import * as TestModel from "troupe/TestModel"
 import * as Transcript from "troupe/Transcript"
 
-const [file, log, name, sessions, concurrency, ms] = process.argv.slice(2) as [string, string, string, ...Array<string>]
+const [database, log, name] = process.argv.slice(2) as [string, string, string]
 
 const note = AgentTool.fromFunction("note", {
   description: "Notes",
@@ -36,26 +39,32 @@ const model = TestModel.layer(
   { unused: "ignore" }
 )
 
-const until = Date.now() + Number(ms)
+const clientOf = async () => {
+  if (!database.startsWith("postgres://")) return Sqlite.layer({ filename: database, synchronous: "normal" })
+  const { PgClient } = await import("@effect/sql-pg")
+  return PgClient.layer({ url: Redacted.make(database), maxConnections: 8 })
+}
+
 let count = 0
-const worker = Effect.gen(function* () {
-  while (Date.now() < until) {
-    const id = `s${Math.floor(Math.random() * Number(sessions))}`
-    const text = `${id}/${name}-${process.pid}-${count++}`
-    const answer = yield* Session.of(agent, id).run(text)
-    fs.writeSync(1, `${answer}\n`)
-    // So that others have their turn.
-    yield* Effect.sleep(0)
-  }
-})
-const Store = SessionStore.layerSql.pipe(Layer.provide(Sqlite.layer({ filename: file, synchronous: "normal" })))
+const turn = (id: string) =>
+  Effect.suspend(() => Session.of(agent, id).run(`${id}/${name}-${process.pid}-${count++}`)).pipe(
+    // On a busy machine a process can be stopped for longer than its leases.
+    Effect.catchIf(
+      (error) => error instanceof RunError.SessionConflict,
+      () => Effect.succeed("")
+    ),
+    Effect.map((answer) => void fs.writeSync(1, `${id} ${answer}\n`))
+  )
+
+// Read from when all is ready: lines that come between the making of the interface and its first reading are lost.
+const lines = Stream.suspend(() =>
+  Stream.fromAsyncIterable(readline.createInterface({ input: process.stdin }), (cause) => cause)
+)
+const turns = lines.pipe(Stream.mapEffect(turn, { concurrency: "unbounded" }), Stream.runDrain)
 
 await Effect.runPromise(
-  Effect.all(
-    Array.from({ length: Number(concurrency) }, () => worker),
-    { concurrency: "unbounded", discard: true }
-  ).pipe(
-    Effect.provide([Store, model]),
+  turns.pipe(
+    Effect.provide([SessionStore.layerSql.pipe(Layer.provide(await clientOf())), model]),
     Effect.provideService(SessionStore.Lease, "1 second"),
     Effect.provideService(Telemetry.LogFailures, false)
   )

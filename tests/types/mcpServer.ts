@@ -1,7 +1,17 @@
 /** What the types of `McpServer` promise: the services of all tools are asked for, and inputs have to fit. */
-import { type Config, Context, Effect, type Layer, Schema } from "effect"
+import { type Config, Context, Effect, Layer, Schema } from "effect"
 import { type LanguageModel, type McpSchema, McpServer as EffectMcpServer } from "effect/ai"
-import { Agent, McpServer, Runner } from "troupe"
+import {
+  Agent,
+  AgentTool,
+  McpServer,
+  Memory,
+  type MemoryStore,
+  Runner,
+  type SessionStore,
+  Skills,
+  type TraceStore
+} from "troupe"
 
 declare const expect: <Expected>() => <Actual>(
   actual: Actual,
@@ -47,3 +57,30 @@ const tool = McpServer.tool(counted, {
   content: (output): ReadonlyArray<McpSchema.ContentBlock> => [{ type: "text", text: output.toFixed() }]
 })
 expect<McpServer.McpTool<never>>()(tool)
+
+// So do those of tools of agents, of stores, skills and prompts.
+const stores = McpServer.serve({
+  tools: [...Memory.tools({ namespace: "n" }), ...Skills.tools()],
+  registrations: Layer.mergeAll(
+    McpServer.memory({ namespace: "n" }),
+    McpServer.sessions(),
+    McpServer.traces(),
+    McpServer.skills(),
+    McpServer.prompt("p", {
+      description: "d",
+      parameters: { n: Schema.FiniteFromString },
+      prompt: ({ n }) => Effect.map(Store, ({ get }) => get + n.toFixed())
+    })
+  )
+})
+expect<
+  Layer.Layer<
+    McpServer.Served,
+    McpServer.ListenError,
+    MemoryStore.MemoryStore | SessionStore.SessionStore | TraceStore.TraceStore | Skills.Skills | Store
+  >
+>()(stores)
+const plain = AgentTool.fromFunction("plain", { description: "d", execute: () => 1 })
+expect<Layer.Layer<McpServer.Served, McpServer.ListenError>>()(McpServer.serve({ tools: [plain] }))
+// @ts-expect-error -- there is no such parameter
+McpServer.prompt("p", { description: "d", parameters: { a: Schema.String }, prompt: ({ b }) => b })

@@ -10,13 +10,18 @@ import type * as McpSchema from "effect/ai/McpSchema"
 import type * as EffectMcpServer from "effect/ai/McpServer"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import * as AgentTool from "../../AgentTool.ts"
 import { InvalidDefinition } from "../../RunError.ts"
 import * as Runner from "../../Runner.ts"
+import { ofAgentTool } from "./internal/server/agentTool.ts"
 import * as Closing from "./internal/server/closing.ts"
 import * as Limits from "./internal/server/limits.ts"
 import * as Tool from "./internal/server/tool.ts"
 
 export { isTool, stepProgress, textProgress } from "./internal/server/tool.ts"
+export { prompt, type PromptOptions } from "./internal/server/prompt.ts"
+export { skills } from "./internal/server/skills.ts"
+export { memory, sessions, traces } from "./internal/server/stores.ts"
 export { keepingStdout } from "../internal/process/standardOutput.ts"
 
 /** A runner with its definition for MCP clients: see {@link tool}. */
@@ -31,12 +36,21 @@ export type ToolOptions<Parameters extends Schema.Top, Input, Output, Failure = 
 /** Hints on what a call of a tool does. */
 export type ToolAnnotations = Tool.Annotations
 
-/** A tool of a server: a runner whose input can be a text, or the result of {@link tool}. */
-export type ToolLike = Runner.Runner<string, unknown, unknown, unknown> | McpTool<unknown>
+/**
+ * A tool of a server: a runner whose input can be a text, the result of {@link tool}, or a tool of agents, such as those of
+ * `Memory.tools`. A tool of agents must need no approval and not be one that the caller of an agent's run runs.
+ */
+export type ToolLike = Runner.Runner<string, unknown, unknown, unknown> | McpTool<unknown> | AgentTool.Any
 
 /** The services that runs of `T` need, without what each MCP request brings with it. */
 export type ServicesOf<T> = Exclude<
-  T extends McpTool<infer R> ? R : T extends Runner.Runner<never, unknown, unknown, infer R> ? R : never,
+  T extends McpTool<infer R>
+    ? R
+    : T extends AgentTool.AgentTool<string, infer R>
+      ? R
+      : T extends Runner.Runner<never, unknown, unknown, infer R>
+        ? R
+        : never,
   McpSchema.McpRequestContext | EffectMcpServer.McpServer
 >
 
@@ -197,9 +211,10 @@ export const layer = <const Tools extends ReadonlyArray<ToolLike>>(
 const loadRegister = Effect.promise(() => import("./internal/server/register.ts"))
 
 const toolsOf = (likes: ReadonlyArray<ToolLike>): ReadonlyArray<McpTool<unknown>> => {
-  const tools = likes.map((like) =>
-    Runner.isRunner(like) ? Tool.make(like as Runner.Runner<string, unknown, unknown, unknown>) : like
-  )
+  const tools = likes.map((like) => {
+    if (AgentTool.isAgentTool(like)) return ofAgentTool(like)
+    return Runner.isRunner(like) ? Tool.make(like as Runner.Runner<string, unknown, unknown, unknown>) : like
+  })
   const names = new Set<string>()
   for (const { name } of tools) {
     if (names.has(name)) {

@@ -31,6 +31,7 @@ export {
 } from "../../services/Skills.ts"
 
 export { feature, writeSkill } from "./internal/feature.ts"
+export { tools } from "./internal/tools.ts"
 
 /** How scripts of skills are run. */
 export interface ScriptOptions {

@@ -4,8 +4,9 @@ import * as Effect from "effect/Effect"
 import type * as Client from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import { SessionConflict, StoreError } from "../../../RunError.ts"
-import type { Addition, Info, Record, Service, Stored } from "../../../services/SessionStore.ts"
+import type { Acquired, Addition, Info, Record, Service, Stored } from "../../../services/SessionStore.ts"
 import { type Database, type Migrations, open } from "./database.ts"
+import { groupCommit, type Together } from "./groupCommit.ts"
 import * as SessionRecord from "./sessionRecord.ts"
 
 const migrations: Migrations = [
@@ -41,30 +42,30 @@ const conflict = (session: string, reason: SessionConflict["reason"], expectedSe
 
 /** Opens the store: its tables are made or brought to the newest version. */
 export const make = (sql: Client.SqlClient): Effect.Effect<Service, SqlError | StoreError> =>
-  Effect.map(open(sql, "sessions", migrations), (database): Service => ({
-    shared: true,
-    ...leases(database),
-    ...records(database),
-    ...management(database)
-  }))
+  Effect.map(open(sql, "sessions", migrations), (database): Service => {
+    const together = groupCommit(database)
+    return { shared: true, ...leases(database, together), ...records(database, together), ...management(database) }
+  })
 
-const leases = ({ now, sql, use }: Database): Pick<Service, "acquire" | "renew" | "want" | "release"> => ({
-  acquire: (id, owner, lease) =>
-    use(
-      Effect.gen(function* () {
-        const time = yield* now
-        const uid = globalThis.crypto.randomUUID()
-        const ms = Duration.toMillis(lease)
-        const [row] = yield* sql<{ readonly uid: string; readonly seq: number }>`
-          INSERT INTO troupe_sessions (id, uid, seq, turns, waiting, created_at, updated_at, lease_owner, lease_until, lease_wanted)
-          VALUES (${id}, ${uid}, 0, 0, 0, ${time}, ${time}, ${owner}, ${time} + ${ms}, 0)
-          ON CONFLICT (id) DO UPDATE SET lease_owner = excluded.lease_owner, lease_until = excluded.lease_until, lease_wanted = 0
-          WHERE troupe_sessions.lease_owner IS NULL OR troupe_sessions.lease_until <= ${time} OR troupe_sessions.lease_owner = ${owner}
-          RETURNING uid, seq`
-        return row === undefined ? { _tag: "Busy" } : { _tag: "Acquired", uid: row.uid, seq: Number(row.seq) }
-      }),
-      id
-    ),
+const leases = (
+  { now, sql, use }: Database,
+  together: Together
+): Pick<Service, "acquire" | "renew" | "want" | "release"> => ({
+  acquire: (id, owner, lease) => {
+    const acquired = Effect.gen(function* (): Effect.fn.Return<Acquired, SqlError> {
+      const time = yield* now
+      const uid = globalThis.crypto.randomUUID()
+      const ms = Duration.toMillis(lease)
+      const [row] = yield* sql<{ readonly uid: string; readonly seq: number }>`
+        INSERT INTO troupe_sessions (id, uid, seq, turns, waiting, created_at, updated_at, lease_owner, lease_until, lease_wanted)
+        VALUES (${id}, ${uid}, 0, 0, 0, ${time}, ${time}, ${owner}, ${time} + ${ms}, 0)
+        ON CONFLICT (id) DO UPDATE SET lease_owner = excluded.lease_owner, lease_until = excluded.lease_until, lease_wanted = 0
+        WHERE troupe_sessions.lease_owner IS NULL OR troupe_sessions.lease_until <= ${time} OR troupe_sessions.lease_owner = ${owner}
+        RETURNING uid, seq`
+      return row === undefined ? { _tag: "Busy" } : { _tag: "Acquired", uid: row.uid, seq: Number(row.seq) }
+    })
+    return use(together(acquired, acquired), id)
+  },
   renew: (id, owner, lease) =>
     use(
       Effect.gen(function* () {
@@ -96,7 +97,7 @@ interface Row {
   readonly body: string
 }
 
-const records = (database: Database): Pick<Service, "read" | "append"> => {
+const records = (database: Database, together: Together): Pick<Service, "read" | "append"> => {
   const { sql, use } = database
   const blobsOf = Effect.fnUntraced(function* (
     hashes: ReadonlyArray<string>
@@ -139,7 +140,8 @@ const records = (database: Database): Pick<Service, "read" | "append"> => {
       use(
         Effect.suspend(() => {
           const stored = addition.records.map(SessionRecord.encode)
-          return sql.withTransaction(append(database, id, addition, stored))
+          const added = append(database, id, addition, stored)
+          return together(added, sql.withTransaction(added))
         }),
         id
       )

@@ -87,7 +87,7 @@ export const killing = async (plan: Plan, store: Layer.Layer<SessionStore.Sessio
     const left = Array.from({ length: plan.sessions }, (_, i) => `s${i}`)
     return { name: `p${i}`, left, under: [], reported: [], refused: 0, kills: 0 }
   })
-  await Promise.all(works.map((work, i) => untilDone(plan, program, work)))
+  await Promise.all(works.map((work) => untilDone(plan, program, work)))
   const sum = (of: (work: Work) => number) => works.reduce((all, work) => all + of(work), 0)
   const reported = works.flatMap((work) => work.reported)
   const seconds = Math.round((performance.now() - start) / 1000)

@@ -288,7 +288,7 @@ describe("a tool of agents", () => {
     Effect.gen(function* () {
       const whoami = AgentTool.fromFunction("whoami", {
         description: "Says where it runs",
-        execute: ({}, { path, step }) => `${path.join()} ${step}`
+        execute: (_params, { path, step }) => `${path.join()} ${step}`
       })
       const broken = AgentTool.fromFunction("broken", { description: "Breaks", execute: () => Effect.fail("no luck") })
       const slow = AgentTool.fromFunction("slow", { description: "Hangs", timeout: 20, execute: () => Effect.never })

@@ -38,7 +38,7 @@ export const ofAgentTool = (self: AgentTool.Any): Tool<unknown> => {
   })
 }
 
-/** What a tool is told of the run that it works for. Outside of an agent there is one call in it. */
+/** What a tool knows of the run that it works for. Outside of an agent there is one call in it. */
 const contextOf = Effect.map(Effect.flatMap(Runner.current, Effect.fromOption), (run) => ({
   ...run,
   toolCallId: run.runId,

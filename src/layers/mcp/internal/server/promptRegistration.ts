@@ -6,7 +6,7 @@ import * as McpServer from "effect/ai/McpServer"
 import * as Prompt from "effect/ai/Prompt"
 import type * as Schema from "effect/Schema"
 import * as SchemaAST from "effect/SchemaAST"
-import { told } from "./resource.ts"
+import { forClient } from "./resource.ts"
 
 /** A prompt of a server. */
 export interface Definition {
@@ -47,7 +47,7 @@ export const addPrompt = ({
           Effect.mapError(
             ({ message }) => new McpSchema.InvalidParams({ message: message.replaceAll(/\s*\n\s*/g, " ") })
           ),
-          Effect.flatMap((content) => told(name, content)),
+          Effect.flatMap((content) => forClient(name, content)),
           Effect.map((given) => new McpSchema.GetPromptResult({ description, messages: messagesOf(given) }))
         )
     })

@@ -1,4 +1,4 @@
-/** Puts resources and prompts into Effect's `McpServer`. What their content fails with is logged, and told as to a client. */
+/** Puts resources and prompts into Effect's `McpServer`. What their content fails with is logged, and clients read what is meant for them. */
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -38,7 +38,7 @@ export const addResource = ({ content, ...resource }: Resource): Effect.Effect<v
     server.addResource({
       resource: new McpSchema.Resource(resource),
       annotations: Context.empty(),
-      handle: told(
+      handle: forClient(
         resource.name,
         Effect.map(content, (text) => resultOf(resource.uri, resource.mimeType, text))
       )
@@ -63,10 +63,13 @@ export const addTemplate = ({
       routerPath: [base.replaceAll(":", "::"), ...params.map((_, index) => `:${index}`)].join("/"),
       annotations: Context.empty(),
       completions: Object.fromEntries(
-        Object.entries(complete).map(([name, f]) => [name, (begun: string) => told(template.name, completed(f(begun)))])
+        Object.entries(complete).map(([name, f]) => [
+          name,
+          (begun: string) => forClient(template.name, completed(f(begun)))
+        ])
       ),
       handle: (uri, values) =>
-        Effect.flatMap(told(template.name, content(...values)), (text) =>
+        Effect.flatMap(forClient(template.name, content(...values)), (text) =>
           text === undefined
             ? Effect.fail(new McpSchema.InvalidParams({ message: `there is nothing at ${uri}` }))
             : Effect.succeed(resultOf(uri, template.mimeType, text))
@@ -85,7 +88,10 @@ const completed = (values: Effect.Effect<ReadonlyArray<string>, unknown>) =>
   }))
 
 /** The log has the whole failure; the client gets what is meant for it. */
-export const told = <A>(name: string, effect: Effect.Effect<A, unknown>): Effect.Effect<A, McpSchema.InternalError> =>
+export const forClient = <A>(
+  name: string,
+  effect: Effect.Effect<A, unknown>
+): Effect.Effect<A, McpSchema.InternalError> =>
   Effect.catchCause(effect, (cause) => {
     const failure = Cause.findFail(cause)
     const said = Result.isFailure(failure) ? undefined : clientMessage(failure.success.error)

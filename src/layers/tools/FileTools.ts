@@ -10,12 +10,17 @@ import * as Toolkit from "effect/ai/Toolkit"
 import type * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
+import * as AgentTool from "../../AgentTool.ts"
+import * as Feature from "../../Feature.ts"
 import { InvalidDefinition } from "../../RunError.ts"
+import { Sandbox } from "../../services/Sandbox.ts"
 import { type Denied, deniedBy } from "../internal/files/denied.ts"
 import { FileToolError, toError } from "../internal/files/errors.ts"
 import { matcher } from "../internal/files/glob.ts"
 import * as Rooted from "../internal/files/rooted.ts"
+import { ofRooted } from "../internal/files/rootedTree.ts"
 import { page, readText, tooLarge, visibleAround } from "../internal/files/text.ts"
+import { ofFileSystem, type Tree } from "../internal/files/tree.ts"
 import { walk } from "../internal/files/walk.ts"
 import { search } from "./internal/search.ts"
 
@@ -141,10 +146,8 @@ export const secrets: ReadonlyArray<string> = [
   "*.{pem,key,p12,pfx,jks,keystore,kdbx}"
 ]
 
-/** Options of {@link layer}. */
-export interface Options {
-  /** The directory that the tools may use, and nothing else. */
-  readonly root: string | URL
+/** What the tools do with the files that they may use. */
+export interface Limits {
   /**
    * Files and directories that no tool reads, searches or writes; lists show their names. Patterns as in `.gitignore`, without
    * regard to case: one without a slash is compared with every name of a path, one with a slash with the path from the root,
@@ -157,6 +160,18 @@ export interface Options {
   readonly maxReadChars?: number | undefined
   /** Names that lists and searches pass over. Default: `.git` and `node_modules`. */
   readonly ignore?: ReadonlyArray<string> | undefined
+}
+
+/** Options of {@link layer}. */
+export interface Options extends Limits {
+  /** The directory that the tools may use, and nothing else. */
+  readonly root: string | URL
+}
+
+/** Options of {@link feature}. */
+export interface FeatureOptions extends Limits {
+  /** Whether the agent may write and edit files. Default `false`. */
+  readonly write?: boolean | undefined
 }
 
 const maxListed = 1000
@@ -194,9 +209,65 @@ const maxMatches = 200
 export const layer = (
   options: Options
 ): Layer.Layer<Tool.HandlersFor<typeof writableToolkit.tools>, InvalidDefinition> =>
-  writableToolkit.toLayer(Effect.map(rootOf(options), (rooted) => handlers(rooted, options)))
+  writableToolkit.toLayer(
+    Effect.map(rootOf(options), (rooted) => writableToolkit.of(handlers(settingsOf(ofRooted(rooted), options))))
+  )
 
-const rootOf = ({ deny = secrets, root }: Options): Effect.Effect<Rooted.Rooted, InvalidDefinition> =>
+/**
+ * The same tools for the files of the `Sandbox` that the program provides, for the option `use` of agents. What keeps the tools
+ * inside of the workspace is the sandbox; limits, and the files that are denied, are the tools' as they are in {@link layer}.
+ *
+ * Throws `InvalidDefinition` for a pattern in `deny` that cannot be used.
+ *
+ * @example
+ * import { Effect } from "effect"
+ * import { Agent, FileTools, OpenAi, Sandbox } from "troupe"
+ *
+ * const coder = Agent.make("coder", { use: [FileTools.feature({ write: true })] })
+ * const answer = coder.run("Add a title to notes.md.").pipe(
+ *   Effect.provide([OpenAi.layer({ model: "gpt-4.1-mini" }), Sandbox.layerLocal({ root: "./notes" })])
+ * )
+ */
+export const feature = (options: FeatureOptions = {}): Feature.Feature<never, Sandbox> => {
+  const denied = deniedOf("FileTools.feature", options.deny)
+  const use = Effect.map(Sandbox, ({ files }) => handlers(settingsOf(ofFileSystem(files, denied), options)))
+  const reading = [
+    toolOf(ListFiles, (params) => Effect.flatMap(use, (tools) => tools.list_files(params))),
+    toolOf(ReadFile, (params) => Effect.flatMap(use, (tools) => tools.read_file(params))),
+    toolOf(SearchFiles, (params) => Effect.flatMap(use, (tools) => tools.search_files(params)))
+  ]
+  const writing = [
+    toolOf(WriteFile, (params) => Effect.flatMap(use, (tools) => tools.write_file(params))),
+    toolOf(EditFile, (params) => Effect.flatMap(use, (tools) => tools.edit_file(params)))
+  ]
+  return Feature.make("files", { tools: options.write === true ? [...reading, ...writing] : reading })
+}
+
+/** The tool of the toolkit, with a handler. */
+const toolOf = <
+  const Name extends string,
+  Parameters extends Schema.Codec<unknown>,
+  Success extends Schema.Codec<unknown>
+>(
+  tool: {
+    readonly name: Name
+    readonly description?: string | undefined
+    readonly parametersSchema: Parameters
+    readonly successSchema: Success
+  },
+  execute: (params: Parameters["Type"]) => Effect.Effect<Success["Type"], FileToolError, Sandbox>
+): AgentTool.AgentTool<Name, Sandbox> => {
+  const isReading = tool.name !== "write_file" && tool.name !== "edit_file"
+  return AgentTool.fromFunction(tool.name, {
+    description: tool.description ?? "",
+    parameters: tool.parametersSchema,
+    success: tool.successSchema,
+    hints: { readOnly: isReading, destructive: !isReading, openWorld: false },
+    execute
+  })
+}
+
+const rootOf = ({ deny, root }: Options): Effect.Effect<Rooted.Rooted, InvalidDefinition> =>
   Effect.gen(function* () {
     const invalid = (problem: string, cause: unknown, remedy: string) =>
       new InvalidDefinition({
@@ -213,39 +284,55 @@ const rootOf = ({ deny = secrets, root }: Options): Effect.Effect<Rooted.Rooted,
       catch: (cause) => invalid("its root cannot be used", cause, "Give a directory that exists")
     })
     const denied = yield* Effect.try({
-      try: (): Denied => deniedBy(deny),
-      catch: (cause) => invalid("a pattern in deny cannot be used", cause, "Use a simpler glob")
+      try: () => deniedOf(`FileTools.layer for ${String(root)}`, deny),
+      catch: (cause) => cause as InvalidDefinition
     })
     return Rooted.make(real, denied)
   })
 
+const deniedOf = (subject: string, deny: ReadonlyArray<string> = secrets): Denied => {
+  try {
+    return deniedBy(deny)
+  } catch (cause) {
+    const problem = `a pattern in deny cannot be used: ${cause instanceof Error ? cause.message : String(cause)}`
+    throw new InvalidDefinition({ subject, problem, remedy: "Use a simpler glob" })
+  }
+}
+
 interface Settings {
-  readonly rooted: Rooted.Rooted
+  readonly tree: Tree
   readonly ignore: ReadonlySet<string>
   readonly maxFileBytes: number
   readonly maxReadChars: number
 }
 
-const handlers = (rooted: Rooted.Rooted, options: Options) => {
-  const { ignore = [".git", "node_modules"], maxFileBytes = 5 * 1024 * 1024, maxReadChars = 50_000 } = options
-  const settings = { rooted, ignore: new Set(ignore), maxFileBytes, maxReadChars }
-  return writableToolkit.of({
-    list_files: ({ path = ".", pattern, recursive = false }) => list(settings, path, pattern, recursive),
-    read_file: ({ path, ...lines }) => Effect.map(read(settings, path), (text) => page(text, lines, maxReadChars)),
-    search_files: ({ ignoreCase = false, path = ".", pattern, query, regex = false }) =>
-      search(rooted, { text: query, regex, ignoreCase, start: path, pattern }, { ...settings, maxMatches }).pipe(
-        Effect.map(({ complete, matches }) => ({ matches, truncated: !complete }))
-      ),
-    write_file: ({ content, path }) => Effect.map(write(settings, path, content), (created) => ({ created })),
-    edit_file: ({ all = false, find, path, replace }) => edit(settings, path, { all, find, replace })
-  })
+const settingsOf = (tree: Tree, limits: Limits): Settings => {
+  const { ignore = [".git", "node_modules"], maxFileBytes = 5 * 1024 * 1024, maxReadChars = 50_000 } = limits
+  return { tree, ignore: new Set(ignore), maxFileBytes, maxReadChars }
 }
+
+type ParametersOf<T extends { readonly parametersSchema: Schema.Top }> = T["parametersSchema"]["Type"]
+
+const handlers = (settings: Settings) => ({
+  list_files: ({ path = ".", pattern, recursive = false }: ParametersOf<typeof ListFiles>) =>
+    list(settings, path, pattern, recursive),
+  read_file: ({ path, ...lines }: ParametersOf<typeof ReadFile>) =>
+    Effect.map(read(settings, path), (text) => page(text, lines, settings.maxReadChars)),
+  search_files: ({ ignoreCase = false, path = ".", pattern, query, regex = false }: ParametersOf<typeof SearchFiles>) =>
+    search(settings.tree, { text: query, regex, ignoreCase, start: path, pattern }, { ...settings, maxMatches }).pipe(
+      Effect.map(({ complete, matches }) => ({ matches, truncated: !complete }))
+    ),
+  write_file: ({ content, path }: ParametersOf<typeof WriteFile>) =>
+    Effect.map(write(settings, path, content), (created) => ({ created })),
+  edit_file: ({ all = false, find, path, replace }: ParametersOf<typeof EditFile>) =>
+    edit(settings, path, { all, find, replace })
+})
 
 const attempt = <A>(path: string, work: () => A): Effect.Effect<A, FileToolError> =>
   Effect.try({ try: work, catch: (cause) => toError(path, cause) })
 
 const list = Effect.fnUntraced(function* (
-  { ignore, rooted }: Settings,
+  { ignore, tree }: Settings,
   start: string,
   pattern: string | undefined,
   recursive: boolean
@@ -258,18 +345,17 @@ const list = Effect.fnUntraced(function* (
     entries.push(found)
     return true
   }
-  const complete = yield* walk(rooted, { start, ignore, recursive, visit })
+  const complete = yield* walk(tree, { start, ignore, recursive, visit })
   return { entries, truncated: !complete }
 })
 
-const read = ({ maxFileBytes, rooted }: Settings, path: string) =>
-  attempt(path, () => readText(rooted, path, maxFileBytes))
+const read = ({ maxFileBytes, tree }: Settings, path: string) => readText(tree, path, maxFileBytes)
 
-const write = Effect.fnUntraced(function* ({ maxFileBytes, rooted }: Settings, path: string, content: string) {
+const write = Effect.fnUntraced(function* ({ maxFileBytes, tree }: Settings, path: string, content: string) {
   const size = Buffer.byteLength(content)
   if (size > maxFileBytes) return yield* tooLarge(path, size, maxFileBytes)
   const unique = (yield* Random.nextIntBetween(0, 2 ** 48)).toString(36)
-  return yield* attempt(path, () => rooted.write(path, content, unique))
+  return yield* tree.write(path, content, unique)
 })
 
 interface Edit {

@@ -11,8 +11,12 @@ import * as Tool from "effect/ai/Tool"
 import * as Toolkit from "effect/ai/Toolkit"
 import type * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
+import * as AgentTool from "../../AgentTool.ts"
+import * as Feature from "../../Feature.ts"
 import { stripControls } from "../../internal/text.ts"
 import { InvalidDefinition } from "../../RunError.ts"
+import { Sandbox } from "../../services/Sandbox.ts"
+import * as Collect from "../internal/process/collect.ts"
 import { programDirectories } from "../internal/process/environment.ts"
 import * as Process from "../internal/process/run.ts"
 
@@ -76,16 +80,14 @@ export type Allowed =
   | readonly [command: string, args: (args: ReadonlyArray<string>) => boolean]
   | readonly [command: string, ...args: ReadonlyArray<string>]
 
-/** Options of {@link layer}. */
-export interface Options {
+/** What may be run, and its limits. */
+export interface Limits {
   /**
    * What may be run, and nothing else. A program does with its arguments what it likes: `find`, `env`, `git -c` and every
    * interpreter run other programs, `git log --output=FILE` and `sort -o FILE` write files. So give the arguments in full,
    * or a predicate that accepts only those that you know.
    */
   readonly allow: ReadonlyArray<Allowed>
-  /** The directory that commands run in. It is not a fence: a command reads and writes elsewhere too. */
-  readonly cwd: string | URL
   /** How long a command may take. Default: 30 seconds. */
   readonly timeout?: Duration.Input | undefined
   /** How long it has to end after SIGTERM, before SIGKILL. Default: 2 seconds. */
@@ -94,6 +96,12 @@ export interface Options {
   readonly maxOutputBytes?: number | undefined
   /** Environment variables in addition to those that {@link layer} lists, or instead of them. */
   readonly env?: Readonly<Record<string, string>> | undefined
+}
+
+/** Options of {@link layer}. */
+export interface Options extends Limits {
+  /** The directory that commands run in. It is not a fence: a command reads and writes elsewhere too. */
+  readonly cwd: string | URL
 }
 
 /**
@@ -152,6 +160,36 @@ const reasons = { Edge: "Edge", Unstartable: "Start", Lost: "Start", Timeout: "T
 /** How many characters all arguments may have. */
 const maxArgs = 64 * 1024
 
+/**
+ * The same tool in the `Sandbox` that the program provides, for the option `use` of agents. Where commands run, and what they
+ * reach, is the sandbox's; what may be run and how much of it is the tool's, as in {@link layer}. Programs are looked up in the
+ * sandbox when they are run. The agent's instructions say what the sandbox is.
+ *
+ * @example
+ * import { Effect } from "effect"
+ * import { Agent, DemoModel, Sandbox, ShellTools } from "troupe"
+ *
+ * const clerk = Agent.make("clerk", { use: [ShellTools.feature({ allow: [["date"]] })] })
+ * const answer = clerk.run("Which day is it?").pipe(
+ *   Effect.provide([DemoModel.layer, Sandbox.layerMemory({ commands: { date: () => Effect.succeed("Monday\n") } })])
+ * )
+ */
+export const feature = (options: Limits): Feature.Feature<never, Sandbox> => {
+  const settings = { ...limitsOf(options), rules: options.allow.map((entry) => ruleOf(entry, (command) => command)) }
+  const run = AgentTool.fromFunction("run_command", {
+    description: RunCommand.description ?? "",
+    parameters: RunCommand.parametersSchema,
+    success: RunCommand.successSchema,
+    hints: { destructive: true, openWorld: true },
+    execute: ({ args = [], command, input = "" }) =>
+      Effect.flatMap(Sandbox, ({ processes }) => runCommand({ ...settings, processes }, command, args, input))
+  })
+  return Feature.make("commands", {
+    tools: [run],
+    instructions: () => Effect.map(Sandbox, ({ info }) => `Commands run here: ${info.description}`)
+  })
+}
+
 interface Rule {
   readonly command: string
   readonly file: string
@@ -161,8 +199,8 @@ interface Rule {
 }
 
 interface Settings {
+  readonly processes: Sandbox["Service"]["processes"]
   readonly rules: ReadonlyArray<Rule>
-  readonly cwd: string
   readonly env: Readonly<Record<string, string>>
   readonly timeout: Duration.Duration
   readonly graceMs: number
@@ -170,7 +208,7 @@ interface Settings {
 }
 
 const runCommand = Effect.fnUntraced(function* (
-  { cwd, env, graceMs, keep, rules, timeout }: Settings,
+  { env, graceMs, keep, processes, rules, timeout }: Settings,
   command: string,
   args: ReadonlyArray<string>,
   input: string
@@ -185,8 +223,8 @@ const runCommand = Effect.fnUntraced(function* (
   if (args.some((arg) => arg.includes("\0")) || args.join(" ").length > maxArgs) {
     return yield* fail("Arguments", "its arguments are too long, or contain null bytes")
   }
-  const task = { command: rule.file, args, cwd, env, input, keep, most: keep * 100, graceMs }
-  const ended = yield* Effect.mapError(Process.run(task, timeout), ({ detail, ended, reason }) =>
+  const task = { command: rule.file, args, cwd: undefined, env, input, keep, most: keep * 100, graceMs }
+  const ended = yield* Effect.mapError(Collect.run(processes, task, timeout), ({ detail, ended, reason }) =>
     fail(reasons[reason], detail, ended === undefined ? {} : outputOf(ended))
   )
   return { exitCode: ended.exitCode, signal: ended.signal, ...outputOf(ended), truncated: ended.cut }
@@ -203,24 +241,30 @@ const prepare = (options: Options): Settings => {
   if (fs.statSync(cwd, { throwIfNoEntry: false })?.isDirectory() !== true) {
     throw invalid(`its directory ${cwd} does not exist`, "Give a directory that exists")
   }
-  const env = options.env ?? {}
-  const directories = programDirectories({ cwd, env })
+  const limits = limitsOf(options)
+  const directories = programDirectories({ cwd, env: limits.env })
+  const fileOf = (command: string): string => {
+    const file = lookUp(command, directories)
+    if (file !== undefined) return file
+    throw invalid(`there is no program "${command}" in PATH`, "Install it, or give its absolute path")
+  }
   return {
-    rules: options.allow.map((entry) => ruleOf(entry, directories)),
-    cwd,
-    env,
-    timeout: Duration.fromInputUnsafe(options.timeout ?? "30 seconds"),
-    graceMs: Duration.toMillis(options.grace ?? "2 seconds"),
-    keep: options.maxOutputBytes ?? 100_000
+    ...limits,
+    processes: Process.spawner({ directoryOf: () => cwd }),
+    rules: options.allow.map((entry) => ruleOf(entry, fileOf))
   }
 }
 
-const ruleOf = (entry: Allowed, directories: ReadonlyArray<string>): Rule => {
+const limitsOf = ({ env = {}, grace, maxOutputBytes, timeout }: Limits) => ({
+  env,
+  timeout: Duration.fromInputUnsafe(timeout ?? "30 seconds"),
+  graceMs: Duration.toMillis(grace ?? "2 seconds"),
+  keep: maxOutputBytes ?? 100_000
+})
+
+const ruleOf = (entry: Allowed, fileOf: (command: string) => string): Rule => {
   const [command, ...args] = typeof entry === "string" ? [entry] : entry
-  const file = lookUp(command, directories)
-  if (file === undefined) {
-    throw invalid(`there is no program "${command}" in PATH`, "Install it, or give its absolute path")
-  }
+  const file = fileOf(command)
   if (typeof entry === "string") return { command, file, accepts: () => true, text: command }
   const [first] = args
   if (typeof first === "function") {

@@ -28,6 +28,17 @@ export class FileToolError extends Schema.TaggedError<FileToolError>()("FileTool
 export const outside = (given: string) =>
   new FileToolError({ path: given, reason: "Outside", detail: "it is outside of the directory that the tools may use" })
 
+/** The error for a path that nothing may be written to. */
+export const belowGit = (given: string): FileToolError =>
+  new FileToolError({
+    path: given,
+    reason: "Denied",
+    detail: "files of .git name programs that git runs, and cannot be written"
+  })
+
+/** The detail of the error for a name that is taken. */
+export const isThere = "it exists already"
+
 /** Turns what Node throws into what the model reads. */
 export const toError = (given: string, cause: unknown): FileToolError => {
   if (cause instanceof FileToolError) return cause
@@ -39,6 +50,8 @@ export const toError = (given: string, cause: unknown): FileToolError => {
     case "ENOTDIR":
     case "EISDIR":
       return fail("WrongKind", "a file is where a directory is needed, or the other way round")
+    case "EEXIST":
+      return fail("System", isThere)
     case "ELOOP":
       return outside(given)
     default:

@@ -5,7 +5,7 @@
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { type Denied, isBelowGit } from "./denied.ts"
-import { FileToolError, outside, toError } from "./errors.ts"
+import { belowGit, FileToolError, outside, toError } from "./errors.ts"
 
 const { O_CREAT, O_DIRECTORY = 0, O_EXCL, O_NOFOLLOW = 0, O_NONBLOCK = 0, O_RDONLY, O_WRONLY } = fs.constants
 
@@ -28,8 +28,33 @@ export interface Rooted {
   readonly read: (given: string, limit: number) => Content
   /** Writes a file as a whole, with the directories above it: readers see the old or the new. True when it is new. */
   readonly write: (given: string, content: string | Uint8Array, unique: string) => boolean
+  /** The names from the root to what exists, links resolved. */
+  readonly resolve: (given: string) => ReadonlyArray<string>
+  /** Works on an entry that need not exist, in the directory that holds it, through no link. Changes need `writing`. */
+  readonly at: <A>(given: string, how: How, work: (entry: Located) => A) => A
 }
 
+/** How an entry is reached. */
+export interface How {
+  readonly writing: boolean
+  /** Makes the directories above it. Default `false`. */
+  readonly create?: boolean | undefined
+  /** Whether the entry itself, when it is a link, stands for what it leads to. Default `false`. */
+  readonly follow?: boolean | undefined
+  /** Refuses links in the directories above it too. Default `false`. */
+  readonly exact?: boolean | undefined
+}
+
+/** An entry of a directory that is held open. */
+export interface Located {
+  readonly path: string
+  /** Throws when the directory was exchanged; for after opening. */
+  readonly check: () => void
+  /** Works on an entry of this directory. Throws when it is a link, or not a directory. */
+  readonly inside: <A>(work: (names: ReadonlyArray<string>, entry: (name: string) => Located) => A) => A
+}
+
+/** The size of a file, and its bytes when there are not too many. */
 interface Content {
   readonly size: number
   readonly bytes: Buffer | undefined
@@ -46,9 +71,45 @@ export const make = (root: string, denied: Denied = () => false): Rooted => {
   return {
     list: (given, limit) => list(place, given, limit),
     read: (given, limit) => read(place, given, limit),
-    write: (given, content, unique) => write(place, given, content, unique)
+    write: (given, content, unique) => write(place, given, content, unique),
+    resolve: (given) => existingAt(place, given),
+    at: (given, how, work) => locate(place, given, how, work)
   }
 }
+
+const locate = <A>(
+  place: Place,
+  given: string,
+  { create = false, exact = false, follow = false, writing }: How,
+  work: (entry: Located) => A
+): A => {
+  const lexical = lexicalOf(place, given)
+  const names = namesBelow(place, given, lexical)
+  const name = names.at(-1)
+  if (name === undefined) throw toError(given, { code: "EISDIR" })
+  const resolve = writing ? writableAt : existingAt
+  const parts = follow
+    ? resolve(place, given)
+    : [...resolve(place, path.relative(place.root, path.dirname(lexical)) || "."), name]
+  if (exact && parts.join("/") !== names.join("/")) throw outside(given)
+  if (writing) allowWriting(place, given, names)
+  return workWithin(place, given, parts.slice(0, -1), (held) => work(located(place, held, parts.at(-1)!)), create)
+}
+
+const located = (place: Place, { at, check }: Pick<Held, "at" | "check">, name: string): Located => ({
+  path: at(name),
+  check,
+  inside: (work) => {
+    const held = hold(place, at(name))
+    try {
+      const names = fs.readdirSync(held.self)
+      held.check()
+      return work(names, (inner) => located(place, held, inner))
+    } finally {
+      held.close()
+    }
+  }
+})
 
 const list = (place: Place, given: string, limit: number): ReadonlyArray<fs.Dirent> =>
   workWithin(place, given, existingAt(place, given), (held) => {
@@ -156,8 +217,7 @@ const allow = (place: Place, given: string, names: ReadonlyArray<string>): Reado
 
 const allowWriting = (place: Place, given: string, names: ReadonlyArray<string>): ReadonlyArray<string> => {
   if (!isBelowGit(names)) return allow(place, given, names)
-  const detail = "files of .git name programs that git runs, and cannot be written"
-  throw new FileToolError({ path: given, reason: "Denied", detail })
+  throw belowGit(given)
 }
 
 const lexicalOf = (place: Place, given: string): string => {

@@ -1,7 +1,8 @@
 /** Text files: decoded, and given in pages of lines, without characters that cannot be seen. */
+import * as Effect from "effect/Effect"
 import { stripControls } from "../../../internal/text.ts"
 import { FileToolError } from "./errors.ts"
-import type { Rooted } from "./rooted.ts"
+import type { Tree } from "./tree.ts"
 
 /** The text of a file, or `undefined` for bytes that are not text: null bytes, or not UTF-8. */
 export const textOf = (bytes: Uint8Array): string | undefined => {
@@ -17,14 +18,15 @@ export const textOf = (bytes: Uint8Array): string | undefined => {
 export const tooLarge = (path: string, size: number, most: number): FileToolError =>
   new FileToolError({ path, reason: "TooLarge", detail: `it has ${size} bytes; files have at most ${most}` })
 
-/** The text of a file. Throws `FileToolError` for one that is too large or is not text. */
-export const readText = (rooted: Rooted, path: string, most: number): string => {
-  const { bytes, size } = rooted.read(path, most)
-  if (bytes === undefined) throw tooLarge(path, size, most)
-  const text = textOf(bytes)
-  if (text === undefined) throw new FileToolError({ path, reason: "Binary", detail: "it is not UTF-8 text" })
-  return text
-}
+/** The text of a file. Fails for one that is too large or is not text. */
+export const readText = (tree: Tree, path: string, most: number): Effect.Effect<string, FileToolError> =>
+  Effect.flatMap(tree.read(path, most), ({ bytes, size }) => {
+    if (bytes === undefined) return Effect.fail(tooLarge(path, size, most))
+    const text = textOf(bytes)
+    return text === undefined
+      ? Effect.fail(new FileToolError({ path, reason: "Binary", detail: "it is not UTF-8 text" }))
+      : Effect.succeed(text)
+  })
 
 /** The lines of a text, without what ends them on Windows. */
 export const linesOf = (text: string): ReadonlyArray<string> => text.split(/\r?\n/)

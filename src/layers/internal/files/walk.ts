@@ -1,8 +1,7 @@
 /** Walks through the files below a directory, a little at a time so that other fibers have their turn. */
 import * as Effect from "effect/Effect"
-import type { Dirent } from "node:fs"
-import { type FileToolError, toError } from "./errors.ts"
-import type { Rooted } from "./rooted.ts"
+import type { FileToolError } from "./errors.ts"
+import type { Entry, Tree } from "./tree.ts"
 
 /** How many entries one walk looks at, and how deep it goes. */
 const maxVisited = 50_000
@@ -13,7 +12,7 @@ const atOnce = 32
 /** One entry of a directory. */
 export interface Found {
   readonly path: string
-  readonly type: "file" | "directory" | "link" | "other"
+  readonly type: Entry["type"]
 }
 
 /** An entry of a walk. */
@@ -32,58 +31,51 @@ export interface Walk {
  * Visits what is below a directory. Links are visited and not followed. Succeeds with false when the walk was stopped or came
  * to a limit. Fails when the start cannot be listed; other directories that cannot be are passed over.
  */
-export const walk = (
-  rooted: Rooted,
-  { ignore, recursive, start, visit }: Walk
-): Effect.Effect<boolean, FileToolError> => {
+export const walk = (tree: Tree, { ignore, recursive, start, visit }: Walk): Effect.Effect<boolean, FileToolError> => {
   const base = start.replace(/\/+$/, "")
   const waiting: Array<readonly [directory: string, depth: number]> = [[base === "" ? "." : base, 0]]
   let visited = 0
   let complete = true
-  const list = (directory: string, depth: number): ReadonlyArray<Dirent> => {
-    try {
-      return rooted.list(directory, maxVisited - visited)
-    } catch (error) {
-      if (depth === 0) throw error
-      return []
-    }
-  }
-  const step = (): boolean => {
-    const [directory, depth] = waiting.pop()!
-    const entries = list(directory, depth)
+  const look = (directory: string, depth: number, entries: ReadonlyArray<Entry>): void => {
     visited += entries.length
     if (visited >= maxVisited) complete = false
     const below: Array<readonly [string, number]> = []
-    for (const entry of entries) {
-      if (ignore.has(entry.name)) continue
-      const found: Found = { path: join(directory, entry.name), type: typeOf(entry) }
+    for (const { name, type } of entries) {
+      if (ignore.has(name)) continue
+      const found: Found = { path: join(directory, name), type }
       if (!visit(found)) {
         complete = false
-        return false
+        waiting.length = 0
+        return
       }
-      if (found.type !== "directory" || !recursive) continue
+      if (type !== "directory" || !recursive) continue
       if (depth < maxDepth) below.push([found.path, depth + 1])
       else complete = false
     }
     waiting.push(...below.reverse())
-    return complete || visited < maxVisited
+    if (visited >= maxVisited) waiting.length = 0
   }
-  return inTurns(start, atOnce, () => waiting.length > 0 && step()).pipe(Effect.map(() => complete))
+  const step = Effect.suspend(() => {
+    const [directory, depth] = waiting.pop()!
+    const listed = tree.list(directory, maxVisited - visited)
+    const entries = depth === 0 ? listed : Effect.orElseSucceed(listed, (): ReadonlyArray<Entry> => [])
+    return Effect.map(entries, (found) => look(directory, depth, found))
+  })
+  return Effect.map(
+    inTurns(atOnce, () => waiting.length > 0, step),
+    () => complete
+  )
 }
 
 const join = (above: string, name: string) => (above === "" || above === "." ? name : `${above}/${name}`)
 
-const typeOf = (entry: Dirent): Found["type"] =>
-  entry.isFile() ? "file" : entry.isDirectory() ? "directory" : entry.isSymbolicLink() ? "link" : "other"
-
-/** Takes steps until one returns false, and lets other fibers have their turn after so many. */
-export const inTurns = (given: string, steps: number, step: () => boolean): Effect.Effect<void, FileToolError> => {
-  let more = true
-  const some = Effect.try({
-    try: () => {
-      for (let n = 0; n < steps && more; n++) more = step()
-    },
-    catch: (cause) => toError(given, cause)
-  })
-  return Effect.whileLoop({ while: () => more, body: () => Effect.andThen(some, Effect.yieldNow), step: () => {} })
+/** Takes a step while there is one, and lets other fibers have their turn after so many. */
+export const inTurns = <E>(
+  steps: number,
+  hasMore: () => boolean,
+  step: Effect.Effect<void, E>
+): Effect.Effect<void, E> => {
+  let taken = 0
+  const body = () => (++taken % steps === 0 ? Effect.andThen(step, Effect.yieldNow) : step)
+  return Effect.andThen(Effect.whileLoop({ while: hasMore, body, step: () => {} }), Effect.yieldNow)
 }

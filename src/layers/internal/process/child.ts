@@ -1,132 +1,136 @@
 /**
- * One process that is run to its end, in a process group that is gone when its end is reported. On the sync edge the I/O
- * thread runs it (`childProgram.ts`).
+ * One process, in a process group that is gone when its end is reported. Its output is sent as it comes, a piece at a time:
+ * the next one is read when the one before has been taken, so that a slow reader slows the process and fills no memory. On the
+ * sync edge the I/O thread hosts it (`childProgram.ts`).
  */
 import type { ChildProcess } from "node:child_process"
+import type { Readable } from "node:stream"
 import { type Leader, processGroup } from "./group.ts"
 
-/** The command. */
-export interface Command extends Leader {
-  readonly input: string | undefined
-  /** How many bytes of each stream are kept. */
-  readonly keep: number
-  /** At how many bytes of both streams it is killed. */
-  readonly most: number
-  /** How long it may take to end after SIGTERM. Milliseconds. */
-  readonly graceMs: number
-}
+/** The name of an output. */
+export type Output = "stdout" | "stderr"
 
-/** A message to a process: run, once, or end. */
-export type ToProcess = { readonly type: "run"; readonly command: Command } | { readonly type: "kill" }
+/**
+ * A message to a process. `taken`: the piece of an output that came last has been read. `input` without bytes ends it. `kill`
+ * ends the process, and its output is not read any more.
+ */
+export type ToProcess =
+  | { readonly type: "run"; readonly command: Leader }
+  | { readonly type: "taken"; readonly output: Output }
+  | { readonly type: "input"; readonly bytes: Uint8Array | undefined }
+  | { readonly type: "signal"; readonly name: NodeJS.Signals }
+  | { readonly type: "kill"; readonly name: NodeJS.Signals; readonly graceMs: number }
 
-/** How it ended. */
-export interface Ended {
-  readonly type: "ended"
-  readonly exitCode: number | null
-  readonly signal: string | null
-  readonly stdout: Uint8Array
-  readonly stderr: Uint8Array
-  /** More than `keep` was written to one of the streams. */
-  readonly cut: boolean
-  /** It was killed for writing more than `most`. */
-  readonly over: boolean
-}
+/** A message of a process. `unstartable` and `ended` are the last one. An output without bytes has ended. */
+export type FromProcess =
+  | { readonly type: "started"; readonly pid: number }
+  | { readonly type: "output"; readonly output: Output; readonly bytes: Uint8Array | undefined }
+  /** The input that came last has been written, or is not read. */
+  | { readonly type: "written" }
+  | { readonly type: "ended"; readonly exitCode: number | null; readonly signal: string | null }
+  | { readonly type: "unstartable"; readonly code: string }
 
-/** The one message of a process, its last. */
-export type FromProcess = Ended | { readonly type: "unstartable"; readonly code: string }
+/** How long an output is waited for when the process and its group are gone: what has left the group may hold it open. */
+const idleMs = 500
 
 /** Makes a process. */
 export const host = (post: (message: FromProcess) => void): ((message: ToProcess) => void) => {
   const group = processGroup()
-  const output = outputs(() => group.signal("SIGKILL"))
+  const outputs = new Map<Output, ReturnType<typeof reader>>()
+  let child: ChildProcess | undefined
   let killer: NodeJS.Timeout | undefined
   let isEnded = false
-  let isReported = false
-  let graceMs = 0
 
-  const report = (message: FromProcess) => {
-    if (isReported) return
-    isReported = true
-    post(message)
-  }
   const unstartable = async (error: unknown) => {
     await group.dismiss()
     // Messages of the system contain paths and values.
-    report({ type: "unstartable", code: (error as NodeJS.ErrnoException).code ?? "unknown" })
+    post({ type: "unstartable", code: (error as NodeJS.ErrnoException).code ?? "unknown" })
   }
   /** Ends what the process has left running, and reports the end when that is gone. */
-  const finish = async (child: ChildProcess, exitCode: number | null, signal: string | null, closed: Promise<void>) => {
+  const finish = async (exitCode: number | null, signal: string | null) => {
     await group.sweep()
-    // A process that has left the group may hold the pipes open.
-    await within(closed, 500)
     await group.dismiss()
-    child.stdout?.destroy()
-    child.stderr?.destroy()
-    report({ type: "ended", exitCode, signal, ...output.taken() })
+    for (const output of outputs.values()) output.expectEnd()
+    post({ type: "ended", exitCode, signal })
   }
-  const run = (command: Command) => {
-    let child: ChildProcess
+  const run = (command: Leader) => {
     try {
       child = group.start(command)
     } catch (error) {
       void unstartable(error)
       return
     }
-    const closed = new Promise<void>((resolve) => void child.once("close", () => resolve()))
+    const { pid } = child
     child.on("error", (error) => {
-      if (child.pid === undefined) void unstartable(error)
+      if (pid === undefined) void unstartable(error)
     })
+    if (pid === undefined) return
     child.once("exit", (exitCode, signal) => {
       isEnded = true
       clearTimeout(killer)
-      void finish(child, exitCode, signal, closed)
+      void finish(exitCode, signal)
     })
-    output.read(child, command)
     child.stdin?.on("error", () => {})
-    child.stdin?.end(command.input ?? "")
+    post({ type: "started", pid })
+    for (const name of ["stdout", "stderr"] as const) outputs.set(name, reader(child[name]!, name, post))
+  }
+  const write = (bytes: Uint8Array | undefined) => {
+    const stdin = child?.stdin
+    if (bytes === undefined) stdin?.end()
+    else if (stdin?.writable === true) stdin.write(bytes, () => post({ type: "written" }))
+    else post({ type: "written" })
+  }
+  const kill = ({ graceMs, name }: Extract<ToProcess, { readonly type: "kill" }>) => {
+    for (const output of outputs.values()) output.discard()
+    if (killer !== undefined || isEnded) return
+    group.signal(name)
+    killer = setTimeout(() => group.signal("SIGKILL"), graceMs)
   }
   return (message) => {
-    if (message.type === "run") {
-      graceMs = message.command.graceMs
-      run(message.command)
-    } else if (killer === undefined && !isEnded) {
-      group.signal("SIGTERM")
-      killer = setTimeout(() => group.signal("SIGKILL"), graceMs)
+    if (message.type === "run") run(message.command)
+    else if (message.type === "taken") outputs.get(message.output)?.next()
+    else if (message.type === "input") write(message.bytes)
+    else if (message.type === "kill") kill(message)
+    else if (!isEnded) group.signal(message.name)
+  }
+}
+
+/** Reads an output one piece at a time. */
+const reader = (stream: Readable, output: Output, post: (message: FromProcess) => void) => {
+  let isOver = false
+  let isDiscarded = false
+  let isEndExpected = false
+  let idle: NodeJS.Timeout | undefined
+  const end = () => {
+    clearTimeout(idle)
+    if (isOver) return
+    isOver = true
+    post({ type: "output", output, bytes: undefined })
+  }
+  const next = () => {
+    clearTimeout(idle)
+    if (isEndExpected) idle = setTimeout(() => stream.destroy(), idleMs)
+    stream.resume()
+  }
+  stream.on("error", end)
+  stream.once("close", end)
+  stream.on("data", (chunk: Buffer) => {
+    clearTimeout(idle)
+    if (isDiscarded) return
+    stream.pause()
+    post({ type: "output", output, bytes: new Uint8Array(chunk) })
+  })
+  return {
+    next,
+    expectEnd: () => {
+      isEndExpected = true
+      if (isDiscarded) stream.destroy()
+      else if (!stream.isPaused()) next()
+    },
+    discard: () => {
+      isDiscarded = true
+      if (isEndExpected) stream.destroy()
+      else stream.resume()
     }
   }
-}
-
-/** The output of a process, up to its limit. Calls `kill` when it writes more. */
-const outputs = (kill: () => void) => {
-  const kept: { readonly stdout: Array<Buffer>; readonly stderr: Array<Buffer> } = { stdout: [], stderr: [] }
-  let written = 0
-  let cut = false
-  let over = false
-  const readFrom = (child: ChildProcess, name: "stdout" | "stderr", { keep, most }: Command) => {
-    let room = keep
-    child[name]?.on("error", () => {})
-    child[name]?.on("data", (chunk: Buffer) => {
-      written += chunk.length
-      if (room > 0) kept[name].push(Buffer.from(chunk.subarray(0, room)))
-      if (chunk.length > room) cut = true
-      room = Math.max(0, room - chunk.length)
-      if (written <= most || over) return
-      over = true
-      kill()
-    })
-  }
-  const bytes = (chunks: ReadonlyArray<Buffer>) => new Uint8Array(Buffer.concat(chunks))
-  return {
-    read: (child: ChildProcess, command: Command) => {
-      readFrom(child, "stdout", command)
-      readFrom(child, "stderr", command)
-    },
-    taken: () => ({ stdout: bytes(kept.stdout), stderr: bytes(kept.stderr), cut, over })
-  }
-}
-
-const within = async (done: Promise<void>, ms: number): Promise<void> => {
-  let late: NodeJS.Timeout | undefined
-  await Promise.race([done, new Promise<void>((resolve) => void (late = setTimeout(resolve, ms)))])
-  clearTimeout(late)
 }

@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import { type FileLines, SkillError } from "../../../services/Skills.ts"
 import { page, textOf } from "../../internal/files/text.ts"
+import { ofRooted } from "../../internal/files/rootedTree.ts"
 import { type Found, walk } from "../../internal/files/walk.ts"
 import { rootedAt, toSkillError } from "./place.ts"
 
@@ -31,7 +32,7 @@ export const list = (
       files.push(path)
       return true
     }
-    const complete = yield* walk(rooted, { start, ignore, recursive: true, visit })
+    const complete = yield* walk(ofRooted(rooted), { start, ignore, recursive: true, visit })
     return { files: files.sort(), complete }
   }).pipe(Effect.mapError((cause) => toSkillError(skill, undefined, cause)))
 

@@ -4,9 +4,9 @@ import { RE2JS } from "re2js"
 import { FileToolError, toError } from "../../internal/files/errors.ts"
 import { oneLine } from "../../../internal/text.ts"
 import { matcher } from "../../internal/files/glob.ts"
-import type { Rooted } from "../../internal/files/rooted.ts"
 import { linesOf, readText } from "../../internal/files/text.ts"
-import { inTurns, walk } from "../../internal/files/walk.ts"
+import type { Tree } from "../../internal/files/tree.ts"
+import { walk } from "../../internal/files/walk.ts"
 
 /** How many bytes one search reads. */
 const maxScanned = 64 * 1024 * 1024
@@ -62,14 +62,14 @@ interface Finder {
 }
 
 /** Searches for lines in text files that are not too large. */
-export const search = Effect.fnUntraced(function* (rooted: Rooted, query: Query, limits: Limits) {
+export const search = Effect.fnUntraced(function* (tree: Tree, query: Query, limits: Limits) {
   const { find, fits } = yield* Effect.try({
     try: () => ({ find: finder(query), fits: matcher(query.pattern) }),
     catch: (cause) => toError(query.text, cause)
   })
   const files: Array<string> = []
   const visit = { start: query.start, ignore: limits.ignore, recursive: true }
-  const walked = yield* walk(rooted, {
+  const walked = yield* walk(tree, {
     ...visit,
     visit: ({ path, type }) => {
       if (type === "file" && fits(path)) files.push(path)
@@ -83,8 +83,7 @@ export const search = Effect.fnUntraced(function* (rooted: Rooted, query: Query,
     )
   )
   const found: { matches: Array<Match>; complete: boolean } = { matches: [], complete: walked }
-  const scanning = scan(rooted, files, query.start, find, { limits, found })
-  yield* inTurns(query.start, 1, () => scanning.next().done !== true)
+  yield* scan(tree, files, query.start, find, { limits, found })
   return { ...found, complete: found.complete && found.matches.length < limits.maxMatches } satisfies Matches
 })
 
@@ -94,13 +93,13 @@ interface Target {
 }
 
 /** Goes through the lines of files, and yields when it is time for others. */
-const scan = function* (
-  rooted: Rooted,
+const scan = Effect.fnUntraced(function* (
+  tree: Tree,
   files: ReadonlyArray<string>,
   start: string,
   find: Finder,
   { found, limits }: Target
-): Generator<void> {
+) {
   const longest = Math.floor(maxLineWork / find.cost)
   let scanned = 0
   let work = 0
@@ -116,9 +115,9 @@ const scan = function* (
       found.complete = false
       return
     }
-    const text = textIn(rooted, path, start, limits)
+    const text = yield* textIn(tree, path, start, limits)
     scanned += text?.length ?? 0
-    if (isOver(fileWork)) yield
+    if (isOver(fileWork)) yield* Effect.yieldNow
     for (const [n, line] of (text === undefined ? [] : linesOf(text)).entries()) {
       if (found.matches.length >= limits.maxMatches) break
       if (line.length > longest || work >= maxWork) found.complete = false
@@ -127,21 +126,22 @@ const scan = function* (
       const at = find.indexIn(searched)
       if (at >= 0) found.matches.push({ path, line: n + 1, text: oneLine(shown(line, at)) })
       work += searched.length * find.cost
-      if (isOver(searched.length * find.cost)) yield
+      if (isOver(searched.length * find.cost)) yield* Effect.yieldNow
     }
   }
-}
+})
 
 /** The text of a file; `undefined` for one that is not text, is denied, or went away. */
-const textIn = (rooted: Rooted, path: string, start: string, { maxFileBytes }: Limits): string | undefined => {
-  try {
-    return readText(rooted, path, maxFileBytes)
-  } catch (error) {
-    // A file that was asked for by name and cannot be read is not a file without matches.
-    if (path === start) throw error
-    return undefined
-  }
-}
+const textIn = (
+  tree: Tree,
+  path: string,
+  start: string,
+  { maxFileBytes }: Limits
+): Effect.Effect<string | undefined, FileToolError> =>
+  // A file that was asked for by name and cannot be read is not a file without matches.
+  path === start
+    ? readText(tree, path, maxFileBytes)
+    : Effect.orElseSucceed(readText(tree, path, maxFileBytes), () => undefined)
 
 /** Expressions are RE2's: their time grows with the length of the line and that of the expression, and never explodes. */
 const finder = (query: Query): Finder => {

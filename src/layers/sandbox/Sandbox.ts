@@ -1,0 +1,93 @@
+/**
+ * Places to work: files and commands of an agent, behind one port, `Sandbox`. `FileTools.feature`, `ShellTools.feature` and
+ * scripts of skills stand on it; the Layer decides where that is, and says in `info.isolates` what it keeps apart.
+ */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type { InvalidDefinition } from "../../RunError.ts"
+import { Sandbox } from "../../services/Sandbox.ts"
+import * as Copies from "./internal/copies.ts"
+import * as Functions from "./internal/functions.ts"
+import * as Local from "./internal/local.ts"
+import * as MemoryFiles from "./internal/memoryFiles.ts"
+
+export {
+  type Change,
+  type Info,
+  type Isolation,
+  Sandbox,
+  type Service,
+  type Snapshot,
+  type Snapshots,
+  WorkspaceError
+} from "../../services/Sandbox.ts"
+export type { Call, Command, Wrote } from "./internal/functions.ts"
+export type { Options as LocalOptions } from "./internal/local.ts"
+
+/** Options of {@link layerMemory}. */
+export interface MemoryOptions {
+  /** The files that are there in the beginning, by their paths. Default: none. */
+  readonly files?: Readonly<Record<string, string | Uint8Array>> | undefined
+  /** The commands, by their names. Default: none. */
+  readonly commands?: Readonly<Record<string, Functions.Command>> | undefined
+}
+
+/**
+ * Files in memory, and commands that are functions: for tests, and where there is no machine to work on. Nothing of it reaches
+ * a disk or a process; what a function does is up to it. Files have at most 256 MiB together, and there are no links.
+ *
+ * Interrupting a run interrupts the function. It works at both edges, when its functions do.
+ *
+ * @example
+ * import { Effect } from "effect"
+ * import { Agent, DemoModel, FileTools, Sandbox, ShellTools } from "troupe"
+ *
+ * const coder = Agent.make("coder", { use: [FileTools.feature({ write: true }), ShellTools.feature({ allow: ["wc"] })] })
+ * const Memory = Sandbox.layerMemory({
+ *   files: { "/notes.md": "# Notes" },
+ *   commands: { wc: (_args, { stdin }) => Effect.map(stdin, (text) => `${text.length}\n`) }
+ * })
+ * const answer = coder.run("What is in notes.md?").pipe(Effect.provide([DemoModel.layer, Memory]))
+ */
+export const layerMemory = (options: MemoryOptions = {}): Layer.Layer<Sandbox> =>
+  Layer.effect(
+    Sandbox,
+    Effect.sync(() => {
+      const files = MemoryFiles.make(options.files ?? {})
+      return {
+        files,
+        processes: Functions.make(options.commands ?? {}, files),
+        info: {
+          name: "memory",
+          description: "Files in memory, and commands that are functions of the program.",
+          cwd: "/",
+          isolates: { files: true, network: true, processes: true },
+          edges: "both"
+        },
+        snapshots: Copies.make(files)
+      }
+    })
+  )
+
+/**
+ * The machine of the user, with `root` as the workspace. It isolates nothing: a command can do what the user can. Use it where
+ * the program decides which commands run, and {@link layerMemory} or a Layer that isolates where a model does.
+ *
+ * File tools stay below `root`, also when links or directories are exchanged meanwhile (on Linux), and write nothing below a
+ * `.git`. A command gets none of this process's variables but `PATH`, `LANG`, `TZ` and `TMPDIR`, a `HOME` that is an empty
+ * directory of its own, and settings that keep git from programs that a repository names. It leads a process group: when it
+ * ends, is interrupted, or this process dies, all of the group is ended, and on Linux what has left the group.
+ *
+ * Fails with `InvalidDefinition` when `root` is not a directory. It works at both edges.
+ *
+ * @example
+ * import { Effect } from "effect"
+ * import { Agent, DemoModel, FileTools, Sandbox } from "troupe"
+ *
+ * const reader = Agent.make("reader", { use: [FileTools.feature()] })
+ * const answer = reader.run("What is this about?").pipe(
+ *   Effect.provide([DemoModel.layer, Sandbox.layerLocal({ root: "./docs" })])
+ * )
+ */
+export const layerLocal = (options: Local.Options): Layer.Layer<Sandbox, InvalidDefinition> =>
+  Layer.effect(Sandbox, Local.make(options))

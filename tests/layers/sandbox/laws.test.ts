@@ -1,0 +1,146 @@
+/** The sandboxes that need nothing but this machine, by the laws of all. */
+import { execFileSync } from "node:child_process"
+import * as fs from "node:fs"
+import * as os from "node:os"
+import * as path from "node:path"
+import { Effect, Exit } from "effect"
+import { ChildProcess } from "effect/process"
+import { afterEach, assert, beforeEach, describe, it } from "vitest"
+import { Agent, FileTools, RunError, Sandbox, ShellTools, TestModel } from "troupe"
+import { commandLaws, filesLaws, linkLaws, output, within } from "../../support/sandboxLaws.ts"
+import { edges } from "../../support/toolCalls.ts"
+
+let base: string
+let root: string
+beforeEach(() => {
+  base = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), "troupe-sandbox-")))
+  root = path.join(base, "root")
+  fs.mkdirSync(root)
+})
+afterEach(() => fs.rmSync(base, { recursive: true, force: true }))
+
+const git = (...args: ReadonlyArray<string>) =>
+  execFileSync("git", ["-c", "user.name=x", "-c", "user.email=x@x.x", ...args], { cwd: root, encoding: "utf8" })
+
+for (const edge of Object.keys(edges)) {
+  describe(`in memory, by ${edge}`, () => {
+    filesLaws({ edge, layer: () => Sandbox.layerMemory() })
+
+    it("commands are functions: they see the files, and their failure is an exit code", async () => {
+      const layer = () =>
+        Sandbox.layerMemory({
+          files: { "/a.txt": "one" },
+          commands: {
+            size: ([file = ""], { files }) => Effect.map(files.readFile(file), ({ length }) => `${length}\n`),
+            shout: (_args, { stdin }) => Effect.map(stdin, (text) => ({ stdout: `${text.trim()}!`, exitCode: 4 }))
+          }
+        })
+      const seen = await within({ edge, layer }, ({ processes }) =>
+        Effect.all([
+          output(processes, ChildProcess.make("size", ["/a.txt"])),
+          output(processes, ChildProcess.make("size", ["/none"])),
+          output(
+            processes,
+            ChildProcess.make("size", ["/a.txt"]).pipe(ChildProcess.pipeTo(ChildProcess.make("shout")))
+          ),
+          Effect.flip(output(processes, ChildProcess.make("rm"))).pipe(Effect.map(({ reason }) => reason._tag))
+        ])
+      )
+      assert.deepStrictEqual(seen, [
+        { stdout: "3\n", exitCode: 0 },
+        { stdout: "", exitCode: 1 },
+        { stdout: "3!", exitCode: 4 },
+        "NotFound"
+      ])
+    })
+  })
+
+  describe(`on this machine, by ${edge}`, () => {
+    const subject = { edge, layer: () => Sandbox.layerLocal({ root }), root: () => root }
+    filesLaws(subject)
+    linkLaws(subject)
+    commandLaws(subject)
+
+    it("a snapshot of a repository leaves its index, branch and stash as they are, and has patches", async () => {
+      git("init", "-q")
+      fs.writeFileSync(path.join(root, "a.txt"), "one\n")
+      git("add", "a.txt")
+      git("commit", "-qm", "first")
+      fs.writeFileSync(path.join(root, "staged.txt"), "staged\n")
+      git("add", "staged.txt")
+      const before = git("status", "--porcelain")
+      const [id, changes] = await within(subject, ({ files, snapshots }) =>
+        Effect.gen(function* () {
+          const taken = yield* snapshots.take
+          yield* files.writeFileString("/a.txt", "two\n")
+          const changes = yield* snapshots.diff(taken)
+          yield* snapshots.restore(taken, yield* snapshots.take)
+          return [taken.id, changes] as const
+        })
+      )
+      assert.match(id, /^git:[0-9a-f]{40}$/)
+      assert.deepStrictEqual(
+        changes.map(({ change, path }) => `${change} ${path}`),
+        ["modified a.txt"]
+      )
+      assert.include(changes[0]!.patch, "-one\n+two")
+      assert.strictEqual(git("status", "--porcelain"), before)
+      assert.strictEqual(git("stash", "list"), "")
+    })
+  })
+}
+
+describe("the tools on a sandbox", () => {
+  const coder = Agent.make("coder", {
+    use: [FileTools.feature({ write: true, deny: ["secret*"] }), ShellTools.feature({ allow: ["count"] })]
+  })
+  const model = TestModel.layer([
+    TestModel.toolCalls(
+      { name: "read_file", params: { path: "a.txt" } },
+      { name: "read_file", params: { path: "secret.txt" } }
+    ),
+    TestModel.toolCall("edit_file", { path: "a.txt", find: "one", replace: "two" }),
+    TestModel.toolCall("write_file", { path: "../out.txt", content: "x" }),
+    TestModel.toolCalls(
+      { name: "search_files", params: { query: "two" } },
+      { name: "list_files", params: { recursive: true } }
+    ),
+    TestModel.toolCalls(
+      { name: "run_command", params: { command: "count" } },
+      { name: "run_command", params: { command: "rm" } }
+    ),
+    "done"
+  ])
+
+  for (const edge of Object.keys(edges)) {
+    it(`an agent works in the sandbox that its program provides, by ${edge}`, async () => {
+      const memory = Sandbox.layerMemory({
+        files: { "/a.txt": "one", "/secret.txt": "hidden" },
+        commands: {
+          count: (_args, { files }) => Effect.map(files.readDirectory("/"), (names) => `${names.length} files`)
+        }
+      })
+      const run = Effect.gen(function* () {
+        const { transcript } = yield* coder.result("Work")
+        const { files } = yield* Sandbox.Sandbox
+        return { said: JSON.stringify(transcript.content), text: yield* files.readFileString("/a.txt") }
+      })
+      const exit = await edges[edge]!(run.pipe(Effect.provide([model, memory])))
+      if (Exit.isFailure(exit)) assert.fail(String(exit.cause))
+      const { said, text } = exit.value
+      assert.strictEqual(text, "two")
+      assert.notInclude(said, "hidden")
+      for (const part of ["the tools may not use it", "outside of the directory", "2 files", "it is not allowed"]) {
+        assert.include(said, part)
+      }
+    })
+  }
+
+  it("a feature with a pattern that cannot be used, and a workspace that is not there, are refused", () => {
+    assert.throws(() => FileTools.feature({ deny: [`{${"a,".repeat(70)}b}`] }), RunError.InvalidDefinition)
+    const exit = Effect.runSyncExit(
+      Effect.provide(Sandbox.Sandbox, Sandbox.layerLocal({ root: path.join(base, "none") }))
+    )
+    assert.isTrue(Exit.isFailure(exit))
+  })
+})

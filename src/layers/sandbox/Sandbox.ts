@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { InvalidDefinition } from "../../RunError.ts"
 import { Sandbox } from "../../services/Sandbox.ts"
+import * as Bubblewrap from "./internal/bubblewrap.ts"
 import * as Copies from "./internal/copies.ts"
 import * as Functions from "./internal/functions.ts"
 import * as Local from "./internal/local.ts"
@@ -21,6 +22,7 @@ export {
   type Snapshots,
   WorkspaceError
 } from "../../services/Sandbox.ts"
+export type { Options as BubblewrapOptions, ProcessLimits } from "./internal/bubblewrap.ts"
 export type { Call, Command, Wrote } from "./internal/functions.ts"
 export type { Options as LocalOptions } from "./internal/local.ts"
 
@@ -91,3 +93,27 @@ export const layerMemory = (options: MemoryOptions = {}): Layer.Layer<Sandbox> =
  */
 export const layerLocal = (options: Local.Options): Layer.Layer<Sandbox, InvalidDefinition> =>
   Layer.effect(Sandbox, Local.make(options))
+
+/**
+ * Commands in Linux namespaces of their own, by bubblewrap (`apt-get install bubblewrap`). They see the workspace as `/work`, the
+ * system's programs (`/usr`) read-only, a `/tmp` and a `HOME` of their own, and nothing else of the machine: no other file, no
+ * process, no network unless `network: "host"`, no `.git` that can be written, and none of this process's environment.
+ *
+ * A command that ends, is interrupted, or whose program dies takes with it all that it started. Root and every other user can
+ * use it; as root, commands run as the owner of the workspace. What it does not keep apart: the kernel, which commands share,
+ * and the workspace, whose files the user's own programs may run later.
+ *
+ * Fails with `InvalidDefinition` when bubblewrap is not there, or may not make namespaces here: a command is run once when the
+ * Layer is built, and none ever runs without it. It works at both edges, and on Linux only.
+ *
+ * @example
+ * import { Effect } from "effect"
+ * import { Agent, DemoModel, FileTools, Sandbox, ShellTools } from "troupe"
+ *
+ * const coder = Agent.make("coder", { use: [FileTools.feature({ write: true }), ShellTools.feature({ allow: ["ls", "make"] })] })
+ * const answer = coder.run("Fix the failing test").pipe(
+ *   Effect.provide([DemoModel.layer, Sandbox.layerBubblewrap({ root: "./repository", limits: { cpu: "60 seconds" } })])
+ * )
+ */
+export const layerBubblewrap = (options: Bubblewrap.Options): Layer.Layer<Sandbox, InvalidDefinition> =>
+  Layer.effect(Sandbox, Bubblewrap.make(options))

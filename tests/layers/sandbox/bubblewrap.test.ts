@@ -31,7 +31,9 @@ const git = (...args: ReadonlyArray<string>) =>
 const problemOf = (options: Partial<Sandbox.BubblewrapOptions>) => {
   const layer = Sandbox.layerBubblewrap({ root, ...options })
   const exit = Effect.runSyncExit(Effect.provide(Sandbox.Sandbox, layer))
-  const error = Exit.isFailure(exit) ? exit.cause.reasons.map((reason) => ("error" in reason ? reason.error : reason))[0] : exit
+  const error = Exit.isFailure(exit)
+    ? exit.cause.reasons.map((reason) => ("error" in reason ? reason.error : reason))[0]
+    : exit
   assert.instanceOf(error, RunError.InvalidDefinition)
   return error.message
 }
@@ -120,13 +122,21 @@ for (const edge of hasBubblewrap ? Object.keys(edges) : []) {
           assert.deepStrictEqual(processesWith(mark), [])
           const started = Effect.scoped(
             Effect.gen(function* () {
-              const handle = yield* processes.spawn(ChildProcess.make("sh", ["-c", `sleep ${mark} & echo on; trap '' TERM; wait`], { forceKillAfter: "300 millis" }))
+              const handle = yield* processes.spawn(
+                ChildProcess.make("sh", ["-c", `sleep ${mark} & echo on; trap '' TERM; wait`], {
+                  forceKillAfter: "300 millis"
+                })
+              )
               yield* Stream.runHead(handle.stdout)
               return yield* handle.exitCode
             })
           )
           const fiber = yield* Effect.forkChild(started)
-          yield* Effect.whileLoop({ while: () => processesWith(mark).length === 0, body: () => Effect.sleep(5), step: () => {} })
+          yield* Effect.whileLoop({
+            while: () => processesWith(mark).length === 0,
+            body: () => Effect.sleep(5),
+            step: () => {}
+          })
           yield* Fiber.interrupt(fiber)
           assert.deepStrictEqual(processesWith(mark), [])
         })
@@ -136,7 +146,10 @@ for (const edge of hasBubblewrap ? Object.keys(edges) : []) {
 
     it("trap 3: limits of memory and files hold, and one that would not hold is refused", async () => {
       const limits = { memory: "80 MB", file: "1 MB", cpu: "5 seconds" } as const
-      const { stdout } = await sh("head -c 150M /dev/zero | tail -c 150M | wc -c; head -c 2000000 /dev/zero > big; wc -c < big", { limits })
+      const { stdout } = await sh(
+        "head -c 150M /dev/zero | tail -c 150M | wc -c; head -c 2000000 /dev/zero > big; wc -c < big",
+        { limits }
+      )
       const [first, ...rest] = stdout.trim().split("\n")
       assert.match(first!, /memory exhausted|^0$/)
       assert.isAtMost(Number(rest.at(-1)), 1_000_000)

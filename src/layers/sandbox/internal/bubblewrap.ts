@@ -109,7 +109,10 @@ const planOf = (root: string, options: Options): Plan => {
   const bwrap = options.bwrap ?? find("bwrap")
   if (bwrap === undefined) {
     const problem = "there is no bubblewrap on this machine (bwrap is not in PATH)"
-    throw invalid(problem, "Install it (apt-get install bubblewrap), or choose another Layer; commands never run without it")
+    throw invalid(
+      problem,
+      "Install it (apt-get install bubblewrap), or choose another Layer; commands never run without it"
+    )
   }
   const plan: Plan = {
     launcher: [...limitsOf(options.limits), bwrap],
@@ -138,7 +141,9 @@ const limitsOf = (limits: ProcessLimits = {}): ReadonlyArray<string> => {
   const given = [
     ...(memory === undefined ? [] : [`--as=${bytes(memory)}`]),
     ...(file === undefined ? [] : [`--fsize=${bytes(file)}`]),
-    ...(cpu === undefined ? [] : [`--cpu=${Math.max(1, Math.ceil(Duration.toSeconds(Duration.fromInputUnsafe(cpu))))}`]),
+    ...(cpu === undefined
+      ? []
+      : [`--cpu=${Math.max(1, Math.ceil(Duration.toSeconds(Duration.fromInputUnsafe(cpu))))}`]),
     ...(processes === undefined ? [] : [`--nproc=${processes}`])
   ]
   if (given.length === 0) return []
@@ -215,7 +220,16 @@ const spawner = (plan: Plan, folders: ReadonlyMap<string, string>) =>
       const [program, ...before] = plan.launcher
       const [name, ...args] = wordsOf(command)
       const skills = [...folders].flatMap(([at, location]) => ["--ro-bind", location, at])
-      const inside = ["--remount-ro", "/", "--sync-fd", "3", "--chdir", below(workspace, command.options.cwd), "--", name]
+      const inside = [
+        "--remount-ro",
+        "/",
+        "--sync-fd",
+        "3",
+        "--chdir",
+        below(workspace, command.options.cwd),
+        "--",
+        name
+      ]
       return {
         name,
         command: program,

@@ -9,8 +9,10 @@ const unfit = (description: string) =>
 
 /** Fails for what would join a command with this process: its descriptors. */
 export const refuse = ({ additionalFds, stderr, stdin, stdout }: CommandOptions) => {
-  const given = [stdin, stdout, stderr].map((one) => (typeof one === "object" && "stream" in one ? one.stream : one))
-  if (given.includes("inherit") || given.includes("overlapped")) {
+  const given = new Set(
+    [stdin, stdout, stderr].map((one) => (typeof one === "object" && "stream" in one ? one.stream : one))
+  )
+  if (given.has("inherit") || given.has("overlapped")) {
     return unfit('a command in a sandbox gets pipes, and none of this process\'s descriptors; use "pipe"')
   }
   return additionalFds !== undefined && Object.keys(additionalFds).length > 0

@@ -127,7 +127,7 @@ const received = () => {
   let unstartable: string | undefined
   let pending = 0
   const changed = () => {
-    for (const wake of [...waiters]) wake()
+    for (const wake of waiters) wake()
   }
   const until = <A>(read: () => Effect.Effect<A, PlatformFailure> | undefined): Effect.Effect<A, PlatformFailure> =>
     Effect.callback<A, PlatformFailure>((resume) => {
@@ -263,7 +263,7 @@ const handleOf = (line: Line, { onKill }: Launch) => {
     all: Stream.merge(stdout, stderr),
     getInputFd: () => Sink.drain,
     getOutputFd: () => Stream.empty,
-    // It ends with its scope whatever else keeps this process alive.
+    // It ends with its scope, also when nothing else keeps this process alive.
     unref: Effect.succeed(Effect.void)
   })
 }

@@ -56,7 +56,7 @@ const invalid = (problem: string, remedy: string) => new InvalidDefinition({ sub
 /** All that is needed to start a command. */
 interface Plan {
   /** The programs before the command, with their arguments up to the mounts. */
-  readonly launcher: readonly [string, ...Array<string>]
+  readonly launcher: ReadonlyArray<string>
   readonly mounts: ReadonlyArray<string>
   readonly user: { readonly uid: number; readonly gid: number } | undefined
   readonly env: Readonly<Record<string, string>>
@@ -167,12 +167,17 @@ const mountsOf = (root: string, { git = "readonly", network, readOnly = [] }: Op
     if (path.isAbsolute(file) && fs.existsSync(file)) return file
     throw invalid(`readOnly names ${JSON.stringify(file)}`, "Give absolute paths that exist")
   })
+  const own = ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", home]
+  const bound = ["--bind", root, workspace]
   return [
-    ...["--ro-bind", "/usr", "/usr", ...system],
+    "--ro-bind",
+    "/usr",
+    "/usr",
+    ...system,
     ...[...settings, ...names].flatMap((file) => ["--ro-bind-try", file, file]),
-    ...["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", home],
+    ...own,
     ...given.flatMap((file) => ["--ro-bind", file, file]),
-    ...["--bind", root, workspace],
+    ...bound,
     ...gitMounts(root, git)
   ]
 }
@@ -192,17 +197,24 @@ const gitMounts = (root: string, git: "readonly" | "hidden"): ReadonlyArray<stri
 }
 
 const namespaces = ({ network = "none" }: Options): ReadonlyArray<string> => [
-  ...["--unshare-all", "--unshare-user", "--disable-userns"],
+  "--unshare-all",
+  "--unshare-user",
+  "--disable-userns",
   ...(network === "host" ? ["--share-net"] : []),
   // The root of the sandbox itself is last: nothing is mounted in it afterwards.
   "--die-with-parent"
 ]
 
 /** Runs a command in the sandbox once. Nothing that is missing or forbidden makes commands run without it. */
-const probe = ({ env, launcher, mounts, user = {} }: Plan): void => {
-  const [program, ...before] = launcher
+const probe = ({ env, launcher, mounts, user }: Plan): void => {
+  const [program = "", ...before] = launcher
   const args = [...before, ...mounts, "--remount-ro", "/", "--chdir", workspace, "--", "/bin/sh", "-c", "test -w ."]
-  const { error, status, stderr } = spawnSync(program, args, { env, ...user, timeout: 10_000, encoding: "utf8" })
+  const { error, status, stderr } = spawnSync(program, args, {
+    env,
+    ...user,
+    timeout: 10_000,
+    encoding: "utf8"
+  })
   if (error === undefined && status === 0) return
   const said = error?.message ?? (stderr.trim() || "the workspace cannot be written in it")
   const isForbidden = /namespace|not permitted|uid map|denied/i.test(said)
@@ -217,7 +229,7 @@ const probe = ({ env, launcher, mounts, user = {} }: Plan): void => {
 const spawner = (plan: Plan, folders: ReadonlyMap<string, string>) =>
   Spawner.make((command) =>
     Effect.sync(() => {
-      const [program, ...before] = plan.launcher
+      const [program = "", ...before] = plan.launcher
       const [name, ...args] = wordsOf(command)
       const skills = [...folders].flatMap(([at, location]) => ["--ro-bind", location, at])
       const inside = [

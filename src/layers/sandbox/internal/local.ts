@@ -52,7 +52,7 @@ export const make = ({ env, root }: Options): Effect.Effect<Service, InvalidDefi
       info: {
         name: "local",
         description:
-          "The machine of the user. File tools stay in the workspace; a command can do whatever the user can, everywhere.",
+          "The machine of the user. File tools stay in the workspace; a command can do all that the user can, everywhere.",
         cwd: real,
         isolates: { files: false, network: false, processes: false },
         edges: "both"

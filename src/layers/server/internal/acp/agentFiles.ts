@@ -5,6 +5,7 @@ import * as path from "node:path"
 import * as Effect from "effect/Effect"
 import { FileToolError } from "../../../internal/files/errors.ts"
 import * as Rooted from "../../../internal/files/rooted.ts"
+import { ofRooted } from "../../../internal/files/rootedTree.ts"
 import { readText } from "../../../internal/files/text.ts"
 import { codes, failure, refuse, type RpcFailure } from "./rpc.ts"
 import { ReadFile, reader, WriteFile } from "./schema.ts"
@@ -34,18 +35,14 @@ export const filesOf = ({ files }: Spec): Files | undefined => {
         const root = fs.realpathSync(files.root)
         return use(Rooted.make(root), belowOf(files.root, root, given))
       },
-      catch: (cause) =>
-        failure(
-          codes.invalidParams,
-          cause instanceof FileToolError ? `${cause.reason}: ${cause.detail}` : "The file cannot be used."
-        )
+      catch: failed
     })
   return {
     read: (params) =>
       Effect.flatMap(readParams(params), ({ limit, line, path: given }) =>
-        Effect.map(
-          doing(given, (rooted, below) => readText(rooted, below, maxBytes)),
-          (text) => ({ content: linesOf(text, line ?? undefined, limit ?? undefined) })
+        doing(given, (rooted, below) => Effect.mapError(readText(ofRooted(rooted), below, maxBytes), failed)).pipe(
+          Effect.flatten,
+          Effect.map((text) => ({ content: linesOf(text, line ?? undefined, limit ?? undefined) }))
         )
       ),
     write: (params) =>
@@ -61,6 +58,12 @@ export const filesOf = ({ files }: Spec): Files | undefined => {
       })
   }
 }
+
+const failed = (cause: unknown): RpcFailure =>
+  failure(
+    codes.invalidParams,
+    cause instanceof FileToolError ? `${cause.reason}: ${cause.detail}` : "The file cannot be used."
+  )
 
 /** The path below the root; the agent has absolute ones, by the name of the root that it was given or by its real one. */
 const belowOf = (root: string, real: string, given: string): string => {

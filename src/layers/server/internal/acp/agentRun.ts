@@ -13,7 +13,7 @@ import { filesOf, type Files } from "./agentFiles.ts"
 import { decide, nameOf, optionOf, paramsOf, requestOf } from "./agentPermission.ts"
 import { type Connection, open } from "./agentProcess.ts"
 import type { Spec } from "./agentSpec.ts"
-import { make as makeSteps, type Steps } from "./agentSteps.ts"
+import { Steps } from "./agentSteps.ts"
 import { type Terminals, terminalsOf } from "./agentTerminals.ts"
 import { codes, refuse, type RpcFailure } from "./rpc.ts"
 import {
@@ -51,7 +51,7 @@ export const run = (spec: Spec, input: string, state: RunState): Effect.Effect<s
       const turn: Turn = {
         spec,
         state,
-        steps: makeSteps(state),
+        steps: new Steps(state),
         files: filesOf(spec),
         terminals: yield* terminalsOf(spec),
         broken: yield* Deferred.make<never, AcpAgentError>(),
@@ -143,7 +143,7 @@ const outcome = (
 ): Effect.Effect<string, AcpAgentError> => {
   switch (reason) {
     case "end_turn":
-      return Effect.map(turn.steps.finish, () => turn.steps.text())
+      return Effect.map(turn.steps.finish, () => turn.steps.text)
     case "refusal":
       return Effect.fail(error("refused", "It refused to go on."))
     case "max_tokens":

@@ -22,26 +22,13 @@ export type Act =
 
 interface Call {
   readonly tool: string
-  readonly step: number
   readonly entry: ToolCallEntry
   readonly startedAt: number
   isDenied: boolean
   isOver: boolean
 }
 
-/** The steps of a run. */
-export interface Steps {
-  /** Emits what happened, or keeps it for the next step. One at a time. */
-  readonly take: (act: Act) => Effect.Effect<void>
-  /** Whether a call is known. */
-  readonly knows: (id: string) => boolean
-  /** Ends calls that are under way, and the step. */
-  readonly finish: Effect.Effect<void>
-  /** The text of the last step that has one. */
-  readonly text: () => string
-}
-
-export const noUsage = makeUsage({
+const noUsage = makeUsage({
   inputTokens: { uncached: undefined, total: undefined, cacheRead: undefined, cacheWrite: undefined },
   outputTokens: { total: undefined, text: undefined, reasoning: undefined }
 })
@@ -51,65 +38,107 @@ const maxCalls = 10_000
 
 type Fit = "now" | "next" | "later" | "never"
 
-/** The steps of one run. */
-export const make = ({ bill, events }: RunState): Steps => {
-  const known = new Set<string>()
-  let calls = new Map<string, Call>()
-  let step = 0
-  let isOpen = false
-  let held: Array<Act> = []
-  let text = ""
-  let lastText = ""
-  const lock = Semaphore.makeUnsafe(1)
+/** The steps of a run. */
+export class Steps {
+  readonly #state: RunState
+  readonly #lock = Semaphore.makeUnsafe(1)
+  readonly #known = new Set<string>()
+  #calls = new Map<string, Call>()
+  #step = 0
+  #isOpen = false
+  #held: Array<Act> = []
+  #text = ""
+  #lastText = ""
 
-  const begin = Effect.suspend(() => {
-    step++
-    isOpen = true
-    calls = new Map()
-    text = ""
-    bill.addStep()
-    bill.beginCall()
-    return events.emit({ _tag: "StepStarted", step })
-  })
-  const end = Effect.suspend(() => {
-    if (!isOpen) return Effect.void
-    isOpen = false
-    if (text !== "") lastText = text
-    const finishReason = calls.size > 0 ? "tool-calls" : "stop"
-    return events.emit({ _tag: "StepCompleted", step, finishReason, usage: noUsage })
-  })
+  constructor(state: RunState) {
+    this.#state = state
+  }
+
+  /** The text of the last step that has one. */
+  get text(): string {
+    return this.#text === "" ? this.#lastText : this.#text
+  }
+
+  /** Whether a call is known. */
+  knows(id: string): boolean {
+    return this.#known.has(id)
+  }
+
+  /** Emits what happened, or keeps it for a later step. One at a time. */
+  take(act: Act): Effect.Effect<void> {
+    const taken = Effect.suspend(() => {
+      if (act._tag === "Call") {
+        if (this.#known.has(act.id) || this.#known.size >= maxCalls) return Effect.void
+        this.#known.add(act.id)
+      }
+      return this.#settle(act)
+    })
+    return this.#lock.withPermits(1)(taken)
+  }
+
+  /** Ends calls that are under way, and the step. */
+  get finish(): Effect.Effect<void> {
+    return this.#lock.withPermits(1)(this.#finish())
+  }
+
+  #begin(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.#step++
+      this.#isOpen = true
+      this.#calls = new Map()
+      this.#text = ""
+      this.#state.bill.addStep()
+      this.#state.bill.beginCall()
+      return this.#state.events.emit({ _tag: "StepStarted", step: this.#step })
+    })
+  }
+
+  #end(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      if (!this.#isOpen) return Effect.void
+      this.#isOpen = false
+      if (this.#text !== "") this.#lastText = this.#text
+      const finishReason = this.#calls.size > 0 ? "tool-calls" : "stop"
+      return this.#state.events.emit({ _tag: "StepCompleted", step: this.#step, finishReason, usage: noUsage })
+    })
+  }
+
   /** Whether the step under way can have it, or one that begins now or later. */
-  const fitOf = (act: Act): Fit => {
-    const open = [...calls.values()].filter(({ isOver }) => !isOver).length
+  #fitOf(act: Act): Fit {
     if ("id" in act && act._tag !== "Call") {
-      const call = calls.get(act.id)
-      if (call === undefined) return held.length > 0 ? "later" : "never"
+      const call = this.#calls.get(act.id)
+      if (call === undefined) return this.#held.length > 0 ? "later" : "never"
       return call.isOver ? "never" : "now"
     }
-    if (!isOpen) return "next"
-    if (held.length > 0) return "later"
-    const fits = act._tag === "Call" ? open === calls.size : calls.size === 0
+    if (!this.#isOpen) return "next"
+    if (this.#held.length > 0) return "later"
+    const open = [...this.#calls.values()].filter(({ isOver }) => !isOver).length
+    const fits = act._tag === "Call" ? open === this.#calls.size : this.#calls.size === 0
     return fits ? "now" : open === 0 ? "next" : "later"
   }
-  const settle = (act: Act): Effect.Effect<void> => {
-    switch (fitOf(act)) {
+
+  #settle(act: Act): Effect.Effect<void> {
+    switch (this.#fitOf(act)) {
       case "never":
         return Effect.void
       case "later":
-        return Effect.sync(() => void (held.length < maxCalls && held.push(act)))
+        return Effect.sync(() => void (this.#held.length < maxCalls && this.#held.push(act)))
       case "next":
         return Effect.andThen(
-          Effect.andThen(end, begin),
-          Effect.suspend(() => emit(act))
+          Effect.andThen(this.#end(), this.#begin()),
+          Effect.suspend(() => this.#emit(act))
         )
       case "now":
-        return emit(act)
+        return this.#emit(act)
     }
   }
-  const emit = (act: Act): Effect.Effect<void> => {
+
+  #emit(act: Act): Effect.Effect<void> {
+    const { bill, events } = this.#state
+    const step = this.#step
     switch (act._tag) {
       case "Text":
-        text += act.delta
+        this.#text += act.delta
         bill.addText(act.delta)
         return events.emit({ _tag: "TextDelta", step, delta: act.delta })
       case "Reasoning":
@@ -117,77 +146,82 @@ export const make = ({ bill, events }: RunState): Steps => {
       case "Plan":
         return events.emit({ _tag: "PlanRevised", step, plan: act.plan })
       case "Call":
-        return called(act)
+        return this.#called(act)
       default:
-        return aboutCall(act)
+        return this.#aboutCall(act)
     }
   }
-  const called = ({ id, params, tool }: Extract<Act, { readonly _tag: "Call" }>) =>
-    Effect.flatMap(Clock.currentTimeMillis, (startedAt) => {
-      const entry = bill.addToolCall(step, id, tool)
+
+  #called({ id, params, tool }: Extract<Act, { readonly _tag: "Call" }>): Effect.Effect<void> {
+    return Effect.flatMap(Clock.currentTimeMillis, (startedAt) => {
+      const { bill, events } = this.#state
+      const entry = bill.addToolCall(this.#step, id, tool)
       // The agent makes it whether it is watched or not.
       entry.mark("unknown")
-      calls.set(id, { tool, step, entry, startedAt, isDenied: false, isOver: false })
-      return events.emit({ _tag: "ToolCalled", step, toolCallId: id, tool, params })
+      this.#calls.set(id, { tool, entry, startedAt, isDenied: false, isOver: false })
+      return events.emit({ _tag: "ToolCalled", step: this.#step, toolCallId: id, tool, params })
     })
-  const aboutCall = (act: Exclude<Act, { readonly _tag: "Text" | "Reasoning" | "Plan" | "Call" }>) => {
-    const call = calls.get(act.id)!
-    const of = { step, toolCallId: act.id, tool: call.tool }
+  }
+
+  #aboutCall(act: Exclude<Act, { readonly _tag: "Text" | "Reasoning" | "Plan" | "Call" }>): Effect.Effect<void> {
+    const { events } = this.#state
+    const call = this.#calls.get(act.id)!
+    const of = { step: this.#step, toolCallId: act.id, tool: call.tool }
     switch (act._tag) {
       case "Progress":
         return events.emit({ _tag: "ToolProgress", ...of, result: act.result })
       case "Asked":
         return events.emit({ _tag: "ApprovalRequested", ...of, approvalId: act.approvalId, params: act.params })
-      case "Answered":
+      case "Answered": {
         call.isDenied = !act.approved
-        return events.emit({
-          _tag: "ApprovalAnswered",
-          ...of,
-          approved: act.approved,
-          ...(act.reason === undefined ? {} : { reason: act.reason })
-        })
+        const reason = act.reason === undefined ? {} : { reason: act.reason }
+        return events.emit({ _tag: "ApprovalAnswered", ...of, approved: act.approved, ...reason })
+      }
       case "Outcome":
-        return over(call, of, act)
+        return this.#over(call, of, act)
     }
   }
-  const over = (
+
+  #over(
     call: Call,
     of: { readonly step: number; readonly toolCallId: string; readonly tool: string },
     { isFailure, result }: Extract<Act, { readonly _tag: "Outcome" }>
-  ) =>
-    Effect.gen(function* () {
-      const durationMs = (yield* Clock.currentTimeMillis) - call.startedAt
+  ): Effect.Effect<void> {
+    return Effect.flatMap(Clock.currentTimeMillis, (now) => {
       call.isOver = true
       call.entry.mark(!isFailure ? "completed" : call.isDenied ? "denied" : "failed")
-      yield* events.emit({ _tag: isFailure ? "ToolFailed" : "ToolCompleted", ...of, result, durationMs })
-      if ([...calls.values()].every(({ isOver }) => isOver) && held.length > 0) yield* release
+      const _tag = isFailure ? "ToolFailed" : "ToolCompleted"
+      const emitted = this.#state.events.emit({ _tag, ...of, result, durationMs: now - call.startedAt })
+      const isLast = [...this.#calls.values()].every(({ isOver }) => isOver) && this.#held.length > 0
+      return isLast ? Effect.andThen(emitted, this.#release()) : emitted
     })
-  /** Takes up what waited for the calls to end. */
-  const release: Effect.Effect<void> = Effect.suspend(() => {
-    const waiting = held
-    held = []
-    return Effect.forEach(waiting, settle, { discard: true })
-  })
-  const finish: Effect.Effect<void> = Effect.suspend(() => {
-    const left = [...calls].find(([, { isOver }]) => !isOver)
-    if (left === undefined) return held.length > 0 ? Effect.andThen(release, finish) : end
-    const act: Act = { _tag: "Outcome", id: left[0], isFailure: true, result: "The agent did not say how it ended." }
-    return Effect.andThen(emit(act), finish)
-  })
+  }
 
-  return {
-    take: (act) =>
-      lock.withPermits(1)(
-        Effect.suspend(() => {
-          if (act._tag === "Call") {
-            if (known.has(act.id) || known.size >= maxCalls) return Effect.void
-            known.add(act.id)
-          }
-          return settle(act)
-        })
-      ),
-    knows: (id) => known.has(id),
-    finish: lock.withPermits(1)(finish),
-    text: () => (text === "" ? lastText : text)
+  /** Takes up what waited for the calls to end. */
+  #release(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const waiting = this.#held
+      this.#held = []
+      return Effect.forEach(waiting, (act) => this.#settle(act), { discard: true })
+    })
+  }
+
+  #finish(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const left = [...this.#calls].find(([, { isOver }]) => !isOver)
+      if (left === undefined) {
+        return this.#held.length > 0
+          ? Effect.andThen(
+              this.#release(),
+              Effect.suspend(() => this.#finish())
+            )
+          : this.#end()
+      }
+      const result = "The agent did not say how it ended."
+      return Effect.andThen(
+        this.#emit({ _tag: "Outcome", id: left[0], isFailure: true, result }),
+        Effect.suspend(() => this.#finish())
+      )
+    })
   }
 }

@@ -66,73 +66,84 @@ export const finishReasonOf = (reason: string | undefined): string =>
 
 const sse = (data: object): string => `data: ${JSON.stringify(data)}\n\n`
 
-/** Writes the chunks of a chat completion. */
-export const chatChunks = (context: ChatContext): ((event: RunEvent) => string) => {
-  const read = textReader()
-  let id = ""
-  let created = 0
-  let finish: string | undefined
-  let isVoid = false
-  const chunk = (delta: object, finishReason: string | null = null) =>
-    sse({
-      id,
-      object: "chat.completion.chunk",
-      created,
-      model: context.model,
-      choices: [{ index: 0, delta, logprobs: null, finish_reason: finishReason }],
-      ...(context.includeUsage ? { usage: null } : {})
-    })
-  const failed = (message: string, code: string): string => {
-    isVoid = true
-    return sse(openAiError(message, "server_error", code))
+/** A chat completion that is written as it comes. */
+class Completion {
+  readonly #context: ChatContext
+  readonly #read = textReader()
+  #id = ""
+  #created = 0
+  #finish: string | undefined
+  #isVoid = false
+
+  constructor(context: ChatContext) {
+    this.#context = context
   }
-  const ended = (event: Ended): string => {
-    const calls = clientCalls(event, context.signing)
-    const usage = context.includeUsage
-      ? sse({
-          id,
-          object: "chat.completion.chunk",
-          created,
-          model: context.model,
-          choices: [],
-          usage: chatUsage(event.spent.usage)
-        })
-      : ""
-    if (event._tag === "RunCompleted") return `${chunk({}, finishReasonOf(finish))}${usage}`
-    if (calls !== undefined) {
-      const deltas = calls.map(({ arguments: text, id: call, name }, index) => ({
-        index,
-        id: call,
-        type: "function",
-        function: { name, arguments: text }
-      }))
-      return `${chunk({ tool_calls: deltas })}${chunk({}, "tool_calls")}${usage}`
+
+  write(event: RunEvent): string {
+    if (this.#isVoid || event.path.length > 1) return ""
+    const change = this.#read(event)
+    if (change._tag === "Void") {
+      return this.#failed("The answer began again, which this protocol cannot say. Ask again.", "restarted")
     }
-    if (event._tag === "RunSuspended") return failed(cannotAnswer(event.runId), "RunSuspended")
-    const failure = failureOf(event)
-    return failed(failure.detail, failure.error)
-  }
-  return (event) => {
-    if (isVoid || event.path.length > 1) return ""
-    const change = read(event)
-    if (change._tag === "Void")
-      return failed("The answer began again, which this protocol cannot say. Ask again.", "restarted")
-    const text = change._tag === "Text" ? chunk({ content: change.delta }) : ""
+    const text = change._tag === "Text" ? this.#chunk({ content: change.delta }) : ""
     switch (event._tag) {
       case "RunStarted":
-        id = `chatcmpl-${event.runId}`
-        created = seconds(event.at)
-        return chunk({ role: "assistant", content: "" })
+        this.#id = `chatcmpl-${event.runId}`
+        this.#created = seconds(event.at)
+        return this.#chunk({ role: "assistant", content: "" })
       case "StepCompleted":
-        finish = event.finishReason
+        this.#finish = event.finishReason
         return text
       case "RunCompleted":
       case "RunFailed":
       case "RunInterrupted":
       case "RunSuspended":
-        return `${text}${ended(event)}`
+        return `${text}${this.#end(event)}`
       default:
         return text
     }
   }
+
+  #head() {
+    const { model } = this.#context
+    return { id: this.#id, object: "chat.completion.chunk", created: this.#created, model }
+  }
+
+  #chunk(delta: object, finishReason: string | null = null): string {
+    return sse({
+      ...this.#head(),
+      choices: [{ index: 0, delta, logprobs: null, finish_reason: finishReason }],
+      ...(this.#context.includeUsage ? { usage: null } : {})
+    })
+  }
+
+  #failed(message: string, code: string): string {
+    this.#isVoid = true
+    return sse(openAiError(message, "server_error", code))
+  }
+
+  #end(event: Ended): string {
+    const { includeUsage, signing } = this.#context
+    const calls = clientCalls(event, signing)
+    const usage = includeUsage ? sse({ ...this.#head(), choices: [], usage: chatUsage(event.spent.usage) }) : ""
+    if (event._tag === "RunCompleted") return `${this.#chunk({}, finishReasonOf(this.#finish))}${usage}`
+    if (calls !== undefined) {
+      const deltas = calls.map(({ arguments: text, id, name }, index) => ({
+        index,
+        id,
+        type: "function",
+        function: { name, arguments: text }
+      }))
+      return `${this.#chunk({ tool_calls: deltas })}${this.#chunk({}, "tool_calls")}${usage}`
+    }
+    if (event._tag === "RunSuspended") return this.#failed(cannotAnswer(event.runId), "RunSuspended")
+    const failure = failureOf(event)
+    return this.#failed(failure.detail, failure.error)
+  }
+}
+
+/** Writes the chunks of a chat completion. */
+export const chatChunks = (context: ChatContext): ((event: RunEvent) => string) => {
+  const completion = new Completion(context)
+  return (event) => completion.write(event)
 }

@@ -1,5 +1,5 @@
 /** Responses of OpenAI, out of the events of a run. */
-import type { RunEvent } from "../../../../RunEvent.ts"
+import { isTerminal, type RunEvent } from "../../../../RunEvent.ts"
 import type { Signing } from "../../../../services/Approver.ts"
 import type { Ended } from "../../../../services/Runs.ts"
 import { failureOf } from "../problem.ts"
@@ -94,89 +94,115 @@ export const wholeResponse = (ended: Ended, finish: string | undefined, context:
   return endOf(context, ended, output, finish)
 }
 
-/** Writes the events of a response. */
-export const responseEvents = (context: ResponseContext): ((event: RunEvent) => string) => {
-  const read = textReader()
-  let sequence = 0
-  let runId = ""
-  let text = ""
-  let isOpen = false
-  let isVoid = false
-  let finish: string | undefined
-  const send = (type: string, fields: Fields): string =>
-    `event: ${type}\ndata: ${JSON.stringify({ type, sequence_number: sequence++, ...fields })}\n\n`
-  const place = { output_index: 0, content_index: 0 }
-  const item = () => ({ item_id: `msg_${runId}` })
-  const open = (): string => {
-    if (isOpen) return ""
-    isOpen = true
-    const added = send("response.output_item.added", {
+const place = { output_index: 0, content_index: 0 }
+
+/** A response that is written as it comes. */
+class Writing {
+  readonly #context: ResponseContext
+  readonly #read = textReader()
+  #sequence = 0
+  #runId = ""
+  #text = ""
+  #isOpen = false
+  #isVoid = false
+  #finish: string | undefined
+
+  constructor(context: ResponseContext) {
+    this.#context = context
+  }
+
+  write(event: RunEvent): string {
+    if (this.#isVoid || event.path.length > 1) return ""
+    if (event._tag === "RunStarted") return this.#begin(event)
+    if (event._tag === "StepCompleted") this.#finish = event.finishReason
+    const said = this.#said(event)
+    return isTerminal(event) ? `${said}${this.#end(event)}` : said
+  }
+
+  #send(type: string, fields: Fields): string {
+    const data = { type, sequence_number: this.#sequence++, ...fields }
+    return `event: ${type}\ndata: ${JSON.stringify(data)}\n\n`
+  }
+
+  #begin(event: RunEvent): string {
+    this.#runId = event.runId
+    const begun = response(this.#context, event.runId, event.at, { status: "in_progress" })
+    return `${this.#send("response.created", { response: begun })}${this.#send("response.in_progress", { response: begun })}`
+  }
+
+  #said(event: RunEvent): string {
+    const change = this.#read(event)
+    if (change._tag === "Void") return this.#failed(event)
+    if (change._tag === "Nothing") return ""
+    const opening = this.#open()
+    this.#text += change.delta
+    const delta = { ...this.#item(), ...place, delta: change.delta, logprobs: [] }
+    return `${opening}${this.#send("response.output_text.delta", delta)}`
+  }
+
+  #item() {
+    return { item_id: `msg_${this.#runId}` }
+  }
+
+  #open(): string {
+    if (this.#isOpen) return ""
+    this.#isOpen = true
+    const added = this.#send("response.output_item.added", {
       output_index: 0,
-      item: { id: `msg_${runId}`, type: "message", status: "in_progress", role: "assistant", content: [] }
+      item: { id: `msg_${this.#runId}`, type: "message", status: "in_progress", role: "assistant", content: [] }
     })
     const part = { type: "output_text", text: "", annotations: [] }
-    return `${added}${send("response.content_part.added", { ...item(), ...place, part })}`
+    return `${added}${this.#send("response.content_part.added", { ...this.#item(), ...place, part })}`
   }
-  const close = (): string => {
-    if (!isOpen) return ""
+
+  #close(): string {
+    if (!this.#isOpen) return ""
+    const at = { ...this.#item(), ...place }
+    const text = this.#text
     const part = { type: "output_text", text, annotations: [] }
     return [
-      send("response.output_text.done", { ...item(), ...place, text, logprobs: [] }),
-      send("response.content_part.done", { ...item(), ...place, part }),
-      send("response.output_item.done", { output_index: 0, item: message(runId, text, "completed") })
+      this.#send("response.output_text.done", { ...at, text, logprobs: [] }),
+      this.#send("response.content_part.done", { ...at, part }),
+      this.#send("response.output_item.done", { output_index: 0, item: message(this.#runId, text, "completed") })
     ].join("")
   }
-  const called = (call: ClientCall, index: number): string => {
+
+  #called(call: ClientCall, index: number): string {
     const at = { output_index: index, item_id: `fc_${call.id}` }
     return [
-      send("response.output_item.added", {
+      this.#send("response.output_item.added", {
         output_index: index,
-        item: { ...functionCall({ ...call, arguments: "" }, "in_progress") }
+        item: functionCall({ ...call, arguments: "" }, "in_progress")
       }),
-      send("response.function_call_arguments.delta", { ...at, delta: call.arguments }),
-      send("response.function_call_arguments.done", { ...at, name: call.name, arguments: call.arguments }),
-      send("response.output_item.done", { output_index: index, item: functionCall(call) })
+      this.#send("response.function_call_arguments.delta", { ...at, delta: call.arguments }),
+      this.#send("response.function_call_arguments.done", { ...at, name: call.name, arguments: call.arguments }),
+      this.#send("response.output_item.done", { output_index: index, item: functionCall(call) })
     ].join("")
   }
-  const ended = (event: Ended): string => {
-    const calls = clientCalls(event, context.signing) ?? []
-    const first = isOpen ? 1 : 0
-    const output = [...(isOpen ? [message(runId, text, "completed")] : []), ...calls.map((call) => functionCall(call))]
-    const closing = `${close()}${calls.map((call, index) => called(call, first + index)).join("")}`
-    const whole = endOf(context, event, output, finish)
-    return `${closing}${send(`response.${String(whole["status"])}`, { response: whole })}`
+
+  #end(event: Ended): string {
+    const calls = clientCalls(event, this.#context.signing) ?? []
+    const first = this.#isOpen ? 1 : 0
+    const own = this.#isOpen ? [message(this.#runId, this.#text, "completed")] : []
+    const output = [...own, ...calls.map((call) => functionCall(call))]
+    const closing = `${this.#close()}${calls.map((call, index) => this.#called(call, first + index)).join("")}`
+    const whole = endOf(this.#context, event, output, this.#finish)
+    return `${closing}${this.#send(`response.${String(whole["status"])}`, { response: whole })}`
   }
-  const started = (event: RunEvent): string => {
-    runId = event.runId
-    const begun = response(context, runId, event.at, { status: "in_progress" })
-    return `${send("response.created", { response: begun })}${send("response.in_progress", { response: begun })}`
-  }
-  const failed = (event: RunEvent): string => {
-    isVoid = true
+
+  #failed(event: RunEvent): string {
+    this.#isVoid = true
     const error = {
       code: "server_error",
       message: "The answer began again, which this protocol cannot say. Ask again."
     }
-    return send("response.failed", { response: response(context, runId, event.at, { status: "failed", error }) })
+    const failed = response(this.#context, this.#runId, event.at, { status: "failed", error })
+    return this.#send("response.failed", { response: failed })
   }
-  const spoken = (event: RunEvent): string => {
-    const change = read(event)
-    if (change._tag === "Void") return failed(event)
-    if (change._tag === "Nothing") return ""
-    const opening = open()
-    text += change.delta
-    return `${opening}${send("response.output_text.delta", { ...item(), ...place, delta: change.delta, logprobs: [] })}`
-  }
-  return (event) => {
-    if (isVoid || event.path.length > 1) return ""
-    if (event._tag === "RunStarted") return started(event)
-    if (event._tag === "StepCompleted") finish = event.finishReason
-    const said = spoken(event)
-    const isEnd =
-      event._tag === "RunCompleted" ||
-      event._tag === "RunFailed" ||
-      event._tag === "RunInterrupted" ||
-      event._tag === "RunSuspended"
-    return isEnd ? `${said}${ended(event)}` : said
-  }
+}
+
+/** Writes the events of a response. */
+export const responseEvents = (context: ResponseContext): ((event: RunEvent) => string) => {
+  const writing = new Writing(context)
+  return (event) => writing.write(event)
 }

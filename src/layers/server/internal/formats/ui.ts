@@ -24,114 +24,156 @@ const write = (chunks: ReadonlyArray<Chunk>): string =>
 
 type ToolEvent = Extract<RunEvent, { readonly toolCallId: string }>
 
-/** Writes the chunks of a UI message. The name of a tool is seen; its arguments and results only where they are exposed. */
-export const uiChunks = ({ expose, idOf }: UiContext): ((event: RunEvent) => string) => {
-  const exposed = new Set(expose)
-  let open: { readonly kind: "text" | "reasoning"; readonly id: string } | undefined
-  let isInStep = false
-  let said = ""
-  let parts = 0
-  const inputs = new Set<string>()
-  const close = (): ReadonlyArray<Chunk> => {
-    const chunks = open === undefined ? [] : [{ type: `${open.kind}-end`, id: open.id }]
-    open = undefined
+/** The parts of a message: text and reasoning are open until something else comes. */
+class Parts {
+  #open: { readonly kind: "text" | "reasoning"; readonly id: string } | undefined
+  #count = 0
+
+  close(): ReadonlyArray<Chunk> {
+    const chunks = this.#open === undefined ? [] : [{ type: `${this.#open.kind}-end`, id: this.#open.id }]
+    this.#open = undefined
     return chunks
   }
-  const delta = (kind: "text" | "reasoning", text: string): ReadonlyArray<Chunk> => {
-    const before = open?.kind === kind ? [] : close()
+
+  delta(kind: "text" | "reasoning", text: string): ReadonlyArray<Chunk> {
+    const before = this.#open?.kind === kind ? [] : this.close()
     const opening: Array<Chunk> = []
-    if (open === undefined) {
-      open = { kind, id: `${kind}-${parts++}` }
-      opening.push({ type: `${kind}-start`, id: open.id })
+    if (this.#open === undefined) {
+      this.#open = { kind, id: `${kind}-${this.#count++}` }
+      opening.push({ type: `${kind}-start`, id: this.#open.id })
     }
-    return [...before, ...opening, { type: `${kind}-delta`, id: open.id, delta: text }]
+    return [...before, ...opening, { type: `${kind}-delta`, id: this.#open.id, delta: text }]
   }
-  const endStep = (): ReadonlyArray<Chunk> => {
-    const chunks = [...close(), ...(isInStep ? [{ type: "finish-step" }] : [])]
-    isInStep = false
-    return chunks
+}
+
+/** The calls of a message. The name of a tool is seen; its arguments and results only where they are exposed. */
+class Calls {
+  readonly #exposed: ReadonlySet<Exposed>
+  readonly #inputs = new Set<string>()
+
+  constructor(exposed: ReadonlySet<Exposed>) {
+    this.#exposed = exposed
   }
+
   /** A call of which the client knows the input, as far as it may. */
-  const available = (toolCallId: string, toolName: string, params: unknown): ReadonlyArray<Chunk> => {
-    if (inputs.has(toolCallId)) return []
-    inputs.add(toolCallId)
-    const input = exposed.has("arguments") ? params : {}
+  #available(toolCallId: string, toolName: string, params: unknown): ReadonlyArray<Chunk> {
+    if (this.#inputs.has(toolCallId)) return []
+    this.#inputs.add(toolCallId)
+    const input = this.#exposed.has("arguments") ? params : {}
     return [{ type: "tool-input-available", toolCallId, toolName, input }]
   }
-  const tool = (event: ToolEvent): ReadonlyArray<Chunk> => {
+
+  chunks(event: ToolEvent): ReadonlyArray<Chunk> {
     const { tool: toolName, toolCallId } = event
     switch (event._tag) {
       case "ToolCalled":
         // A call without its arguments has only begun, for all that the client may know.
-        return exposed.has("arguments")
-          ? available(toolCallId, toolName, event.params)
+        return this.#exposed.has("arguments")
+          ? this.#available(toolCallId, toolName, event.params)
           : [{ type: "tool-input-start", toolCallId, toolName }]
       case "ToolCompleted": {
-        const output = exposed.has("results") ? event.result : null
-        return [...available(toolCallId, toolName, {}), { type: "tool-output-available", toolCallId, output }]
+        const output = this.#exposed.has("results") ? event.result : null
+        const available = this.#available(toolCallId, toolName, {})
+        return [...available, { type: "tool-output-available", toolCallId, output }]
       }
       case "ToolFailed": {
-        const errorText = exposed.has("results") ? textOf(event.result) : "The tool failed."
-        return [...available(toolCallId, toolName, {}), { type: "tool-output-error", toolCallId, errorText }]
+        const errorText = this.#exposed.has("results") ? textOf(event.result) : "The tool failed."
+        const available = this.#available(toolCallId, toolName, {})
+        return [...available, { type: "tool-output-error", toolCallId, errorText }]
       }
       default:
         return []
     }
   }
-  const waiting = (ended: Extract<Ended, { readonly _tag: "RunSuspended" }>): ReadonlyArray<Chunk> =>
-    ended.waitingFor.flatMap((one): ReadonlyArray<Chunk> => {
+
+  /** What a suspended run asks its client for. */
+  waiting({ waitingFor }: Extract<Ended, { readonly _tag: "RunSuspended" }>): ReadonlyArray<Chunk> {
+    return waitingFor.flatMap((one): ReadonlyArray<Chunk> => {
       if (one.kind === "event") return []
       const { params, tool: toolName, toolCallId } = one
       if (one.kind === "client-tool") return [{ type: "tool-input-available", toolCallId, toolName, input: params }]
       const request = { type: "tool-approval-request", approvalId: one.id, toolCallId }
-      return [...available(toolCallId, toolName, params), request]
+      return [...this.#available(toolCallId, toolName, params), request]
     })
-  const ended = (event: Ended): ReadonlyArray<Chunk> => {
-    switch (event._tag) {
-      case "RunCompleted": {
-        const output = textOf(event.output)
-        // A run without a text of its own, as that of a workflow, has its output as text.
-        const rest = output === said || output === "" ? [] : [{ type: "start-step" }, ...delta("text", output)]
-        if (rest.length > 0) isInStep = true
-        return [...rest, ...endStep(), { type: "finish", finishReason: "stop" }]
-      }
-      case "RunSuspended":
-        return [...close(), ...waiting(event), ...endStep(), { type: "finish", finishReason: "tool-calls" }]
-      case "RunInterrupted":
-        return [...endStep(), { type: "abort" }]
-      case "RunFailed":
-        return [...endStep(), { type: "error", errorText: failureOf(event).detail }]
-    }
   }
-  const chunksOf = (event: RunEvent): ReadonlyArray<Chunk> => {
+}
+
+/** The message of a run. */
+class Message {
+  readonly #context: UiContext
+  readonly #exposed: ReadonlySet<Exposed>
+  readonly #parts = new Parts()
+  readonly #calls: Calls
+  #isInStep = false
+  #said = ""
+
+  constructor(context: UiContext) {
+    this.#context = context
+    this.#exposed = new Set(context.expose)
+    this.#calls = new Calls(this.#exposed)
+  }
+
+  chunks(event: RunEvent): ReadonlyArray<Chunk> {
     switch (event._tag) {
       case "RunStarted":
-        return [{ type: "start", messageId: idOf(event.runId) }]
+        return [{ type: "start", messageId: this.#context.idOf(event.runId) }]
       case "StepStarted": {
-        const before = endStep()
-        isInStep = true
-        said = ""
+        const before = this.#endStep()
+        this.#isInStep = true
+        this.#said = ""
         return [...before, { type: "start-step" }]
       }
       case "TextDelta":
-        said += event.delta
-        return delta("text", event.delta)
+        this.#said += event.delta
+        return this.#parts.delta("text", event.delta)
       case "ReasoningDelta":
-        return exposed.has("reasoning") ? delta("reasoning", event.delta) : []
+        return this.#exposed.has("reasoning") ? this.#parts.delta("reasoning", event.delta) : []
       case "StepRetried":
       case "TurnReplaced":
-        said = ""
-        return [...close(), { type: "reset-step" }]
+        this.#said = ""
+        return [...this.#parts.close(), { type: "reset-step" }]
       case "StepCompleted":
-        return endStep()
+        return this.#endStep()
       case "RunCompleted":
       case "RunFailed":
       case "RunInterrupted":
       case "RunSuspended":
-        return ended(event)
+        return this.#end(event)
       default:
-        return "toolCallId" in event ? [...close(), ...tool(event)] : []
+        return "toolCallId" in event ? [...this.#parts.close(), ...this.#calls.chunks(event)] : []
     }
   }
-  return (event) => (event.path.length > 1 ? "" : write(chunksOf(event)))
+
+  #endStep(): ReadonlyArray<Chunk> {
+    const chunks = [...this.#parts.close(), ...(this.#isInStep ? [{ type: "finish-step" }] : [])]
+    this.#isInStep = false
+    return chunks
+  }
+
+  #end(event: Ended): ReadonlyArray<Chunk> {
+    switch (event._tag) {
+      case "RunCompleted": {
+        const output = textOf(event.output)
+        // A run without a text of its own, as that of a workflow, has its output as text.
+        const isSaid = output === this.#said || output === ""
+        const rest = isSaid ? [] : [{ type: "start-step" }, ...this.#parts.delta("text", output)]
+        if (rest.length > 0) this.#isInStep = true
+        return [...rest, ...this.#endStep(), { type: "finish", finishReason: "stop" }]
+      }
+      case "RunSuspended": {
+        const waiting = [...this.#parts.close(), ...this.#calls.waiting(event)]
+        return [...waiting, ...this.#endStep(), { type: "finish", finishReason: "tool-calls" }]
+      }
+      case "RunInterrupted":
+        return [...this.#endStep(), { type: "abort" }]
+      case "RunFailed":
+        return [...this.#endStep(), { type: "error", errorText: failureOf(event).detail }]
+    }
+  }
+}
+
+/** Writes the chunks of a UI message. */
+export const uiChunks = (context: UiContext): ((event: RunEvent) => string) => {
+  const message = new Message(context)
+  return (event) => (event.path.length > 1 ? "" : write(message.chunks(event)))
 }

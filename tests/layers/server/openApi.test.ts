@@ -25,7 +25,7 @@ const described = Effect.gen(function* () {
   // What each route is called in the document: one of a runner's own is there for each runner.
   const routes = routesOf(edge, protocols).flatMap(({ method, path }) => {
     const own = path.replace(/:(\w+)/g, "{$1}")
-    const names = /^\/agents\/runners\/\{name\}/.test(own) ? Object.keys(runners) : [undefined]
+    const names = own.startsWith("/agents/runners/{name}") ? Object.keys(runners) : [undefined]
     return names.map((name) => `${method.toLowerCase()} ${name === undefined ? own : own.replace("{name}", name)}`)
   })
   // As it is sent.

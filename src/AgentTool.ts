@@ -7,7 +7,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
-import type * as Tool from "effect/ai/Tool"
+import * as Tool from "effect/ai/Tool"
 import * as Predicate from "effect/Predicate"
 import { assertFunction, assertName, assertOptions } from "./internal/definition.ts"
 import type { Jobs } from "./internal/jobs.ts"
@@ -251,6 +251,36 @@ export const client = <
   )
   const tool = annotate(defined, options).annotate(RunsAtClient, true)
   return make(name, "effect", tool, () => Effect.fail("only the caller of an agent's run can run this tool"))
+}
+
+/**
+ * Makes a tool of one that the model's provider runs itself, as `Tool.providerDefined` describes it. Its calls and results are in
+ * events and in the transcript, with `providerExecuted`; nothing runs here. A model of another provider is refused before a
+ * request. For those of OpenAI see `OpenAi.tools`, and for a search that any model may have `WebSearch.tool`.
+ *
+ * @example
+ * import { Schema } from "effect"
+ * import { Tool } from "effect/ai"
+ * import { Agent, AgentTool } from "troupe"
+ *
+ * const fetcher = Tool.providerDefined({
+ *   id: "anthropic.web_fetch_20250910",
+ *   customName: "web_fetch",
+ *   providerName: "web_fetch",
+ *   args: Schema.Struct({ maxUses: Schema.Int }),
+ *   success: Schema.Unknown
+ * })
+ * const reader = Agent.make("reader", { tools: [AgentTool.fromProvider(fetcher({ maxUses: 3 }))] })
+ */
+export const fromProvider = (tool: Tool.Any): AgentTool<string, never> => {
+  if (!Tool.isProviderDefined(tool) || tool.requiresHandler) {
+    throw new InvalidDefinition({
+      subject: "AgentTool.fromProvider",
+      problem: "it is given a tool that no provider runs",
+      remedy: "Make tools of functions with AgentTool.fromFunction"
+    })
+  }
+  return make(tool.name, "effect", tool, () => Effect.fail("only the model's provider can run this tool"))
 }
 
 const knownOfClient: ReadonlySet<string> = new Set([

@@ -20,7 +20,8 @@
  * step     := StepStarted ToolNotice* InputReceived* revised* model ( ( StepRetried | TurnReplaced | revised ) model )* ToolCalled* tools*
  *             OutputRejected? StepCompleted
  * revised  := PlanRevised | Compacted
- * model    := ( ReasoningDelta | TextDelta | ToolParamsDelta )*
+ * model    := ( ReasoningDelta | TextDelta | ToolParamsDelta | ran )*
+ * ran      := ToolCalled ( ToolCompleted | ToolFailed )                       a call that the provider made itself, with providerExecuted
  * tools    := ( approval? ( ToolProgress | inner )* )+ ( ToolCompleted | ToolFailed )   one for each ToolCalled, in the order they end
  * inner    := ToolCalled tools                                                      a call inside of a tool, with its parentToolCallId
  * approval := ApprovalRequested ApprovalAnswered
@@ -69,6 +70,8 @@ const ofTool = {
   /** The call of a tool that this call is made inside of; absent for one that the model has asked for. */
   parentToolCallId: Schema.optionalKey(Schema.String)
 }
+/** True for a call of a tool that the model's provider ran itself, which is emitted once its result is known; absent for others. */
+const byProvider = { providerExecuted: Schema.optionalKey(Schema.Literal(true)) }
 
 /**
  * The outcome of one tool call. `waiting`: it needs approval. `unknown`: it had begun and could not be waited for, so
@@ -221,7 +224,7 @@ export const ToolParamsDelta = Schema.TaggedStruct("ToolParamsDelta", { ...ofToo
 /** A piece of the arguments of a tool call, as JSON text, while the model writes them. */
 export interface ToolParamsDelta extends Schema.Schema.Type<typeof ToolParamsDelta> {}
 /** The model asked for a tool. */
-export const ToolCalled = Schema.TaggedStruct("ToolCalled", { ...ofTool, params: Schema.Json })
+export const ToolCalled = Schema.TaggedStruct("ToolCalled", { ...ofTool, params: Schema.Json, ...byProvider })
 /** The model asked for a tool. */
 export interface ToolCalled extends Schema.Schema.Type<typeof ToolCalled> {}
 /** An approver is asked whether the tool may be called. `approvalId` is what a decision made elsewhere is given for. */
@@ -249,7 +252,8 @@ export interface ToolProgress extends Schema.Schema.Type<typeof ToolProgress> {}
 export const ToolCompleted = Schema.TaggedStruct("ToolCompleted", {
   ...ofTool,
   result: Schema.Json,
-  durationMs: Schema.Finite
+  durationMs: Schema.Finite,
+  ...byProvider
 })
 /** A tool call ended well. */
 export interface ToolCompleted extends Schema.Schema.Type<typeof ToolCompleted> {}
@@ -257,7 +261,8 @@ export interface ToolCompleted extends Schema.Schema.Type<typeof ToolCompleted> 
 export const ToolFailed = Schema.TaggedStruct("ToolFailed", {
   ...ofTool,
   result: Schema.Json,
-  durationMs: Schema.Finite
+  durationMs: Schema.Finite,
+  ...byProvider
 })
 /** A tool call failed; `result` is what the model sees. */
 export interface ToolFailed extends Schema.Schema.Type<typeof ToolFailed> {}

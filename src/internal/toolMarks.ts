@@ -60,6 +60,33 @@ export const Deferred: Context.Reference<boolean> = Context.Reference<boolean>("
   defaultValue: () => false
 })
 
+/** A search of the web that the model's provider makes where it has one. */
+export interface Search {
+  readonly allowedDomains?: ReadonlyArray<string> | undefined
+  readonly blockedDomains?: ReadonlyArray<string> | undefined
+  /** How often one answer may search. */
+  readonly maxUses?: number | undefined
+  readonly location?: Location | undefined
+  /** Whether the tool itself searches, for other providers. */
+  readonly hasFallback: boolean
+}
+
+/** About where the user is. */
+export interface Location {
+  /** Two letters, such as `DE`. */
+  readonly country?: string | undefined
+  readonly region?: string | undefined
+  readonly city?: string | undefined
+  /** Such as `Europe/Berlin`. */
+  readonly timezone?: string | undefined
+}
+
+/** Set for a tool in whose place a model's Layer puts the search of its provider, where that has one. */
+export const SearchesWeb: Context.Reference<Search | undefined> = Context.Reference<Search | undefined>(
+  "troupe/ToolSearchesWeb",
+  { defaultValue: () => undefined }
+)
+
 /** Reads a mark of a tool. */
 export const markOf = <A>(tool: Tool.Any, mark: Context.Reference<A>): A =>
   Context.get(tool.annotations as Context.Context<never>, mark)

@@ -33,6 +33,7 @@ const checkRun = (events: ReadonlyArray<Event>, fail: (event: Event | undefined,
   let phase: "outside" | "model" | "tools" = "outside"
   let step = 0
   let calls = new Map<string, boolean>()
+  let running: string | undefined
   events.forEach((event, index) => {
     if ((event._tag === "RunStarted") !== (index === 0)) fail(event, "RunStarted is not the first event")
     if (RunEvent.isTerminal(event) && index !== events.length - 1) fail(event, "an event after the terminal one")
@@ -63,6 +64,11 @@ const checkRun = (events: ReadonlyArray<Event>, fail: (event: Event | undefined,
         if (phase !== "model") fail(event, "not in a model call")
         break
       case "ToolCalled":
+        if (event.providerExecuted === true) {
+          if (phase !== "model" || running !== undefined) fail(event, "run by the provider outside of a model call")
+          running = event.toolCallId
+          break
+        }
         if (event.parentToolCallId !== undefined) {
           if (calls.get(event.parentToolCallId) !== false) fail(event, "not inside of a running call")
         } else if (phase === "outside" || [...calls.values()].some(Boolean)) fail(event, "asked too late")
@@ -74,6 +80,11 @@ const checkRun = (events: ReadonlyArray<Event>, fail: (event: Event | undefined,
       case "ToolProgress":
       case "ToolCompleted":
       case "ToolFailed":
+        if ("providerExecuted" in event) {
+          if (running !== event.toolCallId) fail(event, "the provider ran no such call")
+          running = undefined
+          break
+        }
         if (calls.get(event.toolCallId) !== false) fail(event, "no such running call")
         if (event._tag === "ToolCompleted" || event._tag === "ToolFailed") calls.set(event.toolCallId, true)
         break

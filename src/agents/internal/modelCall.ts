@@ -40,6 +40,7 @@ import {
   spentSince,
   withRefusals
 } from "./keptTurn.ts"
+import { isProviders, ProviderCalls } from "./providerCalls.ts"
 import { type AnyPart, Collector, type Turn } from "./turnCollector.ts"
 
 /** The request of one step. */
@@ -279,7 +280,9 @@ const callModel = (
     output !== undefined && native ? Effect.provideService(calling, ModelInfo.OutputFormat, output.format) : calling
   const { info } = self
   const asked =
-    info?.readsSettings === true ? within : Effect.andThen(refuseUnread("Agent", info, self.modelName), within)
+    info?.readsSettings === true
+      ? within
+      : Effect.andThen(refuseUnread("Agent", info, self.modelName, toolsIn(request)), within)
   return Effect.flatMap(asked, () => {
     const turn = collector.turn()
     if (turn.finishReason !== "error") return Effect.succeed(turn)
@@ -305,6 +308,8 @@ const listOf = (toolkit: Toolkit.WithHandler<Record<string, Tool.Any>>): Readonl
   return found
 }
 const lists = new WeakMap<object, ReadonlyArray<Tool.Any>>()
+
+const toolsIn = ({ toolkit }: Request): ReadonlyArray<Tool.Any> => (toolkit === undefined ? [] : listOf(toolkit))
 
 /** The request as `effect/ai`'s wrapper would pass it to the provider. */
 const providerRequest = (request: Request, span: Tracer.Span): LanguageModel.ProviderOptions => {
@@ -370,13 +375,16 @@ const emitParts = (
   }
   if (!isWhole) return Effect.fail(tooLarge(collector.maxSize))
   if (state.events.silent) return Effect.void
+  const ran = new ProviderCalls(step, state.events)
   return Effect.forEach(
     seen ?? given.map(asGiven),
     // A thought without text only has to go back to its provider.
     ({ part, shown }) =>
-      shown === undefined || shown === "" || part.type === "tool-params-delta"
-        ? Effect.void
-        : emitDelta(deltaOf(part, shown, step), state, watch),
+      isProviders(part)
+        ? emitRan(ran, part, watch)
+        : shown === undefined || shown === "" || part.type === "tool-params-delta"
+          ? Effect.void
+          : emitDelta(deltaOf(part, shown, step), state, watch),
     { discard: true }
   )
 }
@@ -406,6 +414,14 @@ const seenBy = ({ see }: Watch, part: AnyPart): Seen => {
   if (part.type === "text" && part.text !== kept) return { part: { ...part, text: kept }, shown, isHeld }
   if (part.type === "text-delta" && part.delta !== kept) return { part: { ...part, delta: kept }, shown, isHeld }
   return { part, shown, isHeld }
+}
+
+/** As a delta: one of a call that was given up is not emitted. */
+const emitRan = (ran: ProviderCalls, part: AnyPart, watch: Watch | undefined): Effect.Effect<void> => {
+  if (watch === undefined) return ran.take(part)
+  if (!watch.isCurrent()) return Effect.void
+  watch.onDelta()
+  return ran.take(part)
 }
 
 type Delta = Extract<Draft, { readonly _tag: "TextDelta" | "ReasoningDelta" | "ToolParamsDelta" }>
@@ -443,6 +459,7 @@ const readStream = (
   onFirstChunk: () => void
 ): Effect.Effect<void, AiError.AiError> => {
   let isFirst = true
+  let ran: ProviderCalls | undefined
   return Stream.runForEach(parts, (part): Effect.Effect<void, AiError.AiError> => {
     if (isFirst) onFirstChunk()
     isFirst = false
@@ -460,7 +477,9 @@ const readStream = (
     const seen = watch === undefined ? undefined : seenBy(watch, part)
     if (!collector.push(seen?.part ?? part)) return Effect.fail(tooLarge(collector.maxSize))
     const delta = seen === undefined ? wordsIn(part) : seen.shown
-    if (delta === undefined) return Effect.void
+    if (delta === undefined) {
+      return isProviders(part) ? emitRan((ran ??= new ProviderCalls(step, state.events)), part, watch) : Effect.void
+    }
     if (part.type === "tool-params-delta") {
       const call = collector.announced(part.id)
       if (call === undefined || delta === "") return Effect.void

@@ -25,12 +25,14 @@ import { kindOf } from "../../internal/definition.ts"
 import { InvalidDefinition } from "../../RunError.ts"
 import * as ModelInfo from "../../services/ModelInfo.ts"
 import * as Calling from "../internal/model/calling.ts"
+import * as Search from "../internal/model/search.ts"
 import { Unsupported } from "../internal/model/problems.ts"
 import * as TypedOutput from "../internal/model/typedOutput.ts"
 import type * as Errors from "./internal/errors.ts"
 import { type CallOptions, CurrentOptions, merge, withSettings } from "./internal/options.ts"
 import { type Provider, providerOf } from "./internal/provider.ts"
 import { encode } from "./internal/request.ts"
+import { searchOf } from "./internal/search.ts"
 import * as Talk from "./internal/talk.ts"
 import { within } from "./internal/waiting.ts"
 
@@ -191,6 +193,7 @@ const portOf = (
   thinks: boolean | undefined
 ): Port => {
   const warn = warner(provider)
+  const resolve = Search.resolver(model.modelId, searchOf(provider, model.provider, model.modelId))
   const failing = (method: Errors.Failing["method"]): Errors.Failing => ({ method, provider, model: model.modelId })
   const failed =
     (method: Errors.Failing["method"]) =>
@@ -208,7 +211,9 @@ const portOf = (
             const call = callOptions(options, fiber)
             if (!fiber.getRef(ModelInfo.CallerRetries)) describe(request, call, provider.name, model.modelId)
             const output = TypedOutput.formatOf(request) ?? fiber.getRef(ModelInfo.OutputFormat)
-            const typed = TypedOutput.ask(request, output, options.structuredOutput, provider.structuredOutput)
+            const tools = resolve(request.tools)
+            const sent = tools === request.tools ? request : { ...request, tools }
+            const typed = TypedOutput.ask(sent, output, options.structuredOutput, provider.structuredOutput)
             const target = {
               provider: model.provider,
               key: provider.key,

@@ -9,7 +9,7 @@ import * as Stream from "effect/Stream"
 import * as AiError from "effect/ai/AiError"
 import * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Response from "effect/ai/Response"
-import * as Tool from "effect/ai/Tool"
+import type * as Tool from "effect/ai/Tool"
 import * as Lacking from "../../internal/lacking.ts"
 import * as ModelInfo from "../../services/ModelInfo.ts"
 import { fill, type Missing } from "./internal/fill.ts"
@@ -48,8 +48,7 @@ const doesNotGuess = ({ field, tool, why }: Missing) => {
 }
 
 /** The tools that may be called, and whether one has to be. */
-const choose = (choice: LanguageModel.ToolChoice<string>, all: ReadonlyArray<Tool.Any>) => {
-  const tools = all.filter((tool) => !Tool.isProviderDefined(tool))
+const choose = (choice: LanguageModel.ToolChoice<string>, tools: ReadonlyArray<Tool.Any>) => {
   if (typeof choice === "string") return { tools: choice === "none" ? [] : tools, required: choice === "required" }
   if ("tool" in choice) return { tools: tools.filter(({ name }) => name === choice.tool), required: true }
   return { tools: tools.filter(({ name }) => choice.oneOf.includes(name)), required: choice.mode === "required" }
@@ -68,6 +67,8 @@ const answer = ({ instructions, message, results }: Request): string | undefined
 const reply = Effect.fnUntraced(function* (options: LanguageModel.ProviderOptions) {
   const lacks = Lacking.demanded(yield* ModelInfo.CurrentSettings)
   if (lacks !== undefined) return yield* noSetting(lacks)
+  const unrunnable = Lacking.unrunnable(options.tools, "the demo model")
+  if (unrunnable !== undefined) return yield* Lacking.errorOf({ module: "DemoModel", method: "reply", ...unrunnable })
   const text = (text: string): ReadonlyArray<Response.TextPartEncoded> => [{ type: "text", text }]
   const { prompt, responseFormat, toolChoice, tools } = options
   const request = read(prompt)

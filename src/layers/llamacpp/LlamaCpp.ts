@@ -145,6 +145,10 @@ const directOf = (weights: Engine.Weights, free: Sequences, own: Generate.Settin
       const limits = [own.maxTokens, set.maxOutputTokens, fiber.getRef(ModelInfo.MaxOutputTokens)]
       const maxTokens = Math.min(...limits.filter((limit) => limit !== undefined))
       const random = fiber.getRef(Random.Random)
+      const unrunnable = Lacking.unrunnable(request.tools, "llama.cpp")
+      if (unrunnable !== undefined) {
+        return Effect.fail(Lacking.errorOf({ module: "LlamaCpp", method, ...unrunnable }))
+      }
       const newId = () =>
         `call_${Math.floor(random.nextDoubleUnsafe() * 2 ** 52)
           .toString(36)

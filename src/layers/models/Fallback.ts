@@ -144,7 +144,7 @@ const directOf = (members: ReadonlyArray<Members.Member>, { hedgeAfter, order }:
       const fitting = Orders.capable(members, request)
       const closed = fitting.filter((member) => member.isClosed(now))
       const list = yield* ordered(closed.length === 0 ? fitting : closed)
-      const call = (member: Members.Member) => Members.called(member, one(member))
+      const call = (member: Members.Member) => Members.called(member, request, one(member))
       return yield* hedgeAfter === undefined ? Asking.inTurn(list, call) : Asking.hedged(list, call, hedgeAfter)
     })
   return {

@@ -12,6 +12,7 @@ import { dual } from "effect/Function"
 import * as AiError from "effect/ai/AiError"
 import * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Response from "effect/ai/Response"
+import type * as Tool from "effect/ai/Tool"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import * as Redacted from "effect/Redacted"
@@ -35,8 +36,11 @@ import { contextLengthPrefix, toAiError } from "../internal/model/errors.ts"
 import { remedyOf } from "./internal/remedies.ts"
 import { type CallOptions, CurrentOptions, limited, merge, withSettings } from "./internal/options.ts"
 import { isProblem, ofEncoding, type Problem } from "../internal/model/problems.ts"
+import * as OwnTools from "./internal/ownTools.ts"
 import * as Responses from "./internal/responses.ts"
 import { StreamDecoder as ResponsesStreamDecoder } from "./internal/responsesStream.ts"
+import * as Search from "../internal/model/search.ts"
+import * as Tools from "./internal/tools.ts"
 import * as Events from "./internal/sse.ts"
 import * as ClientTransport from "./internal/transport/client.ts"
 import type { Client } from "./internal/transport/client.ts"
@@ -52,6 +56,7 @@ export type { CallOptions, ChatOptions, ResponsesOptions } from "./internal/opti
 export type { Cache } from "../internal/model/cache.ts"
 export type { StructuredOutput } from "../internal/model/typedOutput.ts"
 export type { Client } from "./internal/transport/client.ts"
+export * as tools from "./internal/tools.ts"
 export type { Fetch, FetchResponse } from "./internal/transport/fetch.ts"
 export type { Adapter, Transport } from "./internal/transport/select.ts"
 
@@ -341,6 +346,7 @@ class Provider {
   readonly #requestOf: (question: Question) => HttpRequest
   readonly #target: Omit<Target, "memory" | "searchesTools">
   readonly #catalog: ModelInfo.Catalog
+  readonly #tools: ReturnType<typeof Search.resolver>
 
   constructor(options: Options, at: Connected, carrier: Carrier.Carrier, catalog: ModelInfo.Catalog) {
     const { api = "auto" } = options
@@ -351,6 +357,8 @@ class Provider {
     this.#api = api === "auto" ? (at.isOpenAi ? "responses" : "chat") : api
     this.#carrier = carrier
     this.#catalog = catalog
+    const searches = this.#api === "responses" && at.isOpenAi
+    this.#tools = Search.resolver(options.model, searches ? Tools.inPlaceOf : Search.none)
     this.#requestOf = requests(at.connection)
     const server = { host: at.server.address, compatible: !at.isOpenAi }
     this.#target = { server, messages: (this.#api === "chat" ? Chat : Responses).messagesOf(server) }
@@ -430,7 +438,9 @@ class Provider {
       const options = this.#callOptions(fiber)
       if (alone || hasOptions(options)) this.#describe(request, options)
       const { model, structuredOutput } = this.#options
-      const typed = ask(request, output, structuredOutput, serverAt(this.server.address).structuredOutput)
+      const tools = this.#tools(request.tools)
+      const sent = tools === request.tools ? request : { ...request, tools }
+      const typed = ask(sent, output, structuredOutput, serverAt(this.server.address).structuredOutput)
       const isChat = this.#api === "chat"
       const encode = isChat ? Chat.encode : Responses.encode
       // Beyond the agent loop, effect/ai would refuse the results of a tool that it does not know.
@@ -442,7 +452,7 @@ class Provider {
       const question = { path: isChat ? "/chat/completions" : "/responses", body, isStreamed }
       const name = nameOf === undefined ? undefined : () => nameOf(this.#requestOf({ ...question, isStreamed: false }))
       const newId = idMaker(name, fiber.getRef(Random.Random))
-      const decoder = answeringBy(typed.answerTool, this.#decoder(newId))
+      const decoder = answeringBy(typed.answerTool, this.#decoder(newId, tools))
       return { question, transport, decoder, alone }
     } catch (error) {
       return ofEncoding(error)
@@ -474,14 +484,19 @@ class Provider {
     return limited(set, fiber.getRef(ModelInfo.MaxOutputTokens), this.#api)
   }
 
-  #decoder(newId: () => string): Decoding.Decoder {
+  #decoder(newId: () => string, tools: ReadonlyArray<Tool.Any>): Decoding.Decoder {
     const host = this.server.address
-    return this.#api === "chat"
-      ? { whole: (document) => Chat.decode(document, newId, host), stream: () => new ChatStreamDecoder(newId, host) }
-      : {
-          whole: (document) => Responses.decode(document, newId, host),
-          stream: () => new ResponsesStreamDecoder(newId, host)
-        }
+    if (this.#api === "chat") {
+      return {
+        whole: (document) => Chat.decode(document, newId, host),
+        stream: () => new ChatStreamDecoder(newId, host)
+      }
+    }
+    const read = OwnTools.readerOf(tools)
+    return {
+      whole: (document) => Responses.decode(document, newId, host, read),
+      stream: () => new ResponsesStreamDecoder(newId, host, read)
+    }
   }
 
   #describe(request: LanguageModel.ProviderOptions, options: CallOptions): void {

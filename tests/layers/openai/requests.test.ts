@@ -46,7 +46,8 @@ const send = (api: Api, asked: Asked, more: Partial<OpenAi.Options> = {}, callin
 const refused = (api: Api, asked: Asked) =>
   Effect.map(Effect.flip(send(api, asked)), (error) => {
     const { reason } = error as { readonly reason: { readonly _tag: string; readonly description?: string } }
-    assert.strictEqual(reason._tag, "InvalidUserInputError")
+    // What the model lacks, or what the request should not hold.
+    assert.include(["InvalidUserInputError", "InvalidRequestError"], reason._tag)
     return reason.description ?? ""
   })
 

@@ -8,7 +8,8 @@ import type {
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import * as Tool from "effect/ai/Tool"
 import { Deferred, markOf } from "../../../internal/toolMarks.ts"
-import { Unsupported } from "../../internal/model/problems.ts"
+import { Lacking, Unsupported } from "../../internal/model/problems.ts"
+import type { Provider } from "./provider.ts"
 import * as Schemas from "../../internal/model/jsonSchema.ts"
 import type { Typed } from "../../internal/model/typedOutput.ts"
 import { isFields } from "../../internal/model/wire.ts"
@@ -25,7 +26,7 @@ export const encode = (
   prompt: messagesOf(request.prompt, to),
   ...(request.tools.length === 0
     ? {}
-    : { tools: toolsOf(request, to.searchesTools), toolChoice: choiceOf(request.toolChoice) }),
+    : { tools: toolsOf(request, to), toolChoice: choiceOf(request.toolChoice) }),
   ...(format === undefined ? {} : { responseFormat: formatOf(format) })
 })
 
@@ -50,20 +51,36 @@ const searchTool: LanguageModelV4ProviderTool = {
 
 const toolsOf = (
   { toolChoice, tools }: LanguageModel.ProviderOptions,
-  searchesTools: boolean
+  { features, searchesTools }: { readonly features: Provider; readonly searchesTools: boolean }
 ): NonNullable<LanguageModelV4CallOptions["tools"]> => {
   const forced = typeof toolChoice === "object" && "tool" in toolChoice ? toolChoice.tool : undefined
   // A tool that has to be called has to be shown.
   const isDeferred = (tool: Tool.Any) => searchesTools && tool.name !== forced && markOf(tool, Deferred)
   const sent = tools.map((tool) => {
-    const own = toolOf(tool)
+    const own = toolOf(tool, features)
     return isDeferred(tool) ? { ...own, providerOptions: { anthropic: { deferLoading: true } } } : own
   })
   return tools.some(isDeferred) ? [searchTool, ...sent] : sent
 }
 
-const toolOf = (tool: Tool.Any): LanguageModelV4FunctionTool | LanguageModelV4ProviderTool => {
+/** Whose models run the tools of a provider, by the beginning of their ids. */
+const runners: Readonly<Record<string, ReadonlyArray<string>>> = {
+  openai: ["openai", "azure.ai.openai"],
+  anthropic: ["anthropic", "aws.bedrock"],
+  google: ["gcp.gemini", "gcp.vertex_ai"],
+  xai: ["x_ai"],
+  groq: ["groq"]
+}
+
+const toolOf = (
+  tool: Tool.Any,
+  { name: provider }: Provider
+): LanguageModelV4FunctionTool | LanguageModelV4ProviderTool => {
   if (Tool.isProviderDefined(tool)) {
+    const known = runners[tool.id.split(".")[0] ?? ""]
+    if (known !== undefined && !known.includes(provider)) {
+      throw new Lacking(tool.providerName, `${provider} does not run the tool ${tool.id}, which is of another provider`)
+    }
     if (tool.requiresHandler) {
       throw new Unsupported(`the provider's tool "${tool.name}" needs a handler here, which is not supported yet`)
     }

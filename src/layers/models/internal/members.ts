@@ -131,8 +131,12 @@ export const isOthers = (error: AiError.AiError): boolean => {
 }
 
 /** A call of a member, with its own retries, noted for its breaker. The member's Layer does not retry beside them. */
-export const called = <A>(self: Member, call: Effect.Effect<A, AiError.AiError>): Effect.Effect<A, AiError.AiError> => {
-  const asked = Effect.andThen(Lacking.refuseUnread("Fallback", self.info, self.model), call)
+export const called = <A>(
+  self: Member,
+  { tools }: LanguageModel.ProviderOptions,
+  call: Effect.Effect<A, AiError.AiError>
+): Effect.Effect<A, AiError.AiError> => {
+  const asked = Effect.andThen(Lacking.refuseUnread("Fallback", self.info, self.model, tools), call)
   const once = Effect.provideService(asked, ModelInfo.CallerRetries, true)
   const schedule = self.info?.retry ?? ModelRetry.defaultSchedule
   const made = schedule === "none" ? once : Effect.retry(once, ModelRetry.policy(schedule))

@@ -11,6 +11,7 @@ import {
   malformed,
   type Problem,
   quote,
+  Lacking,
   Unsupported
 } from "../../internal/model/problems.ts"
 import * as Files from "./files.ts"
@@ -93,7 +94,8 @@ const joined = (first: unknown, second: unknown): unknown =>
 
 const encodeTool = (tool: Tool.Any) => {
   if (Tool.isProviderDefined(tool)) {
-    throw new Unsupported(
+    throw new Lacking(
+      tool.providerName,
       `the tool "${tool.name}" is run by the provider, which Chat Completions does not do: use \`api: "responses"\` or a tool of your own`
     )
   }

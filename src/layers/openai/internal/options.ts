@@ -200,8 +200,12 @@ export const chatFields = (
     ...options.body
   })
 
-/** The options as fields of a Responses body. */
-export const responsesFields = (options: CallOptions, model: string): Record<string, unknown> => {
+/** The options as fields of a Responses body. `includes` are what the tools of the request need. */
+export const responsesFields = (
+  options: CallOptions,
+  model: string,
+  includes: ReadonlyArray<string> = []
+): Record<string, unknown> => {
   const { include, reasoning, text, ...rest } = options.responses ?? {}
   const reasons = isReasoningModel(model) || options.reasoningEffort !== undefined || reasoning !== undefined
   return defined({
@@ -223,9 +227,9 @@ export const responsesFields = (options: CallOptions, model: string): Record<str
     store: false,
     // The caller's `include` is added to what we need; `null` turns both off.
     include:
-      include === null || (include === undefined && !reasons)
+      include === null || (include === undefined && !reasons && includes.length === 0)
         ? undefined
-        : [...new Set([...(reasons ? ["reasoning.encrypted_content"] : []), ...(include ?? [])])],
+        : [...new Set([...(reasons ? ["reasoning.encrypted_content"] : []), ...includes, ...(include ?? [])])],
     ...rest,
     ...options.body
   })

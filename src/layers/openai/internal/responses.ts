@@ -14,6 +14,7 @@ import {
 } from "../../internal/model/problems.ts"
 import * as Files from "./files.ts"
 import { type CallOptions, responsesFields, type Server } from "./options.ts"
+import * as OwnTools from "./ownTools.ts"
 import * as Schemas from "../../internal/model/jsonSchema.ts"
 import type { Typed } from "../../internal/model/typedOutput.ts"
 import {
@@ -41,8 +42,9 @@ import { type MessageEncoder, type Target, toolWriter, writeMessages, type Writt
 
 /** The body of a request. */
 export const encode = ({ format, request }: Typed, model: string, options: CallOptions, target: Target): Fields => {
-  const { memory, messages } = target
-  const fields = responsesFields(options, options.model ?? model)
+  const { memory, messages, server } = target
+  const includes = server.compatible ? [] : OwnTools.includesOf(request.tools)
+  const fields = responsesFields(options, options.model ?? model, includes)
   return {
     model: options.model ?? model,
     input: writeMessages(messages, request.prompt, memory),
@@ -379,8 +381,16 @@ export const approvalProblem = (item: Fields): Problem | undefined =>
 export const isRefusal = (item: Fields): boolean =>
   item["type"] === "message" && list(item, "content").some((one) => isFields(one) && one["type"] === "refusal")
 
-/** The parts of a whole answer of a server. `newId` names calls that the server left without an id. */
-export const decode = (answer: unknown, newId: () => string, host: string): Array<Response.PartEncoded> | Problem => {
+/**
+ * The parts of a whole answer of a server. `newId` names calls that the server left without an id; `ran` reads those of the
+ * provider's tools.
+ */
+export const decode = (
+  answer: unknown,
+  newId: () => string,
+  host: string,
+  ran: OwnTools.Reader
+): Array<Response.PartEncoded> | Problem => {
   if (!isFields(answer)) return malformed(`the server's answer is not an object: ${quote(answer)}`)
   const failure = failureOf(answer)
   if (failure !== undefined) return failure
@@ -400,7 +410,7 @@ export const decode = (answer: unknown, newId: () => string, host: string): Arra
     )
     .find((one) => one !== undefined)
   if (problem !== undefined) return problem
-  return decodeItems(items.filter(isFields), answer, newId, host)
+  return decodeItems(items.filter(isFields), answer, newId, host, ran)
 }
 
 /** An item that comes again, as it was, counts once. */
@@ -419,7 +429,8 @@ const decodeItems = (
   items: ReadonlyArray<Fields>,
   answer: Fields,
   newId: () => string,
-  host: string
+  host: string,
+  ran: OwnTools.Reader
 ): Array<Response.PartEncoded> => {
   const parts: Array<Response.PartEncoded> = [metadataOf(answer)]
   const idOf = callIds(newId)
@@ -449,7 +460,7 @@ const decodeItems = (
       const call = calls.find((one) => one.item === item)
       if (call !== undefined) parts.push(...callParts(call, idOf(call.given), newId))
     }
-    parts.push(...extras(item))
+    parts.push(...ran(item), ...extras(item))
   }
   parts.push(finish(finishOf(answer, calls.length, items.some(isRefusal)), usageOf(answer["usage"])))
   return parts

@@ -24,6 +24,7 @@ import {
   textsOf,
   usageOf
 } from "./responses.ts"
+import { readNothing, type Reader } from "./ownTools.ts"
 import { isNothing, isWhole, ObjectScan } from "../../internal/model/toolArguments.ts"
 import {
   callIds,
@@ -124,9 +125,13 @@ export class StreamDecoder {
   #passedOver: Fields | undefined
   #finish: Response.FinishPartEncoded | undefined
 
-  constructor(newId: () => string, host: string) {
+  readonly #ran: Reader
+  readonly #known = new Set<string>()
+
+  constructor(newId: () => string, host: string, ran: Reader = readNothing) {
     this.#newId = newId
     this.#host = host
+    this.#ran = ran
     this.#idOf = callIds(newId)
     this.#extrasOf = extraReader(newId, host)
   }
@@ -339,6 +344,9 @@ export class StreamDecoder {
     item.type ??= item.blocks.length > 0 ? undefined : type
     if (type === "message" || type === "reasoning") this.#settleTexts(item, fields, type, out)
     if (type === "function_call") this.#settleCall(item, fields, source, out)
+    const ran = this.#ran(fields)
+    if (ran.length > 0 && !this.#known.has(ran[0]!.id)) out.push(...ran)
+    for (const { id } of ran) this.#known.add(id)
     for (const extra of this.#extrasOf(fields)) {
       // What a later source repeats is the same, but for the id that was made for it.
       const key = `${this.#items.indexOf(item)} ${keyOf(extra)}`

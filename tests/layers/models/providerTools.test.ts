@@ -1,0 +1,244 @@
+/** Tools that a model's provider runs itself, and the search that any model may have. */
+import { createAnthropic } from "@ai-sdk/anthropic"
+import { createGoogle } from "@ai-sdk/google"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Layer, Redacted, Stream } from "effect"
+import { LanguageModel } from "effect/ai"
+import { Agent, AgentTool, AiSdk, DemoModel, Fallback, OpenAi, TestModel, WebSearch } from "troupe"
+import { collect } from "../../support/grammar.ts"
+import { json, serve } from "../../support/wire.ts"
+
+const cited = {
+  type: "message",
+  id: "msg_1",
+  role: "assistant",
+  content: [
+    {
+      type: "output_text",
+      text: "Found.",
+      annotations: [{ type: "url_citation", url: "https://effect.website", title: "Effect" }]
+    }
+  ]
+}
+const items = [
+  {
+    type: "web_search_call",
+    id: "ws_1",
+    status: "completed",
+    action: { type: "search", query: "effect", sources: [{ type: "url", url: "https://effect.website" }] }
+  },
+  { type: "file_search_call", id: "fs_1", status: "completed", queries: ["q"], results: [{ file_id: "f", text: "t" }] },
+  { type: "code_interpreter_call", id: "ci_1", status: "failed", code: "1/0", container_id: "c", outputs: null },
+  { type: "image_generation_call", id: "ig_1", status: "completed", revised_prompt: "a cat", result: "iVBORw0KGgo=" },
+  cited
+]
+const response = { id: "resp_1", model: "gpt-5", status: "completed", output: items, usage: {} }
+
+/** OpenAI's own host, by a function. */
+const openAi = (options: Partial<OpenAi.Options> = {}) => {
+  const bodies: Array<any> = []
+  const transport = (_url: string, init: { readonly body?: unknown }) => {
+    const body = JSON.parse(String(init.body))
+    bodies.push(body)
+    if (body.stream !== true) return Promise.resolve(Response.json(response))
+    const events = [
+      ...items.flatMap((item, index) => [
+        { type: "response.output_item.added", output_index: index, item: { ...item, status: "in_progress" } },
+        { type: "response.output_item.done", output_index: index, item }
+      ]),
+      { type: "response.completed", response }
+    ]
+    const text = events.map((event) => `data: ${JSON.stringify(event)}\n\n`).join("")
+    return Promise.resolve(new Response(text, { headers: { "content-type": "text/event-stream" } }))
+  }
+  return { bodies, layer: OpenAi.layer({ model: "gpt-5", apiKey: Redacted.make("k"), transport, ...options }) }
+}
+
+const finder = Agent.make("finder", {
+  tools: [
+    OpenAi.tools.webSearch({ allowedDomains: ["effect.website"], contextSize: "low", location: { country: "DE" } }),
+    OpenAi.tools.fileSearch({ vectorStoreIds: ["vs_1"], maxResults: 3 }),
+    OpenAi.tools.codeInterpreter({ fileIds: ["f_1"] }),
+    OpenAi.tools.imageGeneration({ size: "1024x1024", format: "webp" })
+  ]
+})
+
+const parameter = (error: unknown): string =>
+  (error as { readonly reason: { readonly reason: { readonly parameter: string } } }).reason.reason.parameter
+
+describe("OpenAi.tools", () => {
+  for (const streams of [false, true]) {
+    it.live(
+      `are run by OpenAI: calls, results, files and sources ${streams ? "as they stream" : "of a whole answer"}`,
+      () =>
+        Effect.gen(function* () {
+          const { bodies, layer } = openAi()
+          const run = Effect.gen(function* () {
+            if (!streams) return [[], (yield* finder.result("Look")).transcript] as const
+            const { events } = yield* collect(finder, "Look")
+            const last = events.at(-1)!
+            return [events, last._tag === "RunCompleted" ? last.transcript! : assert.fail()] as const
+          })
+          const [events, transcript] = yield* Effect.provide(run, layer)
+          const [web, files, code, images] = bodies[0].tools
+          assert.deepStrictEqual(web, {
+            type: "web_search",
+            filters: { allowed_domains: ["effect.website"] },
+            search_context_size: "low",
+            user_location: { type: "approximate", country: "DE" }
+          })
+          assert.deepStrictEqual(files, { type: "file_search", vector_store_ids: ["vs_1"], max_num_results: 3 })
+          assert.deepStrictEqual(code, { type: "code_interpreter", container: { type: "auto", file_ids: ["f_1"] } })
+          assert.deepStrictEqual(images, { type: "image_generation", size: "1024x1024", output_format: "webp" })
+          assert.includeMembers(bodies[0].include, ["web_search_call.action.sources", "file_search_call.results"])
+
+          const said: ReadonlyArray<any> = transcript.content.at(-1)!.content as ReadonlyArray<any>
+          const types = said.map(({ type }) => type)
+          assert.strictEqual(types.filter((type) => type === "tool-call").length, 4)
+          assert.strictEqual(types.filter((type) => type === "tool-result").length, 4)
+          assert.include(types, "file")
+          const [search] = said.filter(({ type }) => type === "tool-result")
+          assert.deepInclude(search, { name: "web_search", providerExecuted: true, isFailure: false })
+          assert.deepStrictEqual(search.result.sources, [{ type: "url", url: "https://effect.website" }])
+          if (!streams) return
+          const of = events.flatMap((event) =>
+            "providerExecuted" in event && event._tag !== "ToolCalled" ? [`${event._tag} ${event.tool}`] : []
+          )
+          assert.deepStrictEqual(of, [
+            "ToolCompleted web_search",
+            "ToolCompleted file_search",
+            "ToolFailed code_interpreter",
+            "ToolCompleted image_generation"
+          ])
+          const asked = events.find((event) => event._tag === "ToolCalled")
+          assert.deepInclude(asked, { tool: "web_search", params: { type: "search", query: "effect" } })
+        })
+    )
+  }
+
+  it.live("keep sources, and leave the calls out of what goes back", () =>
+    Effect.gen(function* () {
+      const { bodies, layer } = openAi()
+      const { content } = yield* LanguageModel.generateText({ prompt: "x" }).pipe(Effect.provide(layer))
+      assert.deepStrictEqual(
+        content.flatMap((part) => (part.type === "source" && part.sourceType === "url" ? [part.url.href] : [])),
+        ["https://effect.website/"]
+      )
+      const { transcript } = yield* finder.result("Look").pipe(Effect.provide(layer))
+      yield* finder.run([...transcript.content, { role: "user", content: "Sure?" }]).pipe(Effect.provide(layer))
+      const kinds = bodies[2].input.map((item: { type: string }) => item.type)
+      assert.deepStrictEqual(kinds, ["message", "message", "message"])
+    })
+  )
+
+  it.live("are refused, before a request, where the provider does not run them", () =>
+    Effect.gen(function* () {
+      const chat = openAi({ api: "chat" })
+      const server = yield* serve(json({}))
+      const claude = AiSdk.layer(createAnthropic({ apiKey: "k", baseURL: `${server.url}/v1` })("claude-sonnet-4-5"))
+      for (const model of [chat.layer, claude, DemoModel.layer]) {
+        const error = yield* Effect.flip(finder.run("Look").pipe(Effect.provide(model)))
+        assert.strictEqual(parameter(error), "web_search")
+      }
+      assert.lengthOf([...chat.bodies, ...server.bodies], 0)
+    })
+  )
+})
+
+describe("WebSearch.tool", () => {
+  const searched: Array<string> = []
+  const search = WebSearch.tool({
+    location: { country: "DE" },
+    fallback: async ({ query }: WebSearch.Query) => {
+      searched.push(query)
+      return [{ title: "Effect", url: "https://effect.website" }]
+    }
+  })
+  const own = Agent.make("own", { tools: [WebSearch.tool({ location: { country: "DE" } })] })
+
+  it.live("is the search of OpenAI, Claude and Gemini, each in its own form", () =>
+    Effect.gen(function* () {
+      const openai = openAi()
+      yield* own.run("x").pipe(Effect.provide(openai.layer))
+      assert.strictEqual(openai.bodies[0].tools[0].type, "web_search")
+      const claude = yield* serve(
+        json({
+          id: "m",
+          type: "message",
+          role: "assistant",
+          model: "m",
+          content: [
+            { type: "server_tool_use", id: "srv_1", name: "web_search", input: { query: "effect" } },
+            { type: "web_search_tool_result", tool_use_id: "srv_1", content: [] },
+            { type: "text", text: "ok" }
+          ],
+          stop_reason: "end_turn",
+          usage: { input_tokens: 1, output_tokens: 1 }
+        })
+      )
+      const anthropic = createAnthropic({ apiKey: "k", baseURL: `${claude.url}/v1` })("claude-sonnet-4-5")
+      const { transcript } = yield* own.result("x").pipe(Effect.provide(AiSdk.layer(anthropic)))
+      assert.deepInclude(claude.bodies[0].tools[0], {
+        type: "web_search_20250305",
+        name: "web_search",
+        user_location: { type: "approximate", country: "DE" }
+      })
+      assert.include(JSON.stringify(transcript), '"name":"web_search"')
+      const gemini = yield* serve(
+        json({ candidates: [{ content: { parts: [{ text: "ok" }] }, finishReason: "STOP" }] })
+      )
+      const google = AiSdk.layer(createGoogle({ apiKey: "k", baseURL: gemini.url })("gemini-2.5-flash"))
+      yield* own.run("x").pipe(Effect.provide(google))
+      assert.deepStrictEqual(gemini.bodies[0].tools, [{ googleSearch: {} }])
+    })
+  )
+
+  it.effect("searches by the program's function on other models", () =>
+    Effect.gen(function* () {
+      const agent = Agent.make("agent", { tools: [search] })
+      const model = TestModel.layer([TestModel.toolCall("web_search", { query: "effect" }), "done"])
+      assert.strictEqual(yield* agent.run("x").pipe(Effect.provide(model)), "done")
+      assert.deepStrictEqual(searched, ["effect"])
+    })
+  )
+
+  it.live(
+    "can be a tool of the program, and its own function where a provider cannot be asked for what is wanted",
+    () =>
+      Effect.gen(function* () {
+        const mine = AgentTool.fromFunction("lookup", { description: "Looks up", execute: () => "found" })
+        const { bodies, layer } = openAi()
+        const agent = Agent.make("agent", {
+          tools: [WebSearch.tool({ fallback: mine, blockedDomains: ["spam.example"] })]
+        })
+        yield* agent.run("x").pipe(Effect.provide(layer))
+        assert.deepInclude(bodies[0].tools[0], { type: "function", name: "lookup" })
+      })
+  )
+
+  it.live("fails before a request where nothing searches, and passed over by a Fallback", () =>
+    Effect.gen(function* () {
+      const foreign = Layer.effect(
+        LanguageModel.LanguageModel,
+        LanguageModel.make({ generateText: () => Effect.succeed([]), streamText: () => Stream.empty })
+      )
+      const chat = openAi({ api: "chat", baseUrl: "http://localhost:9/v1" })
+      for (const model of [chat.layer, DemoModel.layer, foreign]) {
+        const error = yield* Effect.flip(own.run("x").pipe(Effect.provide(model)))
+        assert.strictEqual(parameter(error), "web_search")
+      }
+      assert.lengthOf(chat.bodies, 0)
+      const openai = openAi()
+      const both = Fallback.layer([chat.layer, openai.layer])
+      yield* own.run("x").pipe(Effect.provide(both))
+      assert.strictEqual(openai.bodies[0].tools[0].type, "web_search")
+    })
+  )
+
+  it("takes a function or a tool, and its services", () => {
+    assert.throws(() => WebSearch.tool({ fallback: "google" as never }), /its fallback is/)
+    assert.throws(() =>
+      AgentTool.fromProvider(AgentTool.fromFunction("f", { description: "f", execute: () => 1 }).tool)
+    )
+  })
+})

@@ -14,12 +14,7 @@ export interface Query {
 }
 
 /** How the web is searched. */
-export interface Options<Fallback> {
-  /**
-   * Searches where the model's provider does not: a function of the query, which returns anything that has a JSON form, or a tool,
-   * whose name, parameters and function it then has. Default: the run fails before a request on models without a search.
-   */
-  readonly fallback?: Fallback | undefined
+export interface Options {
   /** Only pages of these domains, such as `effect.website`. A provider that cannot be asked for that counts as one without a search. */
   readonly allowedDomains?: ReadonlyArray<string> | undefined
   /** No pages of these domains. A provider that cannot be asked for that counts as one without a search. */
@@ -30,20 +25,22 @@ export interface Options<Fallback> {
   readonly location?: Location | undefined
 }
 
-type Fallback = AgentTool.Any | ((query: Query) => unknown)
+/**
+ * {@link Options}, with what searches where the model's provider does not: a function of the query, which returns anything that has
+ * a JSON form, or a tool, whose name, parameters and function it then has.
+ */
+export interface WithFallback<F> extends Options {
+  readonly fallback: F
+}
 
-/** The services of what searches in the provider's place. */
-type ServicesOf<F> =
-  F extends AgentTool.AgentTool<infer _Name, infer R>
+/** The services of what a function returns. */
+type ServicesOf<Out> =
+  Out extends Effect.Effect<infer _A, infer _E, infer R>
     ? R
-    : F extends (query: Query) => infer Out
-      ? Out extends Effect.Effect<infer _A, infer _E, infer R>
-        ? R
-        : Out extends Generator<infer Y, infer _B, infer _N>
-          ? Y extends Effect.Effect<infer _C, infer _E2, infer R2>
-            ? R2
-            : never
-          : never
+    : Out extends Generator<infer Y, infer _B, infer _N>
+      ? Y extends Effect.Effect<infer _C, infer _E2, infer R2>
+        ? R2
+        : never
       : never
 
 const description = "Search the web. Returns pages that are about the query."
@@ -66,15 +63,19 @@ const parameters = Schema.Struct({ query: Schema.String })
  * })
  * const researcher = Agent.make("researcher", { instructions: "Name your sources.", tools: [search] })
  */
-export const tool = <const F extends Fallback = never>(
-  options: Options<F> = {}
-): AgentTool.AgentTool<string, ServicesOf<F>> => {
+export const tool: {
+  (options?: Options & { readonly fallback?: undefined }): AgentTool.AgentTool<string, never>
+  <R>(options: WithFallback<AgentTool.AgentTool<string, R>>): AgentTool.AgentTool<string, R>
+  <Out>(options: WithFallback<(query: Query) => Out>): AgentTool.AgentTool<string, ServicesOf<Out>>
+} = (options: Options & { readonly fallback?: Fallback | undefined } = {}): AgentTool.AgentTool<string, never> => {
   const { fallback, ...asked } = options
   const search: Search = { ...asked, hasFallback: fallback !== undefined }
   const own = toolOf(fallback)
-  // The services are those of the fallback.
-  return { ...own, tool: own.tool.annotate(SearchesWeb, search) } as AgentTool.AgentTool<string, ServicesOf<F>>
+  // The services are those of the fallback, as the types above say.
+  return { ...own, tool: own.tool.annotate(SearchesWeb, search) } as AgentTool.AgentTool<string, never>
 }
+
+type Fallback = AgentTool.Any | ((query: Query) => unknown)
 
 const unasked = (): never => {
   throw new Error("the model's provider searches the web itself, and did not do so")

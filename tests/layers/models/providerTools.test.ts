@@ -97,7 +97,7 @@ describe("OpenAi.tools", () => {
           assert.strictEqual(types.filter((type) => type === "tool-call").length, 4)
           assert.strictEqual(types.filter((type) => type === "tool-result").length, 4)
           assert.include(types, "file")
-          const [search] = said.filter(({ type }) => type === "tool-result")
+          const search = said.find(({ type }) => type === "tool-result")
           assert.deepInclude(search, { name: "web_search", providerExecuted: true, isFailure: false })
           assert.deepStrictEqual(search.result.sources, [{ type: "url", url: "https://effect.website" }])
           if (!streams) return
@@ -149,7 +149,7 @@ describe("WebSearch.tool", () => {
   const searched: Array<string> = []
   const search = WebSearch.tool({
     location: { country: "DE" },
-    fallback: async ({ query }: WebSearch.Query) => {
+    fallback: async ({ query }) => {
       searched.push(query)
       return [{ title: "Effect", url: "https://effect.website" }]
     }

@@ -24,9 +24,7 @@ export const encode = (
 ): LanguageModelV4CallOptions => ({
   ...fields(options, { ...to.features, conversation: to.conversation, thinks: to.thinks }),
   prompt: messagesOf(request.prompt, to),
-  ...(request.tools.length === 0
-    ? {}
-    : { tools: toolsOf(request, to), toolChoice: choiceOf(request.toolChoice) }),
+  ...(request.tools.length === 0 ? {} : { tools: toolsOf(request, to), toolChoice: choiceOf(request.toolChoice) }),
   ...(format === undefined ? {} : { responseFormat: formatOf(format) })
 })
 

@@ -9,7 +9,7 @@ import { type Fields, isFields, list, text } from "../../internal/model/wire.ts"
 /** A call, and its result. */
 export type Ran = ReadonlyArray<Response.ToolCallPartEncoded | Response.ToolResultPartEncoded>
 
-/** Reads an item of an answer; nothing for one that is no call of a tool that was offered. */
+/** Reads an item of an answer; nothing for one that is not a call of a tool that was offered. */
 export type Reader = (item: Fields) => Ran
 
 interface Outcome {

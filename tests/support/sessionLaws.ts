@@ -7,6 +7,8 @@ import {
   AgentTool,
   Approvals,
   Chain,
+  Compaction,
+  Middleware,
   RunError,
   Runner,
   Session,
@@ -595,6 +597,61 @@ const waitingLaws = (law: Law): void => {
 }
 
 const stepLaws = (law: Law): void => {
+  law("a turn whose process dies leaves nothing, and its session is free when its lease has ended", () =>
+    Effect.gen(function* () {
+      const store = yield* SessionStore.SessionStore
+      const id = fresh("crashed")
+      yield* chatOf(id).run("one")
+      // A process that took its turn and is gone: no more is heard of its lease.
+      yield* store.acquire(id, "dead", Duration.seconds(30))
+      assert.strictEqual(yield* conflictOf(chatOf(id, { whenBusy: "reject" }).run("two")), "busy")
+      // As 30 seconds later.
+      yield* store.renew(id, "dead", Duration.zero)
+      assert.strictEqual(yield* chatOf(id).run("three"), "2/0: three")
+      const late = { expectedSeq: 1, records: [recordOf(2)], owner: "dead" }
+      assert.strictEqual(yield* conflictOf(store.append(id, late)), "lost")
+    })
+  )
+
+  law("where a conversation was compacted is kept with its session, and the next turn sends the same", () =>
+    Effect.gen(function* () {
+      const id = fresh("compacted")
+      const [summarised, asked]: [Array<string>, Array<Prompt.Prompt>] = [[], []]
+      const summary = Runner.make("summary", {
+        run: (text: string) => {
+          summarised.push(text)
+          return Effect.succeed("They have talked about trees.")
+        }
+      })
+      const looking = Middleware.make("looking", {
+        model: (request, next) => {
+          asked.push(request.prompt)
+          return next(request)
+        }
+      })
+      const compaction = Compaction.make({
+        window: 2000,
+        at: 0.5,
+        policies: [Compaction.summarise({ keepTurns: 2, by: summary })]
+      })
+      const agent = Agent.make("agent", { middleware: [compaction, looking] })
+      const long = "All of this has been said before. ".repeat(12)
+      for (let turn = 0; turn < 6; turn++) yield* Session.of(agent, id).run(`${turn} ${long}`)
+      const history = yield* SessionStore.history(id)
+      assert.strictEqual(history.content.length, 12)
+      assert.isNotEmpty(Compaction.marks(history))
+      const before = summarised.length
+      const last = asked.at(-1)!.content
+      assert.strictEqual(before, 1)
+      assert.include(JSON.stringify(last), "They have talked about trees.")
+      // The next process has only what is kept: it begins with what was sent, and summarises nothing again.
+      yield* Session.of(agent, id).run("and now")
+      const next = asked.at(-1)!.content
+      assert.deepStrictEqual(next.slice(0, 2), last.slice(0, 2))
+      assert.strictEqual(summarised.length, before)
+    })
+  )
+
   law("a turn that is kept step by step leaves the steps that it completed when its process dies", () =>
     Effect.gen(function* () {
       const store = yield* SessionStore.SessionStore

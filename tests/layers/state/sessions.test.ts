@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import * as path from "node:path"
-import { Agent, Compaction, Session, SessionStore, Sqlite, SyncEdge, TestModel } from "troupe"
+import { Agent, Session, SessionStore, Sqlite, SyncEdge, TestModel } from "troupe"
 import { sessionLaws } from "../../support/sessionLaws.ts"
 import { storedSessions } from "../../support/storedSessions.ts"
 import { temporaryFolder } from "../../support/temporaryFolder.ts"
@@ -35,20 +35,4 @@ describe("under Effect.runSync", () => {
     const length = Effect.runSync(twoTurns.pipe(Effect.provide([store, model]), Effect.provide(edge)))
     assert.strictEqual(length, 4)
   })
-})
-
-describe("with compaction", () => {
-  it.effect("where the conversation was compacted is kept with the session, and the next turn sends the same", () =>
-    Effect.gen(function* () {
-      const compaction = Compaction.make({ window: 400, at: 0.5, policies: [Compaction.dropOldest] })
-      const agent = Agent.make("agent", { middleware: [compaction] })
-      const long = "All of this has been said before. ".repeat(20)
-      for (let turn = 0; turn < 5; turn++) yield* Session.of(agent, "long").run(`${turn} ${long}`)
-      const history = yield* SessionStore.history("long")
-      assert.strictEqual(history.content.length, 10)
-      assert.isNotEmpty(Compaction.marks(history))
-      const { calls } = yield* TestModel.TestModel
-      assert.isBelow((yield* calls).at(-1)!.prompt.content.length, 9)
-    }).pipe(Effect.provide([connect(), TestModel.layer(() => "Yes.", { unused: "ignore" })]))
-  )
 })

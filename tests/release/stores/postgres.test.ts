@@ -6,6 +6,7 @@ import { memoryLaws, vectorLaws } from "../../support/memoryLaws.ts"
 import { postgres } from "../../support/postgres.ts"
 import { sessionLaws } from "../../support/sessionLaws.ts"
 import { storedSessions } from "../../support/storedSessions.ts"
+import { storedVersions } from "../../support/storedVersions.ts"
 import { traceLaws } from "../../support/traceLaws.ts"
 
 const { database } = postgres()
@@ -16,7 +17,10 @@ describe("sessions", () => {
   storedSessions(database("stored"))
 })
 
-describe("traces", () => traceLaws(TraceStore.layerSql.pipe(Layer.provide(database("traces")))))
+describe("traces", () => {
+  traceLaws(TraceStore.layerSql.pipe(Layer.provide(database("traces"))))
+  storedVersions(database("versions"))
+})
 describe("memories", () => memoryLaws(MemoryStore.layerSql.pipe(Layer.provide(database("memories")))))
 describe("memories with vectors", () =>
   vectorLaws(MemoryStore.layerSqlVectors.pipe(Layer.provide(database("vectors")))))

@@ -358,6 +358,8 @@ export const TeamTask = Schema.Struct({
   assignee: Schema.optionalKey(Schema.String),
   /** The tasks that have to be done before. */
   blockedBy: Schema.Array(Schema.String),
+  /** Of tasks that can begin, those with more begin first. Absent: 0. */
+  priority: Schema.optionalKey(Schema.Finite),
   /** The result, or what a failed task failed with. */
   result: Schema.optionalKey(Schema.Json)
 })

@@ -29,7 +29,7 @@ export interface Options {
   readonly maxRounds?: number | undefined
   /** After how much time without any event of a member at work its leader has news of it. Default 5 minutes. */
   readonly stuckAfter?: Duration.Input | undefined
-  /** How many messages wait for a member before those who send more have to wait. Default 16. */
+  /** How many messages wait for a member, or for the leader, before those who send more have to wait. Default 16. */
   readonly mailbox?: number | undefined
 }
 

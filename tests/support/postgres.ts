@@ -22,6 +22,10 @@ const freePort = (): Promise<number> =>
 export const postgres = (): {
   readonly urlOf: (name: string) => Promise<string>
   readonly database: (name: string) => Layer.Layer<SqlClient.SqlClient, SqlError.SqlError>
+  /** Kills the server as a crash of its machine does. */
+  readonly kill: () => Promise<void>
+  /** Starts it again with what it has on its disk. */
+  readonly restart: () => Promise<void>
 } => {
   let server: EmbeddedPostgres | undefined
   let port = 0
@@ -60,5 +64,28 @@ export const postgres = (): {
         return PgClient.layer({ url: Redacted.make(await urlOf(name)), maxConnections: 4 })
       })
     )
-  return { urlOf, database }
+  const kill = async () => {
+    const pid = Number(fs.readFileSync(path.join(folder, "data/postmaster.pid"), "utf8").split("\n")[0])
+    process.kill(pid, "SIGKILL")
+    const isUp = () => {
+      try {
+        return process.kill(pid, 0)
+      } catch {
+        return false
+      }
+    }
+    while (isUp()) await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+  const restart = async () => {
+    // Its other processes end a moment after it, and until then it cannot start.
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await server!.start()
+      } catch (cause) {
+        if (attempt === 20) throw cause
+        await new Promise((resolve) => setTimeout(resolve, 250))
+      }
+    }
+  }
+  return { urlOf, database, kill, restart }
 }

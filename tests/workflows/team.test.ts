@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Fiber } from "effect"
+import { Deferred, Effect, Exit, Fiber } from "effect"
 import { TestClock } from "effect/testing"
 import { Agent, AgentTool, Approvals, RunError, type RunEvent, Runner, Team, TestModel } from "troupe"
 import { checkGrammar, collect } from "../support/grammar.ts"
@@ -204,6 +204,102 @@ describe("a team", () => {
             }
             return tools.length > 0 && last.includes("use v2") ? "noted" : "done"
           }
+        )
+      )
+    )
+  )
+
+  it.effect("has a sender wait for room in a mailbox, and refuses what finds none in 30 seconds", () => {
+    let said = 0
+    return Effect.gen(function* () {
+      const go = yield* Deferred.make<void>()
+      const note = AgentTool.fromFunction("note", {
+        description: "Waits",
+        execute: () => Effect.as(Deferred.await(go), "noted")
+      })
+      const slow = Agent.make("slow", { description: "Is slow", tools: [note] })
+      const sent = (events: ReadonlyArray<RunEvent.RunEvent>) =>
+        events.flatMap((event) => (event._tag === "MessageSent" ? [event.text] : []))
+      const team = Team.make("release", { leader, members: { coder, slow } }, { mailbox: 2 })
+      const events: Array<RunEvent.RunEvent> = []
+      const seen = Runner.onEvent(team, (event) => Effect.sync(() => events.push(event)))
+      const fiber = yield* Effect.forkChild(seen.run("go"))
+      yield* TestClock.adjust("20 seconds")
+      // Two have found room; the third one waits.
+      assert.deepStrictEqual(sent(events), ["1", "2"])
+      yield* TestClock.adjust("11 seconds")
+      const failed = events.find(({ _tag }) => _tag === "ToolFailed")
+      assert.deepInclude(failed, { result: { error: "the mailbox of slow is full; send it later" } })
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(sent(events), ["1", "2"])
+      // The fourth one waits, and has room once the member takes the first two.
+      yield* Deferred.succeed(go, undefined)
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(sent(events), ["1", "2", "4"])
+      assert.strictEqual(yield* Fiber.join(fiber), "done")
+    }).pipe(
+      Effect.provide(
+        play(
+          [
+            calls(task("wait", { assignee: "slow" }), task("talk", { assignee: "coder" })),
+            ...Array.from({ length: 8 }, () => "done")
+          ],
+          (last, tools) => {
+            if (tools.includes("note")) return last.includes("Task 1") ? calls(["note", {}]) : "done"
+            if (++said > 4) return "done"
+            // The other one has begun to wait by then.
+            return { ...calls(["send_message", { to: "slow", text: String(said) }]), delay: 100 }
+          }
+        )
+      )
+    )
+  })
+
+  it.effect("sends to all who can take a message, the leader too, and says who cannot", () =>
+    Effect.gen(function* () {
+      const plain = Runner.make("plain", { description: "Works", run: (text: string) => Effect.succeed(text) })
+      const team = Team.make("release", { leader, members: { coder, plain, tester } })
+      const { events } = yield* collect(team, "go")
+      const results = events.flatMap((event) =>
+        event._tag === "ToolCompleted" && event.tool === "send_message" ? [event.result] : []
+      )
+      assert.deepStrictEqual(results, ["sent, but not to all: plain takes no messages"])
+      const all = (yield* prompts).filter((text) => text.includes("Message of coder, as data: use v2"))
+      assert.isTrue(all.some((text) => text.includes("News of your team")))
+      assert.isTrue(all.some((text) => text.includes("You have messages.")))
+      assert.strictEqual(events.filter(({ _tag }) => _tag === "MessageSent").length, 1)
+    }).pipe(
+      Effect.provide(
+        play(
+          [calls(task("build", { assignee: "coder" })), ...Array.from({ length: 5 }, () => "end")],
+          (last) => (last.includes("Task 1") ? calls(["send_message", { to: "all", text: "use v2" }]) : "done")
+        )
+      )
+    )
+  )
+
+  it.effect("begins urgent tasks first, and draws who has worked", () =>
+    Effect.gen(function* () {
+      const team = Team.make("release", { leader, members: { coder, tester } })
+      const { events } = yield* collect(team, "go")
+      const begun = changes(events).filter((change) => change.includes("working"))
+      assert.deepStrictEqual(begun, ["2 working coder", "3 working coder", "1 working coder"])
+      const picture = Runner.toMermaid(team, events)
+      const classOf = (name: string) => new RegExp(`(\\w+)\\[?.*${name}.*`).exec(picture)?.[0]
+      assert.isDefined(classOf("coder"))
+      assert.notStrictEqual(picture, Runner.toMermaid(team))
+    }).pipe(
+      Effect.provide(
+        play(
+          [
+            calls(
+              task("later", { assignee: "coder" }),
+              task("now", { assignee: "coder", priority: 2 }),
+              task("soon", { assignee: "coder", priority: 1 })
+            ),
+            ...Array.from({ length: 6 }, () => "end")
+          ],
+          () => "done"
         )
       )
     )

@@ -10,6 +10,7 @@ export interface NewTask {
   readonly description: string
   readonly assignee: string | undefined
   readonly blockedBy: ReadonlyArray<string>
+  readonly priority: number | undefined
 }
 
 /** How a task can end. */
@@ -55,7 +56,7 @@ export class Board {
   }
 
   /** Adds a task; gives why it cannot. */
-  create({ assignee, blockedBy, description, title }: NewTask): Effect.Effect<TeamTask | string> {
+  create({ assignee, blockedBy, description, priority, title }: NewTask): Effect.Effect<TeamTask | string> {
     const unknown = blockedBy.find((id) => !this.#tasks.has(id))
     if (unknown !== undefined) return Effect.succeed(`there is no task ${unknown} that could block it`)
     const task: TeamTask = {
@@ -64,7 +65,8 @@ export class Board {
       description,
       status: "open",
       blockedBy,
-      ...(assignee === undefined ? {} : { assignee })
+      ...(assignee === undefined ? {} : { assignee }),
+      ...(priority === undefined ? {} : { priority })
     }
     return Effect.as(this.#set(task), task)
   }
@@ -74,9 +76,11 @@ export class Board {
     return status === "open" && blockedBy.every((id) => this.#tasks.get(id)?.status === "done")
   }
 
-  /** The next task for a member: one of its own, or one that is no one's. */
+  /** The next task for a member: one of its own, or one that is no one's; the most urgent one, and of equals the oldest. */
   next(member: string): TeamTask | undefined {
-    const ready = this.tasks.filter((task) => this.isReady(task))
+    const ready = this.tasks
+      .filter((task) => this.isReady(task))
+      .toSorted((one, other) => (other.priority ?? 0) - (one.priority ?? 0))
     return ready.find(({ assignee }) => assignee === member) ?? ready.find(({ assignee }) => assignee === undefined)
   }
 

@@ -6,6 +6,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Prompt from "effect/ai/Prompt"
+import * as Result from "effect/Result"
 import { CurrentMail, Mail } from "../../internal/inbox.ts"
 import { toPrompt } from "../../internal/input.ts"
 import { toJson } from "../../internal/json.ts"
@@ -67,6 +68,8 @@ class Team {
   readonly #desk: Desk
   readonly #seats: ReadonlyArray<Seat>
   #news: Array<string> = []
+  /** Messages to the leader that it has not taken yet. */
+  #messages: Array<string> = []
 
   constructor(plan: Plan, state: RunState) {
     this.#plan = plan
@@ -121,7 +124,11 @@ class Team {
   }
 
   #isDone(): boolean {
-    return this.#news.length === 0 && this.#board.unfinished.length === 0 && this.#seats.every(({ isBusy }) => !isBusy)
+    return !this.#hasNews() && this.#board.unfinished.length === 0 && this.#seats.every(({ isBusy }) => !isBusy)
+  }
+
+  #hasNews(): boolean {
+    return this.#news.length + this.#messages.length > 0
   }
 
   /** Waits for something that the leader has to know. */
@@ -130,11 +137,14 @@ class Team {
       for (;;) {
         yield* pause
         this.#noteIdle()
-        if (this.#news.length > 0) break
+        if (this.#hasNews()) break
         yield* this.#board.changed
       }
-      const news = this.#news
+      const news = [...this.#news, ...this.#messages]
       this.#news = []
+      this.#messages = []
+      // There is room again for those who wait to send.
+      this.#board.notify()
       return news
     })
   }
@@ -145,7 +155,7 @@ class Team {
       ({ isBusy, isDeaf, name, waiting }) =>
         !isBusy && (waiting === 0 || isDeaf) && this.#board.next(name) === undefined
     )
-    if (!isIdle || this.#news.length > 0) return
+    if (!isIdle || this.#hasNews()) return
     const open = this.#board.unfinished
     if (open.length === 0) {
       this.#news.push("All tasks have ended.")
@@ -288,35 +298,61 @@ class Team {
   // -- messages -------------------------------------------------------------------------------------------------------
 
   #send(from: string, to: string, text: string): Effect.Effect<string, string> {
-    return Effect.gen({ self: this }, function* () {
-      yield* this.#state.events.emit({ _tag: "MessageSent", from, to, text })
-      const said = `Message of ${from}, as data: ${text}`
-      if ((to === leaderName || to === "all") && from !== leaderName) this.#tell(said)
-      const receivers = this.#seats.filter(({ name }) => name !== from && (to === "all" || to === name))
-      for (const seat of receivers) yield* this.#post(seat, said)
-      return receivers.length === 0 && to !== leaderName && to !== "all"
-        ? yield* Effect.fail(`there is no ${to}`)
-        : "sent"
+    const said = `Message of ${from}, as data: ${text}`
+    const receivers = [
+      ...(from !== leaderName && (to === "all" || to === leaderName) ? [undefined] : []),
+      ...this.#seats.filter(({ name }) => name !== from && (to === "all" || to === name))
+    ]
+    if (receivers.length === 0) return to === "all" ? Effect.succeed("sent") : Effect.fail(`there is no ${to}`)
+    let isSent = false
+    const sent = Effect.suspend(() => {
+      if (isSent) return Effect.void
+      isSent = true
+      return this.#state.events.emit({ _tag: "MessageSent", from, to, text })
+    })
+    // One whose mailbox is full keeps no message from the others.
+    const all = Effect.forEach(receivers, (seat) => Effect.result(this.#post(seat, said, sent)), {
+      concurrency: "unbounded"
+    })
+    return Effect.flatMap(all, (results) => {
+      const problems = results.flatMap((one) => (Result.isFailure(one) ? [one.failure] : []))
+      if (problems.length === 0) return Effect.succeed("sent")
+      return problems.length === results.length
+        ? Effect.fail(problems.join("; "))
+        : Effect.succeed(`sent, but not to all: ${problems.join("; ")}`)
     })
   }
 
-  /** Puts a message into a mailbox, where it waits until the member takes it. A full one makes its sender wait. */
-  #post(seat: Seat, text: string): Effect.Effect<void, string> {
-    if (!takesConversation(seat.runner)) return Effect.fail(`${seat.name} takes no messages`)
+  /** Puts a message into a mailbox, where it waits until it is taken. A full one makes its sender wait. */
+  #post(seat: Seat | undefined, text: string, sent: Effect.Effect<void>): Effect.Effect<void, string> {
+    const name = seat?.name ?? leaderName
+    if (seat !== undefined && !takesConversation(seat.runner)) return Effect.fail(`${name} takes no messages`)
+    const hasRoom = () => (seat === undefined ? this.#messages.length : seat.waiting) < this.#plan.mailbox
     const room: Effect.Effect<void> = Effect.suspend(() =>
-      seat.waiting < this.#plan.mailbox ? Effect.void : Effect.andThen(this.#board.changed, () => room)
+      hasRoom() ? Effect.void : Effect.andThen(this.#board.changed, () => room)
     )
-    const full = () => Effect.fail(`the mailbox of ${seat.name} is full; send it later`)
+    const full = () => Effect.fail(`the mailbox of ${name} is full; send it later`)
     const within = Effect.suspend(() =>
-      seat.waiting < this.#plan.mailbox ? Effect.void : Effect.timeoutOrElse(room, { duration: patience, orElse: full })
+      hasRoom() ? Effect.void : Effect.timeoutOrElse(room, { duration: patience, orElse: full })
     )
-    return Effect.map(within, () => {
-      seat.waiting++
-      seat.isDeaf = false
-      seat.mail.post(text, () => {
-        seat.waiting--
-        this.#board.notify()
-      })
+    return within.pipe(
+      Effect.andThen(
+        Effect.sync(() => {
+          if (seat === undefined) this.#messages.push(text)
+          else this.#deliver(seat, text)
+          this.#board.notify()
+        })
+      ),
+      // The place is taken before anything else can happen.
+      Effect.tap(sent)
+    )
+  }
+
+  #deliver(seat: Seat, text: string): void {
+    seat.waiting++
+    seat.isDeaf = false
+    seat.mail.post(text, () => {
+      seat.waiting--
       this.#board.notify()
     })
   }

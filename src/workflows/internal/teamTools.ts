@@ -21,6 +21,7 @@ export interface Desk {
 /** The name of the leader in messages. */
 export const leaderName = "leader"
 
+const Message = Schema.String.check(Schema.isMaxLength(20_000))
 const Id = Schema.String.annotate({ description: "The id of a task" })
 const orFail = <A>(effect: Effect.Effect<A | string>): Effect.Effect<A, string> =>
   Effect.flatMap(effect, (made) => (typeof made === "string" ? Effect.fail(made) : Effect.succeed(made)))
@@ -46,7 +47,7 @@ const common = (desk: Desk, own: string, named: Named): ReadonlyArray<AgentTool.
     }),
     AgentTool.fromFunction(named("send_message"), {
       description: "Sends a message to one of the team, or to all others.",
-      parameters: Schema.Struct({ to: Schema.Literals([...others, "all"]), text: Schema.String }),
+      parameters: Schema.Struct({ to: Schema.Literals([...others, "all"]), text: Message }),
       hints,
       execute: ({ text, to }) => desk.send(own, to, text)
     })
@@ -70,11 +71,14 @@ const ofLeader = (desk: Desk, named: Named): ReadonlyArray<AgentTool.AgentTool<s
         assignee: Schema.optionalKey(Member),
         blockedBy: Schema.optionalKey(
           Schema.Array(Id).annotate({ description: "Tasks that have to be done before; their results are passed on" })
+        ),
+        priority: Schema.optionalKey(
+          Schema.Int.annotate({ description: "Of tasks that can begin, those with more begin first. Default 0" })
         )
       }),
       hints,
-      execute: ({ assignee, blockedBy = [], description, title }) =>
-        Effect.map(orFail(board.create({ title, description, assignee, blockedBy })), shown)
+      execute: ({ assignee, blockedBy = [], description, priority, title }) =>
+        Effect.map(orFail(board.create({ title, description, assignee, blockedBy, priority })), shown)
     }),
     AgentTool.fromFunction(named("assign_task"), {
       description: "Gives an open task to a member.",

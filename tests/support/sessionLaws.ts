@@ -602,7 +602,7 @@ const stepLaws = (law: Law): void => {
       const store = yield* SessionStore.SessionStore
       const id = fresh("crashed")
       yield* chatOf(id).run("one")
-      // A process that took its turn and is gone: no more is heard of its lease.
+      // A process that took its turn and is gone, and renews its lease no more.
       yield* store.acquire(id, "dead", Duration.seconds(30))
       assert.strictEqual(yield* conflictOf(chatOf(id, { whenBusy: "reject" }).run("two")), "busy")
       // As 30 seconds later.

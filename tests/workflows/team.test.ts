@@ -270,9 +270,8 @@ describe("a team", () => {
       assert.strictEqual(events.filter(({ _tag }) => _tag === "MessageSent").length, 1)
     }).pipe(
       Effect.provide(
-        play(
-          [calls(task("build", { assignee: "coder" })), ...Array.from({ length: 5 }, () => "end")],
-          (last) => (last.includes("Task 1") ? calls(["send_message", { to: "all", text: "use v2" }]) : "done")
+        play([calls(task("build", { assignee: "coder" })), ...Array.from({ length: 5 }, () => "end")], (last) =>
+          last.includes("Task 1") ? calls(["send_message", { to: "all", text: "use v2" }]) : "done"
         )
       )
     )

@@ -38,14 +38,18 @@ describe.skipIf(process.platform === "win32")("a disk", () => {
 
   // A disk of 600 KB, in a mount namespace of its own.
   const isRoot = process.platform === "linux" && process.getuid?.() === 0
-  it.skipIf(!isRoot)("that is full", async ({ skip }) => {
-    const mount = `mount -t tmpfs -o size=600k tmpfs ${folder()} || exit 77`
-    const ended = await after(["unshare", "-m"], mount, "full.db")
-    // Some machines let not even root mount one.
-    if (ended.output.includes("unshare:") || ended.code === 77) return skip()
-    expectOneWarning(ended)
-    assert.include(ended.output, "disk is full")
-  }, 60_000)
+  it.skipIf(!isRoot)(
+    "that is full",
+    async ({ skip }) => {
+      const mount = `mount -t tmpfs -o size=600k tmpfs ${folder()} || exit 77`
+      const ended = await after(["unshare", "-m"], mount, "full.db")
+      // Some machines let not even root mount one.
+      if (ended.output.includes("unshare:") || ended.code === 77) return skip()
+      expectOneWarning(ended)
+      assert.include(ended.output, "disk is full")
+    },
+    60_000
+  )
 })
 
 describe("a database", () => {

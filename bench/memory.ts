@@ -1,10 +1,15 @@
 /**
- * Searches of a memory over 100,000 documents, by words and by vectors: `npm run memory`. Vectors have 384 numbers and are
- * random, as is the order of words; one namespace holds all documents.
+ * Searches of a memory over 100,000 documents, by words and by vectors: `npm run memory`, with another number of documents as its
+ * argument. Vectors have 384 numbers and are random, as is the order of words; one namespace holds all documents. PostgreSQL is that at
+ * the address in PGURL, or a server of its own, which has no pgvector.
  */
-import { Effect, Layer } from "effect"
+import * as fs from "node:fs"
+import * as os from "node:os"
+import * as path from "node:path"
+import { Effect, Layer, Redacted } from "effect"
 import { EmbeddingModel } from "effect/ai"
 import * as sqliteVec from "sqlite-vec"
+import { startPostgres } from "./postgres.ts"
 import { Memory, MemoryStore, Sqlite } from "../src/index.ts"
 
 const documents = Number(process.argv[2] ?? 100_000)
@@ -50,3 +55,14 @@ await measure("in memory, words", MemoryStore.layerMemory)
 await measure("SQLite, words", MemoryStore.layerSql.pipe(Layer.provide(sqlite)))
 await measure("SQLite, words and vectors", MemoryStore.layerSqlVectors.pipe(Layer.provide([sqlite, embeddings])))
 await measure("the same with sqlite-vec", MemoryStore.layerSqlVectors.pipe(Layer.provide([withVec, embeddings])))
+
+const folder = fs.mkdtempSync(path.join(os.tmpdir(), "troupe-bench-"))
+// A server runs as a user of its own where this runs as root.
+fs.chmodSync(folder, 0o755)
+const started = process.env["PGURL"] === undefined ? await startPostgres(path.join(folder, "pg")) : undefined
+const { PgClient } = await import("@effect/sql-pg")
+const postgres = PgClient.layer({ url: Redacted.make(process.env["PGURL"] ?? started!.url) })
+await measure("PostgreSQL, words", MemoryStore.layerSql.pipe(Layer.provide(postgres)))
+await measure("PostgreSQL, words and vectors", MemoryStore.layerSqlVectors.pipe(Layer.provide([postgres, embeddings])))
+await started?.stop()
+fs.rmSync(folder, { recursive: true, force: true })

@@ -82,6 +82,7 @@ const help = `/history           what was said so far
 /sessions          the sessions that are kept
 /fork id           go on in a copy of the session
 /pending           what the session waits for
+y, n               let the calls that wait for approval run, or not
 /approve [id]      let the call that waits run; without an id, all of them
 /deny [id] [why]   do not let it run
 /giveup            end the turn that waits
@@ -99,9 +100,17 @@ const talk = (chat: Chat, read: Lines): Effect.Effect<void, CliFailure> =>
       const text = line.trim()
       if (text === "/exit" || text === "/quit") return
       if (text === "") continue
-      yield* text.startsWith("/") ? command(chat, text) : turn(chat, text)
+      const decision = decisionOf(text)
+      if (decision !== undefined && (yield* approvalsOf(chat)).length > 0) yield* answer(chat, decision, [])
+      else yield* text.startsWith("/") ? command(chat, text) : turn(chat, text)
     }
   })
+
+/** What a person types who is asked for an approval. */
+const decisionOf = (text: string): "/approve" | "/deny" | undefined => {
+  if (/^y(es)?$/i.test(text)) return "/approve"
+  return /^no?$/i.test(text) ? "/deny" : undefined
+}
 
 /** Takes a turn. What goes wrong is written, and the chat goes on. */
 const turn = (chat: Chat, input: Prompt.RawInput): Effect.Effect<void> =>
@@ -151,9 +160,13 @@ const showPending = (chat: Chat): Effect.Effect<void> =>
               const what = one.kind === "event" ? `the event ${one.name}` : `${one.tool} ${JSON.stringify(one.params)}`
               return `waits for ${one.kind}: ${oneLine(what)} (${one.id})\n`
             })
-            .join("") + "/approve or /deny it.\n"
+            .join("") +
+            (waiting.some(({ kind }) => kind === "approval") ? "Let it run? y or n, or /approve or /deny it.\n" : "")
         )
   )
+
+const approvalsOf = (chat: Chat) =>
+  Effect.map(pendingOf(chat), (waiting) => waiting.filter(({ kind }) => kind === "approval"))
 
 const command = (chat: Chat, text: string): Effect.Effect<void> => {
   const [name, ...words] = text.split(/\s+/)
@@ -192,7 +205,7 @@ const command = (chat: Chat, text: string): Effect.Effect<void> => {
 
 const answer = (chat: Chat, name: string, words: ReadonlyArray<string>): Effect.Effect<void> =>
   Effect.gen(function* () {
-    const waiting = (yield* pendingOf(chat)).filter(({ kind }) => kind === "approval")
+    const waiting = yield* approvalsOf(chat)
     const chosen = waiting.filter(({ id }) => id === words[0])
     const all = chosen.length > 0 ? chosen : waiting
     if (all.length === 0) return yield* err("troupe: nothing waits for an approval\n")

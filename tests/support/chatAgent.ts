@@ -17,7 +17,8 @@ export default Agent.make("agent", { tools: [pay] }).pipe(
         const { toolCalls, user } = turns.at(-1)!
         if (user === "hang") return { text: ["Let me think", " and think"], after: 1, hang: true }
         if (user === "pay" && toolCalls.length === 0) return TestModel.toolCall("pay", { to: "Ada" })
-        return `${turns.length} ${user} ${String(toolCalls[0]?.result ?? "")}`.trim()
+        const result = toolCalls[0]?.result ?? ""
+        return `${turns.length} ${user} ${typeof result === "string" ? result : JSON.stringify(result)}`.trim()
       },
       { unused: "ignore" }
     )

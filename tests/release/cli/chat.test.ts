@@ -1,5 +1,6 @@
 /** `troupe chat` and `troupe trace`, as a person uses them. */
 import { spawn } from "node:child_process"
+import * as fs from "node:fs"
 import * as path from "node:path"
 import { assert, it, vi } from "vitest"
 import { temporaryFolder } from "../../support/temporaryFolder.ts"
@@ -93,6 +94,59 @@ it("a call that needs approval waits in the session, and is answered in a later 
   const second = await troupe(args, script(["/approve or /deny", "/approve"], ["1 pay paid Ada", ""]))
   assert.include(second.stdout, "1 pay paid Ada")
 })
+
+it("a call is let run, or not, by y or n where it is asked for", async () => {
+  const steps = script(
+    ["/help", "y"],
+    ["1 y", "pay"],
+    ["Let it run?", "n"],
+    ["2 pay", "pay"],
+    ["Let it run?", "yes"],
+    ["3 pay paid Ada", ""]
+  )
+  const { code, stderr, stdout } = await troupe(["chat", "--agent", agent], steps)
+  assert.strictEqual(code, 0, stderr)
+  assert.match(stdout, /2 pay .*denied/)
+  assert.strictEqual(stdout.split("paid Ada").length - 1, 1)
+})
+
+// `script` of util-linux gives its command a terminal of its own.
+it.skipIf(process.platform !== "linux" || !fs.existsSync("/usr/bin/script"))(
+  "at a terminal, Ctrl-C stops the answer and not the chat, and Ctrl-D leaves",
+  async () => {
+    const command = [
+      process.execPath,
+      "--conditions=troupe-source",
+      path.join(root, "src/bin.ts"),
+      "chat",
+      "--agent",
+      agent
+    ]
+    const child = spawn("script", ["-qefc", command.map((word) => `'${word}'`).join(" "), "/dev/null"])
+    let said = ""
+    const steps = [
+      ["/help", "hang\r"],
+      ["Let me think", "\u0003"],
+      ["stopped", "after\r"],
+      ["1 after", "/history\r"],
+      ["> after", "\u0004"]
+    ] as const
+    let [at, from] = [0, 0]
+    child.stdout.on("data", (chunk: Buffer) => {
+      said += chunk.toString("utf8")
+      const step = steps[at]
+      if (step === undefined || !said.slice(from).includes(step[0])) return
+      at++
+      from = said.length
+      child.stdin.write(step[1])
+    })
+    const timer = setTimeout(() => child.kill("SIGKILL"), 40_000)
+    const code = await new Promise((resolve) => child.on("close", resolve))
+    clearTimeout(timer)
+    assert.strictEqual(code, 0, said)
+    assert.strictEqual(at, steps.length, said)
+  }
+)
 
 it("a database that is not there is refused, and not made", async () => {
   const { code, stderr } = await troupe(["trace", "--db", path.join(folder(), "none.db")])

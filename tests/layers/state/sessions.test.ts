@@ -1,6 +1,7 @@
 /** Sessions in memory and in a SQLite file keep the laws of sessions; a file also refuses what it cannot read. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
+import { Prompt } from "effect/ai"
 import * as path from "node:path"
 import { Agent, Session, SessionStore, Sqlite, SyncEdge, TestModel } from "troupe"
 import { sessionLaws } from "../../support/sessionLaws.ts"
@@ -12,7 +13,30 @@ const database = (name: string) =>
   Layer.suspend(() => Sqlite.layer({ filename: path.join(folder(), name), synchronous: "normal" }))
 const connect = () => SessionStore.layerSql.pipe(Layer.provide(database("sessions.db")))
 
-describe("in memory", () => sessionLaws(SessionStore.layerMemory))
+describe("in memory", () => {
+  sessionLaws(SessionStore.layerMemory)
+
+  it.effect("an attachment is kept once, also when it was read twice", () =>
+    Effect.gen(function* () {
+      const chat = (id: string) => Session.of(Agent.make("clerk", {}), id)
+      const input = () => {
+        const data = new Uint8Array(100_000).fill(7)
+        return [Prompt.userMessage({ content: [Prompt.filePart({ mediaType: "image/png", data })] })]
+      }
+      yield* chat("a").run(input())
+      yield* chat("a").run(input())
+      yield* chat("b").run(input())
+      const datas = (yield* Effect.forEach(["a", "b"], SessionStore.history)).flatMap(({ content }) =>
+        content.flatMap((message) =>
+          message.role === "user" ? message.content.flatMap((part) => (part.type === "file" ? [part.data] : [])) : []
+        )
+      )
+      assert.strictEqual(datas.length, 3)
+      assert.strictEqual(new Set(datas).size, 1)
+      assert.deepStrictEqual(datas[0], new Uint8Array(100_000).fill(7))
+    }).pipe(Effect.provide([SessionStore.layerMemory, TestModel.layer(() => "Yes.", { unused: "ignore" })]))
+  )
+})
 describe("in a SQLite file", () => {
   sessionLaws(connect(), connect)
   storedSessions(database("stored.db"))

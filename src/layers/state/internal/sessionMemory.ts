@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import { SessionConflict } from "../../../RunError.ts"
 import type { Acquired, Info, Record, Service } from "../../../services/SessionStore.ts"
 import { turnsIn } from "./sessionRecord.ts"
+import { sharedFiles } from "./sharedFiles.ts"
 
 interface Session {
   readonly uid: string
@@ -21,6 +22,7 @@ const conflict = (session: string, reason: SessionConflict["reason"], expectedSe
 /** A new, empty store. */
 export const make = (): Service => {
   const sessions = new Map<string, Session>()
+  const share = sharedFiles()
   const at = <A, E>(f: (now: number) => Effect.Effect<A, E>) => Effect.flatMap(Clock.currentTimeMillis, f)
   const isFree = ({ owner, until }: Session, now: number) => owner === undefined || until <= now
   const begin = (now: number, records: ReadonlyArray<Record> = []): Session => ({
@@ -71,7 +73,8 @@ export const make = (): Service => {
         if (owner === undefined && !isFree(session, now)) return conflict(id, "busy", expectedSeq)
         if (owner !== undefined && session.owner !== owner) return conflict(id, "lost", expectedSeq)
         if (session.records.length !== expectedSeq) return conflict(id, "changed", expectedSeq)
-        session.records = [...session.records, ...records]
+        const added = records.map((record) => ({ ...record, messages: share(record.messages) }))
+        session.records = [...session.records, ...added]
         session.updatedAt = now
         if (release === true) session.owner = undefined
         sessions.set(id, session)

@@ -21,7 +21,7 @@ export interface Stored {
 type Fields = { readonly [key: string]: unknown }
 
 /** Attachments that are shorter stay where they are. */
-const minBlob = 256
+export const minBlob = 256
 const blobTag = "troupe/Blob"
 
 const encodeRecord = Schema.encodeSync(Record)

@@ -213,6 +213,8 @@ export interface ClientOptions<Parameters extends Schema.Top, Success extends Sc
  * kind `"client-tool"` with the arguments. `Runner.answer` takes the result by the entry's id and makes the input that goes
  * on; calls that were made are not made again.
  *
+ * A durable run is not suspended: it waits for `Durable.answer`, and the model is shown a result that does not fit as a failure.
+ *
  * A result that does not fit `success` fails the run that goes on with `InvalidApproval`, before it makes a call. A tool that
  * failed is answered with {@link clientFailure}, which the model sees. Throws `InvalidDefinition` as {@link fromFunction} does.
  *

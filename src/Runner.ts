@@ -22,7 +22,9 @@ import * as Budgets from "./internal/budget.ts"
 import { codec } from "./internal/jsonForm.ts"
 import { type Definition, execute, type Result, resultOf, streamOf } from "./internal/execution.ts"
 import { withoutMail } from "./internal/inbox.ts"
+import * as Compensation from "./internal/compensation.ts"
 import { withInterruptFailures } from "./internal/interruptFailures.ts"
+import { journalOf } from "./internal/journaled.ts"
 import { draw } from "./internal/mermaid.ts"
 import { messageOf } from "./internal/message.ts"
 import { assertOneEffect } from "./internal/oneEffect.ts"
@@ -50,7 +52,8 @@ import {
 import type { RunEvent } from "./RunEvent.ts"
 import type { Decision } from "./services/Approver.ts"
 import { CurrentRun, type RunInfo } from "./services/CurrentRun.ts"
-import type { WaitingFor } from "./services/Waiting.ts"
+import { CurrentWaiting, type WaitingFor } from "./services/Waiting.ts"
+import { signal } from "./Step.ts"
 
 assertOneEffect(import.meta.url)
 
@@ -163,6 +166,7 @@ function pipe(this: unknown): unknown {
  * - `output`: the schema that encodes the output for `RunCompleted`; without one its own JSON shape is taken.
  * - `input`: the schema that decodes inputs which arrive as JSON, at an MCP server or the command line. Inputs in the
  *   program are not decoded. Throws `InvalidDefinition` for a schema without a JSON form.
+ * - `compensate`: undoes what it did, see {@link withCompensation}.
  *
  * @example
  * import { Effect } from "effect"
@@ -170,29 +174,31 @@ function pipe(this: unknown): unknown {
  *
  * const shout = Runner.make("shout", { run: (text: string) => Effect.succeed(text.toUpperCase()) })
  */
-export const make = <I, A, E = never, R = never>(
+export const make = <I, A, E = never, R = never, R2 = never>(
   name: string,
   options: {
     readonly description?: string | undefined
     readonly input?: Schema.Codec<I, unknown> | undefined
     readonly output?: Schema.Schema<A> | undefined
     readonly run: (input: I) => Effect.Effect<A, E, R>
+    readonly compensate?: ((output: NoInfer<A>) => Effect.Effect<unknown, never, R2>) | undefined
   }
-): Runner<I, A, E, R> => {
+): Runner<I, A, E, R | R2> => {
   assertName("a runner", name, 'Give it one: Runner.make("name", { run })')
   const subject = `runner "${name}"`
   assertOptions(subject, options, known)
   assertText(subject, "description", options.description)
   assertFunction(subject, "run", options.run)
-  return fromDefinition(name, options.description, {
+  const runner: Runner<I, A, E, R> = fromDefinition(name, options.description, {
     body: (input) => Effect.suspend(() => options.run(input)),
     ...schemasOf(subject, options),
     observers: [],
     structure: aFunction
   })
+  return options.compensate === undefined ? runner : withCompensation(runner, options.compensate)
 }
 
-const known: ReadonlySet<string> = new Set(["description", "input", "output", "run"])
+const known: ReadonlySet<string> = new Set(["compensate", "description", "input", "output", "run"])
 
 /** The schemas that a function's author knows. */
 const schemasOf = (
@@ -584,16 +590,17 @@ export const withRetry: {
         const once = Effect.suspend(() => {
           count++
           if (count === 1) return run
-          state.beginAgain()
-          return Effect.andThen(
-            state.events.emit({
+          const undone = state.hasHooks ? Compensation.undo(state) : Effect.void
+          const again = Effect.suspend(() => {
+            state.beginAgain()
+            return state.events.emit({
               _tag: "RunRetried",
               attempt: count,
               discardFrom: state.events.startSeq + 1,
               reason: messageOf(last)
-            }),
-            run
-          )
+            })
+          })
+          return Effect.andThen(undone, Effect.andThen(again, run))
         }).pipe(
           Effect.tapError((error) =>
             Effect.sync(() => {
@@ -685,6 +692,47 @@ const withoutAnswer = <I>(input: I): I => {
 
 /** The position of a run's attempts, within an attempt of the run around it. */
 const placeOf = ({ info }: RunState): string => JSON.stringify(info.path)
+
+/**
+ * Gives a runner what undoes it: when it has succeeded, and the run around it fails after all, `compensate` is run with its output.
+ * So a booking is cancelled when the payment that follows it is refused. A run that fails undoes what has finished in it, to any
+ * depth, the last first, before its error is seen: also a branch whose siblings fail, an attempt before the next one, and the first
+ * runner of `orElse` before the second.
+ *
+ * - Each is undone once. In a durable run, undoing is a step: it goes on after a crash, also one in its midst, and is asked about where
+ *   it is not known whether it happened. What is undone in a step is not kept one by one.
+ * - A run that is suspended or interrupted has not failed, and neither has the losing branch of a race or a quorum: nothing of it is
+ *   undone for that. What an interrupted branch had finished is undone when the run that interrupted it fails.
+ * - `compensate` has the services that the runner has. It cannot fail, and is not interrupted: retry in it what can fail in passing. When
+ *   it dies, the others run all the same, and the run fails with both.
+ *
+ * @example
+ * import { Effect } from "effect"
+ * import { Chain, Runner } from "troupe"
+ *
+ * const hotel = Runner.make("hotel", { run: (_: string) => Effect.succeed("booking 7") }).pipe(
+ *   Runner.withCompensation((booking) => Effect.log(`cancels ${booking}`))
+ * )
+ * const pay = Runner.make("pay", { run: (booking: string) => Effect.fail(`no money for ${booking}` as const) })
+ * const trip = Chain.make("trip", [hotel, pay])
+ */
+export const withCompensation: {
+  <A, R2>(
+    compensate: (output: A) => Effect.Effect<unknown, never, R2>
+  ): <I, E, R>(self: Runner<I, A, E, R>) => Runner<I, A, E, R | R2>
+  <I, A, E, R, R2>(
+    self: Runner<I, A, E, R>,
+    compensate: (output: A) => Effect.Effect<unknown, never, R2>
+  ): Runner<I, A, E, R | R2>
+} = dual(
+  2,
+  <I, A, E, R, R2>(self: Runner<I, A, E, R>, compensate: (output: A) => Effect.Effect<unknown, never, R2>) => {
+    assertFunction(`runner "${self.name}"`, "compensate", compensate)
+    return modify(self, (input: I, state, inner) =>
+      Compensation.finishing(state, self.name, (place) => place.key("part"), inner(input), compensate)
+    )
+  }
+)
 
 /** The same runner under another name, which shows in paths, spans and graphs. */
 export const named: {
@@ -846,6 +894,8 @@ export const answer = (transcript: Suspended, answers: Readonly<Record<string, A
  * event's value, as JSON, by the entry's id and makes the input that goes on, in any workflow; the output is the value,
  * decoded by `schema`. A value that does not fit fails the run that goes on with `InvalidApproval`. The input is not used.
  *
+ * A durable run is not suspended: it waits for `Durable.signal` with the event's name, as `Step.signal` does.
+ *
  * @example
  * import { Effect, Schema } from "effect"
  * import { Agent, Chain, Runner } from "troupe"
@@ -868,11 +918,13 @@ export const event = <A>(
   const { description } = options
   codec(subject, options.schema as unknown as Schema.Top, "schema")
   const wait = (id: string, input: unknown, state: RunState) =>
-    suspendForEvent(state, input, {
-      id,
-      path: state.info.path,
-      name,
-      ...(description === undefined ? {} : { description })
+    Effect.withFiber((fiber): Effect.Effect<A, RunSuspended> => {
+      // A durable run waits where it is, for what is sent to it.
+      if (fiber.getRef(CurrentWaiting) !== undefined && journalOf(fiber)?.signal !== undefined) {
+        return Effect.orDie(signal(name, options.schema))
+      }
+      const request = { id, path: state.info.path, name, ...(description === undefined ? {} : { description }) }
+      return suspendForEvent(state, input, request)
     })
   return workflow(name, {
     description,

@@ -10,7 +10,8 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import { assertName } from "./internal/definition.ts"
+import { finishing } from "./internal/compensation.ts"
+import { assertFunction, assertName, assertOptions } from "./internal/definition.ts"
 import { type Form, formOf, journalOf, keep } from "./internal/journaled.ts"
 import { messageOf } from "./internal/message.ts"
 import { begunAt, CurrentState } from "./internal/runState.ts"
@@ -35,6 +36,8 @@ export interface Schemas<A, E> {
  * runs of one name, the later one is a defect, `InvalidDefinition`, in a durable run: which of them is first can be another the next
  * time.
  *
+ * `compensate` undoes the effect where the run that it is part of fails later, as `Runner.withCompensation` says.
+ *
  * @example
  * import { Effect, Random, Schema } from "effect"
  * import { Runner, Step } from "troupe"
@@ -45,23 +48,57 @@ export interface Schemas<A, E> {
  * })
  */
 export const run: {
-  <A, R>(name: string, schema: Schema.Codec<A, unknown>, effect: Effect.Effect<A, never, R>): Effect.Effect<A, never, R>
-  <A, E, R>(name: string, schemas: Schemas<A, E>, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R>
+  <A, R, R2 = never>(
+    name: string,
+    schema: Schema.Codec<A, unknown>,
+    effect: Effect.Effect<A, never, R>,
+    options?: Options<A, R2>
+  ): Effect.Effect<A, never, R | R2>
+  <A, E, R, R2 = never>(
+    name: string,
+    schemas: Schemas<A, E>,
+    effect: Effect.Effect<A, E, R>,
+    options?: Options<A, R2>
+  ): Effect.Effect<A, E, R | R2>
 } = ((
   name: string,
   schema: Schema.Codec<unknown, unknown> | Schemas<unknown, unknown>,
-  effect: Effect.Effect<unknown, unknown, unknown>
+  effect: Effect.Effect<unknown, unknown, unknown>,
+  options: Options<unknown, unknown> = {}
 ): Effect.Effect<unknown, unknown, unknown> => {
   assertNamed(name)
+  assertOptions(`step "${name}"`, options, known)
+  const { compensate } = options
+  if (compensate !== undefined) assertFunction(`step "${name}"`, "compensate", compensate)
   const { error, success } = formsOf(schema)
   return Effect.withFiber((fiber) => {
     const journal = journalOf(fiber)
-    if (journal === undefined) return effect
-    return begun(journal, name, (key) =>
-      keep(journal, { key, kind: "effect", name, idempotent: false }, effect, success, error)
-    )
+    const state = fiber.getRef(CurrentState)
+    const work = (key: string) =>
+      journal === undefined
+        ? effect
+        : keep(journal, { key, kind: "effect", name, idempotent: false }, effect, success, error)
+    const whole = (key: string) =>
+      compensate === undefined || state === undefined
+        ? work(key)
+        : finishing(
+            state,
+            name,
+            (place) => (journal === undefined ? place.key(`${name}/part`) : `${key}/part`),
+            work(key),
+            compensate
+          )
+    return journal === undefined ? whole("") : begun(journal, name, whole)
   })
 }) as typeof run
+
+/** Options of {@link run}. */
+export interface Options<in A, out R> {
+  /** Undoes the effect, of which it is given the outcome, when the run that it is part of fails after it. */
+  readonly compensate?: ((value: A) => Effect.Effect<unknown, never, R>) | undefined
+}
+
+const known: ReadonlySet<string> = new Set(["compensate"])
 
 const assertNamed = (name: string): void => assertName("a step", name, 'Give it one: Step.run("name", schema, effect)')
 

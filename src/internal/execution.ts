@@ -26,6 +26,7 @@ import { CurrentRecorder, type Recorder } from "../services/TraceStore.ts"
 import { CaptureContent, LogFailures } from "../services/Telemetry.ts"
 import { WaitingFor } from "../services/Waiting.ts"
 import type { Observer } from "./eventSink.ts"
+import * as Compensation from "./compensation.ts"
 import { encodeBy, encodeError } from "./json.ts"
 import * as Mailbox from "./mailbox.ts"
 import { withUnread } from "./interruptFailures.ts"
@@ -129,7 +130,10 @@ const begin = <I, A, E, R>(
     const own = ending(definition.body(input, state), state).pipe(
       Effect.provideContext(Context.make(CurrentState, state).pipe(Context.add(CurrentRun, state.info)))
     )
-    const body = parent === undefined ? Effect.onError(own, (cause) => logFailure(state, cause)) : own
+    const body = Effect.onExit(own, (exit) => {
+      const over = state.hasHooks ? Compensation.end(state, exit) : Effect.void
+      return parent === undefined && Exit.isFailure(exit) ? Effect.andThen(over, logFailure(state, exit.cause)) : over
+    })
     if (parent !== undefined && journalOf(fiber) !== undefined) {
       const place = placeIn(parent, fiber.getRef(CurrentPlace))
       const begun = { id: state.info.runId, fiber, isUnderWay: true }

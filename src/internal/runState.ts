@@ -29,10 +29,24 @@ export interface Options extends SinkOptions {
   readonly isFunction?: boolean
 }
 
+/** What undoes a part of a run that has finished. */
+export interface Hook {
+  /** Names the part by its place. */
+  readonly key: string
+  readonly name: string
+  readonly undo: Effect.Effect<unknown>
+  /** Where the part is: its place, and those of the runs around it. */
+  readonly trail: ReadonlyArray<string>
+  /** Counts the parts in the order in which they have finished. */
+  readonly n: number
+}
+
 /** The state of one run. */
 export class RunState {
   readonly info: RunInfo
   readonly parent: RunState | undefined
+  /** The place in the run around it at which it began. */
+  readonly begunAt: Place | undefined
   readonly startedAt: number
   readonly events: EventSink
   readonly bill: Bill
@@ -42,6 +56,7 @@ export class RunState {
   #budget: Ledger | undefined
   #jobs: Jobs | undefined
   #place: Place | undefined
+  #hooks: Array<Hook> | undefined
   #attempts = 1
   readonly isFunction: boolean
   /** Which of the runs of its name it is, in the function that has begun it. */
@@ -49,7 +64,8 @@ export class RunState {
   #begun: Map<string, number> | undefined
 
   constructor(fiber: Fiber.Fiber<unknown, unknown>, name: string, parent: RunState | undefined, options: Options) {
-    this.info = identify(fiber, name, parent, options.session)
+    this.begunAt = parent === undefined ? undefined : placeIn(parent, fiber.getRef(CurrentPlace))
+    this.info = identify(fiber, name, parent?.info, this.begunAt, options.session)
     this.parent = parent
     this.isFunction = options.isFunction === true
     this.ordinal = parent?.isFunction === true ? parent.#nth(name) : 1
@@ -108,6 +124,33 @@ export class RunState {
     return jobs === undefined ? Effect.void : jobs.close(exit)
   }
 
+  /** Whether there is anything to undo where the run fails. */
+  get hasHooks(): boolean {
+    return this.#hooks !== undefined
+  }
+
+  /** Keeps what undoes a part that has finished. */
+  addHook(hook: Hook): void {
+    this.#hooks = [...(this.#hooks ?? []), hook]
+  }
+
+  /** Gives the hooks of the run, the last first, which has them no more. */
+  takeHooks(): ReadonlyArray<Hook> {
+    const hooks = this.#hooks ?? []
+    this.#hooks = undefined
+    return hooks.toSorted((a, b) => b.n - a.n)
+  }
+
+  /** Leaves the hooks of the run with the run around it. */
+  passHooks(): void {
+    for (const hook of this.takeHooks()) this.parent?.addHook(hook)
+  }
+
+  /** Forgets some of the hooks. */
+  dropHooks(test: (hook: Hook) => boolean): void {
+    this.#hooks = this.#hooks?.filter((hook) => !test(hook))
+  }
+
   /** True when the conversation was given over to another runner: the run ends without an answer of its own. */
   get handedOver(): boolean {
     return this.#handedOver
@@ -144,14 +187,11 @@ export class RunState {
 const identify = (
   fiber: Fiber.Fiber<unknown, unknown>,
   name: string,
-  parent: RunState | undefined,
+  above: RunInfo | undefined,
+  place: Place | undefined,
   session: string | undefined
 ): RunInfo => {
-  const above = parent?.info
-  const runId =
-    parent === undefined
-      ? (fiber.getRef(CurrentJournal).rootId ?? makeId(fiber))
-      : placeIn(parent, fiber.getRef(CurrentPlace)).next(name)
+  const runId = place === undefined ? (fiber.getRef(CurrentJournal).rootId ?? makeId(fiber)) : place.next(name)
   const rootId = above?.rootId ?? runId
   return {
     runId,

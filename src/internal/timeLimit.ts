@@ -5,17 +5,19 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Prompt from "effect/ai/Prompt"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { RunTimedOut } from "../RunError.ts"
 import { Spent } from "../RunEvent.ts"
 import type { Journal } from "../services/Journal.ts"
 import { withInterruptFailures } from "./interruptFailures.ts"
+import { restored, thereAgain } from "./compensation.ts"
 import { decide, formOf, journalOf, keptOf, note } from "./journaled.ts"
 import { messageOf } from "./message.ts"
-import { CurrentPlace, placeIn } from "./place.ts"
+import { CurrentPlace, type Place, placeIn } from "./place.ts"
 import type { RunState } from "./runState.ts"
 import type { Charged } from "./budget.ts"
-import { charging, restore, UsedForm, usedSince } from "./stepAccount.ts"
+import { charging, UsedForm, usedSince } from "./stepAccount.ts"
 
 /** Runs a run's work within a time limit. When that is over, everything that it has started is interrupted, and then it fails. */
 export const within = <A, E, R>(
@@ -26,31 +28,29 @@ export const within = <A, E, R>(
   Effect.withFiber((fiber) => {
     state.record()
     const journal = journalOf(fiber)
-    if (journal === undefined) return limited(work, limit, limit, state)
-    const key = placeIn(state, fiber.getRef(CurrentPlace)).key("timeout")
-    return keptWithin(journal, key, work, limit, state)
+    if (journal === undefined) return limited(work, Effect.sleep(limit), limit, state)
+    const place = placeIn(state, fiber.getRef(CurrentPlace))
+    return keptWithin(journal, place, work, limit, state)
   })
 
 const limited = <A, E, R>(
   work: Effect.Effect<A, E, R>,
-  left: Duration.Duration,
+  left: Effect.Effect<void>,
   limit: Duration.Duration,
   state: RunState
 ): Effect.Effect<A, E | RunTimedOut, R> =>
   withInterruptFailures(work, (effect, late) =>
-    Effect.timeoutOrElse(effect, {
-      duration: left,
-      orElse: () => {
-        const failures = late()?.reasons.map(describeReason)
-        const transcript = state.transcript?.soFar ?? Prompt.empty
-        return Effect.fail(
-          timedOut(limit, state, {
-            spent: state.bill.spent(),
-            transcript,
-            ...(failures === undefined ? {} : { failures })
-          })
-        )
-      }
+    Effect.flatMap(Effect.raceFirst(Effect.asSome(effect), Effect.as(left, Option.none())), (done) => {
+      if (Option.isSome(done)) return Effect.succeed(done.value)
+      const failures = late()?.reasons.map(describeReason)
+      const transcript = state.transcript?.soFar ?? Prompt.empty
+      return Effect.fail(
+        timedOut(limit, state, {
+          spent: state.bill.spent(),
+          transcript,
+          ...(failures === undefined ? {} : { failures })
+        })
+      )
     })
   )
 
@@ -81,17 +81,19 @@ const times = formOf(Schema.Finite)
 /** The time counts from the first time on that the run was made, also while no process works on it. */
 const keptWithin = <A, E, R>(
   journal: Journal,
-  key: string,
+  place: Place,
   work: Effect.Effect<A, E, R>,
   limit: Duration.Duration,
   state: RunState
 ): Effect.Effect<A, E | RunTimedOut, R> => {
+  const key = place.key("timeout")
   const step = { key, name: "timeout" }
   const as = ({ late }: Outcome): Effect.Effect<A, E | RunTimedOut, R> => {
     if (late === undefined) return work
     const { used, ...error } = late
-    restore(state, used ?? late.spent)
-    return Effect.fail(timedOut(limit, state, error))
+    // What had finished is to be undone, so it has to be there again.
+    const again = restored(journal, place, state, used ?? late.spent, work)
+    return Effect.andThen(again, Effect.fail(timedOut(limit, state, error)))
   }
   /** Keeps the outcome, unless another is kept, which then counts. */
   const ended = (own: Outcome, exit: Effect.Effect<A, E | RunTimedOut>): Effect.Effect<A, E | RunTimedOut, R> =>
@@ -107,7 +109,7 @@ const keptWithin = <A, E, R>(
     const until = yield* decide(journal, { key: `${key}/deadline`, name: "timeout" }, deadline, times)
     // A failure of the work is not one of the limit, also where it is that of a limit within it.
     const ending = Effect.map(Effect.exit(work), (exit) => (isInterrupted(exit) ? exit : Exit.succeed(exit)))
-    const left = Duration.millis(Math.max(0, until - now))
+    const left = Effect.andThen(Effect.sleep(Math.max(0, until - now)), thereAgain([place]))
     return yield* Effect.matchCauseEffect(limited(Effect.flatten(ending), left, limit, state), {
       onSuccess: (exit) => ended({}, exit),
       onFailure: (cause) => {

@@ -10,11 +10,12 @@ import * as Schema from "effect/Schema"
 import { BudgetExceeded } from "../RunError.ts"
 import type { Journal } from "../services/Journal.ts"
 import { Ledger, type Limits } from "./budget.ts"
+import { restored, thereAgain } from "./compensation.ts"
 import { withInterruptFailures } from "./interruptFailures.ts"
 import { decide, formOf, journalOf, keptOf, note } from "./journaled.ts"
-import { CurrentPlace, placeIn } from "./place.ts"
+import { CurrentPlace, type Place, placeIn } from "./place.ts"
 import type { RunState } from "./runState.ts"
-import { restore, type Used, UsedForm, usedSince } from "./stepAccount.ts"
+import { type Used, UsedForm, usedSince } from "./stepAccount.ts"
 import { describeReason } from "./timeLimit.ts"
 
 /** Does the work of a run within a budget; fails with `BudgetExceeded` once everything that it has started is over. */
@@ -30,8 +31,7 @@ export const within = <A, E, R>(
       const times = { now, startedAt: now, wasInTime: false }
       return Effect.flatten(limited(state, new Ledger(state.budget, state.info, limits, times), work))
     }
-    const key = placeIn(state, fiber.getRef(CurrentPlace)).key("budget")
-    return keptWithin(journal, { key, now }, state, limits, work)
+    return keptWithin(journal, { place: placeIn(state, fiber.getRef(CurrentPlace)), now }, state, limits, work)
   })
 
 /** Gives how the work ended: with a value, or, where it failed by its budget, with that failure. */
@@ -49,7 +49,10 @@ const limited = <A, E, R>(
     )
     return withInterruptFailures(own, (effect, late) =>
       Effect.map(
-        Effect.raceFirst(Effect.asSome(effect), Effect.as(ledger.failed, Option.none())),
+        Effect.raceFirst(
+          Effect.asSome(effect),
+          Effect.as(Effect.andThen(ledger.failed, thereAgain([state.place])), Option.none())
+        ),
         (done): Effect.Effect<A, BudgetExceeded> =>
           Option.isSome(done) && !ledger.hasFailed
             ? Effect.succeed(done.value)
@@ -92,11 +95,12 @@ const times = formOf(Schema.Finite)
 /** As {@link within}, in a run that can be made again. */
 const keptWithin = <A, E, R>(
   journal: Journal,
-  { key, now }: { readonly key: string; readonly now: number },
+  { now, place }: { readonly place: Place; readonly now: number },
   state: RunState,
   limits: Limits,
   work: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E | BudgetExceeded, R> => {
+  const key = place.key("budget")
   const step = { key, name: "budget" }
   const { bill } = state
   const isTimed = limits.time !== undefined
@@ -119,7 +123,8 @@ const keptWithin = <A, E, R>(
   return Effect.flatMap(keptOf(journal, step), (json) => {
     const kept = json === undefined ? undefined : outcomes.decode(json)
     if (kept?.exceeded === undefined) return run(kept !== undefined)
-    restore(state, kept.exceeded.used)
-    return Effect.fail(kept.exceeded.error)
+    const { error, used } = kept.exceeded
+    // What had finished is to be undone, so it has to be there again.
+    return Effect.andThen(restored(journal, place, state, used, work), Effect.fail(error))
   })
 }

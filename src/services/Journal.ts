@@ -17,7 +17,7 @@ import type * as Schema from "effect/Schema"
 export interface Step {
   /** Names the step by its place in the tree of runs: equal in every replay, never made of time or chance. */
   readonly key: string
-  readonly kind: "model" | "tool" | "decision" | "effect"
+  readonly kind: "model" | "tool" | "decision" | "effect" | "compensation"
   /** The model, the tool, the decision or the effect, for people. */
   readonly name: string
   /** True when a step whose outcome is not known can be run again unasked: model calls, read-only and idempotent tools. */
@@ -52,6 +52,15 @@ export interface Journal {
   readonly signal?:
     | ((step: Step, problemWith: (payload: Schema.Json) => string | undefined) => Effect.Effect<Schema.Json>)
     | undefined
+  /**
+   * Gives the decisions of this name that earlier executions of the run have kept. Unset: what had finished in the run, and is not
+   * made again before the run fails, is not undone.
+   */
+  readonly earlier?:
+    | ((name: string) => ReadonlyArray<{ readonly key: string; readonly value: Schema.Json }>)
+    | undefined
+  /** True once the run has failed although its fibers are only interrupted. Unset: it never is. */
+  readonly hasFailed?: (() => boolean) | undefined
   /** Waits as long, from the first time on that this is called for the step. Unset: the run waits in its process. */
   readonly sleep?: ((step: Step, duration: Duration.Duration) => Effect.Effect<void>) | undefined
 }

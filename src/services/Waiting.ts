@@ -1,4 +1,6 @@
 /** What a suspended run waits for: approvals, results of tools that the caller runs, and outside events. All is plain JSON. */
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import { Request } from "./Approver.ts"
 
@@ -42,6 +44,15 @@ export interface OutsideEvent extends Schema.Schema.Type<typeof OutsideEvent> {}
 export const WaitingFor = Schema.Union([Approval, ClientTool, OutsideEvent])
 /** One thing that a suspended run waits for. */
 export type WaitingFor = Approval | ClientTool | OutsideEvent
+
+/**
+ * How runs wait here for the results of tools that their caller runs, and for events, without ending: a durable engine provides it.
+ * Default: none, and a run that waits is suspended, which ends it.
+ */
+export const CurrentWaiting: Context.Reference<((waiting: ClientTool) => Effect.Effect<Schema.Json>) | undefined> =
+  Context.Reference<((waiting: ClientTool) => Effect.Effect<Schema.Json>) | undefined>("troupe/Waiting", {
+    defaultValue: () => undefined
+  })
 
 /** What it is, in a few words, with its id. */
 export const describe = (waiting: WaitingFor): string => {

@@ -37,21 +37,25 @@ export class MemoryJournal {
   attempt(kill?: { readonly at: number; readonly moment: Moment; readonly now: () => void }): Journal.Journal {
     this.isSuspending = false
     let count = 0
+    let isDead = false
     const ending = (moment: Moment, at: number) =>
       Effect.suspend(() => {
         if (kill === undefined || kill.at !== at || kill.moment !== moment) return Effect.void
+        isDead = true
         kill.now()
         return Effect.never
       })
     const journal: Journal.Journal = {
       rootId: "root",
       run: (step, effect) =>
-        Effect.suspend(() => {
+        Effect.suspend((): Effect.Effect<Schema.Json, Schema.Json> => {
+          if (isDead) return Effect.never
           const known = this.kept.get(step.key)
           if (known !== undefined) return "ok" in known ? Effect.succeed(known.ok) : Effect.fail(known.error)
           const at = count++
           const running = Effect.onExit(Effect.andThen(ending("within", at), effect), (exit) =>
             Effect.sync(() => {
+              if (isDead) return
               if (Exit.isSuccess(exit)) this.#keep(step, { ok: exit.value })
               else if (exit.cause.reasons.length === 1 && Cause.isFailReason(exit.cause.reasons[0]!)) {
                 this.#keep(step, { error: exit.cause.reasons[0].error })
@@ -86,8 +90,13 @@ export class MemoryJournal {
         })
     }
     if (!this.#canLook) return journal
+    const before = this.ended.flatMap(({ key, kind, name }) => {
+      const known = this.kept.get(key)
+      return kind === "decision" && known !== undefined && "ok" in known ? [{ key, name, value: known.ok }] : []
+    })
     return {
       ...journal,
+      earlier: (name) => before.filter((one) => one.name === name),
       kept: ({ key }) =>
         Effect.sync(() => {
           const known = this.kept.get(key)
@@ -117,10 +126,12 @@ export const attempt = <A, E, R>(
       Deferred.doneUnsafe(killing, Effect.void)
     }
     const given = journal.attempt(kill === undefined ? undefined : { ...kill, now })
-    const fiber = yield* Effect.forkChild(Effect.provideService(program, Journal.CurrentJournal, given))
-    // From outside, as a process is killed.
-    const killer = yield* Effect.forkChild(Effect.andThen(Deferred.await(killing), Fiber.interrupt(fiber)))
-    const exit = yield* Fiber.await(fiber)
-    yield* Fiber.interrupt(killer)
+    // From outside, as a process is killed: what cannot be interrupted is not waited for, and keeps nothing.
+    const fiber = yield* Effect.forkDetach(Effect.provideService(program, Journal.CurrentJournal, given))
+    const killed = Effect.map(Deferred.await(killing), () => {
+      fiber.interruptUnsafe()
+      return undefined
+    })
+    const exit = yield* Effect.onInterrupt(Effect.raceFirst(Fiber.await(fiber), killed), () => Fiber.interrupt(fiber))
     return isKilled ? undefined : exit
   })

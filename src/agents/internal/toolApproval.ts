@@ -158,7 +158,7 @@ const checked = (
 }
 
 /** A decision that is kept: when the run is made again, the approver is not asked again. */
-const kept = <A>(place: Place, what: string, effect: Effect.Effect<A>, form: Form<A>): Effect.Effect<A> =>
+export const kept = <A>(place: Place, what: string, effect: Effect.Effect<A>, form: Form<A>): Effect.Effect<A> =>
   Effect.withFiber((fiber) => {
     const journal = journalOf(fiber)
     return journal === undefined
@@ -263,7 +263,7 @@ export const resumedCalls = Effect.fnUntraced(function* (
     if (open.note?.waitsFor._tag === "Others" && tool !== undefined && markOf(tool, EndsRun)) continue
     const given = resumedOf(open)
     const isLate = changesArguments && tool !== undefined && given.request !== undefined
-    const misfit = isLate ? undefined : (misfitOf(call, given, tool) ?? (yield* misfitOfResult(given, tool)))
+    const misfit = isLate ? undefined : (misfitOf(call, given, tool) ?? (yield* misfitOfGiven(given, tool)))
     if (misfit !== undefined) {
       const { approvalId } = given
       return yield* Effect.fail(new InvalidApproval({ path, approvalId, tool: call.name, ...misfit }))
@@ -276,13 +276,17 @@ export const resumedCalls = Effect.fnUntraced(function* (
 
 type Misfit = Pick<InvalidApproval, "problem" | "reason">
 
+const misfitOfGiven = ({ client }: Resumed, tool: Tool.Any | undefined): Effect.Effect<Misfit | undefined> =>
+  client?.given === undefined || tool === undefined
+    ? Effect.succeed(undefined)
+    : misfitOfResult(client.given.value, tool)
+
 /** Why the result of a tool that the caller ran is not one of the tool's. */
-const misfitOfResult = ({ client }: Resumed, tool: Tool.Any | undefined): Effect.Effect<Misfit | undefined> => {
-  const given = client?.given
-  if (given === undefined || tool === undefined || isClientFailure(given.value)) return Effect.succeed(undefined)
+export const misfitOfResult = (value: Schema.Json, tool: Tool.Any): Effect.Effect<Misfit | undefined> => {
+  if (isClientFailure(value)) return Effect.succeed(undefined)
   // The services that schemas need are part of the agent's requirements, so they are in the fiber's context.
   const decode = Schema.decodeUnknownEffect(tool.successSchema as Schema.Codec<unknown>, allIssues)
-  return Effect.match(decode(given.value), {
+  return Effect.match(decode(value), {
     onSuccess: () => undefined,
     onFailure: (error): Misfit => ({ reason: "invalid", problem: `it is not a result of the tool: ${issuesOf(error)}` })
   })

@@ -18,12 +18,12 @@ import type { Any as AgentTool } from "../../AgentTool.ts"
 import { type Attempt, CurrentAttempt, idIn } from "../../internal/attempts.ts"
 import type { ToolCallEntry } from "../../internal/bill.ts"
 import { hash } from "../../internal/fingerprint.ts"
-import { isAsleep, journalOf } from "../../internal/journaled.ts"
+import { isAsleep, journalOf, plain } from "../../internal/journaled.ts"
 import { toJson } from "../../internal/json.ts"
 import { CurrentPlace, type Place, shortened } from "../../internal/place.ts"
 import * as Resumption from "../../internal/resumption.ts"
 import type { RunState } from "../../internal/runState.ts"
-import { ClientFailure, type Resumed, type Waiting } from "../../internal/suspension.ts"
+import { ClientFailure, clientFailure, type Resumed, type Waiting } from "../../internal/suspension.ts"
 import * as Spans from "../../internal/telemetry.ts"
 import { markOf, Resumable, RunsAtClient } from "../../internal/toolMarks.ts"
 import { CurrentRoom, type Room, RoomFailure } from "../../internal/toolRoom.ts"
@@ -31,6 +31,7 @@ import { exitOf, interruptAfterRegion, interruptThroughSource } from "../../inte
 import { RunSuspended, CannotResume, InvalidApproval, type ToolFailure } from "../../RunError.ts"
 import type { ToolCallStatus } from "../../RunEvent.ts"
 import { CurrentRun, type RunInfo } from "../../services/CurrentRun.ts"
+import { CurrentWaiting } from "../../services/Waiting.ts"
 import { keptTool } from "./keptTool.ts"
 import type { Stage } from "./middlewareStages.ts"
 import type { Answering } from "./modelBudget.ts"
@@ -240,24 +241,32 @@ const decide = (context: ToolCallContext): Effect.Effect<Decision> => {
   if (tools.answering?.reason !== undefined) return refuse(`not executed: ${tools.answering.reason}; ${answerNow}`)
   const { messages } = tools
   const decode = (params: unknown) => codecsOf(tool).decode(params)
-  return Effect.map(
+  return Effect.flatMap(
     Approval.decide({ call, tool, decode, messages, parent, state, step, place, resumed }),
-    (decided): Decision => {
+    (decided): Effect.Effect<Decision> => {
       if (decided === "allowed") return allowed(context, tool, undefined)
       if (decided._tag === "Approved") return allowed(context, tool, decided.params)
-      if (decided._tag === "Denied") return { _tag: "Refuse", failure: new Denied(decided.reason) }
-      return { _tag: "Wait", waiting: { _tag: "Decision", request: decided.request } }
+      return Effect.succeed(
+        decided._tag === "Denied"
+          ? { _tag: "Refuse", failure: new Denied(decided.reason) }
+          : { _tag: "Wait", waiting: { _tag: "Decision", request: decided.request } }
+      )
     }
   )
 }
 
 /** A call that is made, or that the caller is asked to make. */
-const allowed = (context: ToolCallContext, tool: Tool.Any, edited: Schema.Json | undefined): Decision => {
-  if (!markOf(tool, RunsAtClient)) return { _tag: "Run", edited }
+const allowed = (
+  context: ToolCallContext,
+  tool: Tool.Any,
+  edited: Schema.Json | undefined
+): Effect.Effect<Decision> => {
+  if (!markOf(tool, RunsAtClient)) return Effect.succeed({ _tag: "Run", edited })
   const { call, info, resumed } = context
   const client = resumed?.client
   if (client?.given !== undefined) {
-    return { _tag: "Given", result: client.given.value, edited: client.edited ? client.request.params : undefined }
+    const { given, request } = client
+    return Effect.succeed({ _tag: "Given", result: given.value, edited: client.edited ? request.params : undefined })
   }
   const request = {
     id: client?.request.id ?? shortened(`${info.runId}/${info.step}/${call.id}`, info.rootId),
@@ -269,7 +278,20 @@ const allowed = (context: ToolCallContext, tool: Tool.Any, edited: Schema.Json |
     params: edited ?? client?.request.params ?? toJson(call.params)
   }
   const isEdited = edited !== undefined || client?.edited === true
-  return { _tag: "Wait", waiting: { _tag: "Client", request, edited: isEdited } }
+  return Effect.flatMap(CurrentWaiting, (wait): Effect.Effect<Decision> => {
+    if (wait === undefined) {
+      return Effect.succeed({ _tag: "Wait", waiting: { _tag: "Client", request, edited: isEdited } })
+    }
+    const given = Approval.kept(context.place, "client", wait({ kind: "client-tool", ...request }), plain)
+    return Effect.flatMap(given, (value) =>
+      Effect.map(Approval.misfitOfResult(value, tool), (misfit): Decision => ({
+        _tag: "Given",
+        // Who answered cannot be asked again, so the model is shown what is wrong.
+        result: misfit === undefined ? value : clientFailure(misfit.problem),
+        edited: isEdited ? request.params : undefined
+      }))
+    )
+  })
 }
 
 const refuse = (error: string): Effect.Effect<Decision> =>

@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Prompt from "effect/ai/Prompt"
 import type { ToolCallEntry } from "../../internal/bill.ts"
+import { thereAgain } from "../../internal/compensation.ts"
 import { isAsleep, journalOf } from "../../internal/journaled.ts"
 import { toJson } from "../../internal/json.ts"
 import { shortened } from "../../internal/place.ts"
@@ -136,7 +137,10 @@ const executeBeside = (given: Given): Effect.Effect<Outcome | Asleep, Failure> =
     if (journalOf(fiber) === undefined) return own
     return Effect.catchCause(own, (cause) =>
       Effect.flatMap(isAsleep(Exit.failCause(cause)), (asleep) =>
-        asleep ? Effect.succeed({ call: given.call, asleep } as const) : Effect.failCause(cause)
+        asleep
+          ? Effect.succeed({ call: given.call, asleep } as const)
+          : // It interrupts the others.
+            Effect.andThen(thereAgain([given.state.place.within(given.step)]), Effect.failCause(cause))
       )
     )
   })

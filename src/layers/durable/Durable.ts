@@ -308,7 +308,7 @@ export const events = (
 export const signal = (self: Named, key: string, name: string, value: Json): At<void> =>
   Effect.flatMap(Engine, (engine) => engine.signal(ref(self, key), name, value))
 
-/** What a run waits for: answers, approvals, signals, times. Empty for a run that does not wait. */
+/** What a run waits for: answers, approvals, results of tools that the client runs, signals, times. Empty for a run that does not wait. */
 export const pending = (self: Named, key: string): At<ReadonlyArray<Wait>> =>
   Effect.flatMap(Engine, (engine) => Effect.map(engine.find(ref(self, key)), (kept) => kept?.waits ?? []))
 
@@ -321,7 +321,8 @@ export const giveUp: Answer = { _tag: "GiveUp" }
 
 /**
  * Answers a step whose outcome is not known: {@link happened}, {@link didNotHappen} or {@link giveUp}. `step` is the `id` that
- * {@link pending} lists.
+ * {@link pending} lists. So is a call answered that the client makes (`AgentTool.client`), by `happened` with its result, which may
+ * be `AgentTool.clientFailure`; the model sees `didNotHappen` as a failed call.
  */
 export const answer = (self: Named, key: string, step: string, answer: Answer): At<void> =>
   Effect.flatMap(Engine, (engine) => engine.answer(ref(self, key), step, answer))
@@ -330,7 +331,10 @@ export const answer = (self: Named, key: string, step: string, answer: Answer): 
 export const decide = (self: Named, key: string, id: string, decision: Approved | Denied): At<void> =>
   Effect.flatMap(Engine, (engine) => engine.decide(ref(self, key), id, JSON.parse(JSON.stringify(decision)) as Json))
 
-/** Has a run that failed or was interrupted go on from the steps that are kept; those that failed are made again. */
+/**
+ * Has a run that failed or was interrupted go on from the steps that are kept; those that failed are made again. Fails with
+ * `DurableError` for a run that has not ended so, and for one of which something was undone (`Runner.withCompensation`).
+ */
 export const retry = (self: Named, key: string): At<void> =>
   Effect.flatMap(Engine, (engine) => engine.retry(ref(self, key)))
 

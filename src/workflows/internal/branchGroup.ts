@@ -7,6 +7,7 @@ import * as Exit from "effect/Exit"
 import * as Response from "effect/ai/Response"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import * as Compensation from "../../internal/compensation.ts"
 import { isAsleep, formOf, journalOf, keptOf, note as noteOf } from "../../internal/journaled.ts"
 import { at, CurrentPlace, type Place, placeIn } from "../../internal/place.ts"
 import type { RunState } from "../../internal/runState.ts"
@@ -119,9 +120,22 @@ export const run = (
     const journal = journalOf(fiber)
     const { mode } = settings
     const runOnly = (only?: Winners) => runAll(makeGroup(entries, settings, placeOf, only))
-    if (journal === undefined || (mode._tag !== "race" && mode._tag !== "quorum")) return runOnly()
-    return decidedOnce(journal, { key: place.key(mode._tag), name: mode._tag }, settings.state, runOnly)
+    if (mode._tag !== "race" && mode._tag !== "quorum") return runOnly()
+    const counting = (outputs: Outputs) => withoutLosers(outputs, { entries, placeOf, settings })
+    if (journal === undefined) return Effect.tap(runOnly(), counting)
+    const once = decidedOnce(journal, { key: place.key(mode._tag), name: mode._tag }, settings.state, runOnly)
+    return Effect.tap(once, counting)
   })
+
+/** What the losers of a race or a quorum had done does not count for the run. */
+const withoutLosers = (
+  outputs: Outputs,
+  { entries, placeOf, settings: { mode } }: Pick<Group, "entries" | "placeOf" | "settings">
+): Effect.Effect<void> => {
+  if (mode._tag !== "race" && mode._tag !== "quorum") return Effect.void
+  const winners = new Set(outputs.map(([key]) => key))
+  return Compensation.forget(entries.flatMap(([key]) => (winners.has(key) ? [] : [placeOf(key)])))
+}
 
 /**
  * Runs the entries in mode race, and gives the output of the first that succeeds. One that is suspended ends the race: the
@@ -233,6 +247,11 @@ interface Group {
   readonly completed: Set<number>
   /** Branches that have failed by being interrupted, and nothing else. */
   readonly interrupted: Set<number>
+  /** How many branches have not ended, and how many of them have failed and wait for what others had finished before. */
+  open: number
+  holding: number
+  /** Lets those fail: no other can go on. */
+  readonly idle: Deferred.Deferred<void>
 }
 
 const makeGroup = (
@@ -258,7 +277,10 @@ const makeGroup = (
     asleep: 0,
     failedLate: false,
     completed: new Set(),
-    interrupted: new Set()
+    interrupted: new Set(),
+    open: only?.size ?? entries.length,
+    holding: 0,
+    idle: Deferred.makeUnsafe<void>()
   }
   if (known !== undefined) {
     for (const [index, [key]] of entries.entries()) {
@@ -266,6 +288,7 @@ const makeGroup = (
       if (one === undefined) continue
       note(group, key, index, exitOfKnown(one), false)
       group.done++
+      group.open--
     }
   }
   return group
@@ -337,7 +360,8 @@ const runBranch = (
   decided: Deferred.Deferred<void>
 ): Effect.Effect<unknown, never, unknown> => {
   if (group.only?.has(key) === false) return Effect.void
-  const end = (exit: Exit.Exit<unknown, unknown>) =>
+  const end = (exit: Exit.Exit<unknown, unknown>) => Effect.andThen(holding(group, exit), over(exit))
+  const over = (exit: Exit.Exit<unknown, unknown>) =>
     Effect.flatMap(isDecided(group) ? Effect.succeed(false) : isAsleep(exit), (asleep) => {
       if (asleep) {
         group.asleep++
@@ -365,6 +389,26 @@ const runBranch = (
   // The interruption of a group that is decided comes a moment later, in which the next branch must not begin.
   return Effect.suspend(() => (isDecided(group) || group.outcomes[index] !== undefined ? Effect.void : begun))
 }
+
+/** A branch that fails, and so interrupts the others, waits until what they had finished before a crash is there again. */
+const holding = (group: Group, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const { entries, idle, placeOf, settings } = group
+    group.open--
+    const isFailure = Exit.isFailure(exit) && !group.settles && !isDecided(group)
+    if (isFailure) group.holding++
+    const slots =
+      settings.concurrency === undefined || settings.concurrency === "unbounded" ? Infinity : settings.concurrency
+    if (group.open === 0 || group.holding >= slots) Deferred.doneUnsafe(idle, Effect.void)
+    if (!isFailure || group.open === 0) return Effect.void
+    const there = Compensation.thereAgain(entries.map(([key]) => placeOf(key)))
+    return Effect.ensuring(
+      Effect.raceFirst(there, Deferred.await(idle)),
+      Effect.sync(() => {
+        group.holding--
+      })
+    )
+  })
 
 /** What a branch is suspended with that has no other failure. */
 const suspensionIn = (exit: Exit.Exit<unknown, unknown>): RunSuspended | undefined => {

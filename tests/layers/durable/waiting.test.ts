@@ -2,6 +2,7 @@ import { expect, it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Schema, Stream } from "effect"
 import * as Agent from "troupe/Agent"
 import * as AgentTool from "troupe/AgentTool"
+import * as Chain from "troupe/Chain"
 import * as Durable from "troupe/Durable"
 import * as Parallel from "troupe/Parallel"
 import * as Runner from "troupe/Runner"
@@ -130,4 +131,61 @@ it.live("model calls and tools of an agent are not made again when the run goes 
     yield* again.pipe(Effect.provide(engine(file)))
     expect(did).toEqual(["model", "work", "model"])
   })
+)
+
+it.live("a tool of the client, and an event, are waited for without a process", () =>
+  Effect.gen(function* () {
+    const locate = AgentTool.client("locate", { description: "Where the user is.", success: Schema.String })
+    const guide = Agent.make("guide", { tools: [locate] })
+    const paid = Runner.event("paid", { schema: Schema.Struct({ amount: Schema.Finite }) })
+    const tour = Chain.make("tour", [
+      guide,
+      (text: string) => Effect.map(paid.run(text), ({ amount }) => `${text} for ${amount}`)
+    ])
+    const tours = Durable.make(tour, { name: "tours", version: "1", key: () => "k" })
+    const fiber = yield* tours
+      .run("go")
+      .pipe(Effect.provide(TestModel.layer(answering as never, { unused: "ignore" })), Effect.forkChild)
+    yield* suspended(tours, "k")
+    const [call] = yield* Durable.pending(tours, "k")
+    expect(call).toMatchObject({ kind: "client-tool", name: "locate", request: { tool: "locate", params: {} } })
+    yield* Durable.answer(tours, "k", call!.id, Durable.happened("Rome"))
+    yield* eventually(Effect.map(Durable.pending(tours, "k"), ([wait]) => wait?.kind === "signal"))
+    yield* Durable.signal(tours, "k", "paid", { amount: "five" })
+    yield* Durable.signal(tours, "k", "paid", { amount: 5 })
+    expect(yield* Fiber.join(fiber)).toBe("done with Rome for 5")
+  }).pipe(Effect.provide(inFile))
+)
+
+it.live("a client that gives what does not fit, or nothing, has failed, as the model sees", () =>
+  Effect.gen(function* () {
+    const locate = AgentTool.client("locate", { description: "Where the user is.", success: Schema.String })
+    const seen: Array<string> = []
+    const model = TestModel.layer(
+      ((call: { readonly prompt: unknown }) => {
+        const prompt = JSON.stringify(call.prompt)
+        if (!prompt.includes("tool-result")) return TestModel.toolCall("locate", {})
+        seen.push(prompt)
+        return "done"
+      }) as never,
+      { unused: "ignore" }
+    )
+    const guides = Durable.make(Agent.make("guide", { tools: [locate] }), {
+      name: "guides",
+      version: "1",
+      key: (input) => String(input)
+    })
+    for (const [key, answer] of [
+      ["misfit", Durable.happened(7)],
+      ["nothing", Durable.didNotHappen]
+    ] as const) {
+      const fiber = yield* guides.run(key).pipe(Effect.provide(model), Effect.forkChild)
+      yield* suspended(guides, key)
+      const [call] = yield* Durable.pending(guides, key)
+      yield* Durable.answer(guides, key, call!.id, answer)
+      expect(yield* Fiber.join(fiber)).toBe("done")
+    }
+    expect(seen[0]).toContain("not a result of the tool")
+    expect(seen[1]).toContain("the client did not run it")
+  }).pipe(Effect.provide(inFile))
 )

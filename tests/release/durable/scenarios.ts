@@ -4,6 +4,7 @@ import { Effect, Layer, Schema, Stream } from "effect"
 import { LanguageModel } from "effect/ai"
 import * as Agent from "troupe/Agent"
 import * as AgentTool from "troupe/AgentTool"
+import * as Chain from "troupe/Chain"
 import * as Durable from "troupe/Durable"
 import * as Parallel from "troupe/Parallel"
 import * as Runner from "troupe/Runner"
@@ -37,7 +38,7 @@ const agentOf = (name: string, ledger: string) =>
   })
 
 /** The names of the scenarios. */
-export const names = ["an agent", "agents at once", "a function that waits"] as const
+export const names = ["an agent", "agents at once", "a function that waits", "a run that fails"] as const
 export type Name = (typeof names)[number]
 
 /** The durable definition of a scenario. */
@@ -51,7 +52,25 @@ export const runsOf = (name: Name, ledger: string) => {
     return `${go}, ${yield* agentOf("last", ledger).run("go")}`
   })
   const both = Parallel.make("both", { one: agentOf("one", ledger), two: agentOf("two", ledger) })
+  const part = (name: string) =>
+    Runner.make(name, {
+      run: (_: string) => Step.run(name, Schema.String, Effect.as(note(ledger, `effect ${name}`), name)),
+      compensate: () => note(ledger, `effect undo ${name}`)
+    })
+  const never = Runner.make("never", { run: (_: string) => Effect.never })
+  const refused = Runner.make("refused", {
+    // Refused at once where the run is made again, and so before the other branch has come as far as it was.
+    run: (_: string) =>
+      Step.run(
+        "refused",
+        { success: Schema.Never, error: Schema.Struct({ message: Schema.String }) },
+        Effect.delay(Effect.fail({ message: "refused" }), 50)
+      )
+  })
+  const booking = Chain.make("booking", [part("hotel"), part("car"), never])
+  const trip = Chain.make("trip", [part("flight"), Parallel.make("rest", { booking, refused })])
   const scenarios = {
+    "a run that fails": of(Effect.as(trip.run("go"), "booked")),
     "an agent": of(agentOf("alone", ledger).run("go")),
     "agents at once": of(Effect.map(both.run("go"), ({ one, two }) => `${one}, ${two}`)),
     "a function that waits": of(steps)
@@ -66,7 +85,8 @@ export const runsOf = (name: Name, ledger: string) => {
 export const outputs: Record<Name, string> = {
   "an agent": "alone is done",
   "agents at once": "one is done, two is done",
-  "a function that waits": "went, last is done"
+  "a function that waits": "went, last is done",
+  "a run that fails": "failed"
 }
 
 /** Two tool calls, and then an answer. */
@@ -92,6 +112,13 @@ export const modelOf = (ledger: string): Layer.Layer<LanguageModel.LanguageModel
     })
   )
 
+/** What stands in the ledger of a step: of a tool its key, of any other step its name. */
+const factOf = (id: string): string => {
+  const [, undone] = /(\w+)\/part\/undone$/.exec(id) ?? []
+  if (undone !== undefined) return `undo ${undone}`
+  return /\/(first|flight|hotel|car)$/.exec(id)?.[1] ?? id
+}
+
 /** Executes the run of a scenario in this process, and gives its output. */
 export const finish = (name: Name, file: string, ledger: string, options: Durable.EngineOptions) =>
   Effect.gen(function* () {
@@ -102,14 +129,14 @@ export const finish = (name: Name, file: string, ledger: string, options: Durabl
         if (kind === "signal") yield* Durable.signal(runs, "x", "go", "went")
         if (kind !== "outcome") continue
         // What is not known is found out, and answered truly.
-        const key = id.endsWith("first") ? "first" : id
-        const happened = lines(ledger, "effect").includes(key)
-        const result = key === "first" ? null : "worked"
+        const fact = factOf(id)
+        const happened = lines(ledger, "effect").includes(fact)
+        const result = /^(first|undo .*)$/.test(fact) ? null : fact === id ? "worked" : fact
         yield* Durable.answer(runs, "x", id, happened ? Durable.happened(result) : Durable.didNotHappen)
       }
     })
     yield* Effect.forkChild(Effect.forever(Effect.andThen(Effect.ignoreCause(waiting), Effect.sleep(20))))
-    return yield* Durable.result(runs, "x").pipe(
-      Effect.provide(Durable.worker(runs).pipe(Layer.provide(modelOf(ledger))))
-    )
+    return yield* Effect.catch(Durable.result(runs, "x"), (error) =>
+      typeof error === "string" && name === "a run that fails" ? Effect.succeed("failed") : Effect.fail(error)
+    ).pipe(Effect.provide(Durable.worker(runs).pipe(Layer.provide(modelOf(ledger)))))
   }).pipe(Effect.provide(Durable.layerSqlite({ filename: file, poll: "20 millis", ...options })), Effect.scoped)

@@ -21,8 +21,8 @@ export interface Kind {
 
 /** What a run waits for. */
 export interface Wait {
-  readonly kind: "outcome" | "signal" | "sleep" | "approval"
-  /** The name of the signal, the id of the approval, or the key of the step. */
+  readonly kind: "outcome" | "signal" | "sleep" | "approval" | "client-tool"
+  /** The name of the signal, the id of the approval or of the call, or the key of the step. */
   readonly id: string
   /** The name under which the engine wakes the run. */
   readonly wake: string
@@ -30,7 +30,7 @@ export interface Wait {
   readonly name: string
   /** When a sleep ends, in milliseconds since 1970. */
   readonly until?: number | undefined
-  /** The request of an approval. */
+  /** The request of an approval, or of a call that the client makes. */
   readonly request?: Schema.Json | undefined
 }
 
@@ -66,6 +66,8 @@ export interface Start {
   readonly onEvent: (event: RunEvent) => Effect.Effect<void>
   /** Waits, without a process, for an outside decision on `wait`. */
   readonly decide: (wait: Omit<Wait, "wake">) => Effect.Effect<Schema.Json>
+  /** Waits, without a process, for a result from outside. */
+  readonly ask: (wait: Omit<Wait, "wake">) => Effect.Effect<Schema.Json>
 }
 
 /** Executes a run: succeeds with its output, or fails with its error, both as JSON. */

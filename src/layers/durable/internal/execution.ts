@@ -12,6 +12,7 @@ import type * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type { SqlError } from "effect/sql/SqlError"
+import { allThere } from "../../../internal/compensation.ts"
 import { messageOf } from "../../../internal/message.ts"
 import { encodeError, toJson } from "../../../internal/json.ts"
 import { DurableError } from "../../../RunError.ts"
@@ -125,14 +126,16 @@ const once = (claim: Claim, program: Program, on: Surroundings): Effect.Effect<V
       input: claim.run.input,
       journal: execution.journal,
       decide: execution.decide,
+      ask: execution.ask,
       onEvent: (event: RunEvent) => note(event, log, execution)
     }
     const fiber = Effect.runFork(Effect.suspend(() => program.execute(start)))
     const flushing = Effect.runFork(Effect.forever(Effect.andThen(Effect.sleep(50), log.flush)))
-    const halted = Effect.andThen(
-      Deferred.await(execution.stopped),
-      Effect.andThen(Fiber.interrupt(fiber), Fiber.await(fiber))
-    )
+    const halted = Effect.flatMap(Deferred.await(execution.stopped), (stop) => {
+      // What had finished of a run that fails is undone, so it has to be there first.
+      const there = Journal.isFailure(stop) ? allThere(execution.journal) : Effect.void
+      return Effect.andThen(there, Effect.andThen(Fiber.interrupt(fiber), Fiber.await(fiber)))
+    })
     const closing = Effect.as(Deferred.await(program.closing), undefined)
     const exit = yield* Effect.raceAllFirst([Fiber.await(fiber), halted, closing]).pipe(
       Effect.flatMap((exit) =>

@@ -24,6 +24,9 @@ export type Stop =
   /** Two pieces of work have one place. */
   | { readonly _tag: "Ambiguous"; readonly step: string }
 
+/** Whether a run that stops so has failed: what had finished of it is undone. */
+export const isFailure = (stop: Stop | undefined): boolean => stop?._tag === "GivenUp" || stop?._tag === "Ambiguous"
+
 /** What the journal needs of the engine. */
 export interface Host {
   readonly claim: Claim
@@ -56,7 +59,11 @@ export interface Execution {
   /** Lets the steps that are under way end, and begins no other. */
   readonly drain: () => void
   readonly decide: (wait: Omit<Wait, "wake">) => Effect.Effect<Schema.Json>
+  readonly ask: (wait: Omit<Wait, "wake">) => Effect.Effect<Schema.Json>
 }
+
+/** What is given to a run that asks for a result. */
+export type Answered = { readonly result: Schema.Json } | { readonly givenUp: true }
 
 /** Interrupts the fiber itself, so that nothing between here and the end of the run takes it for a failure to handle. */
 const asleep: Effect.Effect<never> = Effect.interruptible(
@@ -105,6 +112,13 @@ export const make = (host: Host, rootId: string): Execution => {
         }),
       signal: (step, problemWith) => signal(desk, step, problemWith),
       sleep: (step, duration) => sleep(desk, step, duration),
+      earlier: (name) =>
+        host.claim.steps.flatMap((step) =>
+          step.kind === "decision" && step.name === name && step.state === "done"
+            ? [{ key: step.key, value: step.value }]
+            : []
+        ),
+      hasFailed: () => isFailure(desk.stop),
       suspending: Effect.sync(() => desk.waits.size > 0 || desk.stop !== undefined),
       suspend: asleep
     },
@@ -114,7 +128,13 @@ export const make = (host: Host, rootId: string): Execution => {
     drain: () => {
       desk.stop ??= { _tag: "Draining" }
     },
-    decide: (wait) => decide({ ...wait, wake: `decision/${wait.id}` })
+    decide: (wait) => decide({ ...wait, wake: `decision/${wait.id}` }),
+    ask: (wait) =>
+      Effect.flatMap(decide({ ...wait, wake: `result/${wait.id}` }), (json) =>
+        isObject(json) && json["result"] !== undefined
+          ? Effect.succeed(json["result"])
+          : halt(desk, { _tag: "GivenUp", step: wait.id })
+      )
   }
 }
 
@@ -142,12 +162,14 @@ const outcomeOf = (desk: Desk, key: string, { state, value }: Pick<KeptStep, "st
 const run = (desk: Desk, step: Step, effect: Outcome): Outcome =>
   Effect.suspend(() => {
     const { begun, kept, stop } = desk
-    if (stop !== undefined) return asleep
+    // A run that has failed so gives what is kept, to know what had finished of it, and undoes that.
+    if (stop !== undefined && !isFailure(stop)) return asleep
     const found = kept.get(step.key)
     const isAgain = begun.has(step.key)
     begun.add(step.key)
     if (isAgain && step.kind !== "decision") return halt(desk, { _tag: "Ambiguous", step: step.key })
     if (found?.state === "done" || found?.state === "failed") return outcomeOf(desk, step.key, found)
+    if (stop !== undefined && step.kind !== "compensation") return asleep
     if (step.idempotent) return repeatable(desk, step, effect)
     return found === undefined ? once(desk, step, effect) : ask(desk, step, effect)
   })

@@ -9,6 +9,7 @@ import { type Approver, CurrentApprover, type Decision } from "../../../services
 import { CurrentRun } from "../../../services/CurrentRun.ts"
 import { CurrentJournal } from "../../../services/Journal.ts"
 import { SyncBridge } from "../../../services/SyncBridge.ts"
+import { CurrentWaiting } from "../../../services/Waiting.ts"
 import type { Definition } from "./definition.ts"
 import type { Execute, Start } from "./engine.ts"
 
@@ -34,8 +35,13 @@ const ofRun = (services: Context.Context<never>, start: Start): Context.Context<
     Context.add(CurrentRun, undefined),
     Context.add(SyncBridge, undefined),
     Context.add(CurrentJournal, start.journal),
+    Context.add(CurrentWaiting, (waiting) =>
+      start.ask({ kind: "client-tool", id: waiting.id, name: waiting.tool, request: asJson(waiting) })
+    ),
     Context.add(CurrentApprover, approverOf(Context.get(services, CurrentApprover), start))
   )
+
+const asJson = (value: unknown): Schema.Json => JSON.parse(JSON.stringify(value)) as Schema.Json
 
 const Decided = Schema.Union([
   Schema.Struct({ _tag: Schema.Literal("Approved"), params: Schema.optionalKey(Schema.Json) }),
@@ -47,7 +53,7 @@ const approverOf = (approver: Approver | undefined, { decide }: Start): Approver
   rule: (request, declared) => approver?.rule(request, declared) ?? (declared ? "ask" : "allow"),
   decide: (request) => {
     const outside = Effect.map(
-      decide({ kind: "approval", id: request.id, name: request.tool, request: JSON.parse(JSON.stringify(request)) }),
+      decide({ kind: "approval", id: request.id, name: request.tool, request: asJson(request) }),
       (json): Decision =>
         Option.getOrElse(Schema.decodeUnknownOption(Decided)(json), () => ({
           _tag: "Denied",

@@ -17,8 +17,10 @@ import { messageOf } from "../../../internal/message.ts"
 import { DurableError } from "../../../RunError.ts"
 import { RunEvent } from "../../../RunEvent.ts"
 import * as Cluster from "./cluster.ts"
-import type { Ended, Kind, Ref, Service } from "./engine.ts"
+import { clientFailure } from "../../../internal/suspension.ts"
+import type { Answer, Ended, Kind, Ref, Service } from "./engine.ts"
 import { hosting, prune } from "./hosting.ts"
+import type { Answered } from "./journal.ts"
 import * as Tables from "./tables.ts"
 
 /** How the engine behaves, in milliseconds. */
@@ -187,6 +189,8 @@ const serviceOf = ({ changes, client, hosts, nudge, tables }: Parts): Service =>
     answer: (ref, step, answer) =>
       Effect.gen(function* () {
         const run = yield* known(ref)
+        const wait = run.waits.find(({ id, kind }) => kind === "client-tool" && id === step)
+        if (wait !== undefined) return yield* Effect.andThen(give(run, wait.wake, resultOf(answer)), live(nudge))
         const question = (yield* ask(ref.key, tables.stepsOf(run.id))).find(({ key }) => key === step)
         const at = yield* now
         const isAnswered =
@@ -198,6 +202,7 @@ const serviceOf = ({ changes, client, hosts, nudge, tables }: Parts): Service =>
       Effect.gen(function* () {
         const before = yield* known(ref)
         const at = yield* now
+        if (yield* ask(ref.key, tables.isUndone(before.id))) return yield* wasUndone(ref)
         if (!(yield* ask(ref.key, tables.requeue(before.id, at)))) return yield* notEnded(ref, before)
         yield* start(yield* known(ref))
       }),
@@ -205,6 +210,18 @@ const serviceOf = ({ changes, client, hosts, nudge, tables }: Parts): Service =>
     steps: (ref) => Effect.flatMap(known(ref), (run) => ask(ref.key, tables.stepsOf(run.id))),
     list: (query) => ask("", tables.list(query)),
     prune: (before) => Effect.mapError(live(prune(tables, client, before)), (cause) => unreachable("", cause))
+  }
+}
+
+/** The result of a tool that the client runs, as the run takes it. */
+const resultOf = (answer: Answer): Answered => {
+  switch (answer._tag) {
+    case "Happened":
+      return { result: answer.result }
+    case "DidNotHappen":
+      return { result: clientFailure("the client did not run it") }
+    case "GiveUp":
+      return { givenUp: true }
   }
 }
 
@@ -221,6 +238,14 @@ const hasEnded = ({ key }: Ref, { state }: Tables.RunRow): DurableError =>
     reason: "unknown-run",
     key,
     problem: `this run has ended (${state}), so it waits for nothing`,
+    remedy: "Start another run under another key"
+  })
+
+const wasUndone = ({ key }: Ref): DurableError =>
+  new DurableError({
+    reason: "engine",
+    key,
+    problem: "what this run had finished was undone when it failed, so it cannot go on from there",
     remedy: "Start another run under another key"
   })
 

@@ -232,6 +232,13 @@ export const make = (sql: SqlClient.SqlClient) => {
         (written): boolean => written.length === 1
       ),
 
+    /** Whether something of a run was undone, or may have been. */
+    isUndone: (id: string) =>
+      Effect.map(
+        rows(sql`SELECT step_key FROM troupe_steps WHERE run_id = ${id} AND kind = 'compensation' LIMIT 1`),
+        (found): boolean => found.length > 0
+      ),
+
     /** Makes a run that failed or was interrupted one that waits for its execution; what failed of it is forgotten. */
     requeue: (id: string, now: number) =>
       Effect.flatMap(

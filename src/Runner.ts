@@ -710,7 +710,7 @@ const placeOf = ({ info }: RunState): string => JSON.stringify(info.path)
  * import { Effect } from "effect"
  * import { Chain, Runner } from "troupe"
  *
- * const hotel = Runner.make("hotel", { run: (_: string) => Effect.succeed("booking 7") }).pipe(
+ * const hotel = Runner.make("hotel", { run: () => Effect.succeed("booking 7") }).pipe(
  *   Runner.withCompensation((booking) => Effect.log(`cancels ${booking}`))
  * )
  * const pay = Runner.make("pay", { run: (booking: string) => Effect.fail(`no money for ${booking}` as const) })

@@ -24,7 +24,7 @@ const part = (name: string, log: Array<string>, work: Effect.Effect<void> = Effe
 
 const failing = (name: string, wait: Effect.Effect<void> = Effect.void) =>
   Runner.make(name, {
-    run: (_: string) =>
+    run: () =>
       Step.run(name, { success: Schema.Never, error: Schema.String }, Effect.andThen(wait, Effect.fail(`no ${name}`)))
   })
 
@@ -54,7 +54,7 @@ describe("a run that fails", () => {
   it.effect("undoes what branches have finished that it interrupts", () =>
     Effect.gen(function* () {
       const log: Array<string> = []
-      const slow = Runner.make("slow", { run: (_: string) => Effect.never })
+      const slow = Runner.make("slow", { run: () => Effect.never })
       const booking = Chain.make("booking", [part("hotel", log), slow])
       const both = Parallel.make("both", { booking, pay: failing("pay", Effect.sleep(10)) })
       const fiber = yield* Effect.forkChild(Effect.exit(both.run("x")))
@@ -83,7 +83,7 @@ describe("a run that fails", () => {
   it.effect("does not undo the losers of a race, and undoes what a time limit has cut short", () =>
     Effect.gen(function* () {
       const log: Array<string> = []
-      const never = Runner.make("never", { run: (_: string) => Effect.never })
+      const never = Runner.make("never", { run: () => Effect.never })
       const race = Parallel.make(
         "race",
         [Chain.make("one", [part("a", log), never]), part("b", log, Effect.sleep(5))],
@@ -104,7 +104,7 @@ describe("a run that fails", () => {
   it.effect("has not failed when it is interrupted or waits", () =>
     Effect.gen(function* () {
       const log: Array<string> = []
-      const never = Runner.make("never", { run: (_: string) => Effect.never })
+      const never = Runner.make("never", { run: () => Effect.never })
       const fiber = yield* Effect.forkChild(Chain.make("one", [part("a", log), never]).run("x"))
       yield* Effect.yieldNow
       yield* Fiber.interrupt(fiber)
@@ -150,7 +150,7 @@ describe("a run that fails", () => {
 
 /** Two branches of which one fails, around two parts that have finished before it does. */
 const saga = (log: Array<string>) => {
-  const slow = Runner.make("slow", { run: (_: string) => Effect.never })
+  const slow = Runner.make("slow", { run: () => Effect.never })
   const booking = Chain.make("booking", [part("hotel", log), part("car", log), slow])
   const both = Parallel.make("both", { pay: failing("pay", Effect.sleep(1)), booking })
   return Chain.make("trip", [part("flight", log), both])
@@ -189,7 +189,7 @@ describe("a run with a journal", () => {
   it.effect("undoes what a time limit had cut short before it was killed", () =>
     Effect.gen(function* () {
       const log: Array<string> = []
-      const never = Runner.make("never", { run: (_: string) => Effect.never })
+      const never = Runner.make("never", { run: () => Effect.never })
       const limited = Chain.make("limited", [part("a", log), never]).pipe(Runner.withTimeout(20))
       const journal = new MemoryJournal()
       const run = () => Effect.forkChild(attempt(limited.run("x"), journal, undefined))

@@ -25,7 +25,7 @@ const part = (name: string, log: Array<string>) =>
 it.live("a run that fails undoes what has finished in it, once, and cannot be tried again then", () =>
   Effect.gen(function* () {
     const log: Array<string> = []
-    const pay = Runner.make("pay", { run: (_: string) => Effect.fail("refused") })
+    const pay = Runner.make("pay", { run: () => Effect.fail("refused") })
     const trips = Durable.make(Chain.make("trip", [part("hotel", log), part("car", log), pay]), {
       name: "trips",
       version: "1",
@@ -45,7 +45,7 @@ it.live("a run that is given up undoes what has finished in it, also in another 
     const file = yield* temporaryFile
     const log: Array<string> = []
     const stuck = Runner.make("stuck", {
-      run: (_: string) =>
+      run: () =>
         Step.run(
           "charge",
           Schema.String,

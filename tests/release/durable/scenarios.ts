@@ -54,13 +54,13 @@ export const runsOf = (name: Name, ledger: string) => {
   const both = Parallel.make("both", { one: agentOf("one", ledger), two: agentOf("two", ledger) })
   const part = (name: string) =>
     Runner.make(name, {
-      run: (_: string) => Step.run(name, Schema.String, Effect.as(note(ledger, `effect ${name}`), name)),
+      run: () => Step.run(name, Schema.String, Effect.as(note(ledger, `effect ${name}`), name)),
       compensate: () => note(ledger, `effect undo ${name}`)
     })
-  const never = Runner.make("never", { run: (_: string) => Effect.never })
+  const never = Runner.make("never", { run: () => Effect.never })
   const refused = Runner.make("refused", {
     // Refused at once where the run is made again, and so before the other branch has come as far as it was.
-    run: (_: string) =>
+    run: () =>
       Step.run(
         "refused",
         { success: Schema.Never, error: Schema.Struct({ message: Schema.String }) },

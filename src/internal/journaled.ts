@@ -106,7 +106,7 @@ export const keep = <A, E, R>(
     })
   })
 
-const hasRuns = ({ kind }: Step): boolean => kind === "tool" || kind === "effect"
+const hasRuns = ({ kind }: Step): boolean => kind === "tool" || kind === "effect" || kind === "compensation"
 
 /** The effect of a step as it runs for the first time: nothing is kept inside of it, and a budget whose time is over ends it. */
 const insideOf = (
@@ -117,7 +117,8 @@ const insideOf = (
 ): Effect.Effect<Schema.Json, Schema.Json> => {
   const context = Context.make(CurrentJournal, none).pipe(Context.add(CurrentAccount, account))
   const inside = Effect.provideContext(own, context) as Effect.Effect<Schema.Json, Schema.Json>
-  if (state === undefined || kind === "decision") return inside
+  // What is undone is undone, also where the run has failed by its budget.
+  if (state === undefined || kind === "decision" || kind === "compensation") return inside
   return Effect.suspend(() => state.budget?.begins(state.info, kind)?.halt ?? inside)
 }
 

@@ -3,9 +3,10 @@ import { assert, describe } from "@effect/vitest"
 import { it } from "../support/edges.ts"
 import { Effect, Layer, Schema, Stream } from "effect"
 import { AiError, LanguageModel, Prompt } from "effect/ai"
-import { Agent, AgentTool, Compaction, Middleware, RunError, RunEvent, Runner, TestModel } from "troupe"
+import { Agent, AgentTool, Compaction, Inbox, Middleware, Notice, RunError, RunEvent, Runner, TestModel } from "troupe"
 import * as vitest from "vitest"
 import { collect } from "../support/grammar.ts"
+import { largeHistory, measure } from "../support/largeHistory.ts"
 
 const text = (value: unknown) => JSON.stringify(value)
 const calls = Effect.flatMap(TestModel.TestModel, ({ calls }) => calls)
@@ -283,6 +284,35 @@ describe("what is kept", () => {
     }).pipe(Effect.provide(TestModel.layer(["done"])))
   )
 
+  it.effect.each(["dropOldest", "summarise"] as const)(
+    "is what a tool has just given, also where something is said after it: %s",
+    (name) =>
+      Effect.gen(function* () {
+        const by = Runner.make("summary", { run: (text: string) => Effect.succeed(`of ${text.length}`) })
+        const policy = name === "summarise" ? Compaction.summarise({ keepTurns: 1, by }) : Compaction.dropOldest
+        const compaction = Compaction.make({ window: 1_000, tokenizer: quarter, policies: [policy] })
+        const look = AgentTool.fromFunction("look", { description: "Looks", execute: () => `seen ${words(150)}` })
+        const scope = yield* Effect.scope
+        // Both stand after the results: a notice, and what the user says meanwhile.
+        const inbox = yield* Inbox.make
+        const saying = Middleware.make("saying", {
+          tool: (call, next) =>
+            Effect.andThen(Effect.forkIn(inbox.steer("hurry"), scope), Effect.andThen(Effect.yieldNow, next(call)))
+        })
+        const agent = Agent.make("agent", {
+          middleware: [Notice.make({ at: 0, date: false, directory: "/srv" }), compaction, saying],
+          tools: [look]
+        })
+        yield* agent.run(Prompt.fromMessages([...turns(4), user("go on")])).pipe(Inbox.listen(inbox))
+        const [, second] = yield* calls
+        const sent = text(second!.prompt.content)
+        assert.include(sent, "seen word")
+        assert.include(sent, "hurry")
+        assert.include(sent, "[Notice]")
+        assert.notInclude(sent, "answer 0")
+      }).pipe(Effect.provide(TestModel.layer([TestModel.toolCall("look", {}), "done"])))
+  )
+
   it.effect("is not the first message of the user where that is allowed", () =>
     Effect.gen(function* () {
       yield* Agent.make("agent", { middleware: [dropping({ keepFirst: false })] }).run(conversation(8))
@@ -454,57 +484,15 @@ describe("the count of tokens", () => {
   })
 })
 
-vitest.it("a history of 1 MB is compacted in little time", async () => {
+vitest.it("a history of 1 MB is compacted in a few times of what it takes to write it", async () => {
+  assert.isAbove(text(largeHistory().content).length, 1_000_000)
   const { exact } = await import("../../src/middleware/internal/compaction/count.ts")
   await Effect.runPromise(exact)
-  const model = Layer.effect(
-    LanguageModel.LanguageModel,
-    LanguageModel.make({
-      generateText: () => Effect.succeed([{ type: "text", text: "done" }]),
-      streamText: () => Stream.empty
-    })
-  )
-  const large = Compaction.make({
-    window: 128_000,
-    policies: [Compaction.offload({ above: 2_000 }), Compaction.dropOldest]
-  })
-  const none = Middleware.make("none", { model: (request, next) => next(request) })
-  const history = () =>
-    Prompt.fromMessages([
-      user("the task"),
-      ...Array.from({ length: 240 }, (_, n) => [
-        Prompt.assistantMessage({
-          content: [Prompt.toolCallPart({ id: `c${n}`, name: "look", params: { n }, providerExecuted: false })]
-        }),
-        Prompt.toolMessage({
-          content: [
-            Prompt.toolResultPart({
-              id: `c${n}`,
-              name: "look",
-              isFailure: false,
-              providerExecuted: false,
-              result: words(n % 8 === 0 ? 4_000 : 450, `${n} line `)
-            })
-          ]
-        })
-      ]).flat()
-    ])
-  assert.isAbove(text(history().content).length, 1_000_000)
-  const took = async (middleware: Middleware.Middleware) => {
-    const agent = Agent.make("agent", { middleware: [middleware] })
-    let best = Number.POSITIVE_INFINITY
-    for (let n = 0; n < 5; n++) {
-      const input = history()
-      const begun = performance.now()
-      await Effect.runPromise(Effect.provide(agent.run(input), model))
-      best = Math.min(best, performance.now() - begun)
-    }
-    return best
-  }
-  const ms = (await took(large)) - (await took(none))
-  if (process.env["TROUPE_MEASURE"] !== undefined) process.stderr.write(`1 MB compacted in ${ms.toFixed(1)} ms\n`)
-  // 50 ms are meant for a machine with nothing else to do.
-  assert.isBelow(ms, 250)
+  // About 16 ms and twice as much on a machine with little else to do, see bench/compaction.ts. A ratio holds on a busy one too:
+  // five times are the 50 ms that are allowed.
+  await measure(4)
+  const { compactMs, writeMs } = await measure(6)
+  assert.isBelow(compactMs, writeMs * 5.4)
 })
 
 describe("a compaction that cannot be", () => {

@@ -53,23 +53,26 @@ describe.each(cases)("on the $edge edge, $way", ({ edge, way }) => {
     assert.deepStrictEqual([report.aborted, report.open], [["slow"], []])
   })
 
-  it("a request is aborted by the guardrail that runs beside it", async () => {
+  it("a guardrail that trips beside a request has aborted it at the server within 50 ms", async () => {
     let checkedAt = 0
     const slow = Guardrail.input("slow", () =>
       Effect.delay(
         Effect.sync(() => {
-          checkedAt = performance.now()
+          checkedAt = Date.now()
           return Guardrail.trip("no")
         }),
-        "300 millis"
+        "200 millis"
       )
     )
-    const { exit, report } = await run(slow)
-    const after = performance.now() - checkedAt
-    assert.isTrue(Exit.isFailure(exit))
-    assert.deepStrictEqual([report.aborted, report.answered, report.open], [["slow"], [], []])
-    // 50 ms are meant for a machine with nothing else to do; the report takes a round trip too.
-    assert.isBelow(after, 2_000)
+    const after: Array<number> = []
+    // The server is another process, which a busy machine may let wait: one of several requests has to be in time.
+    while (after.length < 5 && !after.some((ms) => ms <= 50)) {
+      const { exit, report } = await run(slow)
+      assert.isTrue(Exit.isFailure(exit))
+      assert.deepStrictEqual([report.aborted, report.answered, report.open], [["slow"], [], []])
+      after.push(report.abortedAt! - checkedAt)
+    }
+    assert.isAtMost(Math.min(...after), 50, String(after))
   })
 
   it("nothing is sent when a middleware answers", async () => {

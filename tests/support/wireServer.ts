@@ -31,6 +31,8 @@ export interface Report {
   readonly aborted: ReadonlyArray<string>
   /** Neither yet: what waiting for the end of all did not bring. */
   readonly open: ReadonlyArray<string>
+  /** When the last request was given up, in milliseconds since the epoch; absent where none was. */
+  readonly abortedAt?: number
   /** From the end of the first answer to the last request that was given up. */
   readonly abortedAfterMs: number
   /**
@@ -112,6 +114,7 @@ if (process.send !== undefined && process.argv[1] === self) {
       answered: idsOf(answered),
       aborted: idsOf(aborted),
       open: idsOf(seen.filter((one) => one.endedAt === undefined)),
+      ...(aborted.length === 0 ? {} : { abortedAt: Math.max(...aborted.map((one) => one.endedAt!)) }),
       abortedAfterMs:
         Math.max(...aborted.map((one) => one.endedAt!)) - Math.min(...answered.map((one) => one.endedAt!)),
       connections: server.connections()

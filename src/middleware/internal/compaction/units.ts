@@ -55,24 +55,29 @@ export const unitsOf = (messages: Messages, { keepFirst, pinned }: Keeping): Rea
 
 /**
  * How many units come before the last `count` turns. A turn is an answer with the results of its calls, and what the user said
- * before it; the one under way may have no answer yet.
+ * before it; the one under way may have no answer yet. Results that the model has not seen are of the turn under way, also where
+ * something was said after them, by the user or by a middleware such as `Notice`.
  */
 export const beforeTurns = (units: ReadonlyArray<Unit>, count: number): number => {
-  let turns = 0
   let at = units.length
-  while (at > 0) {
-    const role = units[at - 1]!.messages[0]!.role
-    const isAnswer = role === "assistant" || role === "tool"
-    const isOpen = at === units.length && !isAnswer
-    if (isAnswer || isOpen) turns++
-    if (turns > count) break
-    at--
-    // What the user said before the answer belongs to its turn, and of the turn under way all that was said last.
-    while (at > 0 && units[at - 1]!.messages[0]!.role === "user" && kindOf(units[at - 1]!.messages[0]!) === undefined)
+  const skipSaid = (): void => {
+    while (at > 0 && isSaid(units[at - 1]!)) at--
+  }
+  for (let turns = 0; turns < count && at > 0; turns++) {
+    const isOpen = at === units.length && isSaid(units[at - 1]!)
+    if (isOpen) skipSaid()
+    const isUnseen = isOpen && at > 0 && units[at - 1]!.messages.at(-1)!.role === "tool"
+    if (!isOpen || isUnseen) {
       at--
+      // What the user said before the answer belongs to its turn.
+      skipSaid()
+    }
   }
   return at
 }
+
+/** Whether it is something that was said to the model. */
+const isSaid = ({ messages }: Unit): boolean => messages[0]!.role === "user" && kindOf(messages[0]!) === undefined
 
 /** The messages of units. */
 export const flat = (units: ReadonlyArray<Unit>): Messages => units.flatMap(({ messages }) => messages)

@@ -1,8 +1,8 @@
 /** Compaction: what is sent in the place of what, what is kept, and what happens when a server says that it is too much. */
 import { assert, describe } from "@effect/vitest"
 import { it } from "../support/edges.ts"
-import { Effect, Layer, Schema, Stream } from "effect"
-import { AiError, LanguageModel, Prompt } from "effect/ai"
+import { Effect, Schema } from "effect"
+import { AiError, type LanguageModel, Prompt } from "effect/ai"
 import { Agent, AgentTool, Compaction, Inbox, Middleware, Notice, RunError, RunEvent, Runner, TestModel } from "troupe"
 import * as vitest from "vitest"
 import { collect } from "../support/grammar.ts"

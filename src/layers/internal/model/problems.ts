@@ -3,6 +3,7 @@ import * as Duration from "effect/Duration"
 import * as Predicate from "effect/Predicate"
 import type { TransportFailure } from "../../../services/HttpTransport.ts"
 import * as ContextLength from "../../../internal/contextLength.ts"
+import { parseJson } from "../../../internal/json.ts"
 import type { Fields } from "./wire.ts"
 
 /** A failed request: answered with an error, not answered at all, or answered with something unreadable. */
@@ -177,13 +178,25 @@ export const ofBody = (
   return {
     kind: "status",
     status,
-    message: words.slice(0, 2000),
+    message: [words, innerWords(error)]
+      .filter((one) => one !== "")
+      .join(": ")
+      .slice(0, 2000),
     code: firstOf(error, codeFields),
     type: firstOf(error, ["type"]),
     header,
     retryDelay: retryDelayOf(error),
     inAnswer: false
   }
+}
+
+/** OpenRouter says only that a provider behind it has failed, and has what that one said among its metadata, as JSON or in words. */
+const innerWords = (error: unknown): string => {
+  const metadata = Predicate.hasProperty(error, "metadata") ? error.metadata : undefined
+  const raw = Predicate.hasProperty(metadata, "raw") ? metadata.raw : undefined
+  if (typeof raw !== "string" || raw.trim() === "") return ""
+  const inner = errorOf(parseJson(raw))
+  return firstOf(inner, wordFields) ?? quote(raw)
 }
 
 /** One vendor puts its answer into a list. */

@@ -154,6 +154,22 @@ const mapTexts = (value: Schema.Json, change: (text: string) => string): Schema.
   return isSame ? value : Object.fromEntries(fields)
 }
 
+/** The parts, with neighbouring texts as one where something to be replaced stands across them: a model answers in pieces. */
+const joined = (parts: ReadonlyArray<Prompt.Part>, change: (text: string) => string): ReadonlyArray<Prompt.Part> => {
+  const out: Array<Prompt.Part> = []
+  for (let at = 0; at < parts.length;) {
+    const texts: Array<Prompt.TextPart> = []
+    for (let part = parts[at]; part?.type === "text"; part = parts[++at]) texts.push(part)
+    if (texts.length < 2) out.push(texts[0] ?? parts[at++]!)
+    else {
+      const whole = change(texts.map(({ text }) => text).join(""))
+      const isApart = texts.map(({ text }) => change(text)).join("") === whole
+      out.push(...(isApart ? texts : [Prompt.textPart({ text: whole, options: texts[0]!.options })]))
+    }
+  }
+  return out
+}
+
 /** The message with other texts. Reasoning stays: providers insist on it, and it is the model's own. */
 const redacted = (message: Prompt.Message, change: (text: string) => string): Prompt.Message => {
   const { options } = message
@@ -162,7 +178,7 @@ const redacted = (message: Prompt.Message, change: (text: string) => string): Pr
     return content === message.content ? message : Prompt.systemMessage({ content, options })
   }
   const parts: ReadonlyArray<Prompt.Part> = message.content
-  const content = parts.map((part): Prompt.Part => {
+  const content = joined(parts, change).map((part): Prompt.Part => {
     if (part.type === "text") {
       const text = change(part.text)
       return text === part.text ? part : Prompt.textPart({ text, options: part.options })
@@ -180,7 +196,7 @@ const redacted = (message: Prompt.Message, change: (text: string) => string): Pr
     }
     return part
   })
-  if (content.every((part, at) => part === parts[at])) return message
+  if (content.length === parts.length && content.every((part, at) => part === parts[at])) return message
   // The parts are those of the message, by kind.
   return remade(message, content as Prompt.Message["content"], options)
 }

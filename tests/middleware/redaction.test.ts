@@ -4,6 +4,7 @@ import { it } from "../support/edges.ts"
 import { Effect, Redacted, Schema } from "effect"
 import { Prompt } from "effect/ai"
 import { Agent, AgentTool, Approvals, Redaction, TestModel } from "troupe"
+import { collect } from "../support/grammar.ts"
 import { Happenings, messagesOf } from "../support/randomTranscripts.ts"
 
 const text = (value: unknown) => JSON.stringify(value)
@@ -76,6 +77,53 @@ describe("a redaction", () => {
       const { transcript } = yield* agentOf().result("I am ada@example.com.")
       assert.include(text(transcript.content), "sent to [EMAIL_1]")
     }).pipe(Effect.provide(TestModel.layer([TestModel.toolCall("send_mail", { to: "[EMAIL_1]" }), "done"])))
+  )
+
+  it.effect(
+    "puts values back that come in pieces, and shows no observer of a stream more than the model has written",
+    () =>
+      Effect.gen(function* () {
+        const sent: Array<string> = []
+        const send = AgentTool.fromFunction("send_mail", {
+          description: "Sends",
+          parameters: Schema.Struct({ to: Schema.String }),
+          execute: ({ to }) => {
+            sent.push(to)
+            return "sent"
+          }
+        })
+        const agent = Agent.make("agent", { middleware: [redaction({ restore: true })], tools: [send] })
+        const { events } = yield* collect(agent, "I am ada@example.com.")
+        assert.deepStrictEqual(sent, ["ada@example.com"])
+        const pieces = events.flatMap((event) => (event._tag === "ToolParamsDelta" ? [event.delta] : []))
+        assert.isAbove(pieces.length, 3)
+        assert.strictEqual(pieces.join(""), '{"to":"[EMAIL_1]"}')
+      }).pipe(
+        Effect.provide(TestModel.layer([{ ...TestModel.toolCall("send_mail", { to: "[EMAIL_1]" }), chunk: 4 }, "done"]))
+      )
+  )
+
+  it.effect("takes out what a model or a user has written in pieces: of a stream, and of neighbouring parts", () =>
+    Effect.gen(function* () {
+      const parts = ["My password is hun", "ter2, write to ada@exam", "ple.com."].map((text) =>
+        Prompt.textPart({ text })
+      )
+      const { events } = yield* collect(agentOf(), [Prompt.userMessage({ content: parts })])
+      assert.strictEqual(events.filter(({ _tag }) => _tag === "TextDelta").length > 2, true)
+      for (const { prompt } of yield* calls) {
+        const all = sent(prompt).join("")
+        for (const secret of ["hun", "ter2", "ada@exam", "ple.com", "bob@"]) assert.notInclude(all, secret)
+        assert.include(all, "My password is [SECRET_1], write to [EMAIL_1].")
+      }
+      assert.include(sent((yield* calls)[1]!.prompt).join(""), "I ask [EMAIL_2] too.")
+    }).pipe(
+      Effect.provide(
+        TestModel.layer([
+          { text: ["I ask bob@exa", "mple.org", " too."], ...TestModel.toolCall("send_mail", { to: "x" }) },
+          "done"
+        ])
+      )
+    )
   )
 
   it.effect("finds what patterns of a program say, and only the kinds that are asked for", () =>

@@ -63,8 +63,9 @@ const settle = (
   }
 }
 
-/** What the users' messages of a run have come to. */
+/** What the users' messages of a run have come to, in all attempts at it. */
 interface Inputs {
+  isBegun: boolean
   /** The conversation that the run began with, until it is checked. */
   given: Prompt.Prompt | undefined
   readonly seen: WeakSet<Prompt.Message>
@@ -104,13 +105,26 @@ export const input = <E, R>(
   options: InputOptions = {}
 ): Guard<E, R> => {
   assertCheck(name, check, options, ["hold"])
-  const inputs = RunScoped.make<Inputs>(`guardrail ${name}`)
+  const inputs = RunScoped.perRun((): Inputs => ({
+    isBegun: false,
+    given: undefined,
+    seen: new WeakSet(),
+    replaced: new Map()
+  }))
   const judge = (prompt: Prompt.Prompt, request: Middleware.ModelRequest) =>
     Effect.flatMap(run(check, prompt), (verdict) => settle(name, "input", request, verdict))
   return Middleware.make(name, {
-    run: (run, next) => inputs.provide(next(run), { given: run.prompt, seen: new WeakSet(), replaced: new Map() }),
+    run: (run, next) =>
+      Effect.flatMap(inputs, (state) => {
+        // Further attempts go on from this one: what was checked in it is not checked again.
+        if (state !== undefined && !state.isBegun) {
+          state.isBegun = true
+          state.given = run.prompt
+        }
+        return next(run)
+      }),
     model: (request, next) =>
-      Effect.flatMap(inputs.get, (state) => {
+      Effect.flatMap(inputs, (state) => {
         if (state === undefined) return next(request)
         const unchecked = uncheckedOf(state, request.prompt)
         const changed = withReplaced(request, state)
@@ -120,7 +134,10 @@ export const input = <E, R>(
           if (last !== undefined) state.replaced.set(last, Prompt.userMessage({ content: [Prompt.textPart({ text })] }))
           return next(withReplaced(request, state))
         }
-        const judged = judge(unchecked, request)
+        // Once there is a verdict: an attempt that fails before has checked nothing.
+        const judged = Effect.tap(judge(unchecked, request), () =>
+          Effect.sync(() => noteChecked(state, request.prompt))
+        )
         if (options.hold === true) {
           return Effect.flatMap(judged, (text) => (text === undefined ? next(changed) : note(text)))
         }
@@ -149,14 +166,16 @@ const replacing = (text: string | undefined): Effect.Effect<void, Replaced> =>
   text === undefined ? Effect.void : Effect.fail(new Replaced(text))
 
 /** The conversation that is to be checked; `undefined` where the user has said nothing since. */
-const uncheckedOf = (state: Inputs, prompt: Prompt.Prompt): Prompt.Prompt | undefined => {
-  const { given } = state
-  state.given = undefined
-  const added = prompt.content.filter((message) => message.role === "user" && !state.seen.has(message))
-  for (const message of prompt.content) state.seen.add(message)
+const uncheckedOf = ({ given, seen }: Inputs, prompt: Prompt.Prompt): Prompt.Prompt | undefined => {
   if (given !== undefined) return given
+  const added = prompt.content.filter((message) => message.role === "user" && !seen.has(message))
   if (added.every(isOfLoop)) return undefined
   return Prompt.fromMessages(prompt.content.filter(({ role }) => role !== "system"))
+}
+
+const noteChecked = (state: Inputs, { content }: Prompt.Prompt): void => {
+  state.given = undefined
+  for (const message of content) state.seen.add(message)
 }
 
 const withReplaced = (request: Middleware.ModelRequest, { replaced }: Inputs): Middleware.ModelRequest =>

@@ -90,18 +90,17 @@ export const make = (options: Options = {}): Middleware.Middleware => {
   const find = finderOf(options)
   const { restore = false } = options
   const isRestored = (tool: string) => (typeof restore === "boolean" ? restore : restore.includes(tool))
-  const states = RunScoped.make<Placeholders>("redaction")
+  const states = RunScoped.perRun(() => new Placeholders(find))
   return Middleware.make("redaction", {
-    run: (run, next) => Effect.suspend(() => states.provide(next(run), new Placeholders(find))),
     model: (request, next) =>
-      Effect.flatMap(states.get, (state = new Placeholders(find)) => {
+      Effect.flatMap(states, (state = new Placeholders(find)) => {
         const content = request.prompt.content.map((message) => state.message(message))
         const isSame = content.every((message, at) => message === request.prompt.content[at])
         return next(isSame ? request : { ...request, prompt: Prompt.fromMessages(content) })
       }),
     tool: (call, next) => {
       if (!isRestored(call.tool)) return next(call)
-      return Effect.flatMap(states.get, (state) => {
+      return Effect.flatMap(states, (state) => {
         if (state === undefined) return next(call)
         const params = mapTexts(call.params, (text) => state.restore(text)) as Schema.JsonObject
         return next(params === call.params ? call : { ...call, params })

@@ -2,9 +2,20 @@
 import { assert, describe } from "@effect/vitest"
 import { it } from "../support/edges.ts"
 import { Effect, Fiber, Schedule, Schema } from "effect"
-import { AiError, type Prompt } from "effect/ai"
+import { AiError, Prompt } from "effect/ai"
 import { TestClock } from "effect/testing"
-import { Agent, AgentTool, Approvals, Guardrail, Middleware, RunError, type RunEvent, Runner, TestModel } from "troupe"
+import {
+  Agent,
+  AgentTool,
+  Approvals,
+  Goal,
+  Guardrail,
+  Middleware,
+  RunError,
+  type RunEvent,
+  Runner,
+  TestModel
+} from "troupe"
 import { collect, effective, textOf } from "../support/grammar.ts"
 
 const text = (value: unknown) => JSON.stringify(value)
@@ -100,6 +111,67 @@ describe("a guardrail on the input", () => {
     }).pipe(
       Effect.provide(TestModel.layer([TestModel.toolCall("send", { to: "ada" }), "not json", TestModel.json({ a: 1 })]))
     )
+  )
+
+  it.effect("is asked again in an attempt that comes after one in which it had not answered", () =>
+    Effect.gen(function* () {
+      const seen: Array<string> = []
+      const slow = Guardrail.input("slow", () =>
+        Effect.delay(
+          Effect.sync(() => {
+            seen.push("checked")
+            return Guardrail.pass
+          }),
+          "1 second"
+        )
+      )
+      // The same messages in each attempt, of which the first fails before the check has answered, and interrupts it.
+      const given = Prompt.make("go")
+      const agent = Agent.make("agent", { retry: "none", middleware: [slow] })
+      const fiber = yield* Effect.forkChild(Runner.withRetry(agent, { times: 1 }).run(given))
+      yield* TestClock.adjust("2 seconds")
+      assert.strictEqual(yield* Fiber.join(fiber), "done")
+      assert.deepStrictEqual(seen, ["checked"])
+    }).pipe(
+      Effect.provide(
+        TestModel.layer([
+          { ...TestModel.fail(down), delay: "500 millis" },
+          { text: "done", delay: "1 second" }
+        ])
+      )
+    )
+  )
+
+  it.effect("replaces the same message in each round of a goal, also where a compaction has left it out", () =>
+    Effect.gen(function* () {
+      const hide = Guardrail.input("hide", () => Effect.succeed(Guardrail.replace("[hidden]")), { hold: true })
+      const first = Middleware.make("first", {
+        // As a compaction does it: of the second round on, without what the user said last.
+        model: (request, next) =>
+          text(request.prompt.content).includes("not done yet")
+            ? next({
+                ...request,
+                prompt: Prompt.fromMessages([request.prompt.content[0]!, request.prompt.content.at(-1)!])
+              })
+            : next(request)
+      })
+      const agent = Agent.make("agent", {
+        middleware: [Goal.make({ until: ({ round }) => Effect.succeed(round > 1) }), first, hide]
+      })
+      yield* agent.run([
+        { role: "user", content: "one" },
+        { role: "assistant", content: "fine" },
+        { role: "user", content: "my SECRET" }
+      ])
+      const prompts = (yield* calls).map(({ prompt }) => text(prompt.content))
+      assert.deepStrictEqual(
+        prompts.map((prompt) => [prompt.includes('"one"'), prompt.includes("[hidden]"), prompt.includes("SECRET")]),
+        [
+          [true, true, false],
+          [true, false, false]
+        ]
+      )
+    }).pipe(Effect.provide(TestModel.layer(["first", "second"])))
   )
 
   it.effect("puts a text in the place of what the user said, in every step, and voids what was streamed", () =>

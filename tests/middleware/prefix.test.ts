@@ -120,10 +120,11 @@ const conversation = (turns: number) => [
 const assertPrefixes = (order: ReadonlyArray<Name>, steps: ReadonlyArray<typeof Step.Type>, turns: number) =>
   Effect.gen(function* () {
     const { seen, watch } = watching()
+    const middleware = [...order.map((name) => made[name]()), watch]
     const agent = Agent.make("agent", {
       instructions: "Be brief, hunter2.",
       maxSteps: 20,
-      middleware: [...order.map((name) => made[name]()), watch],
+      middleware,
       tools: [look, ToolSearch.make([sing, hum], { max: 1 })]
     })
     let at = 0

@@ -1,7 +1,7 @@
 /** Ready-made middleware around a run that is killed and made again: what it has asked models is not asked twice. */
 import { assert, describe } from "@effect/vitest"
 import { Effect, Exit, Fiber, Schema } from "effect"
-import { Prompt } from "effect/ai"
+import { AiError, Prompt } from "effect/ai"
 import { TestClock } from "effect/testing"
 import { Agent, AgentTool, Compaction, Goal, Guardrail, LoopGuard, Notice, Redaction, Replan, TestModel } from "troupe"
 import { it } from "../support/edges.ts"
@@ -141,6 +141,52 @@ describe("a run with all ready-made middleware", () => {
         assert.strictEqual(outputOf(end), "second answer", how)
         assert.deepStrictEqual(counts(world.requests), expected, how)
         assert.strictEqual(journal.ended.length, steps, how)
+      }
+    })
+  )
+})
+
+describe("a conversation that a server has refused as too long", () => {
+  it.effect("is not refused again when the run is made again, and is compacted as it was", () =>
+    Effect.gen(function* () {
+      const asked: Array<number> = []
+      const model = TestModel.layer(
+        ({ prompt }) => {
+          asked.push(prompt.content.length)
+          const isLong = prompt.content.length > 14
+          return isLong
+            ? TestModel.fail(new AiError.InvalidRequestError({ description: "maximum context length is 600 tokens" }))
+            : "done"
+        },
+        { unused: "ignore" }
+      )
+      const turns = Array.from({ length: 10 }, (_, n) => [
+        { role: "user" as const, content: `question ${n}` },
+        { role: "assistant" as const, content: `answer ${n} ${"word ".repeat(60)}` }
+      ]).flat()
+      const compaction = Compaction.make({
+        window: 100_000,
+        tokenizer: (text) => text.length / 4,
+        policies: [Compaction.dropOldest]
+      })
+      const long = Agent.make("agent", { retry: "none", middleware: [compaction] })
+      const run = long.result([...turns, { role: "user", content: "and now?" }]).pipe(Effect.provide(model))
+      for (const kill of [undefined, { at: 0, moment: "after" }, { at: 1, moment: "after" }] as const) {
+        const journal = new MemoryJournal()
+        const first = (yield* attempt(run, journal, kill)) ?? (yield* attempt(run, journal))
+        const again = yield* attempt(run, journal)
+        for (const exit of [first, again]) {
+          assert.strictEqual(exit !== undefined && Exit.isSuccess(exit) ? exit.value.output : exit, "done")
+        }
+        assert.deepStrictEqual(
+          asked.splice(0).map((length) => length > 14),
+          [true, false]
+        )
+        const marks = [first, again].map((exit) =>
+          exit !== undefined && Exit.isSuccess(exit) ? Compaction.marks(exit.value.transcript) : []
+        )
+        assert.strictEqual(marks[0]!.length, 1)
+        assert.deepStrictEqual(marks[1], marks[0])
       }
     })
   )

@@ -26,7 +26,7 @@ const tests = async (args: ReadonlyArray<string>, whole: boolean): Promise<Count
   try {
     const outcome = await run("vitest", ["run", "--reporter=default", "--reporter=./scripts/reporter.ts", ...args], {
       inherit: true,
-      env: { ...env, TROUPE_TEST_REPORT: file }
+      env: { ...env, TROUPE_TEST_REPORT: file, TROUPE_TEST_FOLDER: directory }
     })
     if (!fs.existsSync(file)) return { passed: 0, failed: 1 }
     const report = JSON.parse(fs.readFileSync(file, "utf8")) as Report

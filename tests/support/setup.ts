@@ -10,6 +10,6 @@ const given = process.env["TROUPE_SEED"]
 if (given !== "random") Arbitrary.configureGlobal({ check: { seed: given ?? "troupe" } })
 
 for (const name of Object.keys(process.env)) {
-  if (/^((OPENAI|ANTHROPIC|OTEL)_|TROUPE_(?!SEED|CASES)|(CI|NO_COLOR|FORCE_COLOR)$)/.test(name))
+  if (/^((OPENAI|ANTHROPIC|OTEL)_|TROUPE_(?!SEED|CASES|TEST_FOLDER)|(CI|NO_COLOR|FORCE_COLOR)$)/.test(name))
     delete process.env[name]
 }

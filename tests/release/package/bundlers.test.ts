@@ -9,6 +9,7 @@ import * as path from "node:path"
 import { promisify } from "node:util"
 import { afterAll, beforeAll, expect, it } from "vitest"
 import { delayServer } from "../../support/isolated.ts"
+import { packed, plainEnv } from "../../support/packed.ts"
 
 const root = path.resolve(import.meta.dirname, "../../..")
 const program = `
@@ -51,15 +52,16 @@ const expected = JSON.stringify([
 let base = ""
 let server: ChildProcess
 let directory: string
+let stage: string
 /** A project that has the packed package, and everything it depends on. */
 let project: string
 
 const run = async (cwd: string, command: string, args: ReadonlyArray<string>): Promise<string> => {
-  const env: NodeJS.ProcessEnv = { ...process.env, BASE: base }
-  env["PATH"] = `${path.join(root, "node_modules/.bin")}${path.delimiter}${process.env["PATH"]}`
-  const ofNpm = /^(npm_(?!config_cache$)|INIT_CWD$|NODE_OPTIONS$|NODE_PATH$|VITEST)/
-  for (const name of Object.keys(env)) if (ofNpm.test(name)) delete env[name]
-  const { stderr, stdout } = await promisify(execFile)(command, args, { cwd, env, maxBuffer: 16_000_000 })
+  const { stderr, stdout } = await promisify(execFile)(command, args, {
+    cwd,
+    env: { ...plainEnv(), BASE: base },
+    maxBuffer: 16_000_000
+  })
   // The runs that fail log themselves.
   expect(stderr.replace(/^troupe: run of .*\n/gm, "")).toBe("")
   return stdout.trim()
@@ -69,28 +71,17 @@ const node = (cwd: string, ...args: ReadonlyArray<string>) => run(cwd, process.e
 beforeAll(async () => {
   ;({ base, child: server } = await delayServer())
   directory = fs.mkdtempSync(path.join(os.tmpdir(), "troupe-bundlers-"))
-  const stage = path.join(directory, "stage")
   project = path.join(directory, "project")
   const modules = path.join(project, "node_modules")
-  fs.mkdirSync(stage)
   fs.mkdirSync(path.join(modules, "troupe"), { recursive: true })
-  for (const file of ["package.json", "README.md", "LICENSE", "src", "scripts"])
-    fs.cpSync(path.join(root, file), path.join(stage, file), { recursive: true })
-  for (const file of ["tsconfig.json", "tsconfig.build.json"])
-    fs.copyFileSync(path.join(root, file), path.join(stage, file))
-  fs.symlinkSync(path.join(root, "node_modules"), path.join(stage, "node_modules"))
-  await promisify(execFile)(process.execPath, ["scripts/build.ts"], {
-    cwd: stage,
-    env: { ...process.env, PATH: `${path.join(root, "node_modules/.bin")}${path.delimiter}${process.env["PATH"]}` }
-  })
-  await run(stage, "npm", ["pack", "--ignore-scripts", "--silent", "--pack-destination", directory])
-  const tarball = fs.readdirSync(directory).find((file) => file.endsWith(".tgz"))!
-  await run(directory, "tar", ["-xzf", tarball, "-C", path.join(modules, "troupe"), "--strip-components=1"])
+  const made = await packed()
+  stage = made.stage
+  await run(directory, "tar", ["-xzf", made.tarball, "-C", path.join(modules, "troupe"), "--strip-components=1"])
   for (const name of fs.readdirSync(path.join(root, "node_modules")))
     if (!name.startsWith(".")) fs.symlinkSync(path.join(root, "node_modules", name), path.join(modules, name))
   fs.writeFileSync(path.join(project, "package.json"), JSON.stringify({ private: true, type: "module" }))
   fs.writeFileSync(path.join(project, "entry.js"), program)
-}, 120_000)
+}, 240_000)
 afterAll(() => {
   server.kill("SIGKILL")
   fs.rmSync(directory, { recursive: true, force: true })
@@ -102,7 +93,7 @@ it("from src/", async () => {
 }, 30_000)
 
 it("from dist/, and from a packed install", async () => {
-  expect(await node(path.join(directory, "stage"), "--input-type=module", "--eval", program)).toBe(expected)
+  expect(await node(stage, "--input-type=module", "--eval", program)).toBe(expected)
   expect(fs.existsSync(path.join(project, "node_modules/troupe/dist/layers/sync/SyncEdge.js"))).toBe(true)
   expect(await node(project, "entry.js")).toBe(expected)
 }, 30_000)

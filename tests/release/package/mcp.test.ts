@@ -8,6 +8,7 @@ import * as os from "node:os"
 import * as path from "node:path"
 import { promisify } from "node:util"
 import { afterAll, beforeAll, expect, it } from "vitest"
+import { packed } from "../../support/packed.ts"
 import { everything } from "../../support/mcpEverything.ts"
 
 const root = path.resolve(import.meta.dirname, "../../..")
@@ -35,16 +36,14 @@ const link = (to: string) => fs.symlinkSync(path.join(root, "node_modules"), pat
 
 beforeAll(async () => {
   directory = fs.mkdtempSync(path.join(os.tmpdir(), "troupe-mcp-package-"))
-  const tsc = path.join(root, "node_modules/.bin/tsc")
-  const args = ["-p", path.join(root, "tsconfig.build.json"), "--outDir", path.join(directory, "dist")]
-  await promisify(execFile)(tsc, args, { cwd: root })
+  fs.cpSync(path.join((await packed()).stage, "dist"), path.join(directory, "dist"), { recursive: true })
   fs.writeFileSync(path.join(directory, "package.json"), JSON.stringify({ type: "module" }))
   fs.writeFileSync(
     path.join(directory, "entry.js"),
     program((module) => `./dist/layers/${module === "Mcp" ? "mcp" : "sync"}/${module}.js`)
   )
   link(directory)
-}, 60_000)
+}, 240_000)
 afterAll(() => fs.rmSync(directory, { recursive: true, force: true }))
 
 it("from a build", async () => {

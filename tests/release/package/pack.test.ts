@@ -11,6 +11,7 @@ import { promisify } from "node:util"
 import { publint } from "publint"
 import { formatMessage } from "publint/utils"
 import { afterAll, beforeAll, expect, it } from "vitest"
+import { packed, plainEnv } from "../../support/packed.ts"
 
 const root = path.resolve(import.meta.dirname, "../../..")
 const manifest = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8")) as {
@@ -23,17 +24,8 @@ const tools = path.join(root, "node_modules/.bin")
 
 /** Runs a command; gives what it wrote. A failure's message holds what it wrote to both streams. */
 const run = async (cwd: string, command: string, args: ReadonlyArray<string>): Promise<string> => {
-  const env: NodeJS.ProcessEnv = {
-    ...process.env,
-    PATH: `${tools}${path.delimiter}${process.env["PATH"]}`,
-    NO_COLOR: "1"
-  }
-  // What npm tells its scripts would tell an npm inside of them about this project; where it gets packages holds.
-  const ofNpm =
-    /^(npm_(?!config_(cache|registry|userconfig|globalconfig|cafile|.*proxy)$)|INIT_CWD$|NODE_OPTIONS$|VITEST)/
-  for (const name of Object.keys(env)) if (ofNpm.test(name)) delete env[name]
   try {
-    return (await promisify(execFile)(command, args, { cwd, env, maxBuffer: 16_000_000 })).stdout
+    return (await promisify(execFile)(command, args, { cwd, env: plainEnv(), maxBuffer: 16_000_000 })).stdout
   } catch (error) {
     const { stdout, stderr } = error as { readonly stdout?: string; readonly stderr?: string }
     throw new Error(`${command} ${args.join(" ")} failed\n${stdout ?? ""}${stderr ?? String(error)}`, { cause: error })
@@ -48,22 +40,9 @@ const install = ["install", "--prefer-offline", "--no-audit", "--no-fund"]
 
 beforeAll(async () => {
   directory = fs.mkdtempSync(path.join(os.tmpdir(), "troupe-pack-"))
-  stage = path.join(directory, "stage")
   project = path.join(directory, "project")
-  fs.mkdirSync(stage)
   fs.mkdirSync(project)
-  // Built in a copy, so that a dist/ in the project is neither used nor touched.
-  const shipped = manifest.files.filter((file) => file !== "dist")
-  for (const file of ["package.json", "README.md", "LICENSE", "scripts", "tsconfig.json", ...shipped]) {
-    fs.cpSync(path.join(root, file), path.join(stage, file), { recursive: true })
-  }
-  fs.copyFileSync(path.join(root, "tsconfig.build.json"), path.join(stage, "tsconfig.build.json"))
-  fs.symlinkSync(path.join(root, "node_modules"), path.join(stage, "node_modules"))
-  await run(stage, "npm", ["pack", "--pack-destination", directory])
-  tarball = path.join(
-    directory,
-    fs.readdirSync(directory).find((file) => file.endsWith(".tgz"))!
-  )
+  ;({ stage, tarball } = await packed())
   fs.writeFileSync(
     path.join(project, "package.json"),
     JSON.stringify({ name: "project", private: true, type: "module" })

@@ -20,7 +20,6 @@ const manifest = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "ut
   readonly devDependencies: Record<string, string>
   readonly files: ReadonlyArray<string>
 }
-const tools = path.join(root, "node_modules/.bin")
 
 /** Runs a command; gives what it wrote. A failure's message holds what it wrote to both streams. */
 const run = async (cwd: string, command: string, args: ReadonlyArray<string>): Promise<string> => {
@@ -33,7 +32,6 @@ const run = async (cwd: string, command: string, args: ReadonlyArray<string>): P
 }
 
 let directory: string
-let stage: string
 let project: string
 let tarball: string
 const install = ["install", "--prefer-offline", "--no-audit", "--no-fund"]
@@ -42,7 +40,7 @@ beforeAll(async () => {
   directory = fs.mkdtempSync(path.join(os.tmpdir(), "troupe-pack-"))
   project = path.join(directory, "project")
   fs.mkdirSync(project)
-  ;({ stage, tarball } = await packed())
+  ;({ tarball } = await packed())
   fs.writeFileSync(
     path.join(project, "package.json"),
     JSON.stringify({ name: "project", private: true, type: "module" })

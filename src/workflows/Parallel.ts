@@ -233,19 +233,7 @@ export const together = (
     run: Runner.named(runner, key).run,
     output: Schemas.outputOf(runner)
   }))
-  const end = (outputs: unknown, state: RunState, given: unknown) =>
-    Kept.keeping(combined(outputs, mode, combine), combining, state, given, () =>
-      Option.match(keep(outputs), {
-        onNone: () => Kept.notKept("what is combined", outputs),
-        onSome: (outputs) => ({ state: { _tag: "combining", outputs } })
-      })
-    )
-  const restoreCombined = (saved: Saved, state: RunState) => {
-    const outputs = Option.flatMap(decodeCombining(saved.state), ({ outputs }) => restore(outputs))
-    const member = saved.members[0]
-    if (Option.isNone(outputs) || member === undefined) return undefined
-    return goOn(end(outputs.value, state, saved.before), member, state)
-  }
+  const { end, restoreCombined } = ending(mode, combine)
   return Runner.erasedWorkflow(name, {
     description,
     structure: () => structure,
@@ -269,6 +257,24 @@ export const together = (
       return outputs && Effect.flatMap(outputs, (outputs) => end(shape(outputs, mode, isArray), state, saved.before))
     }
   })
+}
+
+/** The end of a group: its outputs are combined, which can wait and go on. */
+const ending = (mode: Mode, combine: Combine | undefined) => {
+  const end = (outputs: unknown, state: RunState, given: unknown) =>
+    Kept.keeping(combined(outputs, mode, combine), combining, state, given, () =>
+      Option.match(keep(outputs), {
+        onNone: () => Kept.notKept("what is combined", outputs),
+        onSome: (outputs) => ({ state: { _tag: "combining", outputs } })
+      })
+    )
+  const restoreCombined = (saved: Saved, state: RunState) => {
+    const outputs = Option.flatMap(decodeCombining(saved.state), ({ outputs }) => restore(outputs))
+    const member = saved.members[0]
+    if (Option.isNone(outputs) || member === undefined) return undefined
+    return goOn(end(outputs.value, state, saved.before), member, state)
+  }
+  return { end, restoreCombined }
 }
 
 /** Under which the combining of the outputs is kept. A branch of this name is kept among others. */

@@ -254,39 +254,8 @@ export const many: {
           Effect.map(decidedHere("routes", classify(input) as Chosen<ReadonlyArray<string>>, texts), (keys) =>
             keys.map((route) => certain(routes, route))
           )
-  const branchOf = (key: string): Kept.Branch | undefined => {
-    const route = routes.get(key)
-    return route && { key, run: Runner.named(route, key).run, output: Schemas.outputOf(route) }
-  }
-  const reached = (count: number): Parallel.Mode =>
-    mode._tag === "quorum" ? Parallel.quorum(Math.min(mode.n, count)) : mode
-  const shape = (outputs: ReadonlyArray<readonly [string, unknown]>): unknown =>
-    mode._tag === "race" ? outputs[0]![1] : Object.fromEntries(outputs)
-  const take = (
-    choices: ReadonlyArray<Choice.Choice>,
-    input: never,
-    state: RunState
-  ): Effect.Effect<unknown, unknown, unknown> => {
-    const chosen = choices
-      .filter(({ confidence, route }) => routes.has(route) && confidence >= threshold)
-      .toSorted((a, b) => b.confidence - a.confidence)
-      .filter(({ route }, index, all) => all.findIndex((one) => one.route === route) === index)
-      .slice(0, maxRoutes)
-    const { fallback } = options
-    const taken = chosen.length > 0 ? chosen.map(({ route }) => route) : fallback === undefined ? [] : [fallback]
-    const confidence = Math.min(1, ...(chosen.length > 0 ? chosen : choices).map((choice) => choice.confidence))
-    if (taken.length === 0) {
-      const route = choices.map((choice) => choice.route).join(", ")
-      return Effect.fail(
-        new RouteNotFound({ name, route, confidence, routes: [...routes.keys()], spent: state.bill.spent() })
-      )
-    }
-    const branches = taken.map((key) => ({ ...branchOf(key)!, input: input as unknown }))
-    return Effect.andThen(
-      state.events.decide({ _tag: "RouteTaken", routes: taken, confidence, fallback: chosen.length === 0 }),
-      Effect.map(Kept.run(branches, { name, mode: reached(taken.length), concurrency, state }, input), shape)
-    )
-  }
+  const group = { name, mode, concurrency, maxRoutes, threshold, fallback: options.fallback }
+  const { branchOf, reached, shape, take } = taking(routes, group)
   return Runner.erasedWorkflow(name, {
     description: options.description,
     structure: () => structure(routes, options, "any of"),
@@ -308,6 +277,56 @@ export const many: {
       return outputs && Effect.map(outputs, shape)
     }
   })
+}
+
+/** How the routes that were chosen run. */
+interface Taking {
+  readonly name: string
+  readonly mode: Parallel.Mode
+  readonly concurrency: number | "unbounded" | undefined
+  readonly maxRoutes: number
+  readonly threshold: number
+  readonly fallback: string | undefined
+}
+
+/** Runs the routes that fit, as a `Parallel` does. */
+const taking = (
+  routes: ReadonlyMap<string, AnyRunner>,
+  { concurrency, fallback, maxRoutes, mode, name, threshold }: Taking
+) => {
+  const branchOf = (key: string): Kept.Branch | undefined => {
+    const route = routes.get(key)
+    return route && { key, run: Runner.named(route, key).run, output: Schemas.outputOf(route) }
+  }
+  const reached = (count: number): Parallel.Mode =>
+    mode._tag === "quorum" ? Parallel.quorum(Math.min(mode.n, count)) : mode
+  const shape = (outputs: ReadonlyArray<readonly [string, unknown]>): unknown =>
+    mode._tag === "race" ? outputs[0]![1] : Object.fromEntries(outputs)
+  const take = (
+    choices: ReadonlyArray<Choice.Choice>,
+    input: never,
+    state: RunState
+  ): Effect.Effect<unknown, unknown, unknown> => {
+    const chosen = choices
+      .filter(({ confidence, route }) => routes.has(route) && confidence >= threshold)
+      .toSorted((a, b) => b.confidence - a.confidence)
+      .filter(({ route }, index, all) => all.findIndex((one) => one.route === route) === index)
+      .slice(0, maxRoutes)
+    const taken = chosen.length > 0 ? chosen.map(({ route }) => route) : fallback === undefined ? [] : [fallback]
+    const confidence = Math.min(1, ...(chosen.length > 0 ? chosen : choices).map((choice) => choice.confidence))
+    if (taken.length === 0) {
+      const route = choices.map((choice) => choice.route).join(", ")
+      return Effect.fail(
+        new RouteNotFound({ name, route, confidence, routes: [...routes.keys()], spent: state.bill.spent() })
+      )
+    }
+    const branches = taken.map((key) => ({ ...branchOf(key)!, input: input as unknown }))
+    return Effect.andThen(
+      state.events.decide({ _tag: "RouteTaken", routes: taken, confidence, fallback: chosen.length === 0 }),
+      Effect.map(Kept.run(branches, { name, mode: reached(taken.length), concurrency, state }, input), shape)
+    )
+  }
+  return { branchOf, reached, shape, take }
 }
 
 /** Under which the choice is kept. */

@@ -95,7 +95,7 @@ export const withSession = <A, E, R>(
         const listens = (active: Active) => {
           line.active = active
         }
-        return leased(store, id, whenBusy, { lease, stop, listens }, restore, turn)
+        return leased({ store, id, whenBusy, restore }, { lease, stop, listens }, turn)
       })
       return inLine(line, id, whenBusy, restore, inside).pipe(
         Effect.provideService(Turns, [...around, { store, id }]),
@@ -163,20 +163,24 @@ interface Terms extends Pick<Hold, "listens"> {
   readonly stop: Deferred.Deferred<never, SessionConflict>
 }
 
+/** Which session is waited for, and how. */
+interface Wanted extends Within {
+  readonly whenBusy: WhenBusy
+  readonly restore: Restore
+}
+
 const leased = <A, E, R>(
-  store: Service,
-  id: string,
-  whenBusy: WhenBusy,
+  wanted: Wanted,
   { lease: input, listens, stop }: Terms,
-  restore: Restore,
   turn: (hold: Hold, restore: Restore) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E | StoreError | SessionConflict, R> => {
+  const { id, restore, store } = wanted
   const owner = globalThis.crypto.randomUUID()
   const lease = Duration.fromInputUnsafe(input)
   const giveBack = Effect.catch(store.release(id, owner), (error) =>
     Effect.logWarning(`${error.message} The session is free again when its lease has ended.`)
   )
-  return Effect.flatMap(take(store, id, owner, whenBusy, lease, restore), ({ seq, uid }) => {
+  return Effect.flatMap(take(wanted, owner, lease), ({ seq, uid }) => {
     const hold: Hold = { owner, uid, seq, isGivenBack: false, listens, ended: Deferred.await(stop) }
     const whole = Effect.ensuring(
       turn(hold, restore),
@@ -197,12 +201,9 @@ const leased = <A, E, R>(
 const lookAgain = (count: number): number => Math.min(10 * 1.5 ** count, 500)
 
 const take = (
-  store: Service,
-  id: string,
+  { id, restore, store, whenBusy }: Wanted,
   owner: string,
-  whenBusy: WhenBusy,
-  lease: Duration.Duration,
-  restore: Restore
+  lease: Duration.Duration
 ): Effect.Effect<{ readonly uid: string; readonly seq: number }, StoreError | SessionConflict> => {
   const attempt = (count: number): ReturnType<typeof take> =>
     Effect.flatMap(store.acquire(id, owner, lease), (acquired) => {

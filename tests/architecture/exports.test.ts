@@ -14,13 +14,16 @@ const closed = new Set([
   "services/Approver",
   "services/HttpTape",
   "services/HttpTransport",
+  "services/Images",
   "services/MemoryStore",
   "services/Runs",
   "services/Waiting",
   "services/SessionStore",
   "services/Skills",
+  "services/Speech",
   "services/SyncBridge",
   "services/TraceStore",
+  "services/Transcription",
   "services/WorkerThreads"
 ])
 

@@ -25,6 +25,13 @@ import { kindOf } from "../../internal/definition.ts"
 import { InvalidDefinition } from "../../RunError.ts"
 import * as ModelInfo from "../../services/ModelInfo.ts"
 import * as Calling from "../internal/model/calling.ts"
+import * as Embedding from "../internal/model/embedding.ts"
+import { number } from "../internal/model/wire.ts"
+import { Images } from "../../services/Images.ts"
+import { Speech } from "../../services/Speech.ts"
+import { Transcription } from "../../services/Transcription.ts"
+import * as Calls from "./internal/calls.ts"
+import * as Media from "./internal/media.ts"
 import * as Search from "../internal/model/search.ts"
 import { Unsupported } from "../internal/model/problems.ts"
 import * as TypedOutput from "../internal/model/typedOutput.ts"
@@ -34,7 +41,6 @@ import { type Provider, providerOf } from "./internal/provider.ts"
 import { encode } from "./internal/request.ts"
 import { searchOf } from "./internal/search.ts"
 import * as Talk from "./internal/talk.ts"
-import { within } from "./internal/waiting.ts"
 
 export type { CallOptions, ProviderOptions } from "./internal/options.ts"
 export type { StructuredOutput } from "../internal/model/typedOutput.ts"
@@ -370,58 +376,91 @@ const makeEmbedding = (
   model: EmbeddingModelV4,
   options: EmbeddingOptions
 ): Effect.Effect<EmbeddingModel.EmbeddingModel> => {
-  const provider = providerOf(model.provider, model.modelId)
-  const timeout = Option.getOrElse(Duration.fromInput(options.timeout ?? "1 minute"), () => Duration.minutes(1))
-  const failing = { method: "embedMany", provider, model: model.modelId } as const
-  const failed = (error: unknown): Effect.Effect<never, AiError.AiError> =>
-    Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.fail(Talk.errorOf(error, failing, now)))
   const { providerOptions } = options
   const own = providerOptions === undefined ? {} : { providerOptions: providerOptions as SharedV4ProviderOptions }
-  const request = (values: ReadonlyArray<string>) =>
-    Effect.suspend(() => {
-      const controller = new AbortController()
-      const ask = () => model.doEmbed({ values: [...values], abortSignal: controller.signal, ...own })
-      return Effect.flatMap(
-        within(timeout, ask, () => controller.abort()),
-        (result) => {
-          const { embeddings } = result
-          const isWhole =
-            Array.isArray(embeddings) &&
-            embeddings.length === values.length &&
-            embeddings.every((one) => Array.isArray(one) && one.length > 0 && one.every(Number.isFinite))
-          if (isWhole) return Effect.succeed({ embeddings, tokens: result.usage?.tokens })
-          return Effect.fail(
-            new Talk.Known({ kind: "malformed", message: `there is not one vector for each of ${values.length} texts` })
-          )
-        }
-      )
-    }).pipe(Effect.catch(failed))
-  return EmbeddingModel.make({
-    embedMany: ({ inputs }) =>
-      Effect.withFiber((fiber) => {
-        if (isSync(fiber)) return failed(new Unsupported(blocked))
-        return Effect.gen(function* () {
-          const limits = yield* Effect.promise(
-            async () => [await model.maxEmbeddingsPerCall, await model.supportsParallelCalls] as const
-          )
-          const [most = 2048, isParallel] = limits
-          const batches: Array<ReadonlyArray<string>> = []
-          const size = Math.max(1, Math.min(most, 2048))
-          for (let at = 0; at < inputs.length; at += size) batches.push(inputs.slice(at, at + size))
-          const answers = yield* Effect.forEach(
-            batches,
-            (batch) => Calling.retried(options.retry, fiber, request(batch)),
-            {
-              concurrency: isParallel ? 2 : 1
-            }
-          )
-          const tokens = answers.map((one) => one.tokens)
-          const counted = tokens.every((one) => typeof one === "number")
-          return {
-            results: answers.flatMap((one) => one.embeddings.map((vector) => [...vector])),
-            usage: { inputTokens: counted ? tokens.reduce((sum, one) => sum + one, 0) : undefined }
-          }
-        })
-      })
+  const calling = Calls.make(model, "embedMany", { timeout: "1 minute", ...options })
+  const embed = (values: ReadonlyArray<string>) =>
+    calling.ask(
+      (abortSignal) => model.doEmbed({ values: [...values], abortSignal, ...own }),
+      ({ embeddings, usage }) => {
+        const vectors = Embedding.vectorsOf(embeddings, values.length)
+        return "kind" in vectors ? Effect.fail(vectors) : Effect.succeed({ vectors, tokens: number(usage, "tokens") })
+      }
+    )
+  const provider = calling.within(async (): Promise<Embedding.Provider> => {
+    const [inputs = 2048, isParallel] = [await model.maxEmbeddingsPerCall, await model.supportsParallelCalls]
+    return {
+      // Providers that say how many texts they take do not say how much in sum: OpenAI's is the least that is known.
+      limits: { inputs: Math.max(1, Math.min(inputs, 2048)), tokens: 300_000 },
+      concurrency: isParallel ? 2 : 1,
+      embed,
+      fail: calling.fail
+    }
   })
+  return Embedding.make(provider)
+}
+
+/** An image, speech or transcription model of an AI SDK provider package, as far as it has to be known here. */
+export type { Model as MediaModel } from "./internal/media.ts"
+
+/** How a model that answers as a whole is called. */
+export interface MediaOptions {
+  /** How long an answer may take. Then the request is aborted and counts as a lost connection. Default 10 minutes. */
+  readonly timeout?: Duration.Input | undefined
+  /** Retry policy for transient failures. Default: twice more, with backoff and `retry-after`. */
+  readonly retry?: Schedule.Schedule<unknown, AiError.AiError> | "none" | undefined
+  readonly providerOptions?: CallOptions["providerOptions"]
+  /** The most bytes that an answer may have in sum. More fails the call. Default 256 MiB. */
+  readonly maxAnswerBytes?: number | undefined
+}
+
+/**
+ * Images by a model of an AI SDK provider package. Throws `InvalidDefinition` for what is not such a model. Calls fail with `AiError` as
+ * those of {@link layer} do; interruption aborts the request on the wire.
+ *
+ * @example
+ * import { createGoogle } from "@ai-sdk/google"
+ * import { AiSdk } from "troupe"
+ *
+ * const Painter = AiSdk.layerImages(createGoogle({ apiKey: "..." }).image("imagen-4.0-generate-001"))
+ */
+export const layerImages = (model: Media.Model, options: MediaOptions = {}): Layer.Layer<Images> => {
+  Calls.assertModel("AiSdk.layerImages", model, "doGenerate", 'createGoogle().image("imagen-4.0-generate-001")')
+  return Layer.succeed(Images, Media.images(model, options))
+}
+
+/**
+ * Speech by a model of an AI SDK provider package (`@ai-sdk/openai`, `@ai-sdk/elevenlabs`, ...). Throws and fails as
+ * {@link layerImages} does. `voice` is that of requests that name none.
+ *
+ * @example
+ * import { AiSdk } from "troupe"
+ *
+ * const speaking = (model: AiSdk.MediaModel) => AiSdk.layerSpeech(model, { voice: "alloy" })
+ */
+export const layerSpeech = (
+  model: Media.Model,
+  { voice, ...options }: MediaOptions & { readonly voice?: string | undefined } = {}
+): Layer.Layer<Speech> => {
+  Calls.assertModel("AiSdk.layerSpeech", model, "doGenerate", 'createOpenAI().speech("gpt-4o-mini-tts")')
+  return Layer.succeed(Speech, Media.speech(model, options, voice))
+}
+
+/**
+ * Texts of recordings by a model of an AI SDK provider package. Throws and fails as {@link layerImages} does; a recording above
+ * `maxAudioBytes` (25 MiB by default) fails with `InvalidUserInputError` before a request. The language, and words that may come, are
+ * options of the provider.
+ *
+ * @example
+ * import { AiSdk } from "troupe"
+ *
+ * const writing = (model: AiSdk.MediaModel) =>
+ *   AiSdk.layerTranscription(model, { providerOptions: { openai: { language: "de" } } })
+ */
+export const layerTranscription = (
+  model: Media.Model,
+  options: Omit<MediaOptions, "maxAnswerBytes"> & { readonly maxAudioBytes?: number | undefined } = {}
+): Layer.Layer<Transcription> => {
+  Calls.assertModel("AiSdk.layerTranscription", model, "doGenerate", 'createOpenAI().transcription("whisper-1")')
+  return Layer.succeed(Transcription, Media.transcription(model, options))
 }

@@ -23,6 +23,7 @@ import { messageOf } from "../../internal/message.ts"
 import { InvalidDefinition, type ModelUnavailable } from "../../RunError.ts"
 import * as ModelInfo from "../../services/ModelInfo.ts"
 import { contextOf } from "../internal/model/direct.ts"
+import * as Embedding from "../internal/model/embedding.ts"
 import { contextLengthPrefix } from "../internal/model/errors.ts"
 import { Unsupported } from "../internal/model/problems.ts"
 import * as TypedOutput from "../internal/model/typedOutput.ts"
@@ -256,7 +257,7 @@ const toAiError = (error: unknown, method: string): AiError.AiError => {
 export type EmbeddingOptions = Pick<Options, "modelPath" | "threads" | "contextTokens" | "gpu">
 
 /**
- * Embeddings by a GGUF file, one text after the other. The weights are shared with {@link layer}. Fails as that does; a text that
+ * Embeddings by a GGUF file, one text after the other, in turns with other calls; usage has their tokens. The weights are shared with {@link layer}. Fails as that does; a text that
  * is longer than the context fails the call with `InvalidRequestError`.
  *
  * @example
@@ -284,13 +285,21 @@ export const layerEmbedding = (
           try: () => context.getEmbeddingFor(input),
           catch: (error) => toAiError(error, "embedMany")
         })
-      return yield* EmbeddingModel.make({
-        embedMany: ({ inputs }) =>
-          Effect.map(turn.withPermits(1)(Effect.forEach(inputs, one)), (made) => ({
-            results: made.map(({ vector }) => [...vector]),
-            usage: { inputTokens: undefined }
-          }))
-      })
+      const tokensIn = (inputs: ReadonlyArray<string>): number =>
+        inputs.reduce((sum, input) => sum + weights.model.tokenize(input).length, 0)
+      return yield* Embedding.make(
+        Effect.succeed({
+          // After so many texts another caller has its turn.
+          limits: { inputs: 16, tokens: Number.POSITIVE_INFINITY },
+          concurrency: 1,
+          embed: (inputs) =>
+            Effect.map(turn.withPermits(1)(Effect.forEach(inputs, one)), (made) => ({
+              vectors: made.map(({ vector }) => vector),
+              tokens: tokensIn(inputs)
+            })),
+          fail: (problem) => Effect.fail(toAiError(new Error(problem.message), "embedMany"))
+        })
+      )
     })
   )
 }

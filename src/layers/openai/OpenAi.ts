@@ -2,20 +2,20 @@
  * OpenAI and every server that speaks its language (vLLM, Ollama, LM Studio, llama-server) as a `LanguageModel`. This
  * file wires requests, answers, options, retries and spans together; the parts are in `openai/`.
  */
-import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
 import type * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import { dual } from "effect/Function"
-import * as AiError from "effect/ai/AiError"
+import type * as AiError from "effect/ai/AiError"
+import * as EmbeddingModel from "effect/ai/EmbeddingModel"
 import * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Response from "effect/ai/Response"
 import type * as Tool from "effect/ai/Tool"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
-import * as Redacted from "effect/Redacted"
+import type * as Redacted from "effect/Redacted"
 import type * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import { lookUp } from "../../data/models.ts"
@@ -30,10 +30,18 @@ import { type Question, requests, textOf } from "./internal/asking.ts"
 import * as Carrier from "./internal/carrier.ts"
 import * as Chat from "./internal/chat.ts"
 import { StreamDecoder as ChatStreamDecoder } from "./internal/chatStream.ts"
-import { type Connected, connect, refuse } from "./internal/connection.ts"
+import { type Connected, connect } from "./internal/connection.ts"
+import { Images } from "../../services/Images.ts"
+import { Speech } from "../../services/Speech.ts"
+import { Transcription } from "../../services/Transcription.ts"
+import * as Embedding from "./internal/embedding.ts"
+import * as ImagesApi from "./internal/images.ts"
+import * as SpeechApi from "./internal/speech.ts"
+import * as TranscriptionApi from "./internal/transcription.ts"
+import * as Failing from "./internal/failing.ts"
+import { reach } from "./internal/reach.ts"
 import * as Decoding from "./internal/decoding.ts"
-import { contextLengthPrefix, toAiError } from "../internal/model/errors.ts"
-import { remedyOf } from "./internal/remedies.ts"
+import { contextLengthPrefix } from "../internal/model/errors.ts"
 import { type CallOptions, CurrentOptions, limited, merge, withSettings } from "./internal/options.ts"
 import { isProblem, ofEncoding, type Problem } from "../internal/model/problems.ts"
 import * as OwnTools from "./internal/ownTools.ts"
@@ -44,7 +52,6 @@ import * as Tools from "./internal/tools.ts"
 import * as Events from "./internal/sse.ts"
 import * as ClientTransport from "./internal/transport/client.ts"
 import type { Client } from "./internal/transport/client.ts"
-import * as Transports from "./internal/transport/select.ts"
 import type { Transport } from "./internal/transport/select.ts"
 import { answeringBy } from "./internal/answerTool.ts"
 import { ask, formatOf, type StructuredOutput } from "../internal/model/typedOutput.ts"
@@ -131,6 +138,21 @@ export interface Options {
   readonly options?: CallOptions | undefined
 }
 
+/** How a model that answers as a whole is reached: the options of {@link Options} that do not concern conversations. */
+export interface EndpointOptions extends Pick<
+  Options,
+  | "model"
+  | "apiKey"
+  | "baseUrl"
+  | "timeout"
+  | "retry"
+  | "organization"
+  | "project"
+  | "headers"
+  | "maxAnswerBytes"
+  | "transport"
+> {}
+
 /**
  * A model at OpenAI or a compatible server. What carries the requests is chosen by `transport`. Under `Effect.runSync` with
  * `SyncEdge.layer` the same requests go through the edge's I/O thread. With `Cassette.layer` provided they are recorded or
@@ -186,6 +208,117 @@ export const layerClient = (
       return yield* modelOf(options, at, Carrier.make(own, yield* HttpTape))
     })
   )
+
+/** How an embedding model is reached and asked. */
+export interface EmbeddingOptions extends EndpointOptions {
+  /** How many numbers a vector has, for models that can be asked for fewer. Default: the model's own. */
+  readonly dimensions?: number | undefined
+  /**
+   * The most texts, and the most tokens in sum, that one request may have. Default: those of OpenAI, 2,048 and 300,000. Smaller
+   * ones are for servers that take less.
+   */
+  readonly limits?: { readonly inputs?: number | undefined; readonly tokens?: number | undefined } | undefined
+}
+
+/**
+ * Embeddings by a model at OpenAI or a compatible server, for `MemoryStore`, `Rag` and programs of `effect/ai`. Texts beyond what one
+ * request may have are sent in several, two at once, and come back in their order; usage is added up.
+ *
+ * Fails with `ConfigError` as {@link layer} does. Calls fail with `AiError` as those of it do, and with `InvalidResponseError` for an
+ * answer that has not one vector for each text; one chunk that fails fails the call. Interruption aborts the requests on the wire.
+ *
+ * @example
+ * import { Effect } from "effect"
+ * import { EmbeddingModel } from "effect/ai"
+ * import { OpenAi } from "troupe"
+ *
+ * const vectors = Effect.flatMap(EmbeddingModel.EmbeddingModel, (model) => model.embedMany(["a text", "another"])).pipe(
+ *   Effect.provide(OpenAi.layerEmbedding({ model: "text-embedding-3-small" }))
+ * )
+ */
+export const layerEmbedding = ({
+  dimensions,
+  limits,
+  ...options
+}: EmbeddingOptions): Layer.Layer<EmbeddingModel.EmbeddingModel, Config.ConfigError> =>
+  Layer.effect(EmbeddingModel.EmbeddingModel, Embedding.make(options, { dimensions, limits }))
+
+/** How a model that makes images is reached and asked. */
+export interface ImagesOptions extends EndpointOptions {
+  readonly quality?: "auto" | "low" | "medium" | "high" | "standard" | "hd" | undefined
+  readonly background?: "auto" | "transparent" | "opaque" | undefined
+  readonly format?: "png" | "jpeg" | "webp" | undefined
+}
+
+/**
+ * Images by a model at OpenAI or a compatible server. Requests with `images` are sent as edits. An answer with the address of an image in
+ * place of its data fails with `InvalidResponseError`: nothing is fetched on a server's word.
+ *
+ * Fails with `ConfigError` as {@link layer} does, and calls with `AiError` as those of it do; `maxAnswerBytes` and `timeout` bound an
+ * answer. Interruption aborts the request on the wire.
+ *
+ * @example
+ * import { Effect } from "effect"
+ * import { Images, OpenAi } from "troupe"
+ *
+ * const cat = Images.generate({ prompt: "A cat in the rain", size: "1024x1024" }).pipe(
+ *   Effect.provide(OpenAi.layerImages({ model: "gpt-image-1" }))
+ * )
+ */
+export const layerImages = ({
+  background,
+  format,
+  quality,
+  ...options
+}: ImagesOptions): Layer.Layer<Images, Config.ConfigError> =>
+  Layer.effect(Images, ImagesApi.make(options, { background, format, quality }))
+
+/** How a model that speaks is reached. */
+export interface SpeechOptions extends EndpointOptions {
+  /** The voice of requests that name none. Default `alloy`. */
+  readonly voice?: string | undefined
+}
+
+/**
+ * Speech by a model at OpenAI or a compatible server. Fails with `ConfigError` as {@link layer} does, and calls with `AiError` as those
+ * of it do; `maxAnswerBytes` and `timeout` bound an answer. Interruption aborts the request on the wire.
+ *
+ * @example
+ * import { Effect } from "effect"
+ * import { OpenAi, Speech } from "troupe"
+ *
+ * const hello = Speech.synthesize({ text: "Hello!" }).pipe(
+ *   Effect.provide(OpenAi.layerSpeech({ model: "gpt-4o-mini-tts", voice: "nova" }))
+ * )
+ */
+export const layerSpeech = ({ voice, ...options }: SpeechOptions): Layer.Layer<Speech, Config.ConfigError> =>
+  Layer.effect(Speech, SpeechApi.make(options, { voice }))
+
+/** How a model that writes down what is said is reached. */
+export interface TranscriptionOptions extends EndpointOptions {
+  /** The most bytes of a recording. A larger one is refused before a request. Default: OpenAI's limit, 25 MiB. */
+  readonly maxAudioBytes?: number | undefined
+}
+
+/**
+ * Texts of recordings by a model at OpenAI or a compatible server. Fails with `ConfigError` as {@link layer} does, and calls with
+ * `AiError` as those of it do; a recording that is too large fails with `InvalidUserInputError`. Interruption aborts the request on the
+ * wire.
+ *
+ * @example
+ * import { Effect } from "effect"
+ * import { OpenAi, Transcription } from "troupe"
+ *
+ * const said = (recording: Uint8Array) =>
+ *   Transcription.transcribe({ mediaType: "audio/mpeg", data: recording }).pipe(
+ *     Effect.provide(OpenAi.layerTranscription({ model: "gpt-4o-mini-transcribe" }))
+ *   )
+ */
+export const layerTranscription = ({
+  maxAudioBytes = 25 * 1024 * 1024,
+  ...options
+}: TranscriptionOptions): Layer.Layer<Transcription, Config.ConfigError> =>
+  Layer.effect(Transcription, TranscriptionApi.make(options, { maxAudioBytes }))
 
 /** {@link Options}, each a value or a Config of one. */
 export type ConfigOptions = { readonly [K in keyof Options]: Options[K] | Config.Config<Options[K]> }
@@ -244,19 +377,7 @@ export const isContextLengthExceeded = (error: AiError.AiError): boolean =>
   error.reason._tag === "InvalidRequestError" && error.reason.description?.startsWith(contextLengthPrefix) === true
 
 const make = (options: Options): Effect.Effect<Context.Context<LanguageModel.LanguageModel>, Config.ConfigError> =>
-  Effect.gen(function* () {
-    const tape = yield* HttpTape
-    const at = yield* connect(tape?.replays === true ? yield* keyless(options) : options)
-    const { transport = "auto" } = options
-    const own = Transports.transportOf(transport)
-    if (own === undefined)
-      return yield* refuse(`\`transport\` is not one of ${Transports.names.join(", ")}, or a fetch`)
-    return yield* modelOf(
-      options,
-      at,
-      Carrier.make({ transport: own, isProgram: typeof transport === "function" }, tape)
-    )
-  })
+  Effect.flatMap(reach(options), ({ at, carrier }) => modelOf(options, at, carrier))
 
 const modelOf = (
   options: Options,
@@ -286,17 +407,6 @@ const modelOf = (
     }
     return ModelInfo.context(model, info, direct)
   })
-
-/** A replay needs no key. A key that is set is still used, so that it is removed as a secret. */
-const keyless = (options: Options): Effect.Effect<Options, Config.ConfigError> =>
-  Effect.map(
-    options.apiKey === undefined ? Config.withDefault(Config.Redacted("OPENAI_API_KEY"), undefined) : Effect.undefined,
-    (configured) => {
-      const given = options.apiKey ?? configured
-      const apiKey = given === undefined || Redacted.value(given).trim() === "" ? Redacted.make("none") : given
-      return { ...options, apiKey }
-    }
-  )
 
 interface Call {
   readonly question: Question & { readonly body: Fields }
@@ -513,28 +623,9 @@ class Provider {
   }
 
   #fail(problem: Problem, method: string, call: Call | undefined): Effect.Effect<never, AiError.AiError> {
-    const failure = problem.kind === "unsupported" ? problem.failure : undefined
-    if (failure?._tag === "TransportDefect") return Effect.failCause(failure.cause)
-    if (failure?._tag === "TapeFailure") {
-      // Metadata is typed by what programs declare of providers.
-      const metadata = { cassette: failure.error }
-      const reason = new AiError.InvalidRequestError({ description: failure.message, metadata })
-      return Effect.fail(AiError.make({ module: "OpenAi", method, reason }))
-    }
-    const { secrets, shown, shownBaseUrl } = this.#at
     const { body, path = "" } = call?.question ?? {}
-    const target = {
-      method,
-      url: shown,
-      baseUrl: shownBaseUrl,
-      address: `${shownBaseUrl}${path}`,
-      model: String(body?.["model"] ?? this.#options.model),
-      sent: new Set(Object.keys(body ?? {})),
-      secrets
-    }
-    return Effect.flatMap(Clock.currentTimeMillis, (now) =>
-      Effect.fail(toAiError(problem, { module: "OpenAi", ...target, remedy: remedyOf(problem, target) }, now))
-    )
+    const model = String(body?.["model"] ?? this.#options.model)
+    return Failing.fail(this.#at, problem, { method, path, model, sent: new Set(Object.keys(body ?? {})) })
   }
 }
 

@@ -8,6 +8,7 @@ import { EmbeddingModel, LanguageModel, type Response } from "effect/ai"
 import { Agent, AgentTool, LlamaCpp, ModelInfo, Models } from "troupe"
 import { afterAll } from "vitest"
 import { loaded } from "../../../src/layers/llamacpp/internal/engine.ts"
+import { orderSuite } from "../../contract/embedding.ts"
 import { writeTinyGguf } from "../../support/tinyGguf.ts"
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "troupe-llamacpp-"))
@@ -177,6 +178,11 @@ describe("LlamaCpp.layer", () => {
       const info = yield* ModelInfo.get
       assert.deepStrictEqual([info?.provider, info?.model], ["llamacpp", "tiny.gguf"])
     }).pipe(Effect.provide(Models.layer(`llamacpp:${modelPath}`)))
+  )
+
+  orderSuite(
+    "LlamaCpp.layerEmbedding",
+    Effect.succeed(LlamaCpp.layerEmbedding({ modelPath, threads: 1, gpu: false, contextTokens: 256 }))
   )
 
   it.live("makes embeddings", () =>

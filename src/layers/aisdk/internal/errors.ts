@@ -28,7 +28,7 @@ import type { Provider } from "./provider.ts"
 
 /** The call that failed. */
 export interface Failing {
-  readonly method: "generateText" | "streamText" | "embedMany"
+  readonly method: "generateText" | "streamText" | "embedMany" | "generateImages" | "synthesize" | "transcribe"
   readonly provider: Provider
   readonly model: string
 }

@@ -2,6 +2,7 @@
  * The Responses API's own tool search: tools whose schemas the model does not see until its search has found them. What it
  * searched and found has to go back in the requests that follow.
  */
+import { toJson } from "../../../internal/json.ts"
 import type * as Prompt from "effect/ai/Prompt"
 import type * as Response from "effect/ai/Response"
 import { type Fields, isFields, list, openaiOf, text } from "../../internal/model/wire.ts"
@@ -23,14 +24,14 @@ export const reader = (newId: () => string, server: string): ((item: Fields) => 
     if (item["type"] === "tool_search_call") {
       last = given ?? newId()
       const params = isFields(item["arguments"]) ? item["arguments"] : {}
-      const metadata = { openai: { server, itemId, search: pickedCall(item) as never } }
+      const metadata = { openai: { server, itemId, search: toJson(pickedCall(item)) } }
       return [{ type: "tool-call", id: last, name, params, providerExecuted: true, metadata }]
     }
     if (item["type"] !== "tool_search_output") return []
     const search = pickedOutput(item)
     const tools = search.tools.map((one) => one["name"])
     const id = last ?? given ?? newId()
-    const metadata = { openai: { server, itemId, search: search as never } }
+    const metadata = { openai: { server, itemId, search: toJson(search) } }
     return [{ type: "tool-result", id, name, result: { tools }, isFailure: false, providerExecuted: true, metadata }]
   }
 }

@@ -1,0 +1,89 @@
+/** Calls of models that answer as a whole, with their time, their retries and their errors. */
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as AiError from "effect/ai/AiError"
+import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
+import * as Scheduler from "effect/Scheduler"
+import { kindOf } from "../../../internal/definition.ts"
+import { InvalidDefinition } from "../../../RunError.ts"
+import * as Calling from "../../internal/model/calling.ts"
+import { type Problem, Unsupported } from "../../internal/model/problems.ts"
+import type * as Errors from "./errors.ts"
+import { providerOf } from "./provider.ts"
+import * as Talk from "./talk.ts"
+import { within } from "./waiting.ts"
+
+/** How a model is called. */
+export interface Options {
+  readonly timeout?: Duration.Input | undefined
+  readonly retry?: Calling.Retry
+}
+
+/** A model, by its calls. */
+export interface Calls {
+  /** Fails with the error of a problem. */
+  readonly fail: (problem: Problem) => Effect.Effect<never, AiError.AiError>
+  /** Waits for what the model says of itself. */
+  readonly within: <A>(ask: () => PromiseLike<A>) => Effect.Effect<A, AiError.AiError>
+  /** Asks, again as the policy says, and reads the answer. Interruption aborts the request. */
+  readonly ask: <A, B>(
+    ask: (signal: AbortSignal) => PromiseLike<A>,
+    read: (answer: A) => Effect.Effect<B, Problem>
+  ) => Effect.Effect<B, AiError.AiError>
+}
+
+const blocked =
+  "Effect.runSync cannot wait for the promises of an AI SDK model. Run the program with Effect.runPromise, or use the Layers of OpenAi"
+
+/** The calls of a model. Under `Effect.runSync` they fail. */
+export const make = (
+  model: { readonly provider: string; readonly modelId: string },
+  method: Errors.Failing["method"],
+  { retry, timeout: given = "10 minutes" }: Options
+): Calls => {
+  const failing = { method, provider: providerOf(model.provider, model.modelId), model: model.modelId } as const
+  const timeout = Option.getOrElse(Duration.fromInput(given), () => Duration.minutes(1))
+  const failed = (error: unknown): Effect.Effect<never, AiError.AiError> =>
+    Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.fail(Talk.errorOf(error, failing, now)))
+  const fail: Calls["fail"] = (problem) => failed(new Talk.Known(problem))
+  const waiting = <A>(ask: (signal: AbortSignal) => PromiseLike<A>): Effect.Effect<A, unknown> =>
+    Effect.withFiber((fiber) => {
+      if (fiber.getRef(Scheduler.Scheduler).executionMode === "sync") return Effect.fail(new Unsupported(blocked))
+      const controller = new AbortController()
+      return within(
+        timeout,
+        () => ask(controller.signal),
+        () => controller.abort()
+      )
+    })
+  return {
+    fail,
+    within: (ask) => Effect.catch(waiting(ask), failed),
+    ask: (ask, read) =>
+      Effect.withFiber((fiber) => {
+        const once = waiting(ask).pipe(
+          Effect.flatMap((answer) => Effect.mapError(read(answer), (problem) => new Talk.Known(problem))),
+          Effect.catch(failed)
+        )
+        return Calling.retried(retry, fiber, once)
+      })
+  }
+}
+
+/** Throws `InvalidDefinition` for what is not a model with a method of the fourth version of the interface. */
+export const assertModel = (subject: string, model: unknown, method: string, example: string): void => {
+  if (
+    Predicate.hasProperty(model, method) &&
+    Predicate.hasProperty(model, "specificationVersion") &&
+    model.specificationVersion === "v4"
+  ) {
+    return
+  }
+  throw new InvalidDefinition({
+    subject,
+    problem: `its model is ${kindOf(model)}, not such a model of version "v4"`,
+    remedy: `Give it one of a provider package, such as ${example}`
+  })
+}

@@ -1,0 +1,45 @@
+/** The `AiError` of a request that failed, for every API of a server. */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as AiError from "effect/ai/AiError"
+import { toAiError } from "../../internal/model/errors.ts"
+import type { Problem } from "../../internal/model/problems.ts"
+import type { Connected } from "./connection.ts"
+import { remedyOf } from "./remedies.ts"
+
+/** The request that failed. */
+export interface Asked {
+  readonly method: string
+  readonly path: string
+  readonly model: string
+  /** The names of the fields that were sent. */
+  readonly sent: ReadonlySet<string>
+}
+
+/** Fails with the error of a problem. What a transport threw is a defect of the program. */
+export const fail = (
+  { secrets, shown, shownBaseUrl }: Connected,
+  problem: Problem,
+  { method, model, path, sent }: Asked
+): Effect.Effect<never, AiError.AiError> => {
+  const failure = problem.kind === "unsupported" ? problem.failure : undefined
+  if (failure?._tag === "TransportDefect") return Effect.failCause(failure.cause)
+  if (failure?._tag === "TapeFailure") {
+    // Metadata is typed by what programs declare of providers.
+    const metadata = { cassette: failure.error }
+    const reason = new AiError.InvalidRequestError({ description: failure.message, metadata })
+    return Effect.fail(AiError.make({ module: "OpenAi", method, reason }))
+  }
+  const target = {
+    method,
+    url: shown,
+    baseUrl: shownBaseUrl,
+    address: `${shownBaseUrl}${path}`,
+    model,
+    sent,
+    secrets
+  }
+  return Effect.flatMap(Clock.currentTimeMillis, (now) =>
+    Effect.fail(toAiError(problem, { module: "OpenAi", ...target, remedy: remedyOf(problem, target) }, now))
+  )
+}

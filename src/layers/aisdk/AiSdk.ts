@@ -8,7 +8,6 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
-import { dual } from "effect/Function"
 import type * as AiError from "effect/ai/AiError"
 import * as EmbeddingModel from "effect/ai/EmbeddingModel"
 import * as LanguageModel from "effect/ai/LanguageModel"
@@ -24,6 +23,7 @@ import { CurrentRun } from "../../services/CurrentRun.ts"
 import { kindOf } from "../../internal/definition.ts"
 import { InvalidDefinition } from "../../RunError.ts"
 import * as ModelInfo from "../../services/ModelInfo.ts"
+import * as ForCalls from "../internal/model/callOptions.ts"
 import * as Calling from "../internal/model/calling.ts"
 import * as Embedding from "../internal/model/embedding.ts"
 import { number } from "../internal/model/wire.ts"
@@ -136,12 +136,10 @@ const assertModel = (model: unknown): void => {
  *   .run("Hello")
  *   .pipe(AiSdk.withOptions({ providerOptions: { anthropic: { thinking: { type: "adaptive" } } } }))
  */
-export const withOptions: {
-  (options: CallOptions): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-  <A, E, R>(self: Effect.Effect<A, E, R>, options: CallOptions): Effect.Effect<A, E, R>
-} = dual(2, <A, E, R>(self: Effect.Effect<A, E, R>, options: CallOptions) =>
-  Effect.flatMap(CurrentOptions, (outer) => Effect.provideService(self, CurrentOptions, merge(outer, options)))
-)
+export const withOptions: ForCalls.ForEffect<CallOptions> = ForCalls.forEffect(CurrentOptions, merge)
+
+/** {@link withOptions} for a Stream. */
+export const withStreamOptions: ForCalls.ForStream<CallOptions> = ForCalls.forStream(CurrentOptions, merge)
 
 const blocked =
   "Effect.runSync cannot wait for the promises of an AI SDK model. Run the program with Effect.runPromise; under Effect.runSync use OpenAi.layer, which can also reach many other providers by `baseUrl`"

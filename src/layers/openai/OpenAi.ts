@@ -7,7 +7,6 @@ import type * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
-import { dual } from "effect/Function"
 import type * as AiError from "effect/ai/AiError"
 import * as EmbeddingModel from "effect/ai/EmbeddingModel"
 import * as LanguageModel from "effect/ai/LanguageModel"
@@ -19,6 +18,7 @@ import type * as Redacted from "effect/Redacted"
 import type * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import { lookUp } from "../../data/models.ts"
+import * as ForCalls from "../internal/model/callOptions.ts"
 import * as Calling from "../internal/model/calling.ts"
 import { HttpTape } from "../../services/HttpTape.ts"
 import type { HttpRequest, HttpTransport } from "../../services/HttpTransport.ts"
@@ -355,22 +355,10 @@ export const layerConfig = (options: ConfigOptions): Layer.Layer<LanguageModel.L
  * const agent = Agent.make("agent", { instructions: "Be brief." })
  * const precise = agent.run("Hello").pipe(OpenAi.withOptions({ temperature: 0, maxOutputTokens: 200 }))
  */
-export const withOptions: {
-  (options: CallOptions): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-  <A, E, R>(self: Effect.Effect<A, E, R>, options: CallOptions): Effect.Effect<A, E, R>
-} = dual(2, <A, E, R>(self: Effect.Effect<A, E, R>, options: CallOptions) =>
-  Effect.flatMap(CurrentOptions, (outer) => Effect.provideService(self, CurrentOptions, merge(outer, options)))
-)
+export const withOptions: ForCalls.ForEffect<CallOptions> = ForCalls.forEffect(CurrentOptions, merge)
 
 /** {@link withOptions} for a Stream. */
-export const withStreamOptions: {
-  (options: CallOptions): <A, E, R>(self: Stream.Stream<A, E, R>) => Stream.Stream<A, E, R>
-  <A, E, R>(self: Stream.Stream<A, E, R>, options: CallOptions): Stream.Stream<A, E, R>
-} = dual(2, <A, E, R>(self: Stream.Stream<A, E, R>, options: CallOptions) =>
-  Stream.unwrap(
-    Effect.map(CurrentOptions, (outer) => Stream.provideService(self, CurrentOptions, merge(outer, options)))
-  )
-)
+export const withStreamOptions: ForCalls.ForStream<CallOptions> = ForCalls.forStream(CurrentOptions, merge)
 
 /** True when the conversation was too long for the model: shorten it and try again. */
 export const isContextLengthExceeded = (error: AiError.AiError): boolean =>

@@ -63,6 +63,10 @@ export const whole = (
           reading((): ReadonlyArray<Response.PartEncoded> => {
             const reason = Parts.reasonOf(result.finishReason, result.content.some(Parts.isOwnCall))
             if (reason === undefined) throw new Known(Errors.cut())
+            // As in a stream: a model that has ended says why.
+            if (result.content.length === 0 && reason === "other" && result.finishReason.raw === undefined) {
+              throw new Known(malformed("the model gave no answer, and no reason for that"))
+            }
             const all = result.content.flatMap((part) => Parts.whole(part, model.provider))
             const chosen = isTyped ? result.structuredOutputText : undefined
             const content =

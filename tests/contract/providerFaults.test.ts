@@ -1,0 +1,173 @@
+/** What the field has reported of Anthropic and Google: an answer in each of these forms has one verdict, whole and streamed. */
+import { createAnthropic } from "@ai-sdk/anthropic"
+import { createGoogle } from "@ai-sdk/google"
+import { assert, describe, it } from "@effect/vitest"
+import { Cause, Effect, Exit, Schema } from "effect"
+import { Agent, AgentTool, AiSdk } from "troupe"
+import { collect } from "../support/grammar.ts"
+import { type Answer, json, serve, sse } from "../support/wire.ts"
+
+type Blocks = ReadonlyArray<readonly [start: object, ...deltas: ReadonlyArray<object>]>
+
+const message = (content: ReadonlyArray<object>, stop: string | null) => ({
+  id: "msg_1",
+  type: "message",
+  role: "assistant",
+  model: "m",
+  content,
+  stop_reason: stop,
+  usage: { input_tokens: 5, output_tokens: 7 }
+})
+
+/** A whole answer of Anthropic's, or the same as it streams. */
+const claude = (content: ReadonlyArray<object>, blocks: Blocks, stop: string): Answer => {
+  const events = [
+    { type: "message_start", message: message([], null) },
+    ...blocks.flatMap(([start, ...deltas], index) => [
+      { type: "content_block_start", index, content_block: start },
+      ...deltas.map((delta) => ({ type: "content_block_delta", index, delta })),
+      { type: "content_block_stop", index }
+    ]),
+    { type: "message_delta", delta: { stop_reason: stop }, usage: { output_tokens: 7 } },
+    { type: "message_stop" }
+  ]
+  return (response, body, ...rest) =>
+    (body.stream === true ? sse(events) : json(message(content, stop)))(response, body, ...rest)
+}
+
+/** A whole answer of Gemini's, or the same as it streams. */
+const gemini =
+  (answer: object): Answer =>
+  (response, body, count, request) =>
+    (request.url?.includes("stream") === true ? sse([answer]) : json(answer))(response, body, count, request)
+
+const add = AgentTool.fromFunction("add", {
+  description: "Adds",
+  parameters: Schema.Struct({ a: Schema.Finite }),
+  execute: ({ a }) => a
+})
+const agent = Agent.make("agent", { tools: [add], retry: "none" })
+
+const models = {
+  claude: (url: string) =>
+    AiSdk.layer(createAnthropic({ apiKey: "k", baseURL: `${url}/v1` })("claude-sonnet-4-5"), { retry: "none" }),
+  gemini: (url: string) =>
+    AiSdk.layer(createGoogle({ apiKey: "k", baseURL: url })("gemini-3-pro-preview"), { retry: "none" })
+}
+
+const text = (words: string) => [{ type: "text", text: words }]
+const textBlocks = (words: string): Blocks => [
+  [
+    { type: "text", text: "" },
+    { type: "text_delta", text: words }
+  ]
+]
+const said = claude(text("Done."), textBlocks("Done."), "end_turn")
+const use = { type: "tool_use", id: "tu_1", name: "add", input: {} }
+
+interface Case {
+  readonly by: keyof typeof models
+  readonly answers: ReadonlyArray<Answer>
+  /** The answer, or the tag of the error. */
+  readonly verdict: string
+}
+
+const cases: Readonly<Record<string, Case>> = {
+  "Claude says nothing after a tool's result": {
+    by: "claude",
+    answers: [
+      claude([{ ...use, input: { a: 1 } }], [[use, { type: "input_json_delta", partial_json: '{"a":1}' }]], "tool_use"),
+      claude([], [], "end_turn")
+    ],
+    verdict: "EmptyTurn"
+  },
+  "Claude refuses": {
+    by: "claude",
+    answers: [claude([], [], "refusal")],
+    verdict: "ModelRefused"
+  },
+  "Claude's answer is cut at the limit": {
+    by: "claude",
+    answers: [claude(text("Do"), textBlocks("Do"), "max_tokens")],
+    verdict: "OutputTruncated"
+  },
+  "Claude calls a tool with no arguments at all, and with text beside it": {
+    by: "claude",
+    answers: [claude([...text("Let me see."), use], [...textBlocks("Let me see."), [use]], "tool_use"), said],
+    verdict: "Done."
+  },
+  "Claude pauses in a turn of its own tools, and goes on": {
+    by: "claude",
+    answers: [claude(text("Searching. "), textBlocks("Searching. "), "pause_turn"), said],
+    verdict: "Searching. Done."
+  },
+  "Claude's thoughts are redacted": {
+    by: "claude",
+    answers: [
+      claude(
+        [{ type: "redacted_thinking", data: "SEALED" }, ...text("Done.")],
+        [[{ type: "redacted_thinking", data: "SEALED" }], ...textBlocks("Done.")],
+        "end_turn"
+      )
+    ],
+    verdict: "Done."
+  },
+  "Gemini generates nothing": {
+    by: "gemini",
+    answers: [gemini({ candidates: [], usageMetadata: { promptTokenCount: 1 } })],
+    verdict: "ModelError"
+  },
+  "Gemini's candidate has no content": {
+    by: "gemini",
+    answers: [gemini({ candidates: [{ finishReason: "STOP", index: 0 }] })],
+    verdict: "EmptyTurn"
+  },
+  "Gemini blocks an answer for safety": {
+    by: "gemini",
+    answers: [gemini({ candidates: [{ content: { parts: [] }, finishReason: "SAFETY" }] })],
+    verdict: "ModelRefused"
+  },
+  "Gemini ends with a call and the reason STOP": {
+    by: "gemini",
+    answers: [
+      gemini({
+        candidates: [{ content: { parts: [{ functionCall: { name: "add", args: { a: 1 } } }] }, finishReason: "STOP" }]
+      }),
+      gemini({ candidates: [{ content: { parts: [{ text: "Done." }] }, finishReason: "STOP" }] })
+    ],
+    verdict: "Done."
+  },
+  "Gemini sends a thought without its text, for its signature": {
+    by: "gemini",
+    answers: [
+      gemini({
+        candidates: [
+          {
+            content: { parts: [{ text: "Done." }, { text: "", thoughtSignature: "SIG" }] },
+            finishReason: "STOP"
+          }
+        ]
+      })
+    ],
+    verdict: "Done."
+  }
+}
+
+describe("AiSdk", () => {
+  for (const [name, { answers, by, verdict }] of Object.entries(cases)) {
+    it.live(name, () =>
+      Effect.gen(function* () {
+        const verdictOf = (exit: Exit.Exit<unknown, unknown>): unknown =>
+          Exit.isSuccess(exit) ? exit.value : (Cause.squash(exit.cause) as { readonly _tag: string })._tag
+        const server = yield* serve(...answers)
+        const whole = yield* Effect.exit(Effect.provide(agent.run("Go"), models[by](server.url)))
+        assert.strictEqual(verdictOf(whole), verdict)
+        const again = yield* serve(...answers)
+        const { events, exit } = yield* Effect.provide(collect(agent, "Go"), models[by](again.url))
+        const last = events.at(-1)!
+        assert.strictEqual(last._tag === "RunCompleted" ? last.output : verdictOf(exit), verdict)
+        assert.strictEqual(server.bodies.length, again.bodies.length)
+      })
+    )
+  }
+})

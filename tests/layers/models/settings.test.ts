@@ -193,6 +193,33 @@ describe("AiSdk", () => {
   )
 })
 
+describe("AiSdk by Bedrock", () => {
+  it.live("marks how much of a conversation is to be kept, for a time that it takes", () =>
+    Effect.gen(function* () {
+      const asked: Array<any> = []
+      const model = {
+        specificationVersion: "v4",
+        provider: "amazon-bedrock",
+        modelId: "anthropic.claude-sonnet-4-5",
+        supportedUrls: {},
+        doGenerate: async (options: object) => {
+          asked.push(options)
+          const usage = { inputTokens: { total: 1, cacheRead: 1 }, outputTokens: { total: 1 } }
+          return { content: [{ type: "text", text: "ok" }], finishReason: { unified: "stop", raw: "stop" }, usage }
+        }
+      } as unknown as LanguageModelV4
+      const agent = Agent.make("agent", { instructions: "Be brief.", cache: { ttl: "30 minutes" } })
+      yield* agent.run("Hello").pipe(Effect.provide(AiSdk.layer(model)))
+      const bedrock = { cachePoint: { type: "default", ttl: "1h" } }
+      assert.deepStrictEqual(
+        asked[0].prompt.map(({ providerOptions }: { providerOptions: unknown }) => providerOptions),
+        [{ bedrock }, { bedrock }]
+      )
+      assert.strictEqual(yield* lacks({ cache: { ttl: "2 hours" } }, AiSdk.layer(model)), "cache")
+    })
+  )
+})
+
 describe("Fallback", () => {
   it.live("passes over a model that lacks what an agent asks for", () =>
     Effect.gen(function* () {

@@ -1,5 +1,5 @@
 /** Request options: per Layer, per call, and those that all models have. */
-import type { LanguageModelV4CallOptions, SharedV4ProviderOptions } from "@ai-sdk/provider"
+import type { LanguageModelV4CallOptions, LanguageModelV4Message, SharedV4ProviderOptions } from "@ai-sdk/provider"
 import * as Context from "effect/Context"
 import type { CallSettings, Reasoning } from "../../../services/ModelInfo.ts"
 import { askFor, type Cache, type Times } from "../../internal/model/cache.ts"
@@ -119,6 +119,10 @@ const times: Readonly<Record<string, Times<string | undefined>>> = {
     ["5 minutes", undefined],
     ["1 hour", "1h"]
   ],
+  "aws.bedrock": [
+    ["5 minutes", undefined],
+    ["1 hour", "1h"]
+  ],
   openai: [
     ["10 minutes", undefined],
     ["24 hours", "24h"]
@@ -134,6 +138,26 @@ const cachingOf = (cache: Cache | undefined, { conversation, name }: Asked): Pro
   if (name !== "openai") return {}
   const key = conversation === undefined ? {} : { promptCacheKey: conversation.slice(0, 64) }
   return { openai: { ...key, ...(ttl === undefined ? {} : { promptCacheRetention: ttl }) } }
+}
+
+/**
+ * The messages with marks up to which Bedrock keeps them: the instructions, and all of the conversation so far. It has no option for
+ * that of a whole request.
+ */
+export const marked = (
+  messages: Array<LanguageModelV4Message>,
+  cache: Cache | undefined,
+  { name }: Provider
+): Array<LanguageModelV4Message> => {
+  if (cache === undefined || name !== "aws.bedrock") return messages
+  const ttl = askFor(cache, times[name] ?? [], name)
+  const cachePoint = { type: "default", ...(ttl === undefined ? {} : { ttl }) }
+  const system = messages.findLastIndex(({ role }) => role === "system")
+  return messages.map((message, index) => {
+    if (index !== system && index !== messages.length - 1) return message
+    const { bedrock, ...others } = message.providerOptions ?? {}
+    return { ...message, providerOptions: { ...others, bedrock: { cachePoint, ...bedrock } } }
+  })
 }
 
 interface Thinking {

@@ -13,7 +13,7 @@ import type { Provider } from "./provider.ts"
 import * as Schemas from "../../internal/model/jsonSchema.ts"
 import type { Typed } from "../../internal/model/typedOutput.ts"
 import { isFields } from "../../internal/model/wire.ts"
-import { type Asked, type CallOptions, fields } from "./options.ts"
+import { type Asked, type CallOptions, fields, marked } from "./options.ts"
 import { messagesOf, type PromptTarget } from "./prompt.ts"
 
 /** Throws `Unsupported` for what the model cannot be asked. */
@@ -23,7 +23,7 @@ export const encode = (
   to: PromptTarget & Pick<Asked, "conversation" | "thinks"> & { readonly searchesTools: boolean }
 ): LanguageModelV4CallOptions => ({
   ...fields(options, { ...to.features, conversation: to.conversation, thinks: to.thinks }),
-  prompt: messagesOf(request.prompt, to),
+  prompt: marked(messagesOf(request.prompt, to), options.cache, to.features),
   ...(request.tools.length === 0 ? {} : { tools: toolsOf(request, to), toolChoice: choiceOf(request.toolChoice) }),
   ...(format === undefined ? {} : { responseFormat: formatOf(format) })
 })

@@ -42,7 +42,7 @@ const model = TestModel.layer(
 const clientOf = async () => {
   if (!database.startsWith("postgres://")) return Sqlite.layer({ filename: database, synchronous: "normal" })
   const { PgClient } = await import("@effect/sql-pg")
-  return PgClient.layer({ url: Redacted.make(database), maxConnections: 8 })
+  return PgClient.layer({ url: Redacted.make(database), maxConnections: 8, connectTimeout: "30 seconds" })
 }
 
 let count = 0

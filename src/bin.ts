@@ -190,7 +190,19 @@ const mcp = Command.make(
       Flag.withDescription("Listen on this port of this machine (0: any) instead of standard input and output"),
       Flag.optional
     ),
-    file: Argument.String("file").pipe(Argument.withDescription("A file that exports runners: each becomes a tool"))
+    memory: Flag.String("memory").pipe(
+      Flag.withDescription("Serve the memories of this namespace, as tools and resources, from the database"),
+      Flag.optional
+    ),
+    skills: Flag.String("skills").pipe(
+      Flag.withDescription("Serve the skills in this folder, as prompts, tools and resources"),
+      Flag.optional
+    ),
+    db,
+    file: Argument.String("file").pipe(
+      Argument.withDescription("A file that exports runners: each becomes a tool"),
+      Argument.optional
+    )
   },
   (input) =>
     Effect.flatMap(
@@ -199,7 +211,10 @@ const mcp = Command.make(
     )
 ).pipe(
   Command.withDescription("Serve agents and workflows as tools, over the Model Context Protocol"),
-  Command.withExamples([{ command: "troupe mcp --http 8080 agents.ts" }])
+  Command.withExamples([
+    { command: "troupe mcp --http 8080 agents.ts" },
+    { command: "troupe mcp --memory team --db team.db", description: "A memory for other hosts, without a file" }
+  ])
 )
 
 const acp = Command.make(

@@ -1,7 +1,7 @@
 /** `troupe mcp`, called as a client does: by the SDK's client, in a process of its own. */
 import { type ChildProcess, spawn } from "node:child_process"
 import { once } from "node:events"
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
 import { Client } from "@modelcontextprotocol/sdk/client/index.js"
@@ -56,6 +56,26 @@ const check = async (client: Client) => {
 }
 
 describe("troupe mcp", () => {
+  it("serves a memory and skills to other hosts without a file", async () => {
+    const skill = join(folder, "skills/bills")
+    mkdirSync(skill, { recursive: true })
+    writeFileSync(join(skill, "SKILL.md"), "---\nname: bills\ndescription: Writes bills.\n---\nAdd the tax.\n")
+    const args = command("--memory", "team", "--skills", join(folder, "skills"), "--db", join(folder, "team.db"))
+    const client = new Client({ name: "host", version: "1" })
+    await client.connect(new StdioClientTransport({ command: process.execPath, args, stderr: "pipe" }))
+    const { tools } = await client.listTools()
+    assert.deepStrictEqual(
+      tools.map(({ name }) => name),
+      ["remember", "search_memory", "forget", "list_skills", "read_skill", "read_skill_file"]
+    )
+    await client.callTool({ name: "remember", arguments: { key: "name", text: "The user is Ada." } })
+    const { contents } = await client.readResource({ uri: "memory://team/name" })
+    assert.include(JSON.stringify(contents), "The user is Ada.")
+    const { messages } = await client.getPrompt({ name: "bills" })
+    assert.include(JSON.stringify(messages), "Add the tax.")
+    await client.close()
+  })
+
   it("serves what a file exports on standard input and output, and ends with them", async () => {
     const client = new Client({ name: "tests", version: "1" })
     const errors: Array<Error> = []

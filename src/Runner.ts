@@ -431,8 +431,8 @@ const resumes = (self: Any, input: unknown): boolean =>
 
 /**
  * Fails with `RunTimedOut` when the run takes longer than `duration`. Everything the run has started is interrupted,
- * and its finalizers have run, before the run fails. A number is milliseconds. Throws `InvalidDefinition` when
- * `duration` is not a duration.
+ * and its finalizers have run, before the run fails. The error has the conversation up to then, from which an agent can go on.
+ * A number is milliseconds. Throws `InvalidDefinition` when `duration` is not a duration.
  *
  * @example
  * import { Agent, Runner } from "troupe"

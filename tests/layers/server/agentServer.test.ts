@@ -650,6 +650,38 @@ describe("sessions", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.live("are as many as a client may have, and may be removed for others", () =>
+    Effect.gen(function* () {
+      const bearer = (token: Redacted.Redacted<string>) => Redacted.value(token)
+      const limits = { sessions: { perClient: 2 } } as const
+      const live = Layer.merge(SessionStore.layerMemory, hello)
+      const handler = yield* handling({ runners: { desk }, bearer, limits }, live)
+      const as = (name: string) => ({ authorization: `Bearer ${name}` })
+      const turn = (name: string, session: string) =>
+        Effect.map(ask(handler, post("/runners/desk", { input: "Hi", session }, as(name))), ({ status }) => status)
+      const statuses = yield* Effect.all(
+        [turn("ada", "1"), turn("ada", "2"), turn("ada", "3"), turn("ada", "1"), turn("bob", "3")],
+        { concurrency: 1 }
+      )
+      assert.deepStrictEqual(statuses, [200, 200, 429, 200, 200])
+      yield* ask(handler, get("/sessions/1", as("ada"), "DELETE"))
+      assert.strictEqual(yield* turn("ada", "3"), 200)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("are removed when they were idle for long", () =>
+    Effect.gen(function* () {
+      const limits = { sessions: { idle: "150 millis" } } as const
+      const handler = yield* handling({ runners: { desk }, limits }, Layer.merge(SessionStore.layerMemory, hello))
+      yield* ask(handler, post("/runners/desk", { input: "Hi", session: "1" }))
+      let status = 0
+      while (status !== 404) {
+        yield* Effect.sleep("5 millis")
+        status = (yield* ask(handler, get("/sessions/1"))).status
+      }
+    }).pipe(Effect.scoped)
+  )
+
   it.live("are not listed where clients have no names", () =>
     Effect.gen(function* () {
       const handler = yield* handling({ runners: { desk } }, live(roles))

@@ -13,6 +13,7 @@ import { protocols } from "./protocols.ts"
 import { respond } from "./respond.ts"
 import { routesOf } from "./routes.ts"
 import type { ServedRunner } from "./served.ts"
+import { pruneIdle } from "./sessions.ts"
 import type { Settings } from "./settings.ts"
 
 /** Where it cannot listen. */
@@ -28,6 +29,7 @@ export const serve = (
 ): Effect.Effect<string, ListenFailure, Scope.Scope> =>
   Effect.gen(function* () {
     const edge = yield* make(settings, runners)
+    yield* pruneIdle(edge)
     const node = createServer()
     const server = yield* NodeHttpServer.make(() => node, {
       host,

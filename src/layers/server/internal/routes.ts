@@ -33,7 +33,7 @@ import { json } from "./respond.ts"
 import { fromClient, type ServedRunner } from "./served.ts"
 import { traces } from "./traces.ts"
 import { webSocket } from "./webSocket.ts"
-import { checkedId, inSession, sessionId, sessions } from "./sessions.ts"
+import { admit, checkedId, inSession, sessionId, sessions } from "./sessions.ts"
 
 type Request = HttpServerRequest.HttpServerRequest
 type Answer = HttpServerResponse.HttpServerResponse
@@ -117,6 +117,7 @@ const askedIn = (edge: Edge, body: unknown, name: string | undefined, caller: Ca
     if (session === undefined) return { runner, input: decoded, isDetached: detached }
     const id = sessionId(caller, yield* checkedId(session))
     if (!runner.isChat) return yield* refuse(400, "The runner takes no conversation.", { part: "session" })
+    yield* admit(edge, caller, id)
     const turn = { ...runner, runner: yield* inSession(edge, runner.runner, id) }
     return { runner: turn, input: decoded, isDetached: detached, session: id }
   })

@@ -1,11 +1,13 @@
 /** Conversations that the store of the program keeps, as clients name them. */
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as HttpRouter from "effect/http/HttpRouter"
 import type * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Option from "effect/Option"
 import type * as Prompt from "effect/ai/Prompt"
+import type * as Scope from "effect/Scope"
 import type * as Runner from "../../../Runner.ts"
 import { type Info, type Service, SessionStore } from "../../../services/SessionStore.ts"
 import * as Store from "../../../services/SessionStore.ts"
@@ -73,6 +75,38 @@ export const inSession = (edge: Edge, runner: ErasedRunner, id: string): Effect.
       (Session) => Session.of(runner as Runner.Runner<Prompt.RawInput, unknown, unknown, never>, id) as ErasedRunner
     )
   )
+
+/** Refuses a further session to a client that has as many as it may. */
+export const admit = (edge: Edge, caller: Caller, id: string): Effect.Effect<void, Problem> => {
+  const { perClient } = edge.settings.sessions
+  if (perClient === undefined) return Effect.void
+  return Effect.gen(function* () {
+    const store = yield* storeOf(edge)
+    // Without its records: whether it is there is all that counts.
+    const known = yield* Effect.mapError(store.read(id, Number.MAX_SAFE_INTEGER), ofStore)
+    if (known !== undefined) return
+    const prefix = prefixOf(caller)
+    const others = yield* withStore(edge, Store.list({ limit: perClient, after: prefix }))
+    if (others.filter((one) => one.id.startsWith(prefix)).length < perClient) return
+    return yield* refuse(429, `There are ${perClient} sessions, and no more are kept. DELETE one of /sessions first.`)
+  })
+}
+
+/** How often idle sessions are looked for, at least and at most. Milliseconds. */
+const often = 10
+const seldom = 60 * 60 * 1000
+
+/** Removes sessions that are idle, in the background of the scope, where the settings say so. */
+export const pruneIdle = (edge: Edge): Effect.Effect<void, never, Scope.Scope> => {
+  const { idleMs } = edge.settings.sessions
+  const store = Option.getOrUndefined(Context.getOption(edge.context, SessionStore))
+  if (idleMs === undefined || store === undefined) return Effect.void
+  const prune = Effect.catchCause(store.prune(Duration.millis(idleMs)), (cause) =>
+    Effect.logWarning("Idle sessions of AgentServer cannot be removed", cause)
+  )
+  const wait = Math.min(Math.max(idleMs / 10, often), seldom)
+  return Effect.asVoid(Effect.forkScoped(Effect.forever(Effect.delay(prune, wait))))
+}
 
 /** The conversation of a session so far. */
 export const historyOf = (edge: Edge, id: string): Effect.Effect<Prompt.Prompt, Problem> =>

@@ -22,6 +22,16 @@ export interface Limits {
   readonly answer?: number | undefined
   /** How many requests a client may make in a time. A client is who the bearer token names, or else an address. Default: any number. */
   readonly rate?: { readonly requests: number; readonly per: Duration.Input } | undefined
+  /**
+   * The conversations that clients keep in the `SessionStore`.
+   *
+   * - `perClient`: how many a client may have; a further one gets 429. Where clients have no names, they are one client. Default:
+   *   any number.
+   * - `idle`: a session that had no turn for so long is removed, of the whole store. Default: none is.
+   */
+  readonly sessions?:
+    | { readonly perClient?: number | undefined; readonly idle?: Duration.Input | undefined }
+    | undefined
 }
 
 /** The outcome of a look at a bearer token: refused, accepted, or accepted as a client of this name. */
@@ -80,6 +90,7 @@ export interface Settings {
   readonly timeMs: number
   readonly answer: number
   readonly rate: { readonly requests: number; readonly perMs: number } | undefined
+  readonly sessions: { readonly perClient: number | undefined; readonly idleMs: number | undefined }
   readonly reconnectMs: number
   readonly clientInstructions: "refuse" | "append"
   readonly drainMs: number
@@ -96,6 +107,11 @@ const counted = (name: string, value: number, least = 1): number => {
 }
 
 const ms = (name: string, input: Duration.Input): number => Duration.toMillis(durationOf(subject, name, input))
+
+const sessionsOf = ({ idle, perClient }: NonNullable<Limits["sessions"]> = {}): Settings["sessions"] => ({
+  perClient: perClient === undefined ? undefined : counted("limits.sessions.perClient", perClient),
+  idleMs: idle === undefined ? undefined : ms("limits.sessions.idle", idle)
+})
 
 /** This machine's own names. */
 export const loopback: ReadonlyArray<string> = ["localhost", "127.0.0.1", "[::1]"]
@@ -130,6 +146,7 @@ export const settingsOf = (options: ServerOptions, defaultHosts?: ReadonlyArray<
       rate === undefined
         ? undefined
         : { requests: counted("limits.rate.requests", rate.requests), perMs: ms("limits.rate.per", rate.per) },
+    sessions: sessionsOf(limits.sessions),
     reconnectMs: ms("reconnect", options.reconnect ?? 0),
     clientInstructions: options.clientInstructions ?? "refuse",
     drainMs: ms("drain", options.drain ?? "10 seconds"),

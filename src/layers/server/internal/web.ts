@@ -6,6 +6,7 @@ import { make } from "./edge.ts"
 import { protocols } from "./protocols.ts"
 import { routesOf } from "./routes.ts"
 import type { ServedRunner } from "./served.ts"
+import { pruneIdle } from "./sessions.ts"
 import type { Settings } from "./settings.ts"
 
 /** Adds the routes to a router. */
@@ -16,6 +17,7 @@ export const routes = (
   Layer.effectDiscard(
     Effect.gen(function* () {
       const edge = yield* make(settings, runners)
+      yield* pruneIdle(edge)
       const router = yield* HttpRouter.HttpRouter
       yield* router.addAll(routesOf(edge, protocols))
     })

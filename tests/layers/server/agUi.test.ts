@@ -1,40 +1,15 @@
 /** AG-UI's own client on a server: it checks the order of the events, and keeps the messages. */
 import { HttpAgent, type Message } from "@ag-ui/client"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Schema } from "effect"
+import { Effect } from "effect"
 import { AiError } from "effect/ai"
-import { Agent, type AgentServer, AgentTool, Chain, TestModel } from "troupe"
-import { ask, handling, listen, post, raw, until } from "../../support/agentServer.ts"
-
-const paid: Array<number> = []
-const pay = AgentTool.fromFunction("pay", {
-  description: "Pays",
-  parameters: Schema.Struct({ amount: Schema.Finite }),
-  needsApproval: true,
-  execute: ({ amount }) => {
-    paid.push(amount)
-    return "paid"
-  }
-})
-const look = AgentTool.fromFunction("look", {
-  description: "Looks",
-  parameters: Schema.Struct({ at: Schema.String }),
-  execute: ({ at }) => `s3cr3t result at ${at}`
-})
-const locate = AgentTool.client("locate", {
-  description: "Where the user is",
-  parameters: Schema.Struct({ exact: Schema.Boolean }),
-  success: Schema.Struct({ city: Schema.String })
-})
-const desk = Agent.make("desk", { tools: [look], instructions: "s3cr3t instructions" })
-const payer = Agent.make("payer", { tools: [pay] })
-const guide = Agent.make("guide", { tools: [locate] })
-const chain = Chain.make("chain", [Agent.make("first", {}), Agent.make("second", {})])
-const model = (script: TestModel.Script) => TestModel.layer(script, { unused: "ignore" })
+import { Agent, type AgentServer, AgentTool, TestModel } from "troupe"
+import { ask, handling, listen, post, until } from "../../support/agentServer.ts"
+import { desk, model, paid, runners } from "../../support/serverClients.ts"
 
 /** A front end, as far as its conversation has come. */
 const frontEnd = (name: string, script: ReturnType<typeof model>, options: AgentServer.ServerOptions = {}) =>
-  Effect.map(listen({ runners: { desk, payer, guide, chain }, ...options }, script), (url) => {
+  Effect.map(listen({ runners, ...options }, script), (url) => {
     const agent = new HttpAgent({ url: new URL(`/ag-ui/${name}`, url).href, threadId: "t1" })
     let count = 0
     const run = (parameters?: Parameters<HttpAgent["runAgent"]>[0]) => Effect.promise(() => agent.runAgent(parameters))
@@ -182,7 +157,7 @@ describe("AG-UI", () => {
     }).pipe(Effect.scoped)
   )
 
-  it.live("interrupts the run of a front end that hangs up", () =>
+  it.live("interrupts the run of a front end that aborts it", () =>
     Effect.gen(function* () {
       let isStopped = false
       const endless = Effect.onInterrupt(Effect.never, () => Effect.sync(() => void (isStopped = true)))
@@ -190,11 +165,18 @@ describe("AG-UI", () => {
         tools: [AgentTool.fromFunction("wait", { description: "Waits", execute: () => endless })]
       })
       const url = yield* listen({ runners: { slow } }, model([TestModel.toolCall("wait", {})]))
-      const body = { threadId: "t", runId: "r", messages: [{ id: "u", role: "user", content: "Go" }] }
-      const client = raw(url, "/ag-ui/slow", body)
-      yield* until(() => client.text().includes("TOOL_CALL_START"), "the call")
-      client.hangUp()
+      const agent = new HttpAgent({ url: new URL("/ag-ui/slow", url).href, threadId: "t1" })
+      agent.addMessage({ id: "u", role: "user", content: "Go" })
+      let isCalled = false
+      const onToolCallStartEvent = () => void (isCalled = true)
+      const ended = agent.runAgent({}, { onToolCallStartEvent }).then(
+        () => true,
+        () => true
+      )
+      yield* until(() => isCalled, "the call")
+      agent.abortRun()
       yield* until(() => isStopped, "the interruption")
+      assert.isTrue(yield* Effect.promise(() => ended))
     }).pipe(Effect.scoped)
   )
 })

@@ -5,6 +5,7 @@ import { AiError } from "effect/ai"
 import { Agent, AgentServer, AgentTool, Compaction, type RunError, type RunEvent, Runner, TestModel } from "troupe"
 import { handling, listen, until } from "../../support/agentServer.ts"
 import { checkGrammar } from "../../support/grammar.ts"
+import { endless, fetchOf, model } from "../../support/serverClients.ts"
 
 const Point = Schema.Struct({ x: Schema.Int, at: Schema.DateFromString })
 class Broke extends Schema.TaggedError<Broke>()("Broke", { part: Schema.String }) {}
@@ -23,7 +24,6 @@ const brief = Agent.make("brief", {
   ]
 })
 const runners = { desk, brief, typed: { runner: typed, input: Point }, broken }
-const model = (script: TestModel.Script) => TestModel.layer(script, { unused: "ignore" })
 
 const remotely = (
   script: ReturnType<typeof model>,
@@ -31,9 +31,7 @@ const remotely = (
   client: Partial<AgentServer.ClientOptions> = {}
 ) =>
   Effect.map(handling({ runners, ...options }, script), (handler) => {
-    const fetch = ((input: string | URL | Request, init?: RequestInit) =>
-      handler(new Request(input, init))) as typeof globalThis.fetch
-    return AgentServer.client(runners, { url: "http://localhost", fetch, ...client })
+    return AgentServer.client(runners, { url: "http://localhost", fetch: fetchOf(handler), ...client })
   })
 
 describe("AgentServer.client", () => {
@@ -152,16 +150,9 @@ describe("AgentServer.client", () => {
 
   it.live("an interruption ends the run on the server", () =>
     Effect.gen(function* () {
-      const state = { begun: 0, ended: 0 }
-      const endless = Runner.make("endless", {
-        run: (text: string) =>
-          Effect.suspend(() => {
-            state.begun++
-            return Effect.as(Effect.never, text)
-          }).pipe(Effect.onInterrupt(() => Effect.sync(() => state.ended++)))
-      })
-      const url = yield* listen({ runners: { endless } }, Layer.empty)
-      const remote = AgentServer.client({ endless }, { url })
+      const { runner, state } = endless()
+      const url = yield* listen({ runners: { endless: runner } }, Layer.empty)
+      const remote = AgentServer.client({ endless: runner }, { url })
       for (const run of [remote.endless.run("Hi"), Stream.runDrain(remote.endless.stream("Hi"))]) {
         const { begun } = state
         const fiber = yield* Effect.forkChild(run)

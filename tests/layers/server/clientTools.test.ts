@@ -1,28 +1,12 @@
 /** Tools that the clients of OpenAI's protocols run for an agent on a server. */
-import { createOpenAICompatible } from "@ai-sdk/openai-compatible"
 import { assert, describe, it } from "@effect/vitest"
-import {
-  DefaultChatTransport,
-  generateText,
-  jsonSchema,
-  readUIMessageStream,
-  stepCountIs,
-  tool,
-  type UIMessage
-} from "ai"
-import { Effect, Schema } from "effect"
-import OpenAI from "openai"
-import { Agent, type AgentServer, AgentTool, TestModel } from "troupe"
+import { generateText, jsonSchema, stepCountIs, tool } from "ai"
+import { Effect } from "effect"
+import type OpenAI from "openai"
+import { TestModel } from "troupe"
 import { ask, handling, post } from "../../support/agentServer.ts"
+import { chatOn, guide, model, openAiClients, rejected } from "../../support/serverClients.ts"
 
-const desk = Agent.make("desk", { instructions: "s3cr3t" })
-const locate = AgentTool.client("locate", {
-  description: "Says where the user is",
-  parameters: Schema.Struct({ exact: Schema.Boolean }),
-  success: Schema.Struct({ city: Schema.String })
-})
-const guide = Agent.make("guide", { tools: [locate] })
-const model = (script: TestModel.Script) => TestModel.layer(script, { unused: "ignore" })
 const guiding = model(({ prompt }) => {
   const results = prompt.content.flatMap(({ content, role }) => (role === "tool" ? content : []))
   const last = results.at(-1)
@@ -31,26 +15,10 @@ const guiding = model(({ prompt }) => {
     : TestModel.toolCall("locate", { exact: true })
 })
 
-/** The `openai` SDK, and a fetch, of a server that is a function. */
-const clients = (script: ReturnType<typeof model>, options: AgentServer.ServerOptions = {}) =>
-  Effect.map(handling({ runners: { desk, guide }, ...options }, script), (handler) => {
-    const fetch = ((input: string | URL | Request, init?: RequestInit) =>
-      handler(new Request(input, init))) as typeof globalThis.fetch
-    const openai = new OpenAI({ baseURL: "http://localhost/v1", apiKey: "k", fetch, maxRetries: 0 })
-    const compatible = createOpenAICompatible({ name: "troupe", baseURL: "http://localhost/v1", fetch })
-    return { openai, compatible }
-  })
-
-const rejected = (promise: Promise<unknown>) =>
-  promise.then(
-    () => assert.fail("it was accepted"),
-    (error: unknown) => error as InstanceType<typeof OpenAI.APIError>
-  )
-
 describe("tools that a client runs", () => {
   it.live("let the client run a tool, and go on with its result", () =>
     Effect.gen(function* () {
-      const { openai } = yield* clients(guiding)
+      const { openai } = yield* openAiClients(guiding)
       yield* Effect.promise(async () => {
         for (const stream of [false, true]) {
           const messages: Array<OpenAI.ChatCompletionMessageParam> = [{ role: "user", content: "Where am I?" }]
@@ -77,7 +45,7 @@ describe("tools that a client runs", () => {
 
   it.live("refuse a call whose arguments were changed", () =>
     Effect.gen(function* () {
-      const { openai } = yield* clients(guiding)
+      const { openai } = yield* openAiClients(guiding)
       const user = { role: "user" as const, content: "Where am I?" }
       const error = yield* Effect.promise(async () => {
         const asked = await openai.chat.completions.create({ model: "guide", messages: [user] })
@@ -100,7 +68,7 @@ describe("tools that a client runs", () => {
 
   it.live("let the client run a tool, with and without the call in its input", () =>
     Effect.gen(function* () {
-      const { openai } = yield* clients(guiding)
+      const { openai } = yield* openAiClients(guiding)
       yield* Effect.promise(async () => {
         for (const stream of [false, true]) {
           const create = (body: { input: OpenAI.Responses.ResponseInput; previous_response_id?: string }) =>
@@ -134,7 +102,7 @@ describe("tools that a client runs", () => {
 
   it.live("runs the tools that the server asks it for", () =>
     Effect.gen(function* () {
-      const { compatible } = yield* clients(guiding)
+      const { compatible } = yield* openAiClients(guiding)
       const asked: Array<unknown> = []
       const tools = {
         locate: tool({
@@ -164,33 +132,12 @@ describe("tools that a client runs", () => {
 describe("a tool that a page runs", () => {
   it.live("is called by the UI message stream, and its result goes on", () =>
     Effect.gen(function* () {
-      const handler = yield* handling({ runners: { guide } }, guiding)
-      const transport = new DefaultChatTransport({
-        api: "http://localhost/ui/guide",
-        fetch: ((input: string | URL | Request, init?: RequestInit) =>
-          handler(new Request(input, init))) as typeof globalThis.fetch
-      })
-      const messages: Array<UIMessage> = [{ id: "u", role: "user", parts: [{ type: "text", text: "Where am I?" }] }]
-      const send = async (): Promise<UIMessage> => {
-        const last = messages.at(-1)
-        const stream = await transport.sendMessages({
-          trigger: "submit-message",
-          chatId: "c",
-          messageId: undefined,
-          messages,
-          abortSignal: undefined
-        })
-        const goesOn = last?.role === "assistant" ? { message: last } : {}
-        let answer: UIMessage | undefined
-        for await (const message of readUIMessageStream({ stream, terminateOnError: true, ...goesOn })) answer = message
-        return answer!
-      }
-      const asked = yield* Effect.promise(send)
+      const chat = yield* chatOn("guide", guiding)
+      const asked = yield* Effect.promise(() => chat.say("Where am I?"))
       const part = asked.parts.find(({ type }) => type === "tool-locate")
       assert.deepInclude(part, { state: "input-available", input: { exact: true } })
       Object.assign(part!, { state: "output-available", output: { city: "Rome" } })
-      messages.push(asked)
-      const done = yield* Effect.promise(send)
+      const done = yield* Effect.promise(() => chat.goOn())
       assert.include(JSON.stringify(done.parts), "You are in Rome.")
     }).pipe(Effect.scoped)
   )

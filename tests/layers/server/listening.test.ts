@@ -2,12 +2,12 @@
 import { connect } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Layer, Redacted, Scope } from "effect"
-import { Agent, AgentServer, OpenAi, Runner, SessionStore, TestModel } from "troupe"
+import { Agent, AgentServer, OpenAi, Runner, SessionStore } from "troupe"
 import { listen, raw, sentIn, until } from "../../support/agentServer.ts"
 import { make as modelServer } from "../../support/openAiServer.ts"
+import { model } from "../../support/serverClients.ts"
 
 const desk = Agent.make("desk", {})
-const model = (script: TestModel.Script) => TestModel.layer(script, { unused: "ignore" })
 const hello = model(() => ({ text: ["Hello", " there."] }))
 
 /** A model that gives endless text, and counts what it has given. */
@@ -152,7 +152,8 @@ describe("a slow client", () => {
       let written = 0
       const piece = "x".repeat(20_000)
       const chatty = model(() => ({
-        text: Array.from({ length: 400 }, () => piece)
+        // More than the system's own buffers of a connection hold.
+        text: Array.from({ length: 800 }, () => piece)
       }))
       const seen = Runner.onEvent(desk, (event) =>
         Effect.sync(() => {
@@ -164,10 +165,10 @@ describe("a slow client", () => {
       answer.pause()
       yield* until(() => written > 0)
       const stuck = yield* settled(() => written)
-      assert.isBelow(stuck, 390)
+      assert.isBelow(stuck, 790)
       answer.resume()
       yield* until(answer.isEnded)
-      assert.strictEqual(written, 400)
+      assert.strictEqual(written, 800)
     }).pipe(Effect.scoped)
   )
 })

@@ -1,39 +1,20 @@
 /** The real clients of OpenAI's protocols on a server: the `openai` SDK and the AI SDK. */
-import { createOpenAICompatible } from "@ai-sdk/openai-compatible"
 import { assert, describe, it } from "@effect/vitest"
 import { generateText, streamText } from "ai"
 import { Effect, Layer } from "effect"
-import { AiError, type LanguageModel } from "effect/ai"
+import { AiError } from "effect/ai"
 import OpenAI from "openai"
-import { Agent, type AgentServer, Chain, SessionStore, TestModel } from "troupe"
+import { Agent, Chain, SessionStore, TestModel } from "troupe"
 import { handling } from "../../support/agentServer.ts"
+import { desk, model, openAiClients, rejected } from "../../support/serverClients.ts"
 
-const desk = Agent.make("desk", { instructions: "s3cr3t" })
-const guide = Agent.make("guide", {})
-const model = (script: TestModel.Script) => TestModel.layer(script, { unused: "ignore" })
 const usage = { inputTokens: { total: 7 }, outputTokens: { total: 3 } }
 const hello = model(() => ({ text: ["Hello", " there."], usage }))
-
-/** The `openai` SDK, and a fetch, of a server that is a function. */
-const clients = (script: Layer.Layer<LanguageModel.LanguageModel>, options: AgentServer.ServerOptions = {}) =>
-  Effect.map(handling({ runners: { desk, guide }, ...options }, script), (handler) => {
-    const fetch = ((input: string | URL | Request, init?: RequestInit) =>
-      handler(new Request(input, init))) as typeof globalThis.fetch
-    const openai = new OpenAI({ baseURL: "http://localhost/v1", apiKey: "k", fetch, maxRetries: 0 })
-    const compatible = createOpenAICompatible({ name: "troupe", baseURL: "http://localhost/v1", fetch })
-    return { openai, compatible }
-  })
-
-const rejected = (promise: Promise<unknown>) =>
-  promise.then(
-    () => assert.fail("it was accepted"),
-    (error: unknown) => error as InstanceType<typeof OpenAI.APIError>
-  )
 
 describe("chat completions for the openai SDK", () => {
   it.live("are the answer, its end and its usage", () =>
     Effect.gen(function* () {
-      const { openai } = yield* clients(hello)
+      const { openai } = yield* openAiClients(hello)
       yield* Effect.promise(async () => {
         const list = await openai.models.list()
         assert.deepStrictEqual(
@@ -75,7 +56,7 @@ describe("chat completions for the openai SDK", () => {
         )
         return "Fine."
       })
-      const { openai } = yield* clients(spy)
+      const { openai } = yield* openAiClients(spy)
       yield* Effect.promise(() =>
         openai.chat.completions.create({
           model: "desk",
@@ -105,7 +86,7 @@ describe("chat completions for the openai SDK", () => {
 
   it.live("refuse what a client must not write, and name it", () =>
     Effect.gen(function* () {
-      const { openai } = yield* clients(hello)
+      const { openai } = yield* openAiClients(hello)
       const user = { role: "user" as const, content: "Hi" }
       const call = { id: "call_1", type: "function" as const, function: { name: "locate", arguments: "{}" } }
       const result = { role: "tool" as const, tool_call_id: "call_1", content: "Rome" }
@@ -134,19 +115,19 @@ describe("chat completions for the openai SDK", () => {
         seen.push(...prompt.content.flatMap(({ content, role }) => (role === "system" ? [content] : [])))
         return "Fine."
       })
-      const { openai } = yield* clients(spy, { clientInstructions: "append" })
+      const { openai } = yield* openAiClients(spy, { clientInstructions: "append" })
       const messages = [
         { role: "system" as const, content: "Be brief." },
         { role: "user" as const, content: "Hi" }
       ]
       yield* Effect.promise(() => openai.chat.completions.create({ model: "desk", messages }))
-      assert.strictEqual(seen.join(" "), "s3cr3t Be brief.")
+      assert.strictEqual(seen.join(" "), "s3cr3t instructions Be brief.")
     }).pipe(Effect.scoped)
   )
 
   it.live("fail as the SDK's own errors, without internals", () =>
     Effect.gen(function* () {
-      const { openai } = yield* clients(
+      const { openai } = yield* openAiClients(
         model(() => ({ text: ["a", "b"], after: 2, fail: new AiError.AuthenticationError({ kind: "InvalidKey" }) }))
       )
       yield* Effect.promise(async () => {
@@ -180,7 +161,7 @@ describe("responses for the openai SDK", () => {
         seen.push(prompt.content.length)
         return { text: ["Hello", " there."], usage }
       })
-      const { openai } = yield* clients(spy)
+      const { openai } = yield* openAiClients(spy)
       yield* Effect.promise(async () => {
         const first = await openai.responses.create({ model: "desk", input: "Hi" })
         assert.strictEqual(first.output_text, "Hello there.")
@@ -227,8 +208,8 @@ describe("responses with a store of sessions", () => {
       const roles = ({ prompt }: TestModel.Call) => prompt.content.map(({ role }) => role[0]).join("")
       const context = yield* Layer.build(SessionStore.layerMemory)
       const store = Layer.succeedContext(context)
-      const first = yield* clients(Layer.merge(store, model(roles)))
-      const second = yield* clients(Layer.merge(store, model(roles)))
+      const first = yield* openAiClients(Layer.merge(store, model(roles)))
+      const second = yield* openAiClients(Layer.merge(store, model(roles)))
       yield* Effect.promise(async () => {
         const one = await first.openai.responses.create({ model: "desk", input: "One" })
         const previous = { previous_response_id: one.id }
@@ -249,7 +230,7 @@ describe("responses with a store of sessions", () => {
 describe("the AI SDK on chat completions", () => {
   it.live("generates, streams and counts", () =>
     Effect.gen(function* () {
-      const { compatible } = yield* clients(hello)
+      const { compatible } = yield* openAiClients(hello)
       yield* Effect.promise(async () => {
         const whole = await generateText({ model: compatible("desk"), prompt: "Hi", maxRetries: 0 })
         assert.strictEqual(whole.text, "Hello there.")

@@ -1,66 +1,11 @@
 /** `useChat` of the AI SDK on a server, without a browser: its own transport, and its own reader of the stream. */
 import { assert, describe, it } from "@effect/vitest"
-import { DefaultChatTransport, isToolUIPart, readUIMessageStream, type UIMessage } from "ai"
-import { Effect, Schema } from "effect"
+import { isToolUIPart, type UIMessage } from "ai"
+import { Effect } from "effect"
 import { AiError } from "effect/ai"
-import { Agent, type AgentServer, AgentTool, Chain, TestModel } from "troupe"
-import { ask, handling, post } from "../../support/agentServer.ts"
-
-const paid: Array<number> = []
-const pay = AgentTool.fromFunction("pay", {
-  description: "Pays",
-  parameters: Schema.Struct({ amount: Schema.Finite }),
-  needsApproval: true,
-  execute: ({ amount }) => {
-    paid.push(amount)
-    return "paid"
-  }
-})
-const look = AgentTool.fromFunction("look", {
-  description: "Looks",
-  parameters: Schema.Struct({ at: Schema.String }),
-  execute: ({ at }) => `s3cr3t result at ${at}`
-})
-const desk = Agent.make("desk", { tools: [look], instructions: "s3cr3t instructions" })
-const payer = Agent.make("payer", { tools: [pay] })
-const chain = Chain.make("chain", [Agent.make("first", {}), Agent.make("second", {})])
-const model = (script: TestModel.Script) => TestModel.layer(script, { unused: "ignore" })
-
-/** A chat of a page, as far as it has come. */
-const chatOn = (name: string, script: ReturnType<typeof model>, options: AgentServer.ServerOptions = {}) =>
-  Effect.map(handling({ runners: { desk, payer, chain }, ...options }, script), (handler) => {
-    const transport = new DefaultChatTransport({
-      api: `http://localhost/ui/${name}`,
-      fetch: ((input: string | URL | Request, init?: RequestInit) =>
-        handler(new Request(input, init))) as typeof globalThis.fetch
-    })
-    const messages: Array<UIMessage> = []
-    const send = async (abortSignal?: AbortSignal): Promise<UIMessage> => {
-      const stream = await transport.sendMessages({
-        trigger: "submit-message",
-        chatId: "c1",
-        messageId: undefined,
-        messages,
-        abortSignal
-      })
-      const last = messages.at(-1)
-      const goesOn = last?.role === "assistant" ? { message: last } : {}
-      let answer: UIMessage | undefined
-      for await (const message of readUIMessageStream({ stream, terminateOnError: true, ...goesOn })) answer = message
-      return answer!
-    }
-    return {
-      handler,
-      messages,
-      say: async (text: string) => {
-        messages.push({ id: `u${messages.length}`, role: "user", parts: [{ type: "text", text }] })
-        const answer = await send()
-        messages.push(answer)
-        return answer
-      },
-      goOn: send
-    }
-  })
+import { TestModel } from "troupe"
+import { ask, handling, post, until } from "../../support/agentServer.ts"
+import { chatOn, desk, model, paid } from "../../support/serverClients.ts"
 
 const shown = (message: UIMessage) =>
   message.parts.flatMap((part) => (part.type === "text" ? [part.text] : part.type === "step-start" ? [] : [part.type]))
@@ -141,6 +86,29 @@ describe("the UI message stream", () => {
       const done = yield* Effect.promise(() => chat.goOn())
       assert.include(shown(done), "Done.")
       assert.deepStrictEqual(paid, [5])
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("interrupts the run of a page that stops it", () =>
+    Effect.gen(function* () {
+      const state = { begun: 0, ended: 0 }
+      const hanging = Effect.suspend(() => {
+        state.begun++
+        return Effect.onInterrupt(Effect.as(Effect.never, "late"), () => Effect.sync(() => state.ended++))
+      })
+      const chat = yield* chatOn(
+        "desk",
+        model(() => hanging)
+      )
+      const stop = new AbortController()
+      const answer = chat.say("Go", stop.signal).then(
+        () => "ended",
+        () => "ended"
+      )
+      yield* until(() => state.begun === 1, "the model call")
+      stop.abort()
+      yield* until(() => state.ended === 1, "the interruption")
+      assert.strictEqual(yield* Effect.promise(() => answer), "ended")
     }).pipe(Effect.scoped)
   )
 

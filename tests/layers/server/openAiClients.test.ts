@@ -4,7 +4,7 @@ import { generateText, streamText } from "ai"
 import { Effect, Layer } from "effect"
 import { AiError } from "effect/ai"
 import OpenAI from "openai"
-import { Agent, Chain, SessionStore, TestModel } from "troupe"
+import { Agent, Chain, SessionStore, type TestModel } from "troupe"
 import { handling } from "../../support/agentServer.ts"
 import { desk, model, openAiClients, rejected } from "../../support/serverClients.ts"
 

@@ -30,6 +30,8 @@ const bundle = async (entry: string): Promise<string> => {
     minifySyntax: true,
     minifyWhitespace: true,
     legalComments: "none",
+    // The path of a package is part of the text: it must not say where node_modules is linked to.
+    preserveSymlinks: true,
     charset: "utf8"
   })
   return outputFiles[0]!.text.trim()

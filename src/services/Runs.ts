@@ -67,6 +67,8 @@ export interface Info {
 export interface StartOptions {
   /** Whom the run belongs to, for those who decide who may see it. It means nothing to the engine. */
   readonly owner?: string | undefined
+  /** Whether it goes on when the one who started it is gone. `false`: an engine need not keep it beyond its process. Default true. */
+  readonly detached?: boolean | undefined
   /** Whether model calls are streamed, so that the text comes as it is written. Default true. */
   readonly deltas?: boolean | undefined
   /**

@@ -8,6 +8,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Prompt from "effect/ai/Prompt"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schedule from "effect/Schedule"
@@ -24,6 +25,7 @@ import { DurableError, InvalidDefinition, type OutcomeUnknown } from "../../RunE
 import type { RunEvent } from "../../RunEvent.ts"
 import * as Runner from "../../Runner.ts"
 import type { Approved, Denied } from "../../services/Approver.ts"
+import { Runs } from "../../services/Runs.ts"
 import { define, type Definition } from "./internal/definition.ts"
 import {
   Engine,
@@ -36,6 +38,7 @@ import {
   type Service,
   type Wait
 } from "./internal/engine.ts"
+import { make as keptRuns } from "./internal/keptRuns.ts"
 import { programOf } from "./internal/program.ts"
 
 export {
@@ -284,7 +287,7 @@ export const result = <I, A, E, R>(self: Durable<I, A, E, R>, key: string): At<A
 
 /**
  * Interrupts a run, from any process. When it returns the run has ended: nothing more of it is kept. The process that
- * executes it interrupts its requests and tools a moment later. A run that has ended stays as it is.
+ * executes it interrupts its requests and tools a moment later. A run that has ended stays as it is. Nothing is undone.
  */
 export const interrupt = (self: Named, key: string): At<void> =>
   Effect.flatMap(Engine, (engine) => engine.interrupt(ref(self, key)))
@@ -438,6 +441,54 @@ const insisting = <A, R>(effect: Effect.Effect<A, DurableError, R>): Effect.Effe
       Schedule.spaced("1 second")
     )
   )
+
+/**
+ * The port `Runs` on the engine, for `AgentServer` and other programs that know runs by their ids: runs of these runners, by their
+ * names, go on in another process that has this Layer when their own is gone. `version` is that of `Durable.make`; default `"1"`.
+ *
+ * - Kept are runs that are started detached. Turns of a session, and runs that belong to a request, are left to the `Runs` that is
+ *   provided to this Layer, such as `Runs.layerMemory()`; without one they fail with `RunsError`, reason `engine`.
+ * - A run that waits for answers ends as suspended, as it does in memory, and `Runs.resume` goes on with it. Where answers are signed,
+ *   all processes need one secret: `Approvals.signing({ secret })`.
+ * - A message to a run (`Runs.input`) whose process ends as it takes it may be taken again.
+ * - What a caller puts around the runner, such as a server's limit of time, is not part of a kept run.
+ *
+ * Fails with `DurableError` when the database cannot be reached. Throws `InvalidDefinition` for two runners of one name.
+ *
+ * @example
+ * import { Layer } from "effect"
+ * import { Agent, AgentServer, DemoModel, Durable, Runs } from "troupe"
+ *
+ * const desk = Agent.make("desk", { instructions: "Answer questions." })
+ * const program = Layer.launch(AgentServer.serve({ runners: { desk }, port: 3000 }).pipe(
+ *   Layer.provide(Durable.layerRuns([desk]).pipe(Layer.provide(Runs.layerMemory()))),
+ *   Layer.provide([DemoModel.layer, Durable.layerSqlite({ filename: "runs.db" })])
+ * ))
+ */
+export const layerRuns = <const D extends ReadonlyArray<Runner.Member>>(
+  runners: D,
+  options: { readonly version?: string | undefined } = {}
+): Layer.Layer<Runs, DurableError, Runner.Services<D[number]> | Engine> => {
+  assertOptions("Durable.layerRuns", options, new Set(["version"]))
+  const definitions = new Map<string, Definition>()
+  for (const runner of runners) {
+    if (definitions.has(runner.name)) {
+      throw new InvalidDefinition({
+        subject: "Durable.layerRuns",
+        problem: `two of its runners are called "${runner.name}"`,
+        remedy: "Give one another name with Runner.named"
+      })
+    }
+    const named = { name: runner.name, version: options.version ?? "1", key: () => "" }
+    definitions.set(runner.name, define(runner, named))
+  }
+  const runs = Effect.gen(function* () {
+    const engine = yield* Engine
+    const others = Option.getOrUndefined(yield* Effect.serviceOption(Runs))
+    return yield* keptRuns(engine, definitions, others)
+  })
+  return Layer.effect(Runs, runs) as Layer.Layer<Runs, DurableError, Runner.Services<D[number]> | Engine>
+}
 
 /** Options of both engines. */
 export interface EngineOptions {

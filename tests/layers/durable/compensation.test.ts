@@ -1,10 +1,11 @@
 import { expect, it } from "@effect/vitest"
-import { Effect, Fiber, Layer, Schema } from "effect"
+import { Effect, Fiber, Layer, Schema, Stream } from "effect"
 import * as Chain from "troupe/Chain"
 import * as Durable from "troupe/Durable"
 import * as Parallel from "troupe/Parallel"
 import * as Runner from "troupe/Runner"
 import * as Step from "troupe/Step"
+import { checkGrammar } from "../../support/grammar.ts"
 import { engine, eventually, temporaryFile } from "../../support/durable.ts"
 
 const inFile = Layer.unwrap(Effect.map(temporaryFile, engine))
@@ -68,7 +69,11 @@ it.live("a run that is given up undoes what has finished in it, also in another 
       yield* eventually(Effect.map(Durable.status(trips, "x"), (status) => status === "suspended"))
       const [wait] = yield* Durable.pending(trips, "x")
       yield* Durable.answer(trips, "x", wait!.id, Durable.giveUp)
-      return yield* Effect.flip(Durable.result(trips, "x"))
+      const error = yield* Effect.flip(Durable.result(trips, "x"))
+      const events = yield* Stream.runCollect(Durable.events(trips, "x"))
+      checkGrammar(events)
+      expect(events.at(-1)).toMatchObject({ _tag: "RunFailed", path: ["trips"], error: { reason: "given-up" } })
+      return error
     })
     const error = yield* rest.pipe(Effect.provide(Durable.worker(trips)), Effect.provide(engine(file)))
     expect(error).toMatchObject({ _tag: "DurableError", reason: "given-up" })

@@ -126,7 +126,7 @@ export const trees = Durable.make(grove, { name: "trees", version: "1", key: (se
 /** The engine that the environment names. */
 export const engine = (options: Durable.EngineOptions = {}) => {
   const where = process.env["ENGINE"]!
-  const settings = { poll: "100 millis", lease: "4 seconds", ...options } as const
+  const settings = { poll: "100 millis", lease: "3 seconds", ...options } as const
   return where.startsWith("postgres:")
     ? Durable.layerPostgres({ url: where, maxConnections: 6, ...settings })
     : Durable.layerSqlite({ filename: where, ...settings })

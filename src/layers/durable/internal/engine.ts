@@ -120,6 +120,14 @@ export interface Service {
     run: (at: number) => Effect.Effect<void>
   ) => Effect.Effect<void, DurableError, Scope.Scope>
   readonly find: (run: Ref) => Effect.Effect<Kept | undefined, DurableError>
+  /** Finds a run by its id. */
+  readonly byId: (id: string) => Effect.Effect<Kept | undefined, DurableError>
+  /** The last event of a run that is kept. */
+  readonly last: (run: Ref) => Effect.Effect<RunEvent | undefined, DurableError>
+  /** Sends a message to a run that is under way; true once it has taken it, false when it has ended without. */
+  readonly post: (run: Ref, message: Schema.Json) => Effect.Effect<boolean, DurableError>
+  /** Hands each message that is sent to a run to `take`, which says whether it was taken. Never ends. */
+  readonly mail: (id: string, take: (message: Schema.Json) => Effect.Effect<boolean>) => Effect.Effect<never>
   /** As `find`, and fails for a run that is not known. */
   readonly get: (run: Ref) => Effect.Effect<Kept, DurableError>
   /** True when some process executes runs of this definition. */

@@ -5,7 +5,7 @@
 import * as Effect from "effect/Effect"
 import { canonical } from "../../../internal/fingerprint.ts"
 import { toJson } from "../../../internal/json.ts"
-import type { RunEvent } from "../../../RunEvent.ts"
+import { isTerminal, type RunEvent } from "../../../RunEvent.ts"
 
 /** Writes a batch whose first event has this number; false once a later execution has begun. */
 export type Write = (first: number, events: ReadonlyArray<RunEvent>) => Effect.Effect<boolean>
@@ -54,6 +54,7 @@ export class EventLog {
   #pending: Array<RunEvent> = []
   #next = 0
   #written = 0
+  #isClosed = false
 
   constructor(write: Write, kept: ReadonlyArray<RunEvent>) {
     this.#write = write
@@ -76,6 +77,11 @@ export class EventLog {
   /** The number of the next event. */
   get next(): number {
     return this.#next
+  }
+
+  /** Whether the run's last event is there. */
+  get isClosed(): boolean {
+    return this.#isClosed
   }
 
   /** Takes an event of this execution. */
@@ -129,6 +135,7 @@ export class EventLog {
   }
 
   #note(event: RunEvent): void {
+    if (event.path.length === 1 && isTerminal(event)) this.#isClosed = true
     if (event._tag === "StepStarted" || !("toolCallId" in event || isOfModel.has(event._tag)) || !("step" in event))
       return
     const sent = this.#sentOf(event)

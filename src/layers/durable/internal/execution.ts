@@ -18,6 +18,7 @@ import { encodeError, toJson } from "../../../internal/json.ts"
 import { DurableError } from "../../../RunError.ts"
 import { RunEvent } from "../../../RunEvent.ts"
 import type { Ended, Execute, OnUnknown, Wait } from "./engine.ts"
+import { missingEnds } from "./closing.ts"
 import { EventLog } from "./eventLog.ts"
 import * as Journal from "./journal.ts"
 import type { Claim, Tables } from "./tables.ts"
@@ -120,7 +121,7 @@ const once = (claim: Claim, program: Program, on: Surroundings): Effect.Effect<V
     const execution = Journal.make(host, `run_${claim.run.id}`)
     const log = new EventLog(
       (first, events) => Effect.tap(persist(tables.addEvents(claim, first, events.map(encodeEvent))), () => on.nudge),
-      yield* persist(keptEvents(tables, claim))
+      yield* persist(keptEvents(tables, claim, claim.lastSeq))
     )
     const start = {
       input: claim.run.input,
@@ -146,12 +147,24 @@ const once = (claim: Claim, program: Program, on: Surroundings): Effect.Effect<V
       Effect.onInterrupt(() => handOver(claim, fiber, execution, on)),
       Effect.ensuring(Effect.andThen(Fiber.interrupt(flushing), log.flush))
     )
-    return verdictOf(exit, execution, claim)
+    const verdict = verdictOf(exit, execution, claim)
+    if (verdict._tag === "Ended" && verdict.ended._tag !== "Interrupted" && !log.isClosed) {
+      const kept = yield* persist(keptEvents(tables, claim, Infinity))
+      const now = yield* Clock.currentTimeMillis
+      const root = { runId: `run_${claim.run.id}`, name: claim.run.name }
+      for (const event of missingEnds(kept, root, verdict.ended, now)) log.add(event)
+      yield* log.flush
+    }
+    return verdict
   })
 
 const encodeEvent = (event: RunEvent): Schema.Json => toJson(Schema.encodeSync(RunEvent)(event))
 
-const keptEvents = (tables: Tables, { lastSeq, run }: Claim): Effect.Effect<ReadonlyArray<RunEvent>, SqlError> =>
+const keptEvents = (
+  tables: Tables,
+  { run }: Claim,
+  lastSeq: number
+): Effect.Effect<ReadonlyArray<RunEvent>, SqlError> =>
   Effect.gen(function* () {
     const events: Array<RunEvent> = []
     while (events.length <= lastSeq) {

@@ -28,13 +28,18 @@ export const programOf =
     )
   }
 
-/** The services of the process, without what belongs to a run around the call, and with what belongs to this one. */
-const ofRun = (services: Context.Context<never>, start: Start): Context.Context<never> =>
+/** The services of the process, without what belongs to a run around the call, and with the journal of this one. */
+export const journaled = (services: Context.Context<never>, start: Start): Context.Context<never> =>
   services.pipe(
     Context.add(CurrentState, undefined),
     Context.add(CurrentRun, undefined),
     Context.add(SyncBridge, undefined),
-    Context.add(CurrentJournal, start.journal),
+    Context.add(CurrentJournal, start.journal)
+  )
+
+/** The same, in which a run waits where others end as suspended. */
+const ofRun = (services: Context.Context<never>, start: Start): Context.Context<never> =>
+  journaled(services, start).pipe(
     Context.add(CurrentWaiting, (waiting) =>
       start.ask({ kind: "client-tool", id: waiting.id, name: waiting.tool, request: asJson(waiting) })
     ),

@@ -13,9 +13,11 @@ import type * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import * as Stream from "effect/Stream"
 import { hash } from "../../../internal/fingerprint.ts"
+import { toJson } from "../../../internal/json.ts"
 import { messageOf } from "../../../internal/message.ts"
 import { DurableError } from "../../../RunError.ts"
 import { RunEvent } from "../../../RunEvent.ts"
+import { missingEnds } from "./closing.ts"
 import * as Cluster from "./cluster.ts"
 import { clientFailure } from "../../../internal/suspension.ts"
 import type { Answer, Ended, Kind, Ref, Service } from "./engine.ts"
@@ -98,6 +100,9 @@ interface Parts {
   readonly changes: Effect.Effect<unknown>
 }
 
+/** The name under which messages are sent to runs. */
+const mailbox = "~inbox"
+
 const attempts = { times: 3, schedule: Schedule.exponential(50) }
 
 const serviceOf = ({ changes, client, hosts, nudge, tables }: Parts): Service => {
@@ -120,6 +125,23 @@ const serviceOf = ({ changes, client, hosts, nudge, tables }: Parts): Service =>
       run.key,
       Cluster.give(nodeFor(run.fingerprint), run.fingerprint, Tables.executionIdOf(run), wake, value as Schema.Json)
     )
+
+  /** Ends the events of a run that no process ends. */
+  const close = (run: Tables.RunRow): Effect.Effect<void, DurableError> =>
+    Effect.gen(function* () {
+      const kept: Array<RunEvent> = []
+      for (let next = 0; ;) {
+        const more = yield* ask(run.key, tables.events(run.id, next))
+        if (more.length === 0) break
+        kept.push(...(yield* readable(more)))
+        next += more.length
+      }
+      const root = { runId: `run_${run.id}`, name: run.name }
+      const own = missingEnds(kept, root, run.ended ?? { _tag: "Interrupted" }, yield* now)
+      const [first] = own
+      if (first === undefined) return
+      yield* ask(run.key, tables.closeEvents(run.id, first.seq, own.map(encodeEvent)))
+    })
 
   const submit: Service["submit"] = (kind, key, input) =>
     Effect.gen(function* () {
@@ -159,6 +181,40 @@ const serviceOf = ({ changes, client, hosts, nudge, tables }: Parts): Service =>
       live(Effect.mapError(hosts.schedule(name, cron, run), (cause) => unreachable("", cause))),
     find,
     get: known,
+    byId: (id) => ask("", tables.find(id)),
+    last: (ref) =>
+      Effect.gen(function* () {
+        const run = yield* known(ref)
+        const last = yield* ask(ref.key, tables.lastSeqOf(run.id))
+        return last < 0 ? undefined : (yield* readable(yield* ask(ref.key, tables.events(run.id, last)))).at(-1)
+      }),
+    post: (ref, message) =>
+      Effect.gen(function* () {
+        const { id } = yield* known(ref)
+        const seq = yield* ask(ref.key, tables.sendSignal(id, mailbox, message))
+        yield* live(nudge)
+        while (true) {
+          const isOver = (yield* known(ref)).ended !== undefined
+          if (yield* ask(ref.key, tables.isTaken(id, mailbox, seq))) return true
+          if (isOver) return false
+          yield* live(changes)
+        }
+      }),
+    mail: (id, take) =>
+      Effect.gen(function* () {
+        const begun = new Set<number>()
+        while (true) {
+          for (const { seq, value } of yield* ask("", tables.sent(id, mailbox))) {
+            if (begun.has(seq)) continue
+            begun.add(seq)
+            const done = Effect.andThen(ask("", tables.take(id, mailbox, seq)), live(nudge))
+            yield* Effect.forkChild(
+              Effect.flatMap(take(value), (isTaken) => (isTaken ? Effect.ignore(done) : Effect.void))
+            )
+          }
+          yield* live(changes)
+        }
+      }).pipe(Effect.retry(Schedule.spaced("1 second")), Effect.orDie),
     isServed: ({ fingerprint }: Kind) => {
       const group = Cluster.groupOf(fingerprint)
       return Effect.mapError(
@@ -174,6 +230,8 @@ const serviceOf = ({ changes, client, hosts, nudge, tables }: Parts): Service =>
         const run = yield* known(ref)
         const at = yield* now
         if (!(yield* ask(ref.key, tables.interrupt(run.id, at)))) return
+        // A process that executes it says so itself, with what was under way.
+        if (run.state !== "running") yield* close(run)
         yield* live(nudge)
         yield* call(ref.key, Cluster.interrupt(nodeFor(run.fingerprint), run.fingerprint, Tables.executionIdOf(run)))
       }),
@@ -206,7 +264,7 @@ const serviceOf = ({ changes, client, hosts, nudge, tables }: Parts): Service =>
         if (!(yield* ask(ref.key, tables.requeue(before.id, at)))) return yield* notEnded(ref, before)
         yield* start(yield* known(ref))
       }),
-    events: (ref, from) => eventsOf(ref, from, { known, ask, tables, changes: live(changes) }),
+    events: (ref, from) => eventsOf(ref, from, { known, ask, tables, close, changes: live(changes) }),
     steps: (ref) => Effect.flatMap(known(ref), (run) => ask(ref.key, tables.stepsOf(run.id))),
     list: (query) => ask("", tables.list(query)),
     prune: (before) => Effect.mapError(live(prune(tables, client, before)), (cause) => unreachable("", cause))
@@ -261,6 +319,7 @@ interface Reading {
   readonly known: (ref: Ref) => Effect.Effect<Tables.RunRow, DurableError>
   readonly ask: <A>(key: string, statement: Effect.Effect<A, SqlError>) => Effect.Effect<A, DurableError>
   readonly tables: Tables.Tables
+  readonly close: (run: Tables.RunRow) => Effect.Effect<void, DurableError>
   readonly changes: Effect.Effect<unknown>
 }
 
@@ -274,7 +333,7 @@ interface Batch {
 const lateLooks = 8
 
 /** The events of a run from number `from` on, until it has ended. */
-const eventsOf = (ref: Ref, from: number | "now", { ask, changes, known, tables }: Reading) => {
+const eventsOf = (ref: Ref, from: number | "now", { ask, changes, close, known, tables }: Reading) => {
   const first = Effect.flatMap(known(ref), (run) =>
     from === "now" ? Effect.map(ask(ref.key, tables.lastSeqOf(run.id)), (last) => last + 1) : Effect.succeed(from)
   )
@@ -283,8 +342,10 @@ const eventsOf = (ref: Ref, from: number | "now", { ask, changes, known, tables 
       const run = yield* known(ref)
       const events = yield* ask(ref.key, tables.events(run.id, next))
       if (events.length > 0) return { events: yield* readable(events), next: next + events.length }
-      if (run.ended !== undefined && (run.state !== "interrupted" || looks <= 0)) return { events: [], next: undefined }
-      yield* changes
+      if (run.ended !== undefined && (run.state !== "interrupted" || looks < 0)) return { events: [], next: undefined }
+      // The process that executed it is gone too.
+      if (run.ended !== undefined && looks === 0) yield* close(run)
+      else yield* changes
       return yield* more(next, run.ended === undefined ? looks : looks - 1)
     })
   return Stream.unwrap(
@@ -304,6 +365,7 @@ const eventsOf = (ref: Ref, from: number | "now", { ask, changes, known, tables 
 }
 
 const decodeEvent = Schema.decodeUnknownOption(RunEvent)
+const encodeEvent = (event: RunEvent): Schema.Json => toJson(Schema.encodeSync(RunEvent)(event))
 
 /** The events that can be read; what cannot be read is said. */
 const readable = (events: ReadonlyArray<Schema.Json>): Effect.Effect<ReadonlyArray<RunEvent>> => {

@@ -262,6 +262,12 @@ export const make = (sql: SqlClient.SqlClient) => {
         (written): boolean => written.length === 1
       ),
 
+    /** Adds the last events of a run that no process ends; nothing where others were written meanwhile. */
+    closeEvents: (id: string, first: number, events: ReadonlyArray<Schema.Json>) =>
+      sql`INSERT INTO troupe_events (run_id, first, last, events)
+        VALUES (${id}, ${first}, ${first + events.length - 1}, ${JSON.stringify(events)})
+        ON CONFLICT (run_id, first) DO NOTHING`,
+
     /** Events from number `from` on. */
     events: (id: string, from: number): Effect.Effect<ReadonlyArray<Schema.Json>, SqlError> =>
       Effect.map(
@@ -283,6 +289,23 @@ export const make = (sql: SqlClient.SqlClient) => {
           FROM troupe_signals WHERE run_id = ${id} AND name = ${name} RETURNING seq`),
         ([row]) => Number(row!["seq"])
       ),
+
+    /** What was sent to a run under a name and is not taken, the first first. */
+    sent: (id: string, name: string) =>
+      Effect.map(
+        rows(sql`SELECT seq, value FROM troupe_signals WHERE run_id = ${id} AND name = ${name} AND taken = 0
+          ORDER BY seq LIMIT 100`),
+        (found) => found.map((row) => ({ seq: Number(row["seq"]), value: json(row["value"]) }))
+      ),
+
+    isTaken: (id: string, name: string, seq: number) =>
+      Effect.map(
+        rows(sql`SELECT taken FROM troupe_signals WHERE run_id = ${id} AND name = ${name} AND seq = ${seq}`),
+        ([row]): boolean => Number(row?.["taken"]) === 1
+      ),
+
+    take: (id: string, name: string, seq: number) =>
+      sql`UPDATE troupe_signals SET taken = 1 WHERE run_id = ${id} AND name = ${name} AND seq = ${seq}`,
 
     /** Takes the first that was sent under the step's name and that is in order, and keeps it as the step's outcome. */
     takeSignal: (

@@ -330,7 +330,12 @@ export interface Begin {
 export const begin = (edge: Edge, options: Begin): Effect.Effect<string, Problem, Scope.Scope> =>
   startIn(edge, options.isDetached, () => {
     const { caller, deltas, input, isDetached, runner, session } = options
-    const begun = edge.runs.start(runner.runner, input, { owner: caller.name, deltas, paced: deltas && !isDetached })
+    const begun = edge.runs.start(runner.runner, input, {
+      owner: caller.name,
+      detached: isDetached,
+      deltas,
+      paced: deltas && !isDetached
+    })
     return Effect.tap(begun, (runId) => edge.record(runId, session))
   })
 

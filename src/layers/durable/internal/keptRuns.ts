@@ -1,0 +1,261 @@
+/** The port `Runs` on the durable engine: runs that are known by their ids, and that go on when their process is gone. */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Prompt from "effect/ai/Prompt"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as Inbox from "../../../Inbox.ts"
+import type { DurableError } from "../../../RunError.ts"
+import { isTerminal, type RunEvent } from "../../../RunEvent.ts"
+import * as Runner from "../../../Runner.ts"
+import {
+  type Delivery,
+  type Info,
+  RunsError,
+  type Service as RunsService,
+  type StartOptions,
+  type Status
+} from "../../../services/Runs.ts"
+import type { Definition } from "./definition.ts"
+import type { Execute, Kept, Ref, Service } from "./engine.ts"
+import { journaled } from "./program.ts"
+
+/** What is kept of a start. */
+const Given = Schema.Struct({
+  /** An input of the runner, or the transcript of a run that goes on. */
+  input: Schema.Union([
+    Schema.TaggedStruct("Input", { value: Schema.Json }),
+    Schema.TaggedStruct("Transcript", { value: Schema.toEncoded(Prompt.Prompt) })
+  ]),
+  owner: Schema.optionalKey(Schema.String),
+  deltas: Schema.Boolean
+})
+type Given = typeof Given.Type
+const decodeGiven = Schema.decodeUnknownOption(Given)
+const decodePrompt = Schema.decodeUnknownEffect(Prompt.Prompt)
+const encodePrompt = Schema.encodeSync(Prompt.Prompt)
+
+const Message = Schema.Struct({ prompt: Prompt.Prompt, delivery: Schema.Literals(["steer", "queue"]) })
+const decodeMessage = Schema.decodeUnknownOption(Message)
+const encodeMessage = Schema.encodeSync(Message)
+
+const asJson = (value: unknown): Schema.Json => JSON.parse(JSON.stringify(value)) as Schema.Json
+const refOf = ({ key, name }: Kept): Ref => ({ name, key })
+const runIdOf = (id: string): string => `run_${id}`
+const idIn = (runId: string): string => runId.replace(/^run_/, "")
+
+/** Executes the runs of a definition: they listen to what is sent to them, and end as suspended where they wait for answers. */
+const executing =
+  (durable: Definition, engine: Service, services: Context.Context<never>): Execute =>
+  (start) =>
+    Effect.gen(function* () {
+      const given = Option.getOrUndefined(decodeGiven(start.input))
+      if (given === undefined) return yield* Effect.die(new Error("what is kept of its start cannot be read"))
+      const input: unknown =
+        given.input._tag === "Transcript"
+          ? yield* Effect.orDie(decodePrompt(given.input.value))
+          : yield* durable.decodeInput("", given.input.value)
+      const named = Runner.named(durable.runner as Runner.Runner<unknown, unknown, unknown, never>, durable.name)
+      const runner = Runner.onEvent(named, start.onEvent)
+      const inbox = yield* Inbox.make
+      const take = (message: Schema.Json) =>
+        Option.match(decodeMessage(message), {
+          onNone: () => Effect.succeed(false),
+          onSome: ({ delivery, prompt }) => Effect.map(inbox[delivery](prompt), (became) => became === "delivered")
+        })
+      yield* Effect.forkChild(engine.mail(idIn(start.journal.rootId ?? ""), take))
+      return yield* outputOf(runner, input, given.deltas, inbox)
+    }).pipe(
+      Effect.mapError(durable.encodeError),
+      Effect.updateContext((context: Context.Context<never>) => journaled(Context.merge(context, services), start))
+    )
+
+/** The output as the last event has it, which is all that is read of it. */
+const outputOf = (
+  runner: Runner.Runner<unknown, unknown, unknown, never>,
+  input: unknown,
+  deltas: boolean,
+  inbox: Inbox.Inbox
+): Effect.Effect<Schema.Json, unknown> => {
+  if (!deltas) return Effect.as(Inbox.listen(runner.run(input), inbox), null)
+  return Effect.as(Stream.runDrain(Inbox.listen(runner.stream(input), inbox)), null)
+}
+
+const fail = (reason: RunsError["reason"], runId: string, problem: string, remedy: string) =>
+  new RunsError({ reason, runId, problem, remedy })
+
+const ofEngine =
+  (runId: string) =>
+  (error: DurableError): RunsError =>
+    error.reason === "key-conflict"
+      ? fail("not-waiting", runId, "it has been resumed already", "Follow the run that went on")
+      : fail(error.reason === "unknown-run" ? "unknown-run" : "engine", runId, error.problem, error.remedy)
+
+const unknown = (runId: string) =>
+  fail("unknown-run", runId, "there is no such run", "It may have been removed: start it again")
+
+const statusOf = ({ ended, state }: Kept, last: RunEvent | undefined): Status => {
+  if (last?._tag === "RunSuspended" && ended !== undefined) return "suspended"
+  return state === "completed" || state === "failed" || state === "interrupted" ? state : "running"
+}
+
+/** Makes the engine of runs, and executes those of `definitions` here. Other runs are of `others`, which may know them. */
+export const make = (
+  engine: Service,
+  definitions: ReadonlyMap<string, Definition>,
+  others: RunsService | undefined
+): Effect.Effect<RunsService, DurableError, Scope.Scope> =>
+  Effect.gen(function* () {
+    const services = yield* Effect.context<never>()
+    for (const durable of definitions.values()) {
+      yield* engine.host(durable, executing(durable, engine, services), () => Effect.succeed(undefined))
+    }
+    return serviceOf(engine, definitions, others)
+  })
+
+const serviceOf = (
+  engine: Service,
+  definitions: ReadonlyMap<string, Definition>,
+  others: RunsService | undefined
+): RunsService => {
+  const find = (runId: string): Effect.Effect<Kept | undefined, RunsError> =>
+    Effect.map(Effect.mapError(engine.byId(idIn(runId)), ofEngine(runId)), (kept) =>
+      kept !== undefined && definitions.has(kept.name) ? kept : undefined
+    )
+  /** Asks about a run that is kept, or those who may know it. */
+  const of = <A>(
+    runId: string,
+    own: (kept: Kept) => Effect.Effect<A, RunsError | DurableError>,
+    other: (runs: RunsService) => Effect.Effect<A, RunsError>
+  ): Effect.Effect<A, RunsError> =>
+    Effect.flatMap(find(runId), (kept) => {
+      if (kept === undefined) return others === undefined ? Effect.fail(unknown(runId)) : other(others)
+      return Effect.mapError(own(kept), (error) => (error instanceof RunsError ? error : ofEngine(runId)(error)))
+    })
+
+  const infoOf = (kept: Kept): Effect.Effect<Info, DurableError> =>
+    Effect.gen(function* () {
+      const runId = runIdOf(kept.id)
+      const last = yield* engine.last(refOf(kept))
+      const next = yield* engine.find({ name: kept.name, key: resumedKey(runId) })
+      return {
+        runId,
+        runner: kept.name,
+        status: statusOf(kept, last),
+        owner: Option.getOrUndefined(decodeGiven(kept.input))?.owner,
+        startedAt: kept.createdAt,
+        firstSeq: 0,
+        nextSeq: last === undefined ? 0 : last.seq + 1,
+        ended: last !== undefined && isTerminal(last) && last.path.length === 1 ? last : undefined,
+        resumedAs: next === undefined ? undefined : runIdOf(next.id)
+      }
+    })
+
+  const submit = (durable: Definition, key: string, given: Given) =>
+    Effect.map(Effect.mapError(engine.submit(durable, key, asJson(given)), ofEngine("")), runIdOf)
+
+  const given = (input: Given["input"], { deltas, owner }: StartOptions): Given => ({
+    input,
+    ...(owner === undefined ? {} : { owner }),
+    deltas: deltas !== false
+  })
+
+  const start: RunsService["start"] = (runner, input, options = {}) =>
+    Effect.gen(function* () {
+      const durable = definitions.get(runner.name)
+      // What belongs to a conversation of this process, or to one who waits for it, goes with that.
+      const isKept = options.detached !== false && runner.definition.session === undefined && durable !== undefined
+      if (!isKept) {
+        if (others !== undefined) return yield* others.start(runner, input, options)
+        const problem = `"${runner.name}" is not one of the runners whose runs are kept`
+        return yield* fail(
+          "engine",
+          "",
+          problem,
+          "Give it to Durable.runs, or provide Runs.layerMemory() to that Layer"
+        )
+      }
+      const value = yield* Effect.mapError(durable.encodeInput("", input), ofEngine(""))
+      return yield* submit(durable, globalThis.crypto.randomUUID(), given({ _tag: "Input", value }, options))
+    })
+
+  return {
+    start,
+    follow: (runId, options) =>
+      Stream.unwrap(
+        of(
+          runId,
+          (kept) =>
+            Effect.map(firstOf(engine, kept, options?.from ?? 0), (from) =>
+              Stream.mapError(engine.events(refOf(kept), from), ofEngine(runId))
+            ),
+          (runs) => Effect.succeed(runs.follow(runId, options))
+        )
+      ),
+    poll: (runId) => of(runId, infoOf, (runs) => runs.poll(runId)),
+    list: Effect.gen(function* () {
+      const kept = yield* Effect.forEach(definitions.keys(), (name) => engine.list({ name, limit: 500 }))
+      const own = yield* Effect.forEach(kept.flat(), infoOf)
+      const rest = others === undefined ? [] : yield* others.list
+      return [...own, ...rest].toSorted((a, b) => b.startedAt - a.startedAt)
+    }).pipe(Effect.mapError((error) => (error instanceof RunsError ? error : ofEngine("")(error)))),
+    input: (runId, prompt, delivery) =>
+      of(
+        runId,
+        (kept) => sent(engine, kept, prompt, delivery),
+        (runs) => runs.input(runId, prompt, delivery)
+      ),
+    interrupt: (runId) =>
+      of(
+        runId,
+        (kept) =>
+          kept.ended !== undefined
+            ? Effect.void
+            : Effect.andThen(engine.interrupt(refOf(kept)), Stream.runDrain(engine.events(refOf(kept), "now"))),
+        (runs) => runs.interrupt(runId)
+      ),
+    resume: (runId, answered, options = {}) =>
+      of(
+        runId,
+        (kept) =>
+          Effect.gen(function* () {
+            const { owner, status } = yield* infoOf(kept)
+            if (status !== "suspended") {
+              const problem = "it does not wait for answers"
+              return yield* fail("not-waiting", runId, problem, "Only a suspended run is resumed")
+            }
+            const input = { _tag: "Transcript", value: encodePrompt(answered) } as const
+            return yield* submit(definitions.get(kept.name)!, resumedKey(runId), given(input, { owner, ...options }))
+          }),
+        (runs) => runs.resume(runId, answered, options)
+      )
+  }
+}
+
+/** Of two answers to a run, one counts. */
+const resumedKey = (runId: string): string => `resumed ${runId}`
+
+/** From now on: the last event in any case, where there is one. */
+const firstOf = (engine: Service, kept: Kept, from: number | "now"): Effect.Effect<number, DurableError> =>
+  from !== "now"
+    ? Effect.succeed(from)
+    : Effect.map(engine.last(refOf(kept)), (last) => {
+        if (last === undefined) return 0
+        return isTerminal(last) && last.path.length === 1 ? last.seq : last.seq + 1
+      })
+
+const sent = (
+  engine: Service,
+  kept: Kept,
+  prompt: Prompt.RawInput,
+  delivery: Delivery
+): Effect.Effect<"delivered" | "undelivered", RunsError | DurableError> => {
+  if (kept.ended !== undefined) {
+    const remedy = "Start a run with the conversation so far and the new input"
+    return Effect.fail(fail("not-listening", runIdOf(kept.id), "it takes no input", remedy))
+  }
+  const message = asJson(encodeMessage({ prompt: Prompt.make(prompt), delivery }))
+  return Effect.map(engine.post(refOf(kept), message), (isTaken) => (isTaken ? "delivered" : "undelivered"))
+}

@@ -535,6 +535,25 @@ const budgetOptions: ReadonlySet<string> = new Set([
   "onExceeded"
 ] satisfies ReadonlyArray<keyof Budget>)
 
+/** @internal Measures what the runs of a runner cost, and limits nothing. `onEnd` gets `undefined` where a price is not known. */
+export const metered = <I, A, E, R>(
+  self: Runner<I, A, E, R>,
+  onEnd: (cost: number | undefined) => void
+): Runner<I, A, E, R> =>
+  modify(self, (input: I, state, inner) =>
+    Effect.suspend(() => {
+      const ledger = Budgets.Ledger.tally(state.budget, state.info)
+      state.enter(ledger)
+      return Effect.ensuring(
+        inner(input),
+        Effect.sync(() => {
+          state.leave(ledger)
+          onEnd(ledger.metered)
+        })
+      )
+    })
+  )
+
 /**
  * What the budgets around the current fiber leave, for code inside of tools and middleware: for each limit the least that any
  * of them leaves, and `undefined` where none sets it. Model calls at work count once they have ended.

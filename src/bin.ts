@@ -162,6 +162,52 @@ const review = Command.make(
   ])
 )
 
+const evaluate = Command.make(
+  "eval",
+  {
+    model,
+    json: Flag.Boolean("json").pipe(
+      Flag.withDescription("Write each report as a line of JSON in place of tables"),
+      Flag.withDefault(false)
+    ),
+    junit: Flag.String("junit").pipe(Flag.withDescription("Write JUnit's XML to this file"), Flag.optional),
+    save: Flag.String("save").pipe(
+      Flag.withDescription("Write the reports to this file, for --compare"),
+      Flag.optional
+    ),
+    compare: Flag.String("compare").pipe(
+      Flag.withDescription("Say what differs from the reports in this file, which --save wrote"),
+      Flag.optional
+    ),
+    cache: Flag.String("cache").pipe(
+      Flag.withDescription("Keep runs and scores in this folder, and do only what is not there"),
+      Flag.optional
+    ),
+    concurrency: Flag.Int("concurrency").pipe(
+      Flag.withDescription("How many runs are at work at once; by default as the evaluation says, or 4"),
+      Flag.optional
+    ),
+    limit: Flag.Int("limit").pipe(Flag.withDescription("Only so many cases"), Flag.optional),
+    files: Argument.String("file").pipe(
+      Argument.withDescription("Files that export evaluations; they are loaded, so their code runs"),
+      Argument.atLeast(1)
+    )
+  },
+  (input) =>
+    Effect.flatMap(
+      Effect.promise(() => import("./cli/eval.ts")),
+      (command) => command.run(input)
+    )
+).pipe(
+  Command.withDescription("Evaluate agents and workflows; exits with 1 where a gate does not hold"),
+  Command.withExamples([
+    { command: "troupe eval --model openai:gpt-4.1-mini answers.eval.ts" },
+    {
+      command: "troupe eval --cache .evals --junit report.xml --save now.ndjson --compare before.ndjson answers.eval.ts"
+    }
+  ])
+)
+
 const graph = Command.make(
   "graph",
   {
@@ -336,7 +382,7 @@ const runs = Command.make("runs").pipe(
 
 const troupe = Command.make("troupe").pipe(
   Command.withDescription("Agents that start together, stop together, and say what went wrong"),
-  Command.withSubcommands([run, chat, trace, review, graph, mcp, acp, serve, worker, runs])
+  Command.withSubcommands([run, chat, trace, evaluate, review, graph, mcp, acp, serve, worker, runs])
 )
 
 let signal: "SIGINT" | "SIGTERM" = "SIGINT"

@@ -287,7 +287,7 @@ export const erased = (name: string, options: Options): Agent<unknown, unknown, 
       input: conversation,
       output: output === Schema.String ? text : () => output,
       observers: nothing,
-      structure: () => structureOf(plan)
+      structure: () => structureOf(plan, options)
     },
     {
       output,
@@ -352,8 +352,9 @@ const with_: {
 })
 export { with_ as with }
 
-const structureOf = (plan: Spec.AgentSpec): Structure => ({
+const structureOf = (plan: Spec.AgentSpec, options: Options): Structure => ({
   kind: "agent",
+  traits: () => traitsOf(plan, options),
   members: [
     ...[...plan.tools.byName].map(([name, entry]) => ({
       name,
@@ -364,6 +365,25 @@ const structureOf = (plan: Spec.AgentSpec): Structure => ({
     ...plan.sources.map(({ name }) => ({ name, role: "tool", runner: undefined }))
   ]
 })
+
+/** What two versions of an agent differ by. A function is known by its text. */
+const traitsOf = ({ output, tools, ...plan }: Spec.AgentSpec, options: Options): Schema.Json => {
+  const described = [...tools.byName].map(([name, entry]) => {
+    const tool = AgentTool.isAgentTool(entry) ? entry.tool : entry
+    return [name, Tool.isProviderDefined(tool) ? null : (tool.description ?? null)]
+  })
+  return toJson({
+    instructions: textOf(options.instructions),
+    output: output?.format ?? null,
+    tools: described,
+    toolChoice: textOf(plan.toolChoice),
+    stopWhen: textOf(plan.stopWhen),
+    limits: [plan.maxSteps, plan.onMaxSteps, plan.maxToolCalls, plan.maxToolCallsPerStep, plan.outputRepairs],
+    around: [...middlewareOf(options), ...(options.use ?? nothing)].map(({ name }) => name)
+  })
+}
+
+const textOf = (option: unknown): unknown => (typeof option === "function" ? String(option) : option)
 
 const parametersOf = (tool: Tool.Any): Schema.Json =>
   Tool.isProviderDefined(tool) ? null : toJson(Tool.getJsonSchema(tool))

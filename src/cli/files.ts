@@ -12,26 +12,29 @@ export interface TextFile {
   readonly text: string
 }
 
-const maxBytes = 1024 * 1024
+const mebibyte = 1024 * 1024
 
-/** Reads a text file. Refuses, in one line, what is missing, no file, empty, too large or no UTF-8 text. */
-export const readText = (name: string): Effect.Effect<TextFile, CliFailure, FileSystem.FileSystem> =>
+/** Reads a text file. Refuses, in one line, what is missing, no file, empty, too large (1 MiB if unset) or no UTF-8 text. */
+export const readText = (
+  name: string,
+  maxBytes: number = mebibyte
+): Effect.Effect<TextFile, CliFailure, FileSystem.FileSystem> =>
   Effect.gen(function* () {
     const fs = yield* FileSystem.FileSystem
     const info = yield* fs.stat(name)
     if (info.type === "Directory") return yield* badInput(`${name} is a directory. Name the files in it.`)
     if (info.type !== "File") return yield* badInput(`${name} is not a regular file.`)
-    if (info.size > maxBytes) return yield* tooLarge(name, info.size)
+    if (info.size > maxBytes) return yield* tooLarge(name, info.size, maxBytes)
     const bytes = yield* fs.readFile(name)
     // It may have grown, and some files have no known size.
-    if (bytes.byteLength > maxBytes) return yield* tooLarge(name, bytes.byteLength)
+    if (bytes.byteLength > maxBytes) return yield* tooLarge(name, bytes.byteLength, maxBytes)
     const text = decode(bytes)
     if (text === undefined) return yield* badInput(`${name} is not a text file (UTF-8).`)
     if (text.trim() === "") return yield* badInput(`${name} is empty.`)
     return { name, text }
   }).pipe(Effect.catchTag("PlatformError", (error) => Effect.fail(ofPlatform(name, error))))
 
-const tooLarge = (name: string, size: number | bigint): CliFailure =>
+const tooLarge = (name: string, size: number | bigint, maxBytes: number): CliFailure =>
   badInput(`${name} has ${size} bytes; the limit is ${maxBytes}. Split it.`)
 
 const decode = (bytes: Uint8Array): string | undefined => {

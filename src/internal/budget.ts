@@ -27,6 +27,8 @@ export interface Limits {
 export interface Amount {
   readonly tokens: number
   readonly cost: number
+  /** Set where the cost is not known, and counted as 0. */
+  readonly isUnpriced?: boolean | undefined
 }
 
 /** What has been used of each limit but time. */
@@ -130,6 +132,7 @@ export class Ledger {
   readonly #isOverdue: boolean
   readonly #used = { tokens: 0, cost: 0, steps: 0, toolCalls: 0 }
   readonly #reservations = new Set<Reservation>()
+  #isUnpriced = false
   /** The most that one call has used. */
   #largest: Amount | undefined
   /** Done when a call has ended, for those that wait. */
@@ -154,7 +157,7 @@ export class Ledger {
   }
 
   /** Counts what is used within a ledger from now on, and limits nothing. */
-  static tally(parent: Ledger, owner: RunInfo): Ledger {
+  static tally(parent: Ledger | undefined, owner: RunInfo): Ledger {
     return new Ledger(parent, owner, { onExceeded: "fail" }, { now: 0, startedAt: 0, wasInTime: true })
   }
 
@@ -166,6 +169,11 @@ export class Ledger {
   /** Dollars spent so far; `undefined` without a limit of cost. */
   get cost(): number | undefined {
     return this.limits.cost === undefined ? undefined : this.#used.cost
+  }
+
+  /** Dollars spent so far, with or without a limit; `undefined` where a call had no known price. */
+  get metered(): number | undefined {
+    return this.#isUnpriced ? undefined : this.#used.cost
   }
 
   /** Tokens used so far. */
@@ -339,6 +347,7 @@ export class Ledger {
     for (let ledger: Ledger | undefined = this; ledger !== undefined; ledger = ledger.parent) {
       ledger.#used.tokens += amount.tokens
       ledger.#used.cost += amount.cost
+      ledger.#isUnpriced ||= amount.isUnpriced === true
       ledger.#largest = {
         tokens: Math.max(amount.tokens, ledger.#largest?.tokens ?? 0),
         cost: Math.max(amount.cost, ledger.#largest?.cost ?? 0)

@@ -22,7 +22,7 @@ import * as Stream from "effect/Stream"
 import type { Decision, RunEvent } from "../RunEvent.ts"
 import { CurrentRun } from "../services/CurrentRun.ts"
 import { SyncBridge } from "../services/SyncBridge.ts"
-import { CurrentRecorder, type Recorder } from "../services/TraceStore.ts"
+import { CurrentRecorder, CurrentSampler, type Recorder } from "../services/TraceStore.ts"
 import { CaptureContent, LogFailures } from "../services/Telemetry.ts"
 import { WaitingFor } from "../services/Waiting.ts"
 import type { Observer } from "./eventSink.ts"
@@ -120,9 +120,11 @@ const begin = <I, A, E, R>(
     const parent = fiber.getRef(CurrentState)
     const { session } = definition
     const recording = options.recording === true || session !== undefined
-    const recorder = parent === undefined ? fiber.getRef(CurrentRecorder) : undefined
+    const recorders = parent === undefined ? recordersOf(fiber) : none
     const observers =
-      recorder === undefined ? definition.observers : [...definition.observers, recordBy(() => recorder(state.info))]
+      recorders.length === 0
+        ? definition.observers
+        : [...definition.observers, ...recorders.map((recorder) => recordBy(() => recorder(state.info)))]
     const isFunction = definition.structure === aFunction
     const given = { ...options, recording, observers, session, input, isFunction }
     const state: RunState = new RunState(fiber, name, parent, given)
@@ -141,6 +143,16 @@ const begin = <I, A, E, R>(
     }
     return observed(fiber, definition, parent, state, body)
   })
+
+const none: ReadonlyArray<never> = []
+
+/** What keeps or scores the root runs that the fiber begins. */
+const recordersOf = (fiber: Fiber.Fiber<unknown, unknown>): ReadonlyArray<Recorder> => {
+  const recorder = fiber.getRef(CurrentRecorder)
+  const sampler = fiber.getRef(CurrentSampler)
+  if (sampler === undefined) return recorder === undefined ? none : [recorder]
+  return recorder === undefined ? [sampler] : [recorder, sampler]
+}
 
 /** An observer that hands the events of a root run to a recorder. */
 const recordBy = (begin: () => ReturnType<Recorder>): Observer => {

@@ -184,6 +184,8 @@ class Picture {
         return this.#sequence(structure.members, path)
       case "evaluator-optimizer":
         return this.#loop(structure.members, path, "revise")
+      case "conversation":
+        return this.#loop(structure.members, path, "answer")
       case "plan-execute-evaluate":
         return this.#planned(structure.members, path)
       case "fallback":

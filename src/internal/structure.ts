@@ -18,6 +18,7 @@ export type Kind =
   | "gather"
   | "team"
   | "event"
+  | "conversation"
 
 /** The part of a runner that is drawn. `Runner.Runner` has this form. */
 export interface Drawable {
@@ -46,6 +47,8 @@ export interface Structure {
   readonly note?: string | undefined
   /** In the order in which they work. */
   readonly members: ReadonlyArray<Member>
+  /** How it is set beyond its members, such as an agent's instructions. It is not drawn: it tells versions apart. */
+  readonly traits?: (() => Schema.Json) | undefined
 }
 
 const noMembers: Structure = { kind: "function", members: [] }

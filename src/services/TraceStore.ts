@@ -84,6 +84,12 @@ export class TraceStore extends Context.Service<TraceStore, Service>()("troupe/T
 /** Receives the events of a root run. It must return at once. */
 export type Recorder = (run: RunInfo) => (event: RunEvent) => void
 
+/** Chooses among the root runs that begin here, and scores them. Set by `Eval.sampling`. */
+export const CurrentSampler: Context.Reference<Recorder | undefined> = Context.Reference<Recorder | undefined>(
+  "troupe/Eval/Sampler",
+  { defaultValue: () => undefined }
+)
+
 /** Records the root runs that begin here. Set by `TraceStore.record`. */
 export const CurrentRecorder: Context.Reference<Recorder | undefined> = Context.Reference<Recorder | undefined>(
   "troupe/TraceStore/Recorder",

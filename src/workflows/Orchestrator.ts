@@ -190,7 +190,7 @@ const managing = (
     description,
     {
       ...definition,
-      structure: () => ({ kind: "orchestrator", members: definition.structure().members }),
+      structure: () => ({ ...definition.structure(), kind: "orchestrator" }),
       body: (input: Prompt.RawInput, state: RunState) =>
         Effect.suspend(() => {
           const body = definition.body(input, state).pipe(

@@ -15,7 +15,8 @@ const guides = [
   "many-tools",
   "durable",
   "context",
-  "recovery"
+  "recovery",
+  "evaluation"
 ]
 
 /** What the lines that print are said to print, in their order; a line that prints several times says so with semicolons. */

@@ -69,10 +69,14 @@ const meterOf = (fiber: Fiber.Fiber<unknown, unknown>, { modelName, provider }: 
   }
   return {
     costOf: ({ input, output }) => cost(usageOf(input, output)),
-    amountOf: (usage, answer) => ({
-      tokens: (usage.inputTokens.total ?? 0) + (usage.outputTokens.total ?? 0),
-      cost: cost(usage, answer) ?? 0
-    })
+    amountOf: (usage, answer) => {
+      const known = cost(usage, answer)
+      return {
+        tokens: (usage.inputTokens.total ?? 0) + (usage.outputTokens.total ?? 0),
+        cost: known ?? 0,
+        isUnpriced: known === undefined
+      }
+    }
   }
 }
 

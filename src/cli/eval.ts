@@ -71,7 +71,7 @@ const evalsOf = (file: string): Effect.Effect<ReadonlyArray<Loaded>, CliFailure,
     return found.size > 0
       ? Effect.succeed([...found] as ReadonlyArray<Loaded>)
       : badInput(
-          `${file} exports no evaluation. Export one: export default Eval.make("name", { runner, data, scorers })`
+          `${file} exports no evaluation. Export one: export default Eval.make("name", runner, { data, scorers })`
         )
   })
 

@@ -15,7 +15,7 @@ import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
 import { assertName, assertOptions, assertText, kindOf } from "../internal/definition.ts"
 import { durationOf } from "../internal/toolDefinition.ts"
-import type { ErrorIn, ServicesIn } from "../internal/wiring.ts"
+import type { ServicesIn } from "../internal/wiring.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import type { StoreError } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
@@ -72,6 +72,14 @@ export const isEval = (u: unknown): u is Eval<unknown, unknown> => Predicate.has
 /** One runner, or several by the names that the report has for them. */
 export type Runners = Runner.Member | Readonly<Record<string, Runner.Member>>
 type RunnerOf<T> = T extends Runner.Member ? T : T[keyof T]
+/** What is not a runner, checked where it does not keep the compiler from inferring what is. */
+type Slots<T> = unknown extends T
+  ? unknown
+  : T extends Runners
+    ? unknown
+    : {
+        readonly runner: "The second argument is not a runner, nor a record of runners. Make one with Agent.make or Runner.make"
+      }
 /** The input that all runners take. */
 export type InputOf<T> = (
   RunnerOf<T> extends infer M ? (M extends unknown ? (input: Runner.Input<M>) => void : never) : never
@@ -117,7 +125,6 @@ export interface Settings {
 }
 
 const known: ReadonlySet<string> = new Set([
-  "runner",
   "data",
   "scorers",
   "trials",
@@ -128,12 +135,12 @@ const known: ReadonlySet<string> = new Set([
 ])
 
 /**
- * Makes an evaluation: every case of `data` is run by every runner, and each run is scored by every scorer.
+ * Makes an evaluation of a runner, or of a record of several, such as one agent with two models: every case of `data` is run by
+ * every runner, and each run is scored by every scorer.
  *
  * A run or a scorer that fails takes nothing else down: a run that failed counts as 0 for scorers of outputs, and a scorer that
  * failed has no score and holds no gate. Nothing runs before {@link run}.
  *
- * - `runner`: what is evaluated, or a record of several, such as one agent with two models.
  * - `data`: cases with an `input` and, for scorers that compare, what is `expected`. See {@link fromFile} and {@link fromTraces}.
  * - `scorers`: functions of `{ input, output, expected, events, spent }` that return a number from 0 to 1 or a boolean, also as a
  *   promise or an Effect; those of `autoevals` as they are; and those of this module. {@link gate} makes one decide.
@@ -144,23 +151,26 @@ const known: ReadonlySet<string> = new Set([
  * import { Agent, DemoModel, Eval, Runner } from "troupe"
  *
  * const clerk = Agent.make("clerk", { instructions: "Answer questions." })
- * const arithmetic = Eval.make("arithmetic", {
- *   runner: Runner.provide(clerk, DemoModel.layer),
+ * const arithmetic = Eval.make("arithmetic", Runner.provide(clerk, DemoModel.layer), {
  *   data: [{ input: "What is 2 + 40?", expected: "42" }],
  *   scorers: [Eval.includes, Eval.gate(Eval.atMost({ steps: 3 })), ({ output }) => output.length < 200]
  * })
  */
 export const make = <
-  const T extends Runners,
+  const T,
   D extends DataSet<InputOf<T>>,
   const S extends ReadonlyArray<AnyScorer<InputOf<T>, OutputOf<T>, ExpectedOf<D>>>
 >(
   name: string,
-  options: { readonly runner: T; readonly data: D; readonly scorers: S } & Settings
+  runner: T,
+  options: { readonly data: D; readonly scorers: S } & Settings & Slots<T>
 ): Eval<DataError<D>, DataServices<D> | Runner.Services<RunnerOf<T>> | ScorerServices<S[number]>> => {
-  assertName("an evaluation", name, 'Give it one: Eval.make("arithmetic", { runner, data, scorers })')
+  assertName("an evaluation", name, 'Give it one: Eval.make("arithmetic", runner, { data, scorers })')
   const subject = `evaluation "${name}"`
-  assertOptions(subject, options, known, { task: "Give what is evaluated as runner", scores: "Call it scorers" })
+  assertOptions(subject, options, known, {
+    task: 'What is evaluated stands before the options: Eval.make("name", runner, { data, scorers })',
+    scores: "Call it scorers"
+  })
   assertText(subject, "version", options.version)
   if (!Array.isArray(options.scorers)) {
     const problem = `its scorers are ${kindOf(options.scorers)}`
@@ -169,7 +179,7 @@ export const make = <
   const { concurrency = 4, maxFailures = 0, timeout, trials = 1 } = options
   const definition: Definition = {
     name,
-    runners: runnersOf(subject, options.runner),
+    runners: runnersOf(subject, runner),
     data: Data.streamOf(subject, options.data),
     scorers: Scorers.scorersOf(subject, options.scorers),
     trials: count(subject, "trials", trials, 1),
@@ -181,7 +191,7 @@ export const make = <
   return { [TypeId]: TypeId, name, definition }
 }
 
-const runnersOf = (subject: string, given: Runners): Definition["runners"] => {
+const runnersOf = (subject: string, given: unknown): Definition["runners"] => {
   const record = Runner.isRunner(given) ? { [given.name]: given } : (given as Readonly<Record<string, unknown>>)
   // The types have made sure that each takes the inputs of the data.
   return Runner.membersOf(subject, record) as unknown as Definition["runners"]
@@ -217,8 +227,7 @@ const runOptions: ReadonlySet<string> = new Set(["concurrency", "limit", "onProg
  * import { Agent, DemoModel, Eval } from "troupe"
  *
  * const clerk = Agent.make("clerk", { instructions: "Answer questions." })
- * const evaluation = Eval.make("arithmetic", {
- *   runner: clerk,
+ * const evaluation = Eval.make("arithmetic", clerk, {
  *   data: [{ input: "What is 2 + 40?", expected: "42" }],
  *   scorers: [Eval.gate(Eval.includes)]
  * })
@@ -257,8 +266,7 @@ export class EvalFailed extends Schema.TaggedError<EvalFailed>()("EvalFailed", {
  * import { Effect } from "effect"
  * import { Agent, DemoModel, Eval } from "troupe"
  *
- * const evaluation = Eval.make("arithmetic", {
- *   runner: Agent.make("clerk", { instructions: "Answer questions." }),
+ * const evaluation = Eval.make("arithmetic", Agent.make("clerk", { instructions: "Answer questions." }), {
  *   data: [{ input: "What is 2 + 40?", expected: "42" }],
  *   scorers: [Eval.gate(Eval.includes)]
  * })
@@ -422,8 +430,7 @@ export { sampling } from "./internal/sampling.ts"
  * import { Schema } from "effect"
  * import { Agent, Eval } from "troupe"
  *
- * const evaluation = Eval.make("questions", {
- *   runner: Agent.make("clerk", { instructions: "Answer questions." }),
+ * const evaluation = Eval.make("questions", Agent.make("clerk", { instructions: "Answer questions." }), {
  *   data: Eval.fromFile("questions.ndjson", { expected: Schema.String }),
  *   scorers: [Eval.includes]
  * })
@@ -440,8 +447,7 @@ export const fromFile = <I = string, X = Schema.Json>(
  * @example
  * import { Agent, Eval } from "troupe"
  *
- * const evaluation = Eval.make("as before", {
- *   runner: Agent.make("clerk", { instructions: "Answer questions." }),
+ * const evaluation = Eval.make("as before", Agent.make("clerk", { instructions: "Answer questions." }), {
  *   data: Eval.fromTraces({ runner: "clerk", status: "completed", limit: 50 }),
  *   scorers: [Eval.exact]
  * })

@@ -72,8 +72,7 @@ describe("cases of traces", () => {
         ["two", "3"]
       ])
       const report = yield* Eval.run(
-        Eval.make("again", {
-          runner: clerk,
+        Eval.make("again", clerk, {
           data: Eval.fromTraces({ runner: "clerk", status: "completed" }),
           scorers: [Eval.exact],
           concurrency: 1

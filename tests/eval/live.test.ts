@@ -41,8 +41,7 @@ describe("a simulated user", () => {
   it.effect("is stopped after so many turns, and is evaluated like any runner", () =>
     Effect.gen(function* () {
       const chatty = Runner.make("chatty", { run: () => Effect.succeed("and?") })
-      const evaluation = Eval.make("talks", {
-        runner: Eval.conversation("talk", { agent: support, user: chatty, maxTurns: 3 }),
+      const evaluation = Eval.make("talks", Eval.conversation("talk", { agent: support, user: chatty, maxTurns: 3 }), {
         data: [{ input: { goal: "Talk", opening: "Hello" } }],
         scorers: [({ output }) => output.ended === "maxTurns" && output.turns === 3, Eval.atMost({ steps: 3 })]
       })
@@ -63,7 +62,7 @@ describe("live runs", () => {
   it.effect("are scored in the background, those that failed too, and traces are kept as well", () =>
     Effect.gen(function* () {
       const samples: Array<Eval.Sample> = []
-      const judge = Runner.make("judge", { run: (_: string) => Effect.succeed(0.5) })
+      const judge = Runner.make("judge", { run: (text: string) => Effect.succeed(text === "" ? 0 : 0.5) })
       const sampling = Eval.sampling({
         fraction: 1,
         scorers: [

@@ -12,8 +12,7 @@ const from = (least: number) =>
   })
 const evaluate = (runner: ReturnType<typeof from>, name = "guesses") =>
   Eval.run(
-    Eval.make(name, {
-      runner,
+    Eval.make(name, runner, {
       data,
       scorers: [
         Eval.gate(
@@ -75,7 +74,7 @@ describe("two reports", () => {
     Effect.gen(function* () {
       const whole = yield* evaluate(from(2))
       const short = yield* Eval.run(
-        Eval.make("short", { runner: from(2), data: data.slice(0, 5), scorers: [Eval.scorer("right", () => true)] })
+        Eval.make("short", from(2), { data: data.slice(0, 5), scorers: [Eval.scorer("right", () => true)] })
       )
       const [one] = Eval.compare(short, whole).runners
       assert.deepStrictEqual([one!.added, one!.removed], [3, 0])

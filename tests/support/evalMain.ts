@@ -8,5 +8,5 @@ const data = [
   { input: "b", expected: "c" }
 ]
 
-export const good = Eval.make("good", { runner: echo, data, scorers: [Eval.gate(Eval.exact, { mean: 0.5 })] })
-export const bad = Eval.make("bad", { runner: echo, data, scorers: [Eval.gate(Eval.exact)] })
+export const good = Eval.make("good", echo, { data, scorers: [Eval.gate(Eval.exact, { mean: 0.5 })] })
+export const bad = Eval.make("bad", echo, { data, scorers: [Eval.gate(Eval.exact)] })

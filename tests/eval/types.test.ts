@@ -1,5 +1,5 @@
 /** What the compiler knows of an evaluation: inputs and outputs in scorers, and the services that are left. */
-import { Effect } from "effect"
+import type { Effect } from "effect"
 import type { LanguageModel } from "effect/ai"
 import { Agent, DemoModel, Eval, Runner } from "troupe"
 import { expectTypeOf, it } from "vitest"

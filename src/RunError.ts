@@ -560,6 +560,23 @@ export class ModelUnavailable extends Schema.TaggedError<ModelUnavailable>()("Mo
   }
 }
 
+/** A file that describes an agent is not valid. */
+export class ConfigInvalid extends Schema.TaggedError<ConfigInvalid>()("ConfigInvalid", {
+  /** The file, or what else the text comes from. */
+  file: Schema.String,
+  /** Counted from 1. */
+  line: Schema.optionalKey(Schema.Int),
+  column: Schema.optionalKey(Schema.Int),
+  problem: Schema.String,
+  /** The next step. */
+  remedy: Schema.String
+}) {
+  override get message(): string {
+    const place = this.line === undefined ? this.file : `${this.file}:${this.line}:${this.column ?? 1}`
+    return `${place}: ${asClause(this.problem)}. ${asClause(this.remedy)}.`
+  }
+}
+
 /** An agent that needs the network was run by `Effect.runSync` without `SyncEdge.layer`. */
 export class MissingSyncEdge extends Schema.TaggedError<MissingSyncEdge>()("MissingSyncEdge", {
   path: Path,

@@ -44,9 +44,12 @@ const run = Command.make(
     model,
     json,
     question: Argument.String("question").pipe(
-      Argument.withDescription("The question, quoted; - or nothing reads standard input"),
+      Argument.withDescription(
+        "The question, quoted; - or nothing reads standard input. Before it may stand a .yaml or .json file that describes an agent"
+      ),
       Argument.optional
-    )
+    ),
+    more: Argument.String("question of the file").pipe(Argument.optional)
   },
   (input) =>
     Effect.flatMap(
@@ -57,7 +60,8 @@ const run = Command.make(
   Command.withDescription("Ask an agent"),
   Command.withExamples([
     { command: 'troupe run --model demo "What is 2 + 40?"' },
-    { command: 'troupe run --agent agent.ts "Who wrote Faust?"', description: "Ask an agent of yours" }
+    { command: 'troupe run --agent agent.ts "Who wrote Faust?"', description: "Ask an agent of yours" },
+    { command: 'troupe run agent.yaml "Who wrote Faust?"', description: "Ask an agent that a file describes" }
   ])
 )
 

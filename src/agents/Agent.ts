@@ -21,6 +21,7 @@ import type { AgentError } from "../internal/agentError.ts"
 import { captured, withCaptured } from "../internal/captured.ts"
 import { assertFunction, assertName, assertOptions, assertText, kindOf } from "../internal/definition.ts"
 import { encodeBy, toJson } from "../internal/json.ts"
+import { messageOf } from "../internal/message.ts"
 import { readingOf } from "../internal/reading.ts"
 import type { RunState } from "../internal/runState.ts"
 import * as Schemas from "../internal/runnerSchemas.ts"
@@ -39,13 +40,20 @@ import {
   type ToolSlots
 } from "../internal/wiring.ts"
 import * as Middleware from "../Middleware.ts"
-import { InvalidDefinition, type ToolFailure } from "../RunError.ts"
+import {
+  type BudgetExceeded,
+  type ConfigInvalid,
+  InvalidDefinition,
+  type RunTimedOut,
+  type ToolFailure
+} from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 import * as ModelInfo from "../services/ModelInfo.ts"
 import * as ToolSource from "../ToolSource.ts"
 import * as Loop from "./internal/agentLoop.ts"
 import { own as ownMiddleware } from "./internal/middlewareStages.ts"
 import { makeSpec } from "./internal/structuredOutput.ts"
+import { read, type ReadConfig } from "./internal/agentConfig.ts"
 import type * as Spec from "./internal/agentSpec.ts"
 import { settingsOf } from "./internal/callSettings.ts"
 import * as ToolSet from "./internal/toolSet.ts"
@@ -699,3 +707,205 @@ const ofService = <Self, A, E>(
         )
     }
   )
+
+export { AgentConfig } from "./internal/agentConfig.ts"
+
+/** What the names in a config stand for. */
+export interface Registry {
+  /** Tools, and sources of tools. */
+  readonly tools?: Readonly<Record<string, AnyDirect>> | undefined
+  /** Features, for `use`. */
+  readonly use?: Readonly<Record<string, Feature.Any>> | undefined
+  readonly middleware?: Readonly<Record<string, Middleware.Any>> | undefined
+  /**
+   * The Layer of a model by its name, such as `Models.layer`. With it a config has to name its model, which is built for each run.
+   * Without it the model is that of the caller, and a config must not name one.
+   */
+  readonly models?: ((name: string) => Layer.Layer<LanguageModel.LanguageModel, unknown, unknown>) | undefined
+  /** The name of the file, for errors. Default `"agent"`. */
+  readonly file?: string | undefined
+}
+
+type Held<G, K extends string> = Option<G, K>[keyof Option<G, K>]
+type ModelOf<G> = [Option<G, "models">] extends [never]
+  ? never
+  : Option<G, "models"> extends (name: string) => Layer.Layer<infer _A, infer E, infer R>
+    ? [E, R]
+    : never
+
+/** The errors of an agent whose config names what a registry holds. */
+export type ConfiguredError<G> =
+  | AgentError
+  | BudgetExceeded
+  | RunTimedOut
+  | Feature.Error<Held<G, "use">>
+  | Middleware.Error<Held<G, "middleware">>
+  | ModelOf<G>[0]
+
+/** The services that an agent needs whose config names what a registry holds. */
+export type ConfiguredServices<G> =
+  | DirectServices<Held<G, "tools">>
+  | Feature.Services<Held<G, "use">>
+  | Middleware.Services<Held<G, "middleware">>
+  | ([Option<G, "models">] extends [never] ? LanguageModel.LanguageModel : ModelOf<G>[1])
+
+/**
+ * Makes an agent of a text of JSON or YAML, such as a file that someone edits who does not write programs: its name, model,
+ * instructions, limits and output as data, and tools, features and middleware by their names in `registry`. See
+ * {@link AgentConfig} for the fields. Its output is a text, or JSON that fits the JSON Schema `output`.
+ *
+ * The type has the errors and services of everything that the registry holds, whichever of it the text names. Fails with
+ * `ConfigInvalid`, which says the line, the column and the next step. YAML is loaded when a text is not JSON.
+ *
+ * @example
+ * import { Effect, Schema } from "effect"
+ * import { Agent, AgentTool, Models } from "troupe"
+ *
+ * const add = AgentTool.fromFunction("add", {
+ *   description: "Add two numbers",
+ *   parameters: Schema.Struct({ a: Schema.Finite, b: Schema.Finite }),
+ *   execute: ({ a, b }) => a + b
+ * })
+ * const text = `
+ * name: clerk
+ * model: openai:gpt-4.1-mini
+ * instructions: Do sums.
+ * tools: [add]
+ * maxSteps: 4
+ * `
+ * const answer = Effect.flatMap(Agent.fromConfig(text, { tools: { add }, models: Models.layer }), (clerk) => clerk.run("2 + 40?"))
+ */
+export const fromConfig = <const G extends Registry>(
+  text: string,
+  registry: G
+): Effect.Effect<Agent<Schema.Json, ConfiguredError<G>, ConfiguredServices<G>>, ConfigInvalid> =>
+  // The registry has the types of all that the text can name.
+  configured(text, registry) as Effect.Effect<
+    Agent<Schema.Json, ConfiguredError<G>, ConfiguredServices<G>>,
+    ConfigInvalid
+  >
+
+const configured = Effect.fnUntraced(function* (
+  text: string,
+  registry: Registry
+): Effect.fn.Return<Agent<unknown, unknown, unknown>, ConfigInvalid> {
+  const known = yield* read(registry.file ?? "agent", text)
+  const { budget, cache, middleware, model, name, output, timeout, toolTimeout, tools, use, ...settings } = known.config
+  const options: Options = {
+    ...settings,
+    // Texts that are not durations are refused below, at their fields.
+    toolTimeout: toolTimeout as Duration.Input | undefined,
+    cache: cache as Options["cache"],
+    tools: yield* named(known, "tools", tools, registry.tools),
+    use: yield* named(known, "use", use, registry.use),
+    middleware: yield* named(known, "middleware", middleware, registry.middleware),
+    ...(output === undefined ? {} : { output: yield* outputOf(known, output) })
+  }
+  const made = yield* defined(known, () => {
+    const agent = erased(name, options)
+    const limited = budget === undefined ? agent : Runner.withBudget(agent, budget as Runner.Budget)
+    return {
+      agent,
+      runner: timeout === undefined ? limited : Runner.withTimeout(limited, timeout as Duration.Input)
+    }
+  })
+  const layer = yield* modelOf(known, model, registry.models)
+  const runner = layer === undefined ? made.runner : Runner.provide(made.runner, layer)
+  return fromDefinition(name, options.description, runner.definition, made.agent)
+})
+
+/** What names stand for. */
+const named = <T>(
+  { fail }: ReadConfig,
+  field: "tools" | "use" | "middleware",
+  names: ReadonlyArray<string> = nothing,
+  held: Readonly<Record<string, T>> = {}
+): Effect.Effect<ReadonlyArray<T>, ConfigInvalid> =>
+  Effect.forEach(names, (name, index) => {
+    if (Object.hasOwn(held, name)) return Effect.succeed(held[name]!)
+    const all = Object.keys(held)
+    const remedy =
+      all.length === 0 ? `Give the registry one: { ${field}: { ${name} } }` : `The registry has: ${all.join(", ")}`
+    return fail(
+      [field, index],
+      `there is no ${field === "use" ? "feature" : field.replace(/s$/, "")} "${name}"`,
+      remedy
+    )
+  })
+
+const outputOf = ({ fail }: ReadConfig, output: Schema.JsonObject): Effect.Effect<Schema.Top, ConfigInvalid> => {
+  const wrong = unknownType(output, ["output"])
+  if (wrong !== undefined) {
+    const problem = `${wrong.path.join(".")} is ${JSON.stringify(wrong.type)}`
+    return fail(wrong.path, problem, `Use one of ${jsonTypes.join(", ")}`)
+  }
+  return Effect.flatMap(
+    Effect.promise(() => Promise.all([import("effect/SchemaRepresentation"), import("effect/JsonSchema")])),
+    ([SchemaRepresentation, JsonSchema]) => {
+      try {
+        const document = JsonSchema.fromSchemaDraft2020_12(
+          output as Parameters<typeof JsonSchema.fromSchemaDraft2020_12>[0]
+        )
+        return Effect.succeed(SchemaRepresentation.fromJsonSchemaDocument(document, { patterns: "apply" }))
+      } catch (cause) {
+        return fail(
+          ["output"],
+          `output is not a JSON Schema that is known here: ${messageOf(cause)}`,
+          "Write types, properties, required, items and enum"
+        )
+      }
+    }
+  )
+}
+
+const jsonTypes = ["object", "array", "string", "number", "integer", "boolean", "null"]
+
+/** The first type in a JSON Schema that there is not; anything would fit it. */
+const unknownType = (
+  schema: Schema.Json,
+  path: ReadonlyArray<string>
+): { readonly path: ReadonlyArray<string>; readonly type: Schema.Json } | undefined => {
+  if (typeof schema !== "object" || schema === null || path.length > 64) return undefined
+  for (const [key, inner] of Object.entries(schema)) {
+    const isName = key === "type" && path.at(-1) !== "properties" && path.at(-1) !== "$defs"
+    if (isName && ![inner].flat().every((type) => jsonTypes.includes(String(type)))) {
+      return { path: [...path, key], type: inner }
+    }
+    const found = ["enum", "const", "default", "examples"].includes(key)
+      ? undefined
+      : unknownType(inner, [...path, key])
+    if (found !== undefined) return found
+  }
+  return undefined
+}
+
+/** What `Agent.make` refuses, at the field that it is about. */
+const defined = <A>({ config, fail }: ReadConfig, make: () => A): Effect.Effect<A, ConfigInvalid> =>
+  Effect.suspend(() => {
+    try {
+      return Effect.succeed(make())
+    } catch (cause) {
+      if (!(cause instanceof InvalidDefinition)) return Effect.die(cause)
+      const field = Object.keys(config).find((key) => cause.problem.includes(key))
+      return fail(field === undefined ? [] : [field], cause.problem, cause.remedy)
+    }
+  })
+
+const modelOf = (
+  { fail }: ReadConfig,
+  model: string | undefined,
+  models: Registry["models"]
+): Effect.Effect<ReturnType<NonNullable<Registry["models"]>> | undefined, ConfigInvalid> => {
+  if (models === undefined) {
+    return model === undefined
+      ? Effect.succeed(undefined)
+      : fail(
+          ["model"],
+          "it names a model, and the registry has none",
+          "Give it models: Models.layer, or remove the field"
+        )
+  }
+  return model === undefined
+    ? fail([], "model is missing", "Write a name that Models.layer takes, such as model: openai:gpt-4.1-mini")
+    : Effect.succeed(models(model))
+}

@@ -31,6 +31,7 @@ export const runnersOf = (
   file: string
 ): Effect.Effect<ReadonlyMap<string, Runner.Any>, CliFailure, FileSystem.FileSystem | Path.Path> =>
   Effect.gen(function* () {
+    if (isConfig(file)) return new Map([["default", yield* configured(file)]])
     const module = yield* exportsOf(file)
     const found = Object.entries(module).filter((entry): entry is [string, Runner.Any] => Runner.isRunner(entry[1]))
     if (found.length === 0) return yield* noRunner(file)
@@ -40,3 +41,21 @@ export const runnersOf = (
 /** Refuses a file without a runner. */
 export const noRunner = (file: string): Effect.Effect<never, CliFailure> =>
   badInput(`${file} exports no runner. Export an agent or a workflow: export const poet = Agent.make("poet", ...)`)
+
+/** True for a file that describes an agent: YAML or JSON. */
+export const isConfig = (file: string): boolean => /\.(ya?ml|json)$/i.test(file)
+
+/** The agent that a file describes, with the tools of the assistant; its own model, or the one that the command chooses. */
+const configured = (file: string): Effect.Effect<Runner.Any, CliFailure, FileSystem.FileSystem> =>
+  Effect.gen(function* () {
+    const { text } = yield* readText(file)
+    const Agent = yield* Effect.promise(() => import("../agents/Agent.ts"))
+    const Models = yield* Effect.promise(() => import("../layers/models/Models.ts"))
+    const { tools } = yield* Effect.promise(() => import("./tools.ts"))
+    const held = { file, tools: Object.fromEntries(tools.map((tool) => [tool.name, tool])) }
+    const own = Agent.fromConfig(text, { ...held, models: Models.layer })
+    return yield* Effect.catch(own, (error) =>
+      // What names no model takes the one of the command.
+      error.problem === "model is missing" ? Agent.fromConfig(text, held) : Effect.fail(error)
+    ).pipe(Effect.mapError((error) => badInput(error.message)))
+  })

@@ -1,5 +1,4 @@
 /** `troupe run`: one question to one agent, from a file or the built-in one. */
-import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as FileSystem from "effect/FileSystem"
@@ -8,7 +7,6 @@ import type * as Path from "effect/Path"
 import * as Schema from "effect/Schema"
 import type * as Stdio from "effect/Stdio"
 import * as Agent from "../agents/Agent.ts"
-import * as AgentTool from "../AgentTool.ts"
 import { issuesOf } from "../internal/issues.ts"
 import { codec } from "../internal/jsonForm.ts"
 import { encodeOutput, inputOf, takesText } from "../internal/runnerSchemas.ts"
@@ -17,22 +15,26 @@ import { execute } from "./execute.ts"
 import { badInput, type CliFailure } from "./failure.ts"
 import { readStdin } from "./files.ts"
 import { absent, choose, find } from "./model.ts"
-import { runnersOf } from "./module.ts"
+import { isConfig, runnersOf } from "./module.ts"
 import { err } from "./terminal.ts"
+import { tools } from "./tools.ts"
 
 /** The arguments of the command. */
 export interface Input {
   readonly agent: Option.Option<string>
   readonly model: Option.Option<string>
   readonly json: boolean
+  /** The question; or a file that describes an agent, and then the question. */
   readonly question: Option.Option<string>
+  readonly more: Option.Option<string>
 }
 
 type Asked = Runner.Runner<unknown, string, unknown, LanguageModel.LanguageModel>
 
 /** Runs the command. */
-export const run = (input: Input): Effect.Effect<void, CliFailure, FileSystem.FileSystem | Path.Path | Stdio.Stdio> =>
+export const run = (typed: Input): Effect.Effect<void, CliFailure, FileSystem.FileSystem | Path.Path | Stdio.Stdio> =>
   Effect.gen(function* () {
+    const input = yield* sorted(typed)
     const show = { json: input.json, live: true }
     if (Option.isNone(input.agent)) {
       const model = yield* choose(input.model)
@@ -63,6 +65,17 @@ const questionOf = (typed: Option.Option<string>): Effect.Effect<string, CliFail
     return question
   })
 
+/** `troupe run agent.yaml "question"` is `troupe run --agent agent.yaml "question"`. */
+const sorted = (input: Input): Effect.Effect<Input, CliFailure> => {
+  const { agent, more, question } = input
+  if (Option.isNone(agent) && Option.isSome(question) && isConfig(question.value)) {
+    return Effect.succeed({ ...input, agent: question, question: more })
+  }
+  return Option.isNone(more)
+    ? Effect.succeed(input)
+    : badInput('a question of several words is quoted: troupe run "What is 2 + 40?"')
+}
+
 /** The question, or for a runner with another input than a text, what its schema reads in it. */
 const inputFor = (runner: Asked, question: string): Effect.Effect<unknown, CliFailure> => {
   const schema = inputOf(runner)
@@ -90,36 +103,9 @@ export const load = (file: string): Effect.Effect<Asked, CliFailure, FileSystem.
     )
   })
 
-const numbers = Schema.Struct({ a: Schema.Finite, b: Schema.Finite })
-const arithmetic = (name: string, description: string, f: (a: number, b: number) => number) =>
-  AgentTool.fromFunction(name, {
-    description,
-    parameters: numbers,
-    success: Schema.Finite,
-    execute: ({ a, b }) => f(a, b)
-  })
-
 /** The built-in agent. */
 export const assistant = Agent.make("assistant", {
   description: "Answers questions, calculates, tells the time",
   instructions: "You are a helpful assistant. Answer briefly and to the point. Use your tools where they help.",
-  tools: [
-    arithmetic("add", "Add two numbers: a + b, a plus b, the sum of a and b", (a, b) => a + b),
-    arithmetic(
-      "subtract",
-      "Subtract the number b from the number a: a - b, a minus b, the difference",
-      (a, b) => a - b
-    ),
-    arithmetic("multiply", "Multiply two numbers: a * b, a times b, the product of a and b", (a, b) => a * b),
-    AgentTool.fromFunction("divide", {
-      description: "Divide the number a by the number b: a / b, a divided by b, the quotient",
-      parameters: numbers,
-      success: Schema.Finite,
-      execute: ({ a, b }) => (b === 0 ? Effect.fail("b is 0: nothing can be divided by it") : a / b)
-    }),
-    AgentTool.fromFunction("current_time", {
-      description: "Tell the current date and time, in UTC",
-      execute: () => Effect.map(DateTime.now, DateTime.formatIso)
-    })
-  ]
+  tools
 })

@@ -16,7 +16,8 @@ const guides = [
   "durable",
   "context",
   "recovery",
-  "evaluation"
+  "evaluation",
+  "config"
 ]
 
 /** What the lines that print are said to print, in their order; a line that prints several times says so with semicolons. */

@@ -97,6 +97,40 @@ describe("Models.layer", () => {
       assert.match((yield* refused("openai:gpt-4.1-mini")).message, /OPENAI_API_KEY/)
     })
   )
+
+  it.live("asks OpenAI, or the server of OPENAI_BASE_URL", () =>
+    Effect.gen(function* () {
+      const server = yield* serve(chat)
+      const variables = { OPENAI_API_KEY: "sk-openai", OPENAI_BASE_URL: `${server.url}/v1` }
+      assert.strictEqual(yield* ask("openai:gpt-4.1-mini", variables), "Hi")
+      assert.strictEqual(server.headers[0]!["authorization"], "Bearer sk-openai")
+      assert.strictEqual(server.bodies[0]!["model"], "gpt-4.1-mini")
+    })
+  )
+
+  it.live("says the line to type for each package that is not installed, and the file that is not there", () =>
+    Effect.gen(function* () {
+      const missing = [
+        ["bedrock", "amazon-bedrock", "X"],
+        ["vertex", "google-vertex", "X"],
+        ["azure", "azure", "AZURE_API_KEY"],
+        ["mistral", "mistral", "MISTRAL_API_KEY"],
+        ["groq", "groq", "GROQ_API_KEY"],
+        ["xai", "xai", "XAI_API_KEY"],
+        ["deepseek", "deepseek", "DEEPSEEK_API_KEY"],
+        ["cohere", "cohere", "COHERE_API_KEY"],
+        ["perplexity", "perplexity", "PERPLEXITY_API_KEY"],
+        ["cerebras", "cerebras", "CEREBRAS_API_KEY"]
+      ] as const
+      for (const [provider, name, key] of missing) {
+        const error = yield* refused(`${provider}:some-model`, { [key]: "k" })
+        assert.include(error.message, `npm install @ai-sdk/${name}`)
+      }
+      const file = yield* refused("llamacpp:./there-is-no-such-model.gguf")
+      assert.strictEqual(file._tag, "ModelUnavailable")
+      assert.include(file.message, "there-is-no-such-model.gguf")
+    })
+  )
 })
 
 describe("the catalog of models", () => {

@@ -61,10 +61,26 @@ export const Decision = Schema.Union([
   Schema.TaggedStruct("Later", {})
 ])
 
+/** A tool whose result is in a conversation. `hints` is unset for a tool that the agent does not have any more. */
+export interface ReadTool {
+  readonly tool: string
+  readonly server: string | undefined
+  readonly hints: Request["hints"] | undefined
+}
+
+/** What is known of the conversation up to a call. */
+export interface About {
+  /** Whether the conversation has a result of a tool that `fits`. */
+  readonly hasResultOf: (fits: (tool: ReadTool) => boolean) => boolean
+}
+
 /** Decides on calls. */
 export interface Approver {
-  /** Whether `decide` is asked about a call; `declared` is the tool's own answer. A `Denied` denies it without asking. */
-  readonly rule: (request: Request, declared: boolean) => "allow" | "ask" | Denied
+  /**
+   * Whether `decide` is asked about a call; `declared` is the tool's own answer. A `Denied` denies it without asking. `about`
+   * is unset where there is no conversation to know of.
+   */
+  readonly rule: (request: Request, declared: boolean, about?: About) => "allow" | "ask" | Denied
   readonly decide: (request: Request) => Effect.Effect<Decision>
 }
 

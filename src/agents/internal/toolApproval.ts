@@ -15,6 +15,7 @@ import { EndsRun, markOf, Resumable, RunsAtClient, ServerName } from "../../inte
 import { toEffect } from "../../internal/wiring.ts"
 import { InvalidApproval } from "../../RunError.ts"
 import {
+  type About,
   type Approved,
   type Approver,
   CurrentApprover,
@@ -33,6 +34,8 @@ export interface Question {
   readonly decode: (params: unknown) => Effect.Effect<unknown, unknown>
   /** The conversation up to the call. */
   readonly messages: () => ReadonlyArray<Prompt.Message>
+  /** The tools that the agent has now. */
+  readonly toolNamed: (name: string) => Tool.Any | undefined
   readonly state: RunState
   readonly step: number
   /** The place of the call. */
@@ -83,13 +86,31 @@ const decideBy = Effect.fnUntraced(function* (
   const known = resumed?.run === undefined && !isClient ? resumed?.decision : approved
   const edited = known?._tag === "Approved" ? known.params : undefined
   const request = requestOf(question, edited)
-  const rules = approvers.map((approver) => approver.rule(request, declared))
+  const rules = approvers.map((approver) => approver.rule(request, declared, aboutOf(question)))
   const forbidden = rules.find((rule) => typeof rule !== "string")
   if (forbidden !== undefined) return forbidden
   const asked = approvers.filter((_, index) => rules[index] === "ask")
   const isUnderWay = resumed?.run !== undefined || isClient
   if (asked.length === 0 && (known === undefined || isUnderWay)) return "allowed"
   return yield* settle(question, request, known, asked)
+})
+
+/** What approvers may ask of the conversation. */
+const aboutOf = ({ messages, toolNamed }: Question): About => ({
+  hasResultOf: (fits) => {
+    const looked = new Set<string>()
+    for (const { content, role } of messages()) {
+      if (role !== "tool" && role !== "assistant") continue
+      for (const part of content) {
+        if (part.type !== "tool-result" || looked.has(part.name)) continue
+        looked.add(part.name)
+        const tool = toolNamed(part.name)
+        const { hints, server } = tool === undefined ? {} : identityOf(tool)
+        if (fits({ tool: part.name, server, hints })) return true
+      }
+    }
+    return false
+  }
 })
 
 const approved: Approved = { _tag: "Approved" }

@@ -240,9 +240,10 @@ const decide = (context: ToolCallContext): Effect.Effect<Decision> => {
   if (tool === undefined) return refuse(unknownTool(call.name, tools.byName))
   if (tools.answering?.reason !== undefined) return refuse(`not executed: ${tools.answering.reason}; ${answerNow}`)
   const { messages } = tools
+  const toolNamed = (name: string) => toolOf(tools.byName.get(name))
   const decode = (params: unknown) => codecsOf(tool).decode(params)
   return Effect.flatMap(
-    Approval.decide({ call, tool, decode, messages, parent, state, step, place, resumed }),
+    Approval.decide({ call, tool, decode, messages, toolNamed, parent, state, step, place, resumed }),
     (decided): Effect.Effect<Decision> => {
       if (decided === "allowed") return allowed(context, tool, undefined)
       if (decided._tag === "Approved") return allowed(context, tool, decided.params)

@@ -13,6 +13,7 @@ import { captured, withCaptured } from "../../internal/captured.ts"
 import { isSignedBy, sign } from "../../internal/fingerprint.ts"
 import { InvalidDefinition } from "../../RunError.ts"
 import {
+  type About,
   type Approved,
   type Approver,
   CurrentApprover,
@@ -22,12 +23,15 @@ import {
   floorKey,
   type Later,
   makeFloor,
+  type ReadTool,
   type Request
 } from "../../services/Approver.ts"
 import * as ClientInput from "../internal/clientInput.ts"
+import { assertRules, find, type Remember, remembering, type ToolRule } from "./internal/rules.ts"
 import { ask } from "./internal/terminal.ts"
 
 export { type Approved, Decision, type Denied, type Later, Request } from "../../services/Approver.ts"
+export type { Pattern, Remember, ToolRule } from "./internal/rules.ts"
 export { type ClientInputOptions, ForeignInput } from "../internal/clientInput.ts"
 
 /** The tool runs with the arguments of the request. */
@@ -79,6 +83,16 @@ export interface Policy {
   readonly openWorld?: Rule | undefined
   /** For tools with `needsApproval`. Default `"ask"`. */
   readonly declared?: Rule | undefined
+  /**
+   * For dangerous tools, once the conversation has what others may have written: the result of an open-world tool, of a tool
+   * of an MCP server that is not among `trusted`, or of a tool that the agent does not have any more. Dangerous are tools that
+   * can destroy something, and those that change something out of their own system. Default `"allow"`.
+   *
+   * Calls of one step were asked for before their results were read, so they do not count for each other.
+   */
+  readonly afterUntrusted?: Rule | undefined
+  /** Names of MCP servers, and of the program's own tools, whose results are trusted. Default: none. */
+  readonly trusted?: { readonly servers?: ReadonlyArray<string>; readonly tools?: ReadonlyArray<string> } | undefined
 }
 
 /**
@@ -96,6 +110,63 @@ export const layerPolicy = <R = never>(
   policy: Policy,
   decide?: (request: Request) => Effect.Effect<Decision, never, R>
 ): Layer.Layer<never, never, R> => Layer.effect(CurrentApprover, approverOf(policy, decide))
+
+/** Options of {@link layerRules}. */
+export interface RulesOptions extends Policy {
+  /**
+   * What of an approval by `decide` is remembered for the session (`Session.of`; elsewhere for the run): `"call"`, this tool
+   * with these arguments, or `"tool"`. It is in the memory of the Layer, and denials are not remembered. Unset: nothing.
+   */
+  readonly remember?: Remember | undefined
+}
+
+/**
+ * Decides by rules about tools and their arguments. Of the rules that fit a call, one that denies counts before one that asks,
+ * and that before one that allows, in any order of the list. A call that none fits is decided by the {@link Policy} in the
+ * options. `afterUntrusted` counts for calls that a rule allows as well, unless the rule names the tool in full and its
+ * arguments.
+ *
+ * `decide` is asked where the answer is to ask; without it the run is suspended (see {@link layer}). A remembered approval
+ * answers in its place, and its events are emitted like any other's. Throws `InvalidDefinition` for a rule that is misspelt.
+ *
+ * @example
+ * import { Effect } from "effect"
+ * import { Approvals } from "troupe"
+ *
+ * const Rules = Approvals.layerRules(
+ *   [
+ *     { rule: "deny", tool: "run_command", where: { command: "git", args: ["push", "**"] } },
+ *     { rule: "allow", tool: "run_command", where: { command: "npm", args: ["test"] } },
+ *     { rule: "ask", tool: "write_file", where: { path: ".github/*" } }
+ *   ],
+ *   { destructive: "ask", remember: "call" },
+ *   () => Effect.succeed(Approvals.approve)
+ * )
+ */
+export const layerRules = <R = never>(
+  rules: ReadonlyArray<ToolRule>,
+  options: RulesOptions = {},
+  decide?: (request: Request) => Effect.Effect<Decision, never, R>
+): Layer.Layer<never, never, R> => {
+  assertRules(rules)
+  const { remember } = options
+  return Layer.effect(
+    CurrentApprover,
+    Effect.map(approverOf(options, decide), (fallback): Approver => ({
+      rule: (request, declared, about) => {
+        const found = find(rules, request)
+        if (found === undefined) return fallback.rule(request, declared, about)
+        if (found.rule === "deny") return deny("a rule forbids this call")
+        if (found.rule === "ask") return "ask"
+        const isExact = found.tool === request.tool && found.where !== undefined
+        if (isExact) return "allow"
+        const after = untrustedRule(options, request, about)
+        return after === "deny" ? deny(afterUntrustedReason) : after
+      },
+      decide: remember === undefined || decide === undefined ? fallback.decide : remembering(fallback.decide, remember)
+    }))
+  )
+}
 
 /**
  * A policy that no other Layer can lower. {@link layer}, {@link layerPolicy} and {@link layerTerminal} replace the approver
@@ -123,9 +194,12 @@ const approverOf = <R>(
   decide: ((request: Request) => Effect.Effect<Decision, never, R>) | undefined
 ): Effect.Effect<Approver, never, R> =>
   Effect.map(captured<R>(), (context) => ({
-    rule: (request, declared) => {
+    rule: (request, declared, about) => {
       const { kind, rule } = ruleOf(policy, request, declared)
-      return rule === "deny" ? deny(`the policy forbids ${kind} tools`) : rule
+      if (rule === "deny") return deny(`the policy forbids ${kind} tools`)
+      const after = untrustedRule(policy, request, about)
+      if (after === "deny") return deny(afterUntrustedReason)
+      return after === "ask" ? "ask" : rule
     },
     decide: (request) =>
       decide === undefined
@@ -135,6 +209,20 @@ const approverOf = <R>(
             context
           )
   }))
+
+const afterUntrustedReason = "the policy forbids such tools after text of others was read"
+
+/** The rule for a dangerous tool when text of others is in the conversation. Without a conversation to know of, it may be. */
+const untrustedRule = ({ afterUntrusted = "allow", trusted = {} }: Policy, { hints }: Request, about?: About): Rule => {
+  const isDangerous = hints.destructive || (hints.openWorld && !hints.readOnly)
+  if (afterUntrusted === "allow" || !isDangerous) return "allow"
+  const { servers = [], tools = [] } = trusted
+  const isUntrusted = ({ hints, server, tool }: ReadTool) => {
+    if (server !== undefined) return !servers.includes(server)
+    return !tools.includes(tool) && (hints === undefined || hints.openWorld)
+  }
+  return about === undefined || about.hasResultOf(isUntrusted) ? afterUntrusted : "allow"
+}
 
 /** The strictest of the rules that apply, and the kind of tool that it is for. */
 const ruleOf = (

@@ -55,7 +55,7 @@ const Decided = Schema.Union([
 
 /** What the approver of the process leaves for later is decided from outside, and takes no process meanwhile. */
 const approverOf = (approver: Approver | undefined, { decide }: Start): Approver => ({
-  rule: (request, declared) => approver?.rule(request, declared) ?? (declared ? "ask" : "allow"),
+  rule: (request, declared, about) => approver?.rule(request, declared, about) ?? (declared ? "ask" : "allow"),
   decide: (request) => {
     const outside = Effect.map(
       decide({ kind: "approval", id: request.id, name: request.tool, request: asJson(request) }),

@@ -62,7 +62,7 @@ export const make = (peer: Pick<Peer<never>, "request">, session: Session): Effe
       })
     return {
       approver: {
-        rule: (request, declared) => outer?.rule(request, declared) ?? (declared ? "ask" : "allow"),
+        rule: (request, declared, about) => outer?.rule(request, declared, about) ?? (declared ? "ask" : "allow"),
         decide: (request) =>
           outer === undefined
             ? ask(request)

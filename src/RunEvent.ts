@@ -15,14 +15,14 @@
  * ```text
  * run      := RunStarted attempt ( RunRetried attempt )* terminal
  * terminal := RunCompleted | RunFailed | RunInterrupted | RunSuspended
- * attempt  := ( step | decision | ItemCompleted | TaskChanged | MessageSent )*
+ * attempt  := ( step | decision | ItemCompleted | TaskChanged | MessageSent | FilesRestored )*
  * decision := RouteTaken | RoundCompleted | PlanMade | HandedOff | StoppedEarly
  * step     := StepStarted ToolNotice* InputReceived* revised* model ( ( StepRetried | TurnReplaced | revised ) model )* ToolCalled* tools*
  *             OutputRejected? StepCompleted
  * revised  := PlanRevised | Compacted
  * model    := ( ReasoningDelta | TextDelta | ToolParamsDelta | ran )*
  * ran      := ToolCalled ( ToolCompleted | ToolFailed )                       a call that the provider made itself, with providerExecuted
- * tools    := ( approval? ( ToolProgress | inner )* )+ ( ToolCompleted | ToolFailed )   one for each ToolCalled, in the order they end
+ * tools    := ( approval? ( ToolProgress | FilesRestored | inner )* )+ ( ToolCompleted | ToolFailed )   one for each ToolCalled, in the order they end
  * inner    := ToolCalled tools                                                      a call inside of a tool, with its parentToolCallId
  * approval := ApprovalRequested ApprovalAnswered
  * ```
@@ -378,6 +378,17 @@ export const MessageSent = Schema.TaggedStruct("MessageSent", {
 })
 /** One of a team sent a message to another one, or to all. */
 export interface MessageSent extends Schema.Schema.Type<typeof MessageSent> {}
+/** Files of the workspace were put back as they were at a snapshot. `changes` has at most 50 of them. */
+export const FilesRestored = Schema.TaggedStruct("FilesRestored", {
+  ...base,
+  snapshot: Schema.String,
+  changes: Schema.Array(
+    Schema.Struct({ path: Schema.String, change: Schema.Literals(["added", "modified", "removed"]) })
+  ),
+  total: Schema.Int
+})
+/** Files of the workspace were put back as they were at a snapshot. `changes` has at most 50 of them. */
+export interface FilesRestored extends Schema.Schema.Type<typeof FilesRestored> {}
 /** The run succeeded. `output` is the result, encoded as JSON; absent for a run that handed the conversation over. */
 export const RunCompleted = Schema.TaggedStruct("RunCompleted", {
   ...terminal,
@@ -442,6 +453,7 @@ export const RunEvent = Schema.Union([
   ItemCompleted,
   TaskChanged,
   MessageSent,
+  FilesRestored,
   RunCompleted,
   RunFailed,
   RunInterrupted,
@@ -477,6 +489,7 @@ export type RunEvent =
   | ItemCompleted
   | TaskChanged
   | MessageSent
+  | FilesRestored
   | RunCompleted
   | RunFailed
   | RunInterrupted

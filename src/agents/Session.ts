@@ -6,6 +6,7 @@ import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Schema from "effect/Schema"
 import type * as Prompt from "effect/ai/Prompt"
 import { assertName, assertOptions } from "../internal/definition.ts"
 import { replayable } from "../internal/input.ts"
@@ -20,6 +21,8 @@ import {
 } from "../RunError.ts"
 import type { RunEvent } from "../RunEvent.ts"
 import * as Runner from "../Runner.ts"
+import { Sandbox, type Service as SandboxService, type Snapshot, WorkspaceError } from "../services/Sandbox.ts"
+import { restoreIn } from "../Workspace.ts"
 import { ConversationId } from "../services/CurrentRun.ts"
 import { type Service, SessionStore } from "../services/SessionStore.ts"
 import { steer, type WhenBusy, withSession } from "./internal/sessionQueue.ts"
@@ -45,9 +48,19 @@ export interface Options {
    * - `"reject"`: it fails with `SessionConflict`.
    */
   readonly whenBusy?: WhenBusy | undefined
+  /**
+   * What becomes of the files of the agent's `Sandbox` when the conversation goes back to an earlier turn: they stay as they are
+   * (`"keep"`, the default), or {@link rewind} can put them back (`"rewind"`).
+   */
+  readonly files?: "keep" | undefined
 }
 
-const known: ReadonlySet<string> = new Set(["onFailure", "whenBusy"])
+/** Options of {@link of} for a session whose files can be put back. */
+export interface RewindOptions extends Omit<Options, "files"> {
+  readonly files: "rewind"
+}
+
+const known: ReadonlySet<string> = new Set(["onFailure", "whenBusy", "files"])
 /** Ids are keys of a database's index. */
 const maxIdLength = 512
 
@@ -72,6 +85,9 @@ const assertOneOf = (subject: string, option: string, value: unknown, values: Re
  * A turn that is suspended, because it waits for an approval, a tool that the caller runs or an event, is kept as well: go on
  * with {@link resume}, also in another process. Until then a new turn fails with `SessionWaiting`.
  *
+ * With `files: "rewind"` each turn notes a snapshot of the files of the program's `Sandbox` before and after it, see
+ * {@link rewind}; a turn fails with `WorkspaceError` when that cannot be done before it.
+ *
  * It fails as its runner does, with `StoreError` when the store cannot be used, and with `SessionConflict` when the session
  * is not its own to go on with: also for a run of the session inside of its own turn, which would wait for itself. Throws
  * `InvalidDefinition` for an id that is empty or longer than 512 characters.
@@ -87,11 +103,38 @@ const assertOneOf = (subject: string, option: string, value: unknown, values: Re
  *   return yield* chat.run("What is 2 + 40?")
  * }).pipe(Effect.provide([SessionStore.layerMemory, DemoModel.layer]))
  */
-export const of = <A, E, R>(
+export function of<A, E, R>(
   runner: Runner.Runner<Prompt.RawInput, A, E, R>,
   id: string,
-  options: Options = {}
-): Runner.Runner<Prompt.RawInput, A, E | Failure, R | SessionStore> => {
+  options: RewindOptions
+): Runner.Runner<Prompt.RawInput, A, E | Failure | WorkspaceError, R | SessionStore | Sandbox>
+export function of<A, E, R>(
+  runner: Runner.Runner<Prompt.RawInput, A, E, R>,
+  id: string,
+  options?: Options
+): Runner.Runner<Prompt.RawInput, A, E | Failure, R | SessionStore>
+export function of<A, E, R>(
+  runner: Runner.Runner<Prompt.RawInput, A, E, R>,
+  id: string,
+  options: Options | RewindOptions = {}
+): Runner.Runner<Prompt.RawInput, A, E | Failure | WorkspaceError, R | SessionStore | Sandbox> {
+  return options.files === "rewind" ? make(runner, id, options, noted) : make(runner, id, options, Effect.undefined)
+}
+
+/** A snapshot before a turn, and what takes the one after it, which the turn does not fail by. */
+const noted = Effect.flatMap(Sandbox, ({ snapshots }: SandboxService) =>
+  Effect.map(snapshots.take, ({ id: before }) => ({
+    before,
+    take: Effect.match(snapshots.take, { onSuccess: ({ id }): string | undefined => id, onFailure: () => undefined })
+  }))
+)
+
+const make = <A, E, R, E2, R2>(
+  runner: Runner.Runner<Prompt.RawInput, A, E, R>,
+  id: string,
+  options: Options | RewindOptions,
+  files: Effect.Effect<SessionTurn.Turn["files"], E2, R2>
+): Runner.Runner<Prompt.RawInput, A, E | E2 | Failure, R | R2 | SessionStore> => {
   assertSession(runner, id, options)
   const { onFailure = "discard", whenBusy = "queue" } = options
   const { definition } = runner
@@ -105,7 +148,7 @@ export const of = <A, E, R>(
       Effect.gen(function* () {
         const found = yield* SessionTurn.find(session, hold)
         const { given, own } = yield* SessionTurn.begin(session, found, input, path)
-        const turn: SessionTurn.Turn = { session, hold, found, own, state, kept: [] }
+        const turn: SessionTurn.Turn = { session, hold, found, own, state, files: yield* files, kept: [] }
         const run = Effect.suspend(() => definition.body(given, state))
         underWay.set(runId, turn)
         return yield* listening(
@@ -115,19 +158,22 @@ export const of = <A, E, R>(
       })
     )
   }
-  const body = (given: Prompt.RawInput, state: RunState): Effect.Effect<A, E | Failure, R | SessionStore> =>
-    Effect.flatMap(SessionStore, (store): Effect.Effect<A, E | Failure, R> => {
+  const body = (given: Prompt.RawInput, state: RunState): Effect.Effect<A, E | E2 | Failure, R | R2 | SessionStore> =>
+    Effect.flatMap(SessionStore, (store): Effect.Effect<A, E | E2 | Failure, R | R2> => {
       const input = replayable(given)
       const prompt = whenBusy === "steer" ? SessionTurn.promptOf(input) : undefined
       if (prompt === undefined) return takeTurn(store, input, state)
-      return Effect.flatMap(steer(store, id, definition, prompt), (exit): Effect.Effect<A, E | Failure, R> => {
-        if (exit === undefined) return takeTurn(store, input, state)
-        if (Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)) {
-          return Effect.fail(new SessionConflict({ session: id, reason: "interrupted", expectedSeq: 0 }))
+      return Effect.flatMap(
+        steer(store, id, definition, prompt),
+        (exit): Effect.Effect<A, E | E2 | Failure, R | R2> => {
+          if (exit === undefined) return takeTurn(store, input, state)
+          if (Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)) {
+            return Effect.fail(new SessionConflict({ session: id, reason: "interrupted", expectedSeq: 0 }))
+          }
+          // The turn was one of the same runner.
+          return exit as Exit.Exit<A, E | E2 | Failure>
         }
-        // The turn was one of the same runner.
-        return exit as Exit.Exit<A, E | Failure>
-      })
+      )
     })
   const onEvent = (event: RunEvent): Effect.Effect<void> => {
     const turn = event._tag === "StepCompleted" ? underWay.get(event.runId) : undefined
@@ -190,7 +236,64 @@ export const resume = <A, E, R>(
   given: Readonly<Record<string, Runner.Answer>>
 ): Effect.Effect<A, E, R> => chat.run(answers(given))
 
-const assertSession = (runner: unknown, id: unknown, options: Options): void => {
+/** Options of {@link rewind}. */
+export interface RewindTo {
+  /** The number of the turn, from 1, before which the conversation and the files are to be. */
+  readonly before: number
+  /** True when the user has been asked already. Default `false`: the approver around is asked. */
+  readonly approved?: boolean | undefined
+}
+
+/**
+ * A runner that goes back in a session with `files: "rewind"`: it puts the files back as they were before turn `before`, and copies
+ * the turns before it to the new session `to`, as `SessionStore.fork` does. It gives the paths that it changed.
+ *
+ * The files are put back first, and only when they are as a turn of the session left or found them: when a person changed
+ * them meanwhile it fails with `WorkspaceError` and changes nothing. It asks the approver around, see `Workspace.restore`, and
+ * its stream has the event `FilesRestored`. Fails with `SessionConflict` when `to` exists already or `from` does not.
+ *
+ * @example
+ * import { Effect } from "effect"
+ * import { Approvals, Session } from "troupe"
+ *
+ * const program = Session.rewind("user-42", "user-42-again", { before: 3 }).run().pipe(
+ *   Effect.provide(Approvals.layer(() => Effect.succeed(Approvals.approve)))
+ * )
+ */
+export const rewind = (
+  from: string,
+  to: string,
+  options: RewindTo
+): Runner.Runner<void, ReadonlyArray<string>, Failure | WorkspaceError, SessionStore | Sandbox> =>
+  Runner.make("rewind", {
+    description: `Goes back in session ${from}`,
+    output: Schema.Array(Schema.String),
+    run: () =>
+      Effect.gen(function* () {
+        const store = yield* SessionStore
+        const sandbox = yield* Sandbox
+        const stored = yield* store.read(from, 0)
+        const notes = (stored?.records ?? []).flatMap(({ files, turn }) =>
+          files === undefined ? [] : [{ ...files, turn }]
+        )
+        const target = notes.find(({ turn }) => turn >= options.before)?.before ?? notes.at(-1)?.after
+        if (target === undefined) {
+          const detail = `session ${JSON.stringify(from)} has noted no files; make it with files: "rewind"`
+          return yield* new WorkspaceError({ reason: "Unknown", detail })
+        }
+        if ((yield* store.read(to, 0)) !== undefined) {
+          return yield* new SessionConflict({ session: to, reason: "exists", expectedSeq: 0 })
+        }
+        const seen = notes.flatMap(({ after, before }) => (after === undefined ? [before] : [before, after]))
+        const now = yield* sandbox.snapshots.take
+        const expected: Snapshot = seen.includes(now.id) ? now : { id: seen.at(-1)! }
+        const changes = yield* restoreIn(sandbox, { id: target }, { expected, approved: options.approved })
+        yield* store.fork(from, to, options.before)
+        return changes.map(({ path }) => path)
+      })
+  })
+
+const assertSession = (runner: unknown, id: unknown, options: Options | RewindOptions): void => {
   const subject = `session ${JSON.stringify(id)}`
   if (!Runner.isRunner(runner)) {
     throw new InvalidDefinition({
@@ -209,5 +312,6 @@ const assertSession = (runner: unknown, id: unknown, options: Options): void => 
   }
   assertOptions(subject, options, known)
   assertOneOf(subject, "onFailure", options.onFailure, ["discard", "keep"])
+  assertOneOf(subject, "files", options.files, ["keep", "rewind"])
   assertOneOf(subject, "whenBusy", options.whenBusy, ["queue", "steer", "interrupt", "reject"])
 }

@@ -38,7 +38,9 @@ export const Record = Schema.Struct({
   /** Of a suspended turn: true when `messages` go on from the conversation, false when they are the whole transcript. */
   follows: Schema.optionalKey(Schema.Boolean),
   /** The input of a suspended turn. */
-  input: Schema.optionalKey(Prompt.Prompt)
+  input: Schema.optionalKey(Prompt.Prompt),
+  /** Snapshots of the files of the workspace, of a session that can put them back: before the turn, and after it. */
+  files: Schema.optionalKey(Schema.Struct({ before: Schema.String, after: Schema.optionalKey(Schema.String) }))
 })
 /** One record of a session. */
 export interface Record extends Schema.Schema.Type<typeof Record> {}

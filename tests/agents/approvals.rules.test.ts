@@ -1,13 +1,16 @@
 /** Rules by tool and arguments, approvals that are remembered, and dangerous tools after text of others was read. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Schema } from "effect"
+import { Effect, type Layer, Schema } from "effect"
 import { Agent, AgentTool, Approvals, RunError, Session, SessionStore, TestModel } from "troupe"
 
 const made: Array<string> = []
 const tool = (name: string, hints: AgentTool.Hints) =>
   AgentTool.fromFunction(name, {
     description: `Does ${name}`,
-    parameters: Schema.Struct({ command: Schema.optionalKey(Schema.String), args: Schema.optionalKey(Schema.Array(Schema.String)) }),
+    parameters: Schema.Struct({
+      command: Schema.optionalKey(Schema.String),
+      args: Schema.optionalKey(Schema.Array(Schema.String))
+    }),
     hints,
     execute: ({ args = [], command = "" }) => {
       made.push([name, command, ...args].filter((word) => word !== "").join(" "))
@@ -23,13 +26,11 @@ const agent = Agent.make("agent", { tools: [run, fetch, look, post] })
 type Params = { readonly command?: string; readonly args?: ReadonlyArray<string> }
 const call = (name: string, params: Params = {}) => TestModel.toolCall(name, params)
 /** The calls that were made, and those that were asked about. */
-const trial = (turns: ReadonlyArray<TestModel.Turn>, layer: (asked: Array<string>) => Parameters<typeof Effect.provide>[1]) =>
+const trial = (turns: ReadonlyArray<TestModel.Turn>, layer: (asked: Array<string>) => Layer.Layer<never>) =>
   Effect.gen(function* () {
     made.length = 0
     const asked: Array<string> = []
-    yield* agent.run("go").pipe(
-      Effect.provide([layer(asked) as never, TestModel.layer([...turns, TestModel.text("end")])])
-    ) as Effect.Effect<string>
+    yield* agent.run("go").pipe(Effect.provide([layer(asked), TestModel.layer([...turns, TestModel.text("end")])]))
     return { made: [...made], asked }
   })
 const approving = (asked: Array<string>) => (request: Approvals.Request) => {
@@ -83,11 +84,7 @@ describe("rules", () => {
 })
 
 describe("what was approved", () => {
-  const turns = [
-    call("run", { command: "one" }),
-    call("run", { command: "one" }),
-    call("run", { command: "two" })
-  ]
+  const turns = [call("run", { command: "one" }), call("run", { command: "one" }), call("run", { command: "two" })]
   for (const [remember, asked] of [
     ["call", ["run one", "run two"]],
     ["tool", ["run one"]],
@@ -98,7 +95,7 @@ describe("what was approved", () => {
         const seen = yield* trial(turns, (asked) =>
           Approvals.layerRules([], { destructive: "ask", remember }, approving(asked))
         )
-        assert.deepStrictEqual(seen.asked, asked)
+        assert.deepStrictEqual(seen.asked, [...asked])
       })
     )
   }
@@ -123,7 +120,14 @@ describe("after text of others", () => {
   it.effect("dangerous tools ask, and others do not", () =>
     Effect.gen(function* () {
       const seen = yield* trial(
-        [call("run", { command: "before" }), call("fetch"), call("run", { command: "after" }), call("fetch"), call("look"), call("post")],
+        [
+          call("run", { command: "before" }),
+          call("fetch"),
+          call("run", { command: "after" }),
+          call("fetch"),
+          call("look"),
+          call("post")
+        ],
         (asked) => Approvals.layerPolicy({ afterUntrusted: "ask" }, approving(asked))
       )
       assert.deepStrictEqual(seen.asked, ["run after", "post"])
@@ -144,7 +148,10 @@ describe("after text of others", () => {
       const policy = { afterUntrusted: "deny", trusted: { tools: ["fetch"] } } as const
       const trusting = yield* trial([call("fetch"), call("run")], () => Approvals.layerPolicy(policy))
       assert.deepStrictEqual(trusting.made, ["fetch", "run"])
-      const rules = [{ rule: "allow", tool: "run", where: { command: "test" } }, { rule: "allow", tool: "run" }] as const
+      const rules = [
+        { rule: "allow", tool: "run", where: { command: "test" } },
+        { rule: "allow", tool: "run" }
+      ] as const
       const ruled = yield* trial(
         [call("fetch"), call("run", { command: "test" }), call("run", { command: "rm" })],
         () => Approvals.layerRules(rules, { afterUntrusted: "deny" })

@@ -127,6 +127,8 @@ export interface Turn {
   /** The messages of its input, which it adds to the conversation. */
   readonly own: Messages
   readonly state: RunState
+  /** The snapshot before the turn, and what takes another one; `undefined` for a session without files. */
+  readonly files: { readonly before: string; readonly take: Effect.Effect<string | undefined> } | undefined
   /** What was added of it so far, step by step. */
   kept: Messages
 }
@@ -193,13 +195,18 @@ export const keepSteps = (turn: Turn): Effect.Effect<void> => {
 
 type Fields = Pick<Record, "status" | "messages" | "continues" | "follows" | "input">
 
-const add = (
-  { found, hold, session, state: { info } }: Turn,
-  fields: Fields
-): Effect.Effect<void, StoreError | SessionConflict> =>
-  Effect.flatMap(Clock.currentTimeMillis, (at) => {
-    const { path, runId } = info
-    const record: Record = { v: version, turn: found.turn, at, runId, path, ...fields }
+/** The snapshots of a turn for its record. What is kept step by step has them when it ends. */
+const filesOf = ({ files }: Turn, { status }: Fields): Effect.Effect<Pick<Record, "files">> => {
+  if (files === undefined || status === "partial") return Effect.succeed({})
+  const { before, take } = files
+  return Effect.map(take, (after) => ({ files: after === undefined ? { before } : { before, after } }))
+}
+
+const add = (turn: Turn, fields: Fields): Effect.Effect<void, StoreError | SessionConflict> =>
+  Effect.flatMap(Effect.all([Clock.currentTimeMillis, filesOf(turn, fields)]), ([at, files]) => {
+    const { found, hold, session, state } = turn
+    const { path, runId } = state.info
+    const record: Record = { v: version, turn: found.turn, at, runId, path, ...fields, ...files }
     const { owner, seq: expectedSeq } = hold
     const release = fields.status !== "partial"
     const addition = { expectedSeq, records: [record], owner, release }

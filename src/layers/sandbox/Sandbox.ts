@@ -11,6 +11,7 @@ import * as Copies from "./internal/copies.ts"
 import * as Functions from "./internal/functions.ts"
 import * as Local from "./internal/local.ts"
 import * as MemoryFiles from "./internal/memoryFiles.ts"
+import * as Worktree from "./internal/worktree.ts"
 
 export {
   type Change,
@@ -25,6 +26,12 @@ export {
 export type { Options as BubblewrapOptions, ProcessLimits } from "./internal/bubblewrap.ts"
 export type { Call, Command, Wrote } from "./internal/functions.ts"
 export type { Options as LocalOptions } from "./internal/local.ts"
+
+/** Options of {@link worktree}. */
+export interface WorktreeOptions extends Worktree.Options {
+  /** The sandbox around the tree, given its directory. Default: {@link layerLocal}. */
+  readonly within?: ((root: string) => Layer.Layer<Sandbox, InvalidDefinition>) | undefined
+}
 
 /** Options of {@link layerMemory}. */
 export interface MemoryOptions {
@@ -117,3 +124,26 @@ export const layerLocal = (options: Local.Options): Layer.Layer<Sandbox, Invalid
  */
 export const layerBubblewrap = (options: Bubblewrap.Options): Layer.Layer<Sandbox, InvalidDefinition> =>
   Layer.effect(Sandbox, Bubblewrap.make(options))
+
+/**
+ * A tree of files of its own for each one that provides it: a worktree of a git repository, in a temporary directory, removed
+ * when the Layer's scope closes. So two agents that work at once do not see each other's files, and the user's stay as they are.
+ *
+ * What is in the tree when it is removed is gone: take what you want before, as a `Workspace.diff` with patches, or as a
+ * `Workspace.snapshot`, which every other worktree of the repository can restore. Fails with `InvalidDefinition` when `repository`
+ * is not one or git is not there.
+ *
+ * @example
+ * import { Agent, FileTools, Parallel, Runner, Sandbox } from "troupe"
+ *
+ * const coder = (name: string) => Agent.make(name, { use: [FileTools.feature({ write: true })] })
+ * const Tree = Sandbox.worktree({ repository: "./repository", within: (root) => Sandbox.layerBubblewrap({ root }) })
+ * const both = Parallel.make("both", {
+ *   careful: coder("careful").pipe(Runner.provide(Tree)),
+ *   bold: coder("bold").pipe(Runner.provide(Tree))
+ * })
+ */
+export const worktree = (options: WorktreeOptions): Layer.Layer<Sandbox, InvalidDefinition> => {
+  const { within = (root) => layerLocal({ root }) } = options
+  return Layer.fresh(Layer.unwrap(Effect.map(Worktree.make(options), within)))
+}

@@ -6,7 +6,7 @@ import * as path from "node:path"
 import { Effect, Exit } from "effect"
 import { ChildProcess } from "effect/process"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
-import { Agent, FileTools, RunError, Sandbox, ShellTools, TestModel } from "troupe"
+import { Agent, FileTools, Parallel, Runner, RunError, Sandbox, ShellTools, TestModel, Workspace } from "troupe"
 import { commandLaws, filesLaws, linkLaws, output, within } from "../../support/sandboxLaws.ts"
 import { edges } from "../../support/toolCalls.ts"
 
@@ -143,4 +143,33 @@ describe("the tools on a sandbox", () => {
     )
     assert.isTrue(Exit.isFailure(exit))
   })
+})
+
+it("two agents at once have each a tree of their own, and a snapshot of one can be restored in another", async () => {
+  git("init", "-q")
+  fs.writeFileSync(path.join(root, "a.txt"), "one\n")
+  git("add", "-A")
+  git("commit", "-qm", "first")
+  const noted: Array<Workspace.Snapshot> = []
+  const coder = (name: string) =>
+    Runner.make(name, {
+      run: () =>
+        Effect.gen(function* () {
+          const { files, info } = yield* Sandbox.Sandbox
+          yield* files.writeFileString("/a.txt", `${name}\n`)
+          yield* Effect.sleep(20)
+          noted.push(yield* Workspace.snapshot)
+          return { text: yield* files.readFileString("/a.txt"), cwd: info.cwd }
+        })
+    }).pipe(Runner.provide(Sandbox.worktree({ repository: root })))
+  const seen = await Effect.runPromise(
+    Parallel.make("both", { left: coder("left"), right: coder("right") }).run(undefined)
+  )
+  assert.deepStrictEqual([seen.left.text, seen.right.text], ["left\n", "right\n"])
+  assert.notStrictEqual(seen.left.cwd, seen.right.cwd)
+  assert.deepStrictEqual([fs.existsSync(seen.left.cwd), git("worktree", "list").trim().split("\n").length], [false, 1])
+  assert.strictEqual(git("status", "--porcelain"), "")
+  const restored = Workspace.restore(noted[0]!, { approved: true }).pipe(Effect.provide(Sandbox.layerLocal({ root })))
+  await Effect.runPromise(restored)
+  assert.match(fs.readFileSync(path.join(root, "a.txt"), "utf8"), /^(left|right)\n$/)
 })

@@ -37,7 +37,8 @@ export const find = (rules: ReadonlyArray<ToolRule>, request: Request): ToolRule
 
 const fits = ({ server, tool, where }: ToolRule, request: Request): boolean => {
   if (tool !== undefined && !glob(tool)(request.tool)) return false
-  if (server !== undefined && (server === false ? request.server !== undefined : server !== request.server)) return false
+  if (server !== undefined && (server === false ? request.server !== undefined : server !== request.server))
+    return false
   if (where === undefined) return true
   if (typeof where === "function") return where(request.params) === true
   return Object.entries(where).every(([name, pattern]) => fitsValue(pattern, valueAt(request.params, name)))
@@ -46,7 +47,10 @@ const fits = ({ server, tool, where }: ToolRule, request: Request): boolean => {
 const valueAt = (params: Schema.Json, name: string): unknown =>
   name
     .split(".")
-    .reduce<unknown>((value, key) => (Predicate.isObject(value) && Object.hasOwn(value, key) ? value[key as never] : undefined), params)
+    .reduce<unknown>(
+      (value, key) => (Predicate.isObject(value) && Object.hasOwn(value, key) ? value[key as never] : undefined),
+      params
+    )
 
 const fitsValue = (pattern: Pattern, value: unknown): boolean => {
   if (typeof pattern === "string") return typeof value === "string" && glob(pattern)(value)
@@ -89,7 +93,10 @@ export const remembering = (
     const known = sessions.get(session) ?? new Set()
     sessions.delete(session)
     sessions.set(session, known.add(key))
-    for (const [full, all] of [[sessions, sessions.size > maxSessions], [known, known.size > maxApprovals]] as const) {
+    for (const [full, all] of [
+      [sessions, sessions.size > maxSessions],
+      [known, known.size > maxApprovals]
+    ] as const) {
       if (all) full.delete(full.keys().next().value!)
     }
   }

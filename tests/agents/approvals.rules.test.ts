@@ -47,7 +47,7 @@ describe("rules", () => {
     { rule: "deny", where: (params) => JSON.stringify(params).includes("secret") }
   ]
 
-  it.effect("deny comes before ask, and ask before allow, whatever their order in the list", () =>
+  it.effect("deny comes before ask, and ask before allow, in any order of the list", () =>
     Effect.gen(function* () {
       const seen = yield* trial(
         [

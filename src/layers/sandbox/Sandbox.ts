@@ -8,7 +8,9 @@ import type { InvalidDefinition } from "../../RunError.ts"
 import { Sandbox } from "../../services/Sandbox.ts"
 import * as Bubblewrap from "./internal/bubblewrap.ts"
 import * as Copies from "./internal/copies.ts"
+import * as Docker from "./internal/docker.ts"
 import * as Functions from "./internal/functions.ts"
+import * as Hosted from "./internal/hosted.ts"
 import * as Local from "./internal/local.ts"
 import * as MemoryFiles from "./internal/memoryFiles.ts"
 import * as Worktree from "./internal/worktree.ts"
@@ -24,6 +26,8 @@ export {
   WorkspaceError
 } from "../../services/Sandbox.ts"
 export type { Options as BubblewrapOptions, ProcessLimits } from "./internal/bubblewrap.ts"
+export type { Options as DockerOptions } from "./internal/docker.ts"
+export type { Session, SessionProcess } from "./internal/hosted.ts"
 export type { Call, Command, Wrote } from "./internal/functions.ts"
 export type { Options as LocalOptions } from "./internal/local.ts"
 
@@ -147,3 +151,49 @@ export const worktree = (options: WorktreeOptions): Layer.Layer<Sandbox, Invalid
   const { within = (root) => layerLocal({ root }) } = options
   return Layer.fresh(Layer.unwrap(Effect.map(Worktree.make(options), within)))
 }
+
+/**
+ * Commands in a container of Docker, or of Podman (`docker: "podman"`), started when the Layer is built and removed with its scope.
+ * They see the image, which they cannot change, and the workspace as `/work`; they have no capabilities, no network unless one is
+ * named, 1 GiB of memory and 128 processes. A `.git` of the workspace is read-only. File tools work on this machine.
+ *
+ * Interruption ends the group of the command in the container. What was left when this program was killed is removed when the next
+ * such Layer is built on the machine. Who may use Docker's socket can do all on the machine: the container does not get it, but this
+ * program has it. Scripts of skills cannot be run in it.
+ *
+ * Fails with `InvalidDefinition` when the container does not start. It works at both edges.
+ *
+ * @example
+ * import { Effect } from "effect"
+ * import { Agent, DemoModel, Sandbox, ShellTools } from "troupe"
+ *
+ * const tester = Agent.make("tester", { use: [ShellTools.feature({ allow: [["npm", "test"]] })] })
+ * const answer = tester.run("Do the tests pass?").pipe(
+ *   Effect.provide([DemoModel.layer, Sandbox.layerDocker({ image: "node:24", root: "./repository" })])
+ * )
+ */
+export const layerDocker = (options: Docker.Options): Layer.Layer<Sandbox, InvalidDefinition> =>
+  Layer.effect(Sandbox, Docker.make(options))
+
+/**
+ * A hosted sandbox, by a session of the AI SDK's providers (`@ai-sdk/sandbox-vercel` and others), which the program makes and closes.
+ * Its working directory is the workspace. What it keeps apart is the provider's to say; `info.isolates.network` is `false`, since
+ * most have one.
+ *
+ * Links out of the workspace are refused, by asking the sandbox where a path leads: a command that exchanges a link at that moment
+ * reaches other files of the sandbox. A file is written as a whole, and readers may see a part of it. Snapshots are copies. Scripts
+ * of skills cannot be run in it. Its operations are promises, so it works at the async edge only.
+ *
+ * @example
+ * import { Effect } from "effect"
+ * import { Agent, DemoModel, FileTools, Sandbox } from "troupe"
+ *
+ * const coder = Agent.make("coder", { use: [FileTools.feature({ write: true })] })
+ * const work = (session: Sandbox.Session) =>
+ *   coder.run("Write a page").pipe(Effect.provide([DemoModel.layer, Sandbox.layerAiSdk(session)]))
+ */
+export const layerAiSdk = (session: Hosted.Session): Layer.Layer<Sandbox> =>
+  Layer.effect(
+    Sandbox,
+    Effect.sync(() => Hosted.make(session))
+  )

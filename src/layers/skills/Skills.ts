@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import { InvalidDefinition } from "../../RunError.ts"
+import { Sandbox } from "../../services/Sandbox.ts"
 import { type Draft, InvalidSkills, type Skill, SkillError, Skills } from "../../services/Skills.ts"
 import { page } from "../internal/files/text.ts"
 import * as Author from "./internal/author.ts"
@@ -54,6 +55,12 @@ export interface ScriptOptions {
   readonly interpreters?: Readonly<Record<string, readonly [string, ...ReadonlyArray<string>]>> | undefined
   /** Whether each run of a script needs approval; see `Approvals`. Default `false`. */
   readonly needsApproval?: boolean | undefined
+}
+
+/** Options of {@link layerSandbox}. */
+export interface SandboxOptions extends Omit<Options, "scripts"> {
+  /** How scripts are run. They work in the workspace of the sandbox. */
+  readonly scripts?: Omit<ScriptOptions, "directory"> | undefined
 }
 
 /** Options of {@link layer}. */
@@ -108,18 +115,45 @@ export interface Options {
  * )
  */
 export const layer = (options: Options): Layer.Layer<Skills, InvalidDefinition | InvalidSkills> =>
+  Layer.effect(Skills, serviceOf(options, undefined))
+
+/**
+ * {@link layer} with scripts that run in the `Sandbox` of the program: it decides what a script reads and changes. A script sees its
+ * skill's folder read-only (`SKILL_DIR`), and works in the workspace. Interpreters are those of the sandbox. Skills themselves are read
+ * on this machine, as always. Scripts are on by default; a sandbox that cannot show them the folder, such as a hosted one, refuses
+ * them with `SkillError`.
+ *
+ * @example
+ * import { Effect } from "effect"
+ * import { Agent, DemoModel, Sandbox, Skills } from "troupe"
+ *
+ * const clerk = Agent.make("clerk", { use: [Skills.feature()] })
+ * const answer = clerk.run("Fill in the form.").pipe(
+ *   Effect.provide(Skills.layerSandbox({ folders: ["./skills"] })),
+ *   Effect.provide([DemoModel.layer, Sandbox.layerBubblewrap({ root: "./forms" })])
+ * )
+ */
+export const layerSandbox = (
+  options: SandboxOptions
+): Layer.Layer<Skills, InvalidDefinition | InvalidSkills, Sandbox> =>
   Layer.effect(
     Skills,
-    Effect.gen(function* () {
-      const folders = yield* Effect.forEach(options.folders, (folder) => realFolder(folder, "folder"))
-      const scripts = options.scripts === undefined || options.scripts === "off" ? undefined : options.scripts
-      const plan = scripts === undefined ? undefined : yield* planOf(scripts)
-      const where = { folders, include: options.include, exclude: options.exclude ?? [] }
-      const skills = make(where, options, plan)
-      yield* skills.list
-      return skills
-    })
+    Effect.flatMap(Sandbox, (sandbox) => serviceOf({ scripts: {}, ...options }, sandbox))
   )
+
+const serviceOf = (
+  options: Options,
+  sandbox: Sandbox["Service"] | undefined
+): Effect.Effect<Skills["Service"], InvalidDefinition | InvalidSkills> =>
+  Effect.gen(function* () {
+    const folders = yield* Effect.forEach(options.folders, (folder) => realFolder(folder, "folder"))
+    const scripts = options.scripts === undefined || options.scripts === "off" ? undefined : options.scripts
+    const plan = scripts === undefined ? undefined : { ...(yield* planOf(scripts)), sandbox }
+    const where = { folders, include: options.include, exclude: options.exclude ?? [] }
+    const skills = make(where, options, plan)
+    yield* skills.list
+    return skills
+  })
 
 const make = (where: Discover.Where, options: Options, plan: Script.Plan | undefined): Skills["Service"] => {
   const { maxFileBytes = 5 * 1024 * 1024, maxReadChars = 50_000, strict = false } = options

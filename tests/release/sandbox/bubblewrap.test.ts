@@ -88,9 +88,24 @@ for (const edge of hasBubblewrap ? Object.keys(edges) : []) {
     )
 
   describe(`by ${edge}`, () => {
-    filesLaws(subject)
-    linkLaws(subject)
+    // Files are those of this machine, whose own laws hold at both edges.
+    if (edge === "runPromise") filesLaws(subject)
+    if (edge === "runPromise") linkLaws(subject)
     commandLaws(subject)
+
+    it("a script of a skill reads its folder, cannot change it, and works in the workspace", async () => {
+      const skill = path.join(base, "skill")
+      fs.mkdirSync(skill)
+      fs.writeFileSync(path.join(skill, "run.sh"), "echo ran > out.txt; echo x > /skills/my_skill/run.sh")
+      const written = await within(subject, (sandbox) =>
+        Effect.gen(function* () {
+          const at = yield* sandbox.folder!("my skill", skill)
+          const { exitCode } = yield* output(sandbox.processes, ChildProcess.make("sh", [`${at}/run.sh`]))
+          return [at, exitCode === 0, yield* sandbox.files.readFileString("/out.txt")]
+        })
+      )
+      assert.deepStrictEqual(written, ["/skills/my_skill", false, "ran\n"])
+    })
 
     it("a command sees nothing of the machine but programs, and changes nothing but the workspace and /tmp", async () => {
       fs.writeFileSync(path.join(base, "outside.txt"), "x")

@@ -9,6 +9,8 @@ import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
 import { stripControls } from "../../../internal/text.ts"
 import { type ScriptInput, type ScriptResult, SkillError } from "../../../services/Skills.ts"
+import type { Service as Sandbox } from "../../../services/Sandbox.ts"
+import * as Collect from "../../internal/process/collect.ts"
 import * as Process from "../../internal/process/run.ts"
 import * as Files from "./files.ts"
 
@@ -20,6 +22,8 @@ export interface Plan {
   readonly env: Readonly<Record<string, string | Redacted.Redacted>>
   readonly maxOutputBytes: number
   readonly interpreters: Readonly<Record<string, ReadonlyArray<string>>>
+  /** Where scripts run. Unset: on this machine, as programs of the user. */
+  readonly sandbox?: Sandbox | undefined
 }
 
 /** The interpreter of a file, by its extension. */
@@ -35,6 +39,14 @@ export const interpreters: Readonly<Record<string, ReadonlyArray<string>>> = {
   ".rb": ["ruby"],
   ".pl": ["perl"]
 }
+
+/** The same in a sandbox, which has programs of its own. */
+const interpretersInside: typeof interpreters = Object.fromEntries(
+  Object.entries(interpreters).map(([extension, words]) => [
+    extension,
+    words.map((word) => (word === process.execPath ? "node" : word))
+  ])
+)
 
 /** At how many bytes of output a script is killed. */
 const mostOutput = 16 * 1024 * 1024
@@ -63,7 +75,8 @@ export const run = (
     }
     if (args.some((arg) => arg.includes("\0"))) return yield* fail("Invalid", "arguments have no null bytes")
     const interpreter = yield* interpreterOf(file, plan, fail)
-    const [command, ...rest] = [...interpreter, file, ...args]
+    const place = yield* whereOf(skill, location, plan, fail)
+    const [command, ...rest] = [...interpreter, place.at(file), ...args]
     const secrets = Object.values(plan.env)
       .flatMap((value) => (Redacted.isRedacted(value) && Redacted.value(value) !== "" ? [Redacted.value(value)] : []))
       // One may begin with another.
@@ -84,27 +97,63 @@ export const run = (
         truncated
       }
     }
-    const ended = yield* Process.run(
-      {
-        command: command!,
-        args: rest,
-        env: { SKILL_DIR: location, ...revealed(plan.env) },
-        cwd: plan.directory ?? location,
-        input,
-        keep,
-        most: mostOutput,
-        graceMs
-      },
-      plan.timeout
-    ).pipe(
-      Effect.mapError(({ detail, ended, reason }) =>
-        fail(reasons[reason], `${detail}${ended === undefined ? "" : tail(show(ended))}`)
+    const ended = yield* place
+      .run(
+        {
+          command: command!,
+          args: rest,
+          env: { SKILL_DIR: place.folder, ...revealed(plan.env) },
+          cwd: place.cwd,
+          input,
+          keep,
+          most: mostOutput,
+          graceMs
+        },
+        plan.timeout
       )
-    )
+      .pipe(
+        Effect.mapError(({ detail, ended, reason }) =>
+          fail(reasons[reason], `${detail}${ended === undefined ? "" : tail(show(ended))}`)
+        )
+      )
     const result = show(ended)
     if (!ended.over) return result
     return yield* fail("OutputLimit", `it wrote more than ${mostOutput} bytes and was killed${tail(result)}`)
   })
+
+/** Where a script of a skill runs. */
+interface Place {
+  readonly run: (task: Collect.Task, timeout: Duration.Duration) => Effect.Effect<Collect.Ended, Collect.NotRun>
+  /** The skill's folder as the script sees it. */
+  readonly folder: string
+  /** The path of one of its files there. */
+  readonly at: (file: string) => string
+  readonly cwd: string | undefined
+}
+
+const whereOf = (
+  skill: string,
+  location: string,
+  { directory, sandbox }: Plan,
+  fail: (reason: SkillError["reason"], detail: string) => SkillError
+): Effect.Effect<Place, SkillError> => {
+  if (sandbox === undefined) {
+    return Effect.succeed({ run: Process.run, folder: location, at: (file) => file, cwd: directory ?? location })
+  }
+  if (sandbox.folder === undefined) {
+    return Effect.fail(fail("Unstartable", `scripts cannot be run in this sandbox (${sandbox.info.name})`))
+  }
+  return Effect.map(
+    Effect.mapError(sandbox.folder(skill, location), ({ detail }) => fail("System", detail)),
+    (folder) => ({
+      run: (task, timeout) => Collect.run(sandbox.processes, task, timeout),
+      folder,
+      at: (file) => path.posix.join(folder, ...path.relative(location, file).split(path.sep)),
+      // The workspace.
+      cwd: undefined
+    })
+  )
+}
 
 /** The real path of a script, which must be one of the skill's files in `scripts/`. */
 const find = (skill: string, location: string, given: string): Effect.Effect<string, SkillError> =>
@@ -140,9 +189,10 @@ const interpreterOf = (
   Effect.suspend(() => {
     const extension = path.extname(file)
     const first = firstLineOf(file)
-    const own = plan.interpreters[extension] ?? named(first)
+    const isInside = plan.sandbox !== undefined
+    const own = plan.interpreters[extension] ?? named(first, isInside ? () => true : isExecutable)
     if (own !== undefined) return Effect.succeed(own)
-    const known = interpreters[extension]
+    const known = (isInside ? interpretersInside : interpreters)[extension]
     // The system runs an executable text that does not begin with `#!` by a shell, which is wrong for a known language.
     if (known !== undefined) return Effect.succeed(known)
     if (isExecutable(file)) return Effect.succeed([])
@@ -167,10 +217,10 @@ const isExecutable = (file: string): boolean => {
  * a line, and where the program does not exist. Scripts that were copied or unpacked are often not executable, so it is
  * followed in any case.
  */
-const named = (line: string): ReadonlyArray<string> | undefined => {
+const named = (line: string, exists: (program: string) => boolean): ReadonlyArray<string> | undefined => {
   if (process.platform === "win32") return undefined
   const [, program, argument = ""] = /^#![ \t]*(\/\S*)[ \t]*(.*)/.exec(line) ?? []
-  if (program === undefined || !isExecutable(program)) return undefined
+  if (program === undefined || !exists(program)) return undefined
   return argument.trim() === "" ? [program] : [program, argument.trim()]
 }
 

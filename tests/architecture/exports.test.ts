@@ -18,6 +18,7 @@ const closed = new Set([
   "services/MemoryStore",
   "services/Runs",
   "services/Waiting",
+  "services/Sandbox",
   "services/SessionStore",
   "services/Skills",
   "services/Speech",

@@ -44,13 +44,13 @@ const fits = ({ server, tool, where }: ToolRule, request: Request): boolean => {
   return Object.entries(where).every(([name, pattern]) => fitsValue(pattern, valueAt(request.params, name)))
 }
 
-const valueAt = (params: Schema.Json, name: string): unknown =>
-  name
-    .split(".")
-    .reduce<unknown>(
-      (value, key) => (Predicate.isObject(value) && Object.hasOwn(value, key) ? value[key as never] : undefined),
-      params
-    )
+const valueAt = (params: Schema.Json, name: string): unknown => {
+  let value: unknown = params
+  for (const key of name.split(".")) {
+    value = Predicate.isObject(value) && Object.hasOwn(value, key) ? (value as Record<string, unknown>)[key] : undefined
+  }
+  return value
+}
 
 const fitsValue = (pattern: Pattern, value: unknown): boolean => {
   if (typeof pattern === "string") return typeof value === "string" && glob(pattern)(value)

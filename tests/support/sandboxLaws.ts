@@ -1,10 +1,10 @@
 /** What is true of every sandbox, at every edge that it has. */
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { Effect, Exit, type Layer, Stream } from "effect"
+import { Effect, Exit, Fiber, type Layer, Stream } from "effect"
 import { ChildProcess } from "effect/process"
 import { assert, it } from "vitest"
-import { type RunError, Sandbox } from "troupe"
+import { Agent, type RunError, Sandbox, ShellTools, TestModel } from "troupe"
 import { edges } from "./toolCalls.ts"
 
 /** A sandbox under test. */
@@ -254,5 +254,90 @@ export const commandLaws = (subject: Subject): void => {
       )
     )
     assert.strictEqual(length, 1_000_000)
+  })
+}
+
+/** Laws of what commands start, for a sandbox whose processes are those of this machine. */
+export const groupLaws = (subject: Subject): void => {
+  const isAlive = (mark: string) =>
+    fs.readdirSync("/proc").some((pid) => {
+      try {
+        return /^\d+$/.test(pid) && fs.readFileSync(`/proc/${pid}/cmdline`, "latin1").split("\0").includes(mark)
+      } catch {
+        return false
+      }
+    })
+  const unique = () => `1000.${process.pid}${Math.trunc(performance.now() * 1000)}`
+
+  it("what a command leaves running is ended when it ends", async () => {
+    const mark = unique()
+    const script = `sleep ${mark} > /dev/null 2>&1 < /dev/null & echo left`
+    const { stdout } = await within(subject, ({ processes }) =>
+      output(processes, ChildProcess.make("sh", ["-c", script]))
+    )
+    assert.deepStrictEqual([stdout, isAlive(mark)], ["left\n", false])
+  })
+
+  it("interruption ends a command that is deaf to signals, with all of its group", async () => {
+    const mark = unique()
+    const script = `trap '' TERM; sleep ${mark} & echo on; wait`
+    await within(subject, ({ processes }) =>
+      Effect.gen(function* () {
+        const command = ChildProcess.make("sh", ["-c", script], { forceKillAfter: "200 millis" })
+        const run = Effect.scoped(
+          Effect.gen(function* () {
+            const handle = yield* processes.spawn(command)
+            yield* Stream.runHead(handle.stdout)
+            return yield* handle.exitCode
+          })
+        )
+        const fiber = yield* Effect.forkChild(run)
+        while (!isAlive(mark)) yield* Effect.sleep(5)
+        yield* Fiber.interrupt(fiber)
+      })
+    )
+    assert.isFalse(isAlive(mark))
+  })
+
+  it("the tool keeps a part of an output that has no end, and ends the command", async () => {
+    const agent = Agent.make("agent", { use: [ShellTools.feature({ allow: ["yes"], maxOutputBytes: 1000 })] })
+    const model = TestModel.layer([TestModel.toolCall("run_command", { command: "yes" }), "done"])
+    const exit = await edges[subject.edge]!(
+      agent.result("go").pipe(Effect.provide(model), Effect.provide(subject.layer()))
+    )
+    if (Exit.isFailure(exit)) assert.fail(String(exit.cause))
+    const said = JSON.stringify(exit.value.transcript.content)
+    assert.include(said, '"truncated":true')
+    assert.isBelow(said.length, 5000)
+  })
+}
+
+/** A law of files that commands change meanwhile. */
+export const raceLaws = (subject: Subject & { readonly root: () => string }): void => {
+  it("a command that exchanges a directory for a link leads no tool out of the workspace", async () => {
+    const outside = path.join(path.dirname(subject.root()), "outside")
+    fs.mkdirSync(outside)
+    fs.writeFileSync(path.join(outside, "x"), "the secret")
+    const script = `while :; do mkdir d; echo inside > d/x; mv d e; ln -s ${outside} d; rm d; rm -r e; done 2>/dev/null`
+    const read = await within(subject, ({ files, processes }) =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          yield* processes.spawn(ChildProcess.make("sh", ["-c", script]))
+          const seen = new Set<string>()
+          for (let n = 0; n < 300; n++) {
+            seen.add(
+              yield* Effect.match(files.readFileString("/d/x"), { onFailure: () => "", onSuccess: (text) => text })
+            )
+            yield* Effect.ignore(files.writeFileString("/d/x", "by a tool"))
+            yield* Effect.ignore(files.remove("/d/x"))
+            yield* Effect.yieldNow
+          }
+          return [...seen]
+        })
+      )
+    )
+    assert.notInclude(read, "the secret")
+    assert.deepStrictEqual(fs.readdirSync(outside), ["x"])
+    assert.strictEqual(fs.readFileSync(path.join(outside, "x"), "utf8"), "the secret")
   })
 }

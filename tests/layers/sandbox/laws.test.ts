@@ -7,7 +7,7 @@ import { Effect, Exit } from "effect"
 import { ChildProcess } from "effect/process"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
 import { Agent, FileTools, Parallel, Runner, RunError, Sandbox, ShellTools, TestModel, Workspace } from "troupe"
-import { commandLaws, filesLaws, linkLaws, output, within } from "../../support/sandboxLaws.ts"
+import { commandLaws, filesLaws, groupLaws, linkLaws, output, raceLaws, within } from "../../support/sandboxLaws.ts"
 import { edges } from "../../support/toolCalls.ts"
 
 let base: string
@@ -60,6 +60,8 @@ for (const edge of Object.keys(edges)) {
     filesLaws(subject)
     linkLaws(subject)
     commandLaws(subject)
+    groupLaws(subject)
+    raceLaws(subject)
 
     it("a snapshot of a repository leaves its index, branch and stash as they are, and has patches", async () => {
       git("init", "-q")

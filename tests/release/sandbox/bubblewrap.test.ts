@@ -2,7 +2,7 @@
  * Commands in bubblewrap: the laws of all sandboxes, and what it keeps apart. Where a machine has no bubblewrap, that the
  * Layer says so and runs nothing is what can be tested, and is.
  */
-import { execFileSync } from "node:child_process"
+import { execFileSync, spawn } from "node:child_process"
 import { once } from "node:events"
 import * as fs from "node:fs"
 import * as net from "node:net"
@@ -12,8 +12,9 @@ import { Effect, Exit, Fiber, Stream } from "effect"
 import { ChildProcess } from "effect/process"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
 import { RunError, Sandbox } from "troupe"
+import { nodeArguments } from "../../support/mcpProcess.ts"
 import { hasBubblewrap } from "../../support/bubblewrap.ts"
-import { commandLaws, filesLaws, linkLaws, output, within } from "../../support/sandboxLaws.ts"
+import { commandLaws, filesLaws, groupLaws, linkLaws, output, raceLaws, within } from "../../support/sandboxLaws.ts"
 import { edges } from "../../support/toolCalls.ts"
 
 let base: string
@@ -46,6 +47,13 @@ const processesWith = (argument: string) =>
       return false
     }
   })
+const statusOf = (pid: string) => {
+  try {
+    return fs.readFileSync(`/proc/${pid}/status`, "utf8")
+  } catch {
+    return "State: Z"
+  }
+}
 const zombies = () =>
   fs.readdirSync("/proc").filter((pid) => {
     try {
@@ -92,6 +100,21 @@ for (const edge of hasBubblewrap ? Object.keys(edges) : []) {
     if (edge === "runPromise") filesLaws(subject)
     if (edge === "runPromise") linkLaws(subject)
     commandLaws(subject)
+    groupLaws(subject)
+    raceLaws(subject)
+
+    it("the death of our own process ends what runs in it", async () => {
+      const [whole, part] = ["1001", `${edge === "runSync" ? 1 : 2}${process.pid}`]
+      // The two are joined there, so that our own process is not found by it.
+      const mark = `${whole}.${part}`
+      const args = nodeArguments("tests/support/sandboxMain.ts", root, edge, whole, part)
+      const ours = spawn(process.execPath, args, { stdio: "inherit" })
+      while (processesWith(mark).length === 0) await new Promise((resolve) => setTimeout(resolve, 20))
+      ours.kill("SIGKILL")
+      while (processesWith(mark).some((pid) => !/^State:\s+Z/m.test(statusOf(pid)))) {
+        await new Promise((resolve) => setTimeout(resolve, 5))
+      }
+    })
 
     it("a script of a skill reads its folder, cannot change it, and works in the workspace", async () => {
       const skill = path.join(base, "skill")

@@ -6,7 +6,7 @@ import { Effect, Exit, Fiber, Stream } from "effect"
 import { ChildProcess } from "effect/process"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
 import { Sandbox } from "troupe"
-import { commandLaws, filesLaws, within } from "../../support/sandboxLaws.ts"
+import { commandLaws, filesLaws, groupLaws, within } from "../../support/sandboxLaws.ts"
 import { edges } from "../../support/toolCalls.ts"
 
 /**
@@ -54,6 +54,7 @@ for (const edge of Object.keys(edges)) {
   describe(`by ${edge}`, () => {
     if (edge === "runPromise") filesLaws({ edge, layer })
     commandLaws({ edge, layer })
+    groupLaws({ edge, layer })
 
     it("the container has no network, no capabilities and no .git to write, and is removed at the end", async () => {
       fs.mkdirSync(path.join(root, ".git"))

@@ -573,11 +573,13 @@ class Provider {
   #callOptions(fiber: AnyFiber): CallOptions {
     const own = merge(this.#options.options ?? {}, fiber.getRef(CurrentOptions))
     const model = own.model ?? this.#options.model
-    const set = withSettings(own, fiber.getRef(ModelInfo.CurrentSettings), {
+    const settings = fiber.getRef(ModelInfo.CurrentSettings)
+    const isAsked = settings.reasoning !== undefined && this.#at.isOpenAi
+    const set = withSettings(own, settings, {
       api: this.#api,
       model,
       server: this.#target.server,
-      thinks: this.#at.isOpenAi ? lookUp(this.#catalog, `openai:${model}`)?.reasoning : undefined
+      thinks: isAsked ? lookUp(this.#catalog, `openai:${model}`)?.reasoning : undefined
     })
     return limited(set, fiber.getRef(ModelInfo.MaxOutputTokens), this.#api)
   }

@@ -101,6 +101,17 @@ describe("OpenAi.layerImages", () => {
   )
 })
 
+for (const transport of ["node", "fetch"] as const) {
+  it.live(`a recording is sent as it is by ${transport}`, () =>
+    Effect.gen(function* () {
+      const server = yield* serve(json({ text: "Hello." }))
+      const model = OpenAi.layerTranscription({ model: "m", transport, ...at(server.url) })
+      yield* Effect.provide(Transcription.transcribe({ mediaType: "audio/wav", data: png }), model)
+      assert.isTrue(server.seen[0]!.body.includes(Buffer.from(png)))
+    })
+  )
+}
+
 describe("OpenAi.layerSpeech", () => {
   it.live("speaks, and does not take words for a sound", () =>
     Effect.gen(function* () {

@@ -76,7 +76,8 @@ describe("LlamaCpp.layer", () => {
         { role: "tool", content: [{ type: "tool-result", id: "c1", name: "flip", isFailure: false, result: false }] }
       ]
     }).pipe(
-      Effect.map(({ finishReason }) => assert.strictEqual(finishReason, "length")),
+      // A model with random weights may end at any token.
+      Effect.map(({ finishReason }) => assert.include(["length", "stop"], finishReason)),
       Effect.provide(layer())
     )
   )

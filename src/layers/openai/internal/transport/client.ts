@@ -30,7 +30,7 @@ export const make = (client: Client, baseUrl: string): HttpTransport => {
   return Fetch.make((url, { body, headers, signal }) =>
     client
       .post(url.startsWith(`${base}/`) ? url.slice(base.length) : url, {
-        body: JSON.parse(body) as object,
+        body: JSON.parse(String(body)) as object,
         stream: headers["accept"] === "text/event-stream",
         signal,
         headers,

@@ -19,7 +19,8 @@ export type Fetch = (
   init: {
     readonly method: string
     readonly headers: Record<string, string>
-    readonly body: string
+    /** Bytes for a form with files. */
+    readonly body: string | Uint8Array<ArrayBuffer>
     readonly signal: AbortSignal
     readonly redirect: "manual"
   }
@@ -87,7 +88,7 @@ const failed = (to: Receiver, error: unknown): void => to.fail({ _tag: "HttpFail
 const initOf = ({ body, headers, method }: HttpRequest, signal: AbortSignal): Parameters<Fetch>[1] => ({
   method,
   headers: { ...headers },
-  body: typeof body === "string" ? body : "",
+  body: typeof body === "string" ? body : new Uint8Array(body ?? []),
   signal,
   // The prompt and our headers are for this server only.
   redirect: "manual"

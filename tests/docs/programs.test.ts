@@ -20,9 +20,12 @@ const guides = [
   "config"
 ]
 
-/** What the lines that print are said to print, in their order; a line that prints several times says so with semicolons. */
+/**
+ * What the lines that print are said to print, in their order; a line that prints several times says so with semicolons, and what
+ * one prints that is only called by another is said there.
+ */
 const said = (code: ReadonlyArray<string>): ReadonlyArray<string> =>
-  code.flatMap((line) => (line.includes("console.log(") ? line.split(") // ")[1]!.split("; ") : []))
+  code.flatMap((line) => (line.includes("console.log(") ? (line.split(") // ")[1]?.split("; ") ?? []) : []))
 
 const ofStores = ["conversations", "memory", "traces"]
 

@@ -43,7 +43,10 @@ export class MemoryJournal {
         if (kill === undefined || kill.at !== at || kill.moment !== moment) return Effect.void
         isDead = true
         kill.now()
-        return Effect.never
+        // What cannot be interrupted goes on to its end, as it does where a process is about to end.
+        return Effect.withFiber((fiber) =>
+          (fiber as unknown as { readonly interruptible: boolean }).interruptible ? Effect.never : Effect.void
+        )
       })
     const journal: Journal.Journal = {
       rootId: "root",

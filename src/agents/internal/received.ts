@@ -3,7 +3,6 @@
  * Takes them at the places of the loop where that is possible, and emits them.
  */
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Prompt from "effect/ai/Prompt"
 import * as Schema from "effect/Schema"
@@ -89,22 +88,40 @@ export class Listener {
     step: Journal.Step,
     taking: Effect.Effect<ReadonlyArray<Input>>
   ): Effect.Effect<ReadonlyArray<Input>> {
-    return Effect.suspend(() => {
-      let taken: ReadonlyArray<Input> | undefined
-      const kept = Effect.map(taking, (inputs) => {
-        taken = inputs
-        return toJson(encode(inputs.map(keptInput)))
-      })
-      return Effect.orDie(journal.run(step, kept)).pipe(
-        Effect.map((json) => taken ?? decode(json).map((input) => this.#known(input))),
-        Effect.onExit((exit) =>
-          Effect.sync(() => {
-            if (Exit.isSuccess(exit)) this.#mail?.deliver(this.#state, exit.value)
-            else if (taken !== undefined) this.#mail?.giveBack(taken)
+    const known = journal.kept === undefined ? Effect.succeedNone : journal.kept(step)
+    return Effect.flatMap(known, (kept) => {
+      if (kept._tag === "Some") return Effect.sync(() => this.#takeAgain(kept.value))
+      // Once it is kept, nothing comes between that and its delivery.
+      return Effect.uninterruptibleMask((restore) =>
+        Effect.flatMap(restore(taking), (taken) => {
+          let isOurs = false
+          const noting = Effect.sync(() => {
+            isOurs = true
+            return toJson(encode(taken.map(keptInput)))
           })
-        )
+          return Effect.matchCauseEffect(Effect.orDie(journal.run(step, noting)), {
+            onFailure: (cause) => {
+              this.#mail?.giveBack(taken)
+              return Effect.failCause(cause)
+            },
+            onSuccess: (json) => {
+              if (isOurs) {
+                this.#mail?.deliver(this.#state, taken)
+                return Effect.succeed(taken)
+              }
+              this.#mail?.giveBack(taken)
+              return Effect.sync(() => this.#takeAgain(json))
+            }
+          })
+        })
       )
     })
+  }
+
+  #takeAgain(json: Schema.Json): ReadonlyArray<Input> {
+    const taken = decode(json).map((input) => this.#known(input))
+    this.#mail?.deliver(this.#state, taken)
+    return taken
   }
 
   /** What was taken before the run was made again. */

@@ -1,9 +1,9 @@
 import { assert, describe } from "@effect/vitest"
 import { cases } from "../support/cases.ts"
 import { it } from "../support/edges.ts"
-import { Effect, Exit, Layer, Schema } from "effect"
-import { Prompt } from "effect/ai"
-import { Agent, Middleware, type RunEvent, type Runner, TestModel } from "troupe"
+import { Effect, Exit, Fiber, Layer, Schema, Stream } from "effect"
+import { LanguageModel, Prompt, type Response } from "effect/ai"
+import { Agent, AgentTool, Middleware, type RunEvent, type Runner, TestModel } from "troupe"
 import { collect, textOf } from "../support/grammar.ts"
 import { idle, Kinds, middlewareOf, replacesOutput } from "../support/randomMiddleware.ts"
 import { agent, assertValid, modelOf, options, Script, tagOf } from "../support/randomScripts.ts"
@@ -81,6 +81,84 @@ describe("with middleware of any kind", () => {
         assertValid(resulted.value.transcript)
       }),
     runs(200)
+  )
+})
+
+/** The list with one more in it. */
+const inserted = <A>(list: ReadonlyArray<A>, at: number, one: A): ReadonlyArray<A> => list.toSpliced(at, 0, one)
+const Position = Schema.Literals([0, 1, 2, 3])
+
+describe("a middleware that never calls next", () => {
+  it.effect.prop(
+    "sends nothing to the model, whatever is around it and in it",
+    {
+      script: Script,
+      kinds: Kinds,
+      at: Position,
+      what: Schema.Literals(["answers for the model", "answers for the agent"])
+    },
+    ({ at, kinds, script, what }) =>
+      Effect.gen(function* () {
+        const middleware = inserted(kinds, at, what).map(middlewareOf)
+        const agent = Agent.make("agent", { ...options, middleware })
+        yield* Effect.exit(agent.run("go"))
+        assert.lengthOf(yield* (yield* TestModel.TestModel).calls, 0)
+      }).pipe(Effect.provide(modelOf(script))),
+    runs(60)
+  )
+
+  it.effect.prop(
+    "runs no tool, whatever is around it and in it",
+    { kinds: Kinds, at: Position },
+    ({ at, kinds }) =>
+      Effect.gen(function* () {
+        let ran = 0
+        const tool = AgentTool.fromFunction("ok", { description: "ok", execute: () => ++ran })
+        const middleware = inserted(kinds, at, "answers for tools" as const).map(middlewareOf)
+        yield* Effect.exit(Agent.make("agent", { tools: [tool], middleware, maxSteps: 3 }).run("go"))
+        assert.strictEqual(ran, 0)
+      }).pipe(Effect.provide(TestModel.layer(() => TestModel.toolCall("ok", {})))),
+    runs(60)
+  )
+})
+
+describe("a run that is interrupted within next", () => {
+  it.effect.prop(
+    "leaves no model call and no tool at work, whatever middleware is around them",
+    { kinds: Kinds, inTool: Schema.Boolean },
+    ({ inTool, kinds }) =>
+      Effect.gen(function* () {
+        const work = { begun: 0, ended: 0 }
+        const stuck = Effect.suspend(() => {
+          work.begun++
+          return Effect.onExit(Effect.never, () => Effect.sync(() => void work.ended++))
+        })
+        const tool = AgentTool.fromFunction("ok", { description: "ok", execute: () => stuck })
+        const asks = { type: "tool-call", id: "c1", name: "ok", params: {}, providerExecuted: false } as const
+        const usage = { inputTokens: { total: 1 }, outputTokens: { total: 1 } }
+        const finish = { type: "finish", reason: "tool-calls", usage, response: undefined } as never
+        const answer = (): Effect.Effect<Array<Response.PartEncoded>> =>
+          inTool ? Effect.succeed([asks, finish]) : stuck
+        const model = yield* LanguageModel.make({
+          generateText: answer,
+          streamText: () => Stream.unwrap(Effect.map(answer(), Stream.fromIterable)) as never
+        })
+        const agent = Agent.make("agent", {
+          tools: [tool],
+          middleware: kinds.map(middlewareOf),
+          maxSteps: 3,
+          retry: "none"
+        })
+        for (const view of [agent.run("go"), agent.result("go"), Stream.runDrain(agent.stream("go"))]) {
+          const run = Effect.provideService(view as Effect.Effect<unknown, unknown>, LanguageModel.LanguageModel, model)
+          const fiber = yield* Effect.forkChild(run)
+          for (let n = 0; n < 20; n++) yield* Effect.yieldNow
+          yield* Fiber.interrupt(fiber)
+          assert.strictEqual(work.ended, work.begun)
+          if (kinds.length === 0) assert.isAbove(work.begun, 0)
+        }
+      }),
+    runs(60)
   )
 })
 

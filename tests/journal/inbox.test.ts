@@ -17,10 +17,12 @@ const textOf = ({ content }: Prompt.Message): string =>
 
 /** Hands over where it can, works once, and answers with all that users have said to it. */
 const model = TestModel.layer(({ prompt, tools }) => {
-  const done = prompt.content.flatMap(({ content, role }) =>
-    role === "tool" ? content.map((part) => ("name" in part ? part.name : "")) : []
+  const done = new Set(
+    prompt.content.flatMap(({ content, role }) =>
+      role === "tool" ? content.map((part) => ("name" in part ? part.name : "")) : []
+    )
   )
-  const next = tools.find((name) => (name === "work" || name.startsWith("transfer")) && !done.includes(name))
+  const next = tools.find((name) => (name === "work" || name.startsWith("transfer")) && !done.has(name))
   if (next !== undefined) {
     return { toolCalls: [{ name: next, id: next, params: next === "work" ? {} : { reason: "r", message: "m" } }] }
   }

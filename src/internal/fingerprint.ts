@@ -41,6 +41,28 @@ const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text)
 /** SHA-256 of the value, as 64 hexadecimal digits. */
 export const hash = (json: Schema.Json): string => Hex.encode(sha256(bytesOf(canonical(json))))
 
+/**
+ * 128 bits of the value, as 32 hexadecimal digits, at a tenth of the cost of {@link hash}. It tells values apart where a mistake does no
+ * harm: someone who tries can find two values with the same digits.
+ */
+export const mark = (json: Schema.Json): string => {
+  const text = canonical(json)
+  let a = 0x67452301
+  let b = 0x4efcdab8
+  let c = 0x18badcfe
+  let d = 0x10325476
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at)
+    a = b ^ Math.imul(a ^ code, 0x23a97b4f)
+    b = c ^ Math.imul(b ^ code, 0x6a09e667)
+    c = d ^ Math.imul(c ^ code, 0x3c6ef373)
+    d = a ^ Math.imul(d ^ code, 0x510e527f)
+  }
+  const mixed = (n: number, by: number): string =>
+    (Math.imul(n ^ (n >>> 15) ^ by, 0x2c1b3c6d) >>> 0).toString(16).padStart(8, "0")
+  return mixed(a, d) + mixed(b, a) + mixed(c, b) + mixed(d, c)
+}
+
 /** HMAC-SHA-256 of the value under a key, as 64 hexadecimal digits. */
 export const sign = (key: string, json: Schema.Json): string =>
   Hex.encode(hmacSha256(bytesOf(key), bytesOf(canonical(json))))

@@ -17,7 +17,7 @@ import * as Schema from "effect/Schema"
 import type { Any as AgentTool } from "../../AgentTool.ts"
 import { type Attempt, CurrentAttempt, idIn } from "../../internal/attempts.ts"
 import type { ToolCallEntry } from "../../internal/bill.ts"
-import { hash } from "../../internal/fingerprint.ts"
+import { mark } from "../../internal/fingerprint.ts"
 import { isAsleep, journalOf, plain } from "../../internal/journaled.ts"
 import { toJson } from "../../internal/json.ts"
 import { CurrentPlace, type Place, shortened } from "../../internal/place.ts"
@@ -228,7 +228,7 @@ const keyOf = (
 ): string => {
   if (resumed?.request !== undefined) return resumed.request.id
   if (attempt === undefined) return shortened(`${info.runId}/${step}/${call.id}`, info.rootId)
-  return shortened(idIn(attempt, hash([info.path, call.name, toJson(call.params)])), info.rootId)
+  return shortened(idIn(attempt, mark([info.path, call.name, toJson(call.params)])), info.rootId)
 }
 
 // -- decide ------------------------------------------------------------------------------------------------------------

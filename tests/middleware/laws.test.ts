@@ -90,7 +90,7 @@ const Position = Schema.Literals([0, 1, 2, 3])
 
 describe("a middleware that never calls next", () => {
   it.effect.prop(
-    "sends nothing to the model, whatever is around it and in it",
+    "sends nothing to the model, with any other around it and in it",
     {
       script: Script,
       kinds: Kinds,
@@ -108,7 +108,7 @@ describe("a middleware that never calls next", () => {
   )
 
   it.effect.prop(
-    "runs no tool, whatever is around it and in it",
+    "runs no tool, with any other around it and in it",
     { kinds: Kinds, at: Position },
     ({ at, kinds }) =>
       Effect.gen(function* () {
@@ -124,7 +124,7 @@ describe("a middleware that never calls next", () => {
 
 describe("a run that is interrupted within next", () => {
   it.effect.prop(
-    "leaves no model call and no tool at work, whatever middleware is around them",
+    "leaves no model call and no tool at work, with any middleware around them",
     { kinds: Kinds, inTool: Schema.Boolean },
     ({ inTool, kinds }) =>
       Effect.gen(function* () {

@@ -43,9 +43,11 @@ export class MemoryJournal {
         if (kill === undefined || kill.at !== at || kill.moment !== moment) return Effect.void
         isDead = true
         kill.now()
-        // What cannot be interrupted goes on to its end, as it does where a process is about to end.
+        // What is kept is kept, also for work that cannot be interrupted: that goes on to its end.
         return Effect.withFiber((fiber) =>
-          (fiber as unknown as { readonly interruptible: boolean }).interruptible ? Effect.never : Effect.void
+          moment === "after" && !(fiber as unknown as { readonly interruptible: boolean }).interruptible
+            ? Effect.void
+            : Effect.interruptible(Effect.never)
         )
       })
     const journal: Journal.Journal = {

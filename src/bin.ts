@@ -49,7 +49,10 @@ const run = Command.make(
       ),
       Argument.optional
     ),
-    more: Argument.String("question of the file").pipe(Argument.optional)
+    more: Argument.String("then").pipe(
+      Argument.withDescription("The question, where a file that describes an agent stands before it"),
+      Argument.optional
+    )
   },
   (input) =>
     Effect.flatMap(

@@ -1,5 +1,5 @@
 /**
- * A failpoint before and after each durable write of a run: the process is killed there, and another goes on. Every eighth
+ * A failpoint before and after each durable write of a run: the process is killed there, and another goes on. Every sixth
  * write of every scenario is swept, and every write with `SWEEP=all`, which takes minutes.
  */
 import { execFile } from "node:child_process"
@@ -12,7 +12,7 @@ import { temporaryFile } from "../../support/durable.ts"
 import { bundled } from "./fleet.ts"
 import { finish, lines, type Name, names, outputs } from "./scenarios.ts"
 
-const every = process.env["SWEEP"] === "all" ? 1 : 8
+const every = process.env["SWEEP"] === "all" ? 1 : 6
 
 interface Ran {
   readonly output: string
@@ -74,7 +74,7 @@ const sweepOf = (name: Name) =>
       { concurrency: 4 }
     )
     // Events are written in pieces, by time, so that a run can have a few writes less than another.
-    expect(killed.filter(Boolean).length).toBeGreaterThan(points.length)
+    expect(killed.filter(Boolean).length).toBeGreaterThanOrEqual(points.length)
   })
 
 for (const name of names) {

@@ -7,7 +7,7 @@ import { temporaryFile } from "../../support/durable.ts"
 import { bundled, operator, replace, workers } from "./fleet.ts"
 import { counts, Model, treeOf, trees } from "./tree.ts"
 
-const seeds = Array.from({ length: 8 }, (_, index) => index + 1)
+const seeds = Array.from({ length: 12 }, (_, index) => index + 1)
 
 it.live(
   "every run has one result, and no tool is called twice unasked, however often workers are killed",
@@ -16,7 +16,7 @@ it.live(
       const file = yield* temporaryFile
       const ledger = join(file, "..", "ledger")
       const program = bundled("worker", join(file, ".."))
-      const settings = { engine: file, ledger, delay: 15, program }
+      const settings = { engine: file, ledger, delay: 40, program }
       const asked = new Map<string, string>()
       let kills = 0
       const engine = Durable.layerSqlite({ filename: file, poll: "100 millis", lease: "4 seconds" })
@@ -26,7 +26,7 @@ it.live(
         yield* Effect.forkChild(operator(seeds, ledger, asked))
         const killer = Effect.gen(function* () {
           const before = counts(ledger).size
-          yield* Effect.sleep(50 + Math.random() * 300)
+          yield* Effect.sleep(50 + Math.random() * 100)
           // A worker that has just begun is left to begin.
           if (counts(ledger).size <= before || kills >= 3) return
           replace(fleet[kills++ % fleet.length]!, settings)

@@ -68,7 +68,7 @@ it.live(
       const url = yield* Effect.promise(() => server.urlOf("chaos"))
       const sql = Context.get(yield* Layer.build(server.database("chaos")), SqlClient.SqlClient)
       const ledger = join(folder, "ledger")
-      const settings = { engine: url, ledger, delay: 15, program: bundled("worker", folder) }
+      const settings = { engine: url, ledger, delay: isWhole ? 15 : 40, program: bundled("worker", folder) }
       const asked = new Map<string, string>()
       const done = { kill: 0, pause: 0, cut: 0, jump: 0 }
       const started = Date.now()
@@ -81,7 +81,7 @@ it.live(
         let acts = 0
         const chaos = Effect.gen(function* () {
           const before = counts(ledger).size
-          yield* Effect.sleep(100 + Math.random() * 400)
+          yield* Effect.sleep(isWhole ? 100 + Math.random() * 400 : 100)
           if (counts(ledger).size <= before || acts >= scale.acts) return
           const kind = kinds[acts % kinds.length]!
           yield* Effect.ignore(act(kind, fleet[acts++ % fleet.length]!, settings, sql))

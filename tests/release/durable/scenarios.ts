@@ -57,7 +57,8 @@ export const runsOf = (name: Name, ledger: string) => {
       run: () => Step.run(name, Schema.String, Effect.as(note(ledger, `effect ${name}`), name)),
       compensate: () => note(ledger, `effect undo ${name}`)
     })
-  const never = Runner.make("never", { run: () => Effect.never })
+  // It ends: a run whose step is asked about sleeps, and can be answered, once its other branches have ended.
+  const slow = Runner.make("slow", { run: (text: string) => Effect.delay(Effect.succeed(text), 500) })
   const refused = Runner.make("refused", {
     // Refused at once where the run is made again, and so before the other branch has come as far as it was.
     run: () =>
@@ -67,7 +68,7 @@ export const runsOf = (name: Name, ledger: string) => {
         Effect.delay(Effect.fail({ message: "refused" }), 50)
       )
   })
-  const booking = Chain.make("booking", [part("hotel"), part("car"), never])
+  const booking = Chain.make("booking", [part("hotel"), part("car"), slow])
   const trip = Chain.make("trip", [part("flight"), Parallel.make("rest", { booking, refused })])
   const scenarios = {
     "a run that fails": of(Effect.as(trip.run("go"), "booked")),

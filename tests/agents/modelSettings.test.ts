@@ -20,7 +20,7 @@ describe("reasoning and cache of an agent", () => {
       yield* agent.run("go")
       const own = { reasoning: "high", cache: { ttl: 3_600_000 } } as const
       assert.deepStrictEqual(yield* settings, [own, {}, own])
-    }).pipe(Effect.provide(TestModel.layer([TestModel.toolCall("helper", { prompt: "help" }), "helped", "done"])))
+    }).pipe(Effect.provide(TestModel.layer([TestModel.toolCall("helper", { input: "help" }), "helped", "done"])))
   )
 
   it.effect("go before those around the run, and can be others for one run", () =>

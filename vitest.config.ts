@@ -7,7 +7,7 @@ const conditions = ["troupe-source", "module", "node", "development|production"]
 const shared = [
   "tests/{mermaid,unreadFailures,Run*,Transcript}.test.ts",
   "tests/{agents,cli,contract,design,eval,internal,journal,middleware,telemetry,workflows}/**/*.test.ts",
-  "tests/layers/{aisdk,demo,durable,internal,llamacpp,models,openai,state,tools}/**/*.test.ts",
+  "tests/layers/{aisdk,code,demo,durable,internal,llamacpp,models,openai,state,tools}/**/*.test.ts",
   "tests/layers/server/**/*.test.ts",
   // The others look at what this process has open, replace timers, end the I/O thread, or set variables of the
   // environment, which Config reads once.

@@ -15,6 +15,8 @@ const programs: ReadonlyArray<readonly [entry: string, file: string]> = [
   ["src/layers/internal/io/threads/toolMain.ts", "src/layers/internal/io/threads/toolMain.generated.ts"],
   ["src/layers/internal/process/childProgram.ts", "src/layers/internal/process/childProgram.generated.ts"],
   ["src/layers/mcp/internal/connectionProgram.ts", "src/layers/mcp/internal/connectionProgram.generated.ts"],
+  ["src/layers/code/internal/threads/codeMain.ts", "src/layers/code/internal/threads/codeMain.generated.ts"],
+  ["src/layers/code/internal/threads/codeHost.ts", "src/layers/code/internal/threads/codeHost.generated.ts"],
   ["src/layers/internal/io/blobProgram.ts", "src/layers/internal/io/blobProgram.generated.ts"]
 ]
 

@@ -13,6 +13,7 @@ const guides = [
   "teams",
   "suspending",
   "many-tools",
+  "code-mode",
   "durable",
   "context",
   "recovery",

@@ -1,0 +1,24 @@
+/** Which tools ask for approval when a program calls them. */
+import * as Tool from "effect/ai/Tool"
+import type { Any as AgentTool } from "../../../AgentTool.ts"
+import { markOf, ServerName } from "../../../internal/toolMarks.ts"
+
+const made = new WeakMap<AgentTool, AgentTool>()
+
+/**
+ * The tool, asking where it says of itself that it destroys, or where a server brings it that does not say that it only reads. One
+ * that asks already is as it was.
+ */
+export const asking = (tool: AgentTool): AgentTool => {
+  if (!isDangerous(tool.tool) || needsApproval(tool.tool)) return tool
+  let one = made.get(tool)
+  if (one === undefined) made.set(tool, (one = { ...tool, tool: tool.tool.setNeedsApproval(true) }))
+  return one
+}
+
+const isDangerous = (tool: Tool.Any): boolean =>
+  tool.annotations.mapUnsafe.get(Tool.Destructive.key) === true ||
+  (markOf(tool, ServerName) !== undefined && !markOf(tool, Tool.Readonly))
+
+const needsApproval = (tool: Tool.Any): boolean =>
+  "needsApproval" in tool && tool.needsApproval !== undefined && tool.needsApproval !== false

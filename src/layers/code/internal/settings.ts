@@ -1,0 +1,63 @@
+/** The options of code mode, checked. */
+import type * as ByteSize from "effect/ByteSize"
+import * as Bytes from "effect/ByteSize"
+import * as Duration from "effect/Duration"
+import * as Option from "effect/Option"
+import { assertOptions, assertText } from "../../../internal/definition.ts"
+import { durationOf } from "../../../internal/toolDefinition.ts"
+import { InvalidDefinition } from "../../../RunError.ts"
+
+/** Limits of a program. */
+export interface LimitOptions {
+  /** How long a program may take, with its calls. Default 30 seconds. */
+  readonly timeout?: Duration.Input | undefined
+  /** How long it may run without awaiting anything. Default 1 second. */
+  readonly turnTimeout?: Duration.Input | undefined
+  /** The memory of its values. Default `"32 MiB"`. */
+  readonly memory?: ByteSize.Input | undefined
+  /** How many calls it may make. Default 256. */
+  readonly maxCalls?: number | undefined
+  /** How many of its calls are under way at once. Default 16. */
+  readonly concurrency?: number | undefined
+}
+
+/** The limits, in plain numbers. */
+export interface Settings {
+  readonly timeout: Duration.Duration
+  readonly timeoutText: string
+  readonly turnMs: number
+  readonly memory: number
+  readonly maxCalls: number
+  readonly concurrency: number
+}
+
+const defaultMemory = Bytes.fromInputUnsafe("32 MiB")
+const limits = ["timeout", "turnTimeout", "memory", "maxCalls", "concurrency"]
+
+/** Reads the limits. Throws `InvalidDefinition` for one that is not what it should be. */
+export const settingsOf = (options: LimitOptions, others: ReadonlyArray<string> = []): Settings => {
+  const subject = "code mode"
+  assertOptions(subject, options, new Set([...limits, ...others]))
+  const { concurrency = 16, maxCalls = 256, timeout = "30 seconds", turnTimeout = "1 second" } = options
+  const refuse = (problem: string, remedy: string) => new InvalidDefinition({ subject, problem, remedy })
+  for (const [name, value] of Object.entries({ concurrency, maxCalls })) {
+    if (!(Number.isInteger(value) && value >= 1)) throw refuse(`${name} is ${value}`, "Use a whole number from 1")
+  }
+  const { memory } = options
+  const bytes = memory === undefined ? Option.some(defaultMemory) : Bytes.fromInput(memory)
+  if (Option.isNone(bytes) || bytes.value < 1_000_000n || bytes.value > 2_000_000_000n) {
+    throw refuse(`memory is ${String(memory)}`, 'Use a size from 1 MB to 2 GB, such as "32 MiB"')
+  }
+  const whole = durationOf(subject, "timeout", timeout)
+  return {
+    timeout: whole,
+    timeoutText: Duration.format(whole),
+    turnMs: Duration.toMillis(durationOf(subject, "turnTimeout", turnTimeout)),
+    memory: Number(bytes.value),
+    maxCalls,
+    concurrency
+  }
+}
+
+/** Checks the name of the tool. */
+export const assertToolName = (name: unknown): void => assertText("code mode", "name", name)

@@ -1,4 +1,4 @@
-/** A program of a model that is killed and made again: what it has called is not called again, and what it heard first is first. */
+/** A program of a model that is killed and made again: what it has called is not called again, and what it received first is first. */
 import { assert, it } from "@effect/vitest"
 import { Effect, Exit, Schema } from "effect"
 import { Agent, AgentTool, CodeMode, TestModel } from "troupe"

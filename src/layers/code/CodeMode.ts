@@ -58,7 +58,7 @@ export interface Options extends LimitOptions {
  * from elsewhere is refused, so provide `Approvals.layer` for tools that ask. Interrupting the run interrupts the calls and ends
  * the thread.
  *
- * Throws `InvalidDefinition` for limits that are none, for what is not a tool, and for a runner without a description.
+ * Throws `InvalidDefinition` for a limit that is not a number from 1, for what is not a tool, and for a runner without a description.
  *
  * @example
  * import { Agent, AgentTool, CodeMode } from "troupe"

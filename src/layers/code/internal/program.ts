@@ -43,7 +43,7 @@ interface State<E> {
   readonly running: Running
   readonly settings: Settings
   readonly open: Map<number, Called>
-  /** The ends of calls that the program has not heard of, in the order in which they came. */
+  /** The ends of calls that the program has not received of, in the order in which they came. */
   readonly ended: Map<number, Exit.Exit<Outcome, E>>
   readonly done: Array<DoneCall>
   readonly begin: (called: Called) => Effect.Effect<void>
@@ -109,7 +109,7 @@ const tooLong: Effect.Effect<Outcome> = Effect.succeed({
 const driven = Effect.fnUntraced(function* <E>(state: State<E>): Effect.fn.Return<Returned, ProgramError | E> {
   const { open, running, settings } = state
   let made = 0
-  for (let heard = 0; ; heard++) {
+  for (let received = 0; ; received++) {
     const { calls, console, end } = yield* running.next
     state.console = (state.console + console).slice(-maxConsole)
     if (end !== undefined) return yield* endOf(state, end, calls)
@@ -119,13 +119,13 @@ const driven = Effect.fnUntraced(function* <E>(state: State<E>): Effect.fn.Retur
       yield* state.begin(called)
     }
     if (open.size === 0) return yield* fail(state, "Stuck", "it awaits what never comes")
-    yield* hear(state, heard)
+    yield* receive(state, received)
   }
 })
 
 /** Tells the program of the end of one call. */
-const hear = Effect.fnUntraced(function* <E>(state: State<E>, heard: number): Effect.fn.Return<void, E | ProgramError> {
-  const n = yield* decidedHere(`code/heard ${heard}`, firstOf(state), count)
+const receive = Effect.fnUntraced(function* <E>(state: State<E>, received: number): Effect.fn.Return<void, E | ProgramError> {
+  const n = yield* decidedHere(`code/received ${received}`, firstOf(state), count)
   const called = state.open.get(n)
   if (called === undefined) {
     return yield* fail(state, "Diverged", `call ${n} is not made any more; the program or its tools have changed`)

@@ -1,6 +1,7 @@
 /** What the shared scrubber removes from text, what it leaves, and that no text takes it long. */
 import { assert, describe, it } from "@effect/vitest"
 import * as Scrubber from "../../src/internal/scrubber.ts"
+import { cpuTime } from "../support/cpuTime.ts"
 
 const secret = 'abc/d+f"g-1234567890'
 const base64 = (text: string) => Buffer.from(text).toString("base64")
@@ -157,9 +158,9 @@ describe("the time it takes", () => {
       scrubber.learn([secret, '\\\\\\"abcdef', "sk-aaaaaaaaaaaa"])
       const ms = (length: number) => {
         const text = `--${piece.repeat(length / piece.length)}`
-        const start = performance.now()
+        const start = cpuTime()
         scrubber.text(text)
-        return performance.now() - start
+        return cpuTime() - start
       }
       ms(20_000)
       assert.isBelow(ms(400_000), 100 * Math.max(ms(20_000), 10))

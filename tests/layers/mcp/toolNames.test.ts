@@ -7,6 +7,7 @@ import { Agent, AgentTool, Approvals, Mcp, Skills, TestModel } from "troupe"
 import { describe, expect, it } from "vitest"
 import { matches } from "../../../src/layers/mcp/internal/toolNames.ts"
 import { inProcess, type Listed, text } from "../../support/mcpInProcess.ts"
+import { cpuTime } from "../../support/cpuTime.ts"
 
 type Servers = Readonly<Record<string, ReadonlyArray<Listed>>>
 const layerOf = (servers: Servers) => ({
@@ -115,10 +116,10 @@ describe("a pattern", () => {
   })
 
   it("is matched at once, however often it may fit in part", () => {
-    const start = performance.now()
+    const start = cpuTime()
     expect(matches("*_*_*_*_*_x", "_".repeat(100_000))).toBe(false)
     expect(matches(`${"*a".repeat(200)}x`, "a".repeat(20_000))).toBe(false)
-    expect(performance.now() - start).toBeLessThan(1000)
+    expect(cpuTime() - start).toBeLessThan(1000)
   })
 })
 

@@ -12,11 +12,13 @@ const manifest = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "ut
 /** Files with the place and the name of a public module that are closed on purpose. */
 const closed = new Set([
   "services/Approver",
+  "services/CodeEngine",
   "services/HttpTape",
   "services/HttpTransport",
   "services/Images",
   "services/MemoryStore",
   "services/Runs",
+  "services/Sandbox",
   "services/Waiting",
   "services/Sandbox",
   "services/SessionStore",

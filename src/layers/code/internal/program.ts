@@ -124,7 +124,10 @@ const driven = Effect.fnUntraced(function* <E>(state: State<E>): Effect.fn.Retur
 })
 
 /** Tells the program of the end of one call. */
-const receive = Effect.fnUntraced(function* <E>(state: State<E>, received: number): Effect.fn.Return<void, E | ProgramError> {
+const receive = Effect.fnUntraced(function* <E>(
+  state: State<E>,
+  received: number
+): Effect.fn.Return<void, E | ProgramError> {
   const n = yield* decidedHere(`code/received ${received}`, firstOf(state), count)
   const called = state.open.get(n)
   if (called === undefined) {

@@ -111,9 +111,8 @@ it("a call is let run, or not, by y or n where it is asked for", async () => {
 })
 
 // `script` of util-linux gives its command a terminal of its own.
-it.skipIf(process.platform !== "linux" || !fs.existsSync("/usr/bin/script"))(
-  "at a terminal, Ctrl-C stops the answer and not the chat, and Ctrl-D leaves",
-  async () => {
+if (process.platform === "linux" && fs.existsSync("/usr/bin/script"))
+  it("at a terminal, Ctrl-C stops the answer and not the chat, and Ctrl-D leaves", async () => {
     const command = [
       process.execPath,
       "--conditions=troupe-source",
@@ -145,8 +144,7 @@ it.skipIf(process.platform !== "linux" || !fs.existsSync("/usr/bin/script"))(
     clearTimeout(timer)
     assert.strictEqual(code, 0, said)
     assert.strictEqual(at, steps.length, said)
-  }
-)
+  })
 
 it("a database that is not there is refused, and not made", async () => {
   const { code, stderr } = await troupe(["trace", "--db", path.join(folder(), "none.db")])

@@ -1,18 +1,36 @@
 /**
- * Memories in a PostgreSQL that has pgvector keep the laws of memories: that at the address in PGVECTOR_URL, such as PGlite's with
- * `@electric-sql/pglite-pgvector`. The server that the tests bring has no extensions, so without an address this is left out.
+ * Memories in a PostgreSQL that has pgvector keep the laws of memories. The server of the other tests has no extensions, so this one
+ * is PGlite, PostgreSQL in WebAssembly, behind a socket.
  */
 import { describe, it } from "@effect/vitest"
-import { assert } from "vitest"
+import { afterAll, assert, beforeAll } from "vitest"
+import { PGlite } from "@electric-sql/pglite"
+import { vector } from "@electric-sql/pglite-pgvector"
+import { PGLiteSocketServer } from "@electric-sql/pglite-socket"
 import { PgClient } from "@effect/sql-pg"
 import { Effect, Layer, Redacted } from "effect"
 import { SqlClient } from "effect/sql"
 import { MemoryStore } from "troupe"
 import { vectorLaws } from "../../support/memoryLaws.ts"
+import { freePort } from "../../support/mcpEverything.ts"
 
-const url = process.env["PGVECTOR_URL"] ?? ""
+let database: PGlite
+let server: PGLiteSocketServer
+let url = ""
+beforeAll(async () => {
+  const port = await freePort()
+  database = await PGlite.create({ extensions: { vector } })
+  await database.exec("CREATE EXTENSION vector")
+  server = new PGLiteSocketServer({ db: database, port, host: "127.0.0.1", maxConnections: 10 })
+  await server.start()
+  url = `postgresql://postgres:postgres@127.0.0.1:${port}/postgres?sslmode=disable`
+}, 60_000)
+afterAll(async () => {
+  await server.stop()
+  await database.close()
+})
 
-describe.skipIf(url === "")("with pgvector", () => {
+describe("with pgvector", () => {
   const client = Layer.suspend(() => PgClient.layer({ url: Redacted.make(url), maxConnections: 2 }))
 
   it.live("the extension is there", () =>

@@ -69,7 +69,8 @@ export const keep = <A, E, R>(
   Effect.withFiber((fiber) => {
     const state = fiber.getRef(CurrentState)
     // A model call counts itself, with its failed attempts.
-    const account = state === undefined || !hasRuns(step) ? undefined : new StepAccount(state)
+    const isCounted = state !== undefined && hasRuns(step)
+    const account = isCounted ? new StepAccount(state, fiber.getRef(CurrentAccount)) : undefined
     let live: Exit.Exit<A, E> | undefined
     const own = Effect.matchCauseEffect(effect, {
       onSuccess: (value) => {

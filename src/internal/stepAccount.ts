@@ -40,16 +40,18 @@ export const usedSince = (
 const encodeUsed = Schema.encodeSync(codec)
 const decodeUsed = Schema.decodeUnknownSync(codec)
 
-/** Counts what the runs inside of one step use, which is counted in the run of the step as well. */
+/** Counts what the runs inside of one part of a run, such as a step, use. It is counted in the run as well. */
 export class StepAccount {
   readonly state: RunState
   readonly bill: Bill
   readonly ledger: Ledger | undefined
 
-  constructor(state: RunState) {
+  /** `outer` is the account of what the new one's work is a part of, where there is one of the same run. */
+  constructor(state: RunState, outer?: StepAccount) {
+    const { bill, ledger = state.budget } = outer?.state === state ? outer : { bill: state.bill, ledger: undefined }
     this.state = state
-    this.bill = new Bill(state.bill)
-    this.ledger = state.budget === undefined ? undefined : Ledger.tally(state.budget, state.info)
+    this.bill = new Bill(bill)
+    this.ledger = ledger === undefined ? undefined : Ledger.tally(ledger, state.info)
   }
 
   /** What was used; `undefined` where no run has begun. */
@@ -60,7 +62,7 @@ export class StepAccount {
   }
 }
 
-/** The account of the step that the fiber works for. It counts only for runs that begin in the run of the step. */
+/** The account of the part of a run that the fiber works for. It counts only for runs that begin in that run. */
 export const CurrentAccount: Context.Reference<StepAccount | undefined> = Context.Reference<StepAccount | undefined>(
   "troupe/internal/StepAccount",
   { defaultValue: () => undefined }

@@ -17,7 +17,7 @@ import type { TextRunnerSlot, ToolSlots } from "../internal/wiring.ts"
 import { within as withinBudget } from "../internal/withinBudget.ts"
 import { type BudgetExceeded, InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
-import { type Limits, metered, Budget as Room } from "./internal/tokenBudget.ts"
+import { type Limits, withRoom, type WorkerRoom } from "./internal/workerRoom.ts"
 
 type Workers = Readonly<Record<string, unknown>>
 type AnyWorker = Runner.Runner<string, unknown, unknown, unknown>
@@ -155,7 +155,7 @@ export const make = <
   }
   const ownTools = [
     ...roster.map(([key, worker]) =>
-      budgeted(AgentTool.fromRunner(metered(Runner.named(worker, key)), { ...workerOptions?.[key], name: key }))
+      budgeted(AgentTool.fromRunner(Runner.named(worker, key), { ...workerOptions?.[key], name: key }))
     ),
     ...(spawn === undefined ? [] : [budgeted(spawnTool(name, spawn))])
   ]
@@ -193,13 +193,10 @@ const managing = (
       structure: () => ({ ...definition.structure(), kind: "orchestrator" }),
       body: (input: Prompt.RawInput, state: RunState) =>
         Effect.suspend(() => {
-          const body = definition.body(input, state).pipe(
-            Effect.provideService(CurrentSpawnState, {
-              budget: new Room(state, within.room),
-              spawned: 0,
-              depth: 0,
-              children: 0
-            })
+          const body = withRoom(state, within.room, (room) =>
+            definition
+              .body(input, state)
+              .pipe(Effect.provideService(CurrentSpawnState, { room, spawned: 0, depth: 0, children: 0 }))
           )
           return within.limits === undefined ? body : withinBudget(state, within.limits, body)
         })
@@ -229,7 +226,7 @@ const assertLimits = (subject: string, limits: Readonly<Record<string, number | 
 
 /** The state of one orchestrator run, as seen by one of its agents. */
 interface SpawnState {
-  readonly budget: Room
+  readonly room: WorkerRoom
   /** How many agents were spawned in the whole run; counted where the run begins. */
   spawned: number
   readonly depth: number
@@ -250,7 +247,7 @@ const budgeted = (tool: AgentTool.Any): AgentTool.Any => ({
   execute: (params, context, onPromise) =>
     Effect.flatMap(CurrentSpawnState, (spawning) => {
       const work = tool.execute(params, context, onPromise)
-      return spawning === undefined ? work : spawning.budget.within(tool.name, work)
+      return spawning === undefined ? work : spawning.room.within(tool.name, work)
     })
 })
 
@@ -308,8 +305,8 @@ const spawnTool = (orchestrator: string, spawn: Spawn<ReadonlyArray<AgentTool.An
         ],
         maxSteps: spawn.maxSteps
       })
-      const own: SpawnState = { budget: spawning.budget, spawned: 0, depth: spawning.depth + 1, children: 0, root }
-      return Effect.provideService(metered(agent).run(wanted.task), CurrentSpawnState, own)
+      const own: SpawnState = { room: spawning.room, spawned: 0, depth: spawning.depth + 1, children: 0, root }
+      return Effect.provideService(agent.run(wanted.task), CurrentSpawnState, own)
     })
   )
   // What no spawned agent could be made of is refused now.

@@ -242,6 +242,28 @@ describe("a budget", () => {
     )
   )
 
+  it.effect("of tokens sets aside what the run's ledger has counted, also where a server reports no usage", () =>
+    Effect.gen(function* () {
+      const write = Agent.make("write", { description: "Writes" })
+      const lead = Orchestrator.make("lead", { write }, { toolConcurrency: "unbounded", budget: { tokens: 1000 } })
+      assert.strictEqual(yield* after(30, lead.run("go")), "done")
+      // A text of 1400 characters is about 350 tokens, so two of four have room.
+      const [prompt] = (yield* prompts).slice(-1)
+      assert.strictEqual(prompt!.split("of the budget of 1000 tokens").length - 1, 2)
+    }).pipe(
+      Effect.provide(
+        TestModel.layer(({ prompt }) => {
+          if (!JSON.stringify(prompt.content[0]).includes("task of")) {
+            const isDone = prompt.content.some(({ role }) => role === "tool")
+            return { ...(isDone ? { text: "done" } : calls("write", "write", "write", "write")), usage: tokens(0) }
+          }
+          const usage = { inputTokens: { total: undefined }, outputTokens: { total: undefined } }
+          return { text: "x".repeat(1400), delay: "10 millis", usage }
+        })
+      )
+    )
+  )
+
   it.effect("of tokens lets those that a worker spawns work before it has ended, one first", () =>
     Effect.gen(function* () {
       const lead = Orchestrator.make("lead", {}, { spawn: { maxDepth: 2 }, budget: { tokens: 1000 } })

@@ -29,6 +29,7 @@ const convertObject = (value: object, above: ReadonlyArray<object>): Schema.Json
   const inside = [...above, value]
   try {
     if (Array.isArray(value)) return value.map((item) => convert(item, inside))
+    if (Object.getPrototypeOf(value) === Object.prototype && !("toJSON" in value)) return convertPlain(value, inside)
     if (value instanceof Date) return Number.isNaN(value.getTime()) ? null : value.toISOString()
     if (value instanceof Uint8Array) return Base64.encode(value)
     if (value instanceof Map) return convert([...value.entries()], inside)
@@ -41,6 +42,21 @@ const convertObject = (value: object, above: ReadonlyArray<object>): Schema.Json
     return String(value)
   }
 }
+
+/** Most of what comes here has no class, so it has a quicker way. */
+const convertPlain = (value: object, inside: ReadonlyArray<object>): Schema.JsonObject => {
+  const fields: Record<string, Schema.Json> = {}
+  for (const key of Object.keys(value)) {
+    const item = (value as Readonly<Record<string, unknown>>)[key]
+    if (item === undefined || typeof item === "function") continue
+    const json = convert(item, inside)
+    // An assignment would set the prototype.
+    if (key === "__proto__") Object.defineProperty(fields, key, { value: json, ...own })
+    else fields[key] = json
+  }
+  return fields
+}
+const own = { configurable: true, enumerable: true, writable: true }
 
 const encoders = new WeakMap<Schema.Top, (value: unknown) => Schema.Json>()
 

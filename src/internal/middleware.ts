@@ -205,21 +205,35 @@ export const enter = (
             inner
           )
         })
-      const own = Effect.flatMap(called(stage, request, goOn), (answer) => {
-        if (answer === inner.answer) return Effect.succeed(answer)
-        const refusal = caller.refuseAnswer(answer)
-        if (refusal !== undefined) return problem(refusal)
-        caller.onReplace?.(entry)
-        return Effect.succeed(answer)
+      const own = Effect.matchCauseEffect(called(stage, request, goOn), {
+        onSuccess: (answer): AnyEffect => {
+          if (answer === inner.answer) return Effect.succeed(answer)
+          const refusal = refusalOf(answer, caller)
+          if (refusal === undefined) {
+            caller.onReplace?.(entry)
+            return Effect.succeed(answer)
+          }
+          caller.onFailure?.(entry)
+          return Effect.fail(middlewareError(caller.path, definition.name, refusal))
+        },
+        onFailure: (cause) =>
+          Effect.flatMap(isAsleep(Exit.failCause(cause)), (asleep) => {
+            if (!asleep && hasOwn(cause, inner)) caller.onFailure?.(entry)
+            return Effect.failCause(asleep ? cause : owned(cause, entry, caller.path, inner))
+          })
       })
-      const caught = Effect.catchCause(own, (cause) =>
-        Effect.flatMap(isAsleep(Exit.failCause(cause)), (asleep) => {
-          if (!asleep && hasOwn(cause, inner)) caller.onFailure?.(entry)
-          return Effect.failCause(asleep ? cause : owned(cause, entry, caller.path, inner))
-        })
-      )
-      return Effect.updateContext(caught as Inside, () => inside)
+      return Effect.updateContext(own as Inside, () => inside)
     })
+}
+
+/** Why an answer cannot be taken: it says nothing of use, or it throws when it is looked at. */
+const refusalOf = (answer: unknown, caller: Caller): unknown => {
+  try {
+    const refusal = caller.refuseAnswer(answer)
+    return refusal === undefined ? undefined : new Error(refusal)
+  } catch (defect) {
+    return defect ?? new Error("it returned something that throws when it is looked at")
+  }
 }
 
 /** Notes what comes from further in. */

@@ -11,6 +11,7 @@ import { Bill } from "../../internal/bill.ts"
 import { withInstruction } from "../../internal/input.ts"
 import { type Caller, type Entry, middlewareError } from "../../internal/middleware.ts"
 import { CurrentWrappers, type Wrapped } from "../../internal/modelWrappers.ts"
+import type { Place } from "../../internal/place.ts"
 import type { RunState } from "../../internal/runState.ts"
 import { makeUsage } from "../../internal/usage.ts"
 import * as Middleware from "../../Middleware.ts"
@@ -47,23 +48,18 @@ export const callThrough = (self: Step): Effect.Effect<Turn, unknown> =>
     // The loop's own goes on growing, and a middleware can keep what it is given.
     const prompt = Prompt.fromMessages([...self.request.prompt.content])
     const calls = new Calls(self, prompt)
-    const request: Middleware.ModelRequest = {
-      path: info.path,
-      runId: info.runId,
-      step,
-      ...(Number.isFinite(self.maxSteps) ? { maxSteps: self.maxSteps } : {}),
-      prompt,
-      tools: toolsOf(toolkit),
-      toolChoice,
-      options: merged(fiber.getRef(CurrentSettings), self.settings)
-    }
-    const through = compose(self.stages.model, calls.caller, (changed) =>
-      calls.next(changed as Middleware.ModelRequest)
-    )
-    const ended = Effect.catchCause(through(request), (cause) =>
-      Effect.andThen(calls.refused(), Effect.failCause(cause))
-    )
-    return Effect.flatMap(ended, (turn) => calls.end(turn as Middleware.Turn)) as Effect.Effect<Turn, unknown>
+    const { path, runId } = info
+    const tools = toolsOf(toolkit)
+    const options = merged(fiber.getRef(CurrentSettings), self.settings)
+    const { maxSteps } = self
+    const request: Middleware.ModelRequest = Number.isFinite(maxSteps)
+      ? { path, runId, step, maxSteps, prompt, tools, toolChoice, options }
+      : { path, runId, step, prompt, tools, toolChoice, options }
+    const through = compose(self.stages.model, calls, (changed) => calls.next(changed as Middleware.ModelRequest))
+    return Effect.matchCauseEffect(through(request), {
+      onSuccess: (turn) => calls.end(turn as Middleware.Turn),
+      onFailure: (cause) => Effect.andThen(calls.refused(), Effect.failCause(cause))
+    }) as Effect.Effect<Turn, unknown>
   })
 
 const isTurn = Schema.is(Middleware.Turn)
@@ -71,7 +67,7 @@ const { options, toolChoice, tools } = Middleware.ModelRequest.fields
 const isRequest = Schema.is(Schema.Struct({ options, toolChoice, tools }))
 
 /** The model calls of one step, and what of them was emitted. */
-class Calls {
+class Calls implements Caller {
   readonly #self: Step
   /** As middleware is given it. */
   readonly #prompt: Prompt.Prompt
@@ -96,27 +92,32 @@ class Calls {
     this.#discardFrom = self.state.events.nextSeq
   }
 
-  get caller(): Caller {
-    return {
-      path: this.#self.state.info.path,
-      placeOf: ({ definition }) => this.#self.state.place.middleware(definition.name, [this.#self.request.step]),
-      refuseRequest: (request) => this.#refuse(request),
-      refuseAnswer: (answer) =>
-        isTurn(answer) ? undefined : "it returned something that is not a turn; make one with Middleware.turn",
-      onRepeat: (entry) => {
-        this.#by = entry
-      },
-      onFailure: (entry) => {
-        this.#failedBy = entry
-      },
-      onReplace: (entry) => {
-        this.#by = entry
-        this.#replacedAt = this.#self.stages.model.find((stage) => stage.entry === entry)?.index ?? -1
-      }
-    }
+  get path(): ReadonlyArray<string> {
+    return this.#self.state.info.path
   }
 
-  #refuse(request: unknown): string | undefined {
+  placeOf({ definition }: Entry): Place {
+    return this.#self.state.place.middleware(definition.name, [this.#self.request.step])
+  }
+
+  refuseAnswer(answer: unknown): string | undefined {
+    return isTurn(answer) ? undefined : "it returned something that is not a turn; make one with Middleware.turn"
+  }
+
+  onRepeat(entry: Entry): void {
+    this.#by = entry
+  }
+
+  onFailure(entry: Entry): void {
+    this.#failedBy = entry
+  }
+
+  onReplace(entry: Entry): void {
+    this.#by = entry
+    this.#replacedAt = this.#self.stages.model.find((stage) => stage.entry === entry)?.index ?? -1
+  }
+
+  refuseRequest(request: unknown): string | undefined {
     if (!Predicate.hasProperty(request, "prompt") || !Prompt.isPrompt(request.prompt) || !isRequest(request)) {
       return "it called next with something that is not a request to a model"
     }

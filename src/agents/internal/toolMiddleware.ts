@@ -58,7 +58,7 @@ class CallThrough {
   readonly #stages: ReadonlyArray<Stage>
   readonly #request: Middleware.ToolCall
   /** What the outcomes and errors that middleware was given stand for. */
-  readonly #ends = new WeakMap<object, Steps.End>()
+  readonly #ends = new Map<object, Steps.End>()
   #last: Steps.Ended | undefined
   #attempts = 0
   #interrupted: { readonly context: Steps.ToolCallContext; readonly decision: Steps.Made } | undefined

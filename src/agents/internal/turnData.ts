@@ -27,11 +27,35 @@ export const partOf = (part: AnyPart): Middleware.Part => {
   }
 }
 
-/** The turns that middleware was given, by the turn and by its parts, which a changed copy of it still has. */
-const originals = new WeakMap<object, Turn>()
+/** A class of any object that its constructor is given. */
+const AnyObject = function (object: object) {
+  return object
+} as unknown as new (object: object) => object
+
+/**
+ * Marks a turn that middleware is given, and its parts, which a changed copy of it still has, with the turn of the loop. A private
+ * field is in no copy and is seen nowhere. A WeakMap would cost more than everything else that middleware is given.
+ */
+class Original extends AnyObject {
+  readonly #turn: Turn
+
+  constructor(object: object, turn: Turn) {
+    super(object)
+    this.#turn = turn
+  }
+
+  static of(object: object): Turn | undefined {
+    return #turn in object ? object.#turn : undefined
+  }
+}
+
+const marked = <A extends object>(object: A, turn: Turn): A => {
+  void new Original(object, turn)
+  return object
+}
 
 /** The turn of the loop that a turn of middleware is, unless it was changed or made by one. */
-export const originalOf = (turn: Middleware.Turn): Turn | undefined => originals.get(turn)
+export const originalOf = (turn: Middleware.Turn): Turn | undefined => Original.of(turn)
 
 const reasoningOf = ({ content }: Turn): string => {
   let text = ""
@@ -41,31 +65,39 @@ const reasoningOf = ({ content }: Turn): string => {
 
 /** The turn as middleware has it. */
 export const toData = (turn: Turn): Middleware.Turn => {
+  const parts: Array<Response.PartEncoded> = []
+  for (const part of turn.content) {
+    const other = otherOf(part, turn)
+    if (other !== undefined) parts.push(other)
+  }
   const data: Middleware.Turn = {
     text: turn.text,
     reasoning: reasoningOf(turn),
     toolCalls: turn.calls.map(({ id, name, params }) => ({ id, name, params: toJson(params) })),
     finishReason: turn.finishReason,
     usage: turn.usage,
-    parts: turn.content.flatMap((part) => otherOf(part, turn))
+    parts: marked(parts, turn)
   }
-  originals.set(data, turn)
-  originals.set(data.parts, turn)
-  return data
+  return marked(data, turn)
 }
 
 /** A part that is in no other field of a turn, or what a provider or the loop has put on one that is. */
-const otherOf = (part: Response.AnyPart, { calls }: Turn): ReadonlyArray<Response.PartEncoded> => {
+const otherOf = (part: Response.AnyPart, { calls }: Turn): Response.PartEncoded | undefined => {
   const isOurs = part.type === "tool-call" && part.providerExecuted !== true
   if (part.type !== "text" && part.type !== "reasoning" && !isOurs) {
-    return [encodePart(part) as Response.PartEncoded]
+    return encodePart(part) as Response.PartEncoded
   }
   const refused = isOurs ? calls.find(({ id }) => id === part.id)?.refused : undefined
-  if (Object.keys(part.metadata).length === 0 && refused === undefined) return []
+  if (refused === undefined && isEmpty(part.metadata)) return undefined
   const metadata = toJson(refused === undefined ? part.metadata : { ...part.metadata, [own]: { refused } }) as never
   return part.type === "tool-call"
-    ? [{ type: "tool-call", id: part.id, name: part.name, params: {}, providerExecuted: false, metadata }]
-    : [{ type: part.type, text: "", metadata }]
+    ? { type: "tool-call", id: part.id, name: part.name, params: {}, providerExecuted: false, metadata }
+    : { type: part.type, text: "", metadata }
+}
+
+const isEmpty = (object: object): boolean => {
+  for (const key in object) if (Object.hasOwn(object, key)) return false
+  return true
 }
 
 /**
@@ -78,7 +110,7 @@ export const fromData = (
   maxAnswerSize: number
 ): Turn | undefined => {
   const collector = new Collector(hasCall, maxAnswerSize)
-  const original = originals.get(data.parts)
+  const original = Original.of(data.parts)
   const parts = original === undefined ? fromParts(data) : fromOriginal(data, original)
   const isWhole = parts.every((part) => collector.push(part))
   collector.push({ type: "finish", reason: data.finishReason, usage: data.usage, response: undefined })

@@ -20,7 +20,11 @@ describe("the JSON of a value", () => {
     cycle["self"] = cycle
     assert.deepStrictEqual(toJson(cycle), { a: 1, self: "[circular]" })
     assert.deepStrictEqual(toJson({ toJSON: () => [1] }), [1])
-    assert.deepStrictEqual(toJson(Object.assign(new Error("no"), { code: 1 })), { name: "Error", message: "no", code: 1 })
+    assert.deepStrictEqual(toJson(Object.assign(new Error("no"), { code: 1 })), {
+      name: "Error",
+      message: "no",
+      code: 1
+    })
     const throws = Object.defineProperty({}, "a", { enumerable: true, get: () => assert.fail("no") })
     assert.strictEqual(toJson(throws), "[object Object]")
   })

@@ -110,9 +110,9 @@ const atRest = (where: string, count: number) =>
 const main = async (): Promise<void> => {
   const own = process.env["TROUPE_BENCH_WORKER"]
   if (own !== undefined) {
-    return Effect.runPromise(Layer.launch(
-        Layer.mergeAll(Durable.worker(works), Durable.worker(slows)).pipe(Layer.provide(engine(own)))
-      ))
+    return Effect.runPromise(
+      Layer.launch(Layer.mergeAll(Durable.worker(works), Durable.worker(slows)).pipe(Layer.provide(engine(own))))
+    )
   }
   const folder = mkdtempSync(join(tmpdir(), "troupe-bench-"))
   chmodSync(folder, 0o777)

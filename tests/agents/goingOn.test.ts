@@ -175,6 +175,7 @@ const withoutTranscript = [
   "InvalidDefinition",
   "InvalidTranscript",
   "InvalidApproval",
+  "ConfigInvalid",
   "CannotResume",
   "NotDurable",
   "StoreError",

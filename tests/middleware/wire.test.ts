@@ -66,9 +66,11 @@ describe.each(cases)("on the $edge edge, $way", ({ edge, way }) => {
     )
     const after: Array<number> = []
     // The server is another process, which a busy machine may let wait: one of several requests has to be in time.
-    while (after.length < 5 && !after.some((ms) => ms <= 50)) {
+    for (let tries = 0; tries < 8 && !after.some((ms) => ms <= 50); tries++) {
       const { exit, report } = await run(slow)
       assert.isTrue(Exit.isFailure(exit))
+      // The check was done before the request had reached the server.
+      if (report.begun.length === 0) continue
       assert.deepStrictEqual([report.aborted, report.answered, report.open], [["slow"], [], []])
       after.push(report.abortedAt! - checkedAt)
     }

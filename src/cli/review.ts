@@ -140,7 +140,7 @@ export const run = (input: Input): Effect.Effect<void, CliFailure, FileSystem.Fi
     const isModel = Option.isSome(found)
     const checks = yield* Effect.promise(() => import("./review/checks.ts"))
     const chosen = yield* chooseReviewers(input.reviewers, isModel ? Object.keys(agents) : checks.names, isModel)
-    const files = yield* Effect.forEach([...new Set(input.files)], readText)
+    const files = yield* Effect.forEach([...new Set(input.files)], (file) => readText(file))
     if (!isModel) yield* Effect.forEach(files, checks.accepts)
     const all: Readonly<Record<string, Reviewer>> = isModel ? agents : yield* checks.reviewers
     if (!isModel) yield* err(`troupe: no model is configured, so the reviewers are functions: ${chosen.join(", ")}\n`)

@@ -1,6 +1,4 @@
-/** The presets in examples/presets: what they ask of a model, and what they say without one. */
-import { spawn } from "node:child_process"
-import { once } from "node:events"
+/** The presets in examples/presets: what they ask of a model. What they say without one is checked with the other examples. */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { afterAll, assert, describe, it } from "@effect/vitest"
@@ -219,24 +217,5 @@ describe("map and reduce over a folder", () => {
       const asked = textOf(run.asked.at(-1)!)
       for (const part of ["a.md", "a summary", "Not read", "no such luck"]) assert.include(asked, part)
     })
-  )
-})
-
-describe("a preset without a model", () => {
-  it.live.each(["code-review-crew", "content-pipeline", "debate", "map-reduce", "research-report", "support-desk"])(
-    "%s exits with 2 and says what to set",
-    (name) =>
-      Effect.promise(async () => {
-        const { OPENAI_API_KEY: _key, OPENAI_BASE_URL: _url, ...env } = process.env
-        const file = join(import.meta.dirname, `../../examples/presets/${name}.ts`)
-        const child = spawn(process.execPath, ["--conditions=troupe-source", file], { env })
-        let [stdout, stderr] = ["", ""]
-        child.stdout.on("data", (chunk) => (stdout += chunk))
-        child.stderr.on("data", (chunk) => (stderr += chunk))
-        assert.deepStrictEqual(await once(child, "close"), [2, null])
-        assert.strictEqual(stdout, "")
-        assert.match(stderr, /OPENAI_API_KEY.*OPENAI_BASE_URL/)
-      }),
-    60_000
   )
 })

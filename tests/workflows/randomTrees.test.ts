@@ -43,7 +43,7 @@ describe("a random tree of workflows", () => {
       Effect.map(drive(given), ({ problems }) => {
         assert.strictEqual(problems.join("\n"), "")
       }),
-    options(2_000)
+    options(1_200)
   )
 
   it.effect("leaves nothing behind when a budget is used up while workers begin others", () =>

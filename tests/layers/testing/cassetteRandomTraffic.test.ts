@@ -11,6 +11,7 @@ import { redacted, Scrubber } from "../../../src/layers/testing/internal/cassett
 import * as ChildServer from "../../support/childServer.ts"
 import { exitOn } from "../../support/edges.ts"
 import type { Reply } from "../../support/openAiServer.ts"
+import { cases } from "../../support/cases.ts"
 
 const Sometimes = <S extends Schema.Top>(schema: S) => Schema.UndefinedOr(schema)
 const secret = "sk-very-secret-0123456789"
@@ -125,7 +126,7 @@ layer(ChildServer.layer, { excludeTestServices: true })("Cassette", (it) => {
               assert.strictEqual(shown(yield* use("replay", "sync")), recorded)
               assert.strictEqual(fs.readFileSync(file, "utf8"), text)
             }).pipe(Effect.scoped),
-          { arbitrary: { runs: 20 } }
+          { arbitrary: { runs: cases(32) } }
         )
       }
     })

@@ -52,9 +52,10 @@ const asked = () => fs.readFileSync(path.join(base, "asked"), "utf8").split("\n"
 
 for (const edge of Object.keys(edges)) {
   describe(`by ${edge}`, () => {
+    // What runs the command line is the spawner of this machine, whose own laws hold at both edges.
     if (edge === "runPromise") filesLaws({ edge, layer })
-    commandLaws({ edge, layer })
-    groupLaws({ edge, layer })
+    if (edge === "runPromise") commandLaws({ edge, layer })
+    if (edge === "runPromise") groupLaws({ edge, layer })
 
     it("the container has no network, no capabilities and no .git to write, and is removed at the end", async () => {
       fs.mkdirSync(path.join(root, ".git"))

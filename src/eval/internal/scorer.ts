@@ -47,10 +47,22 @@ function pipe(this: unknown): unknown {
   return pipeArguments(this, arguments)
 }
 
+/** What a scorer is made of. Declarations of a build leave out the internal fields of a scorer. */
+interface Parts<I, A, X, R> {
+  readonly name: string
+  readonly version: string
+  readonly onFailure: "zero" | "score"
+  readonly gate?: Gate | undefined
+  readonly score: (scored: Scored<I, A, X>) => Effect.Effect<Verdict, unknown, R>
+}
+
 /** A scorer of parts that were checked. */
-export const make = <I, A, X, R>(
-  parts: Pick<Scorer<I, A, X, R>, "name" | "version" | "onFailure" | "score"> & { readonly gate?: Gate | undefined }
-): Scorer<I, A, X, R> => ({ [TypeId]: TypeId, gate: undefined, ...parts, pipe })
+export const make = <I, A, X, R>(parts: Parts<I, A, X, R>): Scorer<I, A, X, R> => ({
+  [TypeId]: TypeId,
+  gate: undefined,
+  ...parts,
+  pipe
+})
 
 const known: ReadonlySet<string> = new Set(["onFailure", "version"])
 

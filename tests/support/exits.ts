@@ -2,7 +2,11 @@
 import { writeSync } from "node:fs"
 import { Effect, Exit, Layer, ManagedRuntime, Redacted, Stream } from "effect"
 import { HttpClient } from "effect/http"
-import { Agent, AgentTool, OpenAi, SyncEdge, TestModel } from "troupe"
+import * as Agent from "troupe/Agent"
+import * as AgentTool from "troupe/AgentTool"
+import * as OpenAi from "troupe/OpenAi"
+import * as SyncEdge from "troupe/SyncEdge"
+import * as TestModel from "troupe/TestModel"
 
 const { BASE = "", OPENAI = "" } = process.env
 const real = OpenAi.layer({ model: "m", baseUrl: OPENAI, apiKey: Redacted.make("k"), retry: "none" })

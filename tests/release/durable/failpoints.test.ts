@@ -12,7 +12,7 @@ import { temporaryFile } from "../../support/durable.ts"
 import { bundled } from "./fleet.ts"
 import { finish, lines, type Name, names, outputs } from "./scenarios.ts"
 
-const every = process.env["SWEEP"] === "all" ? 1 : 6
+const every = process.env["SWEEP"] === "all" ? 1 : 9
 
 interface Ran {
   readonly output: string

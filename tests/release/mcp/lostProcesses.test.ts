@@ -1,7 +1,8 @@
 /** Servers that are processes, and end while they are used: by themselves, with a signal, or with the thread that holds them. */
 import { it as effectIt } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
-import { Mcp, SyncEdge } from "troupe"
+import * as Mcp from "troupe/Mcp"
+import * as SyncEdge from "troupe/SyncEdge"
 import { describe, expect, it } from "vitest"
 import * as IoWorker from "../../../src/layers/internal/io/ioWorker.ts"
 import { call } from "../../support/mcpCall.ts"

@@ -1,7 +1,7 @@
 /** A server behind HTTP that is killed and started again, as a process. */
 import { it } from "@effect/vitest"
 import { Effect, Exit, Fiber } from "effect"
-import { Mcp } from "troupe"
+import * as Mcp from "troupe/Mcp"
 import { expect } from "vitest"
 import { call } from "../../support/mcpCall.ts"
 import { failure } from "../../support/mcpChecks.ts"

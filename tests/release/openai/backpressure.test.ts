@@ -7,7 +7,7 @@ import { promisify } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Redacted, Stream } from "effect"
 import { LanguageModel } from "effect/ai"
-import { OpenAi } from "troupe"
+import * as OpenAi from "troupe/OpenAi"
 
 const piece = "0123456789abcdef".repeat(4096)
 const events = {

@@ -5,7 +5,7 @@ import * as path from "node:path"
 import { Effect, Exit, Fiber, Stream } from "effect"
 import { ChildProcess } from "effect/process"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
-import { Sandbox } from "troupe"
+import * as Sandbox from "troupe/Sandbox"
 import { commandLaws, filesLaws, groupLaws, within } from "../../support/sandboxLaws.ts"
 import { edges } from "../../support/toolCalls.ts"
 

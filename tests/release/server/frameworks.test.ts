@@ -12,7 +12,11 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, ManagedRuntime, Stream } from "effect"
 import Fastify from "fastify"
 import { Hono } from "hono"
-import { Agent, AgentServer, RunEvent, Serve, TestModel } from "troupe"
+import * as Agent from "troupe/Agent"
+import * as AgentServer from "troupe/AgentServer"
+import * as RunEvent from "troupe/RunEvent"
+import * as Serve from "troupe/Serve"
+import * as TestModel from "troupe/TestModel"
 import { raw, sentIn, until } from "../../support/agentServer.ts"
 
 /** As much of Express as is used here: it has no types of its own. */

@@ -5,7 +5,8 @@
 import * as path from "node:path"
 import { assert, it } from "@effect/vitest"
 import { Layer } from "effect"
-import { SessionStore, Sqlite } from "troupe"
+import * as SessionStore from "troupe/SessionStore"
+import * as Sqlite from "troupe/Sqlite"
 import { type Plan, type Report, killing } from "../../support/sessionKill.ts"
 import { temporaryFolder } from "../../support/temporaryFolder.ts"
 

@@ -10,7 +10,7 @@ import { PGLiteSocketServer } from "@electric-sql/pglite-socket"
 import { PgClient } from "@effect/sql-pg"
 import { Effect, Layer, Redacted } from "effect"
 import { SqlClient } from "effect/sql"
-import { MemoryStore } from "troupe"
+import * as MemoryStore from "troupe/MemoryStore"
 import { vectorLaws } from "../../support/memoryLaws.ts"
 import { freePort } from "../../support/mcpEverything.ts"
 

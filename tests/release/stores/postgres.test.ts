@@ -1,7 +1,9 @@
 /** The stores on PostgreSQL keep the laws that they keep in memory and on SQLite. */
 import { describe } from "@effect/vitest"
 import { Layer } from "effect"
-import { MemoryStore, SessionStore, TraceStore } from "troupe"
+import * as MemoryStore from "troupe/MemoryStore"
+import * as SessionStore from "troupe/SessionStore"
+import * as TraceStore from "troupe/TraceStore"
 import { memoryLaws, vectorLaws } from "../../support/memoryLaws.ts"
 import { postgres } from "../../support/postgres.ts"
 import { sessionLaws } from "../../support/sessionLaws.ts"

@@ -7,7 +7,10 @@ import * as path from "node:path"
 import { promisify } from "node:util"
 import { Effect, Layer } from "effect"
 import { HttpClient } from "effect/http"
-import { Agent, Cassette, OpenAi, SyncEdge } from "troupe"
+import * as Agent from "troupe/Agent"
+import * as Cassette from "troupe/Cassette"
+import * as OpenAi from "troupe/OpenAi"
+import * as SyncEdge from "troupe/SyncEdge"
 import { assert, it } from "vitest"
 
 const root = path.resolve(import.meta.dirname, "../../..")

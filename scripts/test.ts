@@ -1,7 +1,8 @@
 /**
  * `npm test`: the checks, then the tests, then the examples; it stops at the first of these that fails.
  * `npm run test:release`: the tests of tests/release, which pack, install, bundle, run conformance suites or wait for
- * processes. A test of these that fails is run once more, and the report says so.
+ * processes. A test of these that fails is run once more, and the report says so. `npm run test:nightly`: those of them that take
+ * longest.
  *
  * The last line is always `N passed, N failed`: tests and examples, and what could not be run counts as failed. Arguments
  * are handed to vitest, and then only vitest runs: `npm test -- tests/Runner.test.ts`.
@@ -41,8 +42,8 @@ const tests = async (args: ReadonlyArray<string>, whole: boolean): Promise<Count
 }
 
 const started = performance.now()
-const release = process.argv[2] === "--release"
-const args = process.argv.slice(release ? 3 : 2)
+const set = (["release", "nightly"] as const).find((name) => process.argv[2] === `--${name}`)
+const args = process.argv.slice(set === undefined ? 2 : 3)
 let passed = 0
 let failed = 0
 const stage = async (name: string, count: () => Promise<Count>) => {
@@ -56,8 +57,8 @@ const stage = async (name: string, count: () => Promise<Count>) => {
 }
 if (args.length > 0) {
   await stage("tests", () => tests(args, false))
-} else if (release) {
-  await stage("release tests", () => tests(["--project=release", "--retry=1"], true))
+} else if (set !== undefined) {
+  await stage(`${set} tests`, () => tests([`--project=${set}`, "--retry=1"], true))
 } else {
   await stage("checks", async () => ({ passed: 0, failed: await check() }))
   await stage("tests", () => tests(["--project=shared", "--project=apart"], true))

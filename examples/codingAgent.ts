@@ -66,7 +66,9 @@ const Isolated = Sandbox.layerBubblewrap({
 const program = work.pipe(
   Effect.provide(Isolated),
   Effect.catchTag("InvalidDefinition", (error) => {
-    console.log(`There is no sandbox here, and the agent runs on this machine itself: ${error.message}`)
+    console.log(
+      `bubblewrap cannot be used here, so the agent works on this machine without a sandbox: ${error.message}`
+    )
     return work.pipe(Effect.provide(Sandbox.layerLocal({ root })))
   }),
   Effect.provide(Model),

@@ -397,7 +397,7 @@ const untilUsedUp = (
 ): Effect.Effect<Exit.Exit<Value, Failure>> =>
   Effect.withFiber((fiber) => {
     const instead = () => Effect.succeed(usedUp(context, answering))
-    // Within a step that a journal keeps there is none.
+    // A step that a journal keeps runs without a journal inside.
     const isLate = journalOf(fiber) === undefined && answering.stopLate(context.state.info)
     return isLate ? instead() : answering.until(known, instead)
   })

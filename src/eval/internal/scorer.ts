@@ -120,7 +120,7 @@ export const scorersOf = (
   })
 }
 
-/** A score, or why there is none. */
+/** A score, or the reason why the scorer could not say. */
 export interface Score {
   /** `null` where the scorer could not say. */
   readonly score: number | null

@@ -46,7 +46,7 @@ export interface MemoryOptions {
 }
 
 /**
- * Files in memory, and commands that are functions: for tests, and where there is no machine to work on. Nothing of it reaches
+ * Files in memory, and commands that are functions: for tests, and for agents that need no machine. Nothing of it reaches
  * a disk or a process; what a function does is up to it. Files have at most 256 MiB together, and there are no links.
  *
  * Interrupting a run interrupts the function. It works at both edges, when its functions do.

@@ -94,7 +94,7 @@ const ofEngine =
       : fail(error.reason === "unknown-run" ? "unknown-run" : "engine", runId, error.problem, error.remedy)
 
 const unknown = (runId: string) =>
-  fail("unknown-run", runId, "there is no such run", "It may have been removed: start it again")
+  fail("unknown-run", runId, "this server does not know the run", "It may have been removed: start it again")
 
 const statusOf = ({ ended, state }: Kept, last: RunEvent | undefined): Status => {
   if (last?._tag === "RunSuspended" && ended !== undefined) return "suspended"

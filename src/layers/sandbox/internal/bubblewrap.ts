@@ -93,7 +93,7 @@ export const make = (options: Options): Effect.Effect<Service, InvalidDefinition
   })
 
 const describe = ({ network = "none" }: Options): string => {
-  const reach = network === "none" ? "There is no network." : "The network of the machine can be used."
+  const reach = network === "none" ? "Commands have no network." : "Commands can use the network of the machine."
   return `A Linux sandbox. The workspace is ${workspace}, and nothing else can be changed but /tmp. ${reach}`
 }
 

@@ -88,7 +88,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     processes: spawner(cli, container, options.env ?? {}),
     info: {
       name: "docker",
-      description: `A container of the image ${options.image}. The workspace is ${workspace}, and nothing else can be changed but /tmp. ${network === "none" ? "There is no network." : "It has a network."}`,
+      description: `A container of the image ${options.image}. The workspace is ${workspace}, and nothing else can be changed but /tmp. ${network === "none" ? "Commands have no network." : "Commands have a network."}`,
       cwd: workspace,
       isolates: { files: true, network: network === "none", processes: true },
       edges: "both"

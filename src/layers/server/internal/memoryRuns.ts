@@ -182,7 +182,7 @@ class Kept {
     return Effect.suspend(() => {
       const entry = this.#runs.get(runId)
       if (entry !== undefined) return Effect.succeed(entry)
-      return refuse("unknown-run", runId, "there is no such run", "It may have expired: start it again")
+      return refuse("unknown-run", runId, "this server does not know the run", "It may have expired: start it again")
     })
   }
 

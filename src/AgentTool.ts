@@ -26,7 +26,7 @@ import {
   type Hints,
   NoParameters
 } from "./internal/toolDefinition.ts"
-import { call, type Kind, kindOf, type ToolContext } from "./internal/toolFunction.ts"
+import { call, type Kind, kindOf, type ServicesOf, type ToolContext } from "./internal/toolFunction.ts"
 import { clientFailure as failureOfClient } from "./internal/suspension.ts"
 import { InvalidDefinition, type ToolFailure } from "./RunError.ts"
 import { InMemory, Resumable, RunsAtClient } from "./internal/toolMarks.ts"
@@ -71,14 +71,6 @@ export type Services<T> = T extends AgentTool<infer _Name, infer R> ? R : never
 /** True for a tool with its handler. */
 export const isAgentTool = (u: unknown): u is Any => Predicate.hasProperty(u, TypeId)
 
-type ServicesOf<Out> =
-  Out extends Effect.Effect<infer _A, infer _E, infer R>
-    ? R
-    : Out extends Generator<infer Y, infer _A, infer _N>
-      ? Y extends Effect.Effect<infer _B, infer _E2, infer R2>
-        ? R2
-        : never
-      : never
 /** The return type of a function of a tool whose result is `A`. */
 export type Returns<A> =
   | A

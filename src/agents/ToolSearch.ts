@@ -12,7 +12,7 @@ import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as AgentTool from "../AgentTool.ts"
 import { assertOptions, assertText, kindOf } from "../internal/definition.ts"
-import { ListedFor } from "../internal/toolListing.ts"
+import { listAll, type Listed, ListedFor } from "../internal/toolListing.ts"
 import { Deferred } from "../internal/toolMarks.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as ModelInfo from "../services/ModelInfo.ts"
@@ -39,7 +39,6 @@ export interface Options {
 
 type Member = AgentTool.Any | ToolSource.Any
 type ServicesOf<T> = AgentTool.Services<T> | ToolSource.Services<T>
-type Listed = ReadonlyArray<AgentTool.AgentTool<string, never>>
 
 /**
  * Makes the source, for the `tools` of an agent. The model is shown the tools of `always`, the search tool, and from the next step
@@ -121,24 +120,6 @@ const settingsOf = (tools: ReadonlyArray<unknown>, options: Options): Settings =
   }
   return { name, max, always, provider, about }
 }
-
-/** The lists of all, each source with the names that those before it have taken. */
-const listAll = Effect.fnUntraced(function* (
-  own: ReadonlyArray<AgentTool.Any>,
-  sources: ReadonlyArray<ToolSource.Any>,
-  taken: ReadonlySet<string>
-): Effect.fn.Return<ReadonlyArray<Listed>, never, unknown> {
-  const names = new Set([...taken, ...own.map(({ name }) => name)])
-  // What the tools need, the agent needs.
-  const lists: Array<Listed> = [own as Listed]
-  for (const source of sources) {
-    for (const name of source.names) names.delete(name)
-    const list = yield* source.list(names)
-    for (const { name } of list) names.add(name)
-    lists.push(list)
-  }
-  return lists
-})
 
 /** The tools that are shown: those that always are, the search tool, and what was found. */
 const shownOf = (settings: Settings, all: Listed, found: ReadonlyArray<string>): Listed => {

@@ -30,6 +30,16 @@ export interface ToolContext extends RunInfo {
   readonly progress: (result: unknown) => Effect.Effect<void>
 }
 
+/** The services of what the function of a tool returns. */
+export type ServicesOf<Out> =
+  Out extends Effect.Effect<infer _A, infer _E, infer R>
+    ? R
+    : Out extends Generator<infer Y, infer _A, infer _N>
+      ? Y extends Effect.Effect<infer _B, infer _E2, infer R2>
+        ? R2
+        : never
+      : never
+
 /** The failure of `execute` when a promise cannot be awaited. The loop converts it to an `AsyncToolError`. */
 export class CannotWait {
   readonly _tag = "CannotWait"

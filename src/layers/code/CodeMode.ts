@@ -12,7 +12,8 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as AgentTool from "../../AgentTool.ts"
 import * as Feature from "../../Feature.ts"
-import { kindOf } from "../../internal/definition.ts"
+import { assertText, kindOf } from "../../internal/definition.ts"
+import { listAll, type Listed } from "../../internal/toolListing.ts"
 import { CurrentRoom, type RoomFailure } from "../../internal/toolRoom.ts"
 import { delegation } from "../../internal/toolDefinition.ts"
 import { InvalidDefinition } from "../../RunError.ts"
@@ -25,7 +26,7 @@ import { declarations } from "./internal/declarations.ts"
 import * as Program from "./internal/program.ts"
 import { DoneCall, ProgramError } from "./internal/programError.ts"
 import * as QuickJs from "./internal/quickJs.ts"
-import { assertToolName, type LimitOptions, type Settings, settingsOf } from "./internal/settings.ts"
+import { type LimitOptions, type Settings, settingsOf } from "./internal/settings.ts"
 
 export { CodeEngine, CodeEngineError, DoneCall, type LimitOptions, ProgramError }
 
@@ -78,7 +79,7 @@ export const feature = <const T extends ReadonlyArray<Member>>(
 ): Feature.Feature<never, Services<T[number]> | CodeEngine> => {
   const { destructive = "ask", direct = [], maxResultChars = 20_000, name = "run_program" } = options
   const settings = settingsOf(options, ["name", "direct", "destructive", "maxResultChars"])
-  assertToolName(name)
+  assertText("code mode", "name", name)
   const members = membersOf(tools)
   let last:
     | { readonly given: ReadonlyArray<AgentTool.Any>; readonly engine: unknown; readonly shown: Listed }
@@ -86,7 +87,7 @@ export const feature = <const T extends ReadonlyArray<Member>>(
   const list = (taken: ReadonlySet<string>): Effect.Effect<Listed, never, unknown> =>
     Effect.gen(function* () {
       const engine = yield* CodeEngine
-      const given = yield* listAll(members, new Set([...taken, name]))
+      const given = (yield* listAll(members.own, members.sources, new Set([...taken, name]))).flat()
       const known = last
       const isSame =
         known !== undefined &&
@@ -134,7 +135,7 @@ export const run = <const T extends ReadonlyArray<Member>>(
   const settings = settingsOf(options)
   const members = membersOf(tools)
   const whole: Effect.Effect<Schema.Json, ProgramError | CodeEngineError, unknown> = Effect.gen(function* () {
-    const given = yield* listAll(members, new Set())
+    const given = (yield* listAll(members.own, members.sources, new Set())).flat()
     const context = yield* Effect.context<never>()
     const call: Program.Call<never> = (tool, params) => Effect.provideContext(callAlone(tool, params), context)
     const { value } = yield* Program.run(source, given, call, settings)
@@ -151,8 +152,6 @@ export const layerQuickJs: Layer.Layer<CodeEngine, CodeEngineError> = Layer.effe
   CodeEngine,
   Effect.map(QuickJs.find, (files) => ({ start: (program) => QuickJs.start(files, program) }))
 )
-
-type Listed = ReadonlyArray<AgentTool.AgentTool<string, never>>
 
 interface Members {
   readonly own: ReadonlyArray<AgentTool.Any>
@@ -179,23 +178,6 @@ const membersOf = (tools: ReadonlyArray<unknown>): Members => {
   return { own, sources }
 }
 
-/** The tools of all members, each source with the names that those before it have taken. */
-const listAll = Effect.fnUntraced(function* (
-  { own, sources }: Members,
-  taken: ReadonlySet<string>
-): Effect.fn.Return<ReadonlyArray<AgentTool.Any>, never, unknown> {
-  const names = new Set([...taken, ...own.map(({ name }) => name)])
-  const all = [...own]
-  for (const source of sources) {
-    for (const name of source.names) names.delete(name)
-    for (const tool of yield* source.list(names)) {
-      names.add(tool.name)
-      all.push(tool)
-    }
-  }
-  return all
-})
-
 const programTool = (
   name: string,
   tools: ReadonlyArray<AgentTool.Any>,
@@ -206,7 +188,7 @@ const programTool = (
   const { left, text } = declarations(tools)
   const others = left.length === 0 ? "" : `\nThere was no room to declare these: ${left.join(", ").slice(0, 2_000)}`
   const tool = AgentTool.fromFunction(name, {
-    description: `Run a JavaScript program that calls tools. Write the body of an async function, without types. Await every call; make calls that do not depend on one another at once, with Promise.all. Return what you need as JSON: nothing else comes back. A failed call throws. There is no network, file or clock.\n\n${text}${others}`,
+    description: `Run a JavaScript program that calls tools. Write the body of an async function, without types. Await every call; make calls that do not depend on one another at once, with Promise.all. Return what you need as JSON: nothing else comes back. A failed call throws. It cannot use a network, files or a clock.\n\n${text}${others}`,
     parameters: Schema.Struct({ program: Schema.String.annotate({ description: "The body of an async function" }) }),
     hints: delegation,
     // The program's own limit comes first, and says what was done.

@@ -1,8 +1,8 @@
 /** A search of the web for agents on any model: that of the model's provider where it has one, otherwise one of the program's own. */
-import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as AgentTool from "../../AgentTool.ts"
 import { kindOf } from "../../internal/definition.ts"
+import type { ServicesOf } from "../../internal/toolFunction.ts"
 import { type Location, type Search, SearchesWeb } from "../../internal/toolMarks.ts"
 import { InvalidDefinition } from "../../RunError.ts"
 
@@ -32,16 +32,6 @@ export interface Options {
 export interface WithFallback<F> extends Options {
   readonly fallback: F
 }
-
-/** The services of what a function returns. */
-type ServicesOf<Out> =
-  Out extends Effect.Effect<infer _A, infer _E, infer R>
-    ? R
-    : Out extends Generator<infer Y, infer _B, infer _N>
-      ? Y extends Effect.Effect<infer _C, infer _E2, infer R2>
-        ? R2
-        : never
-      : never
 
 const description = "Search the web. Returns pages that are about the query."
 const parameters = Schema.Struct({ query: Schema.String })

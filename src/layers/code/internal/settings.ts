@@ -3,7 +3,7 @@ import type * as ByteSize from "effect/ByteSize"
 import * as Bytes from "effect/ByteSize"
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
-import { assertOptions, assertText } from "../../../internal/definition.ts"
+import { assertOptions } from "../../../internal/definition.ts"
 import { durationOf } from "../../../internal/toolDefinition.ts"
 import { InvalidDefinition } from "../../../RunError.ts"
 
@@ -58,6 +58,3 @@ export const settingsOf = (options: LimitOptions, others: ReadonlyArray<string> 
     concurrency
   }
 }
-
-/** Checks the name of the tool. */
-export const assertToolName = (name: unknown): void => assertText("code mode", "name", name)

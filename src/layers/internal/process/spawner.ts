@@ -19,6 +19,7 @@ import { source as childProgram } from "./childProgram.generated.ts"
 import { endedBy, notStarted } from "./failures.ts"
 import type { Leader } from "./group.ts"
 import { flatten, refuse } from "./plainCommand.ts"
+import { outputs } from "./outputs.ts"
 
 type PlatformFailure = PlatformError.PlatformError
 type Service = Spawner.ChildProcessSpawner["Service"]
@@ -258,13 +259,7 @@ const handleOf = (line: Line, { onKill }: Launch) => {
     isRunning: Effect.sync(() => outcome() === undefined),
     kill,
     stdin: Sink.ensuring(Sink.forEach(write), closeInput),
-    stdout,
-    stderr,
-    all: Stream.merge(stdout, stderr),
-    getInputFd: () => Sink.drain,
-    getOutputFd: () => Stream.empty,
-    // It ends with its scope, also when nothing else keeps this process alive.
-    unref: Effect.succeed(Effect.void)
+    ...outputs(stdout, stderr)
   })
 }
 

@@ -13,6 +13,7 @@ import * as Spawner from "effect/process/ChildProcessSpawner"
 import { messageOf } from "../../../internal/message.ts"
 import { endedBy, notStarted } from "../../internal/process/failures.ts"
 import { flatten, refuse, variablesOf, wordsOf } from "../../internal/process/plainCommand.ts"
+import { outputs } from "../../internal/process/outputs.ts"
 
 /** What a command of memory is given. */
 export interface Call {
@@ -98,12 +99,7 @@ const handleOf = Effect.fnUntraced(function* (
       Sink.forEach((bytes: Uint8Array) => Queue.offer(queue, bytes)),
       Queue.end(queue)
     ),
-    stdout,
-    stderr,
-    all: Stream.merge(stdout, stderr),
-    getInputFd: () => Sink.drain,
-    getOutputFd: () => Stream.empty,
-    unref: Effect.succeed(Effect.void)
+    ...outputs(stdout, stderr)
   })
 })
 

@@ -13,6 +13,7 @@ import { endedBy } from "../../internal/process/failures.ts"
 import { flatten, refuse, variablesOf, wordsOf } from "../../internal/process/plainCommand.ts"
 import * as Copies from "./copies.ts"
 import * as Files from "./fileSystem.ts"
+import { outputs } from "../../internal/process/outputs.ts"
 
 interface PathOptions {
   readonly path: string
@@ -344,12 +345,7 @@ const handleOf = (process: SessionProcess) => {
         return Effect.andThen(kill(process), Effect.asVoid(Effect.exit(exitCode)))
       }),
     stdin: inputOf(process),
-    stdout,
-    stderr,
-    all: Stream.merge(stdout, stderr),
-    getInputFd: () => Sink.drain,
-    getOutputFd: () => Stream.empty,
-    unref: Effect.succeed(Effect.void)
+    ...outputs(stdout, stderr)
   })
 }
 

@@ -14,10 +14,12 @@ export interface Report {
   readonly broken: number
   /** The full names of tests that failed and then passed when they were run again. */
   readonly flaky: ReadonlyArray<string>
+  /** The files that were running when an error came that belongs to no test, such as one of a socket without a listener. */
+  readonly stray: ReadonlyArray<string>
 }
 
 export default class Counter implements Reporter {
-  onTestRunEnd(modules: ReadonlyArray<TestModule>): void {
+  onTestRunEnd(modules: ReadonlyArray<TestModule>, unhandled: ReadonlyArray<object>): void {
     const tests = modules.flatMap((module) => [...module.children.allTests()])
     const count = (state: string) => tests.filter((test) => test.result().state === state).length
     const report: Report = {
@@ -29,7 +31,8 @@ export default class Counter implements Reporter {
           module.state() === "failed" &&
           ![...module.children.allTests()].some((test) => test.result().state === "failed")
       ).length,
-      flaky: tests.filter((test) => test.diagnostic()?.flaky === true).map((test) => test.fullName)
+      flaky: tests.filter((test) => test.diagnostic()?.flaky === true).map((test) => test.fullName),
+      stray: unhandled.map((error) => ("VITEST_TEST_PATH" in error ? String(error.VITEST_TEST_PATH) : ""))
     }
     fs.writeFileSync(process.env["TROUPE_TEST_REPORT"]!, JSON.stringify(report))
   }

@@ -1,7 +1,8 @@
 /**
  * `npm test`: the checks, then the tests, then the examples; it stops at the first of these that fails.
  * `npm run test:release`: the tests of tests/release, which pack, install, bundle, run conformance suites or wait for
- * processes. A test of these that fails is run once more, and the report says so. `npm run test:nightly`: those of them that take
+ * processes. A test of these that fails is run once more, a file in which an error came that belongs to no test as well, and
+ * the report says so. `npm run test:nightly`: those of them that take
  * longest.
  *
  * The last line is always `N passed, N failed`: tests and examples, and what could not be run counts as failed. Arguments
@@ -20,8 +21,21 @@ interface Count {
   readonly failed: number
 }
 
-/** Runs vitest. `whole` when it runs what there is, so that no test may be skipped. */
-const tests = async (args: ReadonlyArray<string>, whole: boolean): Promise<Count> => {
+/** Whether the files in which errors came that belong to no test pass when they are run once more, by themselves. */
+const passAgain = async (files: ReadonlyArray<string>): Promise<boolean> => {
+  if (files.length === 0 || files.includes("")) return false
+  const { failed } = await tests(["--project=release", "--project=nightly", ...files], false)
+  for (const file of files) {
+    console.log(`RETRIED ${file}: an error came outside of its tests, and it ${failed === 0 ? "passed" : "failed"} again`)
+  }
+  return failed === 0
+}
+
+/**
+ * Runs vitest. `whole` when it runs what there is, so that no test may be skipped; `again` when an error that belongs to no
+ * test is tried once more, as a test that fails is.
+ */
+const tests = async (args: ReadonlyArray<string>, whole: boolean, again = false): Promise<Count> => {
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), "troupe-test-"))
   const file = path.join(directory, "report.json")
   try {
@@ -35,7 +49,8 @@ const tests = async (args: ReadonlyArray<string>, whole: boolean): Promise<Count
     if (report.skipped > 0 && whole) console.log(`FAIL ${report.skipped} tests are skipped: run them or remove them`)
     const failed = report.failed + report.broken + (whole ? report.skipped : 0)
     // Vitest also fails for what belongs to no test, such as an unhandled rejection.
-    return { passed: report.passed, failed: failed === 0 && !outcome.ok ? 1 : failed }
+    const isStray = failed === 0 && !outcome.ok && !(again && (await passAgain([...new Set(report.stray)])))
+    return { passed: report.passed, failed: isStray ? 1 : failed }
   } finally {
     fs.rmSync(directory, { recursive: true, force: true })
   }
@@ -58,7 +73,7 @@ const stage = async (name: string, count: () => Promise<Count>) => {
 if (args.length > 0) {
   await stage("tests", () => tests(args, false))
 } else if (set !== undefined) {
-  await stage(`${set} tests`, () => tests([`--project=${set}`, "--retry=1"], true))
+  await stage(`${set} tests`, () => tests([`--project=${set}`, "--retry=1"], true, true))
 } else {
   await stage("checks", async () => ({ passed: 0, failed: await check() }))
   await stage("tests", () => tests(["--project=shared", "--project=apart"], true))

@@ -20,6 +20,8 @@ const troupe = (
 ) =>
   new Promise<{ readonly code: number | null; readonly stdout: string; readonly stderr: string }>((resolve) => {
     const child = spawn(process.execPath, ["--conditions=troupe-source", path.join(root, "src/bin.ts"), ...args])
+    // It may be killed while it is written to.
+    child.stdin.on("error", () => {})
     let stdout = ""
     let stderr = ""
     let said = ""

@@ -38,7 +38,8 @@ const troupe = (
     let stderr = ""
     child.stdout.on("data", (chunk) => (stdout += chunk))
     child.stderr.on("data", (chunk) => (stderr += chunk))
-    child.stdin.end(options.stdin ?? "")
+    // A command that is refused ends without reading.
+    child.stdin.on("error", () => {}).end(options.stdin ?? "")
     options.onStart?.((signal) => child.kill(signal))
     child.on("close", (code) => resolve({ code, stdout, stderr }))
   })

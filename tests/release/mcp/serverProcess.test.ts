@@ -29,6 +29,8 @@ afterAll(() => model.close())
 
 const start = () => {
   const child = spawn(process.execPath, nodeArguments(main, model.url), { stdio: ["pipe", "pipe", "pipe"] })
+  // Of a server that has ended, what is asserted is how it ended.
+  child.stdin.on("error", () => {})
   let stderr = ""
   child.stderr.on("data", (chunk) => (stderr += chunk))
   const messages: Array<Record<string, any>> = []

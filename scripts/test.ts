@@ -26,7 +26,9 @@ const passAgain = async (files: ReadonlyArray<string>): Promise<boolean> => {
   if (files.length === 0 || files.includes("")) return false
   const { failed } = await tests(["--project=release", "--project=nightly", ...files], false)
   for (const file of files) {
-    console.log(`RETRIED ${file}: an error came outside of its tests, and it ${failed === 0 ? "passed" : "failed"} again`)
+    console.log(
+      `RETRIED ${file}: an error came outside of its tests, and it ${failed === 0 ? "passed" : "failed"} again`
+    )
   }
   return failed === 0
 }

@@ -229,7 +229,7 @@ for (const edge of hasBubblewrap ? Object.keys(edges) : []) {
 if (hasBubblewrap) {
   // A server of this thread could not answer while the thread is blocked, so at one edge only.
   it("it has no network, not even to this machine, unless that is asked for", async () => {
-    // The command ends without reading, which may reset the connection: that is no failure of this test.
+    // The command ends without reading, which may reset the connection.
     const server = net.createServer((socket) => socket.on("error", () => {}).end("reached")).listen(0, "127.0.0.1")
     await once(server, "listening")
     const { port } = server.address() as net.AddressInfo

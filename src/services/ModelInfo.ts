@@ -11,7 +11,7 @@ import type * as JsonSchema from "effect/JsonSchema"
 import type * as Duration from "effect/Duration"
 import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
-import { type Capabilities, type Catalog, table } from "../data/models.ts"
+import { type Capabilities, type Catalog, catalog } from "../data/models.ts"
 import type * as Stream from "effect/Stream"
 
 export type { Capabilities, Catalog } from "../data/models.ts"
@@ -199,7 +199,7 @@ const noSettings: CallSettings = {}
 
 /** What models are known to do: the catalog of this package, unless `Models.withCatalog` adds to it. */
 export const CurrentCatalog: Context.Reference<Catalog> = Context.Reference<Catalog>("troupe/Models/Catalog", {
-  defaultValue: () => table
+  defaultValue: catalog
 })
 
 /** True while the agent loop calls a model: it retries whole steps, so the Layer must not retry on its own. */

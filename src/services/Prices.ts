@@ -7,22 +7,14 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Response from "effect/ai/Response"
 import * as Schema from "effect/Schema"
+import * as Models from "../data/models.ts"
+import type { Price } from "../data/models.ts"
 import * as Shipped from "../data/prices.generated.ts"
+
+export type { Price } from "../data/models.ts"
 
 /** The day that the package's own table is of, as `2026-11-29`. */
 export const date: string = Shipped.date
-
-/** What a model costs, in US dollars for a million tokens. */
-export interface Price {
-  readonly input: number
-  readonly output: number
-  /** For input that the provider read from its cache. Default: as `input`. */
-  readonly cacheRead?: number | undefined
-  /** For input that the provider wrote to its cache. Default: as `input`. */
-  readonly cacheWrite?: number | undefined
-  /** Prices of requests with more than a number of input tokens, smallest number first. */
-  readonly above?: ReadonlyArray<Price & { readonly inputTokens: number }> | undefined
-}
 
 /**
  * Prices by `provider:model`, or by `model` for any provider. A `*` at the end stands for any end, so that `ollama:*` is
@@ -140,34 +132,19 @@ const free: Price = { input: 0, output: 0 }
 /** Models that cost nothing: those that run on this machine, the demo model, and runners, whose own calls are counted. */
 const local: Table = { "ollama:*": free, "llamacpp:*": free, "troupe-demo:*": free, "troupe:*": free }
 
-/** The package's table, read when it is first needed. */
+/** The package's tables, read when they are first needed: that of prices, and the catalog of models for those that it lacks. */
 const shippedIndex = (): Index => {
   if (shipped !== undefined) return shipped
   const entries: Array<readonly [string, Price]> = Object.entries(local)
-  let provider = ""
-  for (const line of Shipped.table.split("\n")) {
-    if (line.startsWith("@")) {
-      provider = line.slice(1)
-      continue
-    }
+  for (const [name, { price }] of Object.entries(Models.catalog())) {
+    if (price !== undefined) entries.push([name.toLowerCase(), price])
+  }
+  for (const [provider, line] of Models.linesOf(Shipped.table)) {
     const [names, ...numbers] = line.split(" ")
-    const price = readPrice(numbers)
+    const price = Models.readPrice(numbers)
     for (const name of names!.split("|")) entries.push([`${provider}:${name.toLowerCase()}`, price])
   }
   return (shipped = indexOf(entries))
-}
-
-const readPrice = (numbers: ReadonlyArray<string>): Price => {
-  const four = (at: number): Price => {
-    const [input, output, cacheRead, cacheWrite] = numbers
-      .slice(at, at + 4)
-      .map((one) => (one === "-" ? undefined : Number(one)))
-    return { input: input!, output: output!, cacheRead, cacheWrite }
-  }
-  const above = numbers.flatMap((one, at) =>
-    one.startsWith(">") ? [{ ...four(at + 1), inputTokens: Number(one.slice(1)) }] : []
-  )
-  return above.length === 0 ? four(0) : { ...four(0), above }
 }
 
 /** The prices that the package has, of {@link date}. */

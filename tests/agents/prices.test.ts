@@ -47,6 +47,9 @@ describe("prices", () => {
       assert.isDefined(yield* cost("anthropic.messages", "claude-sonnet-4-5-20250929", used))
       assert.isDefined(yield* cost("google.generative-ai", "models/gemini-2.5-flash", used))
       assert.strictEqual(yield* cost("ollama", "anything", used), 0)
+      // Those that only the catalog of models has.
+      assert.strictEqual(yield* cost("aws.bedrock", "eu.anthropic.claude-sonnet-4-6", used), 19.8)
+      assert.strictEqual(yield* cost("anthropic", "claude-opus-5-5", used), 24)
       for (const [provider, model] of [
         ["openai", "gpt-of-ours"],
         ["ours", "gpt-4.1-mini"],

@@ -16,11 +16,12 @@ import * as Names from "./internal/names.ts"
 export type { Capabilities, Catalog } from "../../data/models.ts"
 export { CurrentCatalog } from "../../services/ModelInfo.ts"
 
-/** The day that the catalog is of, as `2026-11-29`. */
+/** The day that the data of the catalog are of, as `2026-11-20`. */
 export const date: string = Data.date
 
 /**
- * Adds models to the catalog, or replaces what it says of some, for Layers that are built below it.
+ * Adds models to the catalog, or replaces what it says of some, for Layers that are built below it. A name that ends with `*` is
+ * for every model whose name begins so, and replaces what the catalog says of these.
  *
  * @example
  * import { Effect, Layer } from "effect"
@@ -35,9 +36,17 @@ export const withCatalog = (entries: Catalog): Layer.Layer<never> =>
   Layer.effectContext(
     Effect.map(
       CurrentCatalog,
-      (catalog) => Context.make(CurrentCatalog, { ...catalog, ...entries }) as Context.Context<never>
+      (catalog) => Context.make(CurrentCatalog, { ...without(catalog, entries), ...entries }) as Context.Context<never>
     )
   )
+
+/** What a catalog says of models that no `*` of the entries stands for. */
+const without = (catalog: Catalog, entries: Catalog): Catalog => {
+  const beginnings = Object.keys(entries).flatMap((name) => (name.endsWith("*") ? [name.slice(0, -1)] : []))
+  return Object.fromEntries(
+    Object.entries(catalog).filter(([name]) => !beginnings.some((beginning) => name.startsWith(beginning)))
+  )
+}
 
 /** A name as the catalog has it: without the address of a server. */
 const catalogName = (name: string): string => {

@@ -54,7 +54,7 @@ import * as ClientTransport from "./internal/transport/client.ts"
 import type { Client } from "./internal/transport/client.ts"
 import type { Transport } from "./internal/transport/select.ts"
 import { answeringBy } from "./internal/answerTool.ts"
-import { ask, formatOf, type StructuredOutput } from "../internal/model/typedOutput.ts"
+import { ask, formatOf, type StructuredOutput, type Ways } from "../internal/model/typedOutput.ts"
 import { serverAt } from "./internal/servers.ts"
 import type { Fields } from "../internal/model/wire.ts"
 import type { Target } from "./internal/written.ts"
@@ -428,6 +428,9 @@ const idMaker = (
 
 type AnyFiber = Fiber.Fiber<unknown, unknown>
 
+/** For models that take no schema: OpenAI refuses one. */
+const inWords: Ways = { alone: "prompt", withTools: "prompt" }
+
 /** OpenAI keeps what it caches for 5 to 10 minutes, or for a day. */
 const retentions: Times<string | undefined> = [
   ["10 minutes", undefined],
@@ -538,7 +541,7 @@ class Provider {
       const { model, structuredOutput } = this.#options
       const tools = this.#tools(request.tools)
       const sent = tools === request.tools ? request : { ...request, tools }
-      const typed = ask(sent, output, structuredOutput, serverAt(this.server.address).structuredOutput)
+      const typed = ask(sent, output, structuredOutput, this.#typedWays(options.model ?? model))
       const isChat = this.#api === "chat"
       const encode = isChat ? Chat.encode : Responses.encode
       // Beyond the agent loop, effect/ai would refuse the results of a tool that it does not know.
@@ -555,6 +558,11 @@ class Provider {
     } catch (error) {
       return ofEncoding(error)
     }
+  }
+
+  #typedWays(model: string): Ways {
+    const lacksSchemas = this.#at.isOpenAi && lookUp(this.#catalog, `openai:${model}`)?.structuredOutput === false
+    return lacksSchemas ? inWords : serverAt(this.server.address).structuredOutput
   }
 
   /** On a tape the same request has to be the same each time, so it has no key of a conversation. */

@@ -1,8 +1,8 @@
 /** Models by their names: where requests go, with which keys, and what is refused before one is made. */
 import { assert, describe, it } from "@effect/vitest"
-import { ConfigProvider, Effect, Exit, Layer } from "effect"
+import { ConfigProvider, Effect, Exit, Layer, Redacted, Schema } from "effect"
 import { LanguageModel } from "effect/ai"
-import { Agent, AgentTool, ModelInfo, Models, SyncEdge } from "troupe"
+import { Agent, AgentTool, ModelInfo, Models, OpenAi, SyncEdge } from "troupe"
 import { json, serve } from "../../support/wire.ts"
 
 const config = (variables: Readonly<Record<string, string>>) =>
@@ -15,6 +15,8 @@ const ask = (name: string, variables: Readonly<Record<string, string>> = {}) =>
 
 const refused = (name: string, variables: Readonly<Record<string, string>> = {}) =>
   Layer.build(Models.layer(name)).pipe(Effect.provide(config(variables)), Effect.scoped, Effect.flip)
+
+const apiKey = Redacted.make("sk")
 
 const chat = json({ choices: [{ index: 0, message: { content: "Hi" }, finish_reason: "stop" }] })
 const claude = json({
@@ -165,6 +167,25 @@ describe("the catalog of models", () => {
     })
   )
 
+  it.live("asks a model of OpenAI for typed output by a schema, or in words where it takes none", () =>
+    Effect.gen(function* () {
+      const agent = Agent.make("a", { output: Schema.Struct({ sum: Schema.Int }) })
+      const sent: Array<string> = []
+      const transport = async (_: unknown, init?: RequestInit) => {
+        sent.push(String(init?.body))
+        const message = { content: '{"sum":42}' }
+        return new Response(JSON.stringify({ choices: [{ index: 0, message, finish_reason: "stop" }] }))
+      }
+      for (const model of ["gpt-4", "gpt-4.1"]) {
+        const layer = OpenAi.layer({ model, baseUrl: "https://api.openai.com/v1", apiKey, api: "chat", transport })
+        assert.deepStrictEqual(yield* Effect.provide(agent.run("2 + 40?"), layer), { sum: 42 })
+      }
+      assert.notInclude(sent[0], "response_format")
+      assert.match(sent[0]!, /fits this JSON schema/)
+      assert.include(sent[1], "json_schema")
+    })
+  )
+
   it.live("asks a model that it does not have for anything, and is extended and corrected by a program", () =>
     Effect.gen(function* () {
       const server = yield* serve(chat)
@@ -179,13 +200,49 @@ describe("the catalog of models", () => {
     })
   )
 
-  it.effect("takes the longest name that fits", () =>
+  it.effect("takes a name, that without its date, and the longest beginning that fits", () =>
     Effect.gen(function* () {
       assert.strictEqual((yield* Models.capabilities("openai:gpt-4.1-mini-2025-04-14"))?.contextTokens, 1_047_576)
+      assert.strictEqual((yield* Models.capabilities("vertex:gemini-2.5-pro@20250617"))?.tools, true)
       assert.strictEqual((yield* Models.capabilities("openai:o3-mini"))?.images, false)
       assert.strictEqual((yield* Models.capabilities("openai:o3"))?.images, true)
       assert.isUndefined(yield* Models.capabilities("openai:davinci-9"))
       assert.match(Models.date, /^\d{4}-\d\d-\d\d$/)
+    })
+  )
+
+  it.effect("has tools, images, reasoning, schemas, tokens and prices of hundreds of models", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* Models.capabilities("anthropic:claude-sonnet-4-5"), {
+        tools: true,
+        images: true,
+        reasoning: true,
+        structuredOutput: true,
+        toolSearch: true,
+        contextTokens: 200_000,
+        outputTokens: 64_000,
+        price: { input: 3, output: 15, cacheRead: 0.3, cacheWrite: 3.75 }
+      })
+      const pro = yield* Models.capabilities("google:gemini-2.5-pro")
+      assert.deepStrictEqual(pro?.price?.above, [
+        { inputTokens: 200_000, input: 2.5, output: 15, cacheRead: 0.25, cacheWrite: undefined }
+      ])
+      const catalog = yield* Models.CurrentCatalog
+      assert.isAbove(Object.keys(catalog).length, 400)
+      for (const [name, { contextTokens, outputTokens, price, ...abilities }] of Object.entries(catalog)) {
+        for (const number of [contextTokens, outputTokens]) assert.isTrue(number === undefined || number > 0, name)
+        for (const known of Object.values(abilities)) assert.isBoolean(known, name)
+        assert.isTrue(price === undefined || (price.input > 0 && price.output > 0), name)
+      }
+    })
+  )
+
+  it.effect("lets a beginning that a program adds go before the names that it stands for", () =>
+    Effect.gen(function* () {
+      const known = Models.capabilities("openai:gpt-4.1-mini")
+      const of = (entries: Models.Catalog) => Effect.provide(known, Models.withCatalog(entries))
+      assert.deepStrictEqual(yield* of({ "openai:gpt-4.1*": { tools: false } }), { tools: false })
+      assert.strictEqual((yield* of({ "openai:gpt-4o*": { tools: false } }))?.tools, true)
     })
   )
 })

@@ -76,8 +76,15 @@ const known: ReadonlyArray<Known> = [
 const catalogs: Readonly<Record<string, string>> = {
   anthropic: "anthropic",
   "gcp.gemini": "google",
+  "gcp.vertex_ai": "vertex",
   openai: "openai",
-  deepseek: "deepseek"
+  "azure.ai.openai": "azure",
+  "aws.bedrock": "bedrock",
+  mistral_ai: "mistral",
+  x_ai: "xai",
+  groq: "groq",
+  deepseek: "deepseek",
+  cerebras: "cerebras"
 }
 
 /** What is known of the provider of a model. Of an unknown one the least is assumed. */

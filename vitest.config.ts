@@ -38,7 +38,7 @@ export default defineConfig({
     // Processes, not threads: tests block with Atomics.wait, take signals and watch the event loop.
     pool: "forks",
     // More than there are cores: many tests wait for a process, a server or a limit of time.
-    maxWorkers: 3,
+    maxWorkers: 6,
     // For what would never end. A machine that has other things to do takes long to start a process.
     testTimeout: 60_000,
     hookTimeout: 60_000,

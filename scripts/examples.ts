@@ -11,7 +11,7 @@ const timeoutMs = 30_000
 /** What a preset says without a model. */
 const saysWhatToSet = /needs a language model[^]*OPENAI_API_KEY[^]*OPENAI_BASE_URL/
 
-/** Runs the examples two at a time and prints a line for each. */
+/** Runs the examples four at a time and prints a line for each. */
 export const examples = async (filter = ""): Promise<{ readonly passed: number; readonly failed: number }> => {
   const waiting = fs
     .readdirSync(path.join(root, "examples"), { recursive: true, encoding: "utf8" })
@@ -43,7 +43,7 @@ export const examples = async (filter = ""): Promise<{ readonly passed: number; 
       else failed++
     }
   }
-  await Promise.all([worker(), worker()])
+  await Promise.all(Array.from({ length: 4 }, worker))
   return { passed, failed }
 }
 

@@ -75,7 +75,7 @@ const stage = async (name: string, count: () => Promise<Count>) => {
 if (args.length > 0) {
   await stage("tests", () => tests(args, false))
 } else if (set !== undefined) {
-  await stage(`${set} tests`, () => tests([`--project=${set}`, "--retry=1"], true, true))
+  await stage(`${set} tests`, () => tests([`--project=${set}`, "--retry=1", "--maxWorkers=3"], true, true))
 } else {
   await stage("checks", async () => ({ passed: 0, failed: await check() }))
   await stage("tests", () => tests(["--project=shared", "--project=apart"], true))

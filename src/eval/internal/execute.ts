@@ -72,60 +72,27 @@ interface Done {
 export const execute = (definition: Definition, settings: Settings): Effect.Effect<Reports.Report, unknown, unknown> =>
   Effect.gen(function* () {
     const at = yield* Clock.currentTimeMillis
-    const model = yield* modelName
-    const runners = definition.runners.map(([runner, using]) => {
-      const timed = definition.timeout === undefined ? using : Runner.withTimeout(using, definition.timeout)
-      return { runner, using: timed, fingerprint: hash([definition.version, runner, model, fingerprintOf(using)]) }
-    })
-    const done: Array<Done> = []
-    const counts = { failed: 0, cached: 0, cases: 0, isEnded: false }
-    const report = (one: Done) =>
-      Effect.suspend(() => {
-        done.push(one)
-        if (one.report.status === "failed") counts.failed++
-        if (one.report.cached) counts.cached++
-        const total = counts.isEnded ? counts.cases * runners.length * definition.trials : undefined
-        const { cached, failed } = counts
-        return settings.onProgress({
-          done: done.length,
-          total,
-          failed,
-          cached,
-          runner: one.job.runner,
-          last: one.report
-        })
-      })
+    const runners = yield* runnersOf(definition)
+    const progress = follow(definition, settings)
     const idOf = ids()
     const limited = settings.limit === undefined ? definition.data : Stream.take(definition.data, settings.limit)
     const cases = limited.pipe(
       Stream.map((one, index) => {
-        counts.cases = index + 1
+        progress.began(index)
         return jobsOf(one, index, idOf(one), runners, definition.trials)
       }),
-      Stream.onEnd(
-        Effect.sync(() => {
-          counts.isEnded = true
-        })
-      )
+      Stream.onEnd(Effect.sync(progress.noMore))
     )
     yield* Stream.flattenIterable(cases).pipe(
       Stream.mapEffect((job) => Effect.map(runJob(job, definition.scorers), (report): Done => ({ job, report })), {
         concurrency: settings.concurrency,
         unordered: true
       }),
-      Stream.runForEach(report)
+      Stream.runForEach(progress.ended)
     )
-    const reports = runners.map(({ fingerprint, runner }) => {
-      const own = done
-        .filter(({ job }) => job.runner === runner)
-        .toSorted((a, b) => a.job.index - b.job.index || a.job.trial - b.job.trial)
-      return Reports.ofRunner(
-        runner,
-        fingerprint,
-        own.map((one) => one.report),
-        definition.scorers
-      )
-    })
+    const reports = runners.map(({ fingerprint, runner }) =>
+      Reports.ofRunner(runner, fingerprint, progress.of(runner), definition.scorers)
+    )
     return {
       v: 1,
       name: definition.name,
@@ -136,6 +103,45 @@ export const execute = (definition: Definition, settings: Settings): Effect.Effe
       passed: Reports.passes(reports, definition.maxFailures)
     }
   })
+
+/** The runners as they are run, each with what a change of it changes: an outcome kept for another one does not count. */
+const runnersOf = (definition: Definition) =>
+  Effect.map(modelName, (model) =>
+    definition.runners.map(([runner, using]) => {
+      const timed = definition.timeout === undefined ? using : Runner.withTimeout(using, definition.timeout)
+      return { runner, using: timed, fingerprint: hash([definition.version, runner, model, fingerprintOf(using)]) }
+    })
+  )
+
+/** What is done so far, and the calls of `onProgress`. How much there is in all is known when the data has ended. */
+const follow = (definition: Definition, settings: Settings) => {
+  const done: Array<Done> = []
+  const counts = { failed: 0, cached: 0, cases: 0, isEnded: false }
+  return {
+    began: (index: number) => {
+      counts.cases = index + 1
+    },
+    noMore: () => {
+      counts.isEnded = true
+    },
+    ended: (one: Done) =>
+      Effect.suspend(() => {
+        done.push(one)
+        if (one.report.status === "failed") counts.failed++
+        if (one.report.cached) counts.cached++
+        const total = counts.isEnded ? counts.cases * definition.runners.length * definition.trials : undefined
+        const { cached, failed } = counts
+        const { runner } = one.job
+        return settings.onProgress({ done: done.length, total, failed, cached, runner, last: one.report })
+      }),
+    /** The reports of a runner, in the order of the data. */
+    of: (runner: string) =>
+      done
+        .filter(({ job }) => job.runner === runner)
+        .toSorted((a, b) => a.job.index - b.job.index || a.job.trial - b.job.trial)
+        .map(({ report }) => report)
+  }
+}
 
 /** The model around the evaluation, which is another evaluation with another model. */
 const modelName: Effect.Effect<string> = Effect.map(ModelInfo.get, (info) =>

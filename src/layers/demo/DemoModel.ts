@@ -31,16 +31,6 @@ const refuse = (parameter: string, description: string) => {
   return Effect.fail(AiError.make({ module: "DemoModel", method: "reply", reason }))
 }
 
-const noSetting = (what: "reasoning" | "cache") =>
-  Effect.fail(
-    Lacking.errorOf({
-      module: "DemoModel",
-      method: "reply",
-      what,
-      description: `The demo model has no ${what === "reasoning" ? "reasoning" : "cache that keeps a conversation for a time"}: leave out \`${what}\`. ${advice}`
-    })
-  )
-
 const doesNotGuess = ({ field, tool, why }: Missing) => {
   if (field === "tool" && tool === undefined) return refuse(field, `does not guess which tool to call: ${why}`)
   const of = tool === undefined ? "" : ` of the tool \`${tool}\``
@@ -65,8 +55,6 @@ const answer = ({ instructions, message, results }: Request): string | undefined
 }
 
 const reply = Effect.fnUntraced(function* (options: LanguageModel.ProviderOptions) {
-  const lacks = Lacking.demanded(yield* ModelInfo.CurrentSettings)
-  if (lacks !== undefined) return yield* noSetting(lacks)
   const unrunnable = Lacking.unrunnable(options.tools, "the demo model")
   if (unrunnable !== undefined) return yield* Lacking.errorOf({ module: "DemoModel", method: "reply", ...unrunnable })
   const text = (text: string): ReadonlyArray<Response.TextPartEncoded> => [{ type: "text", text }]
@@ -91,8 +79,7 @@ const reply = Effect.fnUntraced(function* (options: LanguageModel.ProviderOption
   }
   const said = answer(request)
   if (said !== undefined) return text(said)
-  const does = "it calls tools, works out sums and takes sentences for a summary"
-  return yield* refuse("prompt", `does not guess an answer: ${does}`)
+  return yield* refuse("prompt", "does not guess an answer: it calls tools, works out sums and takes sentences")
 })
 
 const none = { uncached: 0, total: 0, cacheRead: 0, cacheWrite: 0 }
@@ -141,7 +128,5 @@ const make = LanguageModel.make({
  * const answer = clerk.run("What is 2 + 40?").pipe(Effect.provide(DemoModel.layer)) // "2 + 40 = 42"
  */
 export const layer: Layer.Layer<LanguageModel.LanguageModel> = Layer.effectContext(
-  Effect.map(make, (model) =>
-    ModelInfo.context(model, { provider, model: "demo", structuredOutput: true, readsSettings: true })
-  )
+  Effect.map(make, (model) => ModelInfo.context(model, { provider, model: "demo", structuredOutput: true }))
 )

@@ -1,4 +1,5 @@
 /** Fills a JSON schema with literals of a text. A required field without one is {@link Missing}; nothing is made up. */
+import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as literals from "./literals.ts"
 import { keyWords, without } from "./words.ts"
@@ -18,9 +19,7 @@ interface Source {
   readonly numbers: ReadonlyArray<number>
 }
 
-const isObject = (value: unknown): value is JsonSchema =>
-  typeof value === "object" && value !== null && !Array.isArray(value)
-const objectOf = (value: unknown): JsonSchema => (isObject(value) ? value : {})
+const objectOf = (value: unknown): JsonSchema => (Predicate.isObject(value) ? value : {})
 const listOf = (value: unknown): ReadonlyArray<unknown> => (Array.isArray(value) ? value : [])
 const missing = (field: string, why: string): Filled => Result.fail({ field, why })
 const one = <A>(values: ReadonlyArray<A>): A | undefined => (new Set(values).size === 1 ? values[0] : undefined)
@@ -55,7 +54,7 @@ const members = (schema: JsonSchema, root: JsonSchema): ReadonlyArray<unknown> |
 export const fill = (root: JsonSchema, text: string, known: Iterable<string> = []): Filled => {
   const parsed = literals.json(text)
   const schema = resolve(root, root)
-  const objects = parsed.map(({ value }) => value).filter(isObject)
+  const objects = parsed.map(({ value }) => value).filter(Predicate.isObject)
   const rest = without(text, parsed)
   const needed = listOf(schema["required"])
   const fields = Object.entries(objectOf(schema["properties"])).map(([name, given]) => {
@@ -77,8 +76,8 @@ export const fill = (root: JsonSchema, text: string, known: Iterable<string> = [
     for (const names of [all, must])
       if (names.length === found.length) names.forEach((name, i) => inOrder.set(name, found[i]))
   }
-  const quoted = strings.map((literal) => literal.value)
   assign(["number", "integer"], numbers)
+  const quoted = strings.map((literal) => literal.value)
   assign(["string"], quoted)
   return value(root, "", { root, text: rest, objects, inOrder, numbers }, 0)
 }
@@ -144,6 +143,8 @@ const ofType = (type: unknown, found: unknown, field: string): Filled => {
   return fits ? Result.succeed(found) : missing(field, `what the text says is not of type ${String(type)}`)
 }
 
+const negation = /(?:\b(?:not|no|never|nor|without)|n['’]t)\s(?:\p{L}{1,20}\s)?$/iu
+
 /** The one member of an enum that the text names: by the field's label, else anywhere, and not as what it is not. */
 const member = (allowed: ReadonlyArray<unknown>, field: string, label: string | undefined, text: string): Filled => {
   if (allowed.length === 1) return Result.succeed(allowed[0])
@@ -151,9 +152,7 @@ const member = (allowed: ReadonlyArray<unknown>, field: string, label: string | 
     if (label !== undefined) return label.replace(/\.$/, "").toLowerCase() === String(item).toLowerCase()
     const name = new RegExp(`(?<![\\p{L}\\p{N}])${literals.namePattern(String(item))}(?![\\p{L}\\p{N}])`, "giu")
     const before = Array.from(text.matchAll(name), ({ index }) => text.slice(Math.max(0, index - 40), index))
-    const isNegated = before.some((words) =>
-      /(?:\b(?:not|no|never|nor|without)|n['’]t)\s(?:\p{L}{1,20}\s)?$/iu.test(words)
-    )
+    const isNegated = before.some((words) => negation.test(words))
     return before.length > 0 && !isNegated
   }
   const named = allowed.filter(isNamed)

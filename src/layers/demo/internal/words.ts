@@ -1,4 +1,5 @@
 /** The words of requests that mean something. */
+import type { Literal } from "./literals.ts"
 
 const empty = new Set(
   `a an and answer are as at be by can could do does equal equals following for from give given hello hi how i if in is it
@@ -16,10 +17,7 @@ export const keyWords = (text: string): ReadonlyArray<string> =>
     .filter((word) => !/^\p{L}?$/u.test(word) && !empty.has(word))
 
 /** The text without some of its parts. */
-export const without = (
-  text: string,
-  parts: ReadonlyArray<{ readonly start: number; readonly end: number }>
-): string => {
+export const without = (text: string, parts: ReadonlyArray<Literal<unknown>>): string => {
   let [out, at] = ["", 0]
   for (const { start, end } of parts.toSorted((a, b) => a.start - b.start)) {
     if (start < at) continue

@@ -5,7 +5,7 @@ import * as Schema from "effect/Schema"
 /** Converts `value` to JSON: class instances by their fields, errors by tag and message, cycles cut. */
 export const toJson = (value: unknown): Schema.Json => convert(value, [])
 
-const convert = (value: unknown, above: ReadonlyArray<object>): Schema.Json => {
+const convert = (value: unknown, above: Array<object>): Schema.Json => {
   switch (typeof value) {
     case "string":
     case "boolean":
@@ -23,33 +23,41 @@ const convert = (value: unknown, above: ReadonlyArray<object>): Schema.Json => {
   }
 }
 
-const convertObject = (value: object, above: ReadonlyArray<object>): Schema.Json => {
+/** `above` are the objects around the value: one list, because a list for each object would cost more than the rest. */
+const convertObject = (value: object, above: Array<object>): Schema.Json => {
   if (above.includes(value)) return "[circular]"
-  if (above.length > 64) return "[too deep]"
-  const inside = [...above, value]
+  const depth = above.length
+  if (depth > 64) return "[too deep]"
+  above.push(value)
   try {
-    if (Array.isArray(value)) return value.map((item) => convert(item, inside))
-    if (Object.getPrototypeOf(value) === Object.prototype && !("toJSON" in value)) return convertPlain(value, inside)
-    if (value instanceof Date) return Number.isNaN(value.getTime()) ? null : value.toISOString()
-    if (value instanceof Uint8Array) return Base64.encode(value)
-    if (value instanceof Map) return convert([...value.entries()], inside)
-    if (value instanceof Set) return convert([...value.values()], inside)
-    if ("toJSON" in value && typeof value.toJSON === "function") return convert(value.toJSON(), inside)
-    const entries = Object.entries(value).filter(([, item]) => item !== undefined && typeof item !== "function")
-    const fields = Object.fromEntries(entries.map(([key, item]) => [key, convert(item, inside)]))
-    return value instanceof Error ? { name: value.name, message: value.message, ...fields } : fields
+    return convertFields(value, above)
   } catch {
     return String(value)
+  } finally {
+    above.length = depth
   }
 }
 
+const convertFields = (value: object, above: Array<object>): Schema.Json => {
+  if (Array.isArray(value)) return value.map((item) => convert(item, above))
+  if (Object.getPrototypeOf(value) === Object.prototype && !("toJSON" in value)) return convertPlain(value, above)
+  if (value instanceof Date) return Number.isNaN(value.getTime()) ? null : value.toISOString()
+  if (value instanceof Uint8Array) return Base64.encode(value)
+  if (value instanceof Map) return convert([...value.entries()], above)
+  if (value instanceof Set) return convert([...value.values()], above)
+  if ("toJSON" in value && typeof value.toJSON === "function") return convert(value.toJSON(), above)
+  const entries = Object.entries(value).filter(([, item]) => item !== undefined && typeof item !== "function")
+  const fields = Object.fromEntries(entries.map(([key, item]) => [key, convert(item, above)]))
+  return value instanceof Error ? { name: value.name, message: value.message, ...fields } : fields
+}
+
 /** Most of what comes here has no class, so it has a quicker way. */
-const convertPlain = (value: object, inside: ReadonlyArray<object>): Schema.JsonObject => {
+const convertPlain = (value: object, above: Array<object>): Schema.JsonObject => {
   const fields: Record<string, Schema.Json> = {}
   for (const key of Object.keys(value)) {
     const item = (value as Readonly<Record<string, unknown>>)[key]
     if (item === undefined || typeof item === "function") continue
-    const json = convert(item, inside)
+    const json = convert(item, above)
     // An assignment would set the prototype.
     if (key === "__proto__") Object.defineProperty(fields, key, { value: json, ...own })
     else fields[key] = json

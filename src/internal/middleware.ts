@@ -179,52 +179,51 @@ interface Inner {
   isInterrupted: boolean
 }
 
+/** Goes on with a request, in a fiber that has this context. */
+export type Go = (request: unknown, context: Context.Context<never>) => AnyEffect
+
 /** Calls one middleware. `next` goes on further in; every other failure is the middleware's own. */
-export const enter = (
-  entry: Entry,
-  stage: Stage,
-  caller: Caller,
-  next: (request: unknown) => AnyEffect
-): ((request: unknown) => AnyEffect) => {
-  const { definition } = entry
-  const problem = (what: string) => Effect.fail(middlewareError(caller.path, definition.name, new Error(what)))
-  return (request) =>
-    Effect.withFiber((fiber) => {
-      const outside = fiber.context
-      const inside = Context.add(insideOf(entry, outside), CurrentPlace, caller.placeOf(entry))
-      const inner: Inner = { calls: 0, answer: nothing, failures: undefined, isInterrupted: false }
-      const goOn = (changed: unknown): AnyEffect =>
-        Effect.withFiber((fiber) => {
-          if (inner.calls++ > 0) caller.onRepeat?.(entry)
-          const refusal = changed === request ? undefined : caller.refuseRequest(changed, entry)
-          if (refusal !== undefined) return problem(refusal)
-          const context = outsideOf(fiber.context, inside, outside)
-          const further = next(changed)
-          return noting(
-            context === fiber.context ? further : Effect.updateContext(further as Inside, () => context),
-            inner
-          )
-        })
-      const own = Effect.matchCauseEffect(called(stage, request, goOn), {
-        onSuccess: (answer): AnyEffect => {
-          if (answer === inner.answer) return Effect.succeed(answer)
-          const refusal = refusalOf(answer, caller)
-          if (refusal === undefined) {
-            caller.onReplace?.(entry)
-            return Effect.succeed(answer)
-          }
-          caller.onFailure?.(entry)
-          return Effect.fail(middlewareError(caller.path, definition.name, refusal))
-        },
-        onFailure: (cause) =>
-          Effect.flatMap(isAsleep(Exit.failCause(cause)), (asleep) => {
-            if (!asleep && hasOwn(cause, inner)) caller.onFailure?.(entry)
-            return Effect.failCause(asleep ? cause : owned(cause, entry, caller.path, inner))
-          })
+export const enter =
+  (entry: Entry, stage: Stage, caller: Caller, next: Go): Go =>
+  (request, outside) => {
+    const inside = Context.add(insideOf(entry, outside), CurrentPlace, caller.placeOf(entry))
+    const inner: Inner = { calls: 0, answer: nothing, failures: undefined, isInterrupted: false }
+    const goOn = (changed: unknown): AnyEffect =>
+      Effect.withFiber((fiber) => {
+        if (inner.calls++ > 0) caller.onRepeat?.(entry)
+        const refusal = changed === request ? undefined : caller.refuseRequest(changed, entry)
+        if (refusal !== undefined) return failWith(entry, caller, new Error(refusal))
+        const context = outsideOf(fiber.context, inside, outside)
+        const further = noting(next(changed, context), inner)
+        return context === fiber.context ? further : Effect.updateContext(further as Inside, () => context)
       })
-      return Effect.updateContext(own as Inside, () => inside)
+    const own = Effect.matchCauseEffect(called(stage, request, goOn), {
+      onSuccess: (answer) => (answer === inner.answer ? Effect.succeed(answer) : taken(answer, entry, caller)),
+      onFailure: (cause) => refused(cause, inner, entry, caller)
     })
+    return Effect.updateContext(own as Inside, () => inside)
+  }
+
+const failWith = ({ definition }: Entry, { path }: Caller, cause: unknown): Effect.Effect<never, unknown> =>
+  Effect.fail(middlewareError(path, definition.name, cause))
+
+/** Takes an answer that a middleware has made itself. */
+const taken = (answer: unknown, entry: Entry, caller: Caller): AnyEffect => {
+  const refusal = refusalOf(answer, caller)
+  if (refusal === undefined) {
+    caller.onReplace?.(entry)
+    return Effect.succeed(answer)
+  }
+  caller.onFailure?.(entry)
+  return failWith(entry, caller, refusal)
 }
+
+/** Fails with what a middleware has failed with. One that goes to sleep has not failed. */
+const refused = (cause: Cause.Cause<unknown>, inner: Inner, entry: Entry, caller: Caller): AnyEffect =>
+  Effect.flatMap(isAsleep(Exit.failCause(cause)), (asleep) => {
+    if (!asleep && hasOwn(cause, inner)) caller.onFailure?.(entry)
+    return Effect.failCause(asleep ? cause : owned(cause, entry, caller.path, inner))
+  })
 
 /** Why an answer cannot be taken: it says nothing of use, or it throws when it is looked at. */
 const refusalOf = (answer: unknown, caller: Caller): unknown => {

@@ -13,8 +13,12 @@ export interface Source {
 /** What takes the place of a model. */
 export type Wrapped = Pick<Source, "model" | "direct">
 
+/** Puts something around a model. */
+export type Wrapper = (source: Source) => Wrapped
+
 /** The wrappers of a model call, outermost first. */
-export const CurrentWrappers: Context.Reference<ReadonlyArray<(source: Source) => Wrapped>> = Context.Reference<
-  ReadonlyArray<(source: Source) => Wrapped>
->("troupe/internal/ModelWrappers", { defaultValue: () => none })
+export const CurrentWrappers: Context.Reference<ReadonlyArray<Wrapper>> = Context.Reference<ReadonlyArray<Wrapper>>(
+  "troupe/internal/ModelWrappers",
+  { defaultValue: () => none }
+)
 const none: ReadonlyArray<never> = []

@@ -39,16 +39,22 @@ const areApart = (before: Fiber.Fiber<unknown, unknown>, now: Fiber.Fiber<unknow
 /** A place in a run: its own, that of a branch, of a tool call, or of a middleware. What begins there is counted there. */
 export class Place {
   readonly state: RunState
-  readonly prefix: string
+  #prefix: string | (() => string)
   #name: string | undefined
   #count = 0
   #others: Map<string, number> | undefined
   /** The last thing that began under each name, where a journal keeps it. */
   #begun: Map<string, Begun> | undefined
 
-  constructor(state: RunState, prefix: string) {
+  /** Of a place at which mostly nothing begins, `prefix` is made when something does. */
+  constructor(state: RunState, prefix: string | (() => string)) {
     this.state = state
-    this.prefix = prefix
+    this.#prefix = prefix
+  }
+
+  get prefix(): string {
+    if (typeof this.#prefix !== "string") this.#prefix = this.#prefix()
+    return this.#prefix
   }
 
   /**
@@ -116,8 +122,8 @@ export class Place {
   }
 
   /** The place of a middleware around a step or a call of this run. */
-  middleware(name: string, at: ReadonlyArray<string | number>): Place {
-    return new Place(this.state, `${this.prefix}@${segment(name)}/`).within(...at)
+  middleware(name: string, ...at: ReadonlyArray<string | number>): Place {
+    return new Place(this.state, () => new Place(this.state, `${this.prefix}@${segment(name)}/`).within(...at).prefix)
   }
 }
 

@@ -1,10 +1,8 @@
 /** The middleware around one run, by what it is around. */
-import type * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
-import { type Caller, type Definition, enter, type Entry, givenTo } from "../../internal/middleware.ts"
+import { type Caller, type Definition, enter, type Entry, givenTo, type Go } from "../../internal/middleware.ts"
 import type { ToolSource } from "../../ToolSource.ts"
 
-type AnyEffect = Effect.Effect<unknown, unknown, unknown>
 type Function_ = (request: never, next: never) => unknown
 
 /** One function of a middleware. */
@@ -57,9 +55,5 @@ export const around = (own: Own | undefined, fiber: Fiber.Fiber<unknown, unknown
 }
 
 /** The functions as one, around `innermost`. */
-export const compose = (
-  stages: ReadonlyArray<Stage>,
-  caller: Caller,
-  innermost: (request: unknown) => AnyEffect
-): ((request: unknown) => AnyEffect) =>
+export const compose = (stages: ReadonlyArray<Stage>, caller: Caller, innermost: Go): Go =>
   stages.reduceRight((next, { entry, f }) => enter(entry, f, caller, next), innermost)

@@ -368,7 +368,7 @@ const emitParts = (
   collector: Collector,
   state: RunState
 ): Effect.Effect<void, AiError.AiError> => {
-  const seen = watch === undefined ? undefined : given.map((part) => seenBy(watch, part))
+  const seen = watch?.see === undefined ? undefined : given.map((part) => seenBy(watch, part))
   const isWhole = (seen?.map(({ part }) => part) ?? given).every((part) => collector.push(part))
   if (watch === undefined || (watch.isCurrent() && seen?.every(({ isHeld }) => !isHeld) !== false)) {
     state.bill.addText(collector.text)
@@ -474,7 +474,7 @@ const readStream = (
         })
       )
     }
-    const seen = watch === undefined ? undefined : seenBy(watch, part)
+    const seen = watch?.see === undefined ? undefined : seenBy(watch, part)
     if (!collector.push(seen?.part ?? part)) return Effect.fail(tooLarge(collector.maxSize))
     const delta = seen === undefined ? wordsIn(part) : seen.shown
     if (delta === undefined) {

@@ -10,7 +10,7 @@ import * as Schema from "effect/Schema"
 import { Bill } from "../../internal/bill.ts"
 import { withInstruction } from "../../internal/input.ts"
 import { type Caller, type Entry, middlewareError } from "../../internal/middleware.ts"
-import { CurrentWrappers, type Wrapped } from "../../internal/modelWrappers.ts"
+import { CurrentWrappers, type Wrapped, type Wrapper } from "../../internal/modelWrappers.ts"
 import type { Place } from "../../internal/place.ts"
 import type { RunState } from "../../internal/runState.ts"
 import { makeUsage } from "../../internal/usage.ts"
@@ -55,8 +55,10 @@ export const callThrough = (self: Step): Effect.Effect<Turn, unknown> =>
     const request: Middleware.ModelRequest = Number.isFinite(maxSteps)
       ? { path, runId, step, maxSteps, prompt, tools, toolChoice, options }
       : { path, runId, step, prompt, tools, toolChoice, options }
-    const through = compose(self.stages.model, calls, (changed) => calls.next(changed as Middleware.ModelRequest))
-    return Effect.matchCauseEffect(through(request), {
+    const through = compose(self.stages.model, calls, (changed, context) =>
+      calls.next(changed as Middleware.ModelRequest, context)
+    )
+    return Effect.matchCauseEffect(through(request, fiber.context), {
       onSuccess: (turn) => calls.end(turn as Middleware.Turn),
       onFailure: (cause) => Effect.andThen(calls.refused(), Effect.failCause(cause))
     }) as Effect.Effect<Turn, unknown>
@@ -65,6 +67,8 @@ export const callThrough = (self: Step): Effect.Effect<Turn, unknown> =>
 const isTurn = Schema.is(Middleware.Turn)
 const { options, toolChoice, tools } = Middleware.ModelRequest.fields
 const isRequest = Schema.is(Schema.Struct({ options, toolChoice, tools }))
+
+const nothingHeld: { readonly text: string; readonly reasoning: string } = { text: "", reasoning: "" }
 
 /** The model calls of one step, and what of them was emitted. */
 class Calls implements Caller {
@@ -78,7 +82,7 @@ class Calls implements Caller {
   #emitted: Turn | undefined
   #hasDeltas = false
   /** The deltas of the last call that are to be emitted once the turn is known. */
-  #held = { text: "", reasoning: "" }
+  #held = nothingHeld
   #offered: ReadonlyArray<string> | undefined
   /** Who called again, or replaced the turn. */
   #by: Entry | undefined
@@ -97,7 +101,7 @@ class Calls implements Caller {
   }
 
   placeOf({ definition }: Entry): Place {
-    return this.#self.state.place.middleware(definition.name, [this.#self.request.step])
+    return this.#self.state.place.middleware(definition.name, this.#self.request.step)
   }
 
   refuseAnswer(answer: unknown): string | undefined {
@@ -127,38 +131,29 @@ class Calls implements Caller {
   }
 
   /** Calls the model. What an earlier call emitted is void, and one that is still under way emits no more. */
-  next(given: Middleware.ModelRequest): AnyEffect {
-    return Effect.suspend(() => {
-      const { ask, model, request, state } = this.#self
-      const number = ++this.#count
-      this.#emitted = undefined
-      this.#replacedAt = -1
-      const toolkit = toShown(given.tools, request.toolkit)
-      this.#offered = toolkit === request.toolkit ? undefined : Object.keys(toolkit?.tools ?? {})
-      const asked: ModelCall.Request = {
-        ...request,
-        prompt: given.prompt === this.#prompt ? request.prompt : given.prompt,
-        toolkit,
-        toolChoice: toolkit === request.toolkit ? given.toolChoice : ToolSet.choiceAmong(given.toolChoice, toolkit),
-        watch: {
-          see: this.#self.stages.part.length === 0 ? undefined : (part) => this.#seeNow(part, number),
-          isCurrent: () => number === this.#count,
-          onAttempt: () => {
-            if (number === this.#count) this.#held = { text: "", reasoning: "" }
-          },
-          onDelta: () => {
-            this.#hasDeltas = true
-          }
-        }
-      }
-      const answered = Effect.map(withSettings(askInContext(model, asked, ask, state.info.path), given), (turn) => {
-        state.bill.addUsage(turn.usage)
-        this.#usages.push(turn.usage)
-        if (number === this.#count) this.#emitted = turn
-        return toData(turn)
-      })
-      return number === 1 ? answered : Effect.andThen(this.#discard(), answered)
+  next(given: Middleware.ModelRequest, context: Context.Context<never>): AnyEffect {
+    const { ask, model, request, state } = this.#self
+    const number = ++this.#count
+    this.#emitted = undefined
+    this.#replacedAt = -1
+    const toolkit = toShown(given.tools, request.toolkit)
+    const isWhole = toolkit === request.toolkit
+    this.#offered = isWhole ? undefined : Object.keys(toolkit?.tools ?? {})
+    const asked: ModelCall.Request = {
+      ...request,
+      prompt: given.prompt === this.#prompt ? request.prompt : given.prompt,
+      toolkit,
+      toolChoice: isWhole ? given.toolChoice : ToolSet.choiceAmong(given.toolChoice, toolkit),
+      watch: new Watching(this, number, this.#self.stages.part.length > 0)
+    }
+    const calling = withSettings(askIn(context, model, asked, ask, state.info.path), given, context)
+    const answered = Effect.map(calling, (turn) => {
+      state.bill.addUsage(turn.usage)
+      this.#usages.push(turn.usage)
+      if (number === this.#count) this.#emitted = turn
+      return toData(turn)
     })
+    return number === 1 ? answered : Effect.andThen(this.#discard(), answered)
   }
 
   /** The turn of the step. One that is not what was emitted is emitted in its place. */
@@ -250,12 +245,27 @@ class Calls implements Caller {
     return { data: text === data.text ? data : { ...data, text }, reasoning: reasoning ?? "" }
   }
 
+  isCurrent(number: number): boolean {
+    return number === this.#count
+  }
+
+  /** An attempt at a call begins: what was held of the one before is void. */
+  beginAttempt(): void {
+    this.#held = nothingHeld
+  }
+
+  noteDelta(): void {
+    this.#hasDeltas = true
+  }
+
   /** A part of call `number` as it comes. */
-  #seeNow(part: AnyPart, number: number): ModelCall.Sight {
+  seeNow(part: AnyPart, number: number): ModelCall.Sight {
     const sight = this.#see(part)
     if (sight.isHeld && number === this.#count) {
-      if (part.type.startsWith("text")) this.#held.text += sight.text ?? ""
-      else if (part.type.startsWith("reasoning")) this.#held.reasoning += sight.text ?? ""
+      const { reasoning, text } = this.#held
+      const held = sight.text ?? ""
+      if (part.type.startsWith("text")) this.#held = { reasoning, text: text + held }
+      else if (part.type.startsWith("reasoning")) this.#held = { reasoning: reasoning + held, text }
     }
     return sight
   }
@@ -304,47 +314,75 @@ class Calls implements Caller {
   }
 }
 
+/** Watches one call of a step. */
+class Watching implements ModelCall.Watch {
+  readonly #calls: Calls
+  readonly #number: number
+  readonly see: ModelCall.Watch["see"]
+
+  constructor(calls: Calls, number: number, sees: boolean) {
+    this.#calls = calls
+    this.#number = number
+    this.see = sees ? (part) => calls.seeNow(part, number) : undefined
+  }
+
+  isCurrent(): boolean {
+    return this.#calls.isCurrent(this.#number)
+  }
+
+  onAttempt(): void {
+    if (this.isCurrent()) this.#calls.beginAttempt()
+  }
+
+  onDelta(): void {
+    this.#calls.noteDelta()
+  }
+}
+
 /** The call with the settings of the request. */
 const withSettings = <A>(
   call: Effect.Effect<A, unknown>,
-  { options }: Middleware.ModelRequest
+  { options }: Middleware.ModelRequest,
+  context: Context.Context<never>
 ): Effect.Effect<A, unknown> =>
-  Effect.withFiber((fiber) =>
-    fiber.getRef(CurrentSettings) === options ? call : Effect.provideService(call, CurrentSettings, options)
-  )
+  Context.get(context, CurrentSettings) === options ? call : Effect.provideService(call, CurrentSettings, options)
 
 /** Asks the model of the context, which a middleware can have replaced. What a `part` throws is a failure of the run. */
-const askInContext = (
+const askIn = (
+  context: Context.Context<never>,
   model: ModelCall.ResolvedModel,
   request: ModelCall.Request,
   ask: Step["ask"],
   path: ReadonlyArray<string>
-): Effect.Effect<Turn, unknown> =>
-  Effect.withFiber((fiber) => {
-    const isSame = Context.getOrUndefined(fiber.context, LanguageModel.LanguageModel) === model.model
-    const wrappers = fiber.getRef(CurrentWrappers)
-    const wrapped = (model: ModelCall.ResolvedModel): ModelCall.ResolvedModel => {
-      const { info } = model
-      const made = wrappers.reduceRight<Wrapped>(
-        (inner, wrap) => wrap({ model: inner.model, info, direct: inner.direct }),
-        model
-      )
-      return { ...model, model: made.model, direct: made.direct }
-    }
-    const called = isSame
-      ? ask(wrapped(model), request)
-      : (Effect.flatMap(ModelCall.resolveModel(path), (other) =>
-          ask(wrapped(other), instructed(model, other, request))
-        ) as Effect.Effect<Turn, unknown>)
-    // A model that is a runner calls models of its own.
-    const asked = wrappers.length === 0 ? called : Effect.provideService(called, CurrentWrappers, [])
-    if (request.watch?.see === undefined) return asked
-    return Effect.catchCause(asked, (cause) => {
-      const fault = cause.reasons.find(
-        (reason) => Cause.isDieReason(reason) && reason.defect instanceof MiddlewareError
-      )
-      return fault !== undefined && Cause.isDieReason(fault) ? Effect.fail(fault.defect) : Effect.failCause(cause)
-    })
+): Effect.Effect<Turn, unknown> => {
+  const isSame = Context.getOrUndefined(context, LanguageModel.LanguageModel) === model.model
+  const wrappers = Context.get(context, CurrentWrappers)
+  const called = isSame
+    ? ask(wrapped(model, wrappers), request)
+    : (Effect.flatMap(ModelCall.resolveModel(path), (other) =>
+        ask(wrapped(other, wrappers), instructed(model, other, request))
+      ) as Effect.Effect<Turn, unknown>)
+  // A model that is a runner calls models of its own.
+  const asked = wrappers.length === 0 ? called : Effect.provideService(called, CurrentWrappers, [])
+  return request.watch?.see === undefined ? asked : withFaults(asked)
+}
+
+/** The model, in what middleware has put around it. */
+const wrapped = (model: ModelCall.ResolvedModel, wrappers: ReadonlyArray<Wrapper>): ModelCall.ResolvedModel => {
+  if (wrappers.length === 0) return model
+  const { info } = model
+  const made = wrappers.reduceRight<Wrapped>(
+    (inner, wrap) => wrap({ model: inner.model, info, direct: inner.direct }),
+    model
+  )
+  return { ...model, model: made.model, direct: made.direct }
+}
+
+/** What a `part` has thrown is a failure, and no defect. */
+const withFaults = <A>(asked: Effect.Effect<A, unknown>): Effect.Effect<A, unknown> =>
+  Effect.catchCause(asked, (cause) => {
+    const fault = cause.reasons.find((reason) => Cause.isDieReason(reason) && reason.defect instanceof MiddlewareError)
+    return fault !== undefined && Cause.isDieReason(fault) ? Effect.fail(fault.defect) : Effect.failCause(cause)
   })
 
 /** The request with the shape of the answer in words, for a model that needs them where the agent's own does not. */

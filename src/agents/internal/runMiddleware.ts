@@ -37,7 +37,7 @@ export const runThrough = (
     const request = { path, runId, prompt }
     const caller = {
       path,
-      placeOf: ({ definition }: Entry) => state.place.middleware(definition.name, []),
+      placeOf: ({ definition }: Entry) => state.place.middleware(definition.name),
       refuseRequest: (changed: unknown) =>
         Prompt.isPrompt((changed as { readonly prompt?: unknown } | undefined)?.prompt)
           ? undefined
@@ -51,8 +51,10 @@ export const runThrough = (
       const given = (changed as typeof request).prompt
       return runs.next(given === prompt ? input : given)
     })
-    return Effect.flatMap(through(request), (answer) =>
-      runs.end(answer as { readonly output: Schema.Json }, prompt.content)
+    return Effect.withFiber((fiber) =>
+      Effect.flatMap(through(request, fiber.context), (answer) =>
+        runs.end(answer as { readonly output: Schema.Json }, prompt.content)
+      )
     )
   })
 }

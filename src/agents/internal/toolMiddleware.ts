@@ -8,7 +8,8 @@ import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { issuesOf } from "../../internal/issues.ts"
 import { toJson } from "../../internal/json.ts"
-import { type Entry, middlewareError } from "../../internal/middleware.ts"
+import { type Caller, type Entry, middlewareError } from "../../internal/middleware.ts"
+import type { Place } from "../../internal/place.ts"
 import { waitingForOf } from "../../internal/suspension.ts"
 import { takesNothing } from "../../internal/toolDefinition.ts"
 import * as Middleware from "../../Middleware.ts"
@@ -23,24 +24,30 @@ import { badArguments, Failure, failureOf, isForProgram } from "./toolFailure.ts
  * Makes one call through middleware. One that reaches no tool, or is beyond a limit, does not pass it. Fails when its failure
  * is one of the run.
  */
-export const executeThrough = Effect.fnUntraced(function* (
+export const executeThrough = (
   given: Steps.Given,
   stages: ReadonlyArray<Stage>
-): Effect.fn.Return<Steps.Outcome, unknown> {
+): Effect.Effect<Steps.Outcome, unknown> => {
   const tool = Steps.toolOf(given.tools.byName.get(given.call.name))
-  if (tool === undefined || given.call.refused !== undefined) return yield* Steps.executeOne(given)
+  if (tool === undefined || given.call.refused !== undefined) return Steps.executeOne(given)
   const params = argumentsOf(tool, given.call.params)
-  const isFit = params !== undefined || Exit.isSuccess(yield* Effect.exit(codecsOf(tool).decode(given.call.params)))
-  if (!isFit) return yield* Steps.executeOne(given)
-  const context = yield* Steps.begin(given)
-  if (params === undefined) {
+  if (params === undefined) return withoutObject(given, tool)
+  return Effect.flatMap(Steps.begin(given), (context) =>
+    Effect.flatMap(new CallThrough(context, tool, stages, params).end(), (end) =>
+      end._tag === "Suspended" ? Effect.succeed(Steps.suspend(given, end.waiting)) : Steps.finish(context, end)
+    )
+  )
+}
+
+/** Ends a call whose arguments are not an object: they do not fit the tool, or middleware cannot be given them. */
+const withoutObject = (given: Steps.Given, tool: Tool.Any): Effect.Effect<Steps.Outcome, unknown> =>
+  Effect.flatMap(Effect.exit(codecsOf(tool).decode(given.call.params)), (decoded) => {
+    if (Exit.isFailure(decoded)) return Steps.executeOne(given)
     const failure = badArguments(undefined, "They are not an object.")
-    return yield* Steps.finish(context, { _tag: "Failed", failure, isFatal: false })
-  }
-  const call = new CallThrough(context, tool, stages, params)
-  const end = yield* call.end()
-  return end._tag === "Suspended" ? Steps.suspend(given, end.waiting) : yield* Steps.finish(context, end)
-})
+    return Effect.flatMap(Steps.begin(given), (context) =>
+      Steps.finish(context, { _tag: "Failed", failure, isFatal: false })
+    )
+  })
 
 /** Arguments as middleware has them; `undefined` where they are not an object. */
 const argumentsOf = (tool: Tool.Any, params: unknown): Schema.JsonObject | undefined => {
@@ -52,7 +59,7 @@ const isOutcome = Schema.is(Middleware.Outcome)
 const isParams = Schema.is(Middleware.ToolCall.fields.params)
 
 /** One call, and what its attempts have come to: a middleware can make more than one. */
-class CallThrough {
+class CallThrough implements Caller {
   readonly #context: Steps.ToolCallContext
   readonly #tool: Tool.Any
   readonly #stages: ReadonlyArray<Stage>
@@ -73,22 +80,26 @@ class CallThrough {
 
   /** How the call ends. Fails with an error of a middleware, which is one of the run. */
   end(): Effect.Effect<Steps.End, unknown> {
-    const { call, info, place, step } = this.#context
-    const caller = {
-      path: info.path,
-      placeOf: ({ definition }: Entry) => place.state.place.middleware(definition.name, [step, call.id]),
-      refuseRequest: (changed: unknown, entry: Entry) => this.#refuse(changed, entry),
-      refuseAnswer: (answer: unknown) =>
-        isOutcome(answer) ? undefined : "it returned something that is not an outcome; make one with Middleware.outcome"
-    }
-    const through = compose(this.#stages, caller, (changed) => this.#next((changed as Middleware.ToolCall).params))
-    return Effect.exit(through(this.#request) as Effect.Effect<unknown, unknown>).pipe(
-      Effect.flatMap((exit) => this.#endOf(exit)),
-      Effect.onInterrupt(() => this.#endInterrupted())
-    )
+    const through = compose(this.#stages, this, (changed) => this.#next((changed as Middleware.ToolCall).params))
+    const ended = Effect.withFiber((fiber) =>
+      Effect.matchCauseEffect(through(this.#request, fiber.context), {
+        onSuccess: (outcome) => Effect.succeed(this.#endOf(outcome as Middleware.Outcome)),
+        onFailure: (cause) => this.#endOfFailure(cause)
+      })
+    ) as Effect.Effect<Steps.End, unknown>
+    return Effect.onInterrupt(ended, () => this.#endInterrupted())
   }
 
-  #refuse(changed: unknown, entry: Entry): string | undefined {
+  get path(): ReadonlyArray<string> {
+    return this.#context.info.path
+  }
+
+  placeOf({ definition }: Entry): Place {
+    const { call, place, step } = this.#context
+    return place.state.place.middleware(definition.name, step, call.id)
+  }
+
+  refuseRequest(changed: unknown, entry: Entry): string | undefined {
     if (!Predicate.hasProperty(changed, "params") || !isParams(changed.params)) {
       return "it called next with something that is not a call of a tool"
     }
@@ -100,27 +111,32 @@ class CallThrough {
     return undefined
   }
 
+  refuseAnswer(answer: unknown): string | undefined {
+    return isOutcome(answer)
+      ? undefined
+      : "it returned something that is not an outcome; make one with Middleware.outcome"
+  }
+
   #next(params: Schema.JsonObject): Effect.Effect<unknown, unknown> {
-    return Effect.suspend(() => {
-      const { call } = this.#context
-      const place = this.#context.place.attempt(++this.#attempts)
-      const isChanged = params !== this.#request.params
-      const inner: Steps.ToolCallContext = {
-        ...this.#context,
-        place,
-        call: isChanged ? { ...call, params } : call,
-        onInterrupted: (context, decision) =>
-          Effect.sync(() => {
-            this.#interrupted = { context, decision }
-          })
-      }
-      const made = Effect.flatMap(this.#checkResumed(inner), () => Steps.attempt(inner))
-      const attempted = Effect.flatMap(made, (end) => {
-        this.#context.isMade ||= inner.isMade
-        return this.#shown(end)
-      })
-      return isChanged ? Effect.andThen(this.#check(params), attempted) : attempted
+    const { call } = this.#context
+    const place = this.#context.place.attempt(++this.#attempts)
+    const isChanged = params !== this.#request.params
+    const inner: Steps.ToolCallContext = {
+      ...this.#context,
+      place,
+      call: isChanged ? { ...call, params } : call,
+      onInterrupted: (context, decision) =>
+        Effect.sync(() => {
+          this.#interrupted = { context, decision }
+        })
+    }
+    const attempted = Effect.flatMap(Steps.attempt(inner), (end) => {
+      this.#context.isMade ||= inner.isMade
+      return this.#shown(end)
     })
+    const refused = this.#refusalOf(inner)
+    const resumed = refused === undefined ? attempted : Effect.fail(refused)
+    return isChanged ? Effect.andThen(this.#check(params), resumed) : resumed
   }
 
   /** Arguments that only do not fit since a middleware has changed them are not for the model to fix. */
@@ -139,12 +155,12 @@ class CallThrough {
   }
 
   /** An approval counts for the arguments that were shown, which are those that come out of middleware. */
-  #checkResumed({ call, info, resumed }: Steps.ToolCallContext): Effect.Effect<void, InvalidApproval> {
-    if (resumed === undefined) return Effect.void
+  #refusalOf({ call, info, resumed }: Steps.ToolCallContext): InvalidApproval | undefined {
+    if (resumed === undefined) return undefined
     const misfit = Approval.misfitOf(call, resumed, this.#tool)
-    if (misfit === undefined) return Effect.void
+    if (misfit === undefined) return undefined
     const { approvalId } = resumed
-    return Effect.fail(new InvalidApproval({ path: info.path, approvalId, tool: call.name, ...misfit }))
+    return new InvalidApproval({ path: info.path, approvalId, tool: call.name, ...misfit })
   }
 
   /** An end as middleware has it. */
@@ -182,17 +198,17 @@ class CallThrough {
     return new ToolError({ ...this.#common, failures: [failureOf(this.#context.call, failure)], interrupted: [] })
   }
 
-  #endOf(exit: Exit.Exit<unknown, unknown>): Effect.Effect<Steps.End, unknown> {
-    if (Exit.isSuccess(exit)) {
-      const outcome = exit.value as Middleware.Outcome
-      return Effect.succeed(this.#ends.get(outcome) ?? this.#copied(outcome) ?? madeOf(outcome))
-    }
-    const failed = exit.cause.reasons.find(Cause.isFailReason)
+  #endOf(outcome: Middleware.Outcome): Steps.End {
+    return this.#ends.get(outcome) ?? this.#copied(outcome) ?? madeOf(outcome)
+  }
+
+  #endOfFailure(cause: Cause.Cause<unknown>): Effect.Effect<Steps.End, unknown> {
+    const failed = cause.reasons.find(Cause.isFailReason)
     const known = Predicate.isObject(failed?.error) ? this.#ends.get(failed.error) : undefined
     if (known !== undefined) return Effect.succeed(known)
-    const refusal = exit.cause.reasons.map(refusalIn).find((one) => one !== undefined)
+    const refusal = cause.reasons.map(refusalIn).find((one) => one !== undefined)
     if (refusal !== undefined && this.#last !== undefined) this.#last = withheld(this.#last, refusal)
-    return Effect.andThen(this.#noteLast(), this.#stop(exit.cause))
+    return Effect.andThen(this.#noteLast(), this.#stop(cause))
   }
 
   /** The end that an outcome is a copy of: a tool's result can have a form of its own for the model, such as an image. */

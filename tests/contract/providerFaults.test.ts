@@ -1,6 +1,7 @@
-/** What the field has reported of Anthropic and Google: an answer in each of these forms has one verdict, whole and streamed. */
+/** What the field has reported of Anthropic, Google and servers that speak OpenAI's language: an answer in each of these forms has one verdict, whole and streamed. */
 import { createAnthropic } from "@ai-sdk/anthropic"
 import { createGoogle } from "@ai-sdk/google"
+import { createOpenAICompatible } from "@ai-sdk/openai-compatible"
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Schema } from "effect"
 import { Agent, AgentTool, AiSdk } from "troupe"
@@ -170,4 +171,125 @@ describe("AiSdk", () => {
       })
     )
   }
+})
+
+// -- servers that speak OpenAI's language in a way of their own -----------------------------------------------------------
+
+const chunk = (delta: object, reason: string | null = null, more: object = {}) => ({
+  choices: [{ index: 0, delta, finish_reason: reason }],
+  ...more
+})
+const answer = (message: object, reason = "stop", more: object = {}) => ({
+  choices: [{ index: 0, message, finish_reason: reason }],
+  ...more
+})
+
+/** A whole answer of Chat Completions, or the same as it streams. */
+const chat =
+  (whole: object, chunks: ReadonlyArray<object>): Answer =>
+  (response, body, count, request) =>
+    (body.stream === true ? sse([...chunks, "[DONE]"]) : json(whole))(response, body, count, request)
+
+const A = '{"a":5}'
+const call = (args: string) => ({ id: "A", type: "function", function: { name: "add", arguments: args } })
+const calls = (...args: ReadonlyArray<string>) =>
+  chat(answer({ content: null, tool_calls: args.map(call) }, "tool_calls"), [
+    ...args.map((one, index) => chunk({ tool_calls: [{ index, ...call(one) }] })),
+    chunk({}, "tool_calls")
+  ])
+const hi = answer({ content: "Hi" })
+const done = chat(answer({ content: "Done." }), [chunk({ content: "Done." }), chunk({}, "stop")])
+const empty = { message: "", type: "", param: "", code: null }
+
+interface Told {
+  readonly answers: ReadonlyArray<Answer>
+  /** The answer, or what the error says. */
+  readonly verdict: string | RegExp
+  /** The arguments with which the tool ran. */
+  readonly ran?: ReadonlyArray<number>
+}
+
+const told: Readonly<Record<string, Told>> = {
+  "a bill after the answer": {
+    answers: [chat(hi, [chunk({ content: "Hi" }), chunk({}, "stop"), { object: "bill", billing: { eur: 1 } }])],
+    verdict: "Hi"
+  },
+  "sources before the answer": {
+    answers: [chat(hi, [{ sources: [{ name: "doc" }] }, chunk({ content: "Hi" }), chunk({}, "stop")])],
+    verdict: "Hi"
+  },
+  "a bill after an answer that was cut": {
+    answers: [chat(answer({ content: "Hi" }, "length"), [chunk({ content: "Hi" }), chunk({}, "length"), { bill: 1 }])],
+    verdict: /cut off|limit/
+  },
+  "an error that says nothing": {
+    answers: [
+      chat({ ...hi, error: empty }, [chunk({ content: "H" }, null, { error: empty }), chunk({ content: "i" }, "stop")])
+    ],
+    verdict: "Hi"
+  },
+  "an error that is no more than false, at the end": {
+    answers: [chat({ ...hi, error: false }, [chunk({ content: "Hi" }), chunk({}, "stop", { error: false })])],
+    verdict: "Hi"
+  },
+  "an error that says something": {
+    answers: [chat({ error: { message: "no slot" } }, [chunk({ content: "Hi" }), { error: { message: "no slot" } }])],
+    verdict: /no slot/
+  },
+  "a call that comes twice": { answers: [calls(A, A), done], verdict: "Done.", ran: [5] },
+  "a call that comes first without its arguments": { answers: [calls("", A), done], verdict: "Done.", ran: [5] },
+  "two calls under one id": { answers: [calls(A, '{"a":6}'), done], verdict: "Done.", ran: [5, 6] },
+  "arguments that are encoded twice": { answers: [calls(JSON.stringify(A)), done], verdict: "Done.", ran: [5] },
+  "arguments in a code fence": { answers: [calls(`\`\`\`json\n${A}\n\`\`\``), done], verdict: "Done.", ran: [5] },
+  "a limit in the server's own words": {
+    answers: [chat({ code: 1002, message: "rate limited" }, [{ code: 1002, message: "rate limited" }])],
+    verdict: /rate limited \(RateLimitError\)/
+  },
+  "an empty account in the words of one vendor": {
+    answers: [
+      chat({ choices: null, base_resp: { status_code: 1008, status_msg: "insufficient balance" } }, [
+        { choices: null, base_resp: { status_code: 1008, status_msg: "insufficient balance" } }
+      ])
+    ],
+    verdict: /insufficient balance \(QuotaExhaustedError\)/
+  }
+}
+
+describe("AiSdk reads of compatible servers", () => {
+  for (const [name, { answers, ran = [], verdict }] of Object.entries(told)) {
+    it.live(name, () =>
+      Effect.gen(function* () {
+        const seen: Array<number> = []
+        const noted = AgentTool.fromFunction("add", {
+          description: "Adds",
+          parameters: Schema.Struct({ a: Schema.optionalKey(Schema.Finite) }),
+          execute: ({ a = -1 }) => seen.push(a)
+        })
+        const self = Agent.make("agent", { tools: [noted], retry: "none" })
+        const streamed = Effect.flatMap(collect(self, "Go"), ({ events, exit }) => {
+          const last = events.at(-1)!
+          return Effect.as(exit, last._tag === "RunCompleted" ? last.output : undefined)
+        })
+        for (const run of [self.run("Go"), streamed]) {
+          const server = yield* serve(...answers)
+          const model = createOpenAICompatible({ name: "local", baseURL: `${server.url}/v1` })("m")
+          const asked = Effect.catch(run, (error) => Effect.succeed(error.message))
+          const output = String(yield* Effect.provide(asked, AiSdk.layer(model, { retry: "none" })))
+          if (typeof verdict === "string") assert.strictEqual(output, verdict)
+          else assert.match(output, verdict)
+          assert.deepStrictEqual(seen.splice(0), ran)
+        }
+      })
+    )
+  }
+
+  it.live("tokens that DeepSeek has read from its cache", () =>
+    Effect.gen(function* () {
+      const usage = { prompt_tokens: 100, completion_tokens: 5, prompt_cache_hit_tokens: 80 }
+      const server = yield* serve(json({ ...hi, usage }))
+      const model = createOpenAICompatible({ name: "deepseek", baseURL: `${server.url}/v1` })("m")
+      const result = yield* Effect.provide(Agent.make("agent", {}).result("Go"), AiSdk.layer(model))
+      assert.deepInclude(result.usage.inputTokens, { total: 100, uncached: 20, cacheRead: 80 })
+    })
+  )
 })

@@ -2,29 +2,22 @@
  * Models of the AI SDK's provider packages as a `LanguageModel`: Anthropic, Google, Amazon Bedrock, Azure, Mistral, Groq and
  * some forty others, each by the package that its makers or the AI SDK publish.
  */
-import type { EmbeddingModelV4, LanguageModelV4, SharedV4ProviderOptions, SharedV4Warning } from "@ai-sdk/provider"
+import type { EmbeddingModelV4, LanguageModelV4, SharedV4ProviderOptions } from "@ai-sdk/provider"
 import type * as Context from "effect/Context"
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as Fiber from "effect/Fiber"
 import type * as AiError from "effect/ai/AiError"
 import * as EmbeddingModel from "effect/ai/EmbeddingModel"
 import * as LanguageModel from "effect/ai/LanguageModel"
-import type * as Response from "effect/ai/Response"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import type * as Schedule from "effect/Schedule"
-import * as Scheduler from "effect/Scheduler"
-import * as Stream from "effect/Stream"
 import { lookUp } from "../../data/models.ts"
-import { CurrentRun } from "../../services/CurrentRun.ts"
 import { kindOf } from "../../internal/definition.ts"
 import { InvalidDefinition } from "../../RunError.ts"
 import * as ModelInfo from "../../services/ModelInfo.ts"
 import * as ForCalls from "../internal/model/callOptions.ts"
-import * as Calling from "../internal/model/calling.ts"
 import * as Embedding from "../internal/model/embedding.ts"
 import { number } from "../internal/model/wire.ts"
 import { Images } from "../../services/Images.ts"
@@ -32,15 +25,10 @@ import { Speech } from "../../services/Speech.ts"
 import { Transcription } from "../../services/Transcription.ts"
 import * as Calls from "./internal/calls.ts"
 import * as Media from "./internal/media.ts"
-import * as Search from "../internal/model/search.ts"
-import { Unsupported } from "../internal/model/problems.ts"
-import * as TypedOutput from "../internal/model/typedOutput.ts"
-import type * as Errors from "./internal/errors.ts"
-import { type CallOptions, CurrentOptions, merge, withSettings } from "./internal/options.ts"
-import { type Provider, providerOf } from "./internal/provider.ts"
-import { encode } from "./internal/request.ts"
-import { searchOf } from "./internal/search.ts"
-import * as Talk from "./internal/talk.ts"
+import type * as TypedOutput from "../internal/model/typedOutput.ts"
+import { type CallOptions, CurrentOptions, merge } from "./internal/options.ts"
+import { providerOf } from "./internal/provider.ts"
+import { portOf } from "./internal/port.ts"
 
 export type { CallOptions, ProviderOptions } from "./internal/options.ts"
 export type { StructuredOutput } from "../internal/model/typedOutput.ts"
@@ -141,9 +129,6 @@ export const withOptions: ForCalls.ForEffect<CallOptions> = ForCalls.forEffect(C
 /** {@link withOptions} for a Stream. */
 export const withStreamOptions: ForCalls.ForStream<CallOptions> = ForCalls.forStream(CurrentOptions, merge)
 
-const blocked =
-  "Effect.runSync cannot wait for the promises of an AI SDK model. Run the program with Effect.runPromise; under Effect.runSync use OpenAi.layer, which can also reach many other providers by `baseUrl`"
-
 const make = (
   model: LanguageModelV4,
   options: Options,
@@ -152,7 +137,7 @@ const make = (
   Effect.flatMap(ModelInfo.CurrentCatalog, (catalog) => {
     const provider = providerOf(model.provider, model.modelId)
     const known = provider.catalog === undefined ? undefined : lookUp(catalog, `${provider.catalog}:${model.modelId}`)
-    const port = portOf(model, provider, options, timeout, known?.reasoning)
+    const port = portOf({ model, provider, options, timeout, thinks: known?.reasoning })
     const toolSearch = provider.key === "anthropic" && known?.toolSearch === true
     const direct: ModelInfo.Direct = {
       generateText: (request) => port.generate(request, toolSearch),
@@ -175,156 +160,6 @@ const make = (
       (service) => ModelInfo.context(service, info, direct)
     )
   })
-
-interface Port {
-  readonly generate: (
-    request: LanguageModel.ProviderOptions,
-    searchesTools: boolean
-  ) => Effect.Effect<ReadonlyArray<Response.PartEncoded>, AiError.AiError>
-  readonly stream: (
-    request: LanguageModel.ProviderOptions,
-    searchesTools: boolean
-  ) => Stream.Stream<Response.StreamPartEncoded, AiError.AiError>
-}
-
-type AnyFiber = Fiber.Fiber<unknown, unknown>
-
-const portOf = (
-  model: LanguageModelV4,
-  provider: Provider,
-  options: Options,
-  timeout: Duration.Duration,
-  thinks: boolean | undefined
-): Port => {
-  const warn = warner(provider)
-  const resolve = Search.resolver(model.modelId, searchOf(provider, model.provider, model.modelId))
-  const failing = (method: Errors.Failing["method"]): Errors.Failing => ({ method, provider, model: model.modelId })
-  const failed =
-    (method: Errors.Failing["method"]) =>
-    (error: unknown): Effect.Effect<never, AiError.AiError> =>
-      Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.fail(Talk.errorOf(error, failing(method), now)))
-  const asking = (
-    request: LanguageModel.ProviderOptions,
-    searchesTools: boolean,
-    fiber: AnyFiber
-  ): Effect.Effect<Talk.Question, unknown> =>
-    Effect.tryPromise({ try: async () => model.supportedUrls, catch: (error) => error }).pipe(
-      Effect.flatMap((urls) =>
-        Effect.try({
-          try: (): Talk.Question => {
-            const call = callOptions(options, fiber)
-            if (!fiber.getRef(ModelInfo.CallerRetries)) describe(request, call, provider.name, model.modelId)
-            const output = TypedOutput.formatOf(request) ?? fiber.getRef(ModelInfo.OutputFormat)
-            const tools = resolve(request.tools)
-            const sent = tools === request.tools ? request : { ...request, tools }
-            const typed = TypedOutput.ask(sent, output, options.structuredOutput, provider.structuredOutput)
-            const target = {
-              provider: model.provider,
-              key: provider.key,
-              urls: urls ?? {},
-              features: provider,
-              conversation: fiber.getRef(CurrentRun)?.conversationId,
-              thinks,
-              searchesTools
-            }
-            return {
-              options: encode(typed, call, target),
-              answerTool: typed.answerTool,
-              isTyped: typed.format !== undefined
-            }
-          },
-          catch: (error) => error
-        })
-      )
-    )
-  const call: Talk.Callee = { model, timeout, warn, failing: failing("streamText") }
-  return {
-    generate: (request, searchesTools) =>
-      Effect.withFiber((fiber) => {
-        if (isSync(fiber)) return failed("generateText")(new Unsupported(blocked))
-        const once = asking(request, searchesTools, fiber).pipe(
-          Effect.flatMap((question) => Talk.whole(call, question)),
-          Effect.tap((parts) =>
-            Effect.sync(() => {
-              if (!fiber.getRef(ModelInfo.CallerRetries)) Calling.annotate(request, parts)
-            })
-          ),
-          Effect.catch(failed("generateText"))
-        )
-        return Calling.retried(options.retry, fiber, once)
-      }),
-    stream: (request, searchesTools) =>
-      Stream.unwrap(
-        Effect.withFiber((fiber) => {
-          if (isSync(fiber)) return failed("streamText")(new Unsupported(blocked))
-          const once = Stream.unwrap(
-            asking(request, searchesTools, fiber).pipe(
-              Effect.flatMap((question) => Talk.streamed(call, question)),
-              Effect.catch(failed("streamText"))
-            )
-          )
-          const noted = fiber.getRef(ModelInfo.CallerRetries)
-            ? once
-            : Stream.mapArray(once, (parts) => {
-                Calling.annotate(request, parts)
-                return parts
-              })
-          return Effect.succeed(Calling.retriedStream(options.retry, fiber, noted))
-        })
-      )
-  }
-}
-
-const isSync = (fiber: AnyFiber): boolean => fiber.getRef(Scheduler.Scheduler).executionMode === "sync"
-
-const callOptions = (layer: Options, fiber: AnyFiber): CallOptions => {
-  const { retry: _retry, structuredOutput: _structuredOutput, timeout: _timeout, ...own } = layer
-  return withSettings(
-    merge(own, fiber.getRef(CurrentOptions)),
-    fiber.getRef(ModelInfo.CurrentSettings),
-    fiber.getRef(ModelInfo.MaxOutputTokens)
-  )
-}
-
-const describe = (request: LanguageModel.ProviderOptions, call: CallOptions, provider: string, model: string): void =>
-  Calling.describe(request, {
-    provider,
-    model,
-    temperature: call.temperature,
-    topP: call.topP,
-    maxTokens: call.maxOutputTokens,
-    seed: call.seed,
-    stopSequences: call.stopSequences
-  })
-
-/** Logs what a provider says that it did not do as asked: each once, and not more than a hundred. */
-const warner = (provider: Provider): ((warnings: ReadonlyArray<SharedV4Warning>) => Effect.Effect<void>) => {
-  const known = new Set<string>()
-  return (warnings) =>
-    Effect.forEach(
-      warnings,
-      (warning) => {
-        const text = textOf(warning)
-        if (known.has(text) || known.size >= 100) return Effect.void
-        known.add(text)
-        const isLost = warning.type === "unsupported" || warning.type === "deprecated"
-        return (isLost ? Effect.logWarning : Effect.logDebug)(`${provider.name}: ${text}`)
-      },
-      { discard: true }
-    )
-}
-
-const textOf = (warning: SharedV4Warning): string => {
-  switch (warning.type) {
-    case "unsupported":
-    case "compatibility":
-      return `${warning.type} ${warning.feature}${warning.details === undefined ? "" : `: ${warning.details}`}`
-    case "deprecated":
-      return `deprecated ${warning.setting}: ${warning.message}`
-    default:
-      return String(warning.message)
-  }
-}
 
 /** An embedding model of an AI SDK provider package: `EmbeddingModelV4` of `@ai-sdk/provider`, as far as it has to be known here. */
 export interface Embedder {

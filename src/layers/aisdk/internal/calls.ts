@@ -12,7 +12,7 @@ import * as Calling from "../../internal/model/calling.ts"
 import { type Problem, Unsupported } from "../../internal/model/problems.ts"
 import type * as Errors from "./errors.ts"
 import { providerOf } from "./provider.ts"
-import * as Talk from "./talk.ts"
+import { errorOf, Known } from "./failed.ts"
 import { within } from "./waiting.ts"
 
 /** How a model is called. */
@@ -46,8 +46,8 @@ export const make = (
   const failing = { method, provider: providerOf(model.provider, model.modelId), model: model.modelId } as const
   const timeout = Option.getOrElse(Duration.fromInput(given), () => Duration.minutes(1))
   const failed = (error: unknown): Effect.Effect<never, AiError.AiError> =>
-    Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.fail(Talk.errorOf(error, failing, now)))
-  const fail: Calls["fail"] = (problem) => failed(new Talk.Known(problem))
+    Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.fail(errorOf(error, failing, now)))
+  const fail: Calls["fail"] = (problem) => failed(new Known(problem))
   const waiting = <A>(ask: (signal: AbortSignal) => PromiseLike<A>): Effect.Effect<A, unknown> =>
     Effect.withFiber((fiber) => {
       if (fiber.getRef(Scheduler.Scheduler).executionMode === "sync") return Effect.fail(new Unsupported(blocked))
@@ -64,7 +64,7 @@ export const make = (
     ask: (ask, read) =>
       Effect.withFiber((fiber) => {
         const once = waiting(ask).pipe(
-          Effect.flatMap((answer) => Effect.mapError(read(answer), (problem) => new Talk.Known(problem))),
+          Effect.flatMap((answer) => Effect.mapError(read(answer), (problem) => new Known(problem))),
           Effect.catch(failed)
         )
         return Calling.retried(retry, fiber, once)

@@ -10,6 +10,8 @@ import { messageOf } from "../../../internal/message.ts"
 import * as Advice from "../../internal/model/advice.ts"
 import { toAiError } from "../../internal/model/errors.ts"
 import {
+  errorIn,
+  errorInPlaceOf,
   isHtml,
   malformed,
   ofBody,
@@ -68,15 +70,28 @@ export const cut = (): Problem => unfinished(undefined)
 
 /** The error that stands in a stream in place of a part. */
 export const ofStreamed = (error: unknown, failing: Failing, now: number): AiError.AiError => {
-  const isPlain = isFields(error) && !(error instanceof Error)
-  if (!isPlain) return ofThrown(error, failing, now)
-  const { statusCode } = error
+  if (error instanceof Error) return ofThrown(error, failing, now)
+  const statusCode = isFields(error) ? error["statusCode"] : undefined
   const known = typeof statusCode === "number" && statusCode >= 400
   const problem = known ? { ...ofBody(statusCode, error, noHeaders), inAnswer: true } : ofErrorObject(error)
   return ofProblem(problem, failing, now)
 }
 
 const noHeaders = () => undefined
+
+/** The fields of which one stands in each answer, each piece of one, and each error. */
+const answerFields =
+  /^(choices|delta|message|content|candidates|output|item|response|tool_calls|finish_reason|type|error|errors|detail|msg|code|error_\w+|status\w*|base_resp)$/
+
+/** True for an event that is no part of an answer and that the model's package does not know: a bill, a list of sources. */
+export const isBeside = (error: unknown): boolean => {
+  const value = nameOf(error) === "AI_TypeValidationError" && Predicate.hasProperty(error, "value") && error.value
+  return isFields(value) && !Array.isArray(value) && !Object.keys(value).some((name) => answerFields.test(name))
+}
+
+/** The error that a server says in place of an answer, in a form that the model's package does not know. */
+const saidIn = (value: unknown): Problem | undefined =>
+  isFields(value) ? (errorIn(value) ?? errorInPlaceOf(value)) : undefined
 
 /** A defect of the model's package, which asking again does not repair. */
 const isUnknown = (error: unknown): boolean =>
@@ -109,6 +124,10 @@ const problemOf = (error: unknown): Problem => {
       return /ended without|incomplete/i.test(messageOf(error)) ? cut() : malformed(quote(messageOf(error)))
     case "AI_EmptyResponseBodyError":
       return cut()
+    case "AI_TypeValidationError":
+      return (
+        saidIn(Predicate.hasProperty(error, "value") ? error.value : undefined) ?? malformed(quote(messageOf(error)))
+      )
     default:
       if (nameOf(error).startsWith("AI_")) return malformed(quote(messageOf(error)))
       return { kind: "network", isCut: true, ...describe(error) }
@@ -144,6 +163,8 @@ const ofUnread = ({ message, responseBody, cause }: ApiCallError): Problem => {
     return malformed(`the server answered with a page: ${pageWords(responseBody)}`, { isPage: true })
   }
   if (isNetwork(cause)) return { kind: "network", isCut: true, ...describe(cause) }
+  const said = saidIn(parsed(responseBody))
+  if (said !== undefined) return said
   const body = typeof responseBody === "string" && responseBody !== "" ? `: ${quote(responseBody)}` : ""
   return malformed(`${quote(String(message))}${body}`)
 }

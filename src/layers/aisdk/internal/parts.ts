@@ -8,11 +8,18 @@ import type {
 import * as Base64 from "effect/encoding/Base64"
 import type * as Response from "effect/ai/Response"
 import * as Tool from "effect/ai/Tool"
+import { parseAll } from "../../internal/model/toolArguments.ts"
 import { number } from "../../internal/model/wire.ts"
 import { tagged, thought } from "./tags.ts"
 
 /** Throws for an approval that the provider asks for of a tool that it runs itself. */
 export class AsksApproval extends Error {}
+
+/** The parameters of a call of ours, in each form in which servers write them. Several calls in one text stay a text. */
+const ownParamsOf = (input: unknown): unknown => {
+  const all = parseAll(input)
+  return all.length === 1 ? all[0] : input
+}
 
 const paramsOf = (input: unknown): unknown => {
   if (typeof input !== "string") return input
@@ -47,6 +54,13 @@ export const reasonOf = (
   return isCalling && (reason === "stop" || reason === "other") ? "tool-calls" : reason
 }
 
+/** The reason that Chat Completions has for an end. */
+export const chatReason = (raw: string | undefined): LanguageModelV4FinishReason | undefined => {
+  if (raw === undefined) return undefined
+  const unified = { tool_calls: "tool-calls", content_filter: "content-filter" }[raw] ?? raw
+  return { unified: (unified in reasons ? unified : "other") as LanguageModelV4FinishReason["unified"], raw }
+}
+
 /** True for a call of a tool of ours. */
 export const isOwnCall = (part: { readonly type: string; readonly providerExecuted?: boolean | undefined }): boolean =>
   part.type === "tool-call" && part.providerExecuted !== true
@@ -56,15 +70,19 @@ export const finish = (
   reason: Response.FinishReason,
   usage: LanguageModelV4Usage | undefined
 ): Response.FinishPartEncoded => {
-  const { inputTokens, outputTokens } = usage ?? {}
+  const { inputTokens, outputTokens, raw } = usage ?? {}
+  const total = number(inputTokens, "total")
+  // DeepSeek has a name of its own for it.
+  const hits = number(raw, "prompt_cache_hit_tokens")
+  const isHidden = hits !== undefined && total !== undefined && (number(inputTokens, "cacheRead") ?? 0) === 0
   return {
     type: "finish",
     reason,
     usage: {
       inputTokens: {
-        uncached: number(inputTokens, "noCache"),
-        total: number(inputTokens, "total"),
-        cacheRead: number(inputTokens, "cacheRead"),
+        uncached: isHidden ? Math.max(0, total - hits) : number(inputTokens, "noCache"),
+        total,
+        cacheRead: isHidden ? hits : number(inputTokens, "cacheRead"),
         cacheWrite: number(inputTokens, "cacheWrite")
       },
       outputTokens: {
@@ -105,7 +123,7 @@ const either = (part: LanguageModelV4Content, provider: string): ReadonlyArray<K
           type: "tool-call",
           id: part.toolCallId,
           name: part.toolName,
-          params: paramsOf(part.input),
+          params: isProviders ? paramsOf(part.input) : ownParamsOf(part.input),
           ...(isProviders ? { providerExecuted: true } : {}),
           ...(notes ? { metadata: tagged(provider, part.providerMetadata) } : {})
         }

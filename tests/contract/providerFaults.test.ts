@@ -201,7 +201,7 @@ const hi = answer({ content: "Hi" })
 const done = chat(answer({ content: "Done." }), [chunk({ content: "Done." }), chunk({}, "stop")])
 const empty = { message: "", type: "", param: "", code: null }
 
-interface Told {
+interface Dialect {
   readonly answers: ReadonlyArray<Answer>
   /** The answer, or what the error says. */
   readonly verdict: string | RegExp
@@ -209,7 +209,7 @@ interface Told {
   readonly ran?: ReadonlyArray<number>
 }
 
-const told: Readonly<Record<string, Told>> = {
+const dialects: Readonly<Record<string, Dialect>> = {
   "a bill after the answer": {
     answers: [chat(hi, [chunk({ content: "Hi" }), chunk({}, "stop"), { object: "bill", billing: { eur: 1 } }])],
     verdict: "Hi"
@@ -228,7 +228,7 @@ const told: Readonly<Record<string, Told>> = {
     ],
     verdict: "Hi"
   },
-  "an error that is no more than false, at the end": {
+  "an error that is false, at the end": {
     answers: [chat({ ...hi, error: false }, [chunk({ content: "Hi" }), chunk({}, "stop", { error: false })])],
     verdict: "Hi"
   },
@@ -256,7 +256,7 @@ const told: Readonly<Record<string, Told>> = {
 }
 
 describe("AiSdk reads of compatible servers", () => {
-  for (const [name, { answers, ran = [], verdict }] of Object.entries(told)) {
+  for (const [name, { answers, ran = [], verdict }] of Object.entries(dialects)) {
     it.live(name, () =>
       Effect.gen(function* () {
         const seen: Array<number> = []

@@ -83,7 +83,7 @@ const noHeaders = () => undefined
 const answerFields =
   /^(choices|delta|message|content|candidates|output|item|response|tool_calls|finish_reason|type|error|errors|detail|msg|code|error_\w+|status\w*|base_resp)$/
 
-/** True for an event that is no part of an answer and that the model's package does not know: a bill, a list of sources. */
+/** True for an event that is not part of an answer and that the model's package does not know: a bill, a list of sources. */
 export const isBeside = (error: unknown): boolean => {
   const value = nameOf(error) === "AI_TypeValidationError" && Predicate.hasProperty(error, "value") && error.value
   return isFields(value) && !Array.isArray(value) && !Object.keys(value).some((name) => answerFields.test(name))

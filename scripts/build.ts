@@ -1,14 +1,49 @@
 /**
- * `npm run build`: compiles src to dist, with declarations and source maps, after removing what was there.
+ * `npm run build`: compiles src to dist, with declarations and source maps, after removing what was there; then writes the
+ * entrance that Node finds, `dist/index.deferred.js`.
  */
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { report, root, run } from "./support.ts"
 
 const out = path.join(root, "dist")
+const read = (module: string): string => fs.readFileSync(path.join(out, `${module}.js`), "utf8")
+
+/** The modules of ours that a module loads at its start, by itself and through others. */
+const loadedBy = (module: string, found = new Set<string>()): ReadonlySet<string> => {
+  if (found.has(module)) return found
+  found.add(module)
+  for (const [, specifier] of read(module).matchAll(/^(?:import|export)\b[^"']*?["'](\.[^"']+)\.js["'];?$/gm)) {
+    loadedBy(path.posix.join(path.posix.dirname(module), specifier!), found)
+  }
+  return found
+}
+
+/**
+ * The barrel for Node: what an agent loads is imported, and the other namespaces load their modules when they are first used.
+ * Node finds it by the condition `module-sync`, which says that it can `require` ES modules; bundlers, which leave out what a
+ * program does not use, find the other one.
+ */
+const entrance = (): string => {
+  const first = loadedBy("agents/Agent")
+  const lines = Array.from(read("index").matchAll(/^export \* as (\w+) from "\.\/(.*)\.js";?$/gm), ([, name, module]) =>
+    first.has(module!)
+      ? `export * as ${name} from "./${module}.js"`
+      : `export const ${name} = deferred("${name}", () => require("./${module}.js"))`
+  )
+  return [
+    `import { createRequire } from "node:module"`,
+    `import { deferred } from "./internal/deferred.js"`,
+    `const require = createRequire(import.meta.url)`,
+    ...lines,
+    ""
+  ].join("\n")
+}
+
 fs.rmSync(out, { recursive: true, force: true })
 const outcome = await run("tsc", ["-p", "tsconfig.build.json"])
 report("build", outcome)
+if (outcome.ok) fs.writeFileSync(path.join(out, "index.deferred.js"), entrance())
 const bin = path.join(out, "bin.js")
 if (fs.existsSync(bin)) fs.chmodSync(bin, 0o755)
 process.exitCode = outcome.ok ? 0 : 1

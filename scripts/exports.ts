@@ -12,6 +12,15 @@ const entry = (module: string) => ({
   default: `./dist/${module}.js`
 })
 
+/** Bundlers take the one that names all modules, Node the one that loads them when they are used: see scripts/build.ts. */
+const barrel = {
+  "troupe-source": "./src/index.ts",
+  types: "./dist/index.d.ts",
+  module: "./dist/index.js",
+  "module-sync": "./dist/index.deferred.js",
+  default: "./dist/index.js"
+}
+
 const index = fs.readFileSync(path.join(root, "src/index.ts"), "utf8")
 const named = Array.from(index.matchAll(/^export \* as (\w+) from "\.\/(.*)\.ts"$/gm), ([, name, module]) => [
   name!,
@@ -24,7 +33,7 @@ const modules = [...named, ...Object.entries(apart)]
 const file = path.join(root, "package.json")
 const manifest = JSON.parse(fs.readFileSync(file, "utf8")) as Record<string, unknown>
 manifest["exports"] = {
-  ".": entry("index"),
+  ".": barrel,
   ...Object.fromEntries(modules),
   "./package.json": "./package.json"
 }

@@ -165,6 +165,27 @@ it("every public module can be imported by its subpath", async () => {
   expect(await run(project, "node", ["--input-type=module", "--eval", program])).toBe("all\n")
 }, 30_000)
 
+it("the barrel loads what an agent does, and each other module when it is first used", async () => {
+  const program = `
+    import { registerHooks } from "node:module"
+    const loaded = new Set()
+    registerHooks({ load: (url, context, next) => (loaded.add(url), next(url, context)) })
+    await import("troupe/Agent")
+    const ofAgent = loaded.size
+    const barrel = await import("troupe")
+    const ofBarrel = loaded.size
+    const same = []
+    for (const name of ["Agent", "Mcp", "Skills", "Durable"]) {
+      const used = { ...barrel[name] }
+      const explicit = await import("troupe/" + name)
+      same.push(Object.keys(explicit).length > 0 && Object.keys(explicit).every((key) => explicit[key] === used[key]))
+    }
+    console.log(JSON.stringify({ more: ofBarrel - ofAgent, same, used: loaded.size > ofBarrel + 100 }))`
+  const said = JSON.parse(await run(project, "node", ["--input-type=module", "--eval", program])) as object
+  // The barrel itself, and what makes its namespaces.
+  expect(said).toEqual({ more: 2, same: [true, true, true, true], used: true })
+}, 30_000)
+
 it.for(["internal/json", "internal/json.js", "dist/Runner.js", "src/Runner.ts", "agents/loop", "bin"])(
   "refuses to give out troupe/%s",
   { timeout: 30_000 },

@@ -29,7 +29,7 @@ import {
 import { call, type Kind, kindOf, type ServicesOf, type ToolContext } from "./internal/toolFunction.ts"
 import { clientFailure as failureOfClient } from "./internal/suspension.ts"
 import { InvalidDefinition, type ToolFailure } from "./RunError.ts"
-import { InMemory, Resumable, RunsAtClient } from "./internal/toolMarks.ts"
+import { GoesOn, InMemory, Resumable, RunsAtClient } from "./internal/toolMarks.ts"
 import type { Runner } from "./Runner.ts"
 
 export type { Hints } from "./internal/toolDefinition.ts"
@@ -454,6 +454,12 @@ export const background: {
 export const inMemory = <Name extends string, R>(self: AgentTool<Name, R>): AgentTool<Name, R> => ({
   ...self,
   tool: annotated(self.tool, InMemory)
+})
+
+/** @internal The tool as one that can be suspended with calls inside of it. */
+export const goesOn = <Name extends string, R>(self: AgentTool<Name, R>): AgentTool<Name, R> => ({
+  ...self,
+  tool: annotated(self.tool, GoesOn)
 })
 
 const annotated = (tool: Tool.Any, mark: typeof InMemory): Tool.Any =>

@@ -128,6 +128,7 @@ export const isPassedOn = (error: unknown): boolean =>
 /** True for an error that says that a run waits. Another attempt at the run would only ask again. */
 export const isWaiting = (error: unknown): boolean =>
   Predicate.isTagged(error, "RunSuspended") ||
+  Predicate.isTagged(error, "RoomSuspension") ||
   (Predicate.hasProperty(error, "failures") &&
     Array.isArray(error.failures) &&
     error.failures.some(

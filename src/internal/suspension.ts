@@ -29,8 +29,22 @@ export type Waiting =
       readonly at: Path
       readonly transcript: Prompt.Prompt
     }
+  /** Calls inside of it. */
+  | InsideWaits
   /** The other calls of its step, because it ends the run. */
   | { readonly _tag: "Others"; readonly id: string }
+
+/** A tool that is suspended with calls inside of it. */
+export interface InsideWaits {
+  readonly _tag: "Inside"
+  readonly waitingFor: ReadonlyArray<WaitingFor>
+  /** What the tool goes on from. */
+  readonly kept: Schema.Json
+  /** The calls inside that wait, as an answer that asks for them. */
+  readonly transcript: Prompt.Prompt
+  /** Arguments that an approver has put in the place of the model's. */
+  readonly edited?: Schema.Json | undefined
+}
 
 const own = "troupe"
 
@@ -59,6 +73,11 @@ const Note = Schema.Struct({
     Schema.TaggedStruct("Decision", { request: Request }),
     Schema.TaggedStruct("Client", { request: ClientRequest, edited: Schema.Boolean }),
     Schema.TaggedStruct("Run", { at: Schema.Array(Schema.String), transcript: Schema.Json }),
+    Schema.TaggedStruct("Inside", {
+      kept: Schema.Json,
+      transcript: Schema.Json,
+      edited: Schema.optionalKey(Schema.Json)
+    }),
     Schema.TaggedStruct("Others", {}),
     // These are of a run, and of no call.
     Schema.TaggedStruct("Event", { request: EventRequest }),
@@ -84,7 +103,7 @@ const Answer = Schema.Struct({
   value: Schema.optionalKey(Schema.Json),
   /** The answers to requests of members of a workflow, by their position. */
   members: Schema.optionalKey(Schema.Array(Schema.Struct({ index: Schema.Int, messages: Schema.Json }))),
-  /** The answers to requests of the nested run that the call waits for. */
+  /** The answers to requests of the nested run, or of the calls inside, that the call waits for. */
   nested: Schema.optionalKey(Schema.Json),
   signature: Schema.optionalKey(Schema.String)
 })
@@ -125,10 +144,24 @@ interface Call {
   readonly params: unknown
 }
 
-const idOf = (waiting: Waiting, call: Call): string =>
-  waiting._tag === "Decision" || waiting._tag === "Client"
-    ? waiting.request.id
-    : `${waiting._tag === "Run" ? waiting.waitingFor[0]!.id : waiting.id}/${call.id}`
+/** A tool's call that waits for calls inside of it, of which at least one waits. */
+export const insideWaits = (
+  kept: Schema.Json,
+  waiting: ReadonlyArray<{ readonly call: Call; readonly waiting: Waiting }>,
+  by: By
+): InsideWaits => {
+  const content = waiting.map(({ call: { id, name, params } }) =>
+    Prompt.toolCallPart({ id, name, params, providerExecuted: false })
+  )
+  const transcript = Prompt.fromMessages(note([Prompt.assistantMessage({ content })], waiting, by))
+  const waitingFor = waiting.flatMap(({ waiting }) => waitingForOf(waiting))
+  return { _tag: "Inside", waitingFor, kept, transcript }
+}
+
+const idOf = (waiting: Waiting, call: Call): string => {
+  if (waiting._tag === "Decision" || waiting._tag === "Client") return waiting.request.id
+  return `${waiting._tag === "Others" ? waiting.id : waiting.waitingFor[0]!.id}/${call.id}`
+}
 
 /** What a call waits for. */
 export const waitingForOf = (waiting: Waiting): ReadonlyArray<WaitingFor> => {
@@ -138,18 +171,28 @@ export const waitingForOf = (waiting: Waiting): ReadonlyArray<WaitingFor> => {
     case "Client":
       return [{ kind: "client-tool", ...waiting.request }]
     case "Run":
+    case "Inside":
       return waiting.waitingFor
     case "Others":
       return []
   }
 }
 
-const waitsFor = (waiting: Waiting): Note["waitsFor"] =>
-  waiting._tag === "Run"
-    ? { _tag: "Run", at: waiting.at, transcript: encodePrompt(waiting.transcript) }
-    : waiting._tag === "Others"
-      ? { _tag: "Others" }
-      : waiting
+const waitsFor = (waiting: Waiting): Note["waitsFor"] => {
+  switch (waiting._tag) {
+    case "Run":
+      return { _tag: "Run", at: waiting.at, transcript: encodePrompt(waiting.transcript) }
+    case "Inside": {
+      const { edited, kept, transcript } = waiting
+      const changed = edited === undefined ? {} : { edited }
+      return { _tag: "Inside", kept, transcript: encodePrompt(transcript), ...changed }
+    }
+    case "Others":
+      return { _tag: "Others" }
+    default:
+      return waiting
+  }
+}
 
 /** What a run of a workflow, or one that waits for an event, is suspended with. */
 export type RunWaits =
@@ -302,6 +345,7 @@ const pendingOf = (open: Open, depth: number): ReadonlyArray<WaitingFor> => {
     case "Others":
       return []
     case "Run":
+    case "Inside":
       return pending(nestedOf(waits, responses), depth + 1)
     case "Members":
       return waits.members.flatMap((member, index) => pending(memberOf(member, index, responses), depth + 1))
@@ -384,7 +428,8 @@ const answerTo = (
   switch (waits?._tag) {
     case "Others":
       return undefined
-    case "Run": {
+    case "Run":
+    case "Inside": {
       const messages = answersIn(nestedOf(waits, responses), answers, depth)
       return messages === undefined ? undefined : response(approvalId, approved, note, { nested: messages })
     }
@@ -438,9 +483,9 @@ const response = (
     : Prompt.toolApprovalResponsePart({ ...part, options: { [own]: asJson(noted) } })
 }
 
-/** The transcript of a nested run, with what was answered so far. */
+/** The transcript of a nested run, or of the calls inside of a call, with what was answered so far. */
 const nestedOf = (
-  run: Extract<Note["waitsFor"], { readonly _tag: "Run" }>,
+  run: Extract<Note["waitsFor"], { readonly _tag: "Run" | "Inside" }>,
   responses: ReadonlyArray<PartOf<"tool-approval-response">>
 ): Prompt.Prompt => {
   return joined([run.transcript, ...responses.map((part) => answerOf(part)?.nested)])
@@ -475,6 +520,16 @@ export interface Resumed {
   readonly run: { readonly at: Path; readonly transcript: Prompt.Prompt; readonly isAnswered: boolean } | undefined
   /** What the caller was asked to run, and what it gave. */
   readonly client: { readonly request: ClientRequest; readonly edited: boolean; readonly given: Given } | undefined
+  /** What the tool had kept, and its calls that wait, with what was answered. */
+  readonly inside: ResumedInside | undefined
+}
+
+/** A tool that was suspended with calls inside of it. */
+export interface ResumedInside {
+  readonly kept: Schema.Json
+  readonly calls: ReadonlyArray<OpenCall>
+  readonly edited: Schema.Json | undefined
+  readonly isAnswered: boolean
 }
 
 /** What was answered: a value, or nothing yet. */
@@ -487,13 +542,19 @@ export const resumedOf = ({ note, part, responses }: OpenCall): Resumed => {
     request: undefined,
     decision: undefined,
     run: undefined,
-    client: undefined
+    client: undefined,
+    inside: undefined
   }
   const waits = note?.waitsFor
   switch (waits?._tag) {
     case "Run": {
       const transcript = nestedOf(waits, responses)
       return { ...nothing, run: { at: waits.at, transcript, isAnswered: responses.length > 0 } }
+    }
+    case "Inside": {
+      const { edited, kept } = waits
+      const calls = openCalls(nestedOf(waits, responses).content)
+      return { ...nothing, inside: { kept, calls, edited, isAnswered: responses.length > 0 } }
     }
     case "Client":
       return { ...nothing, client: { request: waits.request, edited: waits.edited, given: givenIn(responses) } }
@@ -602,15 +663,17 @@ export const refusalOf = (
 const refusalInside = (open: Open, signing: Signing | undefined, depth: number): Refusal | undefined => {
   const { note, responses } = open
   const waits = note?.waitsFor
-  const nested =
+  const nested: ReadonlyArray<{ readonly at?: Path; readonly transcript: Prompt.Prompt }> =
     waits?._tag === "Run"
       ? [{ at: waits.at, transcript: nestedOf(waits, responses) }]
-      : waits?._tag === "Members"
-        ? waits.members.map((member, index) => ({ at: member.at, transcript: memberOf(member, index, responses) }))
-        : []
+      : waits?._tag === "Inside"
+        ? [{ transcript: nestedOf(waits, responses) }]
+        : waits?._tag === "Members"
+          ? waits.members.map((member, index) => ({ at: member.at, transcript: memberOf(member, index, responses) }))
+          : []
   for (const { at, transcript } of nested) {
     if (depth >= maxNested) return refuse(open, "tampered", `more than ${maxNested} suspended runs are nested in it`)
-    if (at.length === 0 || allOpen(transcript.content).length === 0) {
+    if (at?.length === 0 || allOpen(transcript.content).length === 0) {
       return refuse(open, "tampered", "the nested run in it does not wait for anything")
     }
     const inside = refusalOf(transcript.content, signing, depth + 1)
@@ -639,7 +702,7 @@ const ambiguity = (open: Open, all: ReadonlyArray<Open>, { calls }: Turn): Refus
   if (call !== undefined && calls.filter(({ id }) => id === call.id).length > 1) {
     return refuse(open, "ambiguous", `two calls have the id ${call.id}`)
   }
-  const isMany = note?.waitsFor._tag === "Run" || note?.waitsFor._tag === "Members"
+  const isMany = note?.waitsFor._tag !== undefined && ["Run", "Inside", "Members"].includes(note.waitsFor._tag)
   return responses.length > 1 && !isMany ? refuse(open, "ambiguous", "it was answered twice") : undefined
 }
 

@@ -84,7 +84,8 @@ export const errorType = (error: unknown): string => {
 
 /** Set on the span of what ended because a run is suspended. */
 const suspended = "troupe.suspended"
-const isSuspended = (error: unknown): boolean => Predicate.isTagged(error, "RunSuspended")
+const isSuspended = (error: unknown): boolean =>
+  Predicate.isTagged(error, "RunSuspended") || Predicate.isTagged(error, "RoomSuspension")
 
 const delegate = (self: Tracer.Span, overrides: Partial<Pick<Tracer.Span, "end" | "attribute">>): Tracer.Span => ({
   _tag: "Span",

@@ -39,6 +39,11 @@ export const Resumable: Context.Reference<boolean> = Context.Reference<boolean>(
   defaultValue: () => false
 })
 
+/** True for a tool that can be suspended with calls inside of it, and goes on from what it has kept. Default `false`. */
+export const GoesOn: Context.Reference<boolean> = Context.Reference<boolean>("troupe/ToolGoesOn", {
+  defaultValue: () => false
+})
+
 /** True for a tool that the caller of the run runs. Default `false`. */
 export const RunsAtClient: Context.Reference<boolean> = Context.Reference<boolean>("troupe/ToolRunsAtClient", {
   defaultValue: () => false

@@ -4,12 +4,15 @@
  * and spans. Its events have the `parentToolCallId` of the tool's own call, and its id is that one and a number.
  *
  * A tool's code reads {@link CurrentRoom}, which is `undefined` outside of a tool call of an agent, as where an MCP server serves
- * the tool. It must begin its calls in the same order whenever it is run with the same arguments, because they are counted.
+ * the tool. A call inside can wait for an answer from elsewhere; the tool then suspends its own call with what it needs to come to
+ * the same place again, and is run again from its start, with that, when the run goes on.
  */
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
+import type * as Tool from "effect/ai/Tool"
 import type * as Schema from "effect/Schema"
 import type { Any as AgentTool } from "../AgentTool.ts"
+import type { InsideWaits, Waiting } from "./suspension.ts"
 
 /** The outcome of a call. */
 export interface RoomOutcome {
@@ -21,17 +24,40 @@ export interface RoomOutcome {
   readonly isFailure: boolean
 }
 
+/** A call that waits for an answer from elsewhere: it has no outcome yet. */
+export interface RoomWait {
+  readonly call: { readonly id: string; readonly name: string; readonly params: unknown }
+  readonly waiting: Waiting
+  /** Ends the call, which the tool needs no more. `why` is shown where the outcomes of calls are. */
+  readonly drop: (why: string) => Effect.Effect<RoomOutcome>
+}
+
 /** Makes calls of tools inside of a tool call. */
 export interface Room {
   /** The id of the call that they are made in. */
   readonly toolCallId: string
+  /** What the tool had kept when the run was suspended in it; `undefined` for one that begins. */
+  readonly kept: Schema.Json | undefined
   /**
-   * Calls a tool: one that carries its handler, or one of the agent's own by its name. Succeeds with the outcome also where the
-   * tool failed, was denied, does not exist, or is beyond a limit. A call that would have to wait for an approval from elsewhere
-   * is refused, because the tool could not go on in its middle. Fails with a {@link RoomFailure} where the failure is one of the
-   * run (`failureMode: "error"`): a tool that fails with it, too, fails the run.
+   * Checks, before any call is made again, that what was answered fits the tools of now. Fails with a {@link RoomFailure}, which fails
+   * the run with `InvalidApproval`.
    */
-  readonly call: (tool: AgentTool | string, params: unknown) => Effect.Effect<RoomOutcome, RoomFailure>
+  readonly resume: (toolNamed: (name: string) => Tool.Any | undefined) => Effect.Effect<void, RoomFailure>
+  /** Refuses to go on, because what goes on is not what was suspended: fails the run with `InvalidApproval`. */
+  readonly refuse: (problem: string) => Effect.Effect<never, RoomFailure>
+  /**
+   * Makes the `n`th call, counted from 1: of a tool that carries its handler, or of one of the agent's own by its name. One that
+   * waited has the number that it had. Succeeds with the outcome also where the tool failed, was denied, does not exist, or is beyond
+   * a limit. Fails with a {@link RoomFailure} where the failure is one of the run (`failureMode: "error"`): a tool that fails with
+   * it, too, fails the run.
+   */
+  readonly call: (
+    n: number,
+    tool: AgentTool | string,
+    params: unknown
+  ) => Effect.Effect<RoomOutcome | RoomWait, RoomFailure>
+  /** Suspends the tool's own call: the run waits for what these calls wait for, of which there is one at least. */
+  readonly suspend: (kept: Schema.Json, waits: ReadonlyArray<RoomWait>) => Effect.Effect<never, RoomSuspension>
 }
 
 /** A failure of a call inside of a tool that fails the run. */
@@ -42,6 +68,18 @@ export class RoomFailure extends Error {
   constructor(outcome: RoomOutcome, cause: unknown) {
     super(`the tool "${outcome.tool}" (${outcome.toolCallId}) failed: ${JSON.stringify(outcome.result)}`, { cause })
     this.outcome = outcome
+  }
+}
+
+/** What a tool fails with that is suspended. */
+export class RoomSuspension extends Error {
+  readonly _tag = "RoomSuspension"
+  override readonly name = "RoomSuspension"
+  readonly waits: InsideWaits
+
+  constructor(waits: InsideWaits) {
+    super("the tool waits for calls inside of it")
+    this.waits = waits
   }
 }
 

@@ -31,7 +31,10 @@ const program = (
       Effect.gen(function* () {
         const room = (yield* CurrentRoom)!
         const outcomes: Array<RoomOutcome> = []
-        for (const [tool, params] of calls) outcomes.push(yield* room.call(tool, params))
+        for (const [index, [tool, params]] of calls.entries()) {
+          const made = yield* room.call(index + 1, tool, params)
+          outcomes.push("waiting" in made ? yield* room.suspend(null, [made]) : made)
+        }
         return outcomes.map(({ isFailure, result }) => ({ isFailure, result }))
       })
   })
@@ -99,7 +102,7 @@ describe("calls inside of a tool", () => {
     }).pipe(Effect.provide(script))
   )
 
-  it.effect("are approved, or refused where no approver answers while they run", () =>
+  it.effect("are approved, or suspend the run where no approver answers while they run", () =>
     Effect.gen(function* () {
       const pay = AgentTool.fromFunction("pay", { description: "Pays", needsApproval: true, execute: () => "paid" })
       const agent = Agent.make("coder", { tools: [program([[pay, {}]])] })
@@ -113,8 +116,14 @@ describe("calls inside of a tool", () => {
         "ApprovalAnswered p/1 p"
       ])
       assert.deepStrictEqual(resultOf(asked.events, "p/1"), "paid")
-      const alone = yield* collect(agent, "go").pipe(Effect.provide(script))
-      assert.include(JSON.stringify(resultOf(alone.events, "p")), "Provide Approvals.layer")
+      const alone = yield* collect(agent, "go").pipe(
+        Effect.provide(TestModel.layer([{ toolCalls: [{ id: "p", name: "program", params: {} }] }]))
+      )
+      const last = alone.events.at(-1)!
+      assert.deepStrictEqual(
+        last._tag === "RunSuspended" ? last.waitingFor.map((one) => one.kind !== "event" && one.toolCallId) : [],
+        ["p/1"]
+      )
     })
   )
 

@@ -11,7 +11,7 @@ import { decide as decideOnce, type Form, formOf, journalOf } from "../../intern
 import { type Place, shortened } from "../../internal/place.ts"
 import type { RunState } from "../../internal/runState.ts"
 import { ClientFailure, type OpenCall, type Resumed, resumedOf } from "../../internal/suspension.ts"
-import { EndsRun, markOf, Resumable, RunsAtClient, ServerName } from "../../internal/toolMarks.ts"
+import { EndsRun, GoesOn, markOf, Resumable, RunsAtClient, ServerName } from "../../internal/toolMarks.ts"
 import { toEffect } from "../../internal/wiring.ts"
 import { InvalidApproval } from "../../RunError.ts"
 import {
@@ -83,14 +83,14 @@ const decideBy = Effect.fnUntraced(function* (
   const isClient = resumed?.client !== undefined
   const declared = (resumed !== undefined && !isClient) || (yield* isNeeded(question, decoded.value))
   // A nested run that waits has begun, and the caller was asked to run its tool: the call itself was allowed.
-  const known = resumed?.run === undefined && !isClient ? resumed?.decision : approved
+  const isUnderWay = resumed?.run !== undefined || resumed?.inside !== undefined || isClient
+  const known = isUnderWay ? approved : resumed?.decision
   const edited = known?._tag === "Approved" ? known.params : undefined
   const request = requestOf(question, edited)
   const rules = approvers.map((approver) => approver.rule(request, declared, aboutOf(question)))
   const forbidden = rules.find((rule) => typeof rule !== "string")
   if (forbidden !== undefined) return forbidden
   const asked = approvers.filter((_, index) => rules[index] === "ask")
-  const isUnderWay = resumed?.run !== undefined || isClient
   if (asked.length === 0 && (known === undefined || isUnderWay)) return "allowed"
   return yield* settle(question, request, known, asked)
 })
@@ -166,7 +166,7 @@ const checked = (
   resumed: Resumed | undefined
 ): Effect.Effect<Approved | Denied> => {
   if (decision._tag === "Denied" || decision.params === undefined) return Effect.succeed(decision)
-  if (resumed?.run !== undefined || resumed?.client?.given !== undefined) {
+  if (resumed?.run !== undefined || resumed?.inside !== undefined || resumed?.client?.given !== undefined) {
     return Effect.succeed({ _tag: "Denied", reason: "the run is under way and cannot be given other arguments" })
   }
   return Effect.match(decode(decision.params), {
@@ -290,7 +290,12 @@ export const resumedCalls = Effect.fnUntraced(function* (
       return yield* Effect.fail(new InvalidApproval({ path, approvalId, tool: call.name, ...misfit }))
     }
     const isRunner = tool !== undefined && markOf(tool, Resumable)
-    resumed.set(call.id, isRunner ? given : { ...given, run: undefined })
+    const goesOn = tool !== undefined && markOf(tool, GoesOn)
+    resumed.set(call.id, {
+      ...given,
+      run: isRunner ? given.run : undefined,
+      inside: goesOn ? given.inside : undefined
+    })
   }
   return resumed
 })
@@ -318,16 +323,20 @@ const isClientFailure = Schema.is(ClientFailure)
 /** Why what was approved cannot be done with the tool of now. A denial can always be. */
 export const misfitOf = (
   call: Call,
-  { approvalId, client, decision, request, run }: Resumed,
+  { approvalId, client, decision, inside, request, run }: Resumed,
   tool: Tool.Any | undefined
 ): Misfit | undefined => {
-  const isApproved = decision?._tag === "Approved" || run?.isAnswered === true || client?.given !== undefined
+  const isAnswered = run?.isAnswered === true || inside?.isAnswered === true || client?.given !== undefined
+  const isApproved = decision?._tag === "Approved" || isAnswered
   if (!isApproved) return undefined
   if (tool === undefined) return { reason: "missing", problem: `there is no tool "${call.name}" any more` }
   if (run !== undefined) {
     return markOf(tool, Resumable)
       ? undefined
       : { reason: "changed", problem: "the tool cannot go on with a nested run" }
+  }
+  if (inside !== undefined && !markOf(tool, GoesOn)) {
+    return { reason: "changed", problem: "the tool cannot go on with the calls inside of it" }
   }
   if (client !== undefined && !markOf(tool, RunsAtClient)) {
     return { reason: "changed", problem: "the tool is not one that the caller runs any more" }

@@ -26,7 +26,7 @@ import type { RunState } from "../../internal/runState.ts"
 import { ClientFailure, clientFailure, type Resumed, type Waiting } from "../../internal/suspension.ts"
 import * as Spans from "../../internal/telemetry.ts"
 import { markOf, Resumable, RunsAtClient } from "../../internal/toolMarks.ts"
-import { CurrentRoom, type Room, RoomFailure } from "../../internal/toolRoom.ts"
+import { CurrentRoom, type Room, RoomFailure, RoomSuspension } from "../../internal/toolRoom.ts"
 import { exitOf, interruptAfterRegion, interruptThroughSource } from "../../internal/trueExit.ts"
 import { RunSuspended, CannotResume, InvalidApproval, type ToolFailure } from "../../RunError.ts"
 import type { ToolCallStatus } from "../../RunEvent.ts"
@@ -262,8 +262,8 @@ const allowed = (
   tool: Tool.Any,
   edited: Schema.Json | undefined
 ): Effect.Effect<Decision> => {
-  if (!markOf(tool, RunsAtClient)) return Effect.succeed({ _tag: "Run", edited })
   const { call, info, resumed } = context
+  if (!markOf(tool, RunsAtClient)) return Effect.succeed({ _tag: "Run", edited: edited ?? resumed?.inside?.edited })
   const client = resumed?.client
   if (client?.given !== undefined) {
     const { given, request } = client
@@ -499,6 +499,7 @@ const classify = (context: ToolCallContext, decision: Decision, exit: Exit.Exit<
   const failure =
     edited === undefined ? broken : new Failure(broken.cause, withEdit(broken.result, edited), broken.always)
   const { cause } = failure
+  if (cause instanceof RoomSuspension) return { _tag: "Suspended", waiting: { ...cause.waits, edited } }
   const nested = cause instanceof RunSuspended ? cause : undefined
   if (nested !== undefined && tool !== undefined && canGoOn(nested, tool, state)) {
     const at = nested.path.slice(state.info.path.length)

@@ -1,41 +1,92 @@
 /** Makes calls inside of a tool call, the loop's one way. What a room is for is in `internal/toolRoom.ts`. */
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import type * as Tool from "effect/ai/Tool"
 import type { Any as AgentTool } from "../../AgentTool.ts"
+import type { ToolCallEntry } from "../../internal/bill.ts"
 import { toJson } from "../../internal/json.ts"
-import { type Room, RoomFailure, type RoomOutcome } from "../../internal/toolRoom.ts"
+import { repeatedIn } from "../../internal/resumption.ts"
+import { insideWaits, type Resumed } from "../../internal/suspension.ts"
+import { type Room, RoomFailure, type RoomOutcome, RoomSuspension, type RoomWait } from "../../internal/toolRoom.ts"
+import { InvalidApproval } from "../../RunError.ts"
+import { CurrentSigning } from "../../services/Approver.ts"
+import { CurrentJournal, none } from "../../services/Journal.ts"
 import { executeWithin } from "./modelBudget.ts"
+import { resumedCalls } from "./toolApproval.ts"
 import type { Outcome, StepRecord, ToolCallContext } from "./toolCallSteps.ts"
 import { execute } from "./toolExecution.ts"
 import { crashed, Failure } from "./toolFailure.ts"
 import type { Call } from "./turnCollector.ts"
 
+type Resumption = ReadonlyMap<string, Resumed>
+const nothingResumed: Resumption = new Map()
+
 /** The room of one tool call. */
 export const makeRoom = (context: ToolCallContext): Room => {
-  let count = 0
+  const inside = context.resumed?.inside
+  let resumed = nothingResumed
   return {
     toolCallId: context.call.id,
-    call: (tool, params) =>
+    kept: inside?.kept,
+    resume: (toolNamed) =>
+      Effect.matchEffect(checked(context, toolNamed), {
+        onFailure: (error) => refused(context, error),
+        onSuccess: (calls) =>
+          Effect.sync(() => {
+            resumed = calls
+          })
+      }),
+    refuse: (problem) => {
+      const { call, info, resumed } = context
+      const approvalId = resumed?.approvalId ?? call.id
+      return refused(
+        context,
+        new InvalidApproval({ path: info.path, approvalId, tool: call.name, reason: "changed", problem })
+      )
+    },
+    call: (n, tool, params) =>
       Effect.suspend(() => {
-        const id = `${context.call.id}/${++count}`
-        return callIn(context, tool, { id, name: typeof tool === "string" ? tool : tool.name, params })
+        const call = { id: `${context.call.id}/${n}`, name: typeof tool === "string" ? tool : tool.name, params }
+        return callIn(context, tool, call, resumed.get(call.id))
+      }),
+    suspend: (kept, waits) =>
+      Effect.flatMap(CurrentSigning, (signing) => {
+        const by = { at: context.state.info.path, within: repeatedIn(context.state), signing }
+        return Effect.fail(new RoomSuspension(insideWaits(kept, waits, by)))
       })
   }
 }
 
+/** What was answered to the calls that waited, by their ids. */
+const checked = (
+  { info, resumed, tools }: ToolCallContext,
+  toolNamed: (name: string) => Tool.Any | undefined
+): Effect.Effect<Resumption, InvalidApproval> =>
+  resumedCalls(resumed?.inside?.calls ?? [], toolNamed, info.path, tools.middleware !== undefined)
+
+/** Fails the run with an error that is not one of a tool. */
+const refused = ({ call, record }: ToolCallContext, error: InvalidApproval): Effect.Effect<never, RoomFailure> =>
+  Effect.suspend(() => {
+    record.stopped ??= Cause.fail(error) as Cause.Cause<never>
+    return Effect.fail(new RoomFailure(outcomeOf(call, { error: error.message }, true), error))
+  })
+
+const outcomeOf = ({ id, name }: RoomWait["call"], result: RoomOutcome["result"], isFailure: boolean): RoomOutcome => ({
+  tool: name,
+  toolCallId: id,
+  result,
+  isFailure
+})
+
 const callIn = (
   context: ToolCallContext,
   tool: AgentTool | string,
-  call: Call
-): Effect.Effect<RoomOutcome, RoomFailure> => {
+  call: Call,
+  resumed: Resumed | undefined
+): Effect.Effect<RoomOutcome | RoomWait, RoomFailure> => {
   const { state, step, tools } = context
-  const outcome = (result: RoomOutcome["result"], isFailure: boolean): RoomOutcome => ({
-    tool: call.name,
-    toolCallId: call.id,
-    result,
-    isFailure
-  })
   if (context.isOver) {
-    return Effect.succeed(outcome({ error: "not executed: the call that it belongs to has ended" }, true))
+    return Effect.succeed(outcomeOf(call, { error: "not executed: the call that it belongs to has ended" }, true))
   }
   const beyond = tools.countCall()
   const own = beyond === undefined ? call : { ...call, refused: beyond }
@@ -43,20 +94,21 @@ const callIn = (
   const make = (call: Call) => {
     const report = state.bill.addToolCall(step, call.id, call.name)
     const record: StepRecord = { failures: [], results: new Map() }
-    const inner = { ...tools, byName, resumed: new Map<string, never>() }
+    const known = resumed === undefined ? nothingResumed : new Map([[call.id, resumed]])
+    const inner = { ...tools, byName, resumed: known }
     const given = { call, step, tools: inner, state, record, report, parent: context.call.id }
     const announced = state.events.emit({ ...eventOf(context, call), _tag: "ToolCalled", params: toJson(call.params) })
     const ended = Effect.onInterrupt(execute(given), () =>
-      record.results.has(call) ? Effect.void : broken(context, call)
+      record.results.has(call) ? Effect.void : brokenOff(context, call)
     )
     return Effect.andThen(announced, ended).pipe(
       Effect.matchEffect({
-        onSuccess: (made) => settled(context, made, outcome),
+        onSuccess: (made) => Effect.succeed(settled(context, made, report)),
         onFailure: (failure: unknown) => {
           // A middleware of the call has failed the run.
           if (record.stopped !== undefined) context.record.stopped ??= record.stopped
           const { cause, result } = failure instanceof Failure ? failure : crashed(failure)
-          return Effect.fail(new RoomFailure(outcome(result, true), cause))
+          return Effect.fail(new RoomFailure(outcomeOf(call, result, true), cause))
         }
       })
     )
@@ -66,7 +118,7 @@ const callIn = (
   return executeWithin(budget, tools.answering, [own], info, (calls) => make(calls[0]!))
 }
 
-const eventOf = ({ call, step }: ToolCallContext, { id, name }: Call) => ({
+const eventOf = ({ call, step }: ToolCallContext, { id, name }: RoomWait["call"]) => ({
   step,
   toolCallId: id,
   tool: name,
@@ -74,22 +126,27 @@ const eventOf = ({ call, step }: ToolCallContext, { id, name }: Call) => ({
 })
 
 /** A call that was interrupted with its tool has an outcome, because the run may go on: the tool may only be late. */
-const broken = (context: ToolCallContext, call: Call): Effect.Effect<void> => {
-  const result = { error: "interrupted with the call that it belongs to" }
-  return context.state.events.emit({ ...eventOf(context, call), _tag: "ToolFailed", result, durationMs: 0 }, false)
+const brokenOff = (context: ToolCallContext, call: Call): Effect.Effect<unknown> =>
+  Effect.flatMap(CurrentJournal, (journal) =>
+    Effect.flatMap(journal === none ? Effect.succeed(false) : journal.suspending, (asleep) =>
+      asleep ? Effect.void : end(context, call, "interrupted with the call that it belongs to")
+    )
+  )
+
+/** Ends a call without an outcome of its own. */
+const end = (context: ToolCallContext, call: Call, why: string): Effect.Effect<RoomOutcome> => {
+  const result = { error: why }
+  const ended = { ...eventOf(context, call), _tag: "ToolFailed", result, durationMs: 0 } as const
+  return Effect.as(context.state.events.emit(ended, false), outcomeOf(call, result, true))
 }
 
-const settled = (
-  context: ToolCallContext,
-  made: Outcome,
-  outcome: (result: RoomOutcome["result"], isFailure: boolean) => RoomOutcome
-): Effect.Effect<RoomOutcome> => {
-  if ("part" in made) return Effect.succeed(outcome(made.result, made.isFailure))
-  const error =
-    "not executed: it waits for a decision from elsewhere, and a call inside of another tool cannot wait for one. Provide Approvals.layer, which answers while it runs, or call the tool directly."
+const settled = (context: ToolCallContext, made: Outcome, report: ToolCallEntry): RoomOutcome | RoomWait => {
   const { call } = made
-  return Effect.as(
-    context.state.events.emit({ ...eventOf(context, call), _tag: "ToolFailed", result: { error }, durationMs: 0 }),
-    outcome({ error }, true)
-  )
+  if ("part" in made) return outcomeOf(call, made.result, made.isFailure)
+  const drop = (why: string) =>
+    Effect.suspend(() => {
+      report.mark("not-started")
+      return end(context, call, why)
+    })
+  return { call, waiting: made.waiting, drop }
 }

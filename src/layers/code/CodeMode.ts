@@ -14,15 +14,16 @@ import * as AgentTool from "../../AgentTool.ts"
 import * as Feature from "../../Feature.ts"
 import { assertText, kindOf } from "../../internal/definition.ts"
 import { listAll, type Listed } from "../../internal/toolListing.ts"
-import { CurrentRoom, type RoomFailure } from "../../internal/toolRoom.ts"
+import { CurrentRoom, type RoomFailure, type RoomSuspension, type RoomWait } from "../../internal/toolRoom.ts"
 import { delegation } from "../../internal/toolDefinition.ts"
 import { InvalidDefinition } from "../../RunError.ts"
 import * as Runner from "../../Runner.ts"
 import { CodeEngine, CodeEngineError } from "../../services/CodeEngine.ts"
 import * as ToolSource from "../../ToolSource.ts"
 import { asking } from "./internal/asking.ts"
-import { callAlone } from "./internal/callAlone.ts"
+import { alone, callAlone } from "./internal/callAlone.ts"
 import { declarations } from "./internal/declarations.ts"
+import * as Inline from "./internal/inline.ts"
 import * as Program from "./internal/program.ts"
 import { DoneCall, ProgramError } from "./internal/programError.ts"
 import * as QuickJs from "./internal/quickJs.ts"
@@ -55,9 +56,14 @@ export interface Options extends LimitOptions {
  * Lets an agent's model write programs that call these tools. It is shown one tool, with declarations of the others.
  *
  * A program that fails is a failed call: the model sees why, what was written to `console`, and which calls were done. A
- * tool with `failureMode: "error"` fails the run from inside of a program too. A call that would have to wait for an approval
- * from elsewhere is refused, so provide `Approvals.layer` for tools that ask. Interrupting the run interrupts the calls and ends
+ * tool with `failureMode: "error"` fails the run from inside of a program too. Interrupting the run interrupts the calls and ends
  * the thread.
+ *
+ * Calls inside can wait as calls of the model do: for an approval from elsewhere, for a tool of the caller (`AgentTool.client`), in a
+ * runner that waits. The others go on; once all that is left of a program waits, the run is suspended, and `Runner.answer` makes the
+ * input that it goes on with. The program is then run again from its start with what its calls gave before, in the order in which it
+ * received that, and without a call made again. `Approvals.signing` signs all of it. A run that goes on with another program fails with
+ * `InvalidApproval`.
  *
  * Throws `InvalidDefinition` for a limit that is not a number from 1, for what is not a tool, and for a runner without a description.
  *
@@ -137,8 +143,9 @@ export const run = <const T extends ReadonlyArray<Member>>(
   const whole: Effect.Effect<Schema.Json, ProgramError | CodeEngineError, unknown> = Effect.gen(function* () {
     const given = (yield* listAll(members.own, members.sources, new Set())).flat()
     const context = yield* Effect.context<never>()
-    const call: Program.Call<never> = (tool, params) => Effect.provideContext(callAlone(tool, params), context)
-    const { value } = yield* Program.run(source, given, call, settings)
+    const call = (_: number, tool: AgentTool.Any, params: Schema.Json) =>
+      Effect.provideContext(callAlone(tool, params), context)
+    const { value } = yield* Program.run(source, given, { ...alone, call }, settings)
     return value
   })
   return whole as Effect.Effect<Schema.Json, ProgramError | CodeEngineError, Services<T[number]> | CodeEngine>
@@ -152,6 +159,31 @@ export const layerQuickJs: Layer.Layer<CodeEngine, CodeEngineError> = Layer.effe
   CodeEngine,
   Effect.map(QuickJs.find, (files) => ({ start: (program) => QuickJs.start(files, program) }))
 )
+
+/** Options of {@link layerQuickJsInline}. */
+export interface InlineOptions {
+  /** The file `quickjs-wasi/quickjs.wasm`: its bytes, or compiled, which is what Cloudflare's Workers give. */
+  readonly wasm: Inline.Wasm
+}
+
+/**
+ * Runs programs by the package `quickjs-wasi` in the thread of your own program: for browsers and workers, where
+ * {@link layerQuickJs} has no threads. Limits are kept all the same, with these differences: while a program computes, your
+ * program stands still, for at most `turnTimeout`; code of the engine's own, such as the sort of a huge array, can take longer, because
+ * nothing can end it; time counts by the wall. Asynchronous edge only. Fails with `CodeEngineError` where the package is not installed.
+ *
+ * @example
+ * import { CodeMode } from "troupe"
+ * import { Effect } from "effect"
+ *
+ * const program = (wasm: ArrayBuffer) =>
+ *   CodeMode.run("return 6 * 7", []).pipe(Effect.provide(CodeMode.layerQuickJsInline({ wasm })))
+ */
+export const layerQuickJsInline = ({ wasm }: InlineOptions): Layer.Layer<CodeEngine, CodeEngineError> =>
+  Layer.effect(
+    CodeEngine,
+    Effect.map(Inline.load(wasm), (engine) => ({ start: (program) => Inline.start(engine, program) }))
+  )
 
 interface Members {
   readonly own: ReadonlyArray<AgentTool.Any>
@@ -196,7 +228,7 @@ const programTool = (
     execute: ({ program }) => withEngine(runInRoom(program, tools, settings, maxResultChars))
   })
   // What its calls give is kept by themselves; the program is run again.
-  return AgentTool.inMemory(tool)
+  return AgentTool.goesOn(AgentTool.inMemory(tool))
 }
 
 const runInRoom = Effect.fnUntraced(function* (
@@ -208,8 +240,8 @@ const runInRoom = Effect.fnUntraced(function* (
   const room = yield* CurrentRoom
   if (room === undefined)
     return yield* Effect.fail("programs can be run only by an agent; use CodeMode.run without one")
-  const call: Program.Call<RoomFailure> = (tool, params) => room.call(tool, params)
-  const { console, value } = yield* Program.run(program, tools, call, settings)
+  const calls: Program.Calls<RoomFailure | RoomSuspension, RoomWait> = room
+  const { console, value } = yield* Program.run(program, tools, calls, settings)
   const written = console === "" ? {} : { console }
   const text = JSON.stringify(value)
   return text.length <= maxResultChars

@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Schema } from "effect"
 import { Agent, AgentTool, Approvals, CodeMode, Middleware, Runner, SyncEdge, TestModel } from "troupe"
 import { declarations } from "../../../src/layers/code/internal/declarations.ts"
+import { Engine } from "../../support/codeEngine.ts"
 import { collect } from "../../support/grammar.ts"
 
 const double = AgentTool.fromFunction("double", {
@@ -158,9 +159,11 @@ describe("a program", () => {
 
 describe("an agent in code mode", () => {
   const program = (source: string) =>
-    TestModel.layer([{ toolCalls: [{ id: "p", name: "run_program", params: { program: source } }] }, "done"])
+    TestModel.layer([{ toolCalls: [{ id: "p", name: "run_program", params: { program: source } }] }, "done"], {
+      unused: "ignore"
+    })
 
-  it.live("calls its tools the loop's one way, and only the result enters the conversation", () =>
+  it.effect("calls its tools the loop's one way, and only the result enters the conversation", () =>
     Effect.gen(function* () {
       const seen: Array<string> = []
       const audit = Middleware.make("audit", {
@@ -179,7 +182,7 @@ describe("an agent in code mode", () => {
           program(
             `console.log("begun"); const { value } = await tools.double({ n: 4 }); return [value, await tools.shout({ input: "hi" })]`
           ),
-          CodeMode.layerQuickJs
+          Engine
         ])
       )
       assert.deepStrictEqual(seen, ["p run_program", "p/1 double", "p/2 shout"])
@@ -199,7 +202,7 @@ describe("an agent in code mode", () => {
     })
   )
 
-  it.live("shows the model the declarations of its tools", () =>
+  it.effect("shows the model the declarations of its tools", () =>
     Effect.gen(function* () {
       const odd = AgentTool.fromFunction("odd-name", {
         description: "Ends */ a comment",
@@ -215,40 +218,41 @@ describe("an agent in code mode", () => {
       assert.include(description, "double(input: {\n    n: number\n  }): Promise<{\n    value: number\n  }>")
       assert.include(description, `"odd-name"(input: {\n    city: string\n    days?: number\n  }): Promise<any>`)
       assert.include(description, "Ends * / a comment")
-    }).pipe(Effect.provide([TestModel.layer(["done"]), CodeMode.layerQuickJs]))
+    }).pipe(Effect.provide([TestModel.layer(["done"]), Engine]))
   )
 
-  it.live("asks before a program calls a tool that destroys, unless it may", () =>
+  it.effect("asks before a program calls a tool that destroys, unless it may", () =>
     Effect.gen(function* () {
       const wipe = AgentTool.fromFunction("wipe", {
         description: "Wipes",
         hints: { destructive: true },
         execute: () => "wiped"
       })
-      const model = program("try { return await tools.wipe() } catch (e) { return e.message }")
+      const model = program("return await tools.wipe()")
       const resultOf = (destructive: "ask" | "allow") =>
         Effect.map(
           collect(Agent.make("a", { use: [CodeMode.feature([wipe], { destructive })] }), "go").pipe(
-            Effect.provide([model, CodeMode.layerQuickJs])
+            Effect.provide([model, Engine])
           ),
-          ({ events }) =>
-            JSON.stringify(
-              events.flatMap((e) => (e._tag === "ToolCompleted" && e.toolCallId === "p" ? [e.result] : []))
-            )
+          ({ events }) => {
+            const last = events.at(-1)!
+            const ended = events.find((e) => e._tag === "ToolCompleted" && e.toolCallId === "p")
+            return last._tag === "RunSuspended" ? last.waitingFor.map((one) => one.kind) : JSON.stringify(ended)
+          }
         )
-      assert.include(yield* resultOf("ask"), "Provide Approvals.layer")
-      assert.include(yield* resultOf("allow"), "wiped")
+      assert.deepStrictEqual(yield* resultOf("ask"), ["approval"])
+      assert.include(String(yield* resultOf("allow")), "wiped")
       const asked = yield* resultOf("ask").pipe(
         Effect.provide(Approvals.layer(() => Effect.succeed(Approvals.approve)))
       )
-      assert.include(asked, "wiped")
+      assert.include(String(asked), "wiped")
     })
   )
 
-  it.live("learns of a failed program which calls were done", () =>
+  it.effect("learns of a failed program which calls were done", () =>
     Effect.gen(function* () {
       const { events } = yield* collect(Agent.make("a", { use: [CodeMode.feature([double])] }), "go").pipe(
-        Effect.provide([program("await tools.double({ n: 1 }); throw new Error('over')"), CodeMode.layerQuickJs])
+        Effect.provide([program("await tools.double({ n: 1 }); throw new Error('over')"), Engine])
       )
       const failed = events.find((event) => event._tag === "ToolFailed" && event.toolCallId === "p")
       const text = JSON.stringify(failed)
@@ -257,12 +261,12 @@ describe("an agent in code mode", () => {
     })
   )
 
-  it.live("cuts a long result, and says so", () =>
+  it.effect("cuts a long result, and says so", () =>
     Effect.gen(function* () {
       const { events } = yield* collect(
         Agent.make("a", { use: [CodeMode.feature([double], { maxResultChars: 100 })] }),
         "go"
-      ).pipe(Effect.provide([program("return 'x'.repeat(1000)"), CodeMode.layerQuickJs]))
+      ).pipe(Effect.provide([program("return 'x'.repeat(1000)"), Engine]))
       const end = events.find((event) => event._tag === "ToolCompleted" && event.toolCallId === "p")
       assert.match(JSON.stringify(end), /The result has 1002 characters, and these are the first 100. Return less./)
     })

@@ -6,9 +6,19 @@ import type { Any as AgentTool } from "../../../AgentTool.ts"
 import { toJson } from "../../../internal/json.ts"
 import { misfit } from "../../../internal/servedTool.ts"
 import { failureToJson } from "../../../internal/toolFunction.ts"
-import type { Outcome } from "./program.ts"
+import type { Calls, Outcome } from "./program.ts"
 
-const alone = {
+const never = Effect.die(new Error("a call that no agent makes does not wait"))
+
+/** How a program that no agent runs waits: it never does. */
+export const alone: Omit<Calls<never, never>, "call"> = {
+  kept: undefined,
+  resume: () => Effect.void,
+  refuse: () => never,
+  suspend: () => never
+}
+
+const context = {
   runId: "program",
   rootId: "program",
   path: [],
@@ -32,7 +42,7 @@ export const callAlone = (entry: AgentTool, params: Schema.Json): Effect.Effect<
   const success = tool.successSchema as Schema.Codec<unknown, unknown>
   const called = Schema.decodeUnknownEffect(parameters)(params).pipe(
     Effect.mapError(misfit),
-    Effect.flatMap((decoded) => entry.execute(decoded, alone, () => {}) as Effect.Effect<unknown, unknown>),
+    Effect.flatMap((decoded) => entry.execute(decoded, context, () => {}) as Effect.Effect<unknown, unknown>),
     Effect.flatMap((result) => Effect.mapError(Schema.encodeUnknownEffect(success)(result), misfit)),
     Effect.map((result): Outcome => ({ result: toJson(result), isFailure: false }))
   )

@@ -2,17 +2,31 @@
  * Runs one program: starts it, makes the calls that it asks for at once, each in a fiber of its own, and tells it of their ends in the
  * order in which they come. That order is a decision that a journal keeps: when the run is made again, the program hears the
  * same, so that a race that was won stays won.
+ *
+ * A program whose calls all wait for answers from elsewhere is suspended. It goes on as a new program that is told the same, up to where
+ * it was.
  */
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Tool from "effect/ai/Tool"
 import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import type { Any as AgentTool } from "../../../AgentTool.ts"
 import { decidedHere } from "../../../internal/decided.ts"
-import { formOf } from "../../../internal/journaled.ts"
-import { type Called, CodeEngine, type CodeEngineError, type End, type Running } from "../../../services/CodeEngine.ts"
+import { formOf, isAsleep } from "../../../internal/journaled.ts"
+import {
+  type Called,
+  CodeEngine,
+  type CodeEngineError,
+  type End,
+  type Program,
+  type Running
+} from "../../../services/CodeEngine.ts"
+import { CurrentJournal } from "../../../services/Journal.ts"
+import { Log, markOf, maxKept, type Received, read } from "./ledger.ts"
 import { DoneCall, ProgramError } from "./programError.ts"
 import type { Settings } from "./settings.ts"
 
@@ -22,8 +36,25 @@ export interface Outcome {
   readonly isFailure: boolean
 }
 
-/** Makes a call. It fails where the failure is not the program's to handle. */
-export type Call<E> = (tool: AgentTool, params: Schema.Json) => Effect.Effect<Outcome, E>
+/** A call that waits for an answer from elsewhere. */
+export interface Wait {
+  readonly waiting: unknown
+  /** Ends it without an answer. */
+  readonly drop: (why: string) => Effect.Effect<Outcome>
+}
+
+/** How a program makes its calls, and waits for them. What fails with `E` is not the program's to handle. */
+export interface Calls<E, W extends Wait> {
+  /** What was kept of the program, where it goes on. */
+  readonly kept: Schema.Json | undefined
+  /** Checks what was answered, before calls that waited are made. */
+  readonly resume: (toolNamed: (name: string) => Tool.Any | undefined) => Effect.Effect<void, E>
+  /** Refuses to go on. */
+  readonly refuse: (problem: string) => Effect.Effect<never, E>
+  /** Makes the `n`th call, counted from 1. */
+  readonly call: (n: number, tool: AgentTool, params: Schema.Json) => Effect.Effect<Outcome | W, E>
+  readonly suspend: (kept: Schema.Json, waits: ReadonlyArray<W>) => Effect.Effect<never, E>
+}
 
 /** What a program gave. */
 export interface Returned {
@@ -39,93 +70,147 @@ const maxConsole = 2_000
 const count = formOf(Schema.Finite)
 
 /** One program while it runs. */
-interface State<E> {
+interface State<E, W extends Wait> {
+  readonly program: Program
   readonly running: Running
+  readonly byName: ReadonlyMap<string, AgentTool>
+  readonly calls: Calls<E, W>
   readonly settings: Settings
+  readonly scope: Scope.Scope
+  readonly permits: Semaphore.Semaphore
+  /** The calls that the program has not received the ends of. */
   readonly open: Map<number, Called>
-  /** The ends of calls that the program has not received of, in the order in which they came. */
+  /** Of these: those that have come to something, not looked at yet; those that ended, in order; those that wait; those that sleep. */
+  readonly came: Map<number, Exit.Exit<Outcome | W, E>>
   readonly ended: Map<number, Exit.Exit<Outcome, E>>
+  readonly waiting: Map<number, W>
+  readonly asleep: Set<number>
+  readonly log: Log
   readonly done: Array<DoneCall>
-  readonly begin: (called: Called) => Effect.Effect<void>
   readonly arrival: { wait: Deferred.Deferred<void> | undefined }
+  /** What the program is told before it is where it was. */
+  readonly replay: ReadonlyArray<Received>
   console: string
+  isSuspended: boolean
 }
 
 /** Runs a program. What it has begun is interrupted when it ends, or is interrupted itself. */
-export const run = <E>(
+export const run = <E, W extends Wait>(
   source: string,
   tools: ReadonlyArray<AgentTool>,
-  call: Call<E>,
+  calls: Calls<E, W>,
   settings: Settings
 ): Effect.Effect<Returned, ProgramError | CodeEngineError | E, CodeEngine> =>
   Effect.scoped(
     Effect.gen(function* () {
       const engine = yield* CodeEngine
-      const now = yield* decidedHere("code/now", Clock.currentTimeMillis, count)
-      const names = tools.map(({ name }) => name)
+      const ledger = calls.kept === undefined ? undefined : read(calls.kept, source)
+      if (typeof ledger === "string") return yield* calls.refuse(ledger)
+      const now = ledger?.now ?? (yield* decidedHere("code/now", Clock.currentTimeMillis, count))
+      const names = ledger?.names ?? tools.map(({ name }) => name)
       const { memory, turnMs } = settings
-      const running = yield* engine.start({ source, names, now, limits: { memory, turnMs } })
-      const state = yield* stateOf(running, tools, call, settings)
-      const drive = Effect.timeoutOrElse(driven(state), {
+      const program = { source, names, now, limits: { memory, turnMs } }
+      const running = yield* engine.start(program)
+      const state: State<E, W> = {
+        ...{ program, running, calls, settings, scope: yield* Effect.scope },
+        byName: new Map(tools.map((tool) => [tool.name, tool])),
+        permits: yield* Semaphore.make(settings.concurrency),
+        ...{ open: new Map(), came: new Map(), ended: new Map(), waiting: new Map(), asleep: new Set() },
+        ...{ log: new Log(), done: [], arrival: { wait: undefined } },
+        ...{ replay: ledger?.received ?? [], console: "", isSuspended: false }
+      }
+      const drive = Effect.timeoutOrElse(driven(state, ledger?.waiting ?? []), {
         duration: settings.timeout,
         orElse: () => fail(state, "Timeout", `it was not done after ${settings.timeoutText}`)
       })
-      return yield* drive
+      return yield* Effect.onExit(drive, (exit) => dropWaits(state, exit))
     })
   )
 
-const stateOf = Effect.fnUntraced(function* <E>(
-  running: Running,
-  tools: ReadonlyArray<AgentTool>,
-  call: Call<E>,
-  settings: Settings
-) {
-  const byName = new Map(tools.map((tool) => [tool.name, tool]))
-  const permits = yield* Semaphore.make(settings.concurrency)
-  const scope = yield* Effect.scope
-  const ended: State<E>["ended"] = new Map()
-  const arrival: State<E>["arrival"] = { wait: undefined }
-  const begin = ({ n, name, params }: Called): Effect.Effect<void> => {
-    // Effect.suspend: the call is counted where it begins.
-    const made = Effect.suspend(() => call(byName.get(name)!, JSON.parse(params) as Schema.Json))
-    const whole = params.length > maxParams ? tooLong : permits.withPermits(1)(made)
-    const settle = (exit: Exit.Exit<Outcome, E>) =>
-      Effect.sync(() => {
-        ended.set(n, exit)
-        if (arrival.wait !== undefined) Deferred.doneUnsafe(arrival.wait, Effect.void)
-        arrival.wait = undefined
-      })
-    return Effect.asVoid(Effect.forkIn(Effect.flatMap(Effect.exit(whole), settle), scope))
-  }
-  const state: State<E> = { running, settings, open: new Map(), ended, done: [], begin, arrival, console: "" }
-  return state
-})
+/** The calls that wait when their program ends are over. */
+const dropWaits = <E, W extends Wait>(
+  { isSuspended, waiting }: State<E, W>,
+  exit: Exit.Exit<unknown, unknown>
+): Effect.Effect<void> => {
+  if (isSuspended || waiting.size === 0) return Effect.void
+  const why = "not executed: the program ended before it was answered"
+  const drop = Effect.forEach(waiting.values(), (wait) => wait.drop(why), { discard: true })
+  return Effect.flatMap(isAsleep(exit), (sleeps) => (sleeps ? Effect.void : drop))
+}
 
-const tooLong: Effect.Effect<Outcome> = Effect.succeed({
-  result: { error: `not called: its parameters are longer than ${maxParams} characters` },
-  isFailure: true
-})
-
-const driven = Effect.fnUntraced(function* <E>(state: State<E>): Effect.fn.Return<Returned, ProgramError | E> {
-  const { open, running, settings } = state
+const driven = Effect.fnUntraced(function* <E, W extends Wait>(
+  state: State<E, W>,
+  waiting: ReadonlyArray<{ readonly n: number; readonly call: string }>
+): Effect.fn.Return<Returned, ProgramError | E> {
+  const { calls, open, replay, running, settings } = state
   let made = 0
   for (let received = 0; ; received++) {
-    const { calls, console, end } = yield* running.next
-    state.console = (state.console + console).slice(-maxConsole)
-    if (end !== undefined) return yield* endOf(state, end, calls)
-    for (const called of calls) {
-      if (++made > settings.maxCalls) return yield* fail(state, "Calls", `it made more than ${settings.maxCalls} calls`)
-      open.set(called.n, called)
-      yield* state.begin(called)
+    const turn = yield* running.next
+    state.console = (state.console + turn.console).slice(-maxConsole)
+    for (const called of turn.calls) open.set(called.n, called)
+    made += turn.calls.length
+    const isReplaying = received < replay.length
+    if (turn.end !== undefined) {
+      return yield* isReplaying ? calls.refuse(diverged) : endOf(state, turn.end, turn.calls)
     }
+    if (made > settings.maxCalls) return yield* fail(state, "Calls", `it made more than ${settings.maxCalls} calls`)
+    if (isReplaying) {
+      const one = replay[received]!
+      if (!isCall(open, one)) return yield* calls.refuse(diverged)
+      yield* tell(state, one)
+      continue
+    }
+    if (received === replay.length && replay.length + waiting.length > 0) yield* goOn(state, waiting)
+    else for (const called of turn.calls) yield* begin(state, called)
     if (open.size === 0) return yield* fail(state, "Stuck", "it awaits what never comes")
     yield* receive(state, received)
   }
 })
 
+const diverged = "the program does not make the calls that it made; it or its tools have changed"
+
+const isCall = (open: ReadonlyMap<number, Called>, { call, n }: { readonly n: number; readonly call: string }) => {
+  const called = open.get(n)
+  return called !== undefined && markOf(called) === call
+}
+
+/** Makes the calls that waited, once the program is where it was. */
+const goOn = Effect.fnUntraced(function* <E, W extends Wait>(
+  state: State<E, W>,
+  waiting: ReadonlyArray<{ readonly n: number; readonly call: string }>
+): Effect.fn.Return<void, E> {
+  const { byName, calls, open } = state
+  if (open.size !== waiting.length || !waiting.every((one) => isCall(open, one))) return yield* calls.refuse(diverged)
+  yield* calls.resume((name) => byName.get(name)?.tool)
+  for (const called of open.values()) yield* begin(state, called)
+})
+
+/** Begins a call, in a fiber of its own. */
+const begin = <E, W extends Wait>(state: State<E, W>, { n, name, params }: Called): Effect.Effect<void> => {
+  const { arrival, byName, came, permits, scope } = state
+  const tool = byName.get(name)
+  const made: Effect.Effect<Outcome | W, E> =
+    tool === undefined
+      ? notMade(`there is no tool "${name}" any more`)
+      : params.length > maxParams
+        ? notMade(`not called: its parameters are longer than ${maxParams} characters`)
+        : permits.withPermits(1)(Effect.suspend(() => state.calls.call(n + 1, tool, JSON.parse(params) as Schema.Json)))
+  return Effect.map(Effect.forkIn(made, scope), (fiber) => {
+    // From outside: a fiber that sleeps runs nothing any more.
+    fiber.addObserver((exit) => {
+      came.set(n, exit)
+      const { wait } = arrival
+      arrival.wait = undefined
+      if (wait !== undefined) Deferred.doneUnsafe(wait, Effect.void)
+    })
+  })
+}
+
+const notMade = (error: string): Effect.Effect<Outcome> => Effect.succeed({ result: { error }, isFailure: true })
+
 /** Tells the program of the end of one call. */
-const receive = Effect.fnUntraced(function* <E>(
-  state: State<E>,
+const receive = Effect.fnUntraced(function* <E, W extends Wait>(
+  state: State<E, W>,
   received: number
 ): Effect.fn.Return<void, E | ProgramError> {
   const n = yield* decidedHere(`code/received ${received}`, firstOf(state), count)
@@ -135,31 +220,85 @@ const receive = Effect.fnUntraced(function* <E>(
   }
   const exit = yield* endOfCall(state, n)
   if (Exit.isFailure(exit)) return yield* Effect.failCause(exit.cause)
-  state.open.delete(n)
   state.ended.delete(n)
   const { isFailure, result } = exit.value
-  if (!isFailure) state.done.push(new DoneCall({ tool: called.name, params: called.params.slice(0, 200) }))
   const json = JSON.stringify(isFailure ? thrownOf(result) : result)
   const long = { name: "ToolError", message: `its result is longer than ${maxResult} characters` }
-  yield* json.length > maxResult
-    ? state.running.answer(n, true, JSON.stringify(long))
-    : state.running.answer(n, isFailure, json)
+  const call = markOf(called)
+  yield* tell(
+    state,
+    json.length > maxResult ? { n, call, isFailure: true, json: JSON.stringify(long) } : { n, call, isFailure, json }
+  )
 })
 
+const tell = <E, W extends Wait>(state: State<E, W>, received: Received): Effect.Effect<void> => {
+  const { done, log, open, running } = state
+  const { isFailure, json, n } = received
+  const { name, params } = open.get(n)!
+  open.delete(n)
+  log.add(received)
+  if (!isFailure) done.push(new DoneCall({ tool: name, params: params.slice(0, 200) }))
+  return running.answer(n, isFailure, json)
+}
+
 /** Waits until a call has ended, and gives the first. */
-const firstOf = <E>(state: State<E>): Effect.Effect<number> =>
-  Effect.suspend(() => {
-    const [first] = state.ended.keys()
-    return first === undefined ? Effect.andThen(arrivalOf(state), firstOf(state)) : Effect.succeed(first)
+const firstOf = <E, W extends Wait>(state: State<E, W>): Effect.Effect<number, E> =>
+  Effect.suspend((): Effect.Effect<number, E> => {
+    const { asleep, came, ended, open, waiting } = state
+    if (came.size > 0) return Effect.andThen(look(state), firstOf(state))
+    const [first] = ended.keys()
+    if (first !== undefined) return Effect.succeed(first)
+    if (open.size > asleep.size + waiting.size) return Effect.andThen(arrivalOf(state), firstOf(state))
+    if (asleep.size > 0) return sleep
+    return Effect.andThen(suspend(state), firstOf(state))
   })
 
-const endOfCall = <E>(state: State<E>, n: number): Effect.Effect<Exit.Exit<Outcome, E>> =>
-  Effect.suspend(() => {
+const endOfCall = <E, W extends Wait>(state: State<E, W>, n: number): Effect.Effect<Exit.Exit<Outcome, E>> =>
+  Effect.suspend((): Effect.Effect<Exit.Exit<Outcome, E>> => {
+    if (state.came.size > 0) return Effect.andThen(look(state), endOfCall(state, n))
+    if (state.asleep.has(n)) return sleep
     const exit = state.ended.get(n)
     return exit === undefined ? Effect.andThen(arrivalOf(state), endOfCall(state, n)) : Effect.succeed(exit)
   })
 
-const arrivalOf = <E>({ arrival }: State<E>): Effect.Effect<void> =>
+/** Looks at what calls have come to. */
+const look = Effect.fnUntraced(function* <E, W extends Wait>({ asleep, came, ended, waiting }: State<E, W>) {
+  for (const [n, exit] of came) {
+    came.delete(n)
+    if (Exit.isSuccess(exit)) {
+      if ("waiting" in exit.value) waiting.set(n, exit.value)
+      else ended.set(n, Exit.succeed(exit.value))
+    } else if (yield* isAsleep(exit)) asleep.add(n)
+    else ended.set(n, Exit.failCause(exit.cause))
+  }
+})
+
+const sleep: Effect.Effect<never> = Effect.flatMap(CurrentJournal, (journal) => journal.suspend)
+
+/** Suspends the program. One whose calls have given too much to be kept is told that these are not made. */
+const suspend = <E, W extends Wait>(state: State<E, W>): Effect.Effect<void, E> => {
+  const { calls, ended, log, open, program, waiting } = state
+  if (!log.isFull) {
+    const all = [...open.values()].map((called) => ({ n: called.n, call: markOf(called) }))
+    state.isSuspended = true
+    return calls.suspend(
+      log.kept(program, all),
+      all.map(({ n }) => waiting.get(n)!)
+    )
+  }
+  const why = `not executed: it waits for an answer from elsewhere, and the program cannot be kept until then, because its calls have given more than ${maxKept} characters. Make such calls first, or in a program of their own.`
+  return Effect.forEach(
+    waiting,
+    ([n, wait]) =>
+      Effect.map(wait.drop(why), (outcome) => {
+        waiting.delete(n)
+        ended.set(n, Exit.succeed(outcome))
+      }),
+    { discard: true }
+  )
+}
+
+const arrivalOf = <E, W extends Wait>({ arrival }: State<E, W>): Effect.Effect<void> =>
   Effect.suspend(() => Deferred.await((arrival.wait ??= Deferred.makeUnsafe<void>())))
 
 /** The error that a failed call throws in the program. */
@@ -173,7 +312,11 @@ const thrownOf = (result: Schema.Json): { readonly name: string; readonly messag
   }
 }
 
-const endOf = <E>(state: State<E>, end: End, calls: ReadonlyArray<Called>): Effect.Effect<Returned, ProgramError> => {
+const endOf = (
+  state: Pick<State<unknown, Wait>, "console" | "done">,
+  end: End,
+  calls: ReadonlyArray<Called>
+): Effect.Effect<Returned, ProgramError> => {
   if (end._tag === "Stopped") return fail(state, end.reason, end.error)
   if (end._tag === "Threw") return fail(state, "Threw", end.error)
   const [first] = calls
@@ -184,7 +327,7 @@ const endOf = <E>(state: State<E>, end: End, calls: ReadonlyArray<Called>): Effe
 }
 
 const fail = (
-  { console, done }: State<unknown>,
+  { console, done }: Pick<State<unknown, Wait>, "console" | "done">,
   reason: ProgramError["reason"],
   detail: string
 ): Effect.Effect<never, ProgramError> =>

@@ -111,14 +111,11 @@ export const run = <E, W extends Wait>(
       const { memory, turnMs } = settings
       const program = { source, names, now, limits: { memory, turnMs } }
       const running = yield* engine.start(program)
-      const state: State<E, W> = {
-        ...{ program, running, calls, settings, scope: yield* Effect.scope },
-        byName: new Map(tools.map((tool) => [tool.name, tool])),
-        permits: yield* Semaphore.make(settings.concurrency),
-        ...{ open: new Map(), came: new Map(), ended: new Map(), waiting: new Map(), asleep: new Set() },
-        ...{ log: new Log(), done: [], arrival: { wait: undefined } },
-        ...{ replay: ledger?.received ?? [], console: "", isSuspended: false }
-      }
+      const byName = new Map(tools.map((tool) => [tool.name, tool]))
+      const scope = yield* Effect.scope
+      const permits = yield* Semaphore.make(settings.concurrency)
+      const replay = ledger?.received ?? []
+      const state: State<E, W> = { program, running, byName, calls, settings, scope, permits, replay, ...nothingYet() }
       const drive = Effect.timeoutOrElse(driven(state, ledger?.waiting ?? []), {
         duration: settings.timeout,
         orElse: () => fail(state, "Timeout", `it was not done after ${settings.timeoutText}`)
@@ -126,6 +123,19 @@ export const run = <E, W extends Wait>(
       return yield* Effect.onExit(drive, (exit) => dropWaits(state, exit))
     })
   )
+
+const nothingYet = () => ({
+  open: new Map(),
+  came: new Map(),
+  ended: new Map(),
+  waiting: new Map(),
+  asleep: new Set<number>(),
+  log: new Log(),
+  done: [],
+  arrival: { wait: undefined },
+  console: "",
+  isSuspended: false
+})
 
 /** The calls that wait when their program ends are over. */
 const dropWaits = <E, W extends Wait>(

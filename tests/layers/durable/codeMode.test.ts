@@ -36,7 +36,7 @@ it.live("a program waits for approvals, its caller, a signal and a sleep, all at
     const ask = AgentTool.client("ask", { description: "Asks", parameters: N, success: Schema.Finite })
     const delivery = Runner.make("delivery", {
       description: "Waits for a parcel",
-      run: (_: string) => Step.signal("parcel", Schema.String)
+      run: () => Step.signal("parcel", Schema.String)
     })
     const nap = Runner.make("nap", {
       description: "Sleeps",

@@ -1,9 +1,9 @@
 /**
  * Runs one program: starts it, makes the calls that it asks for at once, each in a fiber of its own, and tells it of their ends in the
- * order in which they come. That order is a decision that a journal keeps: when the run is made again, the program hears the
+ * order in which they come. That order is a decision that a journal keeps: when the run is made again, the program receives the
  * same, so that a race that was won stays won.
  *
- * A program whose calls all wait for answers from elsewhere is suspended. It goes on as a new program that is told the same, up to where
+ * A program whose calls all wait for answers from elsewhere is suspended. It goes on as a new program that receives the same, up to where
  * it was.
  */
 import * as Clock from "effect/Clock"
@@ -88,7 +88,7 @@ interface State<E, W extends Wait> {
   readonly log: Log
   readonly done: Array<DoneCall>
   readonly arrival: { wait: Deferred.Deferred<void> | undefined }
-  /** What the program is told before it is where it was. */
+  /** What the program receives before it is where it was. */
   readonly replay: ReadonlyArray<Received>
   console: string
   isSuspended: boolean
@@ -285,7 +285,7 @@ const look = Effect.fnUntraced(function* <E, W extends Wait>({ asleep, came, end
 
 const sleep: Effect.Effect<never> = Effect.flatMap(CurrentJournal, (journal) => journal.suspend)
 
-/** Suspends the program. One whose calls have given too much to be kept is told that these are not made. */
+/** Suspends the program. Where its calls have given too much to be kept, those that wait fail. */
 const suspend = <E, W extends Wait>(state: State<E, W>): Effect.Effect<void, E> => {
   const { calls, ended, log, open, program, waiting } = state
   if (!log.isFull) {

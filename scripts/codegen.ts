@@ -17,6 +17,8 @@ const programs: ReadonlyArray<readonly [entry: string, file: string]> = [
   ["src/layers/mcp/internal/connectionProgram.ts", "src/layers/mcp/internal/connectionProgram.generated.ts"],
   ["src/layers/code/internal/threads/codeMain.ts", "src/layers/code/internal/threads/codeMain.generated.ts"],
   ["src/layers/code/internal/threads/codeHost.ts", "src/layers/code/internal/threads/codeHost.generated.ts"],
+  ["src/layers/llamacpp/internal/childMain.ts", "src/layers/llamacpp/internal/childMain.generated.ts"],
+  ["src/layers/llamacpp/internal/hostProgram.ts", "src/layers/llamacpp/internal/hostProgram.generated.ts"],
   ["src/layers/internal/io/blobProgram.ts", "src/layers/internal/io/blobProgram.generated.ts"]
 ]
 

@@ -1,5 +1,5 @@
 /**
- * GGUF models in this process, by llama.cpp and the package `node-llama-cpp` (`npm install node-llama-cpp`). Answers are made
+ * GGUF models in the program itself, by llama.cpp and the package `node-llama-cpp` (`npm install node-llama-cpp`). Answers are made
  * one at a time on each context: running several agents at once is convenient here, and not faster.
  */
 import * as path from "node:path"
@@ -17,7 +17,6 @@ import * as Semaphore from "effect/Semaphore"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { LlamaContextSequence } from "node-llama-cpp"
 import * as Lacking from "../../internal/lacking.ts"
 import { messageOf } from "../../internal/message.ts"
 import { InvalidDefinition, type ModelUnavailable } from "../../RunError.ts"
@@ -28,7 +27,8 @@ import { contextLengthPrefix } from "../internal/model/errors.ts"
 import { Unsupported } from "../internal/model/problems.ts"
 import * as TypedOutput from "../internal/model/typedOutput.ts"
 import * as Engine from "./internal/engine.ts"
-import * as Generate from "./internal/generate.ts"
+import type { Chunk } from "./internal/protocol.ts"
+import * as Task from "./internal/task.ts"
 
 /** How a model is run. */
 export interface Options {
@@ -76,15 +76,15 @@ const durationOf = (input: Duration.Input): Duration.Duration => {
 }
 
 /**
- * A model of a GGUF file, in this process. The weights of a file are loaded once, for any number of Layers, and are freed with
- * the last scope that uses them. A grammar holds the model to an `output` schema, and to a call where a tool has to be called.
+ * A model of a GGUF file, in this process; under `Effect.runSync`, where `SyncEdge.layer` is needed, in a process beside it. The weights
+ * of a file are loaded once, for any number of Layers, and are freed with the last scope that uses them. A grammar holds the model to an `output` schema, and to a call where a tool has to be called.
  * It reads no images.
  *
  * Calls wait for each other, the first one first, except for as many as there are `sequences`. Interrupting a call stops it
  * after the token that is being made.
  *
  * Building it fails with `ModelUnavailable` for a file that is not there or cannot be loaded, a missing package, and under
- * `Effect.runSync`. Calls fail with `AiError`, and are not retried.
+ * `Effect.runSync` without the sync edge. Calls fail with `AiError`, and are not retried.
  *
  * @example
  * import { Effect } from "effect"
@@ -108,62 +108,71 @@ const make = (
     const { gpu = "auto", modelPath, sequences = 1, threads = Engine.defaultThreads() } = options
     const weights = yield* Engine.weights({ modelPath, gpu })
     const { contextTokens } = options
-    const context = yield* Engine.context(weights, { modelPath, threads, contextTokens, sequences })
-    const free = yield* Queue.unbounded<LlamaContextSequence>()
-    for (let n = 0; n < sequences; n++) Queue.offerUnsafe(free, context.getSequence())
+    const context = yield* Engine.roomFor(modelPath, weights.context({ threads, contextTokens, sequences }))
+    const free = yield* Queue.unbounded<number>()
+    for (let n = 0; n < sequences; n++) Queue.offerUnsafe(free, n)
     const info: ModelInfo.ModelInfo = {
       provider: "llamacpp",
       model: path.basename(modelPath),
       structuredOutput: true,
       readsSettings: true,
-      capabilities: { tools: true, images: false, structuredOutput: true, contextTokens: context.contextSize },
+      capabilities: { tools: true, images: false, structuredOutput: true, contextTokens: context.size },
       retry: "none"
     }
-    return yield* contextOf(info, directOf(weights, free, settingsOf(options, context.contextSize, timeout)))
+    return yield* contextOf(info, directOf(context, free, settingsOf(options, context.size), timeout))
   })
 
-const settingsOf = (options: Options, contextSize: number, timeout: Duration.Duration): Generate.Settings => ({
+const settingsOf = (options: Options, contextSize: number): Task.Settings => ({
   maxTokens: options.maxOutputTokens ?? Math.max(1, Math.floor(contextSize / 2)),
-  timeout,
   topP: options.topP,
   topK: options.topK,
   seed: options.seed,
   ...(options.temperature === undefined ? {} : { temperature: options.temperature })
 })
 
-type Sequences = Queue.Queue<LlamaContextSequence>
-type Chunk = Parameters<typeof Generate.generate>[3]
+/** An answer took too long. */
+class Late extends Error {}
 
-const directOf = (weights: Engine.Weights, free: Sequences, own: Generate.Settings): ModelInfo.Direct => {
+const directOf = (
+  context: Engine.Generating,
+  free: Queue.Queue<number>,
+  own: Task.Settings,
+  timeout: Duration.Duration
+): ModelInfo.Direct => {
+  const late = new Late(`no answer within ${Duration.format(timeout)}`)
   const answer = (
     request: LanguageModel.ProviderOptions,
     method: string,
-    onChunk: Chunk
-  ): Effect.Effect<Generate.Answer, AiError.AiError> =>
+    onChunk: (chunk: Chunk) => void
+  ): Effect.Effect<Task.Answer, AiError.AiError> =>
     Effect.withFiber((fiber) => {
       const { cache, ...set } = fiber.getRef(ModelInfo.CurrentSettings)
       if (typeof cache === "object") return Effect.fail(noTimedCache(method))
       const limits = [own.maxTokens, set.maxOutputTokens, fiber.getRef(ModelInfo.MaxOutputTokens)]
       const maxTokens = Math.min(...limits.filter((limit) => limit !== undefined))
-      const random = fiber.getRef(Random.Random)
       const unrunnable = Lacking.unrunnable(request.tools, "llama.cpp")
       if (unrunnable !== undefined) {
         return Effect.fail(Lacking.errorOf({ module: "LlamaCpp", method, ...unrunnable }))
       }
-      const newId = () =>
-        `call_${Math.floor(random.nextDoubleUnsafe() * 2 ** 52)
-          .toString(36)
-          .padStart(11, "0")}`
-      const question: Generate.Question = {
+      const question: Task.Question = {
         request,
         output: TypedOutput.formatOf(request) ?? fiber.getRef(ModelInfo.OutputFormat),
         settings: { ...own, ...set, maxTokens }
       }
-      return Effect.acquireUseRelease(
-        Queue.take(free),
-        (sequence) => Generate.generate(weights, sequence, question, onChunk, newId),
-        (sequence) => Effect.sync(() => void Queue.offerUnsafe(free, sequence))
-      ).pipe(Effect.catch((error) => Effect.fail(toAiError(error, method))))
+      return Effect.try({ try: () => Task.taskOf(question), catch: (error) => error }).pipe(
+        Effect.flatMap((task) =>
+          Effect.acquireUseRelease(
+            Queue.take(free),
+            (sequence) =>
+              Effect.timeoutOrElse(context.generate(sequence, task, onChunk), {
+                duration: timeout,
+                orElse: () => Effect.fail<unknown>(late)
+              }),
+            (sequence) => Effect.sync(() => void Queue.offerUnsafe(free, sequence))
+          ).pipe(Effect.map((reply) => Task.answerOf(task, reply, idsBy(fiber.getRef(Random.Random)))))
+        ),
+        Effect.catch((error) => Effect.fail(toAiError(error, method)))
+      )
     })
   return {
     generateText: (request) =>
@@ -185,7 +194,12 @@ const directOf = (weights: Engine.Weights, free: Sequences, own: Generate.Settin
   }
 }
 
-const ignore: Chunk = () => {}
+const ignore = (): void => {}
+
+const idsBy = (random: typeof Random.Random.Service) => (): string =>
+  `call_${Math.floor(random.nextDoubleUnsafe() * 2 ** 52)
+    .toString(36)
+    .padStart(11, "0")}`
 
 /** Deltas of texts and thoughts, each in its block. */
 class Blocks {
@@ -198,13 +212,12 @@ class Blocks {
     this.#emit = emit
   }
 
-  add({ segmentType, text, type }: Parameters<Chunk>[0]): void {
-    if (text === "" || (type === "segment" && segmentType !== "thought")) return
-    this.#delta(type === "segment" ? "reasoning" : "text", text)
+  add({ kind, text }: Chunk): void {
+    this.#delta(kind === "thought" ? "reasoning" : "text", text)
   }
 
   /** What no chunk had, and the end. */
-  end({ finish, parts }: Generate.Answer): void {
+  end({ finish, parts }: Task.Answer): void {
     for (const part of parts) {
       if (part.type === "text" && !this.#said && part.text !== "") this.#delta("text", part.text)
     }
@@ -242,16 +255,22 @@ const noTimedCache = (method: string): AiError.AiError =>
 const toAiError = (error: unknown, method: string): AiError.AiError => {
   const make = (reason: AiError.AiErrorReason) => AiError.make({ module: "LlamaCpp", method, reason })
   if (error instanceof Unsupported) return make(new AiError.InvalidUserInputError({ description: error.message }))
-  if (error instanceof Generate.Late) {
+  if (error instanceof Late) {
     const description = `${error.message}\n\nRaise \`timeout\`, or lower \`maxOutputTokens\`.`
     return make(new AiError.InternalProviderError({ description }))
   }
-  if (Generate.isOverflow(error)) {
+  if (isOverflow(error)) {
     const description = `${contextLengthPrefix}: ${messageOf(error)}\n\nShorten the conversation, or raise \`contextTokens\`.`
     return make(new AiError.InvalidRequestError({ description }))
   }
   return make(new AiError.UnknownError({ description: `llama.cpp failed: ${messageOf(error)}` }))
 }
+
+/** True for an error that says that the conversation is too long for the context. */
+const isOverflow = (error: unknown): boolean =>
+  /context (size|length)|too (long|large).*context|context.*too (long|small|large)|no space left/i.test(
+    messageOf(error)
+  )
 
 /** How a file makes embeddings. */
 export type EmbeddingOptions = Pick<Options, "modelPath" | "threads" | "contextTokens" | "gpu">
@@ -278,15 +297,9 @@ export const layerEmbedding = (
     Effect.gen(function* () {
       const { contextTokens, gpu = "auto", modelPath, threads = Engine.defaultThreads() } = options
       const weights = yield* Engine.weights({ modelPath, gpu })
-      const context = yield* Engine.embeddingContext(weights, { modelPath, threads, contextTokens })
+      const embed = yield* Engine.roomFor(modelPath, weights.embedding({ threads, contextTokens }))
       const turn = yield* Semaphore.make(1)
-      const one = (input: string) =>
-        Effect.tryPromise({
-          try: () => context.getEmbeddingFor(input),
-          catch: (error) => toAiError(error, "embedMany")
-        })
-      const tokensIn = (inputs: ReadonlyArray<string>): number =>
-        inputs.reduce((sum, input) => sum + weights.model.tokenize(input).length, 0)
+      const one = (input: string) => Effect.mapError(embed(input), (error) => toAiError(error, "embedMany"))
       return yield* Embedding.make(
         Effect.succeed({
           // After so many texts another caller has its turn.
@@ -295,7 +308,7 @@ export const layerEmbedding = (
           embed: (inputs) =>
             Effect.map(turn.withPermits(1)(Effect.forEach(inputs, one)), (made) => ({
               vectors: made.map(({ vector }) => vector),
-              tokens: tokensIn(inputs)
+              tokens: made.reduce((sum, { tokens }) => sum + tokens, 0)
             })),
           fail: (problem) => Effect.fail(toAiError(new Error(problem.message), "embedMany"))
         })

@@ -75,7 +75,7 @@ export const capabilities = (name: string): Effect.Effect<Data.Capabilities | un
  *   variables that the package documents, such as `ANTHROPIC_API_KEY`
  * - `ollama:NAME`: Ollama on this machine, or at `OLLAMA_HOST`
  * - `compatible:NAME@URL`: any server that speaks OpenAI's language, with `COMPATIBLE_API_KEY` if that is set
- * - `llamacpp:FILE`: a GGUF file, in this process
+ * - `llamacpp:FILE`: a GGUF file, in the program itself
  * - `demo`: the demo model
  *
  * Keys come from Config. A request for what the catalog says that the model lacks (tools, images, reasoning) fails with

@@ -1,8 +1,11 @@
-/** llama.cpp in this process, on a tiny model with random weights that the test makes: real loading, real generating. */
+/**
+ * llama.cpp on a tiny model with random weights that the test makes: real loading, real generating. In this process on the async edge,
+ * and in one beside it on the sync edge.
+ */
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe, it as plain } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Schema, Scope, Stream } from "effect"
 import { EmbeddingModel, LanguageModel, type Response } from "effect/ai"
 import * as Agent from "troupe/Agent"
@@ -11,8 +14,11 @@ import * as LlamaCpp from "troupe/LlamaCpp"
 import * as ModelInfo from "troupe/ModelInfo"
 import * as Models from "troupe/Models"
 import { afterAll } from "vitest"
-import { loaded } from "../../../src/layers/llamacpp/internal/engine.ts"
+import { processes } from "../../../src/layers/llamacpp/internal/elsewhere.ts"
+import { loaded } from "../../../src/layers/llamacpp/internal/here.ts"
+import { isSync } from "../../../src/services/SyncBridge.ts"
 import { orderSuite } from "../../contract/embedding.ts"
+import { it } from "../../support/edges.ts"
 import { writeTinyGguf } from "../../support/tinyGguf.ts"
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "troupe-llamacpp-"))
@@ -28,6 +34,20 @@ const flip = AgentTool.fromFunction("flip", {
   parameters: Schema.Struct({ on: Schema.Literals([true, false]) }),
   execute: ({ on }) => !on
 })
+
+/** Kills the processes that run files, which are children of this one. */
+const killChildren = (): void => {
+  for (const pid of fs.readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
+    try {
+      const [command = "", , script = ""] = fs.readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0")
+      const parent = / \w (\d+) /.exec(fs.readFileSync(`/proc/${pid}/stat`, "utf8"))?.[1]
+      const isOurs = parent === String(process.pid) && command === process.execPath && script.includes("LlamaChat")
+      if (isOurs) process.kill(Number(pid), "SIGKILL")
+    } catch {
+      // It has ended in the meantime.
+    }
+  }
+}
 
 describe("LlamaCpp.layer", () => {
   it.live("answers, whole and streamed, as long as it may, and counts tokens", () =>
@@ -88,17 +108,18 @@ describe("LlamaCpp.layer", () => {
 
   it.live("loads the weights of a file once for all Layers, and frees them with the last scope", () =>
     Effect.gen(function* () {
-      assert.strictEqual(loaded().now, 0)
-      const before = loaded().loads
+      const counts = (yield* isSync) ? () => ({ loads: processes().started, now: processes().now }) : () => loaded()
+      assert.strictEqual(counts().now, 0)
+      const before = counts().loads
       const scopes = yield* Effect.forEach([1, 2, 3], () => Scope.make())
       yield* Effect.forEach(scopes, (scope) => Scope.provide(Layer.build(layer()), scope), { concurrency: "unbounded" })
-      assert.strictEqual(loaded().loads - before, 1)
-      assert.strictEqual(loaded().now, 1)
+      assert.strictEqual(counts().loads - before, 1)
+      assert.strictEqual(counts().now, 1)
       yield* Scope.close(scopes[0]!, Exit.void)
       yield* Scope.close(scopes[1]!, Exit.void)
-      assert.strictEqual(loaded().now, 1)
+      assert.strictEqual(counts().now, 1)
       yield* Scope.close(scopes[2]!, Exit.void)
-      assert.strictEqual(loaded().now, 0)
+      assert.strictEqual(counts().now, 0)
     })
   )
 
@@ -173,8 +194,33 @@ describe("LlamaCpp.layer", () => {
       fs.writeFileSync(broken, "not a model")
       assert.match((yield* build(broken)).message, /cannot be loaded/)
       assert.throws(() => LlamaCpp.layer({ modelPath, threads: 0 }), /threads/)
-      const sync = Effect.runSync(Effect.flip(Effect.scoped(Layer.build(layer()))))
-      assert.match(sync.message, /Effect\.runPromise/)
+    })
+  )
+
+  plain("is refused by Effect.runSync without the sync edge, and where it was built without it", async () => {
+    const error = Effect.runSync(Effect.flip(Effect.scoped(Layer.build(layer()))))
+    assert.match(error.message, /SyncEdge\.layer.*Effect\.runPromise/)
+    const program = Effect.gen(function* () {
+      const model = yield* LanguageModel.LanguageModel
+      return Effect.runSyncExit(model.generateText({ prompt: "hello" }))
+    })
+    assert.match(JSON.stringify(await Effect.runPromise(Effect.provide(program, layer()))), /under Effect\.runSync too/)
+  })
+
+  it.sync("fails what waits for a process that was killed, and starts another", () =>
+    Effect.gen(function* () {
+      const first = yield* Scope.make()
+      const context = yield* Scope.provide(Layer.build(layer({ maxOutputTokens: 900 })), first)
+      const asked = yield* Effect.forkChild(
+        Effect.flip(Effect.provide(LanguageModel.generateText({ prompt: "go" }), context))
+      )
+      yield* Effect.yieldNow
+      killChildren()
+      assert.match((yield* Fiber.join(asked)).message, /process of the model has ended/)
+      const whole = yield* Effect.provide(LanguageModel.generateText({ prompt: "hello" }), layer())
+      assert.strictEqual(whole.usage.outputTokens.total, 40)
+      yield* Scope.close(first, Exit.void)
+      assert.strictEqual(processes().now, 0)
     })
   )
 

@@ -2,18 +2,20 @@
 import * as Effect from "effect/Effect"
 import { SyncBridge } from "../../../services/SyncBridge.ts"
 import * as IoWorker from "./ioWorker.ts"
-import { noEdge, waiting } from "./waiting.ts"
+import { type Edge, noEdge, waiting } from "./waiting.ts"
 
 /** A message of a program, or its end: the program could not be started, or its thread is gone. */
 export type ProgramEvent =
   | { readonly _tag: "Message"; readonly message: unknown }
   | { readonly _tag: "Failed"; readonly message: string; readonly code: string | undefined }
 
+/** Runs what waits for a message: only what is waited for keeps a blocked run going. */
+export type Wait = <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
+
 /** A program that runs. Messages are what can be sent to another thread. */
 export interface Program {
   readonly send: (message: unknown) => void
-  /** Runs what waits for a message: only what is waited for keeps a blocked run going. */
-  readonly wait: <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
+  readonly wait: Wait
   /** Forgets the program: no message reaches it or comes from it any more. */
   readonly release: Effect.Effect<void>
 }
@@ -29,10 +31,15 @@ export const start = (source: string, args: unknown, onEvent: (event: ProgramEve
       if (message.type === "message") onEvent({ _tag: "Message", message: message.data })
       else if (message.type === "failed") onEvent({ _tag: "Failed", message: message.message, code: message.code })
     })
-    const edge = bridge === undefined ? noEdge : { adopt: bridge.enter, expect: bridge.expect }
     return {
       send: (message) => worker.say(id, message),
-      wait: waiting(edge, worker),
+      wait: waiting(edgeOf(bridge), worker),
       release: Effect.sync(() => worker.close(id))
     }
   })
+
+const edgeOf = (bridge: SyncBridge | undefined): Edge =>
+  bridge === undefined ? noEdge : { adopt: bridge.enter, expect: bridge.expect }
+
+/** Waits at the caller's edge, also for a program that another one has started. */
+export const waitHere: Effect.Effect<Wait> = Effect.map(SyncBridge, (bridge) => waiting(edgeOf(bridge), IoWorker.get()))

@@ -157,7 +157,7 @@ const ofPackage = (
     if (isSync) {
       return yield* unavailable(
         name,
-        `the package ${from.name} gives promises, which Effect.runSync cannot wait for: run the program with Effect.runPromise, or use openai:, ollama: or compatible:`
+        `the package ${from.name} gives promises, which Effect.runSync cannot wait for: run the program with Effect.runPromise, or use openai:, ollama:, compatible: or llamacpp:`
       )
     }
     const apiKey = yield* variable(from.keys)

@@ -113,6 +113,13 @@ const total = Gather.mapStream("total", half, {
     )
 })
 proven<Equal<Runner.Output<typeof total>, number>>()
+const written = Gather.mapStream("written", writer, {
+  inputs: (texts: ReadonlyArray<string>) => Stream.fromIterable(texts),
+  into: Stream.runCollect,
+  mode: Parallel.settle,
+  keep: 100
+})
+proven<Equal<Runner.Error<typeof written>, Runner.Waiting<Agent.Error>>>()
 Gather.mapStream("wrong", count, {
   // @ts-expect-error it takes texts
   inputs: (ns: Stream.Stream<number>) => ns,

@@ -14,8 +14,16 @@ import { isAsleep } from "../../internal/journaled.ts"
 import { at, type Place } from "../../internal/place.ts"
 import { placesHere } from "../../internal/runState.ts"
 import { interruptAfterRegion } from "../../internal/trueExit.ts"
+import type { WaitingMember } from "../../internal/workflowSuspension.ts"
 import { CurrentJournal } from "../../services/Journal.ts"
-import { type BranchDefect, type BranchFailure, errorsOf, ParallelError } from "./branchGroup.ts"
+import {
+  type BranchDefect,
+  type BranchFailure,
+  errorsOf,
+  type Known,
+  ParallelError,
+  suspensionIn
+} from "./branchGroup.ts"
 
 /** The outcome of one input. */
 export type Status = "completed" | "failed" | "interrupted"
@@ -28,8 +36,20 @@ export interface Settings {
   readonly settles: boolean
   /** Whether outputs come in the order of the inputs, or as they are made. */
   readonly ordered: boolean
+  /** Set where a run that waits has not failed. Unset: it has. */
+  readonly holding?: Holding | undefined
   /** Called for each input that has ended, with the number that have ended. */
   readonly onItem?: ((index: number, status: Status, done: number) => Effect.Effect<void>) | undefined
+}
+
+/** Holds runs that wait in their places, while the others go on beside them. */
+export interface Holding {
+  /** What is known of inputs that have ended before the run was suspended, by their index; they are not worked on again. */
+  readonly known: ReadonlyMap<string, Known>
+  /** Called for each input that ends. */
+  readonly onEnd: (key: string, known: Known) => void
+  /** Called when nothing can go on without those that wait. The stream is interrupted then. */
+  readonly onWaiting: (suspended: readonly [WaitingMember, ...ReadonlyArray<WaitingMember>]) => void
 }
 
 /**
@@ -41,7 +61,7 @@ export interface Settings {
  */
 export const make = <I, A, E, R, E2, R2>(
   inputs: Stream.Stream<I, E2, R2>,
-  work: (input: I) => Effect.Effect<A, E, R>,
+  work: (input: I, key: string) => Effect.Effect<A, E, R>,
   settings: Settings
 ): Stream.Stream<unknown, ParallelError<E> | E2, R | R2> =>
   Stream.unwrap(
@@ -55,7 +75,7 @@ export const make = <I, A, E, R, E2, R2>(
   )
 
 class BoundedStream<I, A, E, R, E2> {
-  readonly #work: (input: I) => Effect.Effect<A, E, R>
+  readonly #work: (input: I, key: string) => Effect.Effect<A, E, R>
   readonly #settings: Settings
   readonly #placeOf: ((key: string) => Place) | undefined
   #pulling: Fiber.Fiber<void, E2> | undefined
@@ -68,10 +88,12 @@ class BoundedStream<I, A, E, R, E2> {
   #inputsExit: Exit.Exit<void, E2> | undefined
   #begun = 0
   #read = 0
-  #done = 0
+  #done: number
   #stopped = false
   /** Whether an item sleeps. It keeps its place, and the others go on beside it. */
   #isAsleep = false
+  /** The items that wait. They keep their places too. */
+  readonly #suspended: Array<WaitingMember> = []
   /** Whether the reader has got the failures. */
   #reported = false
   /** Open while an input may be pulled. */
@@ -80,13 +102,14 @@ class BoundedStream<I, A, E, R, E2> {
   readonly #news = Latch.makeUnsafe(false)
 
   constructor(
-    work: (input: I) => Effect.Effect<A, E, R>,
+    work: (input: I, key: string) => Effect.Effect<A, E, R>,
     settings: Settings,
     placeOf: ((key: string) => Place) | undefined
   ) {
     this.#work = work
     this.#settings = settings
     this.#placeOf = placeOf
+    this.#done = settings.holding?.known.size ?? 0
   }
 
   begin<R2>(inputs: Stream.Stream<I, E2, R2>): Effect.Effect<void, never, R | R2> {
@@ -112,7 +135,14 @@ class BoundedStream<I, A, E, R, E2> {
     return Effect.suspend(() => {
       if (this.#stopped) return Effect.never
       const index = this.#begun++
+      const key = String(index)
       if (this.#begun - this.#read >= this.#settings.concurrency) this.#room.closeUnsafe()
+      const known = this.#settings.holding?.known.get(key)
+      if (known !== undefined) {
+        this.#ready.set(index, known._tag === "output" && !this.#settings.settles ? known.output : resultOfKnown(known))
+        this.#news.openUnsafe()
+        return this.#room.await
+      }
       const item = Effect.withFiber<A, E, R>((fiber) => {
         // The first thing it does, before it can yield: what runs is always known.
         this.#running.set(index, fiber)
@@ -120,8 +150,8 @@ class BoundedStream<I, A, E, R, E2> {
           this.#running.delete(index)
           this.#news.openUnsafe()
         })
-        const work = this.#work(input)
-        return this.#placeOf === undefined ? work : at(work, this.#placeOf(String(index)))
+        const work = this.#work(input, key)
+        return this.#placeOf === undefined ? work : at(work, this.#placeOf(key))
       })
       return Effect.andThen(
         Effect.forkDetach(
@@ -139,6 +169,13 @@ class BoundedStream<I, A, E, R, E2> {
         this.#isAsleep = true
         return Effect.void
       }
+      const { holding } = this.#settings
+      const suspended = holding === undefined || this.#stopped ? undefined : suspensionIn(exit)
+      if (suspended !== undefined) {
+        this.#suspended.push({ key: String(index), error: suspended })
+        return Effect.void
+      }
+      holding?.onEnd(String(index), knownOf(exit))
       const status = this.#note(index, exit)
       const reporting = this.#settings.onItem?.(index, status, ++this.#done) ?? Effect.void
       if (this.#stopped) return reporting
@@ -190,9 +227,15 @@ class BoundedStream<I, A, E, R, E2> {
         return Effect.succeed([output] as const)
       }
       if (this.#inputsExit !== undefined && this.#isOver && !this.#isAsleep) {
-        return Exit.isFailure(this.#inputsExit) ? Effect.failCause(this.#inputsExit.cause) : Cause.done()
+        if (Exit.isFailure(this.#inputsExit)) return Effect.failCause(this.#inputsExit.cause)
+        if (this.#suspended.length === 0) return Cause.done()
       }
       if (this.#isAsleep && this.#isStill) return Effect.flatMap(CurrentJournal, ({ suspend }) => suspend)
+      const [first, ...others] = this.#suspended
+      if (first !== undefined && this.#isStill) {
+        this.#settings.holding?.onWaiting([first, ...others])
+        return Effect.interrupt
+      }
     }
     return Effect.andThen(this.#news.await, this.pull)
   })
@@ -232,6 +275,12 @@ class BoundedStream<I, A, E, R, E2> {
     })
   }
 }
+
+const knownOf = (exit: Exit.Exit<unknown, unknown>): Known =>
+  Exit.isSuccess(exit) ? { _tag: "output", output: exit.value } : { _tag: "failed", errors: errorsOf(exit.cause) }
+
+const resultOfKnown = (known: Known): Result.Result<unknown, unknown> =>
+  known._tag === "output" ? Result.succeed(known.output) : Result.fail(known.errors[0])
 
 const resultOf = <A, E>(exit: Exit.Exit<A, E>): Result.Result<A, E | BranchDefect> =>
   Exit.isSuccess(exit) ? Result.succeed(exit.value) : Result.fail(errorsOf(exit.cause)[0])

@@ -411,7 +411,7 @@ const holding = (group: Group, exit: Exit.Exit<unknown, unknown>): Effect.Effect
   })
 
 /** What a branch is suspended with that has no other failure. */
-const suspensionIn = (exit: Exit.Exit<unknown, unknown>): RunSuspended | undefined => {
+export const suspensionIn = (exit: Exit.Exit<unknown, unknown>): RunSuspended | undefined => {
   if (Exit.isSuccess(exit)) return undefined
   const [first, ...others] = exit.cause.reasons
   const isSuspended = others.length === 0 && first !== undefined && Cause.isFailReason(first)

@@ -1,11 +1,15 @@
 /** Gathers over streams of inputs, in bounded memory. */
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import type * as Result from "effect/Result"
 import type * as Stream from "effect/Stream"
+import { Blocking } from "../../internal/resumption.ts"
+import * as Schemas from "../../internal/runnerSchemas.ts"
+import { CurrentState } from "../../internal/runState.ts"
 import { InvalidDefinition } from "../../RunError.ts"
 import * as Runner from "../../Runner.ts"
 import type * as Parallel from "../Parallel.ts"
 import * as BoundedStream from "./boundedStream.ts"
+import * as KeptStream from "./keptStream.ts"
 
 /** How many inputs are worked on at once where their number is not known. */
 export const defaultConcurrency = 8
@@ -45,7 +49,8 @@ export type StreamError<E, M extends StreamMode> = M extends Parallel.Settle ? n
  *
  * Mode `failFast`: the first failure interrupts all others, and the stream fails with `ParallelError`, whose branches are
  * indices; outputs that were not read by then are lost. Mode `settle`: every item gives a `Result`. What the inputs fail
- * with, the stream fails with too; in mode `settle` after what had begun. What fails while it is interrupted stands beside
+ * with, the stream fails with too; in mode `settle` after what had begun. A run that waits is a failure too, `RunSuspended`, which
+ * says that the run around it cannot go on in its middle; it can by itself. What fails while it is interrupted stands beside
  * what it was interrupted by, in one cause. Throws `InvalidDefinition` for a concurrency that is not a whole number from 1.
  *
  * @example
@@ -62,11 +67,22 @@ export const stream = <I, A, E, R, E2 = never, R2 = never, M extends StreamMode 
   options: StreamOptions<M> = {}
 ): Stream.Stream<StreamOutput<A, E, M>, StreamError<E, M> | E2, R | R2> =>
   // It gives outputs or Results by its settings; the types say which.
-  BoundedStream.make(inputs, runner.run, settings(`stream of "${runner.name}"`, runner.name, options)) as Stream.Stream<
-    StreamOutput<A, E, M>,
-    StreamError<E, M> | E2,
-    R | R2
-  >
+  BoundedStream.make(
+    inputs,
+    (input) => blocking(runner.run(input)),
+    settings(`stream of "${runner.name}"`, runner.name, options)
+  ) as Stream.Stream<StreamOutput<A, E, M>, StreamError<E, M> | E2, R | R2>
+
+/** A run that waits in a stream says that the run around it cannot go on: what it has made of the outputs is not known. */
+const blocking = <A, E, R>(run: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.flatMap(CurrentState, (state) =>
+    state === undefined
+      ? run
+      : Effect.provideService(run, Blocking, {
+          path: state.info.path,
+          reason: "what it makes of the outputs of a stream is not kept; Gather.mapStream has keep"
+        })
+  )
 
 const settings = (subject: string, name: string, options: StreamOptions<StreamMode>): BoundedStream.Settings => {
   const concurrency = options.concurrency ?? defaultConcurrency
@@ -83,6 +99,12 @@ const settings = (subject: string, name: string, options: StreamOptions<StreamMo
 /** How {@link mapStream} is made. */
 export interface MapStreamOptions<In, I, E2, R2, Outputs, B, E3, R3> extends StreamOptions<StreamMode> {
   readonly description?: string | undefined
+  /**
+   * How many outputs are kept at most, so that a run in which an item waits can go on. Default 0: it cannot, and a resume fails
+   * with `CannotResume`. A run that goes on calls `inputs` and `into` again: the same inputs have to come, and `into` gets the kept
+   * outputs once more, which are not made again. The input of the run and the outputs have to be data.
+   */
+  readonly keep?: number | undefined
   /**
    * Makes the stream of inputs of the run's input: the lines of a file by its name. For a run whose input is the stream
    * itself it is the identity, with a type: `(rows: Stream.Stream<Row, DbError>) => rows`.
@@ -102,8 +124,11 @@ export interface MapStreamOptions<In, I, E2, R2, Outputs, B, E3, R3> extends Str
  *
  * `result` keeps the conversation of every item: for very many inputs use `run` or `stream`, which do not.
  *
+ * An item that waits keeps its place, and the others go on beside it. When nothing else can, `into` is interrupted and the run is
+ * suspended, in every mode: see `keep`.
+ *
  * Fails with what `into` fails with: unless it handles them, `ParallelError` (never in mode `settle`) and the errors of the
- * inputs. Throws `InvalidDefinition` for a concurrency that is not a whole number from 1.
+ * inputs. Throws `InvalidDefinition` for a concurrency that is not a whole number from 1, and for a `keep` that is not one from 0.
  *
  * @example
  * import { Effect, Stream } from "effect"
@@ -131,7 +156,7 @@ export const mapStream: {
       E3,
       R3
     > & { readonly mode?: Parallel.FailFast | undefined }
-  ): Runner.Runner<In, B, E3, R3>
+  ): Runner.Runner<In, B, E3 | Runner.Waiting<E>, R3>
   <In, I, E2, R2, A, E, R, B, E3, R3>(
     name: string,
     runner: Runner.Runner<I, A, E, R>,
@@ -145,26 +170,29 @@ export const mapStream: {
       E3,
       R3
     > & { readonly mode: Parallel.Settle }
-  ): Runner.Runner<In, B, E3, R3>
+  ): Runner.Runner<In, B, E3 | Runner.Waiting<E>, R3>
 } = <In, I, E2, R2, A, E, R, B, E3, R3>(
   name: string,
   runner: Runner.Runner<I, A, E, R>,
   options: MapStreamOptions<In, I, E2, R2, never, B, E3, R3>
-): Runner.Runner<In, B, E3, R3> => {
-  const window = settings(`mapStream "${name}"`, name, options)
-  return Runner.workflow(name, {
+): Runner.Runner<unknown, never, never, never> => {
+  const subject = `mapStream "${name}"`
+  const window = settings(subject, name, options)
+  const { keep = 0 } = options
+  if (!(Number.isInteger(keep) && keep >= 0)) {
+    throw new InvalidDefinition({ subject, problem: `keep is ${keep}`, remedy: "Use a whole number from 0" })
+  }
+  const { inputs, into } = options
+  // The overloads say whether it gives outputs or Results, by the mode.
+  const spec = { window, work: runner.run, output: Schemas.outputOf(runner), inputs, into, keep }
+  return Runner.erasedWorkflow(name, {
     description: options.description,
     structure: () => ({
       kind: "gather",
       note: `map of a stream, ${window.settles ? "settle" : "failFast"}`,
       members: [{ name: runner.name, runner }]
     }),
-    blocked: "what it makes of the outputs that have come is not kept",
-    run: (input: In, state) => {
-      const onItem = (index: number, status: BoundedStream.Status, done: number) =>
-        state.events.emit({ _tag: "ItemCompleted", item: String(index), status, done })
-      // The overloads say whether it gives outputs or Results, by the mode.
-      return options.into(BoundedStream.make(options.inputs(input), runner.run, { ...window, onItem }) as never)
-    }
+    run: (input, state) => KeptStream.run(spec, input, state),
+    restore: (saved, _input, state) => KeptStream.resume(spec, saved, state)
   })
 }

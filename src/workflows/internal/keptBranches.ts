@@ -26,9 +26,12 @@ const Ended = Schema.Union([
   Schema.TaggedStruct("output", { value: Schema.Json }),
   Schema.TaggedStruct("failed", { errors: Schema.NonEmptyArray(Schema.Json) })
 ])
+/** How branches have ended, by their keys. */
+export const Ends = Schema.Array(Schema.Tuple([Schema.String, Ended]))
+type Ends = typeof Ends.Type
 const State = Schema.TaggedStruct("branches", {
   keys: Schema.Array(Schema.String),
-  ended: Schema.Array(Schema.Tuple([Schema.String, Ended])),
+  ended: Ends,
   /** Inputs of branches that wait, where they can be kept: agents do not need them, functions do. */
   inputs: Schema.Array(Schema.Tuple([Schema.String, Schema.Json]))
 })
@@ -99,10 +102,22 @@ const inputsOf = (
 
 const kept = ({ known }: Group.Waiting, branches: ReadonlyArray<Branch>, inputs: Inputs): Kept => {
   const outputs = new Map(branches.map(({ key, output }) => [key, output]))
-  const ended: Array<readonly [string, typeof Ended.Type]> = []
+  const ends = keepEnds(known, (key) => outputs.get(key))
+  if ("problem" in ends) return ends
+  return { state: { _tag: "branches", keys: branches.map(({ key }) => key), ended: ends.ended, inputs } }
+}
+
+type OutputOf = (key: string) => Schema.Top | undefined
+
+/** How branches have ended, as JSON; or why that cannot be kept. */
+export const keepEnds = (
+  known: Iterable<readonly [key: string, known: Group.Known]>,
+  outputOf: OutputOf
+): { readonly ended: Ends } | { readonly problem: string } => {
+  const ended: Array<Ends[number]> = []
   for (const [key, one] of known) {
     if (one._tag === "output") {
-      const value = keep(one.output, outputs.get(key))
+      const value = keep(one.output, outputOf(key))
       if (Option.isNone(value)) return notKept(`the output of "${key}"`, one.output)
       ended.push([key, { _tag: "output", value: value.value }])
     } else {
@@ -113,11 +128,11 @@ const kept = ({ known }: Group.Waiting, branches: ReadonlyArray<Branch>, inputs:
       ended.push([key, { _tag: "failed", errors: [first!, ...others] }])
     }
   }
-  return { state: { _tag: "branches", keys: branches.map(({ key }) => key), ended, inputs } }
+  return { ended }
 }
 
 /** Says that a value cannot be kept. */
-export const notKept = (what: string, value: unknown): Kept => ({
+export const notKept = (what: string, value: unknown): { readonly problem: string } => ({
   problem: `${what} cannot be kept as JSON, because it is ${formOf(value)}; give its runner an output schema`
 })
 
@@ -126,11 +141,15 @@ const knownIn = (
   branches: ReadonlyArray<Branch | undefined>
 ): ReadonlyMap<string, Group.Known> | undefined => {
   const outputs = new Map(branches.map((branch) => [branch!.key, branch!.output]))
+  return ended.every(([key]) => outputs.has(key)) ? restoreEnds(ended, (key) => outputs.get(key)) : undefined
+}
+
+/** How branches have ended; `undefined` for JSON that {@link keepEnds} did not make of such branches. */
+export const restoreEnds = (ended: Ends, outputOf: OutputOf): ReadonlyMap<string, Group.Known> | undefined => {
   const known = new Map<string, Group.Known>()
   for (const [key, one] of ended) {
-    if (!outputs.has(key)) return undefined
     if (one._tag === "output") {
-      const output = restore(one.value, outputs.get(key))
+      const output = restore(one.value, outputOf(key))
       if (Option.isNone(output)) return undefined
       known.set(key, { _tag: "output", output: output.value })
     } else {

@@ -8,6 +8,7 @@ import { canonical, exactJson, hash } from "../../internal/fingerprint.ts"
 import { allIssues, issuesOf } from "../../internal/issues.ts"
 import { toJson } from "../../internal/json.ts"
 import { decide as decideOnce, type Form, formOf, journalOf } from "../../internal/journaled.ts"
+import { patiently } from "../../internal/patience.ts"
 import { type Place, shortened } from "../../internal/place.ts"
 import type { RunState } from "../../internal/runState.ts"
 import { ClientFailure, type OpenCall, type Resumed, resumedOf } from "../../internal/suspension.ts"
@@ -130,7 +131,9 @@ const settle = Effect.fnUntraced(function* (
   const of = { step, toolCallId: call.id, tool: call.name, ...inner }
   yield* state.events.emit({ _tag: "ApprovalRequested", ...of, approvalId: request.id, params: request.params })
   const decision =
-    known?._tag === "Denied" ? known : yield* kept(place, "approval", ask(request, known, approvers), decisionForm)
+    known?._tag === "Denied"
+      ? known
+      : yield* kept(place, "approval", patiently(ask(request, known, approvers)), decisionForm)
   if (decision._tag === "Later") return { _tag: "Waiting", request }
   const final = yield* checked(decision, decode, resumed)
   yield* state.events.emit({

@@ -223,8 +223,8 @@ const programTool = (
     description: `Run a JavaScript program that calls tools. Write the body of an async function, without types. Await every call; make calls that do not depend on one another at once, with Promise.all. Return what you need as JSON: nothing else comes back. A failed call throws. It cannot use a network, files or a clock.\n\n${text}${others}`,
     parameters: Schema.Struct({ program: Schema.String.annotate({ description: "The body of an async function" }) }),
     hints: delegation,
-    // The program's own limit comes first, and says what was done.
-    timeout: Duration.sum(settings.timeout, Duration.seconds(5)),
+    // The program has a limit of its own, which says what was done, and does not count the time of people.
+    timeout: Duration.infinity,
     execute: ({ program }) => withEngine(runInRoom(program, tools, settings, maxResultChars))
   })
   // What its calls give is kept by themselves; the program is run again.

@@ -1,6 +1,7 @@
 /** Programs that wait in their middle: for approvals, for tools of the caller, for events, in runs nested in them. */
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Effect, Exit, Layer, Redacted, Schema } from "effect"
+import { Cause, Deferred, Effect, Exit, Fiber, Layer, Redacted, Schema } from "effect"
+import { TestClock } from "effect/testing"
 import { Prompt } from "effect/ai"
 import {
   Agent,
@@ -209,6 +210,32 @@ describe("a program that waits", () => {
     }).pipe(
       Effect.provide([live("return await tools.get({ n: 1 }) + await tools.pay({ n: 2 })"), SessionStore.layerMemory])
     )
+  )
+
+  it.effect("has the time that an approver takes, and no more of its own", () =>
+    Effect.gen(function* () {
+      const { get, pay } = counting()
+      const begun = yield* Deferred.make<void>()
+      const hangs = AgentTool.fromFunction("hangs", {
+        description: "Hangs",
+        execute: () => Effect.andThen(Deferred.succeed(begun, undefined), Effect.never)
+      })
+      const agent = Agent.make("clerk", { use: [CodeMode.feature([get, pay, hangs], { timeout: "10 seconds" })] })
+      const asked = yield* Deferred.make<void>()
+      const slow = Approvals.layer(() =>
+        Effect.andThen(Deferred.succeed(asked, undefined), Effect.as(Effect.sleep("1 hour"), Approvals.approve))
+      )
+      const program = "console.log(await tools.pay({ n: 1 })); await tools.hangs()"
+      const run = agent.run("go").pipe(Effect.provide([live(program), slow]))
+      const fiber = yield* Effect.forkChild(run)
+      yield* Deferred.await(asked)
+      yield* TestClock.adjust("1 hour")
+      yield* Deferred.await(begun)
+      yield* TestClock.adjust("9 seconds")
+      assert.isUndefined(fiber.pollUnsafe())
+      yield* TestClock.adjust("2 seconds")
+      assert.include(yield* Fiber.join(fiber), "it was not done after 10s. Calls that were done: pay")
+    })
   )
 
   it("goes on under Effect.runSync", () => {

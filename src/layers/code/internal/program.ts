@@ -25,6 +25,7 @@ import {
   type Program,
   type Running
 } from "../../../services/CodeEngine.ts"
+import { CurrentPatience, Patience } from "../../../internal/patience.ts"
 import { CurrentJournal } from "../../../services/Journal.ts"
 import { Log, markOf, maxKept, type Received, read } from "./ledger.ts"
 import { DoneCall, ProgramError } from "./programError.ts"
@@ -116,10 +117,13 @@ export const run = <E, W extends Wait>(
       const permits = yield* Semaphore.make(settings.concurrency)
       const replay = ledger?.received ?? []
       const state: State<E, W> = { program, running, byName, calls, settings, scope, permits, replay, ...nothingYet() }
-      const drive = Effect.timeoutOrElse(driven(state, ledger?.waiting ?? []), {
-        duration: settings.timeout,
-        orElse: () => fail(state, "Timeout", `it was not done after ${settings.timeoutText}`)
-      })
+      const patience = new Patience()
+      const late = Effect.andThen(
+        patience.sleep(settings.timeout),
+        Effect.suspend(() => fail(state, "Timeout", `it was not done after ${settings.timeoutText}`))
+      )
+      const own = Effect.provideService(driven(state, ledger?.waiting ?? []), CurrentPatience, patience)
+      const drive = Effect.raceFirst(own, late)
       return yield* Effect.onExit(drive, (exit) => dropWaits(state, exit))
     })
   )

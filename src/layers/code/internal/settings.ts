@@ -9,7 +9,7 @@ import { InvalidDefinition } from "../../../RunError.ts"
 
 /** Limits of a program. */
 export interface LimitOptions {
-  /** How long a program may take, with its calls. Default 30 seconds. */
+  /** How long a program may take, with its calls, and without the time that approvers take. Default 30 seconds. */
   readonly timeout?: Duration.Input | undefined
   /** How long it may run without awaiting anything. Default 1 second. */
   readonly turnTimeout?: Duration.Input | undefined

@@ -6,6 +6,7 @@
  * Each call that a program makes goes the way of the model's own calls: approval, middleware, budgets, journal, events with the
  * `parentToolCallId` of the program, interruption. The idea is Cloudflare's code mode.
  */
+import * as QuickJs from "#code-engine"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -26,7 +27,6 @@ import { declarations } from "./internal/declarations.ts"
 import * as Inline from "./internal/inline.ts"
 import * as Program from "./internal/program.ts"
 import { DoneCall, ProgramError } from "./internal/programError.ts"
-import * as QuickJs from "./internal/quickJs.ts"
 import { type LimitOptions, type Settings, settingsOf } from "./internal/settings.ts"
 
 export { CodeEngine, CodeEngineError, DoneCall, type LimitOptions, ProgramError }

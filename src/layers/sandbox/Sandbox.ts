@@ -6,14 +6,15 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { InvalidDefinition } from "../../RunError.ts"
 import { Sandbox } from "../../services/Sandbox.ts"
-import * as Bubblewrap from "./internal/bubblewrap.ts"
+import * as Node from "#sandbox"
+import type * as Bubblewrap from "./internal/bubblewrap.ts"
 import * as Copies from "./internal/copies.ts"
-import * as Docker from "./internal/docker.ts"
+import type * as Docker from "./internal/docker.ts"
 import * as Functions from "./internal/functions.ts"
 import * as Hosted from "./internal/hosted.ts"
-import * as Local from "./internal/local.ts"
+import type * as Local from "./internal/local.ts"
 import * as MemoryFiles from "./internal/memoryFiles.ts"
-import * as Worktree from "./internal/worktree.ts"
+import type * as Worktree from "./internal/worktree.ts"
 
 export {
   type Change,
@@ -103,7 +104,7 @@ export const layerMemory = (options: MemoryOptions = {}): Layer.Layer<Sandbox> =
  * )
  */
 export const layerLocal = (options: Local.Options): Layer.Layer<Sandbox, InvalidDefinition> =>
-  Layer.effect(Sandbox, Local.make(options))
+  Layer.effect(Sandbox, Node.local(options))
 
 /**
  * Commands in Linux namespaces of their own, by bubblewrap (`apt-get install bubblewrap`). They see the workspace as `/work`, the
@@ -127,7 +128,7 @@ export const layerLocal = (options: Local.Options): Layer.Layer<Sandbox, Invalid
  * )
  */
 export const layerBubblewrap = (options: Bubblewrap.Options): Layer.Layer<Sandbox, InvalidDefinition> =>
-  Layer.effect(Sandbox, Bubblewrap.make(options))
+  Layer.effect(Sandbox, Node.bubblewrap(options))
 
 /**
  * A tree of files of its own for each one that provides it: a worktree of a git repository, in a temporary directory, removed
@@ -149,7 +150,7 @@ export const layerBubblewrap = (options: Bubblewrap.Options): Layer.Layer<Sandbo
  */
 export const worktree = (options: WorktreeOptions): Layer.Layer<Sandbox, InvalidDefinition> => {
   const { within = (root) => layerLocal({ root }) } = options
-  return Layer.fresh(Layer.unwrap(Effect.map(Worktree.make(options), within)))
+  return Layer.fresh(Layer.unwrap(Effect.map(Node.worktree(options), within)))
 }
 
 /**
@@ -173,7 +174,7 @@ export const worktree = (options: WorktreeOptions): Layer.Layer<Sandbox, Invalid
  * )
  */
 export const layerDocker = (options: Docker.Options): Layer.Layer<Sandbox, InvalidDefinition> =>
-  Layer.effect(Sandbox, Docker.make(options))
+  Layer.effect(Sandbox, Node.docker(options))
 
 /**
  * A hosted sandbox, by a session of the AI SDK's providers (`@ai-sdk/sandbox-vercel` and others), which the program makes and closes.

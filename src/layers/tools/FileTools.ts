@@ -2,8 +2,7 @@
  * Tools for the files below one directory: list, read, search, write, edit. Nothing leads out of that directory. The
  * toolkits are definitions of `effect/ai`; the Layer has their handlers and does the I/O.
  */
-import * as fs from "node:fs"
-import { fileURLToPath } from "node:url"
+import { treeAt } from "#file-tools"
 import * as Effect from "effect/Effect"
 import * as Tool from "effect/ai/Tool"
 import * as Toolkit from "effect/ai/Toolkit"
@@ -17,8 +16,6 @@ import { Sandbox } from "../../services/Sandbox.ts"
 import { type Denied, deniedBy } from "../internal/files/denied.ts"
 import { FileToolError, toError } from "../internal/files/errors.ts"
 import { matcher } from "../internal/files/glob.ts"
-import * as Rooted from "../internal/files/rooted.ts"
-import { ofRooted } from "../internal/files/rootedTree.ts"
 import { page, readText, tooLarge, visibleAround } from "../internal/files/text.ts"
 import { ofFileSystem, type Tree } from "../internal/files/tree.ts"
 import { walk } from "../internal/files/walk.ts"
@@ -210,7 +207,9 @@ export const layer = (
   options: Options
 ): Layer.Layer<Tool.HandlersFor<typeof writableToolkit.tools>, InvalidDefinition> =>
   writableToolkit.toLayer(
-    Effect.map(rootOf(options), (rooted) => writableToolkit.of(handlers(settingsOf(ofRooted(rooted), options))))
+    Effect.flatMap(deniedIn(options), (denied) =>
+      Effect.map(treeAt(options.root, denied), (tree) => writableToolkit.of(handlers(settingsOf(tree, options))))
+    )
   )
 
 /**
@@ -267,27 +266,11 @@ const toolOf = <
   })
 }
 
-const rootOf = ({ deny, root }: Options): Effect.Effect<Rooted.Rooted, InvalidDefinition> =>
-  Effect.gen(function* () {
-    const invalid = (problem: string, cause: unknown, remedy: string) =>
-      new InvalidDefinition({
-        subject: `FileTools.layer for ${String(root)}`,
-        problem: `${problem}: ${cause instanceof Error ? cause.message : String(cause)}`,
-        remedy
-      })
-    const real = yield* Effect.try({
-      try: () => {
-        const path = fs.realpathSync(typeof root === "string" ? root : fileURLToPath(root))
-        if (!fs.statSync(path).isDirectory()) throw new Error("it is a file")
-        return path
-      },
-      catch: (cause) => invalid("its root cannot be used", cause, "Give a directory that exists")
-    })
-    const denied = yield* Effect.try({
-      try: () => deniedOf(`FileTools.layer for ${String(root)}`, deny),
-      catch: (cause) => cause as InvalidDefinition
-    })
-    return Rooted.make(real, denied)
+/** What is denied, where the Layer is built. */
+const deniedIn = ({ deny, root }: Options): Effect.Effect<Denied, InvalidDefinition> =>
+  Effect.try({
+    try: () => deniedOf(`FileTools.layer for ${String(root)}`, deny),
+    catch: (cause) => cause as InvalidDefinition
   })
 
 const deniedOf = (subject: string, deny: ReadonlyArray<string> = secrets): Denied => {
@@ -352,7 +335,7 @@ const list = Effect.fnUntraced(function* (
 const read = ({ maxFileBytes, tree }: Settings, path: string) => readText(tree, path, maxFileBytes)
 
 const write = Effect.fnUntraced(function* ({ maxFileBytes, tree }: Settings, path: string, content: string) {
-  const size = Buffer.byteLength(content)
+  const size = sizeOf(content)
   if (size > maxFileBytes) return yield* tooLarge(path, size, maxFileBytes)
   const unique = (yield* Random.nextIntBetween(0, 2 ** 48)).toString(36)
   return yield* tree.write(path, content, unique)
@@ -370,7 +353,7 @@ const edit = Effect.fnUntraced(function* (settings: Settings, path: string, edit
   const before = visibleAround(stored, find)
   const parts = before.split(find)
   const replaced = parts.length - 1
-  const size = Buffer.byteLength(before) + replaced * (Buffer.byteLength(replace) - Buffer.byteLength(find))
+  const size = sizeOf(before) + replaced * (sizeOf(replace) - sizeOf(find))
   const fail = (reason: "NotFound" | "Ambiguous", detail: string) => new FileToolError({ path, reason, detail })
   if (replaced === 0) {
     return yield* fail("NotFound", "it does not contain the text to find; read it and try again")
@@ -383,6 +366,9 @@ const edit = Effect.fnUntraced(function* (settings: Settings, path: string, edit
   yield* write(settings, path, parts.join(replace))
   return { replaced }
 })
+
+/** The size of a text in a file, in bytes. */
+const sizeOf = (text: string): number => new TextEncoder().encode(text).length
 
 /** True when every line ends as on Windows. */
 const isWindows = (text: string): boolean => text.includes("\r\n") && !/(^|[^\r])\n/.test(text)

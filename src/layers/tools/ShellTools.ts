@@ -2,9 +2,7 @@
  * A tool that runs commands of an allow-list, without a shell. The toolkit holds the definition; the Layer starts the
  * processes.
  */
-import * as fs from "node:fs"
-import * as path from "node:path"
-import { fileURLToPath } from "node:url"
+import { machine } from "#shell-tools"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Tool from "effect/ai/Tool"
@@ -17,8 +15,6 @@ import { stripControls } from "../../internal/text.ts"
 import { InvalidDefinition } from "../../RunError.ts"
 import { Sandbox } from "../../services/Sandbox.ts"
 import * as Collect from "../internal/process/collect.ts"
-import { programDirectories } from "../internal/process/environment.ts"
-import * as Process from "../internal/process/run.ts"
 
 /** How many characters of each output an error message holds. */
 const maxShown = 2000
@@ -146,7 +142,10 @@ export const layer = (options: Options): Layer.Layer<Tool.HandlersFor<typeof too
     Effect.map(
       Effect.try({
         try: () => prepare(options),
-        catch: (cause) => (cause instanceof InvalidDefinition ? cause : invalid(String(cause), "See the problem"))
+        catch: (cause) =>
+          cause instanceof InvalidDefinition
+            ? cause
+            : new InvalidDefinition({ subject: "ShellTools.layer", problem: String(cause), remedy: "See the problem" })
       }),
       (settings) =>
         toolkit.of({
@@ -230,29 +229,13 @@ const runCommand = Effect.fnUntraced(function* (
   return { exitCode: ended.exitCode, signal: ended.signal, ...outputOf(ended), truncated: ended.cut }
 })
 
-const outputOf = ({ stderr, stdout }: Process.Ended) => ({ stdout: textOf(stdout), stderr: textOf(stderr) })
+const outputOf = ({ stderr, stdout }: Collect.Ended) => ({ stdout: textOf(stdout), stderr: textOf(stderr) })
 const textOf = (bytes: Uint8Array) => stripControls(new TextDecoder().decode(bytes))
 
-const invalid = (problem: string, remedy: string) =>
-  new InvalidDefinition({ subject: "ShellTools.layer", problem, remedy })
-
 const prepare = (options: Options): Settings => {
-  const cwd = path.resolve(typeof options.cwd === "string" ? options.cwd : fileURLToPath(options.cwd))
-  if (fs.statSync(cwd, { throwIfNoEntry: false })?.isDirectory() !== true) {
-    throw invalid(`its directory ${cwd} does not exist`, "Give a directory that exists")
-  }
   const limits = limitsOf(options)
-  const directories = programDirectories({ cwd, env: limits.env })
-  const fileOf = (command: string): string => {
-    const file = lookUp(command, directories)
-    if (file !== undefined) return file
-    throw invalid(`there is no program "${command}" in PATH`, "Install it, or give its absolute path")
-  }
-  return {
-    ...limits,
-    processes: Process.spawner({ directoryOf: () => cwd }),
-    rules: options.allow.map((entry) => ruleOf(entry, fileOf))
-  }
+  const { fileOf, processes } = machine(options.cwd, limits.env)
+  return { ...limits, processes, rules: options.allow.map((entry) => ruleOf(entry, fileOf)) }
 }
 
 const limitsOf = ({ env = {}, grace, maxOutputBytes, timeout }: Limits) => ({
@@ -277,21 +260,4 @@ const ruleOf = (entry: Allowed, fileOf: (command: string) => string): Rule => {
     accepts: (given) => given.length === args.length && args.every((arg, n) => given[n] === arg),
     text: [command, ...args].join(" ")
   }
-}
-
-const lookUp = (command: string, directories: ReadonlyArray<string>): string | undefined => {
-  const isName = command !== "" && command === path.basename(command)
-  const places = path.isAbsolute(command)
-    ? [command]
-    : isName
-      ? directories.map((directory) => path.join(directory, command))
-      : []
-  return places.find((file) => {
-    try {
-      fs.accessSync(file, fs.constants.X_OK)
-      return fs.statSync(file).isFile()
-    } catch {
-      return false
-    }
-  })
 }

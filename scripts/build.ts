@@ -1,9 +1,10 @@
 /**
- * `npm run build`: compiles src to dist, with declarations and source maps, after removing what was there; then writes the
- * entrance that Node finds, `dist/index.deferred.js`.
+ * `npm run build`: compiles src to dist, with declarations and source maps, after removing what was there; marks what bundlers
+ * may leave out; then writes the entrance that Node finds, `dist/index.deferred.js`.
  */
 import * as fs from "node:fs"
 import * as path from "node:path"
+import { marked } from "./pure.ts"
 import { report, root, run } from "./support.ts"
 
 const out = path.join(root, "dist")
@@ -40,10 +41,28 @@ const entrance = (): string => {
   ].join("\n")
 }
 
+/** Marks the calls of all modules. */
+const markAll = (): void => {
+  for (const file of fs
+    .readdirSync(out, { recursive: true, encoding: "utf8" })
+    .filter((file) => file.endsWith(".js"))) {
+    const module = path.join(out, file)
+    const { map, source } = marked(
+      fs.readFileSync(module, "utf8"),
+      JSON.parse(fs.readFileSync(`${module}.map`, "utf8")) as { readonly mappings: string }
+    )
+    fs.writeFileSync(module, source)
+    fs.writeFileSync(`${module}.map`, JSON.stringify(map))
+  }
+}
+
 fs.rmSync(out, { recursive: true, force: true })
 const outcome = await run("tsc", ["-p", "tsconfig.build.json"])
 report("build", outcome)
-if (outcome.ok) fs.writeFileSync(path.join(out, "index.deferred.js"), entrance())
+if (outcome.ok) {
+  markAll()
+  fs.writeFileSync(path.join(out, "index.deferred.js"), entrance())
+}
 const bin = path.join(out, "bin.js")
 if (fs.existsSync(bin)) fs.chmodSync(bin, 0o755)
 process.exitCode = outcome.ok ? 0 : 1

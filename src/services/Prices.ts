@@ -10,6 +10,7 @@ import * as Schema from "effect/Schema"
 import * as Models from "../data/models.ts"
 import type { Price } from "../data/models.ts"
 import * as Shipped from "../data/prices.generated.ts"
+import { absent } from "../internal/optional.ts"
 
 export type { Price } from "../data/models.ts"
 
@@ -200,7 +201,7 @@ export const layerGenaiPrices: Layer.Layer<never, PricesUnavailable> = Layer.eff
   Effect.gen(function* () {
     const around = yield* CurrentPrices
     const { calcPrice } = yield* Effect.tryPromise({
-      try: () => import("@pydantic/genai-prices"),
+      try: () => import("@pydantic/genai-prices").catch(absent),
       catch: (cause) => new PricesUnavailable({ package: "@pydantic/genai-prices", cause })
     })
     const given: Prices = {

@@ -19,6 +19,7 @@ import * as Stream from "effect/Stream"
 import type { Json } from "effect/Schema"
 import { assertOptions, assertText } from "../../internal/definition.ts"
 import { messageOf } from "../../internal/message.ts"
+import { absent } from "../../internal/optional.ts"
 import { durationOf } from "../../internal/toolDefinition.ts"
 import type * as RunError from "../../RunError.ts"
 import { DurableError, InvalidDefinition, type OutcomeUnknown } from "../../RunError.ts"
@@ -580,7 +581,7 @@ export const layerPostgres = (
   const settings = settingsOf(subject, options)
   const url = Redacted.isRedacted(options.url) ? (options.url as Redacted.Redacted) : Redacted.make(options.url)
   const database = Effect.map(
-    loaded(() => import("@effect/sql-pg/PgClient"), "npm install @effect/sql-pg"),
+    loaded(() => import("@effect/sql-pg/PgClient").catch(absent), "npm install @effect/sql-pg"),
     ({ layer }) => layer({ url, maxConnections: options.maxConnections ?? 10 })
   )
   return engineOn(database, settings)

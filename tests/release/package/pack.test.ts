@@ -8,6 +8,7 @@ import * as module from "node:module"
 import * as os from "node:os"
 import * as path from "node:path"
 import { promisify } from "node:util"
+import { build } from "esbuild"
 import { publint } from "publint"
 import { formatMessage } from "publint/utils"
 import { afterAll, beforeAll, expect, it } from "vitest"
@@ -54,6 +55,21 @@ beforeAll(async () => {
   fs.cpSync(path.join(import.meta.dirname, "consumer"), project, { recursive: true })
 }, 240_000)
 afterAll(() => fs.rmSync(directory, { recursive: true, force: true }))
+
+/** The files that a bundle of a program holds something of. */
+const bundled = async (absWorkingDir: string, entry: string): Promise<ReadonlyArray<string>> => {
+  const { metafile } = await build({
+    absWorkingDir,
+    entryPoints: [entry],
+    bundle: true,
+    platform: "node",
+    format: "esm",
+    metafile: true,
+    write: false
+  })
+  const inputs = Object.values(metafile.outputs).flatMap(({ inputs }) => Object.entries(inputs))
+  return inputs.flatMap(([file, { bytesInOutput }]) => (bytesInOutput > 0 ? [file] : []))
+}
 
 const expected = { answer: "42, twice", same: "42, twice", length: 9, steps: 2, last: "RunCompleted", oneModule: true }
 
@@ -109,6 +125,16 @@ it("what the README says on installing works in an empty folder, and installs no
   expect(
     ["markdownlint", "@modelcontextprotocol/sdk", "express"].filter((name) => fs.existsSync(path.join(modules, name)))
   ).toEqual([])
+  // A bundle holds what the program uses, and asks for no optional part.
+  expect((await bundled(empty, "hello.ts")).filter((file) => /\/(mcp|skills|durable|server)\//.test(file))).toEqual([])
+  fs.writeFileSync(
+    path.join(empty, "explicit.js"),
+    `import * as Agent from "troupe/Agent"
+     import * as OpenAi from "troupe/OpenAi"
+     console.log(Agent.make("clerk", {}), OpenAi.layer({ model: "gpt-4.1-mini" }))`
+  )
+  const others = (await bundled(empty, "explicit.js")).filter((file) => !/^node_modules\/(troupe|effect)\//.test(file))
+  expect(others).toEqual(["explicit.js"])
   // What an optional part is needed for says so.
   fs.writeFileSync(
     path.join(empty, "mcp.ts"),

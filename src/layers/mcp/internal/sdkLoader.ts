@@ -3,6 +3,7 @@
  * for the I/O thread as the files that `connectionProgram.ts` requires.
  */
 import { createRequire } from "node:module"
+import { absent } from "../../../internal/optional.ts"
 import type { SdkFiles } from "./connectionProgram.ts"
 import type { IncomingParts } from "./incoming.ts"
 
@@ -23,15 +24,15 @@ let loaded: Promise<Sdk> | undefined
 /** The SDK in this thread. Rejects when it is not installed. */
 export const load = (): Promise<Sdk> =>
   (loaded ??= Promise.all([
-    import("@modelcontextprotocol/sdk/client/index.js"),
-    import("@modelcontextprotocol/sdk/client/streamableHttp.js"),
-    import("@modelcontextprotocol/sdk/client/sse.js"),
-    import("@modelcontextprotocol/sdk/client/auth.js"),
-    import("@modelcontextprotocol/sdk/client/stdio.js"),
-    import("@modelcontextprotocol/sdk/inMemory.js"),
-    import("@modelcontextprotocol/sdk/shared/auth.js"),
-    import("@modelcontextprotocol/sdk/shared/stdio.js"),
-    import("@modelcontextprotocol/sdk/types.js")
+    import("@modelcontextprotocol/sdk/client/index.js").catch(absent),
+    import("@modelcontextprotocol/sdk/client/streamableHttp.js").catch(absent),
+    import("@modelcontextprotocol/sdk/client/sse.js").catch(absent),
+    import("@modelcontextprotocol/sdk/client/auth.js").catch(absent),
+    import("@modelcontextprotocol/sdk/client/stdio.js").catch(absent),
+    import("@modelcontextprotocol/sdk/inMemory.js").catch(absent),
+    import("@modelcontextprotocol/sdk/shared/auth.js").catch(absent),
+    import("@modelcontextprotocol/sdk/shared/stdio.js").catch(absent),
+    import("@modelcontextprotocol/sdk/types.js").catch(absent)
   ]).then(([client, streamable, sse, auth, stdio, memory, oauth, shared, types]) => ({
     ...oauth,
     Client: client.Client,

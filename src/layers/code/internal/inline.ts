@@ -6,17 +6,19 @@ import { CodeEngineError, type Program, type Running, type Turn } from "../../..
 import { isSync } from "../../../services/SyncBridge.ts"
 import { type Machine, type Made, make } from "./threads/machine.ts"
 
+/** A compiled `WebAssembly.Module`, which the types of some platforms do not know. */
+type Compiled = object
+
 /** The engine, compiled once for all programs. */
 interface Engine {
-  readonly module: WebAssembly.Module
+  readonly module: Compiled
   readonly create: Made["create"]
 }
 
-/** The WebAssembly of `quickjs-wasi`: its bytes, or compiled. */
-export type Wasm = ArrayBuffer | Uint8Array<ArrayBuffer> | WebAssembly.Module
+/** The WebAssembly of `quickjs-wasi`: its bytes, or a compiled `WebAssembly.Module`. */
+export type Wasm = ArrayBuffer | Uint8Array | Compiled
 
-/** The types of Node name it, and do not have it. */
-const compile = (bytes: ArrayBuffer | Uint8Array<ArrayBuffer>): Promise<WebAssembly.Module> =>
+const compile = (bytes: ArrayBuffer | Uint8Array): Promise<Compiled> =>
   (globalThis as unknown as { readonly WebAssembly: { readonly compile: typeof compile } }).WebAssembly.compile(bytes)
 
 /** Loads the engine. */
@@ -42,7 +44,7 @@ export const start = Effect.fnUntraced(function* ({ create, module }: Engine, pr
     })
   }
   const made = Effect.tryPromise({
-    try: () => make(program, { create, wasm: module, worked: () => performance.now() }),
+    try: () => make(program, { create, wasm: module as Made["wasm"], worked: () => performance.now() }),
     catch: (error) =>
       new CodeEngineError({ problem: messageOf(error), remedy: "Give it the file quickjs-wasi/quickjs.wasm" })
   })

@@ -92,7 +92,7 @@ export const normalise = (
     const waiting = Suspension.openCalls(prompt.content)
     const refusal = waiting.length === 0 ? undefined : Suspension.refusalOf(prompt.content, signing)
     if (refusal !== undefined) return Effect.fail(new InvalidApproval({ path, ...refusal }))
-    const sorted = sorter()
+    const sorted = new Sorter()
     for (const message of prompt.content) {
       const problem = message.role === "tool" ? sorted.addResults(message) : sorted.addOther(message)
       if (problem !== undefined) return invalid(path, problem)
@@ -101,65 +101,71 @@ export const normalise = (
   })
 
 /** Puts the results of each turn behind its calls, in the order of the calls. */
-const sorter = () => {
-  const messages: Array<Prompt.Message> = []
-  let calls: Array<Prompt.ToolCallPart> = []
-  let callIds = new Set<string>()
-  let results = new Map<string, Prompt.ToolResultPart>()
-  let answers: Array<Prompt.ToolMessage> = []
-  let answered = false
-  const add = (message: Prompt.Message) => {
-    const kept = Suspension.strip(message)
-    if (kept !== undefined) messages.push(kept)
-  }
-  const flush = () => {
-    if (calls.length > 0) for (const message of settle(calls, results, answers)) add(message)
-    calls = []
-    callIds = new Set()
-    results = new Map()
-    answers = []
-    answered = false
-  }
-  return {
-    /** Takes a message of results; gives what is wrong with it. */
-    addResults: (message: Prompt.ToolMessage): string | undefined => {
-      if (message.content.length > 0) answered = true
-      for (const part of message.content) {
-        if (part.type !== "tool-result") continue
-        if (!callIds.has(part.id)) return `the result of tool call "${part.id}" has no call before it`
-        if (results.has(part.id)) return `tool call "${part.id}" has two results`
-        results.set(part.id, part)
-      }
-      if (calls.length === 0) add(message)
-      else answers.push(message)
-      return undefined
-    },
-    /** Takes any other message. */
-    addOther: (message: Prompt.Message): undefined => {
-      // An assistant's turn may span several messages, and its calls are answered after the last of them.
-      if (message.role !== "assistant" || answered) flush()
-      add(message)
-      if (message.role !== "assistant") return
-      for (const part of message.content) {
-        if (part.type !== "tool-call" || part.providerExecuted) continue
-        calls.push(part)
-        callIds.add(part.id)
-      }
-    },
-    end: (): Normalised => {
-      flush()
-      return { messages, open: undefined }
-    },
-    /** The end of a transcript whose last calls wait. */
-    endOpen: (waiting: Open["waiting"]): Normalised => {
-      // Other calls of the step were made, or their outcome is unknown: they are not made again.
-      const open = new Set(waiting.map(({ call }) => call.id))
-      for (const call of calls) {
-        if (results.has(call.id) || open.has(call.id)) continue
-        results.set(call.id, result(call, lost, true))
-      }
-      return { messages, open: { calls, results, waiting } }
+class Sorter {
+  readonly #messages: Array<Prompt.Message> = []
+  #calls: Array<Prompt.ToolCallPart> = []
+  #callIds = new Set<string>()
+  #results = new Map<string, Prompt.ToolResultPart>()
+  #answers: Array<Prompt.ToolMessage> = []
+  #isAnswered = false
+
+  /** Takes a message of results; gives what is wrong with it. */
+  addResults(message: Prompt.ToolMessage): string | undefined {
+    if (message.content.length > 0) this.#isAnswered = true
+    for (const part of message.content) {
+      if (part.type !== "tool-result") continue
+      if (!this.#callIds.has(part.id)) return `the result of tool call "${part.id}" has no call before it`
+      if (this.#results.has(part.id)) return `tool call "${part.id}" has two results`
+      this.#results.set(part.id, part)
     }
+    if (this.#calls.length === 0) this.#add(message)
+    else this.#answers.push(message)
+    return undefined
+  }
+
+  /** Takes any other message. */
+  addOther(message: Prompt.Message): undefined {
+    // An assistant's turn may span several messages, and its calls are answered after the last of them.
+    if (message.role !== "assistant" || this.#isAnswered) this.#flush()
+    this.#add(message)
+    if (message.role !== "assistant") return
+    for (const part of message.content) {
+      if (part.type !== "tool-call" || part.providerExecuted) continue
+      this.#calls.push(part)
+      this.#callIds.add(part.id)
+    }
+  }
+
+  end(): Normalised {
+    this.#flush()
+    return { messages: this.#messages, open: undefined }
+  }
+
+  /** The end of a transcript whose last calls wait. */
+  endOpen(waiting: Open["waiting"]): Normalised {
+    const [calls, results] = [this.#calls, this.#results]
+    // Other calls of the step were made, or their outcome is unknown: they are not made again.
+    const open = new Set(waiting.map(({ call }) => call.id))
+    for (const call of calls) {
+      if (results.has(call.id) || open.has(call.id)) continue
+      results.set(call.id, result(call, lost, true))
+    }
+    return { messages: this.#messages, open: { calls, results, waiting } }
+  }
+
+  #add(message: Prompt.Message): void {
+    const kept = Suspension.strip(message)
+    if (kept !== undefined) this.#messages.push(kept)
+  }
+
+  #flush(): void {
+    this.#isAnswered = false
+    if (this.#calls.length === 0) return
+    for (const message of settle(this.#calls, this.#results, this.#answers)) this.#add(message)
+    this.#calls = []
+    this.#callIds = new Set()
+    this.#results = new Map()
+    this.#answers = []
   }
 }
 

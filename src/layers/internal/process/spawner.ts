@@ -115,33 +115,43 @@ const asSignal = (signal: string): NodeJS.Signals => signal as NodeJS.Signals
 const graceOf = ({ forceKillAfter }: KillOptions): number =>
   forceKillAfter === undefined ? defaultGraceMs : Duration.toMillis(Duration.fromInputUnsafe(forceKillAfter))
 
+/** Who waits for something to change. */
+const changes = () => {
+  const waiters = new Set<() => void>()
+  return {
+    changed: () => {
+      for (const wake of waiters) wake()
+    },
+    /** What `read` finds, once it finds something. */
+    until: <A>(read: () => Effect.Effect<A, PlatformFailure> | undefined): Effect.Effect<A, PlatformFailure> =>
+      Effect.callback<A, PlatformFailure>((resume) => {
+        const look = () => {
+          const found = read()
+          if (found === undefined) return
+          waiters.delete(look)
+          resume(found)
+        }
+        waiters.add(look)
+        look()
+        return Effect.sync(() => void waiters.delete(look))
+      })
+  }
+}
+
+const unstartableAs = (name: string, code: string): PlatformFailure => {
+  const detail = `it cannot be started (${code}); is "${path.basename(name)}" there, and may it be run?`
+  return notStarted("Unstartable", detail)
+}
+
 /** What has come from a process, and who waits for it. */
 const received = () => {
-  const chunks = new Map<Output, Array<Uint8Array>>([
-    ["stdout", []],
-    ["stderr", []]
-  ])
+  const chunks: Record<Output, Array<Uint8Array>> = { stdout: [], stderr: [] }
   const over = new Set<Output>()
-  const waiters = new Set<() => void>()
+  const { changed, until } = changes()
   let pid: number | undefined
   let outcome: Settled | undefined
   let unstartable: string | undefined
   let pending = 0
-  const changed = () => {
-    for (const wake of waiters) wake()
-  }
-  const until = <A>(read: () => Effect.Effect<A, PlatformFailure> | undefined): Effect.Effect<A, PlatformFailure> =>
-    Effect.callback<A, PlatformFailure>((resume) => {
-      const look = () => {
-        const found = read()
-        if (found === undefined) return
-        waiters.delete(look)
-        resume(found)
-      }
-      waiters.add(look)
-      look()
-      return Effect.sync(() => void waiters.delete(look))
-    })
   const fail = (error: PlatformFailure) => {
     outcome ??= Effect.fail(error)
     over.add("stdout").add("stderr")
@@ -157,7 +167,7 @@ const received = () => {
         return fail(notStarted("Unstartable", message.code))
       } else if (message.type === "ended") outcome ??= exitOf(message)
       else if (message.bytes === undefined) over.add(message.output)
-      else chunks.get(message.output)!.push(message.bytes)
+      else chunks[message.output].push(message.bytes)
       changed()
     },
     lose: (detail: string) => fail(notStarted("Lost", detail)),
@@ -165,19 +175,14 @@ const received = () => {
     outcome: () => outcome,
     started: (name: string) =>
       until<void>(() => {
-        if (unstartable !== undefined) {
-          const program = path.basename(name)
-          const detail = `it cannot be started (${unstartable}); is "${program}" there, and may it be run?`
-          return Effect.fail(notStarted("Unstartable", detail))
-        }
-        return pid === undefined && outcome === undefined
-          ? undefined
-          : Effect.asVoid(pid === undefined ? outcome! : Effect.void)
+        if (unstartable !== undefined) return Effect.fail(unstartableAs(name, unstartable))
+        if (pid !== undefined) return Effect.void
+        return outcome === undefined ? undefined : Effect.asVoid(outcome)
       }),
     end: until(() => outcome),
     next: (output: Output) => {
       const piece = () => {
-        const chunk = chunks.get(output)!.shift()
+        const chunk = chunks[output].shift()
         if (chunk !== undefined) return Effect.succeed(chunk)
         return over.has(output) ? Effect.succeed(undefined) : undefined
       }

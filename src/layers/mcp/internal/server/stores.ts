@@ -137,9 +137,7 @@ export const sessions = (
     Effect.gen(function* () {
       const store = yield* SessionStore
       const { addResource, addTemplate } = yield* load
-      const isServed = (id: string) => id.startsWith(prefix) && id.length > prefix.length
-      const exists = (id: string) =>
-        Effect.map(store.read(id, Number.MAX_SAFE_INTEGER), (stored) => stored !== undefined)
+      const served = servedBy(store, prefix)
       yield* addResource({
         uri: base,
         name: "sessions",
@@ -148,7 +146,7 @@ export const sessions = (
         content: Effect.map(store.list(maxListed, prefix === "" ? undefined : prefix), (all) =>
           textOf({
             sessions: all
-              .filter(({ id }) => isServed(id))
+              .filter(({ id }) => served.has(id))
               .map((info) => ({ ...info, uri: `${base}/${encodeURIComponent(info.id)}` }))
           })
         )
@@ -159,35 +157,43 @@ export const sessions = (
         name: "session",
         description: "The turns of one conversation, the newest last.",
         mimeType: json,
-        content: (id = "") =>
-          Effect.gen(function* () {
-            if (!isServed(id) || !(yield* exists(id))) return undefined
-            const turns = Transcript.turns(yield* Effect.provideService(history(id), SessionStore, store))
-            return textOf({
-              session: id,
-              omitted: Math.max(turns.length - maxTurns, 0),
-              turns: turns.slice(-maxTurns).map(({ answer, toolCalls, user }) => ({
-                user,
-                toolCalls: toolCalls.map(({ status, tool }) => ({ tool, status })),
-                answer
-              }))
-            })
-          }),
-        complete: {
-          id: (begun) =>
-            Effect.map(
-              startingWith(
-                prefix.startsWith(begun) ? prefix : begun,
-                (id) => Effect.map(exists(id), (isThere) => (isThere ? id : undefined)),
-                (after) => Effect.map(store.list(101, after), (all) => all.map(({ id }) => id)),
-                (id) => id
-              ),
-              (all) => all.filter(isServed)
-            )
-        }
+        content: (id = "") => served.turns(id),
+        complete: { id: served.startingWith }
       })
     })
   )
+}
+
+/** The sessions of a store that are served: those whose ids begin with the prefix, and have more. */
+const servedBy = (store: SessionStore["Service"], prefix: string) => {
+  const has = (id: string) => id.startsWith(prefix) && id.length > prefix.length
+  const exists = (id: string) => Effect.map(store.read(id, Number.MAX_SAFE_INTEGER), (stored) => stored !== undefined)
+  return {
+    has,
+    turns: Effect.fnUntraced(function* (id: string) {
+      if (!has(id) || !(yield* exists(id))) return undefined
+      const turns = Transcript.turns(yield* Effect.provideService(history(id), SessionStore, store))
+      return textOf({
+        session: id,
+        omitted: Math.max(turns.length - maxTurns, 0),
+        turns: turns.slice(-maxTurns).map(({ answer, toolCalls, user }) => ({
+          user,
+          toolCalls: toolCalls.map(({ status, tool }) => ({ tool, status })),
+          answer
+        }))
+      })
+    }),
+    startingWith: (begun: string) =>
+      Effect.map(
+        startingWith(
+          prefix.startsWith(begun) ? prefix : begun,
+          (id) => Effect.map(exists(id), (isThere) => (isThere ? id : undefined)),
+          (after) => Effect.map(store.list(101, after), (all) => all.map(({ id }) => id)),
+          (id) => id
+        ),
+        (all) => all.filter(has)
+      )
+  }
 }
 
 /** The newest runs that are listed, and the events of a run that are shown. */

@@ -5,6 +5,7 @@
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Tool from "effect/ai/Tool"
+import type * as Redacted from "effect/Redacted"
 
 /** The MCP server that the tool belongs to, by the name that the program gave it. Default: the tool is the program's own. */
 export const ServerName: Context.Reference<string | undefined> = Context.Reference<string | undefined>(
@@ -91,6 +92,20 @@ export const SearchesWeb: Context.Reference<Search | undefined> = Context.Refere
   "troupe/ToolSearchesWeb",
   { defaultValue: () => undefined }
 )
+
+/**
+ * Arguments of a tool that its provider runs, which are secret: a model's Layer reveals them in the request, and keeps them out of
+ * messages and tapes. Default: none.
+ */
+export const SecretArguments: Context.Reference<SecretFields> = Context.Reference<SecretFields>(
+  "troupe/ToolSecretArguments",
+  { defaultValue: () => ({}) }
+)
+
+/** Fields whose values are secret, or objects of such fields. */
+export interface SecretFields {
+  readonly [name: string]: Redacted.Redacted | SecretFields
+}
 
 /** Reads a mark of a tool. */
 export const markOf = <A>(tool: Tool.Any, mark: Context.Reference<A>): A =>

@@ -54,6 +54,7 @@ import * as ClientTransport from "./internal/transport/client.ts"
 import type { Client } from "./internal/transport/client.ts"
 import type { Transport } from "./internal/transport/select.ts"
 import { answeringBy } from "./internal/answerTool.ts"
+import { secretsOf } from "../internal/model/providerTool.ts"
 import { ask, formatOf, type StructuredOutput, type Ways } from "../internal/model/typedOutput.ts"
 import { serverAt } from "./internal/servers.ts"
 import type { Fields } from "../internal/model/wire.ts"
@@ -402,6 +403,8 @@ interface Call {
   readonly decoder: Decoding.Decoder
   /** True when the caller is not the agent loop, so that the Layer itself retries and traces. */
   readonly alone: boolean
+  /** Texts that no message may hold. */
+  readonly secrets: ReadonlyArray<string>
 }
 
 const hasOptions = ({ chat: _chat, responses: _responses, body: _body, ...own }: CallOptions): boolean =>
@@ -531,7 +534,9 @@ class Provider {
     memory: ModelInfo.RunMemory | undefined
   ): Call | Problem {
     const output = formatOf(request) ?? fiber.getRef(ModelInfo.OutputFormat)
-    const carried = this.#carrier(fiber, this.#at.secrets)
+    const own = secretsOf(request.tools)
+    const secrets = own.length === 0 ? this.#at.secrets : [...this.#at.secrets, ...own]
+    const carried = this.#carrier(fiber, secrets)
     if ("kind" in carried) return carried
     const { nameOf, transport } = carried
     const alone = !fiber.getRef(ModelInfo.CallerRetries)
@@ -554,7 +559,7 @@ class Provider {
       const name = nameOf === undefined ? undefined : () => nameOf(this.#requestOf({ ...question, isStreamed: false }))
       const newId = idMaker(name, fiber.getRef(Random.Random))
       const decoder = answeringBy(typed.answerTool, this.#decoder(newId, tools))
-      return { question, transport, decoder, alone }
+      return { question, transport, decoder, alone, secrets }
     } catch (error) {
       return ofEncoding(error)
     }
@@ -623,7 +628,8 @@ class Provider {
   #fail(problem: Problem, method: string, call: Call | undefined): Effect.Effect<never, AiError.AiError> {
     const { body, path = "" } = call?.question ?? {}
     const model = String(body?.["model"] ?? this.#options.model)
-    return Failing.fail(this.#at, problem, { method, path, model, sent: new Set(Object.keys(body ?? {})) })
+    const at = call === undefined ? this.#at : { ...this.#at, secrets: call.secrets }
+    return Failing.fail(at, problem, { method, path, model, sent: new Set(Object.keys(body ?? {})) })
   }
 }
 

@@ -1,10 +1,13 @@
 /** Tools that a model's provider runs itself, and the search that any model may have. */
+import * as fs from "node:fs"
+import * as os from "node:os"
+import * as path from "node:path"
 import { createAnthropic } from "@ai-sdk/anthropic"
 import { createGoogle } from "@ai-sdk/google"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Redacted, Stream } from "effect"
 import { LanguageModel } from "effect/ai"
-import { Agent, AgentTool, AiSdk, DemoModel, Fallback, OpenAi, TestModel, WebSearch } from "troupe"
+import { Agent, AgentTool, AiSdk, Cassette, DemoModel, Fallback, OpenAi, TestModel, WebSearch } from "troupe"
 import { collect } from "../../support/grammar.ts"
 import { json, serve } from "../../support/wire.ts"
 
@@ -32,17 +35,17 @@ const items = [
   { type: "image_generation_call", id: "ig_1", status: "completed", revised_prompt: "a cat", result: "iVBORw0KGgo=" },
   cited
 ]
-const response = { id: "resp_1", model: "gpt-5", status: "completed", output: items, usage: {} }
 
 /** OpenAI's own host, by a function. */
-const openAi = (options: Partial<OpenAi.Options> = {}) => {
+const openAi = (options: Partial<OpenAi.Options> = {}, output: ReadonlyArray<object> = items) => {
+  const response = { id: "resp_1", model: "gpt-5", status: "completed", output, usage: {} }
   const bodies: Array<any> = []
   const transport = (_url: string, init: { readonly body?: unknown }) => {
     const body = JSON.parse(String(init.body))
     bodies.push(body)
     if (body.stream !== true) return Promise.resolve(Response.json(response))
     const events = [
-      ...items.flatMap((item, index) => [
+      ...output.flatMap((item, index) => [
         { type: "response.output_item.added", output_index: index, item: { ...item, status: "in_progress" } },
         { type: "response.output_item.done", output_index: index, item }
       ]),
@@ -144,6 +147,124 @@ describe("OpenAi.tools", () => {
     })
   )
 })
+
+describe("OpenAi.tools.mcp", () => {
+  const token = Redacted.make("token-of-the-server")
+  const desk = Agent.make("desk", {
+    retry: "none",
+    tools: [
+      OpenAi.tools.mcp({
+        label: "orders",
+        url: "https://orders.example/mcp",
+        allowedTools: ["find"],
+        readOnly: true,
+        authorization: token,
+        headers: { "x-tenant": Redacted.make("tenant-of-the-server") }
+      }),
+      OpenAi.tools.mcp({ label: "mail", connectorId: "connector_gmail" })
+    ]
+  })
+  const called = [
+    { type: "mcp_list_tools", id: "ml_1", server_label: "mail", tools: [] },
+    {
+      type: "mcp_call",
+      id: "mc_1",
+      server_label: "mail",
+      name: "search",
+      arguments: '{"q":"bill"}',
+      output: '["a bill"]'
+    },
+    { type: "mcp_call", id: "mc_2", server_label: "orders", name: "find", arguments: "{}", error: "not found" },
+    cited
+  ]
+
+  it.live("has its calls told apart by their servers, with the tool's name, arguments and result", () =>
+    Effect.gen(function* () {
+      const { bodies, layer } = openAi({}, called)
+      const { events } = yield* Effect.provide(collect(desk, "Look"), layer)
+      assert.deepStrictEqual(bodies[0].tools, [
+        {
+          type: "mcp",
+          server_label: "orders",
+          server_url: "https://orders.example/mcp",
+          require_approval: "never",
+          allowed_tools: { read_only: true, tool_names: ["find"] },
+          authorization: "token-of-the-server",
+          headers: { "x-tenant": "tenant-of-the-server" }
+        },
+        { type: "mcp", server_label: "mail", connector_id: "connector_gmail", require_approval: "never" }
+      ])
+      const of = events.flatMap((event) =>
+        event._tag === "ToolCalled"
+          ? [[event.tool, event.params]]
+          : event._tag === "ToolCompleted" || event._tag === "ToolFailed"
+            ? [[event._tag, event.tool]]
+            : []
+      )
+      assert.deepStrictEqual(of, [
+        ["mcp_mail", { name: "search", arguments: { q: "bill" } }],
+        ["ToolCompleted", "mcp_mail"],
+        ["mcp_orders", { name: "find", arguments: {} }],
+        ["ToolFailed", "mcp_orders"]
+      ])
+    })
+  )
+
+  it.live("keeps its token and headers out of events, errors and tapes", () =>
+    Effect.gen(function* () {
+      const echo = "token-of-the-server and tenant-of-the-server are wrong"
+      const transport = () => Promise.resolve(Response.json({ error: { message: echo } }, { status: 400 }))
+      const { events, exit } = yield* Effect.provide(collect(desk, "Look"), openAi({ transport }).layer)
+      assert.match(JSON.stringify(exit), /are wrong/)
+      assert.notMatch(JSON.stringify([events, exit]), /(token|tenant)-of-the-server/)
+      const file = path.join(fs.mkdtempSync(path.join(os.tmpdir(), "troupe-mcp-")), "tape.json")
+      yield* Effect.provide(desk.run("Look"), [
+        openAi({}, called).layer.pipe(Layer.provide(Cassette.layer({ path: file, mode: "record" })))
+      ])
+      assert.notMatch(fs.readFileSync(file, "utf8"), /(token|tenant)-of-the-server/)
+    })
+  )
+
+  it("refuses a server that is not said, and a label that OpenAI does not take", () => {
+    assert.throws(() => OpenAi.tools.mcp({ label: "a" }), /one of them/)
+    assert.throws(() => OpenAi.tools.mcp({ label: "a b", url: "https://x.example" }), /label/)
+  })
+})
+
+it.live("tools of OpenAI reach a model of the AI SDK in the spelling of that", () =>
+  Effect.gen(function* () {
+    let sent: unknown
+    const model = {
+      specificationVersion: "v4",
+      provider: "openai.responses",
+      modelId: "gpt-5",
+      supportedUrls: {},
+      doStream: () => Promise.reject(new Error("not asked")),
+      doGenerate: ({ tools }: { readonly tools: unknown }) => {
+        sent = tools
+        const finishReason = { unified: "stop", raw: "stop" }
+        return Promise.resolve({ content: [{ type: "text", text: "Done." }], finishReason, usage: {}, warnings: [] })
+      }
+    } as unknown as AiSdk.Model
+    yield* Effect.provide(finder.run("Look"), AiSdk.layer(model))
+    assert.deepStrictEqual(
+      (sent as ReadonlyArray<{ readonly id: string; readonly args: unknown }>).map(({ args, id }) => [id, args]),
+      [
+        [
+          "openai.web_search",
+          {
+            filters: { allowedDomains: ["effect.website"] },
+            searchContextSize: "low",
+            userLocation: { type: "approximate", country: "DE" }
+          }
+        ],
+        ["openai.file_search", { vectorStoreIds: ["vs_1"], maxNumResults: 3 }],
+        ["openai.code_interpreter", { container: { type: "auto", fileIds: ["f_1"] } }],
+        ["openai.image_generation", { size: "1024x1024", outputFormat: "webp" }]
+      ]
+    )
+  })
+)
 
 describe("WebSearch.tool", () => {
   const searched: Array<string> = []

@@ -10,9 +10,9 @@ import * as Tool from "effect/ai/Tool"
 import { Deferred, markOf } from "../../../internal/toolMarks.ts"
 import { Lacking, Unsupported } from "../../internal/model/problems.ts"
 import type { Provider } from "./provider.ts"
+import { argumentsOf, inCamelCase } from "../../internal/model/providerTool.ts"
 import * as Schemas from "../../internal/model/jsonSchema.ts"
 import type { Typed } from "../../internal/model/typedOutput.ts"
-import { isFields } from "../../internal/model/wire.ts"
 import { type Asked, type CallOptions, fields, marked } from "./options.ts"
 import { messagesOf, type PromptTarget } from "./prompt.ts"
 
@@ -82,7 +82,13 @@ const toolOf = (
     if (tool.requiresHandler) {
       throw new Unsupported(`the provider's tool "${tool.name}" needs a handler here, which is not supported yet`)
     }
-    return { type: "provider", id: tool.id, name: tool.name, args: isFields(tool.args) ? { ...tool.args } : {} }
+    const args = argumentsOf(tool)
+    return {
+      type: "provider",
+      id: tool.id,
+      name: tool.name,
+      args: tool.id.startsWith("openai.") ? inCamelCase(args) : { ...args }
+    }
   }
   const description = Tool.getDescription(tool)
   const strict = Tool.getStrictMode(tool)

@@ -47,7 +47,7 @@ const outcomes: Readonly<Record<string, (item: Fields) => Outcome>> = {
     result: only(item, "status", "size", "quality", "background", "output_format")
   }),
   mcp: (item) => ({
-    params: jsonOf(item["arguments"]),
+    params: { name: text(item, "name") ?? "", arguments: jsonOf(item["arguments"]) },
     result: item["error"] == null ? jsonOf(item["output"]) : toJson(item["error"])
   })
 }
@@ -64,13 +64,17 @@ export const readerOf = (tools: ReadonlyArray<Tool.Any>): Reader => {
   if (offered.length === 0) return readNothing
   return (item) => {
     const kind = /^(.+)_call$/.exec(text(item, "type") ?? "")?.[1] ?? ""
-    const tool = offered.find(({ providerName }) => kindOf(providerName) === kind)
+    const tool = offered.find((one) => kindOf(one.providerName) === kind && isServerOf(one, item))
     const outcome = Object.hasOwn(outcomes, kind) ? outcomes[kind]?.(item) : undefined
     const id = text(item, "id")
     if (tool === undefined || outcome === undefined || id === undefined) return none
     return takes(tool, outcome) ? partsOf(tool.name, id, item, outcome) : none
   }
 }
+
+/** An agent can have several MCP servers; their calls have the label of theirs. */
+const isServerOf = ({ args }: { readonly args: unknown }, item: Fields): boolean =>
+  !isFields(args) || args["server_label"] === undefined || args["server_label"] === item["server_label"]
 
 /** Programs that ask through `effect/ai` have results decoded by the schemas of a tool; what they do not take is left out. */
 const takes = (tool: Tool.Any, { params, result }: Outcome): boolean =>

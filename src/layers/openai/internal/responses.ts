@@ -15,6 +15,7 @@ import {
 import * as Files from "./files.ts"
 import { type CallOptions, responsesFields, type Server } from "./options.ts"
 import * as OwnTools from "./ownTools.ts"
+import { argumentsOf } from "../../internal/model/providerTool.ts"
 import * as Schemas from "../../internal/model/jsonSchema.ts"
 import type { Typed } from "../../internal/model/typedOutput.ts"
 import {
@@ -88,7 +89,7 @@ const encodeTool = (tool: Tool.Any): Fields => {
     if (tool.requiresHandler) {
       throw new Unsupported(`the provider's tool "${tool.name}" needs a handler here, which is not supported yet`)
     }
-    return { ...(isFields(tool.args) ? tool.args : {}), type: tool.providerName }
+    return { ...argumentsOf(tool), type: tool.providerName }
   }
   const { schema, strictable } = Schemas.ofTool(tool)
   return {
@@ -124,9 +125,9 @@ const encodeChoice = (choice: LanguageModel.ToolChoice<string>, tools: ReadonlyA
   if (typeof choice === "string") return choice
   if (!("tool" in choice)) return choice.mode ?? "auto"
   const tool = tools.find(({ name }) => name === choice.tool)
-  return tool !== undefined && Tool.isProviderDefined(tool)
-    ? { type: tool.providerName }
-    : { type: "function", name: choice.tool }
+  if (tool === undefined || !Tool.isProviderDefined(tool)) return { type: "function", name: choice.tool }
+  const label = isFields(tool.args) ? tool.args["server_label"] : undefined
+  return { type: tool.providerName, ...(label === undefined ? {} : { server_label: label }) }
 }
 
 const encodeMessage = (message: Prompt.Message, host: string): ReadonlyArray<Fields> => {
@@ -373,7 +374,7 @@ export const approvalProblem = (item: Fields): Problem | undefined =>
   item["type"] === "mcp_approval_request"
     ? {
         kind: "unsupported",
-        message: `the provider asks for approval of its MCP tool ${JSON.stringify(text(item, "name") ?? "")}, which is not supported: set require_approval: "never" on that tool, or give the agent the server's tools by Mcp.layer`
+        message: `the provider asks for approval of its MCP tool ${JSON.stringify(text(item, "name") ?? "")}, which is not supported: use OpenAi.tools.mcp, set require_approval: "never" on that tool, or give the agent the server's tools by Mcp.layer`
       }
     : undefined
 

@@ -1,15 +1,17 @@
 /** Tools that OpenAI runs itself: definitions for agents. `ownTools.ts` reads what became of them. */
 import * as Tool from "effect/ai/Tool"
+import type * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as AgentTool from "../../../AgentTool.ts"
-import type { Location, Search } from "../../../internal/toolMarks.ts"
+import { type Location, type Search, SecretArguments, type SecretFields } from "../../../internal/toolMarks.ts"
+import { InvalidDefinition } from "../../../RunError.ts"
 
 type Args = Readonly<Record<string, Schema.Json | undefined>>
 
-const defined = (name: string, args: Args): Tool.Any =>
+const defined = (name: string, args: Args, customName = name): Tool.Any =>
   Tool.providerDefined({
     id: `openai.${name}` as const,
-    customName: name,
+    customName,
     providerName: name,
     args: Schema.Record(Schema.String, Schema.Json),
     parameters: Schema.Unknown,
@@ -115,3 +117,65 @@ export const imageGeneration = ({
   size
 }: ImageGenerationOptions = {}): AgentTool.AgentTool<string, never> =>
   AgentTool.fromProvider(defined("image_generation", { model, size, quality, background, output_format: format }))
+
+/** A server of the Model Context Protocol that OpenAI calls. */
+export interface McpOptions {
+  /** A name for it, of letters, digits, `-` and `_`: the tool is `mcp_` and this. */
+  readonly label: string
+  /** Its address, which OpenAI has to reach. One of `url`, `connectorId` and `tunnelId` has to be there. */
+  readonly url?: string | undefined
+  /** A service that OpenAI has a connector for, such as `connector_gmail`. */
+  readonly connectorId?: string | undefined
+  /** A Secure MCP Tunnel of OpenAI. */
+  readonly tunnelId?: string | undefined
+  /** What the model is shown of it. */
+  readonly description?: string | undefined
+  /** A token that OpenAI sends to the server. */
+  readonly authorization?: Redacted.Redacted | undefined
+  /** Headers that OpenAI sends to the server. */
+  readonly headers?: Readonly<Record<string, Redacted.Redacted>> | undefined
+  /** The tools that the model may call, by name. Default: all of them. */
+  readonly allowedTools?: ReadonlyArray<string> | undefined
+  /** Only tools that the server says change nothing. Default `false`. */
+  readonly readOnly?: boolean | undefined
+}
+
+/**
+ * A server of the Model Context Protocol, whose tools OpenAI calls itself. Its calls have the tool's name and arguments as params, and
+ * what the tool gave as result. No approval, limit or retry is around them: name the tools that may be called in `allowedTools`, and
+ * take `Mcp.layer` for a server whose calls a person has to approve. Token and headers are in the request alone. Throws
+ * `InvalidDefinition` for a label that OpenAI does not take, and where it is not said which server it is.
+ */
+export const mcp = (options: McpOptions): AgentTool.AgentTool<string, never> => {
+  const { allowedTools, authorization, connectorId, description, headers, label, readOnly, tunnelId, url } = options
+  const places = [url, connectorId, tunnelId].filter((place) => place !== undefined)
+  if (places.length !== 1) {
+    return invalid(`it has ${places.length} of url, connectorId and tunnelId`, "Give one of them")
+  }
+  if (!/^[A-Za-z][\w-]{0,59}$/.test(label)) {
+    return invalid(`its label is ${JSON.stringify(label)}`, "Use a letter, and then up to 59 letters, digits, - and _")
+  }
+  const args = {
+    server_label: label,
+    server_url: url,
+    connector_id: connectorId,
+    tunnel_id: tunnelId,
+    server_description: description,
+    require_approval: "never",
+    allowed_tools: allowedOf(allowedTools, readOnly)
+  }
+  const secret: SecretFields = {
+    ...(authorization === undefined ? {} : { authorization }),
+    ...(headers === undefined ? {} : { headers })
+  }
+  return AgentTool.fromProvider(defined("mcp", args, `mcp_${label}`).annotate(SecretArguments, secret))
+}
+
+const allowedOf = (names: ReadonlyArray<string> | undefined, readOnly = false): Schema.Json | undefined => {
+  if (!readOnly) return names === undefined ? undefined : [...names]
+  return { read_only: true, ...(names === undefined ? {} : { tool_names: [...names] }) }
+}
+
+const invalid = (problem: string, remedy: string): never => {
+  throw new InvalidDefinition({ subject: "OpenAi.tools.mcp", problem, remedy })
+}

@@ -2,6 +2,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible"
+import type { ImageModelV4, ImageModelV4CallOptions, SpeechModelV4, TranscriptionModelV4 } from "@ai-sdk/provider"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Redacted } from "effect"
 import { Agent, AiSdk, Images, OpenAi, Speech, TestModel, Transcription } from "troupe"
@@ -215,6 +216,69 @@ describe("AiSdk", () => {
         AiSdk.layerImages(painter, { retry: "none" })
       )
       assert.deepStrictEqual(images, [{ mediaType: "image/png", data: png }])
+    })
+  )
+
+  it.live("calls models of the interfaces of @ai-sdk/provider with all that they take", () =>
+    Effect.gen(function* () {
+      const asked: Array<object> = []
+      const about = { specificationVersion: "v4", provider: "fake.media", modelId: "m" } as const
+      const response = { timestamp: new Date(0), modelId: "m", headers: {} }
+      const painter: ImageModelV4 = {
+        ...about,
+        maxImagesPerCall: ({ modelId }) => Promise.resolve(modelId === "m" ? 2 : 1),
+        doGenerate: async (options) => {
+          asked.push(options)
+          const usage = { inputTokens: 1, outputTokens: options.n, totalTokens: undefined }
+          return { images: Array.from({ length: options.n }, () => pngText), warnings: [], response, usage }
+        }
+      }
+      const made = yield* Effect.provide(
+        Images.generate({ prompt: "cats", count: 5, aspectRatio: "1:1", seed: 7 }),
+        AiSdk.layerImages(painter, { providerOptions: { fake: { style: "calm" } } })
+      )
+      assert.lengthOf(made.images, 5)
+      assert.deepStrictEqual(made.usage, { inputTokens: 3, outputTokens: 5 })
+      const { abortSignal, ...first } = asked[0] as ImageModelV4CallOptions
+      assert.instanceOf(abortSignal, AbortSignal)
+      assert.deepStrictEqual(first, {
+        prompt: "cats",
+        n: 2,
+        size: undefined,
+        aspectRatio: "1:1",
+        seed: 7,
+        files: undefined,
+        mask: undefined,
+        providerOptions: { fake: { style: "calm" } }
+      })
+      const speaker: SpeechModelV4 = {
+        ...about,
+        doGenerate: async (options) => (asked.push(options), { audio: png, warnings: [], response })
+      }
+      yield* Effect.provide(
+        Speech.synthesize({ text: "hi", speed: 2, instructions: "calm" }),
+        AiSdk.layerSpeech(speaker)
+      )
+      assert.deepInclude(asked[3], { text: "hi", speed: 2, instructions: "calm", outputFormat: "mp3" })
+      const writer: TranscriptionModelV4 = {
+        ...about,
+        doGenerate: async (options) => {
+          asked.push(options)
+          const segments = [{ text: "hi", startSecond: 0, endSecond: 1.5 }]
+          return { text: "hi", segments, language: "en", durationInSeconds: 1.5, warnings: [], response }
+        }
+      }
+      const written = yield* Effect.provide(
+        Transcription.transcribe({ mediaType: "audio/wav", data: png, segments: true }),
+        AiSdk.layerTranscription(writer)
+      )
+      assert.deepStrictEqual(written, {
+        text: "hi",
+        segments: [{ text: "hi", startSecond: 0, endSecond: 1.5 }],
+        language: "en",
+        durationSeconds: 1.5
+      })
+      assert.deepInclude(asked[4], { mediaType: "audio/wav", timestampGranularities: ["segment"] })
     })
   )
 

@@ -3,11 +3,12 @@ import type { SharedV4ProviderOptions } from "@ai-sdk/provider"
 import * as Effect from "effect/Effect"
 import type * as AiError from "effect/ai/AiError"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import type * as Images from "../../../services/Images.ts"
 import type * as Speech from "../../../services/Speech.ts"
 import type * as Transcription from "../../../services/Transcription.ts"
 import { audioType, bytesOf, imageType, secondsOf } from "../../internal/model/media.ts"
-import { malformed } from "../../internal/model/problems.ts"
+import { malformed, type Problem } from "../../internal/model/problems.ts"
 import { isFields, list, number, text } from "../../internal/model/wire.ts"
 import * as Calls from "./calls.ts"
 import type { ProviderOptions } from "./options.ts"
@@ -37,48 +38,74 @@ const asking = (model: Model): Ask => model.doGenerate.bind(model) as unknown as
 const own = ({ providerOptions = {} }: Options) => ({ providerOptions: providerOptions as SharedV4ProviderOptions })
 
 const mebi = 1024 * 1024
-const tooLarge = (bytes: number, most: number) =>
-  Effect.fail(
-    malformed(
-      `the answer has ${bytes} bytes, and ${most} are allowed: raise \`maxAnswerBytes\` if such answers are meant`
-    )
+const tooLarge = (bytes: number, most: number): Problem =>
+  malformed(
+    `the answer has ${bytes} bytes, and ${most} are allowed: raise \`maxAnswerBytes\` if such answers are meant`
   )
 
-/** Images by a model, in as many calls as it takes. */
+/** Images by a model, in as many requests as it takes, two at once. */
 export const images = (model: Model, options: Options): Images.Images["Service"] => {
   const calls = Calls.make(model, "generateImages", options)
   const most = options.maxAnswerBytes ?? 256 * mebi
   const ask = asking(model)
+  const some = (request: Images.Request, n: number): Effect.Effect<Images.Result, AiError.AiError> =>
+    calls.ask(
+      (abortSignal) =>
+        ask({
+          prompt: request.prompt,
+          n,
+          size: request.size,
+          aspectRatio: request.aspectRatio,
+          seed: request.seed,
+          files: request.images?.map((image) => ({ type: "file", ...image })),
+          mask: request.mask === undefined ? undefined : { type: "file", ...request.mask },
+          abortSignal,
+          ...own(options)
+        }),
+      imagesIn
+    )
   return {
     generate: (request) =>
-      calls.ask(
-        (abortSignal) =>
-          ask({
-            prompt: request.prompt,
-            n: request.count ?? 1,
-            size: request.size,
-            aspectRatio: request.aspectRatio,
-            seed: request.seed,
-            files: request.images?.map((image) => ({ type: "file", ...image })),
-            mask: request.mask === undefined ? undefined : { type: "file", ...request.mask },
-            abortSignal,
-            ...own(options)
-          }),
-        (answer) => {
-          const given = isFields(answer) ? list(answer, "images") : []
-          const made = given.flatMap((one) => Option.toArray(bytesOf(one)))
-          if (made.length === 0 || made.length < given.length)
-            return Effect.fail(malformed("the answer has no image that can be read"))
-          const size = made.reduce((sum, { length }) => sum + length, 0)
-          if (size > most) return tooLarge(size, most)
-          const usage = isFields(answer) ? answer["usage"] : undefined
-          return Effect.succeed({
-            images: made.map((data) => ({ mediaType: imageType(data), data })),
-            usage: { inputTokens: number(usage, "inputTokens"), outputTokens: number(usage, "outputTokens") }
-          })
+      Effect.gen(function* () {
+        const counts = shares(request.count ?? 1, yield* calls.within(async () => await maxPerCall(model)))
+        const answers = yield* Effect.forEach(counts, (n) => some(request, n), { concurrency: 2 })
+        const made = answers.flatMap((one) => one.images)
+        const size = made.reduce((sum, { data }) => sum + data.length, 0)
+        if (size > most) return yield* calls.fail(tooLarge(size, most))
+        return {
+          images: made,
+          usage: { inputTokens: sum(answers, "inputTokens"), outputTokens: sum(answers, "outputTokens") }
         }
-      )
+      })
   }
+}
+
+/** How many images one request makes. Unset: one, which every model makes. */
+const maxPerCall = async (model: Model): Promise<number> => {
+  const given = Predicate.hasProperty(model, "maxImagesPerCall") ? model.maxImagesPerCall : undefined
+  const most: unknown = typeof given === "function" ? await given({ modelId: model.modelId }) : given
+  return typeof most === "number" && most >= 1 ? Math.floor(most) : 1
+}
+
+const shares = (count: number, most: number): ReadonlyArray<number> =>
+  Array.from({ length: Math.ceil(count / most) }, (_, index) => Math.min(most, count - index * most))
+
+const sum = (answers: ReadonlyArray<Images.Result>, name: keyof Images.Result["usage"]): number | undefined => {
+  const known = answers.flatMap(({ usage }) => usage[name] ?? [])
+  return known.length === 0 ? undefined : known.reduce((all, one) => all + one, 0)
+}
+
+const imagesIn = (answer: unknown): Effect.Effect<Images.Result, Problem> => {
+  const given = isFields(answer) ? list(answer, "images") : []
+  const made = given.flatMap((one) => Option.toArray(bytesOf(one)))
+  if (made.length === 0 || made.length < given.length) {
+    return Effect.fail(malformed("the answer has no image that can be read"))
+  }
+  const usage = isFields(answer) ? answer["usage"] : undefined
+  return Effect.succeed({
+    images: made.map((data) => ({ mediaType: imageType(data), data })),
+    usage: { inputTokens: number(usage, "inputTokens"), outputTokens: number(usage, "outputTokens") }
+  })
 }
 
 /** Speech by a model. */
@@ -95,7 +122,7 @@ export const speech = (model: Model, options: Options, voice: string | undefined
           const data = Option.getOrUndefined(bytesOf(isFields(answer) ? answer["audio"] : undefined))
           if (data === undefined) return Effect.fail(malformed("the answer has no sound"))
           return data.length > most
-            ? tooLarge(data.length, most)
+            ? Effect.fail(tooLarge(data.length, most))
             : Effect.succeed({ mediaType: audioType(format), data })
         }
       )

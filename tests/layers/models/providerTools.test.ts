@@ -178,7 +178,7 @@ describe("OpenAi.tools.mcp", () => {
     cited
   ]
 
-  it.live("has its calls told apart by their servers, with the tool's name, arguments and result", () =>
+  it.live("knows its calls by their servers, with the tool's name, arguments and result", () =>
     Effect.gen(function* () {
       const { bodies, layer } = openAi({}, called)
       const { events } = yield* Effect.provide(collect(desk, "Look"), layer)

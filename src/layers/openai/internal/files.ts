@@ -9,11 +9,11 @@ import { isText, knownSpelling, typeOf } from "../../internal/model/mediaType.ts
 export interface FileRef {
   readonly mediaType: string
   readonly name: string
-  /** An `https:` or `data:` URL; `undefined` for a file known to the provider by id. */
+  /** An `https:` or `data:` URL; `undefined` for a file known to the provider by id, and for text that came as bytes. */
   readonly url: string | undefined
   readonly base64: string | undefined
   readonly fileId: string | undefined
-  /** The content of a text file that came as bytes. */
+  /** The content of a text file that did not come by its address. */
   readonly text: string | undefined
   /** How closely an image is looked at. */
   readonly detail: "auto" | "low" | "high" | "original"
@@ -27,14 +27,14 @@ export const read = (part: Prompt.FilePart): FileRef => {
   const detail = option("imageDetail")
   const given = typeOf(part.mediaType)
   const mediaType = given === "image/*" ? "image/jpeg" : given
-  const { url, base64 } = locate(part.data, mediaType)
+  const { url, base64, text } = locate(part.data, mediaType)
   return {
     mediaType,
     name: part.fileName ?? `file.${(mediaType.split("/")[1] ?? "bin").split("+")[0]}`,
     url,
     base64,
     fileId: typeof fileId === "string" ? fileId : undefined,
-    text: isText(mediaType) && base64 !== undefined ? textOf(base64) : undefined,
+    text: text ?? (isText(mediaType) && base64 !== undefined ? textOf(base64) : undefined),
     detail: detail === "low" || detail === "high" || detail === "original" ? detail : "auto"
   }
 }
@@ -45,12 +45,13 @@ export const audioFormat = (mediaType: string): string => {
   return format === "mpeg" ? "mp3" : format === "wave" || format === "vnd.wave" ? "wav" : format
 }
 
-const locate = (
-  data: Prompt.FilePart["data"],
-  mediaType: string
-): { readonly url: string | undefined; readonly base64: string | undefined } => {
+type Located = Pick<FileRef, "url" | "base64"> & { readonly text?: string }
+
+const locate = (data: Prompt.FilePart["data"], mediaType: string): Located => {
   if (data instanceof Uint8Array) {
-    return inline(Base64.encode(data), mediaType)
+    // Text is sent as text: encoding it would be for nothing.
+    if (isText(mediaType)) return { url: undefined, base64: undefined, text: new TextDecoder().decode(data) }
+    return ofBase64(Base64.encode(data), mediaType)
   }
   const text = data instanceof URL ? data.href : data
   if (/^https?:\/\//i.test(text)) return { url: text, base64: undefined }
@@ -66,10 +67,12 @@ const textOf = (base64: string): string | undefined =>
   Result.getOrUndefined(Result.map(Base64.decode(base64), (bytes) => new TextDecoder().decode(bytes)))
 
 /** Base64 often comes in lines, which no server takes. */
-const inline = (text: string, mediaType: string) => {
-  const base64 = text.replace(/\s+/g, "")
-  return { url: `data:${mediaType};base64,${base64}`, base64 }
-}
+const inline = (text: string, mediaType: string): Located => ofBase64(text.replace(/\s+/g, ""), mediaType)
+
+const ofBase64 = (base64: string, mediaType: string): Located => ({
+  url: `data:${mediaType};base64,${base64}`,
+  base64
+})
 
 // -- files of tool results --------------------------------------------------------------------------------------------
 

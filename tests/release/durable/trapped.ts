@@ -5,7 +5,7 @@ import { finish, type Name } from "./scenarios.ts"
 
 const [name, file, ledger, at, when] = process.argv.slice(2)
 const isDurable =
-  /^\s*(INSERT|UPDATE|DELETE)[\s\S]*troupe_(runs|steps|events|signals|cluster_messages|cluster_replies)/i
+  /^\s*(INSERT|UPDATE|DELETE)[\s\S]*troupe_(runs|steps|events|signals|wakes|cluster_messages|cluster_replies)/i
 let writes = 0
 
 const { prepare } = DatabaseSync.prototype

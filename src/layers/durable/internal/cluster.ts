@@ -30,7 +30,6 @@ import * as References from "effect/References"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as SqlClient from "effect/sql/SqlClient"
-import * as DurableClock from "effect/workflow/DurableClock"
 import * as DurableDeferred from "effect/workflow/DurableDeferred"
 import * as Workflow from "effect/workflow/Workflow"
 import * as WorkflowEngine from "effect/workflow/WorkflowEngine"
@@ -122,16 +121,13 @@ export const workflowOf = (fingerprint: string) => {
 
 /** A deferred value of a run, by the name that wakes it. */
 const deferredOf = (name: string): DurableDeferred.DurableDeferred<Schema.Codec<unknown, Schema.Json>> =>
-  DurableDeferred.make(name, { success: name.startsWith("DurableClock/") ? Elapsed : Schema.Json }) as never
-
-/** The value of a clock is nothing. */
-const Elapsed = Schema.Void
+  DurableDeferred.make(name, { success: Schema.Json }) as never
 
 /** Has `node` execute the runs of a fingerprint for as long as the scope is open. */
 export const register = (
   node: Node,
   fingerprint: string,
-  surroundings: Omit<Surroundings, "given" | "wakeAt" | "sleep">
+  surroundings: Omit<Surroundings, "given" | "sleep">
 ): Effect.Effect<void, never, Scope.Scope> => {
   const { engine } = node
   const workflow = workflowOf(fingerprint)
@@ -149,15 +145,6 @@ export const register = (
       return yield* Execution.execute(executionId.split(".")[0]!, {
         ...surroundings,
         given,
-        wakeAt: (name, until) =>
-          Effect.flatMap(
-            Effect.clockWith((clock) => clock.currentTimeMillis),
-            (now) =>
-              engine.scheduleClock(workflow, {
-                executionId,
-                clock: DurableClock.make({ name, duration: Duration.millis(Math.max(1, until - now)) })
-              })
-          ),
         sleep: (wakes) =>
           Effect.gen(function* () {
             // Registered before they are read, so that a value which arrives in between wakes the run.
@@ -203,16 +190,16 @@ export const give = (
   ) as Effect.Effect<void>
 }
 
+/** Whether this node holds the lease of a run. */
+export const isHeld = (node: Node, fingerprint: string, executionId: string): boolean =>
+  node.sharding.hasShardId(node.sharding.getShardId(EntityId.make(executionId), groupOf(fingerprint)))
+
 /** Removes what the engine keeps of a run. */
 export const forget = (node: Node, fingerprint: string, executionId: string): Effect.Effect<void, unknown> => {
   const entityId = EntityId.make(executionId)
   const shardId = node.sharding.getShardId(entityId, groupOf(fingerprint))
-  const types = [`Workflow/${workflowOf(fingerprint)._tag}`, "Workflow/-/DurableClock"]
-  return Effect.forEach(
-    types,
-    (type) => node.messages.clearAddress(EntityAddress.make({ entityType: EntityType.make(type), entityId, shardId })),
-    { discard: true }
-  )
+  const entityType = EntityType.make(`Workflow/${workflowOf(fingerprint)._tag}`)
+  return node.messages.clearAddress(EntityAddress.make({ entityType, entityId, shardId }))
 }
 
 /** Calls `run` at the times of `cron`, in one of the nodes that do so under this name, for as long as the scope is open. */

@@ -41,7 +41,6 @@ export interface Surroundings {
   /** The program of the definition in this process. Waits until there is one. */
   readonly program: Effect.Effect<Program>
   readonly given: (wake: string) => Effect.Effect<Option.Option<Schema.Json>>
-  readonly wakeAt: (name: string, until: number) => Effect.Effect<void>
   /** Has the engine wake this execution by these names, and gives the run up until then. */
   readonly sleep: (wakes: ReadonlyArray<string>) => Effect.Effect<"ready" | "asleep">
   /** Called after each write that others wait for. */
@@ -114,7 +113,6 @@ const once = (claim: Claim, program: Program, on: Surroundings): Effect.Effect<V
       tables,
       given: on.given,
       onUnknown: program.onUnknown,
-      wakeAt: on.wakeAt,
       persist,
       now: Clock.currentTimeMillis
     }

@@ -1,5 +1,4 @@
 /** The nodes of this process: one for each definition that it executes, for as long as somebody here wants it executed. */
-import * as Clock from "effect/Clock"
 import type * as Cron from "effect/Cron"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -14,7 +13,8 @@ import type { Execute, Kind, OnUnknown } from "./engine.ts"
 import type { Program } from "./execution.ts"
 import { nodeName, processName, removeGone } from "./processes.ts"
 import type { Settings } from "./sqlEngine.ts"
-import * as Tables from "./tables.ts"
+import type * as Tables from "./tables.ts"
+import { upkeep } from "./upkeep.ts"
 
 /** A node, and the programs that it executes: the last that was added, of those that are still there. */
 interface Hosted {
@@ -23,6 +23,17 @@ interface Hosted {
   readonly programs: Array<Program>
   changed: Latch.Latch
   users: number
+}
+
+/** What the nodes of a process share. */
+interface Process {
+  readonly sql: SqlClient.SqlClient
+  readonly settings: Settings
+  readonly tables: Tables.Tables
+  readonly nudge: Effect.Effect<unknown>
+  readonly scope: Scope.Scope
+  readonly lock: Semaphore.Semaphore
+  readonly hosted: Map<string, Hosted>
 }
 
 /** How long a node stays when no program is left, so that one call after another does not make a node each. */
@@ -35,112 +46,82 @@ export const hosting = (
   tables: Tables.Tables,
   nudge: Effect.Effect<unknown>
 ) =>
-  Effect.gen(function* () {
-    const scope = yield* Effect.scope
+  Effect.map(Effect.scope, (scope) => {
     const lock = Semaphore.makeUnsafe(1)
-    const hosted = new Map<string, Hosted>()
-
-    const open = (fingerprint: string): Effect.Effect<Hosted, unknown> =>
-      Effect.gen(function* () {
-        const own = yield* Scope.fork(scope)
-        yield* Effect.ignore(removeGone(sql, Cluster.prefix))
-        const node = yield* Cluster.build(sql, settings, {
-          address: nodeName(),
-          groups: [Cluster.groupOf(fingerprint)]
-        }).pipe(Scope.provide(own))
-        const made: Hosted = { node, scope: own, programs: [], changed: Latch.makeUnsafe(false), users: 0 }
-        const program: Effect.Effect<Program> = Effect.suspend(() => {
-          const last = made.programs.at(-1)
-          return last === undefined ? Effect.andThen(made.changed.await, program) : Effect.succeed(last)
-        })
-        yield* Cluster.register(node, fingerprint, {
-          tables,
-          worker: processName,
-          program,
-          nudge,
-          drainMillis: settings.drain
-        }).pipe(Scope.provide(own))
-        yield* Effect.forkIn(upkeep(fingerprint, node), own)
-        hosted.set(fingerprint, made)
-        return made
-      })
-
-    /** Takes over from processes of this machine that are gone, and starts what was kept and never started. */
-    const upkeep = (fingerprint: string, node: Cluster.Node) =>
-      Effect.gen(function* () {
-        yield* removeGone(sql, Cluster.prefix)
-        const now = yield* Clock.currentTimeMillis
-        for (const run of yield* tables.queued(fingerprint, now - 2000)) {
-          yield* Cluster.start(node, fingerprint, Tables.executionIdOf(run))
-        }
-        if (settings.keep !== undefined) yield* prune(tables, node, now - settings.keep)
-        for (const sent of yield* tables.unheard(fingerprint)) {
-          yield* Cluster.give(node, fingerprint, Tables.executionIdOf(sent), sent.wake, null)
-        }
-      }).pipe(Effect.ignoreCause, Effect.andThen(Effect.sleep(1000)), Effect.forever)
-
-    const close = (fingerprint: string, made: Hosted) =>
-      Effect.suspend(() => {
-        if (made.users > 0 || hosted.get(fingerprint) !== made) return Effect.void
-        hosted.delete(fingerprint)
-        return Scope.close(made.scope, Exit.void)
-      }).pipe(lock.withPermits(1))
-
-    const acquire = (fingerprint: string, execute: Execute, onUnknown: OnUnknown) =>
-      lock.withPermits(1)(
+    const process: Process = { sql, settings, tables, nudge, scope, lock, hosted: new Map() }
+    return {
+      /** Executes runs of a definition for as long as the scope is open. */
+      add: ({ fingerprint }: Kind, execute: Execute, onUnknown: OnUnknown): Effect.Effect<void, unknown, Scope.Scope> =>
+        Effect.asVoid(
+          Effect.acquireRelease(acquire(process, fingerprint, execute, onUnknown), ({ made, program }) =>
+            release(process, fingerprint, made, program)
+          )
+        ),
+      schedule: (name: string, cron: Cron.Cron, run: (at: number) => Effect.Effect<void>) =>
         Effect.gen(function* () {
-          const made = hosted.get(fingerprint) ?? (yield* open(fingerprint))
-          const program: Program = { execute, onUnknown, closing: Deferred.makeUnsafe(), active: new Set() }
-          made.users++
-          made.programs.push(program)
-          const before = made.changed
-          made.changed = Latch.makeUnsafe(false)
-          yield* before.open
-          return { made, program }
-        })
-      )
-
-    /** The program's services end after this: so its executions end first. */
-    const release = (fingerprint: string, made: Hosted, program: Program) =>
-      Effect.gen(function* () {
-        made.programs.splice(made.programs.indexOf(program), 1)
-        Deferred.doneUnsafe(program.closing, Effect.void)
-        yield* Effect.forEach(program.active, (ended) => Deferred.await(ended), { discard: true })
-        made.users--
-        if (made.users > 0) return
-        yield* Effect.forkIn(Effect.andThen(Effect.sleep(idleMillis), close(fingerprint, made)), scope)
-      })
-
-    const add = (
-      { fingerprint }: Kind,
-      execute: Execute,
-      onUnknown: OnUnknown
-    ): Effect.Effect<void, unknown, Scope.Scope> =>
-      Effect.asVoid(
-        Effect.acquireRelease(acquire(fingerprint, execute, onUnknown), ({ made, program }) =>
-          release(fingerprint, made, program)
-        )
-      )
-
-    const schedule = (name: string, cron: Cron.Cron, run: (at: number) => Effect.Effect<void>) =>
-      Effect.gen(function* () {
-        const group = `c${hash(name).slice(0, 20)}`
-        const node = yield* Cluster.build(sql, settings, { address: nodeName(), groups: [group] })
-        yield* Cluster.repeat(node, { name, group, cron, run })
-      })
-
-    return { add, schedule, nodeOf: (fingerprint: string) => hosted.get(fingerprint)?.node }
+          const group = `c${hash(name).slice(0, 20)}`
+          const node = yield* Cluster.build(sql, settings, { address: nodeName(), groups: [group] })
+          yield* Cluster.repeat(node, { name, group, cron, run })
+        }),
+      nodeOf: (fingerprint: string) => process.hosted.get(fingerprint)?.node
+    }
   })
 
-/** Removes a part of the runs that ended before `before`; returns how many. */
-export const prune = (tables: Tables.Tables, node: Cluster.Node, before: number): Effect.Effect<number, unknown> =>
+/** Makes the node of a definition. */
+const open = (process: Process, fingerprint: string): Effect.Effect<Hosted, unknown> =>
   Effect.gen(function* () {
-    const old = yield* tables.old(before, 500)
-    for (const run of old) {
-      for (let generation = 0; generation <= run.generation; generation++) {
-        yield* Cluster.forget(node, run.fingerprint, Tables.executionIdOf({ id: run.id, generation }))
-      }
-      yield* tables.remove(run.id)
-    }
-    return old.length
+    const { hosted, nudge, scope, settings, sql, tables } = process
+    const own = yield* Scope.fork(scope)
+    yield* Effect.ignore(removeGone(sql, Cluster.prefix))
+    const node = yield* Cluster.build(sql, settings, {
+      address: nodeName(),
+      groups: [Cluster.groupOf(fingerprint)]
+    }).pipe(Scope.provide(own))
+    const made: Hosted = { node, scope: own, programs: [], changed: Latch.makeUnsafe(false), users: 0 }
+    const program: Effect.Effect<Program> = Effect.suspend(() => {
+      const last = made.programs.at(-1)
+      return last === undefined ? Effect.andThen(made.changed.await, program) : Effect.succeed(last)
+    })
+    yield* Cluster.register(node, fingerprint, {
+      tables,
+      worker: processName,
+      program,
+      nudge,
+      drainMillis: settings.drain
+    }).pipe(Scope.provide(own))
+    yield* Effect.forkIn(upkeep({ sql, tables, node, fingerprint, keep: settings.keep }), own)
+    hosted.set(fingerprint, made)
+    return made
+  })
+
+const close = ({ hosted, lock }: Process, fingerprint: string, made: Hosted) =>
+  Effect.suspend(() => {
+    if (made.users > 0 || hosted.get(fingerprint) !== made) return Effect.void
+    hosted.delete(fingerprint)
+    return Scope.close(made.scope, Exit.void)
+  }).pipe(lock.withPermits(1))
+
+const acquire = (process: Process, fingerprint: string, execute: Execute, onUnknown: OnUnknown) =>
+  process.lock.withPermits(1)(
+    Effect.gen(function* () {
+      const made = process.hosted.get(fingerprint) ?? (yield* open(process, fingerprint))
+      const program: Program = { execute, onUnknown, closing: Deferred.makeUnsafe(), active: new Set() }
+      made.users++
+      made.programs.push(program)
+      const before = made.changed
+      made.changed = Latch.makeUnsafe(false)
+      yield* before.open
+      return { made, program }
+    })
+  )
+
+/** The program's services end after this: so its executions end first. */
+const release = (process: Process, fingerprint: string, made: Hosted, program: Program) =>
+  Effect.gen(function* () {
+    made.programs.splice(made.programs.indexOf(program), 1)
+    Deferred.doneUnsafe(program.closing, Effect.void)
+    yield* Effect.forEach(program.active, (ended) => Deferred.await(ended), { discard: true })
+    made.users--
+    if (made.users > 0) return
+    yield* Effect.forkIn(Effect.andThen(Effect.sleep(idleMillis), close(process, fingerprint, made)), process.scope)
   })

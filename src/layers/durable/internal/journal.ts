@@ -37,8 +37,6 @@ export interface Host {
   /** Runs a statement until it succeeds. */
   readonly persist: <A>(statement: Effect.Effect<A, unknown>) => Effect.Effect<A>
   readonly now: Effect.Effect<number>
-  /** Wakes the run at this time. */
-  readonly wakeAt: (name: string, until: number) => Effect.Effect<void>
 }
 
 /** What the loop asks for where a journal has it. */
@@ -269,14 +267,16 @@ const signal = (
 /** Sleeps until a time that is kept when it first begins. */
 const sleep = (desk: Desk, step: Step, duration: Duration.Duration): Effect.Effect<void> =>
   Effect.gen(function* () {
-    const { now, wakeAt } = desk.host
+    const { claim, given, now, persist, tables } = desk.host
     const end = Effect.map(now, (at) => at + Math.ceil(Duration.toMillis(duration)))
     const until = Number(yield* Effect.orDie(run(desk, { ...step, kind: "decision", idempotent: true }, end)))
     const left = until - (yield* now)
     if (left <= 0) return
     if (left <= shortSleep) return yield* Effect.sleep(left)
-    yield* wakeAt(step.key, until)
-    const wake = `DurableClock/${step.key}`
+    const wake = `sleep/${step.key}`
+    // The clock of the process that woke the run counts, also where the one of this process is late.
+    if (Option.isSome(yield* given(wake))) return
+    yield* persist(tables.wakeAt(claim, wake, until))
     return yield* waitFor(desk, { kind: "sleep", id: step.key, name: step.name, wake, until })
   })
 

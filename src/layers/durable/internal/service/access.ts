@@ -1,0 +1,91 @@
+/** How the service of the engine reaches its tables and its cluster, and the errors that it fails with. */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
+import type * as Schema from "effect/Schema"
+import type { SqlError } from "effect/sql/SqlError"
+import { hash } from "../../../../internal/fingerprint.ts"
+import { messageOf } from "../../../../internal/message.ts"
+import { DurableError } from "../../../../RunError.ts"
+import * as Cluster from "../cluster.ts"
+import type { Ref } from "../engine.ts"
+import type { hosting } from "../hosting.ts"
+import * as Tables from "../tables.ts"
+
+/** What the service is made of. */
+export interface Parts {
+  readonly tables: Tables.Tables
+  readonly client: Cluster.Node
+  readonly hosts: Effect.Success<ReturnType<typeof hosting>>
+  /** Says that something was written. */
+  readonly nudge: Effect.Effect<unknown>
+  /** Waits until something was written by this process, or a moment for other processes to write. */
+  readonly changes: Effect.Effect<unknown>
+}
+
+/** The same, with what all functions of the service use. */
+export interface Access extends Parts {
+  /** With the clock of the machine: that of a test does not move the leases of other processes. */
+  readonly live: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  readonly now: Effect.Effect<number>
+  /** Runs a statement, also where the database is out of reach for a moment. */
+  readonly ask: <A>(key: string, statement: Effect.Effect<A, SqlError>) => Effect.Effect<A, DurableError>
+  readonly find: (ref: Ref) => Effect.Effect<Tables.RunRow | undefined, DurableError>
+  readonly known: (ref: Ref) => Effect.Effect<Tables.RunRow, DurableError>
+  readonly start: (run: Tables.RunRow) => Effect.Effect<void, DurableError>
+  readonly stop: (run: Tables.RunRow) => Effect.Effect<void, DurableError>
+  /** Gives a run the value that it waits for. */
+  readonly give: (run: Tables.RunRow, wake: string, value: Schema.Json) => Effect.Effect<void, DurableError>
+}
+
+const attempts = { times: 3, schedule: Schedule.exponential(50) }
+
+/** The id of a run: made of its name and its key. */
+export const idOf = ({ key, name }: Ref): string => hash([name, key]).slice(0, 32)
+
+/** Makes the access of the parts. */
+export const accessOf = (parts: Parts): Access => {
+  const { client, hosts, tables } = parts
+  const live = Effect.provideService(Clock.Clock, Clock.Clock.defaultValue())
+  const ask: Access["ask"] = (key, statement) =>
+    live(Effect.mapError(Effect.retry(statement, attempts), (cause) => unreachable(key, cause)))
+  /** A call of the engine, whose failures are defects. */
+  const call = (key: string, effect: Effect.Effect<void>): Effect.Effect<void, DurableError> =>
+    live(Effect.catchDefect(effect, (cause) => Effect.fail(unreachable(key, cause))))
+  const nodeFor = (fingerprint: string): Cluster.Node => hosts.nodeOf(fingerprint) ?? client
+  const find = (ref: Ref) => ask(ref.key, tables.find(idOf(ref)))
+  const on =
+    (then: (node: Cluster.Node, fingerprint: string, executionId: string) => Effect.Effect<void>) =>
+    (run: Tables.RunRow) =>
+      call(run.key, then(nodeFor(run.fingerprint), run.fingerprint, Tables.executionIdOf(run)))
+  return {
+    ...parts,
+    live,
+    ask,
+    find,
+    now: live(Clock.currentTimeMillis),
+    known: (ref) =>
+      Effect.flatMap(find(ref), (run) => (run === undefined ? Effect.fail(unknownRun(ref)) : Effect.succeed(run))),
+    start: on(Cluster.start),
+    stop: on(Cluster.interrupt),
+    give: (run, wake, value) =>
+      on((node, fingerprint, executionId) => Cluster.give(node, fingerprint, executionId, wake, value))(run)
+  }
+}
+
+/** The database does not do what it is asked for. */
+export const unreachable = (key: string, cause: unknown): DurableError =>
+  new DurableError({
+    reason: "engine",
+    key,
+    problem: `the database failed: ${messageOf(cause)}`,
+    remedy: "Check that it can be reached, and call again: what was done is not done twice"
+  })
+
+const unknownRun = ({ key, name }: Ref): DurableError =>
+  new DurableError({
+    reason: "unknown-run",
+    key,
+    problem: `there is no run of "${name}" with this key`,
+    remedy: "Start it with run or submit, or check the key"
+  })

@@ -1,0 +1,102 @@
+/** What is sent to runs from outside: signals, decisions, answers, messages. */
+import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
+import { clientFailure } from "../../../../internal/suspension.ts"
+import { DurableError } from "../../../../RunError.ts"
+import type { Answer, Ref, Service } from "../engine.ts"
+import type { Answered } from "../journal.ts"
+import type * as Tables from "../tables.ts"
+import type { Access } from "./access.ts"
+
+/** The name under which messages are sent to runs. */
+const mailbox = "~inbox"
+
+/** The functions of the service that give a run what it waits for. */
+export const deciding = (access: Access): Pick<Service, "signal" | "decide" | "answer"> => {
+  const { ask, give, known, live, now, nudge, tables } = access
+  return {
+    signal: (ref, signal, value) =>
+      Effect.gen(function* () {
+        const run = yield* known(ref)
+        if (run.ended !== undefined) return yield* hasEnded(ref, run)
+        const seq = yield* ask(ref.key, tables.sendSignal(run.id, signal, value))
+        yield* give(run, `signal/${signal}/${seq}`, null)
+      }),
+    decide: (ref, id, value) =>
+      Effect.flatMap(known(ref), (run) => Effect.andThen(give(run, `decision/${id}`, value), live(nudge))),
+    answer: (ref, step, answer) =>
+      Effect.gen(function* () {
+        const run = yield* known(ref)
+        const wait = run.waits.find(({ id, kind }) => kind === "client-tool" && id === step)
+        if (wait !== undefined) return yield* Effect.andThen(give(run, wait.wake, resultOf(answer)), live(nudge))
+        const question = (yield* ask(ref.key, tables.stepsOf(run.id))).find(({ key }) => key === step)
+        const at = yield* now
+        const isAnswered =
+          question?.state === "unknown" && (yield* ask(ref.key, tables.answerStep(run.id, question, answer, at)))
+        if (!isAnswered) return yield* notAsked(ref, step)
+        yield* give(run, `answer/${step}/${question.epoch}`, null)
+      })
+  }
+}
+
+/** The functions of the service by which messages reach a run that is under way. */
+export const mailing = (access: Access): Pick<Service, "post" | "mail"> => {
+  const { ask, changes, known, live, nudge, tables } = access
+  return {
+    post: (ref, message) =>
+      Effect.gen(function* () {
+        const { id } = yield* known(ref)
+        const seq = yield* ask(ref.key, tables.sendSignal(id, mailbox, message))
+        yield* live(nudge)
+        while (true) {
+          const isOver = (yield* known(ref)).ended !== undefined
+          if (yield* ask(ref.key, tables.isTaken(id, mailbox, seq))) return true
+          if (isOver) return false
+          yield* live(changes)
+        }
+      }),
+    mail: (id, take) =>
+      Effect.gen(function* () {
+        const begun = new Set<number>()
+        while (true) {
+          for (const { seq, value } of yield* ask("", tables.sent(id, mailbox))) {
+            if (begun.has(seq)) continue
+            begun.add(seq)
+            const done = Effect.andThen(ask("", tables.take(id, mailbox, seq)), live(nudge))
+            yield* Effect.forkChild(
+              Effect.flatMap(take(value), (isTaken) => (isTaken ? Effect.ignore(done) : Effect.void))
+            )
+          }
+          yield* live(changes)
+        }
+      }).pipe(Effect.retry(Schedule.spaced("1 second")), Effect.orDie)
+  }
+}
+
+/** The result of a tool that the client runs, as the run takes it. */
+const resultOf = (answer: Answer): Answered => {
+  switch (answer._tag) {
+    case "Happened":
+      return { result: answer.result }
+    case "DidNotHappen":
+      return { result: clientFailure("the client did not run it") }
+    case "GiveUp":
+      return { givenUp: true }
+  }
+}
+
+const notAsked = ({ key }: Ref, step: string): DurableError =>
+  new DurableError({
+    reason: "unknown-run",
+    key,
+    problem: `no step "${step}" of this run waits for an answer`,
+    remedy: "Durable.pending lists what a run waits for"
+  })
+
+const hasEnded = ({ key }: Ref, { state }: Tables.RunRow): DurableError =>
+  new DurableError({
+    reason: "unknown-run",
+    key,
+    problem: `this run has ended (${state}), so it waits for nothing`,
+    remedy: "Start another run under another key"
+  })

@@ -1,0 +1,42 @@
+/** Events of runs: a row for each batch. */
+import * as Effect from "effect/Effect"
+import type * as Schema from "effect/Schema"
+import type { SqlError } from "effect/sql/SqlError"
+import { type Claim, type Database, json } from "./rows.ts"
+
+/** What is kept of events. */
+export const make = ({ rows, share, sql, str }: Database) => ({
+  /** Adds events; a batch is one row. False when a later execution has begun. */
+  addEvents: (claim: Claim, first: number, events: ReadonlyArray<Schema.Json>) =>
+    Effect.map(
+      rows(sql`INSERT INTO troupe_events (run_id, first, last, events)
+        SELECT id, CAST(${first} AS INTEGER), CAST(${first + events.length - 1} AS INTEGER),
+          ${str(JSON.stringify(events))}
+        FROM troupe_runs WHERE id = ${claim.run.id}
+          AND (epoch = ${claim.epoch} OR (state = 'interrupted' AND epoch = ${claim.epoch + 1}))${share}
+        ON CONFLICT (run_id, first) DO NOTHING RETURNING run_id`),
+      (written): boolean => written.length === 1
+    ),
+
+  /** Adds the last events of a run that no process ends; nothing where others were written meanwhile. */
+  closeEvents: (id: string, first: number, events: ReadonlyArray<Schema.Json>) =>
+    sql`INSERT INTO troupe_events (run_id, first, last, events)
+      VALUES (${id}, ${first}, ${first + events.length - 1}, ${JSON.stringify(events)})
+      ON CONFLICT (run_id, first) DO NOTHING`,
+
+  /** Events from number `from` on. */
+  events: (id: string, from: number): Effect.Effect<ReadonlyArray<Schema.Json>, SqlError> =>
+    Effect.map(
+      rows(sql`SELECT first, events FROM troupe_events WHERE run_id = ${id} AND last >= ${from}
+        ORDER BY first LIMIT 200`),
+      (found) =>
+        found.flatMap((row) =>
+          (json(row["events"]) as ReadonlyArray<Schema.Json>).slice(Math.max(0, from - Number(row["first"])))
+        )
+    ),
+
+  lastSeqOf: (id: string): Effect.Effect<number, SqlError> =>
+    Effect.map(rows(sql`SELECT COALESCE(MAX(last), -1) AS last FROM troupe_events WHERE run_id = ${id}`), ([row]) =>
+      Number(row!["last"])
+    )
+})

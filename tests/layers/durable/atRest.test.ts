@@ -1,0 +1,84 @@
+/** What runs at rest cost, and who wakes them. */
+import { DatabaseSync } from "node:sqlite"
+import { expect, it } from "@effect/vitest"
+import { Effect, Schema } from "effect"
+import * as Durable from "troupe/Durable"
+import * as Runner from "troupe/Runner"
+import * as Step from "troupe/Step"
+import { vi } from "vitest"
+import { engine, eventually, temporaryFile } from "../../support/durable.ts"
+
+const sleeper = Runner.make("sleeper", {
+  run: (text: string) => Effect.as(Step.sleep("for long", "30 days"), `${text} slept`)
+})
+const sleepers = Durable.make(sleeper, { name: "sleepers", version: "1", key: (text) => text })
+const waiter = Runner.make("waiter", { run: (_: string) => Effect.orDie(Step.signal("go", Schema.String)) })
+const waiters = Durable.make(waiter, { name: "waiters", version: "1", key: (text) => text })
+const suspended = (self: Durable.Named, key: string) =>
+  eventually(Effect.map(Durable.status(self, key), (status) => status === "suspended"))
+
+it.live("what a worker asks again and again is found by an index, however many runs rest", () =>
+  Effect.gen(function* () {
+    const file = yield* temporaryFile
+    const asked = new Set<string>()
+    const { prepare } = DatabaseSync.prototype
+    const watched = vi.spyOn(DatabaseSync.prototype, "prepare").mockImplementation(function (
+      this: DatabaseSync,
+      sql: string
+    ) {
+      if (/^\s*SELECT/i.test(sql)) asked.add(sql)
+      return prepare.call(this, sql)
+    })
+    yield* Effect.addFinalizer(() => Effect.sync(() => watched.mockRestore()))
+    yield* Effect.gen(function* () {
+      yield* Durable.submit(sleepers, "a")
+      yield* Durable.submit(waiters, "b")
+      yield* suspended(sleepers, "a")
+      yield* suspended(waiters, "b")
+      yield* eventually(Effect.sync(() => [...asked].some((sql) => sql.includes("troupe_wakes"))))
+      yield* eventually(Effect.sync(() => [...asked].some((sql) => sql.includes("troupe_signals"))))
+    }).pipe(Effect.provide(Durable.worker(sleepers, waiters)), Effect.provide(engine(file)))
+    watched.mockRestore()
+    const database = new DatabaseSync(file)
+    const plans = [...asked].flatMap((sql) => {
+      const parameters = sql.match(/\?/g)?.map(() => 1) ?? []
+      return database
+        .prepare(`EXPLAIN QUERY PLAN ${sql}`)
+        .all(...parameters)
+        .map(({ detail }) => String(detail))
+    })
+    database.close()
+    const scans = plans.filter((plan) => plan.startsWith("SCAN"))
+    // Nodes are few, and so are signals that are not taken.
+    expect(scans.filter((plan) => !/_runners|_migrations|troupe_signals_open/.test(plan))).toEqual([])
+    expect(plans.filter((plan) => plan.endsWith("troupe_runs_state (state=?)"))).toEqual([])
+    expect(plans.join()).toContain("troupe_signals_open")
+    expect(plans.join()).toContain("troupe_wakes_due")
+  })
+)
+
+it.live("a run is woken by the clock of the process that has it, once, and a run that was ended is left alone", () =>
+  Effect.gen(function* () {
+    const file = yield* temporaryFile
+    const rows = (sql: string) =>
+      Effect.sync(() => {
+        const database = new DatabaseSync(file)
+        const found = database.prepare(sql).all()
+        database.close()
+        return found
+      })
+    yield* Effect.gen(function* () {
+      yield* Durable.submit(sleepers, "a")
+      yield* Durable.submit(sleepers, "b")
+      yield* suspended(sleepers, "a")
+      yield* suspended(sleepers, "b")
+      expect(yield* Durable.pending(sleepers, "a")).toMatchObject([{ kind: "sleep", name: "for long" }])
+      yield* Durable.interrupt(sleepers, "b")
+      // As if the clock of this process were 30 days ahead of the one that will execute it.
+      yield* rows("UPDATE troupe_wakes SET due_at = 0")
+      expect(yield* Durable.result(sleepers, "a")).toBe("a slept")
+      expect(yield* Durable.status(sleepers, "b")).toBe("interrupted")
+      yield* eventually(Effect.map(rows("SELECT * FROM troupe_wakes"), (left) => left.length === 0))
+    }).pipe(Effect.provide(Durable.worker(sleepers)), Effect.provide(engine(file)))
+  })
+)

@@ -12,7 +12,9 @@ const sleeper = Runner.make("sleeper", {
   run: (text: string) => Effect.as(Step.sleep("for long", "30 days"), `${text} slept`)
 })
 const sleepers = Durable.make(sleeper, { name: "sleepers", version: "1", key: (text) => text })
-const waiter = Runner.make("waiter", { run: (_: string) => Effect.orDie(Step.signal("go", Schema.String)) })
+const waiter = Runner.make("waiter", {
+  run: (text: string) => Effect.as(Effect.orDie(Step.signal("go", Schema.String)), text)
+})
 const waiters = Durable.make(waiter, { name: "waiters", version: "1", key: (text) => text })
 const suspended = (self: Durable.Named, key: string) =>
   eventually(Effect.map(Durable.status(self, key), (status) => status === "suspended"))

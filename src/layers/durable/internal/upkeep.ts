@@ -1,7 +1,6 @@
 /** What a node does once a second for the runs of its definition that no process executes. */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import type * as Scope from "effect/Scope"
 import type * as SqlClient from "effect/sql/SqlClient"
 import * as Cluster from "./cluster.ts"
 import { removeGone } from "./processes.ts"

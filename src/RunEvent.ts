@@ -270,11 +270,15 @@ export interface ToolFailed extends Schema.Schema.Type<typeof ToolFailed> {}
 export const OutputRejected = Schema.TaggedStruct("OutputRejected", { ...inStep, issue: Schema.String })
 /** The answer did not fit the output schema; the model is asked to correct it. */
 export interface OutputRejected extends Schema.Schema.Type<typeof OutputRejected> {}
-/** A step ended. `usage` is this step's own; `answeredBy` is set where one of several models answered, as `Fallback` has them. */
+/**
+ * A step ended. `usage` is this step's own, and `cost` what it cost in US dollars where the price of its model is known (see
+ * `Prices`); `answeredBy` is set where one of several models answered, as `Fallback` has them.
+ */
 export const StepCompleted = Schema.TaggedStruct("StepCompleted", {
   ...inStep,
   finishReason: Response.FinishReason,
   usage: Response.Usage,
+  cost: Schema.optionalKey(Schema.Finite),
   answeredBy: Schema.optionalKey(Schema.Struct({ provider: Schema.String, model: Schema.String }))
 })
 /** A step ended. `usage` is this step's own. */
@@ -637,7 +641,9 @@ const ofClient = {
   seq: Schema.Int,
   at: Schema.Finite,
   /** Of a nested run, where those are exposed: its path. Absent for the root run, whose end is the end of all. */
-  path: Schema.optionalKey(Schema.Array(Schema.String))
+  path: Schema.optionalKey(Schema.Array(Schema.String)),
+  /** Of a nested run: its id, which distinguishes runs with one path that are under way at once. */
+  runId: Schema.optionalKey(Schema.String)
 }
 const ofClientTool = { ...ofClient, toolCallId: Schema.String, tool: Schema.String }
 const ofClientEnd = {
@@ -673,8 +679,8 @@ const ClientWaiting = Schema.Union([
  * {@link toClient}.
  */
 export const Client = Schema.Union([
-  /** `runId`: under which a server knows the run. */
-  Schema.TaggedStruct("Started", { ...ofClient, runId: Schema.String }),
+  /** `runId`: under which a server knows the run. `parentId`: the run that a nested one belongs to. */
+  Schema.TaggedStruct("Started", { ...ofClient, runId: Schema.String, parentId: Schema.optionalKey(Schema.String) }),
   /** A piece of the answer. */
   Schema.TaggedStruct("Text", { ...ofClient, delta: Schema.String }),
   /** A piece of the model's reasoning, where that is exposed. */
@@ -707,8 +713,13 @@ export const Client = Schema.Union([
     done: Schema.Int,
     total: Schema.optionalKey(Schema.Int)
   }),
-  /** The usage of one step. */
-  Schema.TaggedStruct("Used", { ...ofClient, step: Schema.Int, usage: Response.Usage }),
+  /** The usage of one step, and its cost in US dollars where the price of the model is known. */
+  Schema.TaggedStruct("Used", {
+    ...ofClient,
+    step: Schema.Int,
+    usage: Response.Usage,
+    cost: Schema.optionalKey(Schema.Finite)
+  }),
   /** The run succeeded. `output` is the result, encoded as JSON. */
   Schema.TaggedStruct("Completed", { ...ofClientEnd, output: Schema.optionalKey(Schema.Json) }),
   /**
@@ -779,11 +790,11 @@ const clientOf = (event: RunEvent, exposed: ReadonlySet<Exposed>): Client | unde
   const isNested = event.path.length > 1
   if (isNested && !exposed.has("nested")) return undefined
   const { at, seq, v } = event
-  const own = isNested ? { v, seq, at, path: event.path } : { v, seq, at }
+  const own = isNested ? { v, seq, at, path: event.path, runId: event.runId } : { v, seq, at }
   if (isTerminal(event)) return endOf(event, own, exposed)
   switch (event._tag) {
     case "RunStarted":
-      return { _tag: "Started", ...own, runId: event.runId }
+      return startOf(event, own)
     case "TextDelta":
       return { _tag: "Text", ...own, delta: event.delta }
     case "ReasoningDelta":
@@ -818,15 +829,23 @@ const clientOf = (event: RunEvent, exposed: ReadonlySet<Exposed>): Client | unde
       const { done, item, status, total } = event
       return { _tag: "Item", ...own, item, status, done, ...(total === undefined ? {} : { total }) }
     }
-    case "StepCompleted":
-      return { _tag: "Used", ...own, step: event.step, usage: event.usage }
+    case "StepCompleted": {
+      const { cost, step, usage } = event
+      return { _tag: "Used", ...own, step, usage, ...(cost === undefined ? {} : { cost }) }
+    }
     // Not for clients. A new event is not either, until it is listed above.
     default:
       return undefined
   }
 }
 
-type ClientBase = Pick<Client, "v" | "seq" | "at" | "path">
+type ClientBase = Pick<Client, "v" | "seq" | "at" | "path" | "runId">
+
+const startOf = ({ parentId, path, runId }: RunStarted, own: ClientBase): Client => {
+  const isNested = path.length > 1 && parentId !== undefined
+  return { _tag: "Started", ...own, runId, ...(isNested ? { parentId } : {}) }
+}
+
 type ToolEvent = ToolCalled | ApprovalRequested | ApprovalAnswered | ToolCompleted | ToolFailed
 
 const toolOf = (event: ToolEvent, exposed: ReadonlySet<Exposed>) => ({

@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Schema, Stream } from "effect"
 import { AiError } from "effect/ai"
-import { Agent, AgentTool, Approvals, Chain, Router, RunEvent, Runner, TestModel } from "troupe"
+import { Agent, AgentTool, Approvals, Chain, Gather, Prices, Router, RunEvent, Runner, TestModel } from "troupe"
 
 const secret = "s3cr3t"
 const look = AgentTool.fromFunction("look", {
@@ -119,6 +119,41 @@ describe("what may leave a server", () => {
       Effect.provide(yes),
       Effect.provide(TestModel.layer([TestModel.json({ route: "clerk" }), calling, "Done."]))
     )
+  )
+
+  it.effect("tells runs of one path apart by their ids, where nested runs are exposed", () =>
+    Effect.gen(function* () {
+      const crew = Gather.map("crew", Agent.make("worker", {}))
+      const seen = yield* Stream.runCollect(
+        Stream.map(crew.stream(["a", "b"]), RunEvent.toClientWith({ expose: ["nested"] }))
+      )
+      const events = seen.flatMap((event) => (event === undefined ? [] : [event]))
+      const started = events.flatMap((event) => (event._tag === "Started" ? [event] : []))
+      const [root, ...workers] = started
+      assert.isUndefined(root?.parentId)
+      assert.deepStrictEqual(
+        workers.map(({ parentId, path }) => [parentId, path]),
+        [1, 2].map(() => [root?.runId, ["crew", "worker"]])
+      )
+      const ids = workers.map(({ runId }) => runId)
+      assert.strictEqual(new Set(ids).size, 2)
+      const texts = events.filter(({ _tag }) => _tag === "Text")
+      assert.deepStrictEqual(new Set(texts.map(({ runId }) => runId)), new Set(ids))
+    }).pipe(Effect.provide(TestModel.layer(() => "Done.")))
+  )
+
+  it.effect("has the cost of each step where the price of the model is known", () =>
+    Effect.gen(function* () {
+      const agent = Agent.make("agent", {})
+      const costs = () =>
+        Effect.map(clientEvents(agent, "go"), (events) =>
+          events.flatMap((event) => (event._tag === "Used" ? [event.cost] : []))
+        )
+      assert.deepStrictEqual(yield* costs(), [undefined])
+      const prices = Prices.layer({ "troupe-test:test": { input: 0, output: 200_000 } })
+      // Five tokens of output, at 200,000 dollars for a million of them.
+      assert.deepStrictEqual(yield* Effect.provide(costs(), prices), [1])
+    }).pipe(Effect.provide(TestModel.layer(() => "Done.")))
   )
 
   it.effect("leaves out nested runs and the model's words on a choice", () =>

@@ -27,7 +27,7 @@ import { resumedCalls } from "./toolApproval.ts"
 import type { Call, Turn } from "./turnCollector.ts"
 import { executeAll, type Outcome, type StepError, toolOf, type Tools } from "./toolExecution.ts"
 import { around, type Stages } from "./middlewareStages.ts"
-import { type Answering, answeringOf, executeWithin, withinBudgets } from "./modelBudget.ts"
+import { type Answering, answeringOf, executeWithin, priceOf, withinBudgets } from "./modelBudget.ts"
 import * as ModelCall from "./modelCall.ts"
 import { callThrough } from "./modelMiddleware.ts"
 import { withOwn } from "./callSettings.ts"
@@ -402,7 +402,9 @@ class Loop implements Listing {
     if (!state.events.silent) {
       const who = turn.answeredBy === undefined ? {} : { answeredBy: turn.answeredBy }
       const { finishReason, usage } = turn
-      yield* state.events.emit({ _tag: "StepCompleted", step, finishReason, usage, ...who })
+      const cost = yield* priceOf(this.#model, turn)
+      const price = cost === undefined ? {} : { cost }
+      yield* state.events.emit({ _tag: "StepCompleted", step, finishReason, usage, ...price, ...who })
     }
     return next
   }

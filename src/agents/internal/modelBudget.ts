@@ -48,6 +48,15 @@ export const chargeAttempt = (state: RunState, model: ResolvedModel, usage: Resp
   })
 }
 
+/** What an answer has cost, in US dollars; `undefined` where its usage or the price of its model is not known. */
+export const priceOf = (model: ResolvedModel, turn: Turn): Effect.Effect<number | undefined> =>
+  Effect.withFiber((fiber) => {
+    const { inputTokens, outputTokens } = turn.usage
+    if (inputTokens.total === undefined && outputTokens.total === undefined) return Effect.undefined
+    const { cost, isUnpriced } = meterOf(fiber, model).amountOf(turn.usage, turn)
+    return Effect.succeed(isUnpriced ? undefined : cost)
+  })
+
 /** A model that is a runner: its own calls are counted. */
 const isRunner = ({ info }: ResolvedModel): boolean => info?.provider === providerName
 

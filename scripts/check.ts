@@ -11,6 +11,7 @@ export const check = async (): Promise<number> => {
   const snippets = write()
   const stages: ReadonlyArray<readonly [name: string, command: string, args: ReadonlyArray<string>]> = [
     [`types, with ${snippets} snippets of the documentation`, "tsc", ["-p", "."]],
+    ["types of the playground's page", "tsc", ["-p", "tsconfig.page.json"]],
     ["lint", "oxlint", ["--deny-warnings"]],
     ["format", "oxfmt", ["--check", "."]]
   ]

@@ -1,11 +1,12 @@
 /**
  * `npm run codegen`: bundles each program that runs in a thread to one text, so that it is found from sources, a build, a
  * packed install and any bundle alike. Each is an ordinary module; `tests/architecture/codegen.test.ts` fails until the
- * texts are fresh. The version of the package and the table of prices are written with them.
+ * texts are fresh. The playground's page, the version of the package and the table of prices are written with them.
  */
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { build } from "esbuild"
+import { playgroundModule } from "./playground.ts"
 import { pricesModule } from "./prices.ts"
 import { root } from "./support.ts"
 
@@ -53,6 +54,7 @@ export const generate = async (): Promise<ReadonlyMap<string, string>> => {
   }
   const about = "/** The version in `package.json`, which a bundle cannot read. Made by `npm run codegen`. */\n"
   files.set("src/data/prices.generated.ts", pricesModule())
+  files.set("src/layers/server/internal/playground/page.generated.ts", await playgroundModule())
   return files.set("src/internal/version.generated.ts", `${about}export const version = "${version}"\n`)
 }
 

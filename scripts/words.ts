@@ -68,7 +68,7 @@ const files = (): ReadonlyArray<string> => {
   const within = ["src", "tests", "docs", "scripts", "examples", "bench"].flatMap((directory) =>
     fs
       .readdirSync(path.join(root, directory), { recursive: true, encoding: "utf8" })
-      .filter((file) => /\.(ts|mjs|js|md)$/.test(file) && !/\.generated\.ts$|(^|\/)(node_modules\/|\.)/.test(file))
+      .filter((file) => /\.(tsx?|mjs|js|md)$/.test(file) && !/\.generated\.ts$|(^|\/)(node_modules\/|\.)/.test(file))
       .map((file) => path.posix.join(directory, file))
   )
   const documents = fs.readdirSync(root).filter((file) => file.endsWith(".md"))

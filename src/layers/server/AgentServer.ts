@@ -10,8 +10,10 @@ import * as Schema from "effect/Schema"
 import type * as Runner from "../../Runner.ts"
 import { type ClientOptions, remote } from "./internal/remote.ts"
 import type { RemoteError } from "./internal/remoteError.ts"
-import { loopback, type ServerOptions, settingsOf } from "./internal/settings.ts"
-import { servedOf } from "./internal/served.ts"
+import { Exposed } from "../../RunEvent.ts"
+import type { TraceStore } from "../../services/TraceStore.ts"
+import { loopback, type ServerOptions, type Settings, settingsOf } from "./internal/settings.ts"
+import { type ServedRunner, servedOf } from "./internal/served.ts"
 
 export type { ClientOptions } from "./internal/remote.ts"
 export { RemoteError } from "./internal/remoteError.ts"
@@ -115,8 +117,16 @@ export const serve = <const Rs extends Runners>(
   const settings = settingsOf(options, [...loopback, ...(options.host === undefined ? [] : [options.host])], isLocal)
   const runners = servedOf(options.runners)
   const host = options.host ?? (options.hosts === undefined ? "127.0.0.1" : "0.0.0.0")
-  const { port } = options
-  return Layer.effect(
+  return listening(settings, runners, host, options.port) as Layer.Layer<Listening, ServeError, Needs<Rs>>
+}
+
+const listening = (
+  settings: Settings,
+  runners: ReadonlyMap<string, ServedRunner>,
+  host: string,
+  port: number
+): Layer.Layer<Listening, ServeError> =>
+  Layer.effect(
     Listening,
     Effect.flatMap(
       // Loaded when it serves: the HTTP server is most of the code. By a condition of the package, so that a bundle for a
@@ -128,7 +138,34 @@ export const serve = <const Rs extends Runners>(
           Effect.map((url) => Listening.of({ url }))
         )
     )
-  ) as Layer.Layer<Listening, ServeError, Needs<Rs>>
+  )
+
+/** Options of {@link serveTraces}. */
+export interface TracesOptions {
+  /** 0: any free port, see {@link Listening}. */
+  readonly port: number
+  /** What the page shows beyond text, names and states of tool calls, decisions, usage and the end. Default: everything. */
+  readonly expose?: ServerOptions["expose"]
+}
+
+/**
+ * Serves the runs that a `TraceStore` keeps, of this or any other process, to people on this machine: the playground at `/`,
+ * without a runner to run, and `GET /traces`. `troupe trace --playground runs.db` is this over a database.
+ *
+ * It listens at 127.0.0.1 until the Layer is released. Fails with `ServeError` where it cannot listen. Traces hold what was said
+ * and what tools were called with, and the page shows it: there is no option to listen elsewhere.
+ *
+ * @example
+ * import { NodeRuntime } from "@effect/platform-node"
+ * import { Layer } from "effect"
+ * import { AgentServer, Sqlite, TraceStore } from "troupe"
+ *
+ * const Traces = TraceStore.layerSql.pipe(Layer.provide(Sqlite.layer({ filename: "runs.db" })))
+ * Layer.launch(AgentServer.serveTraces({ port: 3000 }).pipe(Layer.provide(Traces))).pipe(NodeRuntime.runMain)
+ */
+export const serveTraces = (options: TracesOptions): Layer.Layer<Listening, ServeError, TraceStore> => {
+  const settings = settingsOf({ expose: options.expose ?? Exposed.literals, playground: true }, loopback, true)
+  return listening(settings, new Map(), "127.0.0.1", options.port)
 }
 
 /**

@@ -21,7 +21,7 @@ const runners = {
 }
 
 const described = Effect.gen(function* () {
-  const edge = yield* make(settingsOf({ prefix: "/agents", bearer: () => true }), servedOf(runners))
+  const edge = yield* make(settingsOf({ prefix: "/agents", bearer: () => true, playground: true }), servedOf(runners))
   // What each route is called in the document: one of a runner's own is there for each runner.
   const routes = routesOf(edge, protocols).flatMap(({ method, path }) => {
     const own = path.replace(/:(\w+)/g, "{$1}")

@@ -11,7 +11,7 @@ import { type Edge, make } from "./edge.ts"
 import { problem } from "./problem.ts"
 import { protocols } from "./protocols.ts"
 import { respond } from "./respond.ts"
-import { routesOf } from "./routes.ts"
+import { routesOf, traceRoutesOf } from "./routes.ts"
 import type { ServedRunner } from "./served.ts"
 import { pruneIdle } from "./sessions.ts"
 import type { Settings } from "./settings.ts"
@@ -21,7 +21,7 @@ export interface ListenFailure {
   readonly code: string
 }
 
-/** Listens until the scope closes. Gives the address. */
+/** Listens until the scope closes. Gives the address. Without runners it serves traces. */
 export const serve = (
   settings: Settings,
   runners: ReadonlyMap<string, ServedRunner>,
@@ -38,7 +38,7 @@ export const serve = (
     }).pipe(Effect.mapError(({ cause }) => ({ code: errorCodeOf(cause) })))
     const context = yield* Layer.build(HttpRouter.layer)
     const router = Context.get(context, HttpRouter.HttpRouter)
-    yield* router.addAll(routesOf(edge, protocols))
+    yield* router.addAll(runners.size === 0 ? traceRoutesOf(edge) : routesOf(edge, protocols))
     yield* server.serve(Effect.catchCause(router.asHttpEffect(), () => Effect.succeed(notFound)))
     // Registered last, so it runs first: what is under way is answered before the sockets close.
     yield* Effect.addFinalizer(() => end(edge, node))

@@ -70,6 +70,25 @@ export const schemas: Json = {
     },
     required: ["runId", "runner", "status", "startedAt"]
   },
+  Graph: {
+    type: "object",
+    properties: {
+      name: text,
+      kind: text,
+      note: text,
+      description: text,
+      members: {
+        type: "array",
+        items: {
+          type: "object",
+          properties: { name: text, role: text, handsOffTo: text, runner: reference("Graph") },
+          required: ["name"]
+        }
+      },
+      isCut: { const: true }
+    },
+    required: ["name", "kind", "members"]
+  },
   Event: {
     type: "object",
     description:

@@ -63,11 +63,24 @@ export const ofRunner = (prefix: string, runner: ServedRunner): ReadonlyArray<Pa
     ...about,
     responses: { 101: { description: "The connection is a WebSocket." }, 426: problem("It is not a WebSocket.") }
   }
+  const graph = {
+    operationId: `graph-${name}`,
+    summary: `What ${name} is made of, where nested runs are exposed`,
+    responses: {
+      200: json("Its kind and its members.", {
+        type: "object",
+        properties: { graph: reference("Graph") },
+        required: ["graph"]
+      }),
+      403: problem("The server does not show nested runs.")
+    }
+  }
   const path = `${prefix}/runners/${name}`
   return [
     [path, { post: run }],
     [`${path}/stream`, { post: stream }],
-    [`${path}/ws`, { get: socket }]
+    [`${path}/ws`, { get: socket }],
+    [`${path}/graph`, { get: graph }]
   ]
 }
 
@@ -232,6 +245,21 @@ export const ofStores = (prefix: string): ReadonlyArray<PathItem> => [
 const open = (operationId: string, summary: string, responses: Json): Json => ({
   get: { operationId, summary, security: [], responses }
 })
+
+/** The routes of the playground. */
+export const ofPlayground = (prefix: string): ReadonlyArray<PathItem> => {
+  const page: PathItem = [`${prefix}/`, open("playground", "A page for people", { 200: answer("It.", "text/html", text) })]
+  const below: PathItem = [
+    prefix,
+    open("playground-moved", "The page, by its other address", { 308: { description: "It is below the slash." } })
+  ]
+  const info = {
+    operationId: "playground-info",
+    summary: "What the page has to know of the server",
+    responses: { 200: json("Whether it has runners, sessions and traces, and what it exposes.") }
+  }
+  return [page, ...(prefix === "" ? [] : [below]), [`${prefix}/playground.json`, { get: info }]]
+}
 
 /** The routes about the server itself. */
 export const ofServer = (prefix: string): ReadonlyArray<PathItem> => [

@@ -28,6 +28,8 @@ import {
 } from "./edge.ts"
 import { afterId, ndjson, sse, type Write } from "./lines.ts"
 import { docsPage, openApi } from "./openApi.ts"
+import { graphOf } from "./playground/graph.ts"
+import { playground } from "./playground/routes.ts"
 import { failureOf, ofRuns, type Problem, problem, problemOf, refuse } from "./problem.ts"
 import { json } from "./respond.ts"
 import { fromClient, type ServedRunner } from "./served.ts"
@@ -43,20 +45,20 @@ type Method = "GET" | "POST" | "DELETE"
 /** Adds a route to those of a server. */
 export type Add = (
   method: Method,
-  path: `/${string}`,
+  path: `/${string}` | "",
   handler: Handler<Scope.Scope | HttpRouter.RouteContext>,
   options?: RouteOptions
 ) => void
 
 /** The routes of Troupe's own interface. */
 export const add = (edge: Edge, route: Add): void => {
-  route("GET", "/health", () => Effect.succeed(json({ status: "ok" })), { isOpen: true })
-  route("GET", "/ready", () => ready(edge), { isOpen: true })
+  alive(edge, route)
   route("GET", "/openapi.json", () => Effect.succeed(json(openApi(edge))))
   route("GET", "/docs", () => Effect.succeed(docsPage(edge)))
   route("GET", "/runners", () => Effect.succeed(json({ runners: [...edge.runners.values()].map(described) })))
   route("POST", "/runners/:name", (request, caller) => run(edge, request, caller))
   route("POST", "/runners/:name/stream", (request, caller) => stream(edge, request, caller))
+  route("GET", "/runners/:name/graph", () => graph(edge))
   route("GET", "/runs/:id", (_, caller) => Effect.map(givenRun(edge, caller), (info) => json(stateOf(info))))
   route("GET", "/runs/:id/stream", (request, caller) => follow(edge, request, caller))
   route("DELETE", "/runs/:id", (_, caller) => interrupt(edge, caller))
@@ -69,6 +71,12 @@ export const add = (edge: Edge, route: Add): void => {
   sessions(edge, route)
   webSocket(edge, route, askedIn)
   traces(edge, route)
+  if (edge.settings.playground) playground(edge, route)
+}
+
+const alive = (edge: Edge, route: Add): void => {
+  route("GET", "/health", () => Effect.succeed(json({ status: "ok" })), { isOpen: true })
+  route("GET", "/ready", () => ready(edge), { isOpen: true })
 }
 
 const ready = (edge: Edge): Effect.Effect<Answer, Problem> =>
@@ -82,6 +90,16 @@ const described = ({ description, inputSchema, name, outputSchema }: ServedRunne
   input: inputSchema,
   ...(outputSchema === undefined ? {} : { output: outputSchema })
 })
+
+/** What a runner is made of: as much as its nested runs show. */
+const graph = (edge: Edge) =>
+  Effect.gen(function* () {
+    const { runner } = yield* Effect.flatMap(param("name"), (name) => runnerOf(edge, name))
+    if (!edge.settings.expose.includes("nested")) {
+      return yield* refuse(403, 'This server does not show nested runs. Give it expose: ["nested"].')
+    }
+    return json({ graph: graphOf(runner) })
+  })
 
 const param = (name: string): Effect.Effect<string | undefined, never, HttpRouter.RouteContext> =>
   Effect.map(HttpRouter.params, (params) => params[name])
@@ -357,7 +375,13 @@ export const respondWith = (edge: Edge, options: Writing): Answer => {
 const heartbeat: Stream.Stream<string> = Stream.map(Stream.drop(Stream.tick("15 seconds"), 1), () => ": \n\n")
 
 /** Every route of a server. `more` adds those of other protocols. */
-export const routesOf = (edge: Edge, more: ReadonlyArray<(edge: Edge, route: Add) => void>) => {
+export const routesOf = (edge: Edge, more: ReadonlyArray<(edge: Edge, route: Add) => void>) =>
+  routesFrom(edge, [add, ...more])
+
+/** The routes of a server that has no runners, and shows traces. */
+export const traceRoutesOf = (edge: Edge) => routesFrom(edge, [alive, traces, playground])
+
+const routesFrom = (edge: Edge, parts: ReadonlyArray<(edge: Edge, route: Add) => void>) => {
   const routes: Array<HttpRouter.Route<never, never>> = []
   const paths = new Set<`/${string}`>()
   const route: Add = (method, path, handler, options = {}) => {
@@ -365,8 +389,7 @@ export const routesOf = (edge: Edge, more: ReadonlyArray<(edge: Edge, route: Add
     paths.add(at)
     routes.push(HttpRouter.route(method, at, answering(edge, handler, options)))
   }
-  add(edge, route)
-  for (const one of more) one(edge, route)
+  for (const part of parts) part(edge, route)
   if (edge.settings.cors.size > 0) {
     for (const path of paths) routes.push(HttpRouter.route("OPTIONS", path, (request) => preflight(edge, request)))
   }

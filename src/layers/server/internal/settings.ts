@@ -66,6 +66,11 @@ export interface ServerOptions {
   readonly reconnect?: Duration.Input | undefined
   /** On `/v1`: what becomes of `system` and `developer` messages of clients. Default `"refuse"`. */
   readonly clientInstructions?: "refuse" | "append" | undefined
+  /**
+   * Serves a page at `/` for people: it runs runners, shows runs as they happen and those that are kept, and decides on
+   * approvals. It asks the other routes as any client does, so it shows what `expose` lets clients see. Default false.
+   */
+  readonly playground?: boolean | undefined
   /** How long a server that ends waits for its answers before it interrupts the runs. Default 10 seconds. */
   readonly drain?: Duration.Input | undefined
   /** The path that the routes are below, such as `/agents`. Default: none. */
@@ -93,6 +98,7 @@ export interface Settings {
   readonly sessions: { readonly perClient: number | undefined; readonly idleMs: number | undefined }
   readonly reconnectMs: number
   readonly clientInstructions: "refuse" | "append"
+  readonly playground: boolean
   readonly drainMs: number
   readonly prefix: string
 }
@@ -149,6 +155,7 @@ export const settingsOf = (options: ServerOptions, defaultHosts?: ReadonlyArray<
     sessions: sessionsOf(limits.sessions),
     reconnectMs: ms("reconnect", options.reconnect ?? 0),
     clientInstructions: options.clientInstructions ?? "refuse",
+    playground: options.playground ?? false,
     drainMs: ms("drain", options.drain ?? "10 seconds"),
     prefix: options.prefix ?? ""
   }

@@ -1,0 +1,237 @@
+/** Places the parts of a runner on a plane: members in frames, in the order in which they work. */
+import type { Graph, GraphMember } from "../../graph.ts"
+import { cut } from "./format.ts"
+import { pathKey, type Span } from "./spans.ts"
+
+/** How a node is drawn. */
+export type Shape = "agent" | "function" | "tool" | "choice" | "point" | "frame"
+
+/** A node. */
+export interface Node {
+  readonly shape: Shape
+  /** The path below the root that its events have; `undefined` for what has no events. */
+  readonly key: string | undefined
+  readonly label: string
+  readonly x: number
+  readonly y: number
+  readonly width: number
+  readonly height: number
+}
+
+/** A line between two nodes. */
+export interface Edge {
+  readonly from: readonly [x: number, y: number]
+  readonly to: readonly [x: number, y: number]
+  /** Lit when this has run. */
+  readonly key: string | undefined
+  readonly isDotted: boolean
+  readonly label: string
+}
+
+/** A picture. */
+export interface Layout {
+  readonly width: number
+  readonly height: number
+  readonly nodes: ReadonlyArray<Node>
+  readonly edges: ReadonlyArray<Edge>
+}
+
+/** A part of the picture: edges come in at the middle of its top and go out at the middle of its bottom. */
+interface Placed extends Layout {
+  readonly key: string | undefined
+}
+
+const nodeHeight = 34
+const gap = 18
+const rowGap = 34
+const padding = 14
+const titleHeight = 26
+const widest = 900
+const charWidth = 7
+
+const widthOf = (label: string): number => Math.max(64, Math.ceil(cut(label, 28).length * charWidth) + 28)
+
+const single = (shape: Shape, label: string, key: string | undefined): Placed => {
+  const isPoint = shape === "point"
+  const width = isPoint ? 14 : widthOf(label)
+  const height = isPoint ? 14 : shape === "tool" ? 28 : nodeHeight
+  const node: Node = { shape, key, label: cut(label, 28), x: 0, y: 0, width, height }
+  return { key, width, height, nodes: [node], edges: [] }
+}
+
+const moved = ({ edges, nodes }: Layout, dx: number, dy: number): Pick<Layout, "nodes" | "edges"> => ({
+  nodes: nodes.map((node) => ({ ...node, x: node.x + dx, y: node.y + dy })),
+  edges: edges.map((edge) => ({
+    ...edge,
+    from: [edge.from[0] + dx, edge.from[1] + dy] as const,
+    to: [edge.to[0] + dx, edge.to[1] + dy] as const
+  }))
+})
+
+/** A line of parts beside each other, or several lines where it would be too wide. */
+interface Row {
+  readonly parts: ReadonlyArray<{ readonly part: Placed; readonly x: number; readonly y: number }>
+  readonly width: number
+  readonly height: number
+}
+
+const rowOf = (parts: ReadonlyArray<Placed>): Row => {
+  const placed: Array<{ part: Placed; x: number; y: number }> = []
+  let x = 0
+  let y = 0
+  let height = 0
+  let width = 0
+  let line: Array<{ part: Placed; x: number; y: number }> = []
+  const endLine = (): void => {
+    placed.push(...line)
+    width = Math.max(width, x - gap)
+    line = []
+  }
+  for (const part of parts) {
+    if (line.length > 0 && x + part.width > widest) {
+      endLine()
+      x = 0
+      y += height + gap
+      height = 0
+    }
+    line.push({ part, x, y })
+    x += part.width + gap
+    height = Math.max(height, part.height)
+  }
+  endLine()
+  // Each line stands in the middle.
+  const ends = new Map<number, number>()
+  for (const one of placed) ends.set(one.y, Math.max(ends.get(one.y) ?? 0, one.x + one.part.width))
+  const centred = placed.map((one) => ({ ...one, x: one.x + (width - (ends.get(one.y) ?? width)) / 2 }))
+  return { parts: centred, width, height: y + height }
+}
+
+interface Link {
+  readonly isDotted?: boolean
+  readonly label?: string
+}
+
+/** Rows below each other. Every part of a row is linked with every part of the next one. */
+const stack = (rows: ReadonlyArray<ReadonlyArray<Placed>>, links: ReadonlyArray<Link> = []): Layout => {
+  const laid = rows.filter((row) => row.length > 0).map(rowOf)
+  const width = Math.max(0, ...laid.map((row) => row.width))
+  const nodes: Array<Node> = []
+  const edges: Array<Edge> = []
+  let y = 0
+  let above: ReadonlyArray<readonly [x: number, y: number]> = []
+  laid.forEach((row, index) => {
+    const left = (width - row.width) / 2
+    const tops = row.parts.map((one) => [left + one.x + one.part.width / 2, y + one.y] as const)
+    const { isDotted = false, label = "" } = links[index - 1] ?? {}
+    row.parts.forEach(({ part }, i) => {
+      for (const from of above) edges.push({ from, to: tops[i]!, key: part.key, isDotted, label })
+    })
+    for (const one of row.parts) {
+      const inner = moved(one.part, left + one.x, y + one.y)
+      nodes.push(...inner.nodes)
+      edges.push(...inner.edges)
+    }
+    above = row.parts.map((one) => [left + one.x + one.part.width / 2, y + one.y + one.part.height] as const)
+    y += row.height + rowGap
+  })
+  return { width, height: Math.max(0, y - rowGap), nodes, edges }
+}
+
+const framed = (label: string, key: string, inner: Layout): Placed => {
+  const width = Math.max(inner.width, widthOf(label) - 20) + padding * 2
+  const height = inner.height + padding * 2 + titleHeight
+  const frame: Node = { shape: "frame", key, label: cut(label, 60), x: 0, y: 0, width, height }
+  const { edges, nodes } = moved(inner, (width - inner.width) / 2, padding + titleHeight)
+  return { key, width, height, nodes: [frame, ...nodes], edges }
+}
+
+/** Places a runner. */
+export const layoutOf = (graph: Graph): Layout => {
+  const margin = 8
+  const placed = runner(graph, [])
+  const { edges, nodes } = moved(placed, margin, margin)
+  return { width: placed.width + margin * 2, height: placed.height + margin * 2, nodes, edges }
+}
+
+const runner = (graph: Graph, path: ReadonlyArray<string>): Placed => {
+  const key = pathKey(path)
+  const name = path.at(-1) ?? graph.name
+  if (graph.kind === "function" || graph.kind === "event") return single("function", name, key)
+  if (graph.kind === "agent" || graph.kind === "orchestrator") return agent(graph, name, path)
+  const note = graph.note === undefined ? "" : ` (${graph.note})`
+  return framed(`${name} · ${graph.kind}${note}`, key, members(graph, path))
+}
+
+const member = ({ name, runner: inner }: GraphMember, path: ReadonlyArray<string>): Placed =>
+  inner === undefined ? single("function", name, pathKey([...path, name])) : runner(inner, [...path, name])
+
+const agent = (graph: Graph, name: string, path: ReadonlyArray<string>): Placed => {
+  const own = single("agent", name, pathKey(path))
+  if (graph.members.length === 0) return own
+  const tools = graph.members.map((one) =>
+    one.runner === undefined
+      ? single("tool", one.name, pathKey([...path, one.name]))
+      : // In paths, a runner that is used as a tool has its own name and not the tool's.
+        runner(one.runner, [...path, one.runner.name])
+  )
+  return { key: own.key, ...stack([[own], tools], [{ isDotted: true }]) }
+}
+
+const point = (): Placed => single("point", "", undefined)
+
+const members = (graph: Graph, path: ReadonlyArray<string>): Layout => {
+  const of = (one: GraphMember): Placed =>
+    one.role === "gate" ? single("choice", one.name, undefined) : member(one, path)
+  const all = graph.members.map(of)
+  switch (graph.kind) {
+    case "chain":
+    case "evaluator-optimizer":
+    case "conversation":
+      return stack(all.map((one) => [one]))
+    case "fallback":
+      return stack(
+        all.map((one) => [one]),
+        all.map(() => ({ isDotted: true, label: "on failure" }))
+      )
+    case "team":
+      return stack([all.slice(0, 1), all.slice(1)], [{ isDotted: true, label: "tasks" }])
+    case "handoffs":
+      return stack([all])
+    case "plan-execute-evaluate": {
+      const stage = (...roles: ReadonlyArray<string>) =>
+        all.filter((_, index) => roles.includes(graph.members[index]!.role ?? "worker"))
+      return stack([stage("planner"), stage("worker", "executor"), stage("evaluator"), stage("combine")])
+    }
+    default: {
+      const isLast = (_: Placed, index: number) => graph.members[index]!.role === "combine"
+      const branches = all.filter((one, index) => !isLast(one, index))
+      const start = graph.kind === "router" ? single("choice", "?", undefined) : point()
+      return stack([[start], branches, all.filter(isLast)])
+    }
+  }
+}
+
+/** What ran, where the runner itself is not known: the runs and tools of a trace. */
+export const graphOfRun = (root: Span): Graph => {
+  const inner = new Map<string, Array<Span>>()
+  const tools = new Set<string>()
+  const look = (span: Span): void => {
+    for (const child of span.children) {
+      if (child.kind === "tool") tools.add(child.label)
+      if (child.kind === "run") inner.set(child.label, [...(inner.get(child.label) ?? []), child])
+    }
+  }
+  look(root)
+  const runs = [...inner].map(([name, spans]): GraphMember => ({ name, runner: graphOfRun(merged(spans)) }))
+  const own = [...tools].filter((name) => !inner.has(name)).map((name): GraphMember => ({ name }))
+  const isPlain = runs.length === 0 && own.length === 0
+  const kind = isPlain && root.steps === 0 ? "function" : own.length > 0 || isPlain ? "agent" : "gather"
+  return { name: root.label, kind, members: [...own, ...runs] }
+}
+
+/** Runs with one path, as one. */
+const merged = (spans: ReadonlyArray<Span>): Span => ({
+  ...spans[0]!,
+  steps: Math.max(...spans.map(({ steps }) => steps)),
+  children: spans.flatMap(({ children }) => children)
+})

@@ -1,0 +1,186 @@
+/** A conversation: what was asked, and what comes of it. */
+import type { VNode } from "preact"
+import { useEffect, useRef } from "preact/hooks"
+import { type Chat, lastRun, type Turn, waitingOf } from "../model/chat.ts"
+import { cut, duration, pretty } from "../model/format.ts"
+import type { RunModel } from "../model/run.ts"
+import type { Span } from "../model/spans.ts"
+import type { Store } from "../store.ts"
+import { Answers } from "./answers.tsx"
+import { Composer } from "./composer.tsx"
+import { Markdown } from "./markdown.tsx"
+import { Bill, Dot, Json } from "./parts.tsx"
+
+/** The conversation that is open. */
+export const ChatView = ({ chat, store }: { readonly chat: Chat; readonly store: Store }): VNode => {
+  const list = useRef<HTMLDivElement>(null)
+  const isAtEnd = useRef(true)
+  useEffect(() => {
+    const { current } = list
+    if (current !== null && isAtEnd.current) current.scrollTop = current.scrollHeight
+  })
+  const scrolled = () => {
+    const { current } = list
+    if (current === null) return
+    isAtEnd.current = current.scrollHeight - current.scrollTop - current.clientHeight < 60
+  }
+  const turn = chat.turns.at(-1)
+  const run = turn === undefined ? undefined : lastRun(turn)
+  const waiting = waitingOf(chat)
+  return (
+    <section class="chat" aria-label={`Conversation with ${chat.runner.name}`}>
+      <div class="turns" ref={list} onScroll={scrolled} role="log" aria-live="off" tabIndex={0}>
+        {chat.turns.length === 0 && <Welcome chat={chat} />}
+        {chat.dropped > 0 && <p class="hint">{chat.dropped} earlier turns are not kept by this page.</p>}
+        {chat.turns.map((one) => (
+          <TurnView key={one.key} turn={one} store={store} isChosen={store.chosenTurn === one} />
+        ))}
+        {turn !== undefined && run !== undefined && waiting.length > 0 && (
+          <Answers key={run.runId} chat={chat} turn={turn} run={run} store={store} />
+        )}
+      </div>
+      <Composer key={chat.runner.name} chat={chat} store={store} isWaiting={waiting.length > 0} />
+    </section>
+  )
+}
+
+const Welcome = ({ chat: { runner } }: { readonly chat: Chat }): VNode => (
+  <div class="welcome">
+    <h2>{runner.name}</h2>
+    <p>{runner.description ?? "Give it an input to begin a run."}</p>
+  </div>
+)
+
+interface TurnProps {
+  readonly turn: Turn
+  readonly store: Store
+  readonly isChosen: boolean
+}
+
+const TurnView = ({ isChosen, store, turn }: TurnProps): VNode => (
+  <article class={isChosen ? "turn chosen" : "turn"}>
+    <div class="asked">
+      {typeof turn.input === "string" ? <p>{cut(turn.input, 20_000)}</p> : <pre>{pretty(turn.input, 5000)}</pre>}
+    </div>
+    {turn.runs.map((run, index) => (
+      <RunView key={run.runId} run={run} isLast={index === turn.runs.length - 1} />
+    ))}
+    {turn.isStreaming && turn.runs.length === 0 && <p class="pending">Waiting for the server…</p>}
+    {turn.problem !== undefined && (
+      <p class="problem" role="alert">
+        {turn.problem}
+      </p>
+    )}
+    {turn.runs.length > 0 && (
+      <button
+        type="button"
+        class="foot"
+        aria-pressed={isChosen}
+        title="Show this turn in the timeline and the graph"
+        onClick={() => {
+          store.chosenTurn = turn
+          store.changed()
+        }}
+      >
+        <Bill run={turn.runs.at(-1)!} />
+      </button>
+    )}
+  </article>
+)
+
+/** A run in the conversation. */
+export const RunView = ({ isLast, run }: { readonly run: RunModel; readonly isLast: boolean }): VNode => {
+  const { output, root } = run
+  const parts = root?.children ?? []
+  const texts = parts.filter(({ kind, status, text }) => kind === "text" && status !== "discarded" && text !== "")
+  const isStructured = output !== undefined && output !== null && typeof output !== "string"
+  const hidden = isStructured ? texts.at(-1) : undefined
+  const isOutputShown = output !== undefined && (isStructured || texts.length === 0)
+  return (
+    <div class="run">
+      {run.dropped.spans > 0 && <p class="hint">{run.dropped.spans} earlier parts of this run are not kept.</p>}
+      {parts.map((span) => (span === hidden ? null : <Part key={span.key} span={span} />))}
+      {isOutputShown && typeof output === "string" && <Markdown text={output} />}
+      {isOutputShown && typeof output !== "string" && <Json label="Output" value={output} />}
+      {run.error !== undefined && (
+        <p class="problem" role="alert">
+          <strong>{run.error.tag}</strong>
+          {run.error.message === undefined
+            ? " — the server does not show the message. To show it, give it expose: [\"errors\"]."
+            : ` — ${cut(run.error.message, 4000)}`}
+        </p>
+      )}
+      {run.problem !== undefined && <p class="problem">{run.problem}</p>}
+      {isLast && run.status === "interrupted" && <p class="note">Cancelled.</p>}
+    </div>
+  )
+}
+
+const Part = ({ span }: { readonly span: Span }): VNode | null => {
+  switch (span.kind) {
+    case "text":
+      return span.text === "" ? null : <TextPart span={span} />
+    case "reasoning":
+      return (
+        <details class="reasoning" open={span.status === "running"}>
+          <summary>{span.status === "discarded" ? "Discarded thoughts" : "Thoughts"}</summary>
+          <p>{span.text}</p>
+        </details>
+      )
+    case "tool":
+      return <ToolPart span={span} />
+    case "run":
+      return <Branch span={span} />
+    case "note":
+      return <p class="note">{cut(span.label, 300)}</p>
+  }
+}
+
+const TextPart = ({ span }: { readonly span: Span }): VNode => (
+  <div class={span.status === "running" ? "said live" : "said"}>
+    {span.cut > 0 && <p class="hint">The beginning of this text is not kept.</p>}
+    <Markdown text={span.text} />
+  </div>
+)
+
+const ToolPart = ({ span }: { readonly span: Span }): VNode => {
+  const hasMore = span.params !== undefined || span.result !== undefined || span.text !== ""
+  const time = span.end === undefined ? "" : duration(span.end - span.start)
+  return (
+    <details class="tool" data-status={span.status}>
+      <summary>
+        <Dot status={span.status} />
+        <span class="name">{cut(span.label, 100)}</span>
+        <span class="time">{time}</span>
+      </summary>
+      {span.text !== "" && <Json label="Arguments, as they come" value={span.text} />}
+      {span.params !== undefined && <Json label="Arguments" value={span.params} />}
+      {span.result !== undefined && <Json label={span.status === "failed" ? "Failure" : "Result"} value={span.result} />}
+      {!hasMore && <p class="hint">Arguments and results are hidden by this server, or not there yet.</p>}
+    </details>
+  )
+}
+
+/** The text that a nested run has come to. */
+const latest = (span: Span): string => {
+  for (const child of span.children.toReversed()) {
+    const text = child.kind === "run" ? latest(child) : child.kind === "text" ? child.text : ""
+    if (text !== "") return text
+  }
+  return typeof span.result === "string" ? span.result : ""
+}
+
+/** A nested run, as a line of its own: its name, its state, and the end of its text. */
+const Branch = ({ span }: { readonly span: Span }): VNode => {
+  const text = latest(span)
+  return (
+    <details class="branch" data-status={span.status}>
+      <summary>
+        <Dot status={span.status} />
+        <span class="name">{cut(span.label, 60)}</span>
+        <span class="preview">{text.slice(-140).replaceAll("\n", " ")}</span>
+      </summary>
+      {text === "" ? <p class="hint">It has no text yet.</p> : <Markdown text={text} />}
+    </details>
+  )
+}

@@ -1,0 +1,84 @@
+/** Small parts that the others are made of. */
+import type { VNode } from "preact"
+import { count, counted, dollars, duration, pretty } from "../model/format.ts"
+import type { RunModel } from "../model/run.ts"
+import type { SpanStatus } from "../model/spans.ts"
+
+/** How a state is called. */
+export const statusName = (status: SpanStatus | RunModel["status"]): string => {
+  switch (status) {
+    case "suspended":
+      return "waits for an answer"
+    case "waiting":
+      return "waits for approval"
+    case "interrupted":
+      return "cancelled"
+    case "lost":
+      return "connection lost"
+    default:
+      return status
+  }
+}
+
+/** A dot in the colour of a state. */
+export const Dot = ({ status }: { readonly status: SpanStatus | RunModel["status"] }): VNode => (
+  <span class={`dot ${status}`} role="img" aria-label={statusName(status)} title={statusName(status)} />
+)
+
+/** A value as JSON. */
+export const Json = ({ label, value }: { readonly label: string; readonly value: unknown }): VNode => (
+  <figure class="json">
+    <figcaption>{label}</figcaption>
+    <pre tabIndex={0}>{pretty(value)}</pre>
+  </figure>
+)
+
+/** How long a run takes, in milliseconds, as far as its events say. */
+export const elapsedOf = ({ lastAt, root }: RunModel): number =>
+  root === undefined ? 0 : (root.end ?? lastAt) - root.start
+
+/** What a run took. */
+export const Bill = ({ run }: { readonly run: RunModel }): VNode => {
+  const { cost, isCostPartial, tokens, usage } = run
+  const cached = usage?.inputTokens.cacheRead ?? 0
+  const detail =
+    usage === undefined
+      ? undefined
+      : `${count(usage.inputTokens.total ?? 0)} in, ${count(usage.outputTokens.total ?? 0)} out` +
+        (cached > 0 ? `, ${count(cached)} from cache` : "")
+  const partial = "Some model calls have no known price, or this server does not show them."
+  return (
+    <span class="bill">
+      <span class={`state ${run.status}`}>{statusName(run.status)}</span>
+      {run.root !== undefined && <span>{duration(elapsedOf(run))}</span>}
+      {tokens > 0 && <span title={detail}>{counted(tokens, "token")}</span>}
+      {cost !== undefined && (
+        <span title={isCostPartial ? partial : undefined}>
+          {isCostPartial ? "at least " : ""}
+          {dollars(cost)}
+        </span>
+      )}
+    </span>
+  )
+}
+
+const names: Readonly<Record<string, string>> = {
+  arguments: "arguments of tools",
+  results: "results of tools",
+  reasoning: "reasoning",
+  nested: "nested runs",
+  errors: "messages of errors"
+}
+
+/** What the server does not show, and how it would. */
+export const Hidden = ({ expose }: { readonly expose: ReadonlyArray<string> }): VNode | null => {
+  const hidden = Object.keys(names).filter((name) => !expose.includes(name))
+  if (hidden.length === 0) return null
+  return (
+    <p class="hint">
+      Hidden by this server: {hidden.map((name) => names[name]).join(", ")}. To show them, give it{" "}
+      <code>expose: {JSON.stringify(Object.keys(names).filter((name) => expose.includes(name) || hidden.includes(name)))}</code>
+      .
+    </p>
+  )
+}

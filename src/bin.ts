@@ -118,6 +118,13 @@ const trace = Command.make(
       Flag.withDescription("Runs that failed with this error, such as ModelError"),
       Flag.optional
     ),
+    playground: Flag.Boolean("playground").pipe(
+      Flag.withDescription(
+        "Show the runs as a page on this machine, until it is stopped; the argument is the database then"
+      ),
+      Flag.withDefault(false)
+    ),
+    port: Flag.Int("port").pipe(Flag.withDescription("The port of the page (0: any)"), Flag.withDefault(0)),
     run: Argument.String("run").pipe(
       Argument.withDescription("The id of a run, to show it as a waterfall; with --json, its events"),
       Argument.optional
@@ -132,7 +139,8 @@ const trace = Command.make(
   Command.withDescription("List the runs that a database of traces holds, or show one"),
   Command.withExamples([
     { command: "troupe trace --status failed" },
-    { command: "troupe trace --db troupe.db run_1a2b", description: "One run as a waterfall" }
+    { command: "troupe trace --db troupe.db run_1a2b", description: "One run as a waterfall" },
+    { command: "troupe trace --playground runs.db", description: "All of them as a page" }
   ])
 )
 
@@ -297,6 +305,17 @@ const serve = Command.make(
       Flag.withDescription("The address to listen at, which clients call it by; by default this machine only"),
       Flag.optional
     ),
+    playground: Flag.Boolean("playground").pipe(
+      Flag.withDescription("Serve a page at / to run them and to see what happens"),
+      Flag.withDefault(false)
+    ),
+    expose: Flag.String("expose").pipe(
+      Flag.withDescription(
+        "What clients see beyond text, tool calls by name, and usage: arguments, results, reasoning, nested and errors, separated by commas; all or none. By default all with --playground on this machine only, and none otherwise"
+      ),
+      Flag.optional
+    ),
+    db,
     file: Argument.String("file").pipe(Argument.withDescription("A file that exports runners"))
   },
   (input) =>
@@ -306,7 +325,11 @@ const serve = Command.make(
     )
 ).pipe(
   Command.withDescription("Serve agents and workflows over HTTP"),
-  Command.withExamples([{ command: "troupe serve --port 8080 agents.ts" }])
+  Command.withExamples([
+    { command: "troupe serve --port 8080 agents.ts" },
+    { command: "troupe serve --playground --model demo agents.ts", description: "With a page to try them" },
+    { command: "troupe serve --db troupe.db agents.ts", description: "With conversations and traces that are kept" }
+  ])
 )
 
 const database = Flag.String("database").pipe(

@@ -2,12 +2,20 @@
 import * as Effect from "effect/Effect"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as FileSystem from "effect/FileSystem"
+import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Path from "effect/Path"
+import * as Schema from "effect/Schema"
+import type * as SqlError from "effect/sql/SqlError"
 import { inputOf, takesText } from "../internal/runnerSchemas.ts"
+import { oneLine } from "../internal/text.ts"
 import * as AgentServer from "../layers/server/AgentServer.ts"
-import { InvalidDefinition } from "../RunError.ts"
+import * as SessionStore from "../layers/state/SessionStore.ts"
+import * as TraceStore from "../layers/state/TraceStore.ts"
+import { InvalidDefinition, type StoreError } from "../RunError.ts"
+import { Exposed } from "../RunEvent.ts"
 import type * as Runner from "../Runner.ts"
+import { databaseOf } from "./database.ts"
 import { orFailed } from "./execute.ts"
 import { badInput, type CliFailure, noModel } from "./failure.ts"
 import { absent, find } from "./model.ts"
@@ -20,6 +28,9 @@ export interface Input {
   readonly model: Option.Option<string>
   readonly port: number
   readonly host: Option.Option<string>
+  readonly playground: boolean
+  readonly expose: Option.Option<string>
+  readonly db: Option.Option<string>
 }
 
 /** Runs the command. */
@@ -32,17 +43,49 @@ export const run = (input: Input): Effect.Effect<void, CliFailure, FileSystem.Fi
     const model = Option.getOrElse(found, () => absent)
     if (Option.isNone(found)) yield* err(`troupe: runs that need a model will fail: ${noModel}\n`)
     const names = Object.keys(runners)
+    const { playground } = input
     const host = Option.getOrUndefined(input.host)
-    const server = yield* define({ runners, port, ...(host === undefined ? {} : { host, hosts: [host] }) })
+    const expose = yield* exposedOf(input)
+    const stores = yield* storesOf(input)
+    const at = host === undefined ? {} : { host, hosts: [host] }
+    const server = yield* define({ runners, port, playground, expose, ...at })
     yield* orFailed(
       Effect.gen(function* () {
         const { url } = yield* AgentServer.Listening
         yield* err(`troupe: serves ${names.join(", ")} on ${url}\n`)
-        yield* err(`troupe: try: curl ${url}/runners\n`)
+        yield* err(playground ? `troupe: playground: ${url}/\n` : `troupe: try: curl ${url}/runners\n`)
         yield* Effect.never
-      }).pipe(Effect.provide(server), Effect.provide(model))
+      }).pipe(Effect.provide(Layer.provide(server, stores)), Effect.provide(model))
     )
   })
+
+/** What clients see. A playground that this machine alone reaches is its developer's own, and shows everything. */
+const exposedOf = ({ expose, host, playground }: Input): Effect.Effect<ReadonlyArray<Exposed>, CliFailure> => {
+  const isOwn = playground && Option.isNone(host)
+  const given = Option.getOrElse(expose, () => (isOwn ? "all" : "none")).trim()
+  if (given === "all") return Effect.succeed(Exposed.literals)
+  if (given === "none") return Effect.succeed([])
+  const isExposed = Schema.is(Exposed)
+  return Effect.forEach(
+    given.split(",").map((name) => name.trim()),
+    (name) =>
+      isExposed(name)
+        ? Effect.succeed(name)
+        : badInput(`--expose has "${oneLine(name)}". Use all, none, or some of ${Exposed.literals.join(", ")}.`)
+  )
+}
+
+/** Conversations and traces: in the database, or in memory for the playground. */
+const storesOf = ({ db, playground }: Input): Effect.Effect<Layer.Layer<never, StoresError>, CliFailure> => {
+  if (Option.isSome(db)) {
+    return Effect.map(databaseOf(db.value, false), (database) =>
+      Layer.mergeAll(SessionStore.layerSql, TraceStore.layerSql).pipe(Layer.provide(database))
+    )
+  }
+  return Effect.succeed(playground ? Layer.mergeAll(SessionStore.layerMemory, TraceStore.layerMemory) : Layer.empty)
+}
+
+type StoresError = SqlError.SqlError | StoreError
 
 /** A file cannot promise its types; what is missing shows as a run's error. */
 type Served = Runner.Runner<string, unknown, unknown, LanguageModel.LanguageModel> | AgentServer.WithInput

@@ -9,7 +9,7 @@ import { oneLine } from "../internal/text.ts"
 import * as TraceStore from "../layers/state/TraceStore.ts"
 import { databaseOf, defaultFile } from "./database.ts"
 import { badInput, type CliFailure, failed } from "./failure.ts"
-import { out } from "./terminal.ts"
+import { err, out } from "./terminal.ts"
 import { waterfall } from "./waterfall.ts"
 
 /** The arguments of the command. */
@@ -21,12 +21,16 @@ export interface Input {
   readonly session: Option.Option<string>
   readonly status: Option.Option<TraceStore.Status>
   readonly error: Option.Option<string>
+  readonly playground: boolean
+  readonly port: number
+  /** The id of a run; the database, where the page is shown. */
   readonly run: Option.Option<string>
 }
 
 /** Runs the command. */
 export const run = (input: Input): Effect.Effect<void, CliFailure> =>
   Effect.gen(function* () {
+    if (input.playground) return yield* showPage(input)
     const database = yield* databaseOf(
       Option.getOrElse(input.db, () => defaultFile),
       true
@@ -36,6 +40,28 @@ export const run = (input: Input): Effect.Effect<void, CliFailure> =>
       Effect.provide(TraceStore.layerSql.pipe(Layer.provide(database))),
       Effect.mapError((error) => (error._tag === "CliFailure" ? error : failed(error)))
     )
+  })
+
+/** Serves the page until it is interrupted. */
+const showPage = ({ db, port, run }: Input) =>
+  Effect.gen(function* () {
+    if (!(port >= 0 && port <= 65535)) return yield* badInput("--port must be 0 to 65535.")
+    if (Option.isSome(db) && Option.isSome(run)) {
+      return yield* badInput("--playground shows one database: name it with --db or as the argument.")
+    }
+    const name = Option.getOrElse(
+      Option.orElse(db, () => run),
+      () => defaultFile
+    )
+    const database = yield* databaseOf(name, true)
+    const AgentServer = yield* Effect.promise(() => import("../layers/server/AgentServer.ts"))
+    const server = AgentServer.serveTraces({ port }).pipe(Layer.provide(TraceStore.layerSql), Layer.provide(database))
+    const shown = Effect.gen(function* () {
+      const { url } = yield* AgentServer.Listening
+      yield* err(`troupe: shows the runs of ${oneLine(name)} on ${url}\n`)
+      return yield* Effect.never
+    })
+    return yield* shown.pipe(Effect.provide(server), Effect.mapError(failed))
   })
 
 const showRun = (runId: string, json: boolean) =>

@@ -26,7 +26,16 @@ const isOfModel: ReadonlySet<string> = new Set([
 ])
 
 /** The fields that differ between two records of the same event. */
-const varying: ReadonlySet<string> = new Set(["seq", "at", "durationMs", "spent", "transcript", "discardFrom", "usage", "cost"])
+const varying: ReadonlySet<string> = new Set([
+  "seq",
+  "at",
+  "durationMs",
+  "spent",
+  "transcript",
+  "discardFrom",
+  "usage",
+  "cost"
+])
 
 /** The same text for two records of one event. */
 const identityOf = (event: RunEvent): string =>

@@ -37,8 +37,11 @@ export interface Edge {
   readonly settings: Settings
   readonly runners: ReadonlyMap<string, ServedRunner>
   readonly runs: RunsService
-  /** Has the events of a run kept, where the program keeps traces. */
-  readonly record: (runId: string, session: string | undefined) => Effect.Effect<void>
+  /**
+   * Has the events of a run kept, where the program keeps traces. A run that goes on with an earlier one, `after`, belongs to its
+   * session.
+   */
+  readonly record: (runId: string, session: string | undefined, after?: string) => Effect.Effect<void>
   /** The services of the runners. */
   readonly context: Context.Context<never>
   readonly signing: Signing
@@ -73,6 +76,7 @@ export const make = (
     })
     const signing = given.mapUnsafe.get(CurrentSigning.key) === undefined ? processSigning() : yield* CurrentSigning
     let isClosing = false
+    const turns = new Turns()
     const end = yield* Effect.cached(
       Effect.suspend(() => {
         isClosing = true
@@ -80,7 +84,11 @@ export const make = (
       })
     )
     const edge: Edge = {
-      record: (runId, session) => record(edge, runId, session),
+      record: (runId, session, after) => {
+        const own = session ?? turns.sessionOf(after)
+        turns.add(runId, own)
+        return record(edge, runId, own)
+      },
       settings,
       runners: new Map([...runners].map(([name, served]) => [name, inTime(served, settings)])),
       runs,
@@ -97,6 +105,25 @@ export const make = (
     yield* Effect.addFinalizer(() => end)
     return edge
   })
+
+/** Of which sessions runs are turns, of the latest runs. */
+class Turns {
+  readonly #sessions = new Map<string, string>()
+
+  add(runId: string, session: string | undefined): void {
+    if (session === undefined) return
+    this.#sessions.set(runId, session)
+    if (this.#sessions.size <= 10_000) return
+    for (const oldest of this.#sessions.keys()) {
+      this.#sessions.delete(oldest)
+      return
+    }
+  }
+
+  sessionOf(runId: string | undefined): string | undefined {
+    return runId === undefined ? undefined : this.#sessions.get(runId)
+  }
+}
 
 /** A runner whose runs take no longer than they may. */
 const inTime = (served: ServedRunner, { timeMs }: Settings): ServedRunner => ({

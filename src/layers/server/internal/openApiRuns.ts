@@ -248,17 +248,16 @@ const open = (operationId: string, summary: string, responses: Json): Json => ({
 
 /** The routes of the playground. */
 export const ofPlayground = (prefix: string): ReadonlyArray<PathItem> => {
-  const page: PathItem = [`${prefix}/`, open("playground", "A page for people", { 200: answer("It.", "text/html", text) })]
-  const below: PathItem = [
-    prefix,
-    open("playground-moved", "The page, by its other address", { 308: { description: "It is below the slash." } })
-  ]
+  const page = open("playground", "A page for people", { 200: answer("It.", "text/html", text) })
   const info = {
     operationId: "playground-info",
     summary: "What the page has to know of the server",
     responses: { 200: json("Whether it has runners, sessions and traces, and what it exposes.") }
   }
-  return [page, ...(prefix === "" ? [] : [below]), [`${prefix}/playground.json`, { get: info }]]
+  return [
+    [`${prefix}/`, page],
+    [`${prefix}/playground.json`, { get: info }]
+  ]
 }
 
 /** The routes about the server itself. */

@@ -45,7 +45,7 @@ type Method = "GET" | "POST" | "DELETE"
 /** Adds a route to those of a server. */
 export type Add = (
   method: Method,
-  path: `/${string}` | "",
+  path: `/${string}`,
   handler: Handler<Scope.Scope | HttpRouter.RouteContext>,
   options?: RouteOptions
 ) => void

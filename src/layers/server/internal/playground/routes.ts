@@ -1,5 +1,6 @@
 /** The playground: a page for people, which asks the other routes as any client does. The page itself holds no data. */
 import * as Effect from "effect/Effect"
+import type * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import type { Edge } from "../edge.ts"
 import { json } from "../respond.ts"
@@ -21,8 +22,7 @@ export interface PlaygroundInfo {
 
 /** The routes of the playground. */
 export const playground = (edge: Edge, route: Add): void => {
-  route("GET", "/", () => page, { isOpen: true })
-  if (edge.settings.prefix !== "") route("GET", "", () => Effect.succeed(below(edge)), { isOpen: true })
+  route("GET", "/", (request) => (isBelow(request) ? page : Effect.succeed(moved(edge))), { isOpen: true })
   route("GET", "/playground.json", () => Effect.sync(() => json(infoOf(edge))))
 }
 
@@ -34,7 +34,10 @@ const infoOf = (edge: Edge): PlaygroundInfo => ({
 })
 
 /** The page asks for what is beside it, so its address ends with a slash. */
-const below = ({ settings }: Edge) =>
+const isBelow = ({ originalUrl }: HttpServerRequest.HttpServerRequest): boolean =>
+  new URL(originalUrl, "http://localhost").pathname.endsWith("/")
+
+const moved = ({ settings }: Edge) =>
   HttpServerResponse.empty({ status: 308, headers: { location: `${settings.prefix}/` } })
 
 /** The page. Its only script and style are known by their hashes, so nothing else runs. */

@@ -20,7 +20,10 @@ export interface Trace {
 }
 
 /** What is looked at. */
-export type View = { readonly kind: "chat" } | { readonly kind: "trace"; readonly trace: Trace } | { readonly kind: "empty" }
+export type View =
+  | { readonly kind: "chat" }
+  | { readonly kind: "trace"; readonly trace: Trace }
+  | { readonly kind: "empty" }
 
 /** How often a lost stream is taken up again. */
 const maxReconnects = 5
@@ -192,7 +195,10 @@ export class Store {
     turn.isStreaming = false
     this.#aborts.delete(turn)
     this.changed()
-    if (this.info?.traces === true) await this.loadTraces()
+    if (this.info?.traces !== true) return
+    // Events are kept a moment after they are sent.
+    await sleep(300)
+    await this.loadTraces()
   }
 
   #refused(turn: Turn, error: unknown): void {

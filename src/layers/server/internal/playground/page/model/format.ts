@@ -14,11 +14,12 @@ export const count = (value: number): string => value.toLocaleString("en-US")
 /** A count with its noun. */
 export const counted = (value: number, noun: string): string => `${count(value)} ${noun}${value === 1 ? "" : "s"}`
 
-/** US dollars, as exact as a small amount needs. */
-export const dollars = (value: number): string => {
-  if (value === 0) return "$0"
-  if (value < 0.0001) return "< $0.0001"
-  return `$${value.toFixed(value < 0.01 ? 4 : value < 1 ? 3 : 2)}`
+/** US dollars, as exact as a small amount needs. `isPartial`: some of it is not known. */
+export const dollars = (value: number, isPartial = false): string => {
+  const more = isPartial ? "+" : ""
+  if (value === 0) return `$0${more}`
+  if (value < 0.000001) return "< $0.000001"
+  return `$${value < 0.01 ? value.toPrecision(2) : value.toFixed(value < 1 ? 3 : 2)}${more}`
 }
 
 /** The beginning of a text. */
@@ -28,7 +29,7 @@ export const cut = (text: string, length: number): string =>
 /** A time of day; with the day where it is not today. */
 export const clock = (at: number, now: number): string => {
   const date = new Date(at)
-  const time = date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" })
+  const time = date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" })
   const isToday = date.toDateString() === new Date(now).toDateString()
   return isToday ? time : `${date.toLocaleDateString([], { month: "short", day: "numeric" })}, ${time}`
 }

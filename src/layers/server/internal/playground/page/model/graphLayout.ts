@@ -147,7 +147,7 @@ const framed = (label: string, key: string, inner: Layout): Placed => {
 
 /** Places a runner. */
 export const layoutOf = (graph: Graph): Layout => {
-  const margin = 8
+  const margin = 16
   const placed = runner(graph, [])
   const { edges, nodes } = moved(placed, margin, margin)
   return { width: placed.width + margin * 2, height: placed.height + margin * 2, nodes, edges }

@@ -357,7 +357,8 @@ export class RunModel {
   }
 
   #note(run: Open, event: Note): void {
-    const span = this.#add("note", labelOf(event), event, { parent: run.span, path: run.span.path })
+    const own = { parent: run.span, path: run.span.path, isMinor: event._tag === "Item" }
+    const span = this.#add("note", labelOf(event), event, own)
     span.end = event.at
     span.status = event._tag === "Item" ? event.status : "completed"
   }
@@ -366,9 +367,9 @@ export class RunModel {
     kind: SpanKind,
     label: string,
     { at, seq }: ClientEvent,
-    own: { readonly parent: Span | undefined; readonly path: ReadonlyArray<string>; readonly toolCallId?: string }
+    own: Pick<Span, "parent" | "path"> & Partial<Pick<Span, "toolCallId" | "isMinor">>
   ): Span {
-    const { parent, path, toolCallId } = own
+    const { isMinor = false, parent, path, toolCallId } = own
     const span: Span = {
       key: this.#next++,
       kind,
@@ -376,6 +377,7 @@ export class RunModel {
       depth: parent === undefined ? 0 : parent.depth + 1,
       path,
       label,
+      isMinor,
       seq,
       start: at,
       end: undefined,

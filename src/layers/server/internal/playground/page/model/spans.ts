@@ -26,6 +26,8 @@ export interface Span {
   /** The names of the runners below the root. */
   readonly path: ReadonlyArray<string>
   readonly label: string
+  /** True for a note that a nested run says better. */
+  readonly isMinor: boolean
   /** The `seq` of its first event. */
   readonly seq: number
   /** In milliseconds since the epoch, by the server's clock. */

@@ -28,7 +28,7 @@ export const App = ({ store }: { readonly store: Store }): VNode => {
   }, [store])
   if (store.tokenAsked !== undefined) return <TokenForm store={store} />
   return (
-    <div class={`app ${store.panel}${isOpen ? " open" : ""}`}>
+    <div class={isOpen ? "app open" : "app"} data-panel={store.panel}>
       <aside class="sidebar" id="sidebar">
         <header class="brand">
           <h1>Troupe</h1>
@@ -37,8 +37,14 @@ export const App = ({ store }: { readonly store: Store }): VNode => {
         <Sidebar store={store} onChosen={() => setOpen(false)} />
       </aside>
       <button type="button" class="shade" aria-label="Close the lists" tabIndex={-1} onClick={() => setOpen(false)} />
-      <header class="bar">
-        <button type="button" class="menu" aria-expanded={isOpen} aria-controls="sidebar" onClick={() => setOpen(!isOpen)}>
+      <header class="topbar">
+        <button
+          type="button"
+          class="menu"
+          aria-expanded={isOpen}
+          aria-controls="sidebar"
+          onClick={() => setOpen(!isOpen)}
+        >
           <span aria-hidden="true">☰</span> {titleOf(store)}
         </button>
         <ThemeButton />
@@ -129,11 +135,7 @@ const panels: ReadonlyArray<readonly [Panel, string]> = [
 const Tabs = ({ store }: { readonly store: Store }): VNode => (
   <nav class="tabs" aria-label="Parts of the page">
     {panels.map(([panel, label]) => (
-      <button
-        type="button"
-        aria-current={store.panel === panel ? "page" : undefined}
-        onClick={() => store.show(panel)}
-      >
+      <button type="button" aria-current={store.panel === panel ? "page" : undefined} onClick={() => store.show(panel)}>
         {label}
       </button>
     ))}

@@ -82,7 +82,7 @@ const TurnView = ({ isChosen, store, turn }: TurnProps): VNode => (
           store.changed()
         }}
       >
-        <Bill run={turn.runs.at(-1)!} />
+        <Bill runs={turn.runs} />
       </button>
     )}
   </article>
@@ -95,18 +95,23 @@ export const RunView = ({ isLast, run }: { readonly run: RunModel; readonly isLa
   const texts = parts.filter(({ kind, status, text }) => kind === "text" && status !== "discarded" && text !== "")
   const isStructured = output !== undefined && output !== null && typeof output !== "string"
   const hidden = isStructured ? texts.at(-1) : undefined
+  const hasRuns = parts.some(({ kind }) => kind === "run")
   const isOutputShown = output !== undefined && (isStructured || texts.length === 0)
   return (
     <div class="run">
       {run.dropped.spans > 0 && <p class="hint">{run.dropped.spans} earlier parts of this run are not kept.</p>}
-      {parts.map((span) => (span === hidden ? null : <Part key={span.key} span={span} />))}
+      {parts
+        .filter((span) => span !== hidden && (isLast || !isAnswered(span)) && !(span.isMinor && hasRuns))
+        .map((span) => (
+          <Part key={span.key} span={span} />
+        ))}
       {isOutputShown && typeof output === "string" && <Markdown text={output} />}
       {isOutputShown && typeof output !== "string" && <Json label="Output" value={output} />}
       {run.error !== undefined && (
         <p class="problem" role="alert">
           <strong>{run.error.tag}</strong>
           {run.error.message === undefined
-            ? " — the server does not show the message. To show it, give it expose: [\"errors\"]."
+            ? ' — the server does not show the message. To show it, give it expose: ["errors"].'
             : ` — ${cut(run.error.message, 4000)}`}
         </p>
       )}
@@ -115,6 +120,10 @@ export const RunView = ({ isLast, run }: { readonly run: RunModel; readonly isLa
     </div>
   )
 }
+
+/** A call that waited in a run stands in the one that went on as well. */
+const isAnswered = ({ kind, status }: Span): boolean =>
+  kind === "tool" && (status === "waiting" || status === "suspended")
 
 const Part = ({ span }: { readonly span: Span }): VNode | null => {
   switch (span.kind) {
@@ -155,7 +164,9 @@ const ToolPart = ({ span }: { readonly span: Span }): VNode => {
       </summary>
       {span.text !== "" && <Json label="Arguments, as they come" value={span.text} />}
       {span.params !== undefined && <Json label="Arguments" value={span.params} />}
-      {span.result !== undefined && <Json label={span.status === "failed" ? "Failure" : "Result"} value={span.result} />}
+      {span.result !== undefined && (
+        <Json label={span.status === "failed" ? "Failure" : "Result"} value={span.result} />
+      )}
       {!hasMore && <p class="hint">Arguments and results are hidden by this server, or not there yet.</p>}
     </details>
   )
@@ -178,7 +189,7 @@ const Branch = ({ span }: { readonly span: Span }): VNode => {
       <summary>
         <Dot status={span.status} />
         <span class="name">{cut(span.label, 60)}</span>
-        <span class="preview">{text.slice(-140).replaceAll("\n", " ")}</span>
+        <span class="preview">{text.slice(-160).replaceAll(/[\s*`#]+/g, " ")}</span>
       </summary>
       {text === "" ? <p class="hint">It has no text yet.</p> : <Markdown text={text} />}
     </details>

@@ -26,7 +26,9 @@ export const GraphView = ({ graph, runs }: Props): VNode => {
         <Picture graph={drawn} seen={seenIn(runs)} />
       )}
       {graph !== undefined && "problem" in graph && <p class="hint">{graph.problem}</p>}
-      {!isKnown && drawn !== undefined && <p class="hint">Drawn from the events of the run: what did not run is not here.</p>}
+      {!isKnown && drawn !== undefined && (
+        <p class="hint">Drawn from the events of the run: what did not run is not here.</p>
+      )}
       {isKnown && graph.isCut === true && <p class="hint">It has more parts than are shown.</p>}
     </div>
   )
@@ -38,19 +40,19 @@ const seenIn = (runs: ReadonlyArray<RunModel>): ReadonlyMap<string, Seen> => {
   for (const [index, { seen }] of runs.entries()) {
     // What a run waited for is answered where it went on.
     const isLast = index === runs.length - 1
-    for (const [key, one] of seen) {
-      const waiting = isLast ? one.waiting : 0
+    for (const [key, given] of seen) {
+      const one = isLast ? given : { ...given, count: given.count - given.waiting, waiting: 0 }
       const known = all.get(key)
       all.set(
         key,
         known === undefined
-          ? { ...one, waiting }
+          ? one
           : {
               count: known.count + one.count,
               open: known.open + one.open,
               failed: known.failed + one.failed,
               interrupted: known.interrupted + one.interrupted,
-              waiting: known.waiting + waiting,
+              waiting: known.waiting + one.waiting,
               ms: known.ms + one.ms
             }
       )
@@ -69,7 +71,16 @@ const Picture = ({ graph, seen }: { readonly graph: Graph; readonly seen: Readon
       aria-label={`${graph.name}, a ${graph.kind} of ${graph.members.map(({ name }) => name).join(", ")}`}
     >
       <defs>
-        <marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">
+        <marker
+          id="arrow"
+          viewBox="0 0 8 8"
+          refX="7"
+          refY="4"
+          markerWidth="8"
+          markerHeight="8"
+          markerUnits="userSpaceOnUse"
+          orient="auto"
+        >
           <path d="M0 0.8 L7 4 L0 7.2" class="head" />
         </marker>
       </defs>
@@ -113,7 +124,9 @@ const NodeView = ({ node, seen }: NodeProps): VNode => {
       {shape === "point" ? (
         <circle cx={middle} cy={y + height / 2} r={5} />
       ) : shape === "choice" ? (
-        <path d={`M${middle} ${y} L${x + width} ${y + height / 2} L${middle} ${y + height} L${x} ${y + height / 2} Z`} />
+        <path
+          d={`M${middle} ${y} L${x + width} ${y + height / 2} L${middle} ${y + height} L${x} ${y + height / 2} Z`}
+        />
       ) : (
         <rect x={x} y={y} width={width} height={height} rx={shape === "tool" ? height / 2 : isFrame ? 10 : 6} />
       )}

@@ -34,30 +34,28 @@ export const Json = ({ label, value }: { readonly label: string; readonly value:
 )
 
 /** How long a run takes, in milliseconds, as far as its events say. */
-export const elapsedOf = ({ lastAt, root }: RunModel): number =>
-  root === undefined ? 0 : (root.end ?? lastAt) - root.start
+const elapsedOf = ({ lastAt, root }: RunModel): number => (root === undefined ? 0 : (root.end ?? lastAt) - root.start)
 
-/** What a run took. */
-export const Bill = ({ run }: { readonly run: RunModel }): VNode => {
-  const { cost, isCostPartial, tokens, usage } = run
-  const cached = usage?.inputTokens.cacheRead ?? 0
-  const detail =
-    usage === undefined
-      ? undefined
-      : `${count(usage.inputTokens.total ?? 0)} in, ${count(usage.outputTokens.total ?? 0)} out` +
-        (cached > 0 ? `, ${count(cached)} from cache` : "")
+const sum = (values: ReadonlyArray<number>): number => values.reduce((total, value) => total + value, 0)
+
+/** What runs that go on with each other took, and what the last one came to. Waiting for answers is not counted. */
+export const Bill = ({ runs }: { readonly runs: ReadonlyArray<RunModel> }): VNode | null => {
+  const last = runs.at(-1)
+  if (last === undefined) return null
+  const tokens = sum(runs.map((run) => run.tokens))
+  const input = sum(runs.map(({ usage }) => usage?.inputTokens.total ?? 0))
+  const output = sum(runs.map(({ usage }) => usage?.outputTokens.total ?? 0))
+  const cached = sum(runs.map(({ usage }) => usage?.inputTokens.cacheRead ?? 0))
+  const detail = `${count(input)} in, ${count(output)} out${cached > 0 ? `, ${count(cached)} from cache` : ""}`
+  const costs = runs.flatMap(({ cost }) => cost ?? [])
+  const isPartial = runs.some(({ isCostPartial }) => isCostPartial)
   const partial = "Some model calls have no known price, or this server does not show them."
   return (
     <span class="bill">
-      <span class={`state ${run.status}`}>{statusName(run.status)}</span>
-      {run.root !== undefined && <span>{duration(elapsedOf(run))}</span>}
-      {tokens > 0 && <span title={detail}>{counted(tokens, "token")}</span>}
-      {cost !== undefined && (
-        <span title={isCostPartial ? partial : undefined}>
-          {isCostPartial ? "at least " : ""}
-          {dollars(cost)}
-        </span>
-      )}
+      <span class={`state ${last.status}`}>{statusName(last.status)}</span>
+      <span>{duration(sum(runs.map(elapsedOf)))}</span>
+      {tokens > 0 && <span title={last.isOver ? detail : undefined}>{counted(tokens, "token")}</span>}
+      {costs.length > 0 && <span title={isPartial ? partial : undefined}>{dollars(sum(costs), isPartial)}</span>}
     </span>
   )
 }
@@ -77,7 +75,9 @@ export const Hidden = ({ expose }: { readonly expose: ReadonlyArray<string> }): 
   return (
     <p class="hint">
       Hidden by this server: {hidden.map((name) => names[name]).join(", ")}. To show them, give it{" "}
-      <code>expose: {JSON.stringify(Object.keys(names).filter((name) => expose.includes(name) || hidden.includes(name)))}</code>
+      <code>
+        expose: {JSON.stringify(Object.keys(names).filter((name) => expose.includes(name) || hidden.includes(name)))}
+      </code>
       .
     </p>
   )

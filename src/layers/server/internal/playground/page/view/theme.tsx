@@ -34,7 +34,12 @@ export const ThemeButton = (): VNode => {
   useEffect(() => keep(theme), [theme])
   const next = themes[(themes.indexOf(theme) + 1) % themes.length] ?? "auto"
   return (
-    <button type="button" class="theme" aria-label={`Theme: ${theme}. Change to ${next}`} onClick={() => setTheme(next)}>
+    <button
+      type="button"
+      class="theme"
+      aria-label={`Theme: ${theme}. Change to ${next}`}
+      onClick={() => setTheme(next)}
+    >
       {theme === "auto" ? "Auto" : theme === "light" ? "Light" : "Dark"}
     </button>
   )

@@ -70,9 +70,11 @@ const Waterfall = ({ chosen, onChoose, run }: WaterfallProps): VNode | null => {
   return (
     <section class="waterfall" aria-label={`Timeline of ${root.label}`}>
       <header>
-        <Bill run={run} />
+        <Bill runs={[run]} />
       </header>
-      {run.dropped.spans > 0 && <p class="hint">{counted(run.dropped.spans, "older part")} of this run are not kept.</p>}
+      {run.dropped.spans > 0 && (
+        <p class="hint">{counted(run.dropped.spans, "older part")} of this run are not kept.</p>
+      )}
       {run.dropped.chars > 0 && <p class="hint">Contents of older parts are not kept.</p>}
       <div class="axis" aria-hidden="true">
         <span>0</span>
@@ -141,7 +143,9 @@ const Row = ({ from, isChosen, now, onChoose, span, total }: RowProps): VNode =>
   return (
     <button
       type="button"
-      class={`row ${span.kind} ${span.status}`}
+      class="row"
+      data-kind={span.kind}
+      data-status={span.status}
       aria-pressed={isChosen}
       aria-label={`${kinds[span.kind]} ${span.label}, ${statusName(span.status)}, ${time}`}
       onClick={() => onChoose(span)}

@@ -1,0 +1,100 @@
+/** A server with a playground: its runners, and a model over the wire that answers by what it is asked. */
+import { Effect, Layer, Redacted, Schema } from "effect"
+import { Agent, AgentTool, OpenAi, Parallel, Runner, SessionStore, TraceStore } from "troupe"
+import { listen } from "./agentServer.ts"
+import { make, reasoning, type Reply, type Seen, text, toolCalls } from "./openAiServer.ts"
+
+const lookUp = AgentTool.fromFunction("look_up", {
+  description: "Looks an order up",
+  parameters: Schema.Struct({ order: Schema.String }),
+  execute: ({ order }) => Effect.delay(Effect.succeed({ order, item: "Teapot", price: 40 }), "60 millis")
+})
+
+/** The amounts that were paid back. */
+export const paid: Array<number> = []
+
+const refund = AgentTool.fromFunction("refund", {
+  description: "Pays money back",
+  parameters: Schema.Struct({ order: Schema.String, amount: Schema.Finite }),
+  needsApproval: true,
+  execute: ({ amount }) => {
+    paid.push(amount)
+    return { paid: amount }
+  }
+})
+
+const desk = Agent.make("desk", {
+  description: "Answers questions about orders, and pays money back",
+  instructions: "You are the desk.",
+  tools: [lookUp, refund]
+})
+const legal = Agent.make("legal", { instructions: "You are legal." })
+const finance = Agent.make("finance", { instructions: "You are finance." })
+const chair = Agent.make("chair", { instructions: "You are the chair." })
+const panel = Parallel.make("panel", { legal, finance }, { combine: chair })
+const area = Runner.make("area", {
+  run: ({ height, width }: { readonly width: number; readonly height: number }) => Effect.succeed(width * height)
+})
+
+export const runners = {
+  desk,
+  panel,
+  area: { runner: area, input: Schema.Struct({ width: Schema.Finite, height: Schema.Finite }) }
+}
+
+/** What tries to run: each would set `document.title` or `window.ran`. */
+export const hostile = [
+  '<script>window.ran = 1</script><img src=x onerror="window.ran = 2"><svg onload="window.ran = 3">',
+  "[link](javascript:window.ran=4) [data](data:text/html,<script>window.ran=5</script>)",
+  '![image](http://127.0.0.1:9/pixel.png) <a href="javascript:window.ran=6" onclick="window.ran=7">go</a>',
+  "```html\n</code></pre><script>window.ran = 8</script>\n```",
+  '| <b>a</b> | b |\n|---|---|\n| <iframe srcdoc="<script>parent.ran = 9</script>"> | [ok](https://example.com) |'
+].join("\n\n")
+
+const answer = `The **teapot** of order \`A-17\` is refunded:
+
+1. The order was *looked up*.
+2. The amount was paid back.
+
+| order | paid |
+|---|---|
+| A-17 | 25 |
+`
+
+const paced = { paceMs: 4 } as const
+
+/** The last message, and who is asked. */
+const reply = ({ body }: Seen): Reply => {
+  const messages = body["messages"] as ReadonlyArray<{ readonly role: string; readonly content: unknown }>
+  const last = messages.at(-1)!
+  const said = JSON.stringify(last.content)
+  const system = JSON.stringify(messages[0]!.content)
+  if (system.includes("legal"))
+    return text("There is **no** legal objection to it, as far as the contract goes.", paced)
+  if (system.includes("finance")) return text("It costs 40 a month, which the budget has room for.", { paceMs: 7 })
+  if (system.includes("chair")) return text("Do it: neither law nor money speaks against it.", paced)
+  if (last.role === "tool" && said.includes("paid")) return text(answer, paced)
+  if (last.role === "tool" && said.includes("Teapot")) {
+    return toolCalls([{ name: "refund", args: { order: "A-17", amount: 40 }, id: "call-2" }])
+  }
+  if (said.includes("hostile")) return text(hostile, paced)
+  if (said.includes("endless")) return text("This answer never comes to its end.", { ...paced, hangAfter: 4 })
+  if (said.includes("refund")) {
+    const thought = "The customer wants the money back. I look the order up first, to know what was paid."
+    return reasoning(thought, { ...toolCalls([{ name: "look_up", args: { order: "A-17" }, id: "call-1" }]), ...paced })
+  }
+  return text("Good morning. Ask me about an order.", paced)
+}
+
+/** Listens until the scope closes. The traces are kept in memory. */
+export const playground = Effect.gen(function* () {
+  const model = yield* make(reply)
+  const layers = Layer.mergeAll(
+    OpenAi.layer({ model: "gpt-4.1-mini", api: "chat", baseUrl: model.url, apiKey: Redacted.make("key") }),
+    TraceStore.layerMemory,
+    SessionStore.layerMemory
+  )
+  const expose = ["arguments", "results", "reasoning", "nested", "errors"] as const
+  const url = yield* listen({ runners, playground: true, expose }, layers)
+  return { url, model }
+})

@@ -18,13 +18,18 @@ interface Engine {
 /** The WebAssembly of `quickjs-wasi`: its bytes, or a compiled `WebAssembly.Module`. */
 export type Wasm = ArrayBuffer | Uint8Array | Compiled
 
+const absent = (error: unknown): never => {
+  throw error
+}
+
 const compile = (bytes: ArrayBuffer | Uint8Array): Promise<Compiled> =>
   (globalThis as unknown as { readonly WebAssembly: { readonly compile: typeof compile } }).WebAssembly.compile(bytes)
 
 /** Loads the engine. */
 export const load = Effect.fnUntraced(function* (wasm: Wasm): Effect.fn.Return<Engine, CodeEngineError> {
   const { QuickJS } = yield* Effect.tryPromise({
-    try: () => import("quickjs-wasi"),
+    // Caught here, so that a bundler knows that it may be absent.
+    try: () => import("quickjs-wasi").catch(absent),
     catch: (error) => new CodeEngineError({ problem: messageOf(error), remedy: "Install it: npm install quickjs-wasi" })
   })
   const module = yield* Effect.tryPromise({
@@ -32,7 +37,7 @@ export const load = Effect.fnUntraced(function* (wasm: Wasm): Effect.fn.Return<E
     catch: (error) =>
       new CodeEngineError({ problem: messageOf(error), remedy: "Give it the file quickjs-wasi/quickjs.wasm" })
   })
-  return { module, create: (options) => QuickJS.create(options) }
+  return { module, create: QuickJS.create.bind(QuickJS) as unknown as Made["create"] }
 })
 
 /** Starts a program. */
@@ -44,7 +49,7 @@ export const start = Effect.fnUntraced(function* ({ create, module }: Engine, pr
     })
   }
   const made = Effect.tryPromise({
-    try: () => make(program, { create, wasm: module as Made["wasm"], worked: () => performance.now() }),
+    try: () => make(program, { create, wasm: module, worked: () => performance.now() }),
     catch: (error) =>
       new CodeEngineError({ problem: messageOf(error), remedy: "Give it the file quickjs-wasi/quickjs.wasm" })
   })

@@ -2,7 +2,7 @@
 import * as fs from "node:fs"
 import { createRequire } from "node:module"
 import { parentPort, workerData } from "node:worker_threads"
-import { make } from "./machine.ts"
+import { type Made, make } from "./machine.ts"
 import type { FromProgram, Given, ToProgram } from "./protocol.ts"
 
 const { module, program, wasm } = workerData as Given
@@ -20,7 +20,8 @@ const worked = (): number => {
 
 const start = async (): Promise<void> => {
   const { QuickJS } = createRequire(module)(module) as typeof import("quickjs-wasi")
-  const create = (options: Parameters<typeof QuickJS.create>[0]) => QuickJS.create(options)
+  // Its own types want a kind of bytes, and name values of the engine more closely than is used.
+  const create = QuickJS.create.bind(QuickJS) as unknown as Made["create"]
   const machine = await make(program, { create, wasm: fs.readFileSync(wasm), worked })
   post({ type: "ready" })
   post({ type: "turn", turn: machine.start() })

@@ -2,14 +2,40 @@
  * One program in an instance of QuickJS, in which it has the functions of its tools and `console`, and nothing else. Where it runs is up
  * to who makes it: `codeMain.ts` in a thread, `inline.ts` where there are none.
  */
-import type { HostFunction, JSValueHandle, QuickJS as Vm, QuickJSOptions } from "quickjs-wasi"
 import type { Called, End, Program, Turn } from "../../../../services/CodeEngine.ts"
+
+/** A value in the engine. */
+interface Handle {
+  readonly toString: () => string
+  readonly toBoolean: () => boolean
+}
+
+/** What is used of `quickjs-wasi`, whose types are there only where it is installed. */
+interface Vm {
+  readonly undefined: Handle
+  readonly newString: (text: string) => Handle
+  readonly newFunction: (name: string, f: (...args: ReadonlyArray<Handle>) => Handle) => Handle
+  readonly newPromise: () => { readonly handle: Handle; readonly resolve: (value: Handle) => void }
+  readonly evalCode: (source: string, file?: string) => Handle
+  readonly callFunction: (f: Handle, self: Handle, ...args: ReadonlyArray<Handle>) => Handle
+  readonly executePendingJobs: () => unknown
+  readonly dispose: () => void
+}
+
+/** How an instance is made. */
+interface VmOptions {
+  readonly wasm: object
+  readonly memoryLimit: number
+  readonly timezoneOffset: number
+  readonly interruptHandler: () => boolean
+  readonly wasi: (memory: { readonly buffer: ArrayBufferLike }) => object
+}
 
 /** What makes an instance of the engine. */
 export interface Made {
-  readonly create: (options: QuickJSOptions) => Promise<Vm>
-  /** The WebAssembly of the engine. */
-  readonly wasm: QuickJSOptions["wasm"]
+  readonly create: (options: VmOptions) => Promise<Vm>
+  /** The WebAssembly of the engine: its bytes, or compiled. */
+  readonly wasm: object
   /** The time that the program has worked so far, in milliseconds. */
   readonly worked: () => number
 }
@@ -77,24 +103,26 @@ export const make = async (program: Program, { create, wasm, worked }: Made): Pr
   }
   const open = new Map<number, ReturnType<Vm["newPromise"]>>()
   const state = { calls: [] as Array<Called>, written: "", count: 0, end: undefined as End | undefined }
-  const functions = (): ReadonlyArray<JSValueHandle> => {
-    const call = (name: JSValueHandle, params: JSValueHandle): JSValueHandle => {
+  const functions = (): ReadonlyArray<Handle> => {
+    const call = (name: Handle, params: Handle): Handle => {
       const promise = vm.newPromise()
       open.set(state.count, promise)
       state.calls.push({ n: state.count++, name: name.toString(), params: params.toString() })
       return promise.handle
     }
-    const end = (ok: JSValueHandle, given: JSValueHandle): JSValueHandle => {
+    const end = (ok: Handle, given: Handle): Handle => {
       const text = given.toString()
       const failed = (): End => (/out of memory/.test(text) ? stopped(text) : { _tag: "Threw", error: text })
       state.end = ok.toBoolean() ? { _tag: "Returned", value: text } : failed()
       return vm.undefined
     }
-    const write = (text: JSValueHandle): JSValueHandle => {
+    const write = (text: Handle): Handle => {
       state.written = (state.written + text.toString()).slice(-maxConsole)
       return vm.undefined
     }
-    const made = Object.entries({ call, end, write }).map(([name, f]) => vm.newFunction(name, f as HostFunction))
+    const made = Object.entries({ call, end, write }).map(([name, f]) =>
+      vm.newFunction(name, f as Parameters<Vm["newFunction"]>[1])
+    )
     return [vm.newString(JSON.stringify(names)), ...made]
   }
   /** Does what `work` does in the program, and what follows from it, until it awaits or ends. */

@@ -78,10 +78,28 @@ export interface Service {
   readonly info: Info
   readonly snapshots: Snapshots
   /**
-   * Makes a folder of this machine readable for commands, and gives its path there. Unset: it cannot be done, and skills have
-   * no scripts.
+   * Makes a folder of this machine readable for commands, and gives its path there. `location` is its path on this machine, and
+   * `content` reads its files, for a sandbox that needs a copy. Unset: it cannot be done, and skills have no scripts.
    */
-  readonly folder?: ((name: string, location: string) => Effect.Effect<string, WorkspaceError>) | undefined
+  readonly folder?:
+    | ((
+        name: string,
+        location: string,
+        content: Effect.Effect<FolderContent, WorkspaceError>
+      ) => Effect.Effect<string, WorkspaceError>)
+    | undefined
+}
+
+/** The files of a folder. */
+export interface FolderContent {
+  /** Differs where the files differ. */
+  readonly mark: string
+  readonly files: ReadonlyArray<{
+    /** Below the folder, with `/` between names. */
+    readonly path: string
+    readonly bytes: Uint8Array
+    readonly isExecutable: boolean
+  }>
 }
 
 /** A place to work. */

@@ -18,6 +18,7 @@ import type * as Worktree from "./internal/worktree.ts"
 
 export {
   type Change,
+  type FolderContent,
   type Info,
   type Isolation,
   Sandbox,
@@ -160,7 +161,7 @@ export const worktree = (options: WorktreeOptions): Layer.Layer<Sandbox, Invalid
  *
  * Interruption ends the group of the command in the container. What was left when this program was killed is removed when the next
  * such Layer is built on the machine. Who may use Docker's socket can do all on the machine: the container does not get it, but this
- * program has it. Scripts of skills cannot be run in it.
+ * program has it. Scripts of skills see a copy of their folder, read-only.
  *
  * Fails with `InvalidDefinition` when the container does not start. It works at both edges.
  *
@@ -183,7 +184,8 @@ export const layerDocker = (options: Docker.Options): Layer.Layer<Sandbox, Inval
  *
  * Links out of the workspace are refused, by asking the sandbox where a path leads: a command that exchanges a link at that moment
  * reaches other files of the sandbox. A file is written as a whole, and readers may see a part of it. Snapshots are copies. Scripts
- * of skills cannot be run in it. Its operations are promises, so it works at the async edge only.
+ * of skills see a copy of their folder in the sandbox's `/tmp`, whose files are not writable, which a script can change. Its operations
+ * are promises, so it works at the async edge only.
  *
  * @example
  * import { Effect } from "effect"

@@ -120,8 +120,8 @@ export const layer = (options: Options): Layer.Layer<Skills, InvalidDefinition |
 /**
  * {@link layer} with scripts that run in the `Sandbox` of the program: it decides what a script reads and changes. A script sees its
  * skill's folder read-only (`SKILL_DIR`), and works in the workspace. Interpreters are those of the sandbox. Skills themselves are read
- * on this machine, as always. Scripts are on by default; a sandbox that cannot show them the folder, such as a hosted one, refuses
- * them with `SkillError`.
+ * on this machine, as always. Scripts are on by default; in containers and hosted sandboxes they see a copy of the folder, of at most
+ * 1,000 files and 32 MiB, and a sandbox without processes, such as `layerMemory`, refuses them with `SkillError`.
  *
  * @example
  * import { Effect } from "effect"

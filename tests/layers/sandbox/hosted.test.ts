@@ -7,8 +7,9 @@ import { Readable, Writable } from "node:stream"
 import type { Experimental_SandboxSession } from "@ai-sdk/provider-utils"
 import { Effect } from "effect"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
-import { Sandbox } from "troupe"
+import { Sandbox, Skills } from "troupe"
 import { commandLaws, filesLaws, within } from "../../support/sandboxLaws.ts"
+import { folder, skill } from "../../support/skillFolders.ts"
 
 let base: string
 let root: string
@@ -31,7 +32,7 @@ const kindOf = (entry: fs.Stats | fs.Dirent) => (entry.isFile() ? "file" : entry
 
 const start: Sandbox.Session["spawn"] = async ({ command, env = {}, stdin, workingDirectory = "." }) => {
   const child = spawn("sh", ["-c", command], {
-    cwd: path.join(root, workingDirectory),
+    cwd: path.resolve(root, workingDirectory),
     env: { PATH: process.env["PATH"], ...env },
     stdio: [stdin === true ? "pipe" : "ignore", "pipe", "pipe"]
   })
@@ -47,20 +48,20 @@ const start: Sandbox.Session["spawn"] = async ({ command, env = {}, stdin, worki
 const text = async (stream: ReadableStream<Uint8Array>) => new Response(stream).text()
 const session = (): Sandbox.Session => ({
   description: "A directory that stands for a sandbox elsewhere.",
-  readBinaryFile: async ({ path: at }) => orNull(() => new Uint8Array(fs.readFileSync(path.join(root, at)))),
+  readBinaryFile: async ({ path: at }) => orNull(() => new Uint8Array(fs.readFileSync(path.resolve(root, at)))),
   writeBinaryFile: async ({ content, path: at }) => {
-    fs.mkdirSync(path.dirname(path.join(root, at)), { recursive: true })
-    fs.writeFileSync(path.join(root, at), content)
+    fs.mkdirSync(path.dirname(path.resolve(root, at)), { recursive: true })
+    fs.writeFileSync(path.resolve(root, at), content)
   },
   stat: async ({ path: at }) =>
     orNull(() => {
-      const stat = fs.statSync(path.join(root, at))
+      const stat = fs.statSync(path.resolve(root, at))
       return { type: kindOf(stat), size: stat.size }
     }),
   listDirectory: async ({ path: at }) =>
     orNull(() =>
       fs
-        .readdirSync(path.join(root, at), { withFileTypes: true })
+        .readdirSync(path.resolve(root, at), { withFileTypes: true })
         .map((entry) => ({ name: entry.name, type: entry.isSymbolicLink() ? "symlink" : kindOf(entry) }))
     ),
   spawn: start,
@@ -100,6 +101,30 @@ describe("a hosted sandbox", () => {
     assert.deepStrictEqual(fs.readdirSync(path.join(base, "outside")), ["secret.txt"])
     assert.strictEqual(fs.readFileSync(path.join(base, "outside/secret.txt"), "utf8"), "the secret")
     assert.deepStrictEqual([info.edges, info.isolates.network], ["async", false])
+  })
+
+  it("a script of a skill is run from a copy of its folder, made once, whose files are not writable", async () => {
+    const skills = folder({
+      "note/SKILL.md": skill("note"),
+      "note/lib/words.txt": "from the skill",
+      "note/scripts/write.sh": 'cat "$SKILL_DIR/lib/words.txt" > note.txt; ls -l "$0"; echo "$1 $SKILL_DIR"'
+    })
+    const ran = await within(subject, (sandbox) =>
+      Effect.gen(function* () {
+        const run = (args: ReadonlyArray<string>) =>
+          Effect.flatMap(Skills.Skills, (all) => all.run("note", "scripts/write.sh", { args }))
+        const all = yield* Effect.all([run(["once"]), run(["twice"])], { concurrency: 2 })
+        return [all.map(({ stdout }) => stdout.split("\n")), yield* sandbox.files.readFileString("/note.txt")] as const
+      }).pipe(
+        Effect.provide(Skills.layerSandbox({ folders: [skills] })),
+        Effect.provideService(Sandbox.Sandbox, sandbox)
+      )
+    )
+    const [[[mode = "", once = ""] = [], [, twice = ""] = []], note] = ran
+    const place = once.replace("once ", "")
+    fs.rmSync(path.dirname(path.dirname(place)), { recursive: true, force: true })
+    assert.match(place, /^\/tmp\/troupe-skills-[\w-]+\/\w{32}\/note$/)
+    assert.deepStrictEqual([mode.slice(0, 10), twice, note], ["-r--r--r--", `twice ${place}`, "from the skill"])
   })
 
   it("a session of the AI SDK has its shape", () => {

@@ -124,7 +124,7 @@ for (const edge of hasBubblewrap ? Object.keys(edges) : []) {
       fs.writeFileSync(path.join(skill, "run.sh"), "echo ran > out.txt; echo x > /skills/my_skill/run.sh")
       const written = await within(subject, (sandbox) =>
         Effect.gen(function* () {
-          const at = yield* sandbox.folder!("my skill", skill)
+          const at = yield* sandbox.folder!("my skill", skill, Effect.never)
           const { exitCode } = yield* output(sandbox.processes, ChildProcess.make("sh", [`${at}/run.sh`]))
           return [at, exitCode === 0, yield* sandbox.files.readFileString("/out.txt")]
         })

@@ -6,6 +6,8 @@ import { Effect, Exit, Fiber, Stream } from "effect"
 import { ChildProcess } from "effect/process"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
 import * as Sandbox from "troupe/Sandbox"
+import * as Skills from "troupe/Skills"
+import { folder, skill } from "../../support/skillFolders.ts"
 import { commandLaws, filesLaws, groupLaws, within } from "../../support/sandboxLaws.ts"
 import { edges } from "../../support/toolCalls.ts"
 
@@ -27,6 +29,12 @@ exec)
     *) break ;;
   esac; done
   shift
+  skills=$(sed -n 's/^type=bind,src=\\(.*\\),dst=.skills,readonly$/\\1/p' "$DOCKER_CONFIG/asked" | tail -1)
+  for word do
+    shift
+    case "$word" in /skills/*) word="$skills\${word#/skills}" ;; esac
+    set -- "$@" "$word"
+  done
   exec setsid -w env -i PATH="$PATH" $kept "$@" ;;
 esac
 `
@@ -66,6 +74,37 @@ for (const edge of Object.keys(edges)) {
       assert.include(words, `type=bind,src=${root},dst=/work`)
       assert.include(words, `type=bind,src=${root}/.git,dst=/work/.git,readonly`)
       assert.deepStrictEqual(words.slice(-4), ["rm", "--force", "abcdef012345", ""])
+    })
+
+    it("a script of a skill is run from a copy of its folder, which the container cannot change", async () => {
+      const skills = folder({
+        "note/SKILL.md": skill("note"),
+        "note/lib/words.txt": "from the skill",
+        "note/scripts/write.sh": 'cat "$(dirname "$0")/../lib/words.txt" > note.txt; echo "$1, $SKILL_DIR"'
+      })
+      const ran = await within({ edge, layer }, (sandbox) =>
+        Effect.gen(function* () {
+          const run = (args: ReadonlyArray<string>) =>
+            Effect.flatMap(Skills.Skills, (all) => all.run("note", "scripts/write.sh", { args }))
+          const { stdout } = yield* run(["once"])
+          const copy = asked().flatMap((word) => /^type=bind,src=(.*),dst=\/skills,readonly$/.exec(word)?.[1] ?? [])[0]!
+          yield* run(["twice"])
+          const [mark] = fs.readdirSync(copy)
+          return {
+            stdout,
+            note: yield* sandbox.files.readFileString("/note.txt"),
+            copies: fs.readdirSync(copy),
+            mark,
+            copy
+          }
+        }).pipe(
+          Effect.provide(Skills.layerSandbox({ folders: [skills] })),
+          Effect.provideService(Sandbox.Sandbox, sandbox)
+        )
+      )
+      assert.deepStrictEqual([ran.stdout, ran.note], [`once, /skills/${ran.mark}/note\n`, "from the skill"])
+      assert.deepStrictEqual(ran.copies, [ran.mark])
+      assert.isFalse(fs.existsSync(ran.copy))
     })
 
     it("values of variables are not in the command line", async () => {

@@ -14,6 +14,7 @@ import * as Process from "../../internal/process/run.ts"
 import * as Spawner from "../../internal/process/spawner.ts"
 import { below, rootOf, snapshotsOf } from "./local.ts"
 import * as RootedFiles from "./rootedFiles.ts"
+import * as SkillCopies from "./skillCopies.ts"
 
 /** Options of `layerDocker`. */
 export interface Options {
@@ -36,6 +37,7 @@ export interface Options {
 }
 
 const workspace = "/work"
+const skills = "/skills"
 const subject = "Sandbox.layerDocker"
 const defaultMemory = 1024 ** 3
 /** The label of our containers: its value names the process that they belong to. */
@@ -75,8 +77,9 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const cli: Cli = { program: options.docker ?? "docker", env }
   if (options.image.startsWith("-")) return yield* invalid(`its image is ${JSON.stringify(options.image)}`)
   yield* sweep(cli)
+  const shown = yield* SkillCopies.make(subject)
   const container = yield* Effect.acquireRelease(
-    Effect.flatMap(docker(cli, argumentsOf(root, options)), (id) =>
+    Effect.flatMap(docker(cli, argumentsOf(root, shown.directory, options)), (id) =>
       /^[0-9a-f]{12,64}$/.test(id) ? Effect.succeed(id) : Effect.fail(invalid("docker run gave no id of a container"))
     ),
     (id) => Effect.ignore(docker(cli, ["rm", "--force", id]))
@@ -93,12 +96,14 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       isolates: { files: true, network: network === "none", processes: true },
       edges: "both"
     },
-    snapshots: snapshotsOf(root, files)
+    snapshots: snapshotsOf(root, files),
+    folder: (name, _location, content) =>
+      Effect.map(Effect.flatMap(content, shown.copy(name)), (path) => `${skills}/${path}`)
   }
   return service
 })
 
-const argumentsOf = (root: string, options: Options): ReadonlyArray<string> => {
+const argumentsOf = (root: string, shown: string, options: Options): ReadonlyArray<string> => {
   const { image, memory, network = "none", processes = 128 } = options
   const bytes = memory === undefined ? defaultMemory : ByteSize.fromInputUnsafe(memory)
   const owner = fs.statSync(root)
@@ -112,6 +117,7 @@ const argumentsOf = (root: string, options: Options): ReadonlyArray<string> => {
     ["--pids-limit", String(processes), "--memory", String(bytes)],
     ["--read-only", "--tmpfs", "/tmp:exec,mode=1777"],
     mount(root, workspace, ""),
+    mount(shown, skills, ",readonly"),
     // Its configuration and hooks name programs that the next git on this machine runs.
     fs.existsSync(`${root}/.git`) ? mount(`${root}/.git`, `${workspace}/.git`, ",readonly") : [],
     ["--workdir", workspace, "--user", options.user ?? `${owner.uid}:${owner.gid}`, "--env", "HOME=/tmp"],

@@ -2,12 +2,13 @@
 import * as Effect from "effect/Effect"
 import * as FileSystem from "effect/FileSystem"
 import * as Option from "effect/Option"
+import * as Semaphore from "effect/Semaphore"
 import * as PlatformError from "effect/PlatformError"
 import * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"
 import * as Spawner from "effect/process/ChildProcessSpawner"
 import type { StandardCommand } from "effect/process/ChildProcess"
-import type { Service } from "../../../services/Sandbox.ts"
+import { type Service, WorkspaceError } from "../../../services/Sandbox.ts"
 import { FileToolError, outside, toError } from "../../internal/files/errors.ts"
 import { endedBy } from "../../internal/process/failures.ts"
 import { flatten, refuse, variablesOf, wordsOf } from "../../internal/process/plainCommand.ts"
@@ -64,8 +65,53 @@ export const make = (session: Session): Service => {
       isolates: { files: true, network: false, processes: true },
       edges: "async"
     },
-    snapshots: Copies.make(files)
+    snapshots: Copies.make(files),
+    folder: folderOf(session)
   }
+}
+
+/** Copies folders into the sandbox, one after the other, and each once as long as its files are the same. */
+const folderOf = (session: Session): NonNullable<Service["folder"]> => {
+  const turn = Semaphore.makeUnsafe(1)
+  const copied = new Set<string>()
+  // What another program of the sandbox has left is not taken for the skill.
+  const base = `/tmp/troupe-skills-${globalThis.crypto.randomUUID()}`
+  return (name, _location, content) =>
+    turn.withPermits(1)(
+      Effect.gen(function* () {
+        const { files, mark } = yield* content
+        const folder = `${base}/${mark}/${name.replace(/[^\w-]/g, "_").slice(0, 100)}`
+        if (copied.has(folder)) return folder
+        const ask = <A>(call: (abortSignal: AbortSignal) => PromiseLike<A>) =>
+          Effect.tryPromise({
+            try: call,
+            catch: () => new WorkspaceError({ reason: "System", detail: "the sandbox refused a copy of the skill" })
+          })
+        const run = (command: string) =>
+          Effect.flatMap(
+            ask((abortSignal) => session.run({ command, abortSignal })),
+            ({ exitCode, stderr }) =>
+              exitCode === 0
+                ? Effect.void
+                : Effect.fail(
+                    new WorkspaceError({ reason: "System", detail: `no copy of the skill: ${stderr.slice(0, 300)}` })
+                  )
+          )
+        const words = (paths: ReadonlyArray<string>) => paths.map((path) => quote(`${folder}/${path}`)).join(" ")
+        const directories = new Set(files.map(({ path }) => path.slice(0, Math.max(0, path.lastIndexOf("/")))))
+        yield* run(`mkdir -p -- ${words([...directories])}`)
+        for (const { bytes, path } of files) {
+          yield* ask((abortSignal) =>
+            session.writeBinaryFile({ path: `${folder}/${path}`, content: bytes, abortSignal })
+          )
+        }
+        const programs = files.flatMap(({ isExecutable, path }) => (isExecutable ? [path] : []))
+        if (programs.length > 0) yield* run(`chmod +x -- ${words(programs)}`)
+        yield* run(`chmod -R a-w -- ${quote(folder)}`)
+        copied.add(folder)
+        return folder
+      })
+    )
 }
 
 const types = { file: "File", directory: "Directory", symlink: "SymbolicLink", other: "Unknown" } as const

@@ -144,7 +144,7 @@ const whereOf = (
     return Effect.fail(fail("Unstartable", `scripts cannot be run in this sandbox (${sandbox.info.name})`))
   }
   return Effect.map(
-    Effect.mapError(sandbox.folder(skill, location), ({ detail }) => fail("System", detail)),
+    Effect.mapError(sandbox.folder(skill, location, Files.content(location)), ({ detail }) => fail("System", detail)),
     (folder) => ({
       run: (task, timeout) => Collect.run(sandbox.processes, task, timeout),
       folder,
@@ -190,27 +190,16 @@ const interpreterOf = (
     const extension = path.extname(file)
     const first = firstLineOf(file)
     const isInside = plan.sandbox !== undefined
-    const own = plan.interpreters[extension] ?? named(first, isInside ? () => true : isExecutable)
+    const own = plan.interpreters[extension] ?? named(first, isInside ? () => true : Files.isProgram)
     if (own !== undefined) return Effect.succeed(own)
     const known = (isInside ? interpretersInside : interpreters)[extension]
     // The system runs an executable text that does not begin with `#!` by a shell, which is wrong for a known language.
     if (known !== undefined) return Effect.succeed(known)
-    if (isExecutable(file)) return Effect.succeed([])
+    if (Files.isProgram(file)) return Effect.succeed([])
     if (first.startsWith("#!")) return fail("Unstartable", "the program that its first line names does not exist")
     const what = extension === "" ? "a file without an extension" : `a ${extension} file`
     return fail("Unstartable", `it is unknown how to run ${what} that does not begin with #!`)
   })
-
-/** True for a file that the system may run by itself. */
-const isExecutable = (file: string): boolean => {
-  if (process.platform === "win32") return false
-  try {
-    fs.accessSync(file, fs.constants.X_OK)
-    return true
-  } catch {
-    return false
-  }
-}
 
 /**
  * The program that a script names in its first line, and its one argument, as the system reads them; `undefined` without such

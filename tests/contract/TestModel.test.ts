@@ -1,32 +1,8 @@
 import { Context, Effect, Layer } from "effect"
 import { TestModel } from "troupe"
 import { suite } from "./model.ts"
-import { type Request, respond, text } from "./responder.ts"
-
-const choiceOf = (choice: TestModel.Call["toolChoice"]): Request["choice"] => {
-  if (typeof choice === "string") return choice === "required" ? { force: undefined } : choice
-  if ("tool" in choice) return { force: choice.tool }
-  return choice.mode === "required" ? { force: undefined } : "auto"
-}
-
-const read = (call: TestModel.Call): Request => {
-  const messages = call.prompt.content
-  const user = messages.findLast((message) => message.role === "user")
-  const last = messages.at(-1)
-  const result = last?.role === "tool" ? last.content.find((part) => part.type === "tool-result") : undefined
-  return {
-    said: user?.content.map((part) => (part.type === "text" ? part.text : "")).join("") ?? "",
-    result: result === undefined ? undefined : { value: result.result },
-    tools: call.tools,
-    choice: choiceOf(call.toolChoice),
-    json: call.output !== undefined
-  }
-}
-
-const script = (call: TestModel.Call): TestModel.Turn => {
-  const answer = respond(read(call))
-  return "text" in answer ? { text: answer.text, chunk: 7 } : TestModel.toolCall(answer.name, answer.params)
-}
+import { text } from "./responder.ts"
+import { script } from "./scripted.ts"
 
 suite("TestModel", () => Effect.succeed(TestModel.layer(script)), {
   readsTheRequest: true,

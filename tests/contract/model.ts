@@ -1,8 +1,9 @@
 /** The contract that every model Layer of ours keeps, as the agent loop uses it. `suite(name, layerFor)` runs it. */
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe, it as byPromise } from "@effect/vitest"
 import { Effect, Fiber, type Layer, Schema, type Scope, Stream } from "effect"
 import { LanguageModel, Prompt, Tool, Toolkit } from "effect/ai"
 import { ModelInfo } from "troupe"
+import { bySyncEdge } from "../support/edges.ts"
 import { type AnyPart, assertFinish, assertStream, kept, textOf, until } from "./checks.ts"
 import * as responder from "./responder.ts"
 
@@ -20,6 +21,8 @@ export const script = {
 export interface Capabilities {
   /** True when a call of `add` has the numbers of the question, so that answers to several questions are distinct. */
   readonly readsTheRequest?: boolean | undefined
+  /** `"sync"`: by `Effect.runSync` with the sync edge, where `Effect.runPromise` is the default. */
+  readonly edge?: "sync" | undefined
   /** True for a model that fails when it is given a file, instead of answering without having read it. */
   readonly readsNoFiles?: boolean | undefined
   /** A model whose whole answers never come and whose streams begin and never end; `running` counts its open requests. */
@@ -73,6 +76,7 @@ export const suite = (
   ) => Effect.Effect<Layer.Layer<LanguageModel.LanguageModel, unknown>, never, Scope.Scope>,
   capabilities: Capabilities = {}
 ): void => {
+  const it = capabilities.edge === "sync" ? bySyncEdge : byPromise
   const on = <A, E>(scenario: Scenario, effect: Effect.Effect<A, E, LanguageModel.LanguageModel>) =>
     Effect.flatMap(layerFor(scenario), (model) => Effect.provide(effect, model))
 

@@ -57,6 +57,14 @@ export const it = {
   }
 }
 
+/** `it.live`, by `Effect.runSync` alone. */
+export const bySyncEdge = {
+  live: (name: string, self: () => Effect.Effect<unknown, unknown, Scope.Scope>): void => {
+    const runSync = bySync(Layer.empty, SyncEdge.layer)
+    plain(`${name} (runSync)`, () => void runSync(Effect.suspend(self)))
+  }
+}
+
 /** How a program ends by each edge, within a test that goes on. */
 export const exitOn = {
   async: <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<Exit.Exit<A, E>> =>

@@ -149,6 +149,7 @@ const make = (
       structuredOutput: true,
       readsSettings: true,
       toolSearch,
+      capabilities: known,
       retry: options.retry
     }
     return Effect.map(

@@ -141,7 +141,7 @@ const directOf = (members: ReadonlyArray<Members.Member>, { hedgeAfter, order }:
   ): Effect.Effect<A, AiError.AiError> =>
     Effect.gen(function* () {
       const now = yield* Clock.currentTimeMillis
-      const fitting = Orders.capable(members, request)
+      const fitting = yield* Orders.capable(members, request)
       const closed = fitting.filter((member) => member.isClosed(now))
       const list = yield* ordered(closed.length === 0 ? fitting : closed)
       const call = (member: Members.Member) => Members.called(member, request, one(member))

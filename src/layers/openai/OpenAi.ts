@@ -390,6 +390,7 @@ const modelOf = (
       structuredOutput: true,
       readsSettings: true,
       toolSearch: provider.searchesTools(options.model),
+      capabilities: provider.known(options.model),
       network: true,
       server: provider.server,
       retry: options.retry
@@ -468,12 +469,15 @@ class Provider {
     this.#target = { server, messages: (this.#api === "chat" ? Chat : Responses).messagesOf(server) }
   }
 
+  /** What is known of a model of OpenAI's; names of other servers' models say nothing. */
+  known(model: string): ModelInfo.Capabilities | undefined {
+    return this.#at.isOpenAi ? lookUp(this.#catalog, `openai:${model}`) : undefined
+  }
+
   /** Whether the model has a tool search of its own. */
   searchesTools(model: string): boolean {
     if (this.#api !== "responses") return false
-    return (
-      this.#options.toolSearch ?? (this.#at.isOpenAi && lookUp(this.#catalog, `openai:${model}`)?.toolSearch === true)
-    )
+    return this.#options.toolSearch ?? this.known(model)?.toolSearch === true
   }
 
   generate(
@@ -566,7 +570,7 @@ class Provider {
   }
 
   #typedWays(model: string): Ways {
-    const lacksSchemas = this.#at.isOpenAi && lookUp(this.#catalog, `openai:${model}`)?.structuredOutput === false
+    const lacksSchemas = this.known(model)?.structuredOutput === false
     return lacksSchemas ? inWords : serverAt(this.server.address).structuredOutput
   }
 
@@ -587,12 +591,11 @@ class Provider {
     const own = merge(this.#options.options ?? {}, fiber.getRef(CurrentOptions))
     const model = own.model ?? this.#options.model
     const settings = fiber.getRef(ModelInfo.CurrentSettings)
-    const isAsked = settings.reasoning !== undefined && this.#at.isOpenAi
     const set = withSettings(own, settings, {
       api: this.#api,
       model,
       server: this.#target.server,
-      thinks: isAsked ? lookUp(this.#catalog, `openai:${model}`)?.reasoning : undefined
+      thinks: settings.reasoning === undefined ? undefined : this.known(model)?.reasoning
     })
     return limited(set, fiber.getRef(ModelInfo.MaxOutputTokens), this.#api)
   }

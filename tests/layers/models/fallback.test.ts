@@ -1,7 +1,7 @@
 /** Several models behind one: who is asked, when the next one is, and who is said to have answered. */
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Duration, Effect, Fiber, Layer, Redacted, Schema, Stream } from "effect"
-import { AiError, LanguageModel, type Response } from "effect/ai"
+import { AiError, LanguageModel, type Response as AiResponse } from "effect/ai"
 import { TestClock } from "effect/testing"
 import { createAnthropic } from "@ai-sdk/anthropic"
 import {
@@ -33,7 +33,7 @@ const fails = (reason: keyof typeof reasons) =>
   Effect.fail(AiError.make({ module: "Test", method: "m", reason: reasons[reason] }))
 
 type Say = Effect.Effect<string, AiError.AiError>
-const finish: Response.FinishPartEncoded = {
+const finish: AiResponse.FinishPartEncoded = {
   type: "finish",
   reason: "stop",
   usage: { inputTokens: { total: 1000 }, outputTokens: { total: 1000 } }
@@ -267,6 +267,32 @@ describe("an order of Fallback", () => {
       const tool = AgentTool.fromFunction("now", { description: "Now", execute: () => 1 })
       const both = Effect.all([ask, Agent.make("b", { tools: [tool] }).run("x")])
       assert.deepStrictEqual(yield* both.pipe(Effect.provide(models), Effect.provide(prices)), ["cheap", "mid"])
+    })
+  )
+
+  it.live("knows by the catalog what models of OpenAI and of the AI SDK lack, and asks these not", () =>
+    Effect.gen(function* () {
+      const asked: Array<string> = []
+      const transport = async (_url: string, init: { readonly body?: unknown }) => {
+        const { model } = JSON.parse(String(init.body)) as { readonly model: string }
+        asked.push(model)
+        return Response.json({ choices: [{ index: 0, message: { content: "Hi" }, finish_reason: "stop" }] })
+      }
+      const of = (model: string) =>
+        OpenAi.layer({
+          model,
+          api: "chat",
+          baseUrl: "https://api.openai.com/v1",
+          apiKey: Redacted.make("k"),
+          transport
+        })
+      const both = Fallback.layer([of("o1-mini"), of("gpt-4.1-mini")])
+      const tool = AgentTool.fromFunction("now", { description: "Now", execute: () => 1 })
+      yield* Effect.provide(Agent.make("a", { tools: [tool] }).run("x"), both)
+      yield* Effect.provide(Agent.make("b", { reasoning: "low" }).run("x"), both)
+      assert.deepStrictEqual(asked, ["gpt-4.1-mini", "o1-mini"])
+      const claude = AiSdk.layer(createAnthropic({ apiKey: "k" })("claude-sonnet-4-5"))
+      assert.strictEqual((yield* Effect.provide(ModelInfo.get, claude))?.capabilities?.contextTokens, 200_000)
     })
   )
 

@@ -9,8 +9,8 @@ import * as Lacking from "../../../internal/lacking.ts"
 import * as ModelInfo from "../../../services/ModelInfo.ts"
 import { contextOf } from "../../internal/model/direct.ts"
 
-/** What a request asks for that the model lacks. */
-const lacking = (
+/** What a request asks for that the model lacks; `undefined` for nothing that is known. */
+export const lacking = (
   request: LanguageModel.ProviderOptions,
   { images, reasoning, tools }: Capabilities,
   wanted: ModelInfo.Reasoning | undefined

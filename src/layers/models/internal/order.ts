@@ -4,8 +4,10 @@ import type * as LanguageModel from "effect/ai/LanguageModel"
 import * as Random from "effect/Random"
 import { makeUsage } from "../../../internal/usage.ts"
 import { CurrentRun } from "../../../services/CurrentRun.ts"
+import { CurrentSettings } from "../../../services/ModelInfo.ts"
 import { CurrentPrices } from "../../../services/Prices.ts"
 import { digest } from "../../internal/model/wire.ts"
+import { lacking } from "./capable.ts"
 import type { Member } from "./members.ts"
 
 /** An order, made by the functions of `Fallback`. */
@@ -76,16 +78,8 @@ const drawn = (
 export const capable = (
   members: ReadonlyArray<Member>,
   request: LanguageModel.ProviderOptions
-): ReadonlyArray<Member> => {
-  const asksTools = request.tools.length > 0 && request.toolChoice !== "none"
-  const hasImages = request.prompt.content.some(
-    (message) =>
-      message.role === "user" &&
-      message.content.some((part) => part.type === "file" && /^image\//i.test(part.mediaType))
-  )
-  const fitting = members.filter(({ info }) => {
-    const known = info?.capabilities
-    return !(asksTools && known?.tools === false) && !(hasImages && known?.images === false)
+): Effect.Effect<ReadonlyArray<Member>> =>
+  Effect.map(CurrentSettings, ({ reasoning }) => {
+    const fitting = members.filter(({ info }) => lacking(request, info?.capabilities ?? {}, reasoning) === undefined)
+    return fitting.length === 0 ? members : fitting
   })
-  return fitting.length === 0 ? members : fitting
-}

@@ -29,7 +29,7 @@ import {
 import { call, type Kind, kindOf, type ServicesOf, type ToolContext } from "./internal/toolFunction.ts"
 import { clientFailure as failureOfClient } from "./internal/suspension.ts"
 import { InvalidDefinition, type ToolFailure } from "./RunError.ts"
-import { GoesOn, InMemory, Resumable, RunsAtClient } from "./internal/toolMarks.ts"
+import { GoesOn, Holds, InMemory, Resumable, RunsAtClient } from "./internal/toolMarks.ts"
 import type { Runner } from "./Runner.ts"
 
 export type { Hints } from "./internal/toolDefinition.ts"
@@ -456,10 +456,13 @@ export const inMemory = <Name extends string, R>(self: AgentTool<Name, R>): Agen
   tool: annotated(self.tool, InMemory)
 })
 
-/** @internal The tool as one that can be suspended with calls inside of it. */
-export const goesOn = <Name extends string, R>(self: AgentTool<Name, R>): AgentTool<Name, R> => ({
+/** @internal The tool as one that calls others, and can be suspended with these calls inside of it. */
+export const goesOn = <Name extends string, R>(
+  self: AgentTool<Name, R>,
+  others: ReadonlyArray<Tool.Any>
+): AgentTool<Name, R> => ({
   ...self,
-  tool: annotated(self.tool, GoesOn)
+  tool: (annotated(self.tool, GoesOn) as Tool.Tool<string, never>).annotate(Holds, others) as Tool.Any
 })
 
 const annotated = (tool: Tool.Any, mark: typeof InMemory): Tool.Any =>

@@ -45,6 +45,12 @@ export const GoesOn: Context.Reference<boolean> = Context.Reference<boolean>("tr
   defaultValue: () => false
 })
 
+/** The tools whose results can be in those of the tool, which calls them. Default: none. */
+export const Holds: Context.Reference<ReadonlyArray<Tool.Any>> = Context.Reference<ReadonlyArray<Tool.Any>>(
+  "troupe/ToolHolds",
+  { defaultValue: () => [] }
+)
+
 /** True for a tool that the caller of the run runs. Default `false`. */
 export const RunsAtClient: Context.Reference<boolean> = Context.Reference<boolean>("troupe/ToolRunsAtClient", {
   defaultValue: () => false

@@ -56,6 +56,8 @@ export interface Room {
     tool: AgentTool | string,
     params: unknown
   ) => Effect.Effect<RoomOutcome | RoomWait, RoomFailure>
+  /** Notes that the tool has received a result of another, which may hold what others wrote. */
+  readonly received: (tool: Tool.Any) => void
   /** Suspends the tool's own call: the run waits for what these calls wait for, of which there is one at least. */
   readonly suspend: (kept: Schema.Json, waits: ReadonlyArray<RoomWait>) => Effect.Effect<never, RoomSuspension>
 }

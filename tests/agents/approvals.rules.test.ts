@@ -1,7 +1,8 @@
 /** Rules by tool and arguments, approvals that are remembered, and dangerous tools after text of others was read. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, type Layer, Schema } from "effect"
-import { Agent, AgentTool, Approvals, RunError, Session, SessionStore, TestModel } from "troupe"
+import { Agent, AgentTool, Approvals, CodeMode, RunError, Runner, Session, SessionStore, TestModel } from "troupe"
+import { Engine } from "../support/codeEngine.ts"
 
 const made: Array<string> = []
 const tool = (name: string, hints: AgentTool.Hints) =>
@@ -157,6 +158,56 @@ describe("after text of others", () => {
         () => Approvals.layerRules(rules, { afterUntrusted: "deny" })
       )
       assert.deepStrictEqual(ruled.made, ["fetch", "run test"])
+    })
+  )
+
+  it.effect("a program asks after it has received it, and so does the agent after the program", () =>
+    Effect.gen(function* () {
+      made.length = 0
+      const asked: Array<string> = []
+      const program = `
+        await tools.run({ command: "before" })
+        await tools.fetch()
+        await tools.run({ command: "inside" })
+        return "what was fetched"`
+      const coder = Agent.make("coder", {
+        use: [CodeMode.feature([run, fetch], { destructive: "allow", direct: ["run"] })]
+      })
+      yield* coder
+        .run("go")
+        .pipe(
+          Effect.provide([
+            Approvals.layerPolicy({ afterUntrusted: "ask" }, approving(asked)),
+            TestModel.layer([
+              call("run", { command: "first" }),
+              TestModel.toolCall("run_program", { program }),
+              call("run", { command: "after" }),
+              TestModel.text("end")
+            ]),
+            Engine
+          ])
+        )
+      assert.deepStrictEqual(asked, ["run inside", "run after"])
+      assert.deepStrictEqual(made, ["run first", "run before", "fetch", "run inside", "run after"])
+    })
+  )
+
+  it.effect("a program that goes on knows what it had received before", () =>
+    Effect.gen(function* () {
+      made.length = 0
+      const coder = Agent.make("coder", { use: [CodeMode.feature([run, fetch], { destructive: "allow" })] })
+      const program = `await tools.fetch(); await tools.run({ command: "one" }); await tools.run({ command: "two" })`
+      const model = TestModel.layer(({ prompt }) =>
+        prompt.content.at(-1)!.role === "tool" ? "end" : TestModel.toolCall("run_program", { program })
+      )
+      const layers = [Approvals.layerPolicy({ afterUntrusted: "ask" }), model, Engine] as const
+      const waitingIn = (error: unknown) =>
+        error instanceof RunError.RunSuspended ? error : assert.fail(String(error))
+      const first = waitingIn(yield* Effect.flip(coder.run("go").pipe(Effect.provide([...layers]))))
+      const answered = Runner.answer(first.transcript, { [first.waitingFor[0].id]: Approvals.approve })
+      const second = waitingIn(yield* Effect.flip(coder.run(answered).pipe(Effect.provide([...layers]))))
+      assert.deepInclude(second.waitingFor[0], { tool: "run", params: { command: "two" } })
+      assert.deepStrictEqual(made, ["fetch", "run one"])
     })
   )
 })

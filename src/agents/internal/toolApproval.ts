@@ -12,7 +12,7 @@ import { patiently } from "../../internal/patience.ts"
 import { type Place, shortened } from "../../internal/place.ts"
 import type { RunState } from "../../internal/runState.ts"
 import { ClientFailure, type OpenCall, type Resumed, resumedOf } from "../../internal/suspension.ts"
-import { EndsRun, GoesOn, markOf, Resumable, RunsAtClient, ServerName } from "../../internal/toolMarks.ts"
+import { EndsRun, GoesOn, Holds, markOf, Resumable, RunsAtClient, ServerName } from "../../internal/toolMarks.ts"
 import { toEffect } from "../../internal/wiring.ts"
 import { InvalidApproval } from "../../RunError.ts"
 import {
@@ -45,6 +45,8 @@ export interface Question {
   readonly resumed: Resumed | undefined
   /** The call of a tool that this call is made inside of. */
   readonly parent?: string | undefined
+  /** The tools whose results that tool has received. */
+  readonly received?: ReadonlySet<Tool.Any> | undefined
 }
 
 /** The outcome of a question. */
@@ -97,8 +99,13 @@ const decideBy = Effect.fnUntraced(function* (
 })
 
 /** What approvers may ask of the conversation. */
-const aboutOf = ({ messages, toolNamed }: Question): About => ({
+const aboutOf = ({ messages, received = new Set(), toolNamed }: Question): About => ({
   hasResultOf: (fits) => {
+    const fitsTool = (tool: Tool.Any): boolean => {
+      const { hints, server } = identityOf(tool)
+      return fits({ tool: tool.name, server, hints }) || markOf(tool, Holds).some(fitsTool)
+    }
+    for (const tool of received) if (fitsTool(tool)) return true
     const looked = new Set<string>()
     for (const { content, role } of messages()) {
       if (role !== "tool" && role !== "assistant") continue
@@ -106,8 +113,9 @@ const aboutOf = ({ messages, toolNamed }: Question): About => ({
         if (part.type !== "tool-result" || looked.has(part.name)) continue
         looked.add(part.name)
         const tool = toolNamed(part.name)
-        const { hints, server } = tool === undefined ? {} : identityOf(tool)
-        if (fits({ tool: part.name, server, hints })) return true
+        const isFit =
+          tool === undefined ? fits({ tool: part.name, server: undefined, hints: undefined }) : fitsTool(tool)
+        if (isFit) return true
       }
     }
     return false

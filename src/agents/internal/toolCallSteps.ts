@@ -96,6 +96,8 @@ export interface Given {
   readonly report: ToolCallEntry
   /** The id of the call that it is made inside of. */
   readonly parent?: string | undefined
+  /** The tools whose results the call that it is made inside of has received. */
+  readonly received?: ReadonlySet<Tool.Any> | undefined
 }
 
 /** One call, and all that its steps need. */
@@ -235,7 +237,7 @@ const keyOf = (
 
 /** Whether the call is made. One that could reach no tool, or is beyond a limit, is put to no approver. */
 const decide = (context: ToolCallContext): Effect.Effect<Decision> => {
-  const { call, parent, place, resumed, state, step, tool, tools } = context
+  const { call, parent, place, received, resumed, state, step, tool, tools } = context
   if (call.refused !== undefined) return refuse(call.refused)
   if (tool === undefined) return refuse(unknownTool(call.name, tools.byName))
   if (tools.answering?.reason !== undefined) return refuse(`not executed: ${tools.answering.reason}; ${answerNow}`)
@@ -243,7 +245,7 @@ const decide = (context: ToolCallContext): Effect.Effect<Decision> => {
   const toolNamed = (name: string) => toolOf(tools.byName.get(name))
   const decode = (params: unknown) => codecsOf(tool).decode(params)
   return Effect.flatMap(
-    Approval.decide({ call, tool, decode, messages, toolNamed, parent, state, step, place, resumed }),
+    Approval.decide({ call, tool, decode, messages, toolNamed, parent, received, state, step, place, resumed }),
     (decided): Effect.Effect<Decision> => {
       if (decided === "allowed") return allowed(context, tool, undefined)
       if (decided._tag === "Approved") return allowed(context, tool, decided.params)

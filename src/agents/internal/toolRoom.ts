@@ -25,6 +25,7 @@ const nothingResumed: Resumption = new Map()
 export const makeRoom = (context: ToolCallContext): Room => {
   const inside = context.resumed?.inside
   let resumed = nothingResumed
+  const received = new Set<Tool.Any>()
   return {
     toolCallId: context.call.id,
     kept: inside?.kept,
@@ -47,8 +48,11 @@ export const makeRoom = (context: ToolCallContext): Room => {
     call: (n, tool, params) =>
       Effect.suspend(() => {
         const call = { id: `${context.call.id}/${n}`, name: typeof tool === "string" ? tool : tool.name, params }
-        return callIn(context, tool, call, resumed.get(call.id))
+        return callIn({ ...context, received }, tool, call, resumed.get(call.id))
       }),
+    received: (tool) => {
+      received.add(tool)
+    },
     suspend: (kept, waits) =>
       Effect.flatMap(CurrentSigning, (signing) => {
         const by = { at: context.state.info.path, within: repeatedIn(context.state), signing }
@@ -96,7 +100,8 @@ const callIn = (
     const record: StepRecord = { failures: [], results: new Map() }
     const known = resumed === undefined ? nothingResumed : new Map([[call.id, resumed]])
     const inner = { ...tools, byName, resumed: known }
-    const given = { call, step, tools: inner, state, record, report, parent: context.call.id }
+    const { received } = context
+    const given = { call, step, tools: inner, state, record, report, parent: context.call.id, received }
     const announced = state.events.emit({ ...eventOf(context, call), _tag: "ToolCalled", params: toJson(call.params) })
     const ended = Effect.onInterrupt(execute(given), () =>
       record.results.has(call) ? Effect.void : brokenOff(context, call)

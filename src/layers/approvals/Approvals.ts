@@ -88,7 +88,8 @@ export interface Policy {
    * of an MCP server that is not among `trusted`, or of a tool that the agent does not have any more. Dangerous are tools that
    * can destroy something, and those that change something out of their own system. Default `"allow"`.
    *
-   * Calls of one step were asked for before their results were read, so they do not count for each other.
+   * Calls of one step were asked for before their results were read, so they do not count for each other. In a program of code mode
+   * what it has received counts, and what it returns counts if one of its tools does.
    */
   readonly afterUntrusted?: Rule | undefined
   /** Names of MCP servers, and of the program's own tools, whose results are trusted. Default: none. */

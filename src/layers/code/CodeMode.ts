@@ -228,7 +228,10 @@ const programTool = (
     execute: ({ program }) => withEngine(runInRoom(program, tools, settings, maxResultChars))
   })
   // What its calls give is kept by themselves; the program is run again.
-  return AgentTool.goesOn(AgentTool.inMemory(tool))
+  return AgentTool.goesOn(
+    AgentTool.inMemory(tool),
+    tools.map(({ tool }) => tool)
+  )
 }
 
 const runInRoom = Effect.fnUntraced(function* (

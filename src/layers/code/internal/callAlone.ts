@@ -15,7 +15,8 @@ export const alone: Omit<Calls<never, never>, "call"> = {
   kept: undefined,
   resume: () => Effect.void,
   refuse: () => never,
-  suspend: () => never
+  suspend: () => never,
+  received: () => {}
 }
 
 const context = {

@@ -55,6 +55,8 @@ export interface Calls<E, W extends Wait> {
   /** Makes the `n`th call, counted from 1. */
   readonly call: (n: number, tool: AgentTool, params: Schema.Json) => Effect.Effect<Outcome | W, E>
   readonly suspend: (kept: Schema.Json, waits: ReadonlyArray<W>) => Effect.Effect<never, E>
+  /** Notes that the program has a result of a tool. */
+  readonly received: (tool: Tool.Any) => void
 }
 
 /** What a program gave. */
@@ -246,9 +248,11 @@ const receive = Effect.fnUntraced(function* <E, W extends Wait>(
 })
 
 const tell = <E, W extends Wait>(state: State<E, W>, received: Received): Effect.Effect<void> => {
-  const { done, log, open, running } = state
+  const { byName, calls, done, log, open, running } = state
   const { isFailure, json, n } = received
   const { name, params } = open.get(n)!
+  const tool = byName.get(name)?.tool
+  if (tool !== undefined) calls.received(tool)
   open.delete(n)
   log.add(received)
   if (!isFailure) done.push(new DoneCall({ tool: name, params: params.slice(0, 200) }))

@@ -5,7 +5,7 @@ import type { LanguageModelV4 } from "@ai-sdk/provider"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Schema, Stream } from "effect"
 import { LanguageModel, Tool, Toolkit } from "effect/ai"
-import { Agent, AgentTool, AiSdk, type RunEvent } from "troupe"
+import { Agent, AgentTool, AiSdk, Fallback, type RunEvent, TestModel } from "troupe"
 import { json, serve, sse } from "../../support/wire.ts"
 
 const add = AgentTool.fromFunction("add", {
@@ -326,6 +326,21 @@ describe("AiSdk", () => {
     )
     assert.throws(() => AiSdk.layer("anthropic/claude-sonnet-4-5" as never), /not a model of the AI SDK/)
   })
+
+  it.live("refuses reasoning that the package leaves out, before a request once it is known", () =>
+    Effect.gen(function* () {
+      const warnings = [{ type: "unsupported", feature: "reasoning", details: "not by this model" }]
+      const { asked, model } = fake([{ type: "text", text: "Hi" }], { warnings })
+      const ask = Agent.make("thinker", { reasoning: "high", retry: "none" }).run("x")
+      const both = yield* Effect.provide(Effect.all([Effect.flip(ask), Effect.flip(ask)]), AiSdk.layer(model))
+      for (const error of both) assert.match(error.message, /does not ask the model fake-1 for reasoning "high"/)
+      assert.lengthOf(asked, 1)
+      const plain = Agent.make("plain", { reasoning: "none" }).run("x")
+      assert.strictEqual(yield* Effect.provide(plain, AiSdk.layer(model)), "Hi")
+      const other = Fallback.layer([AiSdk.layer(model), TestModel.layer(["I have thought."])])
+      assert.strictEqual(yield* Effect.provide(ask, other), "I have thought.")
+    })
+  )
 
   it("refuses under runSync, and says what to do", () => {
     const { asked, model } = fake([{ type: "text", text: "ok" }])

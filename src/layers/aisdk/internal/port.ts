@@ -1,5 +1,5 @@
 /** The two ways in which a language model is asked, for the agent loop and for `effect/ai`. */
-import type { LanguageModelV4, SharedV4Warning } from "@ai-sdk/provider"
+import type { LanguageModelV4 } from "@ai-sdk/provider"
 import * as Clock from "effect/Clock"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -23,6 +23,7 @@ import { encode } from "./request.ts"
 import { searchOf } from "./search.ts"
 import * as Talk from "./talk.ts"
 import * as TalkStream from "./talkStream.ts"
+import * as Warnings from "./warnings.ts"
 
 /** A model, and how its Layer calls it. */
 export interface Asked {
@@ -59,13 +60,14 @@ const blocked =
 /** The calls of a model. Under `Effect.runSync` they fail. */
 export const portOf = (asked: Asked): Port => {
   const { model, options, provider, timeout } = asked
-  const ask = questioner(asked)
+  const warnings = Warnings.make(provider, model.modelId)
+  const ask = questioner(asked, warnings)
   const failing = (method: Method): Errors.Failing => ({ method, provider, model: model.modelId })
   const failed =
     (method: Method) =>
     (error: unknown): Effect.Effect<never, AiError.AiError> =>
       Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.fail(errorOf(error, failing(method), now)))
-  const callee: Talk.Callee = { model, timeout, warn: warner(provider), failing: failing("streamText") }
+  const callee: Talk.Callee = { model, timeout, warn: warnings.note, failing: failing("streamText") }
   return {
     generate: (request, searchesTools) =>
       Effect.withFiber((fiber) => {
@@ -100,7 +102,7 @@ export const portOf = (asked: Asked): Port => {
 }
 
 /** Makes the questions of requests. */
-const questioner = ({ model, options, provider, thinks }: Asked) => {
+const questioner = ({ model, options, provider, thinks }: Asked, warnings: Warnings.Warnings) => {
   const resolve = Search.resolver(model.modelId, searchOf(provider, model.provider, model.modelId))
   const make = (
     request: LanguageModel.ProviderOptions,
@@ -123,8 +125,10 @@ const questioner = ({ model, options, provider, thinks }: Asked) => {
       thinks,
       searchesTools
     }
+    const encoded = encode(typed, call, target)
+    warnings.assertTaken(encoded)
     return {
-      options: encode(typed, call, target),
+      options: encoded,
       answerTool: typed.answerTool,
       isTyped: typed.format !== undefined
     }
@@ -170,32 +174,3 @@ const describe = (request: LanguageModel.ProviderOptions, call: CallOptions, pro
     seed: call.seed,
     stopSequences: call.stopSequences
   })
-
-/** Logs what a provider says that it did not do as asked: each once, and not more than a hundred. */
-const warner = (provider: Provider): ((warnings: ReadonlyArray<SharedV4Warning>) => Effect.Effect<void>) => {
-  const known = new Set<string>()
-  return (warnings) =>
-    Effect.forEach(
-      warnings,
-      (warning) => {
-        const text = textOf(warning)
-        if (known.has(text) || known.size >= 100) return Effect.void
-        known.add(text)
-        const isLost = warning.type === "unsupported" || warning.type === "deprecated"
-        return (isLost ? Effect.logWarning : Effect.logDebug)(`${provider.name}: ${text}`)
-      },
-      { discard: true }
-    )
-}
-
-const textOf = (warning: SharedV4Warning): string => {
-  switch (warning.type) {
-    case "unsupported":
-    case "compatibility":
-      return `${warning.type} ${warning.feature}${warning.details === undefined ? "" : `: ${warning.details}`}`
-    case "deprecated":
-      return `deprecated ${warning.setting}: ${warning.message}`
-    default:
-      return String(warning.message)
-  }
-}

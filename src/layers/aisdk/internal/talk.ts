@@ -20,7 +20,11 @@ import { within } from "./waiting.ts"
 export interface Callee {
   readonly model: LanguageModelV4
   readonly timeout: Duration.Duration
-  readonly warn: (warnings: ReadonlyArray<SharedV4Warning>) => Effect.Effect<void>
+  /** Notes what the provider did not do as asked. Fails for reasoning that was asked for. */
+  readonly warn: (
+    warnings: ReadonlyArray<SharedV4Warning>,
+    asked: LanguageModelV4CallOptions
+  ) => Effect.Effect<void, Known>
   readonly failing: Errors.Failing
 }
 
@@ -45,7 +49,7 @@ export const whole = (
       within(timeout, ask, () => controller.abort()),
       (result) =>
         Effect.andThen(
-          warn(result.warnings ?? []),
+          warn(result.warnings ?? [], options),
           reading(() => {
             const parts = partsOf(result, model.provider, isTyped)
             return answerTool === undefined ? parts : answered(parts, answerTool)

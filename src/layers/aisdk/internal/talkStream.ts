@@ -36,7 +36,7 @@ export const streamed = (
       Effect.sync(() => stream.getReader()),
       (reader) => Effect.sync(() => void reader.cancel().catch(ignore))
     )
-    const incoming = new Incoming(callee, question.answerTool)
+    const incoming = new Incoming(callee, question)
     return Stream.fromPull(Effect.succeed(pullOf(reader, callee, incoming, controller)))
   })
 
@@ -82,6 +82,7 @@ const isFilled = (parts: ReadonlyArray<Response.StreamPartEncoded>): parts is So
 /** Reads the parts of one answer. */
 class Incoming {
   readonly #callee: Callee
+  readonly #options: Question["options"]
   readonly #answer: AnswerReader | undefined
   readonly #calls = new OwnCalls<Response.StreamPartEncoded>()
   #isCalling = false
@@ -89,15 +90,16 @@ class Incoming {
   readonly #raw = new RawChunks()
   isFinished = false
 
-  constructor(callee: Callee, answerTool: string | undefined) {
+  constructor(callee: Callee, { answerTool, options }: Question) {
     this.#callee = callee
+    this.#options = options
     this.#answer = answerTool === undefined ? undefined : new AnswerReader(answerTool)
   }
 
   take(part: LanguageModelV4StreamPart): Effect.Effect<ReadonlyArray<Response.StreamPartEncoded>, unknown> {
     switch (part.type) {
       case "stream-start":
-        return Effect.as(this.#callee.warn(part.warnings ?? []), [])
+        return Effect.as(this.#callee.warn(part.warnings ?? [], this.#options), [])
       case "raw":
         return Effect.sync(() => {
           this.#raw.read(part.rawValue)

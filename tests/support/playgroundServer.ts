@@ -1,6 +1,6 @@
 /** A server with a playground: its runners, and a model over the wire that answers by what it is asked. */
 import { Effect, Layer, Redacted, Schema } from "effect"
-import { Agent, AgentTool, OpenAi, Parallel, Runner, SessionStore, TraceStore } from "troupe"
+import { Agent, AgentTool, OpenAi, Parallel, RunEvent, Runner, SessionStore, TraceStore } from "troupe"
 import { listen } from "./agentServer.ts"
 import { make, reasoning, type Reply, type Seen, text, toolCalls } from "./openAiServer.ts"
 
@@ -51,6 +51,39 @@ export const hostile = [
   '| <b>a</b> | b |\n|---|---|\n| <iframe srcdoc="<script>parent.ran = 9</script>"> | [ok](https://example.com) |'
 ].join("\n\n")
 
+const name = '<img src=x onerror="window.ran = 10">'
+
+/** A run that was kept, of which every name and every text tries to run. */
+export const hostileEvents: ReadonlyArray<RunEvent.RunEvent> = (() => {
+  const usage = { inputTokens: { total: 1 }, outputTokens: { total: 1 } }
+  const spent = { usage, steps: 1, text: hostile, toolCalls: [] }
+  const of = { step: 1, toolCallId: name, tool: name }
+  const nested = { runId: "run_hostile/1", path: [name, `${name}2`] }
+  const events = [
+    { _tag: "RunStarted" },
+    { _tag: "StepStarted", step: 1 },
+    { _tag: "ReasoningDelta", step: 1, delta: hostile },
+    { _tag: "TextDelta", step: 1, delta: hostile },
+    { _tag: "ToolCalled", ...of, params: { [name]: hostile } },
+    { _tag: "RunStarted", parentId: "run_hostile", ...nested },
+    { _tag: "RouteTaken", routes: [name], confidence: 1, fallback: false, ...nested },
+    { _tag: "RunCompleted", spent, durationMs: 5, output: hostile, ...nested },
+    { _tag: "ToolCompleted", ...of, result: hostile, durationMs: 5 },
+    { _tag: "StepCompleted", step: 1, finishReason: "stop", usage },
+    { _tag: "RunFailed", spent, durationMs: 10, error: { _tag: name, message: hostile }, message: hostile }
+  ]
+  return events.map((event, seq) =>
+    Schema.decodeUnknownSync(RunEvent.RunEvent)({
+      v: RunEvent.version,
+      seq,
+      at: 1_700_000_000_000 + seq * 10,
+      runId: "run_hostile",
+      path: [name],
+      ...event
+    })
+  )
+})()
+
 const answer = `The **teapot** of order \`A-17\` is refunded:
 
 1. The order was *looked up*.
@@ -83,7 +116,7 @@ const reply = ({ body }: Seen): Reply => {
     const thought = "The customer wants the money back. I look the order up first, to know what was paid."
     return reasoning(thought, { ...toolCalls([{ name: "look_up", args: { order: "A-17" }, id: "call-1" }]), ...paced })
   }
-  return text("Good morning. Ask me about an order.", paced)
+  return text("Good morning. Ask me about an order.", { paceMs: 20 })
 }
 
 /** Listens until the scope closes. The traces are kept in memory. */

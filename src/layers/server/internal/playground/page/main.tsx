@@ -7,5 +7,9 @@ import { applyTheme } from "./view/theme.tsx"
 applyTheme()
 const store = new Store()
 const root = document.querySelector("#root")
-if (root !== null) render(<App store={store} />, root)
+if (root !== null) {
+  const draw = () => render(<App store={store} />, root)
+  draw()
+  store.subscribe(draw)
+}
 void store.load()

@@ -138,6 +138,10 @@ export class Store {
 
   async #loadGraph(name: string): Promise<void> {
     if (this.graphs.has(name)) return
+    if (this.info?.expose.includes("nested") !== true) {
+      this.graphs.set(name, { problem: 'This server does not show nested runs. Give it expose: ["nested"].' })
+      return this.changed()
+    }
     try {
       this.graphs.set(name, await this.api.graph(name))
     } catch (error) {

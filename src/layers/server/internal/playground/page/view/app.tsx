@@ -11,11 +11,9 @@ import { Sidebar } from "./sidebar.tsx"
 import { ThemeButton } from "./theme.tsx"
 import { Timeline } from "./timeline.tsx"
 
-/** Draws again whenever something changes. */
+/** All of it. It is drawn again whenever something changes. */
 export const App = ({ store }: { readonly store: Store }): VNode => {
-  const [, draw] = useState(0)
   const [isOpen, setOpen] = useState(false)
-  useEffect(() => store.subscribe(() => draw((count) => count + 1)), [store])
   useEffect(() => {
     const escape = (event: KeyboardEvent) => {
       if (event.key !== "Escape") return

@@ -1,6 +1,6 @@
 /** Dark or light: as the system has it, or as chosen. */
 import type { VNode } from "preact"
-import { useEffect, useState } from "preact/hooks"
+import { useState } from "preact/hooks"
 
 const themes = ["auto", "light", "dark"] as const
 type Theme = (typeof themes)[number]
@@ -31,14 +31,16 @@ export const applyTheme = (): void => keep(stored())
 /** Goes from one to the next. */
 export const ThemeButton = (): VNode => {
   const [theme, setTheme] = useState<Theme>(stored)
-  useEffect(() => keep(theme), [theme])
   const next = themes[(themes.indexOf(theme) + 1) % themes.length] ?? "auto"
   return (
     <button
       type="button"
       class="theme"
       aria-label={`Theme: ${theme}. Change to ${next}`}
-      onClick={() => setTheme(next)}
+      onClick={() => {
+        keep(next)
+        setTheme(next)
+      }}
     >
       {theme === "auto" ? "Auto" : theme === "light" ? "Light" : "Dark"}
     </button>

@@ -21,7 +21,7 @@ import { ofRuns, problem, type Problem, refuse } from "./problem.ts"
 import { respond } from "./respond.ts"
 import type { ServedRunner } from "./served.ts"
 import type { Settings } from "./settings.ts"
-import { record } from "./traceRecording.ts"
+import { record, type Recordings, settle } from "./traceRecording.ts"
 
 /** A run that clients of this server read. */
 interface Attachment {
@@ -77,17 +77,19 @@ export const make = (
     const signing = given.mapUnsafe.get(CurrentSigning.key) === undefined ? processSigning() : yield* CurrentSigning
     let isClosing = false
     const turns = new Turns()
+    const recordings: Recordings = new Map()
     const end = yield* Effect.cached(
       Effect.suspend(() => {
         isClosing = true
-        return drain(edge)
+        const settled = Effect.timeoutOrElse(settle(edge, recordings), { duration: grace, orElse: () => Effect.void })
+        return Effect.andThen(drain(edge), settled)
       })
     )
     const edge: Edge = {
       record: (runId, session, after) => {
         const own = session ?? turns.sessionOf(after)
         turns.add(runId, own)
-        return record(edge, runId, own)
+        return record(edge, recordings, runId, own)
       },
       settings,
       runners: new Map([...runners].map(([name, served]) => [name, inTime(served, settings)])),
@@ -141,7 +143,7 @@ const processSigning = (): Signing => {
   }
 }
 
-/** How long answers may still be written once their runs were interrupted. */
+/** How long answers may still be written once their runs were interrupted, and how long what has ended may be kept then. */
 const grace = "2 seconds"
 
 /** Waits for answers under way; after the deadline runs are interrupted, and their last events are written. */

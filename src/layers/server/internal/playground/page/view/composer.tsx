@@ -78,8 +78,10 @@ export const Composer = ({ chat, isWaiting, store }: Props): VNode => {
         )}
       </div>
       <p class="keys">
-        {hint}
-        {isStreaming ? ", Escape cancels" : ""}
+        <span>
+          {hint}
+          {isStreaming ? ", Escape cancels" : ""}
+        </span>
         <button type="button" class="link" onClick={() => store.restart()} disabled={chat.turns.length === 0}>
           New conversation
         </button>

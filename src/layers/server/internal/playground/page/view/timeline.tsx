@@ -140,6 +140,7 @@ const Row = ({ from, isChosen, now, onChoose, span, total }: RowProps): VNode =>
   const left = Math.min(99.5, (Math.max(0, span.start - from) / total) * 100)
   const width = Math.max(0.6, Math.min(100 - left, ((end - span.start) / total) * 100))
   const time = span.kind === "note" ? "" : duration(end - span.start)
+  const isText = span.kind === "text" || span.kind === "reasoning"
   return (
     <button
       type="button"
@@ -152,7 +153,10 @@ const Row = ({ from, isChosen, now, onChoose, span, total }: RowProps): VNode =>
     >
       <span class="label" style={{ paddingInlineStart: `${Math.min(span.depth, 12) * 12}px` }}>
         {span.kind === "run" || span.kind === "tool" ? <Dot status={span.status} /> : <i class="tick" />}
-        <span class="name">{cut(span.label, 80)}</span>
+        <span class="name">
+          {cut(span.label, 80)}
+          {isText && <span class="preview"> {cut(span.text.slice(0, 80), 60)}</span>}
+        </span>
       </span>
       <span class="track">
         <span class="bar" style={{ left: `${left}%`, width: `${width}%` }} />

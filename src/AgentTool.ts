@@ -29,7 +29,7 @@ import {
 import { call, type Kind, kindOf, type ServicesOf, type ToolContext } from "./internal/toolFunction.ts"
 import { clientFailure as failureOfClient } from "./internal/suspension.ts"
 import { InvalidDefinition, type ToolFailure } from "./RunError.ts"
-import { GoesOn, Holds, InMemory, Resumable, RunsAtClient } from "./internal/toolMarks.ts"
+import { GoesOn, Holds, InMemory, InSandbox, Resumable, RunsAtClient } from "./internal/toolMarks.ts"
 import type { Runner } from "./Runner.ts"
 
 export type { Hints } from "./internal/toolDefinition.ts"
@@ -463,6 +463,12 @@ export const goesOn = <Name extends string, R>(
 ): AgentTool<Name, R> => ({
   ...self,
   tool: (annotated(self.tool, GoesOn) as Tool.Tool<string, never>).annotate(Holds, others) as Tool.Any
+})
+
+/** @internal The tool as one that works in the `Sandbox` around the run. */
+export const inSandbox = <Name extends string, R>(self: AgentTool<Name, R>): AgentTool<Name, R> => ({
+  ...self,
+  tool: annotated(self.tool, InSandbox)
 })
 
 const annotated = (tool: Tool.Any, mark: typeof InMemory): Tool.Any =>

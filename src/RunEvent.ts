@@ -39,6 +39,7 @@ import * as Stream from "effect/Stream"
 import { clientError, tagOf } from "./internal/clientError.ts"
 import { elementsReader, partialReader } from "./internal/partialOutput.ts"
 import { rendering } from "./internal/render.ts"
+import { Isolation } from "./services/Sandbox.ts"
 import { WaitingFor } from "./services/Waiting.ts"
 
 export { WaitingFor } from "./services/Waiting.ts"
@@ -224,7 +225,13 @@ export const ToolParamsDelta = Schema.TaggedStruct("ToolParamsDelta", { ...ofToo
 /** A piece of the arguments of a tool call, as JSON text, while the model writes them. */
 export interface ToolParamsDelta extends Schema.Schema.Type<typeof ToolParamsDelta> {}
 /** The model asked for a tool. */
-export const ToolCalled = Schema.TaggedStruct("ToolCalled", { ...ofTool, params: Schema.Json, ...byProvider })
+export const ToolCalled = Schema.TaggedStruct("ToolCalled", {
+  ...ofTool,
+  params: Schema.Json,
+  /** Where a tool of `FileTools.feature` or `ShellTools.feature` works, and what that keeps apart. */
+  sandbox: Schema.optionalKey(Schema.Struct({ name: Schema.String, isolates: Isolation })),
+  ...byProvider
+})
 /** The model asked for a tool. */
 export interface ToolCalled extends Schema.Schema.Type<typeof ToolCalled> {}
 /** An approver is asked whether the tool may be called. `approvalId` is what a decision made elsewhere is given for. */

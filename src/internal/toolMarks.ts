@@ -51,6 +51,11 @@ export const Holds: Context.Reference<ReadonlyArray<Tool.Any>> = Context.Referen
   { defaultValue: () => [] }
 )
 
+/** True for a tool that works in the `Sandbox` around the run. Default `false`. */
+export const InSandbox: Context.Reference<boolean> = Context.Reference<boolean>("troupe/ToolInSandbox", {
+  defaultValue: () => false
+})
+
 /** True for a tool that the caller of the run runs. Default `false`. */
 export const RunsAtClient: Context.Reference<boolean> = Context.Reference<boolean>("troupe/ToolRunsAtClient", {
   defaultValue: () => false

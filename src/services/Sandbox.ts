@@ -8,14 +8,16 @@ import * as Schema from "effect/Schema"
 import type { ChildProcessSpawner } from "effect/process/ChildProcessSpawner"
 
 /** What a command or a file tool in it cannot reach. Each field is true only where the Layer enforces it. */
-export interface Isolation {
+export const Isolation = Schema.Struct({
   /** Commands see no files but those of the workspace and the programs of the system. */
-  readonly files: boolean
+  files: Schema.Boolean,
   /** Commands have no network. */
-  readonly network: boolean
+  network: Schema.Boolean,
   /** Commands see no processes but their own, and none outlives its command. */
-  readonly processes: boolean
-}
+  processes: Schema.Boolean
+})
+/** What a command or a file tool in it cannot reach. */
+export interface Isolation extends Schema.Schema.Type<typeof Isolation> {}
 
 /** Describes a sandbox, for people, events and instructions of agents. */
 export interface Info {

@@ -12,7 +12,7 @@ import { isAsleep, journalOf } from "../../internal/journaled.ts"
 import { toJson } from "../../internal/json.ts"
 import { shortened } from "../../internal/place.ts"
 import type { RunState } from "../../internal/runState.ts"
-import { EndsRun, markOf } from "../../internal/toolMarks.ts"
+import { EndsRun, InSandbox, markOf } from "../../internal/toolMarks.ts"
 import {
   AsyncToolError,
   type MissingModel,
@@ -20,7 +20,9 @@ import {
   type NestedSyncEdge,
   ToolError
 } from "../../RunError.ts"
+import type { ToolCalled } from "../../RunEvent.ts"
 import { CurrentJournal } from "../../services/Journal.ts"
+import { Sandbox } from "../../services/Sandbox.ts"
 import { executeOne, type Given, type Outcome, type StepRecord, suspend, toolOf, type Tools } from "./toolCallSteps.ts"
 import { executeThrough } from "./toolMiddleware.ts"
 import { type Failure, isAsync, isSetup } from "./toolFailure.ts"
@@ -67,21 +69,37 @@ export const executeAll = (self: Step): Effect.Effect<ReadonlyArray<Outcome>, St
     )
   })
 
-const announce = ({ calls, state, step }: Step): Effect.Effect<void> =>
+const announce = ({ calls, state, step, tools }: Step): Effect.Effect<void> =>
   state.events.silent
     ? Effect.void
     : Effect.forEach(
         calls,
         (call) =>
-          state.events.emit({
-            _tag: "ToolCalled",
-            step,
-            toolCallId: call.id,
-            tool: call.name,
-            params: toJson(call.params)
-          }),
+          calledIn(tools.byName.get(call.name), (where) =>
+            state.events.emit({
+              _tag: "ToolCalled",
+              step,
+              toolCallId: call.id,
+              tool: call.name,
+              params: toJson(call.params),
+              ...where
+            })
+          ),
         { discard: true }
       )
+
+/** Says where a tool works, and what that keeps apart. */
+export const calledIn = (
+  entry: Parameters<typeof toolOf>[0],
+  emit: (where: Pick<ToolCalled, "sandbox">) => Effect.Effect<void>
+): Effect.Effect<void> => {
+  const tool = toolOf(entry)
+  if (tool === undefined || !markOf(tool, InSandbox)) return emit({})
+  return Effect.withFiber(({ context }) => {
+    const sandbox = context.mapUnsafe.get(Sandbox.key) as Sandbox["Service"] | undefined
+    return emit(sandbox === undefined ? {} : { sandbox: { name: sandbox.info.name, isolates: sandbox.info.isolates } })
+  })
+}
 
 type Reports = ReadonlyMap<Call, ToolCallEntry>
 

@@ -14,7 +14,7 @@ import { CurrentJournal, none } from "../../services/Journal.ts"
 import { executeWithin } from "./modelBudget.ts"
 import { resumedCalls } from "./toolApproval.ts"
 import type { Outcome, StepRecord, ToolCallContext } from "./toolCallSteps.ts"
-import { execute } from "./toolExecution.ts"
+import { calledIn, execute } from "./toolExecution.ts"
 import { crashed, Failure } from "./toolFailure.ts"
 import type { Call } from "./turnCollector.ts"
 
@@ -102,7 +102,9 @@ const callIn = (
     const inner = { ...tools, byName, resumed: known }
     const { received } = context
     const given = { call, step, tools: inner, state, record, report, parent: context.call.id, received }
-    const announced = state.events.emit({ ...eventOf(context, call), _tag: "ToolCalled", params: toJson(call.params) })
+    const announced = calledIn(byName.get(call.name), (where) =>
+      state.events.emit({ ...eventOf(context, call), _tag: "ToolCalled", params: toJson(call.params), ...where })
+    )
     const ended = Effect.onInterrupt(execute(given), () =>
       record.results.has(call) ? Effect.void : brokenOff(context, call)
     )

@@ -9,6 +9,7 @@
 import * as QuickJs from "#code-engine"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type * as Prompt from "effect/ai/Prompt"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as AgentTool from "../../AgentTool.ts"
@@ -31,10 +32,13 @@ import { type LimitOptions, type Settings, settingsOf } from "./internal/setting
 
 export { CodeEngine, CodeEngineError, DoneCall, type LimitOptions, ProgramError }
 
-/** What programs can call: a tool, a runner that has a description, or a source of tools such as `Mcp.tools()`. */
-export type Member = AgentTool.Any | ToolSource.Any | Runner.Any
+/**
+ * What programs can call: a tool, a runner that has a description, a source of tools such as `Mcp.tools()`, or the tools of a feature
+ * such as `FileTools.feature()`.
+ */
+export type Member = AgentTool.Any | ToolSource.Any | Runner.Any | Feature.Member
 /** The services that a member needs. */
-export type Services<T> = AgentTool.Services<T> | ToolSource.Services<T> | Runner.Services<T>
+export type Services<T> = AgentTool.Services<T> | ToolSource.Services<T> | Runner.Services<T> | Feature.Services<T>
 
 /** Options of {@link feature}. */
 export interface Options extends LimitOptions {
@@ -53,7 +57,8 @@ export interface Options extends LimitOptions {
 }
 
 /**
- * Lets an agent's model write programs that call these tools. It is shown one tool, with declarations of the others.
+ * Lets an agent's model write programs that call these tools. It is shown one tool, with declarations of the others. Of a feature among
+ * them the agent has the instructions and the middleware too.
  *
  * A program that fails is a failed call: the model sees why, what was written to `console`, and which calls were done. A
  * tool with `failureMode: "error"` fails the run from inside of a program too. Interrupting the run interrupts the calls and ends
@@ -82,7 +87,7 @@ export interface Options extends LimitOptions {
 export const feature = <const T extends ReadonlyArray<Member>>(
   tools: T,
   options: Options = {}
-): Feature.Feature<never, Services<T[number]> | CodeEngine> => {
+): Feature.Feature<Feature.Error<T[number]>, Services<T[number]> | CodeEngine> => {
   const { destructive = "ask", direct = [], maxResultChars = 20_000, name = "run_program" } = options
   const settings = settingsOf(options, ["name", "direct", "destructive", "maxResultChars"])
   assertText("code mode", "name", name)
@@ -112,7 +117,16 @@ export const feature = <const T extends ReadonlyArray<Member>>(
   const source = ToolSource.make("programs", list as ToolSource.List<Services<T[number]> | CodeEngine>, {
     names: [name, ...members.sources.flatMap(({ names }) => names)]
   })
-  return Feature.make("code mode", { tools: [source] }) as Feature.Feature<never, Services<T[number]> | CodeEngine>
+  const instructions = (input: Prompt.RawInput) =>
+    Effect.map(
+      Effect.forEach(members.features, (one) => one.instructions(input)),
+      (all) => all.filter((text) => text !== "").join("\n\n")
+    )
+  const middleware = members.features.flatMap((one) => one.middleware)
+  return Feature.make("code mode", { tools: [source], instructions, middleware } as Feature.Options) as Feature.Feature<
+    Feature.Error<T[number]>,
+    Services<T[number]> | CodeEngine
+  >
 }
 
 /**
@@ -188,18 +202,21 @@ export const layerQuickJsInline = ({ wasm }: InlineOptions): Layer.Layer<CodeEng
 interface Members {
   readonly own: ReadonlyArray<AgentTool.Any>
   readonly sources: ReadonlyArray<ToolSource.Any>
+  readonly features: ReadonlyArray<Feature.Any>
 }
 
-const membersOf = (tools: ReadonlyArray<unknown>): Members => {
+const membersOf = (given: ReadonlyArray<unknown>): Members => {
   const own: Array<AgentTool.Any> = []
   const sources: Array<ToolSource.Any> = []
+  const features = given.filter(Feature.isFeature)
+  const tools = given.flatMap((one): ReadonlyArray<unknown> => (Feature.isFeature(one) ? one.tools : [one]))
   for (const [at, one] of tools.entries()) {
     if (AgentTool.isAgentTool(one)) own.push(one)
     else if (ToolSource.isToolSource(one)) sources.push(one)
     else if (Runner.isRunner(one))
       own.push(AgentTool.fromRunner(one as Runner.Runner<string, unknown, unknown, unknown>))
     else {
-      const problem = `tools[${at}] is ${kindOf(one)}, neither a tool, a runner nor a source of tools`
+      const problem = `tools[${at}] is ${kindOf(one)}, neither a tool, a runner, a source of tools nor a feature`
       throw new InvalidDefinition({
         subject: "code mode",
         problem,
@@ -207,7 +224,7 @@ const membersOf = (tools: ReadonlyArray<unknown>): Members => {
       })
     }
   }
-  return { own, sources }
+  return { own, sources, features }
 }
 
 const programTool = (

@@ -257,13 +257,14 @@ const toolOf = <
   execute: (params: Parameters["Type"]) => Effect.Effect<Success["Type"], FileToolError, Sandbox>
 ): AgentTool.AgentTool<Name, Sandbox> => {
   const isReading = tool.name !== "write_file" && tool.name !== "edit_file"
-  return AgentTool.fromFunction(tool.name, {
+  const made = AgentTool.fromFunction(tool.name, {
     description: tool.description ?? "",
     parameters: tool.parametersSchema,
     success: tool.successSchema,
     hints: { readOnly: isReading, destructive: !isReading, openWorld: false },
     execute
   })
+  return AgentTool.inSandbox(made)
 }
 
 /** What is denied, where the Layer is built. */

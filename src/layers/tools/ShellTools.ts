@@ -184,7 +184,7 @@ export const feature = (options: Limits): Feature.Feature<never, Sandbox> => {
       Effect.flatMap(Sandbox, ({ processes }) => runCommand({ ...settings, processes }, command, args, input))
   })
   return Feature.make("commands", {
-    tools: [run],
+    tools: [AgentTool.inSandbox(run)],
     instructions: () => Effect.map(Sandbox, ({ info }) => `Commands run here: ${info.description}`)
   })
 }

@@ -1,7 +1,19 @@
 /** Programs of a model: what they can do, how they end, and what is known of them. */
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Schema } from "effect"
-import { Agent, AgentTool, Approvals, CodeMode, Middleware, Runner, SyncEdge, TestModel } from "troupe"
+import {
+  Agent,
+  AgentTool,
+  Approvals,
+  CodeMode,
+  FileTools,
+  Middleware,
+  Runner,
+  Sandbox,
+  ShellTools,
+  SyncEdge,
+  TestModel
+} from "troupe"
 import { declarations } from "../../../src/layers/code/internal/declarations.ts"
 import { Engine } from "../../support/codeEngine.ts"
 import { collect } from "../../support/grammar.ts"
@@ -219,6 +231,32 @@ describe("an agent in code mode", () => {
       assert.include(description, `"odd-name"(input: {\n    city: string\n    days?: number\n  }): Promise<any>`)
       assert.include(description, "Ends * / a comment")
     }).pipe(Effect.provide([TestModel.layer(["done"]), Engine]))
+  )
+
+  it.effect("has the tools of features, and their instructions", () =>
+    Effect.gen(function* () {
+      const use = [
+        CodeMode.feature([FileTools.feature(), ShellTools.feature({ allow: ["wc"] })], { destructive: "allow" })
+      ]
+      const { events } = yield* collect(Agent.make("a", { use }), "go")
+      const end = events.find((event) => event._tag === "ToolCompleted" && event.toolCallId === "p")
+      assert.include(JSON.stringify(end), '"result":["a","b",2]')
+      const { calls } = yield* TestModel.TestModel
+      assert.include(JSON.stringify((yield* calls)[0]!.prompt), "Commands run here: Files in memory")
+    }).pipe(
+      Effect.provide([
+        program(
+          `const { entries } = await tools.list_files({})
+           const { stdout } = await tools.run_command({ command: "wc", args: entries.map(({ path }) => path) })
+           return [...entries.map(({ path }) => path), Number(stdout)]`
+        ),
+        Engine,
+        Sandbox.layerMemory({
+          files: { "/a": "1", "/b": "2" },
+          commands: { wc: (args) => Effect.succeed(String(args.length)) }
+        })
+      ])
+    )
   )
 
   it.effect("asks before a program calls a tool that destroys, unless it may", () =>

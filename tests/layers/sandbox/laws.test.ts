@@ -3,10 +3,23 @@ import { execFileSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
-import { Effect, Exit } from "effect"
+import { Effect, Exit, Stream } from "effect"
 import { ChildProcess } from "effect/process"
 import { afterEach, assert, beforeEach, describe, it } from "vitest"
-import { Agent, FileTools, Parallel, Runner, RunError, Sandbox, ShellTools, TestModel, Workspace } from "troupe"
+import {
+  Agent,
+  AgentTool,
+  CodeMode,
+  FileTools,
+  Parallel,
+  Runner,
+  RunError,
+  Sandbox,
+  ShellTools,
+  TestModel,
+  Workspace
+} from "troupe"
+import { Engine } from "../../support/codeEngine.ts"
 import { commandLaws, filesLaws, groupLaws, linkLaws, output, raceLaws, within } from "../../support/sandboxLaws.ts"
 import { edges } from "../../support/toolCalls.ts"
 
@@ -137,6 +150,31 @@ describe("the tools on a sandbox", () => {
       }
     })
   }
+
+  it("the event of a call says where its tool works and what that keeps apart, in programs and nested runs too", async () => {
+    const says = AgentTool.fromFunction("says", { description: "Says", execute: () => "said" })
+    const turn = (name: string, params: object) => TestModel.layer([TestModel.toolCall(name, params), "done"])
+    const reader = Agent.make("reader", { description: "Reads", use: [FileTools.feature()] }).pipe(
+      Runner.provide(Sandbox.layerMemory()),
+      Runner.provide(turn("list_files", {}))
+    )
+    const coder = Agent.make("coder", { use: [CodeMode.feature([says, reader, FileTools.feature()])] })
+    const program = `await tools.says(); await tools.reader({ input: "" }); await tools.list_files({})`
+    const events = await Effect.runPromise(
+      Stream.runCollect(coder.stream("go")).pipe(
+        Effect.provide([turn("run_program", { program }), Engine, Sandbox.layerLocal({ root })])
+      )
+    )
+    const called = events.flatMap((event) => (event._tag === "ToolCalled" ? [[event.tool, event.sandbox]] : []))
+    const isolates = (files: boolean) => ({ files, network: files, processes: files })
+    assert.deepStrictEqual(called, [
+      ["run_program", undefined],
+      ["says", undefined],
+      ["reader", undefined],
+      ["list_files", { name: "memory", isolates: isolates(true) }],
+      ["list_files", { name: "local", isolates: isolates(false) }]
+    ])
+  })
 
   it("a feature with a pattern that cannot be used, and a workspace that is not there, are refused", () => {
     assert.throws(() => FileTools.feature({ deny: [`{${"a,".repeat(70)}b}`] }), RunError.InvalidDefinition)

@@ -88,6 +88,15 @@ describe("LlamaCpp.layer", () => {
       const call = content.find((part) => part.type === "tool-call")
       assert.strictEqual(call?.name, "flip")
       assert.include([true, false], call?.params.on)
+      let flips = 0
+      const counted = AgentTool.fromFunction("flip", {
+        description: "Flips a switch",
+        parameters: Schema.Struct({ on: Schema.Literals([true, false]) }),
+        execute: () => ++flips
+      })
+      const switcher = Agent.make("switcher", { tools: [counted], toolChoice: "required", maxSteps: 1 })
+      assert.strictEqual((yield* Effect.flip(switcher.run("Flip it.")))._tag, "MaxStepsExceeded")
+      assert.strictEqual(flips, 1)
     }).pipe(Effect.provide(layer({ maxOutputTokens: 400 })))
   )
 

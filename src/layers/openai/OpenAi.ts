@@ -452,6 +452,7 @@ class Provider {
   readonly #target: Omit<Target, "memory" | "searchesTools">
   readonly #catalog: ModelInfo.Catalog
   readonly #tools: ReturnType<typeof Search.resolver>
+  #lookedUp: { readonly model: string; readonly known: ModelInfo.Capabilities | undefined } | undefined
 
   constructor(options: Options, at: Connected, carrier: Carrier.Carrier, catalog: ModelInfo.Catalog) {
     const { api = "auto" } = options
@@ -471,7 +472,10 @@ class Provider {
 
   /** What is known of a model of OpenAI's; names of other servers' models say nothing. */
   known(model: string): ModelInfo.Capabilities | undefined {
-    return this.#at.isOpenAi ? lookUp(this.#catalog, `openai:${model}`) : undefined
+    if (!this.#at.isOpenAi) return undefined
+    // Asked for each request, nearly always for the same model.
+    if (this.#lookedUp?.model !== model) this.#lookedUp = { model, known: lookUp(this.#catalog, `openai:${model}`) }
+    return this.#lookedUp.known
   }
 
   /** Whether the model has a tool search of its own. */

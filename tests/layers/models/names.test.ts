@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Effect, Exit, Layer, Redacted, Schema } from "effect"
 import { LanguageModel } from "effect/ai"
-import { Agent, AgentTool, ModelInfo, Models, OpenAi, SyncEdge } from "troupe"
+import { Agent, AgentTool, Images, ModelInfo, Models, OpenAi, SyncEdge } from "troupe"
 import { json, serve } from "../../support/wire.ts"
 
 const config = (variables: Readonly<Record<string, string>>) =>
@@ -164,6 +164,37 @@ describe("the catalog of models", () => {
         .pipe(Effect.provideService(ModelInfo.CurrentSettings, { reasoning: "high" }))
       assert.match(yield* says("ollama:llama3.1", thinking), /does not take reasoning/)
       assert.deepStrictEqual(server.bodies, [])
+    })
+  )
+
+  it.live("describes the images of tools to a model that reads none", () =>
+    Effect.gen(function* () {
+      const called = json({
+        choices: [
+          {
+            index: 0,
+            message: {
+              content: null,
+              tool_calls: [{ id: "c", type: "function", function: { name: "draw_image", arguments: '{"prompt":"x"}' } }]
+            },
+            finish_reason: "tool_calls"
+          }
+        ]
+      })
+      const server = yield* serve(called, chat)
+      const painter = Layer.succeed(Images.Images, {
+        generate: () =>
+          Effect.succeed({
+            images: [{ mediaType: "image/png", data: new Uint8Array([137, 80]) }],
+            usage: { inputTokens: 1, outputTokens: 1 }
+          })
+      })
+      const run = Agent.make("a", { tools: [Images.tool({ name: "draw_image" })] }).run("Draw")
+      const at = config({ OLLAMA_HOST: server.url })
+      yield* run.pipe(Effect.provide([Models.layer("ollama:llama3.1"), painter]), Effect.provide(at))
+      const sent = JSON.stringify(server.bodies[1])
+      assert.match(sent, /image\/png image; this model reads no images/)
+      assert.notMatch(sent, /base64|image_url/)
     })
   )
 

@@ -3,7 +3,7 @@
  * when nothing waits, and leaves that were done are not run again.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Result, Schema } from "effect"
+import { Effect, Result, Schema, Stream } from "effect"
 import { Prompt } from "effect/ai"
 import {
   Agent,
@@ -36,6 +36,8 @@ const kinds = [
   "combine",
   "broadcast",
   "map",
+  "mapStream",
+  "unordered",
   "hedge",
   "router",
   "classified",
@@ -125,6 +127,27 @@ const build = (tree: Tree, world: World): Any => {
       return Gather.broadcast(name, [a, b, a]) as Any
     case "map":
       return Runner.mapInput(Gather.map(name, a), () => ["x", "y"]) as unknown as Any
+    case "mapStream":
+      return Runner.mapInput(
+        Gather.mapStream(name, a, {
+          inputs: (ns: ReadonlyArray<string>) => Stream.fromIterable(ns),
+          into: Stream.runCollect,
+          concurrency: 2,
+          keep: 3
+        }),
+        () => ["x", "y", "z"]
+      ) as unknown as Any
+    case "unordered":
+      return Runner.mapInput(
+        Gather.mapStream(name, a, {
+          inputs: (ns: ReadonlyArray<string>) => Stream.fromIterable(ns),
+          into: Stream.runCount,
+          mode: Parallel.settle,
+          ordered: false,
+          keep: 2
+        }),
+        () => ["x", "y"]
+      ) as unknown as Any
     case "hedge":
       return Parallel.hedge(name, a, { delay: "1 hours" }) as Any
     case "router":

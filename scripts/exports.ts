@@ -1,6 +1,6 @@
 /**
- * `npm run exports`: writes the `exports` of package.json from src/index.ts, one entry for each namespace. Run it after
- * adding a public module; tests/architecture/exports.test.ts fails until it is done.
+ * `npm run exports`: writes the `exports` of package.json from src/index.ts, one entry for each namespace, and its `imports` from
+ * src/package.json. Run it after adding a public module; tests/architecture/exports.test.ts fails until it is done.
  */
 import * as fs from "node:fs"
 import * as path from "node:path"
@@ -30,6 +30,19 @@ const modules = [...named, ...Object.entries(apart)]
   .map(([name, module]) => [`./${name}`, entry(module!)] as const)
   .toSorted(([a], [b]) => (a < b ? -1 : 1))
 
+/** An import of src/package.json as the package has it, for resolvers that look at its root alone: sources, then compiled files. */
+const inPackage = (targets: Record<string, string>): Record<string, unknown> => {
+  const to = (at: (target: string) => string) =>
+    Object.fromEntries(Object.entries(targets).map(([condition, target]) => [condition, at(target)]))
+  return {
+    "troupe-source": to((target) => `./src/${target.slice(2)}`),
+    ...to((target) => `./dist/${target.slice(2).replace(/\.ts$/, ".js")}`)
+  }
+}
+const { imports } = JSON.parse(fs.readFileSync(path.join(root, "src/package.json"), "utf8")) as {
+  readonly imports: Record<string, Record<string, string>>
+}
+
 const file = path.join(root, "package.json")
 const manifest = JSON.parse(fs.readFileSync(file, "utf8")) as Record<string, unknown>
 manifest["exports"] = {
@@ -37,5 +50,6 @@ manifest["exports"] = {
   ...Object.fromEntries(modules),
   "./package.json": "./package.json"
 }
+manifest["imports"] = Object.fromEntries(Object.entries(imports).map(([name, targets]) => [name, inPackage(targets)]))
 fs.writeFileSync(file, `${JSON.stringify(manifest, null, 2)}\n`)
 console.log(`${modules.length} modules are exported`)

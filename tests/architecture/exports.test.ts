@@ -7,6 +7,9 @@ import { apart } from "../../scripts/support.ts"
 const root = path.resolve(import.meta.dirname, "../..")
 const manifest = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8")) as {
   readonly exports: Record<string, unknown>
+  readonly imports: Record<string, Record<string, unknown>>
+  readonly type: string
+  readonly sideEffects: boolean
 }
 
 /** Files with the place and the name of a public module that are closed on purpose. */
@@ -92,4 +95,20 @@ it("an import of this package by name reaches the source, at the root and at a s
   )
   expect(import.meta.resolve("troupe/RunEvent")).toMatch(/src\/RunEvent\.ts$/)
   expect((await import("troupe/RunEvent")).RunEvent).toBe(face.RunEvent.RunEvent)
+})
+
+it("the package.json above the sources is small, and has what Node asks of it", () => {
+  // Node parses the one above a file for each import of another package: with the exports in it, a cold start takes a third longer.
+  const text = fs.readFileSync(path.join(root, "src/package.json"), "utf8")
+  const { imports, ...others } = JSON.parse(text) as { readonly imports: Record<string, Record<string, string>> }
+  expect(others).toEqual({ type: manifest.type, sideEffects: manifest.sideEffects })
+  const written = Object.entries(manifest.imports).map(([name, { "troupe-source": targets }]) => [name, targets])
+  const inPackage = (targets: Record<string, string>) =>
+    Object.fromEntries(Object.entries(targets).map(([on, target]) => [on, `./src/${target.slice(2)}`]))
+  expect(Object.fromEntries(written), "npm run exports").toEqual(
+    Object.fromEntries(Object.entries(imports).map(([name, targets]) => [name, inPackage(targets)]))
+  )
+  const targets = Object.values(imports).flatMap((conditions) => Object.values(conditions))
+  expect(targets.filter((target) => !fs.existsSync(path.join(root, "src", target)))).toEqual([])
+  expect(text.length).toBeLessThan(4000)
 })

@@ -18,14 +18,16 @@ import { formOf, keep, restore } from "./keptValues.ts"
 
 type AnyEffect = Effect.Effect<unknown, unknown, unknown>
 
-/** A stream of inputs, and what becomes of each and of the outputs. */
+type AnyStream = Stream.Stream<unknown, unknown, unknown>
+
+/** A stream of inputs, and what becomes of each and of the outputs. Methods, so that functions of any inputs and outputs fit. */
 export interface Spec {
   readonly window: BoundedStream.Settings
-  readonly work: (input: never) => AnyEffect
+  work(input: unknown): AnyEffect
   /** The schema of an output; `undefined` where it is not known. */
   readonly output: Schema.Top | undefined
-  readonly inputs: (input: never) => Stream.Stream<unknown, unknown, unknown>
-  readonly into: (outputs: never) => AnyEffect
+  inputs(input: unknown): AnyStream
+  into(outputs: AnyStream): AnyEffect
   /** How many outputs are kept at most. */
   readonly keep: number
 }
@@ -60,21 +62,21 @@ export const resume = (spec: Spec, saved: Saved, state: RunState): AnyEffect | u
 
 const runFrom = (spec: Spec, begun: Begun, state: RunState): AnyEffect =>
   Effect.suspend(() => {
-    const { into, inputs, window, work } = spec
+    const { window } = spec
     const ends = new Ended(spec, begun)
     const left = new Set(begun.members.keys())
     const one = (input: unknown, key: string): AnyEffect => {
       const member = begun.members.get(key)
-      if (member === undefined) return work(input as never)
+      if (member === undefined) return spec.work(input)
       left.delete(key)
-      return goOn(work(input as never), member, state)
+      return goOn(spec.work(input), member, state)
     }
     const onItem: BoundedStream.Settings["onItem"] = (index, status, done) =>
       state.events.emit({ _tag: "ItemCompleted", item: String(index), status, done })
-    const outputs = BoundedStream.make(inputs(begun.input as never), one, { ...window, onItem, holding: ends })
+    const outputs = BoundedStream.make(spec.inputs(begun.input), one, { ...window, onItem, holding: ends })
     const waiting = (): AnyEffect | undefined =>
       ends.suspended && suspend(state, begun.given, ends.kept(), ends.suspended)
-    return Effect.matchCauseEffect(into(outputs as never), {
+    return Effect.matchCauseEffect(spec.into(outputs), {
       // Outputs that end because some inputs wait are not all of them, even if they were consumed to their end.
       onSuccess: (value) => waiting() ?? unlessLeft(left, begun, state, value),
       onFailure: (cause) => (Cause.hasInterruptsOnly(cause) ? waiting() : undefined) ?? Effect.failCause(cause)

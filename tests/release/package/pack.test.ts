@@ -75,7 +75,10 @@ const expected = { answer: "42, twice", same: "42, twice", length: 9, steps: 2, 
 
 it("publint finds nothing to say about it", async () => {
   const { messages } = await publint({ pkgDir: path.join(project, "node_modules/troupe"), pack: false, strict: true })
-  expect(messages.map((message) => formatMessage(message, manifest, { color: false }))).toEqual([])
+  const said = messages.map((message) => formatMessage(message, manifest, { color: false }))
+  // Node looks for imports in the nearest package.json, and those of the root are the same.
+  const nested = /^\.\/(dist|src)\/package\.json has an "imports" field/
+  expect(said.filter((message) => message === undefined || !nested.test(message))).toEqual([])
 }, 180_000)
 
 it("holds the licence, the sources that its maps point to, and nothing of the project's own", () => {
@@ -89,6 +92,17 @@ it("holds the licence, the sources that its maps point to, and nothing of the pr
     const { sources } = JSON.parse(fs.readFileSync(file, "utf8")) as { readonly sources: ReadonlyArray<string> }
     for (const source of sources) expect(fs.existsSync(path.resolve(path.dirname(file), source)), map).toBe(true)
   }
+})
+
+it("has a small package.json above its modules, whose imports are there", () => {
+  const dist = path.join(project, "node_modules/troupe/dist")
+  const { imports, ...others } = JSON.parse(fs.readFileSync(path.join(dist, "package.json"), "utf8")) as {
+    readonly imports: Record<string, Record<string, string>>
+  }
+  expect(others).toEqual({ type: "module", sideEffects: false })
+  const targets = Object.values(imports).flatMap((conditions) => Object.values(conditions))
+  expect(targets.length).toBeGreaterThan(0)
+  for (const target of targets) expect(fs.existsSync(path.join(dist, target)), target).toBe(true)
 })
 
 it("holds every file that its README and its guides link to", () => {

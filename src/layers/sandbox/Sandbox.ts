@@ -12,6 +12,7 @@ import * as Copies from "./internal/copies.ts"
 import type * as Docker from "./internal/docker.ts"
 import * as Functions from "./internal/functions.ts"
 import * as Hosted from "./internal/hosted.ts"
+import type { Session } from "./internal/session.ts"
 import type * as Local from "./internal/local.ts"
 import * as MemoryFiles from "./internal/memoryFiles.ts"
 import type * as Worktree from "./internal/worktree.ts"
@@ -29,7 +30,7 @@ export {
 } from "../../services/Sandbox.ts"
 export type { Options as BubblewrapOptions, ProcessLimits } from "./internal/bubblewrap.ts"
 export type { Options as DockerOptions } from "./internal/docker.ts"
-export type { Session, SessionProcess } from "./internal/hosted.ts"
+export type { Session, SessionProcess } from "./internal/session.ts"
 export type { Call, Command, Wrote } from "./internal/functions.ts"
 export type { Options as LocalOptions } from "./internal/local.ts"
 
@@ -195,7 +196,7 @@ export const layerDocker = (options: Docker.Options): Layer.Layer<Sandbox, Inval
  * const work = (session: Sandbox.Session) =>
  *   coder.run("Write a page").pipe(Effect.provide([DemoModel.layer, Sandbox.layerAiSdk(session)]))
  */
-export const layerAiSdk = (session: Hosted.Session): Layer.Layer<Sandbox> =>
+export const layerAiSdk = (session: Session): Layer.Layer<Sandbox> =>
   Layer.effect(
     Sandbox,
     Effect.sync(() => Hosted.make(session))

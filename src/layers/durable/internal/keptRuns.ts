@@ -112,57 +112,60 @@ export const make = (
     for (const durable of definitions.values()) {
       yield* engine.host(durable, executing(durable, engine, services), () => Effect.succeed(undefined))
     }
-    return serviceOf(engine, definitions, others)
+    return serviceOf({ engine, definitions, others })
   })
 
-const serviceOf = (
-  engine: Service,
-  definitions: ReadonlyMap<string, Definition>,
-  others: RunsService | undefined
-): RunsService => {
-  const find = (runId: string): Effect.Effect<Kept | undefined, RunsError> =>
-    Effect.map(Effect.mapError(engine.byId(idIn(runId)), ofEngine(runId)), (kept) =>
-      kept !== undefined && definitions.has(kept.name) ? kept : undefined
-    )
-  /** Asks about a run that is kept, or those who may know it. */
-  const of = <A>(
+/** Where runs are kept, and who may know the others. */
+interface Keeping {
+  readonly engine: Service
+  readonly definitions: ReadonlyMap<string, Definition>
+  readonly others: RunsService | undefined
+}
+
+/** Asks about a run that is kept, or those who may know it. */
+const asking =
+  ({ definitions, engine, others }: Keeping) =>
+  <A>(
     runId: string,
     own: (kept: Kept) => Effect.Effect<A, RunsError | DurableError>,
     other: (runs: RunsService) => Effect.Effect<A, RunsError>
   ): Effect.Effect<A, RunsError> =>
-    Effect.flatMap(find(runId), (kept) => {
-      if (kept === undefined) return others === undefined ? Effect.fail(unknown(runId)) : other(others)
+    Effect.flatMap(Effect.mapError(engine.byId(idIn(runId)), ofEngine(runId)), (kept) => {
+      if (kept === undefined || !definitions.has(kept.name)) {
+        return others === undefined ? Effect.fail(unknown(runId)) : other(others)
+      }
       return Effect.mapError(own(kept), (error) => (error instanceof RunsError ? error : ofEngine(runId)(error)))
     })
 
-  const infoOf = (kept: Kept): Effect.Effect<Info, DurableError> =>
-    Effect.gen(function* () {
-      const runId = runIdOf(kept.id)
-      const last = yield* engine.last(refOf(kept))
-      const next = yield* engine.find({ name: kept.name, key: resumedKey(runId) })
-      return {
-        runId,
-        runner: kept.name,
-        status: statusOf(kept, last),
-        owner: Option.getOrUndefined(decodeGiven(kept.input))?.owner,
-        startedAt: kept.createdAt,
-        firstSeq: 0,
-        nextSeq: last === undefined ? 0 : last.seq + 1,
-        ended: last !== undefined && isTerminal(last) && last.path.length === 1 ? last : undefined,
-        resumedAs: next === undefined ? undefined : runIdOf(next.id)
-      }
-    })
+const infoOf = Effect.fnUntraced(function* (engine: Service, kept: Kept): Effect.fn.Return<Info, DurableError> {
+  const runId = runIdOf(kept.id)
+  const last = yield* engine.last(refOf(kept))
+  const next = yield* engine.find({ name: kept.name, key: resumedKey(runId) })
+  return {
+    runId,
+    runner: kept.name,
+    status: statusOf(kept, last),
+    owner: Option.getOrUndefined(decodeGiven(kept.input))?.owner,
+    startedAt: kept.createdAt,
+    firstSeq: 0,
+    nextSeq: last === undefined ? 0 : last.seq + 1,
+    ended: last !== undefined && isTerminal(last) && last.path.length === 1 ? last : undefined,
+    resumedAs: next === undefined ? undefined : runIdOf(next.id)
+  }
+})
 
-  const submit = (durable: Definition, key: string, given: Given) =>
-    Effect.map(Effect.mapError(engine.submit(durable, key, asJson(given)), ofEngine("")), runIdOf)
+const submit = (engine: Service, durable: Definition, key: string, given: Given): Effect.Effect<string, RunsError> =>
+  Effect.map(Effect.mapError(engine.submit(durable, key, asJson(given)), ofEngine("")), runIdOf)
 
-  const given = (input: Given["input"], { deltas, owner }: StartOptions): Given => ({
-    input,
-    ...(owner === undefined ? {} : { owner }),
-    deltas: deltas !== false
-  })
+const givenOf = (input: Given["input"], { deltas, owner }: StartOptions): Given => ({
+  input,
+  ...(owner === undefined ? {} : { owner }),
+  deltas: deltas !== false
+})
 
-  const start: RunsService["start"] = (runner, input, options = {}) =>
+const starting =
+  ({ definitions, engine, others }: Keeping): RunsService["start"] =>
+  (runner, input, options = {}) =>
     Effect.gen(function* () {
       const durable = definitions.get(runner.name)
       // What belongs to a conversation of this process, or to one who waits for it, goes with that.
@@ -170,65 +173,74 @@ const serviceOf = (
       if (!isKept) {
         if (others !== undefined) return yield* others.start(runner, input, options)
         const problem = `"${runner.name}" is not one of the runners whose runs are kept`
-        return yield* fail(
-          "engine",
-          "",
-          problem,
-          "Give it to Durable.runs, or provide Runs.layerMemory() to that Layer"
-        )
+        const remedy = "Give it to Durable.runs, or provide Runs.layerMemory() to that Layer"
+        return yield* fail("engine", "", problem, remedy)
       }
       const value = yield* Effect.mapError(durable.encodeInput("", input), ofEngine(""))
-      return yield* submit(durable, globalThis.crypto.randomUUID(), given({ _tag: "Input", value }, options))
+      const given = givenOf({ _tag: "Input", value }, options)
+      return yield* submit(engine, durable, globalThis.crypto.randomUUID(), given)
     })
 
+/** Goes on with a suspended run as another one, once. */
+const resuming = Effect.fnUntraced(function* (
+  { definitions, engine }: Keeping,
+  kept: Kept,
+  answered: Prompt.Prompt,
+  options: StartOptions
+): Effect.fn.Return<string, RunsError | DurableError> {
+  const { owner, runId, status } = yield* infoOf(engine, kept)
+  if (status !== "suspended") {
+    return yield* fail("not-waiting", runId, "it does not wait for answers", "Only a suspended run is resumed")
+  }
+  const given = givenOf({ _tag: "Transcript", value: encodePrompt(answered) }, { owner, ...options })
+  return yield* submit(engine, definitions.get(kept.name)!, resumedKey(runId), given)
+})
+
+const serviceOf = (keeping: Keeping): RunsService => {
+  const { definitions, engine, others } = keeping
+  const of = asking(keeping)
+  const list = Effect.gen(function* () {
+    const kept = yield* Effect.forEach(definitions.keys(), (name) => engine.list({ name, limit: 500 }))
+    const own = yield* Effect.forEach(kept.flat(), (one) => infoOf(engine, one))
+    const rest = others === undefined ? [] : yield* others.list
+    return [...own, ...rest].toSorted((a, b) => b.startedAt - a.startedAt)
+  })
+  const follow = (runId: string, kept: Kept, from: number | "now") =>
+    Effect.map(firstOf(engine, kept, from), (first) =>
+      Stream.mapError(engine.events(refOf(kept), first), ofEngine(runId))
+    )
+  const interrupt = (kept: Kept) =>
+    kept.ended !== undefined
+      ? Effect.void
+      : Effect.andThen(engine.interrupt(refOf(kept)), Stream.runDrain(engine.events(refOf(kept), "now")))
   return {
-    start,
+    start: starting(keeping),
     follow: (runId, options) =>
       Stream.unwrap(
         of(
           runId,
-          (kept) =>
-            Effect.map(firstOf(engine, kept, options?.from ?? 0), (from) =>
-              Stream.mapError(engine.events(refOf(kept), from), ofEngine(runId))
-            ),
+          (kept) => follow(runId, kept, options?.from ?? 0),
           (runs) => Effect.succeed(runs.follow(runId, options))
         )
       ),
-    poll: (runId) => of(runId, infoOf, (runs) => runs.poll(runId)),
-    list: Effect.gen(function* () {
-      const kept = yield* Effect.forEach(definitions.keys(), (name) => engine.list({ name, limit: 500 }))
-      const own = yield* Effect.forEach(kept.flat(), infoOf)
-      const rest = others === undefined ? [] : yield* others.list
-      return [...own, ...rest].toSorted((a, b) => b.startedAt - a.startedAt)
-    }).pipe(Effect.mapError((error) => (error instanceof RunsError ? error : ofEngine("")(error)))),
+    poll: (runId) =>
+      of(
+        runId,
+        (kept) => infoOf(engine, kept),
+        (runs) => runs.poll(runId)
+      ),
+    list: Effect.mapError(list, (error) => (error instanceof RunsError ? error : ofEngine("")(error))),
     input: (runId, prompt, delivery) =>
       of(
         runId,
         (kept) => sent(engine, kept, prompt, delivery),
         (runs) => runs.input(runId, prompt, delivery)
       ),
-    interrupt: (runId) =>
-      of(
-        runId,
-        (kept) =>
-          kept.ended !== undefined
-            ? Effect.void
-            : Effect.andThen(engine.interrupt(refOf(kept)), Stream.runDrain(engine.events(refOf(kept), "now"))),
-        (runs) => runs.interrupt(runId)
-      ),
+    interrupt: (runId) => of(runId, interrupt, (runs) => runs.interrupt(runId)),
     resume: (runId, answered, options = {}) =>
       of(
         runId,
-        (kept) =>
-          Effect.gen(function* () {
-            const { owner, status } = yield* infoOf(kept)
-            if (status !== "suspended") {
-              const problem = "it does not wait for answers"
-              return yield* fail("not-waiting", runId, problem, "Only a suspended run is resumed")
-            }
-            const input = { _tag: "Transcript", value: encodePrompt(answered) } as const
-            return yield* submit(definitions.get(kept.name)!, resumedKey(runId), given(input, { owner, ...options }))
-          }),
+        (kept) => resuming(keeping, kept, answered, options),
         (runs) => runs.resume(runId, answered, options)
       )
   }

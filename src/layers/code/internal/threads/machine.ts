@@ -81,6 +81,38 @@ const prelude = `((names, call, end, write) => {
     (e) => end(false, e instanceof Failure ? e.name + ": " + e.message + at(e.stack) : "threw " + line(e)))
 })`
 
+/** What a program has done in the turn that is under way, and the calls of all turns that wait. */
+interface State {
+  readonly open: Map<number, ReturnType<Vm["newPromise"]>>
+  calls: Array<Called>
+  written: string
+  count: number
+  end: End | undefined
+}
+
+/** What the prelude is given: to call a tool, to end, and to write. */
+const functions = (vm: Vm, state: State, stopped: (error: unknown) => End): ReadonlyArray<Handle> => {
+  const call = (name: Handle, params: Handle): Handle => {
+    const promise = vm.newPromise()
+    state.open.set(state.count, promise)
+    state.calls.push({ n: state.count++, name: name.toString(), params: params.toString() })
+    return promise.handle
+  }
+  const end = (ok: Handle, given: Handle): Handle => {
+    const text = given.toString()
+    const failed = (): End => (/out of memory/.test(text) ? stopped(text) : { _tag: "Threw", error: text })
+    state.end = ok.toBoolean() ? { _tag: "Returned", value: text } : failed()
+    return vm.undefined
+  }
+  const write = (text: Handle): Handle => {
+    state.written = (state.written + text.toString()).slice(-maxConsole)
+    return vm.undefined
+  }
+  return Object.entries({ call, end, write }).map(([name, f]) =>
+    vm.newFunction(name, f as Parameters<Vm["newFunction"]>[1])
+  )
+}
+
 /** Makes an instance for a program, which has not begun. */
 export const make = async (program: Program, { create, wasm, worked }: Made): Promise<Machine> => {
   const { limits, names, now, source } = program
@@ -101,30 +133,7 @@ export const make = async (program: Program, { create, wasm, worked }: Made): Pr
     if (!time.isOver) return ended(error, limits.memory)
     return { _tag: "Stopped", reason: "Time", error: `it ran for ${limits.turnMs} ms without awaiting anything` }
   }
-  const open = new Map<number, ReturnType<Vm["newPromise"]>>()
-  const state = { calls: [] as Array<Called>, written: "", count: 0, end: undefined as End | undefined }
-  const functions = (): ReadonlyArray<Handle> => {
-    const call = (name: Handle, params: Handle): Handle => {
-      const promise = vm.newPromise()
-      open.set(state.count, promise)
-      state.calls.push({ n: state.count++, name: name.toString(), params: params.toString() })
-      return promise.handle
-    }
-    const end = (ok: Handle, given: Handle): Handle => {
-      const text = given.toString()
-      const failed = (): End => (/out of memory/.test(text) ? stopped(text) : { _tag: "Threw", error: text })
-      state.end = ok.toBoolean() ? { _tag: "Returned", value: text } : failed()
-      return vm.undefined
-    }
-    const write = (text: Handle): Handle => {
-      state.written = (state.written + text.toString()).slice(-maxConsole)
-      return vm.undefined
-    }
-    const made = Object.entries({ call, end, write }).map(([name, f]) =>
-      vm.newFunction(name, f as Parameters<Vm["newFunction"]>[1])
-    )
-    return [vm.newString(JSON.stringify(names)), ...made]
-  }
+  const state: State = { open: new Map(), calls: [], written: "", count: 0, end: undefined }
   /** Does what `work` does in the program, and what follows from it, until it awaits or ends. */
   const turn = (work: () => void): Turn => {
     state.calls = []
@@ -142,13 +151,18 @@ export const make = async (program: Program, { create, wasm, worked }: Made): Pr
   return {
     start: () =>
       turn(() => {
-        const begin = vm.callFunction(vm.evalCode(prelude), vm.undefined, ...functions())
+        const begin = vm.callFunction(
+          vm.evalCode(prelude),
+          vm.undefined,
+          vm.newString(JSON.stringify(names)),
+          ...functions(vm, state, stopped)
+        )
         vm.callFunction(begin, vm.undefined, vm.evalCode(`(async () => {\n${source}\n})`, "program.js"))
       }),
     answer: (n, isFailure, json) =>
       turn(() => {
-        const promise = open.get(n)
-        open.delete(n)
+        const promise = state.open.get(n)
+        state.open.delete(n)
         promise?.resolve(vm.newString(`{"isFailure":${isFailure},"value":${json}}`))
       }),
     dispose: () => vm.dispose()

@@ -18,7 +18,7 @@ import * as Step from "../src/Step.ts"
 import { startPostgres } from "./postgres.ts"
 
 const runs = Number(process.argv[2] ?? 40)
-const steps = Number(process.argv[3] ?? 25)
+const steps = Number(process.argv[3] ?? 100)
 
 const work = Runner.make("work", {
   run: (name: string) =>
@@ -59,16 +59,27 @@ const worker = (where: string, lease = 10_000, machine = ""): ChildProcess =>
     stdio: ["ignore", "ignore", "inherit"]
   })
 
-/** Runs per second are those after the first run has ended: workers take a while to start. */
+/** Starts workers, and waits until each of them has executed a run: until then leases are dealt out. */
+const startWorkers = (where: string, count: number) =>
+  Effect.gen(function* () {
+    const children = Array.from({ length: count }, () => worker(where))
+    const working = new Set<string>()
+    for (let round = 0; working.size < count; round++) {
+      const names = Array.from({ length: count * 4 }, (_, index) => `warm ${children[0]!.pid} ${round} ${index}`)
+      yield* Effect.forEach(names, (name) => Durable.submit(works, name), { discard: true })
+      for (const name of names) {
+        yield* Durable.result(works, name)
+        const { worker: by } = yield* Durable.find(works, name)
+        if (by !== undefined) working.add(by)
+      }
+    }
+    return children
+  })
+
 const measure = (where: string, count: number, round: string) =>
   Effect.gen(function* () {
     const names = Array.from({ length: runs }, (_, index) => `${round} ${count} ${index}`)
-    const warm = yield* Effect.forEach(
-      Array.from({ length: count * 4 }, (_, index) => `warm ${round} ${count} ${index}`),
-      (name) => Effect.as(Durable.submit(works, name), name)
-    )
-    const children = Array.from({ length: count }, () => worker(where))
-    yield* Effect.forEach(warm, (name) => Durable.result(works, name), { discard: true })
+    const children = yield* startWorkers(where, count)
     const started = performance.now()
     yield* Effect.forEach(names, (name) => Durable.submit(works, name), { discard: true })
     yield* Effect.forEach(names, (name) => Durable.result(works, name), { discard: true, concurrency: 8 })
@@ -87,7 +98,7 @@ const alone = (where: string, round: string) =>
   }).pipe(Effect.provide(engine(where)))
 
 /** Kills one of two workers in the middle of a run, and waits until the other has the run's next step. */
-const takeOver = (where: string, lease: number, machine: string) =>
+const takeOver = (where: string, lease: number, machine: string, round: string) =>
   Effect.gen(function* () {
     const name = `${where} ${lease} ${machine}`
     yield* Durable.submit(slows, name)
@@ -108,7 +119,7 @@ const takeOver = (where: string, lease: number, machine: string) =>
     yield* until(before + 1) as Effect.Effect<void>
     const place = machine === "" ? "this machine" : "another machine"
     const millis = (performance.now() - started).toFixed(0)
-    say(`lease ${lease} ms, killed worker on ${place}: its run went on after ${millis} ms`)
+    say(`${round}, lease ${lease} ms, killed worker on ${place}: its run went on after ${millis} ms`)
     left.kill("SIGKILL")
     yield* Durable.interrupt(slows, name)
   }).pipe(Effect.provide(engine(where, { lease })))
@@ -133,11 +144,10 @@ const measureAll = async (where: string, name: string): Promise<void> => {
     await Effect.runPromise(alone(where, name))
   }
   if (!isAsked("takeover")) return
-  say(name)
-  await Effect.runPromise(takeOver(where, 10_000, ""))
+  await Effect.runPromise(takeOver(where, 10_000, "", name))
   // A file of SQLite is of one machine.
   if (!where.startsWith("postgres:")) return
-  for (const lease of [10_000, 3000, 1000]) await Effect.runPromise(takeOver(where, lease, "elsewhere"))
+  for (const lease of [10_000, 3000, 1000]) await Effect.runPromise(takeOver(where, lease, "elsewhere", name))
 }
 
 const main = async (): Promise<void> => {

@@ -1,16 +1,32 @@
-/** Nodes on PostgreSQL that share several definitions, and join and leave while runs go on. */
+/** Nodes on PostgreSQL: they share definitions, join and leave while runs go on, and are lost with their machines. */
+import { spawn } from "node:child_process"
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
 import { expect, it } from "@effect/vitest"
-import { Effect, Layer } from "effect"
+import { Context, Effect, Exit, Layer, Schema, Scope } from "effect"
+import { SqlClient } from "effect/sql"
+import * as Agent from "troupe/Agent"
+import * as AgentTool from "troupe/AgentTool"
 import * as Durable from "troupe/Durable"
 import * as Runner from "troupe/Runner"
+import * as Session from "troupe/Session"
+import * as SessionStore from "troupe/SessionStore"
+import * as Step from "troupe/Step"
+import * as TestModel from "troupe/TestModel"
+import { eventually, temporaryFile } from "../../support/durable.ts"
 import { postgres } from "../../support/postgres.ts"
+import { bundled } from "./fleet.ts"
+import { flowsOf, names } from "./flows.ts"
+import { counts } from "./tree.ts"
 
 const server = postgres()
-const layerOf = (name: string, options: Durable.EngineOptions = {}) =>
-  Layer.unwrap(
-    Effect.map(
-      Effect.promise(() => server.urlOf(name)),
-      (url) => Durable.layerPostgres({ url, maxConnections: 6, poll: "100 millis", ...options })
+const engineOf = (name: string, options: Durable.EngineOptions = {}) =>
+  Layer.fresh(
+    Layer.unwrap(
+      Effect.map(
+        Effect.promise(() => server.urlOf(name)),
+        (url) => Durable.layerPostgres({ url, maxConnections: 6, poll: "100 millis", ...options })
+      )
     )
   )
 
@@ -23,17 +39,154 @@ it.live("nodes that execute several definitions leave no run of any of them behi
         key: (text) => text
       })
     )
-    const node = Durable.worker(...definitions).pipe(Layer.provide(Layer.fresh(layerOf("several"))))
-    const texts = Array.from({ length: 20 }, (_, index) => `run ${index}`)
+    const node = Durable.worker(...definitions).pipe(Layer.provide(engineOf("several")))
+    const texts = Array.from({ length: 10 }, (_, index) => `run ${index}`)
     const all = definitions.flatMap((definition) => texts.map((text) => ({ definition, text })))
     yield* Effect.gen(function* () {
       yield* Layer.build(node)
       yield* Effect.forEach(all, ({ definition, text }) => Durable.submit(definition, text), { discard: true })
-      yield* Layer.build(node)
+      yield* Layer.build(Layer.fresh(node))
       const outputs = yield* Effect.forEach(all, ({ definition, text }) => Durable.result(definition, text), {
         concurrency: 8
       })
       expect(outputs).toEqual(all.map(({ text }) => text))
-    }).pipe(Effect.provide(layerOf("several")), Effect.scoped)
+    }).pipe(Effect.provide(engineOf("several")), Effect.scoped)
+  })
+)
+
+it.live("nodes join and leave while runs go on: each step is made once, and there is nothing to ask", () =>
+  Effect.gen(function* () {
+    const Node = Context.Service<string>("test/Node")
+    const made: Array<{ readonly step: string; readonly node: string }> = []
+    let isOver = false
+    const runner = Runner.make("steady", {
+      run: (text: string) =>
+        Effect.gen(function* () {
+          let goesOn = true
+          for (let i = 0; goesOn; i++) {
+            const work = Effect.map(Node, (node) => {
+              made.push({ step: `${text} ${i}`, node })
+              return !isOver
+            })
+            goesOn = yield* Step.run(`step ${i}`, Schema.Boolean, Effect.delay(work, 50))
+          }
+          return text
+        })
+    })
+    const steadies = Durable.make(runner, { name: "steadies", version: "1", key: (text) => text })
+    const join = (name: string) =>
+      Effect.gen(function* () {
+        const scope = yield* Scope.make()
+        const layer = Durable.worker(steadies).pipe(Layer.provide([engineOf("joining"), Layer.succeed(Node)(name)]))
+        yield* Layer.build(layer).pipe(Scope.provide(scope))
+        yield* Effect.addFinalizer(() => Scope.close(scope, Exit.void))
+        return Scope.close(scope, Exit.void)
+      })
+    const by = (name: string) => eventually(Effect.sync(() => made.some(({ node }) => node === name)))
+    const texts = Array.from({ length: 12 }, (_, index) => `run ${index}`)
+    yield* Effect.gen(function* () {
+      const leaveA = yield* join("A")
+      yield* Effect.forEach(texts, (text) => Durable.submit(steadies, text), { discard: true })
+      yield* by("A")
+      const leaveB = yield* join("B")
+      yield* by("B")
+      yield* leaveA
+      yield* join("C")
+      yield* by("C")
+      yield* leaveB
+      const left = made.length
+      yield* eventually(Effect.sync(() => made.length > left + texts.length))
+      expect(new Set(made.slice(left).map(({ node }) => node))).toEqual(new Set(["C"]))
+      isOver = true
+      const outputs = yield* Effect.forEach(texts, (text) => Durable.result(steadies, text), { concurrency: 8 })
+      expect(outputs).toEqual(texts)
+      const steps = made.map(({ step }) => step)
+      expect(new Set(steps).size).toBe(steps.length)
+    }).pipe(Effect.provide(engineOf("joining")), Effect.scoped)
+  })
+)
+
+it.live("a session on PostgreSQL is never run by two nodes", () =>
+  Effect.gen(function* () {
+    let [now, most] = [0, 0]
+    const work = AgentTool.fromFunction("work", {
+      description: "Works.",
+      execute: () =>
+        Effect.gen(function* () {
+          most = Math.max(most, ++now)
+          yield* Effect.sleep(30)
+          now--
+          return "worked"
+        })
+    })
+    const clerk = Agent.make("clerk", { tools: [work] })
+    const turns = Durable.make(Session.of(clerk, "user-42"), {
+      name: "turns",
+      version: "1",
+      key: (text) => String(text)
+    })
+    const model = TestModel.layer(
+      ((call: { readonly prompt: { readonly content: ReadonlyArray<{ readonly role: string }> } }) =>
+        call.prompt.content.at(-1)?.role === "user" ? TestModel.toolCall("work", {}) : "done") as never,
+      { unused: "ignore" }
+    )
+    const storeOf = () => Layer.fresh(SessionStore.layerSql.pipe(Layer.provide(server.database("turns"))))
+    const own = (text: string) =>
+      turns.run(text).pipe(Effect.provide(Layer.provideMerge(Layer.merge(model, storeOf()), engineOf("turns"))))
+    const texts = ["one", "two", "three"]
+    expect(yield* Effect.forEach(texts, own, { concurrency: "unbounded" })).toEqual(texts.map(() => "done"))
+    expect(most).toBe(1)
+    const history = yield* SessionStore.history("user-42").pipe(Effect.provide(storeOf()))
+    expect(history.content.filter(({ role }) => role === "user").length).toBe(texts.length)
+  })
+)
+
+it.live("what was decided stays decided, and what was done stays done, when the machine is lost", () =>
+  Effect.gen(function* () {
+    const folder = join(yield* temporaryFile, "..")
+    const ledger = join(folder, "ledger")
+    const program = bundled("machine", folder)
+    const url = yield* Effect.promise(() => server.urlOf("machines"))
+    const flows = flowsOf({ machine: "", note: () => Effect.void })
+    const starting = (machine: string) =>
+      Effect.acquireRelease(
+        Effect.sync(() =>
+          spawn(process.execPath, [program], {
+            env: { ...process.env, ENGINE: url, LEDGER: ledger, MACHINE: machine },
+            stdio: ["ignore", "ignore", "inherit"]
+          })
+        ),
+        (child) => Effect.sync(() => child.kill("SIGKILL"))
+      )
+    yield* Effect.gen(function* () {
+      yield* Effect.forEach(names, (name) => Durable.submit(flows, name), { discard: true })
+      const first = yield* starting("one")
+      yield* eventually(
+        Effect.sync(() => [...counts(ledger).keys()].filter((line) => / holds /.test(line)).length === 4)
+      )
+      first.kill("SIGKILL")
+      yield* starting("two")
+      const outputs = yield* Effect.forEach(names, (name) => Durable.result(flows, name))
+      expect(outputs).toEqual(["Failure", "a", "a,c", "0,10,20,30,40,50"])
+      const sql = Context.get(yield* Layer.build(server.database("machines")), SqlClient.SqlClient)
+      const nodes = yield* sql<{ readonly worker: string }>`SELECT DISTINCT worker FROM troupe_runs`
+      expect(nodes.map(({ worker }) => worker.split(" ")[0])).toEqual(["two"])
+    }).pipe(Effect.provide(engineOf("machines")))
+    const did = readFileSync(ledger, "utf8")
+      .trim()
+      .split("\n")
+      .filter((line) => !/ holds /.test(line))
+    expect(did.toSorted()).toEqual([
+      "one failFast refused",
+      "one map 0",
+      "one map 1",
+      "one map 2",
+      "one quorum a",
+      "one quorum c",
+      "one race a",
+      "two map 3",
+      "two map 4",
+      "two map 5"
+    ])
   })
 )

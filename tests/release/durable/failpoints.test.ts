@@ -1,6 +1,6 @@
 /**
- * A failpoint before and after each durable write of a run: the process is killed there, and another goes on. Every sixth
- * write of every scenario is swept, and every write with `SWEEP=all`, which takes minutes.
+ * A failpoint before and after each durable write of a run: the process is killed there, and another goes on. The first write of
+ * each name and every ninth write of every scenario are swept, and every write with `SWEEP=all`, which takes minutes.
  */
 import { execFile } from "node:child_process"
 import { rmSync } from "node:fs"
@@ -16,7 +16,7 @@ const every = process.env["SWEEP"] === "all" ? 1 : 9
 
 interface Ran {
   readonly output: string
-  readonly writes: number
+  readonly writes: ReadonlyArray<string>
 }
 
 /** Runs the program; `undefined` when it was killed. */
@@ -44,6 +44,37 @@ const modelSteps = (file: string): number => {
   }
 }
 
+/** The failpoints, by their names: every durable write that the engine makes. */
+const failpoints = [
+  "delete cluster_messages",
+  "delete cluster_replies",
+  "delete events",
+  "delete runs",
+  "delete signals",
+  "delete steps",
+  "delete wakes",
+  "insert cluster_messages",
+  "insert cluster_replies",
+  "insert events",
+  "insert runs",
+  "insert signals",
+  "insert steps done",
+  "insert steps intent",
+  "insert wakes",
+  "update cluster_messages",
+  "update runs completed",
+  "update runs failed",
+  "update runs interrupted",
+  "update runs queued",
+  "update runs running",
+  "update runs suspended",
+  "update signals",
+  "update steps done",
+  "update steps failed",
+  "update steps unknown"
+]
+const swept = new Set<string>()
+
 const sweepOf = (name: Name) =>
   Effect.gen(function* () {
     const folder = join(yield* temporaryFile, "..")
@@ -58,7 +89,7 @@ const sweepOf = (name: Name) =>
         const requests = lines(ledger, "model").length
         const uncommitted = requests - (first === undefined ? modelSteps(file) : requests)
         const output = yield* finish(name, file, ledger, {})
-        const where = `${name}, ${when} write ${write}`
+        const where = `${name}, ${when} write ${write}, ${whole?.writes[write - 1]}`
         expect(output, where).toBe(outputs[name])
         const effects = lines(ledger, "effect")
         expect(effects.length, where).toBe(new Set(effects).size)
@@ -67,7 +98,11 @@ const sweepOf = (name: Name) =>
         for (const suffix of ["", "-wal", "-shm"]) rmSync(file + suffix, { force: true })
         return first === undefined
       })
-    const points = Array.from({ length: whole!.writes }, (_, index) => index + 1).filter((n) => n % every === 0)
+    const { writes } = whole!
+    for (const write of writes) swept.add(write)
+    const points = writes.flatMap((write, index) =>
+      (index + 1) % every === 0 || writes.indexOf(write) === index ? [index + 1] : []
+    )
     const killed = yield* Effect.forEach(
       points.flatMap((write) => [[write, "before"] as const, [write, "after"] as const]),
       ([write, when]) => once(write, when),
@@ -82,3 +117,7 @@ for (const name of names) {
     timeout: process.env["SWEEP"] === "all" ? 1_800_000 : 300_000
   })
 }
+
+it("no durable write is left out", () => {
+  expect([...swept].toSorted()).toEqual(failpoints)
+})

@@ -1,9 +1,12 @@
 /** Worker processes that are killed, paused and replaced, and an operator who answers what they leave open. */
 import { type ChildProcess, spawn } from "node:child_process"
 import { join } from "node:path"
-import { Effect, type Scope } from "effect"
+import { Effect, type Scope, Stream } from "effect"
 import { buildSync } from "esbuild"
+import { expect } from "vitest"
 import * as Durable from "troupe/Durable"
+import * as RunEvent from "troupe/RunEvent"
+import { checkGrammar } from "../../support/grammar.ts"
 import { counts, trees } from "./tree.ts"
 
 /** A worker that is started when it is needed and killed when it is not. */
@@ -75,3 +78,36 @@ export const operator = (seeds: ReadonlyArray<number>, ledger: string, asked: Ma
     }
     yield* Effect.sleep(100)
   }).pipe(Effect.forever)
+
+/** The events of a run that has ended: numbered without a gap, with one end. */
+export const hasOneEnd = (seed: number) =>
+  Effect.map(Stream.runCollect(Durable.events(trees, `tree ${seed}`)), (events) => {
+    expect(events.map(({ seq }) => seq)).toEqual(events.map((_, index) => index))
+    const ends = events.filter((event) => event.path.length === 1 && RunEvent.isTerminal(event))
+    expect(ends).toEqual([events.at(-1)])
+    return events
+  })
+
+/** The same where no clock has jumped: they are those of a run that was executed once. */
+export const hasOneHistory = (seed: number) => Effect.map(hasOneEnd(seed), (events) => checkGrammar(events))
+
+/**
+ * The sums at the end. Each tool call that is kept was made: once, and once more for each time that the operator said it was
+ * not. Gives those of which that is not so.
+ */
+export const unaccounted = (seeds: ReadonlyArray<number>, ledger: string, asked: ReadonlyMap<string, string>) =>
+  Effect.gen(function* () {
+    const made = counts(ledger)
+    const wrong: Array<string> = []
+    for (const seed of seeds) {
+      for (const { key, kind, name, state } of yield* Durable.steps(trees, `tree ${seed}`)) {
+        if (kind !== "tool" || name !== "work" || (state !== "done" && state !== "failed")) continue
+        const times = made.get(`effect ${key}`) ?? 0
+        if (times !== 1 && !(times === 2 && asked.get(key) === "DidNotHappen")) wrong.push(`${key} ${times}`)
+      }
+    }
+    for (const [line, times] of made) {
+      if (times > 1 && line.startsWith("effect ") && asked.get(line.slice(7)) !== "DidNotHappen") wrong.push(line)
+    }
+    return wrong
+  })

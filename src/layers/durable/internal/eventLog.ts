@@ -3,6 +3,7 @@
  * emits again what earlier ones emitted, because the run is replayed from its start; only what is new is written.
  */
 import * as Effect from "effect/Effect"
+import * as Semaphore from "effect/Semaphore"
 import { canonical } from "../../../internal/fingerprint.ts"
 import { toJson } from "../../../internal/json.ts"
 import { isTerminal, type RunEvent } from "../../../RunEvent.ts"
@@ -60,6 +61,7 @@ export class EventLog {
   readonly #steps = new Map<string, Sent>()
   /** Numbers in this execution's stream, and those that the log gave. */
   readonly #numbers: Array<readonly [seq: number, kept: number]> = []
+  readonly #one = Semaphore.makeUnsafe(1)
   #pending: Array<RunEvent> = []
   #next = 0
   #written = 0
@@ -174,7 +176,10 @@ export class EventLog {
     return 0
   }
 
-  /** Writes what waits. False once a later execution has begun. */
+  /**
+   * Writes what waits. False once a later execution has begun. One batch is written after the other, and one that is begun is
+   * written: otherwise the numbers would have gaps where the database is out of reach for a while.
+   */
   readonly flush: Effect.Effect<boolean> = Effect.suspend(() => {
     if (this.#pending.length === 0) return Effect.succeed(true)
     const events = this.#pending
@@ -182,7 +187,7 @@ export class EventLog {
     this.#pending = []
     this.#written = this.#next
     return this.#write(first, events)
-  })
+  }).pipe(this.#one.withPermits(1), Effect.uninterruptible)
 }
 
 const isSamePiece = (a: Delta, b: Delta): boolean => a._tag === b._tag && a.runId === b.runId && a.step === b.step

@@ -37,13 +37,15 @@ export const writing = ({ rows, sql }: Database) => ({
 
   /** Makes a run that failed or was interrupted one that waits for its execution; what failed of it is forgotten. */
   requeue: (id: string, now: number) =>
-    Effect.flatMap(
-      rows(sql`UPDATE troupe_runs SET state = 'queued', epoch = epoch + 1, generation = generation + 1, ended = NULL,
-          updated_at = ${now} WHERE id = ${id} AND state IN ('failed', 'interrupted') RETURNING id`),
-      (written) =>
-        written.length === 0
-          ? Effect.succeed(false)
-          : Effect.as(sql`DELETE FROM troupe_steps WHERE run_id = ${id} AND state = 'failed'`, true)
+    sql.withTransaction(
+      Effect.flatMap(
+        rows(sql`UPDATE troupe_runs SET state = 'queued', epoch = epoch + 1, generation = generation + 1, ended = NULL,
+            updated_at = ${now} WHERE id = ${id} AND state IN ('failed', 'interrupted') RETURNING id`),
+        (written) =>
+          written.length === 0
+            ? Effect.succeed(false)
+            : Effect.as(sql`DELETE FROM troupe_steps WHERE run_id = ${id} AND state = 'failed'`, true)
+      )
     ),
 
   remove: (id: string) =>

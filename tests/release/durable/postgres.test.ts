@@ -10,16 +10,7 @@ import * as Durable from "troupe/Durable"
 import type { DurableError } from "troupe/RunError"
 import { temporaryFile } from "../../support/durable.ts"
 import { postgres } from "../../support/postgres.ts"
-import {
-  bundled,
-  hasOneEnd,
-  operator,
-  replace,
-  type Settings,
-  unaccounted,
-  type Worker,
-  workers
-} from "./fleet.ts"
+import { bundled, hasOneEnd, operator, replace, type Settings, unaccounted, type Worker, workers } from "./fleet.ts"
 import { counts, Model, treeOf, trees } from "./tree.ts"
 
 const isWhole = process.env["CHAOS"] === "all"

@@ -214,6 +214,10 @@ const dialects: Readonly<Record<string, Dialect>> = {
     answers: [chat(hi, [chunk({ content: "Hi" }), chunk({}, "stop"), { object: "bill", billing: { eur: 1 } }])],
     verdict: "Hi"
   },
+  "a list of choices that is null": {
+    answers: [chat(hi, [{ choices: null }, chunk({ content: "Hi" }), chunk({}, "stop")])],
+    verdict: "Hi"
+  },
   "sources before the answer": {
     answers: [chat(hi, [{ sources: [{ name: "doc" }] }, chunk({ content: "Hi" }), chunk({}, "stop")])],
     verdict: "Hi"

@@ -83,10 +83,18 @@ const noHeaders = () => undefined
 const answerFields =
   /^(choices|delta|message|content|candidates|output|item|response|tool_calls|finish_reason|type|error|errors|detail|msg|code|error_\w+|status\w*|base_resp)$/
 
-/** True for an event that is not part of an answer and that the model's package does not know: a bill, a list of sources. */
+/** Servers written in Go say null for an empty list. */
+const isEmpty = (value: unknown): boolean =>
+  value === null ||
+  value === undefined ||
+  value === "" ||
+  (typeof value === "object" && Object.keys(value).length === 0)
+
+/** True for an event that says nothing of an answer and that the model's package does not know: a bill, a list of sources. */
 export const isBeside = (error: unknown): boolean => {
   const value = nameOf(error) === "AI_TypeValidationError" && Predicate.hasProperty(error, "value") && error.value
-  return isFields(value) && !Array.isArray(value) && !Object.keys(value).some((name) => answerFields.test(name))
+  if (!isFields(value) || Array.isArray(value)) return false
+  return !Object.entries(value).some(([name, one]) => answerFields.test(name) && !isEmpty(one))
 }
 
 /** The error that a server says in place of an answer, in a form that the model's package does not know. */

@@ -201,8 +201,8 @@ export const giveUp = (id: string): Effect.Effect<void, StoreError | SessionConf
 
 /**
  * Copies a session to a new one, which then goes its own way. `before` is the number of a turn, from 1: only the turns
- * before it are copied. A suspended turn is not copied, because it can go on only once. Fails with `SessionConflict` when
- * `to` exists already or `from` does not.
+ * before it are copied. A suspended turn is not copied, because it can go on only once. Files of a workspace stay as they are: to put
+ * them back with the conversation, use `Session.rewind`. Fails with `SessionConflict` when `to` exists already or `from` does not.
  *
  * @example
  * import { SessionStore } from "troupe"

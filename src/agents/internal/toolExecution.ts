@@ -13,6 +13,7 @@ import { toJson } from "../../internal/json.ts"
 import { shortened } from "../../internal/place.ts"
 import type { RunState } from "../../internal/runState.ts"
 import { EndsRun, InSandbox, markOf } from "../../internal/toolMarks.ts"
+import { exitOf } from "../../internal/trueExit.ts"
 import {
   AsyncToolError,
   type MissingModel,
@@ -153,13 +154,17 @@ const executeBeside = (given: Given): Effect.Effect<Outcome | Asleep, Failure> =
   const own = execute(given)
   return Effect.withFiber((fiber) => {
     if (journalOf(fiber) === undefined) return own
-    return Effect.catchCause(own, (cause) =>
-      Effect.flatMap(isAsleep(Exit.failCause(cause)), (asleep) =>
-        asleep
-          ? Effect.succeed({ call: given.call, asleep } as const)
-          : // It interrupts the others.
-            Effect.andThen(thereAgain([given.state.place.within(given.step)]), Effect.failCause(cause))
-      )
+    // A fiber that sleeps runs nothing any more, so its exit is looked at from outside.
+    const exit = exitOf(own, () => Effect.void)
+    return Effect.flatMap(exit, (exit) =>
+      Exit.isSuccess(exit)
+        ? exit
+        : Effect.flatMap(isAsleep(exit), (asleep): Effect.Effect<Outcome | Asleep, Failure> =>
+            asleep
+              ? Effect.succeed({ call: given.call, asleep } as const)
+              : // It interrupts the others.
+                Effect.andThen(thereAgain([given.state.place.within(given.step)]), exit)
+          )
     )
   })
 }

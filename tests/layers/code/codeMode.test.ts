@@ -91,7 +91,7 @@ describe("a program", () => {
     it.live(`is stopped: ${name}`, () =>
       Effect.gen(function* () {
         const { done, reason } = yield* errorOf(`await tools.double({ n: 1 }); ${source}`, [double], {
-          turnTimeout: "500 millis"
+          turnTimeout: "200 millis"
         })
         // The last one can also run out of memory first.
         assert.include(["Time", "Memory"], reason)
@@ -167,6 +167,59 @@ describe("a program", () => {
       assert.isTrue(Exit.hasInterrupts(exit))
     })
   )
+})
+
+describe("what is given to a program and to its model", () => {
+  const long = (length: number) =>
+    AgentTool.fromFunction("long", { description: "Gives much", execute: () => "x".repeat(length) })
+
+  it.effect("has a limit for each call's arguments and result", () =>
+    Effect.gen(function* () {
+      const take = AgentTool.fromFunction("take", {
+        description: "Takes much",
+        parameters: Schema.Struct({ text: Schema.String }),
+        execute: ({ text }) => text.length
+      })
+      const value = yield* CodeMode.run(
+        `const failed = []
+         try { await tools.long() } catch (e) { failed.push(e.message) }
+         try { await tools.take({ text: "x".repeat(1000001) }) } catch (e) { failed.push(e.message) }
+         return failed`,
+        [long(4_000_001), take]
+      )
+      assert.deepStrictEqual(value, [
+        "its result is longer than 4000000 characters",
+        "not called: its parameters are longer than 1000000 characters"
+      ])
+    }).pipe(Effect.provide(Engine))
+  )
+
+  it.effect("has a limit for all that a program is kept with while it waits, and the call that would wait fails", () =>
+    Effect.gen(function* () {
+      const pay = AgentTool.fromFunction("pay", { description: "Pays", needsApproval: true, execute: () => "paid" })
+      const use = [CodeMode.feature([long(2_500_000), pay])]
+      const program = `await tools.long(); await tools.long(); try { return await tools.pay() } catch (e) { return e.message }`
+      const { events } = yield* collect(Agent.make("a", { use }), "go").pipe(
+        Effect.provide(
+          TestModel.layer([{ toolCalls: [{ id: "p", name: "run_program", params: { program } }] }, "done"])
+        )
+      )
+      const end = events.find((event) => event._tag === "ToolCompleted" && event.toolCallId === "p")
+      assert.match(JSON.stringify(end), /have given more than 4000000 characters. Make such calls first/)
+    }).pipe(Effect.provide(Engine))
+  )
+
+  it("is declared in the order of the tools, as much as there is room for", () => {
+    const many = Array.from({ length: 300 }, (_, n) =>
+      AgentTool.fromFunction(`tool_${n}`, { description: "A tool with a description. ".repeat(10), execute: () => n })
+    )
+    const { left, text } = declarations(many)
+    assert.isBelow(text.length, 31_000)
+    const shown = Array.from(text.matchAll(/tool_(\d+)\(/g), ([, n]) => Number(n))
+    assert.deepStrictEqual(shown, [...shown.keys()])
+    assert.deepStrictEqual([left[0], left.length], [`tool_${shown.length}`, 300 - shown.length])
+    assert.strictEqual(declarations(many).text, text)
+  })
 })
 
 describe("an agent in code mode", () => {

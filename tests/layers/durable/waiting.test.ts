@@ -1,5 +1,5 @@
 import { expect, it } from "@effect/vitest"
-import { Effect, Fiber, Layer, Schema, Stream } from "effect"
+import { Deferred, Effect, Fiber, Layer, Schema, Stream } from "effect"
 import * as Agent from "troupe/Agent"
 import * as AgentTool from "troupe/AgentTool"
 import * as Chain from "troupe/Chain"
@@ -88,6 +88,54 @@ it.live("an approval waits without a process, and the run goes on with the decis
     for (const { id } of waits) yield* Durable.decide(mails, "k", id, { _tag: "Approved" })
     const { one, two } = yield* Fiber.join(fiber)
     expect([one, two].toSorted()).toEqual(["done with sent 1", "done with sent 2"])
+  }).pipe(Effect.provide(inFile))
+)
+
+it.live("a call that waits lets the others of its step come to their end", () =>
+  Effect.gen(function* () {
+    const made: Array<string> = []
+    const begun = yield* Deferred.make<void>()
+    const goOn = yield* Deferred.make<void>()
+    const pay = AgentTool.fromFunction("pay", {
+      description: "Pays.",
+      needsApproval: true,
+      execute: () => Effect.sync(() => made.push("pay"))
+    })
+    const slow = AgentTool.fromFunction("slow", {
+      description: "Takes its time.",
+      execute: () =>
+        Effect.andThen(
+          Deferred.succeed(begun, undefined),
+          Effect.andThen(
+            Deferred.await(goOn),
+            Effect.sync(() => made.push("slow"))
+          )
+        )
+    })
+    const clerks = Durable.make(Agent.make("clerk", { tools: [pay, slow] }), {
+      name: "clerks",
+      version: "1",
+      key: () => "k"
+    })
+    const model = TestModel.layer(
+      ({ prompt }) =>
+        prompt.content.at(-1)!.role === "tool"
+          ? "done"
+          : TestModel.toolCalls({ name: "slow", params: {} }, { name: "pay", params: {} }),
+      { unused: "ignore" }
+    )
+    const fiber = yield* clerks.run("go").pipe(Effect.provide(model), Effect.forkChild)
+    yield* Deferred.await(begun)
+    yield* Effect.sleep(50)
+    expect(yield* Durable.status(clerks, "k")).toBe("running")
+    yield* Deferred.succeed(goOn, undefined)
+    yield* suspended(clerks, "k")
+    expect(made).toEqual(["slow"])
+    const waits = yield* Durable.pending(clerks, "k")
+    expect(waits.map(({ kind }) => kind)).toEqual(["approval"])
+    yield* Durable.decide(clerks, "k", waits[0]!.id, { _tag: "Approved" })
+    expect(yield* Fiber.join(fiber)).toBe("done")
+    expect(made).toEqual(["slow", "pay"])
   }).pipe(Effect.provide(inFile))
 )
 

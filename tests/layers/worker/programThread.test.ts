@@ -1,6 +1,5 @@
-/** The thread of a model's program, as the I/O thread watches it: it is ended soon after its limit, whatever it does. */
-import { once } from "node:events"
-import { EventEmitter } from "node:events"
+/** The thread of a model's program, as the I/O thread watches it: it is ended soon after its limit. */
+import { EventEmitter, once } from "node:events"
 import { afterEach, assert, it, vi } from "vitest"
 import { start } from "../../../src/layers/code/internal/threads/codeHost.ts"
 import type { FromHost, HostArgs } from "../../../src/layers/code/internal/threads/protocol.ts"

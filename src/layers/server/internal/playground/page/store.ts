@@ -56,23 +56,30 @@ export class Store {
   #aborts = new Map<Turn, AbortController>()
   readonly #listeners = new Set<() => void>()
   #isNotified = false
+  /** How long the last drawing took. */
+  #frameMs = 0
 
   subscribe(listener: () => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
   }
 
-  /** Has the page drawn again, once for all that changes before the next frame. */
+  /** Has the page drawn again, once for all that changes before the next frame. One that takes long is drawn less often. */
   changed(): void {
     if (this.#isNotified) return
     this.#isNotified = true
-    const draw = () => {
-      this.#isNotified = false
-      for (const listener of this.#listeners) listener()
-    }
     // A page in the background has no frames.
-    if (document.hidden) setTimeout(draw, 100)
-    else requestAnimationFrame(draw)
+    if (document.hidden) setTimeout(() => this.#draw(), 100)
+    else if (this.#frameMs < 40) requestAnimationFrame(() => this.#draw())
+    else setTimeout(() => this.#draw(), Math.min(this.#frameMs * 2, 1000))
+  }
+
+  #draw(): void {
+    this.#isNotified = false
+    const begun = performance.now()
+    for (const listener of this.#listeners) listener()
+    // The next frame comes when this one has been laid out and painted.
+    if (!document.hidden) requestAnimationFrame(() => (this.#frameMs = performance.now() - begun))
   }
 
   /** Asks the server what it has. */
@@ -271,7 +278,6 @@ export class Store {
         for (const event of page.events) trace.model.apply(event)
         count += page.events.length
         from = page.next
-        this.changed()
       }
       if (from !== undefined) trace.problem = `Only the first ${count} events are shown.`
     } catch (error) {

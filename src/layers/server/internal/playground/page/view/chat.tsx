@@ -2,7 +2,7 @@
 import type { VNode } from "preact"
 import { useEffect, useRef } from "preact/hooks"
 import { type Chat, lastRun, type Turn, waitingOf } from "../model/chat.ts"
-import { cut, duration, pretty } from "../model/format.ts"
+import { counted, cut, duration, pretty } from "../model/format.ts"
 import type { RunModel } from "../model/run.ts"
 import type { Span } from "../model/spans.ts"
 import type { Store } from "../store.ts"
@@ -88,6 +88,9 @@ const TurnView = ({ isChosen, store, turn }: TurnProps): VNode => (
   </article>
 )
 
+/** How many parts of a run the conversation shows. */
+const maxParts = 200
+
 /** A run in the conversation. */
 export const RunView = ({ isLast, run }: { readonly run: RunModel; readonly isLast: boolean }): VNode => {
   const { output, root } = run
@@ -96,15 +99,15 @@ export const RunView = ({ isLast, run }: { readonly run: RunModel; readonly isLa
   const isStructured = output !== undefined && output !== null && typeof output !== "string"
   const hidden = isStructured ? texts.at(-1) : undefined
   const hasRuns = parts.some(({ kind }) => kind === "run")
+  const shown = parts.filter((span) => span !== hidden && (isLast || !isAnswered(span)) && !(span.isMinor && hasRuns))
   const isOutputShown = output !== undefined && (isStructured || texts.length === 0)
   return (
     <div class="run">
       {run.dropped.spans > 0 && <p class="hint">{run.dropped.spans} earlier parts of this run are not kept.</p>}
-      {parts
-        .filter((span) => span !== hidden && (isLast || !isAnswered(span)) && !(span.isMinor && hasRuns))
-        .map((span) => (
-          <Part key={span.key} span={span} />
-        ))}
+      {shown.length > maxParts && <p class="hint">{counted(shown.length - maxParts, "earlier part")} are not shown.</p>}
+      {shown.slice(-maxParts).map((span) => (
+        <Part key={span.key} span={span} />
+      ))}
       {isOutputShown && typeof output === "string" && <Markdown text={output} />}
       {isOutputShown && typeof output !== "string" && <Json label="Output" value={output} />}
       {run.error !== undefined && (

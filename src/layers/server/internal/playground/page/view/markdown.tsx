@@ -1,11 +1,11 @@
 /** Draws Markdown with elements of the page's own: no text of a model is ever read as HTML. */
 import type { ComponentChildren, VNode } from "preact"
+import { useMemo } from "preact/hooks"
 import { type Block, type Inline, markdown } from "../model/markdown.ts"
 
 /** A text as Markdown. */
-export const Markdown = ({ text }: { readonly text: string }): VNode => (
-  <div class="prose">{markdown(text).map(drawBlock)}</div>
-)
+export const Markdown = ({ text }: { readonly text: string }): VNode =>
+  useMemo(() => <div class="prose">{markdown(text).map(drawBlock)}</div>, [text])
 
 const drawInlines = (pieces: ReadonlyArray<Inline>): ComponentChildren => pieces.map(drawInline)
 

@@ -6,8 +6,8 @@ import type { RunModel } from "../model/run.ts"
 import { rowsOf, type Span } from "../model/spans.ts"
 import { Bill, Dot, Hidden, Json, statusName } from "./parts.tsx"
 
-/** How many lines are drawn. */
-const maxRows = 1000
+/** How many lines are drawn: the root and the latest. */
+const maxRows = 500
 
 interface Props {
   readonly runs: ReadonlyArray<RunModel>
@@ -64,7 +64,8 @@ const nowOf = (run: RunModel): number => {
 const Waterfall = ({ chosen, onChoose, run }: WaterfallProps): VNode | null => {
   const { root } = run
   if (root === undefined) return null
-  const rows = rowsOf(root)
+  const all = rowsOf(root)
+  const rows = all.length <= maxRows ? all : [root, ...all.slice(1 - maxRows)]
   const now = nowOf(run)
   const total = Math.max(1, now - root.start)
   return (
@@ -76,13 +77,16 @@ const Waterfall = ({ chosen, onChoose, run }: WaterfallProps): VNode | null => {
         <p class="hint">{counted(run.dropped.spans, "older part")} of this run are not kept.</p>
       )}
       {run.dropped.chars > 0 && <p class="hint">Contents of older parts are not kept.</p>}
+      {rows.length < all.length && (
+        <p class="hint">{counted(all.length - rows.length, "part")} in between are not shown.</p>
+      )}
       <div class="axis" aria-hidden="true">
         <span>0</span>
         <span>{duration(total / 2)}</span>
         <span>{duration(total)}</span>
       </div>
       <div class="rows" onKeyDown={move}>
-        {rows.slice(0, maxRows).map((span) => (
+        {rows.map((span) => (
           <Row
             key={span.key}
             span={span}
@@ -94,7 +98,6 @@ const Waterfall = ({ chosen, onChoose, run }: WaterfallProps): VNode | null => {
           />
         ))}
       </div>
-      {rows.length > maxRows && <p class="hint">{counted(rows.length - maxRows, "further part")} are not shown.</p>}
     </section>
   )
 }

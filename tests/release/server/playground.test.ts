@@ -288,6 +288,18 @@ describe("the page", () => {
       await page.getByRole("complementary", { name: "Details of legal" }).waitFor()
       const outline = await page.evaluate(`getComputedStyle(document.activeElement).outlineStyle`)
       assert.strictEqual(outline, "solid")
+      await to(/^deskAnswers/, "Shift+Tab")
+      await page.keyboard.press("Enter")
+      await page.locator('textarea[placeholder="Message desk"]:focus').waitFor()
+      await page.keyboard.type("I want a refund")
+      await page.keyboard.press("Enter")
+      // What waits for an answer takes the focus, and gives it back.
+      await page.locator(".card textarea:focus").waitFor()
+      await to(/^Approve/, "Tab")
+      await page.keyboard.press("Enter")
+      await ended(page)
+      assert.deepStrictEqual(paid, [40])
+      await page.locator('textarea[placeholder="Message desk"]:focus').waitFor()
     }))
 
   it("fits a phone, a part at a time", () =>

@@ -1,12 +1,13 @@
 /** What a run waits for: calls to approve, tools of the client, events from outside. */
 import type { VNode } from "preact"
-import { useState } from "preact/hooks"
+import { useEffect, useRef, useState } from "preact/hooks"
 import type { Answer, Chat, Turn } from "../model/chat.ts"
 import type { Waiting } from "../model/events.ts"
 import { cut, pretty } from "../model/format.ts"
 import { parse } from "../model/input.ts"
 import type { RunModel } from "../model/run.ts"
 import type { Store } from "../store.ts"
+import { isFocusFree } from "./parts.tsx"
 
 interface Props {
   readonly chat: Chat
@@ -74,6 +75,10 @@ const Approval = ({ onAnswer, waiting }: ApprovalProps): VNode => {
   const [text, setText] = useState(shown ?? "")
   const [reason, setReason] = useState("")
   const [problem, setProblem] = useState<string>()
+  const area = useRef<HTMLTextAreaElement>(null)
+  useEffect(() => {
+    if (isFocusFree()) area.current?.focus({ preventScroll: true })
+  }, [])
   const isChanged = text.trim() !== (shown ?? "")
   const approve = () => {
     if (!isChanged) return onAnswer({ approved: true })
@@ -97,6 +102,7 @@ const Approval = ({ onAnswer, waiting }: ApprovalProps): VNode => {
       <label for={`${id}-params`}>{isChanged ? "Arguments, changed" : "Arguments"}</label>
       <textarea
         id={`${id}-params`}
+        ref={area}
         class="code"
         spellcheck={false}
         rows={Math.min(14, Math.max(3, text.split("\n").length))}

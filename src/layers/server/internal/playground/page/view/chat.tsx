@@ -9,7 +9,7 @@ import type { Store } from "../store.ts"
 import { Answers } from "./answers.tsx"
 import { Composer } from "./composer.tsx"
 import { Markdown } from "./markdown.tsx"
-import { Bill, Dot, Json } from "./parts.tsx"
+import { Bill, Dot, Json, statusName } from "./parts.tsx"
 
 /** The conversation that is open. */
 export const ChatView = ({ chat, store }: { readonly chat: Chat; readonly store: Store }): VNode => {
@@ -39,6 +39,9 @@ export const ChatView = ({ chat, store }: { readonly chat: Chat; readonly store:
           <Answers key={run.runId} chat={chat} turn={turn} run={run} store={store} />
         )}
       </div>
+      <p class="unseen" role="status">
+        {run === undefined ? "" : `${chat.runner.name}: ${statusName(run.status)}`}
+      </p>
       <Composer key={chat.runner.name} chat={chat} store={store} isWaiting={waiting.length > 0} />
     </section>
   )

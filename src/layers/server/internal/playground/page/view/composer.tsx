@@ -3,6 +3,7 @@ import type { TargetedKeyboardEvent, VNode } from "preact"
 import { useEffect, useRef, useState } from "preact/hooks"
 import { type Chat, isChat } from "../model/chat.ts"
 import { pretty } from "../model/format.ts"
+import { isFocusFree } from "./parts.tsx"
 import { parse, skeleton } from "../model/input.ts"
 import type { Store } from "../store.ts"
 
@@ -20,7 +21,9 @@ export const Composer = ({ chat, isWaiting, store }: Props): VNode => {
   const area = useRef<HTMLTextAreaElement>(null)
   const turn = chat.turns.at(-1)
   const isStreaming = turn?.isStreaming === true
-  useEffect(() => area.current?.focus({ preventScroll: true }), [chat])
+  useEffect(() => {
+    if (!isWaiting && isFocusFree()) area.current?.focus({ preventScroll: true })
+  }, [chat, isWaiting])
   const send = () => {
     if (isStreaming || isWaiting || text.trim() === "") return
     const parsed = isText ? { value: text } : parse(text, chat.runner.input)

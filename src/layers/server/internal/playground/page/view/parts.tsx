@@ -20,6 +20,16 @@ export const statusName = (status: SpanStatus | RunModel["status"]): string => {
   }
 }
 
+/**
+ * Whether the focus may be moved: it is nowhere, or on what was used to come here. Not where there is no keyboard, since a field that
+ * is focused brings one up.
+ */
+export const isFocusFree = (): boolean => {
+  const { activeElement } = document
+  const isTaken = activeElement instanceof HTMLElement && activeElement.matches("input, textarea:enabled")
+  return !isTaken && matchMedia("(hover: hover)").matches
+}
+
 /** A dot in the colour of a state. */
 export const Dot = ({ status }: { readonly status: SpanStatus | RunModel["status"] }): VNode => (
   <span class={`dot ${status}`} role="img" aria-label={statusName(status)} title={statusName(status)} />

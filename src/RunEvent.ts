@@ -27,7 +27,8 @@
  * approval := ApprovalRequested ApprovalAnswered
  * ```
  *
- * One call has a second approval only where a middleware makes the call again. A run that fails, is interrupted or is suspended stops
+ * One call has a second approval only where a middleware makes the call again. A call inside of a program that ends before it was
+ * answered has an `ApprovalRequested` without an answer, and then `ToolFailed`. A run that fails, is interrupted or is suspended stops
  * anywhere in that order and goes to its terminal event at once. Events of nested runs (with a longer `path`) stand between `RunStarted` and the terminal event of the run that started them.
  * `seq` grows by one from event to event over the whole tree of one root run.
  */

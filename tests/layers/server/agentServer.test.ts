@@ -2,7 +2,19 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Redacted, Schedule, Schema } from "effect"
 import { AiError } from "effect/ai"
-import { Agent, AgentServer, AgentTool, Chain, Runner, Runs, SessionStore, TestModel, TraceStore } from "troupe"
+import {
+  Agent,
+  AgentServer,
+  AgentTool,
+  Chain,
+  CodeMode,
+  Runner,
+  Runs,
+  SessionStore,
+  TestModel,
+  TraceStore
+} from "troupe"
+import { Engine } from "../../support/codeEngine.ts"
 import { ask, get, handling, post, sentIn } from "../../support/agentServer.ts"
 
 const desk = Agent.make("desk", { description: "Answers", instructions: "s3cr3t instructions" })
@@ -583,6 +595,30 @@ describe("a run that waits for approval", () => {
       const other = yield* handling({ runners: { clerk } }, live)
       const answers = { [body.waitingFor[0].id]: { approved: true } }
       assert.strictEqual((yield* ask(other, post(`/runs/${body.runId}/approvals`, answers))).status, 200)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("asks for all calls of a program at once, and goes on in its middle", () =>
+    Effect.gen(function* () {
+      paid.length = 0
+      const coder = Agent.make("coder", { use: [CodeMode.feature([pay])] })
+      const program = "return (await Promise.all([1, 2].map((amount) => tools.pay({ amount })))).join()"
+      const script = model((call) =>
+        JSON.stringify(call.prompt.content).includes("tool-result")
+          ? "Done."
+          : TestModel.toolCall("run_program", { program })
+      )
+      const handler = yield* handling({ runners: { coder } }, Layer.merge(script, Engine))
+      const { body } = yield* ask(handler, post("/runners/coder", { input: "Pay 1 and 2" }))
+      const waits: ReadonlyArray<{ readonly id: string; readonly toolCallId: string }> = body.waitingFor
+      assert.deepStrictEqual(
+        waits.map(({ toolCallId }) => toolCallId.split("/").at(-1)),
+        ["1", "2"]
+      )
+      const answers = Object.fromEntries(waits.map(({ id }) => [id, { approved: true }]))
+      const done = yield* ask(handler, post(`/runs/${body.runId}/approvals`, answers))
+      assert.deepInclude(done.body, { output: "Done." })
+      assert.deepStrictEqual(paid, [1, 2])
     }).pipe(Effect.scoped)
   )
 

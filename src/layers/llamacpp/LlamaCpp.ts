@@ -13,7 +13,6 @@ import type * as Response from "effect/ai/Response"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
-import * as Semaphore from "effect/Semaphore"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -29,6 +28,7 @@ import * as TypedOutput from "../internal/model/typedOutput.ts"
 import * as Engine from "./internal/engine.ts"
 import type { Chunk } from "./internal/protocol.ts"
 import * as Task from "./internal/task.ts"
+import * as Turns from "./internal/turns.ts"
 
 /** How a model is run. */
 export interface Options {
@@ -109,8 +109,6 @@ const make = (
     const weights = yield* Engine.weights({ modelPath, gpu })
     const { contextTokens } = options
     const context = yield* Engine.roomFor(modelPath, weights.context({ threads, contextTokens, sequences }))
-    const free = yield* Queue.unbounded<number>()
-    for (let n = 0; n < sequences; n++) Queue.offerUnsafe(free, n)
     const info: ModelInfo.ModelInfo = {
       provider: "llamacpp",
       model: path.basename(modelPath),
@@ -119,7 +117,7 @@ const make = (
       capabilities: { tools: true, images: false, structuredOutput: true, contextTokens: context.size },
       retry: "none"
     }
-    return yield* contextOf(info, directOf(context, free, settingsOf(options, context.size), timeout))
+    return yield* contextOf(info, directOf(context, Turns.make(sequences), settingsOf(options, context.size), timeout))
   })
 
 const settingsOf = (options: Options, contextSize: number): Task.Settings => ({
@@ -135,7 +133,7 @@ class Late extends Error {}
 
 const directOf = (
   context: Engine.Generating,
-  free: Queue.Queue<number>,
+  turns: Turns.Turns,
   own: Task.Settings,
   timeout: Duration.Duration
 ): ModelInfo.Direct => {
@@ -161,15 +159,14 @@ const directOf = (
       }
       return Effect.try({ try: () => Task.taskOf(question), catch: (error) => error }).pipe(
         Effect.flatMap((task) =>
-          Effect.acquireUseRelease(
-            Queue.take(free),
-            (sequence) =>
+          turns
+            .at((sequence) =>
               Effect.timeoutOrElse(context.generate(sequence, task, onChunk), {
                 duration: timeout,
                 orElse: () => Effect.fail<unknown>(late)
-              }),
-            (sequence) => Effect.sync(() => void Queue.offerUnsafe(free, sequence))
-          ).pipe(Effect.map((reply) => Task.answerOf(task, reply, idsBy(fiber.getRef(Random.Random)))))
+              })
+            )
+            .pipe(Effect.map((reply) => Task.answerOf(task, reply, idsBy(fiber.getRef(Random.Random)))))
         ),
         Effect.catch((error) => Effect.fail(toAiError(error, method)))
       )
@@ -298,7 +295,7 @@ export const layerEmbedding = (
       const { contextTokens, gpu = "auto", modelPath, threads = Engine.defaultThreads() } = options
       const weights = yield* Engine.weights({ modelPath, gpu })
       const embed = yield* Engine.roomFor(modelPath, weights.embedding({ threads, contextTokens }))
-      const turn = yield* Semaphore.make(1)
+      const turns = Turns.make(1)
       const one = (input: string) => Effect.mapError(embed(input), (error) => toAiError(error, "embedMany"))
       return yield* Embedding.make(
         Effect.succeed({
@@ -306,10 +303,13 @@ export const layerEmbedding = (
           limits: { inputs: 16, tokens: Number.POSITIVE_INFINITY },
           concurrency: 1,
           embed: (inputs) =>
-            Effect.map(turn.withPermits(1)(Effect.forEach(inputs, one)), (made) => ({
-              vectors: made.map(({ vector }) => vector),
-              tokens: made.reduce((sum, { tokens }) => sum + tokens, 0)
-            })),
+            Effect.map(
+              turns.at(() => Effect.forEach(inputs, one)),
+              (made) => ({
+                vectors: made.map(({ vector }) => vector),
+                tokens: made.reduce((sum, { tokens }) => sum + tokens, 0)
+              })
+            ),
           fail: (problem) => Effect.fail(toAiError(new Error(problem.message), "embedMany"))
         })
       )

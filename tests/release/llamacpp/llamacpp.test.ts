@@ -181,6 +181,23 @@ describe("LlamaCpp.layer", () => {
     }).pipe(Effect.provide(layer({ maxOutputTokens: 900 })))
   )
 
+  it.live("lets a call that waits for its turn be interrupted at once, and keeps the order of the others", () =>
+    Effect.gen(function* () {
+      const order: Array<string> = []
+      const ask = (name: string, tokens: number) =>
+        LanguageModel.generateText({ prompt: name }).pipe(
+          Effect.provideService(ModelInfo.MaxOutputTokens, tokens),
+          Effect.ensuring(Effect.sync(() => order.push(name)))
+        )
+      const first = yield* Effect.forkChild(ask("first", 700), { startImmediately: true })
+      const second = yield* Effect.forkChild(ask("second", 3), { startImmediately: true })
+      const third = yield* Effect.forkChild(ask("third", 3), { startImmediately: true })
+      yield* Fiber.interrupt(second)
+      yield* Effect.all([Fiber.join(first), Fiber.join(third)])
+      assert.deepStrictEqual(order, ["second", "first", "third"])
+    }).pipe(Effect.provide(layer({ maxOutputTokens: 900 })))
+  )
+
   it.live("gives an answer up when its time is over", () =>
     Effect.gen(function* () {
       const error = yield* Effect.flip(LanguageModel.generateText({ prompt: "go" }))

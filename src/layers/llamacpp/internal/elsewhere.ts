@@ -77,10 +77,10 @@ const end = (key: string, host: Host, failure: Failure): void => {
 }
 
 const asking =
-  (host: Host, wait: Program.Wait): Ask =>
+  (host: Host): Ask =>
   // The process answers with what the question asks for.
   <A>(message: Asked, onChunk: (chunk: Chunk) => void = ignore) =>
-    Effect.suspend(() => {
+    Effect.flatMap(Program.waitHere, (wait) => {
       if (host.ended !== undefined) return Effect.fail(host.ended)
       const id = nextId++
       const answer = Deferred.makeUnsafe<unknown, Failure>()
@@ -129,8 +129,8 @@ const take = (key: string, source: Source, library: string): Effect.Effect<Host>
   })
 
 /** The last user ends the process. */
-const leave = (key: string, host: Host, wait: Program.Wait): Effect.Effect<void> =>
-  Effect.suspend(() => {
+const leave = (key: string, host: Host): Effect.Effect<void> =>
+  Effect.flatMap(Program.waitHere, (wait) => {
     host.users--
     if (host.users > 0) return Effect.void
     if (hosts.get(key) === host) hosts.delete(key)
@@ -147,10 +147,10 @@ export const weights = (source: Source): Effect.Effect<Weights, unknown, Scope.S
       catch: (error) => error
     })
     const key = `${String(source.gpu)} ${source.modelPath}`
+    const host = yield* Effect.acquireRelease(take(key, source, library), (host) => leave(key, host))
     const wait = yield* Program.waitHere
-    const host = yield* Effect.acquireRelease(take(key, source, library), (host) => leave(key, host, wait))
     yield* wait(Deferred.await(host.isLoaded))
-    const ask = asking(host, wait)
+    const ask = asking(host)
     return {
       context: (options) => generating(ask, options),
       embedding: (options) => embedding(ask, options)

@@ -1,7 +1,7 @@
 /** What an editor may send to an agent, without a process: conversations, images, and what is refused. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { AcpServer, Agent, Runner, TestModel, Transcript } from "troupe"
+import { AcpServer, Agent, Runner, Session, SessionStore, TestModel, Transcript } from "troupe"
 import * as Rpc from "../../../src/layers/server/internal/acp/rpc.ts"
 import { handlers } from "../../../src/layers/server/internal/acp/serverRequests.ts"
 import { make as makeSessions } from "../../../src/layers/server/internal/acp/serverSessions.ts"
@@ -40,6 +40,11 @@ const connected = (runner: unknown, maxSessions = 10) =>
     )
     return { editor, opened, prompt, server, texts: () => texts.splice(0) }
   })
+
+interface Listed {
+  readonly sessions: ReadonlyArray<{ readonly sessionId: string; readonly [field: string]: string }>
+  readonly nextCursor?: string
+}
 
 const text = (text: string) => ({ type: "text", text })
 const codeOf = <A>(effect: Effect.Effect<A, Rpc.RpcFailure>) =>
@@ -109,6 +114,47 @@ describe("an agent of editors", () => {
       assert.strictEqual(yield* codeOf(prompt(next[0]!, text("hello"))), Rpc.codes.notFound)
       assert.deepStrictEqual(texts(), ["1: hello"])
     }).pipe(Effect.scoped)
+  )
+
+  it.effect("lists the sessions that the store keeps, of one folder or of all, a page at a time", () =>
+    Effect.gen(function* () {
+      const { editor, prompt } = yield* connected(desk, 100)
+      const list = (params: object) => Effect.map(editor.request("session/list", params), (given) => given as Listed)
+      const open = (cwd: string) =>
+        Effect.map(
+          editor.request("session/new", { cwd, mcpServers: [] }),
+          (given) => (given as { readonly sessionId: string }).sessionId
+        )
+      const { agentCapabilities } = (yield* editor.request("initialize", { protocolVersion: 1 })) as {
+        readonly agentCapabilities: { readonly sessionCapabilities: object }
+      }
+      assert.deepStrictEqual(agentCapabilities.sessionCapabilities, { close: {}, list: {} })
+      const mine = yield* open("/home/ada/Größe 1")
+      yield* prompt(mine, text("  What is\n2 + 40?"), text(" Say it."))
+      // What is not of an editor, or has no turn, is not listed.
+      yield* open("/empty")
+      yield* Session.of(desk, "user-1").run("hello")
+      for (let i = 0; i < 60; i++) yield* prompt(yield* open("/other"), text(`number ${i}`))
+      const own = yield* list({ cwd: "/home/ada/Größe 1" })
+      assert.deepStrictEqual(own, {
+        sessions: [
+          {
+            sessionId: mine,
+            cwd: "/home/ada/Größe 1",
+            title: "What is 2 + 40? Say it.",
+            updatedAt: "1970-01-01T00:00:00.000Z"
+          }
+        ]
+      })
+      const first = yield* list({})
+      assert.lengthOf(first.sessions, 50)
+      const second = yield* list({ cwd: null, cursor: first.nextCursor })
+      assert.isUndefined(second.nextCursor)
+      const ids = [...first.sessions, ...second.sessions].map(({ sessionId }) => sessionId)
+      assert.strictEqual(new Set(ids).size, 61)
+      assert.strictEqual(yield* codeOf(list({ cursor: "user-" })), Rpc.codes.invalidParams)
+      yield* editor.request("session/load", { sessionId: mine, cwd: "/home/ada/Größe 1", mcpServers: [] })
+    }).pipe(Effect.provide(SessionStore.layerMemory), Effect.scoped)
   )
 
   it.effect("answers limits as ends of the turn, and failures with their words", () =>

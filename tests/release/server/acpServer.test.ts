@@ -109,6 +109,11 @@ it("streams turns, asks for permissions, cancels, and goes on with a session in 
   const load = (sessionId: string) =>
     other.agent.request(acp.methods.agent.session.load, { sessionId, cwd: root, mcpServers: [] })
   assert.isUndefined(await load("acp-00000000-0000-0000-0000-000000000000").then(String, () => undefined))
+  const { sessions } = await other.agent.request(acp.methods.agent.session.list, { cwd: root })
+  assert.deepStrictEqual(
+    sessions.map(({ cwd, sessionId, title }) => [sessionId, cwd, title]),
+    [[sessionId, root, "hello"]]
+  )
   await load(sessionId)
   assert.deepStrictEqual(shown(other.taken()).slice(0, 2), ["hello", "1 hello"])
   await other.agent.request(acp.methods.agent.session.prompt, says(sessionId, "again"))

@@ -134,6 +134,8 @@ export const OpenSession = Schema.Struct({
   sessionId: Schema.optionalKey(Schema.String),
   mcpServers: maybe(Schema.Array(Schema.Unknown))
 })
+/** An editor asks which sessions there are, of all folders or of one. */
+export const ListSessions = Schema.Struct({ cwd: maybe(Schema.String), cursor: maybe(Schema.String) })
 /** An editor sends a message. */
 export const Prompt = Schema.Struct({ sessionId: Schema.String, prompt: Schema.Array(Content) })
 /** An editor names a session. */

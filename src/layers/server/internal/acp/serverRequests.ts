@@ -4,7 +4,8 @@ import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Store from "../../../../services/SessionStore.ts"
 import { codes, failure, type Handlers, type Peer, refuse, type RpcFailure } from "./rpc.ts"
-import { Initialize, OfSession, OpenSession, Prompt, protocolVersion, reader } from "./schema.ts"
+import { Initialize, ListSessions, OfSession, OpenSession, Prompt, protocolVersion, reader } from "./schema.ts"
+import { listed } from "./serverList.ts"
 import type { Session, Sessions } from "./serverSessions.ts"
 import { cancel, type ServedAgent, take, takesConversation } from "./serverTurn.ts"
 import { historyUpdates } from "./updates.ts"
@@ -23,6 +24,7 @@ export interface Served {
 const initialize = reader(Initialize)
 const openSession = reader(OpenSession)
 const ofSession = reader(OfSession)
+const listSessions = reader(ListSessions)
 const prompt = reader(Prompt)
 
 /** The handlers of what an editor sends. */
@@ -37,6 +39,8 @@ export const handlers = (served: Served): Pick<Handlers<never>, "request" | "not
         return Effect.flatMap(openSession(params), (given) => opened(served, given))
       case "session/load":
         return Effect.flatMap(openSession(params), (given) => loaded(served, given))
+      case "session/list":
+        return Effect.flatMap(listSessions(params), listed)
       case "session/close":
         return Effect.flatMap(ofSession(params), ({ sessionId }) => closed(served, sessionId))
       case "session/prompt":
@@ -67,7 +71,7 @@ const initialized = ({ name, runner, version }: Served): Effect.Effect<object> =
       loadSession: Option.isSome(store),
       promptCapabilities: { image: takesConversation(runner), audio: false, embeddedContext: true },
       mcpCapabilities: { http: false, sse: false },
-      sessionCapabilities: { close: {} }
+      sessionCapabilities: { close: {}, ...(Option.isSome(store) ? { list: {} } : {}) }
     },
     agentInfo: { name, version },
     authMethods: []

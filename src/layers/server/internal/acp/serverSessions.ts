@@ -1,7 +1,9 @@
 /** The sessions of an editor: conversations, of which each has one turn at a time. */
 import * as Effect from "effect/Effect"
+import * as Base64Url from "effect/encoding/Base64Url"
 import type * as Fiber from "effect/Fiber"
 import * as Prompt from "effect/ai/Prompt"
+import * as Result from "effect/Result"
 import { codes, refuse, type RpcFailure } from "./rpc.ts"
 
 /** A session. */
@@ -25,8 +27,23 @@ export interface Sessions {
   readonly all: () => ReadonlyArray<Session>
 }
 
-/** The ids of sessions of editors in a store, which holds other ones too. */
-const idPattern = /^acp-[0-9a-f-]{36}$/
+/** What the ids of sessions of editors begin with in a store, which holds other ones too. */
+export const idPrefix = "acp-"
+
+/** After the part that is unique comes the folder of the editor, by which it finds its sessions again. */
+const idPattern = /^acp-[0-9a-f-]{36}(?:\.([A-Za-z0-9_-]{1,400}))?$/
+
+/** The id of a new session. One in a folder with a very long name is not found again by it. */
+const newId = (cwd: string): string => {
+  const folder = Base64Url.encode(cwd)
+  return `${idPrefix}${globalThis.crypto.randomUUID()}${folder !== "" && folder.length <= 400 ? `.${folder}` : ""}`
+}
+
+/** The folder of a session; `undefined` where its id does not have it. */
+export const folderOf = (id: string): string | undefined => {
+  const folder = idPattern.exec(id)?.[1]
+  return folder === undefined ? undefined : Result.getOrUndefined(Base64Url.decodeString(folder))
+}
 
 /** Keeps at most so many sessions; the one that was used the longest time ago makes room, unless it has a turn. */
 export const make = (most: number): Sessions => {
@@ -37,7 +54,7 @@ export const make = (most: number): Sessions => {
     return idle !== undefined && known.delete(idle.id)
   }
   return {
-    open: (cwd, id = `acp-${globalThis.crypto.randomUUID()}`) =>
+    open: (cwd, id = newId(cwd)) =>
       Effect.suspend(() => {
         if (!idPattern.test(id)) return refuse(codes.notFound, "There is no such session.")
         const before = known.get(id)

@@ -319,7 +319,11 @@ const keep = (kept: Kept, entry: Entry, event: RunEvent, now: number, again: Non
     entry.endedAt = now
     if (event._tag === "RunSuspended") entry.again = again
   }
-  if (isFirst) entry.begun?.()
+  if (isFirst) {
+    entry.begun?.()
+    // It holds all that the run was begun with, the request of a client too.
+    entry.begun = undefined
+  }
   for (const reader of entry.readers) {
     const { wake } = reader
     reader.wake = undefined

@@ -56,6 +56,11 @@ export interface Room {
     tool: AgentTool | string,
     params: unknown
   ) => Effect.Effect<RoomOutcome | RoomWait, RoomFailure>
+  /**
+   * Waits, where the run is made again, until what these calls had finished before is known again: then they can be interrupted, and
+   * are undone where the run fails.
+   */
+  readonly beforeInterrupt: (ns: ReadonlyArray<number>) => Effect.Effect<void>
   /** Notes that the tool has received a result of another, which may hold what others wrote. */
   readonly received: (tool: Tool.Any) => void
   /** Suspends the tool's own call: the run waits for what these calls wait for, of which there is one at least. */

@@ -2,7 +2,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Schema, Context } from "effect"
 import { TestClock } from "effect/testing"
-import { Agent, AgentTool, Chain, Parallel, Runner, Step, TestModel } from "troupe"
+import { Agent, AgentTool, Chain, CodeMode, Parallel, Runner, Step, TestModel } from "troupe"
+import { Engine } from "../support/codeEngine.ts"
 import { collect } from "../support/grammar.ts"
 import { attempt, MemoryJournal, type Moment } from "../support/journal.ts"
 
@@ -156,7 +157,45 @@ const saga = (log: Array<string>) => {
   return Chain.make("trip", [part("flight", log), both])
 }
 
+/** The same by the calls of a program of a model: one fails, when two parts of another have finished. */
+const coded = (log: Array<string>, failureMode: "error" | "return") => {
+  const slow = Runner.make("slow", { run: () => Effect.never })
+  const booking = Chain.make("booking", [part("hotel", log), part("car", log), slow])
+  const pay = failing("pay", Effect.sleep(1))
+  const tool = <E>(runner: Runner.Runner<string, string, E, never>) =>
+    AgentTool.fromRunner(runner.pipe(Runner.described(runner.name)), { failureMode })
+  const agent = Agent.make("coder", { use: [CodeMode.feature([tool(pay), tool(booking)])], maxSteps: 1 })
+  const program = `await Promise.all([tools.pay({ input: "x" }), tools.booking({ input: "x" })])`
+  return agent.pipe(
+    Runner.provide(TestModel.layer(() => ({ toolCalls: [{ id: "p", name: "run_program", params: { program } }] }))),
+    Runner.provide(Engine)
+  )
+}
+
 describe("a run with a journal", () => {
+  for (const mode of ["error", "return"] as const)
+    it.live(
+      `that is killed after any step undoes what calls of a program had finished, whose failure is one of ${mode === "error" ? "the run" : "the program"}`,
+      () =>
+        Effect.gen(function* () {
+          const whole = new MemoryJournal()
+          yield* attempt(coded([], mode).run("x"), whole)
+          for (let at = 0; at < whole.ended.length; at++) {
+            const log: Array<string> = []
+            const journal = new MemoryJournal()
+            const killed = yield* attempt(coded(log, mode).run("x"), journal, { at, moment: "after" })
+            const exit = killed ?? (yield* attempt(coded(log, mode).run("x"), journal))
+            assert.isTrue(exit !== undefined && Exit.isFailure(exit))
+            const where = `${at}: ${log.join(", ")}`
+            const done = log.filter((line) => !line.startsWith("undo ")).map((name) => `undo ${name}`)
+            const undone = log
+              .filter((line) => line.startsWith("undo "))
+              .map((line) => line.split(" ").slice(0, 2).join(" "))
+            assert.deepStrictEqual(undone, done.toReversed(), where)
+          }
+        })
+    )
+
   for (const moment of ["before", "within", "after"] satisfies ReadonlyArray<Moment>) {
     it.live(`that is killed ${moment} any step undoes each part once, the last first`, () =>
       Effect.gen(function* () {

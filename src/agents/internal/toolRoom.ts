@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import type * as Tool from "effect/ai/Tool"
 import type { Any as AgentTool } from "../../AgentTool.ts"
 import type { ToolCallEntry } from "../../internal/bill.ts"
+import { thereAgain } from "../../internal/compensation.ts"
 import { toJson } from "../../internal/json.ts"
 import { repeatedIn } from "../../internal/resumption.ts"
 import { insideWaits, type Resumed } from "../../internal/suspension.ts"
@@ -50,6 +51,10 @@ export const makeRoom = (context: ToolCallContext): Room => {
         const call = { id: `${context.call.id}/${n}`, name: typeof tool === "string" ? tool : tool.name, params }
         return callIn({ ...context, received }, tool, call, resumed.get(call.id))
       }),
+    beforeInterrupt: (ns) => {
+      const { call, state, step } = context
+      return thereAgain(ns.map((n) => state.place.within(step, `${call.id}/${n}`)))
+    },
     received: (tool) => {
       received.add(tool)
     },
@@ -115,7 +120,9 @@ const callIn = (
           // A middleware of the call has failed the run.
           if (record.stopped !== undefined) context.record.stopped ??= record.stopped
           const { cause, result } = failure instanceof Failure ? failure : crashed(failure)
-          return Effect.fail(new RoomFailure(outcomeOf(call, result, true), cause))
+          // It interrupts the others.
+          const failed = Effect.fail(new RoomFailure(outcomeOf(call, result, true), cause))
+          return Effect.andThen(thereAgain([state.place.within(step)]), failed)
         }
       })
     )

@@ -16,6 +16,7 @@ export const alone: Omit<Calls<never, never>, "call"> = {
   resume: () => Effect.void,
   refuse: () => never,
   suspend: () => never,
+  beforeInterrupt: () => Effect.void,
   received: () => {}
 }
 

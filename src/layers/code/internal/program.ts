@@ -6,6 +6,7 @@
  * A program whose calls all wait for answers from elsewhere is suspended. It goes on as a new program that receives the same, up to where
  * it was.
  */
+import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -55,6 +56,8 @@ export interface Calls<E, W extends Wait> {
   /** Makes the `n`th call, counted from 1. */
   readonly call: (n: number, tool: AgentTool, params: Schema.Json) => Effect.Effect<Outcome | W, E>
   readonly suspend: (kept: Schema.Json, waits: ReadonlyArray<W>) => Effect.Effect<never, E>
+  /** Called before calls that are under way are interrupted, because their program has ended. */
+  readonly beforeInterrupt: (ns: ReadonlyArray<number>) => Effect.Effect<void>
   /** Notes that the program has a result of a tool. */
   readonly received: (tool: Tool.Any) => void
 }
@@ -126,9 +129,15 @@ export const run = <E, W extends Wait>(
       )
       const own = Effect.provideService(driven(state, ledger?.waiting ?? []), CurrentPatience, patience)
       const drive = Effect.raceFirst(own, late)
-      return yield* Effect.onExit(drive, (exit) => dropWaits(state, exit))
+      const exit = yield* Effect.exit(Effect.onExit(drive, (exit) => dropWaits(state, exit)))
+      const underWay = [...state.open.keys()].filter((n) => !state.waiting.has(n))
+      if (underWay.length > 0 && !hasInterrupts(exit)) yield* calls.beforeInterrupt(underWay.map((n) => n + 1))
+      return yield* exit
     })
   )
+
+const hasInterrupts = (exit: Exit.Exit<unknown, unknown>): boolean =>
+  Exit.isFailure(exit) && Cause.hasInterrupts(exit.cause)
 
 const nothingYet = () => ({
   open: new Map(),

@@ -50,6 +50,9 @@ interface Given {
 /** What OpenAI's page on a model says. */
 interface Page {
   readonly supported_features?: ReadonlyArray<string>
+  readonly supported_endpoints?: ReadonlyArray<string>
+  readonly modalities?: { readonly input?: ReadonlyArray<string>; readonly output?: ReadonlyArray<string> }
+  readonly reasoning_tokens?: boolean
   readonly context_window?: number
   readonly max_output_tokens?: number
 }
@@ -116,6 +119,30 @@ const lineOf = (provider: string, model: Given): string => {
   return `${model.id} ${context ?? "-"} ${output} ${flags}${price}`
 }
 
+/**
+ * Lines of OpenAI's models that only its own pages have. Of older ones these say less than they can do: a page counts that speaks of
+ * calls of functions or of schemas.
+ */
+const pageLines = (known: ReadonlySet<string>): ReadonlyArray<string> =>
+  Object.entries(pages).flatMap(([id, page]) => {
+    const { context_window, max_output_tokens, modalities, reasoning_tokens } = page ?? {}
+    const features = page?.supported_features ?? []
+    const answers = /chat_completions|responses/.test(page?.supported_endpoints?.join() ?? "")
+    const isText = answers && modalities?.output?.includes("text") === true
+    const [tools, schemas] = ["function_calling", "structured_outputs"].map((one) => features.includes(one))
+    const isOther = known.has(id) || /-\d{4}-\d\d-\d\d$/.test(id) || id.startsWith("computer-use")
+    if (isOther || !isText || !(tools || schemas) || context_window === undefined || max_output_tokens === undefined) {
+      return []
+    }
+    const flags = [
+      letter("t", tools),
+      letter("i", modalities?.input?.includes("image")),
+      letter("r", reasoning_tokens),
+      letter("s", schemas)
+    ]
+    return [`${id} ${context_window} ${max_output_tokens} ${flags.join("")}`]
+  })
+
 const read = (folder: string, file: string): unknown => JSON.parse(fs.readFileSync(path.join(folder, file), "utf8"))
 
 const download = async (to: string): Promise<string> => {
@@ -134,7 +161,9 @@ const moduleOf = (folder: string): string => {
   const blocks = Object.entries(providers).map(([ours, theirs]) => {
     const byApi = read(folder, `${theirs}.json`) as Readonly<Record<string, Readonly<Record<string, Given>>>>
     const models = Object.values(byApi).flatMap((some) => Object.values(some))
-    const lines = models.filter(({ type }) => type === "chat").map((model) => lineOf(ours, model))
+    const chat = models.filter(({ type }) => type === "chat")
+    const own = ours === "openai" ? pageLines(new Set(chat.map(({ id }) => id))) : []
+    const lines = [...chat.map((model) => lineOf(ours, model)), ...own]
     return `@${ours}\n${lines.join("\n")}`
   })
   return `/**

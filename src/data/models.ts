@@ -70,8 +70,6 @@ const others: Catalog = {
   "openai:gpt-4-turbo*": { ...plain, structuredOutput: false, contextTokens: 128_000, outputTokens: 4096 },
   "openai:chatgpt-4o-latest": { ...plain, tools: false, contextTokens: 128_000, outputTokens: 16_384 },
   "openai:o1-mini*": { ...toolless, reasoning: true, contextTokens: 128_000, outputTokens: 65_536 },
-  "openai:o1-preview*": { ...toolless, reasoning: true, contextTokens: 128_000, outputTokens: 32_768 },
-  "openai:gpt-oss*": { ...thinking, images: false, contextTokens: 131_072 },
   "anthropic:claude-3-haiku*": { ...plain, structuredOutput: false, contextTokens: 200_000, outputTokens: 4096 },
   "anthropic:claude-3-opus*": { ...plain, structuredOutput: false, contextTokens: 200_000, outputTokens: 4096 },
   "anthropic:claude-3-5*": { ...plain, structuredOutput: false, contextTokens: 200_000, outputTokens: 8192 },

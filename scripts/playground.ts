@@ -54,6 +54,14 @@ const policyOf = (script: string, style: string): string =>
     "trusted-types 'none'"
   ].join("; ")
 
+/** What is in the script beside our own code, as its licences ask for it. */
+const licences = (): string => {
+  const preact = fs.readFileSync(path.join(root, "node_modules/preact/LICENSE"), "utf8")
+  const mit = "It also holds @cfworker/json-schema, by Jeremy Danyow, under the same licence (MIT).\n\n"
+  const lines = `It holds Preact. ${mit}${preact.trim()}`.split("\n")
+  return `/*\n${lines.map((line) => ` * ${line}`.trimEnd()).join("\n")}\n */\n`
+}
+
 /** The module that holds the page. */
 export const playgroundModule = async (): Promise<string> => {
   const [script, style] = await Promise.all([scriptOf(), styleOf()])
@@ -65,6 +73,7 @@ export const playgroundModule = async (): Promise<string> => {
     `<noscript>This page needs JavaScript.</noscript><script>${script}</script></body></html>`
   return (
     "/** The page of the playground, and its policy, made by `npm run codegen`. Do not edit it. */\n" +
+    licences() +
     `export const page: string = ${JSON.stringify(page)}\n` +
     `export const policy: string = ${JSON.stringify(policyOf(script, style))}\n`
   )

@@ -94,6 +94,9 @@ const answer = `The **teapot** of order \`A-17\` is refunded:
 | A-17 | 25 |
 `
 
+/** An answer that takes a second or so. */
+export const long = Array.from({ length: 40 }, (_, n) => `word${n}`).join(" ")
+
 const paced = { paceMs: 4 } as const
 
 /** The last message, and who is asked. */
@@ -111,6 +114,7 @@ const reply = ({ body }: Seen): Reply => {
     return toolCalls([{ name: "refund", args: { order: "A-17", amount: 40 }, id: "call-2" }])
   }
   if (said.includes("hostile")) return text(hostile, paced)
+  if (said.includes("long")) return text(long, { paceMs: 15 })
   if (said.includes("endless")) return text("This answer never comes to its end.", { ...paced, hangAfter: 4 })
   if (said.includes("refund")) {
     const thought = "The customer wants the money back. I look the order up first, to know what was paid."
@@ -128,6 +132,6 @@ export const playground = Effect.gen(function* () {
     SessionStore.layerMemory
   )
   const expose = ["arguments", "results", "reasoning", "nested", "errors"] as const
-  const url = yield* listen({ runners, playground: true, expose }, layers)
+  const url = yield* listen({ runners, playground: true, expose, reconnect: "10 seconds" }, layers)
   return { url, model }
 })

@@ -5,7 +5,8 @@ import { type Browser, type BrowserContextOptions, chromium, type Page } from "p
 import { Agent, AgentServer, AgentTool, TestModel, TraceStore } from "troupe"
 import { listen } from "../../support/agentServer.ts"
 import type { OpenAiServer } from "../../support/openAiServer.ts"
-import { hostile, hostileEvents, paid, playground } from "../../support/playgroundServer.ts"
+import { tcpProxy } from "../../support/tcpProxy.ts"
+import { hostile, hostileEvents, long, paid, playground } from "../../support/playgroundServer.ts"
 
 const flags = [
   "--headless",
@@ -173,6 +174,23 @@ describe("a conversation", () => {
       assert.deepStrictEqual(paid, [])
       assert.include(JSON.stringify(model.requests.at(-1)!.body), "only for members")
     }))
+
+  it("goes on where it was when the connection has been lost", async () => {
+    const proxy = await tcpProxy(Number(new URL(url).port))
+    const address = `http://127.0.0.1:${proxy.port}/`
+    await opened(
+      async (page) => {
+        await say(page, "a long answer")
+        await page.locator(".said.live", { hasText: "word3" }).waitFor()
+        const followed = page.waitForRequest(/\/runs\/[^/]+\/stream$/)
+        proxy.cut()
+        assert.match((await followed).headers()["last-event-id"] ?? "", /^run_\w+:\d+$/)
+        await ended(page)
+        assert.strictEqual(await page.locator(".said").innerText(), long)
+      },
+      { address, expected: /ERR_CONNECTION_RESET|ERR_INCOMPLETE|ERR_EMPTY/ }
+    ).finally(proxy.close)
+  })
 
   it("is cancelled down to the model's wire, by Escape", () =>
     opened(async (page) => {

@@ -150,6 +150,30 @@ describe("a program that waits", () => {
     })
   )
 
+  it.effect("ends a call that comes to wait while the program is about to end", () =>
+    Effect.gen(function* () {
+      const yields = (times: number) => Effect.repeat(Effect.yieldNow, { times })
+      const { get, made } = counting()
+      const pay = AgentTool.fromFunction("pay", {
+        description: "Pays",
+        needsApproval: () => Effect.as(yields(10), true),
+        execute: () => made.push("pay")
+      })
+      const slow = Layer.effect(
+        CodeMode.CodeEngine,
+        Effect.map(CodeMode.CodeEngine, ({ start }) => ({
+          start: (program) =>
+            Effect.map(start(program), (running) => ({ ...running, next: Effect.andThen(yields(100), running.next) }))
+        }))
+      ).pipe(Layer.provide(Engine))
+      const agent = Agent.make("clerk", { use: [CodeMode.feature([get, pay])] })
+      const program = "return await Promise.race([tools.get({ n: 1 }), tools.pay()])"
+      const { output } = yield* untilDone(agent).pipe(Effect.provide([model(program), slow]))
+      assert.strictEqual(output, `{"result":10}`)
+      assert.deepStrictEqual(made, ["get 1"])
+    })
+  )
+
   it.effect("waits in the runs nested in it: two agents at once, one of them in code mode, and an event", () =>
     Effect.gen(function* () {
       const { get, made, pay } = counting()

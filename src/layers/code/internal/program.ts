@@ -13,7 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Tool from "effect/ai/Tool"
 import * as Schema from "effect/Schema"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import type { Any as AgentTool } from "../../../AgentTool.ts"
 import { decidedHere } from "../../../internal/decided.ts"
@@ -118,7 +118,7 @@ export const run = <E, W extends Wait>(
       const program = { source, names, now, limits: { memory, turnMs } }
       const running = yield* engine.start(program)
       const byName = new Map(tools.map((tool) => [tool.name, tool]))
-      const scope = yield* Effect.scope
+      const scope = yield* Scope.make()
       const permits = yield* Semaphore.make(settings.concurrency)
       const replay = ledger?.received ?? []
       const state: State<E, W> = { program, running, byName, calls, settings, scope, permits, replay, ...nothingYet() }
@@ -128,16 +128,22 @@ export const run = <E, W extends Wait>(
         Effect.suspend(() => fail(state, "Timeout", `it was not done after ${settings.timeoutText}`))
       )
       const own = Effect.provideService(driven(state, ledger?.waiting ?? []), CurrentPatience, patience)
-      const drive = Effect.raceFirst(own, late)
-      const exit = yield* Effect.exit(Effect.onExit(drive, (exit) => dropWaits(state, exit)))
-      const underWay = [...state.open.keys()].filter((n) => !state.waiting.has(n))
-      if (underWay.length > 0 && !hasInterrupts(exit)) yield* calls.beforeInterrupt(underWay.map((n) => n + 1))
-      return yield* exit
+      const ended = Effect.flatMap(Effect.exit(Effect.raceFirst(own, late)), (exit) =>
+        Effect.andThen(beforeInterrupt(state, exit), exit)
+      )
+      return yield* Effect.onExit(ended, (exit) => Effect.andThen(Scope.close(scope, exit), dropWaits(state, exit)))
     })
   )
 
-const hasInterrupts = (exit: Exit.Exit<unknown, unknown>): boolean =>
-  Exit.isFailure(exit) && Cause.hasInterrupts(exit.cause)
+/** What is done before calls that are under way are interrupted with their program. */
+const beforeInterrupt = <E, W extends Wait>(
+  { calls, open, waiting }: State<E, W>,
+  exit: Exit.Exit<unknown, unknown>
+): Effect.Effect<void> => {
+  const underWay = [...open.keys()].filter((n) => !waiting.has(n))
+  const isInterrupted = Exit.isFailure(exit) && Cause.hasInterrupts(exit.cause)
+  return underWay.length === 0 || isInterrupted ? Effect.void : calls.beforeInterrupt(underWay.map((n) => n + 1))
+}
 
 const nothingYet = () => ({
   open: new Map(),
@@ -153,15 +159,15 @@ const nothingYet = () => ({
 })
 
 /** The calls that wait when their program ends are over. */
-const dropWaits = <E, W extends Wait>(
-  { isSuspended, waiting }: State<E, W>,
+const dropWaits = Effect.fnUntraced(function* <E, W extends Wait>(
+  state: State<E, W>,
   exit: Exit.Exit<unknown, unknown>
-): Effect.Effect<void> => {
-  if (isSuspended || waiting.size === 0) return Effect.void
+) {
+  if (state.isSuspended || (yield* isAsleep(exit))) return
+  yield* look(state)
   const why = "not executed: the program ended before it was answered"
-  const drop = Effect.forEach(waiting.values(), (wait) => wait.drop(why), { discard: true })
-  return Effect.flatMap(isAsleep(exit), (sleeps) => (sleeps ? Effect.void : drop))
-}
+  for (const wait of state.waiting.values()) yield* wait.drop(why)
+})
 
 const driven = Effect.fnUntraced(function* <E, W extends Wait>(
   state: State<E, W>,

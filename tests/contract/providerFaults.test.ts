@@ -282,6 +282,8 @@ describe("AiSdk reads of compatible servers", () => {
           if (typeof verdict === "string") assert.strictEqual(output, verdict)
           else assert.match(output, verdict)
           assert.deepStrictEqual(seen.splice(0), ran)
+          const ids = server.bodies.at(-1).messages.flatMap((one: { tool_call_id?: string }) => one.tool_call_id ?? [])
+          assert.strictEqual(new Set(ids).size, ran.length)
         }
       })
     )

@@ -8,7 +8,8 @@ const textOf = ({ params }: Call): string => JSON.stringify(params) ?? ""
 
 /**
  * Reads parts of one answer in their order. A call under the id and the name of an earlier one, with the same arguments or none, is
- * that one; with other arguments it is another. A call without arguments waits for the next part, which may have them.
+ * that one; otherwise it is another, and gets an id of its own, by which its result is known. A call without arguments waits for the
+ * next part, which may have them.
  */
 export class OwnCalls<A extends Response.PartEncoded | Response.StreamPartEncoded> {
   readonly #known = new Map<string, Call>()
@@ -45,11 +46,19 @@ export class OwnCalls<A extends Response.PartEncoded | Response.StreamPartEncode
     const [now, before] = [textOf(call), earlier === undefined ? "" : textOf(earlier)]
     const isAgain = earlier?.name === call.name && agree(before, now)
     if (isAgain && (isNothing(now) || !isNothing(before))) return []
-    this.#known.set(call.id, call)
-    if (isAgain && earlier === this.#held) this.#held = undefined
+    const isWaiting = isAgain && earlier === this.#held
+    if (isWaiting) this.#held = undefined
     const waiting = this.end()
-    if (!isNothing(now)) return [...waiting, call]
-    this.#held = call
+    const own = earlier === undefined || isWaiting ? call : { ...call, id: this.#freeId(call.id) }
+    this.#known.set(own.id, own)
+    if (!isNothing(now)) return [...waiting, own]
+    this.#held = own
     return waiting
+  }
+
+  #freeId(id: string): string {
+    let n = 2
+    while (this.#known.has(`${id}_${n}`)) n++
+    return `${id}_${n}`
   }
 }

@@ -1,24 +1,22 @@
 /**
- * `npm run build`: compiles src to dist, with declarations and source maps, after removing what was there; marks what bundlers
- * may leave out; then writes the entrance that Node finds, `dist/index.deferred.js`.
+ * `npm run build`: compiles src to dist, with declarations and source maps, after removing what was there; joins the modules that
+ * every agent loads; marks what bundlers may leave out; then writes the entrance that Node finds, `dist/index.deferred.js`.
  */
 import * as fs from "node:fs"
 import * as path from "node:path"
+import { join, loadedBy } from "./chunks.ts"
 import { marked } from "./pure.ts"
 import { report, root, run } from "./support.ts"
 
 const out = path.join(root, "dist")
 const read = (module: string): string => fs.readFileSync(path.join(out, `${module}.js`), "utf8")
 
-/** The modules of ours that a module loads at its start, by itself and through others. */
-const loadedBy = (module: string, found = new Set<string>()): ReadonlySet<string> => {
-  if (found.has(module)) return found
-  found.add(module)
-  for (const [, specifier] of read(module).matchAll(/^(?:import|export)\b[^"']*?["'](\.[^"']+)\.js["'];?$/gm)) {
-    loadedBy(path.posix.join(path.posix.dirname(module), specifier!), found)
-  }
-  return found
-}
+/** What every agent loads, what adapters of models share, and the first of these. */
+const chunks = [
+  { name: "core", entry: "agents/Agent" },
+  { name: "models", entry: "layers/openai/OpenAi", without: "layers/openai/" },
+  { name: "openai", entry: "layers/openai/OpenAi" }
+]
 
 /**
  * The barrel for Node: what an agent loads is imported, and the other namespaces load their modules when they are first used.
@@ -26,7 +24,7 @@ const loadedBy = (module: string, found = new Set<string>()): ReadonlySet<string
  * program does not use, find the other one.
  */
 const entrance = (): string => {
-  const first = loadedBy("agents/Agent")
+  const first = loadedBy(out, "agents/Agent")
   const lines = Array.from(read("index").matchAll(/^export \* as (\w+) from "\.\/(.*)\.js";?$/gm), ([, name, module]) =>
     first.has(module!)
       ? `export * as ${name} from "./${module}.js"`
@@ -51,7 +49,7 @@ const manifest = (): string => fs.readFileSync(path.join(root, "src/package.json
 const markAll = (): void => {
   for (const file of fs
     .readdirSync(out, { recursive: true, encoding: "utf8" })
-    .filter((file) => file.endsWith(".js"))) {
+    .filter((file) => file.endsWith(".js") && fs.existsSync(path.join(out, `${file}.map`)))) {
     const module = path.join(out, file)
     const { map, source } = marked(
       fs.readFileSync(module, "utf8"),
@@ -66,8 +64,10 @@ fs.rmSync(out, { recursive: true, force: true })
 const outcome = await run("tsc", ["-p", "tsconfig.build.json"])
 report("build", outcome)
 if (outcome.ok) {
+  const deferred = entrance()
+  await join(out, chunks)
   markAll()
-  fs.writeFileSync(path.join(out, "index.deferred.js"), entrance())
+  fs.writeFileSync(path.join(out, "index.deferred.js"), deferred)
   fs.writeFileSync(path.join(out, "package.json"), manifest())
 }
 const bin = path.join(out, "bin.js")

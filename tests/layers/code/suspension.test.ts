@@ -17,39 +17,9 @@ import {
   SyncEdge,
   TestModel
 } from "troupe"
-import { Engine } from "../../support/codeEngine.ts"
+import { counting, Engine, modelOf as model, N } from "../../support/codeEngine.ts"
 import { collect } from "../../support/grammar.ts"
 
-const N = Schema.Struct({ n: Schema.Finite })
-
-/** Tools that count their calls: `get` at once, `pay` after an approval, `ask` at the caller. */
-const counting = () => {
-  const made: Array<string> = []
-  const note =
-    (name: string) =>
-    ({ n }: typeof N.Type) => {
-      made.push(`${name} ${n}`)
-      return n * 10
-    }
-  const get = AgentTool.fromFunction("get", { description: "Gets", parameters: N, execute: note("get") })
-  const pay = AgentTool.fromFunction("pay", {
-    description: "Pays",
-    parameters: N,
-    needsApproval: true,
-    execute: note("pay")
-  })
-  const ask = AgentTool.client("ask", { description: "Asks", parameters: N, success: Schema.Finite })
-  return { made, get, pay, ask }
-}
-
-/** A model that has the program run, and says what it gave. */
-const model = (program: string) =>
-  TestModel.layer(({ prompt }) => {
-    const last = prompt.content.at(-1)!
-    if (last.role !== "tool") return { toolCalls: [{ id: "p", name: "run_program", params: { program } }] }
-    const [part] = last.content
-    return part?.type === "tool-result" ? JSON.stringify(part.result) : "no result"
-  })
 const live = (program: string) => Layer.mergeAll(model(program), Engine)
 
 const errorOf = (exit: Exit.Exit<unknown, unknown>): unknown =>

@@ -2,16 +2,13 @@
 import { expect, it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Schema } from "effect"
 import * as Agent from "troupe/Agent"
-import * as AgentTool from "troupe/AgentTool"
 import * as CodeMode from "troupe/CodeMode"
 import * as Durable from "troupe/Durable"
 import * as Runner from "troupe/Runner"
 import * as Step from "troupe/Step"
-import * as TestModel from "troupe/TestModel"
-import { Engine } from "../../support/codeEngine.ts"
+import { counting, Engine, modelOf } from "../../support/codeEngine.ts"
 import { engine, eventually, temporaryFile } from "../../support/durable.ts"
 
-const N = Schema.Struct({ n: Schema.Finite })
 const program = `
   const first = await Promise.race([tools.get({ n: 1 }), tools.pay({ n: 2 })])
   const [a, b, c] = await Promise.all([tools.pay({ n: 3 }), tools.ask({ n: 4 }), tools.delivery({ input: "x" })])
@@ -19,21 +16,7 @@ const program = `
 
 it.live("a program waits for approvals, its caller, a signal and a sleep, all at once and after one another", () =>
   Effect.gen(function* () {
-    const made: Array<string> = []
-    const note =
-      (name: string) =>
-      ({ n }: typeof N.Type) => {
-        made.push(`${name} ${n}`)
-        return n * 10
-      }
-    const get = AgentTool.fromFunction("get", { description: "Gets", parameters: N, execute: note("get") })
-    const pay = AgentTool.fromFunction("pay", {
-      description: "Pays",
-      parameters: N,
-      needsApproval: true,
-      execute: note("pay")
-    })
-    const ask = AgentTool.client("ask", { description: "Asks", parameters: N, success: Schema.Finite })
+    const { ask, get, made, pay } = counting()
     const delivery = Runner.make("delivery", {
       description: "Waits for a parcel",
       run: () => Step.signal("parcel", Schema.String)
@@ -44,15 +27,7 @@ it.live("a program waits for approvals, its caller, a signal and a sleep, all at
     })
     const clerk = Agent.make("clerk", { use: [CodeMode.feature([get, pay, ask, delivery, nap])] })
     const clerks = Durable.make(clerk, { name: "clerks", version: "1", key: () => "k" })
-    const model = TestModel.layer(
-      ({ prompt }) => {
-        const last = prompt.content.at(-1)!
-        if (last.role !== "tool") return { toolCalls: [{ id: "p", name: "run_program", params: { program } }] }
-        const [part] = last.content
-        return part?.type === "tool-result" ? JSON.stringify(part.result) : "no result"
-      },
-      { unused: "ignore" }
-    )
+    const model = modelOf(program, { unused: "ignore" })
     const fiber = yield* clerks.run("go").pipe(Effect.provide(Layer.merge(model, Engine)), Effect.forkChild)
     const pending = Durable.pending(clerks, "k")
     yield* eventually(Effect.map(pending, (waits) => waits.length === 4))

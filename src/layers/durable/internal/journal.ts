@@ -276,7 +276,7 @@ const sleep = (desk: Desk, step: Step, duration: Duration.Duration): Effect.Effe
     const wake = `sleep/${step.key}`
     // The clock of the process that woke the run counts, also where the one of this process is late.
     if (Option.isSome(yield* given(wake))) return
-    yield* persist(tables.wakeAt(claim, wake, until))
+    yield* persist(tables.wakeAt(claim.run, wake, until))
     return yield* waitFor(desk, { kind: "sleep", id: step.key, name: step.name, wake, until })
   })
 

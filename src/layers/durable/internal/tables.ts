@@ -6,7 +6,8 @@ import * as Effect from "effect/Effect"
 import type * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import * as Events from "./tables/events.ts"
-import { type Claim, databaseOf, runOf } from "./tables/rows.ts"
+import type { Answer, KeptStep } from "./engine.ts"
+import { type Claim, databaseOf, runOf, type RunRow } from "./tables/rows.ts"
 import * as Runs from "./tables/runs.ts"
 import * as Signals from "./tables/signals.ts"
 import * as Steps from "./tables/steps.ts"
@@ -24,6 +25,7 @@ export const make = (sql: SqlClient.SqlClient) => {
   const runs = Runs.reading(database)
   const steps = { ...Steps.asking(database), ...Steps.writing(database, runs.find) }
   const events = Events.make(database)
+  const waking = Signals.waking(database)
   return {
     ...runs,
     ...Runs.writing(database),
@@ -31,7 +33,20 @@ export const make = (sql: SqlClient.SqlClient) => {
     ...events,
     ...Signals.sending(database),
     ...Signals.taking(database, steps),
-    ...Signals.waking(database),
+    ...waking,
+
+    /** Answers a question, and has the run woken, also where the process that answered ends before it could wake it. */
+    answerAndWake: (
+      run: RunRow,
+      step: Pick<KeptStep, "key" | "kind">,
+      answer: Answer,
+      { at, wake }: { readonly wake: string; readonly at: number }
+    ): Effect.Effect<boolean, SqlError> =>
+      sql.withTransaction(
+        Effect.flatMap(steps.answerStep(run.id, step, answer, at), (isAnswered) =>
+          isAnswered ? Effect.as(waking.wakeAt(run, wake, at), true) : Effect.succeed(false)
+        )
+      ),
 
     /** Begins an execution: every earlier one can write nothing more. `undefined` for a run that has ended. */
     claim: (id: string, worker: string, now: number): Effect.Effect<Claim | undefined, SqlError> =>

@@ -30,11 +30,12 @@ export const deciding = (access: Access): Pick<Service, "signal" | "decide" | "a
         const wait = run.waits.find(({ id, kind }) => kind === "client-tool" && id === step)
         if (wait !== undefined) return yield* Effect.andThen(give(run, wait.wake, resultOf(answer)), live(nudge))
         const question = (yield* ask(ref.key, tables.stepsOf(run.id))).find(({ key }) => key === step)
-        const at = yield* now
-        const isAnswered =
-          question?.state === "unknown" && (yield* ask(ref.key, tables.answerStep(run.id, question, answer, at)))
+        if (question?.state !== "unknown") return yield* notAsked(ref, step)
+        const wake = `answer/${step}/${question.epoch}`
+        const isAnswered = yield* ask(ref.key, tables.answerAndWake(run, question, answer, { wake, at: yield* now }))
         if (!isAnswered) return yield* notAsked(ref, step)
-        yield* give(run, `answer/${step}/${question.epoch}`, null)
+        yield* give(run, wake, null)
+        yield* ask(ref.key, tables.woken(run.id, wake))
       })
   }
 }

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import type * as Schema from "effect/Schema"
 import type { SqlError } from "effect/sql/SqlError"
 import type { Step } from "../../../../services/Journal.ts"
-import { type Claim, type Database, executionIdOf, json, type Row, text } from "./rows.ts"
+import { type Claim, type Database, executionIdOf, json, type Row, type RunRow, text } from "./rows.ts"
 import type { writing } from "./steps.ts"
 
 /** What became of taking a signal. */
@@ -88,8 +88,8 @@ const executionOf = (row: Row): string => executionIdOf({ id: text(row["id"]), g
 /** Which runs that sleep are to be woken. */
 export const waking = ({ rows, sql }: Database) => ({
   /** Has a run woken at a time. */
-  wakeAt: ({ run }: Claim, wake: string, at: number) =>
-    sql`INSERT INTO troupe_wakes (run_id, wake, fingerprint, due_at) VALUES (${run.id}, ${wake}, ${run.fingerprint}, ${at})
+  wakeAt: ({ fingerprint, id }: Pick<RunRow, "id" | "fingerprint">, wake: string, at: number) =>
+    sql`INSERT INTO troupe_wakes (run_id, wake, fingerprint, due_at) VALUES (${id}, ${wake}, ${fingerprint}, ${at})
       ON CONFLICT (run_id, wake) DO NOTHING`,
 
   /** Runs that sleep and whose time comes before `before`, and those that have ended without. */

@@ -1,5 +1,6 @@
 /** Programs of a model: what they can do, how they end, and what is known of them. */
 import { assert, describe, it } from "@effect/vitest"
+import { vi } from "vitest"
 import { Deferred, Effect, Exit, Fiber, Schema } from "effect"
 import {
   Agent,
@@ -168,6 +169,18 @@ describe("a program", () => {
     })
   )
 })
+
+it.live("a program is stopped where the clock stands still while it runs, as in Cloudflare's Workers", () =>
+  Effect.gen(function* () {
+    const still = performance.now()
+    const clock = vi.spyOn(performance, "now").mockReturnValue(still)
+    const error = yield* Effect.flip(CodeMode.run("for (;;) {}", [], { turnTimeout: "50 millis" })).pipe(
+      Effect.provide(Engine),
+      Effect.ensuring(Effect.sync(() => clock.mockRestore()))
+    )
+    assert.strictEqual(error._tag === "ProgramError" && error.reason, "Time")
+  })
+)
 
 describe("what is given to a program and to its model", () => {
   const long = (length: number) =>

@@ -47,10 +47,22 @@ const expected = JSON.stringify({
 })
 const onCommandLine = `import { main } from "./main.js"\nconsole.log(await main(process.argv.at(-1)))`
 const onFetch = `
+  import * as Effect from "effect/Effect"
+  import * as CodeMode from "troupe/CodeMode"
   import { main } from "./main.js"
+  import wasm from "./quickjs.wasm"
+  const answerTo = (url) =>
+    url.pathname === "/program"
+      ? Effect.runPromise(
+          Effect.gen(function*() {
+            const endless = yield* Effect.flip(CodeMode.run("for (;;) {}", [], { turnTimeout: "50 millis" }))
+            return (yield* CodeMode.run("return 6 * 7", [])) + " " + endless.reason
+          }).pipe(Effect.provide(CodeMode.layerQuickJsInline({ wasm })))
+        )
+      : main(url.searchParams.get("base"))
   export default {
     fetch: (request) =>
-      main(new URL(request.url).searchParams.get("base")).then(
+      answerTo(new URL(request.url)).then(
         (answer) => new Response(answer),
         (error) => new Response(JSON.stringify(error, null, 1) + String(error.message), { status: 500 })
       )
@@ -98,6 +110,7 @@ const bundled = async (entry: string): Promise<string> => {
     format: "esm",
     platform: "browser",
     conditions: ["troupe-source"],
+    external: ["./quickjs.wasm"],
     logLevel: "silent"
   })
   return outfile
@@ -117,6 +130,7 @@ const holds = (answer: string): void => {
 
 it("in workerd, from a bundle for browsers", { timeout: 60_000 }, async () => {
   const script = path.basename(await bundled("fetch.js"))
+  fs.copyFileSync(path.join(root, "node_modules/quickjs-wasi/quickjs.wasm"), file("quickjs.wasm"))
   const port = await freePort()
   fs.writeFileSync(
     file("workerd.capnp"),
@@ -126,7 +140,8 @@ it("in workerd, from a bundle for browsers", { timeout: 60_000 }, async () => {
       sockets = [(name = "http", address = "127.0.0.1:${port}", http = (), service = "main")]
     );
     const main :Workerd.Worker = (
-      modules = [(name = "worker", esModule = embed "${script}")], compatibilityDate = "2026-01-01"
+      modules = [(name = "worker", esModule = embed "${script}"), (name = "quickjs.wasm", wasm = embed "quickjs.wasm")],
+      compatibilityDate = "2026-01-01"
     );`
   )
   const worker: ChildProcess = spawn(
@@ -139,6 +154,8 @@ it("in workerd, from a bundle for browsers", { timeout: 60_000 }, async () => {
     await once(worker.stdio[3]!, "data")
     const answer = await fetch(`http://127.0.0.1:${port}/?base=${encodeURIComponent(server.url)}`)
     holds(await answer.text())
+    const program = await fetch(`http://127.0.0.1:${port}/program`)
+    assert.strictEqual(await program.text(), "42 Time")
   } finally {
     worker.kill("SIGKILL")
   }

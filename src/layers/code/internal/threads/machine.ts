@@ -47,6 +47,9 @@ export interface Machine {
   readonly dispose: () => void
 }
 
+/** How often a loop is asked in a millisecond, for platforms whose clock stands still while code runs, such as Cloudflare's Workers. */
+const looksPerMs = 20
+
 /** How much of `console` is kept for a turn: its end. */
 const maxConsole = 8_000
 
@@ -117,7 +120,7 @@ const functions = (vm: Vm, state: State, stopped: (error: unknown) => End): Read
 export const make = async (program: Program, { create, wasm, worked }: Made): Promise<Machine> => {
   const { limits, names, now, source } = program
   /** Whether the program has worked for too long without awaiting. */
-  const time = { until: Infinity, isOver: false, looks: 0 }
+  const time = { begun: 0, isOver: false, looks: 0 }
   const vm: Vm = await create({
     wasm,
     memoryLimit: limits.memory,
@@ -125,7 +128,8 @@ export const make = async (program: Program, { create, wasm, worked }: Made): Pr
     // Asked at every few instructions: looking at the clock costs more than they do.
     interruptHandler: () => {
       if (time.isOver || ++time.looks % 64 !== 0) return time.isOver
-      return (time.isOver = worked() > time.until)
+      const spent = worked() - time.begun
+      return (time.isOver = spent > limits.turnMs || (spent === 0 && time.looks > limits.turnMs * looksPerMs))
     },
     wasi: (memory) => clockAt(now, memory)
   })
@@ -138,7 +142,8 @@ export const make = async (program: Program, { create, wasm, worked }: Made): Pr
   const turn = (work: () => void): Turn => {
     state.calls = []
     state.written = ""
-    time.until = worked() + limits.turnMs
+    time.begun = worked()
+    time.looks = 0
     try {
       work()
       vm.executePendingJobs()

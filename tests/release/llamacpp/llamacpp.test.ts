@@ -5,7 +5,7 @@
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
-import { assert, describe, it as plain } from "@effect/vitest"
+import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Schema, Scope, Stream } from "effect"
 import { EmbeddingModel, LanguageModel, type Response } from "effect/ai"
 import * as Agent from "troupe/Agent"
@@ -18,7 +18,7 @@ import { processes } from "../../../src/layers/llamacpp/internal/elsewhere.ts"
 import { loaded } from "../../../src/layers/llamacpp/internal/here.ts"
 import { isSync } from "../../../src/services/SyncBridge.ts"
 import { orderSuite } from "../../contract/embedding.ts"
-import { it } from "../../support/edges.ts"
+import { it as onBoth } from "../../support/edges.ts"
 import { writeTinyGguf } from "../../support/tinyGguf.ts"
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "troupe-llamacpp-"))
@@ -74,7 +74,7 @@ describe("LlamaCpp.layer", () => {
     }).pipe(Effect.provide(layer({ seed: 3, temperature: 1 })))
   )
 
-  it.live("holds an answer to its schema, and a call to its tool's, by a grammar", () =>
+  onBoth.live("holds an answer to its schema, and a call to its tool's, by a grammar", () =>
     Effect.gen(function* () {
       const judge = Agent.make("judge", { output: Schema.Struct({ ok: Schema.Boolean }) })
       assert.include([true, false], (yield* judge.run("Is it?")).ok)
@@ -115,7 +115,7 @@ describe("LlamaCpp.layer", () => {
     )
   )
 
-  it.live("loads the weights of a file once for all Layers, and frees them with the last scope", () =>
+  onBoth.live("loads the weights of a file once for all Layers, and frees them with the last scope", () =>
     Effect.gen(function* () {
       const counts = (yield* isSync) ? () => ({ loads: processes().started, now: processes().now }) : () => loaded()
       assert.strictEqual(counts().now, 0)
@@ -163,7 +163,7 @@ describe("LlamaCpp.layer", () => {
     })
   )
 
-  it.live("stops after a token when it is interrupted, and the next call is answered", () =>
+  onBoth.live("stops after a token when it is interrupted, and the next call is answered", () =>
     Effect.gen(function* () {
       let seen = 0
       const long = Stream.runForEach(LanguageModel.streamText({ prompt: "go" }), () => Effect.sync(() => seen++))
@@ -181,7 +181,7 @@ describe("LlamaCpp.layer", () => {
     }).pipe(Effect.provide(layer({ maxOutputTokens: 900 })))
   )
 
-  it.live("lets a call that waits for its turn be interrupted at once, and keeps the order of the others", () =>
+  onBoth.live("lets a call that waits for its turn be interrupted at once, and keeps the order of the others", () =>
     Effect.gen(function* () {
       const order: Array<string> = []
       const ask = (name: string, tokens: number) =>
@@ -198,7 +198,7 @@ describe("LlamaCpp.layer", () => {
     }).pipe(Effect.provide(layer({ maxOutputTokens: 900 })))
   )
 
-  it.live("gives an answer up when its time is over", () =>
+  onBoth.live("gives an answer up when its time is over", () =>
     Effect.gen(function* () {
       const error = yield* Effect.flip(LanguageModel.generateText({ prompt: "go" }))
       assert.match(error.message, /no answer within/)
@@ -223,7 +223,7 @@ describe("LlamaCpp.layer", () => {
     })
   )
 
-  plain("is refused by Effect.runSync without the sync edge, and where it was built without it", async () => {
+  it("is refused by Effect.runSync without the sync edge, and where it was built without it", async () => {
     const error = Effect.runSync(Effect.flip(Effect.scoped(Layer.build(layer()))))
     assert.match(error.message, /SyncEdge\.layer.*Effect\.runPromise/)
     const program = Effect.gen(function* () {
@@ -233,7 +233,7 @@ describe("LlamaCpp.layer", () => {
     assert.match(JSON.stringify(await Effect.runPromise(Effect.provide(program, layer()))), /under Effect\.runSync too/)
   })
 
-  it.sync("fails what waits for a process that was killed, and starts another", () =>
+  onBoth.sync("fails what waits for a process that was killed, and starts another", () =>
     Effect.gen(function* () {
       const first = yield* Scope.make()
       const context = yield* Scope.provide(Layer.build(layer({ maxOutputTokens: 900 })), first)
@@ -262,7 +262,7 @@ describe("LlamaCpp.layer", () => {
     Effect.succeed(LlamaCpp.layerEmbedding({ modelPath, threads: 1, gpu: false, contextTokens: 256 }))
   )
 
-  it.live("makes embeddings", () =>
+  onBoth.live("makes embeddings", () =>
     Effect.gen(function* () {
       const model = yield* EmbeddingModel.EmbeddingModel
       const { embeddings } = yield* model.embedMany(["one", "two", "one"])

@@ -1,13 +1,13 @@
 /** What a run waits for: calls to approve, tools of the client, events from outside. */
 import type { VNode } from "preact"
-import { useEffect, useRef, useState } from "preact/hooks"
+import { useState } from "preact/hooks"
 import type { Answer, Chat, Turn } from "../model/chat.ts"
 import type { Waiting } from "../model/events.ts"
 import { cut, pretty } from "../model/format.ts"
-import { parse } from "../model/input.ts"
 import type { RunModel } from "../model/run.ts"
 import type { Store } from "../store.ts"
-import { isFocusFree } from "./parts.tsx"
+import { JsonField, useWritten } from "./editor.tsx"
+import { submitting } from "./parts.tsx"
 
 interface Props {
   readonly chat: Chat
@@ -71,78 +71,61 @@ interface ApprovalProps {
 
 /** A call that may be approved as it is, changed, or rejected. */
 const Approval = ({ onAnswer, waiting }: ApprovalProps): VNode => {
-  const shown = waiting.params === undefined ? undefined : pretty(waiting.params, Number.MAX_SAFE_INTEGER)
-  const [text, setText] = useState(shown ?? "")
-  const [reason, setReason] = useState("")
-  const [problem, setProblem] = useState<string>()
-  const area = useRef<HTMLTextAreaElement>(null)
-  useEffect(() => {
-    if (isFocusFree()) area.current?.focus({ preventScroll: true })
-  }, [])
-  const isChanged = text.trim() !== (shown ?? "")
+  const shown = waiting.params === undefined ? "" : pretty(waiting.params, Number.MAX_SAFE_INTEGER)
+  const written = useWritten(shown)
+  const isChanged = written.text.trim() !== shown
   const approve = () => {
     if (!isChanged) return onAnswer({ approved: true })
-    const parsed = parse(text)
-    if ("problem" in parsed) return setProblem(parsed.problem)
-    onAnswer({ approved: true, params: parsed.value })
+    const parsed = written.read()
+    if (parsed !== undefined) onAnswer({ approved: true, params: parsed.value })
   }
   const id = `approval-${waiting.id}`
   return (
-    <form
-      class="card"
-      aria-labelledby={`${id}-title`}
-      onSubmit={(event) => {
-        event.preventDefault()
-        approve()
-      }}
-    >
+    <form class="card" aria-labelledby={`${id}-title`} onSubmit={submitting(approve)}>
       <h3 id={`${id}-title`}>
         May <code>{cut(waiting.tool, 100)}</code> be called?
       </h3>
-      <label for={`${id}-params`}>{isChanged ? "Arguments, changed" : "Arguments"}</label>
-      <textarea
+      <JsonField
         id={`${id}-params`}
-        ref={area}
-        class="code"
-        spellcheck={false}
-        rows={Math.min(14, Math.max(3, text.split("\n").length))}
-        value={text}
+        label={isChanged ? "Arguments, changed" : "Arguments"}
+        written={written}
         placeholder="Hidden by this server. JSON here replaces the arguments."
-        onInput={(event) => {
-          setText(event.currentTarget.value)
-          setProblem(undefined)
-        }}
       />
-      {shown === undefined && (
+      {waiting.params === undefined && (
         <p class="hint">
           The arguments are hidden. To see them, give the server <code>expose: ["arguments"]</code>.
-        </p>
-      )}
-      {problem !== undefined && (
-        <p class="problem" role="alert">
-          {problem}
         </p>
       )}
       <div class="actions">
         <button type="submit" class="primary">
           {isChanged ? "Approve with changes" : "Approve"}
         </button>
-        <input
-          aria-label="Reason to reject"
-          placeholder="Reason to reject (optional)"
-          value={reason}
-          maxLength={2000}
-          onInput={(event) => setReason(event.currentTarget.value)}
-        />
-        <button
-          type="button"
-          class="danger"
-          onClick={() => onAnswer({ approved: false, ...(reason.trim() === "" ? {} : { reason: reason.trim() }) })}
-        >
-          Reject
-        </button>
+        <Rejection onAnswer={onAnswer} />
       </div>
     </form>
+  )
+}
+
+const Rejection = ({ onAnswer }: Pick<ApprovalProps, "onAnswer">): VNode => {
+  const [text, setText] = useState("")
+  const reason = text.trim()
+  return (
+    <>
+      <input
+        aria-label="Reason to reject"
+        placeholder="Reason to reject (optional)"
+        value={text}
+        maxLength={2000}
+        onInput={(event) => setText(event.currentTarget.value)}
+      />
+      <button
+        type="button"
+        class="danger"
+        onClick={() => onAnswer({ approved: false, ...(reason === "" ? {} : { reason }) })}
+      >
+        Reject
+      </button>
+    </>
   )
 }
 
@@ -153,41 +136,19 @@ interface ValueProps {
 
 /** A result of a tool that this client runs, or the value of an event. */
 const Value = ({ onAnswer, waiting }: ValueProps): VNode => {
-  const [text, setText] = useState("")
-  const [problem, setProblem] = useState<string>()
-  const id = `value-${waiting.id}`
+  const written = useWritten("")
+  const send = () => {
+    const parsed = written.read()
+    if (parsed !== undefined) onAnswer({ value: parsed.value })
+  }
   return (
-    <form
-      class="card"
-      onSubmit={(event) => {
-        event.preventDefault()
-        const parsed = parse(text)
-        if ("problem" in parsed) return setProblem(parsed.problem)
-        onAnswer({ value: parsed.value })
-      }}
-    >
+    <form class="card" onSubmit={submitting(send)}>
       <h3>
         {waiting.kind === "event" ? "The run waits for " : "The result of "}
         <code>{cut(nameOf(waiting), 100)}</code>
       </h3>
       {waiting.kind === "client-tool" && <pre>{pretty(waiting.params, 5000)}</pre>}
-      <label for={id}>JSON</label>
-      <textarea
-        id={id}
-        class="code"
-        rows={3}
-        spellcheck={false}
-        value={text}
-        onInput={(event) => {
-          setText(event.currentTarget.value)
-          setProblem(undefined)
-        }}
-      />
-      {problem !== undefined && (
-        <p class="problem" role="alert">
-          {problem}
-        </p>
-      )}
+      <JsonField id={`value-${waiting.id}`} label="JSON" written={written} />
       <div class="actions">
         <button type="submit" class="primary">
           Send

@@ -7,6 +7,7 @@ import type { RunModel } from "../model/run.ts"
 import type { Panel, Store, Trace } from "../store.ts"
 import { ChatView, RunView } from "./chat.tsx"
 import { GraphView } from "./graph.tsx"
+import { submitting } from "./parts.tsx"
 import { Sidebar } from "./sidebar.tsx"
 import { ThemeButton } from "./theme.tsx"
 import { Timeline } from "./timeline.tsx"
@@ -145,10 +146,9 @@ const TokenForm = ({ store }: { readonly store: Store }): VNode => {
   return (
     <form
       class="token"
-      onSubmit={(event) => {
-        event.preventDefault()
+      onSubmit={submitting(() => {
         if (token.trim() !== "") void store.authorize(token.trim())
-      }}
+      })}
     >
       <h1>Troupe</h1>
       <p>{store.tokenAsked}</p>

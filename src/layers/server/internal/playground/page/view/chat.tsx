@@ -9,7 +9,7 @@ import type { Store } from "../store.ts"
 import { Answers } from "./answers.tsx"
 import { Composer } from "./composer.tsx"
 import { Markdown } from "./markdown.tsx"
-import { Bill, Dot, Json, statusName } from "./parts.tsx"
+import { Bill, Dot, Json, Problem, statusName } from "./parts.tsx"
 
 /** The conversation that is open. */
 export const ChatView = ({ chat, store }: { readonly chat: Chat; readonly store: Store }): VNode => {
@@ -69,11 +69,7 @@ const TurnView = ({ isChosen, store, turn }: TurnProps): VNode => (
       <RunView key={run.runId} run={run} isLast={index === turn.runs.length - 1} />
     ))}
     {turn.isStreaming && turn.runs.length === 0 && <p class="pending">Waiting for the server…</p>}
-    {turn.problem !== undefined && (
-      <p class="problem" role="alert">
-        {turn.problem}
-      </p>
-    )}
+    <Problem text={turn.problem} />
     {turn.runs.length > 0 && (
       <button
         type="button"

@@ -1,11 +1,12 @@
 /** Where an input is written: a text, or JSON that fits the runner's schema. */
 import type { TargetedKeyboardEvent, VNode } from "preact"
-import { useEffect, useRef, useState } from "preact/hooks"
+import { useEffect, useRef } from "preact/hooks"
 import { type Chat, isChat } from "../model/chat.ts"
 import { pretty } from "../model/format.ts"
-import { isFocusFree } from "./parts.tsx"
-import { parse, skeleton } from "../model/input.ts"
+import { skeleton } from "../model/input.ts"
 import type { Store } from "../store.ts"
+import { useWritten, type Written } from "./editor.tsx"
+import { isFocusFree, Problem, submitting } from "./parts.tsx"
 
 interface Props {
   readonly chat: Chat
@@ -14,81 +15,80 @@ interface Props {
 }
 
 /** Sends what is written. Enter sends a text; in JSON, Ctrl or Command with Enter does. */
-export const Composer = ({ chat, isWaiting, store }: Props): VNode => {
+export const Composer = (props: Props): VNode => {
+  const { chat, isWaiting, store } = props
   const isText = isChat(chat.runner)
-  const [text, setText] = useState(() => (isText ? "" : pretty(skeleton(chat.runner.input))))
-  const [problem, setProblem] = useState<string>()
-  const area = useRef<HTMLTextAreaElement>(null)
+  const written = useWritten(() => (isText ? "" : pretty(skeleton(chat.runner.input))))
   const turn = chat.turns.at(-1)
-  const isStreaming = turn?.isStreaming === true
-  useEffect(() => {
-    if (!isWaiting && isFocusFree()) area.current?.focus({ preventScroll: true })
-  }, [chat, isWaiting])
+  const streaming = turn?.isStreaming === true ? turn : undefined
+  const isEmpty = written.text.trim() === ""
   const send = () => {
-    if (isStreaming || isWaiting || text.trim() === "") return
-    const parsed = isText ? { value: text } : parse(text, chat.runner.input)
-    if ("problem" in parsed) return setProblem(parsed.problem)
-    setProblem(undefined)
-    if (isText) setText("")
+    if (streaming !== undefined || isWaiting || isEmpty) return
+    const parsed = isText ? { value: written.text } : written.read(chat.runner.input)
+    if (parsed === undefined) return
+    if (isText) written.setText("")
     void store.send(chat, parsed.value)
   }
-  const pressed = (event: TargetedKeyboardEvent<HTMLTextAreaElement>) => {
-    if (event.key !== "Enter" || event.isComposing) return
-    const isSent = isText ? !event.shiftKey : event.ctrlKey || event.metaKey
-    if (!isSent) return
-    event.preventDefault()
-    send()
-  }
-  const hint = isText ? "Enter sends, Shift+Enter begins a line" : "Ctrl+Enter sends"
   return (
-    <form
-      class="composer"
-      onSubmit={(event) => {
-        event.preventDefault()
-        send()
-      }}
-    >
-      {problem !== undefined && (
-        <p class="problem" role="alert" id="input-problem">
-          {problem}
-        </p>
-      )}
+    <form class="composer" onSubmit={submitting(send)}>
+      <Problem id="input-problem" text={written.problem} />
       <div class="field">
-        <textarea
-          ref={area}
-          class={isText ? "" : "code"}
-          aria-label={isText ? `Message to ${chat.runner.name}` : `Input of ${chat.runner.name}, as JSON`}
-          aria-describedby={problem === undefined ? undefined : "input-problem"}
-          placeholder={isWaiting ? "The run waits for your answer above" : `Message ${chat.runner.name}`}
-          rows={Math.min(10, Math.max(isText ? 1 : 4, text.split("\n").length))}
-          spellcheck={isText}
-          disabled={isWaiting}
-          value={text}
-          onInput={(event) => {
-            setText(event.currentTarget.value)
-            setProblem(undefined)
-          }}
-          onKeyDown={pressed}
-        />
-        {isStreaming && turn !== undefined ? (
-          <button type="button" class="danger" onClick={() => void store.cancel(turn)}>
-            Cancel
+        <Input {...props} written={written} onSend={send} />
+        {streaming === undefined ? (
+          <button type="submit" class="primary" disabled={isWaiting || isEmpty}>
+            Send
           </button>
         ) : (
-          <button type="submit" class="primary" disabled={isWaiting || text.trim() === ""}>
-            Send
+          <button type="button" class="danger" onClick={() => void store.cancel(streaming)}>
+            Cancel
           </button>
         )}
       </div>
       <p class="keys">
         <span>
-          {hint}
-          {isStreaming ? ", Escape cancels" : ""}
+          {isText ? "Enter sends, Shift+Enter begins a line" : "Ctrl+Enter sends"}
+          {streaming === undefined ? "" : ", Escape cancels"}
         </span>
-        <button type="button" class="link" onClick={() => store.restart()} disabled={chat.turns.length === 0}>
+        <button type="button" class="link" onClick={() => store.restart()} disabled={turn === undefined}>
           New conversation
         </button>
       </p>
     </form>
+  )
+}
+
+interface InputProps extends Props {
+  readonly written: Written
+  readonly onSend: () => void
+}
+
+const Input = ({ chat, isWaiting, onSend, written }: InputProps): VNode => {
+  const { name } = chat.runner
+  const isText = isChat(chat.runner)
+  const area = useRef<HTMLTextAreaElement>(null)
+  useEffect(() => {
+    if (!isWaiting && isFocusFree()) area.current?.focus({ preventScroll: true })
+  }, [chat, isWaiting])
+  const pressed = (event: TargetedKeyboardEvent<HTMLTextAreaElement>) => {
+    if (event.key !== "Enter" || event.isComposing) return
+    const isSent = isText ? !event.shiftKey : event.ctrlKey || event.metaKey
+    if (!isSent) return
+    event.preventDefault()
+    onSend()
+  }
+  return (
+    <textarea
+      ref={area}
+      class={isText ? "" : "code"}
+      aria-label={isText ? `Message to ${name}` : `Input of ${name}, as JSON`}
+      aria-describedby={written.problem === undefined ? undefined : "input-problem"}
+      placeholder={isWaiting ? "The run waits for your answer above" : `Message ${name}`}
+      rows={Math.min(10, Math.max(isText ? 1 : 4, written.text.split("\n").length))}
+      spellcheck={isText}
+      disabled={isWaiting}
+      value={written.text}
+      onInput={(event) => written.setText(event.currentTarget.value)}
+      onKeyDown={pressed}
+    />
   )
 }

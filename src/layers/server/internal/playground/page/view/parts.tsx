@@ -35,6 +35,20 @@ export const Dot = ({ status }: { readonly status: SpanStatus | RunModel["status
   <span class={`dot ${status}`} role="img" aria-label={statusName(status)} title={statusName(status)} />
 )
 
+/** What is wrong, where something is. */
+export const Problem = ({ id, text }: { readonly id?: string; readonly text: string | undefined }): VNode | null =>
+  text === undefined ? null : (
+    <p class="problem" role="alert" {...(id === undefined ? {} : { id })}>
+      {text}
+    </p>
+  )
+
+/** Keeps a form from being sent by the browser. */
+export const submitting = (submit: () => void) => (event: { readonly preventDefault: () => void }) => {
+  event.preventDefault()
+  submit()
+}
+
 /** A value as JSON. */
 export const Json = ({ label, value }: { readonly label: string; readonly value: unknown }): VNode => (
   <figure class="json">

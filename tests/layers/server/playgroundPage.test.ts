@@ -261,10 +261,10 @@ describe("a conversation", () => {
   it("waits where its last run is suspended, for answers as the server takes them", () => {
     const waitingFor = [{ kind: "approval", id: "a", toolCallId: "c", tool: "pay" }]
     const given = chat()
-    assert.deepStrictEqual(waitingOf(given), [])
+    assert.deepStrictEqual(waitingOf(given.turns.at(-1)), [])
     const runs = [run(started, { _tag: "Suspended", ...end, waitingFor })]
     given.turns.push({ key: 9, input: "Pay", runs, isStreaming: false, problem: undefined })
-    assert.deepStrictEqual(waitingOf(given), waitingFor as RunModel["waitingFor"])
+    assert.deepStrictEqual(waitingOf(given.turns.at(-1)), waitingFor as RunModel["waitingFor"])
     assert.deepStrictEqual(
       wireAnswers(
         new Map([

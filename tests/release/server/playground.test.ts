@@ -263,6 +263,32 @@ describe("a run that was kept", () => {
       assert.strictEqual(await page.locator(".node.completed").count(), 4)
       assert.include(await page.locator(".turns").innerText(), "Do it: neither law nor money speaks against it.")
     }))
+
+  it("that waits for an answer goes on from there, in another page too", () =>
+    opened(async (page) => {
+      await say(page, "I want a refund")
+      await page.locator(".card").waitFor()
+      await page.reload()
+      const past = page.getByRole("navigation", { name: "Past runs" })
+      await past
+        .getByRole("button", { name: /waits for an answer desk/ })
+        .first()
+        .click()
+      const view = page.getByRole("region", { name: "Run of desk" })
+      await view.getByRole("button", { name: "Approve" }).click()
+      await view.locator("td", { hasText: "A-17" }).waitFor()
+      await view.locator(".state.completed").waitFor()
+      assert.deepStrictEqual(paid, [40])
+      // It waits no more.
+      await past
+        .getByRole("button", { name: /waits for an answer desk/ })
+        .first()
+        .click()
+      await page.locator(".row[data-kind=text]").waitFor({ state: "detached" })
+      await page.locator(".pending").waitFor({ state: "detached" })
+      assert.strictEqual(await page.locator(".row[data-status=suspended]").count(), 2)
+      assert.strictEqual(await page.locator(".card").count(), 0)
+    }))
 })
 
 /** How light the ground is, and how much text stands out from it at least, as WCAG has it. Runs in the page. */

@@ -76,6 +76,20 @@ export class Api {
     return { events: page.events.flatMap((event) => eventIn(event) ?? []), next: page.next }
   }
 
+  /** Whether a run waits for answers: one that the server does not know any more does not. */
+  async isWaiting(runId: string): Promise<boolean> {
+    try {
+      const { resumedAs, status } = (await this.#json(`runs/${encodeURIComponent(runId)}`)) as {
+        readonly status?: unknown
+        readonly resumedAs?: unknown
+      }
+      return status === "suspended" && resumedAs === undefined
+    } catch (error) {
+      if (error instanceof ApiError && error.status === 404) return false
+      throw error
+    }
+  }
+
   async interrupt(runId: string): Promise<void> {
     await this.#ask(`runs/${encodeURIComponent(runId)}`, { method: "DELETE" })
   }

@@ -14,8 +14,11 @@ export type Panel = "chat" | "timeline" | "graph"
 /** A run that was kept, as it is looked at. */
 export interface Trace {
   readonly row: TraceRow
-  readonly model: RunModel
+  /** The run, and those that go on with it from here. */
+  readonly turn: Turn
   isLoading: boolean
+  /** It waits for answers that can be given. */
+  isWaiting: boolean
   problem: string | undefined
 }
 
@@ -106,6 +109,14 @@ export class Store {
     await this.load()
   }
 
+  /** The turn that is looked at. */
+  get turn(): Turn | undefined {
+    const { chat, chosenTurn, view } = this
+    if (view.kind === "trace") return view.trace.turn
+    if (view.kind !== "chat" || chat === undefined) return undefined
+    return chosenTurn !== undefined && chat.turns.includes(chosenTurn) ? chosenTurn : chat.turns.at(-1)
+  }
+
   show(panel: Panel): void {
     this.panel = panel
     this.changed()
@@ -167,15 +178,17 @@ export class Store {
       chat.dropped++
     }
     this.chosenTurn = undefined
-    await this.#stream(chat, turn, `runners/${encodeURIComponent(runner.name)}/stream`, body)
+    await this.#stream(runner.name, turn, `runners/${encodeURIComponent(runner.name)}/stream`, body)
   }
 
-  async answer(chat: Chat, turn: Turn, run: RunModel, answers: ReadonlyMap<string, Answer>): Promise<void> {
-    if (run.runId === undefined || turn.isStreaming) return
+  /** Goes on with the last run of a turn. */
+  async answer(turn: Turn, answers: ReadonlyMap<string, Answer>): Promise<void> {
+    const run = turn.runs.at(-1)
+    if (run?.runId === undefined || turn.isStreaming) return
     turn.isStreaming = true
     turn.problem = undefined
     const body = { answers: wireAnswers(answers) }
-    await this.#stream(chat, turn, `runs/${encodeURIComponent(run.runId)}/input`, body)
+    await this.#stream(run.name, turn, `runs/${encodeURIComponent(run.runId)}/input`, body)
   }
 
   /** Interrupts the run of a turn. Its stream ends by itself, with what the run came to. */
@@ -192,11 +205,11 @@ export class Store {
     }
   }
 
-  async #stream(chat: Chat, turn: Turn, path: string, body: unknown): Promise<void> {
+  async #stream(name: string, turn: Turn, path: string, body: unknown): Promise<void> {
     const abort = new AbortController()
     this.#aborts.set(turn, abort)
     this.changed()
-    const model = new RunModel(chat.runner.name)
+    const model = new RunModel(name)
     try {
       await this.#take(turn, model, this.api.post(path, body, abort.signal))
     } catch (error) {
@@ -265,7 +278,9 @@ export class Store {
   }
 
   async openTrace(row: TraceRow): Promise<void> {
-    const trace: Trace = { row, model: new RunModel(row.runner), isLoading: true, problem: undefined }
+    const model = new RunModel(row.runner)
+    const turn: Turn = { key: this.#keys++, input: undefined, runs: [model], isStreaming: false, problem: undefined }
+    const trace: Trace = { row, turn, isLoading: true, isWaiting: false, problem: undefined }
     this.view = { kind: "trace", trace }
     this.panel = "timeline"
     this.changed()
@@ -275,11 +290,13 @@ export class Store {
       let count = 0
       while (from !== undefined && count < maxTraceEvents) {
         const page = await this.api.trace(row.runId, from)
-        for (const event of page.events) trace.model.apply(event)
+        for (const event of page.events) model.apply(event)
         count += page.events.length
         from = page.next
       }
       if (from !== undefined) trace.problem = `Only the first ${count} events are shown.`
+      const canAnswer = model.status === "suspended" && this.info?.runners === true
+      trace.isWaiting = canAnswer && (await this.api.isWaiting(row.runId))
     } catch (error) {
       trace.problem = messageOf(error)
     }

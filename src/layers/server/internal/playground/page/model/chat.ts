@@ -43,9 +43,8 @@ export const answerText = (turn: Turn): string => {
   return typeof output === "string" ? output : output === undefined ? "" : JSON.stringify(output)
 }
 
-/** What the last run of a conversation waits for. */
-export const waitingOf = ({ turns }: Chat): ReadonlyArray<Waiting> => {
-  const turn = turns.at(-1)
+/** What the last run of a turn waits for. */
+export const waitingOf = (turn: Turn | undefined): ReadonlyArray<Waiting> => {
   const run = turn === undefined ? undefined : lastRun(turn)
   return run?.status === "suspended" && turn?.isStreaming === false ? run.waitingFor : []
 }

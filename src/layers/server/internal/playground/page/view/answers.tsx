@@ -1,32 +1,30 @@
 /** What a run waits for: calls to approve, tools of the client, events from outside. */
 import type { VNode } from "preact"
 import { useState } from "preact/hooks"
-import type { Answer, Chat, Turn } from "../model/chat.ts"
+import type { Answer, Turn } from "../model/chat.ts"
 import type { Waiting } from "../model/events.ts"
 import { cut, pretty } from "../model/format.ts"
-import type { RunModel } from "../model/run.ts"
 import type { Store } from "../store.ts"
 import { JsonField, useWritten } from "./editor.tsx"
 import { submitting } from "./parts.tsx"
 
 interface Props {
-  readonly chat: Chat
   readonly turn: Turn
-  readonly run: RunModel
+  readonly waitingFor: ReadonlyArray<Waiting>
   readonly store: Store
 }
 
 /** Asks for an answer to each, and goes on with the run when all are there. */
-export const Answers = ({ chat, run, store, turn }: Props): VNode => {
+export const Answers = ({ store, turn, waitingFor }: Props): VNode => {
   const [answers, setAnswers] = useState<ReadonlyMap<string, Answer>>(new Map())
   const answer = (id: string, given: Answer) => {
     const all = new Map(answers).set(id, given)
     setAnswers(all)
-    if (all.size === run.waitingFor.length) void store.answer(chat, turn, run, all)
+    if (all.size === waitingFor.length) void store.answer(turn, all)
   }
   return (
     <div class="answers">
-      {run.waitingFor.map((waiting) => (
+      {waitingFor.map((waiting) => (
         <Card
           key={waiting.id}
           waiting={waiting}

@@ -1,13 +1,13 @@
 /** The page as a whole. */
 import type { VNode } from "preact"
 import { useEffect, useState } from "preact/hooks"
-import { lastRun } from "../model/chat.ts"
+import { lastRun, waitingOf } from "../model/chat.ts"
 import { clock, cut } from "../model/format.ts"
-import type { RunModel } from "../model/run.ts"
 import type { Panel, Store, Trace } from "../store.ts"
+import { Answers } from "./answers.tsx"
 import { ChatView, RunView } from "./chat.tsx"
 import { GraphView } from "./graph.tsx"
-import { submitting } from "./parts.tsx"
+import { Bill, Problem, submitting } from "./parts.tsx"
 import { Sidebar } from "./sidebar.tsx"
 import { ThemeButton } from "./theme.tsx"
 import { Timeline } from "./timeline.tsx"
@@ -19,7 +19,7 @@ export const App = ({ store }: { readonly store: Store }): VNode => {
     const escape = (event: KeyboardEvent) => {
       if (event.key !== "Escape") return
       setOpen(false)
-      const turn = store.view.kind === "chat" ? store.chat?.turns.at(-1) : undefined
+      const turn = store.view.kind === "chat" ? store.chat?.turns.at(-1) : store.turn
       if (turn?.isStreaming === true) void store.cancel(turn)
     }
     addEventListener("keydown", escape)
@@ -70,7 +70,7 @@ const titleOf = ({ chat, view }: Store): string =>
 
 const Main = ({ store }: { readonly store: Store }): VNode => {
   const { chat, info, view } = store
-  if (view.kind === "trace") return <TraceView trace={view.trace} />
+  if (view.kind === "trace") return <TraceView trace={view.trace} store={store} />
   if (view.kind === "chat" && chat !== undefined) return <ChatView chat={chat} store={store} />
   return (
     <div class="welcome">
@@ -80,35 +80,41 @@ const Main = ({ store }: { readonly store: Store }): VNode => {
   )
 }
 
-/** A run that was kept, as a conversation shows it. */
-const TraceView = ({ trace: { isLoading, model, problem, row } }: { readonly trace: Trace }): VNode => (
-  <section class="chat" aria-label={`Run of ${row.runner}`}>
-    <div class="turns" tabIndex={0}>
-      <header class="trace">
-        <h2>{cut(row.runner, 80)}</h2>
-        <p class="hint">
-          {clock(row.startedAt, Date.now())} · <code>{row.runId}</code>
-          {row.session === undefined ? "" : ` · session ${cut(row.session, 60)}`}
-        </p>
-      </header>
-      {isLoading && <p class="pending">Loading…</p>}
-      {problem !== undefined && <p class="problem">{problem}</p>}
-      <RunView run={model} isLast />
-    </div>
-  </section>
-)
-
-/** The runs that are shown beside the conversation. */
-const subject = (store: Store): { readonly runs: ReadonlyArray<RunModel>; readonly runner: string | undefined } => {
-  const { chat, chosenTurn, view } = store
-  if (view.kind === "trace") return { runs: [view.trace.model], runner: view.trace.row.runner }
-  if (chat === undefined) return { runs: [], runner: undefined }
-  const turn = chosenTurn !== undefined && chat.turns.includes(chosenTurn) ? chosenTurn : chat.turns.at(-1)
-  return { runs: turn === undefined || lastRun(turn) === undefined ? [] : turn.runs, runner: chat.runner.name }
+/** A run that was kept, as a conversation shows it. It goes on from here where it waits for answers. */
+const TraceView = ({ store, trace }: { readonly trace: Trace; readonly store: Store }): VNode => {
+  const { isLoading, isWaiting, problem, row, turn } = trace
+  const waitingFor = isWaiting ? waitingOf(turn) : []
+  return (
+    <section class="chat" aria-label={`Run of ${row.runner}`}>
+      <div class="turns" tabIndex={0}>
+        <header class="trace">
+          <h2>{cut(row.runner, 80)}</h2>
+          <p class="hint">
+            {clock(row.startedAt, Date.now())} · <code>{row.runId}</code>
+            {row.session === undefined ? "" : ` · session ${cut(row.session, 60)}`}
+          </p>
+        </header>
+        {isLoading && <p class="pending">Loading…</p>}
+        <Problem text={problem} />
+        <article class="turn">
+          {turn.runs.map((run, index) => (
+            <RunView key={run.runId} run={run} isLast={index === turn.runs.length - 1} />
+          ))}
+          <Problem text={turn.problem} />
+          {turn.runs.length > 1 && <Bill runs={turn.runs} />}
+        </article>
+        {waitingFor.length > 0 && (
+          <Answers key={lastRun(turn)?.runId} turn={turn} waitingFor={waitingFor} store={store} />
+        )}
+      </div>
+    </section>
+  )
 }
 
 const Inspector = ({ store }: { readonly store: Store }): VNode => {
-  const { runner, runs } = subject(store)
+  const { chat, turn, view } = store
+  const runs = turn === undefined || lastRun(turn) === undefined ? [] : turn.runs
+  const runner = view.kind === "trace" ? view.trace.row.runner : chat?.runner.name
   const expose = store.info?.expose ?? []
   return (
     <aside class="inspector" aria-label="What happens">

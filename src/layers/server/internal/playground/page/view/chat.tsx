@@ -26,7 +26,7 @@ export const ChatView = ({ chat, store }: { readonly chat: Chat; readonly store:
   }
   const turn = chat.turns.at(-1)
   const run = turn === undefined ? undefined : lastRun(turn)
-  const waiting = waitingOf(chat)
+  const waiting = waitingOf(turn)
   return (
     <section class="chat" aria-label={`Conversation with ${chat.runner.name}`}>
       <div class="turns" ref={list} onScroll={scrolled} role="log" aria-live="off" tabIndex={0}>
@@ -36,7 +36,7 @@ export const ChatView = ({ chat, store }: { readonly chat: Chat; readonly store:
           <TurnView key={one.key} turn={one} store={store} isChosen={store.chosenTurn === one} />
         ))}
         {turn !== undefined && run !== undefined && waiting.length > 0 && (
-          <Answers key={run.runId} chat={chat} turn={turn} run={run} store={store} />
+          <Answers key={run.runId} turn={turn} waitingFor={waiting} store={store} />
         )}
       </div>
       <p class="unseen" role="status">

@@ -23,46 +23,66 @@ type Resumption = ReadonlyMap<string, Resumed>
 const nothingResumed: Resumption = new Map()
 
 /** The room of one tool call. */
-export const makeRoom = (context: ToolCallContext): Room => {
-  const inside = context.resumed?.inside
-  let resumed = nothingResumed
-  const received = new Set<Tool.Any>()
-  return {
-    toolCallId: context.call.id,
-    kept: inside?.kept,
-    resume: (toolNamed) =>
-      Effect.matchEffect(checked(context, toolNamed), {
-        onFailure: (error) => refused(context, error),
-        onSuccess: (calls) =>
-          Effect.sync(() => {
-            resumed = calls
-          })
-      }),
-    refuse: (problem) => {
-      const { call, info, resumed } = context
-      const approvalId = resumed?.approvalId ?? call.id
-      return refused(
-        context,
-        new InvalidApproval({ path: info.path, approvalId, tool: call.name, reason: "changed", problem })
-      )
-    },
-    call: (n, tool, params) =>
-      Effect.suspend(() => {
-        const call = { id: `${context.call.id}/${n}`, name: typeof tool === "string" ? tool : tool.name, params }
-        return callIn({ ...context, received }, tool, call, resumed.get(call.id))
-      }),
-    beforeInterrupt: (ns) => {
-      const { call, state, step } = context
-      return thereAgain(ns.map((n) => state.place.within(step, `${call.id}/${n}`)))
-    },
-    received: (tool) => {
-      received.add(tool)
-    },
-    suspend: (kept, waits) =>
-      Effect.flatMap(CurrentSigning, (signing) => {
-        const by = { at: context.state.info.path, within: repeatedIn(context.state), signing }
-        return Effect.fail(new RoomSuspension(insideWaits(kept, waits, by)))
-      })
+export const makeRoom = (context: ToolCallContext): Room => new RoomOf(context)
+
+/** A class, because each tool call has one and few use it. */
+class RoomOf implements Room {
+  readonly #context: ToolCallContext
+  #resumed = nothingResumed
+  #received: Set<Tool.Any> | undefined
+
+  constructor(context: ToolCallContext) {
+    this.#context = context
+  }
+
+  get toolCallId(): string {
+    return this.#context.call.id
+  }
+
+  get kept(): Room["kept"] {
+    return this.#context.resumed?.inside?.kept
+  }
+
+  resume(toolNamed: Parameters<Room["resume"]>[0]): ReturnType<Room["resume"]> {
+    return Effect.matchEffect(checked(this.#context, toolNamed), {
+      onFailure: (error) => refused(this.#context, error),
+      onSuccess: (calls) =>
+        Effect.sync(() => {
+          this.#resumed = calls
+        })
+    })
+  }
+
+  refuse(problem: string): ReturnType<Room["refuse"]> {
+    const { call, info, resumed } = this.#context
+    const approvalId = resumed?.approvalId ?? call.id
+    const error = new InvalidApproval({ path: info.path, approvalId, tool: call.name, reason: "changed", problem })
+    return refused(this.#context, error)
+  }
+
+  call(n: number, tool: AgentTool | string, params: unknown): ReturnType<Room["call"]> {
+    return Effect.suspend(() => {
+      const call = { id: `${this.toolCallId}/${n}`, name: typeof tool === "string" ? tool : tool.name, params }
+      return callIn({ ...this.#context, received: this.#received }, tool, call, this.#resumed.get(call.id))
+    })
+  }
+
+  beforeInterrupt(ns: ReadonlyArray<number>): Effect.Effect<void> {
+    const { state, step } = this.#context
+    return thereAgain(ns.map((n) => state.place.within(step, `${this.toolCallId}/${n}`)))
+  }
+
+  received(tool: Tool.Any): void {
+    // Calls that were begun before keep what was received until then.
+    if (this.#received?.has(tool) !== true) this.#received = new Set(this.#received).add(tool)
+  }
+
+  suspend(...[kept, waits]: Parameters<Room["suspend"]>): ReturnType<Room["suspend"]> {
+    return Effect.flatMap(CurrentSigning, (signing) => {
+      const { state } = this.#context
+      const by = { at: state.info.path, within: repeatedIn(state), signing }
+      return Effect.fail(new RoomSuspension(insideWaits(kept, waits, by)))
+    })
   }
 }
 

@@ -86,14 +86,18 @@ const searchesTools = (provider: string, { compat, id }: Given): boolean =>
     ? compat?.["supportsToolSearch"] === true || /^gpt-5\.[45](?!-nano)/.test(id)
     : provider === "anthropic"
 
-/** The package has the tokens up to which a request is cheap for some models of OpenAI, and a price for larger ones. */
-const tokensOf = (provider: string, model: Given): readonly [context: number | undefined, output: number] => {
+/** What the package has of the models of Azure, by name. */
+type Azure = ReadonlyMap<string, Given>
+
+/**
+ * The package has the tokens up to which a request is cheap for some models of OpenAI, and a price for larger ones. For the same ones
+ * at Azure it has all.
+ */
+const tokensOf = (provider: string, model: Given, azure: Azure): readonly [context: number, output: number] => {
   const page = pageOf(provider, model)
   const isCheapPart = model.cost.tiers?.some(({ inputTokensAbove }) => inputTokensAbove >= model.contextWindow) === true
-  return [
-    page?.context_window ?? (isCheapPart ? undefined : model.contextWindow),
-    page?.max_output_tokens ?? model.maxTokens
-  ]
+  const whole = isCheapPart ? (azure.get(model.id) ?? model) : model
+  return [page?.context_window ?? whole.contextWindow, page?.max_output_tokens ?? model.maxTokens]
 }
 
 const letter = (name: string, is: boolean | undefined): string =>
@@ -103,7 +107,7 @@ const numbersOf = ({ cacheRead, cacheWrite, input, output }: Cost): string =>
   [input, output, cacheRead, cacheWrite].map((one, at) => (at > 1 && one === 0 ? "-" : String(one))).join(" ")
 
 /** One line of the table. */
-const lineOf = (provider: string, model: Given): string => {
+const lineOf = (provider: string, model: Given, azure: Azure): string => {
   // The package lists only models that call tools.
   const flags = [
     letter("t", true),
@@ -115,8 +119,8 @@ const lineOf = (provider: string, model: Given): string => {
   const above = (model.cost.tiers ?? []).map((tier) => ` >${tier.inputTokensAbove} ${numbersOf(tier)}`)
   // What costs nothing here has no price in the data.
   const price = model.cost.input + model.cost.output > 0 ? ` ${numbersOf(model.cost)}${above.join("")}` : ""
-  const [context, output] = tokensOf(provider, model)
-  return `${model.id} ${context ?? "-"} ${output} ${flags}${price}`
+  const [context, output] = tokensOf(provider, model, azure)
+  return `${model.id} ${context} ${output} ${flags}${price}`
 }
 
 /**
@@ -143,6 +147,19 @@ const pageLines = (known: ReadonlySet<string>): ReadonlyArray<string> =>
     return [`${id} ${context_window} ${max_output_tokens} ${flags.join("")}`]
   })
 
+const regional = /^(us|eu|apac|au|jp|ca|in|global|us-gov)\.(?=.*\.)/
+
+/** Bedrock has many models once more for each region: those that are alike in all share a line, `NAME@REGION,REGION`. */
+const byRegion = (lines: ReadonlyArray<string>): ReadonlyArray<string> => {
+  const regions = new Map<string, Array<string>>()
+  for (const line of lines) {
+    const region = regional.exec(line)?.[1]
+    const key = line.slice(region === undefined ? 0 : region.length + 1)
+    regions.set(key, [...(regions.get(key) ?? []), region ?? "-"])
+  }
+  return [...regions].map(([line, all]) => (all.join() === "-" ? line : line.replace(" ", `@${all.join()} `)))
+}
+
 const read = (folder: string, file: string): unknown => JSON.parse(fs.readFileSync(path.join(folder, file), "utf8"))
 
 const download = async (to: string): Promise<string> => {
@@ -158,13 +175,21 @@ const download = async (to: string): Promise<string> => {
 
 const moduleOf = (folder: string): string => {
   const { generatedAt } = read(folder, ".manifest.json") as { readonly generatedAt: string }
+  const chatOf = (file: string): ReadonlyArray<Given> => {
+    const byApi = read(folder, `${file}.json`) as Readonly<Record<string, Readonly<Record<string, Given>>>>
+    return Object.values(byApi)
+      .flatMap((models) => Object.values(models))
+      .filter(({ type }) => type === "chat")
+  }
+  const azure: Azure = new Map(chatOf(providers.azure).map((model) => [model.id, model]))
+  const openai = new Set(chatOf(providers.openai).map((model) => lineOf("openai", model, azure)))
   const blocks = Object.entries(providers).map(([ours, theirs]) => {
-    const byApi = read(folder, `${theirs}.json`) as Readonly<Record<string, Readonly<Record<string, Given>>>>
-    const models = Object.values(byApi).flatMap((some) => Object.values(some))
-    const chat = models.filter(({ type }) => type === "chat")
+    const chat = chatOf(theirs)
     const own = ours === "openai" ? pageLines(new Set(chat.map(({ id }) => id))) : []
-    const lines = [...chat.map((model) => lineOf(ours, model)), ...own]
-    return `@${ours}\n${lines.join("\n")}`
+    const lines = [...chat.map((model) => lineOf(ours, model, azure)), ...own]
+    // What is the same at Azure is left out there.
+    const kept = ours === "azure" ? lines.filter((line) => !openai.has(line)) : byRegion(lines)
+    return `@${ours}\n${kept.join("\n")}`
   })
   return `/**
  * What models can do, made by \`npm run catalog\` of the data of ${source} ${version}, Copyright (c) Mario Zechner, under
@@ -176,7 +201,8 @@ export const date = "${generatedAt.slice(0, 10)}"
  * One model a line, below its provider: its name, the tokens of its context, those of an answer, and letters for what it can do,
  * large ones for what it cannot (t tools, i images, r reasoning, s schemas, q the provider's search of tools). Then US dollars for
  * a million tokens of input, output, input read from the cache and input written to it, where they are known, and the same for
- * requests with more tokens than a number.
+ * requests with more tokens than a number. A name with \`@\` is for the regions after it, where \`-\` stands for the name alone. Models of OpenAI are the
+ * same at Azure unless they are there.
  */
 export const table: string = ${JSON.stringify(blocks.join("\n"))}
 `

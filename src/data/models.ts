@@ -141,17 +141,30 @@ export const linesOf = (table: string): ReadonlyArray<readonly [provider: string
 
 let read: Catalog | undefined
 
+/** The names of a line: `NAME@-,eu` is `NAME` and `eu.NAME`. */
+const namesIn = (text: string): ReadonlyArray<string> => {
+  const [name = "", regions] = text.split("@")
+  return regions === undefined
+    ? [name]
+    : regions.split(",").map((region) => (region === "-" ? name : `${region}.${name}`))
+}
+
 /** The catalog of the package, read when it is first needed. */
 export const catalog = (): Catalog => {
   if (read !== undefined) return read
   const entries: Record<string, Capabilities> = { ...others }
   for (const [provider, line] of linesOf(Shipped.table)) {
-    const [name, context, output, letters, ...numbers] = line.split(" ")
-    entries[`${provider}:${name!}`] = {
+    const [names, context, output, letters, ...numbers] = line.split(" ")
+    const known: Capabilities = {
       ...abilitiesOf(letters!),
-      ...(context === "-" ? {} : { contextTokens: Number(context) }),
+      contextTokens: Number(context),
       outputTokens: Number(output),
       ...(numbers.length === 0 ? {} : { price: readPrice(numbers) })
+    }
+    for (const name of namesIn(names!)) {
+      entries[`${provider}:${name}`] = known
+      // Those of Azure come later.
+      if (provider === "openai") entries[`azure:${name}`] = known
     }
   }
   return (read = entries)

@@ -92,7 +92,7 @@ describe("a program", () => {
     it.live(`is stopped: ${name}`, () =>
       Effect.gen(function* () {
         const { done, reason } = yield* errorOf(`await tools.double({ n: 1 }); ${source}`, [double], {
-          turnTimeout: "200 millis"
+          turnTimeout: "500 millis"
         })
         // The last one can also run out of memory first.
         assert.include(["Time", "Memory"], reason)

@@ -287,6 +287,7 @@ const Kind = Schema.Literals([
   "team",
   "handoffs",
   "agent",
+  "evaluator-optimizer",
   "plan-execute-evaluate"
 ])
 const Shape = Schema.Array(
@@ -319,7 +320,10 @@ describe("graphs", () => {
       for (const [index, a] of solid.entries()) {
         for (const b of solid.slice(index + 1)) assert.isFalse(overlap(a, b), JSON.stringify([a, b]))
       }
-      for (const { from, to } of edges) assert.isTrue(from.every(Number.isFinite) && to.every(Number.isFinite))
+      for (const { around = 0, from, to } of edges) {
+        assert.isTrue(from[0] >= 0 && to[0] >= 0 && Math.max(from[0], to[0], around) <= width)
+        assert.isTrue(from[1] >= 0 && to[1] >= 0 && Math.max(from[1], to[1]) <= height)
+      }
     }
   )
 

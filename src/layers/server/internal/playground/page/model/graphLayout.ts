@@ -25,6 +25,8 @@ export interface Edge {
   /** Lit when this has run. */
   readonly key: string | undefined
   readonly isDotted: boolean
+  /** How far right a line back from the last part to the first goes, around what is between; taken where that has run again. */
+  readonly around: number | undefined
   readonly label: string
 }
 
@@ -46,8 +48,11 @@ const gap = 18
 const rowGap = 34
 const padding = 14
 const titleHeight = 26
-const widest = 900
+const widest = 520
 const charWidth = 7
+const titleCharWidth = 6.4
+/** How far a line back stands out. */
+const loopWidth = 40
 
 const widthOf = (label: string): number => Math.max(64, Math.ceil(cut(label, 28).length * charWidth) + 28)
 
@@ -64,7 +69,8 @@ const moved = ({ edges, nodes }: Layout, dx: number, dy: number): Pick<Layout, "
   edges: edges.map((edge) => ({
     ...edge,
     from: [edge.from[0] + dx, edge.from[1] + dy] as const,
-    to: [edge.to[0] + dx, edge.to[1] + dy] as const
+    to: [edge.to[0] + dx, edge.to[1] + dy] as const,
+    around: edge.around === undefined ? undefined : edge.around + dx
   }))
 })
 
@@ -108,6 +114,7 @@ const rowOf = (parts: ReadonlyArray<Placed>): Row => {
 
 interface Link {
   readonly isDotted?: boolean
+  /** Stands once, beside the first of several lines. */
   readonly label?: string
 }
 
@@ -124,7 +131,10 @@ const stack = (rows: ReadonlyArray<ReadonlyArray<Placed>>, links: ReadonlyArray<
     const tops = row.parts.map((one) => [left + one.x + one.part.width / 2, y + one.y] as const)
     const { isDotted = false, label = "" } = links[index - 1] ?? {}
     row.parts.forEach(({ part }, i) => {
-      for (const from of above) edges.push({ from, to: tops[i]!, key: part.key, isDotted, label })
+      above.forEach((from, j) => {
+        const isFirst = i === 0 && j === 0
+        edges.push({ from, to: tops[i]!, key: part.key, isDotted, around: undefined, label: isFirst ? label : "" })
+      })
     })
     for (const one of row.parts) {
       const inner = moved(one.part, left + one.x, y + one.y)
@@ -137,10 +147,28 @@ const stack = (rows: ReadonlyArray<ReadonlyArray<Placed>>, links: ReadonlyArray<
   return { width, height: Math.max(0, y - rowGap), nodes, edges }
 }
 
+/** Puts parts below a picture. */
+const below = (inner: Layout, parts: ReadonlyArray<Placed>): Layout =>
+  parts.length === 0 ? inner : stack([[{ ...inner, key: undefined }], parts])
+
+/** Adds a line back from the last part to the first, which may run again. */
+const looped = (inner: Layout, first: Placed | undefined, label: string): Layout => {
+  const solid = inner.nodes.filter(({ shape }) => shape !== "frame")
+  const [top, bottom] = [solid[0], solid.at(-1)]
+  if (first === undefined || top === undefined || bottom === undefined || top === bottom) return inner
+  const side = (node: Node) => [node.x + node.width, node.y + node.height / 2] as const
+  const back: Edge = { from: side(bottom), to: side(top), key: first.key, isDotted: true, around: inner.width, label }
+  // On both sides, so that the parts stay in the middle.
+  const wide = loopWidth + label.length * titleCharWidth
+  const { edges, nodes } = moved({ ...inner, edges: [...inner.edges, back] }, wide, 0)
+  return { width: inner.width + wide * 2, height: inner.height, nodes, edges }
+}
+
 const framed = (label: string, key: string, inner: Layout): Placed => {
-  const width = Math.max(inner.width, widthOf(label) - 20) + padding * 2
+  const title = cut(label, 60)
+  const width = Math.max(inner.width, Math.ceil(title.length * titleCharWidth)) + padding * 2
   const height = inner.height + padding * 2 + titleHeight
-  const frame: Node = { shape: "frame", key, label: cut(label, 60), x: 0, y: 0, width, height }
+  const frame: Node = { shape: "frame", key, label: title, x: 0, y: 0, width, height }
   const { edges, nodes } = moved(inner, (width - inner.width) / 2, padding + titleHeight)
   return { key, width, height, nodes: [frame, ...nodes], edges }
 }
@@ -185,9 +213,12 @@ const members = (graph: Graph, path: ReadonlyArray<string>): Layout => {
   const all = graph.members.map(of)
   switch (graph.kind) {
     case "chain":
-    case "evaluator-optimizer":
-    case "conversation":
       return stack(all.map((one) => [one]))
+    case "evaluator-optimizer":
+    case "conversation": {
+      const label = graph.kind === "conversation" ? "answer" : "revise"
+      return looped(stack(all.map((one) => [one])), all[0], label)
+    }
     case "fallback":
       return stack(
         all.map((one) => [one]),
@@ -200,7 +231,9 @@ const members = (graph: Graph, path: ReadonlyArray<string>): Layout => {
     case "plan-execute-evaluate": {
       const stage = (...roles: ReadonlyArray<string>) =>
         all.filter((_, index) => roles.includes(graph.members[index]!.role ?? "worker"))
-      return stack([stage("planner"), stage("worker", "executor"), stage("evaluator"), stage("combine")])
+      const stages = [stage("planner"), stage("worker", "executor"), stage("evaluator")]
+      const judged = stage("evaluator").length > 0 ? looped(stack(stages), all[0], "plan again") : stack(stages)
+      return below(judged, stage("combine"))
     }
     default: {
       const isLast = (_: Placed, index: number) => graph.members[index]!.role === "combine"

@@ -148,13 +148,19 @@ const EdgeView = ({ edge, seen }: { readonly edge: Edge; readonly seen: Readonly
   const [x1, y1] = edge.from
   const [x2, y2] = edge.to
   const bend = Math.max(10, (y2 - y1) / 2)
-  const isTaken = edge.key !== undefined && seen.has(edge.key)
-  const line = `M${x1} ${y1} C${x1} ${y1 + bend} ${x2} ${y2 - bend} ${x2} ${y2 - 1}`
+  const own = edge.key === undefined ? undefined : seen.get(edge.key)
+  const isTaken = own !== undefined && (edge.around === undefined || own.count + own.open > 1)
+  // A curve comes three quarters of the way to where its handles are.
+  const out = edge.around === undefined ? 0 : Math.max(x1, x2) + ((edge.around - Math.max(x1, x2) + 16) * 4) / 3
+  const line =
+    edge.around === undefined
+      ? `M${x1} ${y1} C${x1} ${y1 + bend} ${x2} ${y2 - bend} ${x2} ${y2 - 1}`
+      : `M${x1} ${y1} C${out} ${y1} ${out} ${y2} ${x2 + 1} ${y2}`
   return (
     <g class={`edge${isTaken ? " taken" : ""}${edge.isDotted ? " dotted" : ""}`}>
       <path d={line} marker-end="url(#arrow)" />
       {edge.label !== "" && (
-        <text x={(x1 + x2) / 2 + 6} y={(y1 + y2) / 2 + 4}>
+        <text x={edge.around === undefined ? (x1 + x2) / 2 + 6 : edge.around + 20} y={(y1 + y2) / 2 + 4}>
           {edge.label}
         </text>
       )}

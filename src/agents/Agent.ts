@@ -68,6 +68,8 @@ export interface Agent<out A, out E, out R> extends Runner.Runner<Prompt.RawInpu
   readonly output: Schema.Schema<A>
   /** @internal The same agent with other options; see {@link with_}. */
   readonly vary: (options: Options) => Agent<A, unknown, unknown>
+  /** @internal What it was made of; `undefined` where `vary` does not need it. */
+  readonly options: Options | undefined
 }
 
 /** The argument of `stopWhen` and of a `toolChoice` function. */
@@ -293,28 +295,32 @@ export const erased = (name: string, options: Options): Agent<unknown, unknown, 
     {
       body: (input: Prompt.RawInput, state: RunState) => Loop.run(plan, input, state),
       input: conversation,
-      output: output === Schema.String ? text : () => output,
+      output: output === Schema.String ? text : Schemas.always(output),
       observers: nothing,
       structure: () => structureOf(plan, options)
     },
-    {
-      output,
-      vary: (others) => erased(name, { ...options, ...others })
-    }
+    { output, vary: varied, options }
   )
+}
+
+/** Shared by all agents that are made of options. */
+function varied(this: Agent<unknown, unknown, unknown>, others: Options): Agent<unknown, unknown, unknown> {
+  return erased(this.name, { ...this.options, ...others })
 }
 
 /** Shared by all agents. */
 const conversation = Schemas.always(Schemas.conversation)
 const text = Schemas.always(Schema.String)
 
+type Own<A, E, R> = Pick<Agent<A, E, R>, "output" | "vary"> & Partial<Pick<Agent<A, E, R>, "options">>
+
 /** @internal An agent with a definition of its own. */
 export const fromDefinition = <A, E, R>(
   name: string,
   description: string | undefined,
   definition: Runner.Definition<Prompt.RawInput, A, E, R>,
-  { output, vary }: Pick<Agent<A, E, R>, "output" | "vary">
-): Agent<A, E, R> => ({ ...Runner.fromDefinition(name, description, definition), output, vary })
+  { options, output, vary }: Own<A, E, R>
+): Agent<A, E, R> => Object.assign(Runner.fromDefinition(name, description, definition), { output, vary, options })
 
 /** The services that a copy needs in addition: it has a model already, its own or that of its caller. */
 type AddedServices<O, Returned> = Exclude<Services<O, Returned>, LanguageModel.LanguageModel>
@@ -375,7 +381,8 @@ const structureOf = (plan: Spec.AgentSpec, options: Options): Structure => ({
 })
 
 /** What two versions of an agent differ by. A function is known by its text. */
-const traitsOf = ({ output, tools, ...plan }: Spec.AgentSpec, options: Options): Schema.Json => {
+const traitsOf = (plan: Spec.AgentSpec, options: Options): Schema.Json => {
+  const { limits, output, tools } = plan
   const described = [...tools.byName].map(([name, entry]) => {
     const tool = AgentTool.isAgentTool(entry) ? entry.tool : entry
     return [name, Tool.isProviderDefined(tool) ? null : (tool.description ?? null)]
@@ -386,7 +393,7 @@ const traitsOf = ({ output, tools, ...plan }: Spec.AgentSpec, options: Options):
     tools: described,
     toolChoice: textOf(plan.toolChoice),
     stopWhen: textOf(plan.stopWhen),
-    limits: [plan.maxSteps, plan.onMaxSteps, plan.maxToolCalls, plan.maxToolCallsPerStep, plan.outputRepairs],
+    limits: [plan.maxSteps, limits.onMaxSteps, limits.maxToolCalls, limits.maxToolCallsPerStep, limits.outputRepairs],
     around: [...middlewareOf(options), ...(options.use ?? nothing)].map(({ name }) => name)
   })
 }
@@ -412,14 +419,7 @@ const makePlan = (name: string, options: Options): Spec.AgentSpec => {
   assertShape(name, options)
   const tools = toolsOf(options, name)
   assertFree(name, options, tools)
-  const sources = directOf(options).filter(ToolSource.isToolSource)
-  const maxSteps = countOf("maxSteps", options.maxSteps, 16, problem)
-  const concurrency = options.toolConcurrency ?? 8
-  if (concurrency !== "unbounded" && !isCount(concurrency)) {
-    throw problem(`toolConcurrency is ${concurrency}`, 'Use a whole number from 1, or "unbounded"')
-  }
-  const outputRepairs = options.outputRepairs ?? 1
-  if (!isCount(outputRepairs + 1)) throw problem(`outputRepairs is ${outputRepairs}`, "Use a whole number from 0")
+  const sources = sourcesOf(directOf(options))
   return {
     name,
     description: options.description,
@@ -430,25 +430,62 @@ const makePlan = (name: string, options: Options): Spec.AgentSpec => {
     // What a source will give is not known yet.
     toolChoice:
       sources.length > 0 ? (options.toolChoice ?? "auto") : checkedChoice(options.toolChoice ?? "auto", tools, problem),
+    maxSteps: countOf("maxSteps", options.maxSteps, 16, problem),
+    limits: limitsOf(name, options, problem),
+    stopWhen: options.stopWhen,
+    output:
+      options.output === undefined || options.output === Schema.String
+        ? undefined
+        : makeSpec(subjectOf(name), name, options.output),
+    encode: encoderOf(options.output),
+    middleware: ownMiddleware(middlewareOf(options))
+  }
+}
+
+const sourcesOf = (direct: ReadonlyArray<AnyDirect>): ReadonlyArray<ToolSource.Any> =>
+  direct.length === 0 ? nothing : direct.filter(ToolSource.isToolSource)
+
+type Problem = (what: string, remedy: string) => InvalidDefinition
+
+/** The limits of the options. Those of an agent that has none of its own are shared: programs make thousands of agents. */
+const limitsOf = (name: string, options: Options, problem: Problem): Spec.Limits =>
+  hasLimits(options) ? ownLimits(name, options, problem) : noLimits
+
+/** Each by its name: a loop over names would take a tenth of the time in which an agent is made. */
+const hasLimits = (options: Options): boolean =>
+  options.toolConcurrency !== undefined ||
+  options.toolTimeout !== undefined ||
+  options.toolRetry !== undefined ||
+  options.onMaxSteps !== undefined ||
+  options.maxToolCalls !== undefined ||
+  options.maxToolCallsPerStep !== undefined ||
+  options.onMaxToolCalls !== undefined ||
+  options.onLength !== undefined ||
+  options.maxAnswerSize !== undefined ||
+  options.outputRepairs !== undefined ||
+  options.retry !== undefined ||
+  options.reasoning !== undefined ||
+  options.cache !== undefined
+
+const ownLimits = (name: string, options: Options, problem: Problem): Spec.Limits => {
+  const concurrency = options.toolConcurrency ?? 8
+  if (concurrency !== "unbounded" && !isCount(concurrency)) {
+    throw problem(`toolConcurrency is ${concurrency}`, 'Use a whole number from 1, or "unbounded"')
+  }
+  const outputRepairs = options.outputRepairs ?? 1
+  if (!isCount(outputRepairs + 1)) throw problem(`outputRepairs is ${outputRepairs}`, "Use a whole number from 0")
+  return {
     toolConcurrency: concurrency === "unbounded" ? Number.POSITIVE_INFINITY : concurrency,
     toolTimeout:
       options.toolTimeout === undefined ? undefined : durationOf(subjectOf(name), "toolTimeout", options.toolTimeout),
     toolRetry: options.toolRetry,
-    maxSteps,
     onMaxSteps: options.onMaxSteps ?? "fail",
     maxToolCalls: countOf("maxToolCalls", options.maxToolCalls, 500, problem),
     maxToolCallsPerStep: countOf("maxToolCallsPerStep", options.maxToolCallsPerStep, 64, problem),
     onMaxToolCalls: options.onMaxToolCalls ?? "return",
     onLength: options.onLength ?? "fail",
     maxAnswerSize: countOf("maxAnswerSize", options.maxAnswerSize, 16 * 1024 * 1024, problem),
-    stopWhen: options.stopWhen,
-    output:
-      options.output === undefined || options.output === Schema.String
-        ? undefined
-        : makeSpec(subjectOf(name), name, options.output),
     outputRepairs,
-    encode: encoderOf(options.output),
-    middleware: ownMiddleware(middlewareOf(options)),
     retry: options.retry,
     settings: settingsOf(options, problem)
   }
@@ -537,6 +574,8 @@ const countOf = (
 }
 
 const isCount = (n: number): boolean => n >= 1 && (Number.isInteger(n) || n === Number.POSITIVE_INFINITY)
+
+const noLimits = ownLimits("", {}, (problem, remedy) => new InvalidDefinition({ subject: "limits", problem, remedy }))
 
 const subjectOf = (name: string): string => `agent "${name}"`
 

@@ -184,7 +184,7 @@ const managing = (
   workers: ReadonlyArray<AgentTool.Any>,
   within: Within
 ): Agent.Agent<unknown, unknown, unknown> => {
-  const { definition, description, name, output, vary } = agent
+  const { definition, description, name, output } = agent
   return Agent.fromDefinition(
     name,
     description,
@@ -205,7 +205,7 @@ const managing = (
       output,
       vary: (others) => {
         const tools = others.tools === undefined ? undefined : [...others.tools, ...workers]
-        return managing(vary(tools === undefined ? others : { ...others, tools }), workers, within)
+        return managing(agent.vary(tools === undefined ? others : { ...others, tools }), workers, within)
       }
     }
   )

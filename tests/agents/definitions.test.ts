@@ -213,3 +213,40 @@ describe("a run", () => {
     })
   )
 })
+
+describe("a limit of an agent that is its only option", () => {
+  const wrong = {
+    toolConcurrency: 0,
+    toolTimeout: "soon",
+    maxToolCalls: 0,
+    maxToolCallsPerStep: 0,
+    maxAnswerSize: 0,
+    outputRepairs: -1,
+    reasoning: "none at all",
+    cache: "always"
+  }
+  for (const [option, value] of Object.entries(wrong)) {
+    async(`is looked at: ${option}`, () => {
+      const { message } = refusal(loosely("a", { [option]: value }))
+      assert.include(message, `${option} is `)
+    })
+  }
+
+  it.effect("counts, and those of another agent stay as they are", () =>
+    Effect.gen(function* () {
+      const calls = { toolCalls: [t, t].map(({ tool }, n) => ({ id: `c${n}`, name: tool.name, params: {} })) }
+      const cut = { text: "It is", finishReason: "length" as const }
+      const ends = (options: Parameters<typeof Agent.make>[1], turn: TestModel.Turn) =>
+        Effect.map(Effect.exit(Agent.make("a", { tools: [t], ...options } as {}).run("go")), (exit) =>
+          Exit.isSuccess(exit) ? exit.value : (Cause.squash(exit.cause) as { readonly _tag: string })._tag
+        ).pipe(Effect.provide(TestModel.layer([turn, "done"], { unused: "ignore" })))
+      assert.strictEqual(yield* ends({ maxToolCalls: 1, onMaxToolCalls: "fail" }, calls), "MaxToolCallsExceeded")
+      assert.strictEqual(yield* ends({ onMaxToolCalls: "fail", maxToolCallsPerStep: 1 }, calls), "MaxToolCallsExceeded")
+      assert.strictEqual(yield* ends({}, calls), "done")
+      assert.strictEqual(yield* ends({ onLength: "accept" }, cut), "It is")
+      assert.strictEqual(yield* ends({}, cut), "OutputTruncated")
+      assert.strictEqual(yield* ends({ onMaxSteps: "answer", maxSteps: 1 }, calls), "done")
+      assert.strictEqual(yield* ends({ maxSteps: 1 }, calls), "MaxStepsExceeded")
+    })
+  )
+})

@@ -268,7 +268,7 @@ class Loop implements Listing {
         return spec.output === undefined ? this.#last.text : yield* this.#finalAnswer()
       }
     }
-    if (spec.onMaxSteps === "answer") return yield* this.#finalAnswer()
+    if (spec.limits.onMaxSteps === "answer") return yield* this.#finalAnswer()
     return yield* Effect.fail(new RunError.MaxStepsExceeded({ ...this.#transcript.failure(), maxSteps: spec.maxSteps }))
   }
 
@@ -332,9 +332,9 @@ class Loop implements Listing {
     this.#tools = {
       byName: spec.tools.byName,
       toolkit: toolkit === undefined ? undefined : Effect.isEffect(toolkit) ? yield* toolkit : toolkit,
-      concurrency: spec.toolConcurrency,
-      timeout: spec.toolTimeout,
-      retry: spec.toolRetry,
+      concurrency: spec.limits.toolConcurrency,
+      timeout: spec.limits.toolTimeout,
+      retry: spec.limits.toolRetry,
       messages: () => [...this.#transcript.messages],
       resumed: nothingResumed,
       middleware: this.#toolStages,
@@ -442,16 +442,16 @@ class Loop implements Listing {
       toolkit: this.#forModel,
       toolChoice: this.#possible(toolChoice),
       output: spec.output,
-      retry: spec.retry,
-      maxAnswerSize: spec.maxAnswerSize
+      retry: spec.limits.retry,
+      maxAnswerSize: spec.limits.maxAnswerSize
     }
     if (stages !== undefined && (stages.model.length > 0 || stages.part.length > 0)) {
       const ask = (model: ModelCall.ResolvedModel, request: ModelCall.Request) => this.#ask(model, request)
       const maxSteps = spec.maxSteps + this.#resolver.repairs
-      const { settings } = spec
+      const { settings } = spec.limits
       return callThrough({ stages, state: this.#state, model: this.#model, request, maxSteps, settings, ask })
     }
-    return Effect.map(withOwn(spec.settings, this.#ask(this.#model, request)), (turn) => {
+    return Effect.map(withOwn(spec.limits.settings, this.#ask(this.#model, request)), (turn) => {
       this.#state.bill.addAnswer(turn)
       return turn
     })
@@ -505,7 +505,7 @@ class Loop implements Listing {
       return this.#transcript.prompt()
     }
     const beyond = this.#beyondLimit(calls.length)
-    if (beyond !== undefined && this.#spec.onMaxToolCalls === "fail") {
+    if (beyond !== undefined && this.#spec.limits.onMaxToolCalls === "fail") {
       transcript(this.#resolver.refuse(calls, step, "the run has failed, because there are too many calls"))
       return Effect.fail(new RunError.MaxToolCallsExceeded({ ...this.#transcript.failure(), step, ...beyond }))
     }
@@ -523,7 +523,7 @@ class Loop implements Listing {
 
   /** Counts a call inside of a tool call, which has no limit of its step; gives why it is not made, beyond that of the run. */
   #countInnerCall(): string | undefined {
-    const { maxToolCalls } = this.#spec
+    const { maxToolCalls } = this.#spec.limits
     if (this.#callCount >= maxToolCalls) return notMade({ per: "run", limit: maxToolCalls, asked: this.#callCount + 1 })
     this.#callCount++
     return undefined
@@ -531,7 +531,7 @@ class Loop implements Listing {
 
   /** The limit that `count` more calls would exceed; where both would, the one that allows fewer calls. */
   #beyondLimit(count: number): Beyond | undefined {
-    const { maxToolCalls, maxToolCallsPerStep } = this.#spec
+    const { maxToolCalls, maxToolCallsPerStep } = this.#spec.limits
     const left = Math.max(0, maxToolCalls - this.#callCount)
     if (count <= Math.min(left, maxToolCallsPerStep)) return undefined
     return left < maxToolCallsPerStep
@@ -591,7 +591,7 @@ class Loop implements Listing {
   *#finalAnswer(): Yields<unknown> {
     this.#askForAnswer()
     // One call, the allowed corrections of a typed answer, and one more for a model that goes on calling tools.
-    for (let extra = 0; extra <= this.#spec.outputRepairs + 1; extra++) {
+    for (let extra = 0; extra <= this.#spec.limits.outputRepairs + 1; extra++) {
       const next = yield* this.#takeStep("none")
       if (next.done) return next.output
     }

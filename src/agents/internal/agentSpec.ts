@@ -35,6 +35,23 @@ export interface StepInfo {
   readonly transcript: Prompt.Prompt
 }
 
+/** What bounds an agent, and how its model is asked: the same for all agents that say nothing of it. */
+export interface Limits {
+  readonly toolConcurrency: number
+  readonly toolTimeout: Duration.Duration | undefined
+  readonly toolRetry: Retry | undefined
+  readonly onMaxSteps: "fail" | "answer"
+  readonly maxToolCalls: number
+  readonly maxToolCallsPerStep: number
+  readonly onMaxToolCalls: "return" | "fail"
+  readonly onLength: "fail" | "accept"
+  readonly maxAnswerSize: number
+  readonly outputRepairs: number
+  readonly retry: Schedule.Schedule<unknown, AiError.AiError> | "none" | undefined
+  /** How its model is to answer: what it has set itself; `undefined` for nothing. */
+  readonly settings: CallSettings | undefined
+}
+
 /** Everything an agent's definition says, checked and made ready. */
 export interface AgentSpec {
   readonly name: string
@@ -49,24 +66,12 @@ export interface AgentSpec {
   /** Where more come from at each step. */
   readonly sources: ReadonlyArray<ToolSource>
   readonly toolChoice: LanguageModel.ToolChoice<string> | ((info: StepInfo) => LanguageModel.ToolChoice<string>)
-  readonly toolConcurrency: number
-  readonly toolTimeout: Duration.Duration | undefined
-  readonly toolRetry: Retry | undefined
   readonly maxSteps: number
-  readonly onMaxSteps: "fail" | "answer"
-  readonly maxToolCalls: number
-  readonly maxToolCallsPerStep: number
-  readonly onMaxToolCalls: "return" | "fail"
-  readonly onLength: "fail" | "accept"
-  readonly maxAnswerSize: number
+  readonly limits: Limits
   readonly stopWhen: ((info: StepInfo) => boolean | Effect.Effect<boolean, unknown, unknown>) | undefined
   readonly output: OutputSpec | undefined
   /** Encodes the output as JSON. */
   readonly encode: (output: unknown) => Schema.Json
   /** The agent's own middleware. */
   readonly middleware: Own | undefined
-  readonly outputRepairs: number
-  readonly retry: Schedule.Schedule<unknown, AiError.AiError> | "none" | undefined
-  /** How its model is to answer: what it has set itself; `undefined` for nothing. */
-  readonly settings: CallSettings | undefined
 }

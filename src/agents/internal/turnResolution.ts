@@ -56,7 +56,7 @@ export class TurnResolver {
       this.#paused = text
       return Effect.succeed(continueLoop)
     }
-    const isCut = finishReason === "length" && this.#spec.onLength === "fail"
+    const isCut = finishReason === "length" && this.#spec.limits.onLength === "fail"
     // A model that thinks can spend all its tokens before it has said a word.
     if (text.trim() === "" && !turn.hasFiles && !isCut) return this.#nudge(turn, step)
     if (this.#spec.output !== undefined) return this.#decode(this.#spec.output, text, finishReason, step)
@@ -106,7 +106,7 @@ export class TurnResolver {
     return output.decode(text).pipe(
       Effect.map((value): Next => ({ done: true, output: value })),
       Effect.catch((issue) => {
-        if (this.repairs >= this.#spec.outputRepairs) {
+        if (this.repairs >= this.#spec.limits.outputRepairs) {
           return Effect.fail(
             new RunError.InvalidOutput({
               ...this.#transcript.failure(),

@@ -336,8 +336,9 @@ export const decide = (self: Named, key: string, id: string, decision: Approved 
   Effect.flatMap(Engine, (engine) => engine.decide(ref(self, key), id, JSON.parse(JSON.stringify(decision)) as Json))
 
 /**
- * Has a run that failed or was interrupted go on from the steps that are kept; those that failed are made again. Fails with
- * `DurableError` for a run that has not ended so, and for one of which something was undone (`Runner.withCompensation`).
+ * Has a run that failed or was interrupted go on from the steps that are kept; those that failed are made again. Its events
+ * have the end of each try. Fails with `DurableError` for a run that has not ended so, and for one of which something was
+ * undone (`Runner.withCompensation`).
  */
 export const retry = (self: Named, key: string): At<void> =>
   Effect.flatMap(Engine, (engine) => engine.retry(ref(self, key)))

@@ -116,6 +116,8 @@ it.live("a run that failed is tried again: what it has done is kept, and what fa
     yield* Durable.retry(flaky, "x")
     expect(yield* flaky.run("x")).toBe("x up")
     expect(log).toEqual(["first", "second", "second"])
+    const events = yield* Stream.runCollect(Durable.events(flaky, "x"))
+    expect(events.map(({ _tag }) => _tag)).toEqual(["RunStarted", "RunFailed", "RunCompleted"])
     expect(yield* Effect.flip(Durable.retry(flaky, "x"))).toMatchObject({ _tag: "DurableError" })
   }).pipe(Effect.provide(inFile))
 )

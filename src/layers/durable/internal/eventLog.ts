@@ -35,7 +35,9 @@ const varying: ReadonlySet<string> = new Set([
   "transcript",
   "discardFrom",
   "usage",
-  "cost"
+  "cost",
+  // Branches that end at about the same time may end in another order.
+  "done"
 ])
 
 /** The same text for two records of one event. */
@@ -63,12 +65,17 @@ export class EventLog {
   readonly #numbers: Array<readonly [seq: number, kept: number]> = []
   readonly #one = Semaphore.makeUnsafe(1)
   #pending: Array<RunEvent> = []
+  /** How many items each run has seen end. */
+  readonly #done = new Map<string, number>()
+  readonly #generation: number
   #next = 0
   #written = 0
-  #isClosed = false
+  #ends = 0
 
-  constructor(write: Write, kept: ReadonlyArray<RunEvent>) {
+  /** `generation`: how often the run was tried again. Each try before this one has left an end among what is kept. */
+  constructor(write: Write, kept: ReadonlyArray<RunEvent>, generation: number) {
     this.#write = write
+    this.#generation = generation
     for (const event of kept) {
       this.#next = event.seq + 1
       this.#note(event)
@@ -92,11 +99,12 @@ export class EventLog {
 
   /** Whether the run's last event is there. */
   get isClosed(): boolean {
-    return this.#isClosed
+    return this.#ends > this.#generation
   }
 
-  /** Takes an event of this execution. */
+  /** Takes an event of this execution. After the run's last event, which an earlier execution may have kept, it is nothing new. */
   add(event: RunEvent): void {
+    if (this.isClosed) return
     this.#numbers.push([event.seq, this.#next])
     if (isDelta(event)) return this.#addDelta(event)
     if (this.#wasKept(event)) return
@@ -146,7 +154,9 @@ export class EventLog {
   }
 
   #note(event: RunEvent): void {
-    if (event.path.length === 1 && isTerminal(event)) this.#isClosed = true
+    if (event.path.length === 1 && isTerminal(event)) this.#ends++
+    if (event._tag === "ItemCompleted") this.#done.set(event.runId, event.done)
+    if (event._tag === "RunRetried") this.#done.delete(event.runId)
     if (event._tag === "StepStarted" || !("toolCallId" in event || isOfModel.has(event._tag)) || !("step" in event))
       return
     const sent = this.#sentOf(event)
@@ -161,13 +171,18 @@ export class EventLog {
       this.#pending[this.#pending.length - 1] = { ...last, delta: last.delta + event.delta }
       return
     }
-    const seq = this.#next++
-    const kept =
-      "discardFrom" in event && event.seq !== 0
-        ? { ...event, seq, discardFrom: this.#numberOf(event.discardFrom) }
-        : { ...event, seq }
+    const kept = this.#numbered(event)
     this.#note(kept)
     this.#pending.push(kept)
+  }
+
+  /** The event with the numbers that it has among what is kept. */
+  #numbered(event: RunEvent): RunEvent {
+    const seq = this.#next++
+    if (event._tag === "ItemCompleted") return { ...event, seq, done: (this.#done.get(event.runId) ?? 0) + 1 }
+    return "discardFrom" in event && event.seq !== 0
+      ? { ...event, seq, discardFrom: this.#numberOf(event.discardFrom) }
+      : { ...event, seq }
   }
 
   /** The number that the log gave to an event of this execution. */

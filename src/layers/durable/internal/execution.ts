@@ -119,7 +119,8 @@ const once = (claim: Claim, program: Program, on: Surroundings): Effect.Effect<V
     const execution = Journal.make(host, `run_${claim.run.id}`)
     const log = new EventLog(
       (first, events) => Effect.tap(persist(tables.addEvents(claim, first, events.map(encodeEvent))), () => on.nudge),
-      yield* persist(keptEvents(tables, claim, claim.lastSeq))
+      yield* persist(keptEvents(tables, claim, claim.lastSeq)),
+      claim.run.generation
     )
     const start = {
       input: claim.run.input,

@@ -61,10 +61,7 @@ const eventsOf = (access: Access, ref: Ref, from: number | "now"): Stream.Stream
         Stream.unfold(start as number | undefined, (next) =>
           next === undefined
             ? Effect.succeed(undefined)
-            : Effect.map(
-                more(access, ref, next, lateLooks),
-                ({ events, next }) => [events, events.some(isLast) ? undefined : next] as const
-              )
+            : Effect.map(more(access, ref, next, lateLooks), ({ events, next }) => [events, next] as const)
         )
       )
     )
@@ -76,7 +73,11 @@ const more = (access: Access, ref: Ref, next: number, looks: number): Effect.Eff
     const { ask, changes, known, live, tables } = access
     const run = yield* known(ref)
     const events = yield* ask(ref.key, tables.events(run.id, next))
-    if (events.length > 0) return { events: yield* readable(events), next: next + events.length }
+    if (events.length > 0) {
+      const read = yield* readable(events)
+      // Of a run that was tried again, each try has an end.
+      return { events: read, next: run.generation === 0 && read.some(isLast) ? undefined : next + events.length }
+    }
     if (run.ended !== undefined && (run.state !== "interrupted" || looks < 0)) return { events: [], next: undefined }
     // The process that executed it is gone too.
     if (run.ended !== undefined && looks === 0) yield* close(access, run)

@@ -7,6 +7,7 @@ import {
   eventIn,
   readEvent
 } from "../../../src/layers/server/internal/playground/page/model/events.ts"
+import { Replay } from "../../../src/layers/server/internal/playground/page/model/replay.ts"
 import { RunModel } from "../../../src/layers/server/internal/playground/page/model/run.ts"
 import { pathKey, rowsOf, type Span } from "../../../src/layers/server/internal/playground/page/model/spans.ts"
 import { SseReader } from "../../../src/layers/server/internal/playground/page/model/sse.ts"
@@ -193,6 +194,38 @@ describe("nested runs", () => {
     model.lose("The connection is lost.")
     assert.strictEqual(model.status, "lost")
     assert.deepStrictEqual(rows(model), ["run root: interrupted", "  run worker: interrupted"])
+  })
+})
+
+describe("a run that was kept", () => {
+  const call = { _tag: "Tool", toolCallId: "c", tool: "pay" }
+  const events = numbered([
+    started,
+    { _tag: "Text", delta: "one " },
+    { _tag: "Text", delta: "two" },
+    { ...call, state: "called" },
+    { ...call, state: "completed" },
+    completed
+  ])
+  const replay = new Replay("root")
+  for (const event of events) replay.add(event)
+
+  it("is what it was at each moment, forwards and backwards", () => {
+    assert.strictEqual(replay.durationMs, 50)
+    for (const at of [0, 10, 25, 49, 50, 30, 0, 50]) {
+      const seen = modelOf(events.filter((event) => event.at <= 1000 + at))
+      assert.deepStrictEqual(rows(replay.at(at)), rows(seen))
+      assert.strictEqual(replay.at(at).status, seen.status)
+    }
+  })
+
+  it("is not played again where it takes no time, or is too large to be kept twice", () => {
+    assert.isFalse(new Replay("root").isPossible)
+    const large = new Replay("root")
+    for (const event of numbered(Array.from({ length: 20 }, () => ({ _tag: "Text", delta: "x".repeat(1_000_000) })))) {
+      large.add(event)
+    }
+    assert.isFalse(large.isPossible)
   })
 })
 

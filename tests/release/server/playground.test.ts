@@ -111,6 +111,9 @@ const state = (page: Page, name: string) => page.locator(".turn .state", { hasTe
 
 const ended = (page: Page) => state(page, "completed")
 
+/** The part of a graph with this state. */
+const node = (name: string, status: string): string => `.node.${status}[data-key='["${name}"]']`
+
 const row = (page: Page, name: string) => page.locator(".row", { hasText: name })
 
 /** The waterfall's bar of a line, from left to right. */
@@ -210,7 +213,6 @@ describe("a workflow", () => {
     opened(async (page) => {
       await choose(page, "panel")
       await page.locator(".node.unused", { hasText: "chair" }).waitFor()
-      const node = (name: string, status: string) => `.node.${status}[data-key='["${name}"]']`
       const lit = `svg:has(${node("legal", "running")}):has(${node("finance", "running")}):has(${node("chair", "unused")})`
       await say(page, "Shall we?")
       await page.locator(lit).waitFor()
@@ -262,6 +264,14 @@ describe("a run that was kept", () => {
       assert.include(await details.innerText(), "no** legal objection")
       assert.strictEqual(await page.locator(".node.completed").count(), 4)
       assert.include(await page.locator(".turns").innerText(), "Do it: neither law nor money speaks against it.")
+      // Played again, it lights the graph up again.
+      const moment = page.getByRole("slider", { name: "Moment of the run" })
+      await moment.press("Home")
+      await page.locator(".node.running", { hasText: "panel" }).waitFor()
+      assert.strictEqual(await page.locator(".node.completed").count(), 0)
+      await page.getByRole("button", { name: "Play" }).click()
+      await page.locator(`svg:has(${node("legal", "running")}):has(${node("chair", "unused")})`).waitFor()
+      await page.locator(".node.completed").nth(3).waitFor()
     }))
 
   it("that waits for an answer goes on from there, in another page too", () =>

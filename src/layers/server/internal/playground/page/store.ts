@@ -5,6 +5,7 @@ import { Api, ApiError, type TraceRow } from "./api.ts"
 import { type Answer, type Chat, maxTurns, type RunnerInfo, type Turn, wireAnswers, wireInput } from "./model/chat.ts"
 import { readEvent } from "./model/events.ts"
 import { takesMessages } from "./model/input.ts"
+import { Replay } from "./model/replay.ts"
 import { RunModel } from "./model/run.ts"
 import type { Message } from "./model/sse.ts"
 
@@ -16,6 +17,9 @@ export interface Trace {
   readonly row: TraceRow
   /** The run, and those that go on with it from here. */
   readonly turn: Turn
+  readonly replay: Replay
+  /** The moment that is looked at, in milliseconds after the start; `undefined`: the end. */
+  at: number | undefined
   isLoading: boolean
   /** It waits for answers that can be given. */
   isWaiting: boolean
@@ -107,6 +111,19 @@ export class Store {
   async authorize(token: string): Promise<void> {
     this.api.setToken(token)
     await this.load()
+  }
+
+  /** Looks at a run that was kept as it was at a moment, or as it is. */
+  seek(trace: Trace, at: number | undefined): void {
+    trace.at = at === undefined || at >= trace.replay.durationMs ? undefined : Math.max(0, at)
+    this.changed()
+  }
+
+  /** The runs that are looked at. */
+  get runs(): ReadonlyArray<RunModel> {
+    const { turn, view } = this
+    if (view.kind === "trace" && view.trace.at !== undefined) return [view.trace.replay.at(view.trace.at)]
+    return turn?.runs ?? []
   }
 
   /** The turn that is looked at. */
@@ -280,7 +297,8 @@ export class Store {
   async openTrace(row: TraceRow): Promise<void> {
     const model = new RunModel(row.runner)
     const turn: Turn = { key: this.#keys++, input: undefined, runs: [model], isStreaming: false, problem: undefined }
-    const trace: Trace = { row, turn, isLoading: true, isWaiting: false, problem: undefined }
+    const replay = new Replay(row.runner)
+    const trace: Trace = { row, turn, replay, at: undefined, isLoading: true, isWaiting: false, problem: undefined }
     this.view = { kind: "trace", trace }
     this.panel = "timeline"
     this.changed()
@@ -290,7 +308,10 @@ export class Store {
       let count = 0
       while (from !== undefined && count < maxTraceEvents) {
         const page = await this.api.trace(row.runId, from)
-        for (const event of page.events) model.apply(event)
+        for (const event of page.events) {
+          model.apply(event)
+          replay.add(event)
+        }
         count += page.events.length
         from = page.next
       }

@@ -49,6 +49,8 @@ export class RunModel {
   problem: string | undefined
   lastSeq = -1
   lastAt = 0
+  /** The time at which it is looked at, by the server's clock; `undefined`: as it goes. */
+  now: number | undefined
   /** Parts and characters that are not kept. */
   dropped = { spans: 0, chars: 0 }
   /** What became of each path and of each tool, by `pathKey`. */

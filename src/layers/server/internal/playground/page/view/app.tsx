@@ -8,6 +8,7 @@ import { Answers } from "./answers.tsx"
 import { ChatView, RunView } from "./chat.tsx"
 import { GraphView } from "./graph.tsx"
 import { Bill, Problem, submitting } from "./parts.tsx"
+import { ReplayBar } from "./replay.tsx"
 import { Sidebar } from "./sidebar.tsx"
 import { ThemeButton } from "./theme.tsx"
 import { Timeline } from "./timeline.tsx"
@@ -112,12 +113,14 @@ const TraceView = ({ store, trace }: { readonly trace: Trace; readonly store: St
 }
 
 const Inspector = ({ store }: { readonly store: Store }): VNode => {
-  const { chat, turn, view } = store
-  const runs = turn === undefined || lastRun(turn) === undefined ? [] : turn.runs
+  const { chat, runs, view } = store
   const runner = view.kind === "trace" ? view.trace.row.runner : chat?.runner.name
   const expose = store.info?.expose ?? []
   return (
     <aside class="inspector" aria-label="What happens">
+      {view.kind === "trace" && !view.trace.isLoading && view.trace.replay.isPossible && (
+        <ReplayBar key={view.trace.row.runId} trace={view.trace} store={store} />
+      )}
       <section class="pane timeline-pane">
         <h2>Timeline</h2>
         {store.info !== undefined && <Timeline runs={runs} expose={expose} />}

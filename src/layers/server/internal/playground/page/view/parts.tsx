@@ -58,7 +58,8 @@ export const Json = ({ label, value }: { readonly label: string; readonly value:
 )
 
 /** How long a run takes, in milliseconds, as far as its events say. */
-const elapsedOf = ({ lastAt, root }: RunModel): number => (root === undefined ? 0 : (root.end ?? lastAt) - root.start)
+const elapsedOf = ({ lastAt, now, root }: RunModel): number =>
+  root === undefined ? 0 : (root.end ?? now ?? lastAt) - root.start
 
 const sum = (values: ReadonlyArray<number>): number => values.reduce((total, value) => total + value, 0)
 

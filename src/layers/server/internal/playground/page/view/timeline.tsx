@@ -56,6 +56,7 @@ const arrivals = new WeakMap<RunModel, readonly [seq: number, at: number]>()
 /** What the server's clock says now, about. */
 const nowOf = (run: RunModel): number => {
   if (run.isOver) return run.root?.end ?? run.lastAt
+  if (run.now !== undefined) return run.now
   const known = arrivals.get(run)
   if (known === undefined || known[0] !== run.lastSeq) arrivals.set(run, [run.lastSeq, performance.now()])
   return run.lastAt + performance.now() - (arrivals.get(run)?.[1] ?? 0)

@@ -16,7 +16,7 @@ import { Blocking } from "./internal/resumption.ts"
 import { CurrentState } from "./internal/runState.ts"
 import { encodeOutput } from "./internal/runnerSchemas.ts"
 import * as ServedTool from "./internal/servedTool.ts"
-import { describe, type Drawable } from "./internal/structure.ts"
+import { describe, type Drawable, toolsWithin } from "./internal/structure.ts"
 import {
   annotate,
   define,
@@ -366,6 +366,7 @@ export const fromRunner: {
   const tool = annotate(defined, { hints, needsApproval: options.needsApproval })
     // A function would begin again from its start.
     .annotate(Resumable, self.definition.structure().kind !== "function")
+    .annotate(Holds, () => toolsWithin(self))
   const toInput = options.input ?? ((params: { readonly input: string }) => params.input as I)
   const execute = (params: unknown) =>
     Effect.map(self.run(toInput(params as { readonly input: string })), (output) => encodeOutput(self, output))
@@ -462,7 +463,7 @@ export const goesOn = <Name extends string, R>(
   others: ReadonlyArray<Tool.Any>
 ): AgentTool<Name, R> => ({
   ...self,
-  tool: (annotated(self.tool, GoesOn) as Tool.Tool<string, never>).annotate(Holds, others) as Tool.Any
+  tool: (annotated(self.tool, GoesOn) as Tool.Tool<string, never>).annotate(Holds, () => others) as Tool.Any
 })
 
 /** @internal The tool as one that works in the `Sandbox` around the run. */

@@ -4,6 +4,7 @@
  */
 import type * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
+import type * as Tool from "effect/ai/Tool"
 import * as Predicate from "effect/Predicate"
 import type * as AgentTool from "./AgentTool.ts"
 
@@ -20,6 +21,8 @@ export interface ToolSource<out Services> {
   readonly names: ReadonlyArray<string>
   /** @internal */
   readonly list: List<Services>
+  /** @internal Tools that it is known to give, for those who ask whose results can be in an agent's. */
+  readonly holds: () => ReadonlyArray<Tool.Any>
 }
 
 /**
@@ -67,5 +70,12 @@ export const make = <R = never>(name: string, list: List<R>, options: Options<R>
   name,
   from: options.from?.key,
   names: options.names ?? [],
-  list
+  list,
+  holds: () => []
+})
+
+/** @internal The source as one that is known to give these tools. */
+export const holding = <R>(self: ToolSource<R>, holds: () => ReadonlyArray<Tool.Any>): ToolSource<R> => ({
+  ...self,
+  holds
 })

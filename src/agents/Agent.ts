@@ -373,10 +373,11 @@ const structureOf = (plan: Spec.AgentSpec, options: Options): Structure => ({
     ...[...plan.tools.byName].map(([name, entry]) => ({
       name,
       role: "tool",
+      tools: () => [AgentTool.isAgentTool(entry) ? entry.tool : entry],
       parameters: () => parametersOf(AgentTool.isAgentTool(entry) ? entry.tool : entry),
       ...(AgentTool.isAgentTool(entry) ? { runner: entry.runner, handsOffTo: markOf(entry.tool, HandsOff)?.to } : {})
     })),
-    ...plan.sources.map(({ name }) => ({ name, role: "tool", runner: undefined }))
+    ...plan.sources.map(({ holds, name }) => ({ name, role: "tool", runner: undefined, tools: holds }))
   ]
 })
 

@@ -83,7 +83,8 @@ export const make = <const T extends ReadonlyArray<Member>>(
     ...ToolSource.make("found tools", list as ToolSource.List<ServicesOf<T[number]>>, {
       names: [settings.name, ...sources.flatMap(({ names }) => names)]
     }),
-    from: first?.from
+    from: first?.from,
+    holds: () => [...own.map(({ tool }) => tool), ...sources.flatMap(({ holds }) => holds())]
   }
 }
 

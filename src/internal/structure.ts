@@ -1,5 +1,6 @@
 /** The structure of a runner, for drawing it. `Runner` holds one in every definition. */
 
+import type * as Tool from "effect/ai/Tool"
 import type * as Schema from "effect/Schema"
 
 /** How the members of a runner work together. */
@@ -35,6 +36,8 @@ export interface Member {
   readonly role?: string | undefined
   /** The runner; a plain function or tool has none. */
   readonly runner?: Drawable | undefined
+  /** The tools of an agent, or those that a source of tools is known to have. They are not drawn. */
+  readonly tools?: (() => ReadonlyArray<Tool.Any>) | undefined
   /** The JSON schema of a tool's parameters. It is not drawn: it tells versions of a definition apart. */
   readonly parameters?: (() => Schema.Json) | undefined
   /** The name of the member that a tool hands the conversation over to. */
@@ -49,6 +52,16 @@ export interface Structure {
   readonly members: ReadonlyArray<Member>
   /** How it is set beyond its members, such as an agent's instructions. It is not drawn: it tells versions apart. */
   readonly traits?: (() => Schema.Json) | undefined
+}
+
+/** The tools of the agents in a runner. What these tools call themselves is theirs to say. */
+export const toolsWithin = (runner: Drawable, seen: Set<Drawable> = new Set()): ReadonlyArray<Tool.Any> => {
+  if (seen.has(runner)) return []
+  seen.add(runner)
+  return runner.definition.structure().members.flatMap((member) => {
+    if (member.tools !== undefined) return member.tools()
+    return member.runner === undefined ? [] : toolsWithin(member.runner, seen)
+  })
 }
 
 const noMembers: Structure = { kind: "function", members: [] }

@@ -45,10 +45,10 @@ export const GoesOn: Context.Reference<boolean> = Context.Reference<boolean>("tr
   defaultValue: () => false
 })
 
-/** The tools whose results can be in those of the tool, which calls them. Default: none. */
-export const Holds: Context.Reference<ReadonlyArray<Tool.Any>> = Context.Reference<ReadonlyArray<Tool.Any>>(
+/** The tools whose results can be in those of the tool: those that a program, or an agent that is a tool, can call. Default: none. */
+export const Holds: Context.Reference<() => ReadonlyArray<Tool.Any>> = Context.Reference<() => ReadonlyArray<Tool.Any>>(
   "troupe/ToolHolds",
-  { defaultValue: () => [] }
+  { defaultValue: () => () => [] }
 )
 
 /** True for a tool that works in the `Sandbox` around the run. Default `false`. */

@@ -66,6 +66,8 @@ export interface ReadTool {
   readonly tool: string
   readonly server: string | undefined
   readonly hints: Request["hints"] | undefined
+  /** The tools whose results can be in that one: those of an agent that is a tool, and those that a program can call. */
+  readonly holds: ReadonlyArray<Omit<ReadTool, "holds">>
 }
 
 /** What is known of the conversation up to a call. */

@@ -1,7 +1,19 @@
 /** Rules by tool and arguments, approvals that are remembered, and dangerous tools after text of others was read. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, type Layer, Schema } from "effect"
-import { Agent, AgentTool, Approvals, CodeMode, RunError, Runner, Session, SessionStore, TestModel } from "troupe"
+import {
+  Agent,
+  AgentTool,
+  Approvals,
+  Chain,
+  CodeMode,
+  RunError,
+  Runner,
+  Session,
+  SessionStore,
+  TestModel,
+  ToolSearch
+} from "troupe"
 import { Engine } from "../support/codeEngine.ts"
 
 const made: Array<string> = []
@@ -208,6 +220,40 @@ describe("after text of others", () => {
       const second = waitingIn(yield* Effect.flip(coder.run(answered).pipe(Effect.provide([...layers]))))
       assert.deepInclude(second.waitingFor[0], { tool: "run", params: { command: "two" } })
       assert.deepStrictEqual(made, ["fetch", "run one"])
+    })
+  )
+
+  it.effect("an agent that is a tool gives text of others if one of its tools does, however deep", () =>
+    Effect.gen(function* () {
+      const named = (name: string, tools: ReadonlyArray<typeof fetch>) =>
+        Agent.make(name, { description: name, tools }).pipe(Runner.provide(TestModel.layer(["what I know"])))
+      const reads = named("reads", [fetch])
+      const looks = named("looks", [look])
+      const both = Chain.make("both", [looks, reads], { description: "both" })
+      const nested = Agent.make("nested", { description: "nested", tools: [AgentTool.fromRunner(both)] }).pipe(
+        Runner.provide(TestModel.layer(["what I know"]))
+      )
+      const searching = Agent.make("searching", {
+        description: "searching",
+        tools: [ToolSearch.make([fetch])]
+      }).pipe(Runner.provide(TestModel.layer(["what I know"])))
+      const asks = (runner: Runner.Runner<string, string, unknown, never>, policy: Approvals.Policy = {}) =>
+        Effect.gen(function* () {
+          made.length = 0
+          const asked: Array<string> = []
+          const boss = Agent.make("boss", { tools: [AgentTool.fromRunner(runner), run] })
+          const turns = [TestModel.toolCall(runner.name, { input: "x" }), call("run"), TestModel.text("end")]
+          const rules = Approvals.layerPolicy({ afterUntrusted: "ask", ...policy }, approving(asked))
+          yield* boss.run("go").pipe(Effect.provide([rules, TestModel.layer(turns)]))
+          assert.deepStrictEqual(made, ["run"])
+          return asked.length > 0
+        })
+      assert.deepStrictEqual(
+        [yield* asks(looks), yield* asks(reads), yield* asks(both), yield* asks(nested), yield* asks(searching)],
+        [false, true, true, true, true]
+      )
+      assert.isFalse(yield* asks(reads, { trusted: { tools: ["reads"] } }))
+      assert.isFalse(yield* asks(nested, { trusted: { tools: ["fetch"] } }))
     })
   )
 })

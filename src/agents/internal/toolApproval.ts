@@ -23,6 +23,7 @@ import {
   type Decision,
   type Denied,
   floorsOf,
+  type ReadTool,
   type Request
 } from "../../services/Approver.ts"
 import type { Call } from "./turnCollector.ts"
@@ -101,11 +102,7 @@ const decideBy = Effect.fnUntraced(function* (
 /** What approvers may ask of the conversation. */
 const aboutOf = ({ messages, received = new Set(), toolNamed }: Question): About => ({
   hasResultOf: (fits) => {
-    const fitsTool = (tool: Tool.Any): boolean => {
-      const { hints, server } = identityOf(tool)
-      return fits({ tool: tool.name, server, hints }) || markOf(tool, Holds).some(fitsTool)
-    }
-    for (const tool of received) if (fitsTool(tool)) return true
+    for (const tool of received) if (fits(readOf(tool))) return true
     const looked = new Set<string>()
     for (const { content, role } of messages()) {
       if (role !== "tool" && role !== "assistant") continue
@@ -113,14 +110,40 @@ const aboutOf = ({ messages, received = new Set(), toolNamed }: Question): About
         if (part.type !== "tool-result" || looked.has(part.name)) continue
         looked.add(part.name)
         const tool = toolNamed(part.name)
-        const isFit =
-          tool === undefined ? fits({ tool: part.name, server: undefined, hints: undefined }) : fitsTool(tool)
-        if (isFit) return true
+        const unknown = { tool: part.name, server: undefined, hints: undefined, holds: [] }
+        if (fits(tool === undefined ? unknown : readOf(tool))) return true
       }
     }
     return false
   }
 })
+
+/** Of what a provider runs nothing is known. */
+const knownOf = (tool: Tool.Any): Omit<ReadTool, "holds"> => {
+  if (Tool.isProviderDefined(tool)) return { tool: tool.name, server: undefined, hints: undefined }
+  const { hints, server } = identityOf(tool)
+  return { tool: tool.name, server, hints }
+}
+
+const reads = new WeakMap<Tool.Any, ReadTool>()
+
+/** A tool as one whose result was read. */
+const readOf = (tool: Tool.Any): ReadTool => {
+  let read = reads.get(tool)
+  if (read === undefined) {
+    const within = new Set<Tool.Any>()
+    const add = (outer: Tool.Any): void => {
+      for (const inner of markOf(outer, Holds)()) {
+        if (within.has(inner)) continue
+        within.add(inner)
+        add(inner)
+      }
+    }
+    add(tool)
+    reads.set(tool, (read = { ...knownOf(tool), holds: [...within].map(knownOf) }))
+  }
+  return read
+}
 
 const approved: Approved = { _tag: "Approved" }
 const unshowable: Denied = {

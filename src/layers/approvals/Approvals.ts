@@ -89,7 +89,7 @@ export interface Policy {
    * can destroy something, and those that change something out of their own system. Default `"allow"`.
    *
    * Calls of one step were asked for before their results were read, so they do not count for each other. In a program of code mode
-   * what it has received counts, and what it returns counts if one of its tools does.
+   * what it has received counts. What it returns, and what an agent says that is a tool, counts if one of its tools does.
    */
   readonly afterUntrusted?: Rule | undefined
   /** Names of MCP servers, and of the program's own tools, whose results are trusted. Default: none. */
@@ -218,10 +218,12 @@ const untrustedRule = ({ afterUntrusted = "allow", trusted = {} }: Policy, { hin
   const isDangerous = hints.destructive || (hints.openWorld && !hints.readOnly)
   if (afterUntrusted === "allow" || !isDangerous) return "allow"
   const { servers = [], tools = [] } = trusted
-  const isUntrusted = ({ hints, server, tool }: ReadTool) => {
+  const isOfOthers = ({ hints, server, tool }: Omit<ReadTool, "holds">) => {
     if (server !== undefined) return !servers.includes(server)
     return !tools.includes(tool) && (hints === undefined || hints.openWorld)
   }
+  const isUntrusted = (read: ReadTool) =>
+    isOfOthers(read) || (!tools.includes(read.tool) && read.holds.some(isOfOthers))
   return about === undefined || about.hasResultOf(isUntrusted) ? afterUntrusted : "allow"
 }
 

@@ -117,16 +117,21 @@ export const feature = <const T extends ReadonlyArray<Member>>(
   const source = ToolSource.make("programs", list as ToolSource.List<Services<T[number]> | CodeEngine>, {
     names: [name, ...members.sources.flatMap(({ names }) => names)]
   })
+  const holding = ToolSource.holding(source, () => [
+    ...members.own.map(({ tool }) => tool),
+    ...members.sources.flatMap(({ holds }) => holds())
+  ])
   const instructions = (input: Prompt.RawInput) =>
     Effect.map(
       Effect.forEach(members.features, (one) => one.instructions(input)),
       (all) => all.filter((text) => text !== "").join("\n\n")
     )
   const middleware = members.features.flatMap((one) => one.middleware)
-  return Feature.make("code mode", { tools: [source], instructions, middleware } as Feature.Options) as Feature.Feature<
-    Feature.Error<T[number]>,
-    Services<T[number]> | CodeEngine
-  >
+  return Feature.make("code mode", {
+    tools: [holding],
+    instructions,
+    middleware
+  } as Feature.Options) as Feature.Feature<Feature.Error<T[number]>, Services<T[number]> | CodeEngine>
 }
 
 /**

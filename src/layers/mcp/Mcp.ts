@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import * as AiError from "effect/ai/AiError"
 import * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Prompt from "effect/ai/Prompt"
-import type * as Tool from "effect/ai/Tool"
+import * as Tool from "effect/ai/Tool"
 import type * as Toolkit from "effect/ai/Toolkit"
 import * as Layer from "effect/Layer"
 import * as PubSub from "effect/PubSub"
@@ -40,6 +40,7 @@ import * as Server from "./internal/serverConnection.ts"
 import { clientMessage } from "../internal/clientMessage.ts"
 import { share } from "./internal/share.ts"
 import * as Tools from "./internal/tools.ts"
+import { ServerName } from "../../internal/toolMarks.ts"
 
 export type {
   ElicitationRequest,
@@ -370,7 +371,13 @@ export const layerFile = <R = never>(
  * const reader = Agent.make("reader", { tools: [Mcp.tools({ servers: ["files"], allow: ["read_*"] })] })
  */
 export const tools = (view: Tools.View = {}): ToolSource.ToolSource<Mcp> =>
-  ToolSource.make("mcp", (taken) => Effect.flatMap(Mcp, (mcp) => mcp.tools(view, taken)), { from: Mcp })
+  ToolSource.holding(
+    ToolSource.make("mcp", (taken) => Effect.flatMap(Mcp, (mcp) => mcp.tools(view, taken)), { from: Mcp }),
+    () => (view.servers ?? ["*"]).map(toolOfServer)
+  )
+
+/** Stands for the tools of a server, which are not known before they are listed. No server has the name `*`. */
+const toolOfServer = (server: string) => Tool.make("mcp").annotate(ServerName, server)
 
 /**
  * Two tools, `list_resources` and `read_resource`, by which the model reads the servers' resources itself. Of binary

@@ -94,10 +94,23 @@ const answer = `The **teapot** of order \`A-17\` is refunded:
 | A-17 | 25 |
 `
 
-/** An answer that takes a second or so. */
+/** An answer of some length. */
 export const long = Array.from({ length: 40 }, (_, n) => `word${n}`).join(" ")
 
-const paced = { paceMs: 4 } as const
+let opening: (() => void) | undefined
+let opened: Promise<void> = Promise.resolve()
+
+/** Holds answers of the model before their last event, so that a test can look at runs that are under way. */
+export const gate = {
+  close: (): void => {
+    opened = new Promise((resolve) => {
+      opening = resolve
+    })
+  },
+  open: (): void => opening?.()
+}
+
+const paced: Reply = { paceMs: 4, beforeLast: () => opened }
 
 /** The last message, and who is asked. */
 const reply = ({ body }: Seen): Reply => {
@@ -107,20 +120,20 @@ const reply = ({ body }: Seen): Reply => {
   const system = JSON.stringify(messages[0]!.content)
   if (system.includes("legal"))
     return text("There is **no** legal objection to it, as far as the contract goes.", paced)
-  if (system.includes("finance")) return text("It costs 40 a month, which the budget has room for.", { paceMs: 7 })
+  if (system.includes("finance")) return text("It costs 40 a month, which the budget has room for.", paced)
   if (system.includes("chair")) return text("Do it: neither law nor money speaks against it.", paced)
   if (last.role === "tool" && said.includes("paid")) return text(answer, paced)
   if (last.role === "tool" && said.includes("Teapot")) {
     return toolCalls([{ name: "refund", args: { order: "A-17", amount: 40 }, id: "call-2" }])
   }
   if (said.includes("hostile")) return text(hostile, paced)
-  if (said.includes("long")) return text(long, { paceMs: 15 })
+  if (said.includes("long")) return text(long, paced)
   if (said.includes("endless")) return text("This answer never comes to its end.", { ...paced, hangAfter: 4 })
   if (said.includes("refund")) {
     const thought = "The customer wants the money back. I look the order up first, to know what was paid."
     return reasoning(thought, { ...toolCalls([{ name: "look_up", args: { order: "A-17" }, id: "call-1" }]), ...paced })
   }
-  return text("Good morning. Ask me about an order.", { paceMs: 20 })
+  return text("Good morning. Ask me about an order.", paced)
 }
 
 /** Listens until the scope closes. The traces are kept in memory. */

@@ -17,26 +17,72 @@ const isNode = (value: unknown): value is Node =>
 const isLater = ({ type }: Node): boolean =>
   type === "ArrowFunctionExpression" || type === "FunctionExpression" || type === "ClassBody"
 
+const childrenOf = (node: Node): ReadonlyArray<Node> =>
+  Object.values(node).flatMap((value) => [value].flat().filter(isNode))
+
 /** Where calls begin that are made as a node is evaluated. */
 const calls = (node: Node, found: Set<number>): void => {
   if (isLater(node)) return
   if (node.type === "CallExpression" || node.type === "NewExpression") found.add(node.start)
-  for (const value of Object.values(node)) {
-    for (const child of Array.isArray(value) ? value : [value]) if (isNode(child)) calls(child, found)
-  }
+  for (const child of childrenOf(node)) calls(child, found)
 }
 
-/** The positions in an ES module before which a mark belongs: calls in initial values and in what classes extend. */
-const callsOf = (source: string): ReadonlyArray<number> => {
-  const found = new Set<number>()
-  for (const statement of (parseAst(source) as unknown as { readonly body: ReadonlyArray<Node> }).body) {
-    const declared = isNode(statement["declaration"]) ? statement["declaration"] : statement
-    if (declared.type === "VariableDeclaration" || declared.type === "ClassDeclaration") calls(declared, found)
-  }
-  return [...found].toSorted((a, b) => a - b)
+/** Whether a bundler cannot know that evaluating a node has no effect: it reads properties of values, which could be getters. */
+const reads = (node: Node, namespaces: ReadonlySet<unknown>): boolean => {
+  if (isLater(node)) return false
+  if (node.type === "SpreadElement") return true
+  if (node.type === "MemberExpression") return !namespaces.has((node["object"] as Node)["name"])
+  // What is called without an effect is read without one.
+  const { callee } = node
+  return childrenOf(node).some(
+    (child) => (child !== callee || child.type === "CallExpression") && reads(child, namespaces)
+  )
+}
+
+/** A text that is put into a module. */
+interface Insertion {
+  readonly at: number
+  readonly text: string
 }
 
 const mark = "/*#__PURE__*/ "
+
+/**
+ * What belongs into an ES module: marks before calls in initial values and in what classes extend, and around those that read
+ * properties a function that is marked.
+ */
+const insertions = (source: string): ReadonlyArray<Insertion> => {
+  const { body } = parseAst(source) as unknown as { readonly body: ReadonlyArray<Node> }
+  const namespaces = new Set(
+    body.flatMap((statement) =>
+      statement.type === "ImportDeclaration"
+        ? childrenOf(statement).flatMap((one) =>
+            one.type === "ImportNamespaceSpecifier" ? [(one["local"] as Node)["name"]] : []
+          )
+        : []
+    )
+  )
+  const found: Array<Insertion> = []
+  for (const statement of body) {
+    const declared = isNode(statement["declaration"]) ? statement["declaration"] : statement
+    if (declared.type !== "VariableDeclaration" && declared.type !== "ClassDeclaration") continue
+    const starts = new Set<number>()
+    calls(declared, starts)
+    for (const at of starts) found.push({ at, text: mark })
+    const values =
+      declared.type === "ClassDeclaration"
+        ? [declared["superClass"]]
+        : (declared["declarations"] as ReadonlyArray<Node>).map(({ id, init }) =>
+            (id as Node).type === "Identifier" ? init : undefined
+          )
+    for (const value of values) {
+      if (!isNode(value) || !reads(value, namespaces)) continue
+      found.push({ at: value.start, text: `${mark}(() => (` }, { at: value["end"] as number, text: "))()" })
+    }
+  }
+  // Of two at one place the one that is around the other comes first.
+  return found.toSorted((a, b) => a.at - b.at || b.text.length - a.text.length)
+}
 
 /** A map of sources, as far as it is changed. */
 interface SourceMap {
@@ -48,17 +94,17 @@ export const marked = <Map extends SourceMap>(
   source: string,
   map: Map
 ): { readonly source: string; readonly map: Map } => {
-  const starts = callsOf(source)
+  const inserted = insertions(source)
   const lines = decode(map.mappings)
   let [out, at] = ["", 0]
-  for (const start of starts.toReversed()) {
+  for (const { at: start, text } of inserted.toReversed()) {
     const before = source.slice(0, start)
     const line = before.split("\n").length - 1
     const column = start - (before.lastIndexOf("\n") + 1)
-    for (const segment of lines[line] ?? []) if (segment[0] >= column) segment[0] += mark.length
+    for (const segment of lines[line] ?? []) if (segment[0] >= column) segment[0] += text.length
   }
-  for (const start of starts) {
-    out += source.slice(at, start) + mark
+  for (const { at: start, text } of inserted) {
+    out += source.slice(at, start) + text
     at = start
   }
   return { source: out + source.slice(at), map: { ...map, mappings: encode(lines) } }

@@ -14,9 +14,13 @@ const isPrime = (n: number): boolean => {
   return true
 }
 
-const primes: Array<number> = []
-for (let n = 2; primes.length < blockSize; n++) if (isPrime(n)) primes.push(n)
+const firstPrimes = (count: number): ReadonlyArray<number> => {
+  const primes: Array<number> = []
+  for (let n = 2; primes.length < count; n++) if (isPrime(n)) primes.push(n)
+  return primes
+}
 
+const primes = firstPrimes(blockSize)
 const initial = Int32Array.from(primes.slice(0, 8), (prime) => fraction(Math.sqrt(prime)))
 const constants = Int32Array.from(primes, (prime) => fraction(Math.cbrt(prime)))
 

@@ -48,12 +48,13 @@ export interface InsideWaits {
 
 const own = "troupe"
 
-const { kind: _client, ...clientFields } = ClientTool.fields
-const ClientRequest = Schema.Struct(clientFields)
+/** The fields of a kind of what is waited for. A function, because bundlers keep destructured values that are not used. */
+const withoutKind = <F extends { readonly kind: unknown }>({ kind: _kind, ...fields }: F): Omit<F, "kind"> => fields
+
+const ClientRequest = Schema.Struct(withoutKind(ClientTool.fields))
 /** What a client is asked to run. */
 export type ClientRequest = typeof ClientRequest.Type
-const { kind: _event, ...eventFields } = OutsideEvent.fields
-const EventRequest = Schema.Struct(eventFields)
+const EventRequest = Schema.Struct(withoutKind(OutsideEvent.fields))
 /** The event that a run waits for. */
 export type EventRequest = typeof EventRequest.Type
 

@@ -65,8 +65,9 @@ export const callThrough = (self: Step): Effect.Effect<Turn, unknown> =>
   })
 
 const isTurn = Schema.is(Middleware.Turn)
-const { options, toolChoice, tools } = Middleware.ModelRequest.fields
-const isRequest = Schema.is(Schema.Struct({ options, toolChoice, tools }))
+const ofRequest = ({ options, toolChoice, tools }: typeof Middleware.ModelRequest.fields) =>
+  Schema.Struct({ options, toolChoice, tools })
+const isRequest = Schema.is(ofRequest(Middleware.ModelRequest.fields))
 
 const nothingHeld: { readonly text: string; readonly reasoning: string } = { text: "", reasoning: "" }
 

@@ -56,8 +56,8 @@ beforeAll(async () => {
 }, 240_000)
 afterAll(() => fs.rmSync(directory, { recursive: true, force: true }))
 
-/** The files that a bundle of a program holds something of. */
-const bundled = async (absWorkingDir: string, entry: string): Promise<ReadonlyArray<string>> => {
+/** The files that a bundle of a program holds something of, with how many bytes. */
+const parts = async (absWorkingDir: string, entry: string): Promise<ReadonlyArray<readonly [string, number]>> => {
   const { metafile } = await build({
     absWorkingDir,
     entryPoints: [entry],
@@ -68,8 +68,10 @@ const bundled = async (absWorkingDir: string, entry: string): Promise<ReadonlyAr
     write: false
   })
   const inputs = Object.values(metafile.outputs).flatMap(({ inputs }) => Object.entries(inputs))
-  return inputs.flatMap(([file, { bytesInOutput }]) => (bytesInOutput > 0 ? [file] : []))
+  return inputs.flatMap(([file, { bytesInOutput }]) => (bytesInOutput > 0 ? [[file, bytesInOutput] as const] : []))
 }
+const bundled = async (absWorkingDir: string, entry: string): Promise<ReadonlyArray<string>> =>
+  (await parts(absWorkingDir, entry)).map(([file]) => file)
 
 const expected = { answer: "42, twice", same: "42, twice", length: 9, steps: 2, last: "RunCompleted", oneModule: true }
 
@@ -104,6 +106,22 @@ it("has what every agent loads in one file, and each module once", async () => {
     const [agent, chain, runner] = await Promise.all(["Agent", "Chain", "Runner"].map((name) => import("troupe/" + name)))
     console.log(runner.isRunner(chain.make("two", [agent.make("a", {}), agent.make("b", {})])))`
   expect(await run(project, "node", ["--input-type=module", "--eval", program])).toBe("true\n")
+})
+
+it("gives a bundle of that file what the program uses of it", async () => {
+  fs.writeFileSync(
+    path.join(project, "page.js"),
+    'import * as RunEvent from "troupe/RunEvent"; console.log(RunEvent.Client)'
+  )
+  fs.writeFileSync(
+    path.join(project, "agent.js"),
+    'import * as Agent from "troupe/Agent"; console.log(Agent.make("a", {}))'
+  )
+  const ofCore = async (entry: string) =>
+    new Map(await parts(project, entry)).get("node_modules/troupe/dist/core.js") ?? 0
+  const [page, agent] = [await ofCore("page.js"), await ofCore("agent.js")]
+  expect(page).toBeGreaterThan(0)
+  expect(page).toBeLessThan(agent / 4)
 })
 
 it("has a small package.json above its modules, whose imports are there", () => {

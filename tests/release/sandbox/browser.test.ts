@@ -5,10 +5,9 @@ import { createRequire } from "node:module"
 import * as os from "node:os"
 import * as path from "node:path"
 import { build } from "esbuild"
-import { chromium } from "playwright-core"
 import { assert, it } from "vitest"
+import { launch } from "../../support/chromium.ts"
 
-const executablePath = ["/usr/bin/chromium", "/usr/bin/google-chrome"].find((file) => fs.existsSync(file))
 const wasm = fs.readFileSync(createRequire(import.meta.url).resolve("quickjs-wasi/quickjs.wasm"))
 
 const program = `
@@ -101,43 +100,39 @@ const bundled = async (): Promise<string> => {
   }
 }
 
-it.skipIf(executablePath === undefined)(
-  "a page has files and commands in memory, and programs that wait",
-  { timeout: 60_000 },
-  async () => {
-    const files = new Map<string, readonly [type: string, body: string | Uint8Array]>([
-      ["/", ["text/html", `<!doctype html><script src="/main.js"></script>`]],
-      ["/main.js", ["text/javascript", await bundled()]],
-      ["/quickjs.wasm", ["application/wasm", wasm]]
-    ])
-    const server = http.createServer(({ url = "" }, response) => {
-      const found = files.get(url)
-      if (found === undefined) response.writeHead(404).end()
-      // WebAssembly is all that the engine needs beyond a strict policy.
-      else response.writeHead(200, { "content-type": found[0], ...policy }).end(found[1])
+it("a page has files and commands in memory, and programs that wait", { timeout: 60_000 }, async () => {
+  const files = new Map<string, readonly [type: string, body: string | Uint8Array]>([
+    ["/", ["text/html", `<!doctype html><script src="/main.js"></script>`]],
+    ["/main.js", ["text/javascript", await bundled()]],
+    ["/quickjs.wasm", ["application/wasm", wasm]]
+  ])
+  const server = http.createServer(({ url = "" }, response) => {
+    const found = files.get(url)
+    if (found === undefined) response.writeHead(404).end()
+    // WebAssembly is all that the engine needs beyond a strict policy.
+    else response.writeHead(200, { "content-type": found[0], ...policy }).end(found[1])
+  })
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
+  const { port } = server.address() as { readonly port: number }
+  const browser = await launch()
+  try {
+    const page = await browser.newPage()
+    await page.goto(`http://127.0.0.1:${port}/`)
+    assert.deepStrictEqual(await page.evaluate("main()"), {
+      coding: { output: "It passes.", changes: [["sum.ts", "modified"]] },
+      paying: { paid: '{"result":[10,20]}', endless: "Time" },
+      refused: [
+        "InvalidDefinition: Use Sandbox.layerMemory, or Sandbox.layerAiSdk with a hosted sandbox",
+        "InvalidDefinition: Use FileTools.feature() with Sandbox.layerMemory",
+        "InvalidDefinition: Use ShellTools.feature() with Sandbox.layerMemory",
+        "CodeEngineError: Use CodeMode.layerQuickJsInline"
+      ]
     })
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
-    const { port } = server.address() as { readonly port: number }
-    const browser = await chromium.launch({ executablePath: executablePath!, args: ["--no-sandbox"] })
-    try {
-      const page = await browser.newPage()
-      await page.goto(`http://127.0.0.1:${port}/`)
-      assert.deepStrictEqual(await page.evaluate("main()"), {
-        coding: { output: "It passes.", changes: [["sum.ts", "modified"]] },
-        paying: { paid: '{"result":[10,20]}', endless: "Time" },
-        refused: [
-          "InvalidDefinition: Use Sandbox.layerMemory, or Sandbox.layerAiSdk with a hosted sandbox",
-          "InvalidDefinition: Use FileTools.feature() with Sandbox.layerMemory",
-          "InvalidDefinition: Use ShellTools.feature() with Sandbox.layerMemory",
-          "CodeEngineError: Use CodeMode.layerQuickJsInline"
-        ]
-      })
-    } finally {
-      await browser.close()
-      server.close()
-      server.closeAllConnections()
-    }
+  } finally {
+    await browser.close()
+    server.close()
+    server.closeAllConnections()
   }
-)
+})
 
 const policy = { "content-security-policy": "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'" }

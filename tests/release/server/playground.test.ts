@@ -1,23 +1,13 @@
 /** The playground in a real browser: one server with a model over the wire, one Chromium, a page for each test. */
 import { afterAll, afterEach, assert, beforeAll, beforeEach, describe, it } from "@effect/vitest"
 import { Context, Effect, Exit, Layer, Redacted, Schema, Scope } from "effect"
-import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core"
+import type { Browser, BrowserContextOptions, Page } from "playwright-core"
 import { Agent, AgentServer, AgentTool, TestModel, TraceStore } from "troupe"
 import { listen } from "../../support/agentServer.ts"
+import { launch } from "../../support/chromium.ts"
 import type { OpenAiServer } from "../../support/openAiServer.ts"
 import { tcpProxy } from "../../support/tcpProxy.ts"
 import { gate, hostile, hostileEvents, long, paid, playground } from "../../support/playgroundServer.ts"
-
-const flags = [
-  "--headless",
-  "--no-sandbox",
-  "--disable-gpu",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync"
-]
 
 const pay = AgentTool.fromFunction("pay", {
   description: "Pays",
@@ -48,7 +38,7 @@ let tracesUrl: string
 const scope = Scope.makeUnsafe()
 
 beforeAll(async () => {
-  const launching = chromium.launch({ executablePath: "/usr/bin/chromium", args: flags })
+  const launching = launch()
   const servers = Effect.all([playground, guarded, ofTraces])
   const [own, other, traces] = await Effect.runPromise(Effect.provideService(servers, Scope.Scope, scope))
   url = own.url.href

@@ -266,6 +266,7 @@ describe("a long run", () => {
     assert.isAtMost(kept.length, 60)
     assert.strictEqual(kept.length + model.dropped.spans, 401)
     assert.strictEqual(kept.at(-1)!.label, "t399")
+    assert.isAtMost(model.seen.size, 50)
   })
 
   it("keeps the end of a text", () => {

@@ -211,10 +211,11 @@ export class Store {
   /** Interrupts the run of a turn. Its stream ends by itself, with what the run came to. */
   async cancel(turn: Turn): Promise<void> {
     if (!turn.isStreaming) return
-    const runId = turn.runs.at(-1)?.runId
+    const run = turn.runs.at(-1)
     try {
-      if (runId === undefined) this.#aborts.get(turn)?.abort()
-      else await this.api.interrupt(runId)
+      // One that is over waits for the run that goes on with it, which has not begun.
+      if (run?.runId === undefined || run.isOver) this.#aborts.get(turn)?.abort()
+      else await this.api.interrupt(run.runId)
     } catch (error) {
       // One that has ended meanwhile needs nothing more.
       if (!(error instanceof ApiError && error.status === 404)) turn.problem = messageOf(error)
@@ -305,17 +306,17 @@ export class Store {
     void this.#graphOfTrace(row.runner)
     try {
       let from: number | undefined = 0
-      let count = 0
-      while (from !== undefined && count < maxTraceEvents) {
+      while (from !== undefined && from < maxTraceEvents) {
         const page = await this.api.trace(row.runId, from)
         for (const event of page.events) {
           model.apply(event)
           replay.add(event)
         }
-        count += page.events.length
         from = page.next
       }
-      if (from !== undefined) trace.problem = `Only the first ${count} events are shown.`
+      if (from !== undefined) trace.problem = `Only the first ${from} events are shown.`
+      // One that has not ended stands still: what comes of it is kept later, or its process is gone.
+      if (!model.isOver) model.now = model.lastAt
       const canAnswer = model.status === "suspended" && this.info?.runners === true
       trace.isWaiting = canAnswer && (await this.api.isWaiting(row.runId))
     } catch (error) {

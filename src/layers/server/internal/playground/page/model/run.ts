@@ -62,6 +62,7 @@ export class RunModel {
   #count = 0
   #next = 0
   #chars = 0
+  #most: number
   readonly #open = new Map<string, Open>()
   /** Every part but runs, in the order in which they began. */
   #parts: Array<Span> = []
@@ -69,6 +70,7 @@ export class RunModel {
   constructor(name: string, limits: Limits = defaultLimits) {
     this.name = name
     this.limits = limits
+    this.#most = limits.spans * 1.1
   }
 
   /** Tokens so far; of all nested runs once it has ended. */
@@ -231,7 +233,8 @@ export class RunModel {
     const known = this.seen.get(key)
     if (known !== undefined) return known
     const seen = { count: 0, open: 0, failed: 0, interrupted: 0, waiting: 0, ms: 0 }
-    this.seen.set(key, seen)
+    // No graph shows more.
+    if (this.seen.size < this.limits.spans) this.seen.set(key, seen)
     return seen
   }
 
@@ -397,13 +400,14 @@ export class RunModel {
     }
     parent?.children.push(span)
     this.#parts.push(span)
-    if (++this.#count > this.limits.spans * 1.1) this.#forget()
+    if (++this.#count > this.#most) this.#forget()
     return span
   }
 
   /** Drops the oldest parts that are over and have nothing below them. */
   #forget(): void {
     const kept: Array<Span> = []
+    const dropped = new Set<Span>()
     for (const span of this.#parts) {
       const isKept =
         this.#count <= this.limits.spans || !isOver(span) || span.parent === undefined || span.children.length > 0
@@ -412,12 +416,16 @@ export class RunModel {
         continue
       }
       this.#count--
+      dropped.add(span)
       this.dropped.spans++
       this.#chars -= span.size
       span.parent.children = span.parent.children.filter((one) => one !== span)
     }
     this.#parts = kept
-    for (const [key, { span }] of this.#open) {
+    // What is under way is kept, and is not looked through again for each further part.
+    this.#most = Math.max(this.limits.spans, this.#count) * 1.1
+    for (const [key, { span, tools }] of this.#open) {
+      for (const [id, tool] of tools) if (dropped.has(tool)) tools.delete(id)
       if (span !== this.root && isOver(span) && span.children.length === 0) this.#open.delete(key)
     }
   }

@@ -14,23 +14,46 @@ import { freePort } from "../../support/mcpEverything.ts"
 
 const root = path.resolve(import.meta.dirname, "../../..")
 const server = `
+  import * as Effect from "effect/Effect"
   import * as Agent from "troupe/Agent"
   import * as AgentServer from "troupe/AgentServer"
   import * as DemoModel from "troupe/DemoModel"
-  const runners = { desk: Agent.make("desk", {}) }
+  import * as Runner from "troupe/Runner"
+  let interrupted = () => {}
+  const hungUp = new Promise((resolve) => { interrupted = resolve })
+  const waiting = Runner.make("waiting", {
+    run: () => Effect.onInterrupt(Effect.never, () => Effect.sync(interrupted))
+  })
+  const runners = { desk: Agent.make("desk", {}), waiting }
   const { handler, dispose } = AgentServer.toWebHandler({ runners }, DemoModel.layer)
 `
 const programs = {
-  // A program that asks its own server.
+  // A program that asks its own server, over a socket where the platform has one for such handlers, and hangs up once.
   server: `
     ${server}
-    const headers = { "content-type": "application/json" }
-    const body = JSON.stringify({ input: "What is 2 + 40?" })
+    const listening = globalThis.Bun?.serve({ port: 0, hostname: "127.0.0.1", fetch: handler }) ??
+      globalThis.Deno?.serve({ port: 0, hostname: "127.0.0.1", onListen: () => {} }, handler)
+    const port = listening?.port ?? listening?.addr?.port
+    const ask = (path, input, signal) => {
+      const headers = { "content-type": "application/json" }
+      const request = new Request("http://localhost:" + (port ?? 80) + path, {
+        method: "POST", headers, signal, body: JSON.stringify({ input })
+      })
+      return port === undefined ? handler(request) : fetch(request)
+    }
     for (const path of ["/runners/desk", "/runners/desk/stream"]) {
-      const response = await handler(new Request("http://localhost" + path, { method: "POST", headers, body }))
+      const response = await ask(path, "What is 2 + 40?")
       console.log(response.status, JSON.stringify(await response.text()))
     }
+    const abort = new AbortController()
+    const stream = (await ask("/runners/waiting/stream", "go", abort.signal)).body.getReader()
+    await stream.read()
+    abort.abort()
+    await stream.cancel().catch(() => {})
+    await hungUp
+    console.log("interrupted")
     await dispose()
+    await (listening?.stop?.(true) ?? listening?.shutdown?.())
   `,
   worker: `${server} export default { fetch: handler }`
 }
@@ -54,7 +77,7 @@ afterAll(() => rmSync(folder, { recursive: true }))
 
 for (const [platform, args] of [
   ["bun", ["run"]],
-  ["deno", ["run"]],
+  ["deno", ["run", "--allow-net=127.0.0.1,localhost"]],
   ["node", []]
 ] as const) {
   it(`runs in ${platform}`, async () => {
@@ -62,9 +85,10 @@ for (const [platform, args] of [
     const { stdout } = await promisify(execFile)(command, [...args, path.join(folder, "server.mjs")], {
       timeout: 50_000
     })
-    const [whole, stream] = stdout.trim().split("\n")
+    const [whole, stream, ended] = stdout.trim().split("\n")
     expect(whole).toMatch(/^200 .*2 \+ 40 = 42/)
     expect(stream).toMatch(/^200 .*Completed/)
+    expect(ended).toBe("interrupted")
   })
 }
 
@@ -99,7 +123,7 @@ it("runs in workerd", { timeout: 60_000 }, async () => {
     expect(await whole.json()).toMatchObject({ output: expect.stringContaining("2 + 40 = 42") })
     expect(await (await ask("/runners/desk/stream")).text()).toContain('"_tag":"Completed"')
     const card = await fetch(`http://127.0.0.1:${port}/.well-known/agent-card.json`)
-    expect(await card.json()).toMatchObject({ skills: [{ name: "desk" }] })
+    expect(await card.json()).toMatchObject({ skills: [{ name: "desk" }, { name: "waiting" }] })
   } finally {
     worker.kill("SIGKILL")
   }

@@ -84,7 +84,8 @@ export const build = (
     // nodes of two definitions, each with one group, would take each other's.
     shardLockDisableAdvisory: true,
     shardLockRefreshInterval: Duration.millis(timing.lease * 0.3),
-    refreshAssignmentsInterval: Duration.millis(Math.max(200, timing.poll)),
+    // A client asks for the nodes where it needs them. A node notices with it that another has come or gone.
+    refreshAssignmentsInterval: Duration.millis(Math.max(node === undefined ? 2000 : 500, timing.poll)),
     entityMessagePollInterval: Duration.millis(timing.poll),
     entityReplyPollInterval: Duration.millis(timing.poll),
     entityTerminationTimeout: Duration.millis(200),

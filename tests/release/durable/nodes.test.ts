@@ -5,15 +5,12 @@ import { join } from "node:path"
 import { expect, it } from "@effect/vitest"
 import { Context, Effect, Exit, Layer, Schema, Scope } from "effect"
 import { SqlClient } from "effect/sql"
-import * as Agent from "troupe/Agent"
-import * as AgentTool from "troupe/AgentTool"
 import * as Durable from "troupe/Durable"
 import * as Runner from "troupe/Runner"
-import * as Session from "troupe/Session"
 import * as SessionStore from "troupe/SessionStore"
 import * as Step from "troupe/Step"
-import * as TestModel from "troupe/TestModel"
 import { eventually, temporaryFile } from "../../support/durable.ts"
+import { oneNodeAtATime } from "../../support/durableSessions.ts"
 import { postgres } from "../../support/postgres.ts"
 import { bundled } from "./fleet.ts"
 import { flowsOf, names } from "./flows.ts"
@@ -107,38 +104,10 @@ it.live("nodes join and leave while runs go on: each step is made once, and ther
 )
 
 it.live("a session on PostgreSQL is never run by two nodes", () =>
-  Effect.gen(function* () {
-    let [now, most] = [0, 0]
-    const work = AgentTool.fromFunction("work", {
-      description: "Works.",
-      execute: () =>
-        Effect.gen(function* () {
-          most = Math.max(most, ++now)
-          yield* Effect.sleep(30)
-          now--
-          return "worked"
-        })
-    })
-    const clerk = Agent.make("clerk", { tools: [work] })
-    const turns = Durable.make(Session.of(clerk, "user-42"), {
-      name: "turns",
-      version: "1",
-      key: (text) => String(text)
-    })
-    const model = TestModel.layer(
-      ((call: { readonly prompt: { readonly content: ReadonlyArray<{ readonly role: string }> } }) =>
-        call.prompt.content.at(-1)?.role === "user" ? TestModel.toolCall("work", {}) : "done") as never,
-      { unused: "ignore" }
-    )
-    const storeOf = () => Layer.fresh(SessionStore.layerSql.pipe(Layer.provide(server.database("turns"))))
-    const own = (text: string) =>
-      turns.run(text).pipe(Effect.provide(Layer.provideMerge(Layer.merge(model, storeOf()), engineOf("turns"))))
-    const texts = ["one", "two", "three"]
-    expect(yield* Effect.forEach(texts, own, { concurrency: "unbounded" })).toEqual(texts.map(() => "done"))
-    expect(most).toBe(1)
-    const history = yield* SessionStore.history("user-42").pipe(Effect.provide(storeOf()))
-    expect(history.content.filter(({ role }) => role === "user").length).toBe(texts.length)
-  })
+  oneNodeAtATime(
+    () => engineOf("turns"),
+    () => SessionStore.layerSql.pipe(Layer.provide(server.database("turns")))
+  )
 )
 
 it.live("what was decided stays decided, and what was done stays done, when the machine is lost", () =>

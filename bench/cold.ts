@@ -1,4 +1,4 @@
-/** The one-agent scripts whose cold start is measured: `node cold.ts PEER`. Written as a user would. */
+/** The one-agent scripts whose cold start is measured: `node cold.ts PEER`. Written as a user would. Prints the CPU time of the process. */
 import { baseURL } from "./peer.ts"
 
 const scripts: Record<string, () => Promise<string>> = {
@@ -23,6 +23,16 @@ const scripts: Record<string, () => Promise<string>> = {
     const model = OpenAi.layer({ model: "text", baseUrl: baseURL, apiKey: Redacted.make("none") })
     return Effect.runPromise(Effect.provide(Agent.make("agent", {}).run("Hi"), model))
   },
+  // As Node finds `import { Agent, OpenAi } from "troupe"`.
+  "troupe-barrel": async () => {
+    const [Effect, Redacted, { Agent, OpenAi }] = await Promise.all([
+      import("effect/Effect"),
+      import("effect/Redacted"),
+      import("../dist/index.deferred.js" as string) as Promise<typeof import("../dist/index.js")>
+    ])
+    const model = OpenAi.layer({ model: "text", baseUrl: baseURL, apiKey: Redacted.make("none") })
+    return Effect.runPromise(Effect.provide(Agent.make("agent", {}).run("Hi"), model))
+  },
   "troupe-sync": async () => {
     const [Effect, Redacted, Agent, OpenAi, SyncEdge] = await Promise.all([
       import("effect/Effect"),
@@ -38,4 +48,6 @@ const scripts: Record<string, () => Promise<string>> = {
 
 const text = await scripts[process.argv[2]!]!()
 if (text !== "Hello there.") throw new Error(`wrong answer: ${text}`)
+const { system, user } = process.cpuUsage()
+console.log(JSON.stringify({ cpuMs: (user + system) / 1000 }))
 process.exit(0)

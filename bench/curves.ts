@@ -161,7 +161,7 @@ const scenarios: Readonly<Record<string, Scenario>> = {
       Effect.sync(() =>
         Effect.runSync(
           Effect.forEach(numbers(n), () => Effect.sleep(1), { concurrency: "unbounded", discard: true }).pipe(
-            Effect.provide(SyncEdge.layer)
+            Effect.provide(SyncEdge.layerNested)
           )
         )
       )

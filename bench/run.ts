@@ -28,10 +28,10 @@ for (let round = 0; round < repeats; round++) {
   for (const workload of ["single", "tools", "stream", "stream8"]) {
     for (const peer of peers) note(`${workload} ${peer}`, JSON.parse(node(["work.ts", peer, workload])) as Figures)
   }
-  for (const peer of peers.filter((one) => !isBare(one))) {
+  for (const peer of [...peers.filter((one) => !isBare(one)), "troupe-barrel"]) {
     const started = performance.now()
-    node(["cold.ts", peer])
-    note(`cold ${peer}`, { wallMs: performance.now() - started })
+    const { cpuMs } = JSON.parse(node(["cold.ts", peer])) as { readonly cpuMs: number }
+    note(`cold ${peer}`, { cpuMs, wallMs: performance.now() - started })
   }
   note("together troupe-sync", JSON.parse(node(["work.ts", "troupe-sync", "together"])) as Figures)
   note("construct", JSON.parse(node(["--expose-gc", "construct.ts"])) as Figures)
@@ -64,7 +64,11 @@ row("tool round of ten, CPU us", "tools", "cpuUs", 0)
 row("streamed token, CPU us", "stream", "cpuUs", 1)
 row("streamed token of eight a write, CPU us", "stream8", "cpuUs", 1)
 row("cold start of a one-agent script, wall ms", "cold", "wallMs", 0)
+row("cold start of a one-agent script, CPU ms", "cold", "cpuMs", 0)
 say("")
+say(
+  `Cold start with the barrel, CPU: ${(figure("cold troupe-barrel", "cpuMs") / figure("cold raw", "cpuMs")).toFixed(2)} of the raw SDK, ${(figure("cold troupe-barrel", "cpuMs") / figure("cold troupe", "cpuMs")).toFixed(2)} of explicit modules.`
+)
 say(
   `Construct an agent with a shared toolkit: ${figure("construct", "us").toFixed(2)} us, ${figure("construct", "bytes").toFixed(0)} bytes.`
 )

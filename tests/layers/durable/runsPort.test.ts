@@ -1,4 +1,5 @@
 /** The port `Runs` on the durable engine. */
+import { DatabaseSync } from "node:sqlite"
 import { expect, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Scope, Stream } from "effect"
 import * as Agent from "troupe/Agent"
@@ -8,6 +9,7 @@ import * as Durable from "troupe/Durable"
 import * as Runner from "troupe/Runner"
 import * as Runs from "troupe/Runs"
 import * as TestModel from "troupe/TestModel"
+import { vi } from "vitest"
 import { checkGrammar } from "../../support/grammar.ts"
 import { engine, eventually, temporaryFile } from "../../support/durable.ts"
 
@@ -110,4 +112,49 @@ it.live("a run takes what is sent to it, and is interrupted by its id; others ar
       expect(unknown.reason).toBe("unknown-run")
     }).pipe(Effect.provide(layerOf(yield* temporaryFile, clerk)))
   })
+)
+
+it.live(
+  "a run at work asks for messages and followers for events because of what is theirs, not of what others do",
+  () =>
+    Effect.gen(function* () {
+      const file = yield* temporaryFile
+      const asked = { messages: 0, events: 0 }
+      const { prepare } = DatabaseSync.prototype
+      const spied = vi.spyOn(DatabaseSync.prototype, "prepare").mockImplementation(function (
+        this: DatabaseSync,
+        sql: string
+      ) {
+        const statement = prepare.call(this, sql)
+        const kind = /^\s*SELECT seq, value FROM troupe_signals/.test(sql)
+          ? "messages"
+          : /^\s*SELECT first, events FROM troupe_events/.test(sql)
+            ? "events"
+            : undefined
+        if (kind === undefined) return statement
+        const own = statement.all.bind(statement) as (...args: ReadonlyArray<never>) => never
+        return Object.assign(statement, { all: (...args: ReadonlyArray<never>) => (asked[kind]++, own(...args)) })
+      })
+      yield* Effect.addFinalizer(() => Effect.sync(() => spied.mockRestore()))
+      const inner = Runner.make("inner", { run: (text: string) => Effect.succeed(text) })
+      const busy = Runner.make("busy", {
+        run: (text: string) =>
+          Effect.as(
+            Effect.forEach(Array.from({ length: 8 }), () => Effect.andThen(inner.run(text), Effect.sleep(60))),
+            text
+          )
+      }) as Runner.Runner<string, string, never, never>
+      const count = 6
+      const Kept = Durable.layerRuns([busy]).pipe(
+        Layer.provide([model, Runs.layerMemory()]),
+        Layer.provide(engine(file, { poll: "3 seconds" }))
+      ) as Layer.Layer<Runs.Runs>
+      yield* Effect.gen(function* () {
+        const ids = yield* Effect.forEach(Array.from({ length: count }), () => Runs.start(busy, "go"))
+        yield* Effect.forEach(ids, (runId) => Stream.runDrain(Runs.follow(runId)), { concurrency: "unbounded" })
+      }).pipe(Effect.provide(Kept))
+      // Each run writes its events about ten times, and each of its readers looks after each.
+      expect(asked.messages).toBeLessThan(count * 4)
+      expect(asked.events).toBeLessThan(count * 25)
+    }).pipe(Effect.scoped)
 )

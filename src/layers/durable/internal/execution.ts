@@ -21,6 +21,7 @@ import type { Ended, Execute, OnUnknown, Wait } from "./engine.ts"
 import { missingEnds } from "./closing.ts"
 import { EventLog } from "./eventLog.ts"
 import * as Journal from "./journal.ts"
+import type { Nudges } from "./nudges.ts"
 import type { Claim, Tables } from "./tables.ts"
 
 /** What this process executes for a definition. */
@@ -44,7 +45,7 @@ export interface Surroundings {
   /** Has the engine wake this execution by these names, and gives the run up until then. */
   readonly sleep: (wakes: ReadonlyArray<string>) => Effect.Effect<"ready" | "asleep">
   /** Called after each write that others wait for. */
-  readonly nudge: Effect.Effect<void>
+  readonly nudge: Nudges["nudge"]
   /** How long steps that are under way may take when the run is handed to another process, in milliseconds. */
   readonly drainMillis: number
 }
@@ -91,12 +92,12 @@ const settle = (claim: Claim, verdict: Verdict, on: Surroundings): Effect.Effect
     if (verdict._tag === "Ended") {
       const { ended } = verdict
       yield* persist(on.tables.setRun(claim, { state: stateOf(ended), ended: JSON.stringify(ended) }, now))
-      yield* on.nudge
+      yield* on.nudge(claim.run.id)
       return false
     }
     const { waits } = verdict
     const slept = yield* persist(on.tables.setRun(claim, { state: "suspended", waits: JSON.stringify(waits) }, now))
-    yield* on.nudge
+    yield* on.nudge(claim.run.id)
     if (!slept) return true
     return (yield* on.sleep(waits.map(({ wake }) => wake))) === "ready"
   })
@@ -118,7 +119,8 @@ const once = (claim: Claim, program: Program, on: Surroundings): Effect.Effect<V
     }
     const execution = Journal.make(host, `run_${claim.run.id}`)
     const log = new EventLog(
-      (first, events) => Effect.tap(persist(tables.addEvents(claim, first, events.map(encodeEvent))), () => on.nudge),
+      (first, events) =>
+        Effect.tap(persist(tables.addEvents(claim, first, events.map(encodeEvent))), () => on.nudge(claim.run.id)),
       yield* persist(keptEvents(tables, claim, claim.lastSeq)),
       claim.run.generation
     )

@@ -11,6 +11,7 @@ import { hash } from "../../../internal/fingerprint.ts"
 import * as Cluster from "./cluster.ts"
 import type { Execute, Kind, OnUnknown } from "./engine.ts"
 import type { Program } from "./execution.ts"
+import type { Nudges } from "./nudges.ts"
 import { nodeName, processName, removeGone } from "./processes.ts"
 import type { Settings } from "./sqlEngine.ts"
 import type * as Tables from "./tables.ts"
@@ -30,7 +31,7 @@ interface Process {
   readonly sql: SqlClient.SqlClient
   readonly settings: Settings
   readonly tables: Tables.Tables
-  readonly nudge: Effect.Effect<unknown>
+  readonly nudge: Nudges["nudge"]
   readonly scope: Scope.Scope
   readonly lock: Semaphore.Semaphore
   readonly hosted: Map<string, Hosted>
@@ -40,12 +41,7 @@ interface Process {
 const idleMillis = 2000
 
 /** Makes the nodes of this process. They end with the scope. */
-export const hosting = (
-  sql: SqlClient.SqlClient,
-  settings: Settings,
-  tables: Tables.Tables,
-  nudge: Effect.Effect<unknown>
-) =>
+export const hosting = (sql: SqlClient.SqlClient, settings: Settings, tables: Tables.Tables, nudge: Nudges["nudge"]) =>
   Effect.map(Effect.scope, (scope) => {
     const lock = Semaphore.makeUnsafe(1)
     const process: Process = { sql, settings, tables, nudge, scope, lock, hosted: new Map() }

@@ -96,8 +96,18 @@ const ofEngine =
 const unknown = (runId: string) =>
   fail("unknown-run", runId, "this server does not know the run", "It may have been removed: start it again")
 
+const ends: Readonly<Partial<Record<RunEvent["_tag"], Status>>> = {
+  RunCompleted: "completed",
+  RunFailed: "failed",
+  RunInterrupted: "interrupted",
+  RunSuspended: "suspended"
+}
+
+/** A run whose last event is there has ended for those who follow it, a moment before the engine says so. */
 const statusOf = ({ ended, state }: Kept, last: RunEvent | undefined): Status => {
-  if (last?._tag === "RunSuspended" && ended !== undefined) return "suspended"
+  const end = last?.path.length === 1 ? ends[last._tag] : undefined
+  if (ended === undefined) return end ?? "running"
+  if (end === "suspended") return end
   return state === "completed" || state === "failed" || state === "interrupted" ? state : "running"
 }
 

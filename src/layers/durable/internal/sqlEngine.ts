@@ -4,13 +4,13 @@
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import * as Latch from "effect/Latch"
 import type * as Scope from "effect/Scope"
 import type * as SqlClient from "effect/sql/SqlClient"
 import { DurableError } from "../../../RunError.ts"
 import * as Cluster from "./cluster.ts"
 import type { Service } from "./engine.ts"
 import { hosting } from "./hosting.ts"
+import * as Nudges from "./nudges.ts"
 import { accessOf, unreachable } from "./service/access.ts"
 import { following } from "./service/following.ts"
 import { finding, running } from "./service/running.ts"
@@ -31,16 +31,7 @@ export const make = (sql: SqlClient.SqlClient, settings: Settings): Effect.Effec
     yield* Tables.migrate(sql)
     const tables = Tables.make(sql)
     const client = yield* Cluster.build(sql, settings, undefined)
-    let latch = Latch.makeUnsafe(false)
-    const nudges = {
-      nudge: Effect.suspend(() => {
-        const before = latch
-        latch = Latch.makeUnsafe(false)
-        return before.open
-      }),
-      /** Waits until something was written by this process, or a moment for other processes to write. */
-      changes: Effect.suspend(() => Effect.raceFirst(latch.await, Effect.sleep(settings.poll)))
-    }
+    const nudges = Nudges.make(settings.poll)
     const hosts = yield* hosting(sql, settings, tables, nudges.nudge)
     const access = accessOf({ tables, client, hosts, ...nudges })
     return { ...running(access), ...finding(access), ...following(access), ...deciding(access), ...mailing(access) }

@@ -10,17 +10,14 @@ import { DurableError } from "../../../../RunError.ts"
 import * as Cluster from "../cluster.ts"
 import type { Ref } from "../engine.ts"
 import type { hosting } from "../hosting.ts"
+import type { Nudges } from "../nudges.ts"
 import * as Tables from "../tables.ts"
 
 /** What the service is made of. */
-export interface Parts {
+export interface Parts extends Nudges {
   readonly tables: Tables.Tables
   readonly client: Cluster.Node
   readonly hosts: Effect.Success<ReturnType<typeof hosting>>
-  /** Says that something was written. */
-  readonly nudge: Effect.Effect<unknown>
-  /** Waits until something was written by this process, or a moment for other processes to write. */
-  readonly changes: Effect.Effect<unknown>
 }
 
 /** The same, with what all functions of the service use. */

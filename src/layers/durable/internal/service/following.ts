@@ -81,7 +81,7 @@ const more = (access: Access, ref: Ref, next: number, looks: number): Effect.Eff
     if (run.ended !== undefined && (run.state !== "interrupted" || looks < 0)) return { events: [], next: undefined }
     // The process that executed it is gone too.
     if (run.ended !== undefined && looks === 0) yield* close(access, run)
-    else yield* live(changes)
+    else yield* live(changes(run.id))
     return yield* more(access, ref, next, run.ended === undefined ? looks : looks - 1)
   })
 

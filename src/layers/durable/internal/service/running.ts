@@ -27,7 +27,7 @@ export const running = (
         if (!(yield* ask(ref.key, tables.interrupt(run.id, at)))) return
         // A process that executes it says so itself, with what was under way.
         if (run.state !== "running") yield* close(access, run)
-        yield* live(nudge)
+        yield* live(nudge(run.id))
         yield* stop(run)
       }),
     retry: (ref) =>
@@ -89,7 +89,7 @@ const submit = (
 const ended = (access: Access, ref: Ref): Effect.Effect<Ended, DurableError> =>
   Effect.flatMap(access.known(ref), (run) =>
     run.ended === undefined
-      ? Effect.andThen(access.live(access.changes), ended(access, ref))
+      ? Effect.andThen(access.live(access.changes(run.id)), ended(access, ref))
       : Effect.succeed(run.ended)
   )
 

@@ -23,12 +23,13 @@ export const deciding = (access: Access): Pick<Service, "signal" | "decide" | "a
         yield* give(run, `signal/${signal}/${seq}`, null)
       }),
     decide: (ref, id, value) =>
-      Effect.flatMap(known(ref), (run) => Effect.andThen(give(run, `decision/${id}`, value), live(nudge))),
+      Effect.flatMap(known(ref), (run) => Effect.andThen(give(run, `decision/${id}`, value), live(nudge(run.id)))),
     answer: (ref, step, answer) =>
       Effect.gen(function* () {
         const run = yield* known(ref)
         const wait = run.waits.find(({ id, kind }) => kind === "client-tool" && id === step)
-        if (wait !== undefined) return yield* Effect.andThen(give(run, wait.wake, resultOf(answer)), live(nudge))
+        if (wait !== undefined)
+          return yield* Effect.andThen(give(run, wait.wake, resultOf(answer)), live(nudge(run.id)))
         const question = (yield* ask(ref.key, tables.stepsOf(run.id))).find(({ key }) => key === step)
         if (question?.state !== "unknown") return yield* notAsked(ref, step)
         const wake = `answer/${step}/${question.epoch}`
@@ -48,12 +49,12 @@ export const mailing = (access: Access): Pick<Service, "post" | "mail"> => {
       Effect.gen(function* () {
         const { id } = yield* known(ref)
         const seq = yield* ask(ref.key, tables.sendSignal(id, mailbox, message))
-        yield* live(nudge)
+        yield* live(nudge(id, "mail"))
         while (true) {
           const isOver = (yield* known(ref)).ended !== undefined
           if (yield* ask(ref.key, tables.isTaken(id, mailbox, seq))) return true
           if (isOver) return false
-          yield* live(changes)
+          yield* live(changes(id, "mail"))
         }
       }),
     mail: (id, take) =>
@@ -63,12 +64,12 @@ export const mailing = (access: Access): Pick<Service, "post" | "mail"> => {
           for (const { seq, value } of yield* ask("", tables.sent(id, mailbox))) {
             if (begun.has(seq)) continue
             begun.add(seq)
-            const done = Effect.andThen(ask("", tables.take(id, mailbox, seq)), live(nudge))
+            const done = Effect.andThen(ask("", tables.take(id, mailbox, seq)), live(nudge(id, "mail")))
             yield* Effect.forkChild(
               Effect.flatMap(take(value), (isTaken) => (isTaken ? Effect.ignore(done) : Effect.void))
             )
           }
-          yield* live(changes)
+          yield* live(changes(id, "mail"))
         }
       }).pipe(Effect.retry(Schedule.spaced("1 second")), Effect.orDie)
   }

@@ -18,7 +18,7 @@ import * as Step from "../src/Step.ts"
 import { startPostgres } from "./postgres.ts"
 
 const runs = Number(process.argv[2] ?? 40)
-const steps = Number(process.argv[3] ?? 100)
+const steps = Number(process.argv[3] ?? 300)
 
 const work = Runner.make("work", {
   run: (name: string) =>

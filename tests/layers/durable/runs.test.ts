@@ -127,6 +127,24 @@ it.live("a run that has not ended goes on only with the definition that it was s
   }).pipe(Effect.provide(Layer.unwrap(Effect.map(temporaryFile, engine))))
 )
 
+it.live("workers of two versions live side by side, and each takes only runs of its own", () =>
+  Effect.gen(function* () {
+    const of = (version: string) => {
+      const runner = Runner.make("echo", { run: (text: string) => Effect.succeed(`${text} by ${version}`) })
+      return Durable.make(runner, { name: "echoes", version, key: (text) => text })
+    }
+    const [one, two] = [of("1"), of("2")]
+    yield* Durable.submit(one, "old")
+    yield* Effect.gen(function* () {
+      yield* Durable.submit(two, "new")
+      expect(yield* Durable.result(two, "new")).toBe("new by 2")
+      expect(yield* Durable.status(one, "old")).toBe("unserved")
+      const old = Durable.result(one, "old").pipe(Effect.provide(Durable.worker(one)))
+      expect(yield* old).toBe("old by 1")
+    }).pipe(Effect.provide(Durable.worker(two)))
+  }).pipe(Effect.provide(Layer.unwrap(Effect.map(temporaryFile, engine))))
+)
+
 it.live("steps that are kept are not made again when another process goes on", () =>
   Effect.gen(function* () {
     const file = yield* temporaryFile

@@ -4,7 +4,7 @@
  */
 import type * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
-import type * as Tool from "effect/ai/Tool"
+import * as Tool from "effect/ai/Tool"
 import * as Predicate from "effect/Predicate"
 import type * as AgentTool from "./AgentTool.ts"
 
@@ -56,6 +56,9 @@ export interface Options<R> {
  * Makes a source of tools, for the `tools` of an agent. A source that gives two tools one name, or a name that is taken,
  * is a defect of the run: `InvalidDefinition`.
  *
+ * Nothing is known of the tools before they are listed. So an agent with such a source that is another agent's tool counts as one that
+ * reads text of others, for `afterUntrusted` of `Approvals.layerPolicy`, unless `trusted.tools` has the name of the source.
+ *
  * @example
  * import { Effect, Schema } from "effect"
  * import { Agent, AgentTool, ToolSource } from "troupe"
@@ -71,7 +74,8 @@ export const make = <R = never>(name: string, list: List<R>, options: Options<R>
   from: options.from?.key,
   names: options.names ?? [],
   list,
-  holds: () => []
+  // What says nothing of itself reads what others wrote.
+  holds: () => [Tool.make(name)]
 })
 
 /** @internal The source as one that is known to give these tools. */

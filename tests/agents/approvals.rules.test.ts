@@ -12,7 +12,8 @@ import {
   Session,
   SessionStore,
   TestModel,
-  ToolSearch
+  ToolSearch,
+  ToolSource
 } from "troupe"
 import { Engine } from "../support/codeEngine.ts"
 
@@ -252,6 +253,12 @@ describe("after text of others", () => {
         [yield* asks(looks), yield* asks(reads), yield* asks(both), yield* asks(nested), yield* asks(searching)],
         [false, true, true, true, true]
       )
+      const desk = ToolSource.make("desk", () => Effect.succeed([look]))
+      const sourced = Agent.make("sourced", { description: "sourced", tools: [desk] }).pipe(
+        Runner.provide(TestModel.layer(["what I know"]))
+      )
+      assert.isTrue(yield* asks(sourced))
+      assert.isFalse(yield* asks(sourced, { trusted: { tools: ["desk"] } }))
       assert.isFalse(yield* asks(reads, { trusted: { tools: ["reads"] } }))
       assert.isFalse(yield* asks(nested, { trusted: { tools: ["fetch"] } }))
     })

@@ -137,11 +137,12 @@ export const seat = (desk: Desk, team: RunState, own: string | undefined): ToolS
   const plain = make((name) => name)
   let prefixed: typeof plain | undefined
   const none: typeof plain = []
-  return ToolSource.make("team", (taken) =>
+  const source = ToolSource.make("team", (taken) =>
     Effect.withFiber((fiber) => {
       if (fiber.getRef(CurrentState)?.parent !== team) return Effect.succeed(none)
       const isTaken = plain.some(({ name }) => taken.has(name))
       return Effect.succeed(isTaken ? (prefixed ??= make((name) => `team_${name}`)) : plain)
     })
   )
+  return ToolSource.holding(source, () => plain.map(({ tool }) => tool))
 }

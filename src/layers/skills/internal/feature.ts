@@ -88,8 +88,11 @@ const source = (announced: Announced): ToolSource.ToolSource<Skills> => {
       made.set(service, { key, tools })
       return tools
     })
-  return ToolSource.make("skills", list, { from: Skills, names: toolNames })
+  return ToolSource.holding(ToolSource.make("skills", list, { from: Skills, names: toolNames }), nothingOfOthers)
 }
+
+/** Skills are the program's own. */
+const nothingOfOthers = () => []
 
 const toolsOf = (
   service: Skills["Service"],

@@ -80,9 +80,10 @@ const search = AgentTool.fromFunction(searchName, {
 const list = [read, search]
 
 /** The tools. */
-export const tools: ToolSource.ToolSource<never> = ToolSource.make("offloaded results", () => Effect.succeed(list), {
-  names: [readName, searchName]
-})
+export const tools: ToolSource.ToolSource<never> = ToolSource.holding(
+  ToolSource.make("offloaded results", () => Effect.succeed(list), { names: [readName, searchName] }),
+  () => list.map(({ tool }) => tool)
+)
 
 /** The results of a conversation that may have been shortened, each once. */
 const resultsOf = (prompt: Prompt.Prompt): ReadonlyMap<string, Prompt.ToolResultPart> => {

@@ -18,18 +18,6 @@ const shared = [
 /** What packs, installs, bundles, runs conformance suites or waits for processes. */
 const release = "tests/release/**/*.test.ts"
 
-/** Of these, what takes longest and changes least: run by `npm run test:nightly`, with all that `SWEEP` and `CHAOS` leave out. */
-const nightly = [
-  "tests/release/cli/{chat,mcp}.test.ts",
-  "tests/release/durable/failpoints.test.ts",
-  "tests/release/mcp/leaks.test.ts",
-  "tests/release/openai/backpressure.test.ts",
-  "tests/release/package/{bundlers,mcp}.test.ts",
-  "tests/release/skillScripts.test.ts",
-  "tests/release/stores/pgvector.test.ts",
-  "tests/release/sync/{leaks,processState}.test.ts"
-]
-
 export default defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions, externalConditions: ["troupe-source", "node"] } },
@@ -55,9 +43,8 @@ export default defineConfig({
       },
       {
         extends: true,
-        test: { name: "release", include: [release], exclude: [...configDefaults.exclude, ...nightly] }
-      },
-      { extends: true, test: { name: "nightly", include: nightly } }
+        test: { name: "release", include: [release] }
+      }
     ]
   }
 })

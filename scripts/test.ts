@@ -2,8 +2,7 @@
  * `npm test`: the checks, then the tests, then the examples; it stops at the first of these that fails.
  * `npm run test:release`: the tests of tests/release, which pack, install, bundle, run conformance suites or wait for
  * processes. A test of these that fails is run once more, a file in which an error came that belongs to no test as well, and
- * the report says so. `npm run test:nightly`: those of them that take
- * longest.
+ * the report says so.
  *
  * The last line is always `N passed, N failed`: tests and examples, and what could not be run counts as failed. Arguments
  * are handed to vitest, and then only vitest runs: `npm test -- tests/Runner.test.ts`.
@@ -24,7 +23,7 @@ interface Count {
 /** Whether the files in which errors came that belong to no test pass when they are run once more, by themselves. */
 const passAgain = async (files: ReadonlyArray<string>): Promise<boolean> => {
   if (files.length === 0 || files.includes("")) return false
-  const { failed } = await tests(["--project=release", "--project=nightly", ...files], false)
+  const { failed } = await tests(["--project=release", ...files], false)
   for (const file of files) {
     console.log(
       `RETRIED ${file}: an error came outside of its tests, and it ${failed === 0 ? "passed" : "failed"} again`
@@ -59,8 +58,8 @@ const tests = async (args: ReadonlyArray<string>, whole: boolean, again = false)
 }
 
 const started = performance.now()
-const set = (["release", "nightly"] as const).find((name) => process.argv[2] === `--${name}`)
-const args = process.argv.slice(set === undefined ? 2 : 3)
+const isRelease = process.argv[2] === "--release"
+const args = process.argv.slice(isRelease ? 3 : 2)
 let passed = 0
 let failed = 0
 const stage = async (name: string, count: () => Promise<Count>) => {
@@ -74,8 +73,8 @@ const stage = async (name: string, count: () => Promise<Count>) => {
 }
 if (args.length > 0) {
   await stage("tests", () => tests(args, false))
-} else if (set !== undefined) {
-  await stage(`${set} tests`, () => tests([`--project=${set}`, "--retry=1", "--maxWorkers=3"], true, true))
+} else if (isRelease) {
+  await stage("release tests", () => tests(["--project=release", "--retry=1", "--maxWorkers=3"], true, true))
 } else {
   await stage("checks", async () => ({ passed: 0, failed: await check() }))
   await stage("tests", () => tests(["--project=shared", "--project=apart"], true))

@@ -130,16 +130,18 @@ if (process.platform === "linux" && fs.existsSync("/usr/bin/script"))
       ["Let me think", "\u0003"],
       ["stopped", "after\r"],
       ["1 after", "/history\r"],
-      ["> after", "\u0004"]
+      ["> after", ""],
+      // The cursor behind the prompt: an end of input that is typed before a line is read can be lost.
+      ["\u001b[3G", "\u0004"]
     ] as const
     let [at, from] = [0, 0]
     child.stdout.on("data", (chunk: Buffer) => {
       said += chunk.toString("utf8")
-      const step = steps[at]
-      if (step === undefined || !said.slice(from).includes(step[0])) return
-      at++
-      from = said.length
-      child.stdin.write(step[1])
+      for (let step = steps[at]; step !== undefined && said.includes(step[0], from); step = steps[at]) {
+        at++
+        from = said.indexOf(step[0], from) + step[0].length
+        child.stdin.write(step[1])
+      }
     })
     const timer = setTimeout(() => child.kill("SIGKILL"), 40_000)
     const code = await new Promise((resolve) => child.on("close", resolve))

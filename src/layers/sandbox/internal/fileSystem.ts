@@ -101,6 +101,28 @@ export const normal = (method: string, path: string): Result<string> => {
 /** The names of a path. */
 export const partsOf = (path: string): ReadonlyArray<string> => path.split("/").filter((name) => name !== "")
 
+/** Where the next read or write of an open file is. */
+export interface Cursor {
+  at: number
+}
+
+/** Moves the cursor. */
+export const seekBy =
+  (cursor: Cursor): FileSystem.File["seek"] =>
+  (offset, from) =>
+    Effect.sync(() => {
+      cursor.at = from === "start" ? Number(offset) : cursor.at + Number(offset)
+      return BigInt(cursor.at)
+    })
+
+/** The bytes at a position, or at the cursor, which then is behind them. */
+export const pieceOf = (cursor: Cursor, bytes: Uint8Array, size: number, position: bigint | undefined): Uint8Array => {
+  const from = position === undefined ? cursor.at : Number(position)
+  const piece = bytes.slice(from, from + size)
+  if (position === undefined) cursor.at += piece.length
+  return piece
+}
+
 /** A file system of what a sandbox can do. Nothing below a `.git` is written by it. */
 export const make = (core: Core): FileSystem.FileSystem => {
   const at = <A, R>(method: string, path: string, work: (path: string) => Result<A, R>): Result<A, R> =>

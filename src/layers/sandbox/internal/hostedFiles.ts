@@ -192,31 +192,22 @@ const contentOf = (io: Opened, real: string, known: Uint8Array | undefined) => {
 
 const fileOf = (io: Opened, real: string, known: Uint8Array | undefined, appends: boolean): FileSystem.File => {
   const { all, save } = contentOf(io, real, known)
-  let at = 0
+  const cursor: Files.Cursor = { at: 0 }
   const read = (size: number, position: bigint | undefined) =>
-    Effect.map(all, (bytes) => {
-      const from = position === undefined ? at : Number(position)
-      const piece = bytes.slice(from, from + size)
-      if (position === undefined) at += piece.length
-      return piece
-    })
+    Effect.map(all, (bytes) => Files.pieceOf(cursor, bytes, size, position))
   const write = (piece: Uint8Array) =>
     Effect.flatMap(all, (bytes) => {
-      if (appends) at = bytes.length
-      const next = new Uint8Array(Math.max(bytes.length, at + piece.length))
+      if (appends) cursor.at = bytes.length
+      const next = new Uint8Array(Math.max(bytes.length, cursor.at + piece.length))
       next.set(bytes)
-      next.set(piece, at)
-      at += piece.length
+      next.set(piece, cursor.at)
+      cursor.at += piece.length
       return Effect.as(save(next), piece.length)
     })
   return {
     [FileSystem.FileTypeId]: FileSystem.FileTypeId,
     stat: io.stat(real),
-    seek: (offset, from) =>
-      Effect.sync(() => {
-        at = from === "start" ? Number(offset) : at + Number(offset)
-        return BigInt(at)
-      }),
+    seek: Files.seekBy(cursor),
     sync: Effect.void,
     read: (buffer, options) =>
       Effect.map(read(buffer.length, options?.position), (piece) => {

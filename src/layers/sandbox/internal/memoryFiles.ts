@@ -151,13 +151,8 @@ const openAt = (store: Store, path: string, { flag, mode }: Files.Opening): File
 
 /** An open file goes on as itself when it is renamed or removed. */
 const fileOf = (store: Store, path: string, file: Stored, isAppended: boolean): FileSystem.File => {
-  let at = 0
-  const read = (size: number, position: bigint | undefined): Uint8Array => {
-    const from = position === undefined ? at : Number(position)
-    const piece = file.bytes.slice(from, from + size)
-    if (position === undefined) at += piece.length
-    return piece
-  }
+  const cursor: Files.Cursor = { at: 0 }
+  const read = (size: number, position: bigint | undefined) => Files.pieceOf(cursor, file.bytes, size, position)
   const resize = (length: number) => {
     grow(store, path, length)
     const bytes = new Uint8Array(length)
@@ -167,21 +162,17 @@ const fileOf = (store: Store, path: string, file: Stored, isAppended: boolean): 
   }
   const write = (bytes: Uint8Array) =>
     attempt("write", path, () => {
-      if (isAppended) at = file.bytes.length
-      if (at + bytes.length > file.bytes.length) resize(at + bytes.length)
-      file.bytes.set(bytes, at)
+      if (isAppended) cursor.at = file.bytes.length
+      if (cursor.at + bytes.length > file.bytes.length) resize(cursor.at + bytes.length)
+      file.bytes.set(bytes, cursor.at)
       file.at = new Date()
-      at += bytes.length
+      cursor.at += bytes.length
       return bytes.length
     })
   return {
     [FileSystem.FileTypeId]: FileSystem.FileTypeId,
     stat: Effect.sync(() => Files.infoOf("File", file.bytes.length, { mode: file.mode, mtime: file.at, nlink: 1 })),
-    seek: (offset, from) =>
-      Effect.sync(() => {
-        at = from === "start" ? Number(offset) : at + Number(offset)
-        return BigInt(at)
-      }),
+    seek: Files.seekBy(cursor),
     sync: Effect.void,
     read: (buffer, options) =>
       Effect.sync(() => {

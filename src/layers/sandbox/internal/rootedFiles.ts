@@ -151,26 +151,22 @@ const infoOf = (stat: fs.Stats): FileSystem.File.Info =>
 
 /** An open file. */
 const fileOf = (path: string, fd: number): FileSystem.File => {
-  let at = 0
+  const cursor: Files.Cursor = { at: 0 }
   const does = <A>(method: string, work: () => A) => attempt(method, path, work)
   const read = (buffer: Uint8Array, position: bigint | undefined): number => {
-    const length = fs.readSync(fd, buffer, 0, buffer.length, position === undefined ? at : Number(position))
-    if (position === undefined) at += length
+    const length = fs.readSync(fd, buffer, 0, buffer.length, position === undefined ? cursor.at : Number(position))
+    if (position === undefined) cursor.at += length
     return length
   }
   const write = (bytes: Uint8Array): number => {
-    const length = fs.writeSync(fd, bytes, 0, bytes.length, at)
-    at += length
+    const length = fs.writeSync(fd, bytes, 0, bytes.length, cursor.at)
+    cursor.at += length
     return length
   }
   return {
     [FileSystem.FileTypeId]: FileSystem.FileTypeId,
     stat: does("stat", () => infoOf(fs.fstatSync(fd))),
-    seek: (offset, from) =>
-      Effect.sync(() => {
-        at = from === "start" ? Number(offset) : at + Number(offset)
-        return BigInt(at)
-      }),
+    seek: Files.seekBy(cursor),
     sync: does("sync", () => fs.fsyncSync(fd)),
     read: (buffer, options) => does("read", () => read(buffer, options?.position)),
     readAlloc: (size, options) =>

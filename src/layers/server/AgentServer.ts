@@ -153,7 +153,7 @@ export interface TracesOptions {
  * without a runner to run, and `GET /traces`. `troupe trace --playground runs.db` is this over a database.
  *
  * It listens at 127.0.0.1 until the Layer is released. Fails with `ServeError` where it cannot listen. Traces hold what was said
- * and what tools were called with, and the page shows it: there is no option to listen elsewhere.
+ * and what tools were called with, and the page shows it: so it cannot listen at another address.
  *
  * @example
  * import { NodeRuntime } from "@effect/platform-node"

@@ -1,4 +1,4 @@
-/** Takes the place of `node.ts` where there is no Node: its threads are refused. */
+/** Takes the place of `node.ts` on platforms other than Node: its threads are refused. */
 import * as Effect from "effect/Effect"
 import { CodeEngineError } from "../../../services/CodeEngine.ts"
 import type * as Node from "./node.ts"

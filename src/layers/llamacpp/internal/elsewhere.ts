@@ -14,7 +14,7 @@ import type { FromHost, ToHost } from "./hostProgram.ts"
 import { source as hostProgram } from "./hostProgram.generated.ts"
 import type { Asked, Chunk, ContextOptions, Embedded, Failure, Reply, Source } from "./protocol.ts"
 
-/** There is no edge that could wait. */
+/** The program runs on neither edge, so that nothing could wait. */
 export class NoEdge extends Error {}
 
 const noEdge =

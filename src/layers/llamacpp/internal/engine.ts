@@ -75,13 +75,13 @@ const whyNot = (modelPath: string, error: unknown): ModelUnavailable => {
   return unavailable(modelPath, `the file cannot be loaded: ${messageOf(error)}`)
 }
 
-/** A context of weights. Fails with `ModelUnavailable` where there is no room for it. */
+/** A context of weights. Fails with `ModelUnavailable` when it does not fit into memory. */
 export const roomFor = <A>(
   modelPath: string,
   context: Effect.Effect<A, unknown, Scope.Scope>
 ): Effect.Effect<A, ModelUnavailable, Scope.Scope> =>
   Effect.catch(context, (error) =>
-    Effect.fail(unavailable(modelPath, `there is no room for its context: ${messageOf(error)}`))
+    Effect.fail(unavailable(modelPath, `its context does not fit into memory: ${messageOf(error)}`))
   )
 
 /** Half of the machine: a model that takes more threads than there are cores waits for itself. */

@@ -1,4 +1,4 @@
-/** Takes the place of `node.ts` where there is no Node: a machine to work on is refused. */
+/** Takes the place of `node.ts` on platforms other than Node: a machine to work on is refused. */
 import * as Effect from "effect/Effect"
 import { InvalidDefinition } from "../../../RunError.ts"
 import type * as Node from "./node.ts"
@@ -7,7 +7,7 @@ const refuse = (name: string) => () =>
   Effect.fail(
     new InvalidDefinition({
       subject: `Sandbox.${name}`,
-      problem: "there is no Node here, and so no files and commands of a machine",
+      problem: "this platform is not Node, which gives the files and commands of a machine",
       remedy: "Use Sandbox.layerMemory, or Sandbox.layerAiSdk with a hosted sandbox"
     })
   )

@@ -1,4 +1,4 @@
-/** Takes the place of `nodeFiles.ts` where there is no Node: a directory of the machine is refused. */
+/** Takes the place of `nodeFiles.ts` on platforms other than Node: a directory of the machine is refused. */
 import * as Effect from "effect/Effect"
 import { InvalidDefinition } from "../../../RunError.ts"
 import type * as Node from "./nodeFiles.ts"
@@ -7,7 +7,7 @@ export const treeAt: typeof Node.treeAt = (root) =>
   Effect.fail(
     new InvalidDefinition({
       subject: `FileTools.layer for ${String(root)}`,
-      problem: "there is no Node here, and so no directory of a machine",
+      problem: "this platform is not Node, which gives the directories of a machine",
       remedy: "Use FileTools.feature() with Sandbox.layerMemory"
     })
   )

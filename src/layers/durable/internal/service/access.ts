@@ -83,6 +83,6 @@ const unknownRun = ({ key, name }: Ref): DurableError =>
   new DurableError({
     reason: "unknown-run",
     key,
-    problem: `there is no run of "${name}" with this key`,
+    problem: `a run of "${name}" with this key is not known`,
     remedy: "Start it with run or submit, or check the key"
   })

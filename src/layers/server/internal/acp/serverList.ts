@@ -28,7 +28,7 @@ export const listed = (given: typeof ListSessions.Type): Effect.Effect<object, R
     return { sessions, ...(next === undefined ? {} : { nextCursor: next }) }
   }).pipe(Effect.catchTag("StoreError", () => refuse(codes.internal, "The sessions cannot be read now.")))
 
-/** Asks the store. Fails where there is none. */
+/** Asks the store. Fails in a server without one. */
 const withStore = <A, E>(effect: Effect.Effect<A, E, Store.SessionStore>) =>
   Effect.flatMap(Effect.serviceOption(Store.SessionStore), (store): Effect.Effect<A, E | RpcFailure> =>
     Option.isNone(store)

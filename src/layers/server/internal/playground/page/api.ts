@@ -9,7 +9,7 @@ import { type Message, SseReader } from "./model/sse.ts"
 
 /** The server did not answer as it was asked. */
 export class ApiError extends Error {
-  /** 0 where there is no answer at all. */
+  /** The status of the answer; 0 when the server did not answer. */
   readonly status: number
 
   constructor(status: number, message: string) {

@@ -21,8 +21,8 @@ export const statusName = (status: SpanStatus | RunModel["status"]): string => {
 }
 
 /**
- * Whether the focus may be moved: it is nowhere, or on what was used to come here. Not where there is no keyboard, since a field that
- * is focused brings one up.
+ * Whether the focus may be moved: it is nowhere, or on what was used to come here. A device
+ * without a keyboard moves none, since a field that is focused brings one up.
  */
 export const isFocusFree = (): boolean => {
   const { activeElement } = document

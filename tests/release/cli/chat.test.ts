@@ -123,7 +123,8 @@ if (process.platform === "linux" && fs.existsSync("/usr/bin/script"))
       "--agent",
       agent
     ]
-    const child = spawn("script", ["-qefc", command.map((word) => `'${word}'`).join(" "), "/dev/null"])
+    // The process itself and not a shell above it, which would get the signal of Ctrl-C as well, and end with 130 after it.
+    const child = spawn("script", ["-qefc", `exec ${command.map((word) => `'${word}'`).join(" ")}`, "/dev/null"])
     let said = ""
     const steps = [
       ["/help", "hang\r"],

@@ -19,7 +19,7 @@ import type { AgentError } from "./internal/agentError.ts"
 import { captured } from "./internal/captured.ts"
 import { assertFunction, assertName, assertOptions, kindOf } from "./internal/definition.ts"
 import * as Around from "./internal/middleware.ts"
-import { makeUsage } from "./internal/usage.ts"
+import { noUsage } from "./internal/usage.ts"
 import type { ErrorIn, ServicesIn } from "./internal/wiring.ts"
 import { InvalidDefinition } from "./RunError.ts"
 import { CallSettings } from "./services/ModelInfo.ts"
@@ -426,7 +426,7 @@ export const turn = (given: string | Partial<Turn>): Turn => {
     reasoning: "",
     toolCalls,
     finishReason: toolCalls.length > 0 ? "tool-calls" : "stop",
-    usage: makeUsage({ inputTokens: {}, outputTokens: {} }),
+    usage: noUsage,
     parts: [],
     ...rest
   }

@@ -9,6 +9,7 @@ import type * as FileSystem from "effect/FileSystem"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Path from "effect/Path"
+import { messageOf } from "../internal/message.ts"
 import * as Session from "../agents/Session.ts"
 import { oneLine } from "../internal/text.ts"
 import { approve, deny } from "../layers/approvals/Approvals.ts"
@@ -122,7 +123,7 @@ const turn = (chat: Chat, input: Prompt.RawInput): Effect.Effect<void> =>
     if (Exit.isSuccess(exit)) return
     if (Cause.hasInterruptsOnly(exit.cause)) return yield* err("troupe: stopped\n")
     const error = Cause.squash(exit.cause)
-    yield* err(`troupe: ${oneLine(error instanceof Error ? error.message : String(error))}\n`)
+    yield* err(`troupe: ${oneLine(messageOf(error))}\n`)
     yield* showPending(chat)
   })
 

@@ -3,6 +3,7 @@ import { pathToFileURL } from "node:url"
 import * as Effect from "effect/Effect"
 import type * as FileSystem from "effect/FileSystem"
 import * as Path from "effect/Path"
+import { messageOf } from "../internal/message.ts"
 import * as Runner from "../Runner.ts"
 import { badInput, type CliFailure } from "./failure.ts"
 import { readText } from "./files.ts"
@@ -20,7 +21,7 @@ export const exportsOf = (
     return yield* Effect.tryPromise({
       try: () => import(url) as Promise<Readonly<Record<string, unknown>>>,
       catch: (cause) => {
-        const why = (cause instanceof Error ? cause.message : String(cause)).split("\n")[0]
+        const why = messageOf(cause).split("\n")[0]
         return badInput(`${file} cannot be loaded: ${why}`)
       }
     })

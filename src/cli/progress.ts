@@ -1,7 +1,7 @@
 /** What a run shows while it runs: a pure state fed with events, and its lines on a terminal. */
 import type { RunEvent } from "../RunEvent.ts"
-import { cut, labelOf, seconds, tokensOf } from "../internal/render.ts"
-import { oneLine } from "../internal/text.ts"
+import { labelOf, seconds, tokensOf } from "../internal/render.ts"
+import { cut, oneLine } from "../internal/text.ts"
 
 interface Running {
   readonly label: string

@@ -1,6 +1,5 @@
 /** A run as a waterfall: a line for each run, step and tool call, with a bar for its time. */
-import { cut } from "../internal/render.ts"
-import { oneLine } from "../internal/text.ts"
+import { cut, oneLine } from "../internal/text.ts"
 import { isTerminal, type RunEvent } from "../RunEvent.ts"
 
 interface Span {

@@ -3,6 +3,7 @@ import * as LanguageModel from "effect/ai/LanguageModel"
 import type * as JsonSchema from "effect/JsonSchema"
 import * as Schema from "effect/Schema"
 import type * as SchemaAST from "effect/SchemaAST"
+import { messageOf } from "./message.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import { assertSchema } from "./definition.ts"
 
@@ -28,7 +29,7 @@ export const jsonSchema = (subject: string, schema: Schema.Top): JsonSchema.Json
   try {
     return LanguageModel.defaultCodecTransformer(schema).jsonSchema
   } catch (cause) {
-    throw noJsonForm(subject, cause instanceof Error ? cause.message : String(cause))
+    throw noJsonForm(subject, messageOf(cause))
   }
 }
 

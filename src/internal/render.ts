@@ -1,7 +1,7 @@
 /** Events of a run as text for people: a line for what happens, and the text of the answer between the lines. */
 import type { RunEvent } from "../RunEvent.ts"
 import type { WaitingFor } from "../services/Waiting.ts"
-import { oneLine, stripControls, stripControlsPieces } from "./text.ts"
+import { cut, oneLine, stripControls, stripControlsPieces } from "./text.ts"
 
 /** The line for an event, without its end; `undefined` for an event without one. It has nothing of arguments and results. */
 export const lineOf = (event: RunEvent): string | undefined => {
@@ -57,10 +57,6 @@ const whatFor = (waiting: WaitingFor): string => {
 /** The names of nested runs, without that of the root. */
 export const labelOf = (path: ReadonlyArray<string>): string =>
   oneLine(path.length > 1 ? path.slice(1).join(" > ") : path.join(""))
-
-/** A text of at most `width` characters. */
-export const cut = (text: string, width: number): string =>
-  text.length <= width ? text : `${text.slice(0, Math.max(0, width - 1))}…`
 
 /** A duration for people. */
 export const seconds = (ms: number): string => `${(Math.max(0, ms) / 1000).toFixed(1)} s`

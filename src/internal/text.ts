@@ -39,6 +39,10 @@ export const stripControls = (text: string): string =>
 /** A sentence without its full stop, for use within another sentence. */
 export const asClause = (sentence: string): string => sentence.replace(/[.\s]+$/, "")
 
+/** A text of at most `most` characters, none of them halved: what is longer ends with an ellipsis. */
+export const cut = (text: string, most: number): string =>
+  text.length <= most ? text : `${text.slice(0, Math.max(0, most - 1)).replace(/[\ud800-\udbff]$/, "")}…`
+
 /** {@link stripControls} on one line: each run of white space becomes one space. */
 export const oneLine = (text: string): string => stripControls(text).replace(/\s+/g, " ").trim()
 

@@ -10,6 +10,7 @@
  * texts are counted by samples.
  */
 import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import * as Prompt from "effect/ai/Prompt"
 import * as Agent from "../agents/Agent.ts"
@@ -163,7 +164,7 @@ const settingsOf = (options: Options<ReadonlyArray<AnyPolicy>>): Compact.Setting
   }
 }
 
-const isPolicy = (value: unknown): value is AnyPolicy => typeof value === "object" && value !== null && TypeId in value
+const isPolicy = (value: unknown): value is AnyPolicy => Predicate.hasProperty(value, TypeId)
 
 /**
  * Makes a policy of a function. What it returns has to hold what {@link make} says is always kept, and each tool call with its

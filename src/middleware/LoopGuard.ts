@@ -3,6 +3,7 @@
  * again, and the model sees why; a model that goes on all the same fails the run.
  */
 import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
 import * as Prompt from "effect/ai/Prompt"
 import type * as Schema from "effect/Schema"
 import { assertOptions } from "../internal/definition.ts"
@@ -63,7 +64,7 @@ export const make = (options: Options = {}): Middleware.Middleware<LoopDetected>
 const marker = "You repeat yourself:"
 
 const isWarning = (result: unknown): boolean => {
-  const error = typeof result === "object" && result !== null && "error" in result ? result.error : undefined
+  const error = Predicate.hasProperty(result, "error") ? result.error : undefined
   return typeof error === "string" && error.startsWith(marker)
 }
 

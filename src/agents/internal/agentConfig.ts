@@ -3,8 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
 import { messageOf } from "../../internal/message.ts"
-import { cut } from "../../internal/render.ts"
-import { oneLine } from "../../internal/text.ts"
+import { cut, oneLine } from "../../internal/text.ts"
 import { ConfigInvalid } from "../../RunError.ts"
 
 const count = Schema.Int.check(Schema.isGreaterThanOrEqualTo(1))

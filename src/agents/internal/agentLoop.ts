@@ -17,7 +17,7 @@ import * as Resumption from "../../internal/resumption.ts"
 import { note, type Resumed, savedIn, waitingForOf } from "../../internal/suspension.ts"
 import * as Spans from "../../internal/telemetry.ts"
 import { ListedFor, type Listing } from "../../internal/toolListing.ts"
-import { makeUsage } from "../../internal/usage.ts"
+import { noUsage } from "../../internal/usage.ts"
 import * as RunError from "../../RunError.ts"
 import { CurrentSigning } from "../../services/Approver.ts"
 import { SyncBridge } from "../../services/SyncBridge.ts"
@@ -38,10 +38,6 @@ import { makeRoom } from "./toolRoom.ts"
 import * as ToolSet from "./toolSet.ts"
 import * as Transcript from "./transcript.ts"
 
-const noUsage = makeUsage({
-  inputTokens: { uncached: undefined, total: undefined, cacheRead: undefined, cacheWrite: undefined },
-  outputTokens: { total: undefined, text: undefined, reasoning: undefined }
-})
 const nothingResumed: ReadonlyMap<string, Resumed> = new Map()
 
 /** Runs the loop for one input. Its errors and services are those of the spec. */

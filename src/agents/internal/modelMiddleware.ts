@@ -13,7 +13,7 @@ import { type Caller, type Entry, middlewareError } from "../../internal/middlew
 import { CurrentWrappers, type Wrapped, type Wrapper } from "../../internal/modelWrappers.ts"
 import type { Place } from "../../internal/place.ts"
 import type { RunState } from "../../internal/runState.ts"
-import { makeUsage } from "../../internal/usage.ts"
+import { noUsage } from "../../internal/usage.ts"
 import * as Middleware from "../../Middleware.ts"
 import { MiddlewareError } from "../../RunError.ts"
 import { type CallSettings, CurrentSettings } from "../../services/ModelInfo.ts"
@@ -37,8 +37,6 @@ export interface Step {
   readonly settings: CallSettings | undefined
   readonly ask: (model: ModelCall.ResolvedModel, request: ModelCall.Request) => Effect.Effect<Turn, unknown>
 }
-
-const noUsage = makeUsage({ inputTokens: {}, outputTokens: {} })
 
 /** Calls the model through middleware. The usage of the turn is that of all calls that were made. */
 export const callThrough = (self: Step): Effect.Effect<Turn, unknown> =>

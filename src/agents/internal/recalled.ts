@@ -1,13 +1,10 @@
 /** Texts that were found, as a part of a prompt: marked as data, and bounded. */
 import * as Prompt from "effect/ai/Prompt"
+import { cut } from "../../internal/text.ts"
 
 /** The most characters of one text, and of all. */
 const maxText = 2_000
 const maxAll = 16_000
-
-const cut = (text: string): string =>
-  // Not in the middle of a character.
-  text.length <= maxText ? text : `${text.slice(0, maxText).replace(/[\uD800-\uDBFF]$/, "")}…`
 
 interface Named {
   readonly key: string
@@ -22,7 +19,7 @@ export const format = (found: ReadonlyArray<Named>, before: string): string => {
   const notes: Array<Named> = []
   let length = 0
   for (const { key, text } of found) {
-    const note = { key, text: cut(text) }
+    const note = { key, text: cut(text, maxText) }
     length += note.text.length
     if (length > maxAll) break
     notes.push(note)

@@ -7,6 +7,7 @@ import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as SchemaAST from "effect/SchemaAST"
+import { messageOf } from "../../internal/message.ts"
 import { allIssues, issuesOf } from "../../internal/issues.ts"
 import { codec, jsonSchema } from "../../internal/jsonForm.ts"
 import { readingOf } from "../../internal/reading.ts"
@@ -121,7 +122,7 @@ const embedded = (text: string): ReadonlyArray<string> => {
 const parse = (text: string): Result.Result<unknown, string> =>
   Result.try({
     try: () => Tool.unsafeSecureJsonParse(text),
-    catch: (cause) => `the answer is not JSON: ${cause instanceof Error ? cause.message : String(cause)}`
+    catch: (cause) => `the answer is not JSON: ${messageOf(cause)}`
   })
 
 /** Where the bracket that opens at `start` closes, outside of strings; -1 when it does not. */

@@ -4,6 +4,7 @@ import type * as Prompt from "effect/ai/Prompt"
 import * as Tool from "effect/ai/Tool"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import { messageOf } from "../../internal/message.ts"
 import { canonical, exactJson, hash } from "../../internal/fingerprint.ts"
 import { allIssues, issuesOf } from "../../internal/issues.ts"
 import { toJson } from "../../internal/json.ts"
@@ -207,7 +208,7 @@ const checked = (
     onSuccess: () => decision,
     onFailure: (error) => ({
       _tag: "Denied",
-      reason: `the approver changed its arguments, and they do not fit: ${error instanceof Error ? error.message : String(error)}`
+      reason: `the approver changed its arguments, and they do not fit: ${messageOf(error)}`
     })
   })
 }

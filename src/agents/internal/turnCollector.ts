@@ -4,7 +4,7 @@
 import { type AnsweredBy, readAnsweredBy } from "../../internal/answeredBy.ts"
 import * as Response from "effect/ai/Response"
 import * as Schema from "effect/Schema"
-import { makeUsage } from "../../internal/usage.ts"
+import { makeUsage, noUsage } from "../../internal/usage.ts"
 
 /** A part as effect/ai decodes it, or as a provider of ours emits it: well-formed, with fields left out. */
 export type AnyPart = Response.AnyPart | Response.PartEncoded | Response.StreamPartEncoded
@@ -46,8 +46,6 @@ interface Block {
   text: string
   metadata: Response.ProviderMetadata
 }
-
-const noUsage = makeUsage({ inputTokens: {}, outputTokens: {} })
 
 const usageOf = (usage: Response.Usage | typeof Response.Usage.Encoded): Response.Usage =>
   usage instanceof Response.Usage ? usage : makeUsage(usage)

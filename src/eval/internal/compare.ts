@@ -1,6 +1,5 @@
 /** Two reports side by side: what became better, what became worse, and whether that is more than chance. */
-import { cut } from "../../internal/render.ts"
-import { oneLine } from "../../internal/text.ts"
+import { cut, oneLine } from "../../internal/text.ts"
 import type { CaseReport, Report, RunnerReport } from "./report.ts"
 import { columns, percent } from "./table.ts"
 

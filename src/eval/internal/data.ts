@@ -5,6 +5,7 @@ import * as Option from "effect/Option"
 import type * as PlatformError from "effect/PlatformError"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import { messageOf } from "../../internal/message.ts"
 import { assertOptions, kindOf } from "../../internal/definition.ts"
 import { issuesOf } from "../../internal/issues.ts"
 import { codec } from "../../internal/jsonForm.ts"
@@ -103,7 +104,7 @@ const parse = (source: string, text: string, where: { readonly line?: number }) 
       new DataError({
         source,
         ...where,
-        problem: `it is not JSON: ${error instanceof Error ? error.message : String(error)}`
+        problem: `it is not JSON: ${messageOf(error)}`
       })
   })
 

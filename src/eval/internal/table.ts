@@ -1,6 +1,6 @@
 /** Reports as text: a table for a terminal, and JUnit's XML for servers that build. */
-import { cut, seconds } from "../../internal/render.ts"
-import { oneLine } from "../../internal/text.ts"
+import { seconds } from "../../internal/render.ts"
+import { cut, oneLine } from "../../internal/text.ts"
 import type { CaseReport, Report, RunnerReport, ScorerReport } from "./report.ts"
 
 /** A score for people. */

@@ -1,4 +1,5 @@
 /** The tool calls of a run, read from its events. */
+import * as Predicate from "effect/Predicate"
 import type * as Schema from "effect/Schema"
 import { canonical, exactJson } from "../../internal/fingerprint.ts"
 import type { RunEvent } from "../../RunEvent.ts"
@@ -46,8 +47,8 @@ const idOf = ({ runId, toolCallId }: { readonly runId: string; readonly toolCall
 
 /** Whether a value has all that a pattern has: fields of objects may be more, all else is equal. */
 export const fits = (value: unknown, pattern: unknown): boolean => {
-  if (isRecord(pattern)) {
-    return isRecord(value) && Object.entries(pattern).every(([key, inner]) => fits(value[key], inner))
+  if (Predicate.isReadonlyObject(pattern)) {
+    return Predicate.isReadonlyObject(value) && Object.entries(pattern).every(([key, inner]) => fits(value[key], inner))
   }
   if (Array.isArray(pattern)) {
     return (
@@ -58,9 +59,6 @@ export const fits = (value: unknown, pattern: unknown): boolean => {
   }
   return Object.is(value, pattern)
 }
-
-const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === "object" && value !== null && !Array.isArray(value)
 
 /** Whether two values are the same JSON, in any order of fields. */
 export const sameJson = (a: unknown, b: unknown): boolean => {

@@ -8,6 +8,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import { messageOf } from "../../internal/message.ts"
 import { InvalidDefinition } from "../../RunError.ts"
 import { Sandbox } from "../../services/Sandbox.ts"
 import { type Draft, InvalidSkills, type Skill, SkillError, Skills } from "../../services/Skills.ts"
@@ -249,7 +250,7 @@ const realFolder = (folder: string | URL, what: string): Effect.Effect<string, I
     catch: (cause) =>
       new InvalidDefinition({
         subject: "Skills.layer",
-        problem: `its ${what} ${String(folder)} cannot be used: ${cause instanceof Error ? cause.message : String(cause)}`,
+        problem: `its ${what} ${String(folder)} cannot be used: ${messageOf(cause)}`,
         remedy: "Give a directory that exists"
       })
   })

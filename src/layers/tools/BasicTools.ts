@@ -9,6 +9,7 @@ import * as Toolkit from "effect/ai/Toolkit"
 import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import { messageOf } from "../../internal/message.ts"
 import { InvalidDefinition } from "../../RunError.ts"
 import { calculate, maxLength, names } from "./internal/calculate.ts"
 
@@ -110,7 +111,7 @@ export const layer = (options: Options = {}): Layer.Layer<Tool.HandlersFor<typeo
         Effect.try({
           try: () => ({ result: calculate(expression) }),
           catch: (cause) => {
-            const detail = cause instanceof Error ? cause.message : String(cause)
+            const detail = messageOf(cause)
             return new CalculatorError({ expression: expression.slice(0, maxLength), detail })
           }
         }),

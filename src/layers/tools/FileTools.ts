@@ -9,6 +9,7 @@ import * as Toolkit from "effect/ai/Toolkit"
 import type * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
+import { messageOf } from "../../internal/message.ts"
 import * as AgentTool from "../../AgentTool.ts"
 import * as Feature from "../../Feature.ts"
 import { InvalidDefinition } from "../../RunError.ts"
@@ -278,7 +279,7 @@ const deniedOf = (subject: string, deny: ReadonlyArray<string> = secrets): Denie
   try {
     return deniedBy(deny)
   } catch (cause) {
-    const problem = `a pattern in deny cannot be used: ${cause instanceof Error ? cause.message : String(cause)}`
+    const problem = `a pattern in deny cannot be used: ${messageOf(cause)}`
     throw new InvalidDefinition({ subject, problem, remedy: "Use a simpler glob" })
   }
 }

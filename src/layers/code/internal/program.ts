@@ -11,6 +11,7 @@ import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Predicate from "effect/Predicate"
 import type * as Tool from "effect/ai/Tool"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
@@ -336,7 +337,7 @@ const arrivalOf = <E, W extends Wait>({ arrival }: State<E, W>): Effect.Effect<v
 
 /** The error that a failed call throws in the program. */
 const thrownOf = (result: Schema.Json): { readonly name: string; readonly message: string } => {
-  const fields = typeof result === "object" && result !== null && !Array.isArray(result) ? result : { error: result }
+  const fields = Predicate.isObject(result) ? result : { error: result }
   const { error, message, tag } = fields as Record<string, Schema.Json>
   const said = error ?? message ?? result
   return {

@@ -1,4 +1,5 @@
 /** The last events of a run that no process has ended: one that was interrupted while it slept, or that an engine gave up. */
+import * as Predicate from "effect/Predicate"
 import { Bill } from "../../../internal/bill.ts"
 import { isTerminal, type RunEvent, version } from "../../../RunEvent.ts"
 import type { Ended } from "./engine.ts"
@@ -8,14 +9,12 @@ interface Open {
   readonly bill: Bill
 }
 
-const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === "object" && value !== null
-
 /** How the root run ended, as its last event says it. */
 const rootEnd = (ended: Ended) => {
   if (ended._tag !== "Error" && ended._tag !== "Defect") return { _tag: "RunInterrupted" } as const
   const error = ended._tag === "Error" ? ended.error : { _tag: "Error", message: ended.message }
-  const message = isRecord(error) && typeof error["message"] === "string" ? error["message"] : JSON.stringify(error)
+  const message =
+    Predicate.hasProperty(error, "message") && typeof error.message === "string" ? error.message : JSON.stringify(error)
   return { _tag: "RunFailed", error, message } as const
 }
 

@@ -1,6 +1,7 @@
 /** What goes wrong with a request, in one form for every transport, read from what servers answer. */
 import * as Duration from "effect/Duration"
 import * as Predicate from "effect/Predicate"
+import { messageOf } from "../../../internal/message.ts"
 import type { TransportFailure } from "../../../services/HttpTransport.ts"
 import * as ContextLength from "../../../internal/contextLength.ts"
 import { parseJson } from "../../../internal/json.ts"
@@ -73,10 +74,7 @@ export class Lacking extends Unsupported {
 export const ofEncoding = (error: unknown): Problem => ({
   kind: "unsupported",
   lacks: error instanceof Lacking ? error.what : undefined,
-  message:
-    error instanceof Unsupported
-      ? error.message
-      : `the request cannot be written as JSON: ${error instanceof Error ? error.message : String(error)}`
+  message: error instanceof Unsupported ? error.message : `the request cannot be written as JSON: ${messageOf(error)}`
 })
 
 /** The codes of an exhausted account. Not retried, even if the status is a transient one. */

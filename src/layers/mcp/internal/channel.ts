@@ -2,6 +2,7 @@
  * The channel to the program of a connection: in this thread on the async edge, in the I/O thread on the sync edge.
  */
 import * as Effect from "effect/Effect"
+import { messageOf } from "../../../internal/message.ts"
 import * as Program from "../../internal/io/program.ts"
 import { isSync, SyncBridge } from "../../../services/SyncBridge.ts"
 import type { FromHost, Problem, ToHost } from "./protocol.ts"
@@ -51,4 +52,4 @@ export const open = (receive: (message: FromHost) => void, inProcess: boolean): 
   })
 
 const notInstalled = (error: unknown): string =>
-  `@modelcontextprotocol/sdk cannot be loaded. Install it: npm install @modelcontextprotocol/sdk (${error instanceof Error ? error.message : String(error)})`
+  `@modelcontextprotocol/sdk cannot be loaded. Install it: npm install @modelcontextprotocol/sdk (${messageOf(error)})`

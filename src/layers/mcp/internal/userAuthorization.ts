@@ -1,6 +1,7 @@
 /** The authorization of one server as the program's `oauth` has it: what is kept of it, and the user who is asked. */
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
+import { messageOf } from "../../../internal/message.ts"
 import type { Scrubber } from "../../../internal/scrubber.ts"
 import { type OAuthOptions, secretsOfAuth } from "./config.ts"
 import type { OAuthState } from "./protocol.ts"
@@ -42,7 +43,7 @@ export const make = Effect.fnUntraced(function* (oauth: OAuthOptions | undefined
         Effect.tap((answer) =>
           Effect.sync(() => scrubber.learn([answer, URL.parse(answer)?.searchParams.get("code") ?? answer]))
         ),
-        Effect.mapError((error) => (error instanceof Error ? error.message : String(error))),
+        Effect.mapError(messageOf),
         Effect.ensuring(ended)
       )
     },

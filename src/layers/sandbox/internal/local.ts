@@ -3,6 +3,7 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { fileURLToPath } from "node:url"
 import * as Effect from "effect/Effect"
+import { messageOf } from "../../../internal/message.ts"
 import { InvalidDefinition } from "../../../RunError.ts"
 import type { Service, Snapshots } from "../../../services/Sandbox.ts"
 import * as Process from "../../internal/process/run.ts"
@@ -30,7 +31,7 @@ export const rootOf = (subject: string, root: string | URL): Effect.Effect<strin
     catch: (cause) =>
       new InvalidDefinition({
         subject: `${subject} for ${String(root)}`,
-        problem: `its root cannot be used: ${cause instanceof Error ? cause.message : String(cause)}`,
+        problem: `its root cannot be used: ${messageOf(cause)}`,
         remedy: "Give a directory that exists"
       })
   })

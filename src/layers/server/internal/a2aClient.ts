@@ -7,7 +7,7 @@ import * as Stream from "effect/Stream"
 import { always } from "../../../internal/runnerSchemas.ts"
 import type { RunState } from "../../../internal/runState.ts"
 import { aFunction } from "../../../internal/structure.ts"
-import { makeUsage } from "../../../internal/usage.ts"
+import { noUsage } from "../../../internal/usage.ts"
 import * as Runner from "../../../Runner.ts"
 import type { Options, RemoteAgent } from "../RemoteAgent.ts"
 import { RemoteAgentError } from "./a2aError.ts"
@@ -223,7 +223,7 @@ const stepOf = ({ bill, events }: RunState) => {
     end: (metadata: Progress["metadata"]) =>
       Effect.suspend(() => {
         const usage = decodeUsage(metadata["usage"])
-        const known = usage._tag === "Some" ? usage.value : emptyUsage
+        const known = usage._tag === "Some" ? usage.value : noUsage
         const steps = typeof metadata["steps"] === "number" ? Math.min(metadata["steps"], 10_000) : 0
         while (bill.steps < steps) bill.addStep()
         bill.addUsage(known)
@@ -232,11 +232,6 @@ const stepOf = ({ bill, events }: RunState) => {
   }
 }
 type Step = ReturnType<typeof stepOf>
-
-const emptyUsage = makeUsage({
-  inputTokens: { uncached: undefined, total: undefined, cacheRead: undefined, cacheWrite: undefined },
-  outputTokens: { total: undefined, text: undefined, reasoning: undefined }
-})
 
 const run = (target: Target, input: string, state: RunState): Effect.Effect<string, RemoteAgentError> => {
   const progress: Progress = {

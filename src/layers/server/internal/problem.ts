@@ -1,5 +1,6 @@
 /** Answers that say what is wrong: problem details of RFC 9457, without anything of the inside of the server. */
 import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import { clientError } from "../../../internal/clientError.ts"
 import { clientMessage } from "../../internal/clientMessage.ts"
@@ -76,7 +77,7 @@ export const failureOf = (ended: Ended): Failure => {
   }
   if (ended._tag !== "RunFailed") return { status: 503, error: "Interrupted", detail: "The run was interrupted." }
   const { error } = ended
-  const tag = typeof error === "object" && error !== null && "_tag" in error ? error._tag : undefined
+  const tag = Predicate.hasProperty(error, "_tag") ? error._tag : undefined
   const name = typeof tag === "string" ? tag : "Error"
   const known = decodeKnown(name, ended)
   // What has no tag may have been thrown unexpectedly: its words are for the log.

@@ -4,6 +4,7 @@
  */
 import { Decimal } from "decimal.js"
 import jsep from "jsep"
+import { messageOf } from "../../../internal/message.ts"
 
 /** Why an expression has no value. */
 export class NoValue extends Error {}
@@ -231,7 +232,7 @@ export const calculate = (expression: string): string => {
   try {
     tree = jsep(text)
   } catch (error) {
-    throw new NoValue(`it cannot be read: ${error instanceof Error ? error.message : String(error)}`)
+    throw new NoValue(`it cannot be read: ${messageOf(error)}`)
   }
   const value = evaluate(tree)
   return value.isInteger() && value.abs().lessThan("1e40") ? value.toFixed(0) : value.toSignificantDigits(20).toString()

@@ -2,6 +2,7 @@
 import * as fs from "node:fs"
 import { fileURLToPath } from "node:url"
 import * as Effect from "effect/Effect"
+import { messageOf } from "../../../internal/message.ts"
 import { InvalidDefinition } from "../../../RunError.ts"
 import type { Denied } from "../../internal/files/denied.ts"
 import * as Rooted from "../../internal/files/rooted.ts"
@@ -19,7 +20,7 @@ export const treeAt = (root: string | URL, denied: Denied): Effect.Effect<Tree, 
     catch: (cause) =>
       new InvalidDefinition({
         subject: `FileTools.layer for ${String(root)}`,
-        problem: `its root cannot be used: ${cause instanceof Error ? cause.message : String(cause)}`,
+        problem: `its root cannot be used: ${messageOf(cause)}`,
         remedy: "Give a directory that exists"
       })
   })

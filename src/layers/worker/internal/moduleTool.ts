@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url"
 import * as Effect from "effect/Effect"
 import type * as Tool from "effect/ai/Tool"
 import * as Schema from "effect/Schema"
+import { messageOf } from "../../../internal/message.ts"
 import { InvalidDefinition } from "../../../RunError.ts"
 import { ToolWorkers } from "../../../services/WorkerThreads.ts"
 import { shared } from "../../internal/io/pool.ts"
@@ -30,7 +31,7 @@ export const load = ({ export: name, module }: Place): unknown => {
   try {
     loaded = createRequire(import.meta.url)(fileURLToPath(module))
   } catch (cause) {
-    const problem = cause instanceof Error ? cause.message : String(cause)
+    const problem = messageOf(cause)
     throw invalid(
       `it could not be loaded for the tool's definition: ${problem}`,
       "Fix it, or give name, description and parameters as options and export a plain function"

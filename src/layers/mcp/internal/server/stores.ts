@@ -4,6 +4,7 @@ import type * as EffectMcpServer from "effect/ai/McpServer"
 import * as Layer from "effect/Layer"
 import { InvalidDefinition } from "../../../../RunError.ts"
 import { toJsonLine } from "../../../../RunEvent.ts"
+import { cut } from "../../../../internal/text.ts"
 import { MemoryStore } from "../../../../services/MemoryStore.ts"
 import { history, SessionStore } from "../../../../services/SessionStore.ts"
 import { TraceStore } from "../../../../services/TraceStore.ts"
@@ -80,7 +81,7 @@ export const memory = (options: { readonly namespace: string }): Layer.Layer<nev
             notes: all.slice(0, maxListed).map(({ key, text }) => ({
               key,
               uri: `${base}/${encodeURIComponent(key)}`,
-              text: text.length > 200 ? `${text.slice(0, 200)}...` : text
+              text: cut(text, 200)
             })),
             hasMore: all.length > maxListed
           })

@@ -8,7 +8,7 @@ import * as Semaphore from "effect/Semaphore"
 import type * as Schema from "effect/Schema"
 import type { ToolCallEntry } from "../../../../internal/bill.ts"
 import type { RunState } from "../../../../internal/runState.ts"
-import { makeUsage } from "../../../../internal/usage.ts"
+import { noUsage } from "../../../../internal/usage.ts"
 
 /** Something that an agent did. */
 export type Act =
@@ -27,11 +27,6 @@ interface Call {
   isDenied: boolean
   isOver: boolean
 }
-
-const noUsage = makeUsage({
-  inputTokens: { uncached: undefined, total: undefined, cacheRead: undefined, cacheWrite: undefined },
-  outputTokens: { total: undefined, text: undefined, reasoning: undefined }
-})
 
 /** How many tool calls a run may have, and how many acts may wait for a step. What is more is left out. */
 const maxCalls = 10_000

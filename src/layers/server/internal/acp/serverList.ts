@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Prompt from "effect/ai/Prompt"
+import { cut } from "../../../../internal/text.ts"
 import * as Store from "../../../../services/SessionStore.ts"
 import { codes, refuse, type RpcFailure } from "./rpc.ts"
 import type { ListSessions } from "./schema.ts"
@@ -72,6 +73,5 @@ const titleOf = ({ content }: Prompt.Prompt): string => {
   const first = content.find(({ role }) => role === "user")
   const parts: ReadonlyArray<Prompt.Part> = first === undefined || first.role === "system" ? [] : first.content
   const text = parts.flatMap((part) => (part.type === "text" ? [part.text] : [])).join(" ")
-  const line = text.replaceAll(/\s+/g, " ").trim()
-  return line.length <= maxTitle ? line : `${line.slice(0, maxTitle - 1)}…`
+  return cut(text.replaceAll(/\s+/g, " ").trim(), maxTitle)
 }

@@ -1,4 +1,5 @@
 /** The file: its schema, and reading and writing it as text. A file that does not fit says where. */
+import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
@@ -79,7 +80,7 @@ export const parse = (path: string, text: string): Result.Result<File, CassetteI
     const place = text.slice(0, placeOf(text)).split("\n")
     return invalid(`line ${place.length}, column ${place.at(-1)!.length + 1}`, "this is not JSON")
   }
-  const own = typeof json === "object" && json !== null && "cassette" in json ? json.cassette : undefined
+  const own = Predicate.hasProperty(json, "cassette") ? json.cassette : undefined
   if (typeof own === "number" && own > version) {
     return invalid(
       "cassette",

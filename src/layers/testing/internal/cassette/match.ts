@@ -1,4 +1,5 @@
 /** Which recording a request is, and how one that is not recorded differs from those that are. */
+import * as Predicate from "effect/Predicate"
 import { createHash } from "node:crypto"
 import type { HttpRequest } from "../../../../services/HttpTransport.ts"
 import { ofRequest, textOf } from "./body.ts"
@@ -77,9 +78,6 @@ const lacking = (at: string, recorded: unknown, got: unknown): Difference => {
   return recorded === undefined ? { at, got: show(got) } : { at, recorded: show(recorded) }
 }
 
-const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === "object" && value !== null && !Array.isArray(value)
-
 const walk = (at: string, recorded: unknown, got: unknown, found: Array<Difference>): void => {
   if (recorded === undefined || got === undefined) {
     if (recorded !== got) found.push(lacking(at, recorded, got))
@@ -87,7 +85,7 @@ const walk = (at: string, recorded: unknown, got: unknown, found: Array<Differen
     for (let index = 0; index < Math.max(recorded.length, got.length); index++) {
       walk(`${at}[${index}]`, recorded[index], got[index], found)
     }
-  } else if (isObject(recorded) && isObject(got)) {
+  } else if (Predicate.isReadonlyObject(recorded) && Predicate.isReadonlyObject(got)) {
     for (const key of new Set([...Object.keys(recorded), ...Object.keys(got)])) {
       const name = /^[\w$-]+$/.test(key) ? `${at}.${key}` : `${at}[${JSON.stringify(key)}]`
       walk(name, ownOf(recorded, key), ownOf(got, key), found)

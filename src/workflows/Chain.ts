@@ -23,7 +23,7 @@ import {
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 import * as Kept from "./internal/keptBranches.ts"
-import { keep, restore } from "./internal/keptValues.ts"
+import { keep, kept, restore, saving } from "./internal/keptValues.ts"
 
 /** A step of a chain: any runner, a {@link gate}, or a function that returns an Effect. */
 export type Step<I, A, E, R> = Runner.Runner<I, A, E, R> | Gate<I, A, E, R> | ((input: I) => Effect.Effect<A, E, R>)
@@ -232,12 +232,12 @@ const restored = (
 }
 
 /** What a chain knows when a step waits. */
-const keptOf = (step: ErasedStep, index: number, input: unknown): Kept.State => {
-  const kept = keep(input)
-  if (Option.isSome(kept)) return { state: { _tag: "step", index, input: kept.value } }
-  const isWithout = Runner.isRunner(step) && step.definition.structure().kind !== "function"
-  return isWithout ? { state: { _tag: "step", index } } : Kept.notKept(`the input of step ${index + 1}`, input)
-}
+const keptOf = (step: ErasedStep, index: number, input: unknown) =>
+  saving(() => {
+    const isWithout = Runner.isRunner(step) && step.definition.structure().kind !== "function"
+    if (isWithout && Option.isNone(keep(input))) return { _tag: "step", index }
+    return { _tag: "step", index, input: kept(`the input of step ${index + 1}`, input) }
+  })
 
 const run = (
   steps: ReadonlyArray<ErasedStep>,

@@ -24,7 +24,7 @@ import { InvalidDefinition, type RunSuspended } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 import * as Group from "./internal/branchGroup.ts"
 import * as Kept from "./internal/keptBranches.ts"
-import { keep, restore } from "./internal/keptValues.ts"
+import { kept, restore, saving } from "./internal/keptValues.ts"
 import { type Agents, agentsOf, type Prompts } from "./internal/promptAgents.ts"
 import { replayable } from "../internal/input.ts"
 
@@ -263,10 +263,7 @@ export const together = (
 const ending = (mode: Mode, combine: Combine | undefined) => {
   const end = (outputs: unknown, state: RunState, given: unknown) =>
     Kept.keeping(combined(outputs, mode, combine), combining, state, given, () =>
-      Option.match(keep(outputs), {
-        onNone: () => Kept.notKept("what is combined", outputs),
-        onSome: (outputs) => ({ state: { _tag: "combining", outputs } })
-      })
+      saving(() => ({ _tag: "combining", outputs: kept("what is combined", outputs) }))
     )
   const restoreCombined = (saved: Saved, state: RunState) => {
     const outputs = Option.flatMap(decodeCombining(saved.state), ({ outputs }) => restore(outputs))

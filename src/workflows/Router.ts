@@ -16,7 +16,7 @@ import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 import * as Group from "./internal/branchGroup.ts"
 import * as Kept from "./internal/keptBranches.ts"
-import { keep, restore } from "./internal/keptValues.ts"
+import { kept, restore, saving } from "./internal/keptValues.ts"
 import * as Choice from "./internal/choice.ts"
 import { type Agents, agentsOf, type Prompts } from "./internal/promptAgents.ts"
 import { replayable } from "../internal/input.ts"
@@ -339,10 +339,7 @@ const choosing = <I, A>(
   state: RunState
 ): Effect.Effect<A, unknown, unknown> =>
   Kept.keeping(choose(input), classifying, state, input, () =>
-    Option.match(keep(input), {
-      onNone: () => Kept.notKept("the input", input),
-      onSome: (input) => ({ state: { _tag: "choosing", input } })
-    })
+    saving(() => ({ _tag: "choosing", input: kept("the input", input) }))
   ) as Effect.Effect<A, unknown, unknown>
 
 const decodeChoosing = Schema.decodeUnknownOption(Schema.TaggedStruct("choosing", { input: Schema.Json }))

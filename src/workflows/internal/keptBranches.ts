@@ -1,4 +1,5 @@
 /** Runs branches so that a run in which some of them wait can go on: those that have ended are kept, and not run again. */
+import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
@@ -7,7 +8,7 @@ import type { Saved } from "../../internal/suspension.ts"
 import { goOn, type Kept, suspend } from "../../internal/workflowSuspension.ts"
 import { RunSuspended } from "../../RunError.ts"
 import * as Group from "./branchGroup.ts"
-import { formOf, keep, restore } from "./keptValues.ts"
+import { keep, kept, restore, saving } from "./keptValues.ts"
 
 export type { Kept as State } from "../../internal/workflowSuspension.ts"
 
@@ -50,7 +51,7 @@ export const run = (
     {
       ...settings,
       onWaiting: (waiting) =>
-        suspend(settings.state, given, kept(waiting, branches, inputsOf(waiting, branches)), waiting.suspended)
+        suspend(settings.state, given, save(waiting, branches, inputsOf(waiting, branches)), waiting.suspended)
     }
   )
 
@@ -84,7 +85,7 @@ export const resume = (
     ...settings,
     known,
     onWaiting: (waiting) =>
-      suspend(settings.state, saved.before, kept(waiting, branches, state.inputs), waiting.suspended)
+      suspend(settings.state, saved.before, save(waiting, branches, state.inputs), waiting.suspended)
   })
 }
 
@@ -100,41 +101,23 @@ const inputsOf = (
   )
 }
 
-const kept = ({ known }: Group.Waiting, branches: ReadonlyArray<Branch>, inputs: Inputs): Kept => {
+const save = ({ known }: Group.Waiting, branches: ReadonlyArray<Branch>, inputs: Inputs): Kept => {
   const outputs = new Map(branches.map(({ key, output }) => [key, output]))
-  const ends = keepEnds(known, (key) => outputs.get(key))
-  if ("problem" in ends) return ends
-  return { state: { _tag: "branches", keys: branches.map(({ key }) => key), ended: ends.ended, inputs } }
+  const keys = branches.map(({ key }) => key)
+  return saving((): typeof State.Type => {
+    return { _tag: "branches", keys, ended: keptEnds(known, (key) => outputs.get(key)), inputs }
+  })
 }
 
 type OutputOf = (key: string) => Schema.Top | undefined
 
-/** How branches have ended, as JSON; or why that cannot be kept. */
-export const keepEnds = (
-  known: Iterable<readonly [key: string, known: Group.Known]>,
-  outputOf: OutputOf
-): { readonly ended: Ends } | { readonly problem: string } => {
-  const ended: Array<Ends[number]> = []
-  for (const [key, one] of known) {
-    if (one._tag === "output") {
-      const value = keep(one.output, outputOf(key))
-      if (Option.isNone(value)) return notKept(`the output of "${key}"`, one.output)
-      ended.push([key, { _tag: "output", value: value.value }])
-    } else {
-      const errors = one.errors.map((error) => keep(error))
-      const lost = errors.findIndex(Option.isNone)
-      if (lost >= 0) return notKept(`the failure of "${key}"`, one.errors[lost])
-      const [first, ...others] = errors.flatMap((error) => Option.toArray(error))
-      ended.push([key, { _tag: "failed", errors: [first!, ...others] }])
-    }
-  }
-  return { ended }
-}
-
-/** Says that a value cannot be kept. */
-export const notKept = (what: string, value: unknown): { readonly problem: string } => ({
-  problem: `${what} cannot be kept as JSON, because it is ${formOf(value)}; give its runner an output schema`
-})
+/** How branches have ended, as JSON, for the state that `saving` makes. */
+export const keptEnds = (known: Iterable<readonly [key: string, known: Group.Known]>, outputOf: OutputOf): Ends =>
+  Array.from(known, ([key, one]) =>
+    one._tag === "output"
+      ? [key, { _tag: "output", value: kept(`the output of "${key}"`, one.output, outputOf(key)) }]
+      : [key, { _tag: "failed", errors: Arr.map(one.errors, (error) => kept(`the failure of "${key}"`, error)) }]
+  )
 
 const knownIn = (
   { ended }: typeof State.Type,
@@ -144,7 +127,7 @@ const knownIn = (
   return ended.every(([key]) => outputs.has(key)) ? restoreEnds(ended, (key) => outputs.get(key)) : undefined
 }
 
-/** How branches have ended; `undefined` for JSON that {@link keepEnds} did not make of such branches. */
+/** How branches have ended; `undefined` for JSON that {@link keptEnds} did not make of such branches. */
 export const restoreEnds = (ended: Ends, outputOf: OutputOf): ReadonlyMap<string, Group.Known> | undefined => {
   const known = new Map<string, Group.Known>()
   for (const [key, one] of ended) {

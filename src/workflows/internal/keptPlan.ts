@@ -3,8 +3,8 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Schemas from "../../internal/runnerSchemas.ts"
 import { StepsFailed } from "./errors.ts"
-import * as Kept from "./keptBranches.ts"
-import { keep, restore } from "./keptValues.ts"
+import type { Kept } from "../../internal/workflowSuspension.ts"
+import { kept, restore, saving } from "./keptValues.ts"
 import * as Plan from "./plan.ts"
 import type { Last, Round, Settings } from "./planLoop.ts"
 
@@ -62,28 +62,12 @@ const State = Schema.TaggedStruct("plan", {
 type State = typeof State.Type
 const decodeState = Schema.decodeUnknownOption(State)
 
-class NotKept {
-  readonly state: Kept.State
-  constructor(what: string, value: unknown) {
-    this.state = Kept.notKept(what, value)
-  }
-}
-
-const kept = (what: string, value: unknown, schema?: Schema.Top): Schema.Json =>
-  Option.getOrThrowWith(keep(value, schema), () => new NotKept(what, value))
-
 const madeBy = ({ executor, workers }: Settings, { worker }: Plan.Step): unknown =>
   workers === undefined ? executor : workers.get(worker ?? "")
 
 /** The state of a run whose `part` waits; or what of it cannot be kept. */
-export const save = (settings: Settings, progress: Progress, part: Part): Kept.State => {
-  try {
-    return { state: stateOf(settings, progress, part) as unknown as Schema.Json }
-  } catch (problem) {
-    if (problem instanceof NotKept) return problem.state
-    throw problem
-  }
-}
+export const save = (settings: Settings, progress: Progress, part: Part): Kept =>
+  saving(() => stateOf(settings, progress, part))
 
 const stateOf = (settings: Settings, { done, goal, last, rejected }: Progress, part: Part): State => {
   const all: Array<typeof Done.Type> = []

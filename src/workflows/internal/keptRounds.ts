@@ -7,7 +7,7 @@ import type { RunState } from "../../internal/runState.ts"
 import type { Saved } from "../../internal/suspension.ts"
 import { goOn } from "../../internal/workflowSuspension.ts"
 import * as Kept from "./keptBranches.ts"
-import { keep, restore } from "./keptValues.ts"
+import { kept, restore, saving } from "./keptValues.ts"
 
 interface Round<out Draft, out Verdict> {
   readonly draft: Draft
@@ -46,28 +46,21 @@ export const keeping =
     const work = isResumed ? goOn(part, resumed, state) : part
     const key = Option.isSome(draft) ? "evaluator" : "generator"
     // It fails as the part does: only what is kept in the suspension is another.
-    return Kept.keeping(work, key, state, input, () => kept({ ...progress, draft }, makers)) as Effect.Effect<A, E, R>
+    return Kept.keeping(work, key, state, input, () => save({ ...progress, draft }, makers)) as Effect.Effect<A, E, R>
   }
 
-const kept = <I, Draft, Verdict>(
+const save = <I, Draft, Verdict>(
   { draft, input, rounds }: Progress<I, Draft, Verdict>,
   { evaluator, generator }: Makers
 ): Kept.State => {
   const ofDraft = Schemas.outputOf(generator)
-  const given = keep(input)
-  if (Option.isNone(given)) return Kept.notKept("the input", input)
-  const done: Array<readonly [Schema.Json, Schema.Json]> = []
-  for (const round of rounds) {
-    const draft = keep(round.draft, ofDraft)
-    const verdict = keep(round.verdict, Schemas.outputOf(evaluator))
-    if (Option.isNone(draft)) return Kept.notKept("a draft", round.draft)
-    if (Option.isNone(verdict)) return Kept.notKept("a verdict", round.verdict)
-    done.push([draft.value, verdict.value])
-  }
-  const state = { _tag: "rounds", input: given.value, rounds: done }
-  if (Option.isNone(draft)) return { state }
-  const current = keep(draft.value, ofDraft)
-  return Option.isNone(current) ? Kept.notKept("the draft", draft.value) : { state: { ...state, draft: current.value } }
+  const ofVerdict = Schemas.outputOf(evaluator)
+  return saving((): typeof State.Type => ({
+    _tag: "rounds",
+    input: kept("the input", input),
+    rounds: rounds.map((round) => [kept("a draft", round.draft, ofDraft), kept("a verdict", round.verdict, ofVerdict)]),
+    ...(Option.isNone(draft) ? {} : { draft: kept("the draft", draft.value, ofDraft) })
+  }))
 }
 
 /** How far a run had come; `undefined` where what was kept is not that of such a run. */

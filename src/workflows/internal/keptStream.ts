@@ -13,8 +13,8 @@ import { goOn, type Kept, suspend, type WaitingMember } from "../../internal/wor
 import { CannotResume } from "../../RunError.ts"
 import * as BoundedStream from "./boundedStream.ts"
 import type { Known } from "./branchGroup.ts"
-import { Ends, keepEnds, restoreEnds } from "./keptBranches.ts"
-import { formOf, keep, restore } from "./keptValues.ts"
+import { Ends, keptEnds, restoreEnds } from "./keptBranches.ts"
+import { formOf, keep, restore, saving } from "./keptValues.ts"
 
 type AnyEffect = Effect.Effect<unknown, unknown, unknown>
 
@@ -136,7 +136,8 @@ class Ended implements BoundedStream.Holding {
         problem: `its input cannot be kept as JSON, because it is ${formOf(this.#input)}; have inputs make the stream`
       }
     }
-    const ends = keepEnds(this.#ends, () => this.#spec.output)
-    return "problem" in ends ? ends : { state: { _tag: "stream", input: input.value, ended: ends.ended } }
+    return saving((): typeof State.Type => {
+      return { _tag: "stream", input: input.value, ended: keptEnds(this.#ends, () => this.#spec.output) }
+    })
   }
 }

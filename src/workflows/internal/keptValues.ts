@@ -10,6 +10,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { exactJson } from "../../internal/fingerprint.ts"
 import { decodeKnown } from "../../internal/knownErrors.ts"
+import type { Kept } from "../../internal/workflowSuspension.ts"
 import { encodeKnown } from "./errors.ts"
 
 type Codec = Schema.Codec<unknown, unknown>
@@ -19,6 +20,32 @@ export const keep = (value: unknown, schema?: Schema.Top): Option.Option<Schema.
   if (schema === undefined || schema === Schema.String) return keptAs(value, 0)
   const encoded = Schema.encodeUnknownOption(schema as Codec)(value)
   return Option.flatMap(encoded, (json) => Option.fromUndefinedOr(exactJson(json)))
+}
+
+/** Why nothing is kept. */
+class NotKept {
+  readonly problem: string
+  constructor(problem: string) {
+    this.problem = problem
+  }
+}
+
+/** A value as JSON, for the state that {@link saving} makes. `what` names it where it cannot be kept. */
+export const kept = (what: string, value: unknown, schema?: Schema.Top): Schema.Json =>
+  Option.getOrThrowWith(
+    keep(value, schema),
+    () =>
+      new NotKept(`${what} cannot be kept as JSON, because it is ${formOf(value)}; give its runner an output schema`)
+  )
+
+/** What a workflow has to know to go on; or what of it cannot be kept. */
+export const saving = (state: () => object): Kept => {
+  try {
+    return { state: state() as Schema.JsonObject }
+  } catch (error) {
+    if (error instanceof NotKept) return { problem: error.problem }
+    throw error
+  }
 }
 
 /** The value that was kept; `None` for JSON that was not made by {@link keep}, or by another schema. */

@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import type { RunInfo } from "../services/CurrentRun.ts"
+import { Changes } from "./changes.ts"
 import { type Limit, limitText } from "./limitText.ts"
 
 /** The limits of one budget. */
@@ -135,8 +136,8 @@ export class Ledger {
   #isUnpriced = false
   /** The most that one call has used. */
   #largest: Amount | undefined
-  /** Done when a call has ended, for those that wait. */
-  #settled = Deferred.makeUnsafe<void>()
+  /** When a call ends, for those that wait. */
+  readonly #ends = new Changes()
   /** Done when the run that has the budget is over. */
   readonly #closed = Deferred.makeUnsafe<void>()
   /** Done when the run has to fail. */
@@ -417,7 +418,7 @@ export class Ledger {
     }
     for (let ledger: Ledger | undefined = this; ledger !== undefined; ledger = ledger.parent) {
       const hasRoom = ledger.isAnswering || ledger.#hasRoom(amount, isKnown, within)
-      if (!hasRoom) return { wait: Deferred.await(ledger.#settled) }
+      if (!hasRoom) return { wait: ledger.#ends.next }
     }
     const reservation: Reservation = { ...amount, isKnown, above }
     for (let ledger: Ledger | undefined = this; ledger !== undefined; ledger = ledger.parent) {
@@ -478,9 +479,7 @@ export class Ledger {
   #release(reservation: Reservation): void {
     for (let ledger: Ledger | undefined = this; ledger !== undefined; ledger = ledger.parent) {
       ledger.#reservations.delete(reservation)
-      const settled = ledger.#settled
-      ledger.#settled = Deferred.makeUnsafe()
-      Deferred.doneUnsafe(settled, Effect.void)
+      ledger.#ends.notify()
     }
   }
 }

@@ -4,15 +4,15 @@
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import type * as Schema from "effect/Schema"
-import { CurrentJournal } from "../services/Journal.ts"
+import { Changes } from "./changes.ts"
 import { toJson } from "./json.ts"
 import { messageOf } from "./message.ts"
+import { isAsleep, sleep } from "./sleep.ts"
 
 /** How a job stands. */
 export type JobStatus = "running" | "completed" | "failed" | "cancelled"
@@ -49,8 +49,8 @@ export class Jobs {
   readonly #scope = Scope.makeUnsafe()
   readonly #jobs = new Map<string, Job>()
   readonly #counts = new Map<string, number>()
-  /** Done when a job has ended or gone to sleep, for a run that waits for one. */
-  #ended = Deferred.makeUnsafe<void>()
+  /** When a job ends or goes to sleep, for a run that waits for one. */
+  readonly #ends = new Changes()
 
   /** Begins a job, and gives its id. */
   start<R>(name: string, work: Effect.Effect<unknown, unknown, R>): Effect.Effect<string, never, R> {
@@ -80,11 +80,7 @@ export class Jobs {
   }
 
   #settle(job: Job, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
-    const sleeps =
-      Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)
-        ? Effect.flatMap(CurrentJournal, ({ suspending }) => suspending)
-        : Effect.succeed(false)
-    return Effect.flatMap(sleeps, (asleep) =>
+    return Effect.flatMap(isAsleep(exit), (asleep) =>
       Effect.map(Clock.currentTimeMillis, (now) => {
         if (job.end !== undefined) return
         job.isAsleep = asleep
@@ -92,9 +88,7 @@ export class Jobs {
           job.endedAt = now
           job.end = endOf(job.id, exit)
         }
-        const ended = this.#ended
-        this.#ended = Deferred.makeUnsafe()
-        Deferred.doneUnsafe(ended, Effect.void)
+        this.#ends.notify()
       })
     )
   }
@@ -125,7 +119,7 @@ export class Jobs {
         job.isKnown = true
         return Effect.succeed(job.end)
       }
-      return job.isAsleep ? asleep : Effect.andThen(Deferred.await(this.#ended), () => this.wait(id))
+      return job.isAsleep ? sleep : Effect.andThen(this.#ends.next, () => this.wait(id))
     })
   }
 
@@ -150,8 +144,8 @@ export class Jobs {
       const taken = this.take()
       const left = [...this.#jobs.values()].filter(({ end }) => end === undefined)
       if (taken.length > 0 || left.length === 0) return Effect.succeed(taken)
-      if (left.every(({ isAsleep }) => isAsleep)) return asleep
-      return Effect.andThen(Deferred.await(this.#ended), () => this.next())
+      if (left.every(({ isAsleep }) => isAsleep)) return sleep
+      return Effect.andThen(this.#ends.next, () => this.next())
     })
   }
 
@@ -160,8 +154,6 @@ export class Jobs {
     return Scope.close(this.#scope, exit)
   }
 }
-
-const asleep = Effect.flatMap(CurrentJournal, ({ suspend }) => suspend)
 
 const endOf = (job: string, exit: Exit.Exit<unknown, unknown>): JobEnd => {
   if (Exit.isSuccess(exit)) return { job, status: "completed", result: toJson(exit.value) }

@@ -157,12 +157,3 @@ export const keptOf = (journal: Journal, step: Pick<Step, "key" | "name">): Effe
   journal.kept === undefined
     ? Effect.succeed(undefined)
     : Effect.map(journal.kept({ ...step, kind: "decision", idempotent: true }), Option.getOrUndefined)
-
-/**
- * Whether an exit only says that the run goes to sleep. That is not a failure: what waits will go on where it waits when the run is
- * made again.
- */
-export const isAsleep = (exit: Exit.Exit<unknown, unknown>): Effect.Effect<boolean> =>
-  Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause)
-    ? Effect.flatMap(CurrentJournal, (journal) => (journal === none ? Effect.succeed(false) : journal.suspending))
-    : Effect.succeed(false)

@@ -16,8 +16,8 @@ import { CurrentModel } from "../services/ModelInfo.ts"
 import type { AgentError } from "./agentError.ts"
 import type { ToolSource } from "../ToolSource.ts"
 import { kindOf } from "./definition.ts"
-import { isAsleep } from "./journaled.ts"
 import { CurrentPlace, type Place } from "./place.ts"
+import { isAsleep } from "./sleep.ts"
 
 type AnyEffect = Effect.Effect<unknown, unknown, unknown>
 /** Of the services that it needs its context has all. */

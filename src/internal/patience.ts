@@ -1,14 +1,14 @@
 /** Time that a person takes to answer, which limits of programs do not count. */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
-import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import { Changes } from "./changes.ts"
 
 /** What is asked of people at the moment. */
 export class Patience {
   #open = 0
-  #changed: Deferred.Deferred<void> | undefined
+  readonly #changes = new Changes()
 
   /** Counts a question while its answer is awaited. */
   during<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
@@ -20,14 +20,8 @@ export class Patience {
   }
 
   #count(by: number): void {
-    const changed = this.#changed
     this.#open += by
-    this.#changed = undefined
-    if (changed !== undefined) Deferred.doneUnsafe(changed, Effect.void)
-  }
-
-  get #change(): Effect.Effect<void> {
-    return Effect.suspend(() => Deferred.await((this.#changed ??= Deferred.makeUnsafe<void>())))
+    this.#changes.notify()
   }
 
   /** Sleeps for so long, without the time in which a question is open. */
@@ -37,11 +31,11 @@ export class Patience {
       let left = Duration.toMillis(duration)
       while (left > 0) {
         if (this.#open > 0) {
-          yield* this.#change
+          yield* this.#changes.next
           continue
         }
         const began = yield* Clock.currentTimeMillis
-        yield* Effect.raceFirst(Effect.sleep(left), this.#change)
+        yield* Effect.raceFirst(Effect.sleep(left), this.#changes.next)
         left -= (yield* Clock.currentTimeMillis) - began
       }
     }

@@ -122,21 +122,29 @@ export interface By {
 export const note = (
   messages: ReadonlyArray<Prompt.Message>,
   waiting: ReadonlyArray<{ readonly call: Call; readonly waiting: Waiting }>,
-  { at, signing, within }: By
+  by: By
 ): ReadonlyArray<Prompt.Message> => {
   const index = messages.findLastIndex((message) => message.role === "assistant")
   const message = messages[index] as Prompt.AssistantMessage
-  const parts = waiting.map(({ call, waiting }) => {
-    const approvalId = idOf(waiting, call)
-    const unsigned: Note = { at, waitsFor: waitsFor(waiting), ...(within === undefined ? {} : { within }) }
-    const payload = signing === undefined ? undefined : requestPayload(approvalId, call, unsigned)
-    const noted = payload === undefined ? unsigned : { ...unsigned, signature: signing!.sign(payload) }
-    return Prompt.toolApprovalRequestPart({ approvalId, toolCallId: call.id, options: { [own]: asJson(noted) } })
-  })
+  const parts = waiting.map(({ call, waiting }) => requestPart(idOf(waiting, call), call, waitsFor(waiting), by))
   return messages.with(
     index,
     Prompt.assistantMessage({ content: [...message.content, ...parts], options: message.options })
   )
+}
+
+/** The request for what waits, with its note, which is signed where the program signs. Without a call the run itself waits. */
+const requestPart = (
+  approvalId: string,
+  call: Call | undefined,
+  waitsFor: Note["waitsFor"],
+  { at, signing, within }: By
+): PartOf<"tool-approval-request"> => {
+  const unsigned: Note = { at, waitsFor, ...(within === undefined ? {} : { within }) }
+  const payload = signing === undefined ? undefined : requestPayload(approvalId, call, unsigned)
+  const noted = payload === undefined ? unsigned : { ...unsigned, signature: signing!.sign(payload) }
+  const options = { [own]: asJson(noted) }
+  return Prompt.toolApprovalRequestPart({ approvalId, toolCallId: call?.id ?? approvalId, options })
 }
 
 interface Call {
@@ -207,21 +215,11 @@ export type RunWaits =
     }
 
 /** The transcript of the run at `at` that is suspended: what it was given, and a note of what it waits for. */
-export const noteRun = (
-  given: ReadonlyArray<Prompt.Message>,
-  waits: RunWaits,
-  { at, signing, within }: By
-): Prompt.Prompt => {
-  const approvalId = waits._tag === "Event" ? waits.request.id : waits.id
-  const unsigned: Note = {
-    at,
-    waitsFor: waits._tag === "Event" ? waits : membersOf(waits),
-    ...(within === undefined ? {} : { within })
-  }
-  const payload = signing === undefined ? undefined : requestPayload(approvalId, undefined, unsigned)
-  const noted = payload === undefined ? unsigned : { ...unsigned, signature: signing!.sign(payload) }
-  const options = { [own]: asJson(noted) }
-  const part = Prompt.toolApprovalRequestPart({ approvalId, toolCallId: approvalId, options })
+export const noteRun = (given: ReadonlyArray<Prompt.Message>, waits: RunWaits, by: By): Prompt.Prompt => {
+  const part =
+    waits._tag === "Event"
+      ? requestPart(waits.request.id, undefined, waits, by)
+      : requestPart(waits.id, undefined, membersOf(waits), by)
   return Prompt.fromMessages([...given, Prompt.assistantMessage({ content: [part] })])
 }
 
@@ -249,10 +247,6 @@ interface Open {
 /** A call at the end of a transcript that waits, with what was answered. */
 export interface OpenCall extends Open {
   readonly call: Prompt.ToolCallPart
-  readonly part: PartOf<"tool-approval-request">
-  /** Our own note; `undefined` for a request that another program made. */
-  readonly note: Note | undefined
-  readonly responses: ReadonlyArray<PartOf<"tool-approval-response">>
 }
 
 interface Turn {
@@ -488,9 +482,7 @@ const response = (
 const nestedOf = (
   run: Extract<Note["waitsFor"], { readonly _tag: "Run" | "Inside" }>,
   responses: ReadonlyArray<PartOf<"tool-approval-response">>
-): Prompt.Prompt => {
-  return joined([run.transcript, ...responses.map((part) => answerOf(part)?.nested)])
-}
+): Prompt.Prompt => joined([run.transcript, ...responses.map((part) => answerOf(part)?.nested)])
 
 /** The transcript of a member of a workflow, with what was answered so far. */
 const memberOf = (

@@ -8,10 +8,11 @@ import * as Exit from "effect/Exit"
 import type * as Prompt from "effect/ai/Prompt"
 import type { ToolCallEntry } from "../../internal/bill.ts"
 import { thereAgain } from "../../internal/compensation.ts"
-import { isAsleep, journalOf } from "../../internal/journaled.ts"
+import { journalOf } from "../../internal/journaled.ts"
 import { toJson } from "../../internal/json.ts"
 import { shortened } from "../../internal/place.ts"
 import type { RunState } from "../../internal/runState.ts"
+import { isAsleep, sleep } from "../../internal/sleep.ts"
 import { EndsRun, InSandbox, markOf } from "../../internal/toolMarks.ts"
 import { exitOf } from "../../internal/trueExit.ts"
 import {
@@ -22,7 +23,6 @@ import {
   ToolError
 } from "../../RunError.ts"
 import type { ToolCalled } from "../../RunEvent.ts"
-import { CurrentJournal } from "../../services/Journal.ts"
 import { Sandbox } from "../../services/Sandbox.ts"
 import { executeOne, type Given, type Outcome, type StepRecord, suspend, toolOf, type Tools } from "./toolCallSteps.ts"
 import { executeThrough } from "./toolMiddleware.ts"
@@ -179,7 +179,7 @@ interface Asleep {
 const awake = (outcomes: ReadonlyArray<Outcome | Asleep>): Effect.Effect<ReadonlyArray<Outcome>> => {
   const ended = outcomes.filter((outcome): outcome is Outcome => !("asleep" in outcome))
   if (ended.length === outcomes.length) return Effect.succeed(ended)
-  return Effect.flatMap(CurrentJournal, ({ suspend }) => suspend)
+  return sleep
 }
 
 const endsRun = ({ name }: Call, { byName }: Tools): boolean => {

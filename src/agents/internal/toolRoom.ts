@@ -11,7 +11,7 @@ import { insideWaits, type Resumed } from "../../internal/suspension.ts"
 import { type Room, RoomFailure, type RoomOutcome, RoomSuspension, type RoomWait } from "../../internal/toolRoom.ts"
 import { InvalidApproval } from "../../RunError.ts"
 import { CurrentSigning } from "../../services/Approver.ts"
-import { CurrentJournal, none } from "../../services/Journal.ts"
+import { CurrentJournal } from "../../services/Journal.ts"
 import { executeWithin } from "./modelBudget.ts"
 import { resumedCalls } from "./toolApproval.ts"
 import type { Outcome, StepRecord, ToolCallContext } from "./toolCallSteps.ts"
@@ -161,8 +161,8 @@ const eventOf = ({ call, step }: ToolCallContext, { id, name }: RoomWait["call"]
 
 /** A call that was interrupted with its tool has an outcome, because the run may go on: the tool may only be late. */
 const brokenOff = (context: ToolCallContext, call: Call): Effect.Effect<unknown> =>
-  Effect.flatMap(CurrentJournal, (journal) =>
-    Effect.flatMap(journal === none ? Effect.succeed(false) : journal.suspending, (asleep) =>
+  Effect.flatMap(CurrentJournal, ({ suspending }) =>
+    Effect.flatMap(suspending, (asleep) =>
       asleep ? Effect.void : end(context, call, "interrupted with the call that it belongs to")
     )
   )

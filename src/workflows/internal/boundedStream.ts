@@ -10,12 +10,11 @@ import * as Latch from "effect/Latch"
 import type * as Pull from "effect/Pull"
 import * as Result from "effect/Result"
 import * as Stream from "effect/Stream"
-import { isAsleep } from "../../internal/journaled.ts"
 import { at, type Place } from "../../internal/place.ts"
 import { placesHere } from "../../internal/runState.ts"
+import { isAsleep, sleep } from "../../internal/sleep.ts"
 import { interruptAfterRegion } from "../../internal/trueExit.ts"
 import type { WaitingMember } from "../../internal/workflowSuspension.ts"
-import { CurrentJournal } from "../../services/Journal.ts"
 import {
   type BranchDefect,
   type BranchFailure,
@@ -230,7 +229,7 @@ class BoundedStream<I, A, E, R, E2> {
         if (Exit.isFailure(this.#inputsExit)) return Effect.failCause(this.#inputsExit.cause)
         if (this.#suspended.length === 0) return Cause.done()
       }
-      if (this.#isAsleep && this.#isStill) return Effect.flatMap(CurrentJournal, ({ suspend }) => suspend)
+      if (this.#isAsleep && this.#isStill) return sleep
       const [first, ...others] = this.#suspended
       if (first !== undefined && this.#isStill) {
         this.#settings.holding?.onWaiting([first, ...others])

@@ -8,15 +8,16 @@ import * as Response from "effect/ai/Response"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Compensation from "../../internal/compensation.ts"
-import { isAsleep, formOf, journalOf, keptOf, note as noteOf } from "../../internal/journaled.ts"
+import { formOf, journalOf, keptOf, note as noteOf } from "../../internal/journaled.ts"
 import { at, CurrentPlace, type Place, placeIn } from "../../internal/place.ts"
 import type { RunState } from "../../internal/runState.ts"
+import { isAsleep, sleep } from "../../internal/sleep.ts"
 import { exitOf } from "../../internal/trueExit.ts"
 import { usageLeft } from "../../internal/bill.ts"
 import { ChargedForm, chargedLeft, charging } from "../../internal/stepAccount.ts"
 import { InvalidDefinition, RunSuspended } from "../../RunError.ts"
 import type { WaitingMember } from "../../internal/workflowSuspension.ts"
-import { CurrentJournal, type Journal, type Step } from "../../services/Journal.ts"
+import { type Journal, type Step } from "../../services/Journal.ts"
 import { BranchDefect, type BranchFailure, ParallelError } from "./errors.ts"
 
 export { BranchDefect, type BranchFailure, ParallelError, textOf } from "./errors.ts"
@@ -318,7 +319,7 @@ const runAll = (
       if (!group.settles && isReached(group)) return Effect.succeed(outputsOf(group))
       if (isDecided(group)) return fail(group)
       // It goes to sleep once every branch has ended or sleeps.
-      if (group.asleep > 0) return Effect.flatMap(CurrentJournal, ({ suspend }) => suspend)
+      if (group.asleep > 0) return sleep
       const waiting = waitingOf(group)
       if (waiting === undefined) return group.settles ? Effect.succeed(outputsOf(group)) : fail(group)
       return group.settings.onWaiting?.(waiting) ?? Effect.fail(waiting.suspended[0].error)
@@ -345,11 +346,8 @@ const waitingOf = ({ entries, failures, outcomes, settles }: Group): Waiting | u
   return { suspended, known }
 }
 
-const isDecided = (group: Group): boolean => {
-  return (
-    !group.settles && (isReached(group) || group.failed > (group.only?.size ?? group.entries.length) - group.needed)
-  )
-}
+const isDecided = (group: Group): boolean =>
+  !group.settles && (isReached(group) || group.failed > (group.only?.size ?? group.entries.length) - group.needed)
 
 const isReached = (group: Group): boolean => group.succeeded >= group.needed
 

@@ -3,6 +3,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type * as Schema from "effect/Schema"
 import type { TeamTask } from "../../RunEvent.ts"
+import { Changes } from "../../internal/changes.ts"
 
 /** A new task. */
 export interface NewTask {
@@ -23,8 +24,7 @@ export class Board {
   readonly #tasks = new Map<string, TeamTask>()
   readonly #stops = new Map<string, Deferred.Deferred<void>>()
   readonly #onChange: (task: TeamTask) => Effect.Effect<void>
-  /** Done when anything has changed, for those that wait. */
-  #changed = Deferred.makeUnsafe<void>()
+  readonly #changes = new Changes()
 
   constructor(onChange: (task: TeamTask) => Effect.Effect<void>) {
     this.#onChange = onChange
@@ -45,14 +45,12 @@ export class Board {
 
   /** Waits for a change. */
   get changed(): Effect.Effect<void> {
-    return Effect.suspend(() => Deferred.await(this.#changed))
+    return Effect.suspend(() => this.#changes.next)
   }
 
   /** Wakes those that wait. */
   notify(): void {
-    const changed = this.#changed
-    this.#changed = Deferred.makeUnsafe()
-    Deferred.doneUnsafe(changed, Effect.void)
+    this.#changes.notify()
   }
 
   /** Adds a task; gives why it cannot. */

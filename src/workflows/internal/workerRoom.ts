@@ -3,11 +3,11 @@
  * `internal/budget.ts`. Those have room for calls, which wait for it; a worker that has none is refused, before it costs anything.
  */
 import * as Context from "effect/Context"
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import { Ledger, usedUp } from "../../internal/budget.ts"
+import { Changes } from "../../internal/changes.ts"
 import { CurrentState, type RunState } from "../../internal/runState.ts"
 import { CurrentAccount, StepAccount } from "../../internal/stepAccount.ts"
 
@@ -65,8 +65,8 @@ export class WorkerRoom {
   readonly #shares = new Set<Share>()
   /** The most that a worker has used, by name. */
   readonly #costs = new Map<string, number>()
-  /** Done when a worker has ended, for those that wait. */
-  #settled = Deferred.makeUnsafe<void>()
+  /** When a worker ends, for those that wait. */
+  readonly #ends = new Changes()
 
   constructor(limits: Limits, ledger: Ledger | undefined) {
     this.#limits = limits
@@ -85,7 +85,7 @@ export class WorkerRoom {
         if (share === undefined) {
           // Who waits is woken at once, and must not begin when what ended was interrupted, as it is about to be
           // itself.
-          const waited = Effect.andThen(Deferred.await(this.#settled), Effect.yieldNow)
+          const waited = Effect.andThen(this.#ends.next, Effect.yieldNow)
           return restore(Effect.andThen(waited, () => this.within(kind, work)))
         }
         const { account } = share
@@ -146,9 +146,7 @@ export class WorkerRoom {
     const used = usedBy(account)
     // A worker that failed before it used anything does not predict another one's cost.
     if (used > 0 || Exit.isSuccess(exit)) this.#costs.set(kind, Math.max(used, this.#costs.get(kind) ?? 0))
-    const settled = this.#settled
-    this.#settled = Deferred.makeUnsafe()
-    Deferred.doneUnsafe(settled, Effect.void)
+    this.#ends.notify()
   }
 }
 

@@ -8,7 +8,6 @@
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Predicate from "effect/Predicate"
@@ -17,8 +16,10 @@ import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import type { Any as AgentTool } from "../../../AgentTool.ts"
+import { Changes } from "../../../internal/changes.ts"
 import { decidedHere } from "../../../internal/decided.ts"
-import { formOf, isAsleep } from "../../../internal/journaled.ts"
+import { formOf } from "../../../internal/journaled.ts"
+import { isAsleep, sleep } from "../../../internal/sleep.ts"
 import {
   type Called,
   CodeEngine,
@@ -28,7 +29,6 @@ import {
   type Running
 } from "../../../services/CodeEngine.ts"
 import { CurrentPatience, Patience } from "../../../internal/patience.ts"
-import { CurrentJournal } from "../../../services/Journal.ts"
 import { Log, markOf, maxKept, type Received, read } from "./ledger.ts"
 import { DoneCall, ProgramError } from "./programError.ts"
 import type { Settings } from "./settings.ts"
@@ -94,7 +94,7 @@ interface State<E, W extends Wait> {
   readonly asleep: Set<number>
   readonly log: Log
   readonly done: Array<DoneCall>
-  readonly arrival: { wait: Deferred.Deferred<void> | undefined }
+  readonly arrivals: Changes
   /** What the program receives before it is where it was. */
   readonly replay: ReadonlyArray<Received>
   console: string
@@ -154,7 +154,7 @@ const nothingYet = () => ({
   asleep: new Set<number>(),
   log: new Log(),
   done: [],
-  arrival: { wait: undefined },
+  arrivals: new Changes(),
   console: "",
   isSuspended: false
 })
@@ -219,7 +219,7 @@ const goOn = Effect.fnUntraced(function* <E, W extends Wait>(
 
 /** Begins a call, in a fiber of its own. */
 const begin = <E, W extends Wait>(state: State<E, W>, { n, name, params }: Called): Effect.Effect<void> => {
-  const { arrival, byName, came, permits, scope } = state
+  const { arrivals, byName, came, permits, scope } = state
   const tool = byName.get(name)
   const made: Effect.Effect<Outcome | W, E> =
     tool === undefined
@@ -231,9 +231,7 @@ const begin = <E, W extends Wait>(state: State<E, W>, { n, name, params }: Calle
     // From outside: a fiber that sleeps runs nothing any more.
     fiber.addObserver((exit) => {
       came.set(n, exit)
-      const { wait } = arrival
-      arrival.wait = undefined
-      if (wait !== undefined) Deferred.doneUnsafe(wait, Effect.void)
+      arrivals.notify()
     })
   })
 }
@@ -282,7 +280,7 @@ const firstOf = <E, W extends Wait>(state: State<E, W>): Effect.Effect<number, E
     if (came.size > 0) return Effect.andThen(look(state), firstOf(state))
     const [first] = ended.keys()
     if (first !== undefined) return Effect.succeed(first)
-    if (open.size > asleep.size + waiting.size) return Effect.andThen(arrivalOf(state), firstOf(state))
+    if (open.size > asleep.size + waiting.size) return Effect.andThen(state.arrivals.next, firstOf(state))
     if (asleep.size > 0) return sleep
     return Effect.andThen(suspend(state), firstOf(state))
   })
@@ -292,7 +290,7 @@ const endOfCall = <E, W extends Wait>(state: State<E, W>, n: number): Effect.Eff
     if (state.came.size > 0) return Effect.andThen(look(state), endOfCall(state, n))
     if (state.asleep.has(n)) return sleep
     const exit = state.ended.get(n)
-    return exit === undefined ? Effect.andThen(arrivalOf(state), endOfCall(state, n)) : Effect.succeed(exit)
+    return exit === undefined ? Effect.andThen(state.arrivals.next, endOfCall(state, n)) : Effect.succeed(exit)
   })
 
 /** Looks at what calls have come to. */
@@ -306,8 +304,6 @@ const look = Effect.fnUntraced(function* <E, W extends Wait>({ asleep, came, end
     else ended.set(n, Exit.failCause(exit.cause))
   }
 })
-
-const sleep: Effect.Effect<never> = Effect.flatMap(CurrentJournal, (journal) => journal.suspend)
 
 /** Suspends the program. Where its calls have given too much to be kept, those that wait fail. */
 const suspend = <E, W extends Wait>(state: State<E, W>): Effect.Effect<void, E> => {
@@ -331,9 +327,6 @@ const suspend = <E, W extends Wait>(state: State<E, W>): Effect.Effect<void, E> 
     { discard: true }
   )
 }
-
-const arrivalOf = <E, W extends Wait>({ arrival }: State<E, W>): Effect.Effect<void> =>
-  Effect.suspend(() => Deferred.await((arrival.wait ??= Deferred.makeUnsafe<void>())))
 
 /** The error that a failed call throws in the program. */
 const thrownOf = (result: Schema.Json): { readonly name: string; readonly message: string } => {

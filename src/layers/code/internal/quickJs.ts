@@ -1,7 +1,7 @@
 /** The engine on quickjs-wasi: each program in a thread of its own, started by the I/O thread, so that both edges can wait for it. */
 import { createRequire } from "node:module"
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import { Changes } from "../../../internal/changes.ts"
 import { CodeEngineError, type Program, type Running, type Turn } from "../../../services/CodeEngine.ts"
 import { isSync, SyncBridge } from "../../../services/SyncBridge.ts"
 import * as IoProgram from "../../internal/io/program.ts"
@@ -35,11 +35,10 @@ export const start = Effect.fnUntraced(function* (files: Files, program: Program
     })
   }
   const arrived: Array<FromHost> = []
-  let waiting: Deferred.Deferred<void> | undefined
+  const arrivals = new Changes()
   const arrive = (message: FromHost) => {
     arrived.push(message)
-    if (waiting !== undefined) Deferred.doneUnsafe(waiting, Effect.void)
-    waiting = undefined
+    arrivals.notify()
   }
   const args: HostArgs = { given: { ...files, program }, source }
   const own = yield* Effect.acquireRelease(
@@ -59,8 +58,7 @@ export const start = Effect.fnUntraced(function* (files: Files, program: Program
         ? Effect.succeed(message.turn)
         : Effect.die(new CodeEngineError({ problem: message.message, remedy: install }))
     }
-    waiting ??= Deferred.makeUnsafe<void>()
-    return Effect.andThen(own.wait(Deferred.await(waiting)), next)
+    return Effect.andThen(own.wait(arrivals.next), next)
   })
   const running: Running = {
     next,

@@ -3,10 +3,10 @@ import type * as Cron from "effect/Cron"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Latch from "effect/Latch"
 import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import type * as SqlClient from "effect/sql/SqlClient"
+import { Changes } from "../../../internal/changes.ts"
 import { hash } from "../../../internal/fingerprint.ts"
 import * as Cluster from "./cluster.ts"
 import type { Execute, Kind, OnUnknown } from "./engine.ts"
@@ -22,7 +22,7 @@ interface Hosted {
   readonly node: Cluster.Node
   readonly scope: Scope.Closeable
   readonly programs: Array<Program>
-  changed: Latch.Latch
+  readonly changes: Changes
   users: number
 }
 
@@ -73,10 +73,10 @@ const open = (process: Process, fingerprint: string): Effect.Effect<Hosted, unkn
       address: nodeName(),
       groups: [Cluster.groupOf(fingerprint)]
     }).pipe(Scope.provide(own))
-    const made: Hosted = { node, scope: own, programs: [], changed: Latch.makeUnsafe(false), users: 0 }
+    const made: Hosted = { node, scope: own, programs: [], changes: new Changes(), users: 0 }
     const program: Effect.Effect<Program> = Effect.suspend(() => {
       const last = made.programs.at(-1)
-      return last === undefined ? Effect.andThen(made.changed.await, program) : Effect.succeed(last)
+      return last === undefined ? Effect.andThen(made.changes.next, program) : Effect.succeed(last)
     })
     yield* Cluster.register(node, fingerprint, {
       tables,
@@ -104,9 +104,7 @@ const acquire = (process: Process, fingerprint: string, execute: Execute, onUnkn
       const program: Program = { execute, onUnknown, closing: Deferred.makeUnsafe(), active: new Set() }
       made.users++
       made.programs.push(program)
-      const before = made.changed
-      made.changed = Latch.makeUnsafe(false)
-      yield* before.open
+      made.changes.notify()
       return { made, program }
     })
   )

@@ -51,8 +51,8 @@ export const storedVersions = (database: Database): void => {
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
       const [torn, newer, whole] = [yield* recorded, yield* recorded, yield* recorded]
-      yield* sql`UPDATE troupe_run_events SET body = '{"v":1,"_tag":"Run' WHERE run_id = ${torn} AND seq = 1`
-      yield* sql`UPDATE troupe_run_events SET v = 99 WHERE run_id = ${newer} AND seq = 1`
+      yield* sql`UPDATE troupe_trace_events SET body = '{"v":1,"_tag":"Run' WHERE run_id = ${torn} AND seq = 1`
+      yield* sql`UPDATE troupe_trace_events SET v = 99 WHERE run_id = ${newer} AND seq = 1`
       for (const [runId, reason, words] of [
         [torn, "unreadable", /event 1 cannot be read/],
         [newer, "newer", /event 1 has format 99/]
@@ -79,7 +79,7 @@ export const storedVersions = (database: Database): void => {
   it.live("several connections that open a new database at once make the tables once", () =>
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
-      for (const table of ["versions", "runs", "run_events", "memories", "memory_words"]) {
+      for (const table of ["versions", "traces", "trace_events", "memories", "memory_words"]) {
         yield* sql`DROP TABLE IF EXISTS ${sql(`troupe_${table}`)}`
       }
       const put = (i: number) => on(Memory.put({ namespace: "opened", key: `k${i}`, text: "x" }))

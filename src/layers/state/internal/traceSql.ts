@@ -13,14 +13,14 @@ import { byRun, changeOf } from "./traceRun.ts"
 
 const migrations: Migrations = [
   (sql) => [
-    sql`CREATE TABLE troupe_runs (
+    sql`CREATE TABLE troupe_traces (
       run_id TEXT PRIMARY KEY, runner TEXT NOT NULL, session TEXT, status TEXT NOT NULL, error TEXT, message TEXT,
       started_at BIGINT NOT NULL, duration_ms BIGINT, steps INTEGER NOT NULL, input_tokens BIGINT NOT NULL,
       output_tokens BIGINT NOT NULL, events INTEGER NOT NULL, bytes BIGINT NOT NULL)`,
-    sql`CREATE INDEX troupe_runs_started ON troupe_runs (started_at, run_id)`,
-    sql`CREATE INDEX troupe_runs_session ON troupe_runs (session, started_at)`,
-    sql`CREATE INDEX troupe_runs_runner ON troupe_runs (runner, started_at)`,
-    sql`CREATE TABLE troupe_run_events (
+    sql`CREATE INDEX troupe_traces_started ON troupe_traces (started_at, run_id)`,
+    sql`CREATE INDEX troupe_traces_session ON troupe_traces (session, started_at)`,
+    sql`CREATE INDEX troupe_traces_runner ON troupe_traces (runner, started_at)`,
+    sql`CREATE TABLE troupe_trace_events (
       run_id TEXT NOT NULL, seq INTEGER NOT NULL, v INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY (run_id, seq))`
   ]
 ]
@@ -49,13 +49,13 @@ const append = Effect.fnUntraced(function* (
     )
     const bytes = rows.reduce((sum, { body }) => sum + body.length, 0)
     // A batch whose outcome was unknown comes again.
-    yield* sql`INSERT INTO troupe_run_events ${sql.insert(rows)} ON CONFLICT (run_id, seq) DO NOTHING`
+    yield* sql`INSERT INTO troupe_trace_events ${sql.insert(rows)} ON CONFLICT (run_id, seq) DO NOTHING`
     yield* sql`
-      INSERT INTO troupe_runs (run_id, runner, session, status, started_at, steps, input_tokens, output_tokens, events, bytes)
+      INSERT INTO troupe_traces (run_id, runner, session, status, started_at, steps, input_tokens, output_tokens, events, bytes)
       VALUES (${run_id}, ${runner}, ${session ?? null}, 'running', ${startedAt}, 0, 0, 0, ${count}, ${bytes})
-      ON CONFLICT (run_id) DO UPDATE SET events = troupe_runs.events + ${count}, bytes = troupe_runs.bytes + ${bytes}`
+      ON CONFLICT (run_id) DO UPDATE SET events = troupe_traces.events + ${count}, bytes = troupe_traces.bytes + ${bytes}`
     if (ended === undefined) continue
-    yield* sql`UPDATE troupe_runs SET ${sql.update({
+    yield* sql`UPDATE troupe_traces SET ${sql.update({
       status: ended.status,
       error: ended.error ?? null,
       message: ended.message ?? null,
@@ -114,9 +114,9 @@ const runs = (
     ...(until === undefined ? [] : [sql`started_at < ${Math.trunc(until)}`]),
     ...(before === undefined
       ? []
-      : [sql`(started_at, run_id) < ((SELECT started_at FROM troupe_runs WHERE run_id = ${before}), ${before})`])
+      : [sql`(started_at, run_id) < ((SELECT started_at FROM troupe_traces WHERE run_id = ${before}), ${before})`])
   ]
-  const found = sql<Row>`SELECT * FROM troupe_runs WHERE ${sql.and(conditions)}
+  const found = sql<Row>`SELECT * FROM troupe_traces WHERE ${sql.and(conditions)}
     ORDER BY started_at DESC, run_id DESC LIMIT ${limit}`
   return Effect.map(found, (rows) => rows.map(runOf))
 }
@@ -128,7 +128,7 @@ const events = Effect.fnUntraced(function* (
   limit: number
 ): Effect.fn.Return<ReadonlyArray<RunEvent>, SqlError | StoreError> {
   const rows = yield* sql<{ readonly seq: number; readonly v: number; readonly body: string }>`
-    SELECT seq, v, body FROM troupe_run_events WHERE run_id = ${runId} AND seq >= ${from} ORDER BY seq LIMIT ${limit}`
+    SELECT seq, v, body FROM troupe_trace_events WHERE run_id = ${runId} AND seq >= ${from} ORDER BY seq LIMIT ${limit}`
   const found: Array<RunEvent> = []
   for (const { body, seq, v } of rows) {
     const fail = (reason: StoreError["reason"], problem: string) =>
@@ -146,8 +146,8 @@ const events = Effect.fnUntraced(function* (
 
 const remove = (sql: Client.SqlClient, runIds: ReadonlyArray<string>): Effect.Effect<void, SqlError> =>
   Effect.andThen(
-    sql`DELETE FROM troupe_run_events WHERE ${sql.in("run_id", runIds)}`,
-    Effect.asVoid(sql`DELETE FROM troupe_runs WHERE ${sql.in("run_id", runIds)}`)
+    sql`DELETE FROM troupe_trace_events WHERE ${sql.in("run_id", runIds)}`,
+    Effect.asVoid(sql`DELETE FROM troupe_traces WHERE ${sql.in("run_id", runIds)}`)
   )
 
 /** Runs that one transaction removes: a long one would keep others from writing. */
@@ -163,9 +163,9 @@ const prune = Effect.fnUntraced(function* (
   const cutoff = olderThan === undefined ? undefined : now - Duration.toMillis(olderThan)
   let removed = 0
   for (;;) {
-    const [sum] = yield* sql<{ readonly bytes: number | null }>`SELECT SUM(bytes) AS bytes FROM troupe_runs`
+    const [sum] = yield* sql<{ readonly bytes: number | null }>`SELECT SUM(bytes) AS bytes FROM troupe_traces`
     let beyond = maxBytes === undefined ? 0 : Number(sum?.bytes ?? 0) - maxBytes
-    const oldest = yield* sql<Row>`SELECT * FROM troupe_runs ORDER BY started_at, run_id LIMIT ${removedAtOnce}`
+    const oldest = yield* sql<Row>`SELECT * FROM troupe_traces ORDER BY started_at, run_id LIMIT ${removedAtOnce}`
     const ids: Array<string> = []
     for (const row of oldest) {
       if (!(cutoff !== undefined && Number(row.started_at) < cutoff) && beyond <= 0) break

@@ -1,9 +1,11 @@
 /**
  * `npm run build`: compiles src to dist, with declarations and source maps, after removing what was there; joins the modules that
- * every agent loads; marks what bundlers may leave out; then writes the entrance that Node finds, `dist/index.deferred.js`.
+ * every agent loads; marks what bundlers may leave out; writes the entrance that Node finds, `dist/index.deferred.js`; then
+ * makes the command line one bundle.
  */
 import * as fs from "node:fs"
 import * as path from "node:path"
+import { bundleCommandLine, bundlePlatform, writeLicenses } from "./bundles.ts"
 import { join, loadedBy } from "./chunks.ts"
 import { marked } from "./pure.ts"
 import { report, root, run } from "./support.ts"
@@ -45,6 +47,25 @@ const entrance = (): string => {
  */
 const manifest = (): string => fs.readFileSync(path.join(root, "src/package.json"), "utf8").replace(/\.ts"/g, '.js"')
 
+/** Removes the maps of declarations that no program can name, which are a tenth of the files. */
+const withoutMaps = (): void => {
+  for (const file of fs.readdirSync(out, { recursive: true, encoding: "utf8" })) {
+    if (!/\binternal\/.*\.d\.ts$/.test(file)) continue
+    const declarations = path.join(out, file)
+    const source = fs.readFileSync(declarations, "utf8")
+    fs.writeFileSync(declarations, source.replace(/\n\/\/# sourceMappingURL=.*\s*$/, "\n"))
+    fs.rmSync(`${declarations}.map`)
+  }
+}
+
+/** The packages that a user may install or not. */
+const optional = (): ReadonlyArray<string> => {
+  const { peerDependencies } = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8")) as {
+    readonly peerDependencies: Record<string, string>
+  }
+  return Object.keys(peerDependencies).filter((name) => name !== "effect")
+}
+
 /** Marks the calls of all modules. */
 const markAll = (): void => {
   for (const file of fs
@@ -67,8 +88,11 @@ if (outcome.ok) {
   const deferred = entrance()
   await join(out, chunks)
   markAll()
+  withoutMaps()
   fs.writeFileSync(path.join(out, "index.deferred.js"), deferred)
   fs.writeFileSync(path.join(out, "package.json"), manifest())
+  const bundled = [await bundlePlatform(out), await bundleCommandLine(out, optional())]
+  writeLicenses(out, new Set(bundled.flatMap((files) => [...files])))
 }
 const bin = path.join(out, "bin.js")
 if (fs.existsSync(bin)) fs.chmodSync(bin, 0o755)

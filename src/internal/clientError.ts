@@ -22,7 +22,7 @@ export const tagOf = (error: Schema.Json): string | undefined =>
 /** The error for clients; `undefined` for one of which only the tag may be seen. `isExposed`: all of it may. */
 export const clientError = (error: Schema.Json, isExposed: boolean): Schema.JsonObject | undefined => {
   const tag = tagOf(error)
-  if (tag === undefined || !Predicate.isObject(error) || Array.isArray(error)) return undefined
+  if (tag === undefined || !Predicate.isObject(error)) return undefined
   const given = error as Schema.JsonObject
   if (isExposed) return given
   const kept = Object.hasOwn(fields, tag) ? fields[tag] : undefined

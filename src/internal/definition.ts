@@ -33,7 +33,7 @@ export const assertOptions = (
   known: ReadonlySet<string>,
   hints: Readonly<Record<string, string>> = {}
 ): void => {
-  if (!Predicate.isObject(value) || Array.isArray(value)) {
+  if (!Predicate.isObject(value)) {
     throw invalid(
       subject,
       `its options are ${kindOf(value)}, not an object`,

@@ -27,7 +27,7 @@ import { CaptureContent, LogFailures } from "../services/Telemetry.ts"
 import { WaitingFor } from "../services/Waiting.ts"
 import type { Observer } from "./eventSink.ts"
 import * as Compensation from "./compensation.ts"
-import { encodeBy, encodeError } from "./json.ts"
+import { encodeBy, encodeError, isJsonObject } from "./json.ts"
 import * as Mailbox from "./mailbox.ts"
 import { withUnread } from "./interruptFailures.ts"
 import { journalOf } from "./journaled.ts"
@@ -295,7 +295,7 @@ const transcriptOf = (state: RunState, error?: unknown): { readonly transcript?:
 
 const errorFields = (error: unknown, message: string): Schema.Json => {
   const json = encodeError(error)
-  if (!isObject(json)) return { _tag: "Error", message, value: json }
+  if (!isJsonObject(json)) return { _tag: "Error", message, value: json }
   return { ...bare(json), message }
 }
 
@@ -304,14 +304,11 @@ const bare = ({ spent: _spent, transcript: _transcript, ...fields }: Schema.Json
   const { failures } = fields
   if (!Array.isArray(failures)) return fields
   const bareFailure = (failure: Schema.Json): Schema.Json => {
-    if (!isObject(failure) || !isObject(failure["error"])) return failure
+    if (!isJsonObject(failure) || !isJsonObject(failure["error"])) return failure
     return { ...failure, error: bare(failure["error"]) }
   }
   return { ...fields, failures: failures.map(bareFailure) }
 }
-
-const isObject = (json: Schema.Json | undefined): json is Schema.JsonObject =>
-  Predicate.isObject(json) && !Array.isArray(json)
 
 /** One run, recorded. */
 export const resultOf = <I, A, E, R>(name: string, definition: Definition<I, A, E, R>, input: I) => {

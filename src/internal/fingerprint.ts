@@ -63,6 +63,20 @@ export const mark = (json: Schema.Json): string => {
   return mixed(a, d) + mixed(b, a) + mixed(c, b) + mixed(d, c)
 }
 
+/** 53 bits of a text, in 11 letters and digits (cyrb53): ids of one conversation do not meet. */
+export const digest = (text: string): string => {
+  let high = 0xdeadbeef
+  let low = 0x41c6ce57
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i)
+    high = Math.imul(high ^ code, 2654435761)
+    low = Math.imul(low ^ code, 1597334677)
+  }
+  high = Math.imul(high ^ (high >>> 16), 2246822507) ^ Math.imul(low ^ (low >>> 13), 3266489909)
+  low = Math.imul(low ^ (low >>> 16), 2246822507) ^ Math.imul(high ^ (high >>> 13), 3266489909)
+  return (4294967296 * (2097151 & low) + (high >>> 0)).toString(36).padStart(11, "0")
+}
+
 /** HMAC-SHA-256 of the value under a key, as 64 hexadecimal digits. */
 export const sign = (key: string, json: Schema.Json): string =>
   Hex.encode(hmacSha256(bytesOf(key), bytesOf(canonical(json))))

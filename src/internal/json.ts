@@ -1,6 +1,10 @@
 /** JSON of any value, for events and tool results that have no schema, and of texts that may not be JSON. Never throws. */
+import * as Predicate from "effect/Predicate"
 import * as Base64 from "effect/encoding/Base64"
 import * as Schema from "effect/Schema"
+
+/** True for an object, and not for a list. */
+export const isJsonObject = (json: Schema.Json | undefined): json is Schema.JsonObject => Predicate.isObject(json)
 
 /** Converts `value` to JSON: class instances by their fields, errors by tag and message, cycles cut. */
 export const toJson = (value: unknown): Schema.Json => convert(value, [])

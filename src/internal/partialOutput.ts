@@ -30,7 +30,7 @@ const fitting = (ast: SchemaAST.AST, value: unknown, open: Open | undefined): un
     case "Literal":
       return value === ast.literal ? value : undefined
     case "Objects":
-      return Predicate.isObject(value) && !Array.isArray(value) && !(value instanceof Unfinished)
+      return Predicate.isObject(value) && !(value instanceof Unfinished)
         ? fittingObject(ast, value as Readonly<Record<string, unknown>>, open)
         : undefined
     case "Arrays":

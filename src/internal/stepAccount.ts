@@ -1,12 +1,11 @@
 /** What the runs inside of a kept step have used: a journal keeps it with the outcome, so that it is counted when the run is made again. */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Predicate from "effect/Predicate"
 import * as Response from "effect/ai/Response"
 import * as Schema from "effect/Schema"
 import { Bill } from "./bill.ts"
 import { type Charged, Ledger } from "./budget.ts"
-import { toJson } from "./json.ts"
+import { isJsonObject, toJson } from "./json.ts"
 import type { RunState } from "./runState.ts"
 
 /** What was used of each limit of a budget. */
@@ -83,8 +82,7 @@ export const withoutUsed = (json: Schema.Json): { readonly outcome: Schema.Json;
   return { outcome: json["outcome"] ?? null, used: used === null ? undefined : decodeUsed(used) }
 }
 
-const isMarked = (json: Schema.Json): json is Schema.JsonObject =>
-  Predicate.isObject(json) && !Array.isArray(json) && key in json
+const isMarked = (json: Schema.Json): json is Schema.JsonObject => isJsonObject(json) && key in json
 
 /**
  * Does a part of a run's own work, and gives what its budgets were charged with in it, by a function to be called when it has

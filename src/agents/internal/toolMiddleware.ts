@@ -51,7 +51,7 @@ const withoutObject = (given: Steps.Given, tool: Tool.Any): Effect.Effect<Steps.
 
 /** Arguments as middleware has them; `undefined` where they are not an object. */
 const argumentsOf = (tool: Tool.Any, params: unknown): Schema.JsonObject | undefined => {
-  if (Predicate.isObject(params) && !Array.isArray(params)) return toJson(params) as Schema.JsonObject
+  if (Predicate.isObject(params)) return toJson(params) as Schema.JsonObject
   return takesNothing(tool) ? {} : undefined
 }
 

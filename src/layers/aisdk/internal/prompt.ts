@@ -8,8 +8,9 @@ import type {
   LanguageModelV4ToolResultPart
 } from "@ai-sdk/provider"
 import type * as Prompt from "effect/ai/Prompt"
+import { digest } from "../../../internal/fingerprint.ts"
 import { toJson } from "../../../internal/json.ts"
-import { argumentsOf, callName, digest } from "../../internal/model/wire.ts"
+import { argumentsOf, callName } from "../../internal/model/wire.ts"
 import * as Files from "./files.ts"
 import type { Provider } from "./provider.ts"
 import { back, customKind, isForeign, isThought } from "./tags.ts"

@@ -9,6 +9,7 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
 import { OutcomeUnknown } from "../../../RunError.ts"
+import { isJsonObject } from "../../../internal/json.ts"
 import type { Journal, Step } from "../../../services/Journal.ts"
 import type { KeptStep, OnUnknown, Wait } from "./engine.ts"
 import type { Claim, Tables, Written } from "./tables.ts"
@@ -129,7 +130,7 @@ export const make = (host: Host, rootId: string): Execution => {
     decide: (wait) => decide({ ...wait, wake: `decision/${wait.id}` }),
     ask: (wait) =>
       Effect.flatMap(decide({ ...wait, wake: `result/${wait.id}` }), (json) =>
-        isObject(json) && json["result"] !== undefined
+        isJsonObject(json) && json["result"] !== undefined
           ? Effect.succeed(json["result"])
           : halt(desk, { _tag: "GivenUp", step: wait.id })
       )
@@ -153,8 +154,10 @@ type Outcome = Effect.Effect<Schema.Json, Schema.Json>
 
 const outcomeOf = (desk: Desk, key: string, { state, value }: Pick<KeptStep, "state" | "value">): Outcome => {
   if (state === "done") return Effect.succeed(value)
-  const isGivenUp = isObject(value) && value["givenUp"] === true
-  return isGivenUp ? halt(desk, { _tag: "GivenUp", step: key }) : Effect.fail(isObject(value) ? value["error"]! : null)
+  const isGivenUp = isJsonObject(value) && value["givenUp"] === true
+  return isGivenUp
+    ? halt(desk, { _tag: "GivenUp", step: key })
+    : Effect.fail(isJsonObject(value) ? value["error"]! : null)
 }
 
 const run = (desk: Desk, step: Step, effect: Outcome): Outcome =>
@@ -279,6 +282,3 @@ const sleep = (desk: Desk, step: Step, duration: Duration.Duration): Effect.Effe
     yield* persist(tables.wakeAt(claim.run, wake, until))
     return yield* waitFor(desk, { kind: "sleep", id: step.key, name: step.name, wake, until })
   })
-
-const isObject = (json: Schema.Json): json is Schema.JsonObject =>
-  typeof json === "object" && json !== null && !Array.isArray(json)

@@ -25,7 +25,7 @@ export const make = (edge: Edge): Bridge => {
   const open = new Set<IoWorker.Handler>()
   const transport = transportOf(edge, open)
   return {
-    enter: (fiber) => edge.adopt(fiber),
+    enter: (fiber) => edge.enter(fiber),
     expect: (change, source) => edge.expect(change, source),
     close: () => {
       for (const onMessage of open)

@@ -52,19 +52,13 @@ export const make = (settings: PoolSettings): Pool => {
     execArgv: programFlags(process.execArgv)
   })
   return {
-    call: (call) =>
-      Effect.flatMap(SyncBridge, (bridge) => run(call, pool(), bridge === undefined ? noEdge : edgeOf(bridge))),
+    call: (call) => Effect.flatMap(SyncBridge, (bridge) => run(call, pool(), bridge ?? noEdge)),
     close: () => IoWorker.peek()?.closePool(key)
   }
 }
 
 /** The pool of the process, for programs without `WorkerPool.layer`. Its threads end when they have been idle for a while. */
 export const shared: Pool = make(defaults)
-
-const edgeOf = (bridge: SyncBridge): Edge => ({
-  adopt: (fiber) => bridge.enter(fiber),
-  expect: (change, source) => bridge.expect(change, source)
-})
 
 const run = (
   call: WorkerCall,

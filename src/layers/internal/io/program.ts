@@ -2,15 +2,12 @@
 import * as Effect from "effect/Effect"
 import { SyncBridge } from "../../../services/SyncBridge.ts"
 import * as IoWorker from "./ioWorker.ts"
-import { type Edge, noEdge, waiting } from "./waiting.ts"
+import { noEdge, type Wait, waiting } from "./waiting.ts"
 
 /** A message of a program, or its end: the program could not be started, or its thread is gone. */
 export type ProgramEvent =
   | { readonly _tag: "Message"; readonly message: unknown }
   | { readonly _tag: "Failed"; readonly message: string; readonly code: string | undefined }
-
-/** Runs what waits for a message: only what is waited for keeps a blocked run going. */
-export type Wait = <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
 
 /** A program that runs. Messages are what can be sent to another thread. */
 export interface Program {
@@ -33,13 +30,12 @@ export const start = (source: string, args: unknown, onEvent: (event: ProgramEve
     })
     return {
       send: (message) => worker.say(id, message),
-      wait: waiting(edgeOf(bridge), worker),
+      wait: waiting(bridge ?? noEdge, worker),
       release: Effect.sync(() => worker.close(id))
     }
   })
 
-const edgeOf = (bridge: SyncBridge | undefined): Edge =>
-  bridge === undefined ? noEdge : { adopt: bridge.enter, expect: bridge.expect }
-
 /** Waits at the caller's edge, also for a program that another one has started. */
-export const waitHere: Effect.Effect<Wait> = Effect.map(SyncBridge, (bridge) => waiting(edgeOf(bridge), IoWorker.get()))
+export const waitHere: Effect.Effect<Wait> = Effect.map(SyncBridge, (bridge) =>
+  waiting(bridge ?? noEdge, IoWorker.get())
+)

@@ -1,25 +1,20 @@
 /** How a fiber waits for the I/O thread, on either edge. */
 import * as Effect from "effect/Effect"
-import type * as Fiber from "effect/Fiber"
-import type { MessageSource } from "../../../services/SyncBridge.ts"
+import type { SyncBridge } from "../../../services/SyncBridge.ts"
 import type * as IoWorker from "./ioWorker.ts"
 
 /** The event loop that fibers wait in. */
-export interface Edge {
-  /** Called for every fiber that is about to wait. */
-  adopt(fiber: Fiber.Fiber<unknown, unknown>): void
-  /** Counts fibers that begin (1) and end (-1) to wait for a thread. */
-  expect(change: 1 | -1, source: MessageSource): void
-}
+export type Edge = Pick<SyncBridge, "enter" | "expect">
 
 /** Node's own event loop notices by itself. */
-export const noEdge: Edge = { adopt: () => {}, expect: () => {} }
+export const noEdge: Edge = { enter: () => {}, expect: () => {} }
 
-export type Awaited = <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
+/** Runs what waits for a message: only what is waited for keeps a blocked run going. */
+export type Wait = <A, E>(effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
 
 /** Registers the fiber as waiting for the thread while `effect` runs. */
 export const waiting =
-  (edge: Edge, worker: ReturnType<typeof IoWorker.get>): Awaited =>
+  (edge: Edge, worker: ReturnType<typeof IoWorker.get>): Wait =>
   (effect) =>
     Effect.suspend(() => {
       let counted = false
@@ -28,7 +23,7 @@ export const waiting =
         worker.expect(change)
       }
       const begin = Effect.withFiber((fiber) => {
-        edge.adopt(fiber)
+        edge.enter(fiber)
         counted = true
         count(1)
         return effect

@@ -197,7 +197,7 @@ const isWithinLimits = (schema: Json): boolean => {
   const count = { levels: 0, properties: 0, values: 0, chars: 0 }
   const visit = (node: unknown, level: number): void => {
     if (Array.isArray(node)) for (const one of node) visit(one, level)
-    if (!Predicate.isObject(node) || Array.isArray(node)) return
+    if (!Predicate.isObject(node)) return
     const { enum: values, properties, $defs, items, anyOf } = node as Json
     const isNested = Predicate.isObject(properties) || items !== undefined
     const here = isNested ? level + 1 : level

@@ -2,8 +2,6 @@
 import * as Tool from "effect/ai/Tool"
 import * as Predicate from "effect/Predicate"
 
-const isFields = (u: unknown): boolean => Predicate.isObject(u) && !Array.isArray(u)
-
 /** A text that is not JSON, or that tries to set a prototype. */
 const unreadable: unique symbol = Symbol("unreadable")
 
@@ -51,7 +49,7 @@ export const parseAll = (value: unknown): ReadonlyArray<unknown> => {
 const unwrap = (value: unknown): unknown => {
   if (typeof value !== "string") return value
   const inner = parse(value)
-  return isFields(inner) ? inner : value
+  return Predicate.isObject(inner) ? inner : value
 }
 
 /** The different objects of a text that is nothing but objects, one after the other. Empty ones count if all are. */
@@ -64,7 +62,7 @@ const objectsIn = (text: string): ReadonlyArray<unknown> | undefined => {
     start += open
     const end = text[start] === "{" ? new ObjectScan().push(text, start) : -1
     const value = end < 0 ? unreadable : parse(text.slice(start, end))
-    if (!isFields(value)) return undefined
+    if (!Predicate.isObject(value)) return undefined
     found.set(JSON.stringify(value), value)
     start = end
   }

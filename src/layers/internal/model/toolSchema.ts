@@ -6,7 +6,7 @@ import * as Predicate from "effect/Predicate"
 
 type Json = Readonly<Record<string, unknown>>
 
-const isJson = (value: unknown): value is Json => Predicate.isObject(value) && !Array.isArray(value)
+const isJson = (value: unknown): value is Json => Predicate.isObject(value)
 
 /** How many schemas may replace references: two references to one schema double it at each level. */
 const maxInlined = 2000

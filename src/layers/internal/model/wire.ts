@@ -1,6 +1,7 @@
 /** Small readers and writers that both APIs share. */
 import type * as Prompt from "effect/ai/Prompt"
 import type * as Response from "effect/ai/Response"
+import { digest } from "../../../internal/fingerprint.ts"
 import { agree, isNothing, parseAll } from "./toolArguments.ts"
 
 /** A JSON object whose fields are not known yet. */
@@ -61,20 +62,6 @@ export const sourcesOf = (
 export const fitId = (id: string, most: number, exact: number | undefined): string => {
   if (exact === undefined) return id.length <= most ? id : `${id.slice(0, most - 12)}_${digest(id)}`
   return id.length === exact && /^[a-zA-Z0-9]+$/.test(id) ? id : digest(id).slice(-exact).padStart(exact, "0")
-}
-
-/** 53 bits of a text, in 11 letters and digits (cyrb53): ids of one conversation do not meet. */
-export const digest = (text: string): string => {
-  let high = 0xdeadbeef
-  let low = 0x41c6ce57
-  for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i)
-    high = Math.imul(high ^ code, 2654435761)
-    low = Math.imul(low ^ code, 1597334677)
-  }
-  high = Math.imul(high ^ (high >>> 16), 2246822507) ^ Math.imul(low ^ (low >>> 13), 3266489909)
-  low = Math.imul(low ^ (low >>> 16), 2246822507) ^ Math.imul(high ^ (high >>> 13), 3266489909)
-  return (4294967296 * (2097151 & low) + (high >>> 0)).toString(36).padStart(11, "0")
 }
 
 /** Gives each call of an answer a unique id: servers leave ids out, or use one twice. */

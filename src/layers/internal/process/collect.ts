@@ -6,6 +6,7 @@ import * as Predicate from "effect/Predicate"
 import * as Stream from "effect/Stream"
 import * as ChildProcess from "effect/process/ChildProcess"
 import type { ChildProcessHandle, ChildProcessSpawner } from "effect/process/ChildProcessSpawner"
+import { joined } from "../bytes.ts"
 import type { EndedBySignal, NotStarted } from "./failures.ts"
 
 /** A command and its limits. */
@@ -126,14 +127,4 @@ const kept = ({ keep, most }: Task) => {
       Stream.runForEach(handle[name], (chunk) => take(handle, name, chunk)),
     taken: () => ({ stdout: joined(chunks.stdout), stderr: joined(chunks.stderr), cut, over })
   }
-}
-
-const joined = (chunks: ReadonlyArray<Uint8Array>): Uint8Array => {
-  const all = new Uint8Array(chunks.reduce((sum, { length }) => sum + length, 0))
-  let at = 0
-  for (const chunk of chunks) {
-    all.set(chunk, at)
-    at += chunk.length
-  }
-  return all
 }

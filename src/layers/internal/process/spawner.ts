@@ -12,6 +12,7 @@ import * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"
 import type { CommandInput, CommandOptions, KillOptions, StandardCommand } from "effect/process/ChildProcess"
 import * as Spawner from "effect/process/ChildProcessSpawner"
+import { Changes } from "../../../internal/changes.ts"
 import * as Program from "../io/program.ts"
 import { isSync, SyncBridge } from "../../../services/SyncBridge.ts"
 import { type FromProcess, host, type Output, type ToProcess } from "./child.ts"
@@ -115,29 +116,6 @@ const asSignal = (signal: string): NodeJS.Signals => signal as NodeJS.Signals
 const graceOf = ({ forceKillAfter }: KillOptions): number =>
   forceKillAfter === undefined ? defaultGraceMs : Duration.toMillis(Duration.fromInputUnsafe(forceKillAfter))
 
-/** Who waits for something to change. */
-const changes = () => {
-  const waiters = new Set<() => void>()
-  return {
-    changed: () => {
-      for (const wake of waiters) wake()
-    },
-    /** What `read` finds, once it finds something. */
-    until: <A>(read: () => Effect.Effect<A, PlatformFailure> | undefined): Effect.Effect<A, PlatformFailure> =>
-      Effect.callback<A, PlatformFailure>((resume) => {
-        const look = () => {
-          const found = read()
-          if (found === undefined) return
-          waiters.delete(look)
-          resume(found)
-        }
-        waiters.add(look)
-        look()
-        return Effect.sync(() => void waiters.delete(look))
-      })
-  }
-}
-
 const unstartableAs = (name: string, code: string): PlatformFailure => {
   const detail = `it cannot be started (${code}); is "${path.basename(name)}" there, and may it be run?`
   return notStarted("Unstartable", detail)
@@ -147,7 +125,10 @@ const unstartableAs = (name: string, code: string): PlatformFailure => {
 const received = () => {
   const chunks: Record<Output, Array<Uint8Array>> = { stdout: [], stderr: [] }
   const over = new Set<Output>()
-  const { changed, until } = changes()
+  const changes = new Changes()
+  /** What `read` finds, once it finds something. */
+  const until = <A>(read: () => Effect.Effect<A, PlatformFailure> | undefined): Effect.Effect<A, PlatformFailure> =>
+    Effect.suspend(() => read() ?? Effect.andThen(changes.next, () => until(read)))
   let pid: number | undefined
   let outcome: Settled | undefined
   let unstartable: string | undefined
@@ -156,7 +137,7 @@ const received = () => {
     outcome ??= Effect.fail(error)
     over.add("stdout").add("stderr")
     pending = 0
-    changed()
+    changes.notify()
   }
   return {
     receive: (message: FromProcess) => {
@@ -168,7 +149,7 @@ const received = () => {
       } else if (message.type === "ended") outcome ??= exitOf(message)
       else if (message.bytes === undefined) over.add(message.output)
       else chunks[message.output].push(message.bytes)
-      changed()
+      changes.notify()
     },
     lose: (detail: string) => fail(notStarted("Lost", detail)),
     pid: () => pid,

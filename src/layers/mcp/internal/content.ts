@@ -2,6 +2,7 @@
  * MCP content of servers: decoded leniently, described as JSON for events and transcripts, and converted to parts for
  * the model.
  */
+import * as Equal from "effect/Equal"
 import * as Prompt from "effect/ai/Prompt"
 import type * as Schema from "effect/Schema"
 import { toJson } from "../../../internal/json.ts"
@@ -218,14 +219,6 @@ export interface CallResult {
   readonly unread: ReadonlyArray<string>
 }
 
-const isEqual = (a: unknown, b: unknown): boolean => {
-  if (a === b) return true
-  if (Array.isArray(a)) return Array.isArray(b) && a.length === b.length && a.every((one, at) => isEqual(one, b[at]))
-  if (!isFields(a) || !isFields(b)) return false
-  const keys = Object.keys(a)
-  return keys.length === Object.keys(b).length && keys.every((key) => Object.hasOwn(b, key) && isEqual(a[key], b[key]))
-}
-
 /** A structure, and what it wraps: frameworks put a value that is not an object into a field, such as `result`. */
 const unwrapped = (structure: unknown): ReadonlyArray<unknown> => {
   const fields = isFields(structure) ? Object.values(structure) : []
@@ -235,7 +228,7 @@ const unwrapped = (structure: unknown): ReadonlyArray<unknown> => {
 const says = (text: string, value: unknown): boolean => {
   if (text === value) return true
   try {
-    return isEqual(JSON.parse(text), value)
+    return Equal.equals(JSON.parse(text), value)
   } catch {
     return false
   }
@@ -282,7 +275,7 @@ export const readResult = (raw: unknown): CallResult => {
   }
   const { files, json } = withoutBytes(structure, known)
   const all = [...content, ...files]
-  const isRepeated = unwrapped(structure).some((value) => isEqual(value, fields["content"]))
+  const isRepeated = unwrapped(structure).some((value) => Equal.equals(value, fields["content"]))
   const saysNothing = all.length > 0 && (isEmpty(structure) || isRepeated)
   return saysNothing
     ? { ...rest, content: all, structure: undefined }

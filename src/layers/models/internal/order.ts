@@ -2,11 +2,11 @@
 import * as Effect from "effect/Effect"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import * as Random from "effect/Random"
+import { digest } from "../../../internal/fingerprint.ts"
 import { makeUsage } from "../../../internal/usage.ts"
 import { CurrentRun } from "../../../services/CurrentRun.ts"
 import { CurrentSettings } from "../../../services/ModelInfo.ts"
 import { CurrentPrices } from "../../../services/Prices.ts"
-import { digest } from "../../internal/model/wire.ts"
 import { lacking } from "./capable.ts"
 import type { Member } from "./members.ts"
 

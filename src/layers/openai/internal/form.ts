@@ -1,5 +1,6 @@
 /** Forms with files, as `multipart/form-data`. The same form is the same bytes, which a tape knows it by. */
-import { digest } from "../../internal/model/wire.ts"
+import { digest } from "../../../internal/fingerprint.ts"
+import { joined } from "../../internal/bytes.ts"
 
 /** A field, or a file. */
 export type FormPart =
@@ -50,17 +51,4 @@ const indexOf = (data: Uint8Array, wanted: Uint8Array): number => {
     at = data.indexOf(wanted[0]!, at + 1)
   }
   return -1
-}
-
-/** Pieces as one. */
-export const joined = (pieces: ReadonlyArray<Uint8Array>): Uint8Array => {
-  const [first] = pieces
-  if (pieces.length === 1 && first !== undefined) return first
-  const whole = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0))
-  let at = 0
-  for (const piece of pieces) {
-    whole.set(piece, at)
-    at += piece.length
-  }
-  return whole
 }

@@ -2,12 +2,12 @@
 import type * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import type { Result, Speech } from "../../../services/Speech.ts"
+import { joined } from "../../internal/bytes.ts"
 import { audioType } from "../../internal/model/media.ts"
 import { malformed, type Problem, quote } from "../../internal/model/problems.ts"
 import type { WholeAnswer } from "./answering.ts"
 import { textOf } from "./asking.ts"
 import * as Endpoint from "./endpoint.ts"
-import { joined } from "./form.ts"
 
 /** How it speaks. */
 export interface Asked {

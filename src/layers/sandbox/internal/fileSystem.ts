@@ -6,6 +6,7 @@ import * as Option from "effect/Option"
 import * as PlatformError from "effect/PlatformError"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as Bytes from "../../internal/bytes.ts"
 import { belowGit, FileToolError, isThere, outside, toError } from "../../internal/files/errors.ts"
 import { isBelowGit } from "../../internal/files/denied.ts"
 
@@ -197,13 +198,7 @@ const readAll = Effect.fnUntraced(function* (
     chunks.push(piece.value)
     length += piece.value.length
   }
-  const all = new Uint8Array(length)
-  let at = 0
-  for (const chunk of chunks) {
-    all.set(chunk, at)
-    at += chunk.length
-  }
-  return all
+  return Bytes.joined(chunks)
 })
 
 const namesIn = (core: Core, path: string, recursive: boolean): Result<Array<string>> =>

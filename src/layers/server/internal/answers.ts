@@ -40,7 +40,7 @@ const decisionOf = (value: unknown): Decision | undefined => {
 /** The answers of a client, by the ids of what is waited for: decisions for approvals, results and values for the rest. */
 export const answersOf = (ended: Ended, given: unknown): Effect.Effect<Record<string, Runner.Answer>, Problem> => {
   if (ended._tag !== "RunSuspended") return refuse(409, "The run does not wait for answers.")
-  if (!Predicate.isObject(given) || Array.isArray(given) || Object.keys(given).length === 0) {
+  if (!Predicate.isObject(given) || Object.keys(given).length === 0) {
     return refuse(400, "answers is not an object with an answer for each id.", { part: "answers" })
   }
   const answers: Array<readonly [string, Runner.Answer]> = []

@@ -65,7 +65,7 @@ const onFiles = (record: Fields, change: (data: unknown) => unknown): Fields => 
   return { ...record, messages: { ...messages, content: messages["content"].map(inMessage) } }
 }
 
-const isFields = (u: unknown): u is Fields => Predicate.isObject(u) && !Array.isArray(u)
+const isFields = (u: unknown): u is Fields => Predicate.isObject(u)
 
 /** A record as JSON, and the hashes of its attachments. */
 export interface Parsed {

@@ -106,7 +106,7 @@ export class EventLoop implements Scheduler.Scheduler {
     const { scheduler } = fiber.cache
     const loop = loopOf(scheduler) ?? new EventLoop(allowNested, fiber.getRef(Scheduler.MaxOpsBeforeYield))
     if (allowNested) loop.#allowNested = true
-    loop.adopt(fiber)
+    loop.enter(fiber)
     entered.add(fiber as FiberInternals)
     if (loop.#depth === 0) loop.#awaitRoot(scheduler, fiber)
     return loop
@@ -127,7 +127,7 @@ export class EventLoop implements Scheduler.Scheduler {
   shouldYield(fiber: AnyFiber): boolean {
     const internals = fiber as FiberInternals
     const dispatcher = internals._dispatcher as Dispatcher | undefined
-    if (dispatcher?.loop !== this || dispatcher.owner !== fiber) this.adopt(fiber)
+    if (dispatcher?.loop !== this || dispatcher.owner !== fiber) this.enter(fiber)
     else if (!dispatcher.isBackground) this.#progress++
     this.#fibers.last = internals
     const limit = fiber.cache.maxOpsBeforeYield
@@ -137,12 +137,12 @@ export class EventLoop implements Scheduler.Scheduler {
   /**
    * The value of `MaxOpsBeforeYield` in the region. A `ManagedRuntime` gives each later run a scheduler of its own, and
    * a root fiber that only forks is then never seen by us. Every scheduler compares this
-   * number at every operation, so its `valueOf` can adopt the fiber that asks.
+   * number at every operation, so its `valueOf` can enter the fiber that asks.
    */
   readonly opLimit: number = {
     valueOf: () => {
       const fiber = Fiber.getCurrent()
-      if (fiber !== undefined) this.adopt(fiber)
+      if (fiber !== undefined) this.enter(fiber)
       return this.#maxOps
     }
   } as unknown as number
@@ -151,11 +151,11 @@ export class EventLoop implements Scheduler.Scheduler {
    * Makes the fiber's dispatcher ours, or its own dispatcher's flush go on into this loop. Called where the region is
    * entered and at every wait: a `ManagedRuntime` gives each run a scheduler of its own, and nothing else asks then.
    */
-  adopt(fiber: AnyFiber): void {
+  enter(fiber: AnyFiber): void {
     const internals = fiber as FiberInternals
     if (!this.#fibers.has(internals)) {
       // A fiber forked outside of the region is waited for there, by the flush of the fiber that forked it.
-      if (internals._parent !== undefined && !this.#fibers.has(internals._parent)) this.adopt(internals._parent)
+      if (internals._parent !== undefined && !this.#fibers.has(internals._parent)) this.enter(internals._parent)
       this.#fibers.add(internals, this.#depth > 0)
       internals.addObserver(() => this.#fibers.delete(internals))
     }
@@ -198,7 +198,7 @@ export class EventLoop implements Scheduler.Scheduler {
         if (ms <= 0) return Effect.yieldNow
         if (!Number.isFinite(ms)) return Effect.never
         return Effect.withFiber((fiber) => {
-          this.adopt(fiber)
+          this.enter(fiber)
           return this.#sleep(ms, fiber)
         })
       }
@@ -354,7 +354,7 @@ export class EventLoop implements Scheduler.Scheduler {
     const stop = watchRoot(member, (fiber) => {
       if (fiber === member || fiber.cache.scheduler !== scheduler) return
       this.#isLate = true
-      this.adopt(fiber)
+      this.enter(fiber)
     })
     const late = setImmediate(() => this.#unwatch?.())
     late.unref()

@@ -2,6 +2,7 @@
 import * as Prompt from "effect/ai/Prompt"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import { digest } from "../../../internal/fingerprint.ts"
 import { toJson } from "../../../internal/json.ts"
 import * as Notes from "../../../internal/notes.ts"
 import { isWhole } from "./units.ts"
@@ -41,19 +42,8 @@ export const partsOf = ({ content }: Prompt.Prompt): Parts => {
   return at < 0 ? { head: content, rest: [] } : { head: content.slice(0, at), rest: content.slice(at) }
 }
 
-/** A text by which a message is recognised: 53 bits, and its length. */
-export const fingerprint = (text: string): string => {
-  let a = 0xdeadbeef
-  let b = 0x41c6ce57
-  for (let at = 0; at < text.length; at++) {
-    const code = text.charCodeAt(at)
-    a = Math.imul(a ^ code, 0x9e3779b1)
-    b = Math.imul(b ^ code, 0x5f356495)
-  }
-  a = Math.imul(a ^ (a >>> 16), 0x85ebca6b) ^ Math.imul(b ^ (b >>> 13), 0xc2b2ae35)
-  b = Math.imul(b ^ (b >>> 16), 0x85ebca6b) ^ Math.imul(a ^ (a >>> 13), 0xc2b2ae35)
-  return `${((b & 0x1fffff) * 2 ** 32 + (a >>> 0)).toString(36)}${text.length.toString(36)}`
-}
+/** A text by which another is recognised: 53 bits, and its length. */
+export const fingerprint = (text: string): string => `${digest(text)}${text.length.toString(36)}`
 
 const anchors = new WeakMap<Prompt.Message, string>()
 

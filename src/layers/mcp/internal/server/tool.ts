@@ -8,7 +8,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import type * as McpSchema from "effect/ai/McpSchema"
-import { toJson } from "../../../../internal/json.ts"
+import { isJsonObject, toJson } from "../../../../internal/json.ts"
 import { codec, jsonSchema } from "../../../../internal/jsonForm.ts"
 import { inputOf as inputSchemaOf, outputOf, takesText } from "../../../../internal/runnerSchemas.ts"
 import { InvalidDefinition, RunTimedOut } from "../../../../RunError.ts"
@@ -289,7 +289,6 @@ const structureOf = (subject: string, output: Schema.Top | undefined): Structure
 
 const definitionsOf = (json: JsonSchema.JsonSchema) => (json["$defs"] === undefined ? {} : { $defs: json["$defs"] })
 const withoutDefinitions = ({ $defs: _defs, ...json }: JsonSchema.JsonSchema) => json
-const isJsonObject = (json: Schema.Json): boolean => Predicate.isObject(json) && !Array.isArray(json)
 
 const text = (value: string): McpSchema.ContentBlock => ({ type: "text", text: value })
 

@@ -66,9 +66,7 @@ const isId = (id: unknown): id is string | number => typeof id === "string" || N
 const parse = (line: string): Readonly<Record<string, unknown>> | undefined => {
   try {
     const message: unknown = JSON.parse(line)
-    return Predicate.isObject(message) && !Array.isArray(message)
-      ? (message as Readonly<Record<string, unknown>>)
-      : undefined
+    return Predicate.isObject(message) ? (message as Readonly<Record<string, unknown>>) : undefined
   } catch {
     return undefined
   }

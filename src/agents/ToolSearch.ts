@@ -8,6 +8,7 @@
 import * as Effect from "effect/Effect"
 import type * as Prompt from "effect/ai/Prompt"
 import * as Tool from "effect/ai/Tool"
+import { memoize } from "effect/Function"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as AgentTool from "../AgentTool.ts"
@@ -60,13 +61,14 @@ export const make = <const T extends ReadonlyArray<Member>>(
   const own = tools.filter((one) => AgentTool.isAgentTool(one))
   const sources = tools.filter((one) => ToolSource.isToolSource(one))
   const known = new WeakMap<object, Cache>()
+  const foundIn = finder(settings.name)
   const list = (taken: ReadonlySet<string>): Effect.Effect<Listed, never, unknown> =>
     Effect.gen(function* () {
       const listed = yield* ListedFor
       const given = yield* listAll(own, sources, new Set([...taken, settings.name]))
       const info = settings.provider ? yield* ModelInfo.get : undefined
       if (info?.toolSearch === true) return deferred(settings, given.flat())
-      const found = foundIn(listed.messages(), settings.name)
+      const found = foundIn(listed.messages())
       const before = known.get(listed)
       const isSame =
         before !== undefined &&
@@ -137,16 +139,11 @@ const deferred = ({ always }: Settings, all: Listed): Listed => {
   return [...shown, ...all.flatMap((tool) => (always.includes(tool.name) ? [] : [marked(tool)]))]
 }
 
-const marks = new WeakMap<object, Listed[number]>()
-
 /** The same for the same tool: a definition that is another one would be sent again. */
-const marked = (tool: Listed[number]): Listed[number] => {
-  let made = marks.get(tool)
-  if (made === undefined) {
-    marks.set(tool, (made = { ...tool, tool: tool.tool.annotate(Deferred, true) }))
-  }
-  return made
-}
+const marked = memoize((tool: Listed[number]): Listed[number] => ({
+  ...tool,
+  tool: tool.tool.annotate(Deferred, true)
+}))
 
 /** Made once for each list of tools: a definition that is another one would be sent again. */
 const searchTool = ({ about, max, name }: Settings, all: Listed): Listed[number] => {
@@ -184,18 +181,14 @@ const namesIn = (schema: unknown): string => {
     .slice(0, 1000)
 }
 
-const names = new WeakMap<Prompt.Message, ReadonlyArray<string>>()
-
-/** The tools that were found in a conversation, and those that were called in it, in their order. */
-const foundIn = (messages: ReadonlyArray<Prompt.Message>, searchName: string): ReadonlyArray<string> => {
-  const found = new Set<string>()
-  for (const message of messages) {
-    let own = names.get(message)
-    if (own === undefined) names.set(message, (own = namesOf(message, searchName)))
-    for (const name of own) found.add(name)
+/** Makes a reader of the tools that a search found in a conversation, and of those that were called in it, in their order. */
+const finder = (searchName: string) => {
+  const namesFound = memoize((message: Prompt.Message) => namesOf(message, searchName))
+  return (messages: ReadonlyArray<Prompt.Message>): ReadonlyArray<string> => {
+    const found = new Set(messages.flatMap(namesFound))
+    found.delete(searchName)
+    return [...found]
   }
-  found.delete(searchName)
-  return [...found]
 }
 
 const namesOf = (message: Prompt.Message, searchName: string): ReadonlyArray<string> => {

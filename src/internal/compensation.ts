@@ -12,6 +12,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
+import { memoize } from "effect/Function"
 import * as Schema from "effect/Schema"
 import { CurrentJournal, type Journal, none } from "../services/Journal.ts"
 import { CurrentRun } from "../services/CurrentRun.ts"
@@ -87,13 +88,7 @@ class Missing {
   }
 }
 
-const known = new WeakMap<Journal, Missing>()
-
-const missingOf = (journal: Journal): Missing => {
-  const found = known.get(journal) ?? new Missing(journal)
-  known.set(journal, found)
-  return found
-}
+const missingOf = memoize((journal: Journal) => new Missing(journal))
 
 const areThere = (journal: Journal, scopes?: ReadonlyArray<string>): Effect.Effect<void> =>
   Effect.suspend(() => {

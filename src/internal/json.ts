@@ -1,4 +1,5 @@
 /** JSON of any value, for events and tool results that have no schema, and of texts that may not be JSON. Never throws. */
+import { memoize } from "effect/Function"
 import * as Predicate from "effect/Predicate"
 import * as Base64 from "effect/encoding/Base64"
 import * as Schema from "effect/Schema"
@@ -70,21 +71,14 @@ const convertPlain = (value: object, above: Array<object>): Schema.JsonObject =>
 }
 const own = { configurable: true, enumerable: true, writable: true }
 
-const encoders = new WeakMap<Schema.Top, (value: unknown) => Schema.Json>()
-
 /** Encodes a value by `schema`. Without a schema, or for a value that it cannot encode, takes the value's own JSON shape. */
 export const encodeBy = (schema: Schema.Top | undefined, value: unknown): Schema.Json => {
   if (schema === undefined || schema === Schema.String) return toJson(value)
-  const known = encoders.get(schema)
-  if (known !== undefined) return known(value)
-  const encode = Schema.encodeUnknownOption(schema as Schema.Codec<unknown, unknown>)
-  const encoder = (value: unknown): Schema.Json => {
-    const encoded = encode(value)
-    return toJson(encoded._tag === "Some" ? encoded.value : value)
-  }
-  encoders.set(schema, encoder)
-  return encoder(value)
+  const encoded = encoderOf(schema)(value)
+  return toJson(encoded._tag === "Some" ? encoded.value : value)
 }
+
+const encoderOf = memoize((schema: Schema.Top) => Schema.encodeUnknownOption(schema as Schema.Codec<unknown, unknown>))
 
 /** Encodes an error by its own schema where it has one, otherwise by its fields. */
 export const encodeError = (error: unknown): Schema.Json => {

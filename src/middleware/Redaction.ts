@@ -7,6 +7,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Prompt from "effect/ai/Prompt"
+import { memoize } from "effect/Function"
 import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import type * as Schema from "effect/Schema"
@@ -44,7 +45,6 @@ class Placeholders {
   readonly #values = new Map<string, string>()
   readonly #counts = new Map<string, number>()
   readonly #find: Patterns.Finder
-  readonly #messages = new WeakMap<Prompt.Message, Prompt.Message>()
 
   constructor(find: Patterns.Finder) {
     this.#find = find
@@ -68,11 +68,7 @@ class Placeholders {
   }
 
   /** The same for the same message, so that what was sent stays as it was. */
-  message(given: Prompt.Message): Prompt.Message {
-    let made = this.#messages.get(given)
-    if (made === undefined) this.#messages.set(given, (made = redacted(given, (text) => this.redact(text))))
-    return made
-  }
+  readonly message = memoize((given: Prompt.Message): Prompt.Message => redacted(given, (text) => this.redact(text)))
 }
 
 /**

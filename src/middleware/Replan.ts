@@ -5,6 +5,7 @@
 import * as Effect from "effect/Effect"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import * as Prompt from "effect/ai/Prompt"
+import { memoize } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Agent from "../agents/Agent.ts"
@@ -114,16 +115,10 @@ const messageFor = ({ done, goal, next, remaining }: Plan): Prompt.UserMessage =
 
 const decode = Schema.decodeUnknownOption(Plan)
 /** By the answers that have notes: the same message in every request. */
-const messages = new WeakMap<Prompt.Message, Prompt.UserMessage | null>()
-
-const planBefore = (answer: Prompt.Message): Prompt.UserMessage | null => {
-  let known = messages.get(answer)
-  if (known !== undefined) return known
+const planBefore = memoize((answer: Prompt.Message): Prompt.UserMessage | null => {
   const found = answer.role === "assistant" ? Notes.noteOf(answer, note) : undefined
-  known = found === undefined ? null : Option.match(decode(found), { onNone: () => null, onSome: messageFor })
-  messages.set(answer, known)
-  return known
-}
+  return found === undefined ? null : Option.match(decode(found), { onNone: () => null, onSome: messageFor })
+})
 
 /** The request with the plans that were made earlier, each where it was. */
 const withPlans = (request: Middleware.ModelRequest): Middleware.ModelRequest => {

@@ -96,6 +96,24 @@ describe("tools that are found", () => {
     }).pipe(Effect.provide(TestModel.layer(["done"])))
   )
 
+  it.effect("are those of each search, where an agent has two", () =>
+    Effect.gen(function* () {
+      const garden = ToolSearch.make([tool("dig", "Dig a hole")], { name: "find_garden" })
+      const music = ToolSearch.make([tool("sing", "Sing a song")], { name: "find_music" })
+      const agent = Agent.make("agent", { tools: [garden, music] })
+      yield* agent.run("go")
+      assert.deepStrictEqual((yield* offered).at(-1), ["find_garden", "find_music", "dig", "sing"])
+    }).pipe(
+      Effect.provide(
+        TestModel.layer([
+          TestModel.toolCall("find_garden", { query: "a hole" }),
+          TestModel.toolCall("find_music", { query: "a song" }),
+          "done"
+        ])
+      )
+    )
+  )
+
   it.effect("are refused for what is not a tool", () =>
     Effect.sync(() => {
       assert.throws(() => ToolSearch.make([Agent.make("a", {})] as never), /tools\[0\] is an object, neither a tool/)

@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import type * as Prompt from "effect/ai/Prompt"
 import type * as Response from "effect/ai/Response"
+import { memoize } from "effect/Function"
 import * as Predicate from "effect/Predicate"
 import { type Amount, type Estimate, type Ledger, usedUp } from "../../internal/budget.ts"
 import type { RunState } from "../../internal/runState.ts"
@@ -117,17 +118,10 @@ const guessed = ({ prompt }: Request, { calls, text }: Turn): Response.Usage =>
 const tokensIn = (characters: number): number => Math.ceil(characters / 4)
 
 /** Messages are looked at once: a prompt grows from step to step. */
-const sizes = new WeakMap<Prompt.Message, number>()
+const charactersOf = memoize(({ content }: Prompt.Message): number => sizeOf(content))
 
-const tokensOf = (messages: ReadonlyArray<Prompt.Message>): number => {
-  let characters = 0
-  for (const message of messages) {
-    let size = sizes.get(message)
-    if (size === undefined) sizes.set(message, (size = sizeOf(message.content)))
-    characters += size
-  }
-  return tokensIn(characters)
-}
+const tokensOf = (messages: ReadonlyArray<Prompt.Message>): number =>
+  tokensIn(messages.reduce((sum, message) => sum + charactersOf(message), 0))
 
 const isFile = (value: object): boolean => Predicate.hasProperty(value, "type") && value.type === "file"
 

@@ -12,6 +12,7 @@ import { ResponseIdTracker } from "effect/ai/ResponseIdTracker"
 import * as AiTelemetry from "effect/ai/Telemetry"
 import type * as Tool from "effect/ai/Tool"
 import type * as Toolkit from "effect/ai/Toolkit"
+import { memoize } from "effect/Function"
 import type * as Schedule from "effect/Schedule"
 import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
@@ -302,12 +303,9 @@ const canCallDirectly = (context: Context.Context<never>): boolean =>
   Context.getOrUndefined(context, ResponseIdTracker) === undefined
 
 /** The tools of a toolkit, the same list each time. */
-const listOf = (toolkit: Toolkit.WithHandler<Record<string, Tool.Any>>): ReadonlyArray<Tool.Any> => {
-  let found = lists.get(toolkit)
-  if (found === undefined) lists.set(toolkit, (found = Object.values(toolkit.tools)))
-  return found
-}
-const lists = new WeakMap<object, ReadonlyArray<Tool.Any>>()
+const listOf = memoize(({ tools }: Toolkit.WithHandler<Record<string, Tool.Any>>): ReadonlyArray<Tool.Any> =>
+  Object.values(tools)
+)
 
 const toolsIn = ({ toolkit }: Request): ReadonlyArray<Tool.Any> => (toolkit === undefined ? [] : listOf(toolkit))
 

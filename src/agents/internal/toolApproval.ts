@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import type * as Prompt from "effect/ai/Prompt"
 import * as Tool from "effect/ai/Tool"
+import { memoize } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { messageOf } from "../../internal/message.ts"
@@ -126,25 +127,19 @@ const knownOf = (tool: Tool.Any): Omit<ReadTool, "holds"> => {
   return { tool: tool.name, server, hints }
 }
 
-const reads = new WeakMap<Tool.Any, ReadTool>()
-
 /** A tool as one whose result was read. */
-const readOf = (tool: Tool.Any): ReadTool => {
-  let read = reads.get(tool)
-  if (read === undefined) {
-    const within = new Set<Tool.Any>()
-    const add = (outer: Tool.Any): void => {
-      for (const inner of markOf(outer, Holds)()) {
-        if (within.has(inner)) continue
-        within.add(inner)
-        add(inner)
-      }
+const readOf = memoize((tool: Tool.Any): ReadTool => {
+  const within = new Set<Tool.Any>()
+  const add = (outer: Tool.Any): void => {
+    for (const inner of markOf(outer, Holds)()) {
+      if (within.has(inner)) continue
+      within.add(inner)
+      add(inner)
     }
-    add(tool)
-    reads.set(tool, (read = { ...knownOf(tool), holds: [...within].map(knownOf) }))
   }
-  return read
-}
+  add(tool)
+  return { ...knownOf(tool), holds: [...within].map(knownOf) }
+})
 
 const approved: Approved = { _tag: "Approved" }
 const unshowable: Denied = {
@@ -274,14 +269,10 @@ interface Identity extends Pick<Request, "description" | "hints" | "server"> {
   readonly hash: string
 }
 
-const identities = new WeakMap<Tool.Any, Identity>()
-
 /** What a tool says about itself. */
 export const hintsOf = (tool: Tool.Any): Request["hints"] => identityOf(tool).hints
 
-const identityOf = (tool: Tool.Any): Identity => {
-  const known = identities.get(tool)
-  if (known !== undefined) return known
+const identityOf = memoize((tool: Tool.Any): Identity => {
   const server = markOf(tool, ServerName)
   const shown = {
     ...(server === undefined ? {} : { server }),
@@ -293,10 +284,8 @@ const identityOf = (tool: Tool.Any): Identity => {
       openWorld: markOf(tool, Tool.OpenWorld)
     }
   }
-  const identity = { ...shown, hash: hash([tool.name, shown, parametersOf(tool)]) }
-  identities.set(tool, identity)
-  return identity
-}
+  return { ...shown, hash: hash([tool.name, shown, parametersOf(tool)]) }
+})
 
 const parametersOf = (tool: Tool.Any): Schema.Json => Tool.getJsonSchema(tool) as unknown as Schema.Json
 

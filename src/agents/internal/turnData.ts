@@ -2,6 +2,7 @@
 import * as Tool from "effect/ai/Tool"
 import type * as Toolkit from "effect/ai/Toolkit"
 import * as Response from "effect/ai/Response"
+import { memoize } from "effect/Function"
 import type * as JsonSchema from "effect/JsonSchema"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
@@ -211,16 +212,15 @@ const fromParts = (data: Middleware.Turn): ReadonlyArray<AnyPart> => {
 
 type Shown = Toolkit.WithHandler<Record<string, Tool.Any>>
 
-const lists = new WeakMap<Shown, ReadonlyArray<Middleware.ShownTool>>()
 const tools = new WeakMap<Middleware.ShownTool, Tool.Any>()
 
 /** The tools as middleware has them. The same list for the same tools. */
-export const toolsOf = (shown: Shown | undefined): ReadonlyArray<Middleware.ShownTool> => {
-  if (shown === undefined) return noTools
-  const known = lists.get(shown)
-  if (known !== undefined) return known
-  const list = Object.values(shown.tools).map((tool): Middleware.ShownTool => {
-    const data = {
+export const toolsOf = (shown: Shown | undefined): ReadonlyArray<Middleware.ShownTool> =>
+  shown === undefined ? noTools : listOf(shown)
+
+const listOf = memoize((shown: Shown): ReadonlyArray<Middleware.ShownTool> =>
+  Object.values(shown.tools).map((tool) => {
+    const data: Middleware.ShownTool = {
       name: tool.name,
       description: tool.description ?? "",
       parameters: Tool.isProviderDefined(tool) ? {} : toJson(Tool.getJsonSchema(tool)),
@@ -229,9 +229,7 @@ export const toolsOf = (shown: Shown | undefined): ReadonlyArray<Middleware.Show
     tools.set(data, tool)
     return data
   })
-  lists.set(shown, list)
-  return list
-}
+)
 
 const noTools: ReadonlyArray<Middleware.ShownTool> = []
 

@@ -9,6 +9,7 @@ import * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Prompt from "effect/ai/Prompt"
 import * as Tool from "effect/ai/Tool"
 import type * as Toolkit from "effect/ai/Toolkit"
+import { memoize } from "effect/Function"
 import * as Layer from "effect/Layer"
 import * as PubSub from "effect/PubSub"
 import type * as Schema from "effect/Schema"
@@ -391,17 +392,12 @@ const toolOfServer = (server: string) => Tool.make("mcp").annotate(ServerName, s
 export const resourceTools = (): ToolSource.ToolSource<Mcp> =>
   ToolSource.make(
     "mcp resources",
-    (taken) =>
-      Effect.map(Mcp, (mcp) => {
-        let made = readers.get(mcp)
-        if (made === undefined) readers.set(mcp, (made = Resources.tools(mcp)))
-        return made.filter(({ name }) => !taken.has(name))
-      }),
+    (taken) => Effect.map(Mcp, (mcp) => readersOf(mcp).filter(({ name }) => !taken.has(name))),
     { from: Mcp, names: Resources.toolNames }
   )
 
 /** The same tools at each step. */
-const readers = new WeakMap<Mcp["Service"], ReadonlyArray<AgentTool.AgentTool<string, never>>>()
+const readersOf = memoize(Resources.tools)
 
 /**
  * What is known of the tools before they are: that they need nothing. `Tool.Any` would need `any`, and could not be

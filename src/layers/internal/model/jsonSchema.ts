@@ -1,5 +1,6 @@
 /** JSON schemas as OpenAI takes them, made once for each tool. */
 import * as Tool from "effect/ai/Tool"
+import { memoize } from "effect/Function"
 import * as Predicate from "effect/Predicate"
 import { takeable } from "./toolSchema.ts"
 
@@ -11,17 +12,10 @@ export interface Prepared {
   readonly strictable: boolean
 }
 
-const prepared = new WeakMap<Tool.Any, Prepared>()
-
 /** The parameters of a tool. */
-export const ofTool = (tool: Tool.Any): Prepared => {
-  let found = prepared.get(tool)
-  if (found === undefined) {
-    found = ofParameters(Tool.getJsonSchema(tool) as Json, Tool.isDynamic(tool) && tool.jsonSchema !== undefined)
-    prepared.set(tool, found)
-  }
-  return found
-}
+export const ofTool = memoize((tool: Tool.Any): Prepared =>
+  ofParameters(Tool.getJsonSchema(tool) as Json, Tool.isDynamic(tool) && tool.jsonSchema !== undefined)
+)
 
 const ofParameters = (schema: Json, isForeign: boolean): Prepared => {
   // A schema that came as JSON, from an MCP server for example, may be open and hold any keyword.
@@ -31,17 +25,8 @@ const ofParameters = (schema: Json, isForeign: boolean): Prepared => {
   return isObject ? own : asIs(takeable(own.schema))
 }
 
-const schemas = new WeakMap<object, Prepared>()
-
 /** A schema of an answer. */
-export const ofOutput = (schema: Json): Prepared => {
-  let found = schemas.get(schema)
-  if (found === undefined) {
-    found = prepare(schema)
-    schemas.set(schema, found)
-  }
-  return found
-}
+export const ofOutput = memoize((schema: Json): Prepared => prepare(schema))
 
 const prepare = (schema: Json): Prepared => ready(walk(inlineRoot(schema), (node) => close(merge(spell(node)))))
 

@@ -1,5 +1,6 @@
 /** Puts a provider's own search of the web in the place of a tool that stands for it. */
 import type * as Tool from "effect/ai/Tool"
+import { memoize } from "effect/Function"
 import * as Lacking from "../../../internal/lacking.ts"
 import { markOf, type Search, SearchesWeb } from "../../../internal/toolMarks.ts"
 import * as Problems from "./problems.ts"
@@ -14,14 +15,8 @@ export const none: Own = () => undefined
  * The tools as a model is sent them: the search of its provider, otherwise what the program has in its place. The same list for
  * the same tools. Throws `Lacking` where there is neither.
  */
-export const resolver = (model: string, own: Own): ((tools: ReadonlyArray<Tool.Any>) => ReadonlyArray<Tool.Any>) => {
-  const known = new WeakMap<ReadonlyArray<Tool.Any>, ReadonlyArray<Tool.Any>>()
-  return (tools) => {
-    let found = known.get(tools)
-    if (found === undefined) known.set(tools, (found = resolved(tools, model, own)))
-    return found
-  }
-}
+export const resolver = (model: string, own: Own): ((tools: ReadonlyArray<Tool.Any>) => ReadonlyArray<Tool.Any>) =>
+  memoize((tools) => resolved(tools, model, own))
 
 const resolved = (tools: ReadonlyArray<Tool.Any>, model: string, own: Own): ReadonlyArray<Tool.Any> => {
   if (tools.every((tool) => markOf(tool, SearchesWeb) === undefined)) return tools

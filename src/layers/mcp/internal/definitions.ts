@@ -2,6 +2,7 @@
  * The definitions of a server's tools that the program accepted. Detects a tool whose definition has changed, which is
  * not used unless the program allows it.
  */
+import { memoize } from "effect/Function"
 import { hash } from "../../../internal/fingerprint.ts"
 import { toJson } from "../../../internal/json.ts"
 import type { ToolInfo } from "./lists.ts"
@@ -28,16 +29,8 @@ const partsOf = ({
   execution
 })
 
-const known = new WeakMap<ToolInfo, string>()
-
 /** A text that is the same for definitions that say the same. */
-export const fingerprint = (info: ToolInfo): string => {
-  let print = known.get(info)
-  if (print === undefined) {
-    known.set(info, (print = `sha256-${hash(toJson(partsOf(info)))}`))
-  }
-  return print
-}
+export const fingerprint = memoize((info: ToolInfo): string => `sha256-${hash(toJson(partsOf(info)))}`)
 
 /** The definitions of one server's tools. */
 export interface Definitions {

@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import type * as Tool from "effect/ai/Tool"
 import * as Toolkit from "effect/ai/Toolkit"
+import { memoize } from "effect/Function"
 import { CurrentState } from "../../../internal/runState.ts"
 import { oneLine } from "../../../internal/text.ts"
 import { failureToJson } from "../../../internal/toolFunction.ts"
@@ -110,16 +111,10 @@ interface Share {
 }
 
 /** How many characters a definition has, as a model is given it. */
-const charsOfDefinition = (info: ToolInfo): number => {
-  let chars = sizes.get(info)
-  if (chars === undefined) {
-    const { annotations, description, inputSchema, name, title } = info
-    chars = JSON.stringify([name, title, description, annotations?.title, inputSchema]).length
-    sizes.set(info, chars)
-  }
-  return chars
-}
-const sizes = new WeakMap<ToolInfo, number>()
+const charsOfDefinition = memoize(
+  ({ annotations, description, inputSchema, name, title }: ToolInfo): number =>
+    JSON.stringify([name, title, description, annotations?.title, inputSchema]).length
+)
 
 /** Notices that were given: in the log once for each server, in events once for each run. */
 const noticed = new WeakMap<object, Set<string>>()

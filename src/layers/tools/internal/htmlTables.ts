@@ -1,4 +1,5 @@
 /** Converts HTML tables to Markdown tables, so that a model sees which cell belongs where. */
+import { memoize } from "effect/Function"
 import { childElements, type Element } from "./htmlElement.ts"
 
 /** The tables of a page that have been converted so far, from the inside out. */
@@ -20,13 +21,8 @@ const maxRepeated = 200
 /** Makes the tables of one page. */
 export const tables = (): Tables => {
   const contents = new WeakMap<Element, string>()
-  const layouts = new WeakMap<Element, boolean>()
-  const isLayout = (table: Element | null): boolean => {
-    if (table === null) return true
-    const known = layouts.get(table) ?? isForLayout(table)
-    layouts.set(table, known)
-    return known
-  }
+  const isKnownLayout = memoize(isForLayout)
+  const isLayout = (table: Element | null): boolean => table === null || isKnownLayout(table)
   return {
     keep: (content, element) => {
       contents.set(element, content)

@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as Prompt from "effect/ai/Prompt"
 import * as AiError from "effect/ai/AiError"
+import { memoize } from "effect/Function"
 import * as Predicate from "effect/Predicate"
 import type * as Schema from "effect/Schema"
 import * as ContextLength from "../../../internal/contextLength.ts"
@@ -92,17 +93,11 @@ export interface Prepared {
   readonly isNew: boolean
 }
 
-const sizes = new WeakMap<object, number>()
-
 /** How many tokens the tools of a request take that the model is shown. */
-const toolTokens = (tools: Middleware.ModelRequest["tools"]): number => {
-  let size = sizes.get(tools)
-  if (size === undefined) {
-    const shown = tools.filter(({ isDeferred }) => isDeferred !== true)
-    sizes.set(tools, (size = shown.length === 0 ? 0 : Count.estimate.text(JSON.stringify(shown))))
-  }
-  return size
-}
+const toolTokens = memoize((tools: Middleware.ModelRequest["tools"]): number => {
+  const shown = tools.filter(({ isDeferred }) => isDeferred !== true)
+  return shown.length === 0 ? 0 : Count.estimate.text(JSON.stringify(shown))
+})
 
 /** What is sent for the request: as before where it fits, and compacted where it does not. */
 export const prepare = Effect.fnUntraced(function* (

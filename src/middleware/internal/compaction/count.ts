@@ -1,6 +1,7 @@
 /** How many tokens messages have: by a tokenizer, or by their bytes when none is installed. */
 import * as Effect from "effect/Effect"
 import type * as Prompt from "effect/ai/Prompt"
+import { memoize } from "effect/Function"
 import { toJson } from "../../../internal/json.ts"
 import { isSync } from "../../../services/SyncBridge.ts"
 
@@ -59,7 +60,6 @@ export const resultText = (part: Prompt.ToolResultPart): string =>
 /** Makes a counter. Without a tokenizer it counts by bytes. */
 export const counter = (tokenizer?: Tokenizer): Counter => {
   const text = tokenizer === undefined ? byBytes : inPieces(tokenizer)
-  const known = new WeakMap<Prompt.Message, number>()
   const part = (one: Prompt.Part): number => {
     switch (one.type) {
       case "text":
@@ -76,15 +76,10 @@ export const counter = (tokenizer?: Tokenizer): Counter => {
         return 0
     }
   }
-  const message = (one: Prompt.Message): number => {
-    let tokens = known.get(one)
-    if (tokens !== undefined) return tokens
-    tokens = messageTokens
-    if (typeof one.content === "string") tokens += text(one.content)
-    else for (const each of one.content) tokens += part(each)
-    known.set(one, tokens)
-    return tokens
-  }
+  const message = memoize(({ content }: Prompt.Message): number => {
+    if (typeof content === "string") return messageTokens + text(content)
+    return content.reduce<number>((sum, one) => sum + part(one), messageTokens)
+  })
   return { text, message, messages: (all) => all.reduce((sum, one) => sum + message(one), 0) }
 }
 

@@ -1,6 +1,7 @@
 /** Tool results that are shown in part, and the tools that read and search the rest. */
 import * as Prompt from "effect/ai/Prompt"
 import * as Effect from "effect/Effect"
+import { memoize } from "effect/Function"
 import * as Schema from "effect/Schema"
 import * as AgentTool from "../../../AgentTool.ts"
 import * as Middleware from "../../../Middleware.ts"
@@ -12,14 +13,8 @@ import { fingerprint } from "./view.ts"
 export const textOf = ({ result }: Prompt.ToolResultPart): string =>
   typeof result === "string" ? result : JSON.stringify(toJson(result), undefined, 1)
 
-const ids = new WeakMap<Prompt.ToolResultPart, string>()
-
 /** The id of a result, by what is in it. */
-export const idOf = (part: Prompt.ToolResultPart): string => {
-  let id = ids.get(part)
-  if (id === undefined) ids.set(part, (id = `r${fingerprint(textOf(part))}`))
-  return id
-}
+export const idOf = memoize((part: Prompt.ToolResultPart): string => `r${fingerprint(textOf(part))}`)
 
 /** How long the beginning and the end are that stay, in characters. */
 export interface Ends {

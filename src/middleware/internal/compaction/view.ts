@@ -1,5 +1,6 @@
 /** What is sent of a conversation: the messages in the place of its beginning, and the rest. Kept as a note on an answer. */
 import * as Prompt from "effect/ai/Prompt"
+import { memoize } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { digest } from "../../../internal/fingerprint.ts"
@@ -45,16 +46,10 @@ export const partsOf = ({ content }: Prompt.Prompt): Parts => {
 /** A text by which another is recognised: 53 bits, and its length. */
 export const fingerprint = (text: string): string => `${digest(text)}${text.length.toString(36)}`
 
-const anchors = new WeakMap<Prompt.Message, string>()
-
-const anchorOf = (message: Prompt.Message): string => {
-  let known = anchors.get(message)
-  if (known === undefined) {
-    const { content, role } = encodeMessage(message)
-    anchors.set(message, (known = fingerprint(JSON.stringify([role, content]))))
-  }
-  return known
-}
+const anchorOf = memoize((message: Prompt.Message): string => {
+  const { content, role } = encodeMessage(message)
+  return fingerprint(JSON.stringify([role, content]))
+})
 
 /** Whether the view is one of this conversation. */
 export const isOf = ({ anchor, covers }: Pick<View, "anchor" | "covers">, rest: Messages): boolean =>

@@ -281,7 +281,7 @@ export class InvalidApproval extends Schema.TaggedError<InvalidApproval>()("Inva
    * - `changed`: the tool or the arguments are not those that were approved;
    * - `missing`: the tool that was approved is not there;
    * - `ambiguous`: two requests have one id or one call, or one request has two answers;
-   * - `unknown`: nothing in the transcript waits for an answer with this id;
+   * - `unknown`: nothing in the transcript, or in the session, waits for an answer with this id;
    * - `invalid`: the answer is not a decision, or not what the tool or the event gives.
    */
   reason: Schema.Literals(["unsigned", "tampered", "changed", "missing", "ambiguous", "unknown", "invalid"]),

@@ -906,15 +906,19 @@ const endOf = (
       return {
         _tag: "Suspended",
         ...bill,
-        waitingFor: event.waitingFor.map((waiting) => forClient(waiting, exposed.has("arguments")))
+        waitingFor: event.waitingFor.map((waiting) => waitingForClient(waiting, exposed))
       }
   }
 }
 
-const forClient = (waiting: WaitingFor, isExposed: boolean): typeof ClientWaiting.Type => {
+/** @internal What is waited for, as clients see it. */
+export const waitingForClient = (
+  waiting: WaitingFor,
+  exposed: { readonly has: (name: Exposed) => boolean }
+): typeof ClientWaiting.Type => {
   const { id, kind } = waiting
   if (kind === "event") return { kind, id, name: waiting.name }
   const { params, tool, toolCallId } = waiting
   if (kind === "client-tool") return { kind, id, toolCallId, tool, params }
-  return { kind, id, toolCallId, tool, ...(isExposed ? { params } : {}) }
+  return { kind, id, toolCallId, tool, ...(exposed.has("arguments") ? { params } : {}) }
 }

@@ -538,6 +538,25 @@ const waitingLaws = (law: Law): void => {
     })
   )
 
+  law("the transcript of a turn that was answered or given up is not gone on from once more", () =>
+    Effect.gen(function* () {
+      paid = []
+      const id = fresh("twice")
+      const chat = Session.of(cashier, id)
+      const { transcript, waitingFor } = yield* suspended(chat.run("pay"))
+      const answer = { [waitingFor[0].id]: Approvals.approve }
+      yield* chat.run(Runner.answer(transcript, answer))
+      const twice = yield* Effect.flip(chat.run(Runner.answer(transcript, answer)))
+      assert.deepInclude(twice, { _tag: "InvalidApproval", reason: "unknown", approvalId: waitingFor[0].id })
+
+      const later = yield* suspended(chat.run("pay"))
+      yield* SessionStore.giveUp(id)
+      const given = Runner.answer(later.transcript, { [later.waitingFor[0].id]: Approvals.approve })
+      assert.instanceOf(yield* Effect.flip(chat.run(given)), RunError.InvalidApproval)
+      assert.deepStrictEqual(paid, ["x"])
+    })
+  )
+
   law("a suspended turn of a workflow goes on as well, and its input and output are kept", () =>
     Effect.gen(function* () {
       paid = []

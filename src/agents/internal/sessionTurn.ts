@@ -90,7 +90,7 @@ interface Begun {
  */
 export const begin = (
   { id }: Session,
-  { history, suspended }: Found,
+  { history, suspended, turn }: Found,
   input: Prompt.RawInput,
   path: ReadonlyArray<string>
 ): Effect.Effect<Begun, SessionWaiting | InvalidApproval> =>
@@ -99,6 +99,8 @@ export const begin = (
     const prompt = promptOf(input)
     if (suspended === undefined && answers === undefined) {
       const own = prompt?.content ?? []
+      // What a turn had waited for that has been answered, or given up, is not done once more.
+      if (turn > 1 && Suspension.waitingAt(prompt) !== undefined) return Effect.fail(answeredAlready(own, path))
       return Effect.succeed({ given: prompt === undefined ? input : Prompt.fromMessages([...history, ...own]), own })
     }
     const transcript = suspended === undefined ? Prompt.empty : transcriptOf(history, suspended)
@@ -113,6 +115,19 @@ export const begin = (
     }
     return Effect.fail(new SessionWaiting({ session: id, waitingFor: Suspension.pending(transcript) }))
   })
+
+const answeredAlready = (messages: Messages, path: ReadonlyArray<string>): InvalidApproval => {
+  const responses = messages.flatMap((message) =>
+    message.role === "tool" ? message.content.filter((part) => part.type === "tool-approval-response") : []
+  )
+  const approvalId = responses.at(-1)?.approvalId ?? path.join("/")
+  return new InvalidApproval({
+    path,
+    approvalId,
+    reason: "unknown",
+    problem: "the session does not wait for it any more"
+  })
+}
 
 const isAnswered = (prompt: Prompt.Prompt, transcript: Prompt.Prompt): boolean =>
   prompt.content.length > transcript.content.length &&

@@ -7,6 +7,7 @@ import {
   AgentServer,
   AgentTool,
   Chain,
+  Approvals,
   CodeMode,
   Runner,
   Runs,
@@ -665,6 +666,78 @@ describe("sessions", () => {
       assert.strictEqual((yield* ask(handler, get("/sessions/user-42"))).status, 404)
       const wrong = yield* ask(handler, post("/runners/desk", { input: "Hi", session: 5 }))
       assert.strictEqual(problem(wrong).part, "session")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("that wait are answered at a server that was started since", () =>
+    Effect.gen(function* () {
+      const paid: Array<number> = []
+      const pay = AgentTool.fromFunction("pay", {
+        description: "Pays",
+        parameters: Schema.Struct({ amount: Schema.Finite }),
+        needsApproval: true,
+        execute: ({ amount }) => void paid.push(amount)
+      })
+      const teller = Agent.make("teller", { tools: [pay] })
+      const paying: TestModel.Script = ({ prompt }) =>
+        prompt.content.at(-1)?.role === "tool" ? "Done." : TestModel.toolCall("pay", { amount: 5 })
+      const store = yield* Layer.build(SessionStore.layerMemory)
+      const secret = Redacted.make("one secret of all processes")
+      const started = handling(
+        { runners: { teller }, expose: ["arguments"] },
+        Layer.mergeAll(Layer.succeedContext(store), model(paying), Approvals.signing({ secret }))
+      )
+      const before = yield* started
+      const begun = yield* ask(before, post("/runners/teller", { input: "Pay", session: "user-42" }))
+      assert.strictEqual(begun.body.status, "suspended")
+
+      const handler = yield* started
+      const { waitingFor } = (yield* ask(handler, get("/sessions/user-42"))).body
+      assert.deepStrictEqual(waitingFor, begun.body.waitingFor)
+      assert.deepInclude(waitingFor[0], { kind: "approval", tool: "pay", params: { amount: 5 } })
+      const turn = (body: object) => ask(handler, post("/runners/teller", { session: "user-42", ...body }))
+      const another = yield* turn({ input: "Hello?" })
+      assert.strictEqual(another.status, 409)
+      assert.include(problem(another).detail, "/sessions/ID")
+      const answers = { [waitingFor[0].id]: { approved: true } }
+      assert.strictEqual(problem(yield* turn({ input: "Hi", answers })).part, "input")
+      assert.strictEqual(problem(yield* turn({ answers: { other: { approved: true } } })).part, "answers.other")
+      const unnamed = yield* ask(handler, post("/runners/teller", { answers }))
+      assert.strictEqual(problem(unnamed).part, "session")
+      assert.deepStrictEqual(paid, [])
+
+      assert.strictEqual((yield* turn({ answers })).body.output, "Done.")
+      assert.deepStrictEqual(paid, [5])
+      assert.deepStrictEqual((yield* ask(handler, get("/sessions/user-42"))).body.waitingFor, [])
+      assert.strictEqual((yield* turn({ answers })).status, 409)
+      // The run that had asked is kept there, and does not pay once more.
+      const again = yield* ask(before, post(`/runs/${begun.body.runId}/approvals`, answers))
+      assert.strictEqual(again.status, 400)
+      assert.deepStrictEqual(paid, [5])
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("that wait are not answered without the secret that signed the question, and can be given up", () =>
+    Effect.gen(function* () {
+      const locate = AgentTool.client("locate", { description: "Locates", parameters: Schema.Struct({}) })
+      const guide = Agent.make("guide", { tools: [locate] })
+      const asking: TestModel.Script = ({ prompt }) => {
+        const said = JSON.stringify(prompt.content)
+        return said.includes("Where") && !said.includes("Hi") ? TestModel.toolCall("locate", {}) : "Hello."
+      }
+      const store = yield* Layer.build(SessionStore.layerMemory)
+      const started = handling({ runners: { guide } }, Layer.merge(Layer.succeedContext(store), model(asking)))
+      yield* ask(yield* started, post("/runners/guide", { input: "Where?", session: "user-42" }))
+
+      const handler = yield* started
+      const turn = (body: object) => ask(handler, post("/runners/guide", { session: "user-42", ...body }))
+      const { waitingFor } = (yield* ask(handler, get("/sessions/user-42"))).body
+      const forged = yield* turn({ answers: { [waitingFor[0].id]: "here" } })
+      assert.strictEqual(forged.status, 400)
+      assert.include(problem(forged).detail, "was not signed here")
+      assert.strictEqual((yield* turn({ input: "Hi" })).status, 409)
+      assert.strictEqual((yield* ask(handler, get("/sessions/user-42/waiting", {}, "DELETE"))).status, 204)
+      assert.strictEqual((yield* turn({ input: "Hi" })).body.output, "Hello.")
     }).pipe(Effect.scoped)
   )
 

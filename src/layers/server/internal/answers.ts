@@ -4,21 +4,24 @@ import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { InvalidApproval } from "../../../RunError.ts"
-import { type Client, type Exposed, toClientWith } from "../../../RunEvent.ts"
+import { type Client, type Exposed, waitingForClient } from "../../../RunEvent.ts"
 import * as Runner from "../../../Runner.ts"
 import type { Decision } from "../../../services/Approver.ts"
 import type { Ended, Info } from "../../../services/Runs.ts"
+import type { WaitingFor } from "../../../services/Waiting.ts"
 import { type Caller, type Edge, startIn } from "./edge.ts"
 import { problem, type Problem, refuse } from "./problem.ts"
 
-type Suspended = Extract<Client, { readonly _tag: "Suspended" }>
-type RunSuspended = Extract<Ended, { readonly _tag: "RunSuspended" }>
-
-/** What a suspended run waits for, as its client may see it. */
-export const waitingFor = (ended: RunSuspended, expose: ReadonlyArray<Exposed>): Suspended["waitingFor"] => {
-  const shown = toClientWith({ expose })({ ...ended, path: ended.path.slice(0, 1) })
-  return shown?._tag === "Suspended" ? shown.waitingFor : []
+interface Waiting {
+  readonly waitingFor: ReadonlyArray<WaitingFor>
 }
+
+/** What a run or a session waits for, as its client may see it. */
+export const waitingFor = (
+  { waitingFor }: Waiting,
+  expose: ReadonlyArray<Exposed>
+): Extract<Client, { readonly _tag: "Suspended" }>["waitingFor"] =>
+  waitingFor.map((one) => waitingForClient(one, new Set(expose)))
 
 /** What an approval says over HTTP. */
 const Approval = Schema.Struct({
@@ -37,17 +40,25 @@ const decisionOf = (value: unknown): Decision | undefined => {
   return params === undefined ? { _tag: "Approved" } : { _tag: "Approved", params }
 }
 
+/** The answers of a client to what a run waits for. */
+export const answersOf = (ended: Ended, given: unknown): Effect.Effect<Record<string, Runner.Answer>, Problem> =>
+  ended._tag === "RunSuspended" ? answersTo("run", ended, given) : refuse(409, "The run does not wait for answers.")
+
 /** The answers of a client, by the ids of what is waited for: decisions for approvals, results and values for the rest. */
-export const answersOf = (ended: Ended, given: unknown): Effect.Effect<Record<string, Runner.Answer>, Problem> => {
-  if (ended._tag !== "RunSuspended") return refuse(409, "The run does not wait for answers.")
-  if (!Predicate.isObject(given) || Object.keys(given).length === 0) {
+export const answersTo = (
+  subject: "run" | "session",
+  { waitingFor }: Waiting,
+  given: unknown
+): Effect.Effect<Record<string, Runner.Answer>, Problem> => {
+  if (waitingFor.length === 0) return refuse(409, `The ${subject} does not wait for answers.`)
+  if (!Predicate.isObject(given) || Array.isArray(given) || Object.keys(given).length === 0) {
     return refuse(400, "answers is not an object with an answer for each id.", { part: "answers" })
   }
   const answers: Array<readonly [string, Runner.Answer]> = []
   for (const [id, value] of Object.entries(given as Readonly<Record<string, unknown>>)) {
-    const waiting = ended.waitingFor.find((one) => one.id === id)
+    const waiting = waitingFor.find((one) => one.id === id)
     const part = `answers.${id.slice(0, 200)}`
-    if (waiting === undefined) return refuse(400, `The run does not wait for "${id.slice(0, 200)}".`, { part })
+    if (waiting === undefined) return refuse(400, `The ${subject} does not wait for "${id.slice(0, 200)}".`, { part })
     if (waiting.kind !== "approval") {
       answers.push([id, value as Schema.Json])
       continue

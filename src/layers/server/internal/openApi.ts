@@ -4,7 +4,7 @@ import type { Edge } from "./edge.ts"
 import { version } from "../../../internal/version.generated.ts"
 import { type Json, schemas } from "./openApiParts.ts"
 import { ofProtocols } from "./openApiProtocols.ts"
-import { ofApprovals, ofPlayground, ofRunner, ofRuns, ofServer, ofStores } from "./openApiRuns.ts"
+import { ofApprovals, ofPlayground, ofRunner, ofRuns, ofServer, ofSessions, ofTraces } from "./openApiRuns.ts"
 
 /** The OpenAPI document of a server. */
 export const openApi = ({ runners, settings }: Pick<Edge, "runners" | "settings">): Json => ({
@@ -15,7 +15,8 @@ export const openApi = ({ runners, settings }: Pick<Edge, "runners" | "settings"
     ...ofServer(settings.prefix),
     ...ofRuns(settings.prefix),
     ...ofApprovals(settings.prefix),
-    ...ofStores(settings.prefix),
+    ...ofSessions(settings.prefix),
+    ...ofTraces(settings.prefix),
     ...(settings.playground ? ofPlayground(settings.prefix) : []),
     ...ofProtocols(settings.prefix, [...runners.values()])
   ]),

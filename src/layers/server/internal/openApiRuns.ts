@@ -9,9 +9,13 @@ const body = ({ inputSchema }: ServedRunner): Json => ({
     properties: {
       input: inputSchema,
       session: { type: "string", description: "The conversation that the run belongs to." },
+      answers: {
+        type: "object",
+        description: "In place of an input: what the turn of the session that waits goes on with."
+      },
       detached: { type: "boolean", description: "Goes on when the client hangs up." }
     },
-    required: ["input"]
+    oneOf: [{ required: ["input"] }, { required: ["session", "answers"] }]
   })
 })
 
@@ -184,8 +188,8 @@ export const ofApprovals = (prefix: string): ReadonlyArray<PathItem> => [
   ]
 ]
 
-/** The routes of what stores keep. */
-export const ofStores = (prefix: string): ReadonlyArray<PathItem> => [
+/** The routes of sessions. */
+export const ofSessions = (prefix: string): ReadonlyArray<PathItem> => [
   [
     `${prefix}/sessions`,
     {
@@ -204,7 +208,11 @@ export const ofStores = (prefix: string): ReadonlyArray<PathItem> => [
       get: {
         operationId: "session",
         summary: "What was said in a conversation",
-        responses: { 200: json("Its messages."), 404: problem("There is no such session."), 501: noStore }
+        responses: {
+          200: json("Its messages, and what it waits for."),
+          404: problem("There is no such session."),
+          501: noStore
+        }
       },
       delete: {
         operationId: "forget",
@@ -213,6 +221,21 @@ export const ofStores = (prefix: string): ReadonlyArray<PathItem> => [
       }
     }
   ],
+  [
+    `${prefix}/sessions/{id}/waiting`,
+    {
+      parameters: id,
+      delete: {
+        operationId: "giveUp",
+        summary: "Give up the turn of a conversation that waits",
+        responses: { 204: { description: "The conversation is as it was before that turn." }, 501: noStore }
+      }
+    }
+  ]
+]
+
+/** The routes of traces. */
+export const ofTraces = (prefix: string): ReadonlyArray<PathItem> => [
   [
     `${prefix}/traces`,
     {

@@ -70,6 +70,15 @@ export interface Failure {
   readonly detail: string
 }
 
+/** What a client can do about a failure that is not one of the server. */
+const advice: Readonly<Record<string, string>> = {
+  InvalidApproval:
+    "An answer does not count: what it answers was answered already, has changed, or was not signed here. Ask again from the start.",
+  SessionWaiting:
+    "The session waits for answers: see /sessions/ID. Send them to /runners/NAME with the session, or DELETE /sessions/ID/waiting.",
+  SessionConflict: "Another turn of the session is under way. Try again when it has ended."
+}
+
 /** The failure of a run that has ended without an output. */
 export const failureOf = (ended: Ended): Failure => {
   if (ended._tag === "RunSuspended") {
@@ -82,11 +91,11 @@ export const failureOf = (ended: Ended): Failure => {
   const known = decodeKnown(name, ended)
   // What has no tag may have been thrown unexpectedly: its words are for the log.
   const isForeign = typeof tag !== "string" || (known === undefined && isKnown(name))
-  const said = isForeign ? undefined : clientMessage(known ?? error)
+  const said = isForeign ? undefined : (advice[name] ?? clientMessage(known ?? error))
   return {
     status: statusOf(name, known),
     error: name,
-    detail: said ?? "The run failed. The server's log says why."
+    detail: said ?? "The run failed. The server's operator finds it by its id."
   }
 }
 

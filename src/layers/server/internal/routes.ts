@@ -35,7 +35,7 @@ import { json } from "./respond.ts"
 import { fromClient, type ServedRunner } from "./served.ts"
 import { traces } from "./traces.ts"
 import { webSocket } from "./webSocket.ts"
-import { admit, checkedId, inSession, sessionId, sessions } from "./sessions.ts"
+import { admit, answersIn, checkedId, inSession, sessionId, sessions } from "./sessions.ts"
 
 type Request = HttpServerRequest.HttpServerRequest
 type Answer = HttpServerResponse.HttpServerResponse
@@ -120,24 +120,38 @@ const asked = (edge: Edge, request: Request, caller: Caller): Effect.Effect<Aske
     return yield* askedIn(edge, yield* bodyOf(edge, request), name, caller)
   })
 
-/** The body of a request for a run: `{ input, session?, detached? }`. */
+const askedFields = new Set(["input", "session", "answers", "detached"])
+
+/** The body of a request for a run: `{ input, session?, detached? }`, or `{ session, answers, detached? }`. */
 const askedIn = (edge: Edge, body: unknown, name: string | undefined, caller: Caller): Effect.Effect<Asked, Problem> =>
   Effect.gen(function* () {
     const runner = yield* runnerOf(edge, name)
-    if (!Predicate.isObject(body)) return yield* refuse(400, "The body is not an object.")
+    if (!Predicate.isObject(body) || Array.isArray(body)) return yield* refuse(400, "The body is not an object.")
     const fields = body as Readonly<Record<string, unknown>>
-    const unknown = Object.keys(fields).find((key) => !["input", "session", "detached"].includes(key))
+    const unknown = Object.keys(fields).find((key) => !askedFields.has(key))
     if (unknown !== undefined) return yield* refuse(400, `The body has an unknown field "${unknown.slice(0, 100)}".`)
-    if (!("input" in fields)) return yield* refuse(400, "The body has no input.", { part: "input" })
-    const { detached = false, session } = fields
+    if ("input" in fields === "answers" in fields) {
+      const problem = "input" in fields ? "The body has input and answers." : "The body has no input."
+      return yield* refuse(400, problem, { part: "input" })
+    }
+    const { answers, detached = false, session } = fields
     if (typeof detached !== "boolean") return yield* refuse(400, "detached is not true or false.", { part: "detached" })
-    const decoded = yield* runner.decode(fields["input"])
-    if (session === undefined) return { runner, input: decoded, isDetached: detached }
+    const isNew = "input" in fields
+    const input = isNew ? yield* runner.decode(fields["input"]) : undefined
+    if (session === undefined) {
+      if (isNew) return { runner, input, isDetached: detached }
+      return yield* refuse(400, "Answers without a run go to a session. Name it.", { part: "session" })
+    }
     const id = sessionId(caller, yield* checkedId(session))
     if (!runner.isChat) return yield* refuse(400, "The runner takes no conversation.", { part: "session" })
-    yield* admit(edge, caller, id)
+    if (isNew) yield* admit(edge, caller, id)
     const turn = { ...runner, runner: yield* inSession(edge, runner.runner, id) }
-    return { runner: turn, input: decoded, isDetached: detached, session: id }
+    return {
+      runner: turn,
+      input: isNew ? input : yield* answersIn(edge, id, answers),
+      isDetached: detached,
+      session: id
+    }
   })
 
 const run = (edge: Edge, request: Request, caller: Caller) =>

@@ -8,9 +8,11 @@ import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Option from "effect/Option"
 import type * as Prompt from "effect/ai/Prompt"
 import type * as Scope from "effect/Scope"
+import type { SessionConflict, StoreError } from "../../../RunError.ts"
 import type * as Runner from "../../../Runner.ts"
 import { type Info, type Service, SessionStore } from "../../../services/SessionStore.ts"
 import * as Store from "../../../services/SessionStore.ts"
+import { answersTo, waitingFor } from "./answers.ts"
 import type { Caller, Edge } from "./edge.ts"
 import { problem, type Problem, refuse } from "./problem.ts"
 import { json } from "./respond.ts"
@@ -21,7 +23,8 @@ import type { ErasedRunner } from "./served.ts"
 export const sessions = (edge: Edge, route: Add): void => {
   route("GET", "/sessions", (request, caller) => list(edge, request, caller))
   route("GET", "/sessions/:id", (_, caller) => read(edge, caller))
-  route("DELETE", "/sessions/:id", (_, caller) => remove(edge, caller))
+  route("DELETE", "/sessions/:id", (_, caller) => removed(edge, caller, Store.remove))
+  route("DELETE", "/sessions/:id/waiting", (_, caller) => removed(edge, caller, Store.giveUp))
 }
 
 /** The store of sessions. Fails where the server has none. */
@@ -66,15 +69,26 @@ export const withStore = <A, E extends { readonly _tag: string }>(
 ): Effect.Effect<A, Problem> =>
   Effect.flatMap(storeOf(edge), (store) => Effect.mapError(Effect.provideService(effect, SessionStore, store), ofStore))
 
+// A turn of a session is a run of an agent's kind. It is loaded when a client asks for one: the server itself knows no agent.
+const Session = Effect.promise(() => import("../../../agents/Session.ts"))
+
 /** The runner, each of whose runs is a turn of a session. */
 export const inSession = (edge: Edge, runner: ErasedRunner, id: string): Effect.Effect<ErasedRunner, Problem> =>
-  Effect.flatMap(storeOf(edge), () =>
-    // A turn of a session is a run of an agent's kind. It is loaded when a client asks for one: the server itself knows no agent.
+  Effect.andThen(
+    storeOf(edge),
     Effect.map(
-      Effect.promise(() => import("../../../agents/Session.ts")),
-      (Session) => Session.of(runner as Runner.Runner<Prompt.RawInput, unknown, unknown, never>, id) as ErasedRunner
+      Session,
+      ({ of }) => of(runner as Runner.Runner<Prompt.RawInput, unknown, unknown, never>, id) as ErasedRunner
     )
   )
+
+/** The input of a turn that goes on with a suspended one: the answers of a client to what the session waits for. */
+export const answersIn = (edge: Edge, id: string, given: unknown): Effect.Effect<Prompt.RawInput, Problem> =>
+  Effect.gen(function* () {
+    const waitingFor = yield* withStore(edge, Store.pending(id))
+    const answers = yield* answersTo("session", { waitingFor }, given)
+    return (yield* Session).answers(answers)
+  })
 
 /** Refuses a further session to a client that has as many as it may. */
 export const admit = (edge: Edge, caller: Caller, id: string): Effect.Effect<void, Problem> => {
@@ -137,14 +151,19 @@ const shown = ({ createdAt, id, turns, updatedAt, waiting }: Info, prefix: strin
 
 const given = Effect.flatMap(HttpRouter.params, ({ id }) => checkedId(id))
 
-/** What the user and the assistant said: no tool calls, results or reasoning. */
+/** What the user and the assistant said, without tool calls, results or reasoning, and what a suspended turn waits for. */
 const read = (edge: Edge, caller: Caller) =>
   Effect.gen(function* () {
     yield* storeOf(edge)
     const id = yield* given
     const history = yield* historyOf(edge, sessionId(caller, id))
-    if (history.content.length === 0) return yield* refuse(404, "There is no such session.")
-    return json({ id, messages: history.content.flatMap(textOf) })
+    const pending = yield* withStore(edge, Store.pending(sessionId(caller, id)))
+    if (history.content.length + pending.length === 0) return yield* refuse(404, "There is no such session.")
+    return json({
+      id,
+      messages: history.content.flatMap(textOf),
+      waitingFor: waitingFor({ waitingFor: pending }, edge.settings.expose)
+    })
   })
 
 const textOf = (message: Prompt.Message): ReadonlyArray<{ readonly role: string; readonly text: string }> => {
@@ -154,10 +173,15 @@ const textOf = (message: Prompt.Message): ReadonlyArray<{ readonly role: string;
   return text === "" ? [] : [{ role: message.role, text }]
 }
 
-const remove = (edge: Edge, caller: Caller) =>
+/** Removes a session, or its turn that waits. */
+const removed = (
+  edge: Edge,
+  caller: Caller,
+  by: (id: string) => Effect.Effect<void, SessionConflict | StoreError, SessionStore>
+) =>
   Effect.gen(function* () {
     yield* storeOf(edge)
     const id = yield* given
-    yield* withStore(edge, Store.remove(sessionId(caller, id)))
+    yield* withStore(edge, by(sessionId(caller, id)))
     return HttpServerResponse.empty({ status: 204 })
   })

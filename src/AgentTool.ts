@@ -9,7 +9,7 @@ import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Tool from "effect/ai/Tool"
 import * as Predicate from "effect/Predicate"
-import { assertFunction, assertName, assertOptions } from "./internal/definition.ts"
+import { assertFunction, assertName, assertOneOf, assertOptions } from "./internal/definition.ts"
 import type { Jobs } from "./internal/jobs.ts"
 import { toJson } from "./internal/json.ts"
 import { Blocking } from "./internal/resumption.ts"
@@ -138,8 +138,10 @@ export const fromFunction = <
   options: FromFunctionOptions<Parameters, Success, Out>
 ): AgentTool<Name, ServicesOf<Out> | Parameters["DecodingServices"] | Success["EncodingServices"]> => {
   assertName("a tool", name, giveName)
-  assertOptions(`tool "${name}"`, options, known, elsewhere)
-  assertFunction(`tool "${name}"`, "execute", options.execute)
+  const subject = `tool "${name}"`
+  assertOptions(subject, options, known, elsewhere)
+  assertFunction(subject, "execute", options.execute)
+  assertOneOf(subject, "failureMode", options.failureMode, ["return", "error"])
   const kind = options.kind ?? kindOf(options.execute)
   const tool = define(
     name,
@@ -346,11 +348,14 @@ export const fromRunner: {
   self: Runner<I, A, E, R>,
   options: FromRunnerOptions<string, Schema.Top, I> = {}
 ): AgentTool<string, R> => {
+  const subject = `runner "${self.name}" as a tool`
+  assertOptions(subject, options, knownOfRunner)
+  assertOneOf(subject, "failureMode", options.failureMode, ["return", "error"])
   const name = options.name ?? nameOf(self.name)
   const description = options.description ?? self.description ?? describe(self.definition.structure())
   if (description === undefined || description.trim() === "") {
     throw new InvalidDefinition({
-      subject: `runner "${self.name}" as a tool`,
+      subject,
       problem: "it has no description",
       remedy: "Describe it where it is made, or give AgentTool.fromRunner a description"
     })
@@ -372,6 +377,17 @@ export const fromRunner: {
     Effect.map(self.run(toInput(params as { readonly input: string })), (output) => encodeOutput(self, output))
   return make(name, "effect", tool, execute, { timeout: options.timeout, runner: self })
 }
+
+const knownOfRunner: ReadonlySet<string> = new Set([
+  "name",
+  "description",
+  "parameters",
+  "input",
+  "failureMode",
+  "timeout",
+  "hints",
+  "needsApproval"
+] satisfies ReadonlyArray<keyof FromRunnerOptions<string, Schema.Top, unknown>>)
 
 /**
  * Makes tools of a runner that an agent has work in the background: `NAME_start`, which returns a job at once, `NAME_status`,

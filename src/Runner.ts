@@ -16,7 +16,15 @@ import * as Prompt from "effect/ai/Prompt"
 import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
-import { assertFunction, assertName, assertOptions, assertSchema, assertText, kindOf } from "./internal/definition.ts"
+import {
+  assertFunction,
+  assertName,
+  assertOneOf,
+  assertOptions,
+  assertSchema,
+  assertText,
+  kindOf
+} from "./internal/definition.ts"
 import { inAttempts } from "./internal/attempts.ts"
 import * as Budgets from "./internal/budget.ts"
 import { codec } from "./internal/jsonForm.ts"
@@ -502,6 +510,7 @@ export const withBudget: {
 /** @internal The limits of a budget. Throws `InvalidDefinition` for those that make no sense. */
 export const limitsOf = (subject: string, budget: Budget): Budgets.Limits => {
   assertOptions(subject, budget, budgetOptions)
+  assertOneOf(subject, "onExceeded", budget.onExceeded, ["fail", "answer"])
   const { onExceeded = "fail", time, ...counts } = budget
   for (const [limit, value] of Object.entries(counts)) {
     const least = limit === "cost" || limit === "toolCalls" ? 0 : 1

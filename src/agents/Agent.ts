@@ -19,7 +19,7 @@ import * as AgentTool from "../AgentTool.ts"
 import * as Feature from "../Feature.ts"
 import type { AgentError } from "../internal/agentError.ts"
 import { captured, withCaptured } from "../internal/captured.ts"
-import { assertFunction, assertName, assertOptions, assertText, kindOf } from "../internal/definition.ts"
+import { assertFunction, assertName, assertOneOf, assertOptions, assertText, kindOf } from "../internal/definition.ts"
 import { encodeBy, toJson } from "../internal/json.ts"
 import { messageOf } from "../internal/message.ts"
 import { readingOf } from "../internal/reading.ts"
@@ -548,6 +548,12 @@ const assertShape = (name: string, options: Options): void => {
   assertText(subject, "description", options.description)
   if (typeof options.instructions !== "function") assertText(subject, "instructions", options.instructions)
   if (options.stopWhen !== undefined) assertFunction(subject, "stopWhen", options.stopWhen)
+  assertOneOf(subject, "onMaxSteps", options.onMaxSteps, ["fail", "answer"])
+  assertOneOf(subject, "onMaxToolCalls", options.onMaxToolCalls, ["return", "fail"])
+  assertOneOf(subject, "onLength", options.onLength, ["fail", "accept"])
+  if (typeof options.toolChoice === "string") {
+    assertOneOf(subject, "toolChoice", options.toolChoice, ["auto", "none", "required"])
+  }
   ToolSet.assertTools(subject, options.tools, options.toolkit)
   assertFeatures(subject, options.use)
   Middleware.assertMiddleware(subject, options.middleware)

@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
 import type * as Prompt from "effect/ai/Prompt"
-import { assertName, assertOptions } from "../internal/definition.ts"
+import { assertName, assertOneOf, assertOptions } from "../internal/definition.ts"
 import { replayable } from "../internal/input.ts"
 import type { RunState } from "../internal/runState.ts"
 import { CurrentMail, Mail } from "../internal/inbox.ts"
@@ -63,15 +63,6 @@ export interface RewindOptions extends Omit<Options, "files"> {
 const known: ReadonlySet<string> = new Set(["onFailure", "whenBusy", "files"])
 /** Ids are keys of a database's index. */
 const maxIdLength = 512
-
-const assertOneOf = (subject: string, option: string, value: unknown, values: ReadonlyArray<string>): void => {
-  if (value === undefined || (typeof value === "string" && values.includes(value))) return
-  throw new InvalidDefinition({
-    subject,
-    problem: `${option} is ${JSON.stringify(value)}`,
-    remedy: `Use one of: ${values.join(", ")}`
-  })
-}
 
 /**
  * Makes a runner whose runs are turns of session `id`: the conversation so far is read before a run and goes before its

@@ -60,6 +60,18 @@ export const assertText = (subject: string, option: string, value: unknown): voi
   }
 }
 
+/** Throws unless `value` is one of `values`, or not given. */
+export const assertOneOf = (
+  subject: string,
+  option: string,
+  value: unknown,
+  values: ReadonlyArray<string | boolean>
+): void => {
+  if (value === undefined || values.includes(value as string)) return
+  const given = typeof value === "string" || typeof value === "boolean" ? JSON.stringify(value) : kindOf(value)
+  throw invalid(subject, `${option} is ${given}`, `Use one of: ${values.map((one) => JSON.stringify(one)).join(", ")}`)
+}
+
 const ours = new WeakSet<object>()
 
 /** Throws unless `value` is a schema, made by the copy of effect that we use. */

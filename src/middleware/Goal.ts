@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Prompt from "effect/ai/Prompt"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
-import { assertFunction, assertOptions } from "../internal/definition.ts"
+import { assertFunction, assertOneOf, assertOptions } from "../internal/definition.ts"
 import { loopMessage } from "../internal/input.ts"
 import * as Middleware from "../Middleware.ts"
 import { GoalNotReached, InvalidDefinition } from "../RunError.ts"
@@ -73,6 +73,7 @@ export const make = <E, R, OnMaxRounds extends "fail" | "answer" = "fail">(
 ): Middleware.Middleware<E | Exhausted<OnMaxRounds>, R> => {
   const { maxRounds = 5, onMaxRounds = "fail", until } = options
   assertOptions("goal", options, known)
+  assertOneOf("goal", "onMaxRounds", onMaxRounds, ["fail", "answer"])
   if (!Runner.isRunner(until)) assertFunction("goal", "until", until)
   if (!(Number.isInteger(maxRounds) && maxRounds >= 1)) {
     throw new InvalidDefinition({

@@ -10,7 +10,7 @@ import * as Effect from "effect/Effect"
 import * as AiError from "effect/ai/AiError"
 import type * as RateLimiter from "effect/persistence/RateLimiter"
 import * as Stream from "effect/Stream"
-import { assertOptions } from "../internal/definition.ts"
+import { assertOneOf, assertOptions } from "../internal/definition.ts"
 import { durationOf } from "../internal/toolDefinition.ts"
 import * as Middleware from "../Middleware.ts"
 import { InvalidDefinition } from "../RunError.ts"
@@ -56,6 +56,7 @@ export const make = (options: Options): Middleware.Middleware<never, RateLimiter
   const { key, onExceeded = "delay", requests, tokens } = options
   const subject = "rate limit"
   assertOptions(subject, options, new Set(["requests", "tokens", "per", "key", "onExceeded"]))
+  assertOneOf(subject, "onExceeded", options.onExceeded, ["delay", "fail"])
   const window = durationOf(subject, "per", options.per)
   for (const [name, limit] of [["requests", requests] as const, ["tokens", tokens] as const]) {
     if (limit === undefined || (Number.isInteger(limit) && limit >= 1)) continue

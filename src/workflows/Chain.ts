@@ -7,6 +7,7 @@ import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Prompt from "effect/ai/Prompt"
 import * as Schema from "effect/Schema"
 import * as Agent from "../agents/Agent.ts"
+import { assertOptions } from "../internal/definition.ts"
 import * as Schemas from "../internal/runnerSchemas.ts"
 import type { RunState } from "../internal/runState.ts"
 import type { Member } from "../internal/structure.ts"
@@ -181,7 +182,10 @@ export const make: {
   ): Runner.Any
 } = (name: string, steps: ReadonlyArray<unknown>, options?: Options) => chainOf(name, steps, options)
 
-const chainOf = (name: string, given: ReadonlyArray<unknown>, options: Options | undefined) => {
+const known: ReadonlySet<string> = new Set(["description"] satisfies ReadonlyArray<keyof Options>)
+
+const chainOf = (name: string, given: ReadonlyArray<unknown>, options: Options = {}) => {
+  assertOptions(`chain "${name}"`, options, known)
   // The constructors have checked that each step takes what the one before it gives.
   const steps = given as ReadonlyArray<ErasedStep>
   const wrong = given.flatMap((step, index) => (isStep(step) ? [] : [[`step ${index + 1}`, step] as const]))
@@ -195,7 +199,7 @@ const chainOf = (name: string, given: ReadonlyArray<unknown>, options: Options |
     })
   }
   return Runner.erasedWorkflow(name, {
-    description: options?.description,
+    description: options.description,
     structure: () => ({ kind: "chain", members: steps.map(memberOf) }),
     // An early answer may have another form than the last step's output.
     output: () => (steps.some(isGate) ? undefined : Schemas.outputOf(last)),

@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Prompt from "effect/ai/Prompt"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
+import { assertOneOf, assertOptions } from "../internal/definition.ts"
 import * as Schemas from "../internal/runnerSchemas.ts"
 import { toJson } from "../internal/json.ts"
 import type { RunState } from "../internal/runState.ts"
@@ -82,7 +83,10 @@ export const make = <I, Draft, E1, R1, Verdict, E2, R2, OnMaxRounds extends "bes
   } & (string extends I ? unknown : { readonly revise: (input: I, rounds: ReadonlyArray<Round<Draft, Verdict>>) => I })
 ): Runner.Runner<I, Draft, E1 | E2 | Exhausted<OnMaxRounds>, R1 | R2> => {
   const { maxRounds = 3, onMaxRounds } = options
-  check(name, members.generator, maxRounds)
+  const subject = `evaluator-optimizer "${name}"`
+  assertOptions(subject, options, known)
+  assertOneOf(subject, "onMaxRounds", onMaxRounds, ["fail", "best"])
+  check(subject, members.generator, maxRounds)
   const { evaluator, generator } = members
   const plan: Plan<I, Draft, E1, R1, Verdict, E2, R2> = {
     ...options,
@@ -114,15 +118,24 @@ export const make = <I, Draft, E1, R1, Verdict, E2, R2, OnMaxRounds extends "bes
   })
 }
 
-const check = (name: string, generator: unknown, maxRounds: number): void => {
+const known: ReadonlySet<string> = new Set([
+  "description",
+  "accept",
+  "maxRounds",
+  "onMaxRounds",
+  "score",
+  "revise"
+] satisfies ReadonlyArray<keyof Options<unknown, unknown, unknown>>)
+
+const check = (subject: string, generator: unknown, maxRounds: number): void => {
   if (!(Number.isInteger(maxRounds) && maxRounds >= 1)) {
     throw new InvalidDefinition({
-      subject: `evaluator-optimizer "${name}"`,
+      subject,
       problem: `maxRounds is ${maxRounds}`,
       remedy: "Use a whole number from 1"
     })
   }
-  Runner.membersOf(`evaluator-optimizer "${name}"`, { generator })
+  Runner.membersOf(subject, { generator })
 }
 
 const structureOf = (maxRounds: number, generator: Runner.Member, evaluator: unknown): Structure => ({

@@ -10,6 +10,7 @@ import type * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import { at } from "../internal/place.ts"
 import { placesHere } from "../internal/runState.ts"
+import { assertOptions } from "../internal/definition.ts"
 import * as Schemas from "../internal/runnerSchemas.ts"
 import { dieWithInterruptFailures } from "../internal/interruptFailures.ts"
 import type { RunnerSlots } from "../internal/wiring.ts"
@@ -113,6 +114,10 @@ export const scatter: {
       : Effect.fail(new WrongNumberOfInputs({ name, needed: runners.length, orMore: false, given: inputs.length }))
   )
 
+const known: ReadonlySet<string> = new Set(["description", "mode", "concurrency"] satisfies ReadonlyArray<
+  keyof Options<Parallel.Mode>
+>)
+
 const inOrder = (
   kind: "broadcast" | "scatter",
   name: string,
@@ -120,6 +125,7 @@ const inOrder = (
   options: Options<Parallel.Mode>,
   inputsOf: (input: never) => Effect.Effect<ReadonlyArray<never>, WrongNumberOfInputs>
 ): Runner.Runner<unknown, never, never, never> => {
+  assertOptions(`${kind} "${name}"`, options, known)
   const entries = Parallel.withKeys(Runner.membersOf(`${kind} "${name}"`, runners).map(([, runner]) => runner))
   return Parallel.together(name, { kind, entries, isArray: true, ...options }, inputsOf)
 }
@@ -173,6 +179,7 @@ export const map = <I, A, E, R, M extends Parallel.Mode = Parallel.FailFast>(
   runner: Runner.Runner<I, A, E, R>,
   options: MapOptions<M> = {}
 ): Runner.Runner<Iterable<I>, MapOutput<A, E, M>, MapError<E, M>, R> => {
+  assertOptions(`map "${name}"`, options, known)
   const mode: Parallel.Mode = options.mode ?? Parallel.failFast
   const concurrency = options.concurrency ?? defaultConcurrency
   Runner.membersOf(`map "${name}"`, { runner })

@@ -15,6 +15,7 @@ import { asView } from "../internal/runTranscript.ts"
 import { annotate, define, isToolName } from "../internal/toolDefinition.ts"
 import { EndsRun, HandsOff } from "../internal/toolMarks.ts"
 import type { RunnerSlot } from "../internal/wiring.ts"
+import { assertOneOf, assertOptions } from "../internal/definition.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 
@@ -42,6 +43,14 @@ export interface ToOptions<Name extends string = string> {
   /** Whether handing over needs approval, see `Approvals`. Default `false`. */
   readonly needsApproval?: boolean | undefined
 }
+
+const known: ReadonlySet<string> = new Set([
+  "name",
+  "description",
+  "history",
+  "hints",
+  "needsApproval"
+] satisfies ReadonlyArray<keyof ToOptions>)
 
 interface Request {
   /** The run of the agent that hands over. */
@@ -94,16 +103,19 @@ export const to = <const Target extends string, const Name extends string = `tra
   target: Target,
   options: ToOptions<Name> = {}
 ): AgentTool.AgentTool<Name, never> => {
+  const subject = `the handoff to "${target}"`
+  assertOptions(subject, options, known)
   // Without the option, `Name` is its default.
   const name = options.name ?? (`transfer_to_${target}` as Name)
   if (!isToolName(name)) {
     throw new InvalidDefinition({
-      subject: `the handoff to "${target}"`,
+      subject,
       problem: `providers refuse its tool's name "${name}"`,
       remedy: 'Give it one of 1 to 64 letters, digits, underscores or hyphens: Handoffs.to(agent, { name: "..." })'
     })
   }
   const { history = "all" } = options
+  if (typeof history !== "function") assertOneOf(subject, "history", history, ["all", "messages", "none", "choose"])
   const description = `Give the conversation over to "${target}", who answers instead of you. ${options.description ?? ""}`
   const parameters =
     history === "choose"
@@ -172,6 +184,10 @@ export interface Options<Start extends string> {
   readonly maxHandoffs?: number | undefined
 }
 
+const knownOfTeam: ReadonlySet<string> = new Set(["description", "start", "maxHandoffs"] satisfies ReadonlyArray<
+  keyof Options<string>
+>)
+
 type TakesConversation<Members extends Agents> = {
   readonly [K in keyof Members]: Members[K] extends Runner.Runner<infer I, infer _A, infer _E, infer _R>
     ? [Prompt.RawInput] extends [I]
@@ -208,6 +224,7 @@ export const make = <const Members extends Agents, Start extends keyof Members &
 > => {
   // `TakesConversation` has checked what they take.
   const agents = new Map(Runner.membersOf(`handoffs "${name}"`, members) as ReadonlyArray<readonly [string, AnyAgent]>)
+  assertOptions(`handoffs "${name}"`, options, knownOfTeam)
   const maxHandoffs = options.maxHandoffs ?? 8
   check(name, agents, options.start, maxHandoffs)
   const team = { agents, maxHandoffs }

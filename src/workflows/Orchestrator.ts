@@ -11,6 +11,7 @@ import * as AgentTool from "../AgentTool.ts"
 import type * as Budgets from "../internal/budget.ts"
 import { readBy } from "../internal/reading.ts"
 import type { RunState } from "../internal/runState.ts"
+import { assertOptions } from "../internal/definition.ts"
 import { annotate, define, delegation } from "../internal/toolDefinition.ts"
 import { Resumable } from "../internal/toolMarks.ts"
 import type { TextRunnerSlot, ToolSlots } from "../internal/wiring.ts"
@@ -170,8 +171,20 @@ interface Within {
   readonly room: Limits
 }
 
+const knownOfBudget: ReadonlySet<string> = new Set([
+  "tokens",
+  "cost",
+  "steps",
+  "toolCalls",
+  "time",
+  "onExceeded",
+  "runs",
+  "reserve"
+] satisfies ReadonlyArray<keyof Budget>)
+
 const withinOf = (subject: string, budget: Budget | undefined): Within => {
   if (budget === undefined) return { limits: undefined, room: {} }
+  assertOptions(`the budget of ${subject}`, budget, knownOfBudget)
   const { reserve, runs, ...own } = budget
   const limits = Runner.limitsOf(subject, { onExceeded: "answer", ...own })
   const isLimited = Object.entries(own).some(([limit, value]) => limit !== "onExceeded" && value !== undefined)

@@ -10,6 +10,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Agent from "../agents/Agent.ts"
+import { assertOptions } from "../internal/definition.ts"
 import * as Schemas from "../internal/runnerSchemas.ts"
 import { inAttempts } from "../internal/attempts.ts"
 import { toJson } from "../internal/json.ts"
@@ -152,11 +153,14 @@ export const make: {
   ): Runner.Any
 } = (name: string, branches: Unchecked, options: Options<Mode> & { readonly combine?: unknown } = {}) => {
   const isArray = Array.isArray(branches)
+  assertOptions(`parallel "${name}"`, options, known)
   const members = Runner.membersOf(`parallel "${name}"`, branches)
   const entries = isArray ? withKeys(members.map(([, branch]) => branch)) : members
   const combine = options.combine as Combine | undefined
   return together(name, { kind: "parallel", entries, isArray, ...options, combine }, sameInput(entries.length))
 }
+
+const known: ReadonlySet<string> = new Set(["description", "mode", "concurrency", "combine"])
 
 /** How {@link fromPrompts} makes its parallel. */
 export interface PromptOptions<M extends Mode> extends Options<M> {
@@ -189,6 +193,7 @@ export const fromPrompts: {
   ): Runner.Runner<Prompt.RawInput, Output<Agents<P>, M>, Error<Agents<P>, M>, LanguageModel.LanguageModel>
 } = (prompts: Prompts, options: PromptOptions<Mode> & { readonly combine?: string | undefined } = {}) => {
   const { combine, name = "parallel", ...others } = options
+  assertOptions(`parallel "${name}"`, others, known)
   const entries = Object.entries(agentsOf(prompts))
   const last = combine === undefined ? undefined : Agent.make("combine", { instructions: combine })
   return together(

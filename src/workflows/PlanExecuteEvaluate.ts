@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Prompt from "effect/ai/Prompt"
 import * as Agent from "../agents/Agent.ts"
+import { assertOneOf, assertOptions } from "../internal/definition.ts"
 import * as Schemas from "../internal/runnerSchemas.ts"
 import type { Member } from "../internal/structure.ts"
 import type { TextRunnerSlot } from "../internal/wiring.ts"
@@ -310,6 +311,7 @@ export const make: {
     RP | Runner.Services<W[keyof W]> | RV | RC
   >
 } = (name: string, members: Erased, options: Erased = {}) => {
+  assertOptions(`plan-execute-evaluate "${name}"`, options, known)
   const settings = settingsOf(name, { ...members, ...options })
   return Runner.erasedWorkflow(name, {
     description: options.description,
@@ -329,6 +331,20 @@ export const make: {
     restore: (saved, _input, state) => restore(settings, saved, state)
   })
 }
+
+const known: ReadonlySet<string> = new Set([
+  "description",
+  "instructions",
+  "maxRounds",
+  "onMaxRounds",
+  "maxSteps",
+  "planRepairs",
+  "concurrency",
+  "onStepFailure",
+  "combine",
+  "accept",
+  "score"
+] satisfies ReadonlyArray<keyof Erased>)
 
 /** A runner or a function whose input an overload has checked. */
 type AnyMember = Runner.Any | ((input: never) => unknown)
@@ -373,6 +389,8 @@ const settingsOf = (name: string, options: Erased): Settings => {
     throw refuse(`it has ${workers === undefined ? "neither" : "both"} workers and an executor`, "Give it one of them")
   }
   assertRoles(subject, options)
+  assertOneOf(subject, "onMaxRounds", options.onMaxRounds, ["fail", "best"])
+  assertOneOf(subject, "onStepFailure", options.onStepFailure, ["replan", "fail"])
   if (options.planner !== undefined && options.instructions !== undefined) {
     throw refuse("it has instructions and a planner of its own", "Give the instructions to the planner")
   }

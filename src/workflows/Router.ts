@@ -6,6 +6,7 @@ import type * as Prompt from "effect/ai/Prompt"
 import type * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Agent from "../agents/Agent.ts"
+import { assertOptions } from "../internal/definition.ts"
 import { decidedHere, text, texts } from "../internal/decided.ts"
 import * as Schemas from "../internal/runnerSchemas.ts"
 import type { RunState } from "../internal/runState.ts"
@@ -113,7 +114,7 @@ export const make: {
   ): Runner.Any
 } = (name: string, members: Unchecked, given: ErasedOptions = {}) => {
   const options = given as AnyOptions
-  const routes = checked(name, members, options)
+  const routes = checked(name, members, options, known)
   const { classify, threshold = 0 } = options
   const choose =
     classify === undefined
@@ -242,7 +243,7 @@ export const many: {
   given: ErasedOptions & Pick<ManyOptions<string, Parallel.Mode>, "mode" | "concurrency" | "maxRoutes"> = {}
 ) => {
   const options = given as AnyOptions
-  const routes = checked(name, members, options)
+  const routes = checked(name, members, options, knownOfMany)
   const { classify, threshold = 0 } = options
   const { concurrency, maxRoutes = routes.size, mode = Group.failFast } = given
   Group.check(`router "${name}"`, routes.size, mode, concurrency)
@@ -372,7 +373,11 @@ type RouteMap = ReadonlyMap<string, AnyRunner>
 const refusal = (name: string, problem: string, remedy: string) =>
   new InvalidDefinition({ subject: `router "${name}"`, problem, remedy })
 
-const checked = (name: string, members: Unchecked, options: AnyOptions): RouteMap => {
+const known: ReadonlySet<string> = new Set(["description", "fallback", "instructions", "threshold", "classify"])
+const knownOfMany: ReadonlySet<string> = new Set([...known, "mode", "concurrency", "maxRoutes"])
+
+const checked = (name: string, members: Unchecked, options: AnyOptions, names: ReadonlySet<string>): RouteMap => {
+  assertOptions(`router "${name}"`, options, names)
   const routes: RouteMap = new Map(Runner.membersOf(`router "${name}"`, members))
   if (routes.size === 0) throw refusal(name, "it has no routes", "Give it at least one")
   const { fallback, threshold = 0 } = options

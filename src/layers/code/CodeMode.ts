@@ -14,7 +14,7 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as AgentTool from "../../AgentTool.ts"
 import * as Feature from "../../Feature.ts"
-import { assertText, kindOf } from "../../internal/definition.ts"
+import { assertOneOf, assertText, kindOf } from "../../internal/definition.ts"
 import { listAll, type Listed } from "../../internal/toolListing.ts"
 import { CurrentRoom, type RoomFailure, type RoomSuspension, type RoomWait } from "../../internal/toolRoom.ts"
 import { delegation } from "../../internal/toolDefinition.ts"
@@ -90,6 +90,7 @@ export const feature = <const T extends ReadonlyArray<Member>>(
 ): Feature.Feature<Feature.Error<T[number]>, Services<T[number]> | CodeEngine> => {
   const { destructive = "ask", direct = [], maxResultChars = 20_000, name = "run_program" } = options
   const settings = settingsOf(options, ["name", "direct", "destructive", "maxResultChars"])
+  assertOneOf("code mode", "destructive", destructive, ["ask", "allow"])
   assertText("code mode", "name", name)
   const members = membersOf(tools)
   let last:

@@ -31,6 +31,7 @@ import type {
 import { contextOf } from "./internal/askingContext.ts"
 import * as Config from "./internal/config.ts"
 import type { ResourceContents } from "./internal/content.ts"
+import { assertOneOf, assertOptions } from "../../internal/definition.ts"
 import { fingerprint } from "./internal/definitions.ts"
 import { McpCallError, type McpConfigError, type McpConnectError } from "./internal/errors.ts"
 import { type FileOptions, fromFile } from "./internal/configFile.ts"
@@ -371,11 +372,18 @@ export const layerFile = <R = never>(
  *
  * const reader = Agent.make("reader", { tools: [Mcp.tools({ servers: ["files"], allow: ["read_*"] })] })
  */
-export const tools = (view: Tools.View = {}): ToolSource.ToolSource<Mcp> =>
-  ToolSource.holding(
+export const tools = (view: Tools.View = {}): ToolSource.ToolSource<Mcp> => {
+  assertOptions("Mcp.tools", view, knownOfView)
+  assertOneOf("Mcp.tools", "prefix", view.prefix, ["collision", "always"])
+  return ToolSource.holding(
     ToolSource.make("mcp", (taken) => Effect.flatMap(Mcp, (mcp) => mcp.tools(view, taken)), { from: Mcp }),
     () => (view.servers ?? ["*"]).map(toolOfServer)
   )
+}
+
+const knownOfView: ReadonlySet<string> = new Set(["servers", "allow", "deny", "prefix"] satisfies ReadonlyArray<
+  keyof Tools.View
+>)
 
 /** Stands for the tools of a server, which are not known before they are listed. No server has the name `*`. */
 const toolOfServer = (server: string) => Tool.make("mcp").annotate(ServerName, server)

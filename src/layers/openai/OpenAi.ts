@@ -18,6 +18,7 @@ import type * as Redacted from "effect/Redacted"
 import type * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import { lookUp } from "../../data/models.ts"
+import { assertOneOf } from "../../internal/definition.ts"
 import * as ForCalls from "../internal/model/callOptions.ts"
 import * as Calling from "../internal/model/calling.ts"
 import { HttpTape } from "../../services/HttpTape.ts"
@@ -171,8 +172,16 @@ export interface EndpointOptions extends Pick<
  * const agent = Agent.make("agent", { instructions: "Be brief." })
  * const program = agent.run("Hello").pipe(Effect.provide(OpenAi.layer({ model: "gpt-4.1-mini" })))
  */
-export const layer = (options: Options): Layer.Layer<LanguageModel.LanguageModel, Config.ConfigError> =>
-  Layer.effectContext(make(options))
+export const layer = (options: Options): Layer.Layer<LanguageModel.LanguageModel, Config.ConfigError> => {
+  assertWays("OpenAi.layer", options)
+  return Layer.effectContext(make(options))
+}
+
+/** Throws for what would be taken for another way than the one that was meant. */
+const assertWays = (subject: string, { api, structuredOutput }: Pick<Options, "api" | "structuredOutput">): void => {
+  assertOneOf(subject, "api", api, ["auto", "responses", "chat"])
+  assertOneOf(subject, "structuredOutput", structuredOutput, ["json_schema", "json_object", "tool", "prompt"])
+}
 
 /** The options of {@link layerClient}: what the client itself knows is left out. */
 export type ClientOptions = Omit<Options, "apiKey" | "baseUrl" | "organization" | "project" | "transport">
@@ -201,14 +210,16 @@ export type ClientOptions = Omit<Options, "apiKey" | "baseUrl" | "organization" 
 export const layerClient = (
   client: Client,
   options: ClientOptions
-): Layer.Layer<LanguageModel.LanguageModel, Config.ConfigError> =>
-  Layer.effectContext(
+): Layer.Layer<LanguageModel.LanguageModel, Config.ConfigError> => {
+  assertWays("OpenAi.layerClient", options)
+  return Layer.effectContext(
     Effect.gen(function* () {
       const at = yield* connect({ ...options, baseUrl: client.baseURL }, client)
       const own = { transport: ClientTransport.make(client, client.baseURL), isProgram: true }
       return yield* modelOf(options, at, Carrier.make(own, yield* HttpTape))
     })
   )
+}
 
 /** How an embedding model is reached and asked. */
 export interface EmbeddingOptions extends EndpointOptions {

@@ -8,6 +8,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import { assertOptions, kindOf } from "../../internal/definition.ts"
 import { messageOf } from "../../internal/message.ts"
 import { InvalidDefinition } from "../../RunError.ts"
 import { Sandbox } from "../../services/Sandbox.ts"
@@ -115,8 +116,27 @@ export interface Options {
  *   Effect.provide([OpenAi.layer({ model: "gpt-4.1-mini" }), Skills.layer({ folders: ["./skills"], scripts: { timeout: "10 seconds" } })])
  * )
  */
-export const layer = (options: Options): Layer.Layer<Skills, InvalidDefinition | InvalidSkills> =>
-  Layer.effect(Skills, serviceOf(options, undefined))
+export const layer = (options: Options): Layer.Layer<Skills, InvalidDefinition | InvalidSkills> => {
+  assertFolders("Skills.layer", options)
+  return Layer.effect(Skills, serviceOf(options, undefined))
+}
+
+const known: ReadonlySet<string> = new Set([
+  "folders",
+  "include",
+  "exclude",
+  "scripts",
+  "strict",
+  "maxFileBytes",
+  "maxReadChars"
+] satisfies ReadonlyArray<keyof Options>)
+
+const assertFolders = (subject: string, options: Options | SandboxOptions): void => {
+  assertOptions(subject, options, known)
+  if (Array.isArray(options.folders)) return
+  const problem = `folders is ${kindOf(options.folders)}, not a list`
+  throw new InvalidDefinition({ subject, problem, remedy: 'Give it a list: folders: ["./skills"]' })
+}
 
 /**
  * {@link layer} with scripts that run in the `Sandbox` of the program: it decides what a script reads and changes. A script sees its
@@ -136,11 +156,13 @@ export const layer = (options: Options): Layer.Layer<Skills, InvalidDefinition |
  */
 export const layerSandbox = (
   options: SandboxOptions
-): Layer.Layer<Skills, InvalidDefinition | InvalidSkills, Sandbox> =>
-  Layer.effect(
+): Layer.Layer<Skills, InvalidDefinition | InvalidSkills, Sandbox> => {
+  assertFolders("Skills.layerSandbox", options)
+  return Layer.effect(
     Skills,
     Effect.flatMap(Sandbox, (sandbox) => serviceOf({ scripts: {}, ...options }, sandbox))
   )
+}
 
 const serviceOf = (
   options: Options,

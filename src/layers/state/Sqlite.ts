@@ -7,7 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as SqlClient from "effect/sql/SqlClient"
 import type * as SqlError from "effect/sql/SqlError"
-import { assertOptions, assertText } from "../../internal/definition.ts"
+import { assertOneOf, assertOptions, assertText } from "../../internal/definition.ts"
 import { durationOf } from "../../internal/toolDefinition.ts"
 import { SqlClientTag } from "./internal/sqlClient.ts"
 import { make } from "./internal/sqliteClient.ts"
@@ -57,6 +57,7 @@ export const layer = (options: Options): Layer.Layer<SqlClient.SqlClient, SqlErr
   const subject = "Sqlite.layer"
   assertOptions(subject, options, known)
   assertText(subject, "filename", options.filename)
+  assertOneOf(subject, "synchronous", options.synchronous, ["full", "normal"])
   const settings = {
     filename: options.filename,
     busyTimeout: durationOf(subject, "busyTimeout", options.busyTimeout ?? "30 seconds"),

@@ -25,6 +25,7 @@ import { Player } from "./internal/cassette/player.ts"
 import { Recorder } from "./internal/cassette/recorder.ts"
 import * as Stub from "./internal/cassette/stub.ts"
 import { Scrubber } from "./internal/cassette/scrub.ts"
+import { assertOneOf } from "../../internal/definition.ts"
 import { HttpTape } from "../../services/HttpTape.ts"
 
 export {
@@ -111,8 +112,10 @@ export class Cassette extends Context.Service<
  * )
  * const program = agent.run("Hello").pipe(Effect.provide(Model))
  */
-export const layer = (options: Options): Layer.Layer<Cassette, CassetteError | Config.ConfigError> =>
-  Layer.effectContext(
+export const layer = (options: Options): Layer.Layer<Cassette, CassetteError | Config.ConfigError> => {
+  assertOneOf("Cassette.layer", "mode", options.mode, ["auto", "record", "replay"])
+  assertOneOf("Cassette.layer", "unused", options.unused, ["ignore", "die"])
+  return Layer.effectContext(
     Effect.gen(function* () {
       const shown = typeof options.path === "string" ? options.path : fileURLToPath(options.path)
       const file = resolve(shown)
@@ -121,6 +124,7 @@ export const layer = (options: Options): Layer.Layer<Cassette, CassetteError | C
       return mode === "record" ? yield* record(file, shown, scrubber) : yield* replay(file, shown, scrubber, options)
     })
   )
+}
 
 /**
  * Answers the requests of `OpenAi.layer` and of {@link layerHttpClient} from a function, on both edges; nothing is sent.

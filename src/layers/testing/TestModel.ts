@@ -13,6 +13,7 @@ import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import { assertOneOf, assertOptions } from "../../internal/definition.ts"
 import * as ModelInfo from "../../services/ModelInfo.ts"
 import { answer, type Answer, Ids, streamed } from "./internal/answer.ts"
 
@@ -177,8 +178,10 @@ export class TestModel extends Context.Service<
  *   return [answer, (yield* calls).length]
  * }).pipe(Effect.provide(TestModel.layer(["Hi!"])))
  */
-export const layer = (script: Script, options: Options = {}): Layer.Layer<LanguageModel.LanguageModel | TestModel> =>
-  Layer.effectContext(
+export const layer = (script: Script, options: Options = {}): Layer.Layer<LanguageModel.LanguageModel | TestModel> => {
+  assertOptions("TestModel.layer", options, known)
+  assertOneOf("TestModel.layer", "unused", options.unused, ["die", "ignore"])
+  return Layer.effectContext(
     Effect.gen(function* () {
       const state = new State(script)
       yield* Effect.addFinalizer((exit) => state.verify(exit, options.unused ?? "die"))
@@ -204,6 +207,9 @@ export const layer = (script: Script, options: Options = {}): Layer.Layer<Langua
       )
     })
   )
+}
+
+const known: ReadonlySet<string> = new Set(["structuredOutput", "unused"] satisfies ReadonlyArray<keyof Options>)
 
 /** A turn that answers with a text, as a bare string does; a list is streamed as these deltas. */
 export const text = (text: string | ReadonlyArray<string>): Turn => ({ text })

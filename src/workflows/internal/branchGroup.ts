@@ -7,6 +7,7 @@ import * as Exit from "effect/Exit"
 import * as Response from "effect/ai/Response"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import { kindOf } from "../../internal/definition.ts"
 import * as Compensation from "../../internal/compensation.ts"
 import { formOf, journalOf, keptOf, note as noteOf } from "../../internal/journaled.ts"
 import { at, CurrentPlace, type Place, placeIn } from "../../internal/place.ts"
@@ -77,6 +78,10 @@ export interface Waiting {
   readonly known: ReadonlyArray<readonly [key: string, known: Known]>
 }
 
+const modes: ReadonlySet<string> = new Set(["failFast", "settle", "race", "quorum"] satisfies ReadonlyArray<
+  Mode["_tag"]
+>)
+
 /** Throws `InvalidDefinition` for a group of `count` that could never be decided. */
 export const check = (
   subject: string,
@@ -88,6 +93,12 @@ export const check = (
     throw new InvalidDefinition({ subject, problem, remedy })
   }
   if (count === 0) refuse("it has no branches", "Give it at least one")
+  // What a program without types gives has any shape.
+  const given = (mode as Partial<Mode> | null)?._tag
+  if (given === undefined || !modes.has(given)) {
+    const shown = typeof mode === "string" ? JSON.stringify(mode) : kindOf(mode)
+    refuse(`mode is ${shown}`, "Use Parallel.failFast, Parallel.settle, Parallel.race or Parallel.quorum(n)")
+  }
   if (mode._tag === "quorum") {
     const { n } = mode
     if (!(Number.isInteger(n) && n >= 1)) refuse(`a quorum of ${n} makes no sense`, "Use a whole number from 1")
@@ -95,10 +106,8 @@ export const check = (
       refuse(`a quorum of ${n} cannot be reached by ${count} branches`, `Use 1 to ${count}`)
     }
   }
-  if (
-    typeof concurrency === "number" &&
-    !(concurrency >= 1 && (Number.isInteger(concurrency) || concurrency === Infinity))
-  )
+  if (concurrency === undefined || concurrency === "unbounded") return
+  if (!(concurrency >= 1 && (Number.isInteger(concurrency) || concurrency === Infinity)))
     refuse(`concurrency is ${concurrency}`, "Use a whole number from 1")
 }
 

@@ -8,6 +8,7 @@ import * as path from "node:path"
 import * as ByteSize from "effect/ByteSize"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import { assertOneOf, assertOptions } from "../../../internal/definition.ts"
 import { InvalidDefinition } from "../../../RunError.ts"
 import type { Service } from "../../../services/Sandbox.ts"
 import { environment, programDirectories } from "../../internal/process/environment.ts"
@@ -51,6 +52,16 @@ const home = "/home/agent"
 const searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 const subject = "Sandbox.layerBubblewrap"
 
+const known: ReadonlySet<string> = new Set([
+  "root",
+  "network",
+  "git",
+  "limits",
+  "readOnly",
+  "env",
+  "bwrap"
+] satisfies ReadonlyArray<keyof Options>)
+
 const invalid = (problem: string, remedy: string) => new InvalidDefinition({ subject, problem, remedy })
 
 /** All that is needed to start a command. */
@@ -66,6 +77,14 @@ interface Plan {
 export const make = (options: Options): Effect.Effect<Service, InvalidDefinition> =>
   Effect.gen(function* () {
     const root = yield* rootOf(subject, options.root)
+    yield* Effect.try({
+      try: () => {
+        assertOptions(subject, options, known)
+        assertOneOf(subject, "network", options.network, ["none", "host"])
+        assertOneOf(subject, "git", options.git, ["readonly", "hidden"])
+      },
+      catch: (cause) => cause as InvalidDefinition
+    })
     const plan = yield* Effect.try({
       try: () => planOf(root, options),
       catch: (cause) => (cause instanceof InvalidDefinition ? cause : invalid(String(cause), "See the problem"))

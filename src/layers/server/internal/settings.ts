@@ -2,9 +2,10 @@
 import * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as Redacted from "effect/Redacted"
+import { assertOneOf, assertOptions } from "../../../internal/definition.ts"
 import { durationOf } from "../../../internal/toolDefinition.ts"
 import { InvalidDefinition } from "../../../RunError.ts"
-import type { Exposed } from "../../../RunEvent.ts"
+import { Exposed } from "../../../RunEvent.ts"
 
 /** How much a server takes on. */
 export interface Limits {
@@ -119,11 +120,48 @@ const sessionsOf = ({ idle, perClient }: NonNullable<Limits["sessions"]> = {}): 
   idleMs: idle === undefined ? undefined : ms("limits.sessions.idle", idle)
 })
 
+/** Those of `serve` too, which has a port. */
+const known: ReadonlySet<string> = new Set([
+  "runners",
+  "port",
+  "host",
+  "expose",
+  "bearer",
+  "cors",
+  "hosts",
+  "limits",
+  "reconnect",
+  "clientInstructions",
+  "playground",
+  "drain",
+  "prefix"
+])
+const knownOfLimits: ReadonlySet<string> = new Set([
+  "body",
+  "runs",
+  "waiting",
+  "wait",
+  "time",
+  "answer",
+  "rate",
+  "sessions"
+] satisfies ReadonlyArray<keyof Limits>)
+
+/** Throws for what the types refuse: an option that is not understood must not leave a server more open than it was meant. */
+const assertShape = (options: ServerOptions): void => {
+  assertOptions(subject, options, known)
+  if (options.limits !== undefined) assertOptions("limits of AgentServer", options.limits, knownOfLimits)
+  for (const part of options.expose ?? []) assertOneOf(subject, "a part of expose", part, Exposed.literals)
+  assertOneOf(subject, "clientInstructions", options.clientInstructions, ["refuse", "append"])
+  assertOneOf(subject, "playground", options.playground, [true, false])
+}
+
 /** This machine's own names. */
 export const loopback: ReadonlyArray<string> = ["localhost", "127.0.0.1", "[::1]"]
 
 /** Checks options. Throws `InvalidDefinition`. */
 export const settingsOf = (options: ServerOptions, defaultHosts?: ReadonlyArray<string>, isLocal = false): Settings => {
+  assertShape(options)
   const { limits = {} } = options
   const hosts = options.hosts ?? defaultHosts
   const rate = limits.rate

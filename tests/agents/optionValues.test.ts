@@ -1,0 +1,145 @@
+/** Options that no type has checked: a value that is none of an option's values, and a name that is no option. */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Layer, Schema } from "effect"
+import {
+  Agent,
+  AgentServer,
+  AgentTool,
+  Cassette,
+  Chain,
+  CodeMode,
+  EvaluatorOptimizer,
+  Gather,
+  Goal,
+  Handoffs,
+  Mcp,
+  OpenAi,
+  Orchestrator,
+  Parallel,
+  PlanExecuteEvaluate,
+  RateLimit,
+  Router,
+  RunError,
+  Runner,
+  Sandbox,
+  Session,
+  Skills,
+  Sqlite,
+  TestModel
+} from "troupe"
+
+const agent = Agent.make("agent", { description: "Answers" })
+const judge = Agent.make("judge", { output: Schema.Struct({ score: Schema.Int }) })
+const tool = AgentTool.fromFunction("tool", { description: "Does it", execute: () => 1 })
+/** As a program without types gives them. */
+const loosely = (options: object) => options as never
+
+const refusalOf = (make: () => unknown): string => {
+  try {
+    make()
+  } catch (error) {
+    if (error instanceof RunError.InvalidDefinition) return error.message
+    throw error
+  }
+  return assert.fail("it was accepted")
+}
+
+const refined = (options: object) => () =>
+  EvaluatorOptimizer.make(
+    "refined",
+    { generator: agent, evaluator: judge },
+    loosely({ accept: () => true, ...options })
+  )
+const planned = (options: object) => () => PlanExecuteEvaluate.make("planned", { workers: { agent } }, loosely(options))
+
+/** Each option with a value that it does not have, and one that it has. */
+const values: ReadonlyArray<readonly [option: string, make: () => unknown, remedy: string]> = [
+  ["onMaxSteps", () => Agent.make("a", loosely({ onMaxSteps: "other" })), "answer"],
+  ["onMaxToolCalls", () => Agent.make("a", loosely({ onMaxToolCalls: "other" })), "fail"],
+  ["onLength", () => Agent.make("a", loosely({ onLength: "other" })), "accept"],
+  ["toolConcurrency", () => Agent.make("a", loosely({ toolConcurrency: "other" })), "whole number"],
+  ["toolChoice", () => Agent.make("a", loosely({ tools: [tool], toolChoice: "other" })), "required"],
+  [
+    "failureMode",
+    () => AgentTool.fromFunction("t", loosely({ description: "d", failureMode: "other", execute: () => 1 })),
+    "return"
+  ],
+  ["failureMode", () => AgentTool.fromRunner(agent, loosely({ failureMode: "other" })), "return"],
+  ["onExceeded", () => Runner.withBudget(agent, loosely({ steps: 1, onExceeded: "other" })), "answer"],
+  ["onExceeded", () => Orchestrator.make("o", { agent }, loosely({ budget: { onExceeded: "other" } })), "answer"],
+  ["onExceeded", () => RateLimit.make(loosely({ requests: 1, per: 1, onExceeded: "other" })), "delay"],
+  ["onMaxRounds", () => Goal.make(loosely({ until: () => Effect.succeed(true), onMaxRounds: "other" })), "answer"],
+  ["onMaxRounds", refined({ onMaxRounds: "other" }), "best"],
+  ["onMaxRounds", planned({ onMaxRounds: "other" }), "best"],
+  ["onStepFailure", planned({ onStepFailure: "other" }), "replan"],
+  ["concurrency", planned({ concurrency: "other" }), "1 or more"],
+  ["mode", () => Parallel.make("p", { agent }, loosely({ mode: "settle" })), "Parallel.settle"],
+  ["mode", () => Gather.broadcast("b", [agent], loosely({ mode: "race" })), "Parallel.race"],
+  ["mode", () => Gather.map("m", agent, loosely({ mode: "quorum" })), "Parallel.quorum(n)"],
+  ["mode", () => Router.many("r", { agent }, loosely({ mode: "settle" })), "Parallel.settle"],
+  ["concurrency", () => Parallel.make("p", { agent }, loosely({ concurrency: "other" })), "whole number"],
+  ["history", () => Handoffs.to("agent", loosely({ history: "other" })), "messages"],
+  ["whenBusy", () => Session.of(agent, "id", loosely({ whenBusy: "other" })), "queue"],
+  ["destructive", () => CodeMode.feature([tool], loosely({ destructive: "Ask" })), "allow"],
+  ["synchronous", () => Sqlite.layer(loosely({ filename: "x.db", synchronous: "other" })), "normal"],
+  ["unused", () => TestModel.layer([], loosely({ unused: "other" })), "ignore"],
+  ["unused", () => Cassette.layer(loosely({ path: "x.json", unused: "other" })), "ignore"],
+  ["mode", () => Cassette.layer(loosely({ path: "x.json", mode: "other" })), "replay"],
+  ["api", () => OpenAi.layer(loosely({ model: "m", api: "other" })), "responses"],
+  ["structuredOutput", () => OpenAi.layer(loosely({ model: "m", structuredOutput: "other" })), "json_object"],
+  ["prefix", () => Mcp.tools(loosely({ prefix: "other" })), "always"],
+  ["clientInstructions", () => serving({ clientInstructions: "other" }), "append"],
+  ["expose", () => serving({ expose: ["argument"] }), "arguments"],
+  ["playground", () => serving({ playground: "yes" }), "true"]
+]
+
+const serving = (options: object) => AgentServer.serve(loosely({ runners: { agent }, port: 0, ...options }))
+
+/** Options that do not exist, beside one that does. */
+const names: ReadonlyArray<readonly [option: string, make: () => unknown, remedy: string]> = [
+  ["needsAproval", () => AgentTool.fromRunner(agent, loosely({ needsAproval: true })), "needsApproval"],
+  ["needsAproval", () => AgentTool.background(agent, loosely({ needsAproval: true })), "needsApproval"],
+  [
+    "needsAproval",
+    () => Orchestrator.make("o", { agent }, loosely({ workerOptions: { agent: { needsAproval: true } } })),
+    "needsApproval"
+  ],
+  ["run", () => Orchestrator.make("o", { agent }, loosely({ budget: { run: 3 } })), "runs"],
+  ["describtion", () => Chain.make("c", [agent], loosely({ describtion: "x" })), "description"],
+  ["combined", () => Parallel.make("p", { agent }, loosely({ combined: agent })), "combine"],
+  ["combine", () => Gather.broadcast("b", [agent], loosely({ combine: agent })), "mode"],
+  ["concurency", () => Gather.map("m", agent, loosely({ concurency: 2 })), "concurrency"],
+  ["fallBack", () => Router.make("r", { agent }, loosely({ fallBack: "agent" })), "fallback"],
+  ["fallBack", () => Router.many("r", { agent }, loosely({ fallBack: "agent" })), "fallback"],
+  ["maxRound", refined({ maxRound: 2 }), "maxRounds"],
+  ["maxRound", planned({ maxRound: 2 }), "maxRounds"],
+  ["maxHandoff", () => Handoffs.make("h", { agent }, loosely({ start: "agent", maxHandoff: 1 })), "maxHandoffs"],
+  ["bearerToken", () => serving({ bearerToken: "x" }), "bearer"],
+  ["run", () => serving({ limits: { run: 2 } }), "runs"],
+  ["folder", () => Skills.layer(loosely({ folder: "x" })), "folders"]
+]
+
+describe("a definition", () => {
+  for (const [index, [option, make, remedy]] of values.entries()) {
+    it(`refuses a value that ${option} does not have (${index + 1})`, () => {
+      const message = refusalOf(make)
+      assert.include(message, option)
+      assert.include(message, remedy)
+    })
+  }
+  for (const [index, [option, make, remedy]] of names.entries()) {
+    it(`refuses the unknown option ${option} (${index + 1})`, () => {
+      const message = refusalOf(make)
+      assert.include(message, `"${option}"`)
+      assert.include(message, remedy)
+    })
+  }
+  it.effect("of a sandbox refuses a network that is neither none nor host", () =>
+    Effect.gen(function* () {
+      const layer = Sandbox.layerBubblewrap(loosely({ root: "/tmp", network: "other" }))
+      const error: unknown = yield* Effect.flip(Effect.scoped(Layer.build(layer)))
+      assert.include(String(error), "network")
+      assert.include(String(error), "host")
+    })
+  )
+})

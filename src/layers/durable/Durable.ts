@@ -27,6 +27,7 @@ import type { RunEvent } from "../../RunEvent.ts"
 import * as Runner from "../../Runner.ts"
 import type { Approved, Denied } from "../../services/Approver.ts"
 import { Runs } from "../../services/Runs.ts"
+import { isSync } from "../../services/SyncBridge.ts"
 import { define, type Definition } from "./internal/definition.ts"
 import {
   Engine,
@@ -531,6 +532,18 @@ const loaded = <A>(load: () => Promise<A>, remedy: string): Effect.Effect<A, Dur
 
 const otherEffect = "Use a version of effect that fits troupe"
 
+/** The engine waits for other processes and for a database, and loads its parts when they are needed. */
+const blocked = Effect.suspend(() =>
+  Effect.fail(
+    new DurableError({
+      reason: "engine",
+      key: "",
+      problem: "Effect.runSync cannot wait for their engine, with SyncEdge.layer either",
+      remedy: "Run the program with Effect.runPromise, or run the runner itself, which is then not durable"
+    })
+  )
+)
+
 /** The engine on a database, whose Layer is loaded when it is needed. */
 const engineOn = <E>(
   database: Effect.Effect<Layer.Layer<Sql, E>, DurableError>,
@@ -538,6 +551,7 @@ const engineOn = <E>(
 ): Layer.Layer<Engine, DurableError> =>
   Layer.effect(Engine)(
     Effect.gen(function* () {
+      if (yield* isSync) return yield* blocked
       const { make } = yield* loaded(() => import("./internal/sqlEngine.ts"), otherEffect)
       const client = yield* database
       const { SqlClient } = yield* loaded(() => import("effect/sql/SqlClient"), otherEffect)
@@ -548,7 +562,7 @@ const engineOn = <E>(
 
 /**
  * The engine for one machine: runs are kept in a file of SQLite, which any number of processes of the machine can use at
- * once. It needs no package. Fails with `DurableError` when the file cannot be used.
+ * once. It needs no package. Fails with `DurableError` when the file cannot be used, and under `Effect.runSync`.
  */
 export const layerSqlite = (
   options: { readonly filename: string } & EngineOptions
@@ -566,7 +580,7 @@ export const layerSqlite = (
 
 /**
  * The engine for many machines: runs are kept in PostgreSQL 14 or later, which is all that the processes share. It needs
- * the package `@effect/sql-pg`. Fails with `DurableError` when the database cannot be reached.
+ * the package `@effect/sql-pg`. Fails with `DurableError` when the database cannot be reached, and under `Effect.runSync`.
  *
  * - `maxConnections`: of this process. Each definition that it executes holds one, and so does the engine itself. Default:
  *   10.

@@ -61,6 +61,9 @@ const aboutRun = (error: object): string | undefined => {
     const tools = [...new Set(error.failures.map(({ tool }) => `"${tool}"`))]
     return `${at(error.path)} step ${error.step}: a tool failed: ${tools.join(", ")}.`
   }
+  if (error instanceof RunError.InvalidApproval && error.reason === "invalid") {
+    return `The answer to ${error.approvalId} does not count: ${error.problem.replace(/\.$/, "")}. Answer it again.`
+  }
   if (error instanceof RunError.RunSuspended) {
     const what = error.waitingFor.map((one) =>
       one.kind === "approval"

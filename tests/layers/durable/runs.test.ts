@@ -1,8 +1,10 @@
+import { existsSync } from "node:fs"
 import { expect, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Layer, Schema, Stream } from "effect"
+import { Cause, Effect, Exit, Fiber, Layer, Schema, Stream } from "effect"
 import * as Durable from "troupe/Durable"
 import * as RunEvent from "troupe/RunEvent"
 import * as Runner from "troupe/Runner"
+import * as SyncEdge from "troupe/SyncEdge"
 import { engine, eventually, step, temporaryFile } from "../../support/durable.ts"
 
 const counted = () => {
@@ -35,6 +37,19 @@ it.live("the same key with another input is refused", () =>
     expect(error).toMatchObject({ _tag: "DurableError", reason: "key-conflict", key: "hello" })
   }).pipe(Effect.provide(Layer.unwrap(Effect.map(temporaryFile, engine))))
 )
+
+it("under Effect.runSync it says that it cannot wait, and what to do", () => {
+  const { runs, shouts } = counted()
+  const program = shouts.run("hello").pipe(Effect.provide(Durable.layerSqlite({ filename: "never-made.db" })))
+  for (const edge of [program, Effect.provide(program, SyncEdge.layer)]) {
+    const exit = Effect.runSyncExit(edge)
+    const error = Exit.isFailure(exit) ? Cause.squash(exit.cause) : expect.fail("it ran")
+    expect(error).toMatchObject({ _tag: "DurableError", reason: "engine" })
+    expect(String(error)).toContain("Effect.runPromise")
+  }
+  expect(runs).toEqual([])
+  expect(existsSync("never-made.db")).toBe(false)
+})
 
 it.live("two callers with one key share one run", () =>
   Effect.gen(function* () {

@@ -1,7 +1,7 @@
 /** The port `Runs` on the durable engine. */
 import { DatabaseSync } from "node:sqlite"
 import { expect, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Layer, Scope, Stream } from "effect"
+import { Effect, Exit, Fiber, Layer, Schema, Scope, Stream } from "effect"
 import * as Agent from "troupe/Agent"
 import * as AgentTool from "troupe/AgentTool"
 import * as Approvals from "troupe/Approvals"
@@ -81,6 +81,30 @@ it.live("a run that waits ends as suspended, and is resumed once", () =>
       const again = yield* Effect.flip(Runs.resume(runId, answer(Approvals.deny("no"))))
       expect(again.reason).toBe("not-waiting")
     }).pipe(Effect.provide(layerOf(yield* temporaryFile, mailer)))
+  })
+)
+
+it.live("a run that waits goes on waiting when an answer does not fit, and is answered again", () =>
+  Effect.gen(function* () {
+    const ask = AgentTool.client("ask", { description: "Asks.", success: Schema.Finite })
+    const asker = Agent.make("asker", { tools: [ask] })
+    yield* Effect.gen(function* () {
+      const runId = yield* Runs.start(asker as unknown as Runner.Runner<string, string, never, never>, "go")
+      const ended = yield* Runs.ended(runId)
+      if (ended._tag !== "RunSuspended") return expect.fail(ended._tag)
+      const answer = (value: Runner.Answer) => Runner.answer(ended.transcript!, { [ended.waitingFor[0]!.id]: value })
+      for (const wrong of ["five", "six"]) {
+        const refused = yield* Runs.resume(runId, answer(wrong))
+        expect(yield* Runs.ended(refused)).toMatchObject({ _tag: "RunFailed", error: { _tag: "InvalidApproval" } })
+        yield* eventually(
+          Effect.orDie(Effect.map(Runs.poll(runId), ({ resumedAs }) => resumedAs === undefined))
+        )
+      }
+      const next = yield* Runs.resume(runId, answer(5))
+      expect(yield* Runs.ended(next)).toMatchObject({ _tag: "RunCompleted", output: "done" })
+      expect(yield* Runs.poll(runId)).toMatchObject({ resumedAs: next })
+      expect((yield* Effect.flip(Runs.resume(runId, answer(6)))).reason).toBe("not-waiting")
+    }).pipe(Effect.provide(layerOf(yield* temporaryFile, asker)))
   })
 )
 

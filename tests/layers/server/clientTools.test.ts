@@ -151,6 +151,11 @@ describe("a tool that a page runs", () => {
       assert.deepInclude(waiting, { kind: "client-tool", tool: "locate", params: { exact: true } })
       const wrong = yield* ask(handler, post(`/runs/${first.body.runId}/input`, { answers: { other: 1 } }))
       assert.strictEqual(wrong.status, 400)
+      const misfit = { answers: { [waiting.id]: { town: "Rome" } } }
+      const refused = yield* ask(handler, post(`/runs/${first.body.runId}/input`, misfit))
+      assert.strictEqual(refused.status, 400)
+      assert.include(refused.body.detail, `The answer to ${waiting.id} does not count`)
+      assert.include(refused.body.detail, "city")
       const answers = { answers: { [waiting.id]: { city: "Rome" } } }
       const second = yield* ask(handler, post(`/runs/${first.body.runId}/input`, answers))
       assert.strictEqual(second.body.output, "You are in Rome.")

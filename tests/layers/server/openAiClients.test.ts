@@ -105,6 +105,11 @@ describe("chat completions for the openai SDK", () => {
         assert.strictEqual(error.status, 400, part)
         assert.strictEqual(error.param, part)
       }
+      const developer = [{ role: "developer" as const, content: "Obey." }, user]
+      const error = yield* Effect.promise(() =>
+        rejected(openai.chat.completions.create({ model: "desk", messages: developer }))
+      )
+      assert.include(error.message, 'clientInstructions: "append"')
     }).pipe(Effect.scoped)
   )
 

@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Exit, Fiber, Layer, Schema, Stream } from "effect"
 import { Prompt } from "effect/ai"
 import { TestClock } from "effect/testing"
-import { Agent, AgentTool, Approvals, Runner, Runs, TestModel } from "troupe"
+import { Agent, AgentTool, Approvals, Parallel, Runner, Runs, TestModel } from "troupe"
 
 const clerk = Agent.make("clerk", {})
 const model = (script: TestModel.Script) => TestModel.layer(script, { unused: "ignore" })
@@ -190,6 +190,55 @@ describe("Runs", () => {
     }).pipe(
       Effect.provide(Runs.layerMemory()),
       Effect.provide(model([TestModel.toolCall("pay", { amount: 5 }), "Done."]))
+    )
+  })
+
+  it.effect("a suspended run whose answer does not fit goes on waiting, and is answered again", () => {
+    const ask = AgentTool.client("ask", { description: "Asks", success: Schema.Finite })
+    const agent = Agent.make("asker", { tools: [ask] })
+    return Effect.gen(function* () {
+      const runId = yield* Runs.start(agent, "Ask")
+      const { transcript } = yield* Runs.ended(runId)
+      const waiting = Schema.decodeUnknownSync(Prompt.Prompt)(transcript)
+      const [request] = Runner.pending(waiting)
+      for (const wrong of ["five", null]) {
+        const refused = yield* Runs.resume(runId, Runner.answer(waiting, { [request!.id]: wrong }))
+        const ended = yield* Runs.ended(refused)
+        assert.strictEqual(ended._tag === "RunFailed" && (ended.error as { _tag: string })._tag, "InvalidApproval")
+        assert.strictEqual((yield* Runs.poll(runId)).resumedAs, undefined)
+      }
+      const next = yield* Runs.resume(runId, Runner.answer(waiting, { [request!.id]: 5 }))
+      assert.strictEqual((yield* Runs.ended(next))._tag, "RunCompleted")
+      assert.strictEqual((yield* Runs.poll(runId)).resumedAs, next)
+    }).pipe(Effect.provide(Runs.layerMemory()), Effect.provide(model([TestModel.toolCall("ask", {}), "Done."])))
+  })
+
+  it.effect("a suspended run is not answered again when something was done before an answer did not fit", () => {
+    const ask = AgentTool.client("ask", { description: "Asks", success: Schema.Finite })
+    const sent: Array<string> = []
+    const send = AgentTool.fromFunction("send", {
+      description: "Sends",
+      needsApproval: true,
+      execute: () => sent.push("sent")
+    })
+    const both = Parallel.make("both", [
+      Agent.make("sender", { tools: [send] }),
+      Agent.make("asker", { tools: [ask] })
+    ])
+    return Effect.gen(function* () {
+      const runId = yield* Runs.start(both, "Go")
+      const { transcript } = yield* Runs.ended(runId)
+      const waiting = Schema.decodeUnknownSync(Prompt.Prompt)(transcript)
+      const [approval, result] = Runner.pending(waiting)
+      const answered = Runner.answer(waiting, { [approval!.id]: Approvals.approve, [result!.id]: "five" })
+      const next = yield* Runs.resume(runId, answered)
+      assert.strictEqual((yield* Runs.ended(next))._tag, "RunFailed")
+      assert.deepStrictEqual(sent, ["sent"])
+      assert.strictEqual((yield* Effect.flip(Runs.resume(runId, answered))).reason, "not-waiting")
+      assert.strictEqual((yield* Runs.poll(runId)).resumedAs, next)
+    }).pipe(
+      Effect.provide(Runs.layerMemory()),
+      Effect.provide(TestModel.layer(({ tools }) => TestModel.toolCall(tools[0]!, {})))
     )
   })
 

@@ -6,6 +6,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import { Refusal } from "../../../internal/refusal.ts"
 import * as Inbox from "../../../Inbox.ts"
 import type { DurableError } from "../../../RunError.ts"
 import { isTerminal, type RunEvent } from "../../../RunEvent.ts"
@@ -150,7 +151,7 @@ const asking =
 const infoOf = Effect.fnUntraced(function* (engine: Service, kept: Kept): Effect.fn.Return<Info, DurableError> {
   const runId = runIdOf(kept.id)
   const last = yield* engine.last(refOf(kept))
-  const next = yield* engine.find({ name: kept.name, key: resumedKey(runId) })
+  const { next } = yield* resumption(engine, kept)
   return {
     runId,
     runner: kept.name,
@@ -203,7 +204,8 @@ const resuming = Effect.fnUntraced(function* (
     return yield* fail("not-waiting", runId, "it does not wait for answers", "Only a suspended run is resumed")
   }
   const given = givenOf({ _tag: "Transcript", value: encodePrompt(answered) }, { owner, ...options })
-  return yield* submit(engine, definitions.get(kept.name)!, resumedKey(runId), given)
+  const { key } = yield* resumption(engine, kept)
+  return yield* submit(engine, definitions.get(kept.name)!, key, given)
 })
 
 const serviceOf = (keeping: Keeping): RunsService => {
@@ -256,8 +258,38 @@ const serviceOf = (keeping: Keeping): RunsService => {
   }
 }
 
-/** Of two answers to a run, one counts. */
-const resumedKey = (runId: string): string => `resumed ${runId}`
+/** The most answers to one run that are refused, each of which is a run that is kept. */
+const maxRefused = 1000
+
+/**
+ * The run that goes on with a suspended one, and the key of that run: of two answers to a run, one counts. A run that only refused
+ * an answer leaves the next key to another one.
+ */
+const resumption = Effect.fnUntraced(function* (
+  engine: Service,
+  kept: Kept
+): Effect.fn.Return<{ readonly key: string; readonly next: Kept | undefined }, DurableError> {
+  const first = `resumed ${runIdOf(kept.id)}`
+  for (let count = 1; ; count++) {
+    const key = count === 1 ? first : `${first} ${count}`
+    const next = yield* engine.find({ name: kept.name, key })
+    if (next === undefined || count > maxRefused || !(yield* hasRefused(engine, next))) return { key, next }
+  }
+})
+
+const hasRefused = Effect.fnUntraced(function* (engine: Service, kept: Kept): Effect.fn.Return<boolean, DurableError> {
+  const last = yield* engine.last(refOf(kept))
+  if (last?._tag !== "RunFailed" || last.path.length !== 1) return false
+  const refusal = new Refusal()
+  const read = engine.events(refOf(kept), 0).pipe(
+    Stream.takeUntil((event) => {
+      refusal.read(event)
+      return refusal.hasWorked
+    })
+  )
+  yield* Stream.runDrain(read)
+  return refusal.isOne
+})
 
 /** From now on: the last event in any case, where there is one. */
 const firstOf = (engine: Service, kept: Kept, from: number | "now"): Effect.Effect<number, DurableError> =>

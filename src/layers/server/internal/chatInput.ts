@@ -38,10 +38,9 @@ export const turnOf = (context: Context, items: ReadonlyArray<Item>): Effect.Eff
     const { edge } = context
     const systems = items.filter((item) => item._tag === "System")
     if (systems.length > 0 && edge.settings.clientInstructions === "refuse") {
-      return yield* refuse(400, "This server takes no instructions of clients.", {
-        part: systems[0]!.at,
-        kind: "system"
-      })
+      const detail =
+        'This server takes no instructions of clients: system and developer messages. Leave them out, or serve it with clientInstructions: "append".'
+      return yield* refuse(400, detail, { part: systems[0]!.at, kind: "system" })
     }
     const calls = yield* ownCalls(edge, items)
     const last = items.at(-1)

@@ -2,6 +2,7 @@
 import * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
+import type * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -10,6 +11,7 @@ import type * as Prompt from "effect/ai/Prompt"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Inbox from "../../../Inbox.ts"
+import { Refusal } from "../../../internal/refusal.ts"
 import { CurrentState } from "../../../internal/runState.ts"
 import { isTerminal, type RunEvent } from "../../../RunEvent.ts"
 import * as Runner from "../../../Runner.ts"
@@ -53,7 +55,11 @@ interface Entry {
   endedAt: number
   /** Runs the same runner again; kept only of a run that is suspended. */
   again: ((answered: Prompt.Prompt, options: StartOptions) => Effect.Effect<string, RunsError>) | undefined
+  /** The id of the run that goes on with it; empty while that begins. */
   resumedAs: string | undefined
+  /** The run that this one goes on with, while this one runs. */
+  resumes: Entry | undefined
+  readonly refusal: Refusal
 }
 
 /** Makes the engine. Runs end with the scope. */
@@ -66,18 +72,23 @@ export const make = (limits: Limits): Effect.Effect<Service, never, Scope.Scope>
       const sweep = Effect.map(Clock.currentTimeMillis, (now) => kept.expire(now))
       yield* Effect.forkScoped(Effect.forever(Effect.delay(sweep, Math.max(1000, limits.expiryMs / 2))))
     }
-    const start: Service["start"] = (runner, input, options = {}) =>
+    const begin = <I, A, E, R>(
+      runner: Runner.Runner<I, A, E, R>,
+      input: I,
+      options: StartOptions,
+      resumes: Entry | undefined
+    ): Effect.Effect<string, RunsError, R> =>
       Effect.flatMap(Inbox.make, (inbox) =>
-        Effect.contextWith((context) => {
-          const entry = newEntry(runner.name, options, inbox)
+        Effect.contextWith((context: Context.Context<R>) => {
+          const entry = { ...newEntry(runner.name, options, inbox), resumes }
           const again = (answered: Prompt.Prompt, next: StartOptions): Effect.Effect<string, RunsError> =>
             // A suspended run goes on with its own transcript, also where its runner takes another input.
-            Effect.provideContext(start(runner, answered as typeof input, { ...options, ...next }), context)
+            Effect.provideContext(begin(runner, answered as typeof input, { ...options, ...next }, entry), context)
           return starting(entry, Effect.provideContext(pump(kept, entry, runner, input, again), context))
         })
       )
     return {
-      start,
+      start: (runner, input, options = {}) => begin(runner, input, options, undefined),
       follow: (runId, options) => follow(kept, runId, options),
       poll: (runId) => Effect.map(kept.find(runId), infoOf),
       list: Effect.sync(() => kept.all().map(infoOf).toReversed()),
@@ -94,7 +105,8 @@ export const make = (limits: Limits): Effect.Effect<Service, never, Scope.Scope>
           entry.resumedAs = ""
           return Effect.onExit(again(answered, options), (exit) =>
             Effect.sync(() => {
-              entry.resumedAs = Exit.isSuccess(exit) ? exit.value : undefined
+              // Unless it has refused the answers already.
+              if (entry.resumedAs === "") entry.resumedAs = Exit.isSuccess(exit) ? exit.value : undefined
             })
           )
         })
@@ -122,7 +134,9 @@ const newEntry = (runner: string, options: StartOptions, inbox: Inbox.Inbox): En
   ended: undefined,
   endedAt: 0,
   again: undefined,
-  resumedAs: undefined
+  resumedAs: undefined,
+  resumes: undefined,
+  refusal: new Refusal()
 })
 
 const refuse = (reason: RunsError["reason"], runId: string, problem: string, remedy: string) =>
@@ -314,10 +328,14 @@ const keep = (kept: Kept, entry: Entry, event: RunEvent, now: number, again: Non
     kept.begin(entry)
   }
   kept.append(entry, event)
+  entry.refusal.read(event)
   if (isTerminal(event) && event.runId === entry.runId) {
     entry.ended = event
     entry.endedAt = now
     if (event._tag === "RunSuspended") entry.again = again
+    // It can be answered again.
+    if (entry.resumes !== undefined && entry.refusal.isOne) entry.resumes.resumedAs = undefined
+    entry.resumes = undefined
   }
   if (isFirst) {
     entry.begun?.()

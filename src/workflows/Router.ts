@@ -61,6 +61,9 @@ type NoClassify =
 type NoClassifyOfMany =
   "classify takes what every route takes, and returns an Effect of an array of routes' names. If it does, another option does not fit"
 
+/** The error of a router without a fallback. */
+type Unrouted<Fallback> = [Fallback] extends [never] ? RouteNotFound : never
+
 /** Unchecked routes. */
 type Unchecked = Readonly<Record<string, unknown>>
 
@@ -68,7 +71,7 @@ type Unchecked = Readonly<Record<string, unknown>>
  * Makes a router. The choice is made first, by a typed answer of the model or by `classify`; then the chosen runner runs,
  * as a nested run named by its route, on the same input. `RouteTaken` and `result(...).decisions` say which it was.
  *
- * Fails with `RouteNotFound`, and with what the choice or the route fails with. Throws `InvalidDefinition` without routes,
+ * Fails with `RouteNotFound` unless it has a fallback, and with what the choice or the route fails with. Throws `InvalidDefinition` without routes,
  * for a fallback that is not a route, and for a threshold outside of 0 to 1.
  *
  * @example
@@ -82,10 +85,10 @@ export const make: {
   <
     Key extends string,
     const Rs extends Routes & Readonly<Record<Key, Runner.Member>>,
-    Fallback extends keyof Rs & string,
     EC,
     RC,
-    I extends Parallel.Input<Rs>
+    I extends Parallel.Input<Rs>,
+    Fallback extends keyof Rs & string = never
   >(
     name: string,
     routes: Rs,
@@ -93,17 +96,17 @@ export const make: {
   ): Runner.Runner<
     I,
     Runner.Output<Rs[keyof Rs]>,
-    Runner.Error<Rs[keyof Rs]> | RouteNotFound | EC,
+    Runner.Error<Rs[keyof Rs]> | Unrouted<Fallback> | EC,
     Runner.Services<Rs[keyof Rs]> | RC
   >
-  <const Rs extends Routes, Fallback extends keyof Rs & string>(
+  <const Rs extends Routes, Fallback extends keyof Rs & string = never>(
     name: string,
     routes: Rs,
     options?: Options<Fallback> & { readonly classify?: undefined }
   ): Runner.Runner<
     Parallel.Input<Rs> & Prompt.RawInput,
     Runner.Output<Rs[keyof Rs]>,
-    Runner.Error<Rs[keyof Rs]> | RouteNotFound | Agent.Error,
+    Runner.Error<Rs[keyof Rs]> | Unrouted<Fallback> | Agent.Error,
     Runner.Services<Rs[keyof Rs]> | LanguageModel.LanguageModel
   >
   // For its error only: the compiler shows that of the last overload.
@@ -169,10 +172,10 @@ export const make: {
  *   { fallback: "technical" }
  * )
  */
-export const fromPrompts = <const P extends Prompts, Fallback extends keyof P & string>(
+export const fromPrompts = <const P extends Prompts, Fallback extends keyof P & string = never>(
   prompts: P,
   options: Options<Fallback> & { readonly name?: string | undefined } = {}
-): Runner.Runner<Prompt.RawInput, string, Agent.Error | RouteNotFound, LanguageModel.LanguageModel> => {
+): Runner.Runner<Prompt.RawInput, string, Agent.Error | Unrouted<Fallback>, LanguageModel.LanguageModel> => {
   const { name = "router", ...others } = options
   return make<Agents<Prompts>, string>(name, agentsOf<Prompts>(prompts), others)
 }
@@ -211,24 +214,24 @@ export const many: {
   <
     Key extends string,
     const Rs extends Routes & Readonly<Record<Key, Runner.Member>>,
-    Fallback extends keyof Rs & string,
     EC,
     RC,
     I extends Parallel.Input<Rs>,
+    Fallback extends keyof Rs & string = never,
     M extends Parallel.Mode = Parallel.FailFast
   >(
     name: string,
     routes: Rs,
     options: ManyOptions<Fallback, M> & Classify<I, ReadonlyArray<Key>, EC, RC>
-  ): Runner.Runner<I, ManyOutput<Rs, M>, Parallel.Error<Rs, M> | RouteNotFound | EC, Parallel.Services<Rs> | RC>
-  <const Rs extends Routes, Fallback extends keyof Rs & string, M extends Parallel.Mode = Parallel.FailFast>(
+  ): Runner.Runner<I, ManyOutput<Rs, M>, Parallel.Error<Rs, M> | Unrouted<Fallback> | EC, Parallel.Services<Rs> | RC>
+  <const Rs extends Routes, Fallback extends keyof Rs & string = never, M extends Parallel.Mode = Parallel.FailFast>(
     name: string,
     routes: Rs,
     options?: ManyOptions<Fallback, M> & { readonly classify?: undefined }
   ): Runner.Runner<
     Parallel.Input<Rs> & Prompt.RawInput,
     ManyOutput<Rs, M>,
-    Parallel.Error<Rs, M> | RouteNotFound | Agent.Error,
+    Parallel.Error<Rs, M> | Unrouted<Fallback> | Agent.Error,
     Parallel.Services<Rs> | LanguageModel.LanguageModel
   >
   // For its error only: the compiler shows that of the last overload.

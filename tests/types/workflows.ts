@@ -74,7 +74,22 @@ Chain.make("inPlace", [writer, (text) => Effect.succeed(text.length), double]) s
 
 const desk = Router.make("desk", { billing: researcher, technical: writer }, { fallback: "technical" })
 proven<Equal<Runner.Output<typeof desk>, string>>()
-proven<Equal<Runner.Error<typeof desk>, Agent.Error | Router.RouteNotFound>>()
+// A router with a fallback always finds a route.
+proven<Equal<Runner.Error<typeof desk>, Agent.Error>>()
+const unsure = Router.make("unsure", { billing: researcher, technical: writer })
+proven<Equal<Runner.Error<typeof unsure>, Agent.Error | Router.RouteNotFound>>()
+const severalOr = Router.many("severalOr", { billing: researcher, count }, { fallback: "count" })
+proven<Equal<Runner.Error<typeof severalOr>, Parallel.ParallelError<Agent.Error> | Agent.Error>>()
+const byRuleOr = Router.make(
+  "byRuleOr",
+  { count, failing },
+  { classify: (input: string) => Effect.succeed(input === "" ? "count" : "failing"), fallback: "count" }
+)
+proven<Equal<Runner.Error<typeof byRuleOr>, "no">>()
+const byPrompts = Router.fromPrompts({ billing: "Bill.", technical: "Fix." }, { fallback: "technical" })
+proven<Equal<Runner.Error<typeof byPrompts>, Agent.Error>>()
+// @ts-expect-error -- no route has this name
+Router.make("astray", { billing: researcher }, { fallback: "technical" })
 const byRule = Router.make(
   "byRule",
   { count, failing },

@@ -96,9 +96,7 @@ it.live("a run that waits goes on waiting when an answer does not fit, and is an
       for (const wrong of ["five", "six"]) {
         const refused = yield* Runs.resume(runId, answer(wrong))
         expect(yield* Runs.ended(refused)).toMatchObject({ _tag: "RunFailed", error: { _tag: "InvalidApproval" } })
-        yield* eventually(
-          Effect.orDie(Effect.map(Runs.poll(runId), ({ resumedAs }) => resumedAs === undefined))
-        )
+        yield* eventually(Effect.orDie(Effect.map(Runs.poll(runId), ({ resumedAs }) => resumedAs === undefined)))
       }
       const next = yield* Runs.resume(runId, answer(5))
       expect(yield* Runs.ended(next)).toMatchObject({ _tag: "RunCompleted", output: "done" })

@@ -221,10 +221,7 @@ describe("Runs", () => {
       needsApproval: true,
       execute: () => sent.push("sent")
     })
-    const both = Parallel.make("both", [
-      Agent.make("sender", { tools: [send] }),
-      Agent.make("asker", { tools: [ask] })
-    ])
+    const both = Parallel.make("both", [Agent.make("sender", { tools: [send] }), Agent.make("asker", { tools: [ask] })])
     return Effect.gen(function* () {
       const runId = yield* Runs.start(both, "Go")
       const { transcript } = yield* Runs.ended(runId)

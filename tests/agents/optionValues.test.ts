@@ -1,4 +1,4 @@
-/** Options that no type has checked: a value that is none of an option's values, and a name that is no option. */
+/** Options that the compiler has not checked: values and names that do not exist. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Schema } from "effect"
 import {

@@ -91,7 +91,7 @@ export const failureOf = (ended: Ended): Failure => {
   const known = decodeKnown(name, ended)
   // What has no tag may have been thrown unexpectedly: its words are for the log.
   const isForeign = typeof tag !== "string" || (known === undefined && isKnown(name))
-  const said = isForeign ? undefined : (advice[name] ?? clientMessage(known ?? error))
+  const said = isForeign ? undefined : (clientMessage(known ?? error) ?? advice[name])
   return {
     status: statusOf(name, known),
     error: name,

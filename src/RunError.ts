@@ -445,9 +445,10 @@ export class StoreError extends Schema.TaggedError<StoreError>()("StoreError", {
   /**
    * - `unreachable`: the database failed, is locked or is gone;
    * - `unreadable`: a record is torn or was written by another program;
-   * - `newer`: a newer version of Troupe wrote it.
+   * - `newer`: a newer version of Troupe wrote it;
+   * - `invalid`: an id, a key or a namespace is one that databases do not keep.
    */
-  reason: Schema.Literals(["unreachable", "unreadable", "newer"]),
+  reason: Schema.Literals(["unreachable", "unreadable", "newer", "invalid"]),
   /** The session, namespace or run that it is about. */
   subject: Schema.optionalKey(Schema.String),
   problem: Schema.String
@@ -459,9 +460,11 @@ export class StoreError extends Schema.TaggedError<StoreError>()("StoreError", {
 }
 
 const storeRemedies = {
-  unreachable: "Check that the database is up, that its address is right and that its disk is not full",
+  unreachable:
+    "Check that the database is up, that its address is right, that it may be written and that its disk is not full",
   unreadable: "Restore it from a backup, or remove it from the store",
-  newer: "Update troupe, or use another database"
+  newer: "Update troupe, or use another database",
+  invalid: "Use a shorter text of whole characters, without NUL"
 }
 
 /** A turn of a session, or a change to it, did not happen because of what another one does or has done. */

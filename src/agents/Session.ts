@@ -10,6 +10,7 @@ import * as Schema from "effect/Schema"
 import type * as Prompt from "effect/ai/Prompt"
 import { assertName, assertOneOf, assertOptions } from "../internal/definition.ts"
 import { replayable } from "../internal/input.ts"
+import { isStorable } from "../internal/storable.ts"
 import type { RunState } from "../internal/runState.ts"
 import { CurrentMail, Mail } from "../internal/inbox.ts"
 import {
@@ -81,7 +82,7 @@ const maxIdLength = 512
  *
  * It fails as its runner does, with `StoreError` when the store cannot be used, and with `SessionConflict` when the session
  * is not its own to go on with: also for a run of the session inside of its own turn, which would wait for itself. Throws
- * `InvalidDefinition` for an id that is empty or longer than 512 characters.
+ * `InvalidDefinition` for an id that is empty, longer than 512 characters, or not one that databases keep (NUL, half a surrogate pair).
  *
  * @example
  * import { Effect } from "effect"
@@ -299,6 +300,13 @@ const assertSession = (runner: unknown, id: unknown, options: Options | RewindOp
       subject: `session "${String(id).slice(0, 40)}..."`,
       problem: `its id has ${String(id).length} characters`,
       remedy: `Use at most ${maxIdLength}`
+    })
+  }
+  if (!isStorable(String(id))) {
+    throw new InvalidDefinition({
+      subject,
+      problem: "its id has a NUL or half of a surrogate pair in it, which databases do not keep",
+      remedy: "Use a text of whole characters, without NUL"
     })
   }
   assertOptions(subject, options, known)

@@ -109,6 +109,74 @@ export const memoryLaws = (store: Store): void => {
     })
   )
 
+  law("a query of any length is taken, such as a message with a file in it", () =>
+    Effect.gen(function* () {
+      const namespace = yield* filled
+      const word = Array.from({ length: 5000 }, (_, i) => String.fromCharCode(97 + ((i * 7) % 26))).join("")
+      for (const query of [word, `${word}1${word}`, Array.from({ length: 5000 }, (_, i) => `w${i}`).join(" ")]) {
+        yield* Memory.search(query, { namespace })
+      }
+      assert.deepStrictEqual(keysOf(yield* Memory.search(`olives ${word}`, { namespace, limit: 1 })), ["food"])
+    })
+  )
+
+  law("words of scripts whose letters have marks are found, and as they are composed", () =>
+    Effect.gen(function* () {
+      const namespace = fresh()
+      const words = ["हिन्दी", "สวัสดี", "שָׁלוֹם", "한국어", "naïve", "ﬁne", "Ǆ", "İzmir"]
+      yield* Memory.put(words.map((word) => ({ namespace, key: word, text: `the ${word} word` })))
+      for (const word of words) {
+        assert.deepStrictEqual(keysOf(yield* Memory.search(word, { namespace, limit: 1 })), [word], word)
+      }
+    })
+  )
+
+  law("what databases do not keep of a text is replaced, and a namespace or a key with it is refused", () =>
+    Effect.gen(function* () {
+      const namespace = fresh()
+      const metadata = { at: "\u0000", half: "\uD800", list: [1, null, "🙂"] }
+      yield* Memory.put({ namespace, key: "k", text: "one\0two \uD800 🙂", metadata })
+      const { text, ...kept } = (yield* Memory.get("k", { namespace }))!
+      assert.strictEqual(text, "one\uFFFDtwo \uFFFD 🙂")
+      assert.deepStrictEqual(kept.metadata, { at: "\u0000", half: "\uD800", list: [1, null, "🙂"] })
+      metadata.at = "changed after it was put"
+      assert.strictEqual((yield* Memory.get("k", { namespace }))!.metadata!["at"], "\u0000")
+      const found = yield* Memory.search("two", { namespace })
+      assert.deepStrictEqual(keysOf(found), ["k"])
+      const long = Array.from({ length: 5000 }, (_, i) => String.fromCharCode(33 + ((i * 31) % 90))).join("")
+      for (const bad of ["a\0b", "half \uD800", long]) {
+        for (const refused of [
+          Memory.put({ namespace, key: bad, text: "x" }),
+          Memory.put([{ namespace, key: "fine", text: "x" }, { namespace: bad, key: "k", text: "x" }]),
+          Memory.get(bad, { namespace }),
+          Memory.search("x", { namespace: bad }),
+          Memory.remove(bad, { namespace }),
+          Memory.clear({ namespace: bad })
+        ]) {
+          const error = yield* Effect.flip(refused)
+          assert.strictEqual(error.reason, "invalid")
+          assert.match(error.message, /(key|namespace) has .*Use a shorter text of whole characters, without NUL/)
+        }
+        assert.isArray(yield* Memory.list({ namespace, after: bad }))
+      }
+      assert.deepStrictEqual(keysOf(yield* Memory.list({ namespace })), ["k"])
+      const longest = [long.slice(0, 1024), "名".repeat(341), "🙂".repeat(256)]
+      yield* Memory.put(longest.map((key) => ({ namespace: longest[0]!, key, text: "x" })))
+      assert.deepStrictEqual(keysOf(yield* Memory.list({ namespace: longest[0]! })).toSorted(), longest.toSorted())
+    })
+  )
+
+  law("a text of megabytes is kept whole, and found by its first words", () =>
+    Effect.gen(function* () {
+      const namespace = fresh()
+      const text = `quinces ${Array.from({ length: 400_000 }, (_, i) => `w${i.toString(36)}`).join(" ")}`
+      yield* Memory.put({ namespace, key: "long", text })
+      assert.strictEqual((yield* Memory.get("long", { namespace }))?.text, text)
+      assert.deepStrictEqual(keysOf(yield* Memory.search("quinces", { namespace })), ["long"])
+      yield* Memory.clear({ namespace })
+    })
+  )
+
   law("an agent keeps, finds and removes texts by tools, in the namespace of the program", () =>
     Effect.gen(function* () {
       const namespace = fresh()

@@ -72,6 +72,7 @@ export const sessionLaws = (store: Store, connect?: () => Store): void => {
   leaseLaws(law)
   stepLaws(law)
   waitingLaws(law)
+  foreignLaws(law)
   if (connect !== undefined) sharedLaws(law, connect)
 }
 
@@ -611,6 +612,95 @@ const waitingLaws = (law: Law): void => {
       assert.deepStrictEqual([yield* Fiber.join(first), yield* Fiber.join(second)], ["2/1: and this", "2/1: and this"])
       assert.deepStrictEqual(roles(yield* SessionStore.history(id)), ["user", "assistant", "tool", "user", "assistant"])
       assert.strictEqual(yield* Session.of(worker, id, { whenBusy: "steer" }).run("alone"), "3/1: alone")
+    })
+  )
+}
+
+const invalidOf = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+  Effect.flatMap(Effect.flip(effect), (error) =>
+    error instanceof RunError.StoreError ? Effect.succeed(`${error.reason}: ${error.message}`) : Effect.die(error)
+  )
+
+/** A file of this size comes back as it was. */
+export const keepsFile = (length: number) =>
+  Effect.gen(function* () {
+    const id = fresh("large")
+    const bytes = Uint8Array.from({ length }, (_, i) => (i * 31) % 251)
+    const content = [Prompt.filePart({ mediaType: "video/mp4", data: bytes })]
+    const store = yield* SessionStore.SessionStore
+    yield* store.append(id, { expectedSeq: 0, records: [{ ...recordOf(1), messages: Prompt.fromMessages([Prompt.userMessage({ content })]) }] })
+    const [first] = (yield* SessionStore.history(id)).content
+    const [file] = (first as Prompt.UserMessage).content
+    assert.isTrue(file?.type === "file" && Buffer.compare(Buffer.from(file.data as Uint8Array), bytes) === 0)
+    yield* SessionStore.remove(id)
+  })
+
+/** What comes from outside: any text, as an id and in a conversation. */
+const foreignLaws = (law: Law): void => {
+  law("any text is kept in a conversation, or as near to it as JSON is", () =>
+    Effect.gen(function* () {
+      const id = fresh("texts '\"%_;--\\ 名前 🙂")
+      const texts = ["a\0b", "half \ud800 pair", "🙂👩‍👩‍👧", "'; DROP TABLE x; --", "\u2028\r\n\t\u0007", "x".repeat(300_000)]
+      for (const text of texts) yield* chatOf(id).run(text)
+      assert.deepStrictEqual(textsOf(yield* SessionStore.history(id)), texts)
+      assert.deepStrictEqual(
+        (yield* SessionStore.list({ limit: 1000 })).filter((one) => one.id === id).map(({ turns }) => turns),
+        [texts.length]
+      )
+    })
+  )
+
+  law("an id that some database does not keep is refused, and a long one in every character is kept", () =>
+    Effect.gen(function* () {
+      for (const bad of ["a\0b", "half \ud800", "x".repeat(10_000)]) {
+        const id = fresh("named")
+        yield* chatOf(id).run("one")
+        for (const refused of [
+          SessionStore.fork(id, bad),
+          SessionStore.rename(id, bad),
+          SessionStore.history(bad),
+          SessionStore.pending(bad),
+          SessionStore.remove(bad)
+        ]) {
+          assert.match(yield* invalidOf(refused), /^invalid: .*Use a shorter text of whole characters, without NUL/)
+        }
+        assert.isArray(yield* SessionStore.list({ after: bad }))
+        assert.throws(() => chatOf(bad), /id/)
+      }
+      for (const character of ["x", "名", "🙂"]) {
+        const id = character.repeat(512 / character.length)
+        assert.strictEqual(yield* chatOf(id).run("one"), "1/0: one")
+        assert.strictEqual(yield* chatOf(id).run("two"), "2/0: two")
+        yield* SessionStore.remove(id)
+      }
+    })
+  )
+
+  law("an attachment that is read in pieces comes back byte for byte", () => keepsFile(9_000_003))
+
+  law("whether a session is there is known without reading it", () =>
+    Effect.gen(function* () {
+      const store = yield* SessionStore.SessionStore
+      const id = fresh("there")
+      assert.isUndefined(yield* store.read(id, Number.MAX_SAFE_INTEGER))
+      yield* chatOf(id).run("one")
+      assert.deepInclude(yield* store.read(id, Number.MAX_SAFE_INTEGER), { seq: 1, records: [] })
+      yield* SessionStore.remove(id)
+    })
+  )
+
+  law("limits and pages of any number are taken", () =>
+    Effect.gen(function* () {
+      const id = fresh("pages")
+      yield* chatOf(id).run("one")
+      for (const limit of [0, -1, Number.NaN, Infinity, 1.5, 1e300]) {
+        assert.isArray(yield* SessionStore.list({ limit }))
+      }
+      for (const before of [0, -1, 1.5, Number.NaN, 1e300]) {
+        const to = fresh("forked")
+        yield* SessionStore.fork(id, to, { before })
+        yield* SessionStore.remove(to)
+      }
     })
   )
 }

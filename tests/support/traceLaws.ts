@@ -2,7 +2,19 @@
 import { assert, it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Logger, Stream } from "effect"
 import { AiError } from "effect/ai"
-import { Agent, Parallel, RunError, RunEvent, Session, SessionStore, Telemetry, TestModel, TraceStore } from "troupe"
+import {
+  Agent,
+  Parallel,
+  RunError,
+  RunEvent,
+  Runner,
+  Session,
+  SessionStore,
+  Telemetry,
+  TestModel,
+  TraceStore
+} from "troupe"
+import { ConversationId } from "../../src/services/CurrentRun.ts"
 
 const model = TestModel.layer(
   ({ prompt }) => {
@@ -97,6 +109,46 @@ export const traceLaws = (store: Layer.Layer<TraceStore.TraceStore, unknown>): v
         pages,
         all.map(({ runId }) => runId)
       )
+    })
+  )
+
+  law("a run is kept whatever its error, its session and its numbers are, and so are those after it", () =>
+    Effect.gen(function* () {
+      const strange = "a\0b half \uD800 🙂"
+      const long = Array.from({ length: 20_000 }, (_, i) => String.fromCharCode(33 + ((i * 31) % 90))).join("")
+      const failing = (problem: string) =>
+        Runner.make(`${problem.slice(0, 5000)} runner`, {
+          run: (_: string) => Effect.fail(Object.assign(new Error(problem), { _tag: problem }))
+        })
+      const spent = TestModel.layer(
+        [{ text: "Yes.", usage: { inputTokens: { total: 1.5 }, outputTokens: { total: Number.NaN } } }, { text: "Yes.", usage: { inputTokens: { total: 1e300 } } }],
+        { unused: "ignore" }
+      )
+      const after = `after ${Date.now()}`
+      yield* recorded(
+        Effect.gen(function* () {
+          for (const problem of [strange, long]) {
+            yield* Effect.exit(failing(problem).run("x")).pipe(
+              Effect.provideService(ConversationId, problem)
+            )
+          }
+          yield* Effect.provide(Effect.andThen(Effect.exit(clerk.run("x")), Effect.exit(clerk.run("x"))), spent)
+          yield* Agent.make(after, {}).run("x")
+        })
+      )
+      assert.strictEqual((yield* TraceStore.runs({ runner: after })).length, 1)
+      const [first] = yield* TraceStore.runs({ error: strange })
+      assert.deepInclude(first, { status: "failed" })
+      assert.include(first!.message, "half")
+      assert.strictEqual((yield* TraceStore.runs({ session: strange })).length, 1)
+      assert.strictEqual((yield* TraceStore.runs({ session: long })).length, 1)
+      const events = yield* Stream.runCollect(TraceStore.events(first!.runId))
+      assert.deepStrictEqual(events.map(({ _tag }) => _tag), ["RunStarted", "RunFailed"])
+      for (const query of [{ before: strange }, { runner: long }, { since: Number.NaN }, { until: Infinity, limit: -1 }]) {
+        assert.isArray(yield* TraceStore.runs(query))
+      }
+      assert.deepStrictEqual(yield* Stream.runCollect(TraceStore.events(strange)), [])
+      yield* TraceStore.remove(strange)
     })
   )
 

@@ -9,6 +9,7 @@ import type * as SqlClient from "effect/sql/SqlClient"
 import type * as SqlError from "effect/sql/SqlError"
 import type { StoreError } from "../../RunError.ts"
 import { MemoryStore } from "../../services/MemoryStore.ts"
+import { checkedMemories } from "./internal/checkedIds.ts"
 import * as InMemory from "./internal/memoryInMemory.ts"
 import { make } from "./internal/memorySql.ts"
 import { SqlClientTag } from "./internal/sqlClient.ts"
@@ -16,7 +17,9 @@ import { SqlClientTag } from "./internal/sqlClient.ts"
 export { type Found, type Item, type Kept, MemoryStore, type Service } from "../../services/MemoryStore.ts"
 
 /** Keeps memories in the memory of this process, and ranks them by their words (BM25). For tests and small collections. */
-export const layerMemory: Layer.Layer<MemoryStore> = Layer.effect(MemoryStore)(Effect.sync(InMemory.make))
+export const layerMemory: Layer.Layer<MemoryStore> = Layer.effect(MemoryStore)(
+  Effect.sync(() => checkedMemories(InMemory.make()))
+)
 
 /**
  * Keeps memories in a SQLite or PostgreSQL database: that of the `SqlClient` which is provided. They are ranked by their words:
@@ -38,7 +41,7 @@ export const layerMemory: Layer.Layer<MemoryStore> = Layer.effect(MemoryStore)(E
  */
 export const layerSql: Layer.Layer<MemoryStore, SqlError.SqlError | StoreError, SqlClient.SqlClient> = Layer.effect(
   MemoryStore
-)(Effect.flatMap(SqlClientTag, (sql) => make(sql, undefined)))
+)(Effect.map(Effect.flatMap(SqlClientTag, (sql) => make(sql, undefined)), checkedMemories))
 
 /**
  * As {@link layerSql}, and finds memories also by their meaning: a vector of each text, made by the `EmbeddingModel`, is kept with
@@ -55,6 +58,6 @@ export const layerSqlVectors: Layer.Layer<
 > = Layer.effect(MemoryStore)(
   Effect.gen(function* () {
     const sql = yield* SqlClientTag
-    return yield* make(sql, yield* EmbeddingModel.EmbeddingModel)
+    return checkedMemories(yield* make(sql, yield* EmbeddingModel.EmbeddingModel))
   })
 )

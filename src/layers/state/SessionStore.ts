@@ -8,6 +8,7 @@ import type * as SqlClient from "effect/sql/SqlClient"
 import type * as SqlError from "effect/sql/SqlError"
 import type { StoreError } from "../../RunError.ts"
 import { SessionStore } from "../../services/SessionStore.ts"
+import { checkedSessions } from "./internal/checkedIds.ts"
 import * as InMemory from "./internal/sessionMemory.ts"
 import { make } from "./internal/sessionSql.ts"
 import { SqlClientTag } from "./internal/sqlClient.ts"
@@ -45,7 +46,9 @@ export {
  *   Effect.provide([SessionStore.layerMemory, DemoModel.layer])
  * )
  */
-export const layerMemory: Layer.Layer<SessionStore> = Layer.effect(SessionStore)(Effect.sync(InMemory.make))
+export const layerMemory: Layer.Layer<SessionStore> = Layer.effect(SessionStore)(
+  Effect.sync(() => checkedSessions(InMemory.make()))
+)
 
 /**
  * Keeps sessions in a SQLite or PostgreSQL database: that of the `SqlClient` which is provided, by `Sqlite.layer` or by
@@ -65,4 +68,4 @@ export const layerMemory: Layer.Layer<SessionStore> = Layer.effect(SessionStore)
  */
 export const layerSql: Layer.Layer<SessionStore, SqlError.SqlError | StoreError, SqlClient.SqlClient> = Layer.effect(
   SessionStore
-)(Effect.flatMap(SqlClientTag, make))
+)(Effect.map(Effect.flatMap(SqlClientTag, make), checkedSessions))

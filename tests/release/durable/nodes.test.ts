@@ -11,6 +11,7 @@ import * as SessionStore from "troupe/SessionStore"
 import * as Step from "troupe/Step"
 import { eventually, temporaryFile } from "../../support/durable.ts"
 import { oneNodeAtATime } from "../../support/durableSessions.ts"
+import { durableStores } from "../../support/durableStores.ts"
 import { postgres } from "../../support/postgres.ts"
 import { bundled } from "./fleet.ts"
 import { flowsOf, names } from "./flows.ts"
@@ -109,6 +110,8 @@ it.live("a session on PostgreSQL is never run by two nodes", () =>
     () => SessionStore.layerSql.pipe(Layer.provide(server.database("turns")))
   )
 )
+
+durableStores(server.database("shared"), engineOf("shared"))
 
 it.live("what was decided stays decided, and what was done stays done, when the machine is lost", () =>
   Effect.gen(function* () {

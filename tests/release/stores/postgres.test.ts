@@ -1,5 +1,5 @@
 /** The stores on PostgreSQL keep the laws that they keep in memory and on SQLite. */
-import { describe } from "@effect/vitest"
+import { describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import * as Durable from "troupe/Durable"
 import * as MemoryStore from "troupe/MemoryStore"
@@ -8,7 +8,7 @@ import * as TraceStore from "troupe/TraceStore"
 import { memoryLaws, vectorLaws } from "../../support/memoryLaws.ts"
 import { oneDatabase } from "../../support/oneDatabase.ts"
 import { postgres } from "../../support/postgres.ts"
-import { sessionLaws } from "../../support/sessionLaws.ts"
+import { keepsFile, sessionLaws } from "../../support/sessionLaws.ts"
 import { storedSessions } from "../../support/storedSessions.ts"
 import { storedVersions } from "../../support/storedVersions.ts"
 import { traceLaws } from "../../support/traceLaws.ts"
@@ -19,6 +19,9 @@ describe("sessions", () => {
   const connect = () => SessionStore.layerSql.pipe(Layer.provide(database("sessions")))
   sessionLaws(connect(), connect)
   storedSessions(database("stored"))
+  it.live("an attachment that is larger than a row that the client takes comes back byte for byte", () =>
+    Effect.provide(keepsFile(17_000_003), connect())
+  )
 })
 
 describe("traces", () => {

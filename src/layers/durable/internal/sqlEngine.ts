@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type * as SqlClient from "effect/sql/SqlClient"
 import { DurableError } from "../../../RunError.ts"
+import type { NewerTables } from "../../internal/versionedTables.ts"
 import * as Cluster from "./cluster.ts"
 import type { Service } from "./engine.ts"
 import { hosting } from "./hosting.ts"
@@ -25,10 +26,20 @@ export interface Settings extends Cluster.Timing {
   readonly keep: number | undefined
 }
 
+const newer = ({ message }: NewerTables): Effect.Effect<never, DurableError> =>
+  Effect.fail(
+    new DurableError({
+      reason: "engine",
+      key: "",
+      problem: message,
+      remedy: "Update troupe, or use another database"
+    })
+  )
+
 /** Makes the engine. Everything that it starts ends with the scope. */
 export const make = (sql: SqlClient.SqlClient, settings: Settings): Effect.Effect<Service, DurableError, Scope.Scope> =>
   Effect.gen(function* () {
-    yield* Tables.migrate(sql)
+    yield* Effect.catchTag(Tables.migrate(sql), "NewerTables", newer)
     const tables = Tables.make(sql)
     const client = yield* Cluster.build(sql, settings, undefined)
     const nudges = Nudges.make(settings.poll)

@@ -8,6 +8,7 @@ import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Option from "effect/Option"
 import type * as Prompt from "effect/ai/Prompt"
 import type * as Scope from "effect/Scope"
+import { isStorable } from "../../../internal/storable.ts"
 import type { SessionConflict, StoreError } from "../../../RunError.ts"
 import type * as Runner from "../../../Runner.ts"
 import { type Info, type Service, SessionStore } from "../../../services/SessionStore.ts"
@@ -48,9 +49,9 @@ const prefixOf = ({ name }: Caller): string => (name === undefined ? "" : `${enc
 
 /** The id of a session that a client wrote. */
 export const checkedId = (id: unknown): Effect.Effect<string, Problem> =>
-  typeof id === "string" && id !== "" && id.length <= maxId
+  typeof id === "string" && id !== "" && id.length <= maxId && isStorable(id)
     ? Effect.succeed(id)
-    : refuse(400, `A session is a text of 1 to ${maxId} characters.`, { part: "session" })
+    : refuse(400, `A session is a text of 1 to ${maxId} characters, without NUL.`, { part: "session" })
 
 const ofStore = (error: { readonly _tag: string }): Problem =>
   error._tag === "SessionConflict"

@@ -69,7 +69,7 @@ export const make = (): Service => {
         const count = space.entries.size
         const mean = space.length / Math.max(count, 1)
         const scores = new Map<Entry, number>()
-        for (const word of queryWords(query)) {
+        for (const word of queryWords(query.toLowerCase())) {
           const having = space.having.get(word)
           if (having === undefined) continue
           const rarity = Math.log(1 + (count - having.size + 0.5) / (having.size + 0.5))

@@ -12,14 +12,19 @@ import { type Database, type Migrations, open } from "./database.ts"
 import * as Vectors from "./memoryVectors.ts"
 import { queryWords } from "./words.ts"
 
+/** How many characters of a text are searched in PostgreSQL, whose index takes a megabyte of words for each. */
+const maxSearched = 200_000
+
 const migrations: Migrations = [
-  (sql, dialect) =>
-    dialect === "pg"
+  (sql, dialect) => {
+    const searched = sql.literal(String(maxSearched))
+    return dialect === "pg"
       ? [
           sql`CREATE TABLE troupe_memories (
             id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, namespace TEXT NOT NULL, key TEXT COLLATE "C" NOT NULL,
             text TEXT NOT NULL, metadata TEXT, updated_at BIGINT NOT NULL, embedding REAL[],
-            words TSVECTOR GENERATED ALWAYS AS (to_tsvector('english', text)) STORED, UNIQUE (namespace, key))`,
+            words TSVECTOR GENERATED ALWAYS AS (to_tsvector('english', LEFT(text, ${searched}))) STORED,
+            UNIQUE (namespace, key))`,
           sql`CREATE INDEX troupe_memories_words ON troupe_memories USING GIN (words)`
         ]
       : [
@@ -29,6 +34,7 @@ const migrations: Migrations = [
           sql`CREATE VIRTUAL TABLE troupe_memory_words USING fts5(
             space, text, content='', contentless_delete=1, tokenize='porter unicode61')`
         ]
+  }
 ]
 
 /** Texts of one statement: databases limit how many values a statement has. */

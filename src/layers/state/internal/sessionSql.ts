@@ -97,16 +97,43 @@ interface Row {
   readonly body: string
 }
 
+interface Piece {
+  readonly data: Uint8Array
+}
+
+/** How much of an attachment is read at once: clients of PostgreSQL limit how long a row may be. */
+const maxPiece = 8_000_000
+
 const records = (database: Database, together: Together): Pick<Service, "read" | "append"> => {
   const { sql, use } = database
+  const wholeOf = Effect.fnUntraced(function* (
+    hash: string,
+    first: Uint8Array,
+    size: number
+  ): Effect.fn.Return<Uint8Array | undefined, SqlError> {
+    const whole = new Uint8Array(size)
+    whole.set(first)
+    for (let at = first.length; at < size; at += maxPiece) {
+      const [piece] = yield* sql<Piece>`
+        SELECT SUBSTR(data, ${at + 1}, ${maxPiece}) AS data FROM troupe_session_blobs WHERE hash = ${hash}`
+      // It was removed meanwhile.
+      if (piece === undefined) return undefined
+      whole.set(piece.data, at)
+    }
+    return whole
+  })
   const blobsOf = Effect.fnUntraced(function* (
     hashes: ReadonlyArray<string>
   ): Effect.fn.Return<ReadonlyMap<string, Uint8Array>, SqlError> {
     const found = new Map<string, Uint8Array>()
     for (let at = 0; at < hashes.length; at += 500) {
-      const rows = yield* sql<{ readonly hash: string; readonly data: Uint8Array }>`
-        SELECT hash, data FROM troupe_session_blobs WHERE ${sql.in("hash", hashes.slice(at, at + 500))}`
-      for (const { data, hash } of rows) found.set(hash, data)
+      const rows = yield* sql<Piece & { readonly hash: string; readonly size: number }>`
+        SELECT hash, LENGTH(data) AS size, SUBSTR(data, 1, ${maxPiece}) AS data
+        FROM troupe_session_blobs WHERE ${sql.in("hash", hashes.slice(at, at + 500))}`
+      for (const { data, hash, size } of rows) {
+        const whole = Number(size) <= maxPiece ? data : yield* wholeOf(hash, data, Number(size))
+        if (whole !== undefined) found.set(hash, whole)
+      }
     }
     return found
   })

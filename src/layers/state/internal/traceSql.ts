@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import type * as Client from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import { messageOf } from "../../../internal/message.ts"
+import { storable } from "../../../internal/storable.ts"
 import { StoreError } from "../../../RunError.ts"
 import { fromJsonLine, type RunEvent, toJsonLine, version } from "../../../RunEvent.ts"
 import type { Entry, Query, Run, Service, Status } from "../../../services/TraceStore.ts"
@@ -25,6 +26,17 @@ const migrations: Migrations = [
   ]
 ]
 
+/** Runners and sessions are in indexes, whose rows PostgreSQL limits. Longer ones are cut, as they are when they are asked for. */
+const maxName = 512
+
+/** A text as every database keeps it: a batch with another one would be refused, and so would all that come after it. */
+const column = (text: string, limit = maxName): string => storable(text.slice(0, limit))
+const maxMessage = 10_000
+
+/** A number as every database keeps it. What providers say of tokens may be anything. */
+const whole = (n: number): number =>
+  Number.isFinite(n) ? Math.trunc(Math.min(Math.max(n, -Number.MAX_SAFE_INTEGER), Number.MAX_SAFE_INTEGER)) : 0
+
 /** Opens the store: its tables are made or brought to the newest version. */
 export const make = (sql: Client.SqlClient): Effect.Effect<Service, SqlError | StoreError> =>
   Effect.map(open(sql, "traces", migrations), (database): Service => {
@@ -32,8 +44,8 @@ export const make = (sql: Client.SqlClient): Effect.Effect<Service, SqlError | S
     return {
       append: (entries) => use(sql.withTransaction(append(sql, entries))),
       runs: (query) => use(runs(sql, query)),
-      events: (runId, from, limit) => use(events(sql, runId, from, limit), runId),
-      remove: (runId) => use(sql.withTransaction(Effect.asVoid(remove(sql, [runId]))), runId),
+      events: (runId, from, limit) => use(events(sql, column(runId), from, limit), runId),
+      remove: (runId) => use(sql.withTransaction(Effect.asVoid(remove(sql, [column(runId)]))), runId),
       prune: ({ maxBytes, olderThan }) => use(prune(database, olderThan, maxBytes))
     }
   })
@@ -52,17 +64,18 @@ const append = Effect.fnUntraced(function* (
     yield* sql`INSERT INTO troupe_trace_events ${sql.insert(rows)} ON CONFLICT (run_id, seq) DO NOTHING`
     yield* sql`
       INSERT INTO troupe_traces (run_id, runner, session, status, started_at, steps, input_tokens, output_tokens, events, bytes)
-      VALUES (${run_id}, ${runner}, ${session ?? null}, 'running', ${startedAt}, 0, 0, 0, ${count}, ${bytes})
+      VALUES (${run_id}, ${column(runner)}, ${session === undefined ? null : column(session)}, 'running',
+        ${whole(startedAt)}, 0, 0, 0, ${count}, ${bytes})
       ON CONFLICT (run_id) DO UPDATE SET events = troupe_traces.events + ${count}, bytes = troupe_traces.bytes + ${bytes}`
     if (ended === undefined) continue
     yield* sql`UPDATE troupe_traces SET ${sql.update({
       status: ended.status,
-      error: ended.error ?? null,
-      message: ended.message ?? null,
-      duration_ms: Math.round(ended.durationMs ?? 0),
-      steps: ended.steps,
-      input_tokens: ended.inputTokens,
-      output_tokens: ended.outputTokens
+      error: ended.error === undefined ? null : column(ended.error),
+      message: ended.message === undefined ? null : column(ended.message, maxMessage),
+      duration_ms: whole(Math.round(ended.durationMs ?? 0)),
+      steps: whole(ended.steps),
+      input_tokens: whole(ended.inputTokens),
+      output_tokens: whole(ended.outputTokens)
     })} WHERE run_id = ${run_id}`
   }
 })
@@ -106,15 +119,15 @@ const runs = (
   const { before, error, limit, runner, session, since, status, until } = query
   const conditions = [
     sql`1 = 1`,
-    ...(runner === undefined ? [] : [sql`runner = ${runner}`]),
-    ...(session === undefined ? [] : [sql`session = ${session}`]),
+    ...(runner === undefined ? [] : [sql`runner = ${column(runner)}`]),
+    ...(session === undefined ? [] : [sql`session = ${column(session)}`]),
     ...(status === undefined ? [] : [sql`status = ${status}`]),
-    ...(error === undefined ? [] : [sql`error = ${error}`]),
-    ...(since === undefined ? [] : [sql`started_at >= ${Math.trunc(since)}`]),
-    ...(until === undefined ? [] : [sql`started_at < ${Math.trunc(until)}`]),
+    ...(error === undefined ? [] : [sql`error = ${column(error)}`]),
+    ...(since === undefined ? [] : [sql`started_at >= ${whole(since)}`]),
+    ...(until === undefined ? [] : [sql`started_at < ${whole(until)}`]),
     ...(before === undefined
       ? []
-      : [sql`(started_at, run_id) < ((SELECT started_at FROM troupe_traces WHERE run_id = ${before}), ${before})`])
+      : [sql`(started_at, run_id) < ((SELECT started_at FROM troupe_traces WHERE run_id = ${column(before)}), ${column(before)})`])
   ]
   const found = sql<Row>`SELECT * FROM troupe_traces WHERE ${sql.and(conditions)}
     ORDER BY started_at DESC, run_id DESC LIMIT ${limit}`

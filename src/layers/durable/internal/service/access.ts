@@ -5,8 +5,8 @@ import * as Schedule from "effect/Schedule"
 import type * as Schema from "effect/Schema"
 import type { SqlError } from "effect/sql/SqlError"
 import { hash } from "../../../../internal/fingerprint.ts"
-import { messageOf } from "../../../../internal/message.ts"
 import { DurableError } from "../../../../RunError.ts"
+import { databaseProblem } from "../../../internal/databaseProblem.ts"
 import * as Cluster from "../cluster.ts"
 import type { Ref } from "../engine.ts"
 import type { hosting } from "../hosting.ts"
@@ -75,7 +75,7 @@ export const unreachable = (key: string, cause: unknown): DurableError =>
   new DurableError({
     reason: "engine",
     key,
-    problem: `the database failed: ${messageOf(cause)}`,
+    problem: `the database failed: ${databaseProblem(cause)}`,
     remedy: "Check that it can be reached, and call again: what was done is not done twice"
   })
 

@@ -1,34 +1,35 @@
-/** The tables of durable runs. */
+/** The tables of durable runs, which every process that opens them brings to the newest version. */
 import * as Effect from "effect/Effect"
 import type * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
+import { dialectOf, migrate as bringUpToDate, type Migrations, type NewerTables } from "../../../internal/versionedTables.ts"
 
-/** Creates the tables where they are missing. */
-export const migrate = (sql: SqlClient.SqlClient): Effect.Effect<void, SqlError> =>
-  Effect.forEach(
-    [
-      sql`CREATE TABLE IF NOT EXISTS troupe_runs (
-        id TEXT PRIMARY KEY, name TEXT NOT NULL, run_key TEXT NOT NULL, fingerprint TEXT NOT NULL,
-        input_hash TEXT NOT NULL, input TEXT NOT NULL, state TEXT NOT NULL, waits TEXT, ended TEXT, worker TEXT,
-        epoch INTEGER NOT NULL, generation INTEGER NOT NULL, created_at BIGINT NOT NULL, updated_at BIGINT NOT NULL)`,
-      sql`CREATE INDEX IF NOT EXISTS troupe_runs_state ON troupe_runs (state, updated_at)`,
-      sql`CREATE TABLE IF NOT EXISTS troupe_steps (
-        run_id TEXT NOT NULL, step_key TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, state TEXT NOT NULL,
-        value TEXT, epoch INTEGER NOT NULL, updated_at BIGINT NOT NULL, PRIMARY KEY (run_id, step_key))`,
-      sql`CREATE TABLE IF NOT EXISTS troupe_signals (
-        run_id TEXT NOT NULL, name TEXT NOT NULL, seq INTEGER NOT NULL, taken INTEGER NOT NULL, value TEXT NOT NULL,
-        PRIMARY KEY (run_id, name, seq))`,
-      // Those that are not taken are few, and looked for every second.
-      sql`CREATE INDEX IF NOT EXISTS troupe_signals_open ON troupe_signals (run_id) WHERE taken = 0`,
-      sql`CREATE TABLE IF NOT EXISTS troupe_wakes (
-        run_id TEXT NOT NULL, wake TEXT NOT NULL, fingerprint TEXT NOT NULL, due_at BIGINT NOT NULL,
-        PRIMARY KEY (run_id, wake))`,
-      sql`CREATE INDEX IF NOT EXISTS troupe_wakes_due ON troupe_wakes (fingerprint, due_at)`,
-      sql`CREATE TABLE IF NOT EXISTS troupe_events (
-        run_id TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, events TEXT NOT NULL,
-        PRIMARY KEY (run_id, first))`
-    ],
-    // Two processes that create a table at once can meet in the catalogue of PostgreSQL.
-    (statement) => Effect.retry(statement, { times: 5 }),
-    { discard: true }
-  )
+const migrations: Migrations = [
+  (sql) => [
+    // They may be there already: their first programs wrote no version.
+    sql`CREATE TABLE IF NOT EXISTS troupe_runs (
+      id TEXT PRIMARY KEY, name TEXT NOT NULL, run_key TEXT NOT NULL, fingerprint TEXT NOT NULL,
+      input_hash TEXT NOT NULL, input TEXT NOT NULL, state TEXT NOT NULL, waits TEXT, ended TEXT, worker TEXT,
+      epoch INTEGER NOT NULL, generation INTEGER NOT NULL, created_at BIGINT NOT NULL, updated_at BIGINT NOT NULL)`,
+    sql`CREATE INDEX IF NOT EXISTS troupe_runs_state ON troupe_runs (state, updated_at)`,
+    sql`CREATE TABLE IF NOT EXISTS troupe_steps (
+      run_id TEXT NOT NULL, step_key TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, state TEXT NOT NULL,
+      value TEXT, epoch INTEGER NOT NULL, updated_at BIGINT NOT NULL, PRIMARY KEY (run_id, step_key))`,
+    sql`CREATE TABLE IF NOT EXISTS troupe_signals (
+      run_id TEXT NOT NULL, name TEXT NOT NULL, seq INTEGER NOT NULL, taken INTEGER NOT NULL, value TEXT NOT NULL,
+      PRIMARY KEY (run_id, name, seq))`,
+    // Those that are not taken are few, and looked for every second.
+    sql`CREATE INDEX IF NOT EXISTS troupe_signals_open ON troupe_signals (run_id) WHERE taken = 0`,
+    sql`CREATE TABLE IF NOT EXISTS troupe_wakes (
+      run_id TEXT NOT NULL, wake TEXT NOT NULL, fingerprint TEXT NOT NULL, due_at BIGINT NOT NULL,
+      PRIMARY KEY (run_id, wake))`,
+    sql`CREATE INDEX IF NOT EXISTS troupe_wakes_due ON troupe_wakes (fingerprint, due_at)`,
+    sql`CREATE TABLE IF NOT EXISTS troupe_events (
+      run_id TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, events TEXT NOT NULL,
+      PRIMARY KEY (run_id, first))`
+  ]
+]
+
+/** Makes the tables, or brings them to the newest version. */
+export const migrate = (sql: SqlClient.SqlClient): Effect.Effect<void, SqlError | NewerTables> =>
+  bringUpToDate(sql, dialectOf(sql) ?? "sqlite", "durable", migrations)

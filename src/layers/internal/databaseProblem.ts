@@ -1,0 +1,27 @@
+/** What a database said when it failed, in words that a user can act on. */
+import * as Predicate from "effect/Predicate"
+import type { SqlError } from "effect/sql/SqlError"
+import { messageOf } from "../../internal/message.ts"
+
+/** Whether this is an error of `effect/sql`. */
+export const isSqlError = (error: unknown): error is SqlError => Predicate.isTagged(error, "SqlError")
+
+/** Failures of which we know more than the driver says. */
+const hints: ReadonlyArray<readonly [said: RegExp, hint: string]> = [
+  [
+    /prepared statement .* (does not exist|already exists)/,
+    "a pooler in transaction mode keeps no prepared statements, so make the client with prepare: false"
+  ],
+  [/exceeds maxMessageSize/, "a row is larger than the client takes, so make it with a larger maxMessageSize"],
+  [/readonly database|read-only transaction/, "this process may not write it"],
+  [/database is locked/, "another process has held its lock for longer than busyTimeout"]
+]
+
+/** The driver's own words, which say more than those of the client around it, and what we know of them. */
+export const databaseProblem = (error: unknown): string => {
+  const { message, reason } = isSqlError(error) ? error : { message: messageOf(error), reason: undefined }
+  const said = reason?.cause === undefined ? "" : messageOf(reason.cause)
+  const whole = said === "" || message.includes(said) ? message : `${message}: ${said}`
+  const hint = hints.find(([pattern]) => pattern.test(whole))?.[1]
+  return hint === undefined ? whole : `${whole}; ${hint}`
+}

@@ -28,6 +28,7 @@ import * as Runner from "../../Runner.ts"
 import type { Approved, Denied } from "../../services/Approver.ts"
 import { Runs } from "../../services/Runs.ts"
 import { isSync } from "../../services/SyncBridge.ts"
+import { databaseProblem } from "../internal/databaseProblem.ts"
 import { define, type Definition } from "./internal/definition.ts"
 import {
   Engine,
@@ -584,20 +585,23 @@ export const layerSqlite = (
  *
  * - `maxConnections`: of this process. Each definition that it executes holds one, and so does the engine itself. Default:
  *   10.
+ * - `prepare`: whether connections keep prepared statements. Default: `true`. Set `false` behind a pooler in transaction mode, such as
+ *   PgBouncer, which gives each statement another session; nothing else of the engine needs one.
  */
 export const layerPostgres = (
   options: {
     readonly url: string | Redacted.Redacted
     readonly maxConnections?: number | undefined
+    readonly prepare?: boolean | undefined
   } & EngineOptions
 ): Layer.Layer<Engine, DurableError> => {
   const subject = "Durable.layerPostgres"
-  assertOptions(subject, options, new Set(["url", "maxConnections", ...engineOptions]))
+  assertOptions(subject, options, new Set(["url", "maxConnections", "prepare", ...engineOptions]))
   const settings = settingsOf(subject, options)
   const url = Redacted.isRedacted(options.url) ? (options.url as Redacted.Redacted) : Redacted.make(options.url)
   const database = Effect.map(
     loaded(() => import("@effect/sql-pg/PgClient").catch(absent), "npm install @effect/sql-pg"),
-    ({ layer }) => layer({ url, maxConnections: options.maxConnections ?? 10 })
+    ({ layer }) => layer({ url, maxConnections: options.maxConnections ?? 10, prepare: options.prepare ?? true })
   )
   return engineOn(database, settings)
 }
@@ -606,6 +610,6 @@ const unusable = (cause: unknown): DurableError =>
   new DurableError({
     reason: "engine",
     key: "",
-    problem: `the database cannot be used: ${messageOf(cause)}`,
+    problem: `the database cannot be used: ${databaseProblem(cause)}`,
     remedy: "Check where it is, and that this process may use it"
   })

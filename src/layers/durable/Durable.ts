@@ -2,6 +2,7 @@
  * Durable runs: agents and workflows that go on after their process, or their machine, is gone. A run is kept under a key;
  * the outcome of each of its steps is kept before anything sees it, so that another process goes on from there.
  */
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Cron from "effect/Cron"
 import * as Duration from "effect/Duration"
@@ -386,12 +387,26 @@ export interface ScheduleOptions<in out I> {
   readonly input: I | ((at: number) => I)
   /** The time zone of a cron expression, such as `"Europe/Berlin"`. Default: UTC. */
   readonly timeZone?: string | undefined
+  /**
+   * How old a time may be that passed while no process had the schedule, so that its run is started late. Older ones are left out.
+   * Default: 1 hour.
+   */
+  readonly catchUp?: Duration.Input | undefined
+  /** Names the schedule, for two of one runner that have the same expression. Default: the name of the runner and the expression. */
+  readonly name?: string | undefined
 }
 
 /**
  * Starts runs at the times of a cron expression: each time once, in whichever of the processes that have this Layer. The key
  * of such a run is that of its input, with `@` and the planned time. It executes runs as {@link worker} does, and needs the
- * same. Throws `InvalidDefinition` for an expression that is not valid.
+ * same.
+ *
+ * A schedule begins when a process first has it. How far it has come is kept: times that pass while no process has it are made up
+ * for, in their order, when one comes back, unless they are older than `catchUp`. The clock of the process counts: where it jumps, a
+ * time comes early or late, and still once. A time whose run cannot be started, such as one whose key was used for another input, is
+ * logged as an error and left out.
+ *
+ * Throws `InvalidDefinition` for an expression that is not valid; a process that has two schedules of one name dies of it.
  *
  * @example
  * import { Layer } from "effect"
@@ -408,33 +423,64 @@ export const schedule = <I, A, E, R>(
   options: ScheduleOptions<NoInfer<I>>
 ): Layer.Layer<never, never, R | Engine> => {
   const { durable } = self
+  assertOptions(`the schedule of "${durable.name}"`, options, scheduleOptions)
+  assertText(`the schedule of "${durable.name}"`, "name", options.name)
   const cron = cronOf(durable.name, options)
+  const catchUp = durationOf(`the schedule of "${durable.name}"`, "catchUp", options.catchUp ?? "1 hour")
+  const name = options.name ?? `${durable.name}/${textOf(options)}`
   const start = (at: number) =>
     Effect.gen(function* () {
       const engine = yield* Engine
-      const input: unknown =
-        typeof options.input === "function" ? (options.input as (at: number) => I)(at) : options.input
+      const { input: given } = options
+      const input: unknown = yield* Effect.sync(() =>
+        typeof given === "function" ? (given as (at: number) => I)(at) : given
+      )
       const key = `${yield* durable.keyOf(input)}@${new Date(at).toISOString()}`
-      yield* engine.submit(durable, key, yield* durable.encodeInput(key, input))
-    })
+      const json = yield* durable.encodeInput(key, input)
+      yield* Effect.retry(
+        Effect.tapError(engine.submit(durable, key, json), (error) => Effect.logWarning(error.message)),
+        { while: (error) => error.reason === "engine", schedule: Schedule.spaced("1 second") }
+      )
+    }).pipe(
+      // One time that cannot be started must not hold up those after it.
+      Effect.catchCause((cause) =>
+        Cause.hasInterrupts(cause)
+          ? Effect.interrupt
+          : Effect.logError(`the run of "${durable.name}" for ${new Date(at).toISOString()} was not started`, cause)
+      )
+    )
   const scheduling = Effect.gen(function* () {
     const engine = yield* Engine
     const context = yield* Effect.context<Engine>()
-    const name = `${durable.name}/${String(options.cron)}`
-    yield* insisting(engine.schedule(name, cron, (at) => Effect.provideContext(insisting(start(at)), context)))
+    const run = (at: number) => Effect.provideContext(start(at), context)
+    yield* insisting(engine.schedule(durable, { name, cron, catchUp: Duration.toMillis(catchUp), run }))
   })
   return Layer.merge(worker(self), Layer.effectDiscard(scheduling)) as Layer.Layer<never, never, R | Engine>
 }
 
+const scheduleOptions: ReadonlySet<string> = new Set(["catchUp", "cron", "input", "name", "timeZone"])
+
+/** The times of a schedule as a text. */
+const textOf = ({ cron, timeZone }: Pick<ScheduleOptions<never>, "cron" | "timeZone">): string =>
+  typeof cron !== "string" ? JSON.stringify(cron) : timeZone === undefined ? cron : `${cron} ${timeZone}`
+
 const cronOf = (name: string, { cron, timeZone }: Pick<ScheduleOptions<never>, "cron" | "timeZone">): Cron.Cron => {
-  if (typeof cron !== "string") return cron
-  const parsed = Cron.parse(cron, timeZone ?? "UTC")
-  if (Result.isSuccess(parsed)) return parsed.success
-  throw new InvalidDefinition({
-    subject: `the schedule of "${name}"`,
-    problem: `"${cron}" is not a cron expression: ${messageOf(parsed.failure)}`,
-    remedy: 'Write one of five fields, such as "0 6 * * *"'
-  })
+  const invalid = (problem: string) =>
+    new InvalidDefinition({
+      subject: `the schedule of "${name}"`,
+      problem,
+      remedy: 'Write one of five fields, such as "0 6 * * *"'
+    })
+  const parsed = typeof cron === "string" ? Cron.parse(cron, timeZone ?? "UTC") : Result.succeed(cron)
+  if (Result.isFailure(parsed)) {
+    throw invalid(`${JSON.stringify(cron)} is not a cron expression: ${messageOf(parsed.failure)}`)
+  }
+  try {
+    Cron.next(parsed.success, 0)
+  } catch {
+    throw invalid(`${typeof cron === "string" ? JSON.stringify(cron) : "its cron"} names a time that never comes`)
+  }
+  return parsed.success
 }
 
 /** Tries again until it succeeds, and says why it does not. */
@@ -583,8 +629,7 @@ export const layerSqlite = (
  * The engine for many machines: runs are kept in PostgreSQL 14 or later, which is all that the processes share. It needs
  * the package `@effect/sql-pg`. Fails with `DurableError` when the database cannot be reached, and under `Effect.runSync`.
  *
- * - `maxConnections`: of this process. Each definition that it executes holds one, and so does the engine itself. Default:
- *   10.
+ * - `maxConnections`: of this process, at most. Default: 10.
  * - `prepare`: whether connections keep prepared statements. Default: `true`. Set `false` behind a pooler in transaction mode, such as
  *   PgBouncer, which gives each statement another session; nothing else of the engine needs one.
  */

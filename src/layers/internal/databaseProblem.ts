@@ -17,9 +17,16 @@ const hints: ReadonlyArray<readonly [said: RegExp, hint: string]> = [
   [/database is locked/, "another process has held its lock for longer than busyTimeout"]
 ]
 
+/** The error of `effect/sql` that an error of the cluster was made of. */
+const innermost = (error: unknown, depth = 0): unknown =>
+  !isSqlError(error) && depth < 4 && Predicate.hasProperty(error, "cause") && error.cause !== undefined
+    ? innermost(error.cause, depth + 1)
+    : error
+
 /** The driver's own words, which say more than those of the client around it, and what we know of them. */
 export const databaseProblem = (error: unknown): string => {
-  const { message, reason } = isSqlError(error) ? error : { message: messageOf(error), reason: undefined }
+  const inner = innermost(error)
+  const { message, reason } = isSqlError(inner) ? inner : { message: messageOf(inner), reason: undefined }
   const said = reason?.cause === undefined ? "" : messageOf(reason.cause)
   const whole = said === "" || message.includes(said) ? message : `${message}: ${said}`
   const hint = hints.find(([pattern]) => pattern.test(whole))?.[1]

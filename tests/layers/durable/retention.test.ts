@@ -1,4 +1,4 @@
-/** Schedules, retention, retries, answers by the program itself, and what the command line says of runs. */
+/** Retention, retries, answers by the program itself, and what the command line says of runs. */
 import { statSync } from "node:fs"
 import { DatabaseSync } from "node:sqlite"
 import { expect, it } from "@effect/vitest"
@@ -20,27 +20,6 @@ const waits = Runner.make("waits", {
 const waiting = Durable.make(waits, { name: "waiting", version: "1", key: (text) => text })
 const suspended = (self: Durable.Named, key: string) =>
   eventually(Effect.map(Durable.status(self, key), (status) => status === "suspended"))
-
-it.live("a schedule starts a run at each of its times, once among all who have it", () =>
-  Effect.gen(function* () {
-    const file = yield* temporaryFile
-    const every = Durable.schedule(echoes, { cron: "* * * * * *", input: (at) => `at ${at}` })
-    const nodes = Layer.mergeAll(
-      every.pipe(Layer.provide(Layer.fresh(engine(file)))),
-      every.pipe(Layer.provide(Layer.fresh(engine(file))))
-    )
-    const found = yield* Effect.gen(function* () {
-      yield* eventually(Effect.map(Durable.list({ state: "completed" }), (runs) => runs.length >= 2))
-      return yield* Durable.list({ name: "echoes" })
-    }).pipe(Effect.provide(nodes), Effect.provide(engine(file)))
-    expect(new Set(found.map(({ key }) => key)).size).toBe(found.length)
-    for (const { input, key } of found) {
-      const at = Number(String(input).slice(3))
-      expect(at % 1000).toBe(0)
-      expect(key).toBe(`at ${at}@${new Date(at).toISOString()}`)
-    }
-  })
-)
 
 /** What is kept of runs, by the engine too. */
 const rowsIn = (file: string): number => {

@@ -2,8 +2,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { Prompt } from "effect/ai"
+import { SqlClient } from "effect/sql"
 import * as path from "node:path"
-import { Agent, Session, SessionStore, Sqlite, SyncEdge, TestModel } from "troupe"
+import { Agent, Session, SessionStore, Sqlite, SyncEdge, Telemetry, TestModel } from "troupe"
 import { sessionLaws } from "../../support/sessionLaws.ts"
 import { storedSessions } from "../../support/storedSessions.ts"
 import { temporaryFolder } from "../../support/temporaryFolder.ts"
@@ -38,6 +39,23 @@ describe("in memory", () => {
   )
 })
 describe("in a SQLite file", () => {
+  it.live("a database that may not be written is an error that says so, and what is there is read", () =>
+    Effect.gen(function* () {
+      const sql = yield* SqlClient.SqlClient
+      const chat = Session.of(Agent.make("clerk", {}), "readonly")
+      yield* chat.run("one")
+      yield* sql.unsafe("PRAGMA query_only = 1")
+      assert.match((yield* Effect.flip(chat.run("two"))).message, /readonly database.*may not write it/)
+      assert.strictEqual((yield* SessionStore.history("readonly")).content.length, 2)
+    }).pipe(
+      Effect.provideService(Telemetry.LogFailures, false),
+      Effect.provide([
+        SessionStore.layerSql.pipe(Layer.provideMerge(database("readonly.db"))),
+        TestModel.layer(() => "Yes.", { unused: "ignore" })
+      ])
+    )
+  )
+
   sessionLaws(connect(), connect)
   storedSessions(database("stored.db"))
 })

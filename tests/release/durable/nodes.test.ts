@@ -10,15 +10,16 @@ import * as Runner from "troupe/Runner"
 import * as SessionStore from "troupe/SessionStore"
 import * as Step from "troupe/Step"
 import { eventually, temporaryFile } from "../../support/durable.ts"
+import { durableSchedules } from "../../support/durableSchedules.ts"
 import { oneNodeAtATime } from "../../support/durableSessions.ts"
-import { durableStores } from "../../support/durableStores.ts"
+import { durableVersions } from "../../support/durableVersions.ts"
 import { postgres } from "../../support/postgres.ts"
 import { bundled } from "./fleet.ts"
 import { flowsOf, names } from "./flows.ts"
 import { counts } from "./tree.ts"
 
 const server = postgres()
-const engineOf = (name: string, options: Durable.EngineOptions = {}) =>
+const engineOf = (name: string, options: Partial<Parameters<typeof Durable.layerPostgres>[0]> = {}) =>
   Layer.fresh(
     Layer.unwrap(
       Effect.map(
@@ -111,7 +112,23 @@ it.live("a session on PostgreSQL is never run by two nodes", () =>
   )
 )
 
-durableStores(server.database("shared"), engineOf("shared"))
+durableVersions(server.database("shared"), engineOf("shared"))
+durableSchedules(server.database("schedules"), () => engineOf("schedules"))
+
+it.live("a process executes more definitions than it has connections", () =>
+  Effect.gen(function* () {
+    const definitions = ["a", "b", "c", "d", "e"].map((name) =>
+      Durable.make(Runner.make(name, { run: (text: string) => Effect.succeed(text) }), {
+        name,
+        version: "1",
+        key: (text) => text
+      })
+    )
+    yield* Layer.build(Durable.worker(...definitions))
+    const outputs = yield* Effect.forEach(definitions, (definition) => definition.run("x"), { concurrency: 5 })
+    expect(outputs).toEqual(["x", "x", "x", "x", "x"])
+  }).pipe(Effect.provide(engineOf("connections", { maxConnections: 2 })), Effect.scoped)
+)
 
 it.live("what was decided stays decided, and what was done stays done, when the machine is lost", () =>
   Effect.gen(function* () {

@@ -1,6 +1,8 @@
 /** The stores on PostgreSQL keep the laws that they keep in memory and on SQLite. */
-import { describe, it } from "@effect/vitest"
-import { Effect, Layer } from "effect"
+import { assert, describe, it } from "@effect/vitest"
+import { PgClient } from "@effect/sql-pg"
+import { Effect, Layer, Redacted } from "effect"
+import { SqlClient } from "effect/sql"
 import * as Durable from "troupe/Durable"
 import * as MemoryStore from "troupe/MemoryStore"
 import * as SessionStore from "troupe/SessionStore"
@@ -22,6 +24,30 @@ describe("sessions", () => {
   it.live("an attachment that is larger than a row that the client takes comes back byte for byte", () =>
     Effect.provide(keepsFile(17_000_003), connect())
   )
+})
+
+describe("what the database refuses", () => {
+  // One connection, so that what is set in its session counts for the store.
+  const single = Layer.unwrap(
+    Effect.map(Effect.promise(() => urlOf("refusing")), (url) =>
+      PgClient.layer({ url: Redacted.make(url), maxConnections: 1 })
+    )
+  )
+  for (const [what, before, words] of [
+    ["prepared statements that are lost, as behind a pooler", "DEALLOCATE ALL", /pooler in transaction mode.*prepare: false/],
+    ["a database that may not be written", "SET default_transaction_read_only = on", /read-only.*may not write it.*may be written/]
+  ] as const) {
+    it.live(`${what}: the error says what helps`, () =>
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const removed = SessionStore.remove("a")
+        yield* removed
+        yield* sql.unsafe(before)
+        const error = yield* Effect.flip(removed)
+        assert.match(error.message, words)
+      }).pipe(Effect.provide(SessionStore.layerSql.pipe(Layer.provideMerge(single)), { local: true }))
+    )
+  }
 })
 
 describe("traces", () => {

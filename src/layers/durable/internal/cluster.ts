@@ -2,7 +2,6 @@
  * The part of the engine that is Effect's: `effect/workflow` on `effect/cluster`, with its messages and its leases in SQL.
  * Processes speak to each other through the database alone, so a node needs no address and no open port.
  */
-import * as ClusterCron from "effect/cluster/ClusterCron"
 import * as ClusterSchema from "effect/cluster/ClusterSchema"
 import * as ClusterWorkflowEngine from "effect/cluster/ClusterWorkflowEngine"
 import * as EntityAddress from "effect/cluster/EntityAddress"
@@ -18,9 +17,7 @@ import * as ShardingConfig from "effect/cluster/ShardingConfig"
 import * as SqlMessageStorage from "effect/cluster/SqlMessageStorage"
 import * as SqlRunnerStorage from "effect/cluster/SqlRunnerStorage"
 import * as Context from "effect/Context"
-import type * as Cron from "effect/Cron"
 import * as Digest from "effect/crypto/Digest"
-import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -30,6 +27,9 @@ import * as References from "effect/References"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as SqlClient from "effect/sql/SqlClient"
+import type { Connection } from "effect/sql/SqlConnection"
+import type { SqlError } from "effect/sql/SqlError"
+import * as Stream from "effect/Stream"
 import * as DurableDeferred from "effect/workflow/DurableDeferred"
 import * as Workflow from "effect/workflow/Workflow"
 import * as WorkflowEngine from "effect/workflow/WorkflowEngine"
@@ -67,6 +67,26 @@ const digest = (algorithm: Digest.Algorithm, data: Uint8Array): Effect.Effect<Ui
     ? Effect.sync(() => algorithm.implementation!(data))
     : Effect.promise(async () => new Uint8Array(await crypto.subtle.digest(algorithm.name, new Uint8Array(data))))
 
+/**
+ * The client without connections that are kept for one use. A node keeps one for its leases, as those can be locks of a session; ours are
+ * rows. So a process can execute more definitions than it has connections.
+ */
+const unreserved = (sql: SqlClient.SqlClient): SqlClient.SqlClient => {
+  const each = <A, E>(use: (connection: Connection) => Effect.Effect<A, E>): Effect.Effect<A, E | SqlError> =>
+    Effect.scoped(Effect.flatMap(sql.reserve, use))
+  const connection: Connection = {
+    execute: (text, params, transform) => each((one) => one.execute(text, params, transform)),
+    executeRaw: (text, params) => each((one) => one.executeRaw(text, params)),
+    executeStream: (text, params, transform) =>
+      Stream.unwrap(Effect.map(sql.reserve, (one) => one.executeStream(text, params, transform))),
+    executeUnprepared: (text, params, transform) => each((one) => one.executeUnprepared(text, params, transform)),
+    executeValues: (text, params) => each((one) => one.executeValues(text, params)),
+    executeValuesUnprepared: (text, params) => each((one) => one.executeValuesUnprepared(text, params))
+  }
+  const statement = (...args: Parameters<typeof sql>) => sql(...args)
+  return Object.assign(statement, sql, { reserve: Effect.succeed(connection) }) as SqlClient.SqlClient
+}
+
 /** Builds a node for the definitions of `groups`, or, without an address, what a client needs. */
 export const build = (
   sql: SqlClient.SqlClient,
@@ -98,7 +118,7 @@ export const build = (
     Layer.provideMerge(SqlRunnerStorage.layerWith({ prefix })),
     Layer.provide(RunnerHealth.layerNoop),
     Layer.provide(config),
-    Layer.provide(Layer.mergeAll(Layer.succeed(SqlClient.SqlClient)(sql), webDigest)),
+    Layer.provide(Layer.mergeAll(Layer.succeed(SqlClient.SqlClient)(unreserved(sql)), webDigest)),
     // Nodes come and go, and the engine warns of each.
     Layer.provide(Layer.succeed(References.MinimumLogLevel)("Error"))
   )
@@ -202,23 +222,6 @@ export const forget = (node: Node, fingerprint: string, executionId: string): Ef
   const entityType = EntityType.make(`Workflow/${workflowOf(fingerprint)._tag}`)
   return node.messages.clearAddress(EntityAddress.make({ entityType, entityId, shardId }))
 }
-
-/** Calls `run` at the times of `cron`, in one of the nodes that do so under this name, for as long as the scope is open. */
-export const repeat = (
-  node: Node,
-  options: {
-    readonly name: string
-    readonly group: string
-    readonly cron: Cron.Cron
-    readonly run: (at: number) => Effect.Effect<void>
-  }
-): Effect.Effect<void, never, Scope.Scope> =>
-  ClusterCron.make({
-    name: options.name,
-    cron: options.cron,
-    shardGroup: options.group,
-    execute: Effect.flatMap(ClusterCron.CurrentScheduledTime, (at) => options.run(DateTime.toEpochMillis(at)))
-  }).pipe(Layer.provide(Layer.succeed(Sharding.Sharding)(node.sharding)), Layer.build, Effect.asVoid)
 
 /** Interrupts the execution of a run in the process that has it. */
 export const interrupt = (node: Node, fingerprint: string, executionId: string): Effect.Effect<void> =>

@@ -101,6 +101,16 @@ export interface Query {
   readonly limit?: number | undefined
 }
 
+/** Runs that begin at planned times. */
+export interface Planned {
+  readonly name: string
+  readonly cron: Cron.Cron
+  /** How old a time may be, in milliseconds, that passed while no process was there, so that its run is begun late. */
+  readonly catchUp: number
+  /** Begins the run of a planned time. Called again for one of which it is not known whether it was. */
+  readonly run: (at: number) => Effect.Effect<void>
+}
+
 /** Names a run. */
 export interface Ref {
   readonly name: string
@@ -113,12 +123,8 @@ export interface Service {
   readonly submit: (kind: Kind, key: string, input: Schema.Json) => Effect.Effect<string, DurableError>
   /** Executes runs of this definition in this process for as long as the scope is open. */
   readonly host: (kind: Kind, execute: Execute, onUnknown: OnUnknown) => Effect.Effect<void, DurableError, Scope.Scope>
-  /** Calls `run` at the times of `cron`, in one process of those that do so under this name. */
-  readonly schedule: (
-    name: string,
-    cron: Cron.Cron,
-    run: (at: number) => Effect.Effect<void>
-  ) => Effect.Effect<void, DurableError, Scope.Scope>
+  /** Begins runs of this definition at planned times, in one process of those that host it and do so under this name. */
+  readonly schedule: (kind: Kind, planned: Planned) => Effect.Effect<void, DurableError, Scope.Scope>
   readonly find: (run: Ref) => Effect.Effect<Kept | undefined, DurableError>
   /** Finds a run by its id. */
   readonly byId: (id: string) => Effect.Effect<Kept | undefined, DurableError>

@@ -1,5 +1,4 @@
 /** The nodes of this process: one for each definition that it executes, for as long as somebody here wants it executed. */
-import type * as Cron from "effect/Cron"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -7,12 +6,13 @@ import * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import type * as SqlClient from "effect/sql/SqlClient"
 import { Changes } from "../../../internal/changes.ts"
-import { hash } from "../../../internal/fingerprint.ts"
+import { type DurableError, InvalidDefinition } from "../../../RunError.ts"
 import * as Cluster from "./cluster.ts"
-import type { Execute, Kind, OnUnknown } from "./engine.ts"
+import type { Execute, Kind, OnUnknown, Planned } from "./engine.ts"
 import type { Program } from "./execution.ts"
 import type { Nudges } from "./nudges.ts"
 import { nodeName, processName, removeGone } from "./processes.ts"
+import { serve } from "./schedules.ts"
 import type { Settings } from "./sqlEngine.ts"
 import type * as Tables from "./tables.ts"
 import { upkeep } from "./upkeep.ts"
@@ -44,6 +44,7 @@ const idleMillis = 2000
 export const hosting = (sql: SqlClient.SqlClient, settings: Settings, tables: Tables.Tables, nudge: Nudges["nudge"]) =>
   Effect.map(Effect.scope, (scope) => {
     const lock = Semaphore.makeUnsafe(1)
+    const names = new Set<string>()
     const process: Process = { sql, settings, tables, nudge, scope, lock, hosted: new Map() }
     return {
       /** Executes runs of a definition for as long as the scope is open. */
@@ -53,15 +54,31 @@ export const hosting = (sql: SqlClient.SqlClient, settings: Settings, tables: Ta
             release(process, fingerprint, made, program)
           )
         ),
-      schedule: (name: string, cron: Cron.Cron, run: (at: number) => Effect.Effect<void>) =>
-        Effect.gen(function* () {
-          const group = `c${hash(name).slice(0, 20)}`
-          const node = yield* Cluster.build(sql, settings, { address: nodeName(), groups: [group] })
-          yield* Cluster.repeat(node, { name, group, cron, run })
-        }),
+      /** Serves a schedule of a definition that this process executes, for as long as the scope is open. */
+      schedule: ({ fingerprint }: Kind, planned: Planned): Effect.Effect<void, DurableError, Scope.Scope> => {
+        const isHeld = Effect.sync(() => {
+          const node = process.hosted.get(fingerprint)?.node
+          return node !== undefined && Cluster.isHeld(node, fingerprint, planned.name)
+        })
+        const named = Effect.acquireRelease(
+          Effect.suspend(() => (names.has(planned.name) ? twice(planned.name) : Effect.sync(() => names.add(planned.name)))),
+          () => Effect.sync(() => names.delete(planned.name))
+        )
+        return Effect.andThen(named, Effect.asVoid(Effect.forkScoped(serve({ ...planned, tables, isHeld }))))
+      },
       nodeOf: (fingerprint: string) => process.hosted.get(fingerprint)?.node
     }
   })
+
+/** Only one of them would be served. It is a mistake of the program, which trying again does not help. */
+const twice = (name: string): Effect.Effect<never> =>
+  Effect.die(
+    new InvalidDefinition({
+      subject: `the schedule "${name}"`,
+      problem: "this process has it already, and one of them would begin no runs",
+      remedy: "Give one of them another name with the option name of Durable.schedule"
+    })
+  )
 
 /** Makes the node of a definition. */
 const open = (process: Process, fingerprint: string): Effect.Effect<Hosted, unknown> =>

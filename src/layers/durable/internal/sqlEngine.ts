@@ -48,6 +48,8 @@ export const make = (sql: SqlClient.SqlClient, settings: Settings): Effect.Effec
     return { ...running(access), ...finding(access), ...following(access), ...deciding(access), ...mailing(access) }
   }).pipe(
     Effect.mapError((cause) => (cause instanceof DurableError ? cause : unreachable("", cause))),
+    // The cluster dies of what its storage fails with.
+    Effect.catchDefect((cause) => Effect.fail(unreachable("", cause))),
     // The clock of a test does not move the leases of other processes.
     Effect.provideService(Clock.Clock, Clock.Clock.defaultValue())
   )

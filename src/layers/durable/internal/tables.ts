@@ -9,6 +9,7 @@ import * as Events from "./tables/events.ts"
 import type { Answer, KeptStep } from "./engine.ts"
 import { type Claim, databaseOf, runOf, type RunRow } from "./tables/rows.ts"
 import * as Runs from "./tables/runs.ts"
+import { scheduling } from "./tables/schedules.ts"
 import * as Signals from "./tables/signals.ts"
 import * as Steps from "./tables/steps.ts"
 
@@ -34,6 +35,7 @@ export const make = (sql: SqlClient.SqlClient) => {
     ...Signals.sending(database),
     ...Signals.taking(database, steps),
     ...waking,
+    ...scheduling(database),
 
     /** Answers a question, and has the run woken, also where the process that answered ends before it could wake it. */
     answerAndWake: (

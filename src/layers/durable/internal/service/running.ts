@@ -17,9 +17,14 @@ export const running = (
   return {
     submit: (kind, key, input) => submit(access, { ...kind, key }, input),
     host: (kind, execute, onUnknown) =>
-      live(Effect.mapError(hosts.add(kind, execute, onUnknown), (cause) => unreachable("", cause))),
-    schedule: (name, cron, run) =>
-      live(Effect.mapError(hosts.schedule(name, cron, run), (cause) => unreachable("", cause))),
+      live(
+        hosts.add(kind, execute, onUnknown).pipe(
+          Effect.mapError((cause) => unreachable("", cause)),
+          // The cluster dies of what its storage fails with.
+          Effect.catchDefect((cause) => Effect.fail(unreachable("", cause)))
+        )
+      ),
+    schedule: (kind, planned) => live(hosts.schedule(kind, planned)),
     interrupt: (ref) =>
       Effect.gen(function* () {
         const run = yield* known(ref)

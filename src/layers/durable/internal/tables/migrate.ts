@@ -26,7 +26,8 @@ const migrations: Migrations = [
     sql`CREATE INDEX IF NOT EXISTS troupe_wakes_due ON troupe_wakes (fingerprint, due_at)`,
     sql`CREATE TABLE IF NOT EXISTS troupe_events (
       run_id TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, events TEXT NOT NULL,
-      PRIMARY KEY (run_id, first))`
+      PRIMARY KEY (run_id, first))`,
+    sql`CREATE TABLE IF NOT EXISTS troupe_schedules (name TEXT PRIMARY KEY, last BIGINT NOT NULL)`
   ]
 ]
 

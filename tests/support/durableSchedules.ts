@@ -48,7 +48,8 @@ export const durableSchedules = (
   const away = (self: Echoes, ms: number) =>
     Effect.gen(function* () {
       const sql = Context.get(yield* Layer.build(database), SqlClient.SqlClient)
-      const [row] = yield* sql`UPDATE troupe_schedules SET last = last - ${ms} WHERE name = ${`${self.name}/${everySecond}`}
+      const [row] =
+        yield* sql`UPDATE troupe_schedules SET last = last - ${ms} WHERE name = ${`${self.name}/${everySecond}`}
         RETURNING last`
       expect(row).toBeDefined()
     })
@@ -82,7 +83,9 @@ export const durableSchedules = (
       )
       const end = yield* process(schedules)
       const begun = (n: number) =>
-        eventually(Effect.map(Effect.all([timesOf(all), timesOf(few)]), (both) => both.every(({ length }) => length >= n)))
+        eventually(
+          Effect.map(Effect.all([timesOf(all), timesOf(few)]), (both) => both.every(({ length }) => length >= n))
+        )
       yield* begun(1)
       yield* end
       yield* away(all, 20_000)
@@ -108,7 +111,9 @@ export const durableSchedules = (
       const both = (name: string | undefined) =>
         Layer.mergeAll(Durable.schedule(self, one), Durable.schedule(self, { ...one, input: "two", name }))
       const exit = yield* Effect.exit(process(both(undefined)))
-      expect(Exit.isFailure(exit) ? Cause.pretty(exit.cause) : "").toMatch(/echoes \d+\/.*Give one of them another name/)
+      expect(Exit.isFailure(exit) ? Cause.pretty(exit.cause) : "").toMatch(
+        /echoes \d+\/.*Give one of them another name/
+      )
       yield* process(both("the second"))
       const keys = Effect.map(Durable.list({ name: self.name }), (runs) => runs.map(({ input }) => input))
       yield* eventually(Effect.map(keys, (inputs) => inputs.includes("one") && inputs.includes("two")))

@@ -147,7 +147,10 @@ export const memoryLaws = (store: Store): void => {
       for (const bad of ["a\0b", "half \uD800", long]) {
         for (const refused of [
           Memory.put({ namespace, key: bad, text: "x" }),
-          Memory.put([{ namespace, key: "fine", text: "x" }, { namespace: bad, key: "k", text: "x" }]),
+          Memory.put([
+            { namespace, key: "fine", text: "x" },
+            { namespace: bad, key: "k", text: "x" }
+          ]),
           Memory.get(bad, { namespace }),
           Memory.search("x", { namespace: bad }),
           Memory.remove(bad, { namespace }),

@@ -628,7 +628,10 @@ export const keepsFile = (length: number) =>
     const bytes = Uint8Array.from({ length }, (_, i) => (i * 31) % 251)
     const content = [Prompt.filePart({ mediaType: "video/mp4", data: bytes })]
     const store = yield* SessionStore.SessionStore
-    yield* store.append(id, { expectedSeq: 0, records: [{ ...recordOf(1), messages: Prompt.fromMessages([Prompt.userMessage({ content })]) }] })
+    yield* store.append(id, {
+      expectedSeq: 0,
+      records: [{ ...recordOf(1), messages: Prompt.fromMessages([Prompt.userMessage({ content })]) }]
+    })
     const [first] = (yield* SessionStore.history(id)).content
     const [file] = (first as Prompt.UserMessage).content
     assert.isTrue(file?.type === "file" && Buffer.compare(Buffer.from(file.data as Uint8Array), bytes) === 0)
@@ -640,7 +643,14 @@ const foreignLaws = (law: Law): void => {
   law("any text is kept in a conversation, or as near to it as JSON is", () =>
     Effect.gen(function* () {
       const id = fresh("texts '\"%_;--\\ 名前 🙂")
-      const texts = ["a\0b", "half \ud800 pair", "🙂👩‍👩‍👧", "'; DROP TABLE x; --", "\u2028\r\n\t\u0007", "x".repeat(300_000)]
+      const texts = [
+        "a\0b",
+        "half \ud800 pair",
+        "🙂👩‍👩‍👧",
+        "'; DROP TABLE x; --",
+        "\u2028\r\n\t\u0007",
+        "x".repeat(300_000)
+      ]
       for (const text of texts) yield* chatOf(id).run(text)
       assert.deepStrictEqual(textsOf(yield* SessionStore.history(id)), texts)
       assert.deepStrictEqual(

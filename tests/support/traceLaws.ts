@@ -121,16 +121,17 @@ export const traceLaws = (store: Layer.Layer<TraceStore.TraceStore, unknown>): v
           run: (_: string) => Effect.fail(Object.assign(new Error(problem), { _tag: problem }))
         })
       const spent = TestModel.layer(
-        [{ text: "Yes.", usage: { inputTokens: { total: 1.5 }, outputTokens: { total: Number.NaN } } }, { text: "Yes.", usage: { inputTokens: { total: 1e300 } } }],
+        [
+          { text: "Yes.", usage: { inputTokens: { total: 1.5 }, outputTokens: { total: Number.NaN } } },
+          { text: "Yes.", usage: { inputTokens: { total: 1e300 } } }
+        ],
         { unused: "ignore" }
       )
       const after = `after ${Date.now()}`
       yield* recorded(
         Effect.gen(function* () {
           for (const problem of [strange, long]) {
-            yield* Effect.exit(failing(problem).run("x")).pipe(
-              Effect.provideService(ConversationId, problem)
-            )
+            yield* Effect.exit(failing(problem).run("x")).pipe(Effect.provideService(ConversationId, problem))
           }
           yield* Effect.provide(Effect.andThen(Effect.exit(clerk.run("x")), Effect.exit(clerk.run("x"))), spent)
           yield* Agent.make(after, {}).run("x")
@@ -143,8 +144,16 @@ export const traceLaws = (store: Layer.Layer<TraceStore.TraceStore, unknown>): v
       assert.strictEqual((yield* TraceStore.runs({ session: strange })).length, 1)
       assert.strictEqual((yield* TraceStore.runs({ session: long })).length, 1)
       const events = yield* Stream.runCollect(TraceStore.events(first!.runId))
-      assert.deepStrictEqual(events.map(({ _tag }) => _tag), ["RunStarted", "RunFailed"])
-      for (const query of [{ before: strange }, { runner: long }, { since: Number.NaN }, { until: Infinity, limit: -1 }]) {
+      assert.deepStrictEqual(
+        events.map(({ _tag }) => _tag),
+        ["RunStarted", "RunFailed"]
+      )
+      for (const query of [
+        { before: strange },
+        { runner: long },
+        { since: Number.NaN },
+        { until: Infinity, limit: -1 }
+      ]) {
         assert.isArray(yield* TraceStore.runs(query))
       }
       assert.deepStrictEqual(yield* Stream.runCollect(TraceStore.events(strange)), [])

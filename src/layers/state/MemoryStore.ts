@@ -41,7 +41,12 @@ export const layerMemory: Layer.Layer<MemoryStore> = Layer.effect(MemoryStore)(
  */
 export const layerSql: Layer.Layer<MemoryStore, SqlError.SqlError | StoreError, SqlClient.SqlClient> = Layer.effect(
   MemoryStore
-)(Effect.map(Effect.flatMap(SqlClientTag, (sql) => make(sql, undefined)), checkedMemories))
+)(
+  Effect.map(
+    Effect.flatMap(SqlClientTag, (sql) => make(sql, undefined)),
+    checkedMemories
+  )
+)
 
 /**
  * As {@link layerSql}, and finds memories also by their meaning: a vector of each text, made by the `EmbeddingModel`, is kept with

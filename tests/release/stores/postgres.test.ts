@@ -29,13 +29,22 @@ describe("sessions", () => {
 describe("what the database refuses", () => {
   // One connection, so that what is set in its session counts for the store.
   const single = Layer.unwrap(
-    Effect.map(Effect.promise(() => urlOf("refusing")), (url) =>
-      PgClient.layer({ url: Redacted.make(url), maxConnections: 1 })
+    Effect.map(
+      Effect.promise(() => urlOf("refusing")),
+      (url) => PgClient.layer({ url: Redacted.make(url), maxConnections: 1 })
     )
   )
   for (const [what, before, words] of [
-    ["prepared statements that are lost, as behind a pooler", "DEALLOCATE ALL", /pooler in transaction mode.*prepare: false/],
-    ["a database that may not be written", "SET default_transaction_read_only = on", /read-only.*may not write it.*may be written/]
+    [
+      "prepared statements that are lost, as behind a pooler",
+      "DEALLOCATE ALL",
+      /pooler in transaction mode.*prepare: false/
+    ],
+    [
+      "a database that may not be written",
+      "SET default_transaction_read_only = on",
+      /read-only.*may not write it.*may be written/
+    ]
   ] as const) {
     it.live(`${what}: the error says what helps`, () =>
       Effect.gen(function* () {

@@ -61,7 +61,9 @@ export const hosting = (sql: SqlClient.SqlClient, settings: Settings, tables: Ta
           return node !== undefined && Cluster.isHeld(node, fingerprint, planned.name)
         })
         const named = Effect.acquireRelease(
-          Effect.suspend(() => (names.has(planned.name) ? twice(planned.name) : Effect.sync(() => names.add(planned.name)))),
+          Effect.suspend(() =>
+            names.has(planned.name) ? twice(planned.name) : Effect.sync(() => names.add(planned.name))
+          ),
           () => Effect.sync(() => names.delete(planned.name))
         )
         return Effect.andThen(named, Effect.asVoid(Effect.forkScoped(serve({ ...planned, tables, isHeld }))))

@@ -127,7 +127,9 @@ const runs = (
     ...(until === undefined ? [] : [sql`started_at < ${whole(until)}`]),
     ...(before === undefined
       ? []
-      : [sql`(started_at, run_id) < ((SELECT started_at FROM troupe_traces WHERE run_id = ${column(before)}), ${column(before)})`])
+      : [
+          sql`(started_at, run_id) < ((SELECT started_at FROM troupe_traces WHERE run_id = ${column(before)}), ${column(before)})`
+        ])
   ]
   const found = sql<Row>`SELECT * FROM troupe_traces WHERE ${sql.and(conditions)}
     ORDER BY started_at DESC, run_id DESC LIMIT ${limit}`

@@ -2,7 +2,12 @@
 import * as Effect from "effect/Effect"
 import type * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
-import { dialectOf, migrate as bringUpToDate, type Migrations, type NewerTables } from "../../../internal/versionedTables.ts"
+import {
+  dialectOf,
+  migrate as bringUpToDate,
+  type Migrations,
+  type NewerTables
+} from "../../../internal/versionedTables.ts"
 
 const migrations: Migrations = [
   (sql) => [

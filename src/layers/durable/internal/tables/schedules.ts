@@ -10,7 +10,9 @@ export const scheduling = ({ rows, sql }: Database) => ({
     sql`INSERT INTO troupe_schedules (name, last) VALUES (${name}, ${now}) ON CONFLICT (name) DO NOTHING`,
 
   lastOfSchedule: (name: string): Effect.Effect<number, SqlError> =>
-    Effect.map(rows(sql`SELECT last FROM troupe_schedules WHERE name = ${name}`), ([row]) => Number(row?.["last"] ?? 0)),
+    Effect.map(rows(sql`SELECT last FROM troupe_schedules WHERE name = ${name}`), ([row]) =>
+      Number(row?.["last"] ?? 0)
+    ),
 
   keepSchedule: (name: string, at: number) =>
     sql`UPDATE troupe_schedules SET last = ${at} WHERE name = ${name} AND last < ${at}`

@@ -26,7 +26,7 @@ const timesOf = (self: Echoes) =>
 
 /** The times that are missing between the first and the last, and those that are there twice. */
 const gaps = (times: ReadonlyArray<number>) =>
-  times.flatMap((time, i) => (i === 0 || time - times[i - 1]! === 1000 ? [] : [[times[i - 1], time]]))
+  times.slice(1).flatMap((time, i) => (time === (times[i] ?? 0) + 1000 ? [] : [[times[i], time]]))
 
 /** `engine` is another node of one database each time, and `database` a connection to it. */
 export const durableSchedules = (

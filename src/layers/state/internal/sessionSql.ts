@@ -104,8 +104,8 @@ interface Piece {
 /** How much of an attachment is read at once: clients of PostgreSQL limit how long a row may be. */
 const maxPiece = 8_000_000
 
-const records = (database: Database, together: Together): Pick<Service, "read" | "append"> => {
-  const { sql, use } = database
+/** Reads attachments by their hashes, long ones in pieces. */
+const reader = (sql: Client.SqlClient) => {
   const wholeOf = Effect.fnUntraced(function* (
     hash: string,
     first: Uint8Array,
@@ -122,7 +122,7 @@ const records = (database: Database, together: Together): Pick<Service, "read" |
     }
     return whole
   })
-  const blobsOf = Effect.fnUntraced(function* (
+  return Effect.fnUntraced(function* (
     hashes: ReadonlyArray<string>
   ): Effect.fn.Return<ReadonlyMap<string, Uint8Array>, SqlError> {
     const found = new Map<string, Uint8Array>()
@@ -137,6 +137,11 @@ const records = (database: Database, together: Together): Pick<Service, "read" |
     }
     return found
   })
+}
+
+const records = (database: Database, together: Together): Pick<Service, "read" | "append"> => {
+  const { sql, use } = database
+  const blobsOf = reader(sql)
   const read = Effect.fnUntraced(function* (
     id: string,
     from: number

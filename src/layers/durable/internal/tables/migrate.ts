@@ -1,5 +1,5 @@
 /** The tables of durable runs, which every process that opens them brings to the newest version. */
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
 import type * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import {

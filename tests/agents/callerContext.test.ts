@@ -1,8 +1,9 @@
 import { assert, describe } from "@effect/vitest"
-import { Context, Effect, Layer, Schema, Stream, Tracer } from "effect"
+import { Context, Effect, Layer, Schema, Stream } from "effect"
 import { LanguageModel, Tool, Toolkit } from "effect/ai"
 import { Agent, AgentTool, Approvals, RunEvent, TestModel, ToolSource } from "troupe"
 import { it } from "../support/edges.ts"
+import { recording } from "../support/spans.ts"
 
 const Tenant = Context.Reference("test/Tenant", { defaultValue: () => "none" })
 const inRequest = Effect.provideService(Tenant, "request-7")
@@ -116,14 +117,7 @@ describe("an agent that is a service", () => {
 
   it.effect("traces its runs under the span of its caller, not of the building of its layer", () =>
     Effect.gen(function* () {
-      const spans: Array<Tracer.Span> = []
-      const tracer = Tracer.make({
-        span: (options) => {
-          const span = new Tracer.NativeSpan(options)
-          spans.push(span)
-          return span
-        }
-      })
+      const { spans, tracer } = recording()
       class Clerk extends Agent.Service<Clerk>()("test/Clerk", {}) {}
       const context = yield* Layer.build(Clerk.layer).pipe(Effect.withSpan("building"), Effect.withTracer(tracer))
       yield* Clerk.run("go").pipe(Effect.provide(context), Effect.withTracer(tracer))

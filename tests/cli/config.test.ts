@@ -1,11 +1,10 @@
 /** `troupe run agent.yaml`: agents that a file describes. The command runs in this process. */
-import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Option } from "effect"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { vi } from "vitest"
 import { run } from "../../src/cli/run.ts"
+import { troupe } from "../support/commandOutput.ts"
 import { temporaryFolder } from "../support/temporaryFolder.ts"
 
 const folder = temporaryFolder()
@@ -17,25 +16,15 @@ const agent = (name: string, text: string): string => {
 
 /** Asks; gives the exit code, the answer, and the message. */
 const ask = (question: string, more: string | undefined, model?: string) =>
-  Effect.gen(function* () {
-    let stdout = ""
-    const write = vi.spyOn(process.stdout, "write").mockImplementation(((text: string, done?: () => void) => {
-      stdout += text
-      done?.()
-      return true
-    }) as never)
-    const [code, message] = yield* run({
+  troupe(
+    run({
       agent: Option.none(),
       model: Option.fromUndefinedOr(model),
       json: false,
       question: Option.some(question),
       more: Option.fromUndefinedOr(more)
-    }).pipe(
-      Effect.match({ onSuccess: () => [0, ""] as const, onFailure: (error) => [error.code, error.message] as const }),
-      Effect.ensuring(Effect.sync(() => write.mockRestore()))
-    )
-    return { code, stdout, message }
-  }).pipe(Effect.provide(NodeServices.layer))
+    })
+  )
 
 describe("troupe run agent.yaml", () => {
   it.effect("asks the agent of the file, with its model or that of the command", () =>

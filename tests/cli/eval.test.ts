@@ -1,11 +1,10 @@
 /** `troupe eval`: tables, files, exit codes. The command runs in this process. */
-import { NodeServices } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Option } from "effect"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { vi } from "vitest"
 import { type Input, run } from "../../src/cli/eval.ts"
+import * as Command from "../support/commandOutput.ts"
 import { temporaryFolder } from "../support/temporaryFolder.ts"
 
 const root = path.resolve(import.meta.dirname, "../..")
@@ -23,20 +22,7 @@ const none: Omit<Input, "files"> = {
 }
 
 /** Runs the command; gives its exit code, what it wrote to standard output, and its message. */
-const troupe = (input: Partial<Input>) =>
-  Effect.gen(function* () {
-    let stdout = ""
-    const write = vi.spyOn(process.stdout, "write").mockImplementation(((text: string, done?: () => void) => {
-      stdout += text
-      done?.()
-      return true
-    }) as never)
-    const [code, message] = yield* run({ ...none, files: [evals], ...input }).pipe(
-      Effect.match({ onSuccess: () => [0, ""] as const, onFailure: (error) => [error.code, error.message] as const }),
-      Effect.ensuring(Effect.sync(() => write.mockRestore()))
-    )
-    return { code, stdout, message }
-  }).pipe(Effect.provide(NodeServices.layer))
+const troupe = (input: Partial<Input>) => Command.troupe(run({ ...none, files: [evals], ...input }))
 
 describe("troupe eval", () => {
   it.effect("shows tables, writes files, and exits with 1 where a gate does not hold", () =>

@@ -6,6 +6,7 @@ import { createOpenAICompatible } from "@ai-sdk/openai-compatible"
 import { type ChatCompletionRequest, LLMock } from "@copilotkit/aimock"
 import { Effect } from "effect"
 import { AiSdk } from "troupe"
+import { claudeBegins } from "../support/vendorAnswers.ts"
 import { suite } from "./model.ts"
 import { type Request, respond } from "./responder.ts"
 
@@ -95,21 +96,7 @@ const models = {
 
 /** The first words of a streamed answer on each wire. */
 const begun: Readonly<Record<keyof typeof models, ReadonlyArray<object>>> = {
-  Anthropic: [
-    {
-      type: "message_start",
-      message: {
-        id: "m",
-        type: "message",
-        role: "assistant",
-        model: "m",
-        content: [],
-        usage: { input_tokens: 1, output_tokens: 0 }
-      }
-    },
-    { type: "content_block_start", index: 0, content_block: { type: "text", text: "" } },
-    { type: "content_block_delta", index: 0, delta: { type: "text_delta", text: "The " } }
-  ],
+  Anthropic: claudeBegins("The "),
   Google: [{ candidates: [{ content: { role: "model", parts: [{ text: "The " }] } }] }],
   "a compatible server": [{ choices: [{ index: 0, delta: { role: "assistant", content: "The " } }] }]
 }

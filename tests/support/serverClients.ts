@@ -7,20 +7,18 @@ import OpenAI from "openai"
 import { Agent, type AgentServer, AgentTool, Chain, Runner, TestModel } from "troupe"
 import { assert } from "vitest"
 import { handling } from "./agentServer.ts"
+import { till } from "./till.ts"
 
+const { paid, pay } = till()
 /** What {@link payer} has paid. */
-export const paid: Array<number> = []
-const pay = AgentTool.fromFunction("pay", {
-  description: "Pays",
-  parameters: Schema.Struct({ amount: Schema.Finite }),
-  needsApproval: true,
-  execute: ({ amount }) => {
-    paid.push(amount)
-    return "paid"
-  }
-})
+export { paid }
 /** Has a tool that waits for approval. */
 export const payer = Agent.make("payer", { tools: [pay] })
+/** A model that calls the tool of {@link payer}, and answers `text` once it has a result. */
+export const paying = (text: string) =>
+  model(({ prompt }) =>
+    prompt.content.some(({ role }) => role === "tool") ? text : TestModel.toolCall("pay", { amount: 5 })
+  )
 
 const look = AgentTool.fromFunction("look", {
   description: "Looks",
@@ -57,6 +55,19 @@ export const endless = () => {
       }).pipe(Effect.onInterrupt(() => Effect.sync(() => state.ended++)))
   })
   return { runner, state }
+}
+
+/** An agent whose tool `wait` ends by interruption alone, and what became of the call. */
+export const waitingAgent = () => {
+  const call = { isBegun: false, isStopped: false }
+  const endless = Effect.suspend(() => {
+    call.isBegun = true
+    return Effect.onInterrupt(Effect.never, () => Effect.sync(() => void (call.isStopped = true)))
+  })
+  const slow = Agent.make("slow", {
+    tools: [AgentTool.fromFunction("wait", { description: "Waits", execute: () => endless })]
+  })
+  return { slow, call }
 }
 
 /** The handler of a server as a fetch. */

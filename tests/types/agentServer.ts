@@ -3,6 +3,7 @@ import { Context, Effect, Layer, Schema } from "effect"
 import type { LanguageModel } from "effect/ai"
 import type { HttpRouter } from "effect/http"
 import { Agent, AgentServer, Chain, DemoModel, Runner } from "troupe"
+import { type Equal, proven } from "../support/typeEquality.ts"
 
 class Db extends Context.Service<Db, { readonly n: number }>()("Db") {}
 const desk = Agent.make("desk", {})
@@ -12,17 +13,15 @@ const count = Runner.make("count", {
 })
 const Count = Schema.Struct({ n: Schema.Int })
 
-type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
-const yes = <T extends true>(): T => true as T
 type NeedsOf<L> = L extends Layer.Layer<never, infer _E, infer R> ? R : never
 
 const server = AgentServer.serve({ runners: { desk, chain }, port: 3000 })
-yes<Same<NeedsOf<typeof server>, LanguageModel.LanguageModel>>()
+proven<Equal<NeedsOf<typeof server>, LanguageModel.LanguageModel>>()
 const launched: Layer.Layer<never, AgentServer.ServeError, LanguageModel.LanguageModel> = server
 void launched
 
 const both = AgentServer.layer({ runners: { desk, count: { runner: count, input: Count } } })
-yes<Same<NeedsOf<typeof both>, LanguageModel.LanguageModel | Db | HttpRouter.HttpRouter>>()
+proven<Equal<NeedsOf<typeof both>, LanguageModel.LanguageModel | Db | HttpRouter.HttpRouter>>()
 
 // @ts-expect-error -- it does not take a text
 AgentServer.serve({ runners: { count }, port: 3000 })

@@ -2,9 +2,7 @@
 import { Context, type Duration, Effect, type Stream } from "effect"
 import type { LanguageModel, Prompt } from "effect/ai"
 import { Agent, AgentTool, Inbox, type RunError, type RunEvent, Runner, Team } from "troupe"
-
-type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
-const proven = <_Proof extends true>(): void => {}
+import { type Equal, proven } from "../support/typeEquality.ts"
 
 class Store extends Context.Service<Store, { readonly get: Effect.Effect<string> }>()("Store") {}
 const desk = Agent.make("desk", {})

@@ -5,9 +5,8 @@
 import { type Config, Context, Effect, Layer, type Schedule, Schema, Stream } from "effect"
 import { LanguageModel, type Prompt, Tool, Toolkit } from "effect/ai"
 import { Agent, AgentTool, Mcp, OpenAi, Orchestrator, type RunError, RunEvent, Runner, Skills, SyncEdge } from "troupe"
+import { type Equal, proven } from "../support/typeEquality.ts"
 
-type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
-const proven = <_Proof extends true>() => {}
 declare const write: (text: string) => Effect.Effect<void>
 
 // -- an agent

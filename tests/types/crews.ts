@@ -2,9 +2,7 @@
 import { Context, Effect, Schema } from "effect"
 import type { LanguageModel } from "effect/ai"
 import { Agent, AgentTool, Handoffs, Orchestrator, type RunError, Runner } from "troupe"
-
-type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
-const proven = <_Proof extends true>(): void => {}
+import { type Equal, proven } from "../support/typeEquality.ts"
 
 class Store extends Context.Service<Store, { readonly get: Effect.Effect<string> }>()("Store") {}
 class Verdict extends Schema.Class<Verdict>("Verdict")({ score: Schema.Int }) {}

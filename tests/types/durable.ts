@@ -7,9 +7,7 @@ import type * as RunError from "troupe/RunError"
 import type * as RunEvent from "troupe/RunEvent"
 import * as Parallel from "troupe/Parallel"
 import * as Runner from "troupe/Runner"
-
-type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
-declare const proven: <_T extends true>() => void
+import { type Equal, proven } from "../support/typeEquality.ts"
 
 class Refused extends Schema.TaggedError<Refused>()("Refused", { why: Schema.String }) {}
 

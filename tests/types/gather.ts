@@ -2,9 +2,7 @@
 import { Context, Effect, type Exit, type Option, type Result, Schema, type Scope, Stream } from "effect"
 import type { LanguageModel } from "effect/ai"
 import { Agent, Chain, Gather, Parallel, Runner } from "troupe"
-
-type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
-const proven = <_Proof extends true>(): void => {}
+import { type Equal, proven } from "../support/typeEquality.ts"
 
 class NotFound extends Schema.TaggedError<NotFound>()("NotFound", {}) {}
 class Db extends Context.Service<Db, { readonly rows: Stream.Stream<string, NotFound> }>()("test/Db") {}

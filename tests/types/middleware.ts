@@ -2,9 +2,7 @@
 import { Context, Effect, type Layer, Schema } from "effect"
 import type { LanguageModel } from "effect/ai"
 import { Agent, AgentTool, Feature, Middleware, Orchestrator, type RunError, type Runner, TestModel } from "troupe"
-
-type Equals<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
-const check = <_T extends true>(): void => {}
+import { type Equal, proven } from "../support/typeEquality.ts"
 
 class Refused extends Schema.TaggedError<Refused>()("Refused", {}) {}
 class Late extends Schema.TaggedError<Late>()("Late", {}) {}
@@ -35,18 +33,18 @@ const cached = Middleware.make("cached", {
 const cheap = Middleware.make("cheap", { model: (request, next) => next(request).pipe(Effect.provide(CheapModel)) })
 const muted = Middleware.make("muted", { part: (part) => (part.type === "reasoning-delta" ? undefined : part) })
 
-check<Equals<typeof timing, Middleware.Middleware>>()
-check<Equals<typeof audit, Middleware.Middleware>>()
-check<Equals<typeof cached, Middleware.Middleware>>()
-check<Equals<typeof cheap, Middleware.Middleware>>()
-check<Equals<typeof muted, Middleware.Middleware>>()
+proven<Equal<typeof timing, Middleware.Middleware>>()
+proven<Equal<typeof audit, Middleware.Middleware>>()
+proven<Equal<typeof cached, Middleware.Middleware>>()
+proven<Equal<typeof cheap, Middleware.Middleware>>()
+proven<Equal<typeof muted, Middleware.Middleware>>()
 
 export const agent = Agent.make("agent", { middleware: [timing, audit], tools: [] })
-check<Equals<Runner.Error<typeof agent>, Agent.Error>>()
-check<Equals<Runner.Services<typeof agent>, LanguageModel.LanguageModel>>()
+proven<Equal<Runner.Error<typeof agent>, Agent.Error>>()
+proven<Equal<Runner.Services<typeof agent>, LanguageModel.LanguageModel>>()
 export const around = Effect.provide(agent.run("go"), Middleware.layer(cached))
-check<Equals<Effect.Error<typeof around>, Agent.Error>>()
-check<Extract<Agent.Error, RunError.MiddlewareError> extends never ? false : true>()
+proven<Equal<Effect.Error<typeof around>, Agent.Error>>()
+proven<Extract<Agent.Error, RunError.MiddlewareError> extends never ? false : true>()
 
 // Errors and services join the agent's type exactly, those of one branch of a condition too.
 const strict = Middleware.make("strict", {
@@ -57,10 +55,10 @@ const strict = Middleware.make("strict", {
       next(call)
     )
 })
-check<Equals<typeof strict, Middleware.Middleware<Refused | Late, Store>>>()
+proven<Equal<typeof strict, Middleware.Middleware<Refused | Late, Store>>>()
 const guarded = Agent.make("guarded", { middleware: [strict, timing] })
-check<Equals<Runner.Error<typeof guarded>, Agent.Error | Refused | Late>>()
-check<Equals<Runner.Services<typeof guarded>, LanguageModel.LanguageModel | Store>>()
+proven<Equal<Runner.Error<typeof guarded>, Agent.Error | Refused | Late>>()
+proven<Equal<Runner.Services<typeof guarded>, LanguageModel.LanguageModel | Store>>()
 
 // Written in place, the same.
 const inPlace = Agent.make("inPlace", {
@@ -68,7 +66,7 @@ const inPlace = Agent.make("inPlace", {
     Middleware.make("strict", { model: (request, next) => (hit(request) ? Effect.fail(new Late()) : next(request)) })
   ]
 })
-check<Equals<Runner.Error<typeof inPlace>, Agent.Error | Late>>()
+proven<Equal<Runner.Error<typeof inPlace>, Agent.Error | Late>>()
 
 // What a middleware catches is gone, and the errors of an agent that it runs are not added.
 const calm = Middleware.make("calm", {
@@ -79,9 +77,9 @@ const calm = Middleware.make("calm", {
       Effect.catchTag("ModelError", () => Effect.succeed(Middleware.turn("Sorry.")))
     )
 })
-check<Equals<Middleware.Error<typeof calm>, never>>()
+proven<Equal<Middleware.Error<typeof calm>, never>>()
 const judged = Middleware.hooks("judged", { afterModel: (turn) => Effect.asVoid(judge.run(turn.text)) })
-check<Equals<typeof judged, Middleware.Middleware<never, LanguageModel.LanguageModel>>>()
+proven<Equal<typeof judged, Middleware.Middleware<never, LanguageModel.LanguageModel>>>()
 
 // Hooks: values, promises and Effects, alone and mixed.
 const mixed = Middleware.hooks("mixed", {
@@ -91,7 +89,7 @@ const mixed = Middleware.hooks("mixed", {
   afterModel: (turn) => Effect.succeed({ ...turn, text: "" }),
   afterTool: () => Middleware.outcome({ n: [1, null] })
 })
-check<Equals<typeof mixed, Middleware.Middleware<Refused>>>()
+proven<Equal<typeof mixed, Middleware.Middleware<Refused>>>()
 // @ts-expect-error a hook gives what it was given
 Middleware.hooks("wrong", { beforeTool: () => ({ tool: "x" }) })
 // @ts-expect-error a model call gives a turn
@@ -101,28 +99,28 @@ Middleware.make("wrong", { onTool: () => Effect.succeed(Middleware.outcome(1)) }
 
 // A Layer takes the services, and adds no error to those that the agent has.
 const given = Middleware.layer(strict, timing)
-check<Equals<typeof given, Layer.Layer<never, never, Store>>>()
+proven<Equal<typeof given, Layer.Layer<never, never, Store>>>()
 
 // Features.
 const tool = AgentTool.fromFunction("tool", { description: "Does something", execute: () => "done" })
 const feature = Feature.make("feature", { tools: [tool], middleware: [strict] })
-check<Equals<typeof feature, Feature.Feature<Refused | Late, Store>>>()
+proven<Equal<typeof feature, Feature.Feature<Refused | Late, Store>>>()
 const using = Agent.make("using", { use: [feature] })
-check<Equals<Runner.Error<typeof using>, Agent.Error | Refused | Late>>()
-check<Equals<Runner.Services<typeof using>, LanguageModel.LanguageModel | Store>>()
+proven<Equal<Runner.Error<typeof using>, Agent.Error | Refused | Late>>()
+proven<Equal<Runner.Services<typeof using>, LanguageModel.LanguageModel | Store>>()
 
 // Copies and orchestrators.
 export const copied = Agent.with(agent, { middleware: [strict] })
-check<Equals<Runner.Error<typeof copied>, Agent.Error | Refused | Late>>()
-check<Equals<Runner.Services<typeof copied>, LanguageModel.LanguageModel | Store>>()
+proven<Equal<Runner.Error<typeof copied>, Agent.Error | Refused | Late>>()
+proven<Equal<Runner.Services<typeof copied>, LanguageModel.LanguageModel | Store>>()
 export const lead = Orchestrator.make("lead", { worker: judge }, { middleware: [strict] })
-check<Equals<Runner.Error<typeof lead>, Agent.Error | Refused | Late>>()
+proven<Equal<Runner.Error<typeof lead>, Agent.Error | Refused | Late>>()
 
 // Services.
 class Clerk extends Agent.Service<Clerk>()("test/Clerk", { middleware: [strict] }) {}
-check<Equals<typeof Clerk.layer, Layer.Layer<Clerk, never, LanguageModel.LanguageModel | Store>>>()
+proven<Equal<typeof Clerk.layer, Layer.Layer<Clerk, never, LanguageModel.LanguageModel | Store>>>()
 export const clerk = Clerk.run("go")
-check<Equals<Effect.Error<typeof clerk>, Agent.Error | Refused | Late>>()
+proven<Equal<Effect.Error<typeof clerk>, Agent.Error | Refused | Late>>()
 
 export const plain: Effect.Effect<string, Agent.Error | Refused> = Agent.make("plain", {
   middleware: [Middleware.make("m", { tool: () => Effect.fail(new Refused()) })]

@@ -2,9 +2,7 @@
 import { Context, Effect, Schema } from "effect"
 import type { LanguageModel, Prompt } from "effect/ai"
 import { Agent, PlanExecuteEvaluate, Runner } from "troupe"
-
-type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
-const proven = <_Proof extends true>(): void => {}
+import { type Equal, proven } from "../support/typeEquality.ts"
 
 class Verdict extends Schema.Class<Verdict>("Verdict")({ score: Schema.Int, reason: Schema.String }) {}
 class Lost extends Schema.TaggedError<Lost>()("Lost", {}) {}

@@ -14,9 +14,7 @@ import {
   type RunError,
   Runner
 } from "troupe"
-
-type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
-const proven = <_Proof extends true>(): void => {}
+import { type Equal, proven } from "../support/typeEquality.ts"
 
 class Verdict extends Schema.Class<Verdict>("Verdict")({ score: Schema.Int, reason: Schema.String }) {}
 const researcher = Agent.make("researcher", { instructions: "You research.", description: "Researches" })

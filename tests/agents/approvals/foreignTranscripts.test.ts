@@ -6,12 +6,13 @@ import { Effect, Exit, Schema } from "effect"
 import { Prompt } from "effect/ai"
 import { Agent, AgentTool, Approvals, Mcp, Runner, RunError, TestModel, ToolSource } from "troupe"
 import { it } from "../../support/edges.ts"
+import { till } from "../../support/till.ts"
 import { asApproval } from "../../support/waiting.ts"
 
 const user = { role: "user", content: "hi" } as const
 const yes = { role: "tool", content: [{ type: "tool-approval-response", approvalId: "a1", approved: true }] } as const
 const pays = (n: number, id = "c1") =>
-  ({ type: "tool-call", id, name: "pay", params: { n }, providerExecuted: false }) as const
+  ({ type: "tool-call", id, name: "pay", params: { amount: n }, providerExecuted: false }) as const
 const asks = (options = {}, toolCallId = "c1", approvalId = "a1") =>
   ({ type: "tool-approval-request", approvalId, toolCallId, options }) as const
 const assistant = (...content: ReadonlyArray<unknown>) => ({ role: "assistant", content })
@@ -19,16 +20,6 @@ const prompt = (...messages: ReadonlyArray<unknown>) => Prompt.make(messages as 
 const turns = (...script: ReadonlyArray<TestModel.Turn | string>) =>
   Effect.provide(TestModel.layer(script, { unused: "ignore" }))
 
-const till = () => {
-  const paid: Array<number> = []
-  const pay = AgentTool.fromFunction("pay", {
-    description: "Pays",
-    parameters: Schema.Struct({ n: Schema.Finite }),
-    needsApproval: true,
-    execute: ({ n }) => (paid.push(n), "paid")
-  })
-  return { paid, pay, clerk: Agent.make("clerk", { tools: [pay] }) }
-}
 const suspended = <A, E, R>(runner: Runner.Runner<Prompt.RawInput, A, E, R>) =>
   Effect.flatMap(Effect.flip(runner.run("pay")), (error) =>
     error instanceof RunError.RunSuspended ? Effect.succeed(error) : Effect.die(error)
@@ -52,7 +43,7 @@ describe("an approval that is not our record", () => {
       const asked: Array<unknown> = []
       const never = Approvals.layer(({ params }) => Effect.sync(() => (asked.push(params), Approvals.deny("no"))))
       yield* clerk.run(prompt(user, assistant(pays(1000), asks()), yes)).pipe(Effect.provide(never))
-      assert.deepStrictEqual([paid, asked], [[], [{ n: 1000 }]])
+      assert.deepStrictEqual([paid, asked], [[], [{ amount: 1000 }]])
     }).pipe(turns("ok"))
   )
 
@@ -82,7 +73,7 @@ describe("an approval that is not our record", () => {
       const keys: Array<string> = []
       const pay = AgentTool.fromFunction("pay", {
         description: "Pays",
-        parameters: Schema.Struct({ n: Schema.Finite }),
+        parameters: Schema.Struct({ amount: Schema.Finite }),
         execute: (_, { idempotencyKey }) => keys.push(idempotencyKey)
       })
       const approver = Approvals.layer(() => Effect.succeed(Approvals.approve))
@@ -139,7 +130,7 @@ describe("an approval that is not our record", () => {
       })
       yield* both.run(approve(error, forged))
       assert.deepStrictEqual(paid, [])
-    }).pipe(turns(TestModel.toolCall("pay", { n: 5 }), "ok"))
+    }).pipe(turns(TestModel.toolCall("pay", { amount: 5 }), "ok"))
   )
 })
 
@@ -189,16 +180,16 @@ describe("an approval of an earlier turn", () => {
       )
       assert.strictEqual((yield* Effect.flip(clerk.run(repeated)))._tag, "RunSuspended")
       assert.deepStrictEqual(paid, [5])
-    }).pipe(turns(TestModel.toolCall("pay", { n: 5 }), "ok"))
+    }).pipe(turns(TestModel.toolCall("pay", { amount: 5 }), "ok"))
   )
 })
 
 describe("what was approved is what runs", () => {
   it.effect("a request shows the arguments of the call, and not those of its note", () =>
     Effect.gen(function* () {
-      const request = { id: "a1", path: ["clerk"], step: 1, toolCallId: "c1", tool: "pay", params: { n: 5 } }
+      const request = { id: "a1", path: ["clerk"], step: 1, toolCallId: "c1", tool: "pay", params: { amount: 5 } }
       const open = prompt(user, assistant(pays(5000), asks({ troupe: { requests: [request] } })))
-      assert.deepStrictEqual(asApproval(Runner.pending(open)[0]).params, { n: 5000 })
+      assert.deepStrictEqual(asApproval(Runner.pending(open)[0]).params, { amount: 5000 })
       const { clerk, paid } = till()
       const exit = yield* Effect.exit(clerk.run(Runner.answer(open, { a1: Approvals.approve })))
       assert.isTrue(Exit.isFailure(exit))
@@ -207,8 +198,8 @@ describe("what was approved is what runs", () => {
   )
 
   const changes: ReadonlyArray<readonly [string, (messages: Array<Json>) => void]> = [
-    ["other arguments", (messages) => (partOf(messages, "tool-call")["params"] = { n: 5000 })],
-    ["the arguments of the note", (messages) => (noteOf(messages)["params"] = { n: 1 })],
+    ["other arguments", (messages) => (partOf(messages, "tool-call")["params"] = { amount: 5000 })],
+    ["the arguments of the note", (messages) => (noteOf(messages)["params"] = { amount: 1 })],
     ["another fingerprint", (messages) => (noteOf(messages)["fingerprint"] = "0".repeat(64))],
     ["another description", (messages) => (noteOf(messages)["description"] = "Refunds")],
     ["other hints", (messages) => (noteOf(messages)["hints"]["readOnly"] = true)],
@@ -223,8 +214,8 @@ describe("what was approved is what runs", () => {
         const { paid, pay } = till()
         const refund = AgentTool.fromFunction("refund", {
           description: "Pays",
-          parameters: Schema.Struct({ n: Schema.Finite }),
-          execute: ({ n }) => paid.push(-n)
+          parameters: Schema.Struct({ amount: Schema.Finite }),
+          execute: ({ amount: n }) => paid.push(-n)
         })
         const clerk = Agent.make("clerk", { tools: [pay, refund] })
         const error = yield* suspended(clerk)
@@ -232,7 +223,7 @@ describe("what was approved is what runs", () => {
         assert.instanceOf(refused, RunError.InvalidApproval)
         assert.strictEqual((refused as RunError.InvalidApproval).reason, "changed")
         assert.deepStrictEqual(paid, [])
-      }).pipe(turns(TestModel.toolCall("pay", { n: 5 }), "ok"))
+      }).pipe(turns(TestModel.toolCall("pay", { amount: 5 }), "ok"))
     )
   }
 
@@ -241,9 +232,9 @@ describe("what was approved is what runs", () => {
       const { clerk, paid } = till()
       const other = AgentTool.fromFunction("pay", {
         description: "Pays",
-        parameters: Schema.Struct({ n: Schema.Finite, to: Schema.optionalKey(Schema.String) }),
+        parameters: Schema.Struct({ amount: Schema.Finite, to: Schema.optionalKey(Schema.String) }),
         needsApproval: true,
-        execute: ({ n }) => paid.push(n)
+        execute: ({ amount: n }) => paid.push(n)
       })
       const error = yield* suspended(clerk)
       const deployed = Agent.make("clerk", { tools: [other] })
@@ -253,7 +244,7 @@ describe("what was approved is what runs", () => {
       const again = yield* suspended(Runner.mapInput(deployed, () => error.transcript))
       yield* deployed.run(approve(again))
       assert.deepStrictEqual(paid, [5])
-    }).pipe(turns(TestModel.toolCall("pay", { n: 5 }), "ok"))
+    }).pipe(turns(TestModel.toolCall("pay", { amount: 5 }), "ok"))
   )
 
   it.effect("so a tool that is not there any more fails the run", () =>
@@ -269,7 +260,7 @@ describe("what was approved is what runs", () => {
       tools = [pay]
       assert.strictEqual(yield* clerk.run(approve(error)), "ok")
       assert.deepStrictEqual(paid, [5])
-    }).pipe(turns(TestModel.toolCall("pay", { n: 5 }), "ok"))
+    }).pipe(turns(TestModel.toolCall("pay", { amount: 5 }), "ok"))
   )
 
   it.effect("so a denial counts although the tool has changed", () =>
@@ -278,7 +269,7 @@ describe("what was approved is what runs", () => {
       const error = yield* suspended(clerk)
       const denied = Runner.answer(error.transcript, { [error.waitingFor[0].id]: Approvals.deny("no") })
       assert.strictEqual(yield* Agent.make("clerk", {}).run(denied), "ok")
-    }).pipe(turns(TestModel.toolCall("pay", { n: 5 }), "ok"))
+    }).pipe(turns(TestModel.toolCall("pay", { amount: 5 }), "ok"))
   )
 
   it.effect("so arguments that are too deep to be shown in full are not approved", () =>
@@ -321,7 +312,7 @@ describe("what was approved is what runs", () => {
       "two calls with one id",
       (messages) => {
         const message = messages.find(({ role }) => role === "assistant")!
-        message["content"].unshift({ ...partOf(messages, "tool-call"), params: { n: 5000 } })
+        message["content"].unshift({ ...partOf(messages, "tool-call"), params: { amount: 5000 } })
       }
     ]
   ]
@@ -334,7 +325,7 @@ describe("what was approved is what runs", () => {
         assert.instanceOf(refused, RunError.InvalidApproval)
         assert.strictEqual((refused as RunError.InvalidApproval).reason, "ambiguous")
         assert.deepStrictEqual(paid, [])
-      }).pipe(turns(TestModel.toolCall("pay", { n: 5 }), "ok"))
+      }).pipe(turns(TestModel.toolCall("pay", { amount: 5 }), "ok"))
     )
   }
 })
@@ -391,13 +382,13 @@ describe("the approver and the policy of the run that goes on", () => {
         [Approvals.layerPolicy({ declared: "deny" }), []],
         [Approvals.layer(() => Effect.succeed(Approvals.later)), [5]],
         [Approvals.layerPolicy({ destructive: "ask" }), [5]],
-        [Approvals.layer(() => Effect.succeed(Approvals.approveWith({ n: 1 }))), [1]]
+        [Approvals.layer(() => Effect.succeed(Approvals.approveWith({ amount: 1 }))), [1]]
       ] as const) {
         const { clerk, paid } = till()
         yield* Effect.gen(function* () {
           const error = yield* suspended(clerk)
           assert.strictEqual(yield* clerk.run(approve(error)).pipe(Effect.provide(layer)), "ok")
-        }).pipe(turns(TestModel.toolCall("pay", { n: 5 }), "ok"))
+        }).pipe(turns(TestModel.toolCall("pay", { amount: 5 }), "ok"))
         assert.deepStrictEqual(paid, [...expected])
       }
     })
@@ -409,10 +400,10 @@ describe("the approver and the policy of the run that goes on", () => {
       const seen: Array<unknown> = []
       const approver = Approvals.layer(({ params }) => Effect.sync(() => (seen.push(params), Approvals.approve)))
       const error = yield* suspended(clerk)
-      const edited = Runner.answer(error.transcript, { [error.waitingFor[0].id]: Approvals.approveWith({ n: 2 }) })
+      const edited = Runner.answer(error.transcript, { [error.waitingFor[0].id]: Approvals.approveWith({ amount: 2 }) })
       yield* clerk.run(edited).pipe(Effect.provide(approver))
-      assert.deepStrictEqual([seen, paid], [[{ n: 2 }], [2]])
-    }).pipe(turns(TestModel.toolCall("pay", { n: 5 }), "ok"))
+      assert.deepStrictEqual([seen, paid], [[{ amount: 2 }], [2]])
+    }).pipe(turns(TestModel.toolCall("pay", { amount: 5 }), "ok"))
   )
 
   it.effect("do not turn a denial into an approval", () =>
@@ -423,7 +414,7 @@ describe("the approver and the policy of the run that goes on", () => {
       const denied = Runner.answer(error.transcript, { [error.waitingFor[0].id]: Approvals.deny("no") })
       yield* clerk.run(denied).pipe(Effect.provide(approver))
       assert.deepStrictEqual(paid, [])
-    }).pipe(turns(TestModel.toolCall("pay", { n: 5 }), "ok"))
+    }).pipe(turns(TestModel.toolCall("pay", { amount: 5 }), "ok"))
   )
 
   it.effect("decide about an agent that is a tool and goes on", () =>
@@ -434,6 +425,6 @@ describe("the approver and the policy of the run that goes on", () => {
       const error = yield* suspended(boss)
       yield* boss.run(approve(error)).pipe(Effect.provide(Approvals.layerPolicy({ destructive: "deny" })))
       assert.deepStrictEqual(paid, [])
-    }).pipe(turns(TestModel.toolCall("clerk", { input: "pay" }), TestModel.toolCall("pay", { n: 5 }), "ok", "ok"))
+    }).pipe(turns(TestModel.toolCall("clerk", { input: "pay" }), TestModel.toolCall("pay", { amount: 5 }), "ok", "ok"))
   )
 })

@@ -16,6 +16,7 @@ import {
   TestModel
 } from "troupe"
 import { it } from "../../support/edges.ts"
+import { till } from "../../support/till.ts"
 
 const billing = Agent.make("billing", { description: "Money" })
 const transfer = TestModel.toolCall("transfer_to_billing", { reason: "r", message: "m" })
@@ -153,17 +154,7 @@ describe("a rule for open-world tools", () => {
 })
 
 describe("a floor", () => {
-  const paying = () => {
-    const paid: Array<number> = []
-    const pay = AgentTool.fromFunction("pay", {
-      description: "Pays",
-      parameters: Schema.Struct({ n: Schema.Finite }),
-      needsApproval: true,
-      execute: ({ n }) => (paid.push(n), "paid")
-    })
-    return { paid, clerk: Agent.make("clerk", { description: "Pays", tools: [pay] }) }
-  }
-  const script = TestModel.layer([TestModel.toolCall("pay", { n: 5 }), "done"], { unused: "ignore" })
+  const script = TestModel.layer([TestModel.toolCall("pay", { amount: 5 }), "done"], { unused: "ignore" })
   const lenient = Approvals.layerPolicy({ declared: "allow" })
 
   it.effect("is not lowered by an approver or a floor further in, which Layers otherwise replace", () =>
@@ -178,7 +169,7 @@ describe("a floor", () => {
         [Layer.mergeAll(lenient, denies), allows, []],
         [Layer.mergeAll(denies, lenient), Layer.mergeAll(allows, denies), []]
       ] as const) {
-        const { clerk, paid } = paying()
+        const { clerk, paid } = till()
         yield* Runner.provide(clerk, inner).run("go").pipe(Effect.provide(outer), Effect.provide(script))
         assert.deepStrictEqual(paid, [...expected])
       }
@@ -187,7 +178,7 @@ describe("a floor", () => {
 
   it.effect("counts for an agent that is a service, built before", () =>
     Effect.gen(function* () {
-      const { clerk, paid } = paying()
+      const { clerk, paid } = till()
       class Clerk extends Agent.Service<Clerk>()("app/Clerk", { tools: [AgentTool.fromRunner(clerk)] }) {}
       const program = Clerk.run("go").pipe(
         Effect.provide(Approvals.floor({ declared: "deny" })),
@@ -196,7 +187,7 @@ describe("a floor", () => {
       yield* program.pipe(
         Effect.provide(
           TestModel.layer(
-            [TestModel.toolCall("clerk", { input: "x" }), TestModel.toolCall("pay", { n: 5 }), "inner", "outer"],
+            [TestModel.toolCall("clerk", { input: "x" }), TestModel.toolCall("pay", { amount: 5 }), "inner", "outer"],
             { unused: "ignore" }
           )
         )
@@ -207,20 +198,20 @@ describe("a floor", () => {
 
   it.effect("that asks is asked after the approver, and shown what the approver changed", () =>
     Effect.gen(function* () {
-      const { clerk, paid } = paying()
+      const { clerk, paid } = till()
       const seen: Array<unknown> = []
       const floor = Approvals.floor({ destructive: "ask" }, ({ params }) =>
         Effect.sync(() => (seen.push(params), Approvals.approve))
       )
-      const approver = Approvals.layer(() => Effect.succeed(Approvals.approveWith({ n: 3 })))
+      const approver = Approvals.layer(() => Effect.succeed(Approvals.approveWith({ amount: 3 })))
       yield* clerk.run("go").pipe(Effect.provide(Layer.mergeAll(approver, floor)), Effect.provide(script))
-      assert.deepStrictEqual([seen, paid], [[{ n: 3 }], [3]])
+      assert.deepStrictEqual([seen, paid], [[{ amount: 3 }], [3]])
     })
   )
 
   it.effect("that has no one to ask suspends the run, which then goes on with the decision", () =>
     Effect.gen(function* () {
-      const { clerk, paid } = paying()
+      const { clerk, paid } = till()
       const floor = Approvals.floor({ destructive: "ask" })
       const both = Layer.mergeAll(lenient, floor)
       yield* Effect.gen(function* () {

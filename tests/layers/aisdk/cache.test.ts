@@ -4,17 +4,10 @@ import { assert, it } from "@effect/vitest"
 import { Effect, Redacted } from "effect"
 import { LanguageModel } from "effect/ai"
 import { Agent, AiSdk, ModelInfo, OpenAi } from "troupe"
-import { json, serve } from "../../support/wire.ts"
+import { claudeSays } from "../../support/vendorAnswers.ts"
+import { serve } from "../../support/wire.ts"
 
-const claude = json({
-  id: "m",
-  type: "message",
-  role: "assistant",
-  model: "m",
-  content: [{ type: "text", text: "ok" }],
-  stop_reason: "end_turn",
-  usage: { input_tokens: 1, output_tokens: 1 }
-})
+const claude = claudeSays("ok")
 
 it.live("asks Anthropic to cache, for five minutes or an hour", () =>
   Effect.gen(function* () {

@@ -8,6 +8,7 @@ import { Duration, Effect, Fiber, Stream } from "effect"
 import { type AiError, LanguageModel } from "effect/ai"
 import { TestClock } from "effect/testing"
 import { Agent, AiSdk } from "troupe"
+import { claudeBegins, claudeSays } from "../../support/vendorAnswers.ts"
 import { type Answer, json, serve, sse } from "../../support/wire.ts"
 
 const claude = (url: string) => createAnthropic({ apiKey: "k", baseURL: `${url}/v1` })("claude-sonnet-4-5")
@@ -141,21 +142,7 @@ describe("AiSdk fails with the right error for", () => {
     })
   )
 
-  const begun = [
-    {
-      type: "message_start",
-      message: {
-        id: "m",
-        type: "message",
-        role: "assistant",
-        model: "m",
-        content: [],
-        usage: { input_tokens: 1, output_tokens: 0 }
-      }
-    },
-    { type: "content_block_start", index: 0, content_block: { type: "text", text: "" } },
-    { type: "content_block_delta", index: 0, delta: { type: "text_delta", text: "The " } }
-  ]
+  const begun = claudeBegins("The ")
   const gemini1 = { candidates: [{ content: { parts: [{ text: "The " }] } }] }
   const chunk = { choices: [{ index: 0, delta: { content: "The " } }] }
 
@@ -263,15 +250,7 @@ describe("AiSdk fails with the right error for", () => {
 describe("AiSdk retries", () => {
   it.live("what may pass, and nothing else", () =>
     Effect.gen(function* () {
-      const good = json({
-        id: "m",
-        type: "message",
-        role: "assistant",
-        model: "m",
-        content: [{ type: "text", text: "ok" }],
-        stop_reason: "end_turn",
-        usage: { input_tokens: 1, output_tokens: 1 }
-      })
+      const good = claudeSays("ok")
       const busy = json(failure("rate_limit_error", "slow down"), 429, { "retry-after": "0" })
       const server = yield* serve(busy, busy, good)
       const agent = Agent.make("a", { retry: undefined })

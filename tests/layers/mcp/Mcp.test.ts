@@ -12,6 +12,7 @@ import { failure, leavesNothing, temporary } from "../../support/mcpChecks.ts"
 import { everything, freePort, script, toolsServer, until } from "../../support/mcpEverything.ts"
 import { everythingHere } from "../../support/mcpEverythingHere.ts"
 import { rawServer } from "../../support/mcpRaw.ts"
+import { recording } from "../../support/spans.ts"
 
 const { newLog } = temporary()
 const connect = (servers: Mcp.Options["servers"]) => Mcp.connect({ servers })
@@ -159,14 +160,7 @@ describe("the tools of a server", () => {
 
   it.live("are called in spans of their own, which hold no arguments", () =>
     Effect.gen(function* () {
-      const spans: Array<Tracer.Span> = []
-      const tracer = Tracer.make({
-        span: (options) => {
-          const span = new Tracer.NativeSpan(options)
-          spans.push(span)
-          return span
-        }
-      })
+      const { spans, tracer } = recording()
       const mcp = yield* connect({ everything: everythingHere })
       const tools = yield* mcp.tools()
       yield* Effect.all([

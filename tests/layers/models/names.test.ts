@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Effect, Exit, Layer, Redacted, Schema } from "effect"
 import { LanguageModel } from "effect/ai"
 import { Agent, AgentTool, Images, ModelInfo, Models, OpenAi, SyncEdge } from "troupe"
+import { chatSays, claudeSays, geminiSays } from "../../support/vendorAnswers.ts"
 import { json, serve } from "../../support/wire.ts"
 
 const config = (variables: Readonly<Record<string, string>>) =>
@@ -18,17 +19,9 @@ const refused = (name: string, variables: Readonly<Record<string, string>> = {})
 
 const apiKey = Redacted.make("sk")
 
-const chat = json({ choices: [{ index: 0, message: { content: "Hi" }, finish_reason: "stop" }] })
-const claude = json({
-  id: "m",
-  type: "message",
-  role: "assistant",
-  model: "m",
-  content: [{ type: "text", text: "Hi" }],
-  stop_reason: "end_turn",
-  usage: { input_tokens: 1, output_tokens: 1 }
-})
-const gemini = json({ candidates: [{ content: { parts: [{ text: "Hi" }] }, finishReason: "STOP" }] })
+const chat = chatSays("Hi")
+const claude = claudeSays("Hi")
+const gemini = geminiSays("Hi")
 
 describe("Models.layer", () => {
   it.live("sends to the provider that a name begins with, with its key from Config", () =>

@@ -6,7 +6,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, type Layer, Redacted } from "effect"
 import type { LanguageModel } from "effect/ai"
 import { Agent, AiSdk, Fallback, Models, type ModelInfo, OpenAi, TestModel } from "troupe"
-import { json, serve } from "../../support/wire.ts"
+import { claudeSays, geminiSays } from "../../support/vendorAnswers.ts"
+import { serve } from "../../support/wire.ts"
 
 interface Settings {
   readonly reasoning?: ModelInfo.Reasoning
@@ -40,16 +41,8 @@ const openAi = (options: Omit<OpenAi.Options, "apiKey" | "transport">) => {
   return { bodies, layer: OpenAi.layer({ ...options, apiKey: Redacted.make("k"), transport }) }
 }
 
-const claudeAnswer = json({
-  id: "m",
-  type: "message",
-  role: "assistant",
-  model: "m",
-  content: [{ type: "text", text: "ok" }],
-  stop_reason: "end_turn",
-  usage: { input_tokens: 1, output_tokens: 1 }
-})
-const geminiAnswer = json({ candidates: [{ content: { parts: [{ text: "ok" }] }, finishReason: "STOP" }] })
+const claudeAnswer = claudeSays("ok")
+const geminiAnswer = geminiSays("ok")
 
 describe("OpenAi", () => {
   it.live("sends levels on both wires, the cache of a conversation, and counts cached tokens", () =>

@@ -4,31 +4,18 @@ import { type Client, ClientFactory } from "@a2a-js/sdk/client"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Redacted, Schema } from "effect"
 import { AiError } from "effect/ai"
-import { Agent, type AgentServer, AgentTool, Runner, TestModel } from "troupe"
+import { Agent, type AgentServer, Runner, TestModel } from "troupe"
 import { ask, get, handling, listen, post, raw, until } from "../../support/agentServer.ts"
+import { model, paid, payer, paying, waitingAgent } from "../../support/serverClients.ts"
 
-const paid: Array<number> = []
-const pay = AgentTool.fromFunction("pay", {
-  description: "Pays",
-  parameters: Schema.Struct({ amount: Schema.Finite }),
-  needsApproval: true,
-  execute: ({ amount }) => {
-    paid.push(amount)
-    return "paid"
-  }
-})
 const desk = Agent.make("desk", { description: "Answers", instructions: "s3cr3t instructions" })
-const payer = Agent.make("payer", { tools: [pay] })
 const add = {
   runner: Runner.make("add", {
     run: ({ a, b }: { readonly a: number; readonly b: number }) => Effect.succeed({ sum: a + b })
   }),
   input: Schema.Struct({ a: Schema.Finite, b: Schema.Finite })
 }
-const model = (script: TestModel.Script) => TestModel.layer(script, { unused: "ignore" })
-const asking = model(({ prompt }) =>
-  prompt.content.some(({ role }) => role === "tool") ? "Done." : TestModel.toolCall("pay", { amount: 5 })
-)
+const asking = paying("Done.")
 
 type Content = NonNullable<Message["parts"][number]["content"]>
 
@@ -216,11 +203,7 @@ describe("A2A", () => {
 
   it.live("cancels a task under way, and one that waits", () =>
     Effect.gen(function* () {
-      let isStopped = false
-      const endless = Effect.onInterrupt(Effect.never, () => Effect.sync(() => void (isStopped = true)))
-      const slow = Agent.make("slow", {
-        tools: [AgentTool.fromFunction("wait", { description: "Waits", execute: () => endless })]
-      })
+      const { call, slow } = waitingAgent()
       const script = model(({ tools }) => {
         const name = tools[0]!
         return TestModel.toolCall(name, name === "pay" ? { amount: 5 } : {})
@@ -241,21 +224,13 @@ describe("A2A", () => {
         yield* refusal(() => client.cancelTask(request))
         yield* refusal(() => client.sendMessage(requestOf(said("Go on", { taskId: id }))))
       }
-      assert.isTrue(isStopped)
+      assert.isTrue(call.isStopped)
     }).pipe(Effect.scoped)
   )
 
   it.live("interrupts the run of a client that hangs up", () =>
     Effect.gen(function* () {
-      let isStopped = false
-      let isCalled = false
-      const endless = Effect.suspend(() => {
-        isCalled = true
-        return Effect.onInterrupt(Effect.never, () => Effect.sync(() => void (isStopped = true)))
-      })
-      const slow = Agent.make("slow", {
-        tools: [AgentTool.fromFunction("wait", { description: "Waits", execute: () => endless })]
-      })
+      const { call, slow } = waitingAgent()
       const url = yield* listen({ runners: { slow } }, model([TestModel.toolCall("wait", {})]))
       const message = { messageId: "m", role: "ROLE_USER", parts: [{ text: "Go" }] }
       const client = raw(url, "/a2a/slow", {
@@ -264,9 +239,9 @@ describe("A2A", () => {
         method: "SendStreamingMessage",
         params: { message }
       })
-      yield* until(() => isCalled, "the call")
+      yield* until(() => call.isBegun, "the call")
       client.hangUp()
-      yield* until(() => isStopped, "the interruption")
+      yield* until(() => call.isStopped, "the interruption")
     }).pipe(Effect.scoped)
   )
 

@@ -3,9 +3,9 @@ import { HttpAgent, type Message } from "@ag-ui/client"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { AiError } from "effect/ai"
-import { Agent, type AgentServer, AgentTool, TestModel } from "troupe"
+import { type AgentServer, TestModel } from "troupe"
 import { ask, handling, listen, post, until } from "../../support/agentServer.ts"
-import { desk, model, paid, runners } from "../../support/serverClients.ts"
+import { desk, model, paid, paying, runners, waitingAgent } from "../../support/serverClients.ts"
 
 /** A front end, as far as its conversation has come. */
 const frontEnd = (name: string, script: ReturnType<typeof model>, options: AgentServer.ServerOptions = {}) =>
@@ -89,10 +89,7 @@ describe("AG-UI", () => {
   it.live("stops for approval with an interrupt, and goes on with its answer", () =>
     Effect.gen(function* () {
       paid.length = 0
-      const asking = model(({ prompt }) =>
-        prompt.content.some(({ role }) => role === "tool") ? "Done." : TestModel.toolCall("pay", { amount: 5 })
-      )
-      const { agent, run, say } = yield* frontEnd("payer", asking)
+      const { agent, run, say } = yield* frontEnd("payer", paying("Done."))
       yield* say("Pay 5")
       assert.deepStrictEqual(
         agent.pendingInterrupts.map(({ reason }) => reason),
@@ -109,10 +106,7 @@ describe("AG-UI", () => {
   it.live("denies a call whose interrupt is cancelled", () =>
     Effect.gen(function* () {
       paid.length = 0
-      const asking = model(({ prompt }) =>
-        prompt.content.some(({ role }) => role === "tool") ? "Not paid." : TestModel.toolCall("pay", { amount: 5 })
-      )
-      const { agent, run, say } = yield* frontEnd("payer", asking)
+      const { agent, run, say } = yield* frontEnd("payer", paying("Not paid."))
       yield* say("Pay 5")
       const { result } = yield* run({
         resume: [{ interruptId: agent.pendingInterrupts[0]!.id, status: "cancelled" }]
@@ -159,11 +153,7 @@ describe("AG-UI", () => {
 
   it.live("interrupts the run of a front end that aborts it", () =>
     Effect.gen(function* () {
-      let isStopped = false
-      const endless = Effect.onInterrupt(Effect.never, () => Effect.sync(() => void (isStopped = true)))
-      const slow = Agent.make("slow", {
-        tools: [AgentTool.fromFunction("wait", { description: "Waits", execute: () => endless })]
-      })
+      const { call, slow } = waitingAgent()
       const url = yield* listen({ runners: { slow } }, model([TestModel.toolCall("wait", {})]))
       const agent = new HttpAgent({ url: new URL("/ag-ui/slow", url).href, threadId: "t1" })
       agent.addMessage({ id: "u", role: "user", content: "Go" })
@@ -175,7 +165,7 @@ describe("AG-UI", () => {
       )
       yield* until(() => isCalled, "the call")
       agent.abortRun()
-      yield* until(() => isStopped, "the interruption")
+      yield* until(() => call.isStopped, "the interruption")
       assert.isTrue(yield* Effect.promise(() => ended))
     }).pipe(Effect.scoped)
   )

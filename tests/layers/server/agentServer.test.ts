@@ -17,11 +17,13 @@ import {
 } from "troupe"
 import { Engine } from "../../support/codeEngine.ts"
 import { ask, get, handling, post, sentIn } from "../../support/agentServer.ts"
+import { gated } from "../../support/gate.ts"
+import { model } from "../../support/serverClients.ts"
+import { till } from "../../support/till.ts"
 
 const desk = Agent.make("desk", { description: "Answers", instructions: "s3cr3t instructions" })
 const count = Runner.make("count", { run: ({ n }: { readonly n: number }) => Effect.succeed(n + 1) })
 const Count = Schema.Struct({ n: Schema.Int })
-const model = (script: TestModel.Script) => TestModel.layer(script, { unused: "ignore" })
 const hello = model(() => ({ text: ["Hello", " there."] }))
 
 const problem = (answer: { readonly status: number; readonly headers: Headers; readonly body: unknown }) => {
@@ -196,10 +198,7 @@ describe("a detached run", () => {
 describe("input for a run under way", () => {
   it.live("is taken by its agent before the next model call", () =>
     Effect.gen(function* () {
-      let release = () => {}
-      const gate = new Promise<void>((resolve) => {
-        release = resolve
-      })
+      const { promise: gate, resolve: release } = Promise.withResolvers<void>()
       const wait = AgentTool.fromFunction("wait", { description: "Waits", execute: () => Effect.promise(() => gate) })
       const agent = Agent.make("agent", { tools: [wait] })
       const script = model(({ prompt }) => {
@@ -435,17 +434,7 @@ describe("who may call", () => {
 
   it.live("when there is a place, and after a wait in the queue", () =>
     Effect.gen(function* () {
-      let release = () => {}
-      const gate = new Promise<void>((resolve) => {
-        release = resolve
-      })
-      const slow = Runner.make("slow", {
-        run: (text: string) =>
-          Effect.as(
-            Effect.promise(() => gate),
-            text
-          )
-      })
+      const { release, slow } = gated()
       const limits = { runs: 1, waiting: 1, wait: "5 seconds" } as const
       const handler = yield* handling({ runners: { slow }, limits }, Layer.empty)
       const first = handler(post("/runners/slow", { input: "1" }))
@@ -523,17 +512,7 @@ describe("what is there", () => {
 })
 
 describe("a run that waits for approval", () => {
-  const paid: Array<number> = []
-  const pay = AgentTool.fromFunction("pay", {
-    description: "Pays",
-    parameters: Schema.Struct({ amount: Schema.Finite }),
-    needsApproval: true,
-    execute: ({ amount }) => {
-      paid.push(amount)
-      return "paid"
-    }
-  })
-  const clerk = Agent.make("clerk", { tools: [pay] })
+  const { clerk, paid, pay } = till()
   const asking = (call: TestModel.Call) =>
     JSON.stringify(call.prompt.content).includes("tool-result") ? "Done." : TestModel.toolCall("pay", { amount: 5 })
 

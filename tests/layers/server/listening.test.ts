@@ -4,6 +4,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Layer, Redacted, Scope } from "effect"
 import { Agent, AgentServer, OpenAi, Runner, SessionStore } from "troupe"
 import { listen, raw, sentIn, until } from "../../support/agentServer.ts"
+import { gated } from "../../support/gate.ts"
 import { make as modelServer } from "../../support/openAiServer.ts"
 import { model } from "../../support/serverClients.ts"
 
@@ -92,17 +93,7 @@ describe("a client that hangs up", () => {
 
   it.live("leaves a detached run alone, and comes back to it", () =>
     Effect.gen(function* () {
-      let release = () => {}
-      const gate = new Promise<void>((resolve) => {
-        release = resolve
-      })
-      const slow = Runner.make("slow", {
-        run: (text: string) =>
-          Effect.as(
-            Effect.promise(() => gate),
-            text
-          )
-      })
+      const { release, slow } = gated()
       const url = yield* listen({ runners: { slow } }, Layer.empty)
       const first = raw(url, "/runners/slow/stream", { input: "done", detached: true })
       yield* until(() => first.text().includes("Started"))
@@ -185,12 +176,9 @@ describe("the end of a server", () => {
 
   it.live("waits for answers under way, and takes nothing more", () =>
     Effect.gen(function* () {
-      let release = () => {}
-      const gate = new Promise<void>((resolve) => {
-        release = resolve
-      })
+      const { release, slow } = gated()
       const scope = yield* Scope.make()
-      const url = yield* Scope.provide(listen({ runners: { slow: slowly(gate) } }, Layer.empty), scope)
+      const url = yield* Scope.provide(listen({ runners: { slow } }, Layer.empty), scope)
       const whole = raw(url, "/runners/slow", { input: "done" })
       const stream = raw(url, "/runners/slow/stream", { input: "done" })
       yield* until(() => stream.text().includes("Started"))

@@ -9,9 +9,9 @@ import { TestClock } from "effect/testing"
 import { AiError } from "effect/ai"
 import { Agent, AgentTool, RemoteAgent, RunEvent, TestModel } from "troupe"
 import { listen, until } from "../../support/agentServer.ts"
+import { model, waitingAgent } from "../../support/serverClients.ts"
 
 const desk = Agent.make("desk", { description: "Answers" })
-const model = (script: TestModel.Script) => TestModel.layer(script, { unused: "ignore" })
 const connected = (url: URL, name: string, options?: RemoteAgent.Options) =>
   RemoteAgent.connect(new URL(`/a2a/${name}`, url), options)
 
@@ -122,21 +122,13 @@ describe("RemoteAgent", () => {
 
   it.live("interrupts the run there with the run here", () =>
     Effect.gen(function* () {
-      let isCalled = false
-      let isStopped = false
-      const endless = Effect.suspend(() => {
-        isCalled = true
-        return Effect.onInterrupt(Effect.never, () => Effect.sync(() => void (isStopped = true)))
-      })
-      const slow = Agent.make("slow", {
-        tools: [AgentTool.fromFunction("wait", { description: "Waits", execute: () => endless })]
-      })
+      const { call, slow } = waitingAgent()
       const url = yield* listen({ runners: { slow } }, model([TestModel.toolCall("wait", {})]))
       const remote = yield* connected(url, "slow")
       const fiber = yield* Effect.forkChild(remote.run("Go"))
-      yield* until(() => isCalled, "the call")
+      yield* until(() => call.isBegun, "the call")
       yield* Fiber.interrupt(fiber)
-      yield* until(() => isStopped, "the interruption")
+      yield* until(() => call.isStopped, "the interruption")
     }).pipe(Effect.scoped)
   )
 

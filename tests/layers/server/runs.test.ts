@@ -4,9 +4,10 @@ import { Duration, Effect, Exit, Fiber, Layer, Schema, Stream } from "effect"
 import { Prompt } from "effect/ai"
 import { TestClock } from "effect/testing"
 import { Agent, AgentTool, Approvals, Parallel, Runner, Runs, TestModel } from "troupe"
+import { model } from "../../support/serverClients.ts"
+import { till } from "../../support/till.ts"
 
 const clerk = Agent.make("clerk", {})
-const model = (script: TestModel.Script) => TestModel.layer(script, { unused: "ignore" })
 const hanging = model([{ text: "never", hang: true }])
 
 /** An agent's answer in this many pieces. */
@@ -163,19 +164,9 @@ describe("Runs", () => {
   )
 
   it.effect("a suspended run goes on once with the answers", () => {
-    const paid: Array<number> = []
-    const pay = AgentTool.fromFunction("pay", {
-      description: "Pays",
-      parameters: Schema.Struct({ amount: Schema.Finite }),
-      needsApproval: true,
-      execute: ({ amount }) => {
-        paid.push(amount)
-        return "paid"
-      }
-    })
-    const agent = Agent.make("payer", { tools: [pay] })
+    const { clerk, paid } = till()
     return Effect.gen(function* () {
-      const runId = yield* Runs.start(agent, "Pay 5")
+      const runId = yield* Runs.start(clerk, "Pay 5")
       const { transcript } = yield* Runs.ended(runId)
       assert.strictEqual((yield* Runs.poll(runId)).status, "suspended")
       const waiting = Schema.decodeUnknownSync(Prompt.Prompt)(transcript)

@@ -1,17 +1,15 @@
 /** Answers as servers really give them: odd, broken, or not answers at all. On both edges. */
 import { assert, describe, layer } from "@effect/vitest"
-import { Cause, Effect, Exit, Redacted, Stream } from "effect"
+import { Effect, Redacted } from "effect"
 import { type AiError, type Response } from "effect/ai"
 import { OpenAi } from "troupe"
-import { directModel } from "../../support/directModel.ts"
-import { type Part, request } from "../../support/openAiRequest.ts"
+import { data, done, partsOf } from "../../support/openAiParts.ts"
+import { type Part } from "../../support/openAiRequest.ts"
 import * as ChildServer from "../../support/childServer.ts"
 import { exitOn } from "../../support/edges.ts"
 import type { Reply } from "../../support/openAiServer.ts"
 
 type Api = "chat" | "responses"
-const data = (...events: ReadonlyArray<unknown>): string =>
-  events.map((event) => `data: ${JSON.stringify(event)}\n\n`).join("")
 const delta = (delta: unknown, finish_reason: string | null = null) => ({
   id: "c1",
   model: "served",
@@ -19,7 +17,6 @@ const delta = (delta: unknown, finish_reason: string | null = null) => ({
 })
 const call = (fields: Record<string, unknown>, fn: Record<string, unknown>) =>
   delta({ tool_calls: [{ ...fields, function: fn }] })
-const done = "data: [DONE]\n\n"
 
 const text = (parts: ReadonlyArray<Part>, kind: "text" | "reasoning" = "text"): string =>
   parts
@@ -34,31 +31,9 @@ layer(ChildServer.layer, { excludeTestServices: true })("OpenAi reads", (it) => 
   for (const [edge, runOn] of Object.entries(exitOn)) {
     /** What the provider itself makes of a reply: the emitted parts, and how it ended. */
     const ask = (api: Api, form: "whole" | "stream", reply: Reply, more: Partial<OpenAi.Options> = {}) =>
-      Effect.gen(function* () {
-        const server = yield* ChildServer.Server
-        const url = yield* server.script(reply)
-        const parts: Array<Part> = []
-        const asked = Effect.flatMap(directModel, (provider) => {
-          return form === "whole"
-            ? Effect.map(provider.generateText(request), (all) => void parts.push(...all))
-            : Stream.runForEach(provider.streamText(request), (part) => Effect.sync(() => void parts.push(part)))
-        })
-        const exit = yield* runOn(
-          Effect.provide(
-            asked,
-            OpenAi.layer({
-              model: "m",
-              baseUrl: url,
-              api,
-              apiKey: Redacted.make("a-long-enough-key"),
-              retry: "none",
-              ...more
-            })
-          )
-        )
-        const error = Exit.isFailure(exit) ? (Cause.squash(exit.cause) as AiError.AiError) : undefined
-        return { parts, error }
-      })
+      partsOf(runOn, form, reply, (baseUrl) =>
+        OpenAi.layer({ model: "m", baseUrl, api, apiKey: Redacted.make("a-long-enough-key"), retry: "none", ...more })
+      )
     const read = (api: Api, form: "whole" | "stream", reply: Reply) =>
       Effect.map(ask(api, form, reply), ({ error, parts }) => {
         assert.strictEqual(error, undefined)

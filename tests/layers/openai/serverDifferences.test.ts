@@ -4,17 +4,14 @@ import { Cause, Effect, Exit, Redacted, Schema, Stream } from "effect"
 import { type AiError, Prompt, type Response } from "effect/ai"
 import { Agent, AgentTool, OpenAi } from "troupe"
 import { directModel } from "../../support/directModel.ts"
+import { data, done, type Form, partsOf } from "../../support/openAiParts.ts"
 import { type Part, request } from "../../support/openAiRequest.ts"
 import * as ChildServer from "../../support/childServer.ts"
 import { exitOn } from "../../support/edges.ts"
 import type { Reply } from "../../support/openAiServer.ts"
 
 type Api = "chat" | "responses"
-type Form = "whole" | "stream"
 const forms = ["whole", "stream"] as const
-const data = (...events: ReadonlyArray<unknown>): string =>
-  events.map((event) => `data: ${JSON.stringify(event)}\n\n`).join("")
-const done = "data: [DONE]\n\n"
 const delta = (delta: unknown, finish_reason: string | null = null) => ({
   id: "c1",
   choices: [{ index: 0, delta, finish_reason }]
@@ -56,19 +53,7 @@ layer(ChildServer.layer, { excludeTestServices: true })("OpenAi with", (it) => {
   for (const [edge, runOn] of Object.entries(exitOn)) {
     const model = (url: string, api: Api) =>
       OpenAi.layer({ model: "gpt-5", baseUrl: url, api, apiKey: Redacted.make("a-long-enough-key"), retry: "none" })
-    const ask = (api: Api, form: Form, reply: Reply) =>
-      Effect.gen(function* () {
-        const server = yield* ChildServer.Server
-        const url = yield* server.script(reply)
-        const parts: Array<Part> = []
-        const asked = Effect.flatMap(directModel, (provider) => {
-          return form === "whole"
-            ? Effect.map(provider.generateText(request), (all) => void parts.push(...all))
-            : Stream.runForEach(provider.streamText(request), (part) => Effect.sync(() => void parts.push(part)))
-        })
-        const exit = yield* runOn(Effect.provide(asked, model(url, api)))
-        return { parts, error: Exit.isFailure(exit) ? (Cause.squash(exit.cause) as AiError.AiError) : undefined }
-      })
+    const ask = (api: Api, form: Form, reply: Reply) => partsOf(runOn, form, reply, (url) => model(url, api))
     const read = (api: Api, form: Form, raw: string) =>
       Effect.map(ask(api, form, { raw }), ({ error, parts }) => {
         assert.strictEqual(error, undefined)

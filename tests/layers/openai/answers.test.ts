@@ -1,7 +1,7 @@
 /** Answers as servers really give them: odd, broken, or not answers at all. On both edges. */
 import { assert, describe, layer } from "@effect/vitest"
 import { Effect, Redacted } from "effect"
-import { type AiError, type Response } from "effect/ai"
+import { type Response } from "effect/ai"
 import { OpenAi } from "troupe"
 import { data, done, partsOf } from "../../support/openAiParts.ts"
 import { type Part } from "../../support/openAiRequest.ts"

@@ -1,7 +1,7 @@
 /** What particular servers do otherwise than OpenAI, and what OpenAI's API has come to say. On both edges. */
 import { assert, describe, layer } from "@effect/vitest"
 import { Cause, Effect, Exit, Redacted, Schema, Stream } from "effect"
-import { type AiError, Prompt, type Response } from "effect/ai"
+import { Prompt, type Response } from "effect/ai"
 import { Agent, AgentTool, OpenAi } from "troupe"
 import { directModel } from "../../support/directModel.ts"
 import { data, done, type Form, partsOf } from "../../support/openAiParts.ts"

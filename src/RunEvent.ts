@@ -105,6 +105,11 @@ export interface ToolCallReport extends Schema.Schema.Type<typeof ToolCallReport
 export const Spent = Schema.Struct({
   /** Summed over the run and every run nested in it. */
   usage: Response.Usage,
+  /**
+   * What that cost in US dollars, the step under way included. Absent where the price of a part of it is not known (see `Prices`), and in
+   * a run whose events nothing reads.
+   */
+  cost: Schema.optionalKey(Schema.Finite),
   /** Steps that have started, nested runs included. */
   steps: Schema.Int,
   /** Text of the step that was under way or last done. */
@@ -658,6 +663,8 @@ const ofClientEnd = {
   ...ofClient,
   /** Summed over the run and every run nested in it. */
   usage: Response.Usage,
+  /** What that cost in US dollars; absent where the price of a part of it is not known. */
+  cost: Schema.optionalKey(Schema.Finite),
   steps: Schema.Int,
   durationMs: Schema.Finite
 }
@@ -885,7 +892,8 @@ const endOf = (
   exposed: ReadonlySet<Exposed>
 ): Client => {
   const { durationMs, spent } = event
-  const bill = { ...own, usage: spent.usage, steps: spent.steps, durationMs }
+  const { cost, steps, usage } = spent
+  const bill = { ...own, usage, ...(cost === undefined ? {} : { cost }), steps, durationMs }
   switch (event._tag) {
     case "RunCompleted":
       return { _tag: "Completed", ...bill, ...(event.output === undefined ? {} : { output: event.output }) }

@@ -1,6 +1,7 @@
 /** Readers of events: text for people, and what may leave a server. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Schema, Stream } from "effect"
+import { Effect, Fiber, Schema, Stream } from "effect"
+import { TestClock } from "effect/testing"
 import { AiError } from "effect/ai"
 import { Agent, AgentTool, Approvals, Chain, Gather, Prices, Router, RunEvent, Runner, TestModel } from "troupe"
 
@@ -155,6 +156,61 @@ describe("what may leave a server", () => {
       assert.deepStrictEqual(yield* Effect.provide(costs(), prices), [1])
     }).pipe(Effect.provide(TestModel.layer(() => "Done.")))
   )
+
+  describe("at the end of a run", () => {
+    // Five tokens of output in each answer, at 200,000 dollars for a million of them.
+    const prices = Prices.layer({ "troupe-test:test": { input: 0, output: 200_000 } })
+    const usage = { inputTokens: { total: 1 }, outputTokens: { total: 5 } }
+    const calls = (...names: ReadonlyArray<string>) => ({
+      usage,
+      toolCalls: names.map((name, index) => ({
+        id: `c${index}`,
+        name,
+        params: name === "inner" ? { input: "help" } : {}
+      }))
+    })
+    const model = TestModel.layer(({ prompt, tools }) =>
+      prompt.content.some(({ role }) => role === "tool") || tools.length === 0
+        ? { text: "Done.", usage }
+        : calls(...tools)
+    )
+    const tool = (name: string, execute: () => Effect.Effect<string, string>, needsApproval = false) =>
+      AgentTool.fromFunction(name, { description: "Does it", needsApproval, execute })
+    const inner = Agent.make("inner", { description: "Helps" })
+    const pay = tool("pay", () => Effect.succeed("paid"), true)
+    const endOf = <E>(runner: Runner.Runner<string, unknown, E, never>, input = "go") =>
+      Effect.map(clientEvents(runner, input), (events) => events.at(-1)!)
+    const costIn = (event: RunEvent.Client) => ("cost" in event ? event.cost : undefined)
+
+    it.effect("has the cost of a step whose tools wait, and of the runs in it", () =>
+      Effect.gen(function* () {
+        const clerk = Agent.make("clerk", { tools: [AgentTool.fromRunner(inner), pay] })
+        const end = yield* endOf(Runner.provide(clerk, model))
+        assert.deepStrictEqual([end._tag, costIn(end)], ["Suspended", 2])
+      }).pipe(Effect.provide(prices))
+    )
+
+    it.effect("has the cost of a step that is interrupted in its tools", () =>
+      Effect.gen(function* () {
+        const late = Agent.make("clerk", { tools: [tool("wait", () => Effect.never)] })
+        const fiber = yield* Effect.forkChild(endOf(Runner.withTimeout(Runner.provide(late, model), "1 second")))
+        yield* TestClock.adjust("2 seconds")
+        const timedOut = yield* Fiber.join(fiber)
+        assert.deepStrictEqual([timedOut._tag, costIn(timedOut)], ["Failed", 1])
+      }).pipe(Effect.provide(prices))
+    )
+
+    it.effect("is without a cost where the price of a part is not known, in a tree of runs too", () =>
+      Effect.gen(function* () {
+        const free = Prices.layer({ "troupe-test:test": { input: 0, output: 0 } })
+        const both = Chain.make("both", [Runner.provide(inner, free), inner])
+        const end = yield* endOf(Runner.provide(both, model))
+        assert.deepStrictEqual([end._tag, costIn(end)], ["Completed", undefined])
+        const known = yield* Effect.provide(endOf(Runner.provide(both, model)), prices)
+        assert.deepStrictEqual(costIn(known), 1)
+      })
+    )
+  })
 
   it.effect("leaves out nested runs and the model's words on a choice", () =>
     Effect.gen(function* () {

@@ -48,6 +48,20 @@ export class ToolCallEntry implements ToolCallReport {
   }
 }
 
+/** A bill at some moment. */
+export interface Moment {
+  readonly usage: Response.Usage
+  readonly steps: number
+  /** `undefined` as in {@link Bill.cost}. */
+  readonly cost: number | undefined
+}
+
+interface Answer {
+  readonly finishReason: Response.FinishReason
+  readonly text: string
+  readonly usage: Response.Usage
+}
+
 const hasBegun = (status: ToolCallStatus): boolean =>
   status !== "not-started" && status !== "denied" && status !== "waiting"
 
@@ -63,6 +77,8 @@ export class Bill {
     reasoning: undefined
   }
   #text = ""
+  #cost: number | undefined = undefined
+  #isUnpriced = false
   #steps = 0
   #modelCalls = 0
   #finishReason: Response.FinishReason | undefined = undefined
@@ -101,6 +117,16 @@ export class Bill {
     })
   }
 
+  /** US dollars so far; `undefined` where nothing was used, or the price of something that was is not known. */
+  get cost(): number | undefined {
+    return this.#isUnpriced ? undefined : this.#cost
+  }
+
+  /** What it is at this moment, to be compared with later. */
+  get moment(): Moment {
+    return { usage: this.usage, steps: this.#steps, cost: this.cost }
+  }
+
   /** Tokens used so far, input and output. */
   get tokens(): number {
     return (this.#totals.input ?? 0) + (this.#totals.output ?? 0)
@@ -126,9 +152,18 @@ export class Bill {
     return sum.usage
   }
 
-  /** Counts usage in this run and every run above it. */
-  addUsage(usage: Response.Usage): void {
+  /** What has been spent in US dollars since `before`, which is the cost of an earlier moment. */
+  costSince(before: number | undefined): number | undefined {
+    const { cost } = this
+    return cost === undefined ? undefined : cost - (before ?? 0)
+  }
+
+  /** Counts usage in this run and every run above it, with what it cost where that is known. */
+  addUsage(usage: Response.Usage, cost?: number): void {
+    const isUsed = (usage.inputTokens.total ?? 0) + (usage.outputTokens.total ?? 0) > 0
     for (let bill: Bill | undefined = this; bill !== undefined; bill = bill.#parent) {
+      if (cost !== undefined) bill.#cost = (bill.#cost ?? 0) + cost
+      else if (isUsed) bill.#isUnpriced = true
       const totals = bill.#totals
       totals.input = plus(totals.input, usage.inputTokens.total)
       totals.cacheRead = plus(totals.cacheRead, usage.inputTokens.cacheRead)
@@ -154,19 +189,11 @@ export class Bill {
     this.#text = ""
   }
 
-  /** Notes a whole answer of the model. */
-  addAnswer({
-    finishReason,
-    text,
-    usage
-  }: {
-    readonly finishReason: Response.FinishReason
-    readonly text: string
-    readonly usage: Response.Usage
-  }): void {
+  /** Notes a whole answer of the model, with what it cost where that is known. */
+  addAnswer({ finishReason, text, usage }: Answer, cost?: number): void {
     this.#text = text
     this.#finishReason = finishReason
-    this.addUsage(usage)
+    this.addUsage(usage, cost)
   }
 
   /** Notes a tool call that the model asked for, which is marked as not started. */
@@ -178,8 +205,10 @@ export class Bill {
 
   /** The bill so far. Tool calls under way count as they are marked, which is `interrupted` or `unknown`. */
   spent(): Spent {
+    const { cost } = this
     return {
       usage: this.usage,
+      ...(cost === undefined ? {} : { cost }),
       steps: this.#steps,
       text: this.#text,
       toolCalls: this.#toolCalls.map(({ status, step, tool, toolCallId }) => ({ step, toolCallId, tool, status }))

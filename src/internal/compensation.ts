@@ -23,7 +23,7 @@ import { type Form, formOf, keep, note } from "./journaled.ts"
 import { CurrentPlace, type Place, placeIn } from "./place.ts"
 import { isWaiting } from "./resumption.ts"
 import { CurrentState, type Hook, type RunState } from "./runState.ts"
-import { charging, chargedLeft, restore, type Used, usedSince } from "./stepAccount.ts"
+import { charging, chargedLeft, costLeft, restore, type Used, usedSince } from "./stepAccount.ts"
 
 /** Where a part of a run is: its place, and those of the runs around it, the innermost first. */
 type Trail = ReadonlyArray<string>
@@ -127,11 +127,13 @@ export const restored = <R>(
   if (isWhole) return count(used)
   const { bill } = state
   const left = charging(state, (charged) => {
-    const before = { usage: bill.usage, steps: bill.steps }
+    const before = bill.moment
     return Effect.map(Effect.raceFirst(Effect.exit(work), thereAgain([place])), (): Used => {
       const again = usedSince(bill, before, charged())
+      const cost = costLeft(used.cost, again.cost)
       return {
         usage: usageLeft(used.usage, again.usage),
+        ...(cost === undefined ? {} : { cost }),
         steps: used.steps - again.steps,
         ...(used.charged === undefined ? {} : { charged: chargedLeft(used.charged, again.charged) })
       }

@@ -3,7 +3,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Response from "effect/ai/Response"
 import * as Schema from "effect/Schema"
-import { Bill } from "./bill.ts"
+import { Bill, type Moment } from "./bill.ts"
 import { type Charged, Ledger } from "./budget.ts"
 import { isJsonObject, toJson } from "./json.ts"
 import type { RunState } from "./runState.ts"
@@ -19,6 +19,8 @@ export const ChargedForm = Schema.Struct({
 /** What runs have used, as it is kept. */
 export const UsedForm = Schema.Struct({
   usage: Response.Usage,
+  /** Absent where it is not known, and in what earlier versions kept. */
+  cost: Schema.optionalKey(Schema.Finite),
   steps: Schema.Int,
   charged: Schema.optionalKey(ChargedForm)
 })
@@ -27,15 +29,15 @@ export type Used = typeof UsedForm.Type
 const codec = Schema.toCodecJson(UsedForm)
 
 /** What a run has used since a moment. */
-export const usedSince = (
-  bill: Bill,
-  before: { readonly usage: Response.Usage; readonly steps: number },
-  charged: Charged | undefined
-): Used => ({
+export const usedSince = (bill: Bill, before: Moment, charged: Charged | undefined): Used => ({
   usage: bill.usageSince(before.usage),
+  ...costField(bill.costSince(before.cost)),
   steps: bill.steps - before.steps,
   ...(charged === undefined ? {} : { charged })
 })
+
+const costField = (cost: number | undefined): { readonly cost?: number } => (cost === undefined ? {} : { cost })
+
 const encodeUsed = Schema.encodeSync(codec)
 const decodeUsed = Schema.decodeUnknownSync(codec)
 
@@ -55,9 +57,9 @@ export class StepAccount {
 
   /** What was used; `undefined` where no run has begun. */
   get used(): Used | undefined {
-    const { steps, usage } = this.bill
+    const { cost, steps, usage } = this.bill
     if (steps === 0) return undefined
-    return { usage, steps, ...(this.ledger === undefined ? {} : { charged: this.ledger.used }) }
+    return { usage, ...costField(cost), steps, ...(this.ledger === undefined ? {} : { charged: this.ledger.used }) }
   }
 }
 
@@ -103,6 +105,10 @@ export const charging = <A, E, R>(
     )
   })
 
+/** What is left of a cost without a part of it; `undefined` where that is not known. */
+export const costLeft = (whole: number | undefined, part: number | undefined): number | undefined =>
+  whole === undefined ? undefined : whole - (part ?? 0)
+
 /** What is left of `whole` without `part` of it. */
 export const chargedLeft = (whole: Charged, part: Charged | undefined): Charged => ({
   tokens: whole.tokens - (part?.tokens ?? 0),
@@ -112,8 +118,8 @@ export const chargedLeft = (whole: Charged, part: Charged | undefined): Charged 
 })
 
 /** Counts in a run what was used before the run was made again. */
-export const restore = ({ bill, budget }: RunState, { charged, steps, usage }: Used): void => {
-  bill.addUsage(usage)
+export const restore = ({ bill, budget }: RunState, { charged, cost, steps, usage }: Used): void => {
+  bill.addUsage(usage, cost)
   bill.addStep(steps)
   if (charged !== undefined) budget?.restore(charged)
 }

@@ -103,7 +103,7 @@ const keptWithin = <A, E, R>(
     })
   const first = Effect.fnUntraced(function* (charged: () => Charged | undefined) {
     const { bill } = state
-    const before = { usage: bill.usage, steps: bill.steps }
+    const before = bill.moment
     const now = yield* Clock.currentTimeMillis
     const deadline = Effect.succeed(now + Duration.toMillis(limit))
     const until = yield* decide(journal, { key: `${key}/deadline`, name: "timeout" }, deadline, times)

@@ -110,7 +110,7 @@ const keptWithin = <A, E, R>(
     const began = { key: `${key}/began`, name: step.name }
     const startedAt = isTimed ? yield* decide(journal, began, Effect.succeed(now), times) : now
     const ledger = new Ledger(state.budget, state.info, limits, { now, startedAt, wasInTime })
-    const before = { usage: bill.usage, steps: bill.steps }
+    const before = bill.moment
     const ended = yield* limited(state, ledger, work)
     if (!ledger.hasFailed) {
       if (isDecided && !wasInTime) yield* note(journal, step, outcomes.encode({}))

@@ -2,7 +2,7 @@
 import { assert, describe, it as async } from "@effect/vitest"
 import { Cause, Duration, Effect, Exit, Fiber, Layer, Schedule, Schema } from "effect"
 import { TestClock } from "effect/testing"
-import { Agent, AgentTool, Parallel, Prices, Runner, Step, TestModel } from "troupe"
+import { Agent, AgentTool, Parallel, Prices, RunEvent, Runner, Step, TestModel } from "troupe"
 import { it } from "../support/edges.ts"
 import { attempt, MemoryJournal, type Moment } from "../support/journal.ts"
 
@@ -63,8 +63,13 @@ describe("a budget, in a run that is killed and made again,", () => {
     )
   }
   for (const [what, runner] of Object.entries(cases)) {
-    const top = leaving(runner as Runner.Runner<string, unknown, unknown, never>)
-    async.effect(`has left what it had left, wherever that was: ${what}`, () =>
+    let cost: number | undefined
+    const top = Runner.onEvent(leaving(runner as Runner.Runner<string, unknown, unknown, never>), (event) =>
+      Effect.sync(() => {
+        if (RunEvent.isTerminal(event) && event.path.length === 1) cost = event.spent.cost
+      })
+    )
+    async.effect(`has left what it had left, and says the same cost, wherever that was: ${what}`, () =>
       Effect.gen(function* () {
         const run = (journal: MemoryJournal, kill?: { readonly at: number; readonly moment: Moment }) =>
           Effect.gen(function* () {
@@ -75,11 +80,14 @@ describe("a budget, in a run that is killed and made again,", () => {
         const whole = new MemoryJournal()
         const expected = outputOf(yield* run(whole))
         assert.isBelow(expected.tokens!, 10_000)
+        const spent = cost!
+        assert.approximately(spent, 10 - expected.cost!, 1e-9)
         assert.deepStrictEqual(outputOf(yield* run(whole)), expected)
         for (let at = 0; at < whole.ended.length; at++) {
           const journal = new MemoryJournal()
           yield* run(journal, { at, moment: moments[at % 3]! })
           assert.deepStrictEqual(outputOf(yield* run(journal)), expected, `killed at ${at}`)
+          assert.approximately(cost!, spent, 1e-9, `killed at ${at}`)
         }
       })
     )

@@ -398,7 +398,7 @@ class Loop implements Listing {
     if (!state.events.silent) {
       const who = turn.answeredBy === undefined ? {} : { answeredBy: turn.answeredBy }
       const { finishReason, usage } = turn
-      const cost = yield* priceOf(this.#model, turn)
+      const cost = yield* priceOf(state, this.#model, turn)
       const price = cost === undefined ? {} : { cost }
       yield* state.events.emit({ _tag: "StepCompleted", step, finishReason, usage, ...price, ...who })
     }
@@ -447,10 +447,12 @@ class Loop implements Listing {
       const { settings } = spec.limits
       return callThrough({ stages, state: this.#state, model: this.#model, request, maxSteps, settings, ask })
     }
-    return Effect.map(withOwn(spec.limits.settings, this.#ask(this.#model, request)), (turn) => {
-      this.#state.bill.addAnswer(turn)
-      return turn
-    })
+    return Effect.flatMap(withOwn(spec.limits.settings, this.#ask(this.#model, request)), (turn) =>
+      Effect.map(priceOf(this.#state, this.#model, turn), (cost) => {
+        this.#state.bill.addAnswer(turn, cost)
+        return turn
+      })
+    )
   }
 
   #ask(model: ModelCall.ResolvedModel, request: ModelCall.Request): Effect.Effect<Turn, RunError.ModelError> {

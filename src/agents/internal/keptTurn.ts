@@ -4,6 +4,7 @@ import * as Response from "effect/ai/Response"
 import * as Schema from "effect/Schema"
 import { answeredBy, type AnsweredBy } from "../../internal/answeredBy.ts"
 import { type Form, formOf } from "../../internal/journaled.ts"
+import type { Moment } from "../../internal/bill.ts"
 import type { RunState } from "../../internal/runState.ts"
 import type { Charged } from "../../internal/budget.ts"
 import { ChargedForm } from "../../internal/stepAccount.ts"
@@ -13,6 +14,8 @@ import { type AnyPart, type Call, Collector, type Turn } from "./turnCollector.t
 /** What failed attempts, and runs that answered for the model, have used. */
 export interface KeptSpent {
   readonly usage: Response.Usage | undefined
+  /** `undefined` where it is not known. */
+  readonly cost: number | undefined
   readonly steps: number
   /** What the budgets of the run were charged with for it; `undefined` where there were none. */
   readonly charged: Charged | undefined
@@ -27,20 +30,18 @@ export interface KeptTurn extends KeptSpent {
 export interface KeptFailure extends Failed, KeptSpent {}
 
 /** What the run has used since a moment. The usage of the turn itself is counted by the loop. */
-export const spentSince = (
-  { bill }: RunState,
-  before: { readonly usage: Response.Usage; readonly steps: number },
-  charged: Charged | undefined
-): KeptSpent => {
+export const spentSince = ({ bill }: RunState, before: Moment, charged: Charged | undefined): KeptSpent => {
   const usage = bill.usageSince(before.usage)
   const isNone = (usage.inputTokens.total ?? 0) + (usage.outputTokens.total ?? 0) === 0
+  const steps = bill.steps - before.steps
   return isNone
-    ? { usage: undefined, steps: bill.steps - before.steps, charged: undefined }
-    : { usage, steps: bill.steps - before.steps, charged }
+    ? { usage: undefined, cost: undefined, steps, charged: undefined }
+    : { usage, cost: bill.costSince(before.cost), steps, charged }
 }
 
-const spentFields = ({ charged, steps, usage }: KeptSpent): SpentFields => ({
+const spentFields = ({ charged, cost, steps, usage }: KeptSpent): SpentFields => ({
   ...(usage === undefined ? {} : { usage }),
+  ...(cost === undefined ? {} : { cost }),
   steps,
   ...(charged === undefined ? {} : { charged })
 })
@@ -110,11 +111,13 @@ export const withRefusals = (turn: Turn, { calls }: Turn): Turn => {
 
 const Spent = {
   usage: Schema.optionalKey(Response.Usage),
+  cost: Schema.optionalKey(Schema.Finite),
   steps: Schema.Int,
   charged: Schema.optionalKey(ChargedForm)
 }
 interface SpentFields {
   readonly usage?: Response.Usage
+  readonly cost?: number
   readonly steps: number
   readonly charged?: Charged
 }
@@ -163,7 +166,7 @@ export const keptTurn: Form<KeptTurn> = {
   },
   decode: (json) => {
     const fields = TurnForm.decode(json)
-    const { charged, content, finishReason, refused, responseId, responseModel, steps, turnUsage, usage } = fields
+    const { charged, content, cost, finishReason, refused, responseId, responseModel, steps, turnUsage, usage } = fields
     const calls = content.filter(isCall).map(({ id, name, params }): Call => ({
       id,
       name,
@@ -183,7 +186,7 @@ export const keptTurn: Form<KeptTurn> = {
       responseModel,
       answeredBy: fields.answeredBy
     }
-    return { turn, usage, steps, charged }
+    return { turn, usage, cost, steps, charged }
   }
 }
 
@@ -204,8 +207,8 @@ export const keptFailure: Form<KeptFailure> = {
   encode: ({ attempts, error, ...spent }) =>
     FailureForm.encode({ ...spentFields(spent), attempts, error: withoutHttp(error) }),
   decode: (json) => {
-    const { attempts, charged, error, steps, usage } = FailureForm.decode(json)
-    return { attempts, error, steps, usage, charged }
+    const { attempts, charged, cost, error, steps, usage } = FailureForm.decode(json)
+    return { attempts, error, steps, usage, cost, charged }
   }
 }
 

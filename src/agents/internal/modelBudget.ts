@@ -34,7 +34,7 @@ export const withinBudgets = <E, R>(
         return meter.amountOf(usage, turn)
       },
       // The loop does not come to note it.
-      onHalt: (turn) => state.bill.addAnswer(turn)
+      onHalt: (turn) => state.bill.addAnswer(turn, priceIn(fiber, state, model, turn))
     })
   })
 }
@@ -49,14 +49,26 @@ export const chargeAttempt = (state: RunState, model: ResolvedModel, usage: Resp
   })
 }
 
-/** What an answer has cost, in US dollars; `undefined` where its usage or the price of its model is not known. */
-export const priceOf = (model: ResolvedModel, turn: Turn): Effect.Effect<number | undefined> =>
-  Effect.withFiber((fiber) => {
-    const { inputTokens, outputTokens } = turn.usage
-    if (inputTokens.total === undefined && outputTokens.total === undefined) return Effect.undefined
-    const { cost, isUnpriced } = meterOf(fiber, model).amountOf(turn.usage, turn)
-    return Effect.succeed(isUnpriced ? undefined : cost)
-  })
+/**
+ * What an answer has cost, in US dollars; `undefined` where its usage or the price of its model is not known, and in a run whose
+ * events nothing reads, for which no table of prices is loaded.
+ */
+export const priceOf = (state: RunState, model: ResolvedModel, turn: Turn): Effect.Effect<number | undefined> =>
+  state.events.silent
+    ? Effect.undefined
+    : Effect.withFiber((fiber) => Effect.succeed(priceIn(fiber, state, model, turn)))
+
+const priceIn = (
+  fiber: Fiber.Fiber<unknown, unknown>,
+  { events }: RunState,
+  model: ResolvedModel,
+  turn: Turn
+): number | undefined => {
+  const { inputTokens, outputTokens } = turn.usage
+  if (events.silent || (inputTokens.total === undefined && outputTokens.total === undefined)) return undefined
+  const { cost, isUnpriced } = meterOf(fiber, model).amountOf(turn.usage, turn)
+  return isUnpriced ? undefined : cost
+}
 
 /** A model that is a runner: its own calls are counted. */
 const isRunner = ({ info }: ResolvedModel): boolean => info?.provider === providerName

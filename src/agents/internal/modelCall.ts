@@ -28,7 +28,7 @@ import { charging } from "../../internal/stepAccount.ts"
 import * as Spans from "../../internal/telemetry.ts"
 import type { Journal } from "../../services/Journal.ts"
 import * as ModelInfo from "../../services/ModelInfo.ts"
-import { chargeAttempt } from "./modelBudget.ts"
+import { chargeAttempt, priceOf } from "./modelBudget.ts"
 import type { OutputSpec } from "./structuredOutput.ts"
 import {
   type KeptFailure,
@@ -138,7 +138,7 @@ const callKept = (
   Effect.suspend(() => {
     const key = state.place.key(`${request.step}/model`)
     const name = self.modelName ?? "model"
-    const before = { usage: state.bill.usage, steps: state.bill.steps }
+    const before = state.bill.moment
     const raw = new RawAnswer(request)
     let live: Turn | undefined
     const called = charging(state, (charged) =>
@@ -179,10 +179,14 @@ const again = (
   })
 
 /** Counts what failed attempts, and runs within the call, have used. */
-const count = ({ charged, steps, usage }: KeptSpent, self: ResolvedModel, state: RunState): Effect.Effect<void> => {
+const count = (
+  { charged, cost, steps, usage }: KeptSpent,
+  self: ResolvedModel,
+  state: RunState
+): Effect.Effect<void> => {
   if (steps > 0) state.bill.addStep(steps)
   if (usage === undefined) return Effect.void
-  state.bill.addUsage(usage)
+  state.bill.addUsage(usage, cost)
   if (charged === undefined) return chargeAttempt(state, self, usage)
   state.budget?.restore(charged)
   return Effect.void
@@ -287,13 +291,13 @@ const callModel = (
   return Effect.flatMap(asked, () => {
     const turn = collector.turn()
     if (turn.finishReason !== "error") return Effect.succeed(turn)
-    state.bill.addUsage(turn.usage)
+    const billed = Effect.map(priceOf(state, self, turn), (cost) => state.bill.addUsage(turn.usage, cost))
     const failed = AiError.make({
       module: "Agent",
       method: "step",
       reason: new AiError.InternalProviderError({ description: "the provider ended the answer with an error" })
     })
-    return Effect.andThen(chargeAttempt(state, self, turn.usage), Effect.fail(failed))
+    return Effect.andThen(billed, Effect.andThen(chargeAttempt(state, self, turn.usage), Effect.fail(failed)))
   })
 }
 

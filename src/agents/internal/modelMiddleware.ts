@@ -19,6 +19,7 @@ import { MiddlewareError } from "../../RunError.ts"
 import { type CallSettings, CurrentSettings } from "../../services/ModelInfo.ts"
 import { merged } from "./callSettings.ts"
 import { compose, type Stages } from "./middlewareStages.ts"
+import { priceOf } from "./modelBudget.ts"
 import * as ModelCall from "./modelCall.ts"
 import * as ToolSet from "./toolSet.ts"
 import type { AnyPart, Call, Turn } from "./turnCollector.ts"
@@ -146,12 +147,14 @@ class Calls implements Caller {
       watch: new Watching(this, number, this.#self.stages.part.length > 0)
     }
     const calling = withSettings(askIn(context, model, asked, ask, state.info.path), given, context)
-    const answered = Effect.map(calling, (turn) => {
-      state.bill.addUsage(turn.usage)
-      this.#usages.push(turn.usage)
-      if (number === this.#count) this.#emitted = turn
-      return toData(turn)
-    })
+    const answered = Effect.flatMap(calling, (turn) =>
+      Effect.map(priceOf(state, model, turn), (cost) => {
+        state.bill.addUsage(turn.usage, cost)
+        this.#usages.push(turn.usage)
+        if (number === this.#count) this.#emitted = turn
+        return toData(turn)
+      })
+    )
     return number === 1 ? answered : Effect.andThen(this.#discard(), answered)
   }
 

@@ -15,7 +15,7 @@ import type { RunState } from "../../internal/runState.ts"
 import { isAsleep, sleep } from "../../internal/sleep.ts"
 import { exitOf } from "../../internal/trueExit.ts"
 import { usageLeft } from "../../internal/bill.ts"
-import { ChargedForm, chargedLeft, charging } from "../../internal/stepAccount.ts"
+import { chargedLeft, charging, costLeft, type Used, usedSince, UsedForm } from "../../internal/stepAccount.ts"
 import { InvalidDefinition, RunSuspended } from "../../RunError.ts"
 import type { WaitingMember } from "../../internal/workflowSuspension.ts"
 import { type Journal, type Step } from "../../services/Journal.ts"
@@ -180,20 +180,15 @@ const failedOutcome: Outcome = { _tag: "failed" }
 type Outputs = ReadonlyArray<readonly [key: string, output: unknown]>
 type Winners = ReadonlySet<string>
 
-interface Decided {
+interface Decided extends Used {
   readonly winners: ReadonlyArray<string>
-  readonly usage: Response.Usage
-  readonly steps: number
-  readonly charged?: typeof ChargedForm.Type
 }
 
 /** What is kept of a race or a quorum: who has won, and what all have used. */
 const Kept = formOf(
   Schema.Struct({
     winners: Schema.Array(Schema.String),
-    usage: Response.Usage,
-    steps: Schema.Int,
-    charged: Schema.optionalKey(ChargedForm)
+    ...UsedForm.fields
   }) as unknown as Schema.Codec<Decided, unknown>
 )
 
@@ -211,11 +206,11 @@ const decidedOnce = (
   const counting = (only?: Winners) =>
     charging(state, (charged) => Effect.map(runOnly(only), (outputs) => ({ outputs, charged: charged() })))
   return Effect.suspend(() => {
-    const before = { usage: bill.usage, steps: bill.steps }
+    const before = bill.moment
     const again = (json: Schema.Json) => {
-      const { charged, steps, usage, winners } = Kept.decode(json)
+      const { charged, cost, steps, usage, winners } = Kept.decode(json)
       return Effect.map(counting(new Set(winners)), ({ charged: own, outputs }) => {
-        bill.addUsage(usageLeft(usage, bill.usageSince(before.usage)))
+        bill.addUsage(usageLeft(usage, bill.usageSince(before.usage)), costLeft(cost, bill.costSince(before.cost)))
         bill.addStep(steps - (bill.steps - before.steps))
         if (charged !== undefined) state.budget?.restore(chargedLeft(charged, own))
         return outputs
@@ -223,8 +218,7 @@ const decidedOnce = (
     }
     const first = Effect.flatMap(counting(), ({ charged, outputs }) => {
       const winners = outputs.map(([key]) => key)
-      const used = { usage: bill.usageSince(before.usage), steps: bill.steps - before.steps }
-      const own = Kept.encode({ winners, ...used, ...(charged === undefined ? {} : { charged }) })!
+      const own = Kept.encode({ winners, ...usedSince(bill, before, charged) })!
       return Effect.flatMap(noteOf(journal, step, own), (kept) => {
         const isOurs = kept === undefined || Kept.decode(kept).winners.join("\n") === winners.join("\n")
         return isOurs ? Effect.succeed(outputs) : again(kept)

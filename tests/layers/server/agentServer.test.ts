@@ -9,6 +9,7 @@ import {
   Chain,
   Approvals,
   CodeMode,
+  Prices,
   Runner,
   Runs,
   SessionStore,
@@ -537,6 +538,27 @@ describe("a run that waits for approval", () => {
       const again = yield* ask(handler, post(`/runs/${runId}/approvals`, { [id]: { approved: true } }))
       assert.strictEqual(again.status, 409)
       assert.deepStrictEqual(paid, [5])
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("says what it has cost until then, as JSON, as a stream and by its id, and what the rest cost", () =>
+    Effect.gen(function* () {
+      const prices = Prices.layer({ "troupe-test:test": { input: 0, output: 200_000 } })
+      const usage = { inputTokens: { total: 1 }, outputTokens: { total: 5 } }
+      const priced = model((call) => {
+        const turn = asking(call)
+        return { usage, ...(typeof turn === "string" ? { text: turn } : turn) }
+      })
+      const handler = yield* handling({ runners: { clerk } }, Layer.merge(priced, prices))
+      const first = yield* ask(handler, post("/runners/clerk", { input: "Pay 5" }))
+      const { cost, runId, waitingFor } = first.body
+      assert.strictEqual(cost, 1)
+      assert.deepInclude((yield* ask(handler, get(`/runs/${runId}`))).body, { status: "suspended", cost: 1 })
+      const events = sentIn((yield* ask(handler, get(`/runs/${runId}/stream`))).text)
+      assert.deepInclude(JSON.parse(events.at(-1)!.data), { _tag: "Suspended", cost: 1 })
+      const decision = { [waitingFor[0].id]: { approved: true } }
+      const second = yield* ask(handler, post(`/runs/${runId}/approvals`, decision))
+      assert.strictEqual(second.body.cost, 1)
     }).pipe(Effect.scoped)
   )
 

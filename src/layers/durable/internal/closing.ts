@@ -36,7 +36,7 @@ export const missingEnds = (
       bills.set(event.runId, bill)
       open.set(event.runId, { event, bill })
     } else if (event._tag === "StepStarted") bills.get(event.runId)?.addStep()
-    else if (event._tag === "StepCompleted") bills.get(event.runId)?.addUsage(event.usage)
+    else if (event._tag === "StepCompleted") bills.get(event.runId)?.addUsage(event.usage, event.cost)
     else if (isTerminal(event)) open.delete(event.runId)
   }
   const last = events.at(-1)

@@ -225,9 +225,10 @@ const stepOf = ({ bill, events }: RunState) => {
         const usage = decodeUsage(metadata["usage"])
         const known = usage._tag === "Some" ? usage.value : noUsage
         const steps = typeof metadata["steps"] === "number" ? Math.min(metadata["steps"], 10_000) : 0
-        while (bill.steps < steps) bill.addStep()
-        bill.addUsage(known)
-        return events.emit({ _tag: "StepCompleted", step: 1, finishReason: "stop", usage: known })
+        const price = typeof metadata["cost"] === "number" ? { cost: metadata["cost"] } : {}
+        bill.addStep(Math.max(0, steps - bill.steps))
+        bill.addUsage(known, price.cost)
+        return events.emit({ _tag: "StepCompleted", step: 1, finishReason: "stop", usage: known, ...price })
       })
   }
 }

@@ -49,7 +49,9 @@ class Mirror {
           this.#isOpen = false
           // Only what is void of the step under way is looked up.
           this.#places.length = 0
-          return events.emit({ _tag: "StepCompleted", step, finishReason: "unknown", usage: event.usage })
+          const { cost, usage } = event
+          const price = cost === undefined ? {} : { cost }
+          return events.emit({ _tag: "StepCompleted", step, finishReason: "unknown", usage, ...price })
         })
       default:
         return undefined
@@ -87,8 +89,8 @@ class Mirror {
       case "Suspended":
         return Effect.sync(() => {
           const { bill } = this.#state
-          while (bill.steps < event.steps) bill.addStep()
-          bill.addUsage(event.usage)
+          bill.addStep(Math.max(0, event.steps - bill.steps))
+          bill.addUsage(event.usage, event.cost)
         })
       default:
         return Effect.void

@@ -47,6 +47,9 @@ const usage: Json = {
   }
 }
 
+/** US dollars; absent where the price of a part is not known. */
+export const cost: Json = { type: "number", description: "US dollars, where the price of every part is known." }
+
 /** The schemas that the others name. */
 export const schemas: Json = {
   Problem: {
@@ -62,13 +65,16 @@ export const schemas: Json = {
       runner: text,
       status: { enum: ["running", "suspended", "completed", "failed", "interrupted"] },
       startedAt: { type: "number" },
+      resumedAs: text,
       usage: reference("Usage"),
+      cost,
       steps: count,
+      waitingFor: { type: "array", items: { type: "object" } },
       output: {},
       error: text,
       detail: text
     },
-    required: ["runId", "runner", "status", "startedAt"]
+    required: ["runId", "status"]
   },
   Graph: {
     type: "object",
@@ -85,6 +91,11 @@ export const schemas: Json = {
           required: ["name"]
         }
       },
+      handoffs: {
+        type: "array",
+        description: "Of handoffs: which member may hand the conversation over to which.",
+        items: { type: "object", properties: { from: text, to: text }, required: ["from", "to"] }
+      },
       isCut: { const: true }
     },
     required: ["name", "kind", "members"]
@@ -92,7 +103,7 @@ export const schemas: Json = {
   Event: {
     type: "object",
     description:
-      "An event of a run, see RunEvent.Client of Troupe. `Completed`, `Failed` and `Interrupted` are the end.",
+      "An event of a run, see RunEvent.Client of Troupe. `Completed`, `Failed`, `Interrupted` and `Suspended` are the end.",
     properties: { _tag: text, v: count, seq: count, at: { type: "number" } },
     required: ["_tag", "v", "seq", "at"]
   }

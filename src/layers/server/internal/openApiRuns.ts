@@ -1,5 +1,16 @@
 /** The routes of a server in Troupe's own terms, as OpenAPI has them. */
-import { answer, content, count, failures, type Json, type PathItem, problem, reference, text } from "./openApiParts.ts"
+import {
+  answer,
+  content,
+  cost,
+  count,
+  failures,
+  type Json,
+  type PathItem,
+  problem,
+  reference,
+  text
+} from "./openApiParts.ts"
 import type { ServedRunner } from "./served.ts"
 
 const body = ({ inputSchema }: ServedRunner): Json => ({
@@ -46,7 +57,7 @@ export const ofRunner = (prefix: string, runner: ServedRunner): ReadonlyArray<Pa
     responses: {
       200: answer("The output and what it took.", "application/json", {
         type: "object",
-        properties: { output: outputSchema ?? {}, usage: reference("Usage"), steps: count, runId: text },
+        properties: { output: outputSchema ?? {}, usage: reference("Usage"), cost, steps: count, runId: text },
         required: ["output", "usage", "steps", "runId"]
       }),
       202: answer("The run has begun, detached or to wait for answers.", "application/json", reference("Run")),

@@ -129,7 +129,7 @@ const refused = (target: Target, response: globalThis.Response): Effect.Effect<n
       return yield* fail(target, "unreadable", "The answer is not a problem of such a server.", { status })
     }
     const { detail, error, failure, runId } = decoded.value
-    const known = errorOf({ failure, usage: undefined, steps: 0, detail }, target.options.errors ?? [])
+    const known = errorOf({ failure, usage: undefined, cost: undefined, steps: 0, detail }, target.options.errors ?? [])
     if (known !== undefined) return yield* Effect.fail(known)
     const seconds = Number(response.headers.get("retry-after") ?? Number.NaN)
     const more = {
@@ -149,7 +149,12 @@ const reasonOf = (status: number, error: string | undefined): RemoteError["reaso
   return status < 500 ? "refused" : "failed"
 }
 
-const Answer = Schema.Struct({ output: Schema.Json, usage: Response.Usage, steps: Schema.Int })
+const Answer = Schema.Struct({
+  output: Schema.Json,
+  usage: Response.Usage,
+  cost: Schema.optionalKey(Schema.Finite),
+  steps: Schema.Int
+})
 const decodeAnswer = Schema.decodeUnknownOption(Answer)
 
 const decoded = (target: Target, output: unknown): Effect.Effect<unknown, RemoteError> =>
@@ -165,9 +170,9 @@ const whole = (target: Target, input: unknown, state: RunState): Effect.Effect<u
     if (response.status !== 200) return yield* refused(target, response)
     const answer = decodeAnswer(yield* jsonOf(target, response))
     if (answer._tag === "None") return yield* fail(target, "unreadable", "The answer is not one of such a server.")
-    const { output, steps, usage } = answer.value
-    for (let step = 0; step < steps; step++) state.bill.addStep()
-    state.bill.addUsage(usage)
+    const { cost, output, steps, usage } = answer.value
+    state.bill.addStep(Math.max(0, steps))
+    state.bill.addUsage(usage, cost)
     return yield* decoded(target, output)
   })
 
@@ -202,9 +207,9 @@ const ending = (target: Target, end: Client | undefined, broken: RemoteError): E
     case "Completed":
       return decoded(target, end.output)
     case "Failed": {
-      const { error, failure, message, steps, usage } = end
+      const { cost, error, failure, message, steps, usage } = end
       const detail = message ?? "The run failed."
-      const known = errorOf({ failure, usage: encodeUsage(usage), steps, detail }, target.options.errors ?? [])
+      const known = errorOf({ failure, usage: encodeUsage(usage), cost, steps, detail }, target.options.errors ?? [])
       return known === undefined ? fail(target, "failed", detail, { error }) : Effect.fail(known)
     }
     case "Interrupted":

@@ -58,6 +58,7 @@ const next: Readonly<Record<RemoteError["reason"], string>> = {
 export interface Failure {
   readonly failure: Schema.Json | undefined
   readonly usage: unknown
+  readonly cost: number | undefined
   readonly steps: number
   readonly detail: string
 }
@@ -65,12 +66,21 @@ export interface Failure {
 const classes = RunError as unknown as Readonly<Record<string, unknown>>
 
 /** The same error as on the server; `undefined` for one that is not known here. */
-export const errorOf = ({ detail, failure, steps, usage }: Failure, known: ReadonlyArray<Schema.Top>): unknown => {
+export const errorOf = (
+  { cost, detail, failure, steps, usage }: Failure,
+  known: ReadonlyArray<Schema.Top>
+): unknown => {
   if (!Predicate.hasProperty(failure, "_tag") || typeof failure._tag !== "string") return undefined
   const fields = failure as unknown as Schema.JsonObject
   const reason = failure._tag === "ModelError" ? { reason: reasonOf(fields["reason"], detail) } : {}
   const whole = {
-    spent: { usage: usage ?? { inputTokens: {}, outputTokens: {} }, steps, text: "", toolCalls: [] },
+    spent: {
+      usage: usage ?? { inputTokens: {}, outputTokens: {} },
+      ...(cost === undefined ? {} : { cost }),
+      steps,
+      text: "",
+      toolCalls: []
+    },
     transcript: encodePrompt(Prompt.empty),
     ...fields,
     ...reason

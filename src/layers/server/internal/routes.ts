@@ -170,12 +170,19 @@ const atRun = ({ settings }: Edge, runId: string) => ({
 
 const encodeUsage = Schema.encodeSync(Response.Usage)
 
+/** What a run has used, as JSON. */
+const billOf = ({ spent: { cost, steps, usage } }: Ended) => ({
+  usage: encodeUsage(usage) as Schema.Json,
+  ...(cost === undefined ? {} : { cost }),
+  steps
+})
+
 /** What a run came to: `{ output, usage, steps, runId }`, what it waits for, or a problem. */
 const answerOf = (edge: Edge, ended: Ended): Effect.Effect<Answer, Problem> => {
   if (ended._tag === "RunSuspended") return Effect.succeed(json(suspended(edge, ended), 202, atRun(edge, ended.runId)))
   if (ended._tag !== "RunCompleted") return Effect.fail(problemOf(ended, edge.settings.expose))
-  const { output = null, runId, spent } = ended
-  const text = JSON.stringify({ output, usage: encodeUsage(spent.usage), steps: spent.steps, runId })
+  const { output = null, runId } = ended
+  const text = JSON.stringify({ output, ...billOf(ended), runId })
   if (text.length > edge.settings.answer) {
     return refuse(500, `The answer is larger than ${edge.settings.answer} bytes.`, { error: "AnswerTooLarge", runId })
   }
@@ -191,8 +198,7 @@ const suspended = (edge: Edge, ended: Extract<Ended, { readonly _tag: "RunSuspen
   runId: ended.runId,
   status: "suspended",
   waitingFor: waitingFor(ended, edge.settings.expose),
-  usage: encodeUsage(ended.spent.usage),
-  steps: ended.spent.steps
+  ...billOf(ended)
 })
 
 /** An input for a run under way, or answers to what a suspended run waits for. */
@@ -256,8 +262,7 @@ const stateOf = ({ ended, resumedAs, runId, runner, startedAt, status }: Info): 
   ...(ended === undefined
     ? {}
     : {
-        usage: encodeUsage(ended.spent.usage) as Schema.Json,
-        steps: ended.spent.steps,
+        ...billOf(ended),
         durationMs: ended.durationMs,
         ...(ended._tag === "RunCompleted"
           ? { output: ended.output ?? null }

@@ -64,7 +64,11 @@ const statusOf = (ended: Ended | undefined, context: TaskContext, at: number): o
   }
 }
 
-const billOf = ({ spent }: Ended): object => ({ usage: encodeUsage(spent.usage), steps: spent.steps })
+const billOf = ({ spent: { cost, steps, usage } }: Ended): object => ({
+  usage: encodeUsage(usage),
+  ...(cost === undefined ? {} : { cost }),
+  steps
+})
 
 /** A task as it is now. */
 export const taskOf = (info: Pick<Info, "ended" | "startedAt">, context: TaskContext): object => {

@@ -1,6 +1,6 @@
 /** Draws the structure of a runner, and the course of a run, as a Mermaid flowchart. */
 import { isTerminal, type RunEvent } from "../RunEvent.ts"
-import type { Drawable, Member, Structure } from "./structure.ts"
+import { type Drawable, handoffsOf, type Member, type Structure } from "./structure.ts"
 
 /** Where edges come in and go out. */
 interface Drawn {
@@ -193,7 +193,7 @@ class Picture {
       case "team":
         return this.#team(structure.members, path)
       case "handoffs":
-        return this.#peers(structure.members, path)
+        return this.#peers(structure, path)
       default:
         return this.#fork(structure, path)
     }
@@ -276,15 +276,11 @@ class Picture {
   }
 
   /** Each can hand the work over to those that it has a tool of `Handoffs.to` for. */
-  #peers(members: ReadonlyArray<Member>, path: ReadonlyArray<string>): Drawn {
-    const drawn = new Map(members.map((member) => [member.name, this.#member(member, path)]))
-    for (const { name, runner } of members) {
-      const targets = new Set(runner?.definition.structure().members.map((tool) => tool.handsOffTo))
-      for (const [other, { entry }] of drawn) {
-        if (!targets.has(other)) continue
-        const link = this.#handed.has(key([...path, name, other])) ? taken : dotted
-        this.#edge(drawn.get(name)!.exits[0]!, entry, link, "hands off")
-      }
+  #peers(structure: Structure, path: ReadonlyArray<string>): Drawn {
+    const drawn = new Map(structure.members.map((member) => [member.name, this.#member(member, path)]))
+    for (const { from, to } of handoffsOf(structure)) {
+      const link = this.#handed.has(key([...path, from, to])) ? taken : dotted
+      this.#edge(drawn.get(from)!.exits[0]!, drawn.get(to)!.entry, link, "hands off")
     }
     return { entry: [...drawn.values()][0]!.entry, exits: [...drawn.values()].flatMap(({ exits }) => exits) }
   }

@@ -64,6 +64,18 @@ export const toolsWithin = (runner: Drawable, seen: Set<Drawable> = new Set()): 
   })
 }
 
+/** Who may hand the conversation over to whom in a workflow of handoffs: by the tools that each member has for it. */
+export const handoffsOf = ({
+  kind,
+  members
+}: Structure): ReadonlyArray<{ readonly from: string; readonly to: string }> => {
+  if (kind !== "handoffs") return []
+  return members.flatMap(({ name: from, runner }) => {
+    const targets = new Set(runner?.definition.structure().members.map(({ handsOffTo }) => handsOffTo))
+    return members.flatMap(({ name: to }) => (targets.has(to) ? [{ from, to }] : []))
+  })
+}
+
 const noMembers: Structure = { kind: "function", members: [] }
 
 /** The structure of a function: nothing is known of it. */

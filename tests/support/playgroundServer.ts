@@ -1,6 +1,6 @@
 /** A server with a playground: its runners, and a model over the wire that answers by what it is asked. */
 import { Effect, Layer, Redacted, Schema } from "effect"
-import { Agent, AgentTool, OpenAi, Parallel, RunEvent, Runner, SessionStore, TraceStore } from "troupe"
+import { Agent, AgentTool, Handoffs, OpenAi, Parallel, RunEvent, Runner, SessionStore, TraceStore } from "troupe"
 import { listen } from "./agentServer.ts"
 import { make, reasoning, type Reply, type Seen, text, toolCalls } from "./openAiServer.ts"
 
@@ -36,9 +36,24 @@ const area = Runner.make("area", {
   run: ({ height, width }: { readonly width: number; readonly height: number }) => Effect.succeed(width * height)
 })
 
+/** Three who hand over to each other: what each is asked decides to whom. */
+const team = Handoffs.make(
+  "team",
+  {
+    triage: Agent.make("triage", {
+      instructions: "You are triage.",
+      tools: [Handoffs.to("billing"), Handoffs.to("technical")]
+    }),
+    billing: Agent.make("billing", { instructions: "You are billing.", tools: [Handoffs.to("technical")] }),
+    technical: Agent.make("technical", { instructions: "You are technical.", tools: [Handoffs.to("triage")] })
+  },
+  { start: "triage" }
+)
+
 export const runners = {
   desk,
   panel,
+  team,
   area: { runner: area, input: Schema.Struct({ width: Schema.Finite, height: Schema.Finite }) }
 }
 
@@ -122,6 +137,11 @@ const reply = ({ body }: Seen): Reply => {
     return text("There is **no** legal objection to it, as far as the contract goes.", paced)
   if (system.includes("finance")) return text("It costs 40 a month, which the budget has room for.", paced)
   if (system.includes("chair")) return text("Do it: neither law nor money speaks against it.", paced)
+  if (system.includes("triage")) {
+    return toolCalls([{ name: "transfer_to_technical", args: { reason: "a fault", message: "Help." }, id: "call-h" }])
+  }
+  if (system.includes("technical")) return text("Turn it off and on again.", paced)
+  if (said.includes("shorter")) return text("Short.", paced)
   if (last.role === "tool" && said.includes("paid")) return text(answer, paced)
   if (last.role === "tool" && said.includes("Teapot")) {
     return toolCalls([{ name: "refund", args: { order: "A-17", amount: 40 }, id: "call-2" }])

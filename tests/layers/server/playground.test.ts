@@ -2,7 +2,18 @@
 import { createHash } from "node:crypto"
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer, Redacted, Schedule, Schema } from "effect"
-import { Agent, AgentServer, AgentTool, Chain, Router, Runner, SessionStore, TestModel, TraceStore } from "troupe"
+import {
+  Agent,
+  AgentServer,
+  AgentTool,
+  Chain,
+  Handoffs,
+  Router,
+  Runner,
+  SessionStore,
+  TestModel,
+  TraceStore
+} from "troupe"
 import { graphOf } from "../../../src/layers/server/internal/playground/graph.ts"
 import { ask, get, handling, post } from "../../support/agentServer.ts"
 
@@ -119,6 +130,25 @@ describe("what the page asks for", () => {
       assert.deepInclude(second.runner, { name: "desk", kind: "agent", description: "Answers" })
       assert.notInclude(text, "s3cr3t")
       assert.strictEqual((yield* ask(shown, get("/runners/none/graph"))).status, 404)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("is an arc for each member that another one may hand the conversation over to", () =>
+    Effect.gen(function* () {
+      const triage = Agent.make("triage", { tools: [Handoffs.to("billing"), Handoffs.to("back")] })
+      const billing = Runner.withTimeout(Agent.make("billing", { tools: [Handoffs.to("back")] }), "1 minute")
+      // Its name here is not its own.
+      const back = Agent.make("other", { tools: [Handoffs.to("triage")] })
+      const team = Handoffs.make("team", { triage, billing, back }, { start: "triage" })
+      const handler = yield* handling({ runners: { team, desk }, expose: ["nested"] }, hello)
+      const { body } = yield* ask(handler, get("/runners/team/graph"))
+      assert.deepStrictEqual(body.graph.handoffs, [
+        { from: "triage", to: "billing" },
+        { from: "triage", to: "back" },
+        { from: "billing", to: "back" },
+        { from: "back", to: "triage" }
+      ])
+      assert.notProperty((yield* ask(handler, get("/runners/desk/graph"))).body.graph, "handoffs")
     }).pipe(Effect.scoped)
   )
 

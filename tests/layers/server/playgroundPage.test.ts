@@ -4,6 +4,9 @@ import { Schema } from "effect"
 import type { Graph } from "../../../src/layers/server/internal/playground/graph.ts"
 import {
   type Chat,
+  listening,
+  type Sent,
+  type Turn,
   waitingOf,
   wireAnswers,
   wireInput
@@ -141,7 +144,24 @@ describe("Markdown", () => {
       // Not compared by the assertion, which would write both out.
       assert.isTrue(read(repeated(part))[0] === repeated(part), part)
     }
-    for (const part of ["~", "*", "_", "`", "**a ", "> ", "- ", "\\", "|", "#", "* *", "- |", "|-", "a |\n|-"]) {
+    for (const part of [
+      "~",
+      "*",
+      "_",
+      "`",
+      "**a ",
+      "> ",
+      "- ",
+      "\\",
+      "|",
+      "#",
+      "* *",
+      "- |",
+      "|-",
+      "a |\n|-",
+      "*a_",
+      "> > "
+    ]) {
       assert.isNotEmpty(markdown(repeated(part)), part)
     }
   })
@@ -244,7 +264,7 @@ describe("a conversation", () => {
     turns: [
       { input: "Hi", runs: [run(started, { _tag: "Completed", ...end, output: "Hello" })] },
       { input: "Fail", runs: [run(started, { _tag: "Failed", ...end, error: "E" })] }
-    ].map((turn, key) => ({ ...turn, key, isStreaming: false, problem: undefined }))
+    ].map((turn, key) => ({ ...turn, key, sent: [], isStreaming: false, problem: undefined }))
   })
 
   it("goes along with an input, where the server does not keep it", () => {
@@ -258,12 +278,44 @@ describe("a conversation", () => {
     assert.deepStrictEqual(wireInput(chat(), { n: 1 }), { n: 1 })
   })
 
+  it("goes along with what its runs took while they were under way, and with nothing else that was sent", () => {
+    const given = chat()
+    const sent = (["delivered", "undelivered", "refused", "waiting"] as const).map((state, key): Sent => ({
+      key,
+      text: `${state}!`,
+      delivery: "steer",
+      state
+    }))
+    given.turns[0]!.sent.push(...sent)
+    assert.deepStrictEqual(wireInput(given, "And now?"), [
+      { role: "user", content: "Hi" },
+      { role: "user", content: "delivered!" },
+      { role: "assistant", content: "Hello" },
+      { role: "user", content: "And now?" }
+    ])
+  })
+
+  it("has a run that listens from its beginning to its end", () => {
+    const turn = (isStreaming: boolean, ...runs: Array<RunModel>): Turn => ({
+      key: 1,
+      input: "Hi",
+      runs,
+      sent: [],
+      isStreaming,
+      problem: undefined
+    })
+    assert.isUndefined(listening(turn(true)))
+    assert.strictEqual(listening(turn(true, run(started))), "run_1")
+    assert.isUndefined(listening(turn(false, run(started))))
+    assert.isUndefined(listening(turn(true, run(started, { _tag: "Completed", ...end }))))
+  })
+
   it("waits where its last run is suspended, for answers as the server takes them", () => {
     const waitingFor = [{ kind: "approval", id: "a", toolCallId: "c", tool: "pay" }]
     const given = chat()
     assert.deepStrictEqual(waitingOf(given.turns.at(-1)), [])
     const runs = [run(started, { _tag: "Suspended", ...end, waitingFor })]
-    given.turns.push({ key: 9, input: "Pay", runs, isStreaming: false, problem: undefined })
+    given.turns.push({ key: 9, input: "Pay", runs, sent: [], isStreaming: false, problem: undefined })
     assert.deepStrictEqual(waitingOf(given.turns.at(-1)), waitingFor as RunModel["waitingFor"])
     assert.deepStrictEqual(
       wireAnswers(
@@ -301,7 +353,11 @@ const graphOf = (shape: typeof Shape.Type, depth: number): Graph => ({
     name: `${name}${index}`,
     role: ["planner", "evaluator", "combine", "gate"][index] ?? "worker",
     ...(isPlain ? {} : { runner: { ...(depth < deep ? graphOf(shape, depth + 1) : { members: [] }), name, kind } })
-  }))
+  })),
+  // Each to each, itself and one that is not there.
+  handoffs: [...shape.map(({ name }, index) => `${name}${index}`), "none"].flatMap((from, _, all) =>
+    all.map((to) => ({ from, to }))
+  )
 })
 
 const overlap = (a: Node, b: Node): boolean =>
@@ -320,8 +376,9 @@ describe("graphs", () => {
       for (const [index, a] of solid.entries()) {
         for (const b of solid.slice(index + 1)) assert.isFalse(overlap(a, b), JSON.stringify([a, b]))
       }
-      for (const { around = 0, from, to } of edges) {
-        assert.isTrue(from[0] >= 0 && to[0] >= 0 && Math.max(from[0], to[0], around) <= width)
+      for (const { around, from, to } of edges) {
+        const xs = [from[0], to[0], ...(around === undefined ? [] : [around])]
+        assert.isTrue(Math.min(...xs) >= 0 && Math.max(...xs) <= width)
         assert.isTrue(from[1] >= 0 && to[1] >= 0 && Math.max(from[1], to[1]) <= height)
       }
     }
@@ -341,6 +398,55 @@ describe("graphs", () => {
     }
     const keys = layoutOf(graph).nodes.map(({ key }) => key)
     assert.deepStrictEqual(keys, [[], ["first"], ["first", "look"], ["second"]].map(pathKey))
+  })
+
+  it("have an arc for each handoff, down on the right and up on the left, each beside the others", () => {
+    const agent = (name: string) => ({ name, runner: { name, kind: "agent" as const, members: [] } })
+    const graph: Graph = {
+      name: "desk",
+      kind: "handoffs",
+      members: [agent("triage"), agent("billing"), agent("technical")],
+      handoffs: [
+        { from: "triage", to: "billing" },
+        { from: "triage", to: "technical" },
+        { from: "technical", to: "triage" }
+      ]
+    }
+    const { edges, nodes } = layoutOf({ name: "all", kind: "chain", members: [{ name: "first", runner: graph }] })
+    const of = (name: string) => nodes.find(({ label }) => label === name)!
+    assert.lengthOf(edges, 3)
+    const arc = (from: string, to: string) =>
+      edges.find(({ handoff }) => handoff?.key === pathKey(["first", from, to]))!
+    for (const [edge, from, to, isRight] of [
+      [arc("triage", "billing"), of("triage"), of("billing"), true],
+      [arc("triage", "technical"), of("triage"), of("technical"), true],
+      [arc("technical", "triage"), of("technical"), of("triage"), false]
+    ] as const) {
+      const side = (node: Node) => (isRight ? node.x + node.width : node.x)
+      assert.deepStrictEqual([edge.from[0], edge.to[0]], [side(from), side(to)])
+      for (const [y, node] of [
+        [edge.from[1], from],
+        [edge.to[1], to]
+      ] as const) {
+        assert.isTrue(y > node.y && y < node.y + node.height)
+      }
+      assert.strictEqual(edge.around! > of("technical").x, isRight)
+    }
+    assert.isAbove(arc("triage", "technical").around!, arc("triage", "billing").around!)
+  })
+
+  it("have the handoffs that happened where the runner is not known, also where its runs are hidden", () => {
+    const handed = (from: string, to: string) => ({ _tag: "HandedOff", from, to })
+    const nested = { runId: "2", path: ["desk", "triage"] }
+    const model = run(started, { ...started, ...nested }, handed("triage", "billing"), handed("triage", "billing"))
+    const [arc] = model.handed.values()
+    assert.deepStrictEqual([...model.handed.values()], [{ path: [], from: "triage", to: "billing", count: 2 }])
+    assert.deepStrictEqual(graphOfRun(model.root!, [arc!]), {
+      name: "desk",
+      kind: "handoffs",
+      members: [{ name: "triage", runner: { name: "triage", kind: "function", members: [] } }, { name: "billing" }],
+      handoffs: [{ from: "triage", to: "billing" }]
+    })
   })
 
   it("are made of the events where the runner is not known", () => {

@@ -8,7 +8,7 @@ import {
   readEvent
 } from "../../../src/layers/server/internal/playground/page/model/events.ts"
 import { Replay } from "../../../src/layers/server/internal/playground/page/model/replay.ts"
-import { RunModel } from "../../../src/layers/server/internal/playground/page/model/run.ts"
+import { defaultLimits, RunModel } from "../../../src/layers/server/internal/playground/page/model/run.ts"
 import { pathKey, rowsOf, type Span } from "../../../src/layers/server/internal/playground/page/model/spans.ts"
 import { SseReader } from "../../../src/layers/server/internal/playground/page/model/sse.ts"
 
@@ -243,6 +243,13 @@ describe("tokens and cost", () => {
     assert.deepStrictEqual([model.tokens, model.cost, model.isCostPartial], [30, 0.75, false])
   })
 
+  it("are those of the whole where its end says them, steps that have not ended and hidden runs included", () => {
+    const waiting = { ...completed, _tag: "Suspended", waitingFor: [], usage: usage(100, 5), cost: 1.5 }
+    const model = modelOf(numbered([started, step(0.5), step(), waiting]))
+    assert.deepStrictEqual([model.tokens, model.cost, model.isCostPartial], [105, 1.5, false])
+    assert.strictEqual(model.root!.cost, 1.5)
+  })
+
   it("are partial where a price is not known, or a step is not shown", () => {
     assert.isTrue(modelOf(numbered([started, step(0.5), step()])).isCostPartial)
     const hidden = { ...completed, usage: usage(100, 5) }
@@ -254,6 +261,25 @@ describe("tokens and cost", () => {
 
 describe("a long run", () => {
   const limits = { spans: 50, text: 1000, chars: 5000 }
+
+  it("looks once through the parts of a run when it drops many of them", () => {
+    let looked = 0
+    class Counted<T> extends Array<T> {
+      override filter(...args: Parameters<Array<T>["filter"]>): Array<T> {
+        looked++
+        return super.filter(...args)
+      }
+    }
+    const model = new RunModel("desk", { ...defaultLimits, spans: 100 })
+    let seq = 0
+    const apply = (event: object) => model.apply(eventIn({ v: 2, seq, at: seq++, ...event })!)
+    apply({ _tag: "Started", runId: "run_1" })
+    model.root!.children = new Counted()
+    for (let i = 0; i < 1000; i++) apply({ _tag: "Tool", toolCallId: `c${i}`, tool: "look", state: "completed" })
+    assert.strictEqual(model.dropped.spans + model.root!.children.length, 1000)
+    assert.isAbove(looked, 10)
+    assert.isBelow(looked, 120)
+  })
 
   it("keeps its latest parts, and says how many it dropped", () => {
     const call = (n: number) => ({ _tag: "Tool", toolCallId: `c${n}`, tool: `t${n}` })

@@ -124,6 +124,9 @@ describe("a conversation", () => {
       gate.open()
       await ended(page)
       assert.strictEqual(await page.locator(".said").innerText(), "Good morning. Ask me about an order.")
+      // What is said to those who listen is not drawn.
+      const spoken = await page.getByRole("status").filter({ hasText: "desk: completed" }).boundingBox()
+      assert.isAtMost(spoken!.width, 1)
       assert.match(await page.locator(".turn .bill").innerText(), /completed\s.*18 tokens\s+\$0\.\d+/s)
       await say(page, "What was that?")
       await page.locator(".turn .state.completed").nth(1).waitFor()
@@ -240,6 +243,71 @@ describe("a workflow", () => {
       await box.press("Control+Enter")
       await ended(page)
       assert.strictEqual(await page.locator(".json pre").first().innerText(), "12")
+    }))
+})
+
+describe("handoffs", () => {
+  it("are arcs between those who may hand over, lit where a conversation went", () =>
+    opened(async (page) => {
+      await choose(page, "team")
+      const arc = (title: string) => page.locator(".edge", { hasText: title })
+      for (const title of ["triage may hand over to billing", "billing may hand over to technical"]) {
+        await arc(title).waitFor({ state: "attached" })
+      }
+      assert.strictEqual(await page.locator(".edge.taken").count(), 0)
+      await say(page, "It is broken")
+      await ended(page)
+      assert.include(await page.locator(".turn").innerText(), "Turn it off and on again.")
+      await page.locator(".edge.taken", { hasText: "triage handed over to technical" }).waitFor({ state: "attached" })
+      await arc("triage may hand over to billing").waitFor({ state: "attached" })
+      await arc("technical may hand over to triage").waitFor({ state: "attached" })
+      await page.locator(node("billing", "unused")).waitFor()
+      await page.locator(node("technical", "completed")).waitFor()
+      const picture = process.env["PLAYGROUND_PICTURES"]
+      if (picture !== undefined) await page.screenshot({ path: `${picture}/handoffs.png` })
+    }))
+})
+
+describe("a run under way", () => {
+  const told = (page: Page, text: string) => page.locator(".told", { hasText: text })
+
+  it("is steered, and given something for its end, and takes both", () =>
+    opened(async (page) => {
+      gate.close()
+      await say(page, "Hello")
+      await page.locator(".said.live", { hasText: "Good morning" }).waitFor()
+      await say(page, "Make it shorter")
+      await told(page, "Make it shorter").getByText("waits for the next model call").waitFor()
+      await page.getByRole("textbox", { name: /^Message to/ }).fill("And a long one")
+      await page.getByRole("button", { name: "Queue" }).click()
+      await told(page, "And a long one").getByText("waits for the end of the run").waitFor()
+      const picture = process.env["PLAYGROUND_PICTURES"]
+      if (picture !== undefined) await page.screenshot({ path: `${picture}/steering.png` })
+      gate.open()
+      await ended(page)
+      await told(page, "Make it shorter").getByText("taken by the run").waitFor()
+      await told(page, "And a long one").getByText("taken by the run").waitFor()
+      assert.deepStrictEqual(await page.locator(".said").allInnerTexts(), [
+        "Good morning. Ask me about an order.",
+        "Short.",
+        long
+      ])
+      await page.getByRole("button", { name: "Send" }).waitFor()
+    }))
+
+  it("is interrupted, and does not take what waits for it", () =>
+    opened(async (page) => {
+      await say(page, "endless")
+      await page.locator(".said.live").waitFor()
+      await say(page, "Make it shorter")
+      await told(page, "Make it shorter").getByText("waits for").waitFor()
+      await page.getByRole("button", { name: "Cancel", exact: true }).click()
+      await state(page, "cancelled")
+      await told(page, "Make it shorter").getByText("not taken: the run ended without it").waitFor()
+      // What was not taken is not a part of the conversation.
+      await say(page, "Hello")
+      await ended(page)
+      assert.notInclude(JSON.stringify(model.requests.at(-1)!.body), "shorter")
     }))
 })
 

@@ -1,5 +1,5 @@
 /** What a runner is made of, as data that a page can draw. */
-import type { Drawable, Kind } from "../../../../internal/structure.ts"
+import { type Drawable, handoffsOf, type Kind } from "../../../../internal/structure.ts"
 
 /** A runner and its members. */
 export interface Graph {
@@ -9,6 +9,8 @@ export interface Graph {
   readonly description?: string
   /** In the order in which they work. */
   readonly members: ReadonlyArray<GraphMember>
+  /** Of handoffs: which member may hand the conversation over to which. */
+  readonly handoffs?: ReadonlyArray<{ readonly from: string; readonly to: string }>
   /** It has members that are not listed, because it is nested too deep or there are too many. */
   readonly isCut?: true
 }
@@ -31,7 +33,8 @@ const maxMembers = 400
 export const graphOf = (runner: Drawable): Graph => {
   let left = maxMembers
   const describe = (one: Drawable, depth: number): Graph => {
-    const { kind, members, note } = one.definition.structure()
+    const structure = one.definition.structure()
+    const { kind, members, note } = structure
     const shown = depth >= maxDepth ? [] : members.slice(0, left)
     left -= shown.length
     return {
@@ -45,6 +48,7 @@ export const graphOf = (runner: Drawable): Graph => {
         ...(handsOffTo === undefined ? {} : { handsOffTo }),
         ...(runner === undefined ? {} : { runner: describe(runner, depth + 1) })
       })),
+      ...(kind === "handoffs" ? { handoffs: handoffsOf({ ...structure, members: shown }) } : {}),
       ...(shown.length < members.length ? { isCut: true } : {})
     }
   }

@@ -94,6 +94,17 @@ export class Api {
     await this.#ask(`runs/${encodeURIComponent(runId)}`, { method: "DELETE" })
   }
 
+  /** Sends a message to a run under way, and waits until it is known what became of it. */
+  async input(runId: string, text: string, delivery: "steer" | "queue"): Promise<"delivered" | "undelivered"> {
+    const response = await this.#ask(`runs/${encodeURIComponent(runId)}/input`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ input: text, delivery })
+    })
+    const answer = (await response.json()) as { readonly delivery?: unknown }
+    return answer.delivery === "delivered" ? "delivered" : "undelivered"
+  }
+
   /** Begins a run, or goes on with one, and gives its events as they come. */
   post(path: string, body: unknown, signal: AbortSignal): AsyncGenerator<Message> {
     const headers = { "content-type": "application/json", accept: "text/event-stream" }

@@ -2,7 +2,17 @@
 import type { Graph } from "../graph.ts"
 import type { PlaygroundInfo } from "../routes.ts"
 import { Api, ApiError, type TraceRow } from "./api.ts"
-import { type Answer, type Chat, maxTurns, type RunnerInfo, type Turn, wireAnswers, wireInput } from "./model/chat.ts"
+import {
+  type Answer,
+  type Chat,
+  listening,
+  maxTurns,
+  type RunnerInfo,
+  type Sent,
+  type Turn,
+  wireAnswers,
+  wireInput
+} from "./model/chat.ts"
 import { readEvent } from "./model/events.ts"
 import { takesMessages } from "./model/input.ts"
 import { Replay } from "./model/replay.ts"
@@ -188,7 +198,7 @@ export class Store {
   async send(chat: Chat, input: unknown): Promise<void> {
     const { runner, session } = chat
     const body = { input: wireInput(chat, input), ...(session === undefined ? {} : { session }) }
-    const turn: Turn = { key: this.#keys++, input, runs: [], isStreaming: true, problem: undefined }
+    const turn: Turn = { key: this.#keys++, input, runs: [], sent: [], isStreaming: true, problem: undefined }
     chat.turns.push(turn)
     if (chat.turns.length > maxTurns) {
       chat.turns.shift()
@@ -206,6 +216,25 @@ export class Store {
     turn.problem = undefined
     const body = { answers: wireAnswers(answers) }
     await this.#stream(run.name, turn, `runs/${encodeURIComponent(run.runId)}/input`, body)
+  }
+
+  /** Sends a message to the run of a turn. It says by itself what became of it. */
+  async tell(turn: Turn, text: string, delivery: Sent["delivery"]): Promise<void> {
+    const runId = listening(turn)
+    if (runId === undefined) return
+    const sent: Sent = { key: this.#keys++, text, delivery, state: "waiting" }
+    turn.sent.push(sent)
+    turn.problem = undefined
+    this.changed()
+    try {
+      sent.state = await this.api.input(runId, text, delivery)
+    } catch (error) {
+      // One that has ended meanwhile took nothing.
+      const isOver = error instanceof ApiError && (error.status === 404 || error.status === 409)
+      sent.state = isOver ? "undelivered" : "refused"
+      if (!isOver) turn.problem = messageOf(error)
+    }
+    this.changed()
   }
 
   /** Interrupts the run of a turn. Its stream ends by itself, with what the run came to. */
@@ -297,7 +326,14 @@ export class Store {
 
   async openTrace(row: TraceRow): Promise<void> {
     const model = new RunModel(row.runner)
-    const turn: Turn = { key: this.#keys++, input: undefined, runs: [model], isStreaming: false, problem: undefined }
+    const turn: Turn = {
+      key: this.#keys++,
+      input: undefined,
+      runs: [model],
+      sent: [],
+      isStreaming: false,
+      problem: undefined
+    }
     const replay = new Replay(row.runner)
     const trace: Trace = { row, turn, replay, at: undefined, isLoading: true, isWaiting: false, problem: undefined }
     this.view = { kind: "trace", trace }

@@ -10,11 +10,22 @@ export interface RunnerInfo {
   readonly input: JsonSchema
 }
 
+/** A message for a run under way: taken before its next model call, or when it would end. */
+export interface Sent {
+  readonly key: number
+  readonly text: string
+  readonly delivery: "steer" | "queue"
+  /** `refused`: the server did not take it, for which `problem` of the turn says why. */
+  state: "waiting" | "delivered" | "undelivered" | "refused"
+}
+
 /** An input and what came of it. A run that waits for answers goes on as another run. */
 export interface Turn {
   readonly key: number
   readonly input: unknown
   readonly runs: Array<RunModel>
+  /** What was sent while it was under way. */
+  readonly sent: Array<Sent>
   /** True while events come. */
   isStreaming: boolean
   /** Why it did not begin, or go on. */
@@ -49,14 +60,22 @@ export const waitingOf = (turn: Turn | undefined): ReadonlyArray<Waiting> => {
   return run?.status === "suspended" && turn?.isStreaming === false ? run.waitingFor : []
 }
 
+/** The run of a turn that takes messages now. */
+export const listening = (turn: Turn): string | undefined => {
+  const run = lastRun(turn)
+  return turn.isStreaming && run?.isOver === false ? run.runId : undefined
+}
+
 /** What is sent for an input: the whole conversation, where the runner takes one and the server does not keep it. */
 export const wireInput = ({ runner, session, turns }: Chat, input: unknown): unknown => {
   if (session !== undefined || typeof input !== "string" || !takesMessages(runner.input)) return input
   const before = turns.flatMap((turn) => {
     const answer = answerText(turn)
+    const taken = turn.sent.filter(({ state }) => state === "delivered")
     return typeof turn.input === "string" && lastRun(turn)?.status === "completed" && answer !== ""
       ? [
           { role: "user", content: turn.input },
+          ...taken.map(({ text }) => ({ role: "user", content: text })),
           { role: "assistant", content: answer }
         ]
       : []

@@ -1,7 +1,7 @@
 /** Places the parts of a runner on a plane: members in frames, in the order in which they work. */
 import type { Graph, GraphMember } from "../../graph.ts"
 import { cut } from "./format.ts"
-import { pathKey, type Span } from "./spans.ts"
+import { type Handed, pathKey, type Span } from "./spans.ts"
 
 /** How a node is drawn. */
 export type Shape = "agent" | "function" | "tool" | "choice" | "point" | "frame"
@@ -25,9 +25,14 @@ export interface Edge {
   /** Lit when this has run. */
   readonly key: string | undefined
   readonly isDotted: boolean
-  /** How far right a line back from the last part to the first goes, around what is between; taken where that has run again. */
+  /**
+   * How far out a line goes around what is between its ends, on the side on which they are. One back from the last part to the
+   * first is taken where that has run again.
+   */
   readonly around: number | undefined
   readonly label: string
+  /** Of a handoff: lit by its own key, and not by what has run. */
+  readonly handoff?: { readonly key: string; readonly from: string; readonly to: string }
 }
 
 /** A picture. */
@@ -164,6 +169,65 @@ const looped = (inner: Layout, first: Placed | undefined, label: string): Layout
   return { width: inner.width + wide * 2, height: inner.height, nodes, edges }
 }
 
+/** How many lines of handoffs stand beside each other; further ones lie upon the last. */
+const maxLanes = 12
+const laneWidth = 14
+
+/** The lanes of lines that must not lie upon each other, the shortest lines next to the parts. */
+const lanesOf = (lines: ReadonlyArray<readonly [top: number, bottom: number]>): ReadonlyArray<number> => {
+  const lanes: Array<Array<readonly [number, number]>> = []
+  const chosen = lines.map(() => 0)
+  const bySize = lines.map((line, index) => [line[1] - line[0], index] as const).toSorted(([a], [b]) => a - b)
+  for (const [, index] of bySize) {
+    const [top, bottom] = lines[index]!
+    const free = lanes.findIndex((lane) => lane.every((one) => one[1] < top || bottom < one[0]))
+    const lane = Math.min(free < 0 ? lanes.length : free, maxLanes - 1)
+    ;(lanes[lane] ??= []).push([top, bottom])
+    chosen[index] = lane
+  }
+  return chosen
+}
+
+/** Members below each other, with a line for each handoff: on the right to those below, on the left to those above. */
+const peers = (graph: Graph, parts: ReadonlyArray<Placed>, path: ReadonlyArray<string>): Layout => {
+  const width = Math.max(0, ...parts.map((part) => part.width))
+  let height = 0
+  const rows = parts.map((part) => {
+    const row = moved(part, (width - part.width) / 2, height)
+    height += part.height + rowGap
+    return row
+  })
+  const heads = new Map(graph.members.map(({ name }, index) => [name, rows[index]!.nodes[0]!]))
+  const arcs = (graph.handoffs ?? []).flatMap(({ from, to }) => {
+    const [start, end] = [heads.get(from), heads.get(to)]
+    if (start === undefined || end === undefined) return []
+    const isDown = start.y <= end.y
+    // What goes out does not meet what comes in.
+    const y = (node: Node, part: number) => node.y + Math.min(node.height, nodeHeight) * part
+    const [y1, y2] = isDown ? [y(start, 0.7), y(end, 0.3)] : [y(start, 0.3), y(end, 0.7)]
+    return [{ start, end, isDown, y1, y2, handoff: { key: pathKey([...path, from, to]), from, to } }]
+  })
+  const side = (isDown: boolean): { readonly edges: ReadonlyArray<Edge>; readonly width: number } => {
+    const own = arcs.filter((arc) => arc.isDown === isDown)
+    const lanes = lanesOf(own.map(({ y1, y2 }) => [Math.min(y1, y2), Math.max(y1, y2)] as const))
+    const edges = own.map(({ end, handoff, start, y1, y2 }, index): Edge => {
+      const x = (node: Node) => (isDown ? node.x + node.width : node.x)
+      const out = lanes[index]! * laneWidth
+      const around = isDown ? width + out : -out
+      return { from: [x(start), y1], to: [x(end), y2], key: undefined, isDotted: true, around, label: "", handoff }
+    })
+    return { edges, width: own.length === 0 ? 0 : loopWidth + Math.max(...lanes) * laneWidth }
+  }
+  const [left, right] = [side(false), side(true)]
+  const inner: Layout = {
+    width,
+    height: Math.max(0, height - rowGap),
+    nodes: rows.flatMap(({ nodes }) => nodes),
+    edges: [...rows.flatMap(({ edges }) => edges), ...left.edges, ...right.edges]
+  }
+  return { ...inner, width: width + left.width + right.width, ...moved(inner, left.width, 0) }
+}
+
 const framed = (label: string, key: string, inner: Layout): Placed => {
   const title = cut(label, 60)
   const width = Math.max(inner.width, Math.ceil(title.length * titleCharWidth)) + padding * 2
@@ -227,7 +291,7 @@ const members = (graph: Graph, path: ReadonlyArray<string>): Layout => {
     case "team":
       return stack([all.slice(0, 1), all.slice(1)], [{ isDotted: true, label: "tasks" }])
     case "handoffs":
-      return stack([all])
+      return peers(graph, all, path)
     case "plan-execute-evaluate": {
       const stage = (...roles: ReadonlyArray<string>) =>
         all.filter((_, index) => roles.includes(graph.members[index]!.role ?? "worker"))
@@ -244,18 +308,27 @@ const members = (graph: Graph, path: ReadonlyArray<string>): Layout => {
   }
 }
 
-/** What ran, where the runner itself is not known: the runs and tools of a trace. */
-export const graphOfRun = (root: Span): Graph => {
+/** What ran, where the runner itself is not known: the runs, tools and handoffs of a trace. */
+export const graphOfRun = (root: Span, handed: Iterable<Handed> = []): Graph => graphOf(root, [...handed])
+
+const graphOf = (root: Span, handed: ReadonlyArray<Handed>): Graph => {
   const inner = new Map<string, Array<Span>>()
   const tools = new Set<string>()
-  const look = (span: Span): void => {
-    for (const child of span.children) {
-      if (child.kind === "tool") tools.add(child.label)
-      if (child.kind === "run") inner.set(child.label, [...(inner.get(child.label) ?? []), child])
-    }
+  for (const child of root.children) {
+    if (child.kind === "tool") tools.add(child.label)
+    if (child.kind !== "run") continue
+    const same = inner.get(child.label)
+    if (same === undefined) inner.set(child.label, [child])
+    else same.push(child)
   }
-  look(root)
-  const runs = [...inner].map(([name, spans]): GraphMember => ({ name, runner: graphOfRun(merged(spans)) }))
+  const key = pathKey(root.path)
+  const handoffs = handed.filter(({ path }) => pathKey(path) === key).map(({ from, to }) => ({ from, to }))
+  // Their runs may be hidden.
+  for (const name of handoffs.flatMap(({ from, to }) => [from, to])) if (!inner.has(name)) inner.set(name, [])
+  const runs = [...inner].map(([name, spans]): GraphMember =>
+    spans.length === 0 ? { name } : { name, runner: graphOf(merged(spans), handed) }
+  )
+  if (handoffs.length > 0) return { name: root.label, kind: "handoffs", members: runs, handoffs }
   const own = [...tools].filter((name) => !inner.has(name)).map((name): GraphMember => ({ name }))
   const isPlain = runs.length === 0 && own.length === 0
   const kind = isPlain && root.steps === 0 ? "function" : own.length > 0 || isPlain ? "agent" : "gather"

@@ -1,6 +1,15 @@
 /** A run as a page shows it, made of its events as they come. It does no I/O: the same events give the same run. */
 import type { ClientEvent, Usage, Waiting } from "./events.ts"
-import { isOver, pathKey, type Seen, type Span, type SpanKind, type SpanStatus, tokensOf } from "./spans.ts"
+import {
+  type Handed,
+  isOver,
+  pathKey,
+  type Seen,
+  type Span,
+  type SpanKind,
+  type SpanStatus,
+  tokensOf
+} from "./spans.ts"
 
 /** How much of a run is kept. */
 export interface Limits {
@@ -55,9 +64,13 @@ export class RunModel {
   dropped = { spans: 0, chars: 0 }
   /** What became of each path and of each tool, by `pathKey`. */
   readonly seen = new Map<string, Seen>()
+  /** The handoffs that happened, by `pathKey` of the workflow and both names. */
+  readonly handed = new Map<string, Handed>()
   #usage: Usage | undefined
   #tokens = 0
   #cost: number | undefined
+  /** Of all of it, which its end says where every price is known. */
+  #whole: number | undefined
   #isPriced = true
   #count = 0
   #next = 0
@@ -84,11 +97,12 @@ export class RunModel {
 
   /** US dollars; `undefined` where no price is known. */
   get cost(): number | undefined {
-    return this.#cost
+    return this.#whole ?? this.#cost
   }
 
   /** True where there are model calls whose price is not known, or that the server does not show. */
   get isCostPartial(): boolean {
+    if (this.#whole !== undefined) return false
     return !this.#isPriced || (this.#usage !== undefined && tokensOf(this.#usage) > this.#tokens)
   }
 
@@ -193,6 +207,7 @@ export class RunModel {
     const { span } = run
     this.#close(run, status, event.at)
     span.tokens = tokensOf(event.usage)
+    span.cost = event.cost ?? span.cost
     span.steps = event.steps
     const seen = this.#at(span.path)
     seen.open = Math.max(0, seen.open - 1)
@@ -205,6 +220,7 @@ export class RunModel {
     }
     this.status = status
     this.#usage = event.usage
+    this.#whole = event.cost
     if (event._tag === "Completed") this.output = event.output
     if (event._tag === "Failed") this.error = { tag: event.error, message: event.message }
     if (event._tag === "Suspended") this.waitingFor = event.waitingFor
@@ -362,10 +378,17 @@ export class RunModel {
   }
 
   #note(run: Open, event: Note): void {
+    if (event._tag === "HandedOff") this.#handedOff(run.span.path, event)
     const own = { parent: run.span, path: run.span.path, isMinor: event._tag === "Item" }
     const span = this.#add("note", labelOf(event), event, own)
     span.end = event.at
     span.status = event._tag === "Item" ? event.status : "completed"
+  }
+
+  #handedOff(path: ReadonlyArray<string>, { from, to }: Of<"HandedOff">): void {
+    const key = pathKey([...path, from, to])
+    const count = (this.handed.get(key)?.count ?? 0) + 1
+    if (count > 1 || this.handed.size < this.limits.spans) this.handed.set(key, { path, from, to, count })
   }
 
   #add(
@@ -408,9 +431,14 @@ export class RunModel {
   #forget(): void {
     const kept: Array<Span> = []
     const dropped = new Set<Span>()
+    /** How many children are left of those that lose some. */
+    const left = new Map<Span, number>()
     for (const span of this.#parts) {
       const isKept =
-        this.#count <= this.limits.spans || !isOver(span) || span.parent === undefined || span.children.length > 0
+        this.#count <= this.limits.spans ||
+        !isOver(span) ||
+        span.parent === undefined ||
+        (left.get(span) ?? span.children.length) > 0
       if (isKept) {
         kept.push(span)
         continue
@@ -419,8 +447,10 @@ export class RunModel {
       dropped.add(span)
       this.dropped.spans++
       this.#chars -= span.size
-      span.parent.children = span.parent.children.filter((one) => one !== span)
+      left.set(span.parent, (left.get(span.parent) ?? span.parent.children.length) - 1)
     }
+    // Each list once: one run may have all the parts.
+    for (const parent of left.keys()) parent.children = parent.children.filter((one) => !dropped.has(one))
     this.#parts = kept
     // What is under way is kept, and is not looked through again for each further part.
     this.#most = Math.max(this.limits.spans, this.#count) * 1.1

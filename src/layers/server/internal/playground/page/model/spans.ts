@@ -60,6 +60,15 @@ export interface Seen {
   ms: number
 }
 
+/** A handoff that happened, and how often. */
+export interface Handed {
+  /** Of the workflow, below the root. */
+  readonly path: ReadonlyArray<string>
+  readonly from: string
+  readonly to: string
+  readonly count: number
+}
+
 /** A path as a key. */
 export const pathKey = (path: ReadonlyArray<string>): string => JSON.stringify(path)
 

@@ -1,7 +1,7 @@
 /** A conversation: what was asked, and what comes of it. */
 import type { VNode } from "preact"
 import { useEffect, useRef } from "preact/hooks"
-import { type Chat, lastRun, type Turn, waitingOf } from "../model/chat.ts"
+import { type Chat, lastRun, type Sent, type Turn, waitingOf } from "../model/chat.ts"
 import { counted, cut, duration, pretty } from "../model/format.ts"
 import type { RunModel } from "../model/run.ts"
 import type { Span } from "../model/spans.ts"
@@ -68,6 +68,9 @@ const TurnView = ({ isChosen, store, turn }: TurnProps): VNode => (
     {turn.runs.map((run, index) => (
       <RunView key={run.runId} run={run} isLast={index === turn.runs.length - 1} />
     ))}
+    {turn.sent.map((sent) => (
+      <SentView key={sent.key} sent={sent} />
+    ))}
     {turn.isStreaming && turn.runs.length === 0 && <p class="pending">Waiting for the server…</p>}
     <Problem text={turn.problem} />
     {turn.runs.length > 0 && (
@@ -86,6 +89,26 @@ const TurnView = ({ isChosen, store, turn }: TurnProps): VNode => (
     )}
   </article>
 )
+
+const SentView = ({ sent: { delivery, state, text } }: { readonly sent: Sent }): VNode => (
+  <div class="asked told" data-state={state}>
+    <p>{cut(text, 20_000)}</p>
+    <small role="status">{fateOf(delivery, state)}</small>
+  </div>
+)
+
+const fateOf = (delivery: Sent["delivery"], state: Sent["state"]): string => {
+  switch (state) {
+    case "waiting":
+      return delivery === "steer" ? "waits for the next model call" : "waits for the end of the run"
+    case "delivered":
+      return "taken by the run"
+    case "undelivered":
+      return "not taken: the run ended without it"
+    case "refused":
+      return "refused by the server"
+  }
+}
 
 /** How many parts of a run the conversation shows. */
 const maxParts = 200

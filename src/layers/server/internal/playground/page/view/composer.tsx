@@ -1,7 +1,7 @@
 /** Where an input is written: a text, or JSON that fits the runner's schema. */
 import type { TargetedKeyboardEvent, VNode } from "preact"
 import { useEffect, useRef } from "preact/hooks"
-import { type Chat, isChat } from "../model/chat.ts"
+import { type Chat, isChat, listening, type Sent } from "../model/chat.ts"
 import { pretty } from "../model/format.ts"
 import { skeleton } from "../model/input.ts"
 import type { Store } from "../store.ts"
@@ -22,8 +22,16 @@ export const Composer = (props: Props): VNode => {
   const turn = chat.turns.at(-1)
   const streaming = turn?.isStreaming === true ? turn : undefined
   const isEmpty = written.text.trim() === ""
+  // What takes a text may have an agent in it that listens.
+  const isListening = streaming !== undefined && isText && listening(streaming) !== undefined
+  const tell = (delivery: Sent["delivery"]) => {
+    if (streaming === undefined || !isListening || isEmpty) return
+    void store.tell(streaming, written.text, delivery)
+    written.setText("")
+  }
   const send = () => {
-    if (streaming !== undefined || isWaiting || isEmpty) return
+    if (streaming !== undefined) return tell("steer")
+    if (isWaiting || isEmpty) return
     const parsed = isText ? { value: written.text } : written.read(chat.runner.input)
     if (parsed === undefined) return
     if (isText) written.setText("")
@@ -39,14 +47,41 @@ export const Composer = (props: Props): VNode => {
             Send
           </button>
         ) : (
-          <button type="button" class="danger" onClick={() => void store.cancel(streaming)}>
-            Cancel
-          </button>
+          <>
+            {isText && (
+              <>
+                <button
+                  type="submit"
+                  class="primary"
+                  disabled={!isListening || isEmpty}
+                  title="The run takes it before its next model call"
+                >
+                  Steer
+                </button>
+                <button
+                  type="button"
+                  class="secondary"
+                  disabled={!isListening || isEmpty}
+                  title="The run takes it when it would end, and goes on with it"
+                  onClick={() => tell("queue")}
+                >
+                  Queue
+                </button>
+              </>
+            )}
+            <button type="button" class="danger" onClick={() => void store.cancel(streaming)}>
+              Cancel
+            </button>
+          </>
         )}
       </div>
       <p class="keys">
         <span>
-          {isText ? "Enter sends, Shift+Enter begins a line" : "Ctrl+Enter sends"}
+          {!isText
+            ? "Ctrl+Enter sends"
+            : streaming === undefined
+              ? "Enter sends, Shift+Enter begins a line"
+              : "Enter steers the run"}
           {streaming === undefined ? "" : ", Escape cancels"}
         </span>
         <button type="button" class="link" onClick={() => store.restart()} disabled={turn === undefined}>

@@ -4,7 +4,7 @@ import type { Graph } from "../../graph.ts"
 import { duration } from "../model/format.ts"
 import { type Edge, graphOfRun, layoutOf, type Node } from "../model/graphLayout.ts"
 import type { RunModel } from "../model/run.ts"
-import { type Seen, statusOf } from "../model/spans.ts"
+import { type Handed, type Seen, statusOf } from "../model/spans.ts"
 import { statusName } from "./parts.tsx"
 
 interface Props {
@@ -17,13 +17,13 @@ interface Props {
 export const GraphView = ({ graph, runs }: Props): VNode => {
   const root = runs.at(-1)?.root
   const isKnown = graph !== undefined && !("problem" in graph)
-  const drawn = isKnown ? graph : root === undefined ? undefined : graphOfRun(root)
+  const drawn = isKnown ? graph : root === undefined ? undefined : graphOfRun(root, handedIn(runs).values())
   return (
     <div class="graph">
       {drawn === undefined ? (
         <p class="hint">What a run goes through is shown here.</p>
       ) : (
-        <Picture graph={drawn} seen={seenIn(runs)} />
+        <Picture graph={drawn} seen={seenIn(runs)} handed={handedIn(runs)} />
       )}
       {graph !== undefined && "problem" in graph && <p class="hint">{graph.problem}</p>}
       {!isKnown && drawn !== undefined && (
@@ -61,7 +61,17 @@ const seenIn = (runs: ReadonlyArray<RunModel>): ReadonlyMap<string, Seen> => {
   return all
 }
 
-const Picture = ({ graph, seen }: { readonly graph: Graph; readonly seen: ReadonlyMap<string, Seen> }): VNode => {
+/** The handoffs of the runs of a turn. */
+const handedIn = (runs: ReadonlyArray<RunModel>): ReadonlyMap<string, Handed> =>
+  new Map(runs.flatMap(({ handed }) => [...handed]))
+
+interface PictureProps {
+  readonly graph: Graph
+  readonly seen: ReadonlyMap<string, Seen>
+  readonly handed: ReadonlyMap<string, Handed>
+}
+
+const Picture = ({ graph, handed, seen }: PictureProps): VNode => {
   const { edges, height, nodes, width } = layoutOf(graph)
   return (
     <svg
@@ -90,7 +100,7 @@ const Picture = ({ graph, seen }: { readonly graph: Graph; readonly seen: Readon
           <NodeView node={node} seen={seen} />
         ))}
       {edges.map((edge) => (
-        <EdgeView edge={edge} seen={seen} />
+        <EdgeView edge={edge} isTaken={isTaken(edge, seen, handed)} />
       ))}
       {nodes
         .filter(({ shape }) => shape !== "frame")
@@ -144,20 +154,39 @@ const NodeView = ({ node, seen }: NodeProps): VNode => {
   )
 }
 
-const EdgeView = ({ edge, seen }: { readonly edge: Edge; readonly seen: ReadonlyMap<string, Seen> }): VNode => {
+const isTaken = (
+  { around, handoff, key }: Edge,
+  seen: ReadonlyMap<string, Seen>,
+  handed: ReadonlyMap<string, Handed>
+): boolean => {
+  if (handoff !== undefined) return handed.has(handoff.key)
+  const own = key === undefined ? undefined : seen.get(key)
+  return own !== undefined && (around === undefined || own.count + own.open > 1)
+}
+
+/** Where the handles of a curve around are: it comes three quarters of the way to them. */
+const handleOf = ({ around, from: [x1], to: [x2] }: Edge): number => {
+  if (around === undefined) return 0
+  const isRight = around >= Math.max(x1, x2)
+  const side = isRight ? Math.max(x1, x2) : Math.min(x1, x2)
+  return side + ((around - side + (isRight ? 16 : -16)) * 4) / 3
+}
+
+const EdgeView = ({ edge, isTaken }: { readonly edge: Edge; readonly isTaken: boolean }): VNode => {
   const [x1, y1] = edge.from
   const [x2, y2] = edge.to
   const bend = Math.max(10, (y2 - y1) / 2)
-  const own = edge.key === undefined ? undefined : seen.get(edge.key)
-  const isTaken = own !== undefined && (edge.around === undefined || own.count + own.open > 1)
-  // A curve comes three quarters of the way to where its handles are.
-  const out = edge.around === undefined ? 0 : Math.max(x1, x2) + ((edge.around - Math.max(x1, x2) + 16) * 4) / 3
+  const { handoff } = edge
+  const out = handleOf(edge)
   const line =
     edge.around === undefined
       ? `M${x1} ${y1} C${x1} ${y1 + bend} ${x2} ${y2 - bend} ${x2} ${y2 - 1}`
-      : `M${x1} ${y1} C${out} ${y1} ${out} ${y2} ${x2 + 1} ${y2}`
+      : `M${x1} ${y1} C${out} ${y1} ${out} ${y2} ${x2 + (out > x2 ? 1 : -1)} ${y2}`
   return (
     <g class={`edge${isTaken ? " taken" : ""}${edge.isDotted ? " dotted" : ""}`}>
+      {handoff !== undefined && (
+        <title>{`${handoff.from} ${isTaken ? "handed" : "may hand"} over to ${handoff.to}`}</title>
+      )}
       <path d={line} marker-end="url(#arrow)" />
       {edge.label !== "" && (
         <text x={edge.around === undefined ? (x1 + x2) / 2 + 6 : edge.around + 20} y={(y1 + y2) / 2 + 4}>

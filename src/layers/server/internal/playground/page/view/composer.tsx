@@ -48,27 +48,7 @@ export const Composer = (props: Props): VNode => {
           </button>
         ) : (
           <>
-            {isText && (
-              <>
-                <button
-                  type="submit"
-                  class="primary"
-                  disabled={!isListening || isEmpty}
-                  title="The run takes it before its next model call"
-                >
-                  Steer
-                </button>
-                <button
-                  type="button"
-                  class="secondary"
-                  disabled={!isListening || isEmpty}
-                  title="The run takes it when it would end, and goes on with it"
-                  onClick={() => tell("queue")}
-                >
-                  Queue
-                </button>
-              </>
-            )}
+            {isText && <Telling isPossible={isListening && !isEmpty} onQueue={() => tell("queue")} />}
             <button type="button" class="danger" onClick={() => void store.cancel(streaming)}>
               Cancel
             </button>
@@ -91,6 +71,29 @@ export const Composer = (props: Props): VNode => {
     </form>
   )
 }
+
+interface TellingProps {
+  readonly isPossible: boolean
+  readonly onQueue: () => void
+}
+
+/** For a run under way. */
+const Telling = ({ isPossible, onQueue }: TellingProps): VNode => (
+  <>
+    <button type="submit" class="primary" disabled={!isPossible} title="The run takes it before its next model call">
+      Steer
+    </button>
+    <button
+      type="button"
+      class="secondary"
+      disabled={!isPossible}
+      title="The run takes it when it would end, and goes on with it"
+      onClick={onQueue}
+    >
+      Queue
+    </button>
+  </>
+)
 
 interface InputProps extends Props {
   readonly written: Written

@@ -269,7 +269,7 @@ describe("handoffs", () => {
 })
 
 describe("a run under way", () => {
-  const told = (page: Page, text: string) => page.locator(".told", { hasText: text })
+  const sentOf = (page: Page, text: string) => page.locator(".sent", { hasText: text })
 
   it("is steered, and given something for its end, and takes both", () =>
     opened(async (page) => {
@@ -277,16 +277,16 @@ describe("a run under way", () => {
       await say(page, "Hello")
       await page.locator(".said.live", { hasText: "Good morning" }).waitFor()
       await say(page, "Make it shorter")
-      await told(page, "Make it shorter").getByText("waits for the next model call").waitFor()
+      await sentOf(page, "Make it shorter").getByText("waits for the next model call").waitFor()
       await page.getByRole("textbox", { name: /^Message to/ }).fill("And a long one")
       await page.getByRole("button", { name: "Queue" }).click()
-      await told(page, "And a long one").getByText("waits for the end of the run").waitFor()
+      await sentOf(page, "And a long one").getByText("waits for the end of the run").waitFor()
       const picture = process.env["PLAYGROUND_PICTURES"]
       if (picture !== undefined) await page.screenshot({ path: `${picture}/steering.png` })
       gate.open()
       await ended(page)
-      await told(page, "Make it shorter").getByText("taken by the run").waitFor()
-      await told(page, "And a long one").getByText("taken by the run").waitFor()
+      await sentOf(page, "Make it shorter").getByText("taken by the run").waitFor()
+      await sentOf(page, "And a long one").getByText("taken by the run").waitFor()
       assert.deepStrictEqual(await page.locator(".said").allInnerTexts(), [
         "Good morning. Ask me about an order.",
         "Short.",
@@ -300,10 +300,10 @@ describe("a run under way", () => {
       await say(page, "endless")
       await page.locator(".said.live").waitFor()
       await say(page, "Make it shorter")
-      await told(page, "Make it shorter").getByText("waits for").waitFor()
+      await sentOf(page, "Make it shorter").getByText("waits for").waitFor()
       await page.getByRole("button", { name: "Cancel", exact: true }).click()
       await state(page, "cancelled")
-      await told(page, "Make it shorter").getByText("not taken: the run ended without it").waitFor()
+      await sentOf(page, "Make it shorter").getByText("not taken: the run ended without it").waitFor()
       // What was not taken is not a part of the conversation.
       await say(page, "Hello")
       await ended(page)

@@ -91,7 +91,7 @@ const TurnView = ({ isChosen, store, turn }: TurnProps): VNode => (
 )
 
 const SentView = ({ sent: { delivery, state, text } }: { readonly sent: Sent }): VNode => (
-  <div class="asked told" data-state={state}>
+  <div class="asked sent" data-state={state}>
     <p>{cut(text, 20_000)}</p>
     <small role="status">{fateOf(delivery, state)}</small>
   </div>

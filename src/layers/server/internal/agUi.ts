@@ -108,9 +108,9 @@ const started = (edge: Edge, asked: Asked) =>
   Effect.gen(function* () {
     const { body, caller, runner } = asked
     const { messages } = body
-    if (body.resume !== undefined && body.resume.length > 0) return yield* resumed(edge, caller, body.resume)
-    if (messages.at(-1)?.role === "tool") return yield* answered(edge, caller, messages)
-    const { after, history } = yield* known(edge, caller, messages)
+    if (body.resume !== undefined && body.resume.length > 0) return yield* resumed(edge, asked, body.resume)
+    if (messages.at(-1)?.role === "tool") return yield* answered(edge, asked)
+    const { after, history } = yield* known(edge, asked)
     const calls = ownCalls(edge, messages)
     const items = yield* Effect.forEach(messages.slice(after), (message, index) =>
       itemsOf(edge, calls, message, `messages[${after + index}]`)
@@ -144,20 +144,21 @@ const ownCalls = (edge: Edge, messages: ReadonlyArray<Message>): ReadonlySet<str
   )
 
 /** The conversation up to the last answer whose run is kept, as this server has it; and where the client's messages go on. */
-const known = (edge: Edge, caller: Caller, messages: ReadonlyArray<Message>) =>
+const known = (edge: Edge, asked: Asked) =>
   Effect.gen(function* () {
+    const { messages } = asked.body
     const nothing = { history: Prompt.empty, after: 0 }
     const at = messages.findLastIndex(({ role }) => role === "assistant")
     if (at < 0) return nothing
-    const history = yield* historyOf(edge, caller, messages[at]!.id.replace(/-\d{1,9}$/, ""))
+    const history = yield* historyOf(edge, asked, messages[at]!.id.replace(/-\d{1,9}$/, ""))
     return history === undefined ? nothing : { history, after: at + 1 }
   })
 
 /** Goes on with the run whose interrupts are answered. */
-const resumed = (edge: Edge, caller: Caller, entries: ReadonlyArray<Resume>) =>
+const resumed = (edge: Edge, asked: Asked, entries: ReadonlyArray<Resume>) =>
   Effect.gen(function* () {
     const runId = runOfId(edge, entries[0]!.interruptId)?.runId
-    const info = yield* waitingRun(edge, caller, runId, "resume[0]")
+    const info = yield* waitingRun(edge, asked, runId, "resume[0]")
     const answers: Array<readonly [string, unknown]> = []
     for (const [index, { interruptId, payload = null, status }] of entries.entries()) {
       const part = `resume[${index}]`
@@ -171,7 +172,7 @@ const resumed = (edge: Edge, caller: Caller, entries: ReadonlyArray<Resume>) =>
       answers.push([waiting.id, answer])
     }
     const given = yield* answersOf(info.ended, Object.fromEntries(answers))
-    return yield* resume(edge, info, given, { caller, deltas: true })
+    return yield* resume(edge, info, given, { caller: asked.caller, deltas: true })
   })
 
 const cancelled = ({ kind }: WaitingFor): unknown => {
@@ -180,12 +181,12 @@ const cancelled = ({ kind }: WaitingFor): unknown => {
 }
 
 /** A run of the caller that waits. */
-const waitingRun = (edge: Edge, caller: Caller, runId: string | undefined, part: string) =>
+const waitingRun = (edge: Edge, asked: Asked, runId: string | undefined, part: string) =>
   Effect.gen(function* () {
     if (runId === undefined) {
       return yield* refuse(400, "It answers what this server did not ask for.", { part, kind: "tool-result" })
     }
-    const info = yield* ownRun(edge, caller, runId)
+    const info = yield* ownRun(edge, asked, runId)
     const ended = info?.ended
     if (info === undefined || ended?._tag !== "RunSuspended") {
       return yield* refuse(409, "The run does not wait for anything. Send a message of the user.", { part })
@@ -194,12 +195,13 @@ const waitingRun = (edge: Edge, caller: Caller, runId: string | undefined, part:
   })
 
 /** Goes on with the run that asked for the calls that the last messages answer. */
-const answered = (edge: Edge, caller: Caller, messages: ReadonlyArray<Message>) =>
+const answered = (edge: Edge, asked: Asked) =>
   Effect.gen(function* () {
+    const { messages } = asked.body
     const start = messages.findLastIndex(({ role }) => role !== "tool") + 1
     const asking = messages.findLast(({ role }) => role === "assistant")
     const runId = asking === undefined ? undefined : runOfId(edge, asking.id)?.runId
-    const info = yield* waitingRun(edge, caller, runId, `messages[${start}]`)
+    const info = yield* waitingRun(edge, asked, runId, `messages[${start}]`)
     const answers = messages.slice(start).flatMap((message): ReadonlyArray<readonly [string, unknown]> => {
       const waiting = info.ended.waitingFor.find(
         (one) => one.kind === "client-tool" && one.toolCallId === message.toolCallId
@@ -207,7 +209,7 @@ const answered = (edge: Edge, caller: Caller, messages: ReadonlyArray<Message>) 
       return waiting === undefined ? [] : [[waiting.id, resultOf(message)]]
     })
     const given = yield* answersOf(info.ended, Object.fromEntries(answers))
-    return yield* resume(edge, info, given, { caller, deltas: true })
+    return yield* resume(edge, info, given, { caller: asked.caller, deltas: true })
   })
 
 /** A result: JSON where it is, otherwise the text. */

@@ -76,7 +76,7 @@ const ownCalls = (edge: Edge, items: ReadonlyArray<Item>): Effect.Effect<Calls, 
 
 /** Goes on with the run whose calls the last results answer. */
 const resumption = (
-  { caller, edge }: Context,
+  { caller, edge, runner }: Context,
   items: ReadonlyArray<Item>,
   calls: Calls
 ): Effect.Effect<Turn, Problem> =>
@@ -89,7 +89,8 @@ const resumption = (
     })
     const info = yield* Effect.catch(edge.runs.poll(runId), () => gone)
     const { ended } = info
-    if (info.owner !== caller.name || ended?._tag !== "RunSuspended") return yield* gone
+    const isOwn = info.owner === caller.name && info.runner === runner.runner.name
+    if (!isOwn || ended?._tag !== "RunSuspended") return yield* gone
     const answers: Array<readonly [string, Runner.Answer]> = []
     for (const { at, id, output } of results) {
       const { index, runId: own } = calls.get(id)!

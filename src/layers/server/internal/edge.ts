@@ -7,6 +7,7 @@ import type * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Latch from "effect/Latch"
 import * as Option from "effect/Option"
+import type * as Prompt from "effect/ai/Prompt"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import { isSignedBy, sign } from "../../../internal/fingerprint.ts"
@@ -49,7 +50,13 @@ export interface Edge {
   readonly places: Places
   readonly rate: (client: string) => Effect.Effect<void, Problem>
   readonly attached: Map<string, Attachment>
+  /** How many messages wait for each run. */
+  readonly inputs: Map<string, number>
   readonly isClosing: () => boolean
+  /** Opens when the server takes nothing more. */
+  readonly closing: Latch.Latch
+  /** Opens when it has drained: what is still open then is closed. */
+  readonly drained: Latch.Latch
   /** Takes nothing more, and waits for what is under way; after the deadline runs are interrupted. */
   readonly end: Effect.Effect<void>
   readonly active: { count: number; readonly none: Latch.Latch }
@@ -76,13 +83,21 @@ export const make = (
     })
     const signing = given.mapUnsafe.get(CurrentSigning.key) === undefined ? processSigning() : yield* CurrentSigning
     let isClosing = false
+    const [closing, drained] = [Latch.makeUnsafe(false), Latch.makeUnsafe(false)]
     const turns = new Turns()
     const recordings: Recordings = new Map()
     const end = yield* Effect.cached(
       Effect.suspend(() => {
         isClosing = true
+        closing.openUnsafe()
         const settled = Effect.timeoutOrElse(settle(edge, recordings), { duration: grace, orElse: () => Effect.void })
-        return Effect.andThen(drain(edge), settled)
+        return Effect.andThen(
+          Effect.ensuring(
+            drain(edge),
+            Effect.sync(() => drained.openUnsafe())
+          ),
+          settled
+        )
       })
     )
     const edge: Edge = {
@@ -100,7 +115,10 @@ export const make = (
       places: places(settings),
       rate: rates(settings.rate),
       attached: new Map(),
+      inputs: new Map(),
       isClosing: () => isClosing,
+      closing,
+      drained,
       end,
       active: { count: 0, none: Latch.makeUnsafe(true) }
     }
@@ -226,6 +244,9 @@ const admitted = (
     if (edge.isClosing() && !isOpen) {
       return yield* refuse(503, "The server is ending.", {}, { "retry-after": "5", connection: "close" })
     }
+    // No name or id has it, and not every store can be asked for it.
+    if (request.originalUrl.includes("%00"))
+      return yield* refuse(400, "The address has a character that is not allowed.")
     const host = hostOf(request)
     if (settings.hosts !== undefined && !settings.hosts.has(host.replace(/:\d+$/, ""))) {
       return yield* refuse(403, "This Host is not allowed.")
@@ -290,6 +311,12 @@ export const bodyOf = (
   if (!/^application\/(?:[\w.+-]+\+)?json\b/i.test(type)) {
     return refuse(415, "The body is not declared as JSON. Send content-type: application/json.")
   }
+  const [, charset = "utf-8"] = /;\s*charset\s*=\s*"?([^\s";]+)/i.exec(type) ?? []
+  if (!/^(?:utf-?8|us-ascii)$/i.test(charset)) return refuse(415, "The body is not in UTF-8, as JSON is.")
+  const encoding = request.headers["content-encoding"] ?? ""
+  if (!/^(?:identity)?$/i.test(encoding.trim())) {
+    return refuse(415, "The body is compressed. Send it as it is.", {}, { "accept-encoding": "identity" })
+  }
   const tooLarge = problem(413, `The body is larger than ${settings.body} bytes.`)
   if (Number(request.headers["content-length"] ?? 0) > settings.body) return Effect.fail(tooLarge)
   return request.text.pipe(
@@ -342,6 +369,30 @@ export const runOf = (edge: Edge, caller: Caller, runId: string | undefined): Ef
     info.owner === caller.name ? Effect.succeed(info) : refuse(404, "There is no such run, or it has expired.")
   )
 
+/** How many messages of clients may wait for one run. */
+const maxInputs = 64
+
+/** Sends a message to a run under way. It waits until it is known what became of it. */
+export const sendInput = (
+  edge: Edge,
+  runId: string,
+  prompt: Prompt.Prompt,
+  delivery: "steer" | "queue"
+): Effect.Effect<"delivered" | "undelivered", Problem> =>
+  Effect.suspend(() => {
+    const waiting = edge.inputs.get(runId) ?? 0
+    if (waiting >= maxInputs) {
+      return refuse(429, `${maxInputs} messages wait for the run, and no more are taken.`, {}, { "retry-after": "5" })
+    }
+    edge.inputs.set(runId, waiting + 1)
+    const left = Effect.sync(() => {
+      const others = (edge.inputs.get(runId) ?? 1) - 1
+      if (others === 0) edge.inputs.delete(runId)
+      else edge.inputs.set(runId, others)
+    })
+    return Effect.ensuring(Effect.mapError(edge.runs.input(runId, prompt, delivery), ofRuns), left)
+  })
+
 /** A run to begin. */
 export interface Begin {
   readonly runner: ServedRunner
@@ -384,7 +435,7 @@ export const startIn = <E extends Parameters<typeof ofRuns>[0]>(
         yield* attach(edge, runId)
         return runId
       }
-      const free = yield* restore(edge.places.take)
+      const free = yield* edge.places.take(restore)
       const runId = yield* Effect.onError(begun, () => free)
       edge.attached.set(runId, { readers: 0, isDetached, isForeign: false })
       const ended = Effect.ensuring(

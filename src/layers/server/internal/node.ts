@@ -1,11 +1,12 @@
 /** A server on Node: it listens, and ends without an answer that is half written. */
 import { createServer, type Server } from "node:http"
+import type { Duplex } from "node:stream"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as HttpRouter from "effect/http/HttpRouter"
 import * as Layer from "effect/Layer"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import { errorCodeOf } from "../../internal/http/errorCode.ts"
 import { type Edge, make } from "./edge.ts"
 import { problem } from "./problem.ts"
@@ -31,23 +32,35 @@ export const serve = (
     const edge = yield* make(settings, runners)
     yield* pruneIdle(edge)
     const node = createServer()
+    const upgraded = new Set<Duplex>()
+    node.on("upgrade", (_, socket: Duplex) => {
+      upgraded.add(socket)
+      socket.once("close", () => upgraded.delete(socket))
+    })
+    // A scope of its own: with the first WebSocket the server adds that it waits for all of them, which must not come before our end.
+    const scope = yield* Effect.flatMap(Effect.scope, Scope.fork)
     const server = yield* NodeHttpServer.make(() => node, {
       host,
       port,
-      gracefulShutdownTimeout: settings.drainMs + 3000
-    }).pipe(Effect.mapError(({ cause }) => ({ code: errorCodeOf(cause) })))
+      gracefulShutdownTimeout: settings.drainMs + 3000,
+      // A longer message is refused before it is held in memory. One character may take some bytes.
+      websocket: { maxPayload: 4 * settings.body }
+    }).pipe(
+      Scope.provide(scope),
+      Effect.mapError(({ cause }) => ({ code: errorCodeOf(cause) }))
+    )
     const context = yield* Layer.build(HttpRouter.layer)
     const router = Context.get(context, HttpRouter.HttpRouter)
     yield* router.addAll(runners.size === 0 ? traceRoutesOf(edge) : routesOf(edge, protocols))
-    yield* server.serve(Effect.catchCause(router.asHttpEffect(), () => Effect.succeed(notFound)))
+    yield* Scope.provide(server.serve(Effect.catchCause(router.asHttpEffect(), () => Effect.succeed(notFound))), scope)
     // Registered last, so it runs first: what is under way is answered before the sockets close.
-    yield* Effect.addFinalizer(() => end(edge, node))
+    yield* Effect.addFinalizer(() => end(edge, node, upgraded))
     return addressOf(node, host, port)
   })
 
 const notFound = respond(problem(404, "Nothing is served here. GET /runners lists what is."))
 
-const end = (edge: Edge, node: Server): Effect.Effect<void> =>
+const end = (edge: Edge, node: Server, upgraded: ReadonlySet<Duplex>): Effect.Effect<void> =>
   Effect.andThen(
     Effect.sync(() => {
       node.close()
@@ -55,7 +68,11 @@ const end = (edge: Edge, node: Server): Effect.Effect<void> =>
     }),
     Effect.andThen(
       edge.end,
-      Effect.sync(() => node.closeAllConnections())
+      Effect.sync(() => {
+        node.closeAllConnections()
+        // A WebSocket is no connection of the server any more, and its client may never close it.
+        for (const socket of upgraded) socket.destroy()
+      })
     )
   )
 

@@ -292,7 +292,7 @@ const previousOf = (
     })
     const key = /^resp_([\w.~-]{1,200})$/.exec(previous)?.[1]
     if (key === undefined) return yield* Effect.fail(gone)
-    const session = sessionId(caller, sessionOf(key))
+    const session = sessionId(caller, responseSession(key))
     if (hasStore(edge) && (yield* historyOf(edge, session)).content.length > 0) return { ...nothing, session }
     const { ended } = yield* Effect.mapError(runOf(edge, caller, key), () => gone)
     if (ended === undefined) {
@@ -321,7 +321,8 @@ const callsBefore = (
   )
 }
 
-const sessionOf = (key: string): string => `responses/${key}`
+/** No name of a client begins with a colon as it stands in ids. */
+const responseSession = (key: string): string => `:responses/${key}`
 
 /** A turn that is kept in a session of its own, forked from that of the response before, and so for longer than its run. */
 const keptTurn = (
@@ -332,7 +333,7 @@ const keptTurn = (
 ): Effect.Effect<{ readonly runner: ServedRunner; readonly idOf: () => string }, Problem> =>
   Effect.gen(function* () {
     const key = globalThis.crypto.randomUUID().replaceAll("-", "")
-    const session = sessionId(caller, sessionOf(key))
+    const session = sessionId(caller, responseSession(key))
     if (before !== undefined) yield* withStore(edge, fork(before, session))
     const turn = yield* inSession(edge, runner.runner, session)
     return { runner: { ...runner, runner: turn }, idOf: () => `resp_${key}` }

@@ -6,11 +6,13 @@ import * as Semaphore from "effect/Semaphore"
 import { problem, type Problem } from "./problem.ts"
 import type { Settings } from "./settings.ts"
 
+type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
 /** Places for runs. */
 export interface Places {
-  /** Waits for a place, and gives what frees it. */
-  readonly take: Effect.Effect<Effect.Effect<void>, Problem>
-  /** The same, freed with the scope. */
+  /** Waits for a place, and gives what frees it. Only the waiting is interruptible, by `restore`, so that no place is lost. */
+  readonly take: (restore: Restore) => Effect.Effect<Effect.Effect<void>, Problem>
+  /** The same, freed with the scope. A client that hangs up leaves the queue. */
   readonly hold: Effect.Effect<void, Problem, Scope.Scope>
   /** True when a further request would be refused. */
   readonly isFull: () => boolean
@@ -29,18 +31,23 @@ export const places = ({ runs, waitMs, waiting }: Settings): Places => {
   const leave = Effect.sync(() => {
     held--
   })
-  const take = Effect.uninterruptibleMask((restore) =>
+  const take: Places["take"] = (restore) =>
     Effect.suspend(() => {
       if (isFull()) return Effect.fail(busy(waitMs))
       held++
-      return restore(free.take(1)).pipe(
-        Effect.timeoutOrElse({ duration: waitMs, orElse: () => Effect.fail(busy(waitMs)) }),
+      const waited = Effect.timeoutOrElse(free.take(1), {
+        duration: waitMs,
+        orElse: () => Effect.fail(busy(waitMs))
+      })
+      return restore(waited).pipe(
         Effect.as(Effect.andThen(free.release(1), leave)),
         Effect.onError(() => leave)
       )
     })
+  const hold = Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(take(restore), (release) => Effect.addFinalizer(() => release))
   )
-  return { take, isFull, hold: Effect.asVoid(Effect.acquireRelease(take, (release) => release)) }
+  return { take, isFull, hold }
 }
 
 /** How many clients are counted at once; the one that came first is forgotten for a new one. */

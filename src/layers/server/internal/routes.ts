@@ -23,6 +23,7 @@ import {
   type RouteOptions,
   runnerOf,
   runOf,
+  sendInput,
   untilEnd,
   withCors
 } from "./edge.ts"
@@ -35,7 +36,7 @@ import { json } from "./respond.ts"
 import { fromClient, type ServedRunner } from "./served.ts"
 import { traces } from "./traces.ts"
 import { webSocket } from "./webSocket.ts"
-import { admit, answersIn, checkedId, inSession, sessionId, sessions } from "./sessions.ts"
+import { admit, answersIn, inSession, sessionOf, sessions } from "./sessions.ts"
 
 type Request = HttpServerRequest.HttpServerRequest
 type Answer = HttpServerResponse.HttpServerResponse
@@ -142,7 +143,7 @@ const askedIn = (edge: Edge, body: unknown, name: string | undefined, caller: Ca
       if (isNew) return { runner, input, isDetached: detached }
       return yield* refuse(400, "Answers without a run go to a session. Name it.", { part: "session" })
     }
-    const id = sessionId(caller, yield* checkedId(session))
+    const id = yield* sessionOf(edge, caller, session)
     if (!runner.isChat) return yield* refuse(400, "The runner takes no conversation.", { part: "session" })
     if (isNew) yield* admit(edge, caller, id)
     const turn = { ...runner, runner: yield* inSession(edge, runner.runner, id) }
@@ -215,7 +216,7 @@ const input = (edge: Edge, request: Request, caller: Caller) =>
     }
     const { runId } = yield* givenRun(edge, caller)
     const prompt = yield* fromClient(body.input, Prompt.empty)
-    return json({ runId, delivery: yield* Effect.mapError(edge.runs.input(runId, prompt, delivery), ofRuns) })
+    return json({ runId, delivery: yield* sendInput(edge, runId, prompt, delivery) })
   })
 
 /** Goes on with a suspended run: as a stream for who asks for one, as JSON otherwise. */
@@ -319,7 +320,8 @@ const following = (edge: Edge, request: Request, info: Info, from: number) =>
     if (from < info.firstSeq) {
       return yield* refuse(410, "The events from there on are not kept any more. Ask for the state of the run.")
     }
-    if (info.ended !== undefined && from > info.ended.seq) return HttpServerResponse.empty({ status: 204 })
+    if (info.ended !== undefined && from === info.ended.seq + 1) return HttpServerResponse.empty({ status: 204 })
+    if (from > info.nextSeq) return yield* refuse(400, "Last-Event-ID is after the last event of the run.")
     yield* attach(edge, info.runId)
     return streamed(edge, request, info.runId, from)
   })
@@ -415,6 +417,12 @@ const routesFrom = (edge: Edge, parts: ReadonlyArray<(edge: Edge, route: Add) =>
   return routes
 }
 
+/** What SDKs send of their own is allowed too: a page that may call at all may send it. */
+const allowedHeaders = ({ headers }: Request): string => {
+  const asked = headers["access-control-request-headers"] ?? ""
+  return /^[\w, -]{1,2000}$/.test(asked) ? asked : "authorization, content-type, last-event-id"
+}
+
 const preflight = (edge: Edge, request: Request): Effect.Effect<Answer> =>
   Effect.succeed(
     withCors(
@@ -424,7 +432,7 @@ const preflight = (edge: Edge, request: Request): Effect.Effect<Answer> =>
         status: 204,
         headers: {
           "access-control-allow-methods": "GET, POST, DELETE",
-          "access-control-allow-headers": "authorization, content-type, last-event-id",
+          "access-control-allow-headers": allowedHeaders(request),
           "access-control-max-age": "600"
         }
       })

@@ -47,11 +47,24 @@ export const sessionId = ({ name }: Caller, id: string): string =>
 
 const prefixOf = ({ name }: Caller): string => (name === undefined ? "" : `${encodeURIComponent(name)}/`)
 
-/** The id of a session that a client wrote. */
-export const checkedId = (id: unknown): Effect.Effect<string, Problem> =>
-  typeof id === "string" && id !== "" && id.length <= maxId && isStorable(id)
-    ? Effect.succeed(id)
-    : refuse(400, `A session is a text of 1 to ${maxId} characters, without NUL.`, { part: "session" })
+/** True for a client without a name, where others may have one: it must not come to what is theirs. */
+const isNameless = ({ settings }: Edge, { name }: Caller): boolean =>
+  name === undefined && settings.bearer !== undefined
+
+/** Whether a session is one that a client may see. */
+export const ownSessions = (edge: Edge, caller: Caller): ((id: string) => boolean) => {
+  const prefix = prefixOf(caller)
+  return isNameless(edge, caller) ? (id) => !id.includes("/") : (id) => id.startsWith(prefix)
+}
+
+/** The session that a client writes as `id`. */
+export const sessionOf = (edge: Edge, caller: Caller, id: unknown): Effect.Effect<string, Problem> => {
+  if (typeof id !== "string" || id.trim() === "" || id.length > maxId || !isStorable(id)) {
+    return refuse(400, `A session is a text of 1 to ${maxId} characters, without NUL.`, { part: "session" })
+  }
+  if (!isNameless(edge, caller) || !id.includes("/")) return Effect.succeed(sessionId(caller, id))
+  return refuse(400, "A client without a name has sessions without a slash.", { part: "session" })
+}
 
 const ofStore = (error: { readonly _tag: string }): Problem =>
   error._tag === "SessionConflict"
@@ -101,8 +114,9 @@ export const admit = (edge: Edge, caller: Caller, id: string): Effect.Effect<voi
     const known = yield* Effect.mapError(store.read(id, Number.MAX_SAFE_INTEGER), ofStore)
     if (known !== undefined) return
     const prefix = prefixOf(caller)
+    const isOwn = ownSessions(edge, caller)
     const others = yield* withStore(edge, Store.list({ limit: perClient, after: prefix }))
-    if (others.filter((one) => one.id.startsWith(prefix)).length < perClient) return
+    if (others.filter(({ id }) => isOwn(id)).length < perClient) return
     return yield* refuse(429, `There are ${perClient} sessions, and no more are kept. DELETE one of /sessions first.`)
   })
 }
@@ -135,10 +149,11 @@ const list = (edge: Edge, request: HttpServerRequest.HttpServerRequest, caller: 
     }
     const prefix = prefixOf(caller)
     const query = new URL(request.url, "http://localhost").searchParams
-    const limit = Math.min(Math.max(Number(query.get("limit") ?? 50) || 50, 1), 200)
+    const limit = Math.min(Math.max(Math.trunc(Number(query.get("limit") ?? 50)) || 50, 1), 200)
     const after = `${prefix}${query.get("after") ?? ""}`
     const infos = yield* withStore(edge, Store.list({ limit, after }))
-    const own = infos.filter(({ id }) => id.startsWith(prefix))
+    const isOwn = ownSessions(edge, caller)
+    const own = infos.filter(({ id }) => isOwn(id))
     return json({ sessions: own.map((info) => shown(info, prefix)) })
   })
 
@@ -150,15 +165,19 @@ const shown = ({ createdAt, id, turns, updatedAt, waiting }: Info, prefix: strin
   waiting
 })
 
-const given = Effect.flatMap(HttpRouter.params, ({ id }) => checkedId(id))
+/** The session of the address: as the client writes it, and as the store has it. */
+const given = (edge: Edge, caller: Caller) =>
+  Effect.flatMap(HttpRouter.params, ({ id = "" }) =>
+    Effect.map(sessionOf(edge, caller, id), (session) => ({ id, session }))
+  )
 
 /** What the user and the assistant said, without tool calls, results or reasoning, and what a suspended turn waits for. */
 const read = (edge: Edge, caller: Caller) =>
   Effect.gen(function* () {
     yield* storeOf(edge)
-    const id = yield* given
-    const history = yield* historyOf(edge, sessionId(caller, id))
-    const pending = yield* withStore(edge, Store.pending(sessionId(caller, id)))
+    const { id, session } = yield* given(edge, caller)
+    const history = yield* historyOf(edge, session)
+    const pending = yield* withStore(edge, Store.pending(session))
     if (history.content.length + pending.length === 0) return yield* refuse(404, "There is no such session.")
     return json({
       id,
@@ -182,7 +201,7 @@ const removed = (
 ) =>
   Effect.gen(function* () {
     yield* storeOf(edge)
-    const id = yield* given
-    yield* withStore(edge, by(sessionId(caller, id)))
+    const { session } = yield* given(edge, caller)
+    yield* withStore(edge, by(session))
     return HttpServerResponse.empty({ status: 204 })
   })

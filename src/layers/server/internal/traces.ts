@@ -8,7 +8,7 @@ import { clientJson } from "./lines.ts"
 import { problem, type Problem, refuse } from "./problem.ts"
 import { json } from "./respond.ts"
 import type { Add } from "./routes.ts"
-import { sessionId } from "./sessions.ts"
+import { ownSessions, sessionId } from "./sessions.ts"
 import { storeIn } from "./traceRecording.ts"
 
 /** The routes of traces. */
@@ -31,13 +31,15 @@ const unavailable = (): Problem =>
  * A trace has no owner but its session. Clients with a name see the runs of their sessions. Where clients have no names, only
  * a server of this machine shows traces.
  */
-const allowed = ({ settings }: Edge, { name }: Caller): Effect.Effect<(run: Run) => boolean, Problem> => {
+const allowed = (edge: Edge, caller: Caller): Effect.Effect<(run: Run) => boolean, Problem> => {
+  const { name } = caller
   if (name !== undefined) {
     const prefix = `${encodeURIComponent(name)}/`
     return Effect.succeed(({ session }) => session?.startsWith(prefix) === true)
   }
-  return settings.isLocal
-    ? Effect.succeed(() => true)
+  const isOwn = ownSessions(edge, caller)
+  return edge.settings.isLocal
+    ? Effect.succeed(({ session }) => session === undefined || isOwn(session))
     : refuse(403, "Clients of this server have no names, so none sees traces. Give it a bearer that names them.")
 }
 
@@ -72,6 +74,8 @@ const list = (edge: Edge, request: HttpServerRequest.HttpServerRequest, caller: 
 const shown = ({ bytes: _bytes, message: _message, ...run }: Run) => run
 
 const pageSize = 500
+/** No run has as many events, and every store can count to it. */
+const maxSeq = 2 ** 31 - 1
 
 /** The events of a run, as clients may see them; at most 5000. */
 const read = (edge: Edge, request: HttpServerRequest.HttpServerRequest, caller: Caller) =>
@@ -79,10 +83,8 @@ const read = (edge: Edge, request: HttpServerRequest.HttpServerRequest, caller: 
     const store = yield* storeOf(edge)
     const mayBeSeen = yield* allowed(edge, caller)
     const { id = "" } = yield* HttpRouter.params
-    const from = Math.max(
-      Math.trunc(Number(new URL(request.url, "http://localhost").searchParams.get("from") ?? 0)) || 0,
-      0
-    )
+    const asked = Number(new URL(request.url, "http://localhost").searchParams.get("from") ?? 0)
+    const from = Math.min(Math.max(Math.trunc(asked) || 0, 0), maxSeq)
     const first = yield* Effect.mapError(store.events(id, from, pageSize), unavailable)
     if (first.length === 0) return yield* refuse(404, "There is no such trace.")
     if (caller.name !== undefined) {

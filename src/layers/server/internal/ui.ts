@@ -83,11 +83,12 @@ interface Asked {
   readonly messages: ReadonlyArray<Message>
 }
 
-const started = (edge: Edge, { caller, messages, runner }: Asked) =>
+const started = (edge: Edge, asked: Asked) =>
   Effect.gen(function* () {
+    const { caller, messages, runner } = asked
     const last = messages.at(-1)
-    if (last?.role === "assistant") return yield* resumed(edge, caller, last, messages.length - 1)
-    const { after, history } = yield* known(edge, caller, messages)
+    if (last?.role === "assistant") return yield* resumed(edge, asked, last, messages.length - 1)
+    const { after, history } = yield* known(edge, asked)
     const items = yield* Effect.forEach(messages.slice(after), (message, index) =>
       itemsOf(edge, message, `messages[${after + index}]`)
     )
@@ -97,24 +98,25 @@ const started = (edge: Edge, { caller, messages, runner }: Asked) =>
   })
 
 /** The conversation up to the last answer whose run is kept, as this server has it; and where the client's messages go on. */
-const known = (edge: Edge, caller: Caller, messages: ReadonlyArray<Message>) =>
+const known = (edge: Edge, asked: Asked) =>
   Effect.gen(function* () {
+    const { messages } = asked
     const at = messages.findLastIndex(({ role }) => role === "assistant")
-    const history = at < 0 ? undefined : yield* historyOf(edge, caller, messages[at]!.id)
+    const history = at < 0 ? undefined : yield* historyOf(edge, asked, messages[at]!.id)
     return history === undefined ? { history: Prompt.empty, after: 0 } : { history, after: at + 1 }
   })
 
 const isTool = ({ type }: Part): boolean => type === "dynamic-tool" || type.startsWith("tool-")
 
 /** Goes on with the run that the last message is of: with results of its tools, and approvals. */
-const resumed = (edge: Edge, caller: Caller, message: Message, index: number) =>
+const resumed = (edge: Edge, asked: Asked, message: Message, index: number) =>
   Effect.gen(function* () {
     const part = `messages[${index}]`
     const runId = runOfMessage(edge, message.id)
     if (runId === undefined) {
       return yield* refuse(400, "The last message is an answer that this server did not give.", { part })
     }
-    const info = yield* ownRun(edge, caller, runId)
+    const info = yield* ownRun(edge, asked, runId)
     if (info?.ended?._tag !== "RunSuspended") {
       return yield* refuse(409, "The run of the last answer does not wait for anything. Send a message of the user.", {
         part
@@ -122,7 +124,7 @@ const resumed = (edge: Edge, caller: Caller, message: Message, index: number) =>
     }
     const given = message.parts.flatMap((one) => (isTool(one) ? answerOf(info, one) : []))
     const answers: Readonly<Record<string, Runner.Answer>> = yield* answersOf(info.ended, Object.fromEntries(given))
-    return yield* resume(edge, info, answers, { caller, deltas: true })
+    return yield* resume(edge, info, answers, { caller: asked.caller, deltas: true })
   })
 
 /** The answer in a part of a tool, by the id of what is waited for. */

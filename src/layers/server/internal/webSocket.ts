@@ -12,7 +12,7 @@ import * as Predicate from "effect/Predicate"
 import * as Prompt from "effect/ai/Prompt"
 import * as Socket from "effect/socket/Socket"
 import * as Stream from "effect/Stream"
-import { type Begin, begin, type Caller, type Edge, parsed, runnerOf } from "./edge.ts"
+import { type Begin, begin, type Caller, type Edge, parsed, runnerOf, sendInput } from "./edge.ts"
 import { clientJson } from "./lines.ts"
 import { bodyOf, ofRuns, type Problem, problem, refuse } from "./problem.ts"
 import type { Add } from "./routes.ts"
@@ -26,7 +26,7 @@ type Asked = (
   body: unknown,
   name: string | undefined,
   caller: Caller
-) => Effect.Effect<Pick<Begin, "input" | "isDetached" | "runner">, Problem>
+) => Effect.Effect<Pick<Begin, "input" | "isDetached" | "runner" | "session">, Problem>
 
 /** The route. */
 export const webSocket = (edge: Edge, route: Add, asked: Asked): void => {
@@ -67,9 +67,9 @@ const talk = (edge: Edge, request: Request, caller: Caller, asked: (body: unknow
     const conversation = Effect.gen(function* () {
       const pull = yield* Effect.catch(Socket.readerString(socket), gone)
       const take = Effect.catch(pull, gone)
-      const [first, ...more] = yield* take
-      const { input, isDetached, runner } = yield* Effect.flatMap(messageOf(edge, first), asked)
-      const runId = yield* begin(edge, { runner, input, caller, deltas: true, isDetached })
+      const [first, ...more] = yield* inTime(edge, take)
+      const { input, isDetached, runner, session } = yield* Effect.flatMap(messageOf(edge, first), asked)
+      const runId = yield* begin(edge, { runner, input, caller, deltas: true, isDetached, session })
       const pacing = paced()
       const listen = Effect.gen(function* () {
         for (const text of more) yield* heed(edge, runId, pacing, text)
@@ -77,10 +77,30 @@ const talk = (edge: Edge, request: Request, caller: Caller, asked: (body: unknow
       })
       yield* Effect.raceFirst(send(edge, runId, pacing, write), listen)
     })
-    yield* Effect.catch(conversation, (given: Problem) => write(JSON.stringify({ _tag: "Problem", ...bodyOf(given) })))
-    yield* Effect.ignore(writer.write(new Socket.CloseEvent(1000)))
+    const closed = yield* Effect.raceFirst(
+      Effect.as(
+        Effect.catch(conversation, (given) => write(JSON.stringify({ _tag: "Problem", ...bodyOf(given) }))),
+        1000
+      ),
+      // What goes on without this server, such as a detached run that is kept elsewhere, is not waited for.
+      Effect.as(edge.drained.await, 1001)
+    )
+    yield* Effect.ignore(writer.write(new Socket.CloseEvent(closed)))
     return HttpServerResponse.empty()
   })
+
+/** How long a client may take to say what it wants. */
+const patience = "30 seconds"
+
+/** The first message. A server that ends does not wait for it. */
+const inTime = <A>(edge: Edge, take: Effect.Effect<A>): Effect.Effect<A, Problem> =>
+  Effect.raceFirst(
+    Effect.timeoutOrElse(take, {
+      duration: patience,
+      orElse: () => refuse(408, `No message came within ${patience}.`)
+    }),
+    Effect.andThen(edge.closing.await, refuse(503, "The server is ending."))
+  )
 
 const messageOf = ({ settings }: Edge, text: string): Effect.Effect<unknown, Problem> =>
   text.length > settings.body ? refuse(413, `The message is larger than ${settings.body} bytes.`) : parsed(text)
@@ -104,7 +124,7 @@ const heed = (edge: Edge, runId: string, pacing: Pacing, text: string): Effect.E
     } else if (Predicate.hasProperty(body, "input")) {
       const prompt = yield* fromClient(body.input, Prompt.empty)
       // Its answer comes when the message is taken, and other messages must not wait for that.
-      yield* Effect.forkIn(Effect.ignore(edge.runs.input(runId, prompt, "steer")), edge.scope)
+      yield* Effect.forkIn(Effect.ignore(sendInput(edge, runId, prompt, "steer")), edge.scope)
     } else {
       return yield* refuse(400, "A message has input, seen or interrupt.")
     }

@@ -61,7 +61,7 @@ describe("a body", () => {
 })
 
 describe("an address", () => {
-  it.live("with a character that no id has is refused, whatever it is asked for", () =>
+  it.live("with a character that no id has is refused at every route", () =>
     Effect.gen(function* () {
       const stores = Layer.mergeAll(hello, SessionStore.layerMemory, TraceStore.layerMemory)
       const handler = yield* handling({ runners: { desk } }, stores)
@@ -311,7 +311,7 @@ describe("a WebSocket", () => {
 describe("what goes wrong within", () => {
   it.live("is answered without a word of it", () =>
     Effect.gen(function* () {
-      const dies = Runner.make("dies", { run: (_: string) => Effect.die(new Error("/etc/s3cr3t")) })
+      const dies = Runner.make("dies", { run: (): Effect.Effect<string> => Effect.die(new Error("/etc/s3cr3t")) })
       const handler = yield* handling({ runners: { dies } }, Layer.empty)
       for (const request of [
         post("/runners/dies", { input: "Hi" }),

@@ -70,7 +70,7 @@ const end = (edge: Edge, node: Server, upgraded: ReadonlySet<Duplex>): Effect.Ef
       edge.end,
       Effect.sync(() => {
         node.closeAllConnections()
-        // A WebSocket is no connection of the server any more, and its client may never close it.
+        // The server does not count a WebSocket among its connections, and the client may never close it.
         for (const socket of upgraded) socket.destroy()
       })
     )

@@ -65,7 +65,7 @@ const raw = x(1).toFixed(1)
 writeFileSync(
   "../docs/performance.svg",
   `<svg xmlns="http://www.w3.org/2000/svg" viewBox="-10 0 ${left + width + 70} ${y}" role="img">
-<title>CPU time beside the raw openai SDK with a hand-written loop</title>
+<title>CPU time compared with the raw openai SDK with a hand-written loop</title>
 <style>text { font: 11px sans-serif; fill: #333 } .title { font-weight: bold } .name { text-anchor: end }</style>
 <rect x="-10" width="100%" height="100%" fill="#fff"/>
 <line x1="${raw}" x2="${raw}" y1="14" y2="${y - gap}" stroke="#d33" stroke-dasharray="3 3"/>

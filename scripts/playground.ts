@@ -54,7 +54,7 @@ const policyOf = (script: string, style: string): string =>
     "trusted-types 'none'"
   ].join("; ")
 
-/** What is in the script beside our own code, as its licences ask for it. */
+/** What is in the script alongside our own code, as its licences ask for it. */
 const licences = (): string => {
   const preact = fs.readFileSync(path.join(root, "node_modules/preact/LICENSE"), "utf8")
   const mit = "It also holds @cfworker/json-schema, by Jeremy Danyow, under the same licence (MIT).\n\n"

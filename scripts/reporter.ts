@@ -1,5 +1,5 @@
 /**
- * Counts tests for `scripts/test.ts`, beside vitest's own reporter: one JSON object, in the file that
+ * Counts tests for `scripts/test.ts`, alongside vitest's own reporter: one JSON object, in the file that
  * `TROUPE_TEST_REPORT` names.
  */
 import * as fs from "node:fs"

@@ -72,5 +72,5 @@ export const report = (name: string, outcome: Outcome): void => {
   if (!outcome.ok) process.stdout.write(outcome.output)
 }
 
-/** Public modules that are not in the barrel, since each needs a package that is installed beside this one. */
+/** Public modules that are not in the barrel, since each needs a package that is installed alongside this one. */
 export const apart: Readonly<Record<string, string>> = { Undici: "layers/openai/Undici" }

@@ -624,7 +624,7 @@ export class StuckSyncEdge extends Schema.TaggedError<StuckSyncEdge>()("StuckSyn
 }) {
   override get message(): string {
     if (this.late === true) {
-      return "Effect.runSync cannot go on: SyncEdge.layer was provided beside other Layers, and one of them waits outside of it. Provide SyncEdge.layer around everything else: Effect.provide(program, Layer.provideMerge(layers, SyncEdge.layer))."
+      return "Effect.runSync cannot go on: SyncEdge.layer was provided alongside other Layers, and one of them waits outside of it. Provide SyncEdge.layer around everything else: Effect.provide(program, Layer.provideMerge(layers, SyncEdge.layer))."
     }
     return `Effect.runSync cannot go on: ${this.awaited.join(", ") || "a fiber"} waits for a promise, a callback or an event that only Node's event loop can bring, or for a signal that never comes. Run the program with Effect.runPromise, or do its I/O through SyncEdge.layerHttpClient and SyncEdge.layerFileSystem.`
   }

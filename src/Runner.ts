@@ -484,7 +484,7 @@ export interface Budget {
  * - `steps` and `toolCalls` are never exceeded: what would go beyond them does not begin. A step whose tool calls do not all fit
  *   makes none of them.
  * - What a model call uses is known when it has ended. Before it begins, its prompt, and as much as the largest call so far, is
- *   set aside; it waits while that does not fit beside the calls at work. Until a first call has ended, at most four are at work.
+ *   set aside; it waits while that does not fit alongside the calls at work. Until a first call has ended, at most four are at work.
  *   A call that is alone begins as long as anything is left. So `tokens` and `cost` are exceeded by what calls at work use beyond
  *   what was set aside for them: by one call at most where calls are made one after the other. A call that is interrupted is not
  *   counted, because nothing is known of what it used.
@@ -686,7 +686,7 @@ export const orElse: {
             ? Effect.failCause(cause as Cause.Cause<Waiting<E>>)
             : second.run(instead)
         })
-      // An error of the first that is not passed on is there only beside an interruption.
+      // An error of the first that is not passed on is there only alongside an interruption.
     ) as Effect.Effect<A | A2, E2 | Waiting<E>, R | R2>
   return workflow<I & I2, A | A2, E2 | Waiting<E>, R | R2>(self.name, {
     description: self.description,
@@ -731,7 +731,7 @@ const placeOf = ({ info }: RunState): string => JSON.stringify(info.path)
  *   it is not known whether it happened. What is undone in a step is not kept one by one.
  * - A run that is suspended or interrupted has not failed, and neither has the losing branch of a race or a quorum: nothing of it is
  *   undone for that. What an interrupted branch had finished is undone when the run that interrupted it fails.
- * - `compensate` has the services that the runner has. It cannot fail, and is not interrupted: retry in it what can fail in passing. When
+ * - `compensate` has the services that the runner has. It cannot fail, and is not interrupted: retry in it what can fail for a moment. When
  *   it dies, the others run all the same, and the run fails with both.
  *
  * @example

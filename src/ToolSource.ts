@@ -26,7 +26,7 @@ export interface ToolSource<out Services> {
 }
 
 /**
- * Gives the tools of now. `taken` are the names that the agent's other tools have, which these must not have. Asked
+ * Returns the tools of now. `taken` are the names that the agent's other tools have, which these must not have. Asked
  * before each step: it must be quick, and it cannot fail, so a source that is out of reach gives what it last knew.
  */
 export type List<Services> = (

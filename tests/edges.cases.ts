@@ -49,7 +49,7 @@ const programs: Record<string, Program> = Object.fromEntries(
     return [
       [`a tool that ${name}, alone`, Effect.provide(agent({ toolTimeout: "10 millis" }).run("go"), calls(one.name))],
       [
-        `a tool that ${name}, beside one that fails`,
+        `a tool that ${name}, alongside one that fails`,
         Effect.provide(agent({}).run("go"), calls(one.name, "broken", one.name))
       ],
       [

@@ -50,7 +50,7 @@ export interface Options {
    */
   readonly whenBusy?: WhenBusy | undefined
   /**
-   * What becomes of the files of the agent's `Sandbox` when the conversation goes back to an earlier turn: they stay as they are
+   * What happens to the files of the agent's `Sandbox` when the conversation goes back to an earlier turn: they stay as they are
    * (`"keep"`, the default), or {@link rewind} can put them back (`"rewind"`).
    */
   readonly files?: "keep" | undefined

@@ -205,7 +205,7 @@ export class Ledger {
 
   /**
    * Notes that something begins which no journal has kept. A budget whose time was over before the run was made again is exceeded
-   * here, and not earlier. Gives the ledger that is about to interrupt the run.
+   * here, and not earlier. Returns the ledger that is about to interrupt the run.
    */
   begins(info: RunInfo, kind: "model" | "tool" | "effect"): Ledger | undefined {
     let failing: Ledger | undefined
@@ -317,7 +317,7 @@ export class Ledger {
   /** True once the run gives its last answer, which is on top of the budget. */
   isAnswering = false
 
-  /** Counts one step, or tool calls, in this ledger and in all above it; gives the ledger that has no room for them. */
+  /** Counts one step, or tool calls, in this ledger and in all above it; returns the ledger that has no room for them. */
   take(limit: "steps" | "toolCalls", count: number, by: ReadonlyArray<string>): Ledger | undefined {
     const over = this.over
     if (over !== undefined) return over
@@ -342,7 +342,7 @@ export class Ledger {
     }
   }
 
-  /** Counts what a model call has used; gives the outermost ledger that it went beyond. */
+  /** Counts what a model call has used; returns the outermost ledger that it went beyond. */
   charge(amount: Amount, by: ReadonlyArray<string>): Ledger | undefined {
     let full: readonly [ledger: Ledger, limit: "tokens" | "cost"] | undefined
     for (let ledger: Ledger | undefined = this; ledger !== undefined; ledger = ledger.parent) {

@@ -1,4 +1,4 @@
-/** Messages for runs that are under way: what waits for one, which agent takes it, and how its sender hears of that. */
+/** Messages for runs that are under way: what waits for one, which agent takes it, and how its sender learns of that. */
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -74,7 +74,7 @@ export class Mail {
     this.#isOver = false
   }
 
-  /** A run listens no more. After the last one, what was not taken is not delivered. */
+  /** A run no longer listens. After the last one, what was not taken is not delivered. */
   close(): void {
     if (--this.#open > 0) return
     this.#isOver = true
@@ -89,7 +89,7 @@ export class Mail {
     return true
   }
 
-  /** The agent takes no more messages. */
+  /** The agent no longer takes messages. */
   release(state: RunState): void {
     if (this.#holder === state) this.#holder = undefined
   }

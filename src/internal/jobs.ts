@@ -138,7 +138,7 @@ export class Jobs {
     return ended.map(({ end }) => end!)
   }
 
-  /** Waits until there is an end that the agent does not know; gives none where no job is left. Sleeps where all that are left do. */
+  /** Waits until there is an end that the agent does not know; returns none where no job is left. Sleeps where all that are left do. */
   next(): Effect.Effect<ReadonlyArray<JobEnd>> {
     return Effect.suspend(() => {
       const taken = this.take()

@@ -56,8 +56,8 @@ const decodeWith = <A>({ decode }: Form<A>, json: Schema.Json, { key }: Step): E
 }
 
 /**
- * Gives the kept outcome of a step, or runs `effect` and keeps it. The outcome of an effect that ran here is passed on as it was.
- * A failure that has no form is not kept. What runs inside of it have used is kept beside it, and counted when it is given again.
+ * Returns the kept outcome of a step, or runs `effect` and keeps it. The outcome of an effect that ran here is passed on as it was.
+ * A failure that has no form is not kept. What runs inside of it have used is kept alongside it, and counted when it is given again.
  */
 export const keep = <A, E, R>(
   journal: Journal,
@@ -124,7 +124,7 @@ const insideOf = (
 }
 
 /**
- * Gives the kept decision, or makes it and keeps it. Where the journal can be looked into, it is made outside of any step, so that
+ * Returns the kept decision, or makes it and keeps it. Where the journal can be looked into, it is made outside of any step, so that
  * what decides can have steps of its own and can sleep.
  */
 export const decide = <A, E, R>(
@@ -142,7 +142,7 @@ export const decide = <A, E, R>(
   )
 }
 
-/** Keeps what a decision came to. Gives what is kept, which is another where that was decided before. */
+/** Keeps what a decision came to. Returns what is kept, which is another where that was decided before. */
 export const note = (
   journal: Journal,
   step: Pick<Step, "key" | "name">,

@@ -143,7 +143,7 @@ const outsideOf = (
   return Context.makeUnsafe(services)
 }
 
-/** Who calls the middleware, and what comes of it. */
+/** The caller of a middleware, which takes what comes of it. */
 export interface Caller {
   readonly path: ReadonlyArray<string>
   /** Where the runs that a middleware makes itself begin. */
@@ -225,7 +225,7 @@ const refused = (cause: Cause.Cause<unknown>, inner: Inner, entry: Entry, caller
     return Effect.failCause(asleep ? cause : owned(cause, entry, caller.path, inner))
   })
 
-/** Why an answer cannot be taken: it says nothing of use, or it throws when it is looked at. */
+/** Why an answer cannot be taken: it says nothing that can be used, or it throws when it is looked at. */
 const refusalOf = (answer: unknown, caller: Caller): unknown => {
   try {
     const refusal = caller.refuseAnswer(answer)

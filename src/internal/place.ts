@@ -58,7 +58,7 @@ export class Place {
   }
 
   /**
-   * Notes what begins here. Gives what began under the same name before, when that is still under way, or may be beside this one:
+   * Notes what begins here. Returns what began under the same name before, when that is still under way, or may be alongside this one:
    * then it is chance which of them is counted first.
    */
   begin(name: string, own: Begun): Begun | undefined {

@@ -134,7 +134,7 @@ export class RunState {
     this.#hooks = [...(this.#hooks ?? []), hook]
   }
 
-  /** Gives the hooks of the run, the last first, which has them no more. */
+  /** Takes the hooks from the run, and returns them, the last first. */
   takeHooks(): ReadonlyArray<Hook> {
     const hooks = this.#hooks ?? []
     this.#hooks = undefined

@@ -26,7 +26,7 @@ interface Described {
 /** For what is not known. */
 export const unknown: Lazy = () => undefined
 
-/** Gives `schema`. */
+/** Returns `schema`. */
 export const always = (schema: Schema.Top | undefined): Lazy => (schema === undefined ? unknown : () => schema)
 
 /** Makes the schema once. */

@@ -1,6 +1,6 @@
 /**
  * Removes secrets from text: those that are known, in the spellings that servers and addresses give them, values that
- * stand beside a secret name, and what looks like a key. The one scrubber of cassettes, MCP connections and errors.
+ * stand next to a secret name, and what looks like a key. The one scrubber of cassettes, MCP connections and errors.
  * Takes linear time for any text.
  */
 import * as Base64 from "effect/encoding/Base64"
@@ -145,7 +145,7 @@ const privateKeys = (text: string, found: Array<Range>): void => {
   }
 }
 
-// -- values beside a name ---------------------------------------------------------------------------------------------
+// -- values next to a name ----------------------------------------------------------------------------------------------
 
 /** A value next to a name. */
 interface Named {

@@ -83,7 +83,7 @@ const Note = Schema.Struct({
     // These are of a run, and of no call.
     Schema.TaggedStruct("Event", { request: EventRequest }),
     Schema.TaggedStruct("Members", {
-      /** What the workflow knows beside its members. */
+      /** What the workflow knows in addition to its members. */
       state: Schema.Json,
       members: Schema.Array(Member),
       /** Why the workflow cannot go on. */

@@ -28,7 +28,7 @@ export interface RoomOutcome {
 export interface RoomWait {
   readonly call: { readonly id: string; readonly name: string; readonly params: unknown }
   readonly waiting: Waiting
-  /** Ends the call, which the tool needs no more. `why` is shown where the outcomes of calls are. */
+  /** Ends the call, which the tool no longer needs. `why` is shown where the outcomes of calls are. */
   readonly drop: (why: string) => Effect.Effect<RoomOutcome>
 }
 

@@ -34,7 +34,7 @@ export const within = <A, E, R>(
     return keptWithin(journal, { place: placeIn(state, fiber.getRef(CurrentPlace)), now }, state, limits, work)
   })
 
-/** Gives how the work ended: with a value, or, where it failed by its budget, with that failure. */
+/** Returns how the work ended: with a value, or, where it failed by its budget, with that failure. */
 const limited = <A, E, R>(
   state: RunState,
   ledger: Ledger,

@@ -42,7 +42,7 @@ export interface PolicyInfo {
 export interface Policy<out E = never, out R = never> {
   readonly [TypeId]: "Policy"
   readonly name: string
-  /** Gives a shorter conversation. `over` is by how many tokens it is too long. */
+  /** Returns a shorter conversation. `over` is by how many tokens it is too long. */
   readonly apply: (prompt: Prompt.Prompt, over: number, info: PolicyInfo) => Effect.Effect<Prompt.Prompt, E, R>
   /** @internal */
   readonly brings?: NonNullable<Middleware.Any["tools"]> | undefined

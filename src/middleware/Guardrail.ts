@@ -75,7 +75,7 @@ interface Inputs {
 
 /** Options of {@link input}. */
 export interface InputOptions {
-  /** True: the model is called when the check has passed. Default false: the check runs beside the model call. */
+  /** True: the model is called when the check has passed. Default false: the check runs alongside the model call. */
   readonly hold?: boolean | undefined
 }
 
@@ -83,7 +83,7 @@ export interface InputOptions {
  * Checks the conversation that a run begins with, and again when the user says more while it goes on. The agent's own
  * instructions are not part of what is checked.
  *
- * The check runs beside the model call, so it takes no time of its own; no tool is called before it has passed. A trip interrupts
+ * The check runs alongside the model call, so it takes no time of its own; no tool is called before it has passed. A trip interrupts
  * the model call, on the wire too. A text in place of the input is sent as the user's last message, in this step and those that
  * follow. What was streamed before a trip or such a text is void (`TurnReplaced`). The transcript keeps what the user said.
  *
@@ -152,7 +152,7 @@ export const input = <E, R>(
   })
 }
 
-/** Ends the model call that goes on beside a check. */
+/** Ends the model call that goes on alongside a check. */
 class Replaced {
   readonly text: string
   constructor(text: string) {

@@ -29,7 +29,7 @@ export interface Journal {
   /** The id of the root run; `undefined` lets the run make one. */
   readonly rootId: string | undefined
   /**
-   * Gives the kept outcome of `step`, or runs `effect` and keeps what it succeeds or fails with. `effect` runs in the context
+   * Returns the kept outcome of `step`, or runs `effect` and keeps what it succeeds or fails with. `effect` runs in the context
    * of the fiber that calls this. Nothing is kept of an exit that only suspends, is interrupted, or is a defect: a defect is
    * passed on, and the step runs again when the run is made again.
    */
@@ -39,7 +39,7 @@ export interface Journal {
   /** Puts the run to sleep. */
   readonly suspend: Effect.Effect<never>
   /**
-   * Gives what `step` succeeded with, if that is kept, and runs nothing. Decisions are looked up by it before what they decide
+   * Returns what `step` succeeded with, if that is kept, and runs nothing. Decisions are looked up by it before what they decide
    * on begins: with it the losers of a race do not begin again, and a decision that takes days can itself sleep. It is then kept
    * by `run` of an Effect that only succeeds. Unset: a decision is made inside of `run`.
    */
@@ -53,7 +53,7 @@ export interface Journal {
     | ((step: Step, problemWith: (payload: Schema.Json) => string | undefined) => Effect.Effect<Schema.Json>)
     | undefined
   /**
-   * Gives the decisions of this name that earlier executions of the run have kept. Unset: what had finished in the run, and is not
+   * Returns the decisions of this name that earlier executions of the run have kept. Unset: what had finished in the run, and is not
    * made again before the run fails, is not undone.
    */
   readonly earlier?:

@@ -23,7 +23,7 @@ export interface WorkerCall {
 /** Runs tools outside of the program's own thread. */
 export interface ToolWorkers {
   /**
-   * Gives the tool's result as JSON. Interruption fires the tool's signal, ends its thread if it does not heed that, and
+   * Returns the tool's result as JSON. Interruption fires the tool's signal, ends its thread if the tool ignores it, and
    * is done when the thread is free or gone.
    */
   readonly call: (call: WorkerCall) => Effect.Effect<Schema.Json, ModuleToolFailed | ModuleUnusable | WorkerCrashed>

@@ -1,6 +1,6 @@
 /**
  * Gathers: many runs at once whose outcomes come back together. One input to many runners, one runner over many inputs,
- * each runner its own input, or a run beside the others.
+ * each runner its own input, or a run alongside the others.
  */
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"

@@ -199,7 +199,7 @@ type TakesConversation<Members extends Agents> = {
 /**
  * Makes a runner of agents that hand the conversation over to one another. The answer is that of the agent which has it
  * at the end. Each turn is a nested run, named by the agent's name here; `HandedOff` and `result(...).decisions` say who
- * gave it to whom, and why.
+ * handed it over to which agent, and why.
  *
  * Fails with what the agents fail with. Throws `InvalidDefinition` for no such start, or an agent that hands over to a
  * name that is not there. Interrupting it interrupts the agent at work.

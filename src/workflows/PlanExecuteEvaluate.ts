@@ -61,7 +61,7 @@ export interface Done<out Goal, out A> {
 
 /** What the compile error shows for an executor that fits nowhere. */
 type NoExecutor =
-  "An executor is a runner of texts or a function of a task, without workers beside it. If it is one, another option does not fit"
+  "An executor is a runner of texts or a function of a task, without workers alongside it. If it is one, another option does not fit"
 
 /** Runners by the names that plans use. The input of each is the goal, its task and the results that the task needs. */
 export type Workers = Readonly<Record<string, unknown>>
@@ -124,7 +124,7 @@ export interface Options<Goal, Taken, A, B, EC, RC, OnMaxRounds extends "best" |
   readonly maxSteps?: number | undefined
   /**
    * How often a planner is asked to fix its plan, in each round, before `InvalidPlan`. Default 1; 0 for an Effect, which
-   * gives always the same one.
+   * always returns the same one.
    */
   readonly planRepairs?: number | undefined
   /** How many steps run at once. Default 8. */
@@ -174,7 +174,7 @@ type StepsErrors<E> = StepsFailed<E> | Runner.Waiting<E>
  * was done stays done: a step that succeeded is not run again in a later round while its id, its task and its worker stay
  * the same and nothing new is given to it, and new steps can build on it, listed again or not.
  *
- * Who does the steps is either `workers`, of which each step names one, or one `executor` for all: a runner or a function.
+ * The steps are done either by `workers`, of which each step names one, or by one `executor` for all: a runner or a function.
  * Runners (the planner, workers, the judge) are given texts; a goal that is a text stays one, and to a conversation with
  * images the rest is added. With functions throughout, and a plan that is an Effect, it runs a graph of tasks without any model.
  *

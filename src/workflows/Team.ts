@@ -12,7 +12,7 @@ import { leaderName } from "./internal/teamTools.ts"
 type Members = Readonly<Record<string, unknown>>
 type AnyRunner = Runner.Runner<unknown, unknown, unknown, unknown>
 
-/** Who is in a team. */
+/** The members of a team. */
 export interface Crew<L, M extends Members> {
   /** Creates and assigns tasks, gets the results, and gives the team's answer. An agent, which takes a text. */
   readonly leader: L & TextRunnerSlot<L>

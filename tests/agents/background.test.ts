@@ -62,7 +62,7 @@ describe("work in the background that waits for something from elsewhere", () =>
     )
   }
 
-  it.effect("sleeps in a run that is kept, beside what else there is to do, and goes on when that is made again", () =>
+  it.effect("sleeps in a run that is kept, alongside what else there is to do, and goes on when that is made again", () =>
     Effect.gen(function* () {
       let begun = 0
       const waits = Runner.make("job", {

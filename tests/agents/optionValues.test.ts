@@ -95,7 +95,7 @@ const values: ReadonlyArray<readonly [option: string, make: () => unknown, remed
 
 const serving = (options: object) => AgentServer.serve(loosely({ runners: { agent }, port: 0, ...options }))
 
-/** Options that do not exist, beside one that does. */
+/** Options that do not exist, alongside one that does. */
 const names: ReadonlyArray<readonly [option: string, make: () => unknown, remedy: string]> = [
   ["needsAproval", () => AgentTool.fromRunner(agent, loosely({ needsAproval: true })), "needsApproval"],
   ["needsAproval", () => AgentTool.background(agent, loosely({ needsAproval: true })), "needsApproval"],

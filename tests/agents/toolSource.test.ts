@@ -1,4 +1,4 @@
-/** Sources of tools: asked before each step, beside tools that are always there. */
+/** Sources of tools: asked before each step, alongside tools that are always there. */
 import { it } from "@effect/vitest"
 import { Cause, Context, Effect, Schema } from "effect"
 import { Agent, AgentTool, Runner, TestModel, ToolSource } from "troupe"

@@ -92,7 +92,7 @@ const cases: Readonly<Record<string, Case>> = {
     answers: [claude(text("Do"), textBlocks("Do"), "max_tokens")],
     verdict: "OutputTruncated"
   },
-  "Claude calls a tool with no arguments at all, and with text beside it": {
+  "Claude calls a tool with no arguments at all, and with text alongside it": {
     by: "claude",
     answers: [claude([...text("Let me see."), use], [...textBlocks("Let me see."), [use]], "tool_use"), said],
     verdict: "Done."

@@ -56,7 +56,7 @@ describe("JSON that comes in pieces", () => {
     }
   })
 
-  it("has the string that is not finished beside what is", () => {
+  it("has the string that is not finished alongside what is", () => {
     const json = read('{"a":[1,"two","thr')
     assert.deepStrictEqual(json.root, { a: [1, "two"] })
     assert.deepStrictEqual([json.open?.key, json.open?.text], ["2", "thr"])

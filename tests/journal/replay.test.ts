@@ -348,7 +348,7 @@ describe("going to sleep", () => {
       Runner.withRetry(Runner.orElse(paid, work(log)), { times: 3 }) as Runner.Runner<string, unknown, unknown, never>
   }
   for (const [name, make] of Object.entries(cases)) {
-    it.effect(`in ${name} does not fail: what is beside it ends first, and it goes on`, () =>
+    it.effect(`in ${name} does not fail: what is alongside it ends first, and it goes on`, () =>
       Effect.gen(function* () {
         const log: Array<string> = []
         const tags: Array<string> = []

@@ -367,7 +367,7 @@ describe("middleware that a Layer gives", () => {
     }).pipe(Effect.provide(turns()))
   )
 
-  it.effect("is around agents that are services, with its services beside theirs", () =>
+  it.effect("is around agents that are services, with its services alongside theirs", () =>
     Effect.gen(function* () {
       class Clerk extends Agent.Service<Clerk>()("test/middleware/Clerk", {}) {}
       const seen: Array<string> = []

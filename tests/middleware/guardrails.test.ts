@@ -48,7 +48,7 @@ describe("a guardrail on the input", () => {
     }).pipe(Effect.provide(TestModel.layer(["hi", "never"], { unused: "ignore" })))
   )
 
-  it.effect("runs beside the model call, which a trip interrupts at once", () =>
+  it.effect("runs alongside the model call, which a trip interrupts at once", () =>
     Effect.gen(function* () {
       const slow = Guardrail.input("slow", () => Effect.delay(Effect.succeed(Guardrail.trip("no")), "1 second"))
       const fiber = yield* Effect.forkChild(tripped(Agent.make("agent", { middleware: [slow] }).run("go")))
@@ -61,7 +61,7 @@ describe("a guardrail on the input", () => {
     }).pipe(Effect.provide(TestModel.layer([{ hang: true }])))
   )
 
-  it.effect("takes back what was streamed beside it when it trips", () =>
+  it.effect("takes back what was streamed alongside it when it trips", () =>
     Effect.gen(function* () {
       const slow = Guardrail.input("slow", () => Effect.delay(Effect.succeed(Guardrail.trip("no")), "1 second"))
       const fiber = yield* Effect.forkChild(collect(Agent.make("agent", { middleware: [slow] }), "go"))

@@ -53,7 +53,7 @@ describe.each(cases)("on the $edge edge, $way", ({ edge, way }) => {
     assert.deepStrictEqual([report.aborted, report.open], [["slow"], []])
   })
 
-  it("a guardrail that trips beside a request has aborted it at the server within 50 ms", async () => {
+  it("a guardrail that trips alongside a request has aborted it at the server within 50 ms", async () => {
     let checkedAt = 0
     const slow = Guardrail.input("slow", () =>
       Effect.delay(

@@ -1,6 +1,6 @@
 /**
  * A child process: `/ok/MS` answers after MS, `/hang` never, `/reset` breaks off, `/big/N` sends N bytes, `/drip` sends a
- * byte now and then for ever, `/meet/N` answers when N such requests are open. Counts requests (`/count`) and aborts
+ * byte now and then forever, `/meet/N` answers when N such requests are open. Counts requests (`/count`) and aborts
  * (`/aborted`).
  */
 import { createServer, type ServerResponse } from "node:http"

@@ -145,7 +145,7 @@ export const cases = {
     (body) => (body["stream_options"] === undefined ? { events: hi } : badRequest("Unknown field: stream_options"))
   ],
 
-  // -- beside the answer --------------------------------------------------------------------------------------------
+  // -- alongside the answer --------------------------------------------------------------------------------------------
   "a bill after the answer": [
     { events: [chunk({ content: "Hi" }), chunk({}, "stop"), { object: "billing.summary", billing: {} }, "[DONE]"] }
   ],

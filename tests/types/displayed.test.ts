@@ -1,4 +1,4 @@
-/** The types that an editor shows, and the compile errors of wrong wiring: `hovers.ts` and `mistakes.ts` beside this file. */
+/** The types that an editor shows, and the compile errors of wrong wiring: `hovers.ts` and `mistakes.ts` alongside this file. */
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"

@@ -285,7 +285,7 @@ PlanExecuteEvaluate.make("p", {
   }
 })
 PlanExecuteEvaluate.make("p", {
-  // @ts-expect-error An executor is a runner of texts or a function of a task, without workers beside it
+  // @ts-expect-error An executor is a runner of texts or a function of a task, without workers alongside it
   executor: tool
 })
 Orchestrator.make(

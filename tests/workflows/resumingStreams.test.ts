@@ -54,7 +54,7 @@ describe("a map of a stream with an input that waits", () => {
         keep: 10
       })
       const error = yield* Effect.flip(sums.run([1, 2, 3, 4, 5]))
-      // Those beside it went on as far as there was room, and nothing after it was read.
+      // Those alongside it went on as far as there was room, and nothing after it was read.
       assert.deepStrictEqual([made, seen], [[1, 3, 4], [1]])
       assert.strictEqual(suspended(error).blockedBy, undefined)
       yield* sums.run(answered(error, 100))

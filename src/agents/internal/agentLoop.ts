@@ -519,7 +519,7 @@ class Loop implements Listing {
     return executeWithin(budget, this.#answering, limited, info, execute)
   }
 
-  /** Counts a call inside of a tool call, which has no limit of its step; gives why it is not made, beyond that of the run. */
+  /** Counts a call inside of a tool call, which has no limit of its step; returns why it is not made, beyond that of the run. */
   #countInnerCall(): string | undefined {
     const { maxToolCalls } = this.#spec.limits
     if (this.#callCount >= maxToolCalls) return notMade({ per: "run", limit: maxToolCalls, asked: this.#callCount + 1 })

@@ -49,7 +49,7 @@ export const merged = (
   own: ModelInfo.CallSettings | undefined
 ): ModelInfo.CallSettings => (own === undefined ? around : { ...around, ...own })
 
-/** A model call with the settings of the agent. What is beside it, such as its tools, has those of its caller. */
+/** A model call with the settings of the agent. What stands around it, such as its tools, has those of its caller. */
 export const withOwn = <A, E, R>(
   own: ModelInfo.CallSettings | undefined,
   call: Effect.Effect<A, E, R>

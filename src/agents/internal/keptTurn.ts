@@ -1,4 +1,4 @@
-/** What a journal keeps of a model call: the provider's turn or its failure, and what was used beside the turn's own usage. */
+/** What a journal keeps of a model call: the provider's turn or its failure, and what was used in addition to the turn's own usage. */
 import * as AiError from "effect/ai/AiError"
 import * as Response from "effect/ai/Response"
 import * as Schema from "effect/Schema"

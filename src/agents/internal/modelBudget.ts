@@ -73,7 +73,7 @@ const priceIn = (
 /** A model that is a runner: its own calls are counted. */
 const isRunner = ({ info }: ResolvedModel): boolean => info?.provider === providerName
 
-/** Who gave an answer, as far as it is known. */
+/** The model that gave an answer, as far as it is known. */
 type Answerer = Pick<Turn, "answeredBy" | "responseModel">
 const noAnswerer: Answerer = { answeredBy: undefined, responseModel: undefined }
 

@@ -74,7 +74,7 @@ export interface Watch {
   readonly onDelta: () => void
 }
 
-/** What is to become of the text of a part. */
+/** What happens to the text of a part. */
 export interface Sight {
   /** The text in its place; `undefined` drops it. */
   readonly text: string | undefined

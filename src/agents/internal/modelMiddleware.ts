@@ -84,9 +84,9 @@ class Calls implements Caller {
   /** The deltas of the last call that are to be emitted once the turn is known. */
   #held = nothingHeld
   #offered: ReadonlyArray<string> | undefined
-  /** Who called again, or replaced the turn. */
+  /** The middleware that called again, or replaced the turn. */
   #by: Entry | undefined
-  /** Who has failed the step by itself, and not because the model did. */
+  /** The middleware that failed the step itself, and not because the model did. */
   #failedBy: Entry | undefined
   #replacedAt = -1
 
@@ -130,7 +130,7 @@ class Calls implements Caller {
     return other === undefined ? undefined : `it offers the tool "${other.name}", which the agent does not have`
   }
 
-  /** Calls the model. What an earlier call emitted is void, and one that is still under way emits no more. */
+  /** Calls the model. What an earlier call emitted is void, and one that is still under way no longer emits. */
   next(given: Middleware.ModelRequest, context: Context.Context<never>): AnyEffect {
     const { ask, model, request, state } = this.#self
     const number = ++this.#count

@@ -62,7 +62,7 @@ export interface Tools {
   readonly answering: Answering | undefined
   /** The room for calls inside of a call. */
   readonly makeRoom: (context: ToolCallContext) => Room
-  /** Counts a call inside of a call; gives why it is not made, where it is beyond a limit. */
+  /** Counts a call inside of a call; returns why it is not made, where it is beyond a limit. */
   readonly countCall: () => string | undefined
 }
 
@@ -290,7 +290,7 @@ const allowed = (
     return Effect.flatMap(given, (value) =>
       Effect.map(Approval.misfitOfResult(value, tool), (misfit): Decision => ({
         _tag: "Given",
-        // Who answered cannot be asked again, so the model is shown what is wrong.
+        // The approver cannot be asked again, so the model is shown what is wrong.
         result: misfit === undefined ? value : clientFailure(misfit.problem),
         edited: isEdited ? request.params : undefined
       }))

@@ -149,7 +149,7 @@ export const execute = (given: Given): Effect.Effect<Outcome, Failure> => {
     : (executeThrough(given, middleware) as Effect.Effect<Outcome, Failure>)
 }
 
-/** Makes one call beside others, which go on where it sleeps. */
+/** Makes one call alongside others, which go on where it sleeps. */
 const executeBeside = (given: Given): Effect.Effect<Outcome | Asleep, Failure> => {
   const own = execute(given)
   return Effect.withFiber((fiber) => {

@@ -109,7 +109,7 @@ class Sorter {
   #answers: Array<Prompt.ToolMessage> = []
   #isAnswered = false
 
-  /** Takes a message of results; gives what is wrong with it. */
+  /** Takes a message of results; returns what is wrong with it. */
   addResults(message: Prompt.ToolMessage): string | undefined {
     if (message.content.length > 0) this.#isAnswered = true
     for (const part of message.content) {

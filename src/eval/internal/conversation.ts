@@ -34,7 +34,7 @@ export const Conversation = Schema.Struct({
 /** A conversation that has ended. */
 export interface Conversation extends Schema.Schema.Type<typeof Conversation> {}
 
-/** Who talks, and for how long. */
+/** The simulated user and the agent, and how long they talk. */
 export interface Members<A, E1, R1, E2, R2> {
   /** What is evaluated. It is given the whole conversation in each turn. */
   readonly agent: Runner.Runner<Prompt.RawInput, A, E1, R1>

@@ -552,7 +552,7 @@ export interface EngineOptions {
   readonly poll?: Duration.Input | undefined
   /** How long steps under way may take when a run is handed to another process. Default: 10 seconds. */
   readonly drain?: Duration.Input | undefined
-  /** How long runs that have ended are kept. Default: for ever. */
+  /** How long runs that have ended are kept. Default: forever. */
   readonly keep?: Duration.Input | undefined
 }
 

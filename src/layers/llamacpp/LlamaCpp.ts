@@ -76,7 +76,7 @@ const durationOf = (input: Duration.Input): Duration.Duration => {
 }
 
 /**
- * A model of a GGUF file, in this process; under `Effect.runSync`, where `SyncEdge.layer` is needed, in a process beside it. The weights
+ * A model of a GGUF file, in this process; under `Effect.runSync`, where `SyncEdge.layer` is needed, in a process alongside it. The weights
  * of a file are loaded once, for any number of Layers, and are freed with the last scope that uses them. A grammar holds the model to an `output` schema, and to a call where a tool has to be called.
  * It reads no images.
  *

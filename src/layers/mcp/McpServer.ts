@@ -102,7 +102,7 @@ export interface ServerInfo {
   readonly instructions?: string | undefined
 }
 
-/** Where and for whom to listen. */
+/** Where the server listens, and which clients it answers. */
 export interface HttpOptions {
   /** Default 0: any free port; see {@link Served}. */
   readonly port?: number | undefined
@@ -158,7 +158,7 @@ export class Served extends Context.Service<
   {
     /** Where it listens; `undefined` on stdio. */
     readonly url: string | undefined
-    /** Waits until the client has closed standard input and every answer is written. Over HTTP it waits for ever. */
+    /** Waits until the client has closed standard input and every answer is written. Over HTTP it waits forever. */
     readonly ended: Effect.Effect<void>
   }
 >()("troupe/McpServer/Served") {}

@@ -30,7 +30,7 @@ export interface ToolOptions<Out> extends Pick<Port.Request, "language" | "promp
   readonly name?: string | undefined
   /** Says which recordings there are, and how they are named. */
   readonly description: string
-  /** Gives the recording of a name that the model has chosen: check it as you check any argument. */
+  /** Returns the recording of a name that the model has chosen: check it as you check any argument. */
   readonly load: Saves<string, Out>
 }
 

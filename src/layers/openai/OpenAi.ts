@@ -130,7 +130,7 @@ export interface Options {
    * - `"node"`: `node:http` and `node:https`, on kept-alive sockets, by the proxies of `HTTP_PROXY`, `HTTPS_PROXY` and
    *   `NO_PROXY`, with the certificates of `NODE_EXTRA_CA_CERTS`;
    * - `"fetch"`, or a function such as `globalThis.fetch`;
-   * - `Undici.transport` of `"troupe/Undici"`: the package `undici`, to be installed beside this one.
+   * - `Undici.transport` of `"troupe/Undici"`: the package `undici`, to be installed alongside this one.
    *
    * Under `Effect.runSync` the thread of `SyncEdge.layer` carries them, by any name; a function fails there. Answers,
    * errors and limits are the same by any of them.

@@ -1,5 +1,5 @@
 /**
- * Carries the requests of `OpenAi.layer` by the package `undici`, which is installed beside this one: a tenth less CPU for
+ * Carries the requests of `OpenAi.layer` by the package `undici`, which is installed alongside this one: a tenth less CPU for
  * a request than Node's own `http`, for 100 ms more at the start of the process and 25 MB. For servers that make many
  * calls. It has a module of its own, outside of `"troupe"`, so that programs without `undici` load and bundle.
  *

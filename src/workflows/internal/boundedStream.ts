@@ -41,7 +41,7 @@ export interface Settings {
   readonly onItem?: ((index: number, status: Status, done: number) => Effect.Effect<void>) | undefined
 }
 
-/** Holds runs that wait in their places, while the others go on beside them. */
+/** Holds runs that wait in their places, while the others go on alongside them. */
 export interface Holding {
   /** What is known of inputs that have ended before the run was suspended, by their index; they are not worked on again. */
   readonly known: ReadonlyMap<string, Known>
@@ -89,7 +89,7 @@ class BoundedStream<I, A, E, R, E2> {
   #read = 0
   #done: number
   #stopped = false
-  /** Whether an item sleeps. It keeps its place, and the others go on beside it. */
+  /** Whether an item sleeps. It keeps its place, and the others go on alongside it. */
   #isAsleep = false
   /** The items that wait. They keep their places too. */
   readonly #suspended: Array<WaitingMember> = []
@@ -180,7 +180,7 @@ class BoundedStream<I, A, E, R, E2> {
       if (this.#stopped) return reporting
       if (status !== "completed" && !this.#settings.settles) {
         this.#stopped = true
-        // Beside the report, which may have to wait for observers of the run, but after it has begun.
+        // Alongside the report, which may have to wait for observers of the run, but after it has begun.
         const stopping = Effect.sync(() => this.#interrupt(index))
         return Effect.andThen(Effect.forkDetach(stopping), reporting)
       }
@@ -258,7 +258,7 @@ class BoundedStream<I, A, E, R, E2> {
   }
 
   /**
-   * Interrupts what is left, and waits for it. What failed meanwhile stands beside what the reader was stopped by; a reader
+   * Interrupts what is left, and waits for it. What failed meanwhile stands alongside what the reader was stopped by; a reader
    * that has enough does not care.
    */
   close(exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> {

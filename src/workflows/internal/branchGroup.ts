@@ -60,7 +60,7 @@ export interface Settings {
   /** What is known of branches that have ended before the run was suspended, by their key; they do not run again. */
   readonly known?: ReadonlyMap<string, Known> | undefined
   /**
-   * What becomes of a group that its branches have not decided, because some of them wait. Default: it fails as the first of
+   * What happens to a group that its branches have not decided, because some of them wait. Default: it fails as the first of
    * these.
    */
   readonly onWaiting?: ((waiting: Waiting) => Effect.Effect<never, RunSuspended>) | undefined
@@ -111,7 +111,7 @@ export const check = (
 }
 
 /**
- * Runs the entries until their outcomes decide. Gives the outputs that count, in the order of the entries: all of them
+ * Runs the entries until their outcomes decide. Returns the outputs that count, in the order of the entries: all of them
  * (failFast), a `Result` of each (settle), the first (race), the first `n` (quorum). Fails with `ParallelError`, never in
  * mode settle. What is still running when it is decided has been interrupted, and is over, before the outcome is seen.
  */
@@ -381,7 +381,7 @@ const runBranch = (
       if (!wasDecided && isDecided(group)) Deferred.doneUnsafe(decided, Effect.void)
       return group.settings.state.events.emit({ _tag: "ItemCompleted", item: key, status, done, total })
     })
-  // Who has won once need not wait again.
+  // A branch that has won once need not wait again.
   const waited = wait === undefined || group.only !== undefined ? work : Effect.andThen(wait, work)
   const begun = Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(restore(exitOf(at(waited, group.placeOf(key)), end)), end)

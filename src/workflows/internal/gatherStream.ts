@@ -50,7 +50,7 @@ export type StreamError<E, M extends StreamMode> = M extends Parallel.Settle ? n
  * Mode `failFast`: the first failure interrupts all others, and the stream fails with `ParallelError`, whose branches are
  * indices; outputs that were not read by then are lost. Mode `settle`: every item gives a `Result`. What the inputs fail
  * with, the stream fails with too; in mode `settle` after what had begun. A run that waits is a failure too, `RunSuspended`, which
- * says that the run around it cannot go on in its middle; it can by itself. What fails while it is interrupted stands beside
+ * says that the run around it cannot go on in its middle; it can by itself. What fails while it is interrupted stands alongside
  * what it was interrupted by, in one cause. Throws `InvalidDefinition` for a concurrency that is not a whole number from 1.
  *
  * @example
@@ -124,7 +124,7 @@ export interface MapStreamOptions<In, I, E2, R2, Outputs, B, E3, R3> extends Str
  *
  * `result` keeps the conversation of every item: for very many inputs use `run` or `stream`, which do not.
  *
- * An item that waits keeps its place, and the others go on beside it. When nothing else can, `into` is interrupted and the run is
+ * An item that waits keeps its place, and the others go on alongside it. When nothing else can, `into` is interrupted and the run is
  * suspended, in every mode: see `keep`.
  *
  * Fails with what `into` fails with: unless it handles them, `ParallelError` (never in mode `settle`) and the errors of the

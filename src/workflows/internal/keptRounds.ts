@@ -24,7 +24,7 @@ export interface Progress<I, Draft, Verdict> {
   readonly resumed: Saved["members"][number] | undefined
 }
 
-/** Who makes drafts and verdicts. */
+/** The members that make drafts and verdicts. */
 export interface Makers {
   readonly generator: unknown
   readonly evaluator: unknown

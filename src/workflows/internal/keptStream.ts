@@ -20,7 +20,7 @@ type AnyEffect = Effect.Effect<unknown, unknown, unknown>
 
 type AnyStream = Stream.Stream<unknown, unknown, unknown>
 
-/** A stream of inputs, and what becomes of each and of the outputs. Methods, so that functions of any inputs and outputs fit. */
+/** A stream of inputs, what is done with each, and what with the outputs. Methods, so that functions of any inputs and outputs fit. */
 export interface Spec {
   readonly window: BoundedStream.Settings
   work(input: unknown): AnyEffect

@@ -277,7 +277,7 @@ const entriesOf = (
   })
 }
 
-/** Runs the steps that are not done, each as soon as those it depends on are. Gives the failure, if there is one. */
+/** Runs the steps that are not done, each as soon as those it depends on are. Returns the failure, if there is one. */
 const carryOut = (
   loop: Loop,
   plan: Plan.Plan,

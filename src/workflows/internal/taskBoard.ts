@@ -53,7 +53,7 @@ export class Board {
     this.#changes.notify()
   }
 
-  /** Adds a task; gives why it cannot. */
+  /** Adds a task; returns why it cannot. */
   create({ assignee, blockedBy, description, priority, title }: NewTask): Effect.Effect<TeamTask | string> {
     const unknown = blockedBy.find((id) => !this.#tasks.has(id))
     if (unknown !== undefined) return Effect.succeed(`there is no task ${unknown} that could block it`)
@@ -82,7 +82,7 @@ export class Board {
     return ready.find(({ assignee }) => assignee === member) ?? ready.find(({ assignee }) => assignee === undefined)
   }
 
-  /** Gives an open task to a member; gives why it cannot. */
+  /** Gives an open task to a member; returns why it cannot. */
   assign(id: string, member: string | undefined): Effect.Effect<TeamTask | string> {
     const task = this.#tasks.get(id)
     if (task === undefined) return Effect.succeed(`there is no task ${id}`)
@@ -92,7 +92,7 @@ export class Board {
     return Effect.as(this.#set(assigned), assigned)
   }
 
-  /** Takes a task that is open for its only holder; gives why it cannot. */
+  /** Takes a task that is open for its only holder; returns why it cannot. */
   claim(id: string, member: string): Effect.Effect<TeamTask | string> {
     const holder = this.#tasks.get(id)?.assignee
     if (holder !== undefined && holder !== member) return Effect.succeed(`task ${id} is ${holder}'s`)
@@ -106,7 +106,7 @@ export class Board {
     return Effect.as(this.#set({ ...task, assignee: member, status: "working" }), Deferred.await(stop))
   }
 
-  /** Ends a task, unless it has ended; a member that works on it is stopped. Gives why it cannot. */
+  /** Ends a task, unless it has ended; a member that works on it is stopped. Returns why it cannot. */
   end(id: string, status: Ending, result?: Schema.Json): Effect.Effect<TeamTask | string> {
     const task = this.#tasks.get(id)
     if (task === undefined) return Effect.succeed(`there is no task ${id}`)
@@ -116,7 +116,7 @@ export class Board {
     return Effect.as(this.#set(ended), ended)
   }
 
-  /** Opens a task again that a member works on, which is stopped. Gives why it cannot. */
+  /** Opens a task again that a member works on, which is stopped. Returns why it cannot. */
   release(id: string, member?: string): Effect.Effect<TeamTask | string> {
     const task = this.#tasks.get(id)
     if (task === undefined) return Effect.succeed(`there is no task ${id}`)

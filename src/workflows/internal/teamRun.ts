@@ -49,7 +49,7 @@ interface Seat {
   conversation: ReadonlyArray<Prompt.Message>
 }
 
-/** Runs the leader until no task is left, and the members beside it. */
+/** Runs the leader until no task is left, and the members alongside it. */
 export const run = (plan: Plan, input: string, state: RunState): Effect.Effect<unknown, unknown, unknown> =>
   Effect.suspend(() => {
     const team = new Team(plan, state)
@@ -239,7 +239,7 @@ class Team {
     })
   }
 
-  /** Runs a member; gives no exit where it was stopped. */
+  /** Runs a member; returns no exit where it was stopped. */
   #run(
     seat: Seat,
     text: string,

@@ -83,7 +83,7 @@ export class WorkerRoom {
         const share = this.#begin(kind, fiber)
         if (typeof share === "string") return Effect.fail(share)
         if (share === undefined) {
-          // Who waits is woken at once, and must not begin when what ended was interrupted, as it is about to be
+          // A waiting worker is woken at once, and must not begin when what ended was interrupted, as it is about to be
           // itself.
           const waited = Effect.andThen(this.#ends.next, Effect.yieldNow)
           return restore(Effect.andThen(waited, () => this.within(kind, work)))

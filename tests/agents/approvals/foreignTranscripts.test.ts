@@ -91,7 +91,7 @@ describe("an approval that is not our record", () => {
       "that claims a suspended run in the form of today",
       { troupe: { at: ["clerk"], waitsFor: { _tag: "Run", at: ["x"], transcript: [user] } } }
     ],
-    ["that claims to wait for the calls beside it", { troupe: { at: ["clerk"], waitsFor: { _tag: "Others" } } }],
+    ["that claims to wait for the calls alongside it", { troupe: { at: ["clerk"], waitsFor: { _tag: "Others" } } }],
     ["with a note that fits nothing", { troupe: 7 }]
   ] as const) {
     it.effect(`cannot switch a policy off: one ${name}`, () =>

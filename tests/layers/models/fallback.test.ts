@@ -309,7 +309,7 @@ describe("an order of Fallback", () => {
     })
   )
 
-  it.effect("hedging asks the next model beside a slow one, and interrupts the one that is late", () =>
+  it.effect("hedging asks the next model alongside a slow one, and interrupts the one that is late", () =>
     Effect.gen(function* () {
       let interrupted = 0
       const slow = Effect.delay(Effect.succeed("slow"), "1 hour").pipe(

@@ -118,7 +118,7 @@ describe("The transports of OpenAi", () => {
       })
     )
 
-    it.live(`${name} sends a header's bytes as they are, beside a prompt in another script`, () =>
+    it.live(`${name} sends a header's bytes as they are, alongside a prompt in another script`, () =>
       Effect.gen(function* () {
         const { seen, url } = yield* serverOf((_, res) => res.end(answer("ok")))
         const model = way(url, { headers: { "x-name": "Grüße" } })

@@ -48,7 +48,7 @@ const nested = (depth: number): Effect.Effect<number, unknown> =>
   ).pipe(Effect.provide(SyncEdge.layerNested))
 
 export const cases: Cases = {
-  "a promise beside a timer of a Layer that repeats for ever fails the tool": () => {
+  "a promise alongside a timer of a Layer that repeats for ever fails the tool": () => {
     assert.strictEqual(tagOf(runTool(() => promised, ticking)), "AsyncToolError")
   },
 
@@ -56,7 +56,7 @@ export const cases: Cases = {
     assert.strictEqual(tagOf(runTool(() => signalled, ticking)), "AsyncToolError")
   },
 
-  "beside such a timer a run that is moved by timers of its own goes on": () => {
+  "alongside such a timer a run that is moved by timers of its own goes on": () => {
     const slow = Effect.all([Effect.sleep(300), Effect.sleep(200)], { concurrency: "unbounded" })
     assert.strictEqual(tagOf(runTool(() => slow, ticking)), "success: ok")
     const joined = Effect.flatMap(Effect.forkChild(Effect.as(Effect.sleep(300), "joined")), Fiber.join)
@@ -96,7 +96,7 @@ export const cases: Cases = {
     assert.include(Effect.runSync(inside), "fallback")
   },
 
-  "the edge beside a Layer that waits is refused, and the program does not run on behind the caller": async () => {
+  "the edge alongside a Layer that waits is refused, and the program does not run on behind the caller": async () => {
     const log: Array<string> = []
     const slow = Layer.effectDiscard(
       Effect.acquireRelease(

@@ -1,6 +1,6 @@
 /**
  * llama.cpp on a tiny model with random weights that the test makes: real loading, real generating. In this process on the async edge,
- * and in one beside it on the sync edge.
+ * and in one alongside it on the sync edge.
  */
 import * as fs from "node:fs"
 import * as os from "node:os"

@@ -94,7 +94,7 @@ export const finish = (
   }
 }
 
-/** Who answered. */
+/** The model that answered. */
 export const metadata = (
   given: { readonly id?: string; readonly modelId?: string; readonly timestamp?: Date } | undefined
 ): ReadonlyArray<Response.ResponseMetadataPartEncoded> => {

@@ -22,13 +22,13 @@ export interface Provider {
 
 interface Known extends Omit<Provider, "key" | "structuredOutput" | "catalog"> {
   readonly names: RegExp
-  /** How typed output is asked for beside tools. */
+  /** How typed output is asked for alongside tools. */
   readonly withTools: (model: string) => Ways["withTools"]
 }
 
 const schema = (): Ways["withTools"] => "json_schema"
 const prompt = (): Ways["withTools"] => "prompt"
-/** Gemini refuses a response schema beside tools before its third generation: ai.google.dev/gemini-api/docs/structured-output. */
+/** Gemini refuses a response schema alongside tools before its third generation: ai.google.dev/gemini-api/docs/structured-output. */
 const gemini = (model: string): Ways["withTools"] => (/gemini-([3-9]|\d\d)/.test(model) ? "json_schema" : "prompt")
 
 const files = { takesResultFiles: true, takesAnswerFiles: false, takesLateSystem: true }

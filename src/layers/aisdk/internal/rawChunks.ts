@@ -1,6 +1,6 @@
 /**
- * The chunks of Chat Completions as a server sent them, beside the parts that a package makes of them. Packages are stricter than
- * servers: they give a repeated call a new id, and end an answer at an event or at an empty error that stands beside it.
+ * The chunks of Chat Completions as a server sent them, alongside the parts that a package makes of them. Packages are stricter than
+ * servers: they give a repeated call a new id, and end an answer at an event or at an empty error that stands alongside it.
  */
 import type { LanguageModelV4FinishReason, LanguageModelV4StreamPart } from "@ai-sdk/provider"
 import * as Predicate from "effect/Predicate"
@@ -47,7 +47,7 @@ export class RawChunks {
     return id === undefined ? part : { ...part, id }
   }
 
-  /** What stands in the last chunk beside an error that says nothing; `undefined` for an error, and for what cannot be read here. */
+  /** What stands in the last chunk alongside an error that says nothing; `undefined` for an error, and for what cannot be read here. */
   beside(error: unknown): ReadonlyArray<LanguageModelV4StreamPart> | undefined {
     const { content, tool_calls: calls } = this.#delta
     if (error instanceof Error || errorIn({ error }) !== undefined || listOf(calls).length > 0) return undefined

@@ -55,7 +55,7 @@ const xai: Own = ({ allowedDomains, blockedDomains }) =>
     excludedDomains: list(blockedDomains)
   })
 
-/** Gemini takes no domains, and before its third generation no other tools beside its search. */
+/** Gemini takes no domains, and before its third generation no other tools alongside its search. */
 const google =
   (model: string): Own =>
   ({ allowedDomains, blockedDomains }, others) =>

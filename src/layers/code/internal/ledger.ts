@@ -38,7 +38,7 @@ export const maxKept = 4_000_000
 
 const decode = Schema.decodeUnknownOption(Ledger)
 
-/** Reads what is kept of a program. Gives what is wrong with it where it is not of this program. */
+/** Reads what is kept of a program. Returns what is wrong with it where it is not of this program. */
 export const read = (json: Schema.Json, source: string): Ledger | string => {
   const ledger = Option.getOrUndefined(decode(json))
   if (ledger === undefined) return "what is kept of the program cannot be read"

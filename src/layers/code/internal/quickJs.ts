@@ -17,7 +17,7 @@ export interface Files {
 
 const install = "Install it: npm install quickjs-wasi"
 
-/** Finds quickjs-wasi beside this module, or the bundle that it is in. */
+/** Finds quickjs-wasi alongside this module, or the bundle that it is in. */
 export const find: Effect.Effect<Files, CodeEngineError> = Effect.try({
   try: () => {
     const from = createRequire(import.meta.url)

@@ -1,4 +1,4 @@
-/** Who waits in this process for something to be written of a run: they look again at once, and others are left alone. */
+/** Wakes the fibers of this process that wait for something to be written of a run, and no others. */
 import * as Effect from "effect/Effect"
 
 /** What is written of a run: its state and events, or its messages. */

@@ -143,7 +143,7 @@ class IoWorker implements MessageSource {
     this.#port.unref()
     this.#worker.on("error", () => this.#die())
     this.#worker.on("exit", () => this.#die())
-    // For those whom Node's event loop serves; a blocked thread looks by itself.
+    // For fibers that Node's event loop serves; a blocked thread looks by itself.
     this.#looking = setInterval(() => this.#look(), lookMs)
     this.#looking.unref()
   }

@@ -21,7 +21,7 @@ export interface ProcessEnd {
   readonly stderr: string
 }
 
-/** Who hears of it. */
+/** Receives what happens to the process. */
 export interface Listener {
   readonly line: (line: string) => void
   readonly error: (error: Error) => void

@@ -1,4 +1,4 @@
-/** What every handle of a process of ours has beside its own: its outputs, and no other file descriptors. */
+/** What every handle of a process of ours has in addition to its own parts: its outputs, and no other file descriptors. */
 import * as Effect from "effect/Effect"
 import * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"

@@ -58,7 +58,7 @@ export interface Asking {
 /** How many questions are answered at once. */
 const maxQuestions = 16
 
-/** The key of the question for the user's authorization, beside the ids of the server's questions. */
+/** The key of the question for the user's authorization, alongside the ids of the server's questions. */
 const authorization = -1
 
 /** How long the server waits for answers: the time in which there is at least one question. */

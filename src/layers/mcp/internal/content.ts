@@ -79,7 +79,7 @@ const described = ({ base64, mimeType }: Bytes): string => `[${mimeType}, ${byte
 
 /**
  * JSON with a description in place of bytes, and the bytes as files. Bytes are `data:` URLs, fields `data` and `blob`
- * beside the name of a kind of file, and texts of `known`, which are files already.
+ * alongside the name of a kind of file, and texts of `known`, which are files already.
  */
 const withoutBytes = (
   value: unknown,

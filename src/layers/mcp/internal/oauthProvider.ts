@@ -111,7 +111,7 @@ const userQuestion = ({ post, sdk }: SdkConnection) => {
     ask: (url: URL, sent: Omit<Checks.Sent, "state">, finish: (code: string) => Promise<void> | undefined) => {
       if (pending !== undefined) return
       requireWeb("authorization_endpoint", url)
-      // Of the address: a request beside this one may have made another state meanwhile.
+      // Of the address: a request alongside this one may have made another state meanwhile.
       const state = url.searchParams.get("state") ?? ""
       pending = new Promise<string>((resolve, reject) => {
         asked = { sent: { ...sent, state }, resolve, reject }

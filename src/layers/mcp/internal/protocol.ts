@@ -32,7 +32,7 @@ export interface OAuthSpec {
   /** Private addresses that the server may name. */
   readonly allowPrivate: boolean | ReadonlyArray<string>
   readonly requirePkce: boolean
-  /** The issuer that the metadata may name beside the address of the authorization server. */
+  /** The issuer that the metadata may name other than the address of the authorization server. */
   readonly issuer: string | undefined
   readonly sendResource: boolean
   readonly state: OAuthState

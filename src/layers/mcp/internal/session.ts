@@ -31,7 +31,7 @@ export interface Session {
 /** How many notifications may wait to be read: a server must not fill the memory with them. */
 const maxWaitingNotifications = 10_000
 
-/** What has become of a connection so far, and its messages that are not handled yet. */
+/** The state of a connection so far, and its messages that are not handled yet. */
 interface Inbox {
   readonly receive: (message: FromHost) => void
   readonly opened: Deferred.Deferred<Pick<Session, "info" | "pid">, Down>

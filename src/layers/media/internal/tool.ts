@@ -1,4 +1,4 @@
-/** Tools of models beside language models: a function of the program has what they make, or gives what they read. */
+/** Tools of models other than language models: a function of the program has what they make, or gives what they read. */
 import * as Effect from "effect/Effect"
 import * as Tool from "effect/ai/Tool"
 import type * as Prompt from "effect/ai/Prompt"

@@ -1,4 +1,4 @@
-/** Asks models one after the other, or the next one beside a slow one, until one of them answers. */
+/** Asks models one after the other, or the next one alongside a slow one, until one of them answers. */
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"

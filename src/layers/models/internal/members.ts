@@ -130,7 +130,7 @@ export const isOthers = (error: AiError.AiError): boolean => {
   }
 }
 
-/** A call of a member, with its own retries, noted for its breaker. The member's Layer does not retry beside them. */
+/** A call of a member, with its own retries, noted for its breaker. The member's Layer does not retry alongside them. */
 export const called = <A>(
   self: Member,
   { tools }: LanguageModel.ProviderOptions,

@@ -280,7 +280,7 @@ export const usageOf = (usage: unknown) => {
   }
 }
 
-/** The usage of an answer or a chunk: beside its choices, in one of them, or under a name of one vendor's. */
+/** The usage of an answer or a chunk: alongside its choices, in one of them, or under a name of one vendor's. */
 export const usageIn = (answer: Fields): Fields | undefined => {
   const vendor = answer["x_groq"]
   const inChoice = list(answer, "choices").find((choice) => isFields(choice) && isFields(choice["usage"]))

@@ -16,7 +16,7 @@ interface Known {
 }
 
 /**
- * Every server takes a schema where there are no tools, or so most say. With tools beside it vLLM, Ollama, llama-server and
+ * Every server takes a schema where there are no tools, or so most say. With tools alongside it vLLM, Ollama, llama-server and
  * others hold the whole answer to the schema: no tool is ever called, and the answer is made up. There the schema goes
  * into the instructions.
  */

@@ -11,7 +11,7 @@ import { type FolderContent, WorkspaceError } from "../../../services/Sandbox.ts
 /** Where folders are copied. */
 export interface SkillCopies {
   readonly directory: string
-  /** Copies a folder, once for the same files. Gives its path below the directory. */
+  /** Copies a folder, once for the same files. Returns its path below the directory. */
   readonly copy: (name: string) => (content: FolderContent) => Effect.Effect<string, WorkspaceError>
 }
 

@@ -341,7 +341,7 @@ const states: Readonly<Record<string, Reason | "completed">> = {
 
 const isSettled = (state: string | undefined): boolean => state !== undefined && states[state] !== undefined
 
-/** Asks once a second until the task works no more. */
+/** Asks once a second until the task no longer works. */
 const settled = (target: Target, progress: Progress, step: Step): Effect.Effect<void, RemoteAgentError> =>
   Effect.suspend(() => {
     const { message, status, taskId } = progress

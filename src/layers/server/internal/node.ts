@@ -22,7 +22,7 @@ export interface ListenFailure {
   readonly code: string
 }
 
-/** Listens until the scope closes. Gives the address. Without runners it serves traces. */
+/** Listens until the scope closes. Returns the address. Without runners it serves traces. */
 export const serve = (
   settings: Settings,
   runners: ReadonlyMap<string, ServedRunner>,

@@ -98,7 +98,7 @@ const encodePrompt = Schema.encodeSync(Prompt.Prompt)
 const decodeReason = Schema.decodeUnknownOption(AiError.AiError as unknown as Schema.Codec<AiError.AiError, unknown>)
 const encodeReason = Schema.encodeUnknownSync(AiError.AiError as unknown as Schema.Codec<unknown, unknown>)
 
-/** The provider's error of the same kind, encoded; a server tells no more of it than its kind. */
+/** The provider's error of the same kind, encoded; a server reports only its kind. */
 const reasonOf = (given: Schema.Json | undefined, detail: string): unknown => {
   const at = { _tag: "AiError", module: "AgentServer", method: "client" }
   if (decodeReason(given)._tag === "Some") return given

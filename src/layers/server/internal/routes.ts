@@ -314,7 +314,7 @@ const follow = (edge: Edge, request: Request, caller: Caller) =>
     return yield* following(edge, request, info, at?.from ?? info.firstSeq)
   })
 
-/** Goes on with a run. A client that has seen the end is answered with 204, so that an `EventSource` asks no more. */
+/** Goes on with a run. A client that has seen the end is answered with 204, so that an `EventSource` stops asking. */
 const following = (edge: Edge, request: Request, info: Info, from: number) =>
   Effect.gen(function* () {
     if (from < info.firstSeq) {

@@ -65,7 +65,7 @@ export interface ServerOptions {
    * interrupted at once.
    */
   readonly reconnect?: Duration.Input | undefined
-  /** On `/v1`: what becomes of `system` and `developer` messages of clients. Default `"refuse"`. */
+  /** On `/v1`: what happens to `system` and `developer` messages of clients. Default `"refuse"`. */
   readonly clientInstructions?: "refuse" | "append" | undefined
   /**
    * Serves a page at `/` for people: it runs runners, shows runs as they happen and those that are kept, and decides on

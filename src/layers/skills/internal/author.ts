@@ -13,7 +13,7 @@ import { rootedAt, toSkillError } from "./place.ts"
 type Files = ReadonlyArray<readonly [file: string, content: string | Uint8Array]>
 
 /**
- * Writes a new skill beside its place and then renames its folder, so that a scan sees all of it or nothing. One that is
+ * Writes a new skill next to its place and then renames its folder, so that a scan sees all of it or nothing. One that is
  * replaced is away for a moment between two renames.
  */
 export const write = Effect.fnUntraced(function* (

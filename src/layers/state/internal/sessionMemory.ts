@@ -39,7 +39,7 @@ const begin = (now: number, records: ReadonlyArray<Record> = []): Session => ({
   until: 0
 })
 
-/** Who has the turn of a session. */
+/** The owner of the turn of a session. */
 const leases = (sessions: Sessions): Part<"acquire" | "renew" | "want" | "release"> => ({
   acquire: (id, owner, lease) =>
     at((now): Effect.Effect<Acquired> => {

@@ -94,7 +94,7 @@ export class Fibers {
   }
 
   /**
-   * A wait that registered no cleanup is one for a bare promise, or for ever: it cannot end here, while the others may be
+   * A wait that registered no cleanup is one for a bare promise, or forever: it cannot end here, while the others may be
    * waits for the fiber that it holds up. Background fibers are spared while there is another to refuse.
    */
   #rank(fiber: FiberInternals): number {

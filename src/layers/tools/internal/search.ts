@@ -12,7 +12,7 @@ import { walk } from "../../internal/files/walk.ts"
 const maxScanned = 64 * 1024 * 1024
 /**
  * An expression may cost about 100 ns for each of its instructions and each character. These are the most instructions that
- * it may have, and what a line, a turn and a search may cost, in instructions times characters, and what a file costs beside.
+ * it may have, and what a line, a turn and a search may cost, in instructions times characters, and what a file costs in addition.
  */
 const maxInstructions = 1000
 const maxLineWork = 10_000_000

@@ -54,7 +54,7 @@ const looksPerMs = 20
 const maxConsole = 8_000
 
 /**
- * Gives the function that starts the program. What it uses is taken before the program could change it. A failed call throws an error
+ * Returns the function that starts the program. What it uses is taken before the program could change it. A failed call throws an error
  * with the name and the message of the failure.
  */
 const prelude = `((names, call, end, write) => {

@@ -5,7 +5,7 @@ import type { SqlError } from "effect/sql/SqlError"
 import type { Answer, KeptStep } from "../engine.ts"
 import { type Claim, type Database, type RunRow, stepOf, type Written } from "./rows.ts"
 
-/** The loop keeps the result of a tool beside what the model is shown of it. */
+/** The loop keeps the result of a tool alongside what the model is shown of it. */
 const keptResult = (kind: string, result: Schema.Json): Schema.Json => (kind === "tool" ? { result } : result)
 
 /** What an execution writes of its steps. */

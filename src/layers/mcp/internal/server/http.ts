@@ -37,7 +37,7 @@ interface Options {
 /** How long answers may still be written once the scope closes. */
 const grace = "2 seconds"
 
-/** Listens until the scope closes. Gives the address of the endpoint. */
+/** Listens until the scope closes. Returns the address of the endpoint. */
 export const serveHttp = <E, R>(
   info: { readonly name: string; readonly version: string; readonly instructions?: string },
   registrations: Layer.Layer<never, E, R>,

@@ -28,7 +28,7 @@ export interface InputLimits {
 /** How long calls of other registrations may still take once standard input has ended. */
 const grace = "2 seconds"
 
-/** Serves in the background of the scope. Gives what waits for the end. */
+/** Serves in the background of the scope. Returns an Effect that waits for the end. */
 export const serveStdio = <E, R>(
   info: { readonly name: string; readonly version: string; readonly instructions?: string },
   registrations: Layer.Layer<never, E, R>,

@@ -73,7 +73,7 @@ const askAll = Effect.fnUntraced(function* (request: Request, approvers: Readonl
   return approved
 })
 
-/** The option of the agent that says what was decided. Nothing is allowed or refused for ever. */
+/** The option of the agent that says what was decided. Nothing is allowed or refused forever. */
 export const optionOf = ({ options }: Permission, isApproved: boolean): string | undefined => {
   const kinds = isApproved ? ["allow_once"] : ["reject_once", "reject_always"]
   return kinds.map((kind) => options.find((one) => one.kind === kind)?.optionId).find((id) => id !== undefined)

@@ -300,7 +300,7 @@ const decided = (turn: Turn, asked: typeof Permission.Type, request: Request, de
   Effect.gen(function* () {
     const wanted = decision._tag === "Approved"
     const optionId = optionOf(asked, wanted)
-    // An agent that offers only to be allowed for ever is not: nothing here can take that back.
+    // An agent that offers only to be allowed forever is not: nothing here can take that back.
     const approved = wanted && optionId !== undefined
     const reason =
       decision._tag === "Denied" ? decision.reason : approved ? undefined : "the agent offers no permission for once"

@@ -11,7 +11,7 @@ import { callId, pendingCall, titleOf } from "./updates.ts"
 /** The approver of a turn. */
 export interface Asking {
   readonly approver: Approver
-  /** Has to hear of each event when it was sent: a question comes after the call that it is about. */
+  /** Is called with each event when it was sent: a question comes after the call that it is about. */
   readonly sent: (event: RunEvent) => Effect.Effect<void>
 }
 

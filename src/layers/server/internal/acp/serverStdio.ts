@@ -22,7 +22,7 @@ export interface Serving {
   readonly maxLineBytes: number
 }
 
-/** Serves in the background of the scope. Gives what waits for the end. */
+/** Serves in the background of the scope. Returns an Effect that waits for the end. */
 export const serve = (serving: Serving): Effect.Effect<Effect.Effect<void>, never, Scope.Scope> =>
   Effect.gen(function* () {
     const scope = yield* Effect.flatMap(Effect.scope, Scope.fork)

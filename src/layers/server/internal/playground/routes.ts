@@ -33,7 +33,7 @@ const infoOf = (edge: Edge): PlaygroundInfo => ({
   expose: edge.settings.expose
 })
 
-/** The page asks for what is beside it, so its address ends with a slash. */
+/** The page asks for what is in its folder, so its address ends with a slash. */
 const isBelow = ({ originalUrl }: HttpServerRequest.HttpServerRequest): boolean =>
   new URL(originalUrl, "http://localhost").pathname.endsWith("/")
 

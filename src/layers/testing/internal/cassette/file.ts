@@ -71,7 +71,7 @@ export const lock = (file: string, shown: string): Result.Result<Lock, CassetteI
   }
 }
 
-/** Makes the lock file. Gives the process that has it instead, if it can be known. */
+/** Makes the lock file. Returns the process that has it instead, if it can be known. */
 const take = (locked: string): true | number | undefined => {
   for (let again = true; ; again = false) {
     try {

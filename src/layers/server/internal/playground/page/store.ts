@@ -63,7 +63,7 @@ export class Store {
   chat: Chat | undefined
   view: View = { kind: "empty" }
   panel: Panel = "chat"
-  /** The turn whose runs are shown beside the conversation; `undefined`: the last one. */
+  /** The turn whose runs are shown next to the conversation; `undefined`: the last one. */
   chosenTurn: Turn | undefined
   traces: Array<TraceRow> = []
   tracesProblem: string | undefined
@@ -287,7 +287,7 @@ export class Store {
         await this.#take(turn, model, this.api.follow(runId, model.lastSeq, signal))
       } catch (error) {
         problem = messageOf(error)
-        // The server knows the run no more.
+        // The server no longer knows the run.
         if (error instanceof ApiError && error.status >= 400 && error.status < 500) break
       }
     }

@@ -79,7 +79,7 @@ const moved = ({ edges, nodes }: Layout, dx: number, dy: number): Pick<Layout, "
   }))
 })
 
-/** A line of parts beside each other, or several lines where it would be too wide. */
+/** A line of parts next to each other, or several lines where it would be too wide. */
 interface Row {
   readonly parts: ReadonlyArray<{ readonly part: Placed; readonly x: number; readonly y: number }>
   readonly width: number
@@ -119,7 +119,7 @@ const rowOf = (parts: ReadonlyArray<Placed>): Row => {
 
 interface Link {
   readonly isDotted?: boolean
-  /** Stands once, beside the first of several lines. */
+  /** Stands once, next to the first of several lines. */
   readonly label?: string
 }
 

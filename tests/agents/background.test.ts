@@ -62,50 +62,52 @@ describe("work in the background that waits for something from elsewhere", () =>
     )
   }
 
-  it.effect("sleeps in a run that is kept, alongside what else there is to do, and goes on when that is made again", () =>
-    Effect.gen(function* () {
-      let begun = 0
-      const waits = Runner.make("job", {
-        description: "Waits for a payment",
-        run: (_input: string) =>
-          Effect.andThen(
-            Step.run(
-              "begin",
-              Schema.Int,
-              Effect.sync(() => ++begun)
-            ),
-            Step.signal("paid", Schema.Finite)
-          )
+  it.effect(
+    "sleeps in a run that is kept, alongside what else there is to do, and goes on when that is made again",
+    () =>
+      Effect.gen(function* () {
+        let begun = 0
+        const waits = Runner.make("job", {
+          description: "Waits for a payment",
+          run: (_input: string) =>
+            Effect.andThen(
+              Step.run(
+                "begin",
+                Schema.Int,
+                Effect.sync(() => ++begun)
+              ),
+              Step.signal("paid", Schema.Finite)
+            )
+        })
+        const other = Runner.make("other", {
+          description: "Does something else",
+          run: () => Effect.as(Effect.yieldNow, "else")
+        })
+        const agent = Agent.make("writer", { tools: [...AgentTool.background(waits), ...AgentTool.background(other)] })
+        const prompts: Array<string> = []
+        const model = TestModel.layer(({ prompt }) => {
+          const said = JSON.stringify(prompt.content)
+          prompts.push(said)
+          if (prompt.content.length === 1) {
+            const start = (name: string, id: string) => ({ name: `${name}_start`, id, params: { input: "go" } })
+            return { toolCalls: [start("job", "c1"), start("other", "c2")] }
+          }
+          return said.includes("job-1 in the background") ? "paid 5" : "waiting"
+        })
+        const program = Effect.provide(agent.run("go"), model)
+        const journal = new MemoryJournal()
+        const first = yield* attempt(program, journal)
+        assert.isTrue(first !== undefined && Exit.isFailure(first) && Cause.hasInterruptsOnly(first.cause))
+        assert.isTrue(journal.isSuspending)
+        assert.include(prompts.at(-1), "other-1 in the background")
+        journal.sent.push({ name: "paid", payload: 5 })
+        const second = yield* attempt(program, journal)
+        assert.strictEqual(second !== undefined && Exit.isSuccess(second) && second.value, "paid 5")
+        assert.strictEqual(begun, 1)
+        // Each end is said once, also where it was said before the run was made again.
+        assert.lengthOf(prompts.at(-1)!.match(/other-1 in the background/g)!, 1)
+        assert.lengthOf(prompts.at(-1)!.match(/job-1 in the background/g)!, 1)
       })
-      const other = Runner.make("other", {
-        description: "Does something else",
-        run: () => Effect.as(Effect.yieldNow, "else")
-      })
-      const agent = Agent.make("writer", { tools: [...AgentTool.background(waits), ...AgentTool.background(other)] })
-      const prompts: Array<string> = []
-      const model = TestModel.layer(({ prompt }) => {
-        const said = JSON.stringify(prompt.content)
-        prompts.push(said)
-        if (prompt.content.length === 1) {
-          const start = (name: string, id: string) => ({ name: `${name}_start`, id, params: { input: "go" } })
-          return { toolCalls: [start("job", "c1"), start("other", "c2")] }
-        }
-        return said.includes("job-1 in the background") ? "paid 5" : "waiting"
-      })
-      const program = Effect.provide(agent.run("go"), model)
-      const journal = new MemoryJournal()
-      const first = yield* attempt(program, journal)
-      assert.isTrue(first !== undefined && Exit.isFailure(first) && Cause.hasInterruptsOnly(first.cause))
-      assert.isTrue(journal.isSuspending)
-      assert.include(prompts.at(-1), "other-1 in the background")
-      journal.sent.push({ name: "paid", payload: 5 })
-      const second = yield* attempt(program, journal)
-      assert.strictEqual(second !== undefined && Exit.isSuccess(second) && second.value, "paid 5")
-      assert.strictEqual(begun, 1)
-      // Each end is said once, also where it was said before the run was made again.
-      assert.lengthOf(prompts.at(-1)!.match(/other-1 in the background/g)!, 1)
-      assert.lengthOf(prompts.at(-1)!.match(/job-1 in the background/g)!, 1)
-    })
   )
 })
 

@@ -13,6 +13,8 @@ import { replayable } from "../internal/input.ts"
 import { isStorable } from "../internal/storable.ts"
 import type { RunState } from "../internal/runState.ts"
 import { CurrentMail, Mail } from "../internal/inbox.ts"
+import { journalOf } from "../internal/journaled.ts"
+import { CurrentPlace, placeIn } from "../internal/place.ts"
 import {
   type InvalidApproval,
   InvalidDefinition,
@@ -138,9 +140,12 @@ const make = <A, E, R, E2, R2>(
     const { path, runId } = state.info
     return withSession(store, id, whenBusy, (hold, restore) =>
       Effect.gen(function* () {
-        const found = yield* SessionTurn.find(session, hold)
+        const key = yield* keyOf(state)
+        const found = yield* SessionTurn.find(session, hold, key)
         const { given, own } = yield* SessionTurn.begin(session, found, input, path)
-        const turn: SessionTurn.Turn = { session, hold, found, own, state, files: yield* files, kept: [] }
+        const { isWhole = false, messages: kept = [] } = found.earlier ?? {}
+        const noted = isWhole ? undefined : yield* files
+        const turn: SessionTurn.Turn = { session, hold, found, key, own, state, files: noted, kept }
         const run = Effect.suspend(() => definition.body(given, state))
         underWay.set(runId, turn)
         return yield* listening(
@@ -174,6 +179,14 @@ const make = <A, E, R, E2, R2>(
   const observers = isAgent && onFailure === "keep" ? [...definition.observers, onEvent] : definition.observers
   return Runner.fromDefinition(runner.name, runner.description, { ...definition, session: id, observers, body })
 }
+
+/** The place of a turn in its durable run: a run that is made again takes it once. `undefined` in any other run. */
+const keyOf = (state: RunState): Effect.Effect<string | undefined> =>
+  Effect.withFiber((fiber) =>
+    Effect.succeed(
+      journalOf(fiber) === undefined ? undefined : placeIn(state, fiber.getRef(CurrentPlace)).key("session")
+    )
+  )
 
 type Same = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 

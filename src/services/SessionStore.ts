@@ -31,6 +31,8 @@ export const Record = Schema.Struct({
   /** The run that made it, and the names of the runners from the root to it. */
   runId: Schema.String,
   path: Schema.Array(Schema.String),
+  /** The place of the turn in its durable run. A run that is made again finds the turn by it. */
+  key: Schema.optionalKey(Schema.String),
   /** True when the messages go on from those of the turn's record before; else they take their place. */
   continues: Schema.Boolean,
   /** What the turn adds to the conversation. Of a suspended turn, what its run goes on from. */

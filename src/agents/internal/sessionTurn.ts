@@ -10,6 +10,7 @@ import { encodeOutput } from "../../internal/runnerSchemas.ts"
 import type { RunState } from "../../internal/runState.ts"
 import { type Said, transcriptIn } from "../../internal/runTranscript.ts"
 import { isWaiting } from "../../internal/resumption.ts"
+import { isAsleep } from "../../internal/sleep.ts"
 import * as Suspension from "../../internal/suspension.ts"
 import { InvalidApproval, RunSuspended, type SessionConflict, SessionWaiting, type StoreError } from "../../RunError.ts"
 import {
@@ -42,22 +43,41 @@ export interface Found {
   readonly turn: number
   /** The suspended turn, whose messages go on from `history`. */
   readonly suspended: Record | undefined
+  /** What an earlier execution of this durable run has kept of the turn. */
+  readonly earlier: { readonly isWhole: boolean; readonly messages: Messages } | undefined
 }
 
-/** Reads the session that is held. */
-export const find = ({ id, store }: Session, { seq }: Hold): Effect.Effect<Found, StoreError> =>
+/** Reads the session that is held. `key` is the place of the turn in a durable run. */
+export const find = (
+  { id, store }: Session,
+  { seq }: Hold,
+  key: string | undefined
+): Effect.Effect<Found, StoreError> =>
   seq === 0
-    ? Effect.succeed({ history: [], turn: 1, suspended: undefined })
+    ? Effect.succeed({ history: [], turn: 1, suspended: undefined, earlier: undefined })
     : Effect.flatMap(store.read(id, 0), (stored) => {
         const records = stored?.records ?? []
+        const earlier = key === undefined ? undefined : earlierIn(records, key)
+        if (earlier !== undefined) return Effect.succeed(earlier)
         const last = records.at(-1)
         const suspended = suspendedIn(records)
         const turn = (last?.turn ?? 0) + (suspended === undefined ? 1 : 0)
         const messages = messagesOf(records)
         // The process of a turn that is kept step by step may have died in the middle of one.
         const history = last?.status === "partial" ? settled(messages) : Effect.succeed(messages)
-        return Effect.map(history, (history) => ({ history, turn, suspended }))
+        return Effect.map(history, (history) => ({ history, turn, suspended, earlier: undefined }))
       })
+
+/** The session as an earlier execution of a durable run found it, where that has kept the turn, or is the last to have kept of it. */
+const earlierIn = (records: ReadonlyArray<Record>, key: string): Found | undefined => {
+  const own = records.filter((record) => record.key === key)
+  const last = own.at(-1)
+  if (last === undefined) return undefined
+  const isWhole = last.status === "completed"
+  if (!isWhole && (last.status !== "partial" || records.at(-1) !== last)) return undefined
+  const history = messagesOf(records.slice(0, records.indexOf(own[0]!)))
+  return { history, turn: last.turn, suspended: undefined, earlier: { isWhole, messages: messagesOf(own) } }
+}
 
 /** The answers that an input stands for. */
 const answersIn = new WeakMap<object, Suspension.Answers>()
@@ -139,6 +159,8 @@ export interface Turn {
   readonly session: Session
   readonly hold: Hold
   readonly found: Found
+  /** The place of the turn in a durable run. */
+  readonly key: string | undefined
   /** The messages of its input, which it adds to the conversation. */
   readonly own: Messages
   readonly state: RunState
@@ -154,17 +176,21 @@ export const take = <A, E, R>(
   run: Effect.Effect<A, E, R>,
   restore: Restore
 ): Effect.Effect<A, E | StoreError | SessionConflict, R> =>
-  Effect.flatMap(Effect.exit(restore(Effect.raceFirst(run, turn.hold.ended))), (exit) => {
-    const suspended = suspensionOf(exit)
-    if (suspended !== undefined) return Effect.andThen(addSuspended(turn, suspended), exit)
-    return Effect.flatMap(addedBy(turn, exit), (messages) => {
-      const isContinued = turn.kept.length > 0 && startsWith(messages, turn.kept)
-      const added = isContinued ? messages.slice(turn.kept.length) : messages
-      if (added.length === 0) return exit
-      const fields = { status: endingOf(exit), messages: Prompt.fromMessages(added), continues: isContinued }
-      return Effect.andThen(add(turn, fields), exit)
+  Effect.flatMap(Effect.exit(restore(Effect.raceFirst(run, turn.hold.ended))), (exit) =>
+    Effect.flatMap(isAsleep(exit), (asleep) => {
+      // The durable run takes the turn again, or has taken it before.
+      if (asleep || turn.found.earlier?.isWhole === true) return exit
+      const suspended = suspensionOf(exit)
+      if (suspended !== undefined) return Effect.andThen(addSuspended(turn, suspended), exit)
+      return Effect.flatMap(addedBy(turn, exit), (messages) => {
+        const isContinued = turn.kept.length > 0 && startsWith(messages, turn.kept)
+        const added = isContinued ? messages.slice(turn.kept.length) : messages
+        if (added.length === 0) return exit
+        const fields = { status: endingOf(exit), messages: Prompt.fromMessages(added), continues: isContinued }
+        return Effect.andThen(add(turn, fields), exit)
+      })
     })
-  })
+  )
 
 /** The transcript of a suspended run that can go on. */
 const suspensionOf = (exit: Exit.Exit<unknown, unknown>): Prompt.Prompt | undefined => {
@@ -192,6 +218,7 @@ export const keepSteps = (turn: Turn): Effect.Effect<void> => {
   // A step without a tool call is the last one.
   if (said === undefined || said.messages.at(-1)?.role !== "tool") return Effect.void
   const messages = newMessages(turn, said)
+  if (turn.found.earlier?.isWhole === true || startsWith(turn.kept, messages)) return Effect.void
   const isContinued = startsWith(messages, turn.kept)
   const added = isContinued ? messages.slice(turn.kept.length) : messages
   return Effect.ignore(
@@ -219,9 +246,10 @@ const filesOf = ({ files }: Turn, { status }: Fields): Effect.Effect<Pick<Record
 
 const add = (turn: Turn, fields: Fields): Effect.Effect<void, StoreError | SessionConflict> =>
   Effect.flatMap(Effect.all([Clock.currentTimeMillis, filesOf(turn, fields)]), ([at, files]) => {
-    const { found, hold, session, state } = turn
+    const { found, hold, key, session, state } = turn
     const { path, runId } = state.info
-    const record: Record = { v: version, turn: found.turn, at, runId, path, ...fields, ...files }
+    const place = key === undefined ? {} : { key }
+    const record: Record = { v: version, turn: found.turn, at, runId, path, ...place, ...fields, ...files }
     const { owner, seq: expectedSeq } = hold
     const release = fields.status !== "partial"
     const addition = { expectedSeq, records: [record], owner, release }

@@ -1,8 +1,19 @@
-import { it } from "@effect/vitest"
-import { Effect, Layer } from "effect"
+/** Turns of sessions in durable runs. */
+import { expect, it } from "@effect/vitest"
+import { Effect, Fiber, Layer, Schedule, Schema } from "effect"
+import * as Agent from "troupe/Agent"
+import * as AgentTool from "troupe/AgentTool"
+import * as Approvals from "troupe/Approvals"
+import * as Chain from "troupe/Chain"
+import * as Durable from "troupe/Durable"
+import * as Runner from "troupe/Runner"
+import * as Session from "troupe/Session"
 import * as SessionStore from "troupe/SessionStore"
 import * as Sqlite from "troupe/Sqlite"
-import { engine, temporaryFile } from "../../support/durable.ts"
+import * as Step from "troupe/Step"
+import * as TestModel from "troupe/TestModel"
+import * as Transcript from "troupe/Transcript"
+import { engine, eventually, temporaryFile } from "../../support/durable.ts"
 import { oneNodeAtATime } from "../../support/durableSessions.ts"
 
 it.live("a session is never run by two nodes, and each turn is in its history once", () =>
@@ -12,4 +23,87 @@ it.live("a session is never run by two nodes, and each turn is in its history on
       () => SessionStore.layerSql.pipe(Layer.provide(Sqlite.layer({ filename: `${file}.sessions` })))
     )
   )
+)
+
+/** A model that pays where it is asked to, and says how many turns it sees. */
+const model = TestModel.layer(
+  ({ prompt }) => {
+    const turns = Transcript.turns(prompt)
+    const { toolCalls, user } = turns.at(-1)!
+    return user.startsWith("pay") && toolCalls.length === 0 ? TestModel.toolCall("pay", {}) : `${turns.length}: ${user}`
+  },
+  { unused: "ignore" }
+)
+const live = Layer.merge(engine(":memory:"), Layer.merge(SessionStore.layerMemory, model))
+const turnsOf = (id: string) =>
+  Effect.map(SessionStore.history(id), (history) =>
+    Transcript.turns(history).map(({ answer, toolCalls, user }) => [user, toolCalls.length, answer])
+  )
+const suspended = (self: Durable.Named, key: string) =>
+  eventually(Effect.map(Durable.status(self, key), (status) => status === "suspended"))
+
+const after = Runner.make("after", {
+  run: (text: string) => Effect.map(Effect.orDie(Step.signal("go", Schema.String)), (go) => `${text}, ${go}`)
+})
+
+it.live.each(["discard", "keep"] as const)(
+  "a run that is made again takes its turn of a session once, with onFailure: %s",
+  (onFailure) =>
+    Effect.gen(function* () {
+      const pay = AgentTool.fromFunction("pay", { description: "Pays", execute: () => "paid" })
+      const chat = Session.of(Agent.make("clerk", { tools: [pay] }), "user-42", { onFailure })
+      const runs = Durable.make(Chain.make("runs", [chat, after]), { name: "runs", version: "1", key: String })
+      const fiber = yield* Effect.forkChild(runs.run("pay one"))
+      yield* suspended(runs, "pay one")
+      expect(yield* turnsOf("user-42")).toEqual([["pay one", 1, "1: pay one"]])
+      // Another turn comes before the run goes on.
+      expect(yield* chat.run("two")).toBe("2: two")
+      yield* Durable.signal(runs, "pay one", "go", "gone")
+      expect(yield* Fiber.join(fiber)).toBe("1: pay one, gone")
+      expect(yield* turnsOf("user-42")).toEqual([
+        ["pay one", 1, "1: pay one"],
+        ["two", 0, "2: two"]
+      ])
+    }).pipe(Effect.provide(live))
+)
+
+it.live.each(["discard", "keep"] as const)(
+  "a turn that sleeps in its middle is kept once it has ended, with onFailure: %s",
+  (onFailure) =>
+    Effect.gen(function* () {
+      const paid: Array<string> = []
+      const pay = AgentTool.fromFunction("pay", {
+        description: "Pays",
+        needsApproval: true,
+        execute: () => {
+          paid.push("paid")
+          return "paid"
+        }
+      })
+      const chat = Session.of(Agent.make("clerk", { tools: [pay] }), "user-42", { onFailure })
+      const runs = Durable.make(chat, { name: "turns", version: "1", key: String })
+      const fiber = yield* Effect.forkChild(runs.run("pay one"))
+      yield* suspended(runs, "pay one")
+      expect(yield* turnsOf("user-42")).toEqual([])
+      const [waiting] = yield* Durable.pending(runs, "pay one")
+      yield* Durable.decide(runs, "pay one", waiting!.id, Approvals.approve)
+      expect(yield* Fiber.join(fiber)).toBe("1: pay one")
+      expect(yield* turnsOf("user-42")).toEqual([["pay one", 1, "1: pay one"]])
+      expect(paid).toEqual(["paid"])
+    }).pipe(Effect.provide(live))
+)
+
+it.live("two attempts at a turn in one run are two turns", () =>
+  Effect.gen(function* () {
+    let attempts = 0
+    const chat = Session.of(Agent.make("clerk", {}), "user-42")
+    const moody = Runner.mapEffect(chat, (text) => (++attempts === 1 ? Effect.fail("no") : Effect.succeed(text)))
+    const runs = Durable.make(Runner.withRetry(moody, { schedule: Schedule.recurs(1) }), {
+      name: "moody",
+      version: "1",
+      key: String
+    })
+    expect(yield* runs.run("one")).toBe("2: one")
+    expect((yield* turnsOf("user-42")).length).toBe(2)
+  }).pipe(Effect.provide(live))
 )

@@ -104,15 +104,20 @@ const remedy = ({ reason }: AiError.AiError): string => {
   }
 }
 
-/** The run took `maxSteps` steps and the model still asked for tools. */
+/** The run took `maxSteps` steps, or was to end, and the model still asked for tools. */
 export class MaxStepsExceeded extends Schema.TaggedError<MaxStepsExceeded>()("MaxStepsExceeded", {
   path: Path,
   maxSteps: Schema.Int,
+  /** True where the model was asked for an answer without tools, by `onMaxSteps` or after `stopWhen`, and went on calling them. */
+  wasAsked: Schema.optionalKey(Schema.Boolean),
   spent: Spent,
   /** The conversation up to the failure: give it to the next run to go on from there. */
   transcript: Prompt.Prompt
 }) {
   override get message(): string {
+    if (this.wasAsked === true) {
+      return `${at(this.path)} was asked for its answer after ${this.spent.steps} steps, and its model went on calling tools. Have the instructions say when to answer, or use another model.`
+    }
     return `${at(this.path)} did not finish in ${this.maxSteps} steps. Raise maxSteps, or set onMaxSteps: "answer" to have it answer with what it has.`
   }
 }
@@ -315,7 +320,9 @@ export class CannotResume extends Schema.TaggedError<CannotResume>()("CannotResu
   problem: Schema.String
 }) {
   override get message(): string {
-    return `${at(this.path)} cannot go on with this transcript, in which ${at(this.waiting)} waits: ${asClause(this.problem)}. Give it to "${this.waiting.at(-1) ?? ""}" itself, or provide Approvals.layer, which answers while it runs.`
+    const isOther = this.waiting[0] !== this.path[0]
+    const whose = isOther ? `"${this.waiting[0] ?? ""}", whose run it is` : `"${this.waiting.at(-1) ?? ""}" itself`
+    return `${at(this.path)} cannot go on with this transcript, in which ${at(this.waiting)} waits: ${asClause(this.problem)}. Give it to ${whose}, or provide Approvals.layer, which answers while it runs.`
   }
 }
 
@@ -360,6 +367,8 @@ export class BudgetExceeded extends Schema.TaggedError<BudgetExceeded>()("Budget
   transcript: Prompt.Prompt,
   /** What it had cost in US dollars, where the budget limits that. */
   cost: Schema.optionalKey(Schema.Finite),
+  /** True where its model was asked for an answer without tools, by `onExceeded: "answer"`, and went on calling them. */
+  wasAsked: Schema.optionalKey(Schema.Boolean),
   /** The model whose price is not known, where that is why. */
   unpriced: Schema.optionalKey(Schema.String),
   /** The failures during the interruption. */
@@ -373,6 +382,9 @@ export class BudgetExceeded extends Schema.TaggedError<BudgetExceeded>()("Budget
     }
     const who = this.by.length > this.path.length ? `${at(this.by)} used it up` : "it is used up"
     const used = this.limit === "time" ? "" : ` (used: ${limitText(this.limit, this.used)})`
+    if (this.wasAsked === true) {
+      return `${at(this.path)} has a budget of ${limit}, and ${who}${used}. It was asked for its answer, and its model went on calling tools.${late} Have the instructions say when to answer, or use another model.`
+    }
     return `${at(this.path)} has a budget of ${limit}, and ${who}${used}. What was under way was interrupted.${late} Raise the budget, give it less to do, or set onExceeded: "answer" to have an agent answer with what it has.`
   }
 }

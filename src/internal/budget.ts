@@ -250,6 +250,11 @@ export class Ledger {
     return true
   }
 
+  /** Has the run fail that was to answer, and has not. */
+  giveUp(): void {
+    Deferred.doneUnsafe(this.#failed, Effect.void)
+  }
+
   /** What went beyond the budget, and what to do about it, for a model. */
   get reason(): string {
     const { allowed, limit } = this.#hit!

@@ -5,14 +5,14 @@ import type * as Schema from "effect/Schema"
 /** The fields of each error that say what happened, and nothing about how the server is made. */
 const fields: Readonly<Record<string, ReadonlyArray<string>>> = {
   ModelError: ["step", "attempts"],
-  MaxStepsExceeded: ["maxSteps"],
+  MaxStepsExceeded: ["maxSteps", "wasAsked"],
   MaxToolCallsExceeded: ["step", "per", "limit", "asked"],
   InvalidOutput: ["text", "finishReason", "issue", "attempts"],
   OutputTruncated: ["text"],
   ModelRefused: ["text"],
   EmptyTurn: ["step", "finishReason"],
   RunTimedOut: ["durationMs"],
-  BudgetExceeded: ["limit", "allowed", "used"]
+  BudgetExceeded: ["limit", "allowed", "used", "wasAsked"]
 }
 
 /** The tag of an error in JSON. */

@@ -77,6 +77,7 @@ const exceeded = (
     transcript: transcript?.soFar ?? Prompt.empty,
     ...(ledger.cost === undefined ? {} : { cost: ledger.cost }),
     ...(unpriced === undefined ? {} : { unpriced }),
+    ...(ledger.isAnswering ? { wasAsked: true } : {}),
     ...(failures === undefined ? {} : { failures })
   })
 }

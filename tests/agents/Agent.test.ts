@@ -164,6 +164,19 @@ describe("steps", () => {
     )
   )
 
+  it.effect("says of a model that calls tools in place of the answer it is asked for that it does", () =>
+    Effect.gen(function* () {
+      const answering = Agent.make("agent", { tools: [doubling], maxSteps: 2, onMaxSteps: "answer" })
+      const stopped = Agent.make("agent", { tools: [doubling], output: Schema.Int, stopWhen: () => true })
+      for (const run of [Effect.asVoid(answering.run("go")), Effect.asVoid(stopped.run("go"))]) {
+        const error = yield* Effect.flip(run)
+        assert.strictEqual(error._tag === "MaxStepsExceeded" && error.wasAsked, true)
+        assert.include(error.message, "its model went on calling tools")
+        assert.notInclude(error.message, "onMaxSteps")
+      }
+    }).pipe(Effect.provide(TestModel.layer(() => TestModel.toolCall("double", { n: 1 }))))
+  )
+
   it.effect("fails at maxSteps with what was done, or answers by onMaxSteps", () =>
     Effect.gen(function* () {
       const looping = Agent.make("agent", { tools: [doubling], maxSteps: 3 })

@@ -1,7 +1,18 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Exit, Fiber, Schema } from "effect"
 import { TestClock } from "effect/testing"
-import { Agent, AgentTool, Middleware, Parallel, Prices, RunError, type RunEvent, Runner, TestModel } from "troupe"
+import {
+  Agent,
+  AgentTool,
+  Chain,
+  Middleware,
+  Parallel,
+  Prices,
+  RunError,
+  type RunEvent,
+  Runner,
+  TestModel
+} from "troupe"
 import { collect } from "../support/grammar.ts"
 
 /** A turn that uses `total` tokens of output and none of input. */
@@ -220,6 +231,22 @@ describe("a budget that is answered for", () => {
         TestModel.layer([calls(100, "look"), calls(100, "look"), calls(100, "look"), says("what I have", 100)])
       )
     )
+  )
+
+  it.effect("is what a model fails by that goes on calling tools in place of an answer", () =>
+    Effect.gen(function* () {
+      const desk = Agent.make("desk", { tools: [look] })
+      for (const budget of [{ tokens: 50 }, { steps: 2 }, { toolCalls: 1 }]) {
+        const limited = Runner.withBudget(desk, { ...budget, onExceeded: "answer" })
+        const error = yield* Effect.flip(Chain.make("outer", [limited]).run("go"))
+        assert.strictEqual(error._tag, "BudgetExceeded")
+        if (error._tag !== "BudgetExceeded") continue
+        assert.strictEqual(error.limit, Object.keys(budget)[0])
+        assert.deepStrictEqual(error.path, ["outer", "desk"])
+        assert.isAbove(error.spent.steps, 2)
+        assert.include(error.message, "It was asked for its answer, and its model went on calling tools")
+      }
+    }).pipe(Effect.provide(TestModel.layer(() => TestModel.toolCall("look", {}))))
   )
 
   it.effect("keeps an answer that went beyond it", () =>

@@ -387,7 +387,7 @@ describe("a transcript that waits", () => {
       const refused = yield* Effect.flip(agent("thief").run(approved(error)))
       assert.instanceOf(refused, RunError.CannotResume)
       assert.deepStrictEqual([refused.path, refused.waiting], [["thief"], ["cashier"]])
-      assert.include(refused.message, 'Give it to "cashier" itself')
+      assert.include(refused.message, 'Give it to "cashier", whose run it is')
       assert.deepStrictEqual(made, [])
     }).pipe(turns(pays(1), "never"))
   )
@@ -396,9 +396,14 @@ describe("a transcript that waits", () => {
     Effect.gen(function* () {
       const { agent, made } = payments()
       const error = yield* Effect.flip(Chain.make("chain", [agent("cashier")]).run("pay"))
-      for (const runner of [Chain.make("chain", [agent("thief")]), Chain.make("other", [agent("cashier")])]) {
+      const others = [
+        [Chain.make("chain", [agent("thief")]), 'Give it to "cashier" itself'],
+        [Chain.make("other", [agent("cashier")]), 'Give it to "chain", whose run it is']
+      ] as const
+      for (const [runner, remedy] of others) {
         const refused = yield* Effect.flip(runner.run(approved(error)))
         assert.instanceOf(refused, RunError.CannotResume)
+        assert.include(refused.message, remedy)
       }
       assert.deepStrictEqual(made, [])
     }).pipe(turns(pays(1), "never"))

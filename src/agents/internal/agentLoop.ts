@@ -593,8 +593,10 @@ class Loop implements Listing {
       const next = yield* this.#takeStep("none")
       if (next.done) return next.output
     }
+    if (this.#answering !== undefined) yield* this.#answering.giveUp
+    const { maxSteps } = this.#spec
     return yield* Effect.fail(
-      new RunError.MaxStepsExceeded({ ...this.#transcript.failure(), maxSteps: this.#spec.maxSteps })
+      new RunError.MaxStepsExceeded({ ...this.#transcript.failure(), maxSteps, wasAsked: true })
     )
   }
 

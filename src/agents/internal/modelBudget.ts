@@ -241,6 +241,15 @@ export class Answering {
     )
   }
 
+  /** Fails the run by the budget that it had to answer for; goes on where none is used up. */
+  get giveUp(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const ledger = this.#ledgers.find(({ hit }) => hit !== undefined)
+      ledger?.giveUp()
+      return ledger?.halt ?? Effect.void
+    })
+  }
+
   /** Has the run answer, on top of its budgets. */
   begin(): void {
     for (const ledger of this.#ledgers) ledger.isAnswering = true

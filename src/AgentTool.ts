@@ -9,7 +9,7 @@ import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Tool from "effect/ai/Tool"
 import * as Predicate from "effect/Predicate"
-import { assertFunction, assertName, assertOneOf, assertOptions } from "./internal/definition.ts"
+import { assertFunction, assertName, assertOneOf, assertOptions, durationOf } from "./internal/definition.ts"
 import type { Jobs } from "./internal/jobs.ts"
 import { toJson } from "./internal/json.ts"
 import { Blocking } from "./internal/resumption.ts"
@@ -17,15 +17,7 @@ import { CurrentState } from "./internal/runState.ts"
 import { encodeOutput } from "./internal/runnerSchemas.ts"
 import * as ServedTool from "./internal/servedTool.ts"
 import { describe, type Drawable, toolsWithin } from "./internal/structure.ts"
-import {
-  annotate,
-  define,
-  delegation,
-  durationOf,
-  giveName,
-  type Hints,
-  NoParameters
-} from "./internal/toolDefinition.ts"
+import { annotate, define, delegation, giveName, type Hints, NoParameters } from "./internal/toolDefinition.ts"
 import { call, type Kind, kindOf, type ServicesOf, type ToolContext } from "./internal/toolFunction.ts"
 import { clientFailure as failureOfClient } from "./internal/suspension.ts"
 import { InvalidDefinition, type ToolFailure } from "./RunError.ts"

@@ -23,6 +23,7 @@ import {
   assertOptions,
   assertSchema,
   assertText,
+  durationOf,
   kindOf
 } from "./internal/definition.ts"
 import { inAttempts } from "./internal/attempts.ts"
@@ -48,7 +49,6 @@ import { aFunction, type Structure } from "./internal/structure.ts"
 import * as Spans from "./internal/telemetry.ts"
 import * as TimeLimit from "./internal/timeLimit.ts"
 import { within } from "./internal/withinBudget.ts"
-import { durationOf } from "./internal/toolDefinition.ts"
 import {
   type BudgetExceeded,
   CannotResume,

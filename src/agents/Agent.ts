@@ -19,14 +19,21 @@ import * as AgentTool from "../AgentTool.ts"
 import * as Feature from "../Feature.ts"
 import type { AgentError } from "../internal/agentError.ts"
 import { captured, withCaptured } from "../internal/captured.ts"
-import { assertFunction, assertName, assertOneOf, assertOptions, assertText, kindOf } from "../internal/definition.ts"
+import {
+  assertFunction,
+  assertName,
+  assertOneOf,
+  assertOptions,
+  assertText,
+  durationOf,
+  kindOf
+} from "../internal/definition.ts"
 import { encodeBy, toJson } from "../internal/json.ts"
 import { messageOf } from "../internal/message.ts"
 import { readingOf } from "../internal/reading.ts"
 import type { RunState } from "../internal/runState.ts"
 import * as Schemas from "../internal/runnerSchemas.ts"
 import type { Structure } from "../internal/structure.ts"
-import { durationOf } from "../internal/toolDefinition.ts"
 import { HandsOff, markOf } from "../internal/toolMarks.ts"
 import {
   type ErrorIn,

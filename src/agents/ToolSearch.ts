@@ -12,7 +12,7 @@ import { memoize } from "effect/Function"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as AgentTool from "../AgentTool.ts"
-import { assertOptions, assertText, kindOf } from "../internal/definition.ts"
+import { assertOptions, assertText, countOf, kindOf } from "../internal/definition.ts"
 import { listAll, type Listed, ListedFor } from "../internal/toolListing.ts"
 import { Deferred } from "../internal/toolMarks.ts"
 import { InvalidDefinition } from "../RunError.ts"
@@ -111,7 +111,7 @@ const settingsOf = (tools: ReadonlyArray<unknown>, options: Options): Settings =
   assertText(subject, "name", name)
   assertText(subject, "about", about)
   const refuse = (problem: string, remedy: string) => new InvalidDefinition({ subject, problem, remedy })
-  if (!(Number.isInteger(max) && max >= 1)) throw refuse(`max is ${max}`, "Use a whole number from 1")
+  countOf(subject, "max", max)
   if (!Array.isArray(tools))
     throw refuse(`its tools are ${kindOf(tools)}, not a list`, "Write ToolSearch.make([Mcp.tools()])")
   const other = tools.findIndex((one) => !AgentTool.isAgentTool(one) && !ToolSource.isToolSource(one))

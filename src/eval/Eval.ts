@@ -13,8 +13,7 @@ import type * as KeyValueStore from "effect/persistence/KeyValueStore"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
-import { assertName, assertOptions, assertText, kindOf } from "../internal/definition.ts"
-import { durationOf } from "../internal/toolDefinition.ts"
+import { assertName, assertOptions, assertText, countOf, durationOf, kindOf } from "../internal/definition.ts"
 import type { ServicesIn } from "../internal/wiring.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import type { StoreError } from "../RunError.ts"
@@ -182,10 +181,10 @@ export const make = <
     runners: runnersOf(subject, runner),
     data: Data.streamOf(subject, options.data),
     scorers: Scorers.scorersOf(subject, options.scorers),
-    trials: count(subject, "trials", trials, 1),
-    concurrency: count(subject, "concurrency", concurrency, 1),
+    trials: countOf(subject, "trials", trials, 1),
+    concurrency: countOf(subject, "concurrency", concurrency, 1),
     timeout: timeout === undefined ? undefined : durationOf(subject, "timeout", timeout),
-    maxFailures: count(subject, "maxFailures", maxFailures, 0),
+    maxFailures: countOf(subject, "maxFailures", maxFailures, 0),
     version: options.version ?? ""
   }
   return { [TypeId]: TypeId, name, definition }
@@ -195,15 +194,6 @@ const runnersOf = (subject: string, given: unknown): Definition["runners"] => {
   const record = Runner.isRunner(given) ? { [given.name]: given } : (given as Readonly<Record<string, unknown>>)
   // The types have made sure that each takes the inputs of the data.
   return Runner.membersOf(subject, record) as unknown as Definition["runners"]
-}
-
-const count = (subject: string, option: string, value: number, least: number): number => {
-  if (Number.isInteger(value) && value >= least) return value
-  throw new InvalidDefinition({
-    subject,
-    problem: `${option} is ${String(value)}`,
-    remedy: `Use a whole number from ${least}`
-  })
 }
 
 /** How an evaluation is run this time. */
@@ -241,8 +231,8 @@ export const run = <E, R>(evaluation: Eval<E, R>, options: RunOptions = {}): Eff
   assertOptions(subject, options, runOptions)
   const { definition } = evaluation
   const settings = {
-    concurrency: count(subject, "concurrency", options.concurrency ?? definition.concurrency, 1),
-    limit: options.limit === undefined ? undefined : count(subject, "limit", options.limit, 1),
+    concurrency: countOf(subject, "concurrency", options.concurrency ?? definition.concurrency, 1),
+    limit: options.limit === undefined ? undefined : countOf(subject, "limit", options.limit, 1),
     onProgress: options.onProgress ?? (() => Effect.void)
   }
   return execute(definition, settings) as Effect.Effect<Report, E, R>

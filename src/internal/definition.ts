@@ -2,6 +2,8 @@
  * Checks of what a definition is given, for programs that the compiler has not checked: values in the shapes of other
  * libraries, and schemas of another copy of effect. Everything here throws `InvalidDefinition`.
  */
+import * as Duration from "effect/Duration"
+import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as SchemaAST from "effect/SchemaAST"
@@ -71,6 +73,29 @@ export const assertOneOf = (
   const given = typeof value === "string" || typeof value === "boolean" ? JSON.stringify(value) : kindOf(value)
   throw invalid(subject, `${option} is ${given}`, `Use one of: ${values.map((one) => JSON.stringify(one)).join(", ")}`)
 }
+
+/** Returns `value` if it is a whole number from `least`, and throws otherwise. */
+export const countOf = (subject: string, option: string, value: number, least = 1): number => {
+  if (Number.isInteger(value) && value >= least) return value
+  throw invalid(subject, `${option} is ${String(value)}`, `Use a whole number from ${least}`)
+}
+
+/** As {@link durationOf}. Throws for one that is not above 0, too. */
+export const positiveDurationOf = (subject: string, option: string, input: Duration.Input): Duration.Duration => {
+  const duration = durationOf(subject, option, input)
+  if (Duration.isPositive(duration)) return duration
+  throw invalid(subject, `its ${option} is not above 0`, 'Use milliseconds, or a text such as "30 seconds"')
+}
+
+/** Returns the duration that `input` is, and throws for what is not one. */
+export const durationOf = (subject: string, option: string, input: Duration.Input): Duration.Duration =>
+  Option.getOrThrowWith(Duration.fromInput(input), () =>
+    invalid(
+      subject,
+      `its ${option} is not a duration: ${JSON.stringify(input)}`,
+      'Use milliseconds, or a text such as "30 seconds"'
+    )
+  )
 
 const ours = new WeakSet<object>()
 

@@ -2,9 +2,7 @@
  * Checks the definition of a tool where it is written: its name, its schemas, its durations. Makes tools of
  * `effect/ai`.
  */
-import * as Duration from "effect/Duration"
 import * as Tool from "effect/ai/Tool"
-import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { InvalidDefinition } from "../RunError.ts"
 import { assertName, assertSchema, assertText } from "./definition.ts"
@@ -87,17 +85,6 @@ export const annotate = (
     .annotate(Tool.Destructive, destructive ?? readOnly !== true)
     .annotate(Tool.Idempotent, idempotent ?? false)
     .annotate(Tool.OpenWorld, openWorld ?? true)
-}
-
-/** Decodes a duration of a definition. Throws `InvalidDefinition` when `input` is not a duration. */
-export const durationOf = (subject: string, option: string, input: Duration.Input): Duration.Duration => {
-  const duration = Duration.fromInput(input)
-  if (Option.isSome(duration)) return duration.value
-  throw new InvalidDefinition({
-    subject,
-    problem: `its ${option} is not a duration: ${JSON.stringify(input)}`,
-    remedy: 'Use milliseconds, or a text such as "30 seconds"'
-  })
 }
 
 /** The shape of a tool name that every provider accepts. */

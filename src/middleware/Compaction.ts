@@ -14,7 +14,7 @@ import * as Predicate from "effect/Predicate"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import * as Prompt from "effect/ai/Prompt"
 import * as Agent from "../agents/Agent.ts"
-import { assertName, assertOptions, kindOf } from "../internal/definition.ts"
+import { assertName, assertOptions, countOf, kindOf } from "../internal/definition.ts"
 import { ownMessage, toPrompt } from "../internal/input.ts"
 import * as Middleware from "../Middleware.ts"
 import * as Notes from "../internal/notes.ts"
@@ -325,9 +325,7 @@ export const summarise: {
   const { by, keepTurns } = options
   const subject = 'compaction policy "summarise"'
   assertOptions(subject, options, new Set(["keepTurns", "by"]))
-  if (!(Number.isInteger(keepTurns) && keepTurns >= 1)) {
-    throw new InvalidDefinition({ subject, problem: `keepTurns is ${keepTurns}`, remedy: "Use a whole number from 1" })
-  }
+  countOf(subject, "keepTurns", keepTurns)
   if (by !== undefined && !Runner.isRunner(by)) {
     throw new InvalidDefinition({
       subject,

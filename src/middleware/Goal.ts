@@ -6,10 +6,10 @@ import * as Effect from "effect/Effect"
 import * as Prompt from "effect/ai/Prompt"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
-import { assertFunction, assertOneOf, assertOptions } from "../internal/definition.ts"
+import { assertFunction, assertOneOf, assertOptions, countOf } from "../internal/definition.ts"
 import { loopMessage } from "../internal/input.ts"
 import * as Middleware from "../Middleware.ts"
-import { GoalNotReached, InvalidDefinition } from "../RunError.ts"
+import { GoalNotReached } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 import { roundCompleted } from "./internal/emit.ts"
 import { render } from "./internal/rendered.ts"
@@ -75,13 +75,7 @@ export const make = <E, R, OnMaxRounds extends "fail" | "answer" = "fail">(
   assertOptions("goal", options, known)
   assertOneOf("goal", "onMaxRounds", onMaxRounds, ["fail", "answer"])
   if (!Runner.isRunner(until)) assertFunction("goal", "until", until)
-  if (!(Number.isInteger(maxRounds) && maxRounds >= 1)) {
-    throw new InvalidDefinition({
-      subject: "goal",
-      problem: `maxRounds is ${maxRounds}`,
-      remedy: "Use a whole number from 1"
-    })
-  }
+  countOf("goal", "maxRounds", maxRounds)
   const judge = (round: Round): Effect.Effect<boolean | Verdict, E, R> =>
     Runner.isRunner(until) ? until.run(render(round.transcript.content, maxJudged)) : until(round)
   const rounds = (

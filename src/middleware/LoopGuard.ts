@@ -6,11 +6,11 @@ import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import * as Prompt from "effect/ai/Prompt"
 import type * as Schema from "effect/Schema"
-import { assertOptions } from "../internal/definition.ts"
+import { assertOptions, countOf } from "../internal/definition.ts"
 import { canonical } from "../internal/fingerprint.ts"
 import { toJson } from "../internal/json.ts"
 import * as Middleware from "../Middleware.ts"
-import { InvalidDefinition, LoopDetected } from "../RunError.ts"
+import { LoopDetected } from "../RunError.ts"
 
 /** Options of {@link make}. */
 export interface Options {
@@ -36,14 +36,7 @@ export interface Options {
 export const make = (options: Options = {}): Middleware.Middleware<LoopDetected> => {
   const { except = [], repeats = 3, warnings = 3, within = 30 } = options
   assertOptions("loop guard", options, new Set(["repeats", "warnings", "within", "except"]))
-  for (const [option, value] of Object.entries({ repeats, warnings, within })) {
-    if (Number.isInteger(value) && value >= 1) continue
-    throw new InvalidDefinition({
-      subject: "loop guard",
-      problem: `${option} is ${value}`,
-      remedy: "Use a whole number from 1"
-    })
-  }
+  for (const [option, value] of Object.entries({ repeats, warnings, within })) countOf("loop guard", option, value)
   return Middleware.make("loop guard", {
     tool: (call, next) => {
       if (except.includes(call.tool)) return next(call)

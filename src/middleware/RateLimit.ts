@@ -10,8 +10,7 @@ import * as Effect from "effect/Effect"
 import * as AiError from "effect/ai/AiError"
 import type * as RateLimiter from "effect/persistence/RateLimiter"
 import * as Stream from "effect/Stream"
-import { assertOneOf, assertOptions } from "../internal/definition.ts"
-import { durationOf } from "../internal/toolDefinition.ts"
+import { assertOneOf, assertOptions, countOf, durationOf } from "../internal/definition.ts"
 import * as Middleware from "../Middleware.ts"
 import { InvalidDefinition } from "../RunError.ts"
 import { estimate } from "./internal/compaction/count.ts"
@@ -58,10 +57,8 @@ export const make = (options: Options): Middleware.Middleware<never, RateLimiter
   assertOptions(subject, options, new Set(["requests", "tokens", "per", "key", "onExceeded"]))
   assertOneOf(subject, "onExceeded", options.onExceeded, ["delay", "fail"])
   const window = durationOf(subject, "per", options.per)
-  for (const [name, limit] of [["requests", requests] as const, ["tokens", tokens] as const]) {
-    if (limit === undefined || (Number.isInteger(limit) && limit >= 1)) continue
-    throw new InvalidDefinition({ subject, problem: `${name} is ${limit}`, remedy: "Use a whole number from 1" })
-  }
+  if (requests !== undefined) countOf(subject, "requests", requests)
+  if (tokens !== undefined) countOf(subject, "tokens", tokens)
   if (requests === undefined && tokens === undefined) {
     throw new InvalidDefinition({ subject, problem: "it limits nothing", remedy: "Give it requests or tokens" })
   }

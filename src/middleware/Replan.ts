@@ -9,12 +9,11 @@ import { memoize } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Agent from "../agents/Agent.ts"
-import { assertFunction, assertOptions } from "../internal/definition.ts"
+import { assertFunction, assertOptions, countOf } from "../internal/definition.ts"
 import { loopMessage } from "../internal/input.ts"
 import { messageOf } from "../internal/message.ts"
 import * as Notes from "../internal/notes.ts"
 import * as Middleware from "../Middleware.ts"
-import { InvalidDefinition } from "../RunError.ts"
 import { planRevised } from "./internal/emit.ts"
 import { render } from "./internal/rendered.ts"
 import * as RunScoped from "./internal/runScoped.ts"
@@ -54,8 +53,8 @@ export const make = (options: Options): Middleware.Middleware<never, LanguageMod
   const { max = 5 } = options
   assertOptions("replan", options, new Set(["every", "when", "max"]))
   if ("when" in options) assertFunction("replan", "when", options.when)
-  else assertCount("every", options.every)
-  assertCount("max", max)
+  else countOf("replan", "every", options.every)
+  countOf("replan", "max", max)
   const isDue = (request: Middleware.ModelRequest): boolean =>
     "when" in options ? options.when(request) : request.step > 1 && (request.step - 1) % options.every === 0
   const counts = RunScoped.make<{ count: number }>("replan")
@@ -74,15 +73,6 @@ export const make = (options: Options): Middleware.Middleware<never, LanguageMod
         const turn = yield* next({ ...request, prompt })
         return { ...turn, notes: { ...turn.notes, [note]: { ...plan } } }
       })
-  })
-}
-
-const assertCount = (option: string, value: number): void => {
-  if (Number.isInteger(value) && value >= 1) return
-  throw new InvalidDefinition({
-    subject: "replan",
-    problem: `${option} is ${value}`,
-    remedy: "Use a whole number from 1"
   })
 }
 

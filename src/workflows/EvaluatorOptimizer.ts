@@ -3,12 +3,11 @@ import * as Effect from "effect/Effect"
 import * as Prompt from "effect/ai/Prompt"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
-import { assertOneOf, assertOptions } from "../internal/definition.ts"
+import { assertOneOf, assertOptions, countOf } from "../internal/definition.ts"
 import * as Schemas from "../internal/runnerSchemas.ts"
 import { toJson } from "../internal/json.ts"
 import type { RunState } from "../internal/runState.ts"
 import type { Structure } from "../internal/structure.ts"
-import { InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 import { replayable, toPrompt } from "../internal/input.ts"
 import { NotAccepted, textOf } from "./internal/errors.ts"
@@ -128,13 +127,7 @@ const known: ReadonlySet<string> = new Set([
 ] satisfies ReadonlyArray<keyof Options<unknown, unknown, unknown>>)
 
 const check = (subject: string, generator: unknown, maxRounds: number): void => {
-  if (!(Number.isInteger(maxRounds) && maxRounds >= 1)) {
-    throw new InvalidDefinition({
-      subject,
-      problem: `maxRounds is ${maxRounds}`,
-      remedy: "Use a whole number from 1"
-    })
-  }
+  countOf(subject, "maxRounds", maxRounds)
   Runner.membersOf(subject, { generator })
 }
 

@@ -10,7 +10,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Agent from "../agents/Agent.ts"
-import { assertOptions } from "../internal/definition.ts"
+import { assertOptions, countOf, durationOf } from "../internal/definition.ts"
 import * as Schemas from "../internal/runnerSchemas.ts"
 import { inAttempts } from "../internal/attempts.ts"
 import { toJson } from "../internal/json.ts"
@@ -21,7 +21,7 @@ import type { Structure } from "../internal/structure.ts"
 import type { Saved } from "../internal/suspension.ts"
 import { goOn } from "../internal/workflowSuspension.ts"
 import { type ErrorIn, type RunnerSlots, type ServicesIn, toEffect, type ValueIn } from "../internal/wiring.ts"
-import { InvalidDefinition, type RunSuspended } from "../RunError.ts"
+import { type RunSuspended } from "../RunError.ts"
 import * as Runner from "../Runner.ts"
 import * as Group from "./internal/branchGroup.ts"
 import * as Kept from "./internal/keptBranches.ts"
@@ -392,15 +392,10 @@ export const hedge = <I, A, E, R>(
   options: HedgeOptions
 ): Runner.Runner<I, A, Group.ParallelError<E> | Runner.Waiting<E>, R> => {
   const attempts = options.attempts ?? 2
-  const refuse = (problem: string, remedy: string) =>
-    new InvalidDefinition({ subject: `hedge "${name}"`, problem, remedy })
-  if (!(Number.isInteger(attempts) && attempts >= 1)) {
-    throw refuse(`attempts is ${attempts}`, "Use a whole number from 1")
-  }
-  Runner.membersOf(`hedge "${name}"`, { runner })
-  const given = Duration.fromInput(options.delay)
-  if (Option.isNone(given)) throw refuse("its delay is not a duration", 'Use one such as "2 seconds"')
-  const delay = given.value
+  const subject = `hedge "${name}"`
+  countOf(subject, "attempts", attempts)
+  Runner.membersOf(subject, { runner })
+  const delay = durationOf(subject, "delay", options.delay)
   return Runner.workflow<I, A, Group.ParallelError<E> | Runner.Waiting<E>, R>(name, {
     description: options.description,
     structure: () => ({

@@ -1,8 +1,7 @@
 /** Teams: a leader who assigns tasks, members who work on them at once, a board and mailboxes between them. */
 import * as Duration from "effect/Duration"
-import { assertOptions } from "../internal/definition.ts"
+import { assertOptions, durationOf } from "../internal/definition.ts"
 import * as Schemas from "../internal/runnerSchemas.ts"
-import { durationOf } from "../internal/toolDefinition.ts"
 import type { TextRunnerSlot } from "../internal/wiring.ts"
 import { type BudgetExceeded, InvalidDefinition } from "../RunError.ts"
 import * as Runner from "../Runner.ts"

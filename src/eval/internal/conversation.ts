@@ -3,9 +3,8 @@ import * as Effect from "effect/Effect"
 import * as Prompt from "effect/ai/Prompt"
 import * as Schema from "effect/Schema"
 import * as Agent from "../../agents/Agent.ts"
-import { assertName, assertOptions } from "../../internal/definition.ts"
+import { assertName, assertOptions, countOf } from "../../internal/definition.ts"
 import { encodeOutput } from "../../internal/runnerSchemas.ts"
-import { InvalidDefinition } from "../../RunError.ts"
 import * as Runner from "../../Runner.ts"
 
 /** What the user wants, and how the conversation begins. */
@@ -69,9 +68,7 @@ export const conversation = <A, E1, R1, E2, R2>(
   assertOptions(subject, members, new Set(["agent", "user", "maxTurns"]))
   const { agent, maxTurns = 8, user } = members
   Runner.membersOf(subject, { agent, user })
-  if (!(Number.isInteger(maxTurns) && maxTurns >= 1)) {
-    throw new InvalidDefinition({ subject, problem: `maxTurns is ${maxTurns}`, remedy: "Use a whole number from 1" })
-  }
+  countOf(subject, "maxTurns", maxTurns)
   const talk = Effect.fnUntraced(function* ({ goal, opening }: Scenario) {
     const messages: Array<Message> = []
     let said = Prompt.empty

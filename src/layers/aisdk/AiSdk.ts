@@ -4,17 +4,16 @@
  */
 import type { EmbeddingModelV4, LanguageModelV4, SharedV4ProviderOptions } from "@ai-sdk/provider"
 import type * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as AiError from "effect/ai/AiError"
 import * as EmbeddingModel from "effect/ai/EmbeddingModel"
 import * as LanguageModel from "effect/ai/LanguageModel"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import type * as Schedule from "effect/Schedule"
 import { lookUp } from "../../data/models.ts"
-import { kindOf } from "../../internal/definition.ts"
+import { kindOf, positiveDurationOf } from "../../internal/definition.ts"
 import { InvalidDefinition } from "../../RunError.ts"
 import * as ModelInfo from "../../services/ModelInfo.ts"
 import * as ForCalls from "../internal/model/callOptions.ts"
@@ -82,14 +81,7 @@ export interface Options extends CallOptions {
  */
 export const layer = (model: Model, options: Options = {}): Layer.Layer<LanguageModel.LanguageModel> => {
   assertModel(model)
-  const timeout = Option.getOrUndefined(Duration.fromInput(options.timeout ?? "10 minutes"))
-  if (timeout === undefined || !Duration.isPositive(timeout)) {
-    throw new InvalidDefinition({
-      subject: "AiSdk.layer",
-      problem: "its timeout is not a duration above 0",
-      remedy: 'Use milliseconds, or a text such as "30 seconds"'
-    })
-  }
+  const timeout = positiveDurationOf("AiSdk.layer", "timeout", options.timeout ?? "10 minutes")
   // The public type leaves out what only this Layer calls.
   return Layer.effectContext(make(model as unknown as LanguageModelV4, options, timeout))
 }

@@ -11,14 +11,14 @@ import * as EmbeddingModel from "effect/ai/EmbeddingModel"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Response from "effect/ai/Response"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import * as Queue from "effect/Queue"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import { countOf, positiveDurationOf } from "../../internal/definition.ts"
 import * as Lacking from "../../internal/lacking.ts"
 import { messageOf } from "../../internal/message.ts"
-import { InvalidDefinition, type ModelUnavailable } from "../../RunError.ts"
+import { type ModelUnavailable } from "../../RunError.ts"
 import * as ModelInfo from "../../services/ModelInfo.ts"
 import { contextOf } from "../internal/model/direct.ts"
 import * as Embedding from "../internal/model/embedding.ts"
@@ -57,22 +57,7 @@ export interface Options {
 }
 
 const positive = (option: string, value: number | undefined): void => {
-  if (value === undefined || (Number.isInteger(value) && value > 0)) return
-  throw new InvalidDefinition({
-    subject: "LlamaCpp.layer",
-    problem: `its ${option} is not a whole number above 0`,
-    remedy: "Give a whole number, or leave it out"
-  })
-}
-
-const durationOf = (input: Duration.Input): Duration.Duration => {
-  const duration = Option.getOrUndefined(Duration.fromInput(input))
-  if (duration !== undefined && Duration.isPositive(duration)) return duration
-  throw new InvalidDefinition({
-    subject: "LlamaCpp.layer",
-    problem: "its timeout is not a duration above 0",
-    remedy: 'Use milliseconds, or a text such as "5 minutes"'
-  })
+  if (value !== undefined) countOf("LlamaCpp.layer", option, value)
 }
 
 /**
@@ -96,7 +81,7 @@ const durationOf = (input: Duration.Input): Duration.Duration => {
 export const layer = (options: Options): Layer.Layer<LanguageModel.LanguageModel, ModelUnavailable> => {
   for (const option of ["threads", "contextTokens", "sequences", "maxOutputTokens"] as const)
     positive(option, options[option])
-  const timeout = durationOf(options.timeout ?? "10 minutes")
+  const timeout = positiveDurationOf("LlamaCpp.layer", "timeout", options.timeout ?? "10 minutes")
   return Layer.effectContext(make(options, timeout))
 }
 

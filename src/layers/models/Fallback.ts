@@ -1,15 +1,15 @@
 /** Several models behind one: the next one is asked where one cannot answer, in an order that a program chooses. */
 import * as Clock from "effect/Clock"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as AiError from "effect/ai/AiError"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Response from "effect/ai/Response"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import { answeredBy } from "../../internal/answeredBy.ts"
 import { InvalidDefinition } from "../../RunError.ts"
+import { positiveDurationOf } from "../../internal/definition.ts"
 import type * as ModelInfo from "../../services/ModelInfo.ts"
 import { contextOf } from "../internal/model/direct.ts"
 import * as Asking from "./internal/asking.ts"
@@ -85,11 +85,8 @@ interface Chosen {
 const refuse = (problem: string, remedy: string): InvalidDefinition =>
   new InvalidDefinition({ subject: "Fallback.layer", problem, remedy })
 
-const durationOf = (option: string, input: Duration.Input): Duration.Duration => {
-  const duration = Option.getOrUndefined(Duration.fromInput(input))
-  if (duration !== undefined && Duration.isPositive(duration)) return duration
-  throw refuse(`its ${option} is not a duration above 0`, 'Use milliseconds, or a text such as "2 seconds"')
-}
+const durationOf = (option: string, input: Duration.Input): Duration.Duration =>
+  positiveDurationOf("Fallback.layer", option, input)
 
 const assertOptions = (models: ReadonlyArray<unknown>, options: Options): Chosen => {
   const { breaker = { failures: 5, reset: "30 seconds" }, hedgeAfter, order = inOrder } = options

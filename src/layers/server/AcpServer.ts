@@ -5,6 +5,7 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import { countOf } from "../../internal/definition.ts"
 import { inputOf, takesText } from "../../internal/runnerSchemas.ts"
 import { version } from "../../internal/version.generated.ts"
 import { InvalidDefinition } from "../../RunError.ts"
@@ -35,15 +36,6 @@ export class Served extends Context.Service<
     readonly ended: Effect.Effect<void>
   }
 >()("troupe/AcpServer/Served") {}
-
-const counted = (name: string, value: number): number => {
-  if (Number.isInteger(value) && value >= 1) return value
-  throw new InvalidDefinition({
-    subject: "AcpServer",
-    problem: `${name} is ${value}`,
-    remedy: "Give it a whole number of at least 1"
-  })
-}
 
 /**
  * Serves a runner to an editor, version 1 of ACP on standard input and output. Each message of the person is a run: its text,
@@ -88,8 +80,8 @@ export const serve = <R>(options: Options<R>): Layer.Layer<Served, never, R> => 
     version: options.version ?? version,
     // Its services are those of the Layer, and what takes a text alone is given one.
     runner: runner as unknown as ServedAgent,
-    maxSessions: counted("maxSessions", options.maxSessions ?? 100),
-    maxLineBytes: counted("maxLineSize", options.maxLineSize ?? 32 * 1024 * 1024)
+    maxSessions: countOf("AcpServer", "maxSessions", options.maxSessions ?? 100),
+    maxLineBytes: countOf("AcpServer", "maxLineSize", options.maxLineSize ?? 32 * 1024 * 1024)
   }
   return Layer.effect(
     Served,

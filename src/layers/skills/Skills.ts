@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import { assertOptions, kindOf } from "../../internal/definition.ts"
 import { messageOf } from "../../internal/message.ts"
@@ -237,10 +238,10 @@ const scriptsOf = ({ scripts }: Options): ScriptOptions | undefined => (scripts 
 const planOf = (options: ScriptOptions): Effect.Effect<Script.Plan, InvalidDefinition> =>
   Effect.gen(function* () {
     const { directory, env = {}, interpreters = {}, maxOutputBytes = 64 * 1024 } = options
-    const timeout = Duration.fromInputUnsafe(options.timeout ?? "30 seconds")
+    const timeout = Option.getOrUndefined(Duration.fromInput(options.timeout ?? "30 seconds"))
     const problem = (what: string, remedy: string) =>
       new InvalidDefinition({ subject: "Skills.layer", problem: what, remedy })
-    if (!Duration.isGreaterThan(timeout, Duration.zero)) {
+    if (timeout === undefined || !Duration.isPositive(timeout)) {
       return yield* problem("the timeout of its scripts is not above zero", 'Give one such as "30 seconds"')
     }
     if (!(maxOutputBytes >= 1)) return yield* problem(`maxOutputBytes is ${maxOutputBytes}`, "Use 1 or more")

@@ -9,6 +9,7 @@ import * as Toolkit from "effect/ai/Toolkit"
 import type * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import { durationOf } from "../../internal/definition.ts"
 import { oneLine, stripControls } from "../../internal/text.ts"
 import type { HttpFailure, HttpResponse } from "../../services/HttpTransport.ts"
 import { isSync, SyncBridge } from "../../services/SyncBridge.ts"
@@ -122,7 +123,7 @@ export const layer = (options: Options = {}): Layer.Layer<Tool.HandlersFor<typeo
     maxRedirects,
     userAgent
   }
-  const timeout = Duration.fromInputUnsafe(options.timeout ?? "20 seconds")
+  const timeout = durationOf("HttpTools.layer", "timeout", options.timeout ?? "20 seconds")
   const acquire = Effect.sync(() =>
     Pool.make({ ...Pool.defaults, size: 2, graceMs: 0, resourceLimits: { maxOldGenerationSizeMb: 256 } })
   )

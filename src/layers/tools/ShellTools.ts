@@ -11,6 +11,7 @@ import type * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as AgentTool from "../../AgentTool.ts"
 import * as Feature from "../../Feature.ts"
+import { durationOf } from "../../internal/definition.ts"
 import { stripControls } from "../../internal/text.ts"
 import { InvalidDefinition } from "../../RunError.ts"
 import { Sandbox } from "../../services/Sandbox.ts"
@@ -240,8 +241,8 @@ const prepare = (options: Options): Settings => {
 
 const limitsOf = ({ env = {}, grace, maxOutputBytes, timeout }: Limits) => ({
   env,
-  timeout: Duration.fromInputUnsafe(timeout ?? "30 seconds"),
-  graceMs: Duration.toMillis(grace ?? "2 seconds"),
+  timeout: durationOf("ShellTools.layer", "timeout", timeout ?? "30 seconds"),
+  graceMs: Duration.toMillis(durationOf("ShellTools.layer", "grace", grace ?? "2 seconds")),
   keep: maxOutputBytes ?? 100_000
 })
 

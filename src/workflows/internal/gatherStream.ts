@@ -2,10 +2,10 @@
 import * as Effect from "effect/Effect"
 import type * as Result from "effect/Result"
 import type * as Stream from "effect/Stream"
+import { countOf } from "../../internal/definition.ts"
 import { Blocking } from "../../internal/resumption.ts"
 import * as Schemas from "../../internal/runnerSchemas.ts"
 import { CurrentState } from "../../internal/runState.ts"
-import { InvalidDefinition } from "../../RunError.ts"
 import * as Runner from "../../Runner.ts"
 import type * as Parallel from "../Parallel.ts"
 import * as BoundedStream from "./boundedStream.ts"
@@ -85,14 +85,7 @@ const blocking = <A, E, R>(run: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> 
   )
 
 const settings = (subject: string, name: string, options: StreamOptions<StreamMode>): BoundedStream.Settings => {
-  const concurrency = options.concurrency ?? defaultConcurrency
-  if (!(Number.isInteger(concurrency) && concurrency >= 1)) {
-    throw new InvalidDefinition({
-      subject,
-      problem: `concurrency is ${concurrency}`,
-      remedy: "Use a whole number from 1: it bounds the memory"
-    })
-  }
+  const concurrency = countOf(subject, "concurrency", options.concurrency ?? defaultConcurrency)
   return { name, concurrency, settles: options.mode?._tag === "settle", ordered: options.ordered ?? true }
 }
 
@@ -178,10 +171,7 @@ export const mapStream: {
 ): Runner.Runner<unknown, never, never, never> => {
   const subject = `mapStream "${name}"`
   const window = settings(subject, name, options)
-  const { keep = 0 } = options
-  if (!(Number.isInteger(keep) && keep >= 0)) {
-    throw new InvalidDefinition({ subject, problem: `keep is ${keep}`, remedy: "Use a whole number from 0" })
-  }
+  const keep = countOf(subject, "keep", options.keep ?? 0, 0)
   const { inputs, into } = options
   // The overloads say whether it gives outputs or Results, by the mode.
   const spec = { window, work: runner.run, output: Schemas.outputOf(runner), inputs, into, keep }

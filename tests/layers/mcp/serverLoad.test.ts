@@ -160,7 +160,7 @@ it("limits that are not positive are refused where the server is defined", () =>
     { maxBatch: 0.5 },
     { http: { maxSessions: Number.NaN } }
   ]) {
-    assert.throws(() => McpServer.serve({ tools: [echo], ...options }), /Give it a whole number/)
+    assert.throws(() => McpServer.serve({ tools: [echo], ...options }), /Use a whole number/)
   }
   assert.throws(() => McpServer.serve({ tools: [echo], http: { sessionIdle: 0 } }), /sessionIdle/)
   assert.throws(() => McpServer.layer({ tools: [echo], maxRuns: 0 }), /maxRuns/)

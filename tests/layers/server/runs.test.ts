@@ -231,7 +231,7 @@ describe("Runs", () => {
   })
 
   it("a limit that is not a count is refused where it is given", () => {
-    assert.throws(() => Runs.layerMemory({ events: 0 }), /events is not a count/)
-    assert.throws(() => Runs.layerMemory({ runs: 1.5 }), /runs is not a count/)
+    assert.throws(() => Runs.layerMemory({ events: 0 }), /events is 0/)
+    assert.throws(() => Runs.layerMemory({ runs: 1.5 }), /runs is 1.5/)
   })
 })

@@ -3,8 +3,7 @@ import type * as ByteSize from "effect/ByteSize"
 import * as Bytes from "effect/ByteSize"
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
-import { assertOptions } from "../../../internal/definition.ts"
-import { durationOf } from "../../../internal/toolDefinition.ts"
+import { assertOptions, countOf, durationOf } from "../../../internal/definition.ts"
 import { InvalidDefinition } from "../../../RunError.ts"
 
 /** Limits of a program. */
@@ -40,9 +39,8 @@ export const settingsOf = (options: LimitOptions, others: ReadonlyArray<string> 
   assertOptions(subject, options, new Set([...limits, ...others]))
   const { concurrency = 16, maxCalls = 256, timeout = "30 seconds", turnTimeout = "1 second" } = options
   const refuse = (problem: string, remedy: string) => new InvalidDefinition({ subject, problem, remedy })
-  for (const [name, value] of Object.entries({ concurrency, maxCalls })) {
-    if (!(Number.isInteger(value) && value >= 1)) throw refuse(`${name} is ${value}`, "Use a whole number from 1")
-  }
+  countOf(subject, "concurrency", concurrency)
+  countOf(subject, "maxCalls", maxCalls)
   const { memory } = options
   const bytes = memory === undefined ? Option.some(defaultMemory) : Bytes.fromInput(memory)
   if (Option.isNone(bytes) || bytes.value < 1_000_000n || bytes.value > 2_000_000_000n) {

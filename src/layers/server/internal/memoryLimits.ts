@@ -1,7 +1,6 @@
 /** How much an engine of runs keeps in memory. */
 import * as Duration from "effect/Duration"
-import { durationOf } from "../../../internal/toolDefinition.ts"
-import { InvalidDefinition } from "../../../RunError.ts"
+import { countOf, durationOf } from "../../../internal/definition.ts"
 
 /** What is kept of runs. Default values suit a server with some hundred runs at once. */
 export interface MemoryOptions {
@@ -41,13 +40,6 @@ export const checked = (options: MemoryOptions): Limits => {
 
 const subject = "Runs.layerMemory"
 
-const counted = (name: string, value: number): number => {
-  if (Number.isInteger(value) && value >= 1) return value
-  throw new InvalidDefinition({
-    subject,
-    problem: `${name} is not a count`,
-    remedy: "Give it a whole number of at least 1"
-  })
-}
+const counted = (name: string, value: number): number => countOf(subject, name, value)
 
 const durationMs = (input: Duration.Input): number => Duration.toMillis(durationOf(subject, "expiry", input))

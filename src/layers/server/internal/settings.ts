@@ -2,8 +2,7 @@
 import * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as Redacted from "effect/Redacted"
-import { assertOneOf, assertOptions } from "../../../internal/definition.ts"
-import { durationOf } from "../../../internal/toolDefinition.ts"
+import { assertOneOf, assertOptions, countOf, durationOf } from "../../../internal/definition.ts"
 import { InvalidDefinition } from "../../../RunError.ts"
 import { Exposed } from "../../../RunEvent.ts"
 
@@ -108,10 +107,7 @@ const subject = "AgentServer"
 
 const invalid = (problem: string, remedy: string) => new InvalidDefinition({ subject, problem, remedy })
 
-const counted = (name: string, value: number, least = 1): number => {
-  if (Number.isInteger(value) && value >= least) return value
-  throw invalid(`${name} is ${value}`, `Give it a whole number of at least ${least}`)
-}
+const counted = (name: string, value: number, least = 1): number => countOf(subject, name, value, least)
 
 const ms = (name: string, input: Duration.Input): number => Duration.toMillis(durationOf(subject, name, input))
 

@@ -2,7 +2,7 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
-import { InvalidDefinition } from "../../../../RunError.ts"
+import { countOf, positiveDurationOf } from "../../../../internal/definition.ts"
 import { type Answer, errorResult } from "./tool.ts"
 
 /** Limits of the runs of a server. */
@@ -13,28 +13,21 @@ export interface RunLimits {
 
 const subject = "an MCP server"
 
-const counted = (name: string, value: number, least: number): number => {
-  if (Number.isInteger(value) && value >= least) return value
-  const remedy = `Give it a whole number of at least ${least}`
-  throw new InvalidDefinition({ subject, problem: `${name} is ${value}`, remedy })
-}
-
 /** The limit of a batch. Throws `InvalidDefinition` for what is not a count. */
-export const maxBatchOf = (value: number | undefined): number => counted("maxBatch", value ?? 100, 1)
+export const maxBatchOf = (value: number | undefined): number => countOf(subject, "maxBatch", value ?? 100)
 
 /** The limit of a line. Throws `InvalidDefinition` for what is not a count. */
-export const maxLineSizeOf = (value: number | undefined): number => counted("maxLineSize", value ?? 4 * 1024 * 1024, 1)
+export const maxLineSizeOf = (value: number | undefined): number =>
+  countOf(subject, "maxLineSize", value ?? 4 * 1024 * 1024)
 
 /** The limits of sessions. Throws `InvalidDefinition` for what is not a count or a duration. */
 export const sessionLimits = (options: {
   readonly maxSessions?: number | undefined
   readonly sessionIdle?: Duration.Input | undefined
 }): { readonly max: number; readonly idleMs: number } => {
-  const max = counted("http.maxSessions", options.maxSessions ?? 1000, 1)
-  const idleMs = Duration.toMillis(options.sessionIdle ?? "30 minutes")
-  if (idleMs > 0) return { max, idleMs }
-  const remedy = `Give it a duration, such as "30 minutes"`
-  throw new InvalidDefinition({ subject, problem: `http.sessionIdle is ${idleMs} ms`, remedy })
+  const max = countOf(subject, "http.maxSessions", options.maxSessions ?? 1000)
+  const idle = positiveDurationOf(subject, "http.sessionIdle", options.sessionIdle ?? "30 minutes")
+  return { max, idleMs: Duration.toMillis(idle) }
 }
 
 /** Runs a call when there is a place for it. */
@@ -42,8 +35,8 @@ export type Admit = <E, R>(call: Effect.Effect<Answer, E, R>) => Effect.Effect<A
 
 /** The limits of runs. Throws `InvalidDefinition` for what is not a count. */
 export const checkRuns = (limits: RunLimits): { readonly maxRuns: number; readonly maxWaiting: number } => ({
-  maxRuns: counted("maxRuns", limits.maxRuns ?? 64, 1),
-  maxWaiting: counted("maxWaiting", limits.maxWaiting ?? 256, 0)
+  maxRuns: countOf(subject, "maxRuns", limits.maxRuns ?? 64),
+  maxWaiting: countOf(subject, "maxWaiting", limits.maxWaiting ?? 256, 0)
 })
 
 /**

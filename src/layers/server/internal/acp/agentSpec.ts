@@ -1,8 +1,8 @@
 /** An agent that is a process of its own, with its options checked. */
 import * as Duration from "effect/Duration"
 import type * as Redacted from "effect/Redacted"
-import { durationOf } from "../../../../internal/toolDefinition.ts"
 import { InvalidDefinition } from "../../../../RunError.ts"
+import { countOf, durationOf } from "../../../../internal/definition.ts"
 import type { Options } from "../../AcpAgent.ts"
 
 /** Options with their defaults. */
@@ -30,9 +30,7 @@ export const specOf = (name: string, options: Options): Spec => {
   if ([command, ...args, ...Object.keys(env)].some((text) => text.includes("\0"))) {
     throw invalid("its command, args or env hold a zero byte", "Take it out")
   }
-  if (!Number.isInteger(limit) || limit < 1) {
-    throw invalid(`limit is ${limit}`, "Give it a whole number of at least 1")
-  }
+  countOf(subject, "limit", limit)
   if (files !== undefined && (typeof files.root !== "string" || files.root === "")) {
     throw invalid("files has no root", "Give the directory that it may use: files: { root }")
   }

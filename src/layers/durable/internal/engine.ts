@@ -11,6 +11,7 @@ import type * as Stream from "effect/Stream"
 import type { DurableError, OutcomeUnknown } from "../../../RunError.ts"
 import type { RunEvent } from "../../../RunEvent.ts"
 import type { Journal } from "../../../services/Journal.ts"
+import type { Recorder } from "../../../services/TraceStore.ts"
 
 /** A durable definition, as the engine knows it. */
 export interface Kind {
@@ -64,6 +65,8 @@ export interface Start {
   readonly input: Schema.Json
   readonly journal: Journal
   readonly onEvent: (event: RunEvent) => Effect.Effect<void>
+  /** Hands what is kept of the run's events to those that record it, each once and from the first one on. */
+  readonly recordBy: (recorders: ReadonlyArray<ReturnType<Recorder>>) => void
   /** Waits, without a process, for an outside decision on `wait`. */
   readonly decide: (wait: Omit<Wait, "wake">) => Effect.Effect<Schema.Json>
   /** Waits, without a process, for a result from outside. */

@@ -22,6 +22,7 @@ import { missingEnds } from "./closing.ts"
 import { EventLog } from "./eventLog.ts"
 import * as Journal from "./journal.ts"
 import type { Nudges } from "./nudges.ts"
+import { recording } from "./recording.ts"
 import type { Claim, Tables } from "./tables.ts"
 
 /** What this process executes for a definition. */
@@ -118,18 +119,21 @@ const once = (claim: Claim, program: Program, on: Surroundings): Effect.Effect<V
       now: Clock.currentTimeMillis
     }
     const execution = Journal.make(host, `run_${claim.run.id}`)
-    const log = new EventLog(
-      (first, events) =>
-        Effect.tap(persist(tables.addEvents(claim, first, events.map(encodeEvent))), () => on.nudge(claim.run.id)),
-      yield* persist(keptEvents(tables, claim, claim.lastSeq)),
-      claim.run.generation
-    )
+    const kept = yield* persist(keptEvents(tables, claim, claim.lastSeq))
+    const recorded = recording(kept)
+    const write = (first: number, events: ReadonlyArray<RunEvent>) =>
+      Effect.tap(persist(tables.addEvents(claim, first, events.map(encodeEvent))), (isWritten) => {
+        if (isWritten) recorded.written(events)
+        return on.nudge(claim.run.id)
+      })
+    const log = new EventLog(write, kept, claim.run.generation)
     const start = {
       input: claim.run.input,
       journal: execution.journal,
       decide: execution.decide,
       ask: execution.ask,
-      onEvent: (event: RunEvent) => note(event, log, execution)
+      onEvent: (event: RunEvent) => note(event, log, execution),
+      recordBy: recorded.by
     }
     const fiber = Effect.runFork(Effect.suspend(() => program.execute(start)))
     const flushing = Effect.runFork(Effect.forever(Effect.andThen(Effect.sleep(50), log.flush)))

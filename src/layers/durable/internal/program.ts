@@ -9,6 +9,7 @@ import { type Approver, CurrentApprover, type Decision } from "../../../services
 import { CurrentRun } from "../../../services/CurrentRun.ts"
 import { CurrentJournal } from "../../../services/Journal.ts"
 import { SyncBridge } from "../../../services/SyncBridge.ts"
+import { CurrentRecorder, CurrentSampler, type Recorder } from "../../../services/TraceStore.ts"
 import { CurrentWaiting } from "../../../services/Waiting.ts"
 import type { Definition } from "./definition.ts"
 import type { Execute, Start } from "./engine.ts"
@@ -34,8 +35,22 @@ export const journaled = (services: Context.Context<never>, start: Start): Conte
     Context.add(CurrentState, undefined),
     Context.add(CurrentRun, undefined),
     Context.add(SyncBridge, undefined),
-    Context.add(CurrentJournal, start.journal)
+    Context.add(CurrentJournal, start.journal),
+    Context.add(CurrentRecorder, recorderOf(services, start)),
+    Context.add(CurrentSampler, undefined)
   )
+
+/** Has what is kept of the run recorded, and not what each execution of it emits again. */
+const recorderOf = (services: Context.Context<never>, { recordBy }: Start): Recorder | undefined => {
+  const recorders = [Context.get(services, CurrentRecorder), Context.get(services, CurrentSampler)].filter(
+    (one) => one !== undefined
+  )
+  if (recorders.length === 0) return undefined
+  return (run) => {
+    recordBy(recorders.map((record) => record(run)))
+    return () => {}
+  }
+}
 
 /** The same, in which a run waits where others end as suspended. */
 const ofRun = (services: Context.Context<never>, start: Start): Context.Context<never> =>

@@ -22,12 +22,17 @@ export const make = (): Service => {
     append: (entries) =>
       Effect.sync(() => {
         for (const [runId, own] of byRun(entries)) {
-          const { count, ended, runner, session, startedAt } = changeOf(own)
+          const { ended, runner, session, startedAt } = changeOf(own)
           const known = kept.get(runId) ?? { run: { ...newRun, runId, runner, session, startedAt }, events: [] }
-          const bytes = own.reduce((sum, { event }) => sum + JSON.stringify(event).length, 0)
           const { events, run } = known
-          known.run = { ...run, ...ended, events: run.events + count, bytes: run.bytes + bytes }
-          events.push(...own.map(({ event }) => event))
+          let bytes = run.bytes
+          for (const { event } of own) {
+            // A durable run that goes on has its events from the start again.
+            if (event.seq <= (events.at(-1)?.seq ?? -1)) continue
+            events.push(event)
+            bytes += JSON.stringify(event).length
+          }
+          known.run = { ...run, ...ended, events: events.length, bytes }
           kept.set(runId, known)
         }
         for (const runId of kept.keys()) {

@@ -8,7 +8,6 @@ export interface Change {
   readonly session: string | undefined
   readonly runner: string
   readonly startedAt: number
-  readonly count: number
   readonly ended:
     | Pick<Run, "status" | "error" | "message" | "durationMs" | "steps" | "inputTokens" | "outputTokens">
     | undefined
@@ -29,7 +28,6 @@ export const changeOf = (entries: readonly [Entry, ...ReadonlyArray<Entry>]): Ch
     session,
     runner: first.path[0] ?? "",
     startedAt: first.at,
-    count: entries.length,
     ended: isTerminal(last) && last.path.length === 1 ? endOf(last) : undefined
   }
 }

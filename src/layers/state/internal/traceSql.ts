@@ -55,13 +55,16 @@ const append = Effect.fnUntraced(function* (
   entries: ReadonlyArray<Entry>
 ): Effect.fn.Return<void, SqlError> {
   for (const [run_id, own] of byRun(entries)) {
-    const { count, ended, runner, session, startedAt } = changeOf(own)
+    const { ended, runner, session, startedAt } = changeOf(own)
     const rows = yield* Effect.forEach(own, ({ event }) =>
       Effect.map(toJsonLine(event), (body) => ({ run_id, seq: event.seq, v: event.v, body }))
     )
-    const bytes = rows.reduce((sum, { body }) => sum + body.length, 0)
-    // A batch whose outcome was unknown comes again.
-    yield* sql`INSERT INTO troupe_trace_events ${sql.insert(rows)} ON CONFLICT (run_id, seq) DO NOTHING`
+    // A batch whose outcome was unknown comes again, and so do the events of a durable run that goes on.
+    const added = yield* sql<{ readonly size: number }>`
+      INSERT INTO troupe_trace_events ${sql.insert(rows)} ON CONFLICT (run_id, seq) DO NOTHING
+      RETURNING LENGTH(body) AS size`
+    const count = added.length
+    const bytes = added.reduce((sum, { size }) => sum + Number(size), 0)
     yield* sql`
       INSERT INTO troupe_traces (run_id, runner, session, status, started_at, steps, input_tokens, output_tokens, events, bytes)
       VALUES (${run_id}, ${column(runner)}, ${session === undefined ? null : column(session)}, 'running',

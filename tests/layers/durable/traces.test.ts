@@ -1,0 +1,56 @@
+/** Traces of durable runs. */
+import { expect, it } from "@effect/vitest"
+import { Effect, Fiber, Layer, Schema, Stream } from "effect"
+import * as Agent from "troupe/Agent"
+import * as AgentTool from "troupe/AgentTool"
+import * as Approvals from "troupe/Approvals"
+import * as Chain from "troupe/Chain"
+import * as Durable from "troupe/Durable"
+import * as Runner from "troupe/Runner"
+import * as Sqlite from "troupe/Sqlite"
+import * as Step from "troupe/Step"
+import * as TestModel from "troupe/TestModel"
+import * as TraceStore from "troupe/TraceStore"
+import { engine, eventually } from "../../support/durable.ts"
+
+const pay = AgentTool.fromFunction("pay", { description: "Pays", needsApproval: true, execute: () => "paid" })
+const after = Runner.make("after", {
+  run: (text: string) => Effect.map(Effect.orDie(Step.signal("go", Schema.String)), (go) => `${text} ${go}`)
+})
+const model = TestModel.layer([TestModel.toolCall("pay", {}), { text: ["one ", "two"] }])
+const runs = Durable.make(Chain.make("order", [Agent.make("clerk", { tools: [pay] }), after]), {
+  name: "orders",
+  version: "1",
+  key: String
+})
+const waitsFor = (kind: string) =>
+  eventually(
+    Effect.map(
+      Effect.all([Durable.status(runs, "a"), Durable.pending(runs, "a")]),
+      ([status, waits]) => status === "suspended" && waits[0]?.kind === kind
+    )
+  )
+
+it.live.each([
+  ["memory", TraceStore.layerMemory],
+  ["SQLite", TraceStore.layerSql.pipe(Layer.provide(Sqlite.layer({ filename: ":memory:" })))]
+] as const)("a run that sleeps and goes on is one trace, of what happened, in %s", ([, store]) =>
+  Effect.gen(function* () {
+    const recorded = Effect.gen(function* () {
+      const fiber = yield* Effect.forkChild(runs.run("a"))
+      yield* waitsFor("approval")
+      const [waiting] = yield* Durable.pending(runs, "a")
+      yield* Durable.decide(runs, "a", waiting!.id, Approvals.approve)
+      yield* waitsFor("signal")
+      yield* Durable.signal(runs, "a", "go", "gone")
+      expect(yield* Fiber.join(fiber)).toBe("one two gone")
+      return yield* Stream.runCollect(Durable.events(runs, "a"))
+    })
+    const happened = yield* recorded.pipe(
+      Effect.provide(Layer.provideMerge(engine(":memory:"), TraceStore.record), { local: true })
+    )
+    const traced = (yield* TraceStore.runs()).find(({ steps }) => steps > 0)!
+    expect(traced).toMatchObject({ status: "completed", steps: 2, events: happened.length })
+    expect(yield* Stream.runCollect(TraceStore.events(traced.runId))).toEqual(happened)
+  }).pipe(Effect.provide(Layer.merge(store, model)))
+)

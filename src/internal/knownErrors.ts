@@ -15,7 +15,8 @@ export const addErrors = (...classes: ReadonlyArray<unknown>): void => {
   for (const schema of classes) if (isErrorClass(schema)) added.set(schema.identifier, schema)
 }
 
-const schemaOf = (tag: string): Schema.Top | undefined => {
+/** The schema of an error of Troupe by its tag; `undefined` for any other. */
+export const schemaOf = (tag: string): Schema.Top | undefined => {
   // Made when the first one is read: the classes of the core import this module's users.
   core ??= new Map(
     Object.values<unknown>(RunError)

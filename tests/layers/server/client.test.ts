@@ -2,7 +2,18 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Redacted, Schema, Stream } from "effect"
 import { AiError } from "effect/ai"
-import { Agent, AgentServer, AgentTool, Compaction, type RunError, type RunEvent, Runner, TestModel } from "troupe"
+import {
+  Agent,
+  AgentServer,
+  AgentTool,
+  Compaction,
+  Parallel,
+  Router,
+  RunError,
+  type RunEvent,
+  Runner,
+  TestModel
+} from "troupe"
 import { handling, listen, until } from "../../support/agentServer.ts"
 import { checkGrammar } from "../../support/grammar.ts"
 import { endless, fetchOf, model } from "../../support/serverClients.ts"
@@ -122,6 +133,28 @@ describe("AgentServer.client", () => {
         assert.instanceOf(same, Broke)
         assert.strictEqual((same as Broke).part, "pump")
       }
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("has errors of workflows, with those of their members, where the server shows errors", () =>
+    Effect.gen(function* () {
+      const panel = Parallel.make("panel", { desk, other: desk })
+      const router = Router.make("router", { desk }, { classify: () => Effect.succeed("none" as string as "desk") })
+      const served = { panel, router }
+      const handler = yield* handling(
+        { runners: served, expose: ["errors"] },
+        model(() => TestModel.toolCall("look", {}))
+      )
+      const remote = AgentServer.client(served, { url: "http://localhost", fetch: fetchOf(handler) })
+      for (const run of [remote.panel.run("Hi"), Stream.runDrain(remote.panel.stream("Hi"))]) {
+        const error = yield* Effect.flip(run)
+        if (error._tag !== "ParallelError") return assert.fail(error._tag)
+        assert.instanceOf(error, Parallel.ParallelError)
+        const [failed] = error.failures
+        assert.instanceOf(failed!.error, RunError.MaxStepsExceeded)
+        assert.include(error.message, "did not finish in 2 steps")
+      }
+      assert.instanceOf(yield* Effect.flip(remote.router.run("Hi")), Router.RouteNotFound)
     }).pipe(Effect.scoped)
   )
 

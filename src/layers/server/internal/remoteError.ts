@@ -3,7 +3,7 @@ import * as AiError from "effect/ai/AiError"
 import * as Prompt from "effect/ai/Prompt"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
-import * as RunError from "../../../RunError.ts"
+import { schemaOf } from "../../../internal/knownErrors.ts"
 
 /** The server could not be used, refused the request, or failed with an error that its client does not know. */
 export class RemoteError extends Schema.TaggedError<RemoteError>()("RemoteError", {
@@ -63,30 +63,23 @@ export interface Failure {
   readonly detail: string
 }
 
-const classes = RunError as unknown as Readonly<Record<string, unknown>>
-
 /** The same error as on the server; `undefined` for one that is not known here. */
 export const errorOf = (
   { cost, detail, failure, steps, usage }: Failure,
   known: ReadonlyArray<Schema.Top>
 ): unknown => {
   if (!Predicate.hasProperty(failure, "_tag") || typeof failure._tag !== "string") return undefined
-  const fields = failure as unknown as Schema.JsonObject
+  const fields = withMembers(failure as unknown as Fields)
   const reason = failure._tag === "ModelError" ? { reason: reasonOf(fields["reason"], detail) } : {}
-  const whole = {
-    spent: {
-      usage: usage ?? { inputTokens: {}, outputTokens: {} },
-      ...(cost === undefined ? {} : { cost }),
-      steps,
-      text: "",
-      toolCalls: []
-    },
-    transcript: encodePrompt(Prompt.empty),
-    ...fields,
-    ...reason
+  const spent = {
+    ...nothing.spent,
+    usage: usage ?? nothing.spent.usage,
+    ...(cost === undefined ? {} : { cost }),
+    steps
   }
-  const own = classes[failure._tag]
-  const schemas = Schema.isSchema(own) ? [own, ...known] : known
+  const whole = { ...nothing, spent, ...fields, ...reason }
+  const own = schemaOf(failure._tag)
+  const schemas = own === undefined ? known : [own, ...known]
   for (const schema of schemas) {
     const decoded = Schema.decodeUnknownOption(schema as Schema.Codec<unknown, unknown>)(whole)
     if (decoded._tag === "Some") return decoded.value
@@ -94,12 +87,31 @@ export const errorOf = (
   return undefined
 }
 
-const encodePrompt = Schema.encodeSync(Prompt.Prompt)
+type Fields = Readonly<Record<string, unknown>>
+
+/** In place of what a server sends of no member: its bill and its transcript. */
+const nothing = {
+  spent: { usage: { inputTokens: {}, outputTokens: {} }, steps: 0, text: "", toolCalls: [] },
+  transcript: Schema.encodeSync(Prompt.Prompt)(Prompt.empty)
+} as const
+
+/** The errors of members in the error of a workflow, with all that their schemas ask for. */
+const withMembers = (error: Fields): Fields => {
+  const { failures } = error
+  if (!Array.isArray(failures)) return error
+  const whole = (failure: unknown): unknown => {
+    const inner = Predicate.hasProperty(failure, "error") ? failure.error : undefined
+    if (!Predicate.hasProperty(inner, "_tag")) return failure
+    return { ...(failure as Fields), error: { ...nothing, ...withMembers(inner as Fields) } }
+  }
+  return { ...error, failures: failures.map(whole) }
+}
+
 const decodeReason = Schema.decodeUnknownOption(AiError.AiError as unknown as Schema.Codec<AiError.AiError, unknown>)
 const encodeReason = Schema.encodeUnknownSync(AiError.AiError as unknown as Schema.Codec<unknown, unknown>)
 
 /** The provider's error of the same kind, encoded; a server reports only its kind. */
-const reasonOf = (given: Schema.Json | undefined, detail: string): unknown => {
+const reasonOf = (given: unknown, detail: string): unknown => {
   const at = { _tag: "AiError", module: "AgentServer", method: "client" }
   if (decodeReason(given)._tag === "Some") return given
   const tag = Predicate.hasProperty(given, "_tag") ? given._tag : "UnknownError"

@@ -262,6 +262,9 @@ describe("requests of A2A", () => {
   const message = { messageId: "m", role: "ROLE_USER", parts: [{ text: "Hi" }] }
   const rpc = (method: string, params: unknown) => ({ jsonrpc: "2.0", id: 7, method, params })
   const refused: ReadonlyArray<readonly [code: number, body: unknown, headers?: Record<string, string>]> = [
+    [-32700, "{"],
+    [-32700, "[".repeat(500)],
+    [-32600, []],
     [-32600, { method: "SendMessage" }],
     [-32601, rpc("message/send", { message })],
     [-32602, rpc("SendMessage", { message: { ...message, role: "ROLE_AGENT" } })],

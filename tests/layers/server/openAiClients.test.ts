@@ -21,6 +21,8 @@ describe("chat completions for the openai SDK", () => {
           list.data.map(({ id }) => id),
           ["desk", "guide"]
         )
+        assert.strictEqual((await openai.models.retrieve("desk")).id, "desk")
+        assert.strictEqual((await rejected(openai.models.retrieve("other"))).code, "model_not_found")
         const messages = [{ role: "user" as const, content: "Hi" }]
         const whole = await openai.chat.completions.create({ model: "desk", messages })
         assert.strictEqual(whole.choices[0]!.message.content, "Hello there.")
@@ -81,6 +83,31 @@ describe("chat completions for the openai SDK", () => {
           ["user", ["text", "file"]]
         ]
       ])
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("refuse what would be left out of the answer unsaid, and name it", () =>
+    Effect.gen(function* () {
+      const { openai } = yield* openAiClients(hello)
+      const user = { role: "user" as const, content: "Hi" }
+      const part = (content: object) => [{ role: "user" as const, content: [content] }]
+      const refused: ReadonlyArray<readonly [part: string, why: RegExp, options: object]> = [
+        ["modalities", /answers with text/, { modalities: ["text", "audio"], audio: { voice: "a", format: "wav" } }],
+        ["n", /one choice/, { n: 2 }],
+        ["tool_choice", /chooses its tools/, { tool_choice: "none" }],
+        [
+          "messages[0].content[0]",
+          /type "input_audio"/,
+          { messages: part({ type: "input_audio", input_audio: { data: "AA==", format: "wav" } }) }
+        ],
+        ["messages[0].content[0]", /type "file"/, { messages: part({ type: "file", file: { file_id: "f" } }) }]
+      ]
+      for (const [at, why, options] of refused) {
+        const body = { model: "desk", messages: [user], ...options }
+        const error = yield* Effect.promise(() => rejected(openai.chat.completions.create(body)))
+        assert.deepStrictEqual([error.status, error.param], [400, at])
+        assert.match(error.message, why)
+      }
     }).pipe(Effect.scoped)
   )
 
@@ -203,6 +230,51 @@ describe("responses for the openai SDK", () => {
         )
         assert.strictEqual(instructed.param, "instructions")
       })
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("the input of responses", () => {
+  it.live("is all that an SDK sends again of an answer, and files by their address", () =>
+    Effect.gen(function* () {
+      const seen: Array<string> = []
+      const spy = model(({ prompt }) => {
+        seen.push(JSON.stringify(prompt.content.map(({ content, role }) => [role, content])))
+        return "Fine."
+      })
+      const { openai } = yield* openAiClients(spy)
+      const first = yield* Effect.promise(() => openai.responses.create({ model: "desk", input: "one", store: false }))
+      const again = yield* Effect.promise(() =>
+        openai.responses.create({
+          model: "desk",
+          conversation: null,
+          input: [
+            { role: "user", content: "one" },
+            { type: "reasoning", id: "rs_1", summary: [{ type: "summary_text", text: "thought" }] },
+            ...(first.output as Array<OpenAI.Responses.ResponseInputItem>),
+            { role: "user", content: [{ type: "input_file", file_url: "https://example.com/a.pdf" }] }
+          ]
+        })
+      )
+      assert.strictEqual(again.output_text, "Fine.")
+      assert.include(seen.at(-1), "https://example.com/a.pdf")
+      assert.include(seen.at(-1), "Fine.")
+      assert.notInclude(seen.at(-1), "thought")
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("is refused where it leads to what is not kept here", () =>
+    Effect.gen(function* () {
+      const { openai } = yield* openAiClients(hello)
+      for (const [at, options] of [
+        ["conversation", { conversation: "conv_1" }],
+        ["prompt", { prompt: { id: "p" } }],
+        ["input[0]", { input: [{ type: "item_reference" as const, id: "msg_1" }] }]
+      ] as const) {
+        const body = { model: "desk", input: "Hi", ...options } as OpenAI.Responses.ResponseCreateParamsNonStreaming
+        const error = yield* Effect.promise(() => rejected(openai.responses.create(body)))
+        assert.deepStrictEqual([error.status, error.param], [400, at])
+      }
     }).pipe(Effect.scoped)
   )
 })

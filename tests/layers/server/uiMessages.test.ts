@@ -1,11 +1,11 @@
 /** `useChat` of the AI SDK on a server, without a browser: its own transport, and its own reader of the stream. */
 import { assert, describe, it } from "@effect/vitest"
-import { isToolUIPart, type UIMessage } from "ai"
+import { DefaultChatTransport, isToolUIPart, type UIMessage } from "ai"
 import { Effect } from "effect"
 import { AiError } from "effect/ai"
 import { TestModel } from "troupe"
 import { ask, handling, post, until } from "../../support/agentServer.ts"
-import { chatOn, desk, model, paid, paying } from "../../support/serverClients.ts"
+import { chatOn, desk, fetchOf, model, paid, paying } from "../../support/serverClients.ts"
 
 const shown = (message: UIMessage) =>
   message.parts.flatMap((part) => (part.type === "text" ? [part.text] : part.type === "step-start" ? [] : [part.type]))
@@ -83,6 +83,14 @@ describe("the UI message stream", () => {
       const done = yield* Effect.promise(() => chat.goOn())
       assert.include(shown(done), "Done.")
       assert.deepStrictEqual(paid, [5])
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("has no stream that a page could go on with: it ended when the page was left", () =>
+    Effect.gen(function* () {
+      const handler = yield* handling({ runners: { desk } }, model([]))
+      const transport = new DefaultChatTransport({ api: "http://localhost/ui/desk", fetch: fetchOf(handler) })
+      assert.isNull(yield* Effect.promise(() => transport.reconnectToStream({ chatId: "c1" })))
     }).pipe(Effect.scoped)
   )
 

@@ -49,6 +49,7 @@ const decodeSend = Schema.decodeUnknownEffect(Send)
 const decodeId = Schema.decodeUnknownEffect(Schema.Struct({ id: Schema.String }))
 
 const invalidRequest = -32600
+const parseError = -32700
 
 /** The code of an error. Problems that say one keep it. */
 const codeOf = ({ fields, status }: Problem): number => {
@@ -78,7 +79,13 @@ interface Context {
 const call = (edge: Edge, known: Conversations, request: Request, caller: Caller) =>
   Effect.gen(function* () {
     const runner = yield* named(edge)
-    const body = yield* bodyOf(edge, request)
+    const read = yield* Effect.result(bodyOf(edge, request))
+    if (read._tag === "Failure") {
+      const given = read.failure
+      if (given.status !== 400) return yield* Effect.fail(given)
+      return failed(null, { ...given, fields: { ...given.fields, code: parseError } })
+    }
+    const body = read.success
     const version = request.headers["a2a-version"] ?? "1.0"
     const rpc = yield* Effect.result(decodeRpc(body))
     if (rpc._tag === "Failure") {

@@ -11,17 +11,32 @@ const ImageUrlPart = Schema.Struct({
 })
 const FilePart = Schema.Struct({
   type: Schema.Literal("file"),
-  file: Schema.Struct({ file_data: Schema.String, filename: Schema.optionalKey(Schema.String) })
+  file: Schema.Struct({ file_data: Schema.String, filename: maybe(Schema.String) })
 })
 const InputImagePart = Schema.Struct({ type: Schema.Literal("input_image"), image_url: Schema.String })
 const InputFilePart = Schema.Struct({
   type: Schema.Literal("input_file"),
   file_data: Schema.String,
-  filename: Schema.optionalKey(Schema.String)
+  filename: maybe(Schema.String)
 })
+const InputFileUrlPart = Schema.Struct({
+  type: Schema.Literal("input_file"),
+  file_url: Schema.String,
+  filename: maybe(Schema.String)
+})
+/** Any other one, which is refused by its place and its type. */
+const OtherPart = Schema.Struct({ type: Schema.String })
 
 /** A part of a message of a user. */
-export const UserPart = Schema.Union([TextPart, ImageUrlPart, FilePart, InputImagePart, InputFilePart])
+export const UserPart = Schema.Union([
+  TextPart,
+  ImageUrlPart,
+  FilePart,
+  InputImagePart,
+  InputFilePart,
+  InputFileUrlPart,
+  OtherPart
+])
 /** A part of a message of a user. */
 export type UserPart = typeof UserPart.Type
 
@@ -71,6 +86,7 @@ export const ChatRequest = Schema.Struct({
   n: maybe(Schema.Finite),
   response_format: maybe(Format),
   logprobs: maybe(Schema.Boolean),
+  modalities: maybe(Schema.Array(Schema.String)),
   tools: Tools,
   tool_choice: maybe(Schema.Json)
 })
@@ -94,8 +110,11 @@ const FunctionCallOutput = Schema.Struct({
   output: Texts
 })
 
+/** Any other one, which is refused by its place and its type. */
+const OtherItem = Schema.Struct({ type: Schema.String })
+
 /** An item of the input of a response. */
-export const InputItem = Schema.Union([FunctionCall, FunctionCallOutput, Message])
+export const InputItem = Schema.Union([FunctionCall, FunctionCallOutput, Message, OtherItem])
 /** An item of the input of a response. */
 export type InputItem = typeof InputItem.Type
 
@@ -107,6 +126,8 @@ export const ResponsesRequest = Schema.Struct({
   previous_response_id: maybe(Schema.String),
   stream: maybe(Schema.Boolean),
   background: maybe(Schema.Boolean),
+  conversation: maybe(Schema.Json),
+  prompt: maybe(Schema.Json),
   store: maybe(Schema.Boolean),
   metadata: maybe(Schema.Record(Schema.String, Schema.String)),
   text: maybe(Schema.Struct({ format: maybe(Format) })),

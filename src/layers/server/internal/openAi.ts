@@ -1,5 +1,6 @@
 /** `/v1`: each runner as a model of OpenAI, for chat completions and responses. */
 import * as Effect from "effect/Effect"
+import * as HttpRouter from "effect/http/HttpRouter"
 import type * as HttpServerRequest from "effect/http/HttpServerRequest"
 import type * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Prompt from "effect/ai/Prompt"
@@ -31,6 +32,7 @@ type Answer = HttpServerResponse.HttpServerResponse
 export const openAi = (edge: Edge, route: Add): void => {
   const options = { respond: asOpenAi }
   route("GET", "/v1/models", () => Effect.succeed(json({ object: "list", data: models(edge) })), options)
+  route("GET", "/v1/models/:name", () => Effect.map(namedModel(edge), json), options)
   route("POST", "/v1/chat/completions", (request, caller) => chat(edge, request, caller), options)
   route("POST", "/v1/responses", (request, caller) => responses(edge, request, caller), options)
 }
@@ -49,9 +51,15 @@ const asOpenAi = ({ detail, fields, headers, status }: Problem): Answer => {
 
 /** Runners that take a text. */
 const models = ({ runners }: Edge) =>
-  [...runners.values()].flatMap(({ isChat, name }) =>
-    isChat ? [{ id: name, object: "model", created: 0, owned_by: "troupe" }] : []
-  )
+  [...runners.values()].flatMap(({ isChat, name }) => (isChat ? [modelNamed(name)] : []))
+
+const modelNamed = (name: string) => ({ id: name, object: "model", created: 0, owned_by: "troupe" })
+
+const namedModel = (edge: Edge) =>
+  Effect.gen(function* () {
+    const { name = "" } = yield* HttpRouter.params
+    return modelNamed((yield* modelOf(edge, name)).name)
+  })
 
 const decoded = <S extends Schema.Top>(schema: S) => {
   const decode = Schema.decodeUnknownEffect(schema as unknown as Schema.Codec<S["Type"], unknown>)
@@ -94,6 +102,9 @@ const chat = (edge: Edge, request: Request, caller: Caller) =>
     const runner = yield* modelOf(edge, body.model)
     if ((body.n ?? 1) !== 1) return yield* refuse(400, "There is one choice only.", { part: "n" })
     if (body.logprobs === true) return yield* refuse(400, "There are no log probabilities.", { part: "logprobs" })
+    if ((body.modalities ?? []).some((one) => one !== "text")) {
+      return yield* refuse(400, "A runner answers with text.", { part: "modalities" })
+    }
     yield* formatFits(body.response_format?.type, "response_format")
     yield* toolsFit(runner, body.tools, body.tool_choice ?? undefined)
     const items = yield* Effect.forEach(body.messages, (message, index) => chatItems(message, `messages[${index}]`))
@@ -173,19 +184,24 @@ const partsOf = (content: string | ReadonlyArray<UserPart>, at: string): Effect.
     : Effect.forEach(content, (part, index) => partOf(part, `${at}.content[${index}]`))
 
 const partOf = (part: UserPart, at: string): Effect.Effect<Part, Problem> => {
-  const found =
-    "text" in part
-      ? text(part.text)
-      : part.type === "image_url"
-        ? file(part.image_url.url)
-        : part.type === "input_image"
-          ? file(part.image_url)
-          : part.type === "file"
-            ? file(part.file.file_data, undefined, part.file.filename)
-            : file(part.file_data, undefined, part.filename)
+  if ("text" in part) return Effect.succeed(text(part.text))
+  const url = urlOf(part)
+  if (url === undefined) {
+    const detail = `A part of type "${part.type.slice(0, 100)}" is not taken as it is. Send texts, and images and files by their address or their data.`
+    return refuse(400, detail, { part: at, kind: "shape" })
+  }
+  const name = "file" in part ? part.file.filename : "filename" in part ? part.filename : undefined
+  const found = file(url, undefined, name ?? undefined)
   return found === undefined
     ? refuse(400, "A file is at a data: or an https: address.", { part: at, kind: "shape" })
     : Effect.succeed(found)
+}
+
+/** Where the file of a part is; `undefined` for a part of another kind. */
+const urlOf = (part: UserPart): string | undefined => {
+  if ("image_url" in part) return typeof part.image_url === "string" ? part.image_url : part.image_url.url
+  if ("file" in part) return part.file.file_data
+  return "file_data" in part ? part.file_data : "file_url" in part ? part.file_url : undefined
 }
 
 const chatItems = (message: ChatMessage, at: string): Effect.Effect<ReadonlyArray<Item>, Problem> => {
@@ -220,6 +236,17 @@ const responses = (edge: Edge, request: Request, caller: Caller) =>
       return yield* refuse(400, "There are no background responses. POST /runners/NAME takes detached runs.", {
         part: "background"
       })
+    }
+    for (const part of ["conversation", "prompt"] as const) {
+      if ((body[part] ?? null) !== null) {
+        return yield* refuse(
+          400,
+          "Conversations and prompts are not kept here. Send the input, or previous_response_id.",
+          {
+            part
+          }
+        )
+      }
     }
     yield* formatFits(body.text?.format?.type, "text.format")
     yield* toolsFit(runner, body.tools, body.tool_choice ?? undefined)
@@ -259,11 +286,25 @@ const inputItems = (item: InputItem, at: string): Effect.Effect<ReadonlyArray<It
         : { _tag: "Result", id: item.call_id, output: outputOf(item.output), at }
     ])
   }
+  if (!("role" in item)) return otherItem(item.type, at)
   if (item.role === "assistant") return Effect.succeed([{ _tag: "Assistant", text: spoken(item.content), at }])
   if (item.role !== "user") return Effect.succeed([{ _tag: "System", text: spoken(item.content), at }])
   const content = item.content as string | ReadonlyArray<UserPart>
   return Effect.map(partsOf(content, at), (parts) => [{ _tag: "User", parts, at }])
 }
+
+/** What a model has thought is not gone on with. */
+const otherItem = (type: string, at: string): Effect.Effect<ReadonlyArray<Item>, Problem> =>
+  type === "reasoning"
+    ? Effect.succeed([])
+    : refuse(
+        400,
+        `An item of type "${type.slice(0, 100)}" is not taken as it is. Send messages, calls and their outputs whole.`,
+        {
+          part: at,
+          kind: "shape"
+        }
+      )
 
 interface Previous {
   readonly history: Prompt.Prompt

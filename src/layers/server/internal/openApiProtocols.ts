@@ -49,11 +49,22 @@ export const ofProtocols = (prefix: string, runners: ReadonlyArray<ServedRunner>
   const ui = { id: "ui", summary: "The UI message stream of the AI SDK", takes: "What useChat's transport sends." }
   const agUi = { id: "ag-ui", summary: "AG-UI 1.0", takes: "RunAgentInput." }
   const a2a = { id: "a2a", summary: "A2A 1.0 over JSON-RPC", takes: "A request of JSON-RPC." }
+  const id: Json = { name: "id", in: "path", required: true, schema: text }
+  const resumed = {
+    parameters: [...name, id],
+    get: {
+      operationId: "ui-resume",
+      summary: "What useChat asks for with `resume`",
+      responses: { 204: { description: "There is no stream to go on with: a client that hangs up ends its run." } }
+    }
+  }
   const card = "/.well-known/agent-card.json"
   return [
     [`${prefix}/v1/chat/completions`, posted(chat, [])],
     [`${prefix}/v1/responses`, posted(responses, [])],
     [`${prefix}/v1/models`, found("models", "The runners, as models of OpenAI")],
+    [`${prefix}/v1/models/{name}`, found("model", "A runner, as a model of OpenAI", name)],
+    [`${prefix}/ui/{name}/{id}/stream`, resumed],
     [`${prefix}/ui/{name}`, posted(ui, name)],
     [`${prefix}/ag-ui/{name}`, posted(agUi, name)],
     [`${prefix}/a2a/{name}`, posted(a2a, name)],

@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as HttpRouter from "effect/http/HttpRouter"
 import type * as HttpServerRequest from "effect/http/HttpServerRequest"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Prompt from "effect/ai/Prompt"
 import * as Schema from "effect/Schema"
 import { issuesOf } from "../../../internal/issues.ts"
@@ -20,6 +21,14 @@ import type { ServedRunner } from "./served.ts"
 /** The route. */
 export const ui = (edge: Edge, route: Add): void => {
   route("POST", "/ui/:name", (request, caller) => chat(edge, request, caller))
+  // `useChat` with `resume` asks for the stream of its chat. There is none: a client that hangs up ends its run.
+  route("GET", "/ui/:name/:id/stream", () =>
+    Effect.gen(function* () {
+      const { name } = yield* HttpRouter.params
+      yield* runnerOf(edge, name)
+      return HttpServerResponse.empty({ status: 204 })
+    })
+  )
 }
 
 const Part = Schema.Struct({

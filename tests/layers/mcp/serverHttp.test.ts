@@ -137,6 +137,23 @@ describe("what is refused", () => {
       yield* post(new URL("/other", url), {}, initialize).pipe(refused(404, "/mcp"))
       yield* send(url, { method: "GET", headers: json }).pipe(refused(405, "POST"))
       yield* post(url, {}, "{").pipe(refused(400, ""))
+      yield* post(url, { "content-encoding": "gzip" }, initialize).pipe(refused(415, "compressed"))
+      yield* post(url, { "content-type": "application/json; charset=utf-16" }, initialize).pipe(refused(415, "UTF-8"))
+      yield* send(url, { method: "GET", path: "//", headers: json }).pipe(refused(404, "/mcp"))
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("is nested deeper than a tool could read", () =>
+    Effect.gen(function* () {
+      const url = yield* serve()
+      const headers = yield* session(url)
+      const nested = (depth: number) => calls("echo").replace('"hello"', `${"[".repeat(depth)}${"]".repeat(depth)}`)
+      for (const depth of [600, 400_000]) {
+        const { body, status } = yield* post(url, headers, nested(depth))
+        assert.strictEqual(status, 400)
+        assert.include(body, "deeper than 500 levels")
+      }
+      assert.strictEqual((yield* post(url, headers, calls("echo"))).status, 200)
     }).pipe(Effect.scoped)
   )
 

@@ -81,6 +81,13 @@ describe("a line that is too long", () => {
   })
 })
 
+it("a line that is nested deeper than a tool could read is refused, and the next one is answered", async () => {
+  await write(`${"[".repeat(900)}${"]".repeat(900)}\n`)
+  const { error } = await answerTo(null)
+  expect(error).toEqual({ code: -32600, message: "The message is nested deeper than 500 levels" })
+  expect(await result(9, "length", "abc")).toBe("3")
+})
+
 describe("lines of a pipe", () => {
   const all = (maxBytes: number, ...chunks: ReadonlyArray<string | Uint8Array>) => {
     const lines = Lines.make(maxBytes)

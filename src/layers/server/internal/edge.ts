@@ -14,6 +14,7 @@ import { isSignedBy, sign } from "../../../internal/fingerprint.ts"
 import * as Runner from "../../../Runner.ts"
 import { CurrentSigning, type Signing } from "../../../services/Approver.ts"
 import { type Info, Runs, type Service as RunsService } from "../../../services/Runs.ts"
+import { depthOf, unreadableAs } from "../../internal/jsonBody.ts"
 import { checked } from "./memoryLimits.ts"
 import { make as memoryRuns } from "./memoryRuns.ts"
 import { places, type Places, rates } from "./places.ts"
@@ -311,12 +312,8 @@ export const bodyOf = (
   if (!/^application\/(?:[\w.+-]+\+)?json\b/i.test(type)) {
     return refuse(415, "The body is not declared as JSON. Send content-type: application/json.")
   }
-  const [, charset = "utf-8"] = /;\s*charset\s*=\s*"?([^\s";]+)/i.exec(type) ?? []
-  if (!/^(?:utf-?8|us-ascii)$/i.test(charset)) return refuse(415, "The body is not in UTF-8, as JSON is.")
-  const encoding = request.headers["content-encoding"] ?? ""
-  if (!/^(?:identity)?$/i.test(encoding.trim())) {
-    return refuse(415, "The body is compressed. Send it as it is.", {}, { "accept-encoding": "identity" })
-  }
+  const unreadable = unreadableAs(request.headers)
+  if (unreadable !== undefined) return refuse(415, `The body is ${unreadable}.`, {}, { "accept-encoding": "identity" })
   const tooLarge = problem(413, `The body is larger than ${settings.body} bytes.`)
   if (Number(request.headers["content-length"] ?? 0) > settings.body) return Effect.fail(tooLarge)
   return request.text.pipe(
@@ -339,22 +336,6 @@ export const parsed = (text: string): Effect.Effect<unknown, Problem> => {
   } catch {
     return refuse(400, "The body is not JSON.")
   }
-}
-
-const depthOf = (text: string): number => {
-  let depth = 0
-  let deepest = 0
-  let isText = false
-  for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i)
-    if (isText) {
-      if (code === 92) i++
-      else if (code === 34) isText = false
-    } else if (code === 34) isText = true
-    else if (code === 91 || code === 123) deepest = Math.max(deepest, ++depth)
-    else if (code === 93 || code === 125) depth--
-  }
-  return deepest
 }
 
 /** The runner of a name. */

@@ -17,9 +17,10 @@ import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import { errorCodeOf } from "../../../internal/http/errorCode.ts"
+import { unreadableAs } from "../../../internal/jsonBody.ts"
 import type { Closing } from "./closing.ts"
 import { protocols } from "./register.ts"
-import { batchProblem, read } from "./requests.ts"
+import { batchProblem, depthProblem, read } from "./requests.ts"
 import * as Sessions from "./sessions.ts"
 
 /** See `McpServer.HttpOptions`. */
@@ -148,15 +149,19 @@ const guarded = <E, R>(
     if (origin !== undefined && !origins.has(origin) && origin !== `http://${asked}`) {
       return yield* refuse(403, "This Origin is not allowed")
     }
-    if (new URL(original.url, "http://localhost").pathname !== path) {
+    if (original.url.replace(/[?#].*$/s, "") !== path) {
       return yield* refuse(404, `Nothing is served here. The address of the server ends in ${path}`)
     }
     const request = original.modify({ headers: Headers.remove(original.headers, "origin") })
     if (Number(request.headers["content-length"] ?? 0) > maxBodySize) return yield* tooLarge
     if (request.method !== "POST") return yield* inSession(app, request, sessions)
     // Kept by the request, so that the server behind reads the same text.
+    const unreadable = unreadableAs(request.headers)
+    if (unreadable !== undefined) return yield* refuse(415, `The body is ${unreadable}`)
     const body = yield* Effect.result(request.text)
     if (Result.isFailure(body) && isTooLarge(body.failure)) return yield* tooLarge
+    const tooDeep = Result.isSuccess(body) ? depthProblem(body.success) : undefined
+    if (tooDeep !== undefined) return yield* refuse(400, tooDeep)
     const sent = Result.isSuccess(body) ? read(body.success) : undefined
     if (sent !== undefined && sent.messages > options.maxBatch) {
       return yield* refuse(413, batchProblem(sent.messages, options.maxBatch))

@@ -1,4 +1,5 @@
 /** Messages of clients as the server behind reads them, which refuses a request for an optional field that is `null`. */
+import { depthOf } from "../../../internal/jsonBody.ts"
 import { type Fields, given, isFields } from "../fields.ts"
 
 const sound = (message: unknown): unknown => {
@@ -35,6 +36,13 @@ export const read = (text: string): Sent | undefined => {
     return undefined
   }
 }
+
+/** How deep a message may be nested: what is behind reads it level by level. */
+const maxDepth = 500
+
+/** Why a message is not read at all; `undefined` for one that is. */
+export const depthProblem = (text: string): string | undefined =>
+  depthOf(text) > maxDepth ? `The message is nested deeper than ${maxDepth} levels` : undefined
 
 /** Why a batch is refused. */
 export const batchProblem = (messages: number, maxBatch: number): string =>

@@ -14,7 +14,7 @@ import * as Stream from "effect/Stream"
 import type { Closing } from "./closing.ts"
 import * as Lines from "../../../internal/process/lines.ts"
 import { protocols } from "./register.ts"
-import { batchProblem, read } from "./requests.ts"
+import { batchProblem, depthProblem, read } from "./requests.ts"
 import { takeOver, type Write } from "../../../internal/process/standardOutput.ts"
 
 /** How much a client may send at once. */
@@ -129,6 +129,8 @@ const problemOf = (line: string | Lines.LongLine, { maxBatch, maxLineSize }: Inp
     const problem = `The line has more than ${maxLineSize} bytes, and no more are accepted. Send smaller messages`
     return refused(-32600, problem, idOf(line))
   }
+  const tooDeep = depthProblem(line)
+  if (tooDeep !== undefined) return refused(-32600, tooDeep)
   if (line.trim() === "") return undefined
   try {
     const message = JSON.parse(line) as unknown

@@ -4,7 +4,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Layer, Redacted, Scope } from "effect"
 import { Runner, SessionStore, TestModel, TraceStore } from "troupe"
 import { ask, get, handling, listen, post, raw, until } from "../../support/agentServer.ts"
-import { chain, desk, endless, guide, model, payer } from "../../support/serverClients.ts"
+import { chain, desk, endless, guide, model, paid, payer } from "../../support/serverClients.ts"
 
 const hello = model(() => "Hello.")
 const asks = model(({ prompt, tools }) =>
@@ -217,6 +217,59 @@ describe("a run", () => {
         const answer = yield* ask(handler, post(`/ui/${name}`, { messages: [approved] }))
         assert.strictEqual(answer.status, status, answer.text)
       }
+    }).pipe(Effect.scoped)
+  )
+})
+
+describe("a run that waits, and is given up,", () => {
+  const rpc = (method: string, params: object) => ({ jsonrpc: "2.0", id: 1, method, params })
+
+  it.live("takes no answer any more, by its id or by its session", () =>
+    Effect.gen(function* () {
+      paid.length = 0
+      const handler = yield* handling({ runners: { payer } }, Layer.merge(asks, SessionStore.layerMemory))
+      const { body } = yield* ask(handler, post("/runners/payer", { input: "Pay", session: "chat" }))
+      const { runId, waitingFor } = body
+      const answers = { [waitingFor[0].id]: { approved: true } }
+      assert.strictEqual((yield* ask(handler, get(`/runs/${runId}`, {}, "DELETE"))).status, 204)
+      assert.strictEqual((yield* ask(handler, get(`/runs/${runId}`))).body.status, "interrupted")
+      assert.deepStrictEqual((yield* ask(handler, get(`/runs/${runId}/approvals`))).body.waitingFor, [])
+      for (const [path, given] of [
+        [`/runs/${runId}/approvals`, answers],
+        [`/runs/${runId}/input`, { answers }],
+        ["/runners/payer", { answers, session: "chat" }]
+      ] as const) {
+        assert.strictEqual((yield* ask(handler, post(path, given))).status, 409, path)
+      }
+      assert.deepStrictEqual(paid, [])
+      assert.strictEqual((yield* ask(handler, post("/runners/payer", { input: "Pay", session: "chat" }))).status, 202)
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("as a task of A2A takes no answer by any other route either", () =>
+    Effect.gen(function* () {
+      paid.length = 0
+      const handler = yield* handling({ runners: { payer } }, asks)
+      const message = { messageId: "m", role: "ROLE_USER", parts: [{ text: "Pay" }] }
+      const { body } = yield* ask(handler, post("/a2a/payer", rpc("SendMessage", { message })))
+      const { id } = body.result.task
+      const { body: asked } = yield* ask(handler, get(`/runs/${id}/approvals`))
+      const canceled = yield* ask(handler, post("/a2a/payer", rpc("CancelTask", { id })))
+      assert.strictEqual(canceled.body.result.status.state, "TASK_STATE_CANCELED")
+      const answers = { [asked.waitingFor[0].id]: { approved: true } }
+      assert.strictEqual((yield* ask(handler, post(`/runs/${id}/approvals`, answers))).status, 409)
+      assert.deepStrictEqual(paid, [])
+    }).pipe(Effect.scoped)
+  )
+
+  it.live("is not shown as waiting once it was answered", () =>
+    Effect.gen(function* () {
+      const handler = yield* handling({ runners: { payer } }, asks)
+      const { body } = yield* ask(handler, post("/runners/payer", { input: "Pay" }))
+      const path = `/runs/${body.runId}/approvals`
+      assert.lengthOf((yield* ask(handler, get(path))).body.waitingFor, 1)
+      yield* ask(handler, post(path, { [body.waitingFor[0].id]: { approved: true } }))
+      assert.deepStrictEqual((yield* ask(handler, get(path))).body.waitingFor, [])
     }).pipe(Effect.scoped)
   )
 })

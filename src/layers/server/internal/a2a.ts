@@ -124,15 +124,15 @@ const answerTo = (context: Context, method: string, params: unknown): Effect.Eff
 const fits = <A>(decoded: Effect.Effect<A, Schema.SchemaError>): Effect.Effect<A, Problem> =>
   Effect.mapError(decoded, (error) => problem(400, `The parameters do not fit: ${issuesOf(error)}`))
 
-const contextOf = ({ edge, known }: Context, taskId: string) => ({
+const contextOf = ({ edge, known }: Context, taskId: string, info?: Info) => ({
   taskId,
   contextId: known.contextOf(taskId),
-  isCanceled: known.isCanceled(taskId),
+  isCanceled: known.isCanceled(taskId) || (info !== undefined && edge.givenUp.has(info.runId)),
   waiting: (ended: Parameters<typeof waitingFor>[0]) => waitingFor(ended, edge.settings.expose)
 })
 
 /** A task as it is now. */
-const current = (context: Context, taskId: string, info: Info): object => taskOf(info, contextOf(context, taskId))
+const current = (context: Context, taskId: string, info: Info): object => taskOf(info, contextOf(context, taskId, info))
 
 const answered = (context: Context, taskId: string, info: Info): Answer =>
   json(context.envelope(current(context, taskId, info)))
@@ -203,7 +203,11 @@ const cancel = (context: Context, params: unknown) =>
       return yield* refuse(409, "The task has ended.", { code: notCancelable })
     }
     if (info.ended === undefined) yield* Effect.mapError(edge.runs.interrupt(info.runId), ofRuns)
-    else known.cancel(taskId)
+    else {
+      known.cancel(taskId)
+      // Its answers would not come by A2A alone.
+      edge.givenUp.add(info.runId)
+    }
     const ended = yield* Effect.mapError(edge.runs.poll(info.runId), ofRuns)
     return answered(context, taskId, ended)
   })

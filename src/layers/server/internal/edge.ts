@@ -51,6 +51,10 @@ export interface Edge {
   readonly places: Places
   readonly rate: (client: string) => Effect.Effect<void, Problem>
   readonly attached: Map<string, Attachment>
+  /** Suspended runs that take no answers any more, the latest of them. */
+  readonly givenUp: Latest
+  /** The session that a run is a turn of, for the latest of them. */
+  readonly sessionOf: (runId: string) => string | undefined
   /** How many messages wait for each run. */
   readonly inputs: Map<string, number>
   readonly isClosing: () => boolean
@@ -116,6 +120,8 @@ export const make = (
       places: places(settings),
       rate: rates(settings.rate),
       attached: new Map(),
+      givenUp: new Latest(),
+      sessionOf: (runId) => turns.sessionOf(runId),
       inputs: new Map(),
       isClosing: () => isClosing,
       closing,
@@ -127,6 +133,26 @@ export const make = (
     return edge
   })
 
+const kept = 10_000
+
+/** The latest ids of some kind. */
+class Latest {
+  readonly #ids = new Set<string>()
+
+  add(id: string): void {
+    this.#ids.add(id)
+    if (this.#ids.size <= kept) return
+    for (const oldest of this.#ids) {
+      this.#ids.delete(oldest)
+      return
+    }
+  }
+
+  has(id: string): boolean {
+    return this.#ids.has(id)
+  }
+}
+
 /** Of which sessions runs are turns, of the latest runs. */
 class Turns {
   readonly #sessions = new Map<string, string>()
@@ -134,7 +160,7 @@ class Turns {
   add(runId: string, session: string | undefined): void {
     if (session === undefined) return
     this.#sessions.set(runId, session)
-    if (this.#sessions.size <= 10_000) return
+    if (this.#sessions.size <= kept) return
     for (const oldest of this.#sessions.keys()) {
       this.#sessions.delete(oldest)
       return

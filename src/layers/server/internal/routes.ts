@@ -11,7 +11,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { RunEvent } from "../../../RunEvent.ts"
 import type { Ended, Info } from "../../../services/Runs.ts"
-import { answersOf, resume, waitingFor } from "./answers.ts"
+import { answersOf, isWaiting, resume, waitingFor, type WaitingRun } from "./answers.ts"
 import {
   answering,
   attach,
@@ -36,7 +36,7 @@ import { json } from "./respond.ts"
 import { fromClient, type ServedRunner } from "./served.ts"
 import { traces } from "./traces.ts"
 import { webSocket } from "./webSocket.ts"
-import { admit, answersIn, inSession, sessionOf, sessions } from "./sessions.ts"
+import { admit, answersIn, giveUpTurn, inSession, sessionOf, sessions } from "./sessions.ts"
 
 type Request = HttpServerRequest.HttpServerRequest
 type Answer = HttpServerResponse.HttpServerResponse
@@ -60,7 +60,7 @@ export const add = (edge: Edge, route: Add): void => {
   route("POST", "/runners/:name", (request, caller) => run(edge, request, caller))
   route("POST", "/runners/:name/stream", (request, caller) => stream(edge, request, caller))
   route("GET", "/runners/:name/graph", () => graph(edge))
-  route("GET", "/runs/:id", (_, caller) => Effect.map(givenRun(edge, caller), (info) => json(stateOf(info))))
+  route("GET", "/runs/:id", (_, caller) => Effect.map(givenRun(edge, caller), (info) => json(stateOf(edge, info))))
   route("GET", "/runs/:id/stream", (request, caller) => follow(edge, request, caller))
   route("DELETE", "/runs/:id", (_, caller) => interrupt(edge, caller))
   route("POST", "/runs/:id/input", (request, caller) => input(edge, request, caller))
@@ -232,8 +232,8 @@ const answered = (edge: Edge, request: Request, caller: Caller, given: unknown) 
   })
 
 const approvals = (edge: Edge, caller: Caller) =>
-  Effect.map(givenRun(edge, caller), ({ ended, runId }) =>
-    json({ runId, waitingFor: ended?._tag === "RunSuspended" ? waitingFor(ended, edge.settings.expose) : [] })
+  Effect.map(givenRun(edge, caller), (info) =>
+    json({ runId: info.runId, waitingFor: isWaiting(edge, info) ? waitingFor(info.ended, edge.settings.expose) : [] })
   )
 
 /** What the runs of a client wait for. Clients without a name cannot be distinguished, so each asks by the id of its run. */
@@ -246,18 +246,20 @@ const allApprovals = (edge: Edge, { name }: Caller) =>
       )
     }
     const infos = yield* Effect.mapError(edge.runs.list, ofRuns)
-    const own = infos.filter(({ owner, resumedAs }) => owner === name && resumedAs === undefined)
+    const own = infos.filter((info) => info.owner === name && isWaiting(edge, info))
     return json({
-      runs: own.flatMap(({ ended, runId, runner }) =>
-        ended?._tag === "RunSuspended" ? [{ runId, runner, waitingFor: waitingFor(ended, edge.settings.expose) }] : []
+      runs: own.flatMap((info) =>
+        isWaiting(edge, info)
+          ? [{ runId: info.runId, runner: info.runner, waitingFor: waitingFor(info.ended, edge.settings.expose) }]
+          : []
       )
     })
   })
 
-const stateOf = ({ ended, resumedAs, runId, runner, startedAt, status }: Info): Schema.JsonObject => ({
+const stateOf = (edge: Edge, { ended, resumedAs, runId, runner, startedAt, status }: Info): Schema.JsonObject => ({
   runId,
   runner,
-  status,
+  status: edge.givenUp.has(runId) ? "interrupted" : status,
   startedAt,
   ...(resumedAs === undefined ? {} : { resumedAs }),
   ...(ended === undefined
@@ -275,9 +277,18 @@ const stateOf = ({ ended, resumedAs, runId, runner, startedAt, status }: Info): 
 
 const interrupt = (edge: Edge, caller: Caller) =>
   Effect.gen(function* () {
-    const { runId } = yield* givenRun(edge, caller)
-    yield* Effect.mapError(edge.runs.interrupt(runId), ofRuns)
+    const info = yield* givenRun(edge, caller)
+    if (isWaiting(edge, info)) yield* giveUp(edge, info)
+    else yield* Effect.mapError(edge.runs.interrupt(info.runId), ofRuns)
     return HttpServerResponse.empty({ status: 204 })
+  })
+
+/** Has a suspended run take no answers any more, through its session neither. */
+const giveUp = (edge: Edge, { ended, runId }: WaitingRun) =>
+  Effect.gen(function* () {
+    edge.givenUp.add(runId)
+    const session = edge.sessionOf(runId)
+    if (session !== undefined) yield* giveUpTurn(edge, session, new Set(ended.waitingFor.map(({ id }) => id)))
   })
 
 /** Streams a run: a new one, or the one that `Last-Event-ID` names, from there on. */

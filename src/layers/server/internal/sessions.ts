@@ -104,6 +104,13 @@ export const answersIn = (edge: Edge, id: string, given: unknown): Effect.Effect
     return (yield* Session).answers(answers)
   })
 
+/** Gives up the turn of a session that waits for what has these ids. A later turn stays. */
+export const giveUpTurn = (edge: Edge, id: string, waiting: ReadonlySet<string>): Effect.Effect<void, Problem> =>
+  Effect.gen(function* () {
+    const pending = yield* withStore(edge, Store.pending(id))
+    if (pending.some((one) => waiting.has(one.id))) yield* withStore(edge, Store.giveUp(id))
+  })
+
 /** Refuses a further session to a client that has as many as it may. */
 export const admit = (edge: Edge, caller: Caller, id: string): Effect.Effect<void, Problem> => {
   const { perClient } = edge.settings.sessions

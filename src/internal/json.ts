@@ -87,6 +87,9 @@ export const encodeError = (error: unknown): Schema.Json => {
   return encodeBy(schema, error)
 }
 
+/** JSON as a text: a text is itself. The reverse of {@link jsonOrText}. */
+export const textOfJson = (json: unknown): string => (typeof json === "string" ? json : JSON.stringify(json))
+
 /** A JSON text's value; `undefined` for a text that is not JSON. */
 export const parseJson = (text: string): Schema.Json | undefined => {
   try {

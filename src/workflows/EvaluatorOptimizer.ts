@@ -5,7 +5,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import { assertOneOf, assertOptions, countOf } from "../internal/definition.ts"
 import * as Schemas from "../internal/runnerSchemas.ts"
-import { toJson } from "../internal/json.ts"
+import { textOfJson, toJson } from "../internal/json.ts"
 import type { RunState } from "../internal/runState.ts"
 import type { Structure } from "../internal/structure.ts"
 import * as Runner from "../Runner.ts"
@@ -223,4 +223,4 @@ const conversation = (input: Prompt.RawInput, rounds: ReadonlyArray<Round<unknow
     toPrompt(input)
   )
 
-const plain = (value: unknown): string => (typeof value === "string" ? value : JSON.stringify(toJson(value)))
+const plain = (value: unknown): string => textOfJson(toJson(value))

@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
+import { parseJson } from "../../internal/json.ts"
 import { messageOf } from "../../internal/message.ts"
 import { cut, oneLine } from "../../internal/text.ts"
 import { ConfigInvalid } from "../../RunError.ts"
@@ -93,8 +94,7 @@ export const read = (file: string, text: string): Effect.Effect<ReadConfig, Conf
       const problem = `it has ${text.length} characters, and the limit is ${maxText}`
       return yield* new ConfigInvalid({ file, problem, remedy: "Write one agent in a file" })
     }
-    const json = jsonOf(text)
-    const value = json === undefined ? yield* yamlOf(file, text) : json.value
+    const value = parseJson(text) ?? (yield* yamlOf(file, text))
     const fail: ReadConfig["fail"] = (path, problem, remedy) =>
       Effect.flatMap(placeOf(text, path), (place) => new ConfigInvalid({ file, ...place, problem, remedy }))
     const decoded = decode(value)
@@ -103,14 +103,6 @@ export const read = (file: string, text: string): Effect.Effect<ReadConfig, Conf
     const path = (issue?.path ?? []).map((part) => (typeof part === "object" ? part.key : part))
     return yield* fail(path, ...problemOf(value, path, issue?.message ?? "it does not fit"))
   })
-
-const jsonOf = (text: string): { readonly value: unknown } | undefined => {
-  try {
-    return { value: JSON.parse(text) as unknown }
-  } catch {
-    return undefined
-  }
-}
 
 /** What is wrong at a path, and the next step. */
 const problemOf = (value: unknown, path: Path, message: string): readonly [problem: string, remedy: string] => {

@@ -4,6 +4,7 @@ import * as Prompt from "effect/ai/Prompt"
 import * as Schema from "effect/Schema"
 import * as Semaphore from "effect/Semaphore"
 import { inAttempts } from "../../internal/attempts.ts"
+import { textOfJson } from "../../internal/json.ts"
 import { type Entry, middlewareError } from "../../internal/middleware.ts"
 import type { RunState } from "../../internal/runState.ts"
 import type { AgentSpec } from "./agentSpec.ts"
@@ -121,7 +122,7 @@ class Runs {
 
   /** The conversation of a run without a step is the input and what was answered. */
   #answerFor(output: Schema.Json, given: ReadonlyArray<Prompt.Message>): void {
-    const text = typeof output === "string" ? output : JSON.stringify(output)
+    const text = textOfJson(output)
     new Transcript.Transcript(this.#state).begin([
       ...given,
       Prompt.assistantMessage({ content: [Prompt.textPart({ text })] })

@@ -4,6 +4,7 @@ import * as Prompt from "effect/ai/Prompt"
 import * as Schema from "effect/Schema"
 import * as Agent from "../../agents/Agent.ts"
 import { assertName, assertOptions, countOf } from "../../internal/definition.ts"
+import { textOfJson } from "../../internal/json.ts"
 import { encodeOutput } from "../../internal/runnerSchemas.ts"
 import * as Runner from "../../Runner.ts"
 
@@ -81,8 +82,7 @@ export const conversation = <A, E1, R1, E2, R2>(
       const { output, transcript } = yield* agent.result(
         Prompt.concat(said, Prompt.fromMessages([asUser(turn.message)]))
       )
-      const json = encodeOutput(agent, output)
-      messages.push({ role: "agent", text: typeof json === "string" ? json : JSON.stringify(json) })
+      messages.push({ role: "agent", text: textOfJson(encodeOutput(agent, output)) })
       said = transcript
     }
   })

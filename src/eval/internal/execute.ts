@@ -4,7 +4,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { hash } from "../../internal/fingerprint.ts"
-import { toJson } from "../../internal/json.ts"
+import { textOfJson, toJson } from "../../internal/json.ts"
 import { inputOf } from "../../internal/runnerSchemas.ts"
 import { cut, oneLine } from "../../internal/text.ts"
 import * as Runner from "../../Runner.ts"
@@ -190,7 +190,7 @@ const runJob = (job: Job, scorers: ReadonlyArray<AnyScorer>): Effect.Effect<Repo
     })
     return {
       id,
-      name: one.name ?? cut(oneLine(textOf(input)), 80),
+      name: one.name ?? cut(oneLine(textOfJson(input)), 80),
       trial,
       status: outcome.failure === undefined ? "completed" : "failed",
       input: shortened(input),
@@ -221,10 +221,8 @@ const spentOf = ({ spent: { cost, tokens: _tokens, ...spent } }: Outcome) => ({
 
 const maxJson = 100_000
 
-const textOf = (json: Reports.CaseReport["input"]): string => (typeof json === "string" ? json : JSON.stringify(json))
-
 /** JSON of a bounded length; what is longer becomes a text. */
 const shortened = (json: Reports.CaseReport["input"]): Reports.CaseReport["input"] => {
-  const text = textOf(json)
+  const text = textOfJson(json)
   return text.length <= maxJson ? json : `${text.slice(0, maxJson)}… (${text.length - maxJson} characters left out)`
 }

@@ -5,7 +5,7 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
-import { encodeError, toJson } from "../../internal/json.ts"
+import { encodeError, textOfJson, toJson } from "../../internal/json.ts"
 import { addErrors, decodeKnown } from "../../internal/knownErrors.ts"
 import { asClause } from "../../internal/text.ts"
 import { Spent } from "../../RunEvent.ts"
@@ -103,7 +103,7 @@ export const textOf = (error: unknown): string => {
   // Read once: the message of a group's error is made of those of its branches, at each level of nested groups.
   const message = Predicate.hasProperty(error, "message") ? error.message : undefined
   if (typeof message === "string" && message !== "") return message
-  return typeof error === "string" ? error : JSON.stringify(toJson(error))
+  return textOfJson(toJson(error))
 }
 
 /** One step that failed. */

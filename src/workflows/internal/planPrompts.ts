@@ -1,7 +1,7 @@
 /** The prompts of planners, workers and judges. */
 import * as Prompt from "effect/ai/Prompt"
 import type * as Schema from "effect/Schema"
-import { toJson } from "../../internal/json.ts"
+import { textOfJson, toJson } from "../../internal/json.ts"
 import { isMessage } from "../../internal/input.ts"
 import type { DoneStep, DoneSteps, Plan, PlanLike, Step } from "./plan.ts"
 
@@ -9,17 +9,15 @@ import type { DoneStep, DoneSteps, Plan, PlanLike, Step } from "./plan.ts"
 export const after = (goal: unknown, text: string): Prompt.RawInput => {
   if (typeof goal === "string") return `${goal}\n\n${text}`
   if (Prompt.isPrompt(goal)) return Prompt.concat(goal, text)
-  return isConversation(goal) ? [...goal, { role: "user", content: text }] : `${plain(toJson(goal))}\n\n${text}`
+  return isConversation(goal) ? [...goal, { role: "user", content: text }] : `${textOfJson(toJson(goal))}\n\n${text}`
 }
 
 /** The goal alone. */
 export const alone = (goal: unknown): Prompt.RawInput =>
-  typeof goal === "string" || Prompt.isPrompt(goal) || isConversation(goal) ? goal : plain(toJson(goal))
+  typeof goal === "string" || Prompt.isPrompt(goal) || isConversation(goal) ? goal : textOfJson(toJson(goal))
 
 const isConversation = (goal: unknown): goal is ReadonlyArray<Prompt.MessageEncoded> =>
   Array.isArray(goal) && goal.every(isMessage)
-
-const plain = (value: Schema.Json): string => (typeof value === "string" ? value : JSON.stringify(value))
 
 const json = (value: unknown): string => JSON.stringify(toJson(value))
 
@@ -66,7 +64,7 @@ const resultsText = (steps: Iterable<DoneStep>): string =>
   Array.from(
     steps,
     ({ encoded, step }) =>
-      `<step id=${JSON.stringify(step.id)}>\nTask: ${step.task}\nResult: ${plain(encoded)}\n</step>`
+      `<step id=${JSON.stringify(step.id)}>\nTask: ${step.task}\nResult: ${textOfJson(encoded)}\n</step>`
   ).join("\n\n")
 
 /** How the last round went, for a new plan. */
@@ -89,7 +87,7 @@ export const replanText = ({ failures, open, plan, verdict }: Report, done: Done
       : [`These steps are done, in this plan or an earlier one:\n\n${resultsText(done.values())}`]),
     ...failures.map(({ error, step }) => `Step "${step}" failed: ${error}`),
     ...(open.length === 0 ? [] : [`Not done, because of the failure: ${open.join(", ")}`]),
-    ...(verdict === undefined ? [] : [`The results were not accepted. The verdict: ${plain(verdict.encoded)}`]),
+    ...(verdict === undefined ? [] : [`The results were not accepted. The verdict: ${textOfJson(verdict.encoded)}`]),
     "Make a new plan. A step that is done keeps its result and is not done again as long as its id, its task and what it depends on stay the same; other steps can depend on it even if the new plan leaves it out. Give a step that must be done again another task."
   ].join("\n\n")
 

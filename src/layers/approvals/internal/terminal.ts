@@ -1,7 +1,7 @@
 /** Asks the user at a terminal. */
 import * as Effect from "effect/Effect"
-import type * as Schema from "effect/Schema"
 import type * as Terminal from "effect/Terminal"
+import { parseJson } from "../../../internal/json.ts"
 import { escapeControls } from "../../../internal/text.ts"
 import type { Decision, Request } from "../../../services/Approver.ts"
 
@@ -38,8 +38,8 @@ export const ask = (terminal: Terminal.Terminal, request: Request): Effect.Effec
           break
         case "e":
         case "edit": {
-          const edited = parse(yield* askFor("Arguments, as JSON on one line: "))
-          if (edited !== undefined) return { _tag: "Approved", params: edited.value }
+          const edited = parseJson(yield* askFor("Arguments, as JSON on one line: "))
+          if (edited !== undefined) return { _tag: "Approved", params: edited }
           yield* say("That is not JSON.\n")
         }
       }
@@ -63,11 +63,3 @@ const shorten = (lines: ReadonlyArray<string>): ReadonlyArray<string> => {
 
 const cut = (text: string, length: number): string =>
   text.length <= length ? text : `${text.slice(0, length)}... (${text.length - length} more characters)`
-
-const parse = (text: string): { readonly value: Schema.Json } | undefined => {
-  try {
-    return { value: JSON.parse(text) as Schema.Json }
-  } catch {
-    return undefined
-  }
-}

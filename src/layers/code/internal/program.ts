@@ -19,6 +19,7 @@ import type { Any as AgentTool } from "../../../AgentTool.ts"
 import { Changes } from "../../../internal/changes.ts"
 import { decidedHere } from "../../../internal/decided.ts"
 import { formOf } from "../../../internal/journaled.ts"
+import { textOfJson } from "../../../internal/json.ts"
 import { isAsleep, sleep } from "../../../internal/sleep.ts"
 import {
   type Called,
@@ -335,7 +336,7 @@ const thrownOf = (result: Schema.Json): { readonly name: string; readonly messag
   const said = error ?? message ?? result
   return {
     name: typeof tag === "string" ? tag : "ToolError",
-    message: typeof said === "string" ? said : JSON.stringify(said)
+    message: textOfJson(said)
   }
 }
 

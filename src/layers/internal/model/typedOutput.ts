@@ -3,6 +3,7 @@ import * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Response from "effect/ai/Response"
 import * as Tool from "effect/ai/Tool"
 import { withInstruction } from "../../../internal/input.ts"
+import { textOfJson } from "../../../internal/json.ts"
 import type { OutputFormat } from "../../../services/ModelInfo.ts"
 import * as Schemas from "./jsonSchema.ts"
 
@@ -173,7 +174,7 @@ export class AnswerReader {
     const hasDeltas = this.#begun.get(callId)
     return [
       ...(hasDeltas === undefined ? [{ type: "text-start", id } as const] : []),
-      ...(hasDeltas === true ? [] : [{ type: "text-delta", id, delta: textOf(params) } as const]),
+      ...(hasDeltas === true ? [] : [{ type: "text-delta", id, delta: textOfJson(params) } as const]),
       { type: "text-end", id }
     ]
   }
@@ -190,7 +191,7 @@ export const answered = (
 ): ReadonlyArray<Response.PartEncoded> =>
   finished(
     parts.map((part) =>
-      part.type === "tool-call" && part.name === tool ? { type: "text", text: textOf(part.params) } : part
+      part.type === "tool-call" && part.name === tool ? { type: "text", text: textOfJson(part.params) } : part
     )
   )
 
@@ -198,5 +199,3 @@ const finished = (parts: ReadonlyArray<Response.PartEncoded>): ReadonlyArray<Res
   parts.some(({ type }) => type === "tool-call")
     ? parts
     : parts.map((part) => (part.type === "finish" ? ended(part) : part))
-
-const textOf = (params: unknown): string => (typeof params === "string" ? params : JSON.stringify(params))

@@ -5,7 +5,7 @@
 import * as Equal from "effect/Equal"
 import * as Prompt from "effect/ai/Prompt"
 import type * as Schema from "effect/Schema"
-import { toJson } from "../../../internal/json.ts"
+import { textOfJson, toJson } from "../../../internal/json.ts"
 import { stripControls } from "../../../internal/text.ts"
 import { given, isFields, type Fields } from "./fields.ts"
 
@@ -115,8 +115,6 @@ const withoutBytes = (
 
 // -- reading ----------------------------------------------------------------------------------------------------------
 
-const shown = (value: unknown): string => (typeof value === "string" ? value : JSON.stringify(value))
-
 /** Content of a form that is not known: as JSON, its bytes as files. */
 const unknownContent = (fields: Fields): ReadonlyArray<Content> => {
   const { json, files } = withoutBytes(fields, new Map())
@@ -136,7 +134,7 @@ const readResource = (fields: Fields): ReadonlyArray<Content> => {
     const held = bytes === undefined ? (blob === undefined ? {} : { blob: "[not base64]" }) : { bytes: 0 }
     return unknownContent({ type: "resource", ...about, ...kind, ...held })
   }
-  return [{ type: "resource", resource: { ...about, ...kind, text: shown(text) } }]
+  return [{ type: "resource", resource: { ...about, ...kind, text: textOfJson(text) } }]
 }
 
 const readFile = (fields: Fields): ReadonlyArray<Content> => {
@@ -144,18 +142,18 @@ const readFile = (fields: Fields): ReadonlyArray<Content> => {
   const bytes = readBytes(data, fields["mimeType"])
   if (bytes === undefined) return unknownContent({ ...rest, data: "[not base64]" })
   if (bytes.base64 === "") return unknownContent({ ...rest, bytes: 0 })
-  return [{ type: shown(fields["type"] ?? "file"), data: bytes.base64, mimeType: bytes.mimeType }]
+  return [{ type: textOfJson(fields["type"] ?? "file"), data: bytes.base64, mimeType: bytes.mimeType }]
 }
 
 const readText = (fields: Fields): ReadonlyArray<Content> => {
-  const text = shown(fields["text"])
+  const text = textOfJson(fields["text"])
   const bytes = dataUrl.test(text) ? readBytes(text, undefined) : undefined
   return bytes === undefined || bytes.base64 === "" ? [{ type: "text", text }] : [file(bytes)]
 }
 
 /** One block of content; more than one where a form that is not known holds files, none where it says nothing. */
 const readBlock = (raw: unknown): ReadonlyArray<Content> => {
-  if (!isFields(raw)) return raw === null || raw === undefined ? [] : [{ type: "text", text: shown(raw) }]
+  if (!isFields(raw)) return raw === null || raw === undefined ? [] : [{ type: "text", text: textOfJson(raw) }]
   const { _meta, annotations: _annotations, ...fields } = given(raw)
   const { type, ...rest } = fields
   if (type === "resource_link") return [fields as unknown as Content]
@@ -290,7 +288,7 @@ export const charsOf = ({ content, structure }: CallResult): number =>
 export const textOfResult = ({ content, structure }: CallResult): string =>
   [
     ...content.map((one) => textOf(one) ?? JSON.stringify(describe(one))),
-    ...(structure === undefined ? [] : [shown(structure)])
+    ...(structure === undefined ? [] : [textOfJson(structure)])
   ].join("\n")
 
 /** The result for transcripts and events: its text, else what it consists of, with its structure if it has one. */
@@ -309,7 +307,7 @@ export const toModelOutput = ({
 }: CallResult): ReadonlyArray<Prompt.ToolModelOutputPart> | undefined => {
   const parts = content.map(toPart)
   if (parts.every((part) => part.type === "text")) return undefined
-  return structure === undefined ? parts : [Prompt.textPart({ text: shown(structure) }), ...parts]
+  return structure === undefined ? parts : [Prompt.textPart({ text: textOfJson(structure) }), ...parts]
 }
 
 // -- text --------------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
  * request that they belong to. The SDK itself lets a call wait without an end when its stream ends without the answer, and
  * leaves the stream of a cancelled call open.
  */
+import { parsed } from "./fields.ts"
 import type { Incoming } from "./incoming.ts"
 
 type Id = string | number
@@ -32,15 +33,6 @@ export const textOf = (value: unknown, otherwise: string): string => {
   }
 }
 
-/** The text as JSON; `undefined` when it is not. */
-export const parsed = (text: string): { readonly value: unknown } | undefined => {
-  try {
-    return { value: JSON.parse(text) }
-  } catch {
-    return undefined
-  }
-}
-
 /** Splits text that comes in pieces into whole lines. */
 const lineSplitter = () => {
   let begun: Array<string> = []
@@ -66,9 +58,9 @@ const lineSplitter = () => {
 /** An event's data, with a sound message in place of an odd one. */
 const soundData = (text: string, { asked, incoming }: EventParts): ReadonlyArray<string> => {
   const whole = parsed(text)
-  const messages = whole === undefined ? incoming.unreadable(text) : incoming.messages(whole.value)
+  const messages = whole === undefined ? incoming.unreadable(text) : incoming.messages(whole)
   for (const message of messages) if ("method" in message && "id" in message) asked(message.id)
-  return messages.map((message) => (message === whole?.value ? text : textOf(message, text)))
+  return messages.map((message) => (message === whole ? text : textOf(message, text)))
 }
 
 /** Reads chunks of events; each gives the events that it completes. Throws when one is too long. */

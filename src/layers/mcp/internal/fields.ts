@@ -1,4 +1,13 @@
-/** JSON objects of servers, whose fields are not known yet. */
+/** JSON of servers, and its objects, whose fields are not known yet. */
+
+/** The value of a text; `undefined` for one that is not JSON. */
+export const parsed = (text: string): unknown => {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
 
 /** A JSON object. */
 export type Fields = { readonly [key: string]: unknown }

@@ -4,7 +4,7 @@
  */
 import type { Transport } from "@modelcontextprotocol/sdk/shared/transport.js"
 import type { JSONRPCMessage } from "@modelcontextprotocol/sdk/types.js"
-import { given, isFields } from "./fields.ts"
+import { given, isFields, parsed } from "./fields.ts"
 import { maxMessageBytes } from "./limits.ts"
 
 type Types = typeof import("@modelcontextprotocol/sdk/types.js")
@@ -53,14 +53,6 @@ const shown = (value: unknown): string => {
     return text.length > shownChars ? `${text.slice(0, shownChars)}...` : text
   } catch {
     return "a value that is nested too deeply"
-  }
-}
-
-const parsed = (text: string): { readonly value: unknown } | undefined => {
-  try {
-    return { value: JSON.parse(text) }
-  } catch {
-    return undefined
   }
 }
 
@@ -201,8 +193,8 @@ const lineReader = ({ messages, unreadable }: Pick<Incoming, "messages" | "unrea
   return (line: string): ReadonlyArray<JSONRPCMessage> => {
     if (line.trim() === "") return []
     const whole = parsed(line)
-    if (whole !== undefined && (begun === "" || (isFields(whole.value) && "jsonrpc" in whole.value))) {
-      return [...(begun === "" ? [] : unreadable(end())), ...messages(whole.value)]
+    if (whole !== undefined && (begun === "" || (isFields(whole) && "jsonrpc" in whole))) {
+      return [...(begun === "" ? [] : unreadable(end())), ...messages(whole)]
     }
     if (begun === "" && !line.trimStart().startsWith("{")) return unreadable(line)
     const isFirst = begun === ""
@@ -213,7 +205,7 @@ const lineReader = ({ messages, unreadable }: Pick<Incoming, "messages" | "unrea
     }
     const text = end()
     const all = parsed(text)
-    return all === undefined ? unreadable(text) : messages(all.value)
+    return all === undefined ? unreadable(text) : messages(all)
   }
 }
 

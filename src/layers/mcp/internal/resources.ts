@@ -4,6 +4,7 @@ import * as Prompt from "effect/ai/Prompt"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as AgentTool from "../../../AgentTool.ts"
+import { textOfJson } from "../../../internal/json.ts"
 import { bytesOf, readContent, type ResourceContents, toPart, visible, visiblePart } from "./content.ts"
 import { McpCallError } from "./errors.ts"
 import { type Fields, given, isFields } from "./fields.ts"
@@ -84,7 +85,7 @@ export const read = (server: Server, uri: string): Effect.Effect<ReadonlyArray<R
         uri: typeof own === "string" ? own : uri,
         ...(typeof mimeType === "string" ? { mimeType } : {}),
         ...(typeof blob === "string" ? { blob } : {}),
-        ...(text === undefined ? {} : { text: typeof text === "string" ? text : JSON.stringify(text) })
+        ...(text === undefined ? {} : { text: textOfJson(text) })
       }
     })
   )

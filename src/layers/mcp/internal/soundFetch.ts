@@ -1,5 +1,6 @@
 /** `fetch` for the SDK's transports and its OAuth client, with answers in the form that they read: see `incoming.ts`. */
-import { eventStream, parsed, textOf } from "./eventStream.ts"
+import { eventStream, textOf } from "./eventStream.ts"
+import { isFields, parsed } from "./fields.ts"
 import type { Incoming } from "./incoming.ts"
 
 /** What the answers are read by. */
@@ -26,12 +27,10 @@ const withBody = (
 /** The answer to a request, which it is known to be by where it came. */
 const soundAnswer = (text: string, id: string | number, incoming: Incoming): string => {
   const failed = (message: string) => ({ jsonrpc: "2.0", id, error: { code: -32603, message } })
-  const whole = parsed(text)
-  if (whole === undefined) return textOf(failed(`the server's answer is not JSON: ${text.slice(0, 200)}`), text)
-  const { value } = whole
-  const fields = typeof value === "object" && value !== null && !Array.isArray(value) ? (value as object) : undefined
-  const isBare = fields !== undefined && !("method" in fields) && ((fields as { id?: unknown }).id ?? null) === null
-  const messages = incoming.messages(isBare ? { ...fields, id } : value)
+  const value = parsed(text)
+  if (value === undefined) return textOf(failed(`the server's answer is not JSON: ${text.slice(0, 200)}`), text)
+  const isBare = isFields(value) && !("method" in value) && (value["id"] ?? null) === null
+  const messages = incoming.messages(isBare ? { ...value, id } : value)
   const isAnswered = messages.some((one) => !("method" in one) && "id" in one && String(one.id) === String(id))
   if (isAnswered && messages.length === 1) return messages[0] === value ? text : textOf(messages[0], text)
   const all = isAnswered ? messages : [...messages, failed("the server's answer is not one to this request")]
@@ -47,7 +46,7 @@ const soundDocument = (
   { metadata }: SoundParts
 ) => {
   const fields = metadata(document, response.url)
-  const isRefused = isToken && response.ok && typeof fields === "object" && fields !== null && "error" in fields
+  const isRefused = isToken && response.ok && isFields(fields) && "error" in fields
   return withBody(response, textOf(fields, text), isRefused ? 400 : response.status)
 }
 
@@ -60,7 +59,7 @@ interface Rpc {
 /** The message that a `fetch` sends, if it sends one. */
 const messageOf = (init: RequestInit | undefined): Rpc => {
   const isMessage = init?.method === "POST" && typeof init.body === "string"
-  return ((isMessage ? parsed(init.body as string)?.value : undefined) ?? {}) as Rpc
+  return ((isMessage ? parsed(init.body as string) : undefined) ?? {}) as Rpc
 }
 
 /** An answer in JSON: to a message, or a document about authorization. */
@@ -71,7 +70,7 @@ const soundJson = async (response: Response, id: string | number | undefined, is
   if (id !== undefined) return withBody(response, soundAnswer(text, id, parts.incoming))
   const whole = parsed(text)
   if (whole === undefined) return withBody(response, text)
-  return soundDocument(response, text, whole.value, isToken, parts)
+  return soundDocument(response, text, whole, isToken, parts)
 }
 
 /** A `fetch` whose JSON, events and tokens are sound, and whose streams end with an answer to their request. */

@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import type * as Prompt from "effect/ai/Prompt"
 import { memoize } from "effect/Function"
-import { toJson } from "../../../internal/json.ts"
+import { textOfJson, toJson } from "../../../internal/json.ts"
 import { isSync } from "../../../services/SyncBridge.ts"
 
 /** Counts the tokens of a text. */
@@ -54,8 +54,7 @@ const imageTokens = 1200
 const messageTokens = 4
 
 /** The tool result as a text, as a model is about to see it. */
-export const resultText = (part: Prompt.ToolResultPart): string =>
-  typeof part.result === "string" ? part.result : JSON.stringify(toJson(part.result))
+export const resultText = (part: Prompt.ToolResultPart): string => textOfJson(toJson(part.result))
 
 /** Makes a counter. Without a tokenizer it counts by bytes. */
 export const counter = (tokenizer?: Tokenizer): Counter => {

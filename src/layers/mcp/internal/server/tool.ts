@@ -8,7 +8,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import type * as McpSchema from "effect/ai/McpSchema"
-import { isJsonObject, toJson } from "../../../../internal/json.ts"
+import { isJsonObject, textOfJson, toJson } from "../../../../internal/json.ts"
 import { codec, jsonSchema } from "../../../../internal/jsonForm.ts"
 import { inputOf as inputSchemaOf, outputOf, takesText } from "../../../../internal/runnerSchemas.ts"
 import { InvalidDefinition, RunTimedOut } from "../../../../RunError.ts"
@@ -192,7 +192,7 @@ export const make = <I, A, E, R>(
     error instanceof RunTimedOut || options.failure === undefined ? clientMessage(error) : options.failure(error as E)
   const resultOf = (value: A): Answer => {
     const { json, structured } = structure.encode(value)
-    const content = options.content?.(value) ?? [text(typeof json === "string" ? json : JSON.stringify(json))]
+    const content = options.content?.(value) ?? [text(textOfJson(json))]
     return { content, ...(structured === undefined ? {} : { structuredContent: structured }) }
   }
   return {

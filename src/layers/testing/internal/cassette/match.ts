@@ -1,8 +1,9 @@
 /** Which recording a request is, and how one that is not recorded differs from those that are. */
 import * as Predicate from "effect/Predicate"
 import { createHash } from "node:crypto"
+import { textOfJson } from "../../../../internal/json.ts"
 import type { HttpRequest } from "../../../../services/HttpTransport.ts"
-import { ofRequest, textOf } from "./body.ts"
+import { ofRequest } from "./body.ts"
 import type { Difference } from "./errors.ts"
 import type { Exchange, RequestBody } from "./format.ts"
 import type { Scrubber } from "./scrub.ts"
@@ -30,7 +31,7 @@ export const ofRecorded = ({ body, method, url }: Exchange["request"]): Asked =>
 /** Learns the secrets of a request, from its address, its headers and its body. */
 export const learnFrom = ({ body, headers, url }: HttpRequest, scrubber: Scrubber): void => {
   scrubber.learnFrom({ url, headers: Object.entries(headers) })
-  if (body !== undefined) scrubber.learnFromText(typeof body === "string" ? body : textOf([body]))
+  if (body !== undefined) scrubber.learnFromText(typeof body === "string" ? body : textOfJson([body]))
 }
 
 /** A request that is made. */
@@ -61,10 +62,8 @@ const around = (text: string, from: number): string => {
   return `${start > 0 ? "…" : ""}${text.slice(start, end)}${end < text.length ? "…" : ""}`
 }
 
-const written = (value: unknown): string => (typeof value === "string" ? value : JSON.stringify(value))
-
 const difference = (at: string, recorded: unknown, got: unknown): Difference => {
-  const [a, b] = [written(recorded), written(got)]
+  const [a, b] = [textOfJson(recorded), textOfJson(got)]
   let parted = 0
   while (parted < a.length && a[parted] === b[parted]) parted++
   // Quoted, so that the whole is one line.

@@ -116,6 +116,40 @@ describe("an agent of editors", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.effect("answers requests whose id is of another kind, and opens no session in a folder that could be any", () =>
+    Effect.gen(function* () {
+      const answers: Array<{ readonly id: unknown; readonly error?: { readonly code: number } }> = []
+      const scope = yield* Effect.scope
+      const opened: Array<unknown> = []
+      const peer = Rpc.make<never>(
+        {
+          request: (method) => Effect.sync(() => (opened.push(method), {})),
+          notification: (method) => Effect.sync(() => void opened.push(method)),
+          send: (line) => Effect.sync(() => void answers.push(JSON.parse(line))),
+          unreadable: () => Effect.void
+        },
+        scope
+      )
+      for (const id of ["null", "1.5", "{}", "[1]", "true", "1e999"]) {
+        yield* peer.take(`{"jsonrpc":"2.0","id":${id},"method":"session/new"}`)
+      }
+      assert.deepStrictEqual(
+        answers.map(({ error, id }) => [id, error?.code]),
+        Array.from({ length: 6 }, () => [null, Rpc.codes.invalidRequest])
+      )
+      yield* peer.take('{"jsonrpc":"2.0","method":"session/cancel"}')
+      assert.deepStrictEqual(opened, ["session/cancel"])
+      const { editor } = yield* connected(desk)
+      for (const cwd of ["", "..", "../..", "project", "~"]) {
+        const given = { cwd, mcpServers: [] }
+        assert.strictEqual(yield* codeOf(editor.request("session/new", given)), Rpc.codes.invalidParams, cwd)
+      }
+      for (const cwd of ["/project", "C:\\project", "d:/project", "\\\\server\\project"]) {
+        assert.strictEqual(yield* codeOf(editor.request("session/new", { cwd, mcpServers: [] })), 0, cwd)
+      }
+    }).pipe(Effect.scoped)
+  )
+
   it.effect("lists the sessions that the store keeps, of one folder or of all, a page at a time", () =>
     Effect.gen(function* () {
       const { editor, prompt } = yield* connected(desk, 100)

@@ -181,6 +181,28 @@ describe("AgentServer.client", () => {
     }).pipe(Effect.scoped)
   )
 
+  it.live("reads no more of an answer than its limit", () =>
+    Effect.gen(function* () {
+      const long = model(() => ({ text: Array.from({ length: 200 }, () => "word ") }))
+      const remote = yield* remotely(long, {}, { limit: 500 })
+      for (const run of [remote.desk.run("Hi"), Stream.runDrain(remote.desk.stream("Hi"))]) {
+        const error = yield* Effect.flip(run)
+        assert.strictEqual(error._tag === "RemoteError" ? error.reason : "", "too-large")
+      }
+      const endless = AgentServer.client(runners, {
+        url: "http://localhost",
+        fetch: (() =>
+          Promise.resolve(
+            new Response(
+              new ReadableStream({ pull: (controller) => controller.enqueue(new Uint8Array(65_536).fill(32)) })
+            )
+          )) as typeof fetch
+      })
+      const error = yield* Effect.flip(endless.desk.run("Hi"))
+      assert.strictEqual(error._tag === "RemoteError" ? error.reason : "", "too-large")
+    }).pipe(Effect.scoped)
+  )
+
   it.live("an interruption ends the run on the server", () =>
     Effect.gen(function* () {
       const { runner, state } = endless()

@@ -121,6 +121,21 @@ describe("a session", () => {
   )
 })
 
+describe("tokens", () => {
+  it.live("are not guessed any faster than requests may come", () =>
+    Effect.gen(function* () {
+      const bearer = (token: Redacted.Redacted<string>) => Redacted.value(token) === "right"
+      const limits = { rate: { requests: 3, per: "1 hour" } } as const
+      const handler = yield* handling({ runners: { desk }, bearer, limits }, hello)
+      const status = (token: string) =>
+        Effect.map(ask(handler, get("/runners", { authorization: `Bearer ${token}` })), (answer) => answer.status)
+      const guesses = [yield* status("a"), yield* status("b"), yield* status("c"), yield* status("d")]
+      assert.deepStrictEqual(guesses, [401, 401, 401, 429])
+      assert.strictEqual(yield* status("right"), 200)
+    }).pipe(Effect.scoped)
+  )
+})
+
 describe("the queue", () => {
   it.live("is left by a client that hangs up, whose place another one has at once", () =>
     Effect.gen(function* () {

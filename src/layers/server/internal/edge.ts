@@ -283,8 +283,12 @@ const admitted = (
       return yield* refuse(403, "This Origin is not allowed.")
     }
     if (isOpen) return { name: undefined }
-    const caller = yield* authorized(settings, request)
-    yield* edge.rate(caller.name ?? Option.getOrElse(request.remoteAddress, () => ""))
+    const address = Option.getOrElse(request.remoteAddress, () => "")
+    const caller = yield* Effect.catch(authorized(settings, request), (refused) =>
+      // Guesses of tokens are counted too, apart from the requests of those who have one.
+      Effect.andThen(edge.rate(`401 ${address}`), Effect.fail(refused))
+    )
+    yield* edge.rate(caller.name ?? address)
     return caller
   })
 

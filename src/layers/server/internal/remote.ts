@@ -20,6 +20,8 @@ export interface ClientOptions {
   /** The bearer token. */
   readonly token?: Redacted.Redacted<string> | undefined
   readonly headers?: Readonly<Record<string, string>> | undefined
+  /** How many characters an answer may have, all events of a stream together. Default 16 Mi, as a server's `limits.answer`. */
+  readonly limit?: number | undefined
   /** Default: `globalThis.fetch`. */
   readonly fetch?: typeof globalThis.fetch | undefined
   /** Errors of your own that runs may fail with, to have them as they are; the server sends them with `expose: ["errors"]`. */
@@ -107,17 +109,36 @@ const Problem = Schema.Struct({
 })
 const decodeProblem = Schema.decodeUnknownOption(Problem)
 
-const jsonOf = (target: Target, response: globalThis.Response) =>
-  Effect.tryPromise({
-    try: () => response.json() as Promise<unknown>,
-    catch: () =>
-      new RemoteError({
-        runner: target.name,
-        reason: "unreadable",
-        status: response.status,
-        detail: "The answer is not JSON."
-      })
-  })
+/** The text of an answer as it comes, up to the limit. */
+const texts = (target: Target, { body }: globalThis.Response): Stream.Stream<string, RemoteError> => {
+  if (body === null) return Stream.empty
+  const broken = new RemoteError({ runner: target.name, reason: "unreachable", detail: "The answer broke off." })
+  const { limit = 16 * 1024 * 1024 } = target.options
+  let size = 0
+  return Stream.fromReadableStream({ evaluate: () => body, onError: () => broken }).pipe(
+    Stream.decodeText(),
+    Stream.mapEffect((text) => {
+      size += text.length
+      return size > limit
+        ? fail(target, "too-large", `The answer has more than ${limit} characters.`)
+        : Effect.succeed(text)
+    })
+  )
+}
+
+const jsonOf = (target: Target, response: globalThis.Response): Effect.Effect<unknown, RemoteError> =>
+  Effect.flatMap(Stream.mkString(texts(target, response)), (text) =>
+    Effect.try({
+      try: () => JSON.parse(text) as unknown,
+      catch: () =>
+        new RemoteError({
+          runner: target.name,
+          reason: "unreadable",
+          status: response.status,
+          detail: "The answer is not JSON."
+        })
+    })
+  )
 
 /** The failure that an answer other than 200 is. */
 const refused = (target: Target, response: globalThis.Response): Effect.Effect<never, unknown> =>
@@ -181,13 +202,11 @@ const decodeEvent = Schema.decodeUnknownOption(Schema.fromJsonString(Client))
 const streamed = (target: Target, input: unknown, state: RunState): Effect.Effect<unknown, unknown> =>
   Effect.gen(function* () {
     const response = yield* request(target, `/runners/${target.name}/stream`, input, "application/x-ndjson")
-    if (response.status !== 200 || response.body === null) return yield* refused(target, response)
+    if (response.status !== 200) return yield* refused(target, response)
     const broken = new RemoteError({ runner: target.name, reason: "unreachable", detail: "The answer broke off." })
-    const body = response.body
     const take = mirror(state)
     let end: Client | undefined
-    const lines = Stream.fromReadableStream({ evaluate: () => body, onError: () => broken }).pipe(
-      Stream.decodeText(),
+    const lines = texts(target, response).pipe(
       Stream.splitLines,
       Stream.filter((line) => line.trim() !== "")
     )

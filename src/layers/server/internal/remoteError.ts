@@ -17,7 +17,8 @@ export class RemoteError extends Schema.TaggedError<RemoteError>()("RemoteError"
    * - `suspended`: the run waits for answers, which are given at `/runs/ID/approvals`;
    * - `failed`: the run failed with an error that is not known here, see `error`;
    * - `interrupted`: the run was interrupted on the server;
-   * - `unreadable`: the answer is not one of such a server.
+   * - `unreadable`: the answer is not one of such a server;
+   * - `too-large`: the answer is larger than `limit`.
    */
   reason: Schema.Literals([
     "unreachable",
@@ -27,7 +28,8 @@ export class RemoteError extends Schema.TaggedError<RemoteError>()("RemoteError"
     "suspended",
     "failed",
     "interrupted",
-    "unreadable"
+    "unreadable",
+    "too-large"
   ]),
   /** The HTTP status, where there was an answer. */
   status: Schema.optionalKey(Schema.Int),
@@ -51,7 +53,8 @@ const next: Readonly<Record<RemoteError["reason"], string>> = {
   suspended: " Answer what it waits for at the server.",
   failed: "",
   interrupted: " Start it again.",
-  unreadable: " Check that the url is that of an AgentServer of the same version."
+  unreadable: " Check that the url is that of an AgentServer of the same version.",
+  "too-large": " Give AgentServer.client a larger limit."
 }
 
 /** The parts of a failure that a server sends. */

@@ -156,7 +156,13 @@ export const make = <R>(handlers: Handlers<R>, scope: Scope.Scope): Peer<R> => {
         const message = parse(line)
         if (message === undefined) return handlers.unreadable(line)
         const { id, method, params } = message
-        if (typeof method === "string") return isId(id) ? handle(id, method, params) : notified(method, params)
+        if (typeof method === "string") {
+          if (isId(id)) return handle(id, method, params)
+          // Without an id it is a notification; with one of another kind its sender would wait for ever.
+          return "id" in message
+            ? reject(null, failure(codes.invalidRequest, "The id is neither a text nor a whole number."))
+            : notified(method, params)
+        }
         if (isId(id) && ("result" in message || "error" in message)) {
           return Effect.sync(() => asked.answered(message))
         }

@@ -36,9 +36,9 @@ export const handlers = (served: Served): Pick<Handlers<never>, "request" | "not
       case "authenticate":
         return Effect.succeed({})
       case "session/new":
-        return Effect.flatMap(openSession(params), (given) => opened(served, given))
+        return Effect.flatMap(inFolder(params), (given) => opened(served, given))
       case "session/load":
-        return Effect.flatMap(openSession(params), (given) => loaded(served, given))
+        return Effect.flatMap(inFolder(params), (given) => loaded(served, given))
       case "session/list":
         return Effect.flatMap(listSessions(params), listed)
       case "session/close":
@@ -78,6 +78,14 @@ const initialized = ({ name, runner, version }: Served): Effect.Effect<object> =
   }))
 
 type Given = typeof OpenSession.Type
+
+/** The folder of a session is known by its whole path, on whichever system the editor is. */
+const inFolder = (params: unknown): Effect.Effect<Given, RpcFailure> =>
+  Effect.flatMap(openSession(params), (given) =>
+    /^(?:[\\/]|[A-Za-z]:[\\/])/.test(given.cwd)
+      ? Effect.succeed(given)
+      : refuse(codes.invalidParams, "cwd is not an absolute path.")
+  )
 
 const opened = ({ sessions }: Served, given: Given): Effect.Effect<object, RpcFailure> =>
   Effect.gen(function* () {

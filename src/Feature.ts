@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import type * as Prompt from "effect/ai/Prompt"
 import type * as AgentTool from "./AgentTool.ts"
+import { assertOptions, namesOf } from "./internal/definition.ts"
 import {
   type ErrorIn,
   type MiddlewareSlots,
@@ -99,8 +100,13 @@ export const make = <
   | Middleware.Services<MiddlewareOf<O>>
 > => erased(name, options as Options) as Feature<ErrorIn<Instructions> | Middleware.Error<MiddlewareOf<O>>, never>
 
-const erased = (name: string, { instructions, middleware = [], reserves = [], tools = [] }: Options): Any => {
-  Middleware.assertMiddleware(`feature "${name}"`, middleware)
+const known = namesOf<Options>({ tools: true, instructions: true, reserves: true, middleware: true })
+
+const erased = (name: string, options: Options): Any => {
+  const subject = `feature "${name}"`
+  assertOptions(subject, options, known)
+  const { instructions, middleware = [], reserves = [], tools = [] } = options
+  Middleware.assertMiddleware(subject, middleware)
   return {
     [TypeId]: TypeId,
     name,

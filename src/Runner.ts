@@ -24,7 +24,8 @@ import {
   assertSchema,
   assertText,
   durationOf,
-  kindOf
+  kindOf,
+  namesOf
 } from "./internal/definition.ts"
 import { inAttempts } from "./internal/attempts.ts"
 import * as Budgets from "./internal/budget.ts"
@@ -609,8 +610,9 @@ export interface RetryOptions<in E> {
 export const withRetry: {
   <E>(options: RetryOptions<NoInfer<E>>): <I, A, R>(self: Runner<I, A, E, R>) => Runner<I, A, E, R>
   <I, A, E, R>(self: Runner<I, A, E, R>, options: RetryOptions<E>): Runner<I, A, E, R>
-} = dual(2, <I, A, E, R>(self: Runner<I, A, E, R>, options: RetryOptions<E>) =>
-  modify(self, (input: I, state, inner) =>
+} = dual(2, <I, A, E, R>(self: Runner<I, A, E, R>, options: RetryOptions<E>) => {
+  assertOptions(`the retry of runner "${self.name}"`, options, knownOfRetry)
+  return modify(self, (input: I, state, inner) =>
     inAttempts(`${state.info.runId}/attempts`, placeOf(state), (attempt) =>
       withInterruptFailures(attempt(inner(replayable(input))), (run) => {
         let count = 0
@@ -644,7 +646,9 @@ export const withRetry: {
       })
     )
   )
-)
+})
+
+const knownOfRetry = namesOf<RetryOptions<unknown>>({ times: true, schedule: true, while: true })
 
 /** The errors among `E` of a run that waits, or cannot go on with its answers. Workflows and {@link orElse} pass them on. */
 export type Waiting<E> = Extract<E, RunSuspended | InvalidApproval | CannotResume>

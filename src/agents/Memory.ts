@@ -9,7 +9,8 @@ import * as Schema from "effect/Schema"
 import * as AgentTool from "../AgentTool.ts"
 import * as Feature from "../Feature.ts"
 import * as Middleware from "../Middleware.ts"
-import type { StoreError } from "../RunError.ts"
+import { assertOptions, kindOf } from "../internal/definition.ts"
+import { InvalidDefinition, type StoreError } from "../RunError.ts"
 import { type Found, type Item, type Kept, MemoryStore } from "../services/MemoryStore.ts"
 import * as Transcript from "../Transcript.ts"
 import { asData } from "./internal/recalled.ts"
@@ -91,6 +92,7 @@ const Text = Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(10_00
 export const tools = (options: {
   readonly namespace: string
 }): ReadonlyArray<AgentTool.AgentTool<string, MemoryStore>> => {
+  assertNamespace("Memory.tools", options, knownOfTools)
   const { namespace } = options
   return [
     AgentTool.fromFunction("remember", {
@@ -139,6 +141,7 @@ export const recall = (options: {
   readonly namespace: string
   readonly limit?: number | undefined
 }): Middleware.Middleware<StoreError, MemoryStore> => {
+  assertNamespace("Memory.recall", options, knownOfRecall)
   const { limit = 5, namespace } = options
   return Middleware.make("memory", {
     run: (run, next) => {
@@ -171,10 +174,29 @@ export const feature = (options: {
   readonly namespace: string
   readonly limit?: number | undefined
   readonly recall?: boolean | undefined
-}): Feature.Feature<StoreError, MemoryStore> =>
-  Feature.make("memory", {
-    tools: tools(options),
-    middleware: options.recall === false ? [] : [recall(options)],
+}): Feature.Feature<StoreError, MemoryStore> => {
+  assertNamespace("Memory.feature", options, knownOfFeature)
+  const { limit, namespace } = options
+  return Feature.make("memory", {
+    tools: tools({ namespace }),
+    middleware: options.recall === false ? [] : [recall({ namespace, limit })],
     instructions:
       "Keep facts that will matter in later conversations with `remember`. Search with `search_memory` before you say that you do not know something about the user."
   })
+}
+
+const knownOfTools: ReadonlySet<string> = new Set(["namespace"])
+const knownOfRecall: ReadonlySet<string> = new Set(["namespace", "limit"])
+const knownOfFeature: ReadonlySet<string> = new Set(["namespace", "limit", "recall"])
+
+/** Throws without a namespace, in which one user's texts would be another's. */
+const assertNamespace = (
+  subject: string,
+  options: { readonly namespace: string },
+  known: ReadonlySet<string>
+): void => {
+  assertOptions(subject, options, known)
+  if (typeof options.namespace === "string" && options.namespace !== "") return
+  const problem = `namespace is ${kindOf(options.namespace)}`
+  throw new InvalidDefinition({ subject, problem, remedy: 'Name whose memory it is: namespace: "user-42"' })
+}

@@ -48,6 +48,10 @@ export const assertOptions = (
   }
 }
 
+/** The names of the options `O`. The compiler asks for each of them. */
+export const namesOf = <O>(names: { readonly [K in keyof Required<O>]: true }): ReadonlySet<string> =>
+  new Set(Object.keys(names))
+
 /** Throws unless `value` is a function. */
 export const assertFunction = (subject: string, option: string, value: unknown): void => {
   if (typeof value !== "function") {

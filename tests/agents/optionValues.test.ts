@@ -5,14 +5,20 @@ import {
   Agent,
   AgentServer,
   AgentTool,
+  Approvals,
   Cassette,
   Chain,
   CodeMode,
   EvaluatorOptimizer,
+  Feature,
+  FileTools,
   Gather,
   Goal,
   Handoffs,
+  HttpTools,
   Mcp,
+  McpServer,
+  Memory,
   OpenAi,
   Orchestrator,
   Parallel,
@@ -23,6 +29,7 @@ import {
   Runner,
   Sandbox,
   Session,
+  ShellTools,
   Skills,
   Sqlite,
   TestModel
@@ -90,9 +97,19 @@ const values: ReadonlyArray<readonly [option: string, make: () => unknown, remed
   ["prefix", () => Mcp.tools(loosely({ prefix: "other" })), "always"],
   ["clientInstructions", () => serving({ clientInstructions: "other" }), "append"],
   ["expose", () => serving({ expose: ["argument"] }), "arguments"],
-  ["playground", () => serving({ playground: "yes" }), "true"]
+  ["playground", () => serving({ playground: "yes" }), "true"],
+  ["destructive", () => Approvals.layerPolicy(loosely({ destructive: "Deny" })), "deny"],
+  ["openWorld", () => Approvals.floor(loosely({ openWorld: "never" })), "deny"],
+  ["declared", () => Approvals.layerRules([], loosely({ declared: true })), "ask"],
+  ["remember", () => Approvals.layerRules([], loosely({ remember: "tools" })), "tool"],
+  ["namespace", () => Memory.tools(loosely({})), "user-42"],
+  ["namespace", () => Memory.recall(loosely({ namespace: "" })), "user-42"],
+  ["allow", () => ShellTools.feature(loosely({ allow: "ls" })), "git"],
+  ["onChange", () => mcp({ onChange: "Refuse" }), "refuse"],
+  ["transport", () => mcp({ transport: "ws" }), "sse"]
 ]
 
+const mcp = (options: object) => Mcp.layer(loosely({ servers: { a: { url: "http://localhost", ...options } } }))
 const serving = (options: object) => AgentServer.serve(loosely({ runners: { agent }, port: 0, ...options }))
 
 /** Options that do not exist, alongside one that does. */
@@ -116,7 +133,21 @@ const names: ReadonlyArray<readonly [option: string, make: () => unknown, remedy
   ["maxHandoff", () => Handoffs.make("h", { agent }, loosely({ start: "agent", maxHandoff: 1 })), "maxHandoffs"],
   ["bearerToken", () => serving({ bearerToken: "x" }), "bearer"],
   ["run", () => serving({ limits: { run: 2 } }), "runs"],
-  ["folder", () => Skills.layer(loosely({ folder: "x" })), "folders"]
+  ["folder", () => Skills.layer(loosely({ folder: "x" })), "folders"],
+  ["destructve", () => Approvals.layerPolicy(loosely({ destructve: "deny" })), "destructive"],
+  ["remember", () => Approvals.layerPolicy(loosely({ remember: "call" })), "afterUntrusted"],
+  ["server", () => Approvals.floor(loosely({ trusted: { server: ["a"] } })), "servers"],
+  ["domain", () => HttpTools.layer(loosely({ domain: ["example.com"] })), "domains"],
+  ["denied", () => FileTools.layer(loosely({ root: ".", denied: ["*.key"] })), "deny"],
+  ["writes", () => FileTools.feature(loosely({ writes: false })), "write"],
+  ["allowed", () => ShellTools.layer(loosely({ cwd: ".", allowed: [] })), "allow"],
+  ["nameSpace", () => Memory.feature(loosely({ nameSpace: "a" })), "namespace"],
+  ["middlewares", () => Feature.make("f", loosely({ middlewares: [] })), "middleware"],
+  ["time", () => Runner.withRetry(agent, loosely({ time: 2 })), "times"],
+  ["allowedHost", () => McpServer.serve(loosely({ tools: [], http: { allowedHost: ["a"] } })), "allowedHosts"],
+  ["allowed", () => mcp({ allowed: [] }), "allow"],
+  ["requirePKCE", () => mcp({ oauth: { requirePKCE: true } }), "requirePkce"],
+  ["baseURL", () => OpenAi.layer(loosely({ model: "m", baseURL: "http://localhost" })), "baseUrl"]
 ]
 
 describe("a definition", () => {

@@ -11,6 +11,7 @@ import * as Semaphore from "effect/Semaphore"
 import * as Terminal from "effect/Terminal"
 import { captured, withCaptured } from "../../internal/captured.ts"
 import { isSignedBy, sign } from "../../internal/fingerprint.ts"
+import { assertOneOf, assertOptions, namesOf } from "../../internal/definition.ts"
 import { InvalidDefinition } from "../../RunError.ts"
 import {
   type About,
@@ -110,7 +111,33 @@ export interface Policy {
 export const layerPolicy = <R = never>(
   policy: Policy,
   decide?: (request: Request) => Effect.Effect<Decision, never, R>
-): Layer.Layer<never, never, R> => Layer.effect(CurrentApprover, approverOf(policy, decide))
+): Layer.Layer<never, never, R> => {
+  assertPolicy("Approvals.layerPolicy", policy)
+  return Layer.effect(CurrentApprover, approverOf(policy, decide))
+}
+
+const policyNames = {
+  readOnly: true,
+  destructive: true,
+  additive: true,
+  openWorld: true,
+  declared: true,
+  afterUntrusted: true,
+  trusted: true
+} as const
+const knownOfPolicy = namesOf<Policy>(policyNames)
+const knownOfRules = namesOf<RulesOptions>({ ...policyNames, remember: true })
+const knownOfTrusted = namesOf<NonNullable<Policy["trusted"]>>({ servers: true, tools: true })
+
+/** Throws for what would allow a call that was meant to be denied. */
+const assertPolicy = (subject: string, policy: Policy, known = knownOfPolicy): void => {
+  assertOptions(subject, policy, known)
+  const { trusted = {}, ...rules } = policy
+  assertOptions(`trusted of ${subject}`, trusted, knownOfTrusted)
+  for (const [name, rule] of Object.entries(rules)) {
+    if (name !== "remember") assertOneOf(subject, name, rule, ["allow", "ask", "deny"])
+  }
+}
 
 /** Options of {@link layerRules}. */
 export interface RulesOptions extends Policy {
@@ -150,7 +177,9 @@ export const layerRules = <R = never>(
   decide?: (request: Request) => Effect.Effect<Decision, never, R>
 ): Layer.Layer<never, never, R> => {
   assertRules(rules)
+  assertPolicy("Approvals.layerRules", options, knownOfRules)
   const { remember } = options
+  assertOneOf("Approvals.layerRules", "remember", remember, ["call", "tool"])
   return Layer.effect(
     CurrentApprover,
     Effect.map(approverOf(options, decide), (fallback): Approver => ({
@@ -187,8 +216,10 @@ export const layerRules = <R = never>(
 export const floor = <R = never>(
   policy: Policy,
   decide?: (request: Request) => Effect.Effect<Decision, never, R>
-): Layer.Layer<never, never, R> =>
-  Layer.effect(floorKey(), Effect.map(approverOf({ declared: "allow", ...policy }, decide), makeFloor))
+): Layer.Layer<never, never, R> => {
+  assertPolicy("Approvals.floor", policy)
+  return Layer.effect(floorKey(), Effect.map(approverOf({ declared: "allow", ...policy }, decide), makeFloor))
+}
 
 const approverOf = <R>(
   policy: Policy,

@@ -11,6 +11,7 @@ import type * as EffectMcpServer from "effect/ai/McpServer"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as AgentTool from "../../AgentTool.ts"
+import { assertOptions, namesOf } from "../../internal/definition.ts"
 import { InvalidDefinition } from "../../RunError.ts"
 import * as Runner from "../../Runner.ts"
 import { ofAgentTool } from "./internal/server/agentTool.ts"
@@ -152,6 +153,29 @@ export interface ServeOptions<Tools extends ReadonlyArray<ToolLike>, RE, RR> ext
   readonly registrations?: Layer.Layer<never, RE, RR> | undefined
 }
 
+const known = namesOf<ServeOptions<ReadonlyArray<ToolLike>, never, never>>({
+  name: true,
+  version: true,
+  instructions: true,
+  maxRuns: true,
+  maxWaiting: true,
+  tools: true,
+  maxBatch: true,
+  maxLineSize: true,
+  http: true,
+  registrations: true
+})
+const knownOfHttp = namesOf<HttpOptions>({
+  port: true,
+  host: true,
+  path: true,
+  allowedHosts: true,
+  allowedOrigins: true,
+  maxBodySize: true,
+  maxSessions: true,
+  sessionIdle: true
+})
+
 /** A server that is running. */
 export class Served extends Context.Service<
   Served,
@@ -262,6 +286,8 @@ const toolsOf = (likes: ReadonlyArray<ToolLike>): ReadonlyArray<McpTool<unknown>
 export const serve = <const Tools extends ReadonlyArray<ToolLike>, RE = never, RR = never>(
   options: ServeOptions<Tools, RE, RR>
 ): Layer.Layer<Served, ListenError | RE, Requirements<Tools, RR>> => {
+  assertOptions("McpServer.serve", options, known)
+  if (options.http !== undefined) assertOptions("http of McpServer.serve", options.http, knownOfHttp)
   const tools = toolsOf(options.tools)
   const maxBatch = Limits.maxBatchOf(options.maxBatch)
   const maxLineSize = Limits.maxLineSizeOf(options.maxLineSize)

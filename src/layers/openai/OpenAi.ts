@@ -18,7 +18,7 @@ import type * as Redacted from "effect/Redacted"
 import type * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import { lookUp } from "../../data/models.ts"
-import { assertOneOf } from "../../internal/definition.ts"
+import { assertOneOf, assertOptions, namesOf } from "../../internal/definition.ts"
 import * as ForCalls from "../internal/model/callOptions.ts"
 import * as Calling from "../internal/model/calling.ts"
 import { HttpTape } from "../../services/HttpTape.ts"
@@ -173,8 +173,38 @@ export interface EndpointOptions extends Pick<
  * const program = agent.run("Hello").pipe(Effect.provide(OpenAi.layer({ model: "gpt-4.1-mini" })))
  */
 export const layer = (options: Options): Layer.Layer<LanguageModel.LanguageModel, Config.ConfigError> => {
+  assertOptions("OpenAi.layer", options, known, elsewhere)
   assertWays("OpenAi.layer", options)
   return Layer.effectContext(make(options))
+}
+
+const known = namesOf<Options>({
+  model: true,
+  apiKey: true,
+  baseUrl: true,
+  api: true,
+  provider: true,
+  timeout: true,
+  retry: true,
+  organization: true,
+  project: true,
+  headers: true,
+  structuredOutput: true,
+  cache: true,
+  toolSearch: true,
+  streamUsage: true,
+  maxAnswerBytes: true,
+  transport: true,
+  options: true
+})
+
+/** Options of the `openai` package, and of a call. */
+const elsewhere = {
+  baseURL: "Give the address as baseUrl",
+  defaultHeaders: "Give them as headers",
+  fetch: "Give it as transport",
+  maxRetries: "Give a schedule as retry",
+  temperature: "Give it in options, or by ModelInfo.CurrentSettings"
 }
 
 /** Throws for what would be taken for another way than the one that was meant. */

@@ -12,6 +12,7 @@ import * as Schema from "effect/Schema"
 import { messageOf } from "../../internal/message.ts"
 import * as AgentTool from "../../AgentTool.ts"
 import * as Feature from "../../Feature.ts"
+import { assertOptions, namesOf } from "../../internal/definition.ts"
 import { InvalidDefinition } from "../../RunError.ts"
 import { Sandbox } from "../../services/Sandbox.ts"
 import { type Denied, deniedBy } from "../internal/files/denied.ts"
@@ -206,12 +207,18 @@ const maxMatches = 200
  */
 export const layer = (
   options: Options
-): Layer.Layer<Tool.HandlersFor<typeof writableToolkit.tools>, InvalidDefinition> =>
-  writableToolkit.toLayer(
+): Layer.Layer<Tool.HandlersFor<typeof writableToolkit.tools>, InvalidDefinition> => {
+  assertOptions("FileTools.layer", options, known)
+  return writableToolkit.toLayer(
     Effect.flatMap(deniedIn(options), (denied) =>
       Effect.map(treeAt(options.root, denied), (tree) => writableToolkit.of(handlers(settingsOf(tree, options))))
     )
   )
+}
+
+const limitNames = { deny: true, maxFileBytes: true, maxReadChars: true, ignore: true } as const
+const known = namesOf<Options>({ ...limitNames, root: true })
+const knownOfFeature = namesOf<FeatureOptions>({ ...limitNames, write: true })
 
 /**
  * The same tools for the files of the `Sandbox` that the program provides, for the option `use` of agents. What keeps the tools
@@ -229,6 +236,7 @@ export const layer = (
  * )
  */
 export const feature = (options: FeatureOptions = {}): Feature.Feature<never, Sandbox> => {
+  assertOptions("FileTools.feature", options, knownOfFeature)
   const denied = deniedOf("FileTools.feature", options.deny)
   const use = Effect.map(Sandbox, ({ files }) => handlers(settingsOf(ofFileSystem(files, denied), options)))
   const reading = [

@@ -9,7 +9,7 @@ import * as Toolkit from "effect/ai/Toolkit"
 import type * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import { durationOf } from "../../internal/definition.ts"
+import { assertOptions, durationOf, namesOf } from "../../internal/definition.ts"
 import { oneLine, stripControls } from "../../internal/text.ts"
 import type { HttpFailure, HttpResponse } from "../../services/HttpTransport.ts"
 import { isSync, SyncBridge } from "../../services/SyncBridge.ts"
@@ -88,6 +88,16 @@ export interface Options {
   readonly userAgent?: string | undefined
 }
 
+const known = namesOf<Options>({
+  domains: true,
+  timeout: true,
+  maxBytes: true,
+  maxChars: true,
+  maxRedirects: true,
+  allowPrivate: true,
+  userAgent: true
+})
+
 /**
  * A handler for {@link toolkit}. Throws `InvalidDefinition` for a range that is not one, and for a domain that is not a host.
  *
@@ -113,6 +123,7 @@ export interface Options {
  * )
  */
 export const layer = (options: Options = {}): Layer.Layer<Tool.HandlersFor<typeof toolkit.tools>> => {
+  assertOptions("HttpTools.layer", options, known)
   const { maxBytes = 2 * 1024 * 1024, maxChars = 50_000, maxRedirects = 5, userAgent = "troupe" } = options
   const settings: Settings = {
     allowed: rule(options.allowPrivate ?? false),

@@ -11,7 +11,7 @@ import type * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as AgentTool from "../../AgentTool.ts"
 import * as Feature from "../../Feature.ts"
-import { durationOf } from "../../internal/definition.ts"
+import { assertOptions, durationOf, kindOf, namesOf } from "../../internal/definition.ts"
 import { stripControls } from "../../internal/text.ts"
 import { InvalidDefinition } from "../../RunError.ts"
 import { Sandbox } from "../../services/Sandbox.ts"
@@ -138,8 +138,9 @@ export interface Options extends Limits {
  * })
  * const answer = agent.run("What has changed?").pipe(Effect.provide([OpenAi.layer({ model: "gpt-4.1-mini" }), Shell]))
  */
-export const layer = (options: Options): Layer.Layer<Tool.HandlersFor<typeof toolkit.tools>, InvalidDefinition> =>
-  toolkit.toLayer(
+export const layer = (options: Options): Layer.Layer<Tool.HandlersFor<typeof toolkit.tools>, InvalidDefinition> => {
+  assertAllowed("ShellTools.layer", options, known)
+  return toolkit.toLayer(
     Effect.map(
       Effect.try({
         try: () => prepare(options),
@@ -154,6 +155,18 @@ export const layer = (options: Options): Layer.Layer<Tool.HandlersFor<typeof too
         })
     )
   )
+}
+
+const limitNames = { allow: true, timeout: true, grace: true, maxOutputBytes: true, env: true } as const
+const knownOfFeature = namesOf<Limits>(limitNames)
+const known = namesOf<Options>({ ...limitNames, cwd: true })
+
+const assertAllowed = (subject: string, options: Limits, names: ReadonlySet<string>): void => {
+  assertOptions(subject, options, names)
+  if (Array.isArray(options.allow)) return
+  const problem = `allow is ${kindOf(options.allow)}, not a list`
+  throw new InvalidDefinition({ subject, problem, remedy: 'Say what may be run: allow: [["git", "status"]]' })
+}
 
 /** Why a command was not run, in the words of the tool. */
 const reasons = { Edge: "Edge", Unstartable: "Start", Lost: "Start", Timeout: "Timeout" } as const
@@ -175,6 +188,7 @@ const maxArgs = 64 * 1024
  * )
  */
 export const feature = (options: Limits): Feature.Feature<never, Sandbox> => {
+  assertAllowed("ShellTools.feature", options, knownOfFeature)
   const settings = { ...limitsOf(options), rules: options.allow.map((entry) => ruleOf(entry, (command) => command)) }
   const run = AgentTool.fromFunction("run_command", {
     description: RunCommand.description ?? "",

@@ -4,7 +4,7 @@ import type * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
 import type * as Schedule from "effect/Schedule"
-import { durationOf } from "../../../internal/definition.ts"
+import { assertOneOf, assertOptions, durationOf, namesOf } from "../../../internal/definition.ts"
 import { decoded } from "../../../internal/percent.ts"
 import * as Scrubber from "../../../internal/scrubber.ts"
 import { InvalidDefinition } from "../../../RunError.ts"
@@ -182,11 +182,57 @@ const headersOf = (options: HttpOptions): Record<string, string> => ({
   ...(options.token === undefined ? {} : { Authorization: `Bearer ${Redacted.value(options.token)}` })
 })
 
-/** Throws `InvalidDefinition` for options that can never work. */
+/** Those of all ways to reach a server. */
+const known = namesOf<StdioOptions & HttpOptions & InProcessOptions>({
+  allow: true,
+  deny: true,
+  optional: true,
+  trustHints: true,
+  timeout: true,
+  maxDuration: true,
+  connectTimeout: true,
+  maxChars: true,
+  maxTools: true,
+  maxDefinitionChars: true,
+  pinned: true,
+  onChange: true,
+  reconnect: true,
+  patience: true,
+  command: true,
+  args: true,
+  env: true,
+  cwd: true,
+  grace: true,
+  url: true,
+  transport: true,
+  headers: true,
+  token: true,
+  oauth: true,
+  server: true
+})
+const knownOfOAuth = namesOf<OAuthOptions>({
+  clientId: true,
+  clientSecret: true,
+  clientName: true,
+  scope: true,
+  clientMetadataUrl: true,
+  redirectUrl: true,
+  authorize: true,
+  allowPrivate: true,
+  requirePkce: true,
+  issuer: true,
+  sendResource: true,
+  store: true
+})
+
+/** Throws `InvalidDefinition` for options that can never work, or that are not understood. */
 export const check = (name: string, options: ServerOptions): void => {
   const problem = (what: string, remedy: string) =>
     new InvalidDefinition({ subject: `MCP server "${name}"`, problem: what, remedy })
   if (name.trim() === "") throw problem("it has no name", "Give it one: it shows in tools' names and errors")
+  const subject = `MCP server "${name}"`
+  assertOptions(subject, options, known)
+  assertOneOf(subject, "onChange", options.onChange, ["refuse", "ask", "accept"])
   const ways = ["command", "url", "server"].filter((key) => Predicate.hasProperty(options, key) && options[key] != null)
   if (ways.length !== 1) {
     const said = ways.length === 0 ? "it says not how it is reached" : `it has both ${ways.join(" and ")}`
@@ -201,6 +247,8 @@ export const check = (name: string, options: ServerOptions): void => {
     if (limit !== undefined && !(limit >= 0)) throw problem(`its ${key} is not a number of 0 or more`, "Give it one")
   }
   if ("url" in options) {
+    assertOneOf(subject, "transport", options.transport, ["auto", "http", "sse"])
+    if (options.oauth !== undefined) assertOptions(`oauth of ${subject}`, options.oauth, knownOfOAuth)
     if (!/^https?:$/.test(URL.parse(plain(options.url))?.protocol ?? "")) {
       throw problem("its url is not a web address", 'Write it in full: "https://host/mcp"')
     }

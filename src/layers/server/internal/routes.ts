@@ -325,6 +325,9 @@ const follow = (edge: Edge, request: Request, caller: Caller) =>
     return yield* following(edge, request, info, at?.from ?? info.firstSeq)
   })
 
+/** How many events a client may have seen that are not known here yet, of a run that goes on in another process. */
+const underWay = 1000
+
 /** Goes on with a run. A client that has seen the end is answered with 204, so that an `EventSource` stops asking. */
 const following = (edge: Edge, request: Request, info: Info, from: number) =>
   Effect.gen(function* () {
@@ -332,7 +335,9 @@ const following = (edge: Edge, request: Request, info: Info, from: number) =>
       return yield* refuse(410, "The events from there on are not kept any more. Ask for the state of the run.")
     }
     if (info.ended !== undefined && from === info.ended.seq + 1) return HttpServerResponse.empty({ status: 204 })
-    if (from > info.nextSeq) return yield* refuse(400, "Last-Event-ID is after the last event of the run.")
+    if (from > (info.ended?.seq ?? info.nextSeq + underWay)) {
+      return yield* refuse(400, "Last-Event-ID is after the last event of the run.")
+    }
     yield* attach(edge, info.runId)
     return streamed(edge, request, info.runId, from)
   })

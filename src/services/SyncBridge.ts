@@ -36,7 +36,9 @@ export const SyncBridge: Context.Reference<SyncBridge | undefined> = Context.Ref
   { defaultValue: () => undefined }
 )
 
-/** True where a promise cannot be waited for: under `Effect.runSync`, with or without `SyncEdge.layer`. */
-export const isSync: Effect.Effect<boolean> = Effect.withFiber((fiber) =>
-  Effect.succeed(fiber.getRef(Scheduler.Scheduler).executionMode === "sync")
-)
+/** True for a fiber that cannot wait for a promise: one of `Effect.runSync`, with or without `SyncEdge.layer`. */
+export const isSyncFiber = (fiber: Fiber.Fiber<unknown, unknown>): boolean =>
+  fiber.getRef(Scheduler.Scheduler).executionMode === "sync"
+
+/** The same of the fiber that asks. */
+export const isSync: Effect.Effect<boolean> = Effect.withFiber((fiber) => Effect.succeed(isSyncFiber(fiber)))

@@ -8,7 +8,6 @@ import * as Effect from "effect/Effect"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import * as Prompt from "effect/ai/Prompt"
 import * as Tool from "effect/ai/Tool"
-import * as Scheduler from "effect/Scheduler"
 import type { RunState } from "../../internal/runState.ts"
 import * as Noted from "../../internal/notes.ts"
 import { decided, text, truth } from "../../internal/decided.ts"
@@ -20,7 +19,7 @@ import { ListedFor, type Listing } from "../../internal/toolListing.ts"
 import { noUsage } from "../../internal/usage.ts"
 import * as RunError from "../../RunError.ts"
 import { CurrentSigning } from "../../services/Approver.ts"
-import { SyncBridge } from "../../services/SyncBridge.ts"
+import { isSyncFiber, SyncBridge } from "../../services/SyncBridge.ts"
 import type { Any as ToolSource } from "../../ToolSource.ts"
 import { TurnResolver, continueLoop, type Next } from "./turnResolution.ts"
 import { resumedCalls } from "./toolApproval.ts"
@@ -304,8 +303,8 @@ class Loop implements Listing {
   #assertEdge(): Effect.Effect<void, RunError.MissingSyncEdge> {
     return Effect.withFiber((fiber) => {
       const { info } = this.#model
-      if (info?.network !== true || fiber.getRef(SyncBridge) !== undefined) return Effect.void
-      if (fiber.getRef(Scheduler.Scheduler).executionMode === "async") return Effect.void
+      const isHeld = info?.network === true && isSyncFiber(fiber) && fiber.getRef(SyncBridge) === undefined
+      if (!isHeld) return Effect.void
       return Effect.fail(new RunError.MissingSyncEdge({ path: this.#state.info.path, model: info.model }))
     })
   }

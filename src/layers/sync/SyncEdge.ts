@@ -10,7 +10,7 @@ import type * as HttpClient from "effect/http/HttpClient"
 import * as Layer from "effect/Layer"
 import * as Scheduler from "effect/Scheduler"
 import { NestedSyncEdge } from "../../RunError.ts"
-import { SyncBridge } from "../../services/SyncBridge.ts"
+import { isSyncFiber, SyncBridge } from "../../services/SyncBridge.ts"
 import * as Bridge from "../internal/io/bridge.ts"
 import { EventLoop, isNestedTooDeep } from "./internal/eventLoop.ts"
 import * as SyncFileSystem from "./internal/fileSystem.ts"
@@ -21,7 +21,7 @@ const make = (allowNested: boolean): Layer.Layer<never> =>
   Layer.effectContext(
     Effect.withFiber((fiber) => {
       // Under runPromise the program needs none of this, and on the edge it has it already.
-      if (fiber.getRef(Scheduler.Scheduler).executionMode === "async" || fiber.getRef(SyncBridge) !== undefined) {
+      if (!isSyncFiber(fiber) || fiber.getRef(SyncBridge) !== undefined) {
         return Effect.succeed(Context.empty())
       }
       if (isNestedTooDeep()) return Effect.die(new NestedSyncEdge({ situation: "depth" }))

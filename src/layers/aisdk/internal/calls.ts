@@ -5,9 +5,9 @@ import * as Effect from "effect/Effect"
 import type * as AiError from "effect/ai/AiError"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
-import * as Scheduler from "effect/Scheduler"
 import { kindOf } from "../../../internal/definition.ts"
 import { InvalidDefinition } from "../../../RunError.ts"
+import { isSyncFiber } from "../../../services/SyncBridge.ts"
 import * as Calling from "../../internal/model/calling.ts"
 import { type Problem, Unsupported } from "../../internal/model/problems.ts"
 import type * as Errors from "./errors.ts"
@@ -50,7 +50,7 @@ export const make = (
   const fail: Calls["fail"] = (problem) => failed(new Known(problem))
   const waiting = <A>(ask: (signal: AbortSignal) => PromiseLike<A>): Effect.Effect<A, unknown> =>
     Effect.withFiber((fiber) => {
-      if (fiber.getRef(Scheduler.Scheduler).executionMode === "sync") return Effect.fail(new Unsupported(blocked))
+      if (isSyncFiber(fiber)) return Effect.fail(new Unsupported(blocked))
       const controller = new AbortController()
       return within(
         timeout,

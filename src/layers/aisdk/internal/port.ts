@@ -7,10 +7,10 @@ import type * as Fiber from "effect/Fiber"
 import type * as AiError from "effect/ai/AiError"
 import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Response from "effect/ai/Response"
-import * as Scheduler from "effect/Scheduler"
 import * as Stream from "effect/Stream"
 import { CurrentRun } from "../../../services/CurrentRun.ts"
 import * as ModelInfo from "../../../services/ModelInfo.ts"
+import { isSyncFiber } from "../../../services/SyncBridge.ts"
 import * as Calling from "../../internal/model/calling.ts"
 import { Unsupported } from "../../internal/model/problems.ts"
 import * as Search from "../../internal/model/search.ts"
@@ -71,7 +71,7 @@ export const portOf = (asked: Asked): Port => {
   return {
     generate: (request, searchesTools) =>
       Effect.withFiber((fiber) => {
-        if (isSync(fiber)) return failed("generateText")(new Unsupported(blocked))
+        if (isSyncFiber(fiber)) return failed("generateText")(new Unsupported(blocked))
         const once = ask(request, searchesTools, fiber).pipe(
           Effect.flatMap((question) => Talk.whole(callee, question)),
           Effect.tap((parts) => Effect.sync(() => annotate(fiber, request, parts))),
@@ -82,7 +82,7 @@ export const portOf = (asked: Asked): Port => {
     stream: (request, searchesTools) =>
       Stream.unwrap(
         Effect.withFiber((fiber) => {
-          if (isSync(fiber)) return failed("streamText")(new Unsupported(blocked))
+          if (isSyncFiber(fiber)) return failed("streamText")(new Unsupported(blocked))
           const once = Stream.unwrap(
             ask(request, searchesTools, fiber).pipe(
               Effect.flatMap((question) => TalkStream.streamed(callee, question)),
@@ -152,8 +152,6 @@ const annotate = (
 ): void => {
   if (!fiber.getRef(ModelInfo.CallerRetries)) Calling.annotate(request, parts)
 }
-
-const isSync = (fiber: AnyFiber): boolean => fiber.getRef(Scheduler.Scheduler).executionMode === "sync"
 
 const callOptions = (layer: Asked["options"], fiber: AnyFiber): CallOptions => {
   const { retry: _retry, structuredOutput: _structuredOutput, timeout: _timeout, ...own } = layer

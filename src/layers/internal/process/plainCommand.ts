@@ -1,14 +1,17 @@
-/** Commands of Effect's port as a sandbox can run them: the words, the directory, the variables; and what it refuses. */
+/** Commands of Effect's port as a sandbox can run them: their words, variables and pipes; and what it refuses. */
 import * as Effect from "effect/Effect"
 import * as PlatformError from "effect/PlatformError"
 import * as Redacted from "effect/Redacted"
-import type { Command, CommandOptions, StandardCommand } from "effect/process/ChildProcess"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type { Command, CommandInput, CommandOptions, StandardCommand } from "effect/process/ChildProcess"
+import * as Spawner from "effect/process/ChildProcessSpawner"
 
 const unfit = (description: string) =>
   Effect.fail(PlatformError.badArgument({ module: "ChildProcess", method: "spawn", description }))
 
 /** Fails for what would join a command with this process: its descriptors. */
-export const refuse = ({ additionalFds, stderr, stdin, stdout }: CommandOptions) => {
+const refuse = ({ additionalFds, stderr, stdin, stdout }: CommandOptions) => {
   const given = new Set(
     [stdin, stdout, stderr].map((one) => (typeof one === "object" && "stream" in one ? one.stream : one))
   )
@@ -27,7 +30,7 @@ interface Stage {
 }
 
 /** The commands of a pipe, in their order. */
-export const flatten = (
+const flatten = (
   command: Command,
   from: Stage["from"] = "stdout"
 ): Effect.Effect<ReadonlyArray<Stage>, PlatformError.PlatformError> => {
@@ -41,6 +44,32 @@ export const flatten = (
     ...right
   ])
 }
+
+/**
+ * A spawner of commands that `start` starts, each with a pipe for its input; `hasInput` is false for one whose input has ended
+ * at once. Joins what a command reads to its pipe.
+ */
+export const spawner = (
+  start: (
+    command: StandardCommand,
+    hasInput: boolean
+  ) => Effect.Effect<Spawner.ChildProcessHandle, PlatformError.PlatformError, Scope.Scope>
+): Spawner.ChildProcessSpawner["Service"] =>
+  Spawner.make((command) =>
+    Effect.gen(function* () {
+      let last: Spawner.ChildProcessHandle | undefined
+      for (const { command: one, from } of yield* flatten(command)) {
+        yield* refuse(one.options)
+        const input = last === undefined ? inputOf(one.options) : last[from]
+        last = yield* start(one, input !== "ignore")
+        if (Stream.isStream(input)) yield* Effect.forkScoped(Effect.ignore(Stream.run(input, last.stdin)))
+      }
+      return last!
+    })
+  )
+
+const inputOf = ({ stdin }: CommandOptions): CommandInput | undefined =>
+  typeof stdin !== "object" || Stream.isStream(stdin) ? stdin : stdin.stream
 
 /** The words of a command. */
 export const wordsOf = ({

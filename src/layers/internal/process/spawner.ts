@@ -10,7 +10,7 @@ import type * as PlatformError from "effect/PlatformError"
 import type * as Scope from "effect/Scope"
 import * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"
-import type { CommandInput, CommandOptions, KillOptions, StandardCommand } from "effect/process/ChildProcess"
+import type { CommandOptions, KillOptions, StandardCommand } from "effect/process/ChildProcess"
 import * as Spawner from "effect/process/ChildProcessSpawner"
 import { Changes } from "../../../internal/changes.ts"
 import * as Program from "../io/program.ts"
@@ -19,11 +19,10 @@ import { type FromProcess, host, type Output, type ToProcess } from "./child.ts"
 import { source as childProgram } from "./childProgram.generated.ts"
 import { endedBy, notStarted } from "./failures.ts"
 import type { Leader } from "./group.ts"
-import { flatten, refuse } from "./plainCommand.ts"
+import { spawner } from "./plainCommand.ts"
 import { outputs } from "./outputs.ts"
 
 type PlatformFailure = PlatformError.PlatformError
-type Service = Spawner.ChildProcessSpawner["Service"]
 
 /** What is started for a command. */
 export interface Launch extends Leader {
@@ -39,30 +38,17 @@ export type Prepare = (command: StandardCommand) => Effect.Effect<Launch, Platfo
 const defaultGraceMs = 2000
 
 /** A spawner of what `prepare` says. */
-export const make = (prepare: Prepare): Service => {
-  const start = Effect.fnUntraced(function* (command: StandardCommand) {
-    yield* refuse(command.options)
-    const launch = yield* prepare(command)
-    const line = yield* open(launch, command.options)
-    const handle = handleOf(line, launch)
-    yield* connect(handle, line, command.options)
-    return handle
-  })
-  return Spawner.make((command) =>
-    Effect.gen(function* () {
-      const commands = yield* flatten(command)
-      let last: Spawner.ChildProcessHandle | undefined
-      for (const { command, from } of commands) {
-        const handle = yield* start(command)
-        if (last !== undefined) {
-          yield* Effect.forkScoped(Effect.ignore(Stream.run(last[from], handle.stdin)))
-        }
-        last = handle
-      }
-      return last!
+export const make = (prepare: Prepare) =>
+  spawner(
+    Effect.fnUntraced(function* (command, hasInput) {
+      const launch = yield* prepare(command)
+      const line = yield* open(launch, command.options)
+      const handle = handleOf(line, launch)
+      if (!hasInput) line.send({ type: "input", bytes: undefined })
+      yield* connect(handle, command.options)
+      return handle
     })
   )
-}
 
 type Settled = Effect.Effect<Spawner.ExitCode, PlatformFailure>
 
@@ -249,15 +235,8 @@ const handleOf = (line: Line, { onKill }: Launch) => {
   })
 }
 
-/** Connects what the options of the command name. */
-const connect = Effect.fnUntraced(function* (
-  handle: Spawner.ChildProcessHandle,
-  { send }: Line,
-  { stderr, stdin, stdout }: CommandOptions
-) {
-  const input = inputOf(stdin)
-  if (input === "ignore") send({ type: "input", bytes: undefined })
-  else if (Stream.isStream(input)) yield* Effect.forkScoped(Effect.ignore(Stream.run(input, handle.stdin)))
+/** Connects the outputs that the options of the command name. */
+const connect = Effect.fnUntraced(function* (handle: Spawner.ChildProcessHandle, { stderr, stdout }: CommandOptions) {
   for (const [given, output] of [
     [stdout, handle.stdout],
     [stderr, handle.stderr]
@@ -267,6 +246,3 @@ const connect = Effect.fnUntraced(function* (
     else if (Sink.isSink(target)) yield* Effect.forkScoped(Effect.ignore(Stream.run(output, target)))
   }
 })
-
-const inputOf = (stdin: CommandOptions["stdin"]): CommandInput | undefined =>
-  typeof stdin !== "object" || Stream.isStream(stdin) ? stdin : stdin.stream

@@ -5,9 +5,9 @@ import type * as LanguageModel from "effect/ai/LanguageModel"
 import type * as Layer from "effect/Layer"
 import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
-import * as Scheduler from "effect/Scheduler"
 import { messageOf } from "../../../internal/message.ts"
 import { ModelUnavailable } from "../../../RunError.ts"
+import { isSync } from "../../../services/SyncBridge.ts"
 import * as AiSdk from "../../aisdk/AiSdk.ts"
 import * as DemoModel from "../../demo/DemoModel.ts"
 import * as LlamaCpp from "../../llamacpp/LlamaCpp.ts"
@@ -151,10 +151,7 @@ const ofPackage = (
   from: Package
 ): Effect.Effect<Model, ModelUnavailable | Config.ConfigError> =>
   Effect.gen(function* () {
-    const isSync = yield* Effect.withFiber((fiber) =>
-      Effect.succeed(fiber.getRef(Scheduler.Scheduler).executionMode === "sync")
-    )
-    if (isSync) {
+    if (yield* isSync) {
       return yield* unavailable(
         name,
         `the package ${from.name} gives promises, which Effect.runSync cannot wait for: run the program with Effect.runPromise, or use openai:, ollama:, compatible: or llamacpp:`

@@ -8,11 +8,10 @@ import type * as FileSystem from "effect/FileSystem"
 import * as Queue from "effect/Queue"
 import * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"
-import type { StandardCommand } from "effect/process/ChildProcess"
 import * as Spawner from "effect/process/ChildProcessSpawner"
 import { messageOf } from "../../../internal/message.ts"
 import { endedBy, notStarted } from "../../internal/process/failures.ts"
-import { flatten, refuse, variablesOf, wordsOf } from "../../internal/process/plainCommand.ts"
+import { spawner, variablesOf, wordsOf } from "../../internal/process/plainCommand.ts"
 import { outputs } from "../../internal/process/outputs.ts"
 
 /** What a command of memory is given. */
@@ -38,40 +37,24 @@ export type Wrote =
 export type Command = (args: ReadonlyArray<string>, call: Call) => Effect.Effect<Wrote, unknown>
 
 /** A spawner of these commands. */
-export const make = (commands: Readonly<Record<string, Command>>, files: FileSystem.FileSystem) => {
-  const start = Effect.fnUntraced(function* (command: StandardCommand, input: Stream.Stream<Uint8Array> | undefined) {
-    yield* refuse(command.options)
-    const [name, ...args] = wordsOf(command)
-    const run = Object.hasOwn(commands, name) ? commands[name] : undefined
-    if (run === undefined) {
-      const known = Object.keys(commands).join(", ") || "none"
-      return yield* notStarted("Unstartable", `there is no command "${name}" in this sandbox; there is: ${known}`)
-    }
-    const queue = yield* Queue.unbounded<Uint8Array, Cause.Done>()
-    const source = input ?? inputOf(command) ?? Stream.fromQueue(queue)
-    const stdin = Stream.mkString(Stream.decodeText(source))
-    const call = { stdin, cwd: command.options.cwd ?? "/", env: variablesOf(command), files }
-    return yield* handleOf(
-      Effect.suspend(() => run(args, call)),
-      queue
-    )
-  })
-  return Spawner.make((command) =>
-    Effect.gen(function* () {
-      let last: Spawner.ChildProcessHandle | undefined
-      for (const { command: one, from } of yield* flatten(command)) {
-        last = yield* start(one, last === undefined ? undefined : Stream.orDie(last[from]))
+export const make = (commands: Readonly<Record<string, Command>>, files: FileSystem.FileSystem) =>
+  spawner(
+    Effect.fnUntraced(function* (command, hasInput) {
+      const [name, ...args] = wordsOf(command)
+      const run = Object.hasOwn(commands, name) ? commands[name] : undefined
+      if (run === undefined) {
+        const known = Object.keys(commands).join(", ") || "none"
+        return yield* notStarted("Unstartable", `there is no command "${name}" in this sandbox; there is: ${known}`)
       }
-      return last!
+      const queue = yield* Queue.unbounded<Uint8Array, Cause.Done>()
+      const stdin = Stream.mkString(Stream.decodeText(hasInput ? Stream.fromQueue(queue) : Stream.empty))
+      const call = { stdin, cwd: command.options.cwd ?? "/", env: variablesOf(command), files }
+      return yield* handleOf(
+        Effect.suspend(() => run(args, call)),
+        queue
+      )
     })
   )
-}
-
-const inputOf = ({ options: { stdin } }: StandardCommand): Stream.Stream<Uint8Array> | undefined => {
-  const given = typeof stdin !== "object" || Stream.isStream(stdin) ? stdin : stdin.stream
-  if (given === "ignore") return Stream.empty
-  return Stream.isStream(given) ? Stream.orDie(given as Stream.Stream<Uint8Array>) : undefined
-}
 
 const handleOf = Effect.fnUntraced(function* (
   running: Effect.Effect<Wrote, unknown>,

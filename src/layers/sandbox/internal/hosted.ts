@@ -5,10 +5,9 @@ import * as PlatformError from "effect/PlatformError"
 import * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"
 import * as Spawner from "effect/process/ChildProcessSpawner"
-import type { StandardCommand } from "effect/process/ChildProcess"
 import { type Service, WorkspaceError } from "../../../services/Sandbox.ts"
 import { endedBy } from "../../internal/process/failures.ts"
-import { flatten, refuse, variablesOf, wordsOf } from "../../internal/process/plainCommand.ts"
+import { spawner, variablesOf, wordsOf } from "../../internal/process/plainCommand.ts"
 import * as Copies from "./copies.ts"
 import * as Files from "./fileSystem.ts"
 import { outputs } from "../../internal/process/outputs.ts"
@@ -22,7 +21,7 @@ export const make = (session: Session): Service => {
   const files = filesOf(session)
   return {
     files,
-    processes: spawner(session),
+    processes: processesOf(session),
     info: {
       name: "hosted",
       description: session.description,
@@ -83,49 +82,32 @@ const folderOf = (session: Session): NonNullable<Service["folder"]> => {
 const processFailure = (method: string) => (): Failure =>
   PlatformError.systemError({ _tag: "Unknown", module: "ChildProcess", method, description: "the sandbox refused it" })
 
-const spawner = (session: Session) => {
-  const start = Effect.fnUntraced(function* (command: StandardCommand, isPiped: boolean) {
-    yield* refuse(command.options)
-    const given = command.options.stdin
-    const input = typeof given !== "object" || Stream.isStream(given) ? given : given.stream
-    const abort = new AbortController()
-    const cwd = yield* Files.normal("spawn", `/${command.options.cwd ?? ""}`)
-    const process = yield* Effect.acquireRelease(
-      Effect.tryPromise({
-        try: () =>
-          session.spawn({
-            command: wordsOf(command).map(quote).join(" "),
-            workingDirectory: nameOf(cwd),
-            env: { ...variablesOf(command) },
-            abortSignal: abort.signal,
-            ...(input === "ignore" ? {} : { stdin: true })
-          }),
-        catch: processFailure("spawn")
-      }),
-      (process) =>
-        Effect.andThen(
-          Effect.ignore(kill(process)),
-          Effect.sync(() => abort.abort())
-        )
-    )
-    const handle = handleOf(process)
-    if (Stream.isStream(input) && !isPiped) {
-      yield* Effect.forkScoped(Effect.ignore(Stream.run(input as Stream.Stream<Uint8Array>, handle.stdin)))
-    }
-    return handle
-  })
-  return Spawner.make((command) =>
-    Effect.gen(function* () {
-      let last: Spawner.ChildProcessHandle | undefined
-      for (const { command: one, from } of yield* flatten(command)) {
-        const handle: Spawner.ChildProcessHandle = yield* start(one, last !== undefined)
-        if (last !== undefined) yield* Effect.forkScoped(Effect.ignore(Stream.run(last[from], handle.stdin)))
-        last = handle
-      }
-      return last!
+const processesOf = (session: Session) =>
+  spawner(
+    Effect.fnUntraced(function* (command, hasInput) {
+      const abort = new AbortController()
+      const cwd = yield* Files.normal("spawn", `/${command.options.cwd ?? ""}`)
+      const process = yield* Effect.acquireRelease(
+        Effect.tryPromise({
+          try: () =>
+            session.spawn({
+              command: wordsOf(command).map(quote).join(" "),
+              workingDirectory: nameOf(cwd),
+              env: { ...variablesOf(command) },
+              abortSignal: abort.signal,
+              ...(hasInput ? { stdin: true } : {})
+            }),
+          catch: processFailure("spawn")
+        }),
+        (process) =>
+          Effect.andThen(
+            Effect.ignore(kill(process)),
+            Effect.sync(() => abort.abort())
+          )
+      )
+      return handleOf(process)
     })
   )
-}
 
 const kill = (process: SessionProcess) =>
   Effect.tryPromise({ try: async () => process.kill(), catch: processFailure("kill") })

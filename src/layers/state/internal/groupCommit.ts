@@ -9,8 +9,8 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Predicate from "effect/Predicate"
-import * as Scheduler from "effect/Scheduler"
 import type { SqlError } from "effect/sql/SqlError"
+import { isSyncFiber } from "../../../services/SyncBridge.ts"
 import type { Database } from "./database.ts"
 
 /**
@@ -55,7 +55,7 @@ export const groupCommit = ({ dialect, sql }: Pick<Database, "dialect" | "sql">)
       const { context } = fiber
       // Within a transaction of the caller it is a part of that one; under `Effect.runSync` no other fiber writes meanwhile.
       const isWithin = Context.getOption(context, sql.transactionService)._tag === "Some"
-      if (isWithin || fiber.getRef(Scheduler.Scheduler).executionMode === "sync") return alone
+      if (isWithin || isSyncFiber(fiber)) return alone
       let outcome: Exit.Exit<A, E | SqlError> | undefined
       const keep = (exit: Exit.Exit<A, E | SqlError>) => {
         outcome = exit

@@ -1,7 +1,7 @@
 /** The modules of effect/sql, loaded when a database is opened and not when troupe is imported. */
 import * as Effect from "effect/Effect"
-import * as Scheduler from "effect/Scheduler"
 import { createRequire } from "node:module"
+import { isSyncFiber } from "../../../services/SyncBridge.ts"
 
 /** What a client is made of. */
 export interface SqlModules {
@@ -37,8 +37,7 @@ const required = Effect.sync((): SqlModules => {
 /** The modules, at both edges. */
 export const load: Effect.Effect<SqlModules> = Effect.withFiber((fiber) => {
   if (loaded !== undefined) return Effect.succeed(loaded)
-  const isSync = fiber.getRef(Scheduler.Scheduler).executionMode === "sync"
-  return Effect.tap(isSync ? required : imported, (modules) =>
+  return Effect.tap(isSyncFiber(fiber) ? required : imported, (modules) =>
     Effect.sync(() => {
       loaded = modules
     })

@@ -6,7 +6,6 @@ import type * as Fiber from "effect/Fiber"
 import * as Clock from "effect/Clock"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
-import * as Scheduler from "effect/Scheduler"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import type * as Client from "effect/sql/SqlClient"
@@ -15,7 +14,7 @@ import type { SqlError } from "effect/sql/SqlError"
 import * as Stream from "effect/Stream"
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite"
 import { messageOf } from "../../../internal/message.ts"
-import { SyncBridge } from "../../../services/SyncBridge.ts"
+import { isSyncFiber, SyncBridge } from "../../../services/SyncBridge.ts"
 import type { SqlModules } from "./sqlModules.ts"
 
 /** Options with their defaults. */
@@ -76,7 +75,7 @@ export const make = Effect.fnUntraced(function* (
 
 /** Without the sync edge nothing can wait under `Effect.runSync` but SQLite itself. */
 const sleeps = (fiber: Fiber.Fiber<unknown, unknown>): boolean =>
-  fiber.getRef(Scheduler.Scheduler).executionMode === "async" || fiber.getRef(SyncBridge) !== undefined
+  !isSyncFiber(fiber) || fiber.getRef(SyncBridge) !== undefined
 
 type Fail = (cause: unknown, operation: string, message?: string) => SqlError
 

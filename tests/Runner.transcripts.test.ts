@@ -138,6 +138,18 @@ describe("the transcript of a turn", () => {
     }).pipe(Effect.provide(echo))
   )
 
+  it.effect("is put together in proportion to how deep runs are in runs", () =>
+    Effect.gen(function* () {
+      let deep: Runner.Runner<string, string, never, never> = Runner.make("leaf", { run: () => Effect.succeed("done") })
+      for (let level = 0; level < 60; level++) {
+        const inner = deep
+        deep = Runner.make(`level ${level}`, { run: (text: string) => inner.run(text) })
+      }
+      // Twice as much for each level would take longer than there is time.
+      assert.strictEqual((yield* deep.result("x")).output, "done")
+    })
+  )
+
   it.effect("has the input of branches once", () =>
     Effect.gen(function* () {
       const { transcript } = yield* Parallel.make("parallel", { one, two }).result("Help")

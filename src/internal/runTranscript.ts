@@ -70,9 +70,16 @@ export class RunTranscript {
   get said(): Said {
     if (this.#said !== undefined) return this.#said()
     const given = messagesOf(this.#input)
-    const answered = this.#answered(given)
+    // Each nested run is asked once: those in it are asked by it, so that asking twice would double with each level.
+    const asked = new Map<RunTranscript, Said>()
+    const saidBy = (nested: RunTranscript): Said => {
+      const said = asked.get(nested) ?? nested.said
+      asked.set(nested, said)
+      return said
+    }
+    const answered = this.#answered(given, saidBy)
     if (answered !== undefined) return answered
-    const all = this.#ofNested()
+    const all = this.#ofNested(saidBy)
     return { messages: all, given: commonPrefix(all, given) }
   }
 
@@ -89,22 +96,22 @@ export class RunTranscript {
   }
 
   /** The nested run that had the whole input and gave the output: the conversation goes on with it. */
-  #answered(given: Messages): Said | undefined {
+  #answered(given: Messages, saidBy: (nested: RunTranscript) => Said): Said | undefined {
     if (this.#isShared || this.#ended === undefined || given.length === 0) return undefined
     const { output } = this.#ended
     if (output === undefined) return undefined
     const one = this.#nested.findLast((nested) => nested.#ended?.output === output)
     if (one === undefined) return undefined
-    const { messages } = one.said
+    const { messages } = saidBy(one)
     return commonPrefix(messages, given) === given.length ? { messages, given: given.length } : undefined
   }
 
   /** The messages of nested runs, in the order in which they started, without those that their inputs repeat. */
-  #ofNested(): Messages {
+  #ofNested(saidBy: (nested: RunTranscript) => Said): Messages {
     const all: Array<Prompt.Message> = []
     const known = MutableHashSet.empty<Prompt.Message>()
     for (const nested of this.#nested) {
-      const { given, messages } = nested.said
+      const { given, messages } = saidBy(nested)
       const own = messages.filter(
         (message, index) => index >= given || !(views.has(message) || MutableHashSet.has(known, message))
       )

@@ -645,7 +645,11 @@ export const layerPostgres = (
   const url = Redacted.isRedacted(options.url) ? (options.url as Redacted.Redacted) : Redacted.make(options.url)
   const database = Effect.map(
     loaded(() => import("@effect/sql-pg/PgClient").catch(absent), "npm install @effect/sql-pg"),
-    ({ layer }) => layer({ url, maxConnections: options.maxConnections ?? 10, prepare: options.prepare ?? true })
+    ({ layer }) => {
+      const { maxConnections = 10, prepare = true } = options
+      // What a step gave may be large, and a run whose steps cannot be read goes on nowhere. This is what a column can hold.
+      return layer({ url, maxConnections, prepare, maxMessageSize: 1_100_000_000 })
+    }
   )
   return engineOn(database, settings)
 }

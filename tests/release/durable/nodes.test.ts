@@ -11,6 +11,7 @@ import * as SessionStore from "troupe/SessionStore"
 import * as Step from "troupe/Step"
 import { eventually, temporaryFile } from "../../support/durable.ts"
 import { durableSchedules } from "../../support/durableSchedules.ts"
+import { durableTexts } from "../../support/durableTexts.ts"
 import { oneNodeAtATime } from "../../support/durableSessions.ts"
 import { durableVersions } from "../../support/durableVersions.ts"
 import { postgres } from "../../support/postgres.ts"
@@ -114,6 +115,7 @@ it.live("a session on PostgreSQL is never run by two nodes", () =>
 
 durableVersions(server.database("shared"), engineOf("shared"))
 durableSchedules(server.database("schedules"), () => engineOf("schedules"))
+durableTexts(() => engineOf("texts"))
 
 it.live("a process executes more definitions than it has connections", () =>
   Effect.gen(function* () {

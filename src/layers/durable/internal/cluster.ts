@@ -35,6 +35,7 @@ import * as Workflow from "effect/workflow/Workflow"
 import * as WorkflowEngine from "effect/workflow/WorkflowEngine"
 import type { Surroundings } from "./execution.ts"
 import * as Execution from "./execution.ts"
+import { keyText } from "./tables/rows.ts"
 
 /** The tables of the engine begin with this. */
 export const prefix = "troupe_cluster"
@@ -142,7 +143,7 @@ export const workflowOf = (fingerprint: string) => {
 
 /** A deferred value of a run, by the name that wakes it. */
 const deferredOf = (name: string): DurableDeferred.DurableDeferred<Schema.Codec<unknown, Schema.Json>> =>
-  DurableDeferred.make(name, { success: Schema.Json }) as never
+  DurableDeferred.make(keyText(name), { success: Schema.Json }) as never
 
 /** Has `node` execute the runs of a fingerprint for as long as the scope is open. */
 export const register = (
@@ -169,7 +170,7 @@ export const register = (
         sleep: (wakes) =>
           Effect.gen(function* () {
             // Registered before they are read, so that a value which arrives in between wakes the run.
-            for (const wake of wakes) instance.awaitedDeferreds.set(wake, 1)
+            for (const wake of wakes) instance.awaitedDeferreds.set(keyText(wake), 1)
             for (const wake of wakes) {
               if (Option.isSome(yield* given(wake))) {
                 instance.awaitedDeferreds.clear()
@@ -204,7 +205,7 @@ export const give = (
       node.engine.deferredDone(deferredOf(wake), {
         workflowName: workflow._tag,
         executionId,
-        deferredName: wake,
+        deferredName: keyText(wake),
         exit: Exit.succeed(value)
       })
     )

@@ -9,6 +9,7 @@ import { codec } from "../../../internal/jsonForm.ts"
 import { decodeKnown } from "../../../internal/knownErrors.ts"
 import { messageOf } from "../../../internal/message.ts"
 import { inputOf, outputOf } from "../../../internal/runnerSchemas.ts"
+import { isStorable } from "../../../internal/storable.ts"
 import type { Drawable, Structure } from "../../../internal/structure.ts"
 import { DurableError, InvalidDefinition, type OutcomeUnknown } from "../../../RunError.ts"
 import * as Runner from "../../../Runner.ts"
@@ -49,6 +50,13 @@ export const maxJson = 8_000_000
 export const define = (runner: unknown, options: Options): Definition => {
   const subject = `durable run "${options.name}"`
   assertName("a durable run", options.name, 'Give it one: Durable.make(runner, { name: "orders", version: "1", key })')
+  if (!isStorable(options.name)) {
+    throw new InvalidDefinition({
+      subject,
+      problem: "its name has a NUL or half of a surrogate pair in it, which databases do not keep",
+      remedy: "Give it another name"
+    })
+  }
   assertOptions(subject, options, known)
   assertText(subject, "version", options.version)
   assertFunction(subject, "key", options.key)
@@ -104,13 +112,13 @@ const schemaOf = (
 }
 
 const checkedKey = (name: string, key: unknown): Effect.Effect<string, DurableError> =>
-  typeof key === "string" && key !== "" && key.length <= maxKey
+  typeof key === "string" && key !== "" && key.length <= maxKey && isStorable(key)
     ? Effect.succeed(key)
     : Effect.fail(
         new DurableError({
           reason: "engine",
           key: "",
-          problem: `the key of this run of "${name}" is not a text of 1 to ${maxKey} characters`,
+          problem: `the key of this run of "${name}" is not a text of 1 to ${maxKey} whole characters without NUL`,
           remedy: "Return one from the option key"
         })
       )

@@ -8,6 +8,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import { hasProperty } from "effect/Predicate"
 import type * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
@@ -16,6 +17,7 @@ import { allThere } from "../../../internal/compensation.ts"
 import { messageOf } from "../../../internal/message.ts"
 import { encodeError, toJson } from "../../../internal/json.ts"
 import { DurableError } from "../../../RunError.ts"
+import { databaseProblem, isSqlError } from "../../internal/databaseProblem.ts"
 import { RunEvent } from "../../../RunEvent.ts"
 import type { Ended, Execute, OnUnknown, Wait } from "./engine.ts"
 import { missingEnds } from "./closing.ts"
@@ -59,8 +61,30 @@ type Verdict =
 /** Statements are tried again while the database is out of reach; an execution that is fenced meanwhile writes nothing. */
 const persistence = Schedule.min([Schedule.exponential(50, 2), Schedule.spaced(2000)])
 
+/** Failures that trying again does not change: the statement asks for more than the database takes. By classes of PostgreSQL's codes. */
+const isForGood = (error: unknown): boolean => {
+  const code = isSqlError(error) && hasProperty(error.reason.cause, "code") ? String(error.reason.cause.code) : ""
+  return /^(22|54)...$/.test(code)
+}
+
+/** How often it is said that the database is waited for, in milliseconds. */
+const saidEvery = 30_000
+let saidAt = -Infinity
+
+const say = (error: unknown): Effect.Effect<void> =>
+  Effect.flatMap(Clock.currentTimeMillis, (now) => {
+    if (now - saidAt < saidEvery) return Effect.void
+    saidAt = now
+    return Effect.logWarning(
+      `Durable runs wait for their database, and go on when it is there: ${databaseProblem(error)}. Check that it can be reached and that its disk is not full.`
+    )
+  })
+
 const persist = <A>(statement: Effect.Effect<A, unknown>): Effect.Effect<A> =>
-  Effect.orDie(Effect.retry(statement, persistence))
+  Effect.tapError(statement, say).pipe(
+    Effect.retry({ schedule: persistence, while: (error) => !isForGood(error) }),
+    Effect.catch((error) => Effect.die(new Error(`the database refuses to keep it: ${databaseProblem(error)}`)))
+  )
 
 /** Executes a run until it has ended, sleeps, or is another's. */
 export const execute = (runId: string, on: Surroundings): Effect.Effect<void> =>

@@ -12,7 +12,7 @@ import { OutcomeUnknown } from "../../../RunError.ts"
 import { isJsonObject } from "../../../internal/json.ts"
 import type { Journal, Step } from "../../../services/Journal.ts"
 import type { KeptStep, OnUnknown, Wait } from "./engine.ts"
-import type { Claim, Tables, Written } from "./tables.ts"
+import { type Claim, keyText, signalText, type Tables, type Written } from "./tables.ts"
 
 /** Why an execution stops before its run has ended. */
 export type Stop =
@@ -50,7 +50,7 @@ interface Waiting {
 /** The journal of an execution, and what became of it. */
 export interface Execution {
   readonly journal: Journal & Waiting
-  /** What the run waits for, by id. */
+  /** What the run waits for, by what wakes it. */
   readonly waits: ReadonlyMap<string, Wait>
   /** Completed when the execution has to stop at once. */
   readonly stopped: Deferred.Deferred<Stop>
@@ -103,17 +103,17 @@ export const make = (host: Host, rootId: string): Execution => {
   return {
     journal: {
       rootId,
-      run: (step, effect) => run(desk, step, effect),
+      run: (step, effect) => run(desk, asKept(step), effect),
       kept: ({ key }) =>
         Effect.sync(() => {
-          const found = desk.kept.get(key)
+          const found = desk.kept.get(keyText(key))
           return found?.state === "done" ? Option.some(found.value) : Option.none()
         }),
-      signal: (step, problemWith) => signal(desk, step, problemWith),
-      sleep: (step, duration) => sleep(desk, step, duration),
+      signal: (step, problemWith) => signal(desk, { ...step, key: keyText(step.key) }, problemWith),
+      sleep: (step, duration) => sleep(desk, asKept(step), duration),
       earlier: (name) =>
         host.claim.steps.flatMap((step) =>
-          step.kind === "decision" && step.name === name && step.state === "done"
+          step.kind === "decision" && step.name === keyText(name) && step.state === "done"
             ? [{ key: step.key, value: step.value }]
             : []
         ),
@@ -137,6 +137,9 @@ export const make = (host: Host, rootId: string): Execution => {
   }
 }
 
+/** A step under the key and the name that databases keep. */
+const asKept = (step: Step): Step => ({ ...step, key: keyText(step.key), name: keyText(step.name) })
+
 const halt = (desk: Desk, why: Stop): Effect.Effect<never> =>
   Effect.suspend(() => {
     desk.stop ??= why
@@ -146,7 +149,8 @@ const halt = (desk: Desk, why: Stop): Effect.Effect<never> =>
 
 const waitFor = (desk: Desk, wait: Wait): Effect.Effect<never> =>
   Effect.suspend(() => {
-    if (desk.stop === undefined) desk.waits.set(wait.id, wait)
+    // By what wakes it: an approval and a signal may have one id.
+    if (desk.stop === undefined) desk.waits.set(wait.wake, wait)
     return asleep
   })
 
@@ -253,11 +257,13 @@ const signal = (
     const found = desk.kept.get(step.key)
     if (found !== undefined) return Effect.succeed(found.value)
     const { claim, now, persist, tables } = desk.host
-    return Effect.flatMap(now, (at) => persist(tables.takeSignal(claim, step, problemWith, at))).pipe(
+    const name = signalText(step.name)
+    const taking = Effect.flatMap(now, (at) => persist(tables.takeSignal(claim, { ...step, name }, problemWith, at)))
+    return taking.pipe(
       Effect.flatMap((taken): Effect.Effect<Schema.Json> => {
         if (taken._tag === "Fenced") return halt(desk, { _tag: "Fenced" })
         if (taken._tag === "None") {
-          const wake = `signal/${step.name}/${taken.next}`
+          const wake = `signal/${name}/${taken.next}`
           return waitFor(desk, { kind: "signal", id: step.name, name: step.name, wake })
         }
         desk.kept.set(step.key, { state: "done", value: taken.value })

@@ -5,6 +5,7 @@ import { clientFailure } from "../../../../internal/suspension.ts"
 import { DurableError } from "../../../../RunError.ts"
 import type { Answer, Ref, Service } from "../engine.ts"
 import type { Answered } from "../journal.ts"
+import { signalText } from "../tables.ts"
 import type * as Tables from "../tables.ts"
 import type { Access } from "./access.ts"
 
@@ -19,8 +20,9 @@ export const deciding = (access: Access): Pick<Service, "signal" | "decide" | "a
       Effect.gen(function* () {
         const run = yield* known(ref)
         if (run.ended !== undefined) return yield* hasEnded(ref, run)
-        const seq = yield* ask(ref.key, tables.sendSignal(run.id, signal, value))
-        yield* give(run, `signal/${signal}/${seq}`, null)
+        const name = signalText(signal)
+        const seq = yield* ask(ref.key, tables.sendSignal(run.id, name, value))
+        yield* give(run, `signal/${name}/${seq}`, null)
       }),
     decide: (ref, id, value) =>
       Effect.flatMap(known(ref), (run) => Effect.andThen(give(run, `decision/${id}`, value), live(nudge(run.id)))),

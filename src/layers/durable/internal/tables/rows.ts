@@ -4,6 +4,8 @@ import type * as Schema from "effect/Schema"
 import type * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import type { Fragment } from "effect/sql/Statement"
+import { hash } from "../../../../internal/fingerprint.ts"
+import { problemOfKey, storable } from "../../../../internal/storable.ts"
 import type { Ended, Kept, KeptStep, State, Wait } from "../engine.ts"
 
 /** A row of `troupe_runs`, with what the engine alone needs. */
@@ -27,6 +29,23 @@ export type Written = "written" | "fenced" | "taken"
 /** What the engine calls a run; a run that is tried again is another one to it. */
 export const executionIdOf = ({ generation, id }: { readonly id: string; readonly generation: number }): string =>
   `${id}.${generation}`
+
+/** In bytes: a row of an index has at most 2,704 in PostgreSQL. */
+const maxKeyText = 1000
+
+const shortened = (text: string): string => `${storable(text.slice(0, 200))}~${hash(text).slice(0, 32)}`
+
+/**
+ * A key or a name as both databases keep it, in an index too. One that is long, as of runs in runs, or that has characters which they do not
+ * keep, as an id from a model may, is known by its start and its hash.
+ */
+export const keyText = (text: string): string =>
+  problemOfKey("", text, maxKeyText) === undefined ? text : shortened(text)
+
+/** The name of a signal, which is looked for within JSON as well. */
+export const signalText = (name: string): string =>
+  // oxlint-disable-next-line no-control-regex
+  /["\\\u0000-\u001f]/.test(name) ? shortened(name) : keyText(name)
 
 /** A row as the driver gives it. */
 export type Row = Readonly<Record<string, unknown>>

@@ -113,7 +113,9 @@ export const durableTexts = (engine: () => Layer.Layer<Durable.Engine, DurableEr
       const agent = Agent.make("agent", { tools: [note] })
       const self = durable((text) =>
         Effect.gen(function* () {
-          const answer = yield* agent.run(text).pipe(Effect.provide(TestModel.layer([{ toolCalls }, "Done."], { unused: "ignore" })))
+          const answer = yield* agent
+            .run(text)
+            .pipe(Effect.provide(TestModel.layer([{ toolCalls }, "Done."], { unused: "ignore" })))
           yield* Step.sleep("a while", "1100 millis")
           return answer
         })

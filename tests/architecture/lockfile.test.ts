@@ -15,7 +15,6 @@ it.each(["package-lock.json", "bench/package-lock.json"])("every package of %s h
 it("what must exist once in a program is a peer, and is developed on", () => {
   const { dependencies, devDependencies, peerDependencies, peerDependenciesMeta } = read("package.json")
   expect(Object.keys(peerDependencies).filter((name) => peerDependenciesMeta[name]?.optional !== true)).toEqual([
-    "@effect/platform-node",
     "effect"
   ])
   expect(peerDependencies.effect).toBe("~4.1.0")

@@ -508,6 +508,26 @@ describe("a reader that goes away", () => {
 describe("troupe graph", () => {
   const file = "tests/support/graphed.ts"
 
+  it("draws who may hand over to whom, and the handoffs of a run", async () => {
+    const team = "tests/support/graphedTeam.ts"
+    const arcs = (picture: string) => {
+      const names = new Map([...picture.matchAll(/(n\d+)\["(\w+)[<"]/g)].map(([, id, name]) => [id!, name!]))
+      return [...picture.matchAll(/(n\d+) (\S+)\|"hands off"\| (n\d+)/g)].map(
+        ([, from, link, to]) => `${names.get(from!)} ${link} ${names.get(to!)}`
+      )
+    }
+    const { stdout } = await troupe(["graph", team])
+    assert.deepStrictEqual(arcs(stdout), ["triage -.-> billing", "triage -.-> technical", "technical -.-> triage"])
+    const base = { v: RunEvent.version, runId: "run_1", path: ["desk"], at: 1 }
+    const events = [
+      { _tag: "RunStarted", ...base, seq: 0 },
+      { _tag: "HandedOff", ...base, seq: 1, from: "triage", to: "technical", reason: "a fault" }
+    ]
+    const lines = events.map((event) => JSON.stringify(event)).join("\n")
+    const taken = await troupe(["graph", "--events", "-", team], { stdin: lines })
+    assert.deepStrictEqual(arcs(taken.stdout), ["triage -.-> billing", "triage ==> technical", "technical -.-> triage"])
+  })
+
   it("draws every runner that a file exports, or the one that is named", async () => {
     const { code, stdout } = await troupe(["graph", file])
     assert.strictEqual(code, 0)

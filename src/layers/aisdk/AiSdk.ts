@@ -10,11 +10,9 @@ import type * as AiError from "effect/ai/AiError"
 import * as EmbeddingModel from "effect/ai/EmbeddingModel"
 import * as LanguageModel from "effect/ai/LanguageModel"
 import * as Layer from "effect/Layer"
-import * as Predicate from "effect/Predicate"
 import type * as Schedule from "effect/Schedule"
 import { lookUp } from "../../data/models.ts"
-import { kindOf, positiveDurationOf } from "../../internal/definition.ts"
-import { InvalidDefinition } from "../../RunError.ts"
+import { positiveDurationOf } from "../../internal/definition.ts"
 import * as ModelInfo from "../../services/ModelInfo.ts"
 import * as ForCalls from "../internal/model/callOptions.ts"
 import * as Embedding from "../internal/model/embedding.ts"
@@ -80,29 +78,10 @@ export interface Options extends CallOptions {
  * const program = Agent.make("agent", { instructions: "Be brief." }).run("Hello").pipe(Effect.provide(Claude))
  */
 export const layer = (model: Model, options: Options = {}): Layer.Layer<LanguageModel.LanguageModel> => {
-  assertModel(model)
+  Calls.assertModel("AiSdk.layer", model, "doGenerate", 'createAnthropic()("claude-sonnet-4-5")')
   const timeout = positiveDurationOf("AiSdk.layer", "timeout", options.timeout ?? "10 minutes")
   // The public type leaves out what only this Layer calls.
   return Layer.effectContext(make(model as unknown as LanguageModelV4, options, timeout))
-}
-
-const assertModel = (model: unknown): void => {
-  const subject = "AiSdk.layer"
-  const remedy = 'Give it a language model of a provider package, such as createAnthropic()("claude-sonnet-4-5")'
-  if (!Predicate.hasProperty(model, "specificationVersion") || !Predicate.hasProperty(model, "doGenerate")) {
-    throw new InvalidDefinition({
-      subject,
-      problem: `its model is ${kindOf(model)}, not a model of the AI SDK`,
-      remedy
-    })
-  }
-  if (model.specificationVersion !== "v4") {
-    throw new InvalidDefinition({
-      subject,
-      problem: `its model is of version ${JSON.stringify(model.specificationVersion)} of the AI SDK's interface, and this Layer reads "v4"`,
-      remedy: "Install the version of the provider package that depends on @ai-sdk/provider 4"
-    })
-  }
 }
 
 /**
@@ -187,13 +166,8 @@ export const layerEmbedding = (
   model: Embedder,
   options: EmbeddingOptions = {}
 ): Layer.Layer<EmbeddingModel.EmbeddingModel> => {
-  if (!Predicate.hasProperty(model, "doEmbed") || model.specificationVersion !== "v4") {
-    throw new InvalidDefinition({
-      subject: "AiSdk.layerEmbedding",
-      problem: `its model is ${kindOf(model)}, not an embedding model of version "v4"`,
-      remedy: 'Give it one of a provider package, such as createGoogle().embeddingModel("gemini-embedding-001")'
-    })
-  }
+  const example = 'createGoogle().embeddingModel("gemini-embedding-001")'
+  Calls.assertModel("AiSdk.layerEmbedding", model, "doEmbed", example)
   // The public type leaves out what only this Layer calls.
   return Layer.effect(EmbeddingModel.EmbeddingModel, makeEmbedding(model as unknown as EmbeddingModelV4, options))
 }

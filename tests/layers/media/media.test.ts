@@ -310,7 +310,7 @@ describe("AiSdk", () => {
       yield* Effect.yieldNow
       yield* Fiber.interrupt(fiber)
       assert.isTrue(signal?.aborted)
-      assert.throws(() => AiSdk.layerSpeech("tts-1" as never), /not such a model/)
+      assert.throws(() => AiSdk.layerSpeech("tts-1" as never), /not a model of the AI SDK/)
       const sync = Effect.runSyncExit(Effect.provide(Speech.synthesize({ text: "x" }), AiSdk.layerSpeech(speaker)))
       assert.isTrue(Exit.isFailure(sync))
     })

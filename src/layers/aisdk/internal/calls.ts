@@ -74,16 +74,17 @@ export const make = (
 
 /** Throws `InvalidDefinition` for what is not a model with a method of the fourth version of the interface. */
 export const assertModel = (subject: string, model: unknown, method: string, example: string): void => {
-  if (
-    Predicate.hasProperty(model, method) &&
-    Predicate.hasProperty(model, "specificationVersion") &&
-    model.specificationVersion === "v4"
-  ) {
-    return
+  if (!Predicate.hasProperty(model, "specificationVersion") || !Predicate.hasProperty(model, method)) {
+    throw new InvalidDefinition({
+      subject,
+      problem: `its model is ${kindOf(model)}, not a model of the AI SDK with a ${method}`,
+      remedy: `Give it one of a provider package, such as ${example}`
+    })
   }
+  if (model.specificationVersion === "v4") return
   throw new InvalidDefinition({
     subject,
-    problem: `its model is ${kindOf(model)}, not such a model of version "v4"`,
-    remedy: `Give it one of a provider package, such as ${example}`
+    problem: `its model is of version ${JSON.stringify(model.specificationVersion)} of the AI SDK's interface, and this Layer reads "v4"`,
+    remedy: "Install the version of the provider package that depends on @ai-sdk/provider 4"
   })
 }

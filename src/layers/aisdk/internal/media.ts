@@ -7,9 +7,9 @@ import * as Predicate from "effect/Predicate"
 import type * as Images from "../../../services/Images.ts"
 import type * as Speech from "../../../services/Speech.ts"
 import type * as Transcription from "../../../services/Transcription.ts"
-import { audioType, bytesOf, imageType, secondsOf } from "../../internal/model/media.ts"
+import { audioType, bytesOf, imageType, tooLong, transcriptOf } from "../../internal/model/media.ts"
 import { malformed, type Problem } from "../../internal/model/problems.ts"
-import { isFields, list, number, text } from "../../internal/model/wire.ts"
+import { isFields, list, number } from "../../internal/model/wire.ts"
 import * as Calls from "./calls.ts"
 import type { ProviderOptions } from "./options.ts"
 
@@ -129,6 +129,8 @@ export const speech = (model: Model, options: Options, voice: string | undefined
   }
 }
 
+const times = { start: "startSecond", end: "endSecond", duration: "durationInSeconds" }
+
 /** Texts of recordings by a model. */
 export const transcription = (model: Model, options: Options): Transcription.Transcription["Service"] => {
   const calls = Calls.make(model, "transcribe", options)
@@ -136,11 +138,8 @@ export const transcription = (model: Model, options: Options): Transcription.Tra
   const ask = asking(model)
   return {
     transcribe: (request): Effect.Effect<Transcription.Result, AiError.AiError> => {
-      const { length } = request.data
-      if (length > most) {
-        const message = `the recording has ${length} bytes, and ${most} are allowed: send it in pieces, or raise \`maxAudioBytes\``
-        return calls.fail({ kind: "unsupported", message })
-      }
+      const problem = tooLong(request, most)
+      if (problem !== undefined) return calls.fail(problem)
       if (request.language !== undefined || request.prompt !== undefined) {
         const message =
           "a model of the AI SDK takes no `language` or `prompt` of its own: give them in `providerOptions`"
@@ -155,24 +154,8 @@ export const transcription = (model: Model, options: Options): Transcription.Tra
             abortSignal,
             ...own(options)
           }),
-        (answer) =>
-          isFields(answer) && typeof answer["text"] === "string"
-            ? Effect.succeed({
-                text: answer["text"],
-                segments: list(answer, "segments").flatMap(segmentOf),
-                language: text(answer, "language"),
-                durationSeconds: secondsOf(answer, "durationInSeconds")
-              })
-            : Effect.fail(malformed("the answer has no text"))
+        (answer) => transcriptOf(answer, times)
       )
     }
   }
-}
-
-const segmentOf = (one: unknown): ReadonlyArray<Transcription.Segment> => {
-  const [startSecond, endSecond] = [secondsOf(one, "startSecond"), secondsOf(one, "endSecond")]
-  const said = isFields(one) ? text(one, "text") : undefined
-  return startSecond === undefined || endSecond === undefined || said === undefined
-    ? []
-    : [{ text: said, startSecond, endSecond }]
 }

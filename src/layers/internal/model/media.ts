@@ -1,8 +1,12 @@
-/** Kinds of images and sounds, by what they are called and by how they begin. */
+/** Images, sounds and transcripts: their kinds, and how they are read from answers. */
+import * as Effect from "effect/Effect"
 import * as Base64 from "effect/encoding/Base64"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Result from "effect/Result"
+import type * as Transcription from "../../../services/Transcription.ts"
+import { malformed, type Problem } from "./problems.ts"
+import { isFields, list, text } from "./wire.ts"
 
 const begins: ReadonlyArray<readonly [string, ReadonlyArray<number>]> = [
   ["image/png", [0x89, 0x50, 0x4e, 0x47]],
@@ -44,7 +48,37 @@ export const bytesOf = (given: unknown): Option.Option<Uint8Array> => {
 }
 
 /** A time in seconds. */
-export const secondsOf = (fields: unknown, name: string): number | undefined => {
+const secondsOf = (fields: unknown, name: string): number | undefined => {
   const value: unknown = Predicate.hasProperty(fields, name) ? fields[name] : undefined
   return typeof value === "number" && Number.isFinite(value) && value >= 0 ? value : undefined
+}
+
+/** What is wrong with a recording of more bytes than are allowed. */
+export const tooLong = ({ data }: Transcription.Audio, most: number): Problem | undefined =>
+  data.length <= most
+    ? undefined
+    : {
+        kind: "unsupported",
+        message: `the recording has ${data.length} bytes, and ${most} are allowed: send it in pieces, or raise \`maxAudioBytes\``
+      }
+
+/** What was said, by an answer whose times have these names. */
+export const transcriptOf = (
+  answer: unknown,
+  names: Readonly<Record<"start" | "end" | "duration", string>>
+): Effect.Effect<Transcription.Result, Problem> => {
+  if (!isFields(answer) || typeof answer["text"] !== "string") return Effect.fail(malformed("the answer has no text"))
+  const segments = list(answer, "segments").flatMap((one): ReadonlyArray<Transcription.Segment> => {
+    const [startSecond, endSecond] = [secondsOf(one, names.start), secondsOf(one, names.end)]
+    const said = isFields(one) ? text(one, "text") : undefined
+    return startSecond === undefined || endSecond === undefined || said === undefined
+      ? []
+      : [{ text: said.trim(), startSecond, endSecond }]
+  })
+  return Effect.succeed({
+    text: answer["text"],
+    segments,
+    language: text(answer, "language"),
+    durationSeconds: secondsOf(answer, names.duration)
+  })
 }

@@ -1,10 +1,9 @@
 /** The API that writes down what is said. */
 import type * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
-import type { Request, Result, Segment, Transcription } from "../../../services/Transcription.ts"
-import { endingOf, secondsOf } from "../../internal/model/media.ts"
-import { malformed, type Problem } from "../../internal/model/problems.ts"
-import { isFields, list, text } from "../../internal/model/wire.ts"
+import type { Request, Result, Transcription } from "../../../services/Transcription.ts"
+import { endingOf, tooLong, transcriptOf } from "../../internal/model/media.ts"
+import { type Problem } from "../../internal/model/problems.ts"
 import type { WholeAnswer } from "./answering.ts"
 import * as Endpoint from "./endpoint.ts"
 import type { FormPart } from "./form.ts"
@@ -23,12 +22,8 @@ export const make = (
     transcribe: (request) =>
       Effect.suspend(() => {
         const question = questionOf(request, endpoint.model)
-        const { length } = request.data
-        if (length > maxAudioBytes) {
-          const message = `the recording has ${length} bytes, and ${maxAudioBytes} are allowed: send it in pieces, or raise \`maxAudioBytes\``
-          return endpoint.fail({ ...question, body: {} }, { kind: "unsupported", message })
-        }
-        return endpoint.ask(question, read)
+        const problem = tooLong(request, maxAudioBytes)
+        return problem === undefined ? endpoint.ask(question, read) : endpoint.fail({ ...question, body: {} }, problem)
       })
   }))
 
@@ -50,22 +45,7 @@ const questionOf = (request: Request, model: string): Endpoint.Question => {
   }
 }
 
-const segmentOf = (one: unknown): ReadonlyArray<Segment> => {
-  const [startSecond, endSecond] = [secondsOf(one, "start"), secondsOf(one, "end")]
-  const said = isFields(one) ? text(one, "text") : undefined
-  return startSecond === undefined || endSecond === undefined || said === undefined
-    ? []
-    : [{ text: said.trim(), startSecond, endSecond }]
-}
+const times = { start: "start", end: "end", duration: "duration" }
 
 const read = (answer: WholeAnswer): Effect.Effect<Result, Problem> =>
-  Effect.flatMap(Endpoint.documentOf(answer), (document) =>
-    typeof document["text"] === "string"
-      ? Effect.succeed({
-          text: document["text"],
-          segments: list(document, "segments").flatMap(segmentOf),
-          language: text(document, "language"),
-          durationSeconds: secondsOf(document, "duration")
-        })
-      : Effect.fail(malformed("the server's answer has no text"))
-  )
+  Effect.flatMap(Endpoint.documentOf(answer), (document) => transcriptOf(document, times))

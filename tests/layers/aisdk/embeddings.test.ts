@@ -40,7 +40,10 @@ it.live("fail as other calls do, and for an answer that has too few vectors", ()
     )
     assert.strictEqual((yield* embed).reason._tag, "AuthenticationError")
     assert.strictEqual((yield* embed).reason._tag, "InvalidResponseError")
-    assert.throws(() => AiSdk.layerEmbedding("text-embedding-3-small" as never), /not a model of the AI SDK with a doEmbed/)
+    assert.throws(
+      () => AiSdk.layerEmbedding("text-embedding-3-small" as never),
+      /not a model of the AI SDK with a doEmbed/
+    )
   })
 )
 
